@@ -1,0 +1,277 @@
+"""How an experiment starts: flags, configuration, environment, and errors that speak to the user.
+
+A process that trains on a CPU wants its temporaries in memory that is there already: XLA allocates them anew in each
+call, and faulting them in by 4 KiB is a third of a small model's step. So glibc shall ask for huge pages, keep what is
+freed, and take all from one heap, the only one that can keep it. It reads that wish (`GLIBC_TUNABLES`) once, before
+`main`, so an experiment starts itself again with it. Importers of `gen` who train on a CPU set the same variable
+themselves; elsewhere (macOS, musl, GPU, TPU) it changes nothing.
+"""
+
+import ast
+import dataclasses
+import difflib
+import itertools
+import math
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, get_args, get_origin
+
+from absl import app, flags
+
+from gen.errors import UserError
+
+ALLOCATOR = (
+  "glibc.malloc.hugetlb=1",  # huge pages
+  "glibc.malloc.mmap_max=0",  # no block is a mapping of its own, which would be unmapped when it is freed
+  "glibc.malloc.trim_threshold=68719476736",  # 64 GiB: the heap's free end stays
+  "glibc.malloc.arena_max=1",  # other threads' heaps hold 64 MiB at most
+)
+USER_MISTAKE = 2  # exit code
+INTERRUPTED = 130
+ECHO_SECONDS = 0.5
+THREADS_A_DEVICE = 8  # simulated
+
+
+def main(
+  function: Callable[..., int | None],
+  kind: type | None = None,
+  default: str = "",
+  trains: bool = True,
+) -> None:
+  """Parses the command line and runs `function()`, or `function(config)` where a kind of config is given.
+
+  Args:
+    function: the experiment; what it returns is the exit code.
+    kind: the dataclass that `--config=FILE` (or FILE:ARGUMENT) yields, and whose fields
+      `--config.path.to.field=value` overrides.
+    default: the file of `--config` when none is given.
+    trains: whether the process trains, and so wants the allocator's settings.
+  """
+  try:
+    give_simulated_devices_threads()
+    if trains and not _asks_for_help(sys.argv):
+      _start_again_with_allocator()
+    if kind is not None:
+      from ml_collections import config_flags
+
+      check_overrides(sys.argv[1:], kind)
+      holder = config_flags.DEFINE_config_file(
+        "config", default, "Python file whose get_config() is the run."
+      )
+      _check_file(sys.argv[1:])
+    arguments = _parse(sys.argv)
+    if len(arguments) > 1:
+      raise UserError(f"argument {arguments[1]!r} is not understood; options are written --name=value")
+    code = function() if kind is None else function(_of_kind(holder.value, kind))
+  except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    code = USER_MISTAKE
+  except KeyboardInterrupt:
+    print("interrupted", file=sys.stderr)
+    code = INTERRUPTED
+  sys.stdout.flush()
+  sys.exit(code or 0)
+
+
+def _parse(argv: list[str]) -> list[str]:
+  app.define_help_flags()
+  try:
+    return flags.FLAGS(argv)
+  except Exception as error:
+    first = _first(error)
+    if isinstance(first, UserError):
+      raise UserError(str(first)) from None
+    if isinstance(error, flags.Error) and "parsing config file" not in str(error):
+      raise UserError(str(error)) from None
+    last = str(first).strip().splitlines()[-1:] or [""]  # Whatever the user's config file raised.
+    raise UserError(f"the config file cannot be read: {type(first).__name__}: {last[0].strip()}") from error
+
+
+def _first(error: BaseException) -> BaseException:
+  """Returns the exception that an error began with; the flag libraries wrap what a config file raises."""
+  while error.__context__ is not None:
+    error = error.__context__
+  return error
+
+
+def _asks_for_help(argv: list[str]) -> bool:
+  return any(word.lstrip("-").split("=")[0] in ("help", "helpfull", "helpshort", "h") for word in argv[1:])
+
+
+def _of_kind(value: Any, kind: type) -> Any:
+  """Returns the config if it is of that kind."""
+  if isinstance(value, kind):
+    return value
+  raise UserError(
+    f"--config gives a {type(value).__name__}; this experiment wants a {kind.__name__} (see the files in configs/)"
+  )
+
+
+def _check_file(words: list[str]) -> None:
+  for word, following in itertools.pairwise([*words, ""]):
+    name, _, value = word.lstrip("-").partition("=")
+    if word.startswith("-") and name == "config":
+      path = value or following
+      if not os.path.isfile(path.partition(":")[0]):  # noqa: PTH113
+        raise UserError(f"--config={path}: no such file (the project's own are in configs/)")
+
+
+def overrides(words: list[str]) -> Iterator[tuple[str, str | None]]:
+  """Yields (path, value) of each `--config.path=value`; the value is None where none was given."""
+  for word, following in itertools.pairwise([*words, None]):
+    if word is None or word == "--":
+      return
+    if not word.startswith(("--config.", "-config.")):
+      continue
+    path, equals, value = word.lstrip("-")[len("config.") :].partition("=")
+    yield path, value if equals else following
+
+
+def check_overrides(words: list[str], kind: type) -> None:
+  """Checks each `--config.path=value` against the dataclass before anything is built.
+
+  Raises:
+    UserError: for an unknown field, naming the nearest one, or a value of the wrong type.
+  """
+  for path, value in overrides(words):
+    _check_value(path, value, _field_type(path, kind))
+
+
+def _field_type(path: str, kind: type) -> Any:
+  here: Any = kind
+  for name in path.split("."):
+    fields = {f.name: f.type for f in dataclasses.fields(here)} if dataclasses.is_dataclass(here) else {}
+    if name not in fields:
+      known = list(_paths(kind))
+      by_leaf = [
+        other for other in known if difflib.get_close_matches(path.split(".")[-1], [other.split(".")[-1]])
+      ]
+      nearest = difflib.get_close_matches(path, by_leaf or known, 1, 0.0)[0]
+      raise UserError(f"config has no field {path!r}; the nearest is --config.{nearest}")
+    here = fields[name]
+  return here
+
+
+def _paths(kind: type, prefix: str = "") -> dict[str, Any]:
+  found: dict[str, Any] = {}
+  for field in dataclasses.fields(kind):
+    if dataclasses.is_dataclass(field.type):
+      found |= _paths(field.type, f"{prefix}{field.name}.")  # type: ignore[arg-type]
+    else:
+      found[prefix + field.name] = field.type
+  return found
+
+
+def _check_value(path: str, value: str | None, kind: Any) -> None:
+  if dataclasses.is_dataclass(kind):
+    raise UserError(
+      f"--config.{path} is a group of fields; set one of them, as in --config.{path}.NAME=VALUE"
+    )
+  if value is None:
+    raise UserError(f"--config.{path} is given no value; write --config.{path}=VALUE")
+  try:
+    if kind is bool:
+      if value.lower() not in ("true", "false", "1", "0"):
+        raise ValueError(value)
+    elif kind in (int, float):
+      kind(value)
+    elif get_origin(kind) is tuple:
+      _check_tuple(ast.literal_eval(value), kind)
+  except (ValueError, SyntaxError, TypeError):
+    name = "a tuple such as (1, 2)" if get_origin(kind) is tuple else f"of type {kind.__name__}"
+    raise UserError(f"--config.{path}={value}: the value must be {name}") from None
+
+
+def _check_tuple(value: Any, kind: Any) -> None:
+  if not isinstance(value, (tuple, list)):
+    raise TypeError(value)
+  inner = get_args(kind)[0]
+  for item in value:
+    if get_origin(inner) is tuple:
+      _check_tuple(item, inner)
+    elif isinstance(item, bool) or not isinstance(item, (int, float) if inner is float else inner):
+      raise TypeError(item)
+
+
+def give_simulated_devices_threads() -> None:
+  """Where devices are simulated, asks XLA for threads enough; to be called before jax has any device.
+
+  XLA's pool has a thread a core or a device, whichever is more. A device that waits for the others in a collective
+  holds one, and with several collectives under way none is left for those that are waited for.
+  """
+  simulated = re.search(r"xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
+  if simulated:
+    os.environ.setdefault("NPROC", str(THREADS_A_DEVICE * int(simulated[1])))
+
+
+def _start_again_with_allocator() -> None:
+  """Replaces this process by itself with the allocator's settings, where glibc offers them and nobody has set any."""
+  tunables = os.environ.get("GLIBC_TUNABLES", "")
+  if platform.libc_ver()[0] != "glibc" or _with_allocator(tunables) == tunables:
+    return
+  environment = os.environ | {"GLIBC_TUNABLES": _with_allocator(tunables)}
+  sys.stdout.flush()
+  os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def _with_allocator(tunables: str) -> str:
+  """Returns the tunables with those of `ALLOCATOR`; a user who speaks of huge pages has the last word on all."""
+  if "glibc.malloc.hugetlb" in tunables:
+    return tunables
+  return ":".join(
+    [*filter(None, [tunables]), *(one for one in ALLOCATOR if one.split("=")[0] not in tunables)]
+  )
+
+
+def worker_environment(cores: int = 1) -> dict[str, str]:
+  """Returns the environment of a worker process that has so many cores to itself."""
+  environment = dict(os.environ)
+  environment["GLIBC_TUNABLES"] = _with_allocator(environment.get("GLIBC_TUNABLES", ""))
+  for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    environment[name] = str(cores)
+  environment["PYTHONUNBUFFERED"] = "1"
+  return environment
+
+
+class Presses:
+  """Tells a second request to stop from an echo of the first.
+
+  A terminal sends Ctrl-C to every process of the group, and `uv run` hands what it gets on to its child: one press,
+  two signals.
+  """
+
+  def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    """Has seen none."""
+    self._clock = clock
+    self._last: dict[int, float] = {}
+
+  def is_echo(self, number: int) -> bool:
+    """Notes a signal; returns whether it came so soon after one of its kind that nobody has pressed again."""
+    now = self._clock()
+    since = now - self._last.get(number, -math.inf)
+    self._last[number] = now
+    return since < ECHO_SECONDS
+
+
+def compilation_cache(folder: str | os.PathLike[str]) -> None:
+  """Keeps compiled programs in a folder, so that the next process need not compile them again."""
+  import jax
+
+  jax.config.update("jax_compilation_cache_dir", os.fspath(folder))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+  jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+__all__ = [
+  "Presses",
+  "check_overrides",
+  "compilation_cache",
+  "give_simulated_devices_threads",
+  "main",
+  "overrides",
+  "worker_environment",
+]

@@ -1,0 +1,178 @@
+"""What a run may be, checked before anything is built: each mistake is one sentence."""
+
+import dataclasses
+import math
+from typing import Any
+
+from gen.config import FAMILIES, RECURRENT, Data, Model, Optimizer, Run, mesh_shape
+from gen.errors import UserError
+
+CHOICES = {
+  "model.family": FAMILIES,
+  "model.activation": ("relu", "gelu", "gelu_tanh", "geglu", "swiglu"),
+  "model.head_activation": ("", "relu", "gelu", "gelu_tanh"),
+  "model.norm": ("layernorm", "rmsnorm"),
+  "model.norm_placement": ("pre", "post"),
+  "model.positions": ("none", "learned", "sinusoidal", "rotary", "relative", "alibi", "transformer_xl"),
+  "model.dtype": ("float32", "bfloat16", "float16"),
+  "model.remat": ("none", "dots", "full"),
+  "data.tokenizer": ("bytes", "bpe", "unigram"),
+  "optimizer.schedule": ("linear", "cosine", "constant", "wsd"),
+  "layout": ("ddp", "zero1", "zero2", "zero3"),
+}
+POSITIVE = (
+  "model.width model.depth model.head_width data.length data.batch data.vocab data.validation_tokens "
+  "optimizer.peak_learning_rate optimizer.epsilon optimizer.microbatches model.norm_epsilon model.rotary_base "
+  "steps_per_dispatch keep_checkpoints model.relative_buckets model.relative_distance model.initializer_scale"
+)
+NOT_NEGATIVE = (
+  "model.vocab model.heads model.key_value_heads model.feed_forward model.context model.decoder_depth "
+  "model.decoder_heads model.decoder_feed_forward model.token_types model.loss_chunk model.logits_soft_cap "
+  "optimizer.weight_decay optimizer.clip "
+  "optimizer.z_loss optimizer.most_skipped seed steps tokens flops log_every evaluate_every checkpoint_every "
+  "checkpoint_seconds"
+)
+FRACTIONS = (
+  "model.dropout data.validation_fraction optimizer.warmup optimizer.decay optimizer.final optimizer.beta1 "
+  "optimizer.beta2 optimizer.label_smoothing"
+)
+# What a recurrent model has; sizes of heads are passed over, so that one sweep can be run with either.
+_RECURRENT_FIELDS = (
+  "family vocab width depth heads head_width context norm norm_epsilon norm_bias final_norm embedding_scale "
+  "logits_scale logits_soft_cap tied head_transform head_activation head_bias dropout initializer_scale dtype scan "
+  "remat loss_chunk residual carry"
+)
+
+
+def check(run: Run, horizon: bool = True) -> None:
+  """Checks every size and choice of a run.
+
+  Args:
+    run: the run, or the base of a sweep.
+    horizon: whether the run says how long it trains; a sweep's base does not.
+
+  Raises:
+    UserError: with one sentence, at the first mistake.
+  """
+  for path, known in CHOICES.items():
+    if _get(run, path) not in known:
+      raise UserError(f"{path} is {_get(run, path)!r}; it must be one of {', '.join(known)}")
+  for path in POSITIVE.split():
+    _number(run, path, lambda x: x > 0, "greater than 0")
+  for path in NOT_NEGATIVE.split():
+    _number(run, path, lambda x: x >= 0, "0 or more")
+  for path in FRACTIONS.split():
+    _number(run, path, lambda x: 0 <= x < 1 or (path.endswith(("decay", "final")) and x == 1), "in [0, 1)")  # noqa: B023
+  if run.model.recurrent:
+    _check_recurrent(run.model)
+  else:
+    _check_model(run.model)
+  _check_stream(run)
+  _check_batch(run.data, run.optimizer)
+  _check_mesh(run)
+  if run.seed >= 2**32:
+    raise UserError(f"seed is {run.seed}; it must be below 2^32")
+  if horizon:
+    _check_horizon(run)
+
+
+def _get(run: Run, path: str) -> Any:
+  value: Any = run
+  for name in path.split("."):
+    value = getattr(value, name)
+  return value
+
+
+def _number(run: Run, path: str, holds: Any, what: str) -> None:
+  value = _get(run, path)
+  if not (isinstance(value, (int, float)) and math.isfinite(value) and holds(value)):
+    raise UserError(f"{path} is {value}; it must be {what}")
+
+
+def _check_model(model: Model) -> None:
+  if not model.heads and model.width % model.head_width:
+    raise UserError(
+      f"model.width {model.width} is not a multiple of model.head_width {model.head_width}; "
+      "change one of them, or set model.heads"
+    )
+  if model.decoder_heads and model.attention_width % model.decoder_heads:
+    raise UserError(
+      f"model.decoder_heads {model.decoder_heads} does not divide heads times head_width {model.attention_width}"
+    )
+  if model.n_heads % model.n_key_value_heads:
+    raise UserError(
+      f"the {model.n_heads} heads are not a multiple of model.key_value_heads {model.key_value_heads}"
+    )
+  if model.positions == "rotary" and model.head_width % 2:
+    raise UserError(f"rotary positions turn pairs, and model.head_width {model.head_width} is odd")
+
+
+def _check_recurrent(model: Model) -> None:
+  """Refuses what a recurrent model would silently leave out."""
+  others = {
+    field.name: field.default
+    for field in dataclasses.fields(Model)
+    if field.name not in _RECURRENT_FIELDS.split()
+  }
+  for name, default in others.items():
+    value = getattr(model, name)
+    if value != default and (name, value) != ("positions", "none"):
+      raise UserError(
+        f"model.{name} is {value!r}, which model.family {model.family} has no use for; leave it at its default "
+        f"{default!r}"
+      )
+  normed = model.residual or model.head_transform
+  if not normed and (model.norm, model.norm_bias, model.final_norm) != ("layernorm", False, True):
+    raise UserError(
+      f"model.norm, norm_bias and final_norm shape the norms of a {model.family} with model.residual; set that too"
+    )
+
+
+def _check_stream(run: Run) -> None:
+  model, data = run.model, run.data
+  if not model.recurrent and (model.carry or model.residual):
+    name = "carry" if model.carry else "residual"
+    raise UserError(
+      f"model.{name} is for recurrent families ({', '.join(RECURRENT)}), not model.family {model.family}"
+    )
+  if model.carry and not data.stream:
+    raise UserError("model.carry hands a state from row to row, whose text must go on; set data.stream too")
+  if data.stream and data.objective != "causal":
+    raise UserError(
+      f"data.stream reads text on and on, which objective {data.objective} does not; use causal"
+    )
+  if model.carry and run.optimizer.microbatches > 1:
+    raise UserError(
+      f"model.carry keeps a state for each of the batch's rows; set optimizer.microbatches to 1, not "
+      f"{run.optimizer.microbatches}"
+    )
+
+
+def _check_batch(data: Data, optimizer: Optimizer) -> None:
+  if data.batch % optimizer.microbatches:
+    raise UserError(
+      f"data.batch {data.batch} is not divisible into optimizer.microbatches {optimizer.microbatches}"
+    )
+
+
+def _check_mesh(run: Run) -> None:
+  sizes = mesh_shape(run.mesh)
+  if run.layout != "ddp" and "data" not in sizes:
+    raise UserError(
+      f"layout {run.layout} splits over the axis data, which mesh {run.mesh!r} lacks; set mesh to data=N too"
+    )
+  parts = sizes.get("data", 1) * sizes.get("fsdp", 1)
+  rows = run.data.batch // run.optimizer.microbatches
+  if rows % parts:
+    of = "data.batch" if run.optimizer.microbatches == 1 else "data.batch / optimizer.microbatches"
+    raise UserError(
+      f"{of} is {rows} rows, which mesh {run.mesh!r} cannot divide among {parts} parts (data x fsdp); take a "
+      f"multiple of {parts}"
+    )
+
+
+def _check_horizon(run: Run) -> None:
+  given = {name: getattr(run, name) for name in ("steps", "tokens", "flops") if getattr(run, name)}
+  if len(given) != 1:
+    said = " and ".join(f"{name}={value:g}" for name, value in given.items()) or "none of them"
+    raise UserError(f"a run's length is exactly one of steps, tokens and flops (0 unsets one); given: {said}")

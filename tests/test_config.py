@@ -1,0 +1,139 @@
+"""Configs survive JSON, and a hash names what is computed and nothing else."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gen import config, presets
+from gen.config import Criteria, Data, Model, Optimizer, Run, Sweep
+from gen.errors import UserError
+
+RUN = Run(model=Model(width=48), data=Data(length=33), optimizer=Optimizer(clip=0.5), steps=7)
+SWEEP = Sweep(
+  budgets=(1e9, 2e9),
+  widths=((8, 16), (24,)),
+  depths=((8, 2), (16, 3)),
+  seeds=(0, 4),
+  criteria=Criteria(least_steps=3),
+)
+
+
+@pytest.mark.parametrize(
+  "each", [RUN, SWEEP, Run(), *(Run(model=presets.get(name)) for name in presets.names())]
+)
+def test_a_config_comes_back_from_json_equal_and_with_tuples(each):
+  text = json.dumps(config.to_dict(each))
+  back = config.from_dict(type(each), json.loads(text))
+  assert back == each
+  assert json.dumps(config.to_dict(back)) == text
+
+
+@given(st.text(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.booleans())
+def test_any_values_come_back_from_json_bit_for_bit(text, number, rate, flag):
+  run = Run(name=text, seed=number, tokens=rate, tensorboard=flag)
+  assert config.from_dict(Run, json.loads(json.dumps(config.to_dict(run)))) == run
+
+
+def test_a_field_that_is_left_out_has_its_default():
+  assert config.from_dict(Run, {"steps": 3, "model": {"width": 8}}) == Run(steps=3, model=Model(width=8))
+
+
+@pytest.mark.parametrize(
+  ("values", "words"),
+  [({"stepz": 3}, "run has no field 'stepz'"), ({"model": {"with": 3}}, "model has no field 'with'")],
+)
+def test_an_unknown_field_is_named_with_those_that_there_are(values, words):
+  with pytest.raises(UserError, match=f"{words}; it has .*(steps|width)"):
+    config.from_dict(Run, values)
+
+
+def changed(value):
+  """Returns another value of the same type."""
+  if isinstance(value, bool):
+    return not value
+  return value + "x" if isinstance(value, str) else value + 1
+
+
+def leaves(values, path=()):
+  for name, value in values.items():
+    if isinstance(value, dict):
+      yield from leaves(value, (*path, name))
+    else:
+      yield (*path, name)
+
+
+def with_changed(run, path):
+  values = config.to_dict(run)
+  at = values
+  for name in path[:-1]:
+    at = at[name]
+  at[path[-1]] = changed(at[path[-1]])
+  return config.from_dict(Run, values)
+
+
+# Where and how often something is written, and the name.
+WRITTEN = {
+  ("name",),
+  ("log_every",),
+  ("evaluate_every",),
+  ("checkpoint_every",),
+  ("checkpoint_seconds",),
+  ("keep_checkpoints",),
+  ("tensorboard",),
+  ("mesh",),
+  ("layout",),
+  ("data", "cache"),
+}
+
+
+@pytest.mark.parametrize("path", list(leaves(config.to_dict(RUN))), ids=".".join)
+def test_the_hash_ignores_where_things_are_written_and_nothing_else(path):
+  same = config.config_hash(with_changed(RUN, path)) == config.config_hash(RUN)
+  assert same == (path in WRITTEN)
+
+
+def test_the_hash_is_twelve_hex_digits_and_the_same_after_a_round_trip():
+  found = config.config_hash(RUN)
+  assert len(found) == 12 and int(found, 16) >= 0
+  assert config.config_hash(config.from_dict(Run, json.loads(json.dumps(config.to_dict(RUN))))) == found
+
+
+def test_a_mesh_is_read_in_any_order_and_given_outermost_first():
+  assert list(config.mesh_shape("tensor=2, data=4").items()) == [("data", 4), ("tensor", 2)]
+  assert config.mesh_shape("") == {}
+
+
+@pytest.mark.parametrize(
+  ("mesh", "words"),
+  [
+    ("pipe=2", "axis 'pipe' cannot be; a mesh has the axes data, fsdp, tensor"),
+    ("data=2,data=4", "axis 'data' cannot be; a mesh names each axis once"),
+    ("data", "data is ''; it must be a number of devices, as in data=4"),
+    ("fsdp=-2", "fsdp is '-2'"),
+    ("tensor=0", "tensor is '0'"),
+    ("data=2.5", "data is '2.5'"),
+  ],
+)
+def test_a_mesh_that_cannot_be_is_one_sentence(mesh, words):
+  with pytest.raises(UserError, match=words):
+    config.mesh_shape(mesh)
+
+
+def test_sizes_of_zero_are_derived():
+  model = Model(width=40, head_width=8)
+  assert (model.n_heads, model.n_key_value_heads, model.attention_width) == (5, 5, 40)
+  assert (model.feed_forward_width, model.target_depth) == (160, model.depth)
+  model = Model(width=40, head_width=8, heads=6, key_value_heads=2, feed_forward=11)
+  assert (model.attention_width, model.key_value_width, model.feed_forward_width) == (48, 16, 11)
+
+
+def test_a_decoder_of_another_shape_keeps_its_encoders_attention_width():
+  model = Model(family="encoder_decoder", width=12, heads=4, head_width=6, decoder_heads=3, decoder_depth=5)
+  assert (model.target.n_heads, model.target.head_width, model.target_depth) == (3, 8, 5)
+  assert model.target.attention_width == model.attention_width
+  plain = dataclasses.replace(model, decoder_heads=0)
+  assert plain.target is plain
+  assert dataclasses.replace(plain, family="decoder").target_depth == plain.depth  # a decoder has one stack

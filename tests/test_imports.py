@@ -1,0 +1,181 @@
+"""The house keeps its order: imports run one way, files stay short, and `import gen` is light."""
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gen import presets, validation
+from gen.config import Run, Sweep
+
+ROOT = Path(__file__).parents[1]
+# Each may import those before it. What shares a floor does not import one another.
+FLOORS = (
+  {"errors", "config", "batch", "versions", "__init__"},
+  {"counts", "presets", "validation", "launch", "precision", "figures"},
+  {"data", "models", "parallel"},
+  {"training"},
+  {"interop", "quantization"},
+  {"generation"},
+  {"evaluation"},
+  {"scaling"},
+)
+FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+FREE = {
+  "errors",
+  "config",
+  "batch",
+  "versions",
+  "counts",
+  "presets",
+  "validation",
+  "launch",
+  "precision",
+  "__init__",
+}
+LONGEST = 400
+
+
+def sources(*folders):
+  return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def part_of(path):
+  """Returns the part of `gen` that a file belongs to: its folder, or itself."""
+  first = path.relative_to(ROOT / "gen").parts[0]
+  return first.removesuffix(".py")
+
+
+def imported(path):
+  """Returns the parts of `gen` that a file imports, wherever in it, and their line."""
+  for node in ast.walk(ast.parse(path.read_text())):
+    names = []
+    if isinstance(node, ast.Import):
+      names = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+      names = [f"gen.{alias.name}" for alias in node.names] if node.module == "gen" else [node.module]
+    for name in names:
+      words = name.split(".")
+      if words[0] == "gen" and len(words) > 1:
+        yield words[1], node.lineno
+
+
+def upward(path):
+  """Returns the imports of a file that run the wrong way."""
+  here, found = part_of(path), []
+  for there, line in imported(path):
+    if there == here or there not in FLOOR_OF:  # a name in gen/__init__.py
+      continue
+    below = FLOOR_OF[there] < FLOOR_OF[here] or (here in FREE and there in FREE)
+    if not below:
+      found.append(f"{path.relative_to(ROOT)}:{line} imports gen.{there}")
+  return found
+
+
+def test_every_part_of_gen_has_a_floor():
+  parts = {part_of(path) for path in sources("gen")}
+  assert parts <= set(FLOOR_OF), f"say in ARCHITECTURE.md and here where they stand: {parts - set(FLOOR_OF)}"
+
+
+def test_imports_run_one_way():
+  assert [arrow for path in sources("gen") for arrow in upward(path)] == []
+
+
+def test_gen_imports_no_experiments_scripts_or_tests():
+  outside = ("experiments", "scripts", "tests", "configs")
+  for path in sources("gen"):
+    for node in ast.walk(ast.parse(path.read_text())):
+      names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+      names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+      assert not [name for name in names if name.split(".")[0] in outside], path
+
+
+def test_an_arrow_upward_would_be_seen(tmp_path, monkeypatch):
+  house = tmp_path / "gen"
+  for part in ("data", "models", "scaling"):
+    (house / part).mkdir(parents=True)
+  (house / "data/wrong.py").write_text(
+    "import os\ndef f():\n  from gen.models import layers\n  import gen.scaling.fits\n"
+  )
+  (house / "scaling/right.py").write_text("from gen import data\nfrom gen.models import layers\n")
+  monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+  assert upward(house / "data/wrong.py") == [
+    "gen/data/wrong.py:3 imports gen.models",
+    "gen/data/wrong.py:4 imports gen.scaling",
+  ]
+  assert upward(house / "scaling/right.py") == []
+
+
+def test_no_file_is_longer_than_four_hundred_lines():
+  long = {
+    str(path.relative_to(ROOT)): lines
+    for path in sources("gen", "experiments", "scripts", "configs", "tests")
+    if (lines := len(path.read_text().splitlines())) > LONGEST
+  }
+  assert not long
+
+
+def test_nothing_is_called_utils():
+  vague = {"util", "utils", "helper", "helpers", "common", "misc"}
+  assert not [
+    path
+    for path in sources("gen", "experiments", "scripts", "tests")
+    if vague & set(path.with_suffix("").parts)
+  ]
+
+
+LIGHT = """
+import sys
+import gen, gen.config, gen.presets, gen.validation, gen.launch, gen.counts, gen.batch, gen.versions
+import gen.data.objectives
+print([name for name in ("jax", "flax", "scipy", "matplotlib", "orbax") if name in sys.modules])
+"""
+
+
+def test_importing_gen_imports_no_jax():
+  done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
+  assert done.stdout.strip() == "[]"
+
+
+def loaded(path):
+  spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+@pytest.mark.parametrize("path", sources("configs"), ids=lambda path: path.stem)
+def test_every_file_in_configs_builds_and_opens_with_its_command(path):
+  module = loaded(path)
+  config = module.get_config()
+  assert f"--config=configs/{path.name}" in module.__doc__ or "experiments/" in module.__doc__
+  validation.check(config, horizon=not isinstance(config, Sweep))
+  if isinstance(config, Sweep):
+    from gen.scaling import sweep
+
+    assert sweep.expand(config, 260)
+    return
+  if not isinstance(config, Run):
+    return
+  from gen.models import families
+  from gen.training import loop
+
+  row = loop.row_of(config)
+  config.model.vocab = config.model.vocab or 4_200
+  config.model.context = config.model.context or max(row.target, row.source)
+  if config.model.family in ("encoder", "decoder", "encoder_decoder"):
+    assert families.shapes(config.model)
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_every_preset_is_a_run_that_its_objective_can_train(name):
+  from gen.training import loop
+
+  run = loaded(ROOT / "configs/preset.py").get_config(name)
+  validation.check(run)
+  row = loop.row_of(run)
+  longest = max(row.target, row.source)
+  assert longest <= (run.model.context or longest)

@@ -1,0 +1,140 @@
+"""The command line speaks before anything heavy is imported: unknown fields, wrong types, and the environment."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+
+import pytest
+
+from gen import launch
+from gen.config import Run, Sweep
+from gen.errors import UserError
+
+
+@pytest.mark.parametrize(
+  ("wrong", "nearest"),
+  [
+    ("model.widht", "model.width"),
+    ("width", "model.width"),
+    ("optimizer.learning_rate", "optimizer.peak_learning_rate"),
+    ("model.batch", "data.batch"),
+    ("stpes", "steps"),
+    ("data.vocabulary", "data.vocab"),
+    ("model.width.height", "model.width"),
+  ],
+)
+def test_an_unknown_field_is_told_the_nearest_one(wrong, nearest):
+  with pytest.raises(
+    UserError, match=re.escape(f"config has no field {wrong!r}; the nearest is --config.{nearest}")
+  ):
+    launch.check_overrides([f"--config.{wrong}=3"], Run)
+
+
+WRONG = [
+  (Run, "model.width", "wide", "must be of type int"),
+  (Run, "model.width", "1.5", "must be of type int"),
+  (Run, "optimizer.clip", "tight", "must be of type float"),
+  (Run, "model.bias", "maybe", "must be of type bool"),
+  (Run, "model", "3", "is a group of fields"),
+  (Sweep, "budgets", "1e9", "must be a tuple such as"),
+  (Sweep, "budgets", "('a',)", "must be a tuple such as"),
+  (Sweep, "budgets", "(1e9,", "must be a tuple such as"),
+  (Sweep, "widths", "(8, 16)", "must be a tuple such as"),
+  (Sweep, "widths", "((8, 1.5),)", "must be a tuple such as"),
+]
+
+
+@pytest.mark.parametrize(("kind", "path", "value", "words"), WRONG)
+def test_a_value_of_the_wrong_type_is_named(kind, path, value, words):
+  with pytest.raises(UserError, match=words) as raised:
+    launch.check_overrides([f"--config.{path}={value}"], kind)
+  assert f"--config.{path}" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+  ("kind", "words"),
+  [
+    (Run, ["--config.model.width=48", "--config.optimizer.clip=1", "--config.model.bias=True"]),
+    (Run, ["--config.data.corpus=a=b.txt", "-config.steps=3", "--config.tokens=1e6"]),
+    (Run, ["--config.model.width", "48", "--workdir", "x"]),
+    (
+      Sweep,
+      ["--config.budgets=(1e9, 2)", "--config.widths=((8, 16), (8,))", "--config.criteria.least_steps=1"],
+    ),
+    (Run, ["--", "--config.nothing=3"]),
+  ],
+)
+def test_right_values_pass(kind, words):
+  launch.check_overrides(words, kind)
+
+
+def test_a_flag_without_a_value_says_so():
+  with pytest.raises(UserError, match=r"--config\.steps is given no value; write --config\.steps=VALUE"):
+    launch.check_overrides(["--config.steps"], Run)
+
+
+def test_overrides_are_read_with_an_equals_sign_or_without():
+  words = ["--config=a.py", "--config.seed=1", "--config.steps", "3", "--json=x", "--config.data.corpus=k=v"]
+  assert list(launch.overrides(words)) == [("seed", "1"), ("steps", "3"), ("data.corpus", "k=v")]
+
+
+def test_a_worker_has_as_many_threads_as_cores_and_the_allocators_settings_once(monkeypatch):
+  monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=1:glibc.malloc.arena_max=4")
+  environment = launch.worker_environment(3)
+  assert environment["OMP_NUM_THREADS"] == "3"
+  tunables = environment["GLIBC_TUNABLES"].split(":")
+  assert tunables[:2] == ["glibc.malloc.check=1", "glibc.malloc.arena_max=4"]
+  assert tunables[2:4] == ["glibc.malloc.hugetlb=1", "glibc.malloc.mmap_max=0"] and len(tunables) == 5
+  monkeypatch.setenv("GLIBC_TUNABLES", environment["GLIBC_TUNABLES"])
+  assert launch.worker_environment()["GLIBC_TUNABLES"] == environment["GLIBC_TUNABLES"]
+  monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0")
+  assert launch.worker_environment()["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=0"
+
+
+REUSE = """
+import resource, threading
+import numpy as np
+
+def fill():
+  np.ones(100 << 20, np.uint8)
+
+def faults():
+  thread = threading.Thread(target=fill)
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+  thread.start(); thread.join()
+  return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults()
+print(faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
+def test_what_a_workers_thread_frees_is_there_when_it_allocates_again(monkeypatch):
+  monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+  found = subprocess.run(
+    [sys.executable, "-c", REUSE], env=launch.worker_environment(), capture_output=True, text=True, check=True
+  )
+  assert int(found.stdout) < 40  # 52 without them, where numpy asks for huge pages itself
+
+
+def test_a_signal_that_follows_its_like_at_once_is_an_echo():
+  times = iter([0.0, 0.01, 0.02, 2.0, 2.1])
+  presses = launch.Presses(lambda: next(times))
+  assert [presses.is_echo(number) for number in (2, 2, 15, 2, 15)] == [False, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+  ("environment", "threads"),
+  [
+    ({"XLA_FLAGS": "--xla_cpu_enable_fast_math=false"}, None),
+    ({"XLA_FLAGS": "--xla_force_host_platform_device_count=6"}, "48"),
+    ({"XLA_FLAGS": "--xla_force_host_platform_device_count=6", "NPROC": "3"}, "3"),
+  ],
+)
+def test_simulated_devices_get_threads_unless_the_user_has_said_how_many(monkeypatch, environment, threads):
+  monkeypatch.setattr(os, "environ", environment)
+  launch.give_simulated_devices_threads()
+  assert environment.get("NPROC") == threads

@@ -1,0 +1,31 @@
+"""What a user waits for before anything runs."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+EXPERIMENTS = sorted((Path(__file__).parents[1] / "experiments").glob("[!_]*.py"))
+HEAVY = ("jax", "flax", "optax", "orbax", "grain", "scipy", "matplotlib", "tensorflow_datasets")
+
+
+def test_importing_the_package_and_its_configs_imports_nothing_heavy():
+  code = (
+    "import sys, gen, gen.config, gen.validation, gen.presets, gen.counts, gen.launch; print(*sys.modules)"
+  )
+  done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+  assert not set(HEAVY) & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_an_experiment_says_what_it_does_within_a_second_of_its_own_time(path):
+  before, begun = os.times(), time.perf_counter()
+  done = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True, check=False)
+  wall, after = time.perf_counter() - begun, os.times()
+  # On a machine that is busy with other things, what counts is the processor time.
+  spent = after.children_user + after.children_system - before.children_user - before.children_system
+  assert "usage" in (done.stdout + done.stderr).lower() or "flags" in done.stdout
+  assert min(wall, spent) < 1
