@@ -1,0 +1,187 @@
+"""Parameters and FLOPs of a model, counted from its config alone.
+
+D width, L depth, H heads, G key and value heads, K head width, F feed-forward width, V vocab, T length, S source
+length. XLA's own count sees the body of a loop once, so it is never reported; a test holds this page against an
+unrolled compile.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+from gen.config import Model
+
+GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+
+
+class Parameters(NamedTuple):
+  """Parameters by group; their sum is the size of the parameter tree.
+
+  Attributes:
+    embedding: token, position and type tables, and T5's biases of distance.
+    attention: projections and their biases, cross attention included.
+    feed_forward: kernels and biases.
+    norm: scales and biases of all norms.
+    head: what turns hidden states into logits, as far as it is not the embedding.
+    recurrent: kernels and biases of recurrent layers.
+  """
+
+  embedding: int
+  attention: int
+  feed_forward: int
+  norm: int
+  head: int
+  recurrent: int = 0
+
+  @property
+  def total(self) -> int:
+    """Every parameter, each once."""
+    return sum(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stack:
+  """One stack of blocks in a wiring."""
+
+  shape: Model  # of its blocks
+  depth: int
+  causal: bool
+  cross: bool
+
+
+def stacks(model: Model) -> tuple[Stack, ...]:
+  """Returns the stacks of blocks of a wiring: the target's first, then the source's; none where layers recur."""
+  if model.recurrent:
+    return ()
+  cross = model.family == "encoder_decoder"
+  target = Stack(model.target, model.target_depth, model.family != "encoder", cross)
+  return (target, Stack(model, model.depth, False, False)) if cross else (target,)
+
+
+def parameters(model: Model) -> Parameters:
+  """Returns the parameters by group.
+
+  >>> from gen.config import Model
+  >>> gpt2 = Model(vocab=50257, width=768, depth=12, head_width=64, context=1024, positions="learned",
+  ...              bias=True, norm_bias=True, tied=True)
+  >>> parameters(gpt2).total
+  124439808
+  """
+  one_norm = model.width * (2 if model.norm_bias and model.norm == "layernorm" else 1)
+  group = dict.fromkeys(Parameters._fields, 0)
+  group["embedding"] = model.vocab * model.width
+  if model.recurrent:
+    group["recurrent"] = model.depth * (_recurrent(model) + _recurrent_biases(model))
+    group["norm"] = model.residual * (model.depth + model.final_norm) * one_norm
+  for stack in stacks(model):
+    attentions = 2 if stack.cross else 1
+    group["attention"] += stack.depth * attentions * _attention(stack.shape)
+    group["feed_forward"] += stack.depth * _feed_forward(stack.shape)
+    head_norms = 2 * stack.shape.head_width * model.qk_norm
+    layer_norms = (attentions + 1) * one_norm + attentions * head_norms
+    group["norm"] += stack.depth * layer_norms
+    group["norm"] += one_norm * (model.norm_placement == "pre" and model.final_norm)
+    group["norm"] += one_norm * model.embedding_norm
+    if model.positions == "learned":
+      group["embedding"] += (model.context + model.position_offset) * model.width
+    if model.positions == "transformer_xl":
+      group["attention"] += stack.depth * (model.width + 2) * model.attention_width
+    if model.positions == "relative":
+      group["embedding"] += model.relative_buckets * stack.shape.n_heads
+    group["embedding"] += model.token_types * model.width
+  group["head"] += 0 if model.tied else model.vocab * model.width
+  group["head"] += model.vocab * model.head_bias
+  if model.head_transform:
+    group["head"] += model.width * (model.width + model.bias)
+    group["norm"] += one_norm
+  group["head"] += model.width * (model.width + 1) * model.pooler
+  return Parameters(**group)
+
+
+def _attention(model: Model) -> int:
+  kernels = model.width * (2 * model.attention_width + 2 * model.key_value_width)
+  return kernels + model.bias * (model.attention_width + 2 * model.key_value_width + model.width)
+
+
+def _feed_forward(model: Model) -> int:
+  inward = 2 if model.gated else 1
+  kernels = model.width * model.feed_forward_width * (inward + 1)
+  return kernels + model.bias * (inward * model.feed_forward_width + model.width)
+
+
+def _recurrent(model: Model) -> int:
+  """Returns the kernels of one layer: each gate sees the layer below and the layer itself."""
+  return GATES[model.family] * 2 * model.width**2
+
+
+def _recurrent_biases(model: Model) -> int:
+  return (GATES[model.family] + (model.family == "gru")) * model.width
+
+
+def matrices(model: Model) -> int:
+  """Returns N of the laws: all matrix parameters, the output head's too, without the embedding look-up.
+
+  These are the parameters that a token is multiplied with. Tied or not, the head counts once.
+  """
+  distances = model.width * model.attention_width * (model.positions == "transformer_xl")
+  layers = sum(
+    stack.depth
+    * ((2 if stack.cross else 1) * _attention(stack.shape) + _feed_forward(stack.shape) + distances)
+    for stack in stacks(dataclasses.replace(model, bias=False))
+  )
+  if model.recurrent:
+    layers = model.depth * _recurrent(model)
+  return layers + model.width * model.vocab + model.head_transform * model.width**2
+
+
+class Flops(NamedTuple):
+  """FLOPs of the matrix products of one row's training step (forward, and backward at twice the forward)."""
+
+  attention: float  # projections
+  scores: float  # queries with keys, weights with values, every pair of the row, masked or not
+  feed_forward: float
+  head: float
+  recurrent: float = 0.0
+
+  @property
+  def total(self) -> float:
+    """All of them."""
+    return sum(self)
+
+
+def flops(model: Model, length: int, source_length: int = 0) -> Flops:
+  """Returns the training FLOPs of one row of `length` target positions (and `source_length` of a source)."""
+  projections = 2 * model.width * 2 * model.attention_width  # queries and output, per token
+  keys = 2 * model.width * 2 * model.key_value_width
+  pairs = 4 * model.attention_width
+  attention = scores = feed_forward = 0.0
+  for stack, reads in zip(stacks(model), (length, source_length), strict=False):
+    dense = 2 * model.width * stack.shape.feed_forward_width * (3 if model.gated else 2)
+    attention += stack.depth * reads * (projections + keys)
+    scores += stack.depth * reads * reads * pairs
+    feed_forward += stack.depth * reads * dense
+    if model.positions == "transformer_xl":
+      distances = reads if stack.causal else 2 * reads - 1
+      attention += stack.depth * distances * 2 * model.width * model.attention_width
+      scores += stack.depth * reads * distances * 2 * model.attention_width
+    if stack.cross:
+      attention += stack.depth * (length * projections + source_length * keys)
+      scores += stack.depth * length * source_length * pairs
+  head = 2.0 * length * model.width * (model.vocab + model.head_transform * model.width)
+  recurrent = 2.0 * length * model.depth * _recurrent(model) if model.recurrent else 0.0
+  return Flops(*(3.0 * part for part in (attention, scores, feed_forward, head, recurrent)))
+
+
+def flops_per_token(model: Model, length: int, source_length: int = 0) -> float:
+  """Returns exact training FLOPs per target position: 6 N + 12 L D T for a plain decoder, 6 N for an RNN.
+
+  >>> from gen.config import Model
+  >>> model = Model(vocab=1024, width=64, depth=2)
+  >>> flops_per_token(model, 128) == 6 * matrices(model) + 12 * 2 * 64 * 128
+  True
+  """
+  return flops(model, length, source_length).total / length
+
+
+def six_n(model: Model) -> float:
+  """Returns 6 N, the usual estimate of training FLOPs per token (arXiv:2001.08361)."""
+  return 6.0 * matrices(model)

@@ -1,0 +1,255 @@
+"""Named models as configs: `presets.get("gpt2")` is the `Model` whose parameters are GPT-2's, each one.
+
+From the command line `--config=configs/preset.py:gpt2` trains one (see there).
+
+A preset sets the architecture and the published dropout, and leaves precision, remat and scan as they are by default.
+BERT and RoBERTa come with the pooler of their papers; `-mlm` is the model with the masked-language head, which has
+no pooler. `chinchilla-44m` to `chinchilla-16183m` are the rows of table A9 of arXiv:2203.15556, named by its sizes.
+Letters as in gen/config.py.
+"""
+
+import dataclasses
+import difflib
+from typing import Any
+
+from gen.config import Model
+from gen.errors import UserError
+
+_BIASED = {"bias": True, "norm_bias": True, "tied": True}
+_GPT: dict[str, Any] = {"family": "decoder", "positions": "learned", "activation": "gelu_tanh", **_BIASED}
+_BLOOM: dict[str, Any] = {
+  "family": "decoder", "vocab": 250_880, "positions": "alibi", "embedding_norm": True,
+  "activation": "gelu_tanh", "context": 2048, **_BIASED,
+}  # fmt: skip
+_BERT: dict[str, Any] = {
+  "family": "encoder", "vocab": 30_522, "positions": "learned", "context": 512, "token_types": 2,
+  "norm_placement": "post", "norm_epsilon": 1e-12, "embedding_norm": True, "activation": "gelu",
+  "dropout": 0.1, **_BIASED,
+}  # fmt: skip
+_ROBERTA: dict[str, Any] = _BERT | {
+  "vocab": 50_265, "position_offset": 2, "token_types": 1, "norm_epsilon": 1e-5,
+}  # fmt: skip
+_T5: dict[str, Any] = {
+  "family": "encoder_decoder", "vocab": 32_128, "positions": "relative", "norm": "rmsnorm", "norm_epsilon": 1e-6,
+  "attention_scale": 1.0, "activation": "relu", "tied": True, "dropout": 0.1,
+}  # fmt: skip
+_T5_V1_1: dict[str, Any] = _T5 | {"activation": "geglu", "tied": False}
+_BART: dict[str, Any] = {
+  "family": "encoder_decoder", "vocab": 50_265, "positions": "learned", "context": 1024, "position_offset": 2,
+  "norm_placement": "post", "embedding_norm": True, "activation": "gelu", "dropout": 0.1, **_BIASED,
+}  # fmt: skip
+_TRANSFORMER: dict[str, Any] = {
+  "family": "encoder_decoder", "vocab": 37_000, "positions": "sinusoidal", "norm_placement": "post",
+  "activation": "relu", "norm_epsilon": 1e-6, "head_width": 64, **_BIASED,
+}  # fmt: skip
+_CHINCHILLA: dict[str, Any] = {
+  "family": "decoder", "vocab": 32_000, "positions": "transformer_xl", "norm": "rmsnorm", "context": 2048,
+  "activation": "gelu_tanh", "bias": True, "tied": True,
+}  # fmt: skip
+
+# name: (width, depth, head width)
+GPT2 = {
+  "gpt2": (768, 12, 64),
+  "gpt2-medium": (1024, 24, 64),
+  "gpt2-large": (1280, 36, 64),
+  "gpt2-xl": (1600, 48, 64),
+}
+# Table 2.1 of arXiv:2005.14165, the widths of XL and 13B such that they are heads times head width, as the counts
+# of its table D.1 have them. Every layer attends densely here; theirs alternate with sparse ones of equal size.
+GPT3 = {
+  "gpt3-small": (768, 12, 64),
+  "gpt3-medium": (1024, 24, 64),
+  "gpt3-large": (1536, 24, 96),
+  "gpt3-xl": (2048, 24, 128),
+  "gpt3-2.7b": (2560, 32, 80),
+  "gpt3-6.7b": (4096, 32, 128),
+  "gpt3-13b": (5120, 40, 128),
+  "gpt3-175b": (12_288, 96, 128),
+}
+BLOOM = {
+  "bloom-560m": (1024, 24, 64),
+  "bloom-1b1": (1536, 24, 96),
+  "bloom-1b7": (2048, 24, 128),
+  "bloom-3b": (2560, 30, 80),
+  "bloom-7b1": (4096, 30, 128),
+  "bloom-176b": (14_336, 70, 128),
+}
+# name: (width, depth of each stack, heads, head width, feed-forward width)
+T5 = {
+  "t5-small": (512, 6, 8, 64, 2048),
+  "t5-base": (768, 12, 12, 64, 3072),
+  "t5-large": (1024, 24, 16, 64, 4096),
+  "t5-3b": (1024, 24, 32, 128, 16_384),
+  "t5-11b": (1024, 24, 128, 128, 65_536),
+}
+T5_V1_1 = {
+  "t5-v1.1-small": (512, 8, 6, 64, 1024),
+  "t5-v1.1-base": (768, 12, 12, 64, 2048),
+  "t5-v1.1-large": (1024, 24, 16, 64, 2816),
+  "t5-v1.1-xl": (2048, 24, 32, 64, 5120),
+  "t5-v1.1-xxl": (4096, 24, 64, 64, 10_240),
+}
+# Table A9 of arXiv:2203.15556: (parameters in millions, width, feed-forward width, head width, heads, depth)
+CHINCHILLA = (
+  (44, 512, 2048, 64, 8, 8),
+  (57, 576, 2304, 64, 9, 9),
+  (74, 640, 2560, 64, 10, 10),
+  (90, 640, 2560, 64, 10, 13),
+  (106, 640, 2560, 64, 10, 16),
+  (117, 768, 3072, 64, 12, 12),
+  (140, 768, 3072, 64, 12, 15),
+  (163, 768, 3072, 64, 12, 18),
+  (175, 896, 3584, 64, 14, 14),
+  (196, 896, 3584, 64, 14, 16),
+  (217, 896, 3584, 64, 14, 18),
+  (251, 1024, 4096, 64, 16, 16),
+  (278, 1024, 4096, 64, 16, 18),
+  (306, 1024, 4096, 64, 16, 20),
+  (425, 1280, 5120, 128, 10, 18),
+  (489, 1280, 5120, 128, 10, 21),
+  (509, 1408, 5632, 128, 11, 18),
+  (552, 1280, 5120, 128, 10, 24),
+  (587, 1408, 5632, 128, 11, 21),
+  (632, 1536, 6144, 128, 12, 19),
+  (664, 1408, 5632, 128, 11, 24),
+  (724, 1536, 6144, 128, 12, 22),
+  (816, 1536, 6144, 128, 12, 25),
+  (893, 1792, 7168, 128, 14, 20),
+  (1018, 1792, 7168, 128, 14, 23),
+  (1143, 1792, 7168, 128, 14, 26),
+  (1266, 2048, 8192, 128, 16, 22),
+  (1424, 2176, 8704, 128, 17, 22),
+  (1429, 2048, 8192, 128, 16, 25),
+  (1593, 2048, 8192, 128, 16, 28),
+  (1609, 2176, 8704, 128, 17, 25),
+  (1731, 2304, 9216, 128, 18, 24),
+  (1794, 2176, 8704, 128, 17, 28),
+  (2007, 2304, 9216, 128, 18, 28),
+  (2283, 2304, 9216, 128, 18, 32),
+  (2298, 2560, 10_240, 128, 20, 26),
+  (2639, 2560, 10_240, 128, 20, 30),
+  (2980, 2560, 10_240, 128, 20, 34),
+  (3530, 2688, 10_752, 128, 22, 36),
+  (3802, 2816, 11_264, 128, 22, 36),
+  (4084, 2944, 11_776, 128, 22, 36),
+  (4516, 3072, 12_288, 128, 24, 36),
+  (6796, 3584, 14_336, 128, 28, 40),
+  (9293, 4096, 16_384, 128, 32, 42),
+  (11_452, 4352, 17_408, 128, 32, 47),
+  (12_295, 4608, 18_432, 128, 36, 44),
+  (12_569, 4608, 18_432, 128, 32, 47),
+  (13_735, 4864, 19_456, 128, 32, 47),
+  (14_940, 4992, 19_968, 128, 32, 49),
+  (16_183, 5120, 20_480, 128, 40, 47),
+)
+
+
+def _plain(shared: dict[str, Any], sizes: dict[str, tuple[int, int, int]], **more: Any) -> dict[str, Model]:
+  """Returns models of (width, depth, head width)."""
+  return {
+    name: Model(width=width, depth=depth, head_width=head_width, **shared, **more)
+    for name, (width, depth, head_width) in sizes.items()
+  }
+
+
+def _t5(shared: dict[str, Any], sizes: dict[str, tuple[int, int, int, int, int]]) -> dict[str, Model]:
+  made = {}
+  for name, (width, depth, heads, head_width, feed_forward) in sizes.items():
+    # Version 1.1 and later do not scale the hidden states before the logits.
+    scale = width**-0.5 if shared["tied"] else 1.0
+    made[name] = Model(
+      width=width, depth=depth, heads=heads, head_width=head_width, feed_forward=feed_forward,
+      logits_scale=scale, **shared,
+    )  # fmt: skip
+  return made
+
+
+def _chinchilla(width: int, feed_forward: int, head_width: int, heads: int, depth: int) -> Model:
+  return Model(
+    width=width, depth=depth, heads=heads, head_width=head_width, feed_forward=feed_forward, **_CHINCHILLA
+  )
+
+
+def _models() -> dict[str, Model]:
+  bert_sizes = {"-base": (768, 12, 64), "-large": (1024, 24, 64)}
+  mlm = {"head_transform": True, "head_bias": True}
+  models = {"gpt1": Model(vocab=40_478, width=768, depth=12, head_width=64, context=512,
+                          norm_placement="post", dropout=0.1, **_GPT)}  # fmt: skip
+  models |= _plain(_GPT, GPT2, vocab=50_257, context=1024, dropout=0.1)
+  models |= _plain(_GPT, GPT3, vocab=50_257, context=2048)
+  models |= _plain(_BLOOM, BLOOM)
+  for name, shared in (("bert", _BERT), ("roberta", _ROBERTA)):
+    models |= _plain(shared, {name + size: shape for size, shape in bert_sizes.items()}, pooler=True)
+    models |= _plain(shared, {f"{name}{size}-mlm": shape for size, shape in bert_sizes.items()}, **mlm)
+  models |= _t5(_T5, T5) | _t5(_T5_V1_1, T5_V1_1)
+  models |= _plain(_BART, {"bart-base": (768, 6, 64), "bart-large": (1024, 12, 64)})
+  for name, width, dropout in (("base", 512, 0.1), ("big", 1024, 0.3)):
+    models[f"transformer-{name}"] = Model(
+      width=width, depth=6, embedding_scale=width**0.5, dropout=dropout, **_TRANSFORMER
+    )
+  models |= {f"chinchilla-{row[0]}m": _chinchilla(*row[1:]) for row in CHINCHILLA}
+  models["chinchilla-70b"] = _chinchilla(8192, 32_768, 128, 64, 80)
+  models["modern"] = Model(
+    family="decoder", vocab=32_000, width=2048, depth=22, head_width=64, key_value_heads=4, feed_forward=5632,
+    context=2048, activation="swiglu", norm="rmsnorm", positions="rotary",
+  )  # fmt: skip
+  return models
+
+
+_MODELS = _models()
+ALIASES = {
+  "openai-gpt": "gpt1",
+  "gpt3": "gpt3-175b",
+  "bert-base-uncased": "bert-base",
+  "bert-large-uncased": "bert-large",
+  "bloom": "bloom-176b",
+  "chinchilla": "chinchilla-70b",
+}
+
+
+# What each line of models was pretrained with: the first name that a preset's begins with. The original Transformer
+# was trained on pairs of texts; of one text, the nearest is a beginning and its continuation.
+_OBJECTIVES = {
+  "bert": "masked_static",
+  "roberta": "masked",
+  "t5": "span_corruption",
+  "bart": "bart",
+  "transformer": "prefix",
+}
+
+
+def names() -> tuple[str, ...]:
+  """Returns every preset's name."""
+  return tuple(_MODELS)
+
+
+def objective(name: str) -> str:
+  """Returns the training objective of a preset's paper, as `gen.data.objectives` names it.
+
+  >>> objective("roberta-large"), objective("gpt2")
+  ('masked', 'causal')
+
+  Raises:
+    UserError: for an unknown name, with the nearest known one.
+  """
+  return _OBJECTIVES.get(_known(name).split("-")[0], "causal")
+
+
+def get(name: str) -> Model:
+  """Returns a copy of the preset's config, free to change.
+
+  >>> get("bert-base").width
+  768
+
+  Raises:
+    UserError: for an unknown name, with the nearest known one.
+  """
+  return dataclasses.replace(_MODELS[_known(name)])
+
+
+def _known(name: str) -> str:
+  known = ALIASES.get(name, name)
+  if known not in _MODELS:
+    nearest = difflib.get_close_matches(name, [*_MODELS, *ALIASES], n=1, cutoff=0.0)[0]
+    raise UserError(f"there is no preset {name!r}; the nearest is {nearest!r}")
+  return known
