@@ -1,0 +1,1 @@
+"""From text to batches: sources -> corpus -> tokenizer -> tokens -> batches."""

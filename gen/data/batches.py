@@ -1,0 +1,214 @@
+"""Batches out of a token stream: packed rows in an order that is a pure function of (seed, step).
+
+B rows of a batch, N rows at hand, W raw tokens that an objective makes one row of. Rows are windows cut from the
+stream at equal strides, full to the last token; documents in them are told apart by segments. Each epoch visits
+every row once, in an order of its own that grain computes element by element, so any step costs the same to reach.
+"""
+
+from typing import Any, NamedTuple
+
+import grain
+import numpy as np
+
+from gen.batch import Batch
+from gen.config import Data
+from gen.data import objectives
+from gen.data.objectives import Objective, pieces
+from gen.data.tokenizer import Tokenizer
+from gen.data.tokens import TokenStream
+from gen.errors import UserError
+
+
+def objective_of(data: Data, tokenizer: Tokenizer, family: str = "") -> Objective:
+  """Returns the objective that `data` names, with the tokenizer's ids and whatever tables it needs.
+
+  `family` is the model's, for an objective that has another form for each.
+
+  Raises:
+    UserError: for an unknown objective, or one that the length or the tokenizer does not allow.
+  """
+  given: dict[str, Any] = {}
+  if family and "family" in objectives.parameters(data.objective):
+    given["family"] = family
+  wanted = objectives.needs(data.objective)
+  if wanted:
+    names = [
+      "" if tokenizer.is_special(number) else tokenizer.name(number) for number in range(tokenizer.vocab)
+    ]
+    makers = {"word_start_v": pieces.word_starts, "sentence_end_v": pieces.sentence_ends}
+    given |= {name: makers[name](names) for name in wanted}
+  return objectives.make(data.objective, objectives.Specials.of(tokenizer), data.length, **given)
+
+
+class Rows:
+  """The windows of a stream, by number, made into batches by an objective."""
+
+  def __init__(self, stream: TokenStream, objective: Objective, seed: int) -> None:
+    """Looks at the stream; reads nothing yet.
+
+    Args:
+      stream: to cut windows from.
+      objective: what to make of them.
+      seed: of whatever the objective draws.
+    """
+    self._stream, self._objective, self._seed = stream, objective, seed
+    self.window = objective.lengths.raw
+    # A row that predicts its next token ends where another begins: that token is read there, and predicted here.
+    overlap = int(objective.lengths.source == 0 and self.window == objective.lengths.target + 1)
+    self.stride = self.window - overlap
+    tokens = len(stream.ids)
+    self.full = max(0, (tokens - overlap) // self.stride)
+    self.all = max(0, -(-(tokens - overlap) // self.stride))  # the last one may be shorter
+    self.beyond = self.all + 1  # a row there is padding
+
+  def make(self, rows_n: np.ndarray, epochs_n: np.ndarray, continues_n: np.ndarray | None = None) -> Batch:
+    """Returns rows by number; in each epoch an objective may draw anew. For `continues_n` see `cut`."""
+    tokens_nw, segments_nw = self.cut(rows_n, continues_n)
+    return self._objective(tokens_nw, self._objective.keys(self._seed, epochs_n, rows_n), segments_nw)
+
+  def cut(self, rows_n: np.ndarray, continues_n: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Returns raw tokens and their documents, numbered from 1 in each row; 0 is padding beyond the stream's end.
+
+    Where `continues_n` says which rows go on where another ended, 1 is the document that the other ended in: a row
+    that begins with a document of its own counts from 2.
+    """
+    ids, tokenizer = self._stream.ids, self._stream.tokenizer
+    places_nw = rows_n[:, None] * self.stride + np.arange(self.window)
+    inside_nw = places_nw < len(ids)
+    tokens_nw = ids[np.minimum(places_nw, len(ids) - 1)].astype(np.int32)
+    begins_nw = tokens_nw == tokenizer.bos  # stands at the start of each document and nowhere else
+    begins_nw[:, 0] |= True if continues_n is None else ~continues_n
+    segments_nw = np.cumsum(begins_nw, axis=1, dtype=np.int32) + (continues_n is not None)
+    if not inside_nw.all():
+      tokens_nw, segments_nw = (
+        np.where(inside_nw, tokens_nw, tokenizer.pad),
+        np.where(inside_nw, segments_nw, 0),
+      )
+    return tokens_nw, segments_nw
+
+
+class Lanes:
+  """An order in which row b of each batch goes on where row b of the batch before it ended.
+
+  Each epoch cuts the stream into B stretches of `steps` rows, one a lane, from a place of its own; the less than B
+  rows that are left over are others each epoch.
+  """
+
+  def __init__(self, rows: int, batch: int, seed: int) -> None:
+    """Takes the rows of the stream, those of a batch, and the seed of the places."""
+    self._rows, self._batch, self._seed = rows, batch, seed
+    self.steps = rows // batch  # of an epoch
+
+  def rows(self, step: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the rows of `count` steps from `step` on: their numbers, epochs, and whether they go on."""
+    steps_s = step + np.arange(count)
+    epochs_s, places_s = steps_s // self.steps, steps_s % self.steps
+    first = {epoch: self._first(epoch) for epoch in set(epochs_s.tolist())}
+    first_s = np.array([first[epoch] for epoch in epochs_s.tolist()], int)
+    rows_sb = (first_s + places_s)[:, None] + np.arange(self._batch) * self.steps
+    each = self._batch
+    # The stream's first row begins a document, so a stretch that runs over its end needs no mark.
+    return rows_sb.reshape(-1) % self._rows, np.repeat(epochs_s, each), np.repeat(places_s > 0, each)
+
+  def _first(self, epoch: int) -> int:
+    return int(np.random.default_rng((self._seed, epoch)).integers(self._rows))
+
+
+class Batches:
+  """The batches of a run: `at(step)` is a pure function of (seed, step), for any step at the same cost.
+
+  Attributes:
+    rows_per_epoch: rows that the stream is cut into.
+  """
+
+  def __init__(self, stream: TokenStream, data: Data, seed: int, objective: Objective | None = None) -> None:
+    """Looks at the stream; reads nothing yet.
+
+    Args:
+      stream: to cut rows from.
+      data: its length, batch and objective count.
+      seed: of the order, and of whatever the objective draws.
+      objective: in place of the one that `data` names.
+
+    Raises:
+      UserError: if the stream is too short for one batch of different rows.
+    """
+    self._rows = Rows(stream, objective or objective_of(data, stream.tokenizer), seed)
+    self._batch = data.batch
+    self.rows_per_epoch = self._rows.full
+    if self.rows_per_epoch < data.batch:
+      raise UserError(
+        f"the training side of the corpus has {len(stream.ids):,} tokens, which make {self.rows_per_epoch} rows of"
+        f" length {data.length}: fewer than one batch of {data.batch}; take more text, or a smaller data.length or"
+        " data.batch"
+      )
+    self._lanes = Lanes(self._rows.full, data.batch, seed) if data.stream else None
+    order = grain.MapDataset.range(self.rows_per_epoch).seed(seed % 2**63).shuffle().repeat()
+    self._order = order.batch(data.batch)
+
+  def epoch(self, step: int) -> float:
+    """Returns how often the stream has been through before a step."""
+    return step * self._batch / self.rows_per_epoch
+
+  def at(self, step: int) -> Batch:
+    """Returns the batch of a step: numpy arrays of shape [B, T]."""
+    return self._make(step, 1)
+
+  def stack(self, step: int, count: int) -> Batch:
+    """Returns the batches of `count` steps from `step` on: numpy arrays of shape [count, B, T]."""
+    batch = self._make(step, count)
+    shape = (count, self._batch)
+    return Batch(*(None if array is None else array.reshape(*shape, *array.shape[1:]) for array in batch))
+
+  def _make(self, step: int, count: int) -> Batch:
+    if self._lanes is not None:
+      return self._rows.make(*self._lanes.rows(step, count))
+    rows_n = np.concatenate([self._order[step + index] for index in range(count)])
+    epochs_n = (step * self._batch + np.arange(len(rows_n))) // self.rows_per_epoch
+    return self._rows.make(rows_n, epochs_n)
+
+
+class Validation(NamedTuple):
+  """A fixed set of batches to be judged by.
+
+  Attributes:
+    batches: numpy arrays of shape [B, T]; the last is filled up with rows of padding.
+    tokens: targets that bear loss.
+    bytes: of UTF-8 that those targets stand for; bits per byte = summed nats / (ln 2 x bytes).
+  """
+
+  batches: list[Batch]
+  tokens: int
+  bytes: int
+
+
+def validation(stream: TokenStream, data: Data, objective: Objective | None = None) -> Validation:
+  """Returns the first rows of the stream that read data.validation_tokens, or all of it if it has fewer.
+
+  What an objective draws here depends on the row alone: every run, whatever its seed, is judged by the same.
+
+  Raises:
+    UserError: if the stream has nothing to predict.
+  """
+  rows = Rows(stream, objective or objective_of(data, stream.tokenizer), seed=0)
+  count = min(rows.all, -(-data.validation_tokens // rows.stride))
+  if count < 1:
+    raise UserError(
+      f"the validation side of the corpus has {len(stream.ids)} tokens and data.validation_tokens is"
+      f" {data.validation_tokens}: there is nothing to be judged by; raise data.validation_fraction or take more text"
+    )
+  steps = -(-count // data.batch)
+  rows_n = np.full(steps * data.batch, rows.beyond)
+  rows_n[:count] = np.arange(count)
+  continues_n = None
+  if data.stream:
+    rows_n = rows_n.reshape(data.batch, steps).T.reshape(-1)
+    continues_n = np.arange(len(rows_n)) >= data.batch
+  whole = rows.make(rows_n, np.zeros_like(rows_n), continues_n)
+  bears_bt = whole.weights_bt > 0
+  batches = [
+    Batch(*(None if array is None else array[start : start + data.batch] for array in whole))
+    for start in range(0, len(rows_n), data.batch)
+  ]
+  stood_for = stream.tokenizer.byte_lengths[whole.targets_bt[bears_bt]].sum(dtype=np.int64)
+  return Validation(batches, int(bears_bt.sum()), int(stood_for))

@@ -1,0 +1,136 @@
+"""Folders of derived data: built once, whole or not at all, whoever asks first.
+
+An entry is a folder `<name>` whose `manifest.json` records the size and CRC-32 of its files. It is built beside its
+place under a lock of the kernel and then renamed, so a reader meets a whole entry or none; an entry that no longer
+agrees with its manifest is built again.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gen.config import Data
+from gen.errors import UserError
+
+MANIFEST = "manifest.json"
+CHECKED_BYTES = 1 << 30  # of a larger file only the size is compared: reading it all would cost seconds
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Entry(NamedTuple):
+  """A whole entry of the cache.
+
+  Attributes:
+    path: its folder.
+    meta: what its builder returned.
+    found: whether it was there already.
+  """
+
+  path: Path
+  meta: dict[str, Any]
+  found: bool
+
+
+def cache_folder(data: Data) -> Path:
+  """Returns the folder of derived data: data.cache, else $GEN_CACHE, else ~/.cache/gen."""
+  return Path(data.cache or os.environ.get("GEN_CACHE") or "~/.cache/gen").expanduser()
+
+
+def key(*parts: Any) -> str:
+  """Returns 16 hex digits that name the parts (anything that JSON can hold)."""
+  text = json.dumps(parts, sort_keys=True, ensure_ascii=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def entry(root: Path, name: str, build: Callable[[Path], dict[str, Any]]) -> Entry:
+  """Finds an entry, or builds it.
+
+  Args:
+    root: the cache's folder.
+    name: of the entry; it must say everything that the content depends on.
+    build: writes files into the folder that it is given and returns what JSON can hold.
+
+  Raises:
+    UserError: if the folder cannot be written, or the disk is full.
+  """
+  path = root / name
+  meta = _read(path)
+  if meta is not None:
+    return Entry(path, meta, True)
+  with _speaking_of(root), _locked(root, name):
+    meta = _read(path)  # another process may have built it meanwhile
+    if meta is not None:
+      return Entry(path, meta, True)
+    return Entry(path, _build(path, build), False)
+
+
+def _build(path: Path, build: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+  # Only the lock's holder builds, so whatever lies here was left by a process that died.
+  unfinished = path.with_name(f".{path.name}.unfinished")
+  shutil.rmtree(unfinished, ignore_errors=True)
+  unfinished.mkdir()
+  try:
+    meta = build(unfinished)
+    files = {file.name: _signature(file) for file in sorted(unfinished.iterdir())}
+    (unfinished / MANIFEST).write_text(json.dumps({"files": files, "meta": meta}, indent=1))
+    shutil.rmtree(path, ignore_errors=True)
+    unfinished.rename(path)
+  except BaseException:
+    shutil.rmtree(unfinished, ignore_errors=True)
+    raise
+  return json.loads(json.dumps(meta))  # as a later reader will see it
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+  """Returns the meta of a whole entry, None where it is absent or damaged."""
+  try:
+    manifest = json.loads((path / MANIFEST).read_text())
+    whole = all(_signature(path / name) == signature for name, signature in manifest["files"].items())
+    return manifest["meta"] if whole else None
+  except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    return None
+
+
+def _signature(file: Path) -> list[int]:
+  size = file.stat().st_size
+  if size > CHECKED_BYTES:
+    return [size, 0]
+  checksum = 0
+  with file.open("rb") as stream:
+    while chunk := stream.read(1 << 20):
+      checksum = zlib.crc32(chunk, checksum)
+  return [size, checksum]
+
+
+@contextlib.contextmanager
+def _locked(root: Path, name: str) -> Iterator[None]:
+  root.mkdir(parents=True, exist_ok=True)
+  descriptor = os.open(root / f".{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+  try:
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    yield
+  finally:
+    os.close(descriptor)  # the kernel gives the lock back
+
+
+@contextlib.contextmanager
+def _speaking_of(root: Path) -> Iterator[None]:
+  try:
+    yield
+  except OSError as error:
+    advice = "choose another folder with --config.data.cache=FOLDER or $GEN_CACHE"
+    if error.errno in NO_SPACE:
+      raise UserError(
+        f"no space left to cache data in {root}: {error.strerror}; free some or {advice}"
+      ) from error
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+      raise UserError(f"the cache folder {root} cannot be written: {error.strerror}; {advice}") from error
+    raise
