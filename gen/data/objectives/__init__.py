@@ -1,0 +1,39 @@
+"""Training objectives: pure functions of (tokens, rng), in numpy, from raw tokens to a `gen.batch.Batch`.
+
+    name                  learned by            reads                   predicts
+    causal                decoder, recurrent    a text                  the next token
+    prefix                decoder (or both)     a text                  its continuation
+    masked[_static, ...]  encoder               a text with holes       what was in them
+    span_corruption       encoder_decoder       sentinels for spans     sentinels and spans
+    infilling             encoder_decoder       masks for spans         the whole text
+    bart                  encoder_decoder       the same, shuffled      the whole text, in order
+    sentence_permutation  encoder_decoder       shuffled sentences      the text in order
+    ul2                   encoder_decoder       one of seven ways       sentinels and spans
+
+A decoder that learns `prefix` looks both ways inside the given beginning of each document, and back after it.
+
+>>> import numpy as np
+>>> specials = Specials(vocab=400, text_begin=4, text_end=297, eos=1, bos=3, sentinels=tuple(range(300, 400)))
+>>> objective = make("span_corruption", specials, length=128)
+>>> tokens_bn = np.full((2, objective.lengths.raw), 7)
+>>> batch = objective(tokens_bn, np.random.default_rng(0))
+>>> batch.source_bs.shape, batch.targets_bt.shape
+((2, 128), (2, 29))
+"""
+
+from gen.data.objectives.objective import Lengths, Objective
+from gen.data.objectives.registry import OBJECTIVES, families, make, needs, parameters, raw_length, shapes
+from gen.data.objectives.specials import Specials
+
+__all__ = [
+  "OBJECTIVES",
+  "Lengths",
+  "Objective",
+  "Specials",
+  "families",
+  "make",
+  "needs",
+  "parameters",
+  "raw_length",
+  "shapes",
+]

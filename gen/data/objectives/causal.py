@@ -1,0 +1,34 @@
+"""Next-token prediction: every token from those before it in its document (GPT). B rows, N raw tokens, T = N - 1."""
+
+import numpy as np
+
+from gen.batch import Batch
+from gen.data.objectives.objective import Lengths, Objective, positions
+from gen.data.objectives.specials import Specials
+
+
+def lengths(length: int) -> Lengths:
+  """Returns the sizes of a row: one raw token more than positions, the last one's target."""
+  return Lengths(length + 1, 0, length)
+
+
+class Causal(Objective):
+  """Predicts the next token; the last token of a document has no target."""
+
+  families = ("decoder", "rnn", "lstm", "gru")
+
+  def __init__(self, specials: Specials, length: int):
+    super().__init__(specials, lengths(length))
+
+  def corrupt(self, tokens_bn: np.ndarray, segments_bn: np.ndarray, keys_b: np.ndarray) -> Batch:
+    """Shifts by one; draws nothing."""
+    del keys_b
+    segments_bt = np.ascontiguousarray(segments_bn[:, :-1])
+    bears_bt = (segments_bt > 0) & (segments_bt == segments_bn[:, 1:])
+    return Batch(
+      inputs_bt=np.where(segments_bt > 0, tokens_bn[:, :-1], self.specials.pad).astype(np.int32),
+      targets_bt=np.where(bears_bt, tokens_bn[:, 1:], self.specials.pad).astype(np.int32),
+      weights_bt=bears_bt.astype(np.float32),
+      segments_bt=segments_bt,
+      positions_bt=positions(segments_bt),
+    )

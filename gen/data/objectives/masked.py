@@ -1,0 +1,120 @@
+"""Masked language model: some tokens are hidden and predicted from both sides (BERT, arXiv:1810.04805; RoBERTa).
+
+Of a row's tokens, 15 % (BERT's count: specials included, padding not) are chosen among the text; of these 80 % become
+the mask, 10 % a random piece of text and 10 % stay. B rows, N raw tokens = T positions.
+"""
+
+import numpy as np
+
+from gen.batch import Batch
+from gen.data.objectives import draws
+from gen.data.objectives.objective import Lengths, Objective, positions, starts
+from gen.data.objectives.specials import Specials
+from gen.errors import UserError
+
+_CHOICE, _FATE, _RANDOM = range(3)  # streams of random numbers
+
+
+def lengths(length: int) -> Lengths:
+  """Returns the sizes of a row."""
+  return Lengths(length, 0, length)
+
+
+class Masked(Objective):
+  """Hides single tokens, or whole words where `word_start_v` tells which ids begin one.
+
+  Args:
+    specials: the tokenizer's ids.
+    length: positions of a row.
+    rate: chosen tokens as a fraction of the row's tokens, rounded to the nearest count.
+    mask_share: fraction of the chosen that become the mask.
+    random_share: fraction of the chosen that become random text.
+    copies: 0 masks anew in every epoch (RoBERTa); 1 always alike (BERT); n in n ways, in turns.
+    word_start_v: for each id, whether a piece of text begins a word.
+  """
+
+  families = ("encoder",)
+
+  def __init__(
+    self,
+    specials: Specials,
+    length: int,
+    rate: float = 0.15,
+    mask_share: float = 0.8,
+    random_share: float = 0.1,
+    copies: int = 0,
+    word_start_v: np.ndarray | None = None,
+  ):
+    super().__init__(specials, lengths(length))
+    specials.require("masked", "mask")
+    if not 0 < rate < 1:
+      raise UserError(f"the masked rate {rate} is not between 0 and 1")
+    if min(mask_share, random_share) < 0 or mask_share + random_share > 1:
+      raise UserError(f"the shares of mask {mask_share} and random {random_share} are no parts of 1")
+    if word_start_v is not None and len(word_start_v) != specials.vocab:
+      raise UserError(
+        f"the table of word starts has {len(word_start_v)} ids, the vocabulary {specials.vocab}"
+      )
+    self.rate, self.mask_share, self.random_share, self.copies = rate, mask_share, random_share, copies
+    self.word_start_v = word_start_v
+
+  def corrupt(self, tokens_bn: np.ndarray, segments_bn: np.ndarray, keys_b: np.ndarray) -> Batch:
+    """Chooses, replaces, and asks for the original at the chosen places."""
+    candidates_bn = self.specials.corruptible_v[tokens_bn] & (segments_bn > 0)
+    counts_b = np.rint(self.rate * (segments_bn > 0).sum(1)).astype(int)
+    counts_b = np.maximum(counts_b, candidates_bn.any(1))
+    if self.word_start_v is None:
+      chosen_bn = draws.choose(candidates_bn, counts_b, keys_b, _CHOICE)
+    else:
+      begins_bn = self.word_start_v[tokens_bn] | starts(segments_bn)
+      chosen_bn = choose_words(candidates_bn, begins_bn, counts_b, keys_b)
+    inputs_bt = np.where(segments_bn > 0, tokens_bn, self.specials.pad)
+    rows, columns = np.nonzero(chosen_bn)
+    inputs_bt[rows, columns] = self._replaced(tokens_bn[rows, columns], keys_b[rows], columns)
+    return Batch(
+      inputs_bt=inputs_bt,
+      targets_bt=np.where(segments_bn > 0, tokens_bn, self.specials.pad),
+      weights_bt=chosen_bn.astype(np.float32),
+      segments_bt=segments_bn,
+      positions_bt=positions(segments_bn),
+    )
+
+  def _replaced(self, tokens: np.ndarray, keys: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Returns what stands in the places of chosen tokens."""
+    fate = draws.uniform(keys, _FATE, columns)
+    begin, end = self.specials.text_begin, self.specials.text_end
+    random = begin + np.floor(draws.uniform(keys, _RANDOM, columns) * (end - begin)).astype(np.int32)
+    kept = np.where(fate < self.mask_share + self.random_share, random, tokens)
+    return np.where(fate < self.mask_share, self.specials.mask, kept)
+
+
+def choose_words(
+  candidates_bn: np.ndarray, begins_bn: np.ndarray, counts_b: np.ndarray, keys_b: np.ndarray
+) -> np.ndarray:
+  """Marks whole words: in random order, each that fits in what is left of the row's count (BERT's rule).
+
+  A word goes from a candidate that begins one, or follows what is no candidate, to the next.
+  """
+  begins_bn = begins_bn & candidates_bn
+  begins_bn[:, 0] |= candidates_bn[:, 0]
+  begins_bn[:, 1:] |= candidates_bn[:, 1:] & ~candidates_bn[:, :-1]
+  rows_w, columns_w = np.nonzero(begins_bn)
+  word_of_token = np.cumsum(begins_bn[candidates_bn]) - 1
+  sizes_w = np.bincount(word_of_token, minlength=rows_w.size)
+  order_w = np.lexsort((draws.bits(keys_b[rows_w], _CHOICE, columns_w), rows_w))
+  taken_w = np.zeros(rows_w.size, bool)
+  left_b = counts_b.copy()
+  open_w = order_w[sizes_w[order_w] <= left_b[rows_w[order_w]]]
+  # Each round takes the words up to the first that does not fit, and drops those that no longer can.
+  while open_w.size:
+    rows, sizes = rows_w[open_w], sizes_w[open_w]
+    totals_b = np.bincount(rows, sizes, minlength=left_b.size).astype(int)
+    sums = np.cumsum(sizes) - (np.cumsum(totals_b) - totals_b)[rows]
+    fits = sums <= left_b[rows]
+    taken_w[open_w[fits]] = True
+    left_b = left_b - np.bincount(rows[fits], sizes[fits], minlength=left_b.size).astype(int)
+    open_w = open_w[~fits]
+    open_w = open_w[sizes_w[open_w] <= left_b[rows_w[open_w]]]
+  chosen_bn = np.zeros(candidates_bn.shape, bool)
+  chosen_bn[candidates_bn] = taken_w[word_of_token]
+  return chosen_bn

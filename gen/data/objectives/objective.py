@@ -1,0 +1,178 @@
+"""What every objective is: a pure function of (tokens, rng) that makes rows of fixed shapes.
+
+B rows, N raw tokens of a row, T target positions, S source positions.
+"""
+
+import abc
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from gen.batch import Batch
+from gen.data.objectives import draws
+from gen.data.objectives.specials import Specials
+from gen.errors import UserError
+
+Emission = tuple[np.ndarray | int, ...]  # ids before, at and after each raw token
+
+
+class Lengths(NamedTuple):
+  """Sizes of one row: raw tokens read, and positions made of them; source is 0 where there is no source."""
+
+  raw: int
+  source: int
+  target: int
+
+
+class Objective(abc.ABC):
+  """Turns raw tokens into what a model reads and what it should predict.
+
+  A row may hold several documents, told apart by their segments; nothing is corrupted across their boundaries,
+  and source and target inherit the segment of the token that they come from.
+
+  Attributes:
+    families: model families that can learn it.
+    lengths: raw tokens read per row, source positions, target positions.
+    copies: corruptions that exist of one row: epoch e sees number e mod copies; 0 is another each epoch.
+  """
+
+  families: ClassVar[tuple[str, ...]]
+  copies: int = 0
+
+  def __init__(self, specials: Specials, lengths: Lengths):
+    self.specials = specials
+    self.lengths = lengths
+
+  def keys(self, seed: int, epoch: int | np.ndarray, rows: int | np.ndarray) -> np.ndarray:
+    """Returns the random keys of rows, to be passed as `rng`; a static objective forgets the epoch."""
+    return draws.row_keys(seed, np.asarray(epoch) % self.copies if self.copies else epoch, rows)
+
+  def __call__(
+    self,
+    tokens: np.ndarray,
+    rng: np.random.Generator | np.ndarray,
+    segments: np.ndarray | None = None,
+  ) -> Batch:
+    """Makes a batch; all leading axes of `tokens` (none, rows, steps and rows) are kept.
+
+    Args:
+      tokens: raw token ids, at most `lengths.raw` a row; fewer are padded.
+      rng: a generator, of which one number a row is drawn, or the rows' `keys`.
+      segments: the document of each token, from 1; 0 is padding, which ends a row. None takes a row as one
+        document.
+
+    Raises:
+      UserError: for a row that is too long, or an id outside the vocabulary.
+    """
+    tokens = np.asarray(tokens)
+    rows = tokens.shape[:-1]
+    tokens_bn = self._checked(tokens.reshape(-1, tokens.shape[-1]))
+    if segments is None:
+      segments_bn = (tokens_bn != self.specials.pad).astype(np.int32)
+    else:
+      segments_bn = widened(np.asarray(segments).reshape(-1, tokens.shape[-1]), self.lengths.raw, 0)
+    keys_b = draws.keys_of(rng, rows).reshape(-1)
+    batch = self.corrupt(tokens_bn, segments_bn, keys_b)
+    return Batch(*(None if array is None else array.reshape(*rows, array.shape[-1]) for array in batch))
+
+  @abc.abstractmethod
+  def corrupt(self, tokens_bn: np.ndarray, segments_bn: np.ndarray, keys_b: np.ndarray) -> Batch:
+    """Makes a batch of rows of exactly `lengths.raw` int32 tokens."""
+
+  def _checked(self, tokens_bn: np.ndarray) -> np.ndarray:
+    if tokens_bn.shape[1] > self.lengths.raw:
+      raise UserError(
+        f"a row has {tokens_bn.shape[1]} raw tokens, but the objective reads {self.lengths.raw}"
+      )
+    if tokens_bn.size and not (tokens_bn.min() >= 0 and tokens_bn.max() < self.specials.vocab):
+      raise UserError(
+        f"a token id lies outside the vocabulary of {self.specials.vocab}: was the tokenizer changed?"
+      )
+    return widened(tokens_bn, self.lengths.raw, self.specials.pad)
+
+
+def widened(ids_bn: np.ndarray, length: int, fill: int) -> np.ndarray:
+  """Returns rows of `length`, int32, filled up on the right."""
+  if ids_bn.shape[1] == length:
+    return ids_bn.astype(np.int32, copy=False)
+  wide_bn = np.full((ids_bn.shape[0], length), fill, np.int32)
+  wide_bn[:, : ids_bn.shape[1]] = ids_bn
+  return wide_bn
+
+
+def starts(segments_bn: np.ndarray) -> np.ndarray:
+  """Marks the first position of each segment, and of each stretch of padding."""
+  starts_bn = np.ones(segments_bn.shape, bool)
+  np.not_equal(segments_bn[:, 1:], segments_bn[:, :-1], out=starts_bn[:, 1:])
+  return starts_bn
+
+
+def positions(segments_bn: np.ndarray) -> np.ndarray:
+  """Returns positions that count from 0 inside each segment; 0 in padding."""
+  index_n = np.arange(segments_bn.shape[1], dtype=np.int32)
+  begins_bn = np.maximum.accumulate(np.where(starts(segments_bn), index_n, 0), axis=1)
+  return np.where(segments_bn > 0, index_n - begins_bn, 0).astype(np.int32)
+
+
+def shifted(targets_bt: np.ndarray, segments_bt: np.ndarray, start: int, pad: int) -> np.ndarray:
+  """Returns what a decoder reads: the target before, `start` where a segment begins."""
+  inputs_bt = np.full_like(targets_bt, start)
+  inputs_bt[:, 1:] = np.where(starts(segments_bt)[:, 1:], start, targets_bt[:, :-1])
+  return np.where(segments_bt > 0, inputs_bt, pad)
+
+
+def translation(
+  source_bs: np.ndarray,
+  source_segments_bs: np.ndarray,
+  targets_bt: np.ndarray,
+  segments_bt: np.ndarray,
+  start: int,
+  pad: int,
+) -> Batch:
+  """Returns an encoder-decoder's batch in which every target bears loss."""
+  return Batch(
+    inputs_bt=shifted(targets_bt, segments_bt, start, pad),
+    targets_bt=targets_bt,
+    weights_bt=(segments_bt > 0).astype(np.float32),
+    segments_bt=segments_bt,
+    positions_bt=positions(segments_bt),
+    source_bs=source_bs,
+    source_segments_bs=source_segments_bs,
+    source_positions_bs=positions(source_segments_bs),
+  )
+
+
+def whole(parts: Emission, segments_bn: np.ndarray, length: int) -> np.ndarray:
+  """Marks the tokens of a row before the first document that `emit` could not write to its end."""
+  counts_bn = np.zeros(segments_bn.shape, int)
+  for part in parts:
+    counts_bn += np.greater_equal(part, 0)
+  ends_bn = np.cumsum(counts_bn, axis=1)
+  over_bn = ends_bn > length
+  rows_b, columns_b = np.arange(len(over_bn)), np.argmax(over_bn, axis=1)
+  if not over_bn.any():
+    return np.ones(over_bn.shape, bool)
+  begins_b = columns_b - positions(segments_bn)[rows_b, columns_b]
+  limits_b = np.where(over_bn.any(1), begins_b, over_bn.shape[1])
+  return np.arange(over_bn.shape[1]) < limits_b[:, None]
+
+
+def emit(parts: Emission, segments_bn: np.ndarray, length: int, pad: int) -> tuple[np.ndarray, np.ndarray]:
+  """Writes up to three ids for each raw token (before, here, after it) without gaps; those below 0 are left out.
+
+  Returns:
+    The ids and their segments in rows of `length`.
+  """
+  batch, raw = segments_bn.shape
+  ids_bnc = np.empty((batch, raw, 3), np.int32)
+  for place, part in enumerate(parts):
+    ids_bnc[:, :, place] = part
+  written = np.flatnonzero(ids_bnc >= 0)
+  rows, tokens = written // (3 * raw), written // 3
+  counts_b = np.bincount(rows, minlength=batch)
+  assert counts_b.max(initial=0) <= length, "an objective wrote more than its shape holds"
+  flat = rows * length + np.arange(written.size) - (np.cumsum(counts_b) - counts_b)[rows]
+  out_bt, out_segments_bt = np.full((batch, length), pad, np.int32), np.zeros((batch, length), np.int32)
+  out_bt.reshape(-1)[flat] = ids_bnc.reshape(-1)[written]
+  out_segments_bt.reshape(-1)[flat] = segments_bn.reshape(-1)[tokens]
+  return out_bt, out_segments_bt

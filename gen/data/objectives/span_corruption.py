@@ -1,0 +1,220 @@
+"""Span corruption: spans of a text become sentinels, and the target spells them out (T5, arXiv:1910.10683, 3.1.4).
+
+    text    Thank you for inviting me to your party last week .
+    source  Thank you <0> me to your party <1> week . <eos>
+    target  <0> for inviting <1> last <eos>
+
+Of n tokens m = round(rate n) are noise, in k = round(m / mean) spans: n - m + k + 1 source and m + k + 1 target
+positions. Sentinels are counted anew in each document of a row, and each document's target ends in eos: a row of
+several documents gets a few spans fewer, so that both shapes hold. Where documents of three tokens or so crowd a row,
+even that is not enough: those at its end that do not fit whole are left out.
+B rows, N raw tokens, S source positions, T target positions.
+"""
+
+import numpy as np
+
+from gen.batch import Batch
+from gen.data.objectives import spans
+from gen.data.objectives.objective import Emission, Lengths, Objective, emit, starts, translation, whole
+from gen.data.objectives.specials import NONE, Specials
+from gen.errors import UserError
+
+NO_LIMIT = 2**30  # spans
+Counts = tuple[np.ndarray, np.ndarray]
+
+
+def plan(
+  raw: np.ndarray | int, rate: np.ndarray | float, mean: np.ndarray | float, most: int = NO_LIMIT
+) -> Counts:
+  """Returns (noise tokens, spans) of texts of `raw` tokens, by T5's rule; elementwise.
+
+  An infinite mean asks for a single span, and `most` merges spans into longer ones.
+  """
+  raw = np.asarray(raw)
+  noise = np.minimum(np.maximum(np.rint(raw * rate), 1), np.maximum(raw - 1, 0))
+  count = np.minimum(np.maximum(np.rint(noise / mean), 1), most)
+  return noise.astype(int), np.minimum(count, np.minimum(noise, raw - noise)).astype(int)
+
+
+def lengths(
+  length: int, rate: float = 0.15, mean_span: float = 3.0, most: int = NO_LIMIT, extra: int = 0
+) -> Lengths:
+  """Returns how many raw tokens fill an encoder input of `length`, and the target positions that they need.
+
+  Args:
+    length: source positions.
+    rate: noise tokens as a fraction of the raw tokens.
+    mean_span: noise tokens per span.
+    most: spans at most.
+    extra: source positions kept free for other ids.
+
+  Raises:
+    UserError: for parameters without a meaning, or a length too small for one span.
+
+  >>> lengths(512)
+  Lengths(raw=568, source=512, target=114)
+  """
+  if not 0 < rate < 1 or mean_span < 1:
+    raise UserError(
+      f"span corruption needs a rate in (0, 1) and a mean span >= 1, not {rate} and {mean_span}"
+    )
+  raw = np.arange(2, int((length + 2) / (1 - rate)) + 3)
+  noise, count = plan(raw, rate, mean_span, most)
+  fits = np.flatnonzero(raw - noise + count + 1 + extra <= length)
+  if not fits.size:
+    raise UserError(f"a length of {length} is too small for span corruption: give at least {3 + extra}")
+  best = fits[-1]
+  return Lengths(int(raw[best]), length, int(noise[best] + count[best] + 1))
+
+
+class SpanCorruption(Objective):
+  """T5's objective; the decoder starts each document with `start`, T5's pad unless given.
+
+  Raises:
+    UserError: where a row needs more spans than there are sentinels, unless `merge` allows longer spans instead.
+  """
+
+  families = ("encoder_decoder",)
+
+  def __init__(
+    self,
+    specials: Specials,
+    length: int,
+    rate: float = 0.15,
+    mean_span: float = 3.0,
+    start: int | None = None,
+    merge: bool = False,
+  ):
+    specials.require("span_corruption", "eos", "sentinels")
+    most = len(specials.sentinels)
+    super().__init__(specials, lengths(length, rate, mean_span, most if merge else NO_LIMIT))
+    needed = int(plan(self.lengths.raw, rate, mean_span)[1])
+    if needed > most and not merge:
+      raise UserError(
+        f"span corruption of length {length} needs {needed} spans, but the tokenizer has {most} sentinels:"
+        " shorten the rows, lengthen the mean span, or set merge"
+      )
+    self.rate, self.mean_span = rate, mean_span
+    self.start = specials.pad if start is None else start
+
+  def corrupt(self, tokens_bn: np.ndarray, segments_bn: np.ndarray, keys_b: np.ndarray) -> Batch:
+    """Replaces spans by sentinels."""
+    runs = spans.find_runs(tokens_bn, segments_bn, self.specials.corruptible_v)
+    counts = plan((segments_bn > 0).sum(1), self.rate, self.mean_span, len(self.specials.sentinels))
+    eos_b = lacks_eos(tokens_bn, segments_bn, self.specials.eos)
+    noise_b, spans_b = fitted(counts, (segments_bn > 0).sum(1) + eos_b, runs.documents_b, self.lengths)
+    places = spans.scattered(runs, noise_b, spans_b, keys_b)
+    return spelled(tokens_bn, segments_bn, places, self.specials, self.lengths, self.start)
+
+
+def lacks_eos(tokens_bn: np.ndarray, segments_bn: np.ndarray, eos: int) -> np.ndarray:
+  """Tells which rows end inside a document, where eos must be added."""
+  last_b = np.maximum((segments_bn > 0).sum(1) - 1, 0)
+  rows_b = np.arange(len(tokens_bn))
+  return (segments_bn[rows_b, last_b] > 0) & (tokens_bn[rows_b, last_b] != eos)
+
+
+def documents(segments_bn: np.ndarray) -> np.ndarray:
+  """Returns the number of documents in each row."""
+  return (starts(segments_bn) & (segments_bn > 0)).sum(1)
+
+
+def fitted(counts: Counts, whole_b: np.ndarray, documents_b: np.ndarray, lengths: Lengths) -> Counts:
+  """Returns noise and spans that fit both shapes.
+
+  Args:
+    counts: noise tokens and spans wished for.
+    whole_b: source positions if nothing were noise.
+    documents_b: documents of each row, each of which may need an eos in the target.
+    lengths: the shapes.
+  """
+  noise_b, spans_b = counts
+  over_source_b = np.maximum(whole_b - noise_b + spans_b - lengths.source, 0)
+  over_target_b = np.maximum(noise_b + spans_b + np.minimum(documents_b, spans_b) - lengths.target, 0)
+  # A span less saves a position on both sides; a noise token more moves one from source to target.
+  fewer_b = (over_source_b + over_target_b + 1) // 2
+  more_b = np.clip(0, over_source_b - fewer_b, fewer_b - over_target_b)
+  spans_b = np.maximum(spans_b - fewer_b, np.minimum(spans_b, 1))
+  return np.maximum(noise_b + more_b, spans_b), spans_b
+
+
+def spelled(
+  tokens_bn: np.ndarray,
+  segments_bn: np.ndarray,
+  places: spans.Places,
+  specials: Specials,
+  lengths: Lengths,
+  start: int,
+  modes_b: np.ndarray | None = None,
+) -> Batch:
+  """Writes source and target of rows whose noise is known; `modes_b` begins each document's source."""
+  noise_bn, begins_bn = places
+  pad, eos = specials.pad, specials.eos
+  before_bn = np.cumsum(begins_bn, axis=1)
+  first_bn = starts(segments_bn)
+  index_bn = before_bn - np.maximum.accumulate(np.where(first_bn, before_bn - begins_bn, 0), axis=1)
+  sentinels = np.array((NONE, *specials.sentinels), np.int32)
+  sentinel_bn = sentinels[np.where(begins_bn, index_bn, 0)]
+  kept_bn = np.where(noise_bn | (segments_bn == 0), NONE, tokens_bn)
+  mode_bn = NONE if modes_b is None else np.where(first_bn & (segments_bn > 0), modes_b[:, None], NONE)
+  last_bn = _last(segments_bn > 0) & lacks_eos(tokens_bn, segments_bn, eos)[:, None]
+  source: Emission = (mode_bn, np.where(begins_bn, sentinel_bn, kept_bn), np.where(last_bn, eos, NONE))
+  end_bn = np.where(_last_noise(noise_bn, segments_bn), eos, NONE)
+  target: Emission = (sentinel_bn, np.where(noise_bn, tokens_bn, NONE), end_bn)
+  fits_bn = whole(source, segments_bn, lengths.source) & whole(target, segments_bn, lengths.target)
+  if not fits_bn.all():
+    source, target = (tuple(np.where(fits_bn, part, NONE) for part in side) for side in (source, target))
+  written = emit(source, segments_bn, lengths.source, pad), emit(target, segments_bn, lengths.target, pad)
+  return translation(*written[0], *written[1], start, pad)
+
+
+def _last(filled_bn: np.ndarray) -> np.ndarray:
+  """Marks the last filled position of each row."""
+  last_bn = filled_bn.copy()
+  last_bn[:, :-1] &= ~filled_bn[:, 1:]
+  return last_bn
+
+
+def _last_noise(noise_bn: np.ndarray, segments_bn: np.ndarray) -> np.ndarray:
+  """Marks the last noise token of each document."""
+  rows, columns = np.nonzero(noise_bn)
+  segments = segments_bn[rows, columns]
+  last = np.ones(rows.size, bool)
+  last[:-1] = (rows[1:] != rows[:-1]) | (segments[1:] != segments[:-1])
+  last_bn = np.zeros(noise_bn.shape, bool)
+  last_bn[rows[last], columns[last]] = True
+  return last_bn
+
+
+def invert(batch: Batch, specials: Specials, modes: tuple[int, ...] = ()) -> list[list[np.ndarray]]:
+  """Returns the original tokens of each document of each row.
+
+  The eos that was added where a row ended inside a document stays; mode tokens are dropped.
+  """
+  source_bs, target_bt = np.atleast_2d(batch.source_bs), np.atleast_2d(batch.targets_bt)
+  source_segments_bs, segments_bt = np.atleast_2d(batch.source_segments_bs), np.atleast_2d(batch.segments_bt)
+  return [
+    [
+      _joined(source_s[source_segments_s == document], target_t[segments_t == document], specials, modes)
+      for document in np.unique(source_segments_s[source_segments_s > 0])
+    ]
+    for source_s, source_segments_s, target_t, segments_t in zip(
+      source_bs, source_segments_bs, target_bt, segments_bt, strict=True
+    )
+  ]
+
+
+def _joined(source: np.ndarray, target: np.ndarray, specials: Specials, modes: tuple[int, ...]) -> np.ndarray:
+  """Puts the spans of one document's target back into its source."""
+  if source.size and source[0] in modes:
+    source = source[1:]
+  sentinels = np.array(specials.sentinels)
+  bounds = np.flatnonzero(np.isin(target, sentinels))
+  ends = np.append(bounds[1:], target.size - 1)  # the last id is eos
+  hidden = [target[begin + 1 : end] for begin, end in zip(bounds, ends, strict=True)] if bounds.size else []
+  places = np.flatnonzero(np.isin(source, sentinels))
+  kept = np.split(np.delete(source, places), places - np.arange(places.size))
+  pieces = [kept[0]]
+  for span, rest in zip(hidden, kept[1:], strict=True):
+    pieces += [span, rest]
+  return np.concatenate(pieces)

@@ -1,0 +1,65 @@
+"""The token ids that objectives insert, and those that they leave alone."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from gen.errors import UserError
+
+NONE = -1  # an id that the tokenizer lacks
+
+
+@dataclasses.dataclass(frozen=True)
+class Specials:
+  """Ids with a meaning of their own; `NONE` for one that the tokenizer lacks.
+
+  Attributes:
+    vocab: number of all ids.
+    text_begin: first id that stands for text.
+    text_end: one past the last id that stands for text; random replacements are drawn from this range.
+    sentinels: ids that mark corrupted spans, in the order of their use.
+  """
+
+  vocab: int
+  text_begin: int
+  text_end: int
+  pad: int = 0
+  eos: int = NONE
+  bos: int = NONE
+  cls: int = NONE
+  sep: int = NONE
+  mask: int = NONE
+  sentinels: tuple[int, ...] = ()
+
+  @classmethod
+  def of(cls, tokenizer: Any) -> "Specials":
+    """Returns the ids of a `gen.data.tokenizer.Tokenizer`."""
+    begin = max(tokenizer.pad, tokenizer.eos, tokenizer.unk, tokenizer.bos) + 1
+    return cls(
+      vocab=tokenizer.vocab,
+      text_begin=begin,
+      text_end=tokenizer.text_vocab,
+      pad=tokenizer.pad,
+      eos=tokenizer.eos,
+      bos=tokenizer.bos,
+      cls=tokenizer.cls,
+      sep=tokenizer.sep,
+      mask=tokenizer.mask,
+      sentinels=tuple(tokenizer.sentinel(index) for index in range(100)),
+    )
+
+  @functools.cached_property
+  def corruptible_v(self) -> np.ndarray:
+    """Whether each id may be corrupted: text and unknown pieces may, all else may not."""
+    corruptible_v = np.ones(self.vocab, bool)
+    kept = (self.pad, self.eos, self.bos, self.cls, self.sep, self.mask, *self.sentinels)
+    corruptible_v[[token for token in kept if token != NONE]] = False
+    return corruptible_v
+
+  def require(self, objective: str, *names: str) -> None:
+    """Raises UserError where an objective needs an id that the tokenizer lacks."""
+    for name in names:
+      if getattr(self, name) in (NONE, ()):
+        raise UserError(f"objective {objective!r} needs a tokenizer with {name}: choose another tokenizer")
