@@ -1,0 +1,352 @@
+"""The three transformer families as wirings of one block, and the RNN in the decoder's place.
+
+                 reads                  looks                      predicts
+  encoder        a masked text          both ways                  what was masked          BERT, RoBERTa
+  decoder        a text                 back (a prefix both ways)  the next token           GPT, BLOOM
+  encoder_       a source, both ways;   back, and at the whole     the next token of        Transformer, T5, BART
+    decoder      a target               source (cross attention)   the target
+  rnn, lstm,     a text                 back, through a state      the next token           before 2017
+    gru                                 of fixed size
+
+B batch, T target length, S source length, D width, V vocab.
+"""
+
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
+
+from gen.batch import Batch
+from gen.config import FAMILIES, Model
+from gen.models import axes, layers, positions, recurrent
+from gen.models.attention import Context, mask
+from gen.models.blocks import Stack
+from gen.models.slots import Slots
+
+
+class Embeddings(nn.Module):
+  """Token, position and type embeddings of one stack's input; the token table may be shared."""
+
+  config: Model
+  table: layers.Embedding
+
+  @nn.compact
+  def __call__(self, ids_bt: Array, positions_bt: Array, token_types_bt: Array | None) -> Array:
+    """Maps ids [B, T] to the residual stream [B, T, D]."""
+    cfg = self.config
+    x_btd = self.table(ids_bt) * cfg.embedding_scale
+    if cfg.positions == "learned":
+      rows = cfg.context + cfg.position_offset
+      places = layers.Embedding(rows, cfg.width, ("positions", "embed"), name="positions")
+      x_btd = x_btd + places(positions_bt + cfg.position_offset)
+    elif cfg.positions == "sinusoidal":
+      x_btd = x_btd + positions.sinusoidal(positions_bt, cfg.width)
+    if cfg.token_types:
+      kinds = layers.Embedding(cfg.token_types, cfg.width, (None, "embed"), name="token_types")
+      x_btd = x_btd + kinds(jnp.zeros_like(ids_bt) if token_types_bt is None else token_types_bt)
+    if cfg.embedding_norm:
+      x_btd = layers.norm(cfg, name="norm")(x_btd)
+    return axes.pin(layers.dropout(cfg, x_btd.astype(cfg.dtype), self), "batch", None, None)
+
+
+class Head(nn.Module):
+  """Hidden states to logits: the embedding's transpose or a matrix of its own."""
+
+  config: Model
+  table: layers.Embedding
+
+  def setup(self) -> None:
+    """Makes the parameters that the config asks for."""
+    cfg = self.config
+    if cfg.head_transform:
+      names = ("embed", "mlp")
+      self.transform = layers.Dense(cfg.width, cfg.width, names, cfg.bias, cfg.initializer_scale, cfg.dtype)
+      self.transform_norm = layers.norm(cfg)
+    if not cfg.tied:
+      shape = (cfg.width, cfg.vocab)
+      self.logits = layers.Kernel(shape, ("embed", "vocab"), cfg.width, cfg.initializer_scale)
+    if cfg.head_bias:
+      self.bias = layers.weight(self, "bias", layers.ZEROS, (cfg.vocab,), ("vocab",))
+
+  def prepare(self, x_btd: Array) -> Array:
+    """Returns hidden states ready for the product with the vocabulary."""
+    cfg = self.config
+    if cfg.head_transform:
+      activation = layers.ACTIVATIONS[cfg.head_activation or cfg.activation]
+      x_btd = self.transform_norm(activation(self.transform(x_btd)))
+    return x_btd * cfg.logits_scale if cfg.logits_scale != 1.0 else x_btd
+
+  def weights(self) -> tuple[Array, Array | None]:
+    """Returns the kernel as [D, V] and the bias [V] or None, float32."""
+    kernel_dv = self.table.matrix().T if self.config.tied else self.logits()
+    return kernel_dv, self.bias if self.config.head_bias else None
+
+  def __call__(self, x_btd: Array) -> Array:
+    """Returns logits [B, T, V], float32."""
+    kernel_dv, bias_v = self.weights()
+    logits_btv = jnp.matmul(
+      self.prepare(x_btd), kernel_dv.astype(self.config.dtype), preferred_element_type=jnp.float32
+    )
+    logits_btv = logits_btv if bias_v is None else logits_btv + bias_v
+    cap = self.config.logits_soft_cap
+    return cap * jnp.tanh(logits_btv / cap) if cap else logits_btv
+
+
+class Wiring(nn.Module):
+  """A stack that reads, or a source stack with a target stack that looks at it, under one embedding table.
+
+  `__call__` gives logits. Training calls `hidden` and `head_weights` instead, so that the logits of a whole batch
+  need never exist.
+  """
+
+  config: Model
+
+  def setup(self) -> None:
+    """Makes the stacks."""
+    cfg = self.config
+    self.embedding = layers.Embedding(cfg.vocab, cfg.width)
+    causal = cfg.family != "encoder"
+    self.target: Any = (
+      recurrent.Tower(cfg, self.embedding)
+      if cfg.recurrent
+      else Tower(cfg.target, self.embedding, cfg.target_depth, causal, self.has_source)
+    )
+    if self.has_source:
+      self.source = Tower(cfg, self.embedding, cfg.depth, causal=False)
+    self.head = Head(cfg, self.embedding)
+    if cfg.pooler:
+      names = ("embed", "mlp")
+      self.pool = layers.Dense(cfg.width, cfg.width, names, True, cfg.initializer_scale, cfg.dtype)
+
+  @property
+  def has_source(self) -> bool:
+    """Whether a second text is read by an encoder of its own."""
+    return self.config.family == "encoder_decoder"
+
+  def encode(
+    self, source_bs: Array, source_segments_bs: Array | None = None, source_positions_bs: Array | None = None
+  ) -> Array:
+    """Returns the memory [B, S, D] of an encoder-decoder's source."""
+    return self.source(source_bs, source_segments_bs, source_positions_bs)
+
+  def states(
+    self,
+    inputs_bt: Array,
+    segments_bt: Array | None = None,
+    positions_bt: Array | None = None,
+    source_bs: Array | None = None,
+    source_segments_bs: Array | None = None,
+    source_positions_bs: Array | None = None,
+    token_types_bt: Array | None = None,
+    key_segments_bt: Array | None = None,
+    prefix_bt: Array | None = None,
+  ) -> Array:
+    """Returns the last hidden states [B, T, D] before the head.
+
+    `prefix_bt` marks keys that a decoder's queries see although they come later, see `attention.mask`.
+    `key_segments_bt` is for texts whose padding is seen by none and yet sees the text, as other libraries have it;
+    without it, keys have the segments of their queries.
+    """
+    if self.config.recurrent:
+      return cast(Array, self.target(inputs_bt, segments_bt)[0])
+    if not self.has_source:
+      return self.target(
+        inputs_bt,
+        segments_bt,
+        positions_bt,
+        token_types_bt,
+        key_segments_bt=key_segments_bt,
+        prefix_bt=prefix_bt,
+      )
+    if source_bs is None:
+      raise ValueError("an encoder-decoder reads a source: give source_bs")
+    memory_bsd = self.encode(source_bs, source_segments_bs, source_positions_bs)
+    segments_bs = _ones(source_bs) if source_segments_bs is None else source_segments_bs
+    return self.target(
+      inputs_bt, segments_bt, positions_bt, None, memory_bsd, segments_bs, prefix_bt=prefix_bt
+    )
+
+  def hidden(self, inputs_bt: Array, **others: Array | None) -> Array:
+    """Returns hidden states [B, T, D] ready for the product with `head_weights`."""
+    return self.head.prepare(self.states(inputs_bt, **others))
+
+  def carry_hidden(
+    self, inputs_bt: Array, state: recurrent.State, segments_bt: Array | None = None, **others: Array | None
+  ) -> tuple[Array, recurrent.State]:
+    """Returns what `hidden` does for a text that goes on from a state, and the state after it (recurrent only)."""
+    del others
+    x_btd, state = self.target(inputs_bt, segments_bt, state)
+    return self.head.prepare(x_btd), state
+
+  def carry(
+    self, inputs_bt: Array, state: recurrent.State, segments_bt: Array | None = None
+  ) -> tuple[Array, recurrent.State]:
+    """Returns logits [B, T, V] of a text that goes on from a state, and the state after it (recurrent only).
+
+    `recurrent.initial_state(config, batch)` is the state before any text; a text cut into pieces that hand the state
+    on gives the logits of the whole.
+    """
+    x_btd, state = self.target(inputs_bt, segments_bt, state)
+    return self.head(x_btd), state
+
+  def head_weights(self) -> tuple[Array, Array | None]:
+    """Returns the output kernel as [D, V] and its bias [V] or None."""
+    return self.head.weights()
+
+  def __call__(self, inputs_bt: Array, **others: Array | None) -> Array:
+    """Returns logits [B, T, V], float32; arguments as in `states`."""
+    x_btd = self.states(inputs_bt, **others)
+    if self.config.pooler and self.is_initializing():
+      self.pooled(x_btd)
+    return self.head(x_btd)
+
+  def prefill(
+    self,
+    inputs_bt: Array,
+    positions_bs: Array,
+    source_bs: Array | None = None,
+    source_segments_bs: Array | None = None,
+    prefix: bool = False,
+  ) -> Array:
+    """Reads prompts into the collection "cache" and returns the logits [B, V] after their last tokens.
+
+    Args:
+      inputs_bt: prompts that end together, padded on the left.
+      positions_bs: position of every slot that the cache shall have, T and more; below 0 for padding.
+      source_bs: what an encoder-decoder's encoder reads.
+      source_segments_bs: 1 where the source is text, 0 where padding; None is text alone.
+      prefix: whether a decoder looks both ways inside its prompt, as objective `prefix` trained it to.
+    """
+    segments_bt = (positions_bs[:, : inputs_bt.shape[1]] >= 0).astype(jnp.int32)
+    memory_bsd = None
+    if self.has_source:
+      if source_bs is None:
+        raise ValueError("an encoder-decoder reads a source: give source_bs")
+      memory_bsd = self.encode(source_bs, source_segments_bs)
+      source_segments_bs = _ones(source_bs) if source_segments_bs is None else source_segments_bs
+      self.put_variable("cache", "source_segments_bs", source_segments_bs)
+    self.put_variable("cache", "positions_bs", positions_bs)
+    self.put_variable("cache", "filled", jnp.int32(inputs_bt.shape[1]))
+    slots = Slots(positions_bs)
+    x_btd = self.target(
+      inputs_bt, segments_bt, None, None, memory_bsd, source_segments_bs, slots=slots,
+      prefix_bt=segments_bt if prefix else None,
+    )  # fmt: skip
+    return self.head(x_btd[:, -1:])[:, 0]
+
+  def step(self, tokens_b: Array) -> Array:
+    """Reads one more token of each row and returns the logits [B, V] after it; changes the collection "cache"."""
+    filled: Array = self.get_variable("cache", "filled")
+    slots = Slots(self.get_variable("cache", "positions_bs"), filled)
+    segments_bs = self.get_variable("cache", "source_segments_bs") if self.has_source else None
+    x_btd = self.target(tokens_b[:, None], None, None, None, None, segments_bs, slots=slots)
+    self.put_variable("cache", "filled", filled + 1)
+    return self.head(x_btd)[:, 0]
+
+  def pooled(self, x_btd: Array) -> Array:
+    """Returns BERT's summary of a text, tanh of a dense layer on the first position, [B, D]."""
+    return jnp.tanh(self.pool(x_btd[:, 0]))
+
+
+class Tower(nn.Module):
+  """Embeddings, positions and mask of one text, and the stack that reads it."""
+
+  config: Model
+  table: layers.Embedding
+  depth: int
+  causal: bool
+  cross: bool = False
+
+  @nn.compact
+  def __call__(
+    self,
+    ids_bt: Array,
+    segments_bt: Array | None = None,
+    positions_bt: Array | None = None,
+    token_types_bt: Array | None = None,
+    memory_bsd: Array | None = None,
+    memory_segments_bs: Array | None = None,
+    key_segments_bt: Array | None = None,
+    slots: Slots | None = None,
+    prefix_bt: Array | None = None,
+  ) -> Array:
+    """Maps ids to hidden states [B, T, D]; without segments the row is one document.
+
+    With slots, the ids are the next ones of a text whose earlier ones are in the cache, which takes these in too.
+    T5's buckets are one-sided in a causal stack, whose later keys of a prefix are all in that of distance 0.
+    """
+    cfg = self.config
+    back = self.causal and prefix_bt is None  # whether all later keys are hidden
+    segments_bt = _ones(ids_bt) if segments_bt is None else segments_bt
+    if slots is not None:
+      positions_bt = jnp.maximum(slots.new_positions(ids_bt.shape[1]), 0)
+    elif positions_bt is None:
+      positions_bt = jnp.broadcast_to(jnp.arange(ids_bt.shape[1]), ids_bt.shape)
+    x_btd = Embeddings(cfg, self.table, name="embeddings")(ids_bt, positions_bt, token_types_bt)
+    keys_bs = positions_bt
+    if slots is None or slots.is_prompt:
+      keys_segments_bt = segments_bt if key_segments_bt is None else key_segments_bt
+      bias = mask(segments_bt, keys_segments_bt, self.causal, prefix_bt)
+    else:
+      keys_bs, bias = slots.positions_bs, slots.hidden()
+    if cfg.positions == "relative":
+      bias = bias + positions.RelativeBias(cfg, not self.causal, name="relative")(positions_bt, keys_bs)
+    elif cfg.positions == "alibi":
+      bias = bias + positions.alibi(positions_bt, keys_bs, cfg.n_heads)
+    angles = waves_rd = None
+    if cfg.positions == "transformer_xl" and slots is not None and not slots.is_prompt:
+      waves_rd = positions.sinusoidal(slots.distances()[None], cfg.width)[0]
+    elif cfg.positions == "transformer_xl":
+      waves_rd = positions.distance_waves(ids_bt.shape[1], cfg.width, back)
+    if cfg.positions == "rotary":
+      angles = positions.rotary_angles(positions_bt, cfg.head_width, cfg.rotary_base)
+    memory_bias = mask(segments_bt, memory_segments_bs, False) if memory_segments_bs is not None else None
+    context = Context(bias, angles, waves_rd, memory_bsd, memory_bias, slots)
+    return Stack(cfg, self.depth, self.cross, back, name="stack")(x_btd, context)
+
+
+def _ones(ids_bt: Array) -> Array:
+  return jnp.ones_like(ids_bt)
+
+
+def build(config: Model) -> Wiring:
+  """Returns the module of a config; `module.apply({"params": p}, inputs_bt)` gives logits [B, T, V].
+
+  Raises:
+    ValueError: for an unknown family, or a config without a vocabulary.
+  """
+  if config.family not in FAMILIES:
+    raise ValueError(f"family {config.family!r} is none of {', '.join(FAMILIES)}")
+  if config.vocab < 1:
+    raise ValueError("the model's vocab is 0: set it, or let a run take it from its tokenizer")
+  return Wiring(config)
+
+
+def arguments(batch: Batch) -> dict[str, Any]:
+  """Returns what a module reads of a batch, as keyword arguments."""
+  return {name: value for name, value in batch._asdict().items() if name not in ("targets_bt", "weights_bt")}
+
+
+def example(config: Model, batch: int = 1, length: int = 2) -> dict[str, Any]:
+  """Returns the smallest arguments that a module accepts."""
+  ids_bt = jnp.zeros((batch, length), jnp.int32)
+  return {"inputs_bt": ids_bt} | ({"source_bs": ids_bt} if config.family == "encoder_decoder" else {})
+
+
+def initialize(config: Model, key: Array) -> Any:
+  """Returns a tree of float32 parameters, drawn from the key."""
+  variables = build(config).init(key, **example(config))
+  return nn.meta.unbox(variables["params"])
+
+
+def shapes(config: Model) -> Any:
+  """Returns the parameters' tree as shapes, allocating nothing."""
+  return jax.eval_shape(lambda: initialize(config, jax.random.key(0)))
+
+
+def logical_axes(config: Model) -> Any:
+  """Returns the logical axis names of each parameter, as a tree of PartitionSpecs."""
+  variables = jax.eval_shape(lambda: build(config).init(jax.random.key(0), **example(config)))
+  return nn.get_partition_spec(variables)["params"]
