@@ -1,0 +1,1 @@
+"""One run over many devices: the mesh that they form, and which of its axes each tensor is split over."""

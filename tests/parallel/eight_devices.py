@@ -1,0 +1,184 @@
+"""Runs on eight simulated devices, for the tests beside it, and prints what it found as JSON.
+
+python tests/parallel/eight_devices.py losses FAMILY[,FAMILY]
+python tests/parallel/eight_devices.py trainer FOLDER
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+from gen import launch  # without jax
+
+# Whoever only imports this, as the search for doctests does, keeps its own devices.
+if __name__ == "__main__":
+  # Tiny programs: what the compiler would win by optimizing it would not earn back.
+  os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+  os.environ["JAX_PLATFORMS"] = "cpu"
+  launch.give_simulated_devices_threads()
+
+import jax
+import numpy as np
+
+from gen.config import RECURRENT, Data, Model, Optimizer, Run
+from gen.data import loaded
+from gen.parallel import layouts
+from gen.scaling import memory
+from gen.training import benchmark, loop, step
+from gen.training.optimizer import horizon
+
+STEPS = 20
+FAMILIES = {
+  "decoder": {
+    "positions": "learned",
+    "tied": True,
+    "bias": True,
+    "norm_bias": True,
+    "scan": True,
+    "depth": 2,
+  },
+  "encoder": benchmark.ARCHITECTURES["encoder"],
+  "encoder_decoder": benchmark.ARCHITECTURES["encoder_decoder"] | {"key_value_heads": 1, "remat": "dots"},
+  "rnn": {},
+  "lstm": {"carry": True, "depth": 2},
+  "gru": {"residual": True},
+}
+LAYOUTS = {
+  "ddp": ("data=8", "ddp"),
+  "zero1": ("data=8", "zero1"),
+  "zero2": ("data=8", "zero2"),
+  "zero3": ("data=8", "zero3"),
+  "tensor x fsdp": ("fsdp=2,tensor=4", "ddp"),
+  "all three": ("data=2,fsdp=2,tensor=2", "zero1"),
+}
+
+
+def run_of(family):
+  """Returns a tiny run of a family; a multi-query key head, which tensor parallelism cannot split, is among them."""
+  recurrent = family in RECURRENT
+  sizes = {"vocab": 160, "width": 16, "depth": 1}
+  sizes |= {} if recurrent else {"heads": 8, "head_width": 4, "feed_forward": 24, "context": 16}
+  return Run(
+    model=Model(**{"family": family} | sizes | FAMILIES[family]),
+    data=Data(
+      length=16, batch=16, objective=benchmark.OBJECTIVES.get(family, "causal"), stream=family == "lstm"
+    ),
+    optimizer=Optimizer(peak_learning_rate=1e-2, microbatches=1 if recurrent else 2),
+    steps=STEPS,
+  )
+
+
+def placed(state, place):
+  """Returns a state where it shall lie, from arrays of this machine's own."""
+  state = jax.tree.map(np.array, state)  # A copy: steps write into the buffers that they are given.
+  if place is None:
+    return state
+  here = step.State(*[place.everywhere] * 5, place.carried)
+  here = here._replace(params=place.parameters, moments=place.moments)
+  shardings = jax.tree.map(lambda where, part: jax.tree.map(lambda _: where, part), here, state)
+  return jax.tree.map(jax.device_put, state, shardings)
+
+
+def train(run, layout, start):
+  """Returns the losses of all steps, the last state, and the compiled step."""
+  programs = step.programs(run.model, run.optimizer, layout)
+  state = placed(step.carrying(start, run.model, run.data.batch), programs.place)
+  stack, over, compiled, losses = (
+    benchmark.random_batches(run).stack(0, STEPS),
+    horizon(run.optimizer, STEPS),
+    None,
+    [],
+  )
+  for index in range(STEPS):
+    batch = jax.tree.map(lambda x, i=index: x[i : i + 1], stack)
+    batch = batch if layout is None else programs.place.stack(batch)
+    compiled = compiled or programs.train.lower(state, batch, 1, over).compile()
+    state, sums = compiled(state, batch, 1, over)
+    losses.append(float(sums.loss) / float(sums.weight))
+  return losses, state, compiled
+
+
+def held(tree):
+  """Returns bytes of a tree on the first device, and of the whole."""
+  leaves = jax.tree.leaves(tree)
+  return sum(x.addressable_shards[0].data.nbytes for x in leaves), sum(x.nbytes for x in leaves)
+
+
+def accumulated(run, text):
+  """Returns the shapes of one feed-forward kernel that the loop over microbatches carries."""
+  width, hidden, found = run.model.width, run.model.feed_forward_width, []
+  for carried, name in re.findall(r"= (\(.*?\)) while\(.*?op_name=\"([^\"]*)\"", text):
+    if name.endswith("while/body/while"):
+      found += re.findall(rf"f32\[{run.model.depth},(?:{width},{hidden}|{width // 8},{hidden})\]", carried)
+  return found
+
+
+def losses(family, names):
+  run = run_of(family)
+  start = step.programs(run.model, run.optimizer).initialize(np.uint32(3))
+  found = {"alone": {"losses": train(run, None, start)[0]}}
+  for name in names:
+    axes, stage = LAYOUTS[name]
+    here = dataclasses.replace(run, mesh=axes, layout=stage)
+    each, state, compiled = train(run, layouts.of(here), start)
+    found[name] = {
+      "losses": each,
+      "params": held(state.params),
+      "moments": held(state.moments),
+      "live": held(state)[0],
+      "predicted": memory.footprint(here)._asdict() | {"live": memory.footprint(here).live},
+      "arguments": compiled.memory_analysis().argument_size_in_bytes,
+      "accumulated": accumulated(run, compiled.as_text()),
+    }
+  return found
+
+
+class StopAt(loop.Unattended):
+  def __init__(self, step):
+    self.step, self.seen = step, 0
+
+  def progress(self, row):
+    self.seen = max(self.seen, row.get("step", 0))
+
+  def stop(self):
+    return self.seen >= self.step
+
+
+def trainer(folder):
+  """Trains through three layouts, one after the other from the same checkpoints, and without a stop on one device."""
+  folder = Path(folder)
+  words = ["a", "model", "reads", "rows", "of", "words", "and", "says", "which", "comes", "next"]
+  texts = [" ".join(words[(i * k + k // 3) % 11] for k in range(1, 9 + i % 5)) + f" {i}." for i in range(300)]
+  corpus = folder / "corpus.jsonl"
+  corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+  data = Data(corpus=str(corpus), length=16, batch=8, validation_fraction=0.3, validation_tokens=300)
+  data.cache = str(folder / "cache")
+  run = Run(
+    model=Model(width=16, depth=1, heads=2, head_width=8),
+    data=data,
+    optimizer=Optimizer(peak_learning_rate=1e-2),
+    steps=12,
+    log_every=1,
+    steps_per_dispatch=2,
+  )
+  text = loaded.load(run.data)
+  whole = loop.train(run, folder / "whole", text)
+  for mesh_, layout, stop in (("data=8", "zero3", 4), ("", "ddp", 8)):
+    with contextlib.suppress(loop.Stopped):
+      loop.train(dataclasses.replace(run, mesh=mesh_, layout=layout), folder / "moved", text, StopAt(stop))
+  result = loop.train(dataclasses.replace(run, mesh="fsdp=2,tensor=4"), folder / "moved", text)
+  return {"whole": whole, "moved": result}
+
+
+if __name__ == "__main__":
+  if sys.argv[1] == "losses":
+    words = [word.partition(":") for word in sys.argv[2:]]
+    print(
+      json.dumps({name: losses(name, given.split(",") if given else LAYOUTS) for name, _, given in words})
+    )
+  else:
+    print(json.dumps(trainer(sys.argv[2])))
