@@ -1,0 +1,1 @@
+"""From a loss to a finished run: losses, optimizer, step, checkpoints, journal, loop."""

@@ -1,0 +1,65 @@
+"""Validation loss in nats per token and bits per byte: the same fixed rows for every run."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from gen.batch import Batch
+from gen.training import losses
+
+
+class Evaluation(NamedTuple):
+  """Loss on a validation set.
+
+  Attributes:
+    loss: nats per loss-bearing token.
+    bits_per_byte: bits of all loss-bearing tokens over the bytes of text that they stand for.
+    tokens: loss-bearing tokens.
+  """
+
+  loss: float
+  bits_per_byte: float
+  tokens: float
+
+
+def evaluate(
+  program: Callable[[Any, Batch], losses.Sums], params: Any, batches: Iterable[Batch], text_bytes: float
+) -> Evaluation:
+  """Returns the loss over batches; sums are added in float64, in the order of the batches.
+
+  Args:
+    program: (params, batch) -> sums, compiled.
+    params: the model's parameters.
+    batches: fixed rows, the last filled up with weight 0.
+    text_bytes: bytes of text that the loss-bearing tokens stand for.
+  """
+  return _divided([program(params, batch) for batch in batches], text_bytes)
+
+
+def evaluate_carried(
+  program: Callable[[Any, Batch, Any], tuple[losses.Sums, Any]],
+  params: Any,
+  batches: Iterable[Batch],
+  text_bytes: float,
+  carried: Any,
+) -> Evaluation:
+  """Returns what `evaluate` does for rows that go on from batch to batch, the state handed on between them.
+
+  Args:
+    program: (params, batch, state) -> (sums, state), compiled.
+    params: the model's parameters.
+    batches: fixed rows, row b of each going on where row b of the one before ended.
+    text_bytes: bytes of text that the loss-bearing tokens stand for.
+    carried: the state before the first batch.
+  """
+  pending = []
+  for batch in batches:
+    sums, carried = program(params, batch, carried)
+    pending.append(sums)
+  return _divided(pending, text_bytes)
+
+
+def _divided(pending: list[losses.Sums], text_bytes: float) -> Evaluation:
+  nll = sum(float(sums.nll) for sums in pending)
+  tokens = sum(float(sums.weight) for sums in pending)
+  return Evaluation(nll / max(tokens, 1.0), nll / math.log(2) / max(text_bytes, 1.0), tokens)

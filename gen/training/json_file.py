@@ -1,0 +1,49 @@
+"""A report as strict JSON, where `--json=PATH` of an experiment asks for it; - is standard output."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from gen.errors import UserError
+from gen.training import journal
+
+STANDARD_OUTPUT = Path("-")
+
+
+def target(asked: str) -> Path | None:
+  """Returns where the report goes (None: nowhere), after a look whether it can; before anything is computed.
+
+  Raises:
+    UserError: for a folder, or a file in none.
+  """
+  if not asked:
+    return None
+  path = Path(asked)
+  if path != STANDARD_OUTPUT and (path.is_dir() or not path.absolute().parent.is_dir()):
+    what = "is a folder" if path.is_dir() else f"is in {path.parent}, which is no folder"
+    raise UserError(f"--json={path} {what}; name a file, or - for standard output")
+  return path
+
+
+def write(report: dict[str, Any], path: Path, summary: Iterable[str] = ()) -> None:
+  """Writes the report; numbers that JSON does not have (NaN, infinities) are null.
+
+  Args:
+    report: plain values.
+    path: as `target` gave it.
+    summary: lines for people who asked for a file, on standard error.
+
+  Raises:
+    UserError: if the disk is full or refuses.
+  """
+  text = journal.encode(report)
+  if path == STANDARD_OUTPUT:
+    print(text.decode(), end="")
+    return
+  try:
+    path.write_bytes(text)
+  except OSError as error:
+    raise UserError(f"cannot write {path}: {error.strerror}") from error
+  for line in summary:
+    print(line, file=sys.stderr)

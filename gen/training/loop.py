@@ -1,0 +1,388 @@
+"""One run from its config to its result row: resumes if it can, stops when asked, writes a journal.
+
+Order of resuming, spelled out once: a run whose result is in its journal is done and never trained again; a run
+with a checkpoint goes on from it; any other starts from its seed. Whatever happened in between, the final
+numbers are the same bits, because batches are a pure function of (seed, step) and the state is restored whole.
+"""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+from absl import logging
+
+from gen import counts, validation, versions
+from gen.batch import Batch
+from gen.config import Model, Run, config_hash, to_dict
+from gen.data import batches, objectives
+from gen.data.loaded import Loaded
+from gen.errors import UserError
+from gen.models import families
+from gen.parallel import layouts
+from gen.training import evaluate, room, step
+from gen.training.checkpoints import Checkpoints, require_tokenizer
+from gen.training.claim import claim
+from gen.training.journal import Journal, Sink, TensorBoard, read
+from gen.training.locks import Lock
+from gen.training.optimizer import horizon
+
+TOKENIZER = "tokenizer"  # folder beside the checkpoints: what their ids mean
+
+
+class Stopped(Exception):
+  """The run was asked to stop and has saved; the same call goes on from there."""
+
+
+class Hooks(Protocol):
+  """What a caller hears of a run, and how it stops one."""
+
+  def progress(self, row: dict[str, Any]) -> None:
+    """Hears each journal row as it is written."""
+
+  def stop(self) -> bool:
+    """Is asked after each dispatch; true saves and raises `Stopped`."""
+    ...
+
+
+class Unattended:
+  """Hooks of a run that nobody watches."""
+
+  def progress(self, row: dict[str, Any]) -> None:
+    """Hears nothing."""
+
+  def stop(self) -> bool:
+    """Never stops."""
+    return False
+
+
+class Row(NamedTuple):
+  """How long one row of a run is, by what one means.
+
+  Attributes:
+    tokens: of the corpus that it reads; D of the laws counts these.
+    target: positions of the stack that predicts.
+    source: positions of an encoder-decoder's encoder, else 0.
+  """
+
+  tokens: int
+  target: int
+  source: int
+
+
+def row_of(run: Run) -> Row:
+  """Returns the lengths of a run's rows, which its objective decides.
+
+  Raises:
+    UserError: for an objective that the model's family cannot be trained on.
+  """
+  data, family = run.data, run.model.family
+  able = objectives.families(data.objective)
+  if family not in able:
+    raise UserError(f"objective {data.objective} trains {' or '.join(able)}, not model.family {family}")
+  source, target = objectives.shapes(data.objective, data.length, family=family)
+  if family != "encoder_decoder":
+    source = 0
+  raw = objectives.raw_length(data.objective, data.length, family=family)
+  return Row(min(raw, target) if source == 0 else raw, target, source)
+
+
+def flops_of(run: Run) -> float:
+  """Returns the exact training FLOPs of one row of a completed run."""
+  row = row_of(run)
+  return counts.flops(run.model, row.target, row.source).total
+
+
+def complete(run: Run, loaded: Loaded) -> Run:
+  """Returns the run with what its tokenizer and data decide: vocabulary and longest input."""
+  row = row_of(run)
+  tokenizer = loaded.tokenizer
+  vocab = tokenizer.text_vocab if run.data.objective == "causal" else tokenizer.vocab
+  if run.model.vocab and run.model.vocab < vocab:
+    raise UserError(
+      f"model.vocab {run.model.vocab} is smaller than the {vocab} ids of the tokenizer; set it to 0 to derive it"
+    )
+  model = dataclasses.replace(
+    run.model, vocab=run.model.vocab or vocab, context=run.model.context or max(row.target, row.source)
+  )
+  if model.positions == "learned" and model.context < max(row.target, row.source):
+    raise UserError(f"model.context {model.context} is shorter than a row of {max(row.target, row.source)}")
+  return dataclasses.replace(run, model=model)
+
+
+def steps_of(run: Run) -> int:
+  """Returns the number of steps of a completed run, from whichever horizon it gives."""
+  row = row_of(run)
+  tokens = run.data.batch * row.tokens
+  if run.steps:
+    return run.steps
+  wanted = run.tokens or run.flops / flops_of(run) * row.tokens
+  steps = round(wanted / tokens)
+  if steps < 1:
+    given = f"tokens={run.tokens:g}" if run.tokens else f"flops={run.flops:g}"
+    raise UserError(
+      f"{given} is less than one step of {tokens} tokens; give the run more, or a smaller batch"
+    )
+  return steps
+
+
+def train(run: Run, workdir: str | Path, loaded: Loaded, hooks: Hooks | None = None) -> dict[str, Any]:
+  """Trains a run to its end in `workdir` and returns its result row.
+
+  Raises:
+    UserError: for a config that cannot be, a model that no memory here holds, another run in the folder, or too many
+      steps that are not finite.
+    Stopped: when `hooks.stop()` said so, after saving.
+  """
+  validation.check(run)
+  run = complete(run, loaded)
+  room.require(run.model)
+  workdir = Path(workdir)
+  with Lock(workdir, wait_seconds=10):
+    claim(workdir, run)
+    finished = _finished(workdir, run, loaded)
+    if finished is not None:
+      return finished
+    with (
+      Journal(workdir / "journal.jsonl") as journal,
+      Checkpoints(workdir / "checkpoints", keep=run.keep_checkpoints) as checkpoints,
+    ):
+      training = _Training(run, loaded, journal, checkpoints, hooks or Unattended())
+      try:
+        loaded.tokenizer.save(workdir / TOKENIZER)
+      except OSError as error:
+        raise UserError(
+          f"cannot write {workdir / TOKENIZER}: {error.strerror}; make room, or choose another --workdir"
+        ) from error
+      return training.to_the_end()
+
+
+def _finished(workdir: Path, run: Run, loaded: Loaded) -> dict[str, Any] | None:
+  path = workdir / "journal.jsonl"
+  for row in read(path) if path.exists() else []:
+    if row["kind"] == "result" and row["run"] == config_hash(run):
+      if row["corpus_sha256"] != loaded.corpus.sha256:
+        raise UserError(
+          f"{workdir} holds this run on another corpus ({row['corpus_sha256'][:12]}); choose another"
+        )
+      return row
+  return None
+
+
+def _kept_whole(model: Model, layout: layouts.Layout) -> list[str]:
+  """Returns, and logs, what of the model does not divide by the mesh."""
+  sentences = layouts.sentences(layout.whole(families.logical_axes(model), families.shapes(model)))
+  for sentence in sentences:
+    logging.warning("layout: %s", sentence)
+  return sentences
+
+
+class _Training:
+  """A run under way: the state, its sums since the last journal row, and the clocks."""
+
+  def __init__(
+    self, run: Run, loaded: Loaded, journal: Journal, checkpoints: Checkpoints, hooks: Hooks
+  ) -> None:
+    self.run, self.loaded, self.hooks = run, loaded, hooks
+    self.journal, self.checkpoints = journal, checkpoints
+    self.sinks: list[Sink] = [journal]
+    if run.tensorboard:
+      self.sinks.append(TensorBoard(journal.path.parent / "tensorboard"))
+    self.hash, self.steps = config_hash(run), steps_of(run)
+    layout = layouts.of(run)
+    self.whole = [] if layout is None else _kept_whole(run.model, layout)
+    self.programs = step.programs(run.model, run.optimizer, layout)
+    self.place = self.programs.place
+    objective = batches.objective_of(run.data, loaded.tokenizer, run.model.family)
+    self.batches = batches.Batches(loaded.train, run.data, run.seed, objective)
+    self.rows = batches.validation(loaded.validation, run.data, objective)
+    self.over = horizon(run.optimizer, self.steps)
+    self.row = row_of(run)
+    self.flops_per_token = flops_of(run) / self.row.tokens
+    self.tokens_per_step = run.data.batch * self.row.tokens
+    self.log_every = run.log_every or max(1, self.steps // 50)
+    # Of the whole run, saved with each checkpoint: seconds inside steps, loss-bearing tokens, and the last means.
+    self.seconds, self.loss_tokens, self.train_loss = 0.0, 0.0, float("nan")
+    self.nll, self.weight, self.since, self.since_seconds = 0.0, 0.0, 0, 0.0  # since the last journal row
+    self.gradient_norm, self.started = float("nan"), time.time()
+    self.state = self._start()
+
+  def _start(self) -> step.State:
+    """Returns the state to go on from, and rewinds the journal to it."""
+    state = self.programs.initialize(np.uint32(self.run.seed))
+    state = step.carrying(state, self.run.model, self.run.data.batch)
+    if self.place is not None:
+      state = state._replace(carried=jax.device_put(state.carried, self.place.carried))
+    latest = self.checkpoints.latest()
+    if latest is None:
+      self.journal.rewind(-1)
+      self._write(
+        "start",
+        {"config": to_dict(self.run), "versions": versions.installed(), "whole": self.whole} | self._data(),
+      )
+      return state
+    meta = self.checkpoints.meta(latest)
+    require_tokenizer(meta, self.loaded.tokenizer.hash, self.checkpoints.folder)
+    if meta["corpus_sha256"] != self.loaded.corpus.sha256:
+      raise UserError(
+        f"{self.checkpoints.folder} was trained on another corpus; use the same, or another --workdir"
+      )
+    state, meta = self.checkpoints.restore(state, fall_back=True)
+    for name in ("seconds", "loss_tokens", "train_loss", "nll", "weight", "since", "since_seconds"):
+      setattr(self, name, meta["sums"][name])
+    self.journal.rewind(int(state.step))
+    self._write("resume", {"step": int(state.step), "mesh": self.run.mesh, "layout": self.run.layout})
+    return state
+
+  def _data(self) -> dict[str, Any]:
+    corpus = {"corpus": self.run.data.corpus, "corpus_sha256": self.loaded.corpus.sha256}
+    return corpus | {"tokenizer": self.loaded.tokenizer.hash, "devices": [str(d) for d in jax.devices()]}
+
+  def to_the_end(self) -> dict[str, Any]:
+    """Trains until the horizon and returns the result row."""
+    done, saved = int(self.state.step), time.monotonic()
+    batches = self._stack(done)
+    # A dispatch of no steps compiles, so that the clock below sees steps alone.
+    self.state, _ = self.programs.train(self.state, batches, 0, self.over)
+    while done < self.steps:
+      count = self._next_stop(done) - done
+      begun = time.perf_counter()
+      self.state, sums = self.programs.train(self.state, batches, count, self.over)
+      done += count
+      if done < self.steps:
+        batches = self._stack(done)
+      self._add(sums, count, begun)
+      if done % self.log_every == 0 or done == self.steps:
+        self._log(done)
+      if self.run.evaluate_every and done % self.run.evaluate_every == 0 and done < self.steps:
+        self._write("evaluation", self._progress(done) | self._evaluate())
+      stop = self.hooks.stop()
+      if stop or (done < self.steps and self._is_due(done, saved)):
+        self._save(done)
+        saved = time.monotonic()
+      if stop and done < self.steps:
+        self.checkpoints.wait()
+        raise Stopped(f"stopped after step {done} of {self.steps}; saved in {self.checkpoints.folder}")
+    return self._result(done)
+
+  def _stack(self, done: int) -> Batch:
+    """Returns the batches of the next dispatch."""
+    batches = self.batches.stack(done, self.run.steps_per_dispatch)
+    return batches if self.place is None else self.place.stack(batches)
+
+  def _next_stop(self, done: int) -> int:
+    """Returns where the next dispatch ends: at the next row, evaluation or save, or after K steps."""
+    ends = [done + self.run.steps_per_dispatch, self.steps]
+    for every in (self.log_every, self.run.evaluate_every, self.run.checkpoint_every):
+      if every:
+        ends.append((done // every + 1) * every)
+    return min(ends)
+
+  def _is_due(self, done: int, saved: float) -> bool:
+    if self.run.checkpoint_every:
+      return done % self.run.checkpoint_every == 0
+    return time.monotonic() - saved >= self.run.checkpoint_seconds
+
+  def _add(self, sums: step.Sums, count: int, begun: float) -> None:
+    nll, weight, self.gradient_norm = float(sums.nll), float(sums.weight), float(sums.gradient_norm)
+    elapsed = time.perf_counter() - begun
+    self.seconds, self.since_seconds = self.seconds + elapsed, self.since_seconds + elapsed
+    self.nll, self.weight, self.since = self.nll + nll, self.weight + weight, self.since + count
+    self.loss_tokens += weight
+
+  def _progress(self, done: int) -> dict[str, Any]:
+    tokens = done * self.tokens_per_step
+    return {"step": done, "tokens": tokens, "flops": tokens * self.flops_per_token}
+
+  def _log(self, done: int) -> None:
+    skipped = int(self.state.skipped)
+    rate = self.since * self.tokens_per_step / max(self.since_seconds, 1e-9)
+    self.train_loss = self.nll / self.weight if self.weight else float("nan")
+    row = self._progress(done) | {
+      "loss": self.train_loss,
+      "learning_rate": float(step.learning_rate(self.run.optimizer.schedule, done - 1, self.over)),
+      "gradient_norm": self.gradient_norm,
+      "tokens_per_second": rate,
+      "gflops": rate * self.flops_per_token / 1e9,
+      "skipped": skipped,
+      "steps": self.steps,
+    }
+    self._write("train", row)
+    self.nll, self.weight, self.since, self.since_seconds = 0.0, 0.0, 0, 0.0
+    if skipped > self.run.optimizer.most_skipped:
+      good = self.checkpoints.latest()
+      named = (
+        f"the last good checkpoint is step {good} in {self.checkpoints.folder}" if good else "none was saved"
+      )
+      raise UserError(
+        f"the gradient of {skipped} steps was not finite by step {done}; {named}; lower the learning rate"
+      )
+
+  def _save(self, done: int) -> None:
+    names = ("seconds", "loss_tokens", "train_loss", "nll", "weight", "since", "since_seconds")
+    sums = {name: getattr(self, name) for name in names}
+    meta = {"config": to_dict(self.run), "run": self.hash, "sums": sums} | self._data()
+    self.checkpoints.save(done, self.state, meta | {"data": {"seed": self.run.seed, "step": done}})
+
+  def _evaluate(self) -> dict[str, Any]:
+    params, rows, programs = self.state.params, self.rows, self.programs
+    batches = rows.batches if self.place is None else map(self.place.batch, rows.batches)
+    fresh = step.carrying(self.state, self.run.model, self.run.data.batch).carried
+    if fresh is None:
+      found = evaluate.evaluate(programs.evaluate, params, batches, rows.bytes)
+    else:
+      program = programs.evaluate_carried
+      found = evaluate.evaluate_carried(program, params, batches, rows.bytes, fresh)
+    return {"loss": found.loss, "bits_per_byte": found.bits_per_byte}
+
+  def _write(self, kind: str, values: dict[str, Any]) -> dict[str, Any]:
+    row = {"kind": kind, "time": time.time(), "run": self.hash, "name": self.run.name, **values}
+    for sink in self.sinks:
+      sink.append(row)
+    self.hooks.progress(row)
+    return row
+
+  def _result(self, done: int) -> dict[str, Any]:
+    run, model, progress = self.run, self.run.model, self._progress(done)
+    evaluation = self._evaluate()
+    self._write("evaluation", progress | evaluation)
+    groups = counts.parameters(model)
+    self._save(done)
+    self.checkpoints.wait()
+    return self._write(
+      "result",
+      {
+        "family": model.family,
+        "objective": run.data.objective,
+        "width": model.width,
+        "depth": model.depth,
+        "budget": run.flops or None,
+        "seed": run.seed,
+        "batch": run.data.batch,
+        "length": run.data.length,
+        "steps": self.steps,
+        "learning_rate": run.optimizer.peak_learning_rate,
+        "params": counts.matrices(model),
+        "params_total": groups.total,
+        "params_by_group": groups._asdict(),
+        "tokens": progress["tokens"],
+        "positions": done * run.data.batch * (self.row.target + self.row.source),
+        "loss_tokens": self.loss_tokens,
+        "flops": progress["flops"],
+        "flops_6nd": counts.six_n(model) * progress["tokens"],
+        "flops_per_token": self.flops_per_token,
+        **evaluation,
+        "train_loss": self.train_loss,
+        "skipped": int(self.state.skipped),
+        "epochs": self.batches.epoch(self.steps),
+        "seconds": self.seconds,
+        "wall_seconds": time.time() - self.started,
+        "tokens_per_second": progress["tokens"] / max(self.seconds, 1e-9),
+        "gflops": progress["flops"] / max(self.seconds, 1e-9) / 1e9,
+        "corpus_sha256": self.loaded.corpus.sha256,
+        "tokenizer": self.loaded.tokenizer.hash,
+        "config": to_dict(run),
+      },
+    )

@@ -1,0 +1,121 @@
+"""Checksums of every file of a checkpoint, so that one flipped bit is found and its file named.
+
+Array formats do not notice a changed byte: they restore another number. `seal` writes `manifest.json` (SHA-256 and
+size of each file under a folder); `damages` reads everything again and says what no longer agrees. Nothing here
+imports jax.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from gen.errors import UserError
+
+NAME = "manifest.json"
+
+
+def seal(folder: Path) -> None:
+  """Writes the manifest of all files under `folder` and makes it and them durable.
+
+  Raises:
+    OSError: if the disk refuses.
+  """
+  files = {name: _entry(folder / name) for name in _names(folder)}
+  write_durably(folder / NAME, _render(files))
+  for path in [folder, *(item for item in folder.rglob("*") if item.is_dir())]:
+    sync_folder(path)
+
+
+def damages(folder: Path) -> list[str]:
+  """Returns one clause per file that differs from the manifest; empty if all is well."""
+  try:
+    text = (folder / NAME).read_text()
+  except FileNotFoundError:
+    return [f"{NAME} is missing"]
+  except (OSError, UnicodeDecodeError) as error:
+    return [f"{NAME} cannot be read ({error})"]
+  files = _parse(text)
+  if files is None:
+    return [f"{NAME} is damaged"]
+  present = set(_names(folder))
+  found = [f"{name} is missing" for name in sorted(set(files) - present)]
+  found += [f"{name} is not in the manifest" for name in sorted(present - set(files))]
+  for name in sorted(present & set(files)):
+    found += _compare(name, folder / name, files[name])
+  return found
+
+
+def write_durably(path: Path, text: str) -> None:
+  """Writes text and returns once it is on the disk."""
+  with path.open("w", encoding="utf-8") as file:
+    file.write(text)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+  """Writes a file whole or not at all: it has its name only once its content is on the disk.
+
+  Raises:
+    UserError: if that cannot be.
+  """
+  partial = path.with_name(path.name + ".partial")
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with partial.open("wb") as file:
+      file.write(content)
+      file.flush()
+      os.fsync(file.fileno())
+    partial.replace(path)
+  except OSError as error:
+    with contextlib.suppress(OSError):
+      partial.unlink(missing_ok=True)
+    raise UserError(f"cannot write {path}: {error.strerror}; make room, or choose another folder") from error
+
+
+def sync_folder(folder: Path) -> None:
+  """Makes the names in `folder` durable: a rename alone may be lost with the power."""
+  descriptor = os.open(folder, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
+
+
+def _names(folder: Path) -> list[str]:
+  paths = (path for path in folder.rglob("*") if not path.is_dir())
+  return sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != NAME)
+
+
+def _entry(path: Path) -> dict[str, Any]:
+  with path.open("rb") as file:
+    return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _compare(name: str, path: Path, expected: dict[str, Any]) -> list[str]:
+  try:
+    found = _entry(path)
+  except OSError as error:
+    return [f"{name} cannot be read ({error.strerror})"]
+  if found["bytes"] != expected["bytes"]:
+    return [f"{name} has {found['bytes']} bytes instead of {expected['bytes']}"]
+  return [] if found == expected else [f"{name} has changed (SHA-256 differs)"]
+
+
+def _render(files: dict[str, Any]) -> str:
+  body = json.dumps(files, sort_keys=True, indent=1)
+  return (
+    json.dumps({"files": files, "sha256": hashlib.sha256(body.encode()).hexdigest()}, sort_keys=True) + "\n"
+  )
+
+
+def _parse(text: str) -> dict[str, Any] | None:
+  """Returns the manifest's files, or None unless the text is exactly what `_render` writes for them."""
+  try:
+    files = json.loads(text)["files"]
+    return files if _render(files) == text else None
+  except (ValueError, KeyError, TypeError, AttributeError):
+    return None

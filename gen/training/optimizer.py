@@ -1,0 +1,87 @@
+"""AdamW (arXiv:1711.05101) under a schedule whose peak and length are arguments, not constants.
+
+One compiled step thus serves every learning rate and every horizon of a sweep.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from gen.config import Optimizer
+
+SCHEDULES = ("linear", "cosine", "constant", "wsd")
+
+
+class Horizon(NamedTuple):
+  """What a schedule needs to know of a run, traced.
+
+  Attributes:
+    peak: peak learning rate.
+    steps: of the whole run.
+    warmup: steps of linear warmup from 0; the first step already moves.
+    decay: steps of the last, decaying part (wsd).
+    final: last learning rate as a fraction of the peak.
+  """
+
+  peak: Any
+  steps: Any
+  warmup: Any
+  decay: Any
+  final: Any
+
+
+def horizon(optimizer: Optimizer, steps: int) -> Horizon:
+  """Returns the horizon of a run of so many steps."""
+  warmup = round(optimizer.warmup * steps)
+  decay = max(1, round(optimizer.decay * steps))
+  return Horizon(*(float(x) for x in (optimizer.peak_learning_rate, steps, warmup, decay, optimizer.final)))
+
+
+def learning_rate(schedule: str, step: Array | int, over: Horizon) -> Array:
+  """Returns the learning rate of a step counted from 0.
+
+  Warmup rises to the peak over `warmup` steps. Then `linear` and `cosine` (arXiv:1608.03983, no restarts) fall to
+  final x peak at the last step, `constant` stays, and `wsd` (warmup-stable-decay, arXiv:2404.06395) stays until
+  its last `decay` steps fall linearly.
+  """
+  step = jnp.asarray(step, jnp.float32)
+  rising = (step + 1) / jnp.maximum(over.warmup, 1.0)
+  left = over.steps - over.warmup
+  done = jnp.clip((step - over.warmup) / jnp.maximum(left, 1.0), 0.0, 1.0)
+  if schedule == "linear":
+    shape = over.final + (1 - over.final) * (1 - done)
+  elif schedule == "cosine":
+    shape = over.final + (1 - over.final) * 0.5 * (1 + jnp.cos(jnp.pi * done))
+  elif schedule == "wsd":
+    remaining = jnp.clip((over.steps - step) / over.decay, 0.0, 1.0)
+    shape = over.final + (1 - over.final) * remaining
+  elif schedule == "constant":
+    shape = jnp.float32(1.0)
+  else:
+    raise ValueError(f"schedule {schedule!r} is none of {', '.join(SCHEDULES)}")
+  return over.peak * jnp.where(step < over.warmup, jnp.minimum(rising, 1.0), shape)
+
+
+def transformation(optimizer: Optimizer) -> optax.GradientTransformation:
+  """Returns AdamW without its learning rate: gradients to steps of unit rate.
+
+  Weight decay spares what is no matrix: norms and biases, by the rank that a parameter has in one layer.
+  """
+  return optax.chain(
+    optax.scale_by_adam(optimizer.beta1, optimizer.beta2, optimizer.epsilon),
+    optax.add_decayed_weights(optimizer.weight_decay, decayed),
+  )
+
+
+def decayed(params: Any) -> Any:
+  """Returns which parameters decay: kernels and embeddings, not norms' scales nor biases."""
+
+  def is_matrix(path: tuple[Any, ...], value: Array) -> bool:
+    names = [str(getattr(key, "key", key)) for key in path]
+    rank = value.ndim - ("layers" in names)  # a stack of layers adds one axis
+    return rank >= 2 and not names[-1].endswith("bias")
+
+  return jax.tree_util.tree_map_with_path(is_matrix, params)

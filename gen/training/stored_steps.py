@@ -1,0 +1,175 @@
+"""The folder in which checkpoints lie, read without jax: which steps, their meta, their tree, their damage.
+
+    FOLDER/000001000/state/...       arrays, in orbax's format
+    FOLDER/000001000/meta.json       {"step", "saved" (unix seconds), "bytes", "meta": {...}, "tree": {path: leaf}}
+    FOLDER/000001000/manifest.json   checksums of all of the above
+
+A step gets its digits-only name by one rename after all of it is on the disk; any other name is no checkpoint:
+`.partial` was being written, `.old` was being deleted, `.damaged` was set aside by a restore that fell back. While a
+step is written a second time its first version is `.replaced`, which counts until the new one has the name.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from gen.errors import UserError
+from gen.training import manifest
+
+STATE, META = "state", "meta.json"
+PARTIAL, OLD, DAMAGED, REPLACED = ".partial", ".old", ".damaged", ".replaced"
+MOST_LINES = 10
+
+Tree = dict[str, dict[str, Any]]  # path -> {"shape": [...], "dtype": "float32"}
+
+
+def path_of(folder: Path, step: int) -> Path:
+  """Returns where a complete checkpoint of `step` lies, or would lie."""
+  path = folder / f"{step:09d}"
+  replaced = path.with_suffix(REPLACED)
+  return replaced if replaced.is_dir() and not path.is_dir() else path
+
+
+def steps(folder: Path) -> list[int]:
+  """Returns the complete steps in rising order."""
+  if not folder.is_dir():
+    return []
+  names = {path.stem for path in folder.iterdir() if path.suffix in ("", REPLACED) and path.is_dir()}
+  return sorted(int(name) for name in names if name.isdecimal())
+
+
+def leftovers(folder: Path) -> list[Path]:
+  """Returns what killed processes left: half-written and half-deleted steps."""
+  superseded = [path for path in folder.glob(f"*{REPLACED}") if path.with_suffix("").is_dir()]
+  return sorted([*superseded, *(path for path in folder.iterdir() if path.suffix in (PARTIAL, OLD))])
+
+
+def damaged(folder: Path) -> list[Path]:
+  """Returns the steps that a restore set aside."""
+  return sorted(path for path in folder.iterdir() if path.suffix == DAMAGED) if folder.is_dir() else []
+
+
+def record(folder: Path, step: int) -> dict[str, Any]:
+  """Returns what `meta.json` holds, tree and all.
+
+  Raises:
+    UserError: if there is no such step, or its record cannot be read.
+  """
+  path = _existing(folder, step)
+  try:
+    return json.loads((path / META).read_text())
+  except (OSError, ValueError) as error:
+    raise UserError(f"checkpoint {path} is damaged: {META} cannot be read ({error})") from None
+
+
+def damages(folder: Path, step: int) -> list[str]:
+  """Returns one clause per file of the step that is not as it was written.
+
+  Raises:
+    UserError: if there is no such step.
+  """
+  return manifest.damages(_existing(folder, step))
+
+
+def commit(partial: Path, folder: Path, step: int) -> None:
+  """Gives a written and sealed step its name; a kill at any moment leaves the new version or the one before."""
+  final = folder / f"{step:09d}"
+  replaced = final.with_suffix(REPLACED)
+  if final.is_dir():
+    shutil.rmtree(replaced, ignore_errors=True)
+    final.rename(replaced)
+  partial.rename(final)
+  manifest.sync_folder(folder)
+  shutil.rmtree(replaced, ignore_errors=True)
+
+
+def read_array(folder: Path, step: int, name: str) -> Any:
+  """Returns one array of a step as numpy's, without jax.
+
+  Raises:
+    UserError: if it cannot be read.
+  """
+  import tensorstore  # Here alone: all else in this module needs the standard library only.
+
+  store = {
+    "driver": "ocdbt",
+    "base": f"file://{path_of(folder, step).absolute()}/{STATE}/",
+    "path": f"{name}/",
+  }
+  try:
+    return tensorstore.open({"driver": "zarr", "kvstore": store}).result().read().result()
+  except ValueError as error:
+    raise UserError(f"cannot read {name} of step {step} in {folder}: {str(error).splitlines()[0]}") from None
+
+
+def discard(path: Path) -> None:
+  """Deletes a step such that a kill in the middle leaves nothing that looks like one."""
+  grave = path.with_suffix(OLD)
+  shutil.rmtree(grave, ignore_errors=True)
+  path.rename(grave)
+  shutil.rmtree(grave, ignore_errors=True)
+
+
+def set_aside(path: Path) -> Path:
+  """Renames a damaged step so that it is neither restored nor counted, but can be looked at."""
+  aside = path.with_suffix(DAMAGED)
+  shutil.rmtree(aside, ignore_errors=True)
+  path.rename(aside)
+  return aside
+
+
+def differences(saved: Tree, wanted: Tree) -> list[str]:
+  """Returns one line per leaf in which two trees differ: missing, extra, then unlike.
+
+  Of each kind there are the first lines and a count of its others, so that none hides another.
+  """
+  missing = [
+    f"missing from the checkpoint: {name} {described(wanted[name])}" for name in wanted if name not in saved
+  ]
+  extra = [
+    f"extra in the checkpoint: {name} {described(saved[name])}" for name in saved if name not in wanted
+  ]
+  unlike = [
+    f"unlike: {name} is {described(saved[name])} in the checkpoint, {described(wanted[name])} here"
+    for name in wanted
+    if name in saved and saved[name] != wanted[name]
+  ]
+  return [*_first(missing, " missing"), *_first(extra, " extra"), *_first(unlike, " unlike")]
+
+
+def shortened(lines: Iterable[str]) -> str:
+  """Returns the first lines and a count of the others."""
+  return "\n  ".join(_first(list(lines)))
+
+
+def _first(lines: list[str], kind: str = "") -> list[str]:
+  """Returns the first lines and, if there are others, how many more of their kind."""
+  more = len(lines) - MOST_LINES
+  return [*lines[:MOST_LINES], f"and {more} more{kind}"] if more > 0 else lines
+
+
+def retained(complete: list[int], keep: int, every: int, best: int | None, newest: int) -> set[int]:
+  """Returns the steps that stay: the last `keep`, each multiple of `every`, the best, and the one just written.
+
+  >>> sorted(retained([10, 20, 30, 40, 50], keep=2, every=20, best=10, newest=50))
+  [10, 20, 40, 50]
+  """
+  stay = set(complete[-keep:]) | {newest}
+  if every:
+    stay |= {step for step in complete if step % every == 0}
+  return stay | ({best} if best is not None else set())
+
+
+def _existing(folder: Path, step: int) -> Path:
+  path = path_of(folder, step)
+  if not path.is_dir():
+    known = ", ".join(map(str, steps(folder))) or "none"
+    raise UserError(f"{folder} has no checkpoint of step {step}; complete steps: {known}")
+  return path
+
+
+def described(leaf: dict[str, Any]) -> str:
+  """Returns type and shape of a leaf, such as float32[2,3]."""
+  return f"{leaf['dtype']}[{','.join(map(str, leaf['shape']))}]"
