@@ -1,0 +1,227 @@
+"""Beam search: the W most likely beginnings are kept, and of the finished texts the best by length-penalized score.
+
+A text of n tokens scores its log-probability divided by n^length_penalty: 0 prefers short texts, 1 is the mean, more
+prefers long ones (arXiv:1609.08144, 7, in the simpler form that is common today). All of it is one compiled loop.
+B prompts, W beams, C candidates, N new tokens, V vocab.
+"""
+
+import functools
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from gen import config as configs
+from gen.errors import UserError
+from gen.generation import cache, rows
+
+DEAD = -1e9  # log-probability of a beam that is none
+EARLY = (False, True, "never")
+
+
+class Beams(NamedTuple):
+  """The finished texts of each prompt, best first.
+
+  Attributes:
+    tokens_bwn: new ids, the stop token among them; 0 beyond the length.
+    lengths_bw: new tokens of each; 0 where fewer than W texts exist.
+    scores_bw: log-probability over length^length_penalty.
+  """
+
+  tokens_bwn: np.ndarray
+  lengths_bw: np.ndarray
+  scores_bw: np.ndarray
+
+  def best(self) -> list[np.ndarray]:
+    """Returns each prompt's best text."""
+    return [tokens[0, : lengths[0]] for tokens, lengths in zip(self.tokens_bwn, self.lengths_bw, strict=True)]
+
+
+class Rules(NamedTuple):
+  """What a program is compiled for."""
+
+  beams: int
+  early_stopping: bool | str
+  max_tokens: int
+  min_tokens: int
+  stop_tokens: tuple[int, ...]
+
+
+class Search(NamedTuple):
+  """A search under way; `open_b` says whether a prompt's finished texts may still be bettered."""
+
+  drawn: Array
+  running_bwn: Array
+  running_scores_bw: Array
+  finished_bwn: Array
+  finished_scores_bw: Array
+  finished_lengths_bw: Array
+  open_b: Array
+  broken: Array
+  logits_nv: Array
+  cache: cache.Cache
+
+
+def beam_search(
+  module: Any,
+  params: Any,
+  prompts: Sequence[rows.Ids],
+  *,
+  beams: int = 4,
+  length_penalty: float = 1.0,
+  early_stopping: bool | str = False,
+  start: rows.Ids = (0,),
+  prefix: bool = False,
+  **limits: Any,
+) -> Beams:
+  """Returns the best continuations of each prompt, or targets of each source, that a beam finds.
+
+  Args:
+    module: what `families.build` gave.
+    params: its parameters.
+    prompts: ids of each row, of any lengths.
+    beams: W.
+    length_penalty: exponent of the length.
+    early_stopping: when a prompt with W finished texts is done: at once (True); when the best beam's score at its
+      present length is no better than the worst of them (False); when no length could make it so ("never").
+    start: what an encoder-decoder's target begins with.
+    prefix: whether prompts are seen both ways, as a decoder learned that was trained with objective `prefix`.
+    **limits: of `rows.Limits`: max_tokens, min_tokens, stop_tokens, window (error or truncate).
+
+  Raises:
+    UserError: for what `decode.generate` refuses, and beams, penalties and policies that cannot be.
+  """
+  rules = _checked(beams, length_penalty, early_stopping, rows.Limits(**limits))
+  texts = rows.Rows(module.config, prompts, None, rows.Limits(**limits), start, None, prefix)
+  search = _program(texts.model_json, rules, prefix)(params, texts.arranged(), np.float32(length_penalty))
+  if int(search.broken) < rules.max_tokens:
+    raise UserError(
+      f"the model's logits are not finite numbers at new token {int(search.broken)}; its parameters are damaged, or"
+      " its training diverged"
+    )
+  scores_bw = np.asarray(search.finished_scores_bw)
+  lengths_bw = np.where(scores_bw > DEAD / 2, np.asarray(search.finished_lengths_bw), 0)
+  tokens_bwn = np.asarray(search.finished_bwn)
+  within_bwn = np.arange(tokens_bwn.shape[-1]) < lengths_bw[..., None]
+  return Beams(np.where(within_bwn, tokens_bwn, 0), lengths_bw, scores_bw)
+
+
+def _checked(beams: int, penalty: float, early: bool | str, limits: rows.Limits) -> Rules:
+  if beams < 1:
+    raise UserError(f"beams {beams} is not allowed; search with at least 1")
+  if not np.isfinite(penalty):
+    raise UserError(f"length_penalty {penalty} is not a finite number")
+  if early not in EARLY:
+    raise UserError(f"early_stopping {early!r} is not known; choose False, True or 'never'")
+  if limits.window == "slide" or limits.stop_strings:
+    raise UserError(
+      "beam search slides no window and knows no stop strings; choose window truncate, and stop tokens"
+    )
+  return Rules(beams, early, limits.max_tokens, limits.min_tokens, tuple(limits.stop_tokens))
+
+
+@functools.lru_cache(maxsize=32)
+def _program(model_json: str, rules: Rules, prefix: bool) -> Any:
+  model = configs.from_dict(configs.Model, json.loads(model_json))
+  decoder = cache.decoder_of(model, prefix)
+  width = rules.beams
+
+  def search(params: Any, prompts: cache.Prompts, penalty: Array) -> Search:
+    batch, length = prompts.tokens_bt.shape
+    logits_bv, filled = decoder.prefill(params, prompts, length + rules.max_tokens)
+    copies_n = jnp.repeat(jnp.arange(batch), width)
+    empty_bwn = jnp.zeros((batch, width, rules.max_tokens), jnp.int32)
+    dead_bw = jnp.full((batch, width), DEAD, jnp.float32)
+    begun = Search(
+      drawn=jnp.int32(0),
+      running_bwn=empty_bwn,
+      running_scores_bw=dead_bw.at[:, 0].set(0.0),  # all beams are the prompt; one of them counts
+      finished_bwn=empty_bwn,
+      finished_scores_bw=dead_bw,
+      finished_lengths_bw=empty_bwn[..., 0],
+      open_b=jnp.ones((batch,), bool),
+      broken=jnp.int32(rules.max_tokens),
+      logits_nv=logits_bv[copies_n],
+      cache=cache.select_rows(filled, copies_n),
+    )
+
+    def goes_on(s: Search) -> Array:
+      return (s.drawn < rules.max_tokens) & s.open_b.any()
+
+    def body(s: Search) -> Search:
+      s, from_n, tokens_n = _extend(s, rules, penalty, model.vocab)
+      logits_nv, longer = decoder.step(params, cache.select_rows(s.cache, from_n), tokens_n)
+      return s._replace(logits_nv=logits_nv, cache=longer)
+
+    return jax.lax.while_loop(goes_on, body, begun)
+
+  return jax.jit(search)
+
+
+def _extend(s: Search, rules: Rules, penalty: Array, vocab: int) -> tuple[Search, Array, Array]:
+  """Returns the search one token on, which row each beam came from, and each beam's token."""
+  width = rules.beams
+  scores_bc, from_bc, tokens_bc = _candidates(s, rules, vocab)
+  ends_bc = _stops(rules, vocab)[tokens_bc] | (s.drawn + 1 == rules.max_tokens)
+  longer_bcn = jnp.take_along_axis(s.running_bwn, from_bc[..., None], 1)
+  longer_bcn = jnp.where(jnp.arange(rules.max_tokens) == s.drawn, tokens_bc[..., None], longer_bcn)
+  finished = _finish(s, rules, penalty, scores_bc, ends_bc, longer_bcn)
+  running_bw, chosen_bw = jax.lax.top_k(scores_bc + jnp.where(ends_bc, DEAD, 0.0), width)
+  drawn = s.drawn + 1
+  longest = rules.max_tokens if rules.early_stopping == "never" else drawn
+  best_b = running_bw[:, 0] / jnp.where(penalty > 0, longest, drawn).astype(jnp.float32) ** penalty
+  full_b = (finished.finished_scores_bw > DEAD / 2).all(1)
+  betters_b = ~full_b | (best_b > finished.finished_scores_bw.min(1))
+  if rules.early_stopping is True:
+    betters_b = ~full_b
+  bad = ~jnp.isfinite(s.logits_nv).all()
+  from_bw = jnp.take_along_axis(from_bc, chosen_bw, 1)
+  tokens_bw = jnp.take_along_axis(tokens_bc, chosen_bw, 1)
+  offsets_b1 = jnp.arange(len(from_bw))[:, None] * width
+  after = finished._replace(
+    drawn=drawn,
+    running_bwn=jnp.take_along_axis(longer_bcn, chosen_bw[..., None], 1),
+    running_scores_bw=running_bw,
+    open_b=s.open_b & betters_b & ~bad,
+    broken=jnp.where(bad, jnp.minimum(s.broken, s.drawn), s.broken),
+  )
+  return after, (from_bw + offsets_b1).reshape(-1), tokens_bw.reshape(-1)
+
+
+def _stops(rules: Rules, vocab: int) -> Array:
+  """Returns which ids end a text, [V]."""
+  return jnp.asarray(np.isin(np.arange(vocab), rules.stop_tokens))
+
+
+def _candidates(s: Search, rules: Rules, vocab: int) -> tuple[Array, Array, Array]:
+  """Returns scores, beams and tokens [B, C] of the best extensions; enough that W of them do not end."""
+  batch, width = s.running_scores_bw.shape
+  log_nv = jax.nn.log_softmax(s.logits_nv)
+  log_nv = jnp.where(_stops(rules, vocab) & (s.drawn < rules.min_tokens), -jnp.inf, log_nv)
+  all_bc = (log_nv.reshape(batch, width, vocab) + s.running_scores_bw[..., None]).reshape(batch, -1)
+  wanted = min(max(2, 1 + len(rules.stop_tokens)) * width, width * vocab)
+  scores_bc, flat_bc = jax.lax.top_k(all_bc, wanted)
+  return scores_bc, flat_bc // vocab, flat_bc % vocab
+
+
+def _finish(
+  s: Search, rules: Rules, penalty: Array, scores_bc: Array, ends_bc: Array, longer_bcn: Array
+) -> Search:
+  """Returns the search with those of its W best candidates that end among the finished, the best W of which stay."""
+  eligible_bc = (
+    ends_bc & (scores_bc > DEAD / 2) & (jnp.arange(scores_bc.shape[1]) < rules.beams) & s.open_b[:, None]
+  )
+  final_bc = scores_bc / jnp.float32(s.drawn + 1) ** penalty
+  merged = jnp.concatenate([s.finished_scores_bw, jnp.where(eligible_bc, final_bc, 2 * DEAD)], 1)
+  scores_bw, kept_bw = jax.lax.top_k(merged, rules.beams)
+  texts = jnp.concatenate([s.finished_bwn, longer_bcn], 1)
+  lengths = jnp.concatenate([s.finished_lengths_bw, jnp.full_like(ends_bc, s.drawn + 1, jnp.int32)], 1)
+  return s._replace(
+    finished_bwn=jnp.take_along_axis(texts, kept_bw[..., None], 1),
+    finished_scores_bw=jnp.maximum(scores_bw, DEAD),
+    finished_lengths_bw=jnp.take_along_axis(lengths, kept_bw, 1),
+  )

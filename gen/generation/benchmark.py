@@ -1,0 +1,104 @@
+"""What greedy decoding costs: prefill and decode apart, compilation, and the cache, against the clock.
+
+prefill    reading the prompts and drawing one token
+decode     each further token of all rows, from the difference between many tokens and one
+"""
+
+import statistics
+import time
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from gen.errors import UserError
+from gen.generation import cache, decode, rows
+from gen.generation.sampling import GREEDY
+
+
+class Speed(NamedTuple):
+  """Medians over repeats.
+
+  Attributes:
+    batch: rows.
+    prompt: tokens of each prompt, or of each source.
+    new: tokens that are drawn.
+    compile_seconds: of the first call beyond a later one.
+    prefill_seconds: until each row has its first token.
+    decode_seconds: of all further tokens.
+    prefill_tokens_per_second: of the prompts.
+    decode_tokens_per_second: of the further tokens, all rows together.
+    tokens_per_second: new tokens over the whole of a call.
+    cache_bytes: of keys and values and their places at the end.
+    tokens: of the first row, for a peer's to be compared with.
+  """
+
+  batch: int
+  prompt: int
+  new: int
+  compile_seconds: float
+  prefill_seconds: float
+  decode_seconds: float
+  prefill_tokens_per_second: float
+  decode_tokens_per_second: float
+  tokens_per_second: float
+  cache_bytes: int
+  tokens: list[int]
+
+
+def random_prompts(vocab: int, batch: int, length: int, seed: int = 0) -> list[list[int]]:
+  """Returns the same random ids for whoever is measured."""
+  return np.random.default_rng(seed).integers(3, vocab, (batch, length)).tolist()
+
+
+def measure(
+  module: Any, params: Any, *, batch: int, prompt: int, new: int, repeats: int = 5, start: rows.Ids = (0,)
+) -> Speed:
+  """Returns what greedy decoding of a decoder or an encoder-decoder costs; nothing stops a row early.
+
+  Raises:
+    UserError: for fewer than two new tokens, a family without a cache of tokens, or what does not fit the window.
+  """
+  model = module.config
+  if new < 2:
+    raise UserError(f"{new} new tokens cannot be told from the first; ask for at least 2")
+  if model.family not in ("decoder", "encoder_decoder"):
+    raise UserError(
+      f"a model of family {model.family} has no cache of tokens; take a decoder or an encoder-decoder"
+    )
+  given = random_prompts(model.vocab, batch, prompt)
+  params, key = jax.device_put(params), jax.random.key(0)
+
+  def seconds(count: int) -> tuple[float, decode.Generated]:
+    begun = time.perf_counter()
+    found = decode.generate(module, params, given, GREEDY, key, start=start, max_tokens=count)
+    return time.perf_counter() - begun, found
+
+  first = [seconds(count)[0] for count in (1, new)]
+  timed = [(seconds(1)[0], *seconds(new)) for _ in range(repeats)]
+  prefill, whole = (statistics.median(times) for times in list(zip(*timed, strict=True))[:2])
+  further = max(whole - prefill, 1e-9)
+  return Speed(
+    batch,
+    prompt,
+    new,
+    sum(first) - prefill - whole,
+    prefill,
+    further,
+    batch * prompt / prefill,
+    batch * (new - 1) / further,
+    batch * new / whole,
+    _cache_bytes(model, batch, prompt, new, len(start)),
+    timed[-1][2].rows()[0].tolist(),
+  )
+
+
+def _cache_bytes(model: Any, batch: int, prompt: int, new: int, start: int) -> int:
+  """Returns the bytes of the cache, whose lengths are rounded up as `decode` rounds them."""
+
+  def rounded(length: int) -> int:
+    return -(-length // rows.MULTIPLE) * rows.MULTIPLE
+
+  if model.family == "encoder_decoder":
+    return cache.size_of(model, batch, rounded(start) + rounded(new), rounded(prompt))
+  return cache.size_of(model, batch, rounded(prompt) + rounded(new))

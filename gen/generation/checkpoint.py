@@ -1,0 +1,206 @@
+"""A trained model with the tokenizer that it was trained with, from wherever it was kept.
+
+    a run           the folder that training was given as its workdir
+    an import       the folder of a run that scripts/import_checkpoint.py made
+    a directory     of the Hugging Face format: config.json, *.safetensors, and the files of a tokenizer
+
+`load` is the one place that knows where models come from: whatever it returns as `Restored` can be decoded, prompted
+and looked into.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import jax
+import numpy as np
+
+from gen.config import Model, Run, from_dict
+from gen.data import batches, corpus
+from gen.data import tokenizer as own
+from gen.data.tokenizer import Tokenizer
+from gen.errors import UserError
+from gen.interop import huggingface, reading, tensor_files
+from gen.interop import tokenizers as foreign
+from gen.interop.reading import Reading
+from gen.interop.runs import KEPT
+from gen.models import families
+from gen.training import step as training
+from gen.training.checkpoints import Checkpoints
+from gen.training.loop import TOKENIZER
+
+CONFIG = "config.json"
+Report = Callable[[str], None]
+Folder = str | Path
+
+
+class Restored(NamedTuple):
+  """All that it takes to use a trained model.
+
+  Attributes:
+    model: its shape; `model.context` is the window, 0 for none.
+    params: its parameters.
+    tokenizer: the one it was trained with; of a directory, an id may be None that it does not have.
+    reading: what it makes of text.
+    where: it came from, for messages and titles.
+  """
+
+  model: Model
+  params: Any
+  tokenizer: Tokenizer
+  reading: Reading
+  where: str
+
+  @property
+  def module(self) -> families.Wiring:
+    """The flax module."""
+    return families.build(self.model)
+
+
+def load(
+  folder: Folder,
+  step: int | None = None,
+  tokenizer: Folder | None = None,
+  report: Report | None = None,
+) -> Restored:
+  """Reads a model from the folder of a run, or from a directory of the Hugging Face format.
+
+  Args:
+    folder: where it lies.
+    step: which checkpoint of a run; None is the latest.
+    tokenizer: a folder with a saved tokenizer, in place of the one that lies there.
+    report: is told one line for each thing that must be built.
+
+  Raises:
+    UserError: if there is no such model or checkpoint, or no tokenizer, or not the one it was trained with.
+  """
+  folder = Path(folder)
+  config = _config(folder)
+  if "model_type" in config:
+    if step is not None:
+      raise UserError(f"{folder} holds one checkpoint and no steps; leave out step {step}")
+    return _directory(folder, tokenizer)
+  run = from_dict(Run, config)
+  with Checkpoints(folder / "checkpoints") as checkpoints:
+    there = checkpoints.steps()
+    if not there:
+      raise UserError(f"{folder} has no checkpoint yet; train it further (experiments/pretrain.py)")
+    if step is not None and step not in there:
+      raise UserError(f"{folder} has no checkpoint of step {step}; it has {there}")
+    chosen = there[-1] if step is None else step
+    found, how = _of_run(folder, run, checkpoints.meta(chosen), tokenizer, report)
+    template = jax.eval_shape(lambda: training.initialize(run.model, run.optimizer, 0))
+    state, _ = checkpoints.restore(template, chosen)
+  return Restored(run.model, state.params, found, how, f"{run.name or folder.name}, step {chosen:,}")
+
+
+def run_of(folder: Folder) -> Run:
+  """Returns the config of the run in a folder.
+
+  Raises:
+    UserError: if there is none.
+  """
+  config = _config(Path(folder))
+  if "model_type" in config:
+    raise UserError(
+      f"{folder} is no run, and does not say what its model was trained on; give a run's --workdir"
+    )
+  return cast(Run, from_dict(Run, config))
+
+
+def of_run(run: Run, tokenizer: Tokenizer) -> Reading:
+  """Returns how the model of a run reads, as its objective laid texts out."""
+  objective = batches.objective_of(run.data, tokenizer, run.model.family)
+  prefix = run.data.objective == "prefix"
+  sees_ends = (
+    run.model.family in ("encoder", "encoder_decoder") and not prefix
+  )  # a prefix is cut off anywhere
+  return Reading(
+    run.data.objective,
+    before=(tokenizer.bos,),
+    after=(tokenizer.eos,) if sees_ends else (),
+    start=(getattr(objective, "start", tokenizer.pad),),
+    stop=(tokenizer.eos,),
+    prefix=prefix and run.model.family == "decoder",
+  )
+
+
+def _config(folder: Path) -> dict[str, Any]:
+  path = folder / CONFIG
+  if not folder.is_dir():
+    raise UserError(
+      f"{folder} is no folder; give the --workdir of a run that experiments/pretrain.py trained, or a directory of"
+      " the Hugging Face format"
+    )
+  try:
+    values = json.loads(path.read_text(encoding="utf-8"))
+  except FileNotFoundError:
+    raise UserError(f"{folder} holds no model: {CONFIG} is missing; give the --workdir of a run") from None
+  except (OSError, ValueError) as error:
+    raise UserError(f"{path} cannot be read: {error}") from error
+  if not isinstance(values, dict) or not {"model", "model_type"} & set(values):
+    raise UserError(f"{path} is not the config of a run; give the --workdir of one that pretrain.py trained")
+  return values
+
+
+def _directory(folder: Path, other: Folder | None) -> Restored:
+  """Reads a directory of the format; parameters become float32, in which the format's models are computed."""
+  tokenizer = _foreign(folder, other)
+  if other and _has_tokenizer(folder):
+    _require(foreign.load(folder).hash, tokenizer, folder, other)
+  described, params = huggingface.load(folder)
+  how = reading.of_format(described.values, described.config, tokenizer, described.head)
+  wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params)
+  model = dataclasses.replace(described.config, dtype="float32")
+  return Restored(model, wide, tokenizer, how, folder.resolve().name)
+
+
+def _of_run(
+  folder: Path, run: Run, meta: dict[str, Any], other: Folder | None, report: Report | None
+) -> tuple[Tokenizer, Reading]:
+  """Returns the tokenizer of a run and how its model reads; an imported one keeps both as they came."""
+  kept = folder / KEPT
+  if kept.is_dir() and not (folder / TOKENIZER).is_dir():
+    pretrained = _foreign(kept, other)
+    if meta.get("tokenizer"):
+      _require(meta["tokenizer"], pretrained, folder, other)
+    hf = tensor_files.read_json(kept / CONFIG)
+    return pretrained, reading.of_format(hf, run.model, pretrained, meta.get("head", True))
+  tokenizer = _tokenizer(folder, run, other, report)
+  _require(meta.get("tokenizer"), tokenizer, folder, other)
+  return tokenizer, of_run(run, tokenizer)
+
+
+def _tokenizer(folder: Path, run: Run, other: Folder | None, report: Report | None) -> Tokenizer:
+  """Returns the tokenizer beside the run; an old run has none, so it is made again from the corpus."""
+  if other:
+    return own.load(other) if (Path(other) / own.MODEL).is_file() else foreign.load(other)
+  if (folder / TOKENIZER).is_dir():
+    return own.load(folder / TOKENIZER)
+  if run.data.tokenizer == own.ByteTokenizer.kind:
+    return own.ByteTokenizer()
+  return own.for_data(run.data, corpus.build(run.data, report), report)
+
+
+def _foreign(folder: Path, other: Folder | None) -> foreign.PretrainedTokenizer:
+  if not other and not _has_tokenizer(folder):
+    raise UserError(
+      f"{folder} has no tokenizer ({', '.join(foreign.FILES)}); put the model's own there, or name its folder by"
+      " --tokenizer"
+    )
+  return foreign.load(other or folder)
+
+
+def _has_tokenizer(folder: Path) -> bool:
+  return any((folder / name).is_file() for name in foreign.FILES)
+
+
+def _require(trained: str | None, found: Tokenizer, folder: Path, other: Folder | None) -> None:
+  if trained != found.hash:
+    named = f"the one in {other}" if other else "the one at hand"
+    raise UserError(
+      f"{folder} was trained with tokenizer {trained}, and {named} is {found.hash}: its ids mean other text; use the"
+      " model's own"
+    )

@@ -1,0 +1,148 @@
+"""Talking to a model: lines are prompts, answers are streamed, and commands change the settings.
+
+    /temperature 0.5   /top_k 40   /top_p 0.95   /min_p 0.05   /repetition_penalty 1.2
+    /max_tokens 64     /min_tokens 4     /window error|truncate|slide     /stop TEXT     /seed 3
+    /history on|off    whether earlier lines and answers are part of the prompt
+    /clear   /settings   /help   /quit
+
+A line that begins with // is a prompt that begins with /.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+from gen.errors import UserError
+from gen.generation import decode, text, window
+from gen.generation.checkpoint import Restored
+from gen.generation.sampling import Sampler
+
+HELP = "\n".join((__doc__ or "").splitlines()[2:])
+OF_SAMPLER = {field.name: field.type for field in dataclasses.fields(Sampler)}
+OF_LIMITS = {"max_tokens": int, "min_tokens": int, "window": str}
+Write = Callable[[str], None]
+
+
+class Conversation:
+  """The settings and what has been said.
+
+  Attributes:
+    sampler: how tokens are drawn.
+    limits: when an answer ends.
+    said: lines and answers so far, as the model reads them.
+  """
+
+  def __init__(
+    self, restored: Restored, sampler: Sampler, limits: decode.Limits, seed: int, blank: str = text.BLANK
+  ) -> None:
+    """Says nothing yet."""
+    self.restored, self.sampler, self.limits = restored, sampler, limits
+    self.said, self.over = "", False
+    self._seed, self._blank, self._turn = seed, blank, 0
+    self._remembers = restored.model.family not in ("encoder", "encoder_decoder")
+
+  def hear(self, line: str, write: Write) -> None:
+    """Does what a command says, or streams the answer to a prompt; a mistake is written as a sentence.
+
+    A KeyboardInterrupt in the middle of an answer ends the answer, of which what was written is kept.
+    """
+    try:
+      if line.startswith("/") and not line.startswith("//"):
+        write(self._command(line[1:].strip()) + "\n")
+      elif line.strip():
+        self._answer(line[1:] if line.startswith("//") else line, write)
+    except UserError as error:
+      write(f"error: {error}\n")
+
+  def _answer(self, line: str, write: Write) -> None:
+    prompt = self.said + line if self._remembers else line
+    answer = ""
+    try:
+      for piece in self._pieces(prompt):
+        write(piece)
+        answer += piece
+    except KeyboardInterrupt:
+      write(" [stopped]")
+    write("\n")
+    self._turn += 1
+    if self._remembers:
+      self.said = prompt + answer + "\n"
+
+  def _pieces(self, prompt: str) -> Iterator[str]:
+    """Yields the answer piece by piece."""
+    key = jax.random.fold_in(jax.random.key(self._seed), self._turn)
+    written, answer = "", None
+    options: dict[str, Any] = {name: getattr(self.limits, name) for name in OF_LIMITS}
+    stops = self.limits.stop_strings
+    for (answer,) in text.answers(
+      self.restored, [prompt], self.sampler, key, blank=self._blank, every=1, stop_strings=stops, **options
+    ):
+      now = text.settled(answer.text, stops)
+      if now.startswith(written) and now != written:
+        yield now[len(written) :]
+        written = now
+    if answer is not None and answer.text != written:
+      yield answer.text[len(written) :]
+
+  def _command(self, words: str) -> str:
+    """Returns the reply to a command.
+
+    Raises:
+      UserError: for one that is not known, or a value that cannot be.
+    """
+    name, _, value = words.partition(" ")
+    value = value.strip()
+    if name in OF_SAMPLER:
+      setting: dict[str, Any] = {name: _number(name, value, OF_SAMPLER[name])}
+      changed = dataclasses.replace(self.sampler, **setting)
+      changed.check(self.restored.model.vocab)
+      self.sampler = changed
+    elif name in OF_LIMITS:
+      self._limit(name, value)
+    elif name == "stop":
+      self.limits = dataclasses.replace(self.limits, stop_strings=(value,) if value else ())
+    elif name == "seed":
+      self._seed, self._turn = int(_number(name, value, int)), 0
+    elif name == "history":
+      if value not in ("on", "off"):
+        raise UserError(f"/history takes on or off, not {value!r}")
+      self._remembers = value == "on"
+    elif name == "clear":
+      self.said, self._turn = "", 0
+    elif name in ("quit", "exit"):
+      self.over = True
+      return "bye"
+    elif name == "help":
+      return HELP
+    elif name != "settings":
+      raise UserError(f"/{name} is not known; /help lists the commands")
+    return self.settings()
+
+  def _limit(self, name: str, value: str) -> None:
+    limit: Any = value if name == "window" else _number(name, value, int)
+    if name == "window" and value not in window.POLICIES:
+      raise UserError(f"/window takes {', '.join(window.POLICIES)}, not {value!r}")
+    changed = dataclasses.replace(self.limits, **{name: limit})
+    changed.check(self.restored.model.vocab)
+    self.limits = changed
+
+  def settings(self) -> str:
+    """Returns the settings and the use of the window in one line."""
+    parts = [f"{name} {getattr(self.sampler, name):g}" for name in OF_SAMPLER]
+    parts += [f"{name} {getattr(self.limits, name)}" for name in OF_LIMITS]
+    parts += [f"stop {stop!r}" for stop in self.limits.stop_strings]
+    parts += [f"seed {self._seed}", f"history {'on' if self._remembers else 'off'}"]
+    if self.said and self._remembers:
+      used = text.count(self.restored, self.said, 0)
+      parts.append(f"{used.prompt} tokens so far" + (f" of {used.window}" if used.window else ""))
+    return ", ".join(parts)
+
+
+def _number(name: str, value: str, kind: Any) -> float | int:
+  try:
+    return kind(value)
+  except ValueError:
+    what = "a whole number" if kind is int else "a number"
+    raise UserError(f"/{name} takes {what}, not {value!r}") from None

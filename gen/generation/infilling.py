@@ -1,0 +1,130 @@
+"""What an encoder writes into the holes of a text: masked positions are filled one after another.
+
+After each one the text is read anew, so that later choices see earlier ones; the next is the leftmost hole, or the
+one of which the model is surest (arXiv:1904.09324 fills several such at a time).
+B rows, T positions, V vocab.
+"""
+
+import functools
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from gen import config as configs
+from gen.errors import UserError
+from gen.generation import cache, rows, sampling
+from gen.generation.sampling import Sampler
+from gen.models import families
+
+ORDERS = ("left", "surest")
+
+
+class Filled(NamedTuple):
+  """Texts without holes.
+
+  Attributes:
+    texts: ids of each row.
+    log_probabilities: of what was written, at the positions of its holes, nats; 0 elsewhere.
+  """
+
+  texts: list[np.ndarray]
+  log_probabilities: list[np.ndarray]
+
+
+def fill(
+  module: Any,
+  params: Any,
+  prompts: Sequence[rows.Ids],
+  mask: int,
+  sampler: Sampler | sampling.Filter,
+  key: Array,
+  *,
+  order: str = "left",
+  banned: Sequence[int] = (),
+) -> Filled:
+  """Fills every masked position of each text.
+
+  Args:
+    module: an encoder with a head, of `families.build`.
+    params: its parameters.
+    prompts: ids of each row, of any lengths, with `mask` at the holes.
+    mask: the id of a hole.
+    sampler: its settings, or any filter of logits.
+    key: of which every row makes its own, from its prompt.
+    order: left | surest.
+    banned: ids that are never written; the mask is none of the others.
+
+  Raises:
+    UserError: for a model that is no encoder, a text without a hole, or logits that are not finite.
+  """
+  model = module.config
+  if model.family != "encoder":
+    raise UserError(
+      f"a model of family {model.family} fills no holes; it continues text (gen.generation.decode)"
+    )
+  if order not in ORDERS:
+    raise UserError(f"order {order!r} is not known; choose left or surest")
+  if isinstance(sampler, Sampler):
+    sampler.check(model.vocab)
+  texts = rows.checked(prompts, model.vocab)
+  for row, ids in enumerate(texts):
+    if mask not in ids:
+      raise UserError(f"text {row} has no hole; put the mask's id {mask} where something is to be written")
+    if model.context and len(ids) > model.context:
+      raise UserError(f"text {row} has {len(ids)} tokens, more than the context window's {model.context}")
+  program = _program(json.dumps(configs.to_dict(model)), sampler, mask, order, tuple(banned))
+  tokens_bt, pads_b = cache.padded(texts, rows.MULTIPLE, left=False)
+  segments_bt = (np.arange(tokens_bt.shape[1]) < tokens_bt.shape[1] - pads_b[:, None]).astype(np.int32)
+  filled_bt, log_bt, broken = program(params, tokens_bt, segments_bt, rows.row_keys(key, texts))
+  if broken:
+    raise UserError(
+      "the model's logits are not finite numbers; its parameters are damaged, or its training diverged"
+    )
+  lengths = [len(ids) for ids in texts]
+  return Filled(
+    [ids[:length] for ids, length in zip(np.asarray(filled_bt), lengths, strict=True)],
+    [log[:length] for log, length in zip(np.asarray(log_bt), lengths, strict=True)],
+  )
+
+
+@functools.lru_cache(maxsize=16)
+def _program(model_json: str, sampler: Any, mask: int, order: str, banned: tuple[int, ...]) -> Any:
+  model = configs.from_dict(configs.Model, json.loads(model_json))
+  module = families.build(model)
+  never_v = np.isin(np.arange(model.vocab), (mask, *banned))
+
+  def one_more(params: Any, segments_bt: Array, keys_b: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
+    tokens_bt, log_bt, count, broken = carry
+    logits_btv: Any = module.apply({"params": params}, tokens_bt, segments_bt=segments_bt)
+    each_b, holes_bt = jnp.arange(len(tokens_bt)), (tokens_bt == mask) & (segments_bt > 0)
+    best_bt = jax.nn.log_softmax(logits_btv).max(-1)
+    place_b = jnp.where(holes_bt, best_bt if order == "surest" else 0.0, -jnp.inf).argmax(-1)
+    logits_bv = logits_btv[each_b, place_b]
+    filtered_bv = sampler(jnp.where(never_v, sampling.NEVER, logits_bv))
+    drawn_b = sampling.draw(filtered_bv, jax.vmap(jax.random.fold_in, (0, None))(keys_b, count))
+    open_b = holes_bt.any(-1)
+    chosen_b = jax.nn.log_softmax(logits_bv)[each_b, drawn_b]
+    tokens_bt = tokens_bt.at[each_b, place_b].set(jnp.where(open_b, drawn_b, tokens_bt[each_b, place_b]))
+    log_bt = log_bt.at[each_b, place_b].set(jnp.where(open_b, chosen_b, log_bt[each_b, place_b]))
+    return tokens_bt, log_bt, count + 1, broken | ~jnp.isfinite(logits_bv).all()
+
+  def run(params: Any, tokens_bt: Array, segments_bt: Array, keys_b: Array) -> tuple[Array, Array, Array]:
+    def goes_on(carry: tuple[Array, ...]) -> Array:
+      return ((carry[0] == mask) & (segments_bt > 0)).any() & ~carry[3]
+
+    begun: tuple[Array, ...] = (
+      tokens_bt,
+      jnp.zeros(tokens_bt.shape, jnp.float32),
+      jnp.int32(0),
+      jnp.bool_(False),
+    )
+    step = functools.partial(one_more, params, segments_bt, keys_b)
+    tokens_bt, log_bt, _, broken = jax.lax.while_loop(goes_on, step, begun)
+    return tokens_bt, log_bt, broken
+
+  return jax.jit(run)

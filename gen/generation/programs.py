@@ -1,0 +1,133 @@
+"""Decoding's compiled functions: one reads the prompts, one draws token after token with a cache.
+
+B rows, T prompt, N new tokens, V vocab.
+"""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from gen import config as configs
+from gen.generation import cache, sampling
+
+
+class Draws(NamedTuple):
+  """What the compiled functions are told besides parameters.
+
+  Attributes:
+    keys_b: a random key for each row.
+    before: tokens that were drawn before the state's first, int32.
+    least: tokens before which nothing stops, int32.
+  """
+
+  keys_b: Any
+  before: Any
+  least: Any
+
+
+class State(NamedTuple):
+  """Rows under way; `broken` is the number of the first token whose logits were not finite, or N."""
+
+  drawn: Array
+  tokens_bn: Array
+  log_probabilities_bn: Array
+  last_b: Array
+  done_b: Array
+  broken_b: Array
+  seen_bv: Array | None
+  cache: cache.Cache
+
+
+class Programs(NamedTuple):
+  """The compiled functions of a model, a sampler and a size.
+
+  Attributes:
+    start: (params, Prompts, Draws, done_b, seen_bv) -> State with one token drawn.
+    advance: (params, State, Draws, until) -> State with `until` tokens drawn, unless all rows are done.
+  """
+
+  start: Callable[..., State]
+  advance: Callable[..., State]
+
+
+@functools.lru_cache(maxsize=64)
+def compiled(
+  model_json: str, sampler: Any, stop_tokens: tuple[int, ...], room: int, prefix: bool = False
+) -> Programs:
+  """Returns the functions of a model (its config as JSON), compiled once for as many as `room` new tokens."""
+  model = configs.from_dict(configs.Model, json.loads(model_json))
+  decoder = cache.decoder_of(model, prefix)
+  drawer = _Drawer(sampler, np.isin(np.arange(model.vocab), stop_tokens))
+
+  def start(params: Any, prompts: cache.Prompts, draws: Draws, done_b: Array, seen_bv: Array | None) -> State:
+    logits_bv, filled = decoder.prefill(params, prompts, prompts.tokens_bt.shape[1] + room)
+    return drawer(_empty(room, done_b, seen_bv, filled), draws, logits_bv)
+
+  def advance(params: Any, state: State, draws: Draws, until: Array) -> State:
+    def one_more(state: State) -> State:
+      logits_bv, longer = decoder.step(params, state.cache, state.last_b)
+      return drawer(state._replace(cache=longer), draws, logits_bv)
+
+    return jax.lax.while_loop(lambda s: (s.drawn < until) & ~s.done_b.all(), one_more, state)
+
+  return Programs(jax.jit(start), jax.jit(advance, donate_argnums=1))
+
+
+def _empty(room: int, done_b: Array, seen_bv: Array | None, filled: cache.Cache) -> State:
+  """Returns rows of which nothing is drawn."""
+  nothing_bn = jnp.zeros((len(done_b), room), jnp.int32)
+  return State(
+    drawn=jnp.int32(0),
+    tokens_bn=nothing_bn,
+    log_probabilities_bn=nothing_bn.astype(jnp.float32),
+    last_b=nothing_bn[:, 0],
+    done_b=done_b,
+    broken_b=jnp.full((len(done_b),), room, jnp.int32),
+    seen_bv=seen_bv,
+    cache=filled,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Drawer:
+  """Draws the next token of each row from its logits."""
+
+  sampler: Any
+  stops_v: np.ndarray
+
+  def __call__(self, state: State, draws: Draws, logits_bv: Array) -> State:
+    """Returns the state with one token more; a row that is done gets 0."""
+    number = draws.before + state.drawn
+    broken_b = ~jnp.isfinite(logits_bv).all(-1) & ~state.done_b
+    tokens_b = jnp.where(state.done_b, 0, self._tokens(state, draws, number, logits_bv)).astype(jnp.int32)
+    chosen_b = jnp.take_along_axis(jax.nn.log_softmax(logits_bv), tokens_b[:, None], 1)[:, 0]
+    chosen_b = jnp.where(state.done_b, 0.0, chosen_b)
+    seen_bv = state.seen_bv
+    if seen_bv is not None:
+      seen_bv = seen_bv.at[jnp.arange(len(tokens_b)), tokens_b].set(True)
+    return state._replace(
+      drawn=state.drawn + 1,
+      tokens_bn=_written(state.tokens_bn, tokens_b, state.drawn),
+      log_probabilities_bn=_written(state.log_probabilities_bn, chosen_b, state.drawn),
+      last_b=tokens_b,
+      done_b=state.done_b | jnp.asarray(self.stops_v)[tokens_b],
+      broken_b=jnp.where(broken_b, jnp.minimum(state.broken_b, state.drawn), state.broken_b),
+      seen_bv=seen_bv,
+    )
+
+  def _tokens(self, state: State, draws: Draws, number: Array, logits_bv: Array) -> Array:
+    allowed_bv = jnp.where(self.stops_v & (number < draws.least), sampling.NEVER, logits_bv)
+    seen = () if state.seen_bv is None else (state.seen_bv,)
+    keys_b = jax.vmap(jax.random.fold_in, (0, None))(draws.keys_b, number)
+    return sampling.draw(self.sampler(allowed_bv, *seen), keys_b)
+
+
+def _written(all_bn: Array, new_b: Array, place: Array) -> Array:
+  return jax.lax.dynamic_update_slice(all_bn, new_b[:, None], (0, place))

@@ -1,0 +1,282 @@
+"""Passages that go with a question, found by words or by an encoder, and put before it as far as the window allows.
+
+    BM25          words of the question that few passages have, with what is gained from repeating them bounded
+                  (Robertson and Zaragoza, 2009; computed by bm25s, `pip install gen[retrieval]`)
+    embeddings    cosine of mean hidden states, of any encoder's checkpoint
+
+B rows, T positions, P passages, D width.
+"""
+
+import functools
+import json
+import logging
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from gen.config import Model, from_dict, to_dict
+from gen.errors import UserError
+from gen.generation import cache, text
+from gen.generation.checkpoint import Restored
+from gen.generation.prompts import Template
+from gen.models import families
+
+MULTIPLE = 16  # to which lengths are rounded up, so that few programs are compiled
+SHOWN = Template("{text}\n")  # of a passage in a prompt
+
+
+class Passage(NamedTuple):
+  """A piece of text and where it comes from."""
+
+  text: str
+  source: str
+
+
+class Found(NamedTuple):
+  """A passage that answers a query.
+
+  Attributes:
+    number: its place in the index.
+    passage: itself.
+    score: the higher, the better; comparable inside one index alone.
+  """
+
+  number: int
+  passage: Passage
+  score: float
+
+
+class Index(Protocol):
+  """Passages that can be searched."""
+
+  def search(self, query: str, count: int) -> list[Found]:
+    """Returns at most `count` passages, best first; of equal ones those that were given first."""
+    ...
+
+
+class Bm25:
+  """An index by words; passages without any word of the query are not found."""
+
+  def __init__(self, passages: Sequence[Passage], k1: float = 1.2, b: float = 0.75) -> None:
+    """Counts the words of the passages.
+
+    Args:
+      passages: at least one with a word.
+      k1: how much repetition counts; 0 is not at all.
+      b: how much long passages are held back; 0 is not at all.
+
+    Raises:
+      UserError: if the library is missing, or there is no word.
+    """
+    try:
+      import bm25s
+    except ImportError:
+      raise UserError("search by words needs bm25s; install it with pip install 'gen[retrieval]'") from None
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it reports each index that it builds
+    self.passages = list(passages)
+    counted = [words(passage.text) for passage in self.passages]
+    self._known = {word for each in counted for word in each}
+    if not self._known:
+      raise UserError("the passages have no words; give at least one that has some")
+    self._index = bm25s.BM25(k1=k1, b=b, method="lucene")
+    self._index.index(counted, show_progress=False)
+
+  def search(self, query: str, count: int) -> list[Found]:
+    """Returns at most `count` passages with a word of the query, best first."""
+    asked = [word for word in words(query) if word in self._known]
+    if not asked:
+      return []
+    return [found for found in _best(self.passages, self._index.get_scores(asked), count) if found.score > 0]
+
+
+class Embedded:
+  """An index by what an encoder makes of passages; every passage is found, the nearest first."""
+
+  def __init__(self, passages: Sequence[Passage], encoder: Restored, batch: int = 16) -> None:
+    """Reads all passages.
+
+    Args:
+      passages: at least one.
+      encoder: a checkpoint of family encoder.
+      batch: passages that are read at a time.
+
+    Raises:
+      UserError: for no passages, or a model that is no encoder.
+    """
+    if not passages:
+      raise UserError("there are no passages to be searched; give at least one")
+    self.passages, self._encoder = list(passages), encoder
+    self._embedded_pd = embeddings(encoder, [passage.text for passage in passages], batch)
+
+  def search(self, query: str, count: int) -> list[Found]:
+    """Returns the `count` nearest passages, nearest first; the score is the cosine."""
+    (query_d,) = embeddings(self._encoder, [query], 1)
+    return _best(self.passages, self._embedded_pd @ query_d, count)
+
+
+def words(content: str) -> list[str]:
+  """Returns the words of a text in small letters; a name is whole, and also its parts.
+
+  >>> words("See jax.lax.top_k!")
+  ['see', 'jax', 'lax', 'top_k', 'top', 'k']
+  """
+  found = []
+  for word in re.findall(r"\w+", content.lower()):
+    parts = [part for part in word.split("_") if part]
+    found += [word, *parts] if len(parts) > 1 else [word]
+  return found
+
+
+def embeddings(encoder: Restored, texts: Sequence[str], batch: int = 16) -> np.ndarray:
+  """Returns the mean last hidden state of each text, special tokens left out, of length 1, [P, D] float32.
+
+  Texts beyond the window lose their end.
+
+  Raises:
+    UserError: for a model that is no encoder, or an empty text.
+  """
+  model = encoder.model
+  if model.family != "encoder":
+    raise UserError(f"a model of family {model.family} is no encoder; passages are embedded by one")
+  how, size = encoder.reading, model.context
+  program = _program(json.dumps(to_dict(model)))
+  rows = []
+  for content in texts:
+    ids = encoder.tokenizer.encode(content)
+    if not len(ids):
+      raise UserError("a passage is empty; give each some text")
+    room = size - len(how.before) - len(how.after) if size else len(ids)
+    rows.append(np.array([*how.before, *ids[:room], *how.after], np.int32))
+  order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+  found_pd = np.zeros((len(rows), model.width), np.float32)
+  for begin in range(0, len(order), batch):
+    taken = order[begin : begin + batch]
+    tokens_bt, pads_b = cache.padded(
+      [rows[i] for i in taken] + [rows[taken[-1]]] * (batch - len(taken)), MULTIPLE, False
+    )
+    places_bt, ends_b1 = np.arange(tokens_bt.shape[1]), tokens_bt.shape[1] - pads_b[:, None]
+    segments_bt = (places_bt < ends_b1).astype(np.int32)
+    counted_bt = (places_bt >= len(how.before)) & (places_bt < ends_b1 - len(how.after))
+    found_pd[taken] = np.asarray(program(encoder.params, tokens_bt, segments_bt, counted_bt))[: len(taken)]
+  return found_pd
+
+
+@functools.lru_cache(maxsize=8)
+def _program(model_json: str) -> Any:
+  module = families.build(from_dict(Model, json.loads(model_json)))
+
+  def run(params: Any, tokens_bt: Array, segments_bt: Array, counted_bt: Array) -> Array:
+    states_btd: Any = module.apply({"params": params}, tokens_bt, segments_bt=segments_bt, method="states")
+    mean_bd = jnp.einsum("btd,bt->bd", states_btd.astype(jnp.float32), counted_bt.astype(jnp.float32))
+    return mean_bd / jnp.maximum(jnp.linalg.norm(mean_bd, axis=-1, keepdims=True), 1e-9)
+
+  return jax.jit(run)
+
+
+def _best(passages: Sequence[Passage], scores_p: np.ndarray, count: int) -> list[Found]:
+  if count < 1:
+    raise UserError(f"{count} passages are asked for; ask for at least 1")
+  order = np.argsort(-np.asarray(scores_p), kind="stable")[:count]
+  return [Found(int(i), passages[i], float(scores_p[i])) for i in order]
+
+
+class Grounded(NamedTuple):
+  """A prompt with what was found.
+
+  Attributes:
+    prompt: passages and question.
+    used: the passages in it, best first; in the prompt the best stands next to the question.
+    left_out: those that did not fit.
+    tokens: of the prompt.
+    window: tokens that fit, 0 for any number.
+  """
+
+  prompt: str
+  used: list[Found]
+  left_out: list[Found]
+  tokens: int
+  window: int
+
+  @property
+  def sources(self) -> list[str]:
+    """Where the passages come from, each once, best first."""
+    return list(dict.fromkeys(found.passage.source for found in self.used))
+
+
+def grounded(
+  restored: Restored,
+  question: str,
+  found: Sequence[Found],
+  new: int,
+  shown: Template = SHOWN,
+  blank: str = text.BLANK,
+) -> Grounded:
+  """Returns the question after as many of the passages as leave room for new tokens, the best ones first.
+
+  A passage that does not fit is left out, and a shorter one after it may still be in.
+
+  Args:
+    restored: the model that is to answer.
+    question: a prompt without passages.
+    found: from a search, best first.
+    new: tokens of the answer, at most.
+    shown: how a passage is shown; its fields are text, source and number.
+    blank: what marks a blank in the prompt of a model that fills blanks.
+
+  Raises:
+    UserError: for an empty question, or one that does not fit even alone.
+  """
+  count = text.count(restored, question, new, blank)
+  if count.left is not None and count.left < 0:
+    raise UserError(
+      f"the question has {count.prompt} tokens, and with {count.new} new ones needs {count.used} of the context"
+      f" window's {count.window}; shorten it, or ask for fewer tokens"
+    )
+  prompt, used, left_out = question, list[Found](), list[Found]()
+  for one in found:
+    longer = _joined(shown, [*used, one], question)
+    tried = text.count(restored, longer, new, blank)
+    if tried.left is not None and tried.left < 0:
+      left_out.append(one)
+    else:
+      prompt, count = longer, tried
+      used.append(one)
+  return Grounded(prompt, used, left_out, count.prompt, count.window)
+
+
+def _joined(shown: Template, used: Sequence[Found], question: str) -> str:
+  """Returns the question after the passages, the best of which stands next to it."""
+  parts = [
+    shown.fill(text=one.passage.text, source=one.passage.source, number=str(number))
+    for number, one in enumerate(used, 1)
+  ]
+  return "".join(reversed(parts)) + question
+
+
+def cut(content: str, source: str, most_words: int) -> list[Passage]:
+  r"""Returns a text in passages of whole lines with at most so many words; a longer line is cut between words.
+
+  >>> [passage.text for passage in cut("a b\n\nc d e\nf", "here", 3)]
+  ['a b', 'c d e', 'f']
+  """
+  if most_words < 1:
+    raise UserError(f"passages of {most_words} words are not possible; take at least 1")
+  pieces: list[tuple[str, int]] = []
+  for line in content.splitlines():
+    each = line.split()
+    for begin in range(0, len(each), most_words):
+      part = each[begin : begin + most_words]
+      pieces.append((line.strip() if len(each) <= most_words else " ".join(part), len(part)))
+  passages, lines, held = [], list[str](), 0
+  for piece, size in pieces:
+    if held + size > most_words:
+      passages.append(Passage("\n".join(lines), source))
+      lines, held = [], 0
+    lines.append(piece)
+    held += size
+  return [*passages, Passage("\n".join(lines), source)] if lines else passages

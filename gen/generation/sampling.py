@@ -1,0 +1,148 @@
+"""Samplers: filters that map logits to logits, their composition, and a draw.
+
+A filter lowers what shall not be drawn to -inf, and leaves what it keeps as it is or rescales it. Filters compose in
+any order; `Sampler` is the composition in the customary one: repetition penalty (arXiv:1909.05858, 4.1),
+temperature, top-k (arXiv:1805.04833), top-p (arXiv:1904.09751), min-p (arXiv:2407.01082). Greedy decoding is
+temperature 0. Where logits tie, the lower index counts as the larger.
+B rows, V vocab.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from gen.errors import UserError
+
+Filter = Callable[[Array], Array]
+NEVER = -jnp.inf
+ROUNDING = 1e-6  # by which a sum of probabilities may fall short of top_p and yet reach it
+
+
+def temperature(logits_bv: Array, t: float) -> Array:
+  """Divides by the temperature; 0 keeps the largest logit alone.
+
+  >>> temperature(jnp.array([[1.0, 3.0, 3.0]]), 0.0).tolist()
+  [[-inf, 3.0, -inf]]
+  """
+  if t == 0:
+    best_b1 = logits_bv.argmax(-1, keepdims=True)
+    return jnp.where(jnp.arange(logits_bv.shape[-1]) == best_b1, logits_bv, NEVER)
+  return logits_bv / t
+
+
+def top_k(logits_bv: Array, k: int) -> Array:
+  """Keeps exactly the k largest logits; of equal ones those of lower index.
+
+  >>> top_k(jnp.array([[2.0, 1.0, 2.0, 2.0]]), 2).tolist()
+  [[2.0, -inf, 2.0, -inf]]
+  """
+  _, best_bk = jax.lax.top_k(logits_bv, k)
+  return jnp.where(_marked(best_bk, jnp.ones_like(best_bk, bool), logits_bv.shape[-1]), logits_bv, NEVER)
+
+
+def top_p(logits_bv: Array, p: float) -> Array:
+  """Keeps the smallest set of most likely tokens whose probabilities add up to p or more.
+
+  >>> top_p(jnp.log(jnp.array([[0.1, 0.4, 0.5]])), 0.9).argmin(-1).tolist()
+  [0]
+  """
+  if p >= 1:
+    return logits_bv
+  order_bv = jnp.argsort(-logits_bv, axis=-1, stable=True)
+  sorted_bv = jax.nn.softmax(jnp.take_along_axis(logits_bv, order_bv, axis=-1), axis=-1)
+  before_bv = jnp.cumsum(sorted_bv, axis=-1) - sorted_bv
+  kept_bv = (before_bv < p - ROUNDING).at[..., 0].set(True)
+  return jnp.where(_marked(order_bv, kept_bv, logits_bv.shape[-1]), logits_bv, NEVER)
+
+
+def min_p(logits_bv: Array, p: float) -> Array:
+  """Keeps tokens at least p times as likely as the likeliest."""
+  if p <= 0:
+    return logits_bv
+  probabilities_bv = jax.nn.softmax(logits_bv, axis=-1)
+  return jnp.where(probabilities_bv >= p * probabilities_bv.max(-1, keepdims=True), logits_bv, NEVER)
+
+
+def repetition_penalty(logits_bv: Array, seen_bv: Array, penalty: float) -> Array:
+  """Makes tokens that were seen less likely: their logits are divided by the penalty, negative ones multiplied."""
+  lowered_bv = jnp.where(logits_bv < 0, logits_bv * penalty, logits_bv / penalty)
+  return jnp.where(seen_bv, lowered_bv, logits_bv)
+
+
+def compose(*filters: Filter) -> Filter:
+  """Returns the filter that applies these one after another."""
+
+  def composed(logits_bv: Array) -> Array:
+    for each in filters:
+      logits_bv = each(logits_bv)
+    return logits_bv
+
+  return composed
+
+
+def _marked(indices_bk: Array, marks_bk: Array, vocab: int) -> Array:
+  """Returns a table [B, V] of the marks that stand at the indices."""
+  rows = indices_bk.shape[:-1]
+  flat_nk = indices_bk.reshape(-1, indices_bk.shape[-1])
+  marked_nv = jnp.zeros((flat_nk.shape[0], vocab), bool)
+  numbers_n1 = jnp.arange(flat_nk.shape[0])[:, None]
+  return marked_nv.at[numbers_n1, flat_nk].set(marks_bk.reshape(flat_nk.shape)).reshape(*rows, vocab)
+
+
+def draw(logits_bv: Array, keys_b: Array) -> Array:
+  """Draws a token of each row with the row's own key, [B] int32."""
+  return jax.vmap(lambda key, logits_v: jax.random.categorical(key, logits_v))(keys_b, logits_bv)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+  """The settings by name, and the filter that they make.
+
+  Attributes:
+    temperature: 0 is greedy, 1 leaves the model's distribution.
+    top_k: how many tokens are kept; 0 is all.
+    top_p: probability that is kept, in (0, 1]; 1 is all.
+    min_p: least probability, as a fraction of the largest; 0 is none.
+    repetition_penalty: above 1 disfavours what is in the text already; 1 is none.
+  """
+
+  temperature: float = 1.0
+  top_k: int = 0
+  top_p: float = 1.0
+  min_p: float = 0.0
+  repetition_penalty: float = 1.0
+
+  def __call__(self, logits_bv: Array, seen_bv: Array | None = None) -> Array:
+    """Filters logits; without `seen_bv`, nothing counts as seen."""
+    if seen_bv is not None and self.repetition_penalty != 1:
+      logits_bv = repetition_penalty(logits_bv, seen_bv, self.repetition_penalty)
+    if self.temperature != 1:
+      logits_bv = temperature(logits_bv, self.temperature)
+    if self.top_k:
+      logits_bv = top_k(logits_bv, self.top_k)
+    return min_p(top_p(logits_bv, self.top_p), self.min_p)
+
+  def check(self, vocab: int) -> None:
+    """Checks every setting.
+
+    Raises:
+      UserError: for the first that cannot be.
+    """
+    if not 0 <= self.temperature < float("inf"):
+      raise UserError(f"temperature {self.temperature} is not allowed; it must be 0 (greedy) or more")
+    if not 0 <= self.top_k <= vocab:
+      raise UserError(
+        f"top_k {self.top_k} is not allowed; it must lie between 0 (all) and the vocabulary's {vocab}"
+      )
+    if not 0 < self.top_p <= 1:
+      raise UserError(f"top_p {self.top_p} is not allowed; it must be above 0 and at most 1")
+    if not 0 <= self.min_p <= 1:
+      raise UserError(f"min_p {self.min_p} is not allowed; it must lie between 0 and 1")
+    if not 0 < self.repetition_penalty < float("inf"):
+      raise UserError(f"repetition_penalty {self.repetition_penalty} is not allowed; it must be above 0")
+
+
+GREEDY = Sampler(temperature=0.0)

@@ -1,0 +1,183 @@
+"""Prompts and answers as text: what each family is given of a prompt, and what is shown of what it writes.
+
+    decoder, rnn       <s> prompt                         the text that follows
+    encoder-decoder    <s> source </s>, blanks marked     the target, special ids by their names
+    of objective ul2   its mode first; without a blank, the text's end is one
+    of prefix          <s> source                         the text that follows
+    encoder            <s> text </s>, blanks masked       the text with its blanks filled
+
+Other libraries' models have the frames that their tokenizers give. Text is only ever text: what looks like a special
+token in a prompt is encoded letter by letter. A blank is marked by a string that the caller chooses.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jax import Array
+
+from gen.data.objectives import mixture
+from gen.data.tokenizer import SENTINELS, Tokenizer
+from gen.errors import UserError
+from gen.generation import cache, decode, infilling, window
+from gen.generation.checkpoint import Restored
+from gen.generation.sampling import Sampler
+from gen.interop.tokenizers import PretrainedTokenizer as Pretrained
+
+BLANK = "___"
+
+
+class Answer(NamedTuple):
+  """What a model wrote.
+
+  Attributes:
+    text: as people read it, without the stop string.
+    tokens: new ids.
+    log_probability: of the new tokens in the model's own distribution, nats.
+    stopped: whether a stop token or string ended it.
+  """
+
+  text: str
+  tokens: np.ndarray
+  log_probability: float
+  stopped: bool
+
+
+def prompt_ids(restored: Restored, text: str, blank: str = BLANK) -> np.ndarray:
+  """Returns what the model reads of a prompt.
+
+  Raises:
+    UserError: for an empty prompt, or one that no UTF-8 can hold.
+  """
+  if not text:
+    raise UserError("the prompt is empty; give some text to go on from")
+  tokenizer, how = restored.tokenizer, restored.reading
+  if not how.head:
+    raise UserError(f"{restored.where} holds a model without a language-model head, which writes no text")
+  fills = restored.model.family in ("encoder", "encoder_decoder")
+  first, *others = text.split(blank) if fills else [text]
+  ids = [*how.before, *_piece(tokenizer, first, bool(others))]
+  for index, piece in enumerate(others):
+    ids += [_hole(restored, index), *_piece(tokenizer, piece, index + 1 < len(others))]
+  if how.objective == "ul2":  # the mode of short spans, or of a text that goes on where its end is hidden
+    mode = mixture.MODES.index("R" if others else "S") - len(mixture.MODES)
+    ids = [tokenizer.sentinel(SENTINELS + mode), *ids] + ([] if others else [_hole(restored, 0)])
+  ids += how.after
+  if others and max(ids) >= restored.model.vocab:
+    raise UserError(f"the model's vocabulary of {restored.model.vocab} has no id for a blank {blank!r}")
+  return np.array(ids, np.int32)
+
+
+def _piece(tokenizer: Tokenizer, text: str, before_blank: bool) -> np.ndarray:
+  """Returns the ids of a text; marks of other libraries' tokenizers take in the space before them."""
+  return tokenizer.encode(text.rstrip() if before_blank and isinstance(tokenizer, Pretrained) else text)
+
+
+def _hole(restored: Restored, index: int) -> int:
+  if restored.reading.objective in ("span_corruption", "ul2"):
+    modes = len(mixture.MODES) if restored.reading.objective == "ul2" else 0
+    try:
+      if index >= SENTINELS - modes:
+        raise ValueError(index)
+      return restored.tokenizer.sentinel(index)
+    except ValueError:
+      raise UserError(f"the prompt has more than {index} blanks; the tokenizer marks no more") from None
+  if restored.tokenizer.mask is None:
+    raise UserError("the prompt has a blank, and the tokenizer has no mask to mark it")
+  return restored.tokenizer.mask
+
+
+def count(restored: Restored, text: str, new: int, blank: str = BLANK) -> window.Count:
+  """Returns how many tokens a prompt and so many new ones take of the window; targets have a window of their own."""
+  prompt = len(prompt_ids(restored, text, blank))
+  if restored.model.family in ("encoder", "encoder_decoder"):
+    new = 0
+  return window.Count(prompt, new, cache.window_of(restored.model))
+
+
+def answers(
+  restored: Restored,
+  texts: Sequence[str],
+  sampler: Sampler,
+  key: Array,
+  *,
+  blank: str = BLANK,
+  every: int = 0,
+  stop_strings: tuple[str, ...] = (),
+  **limits: Any,
+) -> Iterator[list[Answer]]:
+  """Yields the answers to all prompts so far as they are written, every few tokens; the last are whole.
+
+  Args:
+    restored: from `checkpoint.load`.
+    texts: prompts.
+    sampler: its settings.
+    key: of all randomness.
+    blank: what marks a blank in prompts of models that fill them.
+    every: tokens between two yields; 0 yields whole answers only.
+    stop_strings: texts that end an answer and are not shown.
+    **limits: of `decode.Limits`: max_tokens, min_tokens, window.
+
+  Raises:
+    UserError: for whatever cannot be, in one sentence.
+  """
+  prompts = [prompt_ids(restored, text, blank) for text in texts]
+  if restored.model.family == "encoder":
+    yield _filled(restored, prompts, sampler, key)
+    return
+  options: dict[str, Any] = {
+    "start": restored.reading.start,
+    "prefix": restored.reading.prefix,
+    "stop_tokens": restored.reading.stop,
+    "stop_strings": stop_strings,
+    "decode": lambda ids: shown(restored, ids),
+    **limits,
+  }
+  module, limit = restored.module, options.get("max_tokens", decode.Limits.max_tokens)
+  pace = every or (decode.LOOK if stop_strings else limit)
+  for found in decode.stream(module, restored.params, prompts, sampler, key, every=pace, **options):
+    written = [_answer(restored, found, row, stop_strings) for row in range(len(prompts))]
+    if every:
+      yield written
+  if not every:
+    yield written
+
+
+def _answer(restored: Restored, found: decode.Generated, row: int, stop_strings: tuple[str, ...]) -> Answer:
+  tokens = found.rows()[row]
+  text = shown(restored, tokens)
+  places = [text.index(stop) for stop in stop_strings if stop in text] if found.stopped_b[row] else []
+  text = text[: min(places)] if places else text
+  return Answer(text, tokens, float(found.log_probabilities_bn[row].sum()), bool(found.stopped_b[row]))
+
+
+def _filled(restored: Restored, prompts: list[np.ndarray], sampler: Sampler, key: Array) -> list[Answer]:
+  tokenizer = restored.tokenizer
+  special = [i for i in range(restored.model.vocab) if i >= tokenizer.vocab or tokenizer.is_special(i)]
+  found = infilling.fill(
+    restored.module, restored.params, prompts, tokenizer.mask, sampler, key, order="surest", banned=special
+  )
+  return [
+    Answer(tokenizer.decode(ids), ids[prompt == tokenizer.mask], float(log.sum()), True)
+    for ids, log, prompt in zip(found.texts, found.log_probabilities, prompts, strict=True)
+  ]
+
+
+def shown(restored: Restored, ids: np.ndarray) -> str:
+  """Returns new ids as people read them; an encoder-decoder's marks are shown, but for the last."""
+  tokenizer = restored.tokenizer
+  known = [int(number) for number in ids if number < tokenizer.vocab and number not in restored.reading.stop]
+  return tokenizer.decode(known, keep_special=restored.model.family == "encoder_decoder")
+
+
+def settled(text: str, stop_strings: tuple[str, ...] = ()) -> str:
+  r"""Returns the part of a growing text that will not change: no half of a character or of a stop string at its end.
+
+  >>> settled("so far\N{REPLACEMENT CHARACTER}")
+  'so far'
+  >>> settled("so far EN", ("END",))
+  'so far '
+  """
+  text = text.rstrip("\N{REPLACEMENT CHARACTER}")
+  held = [length for stop in stop_strings for length in range(1, len(stop)) if text.endswith(stop[:length])]
+  return text[: len(text) - max(held, default=0)]

@@ -1,0 +1,297 @@
+"""Tools: typed Python functions that a model calls by a marked span, whose result is put in before it goes on.
+
+    the model writes        37 * 45 = [calculator("37*45") ->
+    the tool adds                                             1665]
+    and the model goes on                                          1665.
+
+After arXiv:2302.04761. A call is parsed, never evaluated: its arguments are literals of the types that the function
+names. What goes wrong (no such tool, a wrong argument, an exception, too much time or text) is put in as the result,
+`error: ...`, for the model to see. The time limit abandons a function that runs on; it cannot stop one that holds
+the interpreter in a single operation, so a tool bounds its own work, as `arithmetic` does.
+"""
+
+import ast
+import dataclasses
+import datetime
+import inspect
+import operator
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, get_type_hints
+
+from gen.errors import UserError
+
+OPEN, ARROW, CLOSE = "[", " ->", "]"
+TYPES = (int, float, str, bool)
+
+
+class ToolError(Exception):
+  """What went wrong with a call, in words for the model."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+  """What a call may take.
+
+  Attributes:
+    seconds: before it is abandoned.
+    call: characters of what the model writes between the marks.
+    result: characters of the result.
+  """
+
+  seconds: float = 1.0
+  call: int = 200
+  result: int = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Tool:
+  """A function with the types of its arguments."""
+
+  name: str
+  function: Callable[..., Any]
+  types: Mapping[str, type]
+  needed: int
+
+  @property
+  def signature(self) -> str:
+    """How it is called, for a prompt or a message."""
+    return f"{self.name}({', '.join(f'{name}: {kind.__name__}' for name, kind in self.types.items())})"
+
+
+class Registry:
+  """Tools by name.
+
+  >>> registry = Registry()
+  >>> @registry.tool
+  ... def add(a: int, b: int) -> int:
+  ...   return a + b
+  >>> registry.result("add(2, b=40)"), registry.result("add(2)")
+  ('42', 'error: add wants a value for b')
+  """
+
+  def __init__(self, limits: Limits = Limits()) -> None:
+    """Knows no tool yet."""
+    self.limits, self._tools = limits, dict[str, Tool]()
+
+  def tool(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Registers a function under its name, and returns it.
+
+    Raises:
+      UserError: for an argument whose type is not int, float, str or bool, or a name that is taken.
+    """
+    name = function.__name__
+    if not name.isidentifier() or name in self._tools:
+      raise UserError(f"a tool {name!r} cannot be registered: the name is taken, or no plain name")
+    hints, types, needed = get_type_hints(function), {}, 0
+    for parameter in inspect.signature(function).parameters.values():
+      kind = hints.get(parameter.name)
+      if parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD or kind not in TYPES:
+        raise UserError(
+          f"tool {name}: argument {parameter.name} must be a plain one of type int, float, str or bool"
+        )
+      types[parameter.name] = kind
+      needed += parameter.default is inspect.Parameter.empty
+    self._tools[name] = Tool(name, function, types, needed)
+    return function
+
+  @property
+  def tools(self) -> tuple[Tool, ...]:
+    """All tools, in the order of their registration."""
+    return tuple(self._tools.values())
+
+  def result(self, call: str) -> str:
+    """Returns what a call gives as text, or `error: ...` in one line; it never raises."""
+    try:
+      found = self._run(*self.parse(call))
+    except ToolError as error:
+      return f"error: {error}"[: self.limits.result]
+    return found
+
+  def parse(self, call: str) -> tuple[Tool, dict[str, Any]]:
+    """Returns the tool of a call and its arguments by name.
+
+    Raises:
+      ToolError: for anything but one call of a known tool with literals of the right types.
+    """
+    if len(call) > self.limits.call:
+      raise ToolError(f"the call is longer than {self.limits.call} characters")
+    try:
+      node = ast.parse(call.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+      raise ToolError("not a call; write name(argument, ...)") from None
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+      raise ToolError("not a call; write name(argument, ...)")
+    tool = self._tools.get(node.func.id)
+    if tool is None:
+      known = ", ".join(self._tools) or "none"
+      raise ToolError(f"no tool is called {node.func.id}; there are {known}")
+    return tool, self._arguments(tool, node)
+
+  def _arguments(self, tool: Tool, node: ast.Call) -> dict[str, Any]:
+    names = list(tool.types)
+    if len(node.args) > len(names):
+      raise ToolError(f"{tool.name} takes {len(names)} arguments, not {len(node.args)}")
+    given: list[tuple[str | None, ast.expr]] = [*zip(names, node.args, strict=False)]
+    found: dict[str, Any] = {}
+    for name, value in [*given, *((keyword.arg, keyword.value) for keyword in node.keywords)]:
+      if name is None or name not in tool.types:
+        raise ToolError(f"{tool.name} has no argument {name}; write {tool.signature}")
+      if name in found:
+        raise ToolError(f"{tool.name} is given {name} twice")
+      found[name] = _literal(tool, name, value)
+    for name in names[: tool.needed]:
+      if name not in found:
+        raise ToolError(f"{tool.name} wants a value for {name}")
+    return found
+
+  def _run(self, tool: Tool, arguments: dict[str, Any]) -> str:
+    results: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def work() -> None:
+      try:
+        results.put((str(tool.function(**arguments)), None))
+      except BaseException as error:
+        results.put((None, error))
+
+    threading.Thread(target=work, name=f"tool {tool.name}", daemon=True).start()
+    try:
+      found, error = results.get(timeout=self.limits.seconds)
+    except queue.Empty:
+      raise ToolError(f"{tool.name} took longer than {self.limits.seconds:g} s") from None
+    if error is not None:
+      raise ToolError(" ".join(f"{error}".split()) or type(error).__name__)
+    if len(found) > self.limits.result:
+      raise ToolError(f"the result of {tool.name} is longer than {self.limits.result} characters")
+    return found.replace("\n", " ").replace(CLOSE, ")")
+
+
+def _literal(tool: Tool, name: str, value: ast.expr) -> Any:
+  kind = tool.types[name]
+  try:
+    found = ast.literal_eval(value)
+  except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+    raise ToolError(f"{name} of {tool.name} must be a plain value, not an expression") from None
+  if kind is float and type(found) is int:
+    try:
+      return float(found)
+    except OverflowError:
+      raise ToolError(f"{name} of {tool.name} is too large") from None
+  if type(found) is not kind:
+    raise ToolError(f"{name} of {tool.name} must be of type {kind.__name__}")
+  return found
+
+
+_BINARY: dict[type, Callable[[Any, Any], Any]] = {
+  ast.Add: operator.add,
+  ast.Sub: operator.sub,
+  ast.Mult: operator.mul,
+  ast.Div: operator.truediv,
+  ast.FloorDiv: operator.floordiv,
+  ast.Mod: operator.mod,
+  ast.Pow: operator.pow,
+}
+_UNARY: dict[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos}
+MOST_BITS = 2048  # of a whole number; more are refused before they are computed
+MOST_DEPTH = 50
+
+
+def arithmetic(expression: str) -> int | float:
+  """Returns the value of an expression of numbers, + - * / // % ** and parentheses.
+
+  Raises:
+    ValueError: for anything else, or a number too large.
+
+  >>> arithmetic("(2 + 3) * 4 - 7 // 2"), arithmetic("1 / 8")
+  (17, 0.125)
+  """
+  try:
+    return _value(ast.parse(expression.strip(), mode="eval").body, MOST_DEPTH)
+  except ZeroDivisionError:
+    raise ValueError("division by zero") from None
+  except OverflowError:
+    raise ValueError("the number is too large") from None
+  except (SyntaxError, RecursionError, MemoryError):
+    raise ValueError("not arithmetic") from None
+
+
+def _value(node: ast.expr, depth: int) -> int | float:
+  if depth == 0:
+    raise ValueError("the expression is nested too deeply")
+  if (
+    isinstance(node, ast.Constant)
+    and isinstance(node.value, (int, float))
+    and not isinstance(node.value, bool)
+  ):
+    return _small(node.value)
+  if isinstance(node, ast.UnaryOp) and type(node.op) in _UNARY:
+    return _UNARY[type(node.op)](_value(node.operand, depth - 1))
+  if not isinstance(node, ast.BinOp) or type(node.op) not in _BINARY:
+    raise ValueError("not arithmetic")
+  left, right = _value(node.left, depth - 1), _value(node.right, depth - 1)
+  if isinstance(node.op, ast.Pow):
+    _check_power(left, right)
+  found = _BINARY[type(node.op)](left, right)
+  if isinstance(found, complex):
+    raise ValueError("the result is no real number")
+  return _small(found)
+
+
+def _check_power(base: int | float, exponent: int | float) -> None:
+  """Refuses a power of whole numbers that would take long."""
+  whole = isinstance(base, int) and isinstance(exponent, int)
+  if whole and abs(exponent) * max(1, int(base).bit_length()) > MOST_BITS:
+    raise ValueError("the number is too large")
+
+
+def _small(number: int | float) -> int | float:
+  if isinstance(number, int) and number.bit_length() > MOST_BITS:
+    raise ValueError("the number is too large")
+  return number
+
+
+def standard(facts: Mapping[str, str] | None = None, today: datetime.date | None = None) -> Registry:
+  """Returns the tools calculator, date and lookup.
+
+  Args:
+    facts: what lookup knows, by name.
+    today: what date counts from; None is the day of the call.
+
+  >>> standard(today=datetime.date(2024, 2, 27)).result("date(2)")
+  '2024-02-29'
+  """
+  registry, known = Registry(), dict(facts or {})
+
+  @registry.tool
+  def calculator(expression: str) -> str:
+    """Computes an expression."""
+    found = arithmetic(expression)
+    return str(found) if isinstance(found, int) else f"{found:.10g}"
+
+  @registry.tool
+  def date(days: int = 0) -> str:
+    """Says the date of today, or of so many days later."""
+    return ((today or datetime.date.today()) + datetime.timedelta(days=days)).isoformat()
+
+  @registry.tool
+  def lookup(name: str) -> str:
+    """Says what is known of a name."""
+    if name not in known:
+      raise LookupError(f"nothing is known of {name}")
+    return known[name]
+
+  return registry
+
+
+def open_call(text: str) -> str | None:
+  """Returns the call that a text ends with, if the model has just asked for its result.
+
+  >>> open_call('2 and [calculator("1+1") ->')
+  'calculator("1+1")'
+  """
+  if not text.endswith(ARROW):
+    return None
+  begin = text.rfind(OPEN)
+  call = text[begin + len(OPEN) : -len(ARROW)] if begin >= 0 else ""
+  return call if call and CLOSE not in call else None  # a bracket that was closed before is no call
