@@ -1,0 +1,136 @@
+"""BART (arXiv:1910.13461) in the Hugging Face format."""
+
+from typing import Any
+
+from gen.config import Model
+from gen.interop.architecture import (
+  ACTIVATION_NAMES,
+  TOKENS,
+  Architecture,
+  Contents,
+  Row,
+  Rows,
+  activation,
+  dense,
+  norm,
+  projection,
+  refuse,
+  split_width,
+  table,
+)
+from gen.interop.layouts import LINEAR, LINEAR_FROM_HEADS, ROW
+
+
+def _attention(name: str, path: str) -> Rows:
+  rows: Rows = projection(f"{name}.out_proj", f"{path}/out", LINEAR_FROM_HEADS)
+  for theirs, ours in {"q_proj": "query", "k_proj": "key", "v_proj": "value"}.items():
+    rows += projection(f"{name}.{theirs}", f"{path}/{ours}")
+  return rows
+
+
+def _stack(name: str, path: str) -> Rows:
+  layer, layers = f"{name}.layers.{{}}", f"{path}/stack/layers"
+  return (
+    *table(f"{name}.embed_positions.weight", f"{path}/embeddings/positions/embedding"),
+    *norm(f"{name}.layernorm_embedding", f"{path}/embeddings/norm"),
+    *_attention(f"{layer}.self_attn", f"{layers}/attention"),
+    *norm(f"{layer}.self_attn_layer_norm", f"{layers}/attention_norm"),
+    *_attention(f"{layer}.encoder_attn", f"{layers}/cross_attention"),
+    *norm(f"{layer}.encoder_attn_layer_norm", f"{layers}/cross_attention_norm"),
+    *dense(f"{layer}.fc1", f"{layers}/feed_forward/in"),
+    *dense(f"{layer}.fc2", f"{layers}/feed_forward/out"),
+    *norm(f"{layer}.final_layer_norm", f"{layers}/feed_forward_norm"),
+  )
+
+
+ROWS: Rows = (
+  *table("shared.weight", TOKENS),
+  *_stack("encoder", "source"),
+  *_stack("decoder", "target"),
+  Row("final_logits_bias", ("head/bias",), ROW),
+  Row("lm_head.weight", ("head/logits/kernel",), LINEAR),
+)
+_OFFSET = 2  # rows of the position table before the first position
+
+
+def _model(hf: dict[str, Any], contents: Contents) -> Model:
+  # Fields of relatives (mBART, Blenderbot) that some files of the same model type carry.
+  refuse(hf, normalize_before=False, add_final_layer_norm=False, normalize_embedding=True)
+  split_width(hf, "d_model", "decoder_attention_heads")
+  heads, decoder_heads = hf["encoder_attention_heads"], hf["decoder_attention_heads"]
+  feed_forward, decoder_feed_forward = hf["encoder_ffn_dim"], hf["decoder_ffn_dim"]
+  return Model(
+    family="encoder_decoder",
+    vocab=hf["vocab_size"],
+    width=hf["d_model"],
+    depth=hf["encoder_layers"],
+    decoder_depth=hf["decoder_layers"],
+    heads=heads,
+    head_width=split_width(hf, "d_model", "encoder_attention_heads"),
+    decoder_heads=0 if decoder_heads == heads else decoder_heads,
+    feed_forward=feed_forward,
+    decoder_feed_forward=0 if decoder_feed_forward == feed_forward else decoder_feed_forward,
+    context=hf["max_position_embeddings"],
+    position_offset=_OFFSET,
+    positions="learned",
+    embedding_scale=hf["d_model"] ** 0.5 if hf["scale_embedding"] else 1.0,
+    embedding_norm=True,
+    activation=activation(hf, "activation_function"),
+    norm_placement="post",
+    bias=True,
+    norm_bias=True,
+    tied=not contents.own_output,
+    head_bias=contents.head and "final_logits_bias" in contents.names,
+    dropout=hf["dropout"],
+  )
+
+
+def _describe(model: Model) -> dict[str, Any]:
+  return {
+    "vocab_size": model.vocab,
+    "d_model": model.width,
+    "encoder_layers": model.depth,
+    "decoder_layers": model.target_depth,
+    "encoder_attention_heads": model.n_heads,
+    "decoder_attention_heads": model.target.n_heads,
+    "encoder_ffn_dim": model.feed_forward_width,
+    "decoder_ffn_dim": model.target.feed_forward_width,
+    "max_position_embeddings": model.context,
+    "scale_embedding": model.embedding_scale != 1.0,
+    "activation_function": ACTIVATION_NAMES.get(model.activation, model.activation),
+    "dropout": model.dropout,
+    "attention_dropout": 0.0,
+    "is_encoder_decoder": True,
+    "tie_word_embeddings": model.tied,
+  }
+
+
+BART = Architecture(
+  name="bart",
+  prefix="model.",
+  defaults={
+    "vocab_size": 50_265,
+    "d_model": 1024,
+    "encoder_layers": 12,
+    "decoder_layers": 12,
+    "encoder_attention_heads": 16,
+    "decoder_attention_heads": 16,
+    "encoder_ffn_dim": 4096,
+    "decoder_ffn_dim": 4096,
+    "max_position_embeddings": 1024,
+    "scale_embedding": False,
+    "activation_function": "gelu",
+    "dropout": 0.1,
+    "pad_token_id": 1,
+    "decoder_start_token_id": 2,
+  },
+  model=_model,
+  describe=_describe,
+  rows=lambda _: ROWS,
+  head_names=("lm_head.", "final_logits_bias"),
+  classes={"BartForConditionalGeneration": True, "BartModel": False},
+  output="lm_head.weight",
+  plain_head=True,
+  twins=(("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"),),
+  unused=(r"(en|de)coder\.version",),
+)

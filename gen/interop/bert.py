@@ -1,0 +1,174 @@
+"""BERT (arXiv:1810.04805), RoBERTa (arXiv:1907.11692) and XLM-RoBERTa in the Hugging Face format."""
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from gen.config import Model
+from gen.errors import UserError
+from gen.interop.architecture import (
+  ACTIVATION_NAMES,
+  LAYERS,
+  TOKENS,
+  Architecture,
+  Contents,
+  Row,
+  Rows,
+  activation,
+  dense,
+  norm,
+  projection,
+  refuse,
+  split_width,
+  table,
+)
+from gen.interop.layouts import LINEAR, LINEAR_FROM_HEADS, VECTOR
+
+_LAYER = "encoder.layer.{}"
+_BODY: Rows = (
+  *table("embeddings.word_embeddings.weight", TOKENS),
+  *table("embeddings.position_embeddings.weight", "target/embeddings/positions/embedding"),
+  *table("embeddings.token_type_embeddings.weight", "target/embeddings/token_types/embedding"),
+  *norm("embeddings.LayerNorm", "target/embeddings/norm"),
+  *projection(f"{_LAYER}.attention.self.query", f"{LAYERS}/attention/query"),
+  *projection(f"{_LAYER}.attention.self.key", f"{LAYERS}/attention/key"),
+  *projection(f"{_LAYER}.attention.self.value", f"{LAYERS}/attention/value"),
+  *projection(f"{_LAYER}.attention.output.dense", f"{LAYERS}/attention/out", LINEAR_FROM_HEADS),
+  *norm(f"{_LAYER}.attention.output.LayerNorm", f"{LAYERS}/attention_norm"),
+  *dense(f"{_LAYER}.intermediate.dense", f"{LAYERS}/feed_forward/in"),
+  *dense(f"{_LAYER}.output.dense", f"{LAYERS}/feed_forward/out"),
+  *norm(f"{_LAYER}.output.LayerNorm", f"{LAYERS}/feed_forward_norm"),
+  *dense("pooler.dense", "pool"),
+)
+BERT_ROWS: Rows = (
+  *_BODY,
+  *dense("cls.predictions.transform.dense", "head/transform"),
+  *norm("cls.predictions.transform.LayerNorm", "head/transform_norm"),
+  Row("cls.predictions.decoder.bias", ("head/bias",), VECTOR),
+  Row("cls.predictions.decoder.weight", ("head/logits/kernel",), LINEAR),
+)
+ROBERTA_ROWS: Rows = (
+  *_BODY,
+  *dense("lm_head.dense", "head/transform"),
+  *norm("lm_head.layer_norm", "head/transform_norm"),
+  Row("lm_head.decoder.bias", ("head/bias",), VECTOR),
+  Row("lm_head.decoder.weight", ("head/logits/kernel",), LINEAR),
+)
+
+_BUFFERS = (r"embeddings\.(position_ids|token_type_ids)",)
+_DEFAULTS: dict[str, Any] = {
+  "vocab_size": 30_522,
+  "hidden_size": 768,
+  "num_hidden_layers": 12,
+  "num_attention_heads": 12,
+  "intermediate_size": 3072,
+  "hidden_act": "gelu",
+  "hidden_dropout_prob": 0.1,
+  "max_position_embeddings": 512,
+  "type_vocab_size": 2,
+  "layer_norm_eps": 1e-12,
+  "pad_token_id": 0,
+}
+
+
+def _model(offset: bool, hf: dict[str, Any], contents: Contents) -> Model:
+  refuse(hf, is_decoder=False, add_cross_attention=False, position_embedding_type="absolute")
+  if offset and hf["pad_token_id"] is None:
+    raise UserError("config.json: pad_token_id is not given, and positions are counted from it")
+  # RoBERTa's positions begin after that of padding, which is padding's id.
+  first = hf["pad_token_id"] + 1 if offset else 0
+  return Model(
+    family="encoder",
+    vocab=hf["vocab_size"],
+    width=hf["hidden_size"],
+    depth=hf["num_hidden_layers"],
+    heads=hf["num_attention_heads"],
+    head_width=split_width(hf, "hidden_size", "num_attention_heads"),
+    feed_forward=hf["intermediate_size"],
+    context=hf["max_position_embeddings"] - first,
+    position_offset=first,
+    positions="learned",
+    token_types=hf["type_vocab_size"],
+    activation=activation(hf, "hidden_act"),
+    norm_placement="post",
+    norm_epsilon=hf["layer_norm_eps"],
+    embedding_norm=True,
+    bias=True,
+    norm_bias=True,
+    tied=not contents.own_output,
+    head_transform=contents.head,
+    head_activation="gelu" if contents.head and offset else "",  # RoBERTa's head has no choice
+    head_bias=contents.head,
+    pooler="pooler.dense.weight" in contents.names,
+    dropout=hf["hidden_dropout_prob"],
+  )
+
+
+def _describe(model: Model) -> dict[str, Any]:
+  return {
+    "vocab_size": model.vocab,
+    "hidden_size": model.width,
+    "num_hidden_layers": model.depth,
+    "num_attention_heads": model.n_heads,
+    "intermediate_size": model.feed_forward_width,
+    "hidden_act": ACTIVATION_NAMES.get(model.activation, model.activation),
+    "hidden_dropout_prob": model.dropout,
+    "attention_probs_dropout_prob": 0.0,
+    "max_position_embeddings": model.context + model.position_offset,
+    "type_vocab_size": model.token_types,
+    "layer_norm_eps": model.norm_epsilon,
+    "pad_token_id": max(0, model.position_offset - 1),
+    "tie_word_embeddings": model.tied,
+  }
+
+
+def _past_padding(hf: dict[str, Any], ids_bt: np.ndarray, _: np.ndarray) -> np.ndarray:
+  """Returns positions that count what is not padding; padding itself lies just before the first."""
+  real_bt = ids_bt != hf["pad_token_id"]
+  return np.cumsum(real_bt, axis=1) * real_bt - 1
+
+
+BERT = Architecture(
+  name="bert",
+  prefix="bert.",
+  defaults=_DEFAULTS,
+  model=functools.partial(_model, False),
+  describe=_describe,
+  rows=lambda _: BERT_ROWS,
+  head_names=("cls.",),
+  classes={"BertForMaskedLM": True, "BertModel": False, "BertForPreTraining": True, "BertLMHeadModel": True},
+  output="cls.predictions.decoder.weight",
+  plain_head=False,
+  twins=(
+    ("embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"),
+    ("cls.predictions.decoder.bias", "cls.predictions.bias"),  # only the former is added to logits
+  ),
+  unused=(*_BUFFERS, r"cls\.seq_relationship\.(weight|bias)", r"cls\.predictions\.bias"),
+)
+ROBERTA = Architecture(
+  name="roberta",
+  prefix="roberta.",
+  defaults=_DEFAULTS | {"vocab_size": 50_265, "pad_token_id": 1},
+  model=functools.partial(_model, True),
+  describe=_describe,
+  rows=lambda _: ROBERTA_ROWS,
+  head_names=("lm_head.",),
+  classes={"RobertaForMaskedLM": True, "RobertaModel": False, "RobertaForCausalLM": True},
+  output="lm_head.decoder.weight",
+  plain_head=False,
+  twins=(
+    ("embeddings.word_embeddings.weight", "lm_head.decoder.weight"),
+    ("lm_head.decoder.bias", "lm_head.bias"),
+  ),
+  unused=(*_BUFFERS, r"lm_head\.bias"),
+  positions=_past_padding,
+)
+XLM_ROBERTA = Architecture(
+  **{
+    **vars(ROBERTA),
+    "name": "xlm-roberta",
+    "defaults": ROBERTA.defaults | {"vocab_size": 30_522},
+    "classes": {f"XLM{name}": head for name, head in ROBERTA.classes.items()},
+  }
+)

@@ -1,0 +1,101 @@
+"""BLOOM (arXiv:2211.05100) in the Hugging Face format: each head's query, key and value follow one another."""
+
+from typing import Any
+
+import numpy as np
+
+from gen.config import Model
+from gen.interop.architecture import (
+  LAYERS,
+  TOKENS,
+  Architecture,
+  Contents,
+  Row,
+  Rows,
+  dense,
+  fused,
+  norm,
+  projection,
+  refuse,
+  split_width,
+  table,
+)
+from gen.interop.layouts import LINEAR, LINEAR_BY_HEAD, LINEAR_FROM_HEADS, VECTORS_BY_HEAD
+
+ROWS: Rows = (
+  *table("word_embeddings.weight", TOKENS),
+  *norm("word_embeddings_layernorm", "target/embeddings/norm"),
+  *norm("h.{}.input_layernorm", f"{LAYERS}/attention_norm"),
+  *fused("h.{}.self_attention.query_key_value", f"{LAYERS}/attention", LINEAR_BY_HEAD, VECTORS_BY_HEAD),
+  *projection("h.{}.self_attention.dense", f"{LAYERS}/attention/out", LINEAR_FROM_HEADS),
+  *norm("h.{}.post_attention_layernorm", f"{LAYERS}/feed_forward_norm"),
+  *dense("h.{}.mlp.dense_h_to_4h", f"{LAYERS}/feed_forward/in"),
+  *dense("h.{}.mlp.dense_4h_to_h", f"{LAYERS}/feed_forward/out"),
+  *norm("ln_f", "target/stack/norm"),
+  Row("lm_head.weight", ("head/logits/kernel",), LINEAR),
+)
+# Names that older files have for the same sizes.
+_ALSO = {"n_embed": "hidden_size", "num_hidden_layers": "n_layer", "num_attention_heads": "n_head"}
+
+
+def _model(hf: dict[str, Any], contents: Contents) -> Model:
+  hf = hf | {key: hf[also] for also, key in _ALSO.items() if hf.get(also) is not None}
+  refuse(hf, apply_residual_connection_post_layernorm=False)
+  return Model(
+    family="decoder",
+    vocab=hf["vocab_size"],
+    width=hf["hidden_size"],
+    depth=hf["n_layer"],
+    heads=hf["n_head"],
+    head_width=split_width(hf, "hidden_size", "n_head"),
+    positions="alibi",
+    embedding_norm=True,
+    activation="gelu_tanh",
+    norm_epsilon=hf["layer_norm_epsilon"],
+    bias=True,
+    norm_bias=True,
+    tied=not contents.own_output,
+    dropout=hf["hidden_dropout"],
+  )
+
+
+def _describe(model: Model) -> dict[str, Any]:
+  return {
+    "vocab_size": model.vocab,
+    "hidden_size": model.width,
+    "n_layer": model.depth,
+    "n_head": model.n_heads,
+    "layer_norm_epsilon": model.norm_epsilon,
+    "hidden_dropout": model.dropout,
+    "attention_dropout": 0.0,
+    "apply_residual_connection_post_layernorm": False,
+    "tie_word_embeddings": model.tied,
+  }
+
+
+def _past_masked(_: dict[str, Any], ids_bt: np.ndarray, mask_bt: np.ndarray) -> np.ndarray:
+  """Returns positions that count what the mask lets through."""
+  return np.maximum(np.cumsum(mask_bt, axis=1) - 1, 0)
+
+
+BLOOM = Architecture(
+  name="bloom",
+  prefix="transformer.",
+  defaults={
+    "vocab_size": 250_880,
+    "hidden_size": 64,
+    "n_layer": 2,
+    "n_head": 8,
+    "layer_norm_epsilon": 1e-5,
+    "hidden_dropout": 0.0,
+  },
+  model=_model,
+  describe=_describe,
+  rows=lambda _: ROWS,
+  head_names=("lm_head.",),
+  classes={"BloomForCausalLM": True, "BloomModel": False},
+  output="lm_head.weight",
+  plain_head=True,
+  twins=(("word_embeddings.weight", "lm_head.weight"),),
+  positions=_past_masked,
+)

@@ -1,0 +1,103 @@
+"""A model of `gen` as one of the Hugging Face format: the architecture that means the same is found by trying."""
+
+import dataclasses
+import math
+from typing import Any
+
+from gen.config import Model
+from gen.errors import UserError
+from gen.interop import parameters, pretrained, registry, tensor_files
+from gen.interop.architecture import Architecture, Contents
+from gen.interop.pretrained import Pretrained, Stored
+from gen.models import families
+
+# Fields that say how a model is initialized, trained or computed, not what it computes.
+_NOT_MEANING = ("dropout", "initializer_scale", "dtype", "scan", "remat", "loss_chunk")
+
+
+def describe(model: Model, dtype: str = "F32", like: dict[str, Any] | None = None) -> Pretrained:
+  """Returns a model of `gen` as one of the format.
+
+  Args:
+    model: its shape; with a vocabulary.
+    dtype: the format's word for the parameters' type.
+    like: config.json of a model whose class and further values are to be kept; None chooses.
+
+  Raises:
+    UserError: if no architecture means the same, naming the nearest and what it lacks.
+  """
+  tries = [
+    (_difference(model, found, kind), found, kind)
+    for found in registry.ARCHITECTURES.values()
+    for kind in found.classes
+    if like is None or (found.name == like.get("model_type") and kind in like.get("architectures", []))
+  ]
+  if not tries:
+    return describe(model, dtype)
+  lacks, found, kind = min(tries, key=lambda each: len(each[0]))
+  if lacks:
+    raise UserError(f"no architecture of the format is this model; the nearest, {found.name}, has {lacks[0]}")
+  head = found.classes[kind]
+  names = _names(model, found)
+  hf = {"architectures": [kind], "model_type": found.name} | found.describe(model)
+  hf = hf | (like or {})
+  hf.pop("torch_dtype", None)  # older word for dtype
+  hf["dtype"] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}[dtype]
+  file = tensor_files.SINGLE
+  stored = [Stored(found.full(name, head), file, dtype, shape, name) for name, shape in names.items()]
+  for group in found.twins:
+    # What a file says under a name without use, other readers may look for.
+    more = [name for name in group if group[0] in names and found.is_unused(name)]
+    stored += [Stored(found.full(name, head), file, dtype, names[group[0]], group[0]) for name in more]
+  return Pretrained(model, found.name, head, hf, tuple(stored), {file: {"format": "pt"}})
+
+
+def _names(model: Model, found: Architecture) -> dict[str, tuple[int, ...]]:
+  """Returns the tensors that a model has in an architecture, with their shapes."""
+  slots = pretrained.slots(found.rows(model), parameters.abstract(parameters.by_path(families.shapes(model))))
+  return {name: slot.shape for name, slot in slots.items()}
+
+
+def _difference(model: Model, found: Architecture, kind: str) -> list[str]:
+  """Returns what an architecture would make of a model otherwise."""
+  names = _names(model, found)
+  contents = Contents(frozenset(names), found.classes[kind], found.output in names, kind)
+  try:
+    hf = found.complete(found.describe(model))
+    theirs, ours = _meaning(found.model(hf, contents)), _meaning(model)
+  except UserError as error:
+    return [str(error)] * len(dataclasses.fields(Model))
+  return [
+    f"{name} {theirs[name]!r}, not {ours[name]!r}"
+    for name in ours
+    if name in theirs and not _equal(theirs[name], ours[name])
+  ]
+
+
+def _equal(one: Any, other: Any) -> bool:
+  return one == other or (isinstance(one, float) and math.isclose(one, other, rel_tol=1e-9))
+
+
+def _meaning(model: Model) -> dict[str, Any]:
+  """Returns the fields that say what a model computes, derived sizes filled in, those without effect left out."""
+  target = model.target
+  values = dataclasses.asdict(model) | {
+    "heads": model.n_heads,
+    "key_value_heads": model.n_key_value_heads,
+    "feed_forward": model.feed_forward_width,
+    "decoder_heads": target.n_heads,
+    "decoder_feed_forward": target.feed_forward_width,
+    "decoder_depth": model.target_depth,
+    "attention_scale": model.attention_scale or model.head_width**-0.5,
+    "norm_bias": model.norm_bias and model.norm == "layernorm",
+    "final_norm": model.final_norm and model.norm_placement == "pre",
+    "head_activation": model.head_transform and (model.head_activation or model.activation),
+  }
+  without = list(_NOT_MEANING)
+  if model.positions != "learned":
+    without += ["context", "position_offset"]
+  if model.positions != "relative":
+    without += ["relative_buckets", "relative_distance"]
+  if model.positions != "rotary":
+    without += ["rotary_base"]
+  return {name: value for name, value in values.items() if name not in without}

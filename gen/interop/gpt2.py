@@ -1,0 +1,112 @@
+"""GPT-2 in the Hugging Face format: kernels lie as [inputs, outputs], queries, keys and values side by side."""
+
+from typing import Any
+
+from gen.config import Model
+from gen.interop.architecture import (
+  ACTIVATION_NAMES,
+  LAYERS,
+  TOKENS,
+  Architecture,
+  Contents,
+  Row,
+  Rows,
+  activation,
+  dense,
+  fused,
+  norm,
+  projection,
+  refuse,
+  split_width,
+  table,
+)
+from gen.interop.layouts import (
+  COLUMNS,
+  COLUMNS_FROM_HEADS,
+  COLUMNS_SIDE_BY_SIDE,
+  LINEAR,
+  VECTORS_SIDE_BY_SIDE,
+)
+
+ROWS: Rows = (
+  *table("wte.weight", TOKENS),
+  *table("wpe.weight", "target/embeddings/positions/embedding"),
+  *norm("h.{}.ln_1", f"{LAYERS}/attention_norm"),
+  *fused("h.{}.attn.c_attn", f"{LAYERS}/attention", COLUMNS_SIDE_BY_SIDE, VECTORS_SIDE_BY_SIDE),
+  *projection("h.{}.attn.c_proj", f"{LAYERS}/attention/out", COLUMNS_FROM_HEADS),
+  *norm("h.{}.ln_2", f"{LAYERS}/feed_forward_norm"),
+  *dense("h.{}.mlp.c_fc", f"{LAYERS}/feed_forward/in", COLUMNS),
+  *dense("h.{}.mlp.c_proj", f"{LAYERS}/feed_forward/out", COLUMNS),
+  *norm("ln_f", "target/stack/norm"),
+  Row("lm_head.weight", ("head/logits/kernel",), LINEAR),
+)
+
+
+def _model(hf: dict[str, Any], contents: Contents) -> Model:
+  refuse(hf, add_cross_attention=False)
+  return Model(
+    family="decoder",
+    vocab=hf["vocab_size"],
+    width=hf["n_embd"],
+    depth=hf["n_layer"],
+    heads=hf["n_head"],
+    head_width=split_width(hf, "n_embd", "n_head"),
+    feed_forward=hf["n_inner"] or 0,
+    context=hf["n_positions"],
+    positions="learned",
+    activation=activation(hf, "activation_function"),
+    attention_scale=0.0 if hf["scale_attn_weights"] else 1.0,
+    attention_scale_by_layer=hf["scale_attn_by_inverse_layer_idx"],
+    norm_epsilon=hf["layer_norm_epsilon"],
+    bias=True,
+    norm_bias=True,
+    tied=not contents.own_output,
+    dropout=hf["resid_pdrop"],
+  )
+
+
+def _describe(model: Model) -> dict[str, Any]:
+  return {
+    "vocab_size": model.vocab,
+    "n_embd": model.width,
+    "n_layer": model.depth,
+    "n_head": model.n_heads,
+    "n_inner": model.feed_forward_width,
+    "n_positions": model.context,
+    "activation_function": ACTIVATION_NAMES.get(model.activation, model.activation),
+    "scale_attn_weights": model.attention_scale != 1.0,
+    "scale_attn_by_inverse_layer_idx": model.attention_scale_by_layer,
+    "layer_norm_epsilon": model.norm_epsilon,
+    "resid_pdrop": model.dropout,
+    "embd_pdrop": model.dropout,
+    "attn_pdrop": 0.0,
+    "tie_word_embeddings": model.tied,
+  }
+
+
+GPT2 = Architecture(
+  name="gpt2",
+  prefix="transformer.",
+  defaults={
+    "vocab_size": 50_257,
+    "n_embd": 768,
+    "n_layer": 12,
+    "n_head": 12,
+    "n_inner": None,
+    "n_positions": 1024,
+    "activation_function": "gelu_new",
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+    "layer_norm_epsilon": 1e-5,
+    "resid_pdrop": 0.1,
+  },
+  model=_model,
+  describe=_describe,
+  rows=lambda _: ROWS,
+  head_names=("lm_head.",),
+  classes={"GPT2LMHeadModel": True, "GPT2Model": False},
+  output="lm_head.weight",
+  plain_head=True,
+  unused=(r"h\.\d+\.attn\.(bias|masked_bias)",),
+  twins=(("wte.weight", "lm_head.weight"),),
+)

@@ -1,0 +1,214 @@
+"""Checkpoints of the Hugging Face format: read, run, written.
+
+    model, params = huggingface.load(directory)        # config.json + *.safetensors, sharded or not
+    logits_btv = huggingface.forward(model, params, input_ids)
+    huggingface.save(directory, model, params)         # the same tensors under the same names
+
+BERT, RoBERTa, XLM-RoBERTa, GPT-2, BLOOM, T5 (1.0 and 1.1, and its encoder alone) and BART, with and without their
+language-model heads. `model` is a `Pretrained`: `model.config` is the `gen.config.Model` that all of `gen` takes, and
+`params` the tree of `families.build(model.config)`, in the types of the files. `save` takes a `gen.config.Model` as
+well, for a model that was trained here.
+
+Memory: a file is read and written in blocks of a few megabytes, so that beside the parameters there is next to
+nothing; `forward` computes with the parameters where they lie.
+"""
+
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from gen.config import Model, from_dict, to_dict
+from gen.errors import UserError
+from gen.interop import description, inputs, parameters, pretrained, tensor_files
+from gen.interop.layouts import Slot
+from gen.interop.pretrained import CONFIG, Pretrained, Stored
+from gen.interop.tensor_files import DTYPES, Entry, Tensor
+from gen.models import families
+
+
+def load(directory: str | Path) -> tuple[Pretrained, Any]:
+  """Reads a checkpoint: config.json and *.safetensors, one file or several with an index.
+
+  Args:
+    directory: where they lie.
+
+  Returns:
+    The model and its parameters, numpy arrays in the types of the files. Layers are stacked along a first axis; if
+    their types differ, all of them are float32, and `save` gives each its own again.
+
+  Raises:
+    UserError: for a missing, damaged or unsupported file, config value or tensor, in one sentence.
+  """
+  directory = Path(directory)
+  model, listed = pretrained.find(directory)
+  shapes = parameters.by_path(families.shapes(model.config))
+  rows = model.table.rows(model.config)
+  wanted = {name: slot.shape for name, slot in pretrained.slots(rows, parameters.abstract(shapes)).items()}
+  pretrained.check(model, wanted)
+  types = _types(model, shapes)
+  flat = {path: parameters.empty(leaf.shape, types[path]) for path, leaf in shapes.items()}
+  slots = pretrained.slots(rows, flat)
+  done = set()
+  for stored in model.tensors:
+    if stored.row and stored.row not in done:
+      done.add(stored.row)
+      _read(directory, listed.tensors[stored.name], slots[stored.row])
+  return model, parameters.as_tree(flat)
+
+
+def _read(directory: Path, tensor: Tensor, slot: Slot) -> None:
+  for rows, block in tensor_files.blocks(directory, tensor, slot.expanded):
+    slot.put(rows, block)
+
+
+def _types(model: Pretrained, shapes: dict[str, Any]) -> dict[str, np.dtype]:
+  """Returns each parameter's type: that of its tensors, or float32, which holds all of them."""
+  by_row: dict[str, set[str]] = {}
+  for stored in model.tensors:
+    by_row.setdefault(stored.row, set()).add(stored.dtype)
+  found: dict[str, set[str]] = {path: set() for path in shapes}
+  for row in model.table.rows(model.config):
+    for path in row.paths:
+      if path in shapes:
+        layers = shapes[path].shape[0] if "{}" in row.name else 1
+        found[path] |= set().union(*(by_row[row.name.format(layer)] for layer in range(layers)))
+  return {path: DTYPES[next(iter(words)) if len(words) == 1 else "F32"] for path, words in found.items()}
+
+
+def save(directory: str | Path, model: Pretrained | Model, params: Any) -> None:
+  """Writes a checkpoint that `load` and transformers read; a directory that is not there is made.
+
+  Names, types, files and all that no parameter holds are those of the checkpoint that `model` came with. Where the
+  parameters have been given another type, that is what is written.
+
+  Args:
+    directory: where to; a checkpoint that is there is replaced.
+    model: from `load`, or a `gen.config.Model` that one of the architectures means.
+    params: its parameters, numpy's or jax's.
+
+  Raises:
+    UserError: if no architecture is that model, parameters do not fit it, or the disk refuses.
+  """
+  directory = Path(directory)
+  flat = {path: np.asarray(leaf) for path, leaf in parameters.by_path(params).items()}
+  described = model if isinstance(model, Pretrained) else description.describe(model, _word(flat))
+  _check_parameters(described.config, flat)
+  rows = described.table.rows(described.config)
+  slots = pretrained.slots(rows, flat)
+  loaded = pretrained.slots(rows, parameters.abstract(flat, _types(described, flat)))
+  entries: dict[str, list[Entry]] = {file: [] for file in described.metadata}
+  for stored in described.tensors:
+    entries[stored.file].append(_entry(stored, slots.get(stored.row), loaded.get(stored.row)))
+  try:
+    directory.mkdir(parents=True, exist_ok=True)
+    _write(directory, described, entries)
+  except OSError as error:
+    raise UserError(f"{directory} cannot be written: {error.strerror}") from error
+
+
+def _check_parameters(config: Model, flat: dict[str, np.ndarray]) -> None:
+  shapes = parameters.by_path(families.shapes(config))
+  for path in [*shapes, *flat]:
+    if path not in flat or path not in shapes:
+      raise UserError(f"the parameter {path} is {'missing' if path in shapes else 'not one of this model'}")
+    if flat[path].shape != shapes[path].shape:
+      wanted = list(shapes[path].shape)
+      raise UserError(f"the parameter {path} has the shape {list(flat[path].shape)}; the model's is {wanted}")
+    if flat[path].dtype not in DTYPES.values():
+      known = ", ".join(str(dtype) for dtype in DTYPES.values())
+      raise UserError(f"the parameter {path} is {flat[path].dtype}; the format takes {known}")
+
+
+def _word(flat: dict[str, np.ndarray]) -> str:
+  """Returns the format's word for the type of all parameters."""
+  words = {word for word, dtype in DTYPES.items() if any(array.dtype == dtype for array in flat.values())}
+  return words.pop() if len(words) == 1 else "F32"
+
+
+def _entry(stored: Stored, slot: Slot | None, loaded: Slot | None) -> Entry:
+  if slot is None or loaded is None:
+    return Entry(stored.name, stored.dtype, stored.shape, len(stored.content), [stored.content])
+  same = slot.dtype == loaded.dtype
+  word = stored.dtype if same else next(word for word, dtype in DTYPES.items() if dtype == slot.dtype)
+  size = math.prod(slot.shape) * DTYPES[word].itemsize
+  return Entry(stored.name, word, slot.shape, size, _Pieces(slot, DTYPES[word]))
+
+
+@dataclasses.dataclass
+class _Pieces:
+  """The blocks of a tensor, made when they are due."""
+
+  slot: Slot
+  dtype: np.dtype
+
+  def __iter__(self) -> Iterator[np.ndarray]:
+    for rows in tensor_files.row_blocks(self.slot.expanded, self.dtype.itemsize):
+      yield self.slot.get(rows, self.dtype)
+
+
+def _write(directory: Path, model: Pretrained, entries: dict[str, list[Entry]]) -> None:
+  for file, found in entries.items():
+    tensor_files.write(directory / file, found, model.metadata[file])
+  stale = tensor_files.SINGLE if model.index is not None else tensor_files.INDEX
+  if model.index is not None:
+    weight_map = {entry.name: file for file, found in entries.items() for entry in found}
+    index = {"metadata": model.index, "weight_map": weight_map}
+    (directory / tensor_files.INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
+  if stale not in entries:  # or readers would take what was here before
+    (directory / stale).unlink(missing_ok=True)
+  (directory / CONFIG).write_text(json.dumps(model.hf, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def forward(
+  model: Pretrained | Model,
+  params: Any,
+  input_ids: Any,
+  attention_mask: Any = None,
+  token_type_ids: Any = None,
+  decoder_input_ids: Any = None,
+) -> np.ndarray:
+  """Returns what transformers' model gives: logits, or the last hidden states without a head.
+
+  Args:
+    model: from `load`, or a `gen.config.Model` that one of the architectures means.
+    params: its parameters.
+    input_ids: ids [batch, length]; of an encoder-decoder, what its encoder reads.
+    attention_mask: 1 for ids that are seen, 0 for padding, [batch, length], in any pattern; None sees all.
+    token_type_ids: sentence of each id (BERT, RoBERTa); None is 0.
+    decoder_input_ids: what an encoder-decoder's decoder reads; None is `input_ids` behind the start token, as
+      transformers has it for BART, and T5 has it for labels.
+
+  Returns:
+    float32 [batch, length, vocab] or [batch, length, width]. What stands at a position that sees nothing (padding
+    on the left of a decoder) has no meaning.
+
+  Raises:
+    UserError: for ids outside the vocabulary, a text that is too long, or shapes that do not agree.
+  """
+  described = model if isinstance(model, Pretrained) else description.describe(model)
+  given = inputs.prepare(described, input_ids, attention_mask, token_type_ids, decoder_input_ids)
+  program = _program(json.dumps(to_dict(described.config)), described.head)
+  with jax.default_matmul_precision("highest"):
+    return np.asarray(program(parameters.on_device(params), given))
+
+
+@functools.lru_cache(maxsize=16)
+def _program(config: str, head: bool) -> Callable[[Any, dict[str, np.ndarray]], jax.Array]:
+  """Returns the compiled forward pass of a model, in float32; one block of layers is compiled and looped over."""
+  model = from_dict(Model, json.loads(config))
+  module = families.build(dataclasses.replace(model, dtype="float32", scan=True, remat="none", dropout=0.0))
+  method = "__call__" if head else "states"
+
+  def apply(params: Any, given: dict[str, np.ndarray]) -> jax.Array:
+    wide = jax.tree.map(lambda leaf: leaf.astype(np.float32), params)
+    answer: Any = module.apply({"params": wide}, method=method, **given)  # type: ignore[arg-type]
+    return answer.astype(np.float32)
+
+  return jax.jit(apply)

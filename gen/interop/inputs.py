@@ -1,0 +1,76 @@
+"""What a caller of a Hugging Face model gives, as a module of `gen` reads it. B batch, T length, S source length."""
+
+from typing import Any
+
+import numpy as np
+
+from gen.errors import UserError
+from gen.interop.pretrained import Pretrained
+
+
+def prepare(
+  model: Pretrained, input_ids: Any, attention_mask: Any, token_type_ids: Any, decoder_input_ids: Any
+) -> dict[str, np.ndarray]:
+  """Returns the arguments of the module.
+
+  Raises:
+    UserError: for ids outside the vocabulary, a text that is too long, or shapes that do not agree.
+  """
+  ids_bt = _ids("input_ids", input_ids, model.config.vocab)
+  mask_bt = np.ones_like(ids_bt) if attention_mask is None else np.asarray(attention_mask)
+  _same_shape("attention_mask", mask_bt, ids_bt)
+  mask_bt = (mask_bt != 0).astype(np.int32)
+  if token_type_ids is not None and not model.config.token_types:
+    raise UserError(f"token_type_ids are given, and {model.architecture} has no token types")
+  if model.config.family == "encoder_decoder":
+    target_bt = _target(model, ids_bt, decoder_input_ids)
+    _fits(model, np.arange(max(ids_bt.shape[1], target_bt.shape[1])))
+    return {"inputs_bt": target_bt, "source_bs": ids_bt, "source_segments_bs": mask_bt}
+  if decoder_input_ids is not None:
+    raise UserError(
+      f"decoder_input_ids are given, and this {model.architecture} has no decoder beside its encoder"
+    )
+  places_bt = model.table.positions(model.values, ids_bt, mask_bt)
+  if places_bt is None:
+    places_bt = np.broadcast_to(np.arange(ids_bt.shape[1]), ids_bt.shape)
+  _fits(model, places_bt)
+  given = {"inputs_bt": ids_bt, "key_segments_bt": mask_bt, "positions_bt": places_bt.astype(np.int32)}
+  if token_type_ids is not None:
+    given["token_types_bt"] = _ids("token_type_ids", token_type_ids, model.config.token_types)
+    _same_shape("token_type_ids", given["token_types_bt"], ids_bt)
+  return given
+
+
+def _target(model: Pretrained, ids_bs: np.ndarray, decoder_input_ids: Any) -> np.ndarray:
+  """Returns what the decoder reads: what is given, or the source shifted right behind the start token."""
+  if decoder_input_ids is not None:
+    target_bt = _ids("decoder_input_ids", decoder_input_ids, model.config.vocab)
+    if len(target_bt) != len(ids_bs):
+      raise UserError(f"decoder_input_ids has {len(target_bt)} rows, and input_ids {len(ids_bs)}")
+    return target_bt
+  values = model.values
+  start = next(
+    (values[key] for key in ("decoder_start_token_id", "pad_token_id") if values.get(key) is not None), 0
+  )
+  return np.concatenate([np.full_like(ids_bs[:, :1], start), ids_bs[:, :-1]], axis=1)
+
+
+def _ids(name: str, ids: Any, limit: int) -> np.ndarray:
+  found = np.asarray(ids)
+  if found.ndim != 2 or not found.size or not np.issubdtype(found.dtype, np.integer):
+    raise UserError(f"{name} is {found.dtype} {list(found.shape)}; it must be integers [batch, length]")
+  if found.min() < 0 or found.max() >= limit:
+    raise UserError(f"{name} holds {found.min()} to {found.max()}; it must be 0 to {limit - 1}")
+  return found.astype(np.int32)
+
+
+def _same_shape(name: str, given: np.ndarray, ids_bt: np.ndarray) -> None:
+  if given.shape != ids_bt.shape:
+    raise UserError(f"{name} has the shape {list(given.shape)}, and input_ids {list(ids_bt.shape)}")
+
+
+def _fits(model: Pretrained, places: np.ndarray) -> None:
+  if model.config.positions == "learned" and places.max() >= model.config.context:
+    raise UserError(
+      f"the text has {places.max() + 1} positions, and the model's longest is {model.config.context}"
+    )

@@ -1,0 +1,50 @@
+"""Trees of parameters as arrays by path, in memory that jax on a CPU uses without a copy."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+_ALIGNMENT = 64  # bytes; what XLA asks of a buffer that it shall use as it is
+
+
+def by_path(tree: Any) -> dict[str, Any]:
+  """Returns the leaves of a tree by their paths, such as target/stack/norm/scale."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def as_tree(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
+  """Returns arrays by path as a tree; the inverse of `by_path` for plain dicts."""
+  tree: dict[str, Any] = {}
+  for path, array in flat.items():
+    *folders, name = path.split("/")
+    here = tree
+    for folder in folders:
+      here = here.setdefault(folder, {})
+    here[name] = array
+  return tree
+
+
+def abstract(flat: Mapping[str, Any], types: Mapping[str, np.dtype] | None = None) -> dict[str, np.ndarray]:
+  """Returns arrays of the leaves' shapes, float32 or of the types given by path, that take no memory."""
+  types = types or {}
+  return {
+    path: np.broadcast_to(np.zeros((), types.get(path, np.float32)), leaf.shape)
+    for path, leaf in flat.items()
+  }
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+  """Returns an array without content that XLA on a CPU can use without copying it."""
+  size = math.prod(shape) * dtype.itemsize
+  memory = np.empty(size + _ALIGNMENT, np.uint8)
+  start = -memory.ctypes.data % _ALIGNMENT
+  return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def on_device(tree: Any) -> Any:
+  """Returns the tree as jax arrays, which share memory with numpy's where that is possible."""
+  return jax.tree.map(lambda leaf: jax.device_put(leaf, may_alias=True), tree)

@@ -1,0 +1,184 @@
+"""What a checkpoint of the Hugging Face format is beside its numbers, found in a directory.
+
+Nothing here reads more of the files than their headers, small tensors without use, and pairs of equal ones.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gen.config import Model
+from gen.errors import UserError
+from gen.interop import registry, tensor_files
+from gen.interop.architecture import Architecture, Contents, Rows
+from gen.interop.layouts import Slot
+from gen.interop.tensor_files import Listing, Tensor
+
+CONFIG = "config.json"
+
+
+class Stored(NamedTuple):
+  """One tensor of the files.
+
+  Attributes:
+    name: as the files have it.
+    file: in which it lies.
+    dtype: the format's word for its type.
+    shape: sizes of its axes.
+    row: the name in the tables of the parameters that it holds; empty for one without use.
+    content: bytes of one without use.
+  """
+
+  name: str
+  file: str
+  dtype: str
+  shape: tuple[int, ...]
+  row: str
+  content: bytes = b""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+  """A model of the Hugging Face format: how it is built here, and all that its files say beside the parameters.
+
+  Attributes:
+    config: the shape, as every other module of `gen` takes it: `families.build(model.config)`.
+    architecture: the format's `model_type`.
+    head: whether it gives logits; otherwise the last hidden states.
+    hf: config.json as it was read or will be written.
+    tensors: the tensors of the files in their order.
+    metadata: what each file says of itself.
+    index: what the index of several files says of them; None for one file.
+  """
+
+  config: Model
+  architecture: str
+  head: bool
+  hf: dict[str, Any]
+  tensors: tuple[Stored, ...]
+  metadata: dict[str, dict[str, str]]
+  index: dict[str, Any] | None = None
+
+  @property
+  def table(self) -> Architecture:
+    """The names and rules of its architecture."""
+    return registry.ARCHITECTURES[self.architecture]
+
+  @property
+  def values(self) -> dict[str, Any]:
+    """config.json with the values that it leaves out."""
+    return self.table.complete(self.hf)
+
+
+def find(directory: Path) -> tuple[Pretrained, Listing]:
+  """Returns what a directory holds, and where its tensors lie.
+
+  Raises:
+    UserError: for anything that is not such a checkpoint, or not supported, in one sentence.
+  """
+  listed = tensor_files.listing(directory) if not (directory / CONFIG).exists() else None
+  hf = tensor_files.read_json(directory / CONFIG)
+  found = registry.architecture(hf)
+  kind = registry.kind(found, hf)
+  values = found.complete(hf)
+  listed = listed or tensor_files.listing(directory)
+  plain = _plain_names(found, listed)
+  head = found.classes[kind] if kind else _has_head(found, plain, listed)
+  rows, own_output = _resolve(directory, found, hf, head, plain)
+  config = found.model(values, Contents(frozenset(rows.values()), head, own_output, kind))
+  stored = []
+  for name, tensor in plain.items():
+    row = rows[name]
+    content = b"" if row else tensor_files.read_bytes(directory, tensor)
+    stored.append(Stored(tensor.name, tensor.file, tensor.dtype, tensor.shape, row, content))
+  return Pretrained(config, found.name, head, hf, tuple(stored), listed.metadata, listed.overview), listed
+
+
+def _plain_names(found: Architecture, listed: Listing) -> dict[str, Tensor]:
+  """Returns the tensors by their names in the tables."""
+  plain: dict[str, Tensor] = {}
+  for tensor in listed.tensors.values():
+    name = found.plain(tensor.name)
+    if name in plain:
+      raise UserError(f"{tensor.file}: {tensor.name} and {plain[name].name} are the same tensor")
+    plain[name] = tensor
+  return plain
+
+
+def _has_head(found: Architecture, plain: Mapping[str, Tensor], listed: Listing) -> bool:
+  """Says whether tensors whose class is not named give logits: a larger model's names begin with a prefix."""
+  prefixed = bool(found.prefix) and any(name.startswith(found.prefix) for name in listed.tensors)
+  return any(name.startswith(found.head_names) for name in plain) or (found.plain_head and prefixed)
+
+
+def _resolve(
+  directory: Path, found: Architecture, hf: dict[str, Any], head: bool, plain: Mapping[str, Tensor]
+) -> tuple[dict[str, str], bool]:
+  """Returns the row of each tensor ("" for one without use), and whether the output matrix is one of its own."""
+  rows = {name: "" if found.is_unused(name) else name for name in plain}
+  own_output = head and found.unties and hf.get("tie_word_embeddings") is False
+  for group in found.twins:
+    first, *others = [name for name in group if name in plain] or [""]
+    if first:
+      rows[first] = group[0]
+    for other in others:
+      if other == found.output and own_output:
+        continue
+      if tensor_files.same(directory, plain[first], plain[other]):
+        rows[other] = group[0]
+      elif other == found.output and head:
+        own_output = True
+      elif not found.is_unused(other):
+        raise UserError(
+          f"{plain[other].name} differs from {plain[first].name}; an embedding of its own is not supported"
+        )
+  return rows, own_output
+
+
+def slots(rows: Rows, flat: Mapping[str, np.ndarray]) -> dict[str, Slot]:
+  """Returns where the numbers of each tensor are, by its name in the tables.
+
+  Args:
+    rows: the table of the architecture.
+    flat: parameters by path; those of layers have the layer as first axis.
+  """
+  found = {}
+  for row in rows:
+    if not all(path in flat for path in row.paths):
+      continue
+    arrays = [flat[path] for path in row.paths]
+    if "{}" not in row.name:
+      found[row.name] = Slot(row.layout, tuple(row.layout.view(array) for array in arrays))
+      continue
+    for layer in range(arrays[0].shape[0]):
+      views = tuple(row.layout.view(array[layer]) for array in arrays)
+      found[row.name.format(layer)] = Slot(row.layout, views)
+  return found
+
+
+def check(model: Pretrained, wanted: Mapping[str, tuple[int, ...]]) -> None:
+  """Checks that the files hold every tensor of the model, each in its shape, and no other.
+
+  Raises:
+    UserError: naming the first that is not so.
+  """
+  there = {stored.row for stored in model.tensors}
+  for stored in model.tensors:
+    if not stored.row:
+      continue
+    if stored.row not in wanted:
+      kind = "with its head" if model.head else "without a head"
+      raise UserError(f"{stored.file}: unexpected tensor {stored.name}; {model.architecture} {kind} has none")
+    if stored.shape != wanted[stored.row]:
+      shapes = f"{list(stored.shape)}, but config.json makes it {list(wanted[stored.row])}"
+      raise UserError(f"{stored.file}: {stored.name} has the shape {shapes}")
+    if stored.dtype not in tensor_files.DTYPES:
+      known = ", ".join(tensor_files.DTYPES)
+      raise UserError(f"{stored.file}: {stored.name} is of type {stored.dtype}; supported are {known}")
+  for name in wanted:
+    if name not in there:
+      full = model.table.full(name, model.head)
+      raise UserError(f"the tensor {full} is missing; the files have {len(model.tensors)} others")

@@ -1,0 +1,71 @@
+"""How a model reads and writes text: what frames a prompt, what a target begins with, and what ends it."""
+
+from typing import Any, NamedTuple
+
+from gen.config import Model
+from gen.errors import UserError
+from gen.interop.tokenizers import PretrainedTokenizer
+
+Ids = tuple[int, ...]
+
+
+class Reading(NamedTuple):
+  """What a model was trained to make of text.
+
+  Attributes:
+    objective: what it was trained to do; span_corruption and ul2 mark blanks by sentinels, others by the mask.
+    before: ids before a text.
+    after: ids after a text that the model sees to its end.
+    start: ids that an encoder-decoder's target begins with.
+    stop: ids that end what it writes.
+    head: whether it gives logits; without them it writes nothing.
+    prefix: whether it is a decoder that sees prompts both ways.
+  """
+
+  objective: str
+  before: Ids
+  after: Ids
+  start: Ids
+  stop: Ids
+  head: bool = True
+  prefix: bool = False
+
+
+def of_format(hf: dict[str, Any], model: Model, tokenizer: PretrainedTokenizer, head: bool) -> Reading:
+  """Returns how a checkpoint of the Hugging Face format reads.
+
+  Args:
+    hf: its config.json.
+    model: its shape.
+    tokenizer: that came with it.
+    head: whether it gives logits.
+
+  Raises:
+    UserError: if the tokenizer has ids that the model has not.
+  """
+  if tokenizer.vocab > model.vocab:
+    raise UserError(
+      f"the tokenizer has {tokenizer.vocab} ids, and the model {model.vocab}: its ids mean other text; use the"
+      " model's own"
+    )
+  both = "span_corruption" if tokenizer.mask is None else "infilling"
+  objective = {"encoder": "masked", "encoder_decoder": both}.get(model.family, "causal")
+  first = next((hf[key] for key in ("decoder_start_token_id", "pad_token_id") if hf.get(key) is not None), 0)
+  before, after = frame(tokenizer)
+  start = _ids(first) + _ids(hf.get("forced_bos_token_id"))
+  return Reading(objective, before, after, start, _ids(hf.get("eos_token_id")) or _ids(tokenizer.eos), head)
+
+
+def frame(tokenizer: PretrainedTokenizer, sample: str = "a") -> tuple[Ids, Ids]:
+  """Returns the ids that the tokenizer puts before and after a text for its model."""
+  inner, whole = tokenizer.encode(sample).tolist(), tokenizer.encode_for_model(sample).tolist()
+  for place in range(len(whole) - len(inner) + 1):
+    if whole[place : place + len(inner)] == inner:
+      return tuple(whole[:place]), tuple(whole[place + len(inner) :])
+  raise UserError("the tokenizer encodes a text otherwise for its model than alone, which is not supported")
+
+
+def _ids(value: Any) -> Ids:
+  if value is None:
+    return ()
+  return tuple(value) if isinstance(value, list) else (value,)

@@ -1,0 +1,40 @@
+"""Which architectures of the Hugging Face format are read and written."""
+
+from typing import Any
+
+from gen.errors import UserError
+from gen.interop.architecture import Architecture
+from gen.interop.bart import BART
+from gen.interop.bert import BERT, ROBERTA, XLM_ROBERTA
+from gen.interop.bloom import BLOOM
+from gen.interop.gpt2 import GPT2
+from gen.interop.t5 import T5
+
+ARCHITECTURES = {each.name: each for each in (BERT, ROBERTA, XLM_ROBERTA, GPT2, BLOOM, T5, BART)}
+
+
+def architecture(hf: dict[str, Any]) -> Architecture:
+  """Returns the architecture that a config.json names.
+
+  Raises:
+    UserError: if it is not known here.
+  """
+  name = hf.get("model_type")
+  if name not in ARCHITECTURES:
+    raise UserError(f"config.json: model_type {name!r} is not known; known are {', '.join(ARCHITECTURES)}")
+  return ARCHITECTURES[name]
+
+
+def kind(found: Architecture, hf: dict[str, Any]) -> str:
+  """Returns the class that a config.json names, or nothing.
+
+  Raises:
+    UserError: for a class whose head is not known here.
+  """
+  named = hf.get("architectures") or [""]
+  name = named[0] if isinstance(named, list) else named
+  if name and name not in found.classes:
+    raise UserError(
+      f"config.json: the class {name} of {found.name} is not known; known are {', '.join(found.classes)}"
+    )
+  return str(name)

@@ -1,0 +1,102 @@
+"""Checkpoints of the Hugging Face format as runs of `gen`, and back.
+
+A run's folder is as training leaves it: config.json, and a checkpoint of step 0 with the whole state, so that
+training, generation and evaluation read it. `huggingface` inside keeps what a run has no place for: the original
+config.json and the files of the tokenizer.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen.config import Run, config_hash, from_dict, to_dict
+from gen.errors import UserError
+from gen.interop import description, huggingface, pretrained, tensor_files, tokenizers
+from gen.training import step as training
+from gen.training.checkpoints import Checkpoints
+
+KEPT = "huggingface"
+TOKENIZER_FILES = (
+  *tokenizers.FILES,
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "added_tokens.json",
+  "vocab.txt",
+  "vocab.json",
+  "merges.txt",
+)
+
+
+def import_checkpoint(source: str | Path, workdir: str | Path) -> Run:
+  """Makes the folder of a run from a checkpoint of the format; parameters become float32.
+
+  Raises:
+    UserError: if the source cannot be read, or the folder holds a run already.
+  """
+  source, workdir = Path(source), Path(workdir)
+  if (workdir / pretrained.CONFIG).exists():
+    raise UserError(f"{workdir} holds a run already; choose another --workdir or remove it")
+  model, params = huggingface.load(source)
+  run = Run(name=workdir.name, model=model.config, steps=1)
+  state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), _template(run))
+  params = jax.tree.map(lambda leaf: leaf.astype(np.float32), params)
+  key = jax.random.key_data(jax.random.key(run.seed))
+  state = state._replace(params=params, key=np.asarray(key))
+  meta: dict[str, Any] = {"config": to_dict(run), "run": config_hash(run), "tokenizer": _hash(source)}
+  meta["head"] = model.head
+  try:
+    (workdir / KEPT).mkdir(parents=True, exist_ok=True)
+    for name in (pretrained.CONFIG, *TOKENIZER_FILES):
+      if (source / name).is_file():
+        shutil.copyfile(source / name, workdir / KEPT / name)
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+      checkpoints.save(0, jax.tree.map(jnp.asarray, state), meta | {"imported": str(source)})
+    (workdir / pretrained.CONFIG).write_text(json.dumps(to_dict(run), indent=1) + "\n")
+  except OSError as error:
+    raise UserError(f"{workdir} cannot be written: {error.strerror}") from error
+  return run
+
+
+def export_checkpoint(
+  workdir: str | Path, output: str | Path, step: int | None = None
+) -> pretrained.Pretrained:
+  """Writes a checkpoint of a run in the format, with the tokenizer that the run was imported with.
+
+  Args:
+    workdir: the folder of the run.
+    output: where to.
+    step: which checkpoint; None is the latest.
+
+  Raises:
+    UserError: if there is no such run or checkpoint, or no architecture of the format is its model.
+  """
+  workdir, output = Path(workdir), Path(output)
+  run = from_dict(Run, tensor_files.read_json(workdir / pretrained.CONFIG))
+  kept = workdir / KEPT
+  like = tensor_files.read_json(kept / pretrained.CONFIG) if (kept / pretrained.CONFIG).is_file() else None
+  model = description.describe(run.model, like=like)
+  with Checkpoints(workdir / "checkpoints") as checkpoints:
+    if step is not None and step not in checkpoints.steps():
+      raise UserError(f"{workdir} has no checkpoint of step {step}; it has {checkpoints.steps() or 'none'}")
+    state, _ = checkpoints.restore(_template(run), step)
+  huggingface.save(output, model, state.params)
+  for name in TOKENIZER_FILES:
+    if (kept / name).is_file():
+      shutil.copyfile(kept / name, output / name)
+  return model
+
+
+def _template(run: Run) -> Any:
+  return jax.eval_shape(lambda: training.initialize(run.model, run.optimizer, run.seed))
+
+
+def _hash(source: Path) -> str | None:
+  """Returns the hash of the tokenizer beside a checkpoint, or None."""
+  if not any((source / name).is_file() for name in tokenizers.FILES):
+    return None
+  return tokenizers.load(source).hash
