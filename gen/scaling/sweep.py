@@ -1,0 +1,224 @@
+"""The runs of an IsoFLOP study (arXiv:2203.15556, approach 2): budgets x sizes x seeds, each trained to its budget.
+
+C budget in FLOPs, D width. What differs between two runs is written here and nowhere else: width, depth, batch,
+seed, horizon, and the learning rate by the sweep's rule
+
+    rate = peak * (D / rate_width)^rate_width_power * (steps / rate_steps)^rate_steps_power
+           * (batch / data.batch)^rate_batch_power
+
+Large models of a budget see few tokens; `least_updates` halves their batches until they take enough steps.
+"""
+
+import copy
+import dataclasses
+import math
+from typing import NamedTuple
+
+from gen import counts, validation
+from gen.config import Criteria, Run, Sweep
+from gen.data import objectives
+from gen.errors import UserError
+
+
+class Cell(NamedTuple):
+  """The runs of one budget."""
+
+  budget: float
+  widths: tuple[int, ...]
+  batch: int
+  seeds: int
+
+
+def expand(sweep: Sweep, vocab: int) -> list[Run]:
+  """Returns the runs of a sweep, the longest first, so that no worker is left with one at the end.
+
+  Args:
+    sweep: the study; the fields that it shares with a run are those of every run.
+    vocab: ids that the model must know, unless the config sets model.vocab: with them FLOPs become steps.
+
+  Raises:
+    UserError: for a study that cannot be, before anything is built.
+  """
+  runs = [
+    _run(sweep, cell, width, seed, vocab)
+    for cell in cells(sweep)
+    for width in cell.widths
+    for seed in range(cell.seeds)
+  ]
+  return sorted(runs, key=_expected_time, reverse=True)
+
+
+def canonical(runs: list[Run]) -> list[Run]:
+  """Returns the runs by budget, size and seed: the order of tables and results, whatever finished first."""
+  return sorted(runs, key=lambda run: (run.flops, run.model.width, run.model.depth, run.seed))
+
+
+def cells(sweep: Sweep) -> list[Cell]:
+  """Returns the budgets with their sizes, the held-out one last.
+
+  Raises:
+    UserError: where the sweep's fields do not fit together.
+  """
+  count = len(sweep.budgets)
+  _check_design(sweep)
+  batches = sweep.batches or (sweep.data.batch,) * count
+  seeds = sweep.seeds or (1,) * count
+  found = [Cell(float(sweep.budgets[i]), tuple(sweep.widths[i]), batches[i], seeds[i]) for i in range(count)]
+  if sweep.held_out:
+    one_seed = seeds[count] if len(seeds) > count else 1
+    found.append(Cell(float(sweep.held_out), tuple(sweep.held_out_widths), batches[-1], one_seed))
+  return found
+
+
+def check(sweep: Sweep) -> None:
+  """Checks a study as far as that is possible without its corpus and tokenizer.
+
+  Raises:
+    UserError: with one sentence, at the first mistake.
+  """
+  base = copy.deepcopy(sweep)
+  if sweep.widths and sweep.widths[0]:
+    base.model.width = sweep.widths[0][0]
+  validation.check(base, horizon=False)
+  expand(sweep, vocab=256)
+
+
+def is_held_out(sweep: Sweep, run: Run) -> bool:
+  """Says whether a run is one that the fits do not see."""
+  return run.flops == sweep.held_out
+
+
+def flops_per_step(run: Run) -> float:
+  """Returns the exact training FLOPs of one step of a run whose vocabulary is known."""
+  target, source = _lengths(run)
+  return counts.flops(run.model, target, source).total * run.data.batch
+
+
+def _lengths(run: Run) -> tuple[int, int]:
+  """Returns positions of a row that predict, and those that an encoder-decoder's encoder reads."""
+  source, target = objectives.shapes(run.data.objective, run.data.length, family=run.model.family)
+  return target, source if run.model.family == "encoder_decoder" else 0
+
+
+def learning_rate(sweep: Sweep, width: int, steps: float, batch: int = 0) -> float:
+  """Returns the peak learning rate of a run, to four digits: the same on every machine.
+
+  A batch of 0 is data.batch.
+
+  >>> learning_rate(Sweep(rate_width=64, rate_width_power=-1.0), width=128, steps=1000)
+  0.0015
+  """
+  by_width = (width / sweep.rate_width) ** sweep.rate_width_power
+  by_steps = (steps / sweep.rate_steps) ** sweep.rate_steps_power
+  by_batch = ((batch or sweep.data.batch) / sweep.data.batch) ** sweep.rate_batch_power
+  return float(f"{sweep.optimizer.peak_learning_rate * by_width * by_steps * by_batch:.4g}")
+
+
+def name_of(budget: float, width: int, seed: int) -> str:
+  """Returns a run's name.
+
+  >>> name_of(1.25e12, 64, 0)
+  'C1.25e12-w64-s0'
+  """
+  mantissa, exponent = f"{budget:.12e}".split("e")
+  return f"C{float(mantissa):.13g}e{int(exponent)}-w{width}-s{seed}"
+
+
+def _run(sweep: Sweep, cell: Cell, width: int, seed: int, vocab: int) -> Run:
+  shared = {field.name: copy.deepcopy(getattr(sweep, field.name)) for field in dataclasses.fields(Run)}
+  run = Run(**shared)
+  run.seed, run.flops = sweep.seed + seed, cell.budget
+  run.name = name_of(cell.budget, width, run.seed)
+  run.model.width, run.data.batch = width, cell.batch
+  run.model.depth = dict(sweep.depths).get(width, sweep.model.depth)
+  if run.model.heads:
+    run.model.head_width = width // run.model.heads
+  run.model.vocab = run.model.vocab or vocab
+  run.model.context = run.model.context or max(_lengths(run))
+  validation.check(run)
+  while run.data.batch % 2 == 0 and cell.budget / flops_per_step(run) < sweep.least_updates:
+    run.data.batch //= 2
+  steps = cell.budget / flops_per_step(run)
+  run.optimizer.peak_learning_rate = learning_rate(sweep, width, steps, run.data.batch)
+  return run
+
+
+def _expected_time(run: Run) -> tuple[float, float]:
+  """Orders runs by time: a core does fewer FLOPs a second in narrow models."""
+  return run.flops * (1 + 24 / run.model.width), -run.seed
+
+
+def _check_design(sweep: Sweep) -> None:
+  count = len(sweep.budgets)
+  if not count:
+    raise UserError("the sweep has no budgets; set config.budgets and config.widths")
+  if len(sweep.widths) != count:
+    raise UserError(
+      f"config.budgets has {count} entries, config.widths {len(sweep.widths)}; give one tuple each"
+    )
+  for name in ("batches", "seeds"):
+    given = len(getattr(sweep, name))
+    if given not in (0, count, count + bool(sweep.held_out)):
+      raise UserError(f"config.budgets has {count} entries, config.{name} {given}; give one each, or none")
+  for name in ("steps", "tokens", "flops"):
+    if getattr(sweep, name):
+      raise UserError(f"config.{name} is set, but the runs of a sweep end by its budgets; leave it 0")
+  for budget in (*sweep.budgets, sweep.held_out or 1.0):
+    if not 0 < budget < float("inf"):
+      raise UserError(f"a budget of {budget:g} FLOPs cannot be; it must be a number greater than 0")
+  repeated = [budget for budget in sweep.budgets if sweep.budgets.count(budget) > 1]
+  if repeated:
+    raise UserError(f"config.budgets holds {repeated[0]:g} twice")
+  if sweep.held_out in sweep.budgets:
+    raise UserError(f"config.held_out {sweep.held_out:g} is among config.budgets; it must be another budget")
+  if bool(sweep.held_out) != bool(sweep.held_out_widths):
+    raise UserError("config.held_out and config.held_out_widths belong together; set both, or neither")
+  _check_counts(sweep)
+
+
+def _check_counts(sweep: Sweep) -> None:
+  for widths in (*sweep.widths, sweep.held_out_widths):
+    if len(set(widths)) != len(widths):
+      raise UserError(f"config.widths holds {widths}, with one width twice")
+  for widths, budget in zip(sweep.widths, sweep.budgets, strict=True):
+    if not widths:
+      raise UserError(f"config.widths has no width for the budget of {budget:g} FLOPs")
+  for name in ("batches", "seeds"):
+    for value in getattr(sweep, name):
+      if value < 1:
+        raise UserError(f"config.{name} holds {value}; the least is 1")
+  for width in {width for widths in (*sweep.widths, sweep.held_out_widths) for width in widths}:
+    if sweep.model.heads and width % sweep.model.heads:
+      raise UserError(
+        f"config.widths holds {width}, which is not a multiple of model.heads {sweep.model.heads}"
+      )
+  for width, depth in sweep.depths:
+    if width < 1 or depth < 1:
+      raise UserError(f"config.depths holds ({width}, {depth}); both must be at least 1")
+  _check_criteria(sweep.criteria)
+  if sweep.rate_width <= 0 or sweep.rate_steps <= 0:
+    raise UserError("config.rate_width and config.rate_steps must be greater than 0")
+  if min(sweep.workers, sweep.bootstraps, sweep.least_updates) < 0:
+    raise UserError("config.workers, config.bootstraps and config.least_updates must be 0 or more")
+
+
+def _check_criteria(limits: Criteria) -> None:
+  for field in dataclasses.fields(limits):
+    value = getattr(limits, field.name)
+    if not (math.isfinite(value) and value >= 0):
+      raise UserError(f"config.criteria.{field.name} is {value}; it must be 0 or more")
+  if not 0 < limits.confidence < 1:
+    raise UserError(f"config.criteria.confidence is {limits.confidence}; it must lie between 0 and 1")
+
+
+__all__ = [
+  "Cell",
+  "canonical",
+  "cells",
+  "check",
+  "expand",
+  "flops_per_step",
+  "is_held_out",
+  "learning_rate",
+  "name_of",
+]

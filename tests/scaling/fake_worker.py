@@ -1,0 +1,91 @@
+"""A worker whose training is a toy: the protocol and the folder are real, the model is a sum.
+
+`directives.json` in the sweep's folder tells runs to misbehave, by name.
+"""
+
+import json
+import os
+import signal
+import time
+
+from gen.config import config_hash, to_dict
+from gen.errors import UserError
+from gen.scaling import worker
+from gen.training.journal import Journal
+
+STEPS = 40
+SAVE_EVERY = 5
+
+
+def train(run, folder, hooks):
+  folder.mkdir(parents=True, exist_ok=True)
+  (folder / "config.json").write_text(json.dumps(to_dict(run)))
+  directive = _directive(run, folder)
+  saved = folder / "state.json"
+  state = json.loads(saved.read_text()) if saved.exists() else {"step": 0, "sum": 0.0}
+  with (folder / "sittings").open("a") as file:
+    file.write(f"{os.getpid()} from {state['step']} on {sorted(os.sched_getaffinity(0))}\n")
+  with Journal(folder / "journal.jsonl") as journal:
+    journal.rewind(state["step"])
+
+    def write(kind, **values):
+      row = {"kind": kind, "time": time.time(), "run": config_hash(run), "name": run.name} | values
+      journal.append(row)
+      hooks.progress(row)
+      return row
+
+    steps = directive.get("steps", STEPS)
+    while state["step"] < steps:
+      time.sleep(directive.get("sleep", 0.002))
+      state["step"] += 1
+      state["sum"] += run.model.width / (state["step"] + run.seed + run.flops / 1e9)
+      part = state["step"] / steps
+      skipped = 99 if directive.get("diverge") else 0
+      write(
+        "train", step=state["step"], flops=run.flops * part, loss=state["sum"], gflops=0.5, skipped=skipped
+      )
+      if skipped:
+        raise UserError("the gradient was not finite")
+      _misbehave(directive, state["step"], folder)
+      time.sleep(directive.get("sleep_before_asking", 0))
+      if state["step"] % SAVE_EVERY == 0:
+        _save(saved, state)
+      if hooks.stop() and state["step"] < steps:
+        _save(saved, state)
+        return None
+    return write("result", width=run.model.width, loss=state["sum"], flops=run.flops, seconds=0.1, gflops=0.5)
+
+
+def _save(path, state):
+  path.with_suffix(".partial").write_text(json.dumps(state))
+  path.with_suffix(".partial").rename(path)
+
+
+def _directive(run, folder):
+  path = folder.parent / "directives.json"
+  directives = json.loads(path.read_text()) if path.exists() else {}
+  return directives.get("*", {}) | directives.get(run.name, {})
+
+
+def _misbehave(directive, step, folder):
+  if step != directive.get("at"):
+    return
+  times = folder / "misbehaved"
+  count = len(times.read_text()) if times.exists() else 0
+  if count >= directive.get("times", 1):
+    return
+  times.write_text("x" * (count + 1))
+  if directive["how"] == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+  if directive["how"] == "crashes":
+    raise RuntimeError("the tensor fell over")
+  if directive["how"] == "mistake":
+    raise UserError("the corpus is gone; bring it back")
+  if directive["how"] == "hangs":
+    time.sleep(60)
+  if directive["how"] == "asked to leave":
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+  worker.main(train)

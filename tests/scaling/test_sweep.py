@@ -1,0 +1,162 @@
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gen import counts
+from gen.config import Criteria, Data, Model, Optimizer, Sweep, config_hash
+from gen.errors import UserError
+from gen.scaling import sweep as sweeps
+
+VOCAB = 259
+
+
+def study(**changes):
+  base = Sweep(
+    model=Model(depth=2, head_width=8),
+    data=Data(length=64, batch=4),
+    optimizer=Optimizer(peak_learning_rate=0.004),
+    budgets=(1e9, 3e9),
+    widths=((8, 16), (16, 24, 32)),
+    batches=(4, 8),
+    seeds=(2, 1),
+    held_out=9e9,
+    held_out_widths=(24, 40),
+  )
+  return dataclasses.replace(base, **changes)
+
+
+def test_the_runs_are_budgets_times_sizes_times_seeds_and_the_held_out_ones():
+  runs = sweeps.expand(study(), VOCAB)
+  assert sorted(run.name for run in runs) == sorted([
+    "C1e9-w8-s0", "C1e9-w8-s1", "C1e9-w16-s0", "C1e9-w16-s1",
+    "C3e9-w16-s0", "C3e9-w24-s0", "C3e9-w32-s0", "C9e9-w24-s0", "C9e9-w40-s0",
+  ])  # fmt: skip
+  assert {run.name for run in runs if sweeps.is_held_out(study(), run)} == {"C9e9-w24-s0", "C9e9-w40-s0"}
+  assert {run.flops: run.data.batch for run in runs} == {1e9: 4, 3e9: 8, 9e9: 8}
+
+
+def test_the_longest_runs_come_first_and_the_results_order_is_another():
+  runs = sweeps.expand(study(), VOCAB)
+  assert runs[0].flops == 9e9 and runs[-1].flops == 1e9
+  budgets = [run.flops for run in runs]
+  assert budgets == sorted(budgets, reverse=True)
+  ordered = [(run.flops, run.model.width, run.seed) for run in sweeps.canonical(runs)]
+  assert ordered == sorted(ordered)
+
+
+def test_expanding_twice_gives_the_same_hashes_and_no_two_runs_share_one():
+  first, second = (sweeps.expand(study(), VOCAB) for _ in range(2))
+  assert [config_hash(run) for run in first] == [config_hash(run) for run in second]
+  assert len({config_hash(run) for run in first}) == len(first)
+
+
+def test_a_larger_study_keeps_the_runs_of_the_smaller_one():
+  small = {config_hash(run) for run in sweeps.expand(study(), VOCAB)}
+  grown = study(
+    budgets=(1e9, 3e9, 5e9), widths=((8, 16), (16, 24, 32), (24,)), batches=(4, 8, 8), seeds=(3, 2, 1)
+  )
+  assert small < {config_hash(run) for run in sweeps.expand(grown, VOCAB)}
+
+
+def test_each_run_spends_its_budget_by_the_exact_count():
+  for run in sweeps.expand(study(), VOCAB):
+    per_token = counts.flops_per_token(dataclasses.replace(run.model, vocab=VOCAB), 64)
+    assert sweeps.flops_per_step(run) == pytest.approx(per_token * 64 * run.data.batch)
+    assert (run.steps, run.tokens) == (0, 0.0)
+
+
+def test_the_learning_rate_follows_width_and_steps():
+  rule = study(rate_width=16.0, rate_width_power=-0.5, rate_steps=1000.0, rate_steps_power=-0.25)
+  runs = {run.name: run for run in sweeps.expand(rule, VOCAB)}
+  for run in runs.values():
+    steps = run.flops / sweeps.flops_per_step(run)
+    wanted = 0.004 * (run.model.width / 16) ** -0.5 * (steps / 1000) ** -0.25
+    assert run.optimizer.peak_learning_rate == pytest.approx(wanted, rel=1e-3)
+  plain = sweeps.expand(study(), VOCAB)
+  assert {run.optimizer.peak_learning_rate for run in plain} == {0.004}
+
+
+def test_depth_may_depend_on_width():
+  runs = sweeps.expand(study(depths=((32, 3), (40, 5))), VOCAB)
+  assert {run.model.width: run.model.depth for run in runs} == {8: 2, 16: 2, 24: 2, 32: 3, 40: 5}
+
+
+def test_runs_share_no_part_that_one_could_change_for_another():
+  first, second, *_ = sweeps.expand(study(), VOCAB)
+  first.optimizer.beta1 = 0.5
+  assert second.optimizer.beta1 == 0.9
+
+
+@given(st.floats(1e6, 1e26), st.floats(1e6, 1e26))
+def test_different_budgets_have_different_names(one, other):
+  if abs(one - other) > 1e-9 * one:
+    assert sweeps.name_of(one, 8, 0) != sweeps.name_of(other, 8, 0)
+  assert "/" not in sweeps.name_of(one, 8, 0) and "+" not in sweeps.name_of(one, 8, 0)
+
+
+@pytest.mark.parametrize(
+  ("changes", "words"),
+  [
+    ({"budgets": (), "widths": ()}, "no budgets"),
+    ({"widths": ((8,),)}, "config.widths 1"),
+    ({"batches": (4,)}, "config.batches 1"),
+    ({"seeds": (1, 1, 1, 1)}, "config.seeds 4"),
+    ({"seeds": (0, 1)}, "config.seeds holds 0"),
+    ({"budgets": (-1e9, 3e9)}, "-1e+09"),
+    ({"budgets": (1e9, 1e9)}, "twice"),
+    ({"budgets": (1e9, float("nan"))}, "nan"),
+    ({"held_out": 3e9}, "held_out"),
+    ({"held_out": -1.0}, "-1"),
+    ({"held_out_widths": ()}, "together"),
+    ({"widths": ((8, 8), (16,))}, "twice"),
+    ({"widths": ((), (16,))}, "no width"),
+    ({"widths": ((9,), (16,))}, "not a multiple"),
+    ({"steps": 10}, "config.steps"),
+    ({"workers": -1}, "workers"),
+    ({"rate_width": 0.0}, "rate_width"),
+    ({"depths": ((8, 0),)}, "depths"),
+    ({"data": Data(length=0)}, "length"),
+  ],
+)
+def test_a_study_that_cannot_be_is_one_sentence(changes, words):
+  with pytest.raises(UserError, match="(?s)" + words.replace("+", r"\+")):
+    sweeps.check(study(**changes))
+
+
+def test_batches_are_halved_until_a_run_has_enough_steps():
+  few = {run.name: run for run in sweeps.expand(study(), VOCAB)}
+  least = 60
+  many = {run.name: run for run in sweeps.expand(study(least_updates=least), VOCAB)}
+  halved = 0
+  for name, run in many.items():
+    steps = run.flops / sweeps.flops_per_step(run)
+    factor = few[name].data.batch // run.data.batch
+    assert few[name].data.batch == factor * run.data.batch and factor in (1, 2, 4, 8)
+    assert steps >= least or run.data.batch == 1
+    if factor > 1:
+      halved += 1
+      assert steps / 2 < least, "no batch is smaller than it needs to be"
+  assert 0 < halved < len(many)
+
+
+def test_the_learning_rate_falls_with_the_root_of_a_halved_batch():
+  sweep = study(least_updates=60, rate_batch_power=0.5)
+  plain = {run.name: run.optimizer.peak_learning_rate for run in sweeps.expand(study(), VOCAB)}
+  for run in sweeps.expand(sweep, VOCAB):
+    wanted = plain[run.name] * (run.data.batch / 4) ** 0.5
+    assert run.optimizer.peak_learning_rate == pytest.approx(wanted, rel=1e-3)
+
+
+def test_negative_updates_are_a_mistake():
+  with pytest.raises(UserError, match="least_updates"):
+    sweeps.expand(study(least_updates=-1), VOCAB)
+
+
+@pytest.mark.parametrize(
+  ("name", "value"), [("confidence", 2.0), ("confidence", 0.0), ("least_r_squared", -1.0)]
+)
+def test_criteria_that_cannot_be_are_a_mistake_before_the_sweep(name, value):
+  with pytest.raises(UserError, match=name):
+    sweeps.expand(study(criteria=Criteria(**{name: value})), VOCAB)
