@@ -1,0 +1,230 @@
+"""What a plan rests on: a law with its resamples, from the literature, a fit, a file of runs or of constants.
+
+C = k N D training FLOPs, N parameters, D tokens, loss in nats per token.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gen.errors import UserError
+from gen.scaling import bootstrap, fit, points, published, surfaces
+from gen.scaling.laws import Law, PowerLaw
+from gen.scaling.points import Points
+
+
+@dataclasses.dataclass(frozen=True)
+class Basis:
+  """A law as plans use it.
+
+  Attributes:
+    name: of the law.
+    source: paper, or the runs that it was fitted to.
+    counting: convention of N.
+    k: training FLOPs a parameter and token.
+    rows_sp: the constants, one row (see `surfaces`); None for a law of the optimum alone.
+    draws_sp: those of each resample, and of each run left out where BCa is wanted.
+    left_out_kp: those with each run left out; None for percentile intervals.
+    frontier: of a law of the optimum alone: C -> {N, D, loss, interval}.
+    level: of the intervals.
+    largest: FLOPs of the largest runs; NaN where unknown.
+    how: how the intervals were made, or why there are none.
+    runs: those that it was fitted to; None where they are not at hand.
+  """
+
+  name: str
+  source: str
+  counting: str
+  k: float
+  rows_sp: np.ndarray | None
+  draws_sp: np.ndarray
+  left_out_kp: np.ndarray | None
+  frontier: Callable[[float], dict[str, Any]] | None
+  level: float
+  largest: float
+  how: str
+  runs: Points | None = None
+
+  def measure(self, function: Callable[[np.ndarray], surfaces.Found]) -> dict[str, Any]:
+    """Returns what a function of rows of constants gives, with the interval of each value."""
+    assert self.rows_sp is not None
+    values = {name: float(array[0]) for name, array in function(self.rows_sp).items()}
+    intervals = {}
+    if len(self.draws_sp):
+      draws = function(self.draws_sp)
+      left_out = {} if self.left_out_kp is None else function(self.left_out_kp)
+      intervals = {
+        name: bootstrap.interval(draws[name], values[name], self.level, left_out.get(name)) for name in values
+      }
+    return values | {"interval": intervals}
+
+  def optimum(self, flops: float) -> dict[str, Any]:
+    """Returns N, D, ratio and loss at so many FLOPs and their intervals."""
+    if self.rows_sp is not None:
+      return self.measure(lambda rows_sp: surfaces.optimum(rows_sp, flops, self.k))
+    assert self.frontier is not None
+    found = self.frontier(flops)
+    interval = dict(found.get("interval", {}))
+    found = {"N": found["N"], "D": found["D"], "ratio": found["D"] / found["N"], "loss": found.get("loss")}
+    if "N" in interval and "D" in interval:
+      # N and D move against one another at equal FLOPs: the ratio is least where N is largest.
+      low, high = interval["N"], interval["D"]
+      interval["ratio"] = [high[0] / low[1], high[1] / low[0]]
+    return found | {"interval": interval}
+
+  def needs_surface(self, what: str) -> None:
+    """Raises UserError if the law says nothing of losses off the optimum."""
+    if self.rows_sp is None:
+      raise UserError(
+        f"the law {self.name} gives the optimum alone, and {what} needs losses off it; "
+        "use a parametric one, such as hoffmann2022 or --approach=parametric"
+      )
+
+
+def basis(
+  law: Any, name: str = "", source: str = "", counting: str = "matrices", largest: float = math.nan
+) -> Basis:
+  """Returns a law as plans use it.
+
+  Args:
+    law: the name of a published law, a `Law`, or what `fit.parametric`, `fit.isoflop` or `fit.envelope` returned.
+    name: to call it.
+    source: where it is from.
+    counting: convention of its N.
+    largest: FLOPs of the largest runs behind it.
+
+  Raises:
+    UserError: for an unknown name, or a fit without an optimum.
+  """
+  none = np.zeros((0, 5))
+  if isinstance(law, str):
+    known = published.get(law)
+    about = (known.source, known.counting, known.law.k)
+    how = "none: the paper gives no joint uncertainty of its constants"
+    key = next(key for key, one in published.LAWS.items() if one is known)
+    if isinstance(known.law, Law):
+      return Basis(key, *about, surfaces.row(known.law), none, None, None, math.nan, known.largest, how)
+    return Basis(key, *about, None, none, None, _frontier(known.law), math.nan, known.largest, how)
+  if isinstance(law, Law):
+    _check_law(law)
+    how = "none: constants alone, without the runs that they were fitted to"
+    return Basis(
+      name or "law", source, counting, law.k, surfaces.row(law), none, None, None, math.nan, largest, how
+    )
+  if hasattr(law, "draws_sp"):
+    _check_law(law.law)
+    return Basis(
+      name or "parametric", source, counting, law.law.k, surfaces.row(law.law), law.draws_sp, law.left_out_kp,
+      None, law.level, largest, law.interval_method,
+    )  # fmt: skip
+  k = (
+    1 / (law.n_law.coefficient * law.d_law.coefficient)
+    if math.isclose(law.a + law.b, 1, abs_tol=1e-3)
+    else 6.0
+  )
+  return Basis(
+    name or "law", source, counting, k, None, none, None, law.predict, law.level, largest, law.interval_method
+  )
+
+
+def read(path: str | Path, approach: str = "parametric", counting: str = "matrices", **options: Any) -> Basis:
+  """Returns the law of a file: a study's results.json, journal.jsonl or .csv, fitted anew, or constants in a .json.
+
+  Args:
+    path: of the file.
+    approach: parametric, isoflop or envelope, for files that hold runs.
+    counting: convention of the file's N.
+    **options: of the fit (see `fit.Options`), and columns, names of the file's by ours.
+
+  Raises:
+    UserError: for a file that is missing or holds neither runs nor a law, and for runs that cannot carry the fit.
+  """
+  path, columns = Path(path), options.pop("columns", None)
+  constants = _constants(path) if path.suffix == ".json" else None
+  if constants is not None:
+    return _of_constants(constants, path, counting)
+  runs = points.read(path, columns)
+  curves = points.read_curves(path, fit.seen(runs)) if approach == "envelope" else []
+  return of_runs(runs, approach, counting, str(path), curves=curves, **options)
+
+
+def of_runs(
+  runs: Points,
+  approach: str = "parametric",
+  counting: str = "matrices",
+  name: str = "the study",
+  **options: Any,
+) -> Basis:
+  """Returns the law fitted to runs, with the runs, which the choice of the next ones takes.
+
+  Args:
+    runs: those held out are left out.
+    approach: parametric, isoflop or envelope.
+    counting: convention of their N.
+    name: what to call them.
+    **options: of `fit.fit`.
+
+  Raises:
+    UserError: for runs that cannot carry the fit, and options that cannot be.
+  """
+  seen = fit.seen(runs)
+  found = fit.fit(seen, approach, **options)
+  source = f"approach {_NUMBERS.get(approach, approach)} fitted to {len(seen)} runs of {name}"
+  return dataclasses.replace(basis(found, approach, source, counting, float(seen.flops.max())), runs=seen)
+
+
+_NUMBERS = {"envelope": "1", "isoflop": "2", "parametric": "3"}
+
+
+def _constants(path: Path) -> dict[str, Any] | None:
+  """Returns the entries of a .json that holds a fitted law and no runs; None where it holds runs."""
+  try:
+    content = json.loads(points.text_of(path))
+  except ValueError as error:
+    raise UserError(f"{path} is no JSON: {error}") from None
+  if not isinstance(content, dict) or "points" in content:
+    return None
+  if "N_coefficient" not in content and not {"E", "A", "B", "alpha", "beta"} <= set(content):
+    raise UserError(
+      f"{path} holds neither runs (points) nor the constants of a law (E, A, B, alpha, beta, or a and N_coefficient)"
+    )
+  return content
+
+
+def _of_constants(content: dict[str, Any], path: Path, counting: str) -> Basis:
+  names = ("E", "A", "B", "alpha", "beta")
+  given = {name: content[name] for name in (*names, "k", "a", "N_coefficient") if name in content}
+  for name, value in given.items():
+    if isinstance(value, bool) or not isinstance(value, int | float):
+      raise UserError(f"{path}: {name} is {value!r}; it must be a number")
+  if set(names) <= set(given):
+    return basis(
+      Law(**{name: float(given[name]) for name in (*names, "k") if name in given}),
+      "constants",
+      str(path),
+      counting,
+    )
+  if "a" not in given:
+    raise UserError(f"{path} has N_coefficient but no a; N* = N_coefficient C^a takes both")
+  law = published.Frontier(PowerLaw(float(given["N_coefficient"]), float(given["a"])))
+  how = "none: constants alone, without the runs that they were fitted to"
+  none = np.zeros((0, 5))
+  return Basis(
+    "constants", str(path), counting, law.k, None, none, None, _frontier(law), math.nan, math.nan, how
+  )
+
+
+def _frontier(law: published.Frontier) -> Callable[[float], dict[str, Any]]:
+  return lambda flops: dict(zip(("N", "D", "loss"), law.optimum(flops), strict=True))
+
+
+def _check_law(law: Law) -> None:
+  constants = {name: getattr(law, name) for name in ("E", "A", "B", "alpha", "beta", "k")}
+  for name, value in constants.items():
+    if not (math.isfinite(value) and value > 0):
+      raise UserError(f"{name} of the law is {value:g}; a law with an optimum has only positive constants")

@@ -1,0 +1,281 @@
+"""Scaling laws from runs: one door to approaches 1, 2 and 3 of Hoffmann et al. 2022 (arXiv:2203.15556).
+
+    from gen.scaling import fit
+
+    found = fit.parametric(params, tokens, loss)        # L(N, D) = E + A / N^alpha + B / D^beta
+    params, tokens, loss = found.law.optimum(1e21)      # at so many FLOPs
+    found.intervals["a"]                                # of N* = G (C / 6)^a
+
+Plain arrays are enough; nothing here needs gen's trainer. N parameters, D tokens, C FLOPs, loss in nats per token.
+What each approach returns is described where it lives: `parametric`, `isoflop`, `envelope` (all have a, b, intervals,
+interval_method, warnings, predict).
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from gen.errors import UserError
+from gen.scaling.points import Points, make, read
+
+APPROACHES = ("parametric", "isoflop", "envelope")
+DISAGREEMENT = 0.05  # in a, between approaches 2 and 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """How to fit; each approach reads what concerns it.
+
+  Attributes:
+    delta: where the Huber loss of approach 3 turns from quadratic to linear, in log loss; infinity: least squares.
+    tied: whether approach 3 has alpha = beta.
+    method: of approach 2: parabola (of loss in ln N) or akima (spline of ln loss in ln N).
+    edge: whether approach 2 drops or keeps budgets whose minimum is at their edge.
+    bootstraps: resamples for the intervals; 0 gives none.
+    seed: of the resampling.
+    level: of the intervals.
+    interval: percentile, bca, or auto: bca, which holds the truth as often as it says where percentile intervals of
+      few noisy runs are too wide (scripts/benchmark_intervals.py); percentile for the envelope.
+    cluster: what is resampled: run, budget or seed.
+  """
+
+  delta: float = 1e-3
+  tied: bool = False
+  method: str = "parabola"
+  edge: str = "drop"
+  bootstraps: int = 1000
+  seed: int = 0
+  level: float = 0.95
+  interval: str = "auto"
+  cluster: str = "run"
+
+
+@dataclasses.dataclass(frozen=True)
+class Fits:
+  """Every approach that could be fitted to a study.
+
+  Attributes:
+    found: fits, by approach.
+    failed: why an approach has none, by approach.
+    warnings: of all, each with its approach, and where they disagree.
+  """
+
+  found: dict[str, Any]
+  failed: dict[str, str]
+  warnings: list[str]
+
+
+def parametric(
+  params: ArrayLike | Points,
+  tokens: ArrayLike | None = None,
+  loss: ArrayLike | None = None,
+  flops: ArrayLike | None = None,
+  **options: Any,
+) -> Any:
+  """Fits approach 3, L(N, D) = E + A / N^alpha + B / D^beta, to all runs at once.
+
+  Args:
+    params: N of each run; or points, which hold the other three as well.
+    tokens: D of each run.
+    loss: of each run, nats per token.
+    flops: C of each run; 6 N D if left out.
+    **options: fields of `Options`.
+
+  Returns:
+    A `gen.scaling.parametric.ParametricFit`.
+
+  Raises:
+    UserError: for runs that cannot identify the law, and options that cannot be.
+  """
+  return fit(_points(params, tokens, loss, flops), "parametric", **options)
+
+
+def isoflop(
+  params: ArrayLike | Points,
+  tokens: ArrayLike | None = None,
+  loss: ArrayLike | None = None,
+  flops: ArrayLike | None = None,
+  **options: Any,
+) -> Any:
+  """Fits approach 2: N*(C) and D*(C) through the valleys of loss at equal FLOPs.
+
+  Takes what `parametric` takes, and returns a `gen.scaling.isoflop.IsoflopFit`.
+  """
+  return fit(_points(params, tokens, loss, flops), "isoflop", **options)
+
+
+def envelope(
+  params: ArrayLike | Points,
+  tokens: ArrayLike | None = None,
+  loss: ArrayLike | None = None,
+  flops: ArrayLike | None = None,
+  *,
+  curves: Iterable[Mapping[str, Any]] | None = None,
+  **options: Any,
+) -> Any:
+  """Fits approach 1: N*(C) and D*(C) through the runs of least loss at each number of FLOPs.
+
+  Takes what `parametric` takes and the rows of training curves, and returns a `gen.scaling.envelope.EnvelopeFit`.
+  """
+  return fit(_points(params, tokens, loss, flops), "envelope", curves=curves, **options)
+
+
+def fit(
+  runs: Points | Mapping[str, ArrayLike],
+  approach: str = "parametric",
+  *,
+  curves: Iterable[Mapping[str, Any]] | None = None,
+  **options: Any,
+) -> Any:
+  """Fits one approach to the runs that are not held out.
+
+  Args:
+    runs: points, or a mapping with params, tokens, loss and perhaps flops, budget, seed, held_out.
+    approach: parametric, isoflop or envelope.
+    curves: rows of training curves (run: the name of one of the runs, flops, loss), which the envelope uses.
+    **options: fields of `Options`.
+
+  Raises:
+    UserError: for an unknown approach or option, and for runs that cannot carry the fit.
+  """
+  points, chosen = seen(runs), _options(options)
+  if approach == "parametric":
+    return _parametric(points, chosen)
+  if approach == "isoflop":
+    return _isoflop(points, chosen)
+  if approach == "envelope":
+    return _envelope(points, curves, chosen)
+  raise UserError(f"approach {approach!r} is unknown; there are {', '.join(APPROACHES)}")
+
+
+def fit_all(
+  runs: Points | Mapping[str, ArrayLike],
+  *,
+  curves: Iterable[Mapping[str, Any]] | None = None,
+  **options: Any,
+) -> Fits:
+  """Fits every approach, as `fit` does each; one whose data are missing is left out with the reason.
+
+  Raises:
+    UserError: if the parametric law cannot be fitted, or for an unknown option.
+  """
+  points, curves = seen(runs), None if curves is None else list(curves)
+  found, failed = {"parametric": fit(points, **options)}, {}
+  for approach in APPROACHES[1:]:
+    try:
+      found[approach] = fit(points, approach, curves=curves, **options)
+    except UserError as error:
+      failed[approach] = str(error)
+  said = [f"{name}: {text}" for name, one in found.items() for text in one.warnings]
+  said += [f"{name} is left out: {why}" for name, why in failed.items()]
+  return Fits(found, failed, [*said, *_disagreements(found)])
+
+
+def _points(
+  params: ArrayLike | Points, tokens: ArrayLike | None, loss: ArrayLike | None, flops: ArrayLike | None
+) -> Points:
+  if isinstance(params, Points):
+    return params
+  if tokens is None or loss is None:
+    raise UserError("give params, tokens and loss, one value of each for every run")
+  return make(params, tokens, loss, flops)
+
+
+def seen(runs: Points | Mapping[str, ArrayLike]) -> Points:
+  """Returns the runs that are not held out.
+
+  Raises:
+    UserError: if there are none, or params, tokens or loss are missing.
+  """
+  if not isinstance(runs, Points):
+    missing = [name for name in ("params", "tokens", "loss") if name not in runs]
+    if missing:
+      raise UserError(f"the runs have no {missing[0]!r}; they have {', '.join(map(repr, runs))}")
+    known = ("params", "tokens", "loss", "flops", "budget", "seed", "held_out", "steps", "names")
+    runs = make(**{name: runs[name] for name in known if name in runs})  # type: ignore[arg-type]
+  if runs.held_out.all():
+    raise UserError(f"there are {len(runs)} runs and all are held out: none is left to fit")
+  return runs.select(~runs.held_out)
+
+
+def _options(changes: Mapping[str, Any]) -> Options:
+  known = [field.name for field in dataclasses.fields(Options)]
+  for name in changes:
+    if name not in known:
+      nearest = difflib.get_close_matches(name, known, 1, 0.0)[0]
+      raise UserError(f"a fit has no option {name!r}; the nearest is {nearest!r}")
+  return Options(**changes)
+
+
+def _parametric(points: Points, options: Options) -> Any:
+  from gen.scaling import parametric as approach  # jax, which the other two do without
+
+  return approach.fit(
+    points,
+    delta=options.delta,
+    tied=options.tied,
+    bootstraps=options.bootstraps,
+    seed=options.seed,
+    level=options.level,
+    method=_interval(options, "bca"),
+    cluster=options.cluster,
+  )
+
+
+def _isoflop(points: Points, options: Options) -> Any:
+  from gen.scaling import isoflop as approach
+
+  return approach.fit(
+    points,
+    method=options.method,
+    edge=options.edge,
+    bootstraps=options.bootstraps,
+    seed=options.seed,
+    level=options.level,
+    interval_method=_interval(options, "bca"),
+    cluster=options.cluster,
+  )
+
+
+def _envelope(points: Points, curves: Iterable[Mapping[str, Any]] | None, options: Options) -> Any:
+  from gen.scaling import envelope as approach
+
+  found = approach.fit(points, curves, bootstraps=options.bootstraps, seed=options.seed, level=options.level)
+  asked = (_interval(options, "percentile"), options.cluster)
+  if options.bootstraps == 0 or asked == ("percentile", "run"):
+    return found
+  said = f"its intervals are from a {found.interval_method}, not {asked[0]} over {asked[1]}s"
+  return dataclasses.replace(found, warnings=[*found.warnings, said])
+
+
+def _interval(options: Options, automatic: str) -> str:
+  return automatic if options.interval == "auto" else options.interval
+
+
+def _disagreements(found: Mapping[str, Any]) -> list[str]:
+  """Returns a sentence where approaches 2 and 3 tell different exponents."""
+  if "isoflop" not in found:
+    return []
+  two, three = found["isoflop"].a, found["parametric"].a
+  if not abs(two - three) > DISAGREEMENT:
+    return []
+  return [f"approaches 2 and 3 disagree: a is {two:.3f} by IsoFLOP, {three:.3f} by the parametric law"]
+
+
+__all__ = [
+  "APPROACHES",
+  "Fits",
+  "Options",
+  "Points",
+  "envelope",
+  "fit",
+  "fit_all",
+  "isoflop",
+  "make",
+  "parametric",
+  "read",
+  "seen",
+]

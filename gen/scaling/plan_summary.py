@@ -1,0 +1,162 @@
+"""A plan as text for people, line by line."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gen.scaling import budgets
+
+_TITLES = {
+  "N": "parameters",
+  "D": "tokens",
+  "tokens_per_parameter": "tokens a parameter",
+  "loss": "loss, nats a token",
+}
+
+
+def lines(report: Mapping[str, Any]) -> list[str]:
+  """Returns what `plan.plan` gave as text."""
+  law = report["law"]
+  text = [f"law        {law['name']}: {law['source']}", f"           N counts {law['counting']}"]
+  text += ["", *_budget(report), "", *_best(report), "", *_shape(report["shape"])]
+  for part in (_inference, _repetition, _overtrain, _next):
+    more = part(report)
+    text += ["", *more] if more else []
+  text += ["", *_table(report["table"])]
+  said = [f"warning: {warning}" for warning in report["warnings"]]
+  return [*text, *([""] if said else []), *said]
+
+
+def count(value: float) -> str:
+  """Returns a number of parameters or tokens for people.
+
+  >>> count(4.036e10), count(2.4e12), count(512.0)
+  ('40.4 B', '2.4 T', '512')
+  """
+  for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+    if value >= 0.9995 * size:
+      return f"{value / size:.4g} {letter}" if value >= 1e4 * size else f"{value / size:.3g} {letter}"
+  return f"{value:.3g}"
+
+
+def _budget(report: Mapping[str, Any]) -> list[str]:
+  said = report["budget"]
+  many = "" if said["count"] == 1 else f" of {said['count']:g} {said['device']}"
+  return [
+    f"budget     {said['flops']:.4g} FLOPs = {said['pf_days']:.4g} PF/s-days",
+    f"           {said['device_hours']:.4g} {said['device']}-hours at {100 * said['utilization']:g} % utilization: "
+    f"{budgets.duration(said['hours'])}{many}",
+    f"           {budgets.duration(said['machine_minutes'] / 60)} of this machine, at the "
+    f"{said['machine_flops_per_second'] / 1e9:.3g} GFLOP/s of its matrix products",
+  ]
+
+
+def _best(report: Mapping[str, Any]) -> list[str]:
+  level = report["law"]["level"]
+  head = (
+    f"{100 * level:g} % interval"
+    if report["interval"] and level
+    else f"intervals: {report['law']['intervals']}"
+  )
+  text = [f"optimum    {'':20}{'':>10}  {head}"]
+  for name, title in _TITLES.items():
+    text.append(_row(title, report[name], report["interval"].get(name), _format(name)))
+  text.append(f"  {'time':28} {budgets.duration(report['hours']):>10}")
+  if report["cost"] is not None:
+    text.append(f"  {'cost':28} {report['cost']:>10,.0f}")
+  return text
+
+
+def _row(title: str, value: float | None, pair: Sequence[float] | None, form: Any) -> str:
+  if value is None:
+    return f"  {title:28} {'unknown':>10}"
+  shown = f"  [{form(pair[0])}, {form(pair[1])}]" if pair else ""
+  return f"  {title:28} {form(value):>10}{shown}"
+
+
+def _format(name: str) -> Any:
+  return {"N": count, "D": count, "loss": "{:.4f}".format}.get(name, "{:.3g}".format)
+
+
+def _shape(shape: Mapping[str, Any]) -> list[str]:
+  return [
+    f"shape      {shape['preset']} is nearest among the presets, N {count(shape['preset_params'])}",
+    f"           scaled to N: width {shape['width']}, depth {shape['depth']}, {shape['heads']} heads of "
+    f"{shape['head_width']}, feed-forward {shape['feed_forward_width']}: N {count(shape['params'])}",
+  ]
+
+
+def _inference(report: Mapping[str, Any]) -> list[str]:
+  part = report.get("inference")
+  if part is None:
+    return []
+  return [
+    f"inference  {count(part['tokens'])} tokens: least FLOPs in all, at the optimum's loss",
+    *(
+      _row(_TITLES[n], part[n], part["interval"].get(n), _format(n))
+      for n in ("N", "D", "tokens_per_parameter")
+    ),
+    f"  training {part['training_flops']:.3g} + inference {part['inference_flops']:.3g} = "
+    f"{part['total_flops']:.3g} FLOPs, {100 * part['saving']:.1f} % less than with the optimum of training alone",
+  ]
+
+
+def _repetition(report: Mapping[str, Any]) -> list[str]:
+  part = report.get("repetition")
+  if part is None:
+    return []
+  return [
+    f"repetition {count(part['unique_tokens'])} unique tokens: {part['epochs']:.3g} epochs, worth "
+    f"{count(part['effective_D'])} fresh tokens",
+    *(_row(_TITLES[n], part[n], part["interval"].get(n), _format(n)) for n in ("N", "D", "loss")),
+    f"  {part['loss_rise']:.4f} nats above what fresh tokens would give",
+  ]
+
+
+def _overtrain(report: Mapping[str, Any]) -> list[str]:
+  text = []
+  for part in report.get("overtrain", []):
+    at = f"a model {part['factor']:g} times smaller ({count(part['N'])})"
+    if not part["possible"]:
+      text.append(
+        f"overtrain  {at} never reaches the optimum's loss; at equal FLOPs +{part['loss_rise']:.4f} nats"
+      )
+      continue
+    text.append(
+      f"overtrain  {at} on {count(part['D'])} tokens: {part['compute_factor']:.3g} times the FLOPs for equal loss, "
+      f"{part['inference_factor']:.3g} times the FLOPs a token in use; at equal FLOPs +{part['loss_rise']:.4f} nats"
+    )
+  return text
+
+
+def _next(report: Mapping[str, Any]) -> list[str]:
+  part = report.get("next")
+  if part is None:
+    return []
+  text = [
+    f"next runs  N is known to [{count(part['now'][0])}, {count(part['now'][1])}]; expected after each run"
+  ]
+  for one in part["runs"]:
+    low, high = one["interval"]
+    text.append(
+      f"  N {count(one['N']):>8} on {count(one['D']):>8} tokens, {one['flops']:.3g} FLOPs: "
+      f"[{count(low)}, {count(high)}], {100 * one['shrinks_to']:.0f} % as wide"
+    )
+  if part["share_of_grid"] < 1:
+    text.append(
+      f"  {100 * part['share_of_grid']:.0f} % of the FLOPs that the study's grid again would take for as much"
+    )
+  return text
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+  text = [
+    f"{'FLOPs':>10} {'PF/s-days':>10} {'N':>10} {'D':>10} {'D/N':>8} {'loss':>8} {'time':>11} {'cost':>14}"
+  ]
+  for row in rows:
+    loss = "" if row["loss"] is None else f"{row['loss']:.4f}"
+    cost = "" if row["cost"] is None else f"{row['cost']:,.4g}"
+    text.append(
+      f"{row['flops']:>10.3g} {budgets.pf_days(row['flops']):>10.3g} {count(row['N']):>10} {count(row['D']):>10} "
+      f"{row['tokens_per_parameter']:>8.3g} {loss:>8} {budgets.duration(row['hours']):>11} {cost:>14}"
+    )
+  return text

@@ -1,0 +1,91 @@
+"""IsoFLOP valleys: loss against N at equal C, after approach 2 of Hoffmann et al. 2022 (arXiv:2203.15556)."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from gen.figures import style
+from gen.scaling.plots.view import Spot, Valley, View
+
+
+def draw(axes: Axes, view: View) -> None:
+  """Draws each budget's points, parabola and vertex, and the held-out budget apart from them."""
+  if not view.spots:
+    style.say(axes, "No run of this sweep has finished.")
+    return
+  sizes = [spot.params for spot in view.spots]
+  style.log_axis(axes, "x", "parameters N", min(sizes) / 1.35, max(sizes) * 1.7)
+  axes.set_ylabel(f"validation loss (nats per {view.unit.removesuffix('s')})")
+  _limit_loss(axes, view)
+  valleys = {(valley.budget, valley.held_out): valley for valley in view.valleys}
+  _join_vertices(axes, [valley for valley in view.valleys if not valley.held_out])
+  for budget, held_out in [*((one, False) for one in view.budgets), (view.held_out, True)]:
+    spots = [spot for spot in view.spots if (spot.budget, spot.held_out) == (budget, held_out)]
+    if budget is not None and spots:
+      _draw_budget(axes, view, spots, valleys.get((budget, held_out)))
+  _draw_prediction(axes, view)
+
+
+def _limit_loss(axes: Axes, view: View) -> None:
+  losses = np.array([spot.loss for spot in view.spots])
+  room = 0.07 * max(np.ptp(losses), 0.05)
+  axes.set_ylim(losses.min() - 1.4 * room, losses.max() + 1.4 * room)
+
+
+def _draw_budget(axes: Axes, view: View, spots: list[Spot], valley: Valley | None) -> None:
+  held_out = spots[0].held_out
+  colour = style.HELD_OUT if held_out else view.budget_ramp(spots[0].budget)
+  sizes = np.array([spot.params for spot in spots])
+  ends = (sizes.min() / 1.06, sizes.max() * 1.06)
+  if valley:
+    params = np.geomspace(*ends, 80)
+    axes.plot(params, valley(params), color=colour, lw=1.1, ls=(0, (3.5, 1.5)) if held_out else "-", zorder=3)
+    if not held_out:
+      axes.plot(valley.params, valley.loss, "D", ms=5.4, mfc=colour, mec=style.PAPER, mew=1.0, zorder=6)
+  for spot in spots:
+    _draw_spot(axes, view, spot, colour)
+  last = spots[-1]
+  height = max(last.loss, float(valley(np.array(ends[1]))) if valley else last.loss)
+  unit = " FLOPs" if spots[0].budget == view.budgets[0] else ""
+  words = style.power(spots[0].budget) + ("\nheld out" if held_out else unit)
+  axes.annotate(
+    words, (ends[1], height), (3.5, 1), textcoords="offset points", color=colour, va="center", fontsize=9
+  )
+
+
+def _draw_spot(axes: Axes, view: View, spot: Spot, colour: str) -> None:
+  several = len(spot.members) > 1
+  for index in spot.members:
+    loss = view.runs[index]["loss"]
+    face = style.PAPER if spot.held_out else colour
+    look: dict[str, Any] = (
+      {"ms": 3.0, "mec": "none", "alpha": 0.4} if several else {"ms": 4.2, "mec": colour, "mew": 1.0}
+    )
+    axes.plot(spot.params, loss, "o", mfc=face, zorder=4, gid=f"run-{index}", **look)
+  if several:
+    axes.plot(spot.params, spot.loss, "o", ms=4.2, mfc=colour, mec=colour, mew=1.0, zorder=5)
+
+
+def _join_vertices(axes: Axes, valleys: list[Valley]) -> None:
+  if len(valleys) > 1:
+    sizes, losses = [valley.params for valley in valleys], [valley.loss for valley in valleys]
+    axes.plot(sizes, losses, color=style.MUTED, lw=0.8, ls=(0, (1, 1.6)), zorder=2)
+
+
+def _draw_prediction(axes: Axes, view: View) -> None:
+  guess = view.held_out_prediction
+  if view.held_out is None or guess is None:
+    return
+  size, loss = guess
+  axes.plot(size, loss, "*", ms=9, mfc=style.HELD_OUT, mec=style.PAPER, mew=0.8, zorder=7)
+  axes.annotate(
+    "predicted",
+    (size, loss),
+    (-7, -6),
+    textcoords="offset points",
+    color=style.HELD_OUT,
+    ha="right",
+    va="center",
+    fontsize=8,
+  )

@@ -1,0 +1,399 @@
+"""The runs of a study as plain float64 arrays: N parameters, D tokens, loss, C FLOPs, and what groups them.
+
+Read from a CSV, from a journal's "result" rows, or from arrays. Nothing here needs the trainer or jax.
+"""
+
+import csv
+import dataclasses
+import difflib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gen.errors import UserError
+
+SAME_BUDGET = 1.1  # runs whose FLOPs differ by less than this factor share a budget
+_WIDEST_BUDGET = 1.25  # a chain of neighbours wider than this factor is no budget
+_NUMBERS = ("params", "tokens", "loss")
+_OPTIONAL = ("flops", "budget", "seed", "held_out", "steps")
+
+
+@dataclasses.dataclass(frozen=True)
+class Points:
+  """Runs: one entry of each array a run.
+
+  Attributes:
+    params: N, in whatever counting convention the study uses.
+    tokens: D, tokens processed.
+    loss: nats per token; every other unit shifts E, A and B alike.
+    flops: C; 6 N D where the source has none.
+    budget: nominal FLOPs of the run's IsoFLOP group; NaN where it has none.
+    seed: of the run; NaN where unknown.
+    held_out: whether fits must not see the run.
+    steps: of training; NaN where unknown.
+    names: what to call each run.
+  """
+
+  params: np.ndarray
+  tokens: np.ndarray
+  loss: np.ndarray
+  flops: np.ndarray
+  budget: np.ndarray
+  seed: np.ndarray
+  held_out: np.ndarray
+  steps: np.ndarray
+  names: np.ndarray
+
+  def __len__(self) -> int:
+    return len(self.params)
+
+  def select(self, which: ArrayLike) -> "Points":
+    """Returns the runs that a mask or indices choose."""
+    which = np.asarray(which)
+    return Points(**{f.name: getattr(self, f.name)[which] for f in dataclasses.fields(self)})
+
+  def groups(self) -> np.ndarray:
+    """Returns each run's budget as a number from 0, in order of FLOPs.
+
+    Nominal budgets where every run has one; otherwise runs whose FLOPs lie within 10 % of a neighbour's.
+    """
+    if len(self) and np.all(np.isfinite(self.budget)):
+      return np.unique(self.budget, return_inverse=True)[1]
+    return _groups_of_flops(self.flops)
+
+  def group_flops(self) -> np.ndarray:
+    """Returns the FLOPs of each group: the nominal budget, or the geometric mean of its runs."""
+    groups = self.groups()
+    flops = self.budget if np.all(np.isfinite(self.budget)) else self.flops
+    return np.exp(_means(np.log(flops), groups))
+
+  def without_top_losses(self, count: int) -> "Points":
+    """Returns all runs but the `count` with the highest losses.
+
+    Raises:
+      UserError: if that leaves none, or `count` is negative.
+    """
+    if count < 0 or count >= max(len(self), 1):
+      raise UserError(
+        f"cannot leave out {count} of {len(self)} runs: give a number from 0 to {len(self) - 1}"
+      )
+    kept = np.sort(np.argsort(self.loss, kind="stable")[: len(self) - count])
+    return self.select(kept)
+
+  def with_flops_6nd(self) -> "Points":
+    """Returns the same runs counted as C = 6 N D."""
+    return dataclasses.replace(self, flops=6 * self.params * self.tokens)
+
+
+def make(
+  params: ArrayLike,
+  tokens: ArrayLike,
+  loss: ArrayLike,
+  flops: ArrayLike | None = None,
+  *,
+  budget: ArrayLike | None = None,
+  seed: ArrayLike | None = None,
+  held_out: ArrayLike | None = None,
+  steps: ArrayLike | None = None,
+  names: Sequence[str] | None = None,
+  lines: Sequence[int] | None = None,
+  source: str = "the runs",
+) -> Points:
+  """Builds checked points from arrays.
+
+  Args:
+    params: N of each run.
+    tokens: D of each run.
+    loss: of each run, nats per token.
+    flops: C of each run; 6 N D if left out.
+    budget: nominal FLOPs of each run's group.
+    seed: of each run.
+    held_out: whether fits must not see each run.
+    steps: of each run.
+    names: of each run; its row number if left out.
+    lines: of the file that each run came from, for messages.
+    source: what to call the whole in messages.
+
+  Raises:
+    UserError: for lengths that differ, or values that are not finite and positive, with the rows.
+
+  >>> len(make([1e6, 2e6], [1e8, 1e8], [3.2, 3.1]))
+  2
+  """
+  columns = {"params": params, "tokens": tokens, "loss": loss, "flops": flops}
+  columns |= {"budget": budget, "seed": seed, "held_out": held_out, "steps": steps}
+  arrays = {name: _array(name, column) for name, column in columns.items() if column is not None}
+  length = len(arrays["params"])
+  for name, array in arrays.items():
+    if len(array) != length:
+      raise UserError(f"{source}: {name} has {len(array)} values, params has {length}")
+  for name in ("params", "tokens", "loss", "flops"):
+    if name in arrays:
+      _check_positive(name, arrays[name], lines, source)
+  if "budget" in arrays and np.any(arrays["budget"] <= 0):
+    row = int(np.flatnonzero(arrays["budget"] <= 0)[0])
+    raise UserError(
+      f"{source}: budget is {arrays['budget'][row]:g} in row {row + 1}; it must be above zero, or empty"
+    )
+  nothing = np.full(length, np.nan)
+  return Points(
+    params=arrays["params"],
+    tokens=arrays["tokens"],
+    loss=arrays["loss"],
+    flops=arrays.get("flops", 6 * arrays["params"] * arrays["tokens"]),
+    budget=arrays.get("budget", nothing),
+    seed=arrays.get("seed", nothing),
+    held_out=np.nan_to_num(arrays.get("held_out", np.zeros(length))) != 0,
+    steps=arrays.get("steps", nothing),
+    names=np.array(names if names is not None else [f"row {i}" for i in range(1, length + 1)], dtype=object),
+  )
+
+
+def read(path: str | Path, columns: Mapping[str, str] | None = None) -> Points:
+  """Reads a .csv, a journal .jsonl ("result" rows), or a results .json ("points").
+
+  Args:
+    path: of the file.
+    columns: names of columns in the file, by the names used here, where they differ: {"params": "N"}.
+
+  Raises:
+    UserError: for a file that is missing, unreadable or empty; for a missing column, with the nearest name; for
+      cells that are no positive numbers, with their rows.
+  """
+  path = Path(path)
+  text = text_of(path)
+  if path.suffix == ".jsonl":
+    return from_rows(_last_results(_json_lines(text, path)), str(path), columns)
+  if path.suffix == ".json":
+    return from_rows(_points_of_results(text, path), str(path), columns)
+  return _from_csv(text, str(path), columns or {})
+
+
+def read_curves(path: str | Path, points: Points) -> list[dict[str, Any]]:
+  """Returns a journal's train rows of the runs in `points`, each with the run's name and N; none of other files.
+
+  Args:
+    path: of the file that the points were read from.
+    points: the runs whose curves are wanted, by name.
+
+  Raises:
+    UserError: for a broken line.
+  """
+  if Path(path).suffix != ".jsonl":
+    return []
+  rows = _json_lines(text_of(Path(path)), Path(path))
+  params = dict(zip(points.names.tolist(), points.params.tolist(), strict=True))
+  names = {row.get("run"): str(row.get("name")) for row in _last_results(rows)}
+  curves = []
+  for row in rows:
+    name = names.get(row.get("run")) if isinstance(row, dict) and row.get("kind") == "train" else None
+    if name in params:
+      curves.append({**row, "run": name, "params": params[name]})
+  return curves
+
+
+def from_rows(
+  rows: Iterable[Mapping[str, Any]], source: str = "the rows", columns: Mapping[str, str] | None = None
+) -> Points:
+  """Builds points from dictionaries with params, tokens, loss and any of the optional fields.
+
+  Raises:
+    UserError: if there are none, one lacks a field, or values are not finite and positive.
+  """
+  rows, columns = list(rows), columns or {}
+  if not rows:
+    raise UserError(f"{source} holds no finished runs; let at least one run end first")
+  named: dict[str, Any] = {}
+  for name in (*_NUMBERS, *_OPTIONAL):
+    column = columns.get(name, name)
+    missing = [i for i, row in enumerate(rows) if column not in row]
+    if missing and (name in _NUMBERS or name in columns):
+      raise UserError(
+        f"{source}: result {missing[0] + 1} has no {column!r}{_nearest(column, rows[missing[0]])}"
+      )
+    if len(missing) < len(rows):
+      named[name] = [_number(row.get(column)) for row in rows]
+  names = [str(row.get("name") or f"row {i}") for i, row in enumerate(rows, 1)]
+  return make(**named, names=names, source=source)
+
+
+def cells(points: Points) -> tuple[np.ndarray, int]:
+  """Returns (cell of each run, how many cells): runs of one budget and one N, which differ by seed only."""
+  keys = np.stack([points.groups().astype(np.float64), points.params], 1)
+  found: np.ndarray = np.unique(keys, axis=0, return_inverse=True)[1]
+  return found.ravel(), int(found.max(initial=-1)) + 1
+
+
+def text_of(path: Path) -> str:
+  """Returns what a file of runs holds, or raises UserError with the reason why it cannot be read."""
+  try:
+    return path.read_text(encoding="utf-8-sig")
+  except FileNotFoundError:
+    raise UserError(f"{path}: no such file; give the runs as a .csv or a journal.jsonl") from None
+  except UnicodeDecodeError as error:
+    raise UserError(f"{path}: invalid UTF-8 at byte {error.start}; save the table as UTF-8") from None
+  except OSError as error:
+    raise UserError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _table(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
+  """Yields (line, cells) of a CSV."""
+  reader = csv.reader(text.splitlines())
+  try:
+    for row in reader:
+      yield reader.line_num, row
+  except csv.Error as error:
+    raise UserError(f"{source}: line {max(reader.line_num, 1)} is no line of a CSV: {error}") from None
+
+
+def _from_csv(text: str, source: str, columns: Mapping[str, str]) -> Points:
+  table = _table(text, source)
+  header = [name.strip() for name in next(table, (1, []))[1]]
+  if not any(header):
+    raise UserError(f"{source} is empty; it needs a first line with the columns params, tokens, loss")
+  wanted = {}
+  for name in (*_NUMBERS, *_OPTIONAL, "name"):
+    column = columns.get(name, name)
+    if column in header:
+      wanted[name] = header.index(column)
+    elif name in _NUMBERS or name in columns:
+      raise UserError(f"{source} has no column {column!r}{_nearest(column, header)}")
+    if header.count(column) > 1:
+      raise UserError(f"{source} has {header.count(column)} columns {column!r}; leave one")
+  least = max(wanted.values()) + 1
+  rows, lines = [], []
+  for line, row in table:
+    if not any(cell.strip() for cell in row):
+      continue
+    if len(row) < least:
+      raise UserError(f"{source}: line {line} has {len(row)} cells, the first line {len(header)}")
+    rows.append(row)
+    lines.append(line)
+  if not rows:
+    raise UserError(f"{source} has no rows below its first line")
+  numbers = {
+    name: _floats([row[i] for row in rows], header[i], lines, source)
+    for name, i in wanted.items()
+    if name != "name"
+  }
+  names = [row[wanted["name"]] for row in rows] if "name" in wanted else None
+  return make(**numbers, names=names, lines=lines, source=source)
+
+
+def _floats(texts: list[str], column: str, lines: list[int], source: str) -> np.ndarray:
+  try:
+    return np.array([float(text) if text.strip() else math.nan for text in texts])
+  except ValueError:
+    pass
+  words = {"true": 1.0, "false": 0.0}
+  values = []
+  for text, (row, line) in zip(texts, enumerate(lines, 1), strict=True):
+    try:
+      values.append(words[text.strip().lower()] if text.strip().lower() in words else float(text or math.nan))
+    except ValueError:
+      raise UserError(
+        f"{source}: {column} in row {row} (line {line}) is no number: {text.strip()!r}"
+      ) from None
+  return np.array(values)
+
+
+def _json_lines(text: str, path: Path) -> list[Any]:
+  lines = text.split("\n")
+  rows = []
+  for number, line in enumerate(lines, 1):
+    try:
+      if line.strip():
+        rows.append(json.loads(line))
+    except ValueError:
+      if number < len(lines):  # A last line without an end was torn by a crash.
+        raise UserError(
+          f"line {number} of {path} is no JSON: {line[:60]!r}; mend or delete that line"
+        ) from None
+  return rows
+
+
+def _last_results(rows: list[Any]) -> list[dict[str, Any]]:
+  """Returns the result rows of a journal, of each run its last."""
+  results: dict[str, dict[str, Any]] = {}
+  for number, row in enumerate(rows):
+    if isinstance(row, dict) and row.get("kind") == "result":
+      results[str(row.get("run") or row.get("name") or number)] = row
+  return list(results.values())
+
+
+def _points_of_results(text: str, path: Path) -> list[dict[str, Any]]:
+  try:
+    content = json.loads(text)
+  except ValueError as error:
+    raise UserError(f"{path} is no JSON: {error}") from None
+  rows = content.get("points") if isinstance(content, dict) else content
+  if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    raise UserError(f"{path} has no list of points; give a results.json, a journal.jsonl or a .csv")
+  return rows
+
+
+def _number(value: Any) -> float:
+  try:
+    return float(value)
+  except (TypeError, ValueError):
+    return math.nan
+  except OverflowError:  # an integer that no float holds
+    return math.inf
+
+
+def _array(name: str, values: Any) -> np.ndarray:
+  try:
+    array = np.asarray(values, np.float64)
+  except (TypeError, ValueError, OverflowError):
+    raise UserError(f"{name} must be numbers") from None
+  if array.ndim != 1:
+    raise UserError(f"{name} must be one list of numbers, not an array of shape {array.shape}")
+  return array
+
+
+def _check_positive(name: str, values: np.ndarray, lines: Sequence[int] | None, source: str) -> None:
+  bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+  if not len(bad):
+    return
+  shown = [f"{i + 1}" + (f" (line {lines[i]})" if lines else "") for i in bad[:8]]
+  more = f" and {len(bad) - 8} more" if len(bad) > 8 else ""
+  raise UserError(
+    f"{source}: {name} must be finite and above zero, but is {values[bad[0]]:g} "
+    f"in row{'s' if len(bad) > 1 else ''} {', '.join(shown)}{more}; mend or leave out"
+  )
+
+
+def _nearest(column: str, known: Iterable[str]) -> str:
+  names = list(known)
+  # Short names such as N and D stand for what they abbreviate.
+  letters = {"params": ("N", "n_params", "parameters"), "tokens": ("D", "n_tokens"), "flops": ("C",)}
+  near = [name for name in letters.get(column, ()) if name in names]
+  near = near or difflib.get_close_matches(column, names, 1, 0.5)
+  near = near or [name for name in names if column.lower() in name.lower()][:1]
+  hint = f"; the nearest is {near[0]!r} (--{column}_column={near[0]} reads it)" if near else ""
+  return f"; it has {', '.join(map(repr, names[:12]))}{hint}"
+
+
+def _groups_of_flops(flops: np.ndarray) -> np.ndarray:
+  order = np.argsort(flops, kind="stable")
+  values = flops[order]
+  starts = np.flatnonzero(np.concatenate([[True], values[1:] > SAME_BUDGET * values[:-1]]))
+  ends = np.append(starts[1:], len(values))
+  fresh = np.zeros(len(values), bool)
+  for start, end in zip(starts, ends, strict=True):
+    fresh[start] = True
+    while values[end - 1] > _WIDEST_BUDGET * values[start]:
+      start += int(np.searchsorted(values[start:end], SAME_BUDGET * values[start], side="right"))
+      fresh[start] = True
+  groups = np.empty(len(flops), np.int64)
+  groups[order] = np.cumsum(fresh) - 1
+  return groups
+
+
+def _means(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+  return np.bincount(groups, values) / np.bincount(groups)

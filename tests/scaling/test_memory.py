@@ -1,0 +1,91 @@
+"""What a step takes is foretold from its config: the state exactly, the peak nearly."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from gen.config import Data, Model, Optimizer, Run
+from gen.generation import cache as caches
+from gen.models import families
+from gen.scaling import activations, memory
+from gen.training import benchmark
+
+
+def run_of(family="decoder", batch=6, length=96, microbatches=1, **fields):
+  sizes = {"vocab": 640, "width": 96, "depth": 3, "scan": True}
+  if family not in ("rnn", "lstm", "gru"):
+    sizes |= {"head_width": 24, "context": length}
+  return Run(
+    model=benchmark.architecture(family, **sizes | fields),
+    data=Data(length=length, batch=batch, objective=benchmark.OBJECTIVES.get(family, "causal")),
+    optimizer=Optimizer(microbatches=microbatches),
+    steps=1,
+    steps_per_dispatch=1,
+  )
+
+
+def test_the_peak_of_a_step_is_foretold_within_fifteen_per_cent_of_the_compilers():
+  # A shape on which the estimate's constants were not fitted.
+  run = run_of(positions="alibi", activation="swiglu", key_value_heads=2, microbatches=2)
+  found, (sizes, _) = memory.footprint(run), memory.compiled(run, None)
+  assert found.peak == pytest.approx(sizes.peak, rel=0.15)
+  assert sizes.arguments - found.live - found.batch in range(64)  # the schedule's few numbers
+
+
+@pytest.mark.parametrize("family", ["decoder", "encoder_decoder", "gru"])
+def test_keys_and_values_are_counted_as_generation_makes_them(family):
+  run, rows = run_of(family, key_value_heads=2 if family == "decoder" else 0), 5
+  row = benchmark.loop.row_of(run)
+  module = families.build(run.model)
+  ids = jnp.zeros((rows, 2), jnp.int32)
+  if run.model.recurrent:
+    made = memory.activations.recurrent.initial_state(run.model, rows)
+  else:
+    source = jnp.zeros((rows, row.source), jnp.int32) if family == "encoder_decoder" else None
+    prompts = caches.Prompts(ids, jnp.zeros(rows, jnp.int32), source)
+    decoder = caches.Transformer(module)
+    made = jax.eval_shape(
+      lambda params: decoder.prefill(params, prompts, row.target)[1], families.shapes(run.model)
+    )
+    made = [leaf for leaf in jax.tree.leaves(made) if leaf.ndim >= 4]  # without positions and segments
+  assert memory.cache(run, rows) == activations.size(made)
+
+
+def test_an_encoder_has_no_cache():
+  assert memory.cache(run_of("encoder"), 3) == 0
+
+
+def test_layouts_divide_what_they_split_and_tensor_what_is_computed_apart():
+  run = run_of(batch=16, vocab=640)
+  alone = memory.footprint(run)
+  split = memory.footprint(dataclasses.replace(run, mesh="data=8", layout="zero3"))
+  assert split.state * 8 == alone.state
+  assert split.kept < alone.kept / 7 and split.batch * 8 == alone.batch
+  tensor = memory.footprint(dataclasses.replace(run, mesh="tensor=4"))
+  assert alone.state / 4 < tensor.state < 1.05 * alone.state / 4
+  assert alone.kept / 4 < tensor.kept < alone.kept
+
+
+def test_remat_keeps_less_and_says_what_it_computes_again():
+  runs = [run_of(remat=remat) for remat in ("none", "dots", "full")]
+  kept = [memory.footprint(run).kept for run in runs]
+  assert kept == sorted(kept, reverse=True) and len(set(kept)) == 3
+  again = [memory.recomputation(run) for run in runs]
+  assert again[0] == 0 < again[1] < again[2] < 1 / 3
+
+
+def test_what_one_device_of_tensor_parallelism_computes():
+  model = Model(width=32, heads=8, head_width=4, key_value_heads=1, feed_forward=20, vocab=30)
+  part = activations.of_device(model, 4)
+  assert (part.n_heads, part.n_key_value_heads, part.feed_forward_width, part.vocab) == (2, 1, 5, 30)
+  assert activations.of_device(model, 1) is model
+
+
+def test_collectives_of_tensor_parallelism_are_four_a_block():
+  run = dataclasses.replace(run_of(batch=2), mesh="tensor=4")
+  (found,) = memory.moved(run)
+  one = 2 * 96 * 96 * 4  # rows, positions, width, bytes
+  assert (found.kind, found.over) == ("all-reduce", "tensor")
+  assert found.bytes == pytest.approx((4 * 3 + 2) * one * 2 * 3 / 4)

@@ -1,0 +1,169 @@
+"""Plans: published laws come out as their papers have them, intervals hold the estimate, mistakes are one sentence."""
+
+import math
+
+import numpy as np
+import pytest
+
+from gen import presets
+from gen.config import Model
+from gen.errors import UserError
+from gen.scaling import basis, conventions, fit, plan, plan_summary, published, shapes
+from gen.scaling.laws import HOFFMANN_2022, Law
+
+LAW = Law(E=0.9, A=120.0, B=350.0, alpha=0.36, beta=0.38)
+
+
+def study(noise=0.004, budgets=(1e15, 4e15, 1.6e16, 6e16), sizes=6, seed=0):
+  random, rows = np.random.default_rng(seed), []
+  for flops in budgets:
+    for n in LAW.optimum(flops)[0] * np.geomspace(0.3, 3, sizes):
+      loss = LAW.loss(n, flops / 6 / n) * math.exp(random.normal(0, noise))
+      rows.append((n, flops / 6 / n, loss, flops))
+  return fit.make(*np.array(rows).T)
+
+
+@pytest.mark.parametrize(
+  ("name", "flops", "params", "within"),
+  [
+    ("hoffmann2022", 5.76e23, 40e9, 0.02),  # figure 4 of Hoffmann et al. 2022
+    ("chinchilla", 1.71e24, 67e9, 0.02),  # its table A3
+    ("hoffmann2022_rounded", 5.76e23, 32e9, 0.02),
+    ("hoffmann2022_approach1", 5.76e23, 67e9, 0.03),
+    ("hoffmann2022_approach2", 5.76e23, 63e9, 0.03),  # its table A3
+    ("besiroglu2024", 5.76e23, 70e9, 0.05),  # "consistent with 20 tokens a parameter"
+    ("kaplan2020", 8.64e19, 1.3e9, 1e-6),
+    ("porian2024", 1e18, 1.04e8, 0.02),
+  ],
+)
+def test_published_laws_give_their_papers_sizes(name, flops, params, within):
+  assert plan.plan(name, flops)["N"] == pytest.approx(params, rel=within)
+
+
+def test_every_published_law_has_a_plan():
+  for name, one in published.LAWS.items():
+    found = plan.plan(name, 1e21)
+    assert found["law"]["source"] == one.source and "arXiv" in one.source
+    assert 6 * found["N"] * found["D"] == pytest.approx(1e21)
+    assert found["interval"] == {} and len(found["table"]) == 10
+    assert plan_summary.lines(found)
+
+
+def test_time_and_cost_of_a_cluster():
+  found = plan.plan("hoffmann2022", 64 * 72 * 3600 * 989e12 * 0.4, count=64, price_per_hour=2.5)
+  assert found["hours"] == pytest.approx(72) and found["cost"] == pytest.approx(64 * 72 * 2.5)
+  row = found["table"][6]
+  assert row["hours"] == pytest.approx(72) and row["N"] == pytest.approx(found["N"])
+  assert "11,520" in "\n".join(plan_summary.lines(found))
+
+
+def test_a_fitted_law_has_intervals_that_hold_the_estimate_and_the_truth():
+  found = plan.plan(
+    fit.parametric(study(), bootstraps=200), 1e18, inference_tokens=1e11, unique_tokens=1e9, overtrain=[2.0]
+  )
+  assert set(found["interval"]) == {"N", "D", "tokens_per_parameter", "loss", "hours"}
+  for name, truth in zip(("N", "D", "loss"), LAW.optimum(1e18), strict=True):
+    low, high = found["interval"][name]
+    assert low < found[name] < high and low < truth < high
+  for part in (found["inference"], found["repetition"], *found["overtrain"]):
+    low, high = part["interval"]["D"]
+    assert low < part["D"] < high
+  wide = plan.plan(fit.parametric(study(0.02), bootstraps=200), 1e18)["interval"]["N"]
+  assert wide[1] / wide[0] > found["interval"]["N"][1] / found["interval"]["N"][0]
+
+
+def test_approach_2_plans_without_a_surface():
+  known = basis.basis(fit.isoflop(study(), bootstraps=100))
+  found = plan.plan(known, 1e18)
+  assert found["N"] == pytest.approx(float(LAW.optimum(1e18)[0]), rel=0.2)
+  low, high = found["interval"]["tokens_per_parameter"]
+  assert low < found["tokens_per_parameter"] < high
+  for option in ({"inference_tokens": 1e9}, {"unique_tokens": 1e9}, {"overtrain": [2.0]}):
+    with pytest.raises(UserError, match="needs losses off it"):
+      plan.plan(known, 1e18, **option)
+
+
+def test_files_give_the_law_of_their_runs_or_constants(tmp_path):
+  runs = study()
+  lines = [
+    "N,tokens,loss",
+    *(f"{n},{d},{l}" for n, d, l in zip(runs.params, runs.tokens, runs.loss, strict=True)),
+  ]
+  (tmp_path / "runs.csv").write_text("\n".join(lines))
+  known = basis.read(tmp_path / "runs.csv", columns={"params": "N"}, bootstraps=20)
+  law = fit.parametric(runs, bootstraps=0).law
+  assert plan.plan(known, 1e18)["N"] == pytest.approx(float(law.optimum(1e18)[0]), rel=1e-6)
+  assert known.largest == pytest.approx(6e16)
+  (tmp_path / "law.json").write_text('{"E": 0.9, "A": 120, "B": 350, "alpha": 0.36, "beta": 0.38, "k": 6}')
+  constants = plan.plan(basis.read(tmp_path / "law.json"), 1e18)
+  assert constants["N"] == pytest.approx(float(LAW.optimum(1e18)[0])) and constants["interval"] == {}
+  (tmp_path / "line.json").write_text('{"a": 0.5, "N_coefficient": 0.1}')
+  assert plan.plan(basis.read(tmp_path / "line.json"), 1e18)["N"] == pytest.approx(1e8)
+
+
+def test_a_shape_comes_near_in_every_family():
+  for family in shapes.families():
+    for params in (2e7, 3e8, 9e9):
+      found = shapes.nearest(params, family)
+      assert found.model.width % found.model.head_width == 0 or family in ("t5", "t5-v1.1", "chinchilla")
+      if family != "bloom" or params > 1e8:  # whose vocabulary alone is larger
+        assert found.params == pytest.approx(params, rel=0.12), (family, params)
+      assert found.params == conventions.parameters(found.model, "matrices")
+
+
+def test_the_nearest_preset_is_the_nearest_in_logarithms():
+  assert shapes.nearest(120e6, "gpt2", "all").preset == "gpt2"
+  assert shapes.nearest(600e6, "gpt2", "all").preset == "gpt2-large"
+  exact = shapes.nearest(conventions.parameters(presets.get("gpt2-xl"), "all"), "gpt2", "all")
+  assert exact.preset == "gpt2-xl" and isinstance(exact.model, Model)
+  assert exact.params == exact.preset_params
+
+
+def test_what_the_law_cannot_carry_is_warned_of():
+  said = " ".join(plan.plan("hoffmann2022", 1e26, unique_tokens=1e10, overtrain=[50])["warnings"])
+  for words in ("times the largest budget", "epochs", "50 times smaller never reaches"):
+    assert words in said
+
+
+@pytest.mark.parametrize(
+  ("call", "words"),
+  [
+    (lambda: plan.plan("hofman2022", 1e21), "nearest is 'hoffmann2022'"),
+    (lambda: plan.plan("hoffmann2022", 0), "above zero"),
+    (lambda: plan.plan("hoffmann2022", math.nan), "finite"),
+    (lambda: plan.plan("hoffmann2022", 1e21, gpu="h1000"), "nearest is 'h100'"),
+    (lambda: plan.plan("hoffmann2022", 1e21, utilization=1.5), "utilization is 1.5"),
+    (lambda: plan.plan("hoffmann2022", 1e21, count=0), "count is 0"),
+    (lambda: plan.plan("hoffmann2022", 1e21, price_per_hour=-1), "price_per_hour"),
+    (lambda: plan.plan("hoffmann2022", 1e21, family="gtp2"), "nearest is 'gpt2'"),
+    (lambda: plan.plan("hoffmann2022", 1e21, inference_tokens=-1), "inference_tokens is -1"),
+    (lambda: plan.plan("hoffmann2022", 1e21, unique_tokens=0), "unique_tokens is 0"),
+    (lambda: plan.plan("hoffmann2022", 1e21, overtrain=[0]), "overtrain is 0"),
+    (lambda: plan.plan("kaplan2020", 1e21, overtrain=[2]), "hoffmann2022"),
+    (lambda: plan.plan(Law(1, 1, 1, -0.1, 0.3), 1e21), "alpha of the law is -0.1"),
+  ],
+)
+def test_mistakes_are_one_sentence(call, words):
+  with pytest.raises(UserError, match=words) as caught:
+    call()
+  assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  ("text", "words"),
+  [
+    ("{", "is no JSON"),
+    ("[]", "no list of points|neither runs|holds no finished runs"),
+    ('{"alpha": 1}', "neither runs"),
+    ('{"E": 1, "A": "x", "B": 1, "alpha": 1, "beta": 1}', "A is 'x'"),
+    ('{"N_coefficient": 1}', "no a"),
+  ],
+)
+def test_a_file_that_holds_no_law_is_said(tmp_path, text, words):
+  (tmp_path / "law.json").write_text(text)
+  with pytest.raises(UserError, match=words):
+    basis.read(tmp_path / "law.json")
+
+
+def test_the_default_law_is_the_papers():
+  assert published.get("Hoffmann2022").law is HOFFMANN_2022
