@@ -1,0 +1,1 @@
+"""What trained models have learned: word vectors, attention maps."""

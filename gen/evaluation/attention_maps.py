@@ -1,0 +1,141 @@
+"""Where every head of every layer looks, in all families: the weights that the model itself computes.
+
+L depth, B batch, H heads, T query, S key.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from gen.config import Model
+from gen.data.tokenizer import Tokenizer
+from gen.errors import UserError
+from gen.models import families
+from gen.models.attention import SEEN
+
+Ids = tuple[int, ...]
+# How the attentions of a model are called, by the stack and the module that compute them, in the order of the flow.
+KINDS = {
+  ("source", "attention"): "source",
+  ("target", "attention"): "self",
+  ("target", "cross_attention"): "cross",
+}
+
+
+class Map(NamedTuple):
+  """One kind of attention over one text.
+
+  Attributes:
+    kind: self | source (an encoder-decoder's encoder) | cross.
+    weights_lhts: rows sum to 1; what a query may not see is 0.
+    queries: T tokens, as they are shown.
+    keys: S tokens.
+  """
+
+  kind: str
+  weights_lhts: np.ndarray
+  queries: tuple[str, ...]
+  keys: tuple[str, ...]
+
+
+def weights(model: Model, params: Any, **arguments: Any) -> dict[str, jax.Array]:
+  """Returns the attention weights [L, B, H, T, S], float32, of each kind that a model has.
+
+  Args:
+    model: a transformer's config.
+    params: its parameters.
+    arguments: what the module reads: inputs_bt, segments_bt, source_bs ..., see `families.Wiring.states`.
+
+  Raises:
+    UserError: for a model without attention.
+  """
+  if model.family not in ("encoder", "decoder", "encoder_decoder"):
+    raise UserError(f"a model of family {model.family} has no attention to be drawn; give a transformer")
+
+  def run(params: Any, arguments: dict[str, Any]) -> Any:
+    _, variables = families.build(model).apply(
+      {"params": params}, **arguments, method="states", mutable=[SEEN]
+    )
+    return variables[SEEN]
+
+  seen = jax.jit(run)(params, arguments)
+  found = {}
+  for (stack, module), kind in KINDS.items():
+    layer = seen.get(stack, {}).get("stack", {}).get("layers", {}).get(module)
+    if layer is not None:
+      (found[kind],) = layer["weights"]
+  return found
+
+
+def read(
+  model: Model,
+  params: Any,
+  tokenizer: Tokenizer,
+  text: str,
+  target: str = "",
+  start: Ids = (),
+  frame: tuple[Ids, Ids] | None = None,
+) -> list[Map]:
+  """Returns the maps of a text.
+
+  Args:
+    model: a transformer's config.
+    params: its parameters.
+    tokenizer: that it was trained with.
+    text: what an encoder or decoder reads, or an encoder-decoder's source.
+    target: what an encoder-decoder writes; empty: the text once more.
+    start: what its decoder reads first; empty: the tokenizer's pad.
+    frame: ids before and after the text; None: as training frames a document.
+
+  Raises:
+    UserError: for an empty text, or one that is longer than learned positions allow.
+  """
+  words = _framed(
+    tokenizer, text, frame or ((tokenizer.bos,), (tokenizer.eos,) if model.family != "decoder" else ())
+  )
+  _require_room(model, words, text)
+  if model.family != "encoder_decoder":
+    found = weights(model, params, inputs_bt=words[None])
+    shown = show(tokenizer, words)
+    return [Map(kind, np.asarray(one[:, 0]), shown, shown) for kind, one in found.items()]
+  inputs = np.concatenate([np.array(start or (tokenizer.pad,), np.int32), tokenizer.encode(target or text)])
+  _require_room(model, inputs, target or text)
+  found = weights(model, params, inputs_bt=inputs[None], source_bs=words[None])
+  sides = {"source": show(tokenizer, words), "self": show(tokenizer, inputs)}
+  return [
+    Map(kind, np.asarray(one[:, 0]), sides["source" if kind == "source" else "self"],
+        sides["self" if kind == "self" else "source"])
+    for kind, one in found.items()
+  ]  # fmt: skip
+
+
+def _framed(tokenizer: Tokenizer, text: str, frame: tuple[Ids, Ids]) -> np.ndarray:
+  if not text:
+    raise UserError("the text is empty; give a sentence")
+  return np.array([*frame[0], *tokenizer.encode(text), *frame[1]], np.int32)
+
+
+def _require_room(model: Model, ids: np.ndarray, text: str) -> None:
+  if model.positions == "learned" and len(ids) > model.context:
+    raise UserError(
+      f"{text[:30]!r} has {len(ids)} tokens with its frame, and the model has learned {model.context} positions;"
+      " shorten it"
+    )
+
+
+def show(tokenizer: Tokenizer, ids: np.ndarray) -> tuple[str, ...]:
+  """Returns tokens as a reader wants them: spaces as ␣, other blanks by their escapes, special ones by their names.
+
+  Bytes that are part of a character stand in hexadecimal.
+  """
+  marks = {" ": "␣", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+  shown = []
+  for number in ids.tolist():
+    name = tokenizer.name(number)
+    if not tokenizer.is_special(number):
+      name = "".join(
+        marks.get(letter, letter if letter.isprintable() else repr(letter)[1:-1]) for letter in name
+      )
+    shown.append(name)
+  return tuple(shown)

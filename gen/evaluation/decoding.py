@@ -1,0 +1,184 @@
+"""What a sampler's settings make of a model: the next token's distribution, repetition, and diversity.
+
+Greedy text of a language model falls into loops, and sampling leaves them at the price of unlikely tokens
+(arXiv:1904.09751). V vocab, B rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen.errors import UserError
+from gen.generation import cache, decode, rows, text
+from gen.generation.checkpoint import Restored
+from gen.generation.sampling import GREEDY, Sampler
+
+SETTINGS: dict[str, Sampler] = {
+  "the model's own": Sampler(),
+  "greedy": GREEDY,
+  "temperature 0.5": Sampler(temperature=0.5),
+  "temperature 1.5": Sampler(temperature=1.5),
+  "top-k 5": Sampler(top_k=5),
+  "top-p 0.8": Sampler(top_p=0.8),
+  "min-p 0.1": Sampler(min_p=0.1),
+  "penalty 1.3": Sampler(repetition_penalty=1.3),
+}
+
+
+class Next(NamedTuple):
+  """The next token under a setting.
+
+  Attributes:
+    setting: its name.
+    probabilities: of the tokens asked for.
+    entropy: of the whole distribution, nats.
+    kept: tokens that can be drawn.
+  """
+
+  setting: str
+  probabilities: list[float]
+  entropy: float
+  kept: int
+
+
+def next_logits(restored: Restored, prompt: str) -> np.ndarray:
+  """Returns the logits after a prompt, [V]."""
+  how, model = restored.reading, restored.model
+  ids = text.prompt_ids(restored, prompt)
+  limits = rows.Limits(max_tokens=1)
+  arranged = rows.Rows(model, [ids], None, limits, how.start, None, how.prefix).arranged()
+  decoder = cache.decoder_of(model, how.prefix)
+  logits_bv, _ = decoder.prefill(restored.params, arranged, arranged.tokens_bt.shape[1] + 1)
+  return np.asarray(logits_bv[0], np.float32)
+
+
+def next_tokens(
+  restored: Restored, prompt: str, settings: Mapping[str, Sampler], count: int = 12
+) -> tuple[list[str], list[Next]]:
+  """Returns the likeliest tokens after a prompt, and their probabilities under each setting.
+
+  Args:
+    restored: a model that writes.
+    prompt: what it goes on from.
+    settings: samplers by name.
+    count: tokens.
+
+  Raises:
+    UserError: for a setting that cannot be.
+  """
+  logits_v, size = next_logits(restored, prompt), restored.model.vocab
+  seen_bv = jnp.zeros((1, size), bool).at[0, text.prompt_ids(restored, prompt)].set(True)
+  top = np.argsort(-logits_v, kind="stable")[: min(count, size)]
+  found = []
+  for name, sampler in settings.items():
+    sampler.check(size)
+    chances_v = np.asarray(jax.nn.softmax(sampler(jnp.asarray(logits_v)[None], seen_bv)[0]), np.float64)
+    found.append(Next(name, chances_v[top].tolist(), entropy(chances_v), int((chances_v > 0).sum())))
+  return [_shown(restored, int(number)) for number in top], found
+
+
+def _shown(restored: Restored, number: int) -> str:
+  tokenizer = restored.tokenizer
+  return tokenizer.name(number) if number < tokenizer.vocab else f"id {number}"
+
+
+def entropy(chances_v: np.ndarray) -> float:
+  """Returns the entropy of a distribution in nats.
+
+  >>> round(entropy(np.array([0.5, 0.5, 0.0])), 4)
+  0.6931
+  """
+  kept = chances_v[chances_v > 0]
+  return float(-(kept * np.log(kept)).sum())
+
+
+def repetition(tokens: Sequence[int], n: int = 4) -> float:
+  """Returns the part of a text's runs of n tokens that it has had before.
+
+  >>> repetition([1, 2, 3, 1, 2, 3], n=2), repetition([1, 2], n=4)
+  (0.4, 0.0)
+  """
+  runs = [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
+  return 1 - len(set(runs)) / len(runs) if runs else 0.0
+
+
+def distinct(texts: Sequence[Sequence[int]], n: int = 2) -> float:
+  """Returns how many different runs of n tokens texts have, of all their runs (arXiv:1510.03055).
+
+  >>> distinct([[1, 2, 3], [1, 2, 4]])
+  0.75
+  """
+  runs = [tuple(tokens[i : i + n]) for tokens in texts for i in range(len(tokens) - n + 1)]
+  return len(set(runs)) / len(runs) if runs else 0.0
+
+
+class Written(NamedTuple):
+  """Texts under a setting.
+
+  Attributes:
+    setting: its name.
+    repetition: mean over the texts.
+    repetition_error: its standard error.
+    diversity: of the texts of one prompt, mean over the prompts.
+    nats: per token in the model's own distribution, mean over all tokens.
+    example: the first text.
+  """
+
+  setting: str
+  repetition: float
+  repetition_error: float
+  diversity: float
+  nats: float
+  example: str
+
+
+def written(
+  restored: Restored,
+  prompts: Sequence[str],
+  name: str,
+  sampler: Sampler,
+  *,
+  samples: int,
+  tokens: int,
+  seed: int,
+) -> Written:
+  """Returns what texts of a setting are like; nothing ends them before their length.
+
+  Args:
+    restored: a model that writes.
+    prompts: texts to go on from.
+    name: of the setting.
+    sampler: the setting.
+    samples: texts of each prompt.
+    tokens: of each text.
+    seed: of the draws.
+
+  Raises:
+    UserError: for no prompts, or whatever cannot be generated.
+  """
+  if not prompts:
+    raise UserError("there is no prompt; give at least one")
+  how = restored.reading
+  ids = [text.prompt_ids(restored, prompt) for prompt in prompts for _ in range(samples)]
+  options: dict[str, Any] = {
+    "start": how.start,
+    "prefix": how.prefix,
+    "max_tokens": tokens,
+    "window": "slide",
+  }
+  found = decode.generate(restored.module, restored.params, ids, sampler, jax.random.key(seed), **options)
+  texts = [row.tolist() for row in found.rows()]
+  repeats = np.array([repetition(row) for row in texts])
+  error = float(repeats.std(ddof=1) / np.sqrt(len(repeats))) if len(repeats) > 1 else float("nan")
+  groups = [texts[begin : begin + samples] for begin in range(0, len(texts), samples)]
+  return Written(
+    name,
+    float(repeats.mean()),
+    error,
+    float(np.mean([distinct(group) for group in groups])),
+    float(-found.log_probabilities_bn.sum() / found.lengths_b.sum()),
+    text.shown(restored, found.rows()[0]),
+  )

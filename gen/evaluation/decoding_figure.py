@@ -1,0 +1,81 @@
+"""The figure of decoding: the next token under each setting, repetition, and diversity against temperature."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from gen.figures import style
+
+NEXT, TEXTS = "next_token", "decoding"
+BLUE, RED = "#0072b2", "#d1495b"
+
+
+def draw_next(folder: Path, names: Sequence[str], found: Sequence[Mapping[str, Any]]) -> list[Path]:
+  """Draws the probabilities of the likeliest tokens under each setting, and returns the files.
+
+  Args:
+    folder: where they go.
+    names: of the tokens.
+    found: for each setting the fields of `gen.evaluation.decoding.Next`.
+  """
+  with style.paper():
+    figure, panels = style.figure(style.PAGE, 2.6, len(found))
+    for axes, one in zip(panels, found, strict=True):
+      places = range(len(names))
+      axes.barh(places, one["probabilities"], color=BLUE, height=0.7)
+      axes.set_title(one["setting"].replace(" ", "\n", 1), fontsize=8)
+      axes.set_yticks(list(places), ["" for _ in names])
+      axes.set_ylim(len(names) - 0.5, -0.5)
+      axes.set_xlim(0, max(0.05, 1.1 * max(one["probabilities"])))
+      axes.set_xlabel(f"{one['entropy']:.2f} nats\n{one['kept']:,} kept", fontsize=7)
+      axes.tick_params(axis="x", labelsize=6)
+      axes.locator_params(axis="x", nbins=2)
+    panels[0].set_yticks(
+      list(range(len(names))), [style.literal(_visible(name)) for name in names], fontsize=7
+    )
+    return style.save(figure, folder, NEXT)
+
+
+def draw_texts(
+  folder: Path, settings: Sequence[Mapping[str, Any]], temperatures: Sequence[Mapping[str, Any]]
+) -> list[Path]:
+  """Draws repetition of each setting, and diversity, repetition and surprise against temperature.
+
+  Args:
+    folder: where the files go.
+    settings: fields of `gen.evaluation.decoding.Written`.
+    temperatures: the same, each with its `temperature`.
+  """
+  with style.paper():
+    figure, (bars, curves) = style.figure(style.PAGE, 2.6, 2)
+    places = list(range(len(settings)))
+    bars.barh(
+      places, [one["repetition"] for one in settings], color=BLUE, height=0.7,
+      xerr=[one["repetition_error"] for one in settings], error_kw={"elinewidth": 0.7},
+    )  # fmt: skip
+    bars.set_yticks(places, [one["setting"] for one in settings])
+    bars.set_ylim(len(settings) - 0.5, -0.5)
+    bars.set_title("Repetition")
+    bars.set_xlabel("runs of 4 tokens that the text had before")
+    _against_temperature(curves, temperatures)
+    return style.save(figure, folder, TEXTS)
+
+
+def _against_temperature(axes: Axes, points: Sequence[Mapping[str, Any]]) -> None:
+  across = [point["temperature"] for point in points]
+  for key, colour, label in (
+    ("diversity", BLUE, "different runs of 2"),
+    ("repetition", RED, "repeated runs of 4"),
+  ):
+    axes.plot(across, [point[key] for point in points], color=colour, marker="o", markersize=3, label=label)
+  axes.set_title("Diversity")
+  axes.set_xlabel("temperature")
+  axes.set_ylabel("part of all runs")
+  axes.set_ylim(0, 1.05)
+  axes.legend(loc="center right")
+
+
+def _visible(name: str) -> str:
+  return name.replace("\n", "\\n").replace(" ", "\u2423") if name.strip() != name else name

@@ -1,0 +1,233 @@
+"""Accuracy of a model that is only prompted: k solved examples, then the question.
+
+by likelihood    the answer is the choice that the model finds likeliest after the prompt; an encoder in a blank
+by generation    the answer is what the model writes
+
+Every answer keeps the exact prompt that it was given to, and how much of the window its examples took.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from scipy import stats
+
+from gen.errors import UserError
+from gen.evaluation import likelihood
+from gen.generation import cache, prompts, text
+from gen.generation.checkpoint import Restored
+from gen.generation.prompts import Item, Layout
+from gen.generation.sampling import GREEDY
+
+NORMALIZATIONS = ("none", "tokens", "bytes")
+Choices = Callable[[Item], Sequence[str]]
+Pool = Sequence[Item] | Callable[[Item], Sequence[Item]]
+
+
+class Answered(NamedTuple):
+  """One question and what became of it.
+
+  Attributes:
+    prompt: exactly what the model read, but for the special tokens that frame it.
+    examples: numbers of the pool's items in it.
+    expected: the right answer.
+    given: the model's.
+    correct: whether they are the same.
+    log_probabilities: of each choice, nats, not normalized; empty for what was generated.
+    tokens: of the prompt.
+    example_tokens: how many of them the examples take.
+    window: tokens that fit, 0 for any number.
+  """
+
+  prompt: str
+  examples: tuple[int, ...]
+  expected: str
+  given: str
+  correct: bool
+  log_probabilities: dict[str, float]
+  tokens: int
+  example_tokens: int
+  window: int
+
+  @property
+  def share(self) -> float | None:
+    """Part of the window that the examples take; None where there is no window."""
+    return self.example_tokens / self.window if self.window else None
+
+
+class Result(NamedTuple):
+  """What k examples make of a model.
+
+  Attributes:
+    k: examples before each question.
+    accuracy: part of the questions that were answered right.
+    low: 95 % interval of it (Wilson's, of independent questions).
+    high: its other end.
+    share: mean part of the window that the examples take, None where there is no window.
+    answers: each question.
+  """
+
+  k: int
+  accuracy: float
+  low: float
+  high: float
+  share: float | None
+  answers: list[Answered]
+
+
+def by_likelihood(
+  restored: Restored,
+  layout: Layout,
+  items: Sequence[Item],
+  pool: Pool,
+  choices: Choices,
+  k: int,
+  *,
+  seed: int = 0,
+  normalize: str = "none",
+  policy: str = "error",
+  blanks: bool | None = None,
+) -> Result:
+  """Answers each item with the choice that is likeliest, the first of equals.
+
+  Args:
+    restored: a model of any family.
+    layout: how a prompt is made.
+    items: questions with their answers.
+    pool: solved items to take examples from, or which they are for an item; those that ask what the question does are
+      left out.
+    choices: possible answers of an item.
+    k: examples.
+    seed: of their choice.
+    normalize: whether log-probabilities are compared as they are (none), or over the tokens or bytes of a choice,
+      which favours long ones.
+    policy: beyond the window: error, or truncate.
+    blanks: whether a blank stands in the answer's place; None goes by what the model was trained to do.
+
+  Raises:
+    UserError: for an unknown normalization, an item without choices, or what `likelihood.likelihoods` refuses.
+  """
+  if normalize not in NORMALIZATIONS:
+    raise UserError(f"normalize {normalize!r} is not known; choose one of {', '.join(NORMALIZATIONS)}")
+  asked, offered = (
+    _prompts(restored, layout, items, pool, k, seed, blanks),
+    [list(choices(item)) for item in items],
+  )
+  if not all(offered):
+    raise UserError(f"item {offered.index([])} has no choices; give at least one")
+  pairs = [(prompt.text, choice) for prompt, each in zip(asked, offered, strict=True) for choice in each]
+  found = iter(likelihood.likelihoods(restored, pairs, policy=policy))
+  answers = []
+  for item, prompt, each in zip(items, asked, offered, strict=True):
+    judged = {choice: next(found) for choice in each}
+    best = max(each, key=lambda choice: _normalized(judged[choice], normalize))
+    nats = {choice: one.log_probability for choice, one in judged.items()}
+    answers.append(_answered(restored, prompt, item[layout.answer], best, nats))
+  return summarize(k, answers)
+
+
+def by_generation(
+  restored: Restored,
+  layout: Layout,
+  items: Sequence[Item],
+  pool: Pool,
+  k: int,
+  *,
+  seed: int = 0,
+  stop: Sequence[str] = ("\n",),
+  max_tokens: int = 16,
+  policy: str = "error",
+  batch: int = 32,
+  blanks: bool | None = None,
+) -> Result:
+  """Answers each item with what the model writes greedily until it stops; spaces around an answer do not count.
+
+  Args:
+    restored: a model of any family; an encoder fills one blank.
+    layout: how a prompt is made.
+    items: questions with their answers.
+    pool: solved items to take examples from, or which they are for an item; those that ask what the question does are
+      left out.
+    k: examples.
+    seed: of their choice.
+    stop: texts that end an answer.
+    max_tokens: of an answer.
+    policy: beyond the window: error, truncate or slide.
+    batch: questions at a time.
+    blanks: whether a blank stands in the answer's place; None goes by what the model was trained to do.
+
+  Raises:
+    UserError: for what `text.answers` refuses.
+  """
+  asked = _prompts(restored, layout, items, pool, k, seed, blanks)
+  limits: dict[str, Any] = {"max_tokens": max_tokens, "window": policy, "stop_strings": tuple(stop)}
+  answers = []
+  for begin in range(0, len(asked), batch):
+    part = asked[begin : begin + batch]
+    (written,) = text.answers(restored, [one.text for one in part], GREEDY, jax.random.key(0), **limits)
+    for item, prompt, one in zip(items[begin : begin + batch], part, written, strict=True):
+      given = _given(restored, prompt, one)
+      answers.append(_answered(restored, prompt, item[layout.answer], given.strip(), {}))
+  return summarize(k, answers)
+
+
+def summarize(k: int, answers: Sequence[Answered]) -> Result:
+  """Returns the accuracy of answers with its interval.
+
+  Raises:
+    UserError: for no answers.
+  """
+  if not answers:
+    raise UserError("there is no item to be judged by; give at least one")
+  right = sum(one.correct for one in answers)
+  ends = stats.binomtest(right, len(answers)).proportion_ci(0.95, method="wilson")
+  shares = [one.share for one in answers if one.share is not None]
+  share = math.fsum(shares) / len(shares) if shares else None
+  return Result(k, right / len(answers), float(ends.low), float(ends.high), share, list(answers))
+
+
+def _prompts(
+  restored: Restored,
+  layout: Layout,
+  items: Sequence[Item],
+  pool: Pool,
+  k: int,
+  seed: int,
+  blanks: bool | None,
+) -> list[prompts.Prompt]:
+  for row, item in enumerate(items):
+    if layout.answer not in item:
+      raise UserError(f"item {row} has no {layout.answer!r}, by which the model is judged; give it one")
+  blank = prompts.blank_of(restored.model.family, restored.reading.objective)
+  if blanks is not None:
+    blank = text.BLANK if blanks else None
+  pools = (pool(item) if callable(pool) else pool for item in items)
+  return [layout.few_shot(item, each, k, seed, blank) for item, each in zip(items, pools, strict=True)]
+
+
+def _given(restored: Restored, prompt: prompts.Prompt, written: text.Answer) -> str:
+  """Returns the answer in what a model wrote: of one that fills blanks, what it put there."""
+  if restored.model.family == "decoder" or restored.model.recurrent:
+    return written.text
+  tokenizer = restored.tokenizer
+  plain = [int(i) for i in written.tokens if i < tokenizer.vocab and not tokenizer.is_special(int(i))]
+  whole = tokenizer.decode(plain)
+  before, blank, after = prompt.text.partition(text.BLANK)
+  copies = restored.model.family == "encoder_decoder" and restored.reading.objective != "span_corruption"
+  if copies and blank and whole.startswith(before):  # the whole text is written again
+    return whole[len(before) : whole.rfind(after)] if after and after in whole else whole[len(before) :]
+  return whole
+
+
+def _normalized(one: likelihood.Likelihood, by: str) -> float:
+  return one.log_probability / {"none": 1, "tokens": one.tokens, "bytes": max(1, one.bytes)}[by]
+
+
+def _answered(
+  restored: Restored, prompt: prompts.Prompt, expected: str, given: str, nats: dict[str, float]
+) -> Answered:
+  tokens, bare = (len(text.prompt_ids(restored, one)) for one in (prompt.text, prompt.bare))
+  right = given.strip() == expected.strip()
+  size = cache.window_of(restored.model)
+  return Answered(prompt.text, prompt.examples, expected, given, right, nats, tokens, tokens - bare, size)

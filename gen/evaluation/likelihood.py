@@ -1,0 +1,283 @@
+"""How likely a model of any family finds a text after a prompt.
+
+    decoder, rnn       log p(answer | prompt), the prompt seen both ways by a decoder of objective `prefix`
+    encoder-decoder    log p(target | source): the prompt is the source, and the answer what its training would
+                       make of it: behind a sentinel, inside the whole text, or alone
+    encoder            the answer fills a blank token by token from the left: what comes later is masked still
+                       (pseudo-likelihood as in arXiv:1910.14659, but each token sees those before it alone)
+
+Answers are cut into tokens together with their prompt, so that pieces across the seam are those of the training.
+B rows, T positions, V vocab.
+"""
+
+import functools
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from gen.config import Model, from_dict, to_dict
+from gen.errors import UserError
+from gen.generation import cache, text, window
+from gen.generation.checkpoint import Restored
+from gen.models import families
+
+MOST_LOGITS = 1 << 24  # that exist at a time
+MOST_ROWS, MULTIPLE = 32, 16  # shapes are rounded up to these, so that few programs are compiled
+
+
+class Likelihood(NamedTuple):
+  """How likely an answer is.
+
+  Attributes:
+    log_probability: of all its tokens, nats.
+    tokens: their number.
+    bytes: of UTF-8 of the answer.
+    greedy: whether each of them was the likeliest.
+  """
+
+  log_probability: float
+  tokens: int
+  bytes: int
+  greedy: bool
+
+
+class Row(NamedTuple):
+  """What a model reads once: which of its predictions count, and for which answer.
+
+  Attributes:
+    owner: number of the answer.
+    inputs: ids.
+    targets: ids to be predicted at each input.
+    first: from where on predictions count.
+    counted: how many do.
+    source: an encoder-decoder's, or None.
+    prefix: inputs at the beginning that are seen both ways.
+  """
+
+  owner: int
+  inputs: list[int]
+  targets: list[int]
+  first: int
+  counted: int
+  source: np.ndarray | None = None
+  prefix: int = 0
+
+
+def likelihoods(
+  restored: Restored,
+  pairs: Sequence[tuple[str, str]],
+  *,
+  blank: str = text.BLANK,
+  ends: bool = False,
+  policy: str = "error",
+) -> list[Likelihood]:
+  """Returns how likely each answer is after its prompt.
+
+  Args:
+    restored: a model of any family, from `checkpoint.load`.
+    pairs: prompts and answers; an encoder's prompt has one blank, which the answer fills.
+    blank: what marks it.
+    ends: whether the answer's end counts too (not of an encoder).
+    policy: beyond the context window: error, or truncate to drop the prompt's left.
+
+  Raises:
+    UserError: for an empty prompt or answer, one beyond the window, or logits that are not finite.
+  """
+  rows = [
+    row
+    for owner, (prompt, answer) in enumerate(pairs)
+    for row in _rows(restored, owner, prompt, answer, blank, ends, policy)
+  ]
+  sums, greedy = np.zeros(len(pairs)), np.ones(len(pairs), bool)
+  tokens = np.zeros(len(pairs), int)
+  for row, (nats, best) in zip(rows, _judged(restored, rows), strict=True):
+    sums[row.owner] += nats
+    greedy[row.owner] &= best
+    tokens[row.owner] += row.counted
+  if not np.isfinite(sums).all():
+    raise UserError(
+      "the model's logits are not finite numbers; its parameters are damaged, or its training diverged"
+    )
+  return [
+    Likelihood(float(sums[i]), int(tokens[i]), len(answer.encode()), bool(greedy[i]))
+    for i, (_, answer) in enumerate(pairs)
+  ]
+
+
+def _rows(
+  restored: Restored, owner: int, prompt: str, answer: str, blank: str, ends: bool, policy: str
+) -> list[Row]:
+  text.prompt_ids(restored, prompt, blank)  # refuses what cannot be read
+  if restored.model.family == "encoder":
+    return _cloze(restored, owner, prompt, answer, blank)
+  if restored.model.family == "encoder_decoder":
+    return [_translated(restored, owner, prompt, answer, blank, ends, policy)]
+  how = restored.reading
+  given, new = split(restored, prompt, answer)
+  ids = [*how.before, *given, *new, *(how.stop[:1] if ends else ())]
+  count = len(new) + int(ends and bool(how.stop))
+  (ids_n,) = _fitted([np.array(ids)], count, restored, policy)
+  ids, first = ids_n.tolist(), len(ids_n) - count - 1
+  if first < 0:
+    raise UserError(f"prompt {prompt!r} has no token to predict the answer from; give a longer prompt")
+  return [Row(owner, ids[:-1], ids[1:], first, count, prefix=first + 1 if how.prefix else 0)]
+
+
+def split(restored: Restored, prompt: str, answer: str) -> tuple[list[int], list[int]]:
+  """Returns the ids of the prompt and those of the answer after it, cut as one text.
+
+  Where a piece lies across the seam, it and what follows are the answer's.
+
+  Raises:
+    UserError: for an answer without a token.
+  """
+  alone = restored.tokenizer.encode(prompt).tolist()
+  whole = restored.tokenizer.encode(prompt + answer).tolist()
+  same = [a == b for a, b in zip(alone, whole, strict=False)]
+  seam = len(same) if all(same) else same.index(False)
+  if not whole[seam:]:
+    raise UserError(f"the answer {answer!r} has no tokens; give some text")
+  return whole[:seam], whole[seam:]
+
+
+def _fitted(texts: list[np.ndarray], count: int, restored: Restored, policy: str) -> list[np.ndarray]:
+  size = cache.window_of(restored.model)
+  if policy == "error" and size and len(texts[0]) - 1 > size:
+    prompt = len(texts[0]) - count
+    raise UserError(
+      f"a prompt of {prompt} tokens and an answer of {count} need more than the context window's {size}; take fewer"
+      " examples, or truncate"
+    )
+  if policy not in ("error", "truncate"):
+    raise UserError(f"window {policy!r} is not known here; choose error or truncate")
+  return [ids[-(size + 1) :] for ids in texts] if size else texts
+
+
+def _translated(
+  restored: Restored, owner: int, prompt: str, answer: str, blank: str, ends: bool, policy: str
+) -> Row:
+  how = restored.reading
+  (source,) = window.fit_sources([text.prompt_ids(restored, prompt, blank)], restored.model.context, policy)
+  before, after = _spelled(restored, prompt, blank)
+  if isinstance(before, str):
+    given, new = split(restored, before, answer) if before else ([], split(restored, "", answer)[1])
+    given = [*how.before, *given]
+  else:
+    given, new = before, split(restored, "", answer)[1]
+  end = list(how.stop[:1]) if ends and not after else []
+  target, begin = [*given, *new, *end], list(how.start)
+  if not begin:
+    raise UserError(f"{restored.where} does not say what its targets begin with")
+  inputs = [*begin, *target[:-1]]
+  first, count = len(begin) - 1 + len(given), len(new) + len(end)
+  if restored.model.context and len(inputs) > restored.model.context:
+    raise UserError(
+      f"a target of {len(inputs)} tokens needs more than the context window's {restored.model.context}; take a"
+      " shorter answer"
+    )
+  return Row(owner, inputs, [*begin[1:], *target], first, count, source)
+
+
+def _spelled(restored: Restored, prompt: str, blank: str) -> tuple[str | list[int], bool]:
+  """Returns what a target says before the answer, as ids or text, and whether more comes after it."""
+  objective = restored.reading.objective
+  if objective == "ul2" or (objective == "span_corruption" and blank in prompt):
+    return [restored.tokenizer.sentinel(0)], False
+  if blank in prompt:  # the whole text is written again
+    before, _, after = prompt.partition(blank)
+    return before, bool(after)
+  return [], False
+
+
+def _cloze(restored: Restored, owner: int, prompt: str, answer: str, blank: str) -> list[Row]:
+  if prompt.count(blank) != 1:
+    raise UserError(f"an encoder's prompt has one blank {blank!r}, not {prompt.count(blank)}: {prompt!r}")
+  mask, holes = restored.tokenizer.mask, text.prompt_ids(restored, prompt, blank)
+  new = restored.tokenizer.encode(answer).tolist()
+  if not new:
+    raise UserError(f"the answer {answer!r} has no tokens; give some text")
+  place = holes.tolist().index(mask)
+  left, right = holes[:place].tolist(), holes[place + 1 :].tolist()
+  size = restored.model.context
+  if size and len(left) + len(new) + len(right) > size:
+    raise UserError(
+      f"a prompt of {len(holes) - 1} tokens and an answer of {len(new)} need more than the context window's {size};"
+      " take fewer examples"
+    )
+  rows = []
+  for given in range(len(new)):
+    inputs = [*left, *new[:given], *[mask] * (len(new) - given), *right]
+    targets = [*left, *new, *right]
+    rows.append(Row(owner, inputs, targets, place + given, 1))
+  return rows
+
+
+def _judged(restored: Restored, rows: list[Row]) -> list[tuple[float, bool]]:
+  """Returns the log-probability of what counts in each row, and whether all of it was likeliest."""
+  program = _program(json.dumps(to_dict(restored.model)))
+  found: list[tuple[float, bool]] = [(0.0, True)] * len(rows)
+  order = sorted(range(len(rows)), key=lambda i: (_length(len(rows[i].inputs)), i))
+  while order:
+    length = _length(len(rows[order[0]].inputs))
+    most = max(1, min(MOST_ROWS, MOST_LOGITS // (length * restored.model.vocab)))
+    taken = [i for i in order[:most] if _length(len(rows[i].inputs)) == length]
+    order = order[len(taken) :]
+    nats_b, best_b = program(restored.params, *_arrays([rows[i] for i in taken], most, length))
+    for place, i in enumerate(taken):
+      found[i] = float(nats_b[place]), bool(best_b[place])
+  return found
+
+
+def _length(tokens: int) -> int:
+  return -(-tokens // MULTIPLE) * MULTIPLE
+
+
+def _arrays(rows: list[Row], batch: int, length: int) -> tuple[Any, ...]:
+  """Returns rows filled up with padding: inputs, targets, weights, segments, prefix, source and its segments."""
+  rows = [*rows, *[rows[-1]] * (batch - len(rows))]
+  inputs_bt, targets_bt, segments_bt, prefix_bt = np.zeros((4, batch, length), np.int32)
+  weights_bt = np.zeros((batch, length), np.float32)
+  for b, row in enumerate(rows):
+    size = len(row.inputs)
+    inputs_bt[b, :size], targets_bt[b, :size], segments_bt[b, :size] = row.inputs, row.targets, 1
+    prefix_bt[b, : row.prefix] = 1
+    weights_bt[b, row.first : row.first + row.counted] = 1
+  sources = [row.source for row in rows if row.source is not None]
+  prefix = prefix_bt if prefix_bt.any() else None
+  if not sources:
+    return inputs_bt, targets_bt, weights_bt, segments_bt, prefix, None, None
+  source_bs, pads_b = cache.padded(sources, MULTIPLE, left=False)
+  filled_bs = np.arange(source_bs.shape[1]) < source_bs.shape[1] - pads_b[:, None]
+  return inputs_bt, targets_bt, weights_bt, segments_bt, prefix, source_bs, filled_bs.astype(np.int32)
+
+
+@functools.lru_cache(maxsize=16)
+def _program(model_json: str) -> Any:
+  module = families.build(from_dict(Model, json.loads(model_json)))
+
+  def run(
+    params: Any,
+    inputs_bt: Array,
+    targets_bt: Array,
+    weights_bt: Array,
+    segments_bt: Array,
+    prefix_bt: Array | None,
+    source_bs: Array | None,
+    source_segments_bs: Array | None,
+  ) -> tuple[Array, Array]:
+    # A target sees the whole of its source: both are segment 1; padding sees padding.
+    others: dict[str, Any] = {"segments_bt": segments_bt, "prefix_bt": prefix_bt}
+    if source_bs is not None:
+      others |= {"source_bs": source_bs, "source_segments_bs": source_segments_bs}
+    logits_btv: Any = module.apply({"params": params}, inputs_bt, **others)
+    log_btv = jax.nn.log_softmax(logits_btv.astype(jnp.float32))
+    chosen_bt = jnp.take_along_axis(log_btv, targets_bt[..., None], axis=-1)[..., 0]
+    best_bt = (log_btv.argmax(-1) == targets_bt) | (weights_bt == 0)
+    return jnp.where(weights_bt > 0, chosen_bt, 0.0).sum(-1), best_bt.all(-1)
+
+  return jax.jit(run)

@@ -1,0 +1,49 @@
+"""A page in one file: style, script and data inside, nothing asked of a network."""
+
+import base64
+import functools
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+
+def write(path: Path, name: str, data: Any, **context: Any) -> Path:
+  """Writes a page of this package: NAME.html.jinja around NAME.js, in the look of page.css.
+
+  Args:
+    path: the file; its folder is made if need be.
+    name: of the page.
+    data: what the script reads as `data`; anything that JSON can hold.
+    context: what the template reads.
+  """
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(render(name, data, **context), encoding="utf-8")
+  return path
+
+
+def render(name: str, data: Any, **context: Any) -> str:
+  """Returns a page; arguments as in `write`."""
+  loader = jinja2.FunctionLoader(_resource)
+  environment = jinja2.Environment(
+    loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+  )
+  # "<" is written so that no text of the data can end the script.
+  text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+  script = f"const data = {text};\n{_resource(f'{name}.js')}"
+  css = Markup(_resource("page.css"))
+  return environment.get_template(f"{name}.html.jinja").render(css=css, script=Markup(script), **context)
+
+
+def fractions(values: np.ndarray) -> str:
+  """Returns numbers from 0 to 1 as base64 of little-endian 16-bit fractions of 65535."""
+  return base64.b64encode(np.round(np.asarray(values) * 65535).astype("<u2").tobytes()).decode()
+
+
+@functools.cache
+def _resource(name: str) -> str:
+  return resources.files("gen.figures").joinpath(name).read_text("utf-8")

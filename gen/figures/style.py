@@ -1,0 +1,242 @@
+"""The look that all figures share: sizes, type, colours, ticks, and how a figure reaches a file.
+
+Sizes are those of print: a column is 3.4 inches, a page 7, the type 8 to 9.5 points. Colours mean the same everywhere:
+a cool ramp is the budget (C), a warm ramp the model's size (N), three fixed colours are the three approaches.
+Both ramps are monotone in lightness and the fixed colours are Okabe and Ito's, so no reading rests on hue alone.
+
+Nothing here touches pyplot: a figure belongs to who made it.
+"""
+
+import contextlib
+import io
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+from matplotlib import colors, ticker
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+COLUMN, PAGE = 3.4, 7.0  # inches
+DPI = 200
+
+INK, MUTED, GRID, PAPER = "#22262e", "#6a7180", "#e4e7ec", "#ffffff"
+HELD_OUT = "#c2185b"
+
+# Anchors from the smallest to the largest; on a dark page light stands for large.
+_BUDGETS = ("#76be98", "#459c8e", "#2a7a8d", "#215482", "#2b2a6d")
+_BUDGETS_DARK = ("#3f7f9c", "#46a2a4", "#6cc3a4", "#a5deac", "#e4f7c4")
+_SIZES = ("#eba673", "#e2735c", "#c44a67", "#8d3474", "#4f2363")
+_SIZES_DARK = ("#93528f", "#c75f8a", "#ea7f76", "#f5aa75", "#fcdc9f")
+
+APPROACHES = {
+  "envelope": ("#b8860b", "1 envelope"),
+  "isoflop": ("#0072b2", "2 IsoFLOP"),
+  "parametric": ("#d1495b", "3 parametric"),
+}
+DASHES = {"envelope": (0, (4.5, 1.4)), "isoflop": "-", "parametric": (0, (6, 1.3, 1.2, 1.3))}
+
+# What a page may replace by its own colours when the reader's screen is dark.
+DARK = {
+  INK: "#e6e8ec",
+  MUTED: "#9aa2b1",
+  GRID: "#2e333d",
+  PAPER: "#14171c",
+  HELD_OUT: "#ff6fa3",
+  "#b8860b": "#e3b341",
+  "#0072b2": "#58a6ff",
+  "#d1495b": "#ff7b72",
+}
+
+_RC: dict[str, Any] = {
+  "font.family": "STIXGeneral",  # comes with matplotlib: the same letters on every machine
+  "mathtext.fontset": "stix",
+  "font.size": 9.0,
+  "axes.titlesize": 10.5,
+  "axes.titleweight": "bold",
+  "axes.titlelocation": "left",
+  "axes.titlepad": 7.0,
+  "axes.labelsize": 9.5,
+  "axes.labelcolor": INK,
+  "axes.edgecolor": MUTED,
+  "axes.linewidth": 0.6,
+  "axes.spines.top": False,
+  "axes.spines.right": False,
+  "axes.axisbelow": True,
+  "axes.grid": True,
+  "grid.color": GRID,
+  "grid.linewidth": 0.6,
+  "grid.alpha": 1.0,
+  "text.color": INK,
+  "xtick.color": MUTED,
+  "ytick.color": MUTED,
+  "xtick.labelcolor": INK,
+  "ytick.labelcolor": INK,
+  "xtick.labelsize": 9.0,
+  "ytick.labelsize": 9.0,
+  "xtick.major.size": 2.5,
+  "ytick.major.size": 2.5,
+  "xtick.major.width": 0.6,
+  "ytick.major.width": 0.6,
+  "xtick.minor.size": 0,
+  "ytick.minor.size": 0,
+  "legend.fontsize": 8.0,
+  "legend.frameon": True,
+  "legend.facecolor": PAPER,
+  "legend.edgecolor": "none",
+  "legend.framealpha": 0.8,
+  "legend.borderpad": 0.2,
+  "legend.handlelength": 2.2,
+  "legend.borderaxespad": 0.2,
+  "legend.labelspacing": 0.35,
+  "lines.linewidth": 1.3,
+  "lines.solid_capstyle": "round",
+  "pdf.fonttype": 42,  # text stays text for whoever typesets the page
+  "svg.fonttype": "path",
+  "figure.facecolor": PAPER,
+  "axes.facecolor": "none",
+  "savefig.facecolor": PAPER,
+}
+
+
+class Ramp(NamedTuple):
+  """A colour for each of some ordered values, and its counterpart on a dark page."""
+
+  light: dict[float, str]
+  dark: dict[str, str]
+
+  def __call__(self, value: float | None) -> str:
+    """Returns the colour of a value, grey for one that is not of the ramp."""
+    return self.light.get(value, MUTED) if value is not None else MUTED
+
+
+def budget_ramp(budgets: Sequence[float]) -> Ramp:
+  """Colours budgets (FLOPs), small to large."""
+  return _ramp(budgets, _BUDGETS, _BUDGETS_DARK)
+
+
+def size_ramp(sizes: Sequence[float]) -> Ramp:
+  """Colours model sizes (parameters), small to large."""
+  return _ramp(sizes, _SIZES, _SIZES_DARK)
+
+
+def _ramp(values: Sequence[float], light: Sequence[str], dark: Sequence[str]) -> Ramp:
+  ordered = sorted(set(values))
+  places = [i / (len(ordered) - 1) if len(ordered) > 1 else 0.6 for i in range(len(ordered))]
+  maps = [colors.LinearSegmentedColormap.from_list("ramp", anchors) for anchors in (light, dark)]
+  day, night = ([colors.to_hex(one(place)) for place in places] for one in maps)
+  return Ramp(dict(zip(ordered, day, strict=True)), dict(zip(day, night, strict=True)))
+
+
+@contextlib.contextmanager
+def paper() -> Iterator[None]:
+  """Sets the style inside a `with`, and puts back what was there."""
+  settings: Any = {**matplotlib.rcParamsDefault, **_RC}
+  with matplotlib.rc_context(settings), warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message="constrained_layout not applied")
+    yield
+
+
+def figure(width: float, height: float, columns: int = 1, **grid: Any) -> tuple[Figure, list[Axes]]:
+  """Makes a figure (inches) with a row of axes."""
+  layout = ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.05, wspace=0.04)
+  made = Figure(figsize=(width, height), layout=layout, dpi=DPI)
+  FigureCanvasAgg(made)
+  axes = made.subplots(1, columns, squeeze=False, **grid)
+  return made, list(axes[0])
+
+
+def save(made: Figure, folder: Path, name: str) -> list[Path]:
+  """Writes NAME.png and NAME.pdf, the same bytes for the same figure."""
+  paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
+  made.savefig(paths[0], dpi=DPI, metadata={"Software": None})
+  made.savefig(paths[1], metadata={"CreationDate": None, "Creator": None, "Producer": None})
+  return paths
+
+
+def to_svg(made: Figure, salt: str) -> str:
+  """Returns the figure as SVG text on a transparent ground; `salt` makes its ids reproducible."""
+  buffer = io.StringIO()
+  with matplotlib.rc_context({"svg.hashsalt": salt}):
+    made.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+  return buffer.getvalue()
+
+
+def say(axes: Axes, sentence: str) -> None:
+  """Leaves the axes empty but for a sentence that says why."""
+  axes.set_axis_off()
+  axes.text(0.5, 0.5, _wrapped(sentence), transform=axes.transAxes, ha="center", va="center", color=MUTED)
+
+
+def _wrapped(sentence: str, width: int = 42) -> str:
+  lines, line = [], ""
+  for word in literal(sentence).split():
+    if line and len(line) + len(word) >= width:
+      lines.append(line)
+      line = ""
+    line = f"{line} {word}".strip()
+  return "\n".join([*lines, line])
+
+
+def literal(text: str) -> str:
+  """Returns text that matplotlib will not read as mathematics."""
+  return text.replace("$", r"\$")
+
+
+def short(value: float) -> str:
+  """Writes a count for a tick or a label.
+
+  >>> [short(v) for v in (950, 33_000, 1_250_000, 70e9, 1.4e12)]
+  ['950', '33k', '1.25M', '70B', '1.4T']
+  """
+  for limit, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+    if abs(value) >= 0.9995 * limit:
+      return f"{value / limit:.3g}{letter}"
+  return f"{value:.3g}"
+
+
+def power(value: float) -> str:
+  r"""Writes FLOPs as a power of ten in mathtext.
+
+  >>> print(power(3e12), power(1e12))
+  $3{\times}10^{12}$ $10^{12}$
+  """
+  mantissa, exponent = f"{value:.1e}".split("e")
+  factor = mantissa.removesuffix(".0")
+  ten = f"10^{{{int(exponent)}}}"
+  return f"${ten}$" if factor == "1" else f"${factor}{{\\times}}{ten}$"
+
+
+def log_axis(axes: Axes, which: str, label: str, low: float, high: float, text: Any = short) -> None:
+  """Makes one axis logarithmic from low to high with a handful of round, labelled ticks."""
+  ticks = round_ticks(low, high)
+  getattr(axes, f"set_{which}scale")("log")
+  getattr(axes, f"set_{which}lim")(low, high)
+  axis = getattr(axes, f"{which}axis")
+  axis.set_major_locator(ticker.FixedLocator(ticks))
+  axis.set_minor_locator(ticker.NullLocator())
+  axis.set_major_formatter(ticker.FixedFormatter([text(tick) for tick in ticks]))
+  axis.set_label_text(label)
+
+
+def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
+  """Returns at most `most` round numbers between low and high, evenly spread in the logarithm.
+
+  >>> [float(tick) for tick in round_ticks(15e3, 700e3)]
+  [20000.0, 50000.0, 100000.0, 200000.0, 500000.0]
+  """
+  first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+  for digits in ((1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 5), (1, 3), (1,)):
+    ticks = [float(f"{d}e{e}") for e in range(first, last + 1) for d in digits]
+    ticks = [tick for tick in ticks if low <= tick <= high]
+    if len(ticks) <= most:
+      break
+  if len(ticks) < 2:  # Less than a factor of two: even steps are as good.
+    even = ticker.MaxNLocator(most - 2, steps=[1, 2, 5, 10]).tick_values(low, high)
+    ticks = [float(tick) for tick in even if low <= tick <= high]
+  return ticks[:: math.ceil(len(ticks) / most)]
