@@ -1,0 +1,71 @@
+"""Where does each head look? Every head of every layer for a sentence, self and cross, of any trained transformer.
+
+  uv run experiments/attention_maps.py --run=runs/decoder --text="Returns the sum of array elements."
+  uv run experiments/attention_maps.py --run=runs/translator --text="A source." --target="Its target."
+
+Reads the last checkpoint of a run of experiments/pretrain.py, or a directory of the Hugging Face format, and writes a
+PNG of each layer, attention.html (choose kind, layer and head; point at a cell for its tokens and weight) and
+attention.npz into the folder of the run.
+"""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from gen import launch
+from gen.errors import UserError
+
+RUN = flags.DEFINE_string(
+  "run", "", "Folder of the run, the --workdir that it was trained with; or of a Hugging Face checkpoint."
+)
+TOKENIZER = flags.DEFINE_string("tokenizer", "", "Folder of a tokenizer; it must be the one of the training.")
+STEP = flags.DEFINE_integer("step", -1, "Which checkpoint; -1: the latest.", lower_bound=-1)
+TEXT = flags.DEFINE_string("text", "Returns the sum of the array.", "What the model reads.")
+TARGET = flags.DEFINE_string("target", "", "What an encoder-decoder writes; empty: the text once more.")
+OUT = flags.DEFINE_string("out", "", "Folder for what is written; empty: RUN/attention.")
+
+
+def main() -> int:
+  """Reads, looks and writes."""
+  if not RUN.value:
+    raise UserError("--run is empty; give the --workdir of a run that experiments/pretrain.py trained")
+  if not (Path(RUN.value) / "config.json").is_file():
+    raise UserError(
+      f"--run={RUN.value} is no run: config.json is missing; give the --workdir of a training run"
+    )
+  from gen.evaluation import attention_figures, attention_maps
+  from gen.generation import checkpoint
+
+  found = checkpoint.load(
+    RUN.value,
+    None if STEP.value < 0 else STEP.value,
+    TOKENIZER.value or None,
+    lambda line: print(line, file=sys.stderr),
+  )
+  how = found.reading
+  maps = attention_maps.read(
+    found.model, found.params, found.tokenizer, TEXT.value, TARGET.value, how.start, (how.before, how.after)
+  )
+  folder = Path(OUT.value or Path(RUN.value) / "attention")
+  facts = [f"{found.model.family.replace('_', '-')}, {found.where}.", f"Text: {TEXT.value}"]
+  if TARGET.value and found.model.family == "encoder_decoder":
+    facts.append(f"Target: {TARGET.value}")
+  try:
+    paths = [
+      *attention_figures.write_figures(maps, folder),
+      attention_figures.write_page(maps, folder / "attention.html", "Where each head looks", facts),
+      attention_figures.save(maps, folder / "attention.npz"),
+    ]
+  except OSError as error:
+    raise UserError(f"--out={folder}: cannot be written: {error.strerror or error}") from None
+  for one in maps:
+    layers, heads, queries, keys = one.weights_lhts.shape
+    print(f"{one.kind}: {layers} layers of {heads} heads, {queries} x {keys} tokens")
+  for path in paths:
+    print(f"wrote {path}", file=sys.stderr)
+  return 0
+
+
+if __name__ == "__main__":
+  launch.main(main, trains=False)

@@ -1,0 +1,67 @@
+"""Can these runs carry a scaling law? Grades a study check by check, each with its reason.
+
+  uv run experiments/audit.py --runs=runs.csv
+  uv run experiments/audit.py --runs=runs/chinchilla/results.json --json=audit.json
+  uv run experiments/audit.py --runs=runs.csv --other_params=params_total,params_no_embed
+
+Reads what fit_scaling_law.py reads. Looks at convergence, leverage of single runs, patterns in the residuals, the
+places and sides of valleys, agreement of the approaches, budgets left out, extrapolation from below, whether the
+runs can tell N and D apart, units, and conventions. A study that cannot identify a law is refused: exit code 2.
+"""
+
+from absl import flags
+
+from gen import launch
+from gen.errors import UserError
+
+RUNS = flags.DEFINE_string("runs", "", "The runs: a .csv, a journal.jsonl or a results.json.")
+OTHER = flags.DEFINE_list("other_params", [], "Columns of N in other conventions; empty: known ones.")
+BOOTSTRAPS = flags.DEFINE_integer(
+  "bootstraps", 300, "Resamples, of which standard errors are taken; at least 20."
+)
+SEED = flags.DEFINE_integer("seed", 0, "Of the resampling.", lower_bound=0)
+DELTA = flags.DEFINE_float("delta", 1e-3, "The Huber loss's, in log loss; inf: least squares.")
+EXCLUDE = flags.DEFINE_integer("exclude_top_losses", 0, "Leave out so many runs of the highest losses.")
+CONVENTION = flags.DEFINE_enum(
+  "convention", "given", ["given", "6nd"], "C as the flops column says, or 6 N D."
+)
+JSON = flags.DEFINE_string("json", "", "Write JSON to this file, or to - (standard output), not text.")
+_COLUMNS = {
+  name: flags.DEFINE_string(f"{name}_column", "", f"Column of {letter}, if it is not {name}.")
+  for name, letter in (("params", "N"), ("tokens", "D"), ("loss", "the loss"), ("flops", "C"))
+}
+
+
+def main() -> int:
+  """Reads the runs, looks at them, and prints or writes the grade."""
+  if not RUNS.value:
+    raise UserError("no runs are given; name their table with --runs=FILE.csv (or a journal.jsonl)")
+  from gen.training import json_file
+
+  target = json_file.target(JSON.value)
+  import numpy as np
+
+  from gen.scaling import audit, points
+
+  columns = {name: flag.value for name, flag in _COLUMNS.items() if flag.value}
+  runs = points.read(RUNS.value, columns)
+  others = audit.other_params(RUNS.value, columns, OTHER.value)
+  if CONVENTION.value == "6nd":
+    runs = runs.with_flops_6nd()
+  if EXCLUDE.value:
+    left = runs.without_top_losses(EXCLUDE.value)
+    kept = np.sort(np.argsort(runs.loss, kind="stable")[: len(left)])
+    runs, others = left, {name: values[kept] for name, values in others.items()}
+  found = audit.audit(
+    runs, other_params=others, bootstraps=BOOTSTRAPS.value, seed=SEED.value, delta=DELTA.value
+  )
+  if target is None:
+    print("\n".join(audit.lines(found)))
+  else:
+    alarms = ", ".join(one.name for one in found.alarms)
+    json_file.write(found.as_dict(), target, [f"grade {found.grade}: {alarms or 'no alarm'}"])
+  return 0
+
+
+if __name__ == "__main__":
+  launch.main(main, trains=False)

@@ -1,0 +1,123 @@
+"""What do decoding settings do? The next token under each, repetition of greedy against sampling, diversity.
+
+  uv run experiments/decoding.py --checkpoint=runs/decoder
+  uv run experiments/decoding.py --checkpoint=runs/decoder --prompt="The function returns" --tokens=96
+
+For any model that writes. Writes decoding.json, next_token.png, decoding.png and their .pdf into the work folder.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from gen import launch
+from gen.errors import UserError
+
+CHECKPOINT = flags.DEFINE_string("checkpoint", "", "Folder of a run, or of a Hugging Face checkpoint.")
+STEP = flags.DEFINE_integer("step", None, "Which checkpoint; by default the latest.")
+TOKENIZER = flags.DEFINE_string("tokenizer", "", "Folder of a tokenizer; it must be the one of the training.")
+PROMPTS = flags.DEFINE_multi_string(
+  "prompt",
+  ["The function returns", "Parameters", "Returns a new array with", "If the value is"],
+  "A text to go on from; may be given several times. The first shows the next token.",
+)
+SAMPLES = flags.DEFINE_integer("samples", 4, "Texts of each prompt.", lower_bound=1)
+TOKENS = flags.DEFINE_integer("tokens", 64, "Tokens of each text.", lower_bound=1)
+SETTINGS = flags.DEFINE_list("settings", [], "Names of settings, as the table has them; empty is all.")
+TEMPERATURES = flags.DEFINE_list(
+  "temperatures", ["0.2", "0.5", "0.8", "1", "1.3"], "To draw diversity against."
+)
+COUNT = flags.DEFINE_integer("count", 12, "Tokens whose probabilities are shown.", lower_bound=1)
+SEED = flags.DEFINE_integer("seed", 0, "The same seed gives the same texts.")
+WORKDIR = flags.DEFINE_string(
+  "workdir", "", "Folder of the results; empty: the checkpoint's, with _decoding."
+)
+
+
+def main() -> int:
+  """Loads the model, and shows what settings make of it."""
+  if not CHECKPOINT.value:
+    raise UserError("--checkpoint=FOLDER is missing; give the --workdir of a run of experiments/pretrain.py")
+  temperatures = _temperatures()
+  from gen.evaluation import decoding
+  from gen.generation import checkpoint
+
+  restored = checkpoint.load(
+    CHECKPOINT.value, STEP.value, TOKENIZER.value or None, lambda line: print(line, file=sys.stderr)
+  )
+  if restored.model.family == "encoder":
+    raise UserError(f"{restored.where} is an encoder, which fills blanks; take a model that writes")
+  settings = _settings(decoding.SETTINGS)
+  names, after = decoding.next_tokens(restored, PROMPTS.value[0], settings, COUNT.value)
+  own = decoding.SETTINGS["the model's own"]
+  texts = [_written(restored, name, sampler) for name, sampler in settings.items()]
+  curve = []
+  for temperature in temperatures:
+    sampler = type(own)(temperature=temperature)
+    curve.append(_written(restored, f"temperature {temperature:g}", sampler) | {"temperature": temperature})
+  _write(restored.where, names, [one._asdict() for one in after], texts, curve)
+  return 0
+
+
+def _temperatures() -> list[float]:
+  try:
+    found = sorted({float(value) for value in TEMPERATURES.value})
+  except ValueError:
+    found = []
+  if not found or not 0 <= found[0] <= found[-1] < float("inf"):
+    raise UserError(
+      f"--temperatures={','.join(TEMPERATURES.value)}: give numbers from 0 on, with commas between them"
+    )
+  return found
+
+
+def _settings(known: dict[str, Any]) -> dict[str, Any]:
+  unknown = [name for name in SETTINGS.value if name not in known]
+  if unknown:
+    raise UserError(f"--settings: {unknown[0]!r} is not known; there are {', '.join(known)}")
+  return {name: known[name] for name in SETTINGS.value} or known
+
+
+def _written(restored: Any, name: str, sampler: Any) -> dict[str, Any]:
+  from gen.evaluation import decoding
+
+  sizes = {"samples": SAMPLES.value, "tokens": TOKENS.value, "seed": SEED.value}
+  return decoding.written(restored, PROMPTS.value, name, sampler, **sizes)._asdict()
+
+
+def _write(
+  where: str,
+  names: list[str],
+  after: list[dict[str, Any]],
+  texts: list[dict[str, Any]],
+  curve: list[dict[str, Any]],
+) -> None:
+  from gen import versions
+  from gen.evaluation import decoding_figure
+
+  workdir = Path(WORKDIR.value or f"{CHECKPOINT.value.rstrip('/')}_decoding")
+  workdir.mkdir(parents=True, exist_ok=True)
+  found = {
+    "checkpoint": where, "prompts": PROMPTS.value, "tokens": names, "next": after, "texts": texts,
+    "temperatures": curve, "versions": versions.installed(),
+  }  # fmt: skip
+  (workdir / "decoding.json").write_text(json.dumps(found, indent=1) + "\n")
+  decoding_figure.draw_next(workdir, names, after)
+  decoding_figure.draw_texts(workdir, texts, curve)
+  print(f"after {PROMPTS.value[0]!r}\n{'':>18}  {'entropy':>8}  {'kept':>6}  likeliest")
+  for one in after:
+    best = sorted(zip(one["probabilities"], names, strict=True), reverse=True)[:3]
+    shown = ", ".join(f"{name!r} {chance:.3f}" for chance, name in best if chance)
+    print(f"{one['setting']:>18}  {one['entropy']:>8.3f}  {one['kept']:>6,}  {shown}")
+  print(f"\n{'texts':>18}  {'repeated runs of 4':>20}  {'different runs of 2':>20}  {'nats per token':>15}")
+  for one in [*texts, *curve]:
+    repeated = f"{one['repetition']:.3f} ± {one['repetition_error']:.3f}"
+    print(f"{one['setting']:>18}  {repeated:>20}  {one['diversity']:>20.3f}  {one['nats']:>15.3f}")
+  print(workdir / "decoding.json, next_token.png, decoding.png")
+
+
+if __name__ == "__main__":
+  launch.main(main, trains=False)

@@ -1,0 +1,108 @@
+"""Which law do these runs follow, and how sure is it? Fits approaches 1, 2 and 3 of Hoffmann et al. 2022 to a table.
+
+  uv run experiments/fit_scaling_law.py --runs=runs.csv
+  uv run experiments/fit_scaling_law.py --runs=runs.csv --approach=all --bootstraps=4000 --json=laws.json
+  uv run experiments/fit_scaling_law.py --runs=runs/chinchilla/journal.jsonl --approach=envelope --json=-
+
+Reads a CSV with the columns params, tokens, loss (nats per token) and, if there are such, flops, budget, seed,
+held_out, name; a sweep's journal.jsonl; or its results.json. Prints a table, or writes JSON.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from gen import launch
+from gen.errors import UserError
+
+if TYPE_CHECKING:
+  from gen.scaling.points import Points
+
+RUNS = flags.DEFINE_string("runs", "", "The runs: a .csv, a journal.jsonl or a results.json.")
+APPROACH = flags.DEFINE_enum(
+  "approach", "parametric", ["parametric", "isoflop", "envelope", "all"], "How to fit; see docs/fitting.md."
+)
+JSON = flags.DEFINE_string("json", "", "Write JSON to this file, or to - (standard output), not a table.")
+DELTA = flags.DEFINE_float("delta", 1e-3, "Parametric: the Huber loss's, in log loss; inf: least squares.")
+TIED = flags.DEFINE_bool("tied", False, "Parametric: alpha = beta.")
+METHOD = flags.DEFINE_enum("method", "parabola", ["parabola", "akima"], "IsoFLOP: the form of a valley.")
+EDGE = flags.DEFINE_enum("edge", "drop", ["drop", "keep"], "IsoFLOP: budgets whose minimum is at the edge.")
+BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Resamples for the intervals; 0: no intervals.")
+SEED = flags.DEFINE_integer("seed", 0, "Of the resampling.", lower_bound=0)
+LEVEL = flags.DEFINE_float("level", 0.95, "Of the intervals; names them in the JSON (ci95).")
+INTERVAL = flags.DEFINE_enum(
+  "interval",
+  "auto",
+  ["auto", "percentile", "bca"],
+  "Kind of intervals; auto: bca, and percentile for the envelope.",
+)
+CLUSTER = flags.DEFINE_enum("cluster", "run", ["run", "budget", "seed"], "What is resampled.")
+CONVENTION = flags.DEFINE_enum(
+  "convention", "given", ["given", "6nd"], "How C is counted: as the flops column says, or 6 N D."
+)
+EXCLUDE = flags.DEFINE_integer("exclude_top_losses", 0, "Leave out so many runs of the highest losses.")
+PARAMS_COLUMN = flags.DEFINE_string("params_column", "", "Column of N, if it is not params.")
+TOKENS_COLUMN = flags.DEFINE_string("tokens_column", "", "Column of D, if it is not tokens.")
+LOSS_COLUMN = flags.DEFINE_string("loss_column", "", "Column of the loss, if it is not loss.")
+FLOPS_COLUMN = flags.DEFINE_string("flops_column", "", "Column of C, if it is not flops.")
+
+
+def main() -> int:
+  """Reads the runs, fits them, and prints or writes what was found."""
+  if not RUNS.value:
+    raise UserError("no runs are given; name their table with --runs=FILE.csv (or a journal.jsonl)")
+  from gen.training import json_file
+
+  target = json_file.target(JSON.value)
+  from gen.scaling import fit, fit_summary
+
+  points, curves = _read()
+  options = {
+    "delta": DELTA.value,
+    "tied": TIED.value,
+    "method": METHOD.value,
+    "edge": EDGE.value,
+    "bootstraps": BOOTSTRAPS.value,
+    "seed": SEED.value,
+    "level": LEVEL.value,
+    "interval": INTERVAL.value,
+    "cluster": CLUSTER.value,
+  }
+  if APPROACH.value == "all":
+    report = fit_summary.of_all(fit.fit_all(points, curves=curves, **options), points)
+  else:
+    found = fit.fit(points, APPROACH.value, curves=curves, **options)
+    report = fit_summary.of(APPROACH.value, found, points)
+  report["convention"] = CONVENTION.value
+  if target is None:
+    _print(report)
+  else:
+    json_file.write(report, target, (f"warning: {text}" for text in report["warnings"]))
+  return 0
+
+
+def _read() -> tuple["Points", list[dict[str, Any]]]:
+  from gen.scaling import points as readers
+
+  flag = {"params": PARAMS_COLUMN, "tokens": TOKENS_COLUMN, "loss": LOSS_COLUMN, "flops": FLOPS_COLUMN}
+  columns = {name: one.value for name, one in flag.items() if one.value}
+  points = readers.read(RUNS.value, columns)
+  if EXCLUDE.value:
+    points = points.without_top_losses(EXCLUDE.value)
+  wants_curves = APPROACH.value in ("envelope", "all")
+  curves = readers.read_curves(RUNS.value, points.select(~points.held_out)) if wants_curves else []
+  if CONVENTION.value == "6nd":
+    points = points.with_flops_6nd()
+    curves = [{**row, "flops": 6 * row["params"] * row["tokens"]} for row in curves]
+  return points, curves
+
+
+def _print(report: dict[str, Any]) -> None:
+  """Prints each approach's constants with their intervals, how they were found, and the warnings."""
+  from gen.scaling import fit_summary
+
+  print("\n".join(fit_summary.lines(report)))
+
+
+if __name__ == "__main__":
+  launch.main(main, trains=False)

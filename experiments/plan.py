@@ -1,0 +1,171 @@
+"""Which model should I train on how many tokens with this budget? A plan from a published law or from runs.
+
+  uv run experiments/plan.py --flops=5.76e23
+  uv run experiments/plan.py --gpu=h100 --count=64 --hours=72 --utilization=0.4 --price_per_hour=2.5
+  uv run experiments/plan.py --pf_days=100 --law=besiroglu2024 --inference_tokens=2e12 --overtrain=2,4
+  uv run experiments/plan.py --flops=1e15 --law=runs/chinchilla/results.json --next=6 --json=plan.json
+
+The budget is one of --flops, --pf_days, --hours of --count --gpu, --machine_minutes, or --budget="3640 PF-days".
+--law is a published law's name, or a file: results.json, journal.jsonl or .csv of runs, or constants in a .json.
+"""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from gen import launch
+from gen.errors import UserError
+
+if TYPE_CHECKING:
+  from gen.scaling.basis import Basis
+
+LAW = flags.DEFINE_string(
+  "law", "hoffmann2022", "A published law, or a file of runs or constants; 'list' lists them."
+)
+BUDGET = flags.DEFINE_string(
+  "budget", "", "C in any unit: 5.76e23, '3640 PF-days', '64 x 72 h of h100 at 40 %'."
+)
+FLOPS = flags.DEFINE_float("flops", None, "C in FLOPs.")
+PF_DAYS = flags.DEFINE_float("pf_days", None, "C in PF/s-days, 8.64e19 FLOPs.")
+MINUTES = flags.DEFINE_float(
+  "machine_minutes", None, "C in minutes of this machine, whose matrix products are timed."
+)
+HOURS = flags.DEFINE_float("hours", None, "C as so many hours of --count --gpu at --utilization.")
+GPU = flags.DEFINE_string("gpu", "h100", "A device by name, or its peak in FLOP/s.")
+COUNT = flags.DEFINE_float("count", 1, "Devices side by side.")
+UTILIZATION = flags.DEFINE_float("utilization", 0.4, "Share of the peak that training reaches.")
+PRICE = flags.DEFINE_float("price_per_hour", None, "Of one device.")
+FAMILY = flags.DEFINE_string(
+  "family", "chinchilla", "Of presets, for the model's shape: chinchilla, gpt2, t5, ..."
+)
+INFERENCE = flags.DEFINE_float(
+  "inference_tokens", None, "Tokens that the model will process: least cost in all."
+)
+UNIQUE = flags.DEFINE_float(
+  "unique_tokens", None, "Tokens that there are: repeat them (Muennighoff et al. 2023)."
+)
+OVERTRAIN = flags.DEFINE_list("overtrain", [], "Models so many times smaller than the optimum: their price.")
+NEXT = flags.DEFINE_integer(
+  "next", 0, "Runs to add to the study of --law so that N* is known best, per FLOP."
+)
+MOST_FLOPS = flags.DEFINE_float(
+  "most_run_flops", None, "--next: of one run; the study's largest if left out."
+)
+APPROACH = flags.DEFINE_enum(
+  "approach", "parametric", ["parametric", "isoflop", "envelope"], "How runs are fitted."
+)
+COUNTING = flags.DEFINE_string(
+  "params_convention", "matrices", "What N of the file counts (see conventions)."
+)
+BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Resamples for the intervals of a file of runs.")
+SEED = flags.DEFINE_integer("seed", 0, "Of the resampling.", lower_bound=0)
+LEVEL = flags.DEFINE_float("level", 0.95, "Of the intervals.")
+JSON = flags.DEFINE_string("json", "", "Write JSON to this file, or to - (standard output), not text.")
+_COLUMNS = {
+  name: flags.DEFINE_string(f"{name}_column", "", f"Column of {letter} in a .csv, if it is not {name}.")
+  for name, letter in (("params", "N"), ("tokens", "D"), ("loss", "the loss"), ("flops", "C"))
+}
+
+
+def main() -> int:
+  """Reads the budget and the law, plans, and prints or writes the plan."""
+  if LAW.value == "list":
+    return _list()
+  from gen.training import json_file
+
+  target = json_file.target(JSON.value)
+  from gen.scaling import plan, plan_summary
+
+  flops, law = _flops(), _law()
+  report = plan.plan(
+    law,
+    flops,
+    gpu=GPU.value,
+    count=COUNT.value,
+    utilization=UTILIZATION.value,
+    price_per_hour=PRICE.value,
+    family=FAMILY.value,
+    inference_tokens=INFERENCE.value,
+    unique_tokens=UNIQUE.value,
+    overtrain=_factors(),
+    add=NEXT.value,
+    most_run_flops=MOST_FLOPS.value,
+  )
+  text = plan_summary.lines(report)
+  if target is None:
+    print("\n".join(text))
+  else:
+    json_file.write(report, target, (f"warning: {text}" for text in report["warnings"]))
+  return 0
+
+
+def _list() -> int:
+  from gen.scaling import published
+
+  for name, one in published.LAWS.items():
+    print(f"{name:24} N* ~ C^{one.law.a:.3f}  N counts {one.counting:14} {one.source}")
+  return 0
+
+
+def _flops() -> float:
+  """Returns the budget that exactly one flag gives."""
+  from gen.scaling import budgets
+
+  given = {
+    "budget": BUDGET.value or None,
+    "flops": FLOPS.value,
+    "pf_days": PF_DAYS.value,
+    "machine_minutes": MINUTES.value,
+    "hours": HOURS.value,
+  }
+  said = [name for name, value in given.items() if value is not None]
+  if len(said) != 1:
+    which = "none is given" if not said else "given are " + ", ".join(f"--{name}" for name in said)
+    raise UserError(
+      "a plan wants one budget, --flops, --pf_days, --hours (with --gpu and --count), --machine_minutes or --budget; "
+      f"{which}"
+    )
+  readers = {
+    "budget": budgets.read,
+    "flops": lambda value: budgets.positive("--flops", value),
+    "pf_days": budgets.of_pf_days,
+    "machine_minutes": budgets.of_machine_minutes,
+    "hours": lambda hours: budgets.of_devices(GPU.value, COUNT.value, hours, UTILIZATION.value),
+  }
+  return readers[said[0]](given[said[0]])  # type: ignore[operator]
+
+
+def _law() -> "Basis":
+  from gen.scaling import basis, conventions
+
+  if COUNTING.value not in conventions.PARAMETERS:
+    raise UserError(
+      f"--params_convention={COUNTING.value} is unknown; there are {', '.join(conventions.PARAMETERS)}"
+    )
+  if Path(LAW.value).suffix not in (".json", ".jsonl", ".csv"):
+    return basis.basis(LAW.value)
+  columns = {name: flag.value for name, flag in _COLUMNS.items() if flag.value}
+  return basis.read(
+    LAW.value, APPROACH.value, COUNTING.value,
+    columns=columns, bootstraps=BOOTSTRAPS.value, seed=SEED.value, level=LEVEL.value,
+  )  # fmt: skip
+
+
+def _factors() -> list[float]:
+  factors = []
+  for word in OVERTRAIN.value:
+    try:
+      factors.append(float(word))
+    except ValueError:
+      raise UserError(
+        f"--overtrain={word}: give factors, such as 2,4: so many times smaller models"
+      ) from None
+    if not (math.isfinite(factors[-1]) and factors[-1] > 0):
+      raise UserError(f"--overtrain={word}: a model so many times smaller than the optimum; above zero")
+  return factors
+
+
+if __name__ == "__main__":
+  launch.main(main, trains=False)

@@ -1,0 +1,133 @@
+"""Trains one model: corpus, tokenizer, batches, steps, checkpoints, evaluation, journal.
+
+  uv run experiments/pretrain.py --config=configs/decoder.py --workdir=runs/decoder
+
+The same command goes on where an interrupted run stopped.
+"""
+
+import dataclasses
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from gen import launch, validation
+from gen.config import Run
+from gen.errors import UserError
+
+WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run; empty: runs/NAME.")
+JSON = flags.DEFINE_string(
+  "json", "", "Also write the result row as JSON to this file, or to - (standard output)."
+)
+
+
+class Watch:
+  """Prints a run's rows, and asks it to stop at the first interrupt."""
+
+  def __init__(self, steps_shown: int = 10) -> None:
+    self.stopping, self._presses = False, launch.Presses()
+    self.started = time.time()
+    self.every, self.shown = steps_shown, 0.0
+    signal.signal(signal.SIGINT, self._interrupt)
+    signal.signal(signal.SIGTERM, self._interrupt)
+
+  def _interrupt(self, number: int, _: Any) -> None:
+    if self._presses.is_echo(number):
+      return
+    if self.stopping:
+      raise KeyboardInterrupt
+    self.stopping = True
+    print("stopping after this dispatch; once more to stop at once", file=sys.stderr)
+
+  def stop(self) -> bool:
+    """Says whether the run should save and stop."""
+    return self.stopping
+
+  def progress(self, row: dict[str, Any]) -> None:
+    """Prints a line for a row, not oftener than once a second."""
+    if row["kind"] == "train" and time.time() - self.shown > 1:
+      self.shown = time.time()
+      print(
+        f"step {row['step']:>7,}/{row['steps']:,}  loss {row['loss'] or float('nan'):.4f}  "
+        f"rate {row['learning_rate']:.2e}  {row['tokens_per_second']:>9,.0f} tokens/s  "
+        f"{row['gflops']:.1f} GFLOP/s  {_left(row)} left"
+        + (f"  {row['skipped']} skipped" if row["skipped"] else ""),
+        file=sys.stderr,
+      )
+    elif row["kind"] == "evaluation":
+      line = f"step {row['step']:>7,}  validation {row['loss']:.4f} nats/token  {row['bits_per_byte']:.4f} bits/byte"
+      print(line, file=sys.stderr)
+
+
+def _left(row: dict[str, Any]) -> str:
+  tokens = row["tokens"] / row["step"] * (row["steps"] - row["step"])
+  seconds = tokens / max(row["tokens_per_second"], 1e-9)
+  return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
+
+
+def main(run: Run) -> int:
+  """Trains the run and prints its result."""
+  run = Run(**{field.name: getattr(run, field.name) for field in dataclasses.fields(Run)})  # a sweep's too
+  validation.check(run)
+  _check_json()
+  from gen.data import cache, loaded
+  from gen.training import claim, loop
+  from gen.training.locks import Lock
+
+  run.name = run.name or Path(WORKDIR.value).name or "run"
+  workdir = Path(WORKDIR.value or f"runs/{run.name}")
+  loop.row_of(run)
+  with Lock(workdir):  # Nobody else's, and writable: said before the corpus is built.
+    claim.check(workdir, run)
+  launch.compilation_cache(cache.cache_folder(run.data) / "compiled")
+  watch = Watch()
+  data = loaded.load(run.data, lambda line: print(line, file=sys.stderr))
+  print("compiling; the first lines of training come after that", file=sys.stderr)
+  try:
+    result = loop.train(run, workdir, data, watch)
+  except loop.Stopped as stopped:
+    print(f"{stopped}; the same command goes on", file=sys.stderr)
+    return launch.INTERRUPTED
+  _report(result, workdir)
+  return 0
+
+
+def _check_json() -> None:
+  """Says before anything is trained that the JSON could not be written."""
+  if JSON.value and JSON.value != "-" and not Path(JSON.value).parent.is_dir():
+    raise UserError(f"--json={JSON.value}: no folder {Path(JSON.value).parent}; make it first")
+
+
+def _number(value: float | None) -> str:
+  return "NaN" if value is None else f"{value:.4f}"
+
+
+def _report(result: dict[str, Any], workdir: Path) -> None:
+  from gen.training import journal
+
+  text = json.dumps(json.loads(journal.encode(result)), indent=1)  # NaN, which JSON lacks, becomes null
+  if JSON.value == "-":
+    print(text)
+    return
+  if JSON.value:
+    try:
+      Path(JSON.value).write_text(text + "\n")
+    except OSError as error:
+      raise UserError(
+        f"cannot write {JSON.value}: {error.strerror}; the run is done and kept in {workdir}"
+      ) from error
+  print(
+    f"{result['name']}: N {result['params']:,} of {result['params_total']:,} parameters, "
+    f"D {result['tokens']:,} tokens, C {result['flops']:.3g} FLOPs (6ND {result['flops_6nd']:.3g})\n"
+    f"validation loss {_number(result['loss'])} nats per token, {_number(result['bits_per_byte'])} bits per byte; "
+    f"{result['gflops']:.1f} GFLOP/s, {result['seconds']:.0f} s in steps\n"
+    f"journal and checkpoints in {workdir}"
+  )
+
+
+if __name__ == "__main__":
+  launch.main(main, Run, "configs/decoder.py")

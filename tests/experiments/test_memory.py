@@ -1,0 +1,65 @@
+"""The tool that foretells memory answers in JSON, draws its plot, and says what it cannot do."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def memory(*words):
+  return subprocess.run(
+    [sys.executable, ROOT / "experiments/memory.py", *words], capture_output=True, text=True, cwd=ROOT
+  )
+
+
+def test_an_account_of_parameters_has_the_papers_numbers_and_a_plot(tmp_path):
+  plot = tmp_path / "memory.png"
+  done = memory(
+    "--params=7.5e9", "--layout=zero1", "--devices=64", "--precision=mixed", "--json=-", f"--plot={plot}"
+  )
+  found = json.loads(done.stdout)
+  assert found["state_bytes_per_device"] / 1e9 == pytest.approx(31.4, rel=0.01)
+  parts = [
+    found[f"{name}_bytes_per_device"] for name in ("parameters", "gradients", "moments", "master_copies")
+  ]
+  assert sum(parts) == pytest.approx(found["state_bytes_per_device"])
+  assert found["account"].startswith("state alone")
+  assert (
+    found["step_bytes_per_device"]
+    > found["step_bytes_per_device_full_remat"]
+    > found["state_bytes_per_device"]
+  )
+  assert plot.stat().st_size > 5_000
+
+
+def test_a_preset_is_accounted_for_from_its_config_alone():
+  done = memory("--preset=gpt2-xl", "--layout=zero3", "--devices=64", "--batch=64", "--nocompile", "--json=-")
+  found = json.loads(done.stdout)
+  assert found["parameters"] == 1_557_611_200  # GPT-2 XL's
+  assert found["state_bytes_per_device"] == pytest.approx(16 * found["parameters"] / 64, rel=0.02)
+  assert set(found["remat_policies"]) == {"none", "dots", "full"}
+  assert {move["kind"] for move in found["collectives"]} == {"all-gather", "reduce-scatter"}
+  assert found["cache_bytes_per_device"] == 2 * 48 * 1024 * 1600 * 2  # one row of 1024 positions in bfloat16
+
+
+@pytest.mark.parametrize(
+  ("words", "sentence"),
+  [
+    ((), "give either --preset=NAME or --params=NUMBER"),
+    (("--params=1e9", "--preset=gpt2"), "give either"),
+    (("--params=-1",), "params is -1"),
+    (("--params=1e9", "--mesh=data=4"), "--mesh needs the shapes of a --preset"),
+    (("--preset=gpt2", "--devices=3", "--batch=4", "--nocompile"), "data.batch is 4 rows"),
+    (
+      ("--preset=gpt2", "--mesh=data=4", "--json=/no/such/folder/x"),
+      "is in /no/such/folder, which is no folder",
+    ),
+  ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_two(words, sentence):
+  done = memory(*words)
+  assert done.returncode == 2 and sentence in done.stderr and done.stderr.count("\n") == 1

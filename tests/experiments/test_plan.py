@@ -1,0 +1,124 @@
+"""The command, through its own entry: a budget in, a plan and an exit code out."""
+
+import json
+
+import numpy as np
+import pytest
+
+from gen import launch
+from gen.scaling.laws import Law
+
+EXPERIMENT = "plan.py"
+LAW = Law(E=1.1, A=150.0, B=400.0, alpha=0.35, beta=0.37)
+
+
+def report_of(answer):
+  code, out, err = answer
+  assert code == 0, err
+  return json.loads(out)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+  """A table of 24 runs round the optima of four budgets."""
+  random, lines = np.random.default_rng(4), ["params,tokens,loss,flops"]
+  for flops in (2e15, 8e15, 3e16, 1e17):
+    for n in LAW.optimum(flops)[0] * np.geomspace(0.3, 3, 6):
+      lines.append(
+        f"{n},{flops / 6 / n},{LAW.loss(n, flops / 6 / n) * np.exp(random.normal(0, 0.003))},{flops}"
+      )
+  path = tmp_path_factory.mktemp("runs") / "runs.csv"
+  path.write_text("\n".join(lines))
+  return path
+
+
+def test_gophers_budget_gives_forty_billion_parameters(run):
+  report = report_of(run("--flops=5.76e23", "--json=-"))
+  assert report["N"] == pytest.approx(40e9, rel=0.02) and report["law"]["name"] == "hoffmann2022"
+  assert report["budget"]["pf_days"] == pytest.approx(5.76e23 / 8.64e19)
+  assert len(report["table"]) == 10 and report["shape"]["params_total"] == pytest.approx(report["N"], rel=0.1)
+
+
+@pytest.mark.parametrize(
+  ("words", "flops"),
+  [
+    (["--pf_days=2"], 2 * 8.64e19),
+    (["--budget=2 PF-days"], 2 * 8.64e19),
+    (["--gpu=h100", "--count=64", "--hours=72", "--utilization=0.4"], 64 * 72 * 3600 * 989e12 * 0.4),
+    (["--gpu=3e14", "--hours=10", "--utilization=0.5"], 10 * 3600 * 1.5e14),
+  ],
+)
+def test_a_budget_in_every_unit(run, words, flops):
+  report = report_of(run(*words, "--price_per_hour=2.5", "--json=-"))
+  assert report["flops"] == pytest.approx(flops, rel=1e-9)
+  count, hours = report["budget"]["count"], report["hours"]
+  assert report["cost"] == pytest.approx(2.5 * count * hours)
+
+
+def test_minutes_of_this_machine(run):
+  report = report_of(run("--machine_minutes=10", "--json=-"))
+  assert report["budget"]["machine_minutes"] == pytest.approx(10)
+
+
+def test_runs_give_a_plan_with_intervals_and_the_next_runs(run, runs, tmp_path):
+  target = tmp_path / "plan.json"
+  words = [
+    "--flops=1e19",
+    f"--law={runs}",
+    "--bootstraps=100",
+    "--inference_tokens=1e11",
+    "--unique_tokens=1e9",
+  ]
+  code, out, err = run(*words, "--overtrain=2,4", "--next=3", "--price_per_hour=2", f"--json={target}")
+  assert code == 0 and out == "", err
+  report = json.loads(target.read_text())
+  for name in ("N", "D", "tokens_per_parameter", "loss", "hours", "cost"):
+    low, high = report["interval"][name]
+    assert low <= report[name] <= high
+  low, high = report["interval"]["N"]
+  assert low < LAW.optimum(1e19)[0] < high
+  assert [one["factor"] for one in report["overtrain"]] == [2, 4]
+  assert report["inference"]["N"] < report["N"] and report["repetition"]["epochs"] > 1
+  assert (
+    len(report["next"]["runs"]) == 3 and report["next"]["now"][0] < report["N"] < report["next"]["now"][1]
+  )
+  _, text, _ = run(*words, "--overtrain=2,4", "--next=3")
+  for said in ("95 % interval", "inference", "repetition", "overtrain", "next runs", "24 runs"):
+    assert said in text
+
+
+def test_the_laws_are_listed_with_their_sources(run):
+  code, out, _ = run("--law=list")
+  assert code == 0 and "arXiv:2203.15556" in out and "kaplan2020" in out
+
+
+@pytest.mark.parametrize(
+  ("words", "said"),
+  [
+    ([], "none is given"),
+    (["--flops=1e21", "--pf_days=3"], "--flops, --pf_days"),
+    (["--flops=0"], "above zero"),
+    (["--flops=nan"], "finite"),
+    (["--flops=many"], "flops"),
+    (["--budget=lots"], "is no budget"),
+    (["--flops=1e21", "--law=nowhere.csv"], "no such file"),
+    (["--flops=1e21", "--law=nobody2022"], "there is no law"),
+    (["--flops=1e21", "--gpu=abacus"], "abacus"),
+    (["--hours=3", "--utilization=40"], "utilization is 40"),
+    (["--hours=3", "--count=-2"], "count is -2"),
+    (["--flops=1e21", "--overtrain=two"], "--overtrain=two"),
+    (["--flops=1e21", "--overtrain=-2"], "--overtrain=-2"),
+    (["--flops=1e21", "--inference_tokens=-1"], "inference_tokens"),
+    (["--flops=1e21", "--family=gpt9"], "gpt9"),
+    (["--flops=1e21", "--next=2"], "no runs are at hand"),
+    (["--flops=1e21", "--next=-2"], "next"),
+    (["--flops=1e21", "--params_convention=some"], "some"),
+    (["--flops=1e21", "--json=absent/plan.json"], "absent"),
+    (["--flops=1e21", "stray"], "stray"),
+    (["--flop=1e21"], "flop"),
+  ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(run, words, said):
+  code, out, err = run(*words)
+  assert code == launch.USER_MISTAKE and out == ""
+  assert err.startswith("error: ") and err.count("\n") == 1 and said in err, err
