@@ -1,0 +1,131 @@
+"""Measures greedy decoding with a cache, and sets it beside transformers' on the same weights.
+
+    uv run scripts/benchmark_generate.py --preset=gpt2 --batch=1,8 --prompt=64 --new=64 --json=-
+    uv run scripts/benchmark_generate.py --checkpoint=DIRECTORY --peer=VENV/bin/python
+
+The model is a preset with random weights, or a directory of the Hugging Face format. --peer is a Python with torch and
+transformers, a venv of its own; it reads the same weights from a temporary directory, and must give the same tokens.
+What each number means: `gen.generation.benchmark.Speed`. Measure on a quiet machine.
+"""
+
+import dataclasses
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from gen import launch
+from gen.errors import UserError
+
+PRESET = flags.DEFINE_string("preset", "gpt2", "Architecture with random weights.")
+CHECKPOINT = flags.DEFINE_string(
+  "checkpoint", "", "Directory of the Hugging Face format, in place of a preset."
+)
+BATCH = flags.DEFINE_list("batch", ["1", "8"], "Numbers of rows.")
+PROMPT = flags.DEFINE_integer("prompt", 64, "Tokens of each prompt, or source.", lower_bound=1)
+NEW = flags.DEFINE_integer("new", 64, "Tokens that are drawn.", lower_bound=2)
+REPEATS = flags.DEFINE_integer("repeats", 5, "Calls of each kind.", lower_bound=1)
+PEER = flags.DEFINE_string("peer", "", "Python with torch and transformers to compare with.")
+JSON = flags.DEFINE_string(
+  "json", "", "Also write the numbers as JSON to this file, or only to - (standard output)."
+)
+HERE = Path(__file__).parent
+
+
+def main() -> int:
+  """Measures and reports."""
+  batches = _batches()
+  with tempfile.TemporaryDirectory() as folder:
+    directory = Path(CHECKPOINT.value or folder)
+    module, params, start = _model(directory)
+    rows = [_row(module, params, start, batch, directory) for batch in batches]
+  text = json.dumps({"model": CHECKPOINT.value or PRESET.value, "rows": rows}, indent=1)
+  if JSON.value == "-":
+    print(text)
+    return 0
+  if JSON.value:
+    Path(JSON.value).write_text(text + "\n")
+  for row in rows:
+    _show("gen", row["gen"])
+    if row["transformers"]:
+      _show("transformers", row["transformers"])
+      print(f"{row['ratio']:.2f} times transformers' tokens/s, same tokens: {row['same_tokens']}")
+  return 0
+
+
+def _batches() -> list[int]:
+  try:
+    found = [int(value) for value in BATCH.value]
+  except ValueError:
+    found = []
+  if not found or min(found) < 1:
+    raise UserError(
+      f"--batch={','.join(BATCH.value)}: give whole numbers from 1 on, with commas between them"
+    )
+  return found
+
+
+def _model(directory: Path) -> tuple[Any, Any, tuple[int, ...]]:
+  """Returns a module, its parameters and what targets begin with; a preset's go to the directory for the peer."""
+  import jax
+  import numpy as np
+
+  from gen import presets
+  from gen.interop import huggingface
+  from gen.models import families
+
+  if not CHECKPOINT.value:
+    model = presets.get(PRESET.value)
+    model.dropout = 0.0
+    params = jax.tree.map(np.asarray, families.initialize(model, jax.random.key(0)))
+    if not PEER.value:
+      return families.build(model), params, (0,)
+    huggingface.save(directory, model, params)
+  found, params = huggingface.load(directory)
+  first = found.values.get("decoder_start_token_id")
+  wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params)
+  model = dataclasses.replace(found.config, dtype="float32")
+  return families.build(model), wide, (0 if first is None else first,)
+
+
+def _row(module: Any, params: Any, start: tuple[int, ...], batch: int, directory: Path) -> dict[str, Any]:
+  from gen.generation import benchmark
+
+  sizes = {"batch": batch, "prompt": PROMPT.value, "new": NEW.value, "repeats": REPEATS.value}
+  ours = benchmark.measure(module, params, start=start, **sizes)._asdict()
+  row: dict[str, Any] = {"gen": ours, "transformers": None}
+  if PEER.value:
+    prompts = benchmark.random_prompts(module.config.vocab, batch, PROMPT.value)
+    theirs = _peer(directory, {"prompts": prompts, "new": NEW.value, "repeats": REPEATS.value})
+    same = theirs["tokens"][: NEW.value] == ours["tokens"]
+    ratio = ours["tokens_per_second"] / theirs["tokens_per_second"]
+    row |= {"transformers": theirs, "same_tokens": same, "ratio": ratio}
+  return row
+
+
+def _peer(directory: Path, asked: dict[str, Any]) -> dict[str, Any]:
+  command = [PEER.value, str(HERE / "benchmark_peers" / "transformers_generate.py"), str(directory)]
+  try:
+    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=False)
+  except OSError as error:
+    raise UserError(f"--peer={PEER.value} cannot be run: {error.strerror}") from None
+  if done.returncode:
+    raise UserError(f"--peer failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+  found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+  return found
+
+
+def _show(name: str, row: dict[str, Any]) -> None:
+  extra = f", compiled in {row['compile_seconds']:.1f} s" if "compile_seconds" in row else ""
+  cache = f", cache {row['cache_bytes'] / 2**20:.2f} MiB" if "cache_bytes" in row else ""
+  print(
+    f"{name:>12}, batch {row['batch']}: {row['tokens_per_second']:,.1f} tokens/s; prefill"
+    f" {row['prefill_tokens_per_second']:,.0f}, decode {row['decode_tokens_per_second']:,.1f} tokens/s{extra}{cache}"
+  )
+
+
+if __name__ == "__main__":
+  launch.main(main)

@@ -1,0 +1,144 @@
+"""Compares the training step with that of other projects, in turn, on one core, on one machine.
+
+    uv run scripts/benchmark_peers/compare.py --shape=128,4,4,128,16,4096 \
+      --nanodo=VENV/bin/python:SOURCE --torch=VENV/bin/python --nanogpt=SOURCE
+
+Each program is a process of its own, pinned to the same core, in the environment that it is launched with by its
+project: ours with huge pages, as `gen.launch` has it. Bursts of a few steps go round the programs, and the median
+over rounds of CPU seconds a step is compared, so that what else the machine does falls on all alike. --shape is
+width,depth,heads,length,batch,vocab and may be repeated; --family compares the encoder with transformers' BERT, the
+encoder-decoder with its T5 and the LSTM with torch.nn.LSTM.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from gen import launch
+from gen.data import objectives
+
+HERE = Path(__file__).parent
+NAMES = ("width", "depth", "heads", "length", "batch", "vocab")
+TORCH_MODELS = {"decoder": "nanogpt", "encoder": "bert", "encoder_decoder": "t5", "lstm": "lstm"}
+
+
+def programs(asked: argparse.Namespace) -> dict[str, tuple[list[str], dict[str, str]]]:
+  """Returns the commands to compare, by name, with the environment of each."""
+  plain = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+  ours = [sys.executable, str(HERE / "ours.py"), f"--family={asked.family}"]
+  found = {"gen": (ours, launch.worker_environment())}
+  if asked.nanodo and asked.family == "decoder":
+    python, source = asked.nanodo.split(":")
+    command = [python, str(HERE / "nanodo_step.py"), f"--source={source}"]
+    found["NanoDO"] = (command, plain)
+    if asked.bare:
+      found["NanoDO without metrics"] = ([*command, "--metrics=False"], plain)
+    if asked.huge:
+      found["NanoDO with huge pages"] = (command, launch.worker_environment())
+  if asked.torch and (asked.family != "decoder" or asked.nanogpt):
+    model = TORCH_MODELS[asked.family]
+    command = [asked.torch, str(HERE / "torch_step.py"), f"--model={model}", f"--source={asked.nanogpt}"]
+    found["PyTorch eager"] = (command, plain)
+    if asked.compiled:
+      found["PyTorch compiled"] = ([*command, "--compile=True"], plain)
+  return found
+
+
+class Process:
+  """A program that runs steps when it is asked."""
+
+  def __init__(self, command: list[str], environment: dict[str, str], core: int, nice: int) -> None:
+    """Starts it on a core; it is ready once `answer` returns."""
+    prefix = ["taskset", "-c", str(core)] + (["nice", "-n", str(nice)] if nice else [])
+    pipe = subprocess.PIPE
+    self._command = command
+    self._process = subprocess.Popen([*prefix, *command], env=environment, stdin=pipe, stdout=pipe, text=True)
+
+  def answer(self) -> dict[str, float]:
+    """Waits for the next line of JSON; what else the program prints is passed over."""
+    assert self._process.stdout
+    for line in self._process.stdout:
+      if line.startswith("{"):
+        found: dict[str, float] = json.loads(line)
+        return found
+    raise SystemExit(f"{' '.join(self._command)} ended with code {self._process.wait()}")
+
+  def steps(self, count: int) -> dict[str, float]:
+    """Runs so many steps."""
+    assert self._process.stdin
+    self._process.stdin.write(f"{count}\n")
+    self._process.stdin.flush()
+    return self.answer()
+
+  def end(self) -> None:
+    """Closes its input, at which it ends."""
+    assert self._process.stdin
+    self._process.stdin.close()
+    self._process.wait()
+
+
+def compare(asked: argparse.Namespace, shape: dict[str, int]) -> dict[str, dict[str, float]]:
+  """Returns what each program's steps cost at one shape, as medians over rounds."""
+  target = objectives.shapes("span_corruption", shape["length"])[1]
+  sizes = [f"--{name}={value}" for name, value in (shape | {"target": target}).items()]
+  running, ready = {}, {}
+  for name, (command, environment) in programs(asked).items():
+    running[name] = Process([*command, *sizes], environment, asked.core, asked.nice)
+    ready[name] = running[name].answer()
+  answers: dict[str, list[dict[str, float]]] = {name: [] for name in running}
+  for _ in range(asked.rounds):
+    for name, process in running.items():
+      answers[name].append(process.steps(asked.steps))
+  for process in running.values():
+    process.end()
+  found = {}
+  for name, rows in answers.items():
+    seconds = statistics.median(row["cpu_seconds"] for row in rows)
+    peak = max(row["peak_bytes"] for row in rows)
+    found[name] = ready[name] | {"cpu_seconds": seconds, "peak_bytes": peak}
+  return found
+
+
+def main() -> None:
+  """Prints a table row per shape and program, and JSON where asked."""
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--shape", action="append", required=True, help="width,depth,heads,length,batch,vocab")
+  parser.add_argument("--family", default="decoder", choices=TORCH_MODELS)
+  parser.add_argument("--nanodo", default="", help="PYTHON:SOURCE of NanoDO")
+  parser.add_argument("--torch", default="", help="Python with PyTorch, and transformers for BERT and T5")
+  parser.add_argument("--nanogpt", default="", help="nanoGPT's source")
+  parser.add_argument("--compiled", action="store_true", help="also PyTorch compiled")
+  parser.add_argument("--bare", action="store_true", help="also NanoDO without its statistics")
+  parser.add_argument("--huge", action="store_true", help="also NanoDO with huge pages")
+  parser.add_argument("--rounds", type=int, default=5)
+  parser.add_argument("--steps", type=int, default=3, help="steps a burst; at most 4")
+  parser.add_argument("--core", type=int, default=0)
+  parser.add_argument("--nice", type=int, default=0, help="priority of the processes; below 0 needs rights")
+  parser.add_argument("--json", default="", help="file of all numbers")
+  asked = parser.parse_args()
+  rows: list[Any] = []
+  print(
+    f"{'shape':>24}  {'program':<24} {'CPU ms a step':>13} {'ours is':>8} {'peak MiB':>9} {'first step':>10}"
+  )
+  for text in asked.shape:
+    shape = dict(zip(NAMES, map(int, text.split(",")), strict=True))
+    found = compare(asked, shape)
+    for name, row in found.items():
+      ratio = row["cpu_seconds"] / found["gen"]["cpu_seconds"]
+      print(
+        f"{text:>24}  {name:<24} {row['cpu_seconds'] * 1e3:13.1f} {ratio:7.2f}x "
+        f"{row['peak_bytes'] / 2**20:9.0f} {row['first_step_seconds']:8.1f} s",
+        flush=True,
+      )
+    rows.append({"shape": shape, "family": asked.family, "programs": found})
+  if asked.json:
+    Path(asked.json).write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,131 @@
+"""Steps of PyTorch models, eager or compiled, for `compare.py`.
+
+--model is nanogpt (karpathy/nanoGPT in --source), bert or t5 (transformers), or lstm (torch.nn.LSTM under an
+embedding and a linear head). Each step is a forward, a backward, a clip by the global norm and AdamW.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import bursts
+
+
+def nanogpt(asked: Any) -> tuple[Any, Any, Callable[..., Any]]:
+  """Returns nanoGPT's model, its optimizer and its loss on a batch."""
+  import torch
+
+  sys.path.insert(0, asked.source)
+  from model import GPT, GPTConfig
+
+  model = GPT(
+    GPTConfig(asked.length, asked.vocab, asked.depth, asked.heads, asked.width, dropout=0.0, bias=False)
+  )
+  optimizer = model.configure_optimizers(0.1, 1e-3, (0.9, 0.95), "cpu")
+  rows = torch.randint(0, asked.vocab, (asked.batch, asked.length + 1))
+  return model, optimizer, lambda forward: forward(rows[:, :-1].contiguous(), rows[:, 1:].contiguous())[1]
+
+
+def bert(asked: Any) -> tuple[Any, Any, Callable[..., Any]]:
+  """Returns transformers' BERT for masked tokens, 15 % of which bear loss."""
+  import torch
+  from transformers import BertConfig, BertForMaskedLM
+
+  config = BertConfig(
+    vocab_size=asked.vocab,
+    hidden_size=asked.width,
+    num_hidden_layers=asked.depth,
+    num_attention_heads=asked.heads,
+    intermediate_size=4 * asked.width,
+    max_position_embeddings=asked.length,
+    hidden_dropout_prob=0.0,
+    attention_probs_dropout_prob=0.0,
+  )
+  model = BertForMaskedLM(config)
+  ids = torch.randint(0, asked.vocab, (asked.batch, asked.length))
+  labels = torch.where(torch.rand(ids.shape) < 0.15, ids, -100)
+  attention = torch.ones_like(ids)
+  return (
+    model,
+    _adamw(model),
+    lambda forward: forward(input_ids=ids, attention_mask=attention, labels=labels).loss,
+  )
+
+
+def t5(asked: Any) -> tuple[Any, Any, Callable[..., Any]]:
+  """Returns transformers' T5 on sources of --length and targets of --target."""
+  import torch
+  from transformers import T5Config, T5ForConditionalGeneration
+
+  config = T5Config(
+    vocab_size=asked.vocab,
+    d_model=asked.width,
+    d_kv=asked.width // asked.heads,
+    d_ff=4 * asked.width,
+    num_layers=asked.depth,
+    num_heads=asked.heads,
+    dropout_rate=0.0,
+    decoder_start_token_id=0,
+  )
+  model = T5ForConditionalGeneration(config)
+  sources = torch.randint(1, asked.vocab, (asked.batch, asked.length))
+  labels = torch.randint(1, asked.vocab, (asked.batch, asked.target))
+  attention = torch.ones_like(sources)
+  return (
+    model,
+    _adamw(model),
+    lambda forward: forward(input_ids=sources, attention_mask=attention, labels=labels).loss,
+  )
+
+
+def lstm(asked: Any) -> tuple[Any, Any, Callable[..., Any]]:
+  """Returns torch.nn.LSTM between an embedding and a linear head."""
+  import torch
+  from torch import nn
+
+  class Model(nn.Module):
+    def __init__(self) -> None:
+      super().__init__()
+      self.embedding = nn.Embedding(asked.vocab, asked.width)
+      self.layers = nn.LSTM(asked.width, asked.width, asked.depth, batch_first=True)
+      self.head = nn.Linear(asked.width, asked.vocab, bias=False)
+
+    def forward(self, ids: Any, targets: Any) -> Any:
+      logits = self.head(self.layers(self.embedding(ids))[0])
+      return nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+  model = Model()
+  rows = torch.randint(0, asked.vocab, (asked.batch, asked.length + 1))
+  return model, _adamw(model), lambda forward: forward(rows[:, :-1].contiguous(), rows[:, 1:].contiguous())
+
+
+def _adamw(model: Any) -> Any:
+  import torch
+
+  return torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.1)
+
+
+def main() -> None:
+  """Serves bursts of steps."""
+  asked = bursts.arguments(__doc__ or "", model="nanogpt", source="", compile="False")
+  import torch
+
+  torch.manual_seed(0)
+  before = bursts.peak_bytes()
+  model, optimizer, loss_of = globals()[asked.model](asked)
+  forward = torch.compile(model) if asked.compile == "True" else model
+
+  def steps(count: int) -> None:
+    for _ in range(count):
+      loss = loss_of(forward)
+      loss.backward()
+      torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+      optimizer.step()
+      optimizer.zero_grad(set_to_none=True)
+    assert loss.isfinite().item()
+
+  bursts.serve(steps, before)
+
+
+if __name__ == "__main__":
+  main()

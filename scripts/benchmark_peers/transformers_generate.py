@@ -1,0 +1,60 @@
+"""Greedy decoding by transformers on PyTorch, for `scripts/benchmark_generate.py`.
+
+  VENV/bin/python transformers_generate.py DIRECTORY < {"prompts": ..., "new": ..., "repeats": ...}
+
+Runs without gen and jax. Prints one line of JSON.
+"""
+
+import json
+import statistics
+import sys
+import time
+from typing import Any
+
+import torch
+import transformers
+
+
+def main() -> None:
+  """Measures prefill and decode as gen.generation.benchmark does."""
+  asked: dict[str, Any] = json.load(sys.stdin)
+  config = transformers.AutoConfig.from_pretrained(sys.argv[1])
+  kind = (
+    transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
+  )
+  model: Any = kind.from_pretrained(sys.argv[1], dtype=torch.float32).eval()
+  ids = torch.tensor(asked["prompts"])
+  batch, length = ids.shape
+
+  def seconds(count: int) -> tuple[float, Any]:
+    options = {"max_new_tokens": count, "min_new_tokens": count, "do_sample": False, "num_beams": 1}
+    begun = time.perf_counter()
+    with torch.inference_mode():
+      found = model.generate(ids, attention_mask=torch.ones_like(ids), eos_token_id=None, **options)
+    return time.perf_counter() - begun, found
+
+  for count in (1, asked["new"]):
+    seconds(count)
+  timed = [(seconds(1)[0], *seconds(asked["new"])) for _ in range(asked["repeats"])]
+  prefill = statistics.median(row[0] for row in timed)
+  whole = statistics.median(row[1] for row in timed)
+  skipped = 1 if config.is_encoder_decoder else length
+  further, new = max(whole - prefill, 1e-9), asked["new"]
+  print(
+    json.dumps(
+      {
+        "batch": batch,
+        "prefill_seconds": prefill,
+        "decode_seconds": further,
+        "prefill_tokens_per_second": batch * length / prefill,
+        "decode_tokens_per_second": batch * (new - 1) / further,
+        "tokens_per_second": batch * new / whole,
+        "tokens": timed[-1][2][0, skipped:].tolist(),
+        "threads": torch.get_num_threads(),
+      }
+    )
+  )
+
+
+if __name__ == "__main__":
+  main()

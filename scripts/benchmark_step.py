@@ -1,0 +1,137 @@
+"""Measures one training step (forward, backward, clip, AdamW) as the trainer runs it, on random text.
+
+    uv run scripts/benchmark_step.py --width=128 --depth=4 --heads=4 --length=128 --batch=16 --vocab=4096 \
+      --family=decoder --steps=12 --threads=1 --json=-
+
+The decoder is a GPT-2 without biases, the encoder a BERT, the encoder-decoder a T5; --set changes any field of
+`gen.config.Model`, as in --set=positions=rotary,tied=False. What each number means: `gen.training.benchmark.measure`.
+Half a minute, most of it compilation, which a second call finds in the cache.
+"""
+
+import ast
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from gen import launch, validation
+from gen.config import FAMILIES, Data, Model, Run
+from gen.errors import UserError
+
+FAMILY = flags.DEFINE_enum("family", "decoder", FAMILIES, "Family of the model.")
+WIDTH = flags.DEFINE_integer("width", 128, "Width of the residual stream.")
+DEPTH = flags.DEFINE_integer("depth", 4, "Layers; of both stacks in an encoder-decoder.")
+HEADS = flags.DEFINE_integer("heads", 0, "Attention heads; 0 makes them 32 wide.")
+LENGTH = flags.DEFINE_integer("length", 128, "Tokens of a row; of the source in an encoder-decoder.")
+BATCH = flags.DEFINE_integer("batch", 16, "Rows of a step.")
+VOCAB = flags.DEFINE_integer("vocab", 4096, "Ids.")
+STEPS = flags.DEFINE_integer("steps", 12, "Steps that are timed.")
+THREADS = flags.DEFINE_integer("threads", 0, "Cores to run on; 0 is all.")
+SET = flags.DEFINE_list("set", [], "Other fields of the model, as NAME=VALUE,NAME=VALUE.")
+CACHE = flags.DEFINE_string("cache", "", "Folder of compiled programs; by default the trainer's.")
+JSON = flags.DEFINE_string(
+  "json", "", "Also write the numbers as JSON to this file, or only to - (standard output)."
+)
+
+
+def run_of_flags() -> Run:
+  """Returns the run that the flags describe.
+
+  Raises:
+    UserError: for what cannot be.
+  """
+  for flag in (WIDTH, DEPTH, LENGTH, BATCH, VOCAB, STEPS):
+    if flag.value < 1:
+      raise UserError(f"--{flag.name} is {flag.value}; it must be greater than 0")
+  heads = HEADS.value or max(1, WIDTH.value // 32)
+  if heads < 0 or WIDTH.value % heads:
+    raise UserError(f"--width={WIDTH.value} is not a multiple of --heads={heads}")
+  sizes: dict[str, Any] = {
+    "width": WIDTH.value,
+    "depth": DEPTH.value,
+    "heads": heads,
+    "head_width": WIDTH.value // heads,
+    "vocab": VOCAB.value,
+    "context": LENGTH.value,
+  }
+  sizes |= dict(map(field, SET.value))
+  from gen.training import benchmark  # Brings jax, which a mistake above need not wait for.
+
+  model = benchmark.architecture(FAMILY.value, **sizes)
+  objective = benchmark.OBJECTIVES.get(model.family, "causal")
+  data = Data(length=LENGTH.value, batch=BATCH.value, objective=objective, cache=CACHE.value)
+  # Four dispatches or more, of as many steps as the trainer's at most.
+  dispatch = min(Run().steps_per_dispatch, max(1, STEPS.value // 4))
+  run = Run(model=model, data=data, steps=STEPS.value + 2, steps_per_dispatch=dispatch)
+  validation.check(run)
+  return run
+
+
+def field(word: str) -> tuple[str, Any]:
+  """Reads NAME=VALUE.
+
+  Raises:
+    UserError: for a name that is no field of the model, or a value of another type.
+  """
+  name, _, text = word.partition("=")
+  if name not in Model.__dataclass_fields__:
+    raise UserError(f"--set={word}: a model has no field {name!r}; see gen.config.Model")
+  kind = type(getattr(Model(), name))
+  if kind is str:
+    return name, text
+  try:
+    value = ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    value = None
+  if type(value) is not kind and not (kind is float and type(value) is int):
+    raise UserError(f"--set={word}: the value must be of type {kind.__name__}")
+  return name, value
+
+
+def take_cores(count: int) -> None:
+  """Leaves this process so many cores, and XLA as many threads; must come before jax is imported.
+
+  Raises:
+    UserError: if there are fewer.
+  """
+  if not count:
+    return
+  if not hasattr(os, "sched_setaffinity"):
+    if count == 1:
+      os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
+    return
+  allowed = sorted(os.sched_getaffinity(0))
+  if not 0 < count <= len(allowed):
+    raise UserError(f"--threads={count}: this process may use {len(allowed)} cores")
+  os.sched_setaffinity(0, set(allowed[-count:]))
+
+
+def main() -> None:
+  """Measures and reports."""
+  take_cores(THREADS.value)
+  run = run_of_flags()
+  if JSON.value and not Path(JSON.value).parent.is_dir():
+    raise UserError(f"--json={JSON.value}: the folder does not exist")
+  from gen.data import cache
+  from gen.training import benchmark
+
+  launch.compilation_cache(cache.cache_folder(run.data) / "compiled")
+  found = benchmark.measure(run, STEPS.value)
+  text = json.dumps(found, indent=1)
+  if JSON.value == "-":
+    print(text)
+    return
+  if JSON.value:
+    Path(JSON.value).write_text(text + "\n")
+  print(
+    f"{found['tokens_per_second']:,.0f} tokens/s, {found['tokens_per_cpu_second']:,.0f} a CPU second; "
+    f"{found['cpu_seconds_per_step'] * 1e3:.1f} CPU ms a step\n"
+    f"{found['gflops']:.1f} of {found['matmul_gflops']:.1f} GFLOP/s: utilization {found['utilization']:.2f}\n"
+    f"first step after {found['first_step_seconds']:.1f} s; {found['peak_bytes'] / 2**20:.1f} MiB"
+  )
+
+
+if __name__ == "__main__":
+  launch.main(main)

@@ -1,0 +1,32 @@
+"""Writes a checkpoint of a run in the Hugging Face format, which transformers loads.
+
+    uv run scripts/export_checkpoint.py --workdir=runs/decoder --output=exports/decoder
+    uv run scripts/export_checkpoint.py --workdir=runs/decoder --output=exports/decoder --step=1000
+
+The architecture (BERT, RoBERTa, GPT-2, BLOOM, T5, BART) is the one that means the same as the run's model; if there
+is none, the nearest is named, and what it has otherwise.
+"""
+
+from absl import flags
+
+from gen import launch
+from gen.errors import UserError
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+OUTPUT = flags.DEFINE_string("output", None, "Folder to write to; a checkpoint that is there is replaced.")
+STEP = flags.DEFINE_integer("step", None, "Which checkpoint; the latest by default.")
+
+
+def main() -> None:
+  """Exports, and says what."""
+  workdir, output = WORKDIR.value, OUTPUT.value
+  if not workdir or not output:
+    raise UserError(f"--{'output' if workdir else 'workdir'} is not given")
+  from gen.interop import runs
+
+  model = runs.export_checkpoint(workdir, output, STEP.value)
+  print(f"{output}: {model.hf['architectures'][0]}, {len(model.tensors)} tensors")
+
+
+if __name__ == "__main__":
+  launch.main(main, trains=False)

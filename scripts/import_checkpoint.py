@@ -1,0 +1,35 @@
+"""Makes the folder of a run from a checkpoint of the Hugging Face format.
+
+    uv run scripts/import_checkpoint.py --source=downloads/gpt2 --workdir=runs/gpt2
+
+SOURCE holds config.json and *.safetensors. The folder then has a checkpoint of step 0, in float32, which generation
+and evaluation read; tokenizer files are kept in its folder huggingface.
+"""
+
+from absl import flags
+
+from gen import launch
+from gen.errors import UserError
+
+SOURCE = flags.DEFINE_string("source", None, "Folder with config.json and *.safetensors.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run to be made.")
+
+
+def main() -> None:
+  """Imports, and says what."""
+  source, workdir = SOURCE.value, WORKDIR.value
+  if not source or not workdir:
+    raise UserError(f"--{'workdir' if source else 'source'} is not given")
+  from gen import counts
+  from gen.interop import runs
+
+  run = runs.import_checkpoint(source, workdir)
+  model = run.model
+  print(
+    f"{workdir}: {model.family}, width {model.width}, depth {model.depth}, "
+    f"{counts.parameters(model).total:,} parameters, checkpoint of step 0"
+  )
+
+
+if __name__ == "__main__":
+  launch.main(main, trains=False)

