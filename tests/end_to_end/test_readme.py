@@ -1,0 +1,109 @@
+"""Every command in the README runs: as written where it is short, shrunk by flags where it is long."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+TINY = [
+  "--config.steps=3",
+  "--config.evaluate_every=0",
+  "--config.model.width=32",
+  "--config.model.head_width=16",
+  "--config.data.batch=2",
+]
+CODE = ["--config.data.tokenizer=bytes"]
+SWEEP = [
+  "--config.budgets=(2e8,4e8)",
+  "--config.widths=((8,16),(8,16))",
+  "--config.seeds=()",
+  "--config.batches=()",
+  "--config.depths=()",
+  "--config.held_out=0",
+  "--config.held_out_widths=()",
+  "--config.bootstraps=20",
+  "--config.model.depth=1",
+  "--config.data.validation_tokens=2000",
+]
+SMALL = ["--config.steps=2", "--config.data.batch=2", "--config.model.depth=1", "--config.model.width=16"]
+IN_CONTEXT = ["--widths=16", "--recurrent=none", "--ks=0,2", "--tuned=1", "--questions=4", "--mappings=2"]
+
+
+def commands() -> list[str]:
+  """Returns what follows `uv run` wherever the README says it, each once."""
+  found = re.findall(r"uv run ((?:experiments|scripts)/[^`#\n]+|pytest)", README)
+  return list(dict.fromkeys(command.strip() for command in found))
+
+
+def run(words: list[str], cache: Path) -> subprocess.CompletedProcess[str]:
+  environment = os.environ | {"GEN_CACHE": str(cache)}
+  return subprocess.run(
+    [sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
+  )
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+  return tmp_path_factory.mktemp("cache")
+
+
+def shrunk(command: str, folder: Path) -> list[str]:
+  """Returns the command's words with flags that make it short; it keeps its script, its config and its own flags."""
+  words = [word.replace("runs/decoder", str(folder / "trained")) for word in shlex.split(command)]
+  work = [f"--workdir={folder / 'run'}"]
+  flags = {
+    "experiments/chinchilla.py": SWEEP + work,
+    "experiments/pretrain.py": TINY + (CODE if "environment:code" in command else []) + work,
+    "experiments/rnn_vs_transformer.py": [*TINY, "--words=1,4", "--lengths=16,32", "--targets=16", *work],
+    "experiments/word_vectors.py": ["--epochs=1", "--width=4", "--least=1000", *work],
+    "experiments/decoding.py": ["--samples=2", "--tokens=6", "--temperatures=0.5,1", *work],
+    "experiments/in_context.py": [*SMALL[:3], *IN_CONTEXT, "--pairs=4", "--letters=3", *work],
+    "experiments/tools.py": [*SMALL, "--digits=2", "--questions=3", *work],
+    "experiments/retrieval.py": ["--questions=3", "--max_tokens=4", *work],
+  }
+  if "FILE.csv" in command:
+    rows = ["params,tokens,loss"]
+    rows += [
+      f"{n},{d},{1.7 + 406 / n**0.34 + 411 / d**0.28}" for n in (1e6, 4e6, 2e7) for d in (3e7, 2e8, 1e9)
+    ]
+    (folder / "runs.csv").write_text("\n".join(rows) + "\n")
+    named = command.replace("FILE.csv", str(folder / "runs.csv"))
+    return shlex.split(named.replace("bootstraps=1000", "bootstraps=20"))
+  return words + flags.get(words[0], [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [c for c in commands() if c != "pytest"])
+def test_a_command_of_the_readme_runs(command, cache, tmp_path):
+  if "runs/decoder" in command:
+    trained = run(["experiments/pretrain.py", *TINY, f"--workdir={tmp_path / 'trained'}"], cache)
+    assert trained.returncode == 0, trained.stderr[-3000:]
+  done = run(shrunk(command, tmp_path), cache)
+  assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_the_python_of_the_readme_runs():
+  code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+  assert code
+  for snippet in code:
+    done = subprocess.run(
+      [sys.executable, "-c", snippet], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "124439808" in done.stdout
+
+
+def test_every_path_that_the_readme_names_exists():
+  for path in re.findall(r"(?:configs|experiments|scripts|results)/[\w/]+\.\w+", README):
+    assert (ROOT / path).exists(), path
+
+
+def test_ci_does_what_the_readme_says():
+  assert "uv run pytest" in (ROOT / ".ci/run").read_text()

@@ -1,0 +1,46 @@
+"""`uv build` gives a wheel that installs in an empty environment and imports from there."""
+
+import os
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_the_wheel_installs_in_an_empty_environment_and_imports(tmp_path):
+  uv = shutil.which("uv")
+  if uv is None:
+    pytest.skip("uv is not on the path; the wheel is built with it")
+
+  def run(*words: str) -> str:
+    environment = {
+      name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")
+    }
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+  run(uv, "build", "--wheel", "--out-dir", str(tmp_path / "dist"), str(ROOT))
+  (wheel,) = (tmp_path / "dist").glob("*.whl")
+  names = zipfile.ZipFile(wheel).namelist()
+  assert "gen/py.typed" in names
+  assert "gen/scaling/report.html.jinja" in names
+  assert not [name for name in names if name.startswith(("tests/", "experiments/", "configs/"))]
+  run(uv, "venv", str(tmp_path / "empty"))
+  python = str(tmp_path / "empty" / "bin" / "python")
+  constraints = tmp_path / "constraints.txt"
+  constraints.write_text("\n".join(pins()))
+  run(uv, "pip", "install", "--python", python, "--constraint", str(constraints), str(wheel))
+  code = "import gen, gen.models.families, gen.training.loop, gen.scaling.sweep; print(gen.__file__)"
+  assert str(tmp_path) in run(python, "-c", code)
+
+
+def pins() -> list[str]:
+  import tomllib
+
+  return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["constraint-dependencies"]
