@@ -4,6 +4,7 @@ B batch, T length, N = B T tokens, D width, F feed-forward width, V vocab. Param
 logical names of their axes; compute is in the config's dtype, norms in float32.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import cast
@@ -17,12 +18,29 @@ from gen.config import Model
 from gen.models import axes as placed
 from gen.models import norms
 
+
+def keeping_input(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+  """Returns an elementwise function whose gradient keeps its input alone and computes the rest again.
+
+  The numbers are the same. What lies between (tanh, erf, their products) would be written in the forward pass and
+  read in the backward pass, each as large as the feed-forward's hidden layer, and memory is slower than tanh. The
+  barrier keeps the compiler from finding the forward pass's tanh again and keeping it after all.
+  """
+  keeping = jax.custom_vjp(function)
+
+  def backward(x: Array, dy: Array) -> tuple[Array, ...]:
+    return jax.vjp(function, jax.lax.optimization_barrier(x))[1](dy)
+
+  keeping.defvjp(lambda x: (function(x), x), backward)
+  return keeping
+
+
 ACTIVATIONS = {
   "relu": nn.relu,
-  "gelu": lambda x: nn.gelu(x, approximate=False),
-  "gelu_tanh": lambda x: nn.gelu(x, approximate=True),
-  "geglu": lambda x: nn.gelu(x, approximate=True),
-  "swiglu": nn.silu,
+  "gelu": keeping_input(functools.partial(nn.gelu, approximate=False)),
+  "gelu_tanh": keeping_input(functools.partial(nn.gelu, approximate=True)),
+  "geglu": keeping_input(functools.partial(nn.gelu, approximate=True)),
+  "swiglu": keeping_input(nn.silu),
 }
 
 

@@ -32,6 +32,15 @@ def test_activations_are_their_formulas(name):
   close(layers.ACTIVATIONS[name](jnp.asarray(x, jnp.float32)), FORMULAS[name](x), 1e-6)
 
 
+@pytest.mark.parametrize("name", [name for name in FORMULAS if name != "relu"])
+def test_the_gradient_of_an_activation_is_exact_and_keeps_its_input_alone(name):
+  x = np.linspace(-6, 6, 97)
+  y, back = jax.vjp(layers.ACTIVATIONS[name], jnp.asarray(x, jnp.float32))
+  (dx,) = back(jnp.ones_like(y))
+  close(dx, (FORMULAS[name](x + 1e-5) - FORMULAS[name](x - 1e-5)) / 2e-5)
+  assert [kept.shape for kept in jax.tree.leaves(back) if kept.size > 1] == [(97,)]
+
+
 def test_every_activation_has_a_formula_here():
   assert set(layers.ACTIVATIONS) == set(FORMULAS)
 
