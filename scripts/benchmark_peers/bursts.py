@@ -28,19 +28,22 @@ def peak_bytes() -> int:
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def serve(steps: Callable[[int], object], before: int, first: float = 0.0) -> None:
+def serve(
+  steps: Callable[[int], object], before: int, first: float = 0.0, held: Callable[[], int] = lambda: 0
+) -> None:
   """Warms up, then answers each number of steps with CPU seconds a step and growth of peak memory.
 
   Args:
     steps: runs so many steps and waits for their end.
     before: peak memory before the model was made.
     first: seconds to the end of the first step, where that was taken already.
+    held: returns the bytes of all arrays that a step holds at its worst moment, state included; 0 is unknown.
   """
   begun = time.perf_counter()
   steps(1)
   first = first or time.perf_counter() - begun
   steps(2)
-  print(json.dumps({"first_step_seconds": first}), flush=True)
+  print(json.dumps({"first_step_seconds": first, "step_bytes": held()}), flush=True)
   for line in sys.stdin:
     count = int(line)
     cpu = time.process_time()

@@ -5,9 +5,10 @@
 
 Each program is a process of its own, pinned to the same core, in the environment that it is launched with by its
 project: ours with huge pages, as `gen.launch` has it. Bursts of a few steps go round the programs, and the median
-over rounds of CPU seconds a step is compared, so that what else the machine does falls on all alike. --shape is
-width,depth,heads,length,batch,vocab and may be repeated; --family compares the encoder with transformers' BERT, the
-encoder-decoder with its T5 and the LSTM with torch.nn.LSTM.
+over rounds of CPU seconds a step is compared, so that what else the machine does falls on all alike. `step` is what a
+step's arrays hold at their worst moment, state included, by the compiler or by the allocator (0 is unknown); `peak` is
+what the process grew by. --shape is width,depth,heads,length,batch,vocab and may be repeated; --family compares the
+encoder with transformers' BERT, the encoder-decoder with its T5 and the LSTM with torch.nn.LSTM.
 """
 
 import argparse
@@ -123,7 +124,8 @@ def main() -> None:
   asked = parser.parse_args()
   rows: list[Any] = []
   print(
-    f"{'shape':>24}  {'program':<24} {'CPU ms a step':>13} {'ours is':>8} {'peak MiB':>9} {'first step':>10}"
+    f"{'shape':>24}  {'program':<24} {'CPU ms a step':>13} {'ours is':>8} "
+    f"{'step MiB':>9} {'peak MiB':>9} {'first step':>10}"
   )
   for text in asked.shape:
     shape = dict(zip(NAMES, map(int, text.split(",")), strict=True))
@@ -132,7 +134,7 @@ def main() -> None:
       ratio = row["cpu_seconds"] / found["gen"]["cpu_seconds"]
       print(
         f"{text:>24}  {name:<24} {row['cpu_seconds'] * 1e3:13.1f} {ratio:7.2f}x "
-        f"{row['peak_bytes'] / 2**20:9.0f} {row['first_step_seconds']:8.1f} s",
+        f"{row['step_bytes'] / 2**20:9.0f} {row['peak_bytes'] / 2**20:9.0f} {row['first_step_seconds']:8.1f} s",
         flush=True,
       )
     rows.append({"shape": shape, "family": asked.family, "programs": found})

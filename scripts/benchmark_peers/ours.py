@@ -18,7 +18,7 @@ def main() -> None:
   data = Data(length=asked.length, batch=asked.batch, objective=objective)
   before = bursts.peak_bytes()
   trial = benchmark.Trial(dataclasses.replace(Run(model=model, data=data), steps=1000, steps_per_dispatch=4))
-  bursts.serve(trial.steps, before, trial.first_step_seconds)
+  bursts.serve(trial.steps, before, trial.first_step_seconds, trial.memory)
 
 
 if __name__ == "__main__":

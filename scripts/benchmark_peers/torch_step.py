@@ -99,6 +99,23 @@ def lstm(asked: Any) -> tuple[Any, Any, Callable[..., Any]]:
   return model, _adamw(model), lambda forward: forward(rows[:, :-1].contiguous(), rows[:, 1:].contiguous())
 
 
+def _held(model: Any, optimizer: Any, steps: Callable[[int], object]) -> int:
+  """Returns the bytes of parameters, moments and all else that an eager step holds at its worst moment."""
+  import torch
+  from torch.profiler import ProfilerActivity, profile
+
+  tensors = [*model.parameters(), *model.buffers()]
+  tensors += [value for one in optimizer.state.values() for value in one.values() if torch.is_tensor(value)]
+  with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+    steps(1)
+  events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
+  held = most = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+  for event in sorted(events, key=lambda event: event.start_ns()):
+    held += event.nbytes()
+    most = max(most, held)
+  return most
+
+
 def _adamw(model: Any) -> Any:
   import torch
 
@@ -124,7 +141,8 @@ def main() -> None:
       optimizer.zero_grad(set_to_none=True)
     assert loss.isfinite().item()
 
-  bursts.serve(steps, before)
+  held = (lambda: 0) if asked.compile == "True" else lambda: _held(model, optimizer, steps)
+  bursts.serve(steps, before, held=held)
 
 
 if __name__ == "__main__":
