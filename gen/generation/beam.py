@@ -17,7 +17,7 @@ from jax import Array
 
 from gen import config as configs
 from gen.errors import UserError
-from gen.generation import cache, rows
+from gen.generation import cache, programs, rows
 
 DEAD = -1e9  # log-probability of a beam that is none
 EARLY = (False, True, "never")
@@ -97,6 +97,7 @@ def beam_search(
   """
   rules = _checked(beams, length_penalty, early_stopping, rows.Limits(**limits))
   texts = rows.Rows(module.config, prompts, None, rows.Limits(**limits), start, None, prefix)
+  params = programs.apart(params)
   search = _program(texts.model_json, rules, prefix)(params, texts.arranged(), np.float32(length_penalty))
   if int(search.broken) < rules.max_tokens:
     raise UserError(

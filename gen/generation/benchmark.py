@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from gen.errors import UserError
-from gen.generation import cache, decode, rows
+from gen.generation import cache, decode, programs, rows
 from gen.generation.sampling import GREEDY
 
 
@@ -67,7 +67,7 @@ def measure(
       f"a model of family {model.family} has no cache of tokens; take a decoder or an encoder-decoder"
     )
   given = random_prompts(model.vocab, batch, prompt)
-  params, key = jax.device_put(params), jax.random.key(0)
+  params, key = programs.apart(jax.device_put(params)), jax.random.key(0)
 
   def seconds(count: int) -> tuple[float, decode.Generated]:
     begun = time.perf_counter()

@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from gen.errors import UserError
-from gen.generation import decode, text, tools
+from gen.generation import decode, programs, text, tools
 from gen.generation.checkpoint import Restored
 from gen.generation.sampling import Sampler
 
@@ -126,10 +126,10 @@ def _round(
     "prefix": how.prefix,
   }
   if restored.model.family == "encoder_decoder":
-    drawn = []
+    drawn, params = [], programs.apart(restored.params)
     for row in rows:
       start = (*how.start, *row.said.tolist())
-      one = decode.generate(restored.module, restored.params, [row.ids], sampler, key, start=start, **options)
+      one = decode.generate(restored.module, params, [row.ids], sampler, key, start=start, **options)
       drawn.append((one.rows()[0], bool(one.stopped_b[0])))
     return drawn
   given = [np.concatenate([row.ids, row.said]) for row in rows]

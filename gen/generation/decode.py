@@ -35,7 +35,7 @@ def generate(
 
   Args:
     module: what `families.build` gave.
-    params: its parameters.
+    params: its parameters, or what `programs.apart` made of them once, for many calls.
     prompts: ids of each row, of any lengths.
     sampler: its settings, or any filter of logits.
     key: of which every row makes its own, from its prompt; or one key a row, [B].
@@ -71,6 +71,7 @@ def stream(
   """Yields what `generate` will have returned, so far as it is drawn: first one token, then `every` few more."""
   texts = rows.Rows(module.config, prompts, sampler, Limits(**limits), start, decode, prefix)
   keys_b = rows.row_keys(key, texts.prompts)
+  params = programs.apart(params)
   while not texts.finished:
     chunk, before = texts.next_chunk(), texts.drawn
     room = -(-chunk // rows.MULTIPLE) * rows.MULTIPLE

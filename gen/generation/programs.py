@@ -16,6 +16,7 @@ from jax import Array
 
 from gen import config as configs
 from gen.generation import cache, sampling
+from gen.models import blocks
 
 
 class Draws(NamedTuple):
@@ -80,6 +81,21 @@ def compiled(
   return Programs(jax.jit(start), jax.jit(advance, donate_argnums=1))
 
 
+def apart(params: Any) -> Any:
+  """Returns parameters whose layers of what is decoded lie apart, so that no token waits for copies of them.
+
+  Such parameters come back as they are. They serve generation alone, and take the layers' memory once more as long as
+  they are held: who generates often makes them once and hands them to `generate`.
+  """
+  stack = params.get("target", {}).get("stack", {})
+  return params if isinstance(stack.get("layers", ()), tuple) else _apart(params)
+
+
+@jax.jit
+def _apart(params: Any) -> Any:
+  return {**params, "target": blocks.layers_apart(params["target"])}
+
+
 def _empty(room: int, done_b: Array, seen_bv: Array | None, filled: cache.Cache) -> State:
   """Returns rows of which nothing is drawn."""
   nothing_bn = jnp.zeros((len(done_b), room), jnp.int32)
@@ -125,6 +141,8 @@ class _Drawer:
   def _tokens(self, state: State, draws: Draws, number: Array, logits_bv: Array) -> Array:
     allowed_bv = jnp.where(self.stops_v & (number < draws.least), sampling.NEVER, logits_bv)
     seen = () if state.seen_bv is None else (state.seen_bv,)
+    if getattr(self.sampler, "greedy", False):
+      return sampling.largest(self.sampler(allowed_bv, *seen))
     keys_b = jax.vmap(jax.random.fold_in, (0, None))(draws.keys_b, number)
     return sampling.draw(self.sampler(allowed_bv, *seen), keys_b)
 

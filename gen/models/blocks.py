@@ -4,7 +4,7 @@ A block is self-attention, cross attention where the stack has a memory, and a f
 branch. Pre-norm puts the norm at the entrance of a branch (GPT-2, T5), post-norm after the sum (BERT, BART).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -49,6 +49,23 @@ class Block(nn.Module):
     return x_btd if is_pre else normalize(x_btd)
 
 
+def layers_apart(params: Any) -> Any:
+  """Returns parameters whose stacks hold a tuple of layers in place of layers stacked along a first axis.
+
+  Who generates runs the same layers for each token: a layer that is cut out of a stacked array inside that loop is
+  copied each time, which costs more than the products with it. Only reading through a cache takes parameters so.
+  """
+  if not isinstance(params, Mapping):
+    return params
+  apart = {name: layers_apart(value) for name, value in params.items()}
+  stacked = apart["stack"].get("layers") if isinstance(apart.get("stack"), Mapping) else None
+  if isinstance(stacked, Mapping):
+    depth = len(jax.tree.leaves(stacked)[0])
+    each = tuple(jax.tree.map(lambda x, index=index: x[index], stacked) for index in range(depth))
+    apart["stack"] = {**apart["stack"], "layers": each}
+  return apart
+
+
 class Stack(nn.Module):
   """L blocks whose parameters are stacked along a first axis, and the last norm.
 
@@ -91,11 +108,12 @@ class Stack(nn.Module):
   def _one_by_one(self, x_btd: Array, context: Context) -> Array:
     """Runs the layers with a cache each; caches that lie apart are written in place, stacked ones copied."""
     stacked: Any = self.get_variable("params", "layers")
+    each = stacked if isinstance(stacked, tuple) else None
     block = Block(self.config, self.cross, self.causal, parent=None)
     for index in range(self.depth):
       name = f"layer_{index}"
       variables = {
-        "params": jax.tree.map(lambda x, index=index: x[index], stacked),
+        "params": each[index] if each else jax.tree.map(lambda x, index=index: x[index], stacked),
         "cache": self.get_variable("cache", name, {}),
       }
       context = context._replace(layer=index) if self.config.attention_scale_by_layer else context

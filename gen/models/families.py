@@ -86,9 +86,11 @@ class Head(nn.Module):
   def __call__(self, x_btd: Array) -> Array:
     """Returns logits [B, T, V], float32."""
     kernel_dv, bias_v = self.weights()
-    logits_btv = jnp.matmul(
-      self.prepare(x_btd), kernel_dv.astype(self.config.dtype), preferred_element_type=jnp.float32
-    )
+    x_btd = self.prepare(x_btd)
+    if self.config.tied and x_btd.size == self.config.width:
+      logits_btv = layers.of_one_row(x_btd, self.table.matrix().astype(self.config.dtype))
+    else:
+      logits_btv = jnp.matmul(x_btd, kernel_dv.astype(self.config.dtype), preferred_element_type=jnp.float32)
     logits_btv = logits_btv if bias_v is None else logits_btv + bias_v
     cap = self.config.logits_soft_cap
     return cap * jnp.tanh(logits_btv / cap) if cap else logits_btv

@@ -8,7 +8,7 @@ import pytest
 
 from gen.config import Model
 from gen.errors import UserError
-from gen.generation import decode, sampling
+from gen.generation import cache, decode, programs, sampling
 from gen.generation.sampling import GREEDY, Sampler
 from gen.models import families
 
@@ -74,6 +74,37 @@ def test_a_prompt_is_continued_alike_alone_and_in_any_batch(name, built, prompts
   for row in (0, 4):
     alone = decode.generate(module, params, [given[row]], sampler, KEY, max_tokens=NEW, stop_tokens=(3,))
     assert alone.rows()[0].tolist() == batch.rows()[row].tolist()
+
+
+@pytest.mark.parametrize("name", ["gpt2", "bart-base"])
+def test_layers_laid_apart_once_serve_many_calls_alike(name, built, prompts):
+  module, params = built(name)
+  apart = programs.apart(params)
+  assert programs.apart(apart) is apart
+  layers = apart["target"]["stack"]["layers"]
+  assert len(layers) == module.config.target_depth
+  for number, layer in enumerate(layers):
+    jax.tree.map(lambda one, all, n=number: np.testing.assert_array_equal(one, all[n]), layer,
+                 params["target"]["stack"]["layers"])  # fmt: skip
+  for given in (prompts(3), prompts(1, seed=4)):
+    found, again = (decode.generate(module, p, given, GREEDY, KEY, max_tokens=NEW) for p in (params, apart))
+    assert found.tokens_bn.tolist() == again.tokens_bn.tolist()
+
+
+def test_no_layer_is_copied_for_a_token(built):
+  module, params = built("gpt2")
+  stacked = {leaf.shape for leaf in jax.tree.leaves(params["target"]["stack"]["layers"])}
+  step = cache.decoder_of(module.config).step
+  _, held = cache.decoder_of(module.config).prefill(
+    params, cache.Prompts(np.ones((1, 4), int), np.zeros(1, int)), 9
+  )
+  read = {
+    kind: {
+      var.aval.shape for eqn in jax.make_jaxpr(step)(p, held, np.ones(1, int)).eqns for var in eqn.invars
+    }
+    for kind, p in (("stacked", params), ("apart", programs.apart(params)))
+  }
+  assert read["stacked"] & stacked and not read["apart"] & stacked
 
 
 def test_copies_of_a_prompt_differ_and_the_key_decides(built):

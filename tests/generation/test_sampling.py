@@ -26,6 +26,13 @@ def kept(filtered):
   return [set(np.flatnonzero(np.isfinite(row)).tolist()) for row in np.asarray(filtered)]
 
 
+def test_the_largest_logit_is_that_of_argmax_and_the_first_of_equals():
+  logits = np.round(3 * np.random.default_rng(0).normal(size=(57, 31))).astype(np.float32)  # full of ties
+  logits[:, ::5] = -np.inf
+  assert sampling.largest(jnp.asarray(logits)).tolist() == logits.argmax(-1).tolist()
+  assert sampling.largest(jnp.full((2, 5), jnp.nan)).tolist() == [4, 4], "a token that there is"
+
+
 @pytest.fixture(scope="module")
 def theirs():
   with np.load(FIXTURES / "filters.npz") as arrays:
