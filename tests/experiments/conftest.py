@@ -15,7 +15,7 @@ EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 @pytest.fixture(scope="module")
 def experiment(request):
-  """The module of the experiment that the test module names in EXPERIMENT, its flags the only ones beside those of libraries.
+  """The module of the experiment that the test module names in EXPERIMENT, its flags the only ones but libraries'.
 
   Other experiments' flags, loaded by other tests of this process, are put away until the module's tests end.
   """
