@@ -1,5 +1,6 @@
 """Every command in the README runs: as written where it is short, shrunk by flags where it is long."""
 
+import importlib.util
 import os
 import re
 import shlex
@@ -38,7 +39,7 @@ IN_CONTEXT = ["--widths=16", "--recurrent=none", "--ks=0,2", "--tuned=1", "--que
 
 def commands() -> list[str]:
   """Returns what follows `uv run` wherever the README says it, each once."""
-  found = re.findall(r"uv run ((?:experiments|scripts)/[^`#\n]+|pytest)", README)
+  found = re.findall(r"uv run (?:--extra \w+ )?((?:experiments|scripts)/[^`#\n]+|pytest)", README)
   return list(dict.fromkeys(command.strip() for command in found))
 
 
@@ -66,6 +67,7 @@ def shrunk(command: str, folder: Path) -> list[str]:
     "experiments/decoding.py": ["--samples=2", "--tokens=6", "--temperatures=0.5,1", *work],
     "experiments/in_context.py": [*SMALL[:3], *IN_CONTEXT, "--pairs=4", "--letters=3", *work],
     "experiments/tools.py": [*SMALL, "--digits=2", "--questions=3", *work],
+    "experiments/compile_for.py": ["--preset=t5-small", "--config.model.depth=1"],
     "experiments/retrieval.py": ["--questions=3", "--max_tokens=4", *work],
   }
   if "FILE.csv" in command:
@@ -86,6 +88,9 @@ def test_a_command_of_the_readme_runs(command, cache, tmp_path):
     trained = run(["experiments/pretrain.py", *TINY, f"--workdir={tmp_path / 'trained'}"], cache)
     assert trained.returncode == 0, trained.stderr[-3000:]
   done = run(shrunk(command, tmp_path), cache)
+  if command.startswith("experiments/compile_for.py") and importlib.util.find_spec("libtpu") is None:
+    assert done.returncode == 2 and "--extra tpu" in done.stderr
+    return
   assert done.returncode == 0, done.stderr[-3000:]
 
 

@@ -9,18 +9,19 @@ from absl import flags
 
 from gen import launch
 
+LIBRARIES = ("absl", "grain", "array_record")  # read their own flags while they run
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 
 @pytest.fixture(scope="module")
 def experiment(request):
-  """The module of the experiment that the test module names in EXPERIMENT, its flags the only ones beside absl's.
+  """The module of the experiment that the test module names in EXPERIMENT, its flags the only ones but libraries'.
 
   Other experiments' flags, loaded by other tests of this process, are put away until the module's tests end.
   """
   modules = flags.FLAGS.flags_by_module_dict()
-  absls = {flag.name for name, found in modules.items() if name.startswith("absl") for flag in found}
-  others = {name: flags.FLAGS[name] for name in flags.FLAGS if flags.FLAGS[name].name not in absls}
+  libraries = {flag.name for name, found in modules.items() if name.startswith(LIBRARIES) for flag in found}
+  others = {name: flags.FLAGS[name] for name in flags.FLAGS if flags.FLAGS[name].name not in libraries}
   for name in others:
     delattr(flags.FLAGS, name)
   before, script = set(flags.FLAGS), EXPERIMENTS / request.module.EXPERIMENT
