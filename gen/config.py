@@ -14,6 +14,7 @@ from gen.errors import UserError
 TRANSFORMERS = ("encoder", "decoder", "encoder_decoder")
 RECURRENT = ("rnn", "lstm", "gru")
 FAMILIES = TRANSFORMERS + RECURRENT
+ATLAS_FAMILIES = ("decoder", "encoder", "encoder_decoder", "lstm")
 MESH_AXES = ("data", "fsdp", "tensor")  # outermost first: devices of the innermost are nearest to each other
 
 
@@ -223,6 +224,25 @@ class Sweep(Run):
   bootstraps: int = 1000
   workers: int = 0  # 0: one per core
   criteria: Criteria = dataclasses.field(default_factory=Criteria)
+
+
+@dataclasses.dataclass
+class Atlas:
+  """IsoFLOP studies of several families on the same text; each keeps its own sizes, rates and objective."""
+
+  name: str = ""
+  decoder: Sweep = dataclasses.field(default_factory=Sweep)
+  encoder: Sweep = dataclasses.field(default_factory=Sweep)
+  encoder_decoder: Sweep = dataclasses.field(default_factory=Sweep)
+  lstm: Sweep = dataclasses.field(default_factory=Sweep)
+  bootstraps: int = 1000  # of every study, and of what sets them side by side
+  seed: int = 0  # of the draws
+  workers: int = 0  # 0: one per core
+
+  @property
+  def studies(self) -> dict[str, Sweep]:
+    """The study of each family, by its name."""
+    return {name: getattr(self, name) for name in ATLAS_FAMILIES}
 
 
 def to_dict(config: Any) -> dict[str, Any]:
