@@ -36,13 +36,15 @@ FAILED = 1  # exit code: some runs have no result
 
 def main(atlas: Atlas) -> int:
   """Trains what is left of all studies, fits, judges and compares, and writes everything down."""
+  from gen.scaling import alike
+
+  chosen = alike.check(atlas, tuple(FAMILIES.value))
   from rich.console import Console
 
   from gen.data import cache
   from gen.scaling import atlas as atlases
   from gen.training.locks import Lock
 
-  chosen = atlases.check(atlas, tuple(FAMILIES.value))
   folder = Path(WORKDIR.value or f"runs/{atlas.name or 'atlas'}")
   console = Console(highlight=False, soft_wrap=True)
   with Lock(folder):

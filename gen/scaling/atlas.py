@@ -6,7 +6,6 @@ A study's own results are those of any sweep (`gen.scaling.study.results`). What
 between families whether it may be compared, and whether the curves that it rests on are credible.
 """
 
-import dataclasses
 import datetime
 import itertools
 from collections.abc import Mapping
@@ -17,67 +16,19 @@ import numpy as np
 from rich.console import Console
 
 from gen import versions
-from gen.config import ATLAS_FAMILIES, Atlas, Data, Sweep, to_dict
+from gen.config import Atlas, Sweep, to_dict
 from gen.errors import UserError
 from gen.scaling import comparable, comparison, equal_loss, held_out, verdict
 from gen.scaling import pool as pools
 from gen.scaling import study as studies
-from gen.scaling import sweep as sweeps
 from gen.scaling.comparison import MEANINGS, MEASURES, Comparison, Family, Side
 from gen.scaling.study import Trained
 
-# What families need not share of their data; everything else is the same text in the same pieces.
-_OWN_DATA = ("objective", "batch")
 # What a published row keeps of a run; the whole row is in its family's own results.json.
 _COLUMNS = (
   *("name", "width", "depth", "budget", "seed", "held_out", "batch", "steps", "learning_rate", "params"),
   *("tokens", "positions", "loss_tokens", "flops", "flops_6nd", "loss", "bits_per_byte", "seconds", "gflops"),
 )
-
-
-def check(atlas: Atlas, families: tuple[str, ...]) -> dict[str, Sweep]:
-  """Returns the studies of the families, checked alone and against one another.
-
-  Raises:
-    UserError: for an unknown family, a study that cannot be, or studies that do not read the same text at the same
-      budgets.
-  """
-  unknown = [name for name in families if name not in ATLAS_FAMILIES]
-  if unknown or not families:
-    raise UserError(
-      f"--families={','.join(families)}: give some of {', '.join(ATLAS_FAMILIES)}, with commas between them"
-    )
-  chosen = {name: _shared(atlas, name) for name in ATLAS_FAMILIES if name in families}
-  for name, sweep in chosen.items():
-    if sweep.model.family != name:
-      raise UserError(f"config.{name}.model.family is {sweep.model.family!r}; it must be {name!r}")
-    sweeps.check(sweep)
-  first, *others = chosen.items()
-  for name, sweep in others:
-    _same(first[0], first[1], name, sweep)
-  return chosen
-
-
-def _shared(atlas: Atlas, name: str) -> Sweep:
-  sweep = atlas.studies[name]
-  return dataclasses.replace(
-    sweep, name=sweep.name or name, workers=atlas.workers, bootstraps=atlas.bootstraps
-  )
-
-
-def _same(one: str, first: Sweep, other: str, second: Sweep) -> None:
-  for field in dataclasses.fields(Data):
-    values = [getattr(sweep.data, field.name) for sweep in (first, second)]
-    if field.name not in _OWN_DATA and values[0] != values[1]:
-      raise UserError(
-        f"config.{one}.data.{field.name} is {values[0]!r}, config.{other}.data.{field.name} {values[1]!r}; an atlas "
-        "reads one text in one way, so set both alike"
-      )
-  if (first.budgets, first.held_out) != (second.budgets, second.held_out):
-    raise UserError(
-      f"config.{one} and config.{other} have other budgets ({first.budgets} and {second.budgets}, held out "
-      f"{first.held_out:g} and {second.held_out:g}); families are compared at equal ones, so set both alike"
-    )
 
 
 def train(chosen: Mapping[str, Sweep], folder: Path, console: Console, workers: int) -> dict[str, Trained]:

@@ -63,7 +63,8 @@ def per_parameter(results: Mapping[str, Any]) -> Figure:
       continue
     _axes(one, drawn, "compute C (FLOPs)", "per parameter, at N*")
     one.set_title(words.capitalize(), fontsize=9)
-  axes[0].legend(loc="best", fontsize=7)
+  if axes[0].get_legend_handles_labels()[0]:
+    axes[0].legend(loc="best", fontsize=7)
   return made
 
 
