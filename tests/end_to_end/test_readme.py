@@ -45,6 +45,13 @@ STUDY = {  # of each family of an atlas
 }
 ATLAS = [f"--config.{family}.{name}={value}" for family in ATLAS_FAMILIES for name, value in STUDY.items()]
 ATLAS += ["--families=decoder,encoder_decoder,lstm", "--config.bootstraps=20", "--config.workers=1"]
+TUNE = [
+  "--config.budgets=(20,40)",
+  "--config.widths=((8,),(8,))",
+  "--config.rates=(0.05,1,20)",
+  "--config.held_out=50",
+]
+TUNE += ["--config.held_out_widths=(8,)", "--config.data.validation_tokens=2000", "--config.workers=1"]
 SMALL = ["--config.steps=2", "--config.data.batch=2", "--config.model.depth=1", "--config.model.width=16"]
 IN_CONTEXT = ["--widths=16", "--recurrent=none", "--ks=0,2", "--tuned=1", "--questions=4", "--mappings=2"]
 
@@ -74,6 +81,7 @@ def shrunk(command: str, folder: Path) -> list[str]:
   flags = {
     "experiments/chinchilla.py": SWEEP + work,
     "experiments/compare_families.py": ATLAS + work,
+    "experiments/tune_learning_rate.py": TUNE + work,
     "experiments/pretrain.py": TINY + (CODE if "environment:code" in command else []) + work,
     "experiments/rnn_vs_transformer.py": [*TINY, "--words=1,4", "--lengths=16,32", "--targets=16", *work],
     "experiments/word_vectors.py": ["--epochs=1", "--width=4", "--least=1000", *work],
