@@ -37,8 +37,11 @@ INTERVAL = flags.DEFINE_enum(
   "Kind of intervals; auto: bca, and percentile for the envelope.",
 )
 CLUSTER = flags.DEFINE_enum("cluster", "run", ["run", "budget", "seed"], "What is resampled.")
-CONVENTION = flags.DEFINE_enum(
-  "convention", "given", ["given", "6nd"], "How C is counted: as the flops column says, or 6 N D."
+CONVENTION = flags.DEFINE_string(
+  "convention",
+  "given",
+  "What N and C count: given (as the file says), 6nd (6 N D), or names of docs/planning.md's tables, one of N, one of "
+  "C, as in non_embedding,kaplan; these take the shape of each run from the file (see docs/fitting.md).",
 )
 EXCLUDE = flags.DEFINE_integer("exclude_top_losses", 0, "Leave out so many runs of the highest losses.")
 PARAMS_COLUMN = flags.DEFINE_string("params_column", "", "Column of N, if it is not params.")
@@ -83,18 +86,22 @@ def main() -> int:
 
 def _read() -> tuple["Points", list[dict[str, Any]]]:
   from gen.scaling import points as readers
+  from gen.scaling import recount
 
+  chosen = recount.choice(CONVENTION.value)
   flag = {"params": PARAMS_COLUMN, "tokens": TOKENS_COLUMN, "loss": LOSS_COLUMN, "flops": FLOPS_COLUMN}
   columns = {name: one.value for name, one in flag.items() if one.value}
-  points = readers.read(RUNS.value, columns)
+  given = readers.read(RUNS.value, columns)
+  points = recount.apply(given, chosen, RUNS.value)
+  factors = dict(zip(given.names.tolist(), (points.flops / given.flops).tolist(), strict=True))
   if EXCLUDE.value:
     points = points.without_top_losses(EXCLUDE.value)
   wants_curves = APPROACH.value in ("envelope", "all")
   curves = readers.read_curves(RUNS.value, points.select(~points.held_out)) if wants_curves else []
-  if CONVENTION.value == "6nd":
-    points = points.with_flops_6nd()
-    curves = [{**row, "flops": 6 * row["params"] * row["tokens"]} for row in curves]
-  return points, curves
+  # C grows with D alone within a run, so a run's C is counted anew by one factor.
+  return points, [
+    {**row, "flops": row["flops"] * factors[row["run"]]} if row.get("flops") else row for row in curves
+  ]
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from gen.errors import UserError
 TRANSFORMERS = ("encoder", "decoder", "encoder_decoder")
 RECURRENT = ("rnn", "lstm", "gru")
 FAMILIES = TRANSFORMERS + RECURRENT
+ATLAS_FAMILIES = ("decoder", "encoder", "encoder_decoder", "lstm")
 MESH_AXES = ("data", "fsdp", "tensor")  # outermost first: devices of the innermost are nearest to each other
 
 
@@ -201,19 +202,23 @@ class Criteria:
 
 @dataclasses.dataclass
 class Sweep(Run):
-  """An IsoFLOP study: `widths[i]` are trained with `budgets[i]` FLOPs each.
+  """A study of several runs: `widths[i]` are trained for `budgets[i]` each, which are FLOPs (IsoFLOP) by default.
 
+  `counted` says what a budget is: flops; tokens (one width at several is a study of fixed N); tokens_per_parameter;
+  steps. `rates` and `seeds` are further axes: every run at so many multiples of the rule's learning rate.
   The fields it shares with `Run` are those of every run; model.width, depth, batch and the learning rate come
   from the rules below. Where model.heads is set, every size has so many heads, each width / heads wide.
   """
 
-  budgets: tuple[float, ...] = ()  # FLOPs
+  budgets: tuple[float, ...] = ()  # how long runs are, in what `counted` names; FLOPs unless that is set
   widths: tuple[tuple[int, ...], ...] = ()  # one tuple a budget
   batches: tuple[int, ...] = ()  # rows per step, one a budget (one more: the held-out's); empty: data.batch
   least_updates: int = 0  # a run's batch is halved while it would have fewer steps
   depths: tuple[tuple[int, int], ...] = ()  # (width, depth) where the depth is not model.depth
   seeds: tuple[int, ...] = ()  # seeds a budget; empty: one
-  held_out: float = 0.0  # FLOPs of the budget that fits do not see; 0 is none
+  counted: str = "flops"  # flops | tokens | tokens_per_parameter | steps: what budgets and held_out are
+  rates: tuple[float, ...] = ()  # multiples of the rule's learning rate that each run is trained at; empty: 1
+  held_out: float = 0.0  # of the budget that fits do not see; 0 is none
   held_out_widths: tuple[int, ...] = ()
   rate_width: float = 64.0  # learning rate = peak * (width / rate_width)^rate_width_power * ...
   rate_width_power: float = 0.0
@@ -223,6 +228,25 @@ class Sweep(Run):
   bootstraps: int = 1000
   workers: int = 0  # 0: one per core
   criteria: Criteria = dataclasses.field(default_factory=Criteria)
+
+
+@dataclasses.dataclass
+class Atlas:
+  """IsoFLOP studies of several families on the same text; each keeps its own sizes, rates and objective."""
+
+  name: str = ""
+  decoder: Sweep = dataclasses.field(default_factory=Sweep)
+  encoder: Sweep = dataclasses.field(default_factory=Sweep)
+  encoder_decoder: Sweep = dataclasses.field(default_factory=Sweep)
+  lstm: Sweep = dataclasses.field(default_factory=Sweep)
+  bootstraps: int = 1000  # of every study, and of what sets them side by side
+  seed: int = 0  # of the draws
+  workers: int = 0  # 0: one per core
+
+  @property
+  def studies(self) -> dict[str, Sweep]:
+    """The study of each family, by its name."""
+    return {name: getattr(self, name) for name in ATLAS_FAMILIES}
 
 
 def to_dict(config: Any) -> dict[str, Any]:

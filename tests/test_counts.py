@@ -4,14 +4,12 @@ import dataclasses
 import math
 
 import jax
-import numpy as np
 import pytest
 
 from gen import counts
-from gen.batch import Batch
 from gen.config import FAMILIES, Model
 from gen.models import families
-from gen.training import losses, step
+from gen.training import compiled
 
 SIZES = {"width": 12, "heads": 3, "head_width": 6, "feed_forward": 14, "depth": 2, "vocab": 23, "context": 9}
 SWITCHES = [
@@ -92,34 +90,6 @@ def test_n_of_the_laws_is_every_matrix_that_a_token_is_multiplied_with(family):
   assert counts.matrices(tied) == wanted  # the head is multiplied with, whoever owns it
 
 
-def compiled_flops(model, target, source, batch):
-  """XLA's count of a training step's loss and gradient, forward and backward, without loops."""
-  rng = np.random.default_rng(0)
-
-  def ids(length):
-    return rng.integers(0, model.vocab, (batch, length)).astype(np.int32)
-
-  def ones(length):
-    return np.ones((batch, length), np.int32)
-
-  def places(length):
-    return np.tile(np.arange(length, dtype=np.int32), (batch, 1))
-
-  row = Batch(ids(target), ids(target), np.ones((batch, target), np.float32), ones(target), places(target))
-  if model.family == "encoder_decoder":
-    row = row._replace(
-      source_bs=ids(source), source_segments_bs=ones(source), source_positions_bs=places(source)
-    )
-  terms = losses.Terms(chunk=batch * target)  # one chunk: no loop whose body would be counted once
-
-  def loss(params):
-    return step.batch_loss(model, terms, params, row).loss
-
-  quick = {"xla_backend_optimization_level": 0}  # of machine code, which is not run; the graph is optimized
-  analysis = jax.jit(jax.grad(loss)).lower(families.shapes(model)).compile(quick).cost_analysis()
-  return (analysis[0] if isinstance(analysis, list) else analysis)["flops"]
-
-
 SHAPES = [  # (family, sizes, target, source): wide enough for the products to dwarf norms and softmax
   ("decoder", {"width": 160, "head_width": 40, "depth": 2, "vocab": 700}, 48, 0),
   ("decoder", {"width": 192, "head_width": 48, "depth": 3, "vocab": 300, "activation": "swiglu", "key_value_heads": 2,
@@ -132,6 +102,7 @@ SHAPES = [  # (family, sizes, target, source): wide enough for the products to d
                        "positions": "none", "activation": "relu"}, 20, 44),
   ("encoder_decoder", {"width": 128, "heads": 2, "head_width": 96, "depth": 2, "vocab": 800, "tied": True,
                        "positions": "relative", "norm": "rmsnorm", "activation": "geglu"}, 36, 24),
+  ("lstm", {"width": 320, "depth": 1, "vocab": 600, "residual": True}, 6, 0),
 ]  # fmt: skip
 
 
@@ -143,7 +114,7 @@ def test_counted_flops_are_those_of_the_unrolled_compiled_step_within_three_perc
 ):
   model, batch = Model(family=family, scan=False, **sizes), 3
   counted = counts.flops(model, target, source).total * batch
-  assert counted == pytest.approx(compiled_flops(model, target, source, batch), rel=0.03)
+  assert counted == pytest.approx(compiled.flops(model, target, source, batch), rel=0.03)
 
 
 def test_flops_of_a_decoder_are_six_n_and_the_scores():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gen import presets, validation
-from gen.config import Run, Sweep
+from gen.config import ATLAS_FAMILIES, Atlas, Run, Sweep
 
 ROOT = Path(__file__).parents[1]
 # Each may import those before it. What shares a floor does not import one another.
@@ -152,6 +152,11 @@ def test_every_file_in_configs_builds_and_opens_with_its_command(path):
   module = loaded(path)
   config = module.get_config()
   assert f"--config=configs/{path.name}" in module.__doc__ or "experiments/" in module.__doc__
+  if isinstance(config, Atlas):
+    from gen.scaling import alike
+
+    assert list(alike.check(config, ATLAS_FAMILIES)) == list(ATLAS_FAMILIES)
+    return
   validation.check(config, horizon=not isinstance(config, Sweep))
   if isinstance(config, Sweep):
     from gen.scaling import sweep

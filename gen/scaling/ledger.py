@@ -38,7 +38,7 @@ CLOCK = (
 )  # differ from run to run of the same
 
 # Fields that may differ from sitting to sitting: they add runs, or change only how the work is done.
-GROWS = ("budgets", "widths", "batches", "depths", "seeds", "held_out", "held_out_widths")
+GROWS = ("rates", "budgets", "widths", "batches", "depths", "seeds", "held_out", "held_out_widths")
 FREE = (
   *("name", "workers", "bootstraps", "log_every", "evaluate_every", "tensorboard"),
   *("checkpoint_every", "checkpoint_seconds", "keep_checkpoints", "data.cache"),
@@ -177,6 +177,8 @@ def _begin(path: Path, sweep: Sweep, identity: dict[str, Any]) -> None:
   present = json.loads(json.dumps({"sweep": to_dict(sweep), **identity}))
   if path.exists():
     saved = _load(path)
+    # A field that is newer than the folder has its default there.
+    saved["sweep"] = json.loads(json.dumps(to_dict(from_dict(Sweep, saved["sweep"]))))
     for name in identity:
       if saved.get(name) != present[name]:
         raise UserError(

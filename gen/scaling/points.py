@@ -79,9 +79,7 @@ class Points:
       UserError: if that leaves none, or `count` is negative.
     """
     if count < 0 or count >= max(len(self), 1):
-      raise UserError(
-        f"cannot leave out {count} of {len(self)} runs: give a number from 0 to {len(self) - 1}"
-      )
+      raise UserError(f"cannot leave out {count} of {len(self)} runs: give from 0 to {len(self) - 1}")
     kept = np.sort(np.argsort(self.loss, kind="stable")[: len(self) - count])
     return self.select(kept)
 
@@ -167,10 +165,8 @@ def read(path: str | Path, columns: Mapping[str, str] | None = None) -> Points:
   """
   path = Path(path)
   text = text_of(path)
-  if path.suffix == ".jsonl":
-    return from_rows(_last_results(_json_lines(text, path)), str(path), columns)
-  if path.suffix == ".json":
-    return from_rows(_points_of_results(text, path), str(path), columns)
+  if path.suffix in (".jsonl", ".json"):
+    return from_rows(result_rows(text, path), str(path), columns)
   return _from_csv(text, str(path), columns or {})
 
 
@@ -311,10 +307,13 @@ def _json_lines(text: str, path: Path) -> list[Any]:
         rows.append(json.loads(line))
     except ValueError:
       if number < len(lines):  # A last line without an end was torn by a crash.
-        raise UserError(
-          f"line {number} of {path} is no JSON: {line[:60]!r}; mend or delete that line"
-        ) from None
+        raise UserError(f"line {number} of {path} is no JSON: {line[:60]!r}; mend or delete it") from None
   return rows
+
+
+def result_rows(text: str, path: Path) -> list[dict[str, Any]]:
+  """Returns the runs of a journal or a results.json, in the order of their points."""
+  return _last_results(_json_lines(text, path)) if path.suffix == ".jsonl" else _points_of_results(text, path)
 
 
 def _last_results(rows: list[Any]) -> list[dict[str, Any]]:

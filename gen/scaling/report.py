@@ -17,7 +17,7 @@ from gen.scaling.plots import curves as curves_
 from gen.scaling.plots import inline, view
 from gen.scaling.plots.view import View, listed, number, section
 
-_STATES = {
+STATES = {
   True: {"state": "good", "mark": "✓", "said": "met"},
   False: {"state": "bad", "mark": "✗", "said": "not met"},
   None: {"state": "open", "mark": "?", "said": "not judged"},
@@ -106,7 +106,7 @@ def _verdict(results: Mapping[str, Any]) -> dict[str, Any]:
     return {"state": "open", "title": "Not judged", "sentence": sentence, "reasons": []}
   reasons = [
     {"name": str(reason.get("name", "")).replace("_", " "), "sentence": str(reason.get("sentence", ""))}
-    | _STATES[reason.get("passed") if isinstance(reason.get("passed"), bool) else None]
+    | STATES[reason.get("passed") if isinstance(reason.get("passed"), bool) else None]
     for reason in listed(entry, "reasons")
   ]
   failed = sum(reason["state"] == "bad" for reason in reasons)

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import datetime
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,17 @@ class Trained:
   seconds: float
 
 
+@dataclasses.dataclass
+class Opened:
+  """A study whose folder is open: what it reads, its runs, and its record."""
+
+  sweep: Sweep
+  loaded: Loaded
+  runs: list[Run]
+  epochs: dict[str, float]
+  ledger: Ledger
+
+
 def train(sweep: Sweep, folder: Path, console: Console, command: Sequence[str] = pools.COMMAND) -> Trained:
   """Trains what is left of a study; the caller holds the folder's lock.
 
@@ -66,6 +77,38 @@ def train(sweep: Sweep, folder: Path, console: Console, command: Sequence[str] =
   Raises:
     UserError: for a study that cannot be, a folder of another one, or a mistake that a worker met.
   """
+  return train_all({"": sweep}, folder, console, sweep.workers, command)[""]
+
+
+def train_all(
+  sweeps_by_name: Mapping[str, Sweep],
+  folder: Path,
+  console: Console,
+  workers: int = 0,
+  command: Sequence[str] = pools.COMMAND,
+) -> dict[str, Trained]:
+  """Trains what is left of several studies in one pool of workers, each study in the folder of its name.
+
+  Args:
+    sweeps_by_name: the studies; the one named "" lives in the folder itself.
+    folder: where they live; the caller holds its lock.
+    console: what people see.
+    workers: processes at a time; 0 is one per core.
+    command: the worker process.
+
+  Raises:
+    UserError: for a study that cannot be, a folder of another one, or a mistake that a worker met.
+  """
+  with contextlib.ExitStack() as stack:
+    opened = {}
+    for name, sweep in sweeps_by_name.items():
+      opened[name] = _open(sweep, folder / name, console)
+      stack.enter_context(opened[name].ledger)
+    failed, interrupted = _work(opened, folder, workers, console, command)
+  return {name: _trained(one, failed[name], interrupted) for name, one in opened.items()}
+
+
+def _open(sweep: Sweep, folder: Path, console: Console) -> Opened:
   sweeps.check(sweep)
   loop.row_of(sweep)
   loaded = loading.load(sweep.data, functools.partial(console.print, soft_wrap=True, highlight=False))
@@ -74,19 +117,22 @@ def train(sweep: Sweep, folder: Path, console: Console, command: Sequence[str] =
   if max(epochs.values()) > 1:
     console.print(_repetition(epochs))
   identity = {"corpus_sha256": loaded.corpus.sha256, "tokenizer": loaded.tokenizer.hash}
-  with Ledger(folder, sweep, runs, identity) as ledger:
-    failed, interrupted = _work(ledger, sweep.workers, console, command)
+  return Opened(sweep, loaded, runs, epochs, Ledger(folder, sweep, runs, identity))
+
+
+def _trained(opened: Opened, failed: dict[str, str], interrupted: bool) -> Trained:
+  ledger, runs = opened.ledger, opened.runs
   results = ledger.results()
   if not results and not interrupted:
     first = next(iter(failed.items()))
-    raise UserError(f"no run of {folder} could be trained; {first[0]}: {first[1]}")
+    raise UserError(f"no run of {ledger.folder} could be trained; {first[0]}: {first[1]}")
   return Trained(
-    loaded=loaded,
+    loaded=opened.loaded,
     runs=ledger.runs,
     results=results,
     curves=ledger.curves(),
     failed=failed,
-    epochs=epochs,
+    epochs=opened.epochs,
     interrupted=interrupted and len(results) + len(failed) < len(runs),
     utilization=ledger.utilization(),
     seconds=ledger.seconds,
@@ -108,38 +154,66 @@ def _repetition(epochs: Mapping[str, float]) -> str:
 
 
 def _work(
-  ledger: Ledger, workers: int, console: Console, command: Sequence[str]
-) -> tuple[dict[str, str], bool]:
-  """Trains what is left; returns why runs failed, by name, and whether a signal came."""
-  left, failed = ledger.left(), dict[str, str]()
-  if not left:
-    console.print(f"all {len(ledger.runs)} runs are done")
+  opened: Mapping[str, Opened], folder: Path, workers: int, console: Console, command: Sequence[str]
+) -> tuple[dict[str, dict[str, str]], bool]:
+  """Trains what is left; returns why runs failed, by study and name, and whether a signal came.
+
+  A worker knows a run by its path below the folder, which names its study as well.
+  """
+  ledgers = {name: one.ledger for name, one in opened.items()}
+  places = {_path(name, run): (name, run) for name, ledger in ledgers.items() for run in ledger.left()}
+  failed: dict[str, dict[str, str]] = {name: {} for name in opened}
+  finished = dict.fromkeys(opened, 0.0)
+  total = sum(len(ledger.runs) for ledger in ledgers.values())
+  if not places:
+    console.print(f"all {total} runs are done")
     return failed, False
-  if going_on := _standing(ledger, left):
+  if going_on := _standing(ledgers.values(), len(places)):
     console.print(going_on)
-  pool = pools.Pool(min(workers or len(pools.cores()), len(left)), ledger.folder / LOGS, command)
-  show = progress.display(progress.Tally(ledger.runs, left, pool.workers), console)
-  events = pool.train(left, ledger.folder)
+  left = [dataclasses.replace(run, name=path) for path, (_, run) in places.items()]
+  left.sort(key=sweeps.expected_time, reverse=True)
+  pool = pools.Pool(min(workers or len(pools.cores()), len(left)), folder / LOGS, command)
+  every = [run for ledger in ledgers.values() for run in ledger.runs]
+  show = progress.display(progress.Tally(every, left, pool.workers), console)
+  events = pool.train(left, folder)
   with contextlib.closing(show), contextlib.closing(events), pools.stopped_by_signals(pool) as signals:
     for event in events:
       show.show(event)
-      if event.kind == "row" or (event.kind == "finished" and ledger.result(event.run) is None):
-        ledger.record(event.run, event.row)
+      name, run = places[event.run.name]
+      ledger = ledgers[name]
+      if event.kind == "row" or (event.kind == "finished" and ledger.result(run) is None):
+        ledger.record(run, event.row)
       elif event.kind == "failed":
-        failed[event.run.name] = event.text
+        failed[name][run.name] = event.text
+      finished[name] += run.flops * (event.kind == "finished")
       if event.kind in ("finished", "stopped"):
-        ledger.spent(pool.worker_seconds)
-  ledger.spent(pool.worker_seconds)
+        _note_time(ledgers, finished, pool.worker_seconds)
+  _note_time(ledgers, finished, pool.worker_seconds)
   return failed, bool(signals)
 
 
-def _standing(ledger: Ledger, left: Sequence[Run]) -> str:
+def _path(study: str, run: Run) -> str:
+  return f"{study}/{run.name}" if study else run.name
+
+
+def _note_time(ledgers: Mapping[str, Ledger], finished: Mapping[str, float], worker_seconds: float) -> None:
+  """Shares the workers' time between the studies by the FLOPs that each finished in this sitting."""
+  total = sum(finished.values())
+  for name, ledger in ledgers.items():
+    ledger.spent(worker_seconds * (finished[name] / total if total else 1 / len(ledgers)))
+
+
+def _standing(ledgers: Iterable[Ledger], left: int) -> str:
   """Says what a sweep that goes on finds; nothing for one that begins."""
-  done, begun = len(ledger.runs) - len(left), sum(ledger.begun(run) for run in left)
+  total = begun = 0
+  for ledger in ledgers:
+    total += len(ledger.runs)
+    begun += sum(ledger.begun(run) for run in ledger.left())
+  done = total - left
   if not done and not begun:
     return ""
   held = f"{begun} {'has a checkpoint' if begun == 1 else 'have checkpoints'}"
-  return f"going on: {done} of {len(ledger.runs)} runs are done, {held}"
+  return f"going on: {done} of {total} runs are done, {held}"
 
 
 def results(sweep: Sweep, trained: Trained, analysis: Mapping[str, Any]) -> dict[str, Any]:

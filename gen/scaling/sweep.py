@@ -1,12 +1,14 @@
-"""The runs of an IsoFLOP study (arXiv:2203.15556, approach 2): budgets x sizes x seeds, each trained to its budget.
+"""The runs of a study: budgets x sizes x learning rates x seeds, each trained to its budget.
 
-C budget in FLOPs, D width. What differs between two runs is written here and nowhere else: width, depth, batch,
-seed, horizon, and the learning rate by the sweep's rule
+A budget is FLOPs (IsoFLOP, approach 2 of arXiv:2203.15556), tokens (several at one size: fixed N), tokens per
+parameter, or steps: `Sweep.counted`. C FLOPs, D width. What differs between two runs is written here and nowhere else:
+width, depth, batch, seed, horizon, and the learning rate by the sweep's rule
 
     rate = peak * (D / rate_width)^rate_width_power * (steps / rate_steps)^rate_steps_power
            * (batch / data.batch)^rate_batch_power
 
-Large models of a budget see few tokens; `least_updates` halves their batches until they take enough steps.
+times each of `rates`. Large models of a budget see few tokens; `least_updates` halves their batches until they take
+enough steps.
 """
 
 import copy
@@ -18,6 +20,8 @@ from gen import counts, validation
 from gen.config import Criteria, Run, Sweep
 from gen.data import objectives
 from gen.errors import UserError
+
+LETTERS = {"flops": "C", "tokens": "D", "tokens_per_parameter": "R", "steps": "S"}  # of budgets, in names
 
 
 class Cell(NamedTuple):
@@ -40,17 +44,21 @@ def expand(sweep: Sweep, vocab: int) -> list[Run]:
     UserError: for a study that cannot be, before anything is built.
   """
   runs = [
-    _run(sweep, cell, width, seed, vocab)
+    _run(sweep, cell, width, seed, vocab, rate)
     for cell in cells(sweep)
     for width in cell.widths
+    for rate in sweep.rates or (1.0,)
     for seed in range(cell.seeds)
   ]
-  return sorted(runs, key=_expected_time, reverse=True)
+  return sorted(runs, key=expected_time, reverse=True)
 
 
 def canonical(runs: list[Run]) -> list[Run]:
-  """Returns the runs by budget, size and seed: the order of tables and results, whatever finished first."""
-  return sorted(runs, key=lambda run: (run.flops, run.model.width, run.model.depth, run.seed))
+  """Returns the runs by FLOPs, size, learning rate and seed: the order of tables, whatever finished first."""
+  return sorted(
+    runs,
+    key=lambda run: (run.flops, run.model.width, run.model.depth, run.optimizer.peak_learning_rate, run.seed),
+  )
 
 
 def cells(sweep: Sweep) -> list[Cell]:
@@ -85,7 +93,7 @@ def check(sweep: Sweep) -> None:
 
 def is_held_out(sweep: Sweep, run: Run) -> bool:
   """Says whether a run is one that the fits do not see."""
-  return run.flops == sweep.held_out
+  return bool(sweep.held_out) and run.name.startswith(_horizon_name(sweep.counted, sweep.held_out) + "-")
 
 
 def flops_per_step(run: Run) -> float:
@@ -114,37 +122,60 @@ def learning_rate(sweep: Sweep, width: int, steps: float, batch: int = 0) -> flo
   return float(f"{sweep.optimizer.peak_learning_rate * by_width * by_steps * by_batch:.4g}")
 
 
-def name_of(budget: float, width: int, seed: int) -> str:
-  """Returns a run's name.
+def name_of(budget: float, width: int, seed: int, counted: str = "flops", rate: float | None = None) -> str:
+  """Returns a run's name; the multiple of the learning rate is part of it where that is an axis.
 
-  >>> name_of(1.25e12, 64, 0)
-  'C1.25e12-w64-s0'
+  >>> name_of(1.25e12, 64, 0), name_of(2000, 64, 0, "steps", 0.5)
+  ('C1.25e12-w64-s0', 'S2e3-w64-r0.5-s0')
   """
+  named = "" if rate is None else f"-r{rate:g}"
+  return f"{_horizon_name(counted, budget)}-w{width}{named}-s{seed}"
+
+
+def _horizon_name(counted: str, budget: float) -> str:
   mantissa, exponent = f"{budget:.12e}".split("e")
-  return f"C{float(mantissa):.13g}e{int(exponent)}-w{width}-s{seed}"
+  return f"{LETTERS[counted]}{float(mantissa):.13g}e{int(exponent)}"
 
 
-def _run(sweep: Sweep, cell: Cell, width: int, seed: int, vocab: int) -> Run:
+def _run(sweep: Sweep, cell: Cell, width: int, seed: int, vocab: int, rate: float) -> Run:
   shared = {field.name: copy.deepcopy(getattr(sweep, field.name)) for field in dataclasses.fields(Run)}
   run = Run(**shared)
-  run.seed, run.flops = sweep.seed + seed, cell.budget
-  run.name = name_of(cell.budget, width, run.seed)
+  run.seed = sweep.seed + seed
+  run.name = name_of(cell.budget, width, run.seed, sweep.counted, rate if sweep.rates else None)
   run.model.width, run.data.batch = width, cell.batch
   run.model.depth = dict(sweep.depths).get(width, sweep.model.depth)
   if run.model.heads:
     run.model.head_width = width // run.model.heads
   run.model.vocab = run.model.vocab or vocab
   run.model.context = run.model.context or max(_lengths(run))
+  run.flops = _flops(sweep.counted, cell.budget, run)
   validation.check(run)
-  while run.data.batch % 2 == 0 and cell.budget / flops_per_step(run) < sweep.least_updates:
+  # Steps that are asked for are taken, whatever the batch.
+  halves = sweep.counted != "steps"
+  while halves and run.data.batch % 2 == 0 and run.flops / flops_per_step(run) < sweep.least_updates:
     run.data.batch //= 2
-  steps = cell.budget / flops_per_step(run)
-  run.optimizer.peak_learning_rate = learning_rate(sweep, width, steps, run.data.batch)
+  steps = run.flops / flops_per_step(run)
+  peak = learning_rate(sweep, width, steps, run.data.batch)
+  run.optimizer.peak_learning_rate = float(f"{peak * rate:.4g}")
   return run
 
 
-def _expected_time(run: Run) -> tuple[float, float]:
-  """Orders runs by time: a core does fewer FLOPs a second in narrow models."""
+def _flops(counted: str, budget: float, run: Run) -> float:
+  """Returns the FLOPs of a run whose budget is counted in something else; its horizon is always FLOPs."""
+  if counted == "flops":
+    return budget
+  if counted == "steps":
+    return budget * flops_per_step(run)
+  data = run.data
+  target, source = _lengths(run)
+  raw = objectives.raw_length(data.objective, data.length, family=run.model.family)
+  row_tokens = raw if source else min(raw, target)
+  tokens = budget * (counts.matrices(run.model) if counted == "tokens_per_parameter" else 1)
+  return tokens * flops_per_step(run) / (data.batch * row_tokens)
+
+
+def expected_time(run: Run) -> tuple[float, float]:
+  """Returns what orders runs by time: a core does fewer FLOPs a second in narrow models."""
   return run.flops * (1 + 24 / run.model.width), -run.seed
 
 
@@ -160,12 +191,13 @@ def _check_design(sweep: Sweep) -> None:
     given = len(getattr(sweep, name))
     if given not in (0, count, count + bool(sweep.held_out)):
       raise UserError(f"config.budgets has {count} entries, config.{name} {given}; give one each, or none")
+  _check_axes(sweep)
   for name in ("steps", "tokens", "flops"):
     if getattr(sweep, name):
       raise UserError(f"config.{name} is set, but the runs of a sweep end by its budgets; leave it 0")
   for budget in (*sweep.budgets, sweep.held_out or 1.0):
     if not 0 < budget < float("inf"):
-      raise UserError(f"a budget of {budget:g} FLOPs cannot be; it must be a number greater than 0")
+      raise UserError(f"a budget of {budget:g} {_unit(sweep)} cannot be; it must be a number greater than 0")
   repeated = [budget for budget in sweep.budgets if sweep.budgets.count(budget) > 1]
   if repeated:
     raise UserError(f"config.budgets holds {repeated[0]:g} twice")
@@ -176,13 +208,27 @@ def _check_design(sweep: Sweep) -> None:
   _check_counts(sweep)
 
 
+def _unit(sweep: Sweep) -> str:
+  return "FLOPs" if sweep.counted == "flops" else sweep.counted.replace("_", " ")
+
+
+def _check_axes(sweep: Sweep) -> None:
+  if sweep.counted not in LETTERS:
+    raise UserError(f"config.counted is {sweep.counted!r}; it must be one of {', '.join(LETTERS)}")
+  for rate in sweep.rates:
+    if not 0 < rate < float("inf"):
+      raise UserError(f"config.rates holds {rate:g}; multiples of the learning rate must be greater than 0")
+  if len(set(sweep.rates)) != len(sweep.rates):
+    raise UserError(f"config.rates holds {sweep.rates}, with one multiple twice")
+
+
 def _check_counts(sweep: Sweep) -> None:
   for widths in (*sweep.widths, sweep.held_out_widths):
     if len(set(widths)) != len(widths):
       raise UserError(f"config.widths holds {widths}, with one width twice")
   for widths, budget in zip(sweep.widths, sweep.budgets, strict=True):
     if not widths:
-      raise UserError(f"config.widths has no width for the budget of {budget:g} FLOPs")
+      raise UserError(f"config.widths has no width for the budget of {budget:g} {_unit(sweep)}")
   for name in ("batches", "seeds"):
     for value in getattr(sweep, name):
       if value < 1:
@@ -217,6 +263,7 @@ __all__ = [
   "cells",
   "check",
   "expand",
+  "expected_time",
   "flops_per_step",
   "is_held_out",
   "learning_rate",

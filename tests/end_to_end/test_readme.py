@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from gen.config import ATLAS_FAMILIES
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
@@ -33,6 +35,24 @@ SWEEP = [
   "--config.model.depth=1",
   "--config.data.validation_tokens=2000",
 ]
+STUDY = {  # of each family of an atlas
+  "budgets": "(2e8,4e8)",
+  "widths": "((8,),(8,))",
+  "seeds": "()",
+  "held_out": "0",
+  "held_out_widths": "()",
+  "least_updates": "0",
+  "data.validation_tokens": "2000",
+}
+ATLAS = [f"--config.{family}.{name}={value}" for family in ATLAS_FAMILIES for name, value in STUDY.items()]
+ATLAS += ["--families=decoder,encoder_decoder,lstm", "--config.bootstraps=20", "--config.workers=1"]
+TUNE = [
+  "--config.budgets=(20,40)",
+  "--config.widths=((8,),(8,))",
+  "--config.rates=(0.05,1,20)",
+  "--config.held_out=50",
+]
+TUNE += ["--config.held_out_widths=(8,)", "--config.data.validation_tokens=2000", "--config.workers=1"]
 SMALL = ["--config.steps=2", "--config.data.batch=2", "--config.model.depth=1", "--config.model.width=16"]
 IN_CONTEXT = ["--widths=16", "--recurrent=none", "--ks=0,2", "--tuned=1", "--questions=4", "--mappings=2"]
 
@@ -61,6 +81,8 @@ def shrunk(command: str, folder: Path) -> list[str]:
   work = [f"--workdir={folder / 'run'}"]
   flags = {
     "experiments/chinchilla.py": SWEEP + work,
+    "experiments/compare_families.py": ATLAS + work,
+    "experiments/tune_learning_rate.py": TUNE + work,
     "experiments/pretrain.py": TINY + (CODE if "environment:code" in command else []) + work,
     "experiments/rnn_vs_transformer.py": [*TINY, "--words=1,4", "--lengths=16,32", "--targets=16", *work],
     "experiments/word_vectors.py": ["--epochs=1", "--width=4", "--least=1000", *work],

@@ -160,3 +160,68 @@ def test_negative_updates_are_a_mistake():
 def test_criteria_that_cannot_be_are_a_mistake_before_the_sweep(name, value):
   with pytest.raises(UserError, match=name):
     sweeps.expand(study(criteria=Criteria(**{name: value})), VOCAB)
+
+
+def test_learning_rates_and_seeds_are_axes():
+  runs = sweeps.expand(study(rates=(0.5, 2.0), budgets=(1e9,), widths=((8,),), batches=(), seeds=(2,), held_out=0,
+                             held_out_widths=()), VOCAB)  # fmt: skip
+  names = sorted(run.name for run in runs)
+  assert names == ["C1e9-w8-r0.5-s0", "C1e9-w8-r0.5-s1", "C1e9-w8-r2-s0", "C1e9-w8-r2-s1"]
+  rates = {run.name: run.optimizer.peak_learning_rate for run in runs}
+  assert rates["C1e9-w8-r2-s0"] == pytest.approx(4 * rates["C1e9-w8-r0.5-s1"])
+  assert len({config_hash(run) for run in runs}) == 4
+
+
+def steps_of(run):
+  return run.flops / sweeps.flops_per_step(run)
+
+
+def test_a_budget_may_be_tokens_so_that_one_width_at_several_is_a_study_of_fixed_n():
+  design = {"batches": (), "seeds": (), "held_out": 16384.0, "held_out_widths": (16,)}
+  fixed = study(counted="tokens", budgets=(2048.0, 4096.0), widths=((16,), (16,)), **design)
+  runs = sweeps.canonical(sweeps.expand(fixed, VOCAB))
+  assert [run.name for run in runs] == ["D2.048e3-w16-s0", "D4.096e3-w16-s0", "D1.6384e4-w16-s0"]
+  assert [steps_of(run) for run in runs] == pytest.approx([8, 16, 64])  # rows of 64, four a step
+  assert [sweeps.is_held_out(fixed, run) for run in runs] == [False, False, True]
+
+
+def test_a_budget_may_be_tokens_per_parameter():
+  ratio = study(counted="tokens_per_parameter", budgets=(5.0,), widths=((8, 24),), batches=(), seeds=(), held_out=0,
+                held_out_widths=())  # fmt: skip
+  for run in sweeps.expand(ratio, VOCAB):
+    tokens = steps_of(run) * run.data.batch * 64
+    assert tokens / counts.matrices(run.model) == pytest.approx(5.0)
+    assert run.flops == pytest.approx(tokens * counts.flops_per_token(run.model, 64))
+
+
+def test_a_budget_may_be_steps_which_no_halved_batch_multiplies():
+  short = study(counted="steps", budgets=(40.0,), widths=((8, 40),), batches=(), seeds=(), least_updates=100,
+                held_out=0, held_out_widths=())  # fmt: skip
+  for run in sweeps.expand(short, VOCAB):
+    assert steps_of(run) == pytest.approx(40) and run.data.batch == 4 and run.name.startswith("S4e1-")
+
+
+def test_tokens_of_an_encoder_decoder_are_those_of_its_corpus():
+  model = Model(family="encoder_decoder", depth=1, head_width=8)
+  data = Data(length=64, batch=4, objective="span_corruption")
+  spans = study(model=model, data=data, counted="tokens", budgets=(1e5,), widths=((16,),), batches=(), seeds=(),
+                held_out=0, held_out_widths=())  # fmt: skip
+  (run,) = sweeps.expand(spans, VOCAB)
+  from gen.training import loop
+
+  assert steps_of(run) * 4 * loop.row_of(run).tokens == pytest.approx(1e5)
+
+
+@pytest.mark.parametrize(
+  ("changes", "sentence"),
+  [
+    ({"counted": "epochs"}, "config.counted is 'epochs'; it must be one of flops, tokens"),
+    ({"rates": (1.0, 0.0)}, "config.rates holds 0; multiples"),
+    ({"rates": (2.0, 2.0)}, "with one multiple twice"),
+    ({"counted": "tokens", "budgets": (0.0, 1e9)}, "a budget of 0 tokens cannot be"),
+  ],
+)
+def test_an_axis_that_cannot_be_is_refused(changes, sentence):
+  with pytest.raises(UserError) as caught:
+    sweeps.expand(study(**changes), VOCAB)
+  assert sentence in str(caught.value)

@@ -1,7 +1,7 @@
 """Panels as SVG inside a page: nothing from outside, the page's own colours, each run's mark named by its index."""
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
@@ -76,5 +76,9 @@ def _mark(index: int, titles: Sequence[str]) -> str:
 
 def palette(view: View) -> tuple[dict[str, str], dict[str, str]]:
   """Returns the colours of all panels by the names they carry in a page, for a light and a dark ground."""
-  night = view.budget_ramp.dark | view.size_ramp.dark | style.DARK
+  return colours(view.budget_ramp.dark | view.size_ramp.dark | style.DARK)
+
+
+def colours(night: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+  """Returns the names of colours in a page with what they are by day, and what they become by night."""
   return {f"--k{day[1:]}": day for day in night}, {f"--k{day[1:]}": dark for day, dark in night.items()}

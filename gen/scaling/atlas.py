@@ -1,0 +1,245 @@
+"""The atlas: IsoFLOP studies of several families on one text, each judged by itself, then set side by side.
+
+    studies -> same text? -> trained in one pool -> laws and verdict of each -> optima, differences, equal loss
+
+A study's own results are those of any sweep (`gen.scaling.study.results`). What is added here says of every number
+between families whether it may be compared, and whether the curves that it rests on are credible.
+"""
+
+import datetime
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from gen import versions
+from gen.config import Atlas, Sweep, to_dict
+from gen.errors import UserError
+from gen.scaling import comparable, comparison, equal_loss, held_out, verdict
+from gen.scaling import pool as pools
+from gen.scaling import study as studies
+from gen.scaling.comparison import MEANINGS, MEASURES, Comparison, Family, Side
+from gen.scaling.study import Trained
+
+# What a published row keeps of a run; the whole row is in its family's own results.json.
+_COLUMNS = (
+  *("name", "width", "depth", "budget", "seed", "held_out", "batch", "steps", "learning_rate", "params"),
+  *("tokens", "positions", "loss_tokens", "flops", "flops_6nd", "loss", "bits_per_byte", "seconds", "gflops"),
+)
+
+
+def train(chosen: Mapping[str, Sweep], folder: Path, console: Console, workers: int) -> dict[str, Trained]:
+  """Trains what is left of all studies; the caller holds the folder's lock."""
+  return studies.train_all(dict(chosen), folder, console, workers)
+
+
+def results(atlas: Atlas, chosen: Mapping[str, Sweep], trained: Mapping[str, Trained]) -> dict[str, Any]:
+  """Returns what the atlas found, as results.json holds it; the whole results of each study are under `studies`.
+
+  Args:
+    atlas: the configuration.
+    chosen: its studies, by family.
+    trained: their runs.
+  """
+  whole = {name: _study(atlas, chosen[name], trained[name]) for name in chosen}
+  credible = {name: bool(one["verdict"]["credible"]) for name, one in whole.items()}
+  any_of = next(iter(whole.values()))
+  level = next(iter(chosen.values())).criteria.confidence
+  found = _compared(atlas, chosen, trained, level)
+  families = {name: _summary(name, one) for name, one in whole.items()}
+  sides: dict[str, Any] = {"differences": [], "equal_loss": {}, "equal_compute": {}, "intervals": "none"}
+  if isinstance(found, Comparison):
+    for name, side in found.sides.items():
+      families[name] |= _optima(found, side)
+    sides = _between(found, credible)
+  else:
+    sides["error"] = found
+  return {
+    "name": atlas.name,
+    "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+    "credible": credible,
+    "caution": _caution(credible),
+    "comparable": comparable.statements(list(chosen)),
+    "meanings_of_D": MEANINGS,
+    "confidence": level,
+    "families": families,
+    **sides,
+    "seconds": max(one.seconds for one in trained.values()),
+    "corpus": any_of["corpus"],
+    "tokenizer": any_of["tokenizer"],
+    "versions": versions.installed(),
+    "machine": versions.machine() | {"workers": atlas.workers or len(pools.cores())},
+    "config": to_dict(atlas),
+    "studies": whole,
+  }
+
+
+def _study(atlas: Atlas, sweep: Sweep, trained: Trained) -> dict[str, Any]:
+  analysis = verdict.analyse(
+    trained.results, trained.curves, sweep.criteria, bootstraps=atlas.bootstraps, seed=atlas.seed
+  )
+  return studies.results(sweep, trained, analysis)
+
+
+def _summary(name: str, whole: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns what the atlas keeps of a study: no bands, no frontier, no configuration."""
+  left_out = ("band", "frontier", "residuals")
+  laws = {
+    approach: {key: value for key, value in law.items() if key not in left_out}
+    for approach, law in whole["laws"].items()
+  }
+  points = [{key: point.get(key) for key in _COLUMNS} for point in whole["points"]]
+  ratios = [point["flops"] / point["flops_6nd"] for point in whole["points"]]
+  kept = ("verdict", "held_out", "leave_one_budget_out", "seed_noise", "left_out", "failed", "utilization")
+  return {
+    "title": comparable.title(name),
+    "objective": whole["points"][0]["objective"] if whole["points"] else None,
+    "flops_over_6nd": [min(ratios), max(ratios)] if ratios else None,
+    "laws": laws,
+    "points": points,
+    **{key: whole.get(key) for key in kept},
+  }
+
+
+def _caution(credible: Mapping[str, bool]) -> str:
+  bad = [comparable.title(name) for name, good in credible.items() if not good]
+  if not bad:
+    return "Every family's curve is credible by the criteria that were written down before the runs."
+  if len(bad) == len(credible):
+    said = "No family's curve is credible"
+  else:
+    curves, verb = ("curve", "is") if len(bad) == 1 else ("curves", "are")
+    said = f"The {curves} of {_listed(bad)} {verb} not credible"
+  return (
+    f"{said} by the criteria that were written down before the runs; what rests on it is a measurement of these runs, "
+    "not a law."
+  )
+
+
+def _listed(names: list[str]) -> str:
+  return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _compared(
+  atlas: Atlas, chosen: Mapping[str, Sweep], trained: Mapping[str, Trained], level: float
+) -> Comparison | str:
+  """Returns the families side by side, or why they cannot be."""
+  try:
+    families = [_family(name, trained[name], chosen[name].criteria.least_steps) for name in chosen]
+    return comparison.compare(families, bootstraps=atlas.bootstraps, seed=atlas.seed, level=level)
+  except UserError as error:
+    return str(error)
+
+
+def _family(name: str, trained: Trained, least_steps: int) -> Family:
+  try:
+    parts = held_out.split(trained.results, least_steps)
+  except UserError as error:
+    raise UserError(f"{comparable.title(name)}: {error}") from error
+  rows = [trained.results[i] for i in parts.rows]
+  measures = {measure: np.array([float(row[measure]) for row in rows]) for measure in MEASURES}
+  return Family(name, parts.fitted, measures)
+
+
+def _optima(found: Comparison, side: Side) -> dict[str, Any]:
+  """Returns the optimum of a family at each budget, and the exponents, with intervals."""
+  names = {"N": None} | {measure: measure for measure in MEASURES}
+  exponents = {
+    name: _value(found, side.found.exponents(name), side.drawn and side.drawn.exponents(name))
+    for name in names
+  }
+  rows = []
+  for g, flops in enumerate(side.found.flops):
+    row: dict[str, Any] = {"budget": float(flops), "inside": bool(side.inside[g])}
+    if side.inside[g]:
+      row["N"] = _value(found, side.found.log_n_bg[:, g], side.drawn and side.drawn.log_n_bg[:, g], True)
+      row["loss"] = _value(found, side.found.loss_bg[:, g], side.drawn and side.drawn.loss_bg[:, g])
+      for measure in MEASURES:
+        row[measure] = _value(
+          found,
+          side.found.measures[measure][:, g],
+          side.drawn and side.drawn.measures[measure][:, g],
+          True,
+        )
+      row["per_parameter"] = {
+        meaning: _value(
+          found,
+          side.found.measures[meaning][:, g] - side.found.log_n_bg[:, g],
+          side.drawn and side.drawn.measures[meaning][:, g] - side.drawn.log_n_bg[:, g],
+          True,
+        )
+        for meaning in MEANINGS
+      }
+    rows.append(row)
+  return {"optima": rows, "exponents": exponents}
+
+
+def _value(found: Comparison, estimate: np.ndarray, draws: Any, logs: bool = False) -> dict[str, Any]:
+  """Returns a value and its interval, out of logarithms if need be."""
+  value = float(estimate[0])
+  reach = found.interval(draws, value)
+  write = np.exp if logs else np.asarray
+  return {
+    "value": float(write(value)),
+    "interval": None if reach is None else [float(write(x)) for x in reach],
+  }
+
+
+def _between(found: Comparison, credible: Mapping[str, bool]) -> dict[str, Any]:
+  """Returns differences of exponents of each two families, and what equal loss and equal compute say of the equals."""
+  differences = []
+  for one, other in itertools.combinations(found.sides, 2):
+    pair = found.sides[one], found.sides[other]
+    row: dict[str, Any] = {
+      "families": [one, other],
+      "credible": credible[one] and credible[other],
+      "residual_correlation": found.correlation.get((one, other)),
+    }
+    for name in ("N", *MEANINGS):
+      gap = pair[0].found.exponents(name) - pair[1].found.exponents(name)
+      drawn = None
+      if pair[0].drawn is not None and pair[1].drawn is not None:
+        drawn = pair[0].drawn.exponents(name) - pair[1].drawn.exponents(name)
+      row["a" if name == "N" else f"exponent_of_{name}"] = _value(found, gap, drawn)
+    differences.append(row)
+  return {
+    "intervals": found.how,
+    "differences": differences,
+    "equal_loss": _equal_loss(found, credible),
+    "equal_compute": _equal_compute(found, credible),
+  }
+
+
+def _equal_loss(found: Comparison, credible: Mapping[str, bool]) -> dict[str, Any]:
+  one, other = comparable.EQUAL
+  if not {one, other} <= set(found.sides):
+    return {}
+  entry: dict[str, Any] = {"of": other, "over": one, "credible": credible[one] and credible[other]}
+  for cost in ("flops", "seconds"):
+    try:
+      entry[cost] = equal_loss.multiplier(found, one, other, cost)
+    except UserError as error:
+      entry[cost], entry["error"] = [], str(error)
+  return entry
+
+
+def _equal_compute(found: Comparison, credible: Mapping[str, bool]) -> dict[str, Any]:
+  """Returns by how much the loss of the second of the equals lies above the first's at each budget."""
+  one, other = comparable.EQUAL
+  if not {one, other} <= set(found.sides):
+    return {}
+  first, second = found.sides[one], found.sides[other]
+  rows = []
+  for g, flops in enumerate(first.found.flops):
+    h = np.flatnonzero(second.found.flops == flops)
+    if not len(h) or not (first.inside[g] and second.inside[h[0]]):
+      continue
+    gap = second.found.loss_bg[:, h[0]] - first.found.loss_bg[:, g]
+    drawn = None
+    if first.drawn is not None and second.drawn is not None:
+      drawn = second.drawn.loss_bg[:, h[0]] - first.drawn.loss_bg[:, g]
+    rows.append({"budget": float(flops), "difference": _value(found, gap, drawn)})
+  return {"of": other, "minus": one, "credible": credible[one] and credible[other], "rows": rows}

@@ -1,0 +1,28 @@
+"""The command: mistakes are one sentence and exit code 2, before anything is built."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+  ("flags", "sentence"),
+  [
+    (["--families=decoder,bert"], "--families=decoder,bert: give some of decoder, encoder, encoder_decoder, lstm"),
+    (["--config.lstm.data.length=64"], "config.decoder.data.length is 128, config.lstm.data.length 64"),
+    (["--config.decoder.budgetz=(1e9,)"], "no field 'decoder.budgetz'; the nearest is --config.decoder.budgets"),
+    (["--config=configs/decoder.py"], "--config gives a Run; this experiment wants a Atlas"),
+  ],
+)  # fmt: skip
+def test_a_mistake_is_one_sentence_and_exit_code_2(flags, sentence, tmp_path):
+  done = subprocess.run(
+    [sys.executable, "experiments/compare_families.py", *flags, f"--workdir={tmp_path / 'atlas'}"],
+    cwd=ROOT, env=os.environ | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}, capture_output=True, text=True,
+  )  # fmt: skip
+  assert done.returncode == 2 and sentence in done.stderr and not done.stdout
+  assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "atlas").exists()

@@ -1,0 +1,27 @@
+"""The command: mistakes are one sentence and exit code 2, before anything is built."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+  ("flags", "sentence"),
+  [
+    (["--config.rates=(1.0,2.0)"], "config.rates is (1.0, 2.0); three are the least that can enclose a best rate"),
+    (["--config.held_out_widths=(96,128)"], "a rule is verified at one width"),
+    (["--config.counted=epochs"], "config.counted is 'epochs'"),
+  ],
+)  # fmt: skip
+def test_a_mistake_is_one_sentence_and_exit_code_2(flags, sentence, tmp_path):
+  done = subprocess.run(
+    [sys.executable, "experiments/tune_learning_rate.py", *flags, f"--workdir={tmp_path / 'tune'}"],
+    cwd=ROOT, env=os.environ | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}, capture_output=True, text=True,
+  )  # fmt: skip
+  assert done.returncode == 2 and sentence in done.stderr and not done.stdout
+  assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "tune").exists()
