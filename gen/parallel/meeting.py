@@ -93,8 +93,12 @@ class Meeting:
     return everything
 
   def leave(self, sentence: str = "") -> None:
-    """Ends the meeting here: silently after a run's end, else with the sentence that the others will say."""
-    self._over.set()
+    """Ends the meeting here: silently after a run's end, else with the sentence that the others will say.
+
+    After a sentence the watch goes on: the others may have come to the same one.
+    """
+    if not sentence:
+      self._over.set()
     for peer in self._peers.values():
       peer.leave(sentence)
 
@@ -154,7 +158,7 @@ class Meeting:
         {"index": place.process, "count": place.processes, "host": socket.gethostname(), "pid": os.getpid()}
       )
       first.socket.settimeout(
-        max(deadline - time.monotonic(), 1) + 5
+        max(deadline - time.monotonic(), 0) + 2
       )  # process 0 says first who did not come
       answer = first.read()
     except (OSError, ValueError):
@@ -168,9 +172,9 @@ class Meeting:
     first.socket.settimeout(None)
 
   def _watch(self) -> None:
-    """Reads what comes until somebody leaves; runs in a thread of its own."""
+    """Reads what comes until all have left; runs in a thread of its own."""
     peers = dict(self._peers)
-    while peers and not self._over.is_set():
+    while peers:
       readable, _, _ = select.select([peer.socket for peer in peers.values()], [], [], 0.5)
       for index, peer in list(peers.items()):
         if peer.socket not in readable:
@@ -185,7 +189,6 @@ class Meeting:
             if other is not peer:
               other.send({GOODBYE: gone.sentence, REASON: gone.reason})
           self._lost(gone.reason, gone.sentence)
-          return
 
 
 class _Gone(NamedTuple):

@@ -251,8 +251,10 @@ class _Ending:
     """Says why the run ended elsewhere, and ends this process."""
     if sentence and sentence != self._own:
       time.sleep(SAME_SECONDS)  # A mistake that this process is about to find as well is said as its own.
-    if sentence and sentence == self._own:
-      os._exit(2)
+    if self._own:
+      if sentence == self._own and self._where.process != 0:
+        os._exit(2)  # Process 0 has said it.
+      return  # The mistake found here is being said.
     self._say(
       f"error: {reason}; process {self._where.process} ends too; the same command goes on from the last checkpoint"
     )
@@ -269,6 +271,8 @@ class _Ending:
     if not isinstance(error, Shared) or self._where.process == 0:
       self._say(f"error: {error}")
     sys.stdout.flush()
+    if self._where.process == 0:
+      time.sleep(2 * SAME_SECONDS)  # A connection that ends with something unread takes the last words with it.
     os._exit(2)
 
   def _say(self, line: str) -> None:
