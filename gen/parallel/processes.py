@@ -272,7 +272,9 @@ class _Ending:
       self._say(f"error: {error}")
     sys.stdout.flush()
     if self._where.process == 0:
-      time.sleep(2 * SAME_SECONDS)  # A connection that ends with something unread takes the last words with it.
+      time.sleep(
+        2 * SAME_SECONDS
+      )  # A connection that ends with something unread takes the last words with it.
     os._exit(2)
 
   def _say(self, line: str) -> None:
