@@ -77,6 +77,9 @@ def _misbehave(directive, step, folder):
   times.write_text("x" * (count + 1))
   if directive["how"] == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
+  if directive["how"] == "job killed":
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)  # The end of its input ends it before.
   if directive["how"] == "crashes":
     raise RuntimeError("the tensor fell over")
   if directive["how"] == "mistake":
