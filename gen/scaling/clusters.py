@@ -19,6 +19,9 @@ from gen.scaling.tasks import Task
 
 PROGRAMS = ("sbatch", "srun", "squeue", "scancel", "scontrol")
 MINUTES = 60  # of a job, unless the user says otherwise
+LEAST_MINUTES = (
+  5  # SLURM tells a job of its end 90 to 150 seconds before it, and the job must have begun by then
+)
 STARTS = 10_000  # after a time limit, so many that only the end of the run ends them
 OURS = (
   "array",
@@ -104,10 +107,8 @@ class Here:
 
   def cancel(self, jobs: Sequence[Job], at_once: bool = False) -> None:
     """Sends SIGTERM; a job that gets it a second time does not save."""
-    for job in jobs:
-      for _ in range(1 + at_once):
-        if self._lives(job):
-          os.kill(int(job.name), signal.SIGTERM)
+    for job in filter(self._lives, jobs):
+      os.kill(int(job.name), signal.SIGTERM)
 
   def _lives(self, job: Job) -> bool:
     if job in self._own:
@@ -169,11 +170,11 @@ class Slurm:
     return {job: "waiting" if known[job.name] in _WAITING else "running" for job in jobs if job.name in known}
 
   def cancel(self, jobs: Sequence[Job], at_once: bool = False) -> None:
-    """Asks scancel: SIGTERM, and SIGKILL after SLURM's KillWait."""
-    if jobs:
-      how = ["--signal=KILL", "--full"] if at_once else []
+    """Asks scancel: SIGTERM, and SIGKILL after SLURM's KillWait; a signal alone would leave those that wait."""
+    for how in (["--signal=KILL", "--full"], []) if at_once else ([],):
       with contextlib.suppress(OSError):
-        subprocess.run(["scancel", "--quiet", *how, *(job.name for job in jobs)], capture_output=True)
+        if jobs:
+          subprocess.run(["scancel", "--quiet", *how, *(job.name for job in jobs)], capture_output=True)
 
 
 def require_slurm() -> None:
@@ -207,7 +208,7 @@ def parameters(options: Mapping[str, str]) -> dict[str, Any]:
   """Returns sbatch's options as submitit takes them: numbers as numbers, the time in minutes.
 
   Raises:
-    UserError: for an option that the sweep sets itself, or a time that is none.
+    UserError: for an option that the sweep sets itself, or a time that is none or too short.
 
   >>> parameters({"partition": "gpu", "time": "1-02:00:00", "gpus-per-task": "1"})
   {'partition': 'gpu', 'time': 1560, 'gpus_per_task': 1}
@@ -218,7 +219,13 @@ def parameters(options: Mapping[str, str]) -> dict[str, Any]:
     if name in OURS:
       raise UserError(f"--slurm={name}={value}: the sweep sets {name} itself; leave it out")
     found[name] = minutes(value) if name == "time" else int(value) if value.isdecimal() else value
-  return {"time": MINUTES, **found} if "time" not in found else found
+  found.setdefault("time", MINUTES)
+  if found["time"] < LEAST_MINUTES:
+    raise UserError(
+      f"--slurm=time={options['time']}: SLURM tells jobs up to 150 seconds before their end, and they must have begun "
+      f"by then; give {LEAST_MINUTES} minutes or more"
+    )
+  return found
 
 
 def minutes(time: str) -> int:

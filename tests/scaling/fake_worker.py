@@ -25,6 +25,8 @@ def train(run, folder, hooks):
   state = json.loads(saved.read_text()) if saved.exists() else {"step": 0, "sum": 0.0}
   with (folder / "sittings").open("a") as file:
     file.write(f"{os.getpid()} from {state['step']} on {sorted(os.sched_getaffinity(0))}\n")
+  seen = os.environ.get("CUDA_VISIBLE_DEVICES", "all"), os.environ.get("JAX_PLATFORMS", "any")
+  (folder / "device").write_text(" ".join(seen))
   with Journal(folder / "journal.jsonl") as journal:
     journal.rewind(state["step"])
 
@@ -77,6 +79,10 @@ def _misbehave(directive, step, folder):
   times.write_text("x" * (count + 1))
   if directive["how"] == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
+  if directive["how"] == "job pre-empted":
+    os.kill(os.getppid(), signal.SIGUSR2)
+  while directive["how"] == "waits" and not (folder / "go").exists():
+    time.sleep(0.02)
   if directive["how"] == "job killed":
     os.kill(os.getppid(), signal.SIGKILL)
     time.sleep(60)  # The end of its input ends it before.
