@@ -143,8 +143,12 @@ class Slurm:
     known = type(executor)._valid_parameters()
     own = {name: value for name, value in self._options.items() if name in known}
     other = {name: value for name, value in self._options.items() if name not in known}
+    cores = own.get("cpus_per_task")
     executor.update_parameters(
       job_name="gen",
+      srun_args=[f"--cpus-per-task={cores}"]
+      if cores
+      else [],  # Since 22.05 srun need not take it from sbatch.
       array_parallelism=self._at_a_time or len(tasks),
       additional_parameters=other | {"requeue": True},
       **own,

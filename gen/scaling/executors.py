@@ -23,6 +23,8 @@ from gen.scaling import pool as pools
 NAMES = ("local", "gpus", "slurm", "submitit-local")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
+flags.disclaim_key_flags()  # They are the experiment's that asks for them, so that its --help shows them.
+
 
 @dataclasses.dataclass(frozen=True)
 class Executor:

@@ -231,8 +231,10 @@ def train(run, folder, hooks):
 
   def progress(row):
     said(row)
-    if stored_steps.steps(folder / "checkpoints") and row["kind"] == "train" and not mark.exists():
+    if row["kind"] == "train" and row["step"] > 16 and not mark.exists():
       mark.touch()
+      while not stored_steps.steps(folder / "checkpoints"):
+        time.sleep(0.02)
       os.kill(os.getppid(), signal.SIGKILL)
       time.sleep(60)  # The end of its input ends it before.
 

@@ -48,7 +48,7 @@ def train(run, folder, hooks):
       )
       if skipped:
         raise UserError("the gradient was not finite")
-      _misbehave(directive, state["step"], folder)
+      _misbehave(directive, state["step"], folder, hooks)
       time.sleep(directive.get("sleep_before_asking", 0))
       if state["step"] % SAVE_EVERY == 0:
         _save(saved, state)
@@ -69,7 +69,7 @@ def _directive(run, folder):
   return directives.get("*", {}) | directives.get(run.name, {})
 
 
-def _misbehave(directive, step, folder):
+def _misbehave(directive, step, folder, hooks):
   if step != directive.get("at"):
     return
   times = folder / "misbehaved"
@@ -81,7 +81,7 @@ def _misbehave(directive, step, folder):
     os.kill(os.getpid(), signal.SIGKILL)
   if directive["how"] == "job pre-empted":
     os.kill(os.getppid(), signal.SIGUSR2)
-  while directive["how"] == "waits" and not (folder / "go").exists():
+  while directive["how"] in ("job pre-empted", "waits for a stop") and not hooks.stop():
     time.sleep(0.02)
   if directive["how"] == "job killed":
     os.kill(os.getppid(), signal.SIGKILL)
