@@ -239,9 +239,8 @@ class Jobs:
   def _dead(self, one: Followed, folder: Path) -> Iterator[Event]:
     """Submits the run of a job that has said nothing again, or gives it up."""
     self._bury(one)
-    if _last_step(folder, one.run) > one.step:
-      self._attempts[one.run.name] = 0
-    self._attempts[one.run.name] += 1
+    advanced = _last_step(folder, one.run) > one.step
+    self._attempts[one.run.name] = 0 if advanced else self._attempts[one.run.name] + 1
     why = f"job {one.job.name} ended before its run"
     if self.stopping:
       yield Event("stopped", one.number, one.run)

@@ -109,7 +109,7 @@ def _heard(pool: pools.Pool) -> Iterator[list[int]]:
 
   signals = (signal.SIGTERM, signal.SIGUSR2)
   before = {number: signal.signal(number, handle) for number in signals}
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
   try:
     yield came
   finally:

@@ -1,9 +1,12 @@
 """Runs as jobs of a cluster, which is this machine here; training is a toy, processes and files are real."""
 
 import contextlib
+import json
+from pathlib import Path
 
 import pytest
 
+from gen.config import to_dict
 from gen.errors import UserError
 from gen.scaling import clusters, executors, jobs
 from gen.scaling import pool as pools
@@ -60,21 +63,68 @@ def test_jobs_outlive_their_sweep_and_the_next_follows_them_until_it_stops_them(
       if event.kind == "started":
         following.stop()
   assert "1 job is there already" in seen[0].text and kinds(seen, "stopped") == [("stopped", run.name)]
-  events = list(submitted(tmp_path).train([run], tmp_path))
-  assert kinds(events, "finished") == [("finished", run.name)] and starts(tmp_path, run.name) == [0, 3]
+  assert json.loads((tmp_path / run.name / "state.json").read_text())["step"] == 3, "it has saved what it did"
   forgotten.close()
 
 
-def test_a_mistake_that_a_job_meets_ends_the_sweep(tmp_path):
+def test_a_job_leaves_a_word_on_a_mistake_that_its_worker_meets(tmp_path):
+  (run,) = runs_of(1)
   directives(tmp_path, C1e9_w8_s0={"how": "mistake", "at": 2})
-  with pytest.raises(UserError, match="C1e9-w8-s0: the corpus is gone; bring it back"):
-    list(submitted(tmp_path).train(runs_of(1), tmp_path))
+  outcome = tmp_path / "0.json"
+  job = clusters.Task(to_dict(run), str(tmp_path), str(outcome), str(tmp_path / "logs"), COMMAND)
+  assert job() == "mistake"
+  assert json.loads(outcome.read_text())["text"] == "C1e9-w8-s0: the corpus is gone; bring it back"
+
+
+class Scripted:
+  """A cluster of no processes, whose jobs write nothing but the outcomes that a test wants, and end."""
+
+  name, patience, pins, limit = "scripted", 0.0, False, 0
+
+  def __init__(self, *outcomes):
+    self.outcomes, self.cancelled, self.count = list(outcomes), [], 0
+
+  def submit(self, tasks, home):
+    self.count += len(tasks)
+    for task, said in zip(tasks, self.outcomes, strict=False):
+      Path(task.outcome).write_text(json.dumps(said))
+    return [clusters.Job(str(self.count - index), str(home)) for index, _ in enumerate(tasks)]
+
+  def states(self, jobs):
+    return {}
+
+  def cancel(self, jobs, at_once=False):
+    self.cancelled += jobs
+
+
+def test_a_mistake_ends_the_sweep_and_a_failed_run_does_not(tmp_path):
+  cluster = Scripted(
+    {"kind": "failed", "text": "it diverged"}, {"kind": "mistake", "text": "the disk is full"}
+  )
+  seen = []
+  with pytest.raises(UserError, match="the disk is full"):
+    for event in jobs.Jobs(cluster, 3, tmp_path / "logs").train(runs_of(3), tmp_path):
+      seen.append(event)
+  assert [event.text for event in seen if event.kind == "failed"] == ["it diverged"]
+  assert len(cluster.cancelled) == 1, "the third job may save"
 
 
 def test_a_job_that_dies_too_often_is_given_up_with_its_log(tmp_path):
-  directives(tmp_path, C1e9_w8_s0={"how": "job killed", "at": 2, "times": 9})
-  (failed,) = [e for e in submitted(tmp_path, attempts=1).train(runs_of(1), tmp_path) if e.kind == "failed"]
-  assert "ended before its run" in failed.text and "_0_log.err" in failed.text
+  cluster = Scripted()
+  events = list(jobs.Jobs(cluster, 1, tmp_path / "logs", attempts=3).train(runs_of(1), tmp_path))
+  assert [event.kind for event in events if event.kind != "news"] == ["again", "again", "failed"]
+  assert cluster.count == 3 and "ended before its run" in events[-1].text and "_0_log.err" in events[-1].text
+
+
+def test_a_new_checkpoint_gives_a_dying_job_new_attempts(tmp_path):
+  (run,) = runs_of(1)
+  events = []
+  for event in jobs.Jobs(Scripted(), 1, tmp_path / "logs", attempts=2).train([run], tmp_path):
+    events.append(event.kind)
+    step = events.count("news")
+    if event.kind == "news" and step <= 4:
+      (tmp_path / run.name / "checkpoints" / f"{step:09d}").mkdir(parents=True)
+  assert events.count("again") == 5 and events[-1] == "failed"
 
 
 @pytest.fixture
