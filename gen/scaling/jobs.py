@@ -184,6 +184,7 @@ class Jobs:
     jobs = self._cluster.submit(tasks, home)
     for job, run, task in zip(jobs, batch, tasks, strict=True):
       self._follow(job, run, Path(task.outcome), folder)
+    for job, run, task in zip(jobs, batch, tasks, strict=True):
       record.append(
         {"cluster": self._cluster.name, "run": run.name, "outcome": task.outcome, **job._asdict()}
       )
