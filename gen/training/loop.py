@@ -5,10 +5,11 @@ with a checkpoint goes on from it; any other starts from its seed. Whatever happ
 numbers are the same bits, because batches are a pure function of (seed, step) and the state is restored whole.
 """
 
+import contextlib
 import dataclasses
 import time
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -21,41 +22,16 @@ from gen.data import batches, objectives
 from gen.data.loaded import Loaded
 from gen.errors import UserError
 from gen.models import families
-from gen.parallel import layouts
+from gen.parallel import layouts, processes
 from gen.training import evaluate, room, step
 from gen.training.checkpoints import Checkpoints, require_tokenizer
 from gen.training.claim import claim
+from gen.training.hooks import Hooks, Stopped, Unattended
 from gen.training.journal import Journal, Sink, TensorBoard, read
 from gen.training.locks import Lock
 from gen.training.optimizer import horizon
 
 TOKENIZER = "tokenizer"  # folder beside the checkpoints: what their ids mean
-
-
-class Stopped(Exception):
-  """The run was asked to stop and has saved; the same call goes on from there."""
-
-
-class Hooks(Protocol):
-  """What a caller hears of a run, and how it stops one."""
-
-  def progress(self, row: dict[str, Any]) -> None:
-    """Hears each journal row as it is written."""
-
-  def stop(self) -> bool:
-    """Is asked after each dispatch; true saves and raises `Stopped`."""
-    ...
-
-
-class Unattended:
-  """Hooks of a run that nobody watches."""
-
-  def progress(self, row: dict[str, Any]) -> None:
-    """Hears nothing."""
-
-  def stop(self) -> bool:
-    """Never stops."""
-    return False
 
 
 class Row(NamedTuple):
@@ -140,23 +116,31 @@ def train(run: Run, workdir: str | Path, loaded: Loaded, hooks: Hooks | None = N
   run = complete(run, loaded)
   room.require(run.model)
   workdir = Path(workdir)
-  with Lock(workdir, wait_seconds=10):
-    claim(workdir, run)
-    finished = _finished(workdir, run, loaded)
+  with contextlib.ExitStack() as open_files:
+    finished = processes.from_first(lambda: _take(workdir, run, loaded, open_files))
     if finished is not None:
       return finished
-    with (
-      Journal(workdir / "journal.jsonl") as journal,
-      Checkpoints(workdir / "checkpoints", keep=run.keep_checkpoints) as checkpoints,
-    ):
-      training = _Training(run, loaded, journal, checkpoints, hooks or Unattended())
-      try:
-        loaded.tokenizer.save(workdir / TOKENIZER)
-      except OSError as error:
-        raise UserError(
-          f"cannot write {workdir / TOKENIZER}: {error.strerror}; make room, or choose another --workdir"
-        ) from error
-      return training.to_the_end()
+    journal = None
+    if processes.is_first():
+      journal = open_files.enter_context(Journal(workdir / "journal.jsonl"))
+    checkpoints = Checkpoints(workdir / "checkpoints", keep=run.keep_checkpoints)
+    open_files.enter_context(checkpoints)
+    return _Training(run, loaded, journal, checkpoints, hooks or Unattended()).to_the_end()
+
+
+def _take(workdir: Path, run: Run, loaded: Loaded, open_files: contextlib.ExitStack) -> dict[str, Any] | None:
+  """Makes the folder this run's, locked until `open_files` closes; returns its result if it has one."""
+  open_files.enter_context(Lock(workdir, wait_seconds=10))
+  claim(workdir, run)
+  finished = _finished(workdir, run, loaded)
+  if finished is None:
+    try:
+      loaded.tokenizer.save(workdir / TOKENIZER)
+    except OSError as error:
+      raise UserError(
+        f"cannot write {workdir / TOKENIZER}: {error.strerror}; make room, or choose another --workdir"
+      ) from error
+  return finished
 
 
 def _finished(workdir: Path, run: Run, loaded: Loaded) -> dict[str, Any] | None:
@@ -183,12 +167,13 @@ class _Training:
   """A run under way: the state, its sums since the last journal row, and the clocks."""
 
   def __init__(
-    self, run: Run, loaded: Loaded, journal: Journal, checkpoints: Checkpoints, hooks: Hooks
+    self, run: Run, loaded: Loaded, journal: Journal | None, checkpoints: Checkpoints, hooks: Hooks
   ) -> None:
+    """Prepares a run; the journal is None in all processes but the first."""
     self.run, self.loaded, self.hooks = run, loaded, hooks
     self.journal, self.checkpoints = journal, checkpoints
-    self.sinks: list[Sink] = [journal]
-    if run.tensorboard:
+    self.sinks: list[Sink] = [] if journal is None else [journal]
+    if run.tensorboard and journal is not None:
       self.sinks.append(TensorBoard(journal.path.parent / "tensorboard"))
     self.hash, self.steps = config_hash(run), steps_of(run)
     layout = layouts.of(run)
@@ -199,6 +184,7 @@ class _Training:
     self.batches = batches.Batches(loaded.train, run.data, run.seed, objective)
     self.rows = batches.validation(loaded.validation, run.data, objective)
     self.over = horizon(run.optimizer, self.steps)
+    self.own_rows = None if self.place is None else self.place.own_rows(run.data.batch)
     self.row = row_of(run)
     self.flops_per_token = flops_of(run) / self.row.tokens
     self.tokens_per_step = run.data.batch * self.row.tokens
@@ -212,18 +198,16 @@ class _Training:
   def _start(self) -> step.State:
     """Returns the state to go on from, and rewinds the journal to it."""
     state = self.programs.initialize(np.uint32(self.run.seed))
-    state = step.carrying(state, self.run.model, self.run.data.batch)
-    if self.place is not None:
-      state = state._replace(carried=jax.device_put(state.carried, self.place.carried))
+    state = state._replace(carried=self._nothing_carried(state))
     latest = self.checkpoints.latest()
     if latest is None:
-      self.journal.rewind(-1)
+      self._rewind(-1)
       self._write(
         "start",
         {"config": to_dict(self.run), "versions": versions.installed(), "whole": self.whole} | self._data(),
       )
       return state
-    meta = self.checkpoints.meta(latest)
+    meta = processes.from_first(lambda: self.checkpoints.meta(latest))
     require_tokenizer(meta, self.loaded.tokenizer.hash, self.checkpoints.folder)
     if meta["corpus_sha256"] != self.loaded.corpus.sha256:
       raise UserError(
@@ -232,9 +216,17 @@ class _Training:
     state, meta = self.checkpoints.restore(state, fall_back=True)
     for name in ("seconds", "loss_tokens", "train_loss", "nll", "weight", "since", "since_seconds"):
       setattr(self, name, meta["sums"][name])
-    self.journal.rewind(int(state.step))
+    self._rewind(int(state.step))
     self._write("resume", {"step": int(state.step), "mesh": self.run.mesh, "layout": self.run.layout})
     return state
+
+  def _nothing_carried(self, state: step.State) -> Any:
+    carried = step.carrying(state, self.run.model, self.run.data.batch).carried
+    return carried if self.place is None else jax.device_put(carried, self.place.carried)
+
+  def _rewind(self, done: int) -> None:
+    if self.journal is not None:
+      self.journal.rewind(done)
 
   def _data(self) -> dict[str, Any]:
     corpus = {"corpus": self.run.data.corpus, "corpus_sha256": self.loaded.corpus.sha256}
@@ -258,8 +250,8 @@ class _Training:
         self._log(done)
       if self.run.evaluate_every and done % self.run.evaluate_every == 0 and done < self.steps:
         self._write("evaluation", self._progress(done) | self._evaluate())
-      stop = self.hooks.stop()
-      if stop or (done < self.steps and self._is_due(done, saved)):
+      stop, due = self._decisions(done, saved)
+      if stop or (done < self.steps and due):
         self._save(done)
         saved = time.monotonic()
       if stop and done < self.steps:
@@ -269,8 +261,8 @@ class _Training:
 
   def _stack(self, done: int) -> Batch:
     """Returns the batches of the next dispatch."""
-    batches = self.batches.stack(done, self.run.steps_per_dispatch)
-    return batches if self.place is None else self.place.stack(batches)
+    batches = self.batches.stack(done, self.run.steps_per_dispatch, self.own_rows)
+    return batches if self.place is None else self.place.stack(batches, self.own_rows, self.run.data.batch)
 
   def _next_stop(self, done: int) -> int:
     """Returns where the next dispatch ends: at the next row, evaluation or save, or after K steps."""
@@ -279,6 +271,11 @@ class _Training:
       if every:
         ends.append((done // every + 1) * every)
     return min(ends)
+
+  def _decisions(self, done: int, saved: float) -> tuple[bool, bool]:
+    """Returns whether to stop, as any process was asked to, and whether to save, by the first one's clock."""
+    votes = processes.exchange([self.hooks.stop(), self._is_due(done, saved)])
+    return any(stop for stop, _ in votes), votes[0][1]
 
   def _is_due(self, done: int, saved: float) -> bool:
     if self.run.checkpoint_every:
@@ -329,7 +326,7 @@ class _Training:
   def _evaluate(self) -> dict[str, Any]:
     params, rows, programs = self.state.params, self.rows, self.programs
     batches = rows.batches if self.place is None else map(self.place.batch, rows.batches)
-    fresh = step.carrying(self.state, self.run.model, self.run.data.batch).carried
+    fresh = self._nothing_carried(self.state)
     if fresh is None:
       found = evaluate.evaluate(programs.evaluate, params, batches, rows.bytes)
     else:
