@@ -17,7 +17,7 @@ CHOICES = {
   "model.dtype": ("float32", "bfloat16", "float16"),
   "model.remat": ("none", "dots", "full"),
   "data.tokenizer": ("bytes", "bpe", "unigram"),
-  "optimizer.schedule": ("linear", "cosine", "constant", "wsd"),
+  "optimizer.schedule": ("linear", "cosine", "constant", "wsd", "wsd_sqrt"),
   "layout": ("ddp", "zero1", "zero2", "zero3"),
 }
 POSITIVE = (
