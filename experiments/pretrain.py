@@ -75,7 +75,7 @@ def main(run: Run) -> int:
   validation.check(run)
   _check_json()
   from gen.data import cache, loaded
-  from gen.training import claim, loop
+  from gen.training import claim, loop, trunks
   from gen.training.locks import Lock
 
   run.name = run.name or Path(WORKDIR.value).name or "run"
@@ -88,7 +88,7 @@ def main(run: Run) -> int:
   data = loaded.load(run.data, lambda line: print(line, file=sys.stderr))
   print("compiling; the first lines of training come after that", file=sys.stderr)
   try:
-    result = loop.train(run, workdir, data, watch)
+    result = trunks.train(run, workdir, data, watch)
   except loop.Stopped as stopped:
     print(f"{stopped}; the same command goes on", file=sys.stderr)
     return launch.INTERRUPTED

@@ -8,10 +8,8 @@ Charged is what a point costs if it is trained alone, trunk and decay: the C of 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gen.config import Run, Sweep
+from gen.config import STABLE, Run, Sweep
 from gen.errors import UserError
-
-SCHEDULES = ("wsd", "wsd_sqrt")
 
 
 def check(sweep: Sweep) -> None:
@@ -23,10 +21,10 @@ def check(sweep: Sweep) -> None:
   if not sweep.trunks:
     return
   optimizer = sweep.optimizer
-  if optimizer.schedule not in SCHEDULES:
+  if optimizer.schedule not in STABLE:
     raise UserError(
       f"config.trunks shares runs until they decay, but optimizer.schedule {optimizer.schedule} decays all the way; "
-      f"set it to {' or '.join(SCHEDULES)}"
+      f"set it to {' or '.join(STABLE)}"
     )
   if not 0 < optimizer.decay < 1 or optimizer.warmup + optimizer.decay >= 1:
     raise UserError(
@@ -65,7 +63,7 @@ def join(
 
 def own_share(run: Run) -> float:
   """Returns what share of a run's FLOPs falls to it: all without a trunk, else its decay; the longest has the trunk."""
-  return run.optimizer.decay if run.trunk and run.flops < max(run.branches) else 1.0
+  return run.optimizer.decay if run.trunk and run.flops < max(run.branches, default=0.0) else 1.0
 
 
 def compute(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

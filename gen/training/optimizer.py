@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from gen.config import Optimizer
+from gen.config import STABLE, Optimizer
 
-SCHEDULES = ("linear", "cosine", "constant", "wsd", "wsd_sqrt")
+SCHEDULES = ("linear", "cosine", "constant", *STABLE)
 
 
 class Horizon(NamedTuple):
@@ -55,7 +55,7 @@ def learning_rate(schedule: str, step: Array | int, over: Horizon) -> Array:
     shape = over.final + (1 - over.final) * (1 - done)
   elif schedule == "cosine":
     shape = over.final + (1 - over.final) * 0.5 * (1 + jnp.cos(jnp.pi * done))
-  elif schedule in ("wsd", "wsd_sqrt"):
+  elif schedule in STABLE:
     remaining = jnp.clip((over.steps - step) / over.decay, 0.0, 1.0)
     falling = remaining if schedule == "wsd" else 1 - jnp.sqrt(1 - remaining)
     shape = over.final + (1 - over.final) * falling
