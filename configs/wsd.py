@@ -3,8 +3,8 @@
   uv run experiments/chinchilla.py --config=configs/wsd.py
 
 5 budgets x 5 sizes and a held-out budget three times above the largest, of 6 trunks. The batch is one for all budgets,
-as the branches of a trunk share it; all else is as in configs/chinchilla.py.
-Time: about 6 minutes on two idle cores.
+as the branches of a trunk share it, and the rate half of configs/chinchilla.py's, which decays all the way
+(docs/sweep.md). All else is as there.
 Expected: 1.7 times as many FLOPs charged as spent; a valley in most budgets; with one seed rarely a credible curve.
 """
 
@@ -18,7 +18,7 @@ def get_config() -> Sweep:
     name="wsd",
     model=Model(family="decoder", depth=2, heads=2, qk_norm=True),
     data=Data(corpus="environment", tokenizer="bytes", length=128, batch=2),
-    optimizer=Optimizer(peak_learning_rate=3.4e-3, beta2=0.95, schedule="wsd", warmup=0.05, decay=0.2),
+    optimizer=Optimizer(peak_learning_rate=1.7e-3, beta2=0.95, schedule="wsd", warmup=0.05, decay=0.2),
     trunks=True,
     budgets=(3e11, 4.2e11, 6e11, 8.5e11, 1.2e12),
     widths=(small, small, large, large, large),

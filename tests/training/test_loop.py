@@ -13,51 +13,10 @@ import time
 import numpy as np
 import pytest
 
-from gen.config import Data, Model, Optimizer, Run
-from gen.data import loaded
+from gen.config import Model, Optimizer
 from gen.errors import UserError
 from gen.scaling import trunks as algebra
 from gen.training import checkpoints, hooks, journal, lengths, locks, loop, stored_steps, trunks
-
-WORDS = "the model reads a row of tokens and predicts what comes next in it while its loss falls".split()  # noqa: SIM905
-
-
-def sentence(i: int) -> str:
-  return " ".join(WORDS[(i * k + k // 3) % len(WORDS)] for k in range(1, 8 + i % 5)) + f" {i}."
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-  path = tmp_path_factory.mktemp("corpus") / "sentences.jsonl"
-  path.write_text("".join(json.dumps({"text": sentence(i)}) + "\n" for i in range(400)))
-  return path
-
-
-@pytest.fixture(scope="module")
-def run(corpus, tmp_path_factory):
-  return Run(
-    name="tiny",
-    seed=3,
-    model=Model(width=12, depth=2, head_width=6, dropout=0.1),
-    data=Data(
-      corpus=str(corpus),
-      length=24,
-      batch=3,
-      validation_fraction=0.3,
-      validation_tokens=500,
-      cache=str(tmp_path_factory.mktemp("cache")),
-    ),
-    optimizer=Optimizer(peak_learning_rate=1e-2, schedule="wsd"),
-    steps=37,
-    log_every=5,
-    steps_per_dispatch=4,
-    checkpoint_every=9,
-  )
-
-
-@pytest.fixture(scope="module")
-def data(run):
-  return loaded.load(run.data)
 
 
 @pytest.fixture(scope="module")
@@ -350,6 +309,33 @@ def test_a_trunk_or_branch_that_was_stopped_goes_on_with_the_same_bits_and_takes
   told = Told()
   same(trunks.train(short, tmp_path / "short", data, told), tmp_path / "short", alone["short"])
   assert told.starts("trunk") == [] and min(told.starts("train")) > 18
+
+
+class Dies(Told):
+  """Ends the run without a word, as a kill would, when a row of a step is written."""
+
+  def progress(self, row):
+    super().progress(row)
+    if super().stop():
+      raise RuntimeError("killed")
+
+  def stop(self):
+    return False
+
+
+def test_a_run_killed_in_its_trunk_and_in_its_decay_repeats_less_than_a_save_interval(
+  runs, data, alone, tmp_path
+):
+  long, told = runs[1], []
+  for kind, at in (("trunk", 20), ("train", 40)):
+    told.append(Dies(kind, at))
+    with pytest.raises(RuntimeError, match="killed"):
+      trunks.train(long, tmp_path / "long", data, told[-1])
+  told.append(Told())
+  result = trunks.train(long, tmp_path / "long", data, told[-1])
+  same(result, tmp_path / "long", alone["long"])
+  assert [one.starts("trunk") for one in told] == [[5, 10, 15, 18, 20], [20, 25, 30, 32], []]
+  assert [one.starts("train") for one in told] == [[], [35, 40], [40]], "saved at 18 and 36 before that"
 
 
 def test_a_branch_that_the_trunk_kept_nothing_for_begins_at_an_earlier_state(runs, data, alone, tmp_path):
