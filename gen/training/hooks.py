@@ -1,4 +1,4 @@
-"""What a run tells the one who started it, and how that one stops it."""
+"""What a caller hears of a run under way, and how it stops one."""
 
 from typing import Any, Protocol
 

@@ -5,6 +5,7 @@ with a checkpoint goes on from it; any other starts from its seed. Whatever happ
 numbers are the same bits, because batches are a pure function of (seed, step) and the state is restored whole.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Collection
@@ -22,7 +23,7 @@ from gen.data import batches
 from gen.data.loaded import Loaded
 from gen.errors import UserError
 from gen.models import families
-from gen.parallel import layouts
+from gen.parallel import layouts, processes
 from gen.training import evaluate, room, step
 from gen.training.checkpoints import Checkpoints, require_tokenizer
 from gen.training.claim import claim
@@ -63,23 +64,32 @@ def train(
   run = complete(run, loaded)
   room.require(run.model)
   workdir = Path(workdir)
-  with Lock(workdir, wait_seconds=10):
-    claim(workdir, run)
-    finished = _finished(workdir, run, loaded)
+  with contextlib.ExitStack() as open_files:
+    finished = processes.from_first(lambda: _take(workdir, run, loaded, open_files))
     if finished is not None:
       return finished
-    with (
-      Journal(workdir / "journal.jsonl") as journal,
-      Checkpoints(workdir / "checkpoints", keep=run.keep_checkpoints) as checkpoints,
-    ):
-      training = Training(run, loaded, journal, checkpoints, hooks or Unattended(), begin)
-      try:
-        loaded.tokenizer.save(workdir / TOKENIZER)
-      except OSError as error:
-        raise UserError(
-          f"cannot write {workdir / TOKENIZER}: {error.strerror}; make room, or choose another --workdir"
-        ) from error
-      return training.to_the_end()
+    journal = None
+    if processes.is_first():
+      journal = open_files.enter_context(Journal(workdir / "journal.jsonl"))
+    checkpoints = Checkpoints(workdir / "checkpoints", keep=run.keep_checkpoints)
+    open_files.enter_context(checkpoints)
+    training = Training(run, loaded, journal, checkpoints, hooks or Unattended(), begin)
+    return training.to_the_end()
+
+
+def _take(workdir: Path, run: Run, loaded: Loaded, open_files: contextlib.ExitStack) -> dict[str, Any] | None:
+  """Makes the folder this run's, locked until `open_files` closes; returns its result if it has one."""
+  open_files.enter_context(Lock(workdir, wait_seconds=10))
+  claim(workdir, run)
+  finished = _finished(workdir, run, loaded)
+  if finished is None:
+    try:
+      loaded.tokenizer.save(workdir / TOKENIZER)
+    except OSError as error:
+      raise UserError(
+        f"cannot write {workdir / TOKENIZER}: {error.strerror}; make room, or choose another --workdir"
+      ) from error
+  return finished
 
 
 def _finished(workdir: Path, run: Run, loaded: Loaded) -> dict[str, Any] | None:
@@ -109,16 +119,16 @@ class Training:
     self,
     run: Run,
     loaded: Loaded,
-    journal: Journal,
+    journal: Journal | None,
     checkpoints: Checkpoints,
     hooks: Hooks,
     begin: Begin | None = None,
   ) -> None:
-    """Builds what the run needs and restores where it is, or begins it; see `train`."""
+    """Prepares a run and restores where it is, or begins it; the journal is None in all processes but the first."""
     self.run, self.loaded, self.hooks = run, loaded, hooks
     self.journal, self.checkpoints = journal, checkpoints
-    self.sinks: list[Sink] = [journal]
-    if run.tensorboard:
+    self.sinks: list[Sink] = [] if journal is None else [journal]
+    if run.tensorboard and journal is not None:
       self.sinks.append(TensorBoard(journal.path.parent / "tensorboard"))
     self.hash, self.steps = config_hash(run), steps_of(run)
     layout = layouts.of(run)
@@ -129,6 +139,7 @@ class Training:
     self.batches = batches.Batches(loaded.train, run.data, run.seed, objective)
     self.rows = batches.validation(loaded.validation, run.data, objective)
     self.over = horizon(run.optimizer, self.steps)
+    self.own_rows = None if self.place is None else self.place.own_rows(run.data.batch)
     self.row = row_of(run)
     self.flops_per_token = flops_of(run) / self.row.tokens
     self.tokens_per_step = run.data.batch * self.row.tokens
@@ -142,29 +153,27 @@ class Training:
   def _start(self, begin: Begin | None) -> step.State:
     """Returns the state to go on from, and rewinds the journal to it."""
     state = self.programs.initialize(np.uint32(self.run.seed))
-    state = step.carrying(state, self.run.model, self.run.data.batch)
-    if self.place is not None:
-      state = state._replace(carried=jax.device_put(state.carried, self.place.carried))
+    state = state._replace(carried=self._nothing_carried(state))
     latest = self.checkpoints.latest()
     if latest is None:
-      self.journal.rewind(-1)
+      self._rewind(-1)
       self._write(
         "start",
         {"config": to_dict(self.run), "versions": versions.installed(), "whole": self.whole} | self._data(),
       )
       found = begin(self.run, state) if begin is not None else None
       return state if found is None else self._branch(*found)
-    self._require(self.checkpoints.meta(latest))
+    self._require(processes.from_first(lambda: self.checkpoints.meta(latest)))
     state, meta = self.checkpoints.restore(state, fall_back=True)
-    self._take(meta["sums"])
-    self.journal.rewind(int(state.step))
+    self._adopt(meta["sums"])
+    self._rewind(int(state.step))
     self._write("resume", {"step": int(state.step), "mesh": self.run.mesh, "layout": self.run.layout})
     return state
 
   def _branch(self, state: step.State, meta: dict[str, Any]) -> step.State:
     """Goes on from a state that was computed elsewhere."""
     self._require(meta)
-    self._take(meta["sums"])
+    self._adopt(meta["sums"])
     self.inherited_steps, self.inherited_seconds = int(state.step), self.seconds
     self._write("branch", {"trunk": self.run.trunk} | self._progress(int(state.step)))
     return state
@@ -176,11 +185,19 @@ class Training:
         f"{self.checkpoints.folder} was trained on another corpus; use the same, or another --workdir"
       )
 
-  def _take(self, sums: dict[str, Any]) -> None:
+  def _adopt(self, sums: dict[str, Any]) -> None:
     for name in _SUMS:
       setattr(self, name, sums[name])
     for name in _INHERITED:  # A checkpoint may be older than these.
       setattr(self, name, sums.get(name, 0))
+
+  def _nothing_carried(self, state: step.State) -> Any:
+    carried = step.carrying(state, self.run.model, self.run.data.batch).carried
+    return carried if self.place is None else jax.device_put(carried, self.place.carried)
+
+  def _rewind(self, done: int) -> None:
+    if self.journal is not None:
+      self.journal.rewind(done)
 
   def _data(self) -> dict[str, Any]:
     corpus = {"corpus": self.run.data.corpus, "corpus_sha256": self.loaded.corpus.sha256}
@@ -212,8 +229,8 @@ class Training:
         self._log(done)
       if self.run.evaluate_every and done % self.run.evaluate_every == 0 and done < self.steps:
         self._write("evaluation", self._progress(done) | self._evaluate())
-      stop = self.hooks.stop()
-      if stop or done in kept or (done < until and self._is_due(done, saved)):
+      stop, due = self._decisions(done, saved)
+      if stop or done in kept or (done < until and due):
         self._save(done)
         saved = time.monotonic()
       if stop and done < until:
@@ -223,8 +240,8 @@ class Training:
 
   def _stack(self, done: int) -> Batch:
     """Returns the batches of the next dispatch."""
-    batches = self.batches.stack(done, self.run.steps_per_dispatch)
-    return batches if self.place is None else self.place.stack(batches)
+    batches = self.batches.stack(done, self.run.steps_per_dispatch, self.own_rows)
+    return batches if self.place is None else self.place.stack(batches, self.own_rows, self.run.data.batch)
 
   def _next_stop(self, done: int) -> int:
     """Returns where the next dispatch ends: at the next row, evaluation or save, or after K steps."""
@@ -233,6 +250,11 @@ class Training:
       if every:
         ends.append((done // every + 1) * every)
     return min(ends)
+
+  def _decisions(self, done: int, saved: float) -> tuple[bool, bool]:
+    """Returns whether to stop, as any process was asked to, and whether to save, by the first one's clock."""
+    votes = processes.exchange([self.hooks.stop(), self._is_due(done, saved)])
+    return any(stop for stop, _ in votes), votes[0][1]
 
   def _is_due(self, done: int, saved: float) -> bool:
     if self.run.checkpoint_every:
@@ -282,7 +304,7 @@ class Training:
   def _evaluate(self) -> dict[str, Any]:
     params, rows, programs = self.state.params, self.rows, self.programs
     batches = rows.batches if self.place is None else map(self.place.batch, rows.batches)
-    fresh = step.carrying(self.state, self.run.model, self.run.data.batch).carried
+    fresh = self._nothing_carried(self.state)
     if fresh is None:
       found = evaluate.evaluate(programs.evaluate, params, batches, rows.bytes)
     else:

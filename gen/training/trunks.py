@@ -18,6 +18,7 @@ from gen import config as configs
 from gen.config import Run
 from gen.data.loaded import Loaded
 from gen.errors import UserError
+from gen.parallel import processes
 from gen.training import loop, step, stored_steps
 from gen.training.checkpoints import Checkpoints
 from gen.training.claim import differences
@@ -40,6 +41,8 @@ def train(run: Run, workdir: str | Path, loaded: Loaded, hooks: Hooks | None = N
   hooks = hooks or Unattended()
   if not run.trunk:
     return loop.train(run, workdir, loaded, hooks)
+  if processes.count() > 1:
+    raise UserError(f"trunk {run.trunk!r} is trained by one process, not by several; leave trunk empty")
   trunk = Trunk(Path(workdir).parent / run.trunk, loaded, hooks)
   return loop.train(run, workdir, loaded, hooks, trunk.begin)
 
