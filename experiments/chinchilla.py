@@ -104,7 +104,7 @@ def _print(console: "Console", results: dict[str, Any]) -> None:
 
   seen = view.read(results)
   fitted = (tables.intervals(seen), tables.parametric(seen), tables.prediction(seen), tables.held_out(seen))
-  for table in (_sizes(seen), *fitted):
+  for table in (_sizes(seen), tables.compute(seen), *fitted):
     if table is not None:
       console.print()
       _draw(console, table)

@@ -100,7 +100,7 @@ def _check(run: Run) -> None:
 
 def _train(run: Run) -> int:
   from gen.data import cache, loaded
-  from gen.training import claim, loop
+  from gen.training import claim, loop, trunks
   from gen.training.locks import Lock
 
   def free(workdir: Path) -> None:  # Nobody else's, and writable: said before the corpus is built.
@@ -116,7 +116,7 @@ def _train(run: Run) -> int:
   data = loaded.load(run.data, _say)
   _say("compiling; the first lines of training come after that")
   try:
-    result = loop.train(run, workdir, data, watch)
+    result = trunks.train(run, workdir, data, watch)
   except loop.Stopped as stopped:
     _say(f"{stopped}; the same command goes on")
     return launch.INTERRUPTED

@@ -19,6 +19,7 @@ from typing import Any
 from gen.config import Run, Sweep, config_hash, from_dict, to_dict
 from gen.errors import UserError
 from gen.scaling import sweep as sweeps
+from gen.scaling import trunks
 from gen.training import journal, stored_steps
 from gen.training.claim import differences
 from gen.training.manifest import write_whole
@@ -35,6 +36,7 @@ CLOCK = (
   "wall_seconds",
   "tokens_per_second",
   "gflops",
+  "seconds_spent",
 )  # differ from run to run of the same
 
 # Fields that may differ from sitting to sitting: they add runs, or change only how the work is done.
@@ -118,7 +120,7 @@ class Ledger:
 
   def utilization(self) -> dict[str, float]:
     """Returns the workers' wall time and how much of it was inside the steps of finished runs."""
-    steps = sum(row["seconds"] for row in self.results())
+    steps = trunks.step_seconds(self.results())
     total = self._total["worker_seconds"]
     return {
       "step_seconds": steps,

@@ -21,7 +21,7 @@ from gen.data import loaded as loading
 from gen.data.loaded import Loaded
 from gen.errors import UserError
 from gen.scaling import pool as pools
-from gen.scaling import progress
+from gen.scaling import progress, trunks
 from gen.scaling import sweep as sweeps
 from gen.scaling.executors import LOCAL, Executor
 from gen.scaling.ledger import LOGS, Ledger
@@ -205,7 +205,7 @@ def _work(
         ledger.record(run, event.row)
       elif event.kind == "failed":
         failed[name][run.name] = event.text
-      finished[name] += run.flops * (event.kind == "finished")
+      finished[name] += trunks.own_share(run) * run.flops * (event.kind == "finished")
       if event.kind in ("finished", "stopped"):
         _note_time(ledgers, finished, pool.worker_seconds)
   _note_time(ledgers, finished, pool.worker_seconds)
@@ -253,6 +253,7 @@ def results(sweep: Sweep, trained: Trained, analysis: Mapping[str, Any]) -> dict
     "verdict": _judged(analysis["verdict"], trained),
     "failed": trained.failed,
     "utilization": trained.utilization,
+    "compute": trunks.compute(trained.results),
     "seconds": trained.seconds,
     "corpus": {
       "name": data.corpus,

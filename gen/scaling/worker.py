@@ -134,11 +134,11 @@ def serve(channel: Channel, inbox: Inbox, train: Train) -> int:
 
 def train_run(run: Run, folder: Path, hooks: Hooks) -> dict[str, Any] | None:
   """Trains one run with everything it reads from the cache; see `Train`."""
-  from gen.training import loop
+  from gen.training import trunks
 
   try:
-    return loop.train(run, folder, _loaded(json.dumps(to_dict(run.data) | {"batch": 0})), hooks)
-  except loop.Stopped:
+    return trunks.train(run, folder, _loaded(json.dumps(to_dict(run.data) | {"batch": 0})), hooks)
+  except trunks.Stopped:
     return None
 
 

@@ -11,7 +11,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -42,6 +42,7 @@ class Checkpoints:
     *,
     keep_every: int = 0,
     keep_best: str = "",
+    keep_steps: Collection[int] = (),
     report: Callable[[str], None] = logging.warning,
   ) -> None:
     """Opens a folder; touches nothing.
@@ -52,12 +53,13 @@ class Checkpoints:
       asynchronous: whether `save` returns before the disk has everything.
       keep_every: steps that are a multiple of it stay too; 0 is none.
       keep_best: name of a number in meta; the step with the lowest stays too.
+      keep_steps: that stay too, whenever they are saved.
       report: told when a restore falls back to an earlier step.
     """
     if keep < 1:
       raise UserError(f"keep must be at least 1 checkpoint, not {keep}")
     self.folder = Path(folder).absolute()
-    self._keep, self._every, self._best = keep, keep_every, keep_best
+    self._keep, self._every, self._best, self._named = keep, keep_every, keep_best, keep_steps
     self._asynchronous, self._report = asynchronous, report
     self._checkpointer = ocp.AsyncCheckpointer(_handler())
     self._thread: threading.Thread | None = None
@@ -227,7 +229,8 @@ class Checkpoints:
 
   def _prune(self, newest: int) -> None:
     complete = stored_steps.steps(self.folder)
-    stay = stored_steps.retained(complete, self._keep, self._every, self._best_step(complete), newest)
+    best = self._best_step(complete)
+    stay = stored_steps.retained(complete, self._keep, self._every, best, newest, self._named)
     for step in set(complete) - stay:
       stored_steps.discard(stored_steps.path_of(self.folder, step))
 
