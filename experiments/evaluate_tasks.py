@@ -24,7 +24,9 @@ LIMIT = flags.DEFINE_integer("limit", None, "Questions of each task at most.", l
 BATCH = flags.DEFINE_string("batch_size", "auto", "Rows at a time.")
 MAX_LENGTH = flags.DEFINE_integer("max_length", None, "Tokens at a time; by default the context window.")
 MAX_NEW = flags.DEFINE_integer("max_gen_toks", 256, "New tokens where the task does not say it.")
-SEED = flags.DEFINE_integer("seed", 1234, "Of the examples' choice, and of sampled texts.", lower_bound=0)
+SEED = flags.DEFINE_integer(
+  "seed", 1234, "Of the examples' choice, and of sampled texts.", lower_bound=0, upper_bound=2**32 - 1
+)
 SAMPLES = flags.DEFINE_bool("log_samples", False, "Keep every question with its exact prompts in the JSON.")
 JSON = flags.DEFINE_string("json", "", "Write JSON to this file, or to - (standard output), not text.")
 

@@ -15,6 +15,7 @@ one token before all text where the tokenizer adds one itself.
 import functools
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,6 +91,8 @@ class Backend:
     if window and self.max_length > window:
       raise UserError(f"max_length {self.max_length} is more than the context window's {window}")
     self.max_gen_toks = _positive("max_gen_toks", max_gen_toks)
+    if not 0 <= seed < 1 << 32:
+      raise UserError(f"seed {seed} is not allowed; it must lie between 0 and 2^32 - 1")
     self._key = jax.random.key(seed)
 
   @property
@@ -298,6 +301,7 @@ def language_model() -> type[Backend]:
     UserError: if the harness is not installed.
   """
   require()
+  os.environ.setdefault("DISABLE_MULTIPROC", "1")  # its intervals would fork a process with jax's threads
   from lm_eval.api import model
 
   return type("LanguageModel", (Backend, model.LM), {"__module__": __name__, "__doc__": Backend.__doc__})

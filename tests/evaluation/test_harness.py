@@ -171,6 +171,7 @@ def test_a_text_may_begin_with_the_token_before_all_texts():
     (lambda m: harness.Backend(m.restored, max_length=13), "max_length 13 is more than the context window's 12"),
     (lambda m: harness.Backend(m.restored, batch_size="many"), "batch_size 'many' is not allowed"),
     (lambda m: harness.Backend(m.restored, device="mps"), "device 'mps' is asked for, and jax runs on cpu"),
+    (lambda m: harness.Backend(m.restored, seed=1 << 32), "seed 4294967296 is not allowed"),
     (lambda m: harness.Backend(m.restored, dtype="float16"), "model argument 'dtype' is not known"),
     (lambda m: harness.Backend("/no/such/folder"), "/no/such/folder is no folder"),
   ],
