@@ -38,7 +38,9 @@ MAX_TOKENS = flags.DEFINE_integer("max_tokens", 64, "New tokens at most.")
 MIN_TOKENS = flags.DEFINE_integer("min_tokens", 0, "New tokens at least.")
 STOP = flags.DEFINE_multi_string("stop", [], "Text that ends an answer; may be given several times.")
 SAMPLES = flags.DEFINE_integer("samples", 1, "Answers to the prompt.")
-SEED = flags.DEFINE_integer("seed", 0, "The same seed gives the same text.")
+SEED = flags.DEFINE_integer(
+  "seed", 0, "The same seed gives the same text.", lower_bound=0, upper_bound=2**32 - 1
+)
 WINDOW = flags.DEFINE_string(
   "window",
   "",

@@ -95,14 +95,10 @@ def likelihoods(
   ]
   sums, greedy = np.zeros(len(pairs)), np.ones(len(pairs), bool)
   tokens = np.zeros(len(pairs), int)
-  for row, (nats, best) in zip(rows, _judged(restored, rows), strict=True):
+  for row, (nats, best) in zip(rows, judged(restored, rows), strict=True):
     sums[row.owner] += nats
     greedy[row.owner] &= best
     tokens[row.owner] += row.counted
-  if not np.isfinite(sums).all():
-    raise UserError(
-      "the model's logits are not finite numbers; its parameters are damaged, or its training diverged"
-    )
   return [
     Likelihood(float(sums[i]), int(tokens[i]), len(answer.encode()), bool(greedy[i]))
     for i, (_, answer) in enumerate(pairs)
@@ -217,19 +213,34 @@ def _cloze(restored: Restored, owner: int, prompt: str, answer: str, blank: str)
   return rows
 
 
-def _judged(restored: Restored, rows: list[Row]) -> list[tuple[float, bool]]:
-  """Returns the log-probability of what counts in each row, and whether all of it was likeliest."""
+def judged(restored: Restored, rows: Sequence[Row], most_rows: int = MOST_ROWS) -> list[tuple[float, bool]]:
+  """Returns the log-probability of what counts in each row, nats, and whether all of it was likeliest.
+
+  Rows of like lengths are read together.
+
+  Args:
+    restored: a model of any family.
+    rows: what it reads, none longer than its window.
+    most_rows: read at a time; fewer where their logits would be more than `MOST_LOGITS`.
+
+  Raises:
+    UserError: for logits that are not finite.
+  """
   program = _program(json.dumps(to_dict(restored.model)))
   found: list[tuple[float, bool]] = [(0.0, True)] * len(rows)
   order = sorted(range(len(rows)), key=lambda i: (_length(len(rows[i].inputs)), i))
   while order:
     length = _length(len(rows[order[0]].inputs))
-    most = max(1, min(MOST_ROWS, MOST_LOGITS // (length * restored.model.vocab)))
+    most = max(1, min(most_rows, MOST_LOGITS // (length * restored.model.vocab)))
     taken = [i for i in order[:most] if _length(len(rows[i].inputs)) == length]
     order = order[len(taken) :]
     nats_b, best_b = program(restored.params, *_arrays([rows[i] for i in taken], most, length))
     for place, i in enumerate(taken):
       found[i] = float(nats_b[place]), bool(best_b[place])
+  if not np.isfinite([nats for nats, _ in found]).all():
+    raise UserError(
+      "the model's logits are not finite numbers; its parameters are damaged, or its training diverged"
+    )
   return found
 
 

@@ -22,6 +22,7 @@ from gen.generation.sampling import Sampler
 HELP = "\n".join((__doc__ or "").splitlines()[2:])
 OF_SAMPLER = {field.name: field.type for field in dataclasses.fields(Sampler)}
 OF_LIMITS = {"max_tokens": int, "min_tokens": int, "window": str}
+MOST_SEED = 1 << 32
 Write = Callable[[str], None]
 
 
@@ -104,10 +105,13 @@ class Conversation:
     elif name == "stop":
       self.limits = dataclasses.replace(self.limits, stop_strings=(value,) if value else ())
     elif name == "seed":
-      self._seed, self._turn = int(_number(name, value, int)), 0
+      seed = int(_number(name, value, int))
+      if not 0 <= seed < MOST_SEED:
+        raise UserError(f"/seed takes a number from 0 to 2^32 - 1, not {_shortened(value)!r}")
+      self._seed, self._turn = seed, 0
     elif name == "history":
       if value not in ("on", "off"):
-        raise UserError(f"/history takes on or off, not {value!r}")
+        raise UserError(f"/history takes on or off, not {_shortened(value)!r}")
       self._remembers = value == "on"
     elif name == "clear":
       self.said, self._turn = "", 0
@@ -117,13 +121,13 @@ class Conversation:
     elif name == "help":
       return HELP
     elif name != "settings":
-      raise UserError(f"/{name} is not known; /help lists the commands")
+      raise UserError(f"/{_shortened(name)} is not known; /help lists the commands")
     return self.settings()
 
   def _limit(self, name: str, value: str) -> None:
     limit: Any = value if name == "window" else _number(name, value, int)
     if name == "window" and value not in window.POLICIES:
-      raise UserError(f"/window takes {', '.join(window.POLICIES)}, not {value!r}")
+      raise UserError(f"/window takes {', '.join(window.POLICIES)}, not {_shortened(value)!r}")
     changed = dataclasses.replace(self.limits, **{name: limit})
     changed.check(self.restored.model.vocab)
     self.limits = changed
@@ -145,4 +149,8 @@ def _number(name: str, value: str, kind: Any) -> float | int:
     return kind(value)
   except ValueError:
     what = "a whole number" if kind is int else "a number"
-    raise UserError(f"/{name} takes {what}, not {value!r}") from None
+    raise UserError(f"/{name} takes {what}, not {_shortened(value)!r}") from None
+
+
+def _shortened(value: str, most: int = 40) -> str:
+  return value if len(value) <= most else f"{value[:most]}..."

@@ -18,6 +18,7 @@ from gen.generation.programs import State
 from gen.generation.sampling import Sampler
 
 MULTIPLE = 16  # to which lengths are rounded up, so that few programs are compiled
+MOST_TOKENS = 1 << 20  # new ones, for which there is room from the beginning
 Ids = Sequence[int] | np.ndarray
 Decode = Callable[[Any], str]
 
@@ -46,8 +47,8 @@ class Limits:
     Raises:
       UserError: for the first that cannot be.
     """
-    if self.max_tokens < 1:
-      raise UserError(f"max_tokens {self.max_tokens} is not allowed; ask for at least 1")
+    if not 1 <= self.max_tokens <= MOST_TOKENS:
+      raise UserError(f"max_tokens {self.max_tokens} is not allowed; ask for 1 to {MOST_TOKENS}")
     if not 0 <= self.min_tokens <= self.max_tokens:
       raise UserError(f"min_tokens {self.min_tokens} must lie between 0 and max_tokens {self.max_tokens}")
     for token in self.stop_tokens:

@@ -18,6 +18,7 @@ from gen.errors import UserError
 
 Filter = Callable[[Array], Array]
 NEVER = -jnp.inf
+LEAST, MOST = 1e-6, 1e6  # of factors of logits, which must stay within float32's range
 ROUNDING = 1e-6  # by which a sum of probabilities may fall short of top_p and yet reach it
 
 
@@ -149,8 +150,10 @@ class Sampler:
     Raises:
       UserError: for the first that cannot be.
     """
-    if not 0 <= self.temperature < float("inf"):
-      raise UserError(f"temperature {self.temperature} is not allowed; it must be 0 (greedy) or more")
+    if self.temperature != 0 and not LEAST <= self.temperature <= MOST:
+      raise UserError(
+        f"temperature {self.temperature} is not allowed; it must be 0 (greedy), or between {LEAST} and {MOST}"
+      )
     if not 0 <= self.top_k <= vocab:
       raise UserError(
         f"top_k {self.top_k} is not allowed; it must lie between 0 (all) and the vocabulary's {vocab}"
@@ -159,8 +162,10 @@ class Sampler:
       raise UserError(f"top_p {self.top_p} is not allowed; it must be above 0 and at most 1")
     if not 0 <= self.min_p <= 1:
       raise UserError(f"min_p {self.min_p} is not allowed; it must lie between 0 and 1")
-    if not 0 < self.repetition_penalty < float("inf"):
-      raise UserError(f"repetition_penalty {self.repetition_penalty} is not allowed; it must be above 0")
+    if not LEAST <= self.repetition_penalty <= MOST:
+      raise UserError(
+        f"repetition_penalty {self.repetition_penalty} is not allowed; it must lie between {LEAST} and {MOST}"
+      )
 
 
 GREEDY = Sampler(temperature=0.0)

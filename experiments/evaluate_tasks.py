@@ -1,0 +1,63 @@
+"""How does a model score on the field's tasks? Those of lm-evaluation-harness, or one's own in its format.
+
+  uv run --extra harness experiments/evaluate_tasks.py --checkpoint=runs/decoder --tasks=arc_easy,hellaswag
+  uv run --extra harness experiments/evaluate_tasks.py --checkpoint=FOLDER --tasks=mine --include_path=FOLDER --json=-
+
+The checkpoint is a run's folder or a Hugging Face directory, of a decoder or a recurrent model. The harness's own
+command line knows the same model: uv run --extra harness python -m gen.evaluation.harness run --model gen ...
+"""
+
+from absl import flags
+
+from gen import launch
+from gen.errors import UserError
+
+CHECKPOINT = flags.DEFINE_string("checkpoint", "", "Folder of a run, or of a Hugging Face checkpoint.")
+STEP = flags.DEFINE_integer("step", None, "Which checkpoint of a run; by default the latest.")
+TOKENIZER = flags.DEFINE_string("tokenizer", "", "Folder of the model's tokenizer, if it lies elsewhere.")
+TASKS = flags.DEFINE_list("tasks", [], "Names, or patterns, of tasks and groups.")
+INCLUDE_PATH = flags.DEFINE_string("include_path", "", "Folder with YAML files of more tasks.")
+SHOTS = flags.DEFINE_integer(
+  "num_fewshot", None, "Examples before each question; by default the task's.", lower_bound=0
+)
+LIMIT = flags.DEFINE_integer("limit", None, "Questions of each task at most.", lower_bound=1)
+BATCH = flags.DEFINE_string("batch_size", "auto", "Rows at a time.")
+MAX_LENGTH = flags.DEFINE_integer("max_length", None, "Tokens at a time; by default the context window.")
+MAX_NEW = flags.DEFINE_integer("max_gen_toks", 256, "New tokens where the task does not say it.")
+SEED = flags.DEFINE_integer(
+  "seed", 1234, "Of the examples' choice, and of sampled texts.", lower_bound=0, upper_bound=2**32 - 1
+)
+SAMPLES = flags.DEFINE_bool("log_samples", False, "Keep every question with its exact prompts in the JSON.")
+JSON = flags.DEFINE_string("json", "", "Write JSON to this file, or to - (standard output), not text.")
+
+
+def main() -> int:
+  """Evaluates, and prints or writes the scores."""
+  if not CHECKPOINT.value:
+    raise UserError("--checkpoint=FOLDER is missing; give the --workdir of a run of experiments/pretrain.py")
+  if not TASKS.value:
+    raise UserError("--tasks=NAME,... is missing; lm_eval ls tasks lists the harness's own")
+  from gen.training import json_file
+
+  target = json_file.target(JSON.value)
+  if SAMPLES.value and target is None:
+    raise UserError("--log_samples keeps questions in the JSON; say where by --json=FILE")
+  from gen.evaluation import harness, tasks
+
+  model = harness.language_model()(
+    CHECKPOINT.value, step=STEP.value, tokenizer=TOKENIZER.value or None, batch_size=BATCH.value,
+    max_length=MAX_LENGTH.value, max_gen_toks=MAX_NEW.value, seed=SEED.value,
+  )  # fmt: skip
+  report = tasks.evaluate(
+    model, TASKS.value, include_path=INCLUDE_PATH.value or None, shots=SHOTS.value, limit=LIMIT.value,
+    seed=SEED.value, log_samples=SAMPLES.value,
+  )  # fmt: skip
+  if target is None:
+    print("\n".join(tasks.lines(report)))
+  else:
+    json_file.write(report, target, tasks.lines(report))
+  return 0
+
+
+if __name__ == "__main__":
+  launch.main(main, trains=False)

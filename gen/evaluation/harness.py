@@ -1,0 +1,347 @@
+"""Models of `gen` behind lm-evaluation-harness (https://github.com/EleutherAI/lm-evaluation-harness).
+
+    python -m gen.evaluation.harness run --model gen --model_args checkpoint=runs/decoder --tasks arc_easy
+
+is the harness's own command line with one model more. Its releases after 0.4.13 find the entry point `gen` by
+themselves; `pip install 'gen[harness]'` brings the harness, which needs neither torch nor transformers for this.
+
+How texts become tokens is the harness's convention for causal models, so that scores compare with those of its other
+backends: spaces at a context's end belong to the continuation; the continuation is what the ids of the whole text
+have more than those of the context; an empty context is the token before all text; what is too long loses its left.
+Otherwise than its `hf` backend, what looks like a special token in a text stays text, and a rolling text stands behind
+one token before all text where the tokenizer adds one itself.
+"""
+
+import functools
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from gen.errors import UserError
+from gen.evaluation import likelihood
+from gen.evaluation.harness_requests import Settings, settings, windows
+from gen.evaluation.likelihood import Row
+from gen.generation import cache, checkpoint, decode, programs, rows, text
+from gen.generation.checkpoint import Restored
+
+NAME = "gen"
+EXTRA = "needs lm-evaluation-harness: pip install 'gen[harness]', or uv run --extra harness"
+UNSAID_DEVICE = "cuda:0"  # of the harness's command line
+LENGTH = 2048  # tokens at a time where a model has no window, as the harness has it
+
+
+class Backend:
+  """The three questions of the harness's `LM`, asked of a decoder or a recurrent model; needs no harness.
+
+  Requests are objects with `args`, a tuple.
+  """
+
+  def __init__(
+    self,
+    checkpoint: str | Path | Restored,
+    *,
+    step: int | None = None,
+    tokenizer: str | None = None,
+    batch_size: int | str | None = None,
+    max_length: int | None = None,
+    max_gen_toks: int = 256,
+    seed: int = 0,
+    device: str | None = None,
+    max_batch_size: int | None = None,
+    **others: Any,
+  ) -> None:
+    """Loads the model.
+
+    Args:
+      checkpoint: folder of a run, or of a Hugging Face checkpoint; or a model that is loaded already.
+      step: which checkpoint of a run; None is the latest.
+      tokenizer: a folder with the model's tokenizer, if it lies elsewhere.
+      batch_size: rows at a time; None and auto leave it to gen.
+      max_length: tokens at a time, at most the model's context window, which is the default.
+      max_gen_toks: new tokens where a task does not say it.
+      seed: of sampled texts.
+      device: the kind of device that jax must have; None, and cuda:0, which the harness's command line says where
+        its user says nothing, take what it has.
+      max_batch_size: rows at a time if batch_size is auto.
+      **others: nothing.
+
+    Raises:
+      UserError: for a model that does not continue texts, or an argument that cannot be.
+    """
+    super().__init__()
+    if others:
+      raise UserError(f"model argument {min(others)!r} is not known; see gen.evaluation.harness.Backend")
+    _require_device(device)
+    self.restored = checkpoint if isinstance(checkpoint, Restored) else _loaded(checkpoint, step, tokenizer)
+    model = self.restored.model
+    if model.family in ("encoder", "encoder_decoder") or not self.restored.reading.head:
+      raise UserError(
+        f"{self.restored.where} does not continue texts; take a decoder or a recurrent model with a head"
+      )
+    auto = batch_size is None or str(batch_size).startswith("auto")
+    self.batch = _positive("batch_size", (max_batch_size or likelihood.MOST_ROWS) if auto else batch_size)
+    window = cache.window_of(model)
+    self.max_length = _positive("max_length", max_length or window or LENGTH)
+    if window and self.max_length > window:
+      raise UserError(f"max_length {self.max_length} is more than the context window's {window}")
+    self.max_gen_toks = _positive("max_gen_toks", max_gen_toks)
+    if not 0 <= seed < 1 << 32:
+      raise UserError(f"seed {seed} is not allowed; it must lie between 0 and 2^32 - 1")
+    self._key = jax.random.key(seed)
+
+  @property
+  def tokenizer_name(self) -> str:
+    """Names the tokenizer in the harness's caches."""
+    return f"{NAME}-{self.restored.tokenizer.hash}"
+
+  @property
+  def before(self) -> int:
+    """The token that stands before a text: the beginning of texts, or their end if there is none.
+
+    Raises:
+      UserError: if there is neither.
+    """
+    tokenizer, how = self.restored.tokenizer, self.restored.reading
+    known: list[int | None] = [tokenizer.bos, tokenizer.eos, *how.before, *how.stop]
+    for number in known:
+      if number is not None:
+        return number
+    raise UserError(
+      f"{self.restored.where} has no token that begins or ends a text, to predict the first from"
+    )
+
+  def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+    """Returns the log-probability of each continuation after its context, nats, and whether greedy decoding gives it.
+
+    Raises:
+      UserError: for a continuation without a token, or longer than the window; or logits that are not finite.
+    """
+    pairs = [request.args for request in requests]
+    read = [self._pair(number, *pair) for number, pair in enumerate(pairs)]
+    self._tell_cut("contexts", [len(given) + len(new) - 1 for given, new in read])
+    found = self._judged([self._row(i, [*given, *new], len(new)) for i, (given, new) in enumerate(read)])
+    self._keep("loglikelihood", pairs, found)
+    return found
+
+  def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
+    """Returns the log-probability of each text, nats; a text beyond the window is read in several `windows`."""
+    texts = [request.args for request in requests]
+    made = [
+      self._row(number, ids, count)
+      for number, (content,) in enumerate(texts)
+      for ids, count in windows(self._ids(content), self.before, self.max_length)
+    ]
+    sums = [0.0] * len(texts)
+    for row, (nats, _) in zip(made, self._judged(made), strict=True):
+      sums[row.owner] += nats
+    self._keep("loglikelihood_rolling", texts, sums)
+    return sums
+
+  def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+    """Returns what the model writes after each context, up to what its settings stop at.
+
+    Raises:
+      UserError: for settings that cannot be.
+    """
+    asked = [request.args for request in requests]
+    groups: dict[str, list[int]] = {}
+    for number, (_, given) in enumerate(asked):
+      groups.setdefault(json.dumps(given, sort_keys=True), []).append(number)
+    found = [""] * len(asked)
+    for numbers in groups.values():
+      how = settings(asked[numbers[0]][1], self.max_gen_toks)
+      written = self._written([asked[number][0] for number in numbers], how)
+      for number, content in zip(numbers, written, strict=True):
+        found[number] = content
+    self._keep("generate_until", asked, found)
+    return found
+
+  def apply_chat_template(
+    self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+  ) -> str:
+    """Refuses: no checkpoint of gen keeps a template.
+
+    Raises:
+      UserError: always.
+    """
+    raise UserError(f"{self.restored.where} has no chat template; leave out --apply_chat_template")
+
+  def get_model_info(self) -> dict[str, Any]:
+    """Returns what the harness notes of a model."""
+    size = sum(leaf.size for leaf in jax.tree.leaves(self.restored.params))
+    return {"checkpoint": self.restored.where, "model_num_parameters": size, "tokenizer": self.tokenizer_name}
+
+  def _ids(self, content: str) -> list[int]:
+    return self.restored.tokenizer.encode(content).tolist()
+
+  def _pair(self, number: int, context: str, continuation: str) -> tuple[list[int], list[int]]:
+    """Returns the ids of a context, of which there is at least one, and of its continuation."""
+    moved = len(context) - len(context.rstrip())
+    context, continuation = context[: len(context) - moved], context[len(context) - moved :] + continuation
+    framed = list(self.restored.reading.before)
+    if context:
+      given = framed + self._ids(context)
+      new = (framed + self._ids(context + continuation))[len(given) :]
+    else:
+      given, new = [self.before], self._ids(continuation)
+      if new[:1] == given:
+        new = new[1:]
+    if not new or len(new) > self.max_length:
+      size = f"has {len(new)} tokens, more than {self.max_length} at a time" if new else "has no tokens"
+      raise UserError(f"continuation {continuation!r} of request {number} {size}; change the task")
+    return given, new
+
+  def _row(self, owner: int, ids: list[int], count: int) -> Row:
+    """Returns a text, without what is too much at its left, whose last tokens are to be predicted."""
+    ids = ids[-(self.max_length + 1) :]
+    first = len(ids) - 1 - count
+    return Row(
+      owner, ids[:-1], ids[1:], first, count, prefix=first + 1 if self.restored.reading.prefix else 0
+    )
+
+  def _judged(self, made: list[Row]) -> list[tuple[float, bool]]:
+    return likelihood.judged(self.restored, made, self.batch)
+
+  def _written(self, contexts: list[str], how: Settings) -> list[str]:
+    """Returns what follows each context, longest contexts first, each with a key of its own."""
+    room = self.max_length - how.most
+    if room < 1:
+      raise UserError(
+        f"max_gen_toks {how.most} leaves no room for a context in {self.max_length} tokens; set"
+        " generation_kwargs.max_gen_toks in the task, or the model argument max_gen_toks"
+      )
+    framed = list(self.restored.reading.before)
+    prompts = [(framed + self._ids(context)) or [self.before] for context in contexts]
+    self._tell_cut("prompts", [len(ids) + how.most for ids in prompts])
+    prompts = [ids[-room:] for ids in prompts]
+    keys = rows.row_keys(self._key, prompts)
+    order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
+    found = [""] * len(prompts)
+    for begin in range(0, len(order), self.batch):
+      taken = order[begin : begin + self.batch]
+      filled = taken + taken[-1:] * (min(self.batch, len(order)) - len(taken))  # one program for all
+      made = decode.generate(
+        self.restored.module, self._apart, [prompts[i] for i in filled], how.sampler, keys[jax.numpy.array(filled)],
+        decode=lambda ids: text.shown(self.restored, ids), prefix=self.restored.reading.prefix,
+        max_tokens=how.most, stop_tokens=self.restored.reading.stop, stop_strings=how.until,
+      )  # fmt: skip
+      for number, ids in zip(taken, made.rows(), strict=False):
+        content = text.shown(self.restored, ids)
+        for stop in how.until:
+          content = content.partition(stop)[0]
+        found[number] = content
+    return found
+
+  @functools.cached_property
+  def _apart(self) -> Any:
+    return programs.apart(self.restored.params)
+
+  def _tell_cut(self, what: str, sizes: list[int]) -> None:
+    cut = sum(size > self.max_length for size in sizes)
+    if cut:
+      logging.getLogger(__name__).warning(
+        "%d of %d %s lose tokens at their left: the longest needs %d, and %d fit",
+        cut, len(sizes), what, max(sizes), self.max_length,
+      )  # fmt: skip
+
+  def _keep(self, kind: str, asked: Sequence[Any], found: Sequence[Any]) -> None:
+    """Hands answers to the harness's cache, if this is a model of the harness."""
+    hook = getattr(self, "cache_hook", None)
+    if hook is not None:
+      for one, answer in zip(asked, found, strict=True):
+        hook.add_partial(kind, one, answer)
+
+
+def _loaded(folder: str | Path, step: int | None, tokenizer: str | None) -> Restored:
+  return checkpoint.load(str(folder), step, tokenizer, lambda line: print(line, file=sys.stderr))
+
+
+def _positive(name: str, value: Any) -> int:
+  try:
+    number = int(value)
+  except ValueError:
+    number = 0
+  if number < 1:
+    raise UserError(f"{name} {value!r} is not allowed; it must be a whole number above 0")
+  return number
+
+
+def _require_device(device: str | None) -> None:
+  there = jax.default_backend()
+  asked = there if device in (None, UNSAID_DEVICE) else str(device).partition(":")[0]
+  if asked not in (there, {"gpu": "cuda"}.get(there)):
+    raise UserError(
+      f"device {device!r} is asked for, and jax runs on {there}; leave it out, or set JAX_PLATFORMS"
+    )
+
+
+def require() -> None:
+  """Looks whether the harness is there.
+
+  Raises:
+    UserError: if it is not.
+  """
+  try:
+    import lm_eval  # noqa: F401
+  except ImportError:
+    raise UserError(f"evaluating on tasks {EXTRA}") from None
+
+
+@functools.cache
+def language_model() -> type[Backend]:
+  """Returns the harness's model class.
+
+  Raises:
+    UserError: if the harness is not installed.
+  """
+  require()
+  os.environ.setdefault("DISABLE_MULTIPROC", "1")  # its intervals would fork a process with jax's threads
+  from lm_eval.api import model
+
+  return type("LanguageModel", (Backend, model.LM), {"__module__": __name__, "__doc__": Backend.__doc__})
+
+
+def register() -> None:
+  """Tells the harness of the model `gen`, unless it has found the entry point.
+
+  Raises:
+    UserError: if the harness is not installed.
+  """
+  kind = language_model()
+  import lm_eval.models  # noqa: F401 - which names the others, unless the registry has a name already
+  from lm_eval.api import registry
+
+  if NAME not in registry.model_registry:
+    registry.register_model(NAME)(kind)
+
+
+def __getattr__(name: str) -> Any:
+  """Gives the entry point its class, which exists where the harness does."""
+  if name == "LanguageModel":
+    return language_model()
+  raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def command() -> int:
+  """Runs the harness's own command line, which then knows the model `gen`; returns the exit code."""
+  try:
+    register()
+    from lm_eval.__main__ import cli_evaluate
+
+    cli_evaluate()
+  except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+  return 0
+
+
+if __name__ == "__main__":
+  from gen.evaluation import harness  # this module again, by its own name, as the harness finds it
+
+  sys.exit(harness.command())
