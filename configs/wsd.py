@@ -6,7 +6,7 @@
 as the branches of a trunk share it, and the rate half of configs/chinchilla.py's, which decays all the way
 (docs/sweep.md). All else is as there.
 Time: 12 minutes on two cores with much other work beside it.
-Expected: 1.7 times as many FLOPs charged as spent; a valley in most budgets; "not credible", for one seed does not tell its noise.
+Expected: 1.7 times as many FLOPs charged as spent; a valley in each budget; "not credible": one seed tells no noise.
 """
 
 from gen.config import Criteria, Data, Model, Optimizer, Sweep
