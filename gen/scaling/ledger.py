@@ -3,7 +3,7 @@
     config.json         the study, its corpus and tokenizer, written before the first run
     <run>/              one run: checkpoints and its own journal, which is the truth
     journal.jsonl       all runs' rows, written by the sweep alone
-    logs/               what workers print
+    logs/               what workers print; of clusters also which job has which run
     clock.json          wall time, over all sittings
 
 A run is known by its hash, which is of its whole configuration. Studies may grow (budgets, sizes, seeds): what is

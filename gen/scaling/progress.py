@@ -77,7 +77,7 @@ class Tally:
     elif event.kind == "again":
       self.current.pop(event.worker, None)
       self._waiting[event.run.name] = _due(event.run)
-    else:
+    elif event.kind != "news":
       self.current.pop(event.worker, None)
       self.done += event.kind == "finished"
       self.failed += event.kind == "failed"
@@ -241,7 +241,7 @@ def sentence(event: Event, tally: Tally) -> str:
     return f"{name}: {event.text}; trying again from its last checkpoint"
   if event.kind == "failed":
     return f"{name} failed: {event.text}"
-  return ""
+  return event.text if event.kind == "news" else ""
 
 
 def standing(tally: Tally) -> str:
