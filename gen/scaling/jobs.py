@@ -40,7 +40,7 @@ class Followed:
     outcome: the file in which it says how its run ended.
     log: of what it printed to standard error.
     seen: rows of the run's journal that are known.
-    step: of the last checkpoint when it was submitted.
+    step: of the last checkpoint when it was submitted, its trunk's added.
     began: when it was first seen to run, by the monotonic clock.
     absences: looks in a row at which the cluster did not know it.
   """
@@ -298,7 +298,9 @@ def _outcome(path: Path) -> dict[str, str] | None:
 
 
 def _last_step(folder: Path, run: Run) -> int:
-  return max(stored_steps.steps(folder / run.name / CHECKPOINTS), default=-1)
+  """Returns how far the checkpoints of a run and of its trunk are: what a job has brought is in either."""
+  names = [run.name, run.trunk] if run.trunk else [run.name]
+  return sum(max(stored_steps.steps(folder / name / CHECKPOINTS), default=-1) for name in names)
 
 
 def _new_folder(home: Path) -> Path:

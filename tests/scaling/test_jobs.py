@@ -1,6 +1,7 @@
 """Runs as jobs of a cluster, which is this machine here; training is a toy, processes and files are real."""
 
 import contextlib
+import dataclasses
 import json
 from pathlib import Path
 
@@ -116,14 +117,15 @@ def test_a_job_that_dies_too_often_is_given_up_with_its_log(tmp_path):
   assert cluster.count == 3 and "ended before its run" in events[-1].text and "_0_log.err" in events[-1].text
 
 
-def test_a_new_checkpoint_gives_a_dying_job_new_attempts(tmp_path):
-  (run,) = runs_of(1)
+@pytest.mark.parametrize("trunk", ["", "trunk"])
+def test_a_new_checkpoint_gives_a_dying_job_new_attempts(tmp_path, trunk):
+  run = dataclasses.replace(runs_of(1)[0], trunk=trunk)
   events = []
   for event in jobs.Jobs(Scripted(), 1, tmp_path / "logs", attempts=2).train([run], tmp_path):
     events.append(event.kind)
     step = events.count("news")
     if event.kind == "news" and step <= 4:
-      (tmp_path / run.name / "checkpoints" / f"{step:09d}").mkdir(parents=True)
+      (tmp_path / (trunk or run.name) / "checkpoints" / f"{step:09d}").mkdir(parents=True)
   assert events.count("again") == 5 and events[-1] == "failed"
 
 
