@@ -19,6 +19,7 @@ from absl import flags
 from gen import launch
 from gen.config import Sweep
 from gen.errors import UserError
+from gen.scaling import executors
 
 if TYPE_CHECKING:
   from rich.console import Console
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the sweep; empty: runs/NAME.")
 NAME = flags.DEFINE_string("name", "", "Name of the sweep; empty: the config's.")
 
+executors.define_flags()
+
 _WIDEST = 160  # columns of a table
 FAILED = 1  # exit code: some runs have no result
 
@@ -38,14 +41,15 @@ def main(sweep: Sweep) -> int:
   from gen.scaling import sweep as sweeps
   from gen.training.locks import Lock
 
+  executor = executors.from_flags()
   sweep.name = NAME.value or sweep.name or "chinchilla"
   sweeps.check(sweep)
   folder = Path(WORKDIR.value or f"runs/{sweep.name}")
   with Lock(folder):
-    return study(sweep, folder)
+    return study(sweep, folder, executor)
 
 
-def study(sweep: Sweep, folder: Path) -> int:
+def study(sweep: Sweep, folder: Path, executor: executors.Executor) -> int:
   """Does the sweep in a folder that nobody else uses; returns the exit code."""
   from rich.console import Console
 
@@ -54,7 +58,7 @@ def study(sweep: Sweep, folder: Path) -> int:
 
   console = Console(highlight=False, soft_wrap=True)
   launch.compilation_cache(cache.cache_folder(sweep.data) / "compiled")
-  trained = studies.train(sweep, folder, console)
+  trained = studies.train(sweep, folder, console, executor=executor)
   if trained.interrupted:
     return _interrupted(console, trained, folder)
   try:
@@ -100,7 +104,7 @@ def _print(console: "Console", results: dict[str, Any]) -> None:
 
   seen = view.read(results)
   fitted = (tables.intervals(seen), tables.parametric(seen), tables.prediction(seen), tables.held_out(seen))
-  for table in (_sizes(seen), *fitted):
+  for table in (_sizes(seen), tables.compute(seen), *fitted):
     if table is not None:
       console.print()
       _draw(console, table)

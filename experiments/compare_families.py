@@ -20,6 +20,7 @@ from absl import flags
 from gen import launch
 from gen.config import ATLAS_FAMILIES, Atlas
 from gen.errors import UserError
+from gen.scaling import executors
 
 if TYPE_CHECKING:
   from rich.console import Console
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the atlas; empty: runs/NAME.")
 FAMILIES = flags.DEFINE_list("families", list(ATLAS_FAMILIES), "Which of the config's families.")
 
+executors.define_flags()
+
 _WIDEST = 200  # columns of a table
 FAILED = 1  # exit code: some runs have no result
 
@@ -38,6 +41,7 @@ def main(atlas: Atlas) -> int:
   """Trains what is left of all studies, fits, judges and compares, and writes everything down."""
   from gen.scaling import alike
 
+  executor = executors.from_flags()
   chosen = alike.check(atlas, tuple(FAMILIES.value))
   from rich.console import Console
 
@@ -49,7 +53,7 @@ def main(atlas: Atlas) -> int:
   console = Console(highlight=False, soft_wrap=True)
   with Lock(folder):
     launch.compilation_cache(cache.cache_folder(next(iter(chosen.values())).data) / "compiled")
-    trained = atlases.train(chosen, folder, console, atlas.workers)
+    trained = atlases.train(chosen, folder, console, atlas.workers, executor)
     if any(one.interrupted for one in trained.values()):
       return _interrupted(console, trained, folder)
     try:

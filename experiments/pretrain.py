@@ -2,7 +2,9 @@
 
   uv run experiments/pretrain.py --config=configs/decoder.py --workdir=runs/decoder
 
-The same command goes on where an interrupted run stopped.
+The same command goes on where an interrupted run stopped. On several machines (or GPUs) it is started once on each: by
+SLURM or Open MPI, which it recognizes, or with --coordinator, --processes and --process; scripts/launch_local.py starts
+several processes on one machine.
 """
 
 import dataclasses
@@ -18,10 +20,17 @@ from absl import flags
 from gen import launch, validation
 from gen.config import Run
 from gen.errors import UserError
+from gen.parallel import processes
 
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run; empty: runs/NAME.")
 JSON = flags.DEFINE_string(
   "json", "", "Also write the result row as JSON to this file, or to - (standard output)."
+)
+COORDINATOR = flags.DEFINE_string("coordinator", "", "HOST:PORT of process 0, in a run of several processes.")
+PROCESSES = flags.DEFINE_integer("processes", 0, "Processes of the run; 0: as the launcher says, else one.")
+PROCESS = flags.DEFINE_integer("process", -1, "Number of this process, from 0; -1: as the launcher says.")
+WAIT_SECONDS = flags.DEFINE_float(
+  "wait_seconds", 120.0, "How long the processes wait for one another at the start."
 )
 
 
@@ -41,7 +50,7 @@ class Watch:
     if self.stopping:
       raise KeyboardInterrupt
     self.stopping = True
-    print("stopping after this dispatch; once more to stop at once", file=sys.stderr)
+    _say("stopping after this dispatch; once more to stop at once")
 
   def stop(self) -> bool:
     """Says whether the run should save and stop."""
@@ -49,6 +58,8 @@ class Watch:
 
   def progress(self, row: dict[str, Any]) -> None:
     """Prints a line for a row, not oftener than once a second."""
+    if not processes.is_first():
+      return
     if row["kind"] == "train" and time.time() - self.shown > 1:
       self.shown = time.time()
       print(
@@ -70,30 +81,53 @@ def _left(row: dict[str, Any]) -> str:
 
 
 def main(run: Run) -> int:
-  """Trains the run and prints its result."""
+  """Trains the run, as one process of several where it is one, and prints its result."""
   run = Run(**{field.name: getattr(run, field.name) for field in dataclasses.fields(Run)})  # a sweep's too
+  place = processes.place(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+  if place is not None and not run.mesh:
+    raise UserError(
+      f"{place.processes} processes train one model over the devices of all: say how, as in --config.mesh=data=8"
+    )
+  with processes.joined(place, WAIT_SECONDS.value):
+    processes.from_first(lambda: _check(run))
+    return _train(run)
+
+
+def _check(run: Run) -> None:
   validation.check(run)
   _check_json()
+
+
+def _train(run: Run) -> int:
   from gen.data import cache, loaded
-  from gen.training import claim, loop
+  from gen.training import claim, loop, trunks
   from gen.training.locks import Lock
+
+  def free(workdir: Path) -> None:  # Nobody else's, and writable: said before the corpus is built.
+    with Lock(workdir):
+      claim.check(workdir, run)
 
   run.name = run.name or Path(WORKDIR.value).name or "run"
   workdir = Path(WORKDIR.value or f"runs/{run.name}")
   loop.row_of(run)
-  with Lock(workdir):  # Nobody else's, and writable: said before the corpus is built.
-    claim.check(workdir, run)
+  processes.from_first(lambda: free(workdir))
   launch.compilation_cache(cache.cache_folder(run.data) / "compiled")
   watch = Watch()
-  data = loaded.load(run.data, lambda line: print(line, file=sys.stderr))
-  print("compiling; the first lines of training come after that", file=sys.stderr)
+  data = loaded.load(run.data, _say)
+  _say("compiling; the first lines of training come after that")
   try:
-    result = loop.train(run, workdir, data, watch)
+    result = trunks.train(run, workdir, data, watch)
   except loop.Stopped as stopped:
-    print(f"{stopped}; the same command goes on", file=sys.stderr)
+    _say(f"{stopped}; the same command goes on")
     return launch.INTERRUPTED
-  _report(result, workdir)
+  if processes.is_first():
+    _report(result, workdir)
   return 0
+
+
+def _say(line: str) -> None:
+  if processes.is_first():
+    print(line, file=sys.stderr)
 
 
 def _check_json() -> None:

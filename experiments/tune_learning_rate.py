@@ -20,6 +20,7 @@ from absl import flags
 from gen import launch
 from gen.config import Sweep
 from gen.errors import UserError
+from gen.scaling import executors
 
 if TYPE_CHECKING:
   from rich.console import Console
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
   from gen.scaling.study import Trained
 
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the runs; empty: runs/NAME.")
+
+executors.define_flags()
 
 AROUND = (0.5, 1.0, 2.0)  # multiples of the rule's rate where it is verified
 FAILED = 1  # exit code: some runs have no result
@@ -42,6 +45,7 @@ def main(sweep: Sweep) -> int:
   if len(sweep.held_out_widths) > 1:
     raise UserError(f"config.held_out_widths is {sweep.held_out_widths}; a rule is verified at one width")
   sweeps.check(sweep)
+  executor = executors.from_flags()
   from rich.console import Console
 
   from gen.data import cache
@@ -51,15 +55,15 @@ def main(sweep: Sweep) -> int:
   console = Console(highlight=False, soft_wrap=True)
   with Lock(folder):
     launch.compilation_cache(cache.cache_folder(sweep.data) / "compiled")
-    return _tune(console, sweep, folder)
+    return _tune(console, sweep, folder, executor)
 
 
-def _tune(console: "Console", sweep: Sweep, folder: Path) -> int:
+def _tune(console: "Console", sweep: Sweep, folder: Path, executor: executors.Executor) -> int:
   from gen.scaling import learning_rates
   from gen.scaling import study as studies
 
   grid = dataclasses.replace(sweep, held_out=0.0, held_out_widths=())
-  trained = studies.train(grid, folder / "grid", console)
+  trained = studies.train(grid, folder / "grid", console, executor=executor)
   failed = dict(trained.failed)
   if trained.interrupted:
     return _interrupted(console, trained, folder)
@@ -67,7 +71,7 @@ def _tune(console: "Console", sweep: Sweep, folder: Path) -> int:
   _print(console, rule)
   verified: dict[str, Any] | None = None
   if sweep.held_out:
-    trained = studies.train(_largest(rule.of(sweep)), folder / "verified", console)
+    trained = studies.train(_largest(rule.of(sweep)), folder / "verified", console, executor=executor)
     if trained.interrupted:
       return _interrupted(console, trained, folder)
     failed |= trained.failed

@@ -14,6 +14,7 @@ from gen.errors import UserError
 TRANSFORMERS = ("encoder", "decoder", "encoder_decoder")
 RECURRENT = ("rnn", "lstm", "gru")
 FAMILIES = TRANSFORMERS + RECURRENT
+STABLE = ("wsd", "wsd_sqrt")  # schedules that stay at the peak until they decay
 ATLAS_FAMILIES = ("decoder", "encoder", "encoder_decoder", "lstm")
 MESH_AXES = ("data", "fsdp", "tensor")  # outermost first: devices of the innermost are nearest to each other
 
@@ -145,10 +146,10 @@ class Optimizer:
   """AdamW with a schedule; fractions are of the horizon."""
 
   peak_learning_rate: float = 3e-3
-  schedule: str = "linear"  # linear | cosine | constant | wsd
+  schedule: str = "linear"  # linear | cosine | constant | wsd | wsd_sqrt
   warmup: float = 0.05  # fraction of the steps
-  decay: float = 0.2  # fraction of the steps that decay (wsd)
-  final: float = 0.0  # last learning rate as a fraction of the peak (cosine, linear, wsd)
+  decay: float = 0.2  # fraction of the steps that decay (wsd, wsd_sqrt)
+  final: float = 0.0  # last learning rate as a fraction of the peak (all but constant)
   beta1: float = 0.9
   beta2: float = 0.98
   epsilon: float = 1e-8
@@ -181,6 +182,10 @@ class Run:
   tensorboard: bool = False
   mesh: str = ""  # how many devices each axis has, as data=4,fsdp=2,tensor=2; empty: one device and no mesh
   layout: str = "ddp"  # ddp | zero1 | zero2 | zero3: what is split over data; fsdp splits everything
+  trunk: str = (
+    ""  # folder beside the run's, of a trunk that it branches off (gen/training/trunks.py); empty: none
+  )
+  branches: tuple[float, ...] = ()  # FLOPs of all runs that branch off that trunk
 
 
 @dataclasses.dataclass
@@ -206,6 +211,7 @@ class Sweep(Run):
 
   `counted` says what a budget is: flops; tokens (one width at several is a study of fixed N); tokens_per_parameter;
   steps. `rates` and `seeds` are further axes: every run at so many multiples of the rule's learning rate.
+  `trunks` lets runs that differ in budget alone share what comes before their learning rates decay.
   The fields it shares with `Run` are those of every run; model.width, depth, batch and the learning rate come
   from the rules below. Where model.heads is set, every size has so many heads, each width / heads wide.
   """
@@ -217,6 +223,9 @@ class Sweep(Run):
   depths: tuple[tuple[int, int], ...] = ()  # (width, depth) where the depth is not model.depth
   seeds: tuple[int, ...] = ()  # seeds a budget; empty: one
   counted: str = "flops"  # flops | tokens | tokens_per_parameter | steps: what budgets and held_out are
+  trunks: bool = (
+    False  # each size is one run at a constant rate; each budget a branch of it that decays (schedule wsd)
+  )
   rates: tuple[float, ...] = ()  # multiples of the rule's learning rate that each run is trained at; empty: 1
   held_out: float = 0.0  # of the budget that fits do not see; 0 is none
   held_out_widths: tuple[int, ...] = ()
@@ -311,14 +320,21 @@ _NOT_IDENTITY = (
   "tensorboard",
   "mesh",
   "layout",
+  "trunk",
+  "branches",
 )
 
 
-def config_hash(run: Run) -> str:
-  """Returns 12 hex digits that name what a run computes."""
+def identity(run: Run) -> dict[str, Any]:
+  """Returns the fields of a run that change what it computes."""
   values = to_dict(run)
   for name in _NOT_IDENTITY:
     values.pop(name)
   values["data"].pop("cache")
-  text = json.dumps(values, sort_keys=True)
+  return values
+
+
+def config_hash(run: Run) -> str:
+  """Returns 12 hex digits that name what a run computes."""
+  text = json.dumps(identity(run), sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -53,7 +53,7 @@ def main(
   """
   try:
     give_simulated_devices_threads()
-    if trains and not _asks_for_help(sys.argv):
+    if trains and not asks_for_help(sys.argv):
       _start_again_with_allocator()
     if kind is not None:
       from ml_collections import config_flags
@@ -98,7 +98,7 @@ def _first(error: BaseException) -> BaseException:
   return error
 
 
-def _asks_for_help(argv: list[str]) -> bool:
+def asks_for_help(argv: list[str]) -> bool:
   return any(word.lstrip("-").split("=")[0] in ("help", "helpfull", "helpshort", "h") for word in argv[1:])
 
 

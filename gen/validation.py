@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
-from gen.config import FAMILIES, RECURRENT, Data, Model, Optimizer, Run, mesh_shape
+from gen.config import FAMILIES, RECURRENT, STABLE, Data, Model, Optimizer, Run, mesh_shape
 from gen.errors import UserError
 
 CHOICES = {
@@ -17,7 +17,7 @@ CHOICES = {
   "model.dtype": ("float32", "bfloat16", "float16"),
   "model.remat": ("none", "dots", "full"),
   "data.tokenizer": ("bytes", "bpe", "unigram"),
-  "optimizer.schedule": ("linear", "cosine", "constant", "wsd"),
+  "optimizer.schedule": ("linear", "cosine", "constant", *STABLE),
   "layout": ("ddp", "zero1", "zero2", "zero3"),
 }
 POSITIVE = (
@@ -70,6 +70,7 @@ def check(run: Run, horizon: bool = True) -> None:
   _check_stream(run)
   _check_batch(run.data, run.optimizer)
   _check_mesh(run)
+  _check_trunk(run)
   if run.seed >= 2**32:
     raise UserError(f"seed is {run.seed}; it must be below 2^32")
   if horizon:
@@ -168,6 +169,20 @@ def _check_mesh(run: Run) -> None:
     raise UserError(
       f"{of} is {rows} rows, which mesh {run.mesh!r} cannot divide among {parts} parts (data x fsdp); take a "
       f"multiple of {parts}"
+    )
+
+
+def _check_trunk(run: Run) -> None:
+  if not run.trunk:
+    return
+  if run.trunk in (".", "..") or "/" in run.trunk:
+    raise UserError(
+      f"trunk is {run.trunk!r}; it must be the name of a folder, which lies beside the run's own"
+    )
+  if run.optimizer.schedule not in STABLE:
+    raise UserError(
+      f"trunk {run.trunk!r} is for runs that stay at one rate before they decay, but optimizer.schedule is "
+      f"{run.optimizer.schedule}; set it to {' or '.join(STABLE)}, or leave trunk empty"
     )
 
 

@@ -54,7 +54,7 @@ def changed(value):
   """Returns another value of the same type."""
   if isinstance(value, bool):
     return not value
-  return value + "x" if isinstance(value, str) else value + 1
+  return value + {str: "x", tuple: (2.5,)}.get(type(value), 1)
 
 
 def leaves(values, path=()):
@@ -77,6 +77,8 @@ def with_changed(run, path):
 # Where and how often something is written, and the name.
 WRITTEN = {
   ("name",),
+  ("trunk",),
+  ("branches",),
   ("log_every",),
   ("evaluate_every",),
   ("checkpoint_every",),

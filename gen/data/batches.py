@@ -154,18 +154,30 @@ class Batches:
     """Returns the batch of a step: numpy arrays of shape [B, T]."""
     return self._make(step, 1)
 
-  def stack(self, step: int, count: int) -> Batch:
-    """Returns the batches of `count` steps from `step` on: numpy arrays of shape [count, B, T]."""
-    batch = self._make(step, count)
-    shape = (count, self._batch)
+  def stack(self, step: int, count: int, rows_b: np.ndarray | None = None) -> Batch:
+    """Returns the batches of `count` steps from `step` on: numpy arrays of shape [count, B, T].
+
+    Args:
+      step: the first.
+      count: how many.
+      rows_b: which rows of each batch are made, for a process that holds some; None is all.
+    """
+    batch = self._make(step, count, rows_b)
+    shape = (count, self._batch if rows_b is None else len(rows_b))
     return Batch(*(None if array is None else array.reshape(*shape, *array.shape[1:]) for array in batch))
 
-  def _make(self, step: int, count: int) -> Batch:
+  def _make(self, step: int, count: int, rows_b: np.ndarray | None = None) -> Batch:
+    continues_n = None
     if self._lanes is not None:
-      return self._rows.make(*self._lanes.rows(step, count))
-    rows_n = np.concatenate([self._order[step + index] for index in range(count)])
-    epochs_n = (step * self._batch + np.arange(len(rows_n))) // self.rows_per_epoch
-    return self._rows.make(rows_n, epochs_n)
+      rows_n, epochs_n, continues_n = self._lanes.rows(step, count)
+    else:
+      rows_n = np.concatenate([self._order[step + index] for index in range(count)])
+      epochs_n = (step * self._batch + np.arange(len(rows_n))) // self.rows_per_epoch
+    if rows_b is not None:
+      own = (np.arange(count)[:, None] * self._batch + rows_b).reshape(-1)
+      rows_n, epochs_n = rows_n[own], epochs_n[own]
+      continues_n = None if continues_n is None else continues_n[own]
+    return self._rows.make(rows_n, epochs_n, continues_n)
 
 
 class Validation(NamedTuple):

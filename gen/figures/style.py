@@ -212,9 +212,13 @@ def power(value: float) -> str:
   return f"${ten}$" if factor == "1" else f"${factor}{{\\times}}{ten}$"
 
 
+LABEL_INCHES = 0.5  # of a tick label and the space beside it
+
+
 def log_axis(axes: Axes, which: str, label: str, low: float, high: float, text: Any = short) -> None:
   """Makes one axis logarithmic from low to high with a handful of round, labelled ticks."""
-  ticks = round_ticks(low, high)
+  inches = axes.get_position().width * axes.figure.get_figure(root=True).get_figwidth()
+  ticks = round_ticks(low, high, 6 if which == "y" else max(2, min(6, int(inches / LABEL_INCHES))))
   getattr(axes, f"set_{which}scale")("log")
   getattr(axes, f"set_{which}lim")(low, high)
   axis = getattr(axes, f"{which}axis")
@@ -237,6 +241,6 @@ def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
     if len(ticks) <= most:
       break
   if len(ticks) < 2:  # Less than a factor of two: even steps are as good.
-    even = ticker.MaxNLocator(most - 2, steps=[1, 2, 5, 10]).tick_values(low, high)
+    even = ticker.MaxNLocator(max(2, most - 2), steps=[1, 2, 5, 10]).tick_values(low, high)
     ticks = [float(tick) for tick in even if low <= tick <= high]
   return ticks[:: math.ceil(len(ticks) / most)]

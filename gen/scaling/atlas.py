@@ -19,9 +19,9 @@ from gen import versions
 from gen.config import Atlas, Sweep, to_dict
 from gen.errors import UserError
 from gen.scaling import comparable, comparison, equal_loss, held_out, verdict
-from gen.scaling import pool as pools
 from gen.scaling import study as studies
 from gen.scaling.comparison import MEANINGS, MEASURES, Comparison, Family, Side
+from gen.scaling.executors import LOCAL, Executor
 from gen.scaling.study import Trained
 
 # What a published row keeps of a run; the whole row is in its family's own results.json.
@@ -31,9 +31,11 @@ _COLUMNS = (
 )
 
 
-def train(chosen: Mapping[str, Sweep], folder: Path, console: Console, workers: int) -> dict[str, Trained]:
+def train(
+  chosen: Mapping[str, Sweep], folder: Path, console: Console, workers: int, executor: Executor = LOCAL
+) -> dict[str, Trained]:
   """Trains what is left of all studies; the caller holds the folder's lock."""
-  return studies.train_all(dict(chosen), folder, console, workers)
+  return studies.train_all(dict(chosen), folder, console, workers, executor=executor)
 
 
 def results(atlas: Atlas, chosen: Mapping[str, Sweep], trained: Mapping[str, Trained]) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def results(atlas: Atlas, chosen: Mapping[str, Sweep], trained: Mapping[str, Tra
     "corpus": any_of["corpus"],
     "tokenizer": any_of["tokenizer"],
     "versions": versions.installed(),
-    "machine": versions.machine() | {"workers": atlas.workers or len(pools.cores())},
+    "machine": versions.machine() | next(iter(trained.values())).executor.described(atlas.workers),
     "config": to_dict(atlas),
     "studies": whole,
   }

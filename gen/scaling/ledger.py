@@ -3,7 +3,7 @@
     config.json         the study, its corpus and tokenizer, written before the first run
     <run>/              one run: checkpoints and its own journal, which is the truth
     journal.jsonl       all runs' rows, written by the sweep alone
-    logs/               what workers print
+    logs/               what workers print; of clusters also which job has which run
     clock.json          wall time, over all sittings
 
 A run is known by its hash, which is of its whole configuration. Studies may grow (budgets, sizes, seeds): what is
@@ -19,6 +19,7 @@ from typing import Any
 from gen.config import Run, Sweep, config_hash, from_dict, to_dict
 from gen.errors import UserError
 from gen.scaling import sweep as sweeps
+from gen.scaling import trunks
 from gen.training import journal, stored_steps
 from gen.training.claim import differences
 from gen.training.manifest import write_whole
@@ -35,6 +36,7 @@ CLOCK = (
   "wall_seconds",
   "tokens_per_second",
   "gflops",
+  "seconds_spent",
 )  # differ from run to run of the same
 
 # Fields that may differ from sitting to sitting: they add runs, or change only how the work is done.
@@ -118,7 +120,7 @@ class Ledger:
 
   def utilization(self) -> dict[str, float]:
     """Returns the workers' wall time and how much of it was inside the steps of finished runs."""
-    steps = sum(row["seconds"] for row in self.results())
+    steps = trunks.step_seconds(self.results())
     total = self._total["worker_seconds"]
     return {
       "step_seconds": steps,

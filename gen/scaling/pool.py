@@ -1,4 +1,4 @@
-"""Worker processes of this machine, one per core, and what happens in them as a stream of events.
+"""Worker processes of this machine, one per core or GPU, and what happens in them as a stream of events.
 
 `Pool.train(runs)` hands the runs out in their order and yields an `Event` for whatever a worker says. A worker that
 dies (an exception, SIGKILL, no memory left) is replaced and its run goes on from its last checkpoint, up to a number
@@ -16,15 +16,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from gen import launch
 from gen.config import Run, to_dict
 from gen.errors import UserError
 
 COMMAND = (sys.executable, "-m", "gen.scaling.worker")
+CUDA = {
+  "JAX_PLATFORMS": "cuda,cpu"
+}  # A worker that cannot have its GPU fails; left alone, jax would take the CPU.
 PATIENCE = 0.2  # seconds between two looks at whether to stop
 ABOUT = 0.4  # of the longest waiting run's FLOPs: a run that may be taken before it
 
@@ -35,7 +38,7 @@ class Event:
 
   Attributes:
     kind: started | row (the run wrote `row` in its journal) | finished (`row` is its result) | again (its worker
-      died, it will be tried once more) | failed (too often) | stopped (saved, on request).
+      died, it will be tried once more) | failed (too often) | stopped (saved, on request) | news (of a cluster).
     worker: its number.
     run: the run.
     row: see kind.
@@ -49,16 +52,48 @@ class Event:
   text: str = ""
 
 
+class Trainer(Protocol):
+  """Whatever trains the runs of a sweep, here or elsewhere."""
+
+  @property
+  def workers(self) -> int:
+    """How many runs at a time, at most."""
+    ...
+
+  @property
+  def worker_seconds(self) -> float:
+    """Wall time of all workers so far, start-up included."""
+    ...
+
+  def train(self, runs: Sequence[Run], folder: Path) -> Generator[Event]:
+    """Yields what happens until all runs are trained, have failed, or were stopped."""
+    ...
+
+  def stop(self) -> None:
+    """Asks for all to be saved and left; may be called from a signal handler."""
+
+  def kill(self) -> None:
+    """Ends all at once; may be called from a signal handler."""
+
+
+class Place(NamedTuple):
+  """Where a worker runs: the core that it is pinned to (-1 leaves that to the system), its threads, its variables."""
+
+  core: int = -1
+  threads: int = 1
+  environment: Mapping[str, str] = {}
+
+
 class Worker:
   """One worker process as the pool sees it."""
 
-  def __init__(self, number: int, command: Sequence[str], core: int, log: Path, inbox: Any) -> None:
+  def __init__(self, number: int, command: Sequence[str], place: Place, log: Path, inbox: Any) -> None:
     """Starts the process; each thing that it says goes to the inbox as (worker, message), None when it is dead.
 
     Args:
       number: of the worker, for people.
       command: what to start; "--core=N" is added.
-      core: where it is pinned.
+      place: where it runs.
       log: file that its standard error is added to.
       inbox: a queue.
     """
@@ -69,11 +104,11 @@ class Worker:
     self.began, self.ended = time.monotonic(), 0.0
     with log.open("ab") as errors:
       self._process = subprocess.Popen(
-        [*command, f"--core={core}"],
+        [*command, f"--core={place.core}"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
-        env=launch.worker_environment(1),
+        env=launch.worker_environment(place.threads) | dict(place.environment),
         start_new_session=True,  # Ctrl-C in the terminal is the pool's to pass on.
       )
     threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
@@ -135,17 +170,25 @@ class Worker:
 class Pool:
   """Trains runs in worker processes."""
 
-  def __init__(self, workers: int, logs: Path, command: Sequence[str] = COMMAND, attempts: int = 3) -> None:
+  def __init__(
+    self,
+    workers: int,
+    logs: Path,
+    command: Sequence[str] = COMMAND,
+    attempts: int = 3,
+    places: Sequence[Place] = (),
+  ) -> None:
     """Starts nothing yet.
 
     Args:
-      workers: processes at a time; 0 is one per core.
+      workers: processes at a time; 0 is one per place.
       logs: folder of their logs.
       command: what a worker process is.
       attempts: how often a run is started before it counts as failed.
+      places: where workers run; none is one per core.
     """
-    self._cores = cores()
-    self._slots: list[Worker | None] = [None] * (workers or len(self._cores))
+    self._places = tuple(places) or tuple(map(Place, cores()))
+    self._slots: list[Worker | None] = [None] * (workers or len(self._places))
     self._logs, self._command, self._most_attempts = logs, command, attempts
     self._inbox: queue.SimpleQueue[tuple[Worker, dict[str, Any] | None]] = queue.SimpleQueue()
     self._waiting: collections.deque[Run] = collections.deque()
@@ -249,9 +292,9 @@ class Pool:
     return run
 
   def _start(self, number: int) -> Worker:
-    core = self._cores[number % len(self._cores)]
+    place = self._places[number % len(self._places)]
     log = self._logs / f"worker-{number}.log"
-    worker = Worker(number, self._command, core, log, self._inbox)
+    worker = Worker(number, self._command, place, log, self._inbox)
     self._slots[number] = worker
     return worker
 
@@ -323,7 +366,7 @@ def last_line(log: Path) -> str:
 
 
 @contextlib.contextmanager
-def stopped_by_signals(pool: Pool) -> Iterator[list[int]]:
+def stopped_by_signals(pool: Trainer) -> Iterator[list[int]]:
   """Lets SIGINT and SIGTERM stop the pool, the second one at once; yields the list of those that came, echoes apart.
 
   Outside the main thread Python has no say in signals, and nothing changes.

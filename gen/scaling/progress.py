@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gen.config import Run
+from gen.scaling import trunks
 from gen.scaling.pool import Event
 
 QUIET_SECONDS = 30.0  # between two plain lines about runs under way
@@ -32,13 +33,18 @@ class Current:
 
   @property
   def flops(self) -> float:
-    """FLOPs done."""
-    return min(self.row.get("flops") or 0.0, self.run.flops)
+    """FLOPs done of those that fall to the run."""
+    return max(0.0, min(self.row.get("flops") or 0.0, self.run.flops) - self.run.flops + self.due)
+
+  @property
+  def due(self) -> float:
+    """FLOPs that fall to the run: a branch leaves its trunk's to the longest of them."""
+    return _due(self.run)
 
   @property
   def share(self) -> float:
     """How much of the run is done, 0 to 1."""
-    return self.flops / self.run.flops
+    return self.flops / self.due
 
 
 class Tally:
@@ -53,10 +59,10 @@ class Tally:
       workers: processes that train them.
     """
     self.total, self.done, self.failed = len(runs), len(runs) - len(left), 0
-    self.flops = sum(run.flops for run in runs)
+    self.flops = sum(map(_due, runs))
     self.workers = workers
     self.current: dict[int, Current] = {}
-    self._waiting = {run.name: run.flops for run in left}
+    self._waiting = {run.name: _due(run) for run in left}
     self._rates: dict[int, float] = {}  # FLOPs a second, the last that each worker reported
 
   def take(self, event: Event) -> None:
@@ -70,8 +76,8 @@ class Tally:
       self._rates[event.worker] = 1e9 * (event.row.get("gflops") or 0.0) or self._rates.get(event.worker, 0.0)
     elif event.kind == "again":
       self.current.pop(event.worker, None)
-      self._waiting[event.run.name] = event.run.flops
-    else:
+      self._waiting[event.run.name] = _due(event.run)
+    elif event.kind != "news":
       self.current.pop(event.worker, None)
       self.done += event.kind == "finished"
       self.failed += event.kind == "failed"
@@ -90,7 +96,7 @@ class Tally:
   @property
   def flops_left(self) -> float:
     """FLOPs that are still to be done."""
-    return sum(self._waiting.values()) + sum(now.run.flops - now.flops for now in self.current.values())
+    return sum(self._waiting.values()) + sum(now.due - now.flops for now in self.current.values())
 
   @property
   def seconds_left(self) -> float | None:
@@ -102,9 +108,13 @@ class Tally:
     if not known:
       return None
     rate = sum(known) / len(known)
-    under_way = [current.run.flops - current.flops for current in self.current.values()]
+    under_way = [current.due - current.flops for current in self.current.values()]
     together = self.flops_left / (rate * self.workers)
     return max(together, max([*under_way, *self._waiting.values()], default=0.0) / rate)
+
+
+def _due(run: Run) -> float:
+  return trunks.own_share(run) * run.flops
 
 
 class Display(Protocol):
@@ -231,7 +241,7 @@ def sentence(event: Event, tally: Tally) -> str:
     return f"{name}: {event.text}; trying again from its last checkpoint"
   if event.kind == "failed":
     return f"{name} failed: {event.text}"
-  return ""
+  return event.text if event.kind == "news" else ""
 
 
 def standing(tally: Tally) -> str:

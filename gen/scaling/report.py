@@ -73,6 +73,7 @@ def _context(study: View, curves: Sequence[Mapping[str, Any]]) -> dict[str, Any]
     "intervals": tables.intervals(study),
     "parametric": tables.parametric(study),
     "valleys": tables.valleys(study),
+    "compute": tables.compute(study),
     "leave_out": tables.leave_out(study),
     "warnings": tables.warnings(study),
     "points": tables.points(study),
@@ -90,7 +91,10 @@ def _facts(study: View) -> list[str]:
   total = sum(number(run.get("flops")) or 0.0 for run in study.runs)
   said = [f"{len(study.runs)} runs at {len(study.budgets)} budgets"]
   if total:
-    said.append(f"{tables.flops(total)} FLOPs")
+    spent = number(section(results, "compute").get("spent_flops")) or total
+    said.append(
+      f"{tables.flops(total)} FLOPs" + (f" for {tables.flops(spent)} spent" if spent < 0.999 * total else "")
+    )
   if seconds := number(results.get("seconds")):
     said.append(f"{seconds / 60:.1f} minutes")
   name = section(results, "corpus").get("name")

@@ -136,6 +136,8 @@ def facts(view: View, run: Mapping[str, Any]) -> list[tuple[str, str]]:
   for key, name in more.items():
     if number(run.get(key)) is not None:
       pairs.append((name, f"{number(run[key]):.5g}"))
+  if run.get("trunk"):
+    pairs.append(("FLOPs spent beyond its trunk", flops(number(run.get("flops_spent")))))
   if number(run.get("seconds")) is not None:
     pairs.append(("seconds", digits(number(run["seconds"]), 1)))
   return pairs
@@ -229,6 +231,21 @@ def intervals(view: View) -> Table:
   return table
 
 
+def compute(view: View) -> Table | None:
+  """What a study of trunks and branches costs, charged and spent; None for any other."""
+  entry = section(view.results, "compute")
+  if not number(entry.get("trunks")):
+    return None
+  table = Table(
+    "FLOPs charged (each run as if trained alone, the C of the laws) and spent (computed, each trunk once).",
+    ["Runs", "Trunks", "Charged", "Spent", "of it in trunks", "Charged / spent"],
+  )
+  cells = [_cell(len(view.runs), plain), _cell(entry["trunks"], plain)]
+  cells += [_cell(entry.get(name), flops) for name in ("charged_flops", "spent_flops", "trunk_flops")]
+  table.rows.append(Row([*cells, _cell(entry.get("saving"), lambda value: f"{value:.2f}")]))
+  return table
+
+
 def parametric(view: View) -> Table | None:
   """The constants of L(N, D) and how the fit ended."""
   part = view.part("parametric")
@@ -288,4 +305,9 @@ def warnings(view: View) -> list[str]:
     part = view.part(name)
     words = ([str(part["error"])] if part.get("error") else []) + listed(part, "warnings", str)
     said += [f"{NAMES[name]}: {text}" for text in words]
+  if number(section(view.results, "compute").get("trunks")):
+    said.append(
+      "runs that branch off one trunk share its noise: intervals that take them for independent are too narrow, above "
+      "all those of one seed"
+    )
   return said

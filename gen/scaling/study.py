@@ -21,8 +21,9 @@ from gen.data import loaded as loading
 from gen.data.loaded import Loaded
 from gen.errors import UserError
 from gen.scaling import pool as pools
-from gen.scaling import progress
+from gen.scaling import progress, trunks
 from gen.scaling import sweep as sweeps
+from gen.scaling.executors import LOCAL, Executor
 from gen.scaling.ledger import LOGS, Ledger
 from gen.training import loop
 
@@ -41,6 +42,7 @@ class Trained:
     interrupted: whether a signal asked to stop before all was done.
     utilization: wall time of workers, and how much of it was inside training steps.
     seconds: wall time of training, over all sittings.
+    executor: where the last sitting trained.
   """
 
   loaded: Loaded
@@ -52,6 +54,7 @@ class Trained:
   interrupted: bool
   utilization: dict[str, float]
   seconds: float
+  executor: Executor = LOCAL
 
 
 @dataclasses.dataclass
@@ -65,7 +68,13 @@ class Opened:
   ledger: Ledger
 
 
-def train(sweep: Sweep, folder: Path, console: Console, command: Sequence[str] = pools.COMMAND) -> Trained:
+def train(
+  sweep: Sweep,
+  folder: Path,
+  console: Console,
+  command: Sequence[str] = pools.COMMAND,
+  executor: Executor = LOCAL,
+) -> Trained:
   """Trains what is left of a study; the caller holds the folder's lock.
 
   Args:
@@ -73,11 +82,12 @@ def train(sweep: Sweep, folder: Path, console: Console, command: Sequence[str] =
     folder: where it lives.
     console: what people see.
     command: the worker process.
+    executor: where runs are trained.
 
   Raises:
     UserError: for a study that cannot be, a folder of another one, or a mistake that a worker met.
   """
-  return train_all({"": sweep}, folder, console, sweep.workers, command)[""]
+  return train_all({"": sweep}, folder, console, sweep.workers, command, executor)[""]
 
 
 def train_all(
@@ -86,6 +96,7 @@ def train_all(
   console: Console,
   workers: int = 0,
   command: Sequence[str] = pools.COMMAND,
+  executor: Executor = LOCAL,
 ) -> dict[str, Trained]:
   """Trains what is left of several studies in one pool of workers, each study in the folder of its name.
 
@@ -93,8 +104,9 @@ def train_all(
     sweeps_by_name: the studies; the one named "" lives in the folder itself.
     folder: where they live; the caller holds its lock.
     console: what people see.
-    workers: processes at a time; 0 is one per core.
+    workers: runs at a time; 0 is one per core or GPU, and as many as a cluster grants.
     command: the worker process.
+    executor: where runs are trained.
 
   Raises:
     UserError: for a study that cannot be, a folder of another one, or a mistake that a worker met.
@@ -104,8 +116,11 @@ def train_all(
     for name, sweep in sweeps_by_name.items():
       opened[name] = _open(sweep, folder / name, console)
       stack.enter_context(opened[name].ledger)
-    failed, interrupted = _work(opened, folder, workers, console, command)
-  return {name: _trained(one, failed[name], interrupted) for name, one in opened.items()}
+    failed, interrupted = _work(opened, folder, workers, console, command, executor)
+  return {
+    name: dataclasses.replace(_trained(one, failed[name], interrupted), executor=executor)
+    for name, one in opened.items()
+  }
 
 
 def _open(sweep: Sweep, folder: Path, console: Console) -> Opened:
@@ -154,7 +169,12 @@ def _repetition(epochs: Mapping[str, float]) -> str:
 
 
 def _work(
-  opened: Mapping[str, Opened], folder: Path, workers: int, console: Console, command: Sequence[str]
+  opened: Mapping[str, Opened],
+  folder: Path,
+  workers: int,
+  console: Console,
+  command: Sequence[str],
+  executor: Executor,
 ) -> tuple[dict[str, dict[str, str]], bool]:
   """Trains what is left; returns why runs failed, by study and name, and whether a signal came.
 
@@ -172,7 +192,7 @@ def _work(
     console.print(going_on)
   left = [dataclasses.replace(run, name=path) for path, (_, run) in places.items()]
   left.sort(key=sweeps.expected_time, reverse=True)
-  pool = pools.Pool(min(workers or len(pools.cores()), len(left)), folder / LOGS, command)
+  pool = executor.trainer(workers, len(left), folder / LOGS, command)
   every = [run for ledger in ledgers.values() for run in ledger.runs]
   show = progress.display(progress.Tally(every, left, pool.workers), console)
   events = pool.train(left, folder)
@@ -185,7 +205,7 @@ def _work(
         ledger.record(run, event.row)
       elif event.kind == "failed":
         failed[name][run.name] = event.text
-      finished[name] += run.flops * (event.kind == "finished")
+      finished[name] += trunks.own_share(run) * run.flops * (event.kind == "finished")
       if event.kind in ("finished", "stopped"):
         _note_time(ledgers, finished, pool.worker_seconds)
   _note_time(ledgers, finished, pool.worker_seconds)
@@ -233,6 +253,7 @@ def results(sweep: Sweep, trained: Trained, analysis: Mapping[str, Any]) -> dict
     "verdict": _judged(analysis["verdict"], trained),
     "failed": trained.failed,
     "utilization": trained.utilization,
+    "compute": trunks.compute(trained.results),
     "seconds": trained.seconds,
     "corpus": {
       "name": data.corpus,
@@ -244,7 +265,7 @@ def results(sweep: Sweep, trained: Trained, analysis: Mapping[str, Any]) -> dict
     "tokenizer": {"kind": data.tokenizer, "vocab": tokenizer.vocab, "hash": tokenizer.hash},
     "seeds": sorted({run.seed for run in trained.runs}),
     "versions": versions.installed(),
-    "machine": versions.machine() | {"workers": sweep.workers or len(pools.cores())},
+    "machine": versions.machine() | trained.executor.described(sweep.workers),
     "config": to_dict(sweep),
   }
 

@@ -8,7 +8,8 @@ width, depth, batch, seed, horizon, and the learning rate by the sweep's rule
            * (batch / data.batch)^rate_batch_power
 
 times each of `rates`. Large models of a budget see few tokens; `least_updates` halves their batches until they take
-enough steps.
+enough steps. With `trunks`, runs that differ in budget alone are branches of one trunk (`gen.scaling.trunks`): their
+batch is that of the shortest, their rate that of the longest, their warmup the same.
 """
 
 import copy
@@ -20,6 +21,7 @@ from gen import counts, validation
 from gen.config import Criteria, Run, Sweep
 from gen.data import objectives
 from gen.errors import UserError
+from gen.scaling import trunks
 
 LETTERS = {"flops": "C", "tokens": "D", "tokens_per_parameter": "R", "steps": "S"}  # of budgets, in names
 
@@ -43,9 +45,10 @@ def expand(sweep: Sweep, vocab: int) -> list[Run]:
   Raises:
     UserError: for a study that cannot be, before anything is built.
   """
+  found = cells(sweep)
   runs = [
-    _run(sweep, cell, width, seed, vocab, rate)
-    for cell in cells(sweep)
+    _run(sweep, cell, width, seed, vocab, rate, found)
+    for cell in found
     for width in cell.widths
     for rate in sweep.rates or (1.0,)
     for seed in range(cell.seeds)
@@ -128,8 +131,11 @@ def name_of(budget: float, width: int, seed: int, counted: str = "flops", rate: 
   >>> name_of(1.25e12, 64, 0), name_of(2000, 64, 0, "steps", 0.5)
   ('C1.25e12-w64-s0', 'S2e3-w64-r0.5-s0')
   """
-  named = "" if rate is None else f"-r{rate:g}"
-  return f"{_horizon_name(counted, budget)}-w{width}{named}-s{seed}"
+  return f"{_horizon_name(counted, budget)}-{_size_name(width, seed, rate)}"
+
+
+def _size_name(width: int, seed: int, rate: float | None) -> str:
+  return f"w{width}-s{seed}" if rate is None else f"w{width}-r{rate:g}-s{seed}"
 
 
 def _horizon_name(counted: str, budget: float) -> str:
@@ -137,11 +143,12 @@ def _horizon_name(counted: str, budget: float) -> str:
   return f"{LETTERS[counted]}{float(mantissa):.13g}e{int(exponent)}"
 
 
-def _run(sweep: Sweep, cell: Cell, width: int, seed: int, vocab: int, rate: float) -> Run:
+def _run(sweep: Sweep, cell: Cell, width: int, seed: int, vocab: int, rate: float, others: list[Cell]) -> Run:
   shared = {field.name: copy.deepcopy(getattr(sweep, field.name)) for field in dataclasses.fields(Run)}
   run = Run(**shared)
   run.seed = sweep.seed + seed
-  run.name = name_of(cell.budget, width, run.seed, sweep.counted, rate if sweep.rates else None)
+  named = rate if sweep.rates else None
+  run.name = name_of(cell.budget, width, run.seed, sweep.counted, named)
   run.model.width, run.data.batch = width, cell.batch
   run.model.depth = dict(sweep.depths).get(width, sweep.model.depth)
   if run.model.heads:
@@ -150,14 +157,24 @@ def _run(sweep: Sweep, cell: Cell, width: int, seed: int, vocab: int, rate: floa
   run.model.context = run.model.context or max(_lengths(run))
   run.flops = _flops(sweep.counted, cell.budget, run)
   validation.check(run)
+  ends = {one: _flops(sweep.counted, one.budget, run) for one in _sharing(sweep, cell, width, others)}
   # Steps that are asked for are taken, whatever the batch.
   halves = sweep.counted != "steps"
-  while halves and run.data.batch % 2 == 0 and run.flops / flops_per_step(run) < sweep.least_updates:
+  while halves and run.data.batch % 2 == 0 and min(ends.values()) / flops_per_step(run) < sweep.least_updates:
     run.data.batch //= 2
-  steps = run.flops / flops_per_step(run)
+  steps = max(ends.values()) / flops_per_step(run)
   peak = learning_rate(sweep, width, steps, run.data.batch)
   run.optimizer.peak_learning_rate = float(f"{peak * rate:.4g}")
+  if sweep.trunks:
+    branches = sorted(flops for one, flops in ends.items() if seed < one.seeds)
+    name = f"trunk-{_size_name(width, run.seed, named)}"
+    trunks.join(run, name, flops_per_step(run), sorted(ends.values()), branches)
   return run
+
+
+def _sharing(sweep: Sweep, cell: Cell, width: int, others: list[Cell]) -> list[Cell]:
+  """Returns the budgets whose runs of a width share batch, rate and warmup with that of a cell."""
+  return [one for one in others if width in one.widths] if sweep.trunks else [cell]
 
 
 def _flops(counted: str, budget: float, run: Run) -> float:
@@ -174,9 +191,13 @@ def _flops(counted: str, budget: float, run: Run) -> float:
   return tokens * flops_per_step(run) / (data.batch * row_tokens)
 
 
-def expected_time(run: Run) -> tuple[float, float]:
-  """Returns what orders runs by time: a core does fewer FLOPs a second in narrow models."""
-  return run.flops * (1 + 24 / run.model.width), -run.seed
+def expected_time(run: Run) -> tuple[float, ...]:
+  """Returns what orders runs by time: a core does fewer FLOPs a second in narrow models.
+
+  The branches of a trunk come behind all runs that train one, those of the trunk that is done first at their head.
+  """
+  longest = max(run.branches, default=run.flops)
+  return trunks.own_share(run) * longest * (1 + 24 / run.model.width), run.flops, -run.seed
 
 
 def _check_design(sweep: Sweep) -> None:
@@ -192,6 +213,7 @@ def _check_design(sweep: Sweep) -> None:
     if given not in (0, count, count + bool(sweep.held_out)):
       raise UserError(f"config.budgets has {count} entries, config.{name} {given}; give one each, or none")
   _check_axes(sweep)
+  trunks.check(sweep)
   for name in ("steps", "tokens", "flops"):
     if getattr(sweep, name):
       raise UserError(f"config.{name} is set, but the runs of a sweep end by its budgets; leave it 0")

@@ -64,7 +64,7 @@ class Inbox:
     threading.Thread(target=self._listen, name="inbox", daemon=True).start()
 
   def stop(self, *_: Any) -> None:
-    """Asks the worker to save and leave; also the handler of SIGTERM and SIGINT."""
+    """Asks the worker to save and leave; also the handler of signals."""
     self.stopping.set()
     self._waiting.put(None)
 
@@ -134,11 +134,11 @@ def serve(channel: Channel, inbox: Inbox, train: Train) -> int:
 
 def train_run(run: Run, folder: Path, hooks: Hooks) -> dict[str, Any] | None:
   """Trains one run with everything it reads from the cache; see `Train`."""
-  from gen.training import loop
+  from gen.training import trunks
 
   try:
-    return loop.train(run, folder, _loaded(json.dumps(to_dict(run.data) | {"batch": 0})), hooks)
-  except loop.Stopped:
+    return trunks.train(run, folder, _loaded(json.dumps(to_dict(run.data) | {"batch": 0})), hooks)
+  except trunks.Stopped:
     return None
 
 
@@ -172,7 +172,11 @@ def main(train: Train = train_run) -> None:
   channel = Channel(os.dup(1))
   os.dup2(2, 1)
   inbox = Inbox(os.fdopen(os.dup(0), "rb"))
-  for number in (signal.SIGTERM, signal.SIGINT):
+  for number in (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGUSR2,
+  ):  # The last is what clusters send to all of a job.
     signal.signal(number, inbox.stop)
   code = serve(channel, inbox, train)
   sys.stderr.flush()

@@ -11,7 +11,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,6 +23,7 @@ from absl import logging
 from orbax.checkpoint import type_handlers
 
 from gen.errors import UserError
+from gen.parallel import processes
 from gen.training import manifest, stored_steps
 
 
@@ -41,6 +42,7 @@ class Checkpoints:
     *,
     keep_every: int = 0,
     keep_best: str = "",
+    keep_steps: Collection[int] = (),
     report: Callable[[str], None] = logging.warning,
   ) -> None:
     """Opens a folder; touches nothing.
@@ -51,12 +53,13 @@ class Checkpoints:
       asynchronous: whether `save` returns before the disk has everything.
       keep_every: steps that are a multiple of it stay too; 0 is none.
       keep_best: name of a number in meta; the step with the lowest stays too.
+      keep_steps: that stay too, whenever they are saved.
       report: told when a restore falls back to an earlier step.
     """
     if keep < 1:
       raise UserError(f"keep must be at least 1 checkpoint, not {keep}")
     self.folder = Path(folder).absolute()
-    self._keep, self._every, self._best = keep, keep_every, keep_best
+    self._keep, self._every, self._best, self._named = keep, keep_every, keep_best, keep_steps
     self._asynchronous, self._report = asynchronous, report
     self._checkpointer = ocp.AsyncCheckpointer(_handler())
     self._thread: threading.Thread | None = None
@@ -81,18 +84,16 @@ class Checkpoints:
     record = {"step": step, "saved": time.time(), "bytes": size, "meta": {**meta, "step": step}, "tree": tree}
     text = json.dumps(record, default=lambda value: value.tolist())
     partial = stored_steps.path_of(self.folder, step).with_suffix(stored_steps.PARTIAL)
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-      self._open()
-      partial.mkdir()
+      processes.from_first(lambda: self._begin(partial))
       arrays = {name: leaf for name, leaf in flat.items() if leaf.size}
-      if jax.process_count() == 1:
+      if processes.count() == 1:
         arrays = _on_host(arrays)
       else:  # Processes meet inside, which must not race with the collectives of the next step.
         self._write(partial, arrays)
         arrays = {}
     except Exception as error:
-      shutil.rmtree(partial, ignore_errors=True)
+      self._abandon(partial)
       raise self._explained(step, error) from error
     self._thread = threading.Thread(
       target=self._finish, args=(step, partial, text, arrays), name="checkpoint"
@@ -116,14 +117,18 @@ class Checkpoints:
       UserError: without a checkpoint, for a damaged one (its file named), or for one of another model.
     """
     self.wait()
+    return self._read(processes.from_first(lambda: self._sound(step, fall_back)), template)
+
+  def _sound(self, step: int | None, fall_back: bool) -> int:
+    """Returns the step to restore, whose files are as they were written; see `restore`."""
     while True:
-      chosen = step if step is not None else self.latest()
+      chosen = step if step is not None else max(stored_steps.steps(self.folder), default=None)
       if chosen is None:
         raise UserError(f"{self.folder} has no complete checkpoint")
       path = stored_steps.path_of(self.folder, chosen)
       found = stored_steps.damages(self.folder, chosen)
       if not found:
-        return self._read(chosen, template)
+        return chosen
       sentence = f"checkpoint {path} is damaged: {stored_steps.shortened(found)}"
       earlier = [other for other in stored_steps.steps(self.folder) if other < chosen]
       if not fall_back or not earlier:
@@ -136,7 +141,7 @@ class Checkpoints:
   def latest(self) -> int | None:
     """Returns the newest complete step, or None; waits for a save under way."""
     self.wait()
-    return max(stored_steps.steps(self.folder), default=None)
+    return processes.from_first(lambda: max(stored_steps.steps(self.folder), default=None))
 
   def steps(self) -> list[int]:
     """Returns all complete steps in rising order; waits for a save under way."""
@@ -186,34 +191,46 @@ class Checkpoints:
         raise
       error.add_note(str(failure))  # The error under way matters more; neither is lost.
 
-  def _open(self) -> None:
-    """Makes the folder and, before the first save, clears what a killed writer left."""
+  def _begin(self, partial: Path) -> None:
+    """Makes the folders and, before the first save, clears what a killed writer left."""
+    shutil.rmtree(partial, ignore_errors=True)
     self.folder.mkdir(parents=True, exist_ok=True)
     if not self._opened:
       for path in stored_steps.leftovers(self.folder):
         shutil.rmtree(path)
       self._opened = True
+    partial.mkdir()
+
+  def _abandon(self, partial: Path) -> None:
+    if processes.is_first():
+      shutil.rmtree(partial, ignore_errors=True)
 
   def _write(self, partial: Path, arrays: dict[str, Any]) -> None:
     self._checkpointer.save(partial / stored_steps.STATE, args=ocp.args.PyTreeSave(arrays))
 
   def _finish(self, step: int, partial: Path, text: str, arrays: dict[str, Any]) -> None:
-    """Runs in the thread: writes, seals and names the step, then deletes those that need not stay."""
+    """Runs in the thread: writes, seals and names the step, then deletes those that need not stay.
+
+    Of several processes each writes its arrays, and the first does the rest.
+    """
     try:
       if arrays:
         self._write(partial, arrays)
       self._checkpointer.wait_until_finished()
+      if not processes.is_first():
+        return
       manifest.write_durably(partial / stored_steps.META, text)
       manifest.seal(partial)
       stored_steps.commit(partial, self.folder, step)
       self._prune(step)
     except Exception as error:
-      shutil.rmtree(partial, ignore_errors=True)
+      self._abandon(partial)
       self._failure = self._explained(step, error)
 
   def _prune(self, newest: int) -> None:
     complete = stored_steps.steps(self.folder)
-    stay = stored_steps.retained(complete, self._keep, self._every, self._best_step(complete), newest)
+    best = self._best_step(complete)
+    stay = stored_steps.retained(complete, self._keep, self._every, best, newest, self._named)
     for step in set(complete) - stay:
       stored_steps.discard(stored_steps.path_of(self.folder, step))
 

@@ -21,6 +21,10 @@ NAME = ".lock"
 _held: "weakref.WeakSet[Lock]" = weakref.WeakSet()
 
 
+class Busy(UserError):
+  """Another process, or another holder in this one, has the lock."""
+
+
 class Lock:
   """Keeps a second process (or a second holder in this one) out of a folder.
 
@@ -43,7 +47,8 @@ class Lock:
     """Takes the lock.
 
     Raises:
-      UserError: if another holds it (it is named), or the folder cannot be written.
+      Busy: if another holds it (it is named).
+      UserError: if the folder cannot be written.
     """
     if self._descriptor >= 0:
       raise RuntimeError(f"this lock on {self.folder} is already held")
@@ -89,9 +94,7 @@ class Lock:
         if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN):
           raise
       if time.monotonic() >= deadline:
-        raise UserError(
-          f"{self.folder} is in use by {_holder(descriptor)}; wait for it, or choose another folder"
-        )
+        raise Busy(f"{self.folder} is in use by {_holder(descriptor)}; wait for it, or choose another folder")
       time.sleep(0.05)
 
   def __enter__(self) -> "Lock":

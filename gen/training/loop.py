@@ -5,10 +5,12 @@ with a checkpoint goes on from it; any other starts from its seed. Whatever happ
 numbers are the same bits, because batches are a pure function of (seed, step) and the state is restored whole.
 """
 
-import dataclasses
+import contextlib
+import json
 import time
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,119 +19,41 @@ from absl import logging
 from gen import counts, validation, versions
 from gen.batch import Batch
 from gen.config import Model, Run, config_hash, to_dict
-from gen.data import batches, objectives
+from gen.data import batches
 from gen.data.loaded import Loaded
 from gen.errors import UserError
 from gen.models import families
-from gen.parallel import layouts
+from gen.parallel import layouts, processes
 from gen.training import evaluate, room, step
 from gen.training.checkpoints import Checkpoints, require_tokenizer
 from gen.training.claim import claim
+from gen.training.hooks import Hooks, Stopped, Unattended
 from gen.training.journal import Journal, Sink, TensorBoard, read
+from gen.training.lengths import complete, flops_of, row_of, steps_of
 from gen.training.locks import Lock
 from gen.training.optimizer import horizon
 
 TOKENIZER = "tokenizer"  # folder beside the checkpoints: what their ids mean
+# Of the whole run, saved with each checkpoint: seconds inside steps, loss-bearing tokens, the last means, sums since
+# the last journal row; and of steps and seconds those that a trunk had done before the run began.
+_SUMS = ("seconds", "loss_tokens", "train_loss", "nll", "weight", "since", "since_seconds")
+_INHERITED = ("inherited_steps", "inherited_seconds")
+
+# (completed run, its first state) -> a later state of the same run and the meta saved with it, or None.
+Begin = Callable[[Run, step.State], tuple[step.State, dict[str, Any]] | None]
 
 
-class Stopped(Exception):
-  """The run was asked to stop and has saved; the same call goes on from there."""
-
-
-class Hooks(Protocol):
-  """What a caller hears of a run, and how it stops one."""
-
-  def progress(self, row: dict[str, Any]) -> None:
-    """Hears each journal row as it is written."""
-
-  def stop(self) -> bool:
-    """Is asked after each dispatch; true saves and raises `Stopped`."""
-    ...
-
-
-class Unattended:
-  """Hooks of a run that nobody watches."""
-
-  def progress(self, row: dict[str, Any]) -> None:
-    """Hears nothing."""
-
-  def stop(self) -> bool:
-    """Never stops."""
-    return False
-
-
-class Row(NamedTuple):
-  """How long one row of a run is, by what one means.
-
-  Attributes:
-    tokens: of the corpus that it reads; D of the laws counts these.
-    target: positions of the stack that predicts.
-    source: positions of an encoder-decoder's encoder, else 0.
-  """
-
-  tokens: int
-  target: int
-  source: int
-
-
-def row_of(run: Run) -> Row:
-  """Returns the lengths of a run's rows, which its objective decides.
-
-  Raises:
-    UserError: for an objective that the model's family cannot be trained on.
-  """
-  data, family = run.data, run.model.family
-  able = objectives.families(data.objective)
-  if family not in able:
-    raise UserError(f"objective {data.objective} trains {' or '.join(able)}, not model.family {family}")
-  source, target = objectives.shapes(data.objective, data.length, family=family)
-  if family != "encoder_decoder":
-    source = 0
-  raw = objectives.raw_length(data.objective, data.length, family=family)
-  return Row(min(raw, target) if source == 0 else raw, target, source)
-
-
-def flops_of(run: Run) -> float:
-  """Returns the exact training FLOPs of one row of a completed run."""
-  row = row_of(run)
-  return counts.flops(run.model, row.target, row.source).total
-
-
-def complete(run: Run, loaded: Loaded) -> Run:
-  """Returns the run with what its tokenizer and data decide: vocabulary and longest input."""
-  row = row_of(run)
-  tokenizer = loaded.tokenizer
-  vocab = tokenizer.text_vocab if run.data.objective == "causal" else tokenizer.vocab
-  if run.model.vocab and run.model.vocab < vocab:
-    raise UserError(
-      f"model.vocab {run.model.vocab} is smaller than the {vocab} ids of the tokenizer; set it to 0 to derive it"
-    )
-  model = dataclasses.replace(
-    run.model, vocab=run.model.vocab or vocab, context=run.model.context or max(row.target, row.source)
-  )
-  if model.positions == "learned" and model.context < max(row.target, row.source):
-    raise UserError(f"model.context {model.context} is shorter than a row of {max(row.target, row.source)}")
-  return dataclasses.replace(run, model=model)
-
-
-def steps_of(run: Run) -> int:
-  """Returns the number of steps of a completed run, from whichever horizon it gives."""
-  row = row_of(run)
-  tokens = run.data.batch * row.tokens
-  if run.steps:
-    return run.steps
-  wanted = run.tokens or run.flops / flops_of(run) * row.tokens
-  steps = round(wanted / tokens)
-  if steps < 1:
-    given = f"tokens={run.tokens:g}" if run.tokens else f"flops={run.flops:g}"
-    raise UserError(
-      f"{given} is less than one step of {tokens} tokens; give the run more, or a smaller batch"
-    )
-  return steps
-
-
-def train(run: Run, workdir: str | Path, loaded: Loaded, hooks: Hooks | None = None) -> dict[str, Any]:
+def train(
+  run: Run, workdir: str | Path, loaded: Loaded, hooks: Hooks | None = None, begin: Begin | None = None
+) -> dict[str, Any]:
   """Trains a run to its end in `workdir` and returns its result row.
+
+  Args:
+    run: what to train.
+    workdir: its folder.
+    loaded: corpus, tokenizer and tokens.
+    hooks: who hears of it and may stop it.
+    begin: asked where the folder has no checkpoint, for a state that is not the first; see `trunks.train`.
 
   Raises:
     UserError: for a config that cannot be, a model that no memory here holds, another run in the folder, or too many
@@ -140,23 +64,32 @@ def train(run: Run, workdir: str | Path, loaded: Loaded, hooks: Hooks | None = N
   run = complete(run, loaded)
   room.require(run.model)
   workdir = Path(workdir)
-  with Lock(workdir, wait_seconds=10):
-    claim(workdir, run)
-    finished = _finished(workdir, run, loaded)
+  with contextlib.ExitStack() as open_files:
+    finished = processes.from_first(lambda: _take(workdir, run, loaded, open_files))
     if finished is not None:
       return finished
-    with (
-      Journal(workdir / "journal.jsonl") as journal,
-      Checkpoints(workdir / "checkpoints", keep=run.keep_checkpoints) as checkpoints,
-    ):
-      training = _Training(run, loaded, journal, checkpoints, hooks or Unattended())
-      try:
-        loaded.tokenizer.save(workdir / TOKENIZER)
-      except OSError as error:
-        raise UserError(
-          f"cannot write {workdir / TOKENIZER}: {error.strerror}; make room, or choose another --workdir"
-        ) from error
-      return training.to_the_end()
+    journal = None
+    if processes.is_first():
+      journal = open_files.enter_context(Journal(workdir / "journal.jsonl"))
+    checkpoints = Checkpoints(workdir / "checkpoints", keep=run.keep_checkpoints)
+    open_files.enter_context(checkpoints)
+    training = Training(run, loaded, journal, checkpoints, hooks or Unattended(), begin)
+    return training.to_the_end()
+
+
+def _take(workdir: Path, run: Run, loaded: Loaded, open_files: contextlib.ExitStack) -> dict[str, Any] | None:
+  """Makes the folder this run's, locked until `open_files` closes; returns its result if it has one."""
+  open_files.enter_context(Lock(workdir, wait_seconds=10))
+  claim(workdir, run)
+  finished = _finished(workdir, run, loaded)
+  if finished is None:
+    try:
+      loaded.tokenizer.save(workdir / TOKENIZER)
+    except OSError as error:
+      raise UserError(
+        f"cannot write {workdir / TOKENIZER}: {error.strerror}; make room, or choose another --workdir"
+      ) from error
+  return finished
 
 
 def _finished(workdir: Path, run: Run, loaded: Loaded) -> dict[str, Any] | None:
@@ -179,16 +112,23 @@ def _kept_whole(model: Model, layout: layouts.Layout) -> list[str]:
   return sentences
 
 
-class _Training:
+class Training:
   """A run under way: the state, its sums since the last journal row, and the clocks."""
 
   def __init__(
-    self, run: Run, loaded: Loaded, journal: Journal, checkpoints: Checkpoints, hooks: Hooks
+    self,
+    run: Run,
+    loaded: Loaded,
+    journal: Journal | None,
+    checkpoints: Checkpoints,
+    hooks: Hooks,
+    begin: Begin | None = None,
   ) -> None:
+    """Prepares a run and restores where it is, or begins it; the journal is None in all processes but the first."""
     self.run, self.loaded, self.hooks = run, loaded, hooks
     self.journal, self.checkpoints = journal, checkpoints
-    self.sinks: list[Sink] = [journal]
-    if run.tensorboard:
+    self.sinks: list[Sink] = [] if journal is None else [journal]
+    if run.tensorboard and journal is not None:
       self.sinks.append(TensorBoard(journal.path.parent / "tensorboard"))
     self.hash, self.steps = config_hash(run), steps_of(run)
     layout = layouts.of(run)
@@ -199,42 +139,65 @@ class _Training:
     self.batches = batches.Batches(loaded.train, run.data, run.seed, objective)
     self.rows = batches.validation(loaded.validation, run.data, objective)
     self.over = horizon(run.optimizer, self.steps)
+    self.own_rows = None if self.place is None else self.place.own_rows(run.data.batch)
     self.row = row_of(run)
     self.flops_per_token = flops_of(run) / self.row.tokens
     self.tokens_per_step = run.data.batch * self.row.tokens
     self.log_every = run.log_every or max(1, self.steps // 50)
-    # Of the whole run, saved with each checkpoint: seconds inside steps, loss-bearing tokens, and the last means.
     self.seconds, self.loss_tokens, self.train_loss = 0.0, 0.0, float("nan")
-    self.nll, self.weight, self.since, self.since_seconds = 0.0, 0.0, 0, 0.0  # since the last journal row
+    self.nll, self.weight, self.since, self.since_seconds = 0.0, 0.0, 0, 0.0
+    self.inherited_steps, self.inherited_seconds = 0, 0.0
     self.gradient_norm, self.started = float("nan"), time.time()
-    self.state = self._start()
+    self.state = self._start(begin)
 
-  def _start(self) -> step.State:
+  def _start(self, begin: Begin | None) -> step.State:
     """Returns the state to go on from, and rewinds the journal to it."""
     state = self.programs.initialize(np.uint32(self.run.seed))
-    state = step.carrying(state, self.run.model, self.run.data.batch)
-    if self.place is not None:
-      state = state._replace(carried=jax.device_put(state.carried, self.place.carried))
+    state = state._replace(carried=self._nothing_carried(state))
     latest = self.checkpoints.latest()
     if latest is None:
-      self.journal.rewind(-1)
+      self._rewind(-1)
       self._write(
         "start",
         {"config": to_dict(self.run), "versions": versions.installed(), "whole": self.whole} | self._data(),
       )
-      return state
-    meta = self.checkpoints.meta(latest)
+      found = begin(self.run, state) if begin is not None else None
+      return state if found is None else self._branch(*found)
+    self._require(processes.from_first(lambda: self.checkpoints.meta(latest)))
+    state, meta = self.checkpoints.restore(state, fall_back=True)
+    self._adopt(meta["sums"])
+    self._rewind(int(state.step))
+    self._write("resume", {"step": int(state.step), "mesh": self.run.mesh, "layout": self.run.layout})
+    return state
+
+  def _branch(self, state: step.State, meta: dict[str, Any]) -> step.State:
+    """Goes on from a state that was computed elsewhere."""
+    self._require(meta)
+    self._adopt(meta["sums"])
+    self.inherited_steps, self.inherited_seconds = int(state.step), self.seconds
+    self._write("branch", {"trunk": self.run.trunk} | self._progress(int(state.step)))
+    return state
+
+  def _require(self, meta: dict[str, Any]) -> None:
     require_tokenizer(meta, self.loaded.tokenizer.hash, self.checkpoints.folder)
     if meta["corpus_sha256"] != self.loaded.corpus.sha256:
       raise UserError(
         f"{self.checkpoints.folder} was trained on another corpus; use the same, or another --workdir"
       )
-    state, meta = self.checkpoints.restore(state, fall_back=True)
-    for name in ("seconds", "loss_tokens", "train_loss", "nll", "weight", "since", "since_seconds"):
-      setattr(self, name, meta["sums"][name])
-    self.journal.rewind(int(state.step))
-    self._write("resume", {"step": int(state.step), "mesh": self.run.mesh, "layout": self.run.layout})
-    return state
+
+  def _adopt(self, sums: dict[str, Any]) -> None:
+    for name in _SUMS:
+      setattr(self, name, sums[name])
+    for name in _INHERITED:  # A checkpoint may be older than these.
+      setattr(self, name, sums.get(name, 0))
+
+  def _nothing_carried(self, state: step.State) -> Any:
+    carried = step.carrying(state, self.run.model, self.run.data.batch).carried
+    return carried if self.place is None else jax.device_put(carried, self.place.carried)
+
+  def _rewind(self, done: int) -> None:
+    if self.journal is not None:
+      self.journal.rewind(done)
 
   def _data(self) -> dict[str, Any]:
     corpus = {"corpus": self.run.data.corpus, "corpus_sha256": self.loaded.corpus.sha256}
@@ -242,35 +205,43 @@ class _Training:
 
   def to_the_end(self) -> dict[str, Any]:
     """Trains until the horizon and returns the result row."""
+    return self._result(self.advance(self.steps))
+
+  def advance(self, until: int, kept: Collection[int] = ()) -> int:
+    """Trains up to a step and returns it; saves on the way at the steps in `kept`, where rows of the journal end too.
+
+    Raises:
+      Stopped: when the hooks said so, after saving.
+    """
     done, saved = int(self.state.step), time.monotonic()
     batches = self._stack(done)
     # A dispatch of no steps compiles, so that the clock below sees steps alone.
     self.state, _ = self.programs.train(self.state, batches, 0, self.over)
-    while done < self.steps:
-      count = self._next_stop(done) - done
+    while done < until:
+      count = min(step for step in (*kept, until, self._next_stop(done)) if step > done) - done
       begun = time.perf_counter()
       self.state, sums = self.programs.train(self.state, batches, count, self.over)
       done += count
-      if done < self.steps:
+      if done < until:
         batches = self._stack(done)
       self._add(sums, count, begun)
-      if done % self.log_every == 0 or done == self.steps:
+      if done % self.log_every == 0 or done == until or done in kept:
         self._log(done)
       if self.run.evaluate_every and done % self.run.evaluate_every == 0 and done < self.steps:
         self._write("evaluation", self._progress(done) | self._evaluate())
-      stop = self.hooks.stop()
-      if stop or (done < self.steps and self._is_due(done, saved)):
+      stop, due = self._decisions(done, saved)
+      if stop or done in kept or (done < until and due):
         self._save(done)
         saved = time.monotonic()
-      if stop and done < self.steps:
+      if stop and done < until:
         self.checkpoints.wait()
         raise Stopped(f"stopped after step {done} of {self.steps}; saved in {self.checkpoints.folder}")
-    return self._result(done)
+    return done
 
   def _stack(self, done: int) -> Batch:
     """Returns the batches of the next dispatch."""
-    batches = self.batches.stack(done, self.run.steps_per_dispatch)
-    return batches if self.place is None else self.place.stack(batches)
+    batches = self.batches.stack(done, self.run.steps_per_dispatch, self.own_rows)
+    return batches if self.place is None else self.place.stack(batches, self.own_rows, self.run.data.batch)
 
   def _next_stop(self, done: int) -> int:
     """Returns where the next dispatch ends: at the next row, evaluation or save, or after K steps."""
@@ -279,6 +250,11 @@ class _Training:
       if every:
         ends.append((done // every + 1) * every)
     return min(ends)
+
+  def _decisions(self, done: int, saved: float) -> tuple[bool, bool]:
+    """Returns whether to stop, as any process was asked to, and whether to save, by the first one's clock."""
+    votes = processes.exchange([self.hooks.stop(), self._is_due(done, saved)])
+    return any(stop for stop, _ in votes), votes[0][1]
 
   def _is_due(self, done: int, saved: float) -> bool:
     if self.run.checkpoint_every:
@@ -321,15 +297,14 @@ class _Training:
       )
 
   def _save(self, done: int) -> None:
-    names = ("seconds", "loss_tokens", "train_loss", "nll", "weight", "since", "since_seconds")
-    sums = {name: getattr(self, name) for name in names}
+    sums = {name: getattr(self, name) for name in (*_SUMS, *_INHERITED)}
     meta = {"config": to_dict(self.run), "run": self.hash, "sums": sums} | self._data()
     self.checkpoints.save(done, self.state, meta | {"data": {"seed": self.run.seed, "step": done}})
 
   def _evaluate(self) -> dict[str, Any]:
     params, rows, programs = self.state.params, self.rows, self.programs
     batches = rows.batches if self.place is None else map(self.place.batch, rows.batches)
-    fresh = step.carrying(self.state, self.run.model, self.run.data.batch).carried
+    fresh = self._nothing_carried(self.state)
     if fresh is None:
       found = evaluate.evaluate(programs.evaluate, params, batches, rows.bytes)
     else:
@@ -371,6 +346,8 @@ class _Training:
         "positions": done * run.data.batch * (self.row.target + self.row.source),
         "loss_tokens": self.loss_tokens,
         "flops": progress["flops"],
+        "flops_spent": progress["flops"] - self._progress(self.inherited_steps)["flops"],
+        "trunk": run.trunk or None,
         "flops_6nd": counts.six_n(model) * progress["tokens"],
         "flops_per_token": self.flops_per_token,
         **evaluation,
@@ -378,11 +355,12 @@ class _Training:
         "skipped": int(self.state.skipped),
         "epochs": self.batches.epoch(self.steps),
         "seconds": self.seconds,
+        "seconds_spent": self.seconds - self.inherited_seconds,
         "wall_seconds": time.time() - self.started,
         "tokens_per_second": progress["tokens"] / max(self.seconds, 1e-9),
         "gflops": progress["flops"] / max(self.seconds, 1e-9) / 1e9,
         "corpus_sha256": self.loaded.corpus.sha256,
         "tokenizer": self.loaded.tokenizer.hash,
-        "config": to_dict(run),
+        "config": json.loads(json.dumps(to_dict(run))),  # as a reader of the journal finds it
       },
     )

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from gen.config import Optimizer
+from gen.config import STABLE, Optimizer
 
-SCHEDULES = ("linear", "cosine", "constant", "wsd")
+SCHEDULES = ("linear", "cosine", "constant", *STABLE)
 
 
 class Horizon(NamedTuple):
@@ -22,7 +22,7 @@ class Horizon(NamedTuple):
     peak: peak learning rate.
     steps: of the whole run.
     warmup: steps of linear warmup from 0; the first step already moves.
-    decay: steps of the last, decaying part (wsd).
+    decay: steps of the last, decaying part (wsd, wsd_sqrt).
     final: last learning rate as a fraction of the peak.
   """
 
@@ -45,7 +45,7 @@ def learning_rate(schedule: str, step: Array | int, over: Horizon) -> Array:
 
   Warmup rises to the peak over `warmup` steps. Then `linear` and `cosine` (arXiv:1608.03983, no restarts) fall to
   final x peak at the last step, `constant` stays, and `wsd` (warmup-stable-decay, arXiv:2404.06395) stays until
-  its last `decay` steps fall linearly.
+  its last `decay` steps fall linearly; in `wsd_sqrt` (arXiv:2405.18392) they fall by the root of those done.
   """
   step = jnp.asarray(step, jnp.float32)
   rising = (step + 1) / jnp.maximum(over.warmup, 1.0)
@@ -55,9 +55,10 @@ def learning_rate(schedule: str, step: Array | int, over: Horizon) -> Array:
     shape = over.final + (1 - over.final) * (1 - done)
   elif schedule == "cosine":
     shape = over.final + (1 - over.final) * 0.5 * (1 + jnp.cos(jnp.pi * done))
-  elif schedule == "wsd":
+  elif schedule in STABLE:
     remaining = jnp.clip((over.steps - step) / over.decay, 0.0, 1.0)
-    shape = over.final + (1 - over.final) * remaining
+    falling = remaining if schedule == "wsd" else 1 - jnp.sqrt(1 - remaining)
+    shape = over.final + (1 - over.final) * falling
   elif schedule == "constant":
     shape = jnp.float32(1.0)
   else:

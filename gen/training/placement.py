@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.sharding import NamedSharding
 
 from gen import config as configs
@@ -54,9 +55,26 @@ class Placement(NamedTuple):
     """Places a batch [B, T]."""
     return jax.tree.map(self.rows, batch)
 
-  def stack(self, batches: Batch) -> Batch:
-    """Places the batches [K, B, T] of a dispatch."""
-    return jax.tree.map(functools.partial(self.rows, axis=1), batches)
+  def own_rows(self, batch: int) -> np.ndarray | None:
+    """Returns which rows of a batch this process's devices hold, in rising order; None is all of them."""
+    if jax.process_count() == 1:
+      return None
+    places = self.layout.rows().addressable_devices_indices_map((batch,)).values()
+    return np.unique(np.concatenate([np.arange(batch)[index] for index in places]))
+
+  def stack(self, batches: Batch, rows_b: np.ndarray | None = None, batch: int = 0) -> Batch:
+    """Places the batches [K, B, T] of a dispatch, of which this process has made the rows `rows_b` (None: all)."""
+    if rows_b is None:
+      return jax.tree.map(functools.partial(self.rows, axis=1), batches)
+    sharding = self.layout.rows(1)
+
+    def global_array(own: np.ndarray) -> Any:
+      def part(index: Any) -> np.ndarray:
+        return own[:, np.searchsorted(rows_b, np.arange(batch)[index[1]])]
+
+      return jax.make_array_from_callback((own.shape[0], batch, *own.shape[2:]), sharding, part)
+
+    return jax.tree.map(global_array, batches)
 
   def microbatches(self, parts: Batch) -> Batch:
     """Places the parts [M, B / M, T] of a batch inside a program, so that each device has rows of each part."""

@@ -18,14 +18,16 @@ def require(model: Model) -> None:
   """Checks that a completed model's state fits into memory, where the processor's memory is what it is trained in.
 
   Raises:
-    UserError: if it cannot, whatever the batch.
+    UserError: if it cannot, whatever the batch, though it were split over all devices of all processes.
   """
-  if jax.default_backend() != "cpu" or jax.process_count() > 1:
+  if jax.default_backend() != "cpu":
     return
   count, memory = counts.parameters(model).total, machine_bytes()
-  if count * STATE_BYTES > memory:
+  wanted = count * STATE_BYTES * jax.local_device_count() / jax.device_count()
+  if wanted > memory:
+    part = "" if jax.process_count() == 1 else f" {wanted / 1e9:,.0f} GB here, of"
     raise UserError(
-      f"the model has {count:,} parameters, whose weights, gradients and two moments take "
+      f"the model has {count:,} parameters, whose weights, gradients and two moments take{part} "
       f"{count * STATE_BYTES / 1e9:,.0f} GB; this machine has {memory / 1e9:,.0f} GB: take a smaller model"
     )
 

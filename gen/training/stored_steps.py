@@ -11,7 +11,7 @@ step is written a second time its first version is `.replaced`, which counts unt
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -150,13 +150,15 @@ def _first(lines: list[str], kind: str = "") -> list[str]:
   return [*lines[:MOST_LINES], f"and {more} more{kind}"] if more > 0 else lines
 
 
-def retained(complete: list[int], keep: int, every: int, best: int | None, newest: int) -> set[int]:
-  """Returns the steps that stay: the last `keep`, each multiple of `every`, the best, and the one just written.
+def retained(
+  complete: list[int], keep: int, every: int, best: int | None, newest: int, named: Collection[int] = ()
+) -> set[int]:
+  """Returns the steps that stay: the last `keep`, multiples of `every`, the best, those named, the one just written.
 
   >>> sorted(retained([10, 20, 30, 40, 50], keep=2, every=20, best=10, newest=50))
   [10, 20, 40, 50]
   """
-  stay = set(complete[-keep:]) | {newest}
+  stay = set(complete[-keep:]) | {newest} | (set(named) & set(complete))
   if every:
     stay |= {step for step in complete if step % every == 0}
   return stay | ({best} if best is not None else set())

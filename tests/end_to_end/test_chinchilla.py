@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from gen.config import Run, from_dict
+from gen.scaling import clusters, jobs
 from gen.scaling.ledger import without_clock
 from gen.training import journal
 
@@ -216,3 +218,42 @@ def test_what_cannot_be_is_one_sentence_and_exit_code_2(place):
     code, said = place.run(workdir, flag)
     assert code == 2 and words in said and "Traceback" not in said, said
     assert len(said.strip().splitlines()) == 1, said
+
+
+# The worker of a sweep, but for the job around it, which is killed once, when there is something to go on from.
+KILLS_ITS_JOB = """
+import os, signal, time
+from gen.scaling import worker
+from gen.training import stored_steps
+
+def train(run, folder, hooks):
+  said, mark = hooks.progress, folder / "killed"
+
+  def progress(row):
+    said(row)
+    if row["kind"] == "train" and row["step"] > 16 and not mark.exists():
+      mark.touch()
+      while not stored_steps.steps(folder / "checkpoints"):
+        time.sleep(0.02)
+      os.kill(os.getppid(), signal.SIGKILL)
+      time.sleep(60)  # The end of its input ends it before.
+
+  hooks.progress = progress
+  return worker.train_run(run, folder, hooks)
+
+worker.main(train)
+"""
+
+
+def test_a_job_that_is_killed_ends_with_the_local_workers_rows_bit_for_bit(place, undisturbed, monkeypatch):
+  monkeypatch.setenv("GEN_CACHE", str(place.folder / "cache"))
+  name, here, there = "C6e8-w16-s0", place.folder / "undisturbed", place.folder / "jobs"
+  run = from_dict(Run, json.loads((here / name / "config.json").read_text()))
+  command = (sys.executable, "-c", KILLS_ITS_JOB)
+  submitted = jobs.Jobs(clusters.Here(1), 1, there / "logs", command)
+  events = [event for event in submitted.train([run], there) if event.kind != "row"]
+  assert [event.kind for event in events] == ["started", "again", "started", "finished"]
+  rows = [journal.read(folder / name / "journal.jsonl") for folder in (here, there)]
+  assert [row["kind"] for row in rows[1]].count("resume") == 1 and (there / name / "killed").exists()
+  rows = [[without_clock(row) for row in some if row["kind"] not in ("start", "resume")] for some in rows]
+  assert len(rows[0]) > 10 and rows[0] == rows[1]

@@ -49,6 +49,11 @@ CONFIGS = [  # found before anything is built
   (["--config.data.objective=masked"], "objective masked trains encoder, not model.family decoder"),
   (["--config=configs/preset.py:gtp2"], "there is no preset 'gtp2'; the nearest is 'gpt2'"),
   (["--config=configs/nothing.py"], "no such file"),
+  (["--config.trunk=a/b"], "trunk is 'a/b'; it must be the name of a folder"),
+  (
+    ["--config.trunk=a"],
+    "trunk 'a' is for runs that .* optimizer.schedule is linear; set it to wsd or wsd_sqrt",
+  ),
   (["--config=configs/smoke.py", "--config.width=3"], "no field 'width'"),
 ]
 TEXTS = [  # found when the text is read

@@ -53,6 +53,11 @@ TUNE = [
   "--config.held_out=50",
 ]
 TUNE += ["--config.held_out_widths=(8,)", "--config.data.validation_tokens=2000", "--config.workers=1"]
+BRANCHES = [
+  "--config.widths=((8,),(8,))",
+  "--config.workers=1",
+  *(flag for flag in SWEEP if ".widths=" not in flag),
+]
 SMALL = ["--config.steps=2", "--config.data.batch=2", "--config.model.depth=1", "--config.model.width=16"]
 IN_CONTEXT = ["--widths=16", "--recurrent=none", "--ks=0,2", "--tuned=1", "--questions=4", "--mappings=2"]
 
@@ -80,7 +85,7 @@ def shrunk(command: str, folder: Path) -> list[str]:
   words = [word.replace("runs/decoder", str(folder / "trained")) for word in shlex.split(command)]
   work = [f"--workdir={folder / 'run'}"]
   flags = {
-    "experiments/chinchilla.py": SWEEP + work,
+    "experiments/chinchilla.py": (BRANCHES if "configs/wsd.py" in command else SWEEP) + work,
     "experiments/compare_families.py": ATLAS + work,
     "experiments/tune_learning_rate.py": TUNE + work,
     "experiments/pretrain.py": TINY + (CODE if "environment:code" in command else []) + work,

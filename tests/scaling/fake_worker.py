@@ -25,6 +25,8 @@ def train(run, folder, hooks):
   state = json.loads(saved.read_text()) if saved.exists() else {"step": 0, "sum": 0.0}
   with (folder / "sittings").open("a") as file:
     file.write(f"{os.getpid()} from {state['step']} on {sorted(os.sched_getaffinity(0))}\n")
+  seen = os.environ.get("CUDA_VISIBLE_DEVICES", "all"), os.environ.get("JAX_PLATFORMS", "any")
+  (folder / "device").write_text(" ".join(seen))
   with Journal(folder / "journal.jsonl") as journal:
     journal.rewind(state["step"])
 
@@ -46,7 +48,7 @@ def train(run, folder, hooks):
       )
       if skipped:
         raise UserError("the gradient was not finite")
-      _misbehave(directive, state["step"], folder)
+      _misbehave(directive, state["step"], folder, hooks)
       time.sleep(directive.get("sleep_before_asking", 0))
       if state["step"] % SAVE_EVERY == 0:
         _save(saved, state)
@@ -67,7 +69,7 @@ def _directive(run, folder):
   return directives.get("*", {}) | directives.get(run.name, {})
 
 
-def _misbehave(directive, step, folder):
+def _misbehave(directive, step, folder, hooks):
   if step != directive.get("at"):
     return
   times = folder / "misbehaved"
@@ -77,6 +79,13 @@ def _misbehave(directive, step, folder):
   times.write_text("x" * (count + 1))
   if directive["how"] == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
+  if directive["how"] == "job pre-empted":
+    os.kill(os.getppid(), signal.SIGUSR2)
+  while directive["how"] in ("job pre-empted", "waits for a stop") and not hooks.stop():
+    time.sleep(0.02)
+  if directive["how"] == "job killed":
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)  # The end of its input ends it before.
   if directive["how"] == "crashes":
     raise RuntimeError("the tensor fell over")
   if directive["how"] == "mistake":

@@ -85,7 +85,7 @@ def test_all_studies_train_in_one_pool_and_each_keeps_its_own_record(tmp_path, m
     one.budgets = (1e7, 2e7)
   chosen, folder, screen = alike.check(atlas, ("decoder", "lstm")), tmp_path / "atlas", io.StringIO()
   train = atlases.studies.train_all
-  monkeypatch.setattr(atlases.studies, "train_all", lambda *given: train(*given, COMMAND))
+  monkeypatch.setattr(atlases.studies, "train_all", lambda *given, **named: train(*given, COMMAND, **named))
   trained = atlases.train(chosen, folder, Console(file=screen, soft_wrap=True), 2)
   assert "8 of 8 runs done" in screen.getvalue() and "lstm/C2e7-w16-s0" in screen.getvalue()
   assert {name: len(one.results) for name, one in trained.items()} == {"decoder": 4, "lstm": 4}

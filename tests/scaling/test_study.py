@@ -105,4 +105,5 @@ def test_results_name_all_that_a_reader_must_know(sweep, tmp_path):
   assert results["corpus"]["sha256"] == trained.loaded.corpus.sha256 and results["corpus"]["documents"] == 12
   assert results["tokenizer"]["hash"] == trained.loaded.tokenizer.hash and results["seeds"] == [0]
   assert all("config" not in point for point in results["points"]) and len(results["points"]) == 4
+  assert results["compute"]["spent_flops"] == results["compute"]["charged_flops"] == 6e7
   assert {"versions", "machine", "config", "created", "seconds", "utilization", "name"} <= set(results)

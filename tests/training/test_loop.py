@@ -7,54 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
+import numpy as np
 import pytest
 
-from gen.config import Data, Model, Optimizer, Run
-from gen.data import loaded
+from gen.config import Model, Optimizer
 from gen.errors import UserError
-from gen.training import journal, loop
-
-WORDS = "the model reads a row of tokens and predicts what comes next in it while its loss falls".split()  # noqa: SIM905
-
-
-def sentence(i: int) -> str:
-  return " ".join(WORDS[(i * k + k // 3) % len(WORDS)] for k in range(1, 8 + i % 5)) + f" {i}."
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-  path = tmp_path_factory.mktemp("corpus") / "sentences.jsonl"
-  path.write_text("".join(json.dumps({"text": sentence(i)}) + "\n" for i in range(400)))
-  return path
-
-
-@pytest.fixture(scope="module")
-def run(corpus, tmp_path_factory):
-  return Run(
-    name="tiny",
-    seed=3,
-    model=Model(width=12, depth=2, head_width=6, dropout=0.1),
-    data=Data(
-      corpus=str(corpus),
-      length=24,
-      batch=3,
-      validation_fraction=0.3,
-      validation_tokens=500,
-      cache=str(tmp_path_factory.mktemp("cache")),
-    ),
-    optimizer=Optimizer(peak_learning_rate=1e-2),
-    steps=37,
-    log_every=5,
-    steps_per_dispatch=4,
-    checkpoint_every=9,
-  )
-
-
-@pytest.fixture(scope="module")
-def data(run):
-  return loaded.load(run.data)
+from gen.scaling import trunks as algebra
+from gen.training import checkpoints, hooks, journal, lengths, locks, loop, stored_steps, trunks
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +27,7 @@ def whole(run, data, tmp_path_factory):
 
 def numbers(result):
   """Returns what must be equal bit for bit: all but clocks."""
-  clocks = ("time", "seconds", "wall_seconds", "tokens_per_second", "gflops")
+  clocks = ("time", "seconds", "seconds_spent", "wall_seconds", "tokens_per_second", "gflops")
   return {name: value for name, value in result.items() if name not in clocks}
 
 
@@ -252,3 +214,165 @@ def test_a_config_that_a_kill_tore_does_not_keep_a_run_from_starting(run, data, 
   assert (tmp_path / "config.json").stat().st_mtime_ns == written, "what is right is not written again"
   with pytest.raises(UserError, match="another run"):
     loop.train(dataclasses.replace(tiny, seed=4), tmp_path, data)
+
+
+# Runs that share a trunk. They are here, not in a file of their own, because they share the compiled step too.
+SHORT, LONG = 23, 40  # steps of the branches, of which the last fifth decays
+
+
+@pytest.fixture(scope="module")
+def runs(run, data):
+  """A short and a long run that differ in their horizon alone, of one trunk."""
+  step = lengths.flops_of(lengths.complete(run, data)) * run.data.batch
+  made = []
+  for name, steps in (("short", SHORT), ("long", LONG)):
+    one = dataclasses.replace(run, name=name, steps=0, flops=steps * step, checkpoint_every=6)
+    one.optimizer = dataclasses.replace(run.optimizer)
+    algebra.join(one, "trunk", step, [SHORT * step, LONG * step], [SHORT * step, LONG * step])
+    made.append(one)
+  return made
+
+
+@pytest.fixture(scope="module")
+def alone(runs, data, tmp_path_factory):
+  """Result and parameters of each run, trained in one go."""
+  found = {}
+  for run in runs:
+    folder = tmp_path_factory.mktemp("alone")
+    found[run.name] = loop.train(run, folder, data), state_of(folder)
+  return found
+
+
+def state_of(folder):
+  step = stored_steps.steps(folder / "checkpoints")[-1]
+  names = stored_steps.record(folder / "checkpoints", step)["tree"]
+  return {name: stored_steps.read_array(folder / "checkpoints", step, name) for name in names}
+
+
+def same(result, folder, alone):
+  numbers_alone, state = alone
+  for name in set(numbers(result)) - {"flops_spent", "trunk", "config"}:
+    assert result[name] == numbers_alone[name], name
+  found = state_of(folder)
+  assert found.keys() == state.keys() and len(found) > 10
+  for name, array in found.items():
+    np.testing.assert_array_equal(array, state[name], err_msg=name)
+
+
+class Told(hooks.Unattended):
+  """Hears of steps; stops at one of a kind of row."""
+
+  def __init__(self, kind="", at=0):
+    self.kind, self.at, self.rows = kind, at, []
+
+  def progress(self, row):
+    self.rows.append(row)
+
+  def stop(self):
+    return any(row["kind"] == self.kind and row.get("step", 0) >= self.at for row in self.rows)
+
+  def starts(self, kind):
+    return [row["step"] for row in self.rows if row["kind"] == kind and "learning_rate" in row]
+
+
+@pytest.mark.parametrize("order", [(1, 0), (0, 1)])
+def test_branches_are_the_runs_that_train_trunk_and_decay_in_one_go(runs, data, alone, tmp_path, order):
+  results = {}
+  for run in (runs[i] for i in order):
+    results[run.name] = trunks.train(run, tmp_path / run.name, data)
+    same(results[run.name], tmp_path / run.name, alone[run.name])
+  for run, steps in zip(runs, (SHORT, LONG), strict=True):
+    result = results[run.name]
+    assert result["flops"] == pytest.approx(run.flops) and result["trunk"] == "trunk"
+    assert result["flops_spent"] == pytest.approx(run.flops * round(steps / 5) / steps)
+  trunk = journal.read(tmp_path / "trunk" / "journal.jsonl")
+  assert [row["step"] for row in trunk if row["kind"] == "train"] == [5, 10, 15, 18, 20, 25, 30, 32]
+  assert len({row["learning_rate"] for row in trunk if row["kind"] == "train"}) == 1, "it never decays"
+
+
+def test_a_trunk_or_branch_that_was_stopped_goes_on_with_the_same_bits_and_takes_no_step_twice(
+  runs, data, alone, tmp_path
+):
+  short, long = runs
+  told = []
+  for kind, at in (("trunk", 10), ("trunk", 25), ("train", 35), ("", 0)):
+    told.append(Told(kind, at))
+    if kind:
+      with pytest.raises(hooks.Stopped):
+        trunks.train(long, tmp_path / "long", data, told[-1])
+    else:
+      result = trunks.train(long, tmp_path / "long", data, told[-1])
+  same(result, tmp_path / "long", alone["long"])
+  assert result["flops_spent"] == pytest.approx(long.flops / 5)
+  steps = [step for one in told for kind in ("trunk", "train") for step in one.starts(kind)]
+  assert steps == sorted(set(steps)), "each row once"
+  told = Told()
+  same(trunks.train(short, tmp_path / "short", data, told), tmp_path / "short", alone["short"])
+  assert told.starts("trunk") == [] and min(told.starts("train")) > 18
+
+
+class Dies(Told):
+  """Ends the run without a word, as a kill would, when a row of a step is written."""
+
+  def progress(self, row):
+    super().progress(row)
+    if super().stop():
+      raise RuntimeError("killed")
+
+  def stop(self):
+    return False
+
+
+def test_a_run_killed_in_its_trunk_and_in_its_decay_repeats_less_than_a_save_interval(
+  runs, data, alone, tmp_path
+):
+  long, told = runs[1], []
+  for kind, at in (("trunk", 20), ("train", 40)):
+    told.append(Dies(kind, at))
+    with pytest.raises(RuntimeError, match="killed"):
+      trunks.train(long, tmp_path / "long", data, told[-1])
+  told.append(Told())
+  result = trunks.train(long, tmp_path / "long", data, told[-1])
+  same(result, tmp_path / "long", alone["long"])
+  assert [one.starts("trunk") for one in told] == [[5, 10, 15, 18, 20], [20, 25, 30, 32], []]
+  assert [one.starts("train") for one in told] == [[], [35, 40], [40]], "saved at 18 and 36 before that"
+
+
+def test_a_branch_that_the_trunk_kept_nothing_for_begins_at_an_earlier_state(runs, data, alone, tmp_path):
+  short, long = runs
+  unknown = dataclasses.replace(long, branches=long.branches[1:], keep_checkpoints=3)
+  trunks.train(unknown, tmp_path / "long", data)
+  assert stored_steps.steps(tmp_path / "trunk" / "checkpoints") == [24, 30, 32]
+  result = trunks.train(short, tmp_path / "short", data)
+  same(result, tmp_path / "short", alone["short"])
+  assert result["flops_spent"] == result["flops"], "all its own"
+
+
+def test_a_run_waits_for_a_trunk_that_another_trains_until_its_own_branch(runs, data, alone, tmp_path):
+  short, long = runs
+  with locks.Lock(tmp_path / "trunk"):
+    with pytest.raises(hooks.Stopped, match="while another run trained"):
+      trunks.train(short, tmp_path / "short", data, Told("start"))
+    found = []
+    waits = threading.Thread(target=lambda: found.append(trunks.train(short, tmp_path / "short", data)))
+    waits.start()
+    own = dataclasses.replace(lengths.complete(long, data), name="trunk")
+    with (
+      journal.Journal(tmp_path / "trunk" / "journal.jsonl") as rows,
+      checkpoints.Checkpoints(tmp_path / "trunk" / "checkpoints", keep_steps={18}) as saved,
+    ):
+      loop.Training(own, data, rows, saved, hooks.Unattended()).advance(18, {18})
+    waits.join(120)  # The lock is still held: what it waited for is the state.
+    assert not waits.is_alive()
+  same(found[0], tmp_path / "short", alone["short"])
+
+
+def test_the_trunk_of_other_runs_is_refused(runs, data, tmp_path):
+  trunks.train(runs[0], tmp_path / "short", data)
+  other = dataclasses.replace(
+    runs[1], optimizer=dataclasses.replace(runs[1].optimizer, peak_learning_rate=0.02)
+  )
+  with pytest.raises(
+    UserError, match=r"trunk is the trunk of other runs \(optimizer.peak_learning_rate: 0.01 -> 0.02\)"
+  ):
+    trunks.train(other, tmp_path / "long", data)

@@ -25,6 +25,7 @@ def closed_form(schedule, step, over):
     "cosine": over.final + (1 - over.final) * np.cos(np.pi * done / 2) ** 2,
     "constant": 1.0,
     "wsd": over.final + (1 - over.final) * min(1, (over.steps - step) / over.decay),
+    "wsd_sqrt": 1 - (1 - over.final) * np.sqrt(max(0, 1 - (over.steps - step) / over.decay)),
   }
   return over.peak * shape[schedule]
 
@@ -60,7 +61,13 @@ def test_without_warmup_the_first_step_is_at_the_peak(schedule):
 
 @pytest.mark.parametrize(
   ("schedule", "middle", "last"),
-  [("linear", 0.55, 0.109), ("cosine", 0.55, 0.10022), ("constant", 1.0, 1.0), ("wsd", 1.0, 0.19)],
+  [
+    ("linear", 0.55, 0.109),
+    ("cosine", 0.55, 0.10022),
+    ("constant", 1.0, 1.0),
+    ("wsd", 1.0, 0.19),
+    ("wsd_sqrt", 1.0, 1 - 0.9 * 0.9**0.5),
+  ],
 )
 def test_schedules_end_a_step_above_their_final_rate(schedule, middle, last):
   over = Horizon(peak=1.0, steps=100.0, warmup=0.0, decay=10.0, final=0.1)

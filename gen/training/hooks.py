@@ -1,0 +1,29 @@
+"""What a caller hears of a run under way, and how it stops one."""
+
+from typing import Any, Protocol
+
+
+class Stopped(Exception):
+  """The run was asked to stop and has saved; the same call goes on from there."""
+
+
+class Hooks(Protocol):
+  """What a caller hears of a run, and how it stops one."""
+
+  def progress(self, row: dict[str, Any]) -> None:
+    """Hears each journal row as it is written."""
+
+  def stop(self) -> bool:
+    """Is asked after each dispatch; true saves and raises `Stopped`."""
+    ...
+
+
+class Unattended:
+  """Hooks of a run that nobody watches."""
+
+  def progress(self, row: dict[str, Any]) -> None:
+    """Hears nothing."""
+
+  def stop(self) -> bool:
+    """Never stops."""
+    return False

@@ -1,0 +1,135 @@
+"""Runs that share a trunk: one state under a constant learning rate, from which each of them decays its own way.
+
+    FOLDER/trunk-w64-s0/checkpoints/   where the trunk is, and its states where runs branch off, which stay
+    FOLDER/D2e6-w64-s0/                a run that went on from one of those
+
+Until its decay begins, a run under the schedule `wsd` (warmup-stable-decay, arXiv:2404.06395; with the decay of
+arXiv:2405.18392 `wsd_sqrt`) does the same whatever its horizon, given the same steps of warmup. So its state there is
+that of a trunk, bit for bit, and runs of several horizons cost one trunk and their decays. The trunk is trained as far
+as it is needed by the first run that needs it; meanwhile the others wait for the state of their own branch.
+"""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+from gen import config as configs
+from gen.config import Run
+from gen.data.loaded import Loaded
+from gen.errors import UserError
+from gen.parallel import processes
+from gen.training import loop, step, stored_steps
+from gen.training.checkpoints import Checkpoints
+from gen.training.claim import differences
+from gen.training.hooks import Hooks, Stopped, Unattended
+from gen.training.journal import Journal
+from gen.training.lengths import steps_of
+from gen.training.locks import Busy, Lock
+from gen.training.optimizer import horizon
+
+PATIENCE = 0.2  # seconds between two looks at a trunk that somebody else trains
+
+
+def train(run: Run, workdir: str | Path, loaded: Loaded, hooks: Hooks | None = None) -> dict[str, Any]:
+  """Trains a run to its end and returns its result row, as `loop.train` does; where it has a trunk, off that.
+
+  Raises:
+    UserError: as `loop.train`; also for a trunk of other runs.
+    Stopped: when `hooks.stop()` said so, after saving.
+  """
+  hooks = hooks or Unattended()
+  if not run.trunk:
+    return loop.train(run, workdir, loaded, hooks)
+  if processes.count() > 1:
+    raise UserError(f"trunk {run.trunk!r} is trained by one process, not by several; leave trunk empty")
+  trunk = Trunk(Path(workdir).parent / run.trunk, loaded, hooks)
+  return loop.train(run, workdir, loaded, hooks, trunk.begin)
+
+
+def branch_step(run: Run) -> int:
+  """Returns the steps of a completed run before its decay begins."""
+  over = horizon(run.optimizer, steps_of(run))
+  return int(over.steps - over.decay)
+
+
+class Trunk:
+  """The trunk of several runs in its folder, whoever trains it."""
+
+  def __init__(self, folder: Path, loaded: Loaded, hooks: Hooks) -> None:
+    """Names the folder; touches nothing."""
+    self.folder, self._loaded, self._hooks = folder, loaded, hooks
+    self._checkpoints = folder / "checkpoints"
+
+  def begin(self, run: Run, state: step.State) -> tuple[step.State, dict[str, Any]] | None:
+    """Returns the state from which a completed run goes on and its meta, after training the trunk if need be.
+
+    That is the trunk's where the run branches off. A trunk that is beyond that and kept nothing there (the study grew)
+    gives its last state before, or None: what is between, the run does itself.
+
+    Raises:
+      UserError: for a folder that holds the trunk of other runs.
+      Stopped: when the hooks said so, while the trunk was trained or waited for.
+    """
+    wanted = branch_step(run)
+    while wanted not in stored_steps.steps(self._checkpoints):
+      try:
+        with Lock(self.folder):
+          if max(stored_steps.steps(self._checkpoints), default=0) < wanted:
+            self._extend(run, wanted)
+          return self._restored(run, state, wanted)
+      except Busy:
+        if self._hooks.stop():
+          raise Stopped(f"stopped while another run trained {self.folder}") from None
+        time.sleep(PATIENCE)
+    return self._restored(run, state, wanted)
+
+  def _extend(self, run: Run, wanted: int) -> None:
+    own = dataclasses.replace(run, name=run.trunk, tensorboard=False)
+    kept = {branch_step(dataclasses.replace(run, flops=flops)) for flops in run.branches} | {wanted}
+    with (
+      Journal(self.folder / "journal.jsonl") as journal,
+      Checkpoints(self._checkpoints, keep=run.keep_checkpoints, keep_steps=kept) as checkpoints,
+    ):
+      if (latest := checkpoints.latest()) is not None:
+        self._require(run, checkpoints.meta(latest))
+      training = loop.Training(own, self._loaded, journal, checkpoints, _Told(self._hooks))
+      training.advance(wanted, kept)
+
+  def _restored(self, run: Run, state: step.State, wanted: int) -> tuple[step.State, dict[str, Any]] | None:
+    nearest = max((saved for saved in stored_steps.steps(self._checkpoints) if saved <= wanted), default=None)
+    if nearest is None:
+      return None
+    with Checkpoints(self._checkpoints) as checkpoints:
+      self._require(run, checkpoints.meta(nearest))
+      return checkpoints.restore(state, nearest, fall_back=True)
+
+  def _require(self, run: Run, meta: dict[str, Any]) -> None:
+    before = configs.from_dict(Run, meta["config"])
+    changes = list(differences(_shared(before), _shared(run)))
+    if changes:
+      named = ", ".join(f"{name}: {old} -> {new}" for name, old, new in changes)
+      raise UserError(
+        f"{self.folder} is the trunk of other runs ({named}); choose another --workdir or remove it"
+      )
+
+
+class _Told:
+  """Hooks of a trunk: its rows are told apart from those of the run that it is trained for."""
+
+  def __init__(self, hooks: Hooks) -> None:
+    self._hooks = hooks
+    self.stop = hooks.stop
+
+  def progress(self, row: dict[str, Any]) -> None:
+    self._hooks.progress(row | {"kind": "trunk"})
+
+
+def _shared(run: Run) -> dict[str, Any]:
+  """Returns what two completed runs of one trunk have in common."""
+  values = configs.identity(run)
+  for name in ("steps", "tokens", "flops"):
+    values.pop(name)
+  values["optimizer"].pop("decay")
+  values["optimizer"]["warmup"] = horizon(run.optimizer, steps_of(run)).warmup
+  return values
