@@ -122,8 +122,10 @@ def devices(topology: Topology) -> list[Any]:
   quiet = {"TPU_SKIP_MDS_QUERY": "1", "TPU_STDERR_LOG_LEVEL": "3", "TPU_MIN_LOG_LEVEL": "3"}
   for name, value in (quiet | {"TF_CPP_MIN_LOG_LEVEL": "3"} if of_gpus else quiet).items():
     os.environ.setdefault(name, value)
+  import jax
   from jax.experimental import topologies
 
+  jax.config.update("jax_platforms", "cpu")  # The variable is read once, as jax is imported.
   try:
     if of_gpus:
       with _without_a_word():

@@ -9,6 +9,7 @@ import jax
 import pytest
 
 from gen import config as configs
+from gen import counts
 from gen.models import families
 from gen.parallel import collectives, layouts, topologies
 from gen.scaling import memory
@@ -26,7 +27,7 @@ MODEL = configs.Model(
 RUN = configs.Run(
   model=MODEL, data=configs.Data(length=LENGTH, batch=BATCH), mesh=f"data={DEVICES}", layout="zero2", steps=1
 )
-NUMBER = re.compile(r"\b(bf16|f16|f32|f64)\[([\d,]*)\]")
+NUMBER = re.compile(r"\b(bf16|f16|f32|f64|s32)\[([\d,]*)\]")
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,15 @@ def test_zero2_scatters_the_sum_of_every_matrix_and_reduces_only_numbers(compile
   assert {size: scattered[size] for size in matrices} == matrices
   whole = [shape for each in sent if each.kind == "all-reduce" for shape in each.shapes]
   assert whole and all(shape in ("f32[]", "f32[2]", "f32[3]") for shape in whole)
+
+
+@needs_plugin
+def test_zero2_puts_every_parameter_together_once_a_step(compiled):
+  gathered = Counter()
+  for each in collectives.of_program(compiled[1]):
+    if each.kind == "all-gather":
+      gathered[each.shapes[0].startswith("s32")] += each.times * sum(map(elements, each.shapes))
+  assert gathered == {False: counts.parameters(MODEL).total, True: BATCH * LENGTH}  # and the tokens' ids
 
 
 @needs_plugin
