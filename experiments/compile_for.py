@@ -3,9 +3,12 @@
   uv run --extra tpu experiments/compile_for.py --topology=v5p:4x4x4 --preset=chinchilla-70b \
     --config.mesh=fsdp=16,tensor=4 --config.data.length=2048 --config.data.batch=64 --config.model.remat=full
 
-XLA compiles for a topology of TPUs without having one. Says what a step holds on each chip, what it sends, how long it
-takes at a stated utilization, and whether it fits. Layers are compiled once and looped over (model.scan), products are
-bfloat16 unless --precision=float32; parameters and moments are float32. Minutes of compilation for a large model.
+  uv run --extra cuda experiments/compile_for.py --topology=h100:8 --preset=gpt2 --config.mesh=data=8 \
+    --config.layout=zero2 --config.data.batch=64
+
+XLA compiles for a topology of TPUs or GPUs without having one. Says what a step holds on each chip, what it sends, how
+long it takes at a stated utilization, and whether it fits. Layers are compiled once and looped over (model.scan),
+products are bfloat16 unless --precision=float32; parameters and moments are float32. Minutes for a large model.
 """
 
 import dataclasses
@@ -22,7 +25,9 @@ from gen.config import Run
 from gen.errors import UserError
 
 TOPOLOGY = flags.DEFINE_string(
-  "topology", "v5p:4x4x4", "Chip and grid, as v5p:4x4x4, v5e:4x4, v6e:2x2, v4:2x2x1."
+  "topology",
+  "v5p:4x4x4",
+  "Chip and grid, as v5p:4x4x4, v5e:4x4, v6e:2x2, v4:2x2x1, or GPUs, as h100:8, a100:8, h200:64.",
 )
 PRESET = flags.DEFINE_string("preset", "", "Named model; the same as --config=configs/preset.py:NAME.")
 PRECISION = flags.DEFINE_enum("precision", "mixed", ("mixed", "float32"), "Of compute; mixed is bfloat16.")

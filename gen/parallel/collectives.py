@@ -95,8 +95,8 @@ def _collective(line: str) -> Iterator[Collective]:
     return
   result, kind, started = match.groups()
   arrays = _ARRAY.findall(result)
-  if started and kind in ("all-gather", "collective-permute") and len(arrays) > 1:
-    arrays = arrays[len(arrays) // 2 :]  # (operands, results)
+  if started and kind != "all-reduce" and len(arrays) > 1:
+    arrays = arrays[len(arrays) // 2 :]  # (operands, results), of a started all-reduce its results alone
   parts = _group_size(line)
   size = sum(_BYTES.get(dtype, 4) * _count(shape) for dtype, shape in arrays)
   if kind == "collective-permute":

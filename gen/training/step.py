@@ -179,6 +179,8 @@ def train_step(
   The mean over loss-bearing tokens is taken once, over the whole batch. A gradient that is not finite leaves
   parameters and moments as they were, and is counted.
   """
+  # Else XLA keeps them apart between steps under ZeRO-1 and 2, and puts them together more than once in each.
+  state = state._replace(params=placing.constrain(state.params, place and place.parameters))
   key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
   grads, sums, carried = carried_gradients(model, optimizer, state, batch, key, place)
   per_token = 1 / jnp.maximum(sums.weight, 1.0)

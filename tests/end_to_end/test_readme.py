@@ -120,9 +120,11 @@ def test_a_command_of_the_readme_runs(command, cache, tmp_path):
     trained = run(["experiments/pretrain.py", *TINY, f"--workdir={tmp_path / 'trained'}"], cache)
     assert trained.returncode == 0, trained.stderr[-3000:]
   done = run(shrunk(command, tmp_path), cache)
-  if command.startswith("experiments/compile_for.py") and importlib.util.find_spec("libtpu") is None:
-    assert done.returncode == 2 and "--extra tpu" in done.stderr
-    return
+  if command.startswith("experiments/compile_for.py"):
+    extra, compiler = ("cuda", "jax_plugins") if "h100" in command else ("tpu", "libtpu")
+    if importlib.util.find_spec(compiler) is None:
+      assert done.returncode == 2 and f"--extra {extra}" in done.stderr
+      return
   assert done.returncode == 0, done.stderr[-3000:]
 
 

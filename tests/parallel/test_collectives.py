@@ -71,3 +71,18 @@ def test_groups_are_read_however_they_are_written(groups, parts):
 def test_bytes_are_summed_by_kind():
   totals = collectives.by_kind(collectives.of_program(TEXT))
   assert totals["all-gather"] == 240 and "all-to-all" not in totals
+
+
+@pytest.mark.parametrize(
+  ("line", "shapes", "sent"),
+  [
+    ("((f32[8,6], bf16[8]), (f32[2,6], bf16[2])) reduce-scatter-start", ("f32[2,6]", "bf16[2]"), 208 * 3 / 4),
+    ("(f32[2,6], f32[8,6]) all-gather-start", ("f32[8,6]",), 192 * 3 / 4),
+    ("((s8[2,2,8]), s8[2,2,8]) all-to-all-start", ("s8[2,2,8]",), 32 * 3 / 4),
+    ("(f32[6], f32[2]) all-reduce-start", ("f32[6]", "f32[2]"), 2 * 32 * 3 / 4),
+  ],
+)
+def test_what_is_started_names_its_operands_too_but_for_an_all_reduce(line, shapes, sent):
+  text = f"ENTRY %main (x: f32[8]) -> f32[8] {{\n  %x = {line}(%a), replica_groups={{{{0,1,2,3}}}}\n}}"
+  (found,) = collectives.of_program(text)
+  assert found.shapes == shapes and found.bytes == pytest.approx(sent)

@@ -9,7 +9,8 @@ from gen.parallel import topologies
 
 
 @pytest.mark.parametrize(
-  ("text", "chips"), [("v5p:4x4x4", 64), ("v5e:2x8", 16), ("v4:2x2x1", 4), ("v6e:1x1", 1)]
+  ("text", "chips"),
+  [("v5p:4x4x4", 64), ("v5e:2x8", 16), ("v4:2x2x1", 4), ("v6e:1x1", 1), ("h100:6", 6), ("a100:24", 24)],
 )
 def test_a_topology_is_a_chip_and_its_grid(text, chips):
   found = topologies.parse(text)
@@ -20,7 +21,14 @@ def test_a_topology_is_a_chip_and_its_grid(text, chips):
 @pytest.mark.parametrize(
   ("text", "sentence"),
   [
-    ("h100:8", "no chip 'h100' is known; there are v4 .32 GiB., v5e"),
+    (
+      "b200:8",
+      "no chip 'b200' is known; there are v4 .32 GiB., v5e .*, a100 .79 GiB., h100 .79 GiB., h200 .131 GiB.",
+    ),
+    ("h100", "GPUs are counted, as in h100:8"),
+    ("h200:8x8", "GPUs are counted, as in h200:8"),
+    ("a100:0", "GPUs are counted"),
+    ("h100:12", "more than 8 GPUs come in whole machines of 8"),
     ("", "no chip ''"),
     ("v5p", "chips of v5p make a grid of 3 whole numbers, as in v5p:4x4x4"),
     ("v5p:4x4", "a grid of 3"),
@@ -39,3 +47,9 @@ def test_without_the_tpus_compiler_one_sentence_says_how_to_get_it(monkeypatch):
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
   with pytest.raises(UserError, match="--extra tpu"):
     topologies.devices(topologies.parse("v5e:2x2"))
+
+
+def test_without_the_gpus_compiler_one_sentence_says_how_to_get_it(monkeypatch):
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+  with pytest.raises(UserError, match="--extra cuda"):
+    topologies.devices(topologies.parse("h100:8"))
