@@ -80,9 +80,18 @@ def cache(tmp_path_factory):
   return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(scope="module")
+def trained(cache, tmp_path_factory):
+  """The folder of the run that commands about runs/decoder look at; none of them writes there."""
+  folder = tmp_path_factory.mktemp("runs") / "decoder"
+  done = run(["experiments/pretrain.py", *TINY, f"--workdir={folder}"], cache)
+  assert done.returncode == 0, done.stderr[-3000:]
+  return folder
+
+
 def shrunk(command: str, folder: Path) -> list[str]:
   """Returns the command's words with flags that make it short; it keeps its script, its config and its own flags."""
-  words = [word.replace("runs/decoder", str(folder / "trained")) for word in shlex.split(command)]
+  words = shlex.split(command)
   work = [f"--workdir={folder / 'run'}"]
   flags = {
     "experiments/chinchilla.py": (BRANCHES if "configs/wsd.py" in command else SWEEP) + work,
@@ -91,7 +100,13 @@ def shrunk(command: str, folder: Path) -> list[str]:
     "experiments/pretrain.py": TINY + (CODE if "environment:code" in command else []) + work,
     "experiments/rnn_vs_transformer.py": [*TINY, "--words=1,4", "--lengths=16,32", "--targets=16", *work],
     "experiments/word_vectors.py": ["--epochs=1", "--width=4", "--least=1000", *work],
-    "experiments/decoding.py": ["--samples=2", "--tokens=6", "--temperatures=0.5,1", *work],
+    "experiments/decoding.py": [
+      "--samples=2",
+      "--tokens=6",
+      "--settings=greedy,top-k 5",
+      "--temperatures=0.5",
+      *work,
+    ],
     "experiments/in_context.py": [*SMALL[:3], *IN_CONTEXT, "--pairs=4", "--letters=3", *work],
     "experiments/tools.py": [*SMALL, "--digits=2", "--questions=3", *work],
     "experiments/compile_for.py": ["--preset=t5-small", "--config.model.depth=1"],
@@ -110,15 +125,14 @@ def shrunk(command: str, folder: Path) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [c for c in commands() if c != "pytest"])
-def test_a_command_of_the_readme_runs(command, cache, tmp_path):
+def test_a_command_of_the_readme_runs(command, cache, request, tmp_path):
   if command.startswith("experiments/evaluate_tasks.py"):  # its tasks' data are elsewhere
     done = run(shlex.split(command), cache)
     assert done.returncode == 2, done.stderr[-3000:]
     assert "--extra harness" in done.stderr or importlib.util.find_spec("lm_eval")
     return
   if "runs/decoder" in command:
-    trained = run(["experiments/pretrain.py", *TINY, f"--workdir={tmp_path / 'trained'}"], cache)
-    assert trained.returncode == 0, trained.stderr[-3000:]
+    command = command.replace("runs/decoder", str(request.getfixturevalue("trained")))
   done = run(shrunk(command, tmp_path), cache)
   if command.startswith("experiments/compile_for.py"):
     extra, compiler = ("cuda", "jax_plugins") if "h100" in command else ("tpu", "libtpu")

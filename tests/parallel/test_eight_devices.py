@@ -14,7 +14,6 @@ TRIED = {
   "encoder": ("zero3",),
   "encoder_decoder": ("tensor x fsdp",),
   "lstm": ("all three",),
-  "gru": ("zero3",),
 }
 PAIRS = [(family, layout) for family, layouts in TRIED.items() for layout in layouts]
 
