@@ -53,25 +53,17 @@ def place(
   Raises:
     UserError: for a place that is given in part, or is none.
   """
-  given: dict[str, Any] = {
-    "coordinator": address or environment.get("JAX_COORDINATOR_ADDRESS", ""),
-    "processes": count or _number(environment, "JAX_NUM_PROCESSES", 0),
-    "process": index if index >= 0 else _number(environment, "JAX_PROCESS_ID", -1),
+  variables = {
+    "coordinator": environment.get("JAX_COORDINATOR_ADDRESS", ""),
+    "processes": _number(environment, "JAX_NUM_PROCESSES", 0),
+    "process": _number(environment, "JAX_PROCESS_ID", _number(environment, "JOB_COMPLETION_INDEX", -1)),
   }
-  asked = bool(given["coordinator"] or given["processes"] or index >= 0)
-  if given["process"] < 0 and asked:
-    given["process"] = _number(environment, "JOB_COMPLETION_INDEX", -1)
-  for source in (_slurm, _open_mpi):
-    found = source(environment)
-    if found is not None:
-      given = {
-        name: value
-        if value not in ("", 0, -1) or (name == "process" and value == 0)
-        else found.get(name, value)
-        for name, value in given.items()
-      }
-      asked = True
-      break
+  absent = {"coordinator": "", "processes": 0, "process": -1}
+  given: dict[str, Any] = dict(absent)
+  started_by = _slurm(environment) or _open_mpi(environment) or {}
+  for source in (started_by, variables, {"coordinator": address, "processes": count, "process": index}):
+    given |= {name: value for name, value in source.items() if value != absent[name]}
+  asked = given["coordinator"] or given["processes"] or index >= 0  # a number alone may be anything's
   if not asked or given["processes"] == 1:
     return None
   return _checked(**given)

@@ -82,5 +82,5 @@ def test_a_process_is_killed_and_another_number_of_processes_goes_on(tmp_path):
   assert [found[step] for step in range(1, EVERY + 1)] == pytest.approx(
     [expected[step] for step in range(1, EVERY + 1)], abs=1e-5
   )
-  assert result["loss"] == pytest.approx(rows(alone)[-1]["loss"], abs=1e-3)
+  assert result["loss"] == pytest.approx(rows(alone)[-1]["loss"], abs=1e-4)
   assert sum(row["kind"] == "start" for row in rows(together)) == 1  # of process 0 alone

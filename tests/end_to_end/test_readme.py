@@ -15,7 +15,7 @@ from gen.config import ATLAS_FAMILIES
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
-# Compiling is most of what these commands cost; whether their numbers are right other tests ask.
+# These commands compile more than they compute; whether their numbers are right other tests ask.
 QUICK_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 TINY = [
   "--config.steps=3",

@@ -20,7 +20,6 @@ from gen.errors import UserError
 from gen.parallel import processes
 place, plan = processes.Place(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])), sys.argv[4]
 processes._initialize = lambda *_: None
-import gen.parallel.processes as module
 class Jax: distributed = type("", (), {"shutdown": staticmethod(lambda: None)})
 sys.modules["jax"] = Jax
 def mistaken():
