@@ -183,7 +183,7 @@ class Run:
   mesh: str = ""  # how many devices each axis has, as data=4,fsdp=2,tensor=2; empty: one device and no mesh
   layout: str = "ddp"  # ddp | zero1 | zero2 | zero3: what is split over data; fsdp splits everything
   trunk: str = (
-    ""  # folder beside the run's, of a trunk that it branches off (gen/training/trunks.py); empty: none
+    ""  # folder beside the run's, of the trunk that it branches off (gen/training/trunks.py); or none
   )
   branches: tuple[float, ...] = ()  # FLOPs of all runs that branch off that trunk
 
@@ -223,9 +223,7 @@ class Sweep(Run):
   depths: tuple[tuple[int, int], ...] = ()  # (width, depth) where the depth is not model.depth
   seeds: tuple[int, ...] = ()  # seeds a budget; empty: one
   counted: str = "flops"  # flops | tokens | tokens_per_parameter | steps: what budgets and held_out are
-  trunks: bool = (
-    False  # each size is one run at a constant rate; each budget a branch of it that decays (schedule wsd)
-  )
+  trunks: bool = False  # each size is one run at a constant rate, each budget a branch that decays (wsd)
   rates: tuple[float, ...] = ()  # multiples of the rule's learning rate that each run is trained at; empty: 1
   held_out: float = 0.0  # of the budget that fits do not see; 0 is none
   held_out_widths: tuple[int, ...] = ()

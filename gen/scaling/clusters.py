@@ -91,7 +91,7 @@ class Here:
 
   def submit(self, tasks: Sequence[Task], home: Path) -> list[Job]:
     """Starts a process a task."""
-    executor = library(self.name).LocalExecutor(home, max_num_timeout=STARTS)
+    executor = submitit(self.name).LocalExecutor(home, max_num_timeout=STARTS)
     executor.update_parameters(timeout_min=60 * 24 * 365)
     found = []
     with _deaf_children():
@@ -139,7 +139,7 @@ class Slurm:
 
   def submit(self, tasks: Sequence[Task], home: Path) -> list[Job]:
     """Submits an array, or a single job for a single task."""
-    executor = library(self.name).SlurmExecutor(home, max_num_timeout=STARTS)
+    executor = submitit(self.name).SlurmExecutor(home, max_num_timeout=STARTS)
     known = type(executor)._valid_parameters()
     own = {name: value for name, value in self._options.items() if name in known}
     other = {name: value for name, value in self._options.items() if name not in known}
@@ -189,10 +189,10 @@ def require_slurm() -> None:
       f"--executor=slurm needs SLURM's commands, and there is no {missing[0]} here; start it on a node that submits "
       "jobs, or choose --executor=local"
     )
-  library(Slurm.name)
+  submitit(Slurm.name)
 
 
-def library(executor: str) -> Any:
+def submitit(executor: str) -> Any:
   """Returns submitit.
 
   Raises:

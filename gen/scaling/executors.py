@@ -54,7 +54,7 @@ class Executor:
       if any("gpu" in option for option in self.slurm):
         _require_cuda(self.name)
     if self.name == "submitit-local":
-      clusters.library(self.name)
+      clusters.submitit(self.name)
 
   def most(self, workers: int) -> int | None:
     """Returns how many runs at a time, of what the user asks for (0: as many as there are places).

@@ -25,9 +25,8 @@ from gen.config import Run, to_dict
 from gen.errors import UserError
 
 COMMAND = (sys.executable, "-m", "gen.scaling.worker")
-CUDA = {
-  "JAX_PLATFORMS": "cuda,cpu"
-}  # A worker that cannot have its GPU fails; left alone, jax would take the CPU.
+# A worker that cannot have its GPU fails; left alone, jax would take the CPU.
+CUDA = {"JAX_PLATFORMS": "cuda,cpu"}
 PATIENCE = 0.2  # seconds between two looks at whether to stop
 ABOUT = 0.4  # of the longest waiting run's FLOPs: a run that may be taken before it
 
