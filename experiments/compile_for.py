@@ -37,6 +37,7 @@ UTILIZATION = flags.DEFINE_float(
 JSON = flags.DEFINE_string(
   "json", "", "Also write the numbers as JSON to this file, or only to - (standard output)."
 )
+DEFAULT_LENGTH = 1024  # positions, where a preset has no context
 UNFIT = 1  # exit code
 
 
@@ -108,6 +109,7 @@ def _compiled(run: Run, topology: Any, devices: list[Any]) -> dict[str, Any]:
     "fits": sizes.peak <= topology.chip.memory,
     "state_bytes_over_devices": memory.footprint(run).state,
     "collective_bytes_per_device": moved,
+    "collective_bytes_are_complete": collectives.loops_are_known(text),
     "flops_per_step": flops,
     "utilization": UTILIZATION.value,
     "step_seconds": flops / rate / UTILIZATION.value,
@@ -124,6 +126,8 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
   sent = ", ".join(
     f"{kind} {moved / 2**30:.2f}" for kind, moved in found["collective_bytes_per_device"].items()
   )
+  if not found["collective_bytes_are_complete"]:
+    sent += " at least: a loop whose length the program does not state, as of layers, counts once"
   over = size["peak"] - size["memory"]
   verdict = "fits" if found["fits"] else (
     f"does not fit: {over:.1f} GiB too much; split more (--config.mesh, --config.layout=zero3), recompute"
@@ -136,7 +140,7 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     f"  arguments (state and batch){size['argument']:10.2f}",
     f"  temporaries                {size['temporary']:10.2f}",
     f"  peak                       {size['peak']:10.2f}   of {size['memory']:.0f}: {verdict}",
-    f"  sent in a step: {sent or 'nothing'} (a loop of unknown length counts once)",
+    f"  sent in a step: {sent or 'nothing'}",
     f"{found['flops_per_step']:.3g} FLOPs a step, counted; at a utilization of {found['utilization']:g} "
     f"{found['step_seconds']:.3g} s, {found['tokens_per_second']:,.0f} tokens/s",
     f"compiled in {found['compile_seconds']:.0f} s",
@@ -146,13 +150,22 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
 def with_config(words: list[str]) -> list[str]:
   """Returns the command line with the config that --preset is short for, before what overrides its fields.
 
-  >>> with_config(["--preset=t5-small", "--config.data.batch=4"])
-  ['--config=configs/preset.py:t5-small', '--preset=t5-small', '--config.data.batch=4']
+  Its rows are as long as its context, if it has one.
+
+  >>> with_config(["--preset=gpt2", "--config.data.batch=4"])
+  ['--config=configs/preset.py:gpt2', '--config.data.length=1024', '--preset=gpt2', '--config.data.batch=4']
   """
+  from gen import presets
+
   for word, following in itertools.pairwise([*words, ""]):
     name, _, value = word.lstrip("-").partition("=")
     if word.startswith("-") and name == "preset":
-      return [f"--config=configs/preset.py:{value or following}", *words]
+      preset = value or following
+      config = f"--config=configs/preset.py:{preset}"
+      if preset not in (*presets.names(), *presets.ALIASES):
+        return [config, *words]  # whose file says what is wrong
+      length = presets.get(preset).context or DEFAULT_LENGTH
+      return [config, f"--config.data.length={length}", *words]
   return words
 
 

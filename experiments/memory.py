@@ -40,23 +40,32 @@ COMPILE = flags.DEFINE_boolean("compile", True, "Also ask the compiler, for simu
 PLOT = flags.DEFINE_string(
   "plot", "", "Draw bytes on each device against devices into this file (.png, .pdf)."
 )
+CHIP = flags.DEFINE_string("chip", "", "Say whether a step fits onto such a chip, as h100 or v5p.")
 JSON = flags.DEFINE_string(
   "json", "", "Also write the numbers as JSON to this file, or only to - (standard output)."
 )
 
+UNFIT = 1  # exit code
+CPU_GRADIENTS = (
+  "  (for CPUs, whose sums leave gradients whole for a time; compile_for.py asks for GPUs and TPUs)"
+)
 PARTS = ("parameters", "gradients", "moments", "master_copies")
 
 
-def main() -> None:
-  """Counts and reports."""
+def main() -> int:
+  """Counts and reports; returns 0 if the step fits, or nobody asked."""
   if bool(PRESET.value) == bool(PARAMS.value):
     raise UserError("give either --preset=NAME or --params=NUMBER")
   if PLOT.value and not Path(PLOT.value).parent.is_dir():
     raise UserError(f"--plot={PLOT.value}: no folder {Path(PLOT.value).parent}; make it first")
+  from gen.parallel import topologies
   from gen.training import json_file
 
   target = json_file.target(JSON.value)
+  chip = topologies.chip(CHIP.value) if CHIP.value else None
   found, lines = _of_parameters(PARAMS.value) if PARAMS.value else _of_preset(PRESET.value)
+  if chip:
+    lines.append(_judge(found, CHIP.value, chip.memory))
   if PLOT.value:
     from gen.scaling.plots import memory as drawing
 
@@ -65,6 +74,15 @@ def main() -> None:
     json_file.write(found, target)
   if target != json_file.STANDARD_OUTPUT:
     print("\n".join(lines))
+  return 0 if found.get("fits", True) else UNFIT
+
+
+def _judge(found: dict[str, Any], chip: str, memory: int) -> str:
+  """Adds to the numbers whether a step fits onto a chip; returns the sentence."""
+  peak = found["peak_bytes_per_device" if PRESET.value else "step_bytes_per_device"]
+  found |= {"chip": chip, "memory_bytes_per_device": memory, "fits": peak <= memory}
+  verdict = "fits" if found["fits"] else "does not fit"
+  return f"{peak / 2**30:.2f} of {memory / 2**30:.0f} GiB of one {chip}: {verdict}, by this account"
 
 
 def _of_parameters(parameters: float) -> tuple[dict[str, Any], list[str]]:
@@ -224,6 +242,7 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     row("live between steps", "live"),
     row("activations kept", "activations"),
     row("temporaries", "working", "an estimate"),
+    row("weights in passing", "gathered", "put together for a product; an estimate"),
     row("peak of a step", "peak"),
     row("cache of generation", "cache", "as many rows and positions, beside the parameters alone"),
   ]
@@ -233,6 +252,8 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
       for name in ("arguments", "temporaries", "peak")
     )
     lines.append(f"the compiler: {', '.join(sizes)}")
+    if found["layout"] in ("zero2", "zero3") or "fsdp" in found["mesh"]:
+      lines.append(CPU_GRADIENTS)
   for remat, each in found["remat_policies"].items():
     lines.append(
       f"  remat {remat:<6} keeps {each['activations_bytes_per_device'] / 2**20:12,.1f}, peak "

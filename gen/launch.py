@@ -10,7 +10,9 @@ themselves; elsewhere (macOS, musl, GPU, TPU) it changes nothing.
 import ast
 import dataclasses
 import difflib
+import importlib.util
 import itertools
+import logging
 import math
 import os
 import platform
@@ -34,6 +36,19 @@ USER_MISTAKE = 2  # exit code
 INTERRUPTED = 130
 ECHO_SECONDS = 0.5
 THREADS_A_DEVICE = 8  # simulated
+# What others call a field, where its own name is not like it.
+OTHER_NAMES = {
+  "batch_size": "data.batch",
+  "context_length": "data.length",
+  "dim": "model.width",
+  "hidden_size": "model.width",
+  "layers": "model.depth",
+  "lr": "optimizer.peak_learning_rate",
+  "num_layers": "model.depth",
+  "precision": "model.dtype",
+  "sequence_length": "data.length",
+}
+LIKE = 0.6  # of two names, by difflib's ratio
 
 
 def main(
@@ -53,6 +68,7 @@ def main(
   """
   try:
     give_simulated_devices_threads()
+    _quiet_compiler_for_gpus()
     if trains and not asks_for_help(sys.argv):
       _start_again_with_allocator()
     if kind is not None:
@@ -81,6 +97,8 @@ def _parse(argv: list[str]) -> list[str]:
   app.define_help_flags()
   try:
     return flags.FLAGS(argv)
+  except SystemExit:
+    sys.exit(0)  # absl ends with 1 when it has helped
   except Exception as error:
     first = _first(error)
     if isinstance(first, UserError):
@@ -146,14 +164,21 @@ def _field_type(path: str, kind: type) -> Any:
   for name in path.split("."):
     fields = {f.name: f.type for f in dataclasses.fields(here)} if dataclasses.is_dataclass(here) else {}
     if name not in fields:
-      known = list(_paths(kind))
-      by_leaf = [
-        other for other in known if difflib.get_close_matches(path.split(".")[-1], [other.split(".")[-1]])
-      ]
-      nearest = difflib.get_close_matches(path, by_leaf or known, 1, 0.0)[0]
-      raise UserError(f"config has no field {path!r}; the nearest is --config.{nearest}")
+      raise UserError(f"config has no field {path!r}; {_nearest(path, kind)}")
     here = fields[name]
   return here
+
+
+def _nearest(path: str, kind: type) -> str:
+  """Returns which field was meant, or the groups and fields at the top where none is alike."""
+  known, leaf = list(_paths(kind)), path.split(".")[-1]
+  if OTHER_NAMES.get(leaf) in known:
+    return f"the nearest is --config.{OTHER_NAMES[leaf]}"
+  by_leaf = [other for other in known if difflib.get_close_matches(leaf, [other.split(".")[-1]], 1, LIKE)]
+  found = difflib.get_close_matches(path, by_leaf or known, 1, 0.0 if by_leaf else LIKE)
+  if found:
+    return f"the nearest is --config.{found[0]}"
+  return f"it has {', '.join(field.name for field in dataclasses.fields(kind))}"  # type: ignore[arg-type]
 
 
 def _paths(kind: type, prefix: str = "") -> dict[str, Any]:
@@ -206,6 +231,12 @@ def give_simulated_devices_threads() -> None:
   simulated = re.search(r"xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
   if simulated:
     os.environ.setdefault("NPROC", str(THREADS_A_DEVICE * int(simulated[1])))
+
+
+def _quiet_compiler_for_gpus() -> None:
+  """Where CUDA's compiler is installed without what runs its programs (the extra cuda), keeps jax from missing it."""
+  if importlib.util.find_spec("jax_cuda12_pjrt") and not importlib.util.find_spec("jax_cuda12_plugin"):
+    logging.getLogger("jax_plugins.xla_cuda12").setLevel(logging.ERROR)
 
 
 def _start_again_with_allocator() -> None:

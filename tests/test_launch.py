@@ -23,6 +23,9 @@ from gen.errors import UserError
     ("stpes", "steps"),
     ("data.vocabulary", "data.vocab"),
     ("model.width.height", "model.width"),
+    ("precision", "model.dtype"),
+    ("lr", "optimizer.peak_learning_rate"),
+    ("data.batch_size", "data.batch"),
   ],
 )
 def test_an_unknown_field_is_told_the_nearest_one(wrong, nearest):
@@ -30,6 +33,11 @@ def test_an_unknown_field_is_told_the_nearest_one(wrong, nearest):
     UserError, match=re.escape(f"config has no field {wrong!r}; the nearest is --config.{nearest}")
   ):
     launch.check_overrides([f"--config.{wrong}=3"], Run)
+
+
+def test_a_field_like_none_is_told_what_there_is():
+  with pytest.raises(UserError, match="config has no field 'xyzzy'; it has name, seed, model, data, optimizer"):
+    launch.check_overrides(["--config.xyzzy=3"], Run)
 
 
 WRONG = [

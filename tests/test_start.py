@@ -27,5 +27,6 @@ def test_an_experiment_says_what_it_does_within_a_second_of_its_own_time(path):
   wall, after = time.perf_counter() - begun, os.times()
   # On a machine that is busy with other things, what counts is the processor time.
   spent = after.children_user + after.children_system - before.children_user - before.children_system
+  assert done.returncode == 0
   assert "usage" in (done.stdout + done.stderr).lower() or "flags" in done.stdout
   assert min(wall, spent) < 1

@@ -41,6 +41,11 @@ class Collective(NamedTuple):
   bytes: float
 
 
+def loops_are_known(text: str) -> bool:
+  """Returns whether the program states how often each of its loops runs, and so `of_program` counts all of them."""
+  return all(_TRIPS.search(line) for line in text.splitlines() if " while(" in line)
+
+
 def of_program(text: str) -> list[Collective]:
   """Returns the collectives of a compiled program, from `compiled.as_text()`."""
   computations, entry = _computations(text)

@@ -44,6 +44,7 @@ class Whole(NamedTuple):
   axis: str  # logical
   size: int
   over: str  # axes of the mesh, with their sizes
+  left: int  # of size, on a device: other axes may have split it before
 
 
 def split(
@@ -54,7 +55,7 @@ def split(
   >>> tuple(split(("heads", "head", "embed"), (4, 8, 32), {"fsdp": 2, "tensor": 2}, ("fsdp",))[0])
   ('tensor', None, 'fsdp')
   >>> split(("vocab",), (257,), {"data": 2}, ("data",))[1]
-  (Whole(axis='vocab', size=257, over='data=2'),)
+  (Whole(axis='vocab', size=257, over='data=2', left=257),)
 
   Args:
     names: logical name of each axis.
@@ -68,7 +69,8 @@ def split(
   def put(index: int, axes: tuple[str, ...]) -> bool:
     count = math.prod(sizes[axis] for axis in axes)
     if left[index] % count:
-      whole.append(Whole(str(names[index]), shape[index], ",".join(f"{axis}={sizes[axis]}" for axis in axes)))
+      wanted = ",".join(f"{axis}={sizes[axis]}" for axis in axes)
+      whole.append(Whole(str(names[index]), shape[index], wanted, left[index]))
       return False
     left[index] //= count
     where[index] = (*where[index], *axes)
@@ -169,16 +171,21 @@ def of(run: Run, devices: Any = None) -> Layout | None:
 def sentences(whole: Mapping[Whole, list[str]]) -> list[str]:
   """Returns a sentence for each dimension that does not divide."""
   return [
-    f"{each.axis} of size {each.size} does not divide by {each.over} and is kept whole in "
+    f"{each.axis} of size {each.size}{_share(each)} does not divide by {each.over} and is kept whole in "
     f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
     + (f"; --config.model.vocab={_padded(each)} would pad it" if each.axis == "vocab" else "")
     for each, names in whole.items()
   ]
 
 
+def _share(each: Whole) -> str:
+  return "" if each.left == each.size else f" ({each.left} a device over the mesh's other axes)"
+
+
 def _padded(each: Whole) -> int:
   """Returns the next size that divides."""
   count = math.prod(int(part.partition("=")[2]) for part in each.over.split(","))
+  count *= each.size // each.left
   return -(-each.size // count) * count
 
 

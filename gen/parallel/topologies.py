@@ -68,6 +68,21 @@ class Topology(NamedTuple):
     return math.prod(self.grid)
 
 
+def chip(name: str) -> Chip:
+  """Returns what is known of a chip.
+
+  >>> chip("v5p").memory // 2**30
+  95
+
+  Raises:
+    UserError: for one that is not known, naming those that are.
+  """
+  if name not in CHIPS:
+    known = ", ".join(f"{each} ({kind.memory / 2**30:.0f} GiB)" for each, kind in CHIPS.items())
+    raise UserError(f"no chip {name!r} is known; there are {known}")
+  return CHIPS[name]
+
+
 def parse(text: str) -> Topology:
   """Returns the topology that a text such as v5p:4x4x4 describes.
 
@@ -78,22 +93,21 @@ def parse(text: str) -> Topology:
     UserError: for a chip that is not known, or a grid that its chips do not make.
   """
   name, _, grid = text.partition(":")
-  if name not in CHIPS:
-    known = ", ".join(f"{each} ({chip.memory / 2**30:.0f} GiB)" for each, chip in CHIPS.items())
-    raise UserError(
-      f"topology {text!r}: no chip {name!r} is known; there are {known}, as in v5p:4x4x4 or h100:8"
-    )
-  sizes, chip = grid.split("x"), CHIPS[name]
+  try:
+    kind = chip(name)
+  except UserError as error:
+    raise UserError(f"topology {text!r}: {error}, as in v5p:4x4x4 or h100:8") from None
+  sizes = grid.split("x")
   whole = all(size.isascii() and size.isdigit() and int(size) for size in sizes)
-  if chip.platform == "cuda" and not (whole and len(sizes) == 1):
+  if kind.platform == "cuda" and not (whole and len(sizes) == 1):
     raise UserError(f"topology {text!r}: GPUs are counted, as in {name}:8 or {name}:64")
-  if len(sizes) != chip.axes or not whole:
-    example = f"{name}:" + "x".join("4" * chip.axes)
+  if len(sizes) != kind.axes or not whole:
+    example = f"{name}:" + "x".join("4" * kind.axes)
     raise UserError(
-      f"topology {text!r}: chips of {name} make a grid of {chip.axes} whole numbers, as in {example}"
+      f"topology {text!r}: chips of {name} make a grid of {kind.axes} whole numbers, as in {example}"
     )
-  found = Topology(text, chip, tuple(map(int, sizes)))
-  if chip.platform == "cuda" and found.chips > MACHINE and found.chips % MACHINE:
+  found = Topology(text, kind, tuple(map(int, sizes)))
+  if kind.platform == "cuda" and found.chips > MACHINE and found.chips % MACHINE:
     raise UserError(f"topology {text!r}: more than {MACHINE} GPUs come in whole machines of {MACHINE}")
   return found
 

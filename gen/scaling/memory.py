@@ -1,7 +1,8 @@
 """What a run takes on each device of a mesh, before it runs: from its config alone, and as the compiler has it.
 
 The state is counted tensor by tensor with the tables that the trainer shards by, so it is exact. What is kept for the
-backward pass is read from the traced step. What a backward pass needs beside that is an estimate.
+backward pass is read from the traced step. What a backward pass needs beside that is an estimate, and so is what
+weights take that are put together in passing.
 """
 
 import math
@@ -23,6 +24,7 @@ from gen.training import benchmark, step
 from gen.training.optimizer import horizon
 
 WORD = 4  # bytes of float32, which parameters, gradients and moments are
+AT_ONCE = 2  # layers whose weights stand whole: the one that computes, and the one that is fetched meanwhile
 COUNTERS = 20  # bytes: steps done, steps skipped, AdamW's count, and the random key's two words
 
 
@@ -37,6 +39,7 @@ class Footprint(NamedTuple):
     batch: the rows that a dispatch of one step is given.
     kept: what the forward pass leaves to the backward pass, without arguments.
     working: what a backward pass needs beside that, at its fullest; an estimate.
+    gathered: weights that are stored apart, while they are put together for a product; an estimate.
     cache: of as many rows and positions as a batch has, while text is generated.
   """
 
@@ -47,6 +50,7 @@ class Footprint(NamedTuple):
   batch: int
   kept: int
   working: int
+  gathered: int
   cache: int
 
   @property
@@ -62,7 +66,7 @@ class Footprint(NamedTuple):
   @property
   def peak(self) -> int:
     """The most that a step needs at a time."""
-    return self.live + self.batch + self.gradients + self.kept + self.working
+    return self.live + self.batch + self.gradients + self.kept + self.working + self.gathered
 
 
 def table(run: Run) -> Layout:
@@ -109,6 +113,7 @@ def footprint(run: Run) -> Footprint:
     batch,
     kept.total(_weight_parts(run)),
     activations.working(run, rows, tensor),
+    gathered(run, tensor),
     cache(run, rows, tensor),
   )
 
@@ -117,6 +122,22 @@ def _weight_parts(run: Run) -> int:
   """Returns in how many parts a weight waits for its gradient: as many as it is stored in."""
   layout = table(run)
   return math.prod(layout.sizes.get(axis, 1) for axis in layout.over("parameters"))
+
+
+def gathered(run: Run, tensor: int = 1) -> int:
+  """Returns the bytes of weights that stand whole at a time where they are stored apart; an estimate.
+
+  Two layers and the tables at the model's two ends, as they are computed with. Weights that tensor computes apart are
+  never put together over it.
+  """
+  if _weight_parts(run) == 1:
+    return 0
+  model = activations.of_device(run.model, tensor)
+  found = counts.parameters(model)
+  ends = 2 * found.embedding if model.tied else found.embedding + found.head
+  depth = sum(stack.depth for stack in counts.stacks(model)) or model.depth
+  layers = (found.total - found.embedding - found.head) * min(AT_ONCE, depth) // depth
+  return (ends + layers) * (WORD if model.dtype == "float32" else 2)
 
 
 def cache(run: Run, rows: int, tensor: int = 1) -> int:
@@ -213,6 +234,7 @@ def as_dict(run: Run, found: Footprint, moves: list[Moved]) -> Mapping[str, Any]
     "batch_bytes_per_device": found.batch,
     "activations_bytes_per_device": found.kept,
     "working_bytes_per_device": found.working,
+    "gathered_bytes_per_device": found.gathered,
     "cache_bytes_per_device": found.cache,
     "peak_bytes_per_device": found.peak,
     "recomputed_share_of_flops": recomputation(run),

@@ -46,12 +46,23 @@ def test_a_preset_is_accounted_for_from_its_config_alone():
   assert found["cache_bytes_per_device"] == 2 * 48 * 1024 * 1600 * 2  # one row of 1024 positions in bfloat16
 
 
+def test_a_chip_is_big_enough_or_not(tmp_path):
+  words = ("--preset=gpt2-large", "--layout=zero1", "--devices=8", "--batch=64", "--nocompile")
+  done = memory(*words, "--chip=v5e", f"--json={tmp_path / 'found.json'}")
+  found = json.loads((tmp_path / "found.json").read_text("utf-8"))
+  assert found["peak_bytes_per_device"] > found["memory_bytes_per_device"] == 16 * 2**30
+  assert done.returncode == 1 and "of 16 GiB of one v5e: does not fit, by this account" in done.stdout
+  done = memory("--params=1e9", "--chip=h200")
+  assert done.returncode == 0 and "of 131 GiB of one h200: fits" in done.stdout
+
+
 @pytest.mark.parametrize(
   ("words", "sentence"),
   [
     ((), "give either --preset=NAME or --params=NUMBER"),
     (("--params=1e9", "--preset=gpt2"), "give either"),
     (("--params=-1",), "params is -1"),
+    (("--params=1e9", "--chip=b200"), "no chip 'b200' is known; there are v4 (32 GiB)"),
     (("--params=1e9", "--mesh=data=4"), "--mesh needs the shapes of a --preset"),
     (("--preset=gpt2", "--devices=3", "--batch=4", "--nocompile"), "data.batch is 4 rows"),
     (

@@ -50,6 +50,11 @@ def test_collectives_are_counted_inside_loops_and_their_bytes_by_the_ring():
   assert len(found) == 4
 
 
+def test_a_program_says_whether_all_its_loops_are_counted():
+  assert not collectives.loops_are_known(TEXT)  # while.1 states no number
+  assert collectives.loops_are_known(TEXT.replace("body=%body", 'body=%body, "known_trip_count":{"n":"3"}'))
+
+
 @pytest.mark.parametrize(
   ("groups", "parts"),
   [

@@ -60,6 +60,13 @@ def test_a_tensor_is_split_where_it_divides(names, shape, sizes, over, spec):
   assert layouts.split(names, shape, sizes, over)[0] == spec
 
 
+def test_a_dimension_that_another_axis_has_split_before_is_named_with_what_is_left():
+  _, whole = layouts.split(("vocab",), (12,), {"data": 3, "tensor": 4, "fsdp": 2}, ("fsdp", "data"))
+  said = layouts.sentences({each: ["table"] for each in whole})
+  assert "vocab of size 12 (3 a device over the mesh's other axes) does not divide by fsdp=2 and" in said[1]
+  assert "--config.model.vocab=16 would pad it" in said[1]
+
+
 def test_a_dimension_that_does_not_divide_is_named_and_a_padded_vocabulary_offered():
   model = Model(vocab=257, width=12, depth=1, heads=3, head_width=4, feed_forward=16)
   placed = layout("ddp", tensor=2)

@@ -68,6 +68,16 @@ def test_layouts_divide_what_they_split_and_tensor_what_is_computed_apart():
   assert alone.kept / 4 < tensor.kept < alone.kept
 
 
+def test_weights_that_are_stored_apart_are_put_together_two_layers_at_a_time_and_at_both_ends():
+  run = run_of(batch=16, tied=True, feed_forward=200, dtype="bfloat16", bias=False, norm_bias=False)
+  layer = 4 * 96 * 96 + 2 * 96 * 200 + 2 * 96
+  wanted = 2 * (2 * layer + 2 * (640 + 96) * 96)  # bytes; tokens and positions
+  split = dataclasses.replace(run, mesh="data=8", layout="zero3")
+  assert memory.gathered(split) == pytest.approx(wanted, abs=192)
+  assert memory.footprint(split).peak > memory.footprint(dataclasses.replace(split, layout="zero2")).live
+  assert memory.gathered(dataclasses.replace(split, layout="zero2")) == 0 == memory.gathered(run)
+
+
 def test_remat_keeps_less_and_says_what_it_computes_again():
   runs = [run_of(remat=remat) for remat in ("none", "dots", "full")]
   kept = [memory.footprint(run).kept for run in runs]
