@@ -137,7 +137,7 @@ def test_answers_are_set_beside_those_with_passages(run):
 
 def test_questions_about_sentences_are_asked_of_a_checkpoint(run):
   process = call(
-    run, "few_shot.py", "--checkpoint=small", "--tasks=package,kind,ending", "--ks=0,1,40", "--questions=8"
+    run, "few_shot.py", "--checkpoint=small", "--tasks=package,kind,ending", "--ks=0,1,40", "--questions=48"
   )
   assert process.returncode == 0, process.stderr
   found = json.loads((run / "small_few_shot/few_shot.json").read_text())
@@ -147,7 +147,7 @@ def test_questions_about_sentences_are_asked_of_a_checkpoint(run):
     assert [point["k"] for point in row["points"]] == [0, 1] and row["points"][0]["share"] == 0
     assert row["beyond"]["40"] > row["window"]
   answers = [json.loads(line) for line in (run / "small_few_shot/answers.jsonl").read_text().splitlines()]
-  assert len(answers) == 3 * 2 * 8 and all(one["prompt"].count("\n") == one["k"] for one in answers)
+  assert len(answers) == 3 * 2 * 48 and all(one["prompt"].count("\n") == one["k"] for one in answers)
   assert (run / "small_few_shot/few_shot.png").stat().st_size > 5000
   assert "need up to" in process.stdout
 
