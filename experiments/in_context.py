@@ -1,12 +1,14 @@
 """Does a model learn from the examples in its prompt, and when is it better to fine-tune?
 
   uv run experiments/in_context.py
-  uv run experiments/in_context.py --widths=32,64,128 --recurrent=gru --workdir=runs/in_context_gru
+  uv run experiments/in_context.py --families=decoder --widths=32,64,128 --recurrent=gru --workdir=runs/in_context_gru
 
-Trains decoders of some widths, and a recurrent model as large as the last, on sequences of words and labels with a
-fresh mapping each, so that only the context can tell a label. Then asks them with k examples: of mappings of the
-trained kind (the letter decides), and of a kind that no training showed (the digit decides). Beside them: the same
-model fine-tuned on the same k examples, for the FLOPs that reading them in every prompt costs.
+Trains decoders, encoders and encoder-decoders of some widths, and a recurrent model as large as the largest decoder, on
+sequences of words and labels with a fresh mapping each, so that only the context can tell a label. A decoder goes on
+from the prompt, an encoder reads a mask in the answer's place, an encoder-decoder has the prompt in its encoder. Then
+asks them with k examples: of mappings of the trained kind (the letter decides), and of a kind that no training showed
+(the digit decides). Beside them: the same model fine-tuned on the same k examples, for the FLOPs that reading them in
+every prompt costs.
 Writes in_context.json, answers.jsonl (each prompt and its scores), .png and .pdf into the work folder.
 """
 
@@ -20,14 +22,19 @@ from typing import Any
 from absl import flags
 
 from gen import launch, validation
-from gen.config import RECURRENT, Run
+from gen.config import RECURRENT, TRANSFORMERS, Run
 from gen.errors import UserError
 
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the results; empty: runs/NAME.")
-WIDTHS = flags.DEFINE_list("widths", ["32", "64"], "Widths of the decoders.")
+FAMILIES = flags.DEFINE_list(
+  "families", ["decoder", "encoder", "encoder_decoder"], "Families of transformers, in this order."
+)
+WIDTHS = flags.DEFINE_list("widths", ["32", "64"], "Widths of each.")
 FAMILY = flags.DEFINE_enum("recurrent", "lstm", ("none", *RECURRENT), "Family of the recurrent model.")
 RATE_POWER = flags.DEFINE_float(
-  "rate_power", 1.0, "A decoder's peak learning rate is the config's times (its width / width)^rate_power."
+  "rate_power",
+  1.0,
+  "A transformer's peak learning rate is the config's times (its width / width)^rate_power.",
 )
 RECURRENT_RATE = flags.DEFINE_float("recurrent_rate", 5e-3, "Its peak learning rate.")
 LETTERS = flags.DEFINE_integer("letters", 4, "Letters, and as many labels.")
@@ -46,6 +53,9 @@ def main(run: Run) -> int:
   validation.check(run)
   if run.model.family != "decoder" or not run.steps:
     raise UserError("the config's model is to be a decoder, and its length to be given in steps")
+  unknown = [name for name in FAMILIES.value if name not in TRANSFORMERS]
+  if unknown:
+    raise UserError(f"--families: {unknown[0]!r} is no transformer; choose of {', '.join(TRANSFORMERS)}")
   widths, ks, tuned = (
     _numbers(name, flag.value, least)
     for name, flag, least in (("widths", WIDTHS, 1), ("ks", KS, 0), ("tuned", TUNED, 1))
@@ -85,20 +95,34 @@ def _numbers(name: str, values: list[str], least: int) -> list[int]:
 
 
 def _runs(run: Run, widths: list[int], task: Any) -> list[Run]:
-  """Returns the runs of all models: decoders of the widths, and a recurrent one as large as the last."""
+  """Returns the runs of all models: of each family and width, and a recurrent one as large as the last decoder."""
   from gen.evaluation import context, exercise
 
-  runs = []
-  for width in widths:
-    runs.append(copy.deepcopy(run))
-    runs[-1].model.width = width
-    runs[-1].optimizer.peak_learning_rate *= (run.model.width / width) ** RATE_POWER.value
-    validation.check(runs[-1])
+  runs = [_transformer(run, family, width) for family in FAMILIES.value for width in widths]
   if FAMILY.value != "none":
     runs.append(copy.deepcopy(run))
     runs[-1].optimizer.peak_learning_rate = RECURRENT_RATE.value
-    runs[-1].model = context.of_equal_size(exercise.complete(runs[-2].model, task.length), FAMILY.value)
+    largest = _transformer(run, "decoder", widths[-1]).model
+    runs[-1].model = context.of_equal_size(exercise.complete(largest, task.length), FAMILY.value)
+  if not runs:
+    raise UserError("there is no model to train; name some by --families or --recurrent")
   return runs
+
+
+def _transformer(run: Run, family: str, width: int) -> Run:
+  """Returns the run of a transformer of another family and width."""
+  from gen.evaluation import exercise
+
+  one = copy.deepcopy(run)
+  one.model.family, one.model.width = family, width
+  one.data.objective = exercise.OBJECTIVES.get(family, "causal")
+  if family not in exercise.GO_ON:
+    one.model.positions = (
+      "relative"  # what stands next to a gap matters, and a bias of the distance says just that
+    )
+  one.optimizer.peak_learning_rate *= (run.model.width / width) ** RATE_POWER.value
+  validation.check(one)
+  return one
 
 
 def _asked(
@@ -106,8 +130,9 @@ def _asked(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
   """Trains a model and returns its row, and every question that it was asked."""
   from gen import counts
-  from gen.evaluation import exercise, in_context, mappings
+  from gen.evaluation import exercise, hidden_labels, in_context, mappings
 
+  rows = hidden_labels.rows_for(run.model.family, task)
   name, begun = f"{run.model.family} {run.model.width}", time.perf_counter()
   losses: list[tuple[int, float]] = []
 
@@ -117,14 +142,14 @@ def _asked(
       left = (time.perf_counter() - begun) / step * (run.steps - step)
       print(f"{name}: step {step:,}/{run.steps:,}  loss {loss:.3f}  {left:.0f} s left", file=sys.stderr)
 
-  restored = exercise.train(run, task, report)
+  restored = exercise.train(run, rows, report)
   seconds = time.perf_counter() - begun
   print(f"{name}: {run.steps:,} steps, {losses[-1][1]:.3f} nats per label, {seconds:.0f} s", file=sys.stderr)
   row: dict[str, Any] = {
     "name": name, "family": run.model.family, "width": run.model.width,
     "parameters": counts.parameters(restored.model).total,
-    "flops": counts.flops(restored.model, task.length).total * run.data.batch * run.steps,
-    "steps": run.steps, "seconds": seconds, "losses": losses, "kinds": {},
+    "flops": exercise.flops(run, rows),
+    "batch": run.data.batch, "steps": run.steps, "seconds": seconds, "losses": losses, "kinds": {},
   }  # fmt: skip
   answers = []
   for kind in mappings.GOES_BY:

@@ -142,7 +142,7 @@ def _write(path: Path, source: sources.Source) -> tuple[np.ndarray, np.ndarray]:
       stream.write(content)
       total += len(content)
       ends.append(total)
-      places.append(_place(document.name))
+      places.append(place(document.name))
       met += 1
   if not met:
     raise UserError(f"data.corpus {source.name}: the corpus is empty; no document holds any text")
@@ -159,8 +159,8 @@ def _unique(documents: Iterator[Document], may_repeat: bool) -> Iterator[Documen
       yield document
 
 
-def _place(name: str) -> float:
-  """Returns where in [0, 1) the hash of a name lies."""
+def place(name: str) -> float:
+  """Returns where in [0, 1) the hash of a document's name lies; it validates if that is below the fraction."""
   return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:6]) / 2**48
 
 

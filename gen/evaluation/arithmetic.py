@@ -44,6 +44,11 @@ class Arithmetic:
       raise UserError(f"operators {self.operators!r} are not known; take some of {OPERATORS}")
 
   @property
+  def families(self) -> tuple[str, ...]:
+    """Families that read the problems."""
+    return exercise.GO_ON
+
+  @property
   def length(self) -> int:
     """Positions of the longest row, with a mark before it and its end."""
     largest = 10**self.digits - 1

@@ -4,13 +4,15 @@ Rows are bytes of text, a pure function of (seed, step); nothing is kept on disk
 B rows, T positions.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
+from gen import counts
 from gen.batch import Batch
-from gen.config import Model, Run
+from gen.config import RECURRENT, Model, Run
 from gen.data.tokenizer import ByteTokenizer
 from gen.errors import UserError
 from gen.generation.checkpoint import Restored
@@ -20,12 +22,18 @@ from gen.training.optimizer import horizon
 
 DISPATCH = 20  # steps of one compiled call
 BYTES = ByteTokenizer()
-READING = Reading("causal", before=(BYTES.bos,), after=(), start=(BYTES.pad,), stop=(BYTES.eos,))
+GO_ON = ("decoder", *RECURRENT)  # families that go on from a text
+OBJECTIVES = {"encoder": "masked", "encoder_decoder": "span_corruption"}  # of the others
 Report = Callable[[int, float], None]
 
 
 class Exercise(Protocol):
   """What is learnt."""
+
+  @property
+  def families(self) -> tuple[str, ...]:
+    """Families that read its rows."""
+    ...
 
   @property
   def length(self) -> int:
@@ -38,7 +46,7 @@ class Exercise(Protocol):
 
 
 def train(run: Run, exercise: Exercise, report: Report | None = None) -> Restored:
-  """Returns a decoder or a recurrent model that was trained on an exercise.
+  """Returns a model that was trained on an exercise.
 
   Args:
     run: its model, optimizer, batch, steps and seed count.
@@ -46,11 +54,11 @@ def train(run: Run, exercise: Exercise, report: Report | None = None) -> Restore
     report: is told the steps done and the loss of the latest, nats per token that bears loss.
 
   Raises:
-    UserError: for a model that does not predict next tokens, or one whose loss is no number.
+    UserError: for a model of a family that does not read the exercise's rows, or one whose loss is no number.
   """
-  if run.model.family in ("encoder", "encoder_decoder"):
+  if run.model.family not in exercise.families:
     raise UserError(
-      f"a model of family {run.model.family} is not trained here; take a decoder or a recurrent one"
+      f"a model of family {run.model.family} is not trained on this; take one of {', '.join(exercise.families)}"
     )
   model = complete(run.model, exercise.length)
   programs = step.programs(model, run.optimizer)
@@ -63,12 +71,28 @@ def train(run: Run, exercise: Exercise, report: Report | None = None) -> Restore
       raise UserError(f"the gradient of {int(state.skipped)} steps was not finite; lower the learning rate")
     if report:
       report(done + count, float(sums.nll) / max(1.0, float(sums.weight)))
-  return Restored(model, state.params, BYTES, READING, f"{model.family} of width {model.width}")
+  where = f"{model.family} of width {model.width}"
+  return Restored(model, state.params, BYTES, reading_of(model.family), where)
+
+
+def flops(run: Run, exercise: Exercise) -> float:
+  """Returns the FLOPs of a run on an exercise, padding counted as what it costs."""
+  row = exercise.batch(0, 1)
+  source = 0 if row.source_bs is None else row.source_bs.shape[1]
+  model = complete(run.model, exercise.length)
+  return counts.flops(model, row.inputs_bt.shape[1], source).total * run.data.batch * run.steps
 
 
 def complete(model: Model, length: int) -> Model:
-  """Returns the model with the vocabulary of bytes and a window of so many positions."""
-  return Model(**(vars(model) | {"vocab": BYTES.text_vocab, "context": length}))
+  """Returns the model with a window of so many positions and the vocabulary of bytes, with masks if it fills gaps."""
+  vocab = BYTES.text_vocab if model.family in GO_ON else BYTES.vocab
+  return dataclasses.replace(model, vocab=vocab, context=length)
+
+
+def reading_of(family: str) -> Reading:
+  """Returns how a model of a family reads the texts of an exercise."""
+  objective = OBJECTIVES.get(family, "causal")
+  return Reading(objective, before=(BYTES.bos,), after=(), start=(BYTES.pad,), stop=(BYTES.eos,))
 
 
 def batch_of(ids_bt: np.ndarray, bears_bt: np.ndarray) -> Batch:

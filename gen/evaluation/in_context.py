@@ -12,7 +12,7 @@ from scipy import stats
 
 from gen.evaluation import few_shot, mappings, tuning
 from gen.evaluation.mappings import LAYOUT, Task
-from gen.generation import text
+from gen.generation import prompts
 from gen.generation.checkpoint import Restored
 
 
@@ -73,6 +73,7 @@ def tuned(
   """
   draw = np.random.default_rng((seed, 2, mappings.GOES_BY.index(goes_by)))
   right: list[float] = []
+  blank = prompts.blank_of(restored.model.family, restored.reading.objective)
   spent = tuning.Tuned(restored, 0, 0.0)
   budget = 0.0
   for number in range(mappings_):
@@ -81,9 +82,9 @@ def tuned(
     shown = LAYOUT.few_shot({"word": ""}, pool, k, seed + number)
     examples = [pool[i] for i in shown.examples]
     left = [item for i, item in enumerate(pool) if i not in shown.examples]
-    tokens, bare = (len(text.prompt_ids(restored, prompt)) for prompt in _asked(left[0], examples))
-    budget = tuning.reading_flops(restored.model, questions, tokens, bare)
-    pairs = [(LAYOUT.zero_shot(one).text, one["label"]) for one in examples]
+    asked = _asked(left[0], examples, blank)
+    budget = tuning.reading_flops(restored, questions, *asked, left[0]["label"])
+    pairs = [(LAYOUT.zero_shot(one, blank).text, one["label"]) for one in examples]
     spent = tuning.tune(restored, pairs, budget, rate, rows)
     right.append(few_shot.by_likelihood(spent.restored, LAYOUT, left, [], task.choices, 0).accuracy)
   return Tuned(k, *interval(right), spent.steps, spent.flops, budget)
@@ -102,7 +103,7 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
   return mean, max(0.0, mean - half), min(1.0, mean + half)
 
 
-def _asked(item: Any, examples: Sequence[Any]) -> tuple[str, str]:
-  """Returns the prompt of an item after the examples, and alone."""
-  bare = LAYOUT.zero_shot(item).text
+def _asked(item: Any, examples: Sequence[Any], blank: str | None) -> tuple[str, str]:
+  """Returns the prompt of an item after the examples, which the window need not hold, and alone."""
+  bare = LAYOUT.zero_shot(item, blank).text
   return LAYOUT.separator.join([*(LAYOUT.template.fill(**one) for one in examples), bare]), bare

@@ -1,5 +1,6 @@
 """The figure of learning in context: accuracy against the examples, in the prompt and fine-tuned on."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,41 +16,52 @@ COLOURS = ("#0072b2", "#d1495b", "#b8860b", "#459c8e", "#8d3474")
 
 
 def draw(folder: Path, rows: Sequence[Mapping[str, Any]], best: Mapping[int, float]) -> list[Path]:
-  """Draws each model's accuracy and returns the files.
+  """Draws each model's accuracy, a column of panels for each family, and returns the files.
 
   Args:
     folder: where they go.
     rows: models, as experiments/in_context.py writes them.
     best: accuracy that k examples of the trained kind allow.
   """
+  families = list(dict.fromkeys(row["family"] for row in rows))
   with style.paper():
-    figure, panels = style.figure(style.PAGE, 2.7, 2)
-    for axes, (kind, title) in zip(panels, TITLES.items(), strict=True):
-      for number, row in enumerate(rows):
-        colour = COLOURS[number % len(COLOURS)]
-        _points(axes, row["kinds"][kind]["in_context"], colour, "-", f"{row['name']}, in the prompt")
-        _points(axes, row["kinds"][kind]["tuned"], colour, (0, (4, 2)), f"{row['name']}, fine-tuned")
-      axes.set_title(title)
-      axes.set_xlabel("examples")
-      axes.set_xscale("symlog", base=2, linthresh=1)
-      axes.set_xticks(
-        sorted({point["k"] for row in rows for way in row["kinds"][kind].values() for point in way})
-      )
-      axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-      axes.set_ylim(0, 1.05)
-    panels[0].plot(
-      list(best), list(best.values()), color=style.MUTED, linewidth=0.8, linestyle=":", label="possible"
-    )
-    panels[0].set_ylabel("accuracy")
-    panels[0].legend(loc="lower right")
+    figure, panels = style.figure(style.PAGE, 4.4, len(families), len(TITLES), sharex=True, sharey=True)
+    cells = [(kind, family) for kind in TITLES for family in families]
+    for axes, (kind, family) in zip(panels, cells, strict=True):
+      _panel(axes, [row for row in rows if row["family"] == family], kind)
+      if kind == "letter":
+        axes.set_title(family.replace("_", "-"))
+        axes.plot(
+          list(best), list(best.values()), color=style.MUTED, linewidth=0.8, linestyle=":", label="possible"
+        )
+      else:
+        axes.set_xlabel("examples")
+    for axes, title in zip(panels[:: len(families)], TITLES.values(), strict=True):
+      axes.set_ylabel(f"{title}\naccuracy")
+    for axes in panels[: len(families)]:
+      axes.legend(loc="lower right")
     return style.save(figure, folder, NAME)
 
 
-def _points(axes: Axes, points: Sequence[Mapping[str, Any]], colour: str, line: Any, label: str) -> None:
-  ks, middles = [point["k"] for point in points], [point["accuracy"] for point in points]
+def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], kind: str) -> None:
+  """Draws models of one family on questions of one kind."""
+  for row, colour in zip(rows, itertools.cycle(COLOURS), strict=False):
+    points(axes, row["kinds"][kind]["in_context"], colour, "-", f"{row['width']}, in the prompt")
+    points(axes, row["kinds"][kind]["tuned"], colour, (0, (4, 2)), f"{row['width']}, fine-tuned")
+  axes.set_xscale("symlog", base=2, linthresh=1)
+  axes.set_xticks(
+    sorted({point["k"] for row in rows for way in row["kinds"][kind].values() for point in way})
+  )
+  axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+  axes.set_ylim(0, 1.05)
+
+
+def points(axes: Axes, shown: Sequence[Mapping[str, Any]], colour: str, line: Any, label: str) -> None:
+  """Draws a line of accuracies with their intervals."""
+  ks, middles = [point["k"] for point in shown], [point["accuracy"] for point in shown]
   errors = [
-    [max(0.0, point["accuracy"] - point["low"]) for point in points],
-    [max(0.0, point["high"] - point["accuracy"]) for point in points],
+    [max(0.0, point["accuracy"] - point["low"]) for point in shown],
+    [max(0.0, point["high"] - point["accuracy"]) for point in shown],
   ]
   axes.errorbar(
     ks, middles, errors, color=colour, linestyle=line, marker="o", markersize=3, elinewidth=0.7, label=label

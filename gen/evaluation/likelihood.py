@@ -91,7 +91,7 @@ def likelihoods(
   rows = [
     row
     for owner, (prompt, answer) in enumerate(pairs)
-    for row in _rows(restored, owner, prompt, answer, blank, ends, policy)
+    for row in rows_of(restored, prompt, answer, owner, blank=blank, ends=ends, policy=policy)
   ]
   sums, greedy = np.zeros(len(pairs)), np.ones(len(pairs), bool)
   tokens = np.zeros(len(pairs), int)
@@ -105,9 +105,30 @@ def likelihoods(
   ]
 
 
-def _rows(
-  restored: Restored, owner: int, prompt: str, answer: str, blank: str, ends: bool, policy: str
+def rows_of(
+  restored: Restored,
+  prompt: str,
+  answer: str,
+  owner: int = 0,
+  *,
+  blank: str = text.BLANK,
+  ends: bool = False,
+  policy: str = "error",
 ) -> list[Row]:
+  """Returns what a model reads to tell how likely an answer is: a row, or of an encoder one for each token of it.
+
+  Args:
+    restored: a model of any family.
+    prompt: what comes before; an encoder's has one blank.
+    answer: what is judged.
+    owner: number of the answer, which its rows keep.
+    blank: what marks a blank.
+    ends: whether the answer's end counts too (not of an encoder).
+    policy: beyond the context window: error, or truncate.
+
+  Raises:
+    UserError: for what `likelihoods` refuses.
+  """
   text.prompt_ids(restored, prompt, blank)  # refuses what cannot be read
   if restored.model.family == "encoder":
     return _cloze(restored, owner, prompt, answer, blank)
@@ -228,13 +249,13 @@ def judged(restored: Restored, rows: Sequence[Row], most_rows: int = MOST_ROWS) 
   """
   program = _program(json.dumps(to_dict(restored.model)))
   found: list[tuple[float, bool]] = [(0.0, True)] * len(rows)
-  order = sorted(range(len(rows)), key=lambda i: (_length(len(rows[i].inputs)), i))
+  order = sorted(range(len(rows)), key=lambda i: (rounded(len(rows[i].inputs)), i))
   while order:
-    length = _length(len(rows[order[0]].inputs))
+    length = rounded(len(rows[order[0]].inputs))
     most = max(1, min(most_rows, MOST_LOGITS // (length * restored.model.vocab)))
-    taken = [i for i in order[:most] if _length(len(rows[i].inputs)) == length]
+    taken = [i for i in order[:most] if rounded(len(rows[i].inputs)) == length]
     order = order[len(taken) :]
-    nats_b, best_b = program(restored.params, *_arrays([rows[i] for i in taken], most, length))
+    nats_b, best_b = program(restored.params, *arrays([rows[i] for i in taken], most, length))
     for place, i in enumerate(taken):
       found[i] = float(nats_b[place]), bool(best_b[place])
   if not np.isfinite([nats for nats, _ in found]).all():
@@ -244,12 +265,20 @@ def judged(restored: Restored, rows: Sequence[Row], most_rows: int = MOST_ROWS) 
   return found
 
 
-def _length(tokens: int) -> int:
+def rounded(tokens: int) -> int:
+  """Returns a number of tokens rounded up, so that few programs are compiled.
+
+  >>> rounded(17)
+  32
+  """
   return -(-tokens // MULTIPLE) * MULTIPLE
 
 
-def _arrays(rows: list[Row], batch: int, length: int) -> tuple[Any, ...]:
-  """Returns rows filled up with padding: inputs, targets, weights, segments, prefix, source and its segments."""
+def arrays(rows: Sequence[Row], batch: int, length: int) -> tuple[Any, ...]:
+  """Returns rows as arrays: inputs, targets, weights, segments and prefix [B, T], source and its segments [B, S].
+
+  Rows are filled up with padding, and the batch with the last of them; what no row has is None.
+  """
   rows = [*rows, *[rows[-1]] * (batch - len(rows))]
   inputs_bt, targets_bt, segments_bt, prefix_bt = np.zeros((4, batch, length), np.int32)
   weights_bt = np.zeros((batch, length), np.float32)

@@ -59,12 +59,28 @@ class Task:
     """All words."""
     return [digit + letter for letter in LETTERS[: self.letters] for digit in DIGITS]
 
+  @property
+  def families(self) -> tuple[str, ...]:
+    """Families that read the sequences as they are; `hidden_labels` has a form for the others."""
+    return exercise.GO_ON
+
   def batch(self, step: int, rows: int, seed: int = 0) -> Batch:
     """Returns the sequences of a training step, a pure function of seed and step; labels alone bear loss."""
+    ids_bt = self.sequences(step, rows, seed)
+    bears_bt = np.tile((np.arange(ids_bt.shape[1] - 1) % 4 == 2).astype(np.float32), (rows, 1))
+    return exercise.batch_of(ids_bt, bears_bt)
+
+  def sequences(self, step: int, rows: int, seed: int = 0, plain: float = 0.0) -> np.ndarray:
+    """Returns the ids [B, 4 N] of a step's sequences: a mark, and four of each pair but for its last space.
+
+    A part `plain` of them, at random, has the one mapping in which a is A, b is B, and so on.
+    """
     draw = np.random.default_rng((seed, _TRAIN, step))
     label_bl = draw.permuted(np.tile(np.arange(self.letters), (rows, 1)), axis=1)
     letter_bn = draw.integers(self.letters, size=(rows, self.pairs))
     digit_bn = draw.integers(len(DIGITS), size=(rows, self.pairs))
+    if plain:
+      label_bl[draw.random(rows) < plain] = np.arange(self.letters)
     pair_bn4 = np.stack(
       [
         _ids(DIGITS)[digit_bn],
@@ -74,9 +90,7 @@ class Task:
       ],
       axis=-1,
     )
-    ids_bt = np.concatenate([np.full((rows, 1), BYTES.bos), pair_bn4.reshape(rows, -1)[:, :-1]], axis=1)
-    bears_bt = np.tile((np.arange(ids_bt.shape[1] - 1) % 4 == 2).astype(np.float32), (rows, 1))
-    return exercise.batch_of(ids_bt, bears_bt)
+    return np.concatenate([np.full((rows, 1), BYTES.bos), pair_bn4.reshape(rows, -1)[:, :-1]], axis=1)
 
   def items(self, count: int, seed: int = 0, goes_by: str = "letter") -> list[dict[str, str]]:
     """Returns questions, each with a mapping of its own in the field `mapping`."""

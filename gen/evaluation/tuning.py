@@ -8,6 +8,7 @@ steps of full-batch fine-tuning on the same k examples, after which a question n
 B rows, T positions.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -36,14 +37,16 @@ class Tuned(NamedTuple):
   flops: float
 
 
-def forward_flops(model: Model, tokens: int) -> float:
-  """Returns the FLOPs of reading one text of so many tokens."""
-  return counts.flops(model, tokens, 0).total / BACKWARD if tokens else 0.0
+def forward_flops(restored: Restored, prompt: str, answer: str) -> float:
+  """Returns the FLOPs of reading a prompt, in whatever window, to tell how likely an answer is."""
+  boundless = restored._replace(model=dataclasses.replace(restored.model, context=0))
+  rows = likelihood.rows_of(boundless, prompt, answer)
+  return sum(_step_flops(restored.model, row) for row in rows) / BACKWARD
 
 
-def reading_flops(model: Model, questions: int, tokens: int, bare: int) -> float:
-  """Returns what examples cost over so many questions: of prompts of `tokens` beyond those of `bare` tokens."""
-  return questions * (forward_flops(model, tokens) - forward_flops(model, bare))
+def reading_flops(restored: Restored, questions: int, prompt: str, bare: str, answer: str) -> float:
+  """Returns what the examples of a prompt cost over so many questions, beyond the same prompt without them."""
+  return questions * (forward_flops(restored, prompt, answer) - forward_flops(restored, bare, answer))
 
 
 def tune(
@@ -52,26 +55,21 @@ def tune(
   """Returns the model after as many full-batch steps of AdamW on prompts and answers as the FLOPs pay for.
 
   Args:
-    restored: a decoder or a recurrent model; it is left as it is.
-    pairs: prompts and answers; the answers alone bear loss.
+    restored: a model of any family; it is left as it is.
+    pairs: prompts and answers; the answers alone bear loss. Prompts of a model that fills blanks have one.
     flops: to be spent; what is left of them is less than a step.
     rate: learning rate, constant.
-    rows: of the compiled batch, filled up with padding that costs nothing in the count; 0 is one a pair.
+    rows: of the compiled batch, filled up with padding that costs nothing in the count; 0 is as many as there are.
 
   Raises:
-    UserError: for no pairs, or a family that is not a decoder or recurrent.
+    UserError: for no pairs, or one that cannot be read.
   """
   model = restored.model
-  if model.family in ("encoder", "encoder_decoder"):
-    raise UserError(
-      f"a model of family {model.family} is not fine-tuned here; take a decoder or a recurrent one"
-    )
   if not pairs:
     raise UserError("there is nothing to fine-tune on; give at least one prompt with its answer")
-  batch = _batch(restored, pairs, max(rows, len(pairs)))
-  price = sum(
-    counts.flops(model, int(tokens), 0).total for tokens in (batch.segments_bt > 0).sum(1) if tokens
-  )
+  read = [row for prompt, answer in pairs for row in likelihood.rows_of(restored, prompt, answer)]
+  batch = _batch(read, max(rows, len(read)))
+  price = sum(_step_flops(model, row) for row in read)
   steps = int(flops // price)
   optimizer = Optimizer(peak_learning_rate=rate, schedule="constant", warmup=0.0, weight_decay=0.0)
   programs = step.programs(model, optimizer)
@@ -83,19 +81,23 @@ def tune(
   return Tuned(restored._replace(params=state.params), steps, steps * price)
 
 
-def _batch(restored: Restored, pairs: Sequence[tuple[str, str]], rows: int) -> Batch:
-  """Returns the pairs as rows in which the answers bear loss."""
-  how, texts, firsts = restored.reading, [], []
-  for prompt, answer in pairs:
-    given, new = likelihood.split(restored, prompt, answer)
-    texts.append([*how.before, *given, *new])
-    firsts.append(len(how.before) + len(given) - 1)
-  longest = -(-max(len(ids) for ids in texts) // likelihood.MULTIPLE) * likelihood.MULTIPLE
-  inputs_bt, targets_bt, segments_bt = np.zeros((3, rows, longest), np.int32)
-  weights_bt = np.zeros((rows, longest), np.float32)
-  for b, (ids, first) in enumerate(zip(texts, firsts, strict=True)):
-    inputs_bt[b, : len(ids) - 1], targets_bt[b, : len(ids) - 1] = ids[:-1], ids[1:]
-    segments_bt[b, : len(ids) - 1] = 1
-    weights_bt[b, first : len(ids) - 1] = 1
-  positions_bt = np.broadcast_to(np.arange(longest, dtype=np.int32), inputs_bt.shape)
-  return Batch(inputs_bt, targets_bt, weights_bt, segments_bt, positions_bt)
+def _step_flops(model: Model, row: likelihood.Row) -> float:
+  """Returns the FLOPs of a training step on one row."""
+  return counts.flops(model, len(row.inputs), 0 if row.source is None else len(row.source)).total
+
+
+def _batch(read: Sequence[likelihood.Row], rows: int) -> Batch:
+  """Returns what is read as so many rows, the last of them padding; what counts bears loss."""
+  arrays = likelihood.arrays(read, rows, likelihood.rounded(max(len(row.inputs) for row in read)))
+  inputs_bt, targets_bt, weights_bt, segments_bt, prefix_bt, source_bs, source_segments_bs = arrays
+  for array in (weights_bt, segments_bt, source_segments_bs):
+    if array is not None:
+      array[len(read) :] = 0
+  positions_bt, positions_bs = (
+    None if ids is None else np.broadcast_to(np.arange(ids.shape[1], dtype=np.int32), ids.shape)
+    for ids in (inputs_bt, source_bs)
+  )
+  return Batch(
+    inputs_bt, targets_bt, weights_bt, segments_bt, positions_bt, source_bs, source_segments_bs, positions_bs,
+    prefix_bt=prefix_bt,
+  )  # fmt: skip

@@ -142,13 +142,15 @@ def paper() -> Iterator[None]:
     yield
 
 
-def figure(width: float, height: float, columns: int = 1, **grid: Any) -> tuple[Figure, list[Axes]]:
-  """Makes a figure (inches) with a row of axes."""
+def figure(
+  width: float, height: float, columns: int = 1, rows: int = 1, **grid: Any
+) -> tuple[Figure, list[Axes]]:
+  """Makes a figure (inches) with rows of axes, which it returns row by row."""
   layout = ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.05, wspace=0.04)
   made = Figure(figsize=(width, height), layout=layout, dpi=DPI)
   FigureCanvasAgg(made)
-  axes = made.subplots(1, columns, squeeze=False, **grid)
-  return made, list(axes[0])
+  axes = made.subplots(rows, columns, squeeze=False, **grid)
+  return made, list(axes.flat)
 
 
 def save(made: Figure, folder: Path, name: str) -> list[Path]:

@@ -91,7 +91,7 @@ def test_a_model_learns_the_form_of_an_exercise(trained):
     examples, (word,) = one.prompt.split(" ")[:-1], one.prompt.split(" ")[-1:]
     assert len(examples) == 2 and word not in [example[:2] for example in examples]
     assert one.share == 8 / TASK.length
-  with pytest.raises(UserError, match="not trained here"):
+  with pytest.raises(UserError, match="not trained on this"):
     exercise.train(Run(model=Model(family="encoder"), steps=1), TASK)
 
 

@@ -28,15 +28,16 @@ def flags(config, **settings):
   ]
 
 
-def test_examples_in_the_prompt_are_set_beside_fine_tuning_on_them(tmp_path):
+@pytest.mark.parametrize("family", ["decoder", "encoder", "encoder_decoder"])
+def test_examples_in_the_prompt_are_set_beside_fine_tuning_on_them(tmp_path, family):
   process = call(
     tmp_path, "in_context.py", *flags("in_context.py", steps=3, data__batch=2, model__depth=1), "--widths=16",
-    "--recurrent=none", "--ks=0,2", "--tuned=1,2", "--questions=4", "--mappings=2", "--pairs=4", "--letters=3",
-    "--workdir=out",
+    f"--families={family}", "--recurrent=none", "--ks=0,2", "--tuned=1,2", "--questions=4", "--mappings=2",
+    "--pairs=4", "--letters=3", "--workdir=out",
   )  # fmt: skip
   assert process.returncode == 0, process.stderr
   found = json.loads((tmp_path / "out/in_context.json").read_text())
-  assert [row["name"] for row in found["models"]] == ["decoder 16"]
+  assert [row["name"] for row in found["models"]] == [f"{family} 16"]
   for row in found["models"]:
     for kind in ("letter", "digit"):
       assert [point["k"] for point in row["kinds"][kind]["in_context"]] == [0, 2]
@@ -67,6 +68,8 @@ def test_a_calculator_is_set_beside_none(tmp_path):
   ("script", "words", "sentence"),
   [
     ("in_context.py", ["--ks=0,many"], "--ks=0,many: give whole numbers from 0 on"),
+    ("in_context.py", ["--families=decoder,rnn"], "--families: 'rnn' is no transformer"),
+    ("in_context.py", ["--families=", "--recurrent=none"], "there is no model to train"),
     ("in_context.py", ["--ks=12"], "do not fit into --pairs=12"),
     ("in_context.py", ["--tuned=40"], "--tuned=40 leaves no word to ask"),
     ("tools.py", ["--digits=0"], "numbers of 0 digits are not possible"),
@@ -130,3 +133,36 @@ def test_answers_are_set_beside_those_with_passages(run):
   for without, with_passage in zip(alone["answers"], found["answers"], strict=True):
     assert with_passage["prompt"].endswith(without["prompt"]) and without["sources"] == []
     assert with_passage["sources"] and with_passage["expected"] == without["expected"]
+
+
+def test_questions_about_sentences_are_asked_of_a_checkpoint(run):
+  process = call(
+    run, "few_shot.py", "--checkpoint=small", "--tasks=package,kind,ending", "--ks=0,1,40", "--questions=48"
+  )
+  assert process.returncode == 0, process.stderr
+  found = json.loads((run / "small_few_shot/few_shot.json").read_text())
+  assert [row["task"] for row in found["rows"]] == ["package", "kind", "ending"]
+  assert [row["chance"] for row in found["rows"]] == [0.25, 0.5, 0.25]
+  for row in found["rows"]:
+    assert [point["k"] for point in row["points"]] == [0, 1] and row["points"][0]["share"] == 0
+    assert row["beyond"]["40"] > row["window"]
+  answers = [json.loads(line) for line in (run / "small_few_shot/answers.jsonl").read_text().splitlines()]
+  assert len(answers) == 3 * 2 * 48 and all(one["prompt"].count("\n") == one["k"] for one in answers)
+  assert (run / "small_few_shot/few_shot.png").stat().st_size > 5000
+  assert "need up to" in process.stdout
+
+
+@pytest.mark.parametrize(
+  ("words", "sentence"),
+  [
+    ([], "--checkpoint=FOLDER is missing"),
+    (["--checkpoint=nowhere", "--ks=one"], "--ks=one: give whole numbers from 0 on"),
+    (["--checkpoint=nowhere", "--tasks=sum"], "--tasks=sum: choose of package, kind, ending"),
+    (["--checkpoint=nowhere"], "nowhere is no folder"),
+    (["--checkpoint=small", "--ks=40"], "even 40 examples of task package need"),
+  ],
+)
+def test_a_mistaken_question_is_one_sentence(run, words, sentence):
+  process = call(run, "few_shot.py", *words)
+  assert process.returncode == 2
+  assert sentence in process.stderr and "Traceback" not in process.stderr

@@ -1,0 +1,138 @@
+"""What do examples in the prompt make of a trained model? Questions about the first sentences of docstrings.
+
+  uv run experiments/few_shot.py --checkpoint=runs/decoder
+  uv run experiments/few_shot.py --checkpoint=runs/decoder --checkpoint=runs/encoder --tasks=kind --ks=0,8
+
+Which package is a sentence from, does it tell of a class or of a function, how does it end? For checkpoints of any
+family, runs of gen or directories of the Hugging Face format: decoders go on from the prompt, encoders fill a blank in
+the answer's place. The sentences come from files that no run trains on, the examples from the other questions.
+Writes few_shot.json, answers.jsonl (each prompt and its scores), .png and .pdf into the work folder.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from gen import launch
+from gen.errors import UserError
+
+CHECKPOINTS = flags.DEFINE_multi_string(
+  "checkpoint", [], "Folder of a run, or of a Hugging Face checkpoint; may be given several times."
+)
+TASKS = flags.DEFINE_list("tasks", ["package", "kind", "ending"], "What is asked.")
+KS = flags.DEFINE_list("ks", ["0", "1", "2", "4", "8"], "Numbers of examples in the prompt.")
+QUESTIONS = flags.DEFINE_integer("questions", 200, "Questions of each task at most.", lower_bound=4)
+WORDS = flags.DEFINE_integer("words", 7, "Words of a sentence at most.", lower_bound=4)
+NORMALIZE = flags.DEFINE_enum(
+  "normalize", "tokens", ("none", "tokens", "bytes"), "What a choice's log-probability is divided by."
+)
+SEED = flags.DEFINE_integer("seed", 0, "Of the choice of questions and examples.")
+WORKDIR = flags.DEFINE_string(
+  "workdir", "", "Folder of the results; empty: the first checkpoint's, with _few_shot."
+)
+
+
+def main() -> int:
+  """Asks each checkpoint every task, and writes everything down."""
+  if not CHECKPOINTS.value:
+    raise UserError("--checkpoint=FOLDER is missing; give the --workdir of a run of experiments/pretrain.py")
+  ks = _examples()
+  from gen.evaluation import sentences
+  from gen.generation import checkpoint
+
+  unknown = [name for name in TASKS.value if name not in sentences.TASKS]
+  if unknown or not TASKS.value:
+    raise UserError(f"--tasks={','.join(TASKS.value)}: choose of {', '.join(sentences.TASKS)}")
+  models = [checkpoint.load(folder, report=_report) for folder in CHECKPOINTS.value]
+  found = _held_out()
+  tasks = [sentences.task(name, found, QUESTIONS.value, SEED.value) for name in TASKS.value]
+  rows, answers = [], []
+  for restored in models:
+    for task in tasks:
+      row, said = _asked(restored, task, ks)
+      rows.append(row)
+      answers += said
+  _write(len(found), rows, answers)
+  return 0
+
+
+def _report(line: str) -> None:
+  print(line, file=sys.stderr)
+
+
+def _examples() -> list[int]:
+  try:
+    ks = sorted({int(value) for value in KS.value})
+  except ValueError:
+    ks = []
+  if not ks or ks[0] < 0:
+    raise UserError(f"--ks={','.join(KS.value)}: give whole numbers from 0 on, with commas between them")
+  return ks
+
+
+def _held_out() -> list[Any]:
+  """Returns sentences that no run among the checkpoints was trained on."""
+  from gen.config import Data
+  from gen.data import corpus
+  from gen.evaluation import sentences
+  from gen.generation import checkpoint
+
+  fraction, trained = Data().validation_fraction, list[str]()
+  for folder in CHECKPOINTS.value:
+    try:
+      data = checkpoint.run_of(folder).data
+    except UserError:  # of another project, whose text is not known
+      _report(f"{folder} does not say what it was trained on; it may have met the sentences")
+      continue
+    fraction = min(fraction, data.validation_fraction)
+    trained += corpus.build(data, _report).train
+  return sentences.held_out(fraction, trained, WORDS.value)
+
+
+def _asked(restored: Any, task: Any, ks: list[int]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+  """Returns a model's row of a task, and every question that it was asked."""
+  from gen.evaluation import sentences
+
+  curve = sentences.curve(restored, task, ks, SEED.value, NORMALIZE.value)
+  points = [{name: value for name, value in point._asdict().items() if name != "answers"} for point in curve]
+  row = {
+    "model": restored.where, "family": restored.model.family, "task": task.name, "chance": task.chance,
+    "questions": len(task.items), "points": points,
+    "beyond": {k: sentences.needed(restored, task, k, SEED.value) for k in ks[len(points) :]},
+    "window": curve[0].answers[0].window,
+  }  # fmt: skip
+  said = [
+    {"model": restored.where, "task": task.name, "k": point.k} | one._asdict()
+    for point in curve
+    for one in point.answers
+  ]
+  return row, said
+
+
+def _write(sentences: int, rows: list[dict[str, Any]], answers: list[dict[str, Any]]) -> None:
+  from gen import versions
+  from gen.evaluation import few_shot_figure
+
+  workdir = Path(WORKDIR.value or f"{CHECKPOINTS.value[0].rstrip('/')}_few_shot")
+  workdir.mkdir(parents=True, exist_ok=True)
+  found = {"sentences": sentences, "rows": rows, "versions": versions.installed()}
+  (workdir / "few_shot.json").write_text(json.dumps(found, indent=1) + "\n")
+  (workdir / "answers.jsonl").write_text("".join(json.dumps(one) + "\n" for one in answers))
+  few_shot_figure.draw(workdir, rows)
+  print(f"{sentences:,} held-out sentences")
+  for row in rows:
+    print(f"\n{row['model']}, {row['task']}: {row['questions']} questions, chance {row['chance']:.2f}")
+    for point in row["points"]:
+      interval = f"{point['accuracy']:.3f} [{point['low']:.2f}, {point['high']:.2f}]"
+      share = "" if point["share"] is None else f"examples take {point['share']:.0%} of the window"
+      print(f"{point['k']:>4} examples  {interval:>20}  {share}")
+    for k, tokens in row["beyond"].items():
+      print(f"{k:>4} examples  need up to {tokens} tokens, and the window has {row['window']}")
+  print(workdir / f"{few_shot_figure.NAME}.png, .pdf and .json; the prompts in answers.jsonl")
+
+
+if __name__ == "__main__":
+  launch.main(main, trains=False)

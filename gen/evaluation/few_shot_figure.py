@@ -1,0 +1,39 @@
+"""The figure of few-shot tasks: each checkpoint's accuracy against the examples in its prompt, a panel a task."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib import ticker
+
+from gen.evaluation.in_context_figure import COLOURS, points
+from gen.figures import style
+
+NAME = "few_shot"
+
+
+def draw(folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
+  """Draws the accuracy of each model on each task and returns the files.
+
+  Args:
+    folder: where they go.
+    rows: models and tasks, as experiments/few_shot.py writes them.
+  """
+  tasks, models = (list(dict.fromkeys(row[key] for row in rows)) for key in ("task", "model"))
+  with style.paper():
+    figure, panels = style.figure(style.PAGE, 2.7, len(tasks), sharey=True)
+    for axes, task in zip(panels, tasks, strict=True):
+      shown = [row for row in rows if row["task"] == task]
+      for row in shown:
+        colour = COLOURS[models.index(row["model"]) % len(COLOURS)]
+        points(axes, row["points"], colour, "-", style.literal(row["model"]))
+      axes.axhline(shown[0]["chance"], color=style.MUTED, linewidth=0.8, linestyle=":", label="chance")
+      axes.set_title(task)
+      axes.set_xlabel("examples")
+      axes.set_xscale("symlog", base=2, linthresh=1)
+      axes.set_xticks(sorted({point["k"] for row in shown for point in row["points"]}))
+      axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+      axes.set_ylim(0, 1.05)
+    panels[0].set_ylabel("accuracy")
+    panels[0].legend(loc="upper left")
+    return style.save(figure, folder, NAME)
