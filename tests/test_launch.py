@@ -36,7 +36,9 @@ def test_an_unknown_field_is_told_the_nearest_one(wrong, nearest):
 
 
 def test_a_field_like_none_is_told_what_there_is():
-  with pytest.raises(UserError, match="config has no field 'xyzzy'; it has name, seed, model, data, optimizer"):
+  with pytest.raises(
+    UserError, match="config has no field 'xyzzy'; it has name, seed, model, data, optimizer"
+  ):
     launch.check_overrides(["--config.xyzzy=3"], Run)
 
 
