@@ -28,7 +28,7 @@ def flags(config, **settings):
   ]
 
 
-@pytest.mark.parametrize("family", ["decoder", "encoder", "encoder_decoder"])
+@pytest.mark.parametrize("family", ["decoder", "encoder_decoder"])
 def test_examples_in_the_prompt_are_set_beside_fine_tuning_on_them(tmp_path, family):
   process = call(
     tmp_path, "in_context.py", *flags("in_context.py", steps=3, data__batch=2, model__depth=1), "--widths=16",
