@@ -2,8 +2,8 @@
 
 uv run experiments/in_context.py
 
-Time: 4 min 43 s on two cores for two decoders and an LSTM alone (--families=decoder).
-Expected: docs/prompting.md has runs, and says what is not measured.
+Time: 4 min 43 s on two cores for two decoders and an LSTM alone (--families=decoder), two to four times as long for all.
+Expected: docs/prompting.md has runs of each family.
 """
 
 from gen.config import Data, Model, Optimizer, Run
