@@ -67,6 +67,7 @@ class Model:
   dtype: str = "float32"  # of compute; parameters are float32
   scan: bool = False  # one compiled block for all layers: flat compile time
   remat: str = "none"  # none | dots | full
+  attention: str = "auto"  # plain | fused, by a kernel of the backend's | auto, by one where it has one
   loss_chunk: int = 0  # tokens whose logits exist at a time; 0 lets the step choose
 
   @property
@@ -329,6 +330,7 @@ def identity(run: Run) -> dict[str, Any]:
   for name in _NOT_IDENTITY:
     values.pop(name)
   values["data"].pop("cache")
+  values["model"].pop("attention")
   return values
 
 

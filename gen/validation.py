@@ -16,6 +16,7 @@ CHOICES = {
   "model.positions": ("none", "learned", "sinusoidal", "rotary", "relative", "alibi", "transformer_xl"),
   "model.dtype": ("float32", "bfloat16", "float16"),
   "model.remat": ("none", "dots", "full"),
+  "model.attention": ("auto", "plain", "fused"),
   "data.tokenizer": ("bytes", "bpe", "unigram"),
   "optimizer.schedule": ("linear", "cosine", "constant", *STABLE),
   "layout": ("ddp", "zero1", "zero2", "zero3"),

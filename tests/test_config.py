@@ -88,6 +88,7 @@ WRITTEN = {
   ("mesh",),
   ("layout",),
   ("data", "cache"),
+  ("model", "attention"),
 }
 
 

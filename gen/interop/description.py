@@ -12,7 +12,7 @@ from gen.interop.pretrained import Pretrained, Stored
 from gen.models import families
 
 # Fields that say how a model is initialized, trained or computed, not what it computes.
-_NOT_MEANING = ("dropout", "initializer_scale", "dtype", "scan", "remat", "loss_chunk")
+_NOT_MEANING = ("dropout", "initializer_scale", "dtype", "scan", "remat", "loss_chunk", "attention")
 
 
 def describe(model: Model, dtype: str = "F32", like: dict[str, Any] | None = None) -> Pretrained:

@@ -13,8 +13,9 @@ from flax import linen as nn
 from jax import Array
 
 from gen.config import Model
-from gen.models import axes, layers, norms, positions
+from gen.models import axes, fused_attention, layers, norms, positions
 from gen.models import slots as cached
+from gen.models.fused_attention import Segments
 from gen.models.slots import NEVER, Slots
 
 SEEN = (
@@ -28,22 +29,27 @@ class Context(NamedTuple):
   """What every layer of a stack is given beside the residual stream.
 
   Attributes:
-    bias: added to the scores of self-attention, [B, 1 or H, T, S]: the mask, and T5's or ALiBi's distances.
+    bias: added to the scores of self-attention, [B, 1 or H, T, S]: the mask, and T5's or ALiBi's distances. Without
+      the mask where `segments` say it, and then None where nothing is left.
     angles: rotary cosines and sines, or None.
     waves_rd: sinusoids of Transformer-XL's distances, or None.
     memory_bsd: what cross attention looks at, or None.
     memory_bias: added to the scores of cross attention.
     slots: where the cache keeps what is read, while text is generated; None trains.
     layer: number of the layer, from 0, where its scores depend on it.
+    segments: the mask of self-attention where a kernel of the backend's does it; None is attention written out here.
+    memory_segments: that of cross attention.
   """
 
-  bias: Array
+  bias: Array | None
   angles: tuple[Array, Array] | None = None
   waves_rd: Array | None = None
   memory_bsd: Array | None = None
   memory_bias: Array | None = None
   slots: Slots | None = None
   layer: Array | int | None = None
+  segments: Segments | None = None
+  memory_segments: Segments | None = None
 
 
 def mask(queries_bt: Array, keys_bs: Array, causal: bool, prefix_bs: Array | None = None) -> Array:
@@ -205,7 +211,8 @@ class Attention(nn.Module):
     memory_bsd, bias = (context.memory_bsd, context.memory_bias) if cross else (x_btd, context.bias)
     if cross and slots is not None and not slots.is_prompt:
       return self._look_again(x_btd, context)
-    if memory_bsd is None or bias is None:
+    segments = context.memory_segments if cross else context.segments
+    if memory_bsd is None or (bias is None and segments is None):
       raise ValueError("cross attention needs a memory and its mask")
     q_bhtk, k_bgsk, v_bgsk = self.project(x_btd, memory_bsd)
     if context.layer is not None and not cross:
@@ -217,6 +224,10 @@ class Attention(nn.Module):
     elif slots is not None:
       k_bgsk, v_bgsk = slots.remember(self, k_bgsk, v_bgsk)
     scale = cfg.attention_scale or cfg.head_width**-0.5
+    if segments is not None:
+      causal = self.causal and not cross
+      return self.merge(fused_attention.attend(q_bhtk, k_bgsk, v_bgsk, bias, segments, scale, causal))
+    assert bias is not None
     if context.waves_rd is not None and not cross:
       in_order = slots is not None and not slots.is_prompt
       q_bhtk, distance_bhts = self.distances(q_bhtk, context.waves_rd, in_order)

@@ -48,12 +48,12 @@ def pin(x: Array, *names: str | None) -> Array:
   """Returns x with its axes split as their names say; one that does not divide, and None, is whole."""
   if not on_mesh():
     return x
-  return jax.lax.with_sharding_constraint(x, _spec(x, names))
+  return jax.lax.with_sharding_constraint(x, spec(x, names))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _used(x: Array, names: tuple[str | None, ...]) -> Array:
-  return jax.lax.with_sharding_constraint(x, _spec(x, names))
+  return jax.lax.with_sharding_constraint(x, spec(x, names))
 
 
 # The gradient is free to lie elsewhere: summed where it is stored, it need not be whole anywhere.
@@ -97,7 +97,8 @@ def _first_axis(weight_io: Array, over: tuple[str, ...] | None) -> Array:
   return jax.lax.with_sharding_constraint(weight_io, PartitionSpec(over, PartitionSpec.UNCONSTRAINED))
 
 
-def _spec(x: Array, names: Sequence[str | None]) -> PartitionSpec:
+def spec(x: Array, names: Sequence[str | None]) -> PartitionSpec:
+  """Returns how an array is split over the mesh at hand, its axes named; one that does not divide is whole."""
   split = [
     mesh_axes(name) or None if name and size % parts(name) == 0 else None
     for name, size in zip(names, x.shape, strict=True)

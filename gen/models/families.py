@@ -20,9 +20,10 @@ from jax import Array
 
 from gen.batch import Batch
 from gen.config import FAMILIES, Model
-from gen.models import axes, layers, positions, recurrent
-from gen.models.attention import Context, mask
+from gen.models import axes, fused_attention, layers, positions, recurrent
+from gen.models.attention import SEEN, Context, mask
 from gen.models.blocks import Stack
+from gen.models.fused_attention import Segments
 from gen.models.slots import Slots
 
 
@@ -287,16 +288,20 @@ class Tower(nn.Module):
     elif positions_bt is None:
       positions_bt = jnp.broadcast_to(jnp.arange(ids_bt.shape[1]), ids_bt.shape)
     x_btd = Embeddings(cfg, self.table, name="embeddings")(ids_bt, positions_bt, token_types_bt)
-    keys_bs = positions_bt
+    keys_bs, segments = positions_bt, None
+    bias: Array | None = None
     if slots is None or slots.is_prompt:
       keys_segments_bt = segments_bt if key_segments_bt is None else key_segments_bt
-      bias = mask(segments_bt, keys_segments_bt, self.causal, prefix_bt)
+      segments = self._fused(slots, segments_bt, keys_segments_bt, prefix=prefix_bt is not None)
+      if segments is None:
+        bias = mask(segments_bt, keys_segments_bt, self.causal, prefix_bt)
     else:
       keys_bs, bias = slots.positions_bs, slots.hidden()
     if cfg.positions == "relative":
-      bias = bias + positions.RelativeBias(cfg, not self.causal, name="relative")(positions_bt, keys_bs)
+      relative = positions.RelativeBias(cfg, not self.causal, name="relative")
+      bias = _added(bias, relative(positions_bt, keys_bs))
     elif cfg.positions == "alibi":
-      bias = bias + positions.alibi(positions_bt, keys_bs, cfg.n_heads)
+      bias = _added(bias, positions.alibi(positions_bt, keys_bs, cfg.n_heads))
     angles = waves_rd = None
     if cfg.positions == "transformer_xl" and slots is not None and not slots.is_prompt:
       waves_rd = positions.sinusoidal(slots.distances()[None], cfg.width)[0]
@@ -304,9 +309,26 @@ class Tower(nn.Module):
       waves_rd = positions.distance_waves(ids_bt.shape[1], cfg.width, back)
     if cfg.positions == "rotary":
       angles = positions.rotary_angles(positions_bt, cfg.head_width, cfg.rotary_base)
-    memory_bias = mask(segments_bt, memory_segments_bs, False) if memory_segments_bs is not None else None
-    context = Context(bias, angles, waves_rd, memory_bsd, memory_bias, slots)
+    memory_bias = memory_segments = None
+    if memory_segments_bs is not None:
+      memory_segments = self._fused(slots, segments_bt, memory_segments_bs, cross=True)
+      memory_bias = mask(segments_bt, memory_segments_bs, False) if memory_segments is None else None
+    context = Context(bias, angles, waves_rd, memory_bsd, memory_bias, slots, None, segments, memory_segments)
     return Stack(cfg, self.depth, self.cross, back, name="stack")(x_btd, context)
+
+  def _fused(self, slots: Slots | None, queries_bt: Array, keys_bs: Array, **kind: bool) -> Segments | None:
+    """Returns segments as a fused kernel takes them, or None where attention is written out.
+
+    It is with a cache, for a caller who asks for its weights, and where parameters are but drawn.
+    """
+    if slots is not None or self.is_initializing() or self.is_mutable_collection(SEEN):
+      return None
+    fused = fused_attention.takes(self.config, queries_bt.shape[1], keys_bs.shape[1], **kind)
+    return Segments(queries_bt, keys_bs) if fused else None
+
+
+def _added(bias: Array | None, more: Array) -> Array:
+  return more if bias is None else bias + more
 
 
 def _ones(ids_bt: Array) -> Array:

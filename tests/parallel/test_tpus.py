@@ -1,0 +1,70 @@
+"""What a step becomes on TPUs that are not there: attention is a kernel, no scores are left, products are narrow."""
+
+import dataclasses
+import importlib.util
+import re
+
+import pytest
+
+from gen.config import Data, Model, Run
+from gen.parallel import layouts, topologies
+from gen.scaling import memory
+
+pytestmark = pytest.mark.skipif(
+  importlib.util.find_spec("libtpu") is None,
+  reason="needs libtpu: uv run --extra tpu pytest tests/parallel/test_tpus.py",
+)
+LENGTH, CHUNK, VOCAB, BATCH = 384, 48, 568, 4
+MODEL = Model(
+  depth=2, width=128, heads=4, head_width=64, vocab=VOCAB, dtype="bfloat16", scan=True, loss_chunk=CHUNK
+)
+RUN = Run(model=MODEL, data=Data(length=LENGTH, batch=BATCH), mesh="data=2,tensor=2", steps=1)
+
+
+@pytest.fixture(scope="module")
+def texts():
+  """The text of the trainer's step for four chips of v5p, through a kernel and written out."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv("JAX_PLATFORMS", "cpu")
+    devices = topologies.devices(topologies.parse("v5p:2x2x1"))
+    found = {}
+    for attention in ("auto", "plain"):
+      run = dataclasses.replace(RUN, model=dataclasses.replace(MODEL, attention=attention))
+      found[attention] = memory.compiled(run, layouts.of(run, devices))[1]
+    return found
+
+
+def shapes(text):
+  """Returns all shapes in a program."""
+  return {
+    tuple(map(int, sizes.split(","))) for sizes in re.findall(r"\b(?:bf16|f32|pred|s32)\[([\d,]+)\]", text)
+  }
+
+
+def test_attention_is_three_calls_of_the_kernel_on_each_chips_rows_and_heads(texts):
+  calls = [line for line in texts["auto"].splitlines() if 'custom_call_target="tpu_custom_call"' in line]
+  assert len(calls) == 3  # forward, keys' and values' gradients, queries'
+  assert all(f"bf16[{BATCH // 2},{MODEL.n_heads // 2},{LENGTH},{MODEL.head_width}]" in line for line in calls)
+  assert "tpu_custom_call" not in texts["plain"]
+
+
+def test_no_buffer_has_a_number_for_each_query_and_key(texts):
+  def of_scores(text):
+    return {shape for shape in shapes(text) if shape.count(LENGTH) >= 2}
+
+  assert of_scores(texts["auto"]) == set()
+  assert of_scores(texts["plain"])
+
+
+def test_no_product_is_of_float32_and_the_logits_of_all_tokens_never_exist(texts):
+  products = 0
+  for text in texts.values():
+    kinds = dict(re.findall(r"(%[\w.\-]+) = \(?([a-z]\w*)\[", text))
+    for names in re.findall(r" (?:convolution|dot)\(([^)]*)\)", text):
+      operands = [kinds[name] for name in re.findall(r"%[\w.\-]+", names)]
+      assert operands and "f32" not in operands
+      products += 1
+    sizes = {shape for shape in shapes(text) if VOCAB // 2 in shape and CHUNK in shape}
+    assert sizes
+    assert not any(shape.count(VOCAB // 2) and max(shape) >= LENGTH * BATCH // 2 for shape in shapes(text))
+  assert products >= 20
