@@ -172,7 +172,10 @@ def _padded(x: Array, axis: int, value: int = 0) -> Array:
 
 
 def _sizes(kernel: Any, queries: int, keys: int) -> Any:
-  """Returns the blocks of the kernel's three loops: forward, for keys' and values' gradients, for queries'."""
+  """Returns the blocks of the kernel's three loops: forward, for keys' and values' gradients, for queries'.
+
+  The last is given one number a query as often as a block has keys: an array [B, H, T, block], of one layer at a time.
+  """
   of_queries, of_keys = (next(block for block in BLOCKS if size % block == 0) for size in (queries, keys))
   return kernel.BlockSizes(
     block_b=1,
