@@ -37,7 +37,6 @@ UTILIZATION = flags.DEFINE_float(
 JSON = flags.DEFINE_string(
   "json", "", "Also write the numbers as JSON to this file, or only to - (standard output)."
 )
-DEFAULT_LENGTH = 1024  # positions, where a preset has no context
 UNFIT = 1  # exit code
 
 
@@ -162,10 +161,10 @@ def with_config(words: list[str]) -> list[str]:
     if word.startswith("-") and name == "preset":
       preset = value or following
       config = f"--config=configs/preset.py:{preset}"
-      if preset not in (*presets.names(), *presets.ALIASES):
+      try:
+        return [config, f"--config.data.length={presets.length(preset)}", *words]
+      except UserError:
         return [config, *words]  # whose file says what is wrong
-      length = presets.get(preset).context or DEFAULT_LENGTH
-      return [config, f"--config.data.length={length}", *words]
   return words
 
 

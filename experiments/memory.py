@@ -16,7 +16,7 @@ from typing import Any
 
 from absl import flags
 
-from gen import launch
+from gen import launch, presets
 from gen.config import Data, Optimizer, Run, mesh_shape
 from gen.errors import UserError
 
@@ -91,7 +91,7 @@ def _of_parameters(parameters: float) -> tuple[dict[str, Any], list[str]]:
 
   if MESH.value:
     raise UserError("--mesh needs the shapes of a --preset; an account of --params takes --devices")
-  devices, length, precision = DEVICES.value, LENGTH.value or 1024, PRECISION.value
+  devices, length, precision = DEVICES.value, LENGTH.value or presets.DEFAULT_LENGTH, PRECISION.value
   state = account.account(parameters, LAYOUT.value, devices, precision)
   rows = max(1, BATCH.value // devices)
   shape = account.shape_of(parameters)
@@ -171,12 +171,12 @@ def _of_preset(name: str) -> tuple[dict[str, Any], list[str]]:
 
 def _run(name: str) -> Run:
   """Returns the run that the flags describe."""
-  from gen import presets, validation
+  from gen import validation
 
   mesh = MESH.value or (f"data={DEVICES.value}" if DEVICES.value > 1 or LAYOUT.value != "ddp" else "")
   sizes = mesh_shape(mesh)
   model = presets.get(name)
-  length = LENGTH.value or model.context or 1024
+  length = LENGTH.value or presets.length(name)
   dtype = "bfloat16" if PRECISION.value == "mixed" else "float32"
   model = dataclasses.replace(
     model, scan=True, dtype=dtype, remat=REMAT.value, context=max(model.context, length)

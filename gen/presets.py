@@ -197,6 +197,7 @@ def _models() -> dict[str, Model]:
 
 
 _MODELS = _models()
+DEFAULT_LENGTH = 1024  # positions of a row, where a preset has no context
 ALIASES = {
   "openai-gpt": "gpt1",
   "gpt3": "gpt3-175b",
@@ -245,6 +246,18 @@ def get(name: str) -> Model:
     UserError: for an unknown name, with the nearest known one.
   """
   return dataclasses.replace(_MODELS[_known(name)])
+
+
+def length(name: str) -> int:
+  """Returns the positions of a row of a preset: its context, or `DEFAULT_LENGTH` where it has none.
+
+  >>> length("gpt2"), length("t5-small")
+  (1024, 1024)
+
+  Raises:
+    UserError: for an unknown name, with the nearest known one.
+  """
+  return get(name).context or DEFAULT_LENGTH
 
 
 def _known(name: str) -> str:

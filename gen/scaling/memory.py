@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from jax.sharding import AbstractMesh, PartitionSpec
 
 from gen import counts
-from gen.config import Run, mesh_shape
+from gen.config import Model, Run, mesh_shape
 from gen.models import families
 from gen.parallel import account
 from gen.parallel.account import Moved
@@ -137,7 +136,12 @@ def gathered(run: Run, tensor: int = 1) -> int:
   ends = 2 * found.embedding if model.tied else found.embedding + found.head
   depth = sum(stack.depth for stack in counts.stacks(model)) or model.depth
   layers = (found.total - found.embedding - found.head) * min(AT_ONCE, depth) // depth
-  return (ends + layers) * (WORD if model.dtype == "float32" else 2)
+  return (ends + layers) * _computed(model)
+
+
+def _computed(model: Model) -> int:
+  """Returns the bytes of a number as the model computes with it."""
+  return WORD if model.dtype == "float32" else 2
 
 
 def cache(run: Run, rows: int, tensor: int = 1) -> int:
@@ -150,8 +154,7 @@ def cache(run: Run, rows: int, tensor: int = 1) -> int:
   row = benchmark.loop.row_of(run)
   stack = counts.stacks(model)[0]
   slots = row.target + (row.source if stack.cross else 0)
-  width = np.dtype("float32").itemsize if model.dtype == "float32" else 2
-  return 2 * stack.depth * rows * slots * stack.shape.key_value_width * width
+  return 2 * stack.depth * rows * slots * stack.shape.key_value_width * _computed(model)
 
 
 def recomputation(run: Run) -> float:
@@ -179,13 +182,12 @@ def moved(run: Run) -> list[Moved]:
 def _of_tensor(run: Run, tensor: int) -> Moved:
   """Returns the sums over tensor: of each branch's change forward, of its input's gradient backward, and the ends'."""
   row, model = benchmark.loop.row_of(run), run.model
-  width = WORD if model.dtype == "float32" else 2
   positions = 0
   for stack, reads in zip(counts.stacks(model), (row.target, row.source), strict=False):
     positions += stack.depth * reads * 2 * (3 if stack.cross else 2)
     positions += stack.depth * row.source * stack.cross  # the gradient of the memory
   positions += 2 * (row.target + row.source)  # embeddings forward, the head's input backward
-  size = positions * rows_of(run) * run.optimizer.microbatches * model.width * width
+  size = positions * rows_of(run) * run.optimizer.microbatches * model.width * _computed(model)
   return Moved(
     "all-reduce", "activations and their gradients", "tensor", account.ring("all-reduce", size, tensor)
   )
