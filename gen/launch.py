@@ -235,7 +235,9 @@ def give_simulated_devices_threads() -> None:
 
 def _quiet_compiler_for_gpus() -> None:
   """Where CUDA's compiler is installed without what runs its programs (the extra cuda), keeps jax from missing it."""
-  if importlib.util.find_spec("jax_cuda12_pjrt") and not importlib.util.find_spec("jax_cuda12_plugin"):
+  if not importlib.util.find_spec("jax_plugins"):
+    return
+  if importlib.util.find_spec("jax_plugins.xla_cuda12") and not importlib.util.find_spec("jax_cuda12_plugin"):
     logging.getLogger("jax_plugins.xla_cuda12").setLevel(logging.ERROR)
     logging.getLogger("jax._src.xla_bridge").addFilter(lambda record: "xla_cuda12" not in record.getMessage())
 

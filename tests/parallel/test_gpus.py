@@ -2,8 +2,12 @@
 
 import importlib.util
 import math
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import jax
 import pytest
@@ -141,3 +145,16 @@ def test_one_process_stands_for_eight_machines(monkeypatch):
   devices = topologies.devices(topologies.parse("h200:64"))
   assert [device.process_index for device in devices] == [index // 8 for index in range(64)]
   assert {device.device_kind for device in devices} == {"NVIDIA H200"}
+
+
+@needs_plugin
+def test_a_compiler_without_a_gpu_is_no_matter_to_an_experiment_that_needs_none():
+  root = Path(__file__).parents[2]
+  words = ("--runs=results/chinchilla/results.json", "--bootstraps=0", "--json=-")
+  environment = {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"}
+  done = subprocess.run(
+    [sys.executable, "experiments/fit_scaling_law.py", *words],
+    capture_output=True, text=True, cwd=root, env=environment,
+  )  # fmt: skip
+  assert done.returncode == 0
+  assert "cuda" not in done.stderr
