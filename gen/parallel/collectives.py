@@ -3,7 +3,7 @@
 import functools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from gen.parallel.account import ring
@@ -42,13 +42,25 @@ class Collective(NamedTuple):
 
 
 def loops_are_known(text: str) -> bool:
-  """Returns whether the program states how often each of its loops runs, and so `of_program` counts all of them."""
-  return all(_TRIPS.search(line) for line in text.splitlines() if " while(" in line)
+  """Returns whether a program of a step states the length of each loop around a collective, so that all are counted.
+
+  Loops of the program's first computation are aside: they run steps, and a step is what is counted.
+  """
+  computations, entry = _computations(text)
+  inside = _inside(computations)
+  lines = (line for name, lines in computations.items() if name != entry for line in lines)
+  unknown = (line for line in lines if " while(" in line and not _TRIPS.search(line))
+  return not any(inside(called) for line in unknown for called in _calls(line))
 
 
 def of_program(text: str) -> list[Collective]:
   """Returns the collectives of a compiled program, from `compiled.as_text()`."""
   computations, entry = _computations(text)
+  return list(_inside(computations)(entry))
+
+
+def _inside(computations: Mapping[str, list[str]]) -> Callable[[str], tuple[Collective, ...]]:
+  """Returns what lists the collectives of a computation by its name, those of what it calls included."""
 
   @functools.cache
   def inside(name: str) -> tuple[Collective, ...]:
@@ -62,7 +74,7 @@ def of_program(text: str) -> list[Collective]:
         )
     return tuple(found)
 
-  return list(inside(entry))
+  return inside
 
 
 def by_kind(found: list[Collective]) -> dict[str, float]:

@@ -1,5 +1,7 @@
 """What a program sends is read from its text, each loop as often as it runs."""
 
+import re
+
 import pytest
 
 from gen.parallel import collectives
@@ -51,8 +53,10 @@ def test_collectives_are_counted_inside_loops_and_their_bytes_by_the_ring():
 
 
 def test_a_program_says_whether_all_its_loops_are_counted():
-  assert not collectives.loops_are_known(TEXT)  # while.1 states no number
-  assert collectives.loops_are_known(TEXT.replace("body=%body", 'body=%body, "known_trip_count":{"n":"3"}'))
+  assert collectives.loops_are_known(TEXT)  # while.1, which states no number, runs steps
+  unstated = re.sub(', backend_config={"known.*', "", TEXT)
+  assert unstated != TEXT and not collectives.loops_are_known(unstated)
+  assert collectives.loops_are_known(unstated.replace("body=%inner", "body=%add"))  # nothing is sent in it
 
 
 @pytest.mark.parametrize(
