@@ -153,7 +153,7 @@ def test_the_python_of_the_readme_runs():
 
 
 def test_every_path_that_the_readme_names_exists():
-  for path in re.findall(r"(?:configs|experiments|scripts|results)/[\w/]+\.\w+", README):
+  for path in re.findall(r"(?:configs|experiments|scripts|results)/[\w/]+(?:\.\w+)+", README):
     assert (ROOT / path).exists(), path
 
 
