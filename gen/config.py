@@ -221,6 +221,7 @@ class Sweep(Run):
   widths: tuple[tuple[int, ...], ...] = ()  # one tuple a budget
   batches: tuple[int, ...] = ()  # rows per step, one a budget (one more: the held-out's); empty: data.batch
   least_updates: int = 0  # a run's batch is halved while it would have fewer steps
+  most_updates: int = 0  # a run's batch is doubled while it would have more steps; 0: never
   depths: tuple[tuple[int, int], ...] = ()  # (width, depth) where the depth is not model.depth
   seeds: tuple[int, ...] = ()  # seeds a budget; empty: one
   counted: str = "flops"  # flops | tokens | tokens_per_parameter | steps: what budgets and held_out are

@@ -8,8 +8,9 @@ width, depth, batch, seed, horizon, and the learning rate by the sweep's rule
            * (batch / data.batch)^rate_batch_power
 
 times each of `rates`. Large models of a budget see few tokens; `least_updates` halves their batches until they take
-enough steps. With `trunks`, runs that differ in budget alone are branches of one trunk (`gen.scaling.trunks`): their
-batch is that of the shortest, their rate that of the longest, their warmup the same.
+enough steps. Small models see many, and the gradient noise of a small batch keeps them from what they could reach;
+`most_updates` doubles it. With `trunks`, runs that differ in budget alone are branches of one trunk
+(`gen.scaling.trunks`): their batch suits the shortest first, their rate is that of the longest, their warmup the same.
 """
 
 import copy
@@ -158,10 +159,8 @@ def _run(sweep: Sweep, cell: Cell, width: int, seed: int, vocab: int, rate: floa
   run.flops = _flops(sweep.counted, cell.budget, run)
   validation.check(run)
   ends = {one: _flops(sweep.counted, one.budget, run) for one in _sharing(sweep, cell, width, others)}
-  # Steps that are asked for are taken, whatever the batch.
-  halves = sweep.counted != "steps"
-  while halves and run.data.batch % 2 == 0 and min(ends.values()) / flops_per_step(run) < sweep.least_updates:
-    run.data.batch //= 2
+  if sweep.counted != "steps":  # those that are asked for are taken, whatever the batch
+    _suit_batch(sweep, run, min(ends.values()), max(ends.values()))
   steps = max(ends.values()) / flops_per_step(run)
   peak = learning_rate(sweep, width, steps, run.data.batch)
   run.optimizer.peak_learning_rate = float(f"{peak * rate:.4g}")
@@ -170,6 +169,16 @@ def _run(sweep: Sweep, cell: Cell, width: int, seed: int, vocab: int, rate: floa
     name = f"trunk-{_size_name(width, run.seed, named)}"
     trunks.join(run, name, flops_per_step(run), sorted(ends.values()), branches)
   return run
+
+
+def _suit_batch(sweep: Sweep, run: Run, shortest: float, longest: float) -> None:
+  """Halves or doubles a run's batch until its steps are as many as the sweep asks for; horizons in FLOPs."""
+  while run.data.batch % 2 == 0 and shortest / flops_per_step(run) < sweep.least_updates:
+    run.data.batch //= 2
+  while 0 < sweep.most_updates < longest / flops_per_step(run):
+    if shortest / flops_per_step(run) < 2 * sweep.least_updates:
+      break
+    run.data.batch *= 2
 
 
 def _sharing(sweep: Sweep, cell: Cell, width: int, others: list[Cell]) -> list[Cell]:
@@ -266,8 +275,14 @@ def _check_counts(sweep: Sweep) -> None:
   _check_criteria(sweep.criteria)
   if sweep.rate_width <= 0 or sweep.rate_steps <= 0:
     raise UserError("config.rate_width and config.rate_steps must be greater than 0")
-  if min(sweep.workers, sweep.bootstraps, sweep.least_updates) < 0:
-    raise UserError("config.workers, config.bootstraps and config.least_updates must be 0 or more")
+  for name in ("workers", "bootstraps", "least_updates", "most_updates"):
+    if getattr(sweep, name) < 0:
+      raise UserError(f"config.{name} is {getattr(sweep, name)}; it must be 0 or more")
+  if 0 < sweep.most_updates < 2 * sweep.least_updates:
+    raise UserError(
+      f"config.most_updates is {sweep.most_updates}, less than twice config.least_updates {sweep.least_updates}: "
+      "a batch could be too large and too small at once"
+    )
 
 
 def _check_criteria(limits: Criteria) -> None:

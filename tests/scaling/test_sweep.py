@@ -141,17 +141,51 @@ def test_batches_are_halved_until_a_run_has_enough_steps():
   assert 0 < halved < len(many)
 
 
-def test_the_learning_rate_falls_with_the_root_of_a_halved_batch():
-  sweep = study(least_updates=60, rate_batch_power=0.5)
+def test_batches_are_doubled_until_a_run_has_few_enough_steps():
+  few = {run.name: run for run in sweeps.expand(study(), VOCAB)}
+  most = 90
+  many = {run.name: run for run in sweeps.expand(study(most_updates=most), VOCAB)}
+  doubled = 0
+  for name, run in many.items():
+    steps = run.flops / sweeps.flops_per_step(run)
+    factor = run.data.batch // few[name].data.batch
+    assert run.data.batch == factor * few[name].data.batch and factor & (factor - 1) == 0
+    assert steps <= most
+    if factor > 1:
+      doubled += 1
+      assert 2 * steps > most, "no batch is larger than it needs to be"
+  assert 0 < doubled < len(many)
+
+
+def test_a_trunk_whose_branches_want_different_batches_keeps_the_steps_of_its_shortest():
+  sweep = study(trunks=True, least_updates=40, most_updates=80, widths=((8, 16), (8, 16)), batches=())
+  sweep.optimizer.schedule = "wsd"
+  batches = {(run.model.width, run.seed): set() for run in sweeps.expand(sweep, VOCAB)}
+  for run in sweeps.expand(sweep, VOCAB):
+    batches[run.model.width, run.seed].add(run.data.batch)
+    assert run.flops / sweeps.flops_per_step(run) >= 40
+  assert all(len(found) == 1 for found in batches.values())
+
+
+def test_the_learning_rate_goes_with_the_root_of_a_halved_or_doubled_batch():
+  sweep = study(least_updates=60, most_updates=120, rate_batch_power=0.5)
   plain = {run.name: run.optimizer.peak_learning_rate for run in sweeps.expand(study(), VOCAB)}
   for run in sweeps.expand(sweep, VOCAB):
     wanted = plain[run.name] * (run.data.batch / 4) ** 0.5
     assert run.optimizer.peak_learning_rate == pytest.approx(wanted, rel=1e-3)
 
 
-def test_negative_updates_are_a_mistake():
-  with pytest.raises(UserError, match="least_updates"):
-    sweeps.expand(study(least_updates=-1), VOCAB)
+@pytest.mark.parametrize(
+  ("changes", "words"),
+  [
+    ({"least_updates": -1}, "least_updates is -1"),
+    ({"most_updates": -2}, "most_updates is -2"),
+    ({"least_updates": 50, "most_updates": 99}, "99, less than twice config.least_updates 50"),
+  ],
+)
+def test_updates_that_cannot_be_are_a_mistake(changes, words):
+  with pytest.raises(UserError, match=words):
+    sweeps.check(study(**changes))
 
 
 @pytest.mark.parametrize(
