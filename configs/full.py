@@ -2,7 +2,8 @@
 
 uv run experiments/chinchilla.py --config=configs/full.py
 
-The learning rate's rule was measured on this text before the runs, and so was how many steps a run wants (docs/sweep.md).
+The learning rate's rule was measured on this text before the runs, and how many steps a run wants as well
+(docs/sweep.md).
 Time: an hour and a half on two cores, in as many sittings as you like: the same command goes on.
 Expected: N* near 50 k parameters at the smallest budget and 150 k at the largest.
 """
