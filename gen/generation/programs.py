@@ -16,7 +16,7 @@ from jax import Array
 
 from gen import config as configs
 from gen.generation import cache, sampling
-from gen.models import blocks
+from gen.models import blocks, turned
 
 
 class Draws(NamedTuple):
@@ -84,16 +84,24 @@ def compiled(
 def apart(params: Any) -> Any:
   """Returns parameters whose layers of what is decoded lie apart, so that no token waits for copies of them.
 
-  Such parameters come back as they are. They serve generation alone, and take the layers' memory once more as long as
-  they are held: who generates often makes them once and hands them to `generate`.
+  On one CPU their kernels are turned as well (`gen.models.turned`). Such parameters come back as they are. They serve
+  generation alone, and take the layers' memory once more as long as they are held: who generates often makes them once
+  and hands them to `generate`.
   """
-  stack = params.get("target", {}).get("stack", {})
-  return params if isinstance(stack.get("layers", ()), tuple) else _apart(params)
+  layers = params.get("target", {}).get("stack", {}).get("layers", ())
+  if isinstance(layers, tuple):
+    return params
+  devices = {device for leaf in jax.tree.leaves(layers) for device in jnp.asarray(leaf).devices()}
+  return _apart(params, len(devices) == 1 and devices.pop().platform == "cpu")
 
 
-@jax.jit
-def _apart(params: Any) -> Any:
-  return {**params, "target": blocks.layers_apart(params["target"])}
+@functools.partial(jax.jit, static_argnums=1)
+def _apart(params: Any, turns: bool) -> Any:
+  target = blocks.layers_apart(params["target"])
+  if turns:
+    each = tuple(turned.turn(layer) for layer in target["stack"]["layers"])
+    target["stack"] = {**target["stack"], "layers": each}
+  return {**params, "target": target}
 
 
 def _empty(room: int, done_b: Array, seen_bv: Array | None, filled: cache.Cache) -> State:

@@ -13,7 +13,7 @@ from flax import linen as nn
 from jax import Array
 
 from gen.config import Model
-from gen.models import axes, fused_attention, layers, norms, positions
+from gen.models import axes, fused_attention, layers, norms, positions, turned
 from gen.models import slots as cached
 from gen.models.fused_attention import Segments
 from gen.models.slots import NEVER, Slots
@@ -254,10 +254,11 @@ class Attention(nn.Module):
     cfg = self.config
     q_dhk, k_dgk, v_dgk = self.query(), self.key(), self.value()
     biases = (self.query_bias, self.key_bias, self.value_bias) if cfg.bias else None
-    if memory_bsd is x_btd and cfg.n_heads == cfg.n_key_value_heads and axes.parts("heads") == 1:
+    alone = axes.parts("heads") > 1 or turned.here()
+    if memory_bsd is x_btd and cfg.n_heads == cfg.n_key_value_heads and not alone:
       # One product and one transpose for all three: a third of the passes over memory.
       q, k, v = _project(x_btd, (q_dhk, k_dgk, v_dgk), biases, cfg.dtype)
-    elif axes.parts("heads") > 1:  # Three kernels side by side would not be split by heads.
+    elif alone:  # Three kernels side by side would not be split by heads, and be copied for each token.
       each = zip((x_btd, memory_bsd, memory_bsd), (q_dhk, k_dgk, v_dgk), biases or (None,) * 3, strict=True)
       q, k, v = (
         _project(x, (kernel,), None if bias is None else (bias,), cfg.dtype)[0] for x, kernel, bias in each

@@ -13,7 +13,7 @@ from flax import linen as nn
 from jax import Array
 
 from gen.config import Model
-from gen.models import axes, layers
+from gen.models import axes, layers, turned
 from gen.models.attention import SEEN, Attention, Context
 
 # What the backward pass finds kept: everything ("none"), matrix products ("dots"), or only the residual stream.
@@ -112,11 +112,13 @@ class Stack(nn.Module):
     block = Block(self.config, self.cross, self.causal, parent=None)
     for index in range(self.depth):
       name = f"layer_{index}"
+      params = each[index] if each else jax.tree.map(lambda x, index=index: x[index], stacked)
       variables = {
-        "params": each[index] if each else jax.tree.map(lambda x, index=index: x[index], stacked),
+        "params": turned.upright(params),
         "cache": self.get_variable("cache", name, {}),
       }
       context = context._replace(layer=index) if self.config.attention_scale_by_layer else context
-      (x_btd, _), changed = block.apply(variables, x_btd, context, mutable=["cache"])
+      with turned.reading(turned.are_turned(params)):
+        (x_btd, _), changed = block.apply(variables, x_btd, context, mutable=["cache"])
       self.put_variable("cache", name, changed["cache"])
     return x_btd

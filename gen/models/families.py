@@ -20,7 +20,7 @@ from jax import Array
 
 from gen.batch import Batch
 from gen.config import FAMILIES, Model
-from gen.models import axes, fused_attention, layers, positions, recurrent
+from gen.models import axes, fused_attention, layers, positions, recurrent, turned
 from gen.models.attention import SEEN, Context, mask
 from gen.models.blocks import Stack
 from gen.models.fused_attention import Segments
@@ -88,8 +88,10 @@ class Head(nn.Module):
     """Returns logits [B, T, V], float32."""
     kernel_dv, bias_v = self.weights()
     x_btd = self.prepare(x_btd)
-    if self.config.tied and x_btd.size == self.config.width:
-      logits_btv = layers.of_one_row(x_btd, self.table.matrix().astype(self.config.dtype))
+    rows = x_btd.size // self.config.width
+    if self.config.tied and rows <= turned.MOST_ROWS and axes.parts("vocab") == 1:
+      table_vd = self.table.matrix().astype(self.config.dtype)
+      logits_btv = turned.with_table(x_btd.reshape(rows, -1), table_vd).reshape(*x_btd.shape[:-1], -1)
     else:
       logits_btv = jnp.matmul(x_btd, kernel_dv.astype(self.config.dtype), preferred_element_type=jnp.float32)
     logits_btv = logits_btv if bias_v is None else logits_btv + bias_v

@@ -16,7 +16,7 @@ from jax import Array
 
 from gen.config import Model
 from gen.models import axes as placed
-from gen.models import norms
+from gen.models import norms, turned
 
 
 def keeping_input(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
@@ -56,7 +56,7 @@ def matmul(x_ni: Array, kernel_io: Array) -> Array:
   Where W is wider at its entrance than at its exit, x^T dy runs at half the rate of (dy^T x)^T; the barrier keeps
   the compiler from turning the latter into the former.
   """
-  return x_ni @ kernel_io
+  return turned.product(x_ni, kernel_io) if turned.here() else x_ni @ kernel_io
 
 
 def _matmul_backward(kept: tuple[Array, Array], dy_no: Array) -> tuple[Array, Array]:
@@ -78,17 +78,6 @@ def contract_tokens(x_ni: Array, y_no: Array) -> Array:
   ):  # there a barrier would part a sum from its scattering
     return jax.lax.dot_general(x_ni, y_no, numbers)
   return jax.lax.optimization_barrier(jax.lax.dot_general(y_no, x_ni, numbers)).swapaxes(-1, -2)
-
-
-def of_one_row(x: Array, table_vd: Array) -> Array:
-  """Returns x E^T for a single row x [..., D], as float32 [..., V]: the table is read as it lies.
-
-  As x E^T, XLA's CPU backend reads a table of 50,257 x 768 at 25 GB/s, as E x^T at 43. The barriers keep it from
-  turning one into the other.
-  """
-  x_d1 = jax.lax.optimization_barrier(x.reshape(-1, 1))
-  y_v1 = jnp.matmul(table_vd, x_d1, preferred_element_type=jnp.float32)
-  return jax.lax.optimization_barrier(y_v1).reshape(*x.shape[:-1], -1)
 
 
 Initializer = Callable[..., Array]

@@ -77,17 +77,6 @@ def test_contracted_tokens_are_an_einsum_under_any_batch_axes(tokens, inputs, ou
   close(layers.contract_tokens(x[0, 0], y[0, 0]), wanted[0, 0])
 
 
-def test_the_product_of_one_row_is_that_of_any_and_has_its_gradient():
-  x, table = normal(1, 1, 1, 5), normal(2, 11, 5)
-  close(
-    layers.of_one_row(jnp.asarray(x), jnp.asarray(table)), x.astype(np.float64) @ table.T.astype(np.float64)
-  )
-  found = jax.grad(lambda x, t: (layers.of_one_row(x, t) ** 2).sum(), (0, 1))(x, table)
-  wanted = jax.grad(lambda x, t: ((x @ t.T) ** 2).sum(), (0, 1))(x, table)
-  close(found[0], wanted[0], 1e-4)
-  close(found[1], wanted[1], 1e-4)
-
-
 def test_contracted_tokens_can_be_differentiated():
   x, y, weights = normal(0, 5, 7), normal(1, 5, 3), normal(2, 7, 3)
   dx, dy = jax.grad(lambda x, y: (layers.contract_tokens(x, y) * weights).sum(), (0, 1))(x, y)
