@@ -1,11 +1,10 @@
-"""The long study: five budgets of six or seven sizes, and a held-out budget of four.
+"""The long study: five budgets of seven sizes, up to three seeds, and a held-out budget of five sizes.
 
 uv run experiments/chinchilla.py --config=configs/full.py
 
-The learning rate's rule was measured on this text before the runs, and how many steps a run wants as well
-(docs/sweep.md).
-Time: an hour and a half on two cores, in as many sittings as you like: the same command goes on.
-Expected: N* near 50 k parameters at the smallest budget and 150 k at the largest.
+The learning rate's rule was measured on this text before the runs (docs/sweep.md).
+Time: 93 minutes on two cores with other work beside, in as many sittings as you like: the same command goes on.
+Expected: N* near 55 k parameters at the smallest budget and 195 k at the largest.
 """
 
 from gen.config import Criteria, Data, Model, Optimizer, Sweep
@@ -19,19 +18,18 @@ def get_config() -> Sweep:
     # The sources of the packages too: one epoch of the docstrings is too short for the largest budget.
     data=Data(corpus="environment:code", tokenizer="bytes", length=128, batch=4),
     optimizer=Optimizer(peak_learning_rate=2.967e-3, beta2=0.95, schedule="linear", warmup=0.05),
-    budgets=(1e12, 1.8e12, 3.2e12, 5.6e12, 1e13),
+    budgets=(1e12, 2e12, 4e12, 8e12, 1.6e13),
     widths=(
-      (20, 24, 32, 40, 48, 60, 72),
-      (24, 32, 40, 48, 60, 72, 88),
-      (32, 44, 56, 68, 84, 104),
-      (40, 52, 64, 80, 100, 120),
-      (48, 60, 76, 92, 112, 140),
+      (16, 32, 48, 64, 80, 96, 112),
+      (32, 48, 64, 80, 96, 112, 128),
+      (32, 48, 64, 80, 96, 128, 160),
+      (48, 64, 80, 96, 128, 160, 192),
+      (48, 64, 96, 128, 160, 192, 224),
     ),
-    seeds=(2, 2, 1, 1, 1),
-    held_out=3e13,
-    held_out_widths=(64, 88, 112, 144),
-    least_updates=3000,
-    most_updates=10000,
+    seeds=(3, 3, 2, 1, 1),
+    held_out=4.8e13,
+    held_out_widths=(80, 112, 144, 176, 240),
+    least_updates=1500,
     rate_width=64.0,
     rate_width_power=-0.8943,
     rate_steps=9000.0,
