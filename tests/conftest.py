@@ -1,11 +1,18 @@
-"""What all tests share: strict numerics, and property tests without a stopwatch on a busy machine."""
+"""What all tests share: programs that compile quickly, strict numerics, and property tests without a stopwatch.
+
+Tests compile more than they compute, so XLA generates their machine code without optimizing it, which takes a third of
+the time; the graph of operations is optimized as ever. `JAX_DISABLE_MOST_OPTIMIZATIONS=false uv run pytest` compiles
+everything as users do.
+"""
 
 import os
 
 import hypothesis
 import pytest
 
+QUICK = "JAX_DISABLE_MOST_OPTIMIZATIONS"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault(QUICK, "true")
 os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)  # a program from an earlier process is no test of this one
 
 hypothesis.settings.register_profile("gen", deadline=None, print_blob=True)
@@ -19,3 +26,26 @@ def strict_ranks():
 
   with jax.numpy_rank_promotion("raise"):
     yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiler(request):
+  """Compiles as users do, here and in processes started from here, for modules with `pytestmark = optimized`.
+
+  Where two programs must agree in every bit, they shall do so as users run them: only optimized code contracts a
+  product and a sum into one operation, and it may do so in one program and not in the other.
+  """
+  if request.node.get_closest_marker("optimized") is None:
+    yield
+    return
+  import jax
+
+  option, before = QUICK.lower(), os.environ.pop(QUICK, None)
+  was = jax.config.read(option)
+  jax.config.update(option, False)
+  jax.clear_caches()  # what other modules compiled
+  yield
+  jax.config.update(option, was)
+  jax.clear_caches()
+  if before is not None:
+    os.environ[QUICK] = before
