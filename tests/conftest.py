@@ -28,6 +28,11 @@ def pytest_configure(config):
     os.environ.setdefault("PYTHONPYCACHEPREFIX", str(config.rootpath / ".pytest_cache" / "bytecode"))
 
 
+def pytest_collection_modifyitems(items):
+  """Puts whole commands first: files are dealt out in this order, and a long one at the end would keep one worker."""
+  items.sort(key=lambda item: "end_to_end" not in item.path.parts)
+
+
 @pytest.fixture
 def strict_ranks():
   """Makes adding arrays of unequal rank an error, so that a forgotten axis does not broadcast."""
