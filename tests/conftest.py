@@ -6,13 +6,14 @@ everything as users do.
 """
 
 import os
+import sys
 
 import hypothesis
 import pytest
 
 QUICK = "JAX_DISABLE_MOST_OPTIMIZATIONS"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault(QUICK, "true")
+ASKED = os.environ.setdefault(QUICK, "true")
 os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)  # a program from an earlier process is no test of this one
 
 hypothesis.settings.register_profile("gen", deadline=None, print_blob=True)
@@ -47,19 +48,16 @@ def compiler(request):
   """Compiles as users do, here and in processes started from here, for modules with `pytestmark = optimized`.
 
   Where two programs must agree in every bit, they shall do so as users run them: only optimized code contracts a
-  product and a sum into one operation, and it may do so in one program and not in the other.
+  product and a sum into one operation, and it may do so in one program and not in the other. And the solver of
+  scaling laws computes long enough to win back what optimizing it costs.
   """
-  if request.node.get_closest_marker("optimized") is None:
-    yield
+  optimized = request.node.get_closest_marker("optimized") or request.path.parent.name in ("scaling", "docs")
+  wanted = "false" if optimized else ASKED
+  if os.environ[QUICK] == wanted:
     return
-  import jax
+  os.environ[QUICK] = wanted
+  if "jax" in sys.modules:  # else it reads the variable when it is imported
+    import jax
 
-  option, before = QUICK.lower(), os.environ.pop(QUICK, None)
-  was = jax.config.read(option)
-  jax.config.update(option, False)
-  jax.clear_caches()  # what other modules compiled
-  yield
-  jax.config.update(option, was)
-  jax.clear_caches()
-  if before is not None:
-    os.environ[QUICK] = before
+    jax.config.update(QUICK.lower(), wanted in ("true", "1"))
+    jax.clear_caches()  # what other modules compiled
