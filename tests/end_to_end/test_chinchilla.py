@@ -17,6 +17,7 @@ from gen.scaling import clusters, jobs
 from gen.scaling.ledger import without_clock
 from gen.training import journal
 
+pytestmark = pytest.mark.optimized  # a kill changes no bit
 ROOT = Path(__file__).parents[2]
 CLOCK = ("created", "seconds", "utilization", "name", "config", "machine")
 CONFIG = """

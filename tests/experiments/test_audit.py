@@ -10,6 +10,7 @@ from gen import launch
 from gen.scaling.laws import HOFFMANN_2022
 
 EXPERIMENT = "audit.py"
+pytestmark = pytest.mark.optimized  # the solver runs for longer than it compiles
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data" / "scaling_runs"
 
 

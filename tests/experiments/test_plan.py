@@ -9,6 +9,7 @@ from gen import launch
 from gen.scaling.laws import Law
 
 EXPERIMENT = "plan.py"
+pytestmark = pytest.mark.optimized  # the solver runs for longer than it compiles
 LAW = Law(E=1.1, A=150.0, B=400.0, alpha=0.35, beta=0.37)
 
 

@@ -253,10 +253,10 @@ def test_attention_to_the_past_in_blocks_equals_attention_under_the_mask_whole(l
     mixed = function(*arrays, 0.6)
     return (mixed * weights).sum(), mixed
 
-  blocks, whole = (
-    jax.value_and_grad(functools.partial(loss, function), argnums=(0, 1, 2, 3), has_aux=True)(q, k, v, bias)
-    for function in (attention.attend_back, attention.attend)
-  )
+  def differentiated(function):
+    return jax.jit(jax.value_and_grad(functools.partial(loss, function), argnums=(0, 1, 2, 3), has_aux=True))
+
+  blocks, whole = (differentiated(each)(q, k, v, bias) for each in (attention.attend_back, attention.attend))
   jax.tree.map(close, blocks, whole)
 
 

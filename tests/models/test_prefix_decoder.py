@@ -35,8 +35,12 @@ def decoder(scheme, **others):
   )
 
 
+PROGRAMS = {}  # of models, by all their fields: one for all tests that run a model on inputs of the same shapes
+
+
 def logits_of(model, params, **others):
-  return np.asarray(jax.jit(families.build(model).apply)({"params": params}, **others))
+  program = PROGRAMS.setdefault(repr(model), jax.jit(families.build(model).apply))
+  return np.asarray(program({"params": params}, **others))
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -100,20 +104,28 @@ def test_rows_so_long_that_causal_attention_goes_in_blocks_show_all_of_the_prefi
   assert (change(later)[:later] == 0).all() and (change(later)[later:] > 1e-5).all()
 
 
-@pytest.mark.parametrize(
-  "switches", [{"scan": True}, {"remat": "full"}, {"scan": True, "remat": "dots"}], ids=str
-)
-@pytest.mark.parametrize("scheme", ["rotary", "relative", "transformer_xl"])
-def test_scanning_and_recomputing_change_no_gradient_of_a_prefix_model(random_parameters, scheme, switches):
-  plain = decoder(scheme, scan=False, depth=3)
-  params = random_parameters(plain)
+@pytest.fixture(scope="module")
+def gradients(random_parameters):
+  """Returns a function from a model to the gradients of its parameters, which are computed once."""
+  found = {}
   weights_btv = np.random.default_rng(3).normal(size=(3, T, V)).astype(np.float32)
 
-  def gradients(model):
+  def of(model):
     def loss(tree):
       logits_btv = families.build(model).apply({"params": tree}, **ROWS)
       return jnp.where(SEGMENTS[..., None] > 0, logits_btv * weights_btv, 0).sum()
 
-    return jax.jit(jax.grad(loss))(params)
+    if repr(model) not in found:
+      found[repr(model)] = jax.jit(jax.grad(loss))(random_parameters(model))
+    return found[repr(model)]
 
+  return of
+
+
+@pytest.mark.parametrize("scheme", ["rotary", "relative", "transformer_xl"])
+@pytest.mark.parametrize(
+  "switches", [{"scan": True}, {"remat": "full"}, {"scan": True, "remat": "dots"}], ids=str
+)
+def test_scanning_and_recomputing_change_no_gradient_of_a_prefix_model(gradients, scheme, switches):
+  plain = decoder(scheme, scan=False, depth=3)
   jax.tree.map(close, gradients(plain), gradients(dataclasses.replace(plain, **switches)))

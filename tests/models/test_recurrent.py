@@ -63,10 +63,17 @@ def by_hand(model, params, ids_t):
   return np.array(logits), h, c
 
 
-def apply(model, params, ids=IDS, segments=None, **others):
+PROGRAMS = {}  # one for all tests that call a method of a model on inputs of the same shapes
+
+
+def program(model, **method):
+  made = jax.jit(functools.partial(families.build(model).apply, **method))
+  return PROGRAMS.setdefault((repr(model), *method.values()), made)
+
+
+def apply(model, params, ids=IDS, segments=None):
   """Returns logits, compiled."""
-  run = jax.jit(functools.partial(families.build(model).apply, **others))
-  return run({"params": params}, ids, segments_bt=segments)
+  return program(model)({"params": params}, ids, segments_bt=segments)
 
 
 @pytest.mark.parametrize("family", RECURRENT)
@@ -171,9 +178,7 @@ def test_a_text_in_pieces_that_hand_the_state_on_equals_the_whole(family, random
 
 
 def apply_carry(model, params, ids, state, segments=None):
-  return jax.jit(functools.partial(families.build(model).apply, method="carry"))(
-    {"params": params}, ids, state, segments
-  )
+  return program(model, method="carry")({"params": params}, ids, state, segments)
 
 
 def test_a_state_belongs_to_segment_1_and_padding_leaves_it_as_it_is(random_parameters):

@@ -125,12 +125,13 @@ def losses(family, names):
     axes, stage = LAYOUTS[name]
     here = dataclasses.replace(run, mesh=axes, layout=stage)
     each, state, compiled = train(run, layouts.of(here), start)
+    predicted = memory.footprint(here)
     found[name] = {
       "losses": each,
       "params": held(state.params),
       "moments": held(state.moments),
       "live": held(state)[0],
-      "predicted": memory.footprint(here)._asdict() | {"live": memory.footprint(here).live},
+      "predicted": predicted._asdict() | {"live": predicted.live},
       "arguments": compiled.memory_analysis().argument_size_in_bytes,
       "accumulated": accumulated(run, compiled.as_text()),
     }

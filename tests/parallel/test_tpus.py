@@ -11,10 +11,13 @@ from gen.config import Data, Model, Run
 from gen.parallel import layouts, topologies
 from gen.scaling import memory
 
-pytestmark = pytest.mark.skipif(
-  importlib.util.find_spec("libtpu") is None,
-  reason="needs libtpu: uv run --extra tpu pytest tests/parallel/test_tpus.py",
-)
+pytestmark = [
+  pytest.mark.optimized,  # what is read is what the compiler makes of it
+  pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None,
+    reason="needs libtpu: uv run --extra tpu pytest tests/parallel/test_tpus.py",
+  ),
+]
 LENGTH, CHUNK, VOCAB, BATCH = 768, 48, 568, 4
 MODEL = Model(
   depth=2, width=128, heads=4, head_width=64, vocab=VOCAB, dtype="bfloat16", scan=True, loss_chunk=CHUNK

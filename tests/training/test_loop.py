@@ -18,6 +18,8 @@ from gen.errors import UserError
 from gen.scaling import trunks as algebra
 from gen.training import checkpoints, hooks, journal, lengths, locks, loop, stored_steps, trunks
 
+pytestmark = pytest.mark.optimized  # a stop, a dispatch or a trunk changes no bit
+
 
 @pytest.fixture(scope="module")
 def whole(run, data, tmp_path_factory):

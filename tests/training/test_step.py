@@ -13,6 +13,7 @@ from gen.models import families
 from gen.training import evaluate, losses, step
 from gen.training.optimizer import horizon, learning_rate
 
+pytestmark = pytest.mark.optimized  # how many steps a program runs changes no bit
 STEPS, B, T, V = 4, 6, 5, 11
 MODEL = Model(vocab=V, width=12, heads=3, head_width=4, feed_forward=10, depth=1, bias=True)
 OPTIMIZER = Optimizer(peak_learning_rate=0.05, clip=0.05, warmup=0.0, z_loss=1e-2)
