@@ -10,7 +10,7 @@ from gen.config import Model
 from gen.errors import UserError
 from gen.generation import cache, decode, programs, sampling
 from gen.generation.sampling import GREEDY, Sampler
-from gen.models import families
+from gen.models import families, turned
 
 KEY = jax.random.key(5)
 NEW = 12
@@ -82,9 +82,9 @@ def test_layers_laid_apart_once_serve_many_calls_alike(name, built, prompts):
   apart = programs.apart(params)
   assert programs.apart(apart) is apart
   layers = apart["target"]["stack"]["layers"]
-  assert len(layers) == module.config.target_depth
+  assert len(layers) == module.config.target_depth and all(map(turned.are_turned, layers))
   for number, layer in enumerate(layers):
-    jax.tree.map(lambda one, all, n=number: np.testing.assert_array_equal(one, all[n]), layer,
+    jax.tree.map(lambda one, all, n=number: np.testing.assert_array_equal(one, all[n]), turned.upright(layer),
                  params["target"]["stack"]["layers"])  # fmt: skip
   for given in (prompts(3), prompts(1, seed=4)):
     found, again = (decode.generate(module, p, given, GREEDY, KEY, max_tokens=NEW) for p in (params, apart))
