@@ -38,8 +38,9 @@ def draw(folder: Path, rows: Sequence[Mapping[str, Any]], best: Mapping[int, flo
         axes.set_xlabel("examples")
     for axes, title in zip(panels[:: len(families)], TITLES.values(), strict=True):
       axes.set_ylabel(f"{title}\naccuracy")
-    for axes in panels[: len(families)]:
-      axes.legend(loc="lower right")
+    # Examples of another kind leave the upper half of their panels empty; above, every corner has its points.
+    for axes, below in zip(panels[: len(families)], panels[len(families) :], strict=True):
+      below.legend(*axes.get_legend_handles_labels(), loc="upper left")
     return style.save(figure, folder, NAME)
 
 
