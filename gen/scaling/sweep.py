@@ -175,9 +175,10 @@ def _suit_batch(sweep: Sweep, run: Run, shortest: float, longest: float) -> None
   """Halves or doubles a run's batch until its steps are as many as the sweep asks for; horizons in FLOPs."""
   while run.data.batch % 2 == 0 and shortest / flops_per_step(run) < sweep.least_updates:
     run.data.batch //= 2
-  while 0 < sweep.most_updates < longest / flops_per_step(run):
-    if shortest / flops_per_step(run) < 2 * sweep.least_updates:
-      break
+  while (
+    0 < sweep.most_updates < longest / flops_per_step(run)
+    and shortest / flops_per_step(run) >= 2 * sweep.least_updates
+  ):
     run.data.batch *= 2
 
 

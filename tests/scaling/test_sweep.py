@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import pytest
 from hypothesis import given
@@ -125,36 +126,23 @@ def test_a_study_that_cannot_be_is_one_sentence(changes, words):
     sweeps.check(study(**changes))
 
 
-def test_batches_are_halved_until_a_run_has_enough_steps():
-  few = {run.name: run for run in sweeps.expand(study(), VOCAB)}
-  least = 60
-  many = {run.name: run for run in sweeps.expand(study(least_updates=least), VOCAB)}
-  halved = 0
-  for name, run in many.items():
+@pytest.mark.parametrize(
+  "bounds", [{"least_updates": 60}, {"most_updates": 90}, {"least_updates": 40, "most_updates": 90}], ids=str
+)
+def test_batches_are_halved_and_doubled_no_more_than_a_runs_steps_ask_for(bounds):
+  least, most = bounds.get("least_updates", 0), bounds.get("most_updates", math.inf)
+  plain = {run.name: run for run in sweeps.expand(study(), VOCAB)}
+  found = sweeps.expand(study(**bounds), VOCAB)
+  factors = [run.data.batch / plain[run.name].data.batch for run in found]
+  for run, factor in zip(found, factors, strict=True):
     steps = run.flops / sweeps.flops_per_step(run)
-    factor = few[name].data.batch // run.data.batch
-    assert few[name].data.batch == factor * run.data.batch and factor in (1, 2, 4, 8)
-    assert steps >= least or run.data.batch == 1
-    if factor > 1:
-      halved += 1
-      assert steps / 2 < least, "no batch is smaller than it needs to be"
-  assert 0 < halved < len(many)
-
-
-def test_batches_are_doubled_until_a_run_has_few_enough_steps():
-  few = {run.name: run for run in sweeps.expand(study(), VOCAB)}
-  most = 90
-  many = {run.name: run for run in sweeps.expand(study(most_updates=most), VOCAB)}
-  doubled = 0
-  for name, run in many.items():
-    steps = run.flops / sweeps.flops_per_step(run)
-    factor = run.data.batch // few[name].data.batch
-    assert run.data.batch == factor * few[name].data.batch and factor & (factor - 1) == 0
-    assert steps <= most
-    if factor > 1:
-      doubled += 1
-      assert 2 * steps > most, "no batch is larger than it needs to be"
-  assert 0 < doubled < len(many)
+    assert math.log2(factor).is_integer()
+    assert (steps >= least or run.data.batch == 1) and steps <= most
+    assert factor >= 1 or steps / 2 < least
+    assert factor <= 1 or 2 * steps > most
+  assert any(factor < 1 for factor in factors) == (least > 0)
+  assert any(factor > 1 for factor in factors) == (most < math.inf)
+  assert 1 in factors
 
 
 def test_a_trunk_whose_branches_want_different_batches_keeps_the_steps_of_its_shortest():
