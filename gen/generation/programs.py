@@ -91,8 +91,14 @@ def apart(params: Any) -> Any:
   layers = params.get("target", {}).get("stack", {}).get("layers", ())
   if isinstance(layers, tuple):
     return params
-  devices = {device for leaf in jax.tree.leaves(layers) for device in jnp.asarray(leaf).devices()}
-  return _apart(params, len(devices) == 1 and devices.pop().platform == "cpu")
+  return _apart(params, _on_one_cpu(layers))
+
+
+def _on_one_cpu(params: Any) -> bool:
+  """Says whether all arrays lie on one CPU device; those of the host go to the first device."""
+  placed = [leaf.devices() for leaf in jax.tree.leaves(params) if isinstance(leaf, jax.Array)]
+  devices = set[jax.Device]().union(*placed) or {jax.devices()[0]}
+  return len(devices) == 1 and all(device.platform == "cpu" for device in devices)
 
 
 @functools.partial(jax.jit, static_argnums=1)

@@ -258,7 +258,9 @@ class Attention(nn.Module):
     if memory_bsd is x_btd and cfg.n_heads == cfg.n_key_value_heads and not alone:
       # One product and one transpose for all three: a third of the passes over memory.
       q, k, v = _project(x_btd, (q_dhk, k_dgk, v_dgk), biases, cfg.dtype)
-    elif alone:  # Three kernels side by side would not be split by heads, and be copied for each token.
+    elif (
+      alone
+    ):  # Side by side they would not be split by heads on a mesh; turned ones would be copied for each token.
       each = zip((x_btd, memory_bsd, memory_bsd), (q_dhk, k_dgk, v_dgk), biases or (None,) * 3, strict=True)
       q, k, v = (
         _project(x, (kernel,), None if bias is None else (bias,), cfg.dtype)[0] for x, kernel, bias in each
