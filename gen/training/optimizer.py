@@ -66,15 +66,38 @@ def learning_rate(schedule: str, step: Array | int, over: Horizon) -> Array:
   return over.peak * jnp.where(step < over.warmup, jnp.minimum(rising, 1.0), shape)
 
 
-def transformation(optimizer: Optimizer) -> optax.GradientTransformation:
-  """Returns AdamW without its learning rate: gradients to steps of unit rate.
+def initial_moments(optimizer: Optimizer, params: Any) -> Any:
+  """Returns the state of AdamW before its first step: a count, and zeros like the parameters twice."""
+  adam, decay = _adam(optimizer), _decay(optimizer)
+  return adam.init(params), decay.init(params)
 
+
+def advance(optimizer: Optimizer, moments: Any, grads: Any) -> Any:
+  """Returns the moments with one more gradient in them."""
+  adam, decay = moments
+  return _adam(optimizer).update(grads, adam)[1], decay
+
+
+def direction(optimizer: Optimizer, moments: Any, params: Any) -> Any:
+  """Returns the step of unit rate that the moments ask for, m / (sqrt(v) + epsilon) + decay p, m and v unbiased.
+
+  It is a function of its own, and not what optax returns beside the moments, so that a compiled step can have done
+  with the old moments before it begins with the parameters. Else XLA keeps a copy of both for it.
   Weight decay spares what is no matrix: norms and biases, by the rank that a parameter has in one layer.
   """
-  return optax.chain(
-    optax.scale_by_adam(optimizer.beta1, optimizer.beta2, optimizer.epsilon),
-    optax.add_decayed_weights(optimizer.weight_decay, decayed),
-  )
+  adam, decay = moments
+  mean = optax.tree.bias_correction(adam.mu, optimizer.beta1, adam.count)
+  square = optax.tree.bias_correction(adam.nu, optimizer.beta2, adam.count)
+  steps = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + optimizer.epsilon), mean, square)
+  return _decay(optimizer).update(steps, decay, params)[0]
+
+
+def _adam(optimizer: Optimizer) -> optax.GradientTransformation:
+  return optax.scale_by_adam(optimizer.beta1, optimizer.beta2, optimizer.epsilon)
+
+
+def _decay(optimizer: Optimizer) -> optax.GradientTransformation:
+  return optax.add_decayed_weights(optimizer.weight_decay, decayed)
 
 
 def decayed(params: Any) -> Any:

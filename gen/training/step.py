@@ -19,7 +19,7 @@ from gen.models import families, recurrent
 from gen.parallel.layouts import Layout
 from gen.training import losses
 from gen.training import placement as placing
-from gen.training.optimizer import Horizon, learning_rate, transformation
+from gen.training.optimizer import Horizon, advance, direction, initial_moments, learning_rate
 
 
 class State(NamedTuple):
@@ -63,7 +63,7 @@ def initialize(model: configs.Model, optimizer: configs.Optimizer, seed: Any) ->
   """
   key = jax.random.key(seed)
   params = families.initialize(model, jax.random.fold_in(key, 0))
-  moments = transformation(optimizer).init(params)
+  moments = initial_moments(optimizer, params)
   data = jax.random.key_data(jax.random.fold_in(key, 1))
   return State(jnp.int32(0), params, moments, jnp.int32(0), data)
 
@@ -188,15 +188,17 @@ def train_step(
   finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
   scale = per_token * (jnp.minimum(1.0, optimizer.clip / (norm + 1e-6)) if optimizer.clip else 1.0)
   grads = jax.tree.map(lambda g: g * scale, grads)
-  updates, moments = transformation(optimizer).update(grads, state.moments, state.params)
-  rate = learning_rate(optimizer.schedule, state.step, over)
-  params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
 
   def keep(new: Array, old: Array | float) -> Array:
     return jnp.where(finite, new, old)
 
-  params = placing.constrain(jax.tree.map(keep, params, state.params), place and place.parameters)
-  moments = placing.constrain(jax.tree.map(keep, moments, state.moments), place and place.moments)
+  moments = jax.tree.map(keep, advance(optimizer, state.moments, grads), state.moments)
+  # The barrier has the old moments done with, so that the new ones are written over them.
+  moments = jax.lax.optimization_barrier(placing.constrain(moments, place and place.moments))
+  rate = learning_rate(optimizer.schedule, state.step, over)
+  steps = direction(optimizer, moments, state.params)
+  params = jax.tree.map(lambda p, u: keep(p - rate * u, p), state.params, steps)
+  params = placing.constrain(params, place and place.parameters)
   carried = jax.tree.map(keep, carried, state.carried)
   skipped = state.skipped + jnp.where(finite, 0, 1)
   totals = Sums(keep(sums.loss, 0.0), keep(sums.nll, 0.0), keep(sums.weight, 0.0), norm)
@@ -256,7 +258,9 @@ def _programs(model_json: str, optimizer_json: str, layout: Layout | None) -> Pr
   optimizer = configs.from_dict(configs.Optimizer, json.loads(optimizer_json))
   plain = losses.Terms(soft_cap=model.logits_soft_cap, chunk=model.loss_chunk)
   if layout is not None:
-    return _placed(model, optimizer, plain, placing.place(model, layout, transformation(optimizer).init))
+    return _placed(
+      model, optimizer, plain, placing.place(model, layout, functools.partial(initial_moments, optimizer))
+    )
   return Programs(
     jax.jit(functools.partial(initialize, model, optimizer)),
     jax.jit(functools.partial(train_steps, model, optimizer), donate_argnums=0),

@@ -115,13 +115,17 @@ def test_no_norm_and_no_bias_of_a_model_decays_and_every_kernel_does(family):
 
 def steps_of(config, rate, count=4):
   """Parameters after steps of ours, with gradients that differ from step to step."""
-  transformation = optimizers.transformation(config)
   params = tree(0)
-  moments = transformation.init(params)
-  update = jax.jit(transformation.update)
+  moments = optimizers.initial_moments(config, params)
+
+  @jax.jit
+  def step(grads, moments, params):
+    moments = optimizers.advance(config, moments, grads)
+    updates = optimizers.direction(config, moments, params)
+    return jax.tree.map(lambda p, u: p - rate * u, params, updates), moments
+
   for seed in range(1, count + 1):
-    updates, moments = update(tree(seed), moments, params)
-    params = jax.tree.map(lambda p, u: p - rate * u, params, updates)
+    params, moments = step(tree(seed), moments, params)
   return params
 
 
