@@ -3,7 +3,6 @@
 B batch, T query, S key, N tokens, D width, H heads, G key and value heads, R = H / G, K head width.
 """
 
-import functools
 import itertools
 from typing import NamedTuple
 
@@ -86,11 +85,10 @@ def attend_back(q_bhtk: Array, k_bgsk: Array, v_bgsk: Array, bias: Array, scale:
   count = min(MOST_BLOCKS, length // BLOCK)
   if count < 2 or length != k_bgsk.shape[2]:
     return attend(q_bhtk, k_bgsk, v_bgsk, bias, scale)
+  q_bhtk = q_bhtk * scale
   ends = [length * (i + 1) // count for i in range(count)]
   parts = [
-    attend(
-      q_bhtk[:, :, begin:end], k_bgsk[:, :, :end], v_bgsk[:, :, :end], bias[:, :, begin:end, :end], scale
-    )
+    _grouped(q_bhtk[:, :, begin:end], k_bgsk[:, :, :end], v_bgsk[:, :, :end], bias[:, :, begin:end, :end])
     for begin, end in itertools.pairwise([0, *ends])
   ]
   return jnp.concatenate(parts, axis=2)
@@ -98,15 +96,20 @@ def attend_back(q_bhtk: Array, k_bgsk: Array, v_bgsk: Array, bias: Array, scale:
 
 def attend(q_bhtk: Array, k_bgsk: Array, v_bgsk: Array, bias: Array, scale: float) -> Array:
   """Returns softmax(q k^T scale + bias) v as [B, H, T, K]; R = H / G queries share a key head."""
+  return _grouped(q_bhtk * scale, k_bgsk, v_bgsk, bias)
+
+
+def _grouped(q_bhtk: Array, k_bgsk: Array, v_bgsk: Array, bias: Array) -> Array:
+  """Returns softmax(q k^T + bias) v of queries that are scaled already, once: a gradient keeps them, and no others."""
   batch, heads, length, head_width = q_bhtk.shape
   groups = k_bgsk.shape[1]
   if groups == heads:
-    return softmax_attention(q_bhtk, k_bgsk, v_bgsk, bias, scale)
+    return softmax_attention(q_bhtk, k_bgsk, v_bgsk, bias)
   # Queries that share a key head stand below one another: [B, G, R T, K].
   repeats = heads // groups
   rows = (batch, groups, repeats * length)
   bias = jnp.broadcast_to(bias, (batch, heads, length, k_bgsk.shape[2])).reshape(*rows, -1)
-  mixed = softmax_attention(q_bhtk.reshape(*rows, head_width), k_bgsk, v_bgsk, bias, scale)
+  mixed = softmax_attention(q_bhtk.reshape(*rows, head_width), k_bgsk, v_bgsk, bias)
   return mixed.reshape(q_bhtk.shape)
 
 
@@ -117,22 +120,23 @@ def weights(q_bhtk: Array, k_bgsk: Array, bias: Array, scale: float) -> Array:
   return nn.softmax(scores)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def softmax_attention(q_bhtk: Array, k_bhsk: Array, v_bhsk: Array, bias: Array, scale: float) -> Array:
-  """Returns softmax(q k^T scale + bias) v, keeping one [T, S] matrix a head for its gradient.
+@jax.custom_vjp
+def softmax_attention(q_bhtk: Array, k_bhsk: Array, v_bhsk: Array, bias: Array) -> Array:
+  """Returns softmax(q k^T + bias) v, keeping one [T, S] matrix a head for its gradient.
 
   With e = exp(score - largest), z = sum e and o = e v / z, the gradient in the scores is e (dp - do . o) where
   dp = (do / z) v^T and do is divided by z too (arXiv:2205.14135, appendix B.2, without its blocks).
   """
-  return _softmax_attention(q_bhtk, k_bhsk, v_bhsk, bias, scale)[0]
+  return _softmax_attention(q_bhtk, k_bhsk, v_bhsk, bias)[0]
 
 
 def _softmax_attention(
-  q_bhtk: Array, k_bhsk: Array, v_bhsk: Array, bias: Array, scale: float
+  q_bhtk: Array, k_bhsk: Array, v_bhsk: Array, bias: Array
 ) -> tuple[Array, tuple[Array, ...]]:
-  scores = jnp.einsum("bhtk,bhsk->bhts", q_bhtk * scale, k_bhsk, preferred_element_type=jnp.float32) + bias
+  scores = jnp.einsum("bhtk,bhsk->bhts", q_bhtk, k_bhsk, preferred_element_type=jnp.float32) + bias
   powers_bhts = jnp.exp(scores - scores.max(-1, keepdims=True))
-  inverse_bht1 = 1 / powers_bhts.sum(-1, keepdims=True)
+  # Behind the barrier it stays one number a query; XLA's CPU backend widens it to K for the product's sake.
+  inverse_bht1 = jax.lax.optimization_barrier(1 / powers_bhts.sum(-1, keepdims=True))
   mixed = jnp.einsum(
     "bhts,bhsk->bhtk", powers_bhts.astype(v_bhsk.dtype), v_bhsk, preferred_element_type=jnp.float32
   )
@@ -140,7 +144,7 @@ def _softmax_attention(
   return mixed_bhtk, (q_bhtk, k_bhsk, v_bhsk, bias, powers_bhts, inverse_bht1, mixed_bhtk)
 
 
-def _softmax_attention_backward(scale: float, kept: tuple[Array, ...], do_bhtk: Array) -> tuple[Array, ...]:
+def _softmax_attention_backward(kept: tuple[Array, ...], do_bhtk: Array) -> tuple[Array, ...]:
   q_bhtk, k_bhsk, v_bhsk, bias, powers_bhts, inverse_bht1, mixed_bhtk = kept
   dtype = q_bhtk.dtype
   do_bhtk = do_bhtk.astype(jnp.float32) * inverse_bht1
@@ -150,8 +154,8 @@ def _softmax_attention_backward(scale: float, kept: tuple[Array, ...], do_bhtk: 
   dp_bhts = jnp.einsum("bhtk,bhsk->bhts", do_bhtk, v_bhsk, preferred_element_type=jnp.float32)
   dscores_bhts = powers_bhts * (dp_bhts - along_bht1)
   narrow_bhts = dscores_bhts.astype(dtype)
-  dq_bhtk = jnp.einsum("bhts,bhsk->bhtk", narrow_bhts, k_bhsk) * scale
-  dk_bhsk = layers.contract_tokens(narrow_bhts, q_bhtk) * scale
+  dq_bhtk = jnp.einsum("bhts,bhsk->bhtk", narrow_bhts, k_bhsk)
+  dk_bhsk = layers.contract_tokens(narrow_bhts, q_bhtk)
   return dq_bhtk, dk_bhsk, dv_bhsk, _sum_to(dscores_bhts, bias.shape)  # unread, the last costs nothing
 
 

@@ -50,7 +50,7 @@ def slow(q, k, v, bias, scale):
 @pytest.mark.parametrize("bias_shape", BIASES)
 def test_attention_is_the_formula_one_number_at_a_time(bias_shape):
   q, k, v, bias = inputs(bias_shape)
-  close(attention.softmax_attention(q, k, v, bias, 0.6), slow(q, k, v, bias, 0.6))
+  close(attention.attend(q, k, v, bias, 0.6), slow(q, k, v, bias, 0.6))
 
 
 @pytest.mark.parametrize("bias_shape", BIASES)
@@ -60,7 +60,7 @@ def test_its_gradient_is_that_of_autodiff_in_float64(bias_shape):
   def loss(function, *arrays):
     return (function(*arrays, 0.6) * weights).sum()
 
-  found = jax.jit(jax.grad(functools.partial(loss, attention.softmax_attention), (0, 1, 2, 3)))(*arrays)
+  found = jax.jit(jax.grad(functools.partial(loss, attention.attend), (0, 1, 2, 3)))(*arrays)
   with jax.enable_x64(True):
     exact = [jnp.asarray(x, jnp.float64) for x in arrays]
     wanted = jax.jit(jax.grad(functools.partial(loss, plain), (0, 1, 2, 3)))(*exact)
@@ -73,7 +73,7 @@ def test_its_gradient_is_that_of_autodiff_in_float64(bias_shape):
 
 def test_scores_too_large_for_exp_do_no_harm():
   q, k, v, bias = inputs(BIASES[0])
-  found, pull = jax.vjp(lambda q: attention.softmax_attention(q, k, v, bias, 500.0), q)
+  found, pull = jax.vjp(lambda q: attention.attend(q, k, v, bias, 500.0), q)
   close(found, slow(q, k, v, bias, 500.0), 1e-3)
   assert np.isfinite(pull(jnp.ones_like(found))[0]).all()
 
@@ -81,7 +81,7 @@ def test_scores_too_large_for_exp_do_no_harm():
 def test_bfloat16_comes_out_as_bfloat16_near_the_float32_result():
   q, k, v, bias = inputs(BIASES[1])
   narrow = [jnp.asarray(x, jnp.bfloat16) for x in (q, k, v)]
-  found, pull = jax.vjp(lambda *qkv: attention.softmax_attention(*qkv, bias, 0.6), *narrow)
+  found, pull = jax.vjp(lambda *qkv: attention.attend(*qkv, bias, 0.6), *narrow)
   assert found.dtype == jnp.bfloat16
   close(found.astype(jnp.float32), slow(q, k, v, bias, 0.6), 0.05)
   assert {grad.dtype for grad in pull(found)} == {jnp.dtype(jnp.bfloat16)}
@@ -228,7 +228,7 @@ def test_cross_attention_without_a_memory_is_an_error():
 def test_a_query_that_may_look_nowhere_but_at_itself_gets_its_own_value():
   q, k, v = normal(0, 1, 1, T, K), normal(1, 1, 1, T, K), normal(2, 1, 1, T, K)
   alone = jnp.where(jnp.eye(T, dtype=bool), 0.0, NEVER)[None, None]
-  np.testing.assert_array_equal(attention.softmax_attention(q, k, v, alone, 1.0), v)
+  np.testing.assert_array_equal(attention.softmax_attention(q, k, v, alone), v)
 
 
 def test_initial_scores_have_unit_size():
