@@ -121,7 +121,7 @@ class Conversation:
     elif name == "help":
       return HELP
     elif name != "settings":
-      raise UserError(f"/{_shortened(name)} is not known; /help lists the commands")
+      raise UserError(f"{_shortened('/' + name)!r} is not known; /help lists the commands")
     return self.settings()
 
   def _limit(self, name: str, value: str) -> None:

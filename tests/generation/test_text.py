@@ -132,7 +132,8 @@ def test_commands_change_settings_and_mistakes_are_sentences(talk):
     ("/seed " + "9" * 5000, f"error: /seed takes a whole number, not '{'9' * 40}...'"),
     ("/window wide", "error: /window takes"),
     ("/history maybe", "error: /history takes on or off"),
-    ("/jump", "error: /jump is not known"),
+    ("/jump", "error: '/jump' is not known"),
+    ("/0\n0", r"error: '/0\n0' is not known"),
   ):
     assert say(line).startswith(sentence)
   assert conversation.sampler.temperature == 0.5
