@@ -36,7 +36,9 @@ BEAMS = flags.DEFINE_integer("beams", 0, "Search with so many beams instead of d
 LENGTH_PENALTY = flags.DEFINE_float("length_penalty", 1.0, "Of beam search: above 0 favours long texts.")
 MAX_TOKENS = flags.DEFINE_integer("max_tokens", 64, "New tokens at most.")
 MIN_TOKENS = flags.DEFINE_integer("min_tokens", 0, "New tokens at least.")
-STOP = flags.DEFINE_multi_string("stop", [], "Text that ends an answer; may be given several times.")
+STOP = flags.DEFINE_multi_string(
+  "stop", [], "Text that ends an answer, and is left out; may be given several times."
+)
 SAMPLES = flags.DEFINE_integer("samples", 1, "Answers to the prompt.")
 SEED = flags.DEFINE_integer(
   "seed", 0, "The same seed gives the same text.", lower_bound=0, upper_bound=2**32 - 1
@@ -111,9 +113,10 @@ def _count(restored: Any, prompt: str) -> int:
   from gen.generation import text
 
   count = text.count(restored, prompt, MAX_TOKENS.value, BLANK.value)
-  window = (
-    f"{count.left} left of the context window's {count.window}" if count.window else "no context window"
-  )
+  window = "no context window"
+  if count.left is not None:
+    room = f"{count.left} left of" if count.left >= 0 else f"{-count.left} more than"
+    window = f"{room} the context window's {count.window}"
   print(f"{count.prompt} tokens of the prompt and {count.new} new ones: {count.used} used, {window}")
   return 0
 
@@ -154,6 +157,11 @@ def _beams(restored: Any, prompt: str) -> list[Any]:
 
   if BEAMS.value < SAMPLES.value:
     raise UserError(f"--beams={BEAMS.value} find no {SAMPLES.value} answers; ask for fewer --samples")
+  given = [flag.name for flag in (TEMPERATURE, TOP_K, TOP_P, MIN_P, PENALTY) if flag.value != flag.default]
+  if given:
+    raise UserError(
+      f"--beams searches and draws nothing, so --{given[0]} means nothing to it; leave one of them out"
+    )
   ids = text.prompt_ids(restored, prompt, BLANK.value)
   found = beam.beam_search(
     restored.module, restored.params, [ids], beams=BEAMS.value, length_penalty=LENGTH_PENALTY.value,

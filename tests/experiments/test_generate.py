@@ -92,6 +92,8 @@ def test_count_only_prints_tokens_used_and_left(generate):
   assert said == (
     f"6 tokens of the prompt and 6 new ones: 12 used, {LENGTH - 12} left of the context window's {LENGTH}\n"
   )
+  said = generate(prompt="row 3", count_only=True, max_tokens=LENGTH)
+  assert said.endswith(f": {LENGTH + 6} used, 6 more than the context window's {LENGTH}\n")
 
 
 def test_without_a_prompt_it_talks_and_obeys_commands(generate):
@@ -124,6 +126,7 @@ def test_a_prompt_may_come_from_standard_input(generate):
     ({"prompt": "a", "checkpoint": "/no/such/run"}, "is no folder"),
     ({"prompt": "a", "step": 99}, "has no checkpoint of step 99"),
     ({"prompt": "a", "window": "wide"}, "choose one of error, truncate, slide"),
+    ({"prompt": "a", "beams": 2, "top_k": 3}, "--top_k means nothing to it"),
     ({"count_only": True}, "give --prompt"),
   ],
 )
