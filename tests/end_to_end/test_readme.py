@@ -28,6 +28,7 @@ CODE = ["--config.data.tokenizer=bytes"]
 SWEEP = [
   "--config.budgets=(2e8,4e8)",
   "--config.widths=((8,16),(8,16))",
+  "--config.model.heads=2",
   "--config.seeds=()",
   "--config.batches=()",
   "--config.depths=()",
