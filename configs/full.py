@@ -15,7 +15,7 @@ def get_config() -> Sweep:
   """Returns the study."""
   return Sweep(
     name="full",
-    model=Model(family="decoder", depth=2, head_width=14, qk_norm=True),
+    model=Model(family="decoder", width=56, depth=2, head_width=14, qk_norm=True),
     # The sources of the packages too: one epoch of the docstrings is too short for the largest budget.
     data=Data(corpus="environment:code", tokenizer="bytes", length=128, batch=4),
     optimizer=Optimizer(peak_learning_rate=2.967e-3, beta2=0.95, schedule="linear", warmup=0.05),
