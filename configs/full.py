@@ -1,11 +1,11 @@
-"""The long study: four budgets of five or six sizes, two seeds but at the largest, and a held-out budget of four sizes.
+"""The long study: five budgets of five or six sizes, two seeds of each, and a held-out budget of four sizes.
 
 uv run experiments/chinchilla.py --config=configs/full.py
 
 The learning rate's rule was measured on this text before the runs, and heads of one width, with steps between bounds,
-come from the studies before it (docs/sweep.md).
+come from the studies before it; budgets and sizes from what simulated studies of their law needed (docs/sweep.md).
 Time: an hour of two idle cores, in as many sittings as you like: the same command goes on.
-Expected: N* near 48 k parameters at the smallest budget and 150 k at the largest.
+Expected: N* near 35 k parameters at the smallest budget and 140 k at the largest.
 """
 
 from gen.config import Criteria, Data, Model, Optimizer, Sweep
@@ -19,14 +19,15 @@ def get_config() -> Sweep:
     # The sources of the packages too: one epoch of the docstrings is too short for the largest budget.
     data=Data(corpus="environment:code", tokenizer="bytes", length=128, batch=4),
     optimizer=Optimizer(peak_learning_rate=2.967e-3, beta2=0.95, schedule="linear", warmup=0.05),
-    budgets=(1e12, 2e12, 4e12, 8e12),
+    budgets=(6e11, 1.15e12, 2.2e12, 4.2e12, 8e12),
     widths=(
+      (14, 28, 42, 56, 70),
       (14, 28, 42, 56, 70, 84),
-      (28, 42, 56, 70, 84),
-      (42, 56, 70, 84, 98),
-      (56, 70, 84, 98, 112, 126),
+      (28, 42, 56, 70, 84, 98),
+      (28, 42, 56, 70, 84, 112),
+      (42, 56, 70, 84, 112, 140),
     ),
-    seeds=(2, 2, 2, 1),
+    seeds=(2, 2, 2, 2, 2),
     held_out=2.4e13,
     held_out_widths=(84, 112, 140, 182),
     least_updates=3000,
