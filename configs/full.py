@@ -29,7 +29,7 @@ def get_config() -> Sweep:
     ),
     seeds=(2, 2, 2, 2, 2),
     held_out=2.4e13,
-    held_out_widths=(84, 112, 140, 182),
+    held_out_widths=(56, 84, 112, 182),
     least_updates=3000,
     most_updates=7000,
     rate_width=64.0,

@@ -30,6 +30,12 @@ def row(law: Law) -> np.ndarray:
   return np.array([[math.log(law.A), math.log(law.B), math.log(law.E), law.alpha, law.beta]])
 
 
+def law(theta_p: np.ndarray, k: float = 6.0) -> Law:
+  """Returns the law of one row [5]; the inverse of `row`."""
+  log_a, log_b, log_e, alpha, beta = (float(value) for value in theta_p)
+  return Law(math.exp(log_e), math.exp(log_a), math.exp(log_b), alpha, beta, k)
+
+
 def loss(theta_sp: np.ndarray, log_n: np.ndarray, log_d: np.ndarray) -> np.ndarray:
   """Returns L at ln N and ln D, which broadcast with the laws along the first axis."""
   a, b, e, alpha, beta = _columns(theta_sp, np.ndim(log_n))

@@ -1,0 +1,77 @@
+"""Would this study's curve be credible, if the law were known? Draws its losses and judges them, before it costs hours.
+
+  uv run experiments/rehearse.py --config=configs/full.py --law=results/full/results.json
+  uv run experiments/rehearse.py --config=configs/full.py --law=law.json --noise=0.02 "--config.seeds=(3,3,3,3,3)"
+
+Draws every run's loss from --law and the noise between seeds, fits and judges as chinchilla.py would, --studies times,
+and says how often each criterion of the config is met. Change budgets, sizes and seeds until the answer is worth
+the FLOPs; then train. --law is a results.json (or journal.jsonl, .csv) of earlier runs, or constants in a .json.
+"""
+
+import dataclasses
+import sys
+
+from absl import flags
+
+from gen import launch
+from gen.config import Sweep
+from gen.errors import UserError
+
+LAW = flags.DEFINE_string("law", "", "Runs to fit approach 3 to, or E, A, B, alpha and beta in a .json.")
+NOISE = flags.DEFINE_float(
+  "noise", None, "Sd of one run's loss in nats; left out: between the seeds of --law's runs."
+)
+STUDIES = flags.DEFINE_integer("studies", 20, "Studies to draw.", lower_bound=1)
+SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
+JSON = flags.DEFINE_string("json", "", "Write JSON to this file, or to - (standard output), not text.")
+
+
+def main(sweep: Sweep) -> int:
+  """Reads the law, draws and judges studies, and prints or writes how often each criterion was met."""
+  if not LAW.value:
+    raise UserError("no law is given; name the results.json of earlier runs with --law=FILE, or constants")
+  from gen.scaling import sweep as sweeps
+
+  sweeps.check(sweep)
+  from gen.scaling import basis, rehearsal, surfaces, verdict
+  from gen.training import json_file
+
+  target = json_file.target(JSON.value)
+  found = basis.read(LAW.value, bootstraps=0)
+  if found.rows_sp is None:
+    raise UserError(f"{LAW.value} holds a law of the optimum alone; give E, A, B, alpha and beta")
+  noise = NOISE.value
+  if noise is None:
+    noise = None if found.runs is None else verdict.seed_noise(found.runs)
+  if noise is None:
+    raise UserError(f"{LAW.value} has no size with several seeds, so no noise; give it with --noise=NATS")
+  law = surfaces.law(found.rows_sp[0], found.k)
+  result = rehearsal.rehearse(
+    sweep, _vocab(sweep), law, noise, studies=STUDIES.value, seed=SEED.value, report=_say
+  )
+  text = rehearsal.lines(result)
+  if target is None:
+    print("\n".join(text))
+  else:
+    json_file.write({"law": dataclasses.asdict(law)} | dataclasses.asdict(result), target, text[-2:])
+  return 0
+
+
+def _vocab(sweep: Sweep) -> int:
+  """Returns the tokenizer's size; only a learnt one needs the corpus."""
+  from gen.data import loaded, tokenizer
+
+  if sweep.model.vocab:
+    return sweep.model.vocab
+  if sweep.data.tokenizer == "bytes":
+    return tokenizer.ByteTokenizer().vocab
+  return loaded.load(sweep.data, lambda line: print(line, file=sys.stderr)).tokenizer.vocab
+
+
+def _say(done: int) -> None:
+  if sys.stderr.isatty():
+    print(f"\r{done} of {STUDIES.value} studies", end="\n" if done == STUDIES.value else "", file=sys.stderr)
+
+
+if __name__ == "__main__":
+  launch.main(main, Sweep, "configs/chinchilla.py", trains=False)
