@@ -1,7 +1,7 @@
 """What the fits may see of a sweep, and what the budget that they may not see says of them.
 
 The held-out budget is measured by the parabola of its own runs; each approach predicts its N* and its loss from the
-other budgets alone. C FLOPs, N parameters, D tokens.
+other budgets alone, approach 3 with the FLOPs that the held-out sizes take. C FLOPs, N parameters, D tokens.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from gen.scaling.points import Points
 
 
 class Split(NamedTuple):
-  """The runs of a sweep: fitted, held out, and the names of those that are too short to be either.
+  """The runs of a sweep: fitted, held out, and the names of those that are too short to be either; `whole` are all.
 
   `rows` are the indices of the fitted runs in the results, `held_rows` of the held-out ones.
   """
@@ -26,6 +26,7 @@ class Split(NamedTuple):
   held_out: Points
   held_rows: np.ndarray
   short: list[str]
+  whole: Points
 
 
 def split(results: Sequence[Mapping[str, Any]], least_steps: int) -> Split:
@@ -42,7 +43,7 @@ def split(results: Sequence[Mapping[str, Any]], least_steps: int) -> Split:
       f"none of the {len(whole)} runs is both {least_steps} steps long and not held out: nothing to fit"
     )
   names = [str(name) for name in whole.names[short]]
-  return Split(whole.select(rows), rows, whole.select(held_rows), held_rows, names)
+  return Split(whole.select(rows), rows, whole.select(held_rows), held_rows, names, whole)
 
 
 def compare(fits: Fits, parts: Split) -> dict[str, Any] | None:
@@ -62,7 +63,7 @@ def compare(fits: Fits, parts: Split) -> dict[str, Any] | None:
   valley = found[-1]
   entry: dict[str, Any] = {"budget": valley.budget, "valley": approaches.valley(valley, parts.held_rows)}
   for name, fitted in fits.items():
-    guess = approaches.optimum(fitted, valley.budget)
+    guess = approaches.optimum(fitted, valley.budget, parts.whole)
     guess["N_factor"] = guess["N"] / valley.vertex_N
     if "loss" in guess:
       guess["loss_error"] = guess["loss"] / valley.vertex_loss - 1

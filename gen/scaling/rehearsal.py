@@ -1,4 +1,4 @@
-"""A study rehearsed before it costs anything: its runs' losses drawn from a law and its noise, fitted, judged, many times.
+"""A study rehearsed before it costs anything: losses drawn from a law and its noise, fitted and judged, many times.
 
     config, law, noise -> losses of every run -> fits and criteria of `verdict` -> how often each criterion is met
 

@@ -53,7 +53,7 @@ def analyse(
   analysis = {
     "laws": approaches.laws(fits, parts.fitted, parts.rows, budgets[0] / 2, 1.2 * target),
     "prediction": {"flops": target}
-    | {name: approaches.optimum(fitted, target) for name, fitted in fits.items()},
+    | {name: approaches.optimum(fitted, target, parts.whole) for name, fitted in fits.items()},
     "held_out": held_out.compare(fits, parts),
     "leave_one_budget_out": leave_one_budget_out(fits, parts.fitted),
     "seed_noise": seed_noise(parts.fitted),

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import math
 import re
 
 import numpy as np
@@ -306,3 +307,23 @@ def test_a_split_keeps_the_place_of_each_run_in_the_results(rows):
   assert len(parts.short) == 10
   with pytest.raises(UserError, match="10000 steps long"):
     held_out.split(rows, 10_000)
+
+
+def test_the_held_out_optimum_is_foretold_with_the_flops_that_its_sizes_take():
+  rows = []
+  for budget in (*BUDGETS, HELD_OUT):
+    for n in LAW.optimum(budget)[0] * np.geomspace(0.3, 3.3, 6):
+      k = 6 + 300 * n**-0.445  # FLOPs a parameter and token, as of models with attention and a head
+      d = budget / k / n
+      rows.append(
+        {"params": n, "tokens": d, "flops": budget, "loss": float(LAW.loss(n, d)), "budget": budget, "steps": 5000,
+         "held_out": budget == HELD_OUT, "run": f"{len(rows)}", "name": f"{len(rows)}"}
+      )  # fmt: skip
+  found = verdict.analyse(rows, [], Criteria(), bootstraps=0)["held_out"]["parametric"]
+  n = np.geomspace(1e4, 1e8, 400_000)
+  losses = LAW.loss(n, HELD_OUT / (6 + 300 * n**-0.445) / n)
+  assert found["loss"] == pytest.approx(losses.min(), rel=1e-3)
+  assert found["N"] == pytest.approx(n[losses.argmin()], rel=0.2)  # that k falls with N is left out
+  k = math.exp(np.mean([math.log(r["flops"] / r["params"] / r["tokens"]) for r in rows if not r["held_out"]]))
+  assert dataclasses.replace(LAW, k=k).optimum(HELD_OUT)[2] > 1.004 * losses.min()  # one k for all sizes
+  assert found["D"] == pytest.approx(HELD_OUT / found["N"] / (6 + 300 * found["N"] ** -0.445), rel=1e-3)
