@@ -2,11 +2,11 @@
 
   uv run experiments/chinchilla.py
 
-4 budgets x 5 sizes, three seeds at the smallest budget and two at the next and at the largest, and a held-out budget
-three times above the largest. Norms of queries and keys, the second moment's decay, and how the learning rate goes with
-width and batch were measured before the sweep (docs/sweep.md).
-Time: 12 and a half minutes on two cores with other work beside it.
-Expected: a valley in each budget; N* near 30 k parameters at the smallest budget and 80 k at the largest.
+5 budgets x 5 or 6 sizes, two seeds but at the two largest budgets, and a held-out budget of four sizes, three times
+above the largest. Norms of queries and keys, the second moment's decay, and how the learning rate goes with width and
+batch were measured before the sweep; budgets and sizes are what rehearsed studies needed (docs/sweep.md).
+Time: under 15 minutes on two cores.
+Expected: a valley in each budget; N* near 23 k parameters at the smallest budget and 85 k at the largest.
 """
 
 from gen.config import Criteria, Data, Model, Optimizer, Sweep
@@ -16,15 +16,22 @@ def get_config() -> Sweep:
   """Returns the study."""
   return Sweep(
     name="chinchilla",
-    model=Model(family="decoder", depth=2, heads=2, qk_norm=True),
+    model=Model(family="decoder", width=40, depth=2, head_width=10, qk_norm=True),
     data=Data(corpus="environment", tokenizer="bytes", length=128, batch=4),
     optimizer=Optimizer(peak_learning_rate=4.8e-3, beta2=0.95, schedule="linear", warmup=0.05),
-    budgets=(3e11, 6e11, 1.2e12, 2.4e12),
-    widths=((20, 24, 32, 44, 56), (24, 32, 44, 56, 76), (24, 32, 44, 56, 76), (32, 44, 56, 76, 104)),
-    seeds=(3, 2, 1, 2),
+    budgets=(2e11, 3.8e11, 7e11, 1.3e12, 2.4e12),
+    widths=(
+      (10, 20, 30, 40, 50),
+      (10, 20, 30, 40, 60),
+      (20, 30, 40, 50, 70),
+      (20, 30, 40, 50, 60, 90),
+      (30, 40, 50, 60, 80, 110),
+    ),
+    seeds=(2, 2, 2, 1, 1),
     held_out=7.2e12,
-    held_out_widths=(56, 76, 104),
-    least_updates=1500,
+    held_out_widths=(40, 60, 90, 130),
+    least_updates=2000,
+    most_updates=6000,
     rate_width=64.0,
     rate_width_power=-0.85,
     rate_batch_power=0.5,
