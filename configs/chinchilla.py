@@ -29,7 +29,7 @@ def get_config() -> Sweep:
     ),
     seeds=(2, 2, 2, 1, 1),
     held_out=7.2e12,
-    held_out_widths=(40, 60, 90, 130),
+    held_out_widths=(50, 70, 90, 130),
     least_updates=2000,
     most_updates=6000,
     rate_width=64.0,
