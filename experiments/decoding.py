@@ -113,7 +113,8 @@ def _write(
     shown = ", ".join(f"{name!r} {chance:.3f}" for chance, name in best if chance)
     print(f"{one['setting']:>18}  {one['entropy']:>8.3f}  {one['kept']:>6,}  {shown}")
   print(f"\n{'texts':>18}  {'repeated runs of 4':>20}  {'different runs of 2':>20}  {'nats per token':>15}")
-  for one in [*texts, *curve]:
+  told = {one["setting"] for one in texts}
+  for one in [*texts, *(one for one in curve if one["setting"] not in told)]:
     repeated = f"{one['repetition']:.3f} ± {one['repetition_error']:.3f}"
     print(f"{one['setting']:>18}  {repeated:>20}  {one['diversity']:>20.3f}  {one['nats']:>15.3f}")
   print(workdir / "decoding.json, next_token.png, decoding.png")

@@ -92,7 +92,7 @@ def entropy(chances_v: np.ndarray) -> float:
   0.6931
   """
   kept = chances_v[chances_v > 0]
-  return float(-(kept * np.log(kept)).sum())
+  return float(-(kept * np.log(kept)).sum()) + 0.0  # of one sure outcome 0, not -0
 
 
 def repetition(tokens: Sequence[int], n: int = 4) -> float:

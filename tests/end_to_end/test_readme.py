@@ -104,6 +104,7 @@ def shrunk(command: str, folder: Path) -> list[str]:
     "experiments/compare_families.py": ATLAS + work,
     "experiments/tune_learning_rate.py": TUNE + work,
     "experiments/pretrain.py": TINY + (CODE if "environment:code" in command else []) + work,
+    "experiments/rehearse.py": ["--studies=1"],
     "experiments/word_vectors.py": ["--epochs=1", "--width=4", "--least=1000", *work],
     "experiments/compile_for.py": ["--preset=t5-small", "--config.model.depth=1"],
   }

@@ -3,11 +3,30 @@
 import re
 from pathlib import Path
 
+import jax
+import pytest
+
+from gen.config import Data, Model, Run
+from gen.data.tokenizer import ByteTokenizer
+from gen.generation import checkpoint
+from gen.models import families
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "generation.md").read_text()
 
 
-def test_the_code_of_the_page_runs():
+@pytest.fixture
+def trained(monkeypatch):
+  """A model in the place of the one that the page trains in minutes."""
+  model = Model(vocab=ByteTokenizer().vocab, width=16, depth=2, head_width=8, context=64)
+  params = families.initialize(model, jax.random.key(0))
+  run = Run(model=model, data=Data(tokenizer="bytes"))
+  reading = checkpoint.of_run(run, ByteTokenizer())
+  restored = checkpoint.Restored(model, params, ByteTokenizer(), reading, "decoder, step 600")
+  monkeypatch.setattr(checkpoint, "load", {"runs/decoder": restored}.__getitem__)
+
+
+def test_the_code_of_the_page_runs(trained):
   blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
   assert len(blocks) >= 5
   names = {}
