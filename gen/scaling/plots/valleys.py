@@ -82,10 +82,10 @@ def _draw_prediction(axes: Axes, view: View) -> None:
   axes.annotate(
     "predicted",
     (size, loss),
-    (-7, -6),
+    (0, 6),
     textcoords="offset points",
     color=style.HELD_OUT,
-    ha="right",
-    va="center",
+    ha="center",
+    va="bottom",
     fontsize=8,
   )

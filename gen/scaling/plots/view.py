@@ -132,11 +132,9 @@ class View:
   @property
   def held_out_prediction(self) -> tuple[float, float] | None:
     """N* and loss that the parametric fit, which never saw it, predicts for the held-out budget."""
-    law = self.laws.get("parametric")
-    if self.held_out is None or law is None or self.constants is None:
-      return None
-    params, tokens = (float(law(letter, np.asarray(self.held_out))) for letter in "ND")
-    return params, float(self.predicted_loss(params, tokens))
+    guess = section(section(self.results, "held_out"), "parametric")
+    params, loss = number(guess.get("N")), number(guess.get("loss"))
+    return None if params is None or loss is None else (params, loss)
 
   @property
   def target(self) -> float | None:
