@@ -47,12 +47,13 @@ def test_without_noise_a_sound_design_meets_every_criterion_and_finds_the_law():
 
 
 def test_noise_makes_a_design_less_credible_and_the_draws_are_the_seeds():
-  noisy = rehearsed(0.05, studies=4)
+  noisy = rehearsed(0.05, studies=3)
   assert noisy.credible < noisy.studies
   assert criterion(noisy, "leave_one_budget_out").median > 0.05
-  assert noisy == rehearsed(0.05, studies=4)
-  other = rehearsal.rehearse(DESIGN, VOCAB, LAW, 0.05, studies=4, seed=1)
-  assert criterion(other, "r_squared").median != criterion(noisy, "r_squared").median
+  one, again = (rehearsed(0.05, studies=1) for _ in range(2))
+  assert one == again
+  other = rehearsal.rehearse(DESIGN, VOCAB, LAW, 0.05, studies=1, seed=1)
+  assert criterion(other, "r_squared").median != criterion(one, "r_squared").median
 
 
 def test_what_a_design_lacks_is_never_met():
