@@ -73,7 +73,7 @@ def fit(
   return Fits(**made, errors=errors)
 
 
-def optimum(fitted: Any, flops: float, runs: Points | None = None) -> dict[str, Any]:
+def optimum(fitted: Any, flops: float, runs: Points) -> dict[str, Any]:
   """Returns N, D and, where the approach gives one, loss at so many FLOPs, with intervals.
 
   Args:
@@ -83,7 +83,7 @@ def optimum(fitted: Any, flops: float, runs: Points | None = None) -> dict[str, 
       of N and D, with one k for all the runs that it was fitted to; but attention and head are a smaller part of a
       larger model, so a law of runs of 1e4 to 4e5 parameters foretells a loss 1 % too high at 3e5 without this.
   """
-  if runs is not None and isinstance(fitted, ParametricFit):
+  if isinstance(fitted, ParametricFit):
     flops *= _for_their_k(fitted.law, runs, flops)
   found = fitted.predict(flops)
   return {name: value for name, value in found.items() if name != "interval"} | {"ci90": found["interval"]}

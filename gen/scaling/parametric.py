@@ -7,13 +7,12 @@ absolute deviations; an infinite one least squares. Letters as in `laws`; S star
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gen.errors import UserError
-from gen.scaling import bootstrap, cautions, parametric_draws, polish, search, solver
+from gen.scaling import bootstrap, cautions, parametric_draws, polish, search, solver, surfaces
 from gen.scaling.laws import FLOPS_PER_PARAMETER_TOKEN, Law
 from gen.scaling.points import Points
 
@@ -108,7 +107,7 @@ def fit(
   problem, shift = _problem(points, tied)
   bottom, starts, at_best = search.run(problem, delta, tied)
   k = flops_factor(points)
-  law = _law(uncentre(bottom.theta[None], shift)[0], k)
+  law = surfaces.law(uncentre(bottom.theta[None], shift)[0], k)
   draws_sp, left_out_kp, how, warnings = parametric_draws.draw(
     points, problem, bottom, delta, (bootstraps, seed, method, cluster)
   )
@@ -147,7 +146,7 @@ def leave_out(points: Points, fitted: ParametricFit, groups: np.ndarray) -> list
   start = theta + np.array([-law.alpha * shift[0], -law.beta * shift[1], 0, 0, 0])
   counts_kn = bootstrap.leave_one_out(groups)
   ends = solver.minimise(problem, counts_kn, np.tile(start, (len(counts_kn), 1)), fitted.delta)
-  return [_law(row, law.k) for row in uncentre(ends.theta_sp, shift)]
+  return [surfaces.law(row, law.k) for row in uncentre(ends.theta_sp, shift)]
 
 
 def check_options(delta: float, bootstraps: int, level: float, method: str) -> None:
@@ -249,11 +248,6 @@ def _quantities(draws_sp: np.ndarray, k: float) -> dict[str, np.ndarray]:
       "N_coefficient": g * k**-rise,
       "D_coefficient": k ** (rise - 1) / g,
     }
-
-
-def _law(theta: Sequence[float] | np.ndarray, k: float) -> Law:
-  a, b, e, alpha, beta = map(float, theta)
-  return Law(E=math.exp(e), A=math.exp(min(a, 700)), B=math.exp(min(b, 700)), alpha=alpha, beta=beta, k=k)
 
 
 def _uncentred_gradient(

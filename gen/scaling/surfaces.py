@@ -32,8 +32,8 @@ def row(law: Law) -> np.ndarray:
 
 def law(theta_p: np.ndarray, k: float = 6.0) -> Law:
   """Returns the law of one row [5]; the inverse of `row`."""
-  log_a, log_b, log_e, alpha, beta = (float(value) for value in theta_p)
-  return Law(math.exp(log_e), math.exp(log_a), math.exp(log_b), alpha, beta, k)
+  a, b, e, alpha, beta = map(float, theta_p)
+  return Law(E=math.exp(e), A=math.exp(min(a, 700)), B=math.exp(min(b, 700)), alpha=alpha, beta=beta, k=k)
 
 
 def loss(theta_sp: np.ndarray, log_n: np.ndarray, log_d: np.ndarray) -> np.ndarray:
