@@ -41,7 +41,7 @@ def of_fit(found: "ParametricFit", points: Points, intervals: dict[str, list[flo
   if np.ptp(spread) > 0.2:
     said.append(
       f"FLOPs per parameter and token run from {math.exp(spread.min()):.2f} to {math.exp(spread.max()):.2f}: "
-      f"a and b hold for C = k N D, N* and D* here use k = {law.k:.2f}"
+      f"a, b and the coefficients of N* and D* hold for C = k N D with k = {law.k:.2f}"
     )
   if "a" in intervals and not np.ptp(intervals["a"]) < 0.3:
     low, high = intervals["a"]
