@@ -5,7 +5,7 @@ uv run experiments/chinchilla.py --config=configs/full.py
 The learning rate's rule was measured on this text before the runs, and heads of one width, with steps between bounds,
 come from the studies before it; budgets and sizes from what simulated studies of their law needed (docs/sweep.md).
 Time: an hour or more of two idle cores, in as many sittings as you like: the same command goes on.
-Expected: N* near 35 k parameters at the smallest budget and 140 k at the largest.
+Expected: N* near 39 k parameters at the smallest budget and 160 k at the largest.
 """
 
 from gen.config import Criteria, Data, Model, Optimizer, Sweep
@@ -15,7 +15,7 @@ def get_config() -> Sweep:
   """Returns the study."""
   return Sweep(
     name="full",
-    model=Model(family="decoder", width=56, depth=2, head_width=14, qk_norm=True),
+    model=Model(family="decoder", depth=2, head_width=14, qk_norm=True),
     # The sources of the packages too: one epoch of the docstrings is too short for the largest budget.
     data=Data(corpus="environment:code", tokenizer="bytes", length=128, batch=4),
     optimizer=Optimizer(peak_learning_rate=2.967e-3, beta2=0.95, schedule="linear", warmup=0.05),
