@@ -63,6 +63,7 @@ class Meeting:
     self.place, self._lost = place, lost
     self._peers: dict[int, _Peer] = {}
     self._over = threading.Event()
+    self._telling_all = threading.Lock()
 
   def gather(self, wait_seconds: float) -> None:
     """Waits for all processes.
@@ -88,8 +89,11 @@ class Meeting:
       self._peers[0].send(value)
       return self._peers[0].receive()
     everything = [value] + [self._peers[index].receive() for index in range(1, self.place.processes)]
-    for peer in self._peers.values():
-      peer.send(everything)
+    with (
+      self._telling_all
+    ):  # One that is answered may leave at once; the others hear of that after their answer.
+      for peer in self._peers.values():
+        peer.send(everything)
     return everything
 
   def leave(self, sentence: str = "") -> None:
@@ -185,9 +189,10 @@ class Meeting:
         del peers[index]
         if (gone.reason or gone.sentence) and not self._over.is_set():
           self._over.set()
-          for other in self._peers.values():
-            if other is not peer:
-              other.send({GOODBYE: gone.sentence, REASON: gone.reason})
+          with self._telling_all:
+            for other in self._peers.values():
+              if other is not peer:
+                other.send({GOODBYE: gone.sentence, REASON: gone.reason})
           self._lost(gone.reason, gone.sentence)
 
 
@@ -264,7 +269,10 @@ def _reach(place: Place, deadline: float, wait_seconds: float) -> socket.socket:
   reason = "no answer"
   while (left := deadline - time.monotonic()) > 0:
     try:
-      return socket.create_connection((place.host.strip("[]"), place.port), timeout=min(left, 5))
+      reached = socket.create_connection((place.host.strip("[]"), place.port), timeout=min(left, 5))
+      if reached.getsockname() != reached.getpeername():
+        return reached
+      reached.close()  # Of a free port that the system gave to this very call: it would speak to itself.
     except (OSError, OverflowError) as error:
       reason = getattr(error, "strerror", None) or str(error)
       time.sleep(min(0.2, max(left, 0)))

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent import futures
 
 import pytest
 
@@ -131,6 +132,31 @@ def test_an_abort_of_a_process_that_lost_another_is_the_watchs_line():
   code, text = members.ends()[1]
   assert (code, text.count("\n")) == (processes.LOST, 1), text
   assert "process 0 of 2" in text
+
+
+def test_a_process_has_its_answer_before_it_hears_that_an_answered_one_left():
+  address, lost = free_address(), []
+  meetings = [Meeting(Place(address, 3, index), lambda *what: lost.append(what)) for index in range(3)]
+  with futures.ThreadPoolExecutor(3) as pool:
+    list(pool.map(lambda meeting: meeting.gather(20), meetings))
+    quick, slow = meetings[0]._peers  # In the order in which they came, and are answered.
+    send = meetings[0]._peers[slow].send
+
+  def sent_late(value):
+    time.sleep(isinstance(value, list))  # An answer; what another said is passed on at once.
+    send(value)
+
+  meetings[0]._peers[slow].send = sent_late
+  with futures.ThreadPoolExecutor(3) as pool:
+    answers = [pool.submit(meeting.exchange, index) for index, meeting in enumerate(meetings)]
+    assert answers[quick].result(20) == [0, 1, 2]
+    meetings[quick].leave("no such mesh")
+    deadline = time.monotonic() + 20
+    while len(lost) < 2 and time.monotonic() < deadline:
+      time.sleep(0.01)
+    meetings[slow]._peers[0]._values.put({"value": "never answered"})  # Ends the wait of one that has none.
+    assert answers[slow].result(20) == [0, 1, 2]
+  assert [sentence for _, sentence in lost] == ["no such mesh"] * 2
 
 
 def gather(address, count, index, seconds=0.4):
