@@ -214,7 +214,9 @@ def _given(restored: Restored, prompt: prompts.Prompt, written: text.Answer) -> 
   plain = [int(i) for i in written.tokens if i < tokenizer.vocab and not tokenizer.is_special(int(i))]
   whole = tokenizer.decode(plain)
   before, blank, after = prompt.text.partition(text.BLANK)
-  copies = restored.model.family == "encoder_decoder" and restored.reading.objective != "span_corruption"
+  copies = restored.model.family == "encoder_decoder" and not restored.reading.objective.startswith(
+    "span_corruption"
+  )
   if copies and blank and whole.startswith(before):  # the whole text is written again
     return whole[len(before) : whole.rfind(after)] if after and after in whole else whole[len(before) :]
   return whole

@@ -203,7 +203,7 @@ def _translated(
 def _spelled(restored: Restored, prompt: str, blank: str) -> tuple[str | list[int], bool]:
   """Returns what a target says before the answer, as ids or text, and whether more comes after it."""
   objective = restored.reading.objective
-  if objective == "ul2" or (objective == "span_corruption" and blank in prompt):
+  if objective == "ul2" or (objective.startswith("span_corruption") and blank in prompt):
     return [restored.tokenizer.sentinel(0)], False
   if blank in prompt:  # the whole text is written again
     before, _, after = prompt.partition(blank)

@@ -74,7 +74,7 @@ def _piece(tokenizer: Tokenizer, text: str, before_blank: bool) -> np.ndarray:
 
 
 def _hole(restored: Restored, index: int) -> int:
-  if restored.reading.objective in ("span_corruption", "ul2"):
+  if restored.reading.objective in ("span_corruption", "span_corruption_bytes", "ul2"):
     modes = len(mixture.MODES) if restored.reading.objective == "ul2" else 0
     try:
       if index >= SENTINELS - modes:

@@ -5,6 +5,7 @@
     prefix                decoder (or both)     a text                  its continuation
     masked[_static, ...]  encoder               a text with holes       what was in them
     span_corruption       encoder_decoder       sentinels for spans     sentinels and spans
+    ..._bytes             encoder_decoder       the same, of 20 tokens a span (ByT5, arXiv:2105.13626)
     infilling             encoder_decoder       masks for spans         the whole text
     bart                  encoder_decoder       the same, shuffled      the whole text, in order
     sentence_permutation  encoder_decoder       shuffled sentences      the text in order

@@ -35,6 +35,9 @@ OBJECTIVES = {
   "masked_static": Entry(masked.Masked, masked.lengths, {"copies": 1}),
   "masked_whole_word": Entry(masked.Masked, masked.lengths, {}, ("word_start_v",)),
   "span_corruption": Entry(span_corruption.SpanCorruption, span_corruption.lengths, {}),
+  "span_corruption_bytes": Entry(
+    span_corruption.SpanCorruption, span_corruption.lengths, {"mean_span": 20.0}
+  ),
   "infilling": Entry(infilling.Infilling, infilling.lengths, {}),
   "bart": Entry(infilling.Infilling, infilling.lengths, {}, ("sentence_end_v",)),
   "sentence_permutation": Entry(
@@ -134,4 +137,5 @@ def _lengths(name: str, length: int, given: dict[str, Any]) -> Lengths:
   if length < 1:
     raise UserError(f"objective {name!r} needs a length of at least 1, not {length}")
   known = inspect.signature(entry.lengths).parameters
-  return entry.lengths(length, **{key: value for key, value in given.items() if key in known})
+  told = entry.fixed | given
+  return entry.lengths(length, **{key: value for key, value in told.items() if key in known})
