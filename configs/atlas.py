@@ -60,7 +60,7 @@ def _study(
   held_out_widths: tuple[int, ...],
   rate: tuple[float, float, float],
 ) -> Sweep:
-  """Returns a family's study; `rate` is the peak learning rate at width 64, its power of the width, and of the steps."""
+  """Returns a family's study; `rate` is the peak at width 64, its power of the width, and that of the steps."""
   return Sweep(
     model=model,
     data=Data(corpus="environment:code", tokenizer="bytes", objective=objective, length=128, batch=4),

@@ -60,6 +60,21 @@ def test_a_row_of_one_text_fills_both_shapes_exactly(length, noise, count):
   assert (batch.inputs_bt[:, 0] == S.pad).all()
 
 
+@pytest.mark.parametrize("length", [128, 257])
+def test_spans_of_bytes_are_twenty_long_on_average(length):
+  raw, target = t5_lengths(length, 0.15, 20)
+  assert (raw_length("span_corruption_bytes", length), shapes("span_corruption_bytes", length)) == (
+    raw,
+    (length, target),
+  )
+  batch = make("span_corruption_bytes", S, length)(rows.text((20, raw)), np.random.default_rng(0))
+  spans = (batch.source_bs >= 160).sum()
+  hidden = (batch.targets_bt < 160).sum() - 20  # without each row's eos
+  assert spans == 20 * max(round(round(raw * 0.15) / 20), 1) and hidden == 20 * round(raw * 0.15)
+  with pytest.raises(UserError, match="no parameter 'mean_span'"):
+    make("span_corruption_bytes", S, length, mean_span=3.0)
+
+
 def test_the_example_of_the_page():
   tokens_n = np.array([10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20])
   noise_n = np.isin(np.arange(11), (2, 3, 8))
