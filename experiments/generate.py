@@ -7,7 +7,6 @@ answer goes to standard output. An encoder fills the blanks (___) of its prompt;
 training made it write about a source.
 """
 
-import dataclasses
 import json
 import sys
 from collections.abc import Iterator
@@ -67,7 +66,6 @@ def main() -> int:
   sampler = sampling.Sampler(TEMPERATURE.value, TOP_K.value, TOP_P.value, MIN_P.value, PENALTY.value)
   window = WINDOW.value or ("error" if prompt is not None else "slide")
   limits = decode.Limits(MAX_TOKENS.value, MIN_TOKENS.value, (), tuple(STOP.value), window)
-  dataclasses.replace(sampler, top_k=0).check(1)  # what needs no model, before it is read
   restored = checkpoint.load(
     CHECKPOINT.value, STEP.value, TOKENIZER.value or None, lambda line: print(line, file=sys.stderr)
   )

@@ -208,7 +208,9 @@ def checked(prompts: Sequence[Ids], vocab: int) -> list[np.ndarray]:
     raise UserError("there is no prompt; give at least one")
   rows = [np.asarray(ids) for ids in prompts]
   for row, ids in enumerate(rows):
-    if ids.ndim != 1 or ids.size == 0:
+    if ids.ndim != 1:
+      raise UserError(f"prompt {row} is {ids.tolist()!r}; prompts are a list of lists of ids, as in [[5, 6]]")
+    if ids.size == 0:
       raise UserError(f"prompt {row} is empty; give at least one token")
     if not np.issubdtype(ids.dtype, np.integer) or ids.min() < 0 or ids.max() >= vocab:
       raise UserError(

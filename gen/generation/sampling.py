@@ -121,6 +121,9 @@ class Sampler:
     top_p: probability that is kept, in (0, 1]; 1 is all.
     min_p: least probability, as a fraction of the largest; 0 is none.
     repetition_penalty: above 1 disfavours what is in the text already; 1 is none.
+
+  Raises:
+    UserError: for the first that cannot be.
   """
 
   temperature: float = 1.0
@@ -128,6 +131,23 @@ class Sampler:
   top_p: float = 1.0
   min_p: float = 0.0
   repetition_penalty: float = 1.0
+
+  def __post_init__(self) -> None:
+    """Checks every setting; see `check` for what a vocabulary says of top_k."""
+    if self.temperature != 0 and not LEAST <= self.temperature <= MOST:
+      raise UserError(
+        f"temperature {self.temperature} is not allowed; it must be 0 (greedy), or between {LEAST} and {MOST}"
+      )
+    if self.top_k < 0:
+      raise UserError(f"top_k {self.top_k} is not allowed; it must be 0 (all) or more")
+    if not 0 < self.top_p <= 1:
+      raise UserError(f"top_p {self.top_p} is not allowed; it must be above 0 and at most 1")
+    if not 0 <= self.min_p <= 1:
+      raise UserError(f"min_p {self.min_p} is not allowed; it must lie between 0 and 1")
+    if not LEAST <= self.repetition_penalty <= MOST:
+      raise UserError(
+        f"repetition_penalty {self.repetition_penalty} is not allowed; it must lie between {LEAST} and {MOST}"
+      )
 
   @property
   def greedy(self) -> bool:
@@ -145,26 +165,14 @@ class Sampler:
     return min_p(top_p(logits_bv, self.top_p), self.min_p)
 
   def check(self, vocab: int) -> None:
-    """Checks every setting.
+    """Checks the settings against a vocabulary.
 
     Raises:
-      UserError: for the first that cannot be.
+      UserError: for more tokens to keep than there are.
     """
-    if self.temperature != 0 and not LEAST <= self.temperature <= MOST:
-      raise UserError(
-        f"temperature {self.temperature} is not allowed; it must be 0 (greedy), or between {LEAST} and {MOST}"
-      )
-    if not 0 <= self.top_k <= vocab:
+    if self.top_k > vocab:
       raise UserError(
         f"top_k {self.top_k} is not allowed; it must lie between 0 (all) and the vocabulary's {vocab}"
-      )
-    if not 0 < self.top_p <= 1:
-      raise UserError(f"top_p {self.top_p} is not allowed; it must be above 0 and at most 1")
-    if not 0 <= self.min_p <= 1:
-      raise UserError(f"min_p {self.min_p} is not allowed; it must lie between 0 and 1")
-    if not LEAST <= self.repetition_penalty <= MOST:
-      raise UserError(
-        f"repetition_penalty {self.repetition_penalty} is not allowed; it must lie between {LEAST} and {MOST}"
       )
 
 

@@ -217,6 +217,7 @@ def test_parameters_that_are_not_numbers_are_reported(built):
   ("prompt", "options", "sentence"),
   [
     ([], {}, "prompt 0 is empty"),
+    (7, {}, "prompt 0 is 7; prompts are a list of lists of ids"),
     ([29], {}, "outside the model's vocabulary of 29"),
     ([-1], {}, "outside the model's vocabulary of 29"),
     ([1] * 33, {"max_tokens": 8}, "33 tokens, and with 8 new ones needs 41 of the context window's 40"),

@@ -113,8 +113,8 @@ def hear(family, lines):
 def test_settings_are_refused_or_leave_something_to_draw(temperature, top_k, top_p, min_p, penalty):
   if SECONDS and time.monotonic() > START + 2 * SECONDS:
     return
-  sampler = Sampler(temperature, top_k, top_p, min_p, penalty)
   try:
+    sampler = Sampler(temperature, top_k, top_p, min_p, penalty)
     sampler.check(7)
   except UserError:
     return

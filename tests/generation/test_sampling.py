@@ -1,5 +1,6 @@
 """Filters keep what their definitions say, agree with another library's, and draws follow the distribution."""
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -148,3 +149,10 @@ def test_a_hundred_thousand_draws_pass_a_chi_square_test(sampler):
 def test_a_setting_that_cannot_be_is_one_sentence(setting, sentence):
   with pytest.raises(UserError, match=sentence):
     Sampler(**setting).check(23)
+
+
+def test_what_needs_no_vocabulary_is_refused_when_it_is_set():
+  with pytest.raises(UserError, match="temperature nan"):
+    Sampler(temperature=float("nan"))
+  with pytest.raises(UserError, match="top_p 0"):
+    dataclasses.replace(Sampler(), top_p=0)
