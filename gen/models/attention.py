@@ -28,8 +28,9 @@ class Context(NamedTuple):
   """What every layer of a stack is given beside the residual stream.
 
   Attributes:
-    bias: added to the scores of self-attention, [B, 1 or H, T, S]: the mask, and T5's or ALiBi's distances. Without
-      the mask where `segments` say it, and then None where nothing is left.
+    bias: added to the scores of self-attention, [B, 1, T, S]: the mask. None where `segments` say it.
+    distance_bias: added too, [1 or B, H, T, S]: T5's or ALiBi's, or None. It is apart so that one for all rows stays
+      one, and its gradient too.
     angles: rotary cosines and sines, or None.
     waves_rd: sinusoids of Transformer-XL's distances, or None.
     memory_bsd: what cross attention looks at, or None.
@@ -41,6 +42,7 @@ class Context(NamedTuple):
   """
 
   bias: Array | None
+  distance_bias: Array | None = None
   angles: tuple[Array, Array] | None = None
   waves_rd: Array | None = None
   memory_bsd: Array | None = None
@@ -230,8 +232,12 @@ class Attention(nn.Module):
     scale = cfg.attention_scale or cfg.head_width**-0.5
     if segments is not None:
       causal = self.causal and not cross
-      return self.merge(fused_attention.attend(q_bhtk, k_bgsk, v_bgsk, bias, segments, scale, causal))
+      distance_bias = None if cross else context.distance_bias
+      mixed_bhtk = fused_attention.attend(q_bhtk, k_bgsk, v_bgsk, distance_bias, segments, scale, causal)
+      return self.merge(mixed_bhtk)
     assert bias is not None
+    if context.distance_bias is not None and not cross:
+      bias = bias + context.distance_bias
     if context.waves_rd is not None and not cross:
       in_order = slots is not None and not slots.is_prompt
       q_bhtk, distance_bhts = self.distances(q_bhtk, context.waves_rd, in_order)

@@ -26,6 +26,8 @@ from gen.models.blocks import Stack
 from gen.models.fused_attention import Segments
 from gen.models.slots import Slots
 
+DISTANCES = ("relative", "alibi")  # positions that are a bias by distance, and nothing else
+
 
 class Embeddings(nn.Module):
   """Token, position and type embeddings of one stack's input; the token table may be shared."""
@@ -285,25 +287,20 @@ class Tower(nn.Module):
     cfg = self.config
     back = self.causal and prefix_bt is None  # whether all later keys are hidden
     segments_bt = _ones(ids_bt) if segments_bt is None else segments_bt
+    distance_bias = self._distance_bias(ids_bt.shape[1], positions_bt, slots)
     if slots is not None:
       positions_bt = jnp.maximum(slots.new_positions(ids_bt.shape[1]), 0)
     elif positions_bt is None:
       positions_bt = jnp.broadcast_to(jnp.arange(ids_bt.shape[1]), ids_bt.shape)
     x_btd = Embeddings(cfg, self.table, name="embeddings")(ids_bt, positions_bt, token_types_bt)
-    keys_bs, segments = positions_bt, None
-    bias: Array | None = None
+    bias = segments = None
     if slots is None or slots.is_prompt:
       keys_segments_bt = segments_bt if key_segments_bt is None else key_segments_bt
       segments = self._fused(slots, segments_bt, keys_segments_bt, prefix=prefix_bt is not None)
       if segments is None:
         bias = mask(segments_bt, keys_segments_bt, self.causal, prefix_bt)
     else:
-      keys_bs, bias = slots.positions_bs, slots.hidden()
-    if cfg.positions == "relative":
-      relative = positions.RelativeBias(cfg, not self.causal, name="relative")
-      bias = _added(bias, relative(positions_bt, keys_bs))
-    elif cfg.positions == "alibi":
-      bias = _added(bias, positions.alibi(positions_bt, keys_bs, cfg.n_heads))
+      bias = slots.hidden()
     angles = waves_rd = None
     if cfg.positions == "transformer_xl" and slots is not None and not slots.is_prompt:
       waves_rd = positions.sinusoidal(slots.distances()[None], cfg.width)[0]
@@ -315,8 +312,31 @@ class Tower(nn.Module):
     if memory_segments_bs is not None:
       memory_segments = self._fused(slots, segments_bt, memory_segments_bs, cross=True)
       memory_bias = mask(segments_bt, memory_segments_bs, False) if memory_segments is None else None
-    context = Context(bias, angles, waves_rd, memory_bsd, memory_bias, slots, None, segments, memory_segments)
+    context = Context(
+      bias, distance_bias, angles, waves_rd, memory_bsd, memory_bias, slots, None, segments, memory_segments
+    )
     return Stack(cfg, self.depth, self.cross, back, name="stack")(x_btd, context)
+
+  def _distance_bias(self, length: int, positions_bt: Array | None, slots: Slots | None) -> Array | None:
+    """Returns T5's or ALiBi's bias of so many new tokens, for all layers, or None.
+
+    It is [B, H, T, S] where positions are given, which may be any. Else tokens stand where they lie, and one bias
+    [1, H, T, S] serves all rows.
+    """
+    cfg = self.config
+    if cfg.positions not in DISTANCES:
+      return None
+    if slots is not None and not slots.is_prompt:
+      queries_bt, keys_bs = (
+        jnp.asarray(slots.first)[None, None],
+        jnp.arange(slots.positions_bs.shape[1])[None],
+      )
+    else:
+      places_1t = jnp.arange(length)[None]
+      queries_bt = keys_bs = places_1t if positions_bt is None else positions_bt
+    if cfg.positions == "alibi":
+      return positions.alibi(queries_bt, keys_bs, cfg.n_heads)
+    return positions.RelativeBias(cfg, not self.causal, name="relative")(queries_bt, keys_bs)
 
   def _fused(self, slots: Slots | None, queries_bt: Array, keys_bs: Array, **kind: bool) -> Segments | None:
     """Returns segments as a fused kernel takes them, or None where attention is written out.
@@ -327,10 +347,6 @@ class Tower(nn.Module):
       return None
     fused = fused_attention.takes(self.config, queries_bt.shape[1], keys_bs.shape[1], **kind)
     return Segments(queries_bt, keys_bs) if fused else None
-
-
-def _added(bias: Array | None, more: Array) -> Array:
-  return more if bias is None else bias + more
 
 
 def _ones(ids_bt: Array) -> Array:
@@ -350,9 +366,16 @@ def build(config: Model) -> Wiring:
   return Wiring(config)
 
 
-def arguments(batch: Batch) -> dict[str, Any]:
-  """Returns what a module reads of a batch, as keyword arguments."""
-  return {name: value for name, value in batch._asdict().items() if name not in ("targets_bt", "weights_bt")}
+def arguments(config: Model, batch: Batch) -> dict[str, Any]:
+  """Returns what a module reads of a batch, as keyword arguments.
+
+  Positions are left out where the model knows distances alone: in a segment of a batch, those are the distances of
+  places, and no attention crosses a segment.
+  """
+  unread = {"targets_bt", "weights_bt"}
+  if config.positions in DISTANCES:
+    unread |= {"positions_bt", "source_positions_bs"}
+  return {name: value for name, value in batch._asdict().items() if name not in unread}
 
 
 def example(config: Model, batch: int = 1, length: int = 2) -> dict[str, Any]:

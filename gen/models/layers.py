@@ -35,8 +35,21 @@ def keeping_input(function: Callable[[Array], Array]) -> Callable[[Array], Array
   return keeping
 
 
-ACTIVATIONS = {
-  "relu": nn.relu,
+@jax.custom_vjp
+def relu(x: Array) -> Array:
+  """Returns max(x, 0); its gradient keeps the result alone, which the next product keeps anyway."""
+  return nn.relu(x)
+
+
+def _relu_forward(x: Array) -> tuple[Array, Array]:
+  y = relu(x)
+  return y, y
+
+
+relu.defvjp(_relu_forward, lambda y, dy: (jnp.where(y > 0, dy, 0),))
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+  "relu": relu,
   "gelu": keeping_input(functools.partial(nn.gelu, approximate=False)),
   "gelu_tanh": keeping_input(functools.partial(nn.gelu, approximate=True)),
   "geglu": keeping_input(functools.partial(nn.gelu, approximate=True)),

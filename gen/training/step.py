@@ -17,7 +17,7 @@ from gen import config as configs
 from gen.batch import Batch
 from gen.models import families, recurrent
 from gen.parallel.layouts import Layout
-from gen.training import losses
+from gen.training import compiling, losses
 from gen.training import placement as placing
 from gen.training.optimizer import Horizon, advance, direction, initial_moments, learning_rate
 
@@ -97,9 +97,9 @@ def carried_loss(
   variables = {"params": params}
   hidden_btd: Any
   if carried is None:
-    hidden_btd = module.apply(variables, **families.arguments(batch), method="hidden", rngs=rngs)
+    hidden_btd = module.apply(variables, **families.arguments(model, batch), method="hidden", rngs=rngs)
   else:
-    others = families.arguments(batch) | {"state": jax.lax.stop_gradient(carried)}
+    others = families.arguments(model, batch) | {"state": jax.lax.stop_gradient(carried)}
     hidden_btd, carried = cast(Any, module.apply(variables, **others, method="carry_hidden", rngs=rngs))
   kernel_dv, bias_v = cast(tuple[Array, Array | None], module.apply(variables, method="head_weights"))
   hidden_nd = hidden_btd.reshape(-1, model.width)
@@ -261,17 +261,17 @@ def _programs(model_json: str, optimizer_json: str, layout: Layout | None) -> Pr
     return _placed(
       model, optimizer, plain, placing.place(model, layout, functools.partial(initial_moments, optimizer))
     )
+  here = jax.default_backend()
   return Programs(
-    jax.jit(functools.partial(initialize, model, optimizer), compiler_options=_once()),
-    jax.jit(functools.partial(train_steps, model, optimizer), donate_argnums=0),
+    jax.jit(functools.partial(initialize, model, optimizer), compiler_options=compiling.once(here)),
+    jax.jit(
+      functools.partial(train_steps, model, optimizer),
+      donate_argnums=0,
+      compiler_options=compiling.steps(model, here),
+    ),
     jax.jit(functools.partial(batch_loss, model, plain)),
     jax.jit(functools.partial(carried_loss, model, plain)),
   )
-
-
-def _once() -> dict[str, Any]:
-  """Returns how a program that runs once is compiled: on a CPU random draws take half as long, to the same bits."""
-  return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else {}
 
 
 def _placed(
@@ -281,17 +281,19 @@ def _placed(
   whole, rows, stack = place.everywhere, place.layout.rows(), place.layout.rows(1)
   state = State(whole, place.parameters, place.moments, whole, whole, place.carried)
   on_mesh = place.traced
+  platform = place.layout.mesh.devices.flat[0].platform
   return Programs(
     jax.jit(
       on_mesh(functools.partial(initialize, model, optimizer)),
       out_shardings=state._replace(carried=None),
-      compiler_options=_once(),
+      compiler_options=compiling.once(platform),
     ),
     jax.jit(
       on_mesh(functools.partial(train_steps, model, optimizer, place=place)),
       donate_argnums=0,
       in_shardings=(state, stack, whole, whole),
       out_shardings=(state, whole),
+      compiler_options=compiling.steps(model, platform),
     ),
     jax.jit(
       on_mesh(functools.partial(batch_loss, model, plain)),

@@ -118,6 +118,19 @@ def test_a_step_holds_no_second_copy_of_the_moments():
   assert trial.memory() < 4.8 * params
 
 
+def test_of_a_hidden_layer_of_relu_a_step_keeps_one_array():
+  sizes = {"vocab": 64, "width": 16, "heads": 2, "head_width": 8, "context": 32, "feed_forward": 512}
+  tokens, memory = 32 * 32, []
+  for depth in (1, 2):
+    model = benchmark.architecture("encoder", depth=depth, activation="relu", **sizes)
+    data = Data(length=32, batch=32, objective="masked")
+    memory.append(benchmark.Trial(Run(model=model, data=data, steps=2, steps_per_dispatch=2)).memory())
+  hidden = tokens * model.feed_forward * 4
+  assert (
+    hidden < memory[1] - memory[0] < 1.8 * hidden
+  )  # which a layer more adds; with the number before it: 2.5
+
+
 def test_a_dispatch_of_no_steps_changes_nothing(run, programs):
   state, sums = run(batches(), 0)
   same(state, programs.initialize(SEED))
@@ -201,7 +214,7 @@ def test_a_batch_without_loss_bearing_tokens_divides_by_no_zero(run):
 def test_the_loss_is_that_of_the_models_own_logits(programs):
   params, batch = programs.initialize(SEED).params, at(batches(), 0)
   sums = programs.evaluate(params, batch)
-  logits = jax.jit(families.build(MODEL).apply)({"params": params}, **families.arguments(batch))
+  logits = jax.jit(families.build(MODEL).apply)({"params": params}, **families.arguments(MODEL, batch))
   logits = np.asarray(logits, np.float64)
   nll = np.logaddexp.reduce(logits, -1) - np.take_along_axis(logits, batch.targets_bt[..., None], -1)[..., 0]
   assert float(sums.nll) == pytest.approx((nll * batch.weights_bt).sum(), rel=1e-5)
