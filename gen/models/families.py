@@ -327,13 +327,9 @@ class Tower(nn.Module):
     if cfg.positions not in DISTANCES:
       return None
     if slots is not None and not slots.is_prompt:
-      queries_bt, keys_bs = (
-        jnp.asarray(slots.first)[None, None],
-        jnp.arange(slots.positions_bs.shape[1])[None],
-      )
+      queries_bt, keys_bs = slots.places()
     else:
-      places_1t = jnp.arange(length)[None]
-      queries_bt = keys_bs = places_1t if positions_bt is None else positions_bt
+      queries_bt = keys_bs = jnp.arange(length)[None] if positions_bt is None else positions_bt
     if cfg.positions == "alibi":
       return positions.alibi(queries_bt, keys_bs, cfg.n_heads)
     return positions.RelativeBias(cfg, not self.causal, name="relative")(queries_bt, keys_bs)

@@ -43,9 +43,14 @@ class Slots(NamedTuple):
       return self.positions_bs[:, :length]
     return jax.lax.dynamic_slice_in_dim(self.positions_bs, self.first, length, axis=1)
 
+  def places(self) -> tuple[Array, Array]:
+    """Returns the slot of the one new token [1, 1] and those of all keys [1, S]."""
+    return jnp.asarray(self.first)[None, None], jnp.arange(self.positions_bs.shape[1])[None]
+
   def distances(self) -> Array:
     """Returns how far each slot lies before the one new token, [S]."""
-    return jnp.asarray(self.first) - jnp.arange(self.positions_bs.shape[1])
+    query_11, keys_1s = self.places()
+    return (query_11 - keys_1s)[0]
 
   def hidden(self) -> Array:
     """Returns 0 where the one new token may look, NEVER elsewhere, float32 [B, 1, 1, S]."""
