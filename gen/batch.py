@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 class Batch(NamedTuple):
   """Packed rows; numpy on the way in, jax inside a step.
 
-  Segments number the documents of a row from 1; 0 is padding. No attention crosses a segment.
-  Positions count from 0 inside each segment.
+  Segments number the documents of a row from 1; 0 is padding. No attention crosses a segment, which is one stretch of
+  its row. Positions count its places from 0: models that know distances alone (T5's, ALiBi's) may read places instead.
 
   Attributes:
     inputs_bt: token ids that the model reads, int32.

@@ -221,7 +221,8 @@ class Wiring(nn.Module):
 
     Args:
       inputs_bt: prompts that end together, padded on the left.
-      positions_bs: position of every slot that the cache shall have, T and more; below 0 for padding.
+      positions_bs: position of every slot that the cache shall have, T and more; below 0 for padding, and by one up
+        from a row's first token.
       source_bs: what an encoder-decoder's encoder reads.
       source_segments_bs: 1 where the source is text, 0 where padding; None is text alone.
       prefix: whether a decoder looks both ways inside its prompt, as objective `prefix` trained it to.
@@ -320,8 +321,8 @@ class Tower(nn.Module):
   def _distance_bias(self, length: int, positions_bt: Array | None, slots: Slots | None) -> Array | None:
     """Returns T5's or ALiBi's bias of so many new tokens, for all layers, or None.
 
-    It is [B, H, T, S] where positions are given, which may be any. Else tokens stand where they lie, and one bias
-    [1, H, T, S] serves all rows.
+    It is [B, H, T, S] where a text that is read whole has positions, which may be any. Else tokens stand where they
+    lie, and one bias [1, H, T, S] serves all rows.
     """
     cfg = self.config
     if cfg.positions not in DISTANCES:
@@ -366,10 +367,11 @@ def arguments(config: Model, batch: Batch) -> dict[str, Any]:
   """Returns what a module reads of a batch, as keyword arguments.
 
   Positions are left out where the model knows distances alone: in a segment of a batch, those are the distances of
-  places, and no attention crosses a segment.
+  places, and no attention crosses a segment. Not where devices share the rows: each sums the gradient of its own rows'
+  biases into the small table, while that of one bias for all rows would go between devices in every layer.
   """
   unread = {"targets_bt", "weights_bt"}
-  if config.positions in DISTANCES:
+  if config.positions in DISTANCES and axes.parts("batch") == 1:
     unread |= {"positions_bt", "source_positions_bs"}
   return {name: value for name, value in batch._asdict().items() if name not in unread}
 

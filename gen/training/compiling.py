@@ -24,17 +24,19 @@ def steps(model: Model, platform: str) -> dict[str, Any]:
   """Returns options for a program of training steps.
 
   A transformer's relu then never leaves its product: the number before it, which its gradient does not ask for, is
-  written nowhere. Other activations are not helped, for their gradients want the number before.
+  written nowhere. Other activations are not helped, for their gradients want the number before. The same option in
+  XLA_FLAGS is overruled.
   """
   wanted = platform == "cpu" and model.activation == "relu" and not model.recurrent
-  return _WITH_WHAT_FOLLOWS if wanted and _is_understood() else {}
+  return dict(_WITH_WHAT_FOLLOWS) if wanted and are_understood(**_WITH_WHAT_FOLLOWS) else {}
 
 
 @functools.cache
-def _is_understood() -> bool:
-  """Whether this release of XLA has the option, which is called experimental."""
+def are_understood(**options: str) -> bool:
+  """Returns whether this release of XLA has the options for a CPU; some are called experimental."""
   try:
-    jax.jit(jnp.negative, compiler_options=_WITH_WHAT_FOLLOWS).lower(0.0).compile()
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+      jax.jit(jnp.negative, compiler_options=dict(options)).lower(0.0).compile()
   except jax.errors.JaxRuntimeError:
     return False
   return True

@@ -340,45 +340,6 @@ def test_every_parameter_names_its_axes(family):
     )
 
 
-@pytest.mark.parametrize(("family", "scheme"), [("encoder_decoder", "relative"), ("decoder", "alibi")])
-def test_distances_of_places_are_those_of_positions_in_every_segment(random_parameters, family, scheme):
-  model = Model(family=family, positions=scheme, **SIZES, **SWITCHES)
-  params, module, rows = random_parameters(model), families.build(model), texts(family)
-  mixed = np.random.default_rng(2).normal(size=(*IDS.shape, V)) * (SEGMENTS > 0)[..., None]
-
-  def loss(params, rows):
-    return (module.apply({"params": params}, **rows) * mixed).sum()
-
-  without = {name: value for name, value in rows.items() if "positions" not in name}
-  found, wanted = (jax.jit(jax.grad(loss))(params, each) for each in (without, rows))
-  jax.tree.map(close, found, wanted)
-
-
-def equations(jaxpr):
-  """Yields the equations of a jaxpr and of all inside it."""
-  for equation in jaxpr.eqns:
-    yield equation
-    for inner in jax.core.jaxprs_in_params(equation.params):
-      yield from equations(inner)
-
-
-@pytest.mark.parametrize("family", ["encoder", "encoder_decoder"])
-def test_the_rows_of_a_batch_share_one_bias_and_its_gradient(random_parameters, family):
-  model = Model(family=family, positions="relative", **SIZES, **SWITCHES)
-  batch = Batch(targets_bt=IDS, weights_bt=SEGMENTS > 0, **texts(family))
-  module, read = families.build(model), families.arguments(model, batch)
-  gradient = jax.make_jaxpr(jax.grad(lambda tree: module.apply({"params": tree}, **read).sum()))
-  added = [
-    [each.aval.shape for each in equation.invars]
-    for equation in equations(gradient(random_parameters(model)).jaxpr)
-    if equation.primitive.name == "scatter-add"
-  ]
-  heads, buckets = model.n_heads, model.relative_buckets
-  lengths = [T] if family == "encoder" else [T, S]
-  found = sorted(shapes[2] for shapes in added if shapes[0] == (buckets, heads))
-  assert found == sorted((1, length, length, heads) for length in lengths)
-
-
 def test_a_model_reads_of_a_batch_all_but_targets_and_weights():
   batch = Batch(*range(9))
   read = families.arguments(Model(positions="rotary"), batch)
