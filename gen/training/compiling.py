@@ -36,7 +36,7 @@ def are_understood(**options: str) -> bool:
   """Returns whether this release of XLA has the options for a CPU; some are called experimental."""
   try:
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-      jax.jit(jnp.negative, compiler_options=dict(options)).lower(0.0).compile()
+      jax.jit(jnp.negative, compiler_options=options).lower(0.0).compile()
   except jax.errors.JaxRuntimeError:
     return False
   return True
