@@ -12,7 +12,6 @@ NAMED = (
   "flax",
   "optax",
   "orbax-checkpoint",
-  "grain",
   "numpy",
   "scipy",
   "sentencepiece",

@@ -127,7 +127,8 @@ def main() -> None:
     Path(JSON.value).write_text(text + "\n")
   print(
     f"{found['tokens_per_second']:,.0f} tokens/s, {found['tokens_per_cpu_second']:,.0f} a CPU second; "
-    f"{found['cpu_seconds_per_step'] * 1e3:.1f} CPU ms a step\n"
+    f"{found['cpu_seconds_per_step'] * 1e3:.1f} CPU ms a step"
+    f" and {found['input_cpu_seconds_per_step'] * 1e3:.1f} to make its batch\n"
     f"{found['gflops']:.1f} of {found['matmul_gflops']:.1f} GFLOP/s: utilization {found['utilization']:.2f}\n"
     f"first step after {found['first_step_seconds']:.1f} s; {found['peak_bytes'] / 2**20:.1f} MiB"
   )

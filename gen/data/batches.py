@@ -2,12 +2,12 @@
 
 B rows of a batch, N rows at hand, W raw tokens that an objective makes one row of. Rows are windows cut from the
 stream at equal strides, full to the last token; documents in them are told apart by segments. Each epoch visits
-every row once, in an order of its own that grain computes element by element, so any step costs the same to reach.
+every row once, in an order of its own that is drawn from its number, so any step costs the same to reach.
 """
 
+import functools
 from typing import Any, NamedTuple
 
-import grain
 import numpy as np
 
 from gen.batch import Batch
@@ -87,6 +87,30 @@ class Rows:
     return tokens_nw, segments_nw
 
 
+class Shuffled:
+  """An order in which each epoch visits every row once, all orders as likely.
+
+  The order of the epoch that was asked for last is kept: 8 bytes a row.
+  """
+
+  def __init__(self, rows: int, batch: int, seed: int) -> None:
+    """Takes the rows of the stream, those of a batch, and the seed of the orders."""
+    self._rows, self._batch, self._seed = rows, batch, seed
+    self._order = functools.lru_cache(maxsize=1)(self._drawn)
+
+  def rows(self, step: int, count: int) -> tuple[np.ndarray, np.ndarray, None]:
+    """Returns the rows of `count` steps from `step` on: their numbers and epochs; None of them goes on."""
+    epochs_n, places_n = np.divmod(step * self._batch + np.arange(count * self._batch), self._rows)
+    rows_n = np.empty_like(places_n)
+    for epoch in range(int(epochs_n[0]), int(epochs_n[-1]) + 1):
+      here_n = epochs_n == epoch
+      rows_n[here_n] = self._order(epoch)[places_n[here_n]]
+    return rows_n, epochs_n, None
+
+  def _drawn(self, epoch: int) -> np.ndarray:
+    return np.random.default_rng((self._seed, epoch)).permutation(self._rows)
+
+
 class Lanes:
   """An order in which row b of each batch goes on where row b of the batch before it ended.
 
@@ -142,9 +166,8 @@ class Batches:
         f" length {data.length}: fewer than one batch of {data.batch}; take more text, or a smaller data.length or"
         " data.batch"
       )
-    self._lanes = Lanes(self._rows.full, data.batch, seed) if data.stream else None
-    order = grain.MapDataset.range(self.rows_per_epoch).seed(seed % 2**63).shuffle().repeat()
-    self._order = order.batch(data.batch)
+    order = Lanes if data.stream else Shuffled
+    self._order = order(self._rows.full, data.batch, seed % 2**64)
 
   def epoch(self, step: int) -> float:
     """Returns how often the stream has been through before a step."""
@@ -167,12 +190,7 @@ class Batches:
     return Batch(*(None if array is None else array.reshape(*shape, *array.shape[1:]) for array in batch))
 
   def _make(self, step: int, count: int, rows_b: np.ndarray | None = None) -> Batch:
-    continues_n = None
-    if self._lanes is not None:
-      rows_n, epochs_n, continues_n = self._lanes.rows(step, count)
-    else:
-      rows_n = np.concatenate([self._order[step + index] for index in range(count)])
-      epochs_n = (step * self._batch + np.arange(len(rows_n))) // self.rows_per_epoch
+    rows_n, epochs_n, continues_n = self._order.rows(step, count)
     if rows_b is not None:
       own = (np.arange(count)[:, None] * self._batch + rows_b).reshape(-1)
       rows_n, epochs_n = rows_n[own], epochs_n[own]

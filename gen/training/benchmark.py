@@ -74,7 +74,13 @@ def random_batches(run: Run) -> batches.Batches:
 
 
 class Trial:
-  """A run whose steps can be asked for a few at a time, as the training loop asks for them."""
+  """A run whose steps can be asked for a few at a time, as the training loop asks for them.
+
+  Attributes:
+    done: steps taken.
+    input_seconds: CPU seconds that each batch of a dispatch took to make, one entry a dispatch.
+    first_step_seconds: of initialization, compilation and the first step.
+  """
 
   def __init__(self, run: Run) -> None:
     """Compiles, and takes the first step.
@@ -86,6 +92,7 @@ class Trial:
     self.programs = step.programs(run.model, run.optimizer)
     self.over = horizon(run.optimizer, run.steps)
     self.done = 0
+    self.input_seconds: list[float] = []
     begun = time.perf_counter()
     self.state = self.programs.initialize(np.uint32(run.seed))
     self.steps(1)
@@ -93,8 +100,10 @@ class Trial:
 
   def steps(self, count: int) -> tuple[float, float]:
     """Runs steps in one dispatch and returns their (CPU seconds, wall seconds), batches not included."""
+    begun = time.process_time()
     stack = self.batches.stack(self.done, self.run.steps_per_dispatch)
     cpu, wall = time.process_time(), time.perf_counter()
+    self.input_seconds.append((cpu - begun) / self.run.steps_per_dispatch)
     self.state, sums = self.programs.train(self.state, stack, count, self.over)
     loss = float(sums.loss)
     spent = time.process_time() - cpu, time.perf_counter() - wall
@@ -132,6 +141,7 @@ def measure(run: Run, steps: int) -> dict[str, float]:
   Returns:
     tokens_per_second, tokens_per_cpu_second: corpus tokens, by the wall clock and by CPU seconds.
     cpu_seconds_per_step: of all threads of the process.
+    input_cpu_seconds_per_step: of making a batch, which is not in the step.
     gflops: 1e9 FLOPs of a step's matrix products a CPU second.
     matmul_gflops: the same of a large product.
     utilization: gflops / matmul_gflops.
@@ -156,6 +166,7 @@ def measure(run: Run, steps: int) -> dict[str, float]:
     "tokens_per_second": tokens / wall,
     "tokens_per_cpu_second": tokens / cpu,
     "cpu_seconds_per_step": cpu,
+    "input_cpu_seconds_per_step": statistics.median(trial.input_seconds),
     "gflops": gflops,
     "matmul_gflops": limit,
     "utilization": gflops / limit,

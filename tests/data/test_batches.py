@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from gen.config import Data
 from gen.data import batches
@@ -103,6 +104,23 @@ def test_epochs_cover_every_row_once_each_in_its_own_order(stream):
   assert set(epochs[0]) == set(epochs[1]) == set(epochs[2])
   assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
   assert found.epoch(steps) == 1.0
+
+
+@pytest.mark.parametrize(("rows", "batch"), [(5, 3), (65_536, 7), (65_537, 7), (262_145, 64)])
+def test_an_epoch_of_any_size_visits_each_row_once(rows, batch):
+  order = batches.Shuffled(rows, batch, seed=6)
+  steps = -(-2 * rows // batch)
+  rows_n, epochs_n, _ = order.rows(0, steps)
+  for epoch in range(2):
+    assert np.array_equal(np.sort(rows_n[epochs_n == epoch]), np.arange(rows))
+
+
+def test_all_orders_of_an_epoch_are_as_likely():
+  order = batches.Shuffled(4, 4, seed=8)
+  rows_n, _, _ = order.rows(0, 24 * 400)
+  _, counts = np.unique(rows_n.reshape(-1, 4), axis=0, return_counts=True)
+  assert len(counts) == 24
+  assert scipy.stats.chisquare(counts).pvalue > 1e-3
 
 
 def test_seeds_one_apart_do_not_share_their_epochs(stream):

@@ -9,7 +9,7 @@ from absl import flags
 
 from gen import launch
 
-LIBRARIES = ("absl", "grain", "array_record")  # read their own flags while they run
+LIBRARIES = ("absl", "array_record")  # read their own flags while they run
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 

@@ -36,6 +36,7 @@ def test_the_numbers_of_a_step_agree_with_one_another(cache):
   assert found["utilization"] == pytest.approx(found["gflops"] / found["matmul_gflops"])
   assert 0 < found["utilization"] < 1
   assert found["tokens_per_second"] > 0
+  assert 0 < found["input_cpu_seconds_per_step"] < 0.1
   assert found["first_step_seconds"] > seconds
   # Parameters, gradients' moments and both of AdamW exist at least.
   model = Model(
