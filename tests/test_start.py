@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 EXPERIMENTS = sorted((Path(__file__).parents[1] / "experiments").glob("[!_]*.py"))
-HEAVY = ("jax", "flax", "optax", "orbax", "scipy", "matplotlib", "tensorflow_datasets")
+HEAVY = ("jax", "flax", "optax", "orbax", "grain", "scipy", "matplotlib", "tensorflow_datasets")
 
 
 def test_importing_the_package_and_its_configs_imports_nothing_heavy():

@@ -131,9 +131,11 @@ def test_seeds_one_apart_do_not_share_their_epochs(stream):
   assert later != [second.at(step).inputs_bt.tobytes() for step in range(rows)]
 
 
-def test_any_seed_will_do(stream):
+@pytest.mark.parametrize("streams", [False, True])
+def test_any_seed_will_do(stream, streams):
+  data = dataclasses.replace(DATA, stream=streams)
   for seed in (-1, 0, 2**31, 2**64 + 1):
-    assert batches.Batches(stream, DATA, seed=seed).at(0).inputs_bt.shape == (3, 7)
+    assert batches.Batches(stream, data, seed=seed).at(0).inputs_bt.shape == (3, 7)
 
 
 def test_batches_hold_the_types_that_a_step_is_compiled_for(stream):
