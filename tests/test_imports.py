@@ -14,7 +14,7 @@ from gen.config import ATLAS_FAMILIES, Atlas, Run, Sweep
 ROOT = Path(__file__).parents[1]
 # Each may import those before it. What shares a floor does not import one another.
 FLOORS = (
-  {"errors", "config", "batch", "versions", "__init__"},
+  {"errors", "config", "batch", "versions", "io", "__init__"},
   {"counts", "presets", "validation", "launch", "precision", "figures"},
   {"data", "models", "parallel"},
   {"training"},
@@ -26,6 +26,7 @@ FLOORS = (
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 FREE = {
   "errors",
+  "io",
   "config",
   "batch",
   "versions",

@@ -1,0 +1,117 @@
+"""JSON that somebody else wrote: one sentence with the file's name for whatever is wrong with it.
+
+A file of JSON may be missing, empty, cut off, of another encoding, nested until the parser's stack ends, or of another
+type than the reader needs. `read` turns each of these into a `UserError`, so that callers handle values only.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gen.errors import UserError
+
+MAX_BYTES = 512 * 2**20  # larger than any configuration, tokenizer or index in use
+_NAMES = {
+  dict: "an object",
+  list: "a list",
+  str: "text",
+  int: "a whole number",
+  float: "a number",
+  bool: "true or false",
+}
+
+
+def read(path: str | Path, kind: type = dict, max_bytes: int = MAX_BYTES) -> Any:
+  """Reads one JSON file whose top level is of `kind`.
+
+  Args:
+    path: the file; UTF-8, with or without a byte-order mark.
+    kind: the Python type of the top level; `object` accepts any.
+    max_bytes: a larger file is refused before it is read.
+
+  Raises:
+    UserError: one sentence that names the file and says what is wrong with it.
+  """
+  path = Path(path)
+  try:
+    size = path.stat().st_size
+    if size > max_bytes:
+      raise UserError(f"{path} has {size:,} bytes, too many for a file of JSON (limit {max_bytes:,})")
+    content = path.read_bytes()
+  except OSError as error:
+    raise UserError(f"cannot read {path}: {error.strerror}") from error
+  return parse(content, str(path), kind)
+
+
+def parse(content: bytes | str, name: str, kind: type = dict) -> Any:
+  """Parses JSON whose top level is of `kind`.
+
+  Args:
+    content: the text; bytes are UTF-8, with or without a byte-order mark.
+    name: what errors call it, for example "runs/a/config.json" or "line 7 of journal.jsonl".
+    kind: the Python type of the top level; `object` accepts any.
+
+  Raises:
+    UserError: one sentence that opens with `name`.
+
+  >>> parse('{"a": 1}', "x.json")
+  {'a': 1}
+  """
+  try:
+    text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+  except UnicodeDecodeError as error:
+    raise UserError(f"{name} is not UTF-8 text (byte {error.start}), so it is no JSON") from error
+  if not text.strip():
+    raise UserError(f"{name} is empty")
+  try:
+    value = json.loads(text)
+  except RecursionError as error:
+    raise UserError(f"{name} is nested too deeply") from error
+  except json.JSONDecodeError as error:
+    raise UserError(
+      f"{name} is no valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+    ) from error
+  except ValueError as error:  # integers of more than 4,300 digits
+    raise UserError(f"{name} is no valid JSON: {error}") from error
+  return require(value, kind, name)
+
+
+def require(value: Any, kind: type, name: str) -> Any:
+  """Returns `value` if it is of `kind`.
+
+  Booleans are not accepted as numbers; whole numbers are accepted where a float is asked for.
+
+  Raises:
+    UserError: one sentence that opens with `name`.
+
+  >>> require(3, float, "x.json: rate")
+  3
+  """
+  if kind is object:
+    return value
+  accepted = (int, float) if kind is float else (kind,)
+  if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+    raise UserError(f"{name} holds {describe(value)} where {_NAMES.get(kind, kind.__name__)} is expected")
+  return value
+
+
+def field(mapping: dict[str, Any], key: str, kind: type, name: str) -> Any:
+  """Returns `mapping[key]` if it is there and of `kind`.
+
+  Raises:
+    UserError: one sentence that opens with `name`.
+  """
+  if key not in mapping:
+    raise UserError(f"{name} has no {key!r}")
+  return require(mapping[key], kind, f"{name}: {key}")
+
+
+def describe(value: Any) -> str:
+  """Names the JSON type of a value.
+
+  >>> describe(None), describe([]), describe(1.5)
+  ('null', 'a list', 'a number')
+  """
+  if value is None:
+    return "null"
+  return _NAMES.get(type(value), type(value).__name__)
