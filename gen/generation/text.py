@@ -59,6 +59,8 @@ def prompt_ids(restored: Restored, text: str, blank: str = BLANK) -> np.ndarray:
   ids = [*how.before, *_piece(tokenizer, first, bool(others))]
   for index, piece in enumerate(others):
     ids += [_hole(restored, index), *_piece(tokenizer, piece, index + 1 < len(others))]
+  if len(ids) == len(how.before) and (text.strip() or not ids):
+    raise UserError("the tokenizer has no ids for any of this prompt; write it in letters of its vocabulary")
   if how.objective == "ul2":  # the mode of short spans, or of a text that goes on where its end is hidden
     mode = mixture.MODES.index("R" if others else "S") - len(mixture.MODES)
     ids = [tokenizer.sentinel(SENTINELS + mode), *ids] + ([] if others else [_hole(restored, 0)])

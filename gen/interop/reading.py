@@ -51,18 +51,11 @@ def of_format(hf: dict[str, Any], model: Model, tokenizer: PretrainedTokenizer, 
   both = "span_corruption" if tokenizer.mask is None else "infilling"
   objective = {"encoder": "masked", "encoder_decoder": both}.get(model.family, "causal")
   first = next((hf[key] for key in ("decoder_start_token_id", "pad_token_id") if hf.get(key) is not None), 0)
-  before, after = frame(tokenizer)
+  before, after = tokenizer.frame()
+  if model.family not in ("encoder", "encoder_decoder"):
+    after = ()  # a prompt to be continued has not ended
   start = _ids(first) + _ids(hf.get("forced_bos_token_id"))
   return Reading(objective, before, after, start, _ids(hf.get("eos_token_id")) or _ids(tokenizer.eos), head)
-
-
-def frame(tokenizer: PretrainedTokenizer, sample: str = "a") -> tuple[Ids, Ids]:
-  """Returns the ids that the tokenizer puts before and after a text for its model."""
-  inner, whole = tokenizer.encode(sample).tolist(), tokenizer.encode_for_model(sample).tolist()
-  for place in range(len(whole) - len(inner) + 1):
-    if whole[place : place + len(inner)] == inner:
-      return tuple(whole[:place]), tuple(whole[place + len(inner) :])
-  raise UserError("the tokenizer encodes a text otherwise for its model than alone, which is not supported")
 
 
 def _ids(value: Any) -> Ids:

@@ -1,0 +1,124 @@
+"""What every tokenizer of a foreign checkpoint has: special ids anywhere, and a frame around a text."""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from gen.data.tokenizer import Tokenizer, utf8
+from gen.errors import UserError
+
+ROLES = ("pad", "eos", "unk", "bos", "cls", "sep", "mask")
+MAX_IDS = 1 << 24  # far above any vocabulary in use; tables of so many ids still fit into memory
+Ids = tuple[int, ...]
+
+
+class PretrainedTokenizer(Tokenizer):
+  """A tokenizer that came with a checkpoint.
+
+  Attributes:
+    pad, eos, unk, bos, cls, sep, mask: ids, or None for one that it does not have.
+    text_vocab: as vocab; special ids may lie anywhere, see `is_special`.
+    byte_lengths: bytes of the text that an id's piece shows; normalization may have changed them.
+  """
+
+  def __init__(
+    self,
+    files: dict[str, bytes],
+    pieces: list[bytes],
+    special: dict[int, str],
+    roles: dict[str, int | None],
+  ) -> None:
+    """Takes the files it was read from, the text of each id, special ids' names, and the id of each role.
+
+    The first file is the one that the mapping rests on. The hash covers it and the others that change ids.
+    """
+    self._files, self._special = files, special
+    self.vocab = self.text_vocab = len(pieces)
+    self._pieces = pieces
+    self.byte_lengths = np.array(
+      [0 if number in special else len(piece) for number, piece in enumerate(pieces)], np.int32
+    )
+    for role in ROLES:
+      setattr(self, role, roles.get(role))
+    self.hash = hashlib.sha256(self.kind.encode() + b"\0" + self._model()).hexdigest()[:16]
+
+  def sentinel(self, index: int) -> int:
+    """Returns T5's id that marks the index-th hole of a text."""
+    name = f"<extra_id_{index}>"
+    for number, special in self._special.items():
+      if special == name:
+        return number
+    raise ValueError(f"sentinel {index} does not exist; this tokenizer has no {name}")
+
+  def is_special(self, number: int) -> bool:
+    """Says whether an id stands for no text."""
+    return number in self._special
+
+  def name(self, number: int) -> str:
+    """Returns how an id is shown: a special one by its name, another by its text."""
+    return self._special.get(number) or self._pieces[number].decode("utf-8", errors="backslashreplace")
+
+  def decode(self, ids: Iterable[int], keep_special: bool = False) -> str:
+    """Returns the text of ids, special ones dropped or shown by their names.
+
+    Raises:
+      ValueError: for an id that does not exist.
+    """
+    numbers = np.asarray(list(ids) if not isinstance(ids, np.ndarray) else ids).ravel().tolist()
+    for number in numbers:
+      if not 0 <= number < self.vocab:
+        raise ValueError(f"id {number} does not exist; this tokenizer has {self.vocab}")
+    with library_errors("the tokenizer cannot decode these ids"):
+      return self._decode(numbers, keep_special)
+
+  def encode_for_model(self, text: str, pair: str | None = None) -> np.ndarray:
+    """Returns the ids of a text, or of two, with the special ones that the model was trained with, int32."""
+    utf8(text + (pair or ""))
+    with library_errors("the tokenizer cannot encode this text"):
+      return np.array(self._encode_for_model(text, pair), np.int32)
+
+  @abstractmethod
+  def frame(self) -> tuple[Ids, Ids]:
+    """Returns the special ids that the model expects before and after a text.
+
+    Raises:
+      UserError: if the tokenizer puts them elsewhere.
+    """
+
+  @abstractmethod
+  def _decode(self, numbers: list[int], keep_special: bool) -> str: ...
+
+  @abstractmethod
+  def _encode_for_model(self, text: str, pair: str | None) -> list[int]: ...
+
+  def _model(self) -> bytes:
+    return next(iter(self._files.values()))
+
+  def save(self, folder: str | Path) -> None:
+    """Writes the files that it was read from into a folder, which is made if need be; `load` reads them."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in self._files.items():
+      (folder / name).write_bytes(content)
+
+
+@contextmanager
+def library_errors(what: str) -> Iterator[None]:
+  """Turns whatever the tokenizer libraries raise into one sentence that opens with `what`.
+
+  They raise bare `Exception`, and Rust's panics arrive as a `BaseException`.
+
+  Raises:
+    UserError: for each of them.
+  """
+  try:
+    yield
+  except (UserError, OSError, KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
+    raise
+  except BaseException as error:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    raise UserError(f"{what}: {reason}") from error
