@@ -292,12 +292,10 @@ class Presses:
 
 
 def compilation_cache(folder: str | os.PathLike[str]) -> None:
-  """Keeps compiled programs in a folder, so that the next process need not compile them again."""
-  import jax
+  """Keeps compiled programs in a folder, each under a checksum, so that the next process need not compile them."""
+  from gen import compiled_programs
 
-  jax.config.update("jax_compilation_cache_dir", os.fspath(folder))
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-  jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+  compiled_programs.keep_in(folder)
 
 
 __all__ = [

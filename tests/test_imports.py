@@ -14,7 +14,7 @@ from gen.config import ATLAS_FAMILIES, Atlas, Run, Sweep
 ROOT = Path(__file__).parents[1]
 # Each may import those before it. What shares a floor does not import one another.
 FLOORS = (
-  {"errors", "config", "batch", "versions", "io", "__init__"},
+  {"errors", "config", "batch", "versions", "io", "compiled_programs", "__init__"},
   {"counts", "presets", "validation", "launch", "precision", "figures"},
   {"data", "models", "parallel"},
   {"training"},
@@ -30,6 +30,7 @@ FREE = {
   "config",
   "batch",
   "versions",
+  "compiled_programs",
   "counts",
   "presets",
   "validation",
