@@ -1,6 +1,7 @@
 """Folders of derived data: built once, whole or not at all, whoever asks first.
 
-An entry is a folder `<name>` whose `manifest.json` records the size and CRC-32 of its files. It is built beside its
+An entry is a folder `<name>` whose `manifest.json` records the size and CRC-32 of its files, and what its builder
+returned, under a checksum of its own. It is built beside its
 place under a lock of the kernel and then renamed, so a reader meets a whole entry or none; an entry that no longer
 agrees with its manifest is built again.
 """
@@ -80,7 +81,7 @@ def _build(path: Path, build: Callable[[Path], dict[str, Any]]) -> dict[str, Any
   try:
     meta = build(unfinished)
     files = {file.name: _signature(file) for file in sorted(unfinished.iterdir())}
-    (unfinished / MANIFEST).write_text(json.dumps({"files": files, "meta": meta}, indent=1))
+    (unfinished / MANIFEST).write_text(_manifest(files, meta))
     shutil.rmtree(path, ignore_errors=True)
     unfinished.rename(path)
   except BaseException:
@@ -92,11 +93,23 @@ def _build(path: Path, build: Callable[[Path], dict[str, Any]]) -> dict[str, Any
 def _read(path: Path) -> dict[str, Any] | None:
   """Returns the meta of a whole entry, None where it is absent or damaged."""
   try:
-    manifest = json.loads((path / MANIFEST).read_text())
-    whole = all(_signature(path / name) == signature for name, signature in manifest["files"].items())
-    return manifest["meta"] if whole else None
-  except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    text = (path / MANIFEST).read_text()
+    manifest = json.loads(text)
+    files, meta = manifest["files"], manifest["meta"]
+    whole = text == _manifest(files, meta) and all(
+      _signature(path / name) == signature for name, signature in files.items()
+    )
+    return meta if whole else None
+  except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
     return None
+
+
+def _manifest(files: dict[str, list[int]], meta: dict[str, Any]) -> str:
+  """Returns what the manifest of an entry holds: one text for given values, so that any other is damage."""
+  body = json.dumps({"files": files, "meta": meta}, indent=1)
+  return json.dumps(
+    {"files": files, "meta": meta, "sha256": hashlib.sha256(body.encode()).hexdigest()}, indent=1
+  )
 
 
 def _signature(file: Path) -> list[int]:

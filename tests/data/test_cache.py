@@ -1,5 +1,6 @@
 import json
 import multiprocessing
+import random
 import resource
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from gen.config import Data
 from gen.data import cache
 from gen.errors import UserError
+from tests import mutations
 
 
 def write(text):
@@ -45,6 +47,20 @@ def test_a_damaged_entry_is_built_again(tmp_path, damage):
   assert not again.found
   assert (path / "text").read_text() == "seven"
   assert cache.entry(tmp_path, "a", refuse).found
+
+
+def test_no_damage_of_the_manifest_changes_what_an_entry_holds(tmp_path):
+  entry = cache.entry(tmp_path, "a", write("seven"))
+  manifest = entry.path / cache.MANIFEST
+  content = manifest.read_bytes()
+  for name, damaged in mutations.of(content, random.Random(5)):
+    manifest.unlink(missing_ok=True)
+    if damaged is not None:
+      manifest.write_bytes(damaged)
+    again = cache.entry(tmp_path, "a", write("seven"))
+    assert again.meta == entry.meta, name
+    assert again.found == (damaged == content), name
+    assert manifest.read_bytes() == content, name
 
 
 def test_a_builder_that_fails_leaves_nothing(tmp_path):
@@ -113,6 +129,7 @@ from pathlib import Path
 from gen.config import Data
 from gen.data import loaded
 from gen.errors import UserError
+from tests import mutations
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 try:
   loaded.load(Data(corpus=sys.argv[1], cache=sys.argv[2]))
