@@ -132,5 +132,5 @@ def _holder(descriptor: int) -> str:
   try:
     holder = json.loads(os.pread(descriptor, 4096, 0))
     return f"process {holder['pid']} on {holder['host']} since {holder['since']} ({holder['command']})"
-  except (ValueError, KeyError, TypeError):
+  except (ValueError, KeyError, TypeError, RecursionError):
     return "another process"

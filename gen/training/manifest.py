@@ -31,21 +31,25 @@ def seal(folder: Path) -> None:
 
 def damages(folder: Path) -> list[str]:
   """Returns one clause per file that differs from the manifest; empty if all is well."""
-  try:
-    text = (folder / NAME).read_text()
-  except FileNotFoundError:
-    return [f"{NAME} is missing"]
-  except (OSError, UnicodeDecodeError) as error:
-    return [f"{NAME} cannot be read ({error})"]
-  files = _parse(text)
-  if files is None:
-    return [f"{NAME} is damaged"]
+  files, why = _read(folder)
+  if why:
+    return [why]
   present = set(_names(folder))
   found = [f"{name} is missing" for name in sorted(set(files) - present)]
   found += [f"{name} is not in the manifest" for name in sorted(present - set(files))]
   for name in sorted(present & set(files)):
     found += _compare(name, folder / name, files[name])
   return found
+
+
+def damages_of(folder: Path, name: str) -> list[str]:
+  """Returns how one file differs from the manifest, reading no other; empty if it does not."""
+  files, why = _read(folder)
+  if why:
+    return [why]
+  if not (folder / name).is_file():
+    return [f"{name} is missing"]
+  return _compare(name, folder / name, files[name]) if name in files else [f"{name} is not in the manifest"]
 
 
 def write_durably(path: Path, text: str) -> None:
@@ -85,6 +89,17 @@ def sync_folder(folder: Path) -> None:
     os.close(descriptor)
 
 
+def _read(folder: Path) -> tuple[dict[str, Any], str]:
+  """Returns the entries of the manifest, and a clause that says why there are none."""
+  try:
+    files = _parse((folder / NAME).read_text())
+  except FileNotFoundError:
+    return {}, f"{NAME} is missing"
+  except (OSError, UnicodeDecodeError) as error:
+    return {}, f"{NAME} cannot be read ({error})"
+  return ({}, f"{NAME} is damaged") if files is None else (files, "")
+
+
 def _names(folder: Path) -> list[str]:
   paths = (path for path in folder.rglob("*") if not path.is_dir())
   return sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != NAME)
@@ -116,6 +131,7 @@ def _parse(text: str) -> dict[str, Any] | None:
   """Returns the manifest's files, or None unless the text is exactly what `_render` writes for them."""
   try:
     files = json.loads(text)["files"]
-    return files if _render(files) == text else None
-  except (ValueError, KeyError, TypeError, AttributeError):
+    entries = all(entry.keys() == {"bytes", "sha256"} for entry in files.values())
+    return files if entries and _render(files) == text else None
+  except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
     return None

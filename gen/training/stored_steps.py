@@ -9,13 +9,13 @@ A step gets its digits-only name by one rename after all of it is on the disk; a
 step is written a second time its first version is `.replaced`, which counts until the new one has the name.
 """
 
-import json
 import shutil
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from gen.errors import UserError
+from gen.io import json_reading
 from gen.training import manifest
 
 STATE, META = "state", "meta.json"
@@ -52,16 +52,16 @@ def damaged(folder: Path) -> list[Path]:
 
 
 def record(folder: Path, step: int) -> dict[str, Any]:
-  """Returns what `meta.json` holds, tree and all.
+  """Returns what `meta.json` holds, tree and all, after comparing it with the manifest.
 
   Raises:
-    UserError: if there is no such step, or its record cannot be read.
+    UserError: if there is no such step, or its record is not as it was written.
   """
   path = _existing(folder, step)
-  try:
-    return json.loads((path / META).read_text())
-  except (OSError, ValueError) as error:
-    raise UserError(f"checkpoint {path} is damaged: {META} cannot be read ({error})") from None
+  found = manifest.damages_of(path, META)
+  if found:
+    raise UserError(f"checkpoint {path} is damaged: {found[0]}")
+  return _record(path, step)
 
 
 def damages(folder: Path, step: int) -> list[str]:
@@ -70,7 +70,14 @@ def damages(folder: Path, step: int) -> list[str]:
   Raises:
     UserError: if there is no such step.
   """
-  return manifest.damages(_existing(folder, step))
+  path = _existing(folder, step)
+  found = manifest.damages(path)
+  if not found:
+    try:
+      _record(path, step)
+    except UserError as error:
+      found = [str(error)]
+  return found
 
 
 def commit(partial: Path, folder: Path, step: int) -> None:
@@ -162,6 +169,22 @@ def retained(
   if every:
     stay |= {step for step in complete if step % every == 0}
   return stay | ({best} if best is not None else set())
+
+
+def _record(path: Path, step: int) -> dict[str, Any]:
+  """Returns what the `meta.json` of a step holds, each entry of its type."""
+  name = str(path / META)
+  values = json_reading.read(path / META)
+  kinds = {"step": int, "saved": float, "bytes": int, "meta": dict, "tree": dict}
+  for key, kind in kinds.items():
+    json_reading.field(values, key, kind, name)
+  for leaf, entry in values["tree"].items():
+    json_reading.require(entry, dict, f"{name}: tree: {leaf}")
+    json_reading.field(entry, "shape", list, f"{name}: tree: {leaf}")
+    json_reading.field(entry, "dtype", str, f"{name}: tree: {leaf}")
+  if values["step"] != step:
+    raise UserError(f"{name} is of step {values['step']}, but lies in the folder of step {step}")
+  return values
 
 
 def _existing(folder: Path, step: int) -> Path:

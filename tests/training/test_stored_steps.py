@@ -1,8 +1,14 @@
 """What a folder of checkpoints says of itself without jax."""
 
+import json
+import random
+import shutil
+
 import pytest
 
-from gen.training import stored_steps
+from gen.errors import UserError
+from gen.training import manifest, stored_steps
+from tests import mutations
 
 MISSING, EXTRA, UNLIKE = 13, 12, 14
 
@@ -34,3 +40,48 @@ def test_each_kind_of_difference_is_shortened_and_counted_on_its_own():
 def test_few_differences_are_all_told_without_a_count(count):
   lines = stored_steps.differences({}, tree(**named("new", count, [2, 3])))
   assert lines == [f"missing from the checkpoint: new{n} float32[2,3]" for n in range(count)]
+
+
+@pytest.fixture
+def saved(tmp_path):
+  path = tmp_path / "000000007"
+  (path / "state").mkdir(parents=True)
+  (path / "state" / "array").write_bytes(b"12345")
+  record = {"step": 7, "saved": 1.5, "bytes": 5, "meta": {"config": {"seed": 3}}, "tree": tree(kernel=[2, 3])}
+  (path / "meta.json").write_text(json.dumps(record))
+  manifest.seal(path)
+  return tmp_path
+
+
+@pytest.mark.parametrize("name", ["meta.json", "manifest.json"])
+def test_no_damage_of_meta_or_manifest_gives_another_record(saved, name):
+  path = saved / "000000007" / name
+  content, record = path.read_bytes(), stored_steps.record(saved, 7)
+  for said, damaged in mutations.of(content, random.Random(3)):
+    path.unlink(missing_ok=True)
+    if damaged is not None:
+      path.write_bytes(damaged)
+    assert stored_steps.damages(saved, 7) or damaged == content, said
+    try:
+      assert stored_steps.record(saved, 7) == record, said
+    except UserError as error:
+      assert "\n" not in str(error) and name in str(error), said
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_sealed_record_of_other_types_is_one_sentence(saved, seed):
+  path = saved / "000000007"
+  record = json.loads((path / "meta.json").read_text())
+  for _, changed in mutations.of_value(record, random.Random(seed), 9):
+    (path / "meta.json").write_text(json.dumps(changed))
+    manifest.seal(path)
+    try:
+      assert stored_steps.record(saved, 7).keys() == record.keys()
+    except UserError as error:
+      assert "\n" not in str(error) and "meta.json" in str(error)
+
+
+def test_a_step_in_the_folder_of_another_is_damage(saved):
+  shutil.copytree(saved / "000000007", saved / "000000009")
+  assert stored_steps.damages(saved, 7) == []
+  assert "is of step 7" in stored_steps.damages(saved, 9)[0]
