@@ -24,6 +24,7 @@ from typing import Any, get_args, get_origin
 
 from absl import app, flags
 
+from gen import terminal
 from gen.errors import UserError
 
 ALLOCATOR = (
@@ -66,6 +67,10 @@ def main(
     default: the file of `--config` when none is given.
     trains: whether the process trains, and so wants the allocator's settings.
   """
+  sys.exit(terminal.run(lambda: _code(function, kind, default, trains)))
+
+
+def _code(function: Callable[..., int | None], kind: type | None, default: str, trains: bool) -> int:
   try:
     give_simulated_devices_threads()
     _quiet_compiler_for_gpus()
@@ -89,8 +94,7 @@ def main(
   except KeyboardInterrupt:
     print("interrupted", file=sys.stderr)
     code = INTERRUPTED
-  sys.stdout.flush()
-  sys.exit(code or 0)
+  return code or 0
 
 
 def _parse(argv: list[str]) -> list[str]:

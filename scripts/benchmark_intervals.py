@@ -14,6 +14,7 @@ import sys
 
 import numpy as np
 
+from gen import terminal
 from gen.errors import UserError
 from gen.scaling import bootstrap, fit, parametric
 from gen.scaling.laws import HOFFMANN_2022, Law
@@ -113,4 +114,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-  sys.exit(main())
+  sys.exit(terminal.run(main))

@@ -8,7 +8,7 @@ Prints counted over compiled for every shape, and ends with exit code 1 if one i
 import sys
 from typing import Any
 
-from gen import counts
+from gen import counts, terminal
 from gen.config import Model
 from gen.training import compiled
 
@@ -56,4 +56,4 @@ def shape(
 
 
 if __name__ == "__main__":
-  sys.exit(main())
+  sys.exit(terminal.run(main))

@@ -206,4 +206,6 @@ def compare(ours: Any, theirs: Any) -> int:
 
 
 if __name__ == "__main__":
-  sys.exit(main())
+  from gen import terminal
+
+  sys.exit(terminal.run(main))

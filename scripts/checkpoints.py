@@ -12,13 +12,13 @@ FOLDER holds the steps, or is a run's folder with `checkpoints` inside.
 import argparse
 import datetime
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gen import terminal
 from gen.errors import UserError
 from gen.training import stored_steps
 
@@ -170,7 +170,4 @@ def _value_difference(name: str, first: Target, second: Target) -> str:
 
 
 if __name__ == "__main__":
-  try:
-    sys.exit(main())
-  except BrokenPipeError:  # The reader, such as head, has had enough.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+  sys.exit(terminal.run(main))

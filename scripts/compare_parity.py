@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from gen import terminal
 from gen.errors import UserError
 
 ANSWERS = "answers.safetensors"
@@ -92,4 +93,4 @@ def difference(model: Any, params: Any, call: dict[str, np.ndarray]) -> float:
 
 
 if __name__ == "__main__":
-  sys.exit(main())
+  sys.exit(terminal.run(main))

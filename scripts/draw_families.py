@@ -6,6 +6,7 @@ Masks, objectives and the order of norms are computed by `gen`, not drawn by han
 """
 
 import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from PIL import Image
 
-from gen import counts, presets
+from gen import counts, presets, terminal
 from gen.config import Model
 from gen.models import attention, positions
 
@@ -352,4 +353,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  main()
+  sys.exit(terminal.run(main))

@@ -4,10 +4,11 @@ uv run scripts/write_preset_table.py
 """
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gen import counts, presets
+from gen import counts, presets, terminal
 from gen.config import Model
 
 PAGE = Path(__file__).parents[1] / "docs/families.md"
@@ -72,4 +73,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  main()
+  sys.exit(terminal.run(main))
