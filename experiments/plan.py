@@ -1,11 +1,12 @@
 """Which model should I train on how many tokens with this budget? A plan from a published law or from runs.
 
   uv run experiments/plan.py --flops=5.76e23
-  uv run experiments/plan.py --gpu=h100 --count=64 --hours=72 --utilization=0.4 --price_per_hour=2.5
+  uv run experiments/plan.py --budget="64 h100 for 3 days at 40 %" --price_per_hour=2.5
   uv run experiments/plan.py --pf_days=100 --law=besiroglu2024 --inference_tokens=2e12 --overtrain=2,4
   uv run experiments/plan.py --flops=1e15 --law=runs/chinchilla/results.json --next=6 --json=plan.json
 
-The budget is one of --flops, --pf_days, --hours of --count --gpu, --machine_minutes, or --budget="3640 PF-days".
+The budget is one of --flops, --pf_days, --hours of --count --gpu, --machine_minutes, or --budget in words:
+'3640 PF-days', '64 x 2 h of h100', '8 h100 for 3 days', '24 GPU-days of h100', '$10k at $2/h'.
 --law is a published law's name, or a file: results.json, journal.jsonl or .csv of runs, or constants in a .json.
 """
 
@@ -20,12 +21,13 @@ from gen.errors import UserError
 
 if TYPE_CHECKING:
   from gen.scaling.basis import Basis
+  from gen.scaling.budgets import Budget
 
 LAW = flags.DEFINE_string(
   "law", "hoffmann2022", "A published law, or a file of runs or constants; 'list' lists them."
 )
 BUDGET = flags.DEFINE_string(
-  "budget", "", "C in any unit: 5.76e23, '3640 PF-days', '64 x 72 h of h100 at 40 %'."
+  "budget", None, "C in words: 5.76e23, '3640 PF-days', '8 h100 for 3 days at 40 %', '24 GPU-days of h100'."
 )
 FLOPS = flags.DEFINE_float("flops", None, "C in FLOPs.")
 PF_DAYS = flags.DEFINE_float("pf_days", None, "C in PF/s-days, 8.64e19 FLOPs.")
@@ -33,9 +35,11 @@ MINUTES = flags.DEFINE_float(
   "machine_minutes", None, "C in minutes of this machine, whose matrix products are timed."
 )
 HOURS = flags.DEFINE_float("hours", None, "C as so many hours of --count --gpu at --utilization.")
-GPU = flags.DEFINE_string("gpu", "h100", "A device by name, or its peak in FLOP/s.")
-COUNT = flags.DEFINE_float("count", 1, "Devices side by side.")
-UTILIZATION = flags.DEFINE_float("utilization", 0.4, "Share of the peak that training reaches.")
+GPU = flags.DEFINE_string("gpu", None, "A device by name, or its peak in FLOP/s; h100 if left out.")
+COUNT = flags.DEFINE_float("count", None, "Devices side by side; 1 if left out.")
+UTILIZATION = flags.DEFINE_float(
+  "utilization", None, "Share of the peak that training reaches; 0.4 if left out."
+)
 PRICE = flags.DEFINE_float("price_per_hour", None, "Of one device.")
 FAMILY = flags.DEFINE_string(
   "family", "chinchilla", "Of presets, for the model's shape: chinchilla, gpt2, t5, ..."
@@ -78,14 +82,14 @@ def main() -> int:
   target = json_file.target(JSON.value)
   from gen.scaling import plan, plan_summary
 
-  flops, law = _flops(), _law()
+  budget, law = _budget(), _law()
   report = plan.plan(
     law,
-    flops,
-    gpu=GPU.value,
-    count=COUNT.value,
-    utilization=UTILIZATION.value,
-    price_per_hour=PRICE.value,
+    budget.flops,
+    gpu=budget.device,
+    count=budget.count,
+    utilization=budget.utilization,
+    price_per_hour=budget.price,
     family=FAMILY.value,
     inference_tokens=INFERENCE.value,
     unique_tokens=UNIQUE.value,
@@ -109,32 +113,35 @@ def _list() -> int:
   return 0
 
 
-def _flops() -> float:
-  """Returns the budget that exactly one flag gives."""
-  from gen.scaling import budgets
+def _budget() -> "Budget":
+  """Returns the budget that exactly one flag gives, on the devices that the others name."""
+  from gen.scaling import budget_words, budgets
 
-  given = {
-    "budget": BUDGET.value or None,
+  numbers = {
     "flops": FLOPS.value,
     "pf_days": PF_DAYS.value,
     "machine_minutes": MINUTES.value,
     "hours": HOURS.value,
   }
-  said = [name for name, value in given.items() if value is not None]
+  said = [name for name, value in numbers.items() if value is not None]
+  said += ["budget"] if BUDGET.value is not None else []
   if len(said) != 1:
     which = "none is given" if not said else "given are " + ", ".join(f"--{name}" for name in said)
     raise UserError(
       "a plan wants one budget, --flops, --pf_days, --hours (with --gpu and --count), --machine_minutes or --budget; "
       f"{which}"
     )
-  readers = {
-    "budget": budgets.read,
-    "flops": lambda value: budgets.positive("--flops", value),
-    "pf_days": budgets.of_pf_days,
-    "machine_minutes": budgets.of_machine_minutes,
-    "hours": lambda hours: budgets.of_devices(GPU.value, COUNT.value, hours, UTILIZATION.value),
-  }
-  return readers[said[0]](given[said[0]])  # type: ignore[operator]
+  if BUDGET.value is not None:
+    amounts = budget_words.read(BUDGET.value, budgets.PEAKS)
+  else:
+    value = budgets.positive(f"--{said[0]}", numbers[said[0]] or 0.0)
+    amounts = {
+      "flops": budget_words.Amounts(flops=value),
+      "pf_days": budget_words.Amounts(flops=value * budgets.PF_DAY),
+      "machine_minutes": budget_words.Amounts(hours=value / 60, device=budget_words.THIS_MACHINE),
+      "hours": budget_words.Amounts(hours=value),
+    }[said[0]]
+  return budgets.resolve(amounts, GPU.value, COUNT.value, UTILIZATION.value, PRICE.value)
 
 
 def _law() -> "Basis":

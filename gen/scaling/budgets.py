@@ -3,21 +3,25 @@
     read("3640 PF-days")                       # 3.14e23 FLOPs
     read("64 x 72 h of h100 at 40 %")          # 64 devices for 72 hours at 40 % of their peak
     read("30 min of this machine")             # at the measured rate of its matrix products
+    parse("8 h100 for 3 days")                 # FLOPs, device, count and wall time
 
 One PF/s-day is 1e15 FLOP/s for a day, 8.64e19 FLOPs (Kaplan et al. 2020, arXiv:2001.08361, section 1.3). A device's
 peak is that of dense bfloat16 (V100: float16) products by its maker's data sheet; utilization is the share of the
 peak that training reaches.
 """
 
+import dataclasses
 import difflib
 import functools
 import math
-import re
 import time
+from typing import Any
 
 import numpy as np
 
 from gen.errors import UserError
+from gen.scaling import budget_words
+from gen.scaling.budget_words import Amounts
 
 PF_DAY = 8.64e19  # FLOPs
 HOUR = 3600.0  # seconds
@@ -38,20 +42,32 @@ PEAKS = {  # FLOP/s
   "tpu-v5p": 459e12,
   "tpu-v6e": 918e12,
 }
-_NUMBER = r"([0-9][0-9_,]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)"
-_DAYS = re.compile(
-  rf"{_NUMBER}\s*(?:pf(?:lops?)?(?:/s)?[ -]?days?|petaflops?(?:/s)?[ -]?days?)", re.IGNORECASE
-)
-_DEVICES = re.compile(
-  rf"(?:{_NUMBER}\s*[x*]\s*)?{_NUMBER}\s*h(?:ours?)?\s*(?:of|on|x)?\s*([a-z][a-z0-9-]*)(?:\s*(?:at|@)\s*{_NUMBER}\s*(%?))?",
-  re.IGNORECASE,
-)
-_MINUTES = re.compile(rf"{_NUMBER}\s*(min(?:utes?)?|h(?:ours?)?)\s*(?:of|on)?\s*this machine", re.IGNORECASE)
-_PLAIN = re.compile(rf"{_NUMBER}\s*(?:flops?)?", re.IGNORECASE)
+DEVICE = "h100"  # where nothing is said
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+  """A training budget and the devices that it is spent on.
+
+  Attributes:
+    flops: C, training FLOPs.
+    device: a name in `PEAKS`, or a peak in FLOP/s as a number.
+    count: devices side by side.
+    hours: wall time on them.
+    utilization: share of the peak that training reaches.
+    price: money for one device's hour; None where unknown.
+  """
+
+  flops: float
+  device: str = DEVICE
+  count: float = 1.0
+  hours: float = math.nan
+  utilization: float = UTILIZATION
+  price: float | None = None
 
 
 def read(text: str) -> float:
-  """Returns FLOPs of a budget in any unit.
+  """Returns FLOPs of a budget in any unit, as `parse` reads it.
 
   >>> read("5.76e23"), read("1 PF-day"), read("2 x 1 h of a100 at 50%") / 1e18
   (5.76e+23, 8.64e+19, 1.1232)
@@ -59,21 +75,96 @@ def read(text: str) -> float:
   Raises:
     UserError: for what is no budget, an unknown device, or one that is not above zero.
   """
-  said = text.strip()
-  if match := _PLAIN.fullmatch(said):
-    return positive("the budget", _number(match[1]))
-  if match := _DAYS.fullmatch(said):
-    return of_pf_days(_number(match[1]))
-  if match := _MINUTES.fullmatch(said):
-    minutes = _number(match[1]) * (60 if match[2][0] in "hH" else 1)
-    return of_machine_minutes(minutes)
-  if match := _DEVICES.fullmatch(said):
-    share = _number(match[4]) / (100 if match[5] else 1) if match[4] else UTILIZATION
-    return of_devices(match[3], _number(match[1] or "1"), _number(match[2]), share)
-  raise UserError(
-    f"{text!r} is no budget; write FLOPs (5.76e23), 3640 PF-days, '64 x 72 h of h100 at 40 %' or "
-    "'30 min of this machine'"
-  )
+  return parse(text).flops
+
+
+def parse(text: str, **known: Any) -> Budget:
+  """Returns the budget that words state.
+
+  Args:
+    text: such as "8 H100 for 3 days", "24 GPU-days of h100", "3640 PF-days on 1024 a100", "$10k at $2/h".
+    **known: device, count, utilization and price, as `resolve` takes them.
+
+  Raises:
+    UserError: for a word that is not understood, and an amount that is missing or said twice.
+
+  >>> found = parse("3 days on 8 H100")
+  >>> found.count, found.hours, found == parse("8xh100 for 72 h")
+  (8.0, 72.0, True)
+  """
+  return resolve(budget_words.read(text, PEAKS), **known)
+
+
+def resolve(
+  said: Amounts,
+  device: str | None = None,
+  count: float | None = None,
+  utilization: float | None = None,
+  price: float | None = None,
+) -> Budget:
+  """Returns the budget of stated amounts.
+
+  Args:
+    said: FLOPs, a time, device-hours or money, with or without the devices.
+    device: known from elsewhere, such as a flag; `DEVICE` where nobody says it.
+    count: likewise; 1.
+    utilization: likewise; `UTILIZATION`.
+    price: likewise; unknown.
+
+  Raises:
+    UserError: for what is said twice with two values, money without a price, and values that cannot be.
+  """
+  if said.device == budget_words.THIS_MACHINE:
+    return _on_this_machine(said, device, count, utilization, price)
+  device = _device(said.device, device)
+  count = positive("count", _agreed("count", said.count, count, 1.0))
+  utilization = _agreed("utilization", said.utilization, utilization, UTILIZATION)
+  price = _agreed("the price", said.price, price, None)
+  speed = rate(device, utilization)
+  check_price(price)
+  if said.flops is not None:
+    flops = positive("the budget in FLOPs", said.flops)
+    hours = flops / speed / HOUR / count
+  elif said.hours is not None:
+    hours = positive("the time in hours", said.hours)
+    flops = count * hours * HOUR * speed
+  else:
+    spent = said.device_hours
+    if said.money is not None:
+      if not price:
+        raise UserError(
+          "a budget in money wants the price of a device's hour: add 'at $2/h' or --price_per_hour=2"
+        )
+      spent = positive("the money", said.money) / price
+    assert spent is not None
+    hours = positive("the device-hours", spent) / count
+    flops = spent * HOUR * speed
+  return Budget(positive("the budget in FLOPs", flops), device, count, hours, utilization, price)
+
+
+def _on_this_machine(
+  said: Amounts, device: str | None, count: float | None, utilization: float | None, price: float | None
+) -> Budget:
+  """Returns a budget in time of this machine, planned for other devices."""
+  if said.hours is None or said.count not in (None, 1.0) or said.utilization is not None:
+    raise UserError("a budget of this machine is a time, such as '30 min of this machine'")
+  flops = of_machine_minutes(60 * said.hours)
+  return resolve(Amounts(flops=flops, price=said.price), device, count, utilization, price)
+
+
+def _device(said: str | None, known: str | None) -> str:
+  named = None if said in (None, budget_words.ANY, budget_words.ANY_TPU) else said
+  device = _agreed("the device", named, known and _name(known), DEVICE)
+  if said == budget_words.ANY_TPU and not device.startswith("tpu"):
+    raise UserError(f"which TPU? say {', '.join(name for name in PEAKS if name.startswith('tpu'))}")
+  return device
+
+
+def _agreed(what: str, said: Any, known: Any, otherwise: Any) -> Any:
+  """Returns the one value that is given, in words or elsewhere."""
+  if said is not None and known is not None and said != known:
+    raise UserError(f"{what} is given twice, {said} in the budget and {known} beside it; give one")
+  return said if said is not None else known if known is not None else otherwise
 
 
 def of_pf_days(days: float) -> float:
@@ -118,7 +209,7 @@ def peak(device: str) -> float:
   >>> peak("H100") == peak("989e12")
   True
   """
-  name = device.strip().lower().replace("_", "-").replace(" ", "-")
+  name = _name(device)
   if name in PEAKS:
     return PEAKS[name]
   try:
@@ -128,6 +219,12 @@ def peak(device: str) -> float:
     raise UserError(
       f"no peak of a device {device!r} is known; the nearest is {nearest!r}, or give its peak in FLOP/s"
     ) from None
+
+
+def _name(device: str) -> str:
+  """Returns the name of a device as `PEAKS` has it: tpu-v4 for "TPU v4" and tpuv4."""
+  plain = device.strip().lower().replace("_", "-").replace(" ", "-")
+  return {name.replace("-", ""): name for name in PEAKS}.get(plain.replace("-", ""), plain)
 
 
 def device_hours(flops: float, device: str, utilization: float = UTILIZATION) -> float:
@@ -193,6 +290,12 @@ def duration(hours: float) -> str:
   return f"{hours * HOUR:.3g} s"
 
 
+def check_price(price: float | None) -> None:
+  """Raises UserError unless a price is unknown, or finite and at least zero."""
+  if price is not None and not (math.isfinite(price) and price >= 0):
+    raise UserError(f"price_per_hour is {price:g}; it is money for one device's hour, 0 or more")
+
+
 def positive(name: str, value: float) -> float:
   """Returns the value.
 
@@ -202,7 +305,3 @@ def positive(name: str, value: float) -> float:
   if not (math.isfinite(value) and value > 0):
     raise UserError(f"{name} is {value:g}; it must be finite and above zero")
   return float(value)
-
-
-def _number(text: str) -> float:
-  return float(text.replace(",", "").replace("_", ""))
