@@ -7,7 +7,6 @@ freed, and take all from one heap, the only one that can keep it. It reads that 
 themselves; elsewhere (macOS, musl, GPU, TPU) it changes nothing.
 """
 
-import ast
 import dataclasses
 import difflib
 import importlib.util
@@ -26,6 +25,7 @@ from absl import app, flags
 
 from gen import terminal
 from gen.errors import UserError
+from gen.io import quantities
 
 ALLOCATOR = (
   "glibc.malloc.hugetlb=1",  # huge pages
@@ -79,7 +79,7 @@ def _code(function: Callable[..., int | None], kind: type | None, default: str, 
     if kind is not None:
       from ml_collections import config_flags
 
-      check_overrides(sys.argv[1:], kind)
+      sys.argv[1:] = check_overrides(sys.argv[1:], kind)
       holder = config_flags.DEFINE_config_file(
         "config", default, "Python file whose get_config() is the run."
       )
@@ -108,9 +108,14 @@ def _parse(argv: list[str]) -> list[str]:
     if isinstance(first, UserError):
       raise UserError(str(first)) from None
     if isinstance(error, flags.Error) and "parsing config file" not in str(error):
-      raise UserError(str(error)) from None
+      raise UserError(_shortened_words(str(error))) from None
     last = str(first).strip().splitlines()[-1:] or [""]  # Whatever the user's config file raised.
     raise UserError(f"the config file cannot be read: {type(first).__name__}: {last[0].strip()}") from error
+
+
+def _shortened_words(message: str) -> str:
+  """Returns the message with every very long word cut, such as a value of 5,000 letters."""
+  return re.sub(r"\S{200,}", lambda word: quantities.shortened(word[0]), message)
 
 
 def _first(error: BaseException) -> BaseException:
@@ -144,23 +149,35 @@ def _check_file(words: list[str]) -> None:
 
 def overrides(words: list[str]) -> Iterator[tuple[str, str | None]]:
   """Yields (path, value) of each `--config.path=value`; the value is None where none was given."""
-  for word, following in itertools.pairwise([*words, None]):
+  for _, path, value in _placed_overrides(words):
+    yield path, value
+
+
+def _placed_overrides(words: list[str]) -> Iterator[tuple[int, str, str | None]]:
+  """Yields the index of the word that holds the value, the field's path and the value."""
+  for index, (word, following) in enumerate(itertools.pairwise([*words, None])):
     if word is None or word == "--":
       return
     if not word.startswith(("--config.", "-config.")):
       continue
     path, equals, value = word.lstrip("-")[len("config.") :].partition("=")
-    yield path, value if equals else following
+    yield (index, path, value) if equals else (index + 1, path, following)
 
 
-def check_overrides(words: list[str], kind: type) -> None:
+def check_overrides(words: list[str], kind: type) -> list[str]:
   """Checks each `--config.path=value` against the dataclass before anything is built.
+
+  Returns:
+    The words with every number spelled out: `--config.steps=1k` becomes `--config.steps=1000`.
 
   Raises:
     UserError: for an unknown field, naming the nearest one, or a value of the wrong type.
   """
-  for path, value in overrides(words):
-    _check_value(path, value, _field_type(path, kind))
+  words = list(words)
+  for index, path, value in list(_placed_overrides(words)):
+    plain = _plain_value(path, value, _field_type(path, kind))
+    words[index] = words[index].removesuffix(value or "") + plain
+  return words
 
 
 def _field_type(path: str, kind: type) -> Any:
@@ -195,35 +212,64 @@ def _paths(kind: type, prefix: str = "") -> dict[str, Any]:
   return found
 
 
-def _check_value(path: str, value: str | None, kind: Any) -> None:
+def _plain_value(path: str, value: str | None, kind: Any) -> str:
+  """Returns the value as the config's own parser reads it; numbers may carry units."""
   if dataclasses.is_dataclass(kind):
     raise UserError(
       f"--config.{path} is a group of fields; set one of them, as in --config.{path}.NAME=VALUE"
     )
   if value is None:
     raise UserError(f"--config.{path} is given no value; write --config.{path}=VALUE")
+  given = f"--config.{path}={quantities.shortened(value)}"
   try:
-    if kind is bool:
-      if value.lower() not in ("true", "false", "1", "0"):
-        raise ValueError(value)
-    elif kind in (int, float):
-      kind(value)
-    elif get_origin(kind) is tuple:
-      _check_tuple(ast.literal_eval(value), kind)
-  except (ValueError, SyntaxError, TypeError):
-    name = "a tuple such as (1, 2)" if get_origin(kind) is tuple else f"of type {kind.__name__}"
-    raise UserError(f"--config.{path}={value}: the value must be {name}") from None
+    if kind is bool and value.lower() not in ("true", "false", "1", "0"):
+      raise UserError(f"{given}: the value must be of type bool, true or false")
+    if kind is int:
+      return str(quantities.integer(value, -quantities.MAX_INTEGER))
+    if kind is float:
+      return repr(quantities.number(value))
+    if get_origin(kind) is tuple:
+      return repr(_tuple(quantities.literal(value), kind))
+  except TypeError:
+    raise UserError(f"{given}: the value must be a tuple such as {_example(kind)}") from None
+  except (SyntaxError, ValueError) as error:
+    if isinstance(error, UserError):
+      raise
+    if kind in (int, float):
+      raise UserError(f"{given}: the value must be of type {kind.__name__}; {error}") from None
+    raise UserError(f"{given}: the value must be a tuple such as {_example(kind)}") from None
+  return value
 
 
-def _check_tuple(value: Any, kind: Any) -> None:
+def _example(kind: Any) -> str:
+  return "((1, 2), (3, 4))" if get_origin(get_args(kind)[0]) is tuple else "(1, 2)"
+
+
+def _tuple(value: Any, kind: Any) -> tuple[Any, ...]:
+  """Returns a literal as a tuple of that kind; whole numbers may be written as 1e3.
+
+  Raises:
+    TypeError: if it is no such tuple.
+  """
   if not isinstance(value, (tuple, list)):
     raise TypeError(value)
   inner = get_args(kind)[0]
-  for item in value:
-    if get_origin(inner) is tuple:
-      _check_tuple(item, inner)
-    elif isinstance(item, bool) or not isinstance(item, (int, float) if inner is float else inner):
-      raise TypeError(item)
+  if get_origin(inner) is tuple:
+    return tuple(_tuple(item, inner) for item in value)
+  return tuple(_item(item, inner) for item in value)
+
+
+def _item(item: Any, kind: type) -> Any:
+  if kind is int and isinstance(item, float) and item.is_integer():
+    return int(item)
+  whole = isinstance(item, int) and not isinstance(item, bool)
+  if kind is float and (whole or (isinstance(item, float) and math.isfinite(item))):
+    return item
+  if kind is int and whole and abs(item) <= quantities.MAX_INTEGER:
+    return item
+  if kind not in (int, float) and isinstance(item, kind):
+    return item
+  raise TypeError(item)
 
 
 def give_simulated_devices_threads() -> None:

@@ -148,3 +148,38 @@ def test_simulated_devices_get_threads_unless_the_user_has_said_how_many(monkeyp
   monkeypatch.setattr(os, "environ", environment)
   launch.give_simulated_devices_threads()
   assert environment.get("NPROC") == threads
+
+
+UNITS = [
+  (Run, "tokens", "1M", "1000000.0"),
+  (Run, "tokens", "3_000_000", "3000000.0"),
+  (Run, "steps", "1e3", "1000"),
+  (Run, "steps", "2k", "2000"),
+  (Run, "flops", "1.5B", "1500000000.0"),
+  (Run, "data.corpus", "1M", "1M"),
+  (Sweep, "budgets", "(1e9, 2T)", "(1000000000.0, 2000000000000)"),
+  (Sweep, "widths", "((8, 1e3), [1k])", "((8, 1000), (1000,))"),
+]
+
+
+@pytest.mark.parametrize(("kind", "path", "value", "plain"), UNITS)
+def test_a_field_takes_numbers_with_units(kind, path, value, plain):
+  words = ["--workdir=1M", f"--config.{path}={value}", f"--config.{path}", value, "--config.seed=4"]
+  assert launch.check_overrides(words, kind) == [
+    "--workdir=1M", f"--config.{path}={plain}", f"--config.{path}", plain, "--config.seed=4",
+  ]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["1.5", "1e400", "nan", "inf", "10^30", "9" * 5000, "", "1e30", "None"])
+@pytest.mark.parametrize("path", ["steps", "tokens", "data.batch", "optimizer.clip"])
+def test_a_field_refuses_what_is_no_number_in_one_short_sentence(path, value):
+  if (value, path) in (
+    ("1.5", "tokens"),
+    ("1.5", "optimizer.clip"),
+    ("1e30", "tokens"),
+    ("1e30", "optimizer.clip"),
+  ):
+    return
+  with pytest.raises(UserError) as raised:
+    launch.check_overrides([f"--config.{path}={value}"], Run)
+  assert f"--config.{path}=" in str(raised.value) and len(str(raised.value)) < 350
