@@ -15,12 +15,13 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
+from gen.io import quantities
 
 RUN = flags.DEFINE_string(
   "run", "", "Folder of the run, the --workdir that it was trained with; or of a Hugging Face checkpoint."
 )
 TOKENIZER = flags.DEFINE_string("tokenizer", "", "Folder of a tokenizer; it must be the one of the training.")
-STEP = flags.DEFINE_integer("step", -1, "Which checkpoint; -1: the latest.", lower_bound=-1)
+STEP = quantities.DEFINE_integer("step", -1, "Which checkpoint; -1: the latest.", lower_bound=-1)
 TEXT = flags.DEFINE_string("text", "Returns the sum of the array.", "What the model reads.")
 TARGET = flags.DEFINE_string("target", "", "What an encoder-decoder writes; empty: the text once more.")
 OUT = flags.DEFINE_string("out", "", "Folder for what is written; empty: RUN/attention.")

@@ -13,15 +13,18 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
+from gen.io import quantities
 
 RUNS = flags.DEFINE_string("runs", "", "The runs: a .csv, a journal.jsonl or a results.json.")
 OTHER = flags.DEFINE_list("other_params", [], "Columns of N in other conventions; empty: known ones.")
-BOOTSTRAPS = flags.DEFINE_integer(
+BOOTSTRAPS = quantities.DEFINE_integer(
   "bootstraps", 300, "Resamples, of which standard errors are taken; at least 20."
 )
-SEED = flags.DEFINE_integer("seed", 0, "Of the resampling.", lower_bound=0)
-DELTA = flags.DEFINE_float("delta", 1e-3, "The Huber loss's, in log loss; inf: least squares.")
-EXCLUDE = flags.DEFINE_integer("exclude_top_losses", 0, "Leave out so many runs of the highest losses.")
+SEED = quantities.DEFINE_integer("seed", 0, "Of the resampling.", lower_bound=0)
+DELTA = quantities.DEFINE_float(
+  "delta", 1e-3, "The Huber loss's, in log loss; inf: least squares.", infinite=True
+)
+EXCLUDE = quantities.DEFINE_integer("exclude_top_losses", 0, "Leave out so many runs of the highest losses.")
 CONVENTION = flags.DEFINE_enum(
   "convention", "given", ["given", "6nd"], "C as the flops column says, or 6 N D."
 )

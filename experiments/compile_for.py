@@ -23,6 +23,7 @@ from absl import flags
 from gen import launch
 from gen.config import Run
 from gen.errors import UserError
+from gen.io import quantities
 
 TOPOLOGY = flags.DEFINE_string(
   "topology",
@@ -31,7 +32,7 @@ TOPOLOGY = flags.DEFINE_string(
 )
 PRESET = flags.DEFINE_string("preset", "", "Named model; the same as --config=configs/preset.py:NAME.")
 PRECISION = flags.DEFINE_enum("precision", "mixed", ("mixed", "float32"), "Of compute; mixed is bfloat16.")
-UTILIZATION = flags.DEFINE_float(
+UTILIZATION = quantities.DEFINE_float(
   "utilization", 0.4, "Share of the chips' peak rate that the time is told for."
 )
 JSON = flags.DEFINE_string(

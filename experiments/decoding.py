@@ -15,23 +15,24 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
+from gen.io import quantities
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", "", "Folder of a run, or of a Hugging Face checkpoint.")
-STEP = flags.DEFINE_integer("step", None, "Which checkpoint; by default the latest.")
+STEP = quantities.DEFINE_integer("step", None, "Which checkpoint; by default the latest.")
 TOKENIZER = flags.DEFINE_string("tokenizer", "", "Folder of a tokenizer; it must be the one of the training.")
 PROMPTS = flags.DEFINE_multi_string(
   "prompt",
   ["The function returns", "Parameters", "Returns a new array with", "If the value is"],
   "A text to go on from; may be given several times. The first shows the next token.",
 )
-SAMPLES = flags.DEFINE_integer("samples", 4, "Texts of each prompt.", lower_bound=1)
-TOKENS = flags.DEFINE_integer("tokens", 64, "Tokens of each text.", lower_bound=1)
+SAMPLES = quantities.DEFINE_integer("samples", 4, "Texts of each prompt.", lower_bound=1)
+TOKENS = quantities.DEFINE_integer("tokens", 64, "Tokens of each text.", lower_bound=1)
 SETTINGS = flags.DEFINE_list("settings", [], "Names of settings, as the table has them; empty is all.")
-TEMPERATURES = flags.DEFINE_list(
-  "temperatures", ["0.2", "0.5", "0.8", "1", "1.3"], "To draw diversity against."
+TEMPERATURES = quantities.DEFINE_floats(
+  "temperatures", [0.2, 0.5, 0.8, 1, 1.3], "To draw diversity against.", lower_bound=0
 )
-COUNT = flags.DEFINE_integer("count", 12, "Tokens whose probabilities are shown.", lower_bound=1)
-SEED = flags.DEFINE_integer("seed", 0, "The same seed gives the same texts.")
+COUNT = quantities.DEFINE_integer("count", 12, "Tokens whose probabilities are shown.", lower_bound=1)
+SEED = quantities.DEFINE_integer("seed", 0, "The same seed gives the same texts.")
 WORKDIR = flags.DEFINE_string(
   "workdir", "", "Folder of the results; empty: the checkpoint's, with _decoding."
 )
@@ -41,7 +42,7 @@ def main() -> int:
   """Loads the model, and shows what settings make of it."""
   if not CHECKPOINT.value:
     raise UserError("--checkpoint=FOLDER is missing; give the --workdir of a run of experiments/pretrain.py")
-  temperatures = _temperatures()
+  temperatures = sorted(set(TEMPERATURES.value))
   from gen.evaluation import decoding
   from gen.generation import checkpoint
 
@@ -60,18 +61,6 @@ def main() -> int:
     curve.append(_written(restored, f"temperature {temperature:g}", sampler) | {"temperature": temperature})
   _write(restored.where, names, [one._asdict() for one in after], texts, curve)
   return 0
-
-
-def _temperatures() -> list[float]:
-  try:
-    found = sorted({float(value) for value in TEMPERATURES.value})
-  except ValueError:
-    found = []
-  if not found or not 0 <= found[0] <= found[-1] < float("inf"):
-    raise UserError(
-      f"--temperatures={','.join(TEMPERATURES.value)}: give numbers from 0 on, with commas between them"
-    )
-  return found
 
 
 def _settings(known: dict[str, Any]) -> dict[str, Any]:

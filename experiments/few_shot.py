@@ -18,18 +18,19 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
+from gen.io import quantities
 
 CHECKPOINTS = flags.DEFINE_multi_string(
   "checkpoint", [], "Folder of a run, or of a Hugging Face checkpoint; may be given several times."
 )
 TASKS = flags.DEFINE_list("tasks", ["package", "kind", "ending"], "What is asked.")
-KS = flags.DEFINE_list("ks", ["0", "1", "2", "4", "8"], "Numbers of examples in the prompt.")
-QUESTIONS = flags.DEFINE_integer("questions", 200, "Questions of each task at most.", lower_bound=4)
-WORDS = flags.DEFINE_integer("words", 7, "Words of a sentence at most.", lower_bound=4)
+KS = quantities.DEFINE_integers("ks", [0, 1, 2, 4, 8], "Numbers of examples in the prompt.", lower_bound=0)
+QUESTIONS = quantities.DEFINE_integer("questions", 200, "Questions of each task at most.", lower_bound=4)
+WORDS = quantities.DEFINE_integer("words", 7, "Words of a sentence at most.", lower_bound=4)
 NORMALIZE = flags.DEFINE_enum(
   "normalize", "tokens", ("none", "tokens", "bytes"), "What a choice's log-probability is divided by."
 )
-SEED = flags.DEFINE_integer("seed", 0, "Of the choice of questions and examples.")
+SEED = quantities.DEFINE_integer("seed", 0, "Of the choice of questions and examples.")
 WORKDIR = flags.DEFINE_string(
   "workdir", "", "Folder of the results; empty: the first checkpoint's, with _few_shot."
 )
@@ -39,7 +40,7 @@ def main() -> int:
   """Asks each checkpoint every task, and writes everything down."""
   if not CHECKPOINTS.value:
     raise UserError("--checkpoint=FOLDER is missing; give the --workdir of a run of experiments/pretrain.py")
-  ks = _examples()
+  ks = sorted(set(KS.value))
   from gen.evaluation import sentences
   from gen.generation import checkpoint
 
@@ -61,16 +62,6 @@ def main() -> int:
 
 def _report(line: str) -> None:
   print(line, file=sys.stderr)
-
-
-def _examples() -> list[int]:
-  try:
-    ks = sorted({int(value) for value in KS.value})
-  except ValueError:
-    ks = []
-  if not ks or ks[0] < 0:
-    raise UserError(f"--ks={','.join(KS.value)}: give whole numbers from 0 on, with commas between them")
-  return ks
 
 
 def _held_out() -> list[Any]:

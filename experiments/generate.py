@@ -17,29 +17,32 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
+from gen.io import quantities
 
 CHECKPOINT = flags.DEFINE_string(
   "checkpoint",
   "",
   "Folder of a run (the --workdir of experiments/pretrain.py), or of a Hugging Face checkpoint.",
 )
-STEP = flags.DEFINE_integer("step", None, "Which checkpoint; by default the latest.")
+STEP = quantities.DEFINE_integer("step", None, "Which checkpoint; by default the latest.")
 TOKENIZER = flags.DEFINE_string("tokenizer", "", "Folder of a tokenizer; it must be the one of the training.")
 PROMPT = flags.DEFINE_string("prompt", None, "The text to go on from; - reads standard input.")
-TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "0 is greedy, 1 the model's own distribution.")
-TOP_K = flags.DEFINE_integer("top_k", 0, "Draw among so many likeliest tokens; 0 is all.")
-TOP_P = flags.DEFINE_float("top_p", 1.0, "Draw among the likeliest tokens of this probability together.")
-MIN_P = flags.DEFINE_float("min_p", 0.0, "Draw among tokens at least so likely, relative to the likeliest.")
-PENALTY = flags.DEFINE_float("repetition_penalty", 1.0, "Above 1, what was said already is less likely.")
-BEAMS = flags.DEFINE_integer("beams", 0, "Search with so many beams instead of drawing.")
-LENGTH_PENALTY = flags.DEFINE_float("length_penalty", 1.0, "Of beam search: above 0 favours long texts.")
-MAX_TOKENS = flags.DEFINE_integer("max_tokens", 64, "New tokens at most.")
-MIN_TOKENS = flags.DEFINE_integer("min_tokens", 0, "New tokens at least.")
+TEMPERATURE = quantities.DEFINE_float("temperature", 1.0, "0 is greedy, 1 the model's own distribution.")
+TOP_K = quantities.DEFINE_integer("top_k", 0, "Draw among so many likeliest tokens; 0 is all.")
+TOP_P = quantities.DEFINE_float("top_p", 1.0, "Draw among the likeliest tokens of this probability together.")
+MIN_P = quantities.DEFINE_float(
+  "min_p", 0.0, "Draw among tokens at least so likely, relative to the likeliest."
+)
+PENALTY = quantities.DEFINE_float("repetition_penalty", 1.0, "Above 1, what was said already is less likely.")
+BEAMS = quantities.DEFINE_integer("beams", 0, "Search with so many beams instead of drawing.")
+LENGTH_PENALTY = quantities.DEFINE_float("length_penalty", 1.0, "Of beam search: above 0 favours long texts.")
+MAX_TOKENS = quantities.DEFINE_integer("max_tokens", 64, "New tokens at most.")
+MIN_TOKENS = quantities.DEFINE_integer("min_tokens", 0, "New tokens at least.")
 STOP = flags.DEFINE_multi_string(
   "stop", [], "Text that ends an answer, and is left out; may be given several times."
 )
-SAMPLES = flags.DEFINE_integer("samples", 1, "Answers to the prompt.")
-SEED = flags.DEFINE_integer(
+SAMPLES = quantities.DEFINE_integer("samples", 1, "Answers to the prompt.")
+SEED = quantities.DEFINE_integer(
   "seed", 0, "The same seed gives the same text.", lower_bound=0, upper_bound=2**32 - 1
 )
 WINDOW = flags.DEFINE_string(

@@ -24,28 +24,31 @@ from absl import flags
 from gen import launch, validation
 from gen.config import RECURRENT, TRANSFORMERS, Run
 from gen.errors import UserError
+from gen.io import quantities
 
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the results; empty: runs/NAME.")
 FAMILIES = flags.DEFINE_list(
   "families", ["decoder", "encoder", "encoder_decoder"], "Families of transformers, in this order."
 )
-WIDTHS = flags.DEFINE_list("widths", ["32", "64"], "Widths of each.")
+WIDTHS = quantities.DEFINE_integers("widths", [32, 64], "Widths of each.", lower_bound=1)
 FAMILY = flags.DEFINE_enum("recurrent", "lstm", ("none", *RECURRENT), "Family of the recurrent model.")
-RATE_POWER = flags.DEFINE_float(
+RATE_POWER = quantities.DEFINE_float(
   "rate_power",
   1.0,
   "A transformer's peak learning rate is the config's times (its width / width)^rate_power.",
 )
-RECURRENT_RATE = flags.DEFINE_float("recurrent_rate", 5e-3, "Its peak learning rate.")
-LETTERS = flags.DEFINE_integer("letters", 4, "Letters, and as many labels.")
-PAIRS = flags.DEFINE_integer("pairs", 12, "Pairs of a training sequence, which is the window.")
-KS = flags.DEFINE_list("ks", ["0", "1", "2", "4", "8"], "Numbers of examples in the prompt.")
-TUNED = flags.DEFINE_list("tuned", ["1", "2", "4", "8", "32"], "Numbers of examples to fine-tune on.")
-QUESTIONS = flags.DEFINE_integer(
+RECURRENT_RATE = quantities.DEFINE_float("recurrent_rate", 5e-3, "Its peak learning rate.")
+LETTERS = quantities.DEFINE_integer("letters", 4, "Letters, and as many labels.")
+PAIRS = quantities.DEFINE_integer("pairs", 12, "Pairs of a training sequence, which is the window.")
+KS = quantities.DEFINE_integers("ks", [0, 1, 2, 4, 8], "Numbers of examples in the prompt.", lower_bound=0)
+TUNED = quantities.DEFINE_integers(
+  "tuned", [1, 2, 4, 8, 32], "Numbers of examples to fine-tune on.", lower_bound=1
+)
+QUESTIONS = quantities.DEFINE_integer(
   "questions", 200, "Questions, a mapping each; and how often a prompt with examples is read.", lower_bound=2
 )
-MAPPINGS = flags.DEFINE_integer("mappings", 6, "Mappings to be fine-tuned on.", lower_bound=1)
-RATE = flags.DEFINE_float("tuning_rate", 3e-3, "Learning rate of fine-tuning.")
+MAPPINGS = quantities.DEFINE_integer("mappings", 6, "Mappings to be fine-tuned on.", lower_bound=1)
+RATE = quantities.DEFINE_float("tuning_rate", 3e-3, "Learning rate of fine-tuning.")
 
 
 def main(run: Run) -> int:
@@ -56,10 +59,7 @@ def main(run: Run) -> int:
   unknown = [name for name in FAMILIES.value if name not in TRANSFORMERS]
   if unknown:
     raise UserError(f"--families: {unknown[0]!r} is no transformer; choose of {', '.join(TRANSFORMERS)}")
-  widths, ks, tuned = (
-    _numbers(name, flag.value, least)
-    for name, flag, least in (("widths", WIDTHS, 1), ("ks", KS, 0), ("tuned", TUNED, 1))
-  )
+  widths, ks, tuned = (sorted(set(flag.value)) for flag in (WIDTHS, KS, TUNED))
   from gen.data import cache
   from gen.evaluation.mappings import Task
 
@@ -80,18 +80,6 @@ def main(run: Run) -> int:
     answers += said
   _write(workdir, task, rows, answers)
   return 0
-
-
-def _numbers(name: str, values: list[str], least: int) -> list[int]:
-  try:
-    numbers = sorted({int(value) for value in values})
-  except ValueError:
-    numbers = []
-  if not numbers or numbers[0] < least:
-    raise UserError(
-      f"--{name}={','.join(values)}: give whole numbers from {least} on, with commas between them"
-    )
-  return numbers
 
 
 def _runs(run: Run, widths: list[int], task: Any) -> list[Run]:

@@ -19,19 +19,22 @@ from absl import flags
 from gen import launch, presets
 from gen.config import Data, Optimizer, Run, mesh_shape
 from gen.errors import UserError
+from gen.io import quantities
 
 PRESET = flags.DEFINE_string("preset", "", "Named model, as in docs/families.md.")
-PARAMS = flags.DEFINE_float("params", 0.0, "Parameters, in place of a preset: the account of state alone.")
+PARAMS = quantities.DEFINE_float(
+  "params", 0.0, "Parameters, in place of a preset: the account of state alone."
+)
 LAYOUT = flags.DEFINE_enum("layout", "ddp", ("ddp", "zero1", "zero2", "zero3"), "What is split over data.")
-DEVICES = flags.DEFINE_integer("devices", 1, "Devices, all along data.", lower_bound=1)
+DEVICES = quantities.DEFINE_integer("devices", 1, "Devices, all along data.", lower_bound=1)
 MESH = flags.DEFINE_string(
   "mesh", "", "Axes of the devices, as data=4,fsdp=8,tensor=2; in place of --devices."
 )
-BATCH = flags.DEFINE_integer("batch", 0, "Rows of a step; 0 is one a device.", lower_bound=0)
-LENGTH = flags.DEFINE_integer(
+BATCH = quantities.DEFINE_integer("batch", 0, "Rows of a step; 0 is one a device.", lower_bound=0)
+LENGTH = quantities.DEFINE_integer(
   "length", 0, "Positions of a row; 0 is the preset's context, else 1024.", lower_bound=0
 )
-MICROBATCHES = flags.DEFINE_integer("microbatches", 1, "Parts of a step's batch.", lower_bound=1)
+MICROBATCHES = quantities.DEFINE_integer("microbatches", 1, "Parts of a step's batch.", lower_bound=1)
 PRECISION = flags.DEFINE_enum("precision", "mixed", ("mixed", "float32"), "Of compute.")
 REMAT = flags.DEFINE_enum(
   "remat", "none", ("none", "dots", "full"), "What is computed again in the backward pass."

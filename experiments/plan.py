@@ -10,7 +10,6 @@ The budget is one of --flops, --pf_days, --hours of --count --gpu, --machine_min
 --law is a published law's name, or a file: results.json, journal.jsonl or .csv of runs, or constants in a .json.
 """
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
+from gen.io import quantities
 
 if TYPE_CHECKING:
   from gen.scaling.basis import Basis
@@ -29,32 +29,34 @@ LAW = flags.DEFINE_string(
 BUDGET = flags.DEFINE_string(
   "budget", None, "C in words: 5.76e23, '3640 PF-days', '8 h100 for 3 days at 40 %', '24 GPU-days of h100'."
 )
-FLOPS = flags.DEFINE_float("flops", None, "C in FLOPs.")
-PF_DAYS = flags.DEFINE_float("pf_days", None, "C in PF/s-days, 8.64e19 FLOPs.")
-MINUTES = flags.DEFINE_float(
+FLOPS = quantities.DEFINE_float("flops", None, "C in FLOPs.")
+PF_DAYS = quantities.DEFINE_float("pf_days", None, "C in PF/s-days, 8.64e19 FLOPs.")
+MINUTES = quantities.DEFINE_float(
   "machine_minutes", None, "C in minutes of this machine, whose matrix products are timed."
 )
-HOURS = flags.DEFINE_float("hours", None, "C as so many hours of --count --gpu at --utilization.")
+HOURS = quantities.DEFINE_float("hours", None, "C as so many hours of --count --gpu at --utilization.")
 GPU = flags.DEFINE_string("gpu", None, "A device by name, or its peak in FLOP/s; h100 if left out.")
-COUNT = flags.DEFINE_float("count", None, "Devices side by side; 1 if left out.")
-UTILIZATION = flags.DEFINE_float(
+COUNT = quantities.DEFINE_float("count", None, "Devices side by side; 1 if left out.")
+UTILIZATION = quantities.DEFINE_float(
   "utilization", None, "Share of the peak that training reaches; 0.4 if left out."
 )
-PRICE = flags.DEFINE_float("price_per_hour", None, "Of one device.")
+PRICE = quantities.DEFINE_float("price_per_hour", None, "Of one device.")
 FAMILY = flags.DEFINE_string(
   "family", "chinchilla", "Of presets, for the model's shape: chinchilla, gpt2, t5, ..."
 )
-INFERENCE = flags.DEFINE_float(
+INFERENCE = quantities.DEFINE_float(
   "inference_tokens", None, "Tokens that the model will process: least cost in all."
 )
-UNIQUE = flags.DEFINE_float(
+UNIQUE = quantities.DEFINE_float(
   "unique_tokens", None, "Tokens that there are: repeat them (Muennighoff et al. 2023)."
 )
-OVERTRAIN = flags.DEFINE_list("overtrain", [], "Models so many times smaller than the optimum: their price.")
-NEXT = flags.DEFINE_integer(
+OVERTRAIN = quantities.DEFINE_floats(
+  "overtrain", [], "Models so many times smaller than the optimum: their price.", may_be_empty=True
+)
+NEXT = quantities.DEFINE_integer(
   "next", 0, "Runs to add to the study of --law so that N* is known best, per FLOP."
 )
-MOST_FLOPS = flags.DEFINE_float(
+MOST_FLOPS = quantities.DEFINE_float(
   "most_run_flops", None, "--next: of one run; the study's largest if left out."
 )
 APPROACH = flags.DEFINE_enum(
@@ -63,9 +65,9 @@ APPROACH = flags.DEFINE_enum(
 COUNTING = flags.DEFINE_string(
   "params_convention", "matrices", "What N of the file counts (see conventions)."
 )
-BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Resamples for the intervals of a file of runs.")
-SEED = flags.DEFINE_integer("seed", 0, "Of the resampling.", lower_bound=0)
-LEVEL = flags.DEFINE_float("level", 0.95, "Of the intervals.")
+BOOTSTRAPS = quantities.DEFINE_integer("bootstraps", 1000, "Resamples for the intervals of a file of runs.")
+SEED = quantities.DEFINE_integer("seed", 0, "Of the resampling.", lower_bound=0)
+LEVEL = quantities.DEFINE_float("level", 0.95, "Of the intervals.")
 JSON = flags.DEFINE_string("json", "", "Write JSON to this file, or to - (standard output), not text.")
 _COLUMNS = {
   name: flags.DEFINE_string(f"{name}_column", "", f"Column of {letter} in a .csv, if it is not {name}.")
@@ -161,17 +163,10 @@ def _law() -> "Basis":
 
 
 def _factors() -> list[float]:
-  factors = []
-  for word in OVERTRAIN.value:
-    try:
-      factors.append(float(word))
-    except ValueError:
-      raise UserError(
-        f"--overtrain={word}: give factors, such as 2,4: so many times smaller models"
-      ) from None
-    if not (math.isfinite(factors[-1]) and factors[-1] > 0):
-      raise UserError(f"--overtrain={word}: a model so many times smaller than the optimum; above zero")
-  return factors
+  for factor in OVERTRAIN.value:
+    if factor <= 0:
+      raise UserError(f"--overtrain={factor:g}: a model so many times smaller than the optimum; above zero")
+  return OVERTRAIN.value
 
 
 if __name__ == "__main__":

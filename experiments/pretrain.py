@@ -20,6 +20,7 @@ from absl import flags
 from gen import launch, validation
 from gen.config import Run
 from gen.errors import UserError
+from gen.io import quantities
 from gen.parallel import processes
 
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run; empty: runs/NAME.")
@@ -27,9 +28,13 @@ JSON = flags.DEFINE_string(
   "json", "", "Also write the result row as JSON to this file, or to - (standard output)."
 )
 COORDINATOR = flags.DEFINE_string("coordinator", "", "HOST:PORT of process 0, in a run of several processes.")
-PROCESSES = flags.DEFINE_integer("processes", 0, "Processes of the run; 0: as the launcher says, else one.")
-PROCESS = flags.DEFINE_integer("process", -1, "Number of this process, from 0; -1: as the launcher says.")
-WAIT_SECONDS = flags.DEFINE_float(
+PROCESSES = quantities.DEFINE_integer(
+  "processes", 0, "Processes of the run; 0: as the launcher says, else one."
+)
+PROCESS = quantities.DEFINE_integer(
+  "process", -1, "Number of this process, from 0; -1: as the launcher says."
+)
+WAIT_SECONDS = quantities.DEFINE_float(
   "wait_seconds", 120.0, "How long the processes wait for one another at the start."
 )
 

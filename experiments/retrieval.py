@@ -19,14 +19,15 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
+from gen.io import quantities
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", "", "Folder of a decoder's or recurrent model's run.")
 ENCODER = flags.DEFINE_string("encoder", "", "Folder of an encoder's run, for search by embeddings.")
-QUESTIONS = flags.DEFINE_integer("questions", 100, "Questions at most.", lower_bound=2)
-FOUND = flags.DEFINE_integer("found", 2, "Passages that are searched for.", lower_bound=1)
-WORDS = flags.DEFINE_integer("words", 30, "Words of a passage at most.", lower_bound=1)
-MAX_TOKENS = flags.DEFINE_integer("max_tokens", 32, "Of an answer that is written.", lower_bound=1)
-SEED = flags.DEFINE_integer("seed", 0, "Of the choice of questions.")
+QUESTIONS = quantities.DEFINE_integer("questions", 100, "Questions at most.", lower_bound=2)
+FOUND = quantities.DEFINE_integer("found", 2, "Passages that are searched for.", lower_bound=1)
+WORDS = quantities.DEFINE_integer("words", 30, "Words of a passage at most.", lower_bound=1)
+MAX_TOKENS = quantities.DEFINE_integer("max_tokens", 32, "Of an answer that is written.", lower_bound=1)
+SEED = quantities.DEFINE_integer("seed", 0, "Of the choice of questions.")
 WORKDIR = flags.DEFINE_string(
   "workdir", "", "Folder of the result; empty: the checkpoint's, with _retrieval."
 )

@@ -19,13 +19,18 @@ from absl import flags
 from gen import launch, validation
 from gen.config import Run
 from gen.errors import UserError
+from gen.io import quantities
 
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of runs and results; empty: runs/NAME.")
 RECURRENT = flags.DEFINE_enum("recurrent", "lstm", ("rnn", "lstm", "gru"), "Family of the recurrent model.")
-RATE = flags.DEFINE_float("recurrent_rate", 0.0, "Its peak learning rate; 0: the transformer's.")
-WORDS = flags.DEFINE_list("words", ["1", "2", "4", "8", "16", "32", "64"], "Numbers of words in sight.")
-LENGTHS = flags.DEFINE_list("lengths", ["64", "256", "1024", "4096"], "Tokens of the texts that are timed.")
-TARGETS = flags.DEFINE_integer("targets", 4096, "Targets that both are judged at.", lower_bound=2)
+RATE = quantities.DEFINE_float("recurrent_rate", 0.0, "Its peak learning rate; 0: the transformer's.")
+WORDS = quantities.DEFINE_integers(
+  "words", [1, 2, 4, 8, 16, 32, 64], "Numbers of words in sight.", lower_bound=1
+)
+LENGTHS = quantities.DEFINE_integers(
+  "lengths", [64, 256, 1024, 4096], "Tokens of the texts that are timed.", lower_bound=1
+)
+TARGETS = quantities.DEFINE_integer("targets", 4096, "Targets that both are judged at.", lower_bound=2)
 
 
 def main(run: Run) -> int:
@@ -33,7 +38,7 @@ def main(run: Run) -> int:
   validation.check(run)
   if run.model.family != "decoder":
     raise UserError(f"the config's model is to be a decoder, and model.family is {run.model.family}")
-  words, lengths = _numbers("words", WORDS.value), _numbers("lengths", LENGTHS.value)
+  words, lengths = (sorted(set(flag.value)) for flag in (WORDS, LENGTHS))
   from gen.data import cache, loaded
   from gen.evaluation import context
   from gen.training import loop
@@ -51,16 +56,6 @@ def main(run: Run) -> int:
     rows.append(_row(result, [point._asdict() for point in points], context.reach(points), costs))
   _write(workdir, rows)
   return 0
-
-
-def _numbers(name: str, values: list[str]) -> list[int]:
-  try:
-    numbers = sorted({int(value) for value in values})
-  except ValueError:
-    numbers = []
-  if not numbers or numbers[0] < 1:
-    raise UserError(f"--{name}={','.join(values)}: give whole numbers from 1 on, with commas between them")
-  return numbers
 
 
 def _recurrent(run: Run) -> Run:

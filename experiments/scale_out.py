@@ -14,13 +14,14 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
+from gen.io import quantities
 
-PARAMS = flags.DEFINE_float("params", 70e9, "Parameters of the decoder.")
-DEVICES = flags.DEFINE_integer("devices", 1024, "Accelerators.")
+PARAMS = quantities.DEFINE_float("params", 70e9, "Parameters of the decoder.")
+DEVICES = quantities.DEFINE_integer("devices", 1024, "Accelerators.")
 CLUSTER = flags.DEFINE_enum("cluster", "h100", ("a100", "h100"), "What they are, in machines of 8.")
-TOKENS = flags.DEFINE_float("tokens", 4e6, "Tokens of a step.")
-LENGTH = flags.DEFINE_integer("length", 2048, "Tokens of a row.")
-SHOWN = flags.DEFINE_integer("shown", 5, "Layouts to show.", lower_bound=1)
+TOKENS = quantities.DEFINE_float("tokens", 4e6, "Tokens of a step.")
+LENGTH = quantities.DEFINE_integer("length", 2048, "Tokens of a row.")
+SHOWN = quantities.DEFINE_integer("shown", 5, "Layouts to show.", lower_bound=1)
 PLOT = flags.DEFINE_string("plot", "", "Draw efficiency against devices into this file (.png, .pdf).")
 JSON = flags.DEFINE_string(
   "json", "", "Write the layouts as JSON to this file, or only to - (standard output)."

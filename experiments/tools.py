@@ -20,11 +20,12 @@ from absl import flags
 from gen import launch, validation
 from gen.config import Run
 from gen.errors import UserError
+from gen.io import quantities
 
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the results; empty: runs/NAME.")
-DIGITS = flags.DEFINE_integer("digits", 3, "Digits of each number.")
+DIGITS = quantities.DEFINE_integer("digits", 3, "Digits of each number.")
 OPERATORS = flags.DEFINE_string("operators", "+-*", "Of the problems.")
-QUESTIONS = flags.DEFINE_integer("questions", 300, "Held-out problems.", lower_bound=2)
+QUESTIONS = quantities.DEFINE_integer("questions", 300, "Held-out problems.", lower_bound=2)
 
 
 def main(run: Run) -> int:

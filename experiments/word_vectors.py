@@ -17,6 +17,7 @@ from absl import flags
 from gen import launch
 from gen.config import Data
 from gen.errors import UserError
+from gen.io import quantities
 
 if TYPE_CHECKING:
   from gen.data.words import Vocabulary, Words
@@ -29,19 +30,21 @@ FIELD = flags.DEFINE_string("field", "text", "Field of JSONL and TFDS records.")
 CACHE = flags.DEFINE_string("cache", "", "Folder of corpora; empty: $GEN_CACHE or ~/.cache/gen.")
 WORKDIR = flags.DEFINE_string("workdir", "runs/words", "Folder that vectors, figure and page go to.")
 KIND = flags.DEFINE_enum("kind", "skip_gram", ["skip_gram", "cbow"], "Which word predicts which.")
-WIDTH = flags.DEFINE_integer("width", 100, "Width of a vector.", lower_bound=3)
-WINDOW = flags.DEFINE_integer(
+WIDTH = quantities.DEFINE_integer("width", 100, "Width of a vector.", lower_bound=3)
+WINDOW = quantities.DEFINE_integer(
   "window", 5, "Furthest word that a word looks at.", lower_bound=1, upper_bound=31
 )
-NEGATIVES = flags.DEFINE_float("negatives", 5.0, "Noise words that a pair weighs.", lower_bound=0.0)
-THRESHOLD = flags.DEFINE_float("threshold", 1e-4, "Frequency above which words are thinned; 0: none.", 0.0)
-LEAST = flags.DEFINE_integer("least", 10, "Count below which a word is left out.", lower_bound=1)
-MOST = flags.DEFINE_integer("most", 0, "Words that stay at most; 0: all.", lower_bound=0)
-ROWS = flags.DEFINE_integer("rows", 128, "Rows of 32 words in a step.", lower_bound=1)
-EPOCHS = flags.DEFINE_integer("epochs", 8, "How often the corpus is read.", lower_bound=1)
-RATE = flags.DEFINE_float("learning_rate", 5e-3, "Adam's at the start.", lower_bound=0.0)
-SEED = flags.DEFINE_integer("seed", 0, "Of all that is drawn.", lower_bound=0)
-SHOWN = flags.DEFINE_integer("shown", 1000, "Words of the cloud.", lower_bound=4)
+NEGATIVES = quantities.DEFINE_float("negatives", 5.0, "Noise words that a pair weighs.", lower_bound=0.0)
+THRESHOLD = quantities.DEFINE_float(
+  "threshold", 1e-4, "Frequency above which words are thinned; 0: none.", 0.0
+)
+LEAST = quantities.DEFINE_integer("least", 10, "Count below which a word is left out.", lower_bound=1)
+MOST = quantities.DEFINE_integer("most", 0, "Words that stay at most; 0: all.", lower_bound=0)
+ROWS = quantities.DEFINE_integer("rows", 128, "Rows of 32 words in a step.", lower_bound=1)
+EPOCHS = quantities.DEFINE_integer("epochs", 8, "How often the corpus is read.", lower_bound=1)
+RATE = quantities.DEFINE_float("learning_rate", 5e-3, "Adam's at the start.", lower_bound=0.0)
+SEED = quantities.DEFINE_integer("seed", 0, "Of all that is drawn.", lower_bound=0)
+SHOWN = quantities.DEFINE_integer("shown", 1000, "Words of the cloud.", lower_bound=4)
 WORDS = flags.DEFINE_list("words", [], "Words whose neighbours are printed; empty: a choice.")
 ANALOGIES = flags.DEFINE_list("analogies", [], "Questions a:b:c, as in man:king:woman; empty: a choice.")
 

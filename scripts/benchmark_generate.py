@@ -19,15 +19,16 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
+from gen.io import quantities
 
 PRESET = flags.DEFINE_string("preset", "gpt2", "Architecture with random weights.")
 CHECKPOINT = flags.DEFINE_string(
   "checkpoint", "", "Directory of the Hugging Face format, in place of a preset."
 )
-BATCH = flags.DEFINE_list("batch", ["1", "8"], "Numbers of rows.")
-PROMPT = flags.DEFINE_integer("prompt", 64, "Tokens of each prompt, or source.", lower_bound=1)
-NEW = flags.DEFINE_integer("new", 64, "Tokens that are drawn.", lower_bound=2)
-REPEATS = flags.DEFINE_integer("repeats", 5, "Calls of each kind.", lower_bound=1)
+BATCH = quantities.DEFINE_integers("batch", [1, 8], "Numbers of rows.", lower_bound=1)
+PROMPT = quantities.DEFINE_integer("prompt", 64, "Tokens of each prompt, or source.", lower_bound=1)
+NEW = quantities.DEFINE_integer("new", 64, "Tokens that are drawn.", lower_bound=2)
+REPEATS = quantities.DEFINE_integer("repeats", 5, "Calls of each kind.", lower_bound=1)
 PEER = flags.DEFINE_string("peer", "", "Python with torch and transformers to compare with.")
 JSON = flags.DEFINE_string(
   "json", "", "Also write the numbers as JSON to this file, or only to - (standard output)."
@@ -37,7 +38,7 @@ HERE = Path(__file__).parent
 
 def main() -> int:
   """Measures and reports."""
-  batches = _batches()
+  batches = BATCH.value
   with tempfile.TemporaryDirectory() as folder:
     directory = Path(CHECKPOINT.value or folder)
     module, params, start = _model(directory)
@@ -54,18 +55,6 @@ def main() -> int:
       _show("transformers", row["transformers"])
       print(f"{row['ratio']:.2f} times transformers' tokens/s, same tokens: {row['same_tokens']}")
   return 0
-
-
-def _batches() -> list[int]:
-  try:
-    found = [int(value) for value in BATCH.value]
-  except ValueError:
-    found = []
-  if not found or min(found) < 1:
-    raise UserError(
-      f"--batch={','.join(BATCH.value)}: give whole numbers from 1 on, with commas between them"
-    )
-  return found
 
 
 def _model(directory: Path) -> tuple[Any, Any, tuple[int, ...]]:

@@ -11,10 +11,11 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
+from gen.io import quantities
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 OUTPUT = flags.DEFINE_string("output", None, "Folder to write to; a checkpoint that is there is replaced.")
-STEP = flags.DEFINE_integer("step", None, "Which checkpoint; the latest by default.")
+STEP = quantities.DEFINE_integer("step", None, "Which checkpoint; the latest by default.")
 
 
 def main() -> None:

@@ -17,14 +17,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from absl import flags
-
 from gen import launch
 from gen.errors import UserError
+from gen.io import quantities
 from gen.parallel.processes import LOST
 
-PROCESSES = flags.DEFINE_integer("processes", 2, "How many processes.")
-DEVICES = flags.DEFINE_integer(
+PROCESSES = quantities.DEFINE_integer("processes", 2, "How many processes.")
+DEVICES = quantities.DEFINE_integer(
   "devices_per_process",
   0,
   "CPU devices that each process simulates; 0: what jax sees, which processes share.",

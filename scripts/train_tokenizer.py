@@ -15,6 +15,7 @@ from gen import launch
 from gen.config import Data
 from gen.data import corpus, tokenizer
 from gen.errors import UserError
+from gen.io import quantities
 
 OUTPUT = flags.DEFINE_string("output", None, "Folder to save the tokenizer in.")
 CORPUS = flags.DEFINE_string(
@@ -23,7 +24,7 @@ CORPUS = flags.DEFINE_string(
 FIELD = flags.DEFINE_string("field", "text", "Field of JSONL and TFDS records that holds the text.")
 SPLIT = flags.DEFINE_string("split", "train", "Split of a TFDS set.")
 KIND = flags.DEFINE_enum("kind", "bpe", ["bytes", "bpe", "unigram"], "Kind of tokenizer.")
-VOCAB = flags.DEFINE_integer("vocab", 4096, "Ids of text, with four special ones and 256 bytes.")
+VOCAB = quantities.DEFINE_integer("vocab", 4096, "Ids of text, with four special ones and 256 bytes.")
 CACHE = flags.DEFINE_string("cache", "", "Folder of derived data; by default $GEN_CACHE or ~/.cache/gen.")
 
 
