@@ -1,11 +1,12 @@
 """Checksums of every file of a checkpoint, so that one flipped bit is found and its file named.
 
 Array formats do not notice a changed byte: they restore another number. `seal` writes `manifest.json` (SHA-256 and
-size of each file under a folder); `damages` reads everything again and says what no longer agrees. Nothing here
-imports jax.
+size of each file under a folder); `damages` reads everything again and says what no longer agrees. Files that came
+later, such as a file manager's, are no damage; `strays` names them. Nothing here imports jax.
 """
 
 import contextlib
+import fnmatch
 import hashlib
 import json
 import os
@@ -15,28 +16,40 @@ from typing import Any
 from gen.errors import UserError
 
 NAME = "manifest.json"
+# What file managers, network file systems and editors leave in any folder, and take away again.
+LITTER = (
+  ".DS_Store",
+  "._*",
+  ".nfs*",
+  "Thumbs.db",
+  "desktop.ini",
+  "*~",
+  ".*.swp",
+  "#*#",
+  ".#*",
+  ".fuse_hidden*",
+)
 
 
 def seal(folder: Path) -> None:
-  """Writes the manifest of all files under `folder` and makes it and them durable.
+  """Writes the manifest of all files under `folder`, litter apart, and makes it and them durable.
 
   Raises:
     OSError: if the disk refuses.
   """
-  files = {name: _entry(folder / name) for name in _names(folder)}
+  files = {name: _entry(folder / name) for name in _names(folder) if not _is_litter(name)}
   write_durably(folder / NAME, _render(files))
   for path in [folder, *(item for item in folder.rglob("*") if item.is_dir())]:
     sync_folder(path)
 
 
 def damages(folder: Path) -> list[str]:
-  """Returns one clause per file that differs from the manifest; empty if all is well."""
+  """Returns one clause per file of the manifest that is not as it was sealed; empty if all is well."""
   files, why = _read(folder)
   if why:
     return [why]
   present = set(_names(folder))
   found = [f"{name} is missing" for name in sorted(set(files) - present)]
-  found += [f"{name} is not in the manifest" for name in sorted(present - set(files))]
   for name in sorted(present & set(files)):
     found += _compare(name, folder / name, files[name])
   return found
@@ -50,6 +63,12 @@ def damages_of(folder: Path, name: str) -> list[str]:
   if not (folder / name).is_file():
     return [f"{name} is missing"]
   return _compare(name, folder / name, files[name]) if name in files else [f"{name} is not in the manifest"]
+
+
+def strays(folder: Path) -> list[str]:
+  """Returns the files under `folder` that its manifest does not name; none without a manifest."""
+  files, why = _read(folder)
+  return [] if why else sorted(set(_names(folder)) - set(files))
 
 
 def write_durably(path: Path, text: str) -> None:
@@ -98,6 +117,11 @@ def _read(folder: Path) -> tuple[dict[str, Any], str]:
   except (OSError, UnicodeDecodeError) as error:
     return {}, f"{NAME} cannot be read ({error})"
   return ({}, f"{NAME} is damaged") if files is None else (files, "")
+
+
+def _is_litter(name: str) -> bool:
+  last = name.rpartition("/")[2]
+  return any(fnmatch.fnmatchcase(last, pattern) for pattern in LITTER)
 
 
 def _names(folder: Path) -> list[str]:
