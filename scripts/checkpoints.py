@@ -1,7 +1,7 @@
 """Looks at checkpoints without devices: what is there, is it whole, what does it hold, how do two differ.
 
     scripts/checkpoints.py ls FOLDER
-    scripts/checkpoints.py verify FOLDER [STEP ...]      exit code 1 and the file's name if anything has changed
+    scripts/checkpoints.py verify FOLDER [STEP ...]      exit code 1 and a name if anything changed or does not open
     scripts/checkpoints.py show FOLDER [STEP]            meta and arrays, of the latest step by default
     scripts/checkpoints.py diff FOLDER STEP STEP         also: diff FOLDER [STEP] FOLDER [STEP]
     scripts/checkpoints.py diff --values FOLDER 100 200  compares the numbers too
@@ -55,12 +55,13 @@ def ls(flags: argparse.Namespace) -> int:
 
 
 def verify(flags: argparse.Namespace) -> int:
-  """Compares every byte with the manifests."""
+  """Compares every byte with the manifests and opens every array."""
   worst = 0
   for folder, step in _targets(flags.targets, all_steps=True):
-    found = stored_steps.damages(folder, step)
+    found, strays = stored_steps.damages(folder, step), stored_steps.strays(folder, step)
     worst = max(worst, int(bool(found)))
-    print(f"step {step}: {'damaged: ' + '; '.join(found) if found else 'ok'}")
+    ignored = f"; not part of it, and ignored: {', '.join(strays)}" if strays else ""
+    print(f"step {step}: {'damaged: ' + '; '.join(found) if found else 'ok'}{ignored}")
   return worst
 
 

@@ -1,14 +1,14 @@
 """Checkpoints of a run: asynchronous, atomic, checksummed, restorable into any layout (orbax holds the arrays).
 
-`save` returns once the arrays cannot change any more; a thread writes them beside the meta, seals everything with a
-manifest, and gives the step its name by one rename. So a step that can be seen is whole, whenever the process dies.
+`save` returns once the arrays cannot change any more; a thread writes them beside the meta, reads them back, seals
+everything with a manifest, and gives the step its name by one rename. So a step that can be seen is whole, whenever the
+process dies.
 """
 
+import contextlib
 import errno
 import json
-import logging as std_logging
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -20,11 +20,10 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
-from orbax.checkpoint import type_handlers
 
 from gen.errors import UserError
 from gen.parallel import processes
-from gen.training import manifest, stored_steps
+from gen.training import manifest, orbax_setup, plain_paths, stored_arrays, stored_steps
 
 
 class Checkpoints:
@@ -45,7 +44,7 @@ class Checkpoints:
     keep_steps: Collection[int] = (),
     report: Callable[[str], None] = logging.warning,
   ) -> None:
-    """Opens a folder; touches nothing.
+    """Names a folder; touches nothing.
 
     Args:
       folder: where the steps lie or will lie.
@@ -54,17 +53,22 @@ class Checkpoints:
       keep_every: steps that are a multiple of it stay too; 0 is none.
       keep_best: name of a number in meta; the step with the lowest stays too.
       keep_steps: that stay too, whenever they are saved.
-      report: told when a restore falls back to an earlier step.
+      report: told when a restore falls back to an earlier step, or meets files that are not the checkpoint's.
+
+    Raises:
+      UserError: for a folder in whose path no checkpoint can be saved.
     """
     if keep < 1:
       raise UserError(f"keep must be at least 1 checkpoint, not {keep}")
     self.folder = Path(folder).absolute()
+    plain_paths.require(self.folder)
     self._keep, self._every, self._best, self._named = keep, keep_every, keep_best, keep_steps
     self._asynchronous, self._report = asynchronous, report
-    self._checkpointer = ocp.AsyncCheckpointer(_handler())
+    self._checkpointer = ocp.AsyncCheckpointer(orbax_setup.handler())
     self._thread: threading.Thread | None = None
     self._failure: UserError | None = None
     self._opened = False
+    self._paths = contextlib.ExitStack()  # that orbax writes to
 
   def save(self, step: int, state: Any, meta: dict[str, Any]) -> None:
     """Saves the state and what it needs to go on, as one step that appears whole or not at all.
@@ -96,7 +100,7 @@ class Checkpoints:
       self._abandon(partial)
       raise self._explained(step, error) from error
     self._thread = threading.Thread(
-      target=self._finish, args=(step, partial, text, arrays), name="checkpoint"
+      target=self._finish, args=(step, partial, text, tree, arrays), name="checkpoint"
     )
     self._thread.start()
     if not self._asynchronous:
@@ -128,12 +132,16 @@ class Checkpoints:
       path = stored_steps.path_of(self.folder, chosen)
       found = stored_steps.damages(self.folder, chosen)
       if not found:
+        if strays := stored_steps.strays(self.folder, chosen):
+          self._report(f"checkpoint {path} holds files of something else, ignored here: {', '.join(strays)}")
         return chosen
       sentence = f"checkpoint {path} is damaged: {stored_steps.shortened(found)}"
       earlier = [other for other in stored_steps.steps(self.folder) if other < chosen]
-      if not fall_back or not earlier:
-        hint = f"; the step before it is {earlier[-1]}" if earlier else "; there is no earlier one"
-        raise UserError(sentence + hint)
+      if not earlier:
+        way_out = f"put a copy of it back, or delete {self.folder} and train again from the start"
+        raise UserError(f"{sentence}; there is no earlier one: {way_out}")
+      if not fall_back:
+        raise UserError(f"{sentence}; the step before it is {earlier[-1]}")
       stored_steps.set_aside(path)
       self._report(f"{sentence}; set aside, going back to step {earlier[-1]}")
       step = earlier[-1]
@@ -177,6 +185,7 @@ class Checkpoints:
       self.wait()
     finally:
       self._checkpointer.close()
+      self._paths.close()
 
   def __enter__(self) -> "Checkpoints":
     return self
@@ -206,10 +215,13 @@ class Checkpoints:
       shutil.rmtree(partial, ignore_errors=True)
 
   def _write(self, partial: Path, arrays: dict[str, Any]) -> None:
-    self._checkpointer.save(partial / stored_steps.STATE, args=ocp.args.PyTreeSave(arrays))
+    path = self._paths.enter_context(plain_paths.plain(partial))
+    self._checkpointer.save(path / stored_steps.STATE, args=ocp.args.PyTreeSave(arrays))
 
-  def _finish(self, step: int, partial: Path, text: str, arrays: dict[str, Any]) -> None:
-    """Runs in the thread: writes, seals and names the step, then deletes those that need not stay.
+  def _finish(
+    self, step: int, partial: Path, text: str, tree: stored_steps.Tree, arrays: dict[str, Any]
+  ) -> None:
+    """Runs in the thread: writes, reads back, seals and names the step, then deletes those that need not stay.
 
     Of several processes each writes its arrays, and the first does the rest.
     """
@@ -217,8 +229,10 @@ class Checkpoints:
       if arrays:
         self._write(partial, arrays)
       self._checkpointer.wait_until_finished()
+      self._paths.close()  # Not after a failure: threads of tensorstore may still write to these paths.
       if not processes.is_first():
         return
+      self._read_back(partial, tree, arrays)
       manifest.write_durably(partial / stored_steps.META, text)
       manifest.seal(partial)
       stored_steps.commit(partial, self.folder, step)
@@ -226,6 +240,12 @@ class Checkpoints:
     except Exception as error:
       self._abandon(partial)
       self._failure = self._explained(step, error)
+
+  def _read_back(self, partial: Path, tree: stored_steps.Tree, arrays: dict[str, Any]) -> None:
+    """Raises unless every array can be opened, and holds what was saved where this process has all of it."""
+    faults = stored_arrays.faults(partial / stored_steps.STATE, tree, arrays or None)
+    if faults:
+      raise OSError(f"the arrays written cannot be read back: {'; '.join(faults[:3])}")
 
   def _prune(self, newest: int) -> None:
     complete = stored_steps.steps(self.folder)
@@ -263,10 +283,11 @@ class Checkpoints:
       path = stored_steps.path_of(self.folder, step)
       raise UserError("\n  ".join([f"checkpoint {path} is of another model:", *lines]))
     arguments = {name: _restore_argument(leaf) for name, leaf in flat.items() if leaf.size}
-    saved = self._checkpointer.restore(
-      stored_steps.path_of(self.folder, step) / stored_steps.STATE,
-      args=ocp.args.PyTreeRestore(item=dict.fromkeys(arguments, 0), restore_args=arguments),
-    )
+    with plain_paths.plain(stored_steps.path_of(self.folder, step)) as path:
+      saved = self._checkpointer.restore(
+        path / stored_steps.STATE,
+        args=ocp.args.PyTreeRestore(item=dict.fromkeys(arguments, 0), restore_args=arguments),
+      )
     leaves, structure = jax.tree.flatten(template)
     restored = [_like(leaf, saved.get(name)) for name, leaf in zip(flat, leaves, strict=True)]
     return jax.tree.unflatten(structure, restored), record["meta"]
@@ -283,43 +304,6 @@ def require_tokenizer(meta: dict[str, Any], tokenizer: str, where: str | Path) -
       f"checkpoint {where} was trained with tokenizer {meta.get('tokenizer')}, but the data now use {tokenizer}; "
       "evaluate and go on with the same data.tokenizer, data.vocab and corpus"
     )
-
-
-def _is_orbaxs_own_report(record: std_logging.LogRecord) -> bool:
-  return record.filename in ("async_checkpointer.py", "future.py") and record.levelno >= std_logging.ERROR
-
-
-# Orbax logs a failed save with its traceback; here the next call raises it, as one sentence.
-logging.get_absl_logger().addFilter(lambda record: not _is_orbaxs_own_report(record))
-
-
-def _ignores_late_writes(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
-  """Returns the hook for exceptions that nobody can catch, without those of writes that outlive a failed save.
-
-  Orbax closes its event loop at the first write that fails; each of the others then finds it closed.
-  """
-
-  def unraisable(raised: Any) -> None:
-    if not (isinstance(raised.exc_value, RuntimeError) and str(raised.exc_value) == "Event loop is closed"):
-      hook(raised)
-
-  return unraisable
-
-
-sys.unraisablehook = _ignores_late_writes(sys.unraisablehook)
-
-
-def _handler() -> ocp.PyTreeCheckpointHandler:
-  """Returns orbax's handler without what a restore never reads.
-
-  The sharding file would tie a checkpoint to its layout; compression costs 5 times the time and saves 8 % on
-  float32 weights.
-  """
-  arrays = type_handlers.ArrayHandler(enable_write_sharding_file=False, array_metadata_store=None)
-  registry = type_handlers.create_type_handler_registry(
-    (jax.Array, arrays), (np.ndarray, type_handlers.NumpyHandler())
-  )
-  return ocp.PyTreeCheckpointHandler(type_handler_registry=registry, use_compression=False)
 
 
 def _flatten(tree: Any) -> tuple[dict[str, Any], stored_steps.Tree]:

@@ -4,11 +4,13 @@
     FOLDER/000001000/meta.json       {"step", "saved" (unix seconds), "bytes", "meta": {...}, "tree": {path: leaf}}
     FOLDER/000001000/manifest.json   checksums of all of the above
 
-A step gets its digits-only name by one rename after all of it is on the disk; any other name is no checkpoint:
-`.partial` was being written, `.old` was being deleted, `.damaged` was set aside by a restore that fell back. While a
-step is written a second time its first version is `.replaced`, which counts until the new one has the name.
+Other files in there, such as a file manager's, are no part of the checkpoint and do no harm. A step gets its
+digits-only name by one rename after all of it is on the disk; any other name is no checkpoint: `.partial` was being
+written, `.old` was being deleted, `.damaged` was set aside by a restore that fell back. While a step is written a
+second time its first version is `.replaced`, which counts until the new one has the name.
 """
 
+import re
 import shutil
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -21,6 +23,7 @@ from gen.training import manifest
 STATE, META = "state", "meta.json"
 PARTIAL, OLD, DAMAGED, REPLACED = ".partial", ".old", ".damaged", ".replaced"
 MOST_LINES = 10
+_NAME = re.compile(r"[0-9]{9,}")  # of a step
 
 Tree = dict[str, dict[str, Any]]  # path -> {"shape": [...], "dtype": "float32"}
 
@@ -34,21 +37,29 @@ def path_of(folder: Path, step: int) -> Path:
 
 def steps(folder: Path) -> list[int]:
   """Returns the complete steps in rising order."""
-  if not folder.is_dir():
-    return []
-  names = {path.stem for path in folder.iterdir() if path.suffix in ("", REPLACED) and path.is_dir()}
-  return sorted(int(name) for name in names if name.isdecimal())
+  return sorted({int(path.stem) for path in _folders(folder, "", REPLACED)})
 
 
 def leftovers(folder: Path) -> list[Path]:
   """Returns what killed processes left: half-written and half-deleted steps."""
-  superseded = [path for path in folder.glob(f"*{REPLACED}") if path.with_suffix("").is_dir()]
-  return sorted([*superseded, *(path for path in folder.iterdir() if path.suffix in (PARTIAL, OLD))])
+  superseded = [path for path in _folders(folder, REPLACED) if path.with_suffix("").is_dir()]
+  return sorted([*superseded, *_folders(folder, PARTIAL, OLD)])
 
 
 def damaged(folder: Path) -> list[Path]:
   """Returns the steps that a restore set aside."""
-  return sorted(path for path in folder.iterdir() if path.suffix == DAMAGED) if folder.is_dir() else []
+  return sorted(_folders(folder, DAMAGED))
+
+
+def _folders(folder: Path, *suffixes: str) -> list[Path]:
+  """Returns the folders of steps with these suffixes; nothing else there is ours to read or delete."""
+  if not folder.is_dir():
+    return []
+  return [
+    path
+    for path in folder.iterdir()
+    if path.suffix in suffixes and _NAME.fullmatch(path.stem) and path.is_dir()
+  ]
 
 
 def record(folder: Path, step: int) -> dict[str, Any]:
@@ -65,19 +76,32 @@ def record(folder: Path, step: int) -> dict[str, Any]:
 
 
 def damages(folder: Path, step: int) -> list[str]:
-  """Returns one clause per file of the step that is not as it was written.
+  """Returns one clause per file of the step that is not as it was written, or else per array that cannot be opened.
 
   Raises:
     UserError: if there is no such step.
   """
   path = _existing(folder, step)
   found = manifest.damages(path)
-  if not found:
-    try:
-      _record(path, step)
-    except UserError as error:
-      found = [str(error)]
-  return found
+  if found:
+    return found
+  try:
+    tree = _record(path, step)["tree"]
+  except UserError as error:
+    return [str(error)]
+  # Imported here and in `read_array`: all else needs the standard library only.
+  from gen.training import stored_arrays
+
+  return stored_arrays.faults(path / STATE, tree)
+
+
+def strays(folder: Path, step: int) -> list[str]:
+  """Returns the files in a step's folder that are no part of it.
+
+  Raises:
+    UserError: if there is no such step.
+  """
+  return manifest.strays(_existing(folder, step))
 
 
 def commit(partial: Path, folder: Path, step: int) -> None:
@@ -98,17 +122,9 @@ def read_array(folder: Path, step: int, name: str) -> Any:
   Raises:
     UserError: if it cannot be read.
   """
-  import tensorstore  # Here alone: all else in this module needs the standard library only.
+  from gen.training import stored_arrays
 
-  store = {
-    "driver": "ocdbt",
-    "base": f"file://{path_of(folder, step).absolute()}/{STATE}/",
-    "path": f"{name}/",
-  }
-  try:
-    return tensorstore.open({"driver": "zarr", "kvstore": store}).result().read().result()
-  except ValueError as error:
-    raise UserError(f"cannot read {name} of step {step} in {folder}: {str(error).splitlines()[0]}") from None
+  return stored_arrays.read(path_of(folder, step) / STATE, name)
 
 
 def discard(path: Path) -> None:

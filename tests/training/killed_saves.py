@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gen.training import stored_steps
+from gen.training import manifest, stored_steps
 from gen.training.checkpoints import Checkpoints
 
 SHAPES = {"kernel": (64, 96), "bias": (96,), "count": ()}
@@ -79,7 +79,9 @@ def wait(victim: int, done: Callable[[], bool]) -> None:
 def check(folder: Path, before: int) -> bool:
   """Raises unless every visible step is whole and the latest is no older than before the kill."""
   complete = stored_steps.steps(folder)
-  damaged = {step: found for step in complete if (found := stored_steps.damages(folder, step))}
+  # Files alone: tensorstore, which opens arrays, must not be used before a fork. The next victim opens them.
+  paths = {step: stored_steps.path_of(folder, step) for step in complete}
+  damaged = {step: found for step, path in paths.items() if (found := manifest.damages(path))}
   if damaged or max(complete, default=0) < before:
     raise SystemExit(f"before the kill step {before}, now {complete}, damaged: {damaged}")
   return any(path.suffix == stored_steps.PARTIAL for path in folder.iterdir())

@@ -1,0 +1,89 @@
+"""The arrays of one checkpoint, read with tensorstore: without jax, in whatever folder they lie."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorstore
+
+from gen.errors import UserError
+from gen.training import plain_paths
+
+Tree = dict[str, dict[str, Any]]  # path -> {"shape": [...], "dtype": "float32"}
+
+
+def read(state: Path, name: str) -> Any:
+  """Returns one array as numpy's.
+
+  Args:
+    state: the folder of a step in which orbax keeps the arrays.
+    name: of the array in the step's tree.
+
+  Raises:
+    UserError: if it cannot be read.
+  """
+  with _opened(state, [name]) as opening:
+    try:
+      return opening[name].result().read().result()
+    except Exception as error:
+      raise UserError(f"cannot read {name} in {state}: {_reason(error)}") from None
+
+
+def faults(state: Path, tree: Tree, values: Mapping[str, np.ndarray] | None = None) -> list[str]:
+  """Opens all arrays of a step and returns one clause per array that is not as it was saved.
+
+  Args:
+    state: the folder of a step in which orbax keeps the arrays.
+    tree: types and shapes; arrays of size 0 are not stored.
+    values: what the arrays hold; with them each array is read back too, bit for bit.
+  """
+  stored = {name: leaf for name, leaf in tree.items() if 0 not in leaf["shape"]}
+  try:
+    with _opened(state, stored) as opening:
+      clauses = (_fault(name, leaf, opening[name], values) for name, leaf in stored.items())
+      return [clause for clause in clauses if clause]
+  except OSError as error:
+    return [f"{state.name} cannot be opened ({error.strerror})"]
+
+
+def _fault(name: str, leaf: dict[str, Any], opening: Any, values: Mapping[str, np.ndarray] | None) -> str:
+  try:
+    array = opening.result()
+    shape, dtype = list(array.shape), array.dtype.name
+    if (shape, dtype) != (leaf["shape"], leaf["dtype"]):
+      return f"array {name} is {dtype}{shape} instead of {leaf['dtype']}{leaf['shape']}"
+    if values is not None and not _same_bits(array.read().result(), values[name]):
+      return f"array {name} reads back with other values than were saved"
+  except Exception as error:  # tensorstore raises ValueError, RuntimeError and others of its own.
+    return f"array {name} cannot be opened ({_reason(error)})"
+  return ""
+
+
+@contextlib.contextmanager
+def _opened(state: Path, names: Any) -> Iterator[dict[str, Any]]:
+  """Yields a future of each array."""
+  context = tensorstore.Context()  # One cache for the index that all arrays share.
+  with plain_paths.plain(state) as folder:
+    base = {"driver": "file", "path": f"{folder}/"}
+    yield {
+      name: tensorstore.open(
+        {"driver": "zarr", "kvstore": {"driver": "ocdbt", "base": base, "path": f"{name}/"}},
+        context=context,
+        open=True,
+        read=True,
+      )
+      for name in names
+    }
+
+
+def _same_bits(first: np.ndarray, second: np.ndarray) -> bool:
+  one, other = (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (first, second))
+  return np.array_equal(one, other)
+
+
+def _reason(error: Exception) -> str:
+  """Returns what tensorstore says, without its source lines."""
+  text = str(error) or type(error).__name__
+  return text.splitlines()[0].partition(" [")[0]
