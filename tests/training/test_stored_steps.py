@@ -47,7 +47,7 @@ def saved(tmp_path):
   path = tmp_path / "000000007"
   (path / "state").mkdir(parents=True)
   (path / "state" / "array").write_bytes(b"12345")
-  record = {"step": 7, "saved": 1.5, "bytes": 5, "meta": {"config": {"seed": 3}}, "tree": tree(kernel=[2, 3])}
+  record = {"step": 7, "saved": 1.5, "bytes": 5, "meta": {"config": {"seed": 3}}, "tree": tree(kernel=[0, 3])}
   (path / "meta.json").write_text(json.dumps(record))
   manifest.seal(path)
   return tmp_path
