@@ -46,7 +46,7 @@ def main(sweep: Sweep) -> int:
     noise = None if found.runs is None else verdict.seed_noise(found.runs)
   if noise is None:
     raise UserError(f"{LAW.value} has no size with several seeds, so no noise; give it with --noise=NATS")
-  law = surfaces.law(found.rows_sp[0], found.k)
+  law = surfaces.law(found.rows_sp[0], found.cost)
   result = rehearsal.rehearse(
     sweep, _vocab(sweep), law, noise, studies=STUDIES.value, seed=SEED.value, report=_say
   )

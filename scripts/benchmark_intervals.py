@@ -16,7 +16,7 @@ import numpy as np
 
 from gen import terminal
 from gen.errors import UserError
-from gen.scaling import bootstrap, fit, parametric
+from gen.scaling import bootstrap, fit, optimum, parametric
 from gen.scaling.laws import HOFFMANN_2022, Law
 from gen.scaling.points import Points
 
@@ -95,7 +95,7 @@ def _quantities(draws_sp: np.ndarray | None, flops: float) -> dict[str, np.ndarr
   with np.errstate(all="ignore"):
     known = {"E": np.exp(e), "A": np.exp(a), "B": np.exp(b), "alpha": alpha, "beta": beta}
     rise = beta / (alpha + beta)
-  return known | {"a": rise, "N_ahead": parametric.optima(draws_sp, flops, 6.0)["N"]}
+  return known | {"a": rise, "N_ahead": optimum.of_rows(draws_sp, flops)["N"]}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,6 +5,7 @@ C FLOPs, N parameters, D tokens.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,15 +13,14 @@ import numpy as np
 
 from gen.errors import UserError
 from gen.scaling import envelope, isoflop, parametric
+from gen.scaling.costs import Cost
 from gen.scaling.envelope import EnvelopeFit
 from gen.scaling.isoflop import IsoflopFit, Valley
-from gen.scaling.laws import Law
 from gen.scaling.parametric import ParametricFit
 from gen.scaling.points import Points
 
 NAMES = ("envelope", "isoflop", "parametric")
 TITLES = {"envelope": "approach 1", "isoflop": "approach 2", "parametric": "approach 3"}
-_ROUNDS = 6
 _BAND = 25  # budgets of an interval's band
 _FRONTIER = 200  # places of the envelope that are kept: no eye can tell them from 1,500
 
@@ -46,6 +46,7 @@ def fit(
   level: float,
   bootstraps: int,
   seed: int,
+  cost: Cost | None = None,
 ) -> Fits:
   """Fits the three approaches.
 
@@ -56,12 +57,13 @@ def fit(
     level: of the intervals.
     bootstraps: draws for the intervals.
     seed: of the draws.
+    cost: k(N) of all sizes of the study, held-out ones too; that of `points` if left out.
   """
   options: dict[str, Any] = {"bootstraps": bootstraps, "seed": seed, "level": level}
   attempts = {
     "envelope": lambda: envelope.fit(points, curves, runs=runs, **options),
     "isoflop": lambda: isoflop.fit(points, **options),
-    "parametric": lambda: parametric.fit(points, **options),
+    "parametric": lambda: parametric.fit(points, cost=cost, **options),
   }
   made: dict[str, Any] = dict.fromkeys(NAMES)
   errors = {}
@@ -73,34 +75,20 @@ def fit(
   return Fits(**made, errors=errors)
 
 
-def optimum(fitted: Any, flops: float, runs: Points) -> dict[str, Any]:
+def optimum(fitted: Any, flops: float) -> dict[str, Any]:
   """Returns N, D and, where the approach gives one, loss at so many FLOPs, with intervals.
+
+  Where approach 3's k(N) varies, also k there, and whether N lies outside the sizes that k(N) was counted at.
 
   Args:
     fitted: what one approach gave.
     flops: C.
-    runs: whose k, of C = k N D, approach 3 is to follow over N; beyond their sizes that of the nearest. Its law is one
-      of N and D, with one k for all the runs that it was fitted to; but attention and head are a smaller part of a
-      larger model, so a law of runs of 1e4 to 4e5 parameters foretells a loss 1 % too high at 3e5 without this.
   """
-  if isinstance(fitted, ParametricFit):
-    flops *= _for_their_k(fitted.law, runs, flops)
   found = fitted.predict(flops)
-  return {name: value for name, value in found.items() if name != "interval"} | {"ci90": found["interval"]}
-
-
-def _for_their_k(law: Law, runs: Points, flops: float) -> float:
-  """Returns the law's k over that of the runs at the optimum: as it depends on C / k alone, C times this is as good."""
-  sizes, of_run = np.unique(runs.params, return_inverse=True)
-  log_k_of_run = np.log(runs.flops / runs.params / runs.tokens)
-  log_n, log_k = np.log(sizes), np.bincount(of_run, log_k_of_run) / np.bincount(of_run)
-  ratio = 1.0
-  for _ in range(_ROUNDS):  # each is closer by the slope of ln k over ln N, about a tenth
-    n = law.optimum(flops * ratio)[0]
-    if not n > 0:  # also NaN: a law without an optimum
-      return 1.0
-    ratio = float(law.k / np.exp(np.interp(np.log(n), log_n, log_k)))
-  return ratio
+  entry = {name: value for name, value in found.items() if name != "interval"} | {"ci90": found["interval"]}
+  if isinstance(fitted, ParametricFit) and not fitted.cost.is_constant:
+    entry |= {"k": fitted.cost.k(found["N"]), "outside_sizes": bool(fitted.cost.outside(found["N"]))}
+  return entry
 
 
 def laws(fits: Fits, points: Points, rows: np.ndarray, low: float, high: float) -> dict[str, Any]:
@@ -132,15 +120,11 @@ def valley(found: Valley, rows: np.ndarray) -> dict[str, Any]:
 
 
 def _law(fitted: Any, low: float, high: float) -> dict[str, Any]:
-  if isinstance(fitted, ParametricFit):
-    coefficients = fitted.law.n_coefficient, fitted.law.d_coefficient
-  else:
-    coefficients = fitted.n_law.coefficient, fitted.d_law.coefficient
   return {
     "a": fitted.a,
     "b": fitted.b,
-    "N_coefficient": coefficients[0],
-    "D_coefficient": coefficients[1],
+    "N_coefficient": fitted.n_law.coefficient,
+    "D_coefficient": fitted.d_law.coefficient,
     "ci90": dict(fitted.intervals),
     "interval_method": fitted.interval_method,
     "warnings": list(fitted.warnings),
@@ -149,19 +133,24 @@ def _law(fitted: Any, low: float, high: float) -> dict[str, Any]:
 
 
 def _band(fitted: Any, low: float, high: float) -> dict[str, Any]:
-  """Returns the intervals of N* and D* along C, if there are any."""
+  """Returns N* and D* along C, and their intervals if there are any."""
   flops = np.geomspace(low, high, _BAND)
-  pairs = [fitted.predict(float(c))["interval"] for c in flops]
-  if not all("N" in pair and "D" in pair for pair in pairs):
+  found = [fitted.predict(float(c)) for c in flops]
+  if not all(math.isfinite(one["N"]) and math.isfinite(one["D"]) for one in found):
     return {}
-  sides = {letter: [[pair[letter][side] for pair in pairs] for side in (0, 1)] for letter in "ND"}
-  return {"band": {"flops": flops.tolist(), **sides}}
+  curve = {"flops": flops.tolist()} | {letter: [one[letter] for one in found] for letter in "ND"}
+  if not all("N" in one["interval"] and "D" in one["interval"] for one in found):
+    return {"curve": curve}
+  sides = {letter: [[one["interval"][letter][side] for one in found] for side in (0, 1)] for letter in "ND"}
+  return {"curve": curve, "band": {"flops": flops.tolist(), **sides}}
 
 
 def _constants(fitted: ParametricFit) -> dict[str, Any]:
   law = fitted.law
   return {
     **{name: getattr(law, name) for name in ("E", "A", "B", "alpha", "beta", "G", "k")},
+    "cost": fitted.cost.as_dict(),
+    "a_of_one_k": law.a,
     "objective": fitted.objective,
     "gradient_norm": fitted.gradient_norm,
     "starts": fitted.starts,

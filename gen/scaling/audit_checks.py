@@ -104,7 +104,7 @@ def _leverage(facts: Facts) -> Finding:
     return Finding(
       "leverage", SKIP, None, None, f"{len(facts.points)} runs are too many to leave out one by one"
     )
-  moved = np.abs(left_out[:, 4] / (left_out[:, 3] + left_out[:, 4]) - facts.law.a)
+  moved = np.abs(facts.law.exponents(left_out) - facts.law.a)
   worst, limit = int(np.nanargmax(moved)), max(_SINGLE, 2 * _spread(facts.law.draws_sp))
   return judged(
     "leverage", bool(moved[worst] > limit), float(moved[worst]), limit,
@@ -158,7 +158,8 @@ def agreement(facts: Facts) -> Iterator[Finding]:
 
 def _without_budgets(facts: Facts, groups: np.ndarray, budgets: np.ndarray) -> Iterator[Finding]:
   laws = parametric.leave_out(facts.points, facts.law, groups)
-  shifts = {f"{flops:.3g}": abs(law.a - facts.law.a) for flops, law in zip(budgets, laws, strict=True)}
+  exponents = facts.law.exponents(np.stack([law.theta_p for law in laws]))
+  shifts = {f"{flops:.3g}": abs(float(a) - facts.law.a) for flops, a in zip(budgets, exponents, strict=True)}
   if facts.valleys is not None:
     for flops, a in isoflop.leave_out(facts.valleys).items():
       key = f"{flops:.3g}"
@@ -209,7 +210,7 @@ def _shift_of_flops(facts: Facts, k: np.ndarray) -> float:
   """
   kappa = -float(np.polyfit(np.log(facts.points.params), np.log(k), 1)[0])
   alpha, beta = facts.law.law.alpha, facts.law.law.beta
-  return beta / (alpha + beta * (1 - kappa)) - facts.law.a
+  return beta / (alpha + beta * (1 - kappa)) - facts.law.law.a
 
 
 def _shift(facts: Facts, params: np.ndarray) -> float | None:

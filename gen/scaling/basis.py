@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from gen.errors import UserError
-from gen.scaling import bootstrap, fit, points, published, surfaces
+from gen.scaling import bootstrap, costs, fit, points, published, surfaces
+from gen.scaling.costs import Cost
 from gen.scaling.laws import Law, PowerLaw
 from gen.scaling.points import Points
 
@@ -26,7 +27,7 @@ class Basis:
     name: of the law.
     source: paper, or the runs that it was fitted to.
     counting: convention of N.
-    k: training FLOPs a parameter and token.
+    k: training FLOPs a parameter and token; where it varies with N, its mean over the runs, and see `cost`.
     rows_sp: the constants, one row (see `surfaces`); None for a law of the optimum alone.
     draws_sp: those of each resample, and of each run left out where BCa is wanted.
     left_out_kp: those with each run left out; None for percentile intervals.
@@ -35,6 +36,7 @@ class Basis:
     largest: FLOPs of the largest runs; NaN where unknown.
     how: how the intervals were made, or why there are none.
     runs: those that it was fitted to; None where they are not at hand.
+    varying: k(N), where k varies with N; None for one k.
   """
 
   name: str
@@ -49,6 +51,12 @@ class Basis:
   largest: float
   how: str
   runs: Points | None = None
+  varying: Cost | None = None
+
+  @property
+  def cost(self) -> Cost:
+    """What a model costs, as every optimum takes it."""
+    return self.varying or costs.constant(self.k)
 
   def measure(self, function: Callable[[np.ndarray], surfaces.Found]) -> dict[str, Any]:
     """Returns what a function of rows of constants gives, with the interval of each value."""
@@ -66,7 +74,7 @@ class Basis:
   def optimum(self, flops: float) -> dict[str, Any]:
     """Returns N, D, ratio and loss at so many FLOPs and their intervals."""
     if self.rows_sp is not None:
-      return self.measure(lambda rows_sp: surfaces.optimum(rows_sp, flops, self.k))
+      return self.measure(lambda rows_sp: surfaces.optimum(rows_sp, flops, self.cost))
     assert self.frontier is not None
     found = self.frontier(flops)
     interval = dict(found.get("interval", {}))
@@ -114,13 +122,14 @@ def basis(
     _check_law(law)
     how = "none: constants alone, without the runs that they were fitted to"
     return Basis(
-      name or "law", source, counting, law.k, surfaces.row(law), none, None, None, math.nan, largest, how
-    )
+      name or "law", source, counting, law.k, surfaces.row(law), none, None, None, math.nan, largest, how,
+      varying=law.cost,
+    )  # fmt: skip
   if hasattr(law, "draws_sp"):
     _check_law(law.law)
     return Basis(
       name or "parametric", source, counting, law.law.k, surfaces.row(law.law), law.draws_sp, law.left_out_kp,
-      None, law.level, largest, law.interval_method,
+      None, law.level, largest, law.interval_method, varying=law.law.cost,
     )  # fmt: skip
   k = (
     1 / (law.n_law.coefficient * law.d_law.coefficient)
@@ -173,7 +182,7 @@ def of_runs(
     UserError: for runs that cannot carry the fit, and options that cannot be.
   """
   seen = fit.seen(runs)
-  found = fit.fit(seen, approach, **options)
+  found = fit.fit(runs, approach, **options)
   source = f"approach {_NUMBERS.get(approach, approach)} fitted to {len(seen)} runs of {name}"
   return dataclasses.replace(basis(found, approach, source, counting, float(seen.flops.max())), runs=seen)
 
@@ -203,19 +212,29 @@ def _of_constants(content: dict[str, Any], path: Path, counting: str) -> Basis:
     if isinstance(value, bool) or not isinstance(value, int | float):
       raise UserError(f"{path}: {name} is {value!r}; it must be a number")
   if set(names) <= set(given):
-    return basis(
-      Law(**{name: float(given[name]) for name in (*names, "k") if name in given}),
-      "constants",
-      str(path),
-      counting,
-    )
+    cost = costs.from_dict(content.get("cost"))
+    k = float(given.get("k", costs.SIX))
+    law = Law(**{name: float(given[name]) for name in names}, k=k, cost=None)
+    if cost is not None and not cost.is_constant:
+      law = dataclasses.replace(law, cost=cost)
+    return basis(law, "constants", str(path), counting)
   if "a" not in given:
     raise UserError(f"{path} has N_coefficient but no a; N* = N_coefficient C^a takes both")
-  law = published.Frontier(PowerLaw(float(given["N_coefficient"]), float(given["a"])))
+  frontier = published.Frontier(PowerLaw(float(given["N_coefficient"]), float(given["a"])))
   how = "none: constants alone, without the runs that they were fitted to"
   none = np.zeros((0, 5))
   return Basis(
-    "constants", str(path), counting, law.k, None, none, None, _frontier(law), math.nan, math.nan, how
+    "constants",
+    str(path),
+    counting,
+    frontier.k,
+    None,
+    none,
+    None,
+    _frontier(frontier),
+    math.nan,
+    math.nan,
+    how,
   )
 
 

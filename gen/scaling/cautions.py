@@ -41,7 +41,11 @@ def of_fit(found: "ParametricFit", points: Points, intervals: dict[str, list[flo
   if np.ptp(spread) > 0.2:
     said.append(
       f"FLOPs per parameter and token run from {math.exp(spread.min()):.2f} to {math.exp(spread.max()):.2f}: "
-      f"a, b and the coefficients of N* and D* hold for C = k N D with k = {law.k:.2f}"
+      + (
+        f"no function of N, so optima are of C = k N D with k = {law.k:.2f}"
+        if found.cost.is_constant
+        else f"a, b and the optima follow C = k(N) N D; one k, {law.k:.2f}, would give a = {law.a:.3f}"
+      )
     )
   if "a" in intervals and not np.ptp(intervals["a"]) < 0.3:
     low, high = intervals["a"]

@@ -141,9 +141,10 @@ def fit(
   Raises:
     UserError: for an unknown approach or option, and for runs that cannot carry the fit.
   """
-  points, chosen = seen(runs), _options(options)
+  whole, chosen = _whole(runs), _options(options)
+  points = seen(whole)
   if approach == "parametric":
-    return _parametric(points, chosen)
+    return _parametric(points, chosen, whole)
   if approach == "isoflop":
     return _isoflop(points, chosen)
   if approach == "envelope":
@@ -162,7 +163,7 @@ def fit_all(
   Raises:
     UserError: if the parametric law cannot be fitted, or for an unknown option.
   """
-  points, curves = seen(runs), None if curves is None else list(curves)
+  points, curves = _whole(runs), None if curves is None else list(curves)
   found, failed = {"parametric": fit(points, **options)}, {}
   for approach in APPROACHES[1:]:
     try:
@@ -190,15 +191,21 @@ def seen(runs: Points | Mapping[str, ArrayLike]) -> Points:
   Raises:
     UserError: if there are none, or params, tokens or loss are missing.
   """
-  if not isinstance(runs, Points):
-    missing = [name for name in ("params", "tokens", "loss") if name not in runs]
-    if missing:
-      raise UserError(f"the runs have no {missing[0]!r}; they have {', '.join(map(repr, runs))}")
-    known = ("params", "tokens", "loss", "flops", "budget", "seed", "held_out", "steps", "names")
-    runs = make(**{name: runs[name] for name in known if name in runs})  # type: ignore[arg-type]
+  runs = _whole(runs)
   if runs.held_out.all():
     raise UserError(f"there are {len(runs)} runs and all are held out: none is left to fit")
   return runs.select(~runs.held_out)
+
+
+def _whole(runs: Points | Mapping[str, ArrayLike]) -> Points:
+  """Returns all runs as points."""
+  if isinstance(runs, Points):
+    return runs
+  missing = [name for name in ("params", "tokens", "loss") if name not in runs]
+  if missing:
+    raise UserError(f"the runs have no {missing[0]!r}; they have {', '.join(map(repr, runs))}")
+  known = ("params", "tokens", "loss", "flops", "budget", "seed", "held_out", "steps", "names")
+  return make(**{name: runs[name] for name in known if name in runs})  # type: ignore[arg-type]
 
 
 def _options(changes: Mapping[str, Any]) -> Options:
@@ -210,7 +217,8 @@ def _options(changes: Mapping[str, Any]) -> Options:
   return Options(**changes)
 
 
-def _parametric(points: Points, options: Options) -> Any:
+def _parametric(points: Points, options: Options, whole: Points) -> Any:
+  from gen.scaling import costs
   from gen.scaling import parametric as approach  # jax, which the other two do without
 
   return approach.fit(
@@ -222,6 +230,8 @@ def _parametric(points: Points, options: Options) -> Any:
     level=options.level,
     method=_interval(options, "bca"),
     cluster=options.cluster,
+    # Shapes tell k(N), not losses: sizes that are held out count as well.
+    cost=costs.measured(whole.params, whole.tokens, whole.flops),
   )
 
 

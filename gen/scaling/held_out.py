@@ -1,7 +1,7 @@
 """What the fits may see of a sweep, and what the budget that they may not see says of them.
 
 The held-out budget is measured by the parabola of its own runs; each approach predicts its N* and its loss from the
-other budgets alone, approach 3 with the FLOPs that the held-out sizes take. C FLOPs, N parameters, D tokens.
+other budgets alone, approach 3 with the k(N) of all sizes, which their shapes tell. C FLOPs, N parameters, D tokens.
 """
 
 from collections.abc import Mapping, Sequence
@@ -63,7 +63,7 @@ def compare(fits: Fits, parts: Split) -> dict[str, Any] | None:
   valley = found[-1]
   entry: dict[str, Any] = {"budget": valley.budget, "valley": approaches.valley(valley, parts.held_rows)}
   for name, fitted in fits.items():
-    guess = approaches.optimum(fitted, valley.budget, parts.whole)
+    guess = approaches.optimum(fitted, valley.budget)
     guess["N_factor"] = guess["N"] / valley.vertex_N
     if "loss" in guess:
       guess["loss_error"] = guess["loss"] / valley.vertex_loss - 1

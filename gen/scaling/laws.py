@@ -5,7 +5,8 @@ With C = k N D FLOPs (k = 6 by convention) the least loss is at
   N*(C) = G (C / k)^a,  D*(C) = (C / k)^b / G,  a = beta / (alpha + beta),  b = alpha / (alpha + beta),
   G = (alpha A / (beta B))^(1 / (alpha + beta))
 
-(Hoffmann et al. 2022, arXiv:2203.15556, equation 4). N parameters, D tokens, C FLOPs, losses in nats per token.
+(Hoffmann et al. 2022, arXiv:2203.15556, equation 4). Where k varies with N a law carries k(N) as `cost`, and its
+optimum follows it (`gen.scaling.optimum`). N parameters, D tokens, C FLOPs, losses in nats per token.
 """
 
 import dataclasses
@@ -14,6 +15,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from gen.scaling import optimum
+from gen.scaling.costs import Cost
 
 FLOPS_PER_PARAMETER_TOKEN = 6.0  # 2 forward, 4 backward
 
@@ -33,15 +37,21 @@ class Law:
   alpha: float
   beta: float
   k: float = FLOPS_PER_PARAMETER_TOKEN
+  cost: Cost | None = None  # k(N), where k is not one for all sizes
+
+  @property
+  def theta_p(self) -> np.ndarray:
+    """The constants as (ln A, ln B, ln E, alpha, beta)."""
+    return np.array([math.log(self.A), math.log(self.B), math.log(self.E), self.alpha, self.beta])
 
   @property
   def a(self) -> float:
-    """Exponent of N* over C."""
+    """Exponent of N* over N D, and over C where k is constant."""
     return self.beta / (self.alpha + self.beta)
 
   @property
   def b(self) -> float:
-    """Exponent of D* over C."""
+    """Exponent of D* over N D, and over C where k is constant."""
     return self.alpha / (self.alpha + self.beta)
 
   @property
@@ -70,7 +80,12 @@ class Law:
   def optimum(self, flops: ArrayLike) -> tuple[Any, Any, Any]:
     """Returns (N*, D*, loss) at so many FLOPs."""
     c = np.asarray(flops, np.float64)
-    n, d = self.n_coefficient * c**self.a, self.d_coefficient * c**self.b
+    if self.cost is None or self.cost.is_constant:
+      n, d = self.n_coefficient * c**self.a, self.d_coefficient * c**self.b
+    else:
+      rows_sp = np.tile(self.theta_p, (c.size, 1))
+      n = np.exp(optimum.log_sizes(rows_sp, c.ravel(), self.cost)).reshape(c.shape)
+      d = self.cost.tokens(c, n)
     return n, d, self.loss(n, d)
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from gen.errors import UserError
-from gen.scaling import budgets, polish
+from gen.scaling import budgets, optimum, polish
+from gen.scaling.costs import Cost
 from gen.scaling.points import Points
 
 _BUDGETS, _SIZES = 13, 41  # of the grid of candidates
@@ -69,7 +70,7 @@ def choose(
   flops: float,
   runs: int,
   *,
-  k: float = 6.0,
+  cost: Cost | float = 6.0,
   now: tuple[float, float] | None = None,
   level: float = 0.95,
   most_flops: float | None = None,
@@ -82,7 +83,7 @@ def choose(
     theta: (ln A, ln B, ln E, alpha, beta) of the law fitted to them.
     flops: C at which N* is wanted.
     runs: how many to add at most.
-    k: training FLOPs a parameter and token.
+    cost: k(N), or one k for all sizes.
     now: the study's own interval of N* there, which scales those expected; None goes by the scatter alone.
     level: of the intervals.
     most_flops: of one run; the study's largest if left out.
@@ -100,9 +101,10 @@ def choose(
   flops = budgets.positive("the target budget", flops)
   if most_flops is not None:
     budgets.positive("--most_run_flops", most_flops)
-  start = design(points, theta, flops, k, now, level)
-  best = math.exp(log_best(theta, flops, k))
-  options = candidates(points, theta, k, most_flops)
+  cost = optimum.as_cost(cost)
+  start = design(points, theta, flops, cost, now, level)
+  best = math.exp(log_best(theta, flops, cost))
+  options = candidates(points, theta, cost, most_flops)
   chosen: list[dict[str, Any]] = []
   left = np.full(len(options.params), _REPEATS)
   here, spent = start, 0.0
@@ -130,7 +132,7 @@ def design(
   points: Points,
   theta: np.ndarray,
   flops: float,
-  k: float,
+  cost: Cost | float,
   now: tuple[float, float] | None = None,
   level: float = 0.95,
 ) -> Design:
@@ -142,7 +144,10 @@ def design(
   if len(points) < 7:
     raise UserError(f"{len(points)} runs do not tell how losses scatter about the law; give at least 7")
   model = _model(theta, points.params, points.tokens, np.log(points.loss))
-  slopes_np, slope_p = _free(model.jacobian_np, theta), _free(_slope(theta, flops, k), theta)
+  slopes_np, slope_p = (
+    _free(model.jacobian_np, theta),
+    _free(_slope(theta, flops, optimum.as_cost(cost)), theta),
+  )
   spare = len(points) / (len(points) - slopes_np.shape[1])
   # Half the residuals are within .6745 sd: what single broken runs do not move.
   noise = max(float(np.median(np.abs(model.residual))) / 0.6745 * math.sqrt(spare), _LEAST_NOISE)
@@ -158,30 +163,33 @@ def design(
   return found
 
 
-def candidates(points: Points, theta: np.ndarray, k: float, most_flops: float | None = None) -> Candidates:
+def candidates(
+  points: Points, theta: np.ndarray, cost: Cost | float, most_flops: float | None = None
+) -> Candidates:
   """Returns runs between the study's smallest budget and the largest, within its range of D / N."""
   least, most = float(points.flops.min()), most_flops or float(points.flops.max())
   least = min(least, most)
   ratio = points.tokens / points.params
   c = np.repeat(np.geomspace(least, most, _BUDGETS), _SIZES)
   r = np.tile(np.geomspace(ratio.min(), ratio.max(), _SIZES), _BUDGETS)
-  params = np.sqrt(c / k / r)
+  params = optimum.as_cost(cost).params(c, r)
   tokens = params * r
   slopes_mp = _model(theta, params, tokens, np.zeros(len(c))).jacobian_np
   return Candidates(params, tokens, c, _free(slopes_mp, theta))
 
 
-def log_best(theta: np.ndarray, flops: float, k: float) -> float:
+def log_best(theta: np.ndarray, flops: float, cost: Cost | float) -> float:
   """Returns ln N* at so many FLOPs."""
-  a, b, _, alpha, beta = map(float, theta)
-  return (math.log(alpha / beta) + a - b + beta * math.log(flops / k)) / (alpha + beta)
+  return float(optimum.log_sizes(np.asarray(theta, np.float64)[None], flops, cost)[0])
 
 
-def _slope(theta: np.ndarray, flops: float, k: float) -> np.ndarray:
-  """Returns the derivative of ln N* by theta."""
+def _slope(theta: np.ndarray, flops: float, cost: Cost) -> np.ndarray:
+  """Returns the derivative of ln N* by theta: of the condition in `optimum`, by its derivative in ln N."""
   _, _, _, alpha, beta = map(float, theta)
-  best, c = log_best(theta, flops, k), math.log(flops / k)
-  return np.array([1.0, -1.0, 0.0, 1 / alpha - best, c - 1 / beta - best]) / (alpha + beta)
+  best = log_best(theta, flops, cost)
+  log_d, slope, bend = float(cost.log_tokens(flops, best)), float(cost.slope(best)), float(cost.bend(best))
+  steepness = alpha + beta * (1 + slope) + bend / (1 + slope)
+  return np.array([1.0, -1.0, 0.0, 1 / alpha - best, log_d - 1 / beta]) / steepness
 
 
 def _model(theta: np.ndarray, params: np.ndarray, tokens: np.ndarray, log_loss: np.ndarray) -> polish.Model:

@@ -2,7 +2,8 @@
 
 The objective is the sum over runs of Huber_delta(log predicted - log measured loss), solved to its optimum from the
 paper's grid of 4,500 starts (see `search`), with bootstrap intervals. A delta of 1e-8 makes it least
-absolute deviations; an infinite one least squares. Letters as in `laws`; S starts or resamples, P parameters.
+absolute deviations; an infinite one least squares. Optima and exponents are of C = k(N) N D with the k of the runs'
+sizes (`gen.scaling.costs`). Letters as in `laws`; S starts or resamples, P parameters.
 """
 
 import dataclasses
@@ -12,11 +13,23 @@ from typing import Any
 import numpy as np
 
 from gen.errors import UserError
-from gen.scaling import bootstrap, cautions, parametric_draws, polish, search, solver, surfaces
-from gen.scaling.laws import FLOPS_PER_PARAMETER_TOKEN, Law
+from gen.scaling import (
+  bootstrap,
+  cautions,
+  costs,
+  optimum,
+  parametric_draws,
+  polish,
+  search,
+  solver,
+  surfaces,
+)
+from gen.scaling.costs import Cost
+from gen.scaling.laws import Law, PowerLaw
 from gen.scaling.points import Points
 
 DELTA = 1e-3
+_MOST_BUDGETS = 50
 CONSTANTS = ("E", "A", "B", "alpha", "beta", "a", "b")
 
 
@@ -25,7 +38,10 @@ class ParametricFit:
   """The law, how it was found, and how far to trust it.
 
   Attributes:
-    law: the constants.
+    law: the constants, with k(N) where k varies with the runs' sizes.
+    n_law: N* = k_N C^a over the budgets.
+    d_law: D* = k_D C^b over the budgets.
+    budgets: C of the runs' budgets, over which the two power laws are drawn.
     objective: sum of Huber losses at the optimum.
     gradient_norm: of the objective by (ln A, ln B, ln E, alpha, beta), uncentred.
     starts: how many were descended from.
@@ -40,6 +56,9 @@ class ParametricFit:
   """
 
   law: Law
+  n_law: PowerLaw
+  d_law: PowerLaw
+  budgets: np.ndarray
   objective: float
   gradient_norm: float
   starts: int
@@ -55,23 +74,32 @@ class ParametricFit:
 
   @property
   def a(self) -> float:
-    """Exponent of N* over C."""
-    return self.law.a
+    """Exponent of N* over C, with the k of each size."""
+    return self.n_law.exponent
 
   @property
   def b(self) -> float:
-    """Exponent of D* over C."""
-    return self.law.b
+    """Exponent of D* over C, with the k of each size."""
+    return self.d_law.exponent
+
+  @property
+  def cost(self) -> Cost:
+    """k(N) of the runs."""
+    return self.law.cost or costs.constant(self.law.k)
+
+  def exponents(self, theta_sp: np.ndarray) -> np.ndarray:
+    """Returns a of other constants, over the same budgets with the same k(N)."""
+    return optimum.lines(theta_sp, self.budgets, self.cost)[:, 1]
 
   def predict(self, flops: float) -> dict[str, Any]:
     """Returns the optimum at so many FLOPs: N, D, loss, and the interval of each."""
-    draws = optima(self.draws_sp, flops, self.law.k)
-    left_out = None if self.left_out_kp is None else optima(self.left_out_kp, flops, self.law.k)
+    draws = optimum.of_rows(self.draws_sp, flops, self.cost)
+    left_out = {} if self.left_out_kp is None else optimum.of_rows(self.left_out_kp, flops, self.cost)
     found: dict[str, Any] = dict(zip(("N", "D", "loss"), map(float, self.law.optimum(flops)), strict=True))
     found["interval"] = {
-      name: bootstrap.interval(values, found[name], self.level, None if left_out is None else left_out[name])
-      for name, values in draws.items()
-      if len(values)
+      name: bootstrap.interval(draws[name], value, self.level, left_out.get(name))
+      for name, value in found.items()
+      if len(draws[name])
     }
     return found
 
@@ -86,6 +114,7 @@ def fit(
   level: float = 0.95,
   method: str = "percentile",
   cluster: str = "run",
+  cost: Cost | None = None,
 ) -> ParametricFit:
   """Fits the law.
 
@@ -98,6 +127,7 @@ def fit(
     level: of the intervals.
     method: percentile or bca.
     cluster: what is resampled: run, budget or seed.
+    cost: k(N), where more sizes than those of `points` were counted; from the points if left out.
 
   Raises:
     UserError: for data that cannot identify the law, and for options that cannot be.
@@ -106,14 +136,19 @@ def fit(
   check_design(points, 4 if tied else 5)
   problem, shift = _problem(points, tied)
   bottom, starts, at_best = search.run(problem, delta, tied)
-  k = flops_factor(points)
-  law = surfaces.law(uncentre(bottom.theta[None], shift)[0], k)
+  cost = cost or costs.measured(points.params, points.tokens, points.flops)
+  law = surfaces.law(uncentre(bottom.theta[None], shift)[0], cost)
+  budgets = _budgets(points)
+  n_law, d_law = _power_laws(uncentre(bottom.theta[None], shift), budgets, cost)
   draws_sp, left_out_kp, how, warnings = parametric_draws.draw(
     points, problem, bottom, delta, (bootstraps, seed, method, cluster)
   )
   slope = _uncentred_gradient(bottom, problem, shift, tied, delta)
   found = ParametricFit(
     law=law,
+    n_law=n_law,
+    d_law=d_law,
+    budgets=budgets,
     objective=bottom.value,
     gradient_norm=float(np.linalg.norm(slope)),
     starts=starts,
@@ -146,7 +181,7 @@ def leave_out(points: Points, fitted: ParametricFit, groups: np.ndarray) -> list
   start = theta + np.array([-law.alpha * shift[0], -law.beta * shift[1], 0, 0, 0])
   counts_kn = bootstrap.leave_one_out(groups)
   ends = solver.minimise(problem, counts_kn, np.tile(start, (len(counts_kn), 1)), fitted.delta)
-  return [surfaces.law(row, law.k) for row in uncentre(ends.theta_sp, shift)]
+  return [surfaces.law(row, fitted.cost) for row in uncentre(ends.theta_sp, shift)]
 
 
 def check_options(delta: float, bootstraps: int, level: float, method: str) -> None:
@@ -184,23 +219,6 @@ def check_design(points: Points, constants: int = 5) -> None:
     )
 
 
-def flops_factor(points: Points) -> float:
-  """Returns k of C = k N D, the geometric mean over the runs; 6 where they say nothing else."""
-  k = float(np.exp(np.mean(np.log(points.flops / (points.params * points.tokens)))))
-  return FLOPS_PER_PARAMETER_TOKEN if abs(k / FLOPS_PER_PARAMETER_TOKEN - 1) < 1e-6 else k
-
-
-def optima(draws_sp: np.ndarray, flops: float, k: float) -> dict[str, np.ndarray]:
-  """Returns N*, D* and loss at so many FLOPs under each row's law; NaN where it has no optimum."""
-  a, b, e, alpha, beta = draws_sp.T
-  with np.errstate(all="ignore"):
-    log_g = (np.log(alpha / beta) + a - b) / (alpha + beta)
-    log_n = log_g + beta / (alpha + beta) * math.log(flops / k)
-    log_d = math.log(flops / k) - log_n
-    loss = np.exp(e) + np.exp(a - alpha * log_n) + np.exp(b - beta * log_d)
-    return {"N": np.exp(log_n), "D": np.exp(log_d), "loss": loss}
-
-
 def uncentre(theta_sp: np.ndarray, shift: tuple[float, float]) -> np.ndarray:
   """Returns parameters by ln N and ln D instead of their distances from the mean."""
   moved_sp = np.array(theta_sp, np.float64)
@@ -216,18 +234,31 @@ def _problem(points: Points, tied: bool) -> tuple[solver.Problem, tuple[float, f
   return solver.Problem(x - shift[0], y - shift[1], np.log(points.loss), moves_pp), shift
 
 
+def _budgets(points: Points) -> np.ndarray:
+  """Returns the C over which power laws are drawn: the runs' budgets, or places between the least and the most C."""
+  found = points.group_flops()
+  if len(found) <= _MOST_BUDGETS:
+    return found
+  return np.geomspace(found[0], found[-1], _MOST_BUDGETS)
+
+
+def _power_laws(theta_sp: np.ndarray, budgets: np.ndarray, cost: Cost) -> tuple[PowerLaw, PowerLaw]:
+  n_height, a, d_height, b = map(float, optimum.lines(theta_sp, budgets, cost)[0])
+  return PowerLaw(math.exp(n_height), a), PowerLaw(math.exp(d_height), b)
+
+
 def _intervals(found: ParametricFit) -> dict[str, list[float]]:
   if not len(found.draws_sp):
     return {}
   law = found.law
-  draws = _quantities(found.draws_sp, law.k)
-  left_out = {} if found.left_out_kp is None else _quantities(found.left_out_kp, law.k)
-  estimates = {"E": law.E, "A": law.A, "B": law.B, "alpha": law.alpha, "beta": law.beta, "a": law.a}
+  draws = _quantities(found.draws_sp, found.budgets, found.cost)
+  left_out = {} if found.left_out_kp is None else _quantities(found.left_out_kp, found.budgets, found.cost)
+  estimates = {"E": law.E, "A": law.A, "B": law.B, "alpha": law.alpha, "beta": law.beta, "a": found.a}
   estimates |= {
-    "b": law.b,
+    "b": found.b,
     "G": law.G,
-    "N_coefficient": law.n_coefficient,
-    "D_coefficient": law.d_coefficient,
+    "N_coefficient": found.n_law.coefficient,
+    "D_coefficient": found.d_law.coefficient,
   }
   return {
     name: bootstrap.interval(draws[name], value, found.level, left_out.get(name))
@@ -235,18 +266,17 @@ def _intervals(found: ParametricFit) -> dict[str, list[float]]:
   }
 
 
-def _quantities(draws_sp: np.ndarray, k: float) -> dict[str, np.ndarray]:
+def _quantities(draws_sp: np.ndarray, budgets: np.ndarray, cost: Cost) -> dict[str, np.ndarray]:
   a, b, e, alpha, beta = draws_sp.T
   with np.errstate(all="ignore"):
-    rise = beta / (alpha + beta)
-    g = np.exp((np.log(alpha / beta) + a - b) / (alpha + beta))
+    n_height, rise, d_height, data_rise = optimum.lines(draws_sp, budgets, cost).T
     named = {"E": np.exp(e), "A": np.exp(a), "B": np.exp(b), "alpha": alpha, "beta": beta}
     return named | {
       "a": rise,
-      "b": 1 - rise,
-      "G": g,
-      "N_coefficient": g * k**-rise,
-      "D_coefficient": k ** (rise - 1) / g,
+      "b": data_rise,
+      "G": np.exp((np.log(alpha / beta) + a - b) / (alpha + beta)),
+      "N_coefficient": np.exp(n_height),
+      "D_coefficient": np.exp(d_height),
     }
 
 

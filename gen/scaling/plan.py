@@ -139,21 +139,21 @@ def _entry(found: dict[str, Any], flops: float, price: _Price) -> dict[str, Any]
 def _inference(known: Basis, flops: float, tokens: float, price: _Price) -> dict[str, Any]:
   known.needs_surface("--inference_tokens")
   tokens = budgets.positive("inference_tokens", tokens)
-  found = known.measure(lambda rows_sp: surfaces.served(rows_sp, flops, tokens, known.k))
+  found = known.measure(lambda rows_sp: surfaces.served(rows_sp, flops, tokens, known.cost))
   return {"tokens": tokens} | _renamed(found) | price.of(found["training_flops"])
 
 
 def _repetition(known: Basis, flops: float, tokens: float) -> dict[str, Any]:
   known.needs_surface("--unique_tokens")
   tokens = budgets.positive("unique_tokens", tokens)
-  found = known.measure(lambda rows_sp: surfaces.repeated(rows_sp, flops, tokens, known.k))
+  found = known.measure(lambda rows_sp: surfaces.repeated(rows_sp, flops, tokens, known.cost))
   return {"unique_tokens": tokens} | _renamed(found)
 
 
 def _overtrain(known: Basis, flops: float, factor: float, price: _Price) -> dict[str, Any]:
   known.needs_surface("--overtrain")
   factor = budgets.positive("overtrain", factor)
-  found = known.measure(lambda rows_sp: surfaces.overtrained(rows_sp, flops, factor, known.k))
+  found = known.measure(lambda rows_sp: surfaces.overtrained(rows_sp, flops, factor, known.cost))
   possible = math.isfinite(found["training_flops"])
   return {"factor": factor, "possible": possible} | _renamed(found) | price.of(found["training_flops"])
 
@@ -170,7 +170,7 @@ def _next(known: Basis, report: dict[str, Any], add: int, most: float | None) ->
     known.rows_sp[0],
     report["flops"],
     add,
-    k=known.k,
+    cost=known.cost,
     now=pair,
     level=known.level,
     most_flops=most,

@@ -1,6 +1,7 @@
 """What laws L(N, D) = E + A / N^alpha + B / D^beta advise, for many laws at once: an estimate and its resamples.
 
-Rows are theta = (ln A, ln B, ln E, alpha, beta), one a law; C = k N D training FLOPs, k / 3 N of them a token forward.
+Rows are theta = (ln A, ln B, ln E, alpha, beta), one a law; C = k N D training FLOPs, k / 3 N of them a token forward;
+`cost` is k(N) (`gen.scaling.costs`) or one k.
 Each function takes rows [S, 5] and returns arrays [S] by name, NaN where a law has no such optimum.
 
   optimum      least loss at C (Hoffmann et al. 2022, arXiv:2203.15556, equation 4)
@@ -13,6 +14,8 @@ import math
 
 import numpy as np
 
+from gen.scaling import optimum as optima
+from gen.scaling.costs import Cost
 from gen.scaling.laws import Law
 
 # Appendix A of Muennighoff et al. 2023: how many repetitions of a token, and excesses of a parameter, wear it out.
@@ -27,13 +30,17 @@ Found = dict[str, np.ndarray]
 
 def row(law: Law) -> np.ndarray:
   """Returns one law as rows [1, 5]."""
-  return np.array([[math.log(law.A), math.log(law.B), math.log(law.E), law.alpha, law.beta]])
+  return law.theta_p[None]
 
 
-def law(theta_p: np.ndarray, k: float = 6.0) -> Law:
+def law(theta_p: np.ndarray, cost: Cost | float = 6.0) -> Law:
   """Returns the law of one row [5]; the inverse of `row`."""
   a, b, e, alpha, beta = map(float, theta_p)
-  return Law(E=math.exp(e), A=math.exp(min(a, 700)), B=math.exp(min(b, 700)), alpha=alpha, beta=beta, k=k)
+  known = optima.as_cost(cost)
+  return Law(
+    E=math.exp(e), A=math.exp(min(a, 700)), B=math.exp(min(b, 700)), alpha=alpha, beta=beta, k=known.reference,
+    cost=None if known.is_constant else known,
+  )  # fmt: skip
 
 
 def loss(theta_sp: np.ndarray, log_n: np.ndarray, log_d: np.ndarray) -> np.ndarray:
@@ -42,25 +49,24 @@ def loss(theta_sp: np.ndarray, log_n: np.ndarray, log_d: np.ndarray) -> np.ndarr
   return np.exp(e) + np.exp(a - alpha * log_n) + np.exp(b - beta * log_d)
 
 
-def optimum(theta_sp: np.ndarray, flops: float, k: float = 6.0) -> Found:
+def optimum(theta_sp: np.ndarray, flops: float, cost: Cost | float = 6.0) -> Found:
   """Returns N, D, ratio (tokens a parameter) and loss at least loss for so many FLOPs."""
-  log_n = _log_best(theta_sp, flops, k)
-  log_d = math.log(flops / k) - log_n
-  return _named(log_n, log_d) | {"loss": loss(theta_sp, log_n, log_d)}
+  return optima.of_rows(theta_sp, flops, cost)
 
 
-def served(theta_sp: np.ndarray, flops: float, inference_tokens: float, k: float = 6.0) -> Found:
+def served(theta_sp: np.ndarray, flops: float, inference_tokens: float, cost: Cost | float = 6.0) -> Found:
   """Returns the model of least total FLOPs that has the loss of the optimum at `flops`.
 
-  Minimises k N D + k/3 N I at L(N, D) = L*, which is convex in ln N.
+  Minimises k N D + k/3 N I at L(N, D) = L*.
 
   Args:
     theta_sp: laws.
     flops: training budget whose least loss is wanted.
     inference_tokens: I, tokens processed over the model's life.
-    k: training FLOPs a parameter and token.
+    cost: k(N), or one k for all sizes.
   """
-  best = optimum(theta_sp, flops, k)
+  cost = optima.as_cost(cost)
+  best = optimum(theta_sp, flops, cost)
   a, _, e, alpha, beta = theta_sp.T
   left = best["loss"] - np.exp(e)  # what the terms of N and D share
   with np.errstate(all="ignore"):
@@ -71,36 +77,38 @@ def served(theta_sp: np.ndarray, flops: float, inference_tokens: float, k: float
     size_term = np.exp(a - alpha * middle)
     log_d = tokens_for(theta_sp, best["loss"], middle)
     with np.errstate(all="ignore"):
-      slope = k * np.exp(log_d) * (1 - alpha * size_term / (beta * (left - size_term)))
+      dearer = 1 + cost.slope(middle)  # d ln (k N) / d ln N
+      slope = np.exp(log_d) * (dearer - alpha * size_term / (beta * (left - size_term)))
     rises = (
-      slope + k / 3 * inference_tokens > 0
-    )  # also where D is infinite: no, there the slope is -inf or NaN
+      slope + dearer * inference_tokens / 3 > 0
+    )  # not where D is infinite: the slope is -inf or NaN there
     low, high = np.where(rises, low, middle), np.where(rises, middle, high)
   log_n = high
   log_d = tokens_for(theta_sp, best["loss"], log_n)
   found = _named(log_n, log_d) | {"loss": best["loss"]}
-  found["training_flops"] = k * found["N"] * found["D"]
-  found["inference_flops"] = k / 3 * found["N"] * inference_tokens
+  found["training_flops"] = cost.flops(found["N"], found["D"])
+  found["inference_flops"] = cost.flops(found["N"], inference_tokens) / 3
   found["total_flops"] = found["training_flops"] + found["inference_flops"]
-  unaware = flops + k / 3 * best["N"] * inference_tokens
+  unaware = flops + cost.flops(best["N"], inference_tokens) / 3
   return found | {"saving": 1 - found["total_flops"] / unaware}
 
 
-def overtrained(theta_sp: np.ndarray, flops: float, factor: float, k: float = 6.0) -> Found:
+def overtrained(theta_sp: np.ndarray, flops: float, factor: float, cost: Cost | float = 6.0) -> Found:
   """Returns what a model `factor` times smaller than the optimum at `flops` costs and loses.
 
   N; D, ratio, training_flops and compute_factor (over the optimum's FLOPs) at equal loss, infinite where no data are
   enough; loss_at_equal_flops and loss_rise; inference_factor, its cost a token over the optimum's.
   """
-  best = optimum(theta_sp, flops, k)
+  cost = optima.as_cost(cost)
+  best = optimum(theta_sp, flops, cost)
   log_n = np.log(best["N"]) - math.log(factor)
   log_d = tokens_for(theta_sp, best["loss"], log_n)
   found = _named(log_n, log_d)
-  found["training_flops"] = k * found["N"] * found["D"]
+  found["training_flops"] = cost.flops(found["N"], found["D"])
   found["compute_factor"] = found["training_flops"] / flops
-  found["loss_at_equal_flops"] = loss(theta_sp, log_n, math.log(flops / k) - log_n)
+  found["loss_at_equal_flops"] = loss(theta_sp, log_n, cost.log_tokens(flops, log_n))
   found["loss_rise"] = found["loss_at_equal_flops"] - best["loss"]
-  return found | {"inference_factor": np.full(len(theta_sp), 1 / factor)}
+  return found | {"inference_factor": cost.flops(found["N"], 1.0) / cost.flops(best["N"], 1.0)}
 
 
 def tokens_for(theta_sp: np.ndarray, wanted: np.ndarray, log_n: np.ndarray) -> np.ndarray:
@@ -115,7 +123,7 @@ def repeated(
   theta_sp: np.ndarray,
   flops: float,
   unique_tokens: float,
-  k: float = 6.0,
+  cost: Cost | float = 6.0,
   data_halfway: float = DATA_HALFWAY,
   params_halfway: float = PARAMS_HALFWAY,
 ) -> Found:
@@ -124,17 +132,18 @@ def repeated(
   Repetitions R of U tokens count as U R* (1 - exp(-R / R*)) new ones; parameters beyond the optimum for U tokens wear
   out likewise. N, D (read, repetitions included), ratio, epochs, effective_D, loss, and loss_rise over fresh data.
   """
-  fresh = optimum(theta_sp, flops, k)
+  cost = optima.as_cost(cost)
+  fresh = optimum(theta_sp, flops, cost)
   centre, width = np.log(fresh["N"]), _WIDEST
   for _ in range(_REFINEMENTS):
     log_n_sm = centre[:, None] + np.linspace(-width, width, _PLACES)
     loss_sm = _worn(
-      theta_sp, log_n_sm, math.log(flops / k) - log_n_sm, unique_tokens, data_halfway, params_halfway
+      theta_sp, log_n_sm, cost.log_tokens(flops, log_n_sm), unique_tokens, data_halfway, params_halfway
     )
     best = np.argmin(np.where(np.isfinite(loss_sm), loss_sm, np.inf), 1)
     centre = log_n_sm[np.arange(len(best)), best]
     width = 2.5 * width / (_PLACES // 2)
-  log_d = math.log(flops / k) - centre
+  log_d = cost.log_tokens(flops, centre)
   found = _named(centre, log_d)
   found["epochs"] = np.maximum(found["D"] / unique_tokens, 1.0)
   found["effective_D"] = np.exp(_effective(log_d, math.log(unique_tokens), data_halfway))
@@ -167,14 +176,6 @@ def _effective(log_all: np.ndarray, log_first: np.ndarray | float, halfway: floa
   log_first = np.minimum(log_first, log_all)
   excess = np.expm1(log_all - log_first)
   return np.asarray(log_first + np.log1p(halfway * -np.expm1(-excess / halfway)))
-
-
-def _log_best(theta_sp: np.ndarray, flops: float, k: float) -> np.ndarray:
-  a, b, _, alpha, beta = theta_sp.T
-  with np.errstate(all="ignore"):
-    log_g = (np.log(alpha / beta) + a - b) / (alpha + beta)
-    log_n = log_g + beta / (alpha + beta) * math.log(flops / k)
-  return np.where((alpha > 0) & (beta > 0), log_n, np.nan)
 
 
 def _named(log_n: np.ndarray, log_d: np.ndarray) -> Found:

@@ -14,7 +14,7 @@ import numpy as np
 
 from gen.config import Criteria
 from gen.errors import UserError
-from gen.scaling import approaches, held_out, isoflop, minima, parametric
+from gen.scaling import approaches, costs, held_out, isoflop, minima, parametric
 from gen.scaling import criteria as criteria_
 from gen.scaling.approaches import Fits
 from gen.scaling.points import Points
@@ -47,13 +47,15 @@ def analyse(
   except UserError as error:
     return _nothing(str(error))
   runs = [str(results[i].get("run")) for i in parts.rows]
-  fits = approaches.fit(parts.fitted, curves, runs, criteria.confidence, bootstraps, seed)
+  whole = parts.whole
+  cost = costs.measured(whole.params, whole.tokens, whole.flops)
+  fits = approaches.fit(parts.fitted, curves, runs, criteria.confidence, bootstraps, seed, cost)
   budgets = [budget.flops for budget in minima.split(parts.fitted)]
   target = AHEAD * budgets[-1]
   analysis = {
     "laws": approaches.laws(fits, parts.fitted, parts.rows, budgets[0] / 2, 1.2 * target),
     "prediction": {"flops": target}
-    | {name: approaches.optimum(fitted, target, parts.whole) for name, fitted in fits.items()},
+    | {name: approaches.optimum(fitted, target) for name, fitted in fits.items()},
     "held_out": held_out.compare(fits, parts),
     "leave_one_budget_out": leave_one_budget_out(fits, parts.fitted),
     "seed_noise": seed_noise(parts.fitted),
@@ -86,8 +88,9 @@ def leave_one_budget_out(fits: Fits, fitted: Points) -> list[dict[str, Any]]:
         entry |= {"isoflop_a": a, "isoflop_shift": a - fits.isoflop.a}
   if fits.parametric is not None:
     laws = parametric.leave_out(fitted, fits.parametric, fitted.groups())
-    for entry, law in zip(entries, laws, strict=True):
-      entry |= {"parametric_a": law.a, "parametric_shift": law.a - fits.parametric.a}
+    exponents = fits.parametric.exponents(np.stack([law.theta_p for law in laws])).tolist()
+    for entry, a in zip(entries, exponents, strict=True):
+      entry |= {"parametric_a": a, "parametric_shift": a - fits.parametric.a}
   return entries
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gen.errors import UserError
-from gen.scaling import fit, next_runs, polish
+from gen.scaling import costs, fit, next_runs, polish
 from gen.scaling.laws import HOFFMANN_2022, Law
 
 TRUTH = {"large": HOFFMANN_2022, "small": Law(0.9, 120.0, 350.0, 0.36, 0.38)}
@@ -35,12 +35,15 @@ def log_n(law, params, tokens, noise, random, target):
 
 
 def test_the_slope_of_the_optimum_is_its_finite_difference():
-  theta, target = theta_of(HOFFMANN_2022), 3e22
-  slope = next_runs._slope(theta, target, 6.0)
-  for i in range(5):
-    step = np.eye(5)[i] * 1e-6
-    ends = [next_runs.log_best(theta + sign * step, target, 6.0) for sign in (1, -1)]
-    assert slope[i] == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-6, abs=1e-8)
+  theta = theta_of(HOFFMANN_2022)
+  sizes = np.geomspace(1e7, 1e11, 9)
+  falling = costs.measured(sizes, sizes, (6 + 3e4 * sizes**-0.45) * sizes**2)
+  for cost, target in ((costs.constant(6.0), 3e22), (falling, 3e21), (falling, 1e24)):
+    slope = next_runs._slope(theta, target, cost)
+    for i in range(5):
+      step = np.eye(5)[i] * 1e-6
+      ends = [next_runs.log_best(theta + sign * step, target, cost) for sign in (1, -1)]
+      assert slope[i] == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-6, abs=1e-7)
 
 
 @pytest.mark.parametrize("name", TRUTH)
