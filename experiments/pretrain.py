@@ -9,7 +9,6 @@ several processes on one machine.
 
 import dataclasses
 import json
-import signal
 import sys
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 from absl import flags
 
-from gen import launch, validation
+from gen import launch, signals, validation
 from gen.config import Run
 from gen.errors import UserError
 from gen.io import quantities
@@ -42,24 +41,9 @@ WAIT_SECONDS = quantities.DEFINE_float(
 class Watch:
   """Prints a run's rows, and asks it to stop at the first interrupt."""
 
-  def __init__(self, steps_shown: int = 10) -> None:
-    self.stopping, self._presses = False, launch.Presses()
-    self.started = time.time()
-    self.every, self.shown = steps_shown, 0.0
-    signal.signal(signal.SIGINT, self._interrupt)
-    signal.signal(signal.SIGTERM, self._interrupt)
-
-  def _interrupt(self, number: int, _: Any) -> None:
-    if self._presses.is_echo(number):
-      return
-    if self.stopping:
-      raise KeyboardInterrupt
-    self.stopping = True
-    _say("stopping after this dispatch; once more to stop at once")
-
-  def stop(self) -> bool:
-    """Says whether the run should save and stop."""
-    return self.stopping
+  def __init__(self) -> None:
+    self.shown = 0.0
+    self.stop = signals.StopRequest(_say).stop
 
   def progress(self, row: dict[str, Any]) -> None:
     """Prints a line for a row, not oftener than once a second."""

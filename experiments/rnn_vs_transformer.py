@@ -42,6 +42,7 @@ def main(run: Run) -> int:
   from gen.data import cache, loaded
   from gen.evaluation import context
   from gen.training import loop
+  from gen.training.hooks import Interruptible, Stopped
 
   workdir = Path(WORKDIR.value or f"runs/{run.name}")
   launch.compilation_cache(cache.cache_folder(run.data) / "compiled")
@@ -49,8 +50,13 @@ def main(run: Run) -> int:
   run = loop.complete(run, data)
   seen = context.windows(data.validation, words, run.data.length, TARGETS.value)
   rows = []
+  hooks = Interruptible(lambda line: print(line, file=sys.stderr))
   for each in (run, _recurrent(run)):
-    result, params = _trained(each, workdir / each.model.family, data)
+    try:
+      result, params = _trained(each, workdir / each.model.family, data, hooks)
+    except Stopped as stopped:
+      print(f"{stopped}; the same command goes on", file=sys.stderr)
+      return launch.INTERRUPTED
     points = context.curve(each.model, params, words, seen)
     costs = [context.cost(each.model, length)._asdict() for length in lengths]
     rows.append(_row(result, [point._asdict() for point in points], context.reach(points), costs))
@@ -68,7 +74,7 @@ def _recurrent(run: Run) -> Run:
   return other
 
 
-def _trained(run: Run, folder: Path, data: Any) -> tuple[dict[str, Any], Any]:
+def _trained(run: Run, folder: Path, data: Any, hooks: Any) -> tuple[dict[str, Any], Any]:
   """Returns the result row and the parameters of a run, trained if it is not yet."""
   import numpy as np
 
@@ -76,7 +82,7 @@ def _trained(run: Run, folder: Path, data: Any) -> tuple[dict[str, Any], Any]:
   from gen.training.checkpoints import Checkpoints
 
   print(f"{run.model.family}: {loop.steps_of(run):,} steps in {folder}", file=sys.stderr)
-  result = loop.train(run, folder, data)
+  result = loop.train(run, folder, data, hooks)
   template = step.programs(run.model, run.optimizer).initialize(np.uint32(0))
   with Checkpoints(folder / "checkpoints") as checkpoints:
     return result, checkpoints.restore(template)[0].params

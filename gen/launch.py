@@ -17,7 +17,6 @@ import os
 import platform
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, get_args, get_origin
 
@@ -35,7 +34,6 @@ ALLOCATOR = (
 )
 USER_MISTAKE = 2  # exit code
 INTERRUPTED = 130
-ECHO_SECONDS = 0.5
 THREADS_A_DEVICE = 8  # simulated
 # What others call a field, where its own name is not like it.
 OTHER_NAMES = {
@@ -321,26 +319,6 @@ def worker_environment(cores: int = 1) -> dict[str, str]:
   return environment
 
 
-class Presses:
-  """Tells a second request to stop from an echo of the first.
-
-  A terminal sends Ctrl-C to every process of the group, and `uv run` hands what it gets on to its child: one press,
-  two signals.
-  """
-
-  def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-    """Has seen none."""
-    self._clock = clock
-    self._last: dict[int, float] = {}
-
-  def is_echo(self, number: int) -> bool:
-    """Notes a signal; returns whether it came so soon after one of its kind that nobody has pressed again."""
-    now = self._clock()
-    since = now - self._last.get(number, -math.inf)
-    self._last[number] = now
-    return since < ECHO_SECONDS
-
-
 def compilation_cache(folder: str | os.PathLike[str]) -> None:
   """Keeps compiled programs in a folder, each under a checksum, so that the next process need not compile them."""
   from gen import compiled_programs
@@ -349,7 +327,6 @@ def compilation_cache(folder: str | os.PathLike[str]) -> None:
 
 
 __all__ = [
-  "Presses",
   "check_overrides",
   "compilation_cache",
   "give_simulated_devices_threads",

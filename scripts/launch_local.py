@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gen import launch
+from gen import launch, signals
 from gen.errors import UserError
 from gen.io import quantities
 from gen.parallel.processes import LOST
@@ -46,8 +46,8 @@ class Group:
       probe.bind(("127.0.0.1", 0))
       address = f"127.0.0.1:{probe.getsockname()[1]}"
     self._processes: list[subprocess.Popen[bytes]] = []
-    signal.signal(signal.SIGINT, self._pass_on)
-    signal.signal(signal.SIGTERM, self._pass_on)
+    for number in signals.stopping():
+      signal.signal(number, self._pass_on)
     for index in range(PROCESSES.value):
       environment = _environment(address, index)
       # Groups of their own: what a terminal sends comes through this process alone, and once.

@@ -14,7 +14,7 @@ from gen.config import ATLAS_FAMILIES, Atlas, Run, Sweep
 ROOT = Path(__file__).parents[1]
 # Each may import those before it. What shares a floor does not import one another.
 FLOORS = (
-  {"errors", "config", "batch", "versions", "io", "compiled_programs", "terminal", "__init__"},
+  {"errors", "config", "batch", "versions", "io", "compiled_programs", "signals", "terminal", "__init__"},
   {"counts", "presets", "validation", "launch", "precision", "figures"},
   {"data", "models", "parallel"},
   {"training"},
@@ -35,6 +35,7 @@ FREE = {
   "presets",
   "validation",
   "launch",
+  "signals",
   "terminal",
   "precision",
   "__init__",

@@ -130,12 +130,6 @@ def test_what_a_workers_thread_frees_is_there_when_it_allocates_again(monkeypatc
   assert int(found.stdout) < 40  # 52 without them, where numpy asks for huge pages itself
 
 
-def test_a_signal_that_follows_its_like_at_once_is_an_echo():
-  times = iter([0.0, 0.01, 0.02, 2.0, 2.1])
-  presses = launch.Presses(lambda: next(times))
-  assert [presses.is_echo(number) for number in (2, 2, 15, 2, 15)] == [False, True, False, False, False]
-
-
 @pytest.mark.parametrize(
   ("environment", "threads"),
   [

@@ -20,7 +20,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from gen import launch
+from gen import launch, signals
 from gen.config import Run, to_dict
 from gen.errors import UserError
 
@@ -366,18 +366,19 @@ def last_line(log: Path) -> str:
 
 @contextlib.contextmanager
 def stopped_by_signals(pool: Trainer) -> Iterator[list[int]]:
-  """Lets SIGINT and SIGTERM stop the pool, the second one at once; yields the list of those that came, echoes apart.
+  """Lets signals stop the pool, a second press at once; yields the list of those that came, echoes apart.
 
   Outside the main thread Python has no say in signals, and nothing changes.
   """
   came: list[int] = []
-  presses = launch.Presses()
+  presses = signals.Presses()
 
   def handle(number: int, _: Any) -> None:
-    if presses.is_echo(number):
+    urgency = presses.urgency(number)
+    if not urgency:
       return
     came.append(number)
-    if len(came) == 1:
+    if urgency == 1:
       pool.stop()
     else:
       pool.kill()
@@ -385,7 +386,7 @@ def stopped_by_signals(pool: Trainer) -> Iterator[list[int]]:
   if threading.current_thread() is not threading.main_thread():
     yield came
     return
-  before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+  before = {number: signal.signal(number, handle) for number in signals.stopping()}
   try:
     yield came
   finally:

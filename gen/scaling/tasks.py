@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gen import signals
 from gen.config import Run, from_dict
 from gen.errors import UserError
 from gen.scaling import pool as pools
@@ -107,8 +108,8 @@ def _heard(pool: pools.Pool) -> Iterator[list[int]]:
     came.append(number)
     pool.stop()
 
-  signals = (signal.SIGTERM, signal.SIGUSR2)
-  before = {number: signal.signal(number, handle) for number in signals}
+  numbers = {*signals.stopping(), signal.SIGUSR2} - {signal.SIGINT}
+  before = {number: signal.signal(number, handle) for number in numbers}
   before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
   try:
     yield came

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from gen import signals
 from gen.config import Data, Run, from_dict, to_dict
 from gen.errors import UserError
 from gen.training import journal
@@ -172,11 +173,7 @@ def main(train: Train = train_run) -> None:
   channel = Channel(os.dup(1))
   os.dup2(2, 1)
   inbox = Inbox(os.fdopen(os.dup(0), "rb"))
-  for number in (
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGUSR2,
-  ):  # The last is what clusters send to all of a job.
+  for number in (*signals.stopping(), signal.SIGUSR2):  # The last is what clusters send to all of a job.
     signal.signal(number, inbox.stop)
   code = serve(channel, inbox, train)
   sys.stderr.flush()

@@ -1,6 +1,9 @@
 """What a caller hears of a run under way, and how it stops one."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
+
+from gen import signals
 
 
 class Stopped(Exception):
@@ -27,3 +30,15 @@ class Unattended:
   def stop(self) -> bool:
     """Never stops."""
     return False
+
+
+class Interruptible(Unattended):
+  """Hooks of a run that nobody watches and that signals stop; to be made in the main thread."""
+
+  def __init__(self, say: Callable[[str], None]) -> None:
+    """Takes the signals; `say` is told one line when the first comes."""
+    self._request = signals.StopRequest(say)
+
+  def stop(self) -> bool:
+    """Says whether a signal came."""
+    return self._request.stop()
