@@ -1,16 +1,18 @@
 """The terminal as it is found: any encoding, any width, a reader that may leave.
 
 Text that the terminal's encoding lacks is written with replacement characters, because an answer in part is worth more
-than a traceback. A reader that leaves (`| head -1`) ends the program as it ends other Unix programs.
+than a traceback. A reader that leaves (`| head -1`) ends the program as it ends other Unix programs. What is written to
+a terminal that was closed meanwhile is dropped, because a progress line is worth less than the work.
 """
 
+import errno
 import io
 import os
 import select
 import shutil
 import sys
 from collections.abc import Callable
-from typing import TextIO
+from typing import Any, TextIO
 
 MIN_COLUMNS = 40  # narrower help cannot be laid out by absl
 READER_LEFT = 141  # exit code: 128 + SIGPIPE, as shells have it
@@ -43,9 +45,27 @@ def _prepare() -> None:
 def _writable(stream: TextIO | None) -> TextIO:
   if stream is None:
     return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123  open for the rest of the process
-  if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
-    stream.reconfigure(errors="replace")
+  if isinstance(stream, io.TextIOWrapper):
+    errors = "replace" if stream.errors in ("strict", "surrogateescape") else stream.errors
+    if stream.isatty():
+      stream.flush()
+      file = io.BufferedWriter(_Terminal(stream.fileno(), "w", closefd=False))
+      through = stream.write_through
+      return io.TextIOWrapper(file, stream.encoding, errors, line_buffering=True, write_through=through)
+    stream.reconfigure(errors=errors)
   return stream
+
+
+class _Terminal(io.FileIO):
+  """A terminal, which may be closed while the program works."""
+
+  def write(self, text: Any) -> int:
+    try:
+      return super().write(text)
+    except OSError as error:
+      if error.errno != errno.EIO:
+        raise
+      return len(text)
 
 
 def _reader_left() -> bool:

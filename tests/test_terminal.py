@@ -85,3 +85,34 @@ def test_a_closed_standard_output_is_no_error():
   command = " ".join(("exec", sys.executable, *PLAN, ">&-"))
   found = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, timeout=120)
   assert (found.returncode, found.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_terminal_shows_what_is_written_and_may_be_closed_meanwhile(tmp_path, encoding):
+  body = f"""
+    import signal, sys, time
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    print("caf\\u00e9")
+    print("here", file=sys.stderr)
+    sys.stdin.read(1)
+    for _ in range(3):
+      print("lost", flush=True)
+      print("lost", file=sys.stderr)
+    open({str(tmp_path / "done")!r}, "w").write("done")
+  """
+  master, slave = os.openpty()
+  reading, writing = os.pipe()
+  environment = os.environ | {"PYTHONIOENCODING": encoding}
+  with subprocess.Popen(
+    program(body), cwd=ROOT, env=environment, stdin=reading, stdout=slave, stderr=slave
+  ) as process:
+    os.close(slave)
+    shown = b""
+    while b"here" not in shown:
+      shown += os.read(master, 1000)
+    os.close(master)
+    os.write(writing, b"x")
+  os.close(reading)
+  os.close(writing)
+  assert shown.startswith("café".encode() if encoding == "utf-8" else b"caf?")
+  assert process.returncode == 0 and (tmp_path / "done").read_text() == "done"
