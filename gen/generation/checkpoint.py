@@ -148,7 +148,7 @@ def _config(folder: Path) -> dict[str, Any]:
 def _directory(folder: Path, other: Folder | None) -> Restored:
   """Reads a directory of the format; parameters become float32, in which the format's models are computed."""
   tokenizer = _foreign(folder, other)
-  if other and _has_tokenizer(folder):
+  if other and foreign.is_in(folder):
     _require(foreign.load(folder).hash, tokenizer, folder, other)
   described, params = huggingface.load(folder)
   how = reading.of_format(described.values, described.config, tokenizer, described.head)
@@ -185,16 +185,12 @@ def _tokenizer(folder: Path, run: Run, other: Folder | None, report: Report | No
 
 
 def _foreign(folder: Path, other: Folder | None) -> foreign.PretrainedTokenizer:
-  if not other and not _has_tokenizer(folder):
+  if not other and not foreign.is_in(folder):
     raise UserError(
       f"{folder} has no tokenizer ({', '.join(foreign.FILES)}); put the model's own there, or name its folder by"
       " --tokenizer"
     )
   return foreign.load(other or folder)
-
-
-def _has_tokenizer(folder: Path) -> bool:
-  return any((folder / name).is_file() for name in foreign.FILES)
 
 
 def _require(trained: str | None, found: Tokenizer, folder: Path, other: Folder | None) -> None:

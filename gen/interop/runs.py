@@ -21,15 +21,7 @@ from gen.training import step as training
 from gen.training.checkpoints import Checkpoints
 
 KEPT = "huggingface"
-TOKENIZER_FILES = (
-  *tokenizers.FILES,
-  "tokenizer_config.json",
-  "special_tokens_map.json",
-  "added_tokens.json",
-  "vocab.txt",
-  "vocab.json",
-  "merges.txt",
-)
+TOKENIZER_FILES = tokenizers.ALL_FILES
 
 
 def import_checkpoint(source: str | Path, workdir: str | Path) -> Run:
@@ -97,6 +89,6 @@ def _template(run: Run) -> Any:
 
 def _hash(source: Path) -> str | None:
   """Returns the hash of the tokenizer beside a checkpoint, or None."""
-  if not any((source / name).is_file() for name in tokenizers.FILES):
+  if not tokenizers.is_in(source):
     return None
   return tokenizers.load(source).hash

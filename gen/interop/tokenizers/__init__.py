@@ -4,21 +4,44 @@
     ids = tokenizer.encode("A text.")                   # of the text alone
     ids = tokenizer.encode_for_model("A text.")         # with the special tokens that its model expects
 
-tokenizer.json is read by the `tokenizers` library (`pip install gen[interop]`), spiece.model (T5) and
-sentencepiece.bpe.model (XLM-RoBERTa) by sentencepiece. What differs from a tokenizer of `gen`: special ids lie
-anywhere, some are absent (None), and text may be normalized, so that decoding need not give it back.
+    tokenizer.json                     any tokenizer of the `tokenizers` library (`pip install gen[interop]`)
+    spiece.model                       T5, by sentencepiece
+    sentencepiece.bpe.model            XLM-RoBERTa
+    tokenizer.model                    Llama
+    vocab.json and merges.txt          byte-level BPE of GPT-2, RoBERTa and BART
+    vocab.txt                          WordPiece of BERT
+    none, class ByT5Tokenizer          the bytes of UTF-8
+
+What differs from a tokenizer of `gen`: special ids lie anywhere, some are absent (None), and text may be normalized,
+so that decoding need not give it back.
 """
 
-import json
 from pathlib import Path
 
 from gen.errors import UserError
-from gen.interop.tokenizers.base import ROLES, PretrainedTokenizer
-from gen.interop.tokenizers.json_file import JSON, JsonTokenizer
-from gen.interop.tokenizers.sentence_pieces import T5_MODEL, XLM_ROBERTA_MODEL, SentencePieceTokenizer
+from gen.interop.tokenizers import built, settings
+from gen.interop.tokenizers.base import PretrainedTokenizer
+from gen.interop.tokenizers.json_file import JSON, MAKE_ONE, JsonTokenizer
+from gen.interop.tokenizers.sentence_pieces import (
+  LLAMA_MODEL,
+  T5_MODEL,
+  XLM_ROBERTA_MODEL,
+  SentencePieceTokenizer,
+)
+from gen.interop.tokenizers.utf8_bytes import BYT5, Utf8Tokenizer
 
-__all__ = ["FILES", "JsonTokenizer", "PretrainedTokenizer", "SentencePieceTokenizer", "load"]
-FILES = (JSON, T5_MODEL, XLM_ROBERTA_MODEL)
+__all__ = ["ALL_FILES", "FILES", "JsonTokenizer", "PretrainedTokenizer", "SentencePieceTokenizer", "load"]
+# Each describes a tokenizer, the first that is there wins.
+FILES = (JSON, T5_MODEL, XLM_ROBERTA_MODEL, LLAMA_MODEL, built.VOCAB, built.WORDS)
+ALL_FILES = (*FILES, built.MERGES, *settings.FILES)
+
+
+def is_in(directory: str | Path) -> bool:
+  """Says whether a directory holds a tokenizer, readable or not."""
+  directory = Path(directory)
+  if any((directory / name).is_file() for name in FILES):
+    return True
+  return directory.is_dir() and settings.read(directory).kind == BYT5
 
 
 def load(directory: str | Path) -> PretrainedTokenizer:
@@ -28,34 +51,22 @@ def load(directory: str | Path) -> PretrainedTokenizer:
     UserError: if there is none that can be read.
   """
   directory = Path(directory)
-  for name in FILES:
-    path = directory / name
-    if not path.is_file():
-      continue
-    try:
-      if name == JSON:
-        return JsonTokenizer(path.read_bytes(), _named_roles(directory))
-      return SentencePieceTokenizer(path.read_bytes(), name)
-    except UserError:
-      raise
-    except OSError as error:
-      raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except Exception as error:  # Whatever the libraries raise, of which some is a bare Exception.
-      raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+  name = next((name for name in FILES if (directory / name).is_file()), None)
+  try:
+    beside = settings.read(directory)
+    if name == JSON:
+      return JsonTokenizer((directory / name).read_bytes(), beside)
+    if beside.kind == BYT5:
+      return Utf8Tokenizer(beside)
+    if name == built.VOCAB:
+      return built.byte_level(directory, beside)
+    if name == built.WORDS:
+      return built.word_pieces(directory, beside)
+    if name:
+      return SentencePieceTokenizer((directory / name).read_bytes(), name, beside)
+  except OSError as error:
+    raise UserError(f"the tokenizer in {directory} cannot be read: {error.strerror}") from error
   raise UserError(
-    f"{directory} has no tokenizer: none of {JSON}, {T5_MODEL} and {XLM_ROBERTA_MODEL} is there"
+    f"{directory} has no tokenizer: none of {', '.join(FILES)} is there; copy it from the same checkpoint, or"
+    f" {MAKE_ONE}"
   )
-
-
-def _named_roles(directory: Path) -> dict[str, str]:
-  """Returns the names of special tokens by role, as files beside the tokenizer give them."""
-  found: dict[str, str] = {}
-  for name in ("tokenizer_config.json", "special_tokens_map.json"):
-    path = directory / name
-    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    for role in ROLES:
-      token = content.get(f"{role}_token")
-      token = token.get("content") if isinstance(token, dict) else token
-      if isinstance(token, str):
-        found[role] = token
-  return found

@@ -10,8 +10,14 @@ import numpy as np
 from gen.data.tokenizer import utf8
 from gen.errors import UserError
 from gen.interop.tokenizers.base import ROLES, Ids, PretrainedTokenizer, library_errors
+from gen.interop.tokenizers.settings import NOTHING, Added, Settings
+from gen.io import json_reading
 
 JSON = "tokenizer.json"
+MAKE_ONE = (
+  "make a tokenizer.json of it where transformers is installed:"
+  " transformers.AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+)
 # What a role is called where no file says it, the likeliest first.
 _NAMES = {
   "pad": ("[PAD]", "<pad>"),
@@ -29,23 +35,54 @@ class JsonTokenizer(PretrainedTokenizer):
 
   kind = JSON
 
-  def __init__(self, content: bytes, named: dict[str, str]) -> None:
-    """Takes the file and the names of roles that other files give."""
-    self._library = library().Tokenizer.from_str(content.decode("utf-8"))
+  def __init__(self, content: bytes, settings: Settings = NOTHING) -> None:
+    """Takes the file, and what stands beside it.
+
+    Raises:
+      UserError: if the file is damaged.
+    """
+    with library_errors(f"{JSON} is damaged"):
+      self._library = library().Tokenizer.from_str(content.decode("utf-8-sig"))
     self._library.no_padding()
     self._library.no_truncation()
     # A text that says "[MASK]" is text: special ids are put in by id.
     self._library.encode_special_tokens = True
-    self._size = size = max(self._library.get_vocab().values()) + 1
+    self._later = self._add(settings.added)
+    self._size = size = max(self._library.get_vocab().values(), default=-1) + 1
     added = self._library.get_added_tokens_decoder()
     special = {number: token.content for number, token in added.items() if token.special}
     pieces = [self._library.id_to_token(number) or "" for number in range(size)]
-    decoder = (json.loads(content).get("decoder") or {}).get("type")
-    roles: dict[str, int | None] = {}
+    decoder = (json_reading.parse(content, JSON).get("decoder") or {}).get("type")
+    named, roles = settings.roles, dict.fromkeys(ROLES)
     for role in ROLES:
       names = [named[role]] if role in named else [name for name in _NAMES[role] if name in special.values()]
       roles[role] = next((self._library.token_to_id(name) for name in names), None)
-    super().__init__({JSON: content}, [_shown(piece, decoder) for piece in pieces], special, roles)
+    files = {JSON: content, **settings.files}
+    super().__init__(files, [_shown(piece, decoder) for piece in pieces], special, roles)
+
+  def _add(self, added: dict[int, Added]) -> list[tuple[int, Added]]:
+    """Adds the tokens that other files have and tokenizer.json has not; returns them.
+
+    Raises:
+      UserError: if their ids do not follow the vocabulary.
+    """
+    later = []
+    for number, token in sorted(added.items()):
+      if self._library.token_to_id(token.content) is not None:
+        continue
+      flags = {name: getattr(token, name) for name in Added._fields[1:]}
+      self._library.add_tokens([library().AddedToken(token.content, **flags)])
+      got = self._library.token_to_id(token.content)
+      if got != number:
+        raise UserError(
+          f"the added token {token.content[:40]!r} has the id {number} beside {JSON}, whose next id is {got};"
+          f" {MAKE_ONE}"
+        )
+      later.append((number, token))
+    return later
+
+  def _model(self) -> bytes:
+    return super()._model() + (json.dumps(self._later).encode() if self._later else b"")
 
   def encode_batch(self, texts: Sequence[str], threads: int = 1) -> list[np.ndarray]:
     """Returns the ids of each text, int32, without special ones.

@@ -1,0 +1,153 @@
+"""What stands beside a tokenizer's file: names of special tokens, added tokens, and its options.
+
+tokenizer_config.json     all of it: roles, added_tokens_decoder, extra_ids, do_lower_case, the class
+special_tokens_map.json   roles, in older checkpoints
+added_tokens.json         ids of added tokens, in older checkpoints
+config.json               the class, if nothing else says it
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gen.errors import UserError
+from gen.interop.tokenizers.base import MAX_IDS, ROLES
+from gen.io import json_reading
+
+CONFIG, SPECIAL_MAP, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
+FILES = (CONFIG, SPECIAL_MAP, ADDED)
+_LISTS = ("additional_special_tokens", "extra_special_tokens")
+_FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
+
+
+class Added(NamedTuple):
+  """A token that was added to a vocabulary.
+
+  Attributes:
+    content: the text that it stands for.
+    lstrip: whether it takes the white space to its left.
+    rstrip: whether it takes the white space to its right.
+    single_word: whether it counts only as a word of its own.
+    normalized: whether it is looked for in the normalized text.
+    special: whether it stands for no text.
+  """
+
+  content: str
+  lstrip: bool = False
+  rstrip: bool = False
+  single_word: bool = False
+  normalized: bool = True
+  special: bool = False
+
+
+class Settings(NamedTuple):
+  """What the files beside a tokenizer say.
+
+  Attributes:
+    values: tokenizer_config.json.
+    roles: the names of special tokens, pad, eos, unk and so on.
+    others: the names of special tokens without a role.
+    added: added tokens by id.
+    kind: name of transformers' class without "Fast", for example "T5Tokenizer"; empty if none is given.
+    model_type: of config.json, or empty.
+    files: the contents of those that were read, by name.
+  """
+
+  values: dict[str, Any]
+  roles: dict[str, str]
+  others: tuple[str, ...]
+  added: dict[int, Added]
+  kind: str
+  model_type: str
+  files: dict[str, bytes]
+
+  def option(self, name: str, default: Any) -> Any:
+    """Returns an option of tokenizer_config.json, which must be of the type of its default, or null."""
+    value = self.values.get(name)
+    return default if value is None else json_reading.require(value, type(default), f"{CONFIG}: {name}")
+
+
+NOTHING = Settings({}, {}, (), {}, "", "", {})
+
+
+def read(directory: Path) -> Settings:
+  """Returns what the files of a directory say; each may be missing.
+
+  Raises:
+    UserError: for one that cannot be read, or a value of a wrong type.
+  """
+  paths = {name: directory / name for name in FILES if (directory / name).is_file()}
+  found = {name: json_reading.read(path) for name, path in paths.items()}
+  values = found.get(CONFIG, {})
+  added = _added(directory, values, found.get(ADDED, {}))
+  # Older checkpoints keep the last word in the map; where added_tokens_decoder stands, it is the config's.
+  sources = [(CONFIG, values), (SPECIAL_MAP, found.get(SPECIAL_MAP, {}))]
+  if "added_tokens_decoder" in values:
+    sources.reverse()
+  roles: dict[str, str] = {}
+  others: list[str] = []
+  for name, content in sources:
+    for role in ROLES:
+      token = content.get(f"{role}_token")
+      if token is not None:
+        roles[role] = _token(token, f"{directory / name}: {role}_token").content
+    for key in _LISTS:
+      others += _names(content.get(key), f"{directory / name}: {key}")
+  special = {*roles.values(), *others}
+  added = {
+    number: token._replace(special=token.special or token.content in special)
+    for number, token in added.items()
+  }
+  model = json_reading.read(directory / "config.json") if (directory / "config.json").is_file() else {}
+  kinds = (values.get("tokenizer_class"), model.get("tokenizer_class"))
+  kind = next((kind for kind in kinds if isinstance(kind, str)), "").removesuffix("Fast")
+  model_type = model.get("model_type")
+  return Settings(
+    values, roles, tuple(dict.fromkeys(others)), added, kind,
+    model_type if isinstance(model_type, str) else "",
+    {name: path.read_bytes() for name, path in paths.items()},
+  )  # fmt: skip
+
+
+def _added(directory: Path, values: dict[str, Any], older: dict[str, Any]) -> dict[int, Added]:
+  """Returns added tokens by id; added_tokens_decoder says more than added_tokens.json, and wins."""
+  found: dict[int, Added] = {}
+  where = str(directory / ADDED)
+  for content, number in older.items():
+    _place(found, number, Added(content), where)
+  where = f"{directory / CONFIG}: added_tokens_decoder"
+  decoder = values.get("added_tokens_decoder")
+  newer: dict[int, Added] = {}
+  for key, token in json_reading.require(decoder or {}, dict, where).items():
+    number = int(key) if key.isascii() and key.isdecimal() and len(key) < 20 else key
+    _place(newer, number, _token(token, f"{where} {key[:40]!r}"), where)
+  return found | newer
+
+
+def _place(found: dict[int, Added], number: Any, token: Added, where: str) -> None:
+  if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < MAX_IDS:
+    raise UserError(
+      f"{where} gives {token.content[:40]!r} the id {str(number)[:40]}; it must be a whole number below {MAX_IDS:,}"
+    )
+  if found.setdefault(number, token) != token:
+    raise UserError(
+      f"{where} gives the id {number} to {found[number].content[:40]!r} and to {token.content[:40]!r}"
+    )
+
+
+def _token(value: Any, where: str) -> Added:
+  """Returns a token that is given as its text, or as an object with its flags."""
+  if isinstance(value, str):
+    return Added(value)
+  json_reading.require(value, dict, where)
+  content = json_reading.field(value, "content", str, where)
+  flags = {
+    flag: json_reading.field(value, flag, bool, where) for flag in _FLAGS if value.get(flag) is not None
+  }
+  return Added(content, **flags)
+
+
+def _names(value: Any, where: str) -> list[str]:
+  if value is None:
+    return []
+  values = value.values() if isinstance(value, dict) else json_reading.require(value, list, where)
+  return [_token(each, where).content for each in values]
