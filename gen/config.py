@@ -23,7 +23,7 @@ MESH_AXES = ("data", "fsdp", "tensor")  # outermost first: devices of the innerm
 class Model:
   """Shape of one model; every other size is derived. A recurrent one has D units in each of its L layers."""
 
-  family: str = "decoder"
+  family: str = "decoder"  # encoder | decoder | encoder_decoder | rnn | lstm | gru
   vocab: int = 0  # V; 0 takes the tokenizer's
   width: int = 128  # D, residual stream
   depth: int = 4  # L; of the encoder in an encoder-decoder
@@ -38,16 +38,16 @@ class Model:
   activation: str = "gelu_tanh"  # relu | gelu | gelu_tanh | geglu | swiglu
   norm: str = "layernorm"  # layernorm | rmsnorm
   norm_placement: str = "pre"  # pre | post
-  norm_epsilon: float = 1e-5
+  norm_epsilon: float = 1e-5  # added to the variance
   bias: bool = False  # of dense layers
   norm_bias: bool = False  # of LayerNorm
   positions: str = "rotary"  # none | learned | sinusoidal | rotary | relative | alibi | transformer_xl
   relative_buckets: int = 32  # T5's buckets
   relative_distance: int = 128  # T5's longest distance of its own bucket
-  rotary_base: float = 10_000.0
+  rotary_base: float = 10_000.0  # of rotary positions: the longest wavelength over 2 pi
   attention_scale: float = 0.0  # factor on the scores; 0 is 1 / sqrt(head_width)
   attention_scale_by_layer: bool = False  # scores of layer l (1, 2, ...) are divided by l (GPT-2's variant)
-  qk_norm: bool = False
+  qk_norm: bool = False  # norm of queries and keys before their product
   embedding_norm: bool = False  # norm after the embedding (BERT, BLOOM)
   final_norm: bool = True  # norm after the last block (pre-norm)
   token_types: int = 0  # sentence types (BERT: 2)
@@ -62,7 +62,7 @@ class Model:
   pooler: bool = False  # BERT's tanh layer on the first position
   residual: bool = False  # recurrent layers as pre-norm residual branches, as in a decoder
   carry: bool = False  # recurrent: a row starts from the state that data.stream's row before it left
-  dropout: float = 0.0
+  dropout: float = 0.0  # probability, in training
   initializer_scale: float = 1.0  # factor on every initial standard deviation
   dtype: str = "float32"  # of compute; parameters are float32
   scan: bool = False  # one compiled block for all layers: flat compile time
@@ -134,7 +134,7 @@ class Data:
   validation_fraction: float = 0.05  # of files (documents where a source has no files)
   tokenizer: str = "bytes"  # bytes | bpe | unigram
   vocab: int = 4096  # text ids of a trained tokenizer
-  objective: str = "causal"
+  objective: str = "causal"  # causal | prefix | masked | span_corruption | infilling | ul2 | ...
   length: int = 128  # T, positions per row
   batch: int = 16  # B, rows per step
   stream: bool = False  # row b of each batch goes on where row b of the batch before it ended
@@ -146,19 +146,19 @@ class Data:
 class Optimizer:
   """AdamW with a schedule; fractions are of the horizon."""
 
-  peak_learning_rate: float = 3e-3
+  peak_learning_rate: float = 3e-3  # reached at the end of the warmup
   schedule: str = "linear"  # linear | cosine | constant | wsd | wsd_sqrt
   warmup: float = 0.05  # fraction of the steps
   decay: float = 0.2  # fraction of the steps that decay (wsd, wsd_sqrt)
   final: float = 0.0  # last learning rate as a fraction of the peak (all but constant)
-  beta1: float = 0.9
-  beta2: float = 0.98
-  epsilon: float = 1e-8
+  beta1: float = 0.9  # decay of the first moment, per step
+  beta2: float = 0.98  # decay of the second moment, per step
+  epsilon: float = 1e-8  # added to the root of the second moment
   weight_decay: float = 0.1  # decoupled; on parameters of rank 2 and above
   clip: float = 1.0  # global gradient norm; 0 is none
   microbatches: int = 1  # gradient accumulation: the batch in so many parts
   z_loss: float = 0.0  # weight of log(Z)^2 (PaLM)
-  label_smoothing: float = 0.0
+  label_smoothing: float = 0.0  # share of the target spread over the vocabulary
   most_skipped: int = 20  # steps with a gradient that is not finite before the run ends
 
 
@@ -166,21 +166,21 @@ class Optimizer:
 class Run:
   """One training run. Its horizon is exactly one of steps, tokens and flops."""
 
-  name: str = ""
-  seed: int = 0
+  name: str = ""  # also the folder under runs/ where no --workdir is given
+  seed: int = 0  # of parameters, data order and dropout
   model: Model = dataclasses.field(default_factory=Model)
   data: Data = dataclasses.field(default_factory=Data)
   optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
-  steps: int = 0
-  tokens: float = 0.0
-  flops: float = 0.0
+  steps: int = 0  # length of the run; exactly one of steps, tokens and flops
+  tokens: float = 0.0  # length of the run in tokens
+  flops: float = 0.0  # length of the run in training FLOPs
   steps_per_dispatch: int = 16  # steps that one compiled call runs
   log_every: int = 0  # steps; 0 is about 50 rows a run
   evaluate_every: int = 0  # steps; 0 is only at the end
   checkpoint_every: int = 0  # steps; 0 goes by checkpoint_seconds
-  checkpoint_seconds: float = 30.0
-  keep_checkpoints: int = 2
-  tensorboard: bool = False
+  checkpoint_seconds: float = 30.0  # seconds between two checkpoints
+  keep_checkpoints: int = 2  # the latest so many stay
+  tensorboard: bool = False  # also write TensorBoard events
   mesh: str = ""  # how many devices each axis has, as data=4,fsdp=2,tensor=2; empty: one device and no mesh
   layout: str = "ddp"  # ddp | zero1 | zero2 | zero3: what is split over data; fsdp splits everything
   trunk: str = (
@@ -201,9 +201,9 @@ class Criteria:
   most_held_out_size_factor: float = 2.0  # of N* at the held-out budget
   most_leave_out_shift: float = 0.05  # of a, any one budget left out
   least_exponent: float = 0.40  # sanity band of a
-  most_exponent: float = 0.65
+  most_exponent: float = 0.65  # upper end of that band
   least_steps: int = 1000  # a shorter run is left out of the fits
-  confidence: float = 0.90
+  confidence: float = 0.90  # of all intervals
 
 
 @dataclasses.dataclass
@@ -228,13 +228,13 @@ class Sweep(Run):
   trunks: bool = False  # each size is one run at a constant rate, each budget a branch that decays (wsd)
   rates: tuple[float, ...] = ()  # multiples of the rule's learning rate that each run is trained at; empty: 1
   held_out: float = 0.0  # of the budget that fits do not see; 0 is none
-  held_out_widths: tuple[int, ...] = ()
+  held_out_widths: tuple[int, ...] = ()  # sizes of the held-out budget
   rate_width: float = 64.0  # learning rate = peak * (width / rate_width)^rate_width_power * ...
-  rate_width_power: float = 0.0
+  rate_width_power: float = 0.0  # exponent of the width in that rule
   rate_steps: float = 10_000.0  # ... * (steps / rate_steps)^rate_steps_power
-  rate_steps_power: float = 0.0
+  rate_steps_power: float = 0.0  # exponent of the steps in that rule
   rate_batch_power: float = 0.0  # ... * (batch / data.batch)^rate_batch_power
-  bootstraps: int = 1000
+  bootstraps: int = 1000  # resamples behind each interval
   workers: int = 0  # 0: one per core
   criteria: Criteria = dataclasses.field(default_factory=Criteria)
 
@@ -243,7 +243,7 @@ class Sweep(Run):
 class Atlas:
   """IsoFLOP studies of several families on the same text; each keeps its own sizes, rates and objective."""
 
-  name: str = ""
+  name: str = ""  # also the folder under runs/ where no --workdir is given
   decoder: Sweep = dataclasses.field(default_factory=Sweep)
   encoder: Sweep = dataclasses.field(default_factory=Sweep)
   encoder_decoder: Sweep = dataclasses.field(default_factory=Sweep)

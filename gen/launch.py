@@ -16,13 +16,14 @@ import math
 import os
 import platform
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, get_args, get_origin
 
 from absl import app, flags
 
-from gen import terminal
+from gen import field_help, terminal
 from gen.errors import UserError
 from gen.io import quantities
 
@@ -82,7 +83,7 @@ def _code(function: Callable[..., int | None], kind: type | None, default: str, 
         "config", default, "Python file whose get_config() is the run."
       )
       _check_file(sys.argv[1:])
-    arguments = _parse(sys.argv)
+    arguments = _parse(sys.argv, kind)
     if len(arguments) > 1:
       raise UserError(f"argument {arguments[1]!r} is not understood; options are written --name=value")
     code = function() if kind is None else function(_of_kind(holder.value, kind))
@@ -95,11 +96,13 @@ def _code(function: Callable[..., int | None], kind: type | None, default: str, 
   return code or 0
 
 
-def _parse(argv: list[str]) -> list[str]:
+def _parse(argv: list[str], kind: type | None) -> list[str]:
   app.define_help_flags()
   try:
     return flags.FLAGS(argv)
   except SystemExit:
+    if kind is not None:
+      print("\n" + "\n".join(field_help.lines(kind, width=shutil.get_terminal_size((100, 24)).columns)))
     sys.exit(0)  # absl ends with 1 when it has helped
   except Exception as error:
     first = _first(error)
