@@ -10,9 +10,10 @@ import numpy as np
 
 from gen.data.tokenizer import Tokenizer, utf8
 from gen.errors import UserError
+from gen.interop.untrusted.limits import MAX_IDS as MAX_IDS
+from gen.interop.untrusted.trial import MAX_FILE
 
 ROLES = ("pad", "eos", "unk", "bos", "cls", "sep", "mask")
-MAX_IDS = 1 << 24  # far above any vocabulary in use; tables of so many ids still fit into memory
 Ids = tuple[int, ...]
 
 
@@ -104,6 +105,19 @@ class PretrainedTokenizer(Tokenizer):
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in self._files.items():
       (folder / name).write_bytes(content)
+
+
+def content_of(path: Path) -> bytes:
+  """Returns the content of a tokenizer's file.
+
+  Raises:
+    UserError: if it is larger than any tokenizer's.
+    OSError: if it cannot be read.
+  """
+  size = path.stat().st_size
+  if size > MAX_FILE:
+    raise UserError(f"{path} has {size:,} bytes, more than the {MAX_FILE:,} that a tokenizer's file may have")
+  return path.read_bytes()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import numpy as np
 
 from gen.data.tokenizer import utf8
 from gen.errors import UserError
-from gen.interop.tokenizers.base import MAX_IDS, library_errors
+from gen.interop.tokenizers.base import MAX_IDS, content_of, library_errors
 from gen.interop.tokenizers.json_file import MAKE_ONE, JsonTokenizer, library
 from gen.interop.tokenizers.settings import Added, Settings
 from gen.io import json_reading
@@ -41,7 +41,9 @@ def byte_level(directory: Path, settings: Settings) -> JsonTokenizer:
     raise UserError(
       f"{directory} has {VOCAB} and no {MERGES}; copy it from the same checkpoint, or {MAKE_ONE}"
     )
-  vocab = _checked(json_reading.read(directory / VOCAB), directory / VOCAB)
+  vocab = _checked(
+    json_reading.parse(content_of(directory / VOCAB), str(directory / VOCAB)), directory / VOCAB
+  )
   framed = _is_roberta(settings, vocab)
   roles = (_ROBERTA if framed else _GPT2) | settings.roles
   prefix = settings.option("add_prefix_space", False)
@@ -64,8 +66,9 @@ def byte_level(directory: Path, settings: Settings) -> JsonTokenizer:
     "merges": _merges(directory / MERGES),
   }  # fmt: skip
   content = _described(model, settings, roles, pre_tokenizer=pieces, post_processor=post, decoder=pieces)
-  with library_errors(f"{directory / VOCAB} and {MERGES} are no byte-level BPE"):
-    return JsonTokenizer(content, settings._replace(roles=roles, added={}))
+  return JsonTokenizer(
+    content, settings._replace(roles=roles, added={}), f"{directory / VOCAB} with {MERGES}"
+  )
 
 
 def word_pieces(directory: Path, settings: Settings) -> JsonTokenizer:
@@ -108,22 +111,24 @@ def word_pieces(directory: Path, settings: Settings) -> JsonTokenizer:
   )  # fmt: skip
   settings = settings._replace(roles=roles, added={})
   never = settings.option("never_split", [])
-  with library_errors(f"{directory / WORDS} is no vocabulary of WordPiece"):
-    if not never:
-      return JsonTokenizer(content, settings)
-    words = [json_reading.require(word, str, "never_split") for word in never]
-    return _NeverSplit(content, settings, words, {WORDS: (directory / WORDS).read_bytes(), **settings.files})
+  path = directory / WORDS
+  if not never:
+    return JsonTokenizer(content, settings, str(path))
+  words = [json_reading.require(word, str, "never_split") for word in never]
+  return _NeverSplit(content, settings, words, {WORDS: content_of(path), **settings.files}, str(path))
 
 
 class _NeverSplit(JsonTokenizer):
   """BERT's, with words that are looked up as they stand."""
 
-  def __init__(self, content: bytes, settings: Settings, words: list[str], files: dict[str, bytes]) -> None:
+  def __init__(
+    self, content: bytes, settings: Settings, words: list[str], files: dict[str, bytes], name: str
+  ) -> None:
     self._words = frozenset(words)
     chinese = settings.option("tokenize_chinese_chars", True)
     # What comes before words are told apart, in transformers' class.
     self._clean = library().normalizers.BertNormalizer(True, chinese, False, False)
-    super().__init__(content, settings)
+    super().__init__(content, settings, name)
     self._files = files  # tokenizer.json cannot say which words are never split
 
   def _model(self) -> bytes:
@@ -227,7 +232,7 @@ def _checked(vocab: dict[str, Any], path: Path) -> dict[str, int]:
 def _lines(path: Path) -> list[str]:
   """Returns the lines of a UTF-8 text; only the ends of lines that Python's text files have part them."""
   try:
-    text = path.read_bytes().decode("utf-8-sig")
+    text = content_of(path).decode("utf-8-sig")
   except OSError as error:
     raise UserError(f"cannot read {path}: {error.strerror}") from error
   except UnicodeDecodeError as error:

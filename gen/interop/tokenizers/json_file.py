@@ -11,6 +11,7 @@ from gen.data.tokenizer import utf8
 from gen.errors import UserError
 from gen.interop.tokenizers.base import ROLES, Ids, PretrainedTokenizer, library_errors
 from gen.interop.tokenizers.settings import NOTHING, Added, Settings
+from gen.interop.untrusted import trial
 from gen.io import json_reading
 
 JSON = "tokenizer.json"
@@ -35,30 +36,45 @@ class JsonTokenizer(PretrainedTokenizer):
 
   kind = JSON
 
-  def __init__(self, content: bytes, settings: Settings = NOTHING) -> None:
-    """Takes the file, and what stands beside it.
+  def __init__(self, content: bytes, settings: Settings = NOTHING, name: str = JSON) -> None:
+    """Takes the file, what stands beside it, and what errors call the file.
 
     Raises:
       UserError: if the file is damaged.
     """
-    with library_errors(f"{JSON} is damaged"):
+    trial.require_safe(JSON, content, name)
+    with library_errors(f"{name} is damaged"):
       self._library = library().Tokenizer.from_str(content.decode("utf-8-sig"))
     self._library.no_padding()
     self._library.no_truncation()
     # A text that says "[MASK]" is text: special ids are put in by id.
     self._library.encode_special_tokens = True
+    if getattr(self._library.model, "dropout", None):
+      self._library.model.dropout = None  # a draw for training; a text has one encoding here
     self._later = self._add(settings.added)
     self._size = size = max(self._library.get_vocab().values(), default=-1) + 1
     added = self._library.get_added_tokens_decoder()
     special = {number: token.content for number, token in added.items() if token.special}
     pieces = [self._library.id_to_token(number) or "" for number in range(size)]
-    decoder = (json_reading.parse(content, JSON).get("decoder") or {}).get("type")
+    described = json_reading.parse(content, name)
+    self._require_ids(described.get("added_tokens") or [], name)
+    decoder = (described.get("decoder") or {}).get("type")
     named, roles = settings.roles, dict.fromkeys(ROLES)
     for role in ROLES:
       names = [named[role]] if role in named else [name for name in _NAMES[role] if name in special.values()]
       roles[role] = next((self._library.token_to_id(name) for name in names), None)
     files = {JSON: content, **settings.files}
     super().__init__(files, [_shown(piece, decoder) for piece in pieces], special, roles)
+
+  def _require_ids(self, added: list[dict[str, Any]], name: str) -> None:
+    """Compares the ids that the file gives to added tokens with those that the library gives."""
+    for token in added:
+      got = self._library.token_to_id(token["content"])
+      if got not in (None, token["id"]):
+        raise UserError(
+          f"{name} gives the added token {token['content'][:40]!r} the id {token['id']}, and the library {got}: ids"
+          " must follow the vocabulary without gaps"
+        )
 
   def _add(self, added: dict[int, Added]) -> list[tuple[int, Added]]:
     """Adds the tokens that other files have and tokenizer.json has not; returns them.

@@ -19,6 +19,7 @@ from gen.errors import UserError
 from gen.interop.tokenizers.base import MAX_IDS, ROLES, Ids, PretrainedTokenizer, library_errors
 from gen.interop.tokenizers.json_file import MAKE_ONE, shown_piece
 from gen.interop.tokenizers.settings import CONFIG, NOTHING, Added, Settings
+from gen.interop.untrusted import trial
 
 T5_MODEL, XLM_ROBERTA_MODEL, LLAMA_MODEL = "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"
 T5_SENTINELS = 100
@@ -45,8 +46,8 @@ _SENTINEL = re.compile(r"<extra_id_\d+>")
 class SentencePieceTokenizer(PretrainedTokenizer):
   """One of T5's spiece.model, XLM-RoBERTa's sentencepiece.bpe.model or Llama's tokenizer.model."""
 
-  def __init__(self, content: bytes, kind: str, settings: Settings = NOTHING) -> None:
-    """Takes the file, its name, and what stands beside it.
+  def __init__(self, content: bytes, kind: str, settings: Settings = NOTHING, name: str = "") -> None:
+    """Takes the file, its name, what stands beside it, and what errors call the file.
 
     Raises:
       UserError: if the file is damaged, or ids are given twice.
@@ -56,7 +57,8 @@ class SentencePieceTokenizer(PretrainedTokenizer):
     if settings.kind in _OTHERS:
       raise UserError(f"{kind} is of the class {settings.kind}, which is not supported; {MAKE_ONE}")
     self.kind = kind
-    with library_errors(f"{kind} is damaged"):
+    trial.require_safe(kind, content, name or kind)
+    with library_errors(f"{name or kind} is damaged"):
       self._library = sentencepiece.SentencePieceProcessor(model_proto=content)
     self._offset = 1 if kind == XLM_ROBERTA_MODEL else 0
     table = _xlm_roberta(self._library) if self._offset else _in_order(self._library, kind, settings)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gen.errors import UserError
-from gen.interop.tokenizers.base import MAX_IDS, ROLES
+from gen.interop.tokenizers.base import MAX_IDS, ROLES, content_of
 from gen.io import json_reading
 
 CONFIG, SPECIAL_MAP, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
@@ -76,7 +76,7 @@ def read(directory: Path) -> Settings:
     UserError: for one that cannot be read, or a value of a wrong type.
   """
   paths = {name: directory / name for name in FILES if (directory / name).is_file()}
-  found = {name: json_reading.read(path) for name, path in paths.items()}
+  found = {name: json_reading.parse(content_of(path), str(path)) for name, path in paths.items()}
   values = found.get(CONFIG, {})
   added = _added(directory, values, found.get(ADDED, {}))
   # Older checkpoints keep the last word in the map; where added_tokens_decoder stands, it is the config's.
@@ -104,7 +104,7 @@ def read(directory: Path) -> Settings:
   return Settings(
     values, roles, tuple(dict.fromkeys(others)), added, kind,
     model_type if isinstance(model_type, str) else "",
-    {name: path.read_bytes() for name, path in paths.items()},
+    {name: content_of(path) for name, path in paths.items()},
   )  # fmt: skip
 
 

@@ -1,0 +1,221 @@
+"""What a tokenizer's file may ask of the libraries that read it. Needs the standard library alone.
+
+The files are not trusted: a normalizer can multiply a text, a pattern can take exponential time, an id can ask for
+a table of terabytes. These checks refuse what no tokenizer in use has.
+"""
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from gen.interop.untrusted import patterns
+
+MAX_IDS = 1 << 24  # far above any vocabulary in use; tables of so many ids still fit into memory
+MAX_PIECE = 4096  # characters; the longest in use are rows of 256 spaces
+MAX_GROWTH = 64  # times the length of a text; Unicode's own forms are not counted
+MAX_WORD = 2000  # characters that WordPiece may search in time of their third power
+_PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
+MAX_NESTS = 4 << 20  # lists and objects; a million merges are as many lists
+_DEPTH, _COUNT = 8, 100  # of components
+_SEGMENT = 256  # bytes that SentencePiece's table may put for one character; 33 in use
+
+
+class LimitError(ValueError):
+  """A file that is refused: one sentence without the file's name."""
+
+
+def check_json(content: bytes) -> dict[str, Any]:
+  """Checks a tokenizer.json; returns what it holds.
+
+  Raises:
+    LimitError: for one that no tokenizer needs.
+  """
+  nests = content.count(b"[") + content.count(b"{")
+  if nests > MAX_NESTS:
+    raise LimitError(f"it has {nests:,} lists and objects, more than {MAX_NESTS:,}")
+  try:
+    described: dict[str, Any] = json.loads(content.decode("utf-8-sig"))
+  except RecursionError:
+    raise LimitError("it is nested too deeply") from None
+  except ValueError as error:
+    raise LimitError(f"it is no valid JSON: {error}") from None
+  _is(described, dict, "it")
+  _check_ids(described)
+  growth = dict.fromkeys(_PARTS, 1.0)
+  for name in _PARTS:
+    for number, (depth, part) in enumerate(_components(described.get(name))):
+      if depth > _DEPTH or number > _COUNT:
+        raise LimitError(f"its {name} has components more than {_DEPTH} deep or more than {_COUNT}")
+      _check_lists(part, name)
+      growth[name] *= _growth(part, name)
+  for together in (("normalizer", "pre_tokenizer"), ("decoder",)):
+    times = math.prod(growth[name] for name in together)
+    if times > MAX_GROWTH:
+      raise LimitError(
+        f"its {' and '.join(together)} can make a text {times:.3g} times as long, more than {MAX_GROWTH}"
+      )
+  return described
+
+
+def regexes(described: Any) -> list[str]:
+  """Returns the patterns in the components of a tokenizer.json that was checked."""
+  parts = [part for name in _PARTS for _, part in _components(described.get(name))]
+  patterns_of = [part["pattern"].get("Regex") for part in parts if isinstance(part.get("pattern"), dict)]
+  return [pattern for pattern in patterns_of if isinstance(pattern, str)]
+
+
+def check_sentence_pieces(content: bytes) -> None:
+  """Checks a model of SentencePiece: the lengths of its pieces and of what its table of characters puts for them.
+
+  Raises:
+    LimitError: for one that no tokenizer needs.
+  """
+  for field, value in _fields(content):
+    if field == 1 and len(value) > 4 * MAX_PIECE + 64:
+      raise LimitError(f"it has a piece of {len(value):,} bytes")
+    if field in (3, 5):  # how a text is normalized, and back
+      for inner, table in _fields(value):
+        if inner == 2:
+          _check_table(table)
+
+
+def _check_ids(described: dict[str, Any]) -> None:
+  model = _is(described.get("model"), dict, "its model")
+  vocab = model.get("vocab")
+  if isinstance(vocab, dict):
+    owners: dict[int, str] = {}
+    for piece, number in vocab.items():
+      _check_id(piece, number)
+      if owners.setdefault(number, piece) != piece:
+        raise LimitError(f"it gives the id {number} to {owners[number][:40]!r} and to {piece[:40]!r}")
+  elif isinstance(vocab, list):
+    for entry in vocab:
+      if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[0], str):
+        raise LimitError("a piece of its vocabulary is no pair of text and score")
+      _check_id(entry[0], 0)
+  word = model.get("max_input_chars_per_word")
+  if isinstance(word, int) and word > MAX_WORD:
+    raise LimitError(f"max_input_chars_per_word {word} is above {MAX_WORD}")
+  contents: dict[int, str] = {}
+  for token in _is(described.get("added_tokens") or [], list, "added_tokens"):
+    content = _is(_is(token, dict, "an added token").get("content"), str, "the content of an added token")
+    number = token.get("id")
+    _check_id(content, number)
+    if contents.setdefault(number, content) != content:
+      raise LimitError(f"it gives the id {number} to {contents[number][:40]!r} and to {content[:40]!r}")
+
+
+def _check_id(piece: str, number: Any) -> None:
+  if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < MAX_IDS:
+    raise LimitError(
+      f"it gives {piece[:40]!r} the id {str(number)[:40]}; ids are whole numbers from 0 and below {MAX_IDS:,}"
+    )
+  if len(piece) > MAX_PIECE:
+    raise LimitError(f"it has a piece of {len(piece):,} characters, more than {MAX_PIECE:,}")
+
+
+def _components(part: Any, depth: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+  """Yields a component and those inside it, with their depths."""
+  if not isinstance(part, dict):
+    return
+  yield depth, part
+  if depth > _DEPTH:
+    return
+  for value in part.values():
+    for inner in value if isinstance(value, list) else [value]:
+      if isinstance(inner, dict) and "type" in inner:
+        yield from _components(inner, depth + 1)
+
+
+def _check_lists(part: dict[str, Any], name: str) -> None:
+  """Bounds what a template repeats around a text."""
+  for key in ("single", "pair"):
+    if isinstance(part.get(key), list) and len(part[key]) > _COUNT:
+      raise LimitError(f"its {name} puts {len(part[key]):,} parts around a text")
+  tokens = part.get("special_tokens")
+  for token in tokens.values() if isinstance(tokens, dict) else ():
+    ids = token.get("ids") if isinstance(token, dict) else None
+    for number in ids if isinstance(ids, list) else ():
+      _check_id(str(token.get("id")), number)
+    if isinstance(ids, list) and len(ids) > _COUNT:
+      raise LimitError(f"its {name} puts {len(ids):,} ids for one special token")
+
+
+def _growth(part: dict[str, Any], name: str) -> float:
+  """Returns how many times as long a component can make a text."""
+  kind, growth = part.get("type"), 1.0
+  least = 1
+  pattern = part.get("pattern")
+  if isinstance(pattern, dict):
+    if isinstance(pattern.get("Regex"), str):
+      try:
+        least = patterns.check(pattern["Regex"])
+      except patterns.PatternError as error:
+        raise LimitError(f"its {name} has the pattern {pattern['Regex'][:60]!r}: {error}") from None
+    elif isinstance(pattern.get("String"), str):
+      least = len(pattern["String"])
+  content = part.get("content")
+  if kind == "Replace" and isinstance(content, str):
+    growth = len(content) / least if least else 1.0 + len(content)
+  if kind == "ByteLevel":
+    growth = 2.0
+  for key in ("prepend", "replacement", "prefix", "suffix", "pad_token", "word_delimiter_token"):
+    value = part.get(key)
+    if isinstance(value, str) and len(value) > _SEGMENT:
+      raise LimitError(f"its {name} has {key} of {len(value):,} characters, more than {_SEGMENT}")
+  if isinstance(part.get("precompiled_charsmap"), str):
+    try:
+      _check_table(base64.b64decode(part["precompiled_charsmap"]))
+    except binascii.Error:
+      raise LimitError(f"its {name} has a precompiled_charsmap that is no base64") from None
+  return max(growth, 1.0)
+
+
+def _check_table(table: bytes) -> None:
+  """Bounds what SentencePiece's table puts for a character: texts that end in a zero byte, behind a trie."""
+  trie = int.from_bytes(table[:4], "little")
+  longest = max(map(len, table[4 + trie :].split(b"\0")))
+  if longest > _SEGMENT:
+    raise LimitError(f"its table of characters puts {longest:,} bytes for one of them, more than {_SEGMENT}")
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
+  """Yields the fields of a protobuf message that hold bytes; stops at what is none."""
+  place = 0
+  while place < len(message):
+    key, place = _varint(message, place)
+    kind = key & 7
+    if kind == 0:
+      _, place = _varint(message, place)
+    elif kind == 2:
+      size, place = _varint(message, place)
+      if place + size > len(message):
+        return
+      yield key >> 3, message[place : place + size]
+      place += size
+    elif kind in (1, 5):
+      place += 8 if kind == 1 else 4
+    else:
+      return
+
+
+def _varint(message: bytes, place: int) -> tuple[int, int]:
+  number = 0
+  for shift in range(0, 70, 7):
+    if place >= len(message):
+      return number, place
+    byte = message[place]
+    place += 1
+    number |= (byte & 0x7F) << shift
+    if byte < 0x80:
+      break
+  return number, place
+
+
+def _is(value: Any, kind: type, name: str) -> Any:
+  if not isinstance(value, kind):
+    raise LimitError(f"{name} is no {'object' if kind is dict else 'list' if kind is list else 'text'}")
+  return value

@@ -1,0 +1,216 @@
+"""Which regular expressions of a tokenizer.json can take time beyond any bound. Needs the standard library alone.
+
+Oniguruma backtracks. A repeated group whose own match may be longer or shorter, or in more ways than one, takes time
+exponential in the text: (a+)+, (a|a)*, (a?){30}. Many repetitions in a row take a high power of its length. The
+patterns of tokenizers in use have neither.
+"""
+
+import re
+from typing import NamedTuple
+
+MAX_PATTERN = 10_000  # characters; the longest in use list a few hundred letters
+MAX_REPEATS = 5  # without a bound, in one branch
+MAX_CHOICES = 24  # parts of one branch that may match more than one length
+MAX_DEPTH = 12  # of groups
+_LONG = 64  # a repetition of more counts as one without a bound
+_BRACES = re.compile(r"\{(\d*)(?:(,)(\d*))?\}")
+_ESCAPE = re.compile(
+  r"\\(?:[pP]\{[^}]*\}|x\{[^}]*\}|x[0-9a-fA-F]{1,2}|u[0-9a-fA-F]{4}|[0-7]{1,3}|.)", re.DOTALL
+)
+_GROUP = re.compile(r"\((?:\?(?:[:=!>]|<[=!]|<\w+>|'\w+'|[a-zA-Z-]+:)|(?!\?))")
+_FLAGS = re.compile(r"\(\?(?:[a-zA-Z-]+|#[^)]*)\)")
+
+
+class PatternError(ValueError):
+  """A pattern that is refused: one sentence without the pattern."""
+
+
+class Part(NamedTuple):
+  """What a part of a pattern may match.
+
+  Attributes:
+    least: characters at least.
+    most: characters at most.
+    repeats: repetitions without a bound in its worst branch.
+    choices: parts that may match more than one length in its worst branch.
+    ambiguous: whether alternatives may match the same text.
+    first: the one letter that it begins with, or None.
+  """
+
+  least: int
+  most: float
+  repeats: int = 0
+  choices: int = 0
+  ambiguous: bool = False
+  first: str | None = None
+
+
+def check(pattern: str) -> int:
+  r"""Returns how many characters a pattern matches at least.
+
+  Raises:
+    PatternError: for one that may take time without a bound, or that uses what no tokenizer needs.
+
+  >>> check(r"'s|[^\s\p{L}]+|\s+(?!\S)")
+  1
+  >>> check(r"(\w+\s?)+$")
+  Traceback (most recent call last):
+    ...
+  gen.interop.untrusted.patterns.PatternError: it repeats a group of varying length, or of ...
+  """
+  if len(pattern) > MAX_PATTERN:
+    raise PatternError(f"it has {len(pattern):,} characters, more than {MAX_PATTERN:,}")
+  reader = _Reader(pattern)
+  part = reader.alternatives(0)
+  if reader.place < len(pattern):
+    raise PatternError("its parentheses do not pair")
+  return part.least
+
+
+class _Reader:
+  """Reads a pattern of Oniguruma's Ruby syntax."""
+
+  def __init__(self, pattern: str) -> None:
+    self.pattern, self.place = pattern, 0
+
+  def alternatives(self, depth: int) -> Part:
+    if depth > MAX_DEPTH:
+      raise PatternError(f"its groups are nested more than {MAX_DEPTH} deep")
+    branches = [self._branch(depth)]
+    while self.pattern.startswith("|", self.place):
+      self.place += 1
+      branches.append(self._branch(depth))
+    if len(branches) == 1:
+      return branches[0]
+    firsts = [branch.first for branch in branches]
+    least, most = min(branch.least for branch in branches), max(branch.most for branch in branches)
+    unclear = None in firsts or len(set(firsts)) < len(firsts) or any(branch.ambiguous for branch in branches)
+    repeats = max(branch.repeats for branch in branches)
+    return Part(least, most, repeats, max(branch.choices for branch in branches), unclear)
+
+  def _branch(self, depth: int) -> Part:
+    least, most, repeats, choices, ambiguous = 0, 0.0, 0, 0, False
+    first: str | None = None
+    while self.place < len(self.pattern) and self.pattern[self.place] not in "|)":
+      begin = self.place
+      part = self._quantified(self._atom(depth))
+      first = part.first if begin == 0 or least == most == 0 else first
+      least, most = least + part.least, most + part.most
+      repeats, choices = repeats + part.repeats, choices + part.choices
+      ambiguous |= part.ambiguous
+    if repeats > MAX_REPEATS:
+      raise PatternError(f"it repeats more than {MAX_REPEATS} times without a bound in a row")
+    if choices > MAX_CHOICES:
+      raise PatternError(f"more than {MAX_CHOICES} of its parts in a row vary in length")
+    return Part(least, most, repeats, choices, ambiguous, first)
+
+  def _atom(self, depth: int) -> Part:
+    letter = self.pattern[self.place]
+    if letter == "\\":
+      return self._escape()
+    if letter == "[":
+      self._class()
+      return Part(1, 1)
+    if letter == "(":
+      return self._group(depth)
+    self.place += 1
+    if letter in "^$":
+      return Part(0, 0)
+    return Part(1, 1, first=None if letter == "." else letter)
+
+  def _escape(self) -> Part:
+    found = _ESCAPE.match(self.pattern, self.place)
+    if not found:
+      raise PatternError("it ends in a backslash")
+    text = found.group()
+    if text[1] in "123456789kg":
+      raise PatternError("it refers to an earlier group, which tokenizers do not need")
+    self.place = found.end()
+    if text[1] in "bBAZzGK":
+      return Part(0, 0)
+    most = float("inf") if text == "\\X" else 2.0 if text == "\\R" else 1.0
+    return Part(1, most, first=text[1] if len(text) == 2 and not text[1].isalnum() else None)
+
+  def _class(self) -> None:
+    """Passes over a class of characters, in which there may be others."""
+    depth, place = 0, self.place
+    while place < len(self.pattern):
+      letter = self.pattern[place]
+      if letter == "\\":
+        place += 1
+      elif letter == "[":
+        depth += 1
+        place += self.pattern.startswith("^", place + 1)
+        place += self.pattern.startswith("]", place + 1)  # a bracket that comes first is a letter
+      elif letter == "]":
+        depth -= 1
+        if not depth:
+          self.place = place + 1
+          return
+      place += 1
+    raise PatternError("its square brackets do not pair")
+
+  def _group(self, depth: int) -> Part:
+    flags = _FLAGS.match(self.pattern, self.place)
+    if flags:
+      self.place = flags.end()
+      return Part(0, 0)
+    opened = _GROUP.match(self.pattern, self.place)
+    if not opened:
+      raise PatternError("it has a group of a kind that tokenizers do not need")
+    self.place = opened.end()
+    inside = self.alternatives(depth + 1)
+    if not self.pattern.startswith(")", self.place):
+      raise PatternError("its parentheses do not pair")
+    self.place += 1
+    if opened.group() in ("(?=", "(?!", "(?<=", "(?<!"):
+      return Part(0, 0, inside.repeats, inside.choices)
+    if opened.group() == "(?>":  # matches in one way only
+      return Part(inside.least, inside.least, inside.repeats)
+    return inside
+
+  def _quantified(self, part: Part) -> Part:
+    while self.place < len(self.pattern):
+      least, most, length = self._quantifier()
+      if not length:
+        return part
+      sign = self.pattern[self.place]
+      self.place += length
+      possessive = sign in "*+?" and self.pattern.startswith("+", self.place)
+      lazy = self.pattern.startswith("?", self.place)
+      self.place += possessive or lazy
+      part = _repeated(part, least, most, possessive)
+    return part
+
+  def _quantifier(self) -> tuple[int, float, int]:
+    """Returns how often at least and at most, and the length of the sign, 0 for none."""
+    signs = {"*": (0, float("inf"), 1), "+": (1, float("inf"), 1), "?": (0, 1.0, 1)}
+    sign = self.pattern[self.place]
+    if sign in signs:
+      return signs[sign]
+    braces = _BRACES.match(self.pattern, self.place)
+    if not braces or not (braces.group(1) or braces.group(3)):
+      return 0, 0, 0
+    least = int(braces.group(1) or 0)
+    most = float(braces.group(3) or "inf") if braces.group(2) else float(least)
+    if max(least, most if most < float("inf") else 0) > 100_000:
+      raise PatternError("it repeats more than 100,000 times")
+    return least, most, len(braces.group())
+
+
+def _repeated(part: Part, least: int, most: float, possessive: bool) -> Part:
+  if most > 1 and (part.least != part.most or part.ambiguous):
+    raise PatternError(
+      "it repeats a group of varying length, or of alternatives that may match the same text, which can take time"
+      " exponential in the length of a text"
+    )
+  varies = least != most and not possessive
+  longest = part.most * most if part.most and most else 0.0
+  return Part(
+    part.least * least,
+    part.least * least if possessive and not part.least else longest,
+    part.repeats + (varies and most > _LONG),
+    part.choices + varies,
+    part.ambiguous,
+    part.first if least else None,
+  )

@@ -1,0 +1,168 @@
+"""A tokenizer's file is tried in a process of its own before this one reads it.
+
+The libraries may take any time and memory over a hostile file, abort, or corrupt memory. The child has bounds of both,
+and ends before it matters. It reads the file, encodes texts that are hard for it, and decodes them.
+
+    python trial.py KIND SECONDS BYTES FOLDER...  <FILE      # prints {} or {"error": sentence}; needs no package of gen
+"""
+
+import gc
+import hashlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+SECONDS, MEMORY = 2, 1 << 30  # of a processor; both grow with the file. GPT-2's takes .2 s
+MAX_FILE = 64 << 20  # bytes; the largest in use have 35 MB
+_WALL = 12  # times the seconds: a loaded machine is no fault of the file
+_RUNS = 2000  # characters of one kind in a row
+_passed: set[str] = set()
+
+
+def require_safe(kind: str, content: bytes, name: str) -> None:
+  """Checks and tries a file, once for each content.
+
+  Args:
+    kind: tokenizer.json, or another name for a model of SentencePiece.
+    content: of the file.
+    name: what errors call it.
+
+  Raises:
+    UserError: one sentence, for a file that takes too much, or that its library cannot read.
+  """
+  from gen.errors import UserError
+
+  if len(content) > MAX_FILE:
+    raise UserError(
+      f"{name} has {len(content):,} bytes, more than the {MAX_FILE:,} that a tokenizer may have"
+    )
+  digest = hashlib.sha256(kind.encode() + b"\0" + content).hexdigest()
+  if digest not in _passed:
+    error = _in_child(kind, content)
+    if error:
+      raise UserError(f"{name} is damaged or not to be trusted: {error}")
+    _passed.add(digest)
+
+
+def _in_child(kind: str, content: bytes) -> str | None:
+  """Returns why a file is refused, or None."""
+  seconds, memory = SECONDS + (len(content) >> 22), MEMORY + 4 * len(content)
+  library = "tokenizers" if kind == "tokenizer.json" else "sentencepiece"
+  found = importlib.util.find_spec(library)
+  here = Path(__file__).resolve()
+  if found is None or found.origin is None or not sys.executable:
+    return None  # what reads it says that the library is missing
+  folders = [str(Path(found.origin).parents[1]), str(here.parents[3])]
+  command = [sys.executable, "-I", "-S", str(here), kind, str(seconds), str(memory), *folders]
+  try:
+    ended = subprocess.run(
+      command, input=content, capture_output=True, timeout=seconds * _WALL, check=False,
+      env=os.environ | {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
+    )  # fmt: skip
+  except subprocess.TimeoutExpired:
+    return f"reading it takes more than {seconds * _WALL} s"
+  except OSError:
+    return None  # no process can be started here
+  try:
+    error: str | None = json.loads(ended.stdout).get("error")
+  except ValueError:
+    if ended.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+      return f"reading it takes more than {seconds} s"
+    return f"reading it ends the process, by a fault of the library or by more than {memory:,} bytes"
+  return error
+
+
+def try_out(kind: str, content: bytes) -> None:
+  """Reads a file, and encodes and decodes hard texts.
+
+  Raises:
+    Exception: of the libraries, for a file that cannot be read.
+  """
+  from gen.interop.untrusted import limits
+
+  if kind == "tokenizer.json":
+    _try_json(content, limits.check_json(content))
+  else:
+    limits.check_sentence_pieces(content)
+    _try_sentence_pieces(content)
+
+
+def _try_json(content: bytes, described: dict[str, Any]) -> None:
+  import tokenizers
+
+  from gen.interop.untrusted import limits
+
+  made = tokenizers.Tokenizer.from_str(content.decode("utf-8-sig"))
+  made.no_padding()
+  made.no_truncation()
+  made.encode_special_tokens = True
+  names = [made.id_to_token(number) or "" for number in range(min(made.get_vocab_size(), 200))]
+  for text in _texts(names, "".join(dict.fromkeys("".join(limits.regexes(described))))[:30]):
+    try:
+      ids = made.encode(text, add_special_tokens=True).ids
+    except Exception:
+      continue
+    made.decode(ids, skip_special_tokens=False)
+
+
+def _try_sentence_pieces(content: bytes) -> None:
+  import sentencepiece
+
+  made = sentencepiece.SentencePieceProcessor(model_proto=content)
+  names = [made.id_to_piece(number) for number in range(min(made.get_piece_size(), 200))]
+  for text in _texts(names):
+    made.decode(made.encode(text))
+
+
+def _texts(names: list[str], asked: str = "") -> list[str]:
+  """Returns texts of one character in a row, which take a pattern of repetitions the longest, and of pieces.
+
+  Oniguruma looks for a letter that a pattern cannot do without first, so the letters `asked` for follow each row.
+  """
+  letters = dict.fromkeys(
+    ["a", "1", " ", "\n", "\t", "'", ".", "-", "é", "漢", "😀", *asked, *"".join(names)[:20]]
+  )
+  runs = [letter * _RUNS + end for letter in letters for end in ("!", "\0", f"\n{asked}")]
+  spaced = [" ".join(names), "".join(names), "ab " * _RUNS, "a1" * _RUNS, "a\n \n" * (_RUNS // 2)]
+  pairs = [asked[place : place + 2] * (_RUNS // 2) + "!" for place in range(len(asked))]
+  return ["", "a", *spaced, *pairs, *runs]
+
+
+def _limit(seconds: int, memory: int) -> None:
+  """Bounds this process: processor time, and memory beyond what it has."""
+  try:
+    import resource
+  except ImportError:  # Windows
+    return
+  resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+  resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+  try:
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+  except OSError:
+    return  # not Linux, where the bound of address space means little
+  used = pages * resource.getpagesize()
+  resource.setrlimit(resource.RLIMIT_AS, (used + memory, used + memory))
+
+
+def main(kind: str, seconds: str, memory: str, *folders: str) -> None:
+  """Tries the file on standard input and prints what is wrong with it."""
+  sys.path[:0] = folders
+  gc.disable()  # which takes most of the time of a file with many lists
+  said: dict[str, Any] = {}
+  _limit(int(seconds), int(memory))
+  try:
+    try_out(kind, sys.stdin.buffer.read())
+  except MemoryError:
+    said = {"error": f"reading it takes more than {int(memory):,} bytes"}
+  except BaseException as error:  # Rust's panics are no Exception
+    said = {"error": (str(error).strip().splitlines() or [type(error).__name__])[0]}
+  print(json.dumps(said))
+
+
+if __name__ == "__main__":
+  main(*sys.argv[1:])
