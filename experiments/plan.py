@@ -1,11 +1,14 @@
-"""Which model should I train on how many tokens with this budget? A plan from a published law or from runs.
+"""Which model should I train on how many tokens? A plan from a budget, a size, data or a model by name.
 
-  uv run experiments/plan.py --flops=5.76e23
   uv run experiments/plan.py --budget="64 h100 for 3 days at 40 %" --price_per_hour=2.5
-  uv run experiments/plan.py --pf_days=100 --law=besiroglu2024 --inference_tokens=2e12 --overtrain=2,4
+  uv run experiments/plan.py --params=70B                           # how many tokens?
+  uv run experiments/plan.py --tokens=300B                          # how large a model?
+  uv run experiments/plan.py --params=7B --tokens=1T                # how far from the optimum, and what does it cost?
+  uv run experiments/plan.py --model=llama-3-8b
+  uv run experiments/plan.py --pf_days=100 --law=hoffmann2022 --inference_tokens=2e12 --overtrain=2,4
   uv run experiments/plan.py --flops=1e15 --law=runs/chinchilla/results.json --next=6 --json=plan.json
 
-The budget is one of --flops, --pf_days, --hours of --count --gpu, --machine_minutes, or --budget in words:
+A budget is one of --flops, --pf_days, --hours of --count --gpu, --machine_minutes, or --budget in words:
 '3640 PF-days', '64 x 2 h of h100', '8 h100 for 3 days', '24 GPU-days of h100', '$10k at $2/h'.
 --law is a published law's name, or a file: results.json, journal.jsonl or .csv of runs, or constants in a .json.
 """
@@ -21,10 +24,29 @@ from gen.io import quantities
 
 if TYPE_CHECKING:
   from gen.scaling.basis import Basis
-  from gen.scaling.budgets import Budget
+  from gen.scaling.budget_words import Amounts
 
+_LEAST_TOKENS = 1e5  # served or unique, that are believed without a unit
 LAW = flags.DEFINE_string(
-  "law", "hoffmann2022", "A published law, or a file of runs or constants; 'list' lists them."
+  "law",
+  "besiroglu2024",
+  "A published law, or a file of runs or constants; 'list' lists the laws.",
+)
+PARAMS = quantities.DEFINE_float("params", None, "N of a model: 70B, 70e9.")
+TOKENS = quantities.DEFINE_float("tokens", None, "D: 300B, 1.4T.")
+MODEL = flags.DEFINE_string(
+  "model",
+  None,
+  "A published model or a preset, for its parameters and tokens: gpt-3, llama-3-8b; 'list' lists them.",
+)
+PARAMS_UNIT = quantities.DEFINE_float(
+  "params_unit", None, "Of --params and of N in the file: 1e6 where they are in millions."
+)
+TOKENS_UNIT = quantities.DEFINE_float(
+  "tokens_unit", None, "Of the flags that count tokens and of D in the file: 1e9 where they are in billions."
+)
+VOCAB = quantities.DEFINE_integer(
+  "vocab", None, "Of the model's shape; the study's or the family's if left out."
 )
 BUDGET = flags.DEFINE_string(
   "budget", None, "C in words: 5.76e23, '3640 PF-days', '8 h100 for 3 days at 40 %', '24 GPU-days of h100'."
@@ -76,26 +98,39 @@ _COLUMNS = {
 
 
 def main() -> int:
-  """Reads the budget and the law, plans, and prints or writes the plan."""
+  """Reads the question and the law, plans, and prints or writes the plan."""
   if LAW.value == "list":
-    return _list()
+    return _list_laws()
+  if MODEL.value in ("list", "help"):
+    return _list_models()
   from gen.training import json_file
 
   target = json_file.target(JSON.value)
-  from gen.scaling import plan, plan_summary
+  from gen.scaling import budgets, plan, plan_summary
+  from gen.scaling.budget_words import Amounts
 
-  budget, law = _budget(), _law()
+  amounts = _amounts()
+  # Without a budget the devices alone are wanted.
+  budget = budgets.resolve(
+    amounts or Amounts(flops=1.0), GPU.value, COUNT.value, UTILIZATION.value, PRICE.value
+  )
+  overtrain = _factors()
+  law = _law()
   report = plan.plan(
     law,
-    budget.flops,
+    budget.flops if amounts else None,
+    params=_count(PARAMS, law),
+    tokens=_count(TOKENS, law),
+    model=MODEL.value,
     gpu=budget.device,
     count=budget.count,
     utilization=budget.utilization,
     price_per_hour=budget.price,
     family=FAMILY.value,
-    inference_tokens=INFERENCE.value,
-    unique_tokens=UNIQUE.value,
-    overtrain=_factors(),
+    vocab=VOCAB.value,
+    inference_tokens=_count(INFERENCE, law),
+    unique_tokens=_count(UNIQUE, law),
+    overtrain=overtrain,
     add=NEXT.value,
     most_run_flops=MOST_FLOPS.value,
   )
@@ -103,11 +138,12 @@ def main() -> int:
   if target is None:
     print("\n".join(text))
   else:
-    json_file.write(report, target, (f"warning: {text}" for text in report["warnings"]))
+    said = [f"note: {note}" for note in report["notes"]]
+    json_file.write(report, target, [*said, *(f"warning: {text}" for text in report["warnings"])])
   return 0
 
 
-def _list() -> int:
+def _list_laws() -> int:
   from gen.scaling import published
 
   for name, one in published.LAWS.items():
@@ -115,8 +151,20 @@ def _list() -> int:
   return 0
 
 
-def _budget() -> "Budget":
-  """Returns the budget that exactly one flag gives, on the devices that the others name."""
+def _list_models() -> int:
+  from gen import presets
+  from gen.scaling import published_models
+  from gen.scaling.quantity_text import count
+
+  for one in published_models.MODELS.values():
+    tokens = "not published" if one.tokens is None else count(one.tokens)
+    print(f"{one.name:20} N {count(one.params):>8}  D {tokens:>13}  {one.source}")
+  print(f"presets, without tokens: {', '.join(presets.names())}")
+  return 0
+
+
+def _amounts() -> "Amounts | None":
+  """Returns the budget that one flag gives; None where the question is another."""
   from gen.scaling import budget_words, budgets
 
   numbers = {
@@ -127,23 +175,41 @@ def _budget() -> "Budget":
   }
   said = [name for name, value in numbers.items() if value is not None]
   said += ["budget"] if BUDGET.value is not None else []
+  if not said and (PARAMS.value is not None or TOKENS.value is not None or MODEL.value is not None):
+    return None
   if len(said) != 1:
     which = "none is given" if not said else "given are " + ", ".join(f"--{name}" for name in said)
     raise UserError(
-      "a plan wants one budget, --flops, --pf_days, --hours (with --gpu and --count), --machine_minutes or --budget; "
-      f"{which}"
+      "a plan wants one budget, --flops, --pf_days, --hours (with --gpu and --count), --machine_minutes or --budget, "
+      f"or else --params, --tokens or --model; {which}"
     )
   if BUDGET.value is not None:
-    amounts = budget_words.read(BUDGET.value, budgets.PEAKS)
-  else:
-    value = budgets.positive(f"--{said[0]}", numbers[said[0]] or 0.0)
-    amounts = {
-      "flops": budget_words.Amounts(flops=value),
-      "pf_days": budget_words.Amounts(flops=value * budgets.PF_DAY),
-      "machine_minutes": budget_words.Amounts(hours=value / 60, device=budget_words.THIS_MACHINE),
-      "hours": budget_words.Amounts(hours=value),
-    }[said[0]]
-  return budgets.resolve(amounts, GPU.value, COUNT.value, UTILIZATION.value, PRICE.value)
+    return budget_words.read(BUDGET.value, budgets.PEAKS)
+  value = budgets.positive(f"--{said[0]}", numbers[said[0]] or 0.0)
+  if said[0] in ("flops", "pf_days"):
+    return budget_words.Amounts(flops=value * (budgets.PF_DAY if said[0] == "pf_days" else 1.0))
+  if said[0] == "hours":
+    return budget_words.Amounts(hours=value)
+  return budget_words.Amounts(hours=value / 60, device=budget_words.THIS_MACHINE)
+
+
+def _count(flag: flags.FlagHolder, law: "Basis") -> float | None:
+  """Returns a count of parameters or tokens in ones; small ones are believed where the law's runs are small."""
+  if flag.value is None:
+    return None
+  from gen.scaling import units
+
+  kind = "params" if flag.name == "params" else "tokens"
+  unit = PARAMS_UNIT.value if kind == "params" else TOKENS_UNIT.value
+  low, high = units.USUAL[kind]
+  if flag.name not in (
+    "params",
+    "tokens",
+  ):  # what a model is asked for, or the texts that there are, may be little
+    low = _LEAST_TOKENS
+  if law.runs is not None:
+    low = min(low, float((law.runs.params if kind == "params" else law.runs.tokens).min()) / 100)
+  return units.count(kind, flag.value, unit, (low, high), flag.name)
 
 
 def _law() -> "Basis":
@@ -158,7 +224,8 @@ def _law() -> "Basis":
   columns = {name: flag.value for name, flag in _COLUMNS.items() if flag.value}
   return basis.read(
     LAW.value, APPROACH.value, COUNTING.value,
-    columns=columns, bootstraps=BOOTSTRAPS.value, seed=SEED.value, level=LEVEL.value,
+    params_unit=PARAMS_UNIT.value, tokens_unit=TOKENS_UNIT.value, columns=columns,
+    bootstraps=BOOTSTRAPS.value, seed=SEED.value, level=LEVEL.value,
   )  # fmt: skip
 
 

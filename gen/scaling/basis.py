@@ -6,14 +6,15 @@ C = k N D training FLOPs, N parameters, D tokens, loss in nats per token.
 import dataclasses
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gen.config import Model
 from gen.errors import UserError
-from gen.scaling import bootstrap, costs, fit, points, published, surfaces
+from gen.scaling import bootstrap, costs, fit, points, published, study_shapes, surfaces, units
 from gen.scaling.costs import Cost
 from gen.scaling.laws import Law, PowerLaw
 from gen.scaling.points import Points
@@ -37,6 +38,7 @@ class Basis:
     how: how the intervals were made, or why there are none.
     runs: those that it was fitted to; None where they are not at hand.
     varying: k(N), where k varies with N; None for one k.
+    models: of those runs by name, where their file tells them.
   """
 
   name: str
@@ -52,6 +54,7 @@ class Basis:
   how: str
   runs: Points | None = None
   varying: Cost | None = None
+  models: Mapping[str, Model] = dataclasses.field(default_factory=dict)
 
   @property
   def cost(self) -> Cost:
@@ -90,7 +93,7 @@ class Basis:
     if self.rows_sp is None:
       raise UserError(
         f"the law {self.name} gives the optimum alone, and {what} needs losses off it; "
-        "use a parametric one, such as hoffmann2022 or --approach=parametric"
+        "use a parametric one, such as besiroglu2024 or hoffmann2022, or --approach=parametric"
       )
 
 
@@ -148,18 +151,21 @@ def read(path: str | Path, approach: str = "parametric", counting: str = "matric
     path: of the file.
     approach: parametric, isoflop or envelope, for files that hold runs.
     counting: convention of the file's N.
-    **options: of the fit (see `fit.Options`), and columns, names of the file's by ours.
+    **options: of the fit (see `fit.Options`); columns, names of the file's by ours; params_unit and tokens_unit of
+      its counts.
 
   Raises:
     UserError: for a file that is missing or holds neither runs nor a law, and for runs that cannot carry the fit.
   """
   path, columns = Path(path), options.pop("columns", None)
+  sizes = [options.pop(name, None) for name in ("params_unit", "tokens_unit")]
   constants = _constants(path) if path.suffix == ".json" else None
   if constants is not None:
     return _of_constants(constants, path, counting)
-  runs = points.read(path, columns)
+  runs = units.convert(points.read(path, columns), str(path), *sizes)
   curves = points.read_curves(path, fit.seen(runs)) if approach == "envelope" else []
-  return of_runs(runs, approach, counting, str(path), curves=curves, **options)
+  found = of_runs(runs, approach, counting, str(path), curves=curves, **options)
+  return dataclasses.replace(found, models=study_shapes.read(path))
 
 
 def of_runs(

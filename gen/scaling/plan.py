@@ -2,12 +2,14 @@
 
     from gen.scaling import fit, plan
 
-    found = plan.plan("hoffmann2022", flops=5.76e23)               # a published law
+    found = plan.plan("besiroglu2024", flops=5.76e23)               # a published law
     found = plan.plan(fit.parametric(params, tokens, loss), flops=1e21, inference_tokens=1e12)
+    found = plan.plan("besiroglu2024", params=70e9)                 # how many tokens?
+    found = plan.plan("besiroglu2024", model="gpt-3")               # how far from the optimum is it?
     found["N"], found["interval"]["N"]
 
 C = k N D training FLOPs (k = 6 where nothing else is known), N parameters, D tokens, loss in nats per token. What a
-law says of served, overtrained and repeated models is in `gen.scaling.surfaces`.
+law says of served, overtrained and repeated models is in `gen.scaling.surfaces`, of given sizes in `questions`.
 """
 
 import dataclasses
@@ -18,40 +20,50 @@ from typing import Any
 import numpy as np
 
 from gen.errors import UserError
-from gen.scaling import budgets, next_runs, shapes, surfaces
+from gen.scaling import budgets, next_runs, plan_warnings, questions, shapes, surfaces
 from gen.scaling.basis import Basis, basis
+from gen.scaling.questions import Asked
 
 PLACES = 10  # budgets of the table
 _BELOW, _ABOVE = 100.0, 10.0  # the table reaches from flops / 100 to 10 flops
-_FAR = 30.0  # times the largest budget of the law's runs: beyond, an extrapolation that is worth a warning
-_MOST_EPOCHS = 40.0  # of Muennighoff et al. 2023: beyond, repeating did harm
+_STUDY_REACH = 10.0  # times a study's largest model, up to which a shape is scaled from its own
 
 
 def plan(
   law: Any,
-  flops: float,
+  flops: float | None = None,
   *,
-  gpu: str = "h100",
+  params: float | None = None,
+  tokens: float | None = None,
+  model: str | None = None,
+  gpu: str = budgets.DEVICE,
   count: float = 1,
   utilization: float = budgets.UTILIZATION,
   price_per_hour: float | None = None,
   family: str = "chinchilla",
+  vocab: int | None = None,
   inference_tokens: float | None = None,
   unique_tokens: float | None = None,
   overtrain: Sequence[float] = (),
   add: int = 0,
   most_run_flops: float | None = None,
 ) -> dict[str, Any]:
-  """Returns a plan for a training budget, as `experiments/plan.py` writes it.
+  """Returns a plan, as `experiments/plan.py` writes it.
+
+  Given are one or two of flops, params and tokens; a model stands for its params and tokens.
 
   Args:
     law: a `Basis`, or what `basis` takes.
     flops: C, the training budget.
+    params: N of a model: the plan is the budget at which it is optimal.
+    tokens: D that there are: the plan is the budget at which they are optimal; with params, how far from it they are.
+    model: a published model or a preset by name, which stands for its params and tokens.
     gpu: device whose hours are counted: a name in `budgets.PEAKS`, or a peak in FLOP/s.
     count: devices side by side.
     utilization: share of the peak that training reaches.
     price_per_hour: of one device; None leaves out the cost.
     family: of presets, for the shape.
+    vocab: of the shape; the study's or the family's if left out.
     inference_tokens: tokens that the model will process in its life; None leaves that out.
     unique_tokens: tokens that there are, if they are fewer than D; None: enough.
     overtrain: factors by which models smaller than the optimum are priced.
@@ -59,28 +71,38 @@ def plan(
     most_run_flops: of one of them; the largest so far if left out.
 
   Returns:
-    N, D, tokens_per_parameter, loss, hours, cost, interval (of each), shape, budget, law, table, and, where asked
-    for, inference, repetition, overtrain and next; warnings.
+    N, D, tokens_per_parameter, loss, flops, hours, cost, interval (of each), shape, budget, law, table, question (what
+    was asked), rule_of_thumb, by_law, notes, beyond, and, where asked for, distance, inference, repetition, overtrain
+    and next; warnings.
 
   Raises:
     UserError: for values that cannot be, and questions that the law does not answer.
   """
-  flops = budgets.positive("the budget in FLOPs", flops)
   known = law if isinstance(law, Basis) else basis(law)
   price = _Price(gpu, budgets.positive("count", count), utilization, price_per_hour)
   price.check()
-  best = _entry(known.optimum(flops), flops, price)
+  asked = questions.asked(known, flops, params, tokens, model)
+  found, distance = _answer(known, asked)
+  flops = float(found["flops"])
+  best = _entry(found, flops, price)
   if not math.isfinite(best["N"]):
     raise UserError(f"the law {known.name} has no optimum at {flops:.3g} FLOPs: an exponent is not positive")
+  alone = (asked.params, asked.tokens) if distance is None else (None, None)
+  thumb = questions.rule_of_thumb(flops, *alone)
   report = {
     "law": {"name": known.name, "source": known.source, "counting": known.counting, "k": known.k,
             "intervals": known.how, "level": None if math.isnan(known.level) else known.level},
+    "question": asked._asdict(),
     "budget": budgets.describe(flops, gpu, count, utilization),
     "flops": flops,
     **best,
-    "shape": shapes.nearest(best["N"], family, known.counting).as_dict(),
+    "rule_of_thumb": thumb | price.of(thumb["flops"]),
+    "by_law": [row | price.of(row["flops"]) for row in questions.side_by_side(known, flops, *alone)],
+    "shape": _shape(known, asked.params or best["N"], family, vocab),
     "table": table(known, flops, price),
   }  # fmt: skip
+  if distance is not None:
+    report["distance"] = distance
   if inference_tokens is not None:
     report["inference"] = _inference(known, flops, inference_tokens, price)
   if unique_tokens is not None:
@@ -89,7 +111,31 @@ def plan(
     report["overtrain"] = [_overtrain(known, flops, factor, price) for factor in overtrain]
   if add:
     report["next"] = _next(known, report, add, most_run_flops)
-  return report | {"warnings": _warnings(known, report)}
+  report["beyond"] = plan_warnings.beyond(known, report)
+  return report | {"notes": plan_warnings.notes(report), "warnings": plan_warnings.warnings(known, report)}
+
+
+def _answer(known: Basis, asked: Asked) -> tuple[dict[str, Any], dict[str, Any] | None]:
+  """Returns the optimum that answers what was asked, and how far from it a given model is."""
+  if asked.params is not None and asked.tokens is not None:
+    distance = questions.distance(known, asked.params, asked.tokens)
+    return known.optimum(distance["flops"]) | {"flops": distance["flops"]}, distance
+  if asked.params is not None:
+    return questions.for_params(known, asked.params), None
+  if asked.tokens is not None:
+    return questions.for_tokens(known, asked.tokens), None
+  assert asked.flops is not None
+  return known.optimum(asked.flops) | {"flops": asked.flops}, None
+
+
+def _shape(known: Basis, params: float, family: str, vocab: int | None) -> dict[str, object]:
+  """Returns a shape, scaled from the study's own models where N is near theirs, with its vocabulary in any case."""
+  study = known.models
+  if study:
+    vocab = vocab or next(iter(study.values())).vocab
+    largest = max(known.runs.params) if known.runs is not None else 0.0
+    study = study if params < _STUDY_REACH * largest else {}
+  return shapes.nearest(params, family, known.counting, vocab, study).as_dict()
 
 
 def table(known: Basis, flops: float, price: "_Price", places: int = PLACES) -> list[dict[str, Any]]:
@@ -109,8 +155,7 @@ class _Price:
 
   def check(self) -> None:
     budgets.rate(self.gpu, self.utilization)
-    if self.per_hour is not None and not (math.isfinite(self.per_hour) and self.per_hour >= 0):
-      raise UserError(f"price_per_hour is {self.per_hour:g}; it is money for one device's hour, 0 or more")
+    budgets.check_price(self.per_hour)
 
   def of(self, flops: float) -> dict[str, float | None]:
     hours = budgets.device_hours(flops, self.gpu, self.utilization)
@@ -118,13 +163,14 @@ class _Price:
 
 
 def _entry(found: dict[str, Any], flops: float, price: _Price) -> dict[str, Any]:
-  """Returns an optimum with its time and cost, which the budget fixes."""
+  """Returns an optimum with its time and cost, which follow from C."""
   spent = price.of(flops)
   interval = dict(found["interval"])
   if "ratio" in interval:
     interval["tokens_per_parameter"] = interval.pop("ratio")
   if interval:
-    interval |= {name: [value, value] for name, value in spent.items() if value is not None}
+    ends = [price.of(c) for c in interval.get("flops", (flops, flops))]
+    interval |= {name: [end[name] for end in ends] for name, value in spent.items() if value is not None}
   loss = found.get("loss")
   return {
     "N": found["N"],
@@ -183,28 +229,3 @@ def _renamed(found: dict[str, Any]) -> dict[str, Any]:
 
 
 _NAMES = {"ratio": "tokens_per_parameter"}
-
-
-def _warnings(known: Basis, report: dict[str, Any]) -> list[str]:
-  said, flops = [], report["flops"]
-  if flops > _FAR * known.largest:
-    said.append(
-      f"{flops:.3g} FLOPs are {flops / known.largest:.3g} times the largest budget behind the law: extrapolated"
-    )
-  size = report["interval"].get("N")
-  if size and not size[1] < 2 * size[0]:
-    said.append(f"N is only known to lie in [{size[0]:.3g}, {size[1]:.3g}]: a factor {size[1] / size[0]:.2g}")
-  shape = report["shape"]
-  if abs(math.log(shape["params"] / report["N"])) > 0.1:
-    said.append(f"no shape of the family comes within 10 % of N: the nearest has {shape['params']:.3g}")
-  if report.get("repetition", {}).get("epochs", 1) > _MOST_EPOCHS:
-    said.append(
-      f"{report['repetition']['epochs']:.0f} epochs: beyond about {_MOST_EPOCHS:.0f} repetition did harm, which the "
-      "law of repeated data does not know"
-    )
-  for entry in report.get("overtrain", []):
-    if not entry["possible"]:
-      said.append(
-        f"a model {entry['factor']:g} times smaller never reaches the optimum's loss, whatever its data"
-      )
-  return said

@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gen.scaling import budgets
+from gen.scaling import budgets, question_summary
+from gen.scaling.quantity_text import count
+
+_LONGEST_HERE = 30 * 24 * 60  # minutes of this machine, beyond which they tell nobody anything
 
 _TITLES = {
   "N": "parameters",
@@ -17,37 +20,32 @@ def lines(report: Mapping[str, Any]) -> list[str]:
   """Returns what `plan.plan` gave as text."""
   law = report["law"]
   text = [f"law        {law['name']}: {law['source']}", f"           N counts {law['counting']}"]
-  text += ["", *_budget(report), "", *_best(report), "", *_shape(report["shape"])]
-  for part in (_inference, _repetition, _overtrain, _next):
+  parts = (
+    question_summary.model, question_summary.distance, _budget, _best, _shape,
+    _inference, _repetition, _overtrain, _next, question_summary.side_by_side, _table,
+  )  # fmt: skip
+  for part in parts:
     more = part(report)
     text += ["", *more] if more else []
-  text += ["", *_table(report["table"])]
-  said = [f"warning: {warning}" for warning in report["warnings"]]
+  said = [f"note: {note}" for note in report["notes"]]
+  said += [f"warning: {warning}" for warning in report["warnings"]]
   return [*text, *([""] if said else []), *said]
-
-
-def count(value: float) -> str:
-  """Returns a number of parameters or tokens for people.
-
-  >>> count(4.036e10), count(2.4e12), count(512.0)
-  ('40.4 B', '2.4 T', '512')
-  """
-  for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-    if value >= 0.9995 * size:
-      return f"{value / size:.4g} {letter}" if value >= 1e4 * size else f"{value / size:.3g} {letter}"
-  return f"{value:.3g}"
 
 
 def _budget(report: Mapping[str, Any]) -> list[str]:
   said = report["budget"]
   many = "" if said["count"] == 1 else f" of {said['count']:g} {said['device']}"
-  return [
+  text = [
     f"budget     {said['flops']:.4g} FLOPs = {said['pf_days']:.4g} PF/s-days",
     f"           {said['device_hours']:.4g} {said['device']}-hours at {100 * said['utilization']:g} % utilization: "
     f"{budgets.duration(said['hours'])}{many}",
-    f"           {budgets.duration(said['machine_minutes'] / 60)} of this machine, at the "
-    f"{said['machine_flops_per_second'] / 1e9:.3g} GFLOP/s of its matrix products",
   ]
+  if said["machine_minutes"] <= _LONGEST_HERE:
+    text.append(
+      f"           {budgets.duration(said['machine_minutes'] / 60)} of this machine, at the "
+      f"{said['machine_flops_per_second'] / 1e9:.3g} GFLOP/s of its matrix products"
+    )
+  return text
 
 
 def _best(report: Mapping[str, Any]) -> list[str]:
@@ -57,7 +55,7 @@ def _best(report: Mapping[str, Any]) -> list[str]:
     if report["interval"] and level
     else f"intervals: {report['law']['intervals']}"
   )
-  text = [f"optimum    {'':20}{'':>10}  {head}"]
+  text = [f"{question_summary.title(report):30} {'':>10} {head}"]
   for name, title in _TITLES.items():
     text.append(_row(title, report[name], report["interval"].get(name), _format(name)))
   text.append(f"  {'time':28} {budgets.duration(report['hours']):>10}")
@@ -77,12 +75,19 @@ def _format(name: str) -> Any:
   return {"N": count, "D": count, "loss": "{:.4f}".format}.get(name, "{:.3g}".format)
 
 
-def _shape(shape: Mapping[str, Any]) -> list[str]:
-  return [
-    f"shape      {shape['preset']} is nearest among the presets, N {count(shape['preset_params'])}",
-    f"           scaled to N: width {shape['width']}, depth {shape['depth']}, {shape['heads']} heads of "
-    f"{shape['head_width']}, feed-forward {shape['feed_forward_width']}: N {count(shape['params'])}",
-  ]
+def _shape(report: Mapping[str, Any]) -> list[str]:
+  shape = report["shape"]
+  if shape["fault"]:
+    return []
+  text = []
+  if shape["near"]:
+    text.append(f"{shape['preset']} is nearest among {shape['of']}, N {count(shape['preset_params'])}")
+  text.append(
+    f"scaled to N: width {shape['width']}, depth {shape['depth']}, {shape['heads']} heads of "
+    f"{shape['head_width']}, feed-forward {shape['feed_forward_width']}, vocabulary {shape['vocab']:,}: "
+    f"N {count(shape['params'])}"
+  )
+  return [("shape      " if not place else " " * 11) + line for place, line in enumerate(text)]
 
 
 def _inference(report: Mapping[str, Any]) -> list[str]:
@@ -148,11 +153,11 @@ def _next(report: Mapping[str, Any]) -> list[str]:
   return text
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _table(report: Mapping[str, Any]) -> list[str]:
   text = [
     f"{'FLOPs':>10} {'PF/s-days':>10} {'N':>10} {'D':>10} {'D/N':>8} {'loss':>8} {'time':>11} {'cost':>14}"
   ]
-  for row in rows:
+  for row in report["table"]:
     loss = "" if row["loss"] is None else f"{row['loss']:.4f}"
     cost = "" if row["cost"] is None else f"{row['cost']:,.4g}"
     text.append(

@@ -1,5 +1,7 @@
 """Published compute-optimal laws as data: constants, where they stand, and what their N and C count.
 
+`DEFAULT` is the law of plans that name none.
+
 `get("hoffmann2022").law.optimum(5.76e23)`: approach 3 of Hoffmann et al. with the constants that the paper's figures
 were made with; its printed, rounded ones give 32 B parameters there instead of 40 B. C FLOPs, N parameters, D tokens;
 losses in nats per token, each of its own text and vocabulary, so that losses of different laws cannot be compared.
@@ -54,6 +56,7 @@ class Published:
     counting: convention of N, as `gen.scaling.conventions.PARAMETERS` names it.
     about: data and form in a few words.
     largest: FLOPs of the largest runs that it was fitted to, about; beyond, it extrapolates.
+    caution: why its tokens a parameter differ from the others', where that is known.
   """
 
   law: Law | Frontier
@@ -61,6 +64,7 @@ class Published:
   counting: str
   about: str
   largest: float
+  caution: str = ""
 
 
 # Tables 3 and A3 of Hoffmann et al. 2022: FLOPs at which a size is optimal, by approaches 1 and 2.
@@ -68,16 +72,20 @@ _SIZES = (400e6, 1e9, 10e9, 67e9, 175e9, 280e9, 520e9, 1e12, 10e12)
 _APPROACH_1 = (1.92e19, 1.21e20, 1.23e22, 5.76e23, 3.85e24, 9.90e24, 3.43e25, 1.27e26, 1.30e28)
 _APPROACH_2 = (1.84e19, 1.20e20, 1.32e22, 6.88e23, 4.54e24, 1.18e25, 4.19e25, 1.59e26, 1.75e28)
 _KAPLAN_A = 0.73
+_STOPPED_EARLY = (
+  "its constants come from a fit that stopped before its optimum, and contradict approaches 1 and 2 of the same paper "
+  "(20.9 and 23.9 tokens a parameter at 5.76e23 FLOPs); besiroglu2024 is the refit (Besiroglu et al. 2024)"
+)
 
 LAWS = {
   "hoffmann2022": Published(
     HOFFMANN_2022, "Hoffmann et al. 2022, arXiv:2203.15556, appendix D.3: approach 3, constants unrounded",
-    "all", "MassiveText, parametric", 3e21,
+    "all", "MassiveText, parametric", 3e21, _STOPPED_EARLY,
   ),
   "hoffmann2022_rounded": Published(
     Law(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28),
     "Hoffmann et al. 2022, arXiv:2203.15556, equation 10: approach 3 as printed",
-    "all", "MassiveText, parametric", 3e21,
+    "all", "MassiveText, parametric", 3e21, _STOPPED_EARLY + ", and rounding moved it further",
   ),
   "hoffmann2022_approach1": Published(
     Frontier(PowerLaw.through(_APPROACH_1, _SIZES)),
@@ -105,6 +113,8 @@ LAWS = {
     Frontier(PowerLaw(1.3e9 * PF_DAY**-_KAPLAN_A, _KAPLAN_A), PowerLaw((3.1e8 * PF_DAY) ** 0.050, -0.050)),
     "Kaplan et al. 2020, arXiv:2001.08361, section 6 and equation 1.3",
     "non_embedding", "WebText2, undecayed learning rates: N* is too large", 1e21,
+    "its losses were read before the learning rate had decayed, and N leaves out embeddings; both make models too "
+    "large (Hoffmann et al. 2022; Porian et al. 2024)",
   ),
   "porian2024": Published(
     Frontier(PowerLaw(0.119322, 0.496777)),
@@ -117,6 +127,8 @@ LAWS = {
     "non_embedding", "their own text, IsoFLOP", 3e20,
   ),
 }  # fmt: skip
+DEFAULT = "besiroglu2024"  # the refit: docs/planning.md has the figures behind the choice
+RULE = 20.0  # tokens a parameter, the rule of thumb that Chinchilla (70 B, 1.4 T) stands for
 ALIASES = {
   "chinchilla": "hoffmann2022",
   "hoffmann2022_approach3": "hoffmann2022",

@@ -1,4 +1,4 @@
-"""A model's shape for a number of parameters: the nearest named one of a family, and one scaled to fit.
+"""A model's shape for a number of parameters: the nearest named one, of a family or of a study, and one scaled to fit.
 
 N parameters in a named convention; D width, L depth, K head width, F feed-forward width.
 """
@@ -6,12 +6,16 @@ N parameters in a named convention; D width, L depth, K head width, F feed-forwa
 import dataclasses
 import difflib
 import math
+from collections.abc import Mapping
 
 from gen import counts, presets
 from gen.config import Model
 from gen.errors import UserError
 from gen.scaling import conventions
 
+_LEAST_WIDTH, _LEAST_DEPTH = 24, 2  # of a model that is worth training
+_MOST_HEAD = 0.5  # share of N that the output head may have
+_NEAR = 4.0  # factor in N within which a named model is near
 _SLENDER = 0.15  # what a factor e in width over depth away from the template's counts, against one in N
 
 
@@ -25,6 +29,7 @@ class Shape:
     model: the family's shape scaled to N: the preset's head width and ratios of width to depth and feed-forward.
     params: its N.
     counting: convention of both N.
+    of: what names the models: presets, or the study.
   """
 
   preset: str
@@ -32,6 +37,25 @@ class Shape:
   model: Model
   params: int
   counting: str
+  of: str = "presets"
+
+  @property
+  def head_share(self) -> float:
+    """Parameters of the output head over N."""
+    return self.model.vocab * self.model.width / self.params
+
+  @property
+  def fault(self) -> str:
+    """Why nobody should train this shape; empty where it is sound."""
+    if self.head_share > _MOST_HEAD and self.counting not in ("no_head", "non_embedding"):
+      return (
+        f"a vocabulary of {self.model.vocab:,} would take {100 * self.head_share:.0f} % of N as the output head "
+        "alone; give your own with --vocab"
+      )
+    small = self.model.width < _LEAST_WIDTH or self.model.depth < _LEAST_DEPTH
+    if self.of == "presets" and small:
+      return f"width {self.model.width} and depth {self.model.depth} are too small to train"
+    return ""
 
   def as_dict(self) -> dict[str, object]:
     """Returns what JSON holds of it."""
@@ -39,6 +63,9 @@ class Shape:
     return {
       "preset": self.preset,
       "preset_params": self.preset_params,
+      "of": self.of,
+      "near": 1 / _NEAR < self.preset_params / self.params < _NEAR,
+      "fault": self.fault,
       "counting": self.counting,
       "params": self.params,
       "params_total": counts.parameters(self.model).total,
@@ -54,13 +81,21 @@ def families() -> list[str]:
   return [name for name, count in found.items() if count > 1]
 
 
-def nearest(params: float, family: str = "chinchilla", counting: str = "matrices") -> Shape:
+def nearest(
+  params: float,
+  family: str = "chinchilla",
+  counting: str = "matrices",
+  vocab: int | None = None,
+  study: Mapping[str, Model] | None = None,
+) -> Shape:
   """Returns the shape of a family that is nearest to so many parameters.
 
   Args:
     params: N.
     family: what the presets' names begin with, such as chinchilla, gpt2, t5.
     counting: convention of N.
+    vocab: of the model; the template's if left out.
+    study: the models of a study's runs by name, which are the templates instead of a family's.
 
   Raises:
     UserError: for an unknown family, with the nearest one.
@@ -70,16 +105,27 @@ def nearest(params: float, family: str = "chinchilla", counting: str = "matrices
   """
   if not (math.isfinite(params) and params > 0):
     raise UserError(f"no shape has {params:g} parameters")
-  named = {name: presets.get(name) for name in presets.names() if _family(name) == family}
-  if len(named) < 2:
+  named = dict(study or {name: presets.get(name) for name in presets.names() if _family(name) == family})
+  if not study and len(named) < 2:
     raise UserError(
       f"there is no family {family!r} of presets; the nearest is "
       f"{difflib.get_close_matches(family, families(), 1, 0.0)[0]!r}"
     )
+  if vocab is not None:
+    if vocab < 1:
+      raise UserError(f"--vocab={vocab}: a vocabulary has at least one token")
+    named = {name: dataclasses.replace(model, vocab=vocab) for name, model in named.items()}
   sizes = {name: conventions.parameters(model, counting) for name, model in named.items()}
   best = min(sizes, key=lambda name: abs(math.log(sizes[name] / params)))
   model = _scaled(named[best], params, counting)
-  return Shape(best, sizes[best], model, conventions.parameters(model, counting), counting)
+  return Shape(
+    best,
+    sizes[best],
+    model,
+    conventions.parameters(model, counting),
+    counting,
+    "the study" if study else "presets",
+  )
 
 
 def _family(name: str) -> str:

@@ -49,8 +49,8 @@ def loss(theta_sp: np.ndarray, log_n: np.ndarray, log_d: np.ndarray) -> np.ndarr
   return np.exp(e) + np.exp(a - alpha * log_n) + np.exp(b - beta * log_d)
 
 
-def optimum(theta_sp: np.ndarray, flops: float, cost: Cost | float = 6.0) -> Found:
-  """Returns N, D, ratio (tokens a parameter) and loss at least loss for so many FLOPs."""
+def optimum(theta_sp: np.ndarray, flops: float | np.ndarray, cost: Cost | float = 6.0) -> Found:
+  """Returns N, D, ratio (tokens a parameter) and loss at least loss for so many FLOPs, one for all or one a law."""
   return optima.of_rows(theta_sp, flops, cost)
 
 

@@ -34,10 +34,50 @@ def runs(tmp_path_factory):
 
 
 def test_gophers_budget_gives_forty_billion_parameters(run):
-  report = report_of(run("--flops=5.76e23", "--json=-"))
+  report = report_of(run("--flops=5.76e23", "--law=hoffmann2022", "--json=-"))
   assert report["N"] == pytest.approx(40e9, rel=0.02) and report["law"]["name"] == "hoffmann2022"
   assert report["budget"]["pf_days"] == pytest.approx(5.76e23 / 8.64e19)
   assert len(report["table"]) == 10 and report["shape"]["params_total"] == pytest.approx(report["N"], rel=0.1)
+
+
+def test_the_default_law_is_the_refit_and_twenty_tokens_a_parameter(run):
+  report = report_of(run("--budget=5.76e23", "--json=-"))
+  assert report["law"]["name"] == "besiroglu2024" and 15 < report["tokens_per_parameter"] < 25
+
+
+@pytest.mark.parametrize(
+  ("words", "params", "tokens"),
+  [
+    (["--params=70B"], 70e9, None),
+    (["--params=70", "--params_unit=1e9"], 70e9, None),
+    (["--tokens=300B"], None, 300e9),
+    (["--tokens=300", "--tokens_unit=1e9"], None, 300e9),
+    (["--params=7e9", "--tokens=1T"], 7e9, 1e12),
+    (["--model=gpt-3"], 174.6e9, 300e9),
+    (["--model=pythia-12b", "--tokens=20_000_000_000"], 11_846_072_320, 20e9),
+    (["--params=7B", "--budget=8 h100 for 9 days"], 7e9, 8 * 9 * 86_400 * 989e12 * 0.4 / 6 / 7e9),
+  ],
+)
+def test_a_size_data_or_a_model_is_a_question(run, words, params, tokens):
+  report = report_of(run(*words, "--count=8", "--json=-"))
+  asked = report["question"]
+  assert asked["params"] == params and asked["tokens"] == (tokens and pytest.approx(tokens))
+  assert report["budget"]["count"] == 8 and report["rule_of_thumb"]["tokens_per_parameter"] == 20
+  assert {row["law"] for row in report["by_law"]} >= {"besiroglu2024", "hoffmann2022", "kaplan2020"}
+  assert ("distance" in report) == (params is not None and tokens is not None)
+  code, text, _ = run(*words)
+  assert code == 0 and "20 tokens a parameter" in text
+
+
+def test_a_law_that_contradicts_the_rule_says_so_beside_a_file_too(run, tmp_path):
+  code, _, err = run("--flops=5.76e23", "--law=hoffmann2022", f"--json={tmp_path / 'plan.json'}")
+  assert code == 0 and "besiroglu2024 is the refit" in err
+
+
+def test_the_models_are_listed_with_their_sources(run):
+  for word in ("list", "help"):
+    code, out, _ = run(f"--model={word}")
+    assert code == 0 and "chinchilla-70b" in out and "arXiv:2304.01373" in out and "gpt2-xl" in out
 
 
 @pytest.mark.parametrize(
@@ -99,6 +139,22 @@ def test_the_laws_are_listed_with_their_sources(run):
     ([], "none is given"),
     (["--flops=1e21", "--pf_days=3"], "--flops, --pf_days"),
     (["--flops=0"], "above zero"),
+    (["--flops=1e400"], "1e400"),
+    (["--flops=3640"], "no budget of a training run"),
+    (["--params=70"], "--params=70B"),
+    (["--params="], "params"),
+    (["--params=nan"], "params"),
+    (["--tokens=-1"], "above zero"),
+    (["--tokens=300"], "--tokens=300B"),
+    (["--params=1e30"], "more than anybody has"),
+    (["--params=70B", "--params_unit=1e9"], "is --params_unit=1e+09 meant"),
+    (["--flops=1e21", "--inference_tokens=2"], "--inference_tokens=2T"),
+    (["--model=gtp-3"], "nearest is 'gpt-3'"),
+    (["--model="], "no model"),
+    (["--params=7B", "--tokens=1T", "--flops=1e21"], "leave one out"),
+    (["--flops=1e21", "--vocab=0"], "vocab"),
+    (["--budget=64 x 2 h of h100", "--count=8"], "count is given twice"),
+    (["--budget=8 h100 for 3 days with a dog"], "'dog' is not understood"),
     (["--flops=nan"], "finite"),
     (["--flops=many"], "flops"),
     (["--budget=lots"], "is no budget"),

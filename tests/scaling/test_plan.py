@@ -1,6 +1,8 @@
 """Plans: published laws come out as their papers have them, intervals hold the estimate, mistakes are one sentence."""
 
+import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from gen import presets
 from gen.config import Model
 from gen.errors import UserError
-from gen.scaling import basis, conventions, fit, plan, plan_summary, published, shapes
+from gen.scaling import basis, conventions, fit, plan, plan_summary, published, shapes, study_shapes
 from gen.scaling.laws import HOFFMANN_2022, Law
 
 LAW = Law(E=0.9, A=120.0, B=350.0, alpha=0.36, beta=0.38)
@@ -111,6 +113,35 @@ def test_a_shape_comes_near_in_every_family():
       assert found.params == conventions.parameters(found.model, "matrices")
 
 
+def test_a_study_plans_shapes_of_its_own_kind_and_vocabulary(tmp_path):
+  path = Path(__file__).parents[2] / "results" / "chinchilla" / "results.json"
+  models = study_shapes.read(path)
+  assert {model.vocab for model in models.values()} == {260} and len(models) > 40
+  for params in (2e4, 1.3e5, 4e5):
+    found = shapes.nearest(params, study=models)
+    assert found.model.vocab == 260 and found.of == "the study" and not found.fault
+    assert found.params == pytest.approx(params, rel=0.15)
+  known = dataclasses.replace(basis.basis(LAW), models=models, runs=study())
+  assert plan.plan(known, 1e14)["shape"]["vocab"] == 260
+  assert (
+    plan.plan(known, 1e21)["shape"]["of"] == "presets" and plan.plan(known, 1e21)["shape"]["vocab"] == 260
+  )
+
+
+def test_a_head_of_a_foreign_vocabulary_is_not_proposed_for_a_small_model():
+  found = plan.plan(LAW, 8e12)
+  assert found["shape"]["fault"] and any("--vocab" in said for said in found["warnings"])
+  assert "scaled to N" not in "\n".join(plan_summary.lines(found))
+  small = plan.plan(LAW, 8e12, vocab=256)
+  assert not small["shape"]["fault"] and small["shape"]["width"] >= 24 and small["shape"]["depth"] >= 2
+  assert "vocabulary 256" in "\n".join(plan_summary.lines(small))
+
+
+def test_time_of_this_machine_is_said_where_it_says_something():
+  assert "of this machine" in "\n".join(plan_summary.lines(plan.plan(LAW, 1e13)))
+  assert "of this machine" not in "\n".join(plan_summary.lines(plan.plan("besiroglu2024", 5.76e23)))
+
+
 def test_the_nearest_preset_is_the_nearest_in_logarithms():
   assert shapes.nearest(120e6, "gpt2", "all").preset == "gpt2"
   assert shapes.nearest(600e6, "gpt2", "all").preset == "gpt2-large"
@@ -165,5 +196,5 @@ def test_a_file_that_holds_no_law_is_said(tmp_path, text, words):
     basis.read(tmp_path / "law.json")
 
 
-def test_the_default_law_is_the_papers():
+def test_names_of_laws_are_read_in_any_case():
   assert published.get("Hoffmann2022").law is HOFFMANN_2022

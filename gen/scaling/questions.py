@@ -1,0 +1,268 @@
+"""What a law says of a model that is given by its parameters, its tokens, or both.
+
+  for_params    N is given: the D at which it is optimal, and C
+  for_tokens    D is given: the N for which it is enough, and C
+  distance      both are given: how far from the optimum at the same C, in size and loss, and what compute
+                reaches that loss at the optimum
+  side_by_side  the same question asked of every published law, and of the rule of 20 tokens a parameter
+
+N*(C) and D*(C) rise with C and L*(C) falls, so each answer is one root in ln C, found by bisection for all resamples of
+a law at once. N parameters, D tokens, C training FLOPs, loss in nats per token; S laws.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gen import presets
+from gen.errors import UserError
+from gen.scaling import basis, budgets, conventions, published, published_models, surfaces
+from gen.scaling.basis import Basis
+
+BUDGETS = (1e7, 1e36)  # FLOPs of anything that is trained
+_LOG_FLOPS = (0.0, 160.0)  # ln C: up to 1e69
+_BISECTIONS = 70
+_LOSSES = ("loss", "loss_rise", "equal_loss_flops", "equal_loss_share", "equal_loss_N", "equal_loss_D")
+_SMALLEST = 1e16  # FLOPs: published laws say nothing of runs below
+
+
+class Asked(NamedTuple):
+  """What is given: C, N and D, None where it is not, and the model by name."""
+
+  flops: float | None = None
+  params: float | None = None
+  tokens: float | None = None
+  model: dict[str, Any] | None = None
+
+
+def asked(
+  known: Basis, flops: float | None, params: float | None, tokens: float | None, model_name: str | None
+) -> Asked:
+  """Returns what is given, checked, with a model's sizes filled in and D = C / (k N) where C and N are given.
+
+  Raises:
+    UserError: where nothing is given, more than can be, or a value that cannot be.
+  """
+  found: dict[str, Any] | None = None
+  if model_name is not None:
+    if params is not None:
+      raise UserError(f"--model={model_name} gives the parameters; leave out --params")
+    found = model(model_name, known.counting)
+    params = found["params"]
+    if tokens is None and flops is None:
+      tokens = found["tokens"]
+  given = {"flops": flops, "params": params, "tokens": tokens}
+  for name, value in given.items():
+    if value is not None:
+      budgets.positive({"flops": "the budget in FLOPs"}.get(name, name), value)
+  if flops is not None and not BUDGETS[0] <= flops <= BUDGETS[1]:
+    raise UserError(
+      f"{flops:.3g} FLOPs are no budget of a training run, which lie from {BUDGETS[0]:g} to {BUDGETS[1]:g}; is the "
+      "unit right, as in --budget='3640 PF-days'?"
+    )
+  if all(value is None for value in given.values()):
+    raise UserError(
+      "a plan wants a budget, parameters, tokens or a model: --budget, --params, --tokens or --model"
+    )
+  if all(value is not None for value in given.values()):
+    raise UserError("a budget, parameters and tokens are given; two of them fix the third: leave one out")
+  if flops is not None and params is not None:
+    tokens = float(known.cost.tokens(flops, params))
+  if flops is not None and tokens is not None:
+    params = params or _params_at(known, flops, tokens)
+  return Asked(flops, params, tokens, found)
+
+
+def model(name: str, counting: str) -> dict[str, Any]:
+  """Returns a model by name: name, params, tokens (None where unknown), counting of its parameters, and source.
+
+  Args:
+    name: of a published model or a preset.
+    counting: convention of N that the law has; a preset's parameters are counted in it.
+
+  Raises:
+    UserError: for an unknown name, with the nearest.
+  """
+  known, preset = published_models.find(name), _preset(name)
+  if known is None and preset is None:
+    raise published_models.unknown(name, presets.names())
+  found: dict[str, Any] = {"name": preset, "tokens": None, "source": "a preset of gen", "counting": "all"}
+  if known is not None:
+    found = {"name": known.name, "params": known.params, "tokens": known.tokens, "source": known.source} | {
+      "counting": "all"
+    }
+  if preset is not None and (known is None or counting != "all"):
+    found["params"] = float(conventions.parameters(presets.get(preset), counting))
+    found["counting"] = counting
+  return found
+
+
+def _preset(name: str) -> str | None:
+  names = {published_models.key(one): one for one in presets.names()}
+  names |= {published_models.key(one): other for one, other in presets.ALIASES.items()}
+  return names.get(published_models.key(name))
+
+
+def for_params(known: Basis, params: float) -> dict[str, Any]:
+  """Returns N, D, ratio, flops and loss of the budget at which so many parameters are optimal, with intervals."""
+  return _where(known, "N", params)
+
+
+def for_tokens(known: Basis, tokens: float) -> dict[str, Any]:
+  """Returns N, D, ratio, flops and loss of the budget at which so many tokens are optimal, with intervals."""
+  return _where(known, "D", tokens)
+
+
+def distance(known: Basis, params: float, tokens: float) -> dict[str, Any]:
+  """Returns how far a model is from the optimum at its own FLOPs.
+
+  Args:
+    known: the law; one of the optimum alone tells sizes, and no losses.
+    params: N.
+    tokens: D.
+
+  Returns:
+    N, D, tokens_per_parameter, flops, params_over_optimum, tokens_over_optimum, loss, loss_rise over the optimum's,
+    equal_loss_flops at which the optimum has the same loss, equal_loss_share of the FLOPs, equal_loss_N and
+    equal_loss_D there, interval (of each).
+  """
+  flops = float(known.cost.flops(params, tokens))
+  given = {"N": params, "D": tokens, "tokens_per_parameter": tokens / params, "flops": flops}
+  if known.rows_sp is None:
+    best = known.optimum(flops)
+    none = dict.fromkeys(_LOSSES)
+    return given | _over(params, tokens, best) | none | {"interval": {}}
+
+  def measured(rows_sp: np.ndarray) -> surfaces.Found:
+    best = surfaces.optimum(rows_sp, flops, known.cost)
+    loss = surfaces.loss(rows_sp, np.array(math.log(params)), np.array(math.log(tokens)))
+    equal = _root(lambda c_s: -surfaces.optimum(rows_sp, c_s, known.cost)["loss"], -loss)
+    # Rounding may put the root a little above C where the model is the optimum itself.
+    equal = np.minimum(equal, flops)
+    there = surfaces.optimum(rows_sp, equal, known.cost)
+    found = {"loss": loss, "loss_rise": loss - best["loss"], "equal_loss_flops": equal}
+    found |= {"equal_loss_share": equal / flops, "equal_loss_N": there["N"], "equal_loss_D": there["D"]}
+    return _over(params, tokens, best) | found
+
+  return given | known.measure(measured)
+
+
+def side_by_side(
+  known: Basis, flops: float, params: float | None, tokens: float | None
+) -> list[dict[str, Any]]:
+  """Returns the answers of every published law, the law of the plan first.
+
+  Args:
+    known: the law of the plan.
+    flops: C that it found, or that was given.
+    params: N where it alone is given.
+    tokens: D where it alone is given.
+  """
+  laws = [known]
+  if flops >= _SMALLEST:
+    laws += [basis.basis(name) for name in published.LAWS if name != known.name]
+  rows = []
+  for law in laws:
+    if params is not None:
+      found = for_params(law, params)
+    elif tokens is not None:
+      found = for_tokens(law, tokens)
+    else:
+      found = law.optimum(flops) | {"flops": flops}
+    answer = {name: found[name] for name in ("N", "D", "flops")}
+    rows.append(
+      {"law": law.name} | answer | {"tokens_per_parameter": found["ratio"], "counting": law.counting}
+    )
+  return rows
+
+
+def rule_of_thumb(flops: float, params: float | None = None, tokens: float | None = None) -> dict[str, float]:
+  """Returns N, D and C = 6 N D by 20 tokens a parameter, for what is given.
+
+  >>> rule_of_thumb(0, params=70e9)["D"]
+  1400000000000.0
+  """
+  if params is not None:
+    n, d = params, published.RULE * params
+  elif tokens is not None:
+    n, d = tokens / published.RULE, tokens
+  else:
+    n = math.sqrt(flops / 6 / published.RULE)
+    d = flops / 6 / n
+  return {"N": n, "D": d, "flops": conventions.six_nd(n, d), "tokens_per_parameter": published.RULE}
+
+
+def _over(params: float, tokens: float, best: dict[str, Any]) -> dict[str, Any]:
+  return {"params_over_optimum": params / best["N"], "tokens_over_optimum": tokens / best["D"]}
+
+
+def _where(known: Basis, name: str, wanted: float) -> dict[str, Any]:
+  """Returns the optimum whose N or D has a value."""
+  if known.rows_sp is None:
+    return _on_frontier(known, name, wanted)
+
+  def measured(rows_sp: np.ndarray) -> surfaces.Found:
+    target = np.full(len(rows_sp), math.log(wanted))
+    flops_s = _root(lambda c_s: np.log(surfaces.optimum(rows_sp, c_s, known.cost)[name]), target)
+    return surfaces.optimum(rows_sp, flops_s, known.cost) | {"flops": flops_s}
+
+  return _checked(known, name, wanted, known.measure(measured))
+
+
+def _on_frontier(known: Basis, name: str, wanted: float) -> dict[str, Any]:
+  """Returns the same of a law of the optimum alone; the interval of C is where the band of N or D holds the value."""
+
+  def values(c_s: np.ndarray) -> np.ndarray:
+    return np.array([math.log(known.optimum(float(c))[name]) for c in c_s])
+
+  def ends(c_s: np.ndarray) -> np.ndarray:
+    pairs = [known.optimum(float(c))["interval"][name] for c in c_s]
+    # The higher end of the band holds the value at the lower C.
+    return np.log(np.maximum([pairs[0][1], pairs[1][0]], 1e-300))
+
+  flops = float(_root(values, np.array([math.log(wanted)]))[0])
+  if not math.isfinite(flops):
+    return _checked(known, name, wanted, {"N": math.nan, "D": math.nan, "flops": math.nan})
+  found = known.optimum(flops) | {"flops": flops}
+  interval = {}
+  if "N" in found["interval"]:
+    low, high = map(float, _root(ends, np.full(2, math.log(wanted))))
+    other = "D" if name == "N" else "N"
+    sizes = [_other_size(known, name, wanted, c) for c in (low, high)]
+    ratio = [size / wanted if name == "N" else wanted / size for size in sizes]
+    interval = {"flops": [low, high], other: sizes, "ratio": sorted(ratio)}
+  return _checked(known, name, wanted, found | {"interval": interval})
+
+
+def _other_size(known: Basis, name: str, size: float, flops: float) -> float:
+  """Returns D at C where N has a size, or N where D has it."""
+  return float(known.cost.tokens(flops, size)) if name == "N" else _params_at(known, flops, size)
+
+
+def _params_at(known: Basis, flops: float, tokens: float) -> float:
+  """Returns N of C = k(N) N D."""
+  return float(_root(lambda n_s: np.log(known.cost.flops(n_s, tokens)), np.array([math.log(flops)]))[0])
+
+
+def _checked(known: Basis, name: str, wanted: float, found: dict[str, Any]) -> dict[str, Any]:
+  if not all(math.isfinite(found[one]) for one in ("N", "D", "flops")):
+    what = "parameters" if name == "N" else "tokens"
+    raise UserError(
+      f"by the law {known.name} {wanted:.3g} {what} are optimal at no budget: an exponent is not positive"
+    )
+  interval = {one: pair for one, pair in found["interval"].items() if one != name}
+  return found | {name: wanted, "interval": interval}
+
+
+def _root(function: Callable[[np.ndarray], np.ndarray], wanted: np.ndarray) -> np.ndarray:
+  """Returns C at which rising functions of it have the wanted values, one a law; NaN where they never do."""
+  low, high = (np.full(len(wanted), end) for end in _LOG_FLOPS)
+  with np.errstate(all="ignore"):
+    inside = (function(np.exp(low)) < wanted) & (function(np.exp(high)) > wanted)
+    for _ in range(_BISECTIONS):
+      middle = (low + high) / 2
+      short = function(np.exp(middle)) < wanted
+      low, high = np.where(short, middle, low), np.where(short, high, middle)
+  return np.where(inside, np.exp((low + high) / 2), np.nan)
