@@ -21,8 +21,10 @@ def keep_in(folder: str | os.PathLike[str]) -> None:
   """Keeps compiled programs in a folder, so that the next process need not compile them again."""
   import jax
 
-  sealed = _seal()
-  jax.config.update("jax_compilation_cache_dir", os.fspath(folder) if sealed else None)
+  sealed, path = _seal(), os.fspath(folder)
+  jax.config.update("jax_compilation_cache_dir", path if sealed else None)
+  if not _is_utf8(path):  # XLA's own caches in that folder take no other path.
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
   jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
@@ -41,6 +43,14 @@ def opened(key: str, stored: bytes) -> bytes | None:
   start = len(MAGIC) + hashlib.sha256().digest_size
   digest, content = stored[len(MAGIC) : start], stored[start:]
   return content if stored.startswith(MAGIC) and digest == _digest(key, content) else None
+
+
+def _is_utf8(path: str) -> bool:
+  try:
+    path.encode()
+  except UnicodeEncodeError:
+    return False
+  return True
 
 
 def _digest(key: str, content: bytes) -> bytes:

@@ -48,6 +48,14 @@ def test_a_program_with_a_flipped_bit_is_compiled_anew(tmp_path):
   assert ended(start(tmp_path))[:3] == (answer, misses, 0), "what was dropped is there again"
 
 
+@pytest.mark.parametrize("name", [b"\xff\xfe", b"a[16,64]*?\\ %2F\n"], ids=ascii)
+def test_a_folder_of_any_name_keeps_programs(tmp_path, name):
+  folder = tmp_path / os.fsdecode(name)
+  answer, hits, misses, _ = ended(start(folder))
+  assert hits == 0 and misses > 0
+  assert ended(start(folder))[:3] == (answer, misses, 0)
+
+
 @pytest.mark.parametrize("size", [0, 1, 300])
 def test_no_flipped_bit_no_cut_and_no_other_key_passes_the_checksum(size):
   content = random.Random(size).randbytes(size)
