@@ -59,18 +59,20 @@ class Journal:
         os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
       raise UserError(f"cannot write the journal {self.path}: {error.strerror}") from error
 
-  def rewind(self, step: int, run: str | None = None) -> int:
+  def rewind(self, step: int, run: str | None = None, evaluation: int | None = None) -> int:
     """Drops train and evaluation rows after a step, which a resumed run is about to write again.
 
     Args:
       step: the restored step; rows of it stay.
+      evaluation: the step after which evaluations go; None is `step`.
       run: only rows of this run (a sweep's journal holds many); None is every run.
 
     Returns:
       How many rows went. The file is replaced in one rename: no crash leaves half of it.
     """
     rows = read(self.path)
-    stay = [row for row in rows if not _is_after(row, step, run)]
+    last = {"train": step, "evaluation": step if evaluation is None else evaluation}
+    stay = [row for row in rows if not _is_after(row, last, run)]
     if len(stay) < len(rows):
       _replace(self.path, stay)
       os.close(self._descriptor)
@@ -184,9 +186,11 @@ def _repair(path: Path) -> None:
       file.truncate(end)
 
 
-def _is_after(row: dict[str, Any], step: int, run: str | None) -> bool:
-  measured = row.get("kind") in MEASURED and (run is None or row.get("run") == run)
-  return measured and isinstance(row.get("step"), int) and row["step"] > step
+def _is_after(row: dict[str, Any], last: dict[str, int], run: str | None) -> bool:
+  """Returns whether a row of that run is measured after the last step that stays of its kind."""
+  kind = row.get("kind")
+  measured = kind in MEASURED and (run is None or row.get("run") == run)
+  return measured and isinstance(row.get("step"), int) and row["step"] > last[kind]
 
 
 def _replace(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -197,7 +197,8 @@ class Training:
 
   def _rewind(self, done: int) -> None:
     if self.journal is not None:
-      self.journal.rewind(done)
+      # The last evaluation comes after the checkpoint of its step.
+      self.journal.rewind(done, evaluation=min(done, self.steps - 1))
 
   def _data(self) -> dict[str, Any]:
     corpus = {"corpus": self.run.data.corpus, "corpus_sha256": self.loaded.corpus.sha256}
@@ -321,10 +322,12 @@ class Training:
 
   def _result(self, done: int) -> dict[str, Any]:
     run, model, progress = self.run, self.run.model, self._progress(done)
+    # Saved first, so that a kill during the evaluation costs no step.
+    if self.checkpoints.latest() != done:
+      self._save(done)
     evaluation = self._evaluate()
     self._write("evaluation", progress | evaluation)
     groups = counts.parameters(model)
-    self._save(done)
     self.checkpoints.wait()
     return self._write(
       "result",
