@@ -22,7 +22,7 @@ def write(path: Path, name: str, data: Any, **context: Any) -> Path:
     context: what the template reads.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(render(name, data, **context), encoding="utf-8")
+  path.write_text(render(name, data, **context), encoding="utf-8", errors="replace")  # a path may be no text
   return path
 
 

@@ -26,7 +26,7 @@ def write(results: Mapping[str, Any], folder: Path) -> Path:
   """Writes report.html into a folder, made if need be, and returns its path."""
   folder.mkdir(parents=True, exist_ok=True)
   path = folder / NAME
-  path.write_text(render(results), encoding="utf-8")
+  path.write_text(render(results), encoding="utf-8", errors="replace")  # a path may be no text
   return path
 
 

@@ -34,7 +34,7 @@ def write(results: Mapping[str, Any], curves: Sequence[Mapping[str, Any]], folde
   """
   folder.mkdir(parents=True, exist_ok=True)
   path = folder / "report.html"
-  path.write_text(render(results, curves), encoding="utf-8")
+  path.write_text(render(results, curves), encoding="utf-8", errors="replace")  # a path may be no text
   return path
 
 

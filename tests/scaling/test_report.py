@@ -123,6 +123,11 @@ def test_names_from_outside_are_shown_as_text_and_never_run(smoke):
   assert sum(tag == "script" for tag, _ in page.tags) == 2
 
 
+def test_a_path_that_is_no_text_is_shown_with_replacements(smoke, tmp_path):
+  smoke["name"] = "study \udcff\udcfe"
+  assert "study ??" in report.write(smoke, [], tmp_path / "study \udcff").read_text("utf-8")
+
+
 def test_what_a_study_lacks_is_said_in_words(smoke):
   smoke["laws"]["parametric"] = {"warnings": ["12 runs cannot carry five constants"]}
   del smoke["prediction"]["parametric"]
