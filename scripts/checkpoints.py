@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
   try:
     return COMMANDS[flags.command](flags)
   except UserError as error:
-    print(error, file=sys.stderr)
+    print(_shown(error), file=sys.stderr)
     return 2
 
 
@@ -43,12 +43,12 @@ def ls(flags: argparse.Namespace) -> int:
   """Lists the steps and what is left of others."""
   for word in flags.targets:
     folder = _folder(word)
-    print(f"{folder}\n{'step':>12}  {'saved':19}  {'MB':>9}  {'arrays':>6}")
+    print(f"{_shown(folder)}\n{'step':>12}  {'saved':19}  {'MB':>9}  {'arrays':>6}")
     for step in stored_steps.steps(folder):
       try:
         print(_row(stored_steps.record(folder, step)))
       except UserError as error:
-        print(f"{step:>12}  {error}")
+        print(f"{step:>12}  {_shown(error)}")
     for path in [*stored_steps.leftovers(folder), *stored_steps.damaged(folder)]:
       print(f"{path.stem:>12}  {path.suffix[1:]}, not counted")
   return 0
@@ -61,7 +61,7 @@ def verify(flags: argparse.Namespace) -> int:
     found, strays = stored_steps.damages(folder, step), stored_steps.strays(folder, step)
     worst = max(worst, int(bool(found)))
     ignored = f"; not part of it, and ignored: {', '.join(strays)}" if strays else ""
-    print(f"step {step}: {'damaged: ' + '; '.join(found) if found else 'ok'}{ignored}")
+    print(f"step {step}: {_shown('damaged: ' + '; '.join(found) if found else 'ok')}{_shown(ignored)}")
   return worst
 
 
@@ -69,9 +69,9 @@ def show(flags: argparse.Namespace) -> int:
   """Prints meta and arrays."""
   for folder, step in _targets(flags.targets):
     record = stored_steps.record(folder, step)
-    print(f"{stored_steps.path_of(folder, step)}\n{json.dumps(record['meta'], indent=2)}")
+    print(f"{_shown(stored_steps.path_of(folder, step))}\n{json.dumps(record['meta'], indent=2)}")
     for name, leaf in record["tree"].items():
-      print(f"  {name:60} {leaf['dtype']:9} {leaf['shape']}")
+      print(f"  {_shown(name):60} {leaf['dtype']:9} {leaf['shape']}")
     numbers = sum(int(np.prod(leaf["shape"])) for leaf in record["tree"].values())
     print(f"{len(record['tree'])} arrays, {numbers} numbers, {record['bytes'] / 1e6:.3f} MB")
   return 0
@@ -94,8 +94,13 @@ def diff(flags: argparse.Namespace) -> int:
       if leaf == second["tree"].get(name) and 0 not in leaf["shape"]
     ]
     lines += [line for name in same if (line := _value_difference(name, *targets))]
-  print("\n".join(lines) or "no difference")
+  print("\n".join(map(_shown, lines)) or "no difference")
   return int(bool(lines))
+
+
+def _shown(text: object) -> str:
+  """Returns a text as one line: a path or a name may hold line ends, and codes that steer a terminal."""
+  return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(text))
 
 
 COMMANDS = {"ls": ls, "verify": verify, "show": show, "diff": diff}

@@ -1,5 +1,6 @@
 """A damaged compiled program is compiled anew, with the same answer, by one process and by several at once."""
 
+import os
 import random
 import subprocess
 import sys

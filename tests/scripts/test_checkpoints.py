@@ -118,3 +118,26 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(saved, tmp_path, run_script, 
   places = {"RUN": saved, "EMPTY": tmp_path / "empty"}
   code, printed = run_script(*(places.get(word, word) for word in words))
   assert code == 2 and sentence in printed.err and printed.err.count("\n") == 1 and not printed.out
+
+
+@pytest.mark.parametrize("name", ["a%20b#c?d[1]*\\", "line\nend \x1b[31m", "\udcff\udcfe"], ids=ascii)
+def test_numbers_are_compared_in_a_folder_of_any_name_which_is_shown_as_one_line(
+  saved, tmp_path, run_script, name
+):
+  folder = tmp_path / name
+  saved.rename(folder)
+  code, printed = run_script("diff", "--values", folder, 10, folder, 20)
+  assert code == 1 and "kernel: 83.3% of the numbers differ" in printed.out
+  for command in ("ls", "show", "verify"):
+    code, printed = run_script(command, folder)
+    assert code == 0 and all(line.isprintable() for line in printed.out.splitlines())
+  code, printed = run_script("show", folder, 15)
+  assert code == 2 and printed.err.count("\n") == 1 and printed.err[:-1].isprintable()
+
+
+def test_a_stray_file_is_named_and_is_no_damage(saved, run_script):
+  (saved / "checkpoints" / "000000020" / "state" / ".DS_Store").write_bytes(b"x")
+  assert run_script("verify", saved, 20) == (
+    0,
+    ("step 20: ok; not part of it, and ignored: state/.DS_Store\n", ""),
+  )
