@@ -18,10 +18,14 @@ _SUFFIXES = ("-cache", "-atime")  # jax's files of one entry: the program, and w
 
 
 def keep_in(folder: str | os.PathLike[str]) -> None:
-  """Keeps compiled programs in a folder, so that the next process need not compile them again."""
+  """Keeps compiled programs in a folder, so that the next process need not compile them again.
+
+  Where JAX_COMPILATION_CACHE_DIR names a folder, they go below that one instead.
+  """
   import jax
 
-  sealed, path = _seal(), os.fspath(folder)
+  named = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+  sealed, path = _seal(), os.path.join(named, "checked") if named else os.fspath(folder)  # noqa: PTH118
   jax.config.update("jax_compilation_cache_dir", path if sealed else None)
   if not _is_utf8(path):  # XLA's own caches in that folder take no other path.
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")

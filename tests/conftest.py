@@ -1,12 +1,15 @@
-"""What all tests share: programs that compile quickly, strict numerics, and property tests without a stopwatch.
+"""What all tests share: quick compilation, a cache of compiled programs, markers, strict numerics, property tests.
 
-Tests compile more than they compute, so XLA generates their machine code without optimizing it, which takes a third of
+Tests compile more than they compute. XLA generates their machine code without optimizing it, which takes a third of
 the time; the graph of operations is optimized as ever. `JAX_DISABLE_MOST_OPTIMIZATIONS=false uv run pytest` compiles
-everything as users do.
+everything as users do. Compiled programs are kept in .pytest_cache/programs, for other workers, for the processes
+that tests start, and for the next run. An entry's key is the program, its options and jaxlib's version, so an entry is
+what compiling again would give. Tests about compiling carry the marker `compiles` and use no cache.
 """
 
 import os
 import sys
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -14,7 +17,16 @@ import pytest
 QUICK = "JAX_DISABLE_MOST_OPTIMIZATIONS"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 ASKED = os.environ.setdefault(QUICK, "true")
-os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)  # a program from an earlier process is no test of this one
+PROGRAMS = Path(__file__).parents[1] / ".pytest_cache" / "programs"
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(PROGRAMS)
+os.environ.setdefault(
+  "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1"
+)  # reading an entry takes some 0.01 s
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
+
+# Marker of whole folders and files of tests; files may carry further ones themselves.
+PROCESS = ("end_to_end", "experiments", "scripts", "docs")
+LEFT_OUT = ("process", "release")
 
 hypothesis.settings.register_profile("gen", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("gen")
@@ -29,9 +41,28 @@ def pytest_configure(config):
     os.environ.setdefault("PYTHONPYCACHEPREFIX", str(config.rootpath / ".pytest_cache" / "bytecode"))
 
 
-def pytest_collection_modifyitems(items):
-  """Puts whole commands first: files are dealt out in this order, and a long one at the end would keep one worker."""
+def pytest_addoption(parser):
+  parser.addoption(
+    "--all", action="store_true", help="run every test, also those of whole programs and of a release"
+  )
+
+
+def pytest_collection_modifyitems(config, items):
+  """Marks tests of whole programs and puts them first: a long one at the end would keep one worker alone.
+
+  `uv run pytest` leaves out what is marked `process` or `release`. `--all`, `-m`, or files on the command line bring
+  them back.
+  """
+  for item in items:
+    folder = item.path.relative_to(config.rootpath).parts[1:2]
+    if folder and folder[0] in PROCESS:
+      item.add_marker("process")
   items.sort(key=lambda item: "end_to_end" not in item.path.parts)
+  if config.option.all or config.option.markexpr or config.args_source is pytest.Config.ArgsSource.ARGS:
+    return
+  left_out = [item for item in items if any(item.get_closest_marker(name) for name in LEFT_OUT)]
+  items[:] = [item for item in items if item not in set(left_out)]
+  config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture
@@ -61,3 +92,33 @@ def compiler(request):
 
     jax.config.update(QUICK.lower(), wanted in ("true", "1"))
     jax.clear_caches()  # what other modules compiled
+
+
+@pytest.fixture(autouse=True, scope="module")
+def uncached(request):
+  """Switches the cache of compiled programs off for modules with `pytestmark = compiles`, children included."""
+  if request.node.get_closest_marker("compiles") is None:
+    yield
+    return
+  del os.environ["JAX_COMPILATION_CACHE_DIR"]
+  if "jax" in sys.modules:
+    import jax
+
+    jax.config.update("jax_enable_compilation_cache", False)
+    jax.clear_caches()
+  yield
+  os.environ["JAX_COMPILATION_CACHE_DIR"] = str(PROGRAMS)
+  if "jax" in sys.modules:
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", str(PROGRAMS))
+    jax.config.update("jax_enable_compilation_cache", True)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+  """Says what the default selection left out."""
+  left = len(terminalreporter.stats.get("deselected", ()))
+  if left and not config.option.markexpr:
+    terminalreporter.write_line(
+      f"left out: {left} tests of whole programs and of a release; `uv run pytest --all` runs everything"
+    )

@@ -9,6 +9,8 @@ import pytest
 
 from gen import compiled_programs as programs
 
+pytestmark = pytest.mark.compiles
+
 PROGRAM = """
 import sys
 import jax, jax.numpy as jnp

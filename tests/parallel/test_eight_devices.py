@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 PROGRAM = Path(__file__).with_name("eight_devices.py")
 # A few pairs; `eight_devices.py losses decoder encoder encoder_decoder rnn lstm gru` runs all 36 in four minutes.
 TRIED = {

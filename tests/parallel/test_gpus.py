@@ -18,7 +18,11 @@ from gen.models import families
 from gen.parallel import collectives, layouts, topologies
 from gen.scaling import memory
 
-pytestmark = pytest.mark.optimized  # what is read is what the compiler makes of it
+pytestmark = [
+  pytest.mark.optimized,
+  pytest.mark.compiles,
+  pytest.mark.release,
+]  # what is read is what the compiler makes of it
 PLUGIN = "jax_plugins"
 needs_plugin = pytest.mark.skipif(
   importlib.util.find_spec(PLUGIN) is None or importlib.util.find_spec(f"{PLUGIN}.xla_cuda12") is None,

@@ -15,6 +15,8 @@ from gen.parallel import processes
 from gen.parallel.meeting import Meeting, Place
 
 # Meets the others, trades two values with them, and then does what it is told.
+pytestmark = pytest.mark.process
+
 MEMBER = """
 import json, os, sys, time
 from gen.errors import UserError

@@ -12,6 +12,8 @@ from gen.parallel import layouts, topologies
 from gen.scaling import memory
 
 pytestmark = [
+  pytest.mark.release,
+  pytest.mark.compiles,
   pytest.mark.optimized,  # what is read is what the compiler makes of it
   pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None,
