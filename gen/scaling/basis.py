@@ -4,7 +4,6 @@ C = k N D training FLOPs, N parameters, D tokens, loss in nats per token.
 """
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from gen.config import Model
 from gen.errors import UserError
+from gen.io import json_reading
 from gen.scaling import bootstrap, costs, fit, points, published, study_shapes, surfaces, units
 from gen.scaling.costs import Cost
 from gen.scaling.laws import Law, PowerLaw
@@ -193,15 +193,17 @@ def of_runs(
   return dataclasses.replace(basis(found, approach, source, counting, float(seen.flops.max())), runs=seen)
 
 
+# Of constants in a file: wide enough for any law that was fitted, narrow enough for float64.
+_RANGES = {
+  "E": (1e-6, 1e3), "A": (1e-30, 1e100), "B": (1e-30, 1e100), "alpha": (1e-3, 10.0), "beta": (1e-3, 10.0),
+  "k": (0.1, 1e4), "a": (1e-3, 0.999), "N_coefficient": (1e-100, 1e100),
+}  # fmt: skip
 _NUMBERS = {"envelope": "1", "isoflop": "2", "parametric": "3"}
 
 
 def _constants(path: Path) -> dict[str, Any] | None:
   """Returns the entries of a .json that holds a fitted law and no runs; None where it holds runs."""
-  try:
-    content = json.loads(points.text_of(path))
-  except ValueError as error:
-    raise UserError(f"{path} is no JSON: {error}") from None
+  content = json_reading.read(path, object)
   if not isinstance(content, dict) or "points" in content:
     return None
   if "N_coefficient" not in content and not {"E", "A", "B", "alpha", "beta"} <= set(content):
@@ -214,9 +216,14 @@ def _constants(path: Path) -> dict[str, Any] | None:
 def _of_constants(content: dict[str, Any], path: Path, counting: str) -> Basis:
   names = ("E", "A", "B", "alpha", "beta")
   given = {name: content[name] for name in (*names, "k", "a", "N_coefficient") if name in content}
-  for name, value in given.items():
-    if isinstance(value, bool) or not isinstance(value, int | float):
-      raise UserError(f"{path}: {name} is {value!r}; it must be a number")
+  for name in given:
+    json_reading.field(content, name, float, str(path))
+    low, high = _RANGES[name]
+    if not low <= given[name] <= high:
+      shown = min(max(given[name], -1e308), 1e308)  # an integer of 400 digits has no format
+      raise UserError(
+        f"{path}: {name} of the law is {shown:g}; in a law with an optimum it lies from {low:g} to {high:g}"
+      )
   if set(names) <= set(given):
     cost = costs.from_dict(content.get("cost"))
     k = float(given.get("k", costs.SIX))

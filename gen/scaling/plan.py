@@ -85,8 +85,6 @@ def plan(
   found, distance = _answer(known, asked)
   flops = float(found["flops"])
   best = _entry(found, flops, price)
-  if not math.isfinite(best["N"]):
-    raise UserError(f"the law {known.name} has no optimum at {flops:.3g} FLOPs: an exponent is not positive")
   alone = (asked.params, asked.tokens) if distance is None else (None, None)
   thumb = questions.rule_of_thumb(flops, *alone)
   report = {
@@ -118,14 +116,15 @@ def plan(
 def _answer(known: Basis, asked: Asked) -> tuple[dict[str, Any], dict[str, Any] | None]:
   """Returns the optimum that answers what was asked, and how far from it a given model is."""
   if asked.params is not None and asked.tokens is not None:
-    distance = questions.distance(known, asked.params, asked.tokens)
-    return known.optimum(distance["flops"]) | {"flops": distance["flops"]}, distance
+    flops = float(known.cost.flops(asked.params, asked.tokens))
+    best = questions.optimum(known, flops)
+    return best, questions.distance(known, asked.params, asked.tokens)
   if asked.params is not None:
     return questions.for_params(known, asked.params), None
   if asked.tokens is not None:
     return questions.for_tokens(known, asked.tokens), None
   assert asked.flops is not None
-  return known.optimum(asked.flops) | {"flops": asked.flops}, None
+  return questions.optimum(known, asked.flops), None
 
 
 def _shape(known: Basis, params: float, family: str, vocab: int | None) -> dict[str, object]:

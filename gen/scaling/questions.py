@@ -21,6 +21,7 @@ from gen.errors import UserError
 from gen.scaling import basis, budgets, conventions, published, published_models, surfaces
 from gen.scaling.basis import Basis
 
+_SIZES = (1.0, 1e30)  # N and D that float64 and the shapes of models can hold
 BUDGETS = (1e7, 1e36)  # FLOPs of anything that is trained
 _LOG_FLOPS = (0.0, 160.0)  # ln C: up to 1e69
 _BISECTIONS = 70
@@ -105,6 +106,25 @@ def _preset(name: str) -> str | None:
   return names.get(published_models.key(name))
 
 
+def optimum(known: Basis, flops: float) -> dict[str, Any]:
+  """Returns N, D, ratio, flops and loss of the optimum at C, with intervals.
+
+  Raises:
+    UserError: where the law has none, or one that no model can be.
+  """
+  with np.errstate(all="ignore"):
+    found = known.optimum(flops)
+  n, d = found["N"], found["D"]
+  if not (math.isfinite(n) and math.isfinite(d)):
+    raise UserError(f"the law {known.name} has no optimum at {flops:.3g} FLOPs: an exponent is not positive")
+  if not (_SIZES[0] <= n <= _SIZES[1] and _SIZES[0] <= d <= _SIZES[1]):
+    raise UserError(
+      f"by the law {known.name} the optimum at {flops:.3g} FLOPs has {n:.3g} parameters and {d:.3g} tokens, which no "
+      "model has; are its constants right?"
+    )
+  return found | {"flops": flops}
+
+
 def for_params(known: Basis, params: float) -> dict[str, Any]:
   """Returns N, D, ratio, flops and loss of the budget at which so many parameters are optimal, with intervals."""
   return _where(known, "N", params)
@@ -131,7 +151,7 @@ def distance(known: Basis, params: float, tokens: float) -> dict[str, Any]:
   flops = float(known.cost.flops(params, tokens))
   given = {"N": params, "D": tokens, "tokens_per_parameter": tokens / params, "flops": flops}
   if known.rows_sp is None:
-    best = known.optimum(flops)
+    best = optimum(known, flops)
     none = dict.fromkeys(_LOSSES)
     return given | _over(params, tokens, best) | none | {"interval": {}}
 
@@ -146,7 +166,8 @@ def distance(known: Basis, params: float, tokens: float) -> dict[str, Any]:
     found |= {"equal_loss_share": equal / flops, "equal_loss_N": there["N"], "equal_loss_D": there["D"]}
     return _over(params, tokens, best) | found
 
-  return given | known.measure(measured)
+  with np.errstate(all="ignore"):
+    return given | known.measure(measured)
 
 
 def side_by_side(
@@ -208,14 +229,15 @@ def _where(known: Basis, name: str, wanted: float) -> dict[str, Any]:
     flops_s = _root(lambda c_s: np.log(surfaces.optimum(rows_sp, c_s, known.cost)[name]), target)
     return surfaces.optimum(rows_sp, flops_s, known.cost) | {"flops": flops_s}
 
-  return _checked(known, name, wanted, known.measure(measured))
+  with np.errstate(all="ignore"):
+    return _checked(known, name, wanted, known.measure(measured))
 
 
 def _on_frontier(known: Basis, name: str, wanted: float) -> dict[str, Any]:
   """Returns the same of a law of the optimum alone; the interval of C is where the band of N or D holds the value."""
 
   def values(c_s: np.ndarray) -> np.ndarray:
-    return np.array([math.log(known.optimum(float(c))[name]) for c in c_s])
+    return np.log([known.optimum(float(c))[name] for c in c_s])
 
   def ends(c_s: np.ndarray) -> np.ndarray:
     pairs = [known.optimum(float(c))["interval"][name] for c in c_s]
@@ -247,10 +269,11 @@ def _params_at(known: Basis, flops: float, tokens: float) -> float:
 
 
 def _checked(known: Basis, name: str, wanted: float, found: dict[str, Any]) -> dict[str, Any]:
-  if not all(math.isfinite(found[one]) for one in ("N", "D", "flops")):
+  sizes = (found["N"], found["D"])
+  if not (math.isfinite(found["flops"]) and all(_SIZES[0] <= size <= _SIZES[1] for size in sizes)):
     what = "parameters" if name == "N" else "tokens"
     raise UserError(
-      f"by the law {known.name} {wanted:.3g} {what} are optimal at no budget: an exponent is not positive"
+      f"by the law {known.name} {wanted:.3g} {what} are optimal at no budget that a model can have"
     )
   interval = {one: pair for one, pair in found["interval"].items() if one != name}
   return found | {name: wanted, "interval": interval}

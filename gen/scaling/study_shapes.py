@@ -7,7 +7,7 @@ columns of the shape. A model is used only where its parameters are those that t
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from gen import counts
 from gen.config import Model, from_dict
@@ -15,6 +15,7 @@ from gen.errors import UserError
 from gen.io import json_reading
 from gen.scaling import points, recount
 
+_LARGEST = 10**9  # of one size of a model
 _SAME = 0.01  # relative difference of counts that still are one model's
 
 
@@ -42,6 +43,10 @@ def _of_results(path: Path) -> list[Model | None]:
   if not isinstance(base, Mapping):
     return []
   model = from_dict(Model, dict(base))
+  for field in dataclasses.fields(Model):
+    value = json_reading.require(getattr(model, field.name), field.type, f"{path}: {field.name}")  # type: ignore[arg-type]
+    if field.type is int and not 0 <= value < _LARGEST:
+      raise UserError(f"{path}: {field.name} is no size of a model")
   return [_resized(model, row) for row in points.result_rows(points.text_of(path), path)]
 
 
@@ -49,12 +54,16 @@ def _resized(base: Model, row: Mapping[str, Any]) -> Model | None:
   """Returns a run's model; None where the row does not tell its width, depth and vocabulary."""
   groups = row.get("params_by_group")
   width, depth, vocab = row.get("width"), row.get("depth"), base.vocab
-  if not isinstance(width, int) or not isinstance(depth, int) or width < 1:
+  if not (_is_size(width) and _is_size(depth)):
     return None
   if not vocab and isinstance(groups, Mapping):
     table = groups.get("head") or groups.get("embedding")
-    vocab = table // width if isinstance(table, int) else 0
+    vocab = table // width if _is_size(table) else 0
   if not vocab:
     return None
   heads = max(1, round(width / base.head_width)) if base.head_width else 1
   return dataclasses.replace(base, width=width, depth=depth, vocab=vocab, head_width=max(1, width // heads))
+
+
+def _is_size(value: Any) -> TypeGuard[int]:
+  return isinstance(value, int) and 0 < value < _LARGEST

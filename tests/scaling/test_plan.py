@@ -172,6 +172,8 @@ def test_what_the_law_cannot_carry_is_warned_of():
     (lambda: plan.plan("hoffmann2022", 1e21, overtrain=[0]), "overtrain is 0"),
     (lambda: plan.plan("kaplan2020", 1e21, overtrain=[2]), "hoffmann2022"),
     (lambda: plan.plan(Law(1, 1, 1, -0.1, 0.3), 1e21), "alpha of the law is -0.1"),
+    (lambda: plan.plan(Law(1, 1e99, 1, 3, 0.3), 1e21), "which no model has"),
+    (lambda: plan.plan(Law(1, 1e99, 1, 3, 0.3), params=1e9), "at no budget"),
   ],
 )
 def test_mistakes_are_one_sentence(call, words):
@@ -183,10 +185,17 @@ def test_mistakes_are_one_sentence(call, words):
 @pytest.mark.parametrize(
   ("text", "words"),
   [
-    ("{", "is no JSON"),
+    ("{", "is no valid JSON"),
+    ("[" * 100_000, "nested too deeply"),
+    ("", "is empty"),
+    ('{"E": 1, "A": 1e400, "B": 1, "alpha": 0.3, "beta": 0.3}', "A of the law is 1e\\+308"),
+    ('{"E": 1, "A": 4, "B": 9, "alpha": NaN, "beta": 0.3}', "alpha of the law is nan"),
+    ('{"E": 1, "A": 4, "B": 9, "alpha": 0.3, "beta": 1000000}', "beta of the law is 1e\\+06"),
+    ('{"a": -0.5, "N_coefficient": 1}', "a of the law is -0.5"),
+    ('{"a": 0.5, "N_coefficient": 0}', "N_coefficient of the law is 0"),
     ("[]", "no list of points|neither runs|holds no finished runs"),
     ('{"alpha": 1}', "neither runs"),
-    ('{"E": 1, "A": "x", "B": 1, "alpha": 1, "beta": 1}', "A is 'x'"),
+    ('{"E": 1, "A": "x", "B": 1, "alpha": 1, "beta": 1}', "A holds text"),
     ('{"N_coefficient": 1}', "no a"),
   ],
 )
