@@ -21,6 +21,8 @@ from gen.data.document import Document
 from gen.errors import UserError
 
 FORMAT = 1  # of the cached files and of the rules above; raise it when either changes
+_META = ("documents", "bytes", "validation_bytes", "sha256")
+_PIECE = 1 << 20  # characters that are normalized at a time
 Report = Callable[[str], None]
 
 
@@ -63,6 +65,7 @@ class Corpus(NamedTuple):
     validation_bytes: of UTF-8 in validation.
     sha256: of both with their parting.
     seconds: that building or finding it took.
+    notes: lines that say how files were read.
   """
 
   name: str
@@ -73,6 +76,7 @@ class Corpus(NamedTuple):
   validation_bytes: int
   sha256: str
   seconds: float
+  notes: tuple[str, ...] = ()
 
 
 def build(data: Data, report: Report | None = None) -> Corpus:
@@ -96,6 +100,8 @@ def build(data: Data, report: Report | None = None) -> Corpus:
   corpus = _open(made.path, source.name, made.meta, time.perf_counter() - begin)
   if report:
     report(describe(corpus) + (", found in the cache" if made.found else ""))
+    for note in corpus.notes:
+      report(note)
   return corpus
 
 
@@ -115,7 +121,8 @@ def _open(path: Path, name: str, meta: dict[str, Any], seconds: float) -> Corpus
   with (path / "texts.bin").open("rb") as stream:
     content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
   train, validation = (Texts(content, starts[side], ends[side]) for side in (~validates, validates))
-  return Corpus(name, train, validation, seconds=seconds, **meta)
+  notes = tuple(meta.get("notes", ()))
+  return Corpus(name, train, validation, seconds=seconds, notes=notes, **{key: meta[key] for key in _META})
 
 
 def _build(folder: Path, source: sources.Source, fraction: float) -> dict[str, Any]:
@@ -129,6 +136,7 @@ def _build(folder: Path, source: sources.Source, fraction: float) -> dict[str, A
     "bytes": int(ends[-1]),
     "validation_bytes": int(lengths[validates].sum()),
     "sha256": _identity(folder / "texts.bin", lengths, validates),
+    "notes": source.notes(),
   }
 
 
@@ -152,11 +160,31 @@ def _write(path: Path, source: sources.Source) -> tuple[np.ndarray, np.ndarray]:
 def _unique(documents: Iterator[Document], may_repeat: bool) -> Iterator[Document]:
   seen: set[bytes] = set()
   for document in documents:
-    normalized = " ".join(document.text.split())
-    digest = hashlib.blake2b(normalized.encode("utf-8"), digest_size=16).digest()
-    if normalized and (may_repeat or digest not in seen):
+    digest = _digest(document.text)
+    if digest is not None and (may_repeat or digest not in seen):
       seen.add(digest)
       yield document
+
+
+def _digest(text: str) -> bytes | None:
+  """Returns the hash of a text's words with one space between them; None where there are no words.
+
+  It goes by pieces: a list of all words of a long text takes ten times its memory.
+  """
+  hashed = hashlib.blake2b(digest_size=16)
+  words, joins = False, False  # whether any came, and whether the last one may go on in the next piece
+  for start in range(0, len(text), _PIECE):
+    piece = text[start : start + _PIECE]
+    normalized = " ".join(piece.split())
+    if normalized:
+      if words and not (joins and not piece[0].isspace()):
+        hashed.update(b" ")
+      hashed.update(normalized.encode("utf-8"))
+      words = True
+      joins = not piece[-1].isspace()
+    else:
+      joins = False
+  return hashed.digest() if words else None
 
 
 def place(name: str) -> float:

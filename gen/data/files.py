@@ -1,26 +1,28 @@
-"""Documents in files: plain text and JSON lines, compressed or not.
+"""Documents in files of any kind that holds text: each is read for what it holds, not for what its suffix says.
 
-A suffix says what a file holds: `.jsonl` (or `.ndjson`) is one record a line, anything else is text; `.gz`, `.xz`
-and `.zst` after it are opened. A text file is one document; a text file that is alone is cut into blocks, so that it
-can be parted into training and validation.
+`kinds` lists the kinds. A text is one document; a text that is alone is cut into blocks, so that it can be parted into
+training and validation. Records, rows and members of archives are documents of their own.
 """
 
-import difflib
+import contextlib
+import functools
 import glob
 import hashlib
 import itertools
-import json
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import IO, NamedTuple
 
-from gen.data import compressed
+from gen.data import archives, compressed, encodings, html_text, kinds, records
 from gen.data.document import Document
 from gen.errors import UserError
 
-RECORDS = (".jsonl", ".ndjson")
 LEAST_BLOCK, MOST_BLOCK, BLOCKS = 1_024, 65_536, 400  # characters, characters, blocks of a file that is alone
 LEAST_BLOCKS = 20
+MAX_TEXT = 64 << 20  # characters of one document; a longer text is cut into blocks
+MAX_PAGE = 64 << 20  # characters of one HTML page
+_KERNEL = ("/dev", "/proc", "/sys")  # files without end, or that wait
+_NAMES = {"jsonl": "JSON lines", "json": "JSON", "csv": "a table", "html": "HTML", "parquet": "parquet"}
 
 
 def find(pattern: str) -> list[tuple[str, Path]]:
@@ -30,12 +32,24 @@ def find(pattern: str) -> list[tuple[str, Path]]:
   left out of folders and globs.
 
   Raises:
-    UserError: if there is none.
+    UserError: if there is none, or it is a device, a pipe or a file of the kernel.
   """
   path = Path(pattern).expanduser()
+  try:
+    return _found(pattern, path)
+  except (ValueError, OSError) as error:  # a zero byte, a name too long, a folder that may not be read
+    if isinstance(error, UserError):
+      raise
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    raise UserError(f"data.corpus {pattern[:200]}: cannot be read: {reason}") from error
+
+
+def _found(pattern: str, path: Path) -> list[tuple[str, Path]]:
   if path.is_file():
+    _check_regular(path)
     return [(path.name, path)]
   if path.is_dir():
+    _check_regular(path)
     root, paths = path, [found for found in path.rglob("*") if found.is_file()]
     if not paths:
       raise UserError(f"data.corpus {pattern}: the folder holds no files")
@@ -44,13 +58,43 @@ def find(pattern: str) -> list[tuple[str, Path]]:
     paths = [found for found in root.glob(str(path.relative_to(root))) if found.is_file()]
     if not paths:
       raise UserError(f"data.corpus {pattern}: no file matches")
+  elif path.exists():
+    raise UserError(
+      f"data.corpus {pattern}: is a device, a pipe or a socket, not a file; save its text in one"
+    )
   else:
     raise UserError(f"data.corpus {pattern}: no such file or folder")
   named = [(found.relative_to(root).as_posix(), found) for found in paths]
   visible = sorted(item for item in named if not any(part.startswith(".") for part in item[0].split("/")))
   if not visible:
     raise UserError(f"data.corpus {pattern}: only hidden files match")
+  for _, found in visible:
+    _check_regular(found)
   return visible
+
+
+def _check_regular(path: Path) -> None:
+  """Refuses what has no end, or belongs to the kernel."""
+  real = path.resolve()
+  if real == Path("/") or any(real.is_relative_to(folder) for folder in _KERNEL):
+    raise UserError(f"{path}: belongs to the system, and is not read as text; name files of your own")
+
+
+def kinds_of(found: Iterable[tuple[str, Path]], forced: str | None = None) -> list[list[str]]:
+  """Returns [name, what it holds] of each file: with its content, what the documents depend on.
+
+  Raises:
+    UserError: if one cannot be read, or holds no text.
+  """
+  described = []
+  for name, path in found:
+    with _opened(name, path, forced, _ignore) as item:
+      described.append([name, *item.layers, *item.kind])
+  return described
+
+
+def _ignore(_: str) -> None:
+  """Says nothing."""
 
 
 def _fixed_part(path: Path) -> Path:
@@ -73,96 +117,213 @@ def fingerprint(found: Iterable[tuple[str, Path]]) -> list[list[str]]:
   return prints
 
 
-def documents(found: list[tuple[str, Path]], field: str, records: bool = False) -> Iterator[Document]:
+class _Item(NamedTuple):
+  """An open file, or member of an archive, without its compression.
+
+  Attributes:
+    stream: of its text in UTF-8, or of its bytes where it is an archive.
+    kind: what it holds.
+    layers: the compressions that were taken off.
+    consumed: returns how many bytes of the file have been read.
+  """
+
+  stream: IO[bytes]
+  kind: kinds.Kind
+  layers: tuple[str, ...]
+  consumed: Callable[[], int]
+
+
+@contextlib.contextmanager
+def _opened(name: str, path: Path, forced: str | None, warn: compressed.Warn) -> Iterator[_Item]:
+  with compressed.opened(path, warn) as (stream, layers, consumed):
+    kind, stream = kinds.detect(stream, name, str(path), forced)
+    yield _Item(stream, kind, layers, consumed)
+
+
+class Notes:
+  """What is said about how files were read: one line for all files that were read alike."""
+
+  def __init__(self) -> None:
+    """Has nothing to say."""
+    self._alike: dict[str, list[str]] = {}
+    self._warnings: dict[str, None] = {}
+
+  def add(self, name: str, how: str) -> None:
+    """Notes how a file was read."""
+    names = self._alike.setdefault(how, [])
+    if name not in names[:1]:
+      names.append(name)
+
+  def warn(self, sentence: str) -> None:
+    """Notes a sentence of its own."""
+    if len(self._warnings) < 20:
+      self._warnings[sentence] = None
+
+  def lines(self) -> list[str]:
+    """Returns the lines in a fixed order."""
+    said = []
+    for how, names in self._alike.items():
+      more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+      said.append(f"{names[0]}{more}: read as {how}")
+    return [*said, *(f"warning: {sentence}" for sentence in self._warnings)]
+
+
+def documents(
+  found: list[tuple[str, Path]], field: str, forced: str | None = None, notes: Notes | None = None
+) -> Iterator[Document]:
   """Yields the documents of files in order.
 
   Args:
     found: (name, path) of each.
     field: of the records that holds the text.
-    records: whether to take every file for JSON lines, whatever its suffix.
+    forced: what to take every file for, one of `kinds.FORMATS`; None goes by what it holds.
+    notes: is told how files were read.
 
   Raises:
-    UserError: for bytes that are not UTF-8, damaged compression, a broken line, a missing field.
+    UserError: for what holds no text, bytes that are not UTF-8, damaged compression, a broken record, a missing field.
   """
+  notes = notes or Notes()
+  alone = is_one_text(found, forced)
   for name, path in found:
-    if _holds_records(path, records):
-      yield from _records(name, path, field)
-    elif is_one_text(found, records):
-      for index, block in enumerate(blocks(_text(path))):
-        yield Document(f"{name}#{index:06d}", block)
-    else:
-      yield Document(name, _text(path))
+    with _opened(name, path, forced, notes.warn) as item:
+      if item.kind.format not in ("zip", "tar"):
+        reading = _Reading(name, str(path), path, field, alone, notes)
+        yield from reading.documents(item, functools.partial(_opened, name, path, forced, _ignore))
+        continue
+      for index, (member, opened) in enumerate(_members(path, item, forced, notes.warn)):
+        reading = _Reading(f"{name}/{member}", f"{path}/{member}", None, field, alone, notes)
+        yield from reading.documents(opened, functools.partial(_member, path, index, forced))
 
 
-def is_one_text(found: list[tuple[str, Path]], records: bool = False) -> bool:
+def is_one_text(found: list[tuple[str, Path]], forced: str | None = None) -> bool:
   """Says whether the files are a single text, which is then cut into blocks."""
-  return len(found) == 1 and not _holds_records(found[0][1], records)
+  if len(found) != 1:
+    return False
+  name, path = found[0]
+  with _opened(name, path, forced, _ignore) as item:
+    if item.kind.format not in ("zip", "tar"):
+      return item.kind.format in ("text", "html")
+    formats = [opened.kind.format for _, opened in itertools.islice(_members(path, item, forced, _ignore), 2)]
+    return formats in (["text"], ["html"])
 
 
-def _holds_records(path: Path, records: bool) -> bool:
-  return records or (path.stem if path.suffix in compressed.SUFFIXES else path.name).endswith(RECORDS)
+def _members(
+  path: Path, item: _Item, forced: str | None, warn: compressed.Warn
+) -> Iterator[tuple[str, _Item]]:
+  """Yields the members of an archive, each without its compression."""
+  if item.kind.format == "zip" and item.layers:
+    raise UserError(f"{path}: a zip archive within {item.layers[-1]}; unpack it first")
+  size = path.stat().st_size
+  members = (
+    archives.zip_members(path, warn)
+    if item.kind.format == "zip"
+    else archives.tar_members(item.stream, path, warn)
+  )
+  for name, stream in members:
+    where = f"{path}/{name}"
+    with compressed.naming(where):
+      consumed = (
+        item.consumed if item.kind.format == "tar" else (lambda stream=stream: min(stream.tell(), size))
+      )
+      plain, layers, _ = compressed.decompressed(stream, where, consumed, warn)
+      kind, plain = kinds.detect(plain, name, where, forced)
+      if kind.format in ("zip", "tar", "parquet"):
+        raise UserError(f"{where}: {kind.format} within an archive; unpack it first")
+      yield name, _Item(plain, kind, layers, consumed)
 
 
-def _text(path: Path) -> str:
-  return decode(b"".join(compressed.lines(path)), str(path))
+@contextlib.contextmanager
+def _member(path: Path, index: int, forced: str | None) -> Iterator[_Item]:
+  """Opens a member of an archive once more."""
+  with _opened(path.name, path, forced, _ignore) as item:
+    for number, (_, opened) in enumerate(_members(path, item, forced, _ignore)):
+      if number == index:
+        yield opened
+        return
 
 
-def decode(content: bytes, where: str) -> str:
-  """Returns the text of UTF-8 bytes.
+class _Reading(NamedTuple):
+  """How one file or member becomes documents.
 
-  Raises:
-    UserError: naming the place and the offset of the first byte that is not UTF-8.
+  Attributes:
+    name: of its documents.
+    where: what errors call it.
+    path: of the file, None of a member.
+    field: of records, as the user asks for it.
+    alone: whether it is the only text.
+    notes: is told how it is read.
   """
-  try:
-    return content.decode("utf-8")
-  except UnicodeDecodeError as error:
-    raise UserError(
-      f"{where}: not UTF-8: byte 0x{content[error.start]:02x} at offset {error.start} ({error.reason}); convert it"
-    ) from None
 
+  name: str
+  where: str
+  path: Path | None
+  field: str
+  alone: bool
+  notes: Notes
 
-def _records(name: str, path: Path, field: str) -> Iterator[Document]:
-  offset = 0
-  for number, line in enumerate(compressed.lines(path), start=1):
-    where = f"{path}:{number}"
-    if line.strip():
-      content = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-      try:
-        record = json.loads(content.decode("utf-8"))
-      except UnicodeDecodeError as error:
-        raise UserError(
-          f"{where}: not UTF-8: byte at offset {offset + error.start} of the file; convert it"
-        ) from None
-      except ValueError as error:
-        raise UserError(f"{where}: not JSON: {error}") from None
-      except RecursionError:
-        raise UserError(f"{where}: not JSON: nested too deeply") from None
-      yield Document(f"{name}:{number}", text_of(record, field, where))
-    offset += len(line)
-
-
-def text_of(record: object, field: str, where: str) -> str:
-  """Returns the text in a record's field.
-
-  Raises:
-    UserError: if the record is none, lacks the field (the nearest is offered), or holds something else in it.
-  """
-  if not isinstance(record, dict):
-    raise UserError(
-      f"{where}: a record must be an object with the field {field!r}, not {type(record).__name__}"
+  def documents(
+    self, item: _Item, again: Callable[[], contextlib.AbstractContextManager[_Item]]
+  ) -> Iterator[Document]:
+    """Yields the documents; `again` opens the file once more."""
+    kind, stream = item.kind, item.stream
+    encoding = "" if kind.encoding in ("utf-8", "utf-8-sig") else f", {kind.encoding.upper()}"
+    field = records.Field(
+      self.field, lambda what: self.notes.add(self.name, f"{_NAMES[kind.format]}{encoding}, {what}")
     )
-  if field not in record:
-    nearest = difflib.get_close_matches(field, [str(known) for known in record], 1, 0.0)
-    offer = f"; the nearest is --config.data.field={nearest[0]}" if nearest else "; it has none"
-    raise UserError(f"{where}: no field {field!r}{offer}")
-  value = record[field]
-  if isinstance(value, bytes):
-    return decode(value, f"{where}, field {field!r}")
-  if not isinstance(value, str):
-    raise UserError(f"{where}: field {field!r} holds {type(value).__name__}, not text")
-  if not value.isascii() and re.search("[\ud800-\udfff]", value):
-    raise UserError(f"{where}: field {field!r} holds half of a surrogate pair, which UTF-8 cannot encode")
-  return value
+    if kind.format == "jsonl":
+      return records.json_lines(stream, self.name, self.where, field)
+    if kind.format == "json":
+      return records.json_values(stream, self.name, self.where, field)
+    if kind.format == "csv":
+      return records.table(stream, self.name, self.where, field, kind.delimiter)
+    if kind.format == "parquet":
+      if self.path is None or item.layers:
+        raise UserError(f"{self.where}: a parquet file that is compressed once more; unpack it first")
+      return records.parquet(self.path, self.name, self.where, field)
+    if kind.format == "html":
+      self.notes.add(self.name, f"HTML{encoding}, visible text")
+      return self._page(stream)
+    if encoding:
+      self.notes.add(self.name, f"text{encoding}")
+    return self._text(stream, again)
+
+  def _page(self, stream: IO[bytes]) -> Iterator[Document]:
+    pieces, length = [], 0
+    for chunk in encodings.chunks(stream, self.where):
+      pieces.append(chunk)
+      length += len(chunk)
+      if length > MAX_PAGE:
+        raise UserError(
+          f"{self.where}: an HTML page of more than {MAX_PAGE >> 20} million characters; split it"
+        )
+    yield from self._pieces(html_text.visible_text("".join(pieces)))
+
+  def _pieces(self, text: str) -> Iterator[Document]:
+    if not self.alone:
+      yield Document(self.name, text)
+      return
+    for index, block in enumerate(blocks(text)):
+      yield Document(f"{self.name}#{index:06d}", block)
+
+  def _text(
+    self, stream: IO[bytes], again: Callable[[], contextlib.AbstractContextManager[_Item]]
+  ) -> Iterator[Document]:
+    pieces, length = [], 0
+    chunks = encodings.chunks(stream, self.where)
+    for chunk in chunks:
+      pieces.append(chunk)
+      length += len(chunk)
+      if length > MAX_TEXT:
+        break
+    else:
+      yield from self._pieces("".join(pieces))
+      return
+    pieces.clear()
+    length += sum(len(chunk) for chunk in chunks)
+    with again() as item:
+      streamed = blocks_of(encodings.chunks(item.stream, self.where), length)
+      for index, block in enumerate(streamed):
+        yield Document(f"{self.name}#{index:06d}", block)
 
 
 def blocks(text: str) -> Iterator[str]:
@@ -174,19 +335,31 @@ def blocks(text: str) -> Iterator[str]:
   >>> "".join(blocks("one two\n" * 50)) == "one two\n" * 50
   True
   """
-  size = min(max(len(text) // BLOCKS, LEAST_BLOCK), MOST_BLOCK, max(1, len(text) // LEAST_BLOCKS))
-  start = 0
-  while start < len(text):
-    end = _cut(text, start, size)
-    yield text[start:end]
-    start = end
+  return blocks_of(iter([text]), len(text))
+
+
+def blocks_of(chunks: Iterator[str], length: int) -> Iterator[str]:
+  """Cuts a text that comes in chunks as `blocks` cuts it.
+
+  Args:
+    chunks: of the text.
+    length: of the whole, in characters.
+  """
+  size = min(max(length // BLOCKS, LEAST_BLOCK), MOST_BLOCK, max(1, length // LEAST_BLOCKS))
+  text, start = "", 0
+  for chunk in chunks:
+    text, start = text[start:] + chunk, 0
+    while len(text) - start > 2 * size:
+      end = _cut(text, start, size)
+      yield text[start:end]
+      start = end
+  if start < len(text):
+    yield text[start:]
 
 
 def _cut(text: str, start: int, size: int) -> int:
   """Returns the end of the block: the first good boundary between size and twice the size."""
   low, high = start + size, start + 2 * size
-  if high >= len(text):
-    return len(text)
   for mark in ("\n\n", "\n", " "):
     found = text.find(mark, low, high)
     if found >= 0:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.data.document import Document
-from gen.data.files import text_of
+from gen.data.records import text_of
 from gen.errors import UserError
 
 

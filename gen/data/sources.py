@@ -1,16 +1,17 @@
 """Where text comes from, behind one interface: what a name means, what it depends on, and its documents."""
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from gen.config import Data
-from gen.data import environment, files
+from gen.data import environment, files, kinds
 from gen.data.document import Document
 from gen.errors import UserError
 
-SCHEMES = ("environment", "jsonl", "tfds")
+SCHEMES = ("environment", *kinds.FORMATS, "tfds")
 
 
 class Source(NamedTuple):
@@ -21,12 +22,14 @@ class Source(NamedTuple):
     fingerprint: what JSON can hold and changes whenever the text may have changed.
     documents: yields its documents in a fixed order.
     blocks: whether they are pieces of one text, cut by size; two equal ones are then no duplicates.
+    notes: returns, once the documents have been read, lines that say how.
   """
 
   name: str
   fingerprint: Any
   documents: Callable[[], Iterator[Document]]
   blocks: bool = False
+  notes: Callable[[], list[str]] = list
 
 
 def documents(data: Data) -> Iterator[Document]:
@@ -48,13 +51,13 @@ def source(data: Data) -> Source:
   scheme, colon, rest = name.partition(":")
   if scheme == "environment":
     return _environment(name, rest if colon else environment.KINDS[0])
-  if scheme == "jsonl" and colon:
-    return _files(name, rest, data.field, records=True)
+  if scheme in kinds.FORMATS and colon and not _is_path(name):
+    return _files(name, rest, data.field, scheme)
   if scheme == "tfds" and colon:
     return _named_set(name, rest, data)
   if colon and re.fullmatch(r"[A-Za-z][A-Za-z0-9_+-]+", scheme):
     _refuse_scheme(name, scheme)
-  return _files(name, name, data.field, records=False)
+  return _files(name, name, data.field)
 
 
 def _refuse_scheme(name: str, scheme: str) -> None:
@@ -75,11 +78,24 @@ def _environment(name: str, kind: str) -> Source:
   return Source(name, ["environment", kind, environment.pins()], lambda: environment.documents(kind))
 
 
-def _files(name: str, pattern: str, field: str, records: bool) -> Source:
+def _is_path(name: str) -> bool:
+  """Says whether a file has this very name, which then is no scheme."""
+  return os.path.lexists(name)
+
+
+def _files(name: str, pattern: str, field: str, forced: str | None = None) -> Source:
   found = files.find(pattern)
-  fingerprint = ["files", records, field, files.fingerprint(found)]
-  blocks = files.is_one_text(found, records)
-  return Source(name, fingerprint, lambda: files.documents(found, field, records), blocks)
+  # What cannot be text is refused before the whole of it is read for its hash.
+  held = files.kinds_of(found, forced)
+  fingerprint = ["files", kinds.VERSION, forced, field, held, files.fingerprint(found)]
+  notes = files.Notes()
+  return Source(
+    name,
+    fingerprint,
+    lambda: files.documents(found, field, forced, notes),
+    files.is_one_text(found, forced),
+    notes.lines,
+  )
 
 
 def _named_set(name: str, rest: str, data: Data) -> Source:

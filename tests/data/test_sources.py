@@ -35,7 +35,8 @@ def test_a_path_may_hold_a_colon(tmp_path, monkeypatch):
   [
     ("", "data.corpus is empty"),
     ("s3://bucket/text", "unknown scheme 's3'"),
-    ("json:x", "unknown scheme 'json'; did you mean jsonl"),
+    ("jsonlines:x", "unknown scheme 'jsonlines'; did you mean jsonl"),
+    ("json:x", "x: no such file"),
     ("environ:code", "did you mean environment"),
     ("environment:poems", "environment:docstrings or environment:code"),
     ("environment:", "environment:docstrings or environment:code"),
