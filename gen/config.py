@@ -128,8 +128,8 @@ class Model:
 class Data:
   """Where text comes from and how it becomes rows."""
 
-  corpus: str = "environment"  # environment[:docstrings|:code] | a path or glob | jsonl:PATH | tfds:NAME
-  field: str = "text"  # of JSONL and TFDS records
+  corpus: str = "environment"  # environment[:docstrings|:code] | a path or glob | FORMAT:PATH | tfds:NAME
+  field: str = "text"  # of records: JSON, tables, parquet, TFDS
   split: str = "train"  # of TFDS sets
   validation_fraction: float = 0.05  # of files (documents where a source has no files)
   tokenizer: str = "bytes"  # bytes | bpe | unigram

@@ -19,7 +19,7 @@ from gen.io import quantities
 
 OUTPUT = flags.DEFINE_string("output", None, "Folder to save the tokenizer in.")
 CORPUS = flags.DEFINE_string(
-  "corpus", "environment", "environment[:code], a path or glob, jsonl:PATH, tfds:NAME."
+  "corpus", "environment", "environment[:code], a path or glob, FORMAT:PATH, tfds:NAME."
 )
 FIELD = flags.DEFINE_string("field", "text", "Field of JSONL and TFDS records that holds the text.")
 SPLIT = flags.DEFINE_string("split", "train", "Split of a TFDS set.")

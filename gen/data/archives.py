@@ -1,6 +1,7 @@
 """The members of zip and tar archives, read where they lie: nothing is unpacked, so no name can lead anywhere."""
 
 import contextlib
+import re
 import struct
 import tarfile
 import zipfile
@@ -13,6 +14,14 @@ from gen.data import compressed
 from gen.errors import UserError
 
 MAX_DIRECTORY = 16 << 20  # bytes of a zip's list of members: about 200,000 names
+_DOCUMENTS = (  # (a member that tells what a zip archive is, what it is)
+  (r"\[Content_Types\]\.xml", "an Office document, not an archive of texts; save it as plain text first"),
+  (r"META-INF/container\.xml", "an EPUB book; save it as plain text first"),
+  (r"META-INF/MANIFEST\.MF", "a Java program, not text"),
+  (r"content\.xml", "an OpenDocument file; save it as plain text first"),
+  (r"(.*/)?data\.pkl", "a PyTorch checkpoint, not text"),
+  (r".*\.npy", "NumPy arrays, not text"),
+)
 _LEFT_OUT = ("__MACOSX", "Thumbs.db")
 
 
@@ -37,6 +46,7 @@ def zip_members(path: Path, warn: compressed.Warn) -> Iterator[Member]:
   _check_directory(path)
   with _naming(path), zipfile.ZipFile(path) as archive:
     infos = sorted((info for info in archive.infolist() if not info.is_dir()), key=lambda info: info.filename)
+    _refuse_documents([info.filename for info in infos], path)
     unpacked = sum(info.file_size for info in infos)
     if unpacked > max(compressed.FREE_BYTES, compressed.MAX_RATIO * path.stat().st_size):
       raise UserError(
@@ -51,6 +61,12 @@ def zip_members(path: Path, warn: compressed.Warn) -> Iterator[Member]:
         continue
       with archive.open(info) as stream:
         yield Member(info.filename, stream)
+
+
+def _refuse_documents(names: list[str], path: Path) -> None:
+  for pattern, what in _DOCUMENTS:
+    if any(re.fullmatch(pattern, name, re.S) for name in names):
+      raise UserError(f"{path}: this is {what}")
 
 
 def _check_directory(path: Path) -> None:

@@ -20,7 +20,7 @@ from gen.errors import UserError
 
 MAX_LAYERS = 4
 MAX_RATIO = 200  # of text to its compressed size: prose reaches 5, repetitive logs 50
-FREE_BYTES = 64 << 20  # that any file may expand to
+FREE_BYTES = 16 << 20  # that any file may expand to
 MAX_DICTIONARY = 256 << 20  # bytes that xz may ask for
 _CHUNK = 1 << 16
 _OUTPUT = 1 << 20  # at most so much is decompressed at a time

@@ -296,7 +296,11 @@ class _Reading(NamedTuple):
         raise UserError(
           f"{self.where}: an HTML page of more than {MAX_PAGE >> 20} million characters; split it"
         )
-    yield from self._pieces(html_text.visible_text("".join(pieces)))
+    try:
+      text = html_text.visible_text("".join(pieces))
+    except ValueError as error:
+      raise UserError(f"{self.where}: {error}; split it, or read it as text:PATH") from None
+    yield from self._pieces(text)
 
   def _pieces(self, text: str) -> Iterator[Document]:
     if not self.alone:

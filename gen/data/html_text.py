@@ -63,6 +63,7 @@ BLOCKS = frozenset(
     "body",
   ]
 )
+MAX_TAGS = 500_000  # of one page: a browser would show no more
 _NAME = re.compile(r"/?([a-zA-Z][a-zA-Z0-9]{0,15})")
 _CLOSING = {name: re.compile(rf"</{name}[\s>/]", re.I) for name in HIDDEN}
 _BLANKS = re.compile(r"[ \t\r\f\v\xa0]+")
@@ -70,6 +71,9 @@ _BLANKS = re.compile(r"[ \t\r\f\v\xa0]+")
 
 def visible_text(page: str) -> str:
   r"""Returns the text of a page without markup, scripts and styles; each block stands on lines of its own.
+
+  Raises:
+    ValueError: for more than 500,000 tags.
 
   >>> visible_text("<html><head><title>x</title></head><p>a &amp; b</p><script>1</script><p>c")
   'a & b\n\nc\n'
@@ -80,6 +84,8 @@ def visible_text(page: str) -> str:
 
 
 def _pieces(page: str) -> list[str]:
+  if page.count("<") > MAX_TAGS:
+    raise ValueError(f"a page of more than {MAX_TAGS:,} tags")
   pieces: list[str] = []
   gone: set[str] = set()  # closing tags that do not come any more
   start = 0

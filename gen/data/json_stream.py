@@ -49,6 +49,8 @@ class Cursor:
 
   def peek(self) -> str:
     """Returns the next character that is not blank, and nothing at the end."""
+    if self._at < len(self._text) and self._text[self._at] not in " \t\r\n":
+      return self._text[self._at]
     while True:
       matched = _BLANK.match(self._text, self._at)
       self._at = matched.end() if matched else self._at
@@ -81,8 +83,8 @@ class Cursor:
     self.peek()
     want = _FIRST
     while True:
-      while len(self._text) - self._at < want and self._fill():
-        pass
+      if len(self._text) - self._at < want:
+        self._fill(want)
       if want > _FIRST:
         self._check_size(want)
       try:
@@ -95,8 +97,8 @@ class Cursor:
       except json.JSONDecodeError as error:
         if self._ended:
           raise UserError(f"{self.where}: not JSON: {error.msg} {self._place(error.pos)}") from None
-      except ValueError as error:  # integers of more than 4,300 digits
-        raise UserError(f"{self.where}: not JSON: {error}") from None
+      except ValueError:
+        raise UserError(f"{self.where}: not JSON: a number has more than 4,300 digits") from None
       want *= 4
 
   def members(self) -> Iterator[str]:
@@ -127,16 +129,20 @@ class Cursor:
     if want > 4 << 20 and _weight(self._text) > MAX_MEMORY:
       raise TooLargeError
 
-  def _fill(self) -> bool:
-    if self._ended:
-      return False
-    chunk = next(self._chunks, None)
-    if chunk is None:
-      self._ended = True
-      return False
+  def _fill(self, want: int = 1) -> bool:
+    """Reads until so many characters lie ahead; returns whether any came."""
+    pieces = [self._text[self._at :]]
+    length = len(pieces[0])
+    while length < want or len(pieces) == 1:
+      chunk = None if self._ended else next(self._chunks, None)
+      if chunk is None:
+        self._ended = True
+        break
+      pieces.append(chunk)
+      length += len(chunk)
     self.characters += self._at
-    self._text, self._at = self._text[self._at :] + chunk, 0
-    return True
+    self._text, self._at = "".join(pieces), 0
+    return len(pieces) > 1
 
   def _place(self, position: int | None = None) -> str:
     return f"at character {self.characters + (self._at if position is None else position):,}"

@@ -28,7 +28,7 @@ HEAD = 1 << 16
 MAX_RECORD = 64 << 20  # bytes of one record
 MAX_COLUMNS = 10_000
 _COMPRESSIONS = (".gz", ".xz", ".zst", ".zstd", ".bz2", ".bgz")
-_CHECKPOINT = "the weights of a model; scripts/import_checkpoint.py reads them"
+_CHECKPOINT = "the weights of a model; scripts/import_checkpoint.py reads a folder of them"
 _REFUSED = (  # (what the file begins with, what it is)
   (rb"\x89PNG|\xff\xd8\xff|GIF8[79]a|II\*\x00|MM\x00\*|RIFF....WEBP|BM.{4}\x00{4}|\x00\x00\x01\x00", "an image"),
   (rb"%PDF-", "a PDF document; extract its text first, for example by pdftotext"),
@@ -117,7 +117,8 @@ def _refuse_binary(head: bytes, name: str, where: str) -> None:
   for pattern, what in _REFUSED_COMPILED:
     # Words such as MZ and ID3 may begin a text, which holds no control characters.
     if pattern.match(head) and (head.startswith((b"%PDF-", b"{\\rtf")) or _is_binary(head)):
-      raise UserError(f"{where}: this is {what}, not text")
+      thing, _, advice = what.partition("; ")
+      raise UserError(f"{where}: this is {thing}, not text" + (f"; {advice}" if advice else ""))
   if _is_binary(head):
     hint = "; a set of TFDS is read by tfds:NAME" if "record" in name.lower() else ""
     raise UserError(f"{where}: this is binary data, not text{hint}")

@@ -16,6 +16,7 @@ from gen.io import json_reading
 DEFAULT_FIELD = "text"
 _MOST_NAMES = 12  # fields that an error lists
 _MOST_DELIMITERS = 1_000_000  # in one line: each field is an object while the line is read
+_MOST_LINES = 1_000_000  # of one row, whose texts may be books
 Say = Callable[[str], None]
 
 
@@ -70,7 +71,8 @@ def text_of(record: object, field: str, where: str) -> str:
   if isinstance(value, bytes):
     return encodings.decode(value, f"{where}, field {field!r}")
   if not isinstance(value, str):
-    raise UserError(f"{where}: field {field!r} holds {type(value).__name__}, not text")
+    kind = "null" if value is None else type(value).__name__
+    raise UserError(f"{where}: field {field!r} holds {kind}, not text")
   return _encodable(value, f"{where}: field {field!r}")
 
 
@@ -153,7 +155,8 @@ def _parsed(line: bytes, offset: int, where: str) -> Any:
       f"{where}: not UTF-8: byte at offset {offset + error.start} of the file; convert it"
     ) from None
   except ValueError as error:
-    raise UserError(f"{where}: not JSON: {error}") from None
+    reason = str(error) if isinstance(error, json.JSONDecodeError) else "a number has more than 4,300 digits"
+    raise UserError(f"{where}: not JSON: {reason}") from None
   except RecursionError:
     raise UserError(f"{where}: not JSON: nested too deeply") from None
 
@@ -252,13 +255,15 @@ def table(stream: IO[bytes], name: str, where: str, field: Field, delimiter: str
     UserError: for too many columns, a row of another length, a quote that is never closed.
   """
   csv.field_size_limit(kinds.MAX_RECORD)
-  rows = csv.reader(_table_lines(stream, where, delimiter), delimiter=delimiter)
+  finished = [0]  # the last line of the row before
+  rows = csv.reader(_table_lines(stream, where, delimiter, finished), delimiter=delimiter)
   try:
     header = next((row for row in rows if row), [])
     if not header:
       return
     column = header.index(field.choose(header, f"{where}:1"))
     for row in rows:
+      finished[0] = rows.line_num
       if not row:
         continue
       here = f"{where}:{rows.line_num}"
@@ -272,12 +277,16 @@ def table(stream: IO[bytes], name: str, where: str, field: Field, delimiter: str
     raise UserError(f"{where}:{rows.line_num}: not a table of fields: {error}") from None
 
 
-def _table_lines(stream: IO[bytes], where: str, delimiter: str) -> Iterator[str]:
+def _table_lines(stream: IO[bytes], where: str, delimiter: str, finished: list[int]) -> Iterator[str]:
   most, sign = kinds.MAX_COLUMNS, delimiter.encode()
   offset = 0
   for number, line in lines(stream, where):
     if line.count(sign) > most:
       raise UserError(f"{where}:{number}: more than {most:,} fields; no text is expected in so many")
+    if number - finished[0] > _MOST_LINES:
+      raise UserError(
+        f"{where}:{finished[0] + 1}: a row of more than {_MOST_LINES:,} lines; a quote is never closed"
+      )
     if line.strip():
       most = _MOST_DELIMITERS  # a text may hold more of them than there are columns
     try:

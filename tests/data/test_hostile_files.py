@@ -1,0 +1,252 @@
+"""Files that attack: each is one sentence, soon, in bounded memory."""
+
+import gzip
+import io
+import json
+import lzma
+import os
+import resource
+import struct
+import tarfile
+import time
+import zipfile
+import zlib
+
+import pytest
+import zstandard
+
+from gen.data import compressed, files, json_stream, kinds, records
+from gen.errors import UserError
+
+SECONDS = 20  # a loaded machine has its bad moments; a quiet one takes 3
+
+
+def read(path, field="text"):
+  return sum(1 for _ in files.documents(files.find(str(path)), field))
+
+
+def refused(path, says):
+  begin, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  with pytest.raises(UserError, match=says) as raised:
+    read(path)
+  assert "\n" not in str(raised.value) and len(str(raised.value)) < 600
+  assert time.process_time() - begin < SECONDS
+  assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # KiB: 1 GiB
+
+
+def zlib_bomb(unit, count):
+  engine = zlib.compressobj(9, wbits=31)
+  return b"".join(engine.compress(unit) for _ in range(count)) + engine.flush()
+
+
+def zstd_bomb(unit, count):
+  engine = zstandard.ZstdCompressor().compressobj()
+  return b"".join(engine.compress(unit) for _ in range(count)) + engine.flush()
+
+
+LINE = b"a text\n" * (1 << 17)
+BOMBS = {
+  "gzip": lambda: zlib_bomb(LINE, 60),
+  "records": lambda: zlib_bomb(b'{"text": "abc"}' + b" " * 999 + b"\n", 60_000),
+  "zstd": lambda: zstd_bomb(LINE, 300),
+  "xz": lambda: lzma.compress(LINE * 60),
+  "twice": lambda: gzip.compress(zlib_bomb(LINE, 60)),
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_bomb_is_refused_before_it_has_expanded(tmp_path, kind):
+  (tmp_path / "a.txt").write_bytes(BOMBS[kind]())
+  refused(tmp_path / "a.txt", "more than 200 times its size")
+
+
+def test_a_zip_bomb_is_refused_by_what_it_lists(tmp_path):
+  with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as written:
+    written.writestr("a.txt", LINE * 60)
+  refused(tmp_path / "a.zip", "more than 200 times its size")
+
+
+def test_a_tar_bomb_is_refused_while_it_is_read(tmp_path):
+  written = io.BytesIO()
+  with tarfile.open(fileobj=written, mode="w") as archive:
+    info = tarfile.TarInfo("a.txt")
+    info.size = len(LINE) * 60
+    archive.addfile(info, io.BytesIO(LINE * 60))
+  (tmp_path / "a.tar.gz").write_bytes(gzip.compress(written.getvalue()))
+  refused(tmp_path / "a.tar.gz", "more than 200 times its size")
+
+
+def test_text_that_repeats_itself_is_no_bomb(tmp_path):
+  (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"the same line again\n" * 100_000))
+  assert read(tmp_path / "a.txt.gz") > 20
+
+
+def test_xz_may_not_ask_for_all_memory(tmp_path):
+  filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 768 << 20}]
+  whole = bytearray(lzma.compress(b"a text\n" * 100, filters=[{"id": lzma.FILTER_LZMA2, "preset": 0}]))
+  assert filters and whole[12:16]  # the block's header: size, flags, filter, size of its properties
+  whole[16] = 38  # a dictionary of 1 GiB
+  whole[20:24] = struct.pack("<I", zlib.crc32(bytes(whole[12:20])))
+  (tmp_path / "a.xz").write_bytes(bytes(whole))
+  refused(tmp_path / "a.xz", "a.xz: the compressed file is damaged")
+
+
+@pytest.mark.parametrize(
+  ("name", "says"),
+  [("../a.txt", "outside of it"), ("/etc/a.txt", "outside of it"), ("b/../../a.txt", "outside of it"),
+   ("C:\\a.txt", "outside of it"), ("..\\a.txt", "outside of it")],
+)  # fmt: skip
+def test_an_archive_cannot_name_a_path_outside_of_it(tmp_path, name, says):
+  with zipfile.ZipFile(tmp_path / "a.zip", "w") as written:
+    written.writestr(name, "x")
+  refused(tmp_path / "a.zip", says)
+  with tarfile.open(tmp_path / "a.tar", "w") as archive:
+    archive.addfile(tarfile.TarInfo(name))
+  refused(tmp_path / "a.tar", says)
+
+
+def test_a_list_of_members_without_end_is_refused_unread(tmp_path):
+  whole = bytearray(zipfile_of({"a.txt": "x"}))
+  at = whole.rfind(b"PK\x05\x06")
+  whole[at + 12 : at + 16] = struct.pack("<I", 1 << 30)
+  (tmp_path / "a.zip").write_bytes(bytes(whole))
+  refused(tmp_path / "a.zip", "lists too many files")
+
+
+def zipfile_of(members):
+  written = io.BytesIO()
+  with zipfile.ZipFile(written, "w") as archive:
+    for name, content in members.items():
+      archive.writestr(name, content)
+  return written.getvalue()
+
+
+def test_archives_within_archives_are_left_to_the_user(tmp_path):
+  (tmp_path / "a.zip").write_bytes(zipfile_of({"b.zip": zipfile_of({"c.txt": "x"})}))
+  refused(tmp_path / "a.zip", "b.zip: zip within an archive; unpack it first")
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.9, 0.999])
+def test_a_cut_archive_is_damaged(tmp_path, cut):
+  whole = zipfile_of({"a.txt": "x" * 9000})
+  (tmp_path / "a.zip").write_bytes(whole[: int(len(whole) * cut)])
+  refused(tmp_path / "a.zip", "damaged")
+
+
+DEEP = {
+  "a.json": b"[" * 300_000,
+  "b.json": b'{"a":' * 300_000,
+  "c.jsonl": b"[" * 300_000,
+  "d.json": b'{"data": [' + b"[" * 300_000,
+  "e.txt": b'{"a": 1}\n' + b'{"a":' * 300_000,
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_json_of_any_depth_is_one_sentence(tmp_path, name):
+  (tmp_path / name).write_bytes(DEEP[name])
+  refused(tmp_path / name, "nested too deeply|no field 'text'")
+
+
+def test_lists_without_end_are_refused(tmp_path):
+  with pytest.raises(UserError, match="millions of lists"):
+    json_stream.check_weight(b"[{}," * (3 << 20), "a.jsonl:1")
+  (tmp_path / "a.jsonl").write_bytes(b'{"a": [' + b"{}," * (3 << 20) + b"{}]}\n")
+  refused(tmp_path / "a.jsonl", "millions of lists")
+
+
+def test_a_line_longer_than_a_record_may_be_is_refused(tmp_path, monkeypatch):
+  monkeypatch.setattr(kinds, "MAX_RECORD", 1 << 20)
+  (tmp_path / "a.jsonl").write_bytes(b'{"text": "' + b"word " * 300_000 + b'"}\n')
+  refused(tmp_path / "a.jsonl", r"a\.jsonl:1: a line of more than 1 MiB")
+
+
+def test_a_list_longer_than_a_value_may_be_is_streamed(tmp_path, monkeypatch):
+  monkeypatch.setattr(json_stream, "MAX_TEXT", 1 << 20)
+  texts = [f"text {i}" for i in range(70_000)]
+  whole = {"version": 1, "names": ["a"], "data": [{"text": text, "id": 3} for text in texts], "end": {}}
+  (tmp_path / "a.json").write_text(json.dumps(whole))
+  assert [document.text for document in files.documents(files.find(str(tmp_path)), "text")] == texts
+  (tmp_path / "a.json").write_text(json.dumps({"a": "x" * (3 << 20)}))
+  refused(tmp_path / "a.json", "no field 'text'")
+
+
+TABLES = {
+  "more than 10,000 fields": ",".join(f"c{i}" for i in range(10**6)) + "\n" + "1," * 10**6 + "\n",
+  r"a\.csv:3: 3 fields where the first row names 2": "id,text\n1,one\n2,two,three\n",
+  r"a\.csv:2: more than 1,000,000 fields": "id,text\n" + "," * 3_000_000 + "\n",
+}
+
+
+@pytest.mark.parametrize("says", TABLES)
+def test_a_table_that_is_none_is_one_sentence(tmp_path, says):
+  (tmp_path / "a.csv").write_text(TABLES[says])
+  refused(tmp_path / "a.csv", says)
+
+
+def test_a_quote_that_is_never_closed_is_one_sentence(tmp_path, monkeypatch):
+  monkeypatch.setattr(kinds, "MAX_RECORD", 1 << 20)
+  (tmp_path / "a.csv").write_text('id,text\n1,"' + "word, word\n" * 300_000)
+  refused(tmp_path / "a.csv", "not a table of fields: field larger than field limit")
+
+
+def test_bytes_after_the_end_of_gzip_are_left_out_with_a_warning(tmp_path):
+  path = tmp_path / "a.txt.gz"
+  path.write_bytes(gzip.compress(b"one\n") + gzip.compress(b"two\n") + b"\0\0 and garbage")
+  notes = files.Notes()
+  got = "".join(document.text for document in files.documents(files.find(str(path)), "text", None, notes))
+  assert got == "one\ntwo\n"
+  assert notes.lines() == [f"warning: {path}: bytes after the end of the gzip data were left out"]
+  path.write_bytes(gzip.compress(b"one\n") + bytes(512))
+  notes = files.Notes()
+  assert len(list(files.documents(files.find(str(path)), "text", None, notes))) and not notes.lines()
+
+
+def test_a_damaged_checksum_is_one_sentence(tmp_path):
+  whole = bytearray(gzip.compress(b"one\n" * 100))
+  whole[-6] ^= 1
+  (tmp_path / "a.gz").write_bytes(bytes(whole))
+  refused(tmp_path / "a.gz", "damaged")
+
+
+def test_a_quote_that_spans_lines_without_end_is_one_sentence(tmp_path):
+  (tmp_path / "a.csv").write_text('id,text\n1,"' + "x\n" * 3_000_000)
+  refused(tmp_path / "a.csv", "never closed")
+
+
+def test_a_page_of_tags_without_end_is_refused(tmp_path):
+  (tmp_path / "a.html").write_text("<html>" + "<script>" * 3_000_000)
+  refused(tmp_path / "a.html", "tags")
+
+
+def test_what_is_no_file_of_the_users_is_refused_unread(tmp_path):
+  os.mkfifo(tmp_path / "pipe")
+  (tmp_path / "link.txt").symlink_to("/proc/self/environ")
+  with (tmp_path / "sparse.txt").open("wb") as stream:
+    stream.truncate(1 << 40)
+  for path, says in ((tmp_path / "pipe", "a pipe"), (tmp_path / "link.txt", "belongs to the system"),
+                     (tmp_path / "sparse.txt", "binary data"), ("/dev/zero", "a device"), ("/proc", "to the system"),
+                     ("/proc/cpuinfo", "to the system"), ("/", "to the system"), ("a\0b", "no such"),
+                     ("x" * 5000, "too long|no such")):  # fmt: skip
+    with pytest.raises(UserError, match=says):
+      read(path)
+
+
+def test_a_text_too_long_for_one_document_is_cut_as_a_lone_one_is(tmp_path, monkeypatch):
+  text = "".join(f"line {i}\n" + "\n" * (i % 9 == 0) for i in range(300_000))
+  (tmp_path / "a.txt").write_text(text)
+  (tmp_path / "b.txt").write_text("short")
+  monkeypatch.setattr(files, "MAX_TEXT", 1 << 20)
+  got = [document.text for document in files.documents(files.find(str(tmp_path)), "text")]
+  assert got == [*files.blocks(text), "short"]
+
+
+def test_a_warning_is_kept_once():
+  notes = files.Notes()
+  for number in range(1000):
+    notes.warn(f"warning {number % 40}")
+  assert len(notes.lines()) == 20
+
+
+def test_the_bounds_stand():
+  assert compressed.FREE_BYTES < compressed.MAX_DICTIONARY and records.DEFAULT_FIELD in kinds.FIELDS
