@@ -1,6 +1,7 @@
 """The arrays of one checkpoint, read with tensorstore: without jax, in whatever folder they lie."""
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import tensorstore
 
 from gen.errors import UserError
 from gen.training import plain_paths
+
+MISSING = "missing"
+SHOWN = 3  # names of missing arrays
 
 Tree = dict[str, dict[str, Any]]  # path -> {"shape": [...], "dtype": "float32"}
 
@@ -32,7 +36,7 @@ def read(state: Path, name: str) -> Any:
 
 
 def faults(state: Path, tree: Tree, values: Mapping[str, np.ndarray] | None = None) -> list[str]:
-  """Opens all arrays of a step and returns one clause per array that is not as it was saved.
+  """Opens all arrays of a step; returns one clause for those that are missing, and one per array that is otherwise.
 
   Args:
     state: the folder of a step in which orbax keeps the arrays.
@@ -42,22 +46,28 @@ def faults(state: Path, tree: Tree, values: Mapping[str, np.ndarray] | None = No
   stored = {name: leaf for name, leaf in tree.items() if 0 not in leaf["shape"]}
   try:
     with _opened(state, stored) as opening:
-      clauses = (_fault(name, leaf, opening[name], values) for name, leaf in stored.items())
-      return [clause for clause in clauses if clause]
+      found = {name: _fault(leaf, opening[name], values and values[name]) for name, leaf in stored.items()}
   except OSError as error:
     return [f"{state.name} cannot be opened ({error.strerror})"]
+  missing = [name for name, fault in found.items() if fault == MISSING]
+  clauses = [f"array {name} {fault}" for name, fault in found.items() if fault not in ("", MISSING)]
+  if missing:
+    named = ", ".join([*missing[:SHOWN], *(["..."] if len(missing) > SHOWN else [])])
+    clauses.insert(0, f"{len(missing)} of its {len(stored)} arrays are {MISSING} ({named})")
+  return clauses
 
 
-def _fault(name: str, leaf: dict[str, Any], opening: Any, values: Mapping[str, np.ndarray] | None) -> str:
+def _fault(leaf: dict[str, Any], opening: Any, value: np.ndarray | None) -> str:
+  """Returns what is wrong with an array that is being opened, or nothing."""
   try:
     array = opening.result()
     shape, dtype = list(array.shape), array.dtype.name
     if (shape, dtype) != (leaf["shape"], leaf["dtype"]):
-      return f"array {name} is {dtype}{shape} instead of {leaf['dtype']}{leaf['shape']}"
-    if values is not None and not _same_bits(array.read().result(), values[name]):
-      return f"array {name} reads back with other values than were saved"
+      return f"is {dtype}{shape} instead of {leaf['dtype']}{leaf['shape']}"
+    if value is not None and not _same_bits(array.read().result(), value):
+      return "reads back with other values than were saved"
   except Exception as error:  # tensorstore raises ValueError, RuntimeError and others of its own.
-    return f"array {name} cannot be opened ({_reason(error)})"
+    return MISSING if str(error).startswith("NOT_FOUND") else f"cannot be opened ({_reason(error)})"
   return ""
 
 
@@ -86,4 +96,4 @@ def _same_bits(first: np.ndarray, second: np.ndarray) -> bool:
 def _reason(error: Exception) -> str:
   """Returns what tensorstore says, without its source lines."""
   text = str(error) or type(error).__name__
-  return text.splitlines()[0].partition(" [")[0]
+  return re.sub(rf"{plain_paths.DESCRIPTORS}/\d+/", "", text.splitlines()[0].partition(" [")[0])

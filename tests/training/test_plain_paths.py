@@ -107,7 +107,7 @@ def test_a_save_whose_arrays_do_not_read_back_does_not_count(tmp_path, monkeypat
       )
       checkpoints.save(2, _state(2), {})
       with pytest.raises(
-        UserError, match=r"step 2 .*cannot be read back: array .*complete checkpoint is step 1"
+        UserError, match=r"step 2 .*cannot be read back: .*arrays? .*complete checkpoint is step 1"
       ):
         checkpoints.wait()
       assert checkpoints.steps() == [1]
@@ -132,9 +132,9 @@ def test_a_step_without_its_arrays_is_damaged_though_every_file_is_as_it_was_sea
   (state / "manifest.ocdbt").unlink()  # as orbax left steps in a folder that it could not glob
   stored_steps.manifest.seal(tmp_path / "000000002")
   found = stored_steps.damages(tmp_path, 2)
-  assert len(found) == 2 and all(clause.startswith("array ") for clause in found)
+  assert found == ["2 of its 2 arrays are missing (count, kernel)"]
   with Checkpoints(tmp_path) as checkpoints:
-    with pytest.raises(UserError, match=r"array .* cannot be opened"):
+    with pytest.raises(UserError, match="2 arrays are missing"):
       checkpoints.restore(_state(0))
     assert checkpoints.restore(_state(0), fall_back=True)[1]["step"] == 1
 
