@@ -37,7 +37,7 @@ INTERVAL = flags.DEFINE_enum(
   "interval",
   "auto",
   ["auto", "percentile", "bca"],
-  "Kind of intervals; auto: bca, and percentile for the envelope.",
+  "Kind of intervals; auto: percentile.",
 )
 CLUSTER = flags.DEFINE_enum("cluster", "run", ["run", "budget", "seed"], "What is resampled.")
 CONVENTION = flags.DEFINE_string(
@@ -60,9 +60,12 @@ def main() -> int:
   from gen.training import json_file
 
   target = json_file.target(JSON.value)
-  from gen.scaling import fit, fit_summary
+  from gen.scaling import fit, fit_summary, recount
 
   points, curves = _read()
+  why = recount.unequal(points, CONVENTION.value)
+  if why and APPROACH.value == "isoflop":
+    raise UserError(why)
   options = {
     "delta": DELTA.value,
     "tied": TIED.value,
@@ -75,7 +78,9 @@ def main() -> int:
     "cluster": CLUSTER.value,
   }
   if APPROACH.value == "all":
-    report = fit_summary.of_all(fit.fit_all(points, curves=curves, **options), points)
+    report = fit_summary.of_all(
+      fit.fit_all(points, curves=curves, without={"isoflop": why} if why else None, **options), points
+    )
   else:
     found = fit.fit(points, APPROACH.value, curves=curves, **options)
     report = fit_summary.of(APPROACH.value, found, points)

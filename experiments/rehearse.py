@@ -47,26 +47,29 @@ def main(sweep: Sweep) -> int:
   if noise is None:
     raise UserError(f"{LAW.value} has no size with several seeds, so no noise; give it with --noise=NATS")
   law = surfaces.law(found.rows_sp[0], found.cost)
-  result = rehearsal.rehearse(
-    sweep, _vocab(sweep), law, noise, studies=STUDIES.value, seed=SEED.value, report=_say
-  )
+  vocab = _vocab(sweep)
+  result = rehearsal.rehearse(sweep, vocab, law, noise, studies=STUDIES.value, seed=SEED.value, report=_say)
   text = rehearsal.lines(result)
   if target is None:
     print("\n".join(text))
   else:
-    json_file.write({"law": dataclasses.asdict(law)} | dataclasses.asdict(result), target, text[-2:])
+    json_file.write(
+      {"law": dataclasses.asdict(law), "vocab": vocab} | dataclasses.asdict(result), target, text[-2:]
+    )
   return 0
 
 
 def _vocab(sweep: Sweep) -> int:
-  """Returns the tokenizer's size; only a learnt one needs the corpus."""
+  """Returns the ids that the study's models will have; only a learnt tokenizer needs the corpus."""
   from gen.data import loaded, tokenizer
+  from gen.training import lengths
 
   if sweep.model.vocab:
     return sweep.model.vocab
   if sweep.data.tokenizer == "bytes":
-    return tokenizer.ByteTokenizer().vocab
-  return loaded.load(sweep.data, lambda line: print(line, file=sys.stderr)).tokenizer.vocab
+    return lengths.vocab_of(sweep.data.objective, tokenizer.ByteTokenizer())
+  found = loaded.load(sweep.data, lambda line: print(line, file=sys.stderr)).tokenizer
+  return lengths.vocab_of(sweep.data.objective, found)
 
 
 def _say(done: int) -> None:

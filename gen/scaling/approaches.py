@@ -61,8 +61,8 @@ def fit(
   """
   options: dict[str, Any] = {"bootstraps": bootstraps, "seed": seed, "level": level}
   attempts = {
-    "envelope": lambda: envelope.fit(points, curves, runs=runs, **options),
-    "isoflop": lambda: isoflop.fit(points, **options),
+    "envelope": lambda: envelope.fit(points, curves, runs=runs, cost=cost, **options),
+    "isoflop": lambda: isoflop.fit(points, cost=cost, **options),
     "parametric": lambda: parametric.fit(points, cost=cost, **options),
   }
   made: dict[str, Any] = dict.fromkeys(NAMES)
@@ -78,7 +78,7 @@ def fit(
 def optimum(fitted: Any, flops: float) -> dict[str, Any]:
   """Returns N, D and, where the approach gives one, loss at so many FLOPs, with intervals.
 
-  Where approach 3's k(N) varies, also k there, and whether N lies outside the sizes that k(N) was counted at.
+  Where k(N) varies, also k there, and whether N lies outside the sizes that it was counted at.
 
   Args:
     fitted: what one approach gave.
@@ -86,7 +86,7 @@ def optimum(fitted: Any, flops: float) -> dict[str, Any]:
   """
   found = fitted.predict(flops)
   entry = {name: value for name, value in found.items() if name != "interval"} | {"ci90": found["interval"]}
-  if isinstance(fitted, ParametricFit) and not fitted.cost.is_constant:
+  if not fitted.cost.is_constant:
     entry |= {"k": fitted.cost.k(found["N"]), "outside_sizes": bool(fitted.cost.outside(found["N"]))}
   return entry
 

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from gen.errors import UserError
-from gen.scaling import audit_valleys, cautions, isoflop, parametric
+from gen.scaling import audit_valleys, bootstrap, cautions, isoflop, parametric
 from gen.scaling.audit_findings import SKIP, Facts, Finding, error_of, judged, scale_of
 
 _GRADIENT = 1e-10  # norm, for up to 1,000 runs
@@ -64,14 +64,14 @@ def identifiability(facts: Facts) -> Iterator[Finding]:
   elif count < 10:
     said += ": hardly any are left over to check a law of five constants"
   yield judged("identifiability", bad, correlation, [-0.995, 0.98], said)
-  low, high = facts.law.intervals["a"]
+  low, high = bootstrap.interval(facts.law.exponents(facts.law.draws_sp), facts.law.a, facts.law.level)
   width = high - low
   yield judged(
     "precision",
     not width < _WIDEST,
     width,
     _WIDEST,
-    f"the interval of a is [{low:.3f}, {high:.3f}], {width:.3f} wide",
+    f"the {100 * facts.law.level:g} % percentile interval of a is [{low:.3f}, {high:.3f}], {width:.3f} wide",
   )
   rows = np.stack([facts.points.params, facts.points.tokens, facts.points.loss], 1)
   twice = count - len(np.unique(rows, axis=0))

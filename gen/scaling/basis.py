@@ -134,14 +134,12 @@ def basis(
       name or "parametric", source, counting, law.law.k, surfaces.row(law.law), law.draws_sp, law.left_out_kp,
       None, law.level, largest, law.interval_method, varying=law.law.cost,
     )  # fmt: skip
-  k = (
-    1 / (law.n_law.coefficient * law.d_law.coefficient)
-    if math.isclose(law.a + law.b, 1, abs_tol=1e-3)
-    else 6.0
-  )
+  k = law.cost.reference
+  varying = None if law.cost.is_constant else law.cost
   return Basis(
-    name or "law", source, counting, k, None, none, None, law.predict, law.level, largest, law.interval_method
-  )
+    name or "law", source, counting, k, None, none, None, law.predict, law.level, largest, law.interval_method,
+    varying=varying,
+  )  # fmt: skip
 
 
 def read(path: str | Path, approach: str = "parametric", counting: str = "matrices", **options: Any) -> Basis:

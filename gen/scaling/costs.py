@@ -130,8 +130,8 @@ class Cost:
       return f"k = {self.reference:.4g} FLOPs a parameter and token"
     ends = self.k(self.low), self.k(self.high)
     return (
-      f"k(N) from {ends[0]:.4g} FLOPs a parameter and token at {self.low:.3g} parameters to {ends[1]:.4g} at "
-      f"{self.high:.3g}"
+      f"k(N) from {ends[0]:.4g} FLOPs a parameter and token at {self.low:,.0f} parameters to {ends[1]:.4g} at "
+      f"{self.high:,.0f}"
     )
 
   def _inside(self, x: np.ndarray, derivative: int) -> np.ndarray:

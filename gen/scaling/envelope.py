@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from gen.errors import UserError
-from gen.scaling import bootstrap, isoflop, isoflop_draws, readings
+from gen.scaling import bootstrap, costs, isoflop, isoflop_draws, readings
+from gen.scaling.costs import Cost
 from gen.scaling.laws import PowerLaw
 from gen.scaling.points import Points, cells, make
 from gen.scaling.readings import Lines, Reading
@@ -47,6 +48,7 @@ class EnvelopeFit:
     draws_b4: (ln k_N, a, ln k_D, b) of each draw.
     trends: L*(C) of each draw.
     warnings: what the data cannot carry.
+    cost: k(N) of the runs; where it varies, a prediction's D is C / (k N).
   """
 
   flops: np.ndarray
@@ -63,6 +65,7 @@ class EnvelopeFit:
   draws_b4: np.ndarray
   trends: Trend | None
   warnings: list[str]
+  cost: Cost = dataclasses.field(default_factory=costs.constant)
 
   @property
   def a(self) -> float:
@@ -76,8 +79,9 @@ class EnvelopeFit:
 
   def predict(self, flops: float) -> dict[str, Any]:
     """Returns the optimum at so many FLOPs: N, D, loss where three budgets show its course, and intervals."""
-    found: dict[str, Any] = {"N": self.n_law(flops), "D": self.d_law(flops)}
-    draws = isoflop.lines_at(self.draws_b4, flops)
+    n = self.n_law(flops)
+    found: dict[str, Any] = {"N": n, "D": isoflop.tokens_at(flops, n, self.d_law(flops), self.cost)}
+    draws = isoflop.lines_at(self.draws_b4, flops, self.cost)
     if self.trend is not None:
       found["loss"] = float(self.trend(flops))
     if self.trends is not None:
@@ -99,6 +103,7 @@ def fit(
   bootstraps: int = 1000,
   seed: int = 0,
   level: float = 0.95,
+  cost: Cost | None = None,
 ) -> EnvelopeFit:
   """Fits the envelope and the power laws through it.
 
@@ -111,12 +116,14 @@ def fit(
     bootstraps: resamples, of the runs within each budget where most have runs beside them; 0 gives no intervals.
     seed: of the resampling.
     level: of the intervals.
+    cost: k(N), where more sizes than those of `points` were counted; from the points if left out.
 
   Raises:
     UserError: if the envelope has fewer than two sizes, or options cannot be.
   """
   isoflop.check_options("parabola", "drop", bootstraps, level, "percentile")
   whole = len(points)
+  cost = cost or costs.measured(points.params, points.tokens, points.flops)
   given = readings.lines_of(curves or [], list(points.names if runs is None else runs))
   reading, points, lines, form = _reading(points, given, read)
   ones = np.ones(len(points))
@@ -155,6 +162,7 @@ def fit(
     draws_b4=draws_b4,
     trends=trends,
     warnings=warnings,
+    cost=cost,
   )
 
 

@@ -19,6 +19,8 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from gen.errors import UserError
+from gen.scaling import bootstrap, costs
+from gen.scaling.costs import Cost
 from gen.scaling.points import Points, make, read
 
 APPROACHES = ("parametric", "isoflop", "envelope")
@@ -37,8 +39,8 @@ class Options:
     bootstraps: resamples for the intervals; 0 gives none.
     seed: of the resampling.
     level: of the intervals.
-    interval: percentile, bca, or auto: bca, which holds the truth as often as it says where percentile intervals of
-      few noisy runs are too wide (scripts/benchmark_intervals.py); percentile for the envelope.
+    interval: percentile or bca; auto is percentile, the one kind that sweeps, plans and fits have alike. It has held
+      the truth at least as often as it says, where bca fell short of it on small sweeps (docs/fitting.md).
     cluster: what is resampled: run, budget or seed.
   """
 
@@ -143,12 +145,14 @@ def fit(
   """
   whole, chosen = _whole(runs), _options(options)
   points = seen(whole)
+  # Shapes tell k(N), not losses: sizes that are held out count as well.
+  cost = costs.measured(whole.params, whole.tokens, whole.flops)
   if approach == "parametric":
-    return _parametric(points, chosen, whole)
+    return _parametric(points, chosen, cost)
   if approach == "isoflop":
-    return _isoflop(points, chosen)
+    return _isoflop(points, chosen, cost)
   if approach == "envelope":
-    return _envelope(points, curves, chosen)
+    return _envelope(points, curves, chosen, cost)
   raise UserError(f"approach {approach!r} is unknown; there are {', '.join(APPROACHES)}")
 
 
@@ -156,9 +160,16 @@ def fit_all(
   runs: Points | Mapping[str, ArrayLike],
   *,
   curves: Iterable[Mapping[str, Any]] | None = None,
+  without: Mapping[str, str] | None = None,
   **options: Any,
 ) -> Fits:
   """Fits every approach, as `fit` does each; one whose data are missing is left out with the reason.
+
+  Args:
+    runs: as `fit` takes them.
+    curves: as `fit` takes them.
+    without: why approaches are not to be fitted, by name.
+    **options: fields of `Options`.
 
   Raises:
     UserError: if the parametric law cannot be fitted, or for an unknown option.
@@ -167,6 +178,8 @@ def fit_all(
   found, failed = {"parametric": fit(points, **options)}, {}
   for approach in APPROACHES[1:]:
     try:
+      if without and approach in without:
+        raise UserError(without[approach])
       found[approach] = fit(points, approach, curves=curves, **options)
     except UserError as error:
       failed[approach] = str(error)
@@ -217,8 +230,7 @@ def _options(changes: Mapping[str, Any]) -> Options:
   return Options(**changes)
 
 
-def _parametric(points: Points, options: Options, whole: Points) -> Any:
-  from gen.scaling import costs
+def _parametric(points: Points, options: Options, cost: Cost) -> Any:
   from gen.scaling import parametric as approach  # jax, which the other two do without
 
   return approach.fit(
@@ -228,14 +240,13 @@ def _parametric(points: Points, options: Options, whole: Points) -> Any:
     bootstraps=options.bootstraps,
     seed=options.seed,
     level=options.level,
-    method=_interval(options, "bca"),
+    method=_interval(options),
     cluster=options.cluster,
-    # Shapes tell k(N), not losses: sizes that are held out count as well.
-    cost=costs.measured(whole.params, whole.tokens, whole.flops),
+    cost=cost,
   )
 
 
-def _isoflop(points: Points, options: Options) -> Any:
+def _isoflop(points: Points, options: Options, cost: Cost) -> Any:
   from gen.scaling import isoflop as approach
 
   return approach.fit(
@@ -245,24 +256,29 @@ def _isoflop(points: Points, options: Options) -> Any:
     bootstraps=options.bootstraps,
     seed=options.seed,
     level=options.level,
-    interval_method=_interval(options, "bca"),
+    interval_method=_interval(options),
     cluster=options.cluster,
+    cost=cost,
   )
 
 
-def _envelope(points: Points, curves: Iterable[Mapping[str, Any]] | None, options: Options) -> Any:
+def _envelope(
+  points: Points, curves: Iterable[Mapping[str, Any]] | None, options: Options, cost: Cost
+) -> Any:
   from gen.scaling import envelope as approach
 
-  found = approach.fit(points, curves, bootstraps=options.bootstraps, seed=options.seed, level=options.level)
-  asked = (_interval(options, "percentile"), options.cluster)
+  found = approach.fit(
+    points, curves, bootstraps=options.bootstraps, seed=options.seed, level=options.level, cost=cost
+  )
+  asked = (_interval(options), options.cluster)
   if options.bootstraps == 0 or asked == ("percentile", "run"):
     return found
   said = f"its intervals are from a {found.interval_method}, not {asked[0]} over {asked[1]}s"
   return dataclasses.replace(found, warnings=[*found.warnings, said])
 
 
-def _interval(options: Options, automatic: str) -> str:
-  return automatic if options.interval == "auto" else options.interval
+def _interval(options: Options) -> str:
+  return bootstrap.METHODS[0] if options.interval == "auto" else options.interval
 
 
 def _disagreements(found: Mapping[str, Any]) -> list[str]:

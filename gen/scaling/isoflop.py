@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from gen.errors import UserError
-from gen.scaling import bootstrap, isoflop_draws, minima
+from gen.scaling import bootstrap, costs, isoflop_draws, minima
+from gen.scaling.costs import Cost
 from gen.scaling.laws import PowerLaw
 from gen.scaling.minima import Budget, Lowest
 from gen.scaling.points import Points
@@ -82,6 +83,7 @@ class IsoflopFit:
     left_out_k4: the same with each cluster left out (BCa only).
     trends: L*(C) of each draw.
     warnings: what the data cannot carry.
+    cost: k(N) of the runs; where it varies, a prediction's D is C / (k N).
   """
 
   valleys: list[Valley]
@@ -97,6 +99,7 @@ class IsoflopFit:
   left_out_k4: np.ndarray | None
   trends: Trend | None
   warnings: list[str]
+  cost: Cost = dataclasses.field(default_factory=costs.constant)
 
   @property
   def a(self) -> float:
@@ -110,10 +113,11 @@ class IsoflopFit:
 
   def predict(self, flops: float) -> dict[str, Any]:
     """Returns the optimum at so many FLOPs: N, D, loss where three valleys show its course, and intervals."""
-    found: dict[str, Any] = {"N": self.n_law(flops), "D": self.d_law(flops)}
-    draws, left_out = lines_at(self.draws_b4, flops), {}
+    n = self.n_law(flops)
+    found: dict[str, Any] = {"N": n, "D": tokens_at(flops, n, self.d_law(flops), self.cost)}
+    draws, left_out = lines_at(self.draws_b4, flops, self.cost), {}
     if self.left_out_k4 is not None:
-      left_out = lines_at(self.left_out_k4, flops)
+      left_out = lines_at(self.left_out_k4, flops, self.cost)
     if self.trend is not None:
       found["loss"] = float(self.trend(flops))
     if self.trends is not None:
@@ -136,6 +140,7 @@ def fit(
   level: float = 0.95,
   interval_method: str = "percentile",
   cluster: str = "run",
+  cost: Cost | None = None,
 ) -> IsoflopFit:
   """Fits valleys and the power laws through them.
 
@@ -149,6 +154,7 @@ def fit(
     interval_method: percentile or bca.
     cluster: run draws new noise for every run, so that each draw has all budgets and sizes; budget and seed
       resample whole budgets or seeds.
+    cost: k(N), where more sizes than those of `points` were counted; from the points if left out.
 
   Raises:
     UserError: for data without two valleys, and for options that cannot be.
@@ -180,6 +186,7 @@ def fit(
     left_out_k4=left_out_k4,
     trends=drawn.trends,
     warnings=[*warnings, *drawn.warnings],
+    cost=cost or costs.measured(points.params, points.tokens, points.flops),
   )
 
 
@@ -214,14 +221,23 @@ def check_options(method: str, edge: str, bootstraps: int, level: float, interva
     raise UserError(f"intervals by {interval_method!r} are unknown; there are {', '.join(bootstrap.METHODS)}")
 
 
-def lines_at(rows_b4: np.ndarray, flops: float) -> dict[str, np.ndarray]:
+def lines_at(rows_b4: np.ndarray, flops: float, cost: Cost) -> dict[str, np.ndarray]:
   """Returns N* and D* at so many FLOPs under each row (ln k_N, a, ln k_D, b)."""
   log_c = math.log(flops)
-  with np.errstate(over="ignore"):
-    return {
-      "N": np.exp(rows_b4[:, 0] + rows_b4[:, 1] * log_c),
-      "D": np.exp(rows_b4[:, 2] + rows_b4[:, 3] * log_c),
-    }
+  with np.errstate(over="ignore", invalid="ignore"):
+    n, d = (np.exp(rows_b4[:, i] + rows_b4[:, i + 1] * log_c) for i in (0, 2))
+    return {"N": n, "D": tokens_at(flops, n, d, cost)}
+
+
+def tokens_at(flops: float, params: Any, tokens: Any, cost: Cost) -> Any:
+  """Returns D* of N*: by its power law where k is constant, else what the budget leaves, C / (k(N) N).
+
+  Beyond the budgets two power laws do not keep to C = k(N) N D, because k levels off.
+  """
+  if cost.is_constant:
+    return tokens
+  found = cost.tokens(flops, params)
+  return float(found) if np.ndim(params) == 0 else found
 
 
 def laws_of(row: np.ndarray) -> tuple[PowerLaw, PowerLaw]:

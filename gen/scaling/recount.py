@@ -11,6 +11,7 @@ import csv
 import dataclasses
 import difflib
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,8 +90,34 @@ def apply(runs: Points, chosen: Choice, path: str | Path) -> Points:
       runs = dataclasses.replace(runs, params=np.array(counted, np.float64))
     if chosen.flops not in (GIVEN, SIX_ND):
       each = [_per_token(one, chosen.flops) for one in shapes]
-      return dataclasses.replace(runs, flops=np.array(each) * runs.tokens)
-  return runs.with_flops_6nd() if chosen.flops == SIX_ND else runs
+      return _regrouped(runs, np.array(each) * runs.tokens)
+  return _regrouped(runs, 6 * runs.params * runs.tokens) if chosen.flops == SIX_ND else runs
+
+
+def _regrouped(runs: Points, flops: np.ndarray) -> Points:
+  """Returns the runs with another C, each budget that of its runs as they are now counted."""
+  groups = runs.groups()
+  log_c = np.bincount(groups, np.log(flops)) / np.bincount(groups)
+  return dataclasses.replace(runs, flops=flops, budget=np.exp(log_c)[groups])
+
+
+def unequal(runs: Points, text: str) -> str:
+  """Returns why runs that were counted anew have no valleys at equal C; "" where they have.
+
+  Args:
+    runs: as `apply` gave them.
+    text: the convention, as it was asked for.
+  """
+  if choice(text).flops == GIVEN or not len(runs):
+    return ""
+  spread = np.exp(np.log(runs.flops) - np.log(runs.budget))
+  factor = max(float(np.ptp(np.log(spread[runs.budget == budget]))) for budget in np.unique(runs.budget))
+  if factor <= math.log(points.SAME_BUDGET):
+    return ""
+  return (
+    f"counted as --convention={text} the runs of one budget differ in C by up to a factor {math.exp(factor):.2f}, so "
+    "they show no valley at equal C; use --approach=parametric, which needs none, or the file's own C"
+  )
 
 
 def _per_token(shape: Shape, convention: str) -> float:

@@ -2,8 +2,9 @@
 
     config, law, noise -> losses of every run -> fits and criteria of `verdict` -> how often each criterion is met
 
-What is found is the design's share in the verdict: the law's form is taken to be true and every run to be as well
-trained as any other, so a real study can only do worse. N parameters, D tokens, C FLOPs, losses in nats.
+What is found is the design's share in the verdict. The law's form is taken to be true, every run to be as well trained
+as any other, and noise to be normal, independent and equal everywhere; a real study has none of these for certain, so
+its chances can be better or worse. N parameters, D tokens, C FLOPs, losses in nats.
 """
 
 import dataclasses
@@ -157,7 +158,7 @@ def lines(found: Rehearsal) -> list[str]:
     *table,
     f"credible: {found.credible} of {found.studies} drawn studies, {100 * low:.0f} to {100 * high:.0f} % (95 %), "
     f"by all criteria but {' and '.join(NOT_REHEARSED)}",
-    "The law is taken to be true: a real study can only do worse.",
+    "The law, equal noise and equally good training are taken to be true: of a real study this is a guess, no bound.",
   ]
 
 

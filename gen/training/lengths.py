@@ -1,7 +1,7 @@
 """How long the rows of a run are, what one costs, and how many steps the run takes."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gen import counts
 from gen.config import Run
@@ -47,11 +47,15 @@ def flops_of(run: Run) -> float:
   return counts.flops(run.model, row.target, row.source).total
 
 
+def vocab_of(objective: str, tokenizer: Any) -> int:
+  """Returns how many ids a model has: of a causal one those of text, of others the sentinels' too."""
+  return int(tokenizer.text_vocab if objective == "causal" else tokenizer.vocab)
+
+
 def complete(run: Run, loaded: Loaded) -> Run:
   """Returns the run with what its tokenizer and data decide: vocabulary and longest input."""
   row = row_of(run)
-  tokenizer = loaded.tokenizer
-  vocab = tokenizer.text_vocab if run.data.objective == "causal" else tokenizer.vocab
+  vocab = vocab_of(run.data.objective, loaded.tokenizer)
   if run.model.vocab and run.model.vocab < vocab:
     raise UserError(
       f"model.vocab {run.model.vocab} is smaller than the {vocab} ids of the tokenizer; set it to 0 to derive it"

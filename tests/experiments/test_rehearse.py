@@ -25,6 +25,7 @@ def test_a_law_and_a_noise_give_the_counts_as_json(tmp_path):
   assert done.returncode == 0, done.stderr
   found = json.loads(done.stdout)
   assert found["law"]["alpha"] == pytest.approx(0.48) and found["noise"] == 0
+  assert found["vocab"] == 260  # what the study's models have: the bytes, without the ids of other objectives
   met = {one["name"]: one["met"] for one in found["criteria"]}
   assert met["valleys"] == met["held_out_size"] == 1 and "intervals_overlap" not in met
 

@@ -124,3 +124,11 @@ def test_importing_costs_neither_jax_nor_the_trainer():
   code = "import sys; from gen.scaling import fit, counts; print('jax' in sys.modules, 'gen.training' in sys.modules)"
   said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
   assert said.split() == ["False", "False"]
+
+
+def test_intervals_are_of_one_kind_wherever_nothing_else_is_asked_for(study):
+  runs = study(seeds=2, noise=0.01)
+  for approach in fit.APPROACHES:
+    assert fit.fit(runs, approach, bootstraps=30).interval_method.startswith("percentile")
+  found = fit.fit(runs, bootstraps=30, interval="bca")
+  assert found.interval_method.startswith("bca") and found.left_out_kp is not None

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from gen.config import Data, Model, Run, to_dict
@@ -107,3 +108,17 @@ def test_a_name_that_cannot_be_is_refused(text, sentence):
 def test_a_shape_that_is_missing_or_wrong_is_named(tmp_path, head, row, sentence):
   with pytest.raises(UserError, match=sentence):
     recounted(table(tmp_path, head, [row]), "matrices")
+
+
+def test_budgets_are_counted_anew_where_their_runs_stay_equal_and_valleys_refused_where_not(tmp_path):
+  head = "params,tokens,loss,flops,budget"
+  rows = [(n, c / (k * n), 3.0, c, c) for c in (1e12, 4e12) for n, k in ((1e4, 9.0), (3e4, 8.8), (9e4, 8.7))]
+  even = table(tmp_path, head, [",".join(map(str, row)) for row in rows])
+  found = recounted(even, "6nd")
+  assert recount.unequal(found, "6nd") == "" == recount.unequal(recounted(even, "given"), "given")
+  assert np.unique(found.budget).tolist() == pytest.approx(
+    [c * 6 / (9.0 * 8.8 * 8.7) ** (1 / 3) for c in (1e12, 4e12)]
+  )
+  rows = [(n, c / (k * n), 3.0, c, c) for c in (1e12, 4e12) for n, k in ((1e4, 11.0), (3e4, 8.8), (9e4, 7.1))]
+  uneven = table(tmp_path, head, [",".join(map(str, row)) for row in rows])
+  assert "differ in C by up to a factor 1.55" in recount.unequal(recounted(uneven, "6nd"), "6nd")
