@@ -69,8 +69,9 @@ def study(sweep: Sweep, folder: Path, executor: executors.Executor) -> int:
 
 def _conclude(console: "Console", sweep: Sweep, trained: "Trained", folder: Path) -> int:
   """Fits, judges, prints and writes what was trained; returns the exit code."""
-  from gen.scaling import plots, report, verdict
+  from gen.scaling import answer, plots, report, verdict
   from gen.scaling import study as studies
+  from gen.scaling.plots import view
   from gen.training import journal
   from gen.training.manifest import write_whole
 
@@ -88,6 +89,7 @@ def _conclude(console: "Console", sweep: Sweep, trained: "Trained", folder: Path
     raise UserError(f"cannot write in {folder}: {error.strerror}; the runs are done and kept") from error
   console.print(f"\nwritten: {folder / 'journal.jsonl'}, {folder / 'results.json'}, {page}, and")
   console.print("  " + ", ".join(str(path) for path in pictures if path.suffix == ".png"))
+  console.print(f"\n{answer.sentence(view.read(results))}")
   return FAILED if trained.failed else 0
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from gen.scaling import answer
 from gen.scaling import report_tables as tables
 from gen.scaling.plots import curves as curves_
 from gen.scaling.plots import inline, view
@@ -24,27 +25,39 @@ STATES = {
 }
 
 
-def write(results: Mapping[str, Any], curves: Sequence[Mapping[str, Any]], folder: Path) -> Path:
+def write(
+  results: Mapping[str, Any],
+  curves: Sequence[Mapping[str, Any]],
+  folder: Path,
+  kept: Mapping[str, Markup] | None = None,
+) -> Path:
   """Writes report.html into a folder and returns its path.
 
   Args:
     results: what results.json holds; a part that is absent is said so in words.
     curves: rows of kind "train" of the sweep's journal.
     folder: made if need be.
+    kept: panels by name that another page had, whose curves are not at hand.
   """
   folder.mkdir(parents=True, exist_ok=True)
   path = folder / "report.html"
-  path.write_text(render(results, curves), encoding="utf-8", errors="replace")  # a path may be no text
+  path.write_text(render(results, curves, kept), encoding="utf-8", errors="replace")  # a path may be no text
   return path
 
 
-def render(results: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) -> str:
-  """Returns the page."""
+def render(
+  results: Mapping[str, Any],
+  curves: Sequence[Mapping[str, Any]],
+  kept: Mapping[str, Markup] | None = None,
+) -> str:
+  """Returns the page; arguments as of `write`."""
   study = view.read(results)
   environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
   environment.filters["plain"] = tables.plain
   template = environment.from_string(_resource("report.html.jinja"))
-  return template.render(_context(study, curves))
+  context = _context(study, curves)
+  context["panels"] |= kept or {}
+  return template.render(context)
 
 
 def _resource(name: str) -> str:
@@ -62,6 +75,7 @@ def _context(study: View, curves: Sequence[Mapping[str, Any]]) -> dict[str, Any]
   return {
     "name": str(results.get("name") or "study"),
     "facts": _facts(study),
+    "answer": answer.sentence(study),
     "verdict": _verdict(results),
     "tiles": _tiles(study),
     "missing": _missing(study),
@@ -71,6 +85,7 @@ def _context(study: View, curves: Sequence[Mapping[str, Any]]) -> dict[str, Any]
     "no_prediction": "No approach gave a law, so nothing is predicted.",
     "held_out": tables.held_out(study),
     "intervals": tables.intervals(study),
+    "methods": tables.methods(study),
     "parametric": tables.parametric(study),
     "valleys": tables.valleys(study),
     "compute": tables.compute(study),
@@ -126,25 +141,28 @@ def _verdict(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tiles(study: View) -> list[dict[str, str]]:
-  """The four numbers that a reader looks for first, from the parametric law or the best that there is."""
+  """The four numbers that a reader looks for first, from the approach that answers."""
   name = next((one for one in ("parametric", "isoflop", "envelope") if one in study.laws), None)
   if name is None:
     return []
-  law, approach = study.laws[name], f"approach {tables.NAMES[name]}"
-  reach = law.intervals.get("a")
-  tiles = [{"label": "exponent a of N*(C)", "value": f"{law.a:.3f}",
-            "note": f"{study.level} {tables.spread(reach)}" if reach else approach}]  # fmt: skip
+  law = study.laws[name]
+
+  def note(reach: Any, write: Any = tables.digits) -> str:
+    said = f"approach {tables.NAMES[name]}"
+    return f"{said}, {study.level} {tables.spread(reach, write)}" if reach else said
+
+  tiles = [{"label": "exponent a of N*(C)", "value": f"{law.a:.3f}", "note": note(law.intervals.get("a"))}]
   guess = study.predictions.get(name)
   if study.target and guess:
     at = f"at {tables.flops(study.target)} FLOPs"
     for letter, words in (("N", "parameters"), ("D", study.unit)):
-      reach = guess.intervals.get(letter)
-      tiles.append({"label": f"optimal {words} {at}", "value": tables.count(guess.values[letter]),
-                    "note": f"{study.level} {tables.spread(reach, tables.count)}" if reach else approach})  # fmt: skip
+      said = note(guess.intervals.get(letter), tables.count)
+      tiles.append(
+        {"label": f"optimal {words} {at}", "value": tables.count(guess.values[letter]), "note": said}
+      )
     if "loss" in guess.values:
-      reach = guess.intervals.get("loss")
-      tiles.append({"label": f"loss {at} (nats)", "value": f"{guess.values['loss']:.3f}",
-                    "note": f"{study.level} {tables.spread(reach)}" if reach else approach})  # fmt: skip
+      said = note(guess.intervals.get("loss"))
+      tiles.append({"label": f"loss {at} (nats)", "value": f"{guess.values['loss']:.3f}", "note": said})
   return tiles
 
 

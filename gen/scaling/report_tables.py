@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gen.figures.style import short
+from gen.scaling import costs
 from gen.scaling.plots.view import APPROACHES, View, interval, listed, number, section
 
 NAMES = {"envelope": "1 envelope", "isoflop": "2 IsoFLOP", "parametric": "3 parametric"}
@@ -157,7 +158,15 @@ def prediction(view: View) -> Table | None:
     "Loss",
     f"{view.level} of loss",
   ]
-  table = Table(f"The optimum at {flops(view.target)} FLOPs, ten times the largest fitted budget.", head)
+  outside = [
+    NAMES[name]
+    for name in APPROACHES
+    if section(section(view.results, "prediction"), name).get("outside_sizes")
+  ]
+  said = f" Beyond the sizes trained, where k(N) is extrapolated: {', '.join(outside)}." if outside else ""
+  table = Table(
+    f"The optimum at {flops(view.target)} FLOPs, ten times the largest fitted budget.{said}", head
+  )
   for name, guess in view.predictions.items():
     cells = [Cell(NAMES[name])]
     for key, write in (("N", count), ("D", count), ("loss", digits)):
@@ -210,9 +219,37 @@ def _percent(value: float) -> str:
 
 def leave_out(view: View) -> Table | None:
   """The exponent with each budget left out in turn."""
-  return generic(
-    "The exponents with each budget left out in turn.", listed(view.results, "leave_one_budget_out")
-  )
+  entries = listed(view.results, "leave_one_budget_out")
+  if not entries:
+    return None
+  names = [name for name in ("isoflop", "parametric") if any(f"{name}_a" in entry for entry in entries)]
+  head = ["Budget left out", *(f"{word} by {NAMES[name]}" for name in names for word in ("a", "moved"))]
+  table = Table("The exponent a with each budget left out in turn, and how far that moves it.", head)
+  for entry in entries:
+    cells = [_cell(entry.get("left_out"), flops)]
+    for name in names:
+      cells += [
+        _cell(entry.get(f"{name}_a")),
+        _cell(entry.get(f"{name}_shift"), lambda value: f"{value:+.3f}"),
+      ]
+    table.rows.append(Row(cells))
+  return table
+
+
+def methods(view: View) -> list[str]:
+  """Returns how each approach's intervals were made, and what the exponents are of."""
+  said = [
+    f"{NAMES[name]}: {view.level} intervals, {method}"
+    for name in APPROACHES
+    if name in view.laws and (method := view.part(name).get("interval_method"))
+  ]
+  cost = costs.from_dict(view.part("parametric").get("cost"))
+  if cost is not None:
+    said.append(
+      f"C = k N D training FLOPs with {cost}; N as the runs count it (gen's: all matrices, the head's too, no look-up "
+      "tables). a and b of all approaches are those of N* and D* along this C, over the fitted budgets."
+    )
+  return said
 
 
 def intervals(view: View) -> Table:

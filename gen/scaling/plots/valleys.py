@@ -1,12 +1,17 @@
 """IsoFLOP valleys: loss against N at equal C, after approach 2 of Hoffmann et al. 2022 (arXiv:2203.15556)."""
 
+import math
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 
 from gen.figures import style
 from gen.scaling.plots.view import Spot, Valley, View
+
+_HALO = withStroke(linewidth=2.5, foreground=style.PAPER)  # words stay readable where a curve crosses them
+_WORD_WIDTH, _WORD_HEIGHT = 40.0, 10.0  # of the word at the star, in points
 
 
 def draw(axes: Axes, view: View) -> None:
@@ -50,8 +55,9 @@ def _draw_budget(axes: Axes, view: View, spots: list[Spot], valley: Valley | Non
   unit = " FLOPs" if spots[0].budget == view.budgets[0] else ""
   words = style.power(spots[0].budget) + ("\nheld out" if held_out else unit)
   axes.annotate(
-    words, (ends[1], height), (3.5, 1), textcoords="offset points", color=colour, va="center", fontsize=9
-  )
+    words, (ends[1], height), (3.5, 1), textcoords="offset points", color=colour, va="center", fontsize=9,
+    zorder=8, path_effects=[_HALO],
+  )  # fmt: skip
 
 
 def _draw_spot(axes: Axes, view: View, spot: Spot, colour: str) -> None:
@@ -80,12 +86,27 @@ def _draw_prediction(axes: Axes, view: View) -> None:
   size, loss = guess
   axes.plot(size, loss, "*", ms=9, mfc=style.HELD_OUT, mec=style.PAPER, mew=0.8, zorder=7)
   axes.annotate(
-    "predicted",
-    (size, loss),
-    (0, 6),
-    textcoords="offset points",
-    color=style.HELD_OUT,
-    ha="center",
-    va="bottom",
-    fontsize=8,
-  )
+    "predicted", (size, loss), _clear_of(axes, view, (size, loss)), textcoords="offset points", color=style.HELD_OUT,
+    ha="center", va="center", fontsize=8, zorder=8, path_effects=[_HALO],
+  )  # fmt: skip
+
+
+def _clear_of(axes: Axes, view: View, star: tuple[float, float]) -> tuple[float, float]:
+  """Returns where beside the star, in points, the word is farthest from curves and marks."""
+  places = [(spot.params, spot.loss) for spot in view.spots]
+  places += [(run["params"], run["loss"]) for run in view.runs if run.get("params") and run.get("loss")]
+  for valley in view.valleys:
+    sizes = [spot.params for spot in view.spots if spot.budget == valley.budget]
+    if sizes:
+      places += [(n, float(valley(np.array(n)))) for n in np.geomspace(min(sizes), max(sizes), 60)]
+  points = axes.transData.transform(np.array([*places, star])) * 72 / axes.figure.dpi
+  off = points[:-1] - points[-1]
+  frame = axes.transAxes.transform([(0, 0), (1, 1)]) * 72 / axes.figure.dpi - points[-1]
+  choices = [(x, y) for y in (11, -11, 16, -16, 0) for x in (0, -20, 20, -32, 32) if abs(x) > 30 or y]
+
+  def clearance(place: tuple[float, float]) -> float:
+    beyond = np.maximum(np.abs(off - place) - (_WORD_WIDTH / 2, _WORD_HEIGHT / 2), 0)
+    return float(np.min(np.hypot(*beyond.T), initial=math.inf)) - 0.15 * math.hypot(*place)
+
+  inside = [place for place in choices if frame[0, 1] + 8 < place[1] < frame[1, 1] - 8]
+  return max(inside or choices, key=clearance)

@@ -57,9 +57,13 @@ class Law:
   coefficients: dict[str, float]  # by letter, N and D
   intervals: dict[str, tuple[float, float]]
   band: dict[str, np.ndarray]  # flops, and [2, len(flops)] for N and D; empty if unknown
+  curve: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)  # flops, N and D; empty if unknown
 
   def __call__(self, letter: str, flops: np.ndarray) -> np.ndarray:
-    """Returns N*(C) or D*(C)."""
+    """Returns N*(C) or D*(C): the optima themselves where the results hold them, else the power law."""
+    if self.curve:
+      places, values = np.log(self.curve["flops"]), np.log(self.curve[letter])
+      return np.asarray(np.exp(np.interp(np.log(flops), places, values)))
     return self.coefficients[letter] * flops ** (self.a if letter == "N" else self.b)
 
 
@@ -233,7 +237,26 @@ def _law(name: str, part: Mapping[str, Any]) -> tuple[Law | None, str]:
   if a is None or b is None or not size or not data or size < 0 or data < 0:
     return None, first_reason(part, "no law was fitted")
   intervals = {key: pair for key in section(part, "ci90") if (pair := interval(section(part, "ci90")[key]))}
-  return Law(name, a, b, {"N": size, "D": data}, intervals, _band(section(part, "band"))), ""
+  return Law(
+    name,
+    a,
+    b,
+    {"N": size, "D": data},
+    intervals,
+    _band(section(part, "band")),
+    _curve(section(part, "curve")),
+  ), ""
+
+
+def _curve(entry: Mapping[str, Any]) -> dict[str, np.ndarray]:
+  try:
+    curve = {name: np.asarray(entry[name], float) for name in ("flops", "N", "D")}
+  except (KeyError, TypeError, ValueError):
+    return {}
+  sound = all(
+    one.shape == curve["flops"].shape and np.all(one > 0) and np.isfinite(one).all() for one in curve.values()
+  )
+  return curve if sound and len(curve["flops"]) > 1 else {}
 
 
 def _band(entry: Mapping[str, Any]) -> dict[str, np.ndarray]:
