@@ -30,6 +30,8 @@ _COLUMNS = (
   *("tokens", "positions", "loss_tokens", "flops", "flops_6nd", "loss", "bits_per_byte", "seconds", "gflops"),
 )
 
+_LEFT_OUT = ("band", "curve", "frontier", "residuals")  # of a law
+
 
 def train(
   chosen: Mapping[str, Sweep], folder: Path, console: Console, workers: int, executor: Executor = LOCAL
@@ -79,6 +81,33 @@ def results(atlas: Atlas, chosen: Mapping[str, Sweep], trained: Mapping[str, Tra
   }
 
 
+def without_curves(study: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns a study's results without what an atlas does not keep of its laws: bands, frontier, residuals."""
+  laws = {
+    approach: {key: value for key, value in law.items() if key not in _LEFT_OUT}
+    for approach, law in study["laws"].items()
+  }
+  return {**study, "laws": laws}
+
+
+def with_families(results: Mapping[str, Any], families: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns an atlas' results with other families, and what their verdicts say of the comparisons.
+
+  Args:
+    results: as `results` gave them.
+    families: their entries, judged anew.
+  """
+  credible = {name: bool(one["verdict"]["credible"]) for name, one in families.items()}
+  made = {**results, "families": dict(families), "credible": credible, "caution": _caution(credible)}
+  made["differences"] = [
+    row | {"credible": all(credible[name] for name in row["families"])} for row in results["differences"]
+  ]
+  for name, base in (("equal_loss", "over"), ("equal_compute", "minus")):
+    entry = results[name]
+    made[name] = entry | {"credible": credible[entry["of"]] and credible[entry[base]]} if entry else entry
+  return made
+
+
 def _study(atlas: Atlas, sweep: Sweep, trained: Trained) -> dict[str, Any]:
   analysis = verdict.analyse(
     trained.results, trained.curves, sweep.criteria, bootstraps=atlas.bootstraps, seed=atlas.seed
@@ -88,11 +117,7 @@ def _study(atlas: Atlas, sweep: Sweep, trained: Trained) -> dict[str, Any]:
 
 def _summary(name: str, whole: Mapping[str, Any]) -> dict[str, Any]:
   """Returns what the atlas keeps of a study: no bands, no frontier, no configuration."""
-  left_out = ("band", "frontier", "residuals")
-  laws = {
-    approach: {key: value for key, value in law.items() if key not in left_out}
-    for approach, law in whole["laws"].items()
-  }
+  laws = without_curves(whole)["laws"]
   points = [{key: point.get(key) for key in _COLUMNS} for point in whole["points"]]
   ratios = [point["flops"] / point["flops_6nd"] for point in whole["points"]]
   kept = ("verdict", "held_out", "leave_one_budget_out", "seed_noise", "left_out", "failed", "utilization")
