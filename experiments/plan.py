@@ -99,7 +99,7 @@ _COLUMNS = {
 
 def main() -> int:
   """Reads the question and the law, plans, and prints or writes the plan."""
-  if LAW.value == "list":
+  if LAW.value in ("list", "help"):
     return _list_laws()
   if MODEL.value in ("list", "help"):
     return _list_models()
@@ -147,7 +147,8 @@ def _list_laws() -> int:
   from gen.scaling import published
 
   for name, one in published.LAWS.items():
-    print(f"{name:24} N* ~ C^{one.law.a:.3f}  N counts {one.counting:14} {one.source}")
+    default = ", the default" if name == published.DEFAULT else ""
+    print(f"{name:24} N* ~ C^{one.law.a:.3f}  N counts {one.counting:14} {one.source}{default}")
   return 0
 
 

@@ -10,6 +10,7 @@ _FAR = (
   30.0  # times the largest budget of a published law's runs: beyond, an extrapolation that is worth a warning
 )
 _ABOVE = 1.02  # times the largest of a reader's own runs
+_SMALLEST = 5e6  # parameters; published laws rest on models of tens of millions and more
 _MOST_EPOCHS = 40.0  # of Muennighoff et al. 2023: beyond, repeating did harm
 _CONTRADICTS = 1.5  # factor in tokens a parameter between a law and the rule of thumb
 
@@ -45,6 +46,10 @@ def _extrapolation(known: Basis, report: dict[str, Any]) -> list[str]:
       return [
         f"{report['flops']:.3g} FLOPs are {times['flops']:.3g} times the largest budget behind the law: extrapolated"
       ]
+    if known.name in published.LAWS and report["N"] < _SMALLEST:
+      return [
+        f"{report['N']:.3g} parameters are far below the models behind published laws: extrapolated downwards"
+      ]
     return []
   names = {"flops": "budget", "N": "model", "D": "data"}
   far = [
@@ -64,6 +69,8 @@ def _counts(known: Basis, report: dict[str, Any]) -> list[str]:
   model = report["question"]["model"]
   if model is not None and model["counting"] != known.counting:
     said.append(f"N of {model['name']} counts {model['counting']} parameters, N of the law {known.counting}")
+  if model is not None and model["family"] != "decoder":
+    said.append(f"{model['name']} is of the family {model['family']}, and the published laws are of decoders")
   odd = units.of_ratio(report["tokens_per_parameter"])
   if odd is not None:
     kind, size = odd

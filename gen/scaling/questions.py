@@ -77,7 +77,7 @@ def asked(
 
 
 def model(name: str, counting: str) -> dict[str, Any]:
-  """Returns a model by name: name, params, tokens (None where unknown), counting of its parameters, and source.
+  """Returns a model by name: name, params, tokens (None where unknown), counting of its parameters, source, family.
 
   Args:
     name: of a published model or a preset.
@@ -97,7 +97,7 @@ def model(name: str, counting: str) -> dict[str, Any]:
   if preset is not None and (known is None or counting != "all"):
     found["params"] = float(conventions.parameters(presets.get(preset), counting))
     found["counting"] = counting
-  return found
+  return found | {"family": presets.get(preset).family if preset is not None else "decoder"}
 
 
 def _preset(name: str) -> str | None:

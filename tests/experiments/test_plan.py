@@ -96,6 +96,22 @@ def test_a_budget_in_every_unit(run, words, flops):
   assert report["cost"] == pytest.approx(2.5 * count * hours)
 
 
+def test_words_and_flags_say_one_budget(run):
+  reports = [
+    report_of(run(*words, "--json=-"))
+    for words in (
+      ["--gpu=h100", "--count=64", "--hours=2"],
+      ["--budget=64 x 2 h of h100"],
+      ["--budget=2 h", "--count=64"],
+      ["--budget=128 GPU hours on h100", "--count=64"],
+      ["--budget=$256 on 64 H100", "--price_per_hour=2"],
+    )
+  ]
+  for report in reports:
+    assert report["flops"] == pytest.approx(reports[0]["flops"], rel=1e-12)
+    assert report["hours"] == pytest.approx(2) and report["budget"]["count"] == 64
+
+
 def test_minutes_of_this_machine(run):
   report = report_of(run("--machine_minutes=10", "--json=-"))
   assert report["budget"]["machine_minutes"] == pytest.approx(10)

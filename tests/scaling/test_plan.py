@@ -154,6 +154,8 @@ def test_what_the_law_cannot_carry_is_warned_of():
   said = " ".join(plan.plan("hoffmann2022", 1e26, unique_tokens=1e10, overtrain=[50])["warnings"])
   for words in ("times the largest budget", "epochs", "50 times smaller never reaches"):
     assert words in said
+  assert "far below" in plan.plan("besiroglu2024", 1e13)["warnings"][0]
+  assert any("of decoders" in said for said in plan.plan("besiroglu2024", model="bert-base")["warnings"])
 
 
 @pytest.mark.parametrize(
