@@ -100,9 +100,9 @@ MANY = described()["post_processor"] | {"single": [{"Sequence": {"id": "A", "typ
 FAR = {"type": "Strip", "content": "A", "start": 2**60, "stop": 2**60}
 TABLE = (4).to_bytes(4, "little") + bytes(4) + b"x" * 9999 + b"\0"
 HOSTILE = {
-  "a letter becomes a million": (of_normalizers(replaced({"String": "A"}, "A" * 10**6)), "1e.06 times as long"),
-  "a letter doubles forty times": (of_normalizers(*[replaced({"String": "A"}, "AA")] * 40), "1.1e.12 times as long"),
-  "a text is put everywhere": (of_normalizers(replaced({"Regex": "x*"}, "y" * 999)), "1e.03 times as long"),
+  "a letter becomes a million": (of_normalizers(replaced({"String": "A"}, "A" * 10**6)), "65,537 times as long"),
+  "a letter doubles forty times": (of_normalizers(*[replaced({"String": "A"}, "AA")] * 40), "times as long or more"),
+  "a text is put everywhere": (of_normalizers(replaced({"Regex": "x*"}, "y" * 999)), "1,333 times as long"),
   "bytes become letters sixty times": (of_normalizers(*[{"type": "ByteLevel"}] * 60), "times as long"),
   "a long prefix": (of_normalizers({"type": "Prepend", "prepend": "x" * 10**6}), "prepend of 1,000,000 characters"),
   "a long decoding": (described(decoder=replaced({"String": "A"}, "A" * 10**6)), "its decoder can make"),
@@ -132,6 +132,14 @@ OF_THE_LIBRARY = {
   "an unknown model": (described(model={"type": "Evil"}), "ModelUntagged"),
   "a decoder past all ends": (described(decoder=FAR), "index"),
 }  # fmt: skip
+
+
+def test_replacements_that_do_not_touch_one_another_do_not_multiply():
+  marks = {"\n": "<|newline|>", "\t": "<|tab|>", "\r": "<|return|>", " ": "\u2581"}
+  parts = [replaced({"String": letter}, mark) for letter, mark in marks.items()]
+  limits.check_json(json.dumps(of_normalizers(*parts, replaced({"Regex": "[0-9]"}, "<digit>"))).encode())
+  with pytest.raises(limits.LimitError, match="times as long"):
+    limits.check_json(json.dumps(of_normalizers(*parts, replaced({"Regex": "[a-z]"}, "<<letter>>"))).encode())
 
 
 @pytest.mark.parametrize(("content", "sentence"), HOSTILE.values(), ids=HOSTILE)

@@ -7,11 +7,10 @@ a table of terabytes. These checks refuse what no tokenizer in use has.
 import base64
 import binascii
 import json
-import math
 from collections.abc import Iterator
 from typing import Any
 
-from gen.interop.untrusted import patterns
+from gen.interop.untrusted import growth, patterns
 
 MAX_IDS = 1 << 24  # far above any vocabulary in use; tables of so many ids still fit into memory
 MAX_PIECE = 4096  # characters; the longest in use are rows of 256 spaces
@@ -44,18 +43,21 @@ def check_json(content: bytes) -> dict[str, Any]:
     raise LimitError(f"it is no valid JSON: {error}") from None
   _is(described, dict, "it")
   _check_ids(described)
-  growth = dict.fromkeys(_PARTS, 1.0)
+  stages: dict[str, list[dict[str, Any]]] = {}
   for name in _PARTS:
+    stages[name] = []
     for number, (depth, part) in enumerate(_components(described.get(name))):
       if depth > _DEPTH or number > _COUNT:
         raise LimitError(f"its {name} has components more than {_DEPTH} deep or more than {_COUNT}")
       _check_lists(part, name)
-      growth[name] *= _growth(part, name)
+      _check_part(part, name)
+      stages[name].append(part)
   for together in (("normalizer", "pre_tokenizer"), ("decoder",)):
-    times = math.prod(growth[name] for name in together)
+    times = growth.of([part for name in together for part in stages[name]])
     if times > MAX_GROWTH:
+      said = " and ".join(name for name in together if stages[name])
       raise LimitError(
-        f"its {' and '.join(together)} can make a text {times:.3g} times as long, more than {MAX_GROWTH}"
+        f"its {said} can make a text {times:,.0f} times as long or more; {MAX_GROWTH} are allowed"
       )
   return described
 
@@ -144,24 +146,14 @@ def _check_lists(part: dict[str, Any], name: str) -> None:
       raise LimitError(f"its {name} puts {len(ids):,} ids for one special token")
 
 
-def _growth(part: dict[str, Any], name: str) -> float:
-  """Returns how many times as long a component can make a text."""
-  kind, growth = part.get("type"), 1.0
-  least = 1
+def _check_part(part: dict[str, Any], name: str) -> None:
+  """Bounds the pattern, the texts and the table of a component."""
   pattern = part.get("pattern")
-  if isinstance(pattern, dict):
-    if isinstance(pattern.get("Regex"), str):
-      try:
-        least = patterns.check(pattern["Regex"])
-      except patterns.PatternError as error:
-        raise LimitError(f"its {name} has the pattern {pattern['Regex'][:60]!r}: {error}") from None
-    elif isinstance(pattern.get("String"), str):
-      least = len(pattern["String"])
-  content = part.get("content")
-  if kind == "Replace" and isinstance(content, str):
-    growth = len(content) / least if least else 1.0 + len(content)
-  if kind == "ByteLevel":
-    growth = 2.0
+  if isinstance(pattern, dict) and isinstance(pattern.get("Regex"), str):
+    try:
+      patterns.check(pattern["Regex"])
+    except patterns.PatternError as error:
+      raise LimitError(f"its {name} has the pattern {pattern['Regex'][:60]!r}: {error}") from None
   for key in ("prepend", "replacement", "prefix", "suffix", "pad_token", "word_delimiter_token"):
     value = part.get(key)
     if isinstance(value, str) and len(value) > _SEGMENT:
@@ -171,7 +163,6 @@ def _growth(part: dict[str, Any], name: str) -> float:
       _check_table(base64.b64decode(part["precompiled_charsmap"]))
     except binascii.Error:
       raise LimitError(f"its {name} has a precompiled_charsmap that is no base64") from None
-  return max(growth, 1.0)
 
 
 def _check_table(table: bytes) -> None:

@@ -1,0 +1,73 @@
+"""How many times as long the components of a tokenizer can make a text. Needs the standard library alone.
+
+A component that puts "<newline>" for one letter makes a text of such letters nine times as long, and a second one that
+puts a text for "e" makes that longer again. So what each component writes goes through all that follow it.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from gen.interop.untrusted import patterns
+
+_COPIES = 3  # in a row, so that what stands across two of them counts
+_STOP = 1 << 16  # characters; beyond them nothing is multiplied any more
+
+
+class _Stage(NamedTuple):
+  """One component.
+
+  Attributes:
+    begins: the longest text that it puts for `width` characters.
+    width: how many it takes for that.
+    apply: does to a text what the component does, or more.
+  """
+
+  begins: str
+  width: int
+  apply: Callable[[str], str]
+
+
+def of(parts: list[dict[str, Any]]) -> float:
+  """Returns the largest factor found, for components in their order; checked by `patterns.check` before.
+
+  >>> of([{"type": "Replace", "pattern": {"String": "a"}, "content": "bb"}] * 9)
+  2.0
+  >>> of([{"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}] * 9)
+  512.0
+  """
+  stages = [_stage(part) for part in parts]
+  longest = 1.0
+  for number, stage in enumerate(stages):
+    text, already = (stage.begins[: _STOP + 1]) * _COPIES, _COPIES * stage.width
+    for later in stages[number + 1 :]:
+      if len(text) > _STOP:
+        break
+      text = later.apply(text)
+    longest = max(longest, len(text) / already)
+  return longest
+
+
+def _stage(part: dict[str, Any]) -> _Stage:
+  pattern, content = part.get("pattern"), part.get("content")
+  if part.get("type") == "ByteLevel":
+    return _Stage("\N{LATIN SMALL LETTER E WITH ACUTE}" * 2, 1, lambda text: text * 2)
+  if part.get("type") != "Replace" or not isinstance(pattern, dict) or not isinstance(content, str):
+    return _Stage("a", 1, lambda text: text)
+  if isinstance(pattern.get("Regex"), str):
+    return _of_regex(pattern["Regex"], content)
+  find = str(pattern.get("String", ""))
+  if not find:  # between any two letters
+    return _Stage(f"a{content}", 1, lambda text: content.join(text) if len(content) < _STOP else content)
+  return _Stage(content, len(find), lambda text: text.replace(find, content))
+
+
+def _of_regex(regex: str, content: str) -> _Stage:
+  least = patterns.check(regex)
+  begins, width = (content, least) if least else (f"a{content}", 1)
+  try:
+    compiled = re.compile(regex)
+  except (re.error, OverflowError, RecursionError):  # Oniguruma's own signs: anything may match
+    factor = max(1, -(-len(begins) // width))
+    return _Stage(begins, width, lambda text: text * min(factor, _STOP))
+  return _Stage(begins, width, lambda text: compiled.sub(lambda _: content, text))
