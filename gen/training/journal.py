@@ -188,7 +188,7 @@ def _repair(path: Path) -> None:
 
 def _is_after(row: dict[str, Any], last: dict[str, int], run: str | None) -> bool:
   """Returns whether a row of that run is measured after the last step that stays of its kind."""
-  kind = row.get("kind")
+  kind = str(row.get("kind"))
   measured = kind in MEASURED and (run is None or row.get("run") == run)
   return measured and isinstance(row.get("step"), int) and row["step"] > last[kind]
 

@@ -46,7 +46,9 @@ def faults(state: Path, tree: Tree, values: Mapping[str, np.ndarray] | None = No
   stored = {name: leaf for name, leaf in tree.items() if 0 not in leaf["shape"]}
   try:
     with _opened(state, stored) as opening:
-      found = {name: _fault(leaf, opening[name], values and values[name]) for name, leaf in stored.items()}
+      found = {
+        name: _fault(leaf, opening[name], values[name] if values else None) for name, leaf in stored.items()
+      }
   except OSError as error:
     return [f"{state.name} cannot be opened ({error.strerror})"]
   missing = [name for name, fault in found.items() if fault == MISSING]
