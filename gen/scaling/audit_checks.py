@@ -12,14 +12,14 @@ import numpy as np
 from scipy import stats
 
 from gen.errors import UserError
-from gen.scaling import audit_valleys, bootstrap, cautions, isoflop, parametric
-from gen.scaling.audit_findings import SKIP, Facts, Finding, error_of, judged, scale_of
+from gen.scaling import audit_valleys, bootstrap, cautions, isoflop, outliers, parametric
+from gen.scaling.audit_findings import SKIP, Facts, Finding, error_of, judged
+from gen.scaling.outliers import scale_of
 
 _GRADIENT = 1e-10  # norm, for up to 1,000 runs
 _SHIFT = 0.05  # in a, that a plan would notice
 _SINGLE = 0.04  # in a, that one run may move
 _ERRORS = 2.5  # standard errors
-_FAR_OUT = 9.0  # residuals, in robust standard deviations
 _CHANCE = 1e-5  # that residuals of a sound study look so ordered
 _WIDEST = 0.3  # 95 % interval of a
 _AHEAD, _MOST_AHEAD = 0.015, 0.05  # relative error of the largest budget's losses, predicted from the others
@@ -86,12 +86,12 @@ def residuals(facts: Facts) -> Iterator[Finding]:
   """Do single runs stand apart or steer the law, and is there a pattern in what it leaves over?"""
   r = facts.law.residuals
   scale = scale_of(r, 5)
-  far = (np.abs(r) > _FAR_OUT * scale) & (np.abs(r) > 0.01)
+  far = outliers.far(r)
   worst = int(np.argmax(np.abs(r)))
   named = ", ".join(str(name) for name in facts.points.names[far][:5])
   yield judged(
-    "outliers", bool(far.any()), float(np.abs(r[worst]) / scale), _FAR_OUT,
-    f"{far.sum()} runs lie more than {_FAR_OUT:g} sd off the law: {named}" if far.any()
+    "outliers", bool(far.any()), float(np.abs(r[worst]) / scale), outliers.FAR_OUT,
+    f"{far.sum()} runs lie more than {outliers.FAR_OUT:g} sd off the law: {named}" if far.any()
     else f"the run farthest off the law, {facts.points.names[worst]}, is {abs(r[worst]) / scale:.1f} sd away",
   )  # fmt: skip
   yield _leverage(facts)

@@ -10,7 +10,6 @@ from gen.scaling.parametric import ParametricFit
 from gen.scaling.points import Points
 
 PASS, ALARM, SKIP = "pass", "alarm", "skip"
-LEAST_NOISE = 1e-4  # relative, of losses: what runs that follow a law exactly are taken to have
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,16 +53,6 @@ class Facts:
 def judged(name: str, bad: bool, value: Any, limit: Any, sentence: str) -> Finding:
   """Returns an alarm where it is bad, else a pass."""
   return Finding(name, ALARM if bad else PASS, value, limit, sentence)
-
-
-def scale_of(residuals: np.ndarray, constants: int = 5) -> float:
-  """Returns the standard deviation of residuals about a law of so many constants, by their median size.
-
-  >>> round(scale_of(np.tile([-0.01, 0.01], 50)), 4)
-  0.0152
-  """
-  spare = len(residuals) / max(len(residuals) - constants, 1)
-  return max(float(np.median(np.abs(residuals))) / 0.6745 * spare**0.5, LEAST_NOISE)
 
 
 def error_of(draws: np.ndarray) -> float:

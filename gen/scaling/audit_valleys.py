@@ -9,8 +9,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from gen.scaling import isoflop, minima
-from gen.scaling.audit_findings import SKIP, Facts, Finding, judged, scale_of
+from gen.scaling.audit_findings import SKIP, Facts, Finding, judged
 from gen.scaling.isoflop import Valley
+from gen.scaling.laws import log
+from gen.scaling.outliers import scale_of
 from gen.scaling.points import Points
 
 _OFF_CENTRE = 0.6  # of half a valley's width in ln N
@@ -85,7 +87,7 @@ def _centre(inside: list[Valley]) -> Finding:
 
 
 def _offset(valley: Valley) -> float:
-  return math.log(valley.vertex_N) - 0.5 * math.log(valley.sizes[0] * valley.sizes[-1])
+  return max(log(valley.vertex_N), -745.0) - 0.5 * math.log(valley.sizes[0] * valley.sizes[-1])
 
 
 def _symmetry(facts: Facts, inside: list[Valley]) -> Finding:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gen.scaling import outliers
 from gen.scaling.laws import Law
 from gen.scaling.points import Points
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def of_fit(found: "ParametricFit", points: Points, intervals: dict[str, list[float]]) -> list[str]:
   """Returns what a reader should know before quoting the constants."""
-  law, said = found.law, []
+  law, said = found.law, outliers.sentences(found.residuals, points.loss, points.names)
   x, y = np.log(points.params), np.log(points.tokens)
   correlation = float(np.corrcoef(x, y)[0, 1])
   if correlation > 0.98:
@@ -57,5 +58,6 @@ def found_shares(law: Law, points: Points) -> np.ndarray:
   """Returns the shares of the three terms in each run's predicted loss, [N, 3]."""
   with np.errstate(all="ignore"):
     terms = [law.A * points.params**-law.alpha, law.B * points.tokens**-law.beta, np.full(len(points), law.E)]
-  terms_n3 = np.stack(terms, 1)
-  return terms_n3 / terms_n3.sum(1, keepdims=True)
+    terms_n3 = np.stack(terms, 1)
+    shares_n3 = terms_n3 / terms_n3.sum(1, keepdims=True)
+  return np.nan_to_num(shares_n3)

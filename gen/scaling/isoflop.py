@@ -16,7 +16,7 @@ import numpy as np
 from gen.errors import UserError
 from gen.scaling import bootstrap, costs, isoflop_draws, minima
 from gen.scaling.costs import Cost
-from gen.scaling.laws import PowerLaw
+from gen.scaling.laws import PowerLaw, exp
 from gen.scaling.minima import Budget, Lowest
 from gen.scaling.points import Points
 from gen.scaling.trend import Trend
@@ -243,7 +243,7 @@ def tokens_at(flops: float, params: Any, tokens: Any, cost: Cost) -> Any:
 def laws_of(row: np.ndarray) -> tuple[PowerLaw, PowerLaw]:
   """Returns N*(C) and D*(C) of a row (ln k_N, a, ln k_D, b)."""
   n_height, a, d_height, b = map(float, row)
-  return PowerLaw(math.exp(n_height), a), PowerLaw(math.exp(d_height), b)
+  return PowerLaw(exp(n_height), a), PowerLaw(exp(d_height), b)
 
 
 def intervals_of(
@@ -256,7 +256,7 @@ def intervals_of(
   for column, name in ((1, "a"), (3, "b"), (0, "N_coefficient"), (2, "D_coefficient")):
     left_out = None if left_out_k4 is None else left_out_k4[:, column]
     pair = bootstrap.interval(draws_b4[:, column], float(row[column]), level, left_out)
-    intervals[name] = pair if column % 2 else [math.exp(end) for end in pair]
+    intervals[name] = pair if column % 2 else [exp(end) for end in pair]
   return intervals
 
 
@@ -311,8 +311,8 @@ def _valley(budget: Budget, low: Lowest) -> Valley:
   return Valley(
     budget=budget.flops,
     curvature=bend,
-    vertex_N=math.exp(min(log_n, 700)),
-    vertex_D=math.exp(min(float(budget.log_d(low.log_n)[0]), 700)),
+    vertex_N=exp(log_n),
+    vertex_D=exp(float(budget.log_d(low.log_n)[0])),
     vertex_loss=height,
     r_squared=budget.r_squared(),
     points=budget.runs.tolist(),

@@ -20,6 +20,25 @@ from gen.scaling import optimum
 from gen.scaling.costs import Cost
 
 FLOPS_PER_PARAMETER_TOKEN = 6.0  # 2 forward, 4 backward
+_LARGEST_LOG = 709.0  # of a float64
+
+
+def exp(value: float) -> float:
+  """Returns e^value; the largest power that a float holds where that would overflow, and NaN of NaN.
+
+  >>> exp(0.0), exp(1e4) < math.inf
+  (1.0, True)
+  """
+  return math.exp(min(value, _LARGEST_LOG)) if not math.isnan(value) else math.nan
+
+
+def log(value: float) -> float:
+  """Returns ln value; minus infinity of zero, and NaN below it.
+
+  >>> log(0.0), log(-1.0)
+  (-inf, nan)
+  """
+  return math.log(value) if value > 0 else -math.inf if value == 0 else math.nan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,17 +61,18 @@ class Law:
   @property
   def theta_p(self) -> np.ndarray:
     """The constants as (ln A, ln B, ln E, alpha, beta)."""
-    return np.array([math.log(self.A), math.log(self.B), math.log(self.E), self.alpha, self.beta])
+    heights = (max(log(value), -_LARGEST_LOG) for value in (self.A, self.B, self.E))
+    return np.array([*heights, self.alpha, self.beta])
 
   @property
   def a(self) -> float:
     """Exponent of N* over N D, and over C where k is constant."""
-    return self.beta / (self.alpha + self.beta)
+    return self.beta / total if (total := self.alpha + self.beta) else math.nan
 
   @property
   def b(self) -> float:
     """Exponent of D* over N D, and over C where k is constant."""
-    return self.alpha / (self.alpha + self.beta)
+    return self.alpha / total if (total := self.alpha + self.beta) else math.nan
 
   @property
   def G(self) -> float:
@@ -60,32 +80,34 @@ class Law:
     if min(self.alpha, self.beta) <= 0 or min(self.A, self.B) <= 0:
       return math.nan
     ratio = math.log(self.alpha / self.beta) + math.log(self.A) - math.log(self.B)
-    return math.exp(ratio / (self.alpha + self.beta))
+    return exp(ratio / (self.alpha + self.beta))
 
   @property
   def n_coefficient(self) -> float:
     """N* = n_coefficient C^a."""
-    return self.G * self.k**-self.a
+    return self.G * exp(-self.a * math.log(self.k))
 
   @property
   def d_coefficient(self) -> float:
     """D* = d_coefficient C^b."""
-    return self.k**-self.b / self.G
+    return exp(-self.b * math.log(self.k)) / self.G if self.G > 0 else math.nan
 
   def loss(self, params: ArrayLike, tokens: ArrayLike) -> Any:
     """Returns the predicted loss, nats per token."""
     n, d = np.asarray(params, np.float64), np.asarray(tokens, np.float64)
-    return self.E + self.A * n**-self.alpha + self.B * d**-self.beta
+    with np.errstate(all="ignore"):  # a law of a bad fit may overflow: infinity says so
+      return self.E + self.A * n**-self.alpha + self.B * d**-self.beta
 
   def optimum(self, flops: ArrayLike) -> tuple[Any, Any, Any]:
     """Returns (N*, D*, loss) at so many FLOPs."""
     c = np.asarray(flops, np.float64)
-    if self.cost is None or self.cost.is_constant:
-      n, d = self.n_coefficient * c**self.a, self.d_coefficient * c**self.b
-    else:
-      rows_sp = np.tile(self.theta_p, (c.size, 1))
-      n = np.exp(optimum.log_sizes(rows_sp, c.ravel(), self.cost)).reshape(c.shape)
-      d = self.cost.tokens(c, n)
+    with np.errstate(all="ignore"):
+      if self.cost is None or self.cost.is_constant:
+        n, d = self.n_coefficient * c**self.a, self.d_coefficient * c**self.b
+      else:
+        rows_sp = np.tile(self.theta_p, (c.size, 1))
+        n = np.exp(optimum.log_sizes(rows_sp, c.ravel(), self.cost)).reshape(c.shape)
+        d = self.cost.tokens(c, n)
     return n, d, self.loss(n, d)
 
 
@@ -102,7 +124,8 @@ class PowerLaw:
 
   def __call__(self, x: float) -> float:
     """Returns the value at x."""
-    return float(self.coefficient * np.asarray(x, np.float64) ** self.exponent)
+    with np.errstate(all="ignore"):
+      return float(self.coefficient * np.asarray(x, np.float64) ** self.exponent)
 
   @classmethod
   def through(cls, x: ArrayLike, y: ArrayLike) -> "PowerLaw":

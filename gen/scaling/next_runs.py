@@ -18,6 +18,7 @@ import numpy as np
 from gen.errors import UserError
 from gen.scaling import budgets, optimum, polish
 from gen.scaling.costs import Cost
+from gen.scaling.laws import exp
 from gen.scaling.points import Points
 
 _BUDGETS, _SIZES = 13, 41  # of the grid of candidates
@@ -103,7 +104,7 @@ def choose(
     budgets.positive("--most_run_flops", most_flops)
   cost = optimum.as_cost(cost)
   start = design(points, theta, flops, cost, now, level)
-  best = math.exp(log_best(theta, flops, cost))
+  best = exp(log_best(theta, flops, cost))
   options = candidates(points, theta, cost, most_flops)
   chosen: list[dict[str, Any]] = []
   left = np.full(len(options.params), _REPEATS)
@@ -216,4 +217,4 @@ def _row(options: Candidates, pick: int) -> dict[str, float]:
 def _expected(here: Design, start: Design, best: float) -> dict[str, Any]:
   half = here.scale * math.sqrt(here.variance)
   shrinks = math.sqrt(here.variance / start.variance) if start.variance > 0 else math.nan
-  return {"interval": [best * math.exp(-half), best * math.exp(half)], "shrinks_to": shrinks}
+  return {"interval": [best * exp(-half), best * exp(half)], "shrinks_to": shrinks}

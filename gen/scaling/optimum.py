@@ -77,7 +77,7 @@ def find(law: Any, flops: float, cost: Cost | float = 6.0) -> Optimum:
     return np.asarray(loss(np.exp(log_n), np.exp(cost.log_tokens(flops, log_n))), np.float64)
 
   log_n = _least(along, math.log(flops) - float(cost.log_k(np.zeros(1))[0]))
-  params, tokens = math.exp(log_n), math.exp(float(cost.log_tokens(flops, log_n)))
+  params, tokens = (math.exp(min(value, 709.0)) for value in (log_n, float(cost.log_tokens(flops, log_n))))
   return Optimum(
     params, tokens, float(along(np.array([log_n]))[0]), cost.k(params), bool(cost.outside(params))
   )

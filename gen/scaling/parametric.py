@@ -177,10 +177,10 @@ def leave_out(points: Points, fitted: ParametricFit, groups: np.ndarray) -> list
   """
   problem, shift = _problem(points, fitted.law.alpha == fitted.law.beta)
   law = fitted.law
-  theta = np.array([math.log(law.A), math.log(law.B), math.log(law.E), law.alpha, law.beta])
+  theta = surfaces.row(law)[0]
   start = theta + np.array([-law.alpha * shift[0], -law.beta * shift[1], 0, 0, 0])
   counts_kn = bootstrap.leave_one_out(groups)
-  ends = solver.minimise(problem, counts_kn, np.tile(start, (len(counts_kn), 1)), fitted.delta)
+  ends = parametric_draws.refit(problem, counts_kn, start, fitted.delta)
   return [surfaces.law(row, fitted.cost) for row in uncentre(ends.theta_sp, shift)]
 
 

@@ -30,13 +30,7 @@ def draw(
     draws_sp = _normal_limit(problem, bottom, delta, clusters, bootstraps, seed)
     how = f"normal limit of the bootstrap over {cluster}s (sandwich covariance), {bootstraps} draws"
     return draws_sp, None, how, [f"{len(points)} runs: intervals are the {how}"]
-  wide = _RESAMPLE_START if delta < _LEAST_ROBUST else delta
-
-  def refit(counts_sn: np.ndarray) -> solver.Solution:
-    starts_sp = np.tile(bottom.theta, (len(counts_sn), 1))
-    return solver.minimise(problem, counts_sn, starts_sp, delta, wide, 1e-8)
-
-  drawn = refit(bootstrap.counts(clusters, bootstraps, seed))
+  drawn = refit(problem, bootstrap.counts(clusters, bootstraps, seed), bottom.theta, delta)
   warnings = []
   if np.mean(drawn.done_s) < 0.95:
     share = 100 * (1 - np.mean(drawn.done_s))
@@ -44,8 +38,27 @@ def draw(
       f"{share:.0f} % of the resamples did not converge: the runs hardly identify the law, and the "
       "intervals are rough"
     )
-  left_out_kp = refit(bootstrap.leave_one_out(clusters)).theta_sp if method == "bca" else None
+  left_out_kp = (
+    refit(problem, bootstrap.leave_one_out(clusters), bottom.theta, delta).theta_sp
+    if method == "bca"
+    else None
+  )
   return drawn.theta_sp, left_out_kp, f"{method} bootstrap over {cluster}s, {bootstraps} resamples", warnings
+
+
+def refit(problem: solver.Problem, counts_sn: np.ndarray, theta: np.ndarray, delta: float) -> solver.Solution:
+  """Fits each row of counts of the runs, from the law of all runs.
+
+  The first delta stays narrow: a wide one would lead to a law that follows a run that diverged.
+
+  Args:
+    problem: the runs.
+    counts_sn: how often each lane counts each run.
+    theta: the law of all runs.
+    delta: of the Huber function.
+  """
+  wide = _RESAMPLE_START if delta < _LEAST_ROBUST else delta
+  return solver.minimise(problem, counts_sn, np.tile(theta, (len(counts_sn), 1)), delta, wide, 1e-8)
 
 
 def _normal_limit(

@@ -1,10 +1,17 @@
-"""From the paper's grid of 4,500 starts to the optimum of the parametric objective.
+r"""From the paper's grid of 4,500 starts to the optimum of the parametric objective.
 
-    every start, coarsely (delta .1, thinned runs) -> the distinct places where they end -> each of those, at the
-    wanted delta -> the lowest few, to the bottom, with all runs
+    every start at delta .1        every start at the stated delta        refits to halves of the runs
+                     \                           |                          /
+                      the distinct places where they end, each at the stated delta
+                                                 |
+                      the lowest, from resamples of the runs and without E: optima next to them
+                                                 |
+                      the lowest few, to the bottom, with all runs
 
-Hoffmann et al. 2022 (arXiv:2203.15556), appendix D.3, names the grid. A wide Huber function is nearly least squares,
-whose valleys are wide; most starts meet there. Objective and letters as in `solver`.
+Hoffmann et al. 2022 (arXiv:2203.15556), appendix D.3, names the grid. A wide Huber function is nearly least squares:
+its valleys are wide, but they follow a run that diverged. A narrow one ignores that run, but is creased, so that
+descents end early. Halves of the runs often lack the diverged one. No route serves every study; the lowest end counts.
+Objective and letters as in `solver`.
 """
 
 import itertools
@@ -16,12 +23,16 @@ import numpy as np
 from gen.errors import UserError
 from gen.scaling import polish, solver
 
-_COARSE = 0.1  # delta of the first descents
-_FIRST_STEPS, _SECOND_STEPS, _SECOND_STARTS = 40, 60, 512
+_COARSE, _FINE = 0.1, 1e-3  # deltas between which the first descents stay
+_COARSE_STEPS, _FINE_STEPS = 30, 20
+_SECOND_STEPS, _SECOND_STARTS = 60, 512
 _SEARCHED = 512  # runs that the search for the valley looks at; the optimum is of all runs
-_FINALISTS = 3
+_ROUNDS = 3  # of resampling round the lowest
+_FINALISTS = 4
+_FINALIST_GAP = 1e-3  # relative, over the lowest: farther candidates are not taken to the bottom
 _LARGE = 5_000  # runs, of which one finalist goes straight to the bottom, in few steps
 _SAME = 1e-6  # relative difference of values that are one optimum
+_NO_E = -40.0  # ln E, relative to the mean log loss, where E has vanished
 
 
 class Found(NamedTuple):
@@ -32,34 +43,46 @@ class Found(NamedTuple):
   at_best: int
 
 
-def run(problem: solver.Problem, delta: float, tied: bool) -> Found:
-  """Descends from the grid to the lowest optimum that it leads to.
+class _Ends(NamedTuple):
+  """Where descents ended, and the numbers of the grid's starts that led to each."""
 
-  A start counts as at the best if the place where its coarse descent ended leads there.
+  theta_sp: np.ndarray
+  values: np.ndarray
+  starts: list[np.ndarray]
+
+
+def run(problem: solver.Problem, delta: float, tied: bool) -> Found:
+  """Descends from the grid, and from what it leads to, to the lowest optimum.
+
+  A start counts as at the best if one of its own descents, at the coarse or at the fine delta, leads there. Candidates
+  that come from subsets of the runs count for no start.
 
   Raises:
     UserError: if no start leads to a finite objective.
   """
   few = _thinned(problem)
   starts_sp = grid(float(np.mean(problem.l)), tied)
-  ends_sp, values = _descend_coarsely(few, starts_sp, max(delta, _COARSE))
-  place, firsts = _places(ends_sp, values)
-  down = solver.minimise(few, np.ones((1, len(few.x))), ends_sp[firsts], delta)
-  if not np.isfinite(down.value_s).any():
+  coarse = max(delta, _COARSE)
+  fine = min(max(delta, _FINE), _COARSE)
+  ends = _from_grid(few, starts_sp, coarse, delta, _COARSE_STEPS)
+  if fine < coarse:
+    ends = _joined(ends, _from_grid(few, starts_sp, fine, delta, _FINE_STEPS))
+  if not np.isfinite(ends.values).any():
     raise UserError("no start led to a finite objective; check the units of params, tokens and loss")
-  chosen = _finalists(down)
-  candidates_sp = down.theta_sp[chosen]
+  candidates = _joined(ends, _from_halves(few, _lowest(ends, 4), coarse, delta))
+  candidates = _joined(candidates, _nearby(few, candidates, delta))
+  finalists_sp = candidates.theta_sp[_finalists(candidates)]
   if few is not problem:
-    candidates_sp, kept = _with_all_runs(problem, candidates_sp, delta)
-    chosen = chosen[kept]
-  bottoms = [_bottom(problem, theta, delta) for theta in candidates_sp]
+    finalists_sp = _with_all_runs(problem, finalists_sp, delta)
+  bottoms = [_bottom(problem, theta, delta) for theta in finalists_sp]
   best = min(bottoms, key=lambda one: one.value)
-  same = best.value * (1 + _SAME) + 1e-20 * len(problem.x)
-  led = [lane for lane, one in zip(chosen, bottoms, strict=True) if one.value <= same]
-  # Lanes that ended at one value as one that was taken to the bottom would have come down there, too.
-  apart_sl = np.abs(down.value_s[:, None] - down.value_s[led])
-  reached = np.flatnonzero((apart_sl <= _SAME * down.value_s[led] + 1e-20 * len(few.x)).any(1))
-  return Found(best, len(starts_sp), int(np.isin(place, reached).sum()))
+  # A descent led to the best if its value at the stated delta, on the runs of the search, is the best's.
+  level = (
+    best.value if few is problem else polish.value(polish.evaluate(best.theta, *few[:3]).residual, delta)
+  )
+  reached = np.flatnonzero(ends.values <= level * (1 + _SAME) + 1e-20 * len(few.x))
+  led = np.unique(np.concatenate([np.zeros(0, np.int64), *(ends.starts[i] for i in reached)]))
+  return Found(best, len(starts_sp), len(led))
 
 
 def grid(mean_log_loss: float, tied: bool) -> np.ndarray:
@@ -88,12 +111,23 @@ def _thinned(problem: solver.Problem) -> solver.Problem:
   return solver.Problem(problem.x[some], problem.y[some], problem.l[some], problem.moves_pp)
 
 
-def _descend_coarsely(
-  problem: solver.Problem, starts_sp: np.ndarray, delta: float
+def _from_grid(
+  problem: solver.Problem, starts_sp: np.ndarray, first: float, delta: float, steps: int
+) -> _Ends:
+  """Descends from all starts at the first delta, and from the lowest distinct places to the stated one."""
+  ends_sp, values = _descend(problem, starts_sp, first, steps)
+  place, firsts = _places(ends_sp, values)
+  down = solver.minimise(problem, np.ones((1, len(problem.x))), ends_sp[firsts], delta, first)
+  members = [np.flatnonzero(place == number) for number in range(len(firsts))]
+  return _Ends(down.theta_sp, down.value_s, members)
+
+
+def _descend(
+  problem: solver.Problem, starts_sp: np.ndarray, delta: float, steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
   """Descends from all starts for a while, then from the most promising of the unfinished."""
   ones_1n = np.ones((1, len(problem.x)))
-  first = solver.minimise(problem, ones_1n, starts_sp, delta, delta, 1e-6, _FIRST_STEPS)
+  first = solver.minimise(problem, ones_1n, starts_sp, delta, delta, 1e-6, steps)
   ends_sp, values = first.theta_sp.copy(), first.value_s.copy()
   slow = np.flatnonzero(~first.done_s)
   slow = slow[np.argsort(values[slow], kind="stable")][:_SECOND_STARTS]
@@ -101,6 +135,58 @@ def _descend_coarsely(
     second = solver.minimise(problem, ones_1n, ends_sp[slow], delta, delta, 1e-6, _SECOND_STEPS)
     ends_sp[slow], values[slow] = second.theta_sp, second.value_s
   return ends_sp, values
+
+
+def _from_halves(problem: solver.Problem, starts_sp: np.ndarray, first: float, delta: float) -> _Ends:
+  """Fits halves of the runs nearly by least squares, then all runs from where those fits end."""
+  count, random = len(problem.x), np.random.default_rng(0)
+  half = min(count, max(count // 2, 6))
+  chosen_sn = random.permuted(np.tile(np.arange(count) < half, (solver.LANES, 1)), axis=1)
+  lanes_sp = starts_sp[np.arange(solver.LANES) % len(starts_sp)]
+  halves = solver.minimise(problem, chosen_sn, lanes_sp, first, first, 1e-6, _SECOND_STEPS)
+  ends = solver.minimise(
+    problem, np.ones((1, count)), halves.theta_sp, delta, max(delta, min(_COARSE, 10 * delta))
+  )
+  return _orphans(ends)
+
+
+def _nearby(problem: solver.Problem, candidates: _Ends, delta: float) -> _Ends:
+  """Looks for lower optima round the lowest: from fits to resamples of the runs, and from laws without E."""
+  count, random = len(problem.x), np.random.default_rng(1)
+  ones_1n, first = np.ones((1, count)), min(max(delta, _FINE), _COARSE)
+  found = candidates
+  for _ in range(_ROUNDS):
+    lowest, starts_sp = float(found.values.min()), _lowest(found, 8)
+    lanes_sp = starts_sp[np.arange(solver.LANES) % len(starts_sp)]
+    counts_sn = random.multinomial(count, np.full(count, 1 / count), size=solver.LANES)
+    moved = solver.minimise(problem, counts_sn, lanes_sp, delta, first, 1e-6, _SECOND_STEPS)
+    moved.theta_sp[: len(starts_sp)] = starts_sp
+    moved.theta_sp[: len(starts_sp), 2] = float(np.mean(problem.l)) + _NO_E
+    found = _joined(found, _orphans(solver.minimise(problem, ones_1n, moved.theta_sp, delta, delta, 1e-12)))
+    if not found.values.min() < lowest * (1 - 1e-10):
+      break
+  return found
+
+
+def _joined(one: _Ends, other: _Ends) -> _Ends:
+  return _Ends(
+    np.concatenate([one.theta_sp, other.theta_sp]),
+    np.concatenate([one.values, other.values]),
+    one.starts + other.starts,
+  )
+
+
+def _orphans(ends: solver.Solution) -> _Ends:
+  """Returns ends that no start of the grid led to."""
+  return _Ends(ends.theta_sp, ends.value_s, [np.zeros(0, np.int64)] * len(ends.value_s))
+
+
+def _lowest(ends: _Ends, count: int) -> np.ndarray:
+  """Returns the lowest distinct ends."""
+  order = np.argsort(ends.values, kind="stable")
+  order = order[np.isfinite(ends.values[order])]
+  distinct = np.unique(np.round(ends.theta_sp[order], 2), axis=0, return_index=True)[1]
+  return ends.theta_sp[order[np.sort(distinct)[:count]]]
 
 
 def _places(ends_sp: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -114,22 +200,20 @@ def _places(ends_sp: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nda
   return places, order[np.sort(first)[: solver.LANES]]
 
 
-def _finalists(down: solver.Solution) -> np.ndarray:
-  """Returns the lowest of the distinct ends."""
-  order = np.argsort(down.value_s, kind="stable")
-  order = order[np.isfinite(down.value_s[order])]
-  distinct = np.unique(np.round(down.theta_sp[order], 2), axis=0, return_index=True)[1]
+def _finalists(ends: _Ends) -> np.ndarray:
+  """Returns the lowest of the distinct ends that are nearly as low as the lowest."""
+  near = ends.values <= np.min(ends.values) * (1 + _FINALIST_GAP) + 1e-20
+  order = np.flatnonzero(near)[np.argsort(ends.values[near], kind="stable")]
+  distinct = np.unique(np.round(ends.theta_sp[order], 2), axis=0, return_index=True)[1]
   return order[np.sort(distinct)[:_FINALISTS]]
 
 
-def _with_all_runs(
-  problem: solver.Problem, candidates_sp: np.ndarray, delta: float
-) -> tuple[np.ndarray, np.ndarray]:
-  """Returns where the candidates end with all runs, the lowest first, and which they were."""
+def _with_all_runs(problem: solver.Problem, candidates_sp: np.ndarray, delta: float) -> np.ndarray:
+  """Returns where the candidates end with all runs, the lowest first."""
   first = max(delta, min(_COARSE, 10 * delta))
   ends = solver.minimise(problem, np.ones((1, len(problem.x))), candidates_sp, delta, first)
   kept = np.argsort(ends.value_s, kind="stable")[: _FINALISTS if len(problem.x) <= _LARGE else 1]
-  return ends.theta_sp[kept], kept
+  return ends.theta_sp[kept]
 
 
 def _bottom(problem: solver.Problem, theta: np.ndarray, delta: float) -> polish.Bottom:

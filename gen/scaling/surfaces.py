@@ -16,7 +16,7 @@ import numpy as np
 
 from gen.scaling import optimum as optima
 from gen.scaling.costs import Cost
-from gen.scaling.laws import Law
+from gen.scaling.laws import Law, exp
 
 # Appendix A of Muennighoff et al. 2023: how many repetitions of a token, and excesses of a parameter, wear it out.
 DATA_HALFWAY, PARAMS_HALFWAY = 15.387756, 5.309743  # R_D*, R_N*
@@ -38,7 +38,7 @@ def law(theta_p: np.ndarray, cost: Cost | float = 6.0) -> Law:
   a, b, e, alpha, beta = map(float, theta_p)
   known = optima.as_cost(cost)
   return Law(
-    E=math.exp(e), A=math.exp(min(a, 700)), B=math.exp(min(b, 700)), alpha=alpha, beta=beta, k=known.reference,
+    E=exp(e), A=exp(a), B=exp(b), alpha=alpha, beta=beta, k=known.reference,
     cost=None if known.is_constant else known,
   )  # fmt: skip
 
@@ -46,7 +46,8 @@ def law(theta_p: np.ndarray, cost: Cost | float = 6.0) -> Law:
 def loss(theta_sp: np.ndarray, log_n: np.ndarray, log_d: np.ndarray) -> np.ndarray:
   """Returns L at ln N and ln D, which broadcast with the laws along the first axis."""
   a, b, e, alpha, beta = _columns(theta_sp, np.ndim(log_n))
-  return np.exp(e) + np.exp(a - alpha * log_n) + np.exp(b - beta * log_d)
+  with np.errstate(over="ignore", invalid="ignore"):
+    return np.exp(e) + np.exp(a - alpha * log_n) + np.exp(b - beta * log_d)
 
 
 def optimum(theta_sp: np.ndarray, flops: float | np.ndarray, cost: Cost | float = 6.0) -> Found:
