@@ -5,7 +5,6 @@ import re
 import struct
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
@@ -13,7 +12,7 @@ from typing import IO, NamedTuple
 from gen.data import compressed
 from gen.errors import UserError
 
-MAX_DIRECTORY = 16 << 20  # bytes of a zip's list of members: about 200,000 names
+MAX_DIRECTORY = 4 << 20  # bytes of a zip's list of members: about 50,000 names
 _DOCUMENTS = (  # (a member that tells what a zip archive is, what it is)
   (r"\[Content_Types\]\.xml", "an Office document, not an archive of texts; save it as plain text first"),
   (r"META-INF/container\.xml", "an EPUB book; save it as plain text first"),
@@ -113,15 +112,11 @@ def _is_wanted(name: str, path: Path) -> bool:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
+  """Adds what only the lists of members raise to what `compressed.naming` turns into sentences."""
   try:
-    yield
-  except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, struct.error) as error:
+    with compressed.naming(str(path)):
+      yield
+  except (ValueError, OverflowError, IndexError, MemoryError) as error:
+    if isinstance(error, UserError):
+      raise
     raise UserError(f"{path}: the archive is damaged ({error})") from error
-  except NotImplementedError as error:
-    raise UserError(
-      f"{path}: a compression within the archive is not read ({error}); unpack it first"
-    ) from error
-  except RuntimeError as error:
-    if "password" in str(error) or "encrypted" in str(error):
-      raise UserError(f"{path}: the archive is encrypted; unpack it first") from error
-    raise

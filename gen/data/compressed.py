@@ -9,6 +9,9 @@ import contextlib
 import io
 import lzma
 import re
+import struct
+import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +25,15 @@ MAX_LAYERS = 4
 MAX_RATIO = 200  # of text to its compressed size: prose reaches 5, repetitive logs 50
 FREE_BYTES = 16 << 20  # that any file may expand to
 MAX_DICTIONARY = 256 << 20  # bytes that xz may ask for
+DAMAGE = (
+  lzma.LZMAError,
+  zlib.error,
+  EOFError,
+  zstandard.ZstdError,
+  zipfile.BadZipFile,
+  tarfile.TarError,
+  struct.error,
+)
 _CHUNK = 1 << 16
 _OUTPUT = 1 << 20  # at most so much is decompressed at a time
 # One block of Zstandard takes 4 bytes and expands to 128 KiB, and its library cannot stop within what it is fed.
@@ -70,8 +82,16 @@ def naming(where: str) -> Iterator[None]:
   """Turns what goes wrong while a file is read into one sentence that names it."""
   try:
     yield
-  except (lzma.LZMAError, zlib.error, EOFError, zstandard.ZstdError) as error:
+  except DAMAGE as error:
     raise UserError(f"{where}: the compressed file is damaged ({error})") from error
+  except NotImplementedError as error:  # zipfile's word for a method or version that it lacks
+    raise UserError(
+      f"{where}: a compression within the archive is not read ({error}); unpack it first"
+    ) from error
+  except RuntimeError as error:
+    if "encrypted" not in str(error) and "password" not in str(error):
+      raise
+    raise UserError(f"{where}: the archive is encrypted; unpack it first") from error
   except OSError as error:
     if error.errno is None:  # bz2's word for damage
       raise UserError(f"{where}: the compressed file is damaged ({error})") from error

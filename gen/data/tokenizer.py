@@ -168,7 +168,7 @@ def load(folder: str | Path) -> Tokenizer:
     raise UserError(f"{folder}: no tokenizer here: {Path(error.filename).name} is missing") from None
   except OSError as error:
     raise UserError(f"{folder}: the tokenizer cannot be read: {error.strerror}") from error
-  except (ValueError, KeyError, TypeError, RuntimeError) as error:
+  except (ValueError, KeyError, TypeError, RuntimeError, RecursionError) as error:
     raise UserError(f"{folder}: the tokenizer is damaged: {error}") from error
   if tokenizer.hash != description.get("hash"):
     raise UserError(
