@@ -24,9 +24,12 @@ IN_USE = {
   "Kimi": r"[\p{Han}]+|[\p{Lu}\p{Lo}&&[^\p{Han}]]*[\p{Ll}\p{M}&&[^\p{Han}]]+",
   "spaces": r" {2,}",
   "groups of three digits": r"(?=(\d{3})+(?!\d))",
+  "words with hyphens": r"\w+(?:['-]\w+)?|[a-z]+(?:-[a-z]+)*",
+  "ends of lines": r"(?:\r?\n)+(?!\r?\n)",
 }
 CATASTROPHIC = [
   r"(a+)+$", r"(a|a)*b", r"(a|aa)+$", r"(.*)*x", r"((a+)b?)+", r"a+*", r"(\w+\s?)+$", r"(a?){30}a{30}",
+  r"(?:-+\w*)+", r"(?:a+b?)*", r"(?:b?a+)*c", r"(?:-[\w-]+)+x", r"(?:A\w+)+x", r"(?i)(?:a[b-z&&\w]*A?)+x",
   "a?" * 30 + "a" * 30, r".*.*.*.*.*.*x", r"(?:a{1,50}){1,50}b", r"([a-z]|[a-m])+$", r"(a)\1", r"(?<x>a\g<x>?b)",
 ]  # fmt: skip
 BROKEN = ["(a", "[a", "a)", "\\", "(?(1)a|b)", "(?~abc)", "a{1000000}", "(" * 50 + "a" + ")" * 50, "[" * 5000]

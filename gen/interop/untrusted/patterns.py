@@ -6,6 +6,7 @@ patterns of tokenizers in use have neither.
 """
 
 import re
+import warnings
 from typing import NamedTuple
 
 MAX_PATTERN = 10_000  # characters; the longest in use list a few hundred letters
@@ -18,6 +19,7 @@ _ESCAPE = re.compile(
   r"\\(?:[pP]\{[^}]*\}|x\{[^}]*\}|x[0-9a-fA-F]{1,2}|u[0-9a-fA-F]{4}|[0-7]{1,3}|.)", re.DOTALL
 )
 _GROUP = re.compile(r"\((?:\?(?:[:=!>]|<[=!]|<\w+>|'\w+'|[a-zA-Z-]+:)|(?!\?))")
+_CONTROLS = {"\\n": "\n", "\\r": "\r", "\\t": "\t"}
 _FLAGS = re.compile(r"\(\?(?:[a-zA-Z-]+|#[^)]*)\)")
 
 
@@ -35,6 +37,8 @@ class Part(NamedTuple):
     choices: parts that may match more than one length in its worst branch.
     ambiguous: whether alternatives may match the same text.
     first: the one letter that it begins with, or None.
+    last: the one letter that it ends with, or None.
+    signs: of all characters that it takes, as they are written.
   """
 
   least: int
@@ -43,6 +47,8 @@ class Part(NamedTuple):
   choices: int = 0
   ambiguous: bool = False
   first: str | None = None
+  last: str | None = None
+  signs: tuple[str, ...] = ()
 
 
 def check(pattern: str) -> int:
@@ -86,37 +92,42 @@ class _Reader:
     least, most = min(branch.least for branch in branches), max(branch.most for branch in branches)
     unclear = None in firsts or len(set(firsts)) < len(firsts) or any(branch.ambiguous for branch in branches)
     repeats = max(branch.repeats for branch in branches)
-    return Part(least, most, repeats, max(branch.choices for branch in branches), unclear)
+    signs = tuple(sign for branch in branches for sign in branch.signs)
+    return Part(least, most, repeats, max(branch.choices for branch in branches), unclear, signs=signs)
 
   def _branch(self, depth: int) -> Part:
     least, most, repeats, choices, ambiguous = 0, 0.0, 0, 0, False
     first: str | None = None
+    last: str | None = None
+    signs: tuple[str, ...] = ()
     while self.place < len(self.pattern) and self.pattern[self.place] not in "|)":
-      begin = self.place
       part = self._quantified(self._atom(depth))
-      first = part.first if begin == 0 or least == most == 0 else first
-      least, most = least + part.least, most + part.most
+      first = part.first if most == 0 else first
+      last = part.last if part.most else last
+      least, most, signs = least + part.least, most + part.most, signs + part.signs
       repeats, choices = repeats + part.repeats, choices + part.choices
       ambiguous |= part.ambiguous
     if repeats > MAX_REPEATS:
       raise PatternError(f"it repeats more than {MAX_REPEATS} times without a bound in a row")
     if choices > MAX_CHOICES:
       raise PatternError(f"more than {MAX_CHOICES} of its parts in a row vary in length")
-    return Part(least, most, repeats, choices, ambiguous, first)
+    return Part(least, most, repeats, choices, ambiguous, first, last, signs)
 
   def _atom(self, depth: int) -> Part:
     letter = self.pattern[self.place]
     if letter == "\\":
       return self._escape()
     if letter == "[":
+      begin = self.place
       self._class()
-      return Part(1, 1)
+      return Part(1, 1, signs=(self.pattern[begin : self.place],))
     if letter == "(":
       return self._group(depth)
     self.place += 1
     if letter in "^$":
       return Part(0, 0)
-    return Part(1, 1, first=None if letter == "." else letter)
+    literal = None if letter == "." else letter
+    return Part(1, 1, first=literal, last=literal, signs=(letter,))
 
   def _escape(self) -> Part:
     found = _ESCAPE.match(self.pattern, self.place)
@@ -129,7 +140,8 @@ class _Reader:
     if text[1] in "bBAZzGK":
       return Part(0, 0)
     most = float("inf") if text == "\\X" else 2.0 if text == "\\R" else 1.0
-    return Part(1, most, first=text[1] if len(text) == 2 and not text[1].isalnum() else None)
+    literal = _CONTROLS.get(text, text[1] if len(text) == 2 and not text[1].isalnum() else None)
+    return Part(1, most, first=literal, last=literal, signs=(literal or text,))
 
   def _class(self) -> None:
     """Passes over a class of characters, in which there may be others."""
@@ -166,7 +178,7 @@ class _Reader:
     if opened.group() in ("(?=", "(?!", "(?<=", "(?<!"):
       return Part(0, 0, inside.repeats, inside.choices)
     if opened.group() == "(?>":  # matches in one way only
-      return Part(inside.least, inside.least, inside.repeats)
+      return Part(inside.least, inside.least, inside.repeats, signs=inside.signs)
     return inside
 
   def _quantified(self, part: Part) -> Part:
@@ -199,7 +211,7 @@ class _Reader:
 
 
 def _repeated(part: Part, least: int, most: float, possessive: bool) -> Part:
-  if most > 1 and (part.least != part.most or part.ambiguous):
+  if most > 1 and (part.ambiguous or (part.least != part.most and not _delimited(part))):
     raise PatternError(
       "it repeats a group of varying length, or of alternatives that may match the same text, which can take time"
       " exponential in the length of a text"
@@ -212,5 +224,22 @@ def _repeated(part: Part, least: int, most: float, possessive: bool) -> Part:
     part.repeats + (varies and most > _LONG),
     part.choices + varies,
     part.ambiguous,
-    part.first if least else None,
+    signs=part.signs,
   )
+
+
+def _delimited(part: Part) -> bool:
+  """Says whether a letter begins or ends a part and stands nowhere else in it, which tells repetitions apart."""
+  begins = part.first is not None and not any(_may_be(sign, part.first) for sign in part.signs[1:])
+  return begins or (part.last is not None and not any(_may_be(sign, part.last) for sign in part.signs[:-1]))
+
+
+def _may_be(sign: str, letter: str) -> bool:
+  """Says whether a sign may stand for a letter; for what Python's patterns lack it says so."""
+  if len(sign) == 1 and sign != ".":
+    return sign.lower() == letter.lower()
+  try:
+    with warnings.catch_warnings(action="error"):  # nested classes, which Python reads otherwise
+      return bool(re.fullmatch(sign, letter, re.IGNORECASE | re.DOTALL))
+  except (re.error, Warning):
+    return True
