@@ -24,6 +24,7 @@ ACTIVATIONS = {
 }
 ACTIVATION_NAMES = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
 LAYERS = "target/stack/layers"  # the layers of a model with one stack
+LARGEST = 1 << 31  # no size or id of a config reaches it
 SOURCE_LAYERS = "source/stack/layers"  # those of an encoder-decoder's encoder
 TOKENS = "embedding/embedding"
 
@@ -108,9 +109,11 @@ class Architecture:
       UserError: for a value of the wrong type, or a size that is not positive.
     """
     for key, default in self.defaults.items():
+      if key == "eos_token_id":  # may be a list, which generation_config reads
+        continue
       value = hf.get(key, default)
       if not _fits(value, (0 if value is not None else None) if key.endswith("_id") else default):
-        raise UserError(f"config.json: {key} = {value!r} is not supported; it must be like {default!r}")
+        raise UserError(f"config.json: {key} = {_brief(value)} is not supported; it must be like {default!r}")
     return self.defaults | hf
 
 
@@ -121,7 +124,17 @@ def _fits(value: Any, default: Any) -> bool:
     return isinstance(value, type(default))
   if isinstance(value, bool) or not isinstance(value, int | float):
     return False
-  return value >= 0 if isinstance(default, float) else isinstance(value, int) and (value > 0 or default == 0)
+  if not 0 <= value < LARGEST:
+    return default == 0 and -LARGEST < value < LARGEST  # -1 is no id, which some files write
+  return isinstance(default, float) or (isinstance(value, int) and (value > 0 or default == 0))
+
+
+def _brief(value: Any) -> str:
+  try:
+    text = repr(value)
+  except (ValueError, RecursionError):  # digits or depth beyond what Python writes
+    text = "this"
+  return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def table(name: str, path: str) -> Rows:
@@ -160,8 +173,8 @@ def activation(hf: dict[str, Any], key: str) -> str:
   Raises:
     UserError: for one that is not known here.
   """
-  if hf[key] not in ACTIVATIONS:
-    raise UserError(f"config.json: {key} {hf[key]!r} is not one of {', '.join(ACTIVATIONS)}")
+  if not isinstance(hf[key], str) or hf[key] not in ACTIVATIONS:
+    raise UserError(f"config.json: {key} {_brief(hf[key])} is not one of {', '.join(ACTIVATIONS)}")
   return ACTIVATIONS[hf[key]]
 
 
@@ -173,7 +186,7 @@ def refuse(hf: dict[str, Any], **only: Any) -> None:
   """
   for key, value in only.items():
     if hf.get(key) not in (None, value):
-      raise UserError(f"config.json: {key} = {hf[key]!r} is not supported, only {value!r}")
+      raise UserError(f"config.json: {key} = {_brief(hf[key])} is not supported, only {value!r}")
 
 
 def split_width(hf: dict[str, Any], width: str, heads: str) -> int:

@@ -26,7 +26,7 @@ import numpy as np
 
 from gen.config import Model, from_dict, to_dict
 from gen.errors import UserError
-from gen.interop import description, inputs, parameters, pretrained, tensor_files
+from gen.interop import description, generation_config, inputs, parameters, pretrained, tensor_files
 from gen.interop.layouts import Slot
 from gen.interop.pretrained import CONFIG, Pretrained, Stored
 from gen.interop.tensor_files import DTYPES, Entry, Tensor
@@ -163,6 +163,10 @@ def _write(directory: Path, model: Pretrained, entries: dict[str, list[Entry]]) 
     (directory / tensor_files.INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
   if stale not in entries:  # or readers would take what was here before
     (directory / stale).unlink(missing_ok=True)
+  if model.generation is None:  # or transformers would generate as the model asked that was here before
+    (directory / generation_config.NAME).unlink(missing_ok=True)
+  else:
+    (directory / generation_config.NAME).write_bytes(model.generation)
   (directory / CONFIG).write_text(json.dumps(model.hf, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

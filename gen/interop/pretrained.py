@@ -4,15 +4,17 @@ Nothing here reads more of the files than their headers, small tensors without u
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from gen import counts
 from gen.config import Model
 from gen.errors import UserError
-from gen.interop import registry, tensor_files
+from gen.interop import generation_config, registry, tensor_files, wrappers
 from gen.interop.architecture import Architecture, Contents, Rows
 from gen.interop.layouts import Slot
 from gen.interop.tensor_files import Listing, Tensor
@@ -52,6 +54,8 @@ class Pretrained:
     tensors: the tensors of the files in their order.
     metadata: what each file says of itself.
     index: what the index of several files says of them; None for one file.
+    notes: what a user should know of the files, a sentence each.
+    generation: content of generation_config.json, where there is one.
   """
 
   config: Model
@@ -61,6 +65,8 @@ class Pretrained:
   tensors: tuple[Stored, ...]
   metadata: dict[str, dict[str, str]]
   index: dict[str, Any] | None = None
+  notes: tuple[str, ...] = ()
+  generation: bytes | None = None
 
   @property
   def table(self) -> Architecture:
@@ -84,17 +90,44 @@ def find(directory: Path) -> tuple[Pretrained, Listing]:
   found = registry.architecture(hf)
   kind = registry.kind(found, hf)
   values = found.complete(hf)
-  listed = listed or tensor_files.listing(directory)
+  listed, notes = wrappers.unwrap(listed or tensor_files.listing(directory), found)
   plain = _plain_names(found, listed)
   head = found.classes[kind] if kind else _has_head(found, plain, listed)
   rows, own_output = _resolve(directory, found, hf, head, plain)
-  config = found.model(values, Contents(frozenset(rows.values()), head, own_output, kind))
+  contents = Contents(frozenset(rows.values()), head, own_output, kind)
+  try:
+    config = found.model(values, contents)
+    _check_size(config, listed)
+  except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+    if isinstance(error, UserError):
+      raise
+    raise UserError(f"config.json describes a model that cannot be built ({error})") from error
   stored = []
   for name, tensor in plain.items():
     row = rows[name]
     content = b"" if row else tensor_files.read_bytes(directory, tensor)
     stored.append(Stored(tensor.name, tensor.file, tensor.dtype, tensor.shape, row, content))
-  return Pretrained(config, found.name, head, hf, tuple(stored), listed.metadata, listed.overview), listed
+  beside = directory / generation_config.NAME
+  generation = beside.read_bytes() if beside.is_file() else None
+  tensors, metadata, index = tuple(stored), listed.metadata, listed.overview
+  return Pretrained(config, found.name, head, hf, tensors, metadata, index, notes, generation), listed
+
+
+def _check_size(config: Model, listed: Listing) -> None:
+  """Checks that a model is about as large as its files, before anything of its size is made.
+
+  Raises:
+    UserError: if it is far larger.
+  """
+  there = sum(math.prod(tensor.shape) for tensor in listed.tensors.values())
+  layers = max(config.depth, config.target_depth)
+  if layers > len(listed.tensors):
+    raise UserError(
+      f"config.json gives {layers:,} layers, and the files hold {len(listed.tensors):,} tensors"
+    )
+  total = counts.parameters(config).total
+  if total > 8 * there + 1_000_000:
+    raise UserError(f"config.json describes {total:,} parameters, and the files hold {there:,} numbers")
 
 
 def _plain_names(found: Architecture, listed: Listing) -> dict[str, Tensor]:

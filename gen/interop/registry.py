@@ -20,8 +20,9 @@ def architecture(hf: dict[str, Any]) -> Architecture:
     UserError: if it is not known here.
   """
   name = hf.get("model_type")
-  if name not in ARCHITECTURES:
-    raise UserError(f"config.json: model_type {name!r} is not known; known are {', '.join(ARCHITECTURES)}")
+  if not isinstance(name, str) or name not in ARCHITECTURES:
+    shown = repr(name) if isinstance(name, str) and len(name) <= 60 else "of this value"
+    raise UserError(f"config.json: model_type {shown} is not known; known are {', '.join(ARCHITECTURES)}")
   return ARCHITECTURES[name]
 
 
@@ -33,8 +34,10 @@ def kind(found: Architecture, hf: dict[str, Any]) -> str:
   """
   named = hf.get("architectures") or [""]
   name = named[0] if isinstance(named, list) else named
+  if not isinstance(name, str):
+    raise UserError("config.json: architectures must be a list of names of classes")
   if name and name not in found.classes:
     raise UserError(
-      f"config.json: the class {name} of {found.name} is not known; known are {', '.join(found.classes)}"
+      f"config.json: the class {name[:60]} of {found.name} is not known; known are {', '.join(found.classes)}"
     )
   return str(name)

@@ -6,6 +6,7 @@ config.json and the files of the tokenizer.
 """
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,14 @@ import numpy as np
 
 from gen.config import Run, config_hash, from_dict, to_dict
 from gen.errors import UserError
-from gen.interop import description, huggingface, pretrained, tensor_files, tokenizers
+from gen.interop import (
+  description,
+  generation_config,
+  huggingface,
+  pretrained,
+  tensor_files,
+  tokenizers,
+)
 from gen.training import step as training
 from gen.training.checkpoints import Checkpoints
 
@@ -34,6 +42,8 @@ def import_checkpoint(source: str | Path, workdir: str | Path) -> Run:
   if (workdir / pretrained.CONFIG).exists():
     raise UserError(f"{workdir} holds a run already; choose another --workdir or remove it")
   model, params = huggingface.load(source)
+  for note in model.notes:
+    logging.getLogger(__name__).warning(note)
   run = Run(name=workdir.name, model=model.config, steps=1)
   state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), _template(run))
   params = jax.tree.map(lambda leaf: leaf.astype(np.float32), params)
@@ -43,7 +53,7 @@ def import_checkpoint(source: str | Path, workdir: str | Path) -> Run:
   meta["head"] = model.head
   try:
     (workdir / KEPT).mkdir(parents=True, exist_ok=True)
-    for name in (pretrained.CONFIG, *TOKENIZER_FILES):
+    for name in (pretrained.CONFIG, generation_config.NAME, *TOKENIZER_FILES):
       if (source / name).is_file():
         shutil.copyfile(source / name, workdir / KEPT / name)
     with Checkpoints(workdir / "checkpoints") as checkpoints:
@@ -77,7 +87,7 @@ def export_checkpoint(
       raise UserError(f"{workdir} has no checkpoint of step {step}; it has {checkpoints.steps() or 'none'}")
     state, _ = checkpoints.restore(_template(run), step)
   huggingface.save(output, model, state.params)
-  for name in TOKENIZER_FILES:
+  for name in (generation_config.NAME, *TOKENIZER_FILES):
     if (kept / name).is_file():
       shutil.copyfile(kept / name, output / name)
   return model

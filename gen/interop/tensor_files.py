@@ -7,39 +7,23 @@ second checkpoint; here one block of rows is in memory beside the parameters tha
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ml_dtypes
 import numpy as np
 
 from gen.errors import UserError
+from gen.interop import safetensors_header
+from gen.interop.safetensors_header import DTYPES, Tensor
+from gen.io import json_reading
 
 BLOCK = 16 << 20  # bytes that are in memory at a time
-DTYPES = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16), "BF16": np.dtype(ml_dtypes.bfloat16)}
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
-
-
-class Tensor(NamedTuple):
-  """Where a tensor lies, and what it is.
-
-  Attributes:
-    name: as the file has it.
-    file: name of the file in its directory.
-    dtype: the format's word for it.
-    shape: sizes of its axes.
-    begin: first byte, from the start of the file.
-    end: the byte after its last.
-  """
-
-  name: str
-  file: str
-  dtype: str
-  shape: tuple[int, ...]
-  begin: int
-  end: int
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+_OTHER_FORMATS = (*_PICKLES, ".h5", ".msgpack", ".gguf")
 
 
 class Listing(NamedTuple):
@@ -54,12 +38,13 @@ def listing(directory: Path) -> Listing:
   """Returns what lies in a directory, having read headers only.
 
   Raises:
-    UserError: for a directory without safetensors, a missing shard or a damaged header.
+    UserError: for a directory without safetensors, a missing shard, an index that leads elsewhere or a damaged header.
   """
   index, files = None, [SINGLE]
+  placed: dict[str, str] = {}
   if not (directory / SINGLE).exists() and (directory / INDEX).exists():
-    content = read_json(directory / INDEX)
-    index, files = content.get("metadata", {}), sorted(set(content.get("weight_map", {}).values()))
+    index, placed = _index(directory / INDEX)
+    files = sorted(set(placed.values()))
   elif not (directory / SINGLE).exists():
     files = sorted(path.name for path in directory.glob("*.safetensors"))
   if not files:
@@ -67,9 +52,38 @@ def listing(directory: Path) -> Listing:
   tensors: dict[str, Tensor] = {}
   metadata = {}
   for file in files:
-    found, metadata[file] = _header(directory / file)
-    tensors |= {tensor.name: tensor for tensor in found}
+    found, metadata[file] = safetensors_header.read(directory / file)
+    for tensor in found:
+      if placed.get(tensor.name, file) != file:
+        continue  # the index names another file for it
+      if tensor.name in tensors:
+        raise UserError(f"{directory}: {tensor.name} is in {tensors[tensor.name].file} and in {file}")
+      tensors[tensor.name] = tensor
+  for name, file in placed.items():
+    if name not in tensors:
+      raise UserError(f"{directory / file} has no tensor {_brief(name)}, which {INDEX} places there")
   return Listing(tensors, metadata, index)
+
+
+def _index(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+  """Returns what an index says of its files, and the file of each tensor."""
+  content = read_json(path)
+  metadata = json_reading.require(content.get("metadata", {}), dict, f"{path}: metadata")
+  placed = json_reading.field(content, "weight_map", dict, str(path))
+  for file in placed.values():
+    json_reading.require(file, str, f"{path}: weight_map")
+    plain = bool(file) and not set(file) & set("/\\\0") and file not in (".", "..")
+    if not plain or not file.endswith(".safetensors"):
+      raise UserError(
+        f"{path} names {_brief(file)}; an index names *.safetensors files beside it, nothing else"
+      )
+  if not placed:
+    raise UserError(f"{path} names no file")
+  return metadata, placed
+
+
+def _brief(text: str) -> str:
+  return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -78,54 +92,33 @@ def read_json(path: Path) -> dict[str, Any]:
   Raises:
     UserError: if there is none.
   """
-  try:
-    content = json.loads(path.read_text(encoding="utf-8"))
-  except FileNotFoundError:
-    raise UserError(f"{path.parent} has no {path.name}") from None
-  except (OSError, ValueError) as error:
-    raise UserError(f"{path} cannot be read ({error})") from error
-  if not isinstance(content, dict):
-    raise UserError(f"{path} holds no JSON object")
+  if not path.exists():
+    raise UserError(f"{path.parent} has no {path.name}")
+  content: dict[str, Any] = json_reading.read(path, max_bytes=safetensors_header.MAX_BYTES)
   return content
 
 
 def _nothing(directory: Path) -> str:
   if not directory.is_dir():
     return f"{directory} is no directory"
-  pickles = sorted(path.name for path in directory.glob("pytorch_model*.bin"))
-  if pickles:
-    return (
-      f"{directory} has only {pickles[0]}, a pickle that may run code when it is read; "
-      "save the model as safetensors first"
-    )
+  others = [path for end in _OTHER_FORMATS for path in sorted(directory.glob(f"*{end}"))]
+  if others:
+    pickled = others[0].suffix in _PICKLES
+    kind = "a pickle that may run code when it is read" if pickled else "a format that is not read"
+    convert = f"{_class(directory)}.from_pretrained({str(directory)!r}).save_pretrained('NEW_FOLDER')"
+    first = f"{directory} has only {others[0].name}, {kind}; save the model as safetensors first"
+    return f"{first}, with transformers: {convert}"
   return f"{directory} has no *.safetensors file"
 
 
-def _header(path: Path) -> tuple[list[Tensor], dict[str, str]]:
+def _class(directory: Path) -> str:
+  """Returns the class of transformers that config.json names, or the most general."""
   try:
-    with path.open("rb") as file:
-      length = int.from_bytes(file.read(8), "little")
-      size = path.stat().st_size
-      if size < 8 or length > size - 8:
-        raise UserError(f"{path} is damaged: its header does not fit into its {size} bytes")
-      header = json.loads(file.read(length))
-    metadata = header.pop("__metadata__", {})
-    tensors = [_tensor(path, name, entry, 8 + length, size) for name, entry in header.items()]
-  except FileNotFoundError:
-    raise UserError(f"{path.parent} lacks the file {path.name}, which its index names") from None
-  except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-    if isinstance(error, UserError):
-      raise
-    raise UserError(f"{path} is damaged: its header cannot be read") from error
-  return tensors, metadata
-
-
-def _tensor(path: Path, name: str, entry: dict[str, Any], start: int, size: int) -> Tensor:
-  shape, (begin, end) = tuple(entry["shape"]), entry["data_offsets"]
-  dtype = DTYPES.get(entry["dtype"])
-  if begin > end or start + end > size or (dtype and end - begin != math.prod(shape) * dtype.itemsize):
-    raise UserError(f"{path} is damaged: the bytes of {name} are not all there")
-  return Tensor(name, path.name, entry["dtype"], shape, start + begin, start + end)
+    names = read_json(directory / "config.json").get("architectures")
+  except UserError:
+    names = None
+  name = names[0] if isinstance(names, list) and names else ""
+  return name if isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9]{1,60}", name) else "AutoModel"
 
 
 def read_bytes(directory: Path, tensor: Tensor) -> bytes:

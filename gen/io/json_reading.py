@@ -35,6 +35,8 @@ def read(path: str | Path, kind: type = dict, max_bytes: int = MAX_BYTES) -> Any
   path = Path(path)
   try:
     size = path.stat().st_size
+    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+      raise UserError(f"cannot read {path}: it is no file")
     if size > max_bytes:
       raise UserError(f"{path} has {size:,} bytes, too many for a file of JSON (limit {max_bytes:,})")
     content = path.read_bytes()
@@ -43,13 +45,14 @@ def read(path: str | Path, kind: type = dict, max_bytes: int = MAX_BYTES) -> Any
   return parse(content, str(path), kind)
 
 
-def parse(content: bytes | str, name: str, kind: type = dict) -> Any:
+def parse(content: bytes | str, name: str, kind: type = dict, unique: bool = False) -> Any:
   """Parses JSON whose top level is of `kind`.
 
   Args:
     content: the text; bytes are UTF-8, with or without a byte-order mark.
     name: what errors call it, for example "runs/a/config.json" or "line 7 of journal.jsonl".
     kind: the Python type of the top level; `object` accepts any.
+    unique: whether an object that gives a name twice is refused; otherwise the last counts.
 
   Raises:
     UserError: one sentence that opens with `name`.
@@ -64,7 +67,7 @@ def parse(content: bytes | str, name: str, kind: type = dict) -> Any:
   if not text.strip():
     raise UserError(f"{name} is empty")
   try:
-    value = json.loads(text)
+    value = json.loads(text, object_pairs_hook=_unique if unique else None)
   except RecursionError as error:
     raise UserError(f"{name} is nested too deeply") from error
   except json.JSONDecodeError as error:
@@ -74,6 +77,17 @@ def parse(content: bytes | str, name: str, kind: type = dict) -> Any:
   except ValueError as error:  # integers of more than 4,300 digits
     raise UserError(f"{name} is no valid JSON: {error}") from error
   return require(value, kind, name)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  made = dict(pairs)
+  if len(made) < len(pairs):
+    seen: set[str] = set()
+    for name, _ in pairs:
+      if name in seen:
+        raise ValueError(f"{name[:60]!r} is given twice")
+      seen.add(name)
+  return made
 
 
 def require(value: Any, kind: type, name: str) -> Any:

@@ -1,0 +1,55 @@
+"""Names of tensors without what wrapping modules put into them.
+
+A model that was compiled, distributed or trained inside another module is often saved with its wrapper's names:
+`_orig_mod.` (torch.compile), `module.` (DataParallel, DDP), `_fsdp_wrapped_module.`, `_checkpoint_wrapped_module.`, or
+`model.` (Lightning), at any place and nested.
+"""
+
+from gen.errors import UserError
+from gen.interop.architecture import Architecture
+from gen.interop.tensor_files import Listing, Tensor
+
+WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+OUTER = "model."  # of the attribute that holds the model in a training module
+
+
+def unwrap(listed: Listing, found: Architecture) -> tuple[Listing, tuple[str, ...]]:
+  """Returns the tensors under their own names, and a sentence where that is another than the files'.
+
+  Raises:
+    UserError: if two tensors then have one name.
+  """
+  taken: set[str] = set()
+  names = {name: _without(name, taken) for name in listed.tensors}
+  while names and _is_outer(set(names.values()), found):
+    names = {old: new.removeprefix(OUTER) for old, new in names.items()}
+    taken.add(OUTER)
+  if not taken:
+    return listed, ()
+  tensors: dict[str, Tensor] = {}
+  for old, new in names.items():
+    if new in tensors:
+      raise UserError(f"{listed.tensors[old].file}: two tensors are named {new} once wrappers are taken off")
+    tensors[new] = listed.tensors[old]._replace(name=new)
+  prefixes = " and ".join(sorted(taken))
+  return listed._replace(tensors=tensors), (
+    f"the names of tensors hold {prefixes} of a wrapping module, which is taken off",
+  )
+
+
+def _without(name: str, taken: set[str]) -> str:
+  parts = name.split(".")
+  kept = [part for part in parts if part not in WRAPPERS]
+  taken.update(f"{part}." for part in parts if part in WRAPPERS)
+  return ".".join(kept)
+
+
+def _is_outer(names: set[str], found: Architecture) -> bool:
+  """Says whether every name is that of a tensor inside an attribute `model` of a larger module."""
+  if not all(name.startswith(OUTER) for name in names):
+    return False
+  if found.prefix != OUTER:
+    return True
+  # BART's own names begin so; those of its head do not.
+  heads = tuple(OUTER + head for head in (OUTER, *found.head_names))
+  return any(name.startswith(heads) for name in names)
