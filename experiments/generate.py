@@ -51,6 +51,16 @@ WINDOW = flags.DEFINE_string(
   "Beyond the context window: error, truncate or slide; empty: error, or slide when interactive.",
 )
 BLANK = flags.DEFINE_string("blank", "___", "What marks a blank in the prompt of a model that fills blanks.")
+_special: flags.MultiFlag[str] = flags.MultiFlag(
+  flags.ArgumentParser(),
+  None,
+  "special",
+  [],
+  "A special token, such as <|user|>, that prompts hold on purpose; may be given several times; without a value, all"
+  " of the tokenizer's. By default they are text.",
+)
+_special.boolean = True  # so that it may stand without a value
+SPECIAL = flags.DEFINE_flag(_special)
 COUNT_ONLY = flags.DEFINE_bool("count_only", False, "Only say how many tokens are used and left.")
 JSON = flags.DEFINE_string(
   "json", "", "Also write the answers as JSON to this file, or to - (standard output)."
@@ -64,7 +74,7 @@ def main() -> int:
   if SAMPLES.value < 1:
     raise UserError(f"--samples={SAMPLES.value}: ask for at least 1")
   prompt = _prompt()
-  from gen.generation import checkpoint, decode, sampling
+  from gen.generation import checkpoint, decode, sampling, special
 
   sampler = sampling.Sampler(TEMPERATURE.value, TOP_K.value, TOP_P.value, MIN_P.value, PENALTY.value)
   window = WINDOW.value or ("error" if prompt is not None else "slide")
@@ -72,6 +82,7 @@ def main() -> int:
   restored = checkpoint.load(
     CHECKPOINT.value, STEP.value, TOKENIZER.value or None, lambda line: print(line, file=sys.stderr)
   )
+  restored = special.allow(restored, "true" in SPECIAL.value or SPECIAL.value)
   sampler.check(restored.model.vocab)
   limits.check(restored.model.vocab)
   if prompt is None:
@@ -80,7 +91,19 @@ def main() -> int:
     return _count(restored, prompt)
   found = _beams(restored, prompt) if BEAMS.value else _drawn(restored, prompt, sampler, limits)
   _report(restored, prompt, found)
+  _say_tokenless(restored, found)
   return 0
+
+
+def _say_tokenless(restored: Any, found: list[Any]) -> None:
+  """Says that an answer holds ids which no token has, as a model with more rows than ids may write."""
+  count = sum(int((answer.tokens >= restored.tokenizer.vocab).sum()) for answer in found)
+  if count:
+    print(
+      f"{count} new ids have no token: the model has {restored.model.vocab} rows and the tokenizer"
+      f" {restored.tokenizer.vocab} ids; they show as nothing",
+      file=sys.stderr,
+    )
 
 
 def _prompt() -> str | None:
@@ -168,10 +191,12 @@ def _beams(restored: Any, prompt: str) -> list[Any]:
     restored.module, restored.params, [ids], beams=BEAMS.value, length_penalty=LENGTH_PENALTY.value,
     start=restored.reading.start, stop_tokens=restored.reading.stop, prefix=restored.reading.prefix,
     max_tokens=MAX_TOKENS.value, min_tokens=MIN_TOKENS.value, window=WINDOW.value or "error",
+    constraints=restored.reading.constraints,
   )  # fmt: skip
   answers = []
   for tokens, length, score in zip(found.tokens_bwn[0], found.lengths_bw[0], found.scores_bw[0], strict=True):
-    new, total = tokens[:length], float(score) * float(length) ** LENGTH_PENALTY.value
+    new = tokens[:length]
+    total = float(score) * float(found.lead + length) ** LENGTH_PENALTY.value
     stopped = bool(length) and int(new[-1]) in restored.reading.stop
     answers.append(text.Answer(text.shown(restored, new), new, total, stopped))
   for answer in answers[:1] if SAMPLES.value == 1 and JSON.value != "-" else []:

@@ -230,6 +230,7 @@ class Backend:
         self.restored.module, self._apart, [prompts[i] for i in filled], how.sampler, keys[jax.numpy.array(filled)],
         decode=lambda ids: text.shown(self.restored, ids), prefix=self.restored.reading.prefix,
         max_tokens=how.most, stop_tokens=self.restored.reading.stop, stop_strings=how.until,
+        constraints=self.restored.reading.constraints,
       )  # fmt: skip
       for number, ids in zip(taken, made.rows(), strict=False):
         content = text.shown(self.restored, ids)

@@ -17,7 +17,8 @@ from jax import Array
 
 from gen import config as configs
 from gen.errors import UserError
-from gen.generation import cache, programs, rows
+from gen.generation import cache, constraints, programs, rows
+from gen.interop.generation_config import Constraints
 
 DEAD = -1e9  # log-probability of a beam that is none
 EARLY = (False, True, "never")
@@ -29,12 +30,14 @@ class Beams(NamedTuple):
   Attributes:
     tokens_bwn: new ids, the stop token among them; 0 beyond the length.
     lengths_bw: new tokens of each; 0 where fewer than W texts exist.
-    scores_bw: log-probability over length^length_penalty.
+    scores_bw: log-probability over (lead + length)^length_penalty.
+    lead: ids that a target begins with beyond the first; they are forced, and count as transformers counts them.
   """
 
   tokens_bwn: np.ndarray
   lengths_bw: np.ndarray
   scores_bw: np.ndarray
+  lead: int = 0
 
   def best(self) -> list[np.ndarray]:
     """Returns each prompt's best text."""
@@ -49,6 +52,8 @@ class Rules(NamedTuple):
   max_tokens: int
   min_tokens: int
   stop_tokens: tuple[int, ...]
+  constraints: Constraints
+  lead: int
 
 
 class Search(NamedTuple):
@@ -64,6 +69,7 @@ class Search(NamedTuple):
   broken: Array
   logits_nv: Array
   cache: cache.Cache
+  text_nh: Array | None = None
 
 
 def beam_search(
@@ -90,15 +96,19 @@ def beam_search(
       present length is no better than the worst of them (False); when no length could make it so ("never").
     start: what an encoder-decoder's target begins with.
     prefix: whether prompts are seen both ways, as a decoder learned that was trained with objective `prefix`.
-    **limits: of `rows.Limits`: max_tokens, min_tokens, stop_tokens, window (error or truncate).
+    **limits: of `rows.Limits`: max_tokens, min_tokens, stop_tokens, window (error or truncate),
+      constraints.
 
   Raises:
     UserError: for what `decode.generate` refuses, and beams, penalties and policies that cannot be.
   """
   rules = _checked(beams, length_penalty, early_stopping, rows.Limits(**limits))
+  if module.config.family == "encoder_decoder":
+    rules = rules._replace(lead=len(start) - 1)
   texts = rows.Rows(module.config, prompts, None, rows.Limits(**limits), start, None, prefix)
   params = programs.apart(params)
-  search = _program(texts.model_json, rules, prefix)(params, texts.arranged(), np.float32(length_penalty))
+  program = _program(texts.model_json, rules, prefix)
+  search = program(params, texts.arranged(), texts.history(), np.float32(length_penalty))
   if int(search.broken) < rules.max_tokens:
     raise UserError(
       f"the model's logits are not finite numbers at new token {int(search.broken)}; its parameters are damaged, or"
@@ -108,7 +118,7 @@ def beam_search(
   lengths_bw = np.where(scores_bw > DEAD / 2, np.asarray(search.finished_lengths_bw), 0)
   tokens_bwn = np.asarray(search.finished_bwn)
   within_bwn = np.arange(tokens_bwn.shape[-1]) < lengths_bw[..., None]
-  return Beams(np.where(within_bwn, tokens_bwn, 0), lengths_bw, scores_bw)
+  return Beams(np.where(within_bwn, tokens_bwn, 0), lengths_bw, scores_bw, rules.lead)
 
 
 def _checked(beams: int, penalty: float, early: bool | str, limits: rows.Limits) -> Rules:
@@ -122,7 +132,9 @@ def _checked(beams: int, penalty: float, early: bool | str, limits: rows.Limits)
     raise UserError(
       "beam search slides no window and knows no stop strings; choose window truncate, and stop tokens"
     )
-  return Rules(beams, early, limits.max_tokens, limits.min_tokens, tuple(limits.stop_tokens))
+  return Rules(
+    beams, early, limits.max_tokens, limits.min_tokens, tuple(limits.stop_tokens), limits.constraints, 0
+  )
 
 
 @functools.lru_cache(maxsize=32)
@@ -131,7 +143,7 @@ def _program(model_json: str, rules: Rules, prefix: bool) -> Any:
   decoder = cache.decoder_of(model, prefix)
   width = rules.beams
 
-  def search(params: Any, prompts: cache.Prompts, penalty: Array) -> Search:
+  def search(params: Any, prompts: cache.Prompts, text_bh: Array | None, penalty: Array) -> Search:
     batch, length = prompts.tokens_bt.shape
     logits_bv, filled = decoder.prefill(params, prompts, length + rules.max_tokens)
     copies_n = jnp.repeat(jnp.arange(batch), width)
@@ -148,6 +160,7 @@ def _program(model_json: str, rules: Rules, prefix: bool) -> Any:
       broken=jnp.int32(rules.max_tokens),
       logits_nv=logits_bv[copies_n],
       cache=cache.select_rows(filled, copies_n),
+      text_nh=None if text_bh is None else text_bh[copies_n],
     )
 
     def goes_on(s: Search) -> Array:
@@ -174,7 +187,8 @@ def _extend(s: Search, rules: Rules, penalty: Array, vocab: int) -> tuple[Search
   running_bw, chosen_bw = jax.lax.top_k(scores_bc + jnp.where(ends_bc, DEAD, 0.0), width)
   drawn = s.drawn + 1
   longest = rules.max_tokens if rules.early_stopping == "never" else drawn
-  best_b = running_bw[:, 0] / jnp.where(penalty > 0, longest, drawn).astype(jnp.float32) ** penalty
+  length = rules.lead + jnp.where(penalty > 0, longest, drawn)
+  best_b = running_bw[:, 0] / length.astype(jnp.float32) ** penalty
   full_b = (finished.finished_scores_bw > DEAD / 2).all(1)
   betters_b = ~full_b | (best_b > finished.finished_scores_bw.min(1))
   if rules.early_stopping is True:
@@ -202,7 +216,12 @@ def _candidates(s: Search, rules: Rules, vocab: int) -> tuple[Array, Array, Arra
   """Returns scores, beams and tokens [B, C] of the best extensions; enough that W of them do not end."""
   batch, width = s.running_scores_bw.shape
   log_nv = jax.nn.log_softmax(s.logits_nv)
-  log_nv = jnp.where(_stops(rules, vocab) & (s.drawn < rules.min_tokens), -jnp.inf, log_nv)
+  text, stops_v = None, np.isin(np.arange(vocab), rules.stop_tokens)
+  if s.text_nh is not None:
+    ids_nh = jnp.concatenate([s.text_nh, s.running_bwn.reshape(batch * width, -1)], 1)
+    text = constraints.Text(ids_nh, s.text_nh.shape[1] + s.drawn)
+  log_nv = constraints.Filter(rules.constraints, stops_v)(log_nv, text, s.drawn)
+  log_nv = jnp.where(stops_v & (s.drawn < rules.min_tokens), -jnp.inf, log_nv)
   all_bc = (log_nv.reshape(batch, width, vocab) + s.running_scores_bw[..., None]).reshape(batch, -1)
   wanted = min(max(2, 1 + len(rules.stop_tokens)) * width, width * vocab)
   scores_bc, flat_bc = jax.lax.top_k(all_bc, wanted)
@@ -216,7 +235,7 @@ def _finish(
   eligible_bc = (
     ends_bc & (scores_bc > DEAD / 2) & (jnp.arange(scores_bc.shape[1]) < rules.beams) & s.open_b[:, None]
   )
-  final_bc = scores_bc / jnp.float32(s.drawn + 1) ** penalty
+  final_bc = scores_bc / jnp.float32(rules.lead + s.drawn + 1) ** penalty
   merged = jnp.concatenate([s.finished_scores_bw, jnp.where(eligible_bc, final_bc, 2 * DEAD)], 1)
   scores_bw, kept_bw = jax.lax.top_k(merged, rules.beams)
   texts = jnp.concatenate([s.finished_bwn, longer_bcn], 1)

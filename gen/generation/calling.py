@@ -124,6 +124,7 @@ def _round(
     "stop_strings": halts,
     "decode": lambda ids: text.shown(restored, ids),
     "prefix": how.prefix,
+    "constraints": how.constraints,
   }
   if restored.model.family == "encoder_decoder":
     drawn, params = [], programs.apart(restored.params)

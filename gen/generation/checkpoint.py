@@ -10,6 +10,7 @@ and looked into.
 
 import dataclasses
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -22,10 +23,11 @@ from gen.data import batches, corpus
 from gen.data import tokenizer as own
 from gen.data.tokenizer import Tokenizer
 from gen.errors import UserError
-from gen.interop import huggingface, reading, tensor_files
+from gen.interop import generation_config, huggingface, reading, registry, tensor_files
 from gen.interop import tokenizers as foreign
 from gen.interop.reading import Reading
 from gen.interop.runs import KEPT
+from gen.interop.tokenizers import model_vocab
 from gen.models import families
 from gen.training import step as training
 from gen.training.checkpoints import Checkpoints
@@ -71,12 +73,19 @@ def load(
     folder: where it lies.
     step: which checkpoint of a run; None is the latest.
     tokenizer: a folder with a saved tokenizer, in place of the one that lies there.
-    report: is told one line for each thing that must be built.
+    report: gets one line for each thing that must be built, and for each that a user should know of the files; None
+      logs the latter as warnings.
 
   Raises:
     UserError: if there is no such model or checkpoint, or no tokenizer, or not the one it was trained with.
   """
-  folder = Path(folder)
+  loaded = _load(Path(folder), step, tokenizer, report)
+  for note in loaded.reading.notes:
+    (report or logging.getLogger(__name__).warning)(note)
+  return loaded
+
+
+def _load(folder: Path, step: int | None, tokenizer: Folder | None, report: Report | None) -> Restored:
   config = _config(folder)
   if "model_type" in config:
     if step is not None:
@@ -151,10 +160,19 @@ def _directory(folder: Path, other: Folder | None) -> Restored:
   if other and foreign.is_in(folder):
     _require(foreign.load(folder).hash, tokenizer, folder, other)
   described, params = huggingface.load(folder)
-  how = reading.of_format(described.values, described.config, tokenizer, described.head)
+  how = _reading(folder, described.values, described.config, tokenizer, described.head)
+  how = how._replace(notes=described.notes + how.notes)
   wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params)
   model = dataclasses.replace(described.config, dtype="float32")
   return Restored(model, wide, tokenizer, how, folder.resolve().name)
+
+
+def _reading(
+  folder: Path, hf: dict[str, Any], model: Model, tokenizer: foreign.PretrainedTokenizer, head: bool
+) -> Reading:
+  """Returns how a model of the format reads, and lets its tokenizer refuse ids that it has no rows for."""
+  model_vocab.limit(tokenizer, model.vocab)
+  return reading.of_format(hf, generation_config.read(folder, hf, model.vocab), model, tokenizer, head)
 
 
 def _of_run(
@@ -167,7 +185,8 @@ def _of_run(
     if meta.get("tokenizer"):
       _require(meta["tokenizer"], pretrained, folder, other)
     hf = tensor_files.read_json(kept / CONFIG)
-    return pretrained, reading.of_format(hf, run.model, pretrained, meta.get("head", True))
+    values = registry.architecture(hf).complete(hf)
+    return pretrained, _reading(kept, values, run.model, pretrained, meta.get("head", True))
   tokenizer = _tokenizer(folder, run, other, report)
   _require(meta.get("tokenizer"), tokenizer, folder, other)
   return tokenizer, of_run(run, tokenizer)

@@ -42,7 +42,7 @@ def generate(
     start: what an encoder-decoder's target begins with.
     decode: ids to text, for stop strings.
     prefix: whether prompts are seen both ways, as a decoder learned that was trained with objective `prefix`.
-    **limits: fields of `Limits`: max_tokens, min_tokens, stop_tokens, stop_strings, window.
+    **limits: fields of `Limits`: max_tokens, min_tokens, stop_tokens, stop_strings, window, constraints.
 
   Raises:
     UserError: for an empty prompt, one beyond the window, a setting that cannot be, or logits that are not finite.
@@ -75,8 +75,10 @@ def stream(
   while not texts.finished:
     chunk, before = texts.next_chunk(), texts.drawn
     room = -(-chunk // rows.MULTIPLE) * rows.MULTIPLE
-    made = programs.compiled(texts.model_json, sampler, texts.limits.stop_tokens, room, prefix)
-    draws = programs.Draws(keys_b, np.int32(before), np.int32(texts.limits.min_tokens))
+    rules = texts.limits.constraints
+    made = programs.compiled(texts.model_json, sampler, texts.limits.stop_tokens, room, prefix, rules)
+    least = np.int32(texts.limits.min_tokens)
+    draws = programs.Draws(keys_b, np.int32(before), least, texts.history())
     state = made.start(params, texts.arranged(), draws, texts.done_b, texts.seen())
     while True:
       texts.collect(state, before)

@@ -15,7 +15,8 @@ import numpy as np
 from jax import Array
 
 from gen import config as configs
-from gen.generation import cache, sampling
+from gen.generation import cache, constraints, sampling
+from gen.interop.generation_config import UNCONSTRAINED, Constraints
 from gen.models import blocks, turned
 
 
@@ -26,11 +27,13 @@ class Draws(NamedTuple):
     keys_b: a random key for each row.
     before: tokens that were drawn before the state's first, int32.
     least: tokens before which nothing stops, int32.
+    text_bh: ids before the state's first, `constraints.EMPTY` on the left; None where no constraint reads them.
   """
 
   keys_b: Any
   before: Any
   least: Any
+  text_bh: Any = None
 
 
 class State(NamedTuple):
@@ -60,12 +63,18 @@ class Programs(NamedTuple):
 
 @functools.lru_cache(maxsize=64)
 def compiled(
-  model_json: str, sampler: Any, stop_tokens: tuple[int, ...], room: int, prefix: bool = False
+  model_json: str,
+  sampler: Any,
+  stop_tokens: tuple[int, ...],
+  room: int,
+  prefix: bool = False,
+  rules: Constraints = UNCONSTRAINED,
 ) -> Programs:
   """Returns the functions of a model (its config as JSON), compiled once for as many as `room` new tokens."""
   model = configs.from_dict(configs.Model, json.loads(model_json))
   decoder = cache.decoder_of(model, prefix)
-  drawer = _Drawer(sampler, np.isin(np.arange(model.vocab), stop_tokens))
+  stops_v = np.isin(np.arange(model.vocab), stop_tokens)
+  drawer = _Drawer(sampler, stops_v, constraints.Filter(rules, stops_v))
 
   def start(params: Any, prompts: cache.Prompts, draws: Draws, done_b: Array, seen_bv: Array | None) -> State:
     logits_bv, filled = decoder.prefill(params, prompts, prompts.tokens_bt.shape[1] + room)
@@ -131,6 +140,7 @@ class _Drawer:
 
   sampler: Any
   stops_v: np.ndarray
+  allows: constraints.Filter
 
   def __call__(self, state: State, draws: Draws, logits_bv: Array) -> State:
     """Returns the state with one token more; a row that is done gets 0."""
@@ -153,7 +163,12 @@ class _Drawer:
     )
 
   def _tokens(self, state: State, draws: Draws, number: Array, logits_bv: Array) -> Array:
-    allowed_bv = jnp.where(self.stops_v & (number < draws.least), sampling.NEVER, logits_bv)
+    text = None
+    if draws.text_bh is not None:
+      ids_bh = jnp.concatenate([draws.text_bh, state.tokens_bn], 1)
+      text = constraints.Text(ids_bh, draws.text_bh.shape[1] + state.drawn)
+    allowed_bv = self.allows(logits_bv, text, number)
+    allowed_bv = jnp.where(self.stops_v & (number < draws.least), sampling.NEVER, allowed_bv)
     seen = () if state.seen_bv is None else (state.seen_bv,)
     if getattr(self.sampler, "greedy", False):
       return sampling.largest(self.sampler(allowed_bv, *seen))

@@ -13,9 +13,10 @@ from jax import Array
 
 from gen import config as configs
 from gen.errors import UserError
-from gen.generation import cache, window
+from gen.generation import cache, constraints, window
 from gen.generation.programs import State
 from gen.generation.sampling import Sampler
+from gen.interop.generation_config import UNCONSTRAINED, Constraints
 
 MULTIPLE = 16  # to which lengths are rounded up, so that few programs are compiled
 MOST_TOKENS = 1 << 20  # new ones, for which there is room from the beginning
@@ -33,6 +34,7 @@ class Limits:
     stop_tokens: ids that end a row.
     stop_strings: texts that end a row; they need `decode`.
     window: what to do beyond the context window: error | truncate | slide.
+    constraints: what the model's files ask of its answers; a sampler's own repetition penalty replaces theirs.
   """
 
   max_tokens: int = 64
@@ -40,6 +42,7 @@ class Limits:
   stop_tokens: tuple[int, ...] = ()
   stop_strings: tuple[str, ...] = ()
   window: str = "error"
+  constraints: Constraints = UNCONSTRAINED
 
   def check(self, vocab: int) -> None:
     """Checks every limit.
@@ -95,6 +98,8 @@ class Rows:
     limits.check(model.vocab)
     if isinstance(sampler, Sampler):
       sampler.check(model.vocab)
+      if sampler.repetition_penalty != 1:
+        limits = dataclasses.replace(limits, constraints=limits.constraints._replace(repetition_penalty=1.0))
     if limits.stop_strings and decode is None:
       raise UserError("stop strings need decode, the function from ids to text")
     self.model, self.limits, self._decode = model, limits, decode
@@ -148,6 +153,16 @@ class Rows:
     for row, text in enumerate(self._said):
       seen_bv[row, text] = True
     return seen_bv
+
+  def history(self) -> np.ndarray | None:
+    """Returns each row's text so far with `constraints.EMPTY` on its left, where a constraint reads it."""
+    if not constraints.reads_text(self.limits.constraints):
+      return None
+    length = -(-max(map(len, self._said)) // MULTIPLE) * MULTIPLE
+    ids_bh = np.full((len(self._said), length), constraints.EMPTY, np.int32)
+    for row, text in enumerate(self._said):
+      ids_bh[row, length - len(text) :] = text
+    return ids_bh
 
   def collect(self, state: State, before: int) -> None:
     """Takes over what was drawn since the last look, and ends rows."""

@@ -7,7 +7,8 @@
     encoder            <s> text </s>, blanks masked       the text with its blanks filled
 
 Other libraries' models have the frames that their tokenizers give. Text is only ever text: what looks like a special
-token in a prompt is encoded letter by letter. A blank is marked by a string that the caller chooses.
+token in a prompt is encoded letter by letter, unless `special.allow` names it. A blank is marked by a string that the
+caller chooses.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,12 +18,13 @@ import numpy as np
 from jax import Array
 
 from gen.data.objectives import mixture
-from gen.data.tokenizer import SENTINELS, Tokenizer
+from gen.data.tokenizer import SENTINELS
 from gen.errors import UserError
-from gen.generation import cache, decode, infilling, window
+from gen.generation import cache, decode, infilling, special, window
 from gen.generation.checkpoint import Restored
 from gen.generation.sampling import Sampler
 from gen.interop.tokenizers import PretrainedTokenizer as Pretrained
+from gen.interop.tokenizers import model_vocab
 
 BLANK = "___"
 
@@ -56,9 +58,9 @@ def prompt_ids(restored: Restored, text: str, blank: str = BLANK) -> np.ndarray:
     raise UserError(f"{restored.where} holds a model without a language-model head, which writes no text")
   fills = restored.model.family in ("encoder", "encoder_decoder")
   first, *others = text.split(blank) if fills else [text]
-  ids = [*how.before, *_piece(tokenizer, first, bool(others))]
+  ids = [*how.before, *_piece(restored, first, bool(others))]
   for index, piece in enumerate(others):
-    ids += [_hole(restored, index), *_piece(tokenizer, piece, index + 1 < len(others))]
+    ids += [_hole(restored, index), *_piece(restored, piece, index + 1 < len(others))]
   if len(ids) == len(how.before) and (text.strip() or not ids):
     raise UserError("the tokenizer has no ids for any of this prompt; write it in letters of its vocabulary")
   if how.objective == "ul2":  # the mode of short spans, or of a text that goes on where its end is hidden
@@ -67,12 +69,16 @@ def prompt_ids(restored: Restored, text: str, blank: str = BLANK) -> np.ndarray:
   ids += how.after
   if others and max(ids) >= restored.model.vocab:
     raise UserError(f"the model's vocabulary of {restored.model.vocab} has no id for a blank {blank!r}")
+  if isinstance(tokenizer, Pretrained):
+    model_vocab.check(tokenizer, np.array(ids), restored.model.vocab)
   return np.array(ids, np.int32)
 
 
-def _piece(tokenizer: Tokenizer, text: str, before_blank: bool) -> np.ndarray:
+def _piece(restored: Restored, text: str, before_blank: bool) -> np.ndarray:
   """Returns the ids of a text; marks of other libraries' tokenizers take in the space before them."""
-  return tokenizer.encode(text.rstrip() if before_blank and isinstance(tokenizer, Pretrained) else text)
+  tokenizer = restored.tokenizer
+  text = text.rstrip() if before_blank and isinstance(tokenizer, Pretrained) else text
+  return special.encode(tokenizer, text, restored.reading.special)
 
 
 def _hole(restored: Restored, index: int) -> int:
@@ -132,6 +138,7 @@ def answers(
     "prefix": restored.reading.prefix,
     "stop_tokens": restored.reading.stop,
     "stop_strings": stop_strings,
+    "constraints": restored.reading.constraints,
     "decode": lambda ids: shown(restored, ids),
     **limits,
   }
@@ -155,9 +162,9 @@ def _answer(restored: Restored, found: decode.Generated, row: int, stop_strings:
 
 def _filled(restored: Restored, prompts: list[np.ndarray], sampler: Sampler, key: Array) -> list[Answer]:
   tokenizer = restored.tokenizer
-  special = [i for i in range(restored.model.vocab) if i >= tokenizer.vocab or tokenizer.is_special(i)]
+  marks = [i for i in range(restored.model.vocab) if i >= tokenizer.vocab or tokenizer.is_special(i)]
   found = infilling.fill(
-    restored.module, restored.params, prompts, tokenizer.mask, sampler, key, order="surest", banned=special
+    restored.module, restored.params, prompts, tokenizer.mask, sampler, key, order="surest", banned=marks
   )
   return [
     Answer(tokenizer.decode(ids), ids[prompt == tokenizer.mask], float(log.sum()), True)

@@ -167,9 +167,6 @@ def test_the_wrong_tokenizer_is_refused(directory, tmp_path):
   for where in (folder, tmp_path / "run"):
     with pytest.raises(UserError, match=r"was trained with tokenizer \w+, and the one in .*other is \w+"):
       checkpoint.load(where, tokenizer=tmp_path / "other")
-  write_tokenizer(folder, "gpt2", [f"word{number}" for number in range(27)])
-  with pytest.raises(UserError, match="the tokenizer has 30 ids, and the model 29"):
-    checkpoint.load(folder)
   ByteTokenizer().save(tmp_path / "bytes")
   with pytest.raises(UserError):
     checkpoint.load(folder, tokenizer=tmp_path / "bytes")

@@ -112,6 +112,16 @@ class JsonTokenizer(PretrainedTokenizer):
       encodings = self._library.encode_batch(list(texts), add_special_tokens=False)
     return [np.array(each.ids, np.int32) for each in encodings]
 
+  def encode_marked(self, text: str) -> np.ndarray:
+    """Returns the ids of a text whose special tokens are meant as such, int32."""
+    utf8(text)
+    self._library.encode_special_tokens = False
+    try:
+      with library_errors("the tokenizer cannot encode this text"):
+        return np.array(self._library.encode(text, add_special_tokens=False).ids, np.int32)
+    finally:
+      self._library.encode_special_tokens = True
+
   def frame(self) -> tuple[Ids, Ids]:
     """Returns what the post-processor puts before and after an id that no text has."""
     if self._library.post_processor is None:

@@ -1,0 +1,124 @@
+"""What a checkpoint forbids its answers, as a filter of logits that reads the text so far.
+
+The order is transformers': repetition penalty, n-grams that would come twice, bad words, ends that come too early,
+suppressed ids. B rows, H ids of text so far, V vocab, W windows or words, L ids of a word.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from gen.generation import sampling
+from gen.interop.generation_config import Constraints
+
+EMPTY = -1  # in place of an id, where a row's text has not begun
+_ANY = -2
+
+
+class Text(NamedTuple):
+  """The text so far.
+
+  Attributes:
+    ids_bh: EMPTY before a row's text begins; what stands at `end` and behind means nothing.
+    end: slots of all rows that count, int32.
+  """
+
+  ids_bh: Array
+  end: Array
+
+
+def reads_text(rules: Constraints) -> bool:
+  """Says whether the rules depend on more than the number of new tokens."""
+  longer = any(len(word) > 1 for word in rules.bad_words)
+  return longer or bool(rules.min_length or rules.no_repeat or rules.repetition_penalty != 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Filter:
+  """The rules for a vocabulary in which some ids end a text.
+
+  Attributes:
+    rules: what answers keep to.
+    stops_v: whether an id ends a text, bool [V].
+  """
+
+  rules: Constraints
+  stops_v: np.ndarray
+
+  def __call__(self, logits_bv: Array, text: Text | None, number: Array) -> Array:
+    """Returns the logits, with -inf for what must not follow.
+
+    Args:
+      logits_bv: of the next token; log-probabilities where beams are searched.
+      text: so far; None only where no rule reads it.
+      number: new tokens so far, int32.
+    """
+    rules, vocab = self.rules, logits_bv.shape[-1]
+    if text is not None and reads_text(rules):
+      logits_bv = self._by_text(logits_bv, text)
+    alone = (word[0] for word in rules.bad_words if len(word) == 1)
+    never_v = jnp.asarray(_marks(vocab, (*rules.suppressed, *alone)))
+    never_v |= _marks(vocab, rules.suppressed_first) & (number == 0)
+    never_v |= self.stops_v & (number < rules.min_new)
+    return jnp.where(never_v, sampling.NEVER, logits_bv)
+
+  def _by_text(self, logits_bv: Array, text: Text) -> Array:
+    rules, vocab = self.rules, logits_bv.shape[-1]
+    there_bh = (jnp.arange(text.ids_bh.shape[1]) < text.end) & (text.ids_bh >= 0)
+    ids_bh = jnp.where(there_bh, text.ids_bh, EMPTY)
+    if rules.repetition_penalty != 1:
+      seen_bv = _scattered(ids_bh, there_bh, vocab)
+      logits_bv = sampling.repetition_penalty(logits_bv, seen_bv, rules.repetition_penalty)
+    if rules.no_repeat:
+      logits_bv = jnp.where(_repeats(ids_bh, text.end, rules.no_repeat, vocab), sampling.NEVER, logits_bv)
+    longer = tuple(word for word in rules.bad_words if len(word) > 1)
+    if longer:
+      logits_bv = jnp.where(_completed(ids_bh, text.end, longer, vocab), sampling.NEVER, logits_bv)
+    early_b1 = there_bh.sum(1, keepdims=True) < rules.min_length
+    return jnp.where(early_b1 & self.stops_v, sampling.NEVER, logits_bv)
+
+
+def _marks(vocab: int, ids: tuple[int, ...]) -> np.ndarray:
+  return np.isin(np.arange(vocab), ids)
+
+
+def _scattered(ids_bn: Array, marks_bn: Array, vocab: int) -> Array:
+  """Returns which ids are marked in each row, [B, V]."""
+  rows_b1 = jnp.arange(ids_bn.shape[0])[:, None]
+  places_bn = jnp.where(marks_bn, ids_bn, vocab)  # out of range, and so dropped
+  return jnp.zeros((ids_bn.shape[0], vocab), bool).at[rows_b1, places_bn].set(True, mode="drop")
+
+
+def _last(ids_bh: Array, end: Array, count: int) -> Array:
+  """Returns the last ids of each row, EMPTY where it has fewer, [B, count]."""
+  padded = jnp.pad(ids_bh, ((0, 0), (count, 0)), constant_values=EMPTY)
+  return jax.lax.dynamic_slice_in_dim(padded, end, count, axis=1)
+
+
+def _repeats(ids_bh: Array, end: Array, size: int, vocab: int) -> Array:
+  """Returns which ids would complete an n-gram that a row holds already, [B, V]."""
+  before = size - 1
+  windows = ids_bh.shape[1] - before
+  if windows < 1:
+    return jnp.zeros((ids_bh.shape[0], vocab), bool)
+  next_bw = ids_bh[:, before:]
+  match_bw = next_bw >= 0
+  last_bn: Any = _last(ids_bh, end, before) if before else None
+  for place in range(before):
+    here_bw = ids_bh[:, place : place + windows]
+    match_bw &= (here_bw >= 0) & (here_bw == last_bn[:, place : place + 1])
+  return _scattered(next_bw, match_bw, vocab)
+
+
+def _completed(ids_bh: Array, end: Array, words: tuple[tuple[int, ...], ...], vocab: int) -> Array:
+  """Returns which ids would complete a word, [B, V]."""
+  longest = max(map(len, words)) - 1
+  begun_wl = np.array([(_ANY,) * (longest - len(word) + 1) + word[:-1] for word in words], np.int32)
+  last_bl = _last(ids_bh, end, longest)
+  match_bw = ((last_bl[:, None] == begun_wl) | (begun_wl == _ANY)).all(-1)
+  ends_bw = jnp.broadcast_to(jnp.array([word[-1] for word in words], jnp.int32), match_bw.shape)
+  return _scattered(ends_bw, match_bw, vocab)

@@ -1,0 +1,46 @@
+"""A tokenizer with more ids than its model has rows: a text is refused only if it holds one of them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gen.errors import UserError
+from gen.interop.tokenizers.base import PretrainedTokenizer
+
+
+def limit(tokenizer: PretrainedTokenizer, vocab: int) -> None:
+  """Lets a tokenizer refuse texts with an id that a model of `vocab` rows does not have.
+
+  Files so made are common: facebook/bart-large-cnn has one id more than rows, and so has a model whose tokenizer got
+  a [PAD] and whose matrix was not resized.
+  """
+  if tokenizer.vocab <= vocab:
+    return
+  encode_batch, encode_for_model = tokenizer.encode_batch, tokenizer.encode_for_model
+
+  def checked(ids: np.ndarray) -> np.ndarray:
+    check(tokenizer, ids, vocab)
+    return ids
+
+  def batch(texts: Sequence[str], threads: int = 1) -> list[np.ndarray]:
+    return [checked(ids) for ids in encode_batch(texts, threads)]
+
+  def for_model(text: str, pair: str | None = None) -> np.ndarray:
+    return checked(encode_for_model(text, pair))
+
+  tokenizer.encode_batch = batch  # type: ignore[method-assign]
+  tokenizer.encode_for_model = for_model  # type: ignore[method-assign]
+
+
+def check(tokenizer: PretrainedTokenizer, ids: np.ndarray, vocab: int) -> None:
+  """Checks that a model has a row for every id.
+
+  Raises:
+    UserError: naming the first that it lacks.
+  """
+  for number in np.asarray(ids)[np.asarray(ids) >= vocab][:1].tolist():
+    name = tokenizer.name(number) if number < tokenizer.vocab else ""
+    raise UserError(
+      f"the text holds {name!r}, which is id {number}, and the model has rows for ids 0 to {vocab - 1} only; leave it"
+      " out, or resize the model's embedding"
+    )
