@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gen.training import stored_steps
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -59,3 +61,36 @@ def test_a_mistake_is_said_before_anything_is_built(place, flags, words):
   done = call(place, "decoder", f"--workdir={place / 'never'}", *flags)
   assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
   assert len(done.stderr.strip().splitlines()) == 1 and not (place / "never").exists()
+
+
+# The terminal becomes the session's own, so that the system sends SIGHUP when it is closed.
+ON_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def test_a_run_whose_terminal_is_closed_is_saved(place):
+  """A terminal's end reaches its programs as SIGHUP, and whatever they write afterwards fails."""
+  workdir = place / "hung up"
+  flags = (
+    "--config.model.width=8",
+    "--config.model.head_width=4",
+    "--config.model.depth=1",
+    "--config.steps=500000",
+  )
+  words = [sys.executable, "-c", ON_TERMINAL, "experiments/pretrain.py", *flags, "--config.log_every=5"]
+  words += [f"--config.data.corpus=jsonl:{place / 'text.jsonl'}", "--config.data.tokenizer=bytes"]
+  ours, theirs = os.openpty()
+  ends = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
+  environment = os.environ | {"GEN_CACHE": str(place / "cache")}
+  with subprocess.Popen([*words, f"--workdir={workdir}"], cwd=ROOT, env=environment, **ends) as process:
+    os.close(theirs)
+    shown = b""
+    while b"loss" not in shown:
+      shown += os.read(ours, 1000)
+    os.close(ours)
+    assert process.wait(120) == 130
+  (saved,) = stored_steps.steps(workdir / "checkpoints")
+  assert saved > 0 and stored_steps.damages(workdir / "checkpoints", saved) == []

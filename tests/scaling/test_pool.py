@@ -136,16 +136,17 @@ def signalled(folder, runs, ready, signals):
   return seen
 
 
-def test_the_first_signal_lets_workers_save(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_lets_workers_save(tmp_path, number):
   directives(tmp_path, **{"*": {"sleep": 0.05, "steps": 4000}})
-  before = signal.getsignal(signal.SIGINT)
-  seen = signalled(tmp_path, runs_of(4), 2, [signal.SIGINT])
+  before = signal.getsignal(number)
+  seen = signalled(tmp_path, runs_of(4), 2, [number])
   stopped = kinds(seen, "stopped")
   assert len(stopped) == 2 and not kinds(seen, "finished")
   for _, name in stopped:
     step = json.loads((tmp_path / name / "state.json").read_text())["step"]
     assert step == max(event.row["step"] for event in seen if event.kind == "row" and event.run.name == name)
-  assert signal.getsignal(signal.SIGINT) is before
+  assert signal.getsignal(number) is before
 
 
 def test_a_press_that_comes_twice_is_one(tmp_path):
@@ -167,6 +168,13 @@ def test_the_second_signal_does_not_wait(tmp_path):
   seen = signalled(tmp_path, runs_of(4), 3, [signal.SIGINT, signal.SIGTERM])
   assert len(kinds(seen, "stopped")) == 2
   assert time.monotonic() - began < 30
+
+
+def test_a_hang_up_and_the_end_of_a_session_are_one_request_to_save(tmp_path):
+  directives(tmp_path, **{"*": {"sleep": 0.05, "steps": 4000}})
+  seen = signalled(tmp_path, runs_of(4), 2, [signal.SIGHUP, signal.SIGTERM])
+  assert len(kinds(seen, "stopped")) == 2
+  assert all((tmp_path / name / "state.json").exists() for _, name in kinds(seen, "stopped"))
 
 
 def test_an_abandoned_pool_leaves_no_process(tmp_path):
