@@ -107,7 +107,12 @@ class Checkpoints:
       self.wait()
 
   def restore(
-    self, template: Any, step: int | None = None, *, fall_back: bool = False
+    self,
+    template: Any,
+    step: int | None = None,
+    *,
+    fall_back: bool = False,
+    accept: Callable[[dict[str, Any]], None] = lambda meta: None,
   ) -> tuple[Any, dict[str, Any]]:
     """Returns the state, bit for bit, in the template's layout, and its meta.
 
@@ -116,12 +121,15 @@ class Checkpoints:
         goes to the first device; numpy leaves stay numpy.
       step: which; None is the latest.
       fall_back: whether a damaged step is set aside (renamed) for the one before it.
+      accept: gets the meta of the chosen step before its arrays are read, and raises if it will not do.
 
     Raises:
       UserError: without a checkpoint, for a damaged one (its file named), or for one of another model.
     """
     self.wait()
-    return self._read(processes.from_first(lambda: self._sound(step, fall_back)), template)
+    chosen = processes.from_first(lambda: self._sound(step, fall_back))
+    accept(self.meta(chosen))
+    return self._read(chosen, template)
 
   def _sound(self, step: int | None, fall_back: bool) -> int:
     """Returns the step to restore, whose files are as they were written; see `restore`."""

@@ -1,30 +1,33 @@
-"""Whose a folder is: the config of the run that it holds, written whole or not at all."""
+"""Whose a folder is: the run that its config, its checkpoints and its journal name, which must be one.
 
+The config is written whole or not at all. Checkpoints and journals hold a copy of it under a checksum, so a config that
+was lost is written again from the command line only if they name the same run, and one that was edited is refused.
+"""
+
+import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from gen.config import Run, config_hash, from_dict, to_dict
+from gen.config import Run, config_hash, from_dict, identity, to_dict
 from gen.errors import UserError
-from gen.training import manifest
+from gen.io import json_reading
+from gen.training import journal, manifest, stored_steps
 
-CONFIG = "config.json"
+CONFIG, CHECKPOINTS, JOURNAL = "config.json", "checkpoints", "journal.jsonl"  # of a run, in its folder
 
 
 def claim(workdir: Path, run: Run) -> None:
-  """Writes the config beside the run, or finds there that the folder belongs to another.
+  """Writes the config beside the run, or says that the folder belongs to another.
 
   Raises:
     UserError: for a folder that holds another run, or cannot be written.
   """
-  path = workdir / CONFIG
-  before = _saved_config(path)
-  if before is not None:
-    _compare(workdir, before, run)
+  before = _compare(workdir, lambda _: run)
   if before is None or to_dict(before) != to_dict(run):
-    manifest.write_whole(path, (json.dumps(to_dict(run), indent=1) + "\n").encode())
+    manifest.write_whole(workdir / CONFIG, (json.dumps(to_dict(run), indent=1) + "\n").encode())
 
 
 def check(workdir: Path, run: Run) -> None:
@@ -33,35 +36,132 @@ def check(workdir: Path, run: Run) -> None:
   Raises:
     UserError: for a folder that holds another run.
   """
-  before = _saved_config(workdir / CONFIG)
-  if before is not None:
+
+  def completed(before: Run) -> Run:
     vocab, context = run.model.vocab or before.model.vocab, run.model.context or before.model.context
-    model = dataclasses.replace(run.model, vocab=vocab, context=context)
-    _compare(workdir, before, dataclasses.replace(run, model=model))
+    return dataclasses.replace(run, model=dataclasses.replace(run.model, vocab=vocab, context=context))
+
+  _compare(workdir, completed)
 
 
-def _compare(workdir: Path, before: Run, run: Run) -> None:
-  if config_hash(before) != config_hash(run):
-    changes = differences(_plain(before), _plain(run))
-    named = ", ".join(f"{name}: {old} -> {new}" for name, old, new in changes)
-    raise UserError(f"{workdir} holds another run ({named}); choose another --workdir or remove it")
+def saved(folder: Path, step: int | None = None) -> Run:
+  """Returns the config of the run in a folder, after comparing it with what a checkpoint was saved with.
+
+  Args:
+    folder: of the run.
+    step: of the checkpoint; None is the latest, if there is one.
+
+  Raises:
+    UserError: if there is no config, or it is not the checkpoint's.
+  """
+  path = folder / CONFIG
+  run = _run(json_reading.read(path), str(path))
+  steps = stored_steps.steps(folder / CHECKPOINTS)
+  if step is None and not steps:
+    return run
+  chosen = steps[-1] if step is None else step
+  meta = stored_steps.record(folder / CHECKPOINTS, chosen)["meta"]
+  where = f"checkpoint {stored_steps.path_of(folder / CHECKPOINTS, chosen)}"
+  copy = _run(meta["config"], where) if "config" in meta else run
+  if config_hash(copy) != config_hash(run):
+    raise UserError(f"{path} is not what {where} was saved with ({_named(copy, run)}); restore the file")
+  return run
 
 
-def _saved_config(path: Path) -> Run | None:
-  """Returns the config of a run, or None where there is none, or one that was torn before the run began."""
+def result(workdir: Path, run: Run, corpus_sha256: str) -> dict[str, Any] | None:
+  """Returns the result of a run if its journal has one, after checking that the journal is whole and the run's.
+
+  Raises:
+    UserError: for a journal that is not, or a result on another corpus.
+  """
+  path = workdir / JOURNAL
+  for number, row in enumerate(journal.read(path, sealed=True), 1):
+    if row.get("run") != config_hash(run):
+      raise UserError(
+        f"line {number} of {path} is of run {row.get('run')}, not of {config_hash(run)}; choose another --workdir"
+      )
+    if row.get("kind") != "result":
+      continue
+    if row.get("corpus_sha256") != corpus_sha256:
+      raise UserError(
+        f"{workdir} holds this run on another corpus ({str(row.get('corpus_sha256'))[:12]}); choose another"
+      )
+    for where, meta in _metas(workdir):
+      if isinstance(meta.get("journal"), dict):
+        journal.require(path, meta["journal"], where)
+    return row
+  return None
+
+
+def _compare(workdir: Path, run_beside: Callable[[Run], Run]) -> Run | None:
+  """Compares a run with all that the folder holds; returns its config, or None where it must be written.
+
+  Args:
+    workdir: the folder.
+    run_beside: returns the run, given another that may be the same.
+  """
+  before, copies = _config(workdir), list(_copies(workdir))
+  for where, copy in copies:
+    # The config first: who edited it is told so, and not that the command line is wrong.
+    if before is not None and config_hash(copy) != config_hash(before):
+      raise UserError(
+        f"{workdir / CONFIG} is not what {where} was written with ({_named(copy, before)}); restore the file, or "
+        "choose another --workdir"
+      )
+  for copy in [*([before] if before is not None else []), *(copy for _, copy in copies)]:
+    run = run_beside(copy)
+    if config_hash(copy) != config_hash(run):
+      raise UserError(
+        f"{workdir} holds another run ({_named(copy, run)}); choose another --workdir or remove it"
+      )
+  if before is None and not copies and (workdir / CONFIG).is_file() and (workdir / CONFIG).stat().st_size:
+    raise UserError(
+      f"{workdir / CONFIG} is not the config of a run; choose another --workdir, or remove the file"
+    )
+  return before
+
+
+def _config(workdir: Path) -> Run | None:
+  """Returns the config of a folder, or None where it is lost; one that is of no run is refused by the caller."""
+  path = workdir / CONFIG
   try:
-    return from_dict(Run, json.loads(path.read_text()))
-  except FileNotFoundError:
+    values = json_reading.read(path)
+  except UserError:
     return None
-  except ValueError as error:
-    if isinstance(error, UserError):
-      raise
-    return None
+  return _run(values, str(path))
 
 
-def _plain(run: Run) -> dict[str, Any]:
-  """Returns the config as it is after a trip through JSON, where tuples are lists."""
-  return json.loads(json.dumps(to_dict(run)))
+def _copies(workdir: Path) -> Iterator[tuple[str, Run]]:
+  """Yields (where, config) for each copy under a checksum."""
+  for where, meta in _metas(workdir):
+    if "config" in meta:
+      yield where, _run(meta["config"], where)
+  path = workdir / JOURNAL
+  for number, row in enumerate(journal.read(path, sealed=True), 1):
+    if "config" in row:
+      where = f"line {number} of {path}"
+      yield where, _run(row["config"], where)
+
+
+def _metas(workdir: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+  """Yields (where, meta) for each checkpoint whose meta is as it was written, the latest first."""
+  folder = workdir / CHECKPOINTS
+  for step in reversed(stored_steps.steps(folder)):
+    with contextlib.suppress(UserError):  # A restore says what is damaged, and goes back to the step before.
+      yield f"checkpoint {stored_steps.path_of(folder, step)}", stored_steps.record(folder, step)["meta"]
+
+
+def _run(values: Any, where: str) -> Run:
+  try:
+    return cast(Run, from_dict(Run, values))
+  except UserError as error:
+    raise UserError(f"{where}: {error}") from None
+
+
+def _named(before: Run, run: Run) -> str:
+  """Returns which fields differ, and how."""
+  old, new = json.loads(json.dumps([identity(before), identity(run)]))
+  return ", ".join(f"{name}: {first} -> {second}" for name, first, second in differences(old, new))
 
 
 def differences(

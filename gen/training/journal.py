@@ -2,8 +2,12 @@
 
 Each row is one write of one whole line, so a killed process can tear only the last line. Reading leaves a torn last
 line out; opening for appending cuts it off. Numbers that JSON does not have (NaN, infinities) become null.
+
+Each line ends in its number and a checksum ("row", "seal"), which reading compares and takes off: a line that was
+edited, moved, added or removed is refused. What was cut off at the end is found by `mark`, which checkpoints hold.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -13,7 +17,12 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from gen.errors import UserError
+from gen.io import json_reading, seals
 
+ROW = "row"  # number of a line, from 1
+LOST = (
+  "lost_rows"  # in the first row of a journal that was begun again: how many a checkpoint was saved after
+)
 MEASURED = ("train", "evaluation")  # kinds of row that a resumed run writes again
 
 
@@ -40,6 +49,11 @@ class Journal:
       _repair(self.path)
     except OSError as error:
       raise UserError(f"cannot write the journal {self.path}: {error.strerror}") from error
+    try:
+      self._marks = _seals(_lines(self.path))
+    except BaseException:
+      self.close()
+      raise
 
   def append(self, row: dict[str, Any]) -> None:
     """Adds one row; it survives the process's death from here on.
@@ -47,6 +61,7 @@ class Journal:
     Raises:
       UserError: if the disk is full or refuses.
     """
+    row = _sealed(row, len(self._marks) + 1) if self._sealed else row
     line = encode(row)
     if self._descriptor < 0:
       raise ValueError(f"the journal {self.path} is closed")
@@ -58,6 +73,20 @@ class Journal:
       if written:
         os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
       raise UserError(f"cannot write the journal {self.path}: {error.strerror}") from error
+    self._marks += _seals([row])
+
+  @property
+  def _sealed(self) -> bool:
+    """Whether rows get seals: all of a journal have one, or none, where another program began it."""
+    return not self._marks or bool(self._marks[0])
+
+  def mark(self) -> dict[str, Any]:
+    """Makes the rows durable and returns what says which they are: their number, and a checksum of their seals.
+
+    A checkpoint holds it, so the rows must not be lost where the checkpoint is not.
+    """
+    os.fsync(self._descriptor)
+    return _mark(self._marks)
 
   def rewind(self, step: int, run: str | None = None, evaluation: int | None = None) -> int:
     """Drops train and evaluation rows after a step, which a resumed run is about to write again.
@@ -70,13 +99,15 @@ class Journal:
     Returns:
       How many rows went. The file is replaced in one rename: no crash leaves half of it.
     """
-    rows = read(self.path)
+    rows = _lines(self.path)
     last = {"train": step, "evaluation": step if evaluation is None else evaluation}
     stay = [row for row in rows if not _is_after(row, last, run)]
     if len(stay) < len(rows):
-      _replace(self.path, stay)
+      if self._sealed:
+        stay = [_sealed(row, number) for number, row in enumerate(stay, 1)]
+      _replace(self.path, b"".join(encode(row) for row in stay))
       os.close(self._descriptor)
-      self._descriptor = _open(self.path)
+      self._descriptor, self._marks = _open(self.path), _seals(stay)
     return len(rows) - len(stay)
 
   def close(self) -> None:
@@ -117,13 +148,44 @@ class TensorBoard:
     self._writer.close()
 
 
-def read(path: str | Path) -> list[dict[str, Any]]:
+def read(path: str | Path, sealed: bool = False) -> list[dict[str, Any]]:
   """Returns the rows of a journal, without a torn last line; none if there is no file.
 
+  Args:
+    path: of the file.
+    sealed: whether rows without seals, as other programs write them, are refused.
+
   Raises:
-    UserError: for a broken row before the last line, with its number.
+    UserError: for a broken row before the last line, or one that is not as it was written, with its number.
   """
-  path = Path(path)
+  lines = _lines(Path(path))
+  if sealed and lines and seals.SEAL not in lines[0]:
+    raise UserError(f"{path} has rows without seals, of another program or version; choose another --workdir")
+  return [_bare(row) if seals.SEAL in row else row for row in lines]
+
+
+def require(path: str | Path, mark: dict[str, Any], where: str) -> None:
+  """Checks that a journal begins with the rows that `Journal.mark` described, or says that they were lost.
+
+  Args:
+    path: of the file.
+    mark: as `mark` returned it.
+    where: what holds the mark, for the message.
+
+  Raises:
+    UserError: if rows are missing or others.
+  """
+  rows, count = _lines(Path(path)), json_reading.field(mark, "rows", int, f"{where}: journal")
+  lost = max((row[LOST] for row in rows if isinstance(row.get(LOST), int)), default=0)
+  if lost < count and _mark(_seals(rows[:count])) != mark:
+    raise UserError(
+      f"{path} has lost or other rows: {where} was saved after {count} that are not its first; restore it, or delete "
+      "it to go on from the checkpoint without them"
+    )
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+  """Returns the rows with their numbers and seals, after checking them."""
   try:
     content = path.read_bytes()
   except FileNotFoundError:
@@ -131,7 +193,44 @@ def read(path: str | Path) -> list[dict[str, Any]]:
   except OSError as error:
     raise UserError(f"cannot read the journal {path}: {error.strerror}") from error
   *lines, _ = content.split(b"\n")  # The last piece is empty, or torn.
-  return [_decode(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
+  rows = [_decode(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
+  if any(seals.SEAL in row for row in rows):
+    for number, row in enumerate(rows, 1):
+      _check(row, number, path)
+  return rows
+
+
+def _check(row: dict[str, Any], number: int, path: Path) -> None:
+  """Checks that a row is as it was written and where it was written."""
+  name = f"line {number} of {path}"
+  if seals.SEAL not in row:
+    raise UserError(f"{name} has no seal, as the others have; restore the file, or choose another --workdir")
+  seals.opened(row, name)
+  if row.get(ROW) != number:
+    raise UserError(
+      f"{name} was written as line {row.get(ROW)}: lines were added, removed or moved; restore the file"
+    )
+
+
+def sealed(rows: Iterable[dict[str, Any]]) -> bytes:
+  """Returns the content of a journal with these rows."""
+  return b"".join(encode(_sealed(row, number)) for number, row in enumerate(rows, 1))
+
+
+def _sealed(row: dict[str, Any], number: int) -> dict[str, Any]:
+  return seals.sealed(_plain(_bare(row)) | {ROW: number})
+
+
+def _bare(row: dict[str, Any]) -> dict[str, Any]:
+  return {name: value for name, value in row.items() if name not in (ROW, seals.SEAL)}
+
+
+def _seals(rows: list[dict[str, Any]]) -> list[str]:
+  return [str(row.get(seals.SEAL, "")) for row in rows]
+
+
+def _mark(marks: list[str]) -> dict[str, Any]:
+  return {"rows": len(marks), "sha256": hashlib.sha256(" ".join(marks).encode()).hexdigest()[:16]}
 
 
 def encode(row: dict[str, Any]) -> bytes:
@@ -159,7 +258,7 @@ def _plain(value: Any) -> Any:
 def _decode(line: bytes, number: int, path: Path) -> dict[str, Any]:
   try:
     row = json.loads(line)
-  except ValueError:
+  except (ValueError, RecursionError):
     row = None
   if not isinstance(row, dict):
     raise UserError(f"line {number} of {path} is no JSON object: {line[:60]!r}; mend or delete that line")
@@ -193,11 +292,11 @@ def _is_after(row: dict[str, Any], last: dict[str, int], run: str | None) -> boo
   return measured and isinstance(row.get("step"), int) and row["step"] > last[kind]
 
 
-def _replace(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+def _replace(path: Path, content: bytes) -> None:
   partial = path.with_name(path.name + ".partial")
   try:
     with partial.open("wb") as file:
-      file.writelines(encode(row) for row in rows)
+      file.write(content)
       file.flush()
       os.fsync(file.fileno())
     partial.replace(path)

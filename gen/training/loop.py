@@ -22,13 +22,14 @@ from gen.config import Model, Run, config_hash, to_dict
 from gen.data import batches
 from gen.data.loaded import Loaded
 from gen.errors import UserError
+from gen.io import json_reading
 from gen.models import families
 from gen.parallel import layouts, processes
 from gen.training import evaluate, room, step
 from gen.training.checkpoints import Checkpoints, require_tokenizer
-from gen.training.claim import claim
+from gen.training.claim import CHECKPOINTS, JOURNAL, claim, result
 from gen.training.hooks import Hooks, Stopped, Unattended
-from gen.training.journal import Journal, Sink, TensorBoard, read
+from gen.training.journal import LOST, Journal, Sink, TensorBoard, read, require
 from gen.training.lengths import complete, flops_of, row_of, steps_of
 from gen.training.locks import Lock
 from gen.training.optimizer import horizon
@@ -70,8 +71,8 @@ def train(
       return finished
     journal = None
     if processes.is_first():
-      journal = open_files.enter_context(Journal(workdir / "journal.jsonl"))
-    checkpoints = Checkpoints(workdir / "checkpoints", keep=run.keep_checkpoints)
+      journal = open_files.enter_context(Journal(workdir / JOURNAL))
+    checkpoints = Checkpoints(workdir / CHECKPOINTS, keep=run.keep_checkpoints)
     open_files.enter_context(checkpoints)
     training = Training(run, loaded, journal, checkpoints, hooks or Unattended(), begin)
     return training.to_the_end()
@@ -81,7 +82,7 @@ def _take(workdir: Path, run: Run, loaded: Loaded, open_files: contextlib.ExitSt
   """Makes the folder this run's, locked until `open_files` closes; returns its result if it has one."""
   open_files.enter_context(Lock(workdir, wait_seconds=10))
   claim(workdir, run)
-  finished = _finished(workdir, run, loaded)
+  finished = result(workdir, run, loaded.corpus.sha256)
   if finished is None:
     try:
       loaded.tokenizer.save(workdir / TOKENIZER)
@@ -90,18 +91,6 @@ def _take(workdir: Path, run: Run, loaded: Loaded, open_files: contextlib.ExitSt
         f"cannot write {workdir / TOKENIZER}: {error.strerror}; make room, or choose another --workdir"
       ) from error
   return finished
-
-
-def _finished(workdir: Path, run: Run, loaded: Loaded) -> dict[str, Any] | None:
-  path = workdir / "journal.jsonl"
-  for row in read(path) if path.exists() else []:
-    if row["kind"] == "result" and row["run"] == config_hash(run):
-      if row["corpus_sha256"] != loaded.corpus.sha256:
-        raise UserError(
-          f"{workdir} holds this run on another corpus ({row['corpus_sha256'][:12]}); choose another"
-        )
-      return row
-  return None
 
 
 def _kept_whole(model: Model, layout: layouts.Layout) -> list[str]:
@@ -163,31 +152,49 @@ class Training:
       )
       found = begin(self.run, state) if begin is not None else None
       return state if found is None else self._branch(*found)
-    self._require(processes.from_first(lambda: self.checkpoints.meta(latest)))
-    state, meta = self.checkpoints.restore(state, fall_back=True)
-    self._adopt(meta["sums"])
-    self._rewind(int(state.step))
-    self._write("resume", {"step": int(state.step), "mesh": self.run.mesh, "layout": self.run.layout})
+    state, meta = self.checkpoints.restore(state, fall_back=True, accept=self._require)
+    self._adopt(meta)
+    lost = processes.from_first(lambda: self._rejoin(meta, int(state.step)))
+    row = {"step": int(state.step), "mesh": self.run.mesh, "layout": self.run.layout} | lost
+    self._write("resume", row)
     return state
+
+  def _rejoin(self, meta: dict[str, Any], done: int) -> dict[str, int]:
+    """Rewinds the journal to a checkpoint, after checking that it holds the rows that were there when it was saved.
+
+    A journal that was deleted is begun again; returns what its first row says of the rows that are gone.
+    """
+    mark, where = meta.get("journal"), f"checkpoint {self.checkpoints.folder} of step {done}"
+    if self.journal is None or not isinstance(mark, dict):
+      return {}
+    if not read(self.journal.path):
+      lost = json_reading.field(mark, "rows", int, f"{where}: journal")
+      logging.warning("%s is gone; its %d rows up to step %d are lost", self.journal.path, lost, done)
+      return {LOST: lost}
+    require(self.journal.path, mark, where)
+    self._rewind(done)
+    return {}
 
   def _branch(self, state: step.State, meta: dict[str, Any]) -> step.State:
     """Goes on from a state that was computed elsewhere."""
     self._require(meta)
-    self._adopt(meta["sums"])
+    self._adopt(meta)
     self.inherited_steps, self.inherited_seconds = int(state.step), self.seconds
     self._write("branch", {"trunk": self.run.trunk} | self._progress(int(state.step)))
     return state
 
   def _require(self, meta: dict[str, Any]) -> None:
     require_tokenizer(meta, self.loaded.tokenizer.hash, self.checkpoints.folder)
-    if meta["corpus_sha256"] != self.loaded.corpus.sha256:
+    if meta.get("corpus_sha256") != self.loaded.corpus.sha256:
       raise UserError(
         f"{self.checkpoints.folder} was trained on another corpus; use the same, or another --workdir"
       )
 
-  def _adopt(self, sums: dict[str, Any]) -> None:
+  def _adopt(self, meta: dict[str, Any]) -> None:
+    where = f"the meta of a checkpoint in {self.checkpoints.folder}"
+    sums = json_reading.field(meta, "sums", dict, where)
     for name in _SUMS:
-      setattr(self, name, sums[name])
+      setattr(self, name, json_reading.field(sums, name, float, f"{where}: sums"))
     for name in _INHERITED:  # A checkpoint may be older than these.
       setattr(self, name, sums.get(name, 0))
 
@@ -300,6 +307,8 @@ class Training:
   def _save(self, done: int) -> None:
     sums = {name: getattr(self, name) for name in (*_SUMS, *_INHERITED)}
     meta = {"config": to_dict(self.run), "run": self.hash, "sums": sums} | self._data()
+    if self.journal is not None:
+      meta["journal"] = self.journal.mark()
     self.checkpoints.save(done, self.state, meta | {"data": {"seed": self.run.seed, "step": done}})
 
   def _evaluate(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ that of a trunk, bit for bit, and runs of several horizons cost one trunk and th
 as it is needed by the first run that needs it; meanwhile the others wait for the state of their own branch.
 """
 
+import contextlib
 import dataclasses
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from gen import config as configs
 from gen.config import Run
 from gen.data.loaded import Loaded
 from gen.errors import UserError
+from gen.io import json_reading
 from gen.parallel import processes
 from gen.training import loop, step, stored_steps
 from gen.training.checkpoints import Checkpoints
@@ -87,12 +89,16 @@ class Trunk:
   def _extend(self, run: Run, wanted: int) -> None:
     own = dataclasses.replace(run, name=run.trunk, tensorboard=False)
     kept = {branch_step(dataclasses.replace(run, flops=flops)) for flops in run.branches} | {wanted}
+    metas: list[dict[str, Any]] = []
     with (
       Journal(self.folder / "journal.jsonl") as journal,
       Checkpoints(self._checkpoints, keep=run.keep_checkpoints, keep_steps=kept) as checkpoints,
     ):
-      if (latest := checkpoints.latest()) is not None:
-        self._require(run, checkpoints.meta(latest))
+      for saved in checkpoints.steps():
+        with contextlib.suppress(UserError):  # A restore goes back beyond a damaged step.
+          metas.append(checkpoints.meta(saved))
+      for meta in metas:
+        self._require(run, meta)
       training = loop.Training(own, self._loaded, journal, checkpoints, _Told(self._hooks))
       training.advance(wanted, kept)
 
@@ -101,11 +107,11 @@ class Trunk:
     if nearest is None:
       return None
     with Checkpoints(self._checkpoints) as checkpoints:
-      self._require(run, checkpoints.meta(nearest))
-      return checkpoints.restore(state, nearest, fall_back=True)
+      return checkpoints.restore(state, nearest, fall_back=True, accept=lambda meta: self._require(run, meta))
 
   def _require(self, run: Run, meta: dict[str, Any]) -> None:
-    before = configs.from_dict(Run, meta["config"])
+    where = f"a checkpoint of {self.folder}"
+    before = configs.from_dict(Run, json_reading.field(meta, "config", dict, where))
     changes = list(differences(_shared(before), _shared(run)))
     if changes:
       named = ", ".join(f"{name}: {old} -> {new}" for name, old, new in changes)
