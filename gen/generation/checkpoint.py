@@ -9,26 +9,27 @@ and looked into.
 """
 
 import dataclasses
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from gen.config import Model, Run, from_dict
+from gen.config import Model, Run
 from gen.data import batches, corpus
 from gen.data import tokenizer as own
 from gen.data.tokenizer import Tokenizer
 from gen.errors import UserError
-from gen.interop import generation_config, huggingface, reading, registry, tensor_files
+from gen.interop import generation_config, huggingface, reading, registry
 from gen.interop import tokenizers as foreign
 from gen.interop.reading import Reading
-from gen.interop.runs import KEPT
+from gen.interop.runs import KEPT, kept_config
 from gen.interop.tokenizers import model_vocab
+from gen.io import json_reading
 from gen.models import families
+from gen.training import claim
 from gen.training import step as training
 from gen.training.checkpoints import Checkpoints
 from gen.training.loop import TOKENIZER
@@ -91,7 +92,6 @@ def _load(folder: Path, step: int | None, tokenizer: Folder | None, report: Repo
     if step is not None:
       raise UserError(f"{folder} holds one checkpoint and no steps; leave out step {step}")
     return _directory(folder, tokenizer)
-  run = from_dict(Run, config)
   with Checkpoints(folder / "checkpoints") as checkpoints:
     there = checkpoints.steps()
     if not there:
@@ -99,6 +99,7 @@ def _load(folder: Path, step: int | None, tokenizer: Folder | None, report: Repo
     if step is not None and step not in there:
       raise UserError(f"{folder} has no checkpoint of step {step}; it has {there}")
     chosen = there[-1] if step is None else step
+    run = claim.saved(folder, chosen)
     found, how = _of_run(folder, run, checkpoints.meta(chosen), tokenizer, report)
     template = jax.eval_shape(lambda: training.initialize(run.model, run.optimizer, 0))
     state, _ = checkpoints.restore(template, chosen)
@@ -109,14 +110,14 @@ def run_of(folder: Folder) -> Run:
   """Returns the config of the run in a folder.
 
   Raises:
-    UserError: if there is none.
+    UserError: if there is none, or it is not what its latest checkpoint was saved with.
   """
   config = _config(Path(folder))
   if "model_type" in config:
     raise UserError(
       f"{folder} is no run, and does not say what its model was trained on; give a run's --workdir"
     )
-  return cast(Run, from_dict(Run, config))
+  return claim.saved(Path(folder))
 
 
 def of_run(run: Run, tokenizer: Tokenizer) -> Reading:
@@ -144,12 +145,13 @@ def _config(folder: Path) -> dict[str, Any]:
       " the Hugging Face format"
     )
   try:
-    values = json.loads(path.read_text(encoding="utf-8"))
+    path.stat()
   except FileNotFoundError:
     raise UserError(f"{folder} holds no model: {CONFIG} is missing; give the --workdir of a run") from None
-  except (OSError, ValueError) as error:
+  except OSError as error:
     raise UserError(f"{path} cannot be read: {error}") from error
-  if not isinstance(values, dict) or not {"model", "model_type"} & set(values):
+  values = json_reading.read(path)
+  if not {"model", "model_type"} & set(values):
     raise UserError(f"{path} is not the config of a run; give the --workdir of one that pretrain.py trained")
   return values
 
@@ -184,7 +186,7 @@ def _of_run(
     pretrained = _foreign(kept, other)
     if meta.get("tokenizer"):
       _require(meta["tokenizer"], pretrained, folder, other)
-    hf = tensor_files.read_json(kept / CONFIG)
+    hf = kept_config(kept)
     values = registry.architecture(hf).complete(hf)
     return pretrained, _reading(kept, values, run.model, pretrained, meta.get("head", True))
   tokenizer = _tokenizer(folder, run, other, report)

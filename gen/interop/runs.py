@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen.config import Run, config_hash, from_dict, to_dict
+from gen.config import Run, config_hash, to_dict
 from gen.errors import UserError
 from gen.interop import (
   description,
@@ -25,6 +25,7 @@ from gen.interop import (
   tensor_files,
   tokenizers,
 )
+from gen.training import claim, manifest
 from gen.training import step as training
 from gen.training.checkpoints import Checkpoints
 
@@ -56,6 +57,7 @@ def import_checkpoint(source: str | Path, workdir: str | Path) -> Run:
     for name in (pretrained.CONFIG, generation_config.NAME, *TOKENIZER_FILES):
       if (source / name).is_file():
         shutil.copyfile(source / name, workdir / KEPT / name)
+    manifest.seal(workdir / KEPT)
     with Checkpoints(workdir / "checkpoints") as checkpoints:
       checkpoints.save(0, jax.tree.map(jnp.asarray, state), meta | {"imported": str(source)})
     (workdir / pretrained.CONFIG).write_text(json.dumps(to_dict(run), indent=1) + "\n")
@@ -78,9 +80,9 @@ def export_checkpoint(
     UserError: if there is no such run or checkpoint, or no architecture of the format is its model.
   """
   workdir, output = Path(workdir), Path(output)
-  run = from_dict(Run, tensor_files.read_json(workdir / pretrained.CONFIG))
+  run = claim.saved(workdir)
   kept = workdir / KEPT
-  like = tensor_files.read_json(kept / pretrained.CONFIG) if (kept / pretrained.CONFIG).is_file() else None
+  like = kept_config(kept) if (kept / pretrained.CONFIG).is_file() else None
   model = description.describe(run.model, like=like)
   with Checkpoints(workdir / "checkpoints") as checkpoints:
     if step is not None and step not in checkpoints.steps():
@@ -91,6 +93,20 @@ def export_checkpoint(
     if (kept / name).is_file():
       shutil.copyfile(kept / name, output / name)
   return model
+
+
+def kept_config(kept: Path) -> dict[str, Any]:
+  """Returns the config.json that an imported run keeps, as the import copied it.
+
+  Raises:
+    UserError: if it cannot be read or was changed.
+  """
+  sealed = (kept / manifest.NAME).is_file()
+  names = [name for name in (pretrained.CONFIG, generation_config.NAME) if sealed and (kept / name).is_file()]
+  found = [clause for name in names for clause in manifest.damages_of(kept, name)]
+  if found:
+    raise UserError(f"{kept}: {found[0]}; restore the file, or import the checkpoint again")
+  return tensor_files.read_json(kept / pretrained.CONFIG)
 
 
 def _template(run: Run) -> Any:

@@ -55,6 +55,8 @@ def saved(folder: Path, step: int | None = None) -> Run:
     UserError: if there is no config, or it is not the checkpoint's.
   """
   path = folder / CONFIG
+  if not path.is_file():
+    raise UserError(f"{folder} has no {CONFIG}, so it is no run; give the --workdir of one")
   run = _run(json_reading.read(path), str(path))
   steps = stored_steps.steps(folder / CHECKPOINTS)
   if step is None and not steps:
