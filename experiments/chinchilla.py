@@ -69,7 +69,7 @@ def study(sweep: Sweep, folder: Path, executor: executors.Executor) -> int:
 
 def _conclude(console: "Console", sweep: Sweep, trained: "Trained", folder: Path) -> int:
   """Fits, judges, prints and writes what was trained; returns the exit code."""
-  from gen.scaling import answer, plots, report, verdict
+  from gen.scaling import answer, plots, report, results_file, verdict
   from gen.scaling import study as studies
   from gen.scaling.plots import view
   from gen.training import journal
@@ -82,7 +82,7 @@ def _conclude(console: "Console", sweep: Sweep, trained: "Trained", folder: Path
   results = json.loads(journal.encode(studies.results(sweep, trained, analysis)))
   _print(console, results)
   try:
-    write_whole(folder / "results.json", json.dumps(results, indent=1).encode())
+    write_whole(folder / "results.json", json.dumps(results_file.sealed(results), indent=1).encode())
     pictures = plots.write_all(results, trained.curves, folder / "plots")
     page = report.write(results, trained.curves, folder)
   except OSError as error:

@@ -67,7 +67,7 @@ def _conclude(
 ) -> int:
   """Fits, judges, compares, prints and writes what was trained; returns the exit code."""
   from gen.scaling import atlas as atlases
-  from gen.scaling import atlas_report, report
+  from gen.scaling import atlas_report, report, results_file
   from gen.scaling.plots import atlas as figures
   from gen.training import journal
   from gen.training.manifest import write_whole
@@ -81,10 +81,10 @@ def _conclude(
   ]
   try:
     for name, study in studies.items():
-      write_whole(folder / name / "results.json", json.dumps(study, indent=1).encode())
+      write_whole(folder / name / "results.json", json.dumps(results_file.sealed(study), indent=1).encode())
       report.write(study, trained[name].curves, folder / name)
     write_whole(folder / "results.json", json.dumps(results, indent=1).encode())
-    write_whole(folder / "journal.jsonl", b"".join(journal.encode(row) for row in rows))
+    write_whole(folder / "journal.jsonl", journal.sealed(rows, complete=True))
     pictures = figures.write_all(results, folder / "plots")
     page = atlas_report.write(results, folder)
   except OSError as error:

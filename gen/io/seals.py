@@ -11,6 +11,8 @@ from typing import Any
 from gen.errors import UserError
 
 SEAL = "seal"
+ROW = "row"  # number of a line of a journal, from 1, under its seal
+ROWS = "rows"  # how many there are, where the journal was complete when it was written
 _DIGITS = 16
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from gen.config import Model
 from gen.errors import UserError
-from gen.io import json_reading
+from gen.io import json_reading, seals
 from gen.scaling import bootstrap, costs, fit, points, published, study_shapes, surfaces, units
 from gen.scaling.costs import Cost
 from gen.scaling.laws import Law, PowerLaw
@@ -204,6 +204,7 @@ def _constants(path: Path) -> dict[str, Any] | None:
   content = json_reading.read(path, object)
   if not isinstance(content, dict) or "points" in content:
     return None
+  content = seals.opened(content, str(path))
   if "N_coefficient" not in content and not {"E", "A", "B", "alpha", "beta"} <= set(content):
     raise UserError(
       f"{path} holds neither runs (points) nor the constants of a law (E, A, B, alpha, beta, or a and N_coefficient)"

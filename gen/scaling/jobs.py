@@ -9,7 +9,6 @@ was killed, pre-empted or cancelled, and its run is submitted again, up to a num
 
 import collections
 import dataclasses
-import json
 import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from gen.config import Run, to_dict
 from gen.errors import UserError
+from gen.io import json_reading
 from gen.scaling import clusters
 from gen.scaling import pool as pools
 from gen.scaling.ledger import CHECKPOINTS, JOURNAL
@@ -229,7 +229,9 @@ class Jobs:
   def _ended(self, one: Followed, said: dict[str, str], rows: list[dict[str, Any]]) -> Iterator[Event]:
     self._bury(one)
     if said["kind"] == "finished":
-      result = next(row for row in reversed(rows) if row["kind"] == "result")
+      result = next((row for row in reversed(rows) if row.get("kind") == "result"), None)
+      if result is None:
+        raise UserError(f"{one.outcome} says that {one.run.name} is finished, but its journal has no result")
       yield Event("finished", one.number, one.run, result)
     elif said["kind"] == "failed":
       yield Event("failed", one.number, one.run, text=said["text"])
@@ -259,7 +261,11 @@ class Jobs:
 
 def rows_of(record: Path, cluster: str) -> dict[str, dict[str, Any]]:
   """Returns the last job of each run that a record names for a cluster and that has told no outcome, by run."""
-  last = {row["run"]: row for row in journal.read(record)}
+  last = {}
+  for number, row in enumerate(journal.read(record), 1):
+    for name in ("run", "cluster", "outcome", "name", "home"):
+      json_reading.field(row, name, str, f"line {number} of {record}")
+    last[row["run"]] = row
   return {
     run: row
     for run, row in last.items()
@@ -291,10 +297,10 @@ def _job(row: dict[str, Any]) -> clusters.Job:
 
 
 def _outcome(path: Path) -> dict[str, str] | None:
-  try:
-    return json.loads(path.read_bytes())
-  except FileNotFoundError:
+  if not path.exists():
     return None
+  found = json_reading.read(path)
+  return {name: json_reading.field(found, name, str, str(path)) for name in ("kind", "text")}
 
 
 def _last_step(folder: Path, run: Run) -> int:

@@ -18,9 +18,11 @@ from typing import Any
 
 from gen.config import Run, Sweep, config_hash, from_dict, to_dict
 from gen.errors import UserError
+from gen.io import json_reading, seals
 from gen.scaling import sweep as sweeps
 from gen.scaling import trunks
-from gen.training import journal, stored_steps
+from gen.scaling.results_file import CLOCK
+from gen.training import claim, journal, stored_steps
 from gen.training.claim import differences
 from gen.training.manifest import write_whole
 
@@ -30,15 +32,6 @@ LOGS = "logs"
 CHECKPOINTS = "checkpoints"  # of a run, in its folder
 SPENT = "clock.json"
 KINDS = ("train", "evaluation", "result")  # the rows that a sweep's journal holds
-CLOCK = (
-  "time",
-  "seconds",
-  "wall_seconds",
-  "tokens_per_second",
-  "gflops",
-  "seconds_spent",
-)  # differ from run to run of the same
-
 # Fields that may differ from sitting to sitting: they add runs, or change only how the work is done.
 GROWS = ("rates", "budgets", "widths", "batches", "depths", "seeds", "held_out", "held_out_widths")
 FREE = (
@@ -66,6 +59,7 @@ class Ledger:
     self.runs = sweeps.canonical(runs)
     self._queue = list(runs)
     self._hashes = {run.name: config_hash(run) for run in runs}
+    self._identity = identity
     _begin(folder / CONFIG, sweep, identity)
     self._rows = {run.name: self._read(run) for run in self.runs}
     self._write_journal()
@@ -111,7 +105,7 @@ class Ledger:
       "worker_seconds": self._clock["worker_seconds"] + worker_seconds,
       "seconds": self._clock["seconds"] + time.monotonic() - self._began,
     }
-    write_whole(self.folder / SPENT, json.dumps(self._total).encode())
+    write_whole(self.folder / SPENT, json.dumps(seals.sealed(self._total)).encode())
 
   @property
   def seconds(self) -> float:
@@ -132,7 +126,7 @@ class Ledger:
     """Puts the sweep's journal into canonical order, as the runs' own journals have it."""
     self._journal.close()
     self._rows = {run.name: self._read(run) for run in self.runs}
-    self._write_journal()
+    self._write_journal(complete=True)
 
   def __enter__(self) -> "Ledger":
     return self
@@ -146,16 +140,30 @@ class Ledger:
   def _read(self, run: Run) -> list[dict[str, Any]]:
     """Returns the rows that a run has written, after checking that it is this run that wrote them."""
     folder = self.folder / run.name
-    content = (folder / CONFIG).read_text().strip() if (folder / CONFIG).exists() else ""
-    if content:  # An empty one was torn before the run began.
-      saved = from_dict(Run, _load(folder / CONFIG))
-      if config_hash(saved) != self._hashes[run.name]:
-        raise UserError(
-          f"{folder} holds another run of that name ({_changes(to_dict(saved), to_dict(run))}); "
-          "go back to its settings, or choose another --workdir"
-        )
-    rows = journal.read(folder / JOURNAL)
+    try:
+      claim.check(folder, run)
+    except claim.AnotherRun as error:
+      raise UserError(
+        f"{folder} holds another run of that name ({_changes(to_dict(error.before), to_dict(error.run))}); "
+        "go back to its settings, or choose another --workdir"
+      ) from None
+    rows = journal.read(folder / JOURNAL, sealed=True)
+    if not rows and stored_steps.steps(folder / CHECKPOINTS):
+      raise UserError(
+        f"{folder} has checkpoints but has lost its {JOURNAL}, and with it the run's curve; restore it, or remove the "
+        "folder to train the run again"
+      )
+    for number, row in enumerate(rows, 1):
+      self._check(run, row, f"line {number} of {folder / JOURNAL}")
     return [self._complete(run, row) for row in rows if row.get("kind") in KINDS]
+
+  def _check(self, run: Run, row: dict[str, Any], name: str) -> None:
+    """Checks that a row is of the run, and that a result read what this sweep reads."""
+    if row.get("run") != self._hashes[run.name]:
+      raise UserError(f"{name} is of run {row.get('run')}, not of {run.name}; restore the file")
+    for key, value in self._identity.items():
+      if row.get("kind") == "result" and row.get(key, value) != value:
+        raise UserError(f"{name} is of another {key} ({row[key]}, now {value}); choose another --workdir")
 
   def _complete(self, run: Run, row: dict[str, Any]) -> dict[str, Any]:
     """Adds what only the sweep knows of a run."""
@@ -164,9 +172,9 @@ class Ledger:
     held_out = sweeps.is_held_out(self.sweep, run)
     return row | {"name": run.name, "budget": run.flops, "held_out": held_out}
 
-  def _write_journal(self) -> None:
+  def _write_journal(self, complete: bool = False) -> None:
     rows = (row for run in self.runs for row in self._rows[run.name])
-    write_whole(self.folder / JOURNAL, b"".join(journal.encode(row) for row in rows))
+    write_whole(self.folder / JOURNAL, journal.sealed(rows, complete))
 
 
 def without_clock(row: dict[str, Any]) -> dict[str, Any]:
@@ -178,9 +186,12 @@ def _begin(path: Path, sweep: Sweep, identity: dict[str, Any]) -> None:
   """Compares the study with the one in the folder, and writes it there."""
   present = json.loads(json.dumps({"sweep": to_dict(sweep), **identity}))
   if path.exists():
-    saved = _load(path)
-    # A field that is newer than the folder has its default there.
-    saved["sweep"] = json.loads(json.dumps(to_dict(from_dict(Sweep, saved["sweep"]))))
+    saved = json_reading.read(path)
+    try:  # A field that is newer than the folder has its default there.
+      study = from_dict(Sweep, json_reading.field(saved, "sweep", dict, str(path)))
+    except UserError as error:
+      raise UserError(f"{path} is not the config of a sweep ({error}); choose another --workdir") from None
+    saved["sweep"] = json.loads(json.dumps(to_dict(study)))
     for name in identity:
       if saved.get(name) != present[name]:
         raise UserError(
@@ -197,14 +208,10 @@ def _begin(path: Path, sweep: Sweep, identity: dict[str, Any]) -> None:
 
 
 def _clock(path: Path) -> dict[str, float]:
-  return _load(path) if path.exists() else {"worker_seconds": 0.0, "seconds": 0.0}
-
-
-def _load(path: Path) -> dict[str, Any]:
-  try:
-    return json.loads(path.read_bytes())
-  except (OSError, ValueError) as error:
-    raise UserError(f"cannot read {path}: {error}; choose another --workdir") from error
+  if not path.exists():
+    return {"worker_seconds": 0.0, "seconds": 0.0}
+  values = seals.opened(json_reading.read(path), str(path))
+  return {name: json_reading.field(values, name, float, str(path)) for name in ("worker_seconds", "seconds")}
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> str:

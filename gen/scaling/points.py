@@ -6,7 +6,6 @@ Read from a CSV, from a journal's "result" rows, or from arrays. Nothing here ne
 import csv
 import dataclasses
 import difflib
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gen.errors import UserError
+from gen.io import json_lines
+from gen.scaling import results_file
 
 SAME_BUDGET = 1.1  # runs whose FLOPs differ by less than this factor share a budget
 _WIDEST_BUDGET = 1.25  # a chain of neighbours wider than this factor is no budget
@@ -182,7 +183,7 @@ def read_curves(path: str | Path, points: Points) -> list[dict[str, Any]]:
   """
   if Path(path).suffix != ".jsonl":
     return []
-  rows = _json_lines(text_of(Path(path)), Path(path))
+  rows = json_lines.parse(text_of(Path(path)), str(path))
   params = dict(zip(points.names.tolist(), points.params.tolist(), strict=True))
   names = {row.get("run"): str(row.get("name")) for row in _last_results(rows)}
   curves = []
@@ -298,22 +299,13 @@ def _floats(texts: list[str], column: str, lines: list[int], source: str) -> np.
   return np.array(values)
 
 
-def _json_lines(text: str, path: Path) -> list[Any]:
-  lines = text.split("\n")
-  rows = []
-  for number, line in enumerate(lines, 1):
-    try:
-      if line.strip():
-        rows.append(json.loads(line))
-    except ValueError:
-      if number < len(lines):  # A last line without an end was torn by a crash.
-        raise UserError(f"line {number} of {path} is no JSON: {line[:60]!r}; mend or delete it") from None
-  return rows
-
-
 def result_rows(text: str, path: Path) -> list[dict[str, Any]]:
   """Returns the runs of a journal or a results.json, in the order of their points."""
-  return _last_results(_json_lines(text, path)) if path.suffix == ".jsonl" else _points_of_results(text, path)
+  return (
+    _last_results(json_lines.parse(text, str(path)))
+    if path.suffix == ".jsonl"
+    else _points_of_results(text, path)
+  )
 
 
 def _last_results(rows: list[Any]) -> list[dict[str, Any]]:
@@ -326,10 +318,9 @@ def _last_results(rows: list[Any]) -> list[dict[str, Any]]:
 
 
 def _points_of_results(text: str, path: Path) -> list[dict[str, Any]]:
-  try:
-    content = json.loads(text)
-  except ValueError as error:
-    raise UserError(f"{path} is no JSON: {error}") from None
+  content = json_lines.whole(text, str(path))
+  if isinstance(content, dict):
+    results_file.check(content, str(path))
   rows = content.get("points") if isinstance(content, dict) else content
   if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
     raise UserError(f"{path} has no list of points; give a results.json, a journal.jsonl or a .csv")

@@ -19,6 +19,22 @@ from gen.training import journal, manifest, stored_steps
 CONFIG, CHECKPOINTS, JOURNAL = "config.json", "checkpoints", "journal.jsonl"  # of a run, in its folder
 
 
+class AnotherRun(UserError):
+  """A folder holds another run than it was opened for.
+
+  Attributes:
+    before: the run in the folder.
+    run: the run that it was opened for.
+  """
+
+  def __init__(self, workdir: Path, before: Run, run: Run) -> None:
+    """Names the folder and what differs."""
+    self.before, self.run = before, run
+    super().__init__(
+      f"{workdir} holds another run ({_named(before, run)}); choose another --workdir or remove it"
+    )
+
+
 def claim(workdir: Path, run: Run) -> None:
   """Writes the config beside the run, or says that the folder belongs to another.
 
@@ -113,9 +129,7 @@ def _compare(workdir: Path, run_beside: Callable[[Run], Run]) -> Run | None:
   for copy in [*([before] if before is not None else []), *(copy for _, copy in copies)]:
     run = run_beside(copy)
     if config_hash(copy) != config_hash(run):
-      raise UserError(
-        f"{workdir} holds another run ({_named(copy, run)}); choose another --workdir or remove it"
-      )
+      raise AnotherRun(workdir, copy, run)
   if before is None and not copies and (workdir / CONFIG).is_file() and (workdir / CONFIG).stat().st_size:
     raise UserError(
       f"{workdir / CONFIG} is not the config of a run; choose another --workdir, or remove the file"

@@ -19,7 +19,6 @@ from typing import Any, Protocol
 from gen.errors import UserError
 from gen.io import json_reading, seals
 
-ROW = "row"  # number of a line, from 1
 LOST = (
   "lost_rows"  # in the first row of a journal that was begun again: how many a checkpoint was saved after
 )
@@ -104,7 +103,7 @@ class Journal:
     stay = [row for row in rows if not _is_after(row, last, run)]
     if len(stay) < len(rows):
       if self._sealed:
-        stay = [_sealed(row, number) for number, row in enumerate(stay, 1)]
+        stay = [_sealed(_bare(row), number) for number, row in enumerate(stay, 1)]
       _replace(self.path, b"".join(encode(row) for row in stay))
       os.close(self._descriptor)
       self._descriptor, self._marks = _open(self.path), _seals(stay)
@@ -206,23 +205,30 @@ def _check(row: dict[str, Any], number: int, path: Path) -> None:
   if seals.SEAL not in row:
     raise UserError(f"{name} has no seal, as the others have; restore the file, or choose another --workdir")
   seals.opened(row, name)
-  if row.get(ROW) != number:
+  if row.get(seals.ROW) != number:
     raise UserError(
-      f"{name} was written as line {row.get(ROW)}: lines were added, removed or moved; restore the file"
+      f"{name} was written as line {row.get(seals.ROW)}: lines were added, removed or moved; restore the file"
     )
 
 
-def sealed(rows: Iterable[dict[str, Any]]) -> bytes:
-  """Returns the content of a journal with these rows."""
-  return b"".join(encode(_sealed(row, number)) for number, row in enumerate(rows, 1))
+def sealed(rows: Iterable[dict[str, Any]], complete: bool = False) -> bytes:
+  """Returns the content of a journal.
+
+  Args:
+    rows: the rows, with or without the numbers and seals of another journal.
+    complete: whether no row will follow; then each says how many there are, so that none can be cut off.
+  """
+  bare = [_bare(row) for row in rows]
+  total = {seals.ROWS: len(bare)} if complete else {}
+  return b"".join(encode(_sealed(row | total, number)) for number, row in enumerate(bare, 1))
 
 
 def _sealed(row: dict[str, Any], number: int) -> dict[str, Any]:
-  return seals.sealed(_plain(_bare(row)) | {ROW: number})
+  return seals.sealed(_plain(row) | {seals.ROW: number})
 
 
 def _bare(row: dict[str, Any]) -> dict[str, Any]:
-  return {name: value for name, value in row.items() if name not in (ROW, seals.SEAL)}
+  return {name: value for name, value in row.items() if name not in (seals.ROW, seals.ROWS, seals.SEAL)}
 
 
 def _seals(rows: list[dict[str, Any]]) -> list[str]:

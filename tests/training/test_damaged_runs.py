@@ -1,0 +1,187 @@
+"""Whatever becomes of the JSON of a finished run, its numbers are told as they were, or one sentence says why not."""
+
+import dataclasses
+import json
+import random
+import shutil
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from gen.config import config_hash, from_dict, to_dict
+from gen.errors import UserError
+from gen.generation import checkpoint
+from gen.training import hooks, journal, loop, stored_steps
+from tests import mutations
+
+CLOCKS = ("time", "seconds", "seconds_spent", "wall_seconds", "tokens_per_second", "gflops")
+FILES = (
+  "config.json",
+  "journal.jsonl",
+  "checkpoints/000000012/meta.json",
+  "checkpoints/000000012/manifest.json",
+  "tokenizer/tokenizer.json",
+  ".lock",
+)
+
+
+@pytest.fixture(scope="module")
+def tiny(run):
+  return dataclasses.replace(run, steps=12, log_every=3, checkpoint_every=5)
+
+
+@pytest.fixture(scope="module")
+def finished(tiny, data, tmp_path_factory):
+  folder = tmp_path_factory.mktemp("finished") / "run"
+  return folder, loop.train(tiny, folder, data)
+
+
+def numbers(result):
+  return json.loads(json.dumps({name: value for name, value in result.items() if name not in CLOCKS}))
+
+
+def damaged(folder, name, content, place):
+  """Returns a copy of a run's folder in which one file is damaged."""
+  shutil.rmtree(place, ignore_errors=True)
+  shutil.copytree(folder, place)
+  (place / name).unlink(missing_ok=True)
+  if content is not None:
+    (place / name).write_bytes(content)
+  return place
+
+
+def said(call):
+  """Returns what a call returns, or the sentence that it ends with."""
+  try:
+    return call()
+  except UserError as error:
+    assert len(str(error)) < 2000 and "Traceback" not in str(error)
+    return str(error)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_file_never_changes_a_result(tiny, data, finished, tmp_path, name):
+  folder, result = finished
+  if name.startswith("tokenizer"):
+    name = next(path for path in (folder / "tokenizer").iterdir()).relative_to(folder).as_posix()
+  content = (folder / name).read_bytes() or b"{}"
+  other = dataclasses.replace(tiny, optimizer=dataclasses.replace(tiny.optimizer, peak_learning_rate=0.02))
+  wanted = state_of(folder, tiny)
+  until = time.monotonic() + mutations.seconds(3)
+  for mutation, changed in mutations.endless(content, 0, until):
+    place = damaged(folder, name, changed, tmp_path / "run")
+    loaded = said(lambda place=place: state_of(place, tiny))
+    assert isinstance(loaded, str) or same(loaded, wanted), mutation
+    refused = said(lambda place=place: loop.train(other, place, data))
+    assert isinstance(refused, str), mutation
+    found = said(lambda place=place: loop.train(tiny, place, data))
+    assert isinstance(found, str) or numbers(found) == numbers(result), mutation
+    if isinstance(found, str) and changed is not None:
+      assert (place / name).read_bytes() == changed, f"{mutation}: what is refused is not overwritten"
+
+
+def state_of(folder, run):
+  restored = checkpoint.load(folder)
+  return config_hash(checkpoint.run_of(folder)), restored.model, restored.params
+
+
+def same(found, wanted):
+  equal = jax.tree.map(np.array_equal, found[2], wanted[2])
+  return found[:2] == wanted[:2] and all(jax.tree.leaves(equal))
+
+
+def test_an_edited_loss_is_refused_with_its_line(tiny, data, finished, tmp_path):
+  folder, _ = finished
+  lines = (folder / "journal.jsonl").read_bytes().splitlines(keepends=True)
+  row = json.loads(lines[-1])
+  assert row["kind"] == "result"
+  edited = json.dumps(row | {"loss": row["loss"] / 2}).encode() + b"\n"
+  place = damaged(folder, "journal.jsonl", b"".join([*lines[:-1], edited]), tmp_path / "run")
+  with pytest.raises(UserError, match=rf"line {len(lines)} of .*journal\.jsonl was changed"):
+    loop.train(tiny, place, data)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"null", b"[]"])
+def test_a_config_that_is_lost_is_written_again_for_the_same_run_and_no_other(
+  tiny, data, finished, tmp_path, content
+):
+  folder, result = finished
+  place = damaged(folder, "config.json", content, tmp_path / "run")
+  other = dataclasses.replace(tiny, seed=4)
+  with pytest.raises(UserError, match=r"holds another run \(seed: 3 -> 4\)"):
+    loop.train(other, place, data)
+  assert numbers(loop.train(tiny, place, data)) == numbers(result)
+  assert json.loads((place / "config.json").read_text()) == json.loads((folder / "config.json").read_text())
+
+
+def test_an_edited_config_is_refused_by_training_and_by_generation(tiny, data, finished, tmp_path):
+  folder, _ = finished
+  values = json.loads((folder / "config.json").read_text())
+  values["model"]["rotary_base"] = 500.0
+  place = damaged(folder, "config.json", json.dumps(values).encode(), tmp_path / "run")
+  words = r"config\.json is not what checkpoint .* \(model.rotary_base: 10000.0 -> 500.0\)"
+  for run in (tiny, from_dict(type(tiny), values)):
+    with pytest.raises(UserError, match=words):
+      loop.train(run, place, data)
+  with pytest.raises(UserError, match=words):
+    checkpoint.load(place)
+
+
+class StopAt(hooks.Unattended):
+  def __init__(self, step):
+    self.step, self.seen = step, 0
+
+  def progress(self, row):
+    self.seen = max(self.seen, row.get("step", 0))
+
+  def stop(self):
+    return self.seen >= self.step
+
+
+@pytest.fixture(scope="module")
+def stopped(tiny, data, tmp_path_factory):
+  folder = tmp_path_factory.mktemp("stopped") / "run"
+  with pytest.raises(loop.Stopped):
+    loop.train(tiny, folder, data, StopAt(9))
+  assert len(stored_steps.steps(folder / "checkpoints")) == 2
+  return folder
+
+
+@pytest.mark.parametrize("name", ["meta.json", "manifest.json"])
+def test_a_damaged_meta_of_the_latest_step_falls_back_to_the_step_before(
+  tiny, data, finished, stopped, tmp_path, name
+):
+  latest = f"checkpoints/{stored_steps.steps(stopped / 'checkpoints')[-1]:09d}/{name}"
+  for content in (None, b"", b"null", b"[" * mutations.DEEP):
+    place = damaged(stopped, latest, content, tmp_path / "run")
+    assert numbers(loop.train(tiny, place, data)) == numbers(finished[1])
+
+
+def test_a_stopped_run_refuses_a_journal_with_other_rows_and_goes_on_without_one(
+  tiny, data, finished, stopped, tmp_path
+):
+  content = (stopped / "journal.jsonl").read_bytes()
+  for _, changed in mutations.of(content, random.Random(1)):
+    place = damaged(stopped, "journal.jsonl", changed, tmp_path / "run")
+    found = said(lambda place=place: loop.train(tiny, place, data))
+    if changed and b"\n" in changed.strip():
+      assert isinstance(found, str) or changed == content
+    elif not isinstance(found, str):  # No row is whole, so all are lost, which the first row says.
+      assert numbers(found) == numbers(finished[1])
+      assert journal.read(place / "journal.jsonl")[0]["lost_rows"] == content.count(b"\n")
+      assert loop.train(tiny, place, data) == json.loads(json.dumps(found))
+
+
+def test_rows_of_another_run_are_refused(tiny, data, finished, tmp_path):
+  other = dataclasses.replace(tiny, seed=9)
+  loop.train(other, tmp_path / "other", data)
+  rows = (tmp_path / "other" / "journal.jsonl").read_bytes()
+  place = damaged(finished[0], "journal.jsonl", rows, tmp_path / "run")
+  with pytest.raises(UserError, match="seed: "):
+    loop.train(tiny, place, data)
+  values = json.dumps(to_dict(other)).encode()
+  place = damaged(place, "config.json", values, tmp_path / "both")
+  with pytest.raises(UserError, match=r"config\.json is not what checkpoint"):
+    loop.train(other, place, data)
