@@ -29,7 +29,7 @@ def main() -> int:
   """Reads a study, fits and judges it, writes the results, and prints old and new figures."""
   if not STUDY.value or not OUTPUT.value:
     raise UserError("name the study's folder with --study=FOLDER and where to write with --output=FOLDER")
-  from gen.scaling import answer, reanalysis
+  from gen.scaling import answer, reanalysis, results_file
   from gen.scaling.plots import view
   from gen.training import journal
 
@@ -41,7 +41,7 @@ def main() -> int:
   recorded = reanalysis.read(Path(STUDY.value))
   is_atlas = "families" in recorded.results
   made = (reanalysis.families if is_atlas else reanalysis.study)(recorded)
-  results = json.loads(journal.encode(made))
+  results = results_file.resealed(json.loads(journal.encode(made)))
   _write(results, recorded, target, is_atlas)
   before, after = (_parts(one) for one in (recorded.results, results))
   for name in after:

@@ -7,7 +7,6 @@ family's laws and verdict made anew.
 """
 
 import gzip
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +16,8 @@ from markupsafe import Markup
 
 from gen.config import Criteria, from_dict
 from gen.errors import UserError
-from gen.io import json_reading
-from gen.scaling import atlas, verdict
+from gen.io import json_lines, json_reading
+from gen.scaling import atlas, results_file, verdict
 
 JOURNALS = ("journal.jsonl", "journal.jsonl.gz")
 _FROM_TRAINING = ("complete", "one_epoch")  # reasons that the runs decided, not the fits
@@ -45,6 +44,7 @@ def read(folder: Path) -> Recorded:
     UserError: for a folder without results.json, a file that is damaged, and a journal with other losses.
   """
   results = json_reading.read(folder / "results.json")
+  results_file.check(results, str(folder / "results.json"))
   if not isinstance(results.get("points"), list) and not isinstance(results.get("families"), dict):
     raise UserError(f"{folder / 'results.json'} holds no runs (points, or the families of an atlas)")
   path = next((folder / name for name in JOURNALS if (folder / name).exists()), None)
@@ -139,7 +139,6 @@ def _rows(path: Path) -> list[dict[str, Any]]:
   try:
     content = path.read_bytes()
     text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
-    rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-  except (OSError, EOFError, ValueError) as error:  # ValueError: no UTF-8, no JSON
+  except (OSError, EOFError, ValueError) as error:  # ValueError: no UTF-8
     raise UserError(f"cannot read {path}: {error}") from error
-  return [row for row in rows if isinstance(row, dict)]
+  return json_lines.parse(text, str(path))

@@ -17,6 +17,11 @@ def sealed(results: dict[str, Any]) -> dict[str, Any]:
   return results | {seals.SEAL: seals.of(_content(results))}
 
 
+def resealed(results: dict[str, Any]) -> dict[str, Any]:
+  """Returns results that were made from others; with a seal of their own if those had one."""
+  return sealed(results) if seals.SEAL in results else results
+
+
 def check(results: dict[str, Any], name: str) -> None:
   """Compares results with their seal, if they carry one.
 
