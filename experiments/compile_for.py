@@ -3,7 +3,7 @@
   uv run --extra tpu experiments/compile_for.py --topology=v5p:4x4x4 --preset=chinchilla-70b \
     --config.mesh=fsdp=16,tensor=4 --config.data.length=2048 --config.data.batch=64 --config.model.remat=full
 
-  uv run --extra cuda experiments/compile_for.py --topology=h100:8 --preset=gpt2 --config.mesh=data=8 \
+  uv run --extra absent-gpus experiments/compile_for.py --topology=h100:8 --preset=gpt2 --config.mesh=data=8 \
     --config.layout=zero2 --config.data.batch=64
 
 XLA compiles for a topology of TPUs or GPUs without having one. Says what a step holds on each chip, what it sends, how

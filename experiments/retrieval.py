@@ -6,7 +6,7 @@
 The questions are what parameters mean, from the validation side of the run's corpus; answers that stand in the training
 text are left out. Each is judged alone, after what BM25 finds, after what the encoder finds, after the passage that
 answers it, and after a passage drawn at random.
-Needs pip install 'gen[retrieval]'. Writes retrieval.json with every prompt and its sources into the work folder.
+Needs the extra `retrieval`. Writes retrieval.json with every prompt and its sources into the work folder.
 """
 
 import json

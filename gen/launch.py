@@ -285,7 +285,7 @@ def give_simulated_devices_threads() -> None:
 
 
 def _quiet_compiler_for_gpus() -> None:
-  """Where CUDA's compiler is installed without what runs its programs (the extra cuda), keeps jax from missing it."""
+  """Keeps jax from warning of CUDA where only its compiler is installed (the extra `absent-gpus`)."""
   if not importlib.util.find_spec("jax_plugins"):
     return
   if importlib.util.find_spec("jax_plugins.xla_cuda12") and not importlib.util.find_spec("jax_cuda12_plugin"):

@@ -3,7 +3,7 @@
     python -m gen.evaluation.harness run --model gen --model_args checkpoint=runs/decoder --tasks arc_easy
 
 is the harness's own command line with one model more. Its releases after 0.4.13 find the entry point `gen` by
-themselves; `pip install 'gen[harness]'` brings the harness, which needs neither torch nor transformers for this.
+themselves; the extra `harness` brings the harness, which needs neither torch nor transformers for this.
 
 How texts become tokens is the harness's convention for causal models, so that scores compare with those of its other
 backends: spaces at a context's end belong to the continuation; the continuation is what the ids of the whole text
@@ -31,7 +31,7 @@ from gen.generation import cache, checkpoint, decode, programs, rows, text
 from gen.generation.checkpoint import Restored
 
 NAME = "gen"
-EXTRA = "needs lm-evaluation-harness: pip install 'gen[harness]', or uv run --extra harness"
+EXTRA = "needs lm-evaluation-harness: uv run --extra harness, or pip install 'lm-eval>=0.4.13,<0.5'"
 UNSAID_DEVICE = "cuda:0"  # of the harness's command line
 LENGTH = 2048  # tokens at a time where a model has no window, as the harness has it
 

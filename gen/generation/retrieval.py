@@ -1,7 +1,7 @@
 """Passages that go with a question, found by words or by an encoder, and put before it as far as the window allows.
 
     BM25          words of the question that few passages have, with what is gained from repeating them bounded
-                  (Robertson and Zaragoza, 2009; computed by bm25s, `pip install gen[retrieval]`)
+                  (Robertson and Zaragoza, 2009; computed by bm25s, the extra `retrieval`)
     embeddings    cosine of mean hidden states, of any encoder's checkpoint
 
 B rows, T positions, P passages, D width.
@@ -76,7 +76,7 @@ class Bm25:
     try:
       import bm25s
     except ImportError:
-      raise UserError("search by words needs bm25s; install it with pip install 'gen[retrieval]'") from None
+      raise UserError("search by words needs bm25s: uv run --extra retrieval, or pip install bm25s") from None
     logging.getLogger("bm25s").setLevel(logging.WARNING)  # it reports each index that it builds
     self.passages = list(passages)
     counted = [words(passage.text) for passage in self.passages]

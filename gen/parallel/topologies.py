@@ -124,13 +124,12 @@ def devices(topology: Topology) -> list[Any]:
   compiler = "XLA's plugin for CUDA" if of_gpus else "libtpu"
   if of_gpus and not _has_cuda():
     raise UserError(
-      "compiling for a GPU needs its compiler, XLA's plugin for CUDA (175 MB): put --extra cuda behind `uv run`, or"
+      "compiling for a GPU needs its compiler, XLA's plugin for CUDA (175 MB): uv run --extra absent-gpus, or"
       " `pip install jax-cuda12-pjrt` of jax's version"
     )
   if not of_gpus and importlib.util.find_spec("libtpu") is None:
     raise UserError(
-      "compiling for a TPU needs its compiler, libtpu (130 MB): put --extra tpu behind `uv run`, or"
-      " `pip install libtpu`"
+      "compiling for a TPU needs its compiler, libtpu (130 MB): uv run --extra tpu, or `pip install libtpu`"
     )
   os.environ["JAX_PLATFORMS"] = "cpu"
   quiet = {"TPU_SKIP_MDS_QUERY": "1", "TPU_STDERR_LOG_LEVEL": "3", "TPU_MIN_LOG_LEVEL": "3"}

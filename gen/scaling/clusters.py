@@ -203,7 +203,7 @@ def submitit(executor: str) -> Any:
   except ImportError:
     raise UserError(
       f"--executor={executor} needs submitit, which is not installed; start with `uv run --extra slurm ...`, or "
-      "install gen[slurm]"
+      "pip install submitit"
     ) from None
   return submitit
 

@@ -136,7 +136,7 @@ def test_a_command_of_the_readme_runs(command, cache, request, tmp_path):
     command = command.replace("runs/decoder", str(request.getfixturevalue("trained")))
   done = run(shrunk(command, tmp_path), cache)
   if command.startswith("experiments/compile_for.py"):
-    extra, compiler = ("cuda", "jax_plugins") if "h100" in command else ("tpu", "libtpu")
+    extra, compiler = ("absent-gpus", "jax_plugins") if "h100" in command else ("tpu", "libtpu")
     if importlib.util.find_spec(compiler) is None:
       assert done.returncode == 2 and f"--extra {extra}" in done.stderr
       return

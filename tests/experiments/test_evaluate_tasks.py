@@ -15,7 +15,10 @@ EXPERIMENT = "evaluate_tasks.py"
     (["--checkpoint=runs/x", "--tasks=t", "--log_samples"], "say where by --json=FILE"),
     (["--checkpoint=runs/x", "--tasks=t", "--json=/no/such/report.json"], "which is no folder"),
     (["--checkpoint=runs/x", "--tasks=t", "--limit=0"], "limit"),
-    (["--checkpoint=runs/x", "--tasks=t"], "evaluating on tasks needs lm-evaluation-harness: pip install"),
+    (
+      ["--checkpoint=runs/x", "--tasks=t"],
+      "evaluating on tasks needs lm-evaluation-harness: uv run --extra harness",
+    ),
   ],
 )
 def test_what_is_missing_is_one_sentence(run, monkeypatch, words, sentence):

@@ -26,7 +26,7 @@ pytestmark = [
 PLUGIN = "jax_plugins"
 needs_plugin = pytest.mark.skipif(
   importlib.util.find_spec(PLUGIN) is None or importlib.util.find_spec(f"{PLUGIN}.xla_cuda12") is None,
-  reason="needs XLA's plugin for CUDA: uv run --extra cuda pytest tests/parallel/test_gpus.py",
+  reason="needs XLA's plugin for CUDA: uv run --extra absent-gpus pytest tests/parallel/test_gpus.py",
 )
 DEVICES, BATCH, LENGTH, CHUNK, VOCAB = 8, 16, 56, 28, 328
 TOKENS = BATCH * LENGTH // DEVICES

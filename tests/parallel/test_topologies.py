@@ -51,5 +51,5 @@ def test_without_the_tpus_compiler_one_sentence_says_how_to_get_it(monkeypatch):
 
 def test_without_the_gpus_compiler_one_sentence_says_how_to_get_it(monkeypatch):
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-  with pytest.raises(UserError, match="--extra cuda"):
+  with pytest.raises(UserError, match="--extra absent-gpus"):
     topologies.devices(topologies.parse("h100:8"))

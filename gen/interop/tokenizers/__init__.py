@@ -4,7 +4,7 @@
     ids = tokenizer.encode("A text.")                   # of the text alone
     ids = tokenizer.encode_for_model("A text.")         # with the special tokens that its model expects
 
-    tokenizer.json                     any tokenizer of the `tokenizers` library (`pip install gen[interop]`)
+    tokenizer.json                     any tokenizer of the `tokenizers` library (the extra `interop`)
     spiece.model                       T5, by sentencepiece
     sentencepiece.bpe.model            XLM-RoBERTa
     tokenizer.model                    Llama

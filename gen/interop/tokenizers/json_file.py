@@ -155,7 +155,7 @@ def library() -> Any:
   try:
     import tokenizers
   except ImportError as error:
-    raise UserError(f"{JSON} needs the package tokenizers: pip install 'gen[interop]'") from error
+    raise UserError(f"{JSON} needs tokenizers: uv run --extra interop, or pip install tokenizers") from error
   return tokenizers
 
 
