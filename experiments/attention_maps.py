@@ -15,7 +15,7 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 
 RUN = flags.DEFINE_string(
   "run", "", "Folder of the run, the --workdir that it was trained with; or of a Hugging Face checkpoint."
@@ -24,7 +24,7 @@ TOKENIZER = flags.DEFINE_string("tokenizer", "", "Folder of a tokenizer; it must
 STEP = quantities.DEFINE_integer("step", -1, "Which checkpoint; -1: the latest.", lower_bound=-1)
 TEXT = flags.DEFINE_string("text", "Returns the sum of the array.", "What the model reads.")
 TARGET = flags.DEFINE_string("target", "", "What an encoder-decoder writes; empty: the text once more.")
-OUT = flags.DEFINE_string("out", "", "Folder for what is written; empty: RUN/attention.")
+OUT = outputs.DEFINE_folder("out", "", "Folder for what is written; empty: RUN/attention.")
 
 
 def main() -> int:

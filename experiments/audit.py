@@ -13,22 +13,28 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 
 RUNS = flags.DEFINE_string("runs", "", "The runs: a .csv, a journal.jsonl or a results.json.")
 OTHER = flags.DEFINE_list("other_params", [], "Columns of N in other conventions; empty: known ones.")
 BOOTSTRAPS = quantities.DEFINE_integer(
-  "bootstraps", 300, "Resamples, of which standard errors are taken; at least 20."
+  "bootstraps",
+  300,
+  "Resamples, of which standard errors are taken; at least 20.",
+  lower_bound=0,
+  upper_bound=1_000_000,
 )
-SEED = quantities.DEFINE_integer("seed", 0, "Of the resampling.", lower_bound=0)
+SEED = quantities.DEFINE_integer("seed", 0, "Of the resampling.", lower_bound=0, upper_bound=2**32 - 1)
 DELTA = quantities.DEFINE_float(
-  "delta", 1e-3, "The Huber loss's, in log loss; inf: least squares.", infinite=True
+  "delta", 1e-3, "The Huber loss's, in log loss; inf: least squares.", infinite=True, lower_bound=0
 )
-EXCLUDE = quantities.DEFINE_integer("exclude_top_losses", 0, "Leave out so many runs of the highest losses.")
+EXCLUDE = quantities.DEFINE_integer(
+  "exclude_top_losses", 0, "Leave out so many runs of the highest losses.", lower_bound=0
+)
 CONVENTION = flags.DEFINE_enum(
   "convention", "given", ["given", "6nd"], "C as the flops column says, or 6 N D."
 )
-JSON = flags.DEFINE_string("json", "", "Write JSON to this file, or to - (standard output), not text.")
+JSON = outputs.DEFINE_file("json", "", "Write JSON to this file, or to - (standard output), not text.")
 _COLUMNS = {
   name: flags.DEFINE_string(f"{name}_column", "", f"Column of {letter}, if it is not {name}.")
   for name, letter in (("params", "N"), ("tokens", "D"), ("loss", "the loss"), ("flops", "C"))

@@ -19,6 +19,7 @@ from absl import flags
 from gen import launch
 from gen.config import Sweep
 from gen.errors import UserError
+from gen.io import outputs
 from gen.scaling import executors
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
   from gen.scaling.report_tables import Table
   from gen.scaling.study import Trained
 
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the sweep; empty: runs/NAME.")
+WORKDIR = outputs.DEFINE_folder("workdir", "", "Folder of the sweep; empty: runs/NAME.")
 NAME = flags.DEFINE_string("name", "", "Name of the sweep; empty: the config's.")
 
 executors.define_flags()

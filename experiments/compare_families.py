@@ -20,6 +20,7 @@ from absl import flags
 from gen import launch
 from gen.config import ATLAS_FAMILIES, Atlas
 from gen.errors import UserError
+from gen.io import outputs
 from gen.scaling import executors
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
   from gen.scaling.report_tables import Table
   from gen.scaling.study import Trained
 
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the atlas; empty: runs/NAME.")
+WORKDIR = outputs.DEFINE_folder("workdir", "", "Folder of the atlas; empty: runs/NAME.")
 FAMILIES = flags.DEFINE_list("families", list(ATLAS_FAMILIES), "Which of the config's families.")
 
 executors.define_flags()

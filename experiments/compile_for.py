@@ -23,7 +23,7 @@ from absl import flags
 from gen import launch
 from gen.config import Run
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 
 TOPOLOGY = flags.DEFINE_string(
   "topology",
@@ -33,9 +33,9 @@ TOPOLOGY = flags.DEFINE_string(
 PRESET = flags.DEFINE_string("preset", "", "Named model; the same as --config=configs/preset.py:NAME.")
 PRECISION = flags.DEFINE_enum("precision", "mixed", ("mixed", "float32"), "Of compute; mixed is bfloat16.")
 UTILIZATION = quantities.DEFINE_float(
-  "utilization", 0.4, "Share of the chips' peak rate that the time is told for."
+  "utilization", 0.4, "Share of the chips' peak rate that the time is told for.", lower_bound=0, upper_bound=1
 )
-JSON = flags.DEFINE_string(
+JSON = outputs.DEFINE_file(
   "json", "", "Also write the numbers as JSON to this file, or only to - (standard output)."
 )
 UNFIT = 1  # exit code

@@ -15,25 +15,29 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", "", "Folder of a run, or of a Hugging Face checkpoint.")
-STEP = quantities.DEFINE_integer("step", None, "Which checkpoint; by default the latest.")
+STEP = quantities.DEFINE_integer("step", None, "Which checkpoint; by default the latest.", lower_bound=0)
 TOKENIZER = flags.DEFINE_string("tokenizer", "", "Folder of a tokenizer; it must be the one of the training.")
 PROMPTS = flags.DEFINE_multi_string(
   "prompt",
   ["The function returns", "Parameters", "Returns a new array with", "If the value is"],
   "A text to go on from; may be given several times. The first shows the next token.",
 )
-SAMPLES = quantities.DEFINE_integer("samples", 4, "Texts of each prompt.", lower_bound=1)
+SAMPLES = quantities.DEFINE_integer(
+  "samples", 4, "Texts of each prompt.", lower_bound=1, upper_bound=1_000_000
+)
 TOKENS = quantities.DEFINE_integer("tokens", 64, "Tokens of each text.", lower_bound=1)
 SETTINGS = flags.DEFINE_list("settings", [], "Names of settings, as the table has them; empty is all.")
 TEMPERATURES = quantities.DEFINE_floats(
   "temperatures", [0.2, 0.5, 0.8, 1, 1.3], "To draw diversity against.", lower_bound=0
 )
 COUNT = quantities.DEFINE_integer("count", 12, "Tokens whose probabilities are shown.", lower_bound=1)
-SEED = quantities.DEFINE_integer("seed", 0, "The same seed gives the same texts.")
-WORKDIR = flags.DEFINE_string(
+SEED = quantities.DEFINE_integer(
+  "seed", 0, "The same seed gives the same texts.", lower_bound=0, upper_bound=2**32 - 1
+)
+WORKDIR = outputs.DEFINE_folder(
   "workdir", "", "Folder of the results; empty: the checkpoint's, with _decoding."
 )
 

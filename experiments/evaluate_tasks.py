@@ -11,10 +11,12 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", "", "Folder of a run, or of a Hugging Face checkpoint.")
-STEP = quantities.DEFINE_integer("step", None, "Which checkpoint of a run; by default the latest.")
+STEP = quantities.DEFINE_integer(
+  "step", None, "Which checkpoint of a run; by default the latest.", lower_bound=0
+)
 TOKENIZER = flags.DEFINE_string("tokenizer", "", "Folder of the model's tokenizer, if it lies elsewhere.")
 TASKS = flags.DEFINE_list("tasks", [], "Names, or patterns, of tasks and groups.")
 INCLUDE_PATH = flags.DEFINE_string("include_path", "", "Folder with YAML files of more tasks.")
@@ -23,13 +25,17 @@ SHOTS = quantities.DEFINE_integer(
 )
 LIMIT = quantities.DEFINE_integer("limit", None, "Questions of each task at most.", lower_bound=1)
 BATCH = flags.DEFINE_string("batch_size", "auto", "Rows at a time.")
-MAX_LENGTH = quantities.DEFINE_integer("max_length", None, "Tokens at a time; by default the context window.")
-MAX_NEW = quantities.DEFINE_integer("max_gen_toks", 256, "New tokens where the task does not say it.")
+MAX_LENGTH = quantities.DEFINE_integer(
+  "max_length", None, "Tokens at a time; by default the context window.", lower_bound=1
+)
+MAX_NEW = quantities.DEFINE_integer(
+  "max_gen_toks", 256, "New tokens where the task does not say it.", lower_bound=1, upper_bound=1_000_000
+)
 SEED = quantities.DEFINE_integer(
   "seed", 1234, "Of the examples' choice, and of sampled texts.", lower_bound=0, upper_bound=2**32 - 1
 )
 SAMPLES = flags.DEFINE_bool("log_samples", False, "Keep every question with its exact prompts in the JSON.")
-JSON = flags.DEFINE_string("json", "", "Write JSON to this file, or to - (standard output), not text.")
+JSON = outputs.DEFINE_file("json", "", "Write JSON to this file, or to - (standard output), not text.")
 
 
 def main() -> int:

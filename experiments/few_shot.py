@@ -18,7 +18,7 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 
 CHECKPOINTS = flags.DEFINE_multi_string(
   "checkpoint", [], "Folder of a run, or of a Hugging Face checkpoint; may be given several times."
@@ -30,8 +30,10 @@ WORDS = quantities.DEFINE_integer("words", 7, "Words of a sentence at most.", lo
 NORMALIZE = flags.DEFINE_enum(
   "normalize", "tokens", ("none", "tokens", "bytes"), "What a choice's log-probability is divided by."
 )
-SEED = quantities.DEFINE_integer("seed", 0, "Of the choice of questions and examples.")
-WORKDIR = flags.DEFINE_string(
+SEED = quantities.DEFINE_integer(
+  "seed", 0, "Of the choice of questions and examples.", lower_bound=0, upper_bound=2**32 - 1
+)
+WORKDIR = outputs.DEFINE_folder(
   "workdir", "", "Folder of the results; empty: the first checkpoint's, with _few_shot."
 )
 

@@ -14,7 +14,7 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 
 if TYPE_CHECKING:
   from gen.scaling.points import Points
@@ -23,16 +23,24 @@ RUNS = flags.DEFINE_string("runs", "", "The runs: a .csv, a journal.jsonl or a r
 APPROACH = flags.DEFINE_enum(
   "approach", "parametric", ["parametric", "isoflop", "envelope", "all"], "How to fit; see docs/fitting.md."
 )
-JSON = flags.DEFINE_string("json", "", "Write JSON to this file, or to - (standard output), not a table.")
+JSON = outputs.DEFINE_file("json", "", "Write JSON to this file, or to - (standard output), not a table.")
 DELTA = quantities.DEFINE_float(
-  "delta", 1e-3, "Parametric: the Huber loss's, in log loss; inf: least squares.", infinite=True
+  "delta",
+  1e-3,
+  "Parametric: the Huber loss's, in log loss; inf: least squares.",
+  infinite=True,
+  lower_bound=0,
 )
 TIED = flags.DEFINE_bool("tied", False, "Parametric: alpha = beta.")
 METHOD = flags.DEFINE_enum("method", "parabola", ["parabola", "akima"], "IsoFLOP: the form of a valley.")
 EDGE = flags.DEFINE_enum("edge", "drop", ["drop", "keep"], "IsoFLOP: budgets whose minimum is at the edge.")
-BOOTSTRAPS = quantities.DEFINE_integer("bootstraps", 1000, "Resamples for the intervals; 0: no intervals.")
-SEED = quantities.DEFINE_integer("seed", 0, "Of the resampling.", lower_bound=0)
-LEVEL = quantities.DEFINE_float("level", 0.95, "Of the intervals; names them in the JSON (ci95).")
+BOOTSTRAPS = quantities.DEFINE_integer(
+  "bootstraps", 1000, "Resamples for the intervals; 0: no intervals.", lower_bound=0, upper_bound=1_000_000
+)
+SEED = quantities.DEFINE_integer("seed", 0, "Of the resampling.", lower_bound=0, upper_bound=2**32 - 1)
+LEVEL = quantities.DEFINE_float(
+  "level", 0.95, "Of the intervals; names them in the JSON (ci95).", lower_bound=0, upper_bound=1
+)
 INTERVAL = flags.DEFINE_enum(
   "interval",
   "auto",
@@ -46,7 +54,9 @@ CONVENTION = flags.DEFINE_string(
   "What N and C count: given (as the file says), 6nd (6 N D), or names of docs/planning.md's tables, one of N, one of "
   "C, as in non_embedding,kaplan; these take the shape of each run from the file (see docs/fitting.md).",
 )
-EXCLUDE = quantities.DEFINE_integer("exclude_top_losses", 0, "Leave out so many runs of the highest losses.")
+EXCLUDE = quantities.DEFINE_integer(
+  "exclude_top_losses", 0, "Leave out so many runs of the highest losses.", lower_bound=0
+)
 PARAMS_COLUMN = flags.DEFINE_string("params_column", "", "Column of N, if it is not params.")
 TOKENS_COLUMN = flags.DEFINE_string("tokens_column", "", "Column of D, if it is not tokens.")
 LOSS_COLUMN = flags.DEFINE_string("loss_column", "", "Column of the loss, if it is not loss.")

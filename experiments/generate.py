@@ -17,31 +17,51 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 
 CHECKPOINT = flags.DEFINE_string(
   "checkpoint",
   "",
   "Folder of a run (the --workdir of experiments/pretrain.py), or of a Hugging Face checkpoint.",
 )
-STEP = quantities.DEFINE_integer("step", None, "Which checkpoint; by default the latest.")
+STEP = quantities.DEFINE_integer("step", None, "Which checkpoint; by default the latest.", lower_bound=0)
 TOKENIZER = flags.DEFINE_string("tokenizer", "", "Folder of a tokenizer; it must be the one of the training.")
 PROMPT = flags.DEFINE_string("prompt", None, "The text to go on from; - reads standard input.")
-TEMPERATURE = quantities.DEFINE_float("temperature", 1.0, "0 is greedy, 1 the model's own distribution.")
-TOP_K = quantities.DEFINE_integer("top_k", 0, "Draw among so many likeliest tokens; 0 is all.")
-TOP_P = quantities.DEFINE_float("top_p", 1.0, "Draw among the likeliest tokens of this probability together.")
-MIN_P = quantities.DEFINE_float(
-  "min_p", 0.0, "Draw among tokens at least so likely, relative to the likeliest."
+TEMPERATURE = quantities.DEFINE_float(
+  "temperature", 1.0, "0 is greedy, 1 the model's own distribution.", lower_bound=0
 )
-PENALTY = quantities.DEFINE_float("repetition_penalty", 1.0, "Above 1, what was said already is less likely.")
-BEAMS = quantities.DEFINE_integer("beams", 0, "Search with so many beams instead of drawing.")
-LENGTH_PENALTY = quantities.DEFINE_float("length_penalty", 1.0, "Of beam search: above 0 favours long texts.")
-MAX_TOKENS = quantities.DEFINE_integer("max_tokens", 64, "New tokens at most.")
-MIN_TOKENS = quantities.DEFINE_integer("min_tokens", 0, "New tokens at least.")
+TOP_K = quantities.DEFINE_integer("top_k", 0, "Draw among so many likeliest tokens; 0 is all.", lower_bound=0)
+TOP_P = quantities.DEFINE_float(
+  "top_p", 1.0, "Draw among the likeliest tokens of this probability together.", lower_bound=0, upper_bound=1
+)
+MIN_P = quantities.DEFINE_float(
+  "min_p",
+  0.0,
+  "Draw among tokens at least so likely, relative to the likeliest.",
+  lower_bound=0,
+  upper_bound=1,
+)
+PENALTY = quantities.DEFINE_float(
+  "repetition_penalty", 1.0, "Above 1, what was said already is less likely.", lower_bound=0
+)
+BEAMS = quantities.DEFINE_integer(
+  "beams", 0, "Search with so many beams instead of drawing.", lower_bound=0, upper_bound=4_096
+)
+LENGTH_PENALTY = quantities.DEFINE_float(
+  "length_penalty", 1.0, "Of beam search: above 0 favours long texts.", lower_bound=-100, upper_bound=100
+)
+MAX_TOKENS = quantities.DEFINE_integer(
+  "max_tokens", 64, "New tokens at most.", lower_bound=0, upper_bound=1_000_000
+)
+MIN_TOKENS = quantities.DEFINE_integer(
+  "min_tokens", 0, "New tokens at least.", lower_bound=0, upper_bound=1_000_000
+)
 STOP = flags.DEFINE_multi_string(
   "stop", [], "Text that ends an answer, and is left out; may be given several times."
 )
-SAMPLES = quantities.DEFINE_integer("samples", 1, "Answers to the prompt.")
+SAMPLES = quantities.DEFINE_integer(
+  "samples", 1, "Answers to the prompt.", lower_bound=1, upper_bound=1_000_000
+)
 SEED = quantities.DEFINE_integer(
   "seed", 0, "The same seed gives the same text.", lower_bound=0, upper_bound=2**32 - 1
 )
@@ -62,7 +82,7 @@ _special: flags.MultiFlag[str] = flags.MultiFlag(
 _special.boolean = True  # so that it may stand without a value
 SPECIAL = flags.DEFINE_flag(_special)
 COUNT_ONLY = flags.DEFINE_bool("count_only", False, "Only say how many tokens are used and left.")
-JSON = flags.DEFINE_string(
+JSON = outputs.DEFINE_file(
   "json", "", "Also write the answers as JSON to this file, or to - (standard output)."
 )
 

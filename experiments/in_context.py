@@ -24,9 +24,9 @@ from absl import flags
 from gen import launch, validation
 from gen.config import RECURRENT, TRANSFORMERS, Run
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the results; empty: runs/NAME.")
+WORKDIR = outputs.DEFINE_folder("workdir", "", "Folder of the results; empty: runs/NAME.")
 FAMILIES = flags.DEFINE_list(
   "families", ["decoder", "encoder", "encoder_decoder"], "Families of transformers, in this order."
 )
@@ -36,10 +36,16 @@ RATE_POWER = quantities.DEFINE_float(
   "rate_power",
   1.0,
   "A transformer's peak learning rate is the config's times (its width / width)^rate_power.",
+  lower_bound=-10,
+  upper_bound=10,
 )
-RECURRENT_RATE = quantities.DEFINE_float("recurrent_rate", 5e-3, "Its peak learning rate.")
-LETTERS = quantities.DEFINE_integer("letters", 4, "Letters, and as many labels.")
-PAIRS = quantities.DEFINE_integer("pairs", 12, "Pairs of a training sequence, which is the window.")
+RECURRENT_RATE = quantities.DEFINE_float("recurrent_rate", 5e-3, "Its peak learning rate.", lower_bound=0)
+LETTERS = quantities.DEFINE_integer(
+  "letters", 4, "Letters, and as many labels.", lower_bound=1, upper_bound=26
+)
+PAIRS = quantities.DEFINE_integer(
+  "pairs", 12, "Pairs of a training sequence, which is the window.", lower_bound=1, upper_bound=100_000
+)
 KS = quantities.DEFINE_integers("ks", [0, 1, 2, 4, 8], "Numbers of examples in the prompt.", lower_bound=0)
 TUNED = quantities.DEFINE_integers(
   "tuned", [1, 2, 4, 8, 32], "Numbers of examples to fine-tune on.", lower_bound=1
@@ -48,7 +54,7 @@ QUESTIONS = quantities.DEFINE_integer(
   "questions", 200, "Questions, a mapping each; and how often a prompt with examples is read.", lower_bound=2
 )
 MAPPINGS = quantities.DEFINE_integer("mappings", 6, "Mappings to be fine-tuned on.", lower_bound=1)
-RATE = quantities.DEFINE_float("tuning_rate", 3e-3, "Learning rate of fine-tuning.")
+RATE = quantities.DEFINE_float("tuning_rate", 3e-3, "Learning rate of fine-tuning.", lower_bound=0)
 
 
 def main(run: Run) -> int:

@@ -19,20 +19,28 @@ from absl import flags
 from gen import launch, presets
 from gen.config import Data, Optimizer, Run, mesh_shape
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 
 PRESET = flags.DEFINE_string("preset", "", "Named model, as in docs/families.md.")
 PARAMS = quantities.DEFINE_float(
-  "params", 0.0, "Parameters, in place of a preset: the account of state alone."
+  "params", 0.0, "Parameters, in place of a preset: the account of state alone.", lower_bound=0
 )
 LAYOUT = flags.DEFINE_enum("layout", "ddp", ("ddp", "zero1", "zero2", "zero3"), "What is split over data.")
-DEVICES = quantities.DEFINE_integer("devices", 1, "Devices, all along data.", lower_bound=1)
+DEVICES = quantities.DEFINE_integer(
+  "devices", 1, "Devices, all along data.", lower_bound=1, upper_bound=2**31 - 1
+)
 MESH = flags.DEFINE_string(
   "mesh", "", "Axes of the devices, as data=4,fsdp=8,tensor=2; in place of --devices."
 )
-BATCH = quantities.DEFINE_integer("batch", 0, "Rows of a step; 0 is one a device.", lower_bound=0)
+BATCH = quantities.DEFINE_integer(
+  "batch", 0, "Rows of a step; 0 is one a device.", lower_bound=0, upper_bound=1_048_576
+)
 LENGTH = quantities.DEFINE_integer(
-  "length", 0, "Positions of a row; 0 is the preset's context, else 1024.", lower_bound=0
+  "length",
+  0,
+  "Positions of a row; 0 is the preset's context, else 1024.",
+  lower_bound=0,
+  upper_bound=2**31 - 1,
 )
 MICROBATCHES = quantities.DEFINE_integer("microbatches", 1, "Parts of a step's batch.", lower_bound=1)
 PRECISION = flags.DEFINE_enum("precision", "mixed", ("mixed", "float32"), "Of compute.")
@@ -40,11 +48,14 @@ REMAT = flags.DEFINE_enum(
   "remat", "none", ("none", "dots", "full"), "What is computed again in the backward pass."
 )
 COMPILE = flags.DEFINE_boolean("compile", True, "Also ask the compiler, for simulated devices.")
-PLOT = flags.DEFINE_string(
-  "plot", "", "Draw bytes on each device against devices into this file (.png, .pdf)."
+PLOT = outputs.DEFINE_file(
+  "plot",
+  "",
+  "Draw bytes on each device against devices into this file (.png, .pdf).",
+  suffixes=(".png", ".pdf", ".svg"),
 )
 CHIP = flags.DEFINE_string("chip", "", "Say whether a step fits onto such a chip, as h100 or v5p.")
-JSON = flags.DEFINE_string(
+JSON = outputs.DEFINE_file(
   "json", "", "Also write the numbers as JSON to this file, or only to - (standard output)."
 )
 

@@ -20,7 +20,7 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 
 if TYPE_CHECKING:
   from gen.scaling.basis import Basis
@@ -32,54 +32,75 @@ LAW = flags.DEFINE_string(
   "besiroglu2024",
   "A published law, or a file of runs or constants; 'list' lists the laws.",
 )
-PARAMS = quantities.DEFINE_float("params", None, "N of a model: 70B, 70e9.")
-TOKENS = quantities.DEFINE_float("tokens", None, "D: 300B, 1.4T.")
+PARAMS = quantities.DEFINE_float("params", None, "N of a model: 70B, 70e9.", lower_bound=0)
+TOKENS = quantities.DEFINE_float("tokens", None, "D: 300B, 1.4T.", lower_bound=0)
 MODEL = flags.DEFINE_string(
   "model",
   None,
   "A published model or a preset, for its parameters and tokens: gpt-3, llama-3-8b; 'list' lists them.",
 )
 PARAMS_UNIT = quantities.DEFINE_float(
-  "params_unit", None, "Of --params and of N in the file: 1e6 where they are in millions."
+  "params_unit", None, "Of --params and of N in the file: 1e6 where they are in millions.", lower_bound=0
 )
 TOKENS_UNIT = quantities.DEFINE_float(
-  "tokens_unit", None, "Of the flags that count tokens and of D in the file: 1e9 where they are in billions."
+  "tokens_unit",
+  None,
+  "Of the flags that count tokens and of D in the file: 1e9 where they are in billions.",
+  lower_bound=0,
 )
 VOCAB = quantities.DEFINE_integer(
-  "vocab", None, "Of the model's shape; the study's or the family's if left out."
+  "vocab",
+  None,
+  "Of the model's shape; the study's or the family's if left out.",
+  lower_bound=1,
+  upper_bound=2**31 - 1,
 )
 BUDGET = flags.DEFINE_string(
   "budget", None, "C in words: 5.76e23, '3640 PF-days', '8 h100 for 3 days at 40 %', '24 GPU-days of h100'."
 )
-FLOPS = quantities.DEFINE_float("flops", None, "C in FLOPs.")
-PF_DAYS = quantities.DEFINE_float("pf_days", None, "C in PF/s-days, 8.64e19 FLOPs.")
+FLOPS = quantities.DEFINE_float("flops", None, "C in FLOPs.", lower_bound=0)
+PF_DAYS = quantities.DEFINE_float("pf_days", None, "C in PF/s-days, 8.64e19 FLOPs.", lower_bound=0)
 MINUTES = quantities.DEFINE_float(
-  "machine_minutes", None, "C in minutes of this machine, whose matrix products are timed."
+  "machine_minutes", None, "C in minutes of this machine, whose matrix products are timed.", lower_bound=0
 )
-HOURS = quantities.DEFINE_float("hours", None, "C as so many hours of --count --gpu at --utilization.")
+HOURS = quantities.DEFINE_float(
+  "hours", None, "C as so many hours of --count --gpu at --utilization.", lower_bound=0
+)
 GPU = flags.DEFINE_string("gpu", None, "A device by name, or its peak in FLOP/s; h100 if left out.")
-COUNT = quantities.DEFINE_float("count", None, "Devices side by side; 1 if left out.")
+COUNT = quantities.DEFINE_float("count", None, "Devices side by side; 1 if left out.", lower_bound=0)
 UTILIZATION = quantities.DEFINE_float(
-  "utilization", None, "Share of the peak that training reaches; 0.4 if left out."
+  "utilization",
+  None,
+  "Share of the peak that training reaches; 0.4 if left out.",
+  lower_bound=0,
+  upper_bound=1,
 )
-PRICE = quantities.DEFINE_float("price_per_hour", None, "Of one device.")
+PRICE = quantities.DEFINE_float("price_per_hour", None, "Of one device.", lower_bound=0)
 FAMILY = flags.DEFINE_string(
   "family", "chinchilla", "Of presets, for the model's shape: chinchilla, gpt2, t5, ..."
 )
 INFERENCE = quantities.DEFINE_float(
-  "inference_tokens", None, "Tokens that the model will process: least cost in all."
+  "inference_tokens", None, "Tokens that the model will process: least cost in all.", lower_bound=0
 )
 UNIQUE = quantities.DEFINE_float(
-  "unique_tokens", None, "Tokens that there are: repeat them (Muennighoff et al. 2023)."
+  "unique_tokens", None, "Tokens that there are: repeat them (Muennighoff et al. 2023).", lower_bound=0
 )
 OVERTRAIN = quantities.DEFINE_floats(
-  "overtrain", [], "Models so many times smaller than the optimum: their price.", may_be_empty=True
+  "overtrain",
+  [],
+  "Models so many times smaller than the optimum: their price.",
+  may_be_empty=True,
+  lower_bound=0,
 )
 NEXT = quantities.DEFINE_integer(
-  "next", 0, "Runs to add to the study of --law so that N* is known best, per FLOP."
+  "next",
+  0,
+  "Runs to add to the study of --law so that N* is known best, per FLOP.",
+  lower_bound=0,
+  upper_bound=10_000,
 )
 MOST_FLOPS = quantities.DEFINE_float(
-  "most_run_flops", None, "--next: of one run; the study's largest if left out."
+  "most_run_flops", None, "--next: of one run; the study's largest if left out.", lower_bound=0
 )
 APPROACH = flags.DEFINE_enum(
   "approach", "parametric", ["parametric", "isoflop", "envelope"], "How runs are fitted."
@@ -87,10 +108,12 @@ APPROACH = flags.DEFINE_enum(
 COUNTING = flags.DEFINE_string(
   "params_convention", "matrices", "What N of the file counts (see conventions)."
 )
-BOOTSTRAPS = quantities.DEFINE_integer("bootstraps", 1000, "Resamples for the intervals of a file of runs.")
-SEED = quantities.DEFINE_integer("seed", 0, "Of the resampling.", lower_bound=0)
-LEVEL = quantities.DEFINE_float("level", 0.95, "Of the intervals.")
-JSON = flags.DEFINE_string("json", "", "Write JSON to this file, or to - (standard output), not text.")
+BOOTSTRAPS = quantities.DEFINE_integer(
+  "bootstraps", 1000, "Resamples for the intervals of a file of runs.", lower_bound=0, upper_bound=1_000_000
+)
+SEED = quantities.DEFINE_integer("seed", 0, "Of the resampling.", lower_bound=0, upper_bound=2**32 - 1)
+LEVEL = quantities.DEFINE_float("level", 0.95, "Of the intervals.", lower_bound=0, upper_bound=1)
+JSON = outputs.DEFINE_file("json", "", "Write JSON to this file, or to - (standard output), not text.")
 _COLUMNS = {
   name: flags.DEFINE_string(f"{name}_column", "", f"Column of {letter} in a .csv, if it is not {name}.")
   for name, letter in (("params", "N"), ("tokens", "D"), ("loss", "the loss"), ("flops", "C"))

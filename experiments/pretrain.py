@@ -19,22 +19,34 @@ from absl import flags
 from gen import launch, signals, validation
 from gen.config import Run
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 from gen.parallel import processes
 
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run; empty: runs/NAME.")
-JSON = flags.DEFINE_string(
+WORKDIR = outputs.DEFINE_folder("workdir", "", "Folder of the run; empty: runs/NAME.")
+JSON = outputs.DEFINE_file(
   "json", "", "Also write the result row as JSON to this file, or to - (standard output)."
 )
 COORDINATOR = flags.DEFINE_string("coordinator", "", "HOST:PORT of process 0, in a run of several processes.")
 PROCESSES = quantities.DEFINE_integer(
-  "processes", 0, "Processes of the run; 0: as the launcher says, else one."
+  "processes",
+  0,
+  "Processes of the run; 0: as the launcher says, else one.",
+  lower_bound=0,
+  upper_bound=1_000_000,
 )
 PROCESS = quantities.DEFINE_integer(
-  "process", -1, "Number of this process, from 0; -1: as the launcher says."
+  "process",
+  -1,
+  "Number of this process, from 0; -1: as the launcher says.",
+  lower_bound=-1,
+  upper_bound=1_000_000,
 )
 WAIT_SECONDS = quantities.DEFINE_float(
-  "wait_seconds", 120.0, "How long the processes wait for one another at the start."
+  "wait_seconds",
+  120.0,
+  "How long the processes wait for one another at the start.",
+  lower_bound=0,
+  upper_bound=1_000_000,
 )
 
 

@@ -15,6 +15,7 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
+from gen.io import outputs
 
 if TYPE_CHECKING:
   from gen.scaling.reanalysis import Recorded
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 STUDY = flags.DEFINE_string(
   "study", "", "Folder with the study's results.json, and its journal if there is one."
 )
-OUTPUT = flags.DEFINE_string("output", "", "Folder to write to; it may be the study's own.")
+OUTPUT = outputs.DEFINE_folder("output", "", "Folder to write to; it may be the study's own.")
 
 
 def main() -> int:

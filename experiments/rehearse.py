@@ -16,15 +16,15 @@ from absl import flags
 from gen import launch
 from gen.config import Sweep
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 
 LAW = flags.DEFINE_string("law", "", "Runs to fit approach 3 to, or E, A, B, alpha and beta in a .json.")
 NOISE = quantities.DEFINE_float(
-  "noise", None, "Sd of one run's loss in nats; left out: between the seeds of --law's runs."
+  "noise", None, "Sd of one run's loss in nats; left out: between the seeds of --law's runs.", lower_bound=0
 )
-STUDIES = quantities.DEFINE_integer("studies", 20, "Studies to draw.", lower_bound=1)
-SEED = quantities.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
-JSON = flags.DEFINE_string("json", "", "Write JSON to this file, or to - (standard output), not text.")
+STUDIES = quantities.DEFINE_integer("studies", 20, "Studies to draw.", lower_bound=1, upper_bound=1_000_000)
+SEED = quantities.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0, upper_bound=2**32 - 1)
+JSON = outputs.DEFINE_file("json", "", "Write JSON to this file, or to - (standard output), not text.")
 
 
 def main(sweep: Sweep) -> int:

@@ -19,16 +19,20 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", "", "Folder of a decoder's or recurrent model's run.")
 ENCODER = flags.DEFINE_string("encoder", "", "Folder of an encoder's run, for search by embeddings.")
 QUESTIONS = quantities.DEFINE_integer("questions", 100, "Questions at most.", lower_bound=2)
 FOUND = quantities.DEFINE_integer("found", 2, "Passages that are searched for.", lower_bound=1)
 WORDS = quantities.DEFINE_integer("words", 30, "Words of a passage at most.", lower_bound=1)
-MAX_TOKENS = quantities.DEFINE_integer("max_tokens", 32, "Of an answer that is written.", lower_bound=1)
-SEED = quantities.DEFINE_integer("seed", 0, "Of the choice of questions.")
-WORKDIR = flags.DEFINE_string(
+MAX_TOKENS = quantities.DEFINE_integer(
+  "max_tokens", 32, "Of an answer that is written.", lower_bound=1, upper_bound=1_000_000
+)
+SEED = quantities.DEFINE_integer(
+  "seed", 0, "Of the choice of questions.", lower_bound=0, upper_bound=2**32 - 1
+)
+WORKDIR = outputs.DEFINE_folder(
   "workdir", "", "Folder of the result; empty: the checkpoint's, with _retrieval."
 )
 

@@ -19,11 +19,13 @@ from absl import flags
 from gen import launch, validation
 from gen.config import Run
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of runs and results; empty: runs/NAME.")
+WORKDIR = outputs.DEFINE_folder("workdir", "", "Folder of runs and results; empty: runs/NAME.")
 RECURRENT = flags.DEFINE_enum("recurrent", "lstm", ("rnn", "lstm", "gru"), "Family of the recurrent model.")
-RATE = quantities.DEFINE_float("recurrent_rate", 0.0, "Its peak learning rate; 0: the transformer's.")
+RATE = quantities.DEFINE_float(
+  "recurrent_rate", 0.0, "Its peak learning rate; 0: the transformer's.", lower_bound=0
+)
 WORDS = quantities.DEFINE_integers(
   "words", [1, 2, 4, 8, 16, 32, 64], "Numbers of words in sight.", lower_bound=1
 )

@@ -14,16 +14,21 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 
-PARAMS = quantities.DEFINE_float("params", 70e9, "Parameters of the decoder.")
-DEVICES = quantities.DEFINE_integer("devices", 1024, "Accelerators.")
+PARAMS = quantities.DEFINE_float("params", 70e9, "Parameters of the decoder.", lower_bound=0)
+DEVICES = quantities.DEFINE_integer("devices", 1024, "Accelerators.", lower_bound=1, upper_bound=2**31 - 1)
 CLUSTER = flags.DEFINE_enum("cluster", "h100", ("a100", "h100"), "What they are, in machines of 8.")
-TOKENS = quantities.DEFINE_float("tokens", 4e6, "Tokens of a step.")
-LENGTH = quantities.DEFINE_integer("length", 2048, "Tokens of a row.")
+TOKENS = quantities.DEFINE_float("tokens", 4e6, "Tokens of a step.", lower_bound=0)
+LENGTH = quantities.DEFINE_integer("length", 2048, "Tokens of a row.", lower_bound=1, upper_bound=2**31 - 1)
 SHOWN = quantities.DEFINE_integer("shown", 5, "Layouts to show.", lower_bound=1)
-PLOT = flags.DEFINE_string("plot", "", "Draw efficiency against devices into this file (.png, .pdf).")
-JSON = flags.DEFINE_string(
+PLOT = outputs.DEFINE_file(
+  "plot",
+  "",
+  "Draw efficiency against devices into this file (.png, .pdf).",
+  suffixes=(".png", ".pdf", ".svg"),
+)
+JSON = outputs.DEFINE_file(
   "json", "", "Write the layouts as JSON to this file, or only to - (standard output)."
 )
 

@@ -20,10 +20,10 @@ from absl import flags
 from gen import launch, validation
 from gen.config import Run
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the results; empty: runs/NAME.")
-DIGITS = quantities.DEFINE_integer("digits", 3, "Digits of each number.")
+WORKDIR = outputs.DEFINE_folder("workdir", "", "Folder of the results; empty: runs/NAME.")
+DIGITS = quantities.DEFINE_integer("digits", 3, "Digits of each number.", lower_bound=1, upper_bound=9)
 OPERATORS = flags.DEFINE_string("operators", "+-*", "Of the problems.")
 QUESTIONS = quantities.DEFINE_integer("questions", 300, "Held-out problems.", lower_bound=2)
 

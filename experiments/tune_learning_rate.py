@@ -15,11 +15,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from absl import flags
-
 from gen import launch
 from gen.config import Sweep
 from gen.errors import UserError
+from gen.io import outputs
 from gen.scaling import executors
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
   from gen.scaling.learning_rates import Rule
   from gen.scaling.study import Trained
 
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the runs; empty: runs/NAME.")
+WORKDIR = outputs.DEFINE_folder("workdir", "", "Folder of the runs; empty: runs/NAME.")
 
 executors.define_flags()
 

@@ -17,7 +17,7 @@ from absl import flags
 from gen import launch
 from gen.config import Data
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 
 if TYPE_CHECKING:
   from gen.data.words import Vocabulary, Words
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 CORPUS = flags.DEFINE_string("corpus", "environment", "Text, as in --config.data.corpus of a run.")
 FIELD = flags.DEFINE_string("field", "text", "Field of JSONL and TFDS records.")
 CACHE = flags.DEFINE_string("cache", "", "Folder of corpora; empty: $GEN_CACHE or ~/.cache/gen.")
-WORKDIR = flags.DEFINE_string("workdir", "runs/words", "Folder that vectors, figure and page go to.")
+WORKDIR = outputs.DEFINE_folder("workdir", "runs/words", "Folder that vectors, figure and page go to.")
 KIND = flags.DEFINE_enum("kind", "skip_gram", ["skip_gram", "cbow"], "Which word predicts which.")
-WIDTH = quantities.DEFINE_integer("width", 100, "Width of a vector.", lower_bound=3)
+WIDTH = quantities.DEFINE_integer("width", 100, "Width of a vector.", lower_bound=3, upper_bound=1_048_576)
 WINDOW = quantities.DEFINE_integer(
   "window", 5, "Furthest word that a word looks at.", lower_bound=1, upper_bound=31
 )
@@ -43,7 +43,7 @@ MOST = quantities.DEFINE_integer("most", 0, "Words that stay at most; 0: all.", 
 ROWS = quantities.DEFINE_integer("rows", 128, "Rows of 32 words in a step.", lower_bound=1)
 EPOCHS = quantities.DEFINE_integer("epochs", 8, "How often the corpus is read.", lower_bound=1)
 RATE = quantities.DEFINE_float("learning_rate", 5e-3, "Adam's at the start.", lower_bound=0.0)
-SEED = quantities.DEFINE_integer("seed", 0, "Of all that is drawn.", lower_bound=0)
+SEED = quantities.DEFINE_integer("seed", 0, "Of all that is drawn.", lower_bound=0, upper_bound=2**32 - 1)
 SHOWN = quantities.DEFINE_integer("shown", 1000, "Words of the cloud.", lower_bound=4)
 WORDS = flags.DEFINE_list("words", [], "Words whose neighbours are printed; empty: a choice.")
 ANALOGIES = flags.DEFINE_list("analogies", [], "Questions a:b:c, as in man:king:woman; empty: a choice.")

@@ -1,9 +1,9 @@
 """What a run may be, checked before anything is built: each mistake is one sentence."""
 
 import dataclasses
-import math
 from typing import Any
 
+from gen import field_ranges
 from gen.config import FAMILIES, RECURRENT, STABLE, Data, Model, Optimizer, Run, mesh_shape
 from gen.errors import UserError
 
@@ -21,22 +21,6 @@ CHOICES = {
   "optimizer.schedule": ("linear", "cosine", "constant", *STABLE),
   "layout": ("ddp", "zero1", "zero2", "zero3"),
 }
-POSITIVE = (
-  "model.width model.depth model.head_width data.length data.batch data.vocab data.validation_tokens "
-  "optimizer.peak_learning_rate optimizer.epsilon optimizer.microbatches model.norm_epsilon model.rotary_base "
-  "steps_per_dispatch keep_checkpoints model.relative_buckets model.relative_distance model.initializer_scale"
-)
-NOT_NEGATIVE = (
-  "model.vocab model.heads model.key_value_heads model.feed_forward model.context model.decoder_depth "
-  "model.decoder_heads model.decoder_feed_forward model.token_types model.loss_chunk model.logits_soft_cap "
-  "optimizer.weight_decay optimizer.clip "
-  "optimizer.z_loss optimizer.most_skipped seed steps tokens flops log_every evaluate_every checkpoint_every "
-  "checkpoint_seconds"
-)
-FRACTIONS = (
-  "model.dropout data.validation_fraction optimizer.warmup optimizer.decay optimizer.final optimizer.beta1 "
-  "optimizer.beta2 optimizer.label_smoothing"
-)
 # What a recurrent model has; sizes of heads are passed over, so that one sweep can be run with either.
 _RECURRENT_FIELDS = (
   "family vocab width depth heads head_width context norm norm_epsilon norm_bias final_norm embedding_scale "
@@ -58,12 +42,7 @@ def check(run: Run, horizon: bool = True) -> None:
   for path, known in CHOICES.items():
     if _get(run, path) not in known:
       raise UserError(f"{path} is {_get(run, path)!r}; it must be one of {', '.join(known)}")
-  for path in POSITIVE.split():
-    _number(run, path, lambda x: x > 0, "greater than 0")
-  for path in NOT_NEGATIVE.split():
-    _number(run, path, lambda x: x >= 0, "0 or more")
-  for path in FRACTIONS.split():
-    _number(run, path, lambda x: 0 <= x < 1 or (path.endswith(("decay", "final")) and x == 1), "in [0, 1)")  # noqa: B023
+  check_ranges(run, field_ranges.RUN)
   if run.model.recurrent:
     _check_recurrent(run.model)
   else:
@@ -72,23 +51,33 @@ def check(run: Run, horizon: bool = True) -> None:
   _check_batch(run.data, run.optimizer)
   _check_mesh(run)
   _check_trunk(run)
-  if run.seed >= 2**32:
-    raise UserError(f"seed is {run.seed}; it must be below 2^32")
   if horizon:
     _check_horizon(run)
 
 
-def _get(run: Run, path: str) -> Any:
+def check_ranges(config: object, ranges: dict[str, field_ranges.Range], prefix: str = "") -> None:
+  """Checks numeric fields against a table.
+
+  Args:
+    config: what has the fields.
+    ranges: the range of each field, by its path.
+    prefix: what errors put before a path.
+
+  Raises:
+    UserError: with one sentence, at the first value out of its range.
+  """
+  for path, allowed in ranges.items():
+    if not allowed.holds(_get(config, path)):
+      raise UserError(
+        f"{prefix}{path} is {_get(config, path)}; it must be {allowed.says(_get(config, path))}"
+      )
+
+
+def _get(run: Any, path: str) -> Any:
   value: Any = run
   for name in path.split("."):
     value = getattr(value, name)
   return value
-
-
-def _number(run: Run, path: str, holds: Any, what: str) -> None:
-  value = _get(run, path)
-  if not (isinstance(value, (int, float)) and math.isfinite(value) and holds(value)):
-    raise UserError(f"{path} is {value}; it must be {what}")
 
 
 def _check_model(model: Model) -> None:

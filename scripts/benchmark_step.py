@@ -19,20 +19,30 @@ from absl import flags
 from gen import launch, validation
 from gen.config import FAMILIES, Data, Model, Run
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 
 FAMILY = flags.DEFINE_enum("family", "decoder", FAMILIES, "Family of the model.")
-WIDTH = quantities.DEFINE_integer("width", 128, "Width of the residual stream.")
-DEPTH = quantities.DEFINE_integer("depth", 4, "Layers; of both stacks in an encoder-decoder.")
-HEADS = quantities.DEFINE_integer("heads", 0, "Attention heads; 0 makes them 32 wide.")
-LENGTH = quantities.DEFINE_integer("length", 128, "Tokens of a row; of the source in an encoder-decoder.")
-BATCH = quantities.DEFINE_integer("batch", 16, "Rows of a step.")
-VOCAB = quantities.DEFINE_integer("vocab", 4096, "Ids.")
-STEPS = quantities.DEFINE_integer("steps", 12, "Steps that are timed.")
-THREADS = quantities.DEFINE_integer("threads", 0, "Cores to run on; 0 is all.")
+WIDTH = quantities.DEFINE_integer(
+  "width", 128, "Width of the residual stream.", lower_bound=1, upper_bound=1_048_576
+)
+DEPTH = quantities.DEFINE_integer(
+  "depth", 4, "Layers; of both stacks in an encoder-decoder.", lower_bound=1, upper_bound=10_000
+)
+HEADS = quantities.DEFINE_integer(
+  "heads", 0, "Attention heads; 0 makes them 32 wide.", lower_bound=0, upper_bound=1_048_576
+)
+LENGTH = quantities.DEFINE_integer(
+  "length", 128, "Tokens of a row; of the source in an encoder-decoder.", lower_bound=1, upper_bound=2**31 - 1
+)
+BATCH = quantities.DEFINE_integer("batch", 16, "Rows of a step.", lower_bound=1, upper_bound=1_048_576)
+VOCAB = quantities.DEFINE_integer("vocab", 4096, "Ids.", lower_bound=1, upper_bound=2**31 - 1)
+STEPS = quantities.DEFINE_integer("steps", 12, "Steps that are timed.", lower_bound=1, upper_bound=1_000_000)
+THREADS = quantities.DEFINE_integer(
+  "threads", 0, "Cores to run on; 0 is all.", lower_bound=0, upper_bound=4_096
+)
 SET = flags.DEFINE_list("set", [], "Other fields of the model, as NAME=VALUE,NAME=VALUE.")
 CACHE = flags.DEFINE_string("cache", "", "Folder of compiled programs; by default the trainer's.")
-JSON = flags.DEFINE_string(
+JSON = outputs.DEFINE_file(
   "json", "", "Also write the numbers as JSON to this file, or only to - (standard output)."
 )
 

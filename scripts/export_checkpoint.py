@@ -11,11 +11,11 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-OUTPUT = flags.DEFINE_string("output", None, "Folder to write to; a checkpoint that is there is replaced.")
-STEP = quantities.DEFINE_integer("step", None, "Which checkpoint; the latest by default.")
+OUTPUT = outputs.DEFINE_folder("output", None, "Folder to write to; a checkpoint that is there is replaced.")
+STEP = quantities.DEFINE_integer("step", None, "Which checkpoint; the latest by default.", lower_bound=0)
 
 
 def main() -> None:

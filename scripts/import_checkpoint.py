@@ -10,9 +10,10 @@ from absl import flags
 
 from gen import launch
 from gen.errors import UserError
+from gen.io import outputs
 
 SOURCE = flags.DEFINE_string("source", None, "Folder with config.json and *.safetensors.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run to be made.")
+WORKDIR = outputs.DEFINE_folder("workdir", None, "Folder of the run to be made.")
 
 
 def main() -> None:

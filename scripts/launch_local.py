@@ -22,7 +22,9 @@ from gen.errors import UserError
 from gen.io import quantities
 from gen.parallel.processes import LOST
 
-PROCESSES = quantities.DEFINE_integer("processes", 2, "How many processes.")
+PROCESSES = quantities.DEFINE_integer(
+  "processes", 2, "How many processes.", lower_bound=0, upper_bound=1_000_000
+)
 DEVICES = quantities.DEFINE_integer(
   "devices_per_process",
   0,

@@ -15,16 +15,18 @@ from gen import launch
 from gen.config import Data
 from gen.data import corpus, tokenizer
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 
-OUTPUT = flags.DEFINE_string("output", None, "Folder to save the tokenizer in.")
+OUTPUT = outputs.DEFINE_folder("output", None, "Folder to save the tokenizer in.")
 CORPUS = flags.DEFINE_string(
   "corpus", "environment", "environment[:code], a path or glob, FORMAT:PATH, tfds:NAME."
 )
 FIELD = flags.DEFINE_string("field", "text", "Field of JSONL and TFDS records that holds the text.")
 SPLIT = flags.DEFINE_string("split", "train", "Split of a TFDS set.")
 KIND = flags.DEFINE_enum("kind", "bpe", ["bytes", "bpe", "unigram"], "Kind of tokenizer.")
-VOCAB = quantities.DEFINE_integer("vocab", 4096, "Ids of text, with four special ones and 256 bytes.")
+VOCAB = quantities.DEFINE_integer(
+  "vocab", 4096, "Ids of text, with four special ones and 256 bytes.", lower_bound=1, upper_bound=2**31 - 1
+)
 CACHE = flags.DEFINE_string("cache", "", "Folder of derived data; by default $GEN_CACHE or ~/.cache/gen.")
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # Each may import those before it. What shares a floor does not import one another.
 FLOORS = (
   {"errors", "config", "batch", "versions", "io", "compiled_programs", "signals", "terminal", "__init__"},
-  {"counts", "presets", "validation", "launch", "field_help", "precision", "figures"},
+  {"counts", "presets", "validation", "launch", "field_ranges", "field_help", "precision", "figures"},
   {"data", "models", "parallel"},
   {"training"},
   {"interop", "quantization"},
@@ -35,6 +35,7 @@ FREE = {
   "presets",
   "validation",
   "launch",
+  "field_ranges",
   "field_help",
   "signals",
   "terminal",

@@ -14,6 +14,8 @@ from typing import Any
 
 from absl import flags
 
+flags.disclaim_key_flags()  # They are the experiment's that defines them, so that its --help shows them.
+
 MAX_INTEGER = 2**63 - 1
 UNITS = {
   "": 1,

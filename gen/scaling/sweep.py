@@ -15,11 +15,10 @@ enough steps. Small models see many, and the gradient noise of a small batch kee
 
 import copy
 import dataclasses
-import math
 from typing import NamedTuple
 
-from gen import counts, validation
-from gen.config import Criteria, Run, Sweep
+from gen import counts, field_ranges, validation
+from gen.config import Run, Sweep
 from gen.data import objectives
 from gen.errors import UserError
 from gen.scaling import trunks
@@ -273,26 +272,12 @@ def _check_counts(sweep: Sweep) -> None:
   for width, depth in sweep.depths:
     if width < 1 or depth < 1:
       raise UserError(f"config.depths holds ({width}, {depth}); both must be at least 1")
-  _check_criteria(sweep.criteria)
-  if sweep.rate_width <= 0 or sweep.rate_steps <= 0:
-    raise UserError("config.rate_width and config.rate_steps must be greater than 0")
-  for name in ("workers", "bootstraps", "least_updates", "most_updates"):
-    if getattr(sweep, name) < 0:
-      raise UserError(f"config.{name} is {getattr(sweep, name)}; it must be 0 or more")
+  validation.check_ranges(sweep, field_ranges.SWEEP, "config.")
   if 0 < sweep.most_updates < 2 * sweep.least_updates:
     raise UserError(
       f"config.most_updates is {sweep.most_updates}, less than twice config.least_updates {sweep.least_updates}: "
       "a batch could be too large and too small at once"
     )
-
-
-def _check_criteria(limits: Criteria) -> None:
-  for field in dataclasses.fields(limits):
-    value = getattr(limits, field.name)
-    if not (math.isfinite(value) and value >= 0):
-      raise UserError(f"config.criteria.{field.name} is {value}; it must be 0 or more")
-  if not 0 < limits.confidence < 1:
-    raise UserError(f"config.criteria.confidence is {limits.confidence}; it must lie between 0 and 1")
 
 
 __all__ = [

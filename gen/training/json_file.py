@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.errors import UserError
+from gen.io import outputs
 from gen.training import journal
 
 STANDARD_OUTPUT = Path("-")
@@ -19,11 +20,11 @@ def target(asked: str) -> Path | None:
   """
   if not asked:
     return None
-  path = Path(asked)
-  if path != STANDARD_OUTPUT and (path.is_dir() or not path.absolute().parent.is_dir()):
-    what = "is a folder" if path.is_dir() else f"is in {path.parent}, which is no folder"
-    raise UserError(f"--json={path} {what}; name a file, or - for standard output")
-  return path
+  try:
+    outputs.check_file(asked)
+  except ValueError as error:
+    raise UserError(f"--json={error}, or - for standard output") from error
+  return Path(asked)
 
 
 def write(report: dict[str, Any], path: Path, summary: Iterable[str] = ()) -> None:

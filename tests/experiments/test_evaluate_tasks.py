@@ -13,7 +13,7 @@ EXPERIMENT = "evaluate_tasks.py"
     ([], "--checkpoint=FOLDER is missing"),
     (["--checkpoint=runs/x"], "--tasks=NAME,... is missing"),
     (["--checkpoint=runs/x", "--tasks=t", "--log_samples"], "say where by --json=FILE"),
-    (["--checkpoint=runs/x", "--tasks=t", "--json=/no/such/report.json"], "which is no folder"),
+    (["--checkpoint=runs/x", "--tasks=t", "--json=/no/such/report.json"], "which does not exist"),
     (["--checkpoint=runs/x", "--tasks=t", "--limit=0"], "limit"),
     (
       ["--checkpoint=runs/x", "--tasks=t"],

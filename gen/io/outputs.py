@@ -1,0 +1,131 @@
+"""Where an experiment writes, checked while its flags are parsed: before anything is computed.
+
+`DEFINE_file` and `DEFINE_folder` are absl flags whose value is checked at once: a folder that is missing, a file where
+a folder is needed, a name that the file system refuses, or a place that cannot be written is one sentence.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from gen.io import quantities
+
+flags.disclaim_key_flags()  # They are the experiment's that defines them, so that its --help shows them.
+
+STANDARD_OUTPUT = "-"
+
+
+def check_file(text: str, suffixes: tuple[str, ...] = ()) -> None:
+  """Checks that a file can be written, without writing it.
+
+  Args:
+    text: its path; empty means none, - standard output.
+    suffixes: allowed endings of its name; none allows all.
+
+  Raises:
+    ValueError: one clause that says what is wrong and what to do.
+  """
+  if not text or text == STANDARD_OUTPUT:
+    return
+  path, shown = Path(text), quantities.shortened(text)
+  if _exists(path, shown) and path.is_dir():
+    raise ValueError(f"{shown} is a folder; name a file")
+  if text.endswith("/"):
+    raise ValueError(f"{shown} ends like a folder; name a file")
+  if suffixes and path.suffix.lower() not in suffixes:
+    raise ValueError(f"{shown} must end in {' or '.join(suffixes)}")
+  parent = path.absolute().parent
+  if not parent.is_dir():
+    what = "is a file" if parent.exists() else "does not exist"
+    raise ValueError(
+      f"{shown} is in {quantities.shortened(str(parent))}, which {what}; make that folder first"
+    )
+  if path.exists() and not path.is_file() and not path.is_char_device() and not path.is_fifo():
+    raise ValueError(f"{shown} is no ordinary file; name another one")
+  if not os.access(path if path.exists() else parent, os.W_OK):
+    raise ValueError(f"{shown} cannot be written; choose another place")
+
+
+def check_folder(text: str) -> None:
+  """Checks that a folder can be made, or written if it is there, without making it.
+
+  Args:
+    text: its path; empty means that the experiment chooses.
+
+  Raises:
+    ValueError: one clause that says what is wrong and what to do.
+  """
+  if not text:
+    return
+  path, shown = Path(text), quantities.shortened(text)
+  if _exists(path, shown) and not path.is_dir():
+    raise ValueError(f"{shown} is a file; name a folder")
+  nearest = path.absolute()
+  while not nearest.exists() and nearest != nearest.parent:
+    nearest = nearest.parent
+  if not nearest.is_dir():
+    raise ValueError(
+      f"{shown} lies below {quantities.shortened(str(nearest))}, which is a file; name another folder"
+    )
+  if not os.access(nearest, os.W_OK | os.X_OK):
+    raise ValueError(f"{shown} cannot be written; choose another folder")
+
+
+def _exists(path: Path, shown: str) -> bool:
+  try:
+    path.lstat()
+  except (FileNotFoundError, NotADirectoryError):
+    return False
+  except (OSError, ValueError) as error:  # a name too long, a null byte
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    raise ValueError(f"{shown} cannot be a path: {reason}") from error
+  return True
+
+
+class FileParser(flags.ArgumentParser[str]):
+  """Parses a flag's file to write."""
+
+  syntactic_help = "a file to write"
+
+  def __init__(self, suffixes: tuple[str, ...] = ()) -> None:
+    """Takes the endings that its name may have."""
+    super().__init__()
+    self.suffixes = suffixes
+
+  def parse(self, argument: Any) -> str:
+    """Returns the path; raises ValueError if it cannot be written."""
+    check_file(str(argument), self.suffixes)
+    return str(argument)
+
+  def flag_type(self) -> str:
+    """Returns the name of the type in the help."""
+    return "file"
+
+
+class FolderParser(flags.ArgumentParser[str]):
+  """Parses a flag's folder to write."""
+
+  syntactic_help = "a folder to write"
+
+  def parse(self, argument: Any) -> str:
+    """Returns the path; raises ValueError if it cannot be made or written."""
+    check_folder(str(argument))
+    return str(argument)
+
+  def flag_type(self) -> str:
+    """Returns the name of the type in the help."""
+    return "folder"
+
+
+def DEFINE_file(
+  name: str, default: str | None, help: str, suffixes: tuple[str, ...] = ()
+) -> flags.FlagHolder[str]:
+  """Defines a flag that names a file to write; `-` is standard output, empty is none."""
+  return flags.DEFINE(FileParser(suffixes), name, default, help)  # type: ignore[return-value]
+
+
+def DEFINE_folder(name: str, default: str | None, help: str) -> flags.FlagHolder[str]:
+  """Defines a flag that names a folder to write; empty leaves the choice to the experiment."""
+  return flags.DEFINE(FolderParser(), name, default, help)  # type: ignore[return-value]
