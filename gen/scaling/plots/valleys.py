@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patheffects import withStroke
 
 from gen.figures import style
 from gen.scaling.plots.view import Spot, Valley, View
 
-_HALO = withStroke(linewidth=2.5, foreground=style.PAPER)  # words stay readable where a curve crosses them
+# Words stay readable where a curve crosses them; strokes around letters would be a path each in a page.
+_GROUND: dict[str, Any] = {"boxstyle": "square,pad=0.08", "fc": style.PAPER, "ec": "none", "alpha": 0.85}
 _WORD_WIDTH, _WORD_HEIGHT = 40.0, 10.0  # of the word at the star, in points
 
 
@@ -56,7 +56,7 @@ def _draw_budget(axes: Axes, view: View, spots: list[Spot], valley: Valley | Non
   words = style.power(spots[0].budget) + ("\nheld out" if held_out else unit)
   axes.annotate(
     words, (ends[1], height), (3.5, 1), textcoords="offset points", color=colour, va="center", fontsize=9,
-    zorder=8, path_effects=[_HALO],
+    zorder=3.5, bbox=_GROUND,
   )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def _draw_prediction(axes: Axes, view: View) -> None:
   axes.plot(size, loss, "*", ms=9, mfc=style.HELD_OUT, mec=style.PAPER, mew=0.8, zorder=7)
   axes.annotate(
     "predicted", (size, loss), _clear_of(axes, view, (size, loss)), textcoords="offset points", color=style.HELD_OUT,
-    ha="center", va="center", fontsize=8, zorder=8, path_effects=[_HALO],
+    ha="center", va="center", fontsize=8, zorder=8, bbox=_GROUND,
   )  # fmt: skip
 
 
