@@ -34,6 +34,8 @@ EXCLUDE = quantities.DEFINE_integer(
 CONVENTION = flags.DEFINE_enum(
   "convention", "given", ["given", "6nd"], "C as the flops column says, or 6 N D."
 )
+PARAMS_UNIT = quantities.DEFINE_float("params_unit", None, "Of N in the file: 1e6 where it is in millions.")
+TOKENS_UNIT = quantities.DEFINE_float("tokens_unit", None, "Of D in the file: 1e9 where it is in billions.")
 JSON = outputs.DEFINE_file("json", "", "Write JSON to this file, or to - (standard output), not text.")
 _COLUMNS = {
   name: flags.DEFINE_string(f"{name}_column", "", f"Column of {letter}, if it is not {name}.")
@@ -50,10 +52,11 @@ def main() -> int:
   target = json_file.target(JSON.value)
   import numpy as np
 
-  from gen.scaling import audit, points
+  from gen.scaling import audit, points, units
 
   columns = {name: flag.value for name, flag in _COLUMNS.items() if flag.value}
   runs = points.read(RUNS.value, columns)
+  runs = units.convert(runs, RUNS.value, PARAMS_UNIT.value, TOKENS_UNIT.value)
   others = audit.other_params(RUNS.value, columns, OTHER.value)
   if CONVENTION.value == "6nd":
     runs = runs.with_flops_6nd()

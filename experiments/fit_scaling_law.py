@@ -4,10 +4,16 @@
   uv run experiments/fit_scaling_law.py --runs=runs.csv --approach=all --bootstraps=4000 --json=laws.json
   uv run experiments/fit_scaling_law.py --runs=runs/chinchilla/journal.jsonl --approach=envelope --json=-
 
-Reads a CSV with the columns params, tokens, loss (nats per token) and, if there are such, flops, budget, seed,
-held_out, name; a sweep's journal.jsonl; or its results.json. Prints a table, or writes JSON.
+  uv run experiments/fit_scaling_law.py --runs=mine.csv --html=report.html
+
+Reads a table, packed or not, whose columns may have the names that people give them (model_size, train_tokens,
+eval/loss, compute, ...), JSON lines, a sweep's journal.jsonl, or its results.json. Says what it took for what. Prints a
+table of the law, or writes JSON; --html also audits the runs, plans the next budget and writes a page of drawings.
 """
 
+import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -24,6 +30,9 @@ APPROACH = flags.DEFINE_enum(
   "approach", "parametric", ["parametric", "isoflop", "envelope", "all"], "How to fit; see docs/fitting.md."
 )
 JSON = outputs.DEFINE_file("json", "", "Write JSON to this file, or to - (standard output), not a table.")
+HTML = outputs.DEFINE_file("html", "", "Audit the runs, plan the next budget, and write a page to this file.")
+PARAMS_UNIT = quantities.DEFINE_float("params_unit", None, "Of N in the file: 1e6 where it is in millions.")
+TOKENS_UNIT = quantities.DEFINE_float("tokens_unit", None, "Of D in the file: 1e9 where it is in billions.")
 DELTA = quantities.DEFINE_float(
   "delta",
   1e-3,
@@ -95,6 +104,8 @@ def main() -> int:
     found = fit.fit(points, APPROACH.value, curves=curves, **options)
     report = fit_summary.of(APPROACH.value, found, points)
   report["convention"] = CONVENTION.value
+  if HTML.value:
+    _write_page(Path(HTML.value), points, curves)
   if target is None:
     _print(report)
   else:
@@ -104,12 +115,17 @@ def main() -> int:
 
 def _read() -> tuple["Points", list[dict[str, Any]]]:
   from gen.scaling import points as readers
-  from gen.scaling import recount
+  from gen.scaling import recount, units
 
   chosen = recount.choice(CONVENTION.value)
   flag = {"params": PARAMS_COLUMN, "tokens": TOKENS_COLUMN, "loss": LOSS_COLUMN, "flops": FLOPS_COLUMN}
   columns = {name: one.value for name, one in flag.items() if one.value}
-  given = readers.read(RUNS.value, columns)
+  given, said = readers.read_described(RUNS.value, columns)
+  for text in said:
+    _tell(f"{RUNS.value}: {text}")
+  given = units.convert(given, RUNS.value, PARAMS_UNIT.value, TOKENS_UNIT.value)
+  resampled = f" and {BOOTSTRAPS.value:,} resamples" if BOOTSTRAPS.value else ""
+  _tell(f"fitting {len(given):,} runs ({APPROACH.value}{resampled}); this takes 5 to 60 s ...")
   points = recount.apply(given, chosen, RUNS.value)
   factors = dict(zip(given.names.tolist(), (points.flops / given.flops).tolist(), strict=True))
   if EXCLUDE.value:
@@ -120,6 +136,31 @@ def _read() -> tuple["Points", list[dict[str, Any]]]:
   return points, [
     {**row, "flops": row["flops"] * factors[row["run"]]} if row.get("flops") else row for row in curves
   ]
+
+
+def _tell(text: str) -> None:
+  """Says on stderr what was understood and what goes on; nothing where JSON goes to standard output."""
+  if JSON.value != "-":
+    print(text, file=sys.stderr, flush=True)
+
+
+def _write_page(path: Path, points: "Points", curves: list[dict[str, Any]]) -> None:
+  from gen.scaling import audit, table_report
+
+  begun = time.monotonic()
+  _tell("auditing the runs ...")
+  bootstraps = max(20, min(BOOTSTRAPS.value, 300))
+  try:
+    for line in audit.lines(audit.audit(points, bootstraps=bootstraps, seed=SEED.value)):
+      _tell(line)
+  except UserError as error:
+    _tell(f"warning: {error}")
+  _tell(f"drawing the page ({time.monotonic() - begun:.0f} s so far) ...")
+  found = table_report.results(points, curves, Path(RUNS.value).name, bootstraps, SEED.value)
+  for line in table_report.next_lines(found):
+    _tell(line)
+  table_report.write(path, found, curves)
+  _tell(f"the page is {path}")
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -1,13 +1,11 @@
 """The runs of a study as plain float64 arrays: N parameters, D tokens, loss, C FLOPs, and what groups them.
 
-Read from a CSV, from a journal's "result" rows, or from arrays. Nothing here needs the trainer or jax.
+Read from a table, from a journal's "result" rows, or from arrays. Nothing here needs the trainer or jax.
 """
 
-import csv
 import dataclasses
-import difflib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,9 @@ from numpy.typing import ArrayLike
 
 from gen.errors import UserError
 from gen.io import json_lines
-from gen.scaling import results_file
+from gen.scaling import run_columns, table_files
+from gen.scaling.table_files import json_rows as result_rows
+from gen.scaling.table_files import text_of
 
 SAME_BUDGET = 1.1  # runs whose FLOPs differ by less than this factor share a budget
 _WIDEST_BUDGET = 1.25  # a chain of neighbours wider than this factor is no budget
@@ -154,21 +154,42 @@ def make(
 
 
 def read(path: str | Path, columns: Mapping[str, str] | None = None) -> Points:
-  """Reads a .csv, a journal .jsonl ("result" rows), or a results .json ("points").
+  """Reads the runs of a file; see `read_described`."""
+  return read_described(path, columns)[0]
+
+
+def read_described(path: str | Path, columns: Mapping[str, str] | None = None) -> tuple[Points, list[str]]:
+  """Reads a table, a journal ("result" rows), JSON lines, a JSON array, or a results.json ("points").
 
   Args:
     path: of the file.
     columns: names of columns in the file, by the names used here, where they differ: {"params": "N"}.
 
+  Returns:
+    The runs, and a sentence for each column of another name and each quantity that was computed.
+
   Raises:
-    UserError: for a file that is missing, unreadable or empty; for a missing column, with the nearest name; for
-      cells that are no positive numbers, with their rows.
+    UserError: for a file that is missing, unreadable or empty; for a missing column, with what the columns look like;
+      for cells that are no positive numbers, with their rows.
   """
   path = Path(path)
   text = text_of(path)
-  if path.suffix in (".jsonl", ".json"):
-    return from_rows(result_rows(text, path), str(path), columns)
-  return _from_csv(text, str(path), columns or {})
+  if path.suffix not in (".jsonl", ".json") and not table_files.is_json(text):
+    return _from_table(text, str(path), columns or {})
+  rows = result_rows(text, path)
+  fields = run_columns.of_rows(rows)
+  if not rows or all(name in fields for name in _NUMBERS) or "kind" in fields:
+    return from_rows(rows, str(path), columns), []
+  cells = [["" if row[name] is None else str(row[name]) for name in fields] for row in rows]
+  places, said = run_columns.place(fields, columns or {}, cells, str(path))
+  lines = list(range(1, len(rows) + 1))
+  arrays = {
+    name: _floats([row[i] for row in cells], fields[i], lines, str(path), False)
+    for name, i in places.items()
+    if name != "name"
+  }
+  names = [row[places["name"]] for row in cells] if "name" in places else None
+  return make(**_completed(arrays), names=names, source=str(path)), said
 
 
 def read_curves(path: str | Path, points: Points) -> list[dict[str, Any]]:
@@ -181,11 +202,12 @@ def read_curves(path: str | Path, points: Points) -> list[dict[str, Any]]:
   Raises:
     UserError: for a broken line.
   """
-  if Path(path).suffix != ".jsonl":
+  text = text_of(Path(path))
+  if not table_files.is_json(text) or text.lstrip().startswith("[") or Path(path).suffix == ".json":
     return []
-  rows = json_lines.parse(text_of(Path(path)), str(path))
+  rows = json_lines.parse(text, str(path))
   params = dict(zip(points.names.tolist(), points.params.tolist(), strict=True))
-  names = {row.get("run"): str(row.get("name")) for row in _last_results(rows)}
+  names = {row.get("run"): str(row.get("name")) for row in table_files.last_results(rows)}
   curves = []
   for row in rows:
     name = names.get(row.get("run")) if isinstance(row, dict) and row.get("kind") == "train" else None
@@ -211,7 +233,7 @@ def from_rows(
     missing = [i for i, row in enumerate(rows) if column not in row]
     if missing and (name in _NUMBERS or name in columns):
       raise UserError(
-        f"{source}: result {missing[0] + 1} has no {column!r}{_nearest(column, rows[missing[0]])}"
+        f"{source}: result {missing[0] + 1} has no {column!r}{run_columns.described(column, list(rows[missing[0]]))}"
       )
     if len(missing) < len(rows):
       named[name] = [_number(row.get(column)) for row in rows]
@@ -226,105 +248,61 @@ def cells(points: Points) -> tuple[np.ndarray, int]:
   return found.ravel(), int(found.max(initial=-1)) + 1
 
 
-def text_of(path: Path) -> str:
-  """Returns what a file of runs holds, or raises UserError with the reason why it cannot be read."""
-  try:
-    return path.read_text(encoding="utf-8-sig")
-  except FileNotFoundError:
-    raise UserError(f"{path}: no such file; give the runs as a .csv or a journal.jsonl") from None
-  except UnicodeDecodeError as error:
-    raise UserError(f"{path}: invalid UTF-8 at byte {error.start}; save the table as UTF-8") from None
-  except OSError as error:
-    raise UserError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _table(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
-  """Yields (line, cells) of a CSV."""
-  reader = csv.reader(text.splitlines())
-  try:
-    for row in reader:
-      yield reader.line_num, row
-  except csv.Error as error:
-    raise UserError(f"{source}: line {max(reader.line_num, 1)} is no line of a CSV: {error}") from None
-
-
-def _from_csv(text: str, source: str, columns: Mapping[str, str]) -> Points:
-  table = _table(text, source)
-  header = [name.strip() for name in next(table, (1, []))[1]]
+def _from_table(text: str, source: str, columns: Mapping[str, str]) -> tuple[Points, list[str]]:
+  lines = text.splitlines()
+  commas = table_files.separator(lines) == ";"
+  table = table_files.table(text, source)
+  header = [name.strip().lstrip("\ufeff") for name in next(table, (1, []))[1]]
   if not any(header):
     raise UserError(f"{source} is empty; it needs a first line with the columns params, tokens, loss")
-  wanted = {}
-  for name in (*_NUMBERS, *_OPTIONAL, "name"):
-    column = columns.get(name, name)
-    if column in header:
-      wanted[name] = header.index(column)
-    elif name in _NUMBERS or name in columns:
-      raise UserError(f"{source} has no column {column!r}{_nearest(column, header)}")
-    if header.count(column) > 1:
-      raise UserError(f"{source} has {header.count(column)} columns {column!r}; leave one")
-  least = max(wanted.values()) + 1
-  rows, lines = [], []
-  for line, row in table:
-    if not any(cell.strip() for cell in row):
-      continue
+  kept = list(table)
+  places, said = run_columns.place(header, columns, [row for _, row in kept[:1000]], source)
+  least = max(places.values()) + 1
+  for line, row in kept:
     if len(row) < least:
       raise UserError(f"{source}: line {line} has {len(row)} cells, the first line {len(header)}")
-    rows.append(row)
-    lines.append(line)
-  if not rows:
+  if not kept:
     raise UserError(f"{source} has no rows below its first line")
-  numbers = {
-    name: _floats([row[i] for row in rows], header[i], lines, source)
-    for name, i in wanted.items()
+  lost = run_columns.unfinished(header, [row for _, row in kept], places, commas)
+  if lost:
+    shown = ", ".join(f"line {kept[i][0]}" for i in lost[:8]) + (" and more" if len(lost) > 8 else "")
+    said = [
+      *said,
+      f"left out {len(lost)} run{'s' * (len(lost) > 1)} that did not finish, without a loss: {shown}",
+    ]
+    kept = [one for i, one in enumerate(kept) if i not in set(lost)]
+  numbers = [line for line, _ in kept]
+  arrays = {
+    name: _floats([row[i] for _, row in kept], header[i], numbers, source, commas)
+    for name, i in places.items()
     if name != "name"
   }
-  names = [row[wanted["name"]] for row in rows] if "name" in wanted else None
-  return make(**numbers, names=names, lines=lines, source=source)
+  names = [row[places["name"]] for _, row in kept] if "name" in places else None
+  return make(**_completed(arrays), names=names, lines=numbers, source=source), said
 
 
-def _floats(texts: list[str], column: str, lines: list[int], source: str) -> np.ndarray:
+def _completed(arrays: dict[str, Any]) -> dict[str, Any]:
+  """Returns the columns with N or D computed from C = 6 N D where one is absent."""
+  if "params" in arrays and "tokens" in arrays:
+    return arrays
+  absent, present = ("tokens", "params") if "params" in arrays else ("params", "tokens")
+  with np.errstate(all="ignore"):
+    third = np.asarray(arrays["flops"], np.float64) / (6 * np.asarray(arrays[present], np.float64))
+  return {**arrays, absent: third}
+
+
+def _floats(texts: list[str], column: str, lines: list[int], source: str, commas: bool) -> np.ndarray:
   try:
     return np.array([float(text) if text.strip() else math.nan for text in texts])
   except ValueError:
     pass
-  words = {"true": 1.0, "false": 0.0}
   values = []
   for text, (row, line) in zip(texts, enumerate(lines, 1), strict=True):
-    try:
-      values.append(words[text.strip().lower()] if text.strip().lower() in words else float(text or math.nan))
-    except ValueError:
-      raise UserError(
-        f"{source}: {column} in row {row} (line {line}) is no number: {text.strip()!r}"
-      ) from None
+    value = run_columns.number(text, commas)
+    if value is None:
+      raise UserError(f"{source}: {column} in row {row} (line {line}) is no number: {text.strip()!r}")
+    values.append(value)
   return np.array(values)
-
-
-def result_rows(text: str, path: Path) -> list[dict[str, Any]]:
-  """Returns the runs of a journal or a results.json, in the order of their points."""
-  return (
-    _last_results(json_lines.parse(text, str(path)))
-    if path.suffix == ".jsonl"
-    else _points_of_results(text, path)
-  )
-
-
-def _last_results(rows: list[Any]) -> list[dict[str, Any]]:
-  """Returns the result rows of a journal, of each run its last."""
-  results: dict[str, dict[str, Any]] = {}
-  for number, row in enumerate(rows):
-    if isinstance(row, dict) and row.get("kind") == "result":
-      results[str(row.get("run") or row.get("name") or number)] = row
-  return list(results.values())
-
-
-def _points_of_results(text: str, path: Path) -> list[dict[str, Any]]:
-  content = json_lines.whole(text, str(path))
-  if isinstance(content, dict):
-    results_file.check(content, str(path))
-  rows = content.get("points") if isinstance(content, dict) else content
-  if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-    raise UserError(f"{path} has no list of points; give a results.json, a journal.jsonl or a .csv")
-  return rows
 
 
 def _number(value: Any) -> float:
@@ -356,17 +334,6 @@ def _check_positive(name: str, values: np.ndarray, lines: Sequence[int] | None, 
     f"{source}: {name} must be finite and above zero, but is {values[bad[0]]:g} "
     f"in row{'s' if len(bad) > 1 else ''} {', '.join(shown)}{more}; mend or leave out"
   )
-
-
-def _nearest(column: str, known: Iterable[str]) -> str:
-  names = list(known)
-  # Short names such as N and D stand for what they abbreviate.
-  letters = {"params": ("N", "n_params", "parameters"), "tokens": ("D", "n_tokens"), "flops": ("C",)}
-  near = [name for name in letters.get(column, ()) if name in names]
-  near = near or difflib.get_close_matches(column, names, 1, 0.5)
-  near = near or [name for name in names if column.lower() in name.lower()][:1]
-  hint = f"; the nearest is {near[0]!r} (--{column}_column={near[0]} reads it)" if near else ""
-  return f"; it has {', '.join(map(repr, names[:12]))}{hint}"
 
 
 def _groups_of_flops(flops: np.ndarray) -> np.ndarray:

@@ -7,10 +7,8 @@ decoder; any other field of `gen.config.Model` (heads, head_width, feed_forward,
 encoder-decoder's rows need source_length and row_tokens too: D counts corpus tokens, and a row has two lengths.
 """
 
-import csv
 import dataclasses
 import difflib
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +18,7 @@ import numpy as np
 
 from gen.config import FAMILIES, Model, Run, from_dict
 from gen.errors import UserError
-from gen.scaling import conventions, points
+from gen.scaling import conventions, points, table_files
 from gen.scaling.points import Points
 
 GIVEN, SIX_ND = "given", "6nd"
@@ -129,14 +127,12 @@ def read(path: str | Path) -> list[Shape]:
   """Returns the shape of each run of a file, in the order in which `points.read` has them."""
   path = Path(path)
   text = points.text_of(path)
-  if path.suffix in (".jsonl", ".json"):
+  if path.suffix in (".jsonl", ".json") or table_files.is_json(text):
     rows: Sequence[Mapping[str, Any]] = points.result_rows(text, path)
   else:
-    table = csv.DictReader(io.StringIO(text))
-    table.fieldnames = [name.strip() for name in table.fieldnames or []]
-    rows = [
-      row for row in table if any((cell or "").strip() for cell in row.values() if isinstance(cell, str))
-    ]
+    table = table_files.table(text, str(path))
+    header = [name.strip() for name in next(table, (1, []))[1]]
+    rows = [dict(zip(header, cells, strict=False)) for _, cells in table]
   return [_shape(row, f"{path}: run {number}") for number, row in enumerate(rows, 1)]
 
 

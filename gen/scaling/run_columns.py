@@ -1,0 +1,172 @@
+"""Which column of somebody's table holds what: N, D, the loss, C and the rest, by the names that people give them.
+
+An exact name of ours wins, then the others in the order below. Names compare without case, spaces and punctuation;
+"run - eval/loss" of a Weights & Biases export counts as eval/loss, and its __MIN and __MAX columns are passed over.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from gen.errors import UserError
+
+NUMBERS = ("params", "tokens", "loss")
+OPTIONAL = ("flops", "budget", "seed", "held_out", "steps")
+NAMES = {  # in order of preference
+  "params": "params n n_params num_params parameters n_parameters num_parameters parameter_count param_count "
+  "model_size model_params total_params params_total non_embedding_params params_non_embedding "
+  "non_embedding_parameters "
+  "params_no_embed n_params_non_embedding",
+  "tokens": "tokens d train_tokens training_tokens n_tokens num_tokens tokens_seen tokens_processed tokens_trained "
+  "total_tokens consumed_tokens seen_tokens dataset_tokens data_tokens num_train_tokens",
+  "loss": "loss val_loss validation_loss eval_loss final_val_loss final_eval_loss final_validation_loss valid_loss "
+  "test_loss final_loss loss_final final_train_loss train_loss training_loss",
+  "flops": "flops c compute total_flops train_flops training_flops flop total_compute train_compute training_compute "
+  "compute_flops total_training_flops",
+  "budget": "budget",
+  "seed": "seed",
+  "held_out": "held_out",
+  "steps": "steps",
+  "name": "name run_name run run_id",
+}
+_LETTERS = {"params": "N", "tokens": "D", "loss": "the loss", "flops": "C"}
+_SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
+_COUNT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKmMbBgGtT]?)")
+_GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?\s*[kKmMbBgGtT]?")
+_SHOWN = 40
+_FAILED = ("crashed", "failed", "killed", "preempted", "cancelled", "canceled", "running", "diverged")
+
+
+def place(
+  header: Sequence[str], columns: Mapping[str, str], rows: Sequence[Sequence[str]], source: str
+) -> tuple[dict[str, int], list[str]]:
+  """Returns (index of each quantity's column, a sentence for each that has another name than ours).
+
+  Args:
+    header: names of the columns.
+    columns: names that the user gave, by ours.
+    rows: cells, for what an error shows of each column.
+    source: what to call the table in messages.
+
+  Raises:
+    UserError: for a column that is absent or there twice; it lists all columns with what each looks like.
+  """
+  plain = [_plain(name) for name in header]
+  found, said = {}, []
+  for name, words in NAMES.items():
+    known = [columns[name]] if name in columns else [one for one in [name] if one in header]
+    if known:
+      if header.count(known[0]) > 1:
+        raise UserError(f"{source} has {header.count(known[0])} columns {known[0]!r}; leave one")
+      if known[0] not in header:
+        raise UserError(f"{source} has no column {known[0]!r}{described(known[0], header, rows)}")
+      found[name] = header.index(known[0])
+    matches = [i for word in words.split() for i, one in enumerate(plain) if one == word]
+    if not known and matches:
+      found[name] = matches[0]
+    rest = [header[i] for i in matches if i != found.get(name)]
+    if name in found and name in _LETTERS and (header[found[name]] != name or rest):
+      said.append(f"{header[found[name]]!r} is taken for {_LETTERS[name]}{_instead(name, rest)}")
+  missing = [name for name in NUMBERS if name not in found]
+  if "loss" in missing or len(missing) > 1 or (missing and "flops" not in found):
+    raise UserError(f"{source} has no column {missing[0]!r}{described(missing[0], header, rows)}")
+  if missing:
+    third = {"params": "N = C / (6 D)", "tokens": "D = C / (6 N)"}[missing[0]]
+    said.append(f"no column gives {_LETTERS[missing[0]]}: {third}")
+  elif "flops" not in found:
+    said.append("no column gives C: C = 6 N D")
+  return found, said
+
+
+def _instead(name: str, rest: list[str]) -> str:
+  return f", not {', '.join(map(repr, rest))} (--{name}_column chooses)" if rest else ""
+
+
+def _plain(name: str) -> str:
+  if name.endswith(("__MIN", "__MAX")):
+    return ""
+  return re.sub(r"[^a-z0-9]+", "_", name.rsplit(" - ", 1)[-1].lower()).strip("_")
+
+
+def unfinished(
+  header: Sequence[str], rows: Sequence[Sequence[str]], places: Mapping[str, int], commas: bool
+) -> list[int]:
+  """Returns the rows whose column "state" or "status" says that the run failed, and which have no loss.
+
+  Args:
+    header: names of the columns.
+    rows: cells.
+    places: index of each quantity's column.
+    commas: whether a comma is the decimal point.
+  """
+  states = [i for i, name in enumerate(header) if _plain(name) in ("state", "status")]
+  if not states:
+    return []
+  found = []
+  for i, row in enumerate(rows):
+    state = row[states[0]].strip().lower() if states[0] < len(row) else ""
+    loss = number(row[places["loss"]], commas)
+    if state in _FAILED and loss is not None and not math.isfinite(loss):
+      found.append(i)
+  return found
+
+
+def described(column: str, header: Sequence[str], rows: Sequence[Sequence[str]] = ()) -> str:
+  """Returns the end of a sentence about a missing column: what the columns look like, and the nearest name."""
+  names = list(header)
+  near = difflib.get_close_matches(column, names, 1, 0.5)
+  near = near or [name for name in names if column.lower() in name.lower()][:1]
+  hint = f"; the nearest is {near[0]!r} (--{column}_column={near[0]} reads it)" if near else ""
+  shown = [
+    repr(name) + (_looks([row[i] for row in rows if i < len(row)]) if rows else "")
+    for i, name in enumerate(names[:_SHOWN])
+  ]
+  more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+  return f"; it has {', '.join(shown)}{more}{hint}"
+
+
+def _looks(cells: list[str]) -> str:
+  """Returns what a column looks like: numbers and their range, or words."""
+  cells = [cell.strip() for cell in cells if cell.strip()]
+  if not cells:
+    return " (empty)"
+  values = [value for cell in cells if (value := number(cell)) is not None]
+  if len(values) == len(cells):
+    return f" (numbers from {min(values):.4g} to {max(values):.4g})"
+  return f" (words such as {cells[0][:20]!r})"
+
+
+def number(text: str, commas: bool = False) -> float | None:
+  """Reads a cell: a number, true or false, thousands separators, or a count such as 124M.
+
+  Args:
+    text: of the cell; an empty one is NaN.
+    commas: whether a comma is the decimal point.
+
+  Returns:
+    The number, or None for anything else.
+
+  >>> number("1.5B"), number("1,234,567"), number("3,25", commas=True), number("high")
+  (1500000000.0, 1234567.0, 3.25, None)
+  """
+  text = text.strip()
+  if not text:
+    return math.nan
+  if text.lower() in ("true", "false"):
+    return float(text.lower() == "true")
+  if commas:
+    text = text.replace(".", "").replace(",", ".") if "," in text else text
+  elif _GROUPED.fullmatch(text):
+    text = text.replace(",", "")
+  try:
+    return float(text)
+  except ValueError:
+    match = _COUNT.fullmatch(text)
+  return float(match[1]) * _SCALES[match[2].lower()] if match else None
+
+
+def of_rows(rows: Iterable[Mapping[str, object]]) -> list[str]:
+  """Returns the fields that all rows have, in the first one's order."""
+  rows = list(rows)
+  return [name for name in (rows[0] if rows else ()) if all(name in row for row in rows)]

@@ -1,0 +1,139 @@
+"""Files of runs as text and as cells: compression, encodings and separators that people's exports have.
+
+A file is what it holds, not what its suffix says: gzip, xz or Zstandard, UTF-8 or UTF-16 with or without a byte-order
+mark, cells separated by comma, semicolon, tab or |, JSON lines, a JSON array or a results.json.
+"""
+
+import csv
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gen.errors import UserError
+from gen.io import json_lines
+from gen.scaling import results_file
+
+MAX_BYTES = 2 * 2**30  # unpacked
+_SEPARATORS = ",;\t|"
+_MOST_COLUMNS = 100_000
+
+
+def text_of(path: Path) -> str:
+  """Returns what a file of runs holds, unpacked and decoded.
+
+  Raises:
+    UserError: with the reason why it cannot be read.
+  """
+  try:
+    content = path.read_bytes()
+  except FileNotFoundError:
+    raise UserError(f"{path}: no such file; give the runs as a .csv or a journal.jsonl") from None
+  except OSError as error:
+    raise UserError(f"cannot read {path}: {error.strerror}") from None
+  return _decoded(_unpacked(content, path), path)
+
+
+def _unpacked(content: bytes, path: Path) -> bytes:
+  try:
+    if content[:2] == b"\x1f\x8b":
+      with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
+        found = stream.read(MAX_BYTES + 1)
+    elif content[:6] == b"\xfd7zXZ\x00":
+      with lzma.LZMAFile(io.BytesIO(content)) as stream:
+        found = stream.read(MAX_BYTES + 1)
+    elif content[:4] == b"\x28\xb5\x2f\xfd":
+      import zstandard
+
+      found = zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True).read(MAX_BYTES + 1)
+    else:
+      return content
+  except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+    raise UserError(f"{path}: the compressed file is damaged ({error})") from None
+  except Exception as error:  # zstandard's own, which is imported only where it is needed
+    if type(error).__name__ != "ZstdError":
+      raise
+    raise UserError(f"{path}: the compressed file is damaged ({error})") from None
+  if len(found) > MAX_BYTES:
+    raise UserError(f"{path} unpacks to more than {MAX_BYTES:,} bytes, too many for a table of runs")
+  return found
+
+
+def _decoded(content: bytes, path: Path) -> str:
+  wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+  try:
+    return content.decode("utf-16" if wide else "utf-8-sig")
+  except UnicodeDecodeError as error:
+    name = "UTF-16" if wide else "UTF-8"
+    raise UserError(f"{path}: invalid {name} at byte {error.start}; save the table as UTF-8") from None
+
+
+def is_json(text: str) -> bool:
+  """Returns whether a text is JSON: an object or an array, or lines of objects."""
+  return text[:4096].lstrip()[:1] in ("{", "[")
+
+
+def table(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
+  """Yields (line, cells) of a table, without blank lines and lines that open with #.
+
+  Raises:
+    UserError: for a line that is none of a table.
+  """
+  lines = text.splitlines()
+  reader = csv.reader(lines, delimiter=separator(lines))
+  try:
+    for row in reader:
+      if len(row) > _MOST_COLUMNS:
+        raise UserError(
+          f"{source}: line {reader.line_num} has {len(row):,} cells, too many for a table of runs"
+        )
+      if any(cell.strip() for cell in row) and not row[0].lstrip().startswith("#"):
+        yield reader.line_num, row
+  except csv.Error as error:
+    raise UserError(f"{source}: line {max(reader.line_num, 1)} is no line of a CSV: {error}") from None
+
+
+def separator(lines: list[str]) -> str:
+  """Returns what separates the cells of a table, by its first line.
+
+  >>> separator(["# a, b", "N;D;loss", "1,5;2,5;3"])
+  ';'
+  """
+  head = next((line for line in lines if line.strip() and not line.lstrip().startswith("#")), "")
+  return max(_SEPARATORS, key=lambda one: (head[:100_000].count(one), one == ","))
+
+
+def json_rows(text: str, path: Path) -> list[dict[str, Any]]:
+  """Returns the runs of a journal, of JSON lines, of a JSON array or of a results.json, in their order.
+
+  Of a journal they are the rows of kind "result", of each run its last.
+
+  Raises:
+    UserError: for text that is no JSON, or holds no list of runs.
+  """
+  first = text.lstrip()[:1]
+  whole = first == "[" or path.name.removesuffix(".gz").endswith(".json")
+  if not whole:
+    rows = json_lines.parse(text, str(path))
+    if any(isinstance(row, dict) and "kind" in row for row in rows) or not rows:
+      return last_results(rows)
+    return [row for row in rows if isinstance(row, dict)]
+  content = json_lines.whole(text, str(path))
+  if isinstance(content, dict):
+    results_file.check(content, str(path))
+  rows = content.get("points") if isinstance(content, dict) else content
+  if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    raise UserError(f"{path} has no list of points; give a results.json, a journal.jsonl or a .csv")
+  return rows
+
+
+def last_results(rows: list[Any]) -> list[dict[str, Any]]:
+  """Returns the result rows of a journal, of each run its last."""
+  results: dict[str, dict[str, Any]] = {}
+  for number, row in enumerate(rows):
+    if isinstance(row, dict) and row.get("kind") == "result":
+      results[str(row.get("run") or row.get("name") or number)] = row
+  return list(results.values())

@@ -1,0 +1,76 @@
+"""The page of a study for anybody's table of runs: the three approaches, their drawings, and the next budget.
+
+The results have the form of a sweep's results.json, so that `report.render` draws both.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gen.scaling import approaches, report
+from gen.scaling.points import Points
+
+LEVEL = 0.9  # of the intervals on a page
+_AHEAD = 10.0  # times the largest budget, where the page predicts
+
+
+def results(
+  runs: Points, curves: Sequence[Mapping[str, Any]], name: str, bootstraps: int, seed: int
+) -> dict[str, Any]:
+  """Fits the approaches and returns what the page shows.
+
+  Args:
+    runs: all of the table, held-out ones too.
+    curves: rows of training curves, or none.
+    name: of the study.
+    bootstraps: resamples for the intervals.
+    seed: of the resampling.
+  """
+  rows = np.flatnonzero(~runs.held_out)
+  points = runs.select(rows)
+  fits = approaches.fit(points, curves, [str(one) for one in points.names], LEVEL, bootstraps, seed)
+  budgets = points.group_flops()
+  low, high = float(budgets.min()) / 2, float(budgets.max()) * 12
+  target = float(budgets.max()) * _AHEAD
+  prediction = {"flops": target}
+  prediction |= {key: approaches.optimum(fitted, target) for key, fitted in fits.items()}
+  return {
+    "name": name,
+    "points": _entries(runs),
+    "laws": approaches.laws(fits, points, rows, low, high),
+    "prediction": prediction,
+  }
+
+
+def write(path: Path, found: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) -> None:
+  """Writes the page."""
+  path.write_text(report.render(found, curves), encoding="utf-8")
+
+
+def next_lines(found: Mapping[str, Any]) -> list[str]:
+  """Returns what each approach advises at ten times the largest budget, a line each."""
+  advice, text = found["prediction"], []
+  for name in approaches.NAMES:
+    if name in advice:
+      one = advice[name]
+      loss = f", loss {one['loss']:.3f}" if "loss" in one else ""
+      text.append(
+        f"next, at {advice['flops']:.3g} FLOPs by {name}: {one['N']:.3g} parameters, {one['D']:.3g} tokens{loss}"
+      )
+  return text
+
+
+def _entries(runs: Points) -> list[dict[str, Any]]:
+  budgets = runs.group_flops()[runs.groups()]
+  entries = []
+  for i in range(len(runs)):
+    entry: dict[str, Any] = {"name": str(runs.names[i]), "held_out": bool(runs.held_out[i])}
+    entry["budget"] = float(budgets[i])
+    for field in ("params", "tokens", "loss", "flops", "seed", "steps"):
+      value = float(getattr(runs, field)[i])
+      if np.isfinite(value):
+        entry[field] = value
+    entries.append(entry)
+  return entries
