@@ -14,6 +14,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests import fuzzing
+
 QUICK = "JAX_DISABLE_MOST_OPTIMIZATIONS"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 ASKED = os.environ.setdefault(QUICK, "true")
@@ -57,12 +59,33 @@ def pytest_collection_modifyitems(config, items):
     folder = item.path.relative_to(config.rootpath).parts[1:2]
     if folder and folder[0] in PROCESS:
       item.add_marker("process")
+    if "fuzz" in getattr(item, "fixturenames", ()):
+      item.add_marker("fuzz")
   items.sort(key=lambda item: "end_to_end" not in item.path.parts)
   if config.option.all or config.option.markexpr or config.args_source is pytest.Config.ArgsSource.ARGS:
     return
   left_out = [item for item in items if any(item.get_closest_marker(name) for name in LEFT_OUT)]
   items[:] = [item for item in items if item not in set(left_out)]
   config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture
+def fuzz(request, record_property):
+  """Time and seeds of a fuzz test; the cases of a parametrized test share its time."""
+  function = request.node.function
+  cases = sum(getattr(item, "function", None) is function for item in request.session.items)
+  request.node.fuzz = fuzzing.Fuzz(cases)
+  yield request.node.fuzz
+  record_property(fuzzing.MADE, request.node.fuzz.tries)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+  """Says with which seed a fuzz test failed."""
+  report = yield
+  if report.when == "call" and report.failed and hasattr(item, "fuzz"):
+    report.sections.append(("fuzz", f"GEN_FUZZ_SEED={item.fuzz.seed} begins with the round that failed"))
+  return report
 
 
 @pytest.fixture
@@ -116,7 +139,11 @@ def uncached(request):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-  """Says what the default selection left out."""
+  """Says what the default selection left out, and how often long fuzz tests tried."""
+  reports = [report for key in ("passed", "failed") for report in terminalreporter.stats.get(key, ())]
+  for report in reports if os.environ.get("GEN_FUZZ_SECONDS") else ():
+    for tries in [value for name, value in getattr(report, "user_properties", ()) if name == fuzzing.MADE]:
+      terminalreporter.write_line(f"{tries:>9,} tries of {report.nodeid}")
   left = len(terminalreporter.stats.get("deselected", ()))
   if left and not config.option.markexpr:
     terminalreporter.write_line(

@@ -8,9 +8,7 @@ or gives the answer that it gives without the damage.
 """
 
 import json
-import os
 import random
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,18 +16,11 @@ DEEP = 100_000  # brackets: beyond any parser's stack
 OTHER_TYPES: tuple[Any, ...] = (None, [], {}, "", "x", True, -1, 0, 0.5, 10**400, [[]], {"a": {}})
 
 
-def seconds(default: float) -> float:
-  """Returns how long a fuzz test runs: $GEN_FUZZ_SECONDS, or the default."""
-  return float(os.environ.get("GEN_FUZZ_SECONDS") or default)
-
-
-def endless(content: bytes, seed: int, until: float) -> Iterator[tuple[str, bytes | None]]:
-  """Yields mutations until a moment of `time.monotonic()`, with other random choices in every round."""
-  for number in range(seed, seed + 10**6):
-    for mutation in of(content, random.Random(number)):
-      if time.monotonic() > until:
-        return
-      yield mutation
+def mixed(content: bytes, rng: random.Random) -> list[tuple[str, bytes | None]]:
+  """Returns the mutations of a file in random order, so that a short test meets all kinds in the long run."""
+  mutations = list(of(content, rng))
+  rng.shuffle(mutations)
+  return mutations
 
 
 def of(content: bytes, rng: random.Random) -> Iterator[tuple[str, bytes | None]]:

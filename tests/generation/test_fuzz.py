@@ -1,17 +1,14 @@
 """Whatever is said to a model, it answers, or one sentence says why not.
 
-GEN_FUZZ_SECONDS=60 looks for so long, at all families and settings; else a few examples do, the same ones each time.
+With GEN_FUZZ_SECONDS all families and settings are tried; else a few examples are, the same ones each time.
 """
 
 import functools
-import math
-import os
-import time
 
 import jax
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from gen.config import Data, Model, Run
@@ -21,8 +18,8 @@ from gen.generation import checkpoint, decode
 from gen.generation.conversation import OF_LIMITS, OF_SAMPLER, Conversation
 from gen.generation.sampling import GREEDY, Sampler
 from gen.models import families
+from tests.fuzzing import LONG
 
-SECONDS = float(os.environ.get("GEN_FUZZ_SECONDS", "0"))
 BYTES = ByteTokenizer()
 OBJECTIVES = {
   "decoder": "causal",
@@ -30,9 +27,8 @@ OBJECTIVES = {
   "encoder_decoder": "span_corruption",
   "encoder": "masked",
 }
-SETTINGS = settings(
-  max_examples=1_500 if SECONDS else 12, derandomize=not SECONDS, suppress_health_check=list(HealthCheck)
-)
+EXAMPLES = 12  # of a round, after which the clock is read
+SETTINGS = settings(max_examples=EXAMPLES, database=None, suppress_health_check=list(HealthCheck))
 MARKS = (
   "<mask>",
   "</s>",
@@ -49,7 +45,7 @@ MARKS = (
   "\ud800",
 )
 LETTERS = st.characters(exclude_categories=())  # half surrogate pairs too
-PROMPTS = st.lists(st.text(LETTERS, max_size=3) | st.sampled_from(MARKS), max_size=9 if SECONDS else 1).map(
+PROMPTS = st.lists(st.text(LETTERS, max_size=3) | st.sampled_from(MARKS), max_size=9 if LONG else 1).map(
   "".join
 )
 WRONG_NUMBERS = ("nan", "-inf", "-1", "1e999", "-0.5", "x", "", "9" * 30, "9" * 5000)
@@ -75,23 +71,15 @@ def restored(family):
   return checkpoint.Restored(model, params, BYTES, checkpoint.of_run(run, BYTES), "a test")
 
 
-@pytest.mark.parametrize("family", list(OBJECTIVES) if SECONDS else ["decoder"])
-def test_whatever_is_said_is_answered_or_refused_in_one_sentence(family):
-  end = time.monotonic() + SECONDS / len(OBJECTIVES)
-
+@pytest.mark.parametrize("family", list(OBJECTIVES) if LONG else ["decoder"])
+def test_whatever_is_said_is_answered_or_refused_in_one_sentence(fuzz, family):
   @SETTINGS
-  @given(st.lists(PROMPTS | (ANY if SECONDS else WRONG), min_size=1, max_size=4))
+  @given(st.lists(PROMPTS | (ANY if LONG else WRONG), min_size=1, max_size=4))
   def talk(lines):
-    nonlocal end
-    if SECONDS and time.monotonic() > end:
-      return
-    try:
-      hear(family, lines)
-    except BaseException:
-      end = math.inf  # to be repeated as it was
-      raise
+    hear(family, lines)
 
-  talk()
+  for _ in fuzz.rounds(EXAMPLES):
+    seed(fuzz.seed)(talk)()
 
 
 def hear(family, lines):
@@ -106,21 +94,20 @@ def hear(family, lines):
       assert whole.count("\n") == 1 and len(whole) < 400
 
 
-@SETTINGS
-@given(
-  st.floats(), st.integers(-1, 9), st.floats() | st.floats(0, 1), st.floats() | st.floats(0, 1), st.floats()
-)
-def test_settings_are_refused_or_leave_something_to_draw(temperature, top_k, top_p, min_p, penalty):
-  if SECONDS and time.monotonic() > START + 2 * SECONDS:
-    return
-  try:
-    sampler = Sampler(temperature, top_k, top_p, min_p, penalty)
-    sampler.check(7)
-  except UserError:
-    return
-  logits_bv = np.array([[0.5, -2.0, 3.0, 3.0, 0.0, -1.0, 1.0]], np.float32)
-  kept_bv = np.asarray(sampler(logits_bv, np.array([[True, False, True, False, False, True, False]])))
-  assert not np.isnan(kept_bv).any() and (kept_bv < np.inf).all() and np.isfinite(kept_bv).any()
+def test_settings_are_refused_or_leave_something_to_draw(fuzz):
+  share = st.floats() | st.floats(0, 1)
 
+  @SETTINGS
+  @given(st.floats(), st.integers(-1, 9), share, share, st.floats())
+  def draw(temperature, top_k, top_p, min_p, penalty):
+    try:
+      sampler = Sampler(temperature, top_k, top_p, min_p, penalty)
+      sampler.check(7)
+    except UserError:
+      return
+    logits_bv = np.array([[0.5, -2.0, 3.0, 3.0, 0.0, -1.0, 1.0]], np.float32)
+    kept_bv = np.asarray(sampler(logits_bv, np.array([[True, False, True, False, False, True, False]])))
+    assert not np.isnan(kept_bv).any() and (kept_bv < np.inf).all() and np.isfinite(kept_bv).any()
 
-START = time.monotonic()
+  for _ in fuzz.rounds(EXAMPLES):
+    seed(fuzz.seed)(draw)()

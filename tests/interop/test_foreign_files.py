@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import resource
 import shutil
 import struct
@@ -255,34 +254,31 @@ def test_names_that_begin_with_model_are_barts_own(tmp_path):
   ]
 
 
-def damages(folder, until):
-  """Yields (name, file, bytes) for the files of a folder, damaged in every way."""
-  number = 0
-  while time.monotonic() < until:
-    rng = random.Random(number)
-    for file in ("config.json", generation_config.NAME):
-      for name, content in mutations.of((folder / file).read_bytes(), rng):
-        yield name, file, content
-    header, data = parts(folder / SINGLE)
-    whole = (folder / SINGLE).read_bytes()
-    for name, changed in mutations.of_value(header, rng, 6):
-      text = json.dumps(changed).encode()
-      yield name, SINGLE, struct.pack("<Q", len(text)) + text + data
-    for _ in range(4):
-      name, content = mutations.flipped(whole[: len(whole) - len(data)], rng)
-      yield name, SINGLE, content + data
-    yield "cut", SINGLE, whole[: rng.randrange(len(whole))]
-    number += 1
+def damages(folder, rng):
+  """Returns (name, file, bytes) for the files of a folder, damaged in every way, in random order."""
+  found = [
+    (name, file, content)
+    for file in ("config.json", generation_config.NAME)
+    for name, content in mutations.of((folder / file).read_bytes(), rng)
+  ]
+  header, data = parts(folder / SINGLE)
+  whole = (folder / SINGLE).read_bytes()
+  for name, changed in mutations.of_value(header, rng, 6):
+    text = json.dumps(changed).encode()
+    found.append((name, SINGLE, struct.pack("<Q", len(text)) + text + data))
+  for _ in range(4):
+    name, content = mutations.flipped(whole[: len(whole) - len(data)], rng)
+    found.append((name, SINGLE, content + data))
+  found.append(("cut", SINGLE, whole[: rng.randrange(len(whole))]))
+  rng.shuffle(found)
+  return found
 
 
-def test_any_damage_is_one_sentence_or_none(folder, tmp_path):
+def test_any_damage_is_one_sentence_or_none(fuzz, folder, tmp_path):
   (folder / generation_config.NAME).write_text(
     '{"eos_token_id": [0, 3], "bad_words_ids": [[1, 2]], "min_length": 3}'
   )
-  until = time.monotonic() + mutations.seconds(5)
-  for name, file, content in damages(folder, until):
-    if time.monotonic() > until:
-      break
+  for name, file, content in fuzz.cases(lambda rng: damages(folder, rng)):
     here = tmp_path / "damaged"
     shutil.copytree(folder, here)
     if content is None:

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import random
 import time
 
 import pytest
@@ -212,7 +211,7 @@ def varint(number):
   )
 
 
-def test_damaged_files_of_tokenizers_end_in_one_sentence_or_read(tmp_path):
+def test_damaged_files_of_tokenizers_end_in_one_sentence_or_read(fuzz, tmp_path):
   (tmp_path / "json").mkdir()
   (tmp_path / "json" / "tokenizer.json").write_text(json.dumps(described()))
   gpt2(
@@ -221,20 +220,21 @@ def test_damaged_files_of_tokenizers_end_in_one_sentence_or_read(tmp_path):
   )
   bert(tmp_path / "words", never_split=["it's"], do_lower_case=True)
   pieces(tmp_path / "pieces", options={"extra_ids": 7, "eos_token": {"content": "</s>"}}, added={"{": 9})
-  until, seed = time.monotonic() + mutations.seconds(6), 0
   paths = [path for folder in sorted(tmp_path.iterdir()) for path in sorted(folder.iterdir())]
-  while time.monotonic() < until:
-    rng = random.Random(seed)
+  contents = {path: path.read_bytes() for path in paths}
+
+  def damages(rng):
     for path in rng.sample(paths, len(paths)):
-      original = path.read_bytes()
-      of_path = list(mutations.of(original, rng)) + [mutations.flipped(original, rng) for _ in range(4)]
-      for name, damaged in rng.sample(of_path, 4):
-        path.unlink() if damaged is None else path.write_bytes(damaged)
-        check_one(path.parent, f"seed {seed}: {path.relative_to(tmp_path)} {name}")
-        path.write_bytes(original)
-        if time.monotonic() > until:
-          return
-    seed += 1
+      mixed = [
+        *mutations.mixed(contents[path], rng),
+        *(mutations.flipped(contents[path], rng) for _ in range(4)),
+      ]
+      yield from ((path, *damage) for damage in rng.sample(mixed, 4))
+
+  for path, name, damaged in fuzz.cases(damages):
+    path.unlink() if damaged is None else path.write_bytes(damaged)
+    check_one(path.parent, f"{path.relative_to(tmp_path)} {name}")
+    path.write_bytes(contents[path])
 
 
 def check_one(folder, name):

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import random
 import shutil
-import time
 
 import pytest
 
@@ -76,11 +75,10 @@ def names_are_left(found, wanted):
 @pytest.mark.parametrize(
   "name", ["config.json", "clock.json", "journal.jsonl", f"{RUN}/config.json", f"{RUN}/journal.jsonl"]
 )
-def test_a_damaged_file_never_changes_what_a_sweep_has_recorded(study, tmp_path, name):
+def test_a_damaged_file_never_changes_what_a_sweep_has_recorded(fuzz, study, tmp_path, name):
   content = (study / name).read_bytes()
   wanted = recorded(damaged(study, name, content, tmp_path / "sweep"))
-  until = time.monotonic() + mutations.seconds(1)
-  for mutation, changed in mutations.endless(content, 0, until):
+  for mutation, changed in fuzz.cases(lambda rng: mutations.mixed(content, rng)):
     place = damaged(study, name, changed, tmp_path / "sweep")
     found = said(lambda place=place: recorded(place))
     if name == "clock.json" and changed is None:  # It begins again.
@@ -92,7 +90,7 @@ def test_a_damaged_file_never_changes_what_a_sweep_has_recorded(study, tmp_path,
 
 
 @pytest.mark.parametrize("name", ["journal.jsonl", "results.json"])
-def test_a_damaged_table_never_gives_other_runs(study, tmp_path, name):
+def test_a_damaged_table_never_gives_other_runs(fuzz, study, tmp_path, name):
   def table(path):
     found = points.read(path)
     curves = points.read_curves(path, found)
@@ -104,8 +102,7 @@ def test_a_damaged_table_never_gives_other_runs(study, tmp_path, name):
 
   content, wanted = (study / name).read_bytes(), table(study / name)
   path = tmp_path / name
-  until = time.monotonic() + mutations.seconds(1)
-  for mutation, changed in mutations.endless(content, 0, until):
+  for mutation, changed in fuzz.cases(lambda rng: mutations.mixed(content, rng)):
     path.unlink(missing_ok=True)
     if changed is not None:
       path.write_bytes(changed)
