@@ -124,10 +124,10 @@ def json_rows(text: str, path: Path) -> list[dict[str, Any]]:
   content = json_lines.whole(text, str(path))
   if isinstance(content, dict):
     results_file.check(content, str(path))
-  rows = content.get("points") if isinstance(content, dict) else content
-  if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+  found: Any = content.get("points") if isinstance(content, dict) else content
+  if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
     raise UserError(f"{path} has no list of points; give a results.json, a journal.jsonl or a .csv")
-  return rows
+  return found
 
 
 def last_results(rows: list[Any]) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ def results(
   budgets = points.group_flops()
   low, high = float(budgets.min()) / 2, float(budgets.max()) * 12
   target = float(budgets.max()) * _AHEAD
-  prediction = {"flops": target}
+  prediction: dict[str, Any] = {"flops": target}
   prediction |= {key: approaches.optimum(fitted, target) for key, fitted in fits.items()}
   return {
     "name": name,
