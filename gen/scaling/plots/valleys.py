@@ -85,14 +85,17 @@ def _draw_prediction(axes: Axes, view: View) -> None:
     return
   size, loss = guess
   axes.plot(size, loss, "*", ms=9, mfc=style.HELD_OUT, mec=style.PAPER, mew=0.8, zorder=7)
+  place = _clear_of(axes, view, (size, loss))
+  if place is None:  # the caption names the star
+    return
   axes.annotate(
-    "predicted", (size, loss), _clear_of(axes, view, (size, loss)), textcoords="offset points", color=style.HELD_OUT,
+    "predicted", (size, loss), place, textcoords="offset points", color=style.HELD_OUT,
     ha="center", va="center", fontsize=8, zorder=8, bbox=_GROUND,
   )  # fmt: skip
 
 
-def _clear_of(axes: Axes, view: View, star: tuple[float, float]) -> tuple[float, float]:
-  """Returns where beside the star, in points, the word is farthest from curves and marks."""
+def _clear_of(axes: Axes, view: View, star: tuple[float, float]) -> tuple[float, float] | None:
+  """Returns where beside the star, in points, the word is farthest from curves and marks; None where none is clear."""
   places = [(spot.params, spot.loss) for spot in view.spots]
   places += [(run["params"], run["loss"]) for run in view.runs if run.get("params") and run.get("loss")]
   for valley in view.valleys:
@@ -100,13 +103,20 @@ def _clear_of(axes: Axes, view: View, star: tuple[float, float]) -> tuple[float,
     if sizes:
       places += [(n, float(valley(np.array(n)))) for n in np.geomspace(min(sizes), max(sizes), 60)]
   points = axes.transData.transform(np.array([*places, star])) * 72 / axes.figure.dpi
-  off = points[:-1] - points[-1]
+  last = {
+    spot.budget: (spot.params, spot.loss) for spot in view.spots
+  }  # beside these stand the budgets' names
+  ends = axes.transData.transform(np.array(list(last.values()))) * 72 / axes.figure.dpi
+  names = [ends + np.array([x, y]) for x in range(6, 54, 8) for y in (-8, 0, 8)]
+  off = np.concatenate([points[:-1], *names]) - points[-1]
   frame = axes.transAxes.transform([(0, 0), (1, 1)]) * 72 / axes.figure.dpi - points[-1]
   choices = [(x, y) for y in (11, -11, 16, -16, 0) for x in (0, -20, 20, -32, 32) if abs(x) > 30 or y]
 
   def clearance(place: tuple[float, float]) -> float:
     beyond = np.maximum(np.abs(off - place) - (_WORD_WIDTH / 2, _WORD_HEIGHT / 2), 0)
-    return float(np.min(np.hypot(*beyond.T), initial=math.inf)) - 0.15 * math.hypot(*place)
+    return float(np.min(np.hypot(*beyond.T), initial=math.inf))
 
-  inside = [place for place in choices if frame[0, 1] + 8 < place[1] < frame[1, 1] - 8]
-  return max(inside or choices, key=clearance)
+  low, high = frame + np.array([[_WORD_WIDTH / 2 + 2, 8], [-_WORD_WIDTH / 2, -8]])
+  inside = [place for place in choices if np.all(low < place) and np.all(place < high)]
+  clear = [place for place in inside if clearance(place) > 1]
+  return max(clear, key=lambda place: clearance(place) - 0.15 * math.hypot(*place), default=None)
