@@ -10,6 +10,7 @@ attention.npz into the folder of the run.
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -25,6 +26,7 @@ STEP = quantities.DEFINE_integer("step", -1, "Which checkpoint; -1: the latest."
 TEXT = flags.DEFINE_string("text", "Returns the sum of the array.", "What the model reads.")
 TARGET = flags.DEFINE_string("target", "", "What an encoder-decoder writes; empty: the text once more.")
 OUT = outputs.DEFINE_folder("out", "", "Folder for what is written; empty: RUN/attention.")
+JSON = outputs.DEFINE_json()
 
 
 def main() -> int:
@@ -37,6 +39,7 @@ def main() -> int:
     )
   from gen.evaluation import attention_figures, attention_maps
   from gen.generation import checkpoint
+  from gen.training import json_file
 
   found = checkpoint.load(
     RUN.value,
@@ -60,11 +63,20 @@ def main() -> int:
     ]
   except OSError as error:
     raise UserError(f"--out={folder}: cannot be written: {error.strerror or error}") from None
+  report: dict[str, Any] = {
+    "checkpoint": found.where,
+    "text": TEXT.value,
+    "maps": [],
+    "files": [str(path) for path in paths],
+  }
   for one in maps:
     layers, heads, queries, keys = one.weights_lhts.shape
     print(f"{one.kind}: {layers} layers of {heads} heads, {queries} x {keys} tokens")
+    sizes = {"layers": layers, "heads": heads, "queries": queries, "keys": keys}
+    report["maps"].append({"kind": one.kind} | sizes)
   for path in paths:
     print(f"wrote {path}", file=sys.stderr)
+  json_file.write(report, json_file.target(JSON.value))
   return 0
 
 

@@ -36,7 +36,7 @@ CONVENTION = flags.DEFINE_enum(
 )
 PARAMS_UNIT = quantities.DEFINE_float("params_unit", None, "Of N in the file: 1e6 where it is in millions.")
 TOKENS_UNIT = quantities.DEFINE_float("tokens_unit", None, "Of D in the file: 1e9 where it is in billions.")
-JSON = outputs.DEFINE_file("json", "", "Write JSON to this file, or to - (standard output), not text.")
+JSON = outputs.DEFINE_json()
 _COLUMNS = {
   name: flags.DEFINE_string(f"{name}_column", "", f"Column of {letter}, if it is not {name}.")
   for name, letter in (("params", "N"), ("tokens", "D"), ("loss", "the loss"), ("flops", "C"))
@@ -67,11 +67,8 @@ def main() -> int:
   found = audit.audit(
     runs, other_params=others, bootstraps=BOOTSTRAPS.value, seed=SEED.value, delta=DELTA.value
   )
-  if target is None:
-    print("\n".join(audit.lines(found)))
-  else:
-    alarms = ", ".join(one.name for one in found.alarms)
-    json_file.write(found.as_dict(), target, [f"grade {found.grade}: {alarms or 'no alarm'}"])
+  print("\n".join(audit.lines(found)))
+  json_file.write(found.as_dict(), target)
   return 0
 
 

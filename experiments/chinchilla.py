@@ -29,6 +29,7 @@ if TYPE_CHECKING:
   from gen.scaling.study import Trained
 
 WORKDIR = outputs.DEFINE_folder("workdir", "", "Folder of the sweep; empty: runs/NAME.")
+JSON = outputs.DEFINE_json()
 NAME = flags.DEFINE_string("name", "", "Name of the sweep; empty: the config's.")
 
 executors.define_flags()
@@ -73,7 +74,7 @@ def _conclude(console: "Console", sweep: Sweep, trained: "Trained", folder: Path
   from gen.scaling import answer, plots, report, results_file, verdict
   from gen.scaling import study as studies
   from gen.scaling.plots import view
-  from gen.training import journal
+  from gen.training import journal, json_file
   from gen.training.manifest import write_whole
 
   analysis = verdict.analyse(
@@ -91,6 +92,7 @@ def _conclude(console: "Console", sweep: Sweep, trained: "Trained", folder: Path
   console.print(f"\nwritten: {folder / 'journal.jsonl'}, {folder / 'results.json'}, {page}, and")
   console.print("  " + ", ".join(str(path) for path in pictures if path.suffix == ".png"))
   console.print(f"\n{answer.sentence(view.read(results))}")
+  json_file.write(results, json_file.target(JSON.value))
   return FAILED if trained.failed else 0
 
 

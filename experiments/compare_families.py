@@ -30,6 +30,7 @@ if TYPE_CHECKING:
   from gen.scaling.study import Trained
 
 WORKDIR = outputs.DEFINE_folder("workdir", "", "Folder of the atlas; empty: runs/NAME.")
+JSON = outputs.DEFINE_json()
 FAMILIES = flags.DEFINE_list("families", list(ATLAS_FAMILIES), "Which of the config's families.")
 
 executors.define_flags()
@@ -70,7 +71,7 @@ def _conclude(
   from gen.scaling import atlas as atlases
   from gen.scaling import atlas_report, report, results_file
   from gen.scaling.plots import atlas as figures
-  from gen.training import journal
+  from gen.training import journal, json_file
   from gen.training.manifest import write_whole
 
   # Through the journal's encoding: what JSON does not have (NaN) becomes null.
@@ -92,6 +93,7 @@ def _conclude(
     raise UserError(f"cannot write in {folder}: {error.strerror}; the runs are done and kept") from error
   console.print(f"\nwritten: {folder / 'journal.jsonl'}, {folder / 'results.json'}, {page}, and")
   console.print("  " + ", ".join(str(path) for path in pictures if path.suffix == ".png"))
+  json_file.write(results, json_file.target(JSON.value))
   return FAILED if any(one.failed for one in trained.values()) else 0
 
 

@@ -35,9 +35,7 @@ PRECISION = flags.DEFINE_enum("precision", "mixed", ("mixed", "float32"), "Of co
 UTILIZATION = quantities.DEFINE_float(
   "utilization", 0.4, "Share of the chips' peak rate that the time is told for.", lower_bound=0, upper_bound=1
 )
-JSON = outputs.DEFINE_file(
-  "json", "", "Also write the numbers as JSON to this file, or only to - (standard output)."
-)
+JSON = outputs.DEFINE_json()
 UNFIT = 1  # exit code
 
 

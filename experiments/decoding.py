@@ -40,6 +40,7 @@ SEED = quantities.DEFINE_integer(
 WORKDIR = outputs.DEFINE_folder(
   "workdir", "", "Folder of the results; empty: the checkpoint's, with _decoding."
 )
+JSON = outputs.DEFINE_json()
 
 
 def main() -> int:
@@ -90,6 +91,7 @@ def _write(
 ) -> None:
   from gen import versions
   from gen.evaluation import decoding_figure
+  from gen.training import json_file
 
   workdir = Path(WORKDIR.value or f"{CHECKPOINT.value.rstrip('/')}_decoding")
   workdir.mkdir(parents=True, exist_ok=True)
@@ -111,6 +113,7 @@ def _write(
     repeated = f"{one['repetition']:.3f} ± {one['repetition_error']:.3f}"
     print(f"{one['setting']:>18}  {repeated:>20}  {one['diversity']:>20.3f}  {one['nats']:>15.3f}")
   print(workdir / "decoding.json, next_token.png, decoding.png")
+  json_file.write(found, json_file.target(JSON.value))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ SEED = quantities.DEFINE_integer(
   "seed", 1234, "Of the examples' choice, and of sampled texts.", lower_bound=0, upper_bound=2**32 - 1
 )
 SAMPLES = flags.DEFINE_bool("log_samples", False, "Keep every question with its exact prompts in the JSON.")
-JSON = outputs.DEFINE_file("json", "", "Write JSON to this file, or to - (standard output), not text.")
+JSON = outputs.DEFINE_json()
 
 
 def main() -> int:
@@ -59,10 +59,8 @@ def main() -> int:
     model, TASKS.value, include_path=INCLUDE_PATH.value or None, shots=SHOTS.value, limit=LIMIT.value,
     seed=SEED.value, log_samples=SAMPLES.value,
   )  # fmt: skip
-  if target is None:
-    print("\n".join(tasks.lines(report)))
-  else:
-    json_file.write(report, target, tasks.lines(report))
+  print("\n".join(tasks.lines(report)))
+  json_file.write(report, target)
   return 0
 
 

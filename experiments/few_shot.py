@@ -36,6 +36,7 @@ SEED = quantities.DEFINE_integer(
 WORKDIR = outputs.DEFINE_folder(
   "workdir", "", "Folder of the results; empty: the first checkpoint's, with _few_shot."
 )
+JSON = outputs.DEFINE_json()
 
 
 def main() -> int:
@@ -108,6 +109,7 @@ def _asked(restored: Any, task: Any, ks: list[int]) -> tuple[dict[str, Any], lis
 def _write(sentences: int, rows: list[dict[str, Any]], answers: list[dict[str, Any]]) -> None:
   from gen import versions
   from gen.evaluation import few_shot_figure
+  from gen.training import json_file
 
   workdir = Path(WORKDIR.value or f"{CHECKPOINTS.value[0].rstrip('/')}_few_shot")
   workdir.mkdir(parents=True, exist_ok=True)
@@ -125,6 +127,7 @@ def _write(sentences: int, rows: list[dict[str, Any]], answers: list[dict[str, A
     for k, tokens in row["beyond"].items():
       print(f"{k:>4} examples  need up to {tokens} tokens, and the window has {row['window']}")
   print(workdir / f"{few_shot_figure.NAME}.png, .pdf and .json; the prompts in answers.jsonl")
+  json_file.write(found, json_file.target(JSON.value))
 
 
 if __name__ == "__main__":

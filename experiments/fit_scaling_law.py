@@ -29,7 +29,7 @@ RUNS = flags.DEFINE_string("runs", "", "The runs: a .csv, a journal.jsonl or a r
 APPROACH = flags.DEFINE_enum(
   "approach", "parametric", ["parametric", "isoflop", "envelope", "all"], "How to fit; see docs/fitting.md."
 )
-JSON = outputs.DEFINE_file("json", "", "Write JSON to this file, or to - (standard output), not a table.")
+JSON = outputs.DEFINE_json()
 HTML = outputs.DEFINE_file("html", "", "Audit the runs, plan the next budget, and write a page to this file.")
 PARAMS_UNIT = quantities.DEFINE_float("params_unit", None, "Of N in the file: 1e6 where it is in millions.")
 TOKENS_UNIT = quantities.DEFINE_float("tokens_unit", None, "Of D in the file: 1e9 where it is in billions.")
@@ -106,10 +106,8 @@ def main() -> int:
   report["convention"] = CONVENTION.value
   if HTML.value:
     _write_page(Path(HTML.value), points, curves)
-  if target is None:
-    _print(report)
-  else:
-    json_file.write(report, target, (f"warning: {text}" for text in report["warnings"]))
+  _print(report)
+  json_file.write(report, target)
   return 0
 
 

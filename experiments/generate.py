@@ -7,10 +7,8 @@ answer goes to standard output. An encoder fills the blanks (___) of its prompt;
 training made it write about a source.
 """
 
-import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -82,9 +80,7 @@ _special: flags.MultiFlag[str] = flags.MultiFlag(
 _special.boolean = True  # so that it may stand without a value
 SPECIAL = flags.DEFINE_flag(_special)
 COUNT_ONLY = flags.DEFINE_bool("count_only", False, "Only say how many tokens are used and left.")
-JSON = outputs.DEFINE_file(
-  "json", "", "Also write the answers as JSON to this file, or to - (standard output)."
-)
+JSON = outputs.DEFINE_json()
 
 
 def main() -> int:
@@ -230,14 +226,11 @@ def _report(restored: Any, prompt: str, found: list[Any]) -> None:
     for number, answer in enumerate(found, 1):
       nats = f"{answer.log_probability:.2f} nats"
       print(f"--- {number} of {len(found)}: {len(answer.tokens)} tokens, {nats}\n{answer.text}")
-  if not JSON.value:
-    return
+  from gen.training import json_file
+
   rows = [answer._asdict() | {"tokens": answer.tokens.tolist()} for answer in found]
-  content = json.dumps({"checkpoint": restored.where, "prompt": prompt, "answers": rows}, indent=1)
-  if JSON.value == "-":
-    print(content)
-  else:
-    Path(JSON.value).write_text(content + "\n")
+  report = {"checkpoint": restored.where, "prompt": prompt, "answers": rows}
+  json_file.write(report, json_file.target(JSON.value))
 
 
 def _talk(restored: Any, sampler: Any, limits: Any) -> int:

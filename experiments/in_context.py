@@ -27,6 +27,7 @@ from gen.errors import UserError
 from gen.io import outputs, quantities
 
 WORKDIR = outputs.DEFINE_folder("workdir", "", "Folder of the results; empty: runs/NAME.")
+JSON = outputs.DEFINE_json()
 FAMILIES = flags.DEFINE_list(
   "families", ["decoder", "encoder", "encoder_decoder"], "Families of transformers, in this order."
 )
@@ -60,6 +61,7 @@ RATE = quantities.DEFINE_float("tuning_rate", 3e-3, "Learning rate of fine-tunin
 def main(run: Run) -> int:
   """Trains and asks each model, and writes everything down."""
   validation.check(run)
+  validation.require_one_device(run)
   if run.model.family != "decoder" or not run.steps:
     raise UserError("the config's model is to be a decoder, and its length to be given in steps")
   unknown = [name for name in FAMILIES.value if name not in TRANSFORMERS]
@@ -167,6 +169,7 @@ def _asked(
 def _write(workdir: Path, task: Any, rows: list[dict[str, Any]], answers: list[dict[str, Any]]) -> None:
   from gen import versions
   from gen.evaluation import in_context_figure
+  from gen.training import json_file
 
   best = {k["k"]: task.best(k["k"]) for k in rows[0]["kinds"]["letter"]["in_context"]}
   found = {"models": rows, "best": best, "versions": versions.installed()}
@@ -181,6 +184,7 @@ def _write(workdir: Path, task: Any, rows: list[dict[str, Any]], answers: list[d
   for row in rows:
     print(_verdict(row))
   print(workdir / f"{in_context_figure.NAME}.png, .pdf and .json; the prompts in answers.jsonl")
+  json_file.write(found, json_file.target(JSON.value))
 
 
 def _table(row: dict[str, Any], kind: str) -> None:

@@ -55,9 +55,7 @@ PLOT = outputs.DEFINE_file(
   suffixes=(".png", ".pdf", ".svg"),
 )
 CHIP = flags.DEFINE_string("chip", "", "Say whether a step fits onto such a chip, as h100 or v5p.")
-JSON = outputs.DEFINE_file(
-  "json", "", "Also write the numbers as JSON to this file, or only to - (standard output)."
-)
+JSON = outputs.DEFINE_json()
 
 UNFIT = 1  # exit code
 CPU_GRADIENTS = (

@@ -113,7 +113,7 @@ BOOTSTRAPS = quantities.DEFINE_integer(
 )
 SEED = quantities.DEFINE_integer("seed", 0, "Of the resampling.", lower_bound=0, upper_bound=2**32 - 1)
 LEVEL = quantities.DEFINE_float("level", 0.95, "Of the intervals.", lower_bound=0, upper_bound=1)
-JSON = outputs.DEFINE_file("json", "", "Write JSON to this file, or to - (standard output), not text.")
+JSON = outputs.DEFINE_json()
 _COLUMNS = {
   name: flags.DEFINE_string(f"{name}_column", "", f"Column of {letter} in a .csv, if it is not {name}.")
   for name, letter in (("params", "N"), ("tokens", "D"), ("loss", "the loss"), ("flops", "C"))
@@ -157,12 +157,8 @@ def main() -> int:
     add=NEXT.value,
     most_run_flops=MOST_FLOPS.value,
   )
-  text = plan_summary.lines(report)
-  if target is None:
-    print("\n".join(text))
-  else:
-    said = [f"note: {note}" for note in report["notes"]]
-    json_file.write(report, target, [*said, *(f"warning: {text}" for text in report["warnings"])])
+  print("\n".join(plan_summary.lines(report)))
+  json_file.write(report, target)
   return 0
 
 

@@ -8,7 +8,6 @@ several processes on one machine.
 """
 
 import dataclasses
-import json
 import sys
 import time
 from pathlib import Path
@@ -23,9 +22,7 @@ from gen.io import outputs, quantities
 from gen.parallel import processes
 
 WORKDIR = outputs.DEFINE_folder("workdir", "", "Folder of the run; empty: runs/NAME.")
-JSON = outputs.DEFINE_file(
-  "json", "", "Also write the result row as JSON to this file, or to - (standard output)."
-)
+JSON = outputs.DEFINE_json()
 COORDINATOR = flags.DEFINE_string("coordinator", "", "HOST:PORT of process 0, in a run of several processes.")
 PROCESSES = quantities.DEFINE_integer(
   "processes",
@@ -95,8 +92,11 @@ def main(run: Run) -> int:
 
 
 def _check(run: Run) -> None:
+  """Checks the run, and that its mesh is one of the devices that there are, before anything is built."""
+  from gen.parallel import layouts
+
   validation.check(run)
-  _check_json()
+  layouts.of(run)
 
 
 def _train(run: Run) -> int:
@@ -131,30 +131,17 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def _check_json() -> None:
-  """Says before anything is trained that the JSON could not be written."""
-  if JSON.value and JSON.value != "-" and not Path(JSON.value).parent.is_dir():
-    raise UserError(f"--json={JSON.value}: no folder {Path(JSON.value).parent}; make it first")
-
-
 def _number(value: float | None) -> str:
   return "NaN" if value is None else f"{value:.4f}"
 
 
 def _report(result: dict[str, Any], workdir: Path) -> None:
-  from gen.training import journal
+  from gen.training import json_file
 
-  text = json.dumps(json.loads(journal.encode(result)), indent=1)  # NaN, which JSON lacks, becomes null
-  if JSON.value == "-":
-    print(text)
-    return
-  if JSON.value:
-    try:
-      Path(JSON.value).write_text(text + "\n")
-    except OSError as error:
-      raise UserError(
-        f"cannot write {JSON.value}: {error.strerror}; the run is done and kept in {workdir}"
-      ) from error
+  try:
+    json_file.write(result, json_file.target(JSON.value))
+  except UserError as error:
+    raise UserError(f"{error}; the run is done and kept in {workdir}") from error
   print(
     f"{result['name']}: N {result['params']:,} of {result['params_total']:,} parameters, "
     f"D {result['tokens']:,} tokens, C {result['flops']:.3g} FLOPs (6ND {result['flops_6nd']:.3g})\n"

@@ -24,6 +24,7 @@ STUDY = flags.DEFINE_string(
   "study", "", "Folder with the study's results.json, and its journal if there is one."
 )
 OUTPUT = outputs.DEFINE_folder("output", "", "Folder to write to; it may be the study's own.")
+JSON = outputs.DEFINE_json()
 
 
 def main() -> int:
@@ -32,7 +33,7 @@ def main() -> int:
     raise UserError("name the study's folder with --study=FOLDER and where to write with --output=FOLDER")
   from gen.scaling import answer, reanalysis, results_file
   from gen.scaling.plots import view
-  from gen.training import journal
+  from gen.training import journal, json_file
 
   target = Path(OUTPUT.value)
   try:
@@ -49,6 +50,7 @@ def main() -> int:
     _compare(name, before[name], after[name])
   if not is_atlas:
     print(f"\n{answer.sentence(view.read(results))}")
+  json_file.write(results, json_file.target(JSON.value))
   return 0
 
 

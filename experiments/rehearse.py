@@ -24,7 +24,7 @@ NOISE = quantities.DEFINE_float(
 )
 STUDIES = quantities.DEFINE_integer("studies", 20, "Studies to draw.", lower_bound=1, upper_bound=1_000_000)
 SEED = quantities.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0, upper_bound=2**32 - 1)
-JSON = outputs.DEFINE_file("json", "", "Write JSON to this file, or to - (standard output), not text.")
+JSON = outputs.DEFINE_json()
 
 
 def main(sweep: Sweep) -> int:
@@ -49,13 +49,8 @@ def main(sweep: Sweep) -> int:
   law = surfaces.law(found.rows_sp[0], found.cost)
   vocab = _vocab(sweep)
   result = rehearsal.rehearse(sweep, vocab, law, noise, studies=STUDIES.value, seed=SEED.value, report=_say)
-  text = rehearsal.lines(result)
-  if target is None:
-    print("\n".join(text))
-  else:
-    json_file.write(
-      {"law": dataclasses.asdict(law), "vocab": vocab} | dataclasses.asdict(result), target, text[-2:]
-    )
+  print("\n".join(rehearsal.lines(result)))
+  json_file.write({"law": dataclasses.asdict(law), "vocab": vocab} | dataclasses.asdict(result), target)
   return 0
 
 

@@ -35,6 +35,7 @@ SEED = quantities.DEFINE_integer(
 WORKDIR = outputs.DEFINE_folder(
   "workdir", "", "Folder of the result; empty: the checkpoint's, with _retrieval."
 )
+JSON = outputs.DEFINE_json()
 
 
 def main() -> int:
@@ -119,6 +120,7 @@ def _write(where: str, passages: int, rows: list[dict[str, Any]]) -> None:
   import numpy as np
 
   from gen import versions
+  from gen.training import json_file
 
   bare = np.array([-one["nats"] / one["tokens"] for one in rows[0]["answers"]])
   print(f"{where}: {len(bare)} questions, {passages:,} passages")
@@ -142,6 +144,7 @@ def _write(where: str, passages: int, rows: list[dict[str, Any]]) -> None:
   found = {"checkpoint": where, "passages": passages, "rows": rows, "versions": versions.installed()}
   (workdir / "retrieval.json").write_text(json.dumps(found, indent=1) + "\n")
   print(workdir / "retrieval.json")
+  json_file.write(found, json_file.target(JSON.value))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from gen.errors import UserError
 from gen.io import outputs, quantities
 
 WORKDIR = outputs.DEFINE_folder("workdir", "", "Folder of runs and results; empty: runs/NAME.")
+JSON = outputs.DEFINE_json()
 RECURRENT = flags.DEFINE_enum("recurrent", "lstm", ("rnn", "lstm", "gru"), "Family of the recurrent model.")
 RATE = quantities.DEFINE_float(
   "recurrent_rate", 0.0, "Its peak learning rate; 0: the transformer's.", lower_bound=0
@@ -43,9 +44,11 @@ def main(run: Run) -> int:
   words, lengths = (sorted(set(flag.value)) for flag in (WORDS, LENGTHS))
   from gen.data import cache, loaded
   from gen.evaluation import context
+  from gen.parallel import layouts
   from gen.training import loop
   from gen.training.hooks import Interruptible, Stopped
 
+  layouts.of(run)  # or says that there are other devices, before anything is built
   workdir = Path(WORKDIR.value or f"runs/{run.name}")
   launch.compilation_cache(cache.cache_folder(run.data) / "compiled")
   data = loaded.load(run.data, lambda line: print(line, file=sys.stderr))
@@ -101,9 +104,10 @@ def _row(
 def _write(workdir: Path, rows: list[dict[str, Any]]) -> None:
   from gen import versions
   from gen.evaluation import context_figure
+  from gen.training import json_file
 
-  text = json.dumps({"models": rows, "versions": versions.installed()}, indent=1)
-  (workdir / "rnn_vs_transformer.json").write_text(text + "\n")
+  found = {"models": rows, "versions": versions.installed()}
+  (workdir / "rnn_vs_transformer.json").write_text(json.dumps(found, indent=1) + "\n")
   context_figure.draw(workdir, rows)
   one, other = rows
   names = [context_figure.name_of(row["family"]) for row in rows]
@@ -122,6 +126,7 @@ def _write(workdir: Path, rows: list[dict[str, Any]]) -> None:
     cells = [f"{c['seconds_per_token'] * 1e6:>8.1f} {c['remembered_bytes']:>11,}" for c in (a, b)]
     print(f"{a['length']:>15}  {cells[0]}  {cells[1]}")
   print(f"\n{_verdict(names, rows)}\n{workdir / context_figure.NAME}.png, .pdf and .json")
+  json_file.write(found, json_file.target(JSON.value))
 
 
 def _loss(point: dict[str, Any]) -> str:

@@ -28,9 +28,7 @@ PLOT = outputs.DEFINE_file(
   "Draw efficiency against devices into this file (.png, .pdf).",
   suffixes=(".png", ".pdf", ".svg"),
 )
-JSON = outputs.DEFINE_file(
-  "json", "", "Write the layouts as JSON to this file, or only to - (standard output)."
-)
+JSON = outputs.DEFINE_json()
 
 
 def main() -> None:
@@ -56,10 +54,7 @@ def main() -> None:
     from gen.scaling.plots import scale_out as figure
 
     figure.write(cluster, TOKENS.value, LENGTH.value, f"devices ({CLUSTER.value})", PLOT.value)
-  if target is not None:
-    json_file.write({"layouts": rows, "by_devices": others}, target)
-  if target == json_file.STANDARD_OUTPUT:
-    return
+  json_file.write({"layouts": rows, "by_devices": others}, target)
   print(
     f"{job.parameters:.3g} parameters, {job.rows:,} rows of {job.length:,} tokens a step,"
     f" {DEVICES.value:,} {CLUSTER.value}"

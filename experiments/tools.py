@@ -23,6 +23,7 @@ from gen.errors import UserError
 from gen.io import outputs, quantities
 
 WORKDIR = outputs.DEFINE_folder("workdir", "", "Folder of the results; empty: runs/NAME.")
+JSON = outputs.DEFINE_json()
 DIGITS = quantities.DEFINE_integer("digits", 3, "Digits of each number.", lower_bound=1, upper_bound=9)
 OPERATORS = flags.DEFINE_string("operators", "+-*", "Of the problems.")
 QUESTIONS = quantities.DEFINE_integer("questions", 300, "Held-out problems.", lower_bound=2)
@@ -31,6 +32,7 @@ QUESTIONS = quantities.DEFINE_integer("questions", 300, "Held-out problems.", lo
 def main(run: Run) -> int:
   """Trains, asks and reports."""
   validation.check(run)
+  validation.require_one_device(run)
   if run.model.family != "decoder" or not run.steps:
     raise UserError("the config's model is to be a decoder, and its length to be given in steps")
   from gen.data import cache
@@ -110,6 +112,7 @@ def _asked(name: str, restored: Any, task: Any, problems: list[str], helped: boo
 
 def _write(workdir: Path, rows: list[dict[str, Any]]) -> None:
   from gen import versions
+  from gen.training import json_file
 
   found = {"rows": rows, "versions": versions.installed()}
   (workdir / "tools.json").write_text(json.dumps(found, indent=1) + "\n")
@@ -121,6 +124,7 @@ def _write(workdir: Path, rows: list[dict[str, Any]]) -> None:
     print(f"{row['name']:>28}  {interval:>20}  " + "  ".join(f"{part:>5}" for part in parts))
   example = next((one for one in rows[0]["texts"] if one["calls"]), rows[0]["texts"][0])
   print(f"\n{example['prompt']}{example['text']}\n{workdir / 'tools.json'}")
+  json_file.write(found, json_file.target(JSON.value))
 
 
 if __name__ == "__main__":

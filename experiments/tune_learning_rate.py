@@ -28,6 +28,7 @@ if TYPE_CHECKING:
   from gen.scaling.study import Trained
 
 WORKDIR = outputs.DEFINE_folder("workdir", "", "Folder of the runs; empty: runs/NAME.")
+JSON = outputs.DEFINE_json()
 
 executors.define_flags()
 
@@ -130,7 +131,7 @@ def _say(console: "Console", verified: dict[str, Any]) -> None:
 
 def _write(path: Path, rule: "Rule", verified: dict[str, Any] | None) -> None:
   from gen import versions
-  from gen.training import journal
+  from gen.training import journal, json_file
   from gen.training.manifest import write_whole
 
   found = dataclasses.asdict(rule) | {"fields": rule.fields(), "verified": verified}
@@ -139,6 +140,7 @@ def _write(path: Path, rule: "Rule", verified: dict[str, Any] | None) -> None:
     write_whole(path, json.dumps(plain, indent=1).encode())
   except OSError as error:
     raise UserError(f"cannot write {path}: {error.strerror}; the runs are done and kept") from error
+  json_file.write(plain, json_file.target(JSON.value))
 
 
 def _interrupted(console: "Console", trained: "Trained", folder: Path) -> int:

@@ -29,6 +29,7 @@ CORPUS = flags.DEFINE_string("corpus", "environment", "Text, as in --config.data
 FIELD = flags.DEFINE_string("field", "text", "Field of JSONL and TFDS records.")
 CACHE = flags.DEFINE_string("cache", "", "Folder of corpora; empty: $GEN_CACHE or ~/.cache/gen.")
 WORKDIR = outputs.DEFINE_folder("workdir", "runs/words", "Folder that vectors, figure and page go to.")
+JSON = outputs.DEFINE_json()
 KIND = flags.DEFINE_enum("kind", "skip_gram", ["skip_gram", "cbow"], "Which word predicts which.")
 WIDTH = quantities.DEFINE_integer("width", 100, "Width of a vector.", lower_bound=3, upper_bound=1_048_576)
 WINDOW = quantities.DEFINE_integer(
@@ -74,6 +75,7 @@ def main() -> int:
   questions = [_question(text) for text in ANALOGIES.value or QUESTIONS]
   from gen.data import cache, corpus, words
   from gen.models import word2vec
+  from gen.training import json_file
 
   data = Data(corpus=CORPUS.value, field=FIELD.value, cache=CACHE.value)
   launch.compilation_cache(cache.cache_folder(data) / "compiled")
@@ -98,6 +100,16 @@ def main() -> int:
   ]
   for path in _write(vectors, known, facts, asked, answers):
     _say(f"wrote {path}")
+  json_file.write(
+    {
+      "corpus": text.name, "words": len(read.ids_n), "vocabulary": len(known.words),
+      "nearest": {word: dict(vectors.nearest(word)) for word in asked},
+      "analogies": [
+        {"question": answer.question, "best": [list(pair) for pair in answer.best]} for answer in answers
+      ],
+    },
+    json_file.target(JSON.value),
+  )  # fmt: skip
   return 0
 
 

@@ -25,7 +25,7 @@ from absl import app, flags
 
 from gen import field_help, terminal
 from gen.errors import UserError
-from gen.io import quantities
+from gen.io import outputs, quantities
 
 ALLOCATOR = (
   "glibc.malloc.hugetlb=1",  # huge pages
@@ -86,7 +86,8 @@ def _code(function: Callable[..., int | None], kind: type | None, default: str, 
     arguments = _parse(sys.argv, kind)
     if len(arguments) > 1:
       raise UserError(f"argument {arguments[1]!r} is not understood; options are written --name=value")
-    code = function() if kind is None else function(_of_kind(holder.value, kind))
+    with outputs.json_alone(flags.FLAGS["json"].value if "json" in flags.FLAGS else None):
+      code = function() if kind is None else function(_of_kind(holder.value, kind))
   except UserError as error:
     print(f"error: {error}", file=sys.stderr)
     code = USER_MISTAKE

@@ -4,9 +4,12 @@
 a folder is needed, a name that the file system refuses, or a place that cannot be written is one sentence.
 """
 
+import contextlib
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from absl import flags
 
@@ -15,6 +18,8 @@ from gen.io import quantities
 flags.disclaim_key_flags()  # They are the experiment's that defines them, so that its --help shows them.
 
 STANDARD_OUTPUT = "-"
+JSON_HELP = "Also write the results as JSON to this file; - writes only JSON to standard output."
+_reserved: list[TextIO] = []  # standard output, while it is for JSON alone
 
 
 def check_file(text: str, suffixes: tuple[str, ...] = ()) -> None:
@@ -129,3 +134,27 @@ def DEFINE_file(
 def DEFINE_folder(name: str, default: str | None, help: str) -> flags.FlagHolder[str]:
   """Defines a flag that names a folder to write; empty leaves the choice to the experiment."""
   return flags.DEFINE(FolderParser(), name, default, help)  # type: ignore[return-value]
+
+
+def DEFINE_json() -> flags.FlagHolder[str]:
+  """Defines `--json`, with the same meaning in every experiment."""
+  return DEFINE_file("json", "", JSON_HELP)
+
+
+@contextlib.contextmanager
+def json_alone(asked: str | None) -> Iterator[None]:
+  """Keeps standard output for JSON where `--json=-` asks for it; whatever else is printed goes to standard error."""
+  if asked != STANDARD_OUTPUT:
+    yield
+    return
+  _reserved.append(sys.stdout)
+  try:
+    with contextlib.redirect_stdout(sys.stderr):
+      yield
+  finally:
+    _reserved.pop()
+
+
+def json_stream() -> TextIO:
+  """Returns the stream that `--json=-` writes to."""
+  return _reserved[-1] if _reserved else sys.stdout

@@ -27,20 +27,22 @@ def target(asked: str) -> Path | None:
   return Path(asked)
 
 
-def write(report: dict[str, Any], path: Path, summary: Iterable[str] = ()) -> None:
+def write(report: dict[str, Any], path: Path | None, summary: Iterable[str] = ()) -> None:
   """Writes the report; numbers that JSON does not have (NaN, infinities) are null.
 
   Args:
     report: plain values.
-    path: as `target` gave it.
+    path: as `target` gave it; None writes nothing.
     summary: lines for people who asked for a file, on standard error.
 
   Raises:
     UserError: if the disk is full or refuses.
   """
+  if path is None:
+    return
   text = journal.encode(report)
   if path == STANDARD_OUTPUT:
-    print(text.decode(), end="")
+    print(text.decode(), end="", file=outputs.json_stream(), flush=True)
     return
   try:
     path.write_bytes(text)

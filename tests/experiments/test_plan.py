@@ -70,8 +70,8 @@ def test_a_size_data_or_a_model_is_a_question(run, words, params, tokens):
 
 
 def test_a_law_that_contradicts_the_rule_says_so_beside_a_file_too(run, tmp_path):
-  code, _, err = run("--flops=5.76e23", "--law=hoffmann2022", f"--json={tmp_path / 'plan.json'}")
-  assert code == 0 and "besiroglu2024 is the refit" in err
+  code, out, _ = run("--flops=5.76e23", "--law=hoffmann2022", f"--json={tmp_path / 'plan.json'}")
+  assert code == 0 and "besiroglu2024 is the refit" in out
 
 
 def test_the_models_are_listed_with_their_sources(run):
@@ -127,7 +127,7 @@ def test_runs_give_a_plan_with_intervals_and_the_next_runs(run, runs, tmp_path):
     "--unique_tokens=1e9",
   ]
   code, out, err = run(*words, "--overtrain=2,4", "--next=3", "--price_per_hour=2", f"--json={target}")
-  assert code == 0 and out == "", err
+  assert code == 0 and "tokens" in out, err
   report = json.loads(target.read_text())
   for name in ("N", "D", "tokens_per_parameter", "loss", "hours", "cost"):
     low, high = report["interval"][name]
