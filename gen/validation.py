@@ -55,6 +55,16 @@ def check(run: Run, horizon: bool = True) -> None:
     _check_horizon(run)
 
 
+def require_one_device(run: Run) -> None:
+  """Refuses a mesh where an experiment trains on one device.
+
+  Raises:
+    UserError: if the run has a mesh.
+  """
+  if run.mesh:
+    raise UserError(f"mesh is {run.mesh!r}, but this experiment trains on one device; leave mesh empty")
+
+
 def check_ranges(config: object, ranges: dict[str, field_ranges.Range], prefix: str = "") -> None:
   """Checks numeric fields against a table.
 
@@ -160,6 +170,31 @@ def _check_mesh(run: Run) -> None:
       f"{of} is {rows} rows, which mesh {run.mesh!r} cannot divide among {parts} parts (data x fsdp); take a "
       f"multiple of {parts}"
     )
+  _check_split(run, sizes)
+
+
+def _check_split(run: Run, sizes: dict[str, int]) -> None:
+  """Refuses a mesh whose axes do not divide what they are there to split."""
+  model, tensor = run.model, sizes.get("tensor", 1)
+  stored = sizes.get("fsdp", 1) * (sizes.get("data", 1) if run.layout == "zero3" else 1)
+  over = "data x fsdp" if run.layout == "zero3" else "fsdp"
+  split = [("model.width", model.width, stored, over)]
+  if not model.recurrent:
+    split += [
+      ("the number of heads", model.n_heads, tensor, "tensor"),
+      ("the feed-forward width", model.feed_forward_width, tensor, "tensor"),
+    ]
+  if model.family == "encoder_decoder":
+    split += [
+      ("model.decoder_heads", model.decoder_heads or model.n_heads, tensor, "tensor"),
+      ("model.decoder_feed_forward", model.decoder_feed_forward or tensor, tensor, "tensor"),
+    ]
+  for what, size, parts, axes in split:
+    if size % parts:
+      raise UserError(
+        f"{what} is {size}, which mesh {run.mesh!r} cannot divide among {parts} devices ({axes}); take a multiple of "
+        f"{parts}, or another mesh"
+      )
 
 
 def _check_trunk(run: Run) -> None:

@@ -61,6 +61,22 @@ BAD = [
     {"data.batch": 16, "optimizer.microbatches": 4, "mesh": "data=8,tensor=2"},
     "data.batch / optimizer.microbatches is 4 rows, which mesh 'data=8,tensor=2' cannot divide among 8 parts",
   ),
+  (
+    {"model.width": 60, "model.head_width": 12, "data.batch": 8, "mesh": "tensor=2"},
+    "the number of heads is 5, which mesh 'tensor=2' cannot divide among 2 devices",
+  ),
+  (
+    {"model.feed_forward": 99, "data.batch": 8, "mesh": "tensor=2"},
+    "the feed-forward width is 99, which mesh 'tensor=2' cannot divide",
+  ),
+  (
+    {"model.width": 60, "model.head_width": 12, "data.batch": 16, "mesh": "fsdp=8"},
+    "model.width is 60, which mesh 'fsdp=8' cannot divide among 8 devices .fsdp.; take a multiple of 8",
+  ),
+  (
+    {"model.width": 60, "model.head_width": 12, "data.batch": 16, "mesh": "data=8", "layout": "zero3"},
+    "model.width is 60, which mesh 'data=8' cannot divide among 8 devices .data x fsdp.",
+  ),
   ({"model.family": "gpt"}, "model.family is 'gpt'; it must be one of encoder, decoder"),
   ({"model.activation": "tanh"}, "model.activation is 'tanh'"),
   ({"model.norm": "batch"}, "model.norm is 'batch'"),

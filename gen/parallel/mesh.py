@@ -13,6 +13,18 @@ from gen.errors import UserError
 SIMULATED = "XLA_FLAGS=--xla_force_host_platform_device_count"
 
 
+def require(mesh: str, count: int, platform: str) -> None:
+  """Checks that a mesh multiplies to the devices that there are.
+
+  Raises:
+    UserError: if there are more or fewer devices than the axes multiply to.
+  """
+  wanted = math.prod(mesh_shape(mesh).values())
+  if wanted != count:
+    hint = f"; {SIMULATED}={wanted} simulates them" if platform == "cpu" else ""
+    raise UserError(f"mesh {mesh!r} multiplies to {wanted} devices, but jax sees {count} ({platform}){hint}")
+
+
 def build(mesh: str, devices: Sequence[Any] | None = None) -> Mesh:
   """Returns the mesh that a text such as data=4,tensor=2 describes.
 
@@ -25,12 +37,7 @@ def build(mesh: str, devices: Sequence[Any] | None = None) -> Mesh:
   """
   sizes = mesh_shape(mesh)
   devices = jax.devices() if devices is None else devices
-  wanted = math.prod(sizes.values())
-  if wanted != len(devices):
-    hint = f"; {SIMULATED}={wanted} simulates them" if devices[0].platform == "cpu" else ""
-    raise UserError(
-      f"mesh {mesh!r} multiplies to {wanted} devices, but jax sees {len(devices)} ({devices[0].platform}){hint}"
-    )
+  require(mesh, len(devices), devices[0].platform)
   names = tuple(sizes)
   types = (AxisType.Auto,) * len(names)
   return jax.make_mesh(tuple(sizes.values()), names, axis_types=types, devices=devices)

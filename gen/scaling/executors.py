@@ -11,6 +11,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -93,6 +94,28 @@ class Executor:
     if self.name == "submitit-local":
       return jobs.Jobs(clusters.Here(most), most, logs, command)
     return pools.Pool(most, logs, command, places=_places(gpus()) if self.name == "gpus" else ())
+
+  def check_mesh(self, mesh: str) -> None:
+    """Checks that a worker here has the devices of a mesh; those of a cluster's jobs cannot be counted from here.
+
+    Raises:
+      UserError: if it has more or fewer.
+    """
+    if not mesh or self.name == "slurm":
+      return
+    from gen.parallel import mesh as meshes
+
+    if self.name == "gpus":
+      meshes.require(mesh, 1, "gpu, as each worker has one")
+      return
+    # In another process: a GPU that this one opened would be kept from the workers.
+    count = "import jax; found = jax.devices(); print(len(found), found[0].platform)"
+    said = subprocess.run([sys.executable, "-c", count], capture_output=True, text=True)
+    if said.returncode:
+      last = said.stderr.strip().splitlines()[-1:] or ["no reason given"]
+      raise UserError(f"mesh {mesh!r} needs devices, and jax cannot count them: {last[0]}")
+    number, platform = said.stdout.split()[-2:]
+    meshes.require(mesh, int(number), platform)
 
   def _options(self) -> dict[str, str]:
     found = {}

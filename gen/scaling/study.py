@@ -111,6 +111,8 @@ def train_all(
   Raises:
     UserError: for a study that cannot be, a folder of another one, or a mistake that a worker met.
   """
+  for mesh in {sweep.mesh for sweep in sweeps_by_name.values()}:
+    executor.check_mesh(mesh)
   with contextlib.ExitStack() as stack:
     opened = {}
     for name, sweep in sweeps_by_name.items():
