@@ -7,7 +7,7 @@ import tokenizers as library
 
 from gen.config import Model
 from gen.errors import UserError
-from gen.interop import reading, tokenizers
+from gen.interop import generation_config, reading, tokenizers
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MARKS = [("[CLS]", 2), ("[SEP]", 3)]
@@ -75,7 +75,8 @@ def test_a_post_processor_that_repeats_a_text_is_refused(tmp_path):
 @pytest.mark.parametrize(("family", "after"), [("decoder", ()), ("encoder", (3,)), ("encoder_decoder", (3,))])
 def test_only_a_prompt_to_be_continued_is_left_open(tmp_path, family, after):
   found = of_letters(tmp_path, "ACGT")
-  read = reading.of_format({}, Model(family=family, vocab=12), found, True)
+  asked = generation_config.read(tmp_path, {}, 12)
+  read = reading.of_format({}, asked, Model(family=family, vocab=12), found, True)
   assert (read.before, read.after) == ((2,), after)
 
 
