@@ -48,6 +48,7 @@ OTHER_NAMES = {
   "precision": "model.dtype",
   "sequence_length": "data.length",
 }
+LONGEST_WORD = 600  # letters that an error repeats: more than most paths have
 LIKE = 0.6  # of two names, by difflib's ratio
 
 
@@ -89,7 +90,7 @@ def _code(function: Callable[..., int | None], kind: type | None, default: str, 
     with outputs.json_alone(flags.FLAGS["json"].value if "json" in flags.FLAGS else None):
       code = function() if kind is None else function(_of_kind(holder.value, kind))
   except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {_shortened_words(str(error), LONGEST_WORD)}", file=sys.stderr)
     code = USER_MISTAKE
   except KeyboardInterrupt:
     print("interrupted", file=sys.stderr)
@@ -115,9 +116,9 @@ def _parse(argv: list[str], kind: type | None) -> list[str]:
     raise UserError(f"the config file cannot be read: {type(first).__name__}: {last[0].strip()}") from error
 
 
-def _shortened_words(message: str) -> str:
+def _shortened_words(message: str, longest: int = 200) -> str:
   """Returns the message with every very long word cut, such as a value of 5,000 letters."""
-  return re.sub(r"\S{200,}", lambda word: quantities.shortened(word[0]), message)
+  return re.sub(rf"\S{{{longest},}}", lambda word: quantities.shortened(word[0]), message)
 
 
 def _first(error: BaseException) -> BaseException:

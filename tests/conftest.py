@@ -140,9 +140,9 @@ def uncached(request):
 
 def pytest_terminal_summary(terminalreporter, config):
   """Says what the default selection left out, and how often long fuzz tests tried."""
-  reports = [report for key in ("passed", "failed") for report in terminalreporter.stats.get(key, ())]
-  for report in reports if os.environ.get("GEN_FUZZ_SECONDS") else ():
-    for tries in [value for name, value in getattr(report, "user_properties", ()) if name == fuzzing.MADE]:
+  for report in terminalreporter.stats.get("", ()) if fuzzing.LONG else ():
+    tries = dict(getattr(report, "user_properties", ())).get(fuzzing.MADE)
+    if tries and report.when == "teardown":
       terminalreporter.write_line(f"{tries:>9,} tries of {report.nodeid}")
   left = len(terminalreporter.stats.get("deselected", ()))
   if left and not config.option.markexpr:

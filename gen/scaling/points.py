@@ -19,6 +19,7 @@ from gen.scaling.table_files import json_rows as result_rows
 from gen.scaling.table_files import text_of
 
 SAME_BUDGET = 1.1  # runs whose FLOPs differ by less than this factor share a budget
+_BELIEVED = (1e-30, 1e40)  # N, D, losses and FLOPs in any unit; squares and products stay in float64
 _WIDEST_BUDGET = 1.25  # a chain of neighbours wider than this factor is no budget
 _NUMBERS = ("params", "tokens", "loss")
 _OPTIONAL = ("flops", "budget", "seed", "held_out", "steps")
@@ -134,11 +135,13 @@ def make(
   for name in ("params", "tokens", "loss", "flops"):
     if name in arrays:
       _check_positive(name, arrays[name], lines, source)
-  if "budget" in arrays and np.any(arrays["budget"] <= 0):
-    row = int(np.flatnonzero(arrays["budget"] <= 0)[0])
-    raise UserError(
-      f"{source}: budget is {arrays['budget'][row]:g} in row {row + 1}; it must be above zero, or empty"
-    )
+  if "budget" in arrays:
+    wrong = ~np.isnan(arrays["budget"]) & ~_believed(arrays["budget"])
+    if np.any(wrong):
+      row = int(np.flatnonzero(wrong)[0])
+      raise UserError(
+        f"{source}: budget is {arrays['budget'][row]:g} in row {row + 1}; it must be above zero and finite, or empty"
+      )
   nothing = np.full(length, np.nan)
   return Points(
     params=arrays["params"],
@@ -324,14 +327,21 @@ def _array(name: str, values: Any) -> np.ndarray:
   return array
 
 
+def _believed(values: np.ndarray) -> np.ndarray:
+  return (values >= _BELIEVED[0]) & (values <= _BELIEVED[1])
+
+
 def _check_positive(name: str, values: np.ndarray, lines: Sequence[int] | None, source: str) -> None:
-  bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+  bad = np.flatnonzero(~_believed(values))
   if not len(bad):
     return
+  least, most = _BELIEVED
+  possible = math.isfinite(values[bad[0]]) and values[bad[0]] > 0
+  wanted = f"between {least:g} and {most:g}" if possible else "finite and above zero"
   shown = [f"{i + 1}" + (f" (line {lines[i]})" if lines else "") for i in bad[:8]]
   more = f" and {len(bad) - 8} more" if len(bad) > 8 else ""
   raise UserError(
-    f"{source}: {name} must be finite and above zero, but is {values[bad[0]]:g} "
+    f"{source}: {name} must be {wanted}, but is {values[bad[0]]:g} "
     f"in row{'s' if len(bad) > 1 else ''} {', '.join(shown)}{more}; mend or leave out"
   )
 

@@ -58,6 +58,9 @@ def asked(
   for name, value in given.items():
     if value is not None:
       budgets.positive({"flops": "the budget in FLOPs"}.get(name, name), value)
+  for name, value in {"params": params, "tokens": tokens}.items():
+    if value is not None and not _SIZES[0] <= value <= _SIZES[1]:
+      raise UserError(f"{name} is {value:.3g}; it must be from {_SIZES[0]:g} to {_SIZES[1]:g}")
   if flops is not None and not BUDGETS[0] <= flops <= BUDGETS[1]:
     raise UserError(
       f"{flops:.3g} FLOPs are no budget of a training run, which lie from {BUDGETS[0]:g} to {BUDGETS[1]:g}; is the "

@@ -175,7 +175,8 @@ def _worn(
 def _effective(log_all: np.ndarray, log_first: np.ndarray | float, halfway: float) -> np.ndarray:
   """Returns ln of what `all` is worth, of which what exceeds `first` wears out; `all` where nothing does."""
   log_first = np.minimum(log_first, log_all)
-  excess = np.expm1(log_all - log_first)
+  with np.errstate(over="ignore"):  # Infinitely many repetitions are worth R*.
+    excess = np.expm1(log_all - log_first)
   return np.asarray(log_first + np.log1p(halfway * -np.expm1(-excess / halfway)))
 
 

@@ -1,6 +1,5 @@
 import json
 import multiprocessing
-import random
 import resource
 import subprocess
 import sys
@@ -49,11 +48,11 @@ def test_a_damaged_entry_is_built_again(tmp_path, damage):
   assert cache.entry(tmp_path, "a", refuse).found
 
 
-def test_no_damage_of_the_manifest_changes_what_an_entry_holds(tmp_path):
+def test_no_damage_of_the_manifest_changes_what_an_entry_holds(fuzz, tmp_path):
   entry = cache.entry(tmp_path, "a", write("seven"))
   manifest = entry.path / cache.MANIFEST
   content = manifest.read_bytes()
-  for name, damaged in mutations.of(content, random.Random(5)):
+  for name, damaged in fuzz.cases(lambda rng: mutations.mixed(content, rng)):
     manifest.unlink(missing_ok=True)
     if damaged is not None:
       manifest.write_bytes(damaged)
