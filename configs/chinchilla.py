@@ -30,7 +30,7 @@ def get_config() -> Sweep:
     seeds=(2, 2, 2, 1, 1),
     held_out=6.6e12,
     held_out_widths=(50, 80, 120),
-    least_updates=1500,
+    min_steps=1500,
     rate_width=64.0,
     rate_width_power=-0.8943,
     rate_steps=9000.0,

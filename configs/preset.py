@@ -15,9 +15,9 @@ def get_config(name: str = "gpt2") -> Run:
   """Returns the run of a preset."""
   return Run(
     name=name,
-    model=presets.get(name),
+    model=presets.get_model(name),
     data=Data(
-      objective=presets.objective(name),
+      objective=presets.get_objective(name),
       corpus="environment",
       tokenizer="bpe",
       vocab=4096,

@@ -25,5 +25,5 @@ def get_config() -> Sweep:
     rate_width_power=-0.85,
     rate_batch_power=0.5,
     bootstraps=200,
-    criteria=Criteria(least_steps=20),  # Written down for what it is: a smoke test.
+    criteria=Criteria(min_steps=20),  # Written down for what it is: a smoke test.
   )

@@ -14,7 +14,7 @@ from typing import Any
 
 from absl import flags
 
-from gen import launch
+from gen.cli import launch
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
@@ -38,17 +38,17 @@ def main() -> int:
       f"--run={RUN.value} is no run: config.json is missing; give the --workdir of a training run"
     )
   from gen.evaluation import attention_figures, attention_maps
-  from gen.generation import checkpoint
-  from gen.training import json_file
+  from gen.generation import loaded_model
+  from gen.io import json_report
 
-  found = checkpoint.load(
+  found = loaded_model.load_model(
     RUN.value,
     None if STEP.value < 0 else STEP.value,
     TOKENIZER.value or None,
     lambda line: print(line, file=sys.stderr),
   )
   how = found.reading
-  maps = attention_maps.read(
+  maps = attention_maps.read_maps(
     found.model, found.params, found.tokenizer, TEXT.value, TARGET.value, how.start, (how.before, how.after)
   )
   folder = Path(OUT.value or Path(RUN.value) / "attention")
@@ -59,7 +59,7 @@ def main() -> int:
     paths = [
       *attention_figures.write_figures(maps, folder),
       attention_figures.write_page(maps, folder / "attention.html", "Where each head looks", facts),
-      attention_figures.save(maps, folder / "attention.npz"),
+      attention_figures.save_weights(maps, folder / "attention.npz"),
     ]
   except OSError as error:
     raise UserError(f"--out={folder}: cannot be written: {error.strerror or error}") from None
@@ -76,9 +76,9 @@ def main() -> int:
     report["maps"].append({"kind": one.kind} | sizes)
   for path in paths:
     print(f"wrote {path}", file=sys.stderr)
-  json_file.write(report, json_file.target(JSON.value))
+  json_report.write_report(report, json_report.report_target(JSON.value))
   return 0
 
 
 if __name__ == "__main__":
-  launch.main(main, trains=False)
+  launch.run_experiment(main, trains=False)

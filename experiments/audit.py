@@ -11,7 +11,7 @@ runs can tell N and D apart, units, and conventions. A study that cannot identif
 
 from absl import flags
 
-from gen import launch
+from gen.cli import launch
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
@@ -47,16 +47,17 @@ def main() -> int:
   """Reads the runs, looks at them, and prints or writes the grade."""
   if not RUNS.value:
     raise UserError("no runs are given; name their table with --runs=FILE.csv (or a journal.jsonl)")
-  from gen.training import json_file
+  from gen.io import json_report
 
-  target = json_file.target(JSON.value)
+  target = json_report.report_target(JSON.value)
   import numpy as np
 
-  from gen.scaling import audit, points, units
+  from gen.scaling.audits import audit
+  from gen.scaling.runs import runs_table, units
 
   columns = {name: flag.value for name, flag in _COLUMNS.items() if flag.value}
-  runs = points.read(RUNS.value, columns)
-  runs = units.convert(runs, RUNS.value, PARAMS_UNIT.value, TOKENS_UNIT.value)
+  runs = runs_table.read_runs(RUNS.value, columns)
+  runs = units.convert_runs(runs, RUNS.value, PARAMS_UNIT.value, TOKENS_UNIT.value)
   others = audit.other_params(RUNS.value, columns, OTHER.value)
   if CONVENTION.value == "6nd":
     runs = runs.with_flops_6nd()
@@ -64,13 +65,13 @@ def main() -> int:
     left = runs.without_top_losses(EXCLUDE.value)
     kept = np.sort(np.argsort(runs.loss, kind="stable")[: len(left)])
     runs, others = left, {name: values[kept] for name, values in others.items()}
-  found = audit.audit(
+  found = audit.audit_runs(
     runs, other_params=others, bootstraps=BOOTSTRAPS.value, seed=SEED.value, delta=DELTA.value
   )
-  print("\n".join(audit.lines(found)))
-  json_file.write(found.as_dict(), target)
+  print("\n".join(audit.audit_lines(found)))
+  json_report.write_report(found.as_dict(), target)
   return 0
 
 
 if __name__ == "__main__":
-  launch.main(main, trains=False)
+  launch.run_experiment(main, trains=False)

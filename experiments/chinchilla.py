@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from gen import launch
+from gen.cli import environment, launch
 from gen.config import Sweep
 from gen.errors import UserError
-from gen.io import outputs
-from gen.scaling import executors
+from gen.io import outputs, strict_json
+from gen.scaling.workers import executors
 
 if TYPE_CHECKING:
   from rich.console import Console
 
-  from gen.scaling.report_tables import Table
-  from gen.scaling.study import Trained
+  from gen.scaling.report.tables import ReportTable
+  from gen.scaling.workers.study import TrainedStudy
 
 WORKDIR = outputs.DEFINE_folder("workdir", "", "Folder of the sweep; empty: runs/NAME.")
 JSON = outputs.DEFINE_json()
@@ -40,27 +40,27 @@ FAILED = 1  # exit code: some runs have no result
 
 def main(sweep: Sweep) -> int:
   """Trains what is left of the sweep, fits, judges, and writes everything down."""
-  from gen.scaling import sweep as sweeps
-  from gen.training.locks import Lock
+  from gen.io.locks import FolderLock
+  from gen.scaling.sweeps import design
 
-  executor = executors.from_flags()
+  executor = executors.executor_from_flags()
   sweep.name = NAME.value or sweep.name or "chinchilla"
-  sweeps.check(sweep)
+  design.check_sweep(sweep)
   folder = Path(WORKDIR.value or f"runs/{sweep.name}")
-  with Lock(folder):
+  with FolderLock(folder):
     return study(sweep, folder, executor)
 
 
-def study(sweep: Sweep, folder: Path, executor: executors.Executor) -> int:
+def study(sweep: Sweep, folder: Path, executor: executors.RunExecutor) -> int:
   """Does the sweep in a folder that nobody else uses; returns the exit code."""
   from rich.console import Console
 
   from gen.data import cache
-  from gen.scaling import study as studies
+  from gen.scaling.workers import study as studies
 
   console = Console(highlight=False, soft_wrap=True)
-  launch.compilation_cache(cache.cache_folder(sweep.data) / "compiled")
-  trained = studies.train(sweep, folder, console, executor=executor)
+  environment.compilation_cache(cache.cache_folder(sweep.data) / "compiled")
+  trained = studies.train_study(sweep, folder, console, executor=executor)
   if trained.interrupted:
     return _interrupted(console, trained, folder)
   try:
@@ -69,34 +69,37 @@ def study(sweep: Sweep, folder: Path, executor: executors.Executor) -> int:
     return _interrupted(console, trained, folder)
 
 
-def _conclude(console: "Console", sweep: Sweep, trained: "Trained", folder: Path) -> int:
+def _conclude(console: "Console", sweep: Sweep, trained: "TrainedStudy", folder: Path) -> int:
   """Fits, judges, prints and writes what was trained; returns the exit code."""
-  from gen.scaling import answer, plots, report, results_file, verdict
-  from gen.scaling import study as studies
-  from gen.scaling.plots import view
-  from gen.training import journal, json_file
-  from gen.training.manifest import write_whole
+  from gen.io import json_report
+  from gen.io.checksums import write_atomically
+  from gen.scaling.report import answer, figures, view
+  from gen.scaling.report import page as report_page
+  from gen.scaling.verdicts import results_file, verdict
+  from gen.scaling.workers import study as studies
 
-  analysis = verdict.analyse(
+  analysis = verdict.analyse_sweep(
     trained.results, trained.curves, sweep.criteria, bootstraps=sweep.bootstraps, seed=sweep.seed
   )
   # Through the journal's encoding: what JSON does not have (NaN) becomes null.
-  results = json.loads(journal.encode(studies.results(sweep, trained, analysis)))
+  results = json.loads(strict_json.encode_json(studies.collect_results(sweep, trained, analysis)))
   _print(console, results)
   try:
-    write_whole(folder / "results.json", json.dumps(results_file.sealed(results), indent=1).encode())
-    pictures = plots.write_all(results, trained.curves, folder / "plots")
-    page = report.write(results, trained.curves, folder)
+    write_atomically(
+      folder / "results.json", json.dumps(results_file.seal_results(results), indent=1).encode()
+    )
+    pictures = figures.write_figures(results, trained.curves, folder / "plots")
+    page = report_page.write_page(results, trained.curves, folder)
   except OSError as error:
     raise UserError(f"cannot write in {folder}: {error.strerror}; the runs are done and kept") from error
   console.print(f"\nwritten: {folder / 'journal.jsonl'}, {folder / 'results.json'}, {page}, and")
   console.print("  " + ", ".join(str(path) for path in pictures if path.suffix == ".png"))
-  console.print(f"\n{answer.sentence(view.read(results))}")
-  json_file.write(results, json_file.target(JSON.value))
+  console.print(f"\n{answer.answer_sentence(view.read_results(results))}")
+  json_report.write_report(results, json_report.report_target(JSON.value))
   return FAILED if trained.failed else 0
 
 
-def _interrupted(console: "Console", trained: "Trained", folder: Path) -> int:
+def _interrupted(console: "Console", trained: "TrainedStudy", folder: Path) -> int:
   done = f"{len(trained.results)} of {len(trained.runs)} runs are done, all is saved in {folder}"
   console.print(f"stopped; {done}; to go on: uv run {shlex.join(sys.argv)}")
   return launch.INTERRUPTED
@@ -104,16 +107,20 @@ def _interrupted(console: "Console", trained: "Trained", folder: Path) -> int:
 
 def _print(console: "Console", results: dict[str, Any]) -> None:
   """Prints the table, the fits, the prediction and the verdict."""
-  from gen.scaling import report_tables as tables
-  from gen.scaling.plots import view
+  from gen.scaling.report import tables, view
 
-  seen = view.read(results)
-  fitted = (tables.intervals(seen), tables.parametric(seen), tables.prediction(seen), tables.held_out(seen))
-  for table in (_sizes(seen), tables.compute(seen), *fitted):
+  seen = view.read_results(results)
+  fitted = (
+    tables.interval_table(seen),
+    tables.constants_table(seen),
+    tables.prediction_table(seen),
+    tables.held_out_table(seen),
+  )
+  for table in (_sizes(seen), tables.compute_table(seen), *fitted):
     if table is not None:
       console.print()
       _draw(console, table)
-  for text in tables.warnings(seen):
+  for text in tables.fit_warnings(seen):
     console.print(f"warning: {text}")
   share = results["utilization"]["share"]
   console.print(f"\n{100 * share:.0f} % of the workers' wall time was inside training steps")
@@ -125,25 +132,37 @@ def _print(console: "Console", results: dict[str, Any]) -> None:
     console.print(f"  {'met    ' if reason['passed'] else 'NOT MET'}  {reason['sentence']}")
 
 
-def _sizes(seen: Any) -> "Table":
+def _sizes(seen: Any) -> "ReportTable":
   """Returns the table of sizes within budgets, the best of each marked."""
-  from gen.scaling.report_tables import Cell, Row, Table, count, digits, flops
+  from gen.scaling.report.tables import (
+    ReportTable,
+    TableCell,
+    TableRow,
+    format_count,
+    format_digits,
+    format_flops,
+  )
 
   best = {spot.budget: spot for spot in sorted(seen.spots, key=lambda one: -one.loss)}
-  table = Table(
+  table = ReportTable(
     "Loss in nats, seeds averaged.", ["Budget C", "N", f"D ({seen.unit})", "Seeds", "Loss", "Best"]
   )
   for spot in seen.spots:
     words = [
-      flops(spot.budget) + (" held out" if spot.held_out else ""),
-      *(count(spot.params), count(spot.tokens), str(len(spot.members)), digits(spot.loss, 4)),
+      format_flops(spot.budget) + (" held out" if spot.held_out else ""),
+      *(
+        format_count(spot.params),
+        format_count(spot.tokens),
+        str(len(spot.members)),
+        format_digits(spot.loss, 4),
+      ),
       "*" if best[spot.budget] is spot else "",
     ]
-    table.rows.append(Row([Cell(text) for text in words]))
+    table.rows.append(TableRow([TableCell(text) for text in words]))
   return table
 
 
-def _draw(console: "Console", table: "Table") -> None:
+def _draw(console: "Console", table: "ReportTable") -> None:
   from rich.table import Table as RichTable
 
   drawn = RichTable(title=table.caption, title_justify="left", box=None, pad_edge=False)
@@ -157,4 +176,4 @@ def _draw(console: "Console", table: "Table") -> None:
 
 
 if __name__ == "__main__":
-  launch.main(main, Sweep, "configs/chinchilla.py")
+  launch.run_experiment(main, Sweep, "configs/chinchilla.py")

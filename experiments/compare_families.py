@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from gen import launch
+from gen.cli import environment, launch
 from gen.config import ATLAS_FAMILIES, Atlas
 from gen.errors import UserError
-from gen.io import outputs
-from gen.scaling import executors
+from gen.io import outputs, strict_json
+from gen.scaling.workers import executors
 
 if TYPE_CHECKING:
   from rich.console import Console
 
-  from gen.scaling.report_tables import Table
-  from gen.scaling.study import Trained
+  from gen.scaling.report.tables import ReportTable
+  from gen.scaling.workers.study import TrainedStudy
 
 WORKDIR = outputs.DEFINE_folder("workdir", "", "Folder of the atlas; empty: runs/NAME.")
 JSON = outputs.DEFINE_json()
@@ -41,21 +41,21 @@ FAILED = 1  # exit code: some runs have no result
 
 def main(atlas: Atlas) -> int:
   """Trains what is left of all studies, fits, judges and compares, and writes everything down."""
-  from gen.scaling import alike
+  from gen.scaling.atlas import atlas_checks
 
-  executor = executors.from_flags()
-  chosen = alike.check(atlas, tuple(FAMILIES.value))
+  executor = executors.executor_from_flags()
+  chosen = atlas_checks.check_atlas(atlas, tuple(FAMILIES.value))
   from rich.console import Console
 
   from gen.data import cache
-  from gen.scaling import atlas as atlases
-  from gen.training.locks import Lock
+  from gen.io.locks import FolderLock
+  from gen.scaling.atlas import atlas_study
 
   folder = Path(WORKDIR.value or f"runs/{atlas.name or 'atlas'}")
   console = Console(highlight=False, soft_wrap=True)
-  with Lock(folder):
-    launch.compilation_cache(cache.cache_folder(next(iter(chosen.values())).data) / "compiled")
-    trained = atlases.train(chosen, folder, console, atlas.workers, executor)
+  with FolderLock(folder):
+    environment.compilation_cache(cache.cache_folder(next(iter(chosen.values())).data) / "compiled")
+    trained = atlas_study.train_studies(chosen, folder, console, atlas.workers, executor)
     if any(one.interrupted for one in trained.values()):
       return _interrupted(console, trained, folder)
     try:
@@ -65,17 +65,18 @@ def main(atlas: Atlas) -> int:
 
 
 def _conclude(
-  console: "Console", atlas: Atlas, chosen: dict[str, Any], trained: dict[str, "Trained"], folder: Path
+  console: "Console", atlas: Atlas, chosen: dict[str, Any], trained: dict[str, "TrainedStudy"], folder: Path
 ) -> int:
   """Fits, judges, compares, prints and writes what was trained; returns the exit code."""
-  from gen.scaling import atlas as atlases
-  from gen.scaling import atlas_report, report, results_file
-  from gen.scaling.plots import atlas as figures
-  from gen.training import journal, json_file
-  from gen.training.manifest import write_whole
+  from gen.io import json_report
+  from gen.io.checksums import write_atomically
+  from gen.scaling.atlas import atlas_figures, atlas_page, atlas_study
+  from gen.scaling.report import page as report_page
+  from gen.scaling.verdicts import results_file
+  from gen.training import journal
 
   # Through the journal's encoding: what JSON does not have (NaN) becomes null.
-  results = json.loads(journal.encode(atlases.results(atlas, chosen, trained)))
+  results = json.loads(strict_json.encode_json(atlas_study.collect_results(atlas, chosen, trained)))
   studies = results.pop("studies")
   _print(console, results)
   rows = [
@@ -83,21 +84,23 @@ def _conclude(
   ]
   try:
     for name, study in studies.items():
-      write_whole(folder / name / "results.json", json.dumps(results_file.sealed(study), indent=1).encode())
-      report.write(study, trained[name].curves, folder / name)
-    write_whole(folder / "results.json", json.dumps(results, indent=1).encode())
-    write_whole(folder / "journal.jsonl", journal.sealed(rows, complete=True))
-    pictures = figures.write_all(results, folder / "plots")
-    page = atlas_report.write(results, folder)
+      write_atomically(
+        folder / name / "results.json", json.dumps(results_file.seal_results(study), indent=1).encode()
+      )
+      report_page.write_page(study, trained[name].curves, folder / name)
+    write_atomically(folder / "results.json", json.dumps(results, indent=1).encode())
+    write_atomically(folder / "journal.jsonl", journal.seal_rows(rows, complete=True))
+    pictures = atlas_figures.write_figures(results, folder / "plots")
+    page = atlas_page.write_page(results, folder)
   except OSError as error:
     raise UserError(f"cannot write in {folder}: {error.strerror}; the runs are done and kept") from error
   console.print(f"\nwritten: {folder / 'journal.jsonl'}, {folder / 'results.json'}, {page}, and")
   console.print("  " + ", ".join(str(path) for path in pictures if path.suffix == ".png"))
-  json_file.write(results, json_file.target(JSON.value))
+  json_report.write_report(results, json_report.report_target(JSON.value))
   return FAILED if any(one.failed for one in trained.values()) else 0
 
 
-def _interrupted(console: "Console", trained: dict[str, "Trained"], folder: Path) -> int:
+def _interrupted(console: "Console", trained: dict[str, "TrainedStudy"], folder: Path) -> int:
   done, total = (sum(len(getattr(one, name)) for one in trained.values()) for name in ("results", "runs"))
   console.print(f"stopped; {done} of {total} runs are done, all is saved in {folder}; to go on: "
                 f"uv run {shlex.join(sys.argv)}")  # fmt: skip
@@ -106,12 +109,12 @@ def _interrupted(console: "Console", trained: dict[str, "Trained"], folder: Path
 
 def _print(console: "Console", results: dict[str, Any]) -> None:
   """Prints the tables, what may be compared, and each family's verdict."""
-  from gen.scaling import atlas_tables as tables
+  from gen.scaling.atlas import atlas_tables as tables
 
   drawn = (
-    tables.laws(results),
-    tables.optima(results),
-    tables.differences(results),
+    tables.law_table(results),
+    tables.optimum_table(results),
+    tables.difference_table(results),
     tables.equal_loss(results),
   )
   for table in drawn:
@@ -130,7 +133,7 @@ def _print(console: "Console", results: dict[str, Any]) -> None:
   console.print(f"\n{results['caution']}")
 
 
-def _draw(console: "Console", table: "Table") -> None:
+def _draw(console: "Console", table: "ReportTable") -> None:
   from rich.table import Table as RichTable
 
   drawn = RichTable(title=table.caption, title_justify="left", box=None, pad_edge=False)
@@ -143,4 +146,4 @@ def _draw(console: "Console", table: "Table") -> None:
 
 
 if __name__ == "__main__":
-  launch.main(main, Atlas, "configs/atlas.py")
+  launch.run_experiment(main, Atlas, "configs/atlas.py")

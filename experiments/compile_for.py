@@ -20,7 +20,7 @@ from typing import Any
 
 from absl import flags
 
-from gen import launch
+from gen.cli import launch
 from gen.config import Run
 from gen.errors import UserError
 from gen.io import outputs, quantities
@@ -41,22 +41,22 @@ UNFIT = 1  # exit code
 
 def main(run: Run) -> int:
   """Compiles and reports; returns 0 if the step fits."""
-  from gen import validation
-  from gen.parallel import topologies
+  from gen.config import validation
+  from gen.costs import topologies
 
-  topology = topologies.parse(TOPOLOGY.value)
+  topology = topologies.parse_topology(TOPOLOGY.value)
   if not 0 < UTILIZATION.value <= 1:
     raise UserError(f"--utilization={UTILIZATION.value:g}: give a share above 0 and at most 1, such as 0.4")
   run = _prepared(run, topology.chips)
-  validation.check(run)
-  devices = topologies.devices(topology)
-  from gen.training import json_file
+  validation.check_run(run)
+  devices = topologies.topology_devices(topology)
+  from gen.io import json_report
 
-  target = json_file.target(JSON.value)
+  target = json_report.report_target(JSON.value)
   found = _compiled(run, topology, devices)
   if target is not None:
-    json_file.write(found, target)
-  if target != json_file.STANDARD_OUTPUT:
+    json_report.write_report(found, target)
+  if target != json_report.STANDARD_OUTPUT:
     print("\n".join(_lines(found)))
   return 0 if found["fits"] else UNFIT
 
@@ -77,18 +77,18 @@ def _prepared(run: Run, chips: int) -> Run:
 
 def _compiled(run: Run, topology: Any, devices: list[Any]) -> dict[str, Any]:
   """Returns what the compiler says of the step, and what follows from it."""
-  from gen.parallel import collectives, layouts
-  from gen.scaling import memory
+  from gen.costs import collectives, memory
+  from gen.sharding import layouts
   from gen.training import loop
 
-  layout = layouts.of(run, devices)
+  layout = layouts.layout_of_run(run, devices)
   parameters = memory.counts.parameters(run.model).total
   print(f"compiling {run.name}, {parameters:,} parameters, for {topology.name}", file=sys.stderr)
   begun = time.monotonic()
-  sizes, text = memory.compiled(run, layout)
-  flops = loop.flops_of(run) * run.data.batch
+  sizes, text = memory.compile_step(run, layout)
+  flops = loop.flops_per_step(run) * run.data.batch
   rate = topology.chip.flops_per_second * topology.chips
-  moved = collectives.by_kind(collectives.of_program(text))
+  moved = collectives.by_kind(collectives.collectives_of_program(text))
   return {
     "run": run.name,
     "parameters": parameters,
@@ -105,13 +105,13 @@ def _compiled(run: Run, topology: Any, devices: list[Any]) -> dict[str, Any]:
     "peak_bytes_per_device": sizes.peak,
     "memory_bytes_per_device": topology.chip.memory,
     "fits": sizes.peak <= topology.chip.memory,
-    "state_bytes_over_devices": memory.footprint(run).state,
+    "state_bytes_over_devices": memory.run_footprint(run).state,
     "collective_bytes_per_device": moved,
     "collective_bytes_are_complete": collectives.loops_are_known(text),
     "flops_per_step": flops,
     "utilization": UTILIZATION.value,
     "step_seconds": flops / rate / UTILIZATION.value,
-    "tokens_per_second": run.data.batch * loop.row_of(run).tokens * rate * UTILIZATION.value / flops,
+    "tokens_per_second": run.data.batch * loop.row_length(run).tokens * rate * UTILIZATION.value / flops,
     "compile_seconds": time.monotonic() - begun,
   }
 
@@ -161,7 +161,7 @@ def with_config(words: list[str]) -> list[str]:
       preset = value or following
       config = f"--config=configs/preset.py:{preset}"
       try:
-        return [config, f"--config.data.length={presets.length(preset)}", *words]
+        return [config, f"--config.data.length={presets.get_length(preset)}", *words]
       except UserError:
         return [config, *words]  # whose file says what is wrong
   return words
@@ -169,4 +169,4 @@ def with_config(words: list[str]) -> list[str]:
 
 if __name__ == "__main__":
   sys.argv[1:] = with_config(sys.argv[1:])
-  launch.main(main, Run, "configs/preset.py:gpt2", trains=False)
+  launch.run_experiment(main, Run, "configs/preset.py:gpt2", trains=False)

@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import flags
 
-from gen import launch
+from gen.cli import launch
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
@@ -49,9 +49,9 @@ def main() -> int:
     raise UserError("--checkpoint=FOLDER is missing; give the --workdir of a run of experiments/pretrain.py")
   temperatures = sorted(set(TEMPERATURES.value))
   from gen.evaluation import decoding
-  from gen.generation import checkpoint
+  from gen.generation import loaded_model
 
-  restored = checkpoint.load(
+  restored = loaded_model.load_model(
     CHECKPOINT.value, STEP.value, TOKENIZER.value or None, lambda line: print(line, file=sys.stderr)
   )
   if restored.model.family == "encoder":
@@ -79,7 +79,7 @@ def _written(restored: Any, name: str, sampler: Any) -> dict[str, Any]:
   from gen.evaluation import decoding
 
   sizes = {"samples": SAMPLES.value, "tokens": TOKENS.value, "seed": SEED.value}
-  return decoding.written(restored, PROMPTS.value, name, sampler, **sizes)._asdict()
+  return decoding.sample_texts(restored, PROMPTS.value, name, sampler, **sizes)._asdict()
 
 
 def _write(
@@ -91,13 +91,13 @@ def _write(
 ) -> None:
   from gen import versions
   from gen.evaluation import decoding_figure
-  from gen.training import json_file
+  from gen.io import json_report
 
   workdir = Path(WORKDIR.value or f"{CHECKPOINT.value.rstrip('/')}_decoding")
   workdir.mkdir(parents=True, exist_ok=True)
   found = {
     "checkpoint": where, "prompts": PROMPTS.value, "tokens": names, "next": after, "texts": texts,
-    "temperatures": curve, "versions": versions.installed(),
+    "temperatures": curve, "versions": versions.installed_versions(),
   }  # fmt: skip
   (workdir / "decoding.json").write_text(json.dumps(found, indent=1) + "\n")
   decoding_figure.draw_next(workdir, names, after)
@@ -113,8 +113,8 @@ def _write(
     repeated = f"{one['repetition']:.3f} ± {one['repetition_error']:.3f}"
     print(f"{one['setting']:>18}  {repeated:>20}  {one['diversity']:>20.3f}  {one['nats']:>15.3f}")
   print(workdir / "decoding.json, next_token.png, decoding.png")
-  json_file.write(found, json_file.target(JSON.value))
+  json_report.write_report(found, json_report.report_target(JSON.value))
 
 
 if __name__ == "__main__":
-  launch.main(main, trains=False)
+  launch.run_experiment(main, trains=False)

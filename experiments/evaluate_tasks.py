@@ -9,7 +9,7 @@ command line knows the same model: uv run --extra harness python -m gen.evaluati
 
 from absl import flags
 
-from gen import launch
+from gen.cli import launch
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
@@ -44,25 +44,25 @@ def main() -> int:
     raise UserError("--checkpoint=FOLDER is missing; give the --workdir of a run of experiments/pretrain.py")
   if not TASKS.value:
     raise UserError("--tasks=NAME,... is missing; lm_eval ls tasks lists the harness's own")
-  from gen.training import json_file
+  from gen.io import json_report
 
-  target = json_file.target(JSON.value)
+  target = json_report.report_target(JSON.value)
   if SAMPLES.value and target is None:
     raise UserError("--log_samples keeps questions in the JSON; say where by --json=FILE")
-  from gen.evaluation import harness, tasks
+  from gen.evaluation import harness, harness_tasks
 
   model = harness.language_model()(
     CHECKPOINT.value, step=STEP.value, tokenizer=TOKENIZER.value or None, batch_size=BATCH.value,
     max_length=MAX_LENGTH.value, max_gen_toks=MAX_NEW.value, seed=SEED.value,
   )  # fmt: skip
-  report = tasks.evaluate(
+  report = harness_tasks.evaluate_tasks(
     model, TASKS.value, include_path=INCLUDE_PATH.value or None, shots=SHOTS.value, limit=LIMIT.value,
     seed=SEED.value, log_samples=SAMPLES.value,
   )  # fmt: skip
-  print("\n".join(tasks.lines(report)))
-  json_file.write(report, target)
+  print("\n".join(harness_tasks.report_lines(report)))
+  json_report.write_report(report, target)
   return 0
 
 
 if __name__ == "__main__":
-  launch.main(main, trains=False)
+  launch.run_experiment(main, trains=False)

@@ -16,7 +16,7 @@ from typing import Any
 
 from absl import flags
 
-from gen import launch
+from gen.cli import launch
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
@@ -44,15 +44,15 @@ def main() -> int:
   if not CHECKPOINTS.value:
     raise UserError("--checkpoint=FOLDER is missing; give the --workdir of a run of experiments/pretrain.py")
   ks = sorted(set(KS.value))
-  from gen.evaluation import sentences
-  from gen.generation import checkpoint
+  from gen.evaluation import held_out_sentences
+  from gen.generation import loaded_model
 
-  unknown = [name for name in TASKS.value if name not in sentences.TASKS]
+  unknown = [name for name in TASKS.value if name not in held_out_sentences.TASKS]
   if unknown or not TASKS.value:
-    raise UserError(f"--tasks={','.join(TASKS.value)}: choose of {', '.join(sentences.TASKS)}")
-  models = [checkpoint.load(folder, report=_report) for folder in CHECKPOINTS.value]
+    raise UserError(f"--tasks={','.join(TASKS.value)}: choose of {', '.join(held_out_sentences.TASKS)}")
+  models = [loaded_model.load_model(folder, report=_report) for folder in CHECKPOINTS.value]
   found = _held_out()
-  tasks = [sentences.task(name, found, QUESTIONS.value, SEED.value) for name in TASKS.value]
+  tasks = [held_out_sentences.make_task(name, found, QUESTIONS.value, SEED.value) for name in TASKS.value]
   rows, answers = [], []
   for restored in models:
     for task in tasks:
@@ -71,31 +71,31 @@ def _held_out() -> list[Any]:
   """Returns sentences that no run among the checkpoints was trained on."""
   from gen.config import Data
   from gen.data import corpus
-  from gen.evaluation import sentences
-  from gen.generation import checkpoint
+  from gen.evaluation import held_out_sentences
+  from gen.generation import loaded_model
 
   fraction, trained = Data().validation_fraction, list[str]()
   for folder in CHECKPOINTS.value:
     try:
-      data = checkpoint.run_of(folder).data
+      data = loaded_model.read_run(folder).data
     except UserError:  # of another project, whose text is not known
       _report(f"{folder} does not say what it was trained on; it may have met the sentences")
       continue
     fraction = min(fraction, data.validation_fraction)
-    trained += corpus.build(data, _report).train
-  return sentences.held_out(fraction, trained, WORDS.value)
+    trained += corpus.build_corpus(data, _report).train
+  return held_out_sentences.held_out_sentences(fraction, trained, WORDS.value)
 
 
 def _asked(restored: Any, task: Any, ks: list[int]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
   """Returns a model's row of a task, and every question that it was asked."""
-  from gen.evaluation import sentences
+  from gen.evaluation import held_out_sentences
 
-  curve = sentences.curve(restored, task, ks, SEED.value, NORMALIZE.value)
+  curve = held_out_sentences.accuracy_curve(restored, task, ks, SEED.value, NORMALIZE.value)
   points = [{name: value for name, value in point._asdict().items() if name != "answers"} for point in curve]
   row = {
     "model": restored.where, "family": restored.model.family, "task": task.name, "chance": task.chance,
     "questions": len(task.items), "points": points,
-    "beyond": {k: sentences.needed(restored, task, k, SEED.value) for k in ks[len(points) :]},
+    "beyond": {k: held_out_sentences.tokens_needed(restored, task, k, SEED.value) for k in ks[len(points) :]},
     "window": curve[0].answers[0].window,
   }  # fmt: skip
   said = [
@@ -109,14 +109,14 @@ def _asked(restored: Any, task: Any, ks: list[int]) -> tuple[dict[str, Any], lis
 def _write(sentences: int, rows: list[dict[str, Any]], answers: list[dict[str, Any]]) -> None:
   from gen import versions
   from gen.evaluation import few_shot_figure
-  from gen.training import json_file
+  from gen.io import json_report
 
   workdir = Path(WORKDIR.value or f"{CHECKPOINTS.value[0].rstrip('/')}_few_shot")
   workdir.mkdir(parents=True, exist_ok=True)
-  found = {"sentences": sentences, "rows": rows, "versions": versions.installed()}
+  found = {"sentences": sentences, "rows": rows, "versions": versions.installed_versions()}
   (workdir / "few_shot.json").write_text(json.dumps(found, indent=1) + "\n")
   (workdir / "answers.jsonl").write_text("".join(json.dumps(one) + "\n" for one in answers))
-  few_shot_figure.draw(workdir, rows)
+  few_shot_figure.draw_accuracy(workdir, rows)
   print(f"{sentences:,} held-out sentences")
   for row in rows:
     print(f"\n{row['model']}, {row['task']}: {row['questions']} questions, chance {row['chance']:.2f}")
@@ -127,8 +127,8 @@ def _write(sentences: int, rows: list[dict[str, Any]], answers: list[dict[str, A
     for k, tokens in row["beyond"].items():
       print(f"{k:>4} examples  need up to {tokens} tokens, and the window has {row['window']}")
   print(workdir / f"{few_shot_figure.NAME}.png, .pdf and .json; the prompts in answers.jsonl")
-  json_file.write(found, json_file.target(JSON.value))
+  json_report.write_report(found, json_report.report_target(JSON.value))
 
 
 if __name__ == "__main__":
-  launch.main(main, trains=False)
+  launch.run_experiment(main, trains=False)

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from gen import launch
+from gen.cli import launch
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
 if TYPE_CHECKING:
-  from gen.scaling.points import Points
+  from gen.scaling.runs.runs_table import RunsTable
 
 RUNS = flags.DEFINE_string("runs", "", "The runs: a .csv, a journal.jsonl or a results.json.")
 APPROACH = flags.DEFINE_enum(
@@ -76,13 +76,14 @@ def main() -> int:
   """Reads the runs, fits them, and prints or writes what was found."""
   if not RUNS.value:
     raise UserError("no runs are given; name their table with --runs=FILE.csv (or a journal.jsonl)")
-  from gen.training import json_file
+  from gen.io import json_report
 
-  target = json_file.target(JSON.value)
-  from gen.scaling import fit, fit_summary, recount
+  target = json_report.report_target(JSON.value)
+  from gen.scaling.laws import fit, fit_summary
+  from gen.scaling.runs import recount_conventions
 
   points, curves = _read()
-  why = recount.unequal(points, CONVENTION.value)
+  why = recount_conventions.unequal_reason(points, CONVENTION.value)
   if why and APPROACH.value == "isoflop":
     raise UserError(why)
   options = {
@@ -97,39 +98,38 @@ def main() -> int:
     "cluster": CLUSTER.value,
   }
   if APPROACH.value == "all":
-    report = fit_summary.of_all(
+    report = fit_summary.summarize_fits(
       fit.fit_all(points, curves=curves, without={"isoflop": why} if why else None, **options), points
     )
   else:
-    found = fit.fit(points, APPROACH.value, curves=curves, **options)
-    report = fit_summary.of(APPROACH.value, found, points)
+    found = fit.fit_approach(points, APPROACH.value, curves=curves, **options)
+    report = fit_summary.summarize_fit(APPROACH.value, found, points)
   report["convention"] = CONVENTION.value
   if HTML.value:
     _write_page(Path(HTML.value), points, curves)
   _print(report)
-  json_file.write(report, target)
+  json_report.write_report(report, target)
   return 0
 
 
-def _read() -> tuple["Points", list[dict[str, Any]]]:
-  from gen.scaling import points as readers
-  from gen.scaling import recount, units
+def _read() -> tuple["RunsTable", list[dict[str, Any]]]:
+  from gen.scaling.runs import recount_conventions, runs_table, units
 
-  chosen = recount.choice(CONVENTION.value)
+  chosen = recount_conventions.parse_choice(CONVENTION.value)
   flag = {"params": PARAMS_COLUMN, "tokens": TOKENS_COLUMN, "loss": LOSS_COLUMN, "flops": FLOPS_COLUMN}
   columns = {name: one.value for name, one in flag.items() if one.value}
-  given, said = readers.read_described(RUNS.value, columns)
+  given, said = runs_table.read_described(RUNS.value, columns)
   for text in said:
     _tell(f"{RUNS.value}: {text}")
-  given = units.convert(given, RUNS.value, PARAMS_UNIT.value, TOKENS_UNIT.value)
+  given = units.convert_runs(given, RUNS.value, PARAMS_UNIT.value, TOKENS_UNIT.value)
   resampled = f" and {BOOTSTRAPS.value:,} resamples" if BOOTSTRAPS.value else ""
   _tell(f"fitting {len(given):,} runs ({APPROACH.value}{resampled}); this takes 5 to 60 s ...")
-  points = recount.apply(given, chosen, RUNS.value)
+  points = recount_conventions.recount_runs(given, chosen, RUNS.value)
   factors = dict(zip(given.names.tolist(), (points.flops / given.flops).tolist(), strict=True))
   if EXCLUDE.value:
     points = points.without_top_losses(EXCLUDE.value)
   wants_curves = APPROACH.value in ("envelope", "all")
-  curves = readers.read_curves(RUNS.value, points.select(~points.held_out)) if wants_curves else []
+  curves = runs_table.read_curves(RUNS.value, points.select(~points.held_out)) if wants_curves else []
   # C grows with D alone within a run, so a run's C is counted anew by one factor.
   return points, [
     {**row, "flops": row["flops"] * factors[row["run"]]} if row.get("flops") else row for row in curves
@@ -142,14 +142,15 @@ def _tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _write_page(path: Path, points: "Points", curves: list[dict[str, Any]]) -> None:
-  from gen.scaling import audit, table_report
+def _write_page(path: Path, points: "RunsTable", curves: list[dict[str, Any]]) -> None:
+  from gen.scaling import table_report
+  from gen.scaling.audits import audit
 
   begun = time.monotonic()
   _tell("auditing the runs ...")
   bootstraps = max(20, min(BOOTSTRAPS.value, 300))
   try:
-    for line in audit.lines(audit.audit(points, bootstraps=bootstraps, seed=SEED.value)):
+    for line in audit.audit_lines(audit.audit_runs(points, bootstraps=bootstraps, seed=SEED.value)):
       _tell(line)
   except UserError as error:
     _tell(f"warning: {error}")
@@ -163,10 +164,10 @@ def _write_page(path: Path, points: "Points", curves: list[dict[str, Any]]) -> N
 
 def _print(report: dict[str, Any]) -> None:
   """Prints each approach's constants with their intervals, how they were found, and the warnings."""
-  from gen.scaling import fit_summary
+  from gen.scaling.laws import fit_summary
 
-  print("\n".join(fit_summary.lines(report)))
+  print("\n".join(fit_summary.summary_lines(report)))
 
 
 if __name__ == "__main__":
-  launch.main(main, trains=False)
+  launch.run_experiment(main, trains=False)

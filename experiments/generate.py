@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import flags
 
-from gen import launch
+from gen.cli import launch
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
@@ -90,15 +90,15 @@ def main() -> int:
   if SAMPLES.value < 1:
     raise UserError(f"--samples={SAMPLES.value}: ask for at least 1")
   prompt = _prompt()
-  from gen.generation import checkpoint, decode, sampling, special
+  from gen.generation import decode, loaded_model, sampling, special_tokens
 
   sampler = sampling.Sampler(TEMPERATURE.value, TOP_K.value, TOP_P.value, MIN_P.value, PENALTY.value)
   window = WINDOW.value or ("error" if prompt is not None else "slide")
-  limits = decode.Limits(MAX_TOKENS.value, MIN_TOKENS.value, (), tuple(STOP.value), window)
-  restored = checkpoint.load(
+  limits = decode.DecodeLimits(MAX_TOKENS.value, MIN_TOKENS.value, (), tuple(STOP.value), window)
+  restored = loaded_model.load_model(
     CHECKPOINT.value, STEP.value, TOKENIZER.value or None, lambda line: print(line, file=sys.stderr)
   )
-  restored = special.allow(restored, "true" in SPECIAL.value or SPECIAL.value)
+  restored = special_tokens.allow_special(restored, "true" in SPECIAL.value or SPECIAL.value)
   sampler.check(restored.model.vocab)
   limits.check(restored.model.vocab)
   if prompt is None:
@@ -152,7 +152,7 @@ def _utf8(data: bytes) -> str:
 def _count(restored: Any, prompt: str) -> int:
   from gen.generation import text
 
-  count = text.count(restored, prompt, MAX_TOKENS.value, BLANK.value)
+  count = text.count_tokens(restored, prompt, MAX_TOKENS.value, BLANK.value)
   window = "no context window"
   if count.left is not None:
     room = f"{count.left} left of" if count.left >= 0 else f"{-count.left} more than"
@@ -173,7 +173,7 @@ def _drawn(restored: Any, prompt: str, sampler: Any, limits: Any) -> list[Any]:
 
   streams = SAMPLES.value == 1 and JSON.value != "-"
   written, found = "", []
-  steps = text.answers(
+  steps = text.stream_answers(
     restored,
     [prompt] * SAMPLES.value,
     sampler,
@@ -183,7 +183,7 @@ def _drawn(restored: Any, prompt: str, sampler: Any, limits: Any) -> list[Any]:
     **_options(limits),
   )
   for found in steps:
-    now = text.settled(found[0].text, limits.stop_strings)
+    now = text.without_partial_stop(found[0].text, limits.stop_strings)
     if streams and now.startswith(written):
       print(now[len(written) :], end="", flush=True)
       written = now
@@ -214,7 +214,7 @@ def _beams(restored: Any, prompt: str) -> list[Any]:
     new = tokens[:length]
     total = float(score) * float(found.lead + length) ** LENGTH_PENALTY.value
     stopped = bool(length) and int(new[-1]) in restored.reading.stop
-    answers.append(text.Answer(text.shown(restored, new), new, total, stopped))
+    answers.append(text.TextAnswer(text.detokenize(restored, new), new, total, stopped))
   for answer in answers[:1] if SAMPLES.value == 1 and JSON.value != "-" else []:
     print(answer.text)
   return answers[: SAMPLES.value]
@@ -226,11 +226,11 @@ def _report(restored: Any, prompt: str, found: list[Any]) -> None:
     for number, answer in enumerate(found, 1):
       nats = f"{answer.log_probability:.2f} nats"
       print(f"--- {number} of {len(found)}: {len(answer.tokens)} tokens, {nats}\n{answer.text}")
-  from gen.training import json_file
+  from gen.io import json_report
 
   rows = [answer._asdict() | {"tokens": answer.tokens.tolist()} for answer in found]
   report = {"checkpoint": restored.where, "prompt": prompt, "answers": rows}
-  json_file.write(report, json_file.target(JSON.value))
+  json_report.write_report(report, json_report.report_target(JSON.value))
 
 
 def _talk(restored: Any, sampler: Any, limits: Any) -> int:
@@ -240,7 +240,7 @@ def _talk(restored: Any, sampler: Any, limits: Any) -> int:
   conversation = Conversation(restored, sampler, limits, SEED.value, BLANK.value)
   print(f"{restored.where}; {conversation.settings()}; /help lists the commands", file=sys.stderr)
   for line in _lines():
-    conversation.hear(line, _write)
+    conversation.handle_line(line, _write)
     if conversation.over:
       break
   return 0
@@ -273,4 +273,4 @@ def _lines() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-  launch.main(main, trains=False)
+  launch.run_experiment(main, trains=False)

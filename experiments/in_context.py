@@ -21,8 +21,8 @@ from typing import Any
 
 from absl import flags
 
-from gen import launch, validation
-from gen.config import RECURRENT, TRANSFORMERS, Run
+from gen.cli import environment, launch
+from gen.config import RECURRENT, TRANSFORMERS, Run, validation
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
@@ -60,7 +60,7 @@ RATE = quantities.DEFINE_float("tuning_rate", 3e-3, "Learning rate of fine-tunin
 
 def main(run: Run) -> int:
   """Trains and asks each model, and writes everything down."""
-  validation.check(run)
+  validation.check_run(run)
   validation.require_one_device(run)
   if run.model.family != "decoder" or not run.steps:
     raise UserError("the config's model is to be a decoder, and its length to be given in steps")
@@ -69,9 +69,9 @@ def main(run: Run) -> int:
     raise UserError(f"--families: {unknown[0]!r} is no transformer; choose of {', '.join(TRANSFORMERS)}")
   widths, ks, tuned = (sorted(set(flag.value)) for flag in (WIDTHS, KS, TUNED))
   from gen.data import cache
-  from gen.evaluation.mappings import Task
+  from gen.evaluation.synthetic.label_mapping_task import LabelMappingTask
 
-  task = Task(LETTERS.value, PAIRS.value)
+  task = LabelMappingTask(LETTERS.value, PAIRS.value)
   if max(ks) >= task.pairs:
     raise UserError(
       f"--ks={max(ks)} examples and a question do not fit into --pairs={task.pairs}; take fewer"
@@ -80,7 +80,7 @@ def main(run: Run) -> int:
     raise UserError(f"--tuned={max(tuned)} leaves no word to ask: there are {len(task.words)}; take fewer")
   workdir = Path(WORKDIR.value or f"runs/{run.name}")
   workdir.mkdir(parents=True, exist_ok=True)
-  launch.compilation_cache(cache.cache_folder(run.data) / "compiled")
+  environment.compilation_cache(cache.cache_folder(run.data) / "compiled")
   rows, answers = [], []
   for one in _runs(run, widths, task):
     row, said = _asked(one, task, ks, tuned)
@@ -92,14 +92,17 @@ def main(run: Run) -> int:
 
 def _runs(run: Run, widths: list[int], task: Any) -> list[Run]:
   """Returns the runs of all models: of each family and width, and a recurrent one as large as the last decoder."""
-  from gen.evaluation import context, exercise
+  from gen.evaluation import loss_by_context
+  from gen.evaluation.synthetic import synthetic_training
 
   runs = [_transformer(run, family, width) for family in FAMILIES.value for width in widths]
   if FAMILY.value != "none":
     runs.append(copy.deepcopy(run))
     runs[-1].optimizer.peak_learning_rate = RECURRENT_RATE.value
     largest = _transformer(run, "decoder", widths[-1]).model
-    runs[-1].model = context.of_equal_size(exercise.complete(largest, task.length), FAMILY.value)
+    runs[-1].model = loss_by_context.of_equal_size(
+      synthetic_training.complete_model(largest, task.length), FAMILY.value
+    )
   if not runs:
     raise UserError("there is no model to train; name some by --families or --recurrent")
   return runs
@@ -107,17 +110,17 @@ def _runs(run: Run, widths: list[int], task: Any) -> list[Run]:
 
 def _transformer(run: Run, family: str, width: int) -> Run:
   """Returns the run of a transformer of another family and width."""
-  from gen.evaluation import exercise
+  from gen.evaluation.synthetic import synthetic_training
 
   one = copy.deepcopy(run)
   one.model.family, one.model.width = family, width
-  one.data.objective = exercise.OBJECTIVES.get(family, "causal")
-  if family not in exercise.GO_ON:
+  one.data.objective = synthetic_training.OBJECTIVES.get(family, "causal")
+  if family not in synthetic_training.CAUSAL_FAMILIES:
     one.model.positions = (
       "relative"  # what stands next to a gap matters, and a bias of the distance says just that
     )
   one.optimizer.peak_learning_rate *= (run.model.width / width) ** RATE_POWER.value
-  validation.check(one)
+  validation.check_run(one)
   return one
 
 
@@ -126,9 +129,10 @@ def _asked(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
   """Trains a model and returns its row, and every question that it was asked."""
   from gen import counts
-  from gen.evaluation import exercise, hidden_labels, in_context, mappings
+  from gen.evaluation import in_context
+  from gen.evaluation.synthetic import label_mapping_masked, label_mapping_task, synthetic_training
 
-  rows = hidden_labels.rows_for(run.model.family, task)
+  rows = label_mapping_masked.rows_for(run.model.family, task)
   name, begun = f"{run.model.family} {run.model.width}", time.perf_counter()
   losses: list[tuple[int, float]] = []
 
@@ -138,20 +142,20 @@ def _asked(
       left = (time.perf_counter() - begun) / step * (run.steps - step)
       print(f"{name}: step {step:,}/{run.steps:,}  loss {loss:.3f}  {left:.0f} s left", file=sys.stderr)
 
-  restored = exercise.train(run, rows, report)
+  restored = synthetic_training.train_model(run, rows, report)
   seconds = time.perf_counter() - begun
   print(f"{name}: {run.steps:,} steps, {losses[-1][1]:.3f} nats per label, {seconds:.0f} s", file=sys.stderr)
   row: dict[str, Any] = {
     "name": name, "family": run.model.family, "width": run.model.width,
-    "parameters": counts.parameters(restored.model).total,
-    "flops": exercise.flops(run, rows),
+    "parameters": counts.count_parameters(restored.model).total,
+    "flops": synthetic_training.training_flops(run, rows),
     "batch": run.data.batch, "steps": run.steps, "seconds": seconds, "losses": losses, "kinds": {},
   }  # fmt: skip
   answers = []
-  for kind in mappings.GOES_BY:
-    curve = in_context.curve(restored, task, ks, QUESTIONS.value, kind, run.seed)
+  for kind in label_mapping_task.GOES_BY:
+    curve = in_context.accuracy_curve(restored, task, ks, QUESTIONS.value, kind, run.seed)
     learnt = [
-      in_context.tuned(
+      in_context.fine_tuned_accuracy(
         restored, task, k, kind, mappings_=MAPPINGS.value, questions=QUESTIONS.value, rate=RATE.value,
         seed=run.seed, rows=max(tuned),
       )
@@ -169,13 +173,13 @@ def _asked(
 def _write(workdir: Path, task: Any, rows: list[dict[str, Any]], answers: list[dict[str, Any]]) -> None:
   from gen import versions
   from gen.evaluation import in_context_figure
-  from gen.training import json_file
+  from gen.io import json_report
 
   best = {k["k"]: task.best(k["k"]) for k in rows[0]["kinds"]["letter"]["in_context"]}
-  found = {"models": rows, "best": best, "versions": versions.installed()}
+  found = {"models": rows, "best": best, "versions": versions.installed_versions()}
   (workdir / "in_context.json").write_text(json.dumps(found, indent=1) + "\n")
   (workdir / "answers.jsonl").write_text("".join(json.dumps(one) + "\n" for one in answers))
-  in_context_figure.draw(workdir, rows, best)
+  in_context_figure.draw_accuracy(workdir, rows, best)
   for kind, title in in_context_figure.TITLES.items():
     print(f"{title}\n{'examples':>22}  {'in the prompt':>20}  {'fine-tuned on':>20}  {'of the window':>13}")
     for row in rows:
@@ -184,7 +188,7 @@ def _write(workdir: Path, task: Any, rows: list[dict[str, Any]], answers: list[d
   for row in rows:
     print(_verdict(row))
   print(workdir / f"{in_context_figure.NAME}.png, .pdf and .json; the prompts in answers.jsonl")
-  json_file.write(found, json_file.target(JSON.value))
+  json_report.write_report(found, json_report.report_target(JSON.value))
 
 
 def _table(row: dict[str, Any], kind: str) -> None:
@@ -222,4 +226,4 @@ def _verdict(row: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-  launch.main(main, Run, "configs/in_context.py")
+  launch.run_experiment(main, Run, "configs/in_context.py")

@@ -16,7 +16,8 @@ from typing import Any
 
 from absl import flags
 
-from gen import launch, presets
+from gen import presets
+from gen.cli import launch
 from gen.config import Data, Optimizer, Run, mesh_shape
 from gen.errors import UserError
 from gen.io import outputs, quantities
@@ -70,21 +71,21 @@ def main() -> int:
     raise UserError("give either --preset=NAME or --params=NUMBER")
   if PLOT.value and not Path(PLOT.value).parent.is_dir():
     raise UserError(f"--plot={PLOT.value}: no folder {Path(PLOT.value).parent}; make it first")
-  from gen.parallel import topologies
-  from gen.training import json_file
+  from gen.costs import topologies
+  from gen.io import json_report
 
-  target = json_file.target(JSON.value)
-  chip = topologies.chip(CHIP.value) if CHIP.value else None
+  target = json_report.report_target(JSON.value)
+  chip = topologies.find_chip(CHIP.value) if CHIP.value else None
   found, lines = _of_parameters(PARAMS.value) if PARAMS.value else _of_preset(PRESET.value)
   if chip:
     lines.append(_judge(found, CHIP.value, chip.memory))
   if PLOT.value:
-    from gen.scaling.plots import memory as drawing
+    from gen.costs import memory_figure
 
-    drawing.write(found["parameters"], PRECISION.value, PLOT.value, PRESET.value)
+    memory_figure.write_figure(found["parameters"], PRECISION.value, PLOT.value, PRESET.value)
   if target is not None:
-    json_file.write(found, target)
-  if target != json_file.STANDARD_OUTPUT:
+    json_report.write_report(found, target)
+  if target != json_report.STANDARD_OUTPUT:
     print("\n".join(lines))
   return 0 if found.get("fits", True) else UNFIT
 
@@ -99,20 +100,20 @@ def _judge(found: dict[str, Any], chip: str, memory: int) -> str:
 
 def _of_parameters(parameters: float) -> tuple[dict[str, Any], list[str]]:
   """Returns the account of so many parameters, as JSON holds it and as lines."""
-  from gen.parallel import account
+  from gen.sharding import state_bytes
 
   if MESH.value:
     raise UserError("--mesh needs the shapes of a --preset; an account of --params takes --devices")
   devices, length, precision = DEVICES.value, LENGTH.value or presets.DEFAULT_LENGTH, PRECISION.value
-  state = account.account(parameters, LAYOUT.value, devices, precision)
+  state = state_bytes.state_bytes(parameters, LAYOUT.value, devices, precision)
   rows = max(1, BATCH.value // devices)
-  shape = account.shape_of(parameters)
+  shape = state_bytes.decoder_shape(parameters)
   steps = {
-    remat: state.total + account.activations(shape, rows, length, precision, remat)
+    remat: state.total + state_bytes.activation_bytes(shape, rows, length, precision, remat)
     for remat in ("none", "full")
   }
-  each = account.PRECISIONS[precision]
-  moves = account.collectives(
+  each = state_bytes.PRECISIONS[precision]
+  moves = state_bytes.step_collectives(
     parameters * each.parameters,
     parameters * each.gradients,
     LAYOUT.value,
@@ -130,7 +131,7 @@ def _of_parameters(parameters: float) -> tuple[dict[str, Any], list[str]]:
     **{f"{name}_bytes_per_device": getattr(state, name) for name in PARTS},
     "step_bytes_per_device": steps["none"],
     "step_bytes_per_device_full_remat": steps["full"],
-    "rule_of_thumb_bytes": account.rule_of_thumb(parameters),
+    "rule_of_thumb_bytes": state_bytes.rule_of_thumb(parameters),
     "collectives": [move._asdict() for move in moves],
   }
   lines = [
@@ -139,7 +140,8 @@ def _of_parameters(parameters: float) -> tuple[dict[str, Any], list[str]]:
     f"  {'state':<15}{state.total / 1e9:12.3f}   ({each.total:g} bytes a parameter in all)",
     f"a full step of a decoder of that size ({shape.depth} layers, width {shape.width}), {rows} rows of {length} a "
     f"device: {steps['none'] / 1e9:.1f} GB, with full remat {steps['full'] / 1e9:.1f} GB",
-    f"rule of thumb for one device in float32, 4 + 20 bytes a weight: {account.rule_of_thumb(parameters) / 1e9:.1f} GB",
+    f"rule of thumb for one device in float32, 4 + 20 bytes a weight: "
+    f"{state_bytes.rule_of_thumb(parameters) / 1e9:.1f} GB",
     *_moves(found["collectives"]),
   ]
   return found, lines
@@ -151,7 +153,7 @@ def _of_preset(name: str) -> tuple[dict[str, Any], list[str]]:
   sizes = mesh_shape(run.mesh)
   devices = DEVICES.value if not MESH.value else _product(sizes)
   _simulate(devices)
-  from gen.scaling import memory
+  from gen.costs import memory
 
   found: dict[str, Any] = {
     "preset": name,
@@ -167,14 +169,14 @@ def _of_preset(name: str) -> tuple[dict[str, Any], list[str]]:
   print_remat = {}
   for remat in ("none", "dots", "full"):
     other = dataclasses.replace(run, model=dataclasses.replace(run.model, remat=remat))
-    here = memory.footprint(other)
+    here = memory.run_footprint(other)
     print_remat[remat] = {
       "activations_bytes_per_device": here.kept,
       "peak_bytes_per_device": here.peak,
-      "recomputed_share_of_flops": memory.recomputation(other),
+      "recomputed_share_of_flops": memory.recomputed_share(other),
     }
     if remat == run.model.remat:
-      found |= memory.as_dict(run, here, memory.moved(run))
+      found |= memory.as_dict(run, here, memory.moved_bytes(run))
   found["remat_policies"] = print_remat
   if COMPILE.value:
     found |= _compiler(run)
@@ -183,12 +185,12 @@ def _of_preset(name: str) -> tuple[dict[str, Any], list[str]]:
 
 def _run(name: str) -> Run:
   """Returns the run that the flags describe."""
-  from gen import validation
+  from gen.config import validation
 
   mesh = MESH.value or (f"data={DEVICES.value}" if DEVICES.value > 1 or LAYOUT.value != "ddp" else "")
   sizes = mesh_shape(mesh)
-  model = presets.get(name)
-  length = LENGTH.value or presets.length(name)
+  model = presets.get_model(name)
+  length = LENGTH.value or presets.get_length(name)
   dtype = "bfloat16" if PRECISION.value == "mixed" else "float32"
   model = dataclasses.replace(
     model, scan=True, dtype=dtype, remat=REMAT.value, context=max(model.context, length)
@@ -197,14 +199,14 @@ def _run(name: str) -> Run:
   run = Run(
     name=name,
     model=model,
-    data=Data(objective=presets.objective(name), length=length, batch=BATCH.value or rows),
+    data=Data(objective=presets.get_objective(name), length=length, batch=BATCH.value or rows),
     optimizer=Optimizer(microbatches=MICROBATCHES.value),
     steps=1,
     steps_per_dispatch=1,
     mesh=mesh,
     layout=LAYOUT.value,
   )
-  validation.check(run)
+  validation.check_run(run)
   return run
 
 
@@ -225,13 +227,13 @@ def _simulate(devices: int) -> None:
 
 
 def _compiler(run: Run) -> dict[str, Any]:
-  from gen.parallel import collectives, layouts
-  from gen.scaling import memory
+  from gen.costs import collectives, memory
+  from gen.sharding import layouts
 
-  sizes, text = memory.compiled(run, layouts.of(run))
+  sizes, text = memory.compile_step(run, layouts.layout_of_run(run))
   return {
     "compiler": {f"{name}_bytes_per_device": size for name, size in sizes._asdict().items()}
-    | {"collective_bytes_per_device": collectives.by_kind(collectives.of_program(text))}
+    | {"collective_bytes_per_device": collectives.by_kind(collectives.collectives_of_program(text))}
   }
 
 
@@ -289,4 +291,4 @@ def _moves(moves: list[dict[str, Any]]) -> list[str]:
 
 
 if __name__ == "__main__":
-  launch.main(main, trains=False)
+  launch.run_experiment(main, trains=False)

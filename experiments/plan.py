@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from gen import launch
+from gen.cli import launch
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
 if TYPE_CHECKING:
-  from gen.scaling.basis import Basis
-  from gen.scaling.budget_words import Amounts
+  from gen.scaling.planning.budget_words import BudgetAmounts
+  from gen.scaling.planning.law_source import LawSource
 
 _LEAST_TOKENS = 1e5  # served or unique, that are believed without a unit
 LAW = flags.DEFINE_string(
@@ -126,20 +126,20 @@ def main() -> int:
     return _list_laws()
   if MODEL.value in ("list", "help"):
     return _list_models()
-  from gen.training import json_file
+  from gen.io import json_report
 
-  target = json_file.target(JSON.value)
-  from gen.scaling import budgets, plan, plan_summary
-  from gen.scaling.budget_words import Amounts
+  target = json_report.report_target(JSON.value)
+  from gen.scaling.planning import budgets, plan, plan_summary
+  from gen.scaling.planning.budget_words import BudgetAmounts
 
   amounts = _amounts()
   # Without a budget the devices alone are wanted.
-  budget = budgets.resolve(
-    amounts or Amounts(flops=1.0), GPU.value, COUNT.value, UTILIZATION.value, PRICE.value
+  budget = budgets.resolve_budget(
+    amounts or BudgetAmounts(flops=1.0), GPU.value, COUNT.value, UTILIZATION.value, PRICE.value
   )
   overtrain = _factors()
   law = _law()
-  report = plan.plan(
+  report = plan.make_plan(
     law,
     budget.flops if amounts else None,
     params=_count(PARAMS, law),
@@ -157,13 +157,13 @@ def main() -> int:
     add=NEXT.value,
     most_run_flops=MOST_FLOPS.value,
   )
-  print("\n".join(plan_summary.lines(report)))
-  json_file.write(report, target)
+  print("\n".join(plan_summary.plan_lines(report)))
+  json_report.write_report(report, target)
   return 0
 
 
 def _list_laws() -> int:
-  from gen.scaling import published
+  from gen.scaling.planning import published
 
   for name, one in published.LAWS.items():
     default = ", the default" if name == published.DEFAULT else ""
@@ -173,19 +173,19 @@ def _list_laws() -> int:
 
 def _list_models() -> int:
   from gen import presets
-  from gen.scaling import published_models
-  from gen.scaling.quantity_text import count
+  from gen.scaling.planning import published_models
+  from gen.scaling.runs.quantity_text import format_count
 
   for one in published_models.MODELS.values():
-    tokens = "not published" if one.tokens is None else count(one.tokens)
-    print(f"{one.name:20} N {count(one.params):>8}  D {tokens:>13}  {one.source}")
-  print(f"presets, without tokens: {', '.join(presets.names())}")
+    tokens = "not published" if one.tokens is None else format_count(one.tokens)
+    print(f"{one.name:20} N {format_count(one.params):>8}  D {tokens:>13}  {one.source}")
+  print(f"presets, without tokens: {', '.join(presets.preset_names())}")
   return 0
 
 
-def _amounts() -> "Amounts | None":
+def _amounts() -> "BudgetAmounts | None":
   """Returns the budget that one flag gives; None where the question is another."""
-  from gen.scaling import budget_words, budgets
+  from gen.scaling.planning import budget_words, budgets
 
   numbers = {
     "flops": FLOPS.value,
@@ -204,20 +204,20 @@ def _amounts() -> "Amounts | None":
       f"or else --params, --tokens or --model; {which}"
     )
   if BUDGET.value is not None:
-    return budget_words.read(BUDGET.value, budgets.PEAKS)
-  value = budgets.positive(f"--{said[0]}", numbers[said[0]] or 0.0)
+    return budget_words.read_amounts(BUDGET.value, budgets.PEAKS)
+  value = budgets.require_positive(f"--{said[0]}", numbers[said[0]] or 0.0)
   if said[0] in ("flops", "pf_days"):
-    return budget_words.Amounts(flops=value * (budgets.PF_DAY if said[0] == "pf_days" else 1.0))
+    return budget_words.BudgetAmounts(flops=value * (budgets.PF_DAY if said[0] == "pf_days" else 1.0))
   if said[0] == "hours":
-    return budget_words.Amounts(hours=value)
-  return budget_words.Amounts(hours=value / 60, device=budget_words.THIS_MACHINE)
+    return budget_words.BudgetAmounts(hours=value)
+  return budget_words.BudgetAmounts(hours=value / 60, device=budget_words.THIS_MACHINE)
 
 
-def _count(flag: flags.FlagHolder, law: "Basis") -> float | None:
+def _count(flag: flags.FlagHolder, law: "LawSource") -> float | None:
   """Returns a count of parameters or tokens in ones; small ones are believed where the law's runs are small."""
   if flag.value is None:
     return None
-  from gen.scaling import units
+  from gen.scaling.runs import units
 
   kind = "params" if flag.name == "params" else "tokens"
   unit = PARAMS_UNIT.value if kind == "params" else TOKENS_UNIT.value
@@ -229,20 +229,21 @@ def _count(flag: flags.FlagHolder, law: "Basis") -> float | None:
     low = _LEAST_TOKENS
   if law.runs is not None:
     low = min(low, float((law.runs.params if kind == "params" else law.runs.tokens).min()) / 100)
-  return units.count(kind, flag.value, unit, (low, high), flag.name)
+  return units.convert_count(kind, flag.value, unit, (low, high), flag.name)
 
 
-def _law() -> "Basis":
-  from gen.scaling import basis, conventions
+def _law() -> "LawSource":
+  from gen.scaling.planning import law_source
+  from gen.scaling.runs import conventions
 
   if COUNTING.value not in conventions.PARAMETERS:
     raise UserError(
       f"--params_convention={COUNTING.value} is unknown; there are {', '.join(conventions.PARAMETERS)}"
     )
   if Path(LAW.value).suffix not in (".json", ".jsonl", ".csv"):
-    return basis.basis(LAW.value)
+    return law_source.make_source(LAW.value)
   columns = {name: flag.value for name, flag in _COLUMNS.items() if flag.value}
-  return basis.read(
+  return law_source.read_source(
     LAW.value, APPROACH.value, COUNTING.value,
     params_unit=PARAMS_UNIT.value, tokens_unit=TOKENS_UNIT.value, columns=columns,
     bootstraps=BOOTSTRAPS.value, seed=SEED.value, level=LEVEL.value,
@@ -257,4 +258,4 @@ def _factors() -> list[float]:
 
 
 if __name__ == "__main__":
-  launch.main(main, trains=False)
+  launch.run_experiment(main, trains=False)

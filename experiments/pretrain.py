@@ -15,11 +15,11 @@ from typing import Any
 
 from absl import flags
 
-from gen import launch, signals, validation
-from gen.config import Run
+from gen.cli import environment, launch, signals
+from gen.config import Run, validation
 from gen.errors import UserError
 from gen.io import outputs, quantities
-from gen.parallel import processes
+from gen.sharding import processes
 
 WORKDIR = outputs.DEFINE_folder("workdir", "", "Folder of the run; empty: runs/NAME.")
 JSON = outputs.DEFINE_json()
@@ -81,44 +81,44 @@ def _left(row: dict[str, Any]) -> str:
 def main(run: Run) -> int:
   """Trains the run, as one process of several where it is one, and prints its result."""
   run = Run(**{field.name: getattr(run, field.name) for field in dataclasses.fields(Run)})  # a sweep's too
-  place = processes.place(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+  place = processes.find_place(COORDINATOR.value, PROCESSES.value, PROCESS.value)
   if place is not None and not run.mesh:
     raise UserError(
       f"{place.processes} processes train one model over the devices of all: say how, as in --config.mesh=data=8"
     )
-  with processes.joined(place, WAIT_SECONDS.value):
+  with processes.joined_processes(place, WAIT_SECONDS.value):
     processes.from_first(lambda: _check(run))
     return _train(run)
 
 
 def _check(run: Run) -> None:
   """Checks the run, and that its mesh is one of the devices that there are, before anything is built."""
-  from gen.parallel import layouts
+  from gen.sharding import layouts
 
-  validation.check(run)
-  layouts.of(run)
+  validation.check_run(run)
+  layouts.layout_of_run(run)
 
 
 def _train(run: Run) -> int:
-  from gen.data import cache, loaded
-  from gen.training import claim, loop, trunks
-  from gen.training.locks import Lock
+  from gen.data import cache, dataset
+  from gen.io.locks import FolderLock
+  from gen.training import loop, run_folder, trunks
 
   def free(workdir: Path) -> None:  # Nobody else's, and writable: said before the corpus is built.
-    with Lock(workdir):
-      claim.check(workdir, run)
+    with FolderLock(workdir):
+      run_folder.check_folder(workdir, run)
 
   run.name = run.name or Path(WORKDIR.value).name or "run"
   workdir = Path(WORKDIR.value or f"runs/{run.name}")
-  loop.row_of(run)
+  loop.row_length(run)
   processes.from_first(lambda: free(workdir))
-  launch.compilation_cache(cache.cache_folder(run.data) / "compiled")
+  environment.compilation_cache(cache.cache_folder(run.data) / "compiled")
   watch = Watch()
-  data = loaded.load(run.data, _say)
+  data = dataset.load_dataset(run.data, _say)
   _say("compiling; the first lines of training come after that")
   try:
-    result = trunks.train(run, workdir, data, watch)
-  except loop.Stopped as stopped:
+    result = trunks.train_branch(run, workdir, data, watch)
+  except loop.RunStopped as stopped:
     _say(f"{stopped}; the same command goes on")
     return launch.INTERRUPTED
   if processes.is_first():
@@ -136,10 +136,10 @@ def _number(value: float | None) -> str:
 
 
 def _report(result: dict[str, Any], workdir: Path) -> None:
-  from gen.training import json_file
+  from gen.io import json_report
 
   try:
-    json_file.write(result, json_file.target(JSON.value))
+    json_report.write_report(result, json_report.report_target(JSON.value))
   except UserError as error:
     raise UserError(f"{error}; the run is done and kept in {workdir}") from error
   print(
@@ -152,4 +152,4 @@ def _report(result: dict[str, Any], workdir: Path) -> None:
 
 
 if __name__ == "__main__":
-  launch.main(main, Run, "configs/decoder.py")
+  launch.run_experiment(main, Run, "configs/decoder.py")

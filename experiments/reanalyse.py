@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from gen import launch
+from gen.cli import launch
 from gen.errors import UserError
-from gen.io import outputs
+from gen.io import outputs, strict_json
 
 if TYPE_CHECKING:
-  from gen.scaling.reanalysis import Recorded
+  from gen.scaling.workers.reanalysis import RecordedStudy
 
 STUDY = flags.DEFINE_string(
   "study", "", "Folder with the study's results.json, and its journal if there is one."
@@ -31,42 +31,44 @@ def main() -> int:
   """Reads a study, fits and judges it, writes the results, and prints old and new figures."""
   if not STUDY.value or not OUTPUT.value:
     raise UserError("name the study's folder with --study=FOLDER and where to write with --output=FOLDER")
-  from gen.scaling import answer, reanalysis, results_file
-  from gen.scaling.plots import view
-  from gen.training import journal, json_file
+  from gen.io import json_report
+  from gen.scaling.report import answer, view
+  from gen.scaling.verdicts import results_file
+  from gen.scaling.workers import reanalysis
 
   target = Path(OUTPUT.value)
   try:
     target.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise UserError(f"cannot write in {target}: {error.strerror}") from error
-  recorded = reanalysis.read(Path(STUDY.value))
+  recorded = reanalysis.read_study(Path(STUDY.value))
   is_atlas = "families" in recorded.results
-  made = (reanalysis.families if is_atlas else reanalysis.study)(recorded)
-  results = results_file.resealed(json.loads(journal.encode(made)))
+  made = (reanalysis.reanalyse_atlas if is_atlas else reanalysis.reanalyse_study)(recorded)
+  results = results_file.reseal_results(json.loads(strict_json.encode_json(made)))
   _write(results, recorded, target, is_atlas)
   before, after = (_parts(one) for one in (recorded.results, results))
   for name in after:
     _compare(name, before[name], after[name])
   if not is_atlas:
-    print(f"\n{answer.sentence(view.read(results))}")
-  json_file.write(results, json_file.target(JSON.value))
+    print(f"\n{answer.answer_sentence(view.read_results(results))}")
+  json_report.write_report(results, json_report.report_target(JSON.value))
   return 0
 
 
-def _write(results: dict[str, Any], recorded: "Recorded", folder: Path, is_atlas: bool) -> None:
-  from gen.scaling import atlas_report, plots, report
-  from gen.scaling.plots import atlas as figures
-  from gen.training.manifest import write_whole
+def _write(results: dict[str, Any], recorded: "RecordedStudy", folder: Path, is_atlas: bool) -> None:
+  from gen.io.checksums import write_atomically
+  from gen.scaling.atlas import atlas_figures, atlas_page
+  from gen.scaling.report import figures as report_figures
+  from gen.scaling.report import page
 
   try:
-    write_whole(folder / "results.json", json.dumps(results, indent=1).encode())
+    write_atomically(folder / "results.json", json.dumps(results, indent=1).encode())
     if is_atlas:
-      figures.write_all(results, folder / "plots")
-      atlas_report.write(results, folder)
+      atlas_figures.write_figures(results, folder / "plots")
+      atlas_page.write_page(results, folder)
     else:
-      plots.write_all(results, recorded.curves, folder / "plots")
-      report.write(results, recorded.curves, folder, recorded.panels)
+      report_figures.write_figures(results, recorded.curves, folder / "plots")
+      page.write_page(results, recorded.curves, folder, recorded.panels)
   except OSError as error:
     raise UserError(f"cannot write in {folder}: {error.strerror}") from error
 
@@ -102,4 +104,4 @@ def _pair(entry: dict[str, Any], name: str) -> str:
 
 
 if __name__ == "__main__":
-  launch.main(main, trains=False)
+  launch.run_experiment(main, trains=False)

@@ -13,7 +13,7 @@ import sys
 
 from absl import flags
 
-from gen import launch
+from gen.cli import launch
 from gen.config import Sweep
 from gen.errors import UserError
 from gen.io import outputs, quantities
@@ -31,14 +31,16 @@ def main(sweep: Sweep) -> int:
   """Reads the law, draws and judges studies, and prints or writes how often each criterion was met."""
   if not LAW.value:
     raise UserError("no law is given; name the results.json of earlier runs with --law=FILE, or constants")
-  from gen.scaling import sweep as sweeps
+  from gen.scaling.sweeps import design
 
-  sweeps.check(sweep)
-  from gen.scaling import basis, rehearsal, surfaces, verdict
-  from gen.training import json_file
+  design.check_sweep(sweep)
+  from gen.io import json_report
+  from gen.scaling.laws import law_batch
+  from gen.scaling.planning import law_source
+  from gen.scaling.verdicts import rehearsal, verdict
 
-  target = json_file.target(JSON.value)
-  found = basis.read(LAW.value, bootstraps=0)
+  target = json_report.report_target(JSON.value)
+  found = law_source.read_source(LAW.value, bootstraps=0)
   if found.rows_sp is None:
     raise UserError(f"{LAW.value} holds a law of the optimum alone; give E, A, B, alpha and beta")
   noise = NOISE.value
@@ -46,25 +48,30 @@ def main(sweep: Sweep) -> int:
     noise = None if found.runs is None else verdict.seed_noise(found.runs)
   if noise is None:
     raise UserError(f"{LAW.value} has no size with several seeds, so no noise; give it with --noise=NATS")
-  law = surfaces.law(found.rows_sp[0], found.cost)
+  law = law_batch.row_law(found.rows_sp[0], found.cost)
   vocab = _vocab(sweep)
-  result = rehearsal.rehearse(sweep, vocab, law, noise, studies=STUDIES.value, seed=SEED.value, report=_say)
-  print("\n".join(rehearsal.lines(result)))
-  json_file.write({"law": dataclasses.asdict(law), "vocab": vocab} | dataclasses.asdict(result), target)
+  result = rehearsal.rehearse_sweep(
+    sweep, vocab, law, noise, studies=STUDIES.value, seed=SEED.value, report=_say
+  )
+  print("\n".join(rehearsal.rehearsal_lines(result)))
+  json_report.write_report(
+    {"law": dataclasses.asdict(law), "vocab": vocab} | dataclasses.asdict(result), target
+  )
   return 0
 
 
 def _vocab(sweep: Sweep) -> int:
   """Returns the ids that the study's models will have; only a learnt tokenizer needs the corpus."""
-  from gen.data import loaded, tokenizer
-  from gen.training import lengths
+  from gen.data import dataset
+  from gen.data.tokenizers import tokenizer
+  from gen.training import run_length
 
   if sweep.model.vocab:
     return sweep.model.vocab
   if sweep.data.tokenizer == "bytes":
-    return lengths.vocab_of(sweep.data.objective, tokenizer.ByteTokenizer())
-  found = loaded.load(sweep.data, lambda line: print(line, file=sys.stderr)).tokenizer
-  return lengths.vocab_of(sweep.data.objective, found)
+    return run_length.vocab_of_tokenizer(sweep.data.objective, tokenizer.ByteTokenizer())
+  found = dataset.load_dataset(sweep.data, lambda line: print(line, file=sys.stderr)).tokenizer
+  return run_length.vocab_of_tokenizer(sweep.data.objective, found)
 
 
 def _say(done: int) -> None:
@@ -73,4 +80,4 @@ def _say(done: int) -> None:
 
 
 if __name__ == "__main__":
-  launch.main(main, Sweep, "configs/chinchilla.py", trains=False)
+  launch.run_experiment(main, Sweep, "configs/chinchilla.py", trains=False)

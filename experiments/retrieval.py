@@ -17,7 +17,7 @@ from typing import Any
 
 from absl import flags
 
-from gen import launch
+from gen.cli import launch
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
@@ -43,27 +43,27 @@ def main() -> int:
   if not CHECKPOINT.value:
     raise UserError("--checkpoint=FOLDER is missing; give the --workdir of a run of experiments/pretrain.py")
   from gen.data import corpus
-  from gen.evaluation import documentation
-  from gen.generation import checkpoint, retrieval
+  from gen.evaluation import docstring_questions
+  from gen.generation import loaded_model, retrieval
 
   def report(line: str) -> None:
     print(line, file=sys.stderr)
 
-  restored = checkpoint.load(CHECKPOINT.value, report=report)
+  restored = loaded_model.load_model(CHECKPOINT.value, report=report)
   if restored.model.family in ("encoder", "encoder_decoder"):
     raise UserError(f"{restored.where} continues no text; take a decoder or a recurrent model")
-  text = corpus.build(checkpoint.run_of(CHECKPOINT.value).data, report)
-  questions = documentation.questions(text.validation, text.train, QUESTIONS.value, SEED.value)
+  text = corpus.build_corpus(loaded_model.read_run(CHECKPOINT.value).data, report)
+  questions = docstring_questions.draw_questions(text.validation, text.train, QUESTIONS.value, SEED.value)
   passages = [
     passage
     for number, content in enumerate(text.validation)
-    for passage in retrieval.cut(content, f"document {number}", WORDS.value)
+    for passage in retrieval.split_passages(content, f"document {number}", WORDS.value)
   ]
   searches: dict[str, Any] = {"alone": lambda question: []}
-  bm25 = retrieval.Bm25(passages)
+  bm25 = retrieval.Bm25Index(passages)
   searches["BM25"] = lambda question: bm25.search(question.query, FOUND.value)
   if ENCODER.value:
-    embedded = retrieval.Embedded(passages, checkpoint.load(ENCODER.value, report=report))
+    embedded = retrieval.EmbeddingIndex(passages, loaded_model.load_model(ENCODER.value, report=report))
     searches["embeddings"] = lambda question: embedded.search(question.query, FOUND.value)
   draw = random.Random(SEED.value)
   searches["the right passage"] = lambda question: _right(passages, question)
@@ -76,7 +76,7 @@ def main() -> int:
 def _found(passages: list[Any], number: int) -> Any:
   from gen.generation import retrieval
 
-  return retrieval.Found(number, passages[number], 0.0)
+  return retrieval.RetrievedPassages(number, passages[number], 0.0)
 
 
 def _right(passages: list[Any], question: Any) -> list[Any]:
@@ -95,15 +95,15 @@ def _asked(name: str, restored: Any, questions: list[Any], search: Any) -> dict[
   from gen.generation.sampling import GREEDY
 
   room = max(MAX_TOKENS.value, *(len(restored.tokenizer.encode(question.answer)) for question in questions))
-  asked = [retrieval.grounded(restored, each.prompt, search(each), room) for each in questions]
-  judged = likelihood.likelihoods(
+  asked = [retrieval.ground_question(restored, each.prompt, search(each), room) for each in questions]
+  judged = likelihood.answer_likelihoods(
     restored, [(one.prompt, each.answer) for one, each in zip(asked, questions, strict=True)]
   )
   limits: dict[str, Any] = {"max_tokens": MAX_TOKENS.value, "stop_strings": ("\n",)}
   written: list[Any] = []
   for begin in range(0, len(asked), 16):
     prompts = [one.prompt for one in asked[begin : begin + 16]]
-    (part,) = text.answers(restored, prompts, GREEDY, jax.random.key(0), **limits)
+    (part,) = text.stream_answers(restored, prompts, GREEDY, jax.random.key(0), **limits)
     written += part
   answers = [
     {
@@ -120,7 +120,7 @@ def _write(where: str, passages: int, rows: list[dict[str, Any]]) -> None:
   import numpy as np
 
   from gen import versions
-  from gen.training import json_file
+  from gen.io import json_report
 
   bare = np.array([-one["nats"] / one["tokens"] for one in rows[0]["answers"]])
   print(f"{where}: {len(bare)} questions, {passages:,} passages")
@@ -141,11 +141,11 @@ def _write(where: str, passages: int, rows: list[dict[str, Any]]) -> None:
     print(f"{row['name']:>18}  {cells}")
   workdir = Path(WORKDIR.value or f"{CHECKPOINT.value.rstrip('/')}_retrieval")
   workdir.mkdir(parents=True, exist_ok=True)
-  found = {"checkpoint": where, "passages": passages, "rows": rows, "versions": versions.installed()}
+  found = {"checkpoint": where, "passages": passages, "rows": rows, "versions": versions.installed_versions()}
   (workdir / "retrieval.json").write_text(json.dumps(found, indent=1) + "\n")
   print(workdir / "retrieval.json")
-  json_file.write(found, json_file.target(JSON.value))
+  json_report.write_report(found, json_report.report_target(JSON.value))
 
 
 if __name__ == "__main__":
-  launch.main(main, trains=False)
+  launch.run_experiment(main, trains=False)

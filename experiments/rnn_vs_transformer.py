@@ -16,8 +16,8 @@ from typing import Any
 
 from absl import flags
 
-from gen import launch, validation
-from gen.config import Run
+from gen.cli import environment, launch
+from gen.config import Run, validation
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
@@ -38,43 +38,45 @@ TARGETS = quantities.DEFINE_integer("targets", 4096, "Targets that both are judg
 
 def main(run: Run) -> int:
   """Trains both models, judges and measures them, and writes everything down."""
-  validation.check(run)
+  validation.check_run(run)
   if run.model.family != "decoder":
     raise UserError(f"the config's model is to be a decoder, and model.family is {run.model.family}")
   words, lengths = (sorted(set(flag.value)) for flag in (WORDS, LENGTHS))
-  from gen.data import cache, loaded
-  from gen.evaluation import context
-  from gen.parallel import layouts
+  from gen.data import cache, dataset
+  from gen.evaluation import loss_by_context
+  from gen.sharding import layouts
   from gen.training import loop
-  from gen.training.hooks import Interruptible, Stopped
+  from gen.training.hooks import Interruptible, RunStopped
 
-  layouts.of(run)  # or says that there are other devices, before anything is built
+  layouts.layout_of_run(run)  # or says that there are other devices, before anything is built
   workdir = Path(WORKDIR.value or f"runs/{run.name}")
-  launch.compilation_cache(cache.cache_folder(run.data) / "compiled")
-  data = loaded.load(run.data, lambda line: print(line, file=sys.stderr))
-  run = loop.complete(run, data)
-  seen = context.windows(data.validation, words, run.data.length, TARGETS.value)
+  environment.compilation_cache(cache.cache_folder(run.data) / "compiled")
+  data = dataset.load_dataset(run.data, lambda line: print(line, file=sys.stderr))
+  run = loop.complete_run(run, data)
+  seen = loss_by_context.draw_windows(data.validation, words, run.data.length, TARGETS.value)
   rows = []
   hooks = Interruptible(lambda line: print(line, file=sys.stderr))
   for each in (run, _recurrent(run)):
     try:
       result, params = _trained(each, workdir / each.model.family, data, hooks)
-    except Stopped as stopped:
+    except RunStopped as stopped:
       print(f"{stopped}; the same command goes on", file=sys.stderr)
       return launch.INTERRUPTED
-    points = context.curve(each.model, params, words, seen)
-    costs = [context.cost(each.model, length)._asdict() for length in lengths]
-    rows.append(_row(result, [point._asdict() for point in points], context.reach(points), costs))
+    points = loss_by_context.loss_curve(each.model, params, words, seen)
+    costs = [loss_by_context.measure_cost(each.model, length)._asdict() for length in lengths]
+    rows.append(
+      _row(result, [point._asdict() for point in points], loss_by_context.useful_context(points), costs)
+    )
   _write(workdir, rows)
   return 0
 
 
 def _recurrent(run: Run) -> Run:
   """Returns the run of the recurrent model: as many parameters, the same tokens in the same order."""
-  from gen.evaluation import context
+  from gen.evaluation import loss_by_context
 
   other = copy.deepcopy(run)
-  other.model = context.of_equal_size(run.model, RECURRENT.value)
+  other.model = loss_by_context.of_equal_size(run.model, RECURRENT.value)
   other.optimizer.peak_learning_rate = RATE.value or run.optimizer.peak_learning_rate
   return other
 
@@ -86,9 +88,9 @@ def _trained(run: Run, folder: Path, data: Any, hooks: Any) -> tuple[dict[str, A
   from gen.training import loop, step
   from gen.training.checkpoints import Checkpoints
 
-  print(f"{run.model.family}: {loop.steps_of(run):,} steps in {folder}", file=sys.stderr)
-  result = loop.train(run, folder, data, hooks)
-  template = step.programs(run.model, run.optimizer).initialize(np.uint32(0))
+  print(f"{run.model.family}: {loop.count_steps(run):,} steps in {folder}", file=sys.stderr)
+  result = loop.train_run(run, folder, data, hooks)
+  template = step.step_programs(run.model, run.optimizer).initialize(np.uint32(0))
   with Checkpoints(folder / "checkpoints") as checkpoints:
     return result, checkpoints.restore(template)[0].params
 
@@ -103,14 +105,14 @@ def _row(
 
 def _write(workdir: Path, rows: list[dict[str, Any]]) -> None:
   from gen import versions
-  from gen.evaluation import context_figure
-  from gen.training import json_file
+  from gen.evaluation import loss_by_context_figure
+  from gen.io import json_report
 
-  found = {"models": rows, "versions": versions.installed()}
+  found = {"models": rows, "versions": versions.installed_versions()}
   (workdir / "rnn_vs_transformer.json").write_text(json.dumps(found, indent=1) + "\n")
-  context_figure.draw(workdir, rows)
+  loss_by_context_figure.draw_comparison(workdir, rows)
   one, other = rows
-  names = [context_figure.name_of(row["family"]) for row in rows]
+  names = [loss_by_context_figure.name_of(row["family"]) for row in rows]
   for name, row in zip(names, rows, strict=True):
     print(
       f"{name}: {row['params_total']:,} parameters, {row['tokens']:,} tokens, rate {row['learning_rate']:g}, "
@@ -125,8 +127,8 @@ def _write(workdir: Path, rows: list[dict[str, Any]]) -> None:
   for a, b in zip(one["by_length"], other["by_length"], strict=True):
     cells = [f"{c['seconds_per_token'] * 1e6:>8.1f} {c['remembered_bytes']:>11,}" for c in (a, b)]
     print(f"{a['length']:>15}  {cells[0]}  {cells[1]}")
-  print(f"\n{_verdict(names, rows)}\n{workdir / context_figure.NAME}.png, .pdf and .json")
-  json_file.write(found, json_file.target(JSON.value))
+  print(f"\n{_verdict(names, rows)}\n{workdir / loss_by_context_figure.NAME}.png, .pdf and .json")
+  json_report.write_report(found, json_report.report_target(JSON.value))
 
 
 def _loss(point: dict[str, Any]) -> str:
@@ -147,4 +149,4 @@ def _verdict(names: list[str], rows: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-  launch.main(main, Run, "configs/rnn_vs_transformer.py")
+  launch.run_experiment(main, Run, "configs/rnn_vs_transformer.py")

@@ -4,7 +4,7 @@
   uv run experiments/scale_out.py --params=70e9 --devices=1024 --plot=scale_out.png
 
 Prints the best layouts of that many devices, and the best one for more and fewer of them. Nothing is measured here:
-the equations are in gen/parallel/scale_out.py, what they assume in docs/scaling_up.md.
+the equations are in gen/costs/scale_out.py, what they assume in docs/scaling_up.md.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 from absl import flags
 
-from gen import launch
+from gen.cli import launch
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
@@ -40,21 +40,23 @@ def main() -> None:
     raise UserError(f"--devices={DEVICES.value}: it must be at least 1")
   if PLOT.value and not Path(PLOT.value).parent.is_dir():
     raise UserError(f"--plot={PLOT.value}: no folder {Path(PLOT.value).parent}; make it first")
-  from gen.parallel import scale_out
-  from gen.training import json_file
+  from gen.costs import scale_out
+  from gen.io import json_report
 
-  target = json_file.target(JSON.value)
+  target = json_report.report_target(JSON.value)
   cluster = scale_out.CLUSTERS[CLUSTER.value]
-  job = scale_out.Job(PARAMS.value, TOKENS.value, LENGTH.value)
-  scale_out.best(job, cluster, DEVICES.value)  # or says why there is none
-  ranked = sorted(scale_out.layouts(job, cluster, DEVICES.value), key=lambda one: one.seconds)
+  job = scale_out.TrainingJob(PARAMS.value, TOKENS.value, LENGTH.value)
+  scale_out.fastest_layout(job, cluster, DEVICES.value)  # or says why there is none
+  ranked = sorted(scale_out.fitting_layouts(job, cluster, DEVICES.value), key=lambda one: one.seconds)
   others = _others(job, cluster)
   rows = [_row(one, DEVICES.value) for one in ranked[: SHOWN.value]]
   if PLOT.value:
-    from gen.scaling.plots import scale_out as figure
+    from gen.costs import scale_out_figure
 
-    figure.write(cluster, TOKENS.value, LENGTH.value, f"devices ({CLUSTER.value})", PLOT.value)
-  json_file.write({"layouts": rows, "by_devices": others}, target)
+    scale_out_figure.write_figure(
+      cluster, TOKENS.value, LENGTH.value, f"devices ({CLUSTER.value})", PLOT.value
+    )
+  json_report.write_report({"layouts": rows, "by_devices": others}, target)
   print(
     f"{job.parameters:.3g} parameters, {job.rows:,} rows of {job.length:,} tokens a step,"
     f" {DEVICES.value:,} {CLUSTER.value}"
@@ -65,21 +67,21 @@ def main() -> None:
 
 
 def _others(job: Any, cluster: Any) -> list[dict[str, Any]]:
-  from gen.parallel import scale_out
+  from gen.costs import scale_out
 
   rows = []
   for power in range(18):
     try:
-      rows.append(_row(scale_out.best(job, cluster, 2**power), 2**power))
+      rows.append(_row(scale_out.fastest_layout(job, cluster, 2**power), 2**power))
     except UserError:
       continue
   return rows
 
 
 def _row(found: Any, devices: int) -> dict[str, Any]:
-  from gen.parallel import scale_out
+  from gen.costs import scale_out
 
-  numbers = found._asdict() | {"memory": found.memory, "efficiency": scale_out.efficiency(found)}
+  numbers = found._asdict() | {"memory": found.memory, "efficiency": scale_out.useful_share(found)}
   return {"devices": devices, "mesh": found.mesh} | numbers
 
 
@@ -95,4 +97,4 @@ def _table(rows: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-  launch.main(main, trains=False)
+  launch.run_experiment(main, trains=False)

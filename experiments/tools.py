@@ -17,8 +17,8 @@ from typing import Any
 
 from absl import flags
 
-from gen import launch, validation
-from gen.config import Run
+from gen.cli import environment, launch
+from gen.config import Run, validation
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
@@ -31,19 +31,19 @@ QUESTIONS = quantities.DEFINE_integer("questions", 300, "Held-out problems.", lo
 
 def main(run: Run) -> int:
   """Trains, asks and reports."""
-  validation.check(run)
+  validation.check_run(run)
   validation.require_one_device(run)
   if run.model.family != "decoder" or not run.steps:
     raise UserError("the config's model is to be a decoder, and its length to be given in steps")
   from gen.data import cache
-  from gen.evaluation.arithmetic import Arithmetic
+  from gen.evaluation.synthetic.arithmetic import Arithmetic
 
   calls = Arithmetic(DIGITS.value, True, OPERATORS.value)
   plain = Arithmetic(DIGITS.value, False, OPERATORS.value)
   problems = calls.held_out(QUESTIONS.value, run.seed)
   workdir = Path(WORKDIR.value or f"runs/{run.name}")
   workdir.mkdir(parents=True, exist_ok=True)
-  launch.compilation_cache(cache.cache_folder(run.data) / "compiled")
+  environment.compilation_cache(cache.cache_folder(run.data) / "compiled")
   caller, flops = _trained(run, calls, run.steps)
   other, other_flops = _trained(run, plain, max(1, round(flops / _price(run, plain))))
   rows = [
@@ -58,18 +58,21 @@ def main(run: Run) -> int:
 def _price(run: Run, task: Any) -> float:
   """Returns the FLOPs of a step."""
   from gen import counts
-  from gen.evaluation import exercise
+  from gen.evaluation.synthetic import synthetic_training
 
-  return counts.flops(exercise.complete(run.model, task.length), task.length).total * run.data.batch
+  return (
+    counts.count_flops(synthetic_training.complete_model(run.model, task.length), task.length).total
+    * run.data.batch
+  )
 
 
 def _trained(run: Run, task: Any, steps: int) -> tuple[Any, float]:
-  from gen.evaluation import exercise
+  from gen.evaluation.synthetic import synthetic_training
 
   run = copy.deepcopy(run)
   run.steps = steps
   losses: list[float] = []
-  restored = exercise.train(run, task, lambda step, loss: losses.append(loss))
+  restored = synthetic_training.train_model(run, task, lambda step, loss: losses.append(loss))
   kind = "with calls" if task.calls else "bare results"
   print(
     f"{kind}: {steps:,} steps of {task.length} positions, {losses[-1]:.3f} nats per token", file=sys.stderr
@@ -82,17 +85,19 @@ def _asked(name: str, restored: Any, task: Any, problems: list[str], helped: boo
   import jax
   from scipy import stats
 
-  from gen.generation import calling, tools
+  from gen.generation import tool_generation, tools
   from gen.generation.sampling import GREEDY
 
   prompts = [task.solved(problem)[0] for problem in problems]
   room = task.length - 1 - max(len(prompt) for prompt in prompts)
-  registry, key = tools.standard(), jax.random.key(0)
+  registry, key = tools.standard_tools(), jax.random.key(0)
   limits: dict[str, Any] = {"max_tokens": room, "policy": "slide"}
-  told = calling.answers(restored, prompts, registry if helped else None, GREEDY, key, **limits)
+  told = tool_generation.answer_with_tools(
+    restored, prompts, registry if helped else None, GREEDY, key, **limits
+  )
   texts = []
   for problem, prompt, one in zip(problems, prompts, told, strict=True):
-    found, right = task.answer(one.text), str(tools.arithmetic(problem))
+    found, right = task.answer(one.text), str(tools.evaluate_arithmetic(problem))
     texts.append({
       "prompt": prompt, "text": one.text, "answer": found, "expected": right, "correct": found == right,
       "calls": [call._asdict() for call in one.calls],
@@ -112,9 +117,9 @@ def _asked(name: str, restored: Any, task: Any, problems: list[str], helped: boo
 
 def _write(workdir: Path, rows: list[dict[str, Any]]) -> None:
   from gen import versions
-  from gen.training import json_file
+  from gen.io import json_report
 
-  found = {"rows": rows, "versions": versions.installed()}
+  found = {"rows": rows, "versions": versions.installed_versions()}
   (workdir / "tools.json").write_text(json.dumps(found, indent=1) + "\n")
   signs = list(rows[0]["by_operator"])
   print(f"{'':>28}  {'solved':>20}  " + "  ".join(f"{sign:>5}" for sign in signs))
@@ -124,8 +129,8 @@ def _write(workdir: Path, rows: list[dict[str, Any]]) -> None:
     print(f"{row['name']:>28}  {interval:>20}  " + "  ".join(f"{part:>5}" for part in parts))
   example = next((one for one in rows[0]["texts"] if one["calls"]), rows[0]["texts"][0])
   print(f"\n{example['prompt']}{example['text']}\n{workdir / 'tools.json'}")
-  json_file.write(found, json_file.target(JSON.value))
+  json_report.write_report(found, json_report.report_target(JSON.value))
 
 
 if __name__ == "__main__":
-  launch.main(main, Run, "configs/tools.py")
+  launch.run_experiment(main, Run, "configs/tools.py")

@@ -3,7 +3,8 @@
   uv run experiments/tune_learning_rate.py
   uv run experiments/tune_learning_rate.py --config.data.batch=8 --workdir=runs/tune_batch_8
 
-Trains every width of every horizon at multiples of the config's rule (`config.rates`), fits a rule through the best of
+Trains every width of every horizon at multiples of the config's rule (`config.learning_rate_multipliers`), fits a
+rule through the best of
 each, and trains the held-out width and horizon at the new rule's rate and at half and twice it. Prints the fields of a
 config that hold the rule, and whether it passed. Stop it whenever you like: the same command goes on.
 """
@@ -15,17 +16,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gen import launch
+from gen.cli import environment, launch
 from gen.config import Sweep
 from gen.errors import UserError
-from gen.io import outputs
-from gen.scaling import executors
+from gen.io import outputs, strict_json
+from gen.scaling.workers import executors
 
 if TYPE_CHECKING:
   from rich.console import Console
 
-  from gen.scaling.learning_rates import Rule
-  from gen.scaling.study import Trained
+  from gen.scaling.sweeps.learning_rate_rule import LearningRateRule
+  from gen.scaling.workers.study import TrainedStudy
 
 WORKDIR = outputs.DEFINE_folder("workdir", "", "Folder of the runs; empty: runs/NAME.")
 JSON = outputs.DEFINE_json()
@@ -38,44 +39,49 @@ FAILED = 1  # exit code: some runs have no result
 
 def main(sweep: Sweep) -> int:
   """Trains, fits, verifies, prints and writes the rule; returns the exit code."""
-  from gen.scaling import sweep as sweeps
+  from gen.scaling.sweeps import design
 
-  if len(sweep.rates) < 3:
-    raise UserError(f"config.rates is {sweep.rates}; three are the least that can enclose a best rate")
+  if len(sweep.learning_rate_multipliers) < 3:
+    raise UserError(
+      f"config.learning_rate_multipliers is {sweep.learning_rate_multipliers}; "
+      "three are the least that can enclose a best rate"
+    )
   if len(sweep.held_out_widths) > 1:
     raise UserError(f"config.held_out_widths is {sweep.held_out_widths}; a rule is verified at one width")
-  sweeps.check(sweep)
-  executor = executors.from_flags()
+  design.check_sweep(sweep)
+  executor = executors.executor_from_flags()
   from rich.console import Console
 
   from gen.data import cache
-  from gen.training.locks import Lock
+  from gen.io.locks import FolderLock
 
   folder = Path(WORKDIR.value or f"runs/{sweep.name or 'tune_learning_rate'}")
   console = Console(highlight=False, soft_wrap=True)
-  with Lock(folder):
-    launch.compilation_cache(cache.cache_folder(sweep.data) / "compiled")
+  with FolderLock(folder):
+    environment.compilation_cache(cache.cache_folder(sweep.data) / "compiled")
     return _tune(console, sweep, folder, executor)
 
 
-def _tune(console: "Console", sweep: Sweep, folder: Path, executor: executors.Executor) -> int:
-  from gen.scaling import learning_rates
-  from gen.scaling import study as studies
+def _tune(console: "Console", sweep: Sweep, folder: Path, executor: executors.RunExecutor) -> int:
+  from gen.scaling.sweeps import learning_rate_rule
+  from gen.scaling.workers import study as studies
 
   grid = dataclasses.replace(sweep, held_out=0.0, held_out_widths=())
-  trained = studies.train(grid, folder / "grid", console, executor=executor)
+  trained = studies.train_study(grid, folder / "grid", console, executor=executor)
   failed = dict(trained.failed)
   if trained.interrupted:
     return _interrupted(console, trained, folder)
-  rule = learning_rates.fit(learning_rates.cells(trained.results), sweep.rate_width, sweep.rate_steps)
+  rule = learning_rate_rule.fit_rule(
+    learning_rate_rule.measured_cells(trained.results), sweep.rate_width, sweep.rate_steps
+  )
   _print(console, rule)
   verified: dict[str, Any] | None = None
   if sweep.held_out:
-    trained = studies.train(_largest(rule.of(sweep)), folder / "verified", console, executor=executor)
+    trained = studies.train_study(_largest(rule.of(sweep)), folder / "verified", console, executor=executor)
     if trained.interrupted:
       return _interrupted(console, trained, folder)
     failed |= trained.failed
-    verified = learning_rates.verify(rule, trained.results)
+    verified = learning_rate_rule.verify_rule(rule, trained.results)
     _say(console, verified)
   _write(folder / "learning_rate.json", rule, verified)
   console.print(f"\nwritten: {folder / 'learning_rate.json'}")
@@ -92,15 +98,18 @@ def _largest(sweep: Sweep) -> Sweep:
     widths=(sweep.held_out_widths,),
     batches=sweep.batches[-1:],
     seeds=sweep.seeds[-1:],
-    rates=AROUND,
+    learning_rate_multipliers=AROUND,
     held_out=0.0,
     held_out_widths=(),
   )
 
 
-def _print(console: "Console", rule: "Rule") -> None:
+def _print(console: "Console", rule: "LearningRateRule") -> None:
   for cell in rule.cells:
-    tried = ", ".join(f"{rate:.3g}: {loss:.4f}" for rate, loss in zip(cell.rates, cell.losses, strict=True))
+    tried = ", ".join(
+      f"{rate:.3g}: {loss:.4f}"
+      for rate, loss in zip(cell.learning_rate_multipliers, cell.losses, strict=True)
+    )
     best = (
       "at the edge"
       if cell.at_edge
@@ -129,25 +138,27 @@ def _say(console: "Console", verified: dict[str, Any]) -> None:
   )
 
 
-def _write(path: Path, rule: "Rule", verified: dict[str, Any] | None) -> None:
+def _write(path: Path, rule: "LearningRateRule", verified: dict[str, Any] | None) -> None:
   from gen import versions
-  from gen.training import journal, json_file
-  from gen.training.manifest import write_whole
+  from gen.io import json_report
+  from gen.io.checksums import write_atomically
 
   found = dataclasses.asdict(rule) | {"fields": rule.fields(), "verified": verified}
-  plain = json.loads(journal.encode(found | {"versions": versions.installed()}))  # NaN becomes null
+  plain = json.loads(
+    strict_json.encode_json(found | {"versions": versions.installed_versions()})
+  )  # NaN becomes null
   try:
-    write_whole(path, json.dumps(plain, indent=1).encode())
+    write_atomically(path, json.dumps(plain, indent=1).encode())
   except OSError as error:
     raise UserError(f"cannot write {path}: {error.strerror}; the runs are done and kept") from error
-  json_file.write(plain, json_file.target(JSON.value))
+  json_report.write_report(plain, json_report.report_target(JSON.value))
 
 
-def _interrupted(console: "Console", trained: "Trained", folder: Path) -> int:
+def _interrupted(console: "Console", trained: "TrainedStudy", folder: Path) -> int:
   done = f"{len(trained.results)} of {len(trained.runs)} runs of this part are done, all is saved in {folder}"
   console.print(f"stopped; {done}; to go on: uv run {shlex.join(sys.argv)}")
   return launch.INTERRUPTED
 
 
 if __name__ == "__main__":
-  launch.main(main, Sweep, "configs/tune_learning_rate.py")
+  launch.run_experiment(main, Sweep, "configs/tune_learning_rate.py")

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from gen import launch
+from gen.cli import environment, launch
 from gen.config import Data
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
 if TYPE_CHECKING:
-  from gen.data.words import Vocabulary, Words
-  from gen.evaluation.word_cloud import Answer
-  from gen.evaluation.word_vectors import WordVectors
-  from gen.models.word2vec import Settings
+  from gen.evaluation.words.vocabulary import Vocabulary, WordIds
+  from gen.evaluation.words.word2vec import Word2VecSettings
+  from gen.evaluation.words.word_cloud import AnalogyAnswer
+  from gen.evaluation.words.word_vectors import WordVectors
 
 CORPUS = flags.DEFINE_string("corpus", "environment", "Text, as in --config.data.corpus of a run.")
 FIELD = flags.DEFINE_string("field", "text", "Field of JSONL and TFDS records.")
@@ -73,17 +73,18 @@ QUESTIONS = [
 def main() -> int:
   """Trains, prints and writes."""
   questions = [_question(text) for text in ANALOGIES.value or QUESTIONS]
-  from gen.data import cache, corpus, words
-  from gen.models import word2vec
-  from gen.training import json_file
+  from gen.data import cache, corpus
+  from gen.evaluation.words import vocabulary as vocabulary_module
+  from gen.evaluation.words import word2vec
+  from gen.io import json_report
 
   data = Data(corpus=CORPUS.value, field=FIELD.value, cache=CACHE.value)
-  launch.compilation_cache(cache.cache_folder(data) / "compiled")
-  text = corpus.build(data, _say)
-  known = words.vocabulary(text.train, LEAST.value, MOST.value)
-  read = words.encode(text.train, known)
+  environment.compilation_cache(cache.cache_folder(data) / "compiled")
+  text = corpus.build_corpus(data, _say)
+  known = vocabulary_module.count_vocabulary(text.train, LEAST.value, MOST.value)
+  read = vocabulary_module.encode_words(text.train, known)
   _say(f"words: {len(known.words):,} that occur {LEAST.value} times or more, {len(read.ids_n):,} in the text")
-  settings = word2vec.Settings(
+  settings = word2vec.Word2VecSettings(
     KIND.value, WIDTH.value, WINDOW.value, NEGATIVES.value, threshold=THRESHOLD.value, rows=ROWS.value,
     epochs=EPOCHS.value, learning_rate=RATE.value, seed=SEED.value,
   )  # fmt: skip
@@ -100,7 +101,7 @@ def main() -> int:
   ]
   for path in _write(vectors, known, facts, asked, answers):
     _say(f"wrote {path}")
-  json_file.write(
+  json_report.write_report(
     {
       "corpus": text.name, "words": len(read.ids_n), "vocabulary": len(known.words),
       "nearest": {word: dict(vectors.nearest(word)) for word in asked},
@@ -108,7 +109,7 @@ def main() -> int:
         {"question": answer.question, "best": [list(pair) for pair in answer.best]} for answer in answers
       ],
     },
-    json_file.target(JSON.value),
+    json_report.report_target(JSON.value),
   )  # fmt: skip
   return 0
 
@@ -124,14 +125,14 @@ def _question(text: str) -> tuple[str, str, str]:
   return parts[0], parts[1], parts[2]
 
 
-def _train(read: "Words", known: "Vocabulary", settings: "Settings") -> "WordVectors":
+def _train(read: "WordIds", known: "Vocabulary", settings: "Word2VecSettings") -> "WordVectors":
   import numpy as np
 
-  from gen.evaluation.word_vectors import WordVectors
-  from gen.models import word2vec
+  from gen.evaluation.words import word2vec
+  from gen.evaluation.words.word_vectors import WordVectors
 
   began = time.perf_counter()
-  for progress in word2vec.train(read.ids_n, read.documents_n, known.counts_v, settings):
+  for progress in word2vec.train_vectors(read.ids_n, read.documents_n, known.counts_v, settings):
     _say(
       f"epoch {progress.epoch}/{settings.epochs}  loss {progress.loss:.4f}  {progress.words:,} words after thinning"
       f"  {time.perf_counter() - began:.0f} s"
@@ -151,26 +152,30 @@ def _asked(vectors: "WordVectors") -> list[str]:
   return known if len(known) >= 4 else [*known, *rare[:8]]
 
 
-def _answers(vectors: "WordVectors", questions: list[tuple[str, str, str]]) -> "list[Answer]":
-  from gen.evaluation.word_cloud import Answer
+def _answers(vectors: "WordVectors", questions: list[tuple[str, str, str]]) -> "list[AnalogyAnswer]":
+  from gen.evaluation.words.word_cloud import AnalogyAnswer
 
   if not ANALOGIES.value:
     questions = [asked for asked in questions if all(word in vectors.ids for word in asked)]
-  return [Answer(asked, vectors.analogy(*asked, count=3)) for asked in questions]
+  return [AnalogyAnswer(asked, vectors.analogy(*asked, count=3)) for asked in questions]
 
 
 def _write(
-  vectors: "WordVectors", known: "Vocabulary", facts: list[str], asked: list[str], answers: "list[Answer]"
+  vectors: "WordVectors",
+  known: "Vocabulary",
+  facts: list[str],
+  asked: list[str],
+  answers: "list[AnalogyAnswer]",
 ) -> list[Path]:
-  from gen.evaluation import word_cloud
+  from gen.evaluation.words import word_cloud
 
   folder = Path(WORKDIR.value)
   paths = [folder / name for name in ("vectors.npz", "vectors.txt", "cloud.png", "cloud.html")]
   try:
     for path in paths[:2]:
       vectors.save(path)
-    made = word_cloud.cloud(vectors, known.counts_v, SHOWN.value)
-    word_cloud.draw(made, paths[2])
+    made = word_cloud.make_cloud(vectors, known.counts_v, SHOWN.value)
+    word_cloud.draw_cloud(made, paths[2])
     near = {word: vectors.nearest(word, 6) for word in asked}
     word_cloud.write_page(made, paths[3], "Words by the company they keep", facts, near, answers)
   except OSError as error:
@@ -179,4 +184,4 @@ def _write(
 
 
 if __name__ == "__main__":
-  launch.main(main)
+  launch.run_experiment(main)

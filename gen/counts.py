@@ -39,7 +39,7 @@ class Parameters(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Stack:
+class BlockStack:
   """One stack of blocks in a wiring."""
 
   shape: Model  # of its blocks
@@ -48,22 +48,22 @@ class Stack:
   cross: bool
 
 
-def stacks(model: Model) -> tuple[Stack, ...]:
+def block_stacks(model: Model) -> tuple[BlockStack, ...]:
   """Returns the stacks of blocks of a wiring: the target's first, then the source's; none where layers recur."""
   if model.recurrent:
     return ()
   cross = model.family == "encoder_decoder"
-  target = Stack(model.target, model.target_depth, model.family != "encoder", cross)
-  return (target, Stack(model, model.depth, False, False)) if cross else (target,)
+  target = BlockStack(model.target, model.target_depth, model.family != "encoder", cross)
+  return (target, BlockStack(model, model.depth, False, False)) if cross else (target,)
 
 
-def parameters(model: Model) -> Parameters:
+def count_parameters(model: Model) -> Parameters:
   """Returns the parameters by group.
 
   >>> from gen.config import Model
   >>> gpt2 = Model(vocab=50257, width=768, depth=12, head_width=64, context=1024, positions="learned",
   ...              bias=True, norm_bias=True, tied=True)
-  >>> parameters(gpt2).total
+  >>> count_parameters(gpt2).total
   124439808
   """
   one_norm = model.width * (2 if model.norm_bias and model.norm == "layernorm" else 1)
@@ -72,7 +72,7 @@ def parameters(model: Model) -> Parameters:
   if model.recurrent:
     group["recurrent"] = model.depth * (_recurrent(model) + _recurrent_biases(model))
     group["norm"] = model.residual * (model.depth + model.final_norm) * one_norm
-  for stack in stacks(model):
+  for stack in block_stacks(model):
     attentions = 2 if stack.cross else 1
     group["attention"] += stack.depth * attentions * _attention(stack.shape)
     group["feed_forward"] += stack.depth * _feed_forward(stack.shape)
@@ -117,7 +117,7 @@ def _recurrent_biases(model: Model) -> int:
   return (GATES[model.family] + (model.family == "gru")) * model.width
 
 
-def matrices(model: Model) -> int:
+def count_matrices(model: Model) -> int:
   """Returns N of the laws: all matrix parameters, the output head's too, without the embedding look-up.
 
   These are the parameters that a token is multiplied with. Tied or not, the head counts once.
@@ -126,7 +126,7 @@ def matrices(model: Model) -> int:
   layers = sum(
     stack.depth
     * ((2 if stack.cross else 1) * _attention(stack.shape) + _feed_forward(stack.shape) + distances)
-    for stack in stacks(dataclasses.replace(model, bias=False))
+    for stack in block_stacks(dataclasses.replace(model, bias=False))
   )
   if model.recurrent:
     layers = model.depth * _recurrent(model)
@@ -148,13 +148,13 @@ class Flops(NamedTuple):
     return sum(self)
 
 
-def flops(model: Model, length: int, source_length: int = 0) -> Flops:
+def count_flops(model: Model, length: int, source_length: int = 0) -> Flops:
   """Returns the training FLOPs of one row of `length` target positions (and `source_length` of a source)."""
   projections = 2 * model.width * 2 * model.attention_width  # queries and output, per token
   keys = 2 * model.width * 2 * model.key_value_width
   pairs = 4 * model.attention_width
   attention = scores = feed_forward = 0.0
-  for stack, reads in zip(stacks(model), (length, source_length), strict=False):
+  for stack, reads in zip(block_stacks(model), (length, source_length), strict=False):
     dense = 2 * model.width * stack.shape.feed_forward_width * (3 if model.gated else 2)
     attention += stack.depth * reads * (projections + keys)
     scores += stack.depth * reads * reads * pairs
@@ -176,12 +176,12 @@ def flops_per_token(model: Model, length: int, source_length: int = 0) -> float:
 
   >>> from gen.config import Model
   >>> model = Model(vocab=1024, width=64, depth=2)
-  >>> flops_per_token(model, 128) == 6 * matrices(model) + 12 * 2 * 64 * 128
+  >>> flops_per_token(model, 128) == 6 * count_matrices(model) + 12 * 2 * 64 * 128
   True
   """
-  return flops(model, length, source_length).total / length
+  return count_flops(model, length, source_length).total / length
 
 
-def six_n(model: Model) -> float:
+def six_n_flops(model: Model) -> float:
   """Returns 6 N, the usual estimate of training FLOPs per token (arXiv:2001.08361)."""
-  return 6.0 * matrices(model)
+  return 6.0 * count_matrices(model)

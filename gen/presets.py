@@ -1,4 +1,4 @@
-"""Named models as configs: `presets.get("gpt2")` is the `Model` whose parameters are GPT-2's, each one.
+"""Named models as configs: `presets.get_model("gpt2")` is the `Model` whose parameters are GPT-2's, each one.
 
 From the command line `--config=configs/preset.py:gpt2` trains one (see there).
 
@@ -219,15 +219,15 @@ _OBJECTIVES = {
 }
 
 
-def names() -> tuple[str, ...]:
+def preset_names() -> tuple[str, ...]:
   """Returns every preset's name."""
   return tuple(_MODELS)
 
 
-def objective(name: str) -> str:
+def get_objective(name: str) -> str:
   """Returns the training objective of a preset's paper, as `gen.data.objectives` names it.
 
-  >>> objective("roberta-large"), objective("gpt2")
+  >>> get_objective("roberta-large"), get_objective("gpt2")
   ('masked', 'causal')
 
   Raises:
@@ -236,10 +236,10 @@ def objective(name: str) -> str:
   return _OBJECTIVES.get(_known(name).split("-")[0], "causal")
 
 
-def get(name: str) -> Model:
+def get_model(name: str) -> Model:
   """Returns a copy of the preset's config, free to change.
 
-  >>> get("bert-base").width
+  >>> get_model("bert-base").width
   768
 
   Raises:
@@ -248,16 +248,16 @@ def get(name: str) -> Model:
   return dataclasses.replace(_MODELS[_known(name)])
 
 
-def length(name: str) -> int:
+def get_length(name: str) -> int:
   """Returns the positions of a row of a preset: its context, or `DEFAULT_LENGTH` where it has none.
 
-  >>> length("gpt2"), length("t5-small")
+  >>> get_length("gpt2"), get_length("t5-small")
   (1024, 1024)
 
   Raises:
     UserError: for an unknown name, with the nearest known one.
   """
-  return get(name).context or DEFAULT_LENGTH
+  return get_model(name).context or DEFAULT_LENGTH
 
 
 def _known(name: str) -> str:

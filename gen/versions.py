@@ -19,7 +19,7 @@ NAMED = (
 
 
 @functools.cache
-def installed() -> dict[str, str]:
+def installed_versions() -> dict[str, str]:
   """Returns the versions of Python and of the packages that decide numbers."""
   found = {"python": sys.version.split()[0]}
   for name in NAMED:
@@ -30,7 +30,7 @@ def installed() -> dict[str, str]:
   return found
 
 
-def machine() -> dict[str, str | int]:
+def describe_machine() -> dict[str, str | int]:
   """Returns what a timing depends on: processor, cores, system."""
   import os
 

@@ -5,7 +5,7 @@
 
 The model is a preset with random weights, or a directory of the Hugging Face format. --peer is a Python with torch and
 transformers, a venv of its own; it reads the same weights from a temporary directory, and must give the same tokens.
-What each number means: `gen.generation.benchmark.Speed`. Measure on a quiet machine.
+What each number means: `gen.generation.benchmark.DecodingSpeed`. Measure on a quiet machine.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from typing import Any
 
 from absl import flags
 
-from gen import launch
+from gen.cli import launch
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
@@ -64,27 +64,27 @@ def _model(directory: Path) -> tuple[Any, Any, tuple[int, ...]]:
 
   from gen import presets
   from gen.interop import huggingface
-  from gen.models import families
+  from gen.models import language_model
 
   if not CHECKPOINT.value:
-    model = presets.get(PRESET.value)
+    model = presets.get_model(PRESET.value)
     model.dropout = 0.0
-    params = jax.tree.map(np.asarray, families.initialize(model, jax.random.key(0)))
+    params = jax.tree.map(np.asarray, language_model.initialize_parameters(model, jax.random.key(0)))
     if not PEER.value:
-      return families.build(model), params, (0,)
-    huggingface.save(directory, model, params)
-  found, params = huggingface.load(directory)
+      return language_model.build_model(model), params, (0,)
+    huggingface.save_checkpoint(directory, model, params)
+  found, params = huggingface.load_checkpoint(directory)
   first = found.values.get("decoder_start_token_id")
   wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params)
   model = dataclasses.replace(found.config, dtype="float32")
-  return families.build(model), wide, (0 if first is None else first,)
+  return language_model.build_model(model), wide, (0 if first is None else first,)
 
 
 def _row(module: Any, params: Any, start: tuple[int, ...], batch: int, directory: Path) -> dict[str, Any]:
   from gen.generation import benchmark
 
   sizes = {"batch": batch, "prompt": PROMPT.value, "new": NEW.value, "repeats": REPEATS.value}
-  ours = benchmark.measure(module, params, start=start, **sizes)._asdict()
+  ours = benchmark.measure_decoding(module, params, start=start, **sizes)._asdict()
   row: dict[str, Any] = {"gen": ours, "transformers": None}
   if PEER.value:
     prompts = benchmark.random_prompts(module.config.vocab, batch, PROMPT.value)
@@ -117,4 +117,4 @@ def _show(name: str, row: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-  launch.main(main)
+  launch.run_experiment(main)

@@ -14,11 +14,12 @@ import sys
 
 import numpy as np
 
-from gen import terminal
+from gen.cli import terminal
 from gen.errors import UserError
-from gen.scaling import bootstrap, fit, optimum, parametric
-from gen.scaling.laws import HOFFMANN_2022, Law
-from gen.scaling.points import Points
+from gen.scaling.laws import fit, optimum, parametric
+from gen.scaling.laws.law import HOFFMANN_2022, ParametricLaw
+from gen.scaling.runs import bootstrap
+from gen.scaling.runs.runs_table import RunsTable
 
 NAMES = ("E", "A", "B", "alpha", "beta", "a", "N_ahead")
 AHEAD = 10.0  # the budget at which N* is predicted, over the largest of the study
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
   return 0
 
 
-def simulate(law: Law, flags: argparse.Namespace, study: int) -> Points:
+def simulate(law: ParametricLaw, flags: argparse.Namespace, study: int) -> RunsTable:
   """Returns one study's runs."""
   random = np.random.default_rng((flags.seed, study))
   flops = np.repeat(1e18 * 3.0 ** np.arange(flags.budgets), flags.sizes)
@@ -57,10 +58,10 @@ def simulate(law: Law, flags: argparse.Namespace, study: int) -> Points:
   params = law.optimum(flops)[0] * np.tile(spread, flags.budgets)
   tokens = flops / (6 * params)
   noise = random.normal(size=len(flops)) if flags.tails == "normal" else random.standard_t(4, len(flops))
-  return fit.make(params, tokens, law.loss(params, tokens) * np.exp(flags.noise * noise), flops)
+  return fit.make_runs(params, tokens, law.loss(params, tokens) * np.exp(flags.noise * noise), flops)
 
 
-def covered(law: Law, flags: argparse.Namespace, study: int) -> np.ndarray:
+def covered(law: ParametricLaw, flags: argparse.Namespace, study: int) -> np.ndarray:
   """Returns which intervals of one study hold the truth, [method, constant]."""
   points = simulate(law, flags, study)
   found = parametric.fit(
@@ -78,13 +79,14 @@ def covered(law: Law, flags: argparse.Namespace, study: int) -> np.ndarray:
   rows = []
   for corrections in ({}, left_out):
     pairs = [
-      bootstrap.interval(draws[name], estimates[name], flags.level, corrections.get(name)) for name in NAMES
+      bootstrap.draw_interval(draws[name], estimates[name], flags.level, corrections.get(name))
+      for name in NAMES
     ]
     rows.append([low <= truth[name] <= high for name, (low, high) in zip(NAMES, pairs, strict=True)])
   return np.array(rows)
 
 
-def _constants(law: Law, flops: float) -> dict[str, float]:
+def _constants(law: ParametricLaw, flops: float) -> dict[str, float]:
   return {name: getattr(law, name) for name in NAMES[:-1]} | {"N_ahead": float(law.optimum(flops)[0])}
 
 
@@ -95,7 +97,7 @@ def _quantities(draws_sp: np.ndarray | None, flops: float) -> dict[str, np.ndarr
   with np.errstate(all="ignore"):
     known = {"E": np.exp(e), "A": np.exp(a), "B": np.exp(b), "alpha": alpha, "beta": beta}
     rise = beta / (alpha + beta)
-  return known | {"a": rise, "N_ahead": optimum.of_rows(draws_sp, flops)["N"]}
+  return known | {"a": rise, "N_ahead": optimum.optima_of_rows(draws_sp, flops)["N"]}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -114,4 +116,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-  sys.exit(terminal.run(main))
+  sys.exit(terminal.run_at_terminal(main))

@@ -4,7 +4,8 @@
       --family=decoder --steps=12 --threads=1 --json=-
 
 The decoder is a GPT-2 without biases, the encoder a BERT, the encoder-decoder a T5; --set changes any field of
-`gen.config.Model`, as in --set=positions=rotary,tied=False. What each number means: `gen.training.benchmark.measure`.
+`gen.config.Model`, as in --set=positions=rotary,tied=False. What each number means:
+`gen.costs.step_benchmark.measure_step`.
 Half a minute, most of it compilation, which a second call finds in the cache.
 """
 
@@ -16,8 +17,8 @@ from typing import Any
 
 from absl import flags
 
-from gen import launch, validation
-from gen.config import FAMILIES, Data, Model, Run
+from gen.cli import environment, launch
+from gen.config import FAMILIES, Data, Model, Run, validation
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
@@ -68,15 +69,15 @@ def run_of_flags() -> Run:
     "context": LENGTH.value,
   }
   sizes |= dict(map(field, SET.value))
-  from gen.training import benchmark  # Brings jax, which a mistake above need not wait for.
+  from gen.costs import step_benchmark  # Brings jax, which a mistake above need not wait for.
 
-  model = benchmark.architecture(FAMILY.value, **sizes)
-  objective = benchmark.OBJECTIVES.get(model.family, "causal")
+  model = step_benchmark.benchmark_model(FAMILY.value, **sizes)
+  objective = step_benchmark.OBJECTIVES.get(model.family, "causal")
   data = Data(length=LENGTH.value, batch=BATCH.value, objective=objective, cache=CACHE.value)
   # Four dispatches or more, of as many steps as the trainer's at most.
   dispatch = min(Run().steps_per_dispatch, max(1, STEPS.value // 4))
   run = Run(model=model, data=data, steps=STEPS.value + 2, steps_per_dispatch=dispatch)
-  validation.check(run)
+  validation.check_run(run)
   return run
 
 
@@ -125,11 +126,11 @@ def main() -> None:
   run = run_of_flags()
   if JSON.value and not Path(JSON.value).parent.is_dir():
     raise UserError(f"--json={JSON.value}: the folder does not exist")
+  from gen.costs import step_benchmark
   from gen.data import cache
-  from gen.training import benchmark
 
-  launch.compilation_cache(cache.cache_folder(run.data) / "compiled")
-  found = benchmark.measure(run, STEPS.value)
+  environment.compilation_cache(cache.cache_folder(run.data) / "compiled")
+  found = step_benchmark.measure_step(run, STEPS.value)
   text = json.dumps(found, indent=1)
   if JSON.value == "-":
     print(text)
@@ -146,4 +147,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  launch.main(main)
+  launch.run_experiment(main)

@@ -8,9 +8,10 @@ Prints counted over compiled for every shape, and ends with exit code 1 if one i
 import sys
 from typing import Any
 
-from gen import counts, terminal
+from gen import counts
+from gen.cli import terminal
 from gen.config import Model
-from gen.training import compiled
+from gen.costs import xla_flops
 
 LIMIT = 0.03
 FAMILIES = ("decoder", "encoder", "encoder_decoder", "lstm")
@@ -32,7 +33,11 @@ def main() -> int:
   for family in FAMILIES:
     for (width, depth, vocab, length), switches in zip(SIZES, SWITCHES, strict=True):
       model, target, source = shape(family, width, depth, vocab, length, switches)
-      ratio = counts.flops(model, target, source).total * 3 / compiled.flops(model, target, source, 3)
+      ratio = (
+        counts.count_flops(model, target, source).total
+        * 3
+        / xla_flops.count_xla_flops(model, target, source, 3)
+      )
       worst = max(worst, abs(ratio - 1))
       print(
         f"{family:16} width {width:3} depth {depth} vocab {vocab:4} length {target:2} {source:2}  {ratio:.4f}"
@@ -56,4 +61,4 @@ def shape(
 
 
 if __name__ == "__main__":
-  sys.exit(terminal.run(main))
+  sys.exit(terminal.run_at_terminal(main))

@@ -63,7 +63,7 @@ def make_model(directory: Path) -> None:
   from gen import presets
   from gen.config import Model
   from gen.interop import huggingface
-  from gen.models import families
+  from gen.models import language_model
 
   directory.mkdir(parents=True, exist_ok=True)
   spelled = tokenizers.Tokenizer(models.BPE())
@@ -77,7 +77,7 @@ def make_model(directory: Path) -> None:
   (directory / "tokenizer_config.json").write_text(json.dumps(named | {"model_max_length": WINDOW}))
 
   size = spelled.get_vocab_size()
-  config: Model = presets.get("gpt2")
+  config: Model = presets.get_model("gpt2")
   shape = {"vocab": size, "width": 64, "depth": 2, "heads": 4, "head_width": 16, "feed_forward": 0}
   for name, value in (shape | {"context": WINDOW, "dropout": 0.0}).items():
     setattr(config, name, value)
@@ -86,8 +86,12 @@ def make_model(directory: Path) -> None:
   texts = [" ".join(sentence(draw.choice(read)) for _ in range(12)) for _ in range(200)]
   ids = [[spelled.token_to_id(END), *spelled.encode(text).ids] for text in texts]
   rows_bt = np.array([row[: WINDOW + 1] for row in ids], np.int32)
-  params = train(families.build(config), families.initialize(config, jax.random.key(0)), rows_bt)
-  huggingface.save(directory, config, jax.tree.map(np.asarray, params))
+  params = train(
+    language_model.build_model(config),
+    language_model.initialize_parameters(config, jax.random.key(0)),
+    rows_bt,
+  )
+  huggingface.save_checkpoint(directory, config, jax.tree.map(np.asarray, params))
   written = directory / "config.json"
   ends = dict.fromkeys(("bos_token_id", "eos_token_id"), spelled.token_to_id(END))
   written.write_text(json.dumps(json.loads(written.read_text()) | ends, indent=1))
@@ -166,7 +170,7 @@ def scores(folder: Path, backend: str) -> Any:
 
   from gen.evaluation import harness
 
-  harness.register()
+  harness.register_model()
   logging.getLogger("lm_eval").setLevel(logging.ERROR)  # hf tells of each prompt that it cuts
   named = {"gen": {"checkpoint": str(folder / "model")}, "hf": {"pretrained": str(folder / "model")}}
   return evaluator.simple_evaluate(
@@ -206,6 +210,6 @@ def compare(ours: Any, theirs: Any) -> int:
 
 
 if __name__ == "__main__":
-  from gen import terminal
+  from gen.cli import terminal
 
-  sys.exit(terminal.run(main))
+  sys.exit(terminal.run_at_terminal(main))

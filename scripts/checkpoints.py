@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from gen import terminal
+from gen.cli import terminal
 from gen.errors import UserError
-from gen.training import stored_steps
+from gen.training import checkpoint_folder
 
 Target = tuple[Path, int]
 
@@ -44,12 +44,12 @@ def ls(flags: argparse.Namespace) -> int:
   for word in flags.targets:
     folder = _folder(word)
     print(f"{_shown(folder)}\n{'step':>12}  {'saved':19}  {'MB':>9}  {'arrays':>6}")
-    for step in stored_steps.steps(folder):
+    for step in checkpoint_folder.complete_steps(folder):
       try:
-        print(_row(stored_steps.record(folder, step)))
+        print(_row(checkpoint_folder.read_record(folder, step)))
       except UserError as error:
         print(f"{step:>12}  {_shown(error)}")
-    for path in [*stored_steps.leftovers(folder), *stored_steps.damaged(folder)]:
+    for path in [*checkpoint_folder.find_leftovers(folder), *checkpoint_folder.damaged_steps(folder)]:
       print(f"{path.stem:>12}  {path.suffix[1:]}, not counted")
   return 0
 
@@ -58,7 +58,7 @@ def verify(flags: argparse.Namespace) -> int:
   """Compares every byte with the manifests and opens every array."""
   worst = 0
   for folder, step in _targets(flags.targets, all_steps=True):
-    found, strays = stored_steps.damages(folder, step), stored_steps.strays(folder, step)
+    found, strays = checkpoint_folder.find_damages(folder, step), checkpoint_folder.strays(folder, step)
     worst = max(worst, int(bool(found)))
     ignored = f"; not part of it, and ignored: {', '.join(strays)}" if strays else ""
     print(f"step {step}: {_shown('damaged: ' + '; '.join(found) if found else 'ok')}{_shown(ignored)}")
@@ -68,8 +68,8 @@ def verify(flags: argparse.Namespace) -> int:
 def show(flags: argparse.Namespace) -> int:
   """Prints meta and arrays."""
   for folder, step in _targets(flags.targets):
-    record = stored_steps.record(folder, step)
-    print(f"{_shown(stored_steps.path_of(folder, step))}\n{json.dumps(record['meta'], indent=2)}")
+    record = checkpoint_folder.read_record(folder, step)
+    print(f"{_shown(checkpoint_folder.path_of(folder, step))}\n{json.dumps(record['meta'], indent=2)}")
     for name, leaf in record["tree"].items():
       print(f"  {_shown(name):60} {leaf['dtype']:9} {leaf['shape']}")
     numbers = sum(int(np.prod(leaf["shape"])) for leaf in record["tree"].values())
@@ -84,7 +84,7 @@ def diff(flags: argparse.Namespace) -> int:
     raise UserError(
       f"diff compares two checkpoints, not {len(targets)}: give FOLDER STEP STEP or FOLDER FOLDER"
     )
-  first, second = (stored_steps.record(*target) for target in targets)
+  first, second = (checkpoint_folder.read_record(*target) for target in targets)
   lines = _meta_differences(first["meta"], second["meta"])
   lines += _tree_differences(first["tree"], second["tree"])
   if flags.values:
@@ -111,7 +111,7 @@ def _folder(word: str) -> Path:
   if not folder.is_dir():
     raise UserError(f"{folder} is no folder")
   inside = folder / "checkpoints"
-  return inside if not stored_steps.steps(folder) and inside.is_dir() else folder
+  return inside if not checkpoint_folder.complete_steps(folder) and inside.is_dir() else folder
 
 
 def _targets(words: list[str], all_steps: bool = False) -> list[Target]:
@@ -124,7 +124,7 @@ def _targets(words: list[str], all_steps: bool = False) -> list[Target]:
       named = True
       continue
     if folder is not None and not named:
-      steps = stored_steps.steps(folder)
+      steps = checkpoint_folder.complete_steps(folder)
       if not steps:
         raise UserError(f"{folder} has no complete checkpoint")
       targets += [(folder, step) for step in (steps if all_steps else steps[-1:])]
@@ -136,7 +136,7 @@ def _targets(words: list[str], all_steps: bool = False) -> list[Target]:
 def _step_or_folder(word: str, targets: list[Target]) -> tuple[Path, bool]:
   """Accepts the path of one step as well; adds it to the targets."""
   path = Path(word)
-  if path.name.isdecimal() and (path / stored_steps.META).is_file():
+  if path.name.isdecimal() and (path / checkpoint_folder.META).is_file():
     targets.append((path.parent, int(path.name)))
     return path.parent, True
   return _folder(word), False
@@ -156,18 +156,20 @@ def _meta_differences(first: Any, second: Any, path: str = "meta") -> list[str]:
   return [] if first == second else [f"{path}: {json.dumps(first)} | {json.dumps(second)}"]
 
 
-def _tree_differences(first: stored_steps.Tree, second: stored_steps.Tree) -> list[str]:
+def _tree_differences(first: checkpoint_folder.Tree, second: checkpoint_folder.Tree) -> list[str]:
   lines = [f"{name}: only in the first" for name in first if name not in second]
   lines += [f"{name}: only in the second" for name in second if name not in first]
   for name, leaf in first.items():
     if name in second and second[name] != leaf:
-      lines.append(f"{name}: {stored_steps.described(leaf)} | {stored_steps.described(second[name])}")
+      lines.append(
+        f"{name}: {checkpoint_folder.describe_leaf(leaf)} | {checkpoint_folder.describe_leaf(second[name])}"
+      )
   return lines
 
 
 def _value_difference(name: str, first: Target, second: Target) -> str:
   """Returns a line for an array whose bits differ, with the largest difference."""
-  one, other = (stored_steps.read_array(*target, name) for target in (first, second))
+  one, other = (checkpoint_folder.read_array(*target, name) for target in (first, second))
   if one.tobytes() == other.tobytes():
     return ""
   apart = np.abs(one.astype(np.float64) - other.astype(np.float64))
@@ -176,4 +178,4 @@ def _value_difference(name: str, first: Target, second: Target) -> str:
 
 
 if __name__ == "__main__":
-  sys.exit(terminal.run(main))
+  sys.exit(terminal.run_at_terminal(main))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gen import terminal
+from gen.cli import terminal
 from gen.errors import UserError
 
 ANSWERS = "answers.safetensors"
@@ -63,9 +63,9 @@ def compare(folder: Path) -> tuple[str, float, bool]:
     names = [path.name for path in folder.iterdir() if path.name != ANSWERS]
     for name in names:
       (Path(work) / name).write_bytes((folder / name).read_bytes())
-    model, params = huggingface.load(work)
+    model, params = huggingface.load_checkpoint(work)
     again = Path(work) / "again"
-    huggingface.save(again, model, params)
+    huggingface.save_checkpoint(again, model, params)
     same = all(contents(again / n) == contents(folder / n) for n in names if n.endswith(".safetensors"))
   calls: dict[str, dict[str, np.ndarray]] = collections.defaultdict(dict)
   for name, array in safetensors.load_file(folder / ANSWERS).items():
@@ -88,9 +88,9 @@ def difference(model: Any, params: Any, call: dict[str, np.ndarray]) -> float:
   from gen.interop import huggingface
 
   given = {name: array for name, array in call.items() if name not in ("answer", "counts")}
-  apart_bt = np.abs(huggingface.forward(model, params, **given) - call["answer"]).max(-1)
+  apart_bt = np.abs(huggingface.forward_pass(model, params, **given) - call["answer"]).max(-1)
   return float(apart_bt[call["counts"] != 0].max())
 
 
 if __name__ == "__main__":
-  sys.exit(terminal.run(main))
+  sys.exit(terminal.run_at_terminal(main))

@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from PIL import Image
 
-from gen import counts, presets, terminal
+from gen import counts, presets
+from gen.cli import terminal
 from gen.config import Model
 from gen.models import attention, positions
 
@@ -168,7 +169,10 @@ def draw_tower(
 
 def open_ts(queries: np.ndarray, keys: np.ndarray, causal: bool) -> np.ndarray:
   """Returns where the model's own mask lets a query look."""
-  return np.asarray(attention.mask(jnp.asarray(queries[None]), jnp.asarray(keys[None]), causal))[0, 0] == 0
+  return (
+    np.asarray(attention.attention_mask(jnp.asarray(queries[None]), jnp.asarray(keys[None]), causal))[0, 0]
+    == 0
+  )
 
 
 def strengths(model: Model, places: np.ndarray, causal: bool) -> np.ndarray:
@@ -296,11 +300,11 @@ def facts(family: Family) -> str:
   scale = f"embeddings × {model.embedding_scale:.3g}, " if model.embedding_scale != 1 else ""
   scale += f"hidden states × {model.logits_scale:.3g} before logits" if model.logits_scale != 1 else ""
   lines = [
-    f"{family.preset}: {counts.parameters(model).total:,} parameters",
+    f"{family.preset}: {counts.count_parameters(model).total:,} parameters",
     f"width {model.width}, {model.vocab:,} tokens",
     f"{model.norm_placement}-norm, {'biases' if model.bias else 'no biases'}",
     f"positions: {model.positions}",
-    f"objective: {presets.objective(family.preset)}",
+    f"objective: {presets.get_objective(family.preset)}",
     scale,
   ]
   return "\n".join(filter(None, lines))
@@ -353,4 +357,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  sys.exit(terminal.run(main))
+  sys.exit(terminal.run_at_terminal(main))

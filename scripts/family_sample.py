@@ -7,7 +7,7 @@ import numpy as np
 from gen import presets
 from gen.batch import Batch
 from gen.config import Model
-from gen.data.objectives import Objective, Specials, make
+from gen.data.objectives import Objective, Specials, make_objective
 
 DOCUMENTS = ("the cat sat on the warm mat", "rain fell all day")
 PAD, EOS, BOS, CLS, SEP, MASK = range(6)
@@ -51,9 +51,9 @@ def packed() -> tuple[np.ndarray, np.ndarray]:
 def families() -> tuple[Family, ...]:
   """Returns the three wirings with the sample text as their objectives make it."""
   ids_n, segments_n = packed()
-  masked = make("masked", SPECIALS, len(ids_n), rate=0.3)
-  causal = make("causal", SPECIALS, len(ids_n) - 1)
-  spans = make("span_corruption", SPECIALS, 3 * len(ids_n), **SHARES)
+  masked = make_objective("masked", SPECIALS, len(ids_n), rate=0.3)
+  causal = make_objective("causal", SPECIALS, len(ids_n) - 1)
+  spans = make_objective("span_corruption", SPECIALS, 3 * len(ids_n), **SHARES)
   made = zip(
     ("Encoder", "Decoder", "Encoder-decoder"),
     ("bert-base", "gpt2", "t5-base"),
@@ -62,7 +62,7 @@ def families() -> tuple[Family, ...]:
     strict=True,
   )
   return tuple(
-    Family(title, name, presets.get(name), objective, telling(each, ids_n, segments_n))
+    Family(title, name, presets.get_model(name), objective, telling(each, ids_n, segments_n))
     for title, name, objective, each in made
   )
 

@@ -8,7 +8,7 @@ and evaluation read; tokenizer files are kept in its folder huggingface.
 
 from absl import flags
 
-from gen import launch
+from gen.cli import launch
 from gen.errors import UserError
 from gen.io import outputs
 
@@ -28,9 +28,9 @@ def main() -> None:
   model = run.model
   print(
     f"{workdir}: {model.family}, width {model.width}, depth {model.depth}, "
-    f"{counts.parameters(model).total:,} parameters, checkpoint of step 0"
+    f"{counts.count_parameters(model).total:,} parameters, checkpoint of step 0"
   )
 
 
 if __name__ == "__main__":
-  launch.main(main, trains=False)
+  launch.run_experiment(main, trains=False)

@@ -17,10 +17,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gen import launch, signals
+from gen.cli import launch, signals
 from gen.errors import UserError
 from gen.io import quantities
-from gen.parallel.processes import LOST
+from gen.sharding.processes import LOST
 
 PROCESSES = quantities.DEFINE_integer(
   "processes", 2, "How many processes.", lower_bound=0, upper_bound=1_000_000
@@ -48,7 +48,7 @@ class Group:
       probe.bind(("127.0.0.1", 0))
       address = f"127.0.0.1:{probe.getsockname()[1]}"
     self._processes: list[subprocess.Popen[bytes]] = []
-    for number in signals.stopping():
+    for number in signals.stop_signals():
       signal.signal(number, self._pass_on)
     for index in range(PROCESSES.value):
       environment = _environment(address, index)
@@ -123,4 +123,4 @@ if __name__ == "__main__":
   except UserError as mistake:
     print(f"error: {mistake}", file=sys.stderr)
     sys.exit(launch.USER_MISTAKE)
-  launch.main(_checked, trains=False)
+  launch.run_experiment(_checked, trains=False)

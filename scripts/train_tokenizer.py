@@ -3,7 +3,8 @@
     uv run scripts/train_tokenizer.py --output=tokenizers/bpe --corpus=environment --kind=bpe --vocab=4096
     uv run scripts/train_tokenizer.py --output=tokenizers/speeches --corpus='speeches/*.txt' --kind=unigram
 
-The folder holds tokenizer.json (kind, hash, sizes) and tokenizer.model; `gen.data.tokenizer.load` reads it. It learns
+The folder holds tokenizer.json (kind, hash, sizes) and tokenizer.model;
+`gen.data.tokenizers.tokenizer.load_tokenizer` reads it. It learns
 from the training side of the corpus alone. The environment's docstrings and 4,096 ids take about ten seconds.
 """
 
@@ -11,9 +12,10 @@ from pathlib import Path
 
 from absl import flags
 
-from gen import launch
+from gen.cli import launch
 from gen.config import Data
-from gen.data import corpus, tokenizer
+from gen.data import corpus
+from gen.data.tokenizers import tokenizer
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
@@ -42,8 +44,8 @@ def main() -> None:
     vocab=VOCAB.value,
     cache=CACHE.value,
   )
-  text = corpus.build(data, print)
-  trained = tokenizer.for_data(data, text, print)
+  text = corpus.build_corpus(data, print)
+  trained = tokenizer.tokenizer_for_data(data, text, print)
   try:
     trained.save(OUTPUT.value)
   except OSError as error:
@@ -57,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  launch.main(main, trains=False)
+  launch.run_experiment(main, trains=False)

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gen import counts, presets, terminal
+from gen import counts, presets
+from gen.cli import terminal
 from gen.config import Model
 
 PAGE = Path(__file__).parents[1] / "docs/families.md"
@@ -34,15 +35,15 @@ def logits(model: Model) -> str:
 
 def row(name: str) -> tuple[str, ...]:
   """Returns what a preset sets, in the order of the headings."""
-  model = presets.get(name)
+  model = presets.get_model(name)
   depth = f"{model.depth} + {model.target_depth}" if model.family == "encoder_decoder" else str(model.depth)
   groups = f", {model.n_key_value_heads} of keys" if model.n_key_value_heads != model.n_heads else ""
   context = f" ({model.context:,})" if model.positions == "learned" else ""
   return (
-    f"`{name}`", f"{counts.parameters(model).total:,}", model.family.replace("_", "-"), depth, f"{model.width:,}",
+    f"`{name}`", f"{counts.count_parameters(model).total:,}", model.family.replace("_", "-"), depth, f"{model.width:,}",
     f"{model.n_heads} × {model.head_width}{groups}", f"{model.feed_forward_width:,}", model.activation, norms(model),
     "yes" if model.bias else "no", f"{model.positions}{context}", f"{model.vocab:,}", logits(model),
-    presets.objective(name),
+    presets.get_objective(name),
   )  # fmt: skip
 
 
@@ -54,8 +55,11 @@ def table(names: Sequence[str]) -> str:
 
 def tables() -> dict[str, str]:
   """Returns the generated parts of the page by their mark."""
-  rows = [name for name in presets.names() if re.fullmatch(r"chinchilla-\d+m", name)]
-  return {"presets": table([name for name in presets.names() if name not in rows]), "table-a9": table(rows)}
+  rows = [name for name in presets.preset_names() if re.fullmatch(r"chinchilla-\d+m", name)]
+  return {
+    "presets": table([name for name in presets.preset_names() if name not in rows]),
+    "table-a9": table(rows),
+  }
 
 
 def page(text: str) -> str:
@@ -73,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  sys.exit(terminal.run(main))
+  sys.exit(terminal.run_at_terminal(main))

@@ -17,12 +17,12 @@ SWEEP = Sweep(
   widths=((8, 16), (24,)),
   depths=((8, 2), (16, 3)),
   seeds=(0, 4),
-  criteria=Criteria(least_steps=3),
+  criteria=Criteria(min_steps=3),
 )
 
 
 @pytest.mark.parametrize(
-  "each", [RUN, SWEEP, Run(), *(Run(model=presets.get(name)) for name in presets.names())]
+  "each", [RUN, SWEEP, Run(), *(Run(model=presets.get_model(name)) for name in presets.preset_names())]
 )
 def test_a_config_comes_back_from_json_equal_and_with_tuples(each):
   text = json.dumps(config.to_dict(each))

@@ -8,8 +8,8 @@ import pytest
 
 from gen import counts
 from gen.config import FAMILIES, Model
-from gen.models import families
-from gen.training import compiled
+from gen.costs import xla_flops
+from gen.models import language_model
 
 SIZES = {"width": 12, "heads": 3, "head_width": 6, "feed_forward": 14, "depth": 2, "vocab": 23, "context": 9}
 SWITCHES = [
@@ -55,7 +55,7 @@ def group_of(path):
 
 def tree_by_group(model):
   found = dict.fromkeys(counts.Parameters._fields, 0)
-  for path, leaf in jax.tree_util.tree_leaves_with_path(families.shapes(model)):
+  for path, leaf in jax.tree_util.tree_leaves_with_path(language_model.parameter_shapes(model)):
     found[group_of(path)] += math.prod(leaf.shape)
   return found
 
@@ -68,26 +68,26 @@ def test_parameters_by_group_are_the_sums_over_the_tree(family, switches):
   if family != "encoder_decoder" and "decoder_depth" in switches:
     pytest.skip("has no second stack")
   model = Model(family=family, **(SIZES | switches))
-  assert counts.parameters(model)._asdict() == tree_by_group(model)
+  assert counts.count_parameters(model)._asdict() == tree_by_group(model)
 
 
 def test_parameters_of_a_model_counted_by_hand():
   # Embedding 7 x 4, one layer of 4 (4 x 4) attention, 2 (4 x 16) feed-forward, three norms of 4, a head 4 x 7.
   model = Model(vocab=7, width=4, depth=1, head_width=2)
-  assert counts.parameters(model) == (28, 64, 128, 12, 28, 0)
-  assert counts.matrices(model) == 64 + 128 + 28
+  assert counts.count_parameters(model) == (28, 64, 128, 12, 28, 0)
+  assert counts.count_matrices(model) == 64 + 128 + 28
 
 
 @pytest.mark.parametrize("family", ["encoder", "decoder", "encoder_decoder"])
 def test_n_of_the_laws_is_every_matrix_that_a_token_is_multiplied_with(family):
   model = Model(family=family, **SIZES, bias=True, norm_bias=True, positions="relative", head_transform=True)
   wanted = 0
-  for path, leaf in jax.tree_util.tree_leaves_with_path(families.shapes(model)):
+  for path, leaf in jax.tree_util.tree_leaves_with_path(language_model.parameter_shapes(model)):
     is_look_up = path[0].key == "embedding" or path[1].key in ("embeddings", "relative")
     wanted += math.prod(leaf.shape) if path[-1].key == "kernel" and not is_look_up else 0
-  assert counts.matrices(model) == wanted
+  assert counts.count_matrices(model) == wanted
   tied = dataclasses.replace(model, tied=True)
-  assert counts.matrices(tied) == wanted  # the head is multiplied with, whoever owns it
+  assert counts.count_matrices(tied) == wanted  # the head is multiplied with, whoever owns it
 
 
 SHAPES = [  # (family, sizes, target, source): wide enough for the products to dwarf norms and softmax
@@ -113,21 +113,21 @@ def test_counted_flops_are_those_of_the_unrolled_compiled_step_within_three_perc
   family, sizes, target, source
 ):
   model, batch = Model(family=family, scan=False, **sizes), 3
-  counted = counts.flops(model, target, source).total * batch
-  assert counted == pytest.approx(compiled.flops(model, target, source, batch), rel=0.03)
+  counted = counts.count_flops(model, target, source).total * batch
+  assert counted == pytest.approx(xla_flops.count_xla_flops(model, target, source, batch), rel=0.03)
 
 
 def test_flops_of_a_decoder_are_six_n_and_the_scores():
   model = Model(vocab=50, width=24, depth=3, head_width=8)
   for length in (1, 7, 640):
     exact = counts.flops_per_token(model, length)
-    assert exact == 6 * counts.matrices(model) + 12 * 3 * 24 * length
-    assert counts.six_n(model) == exact - 12 * 3 * 24 * length
+    assert exact == 6 * counts.count_matrices(model) + 12 * 3 * 24 * length
+    assert counts.six_n_flops(model) == exact - 12 * 3 * 24 * length
 
 
 def test_six_n_is_near_the_exact_count_where_the_row_is_short_and_far_where_it_is_long():
   model = Model(vocab=1024, width=512, depth=4, head_width=64)
-  gap = [counts.flops_per_token(model, length) / counts.six_n(model) - 1 for length in (16, 4096)]
+  gap = [counts.flops_per_token(model, length) / counts.six_n_flops(model) - 1 for length in (16, 4096)]
   assert gap[0] < 0.01 and gap[1] > 0.5
 
 
@@ -142,7 +142,7 @@ def test_flops_of_an_encoder_decoder_by_hand():
     "feed_forward": (target + source) * 2 * 2 * 4 * 5,
     "head": target * 2 * 4 * 11,
   }
-  assert counts.flops(model, target, source)._asdict() == {
+  assert counts.count_flops(model, target, source)._asdict() == {
     name: 3 * value for name, value in wanted.items()
   } | {"recurrent": 0}
 
@@ -150,9 +150,9 @@ def test_flops_of_an_encoder_decoder_by_hand():
 def test_biases_norms_and_tied_tables_cost_no_counted_flops():
   plain = Model(vocab=50, width=24, depth=3, head_width=8)
   switched = dataclasses.replace(plain, bias=True, norm_bias=True, tied=True, embedding_norm=True)
-  assert counts.flops(switched, 9) == counts.flops(plain, 9)
+  assert counts.count_flops(switched, 9) == counts.count_flops(plain, 9)
 
 
 def test_counting_a_large_model_allocates_nothing():
   model = Model(vocab=250_000, width=20_000, depth=100, head_width=100)
-  assert counts.parameters(model).total > 4e11
+  assert counts.count_parameters(model).total > 4e11

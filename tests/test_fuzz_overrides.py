@@ -6,8 +6,9 @@ import sys
 import pytest
 from absl import flags
 
-from gen import counts, launch, validation
-from gen.config import Run, Sweep, config_hash, from_dict, to_dict
+from gen import counts
+from gen.cli import launch
+from gen.config import Run, Sweep, config_hash, from_dict, to_dict, validation
 
 NUMBERS = (
   "nan",
@@ -85,9 +86,9 @@ def words(rng, kind):
 
 def looked_at(run):
   """Does what a run's config is asked for before anything is built."""
-  validation.check(run, horizon=not isinstance(run, Sweep))
+  validation.check_run(run, horizon=not isinstance(run, Sweep))
   assert from_dict(type(run), to_dict(run)) == run and len(config_hash(run)) > 8
-  assert counts.parameters(dataclasses.replace(run.model, vocab=run.model.vocab or 260)).total > 0
+  assert counts.count_parameters(dataclasses.replace(run.model, vocab=run.model.vocab or 260)).total > 0
 
 
 @pytest.mark.parametrize("kind", list(CONFIGS))
@@ -98,7 +99,7 @@ def test_any_overrides_are_a_run_that_can_be_or_one_sentence(fuzz, kind, monkeyp
     monkeypatch.setattr(sys, "argv", ["experiment", *given])
     try:
       with pytest.raises(SystemExit) as ended:
-        launch.main(looked_at, kind, CONFIGS[kind], trains=False)
+        launch.run_experiment(looked_at, kind, CONFIGS[kind], trains=False)
     finally:
       for name in set(flags.FLAGS) - before:
         delattr(flags.FLAGS, name)

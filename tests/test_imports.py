@@ -8,40 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from gen import presets, validation
-from gen.config import ATLAS_FAMILIES, Atlas, Run, Sweep
+from gen import presets
+from gen.config import ATLAS_FAMILIES, Atlas, Run, Sweep, validation
 
 ROOT = Path(__file__).parents[1]
 # Each may import those before it. What shares a floor does not import one another.
 FLOORS = (
-  {"errors", "config", "batch", "versions", "io", "compiled_programs", "signals", "terminal", "__init__"},
-  {"counts", "presets", "validation", "launch", "field_ranges", "field_help", "precision", "figures"},
-  {"data", "models", "parallel"},
+  {"errors", "batch", "versions", "io", "__init__"},
+  {"config"},
+  {"counts", "presets", "cli", "figures"},
+  {"data", "sharding"},
+  {"kernels"},
+  {"models"},
   {"training"},
-  {"interop", "quantization"},
+  {"interop", "costs"},
   {"generation"},
   {"evaluation"},
   {"scaling"},
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
-FREE = {
-  "errors",
-  "io",
-  "config",
-  "batch",
-  "versions",
-  "compiled_programs",
-  "counts",
-  "presets",
-  "validation",
-  "launch",
-  "field_ranges",
-  "field_help",
-  "signals",
-  "terminal",
-  "precision",
-  "__init__",
-}
+FREE = {"errors", "batch", "versions", "io", "config", "counts", "presets", "cli", "__init__"}
 LONGEST = 400
 
 
@@ -135,7 +121,7 @@ def test_nothing_is_called_utils():
 
 LIGHT = """
 import sys
-import gen, gen.config, gen.presets, gen.validation, gen.launch, gen.counts, gen.batch, gen.versions
+import gen, gen.config, gen.presets, gen.config.validation, gen.cli.launch, gen.counts, gen.batch, gen.versions
 import gen.data.objectives
 print([name for name in ("jax", "flax", "scipy", "matplotlib", "orbax") if name in sys.modules])
 """
@@ -159,35 +145,35 @@ def test_every_file_in_configs_builds_and_opens_with_its_command(path):
   config = module.get_config()
   assert f"--config=configs/{path.name}" in module.__doc__ or "experiments/" in module.__doc__
   if isinstance(config, Atlas):
-    from gen.scaling import alike
+    from gen.scaling.atlas import atlas_checks
 
-    assert list(alike.check(config, ATLAS_FAMILIES)) == list(ATLAS_FAMILIES)
+    assert list(atlas_checks.check_atlas(config, ATLAS_FAMILIES)) == list(ATLAS_FAMILIES)
     return
   if isinstance(config, Sweep):
-    from gen.scaling import sweep
+    from gen.scaling.sweeps import design
 
-    sweep.check(config)  # its widths take the place of the model's own
-    assert sweep.expand(config, 260)
+    design.check_sweep(config)  # its widths take the place of the model's own
+    assert design.expand_sweep(config, 260)
     return
-  validation.check(config)
+  validation.check_run(config)
   if not isinstance(config, Run):
     return
-  from gen.models import families
+  from gen.models import language_model
   from gen.training import loop
 
-  row = loop.row_of(config)
+  row = loop.row_length(config)
   config.model.vocab = config.model.vocab or 4_200
   config.model.context = config.model.context or max(row.target, row.source)
   if config.model.family in ("encoder", "decoder", "encoder_decoder"):
-    assert families.shapes(config.model)
+    assert language_model.parameter_shapes(config.model)
 
 
-@pytest.mark.parametrize("name", presets.names())
+@pytest.mark.parametrize("name", presets.preset_names())
 def test_every_preset_is_a_run_that_its_objective_can_train(name):
   from gen.training import loop
 
   run = loaded(ROOT / "configs/preset.py").get_config(name)
-  validation.check(run)
-  row = loop.row_of(run)
+  validation.check_run(run)
+  row = loop.row_length(run)
   longest = max(row.target, row.source)
   assert longest <= (run.model.context or longest)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gen.io import outputs
-from gen.training import json_file
+from gen.io import json_report, outputs
 
 ROOT = Path(__file__).parents[1]
 WALK = Path(__file__).with_name("json_walk.py")
@@ -28,7 +27,7 @@ def test_a_summary_is_printed_beside_json_and_never_into_it(asked, tmp_path, mon
   monkeypatch.chdir(tmp_path)
   with outputs.json_alone(asked):
     print("the summary")
-    json_file.write({"loss": float("nan"), "N": 7}, json_file.target(asked))
+    json_report.write_report({"loss": float("nan"), "N": 7}, json_report.report_target(asked))
     print("and its end")
   out, err = capsys.readouterr()
   if asked == "-":

@@ -7,7 +7,7 @@ import pytest
 
 from gen import counts, presets
 from gen.errors import UserError
-from gen.models import families
+from gen.models import language_model
 
 PUBLISHED = {  # of the weights that everyone uses
   "gpt1": 116_534_784,
@@ -75,12 +75,12 @@ ROWS = [NUMBERS[i : i + 6] for i in range(0, len(NUMBERS), 6)]
 
 def size_of_tree(model):
   """Returns the parameters of the module's own tree, from shapes alone."""
-  return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(families.shapes(model)))
+  return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(language_model.parameter_shapes(model)))
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_named_model_has_the_published_parameters(name):
-  assert counts.parameters(presets.get(name)).total == PUBLISHED[name]
+  assert counts.count_parameters(presets.get_model(name)).total == PUBLISHED[name]
 
 
 LINES = (
@@ -102,32 +102,32 @@ LINES = (
 
 @pytest.mark.parametrize("name", LINES)
 def test_the_module_of_a_preset_has_as_many_parameters_as_are_counted(name):
-  model = presets.get(name)
-  assert size_of_tree(model) == counts.parameters(model).total
+  model = presets.get_model(name)
+  assert size_of_tree(model) == counts.count_parameters(model).total
 
 
 @pytest.mark.parametrize("name", ROUNDED)
 def test_a_model_that_was_published_in_round_numbers_is_near_them(name):
   wanted, tolerance = ROUNDED[name]
-  assert counts.parameters(presets.get(name)).total / 1e6 == pytest.approx(wanted, abs=tolerance)
+  assert counts.count_parameters(presets.get_model(name)).total / 1e6 == pytest.approx(wanted, abs=tolerance)
 
 
 def test_every_row_of_chinchillas_table_is_a_preset_within_seven_permille():
   assert len(ROWS) == 50
   for millions, width, feed_forward, key_width, heads, depth in ROWS:
-    model = presets.get(f"chinchilla-{millions}m")
+    model = presets.get_model(f"chinchilla-{millions}m")
     shape = (model.width, model.feed_forward_width, model.head_width, model.n_heads, model.depth)
     assert shape == (width, feed_forward, key_width, heads, depth)
-    assert counts.parameters(model).total / 1e6 == pytest.approx(millions, rel=0.007)
+    assert counts.count_parameters(model).total / 1e6 == pytest.approx(millions, rel=0.007)
 
 
 def test_chinchillas_keys_are_as_wide_as_its_table_says_not_as_its_residual_stream():
-  model = presets.get("chinchilla-3530m")
+  model = presets.get_model("chinchilla-3530m")
   assert model.attention_width == 22 * 128 != model.width
 
 
 def test_architectures_are_those_of_their_papers():
-  modern = presets.get("modern")
+  modern = presets.get_model("modern")
   assert (modern.norm, modern.activation, modern.positions, modern.bias) == (
     "rmsnorm",
     "swiglu",
@@ -135,11 +135,11 @@ def test_architectures_are_those_of_their_papers():
     False,
   )
   assert modern.n_key_value_heads < modern.n_heads
-  bert, gpt2, bloom = (presets.get(name) for name in ("bert-base", "gpt2", "bloom-560m"))
+  bert, gpt2, bloom = (presets.get_model(name) for name in ("bert-base", "gpt2", "bloom-560m"))
   assert (bert.norm_placement, bert.activation, bert.token_types, bert.pooler) == ("post", "gelu", 2, True)
   assert (gpt2.norm_placement, gpt2.positions, gpt2.tied) == ("pre", "learned", True)
   assert (bloom.positions, bloom.embedding_norm) == ("alibi", True)
-  t5, later, original = (presets.get(name) for name in ("t5-base", "t5-v1.1-base", "transformer-base"))
+  t5, later, original = (presets.get_model(name) for name in ("t5-base", "t5-v1.1-base", "transformer-base"))
   assert (t5.positions, t5.norm, t5.attention_scale, t5.logits_scale) == (
     "relative",
     "rmsnorm",
@@ -162,24 +162,24 @@ def test_objectives_are_those_of_their_papers():
     "t5-v1.1-xl": "span_corruption",
     "bart-base": "bart",
   }
-  assert {name: presets.objective(name) for name in wanted} == wanted
+  assert {name: presets.get_objective(name) for name in wanted} == wanted
 
 
 def test_a_preset_may_be_changed_without_changing_the_next_ones():
-  presets.get("gpt2").width = 7
-  assert presets.get("gpt2").width == 768
+  presets.get_model("gpt2").width = 7
+  assert presets.get_model("gpt2").width == 768
 
 
 def test_other_names_of_a_model_are_known():
-  assert presets.get("bert-base-uncased") == presets.get("bert-base")
-  assert presets.get("chinchilla") == presets.get("chinchilla-70b")
-  assert set(presets.ALIASES.values()) <= set(presets.names())
+  assert presets.get_model("bert-base-uncased") == presets.get_model("bert-base")
+  assert presets.get_model("chinchilla") == presets.get_model("chinchilla-70b")
+  assert set(presets.ALIASES.values()) <= set(presets.preset_names())
 
 
 @pytest.mark.parametrize(
   ("name", "nearest"), [("gtp2", "gpt2"), ("bert-bse", "bert-base"), ("t5-v1.1-sml", "t5-v1.1-small")]
 )
 def test_an_unknown_name_is_told_the_nearest(name, nearest):
-  for ask in (presets.get, presets.objective):
+  for ask in (presets.get_model, presets.get_objective):
     with pytest.raises(UserError, match=f"no preset '{name}'; the nearest is '{nearest}'"):
       ask(name)

@@ -13,13 +13,13 @@ import numpy as np
 from gen.batch import Batch
 from gen.config import Data
 from gen.data import objectives
-from gen.data.objectives import Objective, pieces
-from gen.data.tokenizer import Tokenizer
-from gen.data.tokens import TokenStream
+from gen.data.objectives import Objective, token_tables
+from gen.data.token_stream import TokenStream
+from gen.data.tokenizers.tokenizer import Tokenizer
 from gen.errors import UserError
 
 
-def objective_of(data: Data, tokenizer: Tokenizer, family: str = "") -> Objective:
+def make_objective(data: Data, tokenizer: Tokenizer, family: str = "") -> Objective:
   """Returns the objective that `data` names, with the tokenizer's ids and whatever tables it needs.
 
   `family` is the model's, for an objective that has another form for each.
@@ -28,19 +28,19 @@ def objective_of(data: Data, tokenizer: Tokenizer, family: str = "") -> Objectiv
     UserError: for an unknown objective, or one that the length or the tokenizer does not allow.
   """
   given: dict[str, Any] = {}
-  if family and "family" in objectives.parameters(data.objective):
+  if family and "family" in objectives.parameter_names(data.objective):
     given["family"] = family
-  wanted = objectives.needs(data.objective)
+  wanted = objectives.required_tables(data.objective)
   if wanted:
     names = [
       "" if tokenizer.is_special(number) else tokenizer.name(number) for number in range(tokenizer.vocab)
     ]
-    makers = {"word_start_v": pieces.word_starts, "sentence_end_v": pieces.sentence_ends}
+    makers = {"word_start_v": token_tables.word_starts, "sentence_end_v": token_tables.sentence_ends}
     given |= {name: makers[name](names) for name in wanted}
-  return objectives.make(data.objective, objectives.Specials.of(tokenizer), data.length, **given)
+  return objectives.make_objective(data.objective, objectives.Specials.of(tokenizer), data.length, **given)
 
 
-class Rows:
+class RowOrder:
   """The windows of a stream, by number, made into batches by an objective."""
 
   def __init__(self, stream: TokenStream, objective: Objective, seed: int) -> None:
@@ -87,7 +87,7 @@ class Rows:
     return tokens_nw, segments_nw
 
 
-class Shuffled:
+class ShuffledOrder:
   """An order in which each epoch visits every row once, all orders as likely.
 
   The order of the epoch that was asked for last is kept: 8 bytes a row.
@@ -111,7 +111,7 @@ class Shuffled:
     return np.random.default_rng((self._seed, epoch)).permutation(self._rows)
 
 
-class Lanes:
+class ContiguousOrder:
   """An order in which row b of each batch goes on where row b of the batch before it ended.
 
   Each epoch cuts the stream into B stretches of `steps` rows, one a lane, from a place of its own; the less than B
@@ -157,7 +157,7 @@ class Batches:
     Raises:
       UserError: if the stream is too short for one batch of different rows.
     """
-    self._rows = Rows(stream, objective or objective_of(data, stream.tokenizer), seed)
+    self._rows = RowOrder(stream, objective or make_objective(data, stream.tokenizer), seed)
     self._batch = data.batch
     self.rows_per_epoch = self._rows.full
     if self.rows_per_epoch < data.batch:
@@ -166,7 +166,7 @@ class Batches:
         f" length {data.length}: fewer than one batch of {data.batch}; take more text, or a smaller data.length or"
         " data.batch"
       )
-    order = Lanes if data.stream else Shuffled
+    order = ContiguousOrder if data.stream else ShuffledOrder
     self._order = order(self._rows.full, data.batch, seed % 2**64)
 
   def epoch(self, step: int) -> float:
@@ -198,7 +198,7 @@ class Batches:
     return self._rows.make(rows_n, epochs_n, continues_n)
 
 
-class Validation(NamedTuple):
+class ValidationBatches(NamedTuple):
   """A fixed set of batches to be judged by.
 
   Attributes:
@@ -212,7 +212,9 @@ class Validation(NamedTuple):
   bytes: int
 
 
-def validation(stream: TokenStream, data: Data, objective: Objective | None = None) -> Validation:
+def validation_batches(
+  stream: TokenStream, data: Data, objective: Objective | None = None
+) -> ValidationBatches:
   """Returns the first rows of the stream that read data.validation_tokens, or all of it if it has fewer.
 
   What an objective draws here depends on the row alone: every run, whatever its seed, is judged by the same.
@@ -220,7 +222,7 @@ def validation(stream: TokenStream, data: Data, objective: Objective | None = No
   Raises:
     UserError: if the stream has nothing to predict.
   """
-  rows = Rows(stream, objective or objective_of(data, stream.tokenizer), seed=0)
+  rows = RowOrder(stream, objective or make_objective(data, stream.tokenizer), seed=0)
   count = min(rows.all, -(-data.validation_tokens // rows.stride))
   if count < 1:
     raise UserError(
@@ -241,4 +243,4 @@ def validation(stream: TokenStream, data: Data, objective: Objective | None = No
     for start in range(0, len(rows_n), data.batch)
   ]
   stood_for = stream.tokenizer.byte_lengths[whole.targets_bt[bears_bt]].sum(dtype=np.int64)
-  return Validation(batches, int(bears_bt.sum()), int(stood_for))
+  return ValidationBatches(batches, int(bears_bt.sum()), int(stood_for))

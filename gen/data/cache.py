@@ -26,7 +26,7 @@ CHECKED_BYTES = 1 << 30  # of a larger file only the size is compared: reading i
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class Entry(NamedTuple):
+class CacheEntry(NamedTuple):
   """A whole entry of the cache.
 
   Attributes:
@@ -45,13 +45,13 @@ def cache_folder(data: Data) -> Path:
   return Path(data.cache or os.environ.get("GEN_CACHE") or "~/.cache/gen").expanduser()
 
 
-def key(*parts: Any) -> str:
+def cache_key(*parts: Any) -> str:
   """Returns 16 hex digits that name the parts (anything that JSON can hold)."""
   text = json.dumps(parts, sort_keys=True, ensure_ascii=True)
   return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def entry(root: Path, name: str, build: Callable[[Path], dict[str, Any]]) -> Entry:
+def find_or_build(root: Path, name: str, build: Callable[[Path], dict[str, Any]]) -> CacheEntry:
   """Finds an entry, or builds it.
 
   Args:
@@ -65,12 +65,12 @@ def entry(root: Path, name: str, build: Callable[[Path], dict[str, Any]]) -> Ent
   path = root / name
   meta = _read(path)
   if meta is not None:
-    return Entry(path, meta, True)
+    return CacheEntry(path, meta, True)
   with _speaking_of(root), _locked(root, name):
     meta = _read(path)  # another process may have built it meanwhile
     if meta is not None:
-      return Entry(path, meta, True)
-    return Entry(path, _build(path, build), False)
+      return CacheEntry(path, meta, True)
+    return CacheEntry(path, _build(path, build), False)
 
 
 def _build(path: Path, build: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from gen.config import Data
-from gen.data import cache, sources
+from gen.data import cache
 from gen.data.document import Document
+from gen.data.sources import source as source_module
 from gen.errors import UserError
 
 FORMAT = 1  # of the cached files and of the rules above; raise it when either changes
@@ -79,7 +80,7 @@ class Corpus(NamedTuple):
   notes: tuple[str, ...] = ()
 
 
-def build(data: Data, report: Report | None = None) -> Corpus:
+def build_corpus(data: Data, report: Report | None = None) -> Corpus:
   """Returns the corpus that `data` names, from the cache where it has been built before.
 
   Args:
@@ -92,20 +93,20 @@ def build(data: Data, report: Report | None = None) -> Corpus:
   begin = time.perf_counter()
   if not 0 < data.validation_fraction < 1:
     raise UserError(f"data.validation_fraction is {data.validation_fraction}; it must lie between 0 and 1")
-  source = sources.source(data)
-  name = "corpus-" + cache.key(FORMAT, source.fingerprint, data.validation_fraction)
-  made = cache.entry(
+  source = source_module.find_source(data)
+  name = "corpus-" + cache.cache_key(FORMAT, source.fingerprint, data.validation_fraction)
+  made = cache.find_or_build(
     cache.cache_folder(data), name, lambda folder: _build(folder, source, data.validation_fraction)
   )
   corpus = _open(made.path, source.name, made.meta, time.perf_counter() - begin)
   if report:
-    report(describe(corpus) + (", found in the cache" if made.found else ""))
+    report(describe_corpus(corpus) + (", found in the cache" if made.found else ""))
     for note in corpus.notes:
       report(note)
   return corpus
 
 
-def describe(corpus: Corpus) -> str:
+def describe_corpus(corpus: Corpus) -> str:
   """Returns one line that says how large the corpus is and which."""
   share = corpus.validation_bytes / corpus.bytes
   return (
@@ -125,7 +126,7 @@ def _open(path: Path, name: str, meta: dict[str, Any], seconds: float) -> Corpus
   return Corpus(name, train, validation, seconds=seconds, notes=notes, **{key: meta[key] for key in _META})
 
 
-def _build(folder: Path, source: sources.Source, fraction: float) -> dict[str, Any]:
+def _build(folder: Path, source: source_module.Source, fraction: float) -> dict[str, Any]:
   ends, places = _write(folder / "texts.bin", source)
   validates = _part(places, fraction, source.name)
   _save(folder / "ends.npy", ends)
@@ -140,7 +141,7 @@ def _build(folder: Path, source: sources.Source, fraction: float) -> dict[str, A
   }
 
 
-def _write(path: Path, source: sources.Source) -> tuple[np.ndarray, np.ndarray]:
+def _write(path: Path, source: source_module.Source) -> tuple[np.ndarray, np.ndarray]:
   """Writes unique texts one after the other; returns where each ends and the place of its name in [0, 1)."""
   ends, places = [], []
   total = met = 0
@@ -150,7 +151,7 @@ def _write(path: Path, source: sources.Source) -> tuple[np.ndarray, np.ndarray]:
       stream.write(content)
       total += len(content)
       ends.append(total)
-      places.append(place(document.name))
+      places.append(split_position(document.name))
       met += 1
   if not met:
     raise UserError(f"data.corpus {source.name}: the corpus is empty; no document holds any text")
@@ -187,7 +188,7 @@ def _digest(text: str) -> bytes | None:
   return hashed.digest() if words else None
 
 
-def place(name: str) -> float:
+def split_position(name: str) -> float:
   """Returns where in [0, 1) the hash of a document's name lies; it validates if that is below the fraction."""
   return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:6]) / 2**48
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from gen.evaluation.attention_maps import Map
+from gen.evaluation.attention_maps import AttentionMap
 from gen.figures import page, style
 
 TITLES = {"self": "Self-attention", "source": "Self-attention of the encoder", "cross": "Cross attention"}
-MOST_LABELS = 60  # tokens of an axis that bear their names
+MAX_LABELS = 60  # tokens of an axis that bear their names
 COLUMNS = 4
 
 
-def draw(one: Map, layer: int, path: Path) -> Path:
+def draw_layer(one: AttentionMap, layer: int, path: Path) -> Path:
   """Writes a PNG of every head of a layer: dark is a large weight, rows look and columns are looked at."""
   path.parent.mkdir(parents=True, exist_ok=True)
   weights_hts = one.weights_lhts[layer]
@@ -26,8 +26,8 @@ def draw(one: Map, layer: int, path: Path) -> Path:
   columns = min(COLUMNS, heads)
   rows = math.ceil(heads / columns)
   wide, tall = (min(6.0, max(1.8, 0.13 * count + 0.8)) for count in (keys, queries))
-  with style.paper():
-    made, _ = style.figure(wide * columns, tall * rows + 0.4)
+  with style.paper_style():
+    made, _ = style.new_figure(wide * columns, tall * rows + 0.4)
     made.clear()
     axes = made.subplots(rows, columns, squeeze=False).ravel()
     for head, panel in enumerate(axes):
@@ -40,27 +40,27 @@ def draw(one: Map, layer: int, path: Path) -> Path:
   return path
 
 
-def _panel(axes: Axes, weights_ts: np.ndarray, one: Map, title: str) -> None:
+def _panel(axes: Axes, weights_ts: np.ndarray, one: AttentionMap, title: str) -> None:
   axes.imshow(np.sqrt(weights_ts), cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
   axes.grid(False)
   axes.set_title(title, fontsize=8, fontweight="normal")
   looks = {"fontsize": 6, "fontfamily": ["DejaVu Sans Mono"]}
   for which, tokens in (("x", one.keys), ("y", one.queries)):
-    places = range(0, len(tokens), math.ceil(len(tokens) / MOST_LABELS))
-    labels = [style.literal(tokens[place]) for place in places]
+    places = range(0, len(tokens), math.ceil(len(tokens) / MAX_LABELS))
+    labels = [style.escape_mathtext(tokens[place]) for place in places]
     getattr(axes, f"set_{which}ticks")(list(places), labels, rotation=90 if which == "x" else 0, **looks)
 
 
-def write_figures(maps: Sequence[Map], folder: Path) -> list[Path]:
+def write_figures(maps: Sequence[AttentionMap], folder: Path) -> list[Path]:
   """Writes attention_KIND_layer_N.png of each kind and layer."""
   return [
-    draw(one, layer, folder / f"attention_{one.kind}_layer_{layer + 1}.png")
+    draw_layer(one, layer, folder / f"attention_{one.kind}_layer_{layer + 1}.png")
     for one in maps
     for layer in range(one.weights_lhts.shape[0])
   ]
 
 
-def write_page(maps: Sequence[Map], path: Path, title: str, facts: Sequence[str]) -> Path:
+def write_page(maps: Sequence[AttentionMap], path: Path, title: str, facts: Sequence[str]) -> Path:
   """Writes the page: all maps inside, weights to 1 / 65535."""
   data = [
     {
@@ -70,14 +70,14 @@ def write_page(maps: Sequence[Map], path: Path, title: str, facts: Sequence[str]
       "keys": one.keys,
       "layers": one.weights_lhts.shape[0],
       "heads": one.weights_lhts.shape[1],
-      "weights": page.fractions(one.weights_lhts),
+      "weights": page.encode_fractions(one.weights_lhts),
     }
     for one in maps
   ]
-  return page.write(path, "attention", data, title=title, facts=facts)
+  return page.write_page(path, "attention", data, title=title, facts=facts)
 
 
-def save(maps: Sequence[Map], path: Path) -> Path:
+def save_weights(maps: Sequence[AttentionMap], path: Path) -> Path:
   """Writes the weights themselves, float32, and their tokens as .npz: KIND_lhts, KIND_queries, KIND_keys."""
   path.parent.mkdir(parents=True, exist_ok=True)
   arrays: dict[str, np.ndarray] = {}

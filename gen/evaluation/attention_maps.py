@@ -9,10 +9,10 @@ import jax
 import numpy as np
 
 from gen.config import Model
-from gen.data.tokenizer import Tokenizer
+from gen.data.tokenizers.tokenizer import Tokenizer
 from gen.errors import UserError
-from gen.models import families
-from gen.models.attention import SEEN
+from gen.models import language_model
+from gen.models.attention import INTERMEDIATES
 
 Ids = tuple[int, ...]
 # How the attentions of a model are called, by the stack and the module that compute them, in the order of the flow.
@@ -23,7 +23,7 @@ KINDS = {
 }
 
 
-class Map(NamedTuple):
+class AttentionMap(NamedTuple):
   """One kind of attention over one text.
 
   Attributes:
@@ -39,13 +39,13 @@ class Map(NamedTuple):
   keys: tuple[str, ...]
 
 
-def weights(model: Model, params: Any, **arguments: Any) -> dict[str, jax.Array]:
+def attention_weights(model: Model, params: Any, **arguments: Any) -> dict[str, jax.Array]:
   """Returns the attention weights [L, B, H, T, S], float32, of each kind that a model has.
 
   Args:
     model: a transformer's config.
     params: its parameters.
-    arguments: what the module reads: inputs_bt, segments_bt, source_bs ..., see `families.Wiring.states`.
+    arguments: what the module reads: inputs_bt, segments_bt, source_bs ..., see `language_model.LanguageModel.states`.
 
   Raises:
     UserError: for a model without attention.
@@ -54,10 +54,10 @@ def weights(model: Model, params: Any, **arguments: Any) -> dict[str, jax.Array]
     raise UserError(f"a model of family {model.family} has no attention to be drawn; give a transformer")
 
   def run(params: Any, arguments: dict[str, Any]) -> Any:
-    _, variables = families.build(model).apply(
-      {"params": params}, **arguments, method="states", mutable=[SEEN]
+    _, variables = language_model.build_model(model).apply(
+      {"params": params}, **arguments, method="states", mutable=[INTERMEDIATES]
     )
-    return variables[SEEN]
+    return variables[INTERMEDIATES]
 
   seen = jax.jit(run)(params, arguments)
   found = {}
@@ -68,7 +68,7 @@ def weights(model: Model, params: Any, **arguments: Any) -> dict[str, jax.Array]
   return found
 
 
-def read(
+def read_maps(
   model: Model,
   params: Any,
   tokenizer: Tokenizer,
@@ -76,7 +76,7 @@ def read(
   target: str = "",
   start: Ids = (),
   frame: tuple[Ids, Ids] | None = None,
-) -> list[Map]:
+) -> list[AttentionMap]:
   """Returns the maps of a text.
 
   Args:
@@ -96,15 +96,15 @@ def read(
   )
   _require_room(model, words, text)
   if model.family != "encoder_decoder":
-    found = weights(model, params, inputs_bt=words[None])
-    shown = show(tokenizer, words)
-    return [Map(kind, np.asarray(one[:, 0]), shown, shown) for kind, one in found.items()]
+    found = attention_weights(model, params, inputs_bt=words[None])
+    shown = show_tokens(tokenizer, words)
+    return [AttentionMap(kind, np.asarray(one[:, 0]), shown, shown) for kind, one in found.items()]
   inputs = np.concatenate([np.array(start or (tokenizer.pad,), np.int32), tokenizer.encode(target or text)])
   _require_room(model, inputs, target or text)
-  found = weights(model, params, inputs_bt=inputs[None], source_bs=words[None])
-  sides = {"source": show(tokenizer, words), "self": show(tokenizer, inputs)}
+  found = attention_weights(model, params, inputs_bt=inputs[None], source_bs=words[None])
+  sides = {"source": show_tokens(tokenizer, words), "self": show_tokens(tokenizer, inputs)}
   return [
-    Map(kind, np.asarray(one[:, 0]), sides["source" if kind == "source" else "self"],
+    AttentionMap(kind, np.asarray(one[:, 0]), sides["source" if kind == "source" else "self"],
         sides["self" if kind == "self" else "source"])
     for kind, one in found.items()
   ]  # fmt: skip
@@ -124,7 +124,7 @@ def _require_room(model: Model, ids: np.ndarray, text: str) -> None:
     )
 
 
-def show(tokenizer: Tokenizer, ids: np.ndarray) -> tuple[str, ...]:
+def show_tokens(tokenizer: Tokenizer, ids: np.ndarray) -> tuple[str, ...]:
   """Returns tokens as a reader wants them: spaces as ␣, other blanks by their escapes, special ones by their names.
 
   Bytes that are part of a character stand in hexadecimal.

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen.errors import UserError
-from gen.generation import cache, decode, rows, text
-from gen.generation.checkpoint import Restored
+from gen.generation import decode, decoders, decoding_batch, text
+from gen.generation.loaded_model import LoadedModel
 from gen.generation.sampling import GREEDY, Sampler
 
 SETTINGS: dict[str, Sampler] = {
@@ -28,7 +28,7 @@ SETTINGS: dict[str, Sampler] = {
 }
 
 
-class Next(NamedTuple):
+class NextToken(NamedTuple):
   """The next token under a setting.
 
   Attributes:
@@ -44,20 +44,20 @@ class Next(NamedTuple):
   kept: int
 
 
-def next_logits(restored: Restored, prompt: str) -> np.ndarray:
+def next_logits(restored: LoadedModel, prompt: str) -> np.ndarray:
   """Returns the logits after a prompt, [V]."""
   how, model = restored.reading, restored.model
   ids = text.prompt_ids(restored, prompt)
-  limits = rows.Limits(max_tokens=1)
-  arranged = rows.Rows(model, [ids], None, limits, how.start, None, how.prefix).arranged()
-  decoder = cache.decoder_of(model, how.prefix)
+  limits = decoding_batch.DecodeLimits(max_tokens=1)
+  arranged = decoding_batch.DecodingBatch(model, [ids], None, limits, how.start, None, how.prefix).arranged()
+  decoder = decoders.make_decoder(model, how.prefix)
   logits_bv, _ = decoder.prefill(restored.params, arranged, arranged.tokens_bt.shape[1] + 1)
   return np.asarray(logits_bv[0], np.float32)
 
 
 def next_tokens(
-  restored: Restored, prompt: str, settings: Mapping[str, Sampler], count: int = 12
-) -> tuple[list[str], list[Next]]:
+  restored: LoadedModel, prompt: str, settings: Mapping[str, Sampler], count: int = 12
+) -> tuple[list[str], list[NextToken]]:
   """Returns the likeliest tokens after a prompt, and their probabilities under each setting.
 
   Args:
@@ -76,46 +76,48 @@ def next_tokens(
   for name, sampler in settings.items():
     sampler.check(size)
     chances_v = np.asarray(jax.nn.softmax(sampler(jnp.asarray(logits_v)[None], seen_bv)[0]), np.float64)
-    found.append(Next(name, chances_v[top].tolist(), entropy(chances_v), int((chances_v > 0).sum())))
+    found.append(
+      NextToken(name, chances_v[top].tolist(), token_entropy(chances_v), int((chances_v > 0).sum()))
+    )
   return [_shown(restored, int(number)) for number in top], found
 
 
-def _shown(restored: Restored, number: int) -> str:
+def _shown(restored: LoadedModel, number: int) -> str:
   tokenizer = restored.tokenizer
   return tokenizer.name(number) if number < tokenizer.vocab else f"id {number}"
 
 
-def entropy(chances_v: np.ndarray) -> float:
+def token_entropy(chances_v: np.ndarray) -> float:
   """Returns the entropy of a distribution in nats.
 
-  >>> round(entropy(np.array([0.5, 0.5, 0.0])), 4)
+  >>> round(token_entropy(np.array([0.5, 0.5, 0.0])), 4)
   0.6931
   """
   kept = chances_v[chances_v > 0]
   return float(-(kept * np.log(kept)).sum()) + 0.0  # of one sure outcome 0, not -0
 
 
-def repetition(tokens: Sequence[int], n: int = 4) -> float:
+def repetition_rate(tokens: Sequence[int], n: int = 4) -> float:
   """Returns the part of a text's runs of n tokens that it has had before.
 
-  >>> repetition([1, 2, 3, 1, 2, 3], n=2), repetition([1, 2], n=4)
+  >>> repetition_rate([1, 2, 3, 1, 2, 3], n=2), repetition_rate([1, 2], n=4)
   (0.4, 0.0)
   """
   runs = [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
   return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
-def distinct(texts: Sequence[Sequence[int]], n: int = 2) -> float:
+def distinct_ngrams(texts: Sequence[Sequence[int]], n: int = 2) -> float:
   """Returns how many different runs of n tokens texts have, of all their runs (arXiv:1510.03055).
 
-  >>> distinct([[1, 2, 3], [1, 2, 4]])
+  >>> distinct_ngrams([[1, 2, 3], [1, 2, 4]])
   0.75
   """
   runs = [tuple(tokens[i : i + n]) for tokens in texts for i in range(len(tokens) - n + 1)]
   return len(set(runs)) / len(runs) if runs else 0.0
 
 
-class Written(NamedTuple):
+class SampledTexts(NamedTuple):
   """Texts under a setting.
 
   Attributes:
@@ -135,8 +137,8 @@ class Written(NamedTuple):
   example: str
 
 
-def written(
-  restored: Restored,
+def sample_texts(
+  restored: LoadedModel,
   prompts: Sequence[str],
   name: str,
   sampler: Sampler,
@@ -144,7 +146,7 @@ def written(
   samples: int,
   tokens: int,
   seed: int,
-) -> Written:
+) -> SampledTexts:
   """Returns what texts of a setting are like; nothing ends them before their length.
 
   Args:
@@ -171,14 +173,14 @@ def written(
   }
   found = decode.generate(restored.module, restored.params, ids, sampler, jax.random.key(seed), **options)
   texts = [row.tolist() for row in found.rows()]
-  repeats = np.array([repetition(row) for row in texts])
+  repeats = np.array([repetition_rate(row) for row in texts])
   error = float(repeats.std(ddof=1) / np.sqrt(len(repeats))) if len(repeats) > 1 else float("nan")
   groups = [texts[begin : begin + samples] for begin in range(0, len(texts), samples)]
-  return Written(
+  return SampledTexts(
     name,
     float(repeats.mean()),
     error,
-    float(np.mean([distinct(group) for group in groups])),
+    float(np.mean([distinct_ngrams(group) for group in groups])),
     float(-found.log_probabilities_bn.sum() / found.lengths_b.sum()),
-    text.shown(restored, found.rows()[0]),
+    text.detokenize(restored, found.rows()[0]),
   )

@@ -18,10 +18,10 @@ def draw_next(folder: Path, names: Sequence[str], found: Sequence[Mapping[str, A
   Args:
     folder: where they go.
     names: of the tokens.
-    found: for each setting the fields of `gen.evaluation.decoding.Next`.
+    found: for each setting the fields of `gen.evaluation.decoding.NextToken`.
   """
-  with style.paper():
-    figure, panels = style.figure(style.PAGE, 2.6, len(found))
+  with style.paper_style():
+    figure, panels = style.new_figure(style.PAGE, 2.6, len(found))
     for axes, one in zip(panels, found, strict=True):
       places = range(len(names))
       axes.barh(places, one["probabilities"], color=BLUE, height=0.7)
@@ -33,9 +33,9 @@ def draw_next(folder: Path, names: Sequence[str], found: Sequence[Mapping[str, A
       axes.tick_params(axis="x", labelsize=6)
       axes.locator_params(axis="x", nbins=2)
     panels[0].set_yticks(
-      list(range(len(names))), [style.literal(_visible(name)) for name in names], fontsize=7
+      list(range(len(names))), [style.escape_mathtext(_visible(name)) for name in names], fontsize=7
     )
-    return style.save(figure, folder, NEXT)
+    return style.save_figure(figure, folder, NEXT)
 
 
 def draw_texts(
@@ -45,11 +45,11 @@ def draw_texts(
 
   Args:
     folder: where the files go.
-    settings: fields of `gen.evaluation.decoding.Written`.
+    settings: fields of `gen.evaluation.decoding.SampledTexts`.
     temperatures: the same, each with its `temperature`.
   """
-  with style.paper():
-    figure, (bars, curves) = style.figure(style.PAGE, 2.6, 2)
+  with style.paper_style():
+    figure, (bars, curves) = style.new_figure(style.PAGE, 2.6, 2)
     places = list(range(len(settings)))
     bars.barh(
       places, [one["repetition"] for one in settings], color=BLUE, height=0.7,
@@ -60,7 +60,7 @@ def draw_texts(
     bars.set_title("Repetition")
     bars.set_xlabel("runs of 4 tokens that the text had before")
     _against_temperature(curves, temperatures)
-    return style.save(figure, folder, TEXTS)
+    return style.save_figure(figure, folder, TEXTS)
 
 
 def _against_temperature(axes: Axes, points: Sequence[Mapping[str, Any]]) -> None:

@@ -15,9 +15,9 @@ from scipy import stats
 
 from gen.errors import UserError
 from gen.evaluation import likelihood
-from gen.generation import cache, prompts, text
-from gen.generation.checkpoint import Restored
-from gen.generation.prompts import Item, Layout
+from gen.generation import decoders, prompts, text
+from gen.generation.loaded_model import LoadedModel
+from gen.generation.prompts import Item, PromptLayout
 from gen.generation.sampling import GREEDY
 
 NORMALIZATIONS = ("none", "tokens", "bytes")
@@ -25,7 +25,7 @@ Choices = Callable[[Item], Sequence[str]]
 Pool = Sequence[Item] | Callable[[Item], Sequence[Item]]
 
 
-class Answered(NamedTuple):
+class ScoredAnswer(NamedTuple):
   """One question and what became of it.
 
   Attributes:
@@ -56,7 +56,7 @@ class Answered(NamedTuple):
     return self.example_tokens / self.window if self.window else None
 
 
-class Result(NamedTuple):
+class FewShotResult(NamedTuple):
   """What k examples make of a model.
 
   Attributes:
@@ -73,12 +73,12 @@ class Result(NamedTuple):
   low: float
   high: float
   share: float | None
-  answers: list[Answered]
+  answers: list[ScoredAnswer]
 
 
 def by_likelihood(
-  restored: Restored,
-  layout: Layout,
+  restored: LoadedModel,
+  layout: PromptLayout,
   items: Sequence[Item],
   pool: Pool,
   choices: Choices,
@@ -88,7 +88,7 @@ def by_likelihood(
   normalize: str = "none",
   policy: str = "error",
   blanks: bool | None = None,
-) -> Result:
+) -> FewShotResult:
   """Answers each item with the choice that is likeliest, the first of equals.
 
   Args:
@@ -106,7 +106,7 @@ def by_likelihood(
     blanks: whether a blank stands in the answer's place; None goes by what the model was trained to do.
 
   Raises:
-    UserError: for an unknown normalization, an item without choices, or what `likelihood.likelihoods` refuses.
+    UserError: for an unknown normalization, an item without choices, or what `likelihood.answer_likelihoods` refuses.
   """
   if normalize not in NORMALIZATIONS:
     raise UserError(f"normalize {normalize!r} is not known; choose one of {', '.join(NORMALIZATIONS)}")
@@ -117,19 +117,19 @@ def by_likelihood(
   if not all(offered):
     raise UserError(f"item {offered.index([])} has no choices; give at least one")
   pairs = [(prompt.text, choice) for prompt, each in zip(asked, offered, strict=True) for choice in each]
-  found = iter(likelihood.likelihoods(restored, pairs, policy=policy))
+  found = iter(likelihood.answer_likelihoods(restored, pairs, policy=policy))
   answers = []
   for item, prompt, each in zip(items, asked, offered, strict=True):
     judged = {choice: next(found) for choice in each}
     best = max(each, key=lambda choice: _normalized(judged[choice], normalize))
     nats = {choice: one.log_probability for choice, one in judged.items()}
     answers.append(_answered(restored, prompt, item[layout.answer], best, nats))
-  return summarize(k, answers)
+  return summarize_answers(k, answers)
 
 
 def by_generation(
-  restored: Restored,
-  layout: Layout,
+  restored: LoadedModel,
+  layout: PromptLayout,
   items: Sequence[Item],
   pool: Pool,
   k: int,
@@ -140,7 +140,7 @@ def by_generation(
   policy: str = "error",
   batch: int = 32,
   blanks: bool | None = None,
-) -> Result:
+) -> FewShotResult:
   """Answers each item with what the model writes greedily until it stops; spaces around an answer do not count.
 
   Args:
@@ -158,21 +158,23 @@ def by_generation(
     blanks: whether a blank stands in the answer's place; None goes by what the model was trained to do.
 
   Raises:
-    UserError: for what `text.answers` refuses.
+    UserError: for what `text.stream_answers` refuses.
   """
   asked = _prompts(restored, layout, items, pool, k, seed, blanks)
   limits: dict[str, Any] = {"max_tokens": max_tokens, "window": policy, "stop_strings": tuple(stop)}
   answers = []
   for begin in range(0, len(asked), batch):
     part = asked[begin : begin + batch]
-    (written,) = text.answers(restored, [one.text for one in part], GREEDY, jax.random.key(0), **limits)
+    (written,) = text.stream_answers(
+      restored, [one.text for one in part], GREEDY, jax.random.key(0), **limits
+    )
     for item, prompt, one in zip(items[begin : begin + batch], part, written, strict=True):
       given = _given(restored, prompt, one)
       answers.append(_answered(restored, prompt, item[layout.answer], given.strip(), {}))
-  return summarize(k, answers)
+  return summarize_answers(k, answers)
 
 
-def summarize(k: int, answers: Sequence[Answered]) -> Result:
+def summarize_answers(k: int, answers: Sequence[ScoredAnswer]) -> FewShotResult:
   """Returns the accuracy of answers with its interval.
 
   Raises:
@@ -184,18 +186,18 @@ def summarize(k: int, answers: Sequence[Answered]) -> Result:
   ends = stats.binomtest(right, len(answers)).proportion_ci(0.95, method="wilson")
   shares = [one.share for one in answers if one.share is not None]
   share = math.fsum(shares) / len(shares) if shares else None
-  return Result(k, right / len(answers), float(ends.low), float(ends.high), share, list(answers))
+  return FewShotResult(k, right / len(answers), float(ends.low), float(ends.high), share, list(answers))
 
 
 def _prompts(
-  restored: Restored,
-  layout: Layout,
+  restored: LoadedModel,
+  layout: PromptLayout,
   items: Sequence[Item],
   pool: Pool,
   k: int,
   seed: int,
   blanks: bool | None,
-) -> list[prompts.Prompt]:
+) -> list[prompts.FewShotPrompt]:
   for row, item in enumerate(items):
     if layout.answer not in item:
       raise UserError(f"item {row} has no {layout.answer!r}, by which the model is judged; give it one")
@@ -206,7 +208,7 @@ def _prompts(
   return [layout.few_shot(item, each, k, seed, blank) for item, each in zip(items, pools, strict=True)]
 
 
-def _given(restored: Restored, prompt: prompts.Prompt, written: text.Answer) -> str:
+def _given(restored: LoadedModel, prompt: prompts.FewShotPrompt, written: text.TextAnswer) -> str:
   """Returns the answer in what a model wrote: of one that fills blanks, what it put there."""
   if restored.model.family == "decoder" or restored.model.recurrent:
     return written.text
@@ -222,14 +224,14 @@ def _given(restored: Restored, prompt: prompts.Prompt, written: text.Answer) -> 
   return whole
 
 
-def _normalized(one: likelihood.Likelihood, by: str) -> float:
+def _normalized(one: likelihood.AnswerLikelihood, by: str) -> float:
   return one.log_probability / {"none": 1, "tokens": one.tokens, "bytes": max(1, one.bytes)}[by]
 
 
 def _answered(
-  restored: Restored, prompt: prompts.Prompt, expected: str, given: str, nats: dict[str, float]
-) -> Answered:
+  restored: LoadedModel, prompt: prompts.FewShotPrompt, expected: str, given: str, nats: dict[str, float]
+) -> ScoredAnswer:
   tokens, bare = (len(text.prompt_ids(restored, one)) for one in (prompt.text, prompt.bare))
   right = given.strip() == expected.strip()
-  size = cache.window_of(restored.model)
-  return Answered(prompt.text, prompt.examples, expected, given, right, nats, tokens, tokens - bare, size)
+  size = decoders.window_length(restored.model)
+  return ScoredAnswer(prompt.text, prompt.examples, expected, given, right, nats, tokens, tokens - bare, size)

@@ -6,13 +6,13 @@ from typing import Any
 
 from matplotlib import ticker
 
-from gen.evaluation.in_context_figure import COLOURS, points
+from gen.evaluation.in_context_figure import COLOURS, draw_points
 from gen.figures import style
 
 NAME = "few_shot"
 
 
-def draw(folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
+def draw_accuracy(folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
   """Draws the accuracy of each model on each task and returns the files.
 
   Args:
@@ -20,13 +20,13 @@ def draw(folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
     rows: models and tasks, as experiments/few_shot.py writes them.
   """
   tasks, models = (list(dict.fromkeys(row[key] for row in rows)) for key in ("task", "model"))
-  with style.paper():
-    figure, panels = style.figure(style.PAGE, 2.7, len(tasks), sharey=True)
+  with style.paper_style():
+    figure, panels = style.new_figure(style.PAGE, 2.7, len(tasks), sharey=True)
     for axes, task in zip(panels, tasks, strict=True):
       shown = [row for row in rows if row["task"] == task]
       for row in shown:
         colour = COLOURS[models.index(row["model"]) % len(COLOURS)]
-        points(axes, row["points"], colour, "-", style.literal(row["model"]))
+        draw_points(axes, row["points"], colour, "-", style.escape_mathtext(row["model"]))
       axes.axhline(shown[0]["chance"], color=style.MUTED, linewidth=0.8, linestyle=":", label="chance")
       axes.set_title(task)
       axes.set_xlabel("examples")
@@ -36,4 +36,4 @@ def draw(folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
       axes.set_ylim(0, 1.05)
     panels[0].set_ylabel("accuracy")
     panels[0].legend(loc="upper left")
-    return style.save(figure, folder, NAME)
+    return style.save_figure(figure, folder, NAME)

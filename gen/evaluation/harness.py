@@ -25,14 +25,14 @@ import jax
 
 from gen.errors import UserError
 from gen.evaluation import likelihood
-from gen.evaluation.harness_requests import Settings, settings, windows
-from gen.evaluation.likelihood import Row
-from gen.generation import cache, checkpoint, decode, programs, rows, text
-from gen.generation.checkpoint import Restored
+from gen.evaluation.harness_requests import RequestSettings, read_settings, rolling_windows
+from gen.evaluation.likelihood import ScoredRow
+from gen.generation import compiled_decoding, decode, decoders, decoding_batch, loaded_model, text
+from gen.generation.loaded_model import LoadedModel
 
 NAME = "gen"
 EXTRA = "needs lm-evaluation-harness: uv run --extra harness, or pip install 'lm-eval>=0.4.13,<0.5'"
-UNSAID_DEVICE = "cuda:0"  # of the harness's command line
+DEFAULT_DEVICE = "cuda:0"  # of the harness's command line
 LENGTH = 2048  # tokens at a time where a model has no window, as the harness has it
 
 
@@ -44,7 +44,7 @@ class Backend:
 
   def __init__(
     self,
-    checkpoint: str | Path | Restored,
+    checkpoint: str | Path | LoadedModel,
     *,
     step: int | None = None,
     tokenizer: str | None = None,
@@ -78,7 +78,9 @@ class Backend:
     if others:
       raise UserError(f"model argument {min(others)!r} is not known; see gen.evaluation.harness.Backend")
     _require_device(device)
-    self.restored = checkpoint if isinstance(checkpoint, Restored) else _loaded(checkpoint, step, tokenizer)
+    self.restored = (
+      checkpoint if isinstance(checkpoint, LoadedModel) else _loaded(checkpoint, step, tokenizer)
+    )
     model = self.restored.model
     if model.family in ("encoder", "encoder_decoder") or not self.restored.reading.head:
       raise UserError(
@@ -86,7 +88,7 @@ class Backend:
       )
     auto = batch_size is None or str(batch_size).startswith("auto")
     self.batch = _positive("batch_size", (max_batch_size or likelihood.MOST_ROWS) if auto else batch_size)
-    window = cache.window_of(model)
+    window = decoders.window_length(model)
     self.max_length = _positive("max_length", max_length or window or LENGTH)
     if window and self.max_length > window:
       raise UserError(f"max_length {self.max_length} is more than the context window's {window}")
@@ -130,12 +132,12 @@ class Backend:
     return found
 
   def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
-    """Returns the log-probability of each text, nats; a text beyond the window is read in several `windows`."""
+    """Returns the log-probability of each text, nats; a text beyond the window is read in several `rolling_windows`."""
     texts = [request.args for request in requests]
     made = [
       self._row(number, ids, count)
       for number, (content,) in enumerate(texts)
-      for ids, count in windows(self._ids(content), self.before, self.max_length)
+      for ids, count in rolling_windows(self._ids(content), self.before, self.max_length)
     ]
     sums = [0.0] * len(texts)
     for row, (nats, _) in zip(made, self._judged(made), strict=True):
@@ -155,7 +157,7 @@ class Backend:
       groups.setdefault(json.dumps(given, sort_keys=True), []).append(number)
     found = [""] * len(asked)
     for numbers in groups.values():
-      how = settings(asked[numbers[0]][1], self.max_gen_toks)
+      how = read_settings(asked[numbers[0]][1], self.max_gen_toks)
       written = self._written([asked[number][0] for number in numbers], how)
       for number, content in zip(numbers, written, strict=True):
         found[number] = content
@@ -197,18 +199,18 @@ class Backend:
       raise UserError(f"continuation {continuation!r} of request {number} {size}; change the task")
     return given, new
 
-  def _row(self, owner: int, ids: list[int], count: int) -> Row:
+  def _row(self, owner: int, ids: list[int], count: int) -> ScoredRow:
     """Returns a text, without what is too much at its left, whose last tokens are to be predicted."""
     ids = ids[-(self.max_length + 1) :]
     first = len(ids) - 1 - count
-    return Row(
+    return ScoredRow(
       owner, ids[:-1], ids[1:], first, count, prefix=first + 1 if self.restored.reading.prefix else 0
     )
 
-  def _judged(self, made: list[Row]) -> list[tuple[float, bool]]:
-    return likelihood.judged(self.restored, made, self.batch)
+  def _judged(self, made: list[ScoredRow]) -> list[tuple[float, bool]]:
+    return likelihood.score_rows(self.restored, made, self.batch)
 
-  def _written(self, contexts: list[str], how: Settings) -> list[str]:
+  def _written(self, contexts: list[str], how: RequestSettings) -> list[str]:
     """Returns what follows each context, longest contexts first, each with a key of its own."""
     room = self.max_length - how.most
     if room < 1:
@@ -220,7 +222,7 @@ class Backend:
     prompts = [(framed + self._ids(context)) or [self.before] for context in contexts]
     self._tell_cut("prompts", [len(ids) + how.most for ids in prompts])
     prompts = [ids[-room:] for ids in prompts]
-    keys = rows.row_keys(self._key, prompts)
+    keys = decoding_batch.row_keys(self._key, prompts)
     order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     found = [""] * len(prompts)
     for begin in range(0, len(order), self.batch):
@@ -228,12 +230,12 @@ class Backend:
       filled = taken + taken[-1:] * (min(self.batch, len(order)) - len(taken))  # one program for all
       made = decode.generate(
         self.restored.module, self._apart, [prompts[i] for i in filled], how.sampler, keys[jax.numpy.array(filled)],
-        decode=lambda ids: text.shown(self.restored, ids), prefix=self.restored.reading.prefix,
+        decode=lambda ids: text.detokenize(self.restored, ids), prefix=self.restored.reading.prefix,
         max_tokens=how.most, stop_tokens=self.restored.reading.stop, stop_strings=how.until,
         constraints=self.restored.reading.constraints,
       )  # fmt: skip
       for number, ids in zip(taken, made.rows(), strict=False):
-        content = text.shown(self.restored, ids)
+        content = text.detokenize(self.restored, ids)
         for stop in how.until:
           content = content.partition(stop)[0]
         found[number] = content
@@ -241,7 +243,7 @@ class Backend:
 
   @functools.cached_property
   def _apart(self) -> Any:
-    return programs.apart(self.restored.params)
+    return compiled_decoding.unstack_layers(self.restored.params)
 
   def _tell_cut(self, what: str, sizes: list[int]) -> None:
     cut = sum(size > self.max_length for size in sizes)
@@ -259,8 +261,8 @@ class Backend:
         hook.add_partial(kind, one, answer)
 
 
-def _loaded(folder: str | Path, step: int | None, tokenizer: str | None) -> Restored:
-  return checkpoint.load(str(folder), step, tokenizer, lambda line: print(line, file=sys.stderr))
+def _loaded(folder: str | Path, step: int | None, tokenizer: str | None) -> LoadedModel:
+  return loaded_model.load_model(str(folder), step, tokenizer, lambda line: print(line, file=sys.stderr))
 
 
 def _positive(name: str, value: Any) -> int:
@@ -275,14 +277,14 @@ def _positive(name: str, value: Any) -> int:
 
 def _require_device(device: str | None) -> None:
   there = jax.default_backend()
-  asked = there if device in (None, UNSAID_DEVICE) else str(device).partition(":")[0]
+  asked = there if device in (None, DEFAULT_DEVICE) else str(device).partition(":")[0]
   if asked not in (there, {"gpu": "cuda"}.get(there)):
     raise UserError(
       f"device {device!r} is asked for, and jax runs on {there}; leave it out, or set JAX_PLATFORMS"
     )
 
 
-def require() -> None:
+def require_harness() -> None:
   """Looks whether the harness is there.
 
   Raises:
@@ -301,14 +303,14 @@ def language_model() -> type[Backend]:
   Raises:
     UserError: if the harness is not installed.
   """
-  require()
+  require_harness()
   os.environ.setdefault("DISABLE_MULTIPROC", "1")  # its intervals would fork a process with jax's threads
   from lm_eval.api import model
 
   return type("LanguageModel", (Backend, model.LM), {"__module__": __name__, "__doc__": Backend.__doc__})
 
 
-def register() -> None:
+def register_model() -> None:
   """Tells the harness of the model `gen`, unless it has found the entry point.
 
   Raises:
@@ -329,10 +331,10 @@ def __getattr__(name: str) -> Any:
   raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def command() -> int:
+def run_command() -> int:
   """Runs the harness's own command line, which then knows the model `gen`; returns the exit code."""
   try:
-    register()
+    register_model()
     from lm_eval.__main__ import cli_evaluate
 
     cli_evaluate()
@@ -345,4 +347,4 @@ def command() -> int:
 if __name__ == "__main__":
   from gen.evaluation import harness  # this module again, by its own name, as the harness finds it
 
-  sys.exit(harness.command())
+  sys.exit(harness.run_command())

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 from gen.errors import UserError
 from gen.generation import sampling
 
-MOST_TOKENS_NAMES = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+MAX_TOKENS_NAMES = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 SAMPLER_NAMES = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 
 
-class Settings(NamedTuple):
+class RequestSettings(NamedTuple):
   """How a text is written.
 
   Attributes:
@@ -24,7 +24,7 @@ class Settings(NamedTuple):
   until: tuple[str, ...]
 
 
-def settings(given: dict[str, Any], most: int) -> Settings:
+def read_settings(given: dict[str, Any], most: int) -> RequestSettings:
   """Reads the generation_kwargs of a task.
 
   Args:
@@ -34,12 +34,12 @@ def settings(given: dict[str, Any], most: int) -> Settings:
   Raises:
     UserError: for a setting that is not known.
 
-  >>> settings({"until": "end", "max_gen_toks": 3}, most=256)[1:]
+  >>> read_settings({"until": "end", "max_gen_toks": 3}, most=256)[1:]
   (3, ('end',))
   """
   left = dict(given)
   until = left.pop("until", None) or []
-  lengths = [left.pop(name) for name in MOST_TOKENS_NAMES if left.get(name) is not None]
+  lengths = [left.pop(name) for name in MAX_TOKENS_NAMES if left.get(name) is not None]
   found = {name: left.pop(name) for name in SAMPLER_NAMES if name in left}
   draws = left.pop("do_sample", None)
   if draws is None:
@@ -47,20 +47,20 @@ def settings(given: dict[str, Any], most: int) -> Settings:
   if left.pop("num_beams", 1) != 1 or any(value is not None for value in left.values()):
     raise UserError(
       f"generation_kwargs {given} are not all understood; gen knows until, do_sample, {', '.join(SAMPLER_NAMES)}"
-      f" and {MOST_TOKENS_NAMES[0]}"
+      f" and {MAX_TOKENS_NAMES[0]}"
     )
   sampler = sampling.Sampler(**(found if draws else found | {"temperature": 0.0}))
   stops = [until] if isinstance(until, str) else until
-  return Settings(sampler, int((lengths or [most])[0]), tuple(stop for stop in stops if stop))
+  return RequestSettings(sampler, int((lengths or [most])[0]), tuple(stop for stop in stops if stop))
 
 
-def windows(tokens: Sequence[int], before: int, size: int) -> Iterator[tuple[list[int], int]]:
+def rolling_windows(tokens: Sequence[int], before: int, size: int) -> Iterator[tuple[list[int], int]]:
   """Yields texts of at most size + 1 tokens, and how many at the end of each are to be predicted.
 
   Each token is predicted once, the first ones after the token `before`, and the last ones with all the context that
   there is room for.
 
-  >>> list(windows([1, 2, 3, 4, 5], before=0, size=3))
+  >>> list(rolling_windows([1, 2, 3, 4, 5], before=0, size=3))
   [([0, 1, 2, 3], 3), ([2, 3, 4, 5], 2)]
   """
   for begin in range(0, len(tokens), size):

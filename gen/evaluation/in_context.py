@@ -1,7 +1,9 @@
 """Learning from the context against learning by gradients, on mappings that no parameter can know beforehand.
 
-A model that was trained on `mappings` has to learn from its context: `curve` asks it with k examples in the prompt,
-and `tuned` spends what those examples cost, over so many questions, on fine-tuning with the same k examples.
+A model that was trained on `mappings` has to learn from its context: `accuracy_curve` asks it with k examples in the
+prompt,
+and `fine_tuned_accuracy` spends what those examples cost, over so many questions, on fine-tuning with the same k
+examples.
 """
 
 from collections.abc import Sequence
@@ -10,13 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from gen.evaluation import few_shot, mappings, tuning
-from gen.evaluation.mappings import LAYOUT, Task
+from gen.evaluation import few_shot, fine_tuning
+from gen.evaluation.synthetic import label_mapping_task
+from gen.evaluation.synthetic.label_mapping_task import LAYOUT, LabelMappingTask
 from gen.generation import prompts
-from gen.generation.checkpoint import Restored
+from gen.generation.loaded_model import LoadedModel
 
 
-class Tuned(NamedTuple):
+class TunedAccuracy(NamedTuple):
   """What fine-tuning on k examples makes of a model, at the cost of reading them in the prompt of each question.
 
   Attributes:
@@ -38,17 +41,17 @@ class Tuned(NamedTuple):
   context_flops: float
 
 
-def curve(
-  restored: Restored, task: Task, ks: Sequence[int], count: int, goes_by: str, seed: int
-) -> list[few_shot.Result]:
+def accuracy_curve(
+  restored: LoadedModel, task: LabelMappingTask, ks: Sequence[int], count: int, goes_by: str, seed: int
+) -> list[few_shot.FewShotResult]:
   """Returns how many of `count` questions, each of a mapping of its own, are answered right with k examples."""
   items = task.items(count, seed, goes_by)
   return [few_shot.by_likelihood(restored, LAYOUT, items, task.pool, task.choices, k, seed=seed) for k in ks]
 
 
-def tuned(
-  restored: Restored,
-  task: Task,
+def fine_tuned_accuracy(
+  restored: LoadedModel,
+  task: LabelMappingTask,
   k: int,
   goes_by: str,
   *,
@@ -57,7 +60,7 @@ def tuned(
   rate: float,
   seed: int,
   rows: int,
-) -> Tuned:
+) -> TunedAccuracy:
   """Returns what fine-tuning on k examples gives, over some mappings.
 
   Args:
@@ -71,10 +74,10 @@ def tuned(
     seed: of mappings and examples.
     rows: of the compiled batch.
   """
-  draw = np.random.default_rng((seed, 2, mappings.GOES_BY.index(goes_by)))
+  draw = np.random.default_rng((seed, 2, label_mapping_task.GOES_BY.index(goes_by)))
   right: list[float] = []
   blank = prompts.blank_of(restored.model.family, restored.reading.objective)
-  spent = tuning.Tuned(restored, 0, 0.0)
+  spent = fine_tuning.TunedModel(restored, 0, 0.0)
   budget = 0.0
   for number in range(mappings_):
     mapping = task.mapping(draw, goes_by)
@@ -83,17 +86,17 @@ def tuned(
     examples = [pool[i] for i in shown.examples]
     left = [item for i, item in enumerate(pool) if i not in shown.examples]
     asked = _asked(left[0], examples, blank)
-    budget = tuning.reading_flops(restored, questions, *asked, left[0]["label"])
+    budget = fine_tuning.reading_flops(restored, questions, *asked, left[0]["label"])
     pairs = [(LAYOUT.zero_shot(one, blank).text, one["label"]) for one in examples]
-    spent = tuning.tune(restored, pairs, budget, rate, rows)
+    spent = fine_tuning.fine_tune(restored, pairs, budget, rate, rows)
     right.append(few_shot.by_likelihood(spent.restored, LAYOUT, left, [], task.choices, 0).accuracy)
-  return Tuned(k, *interval(right), spent.steps, spent.flops, budget)
+  return TunedAccuracy(k, *mean_interval(right), spent.steps, spent.flops, budget)
 
 
-def interval(values: Sequence[float]) -> tuple[float, float, float]:
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
   """Returns the mean of independent values in [0, 1] and its 95 % interval.
 
-  >>> [round(number, 3) for number in interval([0.5, 0.7])]
+  >>> [round(number, 3) for number in mean_interval([0.5, 0.7])]
   [0.6, 0.0, 1.0]
   """
   mean = float(np.mean(values))

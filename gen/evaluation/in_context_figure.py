@@ -15,7 +15,7 @@ TITLES = {"letter": "Mappings of the trained kind", "digit": "Mappings of anothe
 COLOURS = ("#0072b2", "#d1495b", "#b8860b", "#459c8e", "#8d3474")
 
 
-def draw(folder: Path, rows: Sequence[Mapping[str, Any]], best: Mapping[int, float]) -> list[Path]:
+def draw_accuracy(folder: Path, rows: Sequence[Mapping[str, Any]], best: Mapping[int, float]) -> list[Path]:
   """Draws each model's accuracy, a column of panels for each family, and returns the files.
 
   Args:
@@ -24,8 +24,8 @@ def draw(folder: Path, rows: Sequence[Mapping[str, Any]], best: Mapping[int, flo
     best: accuracy that k examples of the trained kind allow.
   """
   families = list(dict.fromkeys(row["family"] for row in rows))
-  with style.paper():
-    figure, panels = style.figure(style.PAGE, 4.4, len(families), len(TITLES), sharex=True, sharey=True)
+  with style.paper_style():
+    figure, panels = style.new_figure(style.PAGE, 4.4, len(families), len(TITLES), sharex=True, sharey=True)
     cells = [(kind, family) for kind in TITLES for family in families]
     for axes, (kind, family) in zip(panels, cells, strict=True):
       _panel(axes, [row for row in rows if row["family"] == family], kind)
@@ -41,14 +41,14 @@ def draw(folder: Path, rows: Sequence[Mapping[str, Any]], best: Mapping[int, flo
     # Examples of another kind leave the upper half of their panels empty; above, every corner has its points.
     for axes, below in zip(panels[: len(families)], panels[len(families) :], strict=True):
       below.legend(*axes.get_legend_handles_labels(), loc="upper left")
-    return style.save(figure, folder, NAME)
+    return style.save_figure(figure, folder, NAME)
 
 
 def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], kind: str) -> None:
   """Draws models of one family on questions of one kind."""
   for row, colour in zip(rows, itertools.cycle(COLOURS), strict=False):
-    points(axes, row["kinds"][kind]["in_context"], colour, "-", f"{row['width']}, in the prompt")
-    points(axes, row["kinds"][kind]["tuned"], colour, (0, (4, 2)), f"{row['width']}, fine-tuned")
+    draw_points(axes, row["kinds"][kind]["in_context"], colour, "-", f"{row['width']}, in the prompt")
+    draw_points(axes, row["kinds"][kind]["tuned"], colour, (0, (4, 2)), f"{row['width']}, fine-tuned")
   axes.set_xscale("symlog", base=2, linthresh=1)
   axes.set_xticks(
     sorted({point["k"] for row in rows for way in row["kinds"][kind].values() for point in way})
@@ -57,7 +57,7 @@ def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], kind: str) -> None:
   axes.set_ylim(0, 1.05)
 
 
-def points(axes: Axes, shown: Sequence[Mapping[str, Any]], colour: str, line: Any, label: str) -> None:
+def draw_points(axes: Axes, shown: Sequence[Mapping[str, Any]], colour: str, line: Any, label: str) -> None:
   """Draws a line of accuracies with their intervals."""
   ks, middles = [point["k"] for point in shown], [point["accuracy"] for point in shown]
   errors = [

@@ -22,15 +22,15 @@ from jax import Array
 
 from gen.config import Model, from_dict, to_dict
 from gen.errors import UserError
-from gen.generation import cache, text, window
-from gen.generation.checkpoint import Restored
-from gen.models import families
+from gen.generation import context_window, decoders, text
+from gen.generation.loaded_model import LoadedModel
+from gen.models import language_model
 
-MOST_LOGITS = 1 << 24  # that exist at a time
+MAX_LOGITS = 1 << 24  # that exist at a time
 MOST_ROWS, MULTIPLE = 32, 16  # shapes are rounded up to these, so that few programs are compiled
 
 
-class Likelihood(NamedTuple):
+class AnswerLikelihood(NamedTuple):
   """How likely an answer is.
 
   Attributes:
@@ -46,7 +46,7 @@ class Likelihood(NamedTuple):
   greedy: bool
 
 
-class Row(NamedTuple):
+class ScoredRow(NamedTuple):
   """What a model reads once: which of its predictions count, and for which answer.
 
   Attributes:
@@ -63,23 +63,23 @@ class Row(NamedTuple):
   inputs: list[int]
   targets: list[int]
   first: int
-  counted: int
+  budget_unit: int
   source: np.ndarray | None = None
   prefix: int = 0
 
 
-def likelihoods(
-  restored: Restored,
+def answer_likelihoods(
+  restored: LoadedModel,
   pairs: Sequence[tuple[str, str]],
   *,
   blank: str = text.BLANK,
   ends: bool = False,
   policy: str = "error",
-) -> list[Likelihood]:
+) -> list[AnswerLikelihood]:
   """Returns how likely each answer is after its prompt.
 
   Args:
-    restored: a model of any family, from `checkpoint.load`.
+    restored: a model of any family, from `loaded_model.load_model`.
     pairs: prompts and answers; an encoder's prompt has one blank, which the answer fills.
     blank: what marks it.
     ends: whether the answer's end counts too (not of an encoder).
@@ -91,22 +91,22 @@ def likelihoods(
   rows = [
     row
     for owner, (prompt, answer) in enumerate(pairs)
-    for row in rows_of(restored, prompt, answer, owner, blank=blank, ends=ends, policy=policy)
+    for row in rows_for(restored, prompt, answer, owner, blank=blank, ends=ends, policy=policy)
   ]
   sums, greedy = np.zeros(len(pairs)), np.ones(len(pairs), bool)
   tokens = np.zeros(len(pairs), int)
-  for row, (nats, best) in zip(rows, judged(restored, rows), strict=True):
+  for row, (nats, best) in zip(rows, score_rows(restored, rows), strict=True):
     sums[row.owner] += nats
     greedy[row.owner] &= best
-    tokens[row.owner] += row.counted
+    tokens[row.owner] += row.budget_unit
   return [
-    Likelihood(float(sums[i]), int(tokens[i]), len(answer.encode()), bool(greedy[i]))
+    AnswerLikelihood(float(sums[i]), int(tokens[i]), len(answer.encode()), bool(greedy[i]))
     for i, (_, answer) in enumerate(pairs)
   ]
 
 
-def rows_of(
-  restored: Restored,
+def rows_for(
+  restored: LoadedModel,
   prompt: str,
   answer: str,
   owner: int = 0,
@@ -114,7 +114,7 @@ def rows_of(
   blank: str = text.BLANK,
   ends: bool = False,
   policy: str = "error",
-) -> list[Row]:
+) -> list[ScoredRow]:
   """Returns what a model reads to tell how likely an answer is: a row, or of an encoder one for each token of it.
 
   Args:
@@ -127,7 +127,7 @@ def rows_of(
     policy: beyond the context window: error, or truncate.
 
   Raises:
-    UserError: for what `likelihoods` refuses.
+    UserError: for what `answer_likelihoods` refuses.
   """
   text.prompt_ids(restored, prompt, blank)  # refuses what cannot be read
   if restored.model.family == "encoder":
@@ -135,17 +135,17 @@ def rows_of(
   if restored.model.family == "encoder_decoder":
     return [_translated(restored, owner, prompt, answer, blank, ends, policy)]
   how = restored.reading
-  given, new = split(restored, prompt, answer)
+  given, new = split_ids(restored, prompt, answer)
   ids = [*how.before, *given, *new, *(how.stop[:1] if ends else ())]
   count = len(new) + int(ends and bool(how.stop))
   (ids_n,) = _fitted([np.array(ids)], count, restored, policy)
   ids, first = ids_n.tolist(), len(ids_n) - count - 1
   if first < 0:
     raise UserError(f"prompt {prompt!r} has no token to predict the answer from; give a longer prompt")
-  return [Row(owner, ids[:-1], ids[1:], first, count, prefix=first + 1 if how.prefix else 0)]
+  return [ScoredRow(owner, ids[:-1], ids[1:], first, count, prefix=first + 1 if how.prefix else 0)]
 
 
-def split(restored: Restored, prompt: str, answer: str) -> tuple[list[int], list[int]]:
+def split_ids(restored: LoadedModel, prompt: str, answer: str) -> tuple[list[int], list[int]]:
   """Returns the ids of the prompt and those of the answer after it, cut as one text.
 
   Where a piece lies across the seam, it and what follows are the answer's.
@@ -162,8 +162,8 @@ def split(restored: Restored, prompt: str, answer: str) -> tuple[list[int], list
   return whole[:seam], whole[seam:]
 
 
-def _fitted(texts: list[np.ndarray], count: int, restored: Restored, policy: str) -> list[np.ndarray]:
-  size = cache.window_of(restored.model)
+def _fitted(texts: list[np.ndarray], count: int, restored: LoadedModel, policy: str) -> list[np.ndarray]:
+  size = decoders.window_length(restored.model)
   if policy == "error" and size and len(texts[0]) - 1 > size:
     prompt = len(texts[0]) - count
     raise UserError(
@@ -176,16 +176,18 @@ def _fitted(texts: list[np.ndarray], count: int, restored: Restored, policy: str
 
 
 def _translated(
-  restored: Restored, owner: int, prompt: str, answer: str, blank: str, ends: bool, policy: str
-) -> Row:
+  restored: LoadedModel, owner: int, prompt: str, answer: str, blank: str, ends: bool, policy: str
+) -> ScoredRow:
   how = restored.reading
-  (source,) = window.fit_sources([text.prompt_ids(restored, prompt, blank)], restored.model.context, policy)
+  (source,) = context_window.fit_sources(
+    [text.prompt_ids(restored, prompt, blank)], restored.model.context, policy
+  )
   before, after = _spelled(restored, prompt, blank)
   if isinstance(before, str):
-    given, new = split(restored, before, answer) if before else ([], split(restored, "", answer)[1])
+    given, new = split_ids(restored, before, answer) if before else ([], split_ids(restored, "", answer)[1])
     given = [*how.before, *given]
   else:
-    given, new = before, split(restored, "", answer)[1]
+    given, new = before, split_ids(restored, "", answer)[1]
   end = list(how.stop[:1]) if ends and not after else []
   target, begin = [*given, *new, *end], list(how.start)
   if not begin:
@@ -197,10 +199,10 @@ def _translated(
       f"a target of {len(inputs)} tokens needs more than the context window's {restored.model.context}; take a"
       " shorter answer"
     )
-  return Row(owner, inputs, [*begin[1:], *target], first, count, source)
+  return ScoredRow(owner, inputs, [*begin[1:], *target], first, count, source)
 
 
-def _spelled(restored: Restored, prompt: str, blank: str) -> tuple[str | list[int], bool]:
+def _spelled(restored: LoadedModel, prompt: str, blank: str) -> tuple[str | list[int], bool]:
   """Returns what a target says before the answer, as ids or text, and whether more comes after it."""
   objective = restored.reading.objective
   if objective == "ul2" or (objective.startswith("span_corruption") and blank in prompt):
@@ -211,7 +213,7 @@ def _spelled(restored: Restored, prompt: str, blank: str) -> tuple[str | list[in
   return [], False
 
 
-def _cloze(restored: Restored, owner: int, prompt: str, answer: str, blank: str) -> list[Row]:
+def _cloze(restored: LoadedModel, owner: int, prompt: str, answer: str, blank: str) -> list[ScoredRow]:
   if prompt.count(blank) != 1:
     raise UserError(f"an encoder's prompt has one blank {blank!r}, not {prompt.count(blank)}: {prompt!r}")
   mask, holes = restored.tokenizer.mask, text.prompt_ids(restored, prompt, blank)
@@ -230,11 +232,13 @@ def _cloze(restored: Restored, owner: int, prompt: str, answer: str, blank: str)
   for given in range(len(new)):
     inputs = [*left, *new[:given], *[mask] * (len(new) - given), *right]
     targets = [*left, *new, *right]
-    rows.append(Row(owner, inputs, targets, place + given, 1))
+    rows.append(ScoredRow(owner, inputs, targets, place + given, 1))
   return rows
 
 
-def judged(restored: Restored, rows: Sequence[Row], most_rows: int = MOST_ROWS) -> list[tuple[float, bool]]:
+def score_rows(
+  restored: LoadedModel, rows: Sequence[ScoredRow], most_rows: int = MOST_ROWS
+) -> list[tuple[float, bool]]:
   """Returns the log-probability of what counts in each row, nats, and whether all of it was likeliest.
 
   Rows of like lengths are read together.
@@ -242,20 +246,20 @@ def judged(restored: Restored, rows: Sequence[Row], most_rows: int = MOST_ROWS) 
   Args:
     restored: a model of any family.
     rows: what it reads, none longer than its window.
-    most_rows: read at a time; fewer where their logits would be more than `MOST_LOGITS`.
+    most_rows: read at a time; fewer where their logits would be more than `MAX_LOGITS`.
 
   Raises:
     UserError: for logits that are not finite.
   """
   program = _program(json.dumps(to_dict(restored.model)))
   found: list[tuple[float, bool]] = [(0.0, True)] * len(rows)
-  order = sorted(range(len(rows)), key=lambda i: (rounded(len(rows[i].inputs)), i))
+  order = sorted(range(len(rows)), key=lambda i: (round_length(len(rows[i].inputs)), i))
   while order:
-    length = rounded(len(rows[order[0]].inputs))
-    most = max(1, min(most_rows, MOST_LOGITS // (length * restored.model.vocab)))
-    taken = [i for i in order[:most] if rounded(len(rows[i].inputs)) == length]
+    length = round_length(len(rows[order[0]].inputs))
+    most = max(1, min(most_rows, MAX_LOGITS // (length * restored.model.vocab)))
+    taken = [i for i in order[:most] if round_length(len(rows[i].inputs)) == length]
     order = order[len(taken) :]
-    nats_b, best_b = program(restored.params, *arrays([rows[i] for i in taken], most, length))
+    nats_b, best_b = program(restored.params, *rows_to_arrays([rows[i] for i in taken], most, length))
     for place, i in enumerate(taken):
       found[i] = float(nats_b[place]), bool(best_b[place])
   if not np.isfinite([nats for nats, _ in found]).all():
@@ -265,16 +269,16 @@ def judged(restored: Restored, rows: Sequence[Row], most_rows: int = MOST_ROWS) 
   return found
 
 
-def rounded(tokens: int) -> int:
+def round_length(tokens: int) -> int:
   """Returns a number of tokens rounded up, so that few programs are compiled.
 
-  >>> rounded(17)
+  >>> round_length(17)
   32
   """
   return -(-tokens // MULTIPLE) * MULTIPLE
 
 
-def arrays(rows: Sequence[Row], batch: int, length: int) -> tuple[Any, ...]:
+def rows_to_arrays(rows: Sequence[ScoredRow], batch: int, length: int) -> tuple[Any, ...]:
   """Returns rows as arrays: inputs, targets, weights, segments and prefix [B, T], source and its segments [B, S].
 
   Rows are filled up with padding, and the batch with the last of them; what no row has is None.
@@ -286,19 +290,19 @@ def arrays(rows: Sequence[Row], batch: int, length: int) -> tuple[Any, ...]:
     size = len(row.inputs)
     inputs_bt[b, :size], targets_bt[b, :size], segments_bt[b, :size] = row.inputs, row.targets, 1
     prefix_bt[b, : row.prefix] = 1
-    weights_bt[b, row.first : row.first + row.counted] = 1
+    weights_bt[b, row.first : row.first + row.budget_unit] = 1
   sources = [row.source for row in rows if row.source is not None]
   prefix = prefix_bt if prefix_bt.any() else None
   if not sources:
     return inputs_bt, targets_bt, weights_bt, segments_bt, prefix, None, None
-  source_bs, pads_b = cache.padded(sources, MULTIPLE, left=False)
+  source_bs, pads_b = decoders.pad_prompts(sources, MULTIPLE, left=False)
   filled_bs = np.arange(source_bs.shape[1]) < source_bs.shape[1] - pads_b[:, None]
   return inputs_bt, targets_bt, weights_bt, segments_bt, prefix, source_bs, filled_bs.astype(np.int32)
 
 
 @functools.lru_cache(maxsize=16)
 def _program(model_json: str) -> Any:
-  module = families.build(from_dict(Model, json.loads(model_json)))
+  module = language_model.build_model(from_dict(Model, json.loads(model_json)))
 
   def run(
     params: Any,

@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 
 
-def write(path: Path, name: str, data: Any, **context: Any) -> Path:
+def write_page(path: Path, name: str, data: Any, **context: Any) -> Path:
   """Writes a page of this package: NAME.html.jinja around NAME.js, in the look of page.css.
 
   Args:
@@ -22,12 +22,14 @@ def write(path: Path, name: str, data: Any, **context: Any) -> Path:
     context: what the template reads.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(render(name, data, **context), encoding="utf-8", errors="replace")  # a path may be no text
+  path.write_text(
+    render_page(name, data, **context), encoding="utf-8", errors="replace"
+  )  # a path may be no text
   return path
 
 
-def render(name: str, data: Any, **context: Any) -> str:
-  """Returns a page; arguments as in `write`."""
+def render_page(name: str, data: Any, **context: Any) -> str:
+  """Returns a page; arguments as in `write_page`."""
   loader = jinja2.FunctionLoader(_resource)
   environment = jinja2.Environment(
     loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
@@ -39,7 +41,7 @@ def render(name: str, data: Any, **context: Any) -> str:
   return environment.get_template(f"{name}.html.jinja").render(css=css, script=Markup(script), **context)
 
 
-def fractions(values: np.ndarray) -> str:
+def encode_fractions(values: np.ndarray) -> str:
   """Returns numbers from 0 to 1 as base64 of little-endian 16-bit fractions of 65535."""
   return base64.b64encode(np.round(np.asarray(values) * 65535).astype("<u2").tobytes()).decode()
 

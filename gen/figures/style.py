@@ -134,7 +134,7 @@ def _ramp(values: Sequence[float], light: Sequence[str], dark: Sequence[str]) ->
 
 
 @contextlib.contextmanager
-def paper() -> Iterator[None]:
+def paper_style() -> Iterator[None]:
   """Sets the style inside a `with`, and puts back what was there."""
   settings: Any = {**matplotlib.rcParamsDefault, **_RC}
   with matplotlib.rc_context(settings), warnings.catch_warnings():
@@ -142,7 +142,7 @@ def paper() -> Iterator[None]:
     yield
 
 
-def figure(
+def new_figure(
   width: float, height: float, columns: int = 1, rows: int = 1, **grid: Any
 ) -> tuple[Figure, list[Axes]]:
   """Makes a figure (inches) with rows of axes, which it returns row by row."""
@@ -153,7 +153,7 @@ def figure(
   return made, list(axes.flat)
 
 
-def save(made: Figure, folder: Path, name: str) -> list[Path]:
+def save_figure(made: Figure, folder: Path, name: str) -> list[Path]:
   """Writes NAME.png and NAME.pdf, the same bytes for the same figure."""
   paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
   made.savefig(paths[0], dpi=DPI, metadata={"Software": None})
@@ -169,7 +169,7 @@ def to_svg(made: Figure, salt: str) -> str:
   return buffer.getvalue()
 
 
-def say(axes: Axes, sentence: str) -> None:
+def write_note(axes: Axes, sentence: str) -> None:
   """Leaves the axes empty but for a sentence that says why."""
   axes.set_axis_off()
   axes.text(0.5, 0.5, _wrapped(sentence), transform=axes.transAxes, ha="center", va="center", color=MUTED)
@@ -177,7 +177,7 @@ def say(axes: Axes, sentence: str) -> None:
 
 def _wrapped(sentence: str, width: int = 42) -> str:
   lines, line = [], ""
-  for word in literal(sentence).split():
+  for word in escape_mathtext(sentence).split():
     if line and len(line) + len(word) >= width:
       lines.append(line)
       line = ""
@@ -185,15 +185,15 @@ def _wrapped(sentence: str, width: int = 42) -> str:
   return "\n".join([*lines, line])
 
 
-def literal(text: str) -> str:
+def escape_mathtext(text: str) -> str:
   """Returns text that matplotlib will not read as mathematics."""
   return text.replace("$", r"\$")
 
 
-def short(value: float) -> str:
+def short_count(value: float) -> str:
   """Writes a count for a tick or a label.
 
-  >>> [short(v) for v in (950, 33_000, 1_250_000, 70e9, 1.4e12)]
+  >>> [short_count(v) for v in (950, 33_000, 1_250_000, 70e9, 1.4e12)]
   ['950', '33k', '1.25M', '70B', '1.4T']
   """
   for limit, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
@@ -202,10 +202,10 @@ def short(value: float) -> str:
   return f"{value:.3g}"
 
 
-def power(value: float) -> str:
+def power_of_ten(value: float) -> str:
   r"""Writes FLOPs as a power of ten in mathtext.
 
-  >>> print(power(3e12), power(1e12))
+  >>> print(power_of_ten(3e12), power_of_ten(1e12))
   $3{\times}10^{12}$ $10^{12}$
   """
   mantissa, exponent = f"{value:.1e}".split("e")
@@ -217,7 +217,7 @@ def power(value: float) -> str:
 LABEL_INCHES = 0.5  # of a tick label and the space beside it
 
 
-def log_axis(axes: Axes, which: str, label: str, low: float, high: float, text: Any = short) -> None:
+def log_axis(axes: Axes, which: str, label: str, low: float, high: float, text: Any = short_count) -> None:
   """Makes one axis logarithmic from low to high with a handful of round, labelled ticks."""
   inches = axes.get_position().width * axes.figure.get_figure(root=True).get_figwidth()
   ticks = round_ticks(low, high, 6 if which == "y" else max(2, min(6, int(inches / LABEL_INCHES))))

@@ -17,14 +17,14 @@ from jax import Array
 
 from gen import config as configs
 from gen.errors import UserError
-from gen.generation import cache, constraints, programs, rows
+from gen.generation import compiled_decoding, constraints, decoders, decoding_batch
 from gen.interop.generation_config import Constraints
 
 DEAD = -1e9  # log-probability of a beam that is none
 EARLY = (False, True, "never")
 
 
-class Beams(NamedTuple):
+class BeamState(NamedTuple):
   """The finished texts of each prompt, best first.
 
   Attributes:
@@ -44,7 +44,7 @@ class Beams(NamedTuple):
     return [tokens[0, : lengths[0]] for tokens, lengths in zip(self.tokens_bwn, self.lengths_bw, strict=True)]
 
 
-class Rules(NamedTuple):
+class BeamRules(NamedTuple):
   """What a program is compiled for."""
 
   beams: int
@@ -56,7 +56,7 @@ class Rules(NamedTuple):
   lead: int
 
 
-class Search(NamedTuple):
+class BeamSearch(NamedTuple):
   """A search under way; `open_b` says whether a prompt's finished texts may still be bettered."""
 
   drawn: Array
@@ -68,26 +68,26 @@ class Search(NamedTuple):
   open_b: Array
   broken: Array
   logits_nv: Array
-  cache: cache.Cache
+  cache: decoders.DecodeCache
   text_nh: Array | None = None
 
 
 def beam_search(
   module: Any,
   params: Any,
-  prompts: Sequence[rows.Ids],
+  prompts: Sequence[decoding_batch.Ids],
   *,
   beams: int = 4,
   length_penalty: float = 1.0,
   early_stopping: bool | str = False,
-  start: rows.Ids = (0,),
+  start: decoding_batch.Ids = (0,),
   prefix: bool = False,
   **limits: Any,
-) -> Beams:
+) -> BeamState:
   """Returns the best continuations of each prompt, or targets of each source, that a beam finds.
 
   Args:
-    module: what `families.build` gave.
+    module: what `language_model.build_model` gave.
     params: its parameters.
     prompts: ids of each row, of any lengths.
     beams: W.
@@ -96,17 +96,19 @@ def beam_search(
       present length is no better than the worst of them (False); when no length could make it so ("never").
     start: what an encoder-decoder's target begins with.
     prefix: whether prompts are seen both ways, as a decoder learned that was trained with objective `prefix`.
-    **limits: of `rows.Limits`: max_tokens, min_tokens, stop_tokens, window (error or truncate),
+    **limits: of `decoding_batch.DecodeLimits`: max_tokens, min_tokens, stop_tokens, window (error or truncate),
       constraints.
 
   Raises:
     UserError: for what `decode.generate` refuses, and beams, penalties and policies that cannot be.
   """
-  rules = _checked(beams, length_penalty, early_stopping, rows.Limits(**limits))
+  rules = _checked(beams, length_penalty, early_stopping, decoding_batch.DecodeLimits(**limits))
   if module.config.family == "encoder_decoder":
     rules = rules._replace(lead=len(start) - 1)
-  texts = rows.Rows(module.config, prompts, None, rows.Limits(**limits), start, None, prefix)
-  params = programs.apart(params)
+  texts = decoding_batch.DecodingBatch(
+    module.config, prompts, None, decoding_batch.DecodeLimits(**limits), start, None, prefix
+  )
+  params = compiled_decoding.unstack_layers(params)
   program = _program(texts.model_json, rules, prefix)
   search = program(params, texts.arranged(), texts.history(), np.float32(length_penalty))
   if int(search.broken) < rules.max_tokens:
@@ -118,10 +120,10 @@ def beam_search(
   lengths_bw = np.where(scores_bw > DEAD / 2, np.asarray(search.finished_lengths_bw), 0)
   tokens_bwn = np.asarray(search.finished_bwn)
   within_bwn = np.arange(tokens_bwn.shape[-1]) < lengths_bw[..., None]
-  return Beams(np.where(within_bwn, tokens_bwn, 0), lengths_bw, scores_bw, rules.lead)
+  return BeamState(np.where(within_bwn, tokens_bwn, 0), lengths_bw, scores_bw, rules.lead)
 
 
-def _checked(beams: int, penalty: float, early: bool | str, limits: rows.Limits) -> Rules:
+def _checked(beams: int, penalty: float, early: bool | str, limits: decoding_batch.DecodeLimits) -> BeamRules:
   if beams < 1:
     raise UserError(f"beams {beams} is not allowed; search with at least 1")
   if not np.isfinite(penalty):
@@ -132,24 +134,24 @@ def _checked(beams: int, penalty: float, early: bool | str, limits: rows.Limits)
     raise UserError(
       "beam search slides no window and knows no stop strings; choose window truncate, and stop tokens"
     )
-  return Rules(
+  return BeamRules(
     beams, early, limits.max_tokens, limits.min_tokens, tuple(limits.stop_tokens), limits.constraints, 0
   )
 
 
 @functools.lru_cache(maxsize=32)
-def _program(model_json: str, rules: Rules, prefix: bool) -> Any:
+def _program(model_json: str, rules: BeamRules, prefix: bool) -> Any:
   model = configs.from_dict(configs.Model, json.loads(model_json))
-  decoder = cache.decoder_of(model, prefix)
+  decoder = decoders.make_decoder(model, prefix)
   width = rules.beams
 
-  def search(params: Any, prompts: cache.Prompts, text_bh: Array | None, penalty: Array) -> Search:
+  def search(params: Any, prompts: decoders.PromptBatch, text_bh: Array | None, penalty: Array) -> BeamSearch:
     batch, length = prompts.tokens_bt.shape
     logits_bv, filled = decoder.prefill(params, prompts, length + rules.max_tokens)
     copies_n = jnp.repeat(jnp.arange(batch), width)
     empty_bwn = jnp.zeros((batch, width, rules.max_tokens), jnp.int32)
     dead_bw = jnp.full((batch, width), DEAD, jnp.float32)
-    begun = Search(
+    begun = BeamSearch(
       drawn=jnp.int32(0),
       running_bwn=empty_bwn,
       running_scores_bw=dead_bw.at[:, 0].set(0.0),  # all beams are the prompt; one of them counts
@@ -159,16 +161,16 @@ def _program(model_json: str, rules: Rules, prefix: bool) -> Any:
       open_b=jnp.ones((batch,), bool),
       broken=jnp.int32(rules.max_tokens),
       logits_nv=logits_bv[copies_n],
-      cache=cache.select_rows(filled, copies_n),
+      cache=decoders.select_rows(filled, copies_n),
       text_nh=None if text_bh is None else text_bh[copies_n],
     )
 
-    def goes_on(s: Search) -> Array:
+    def goes_on(s: BeamSearch) -> Array:
       return (s.drawn < rules.max_tokens) & s.open_b.any()
 
-    def body(s: Search) -> Search:
+    def body(s: BeamSearch) -> BeamSearch:
       s, from_n, tokens_n = _extend(s, rules, penalty, model.vocab)
-      logits_nv, longer = decoder.step(params, cache.select_rows(s.cache, from_n), tokens_n)
+      logits_nv, longer = decoder.step(params, decoders.select_rows(s.cache, from_n), tokens_n)
       return s._replace(logits_nv=logits_nv, cache=longer)
 
     return jax.lax.while_loop(goes_on, body, begun)
@@ -176,7 +178,7 @@ def _program(model_json: str, rules: Rules, prefix: bool) -> Any:
   return jax.jit(search)
 
 
-def _extend(s: Search, rules: Rules, penalty: Array, vocab: int) -> tuple[Search, Array, Array]:
+def _extend(s: BeamSearch, rules: BeamRules, penalty: Array, vocab: int) -> tuple[BeamSearch, Array, Array]:
   """Returns the search one token on, which row each beam came from, and each beam's token."""
   width = rules.beams
   scores_bc, from_bc, tokens_bc = _candidates(s, rules, vocab)
@@ -207,20 +209,20 @@ def _extend(s: Search, rules: Rules, penalty: Array, vocab: int) -> tuple[Search
   return after, (from_bw + offsets_b1).reshape(-1), tokens_bw.reshape(-1)
 
 
-def _stops(rules: Rules, vocab: int) -> Array:
+def _stops(rules: BeamRules, vocab: int) -> Array:
   """Returns which ids end a text, [V]."""
   return jnp.asarray(np.isin(np.arange(vocab), rules.stop_tokens))
 
 
-def _candidates(s: Search, rules: Rules, vocab: int) -> tuple[Array, Array, Array]:
+def _candidates(s: BeamSearch, rules: BeamRules, vocab: int) -> tuple[Array, Array, Array]:
   """Returns scores, beams and tokens [B, C] of the best extensions; enough that W of them do not end."""
   batch, width = s.running_scores_bw.shape
   log_nv = jax.nn.log_softmax(s.logits_nv)
   text, stops_v = None, np.isin(np.arange(vocab), rules.stop_tokens)
   if s.text_nh is not None:
     ids_nh = jnp.concatenate([s.text_nh, s.running_bwn.reshape(batch * width, -1)], 1)
-    text = constraints.Text(ids_nh, s.text_nh.shape[1] + s.drawn)
-  log_nv = constraints.Filter(rules.constraints, stops_v)(log_nv, text, s.drawn)
+    text = constraints.TokenHistory(ids_nh, s.text_nh.shape[1] + s.drawn)
+  log_nv = constraints.ConstraintFilter(rules.constraints, stops_v)(log_nv, text, s.drawn)
   log_nv = jnp.where(stops_v & (s.drawn < rules.min_tokens), -jnp.inf, log_nv)
   all_bc = (log_nv.reshape(batch, width, vocab) + s.running_scores_bw[..., None]).reshape(batch, -1)
   wanted = min(max(2, 1 + len(rules.stop_tokens)) * width, width * vocab)
@@ -229,8 +231,8 @@ def _candidates(s: Search, rules: Rules, vocab: int) -> tuple[Array, Array, Arra
 
 
 def _finish(
-  s: Search, rules: Rules, penalty: Array, scores_bc: Array, ends_bc: Array, longer_bcn: Array
-) -> Search:
+  s: BeamSearch, rules: BeamRules, penalty: Array, scores_bc: Array, ends_bc: Array, longer_bcn: Array
+) -> BeamSearch:
   """Returns the search with those of its W best candidates that end among the finished, the best W of which stay."""
   eligible_bc = (
     ends_bc & (scores_bc > DEAD / 2) & (jnp.arange(scores_bc.shape[1]) < rules.beams) & s.open_b[:, None]

@@ -12,11 +12,11 @@ import jax
 import numpy as np
 
 from gen.errors import UserError
-from gen.generation import cache, decode, programs, rows
+from gen.generation import compiled_decoding, decode, decoders, decoding_batch
 from gen.generation.sampling import GREEDY
 
 
-class Speed(NamedTuple):
+class DecodingSpeed(NamedTuple):
   """Medians over repeats.
 
   Attributes:
@@ -51,9 +51,16 @@ def random_prompts(vocab: int, batch: int, length: int, seed: int = 0) -> list[l
   return np.random.default_rng(seed).integers(3, vocab, (batch, length)).tolist()
 
 
-def measure(
-  module: Any, params: Any, *, batch: int, prompt: int, new: int, repeats: int = 5, start: rows.Ids = (0,)
-) -> Speed:
+def measure_decoding(
+  module: Any,
+  params: Any,
+  *,
+  batch: int,
+  prompt: int,
+  new: int,
+  repeats: int = 5,
+  start: decoding_batch.Ids = (0,),
+) -> DecodingSpeed:
   """Returns what greedy decoding of a decoder or an encoder-decoder costs; nothing stops a row early.
 
   Raises:
@@ -67,9 +74,9 @@ def measure(
       f"a model of family {model.family} has no cache of tokens; take a decoder or an encoder-decoder"
     )
   given = random_prompts(model.vocab, batch, prompt)
-  params, key = programs.apart(jax.device_put(params)), jax.random.key(0)
+  params, key = compiled_decoding.unstack_layers(jax.device_put(params)), jax.random.key(0)
 
-  def seconds(count: int) -> tuple[float, decode.Generated]:
+  def seconds(count: int) -> tuple[float, decode.GeneratedTokens]:
     begun = time.perf_counter()
     found = decode.generate(module, params, given, GREEDY, key, start=start, max_tokens=count)
     return time.perf_counter() - begun, found
@@ -78,7 +85,7 @@ def measure(
   timed = [(seconds(1)[0], *seconds(new)) for _ in range(repeats)]
   prefill, whole = (statistics.median(times) for times in list(zip(*timed, strict=True))[:2])
   further = max(whole - prefill, 1e-9)
-  return Speed(
+  return DecodingSpeed(
     batch,
     prompt,
     new,
@@ -97,8 +104,8 @@ def _cache_bytes(model: Any, batch: int, prompt: int, new: int, start: int) -> i
   """Returns the bytes of the cache, whose lengths are rounded up as `decode` rounds them."""
 
   def rounded(length: int) -> int:
-    return -(-length // rows.MULTIPLE) * rows.MULTIPLE
+    return -(-length // decoding_batch.MULTIPLE) * decoding_batch.MULTIPLE
 
   if model.family == "encoder_decoder":
-    return cache.size_of(model, batch, rounded(start) + rounded(new), rounded(prompt))
-  return cache.size_of(model, batch, rounded(prompt) + rounded(new))
+    return decoders.cache_bytes(model, batch, rounded(start) + rounded(new), rounded(prompt))
+  return decoders.cache_bytes(model, batch, rounded(prompt) + rounded(new))

@@ -19,7 +19,7 @@ EMPTY = -1  # in place of an id, where a row's text has not begun
 _ANY = -2
 
 
-class Text(NamedTuple):
+class TokenHistory(NamedTuple):
   """The text so far.
 
   Attributes:
@@ -38,7 +38,7 @@ def reads_text(rules: Constraints) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class Filter:
+class ConstraintFilter:
   """The rules for a vocabulary in which some ids end a text.
 
   Attributes:
@@ -49,7 +49,7 @@ class Filter:
   rules: Constraints
   stops_v: np.ndarray
 
-  def __call__(self, logits_bv: Array, text: Text | None, number: Array) -> Array:
+  def __call__(self, logits_bv: Array, text: TokenHistory | None, number: Array) -> Array:
     """Returns the logits, with -inf for what must not follow.
 
     Args:
@@ -64,9 +64,9 @@ class Filter:
     never_v = jnp.asarray(_marks(vocab, (*rules.suppressed, *alone)))
     never_v |= _marks(vocab, rules.suppressed_first) & (number == 0)
     never_v |= self.stops_v & (number < rules.min_new)
-    return jnp.where(never_v, sampling.NEVER, logits_bv)
+    return jnp.where(never_v, sampling.EXCLUDED, logits_bv)
 
-  def _by_text(self, logits_bv: Array, text: Text) -> Array:
+  def _by_text(self, logits_bv: Array, text: TokenHistory) -> Array:
     rules, vocab = self.rules, logits_bv.shape[-1]
     there_bh = (jnp.arange(text.ids_bh.shape[1]) < text.end) & (text.ids_bh >= 0)
     ids_bh = jnp.where(there_bh, text.ids_bh, EMPTY)
@@ -74,12 +74,12 @@ class Filter:
       seen_bv = _scattered(ids_bh, there_bh, vocab)
       logits_bv = sampling.repetition_penalty(logits_bv, seen_bv, rules.repetition_penalty)
     if rules.no_repeat:
-      logits_bv = jnp.where(_repeats(ids_bh, text.end, rules.no_repeat, vocab), sampling.NEVER, logits_bv)
+      logits_bv = jnp.where(_repeats(ids_bh, text.end, rules.no_repeat, vocab), sampling.EXCLUDED, logits_bv)
     longer = tuple(word for word in rules.bad_words if len(word) > 1)
     if longer:
-      logits_bv = jnp.where(_completed(ids_bh, text.end, longer, vocab), sampling.NEVER, logits_bv)
+      logits_bv = jnp.where(_completed(ids_bh, text.end, longer, vocab), sampling.EXCLUDED, logits_bv)
     early_b1 = there_bh.sum(1, keepdims=True) < rules.min_length
-    return jnp.where(early_b1 & self.stops_v, sampling.NEVER, logits_bv)
+    return jnp.where(early_b1 & self.stops_v, sampling.EXCLUDED, logits_bv)
 
 
 def _marks(vocab: int, ids: tuple[int, ...]) -> np.ndarray:

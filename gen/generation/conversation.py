@@ -15,14 +15,14 @@ from typing import Any
 import jax
 
 from gen.errors import UserError
-from gen.generation import decode, text, window
-from gen.generation.checkpoint import Restored
+from gen.generation import context_window, decode, text
+from gen.generation.loaded_model import LoadedModel
 from gen.generation.sampling import Sampler
 
 HELP = "\n".join((__doc__ or "").splitlines()[2:])
 OF_SAMPLER = {field.name: field.type for field in dataclasses.fields(Sampler)}
 OF_LIMITS = {"max_tokens": int, "min_tokens": int, "window": str}
-MOST_SEED = 1 << 32
+MAX_SEED = 1 << 32
 Write = Callable[[str], None]
 
 
@@ -36,7 +36,12 @@ class Conversation:
   """
 
   def __init__(
-    self, restored: Restored, sampler: Sampler, limits: decode.Limits, seed: int, blank: str = text.BLANK
+    self,
+    restored: LoadedModel,
+    sampler: Sampler,
+    limits: decode.DecodeLimits,
+    seed: int,
+    blank: str = text.BLANK,
   ) -> None:
     """Says nothing yet."""
     self.restored, self.sampler, self.limits = restored, sampler, limits
@@ -44,7 +49,7 @@ class Conversation:
     self._seed, self._blank, self._turn = seed, blank, 0
     self._remembers = restored.model.family not in ("encoder", "encoder_decoder")
 
-  def hear(self, line: str, write: Write) -> None:
+  def handle_line(self, line: str, write: Write) -> None:
     """Does what a command says, or streams the answer to a prompt; a mistake is written as a sentence.
 
     A KeyboardInterrupt in the middle of an answer ends the answer, of which what was written is kept.
@@ -77,10 +82,10 @@ class Conversation:
     written, answer = "", None
     options: dict[str, Any] = {name: getattr(self.limits, name) for name in OF_LIMITS}
     stops = self.limits.stop_strings
-    for (answer,) in text.answers(
+    for (answer,) in text.stream_answers(
       self.restored, [prompt], self.sampler, key, blank=self._blank, every=1, stop_strings=stops, **options
     ):
-      now = text.settled(answer.text, stops)
+      now = text.without_partial_stop(answer.text, stops)
       if now.startswith(written) and now != written:
         yield now[len(written) :]
         written = now
@@ -106,7 +111,7 @@ class Conversation:
       self.limits = dataclasses.replace(self.limits, stop_strings=(value,) if value else ())
     elif name == "seed":
       seed = int(_number(name, value, int))
-      if not 0 <= seed < MOST_SEED:
+      if not 0 <= seed < MAX_SEED:
         raise UserError(f"/seed takes a number from 0 to 2^32 - 1, not {_shortened(value)!r}")
       self._seed, self._turn = seed, 0
     elif name == "history":
@@ -126,8 +131,8 @@ class Conversation:
 
   def _limit(self, name: str, value: str) -> None:
     limit: Any = value if name == "window" else _number(name, value, int)
-    if name == "window" and value not in window.POLICIES:
-      raise UserError(f"/window takes {', '.join(window.POLICIES)}, not {_shortened(value)!r}")
+    if name == "window" and value not in context_window.POLICIES:
+      raise UserError(f"/window takes {', '.join(context_window.POLICIES)}, not {_shortened(value)!r}")
     changed = dataclasses.replace(self.limits, **{name: limit})
     changed.check(self.restored.model.vocab)
     self.limits = changed
@@ -139,7 +144,7 @@ class Conversation:
     parts += [f"stop {stop!r}" for stop in self.limits.stop_strings]
     parts += [f"seed {self._seed}", f"history {'on' if self._remembers else 'off'}"]
     if self.said and self._remembers:
-      used = text.count(self.restored, self.said, 0)
+      used = text.count_tokens(self.restored, self.said, 0)
       parts.append(f"{used.prompt} tokens so far" + (f" of {used.window}" if used.window else ""))
     return ", ".join(parts)
 

@@ -1,6 +1,7 @@
 """Text from a model, token by token: prompts are read once, then one compiled loop draws with a cache.
 
-`generate` returns when all rows are done; `stream` yields what there is after every few tokens. A row's text depends
+`generate` returns when all rows are done; `stream_tokens` yields what there is after every few tokens. A row's text
+depends
 on the key and its prompt alone: not on the rows beside it, nor on how often one looks. B rows.
 """
 
@@ -12,54 +13,54 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from gen.generation import programs, rows, sampling
-from gen.generation.rows import Decode, Generated, Ids, Limits
+from gen.generation import compiled_decoding, decoding_batch, sampling
+from gen.generation.decoding_batch import Decode, DecodeLimits, GeneratedTokens, Ids
 from gen.generation.sampling import Sampler
 
-LOOK = 8  # tokens between two looks for a stop string
+TOKENS_PER_CHUNK = 8  # tokens between two looks for a stop string
 
 
 def generate(
   module: Any,
   params: Any,
   prompts: Sequence[Ids],
-  sampler: Sampler | sampling.Filter,
+  sampler: Sampler | sampling.LogitsFilter,
   key: Array,
   *,
   start: Ids = (0,),
   decode: Decode | None = None,
   prefix: bool = False,
   **limits: Any,
-) -> Generated:
+) -> GeneratedTokens:
   """Continues each prompt, or writes the target of each source where the model is an encoder-decoder.
 
   Args:
-    module: what `families.build` gave.
-    params: its parameters, or what `programs.apart` made of them once, for many calls.
+    module: what `language_model.build_model` gave.
+    params: its parameters, or what `compiled_decoding.unstack_layers` made of them once, for many calls.
     prompts: ids of each row, of any lengths.
     sampler: its settings, or any filter of logits.
     key: of which every row makes its own, from its prompt; or one key a row, [B].
     start: what an encoder-decoder's target begins with.
     decode: ids to text, for stop strings.
     prefix: whether prompts are seen both ways, as a decoder learned that was trained with objective `prefix`.
-    **limits: fields of `Limits`: max_tokens, min_tokens, stop_tokens, stop_strings, window, constraints.
+    **limits: fields of `DecodeLimits`: max_tokens, min_tokens, stop_tokens, stop_strings, window, constraints.
 
   Raises:
     UserError: for an empty prompt, one beyond the window, a setting that cannot be, or logits that are not finite.
   """
-  rules = Limits(**limits)
-  every = LOOK if rules.stop_strings else rules.max_tokens
+  rules = DecodeLimits(**limits)
+  every = TOKENS_PER_CHUNK if rules.stop_strings else rules.max_tokens
   how: dict[str, Any] = {"start": start, "decode": decode, "prefix": prefix, "every": every}
-  steps = stream(module, params, prompts, sampler, key, **how, **limits)
+  steps = stream_tokens(module, params, prompts, sampler, key, **how, **limits)
   (last,) = collections.deque(steps, maxlen=1)
   return last
 
 
-def stream(
+def stream_tokens(
   module: Any,
   params: Any,
   prompts: Sequence[Ids],
-  sampler: Sampler | sampling.Filter,
+  sampler: Sampler | sampling.LogitsFilter,
   key: Array,
   *,
   start: Ids = (0,),
@@ -67,18 +68,22 @@ def stream(
   prefix: bool = False,
   every: int = 1,
   **limits: Any,
-) -> Iterator[Generated]:
+) -> Iterator[GeneratedTokens]:
   """Yields what `generate` will have returned, so far as it is drawn: first one token, then `every` few more."""
-  texts = rows.Rows(module.config, prompts, sampler, Limits(**limits), start, decode, prefix)
-  keys_b = rows.row_keys(key, texts.prompts)
-  params = programs.apart(params)
+  texts = decoding_batch.DecodingBatch(
+    module.config, prompts, sampler, DecodeLimits(**limits), start, decode, prefix
+  )
+  keys_b = decoding_batch.row_keys(key, texts.prompts)
+  params = compiled_decoding.unstack_layers(params)
   while not texts.finished:
     chunk, before = texts.next_chunk(), texts.drawn
-    room = -(-chunk // rows.MULTIPLE) * rows.MULTIPLE
+    room = -(-chunk // decoding_batch.MULTIPLE) * decoding_batch.MULTIPLE
     rules = texts.limits.constraints
-    made = programs.compiled(texts.model_json, sampler, texts.limits.stop_tokens, room, prefix, rules)
+    made = compiled_decoding.decode_programs(
+      texts.model_json, sampler, texts.limits.stop_tokens, room, prefix, rules
+    )
     least = np.int32(texts.limits.min_tokens)
-    draws = programs.Draws(keys_b, np.int32(before), least, texts.history())
+    draws = compiled_decoding.DrawState(keys_b, np.int32(before), least, texts.history())
     state = made.start(params, texts.arranged(), draws, texts.done_b, texts.seen())
     while True:
       texts.collect(state, before)

@@ -17,14 +17,14 @@ from jax import Array
 
 from gen import config as configs
 from gen.errors import UserError
-from gen.generation import cache, rows, sampling
+from gen.generation import decoders, decoding_batch, sampling
 from gen.generation.sampling import Sampler
-from gen.models import families
+from gen.models import language_model
 
 ORDERS = ("left", "surest")
 
 
-class Filled(NamedTuple):
+class FilledTexts(NamedTuple):
   """Texts without holes.
 
   Attributes:
@@ -36,21 +36,21 @@ class Filled(NamedTuple):
   log_probabilities: list[np.ndarray]
 
 
-def fill(
+def fill_masks(
   module: Any,
   params: Any,
-  prompts: Sequence[rows.Ids],
+  prompts: Sequence[decoding_batch.Ids],
   mask: int,
-  sampler: Sampler | sampling.Filter,
+  sampler: Sampler | sampling.LogitsFilter,
   key: Array,
   *,
   order: str = "left",
   banned: Sequence[int] = (),
-) -> Filled:
+) -> FilledTexts:
   """Fills every masked position of each text.
 
   Args:
-    module: an encoder with a head, of `families.build`.
+    module: an encoder with a head, of `language_model.build_model`.
     params: its parameters.
     prompts: ids of each row, of any lengths, with `mask` at the holes.
     mask: the id of a hole.
@@ -71,22 +71,22 @@ def fill(
     raise UserError(f"order {order!r} is not known; choose left or surest")
   if isinstance(sampler, Sampler):
     sampler.check(model.vocab)
-  texts = rows.checked(prompts, model.vocab)
+  texts = decoding_batch.check_prompts(prompts, model.vocab)
   for row, ids in enumerate(texts):
     if mask not in ids:
       raise UserError(f"text {row} has no hole; put the mask's id {mask} where something is to be written")
     if model.context and len(ids) > model.context:
       raise UserError(f"text {row} has {len(ids)} tokens, more than the context window's {model.context}")
   program = _program(json.dumps(configs.to_dict(model)), sampler, mask, order, tuple(banned))
-  tokens_bt, pads_b = cache.padded(texts, rows.MULTIPLE, left=False)
+  tokens_bt, pads_b = decoders.pad_prompts(texts, decoding_batch.MULTIPLE, left=False)
   segments_bt = (np.arange(tokens_bt.shape[1]) < tokens_bt.shape[1] - pads_b[:, None]).astype(np.int32)
-  filled_bt, log_bt, broken = program(params, tokens_bt, segments_bt, rows.row_keys(key, texts))
+  filled_bt, log_bt, broken = program(params, tokens_bt, segments_bt, decoding_batch.row_keys(key, texts))
   if broken:
     raise UserError(
       "the model's logits are not finite numbers; its parameters are damaged, or its training diverged"
     )
   lengths = [len(ids) for ids in texts]
-  return Filled(
+  return FilledTexts(
     [ids[:length] for ids, length in zip(np.asarray(filled_bt), lengths, strict=True)],
     [log[:length] for log, length in zip(np.asarray(log_bt), lengths, strict=True)],
   )
@@ -95,7 +95,7 @@ def fill(
 @functools.lru_cache(maxsize=16)
 def _program(model_json: str, sampler: Any, mask: int, order: str, banned: tuple[int, ...]) -> Any:
   model = configs.from_dict(configs.Model, json.loads(model_json))
-  module = families.build(model)
+  module = language_model.build_model(model)
   never_v = np.isin(np.arange(model.vocab), (mask, *banned))
 
   def one_more(params: Any, segments_bt: Array, keys_b: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -105,8 +105,8 @@ def _program(model_json: str, sampler: Any, mask: int, order: str, banned: tuple
     best_bt = jax.nn.log_softmax(logits_btv).max(-1)
     place_b = jnp.where(holes_bt, best_bt if order == "surest" else 0.0, -jnp.inf).argmax(-1)
     logits_bv = logits_btv[each_b, place_b]
-    filtered_bv = sampler(jnp.where(never_v, sampling.NEVER, logits_bv))
-    drawn_b = sampling.draw(filtered_bv, jax.vmap(jax.random.fold_in, (0, None))(keys_b, count))
+    filtered_bv = sampler(jnp.where(never_v, sampling.EXCLUDED, logits_bv))
+    drawn_b = sampling.draw_tokens(filtered_bv, jax.vmap(jax.random.fold_in, (0, None))(keys_b, count))
     open_b = holes_bt.any(-1)
     chosen_b = jax.nn.log_softmax(logits_bv)[each_b, drawn_b]
     tokens_bt = tokens_bt.at[each_b, place_b].set(jnp.where(open_b, drawn_b, tokens_bt[each_b, place_b]))

@@ -24,7 +24,7 @@ Item = Mapping[str, str]
 Question = tuple[tuple[str, str], ...]
 
 
-class Template:
+class PromptTemplate:
   """A text with named fields in braces; {{ and }} are braces.
 
   What fills a field is put in as it is: braces in it mean nothing.
@@ -33,7 +33,7 @@ class Template:
     text: as it was given.
     fields: names, in order of first appearance.
 
-  >>> Template("{word} is {kind}").fill(word="{rose}", kind="red")
+  >>> PromptTemplate("{word} is {kind}").fill(word="{rose}", kind="red")
   '{rose} is red'
   """
 
@@ -100,7 +100,7 @@ def _listed(names: Iterable[str]) -> str:
   return ", ".join(sorted(names)) or "none"
 
 
-class Prompt(NamedTuple):
+class FewShotPrompt(NamedTuple):
   """What is asked, in full.
 
   Attributes:
@@ -115,7 +115,7 @@ class Prompt(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class PromptLayout:
   """How examples and items become a prompt.
 
   Attributes:
@@ -126,7 +126,7 @@ class Layout:
     balanced: whether the examples' answers are as evenly many as k allows.
   """
 
-  template: Template
+  template: PromptTemplate
   answer: str = "answer"
   instruction: str = ""
   separator: str = "\n\n"
@@ -136,15 +136,17 @@ class Layout:
     """Checks that the template has the answer's field."""
     self.template.until(self.answer, **dict.fromkeys(self.template.fields, ""))
 
-  def zero_shot(self, item: Item, blank: str | None = None) -> Prompt:
+  def zero_shot(self, item: Item, blank: str | None = None) -> FewShotPrompt:
     """Returns the prompt of an item alone."""
     return self.few_shot(item, (), 0, 0, blank)
 
-  def one_shot(self, item: Item, pool: Sequence[Item], seed: int, blank: str | None = None) -> Prompt:
+  def one_shot(self, item: Item, pool: Sequence[Item], seed: int, blank: str | None = None) -> FewShotPrompt:
     """Returns the prompt of an item after one example."""
     return self.few_shot(item, pool, 1, seed, blank)
 
-  def few_shot(self, item: Item, pool: Sequence[Item], k: int, seed: int, blank: str | None = None) -> Prompt:
+  def few_shot(
+    self, item: Item, pool: Sequence[Item], k: int, seed: int, blank: str | None = None
+  ) -> FewShotPrompt:
     """Returns the prompt of an item after k examples of a pool.
 
     The choice depends on the seed, the item and the pool alone; that of a smaller k is part of that of a larger.
@@ -161,11 +163,11 @@ class Layout:
     """
     questions = [self._question(other) for other in pool] if k else []
     answers = [other.get(self.answer, "") for other in pool] if self.balanced else []
-    chosen = choose(questions, answers, self._question(item), k, seed)
+    chosen = choose_examples(questions, answers, self._question(item), k, seed)
     examples = [self.template.fill(**pool[number]) for number in chosen]
     before = [self.instruction] if self.instruction else []
     asked = self._open(item) if blank is None else self.template.fill(**{**item, self.answer: blank})
-    return Prompt(
+    return FewShotPrompt(
       self.separator.join([*before, *examples, asked]), self.separator.join([*before, asked]), chosen
     )
 
@@ -177,7 +179,7 @@ class Layout:
     return tuple((name, item[name]) for name in self.template.fields if name != self.answer and name in item)
 
 
-def choose(
+def choose_examples(
   questions: Sequence[Question], answers: Sequence[str], asked: Question, k: int, seed: int
 ) -> tuple[int, ...]:
   """Returns the numbers of k examples, in random order, none of which asks what is asked.

@@ -21,13 +21,13 @@ from jax import Array
 
 from gen.config import Model, from_dict, to_dict
 from gen.errors import UserError
-from gen.generation import cache, text
-from gen.generation.checkpoint import Restored
-from gen.generation.prompts import Template
-from gen.models import families
+from gen.generation import decoders, text
+from gen.generation.loaded_model import LoadedModel
+from gen.generation.prompts import PromptTemplate
+from gen.models import language_model
 
 MULTIPLE = 16  # to which lengths are rounded up, so that few programs are compiled
-SHOWN = Template("{text}\n")  # of a passage in a prompt
+SHOWN = PromptTemplate("{text}\n")  # of a passage in a prompt
 
 
 class Passage(NamedTuple):
@@ -37,7 +37,7 @@ class Passage(NamedTuple):
   source: str
 
 
-class Found(NamedTuple):
+class RetrievedPassages(NamedTuple):
   """A passage that answers a query.
 
   Attributes:
@@ -51,15 +51,15 @@ class Found(NamedTuple):
   score: float
 
 
-class Index(Protocol):
+class PassageIndex(Protocol):
   """Passages that can be searched."""
 
-  def search(self, query: str, count: int) -> list[Found]:
+  def search(self, query: str, count: int) -> list[RetrievedPassages]:
     """Returns at most `count` passages, best first; of equal ones those that were given first."""
     ...
 
 
-class Bm25:
+class Bm25Index:
   """An index by words; passages without any word of the query are not found."""
 
   def __init__(self, passages: Sequence[Passage], k1: float = 1.2, b: float = 0.75) -> None:
@@ -79,25 +79,25 @@ class Bm25:
       raise UserError("search by words needs bm25s: uv run --extra retrieval, or pip install bm25s") from None
     logging.getLogger("bm25s").setLevel(logging.WARNING)  # it reports each index that it builds
     self.passages = list(passages)
-    counted = [words(passage.text) for passage in self.passages]
+    counted = [search_words(passage.text) for passage in self.passages]
     self._known = {word for each in counted for word in each}
     if not self._known:
       raise UserError("the passages have no words; give at least one that has some")
     self._index = bm25s.BM25(k1=k1, b=b, method="lucene")
     self._index.index(counted, show_progress=False)
 
-  def search(self, query: str, count: int) -> list[Found]:
+  def search(self, query: str, count: int) -> list[RetrievedPassages]:
     """Returns at most `count` passages with a word of the query, best first."""
-    asked = [word for word in words(query) if word in self._known]
+    asked = [word for word in search_words(query) if word in self._known]
     if not asked:
       return []
     return [found for found in _best(self.passages, self._index.get_scores(asked), count) if found.score > 0]
 
 
-class Embedded:
+class EmbeddingIndex:
   """An index by what an encoder makes of passages; every passage is found, the nearest first."""
 
-  def __init__(self, passages: Sequence[Passage], encoder: Restored, batch: int = 16) -> None:
+  def __init__(self, passages: Sequence[Passage], encoder: LoadedModel, batch: int = 16) -> None:
     """Reads all passages.
 
     Args:
@@ -111,18 +111,18 @@ class Embedded:
     if not passages:
       raise UserError("there are no passages to be searched; give at least one")
     self.passages, self._encoder = list(passages), encoder
-    self._embedded_pd = embeddings(encoder, [passage.text for passage in passages], batch)
+    self._embedded_pd = embed_texts(encoder, [passage.text for passage in passages], batch)
 
-  def search(self, query: str, count: int) -> list[Found]:
+  def search(self, query: str, count: int) -> list[RetrievedPassages]:
     """Returns the `count` nearest passages, nearest first; the score is the cosine."""
-    (query_d,) = embeddings(self._encoder, [query], 1)
+    (query_d,) = embed_texts(self._encoder, [query], 1)
     return _best(self.passages, self._embedded_pd @ query_d, count)
 
 
-def words(content: str) -> list[str]:
+def search_words(content: str) -> list[str]:
   """Returns the words of a text in small letters; a name is whole, and also its parts.
 
-  >>> words("See jax.lax.top_k!")
+  >>> search_words("See jax.lax.top_k!")
   ['see', 'jax', 'lax', 'top_k', 'top', 'k']
   """
   found = []
@@ -132,7 +132,7 @@ def words(content: str) -> list[str]:
   return found
 
 
-def embeddings(encoder: Restored, texts: Sequence[str], batch: int = 16) -> np.ndarray:
+def embed_texts(encoder: LoadedModel, texts: Sequence[str], batch: int = 16) -> np.ndarray:
   """Returns the mean last hidden state of each text, special tokens left out, of length 1, [P, D] float32.
 
   Texts beyond the window lose their end.
@@ -156,7 +156,7 @@ def embeddings(encoder: Restored, texts: Sequence[str], batch: int = 16) -> np.n
   found_pd = np.zeros((len(rows), model.width), np.float32)
   for begin in range(0, len(order), batch):
     taken = order[begin : begin + batch]
-    tokens_bt, pads_b = cache.padded(
+    tokens_bt, pads_b = decoders.pad_prompts(
       [rows[i] for i in taken] + [rows[taken[-1]]] * (batch - len(taken)), MULTIPLE, False
     )
     places_bt, ends_b1 = np.arange(tokens_bt.shape[1]), tokens_bt.shape[1] - pads_b[:, None]
@@ -168,7 +168,7 @@ def embeddings(encoder: Restored, texts: Sequence[str], batch: int = 16) -> np.n
 
 @functools.lru_cache(maxsize=8)
 def _program(model_json: str) -> Any:
-  module = families.build(from_dict(Model, json.loads(model_json)))
+  module = language_model.build_model(from_dict(Model, json.loads(model_json)))
 
   def run(params: Any, tokens_bt: Array, segments_bt: Array, counted_bt: Array) -> Array:
     states_btd: Any = module.apply({"params": params}, tokens_bt, segments_bt=segments_bt, method="states")
@@ -178,14 +178,14 @@ def _program(model_json: str) -> Any:
   return jax.jit(run)
 
 
-def _best(passages: Sequence[Passage], scores_p: np.ndarray, count: int) -> list[Found]:
+def _best(passages: Sequence[Passage], scores_p: np.ndarray, count: int) -> list[RetrievedPassages]:
   if count < 1:
     raise UserError(f"{count} passages are asked for; ask for at least 1")
   order = np.argsort(-np.asarray(scores_p), kind="stable")[:count]
-  return [Found(int(i), passages[i], float(scores_p[i])) for i in order]
+  return [RetrievedPassages(int(i), passages[i], float(scores_p[i])) for i in order]
 
 
-class Grounded(NamedTuple):
+class GroundedPrompt(NamedTuple):
   """A prompt with what was found.
 
   Attributes:
@@ -197,8 +197,8 @@ class Grounded(NamedTuple):
   """
 
   prompt: str
-  used: list[Found]
-  left_out: list[Found]
+  used: list[RetrievedPassages]
+  left_out: list[RetrievedPassages]
   tokens: int
   window: int
 
@@ -208,14 +208,14 @@ class Grounded(NamedTuple):
     return list(dict.fromkeys(found.passage.source for found in self.used))
 
 
-def grounded(
-  restored: Restored,
+def ground_question(
+  restored: LoadedModel,
   question: str,
-  found: Sequence[Found],
+  found: Sequence[RetrievedPassages],
   new: int,
-  shown: Template = SHOWN,
+  shown: PromptTemplate = SHOWN,
   blank: str = text.BLANK,
-) -> Grounded:
+) -> GroundedPrompt:
   """Returns the question after as many of the passages as leave room for new tokens, the best ones first.
 
   A passage that does not fit is left out, and a shorter one after it may still be in.
@@ -231,25 +231,25 @@ def grounded(
   Raises:
     UserError: for an empty question, or one that does not fit even alone.
   """
-  count = text.count(restored, question, new, blank)
+  count = text.count_tokens(restored, question, new, blank)
   if count.left is not None and count.left < 0:
     raise UserError(
       f"the question has {count.prompt} tokens, and with {count.new} new ones needs {count.used} of the context"
       f" window's {count.window}; shorten it, or ask for fewer tokens"
     )
-  prompt, used, left_out = question, list[Found](), list[Found]()
+  prompt, used, left_out = question, list[RetrievedPassages](), list[RetrievedPassages]()
   for one in found:
     longer = _joined(shown, [*used, one], question)
-    tried = text.count(restored, longer, new, blank)
+    tried = text.count_tokens(restored, longer, new, blank)
     if tried.left is not None and tried.left < 0:
       left_out.append(one)
     else:
       prompt, count = longer, tried
       used.append(one)
-  return Grounded(prompt, used, left_out, count.prompt, count.window)
+  return GroundedPrompt(prompt, used, left_out, count.prompt, count.window)
 
 
-def _joined(shown: Template, used: Sequence[Found], question: str) -> str:
+def _joined(shown: PromptTemplate, used: Sequence[RetrievedPassages], question: str) -> str:
   """Returns the question after the passages, the best of which stands next to it."""
   parts = [
     shown.fill(text=one.passage.text, source=one.passage.source, number=str(number))
@@ -258,10 +258,10 @@ def _joined(shown: Template, used: Sequence[Found], question: str) -> str:
   return "".join(reversed(parts)) + question
 
 
-def cut(content: str, source: str, most_words: int) -> list[Passage]:
+def split_passages(content: str, source: str, most_words: int) -> list[Passage]:
   r"""Returns a text in passages of whole lines with at most so many words; a longer line is cut between words.
 
-  >>> [passage.text for passage in cut("a b\n\nc d e\nf", "here", 3)]
+  >>> [passage.text for passage in split_passages("a b\n\nc d e\nf", "here", 3)]
   ['a b', 'c d e', 'f']
   """
   if most_words < 1:

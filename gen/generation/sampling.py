@@ -16,20 +16,22 @@ from jax import Array
 
 from gen.errors import UserError
 
-Filter = Callable[[Array], Array]
-NEVER = -jnp.inf
+LogitsFilter = Callable[[Array], Array]
+EXCLUDED = -jnp.inf
 LEAST, MOST = 1e-6, 1e6  # of factors of logits, which must stay within float32's range
 ROUNDING = 1e-6  # by which a sum of probabilities may fall short of top_p and yet reach it
 
 
-def temperature(logits_bv: Array, t: float) -> Array:
+def apply_temperature(logits_bv: Array, t: float) -> Array:
   """Divides by the temperature; 0 keeps the largest logit alone.
 
-  >>> temperature(jnp.array([[1.0, 3.0, 3.0]]), 0.0).tolist()
+  >>> apply_temperature(jnp.array([[1.0, 3.0, 3.0]]), 0.0).tolist()
   [[-inf, 3.0, -inf]]
   """
   if t == 0:
-    return jnp.where(jnp.arange(logits_bv.shape[-1]) == largest(logits_bv)[..., None], logits_bv, NEVER)
+    return jnp.where(
+      jnp.arange(logits_bv.shape[-1]) == argmax_token(logits_bv)[..., None], logits_bv, EXCLUDED
+    )
   return logits_bv / t
 
 
@@ -40,7 +42,7 @@ def top_k(logits_bv: Array, k: int) -> Array:
   [[2.0, -inf, 2.0, -inf]]
   """
   _, best_bk = jax.lax.top_k(logits_bv, k)
-  return jnp.where(_marked(best_bk, jnp.ones_like(best_bk, bool), logits_bv.shape[-1]), logits_bv, NEVER)
+  return jnp.where(_marked(best_bk, jnp.ones_like(best_bk, bool), logits_bv.shape[-1]), logits_bv, EXCLUDED)
 
 
 def top_p(logits_bv: Array, p: float) -> Array:
@@ -55,7 +57,7 @@ def top_p(logits_bv: Array, p: float) -> Array:
   sorted_bv = jax.nn.softmax(jnp.take_along_axis(logits_bv, order_bv, axis=-1), axis=-1)
   before_bv = jnp.cumsum(sorted_bv, axis=-1) - sorted_bv
   kept_bv = (before_bv < p - ROUNDING).at[..., 0].set(True)
-  return jnp.where(_marked(order_bv, kept_bv, logits_bv.shape[-1]), logits_bv, NEVER)
+  return jnp.where(_marked(order_bv, kept_bv, logits_bv.shape[-1]), logits_bv, EXCLUDED)
 
 
 def min_p(logits_bv: Array, p: float) -> Array:
@@ -63,7 +65,7 @@ def min_p(logits_bv: Array, p: float) -> Array:
   if p <= 0:
     return logits_bv
   probabilities_bv = jax.nn.softmax(logits_bv, axis=-1)
-  return jnp.where(probabilities_bv >= p * probabilities_bv.max(-1, keepdims=True), logits_bv, NEVER)
+  return jnp.where(probabilities_bv >= p * probabilities_bv.max(-1, keepdims=True), logits_bv, EXCLUDED)
 
 
 def repetition_penalty(logits_bv: Array, seen_bv: Array, penalty: float) -> Array:
@@ -72,7 +74,7 @@ def repetition_penalty(logits_bv: Array, seen_bv: Array, penalty: float) -> Arra
   return jnp.where(seen_bv, lowered_bv, logits_bv)
 
 
-def compose(*filters: Filter) -> Filter:
+def compose_filters(*filters: LogitsFilter) -> LogitsFilter:
   """Returns the filter that applies these one after another."""
 
   def composed(logits_bv: Array) -> Array:
@@ -92,12 +94,12 @@ def _marked(indices_bk: Array, marks_bk: Array, vocab: int) -> Array:
   return marked_nv.at[numbers_n1, flat_nk].set(marks_bk.reshape(flat_nk.shape)).reshape(*rows, vocab)
 
 
-def largest(logits_bv: Array) -> Array:
+def argmax_token(logits_bv: Array) -> Array:
   """Returns the index of the largest logit of each row, the lowest of equal ones, [B] int32.
 
   Two reductions that a CPU's vector units can do; argmax is one that they cannot.
 
-  >>> largest(jnp.array([[1.0, 3.0, 3.0]])).tolist()
+  >>> argmax_token(jnp.array([[1.0, 3.0, 3.0]])).tolist()
   [1]
   """
   vocab = logits_bv.shape[-1]
@@ -106,7 +108,7 @@ def largest(logits_bv: Array) -> Array:
   return places_bv.min(-1)
 
 
-def draw(logits_bv: Array, keys_b: Array) -> Array:
+def draw_tokens(logits_bv: Array, keys_b: Array) -> Array:
   """Draws a token of each row with the row's own key, [B] int32."""
   return jax.vmap(lambda key, logits_v: jax.random.categorical(key, logits_v))(keys_b, logits_bv)
 
@@ -159,7 +161,7 @@ class Sampler:
     if seen_bv is not None and self.repetition_penalty != 1:
       logits_bv = repetition_penalty(logits_bv, seen_bv, self.repetition_penalty)
     if self.temperature != 1:
-      logits_bv = temperature(logits_bv, self.temperature)
+      logits_bv = apply_temperature(logits_bv, self.temperature)
     if self.top_k:
       logits_bv = top_k(logits_bv, self.top_k)
     return min_p(top_p(logits_bv, self.top_p), self.min_p)

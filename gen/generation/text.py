@@ -7,7 +7,8 @@
     encoder            <s> text </s>, blanks masked       the text with its blanks filled
 
 Other libraries' models have the frames that their tokenizers give. Text is only ever text: what looks like a special
-token in a prompt is encoded letter by letter, unless `special.allow` names it. A blank is marked by a string that the
+token in a prompt is encoded letter by letter, unless `special_tokens.allow_special` names it. A blank is marked by a
+string that the
 caller chooses.
 """
 
@@ -18,10 +19,10 @@ import numpy as np
 from jax import Array
 
 from gen.data.objectives import mixture
-from gen.data.tokenizer import SENTINELS
+from gen.data.tokenizers.tokenizer import SENTINELS
 from gen.errors import UserError
-from gen.generation import cache, decode, infilling, special, window
-from gen.generation.checkpoint import Restored
+from gen.generation import context_window, decode, decoders, infilling, special_tokens
+from gen.generation.loaded_model import LoadedModel
 from gen.generation.sampling import Sampler
 from gen.interop.tokenizers import PretrainedTokenizer as Pretrained
 from gen.interop.tokenizers import model_vocab
@@ -29,7 +30,7 @@ from gen.interop.tokenizers import model_vocab
 BLANK = "___"
 
 
-class Answer(NamedTuple):
+class TextAnswer(NamedTuple):
   """What a model wrote.
 
   Attributes:
@@ -45,7 +46,7 @@ class Answer(NamedTuple):
   stopped: bool
 
 
-def prompt_ids(restored: Restored, text: str, blank: str = BLANK) -> np.ndarray:
+def prompt_ids(restored: LoadedModel, text: str, blank: str = BLANK) -> np.ndarray:
   """Returns what the model reads of a prompt.
 
   Raises:
@@ -70,18 +71,18 @@ def prompt_ids(restored: Restored, text: str, blank: str = BLANK) -> np.ndarray:
   if others and max(ids) >= restored.model.vocab:
     raise UserError(f"the model's vocabulary of {restored.model.vocab} has no id for a blank {blank!r}")
   if isinstance(tokenizer, Pretrained):
-    model_vocab.check(tokenizer, np.array(ids), restored.model.vocab)
+    model_vocab.check_ids(tokenizer, np.array(ids), restored.model.vocab)
   return np.array(ids, np.int32)
 
 
-def _piece(restored: Restored, text: str, before_blank: bool) -> np.ndarray:
+def _piece(restored: LoadedModel, text: str, before_blank: bool) -> np.ndarray:
   """Returns the ids of a text; marks of other libraries' tokenizers take in the space before them."""
   tokenizer = restored.tokenizer
   text = text.rstrip() if before_blank and isinstance(tokenizer, Pretrained) else text
-  return special.encode(tokenizer, text, restored.reading.special)
+  return special_tokens.encode_with_special(tokenizer, text, restored.reading.special)
 
 
-def _hole(restored: Restored, index: int) -> int:
+def _hole(restored: LoadedModel, index: int) -> int:
   if restored.reading.objective in ("span_corruption", "span_corruption_bytes", "ul2"):
     modes = len(mixture.MODES) if restored.reading.objective == "ul2" else 0
     try:
@@ -95,16 +96,16 @@ def _hole(restored: Restored, index: int) -> int:
   return restored.tokenizer.mask
 
 
-def count(restored: Restored, text: str, new: int, blank: str = BLANK) -> window.Count:
+def count_tokens(restored: LoadedModel, text: str, new: int, blank: str = BLANK) -> context_window.WindowUse:
   """Returns how many tokens a prompt and so many new ones take of the window; targets have a window of their own."""
   prompt = len(prompt_ids(restored, text, blank))
   if restored.model.family in ("encoder", "encoder_decoder"):
     new = 0
-  return window.Count(prompt, new, cache.window_of(restored.model))
+  return context_window.WindowUse(prompt, new, decoders.window_length(restored.model))
 
 
-def answers(
-  restored: Restored,
+def stream_answers(
+  restored: LoadedModel,
   texts: Sequence[str],
   sampler: Sampler,
   key: Array,
@@ -113,18 +114,18 @@ def answers(
   every: int = 0,
   stop_strings: tuple[str, ...] = (),
   **limits: Any,
-) -> Iterator[list[Answer]]:
+) -> Iterator[list[TextAnswer]]:
   """Yields the answers to all prompts so far as they are written, every few tokens; the last are whole.
 
   Args:
-    restored: from `checkpoint.load`.
+    restored: from `loaded_model.load_model`.
     texts: prompts.
     sampler: its settings.
     key: of all randomness.
     blank: what marks a blank in prompts of models that fill them.
     every: tokens between two yields; 0 yields whole answers only.
     stop_strings: texts that end an answer and are not shown.
-    **limits: of `decode.Limits`: max_tokens, min_tokens, window.
+    **limits: of `decode.DecodeLimits`: max_tokens, min_tokens, window.
 
   Raises:
     UserError: for whatever cannot be, in one sentence.
@@ -139,12 +140,12 @@ def answers(
     "stop_tokens": restored.reading.stop,
     "stop_strings": stop_strings,
     "constraints": restored.reading.constraints,
-    "decode": lambda ids: shown(restored, ids),
+    "decode": lambda ids: detokenize(restored, ids),
     **limits,
   }
-  module, limit = restored.module, options.get("max_tokens", decode.Limits.max_tokens)
-  pace = every or (decode.LOOK if stop_strings else limit)
-  for found in decode.stream(module, restored.params, prompts, sampler, key, every=pace, **options):
+  module, limit = restored.module, options.get("max_tokens", decode.DecodeLimits.max_tokens)
+  pace = every or (decode.TOKENS_PER_CHUNK if stop_strings else limit)
+  for found in decode.stream_tokens(module, restored.params, prompts, sampler, key, every=pace, **options):
     written = [_answer(restored, found, row, stop_strings) for row in range(len(prompts))]
     if every:
       yield written
@@ -152,39 +153,43 @@ def answers(
     yield written
 
 
-def _answer(restored: Restored, found: decode.Generated, row: int, stop_strings: tuple[str, ...]) -> Answer:
+def _answer(
+  restored: LoadedModel, found: decode.GeneratedTokens, row: int, stop_strings: tuple[str, ...]
+) -> TextAnswer:
   tokens = found.rows()[row]
-  text = shown(restored, tokens)
+  text = detokenize(restored, tokens)
   places = [text.index(stop) for stop in stop_strings if stop in text] if found.stopped_b[row] else []
   text = text[: min(places)] if places else text
-  return Answer(text, tokens, float(found.log_probabilities_bn[row].sum()), bool(found.stopped_b[row]))
+  return TextAnswer(text, tokens, float(found.log_probabilities_bn[row].sum()), bool(found.stopped_b[row]))
 
 
-def _filled(restored: Restored, prompts: list[np.ndarray], sampler: Sampler, key: Array) -> list[Answer]:
+def _filled(
+  restored: LoadedModel, prompts: list[np.ndarray], sampler: Sampler, key: Array
+) -> list[TextAnswer]:
   tokenizer = restored.tokenizer
   marks = [i for i in range(restored.model.vocab) if i >= tokenizer.vocab or tokenizer.is_special(i)]
-  found = infilling.fill(
+  found = infilling.fill_masks(
     restored.module, restored.params, prompts, tokenizer.mask, sampler, key, order="surest", banned=marks
   )
   return [
-    Answer(tokenizer.decode(ids), ids[prompt == tokenizer.mask], float(log.sum()), True)
+    TextAnswer(tokenizer.decode(ids), ids[prompt == tokenizer.mask], float(log.sum()), True)
     for ids, log, prompt in zip(found.texts, found.log_probabilities, prompts, strict=True)
   ]
 
 
-def shown(restored: Restored, ids: np.ndarray) -> str:
+def detokenize(restored: LoadedModel, ids: np.ndarray) -> str:
   """Returns new ids as people read them; an encoder-decoder's marks are shown, but for the last."""
   tokenizer = restored.tokenizer
   known = [int(number) for number in ids if number < tokenizer.vocab and number not in restored.reading.stop]
   return tokenizer.decode(known, keep_special=restored.model.family == "encoder_decoder")
 
 
-def settled(text: str, stop_strings: tuple[str, ...] = ()) -> str:
+def without_partial_stop(text: str, stop_strings: tuple[str, ...] = ()) -> str:
   r"""Returns the part of a growing text that will not change: no half of a character or of a stop string at its end.
 
-  >>> settled("so far\N{REPLACEMENT CHARACTER}")
+  >>> without_partial_stop("so far\N{REPLACEMENT CHARACTER}")
   'so far'
-  >>> settled("so far EN", ("END",))
+  >>> without_partial_stop("so far EN", ("END",))
   'so far '
   """
   text = text.rstrip("\N{REPLACEMENT CHARACTER}")

@@ -7,7 +7,7 @@
 After arXiv:2302.04761. A call is parsed, never evaluated: its arguments are literals of the types that the function
 names. What goes wrong (no such tool, a wrong argument, an exception, too much time or text) is put in as the result,
 `error: ...`, for the model to see. The time limit abandons a function that runs on; it cannot stop one that holds
-the interpreter in a single operation, so a tool bounds its own work, as `arithmetic` does.
+the interpreter in a single operation, so a tool bounds its own work, as `evaluate_arithmetic` does.
 """
 
 import ast
@@ -31,7 +31,7 @@ class ToolError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
-class Limits:
+class ToolLimits:
   """What a call may take.
 
   Attributes:
@@ -60,10 +60,10 @@ class Tool:
     return f"{self.name}({', '.join(f'{name}: {kind.__name__}' for name, kind in self.types.items())})"
 
 
-class Registry:
+class ToolRegistry:
   """Tools by name.
 
-  >>> registry = Registry()
+  >>> registry = ToolRegistry()
   >>> @registry.tool
   ... def add(a: int, b: int) -> int:
   ...   return a + b
@@ -71,7 +71,7 @@ class Registry:
   ('42', 'error: add wants a value for b')
   """
 
-  def __init__(self, limits: Limits = Limits()) -> None:
+  def __init__(self, limits: ToolLimits = ToolLimits()) -> None:
     """Knows no tool yet."""
     self.limits, self._tools = limits, dict[str, Tool]()
 
@@ -193,21 +193,21 @@ _BINARY: dict[type, Callable[[Any, Any], Any]] = {
   ast.Pow: operator.pow,
 }
 _UNARY: dict[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos}
-MOST_BITS = 2048  # of a whole number; more are refused before they are computed
-MOST_DEPTH = 50
+MAX_BITS = 2048  # of a whole number; more are refused before they are computed
+MAX_DEPTH = 50
 
 
-def arithmetic(expression: str) -> int | float:
+def evaluate_arithmetic(expression: str) -> int | float:
   """Returns the value of an expression of numbers, + - * / // % ** and parentheses.
 
   Raises:
     ValueError: for anything else, or a number too large.
 
-  >>> arithmetic("(2 + 3) * 4 - 7 // 2"), arithmetic("1 / 8")
+  >>> evaluate_arithmetic("(2 + 3) * 4 - 7 // 2"), evaluate_arithmetic("1 / 8")
   (17, 0.125)
   """
   try:
-    return _value(ast.parse(expression.strip(), mode="eval").body, MOST_DEPTH)
+    return _value(ast.parse(expression.strip(), mode="eval").body, MAX_DEPTH)
   except ZeroDivisionError:
     raise ValueError("division by zero") from None
   except OverflowError:
@@ -241,32 +241,34 @@ def _value(node: ast.expr, depth: int) -> int | float:
 def _check_power(base: int | float, exponent: int | float) -> None:
   """Refuses a power of whole numbers that would take long."""
   whole = isinstance(base, int) and isinstance(exponent, int)
-  if whole and abs(exponent) * max(1, int(base).bit_length()) > MOST_BITS:
+  if whole and abs(exponent) * max(1, int(base).bit_length()) > MAX_BITS:
     raise ValueError("the number is too large")
 
 
 def _small(number: int | float) -> int | float:
-  if isinstance(number, int) and number.bit_length() > MOST_BITS:
+  if isinstance(number, int) and number.bit_length() > MAX_BITS:
     raise ValueError("the number is too large")
   return number
 
 
-def standard(facts: Mapping[str, str] | None = None, today: datetime.date | None = None) -> Registry:
+def standard_tools(
+  facts: Mapping[str, str] | None = None, today: datetime.date | None = None
+) -> ToolRegistry:
   """Returns the tools calculator, date and lookup.
 
   Args:
     facts: what lookup knows, by name.
     today: what date counts from; None is the day of the call.
 
-  >>> standard(today=datetime.date(2024, 2, 27)).result("date(2)")
+  >>> standard_tools(today=datetime.date(2024, 2, 27)).result("date(2)")
   '2024-02-29'
   """
-  registry, known = Registry(), dict(facts or {})
+  registry, known = ToolRegistry(), dict(facts or {})
 
   @registry.tool
   def calculator(expression: str) -> str:
     """Computes an expression."""
-    found = arithmetic(expression)
+    found = evaluate_arithmetic(expression)
     return str(found) if isinstance(found, int) else f"{found:.10g}"
 
   @registry.tool
@@ -284,10 +286,10 @@ def standard(facts: Mapping[str, str] | None = None, today: datetime.date | None
   return registry
 
 
-def open_call(text: str) -> str | None:
+def find_open_call(text: str) -> str | None:
   """Returns the call that a text ends with, if the model has just asked for its result.
 
-  >>> open_call('2 and [calculator("1+1") ->')
+  >>> find_open_call('2 and [calculator("1+1") ->')
   'calculator("1+1")'
   """
   if not text.endswith(ARROW):

@@ -9,8 +9,8 @@ import numpy as np
 
 from gen.config import Model
 from gen.errors import UserError
-from gen.interop import layouts
-from gen.interop.layouts import Layout
+from gen.interop import tensor_layouts
+from gen.interop.tensor_layouts import TensorLayout
 
 ACTIVATIONS = {
   "gelu": "gelu",
@@ -29,7 +29,7 @@ SOURCE_LAYERS = "source/stack/layers"  # those of an encoder-decoder's encoder
 TOKENS = "embedding/embedding"
 
 
-class Row(NamedTuple):
+class TensorRow(NamedTuple):
   """One tensor: its name without the prefix, "{}" for the layer; the parameters it holds; how.
 
   A path ends where the parameter lies in the tree; those of stacked layers have the layer as first axis.
@@ -37,13 +37,13 @@ class Row(NamedTuple):
 
   name: str
   paths: tuple[str, ...]
-  layout: Layout
+  layout: TensorLayout
 
 
-Rows = tuple[Row, ...]
+TensorRows = tuple[TensorRow, ...]
 
 
-class Contents(NamedTuple):
+class TensorContents(NamedTuple):
   """What a checkpoint's tensors and class say that its config need not."""
 
   names: frozenset[str]  # without prefix
@@ -76,9 +76,9 @@ class Architecture:
   name: str
   prefix: str
   defaults: dict[str, Any]
-  model: Callable[[dict[str, Any], Contents], Model]
+  model: Callable[[dict[str, Any], TensorContents], Model]
   describe: Callable[[Model], dict[str, Any]]
-  rows: Callable[[Model], Rows]
+  rows: Callable[[Model], TensorRows]
   head_names: tuple[str, ...]
   classes: dict[str, bool]
   output: str
@@ -137,37 +137,40 @@ def _brief(value: Any) -> str:
   return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def table(name: str, path: str) -> Rows:
+def embedding_row(name: str, path: str) -> TensorRows:
   """Returns the row of an embedding."""
-  return (Row(name, (path,), layouts.TABLE),)
+  return (TensorRow(name, (path,), tensor_layouts.TABLE),)
 
 
-def norm(name: str, path: str) -> Rows:
+def norm_rows(name: str, path: str) -> TensorRows:
   """Returns the rows of a LayerNorm, or of an RMSNorm, which has no bias."""
   scale, bias = (f"{path}/scale",), (f"{path}/bias",)
-  return (Row(f"{name}.weight", scale, layouts.VECTOR), Row(f"{name}.bias", bias, layouts.VECTOR))
+  return (
+    TensorRow(f"{name}.weight", scale, tensor_layouts.VECTOR),
+    TensorRow(f"{name}.bias", bias, tensor_layouts.VECTOR),
+  )
 
 
-def dense(name: str, path: str, layout: Layout = layouts.LINEAR) -> Rows:
+def dense_rows(name: str, path: str, layout: TensorLayout = tensor_layouts.LINEAR) -> TensorRows:
   """Returns the rows of a dense layer."""
   kernel, bias = (f"{path}/kernel",), (f"{path}/bias",)
-  return (Row(f"{name}.weight", kernel, layout), Row(f"{name}.bias", bias, layouts.VECTOR))
+  return (TensorRow(f"{name}.weight", kernel, layout), TensorRow(f"{name}.bias", bias, tensor_layouts.VECTOR))
 
 
-def projection(name: str, path: str, layout: Layout = layouts.LINEAR) -> Rows:
+def projection_rows(name: str, path: str, layout: TensorLayout = tensor_layouts.LINEAR) -> TensorRows:
   """Returns the rows of one projection of attention."""
   kernel, bias = (f"{path}/kernel",), (f"{path}_bias",)
-  return (Row(f"{name}.weight", kernel, layout), Row(f"{name}.bias", bias, layouts.VECTOR))
+  return (TensorRow(f"{name}.weight", kernel, layout), TensorRow(f"{name}.bias", bias, tensor_layouts.VECTOR))
 
 
-def fused(name: str, path: str, weight: Layout, bias: Layout) -> Rows:
+def fused_rows(name: str, path: str, weight: TensorLayout, bias: TensorLayout) -> TensorRows:
   """Returns the rows of queries, keys and values in one tensor."""
   parts = ("query", "key", "value")
   kernels, biases = (tuple(f"{path}/{part}{end}" for part in parts) for end in ("/kernel", "_bias"))
-  return (Row(f"{name}.weight", kernels, weight), Row(f"{name}.bias", biases, bias))
+  return (TensorRow(f"{name}.weight", kernels, weight), TensorRow(f"{name}.bias", biases, bias))
 
 
-def activation(hf: dict[str, Any], key: str) -> str:
+def activation_name(hf: dict[str, Any], key: str) -> str:
   """Returns the config's activation by its name here.
 
   Raises:
@@ -178,7 +181,7 @@ def activation(hf: dict[str, Any], key: str) -> str:
   return ACTIVATIONS[hf[key]]
 
 
-def refuse(hf: dict[str, Any], **only: Any) -> None:
+def refuse_unsupported(hf: dict[str, Any], **only: Any) -> None:
   """Refuses a config that asks for what is not built here.
 
   Raises:

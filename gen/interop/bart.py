@@ -7,55 +7,55 @@ from gen.interop.architecture import (
   ACTIVATION_NAMES,
   TOKENS,
   Architecture,
-  Contents,
-  Row,
-  Rows,
-  activation,
-  dense,
-  norm,
-  projection,
-  refuse,
+  TensorContents,
+  TensorRow,
+  TensorRows,
+  activation_name,
+  dense_rows,
+  embedding_row,
+  norm_rows,
+  projection_rows,
+  refuse_unsupported,
   split_width,
-  table,
 )
-from gen.interop.layouts import LINEAR, LINEAR_FROM_HEADS, ROW
+from gen.interop.tensor_layouts import LINEAR, LINEAR_FROM_HEADS, ROW
 
 
-def _attention(name: str, path: str) -> Rows:
-  rows: Rows = projection(f"{name}.out_proj", f"{path}/out", LINEAR_FROM_HEADS)
+def _attention(name: str, path: str) -> TensorRows:
+  rows: TensorRows = projection_rows(f"{name}.out_proj", f"{path}/out", LINEAR_FROM_HEADS)
   for theirs, ours in {"q_proj": "query", "k_proj": "key", "v_proj": "value"}.items():
-    rows += projection(f"{name}.{theirs}", f"{path}/{ours}")
+    rows += projection_rows(f"{name}.{theirs}", f"{path}/{ours}")
   return rows
 
 
-def _stack(name: str, path: str) -> Rows:
+def _stack(name: str, path: str) -> TensorRows:
   layer, layers = f"{name}.layers.{{}}", f"{path}/stack/layers"
   return (
-    *table(f"{name}.embed_positions.weight", f"{path}/embeddings/positions/embedding"),
-    *norm(f"{name}.layernorm_embedding", f"{path}/embeddings/norm"),
+    *embedding_row(f"{name}.embed_positions.weight", f"{path}/embeddings/positions/embedding"),
+    *norm_rows(f"{name}.layernorm_embedding", f"{path}/embeddings/norm"),
     *_attention(f"{layer}.self_attn", f"{layers}/attention"),
-    *norm(f"{layer}.self_attn_layer_norm", f"{layers}/attention_norm"),
+    *norm_rows(f"{layer}.self_attn_layer_norm", f"{layers}/attention_norm"),
     *_attention(f"{layer}.encoder_attn", f"{layers}/cross_attention"),
-    *norm(f"{layer}.encoder_attn_layer_norm", f"{layers}/cross_attention_norm"),
-    *dense(f"{layer}.fc1", f"{layers}/feed_forward/in"),
-    *dense(f"{layer}.fc2", f"{layers}/feed_forward/out"),
-    *norm(f"{layer}.final_layer_norm", f"{layers}/feed_forward_norm"),
+    *norm_rows(f"{layer}.encoder_attn_layer_norm", f"{layers}/cross_attention_norm"),
+    *dense_rows(f"{layer}.fc1", f"{layers}/feed_forward/in"),
+    *dense_rows(f"{layer}.fc2", f"{layers}/feed_forward/out"),
+    *norm_rows(f"{layer}.final_layer_norm", f"{layers}/feed_forward_norm"),
   )
 
 
-ROWS: Rows = (
-  *table("shared.weight", TOKENS),
+ROWS: TensorRows = (
+  *embedding_row("shared.weight", TOKENS),
   *_stack("encoder", "source"),
   *_stack("decoder", "target"),
-  Row("final_logits_bias", ("head/bias",), ROW),
-  Row("lm_head.weight", ("head/logits/kernel",), LINEAR),
+  TensorRow("final_logits_bias", ("head/bias",), ROW),
+  TensorRow("lm_head.weight", ("head/logits/kernel",), LINEAR),
 )
 _OFFSET = 2  # rows of the position table before the first position
 
 
-def _model(hf: dict[str, Any], contents: Contents) -> Model:
+def _model(hf: dict[str, Any], contents: TensorContents) -> Model:
   # Fields of relatives (mBART, Blenderbot) that some files of the same model type carry.
-  refuse(hf, normalize_before=False, add_final_layer_norm=False, normalize_embedding=True)
+  refuse_unsupported(hf, normalize_before=False, add_final_layer_norm=False, normalize_embedding=True)
   split_width(hf, "d_model", "decoder_attention_heads")
   heads, decoder_heads = hf["encoder_attention_heads"], hf["decoder_attention_heads"]
   feed_forward, decoder_feed_forward = hf["encoder_ffn_dim"], hf["decoder_ffn_dim"]
@@ -75,7 +75,7 @@ def _model(hf: dict[str, Any], contents: Contents) -> Model:
     positions="learned",
     embedding_scale=hf["d_model"] ** 0.5 if hf["scale_embedding"] else 1.0,
     embedding_norm=True,
-    activation=activation(hf, "activation_function"),
+    activation=activation_name(hf, "activation_function"),
     norm_placement="post",
     bias=True,
     norm_bias=True,

@@ -12,48 +12,48 @@ from gen.interop.architecture import (
   LAYERS,
   TOKENS,
   Architecture,
-  Contents,
-  Row,
-  Rows,
-  activation,
-  dense,
-  norm,
-  projection,
-  refuse,
+  TensorContents,
+  TensorRow,
+  TensorRows,
+  activation_name,
+  dense_rows,
+  embedding_row,
+  norm_rows,
+  projection_rows,
+  refuse_unsupported,
   split_width,
-  table,
 )
-from gen.interop.layouts import LINEAR, LINEAR_FROM_HEADS, VECTOR
+from gen.interop.tensor_layouts import LINEAR, LINEAR_FROM_HEADS, VECTOR
 
 _LAYER = "encoder.layer.{}"
-_BODY: Rows = (
-  *table("embeddings.word_embeddings.weight", TOKENS),
-  *table("embeddings.position_embeddings.weight", "target/embeddings/positions/embedding"),
-  *table("embeddings.token_type_embeddings.weight", "target/embeddings/token_types/embedding"),
-  *norm("embeddings.LayerNorm", "target/embeddings/norm"),
-  *projection(f"{_LAYER}.attention.self.query", f"{LAYERS}/attention/query"),
-  *projection(f"{_LAYER}.attention.self.key", f"{LAYERS}/attention/key"),
-  *projection(f"{_LAYER}.attention.self.value", f"{LAYERS}/attention/value"),
-  *projection(f"{_LAYER}.attention.output.dense", f"{LAYERS}/attention/out", LINEAR_FROM_HEADS),
-  *norm(f"{_LAYER}.attention.output.LayerNorm", f"{LAYERS}/attention_norm"),
-  *dense(f"{_LAYER}.intermediate.dense", f"{LAYERS}/feed_forward/in"),
-  *dense(f"{_LAYER}.output.dense", f"{LAYERS}/feed_forward/out"),
-  *norm(f"{_LAYER}.output.LayerNorm", f"{LAYERS}/feed_forward_norm"),
-  *dense("pooler.dense", "pool"),
+_BODY: TensorRows = (
+  *embedding_row("embeddings.word_embeddings.weight", TOKENS),
+  *embedding_row("embeddings.position_embeddings.weight", "target/embeddings/positions/embedding"),
+  *embedding_row("embeddings.token_type_embeddings.weight", "target/embeddings/token_types/embedding"),
+  *norm_rows("embeddings.LayerNorm", "target/embeddings/norm"),
+  *projection_rows(f"{_LAYER}.attention.self.query", f"{LAYERS}/attention/query"),
+  *projection_rows(f"{_LAYER}.attention.self.key", f"{LAYERS}/attention/key"),
+  *projection_rows(f"{_LAYER}.attention.self.value", f"{LAYERS}/attention/value"),
+  *projection_rows(f"{_LAYER}.attention.output.dense", f"{LAYERS}/attention/out", LINEAR_FROM_HEADS),
+  *norm_rows(f"{_LAYER}.attention.output.LayerNorm", f"{LAYERS}/attention_norm"),
+  *dense_rows(f"{_LAYER}.intermediate.dense", f"{LAYERS}/feed_forward/in"),
+  *dense_rows(f"{_LAYER}.output.dense", f"{LAYERS}/feed_forward/out"),
+  *norm_rows(f"{_LAYER}.output.LayerNorm", f"{LAYERS}/feed_forward_norm"),
+  *dense_rows("pooler.dense", "pool"),
 )
-BERT_ROWS: Rows = (
+BERT_ROWS: TensorRows = (
   *_BODY,
-  *dense("cls.predictions.transform.dense", "head/transform"),
-  *norm("cls.predictions.transform.LayerNorm", "head/transform_norm"),
-  Row("cls.predictions.decoder.bias", ("head/bias",), VECTOR),
-  Row("cls.predictions.decoder.weight", ("head/logits/kernel",), LINEAR),
+  *dense_rows("cls.predictions.transform.dense", "head/transform"),
+  *norm_rows("cls.predictions.transform.LayerNorm", "head/transform_norm"),
+  TensorRow("cls.predictions.decoder.bias", ("head/bias",), VECTOR),
+  TensorRow("cls.predictions.decoder.weight", ("head/logits/kernel",), LINEAR),
 )
-ROBERTA_ROWS: Rows = (
+ROBERTA_ROWS: TensorRows = (
   *_BODY,
-  *dense("lm_head.dense", "head/transform"),
-  *norm("lm_head.layer_norm", "head/transform_norm"),
-  Row("lm_head.decoder.bias", ("head/bias",), VECTOR),
-  Row("lm_head.decoder.weight", ("head/logits/kernel",), LINEAR),
+  *dense_rows("lm_head.dense", "head/transform"),
+  *norm_rows("lm_head.layer_norm", "head/transform_norm"),
+  TensorRow("lm_head.decoder.bias", ("head/bias",), VECTOR),
+  TensorRow("lm_head.decoder.weight", ("head/logits/kernel",), LINEAR),
 )
 
 _BUFFERS = (r"embeddings\.(position_ids|token_type_ids)",)
@@ -72,8 +72,8 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-def _model(offset: bool, hf: dict[str, Any], contents: Contents) -> Model:
-  refuse(hf, is_decoder=False, add_cross_attention=False, position_embedding_type="absolute")
+def _model(offset: bool, hf: dict[str, Any], contents: TensorContents) -> Model:
+  refuse_unsupported(hf, is_decoder=False, add_cross_attention=False, position_embedding_type="absolute")
   if offset and hf["pad_token_id"] is None:
     raise UserError("config.json: pad_token_id is not given, and positions are counted from it")
   # RoBERTa's positions begin after that of padding, which is padding's id.
@@ -90,7 +90,7 @@ def _model(offset: bool, hf: dict[str, Any], contents: Contents) -> Model:
     position_offset=first,
     positions="learned",
     token_types=hf["type_vocab_size"],
-    activation=activation(hf, "hidden_act"),
+    activation=activation_name(hf, "hidden_act"),
     norm_placement="post",
     norm_epsilon=hf["layer_norm_eps"],
     embedding_norm=True,

@@ -9,38 +9,38 @@ from gen.interop.architecture import (
   LAYERS,
   TOKENS,
   Architecture,
-  Contents,
-  Row,
-  Rows,
-  dense,
-  fused,
-  norm,
-  projection,
-  refuse,
+  TensorContents,
+  TensorRow,
+  TensorRows,
+  dense_rows,
+  embedding_row,
+  fused_rows,
+  norm_rows,
+  projection_rows,
+  refuse_unsupported,
   split_width,
-  table,
 )
-from gen.interop.layouts import LINEAR, LINEAR_BY_HEAD, LINEAR_FROM_HEADS, VECTORS_BY_HEAD
+from gen.interop.tensor_layouts import LINEAR, LINEAR_BY_HEAD, LINEAR_FROM_HEADS, VECTORS_BY_HEAD
 
-ROWS: Rows = (
-  *table("word_embeddings.weight", TOKENS),
-  *norm("word_embeddings_layernorm", "target/embeddings/norm"),
-  *norm("h.{}.input_layernorm", f"{LAYERS}/attention_norm"),
-  *fused("h.{}.self_attention.query_key_value", f"{LAYERS}/attention", LINEAR_BY_HEAD, VECTORS_BY_HEAD),
-  *projection("h.{}.self_attention.dense", f"{LAYERS}/attention/out", LINEAR_FROM_HEADS),
-  *norm("h.{}.post_attention_layernorm", f"{LAYERS}/feed_forward_norm"),
-  *dense("h.{}.mlp.dense_h_to_4h", f"{LAYERS}/feed_forward/in"),
-  *dense("h.{}.mlp.dense_4h_to_h", f"{LAYERS}/feed_forward/out"),
-  *norm("ln_f", "target/stack/norm"),
-  Row("lm_head.weight", ("head/logits/kernel",), LINEAR),
+ROWS: TensorRows = (
+  *embedding_row("word_embeddings.weight", TOKENS),
+  *norm_rows("word_embeddings_layernorm", "target/embeddings/norm"),
+  *norm_rows("h.{}.input_layernorm", f"{LAYERS}/attention_norm"),
+  *fused_rows("h.{}.self_attention.query_key_value", f"{LAYERS}/attention", LINEAR_BY_HEAD, VECTORS_BY_HEAD),
+  *projection_rows("h.{}.self_attention.dense", f"{LAYERS}/attention/out", LINEAR_FROM_HEADS),
+  *norm_rows("h.{}.post_attention_layernorm", f"{LAYERS}/feed_forward_norm"),
+  *dense_rows("h.{}.mlp.dense_h_to_4h", f"{LAYERS}/feed_forward/in"),
+  *dense_rows("h.{}.mlp.dense_4h_to_h", f"{LAYERS}/feed_forward/out"),
+  *norm_rows("ln_f", "target/stack/norm"),
+  TensorRow("lm_head.weight", ("head/logits/kernel",), LINEAR),
 )
 # Names that older files have for the same sizes.
 _ALSO = {"n_embed": "hidden_size", "num_hidden_layers": "n_layer", "num_attention_heads": "n_head"}
 
 
-def _model(hf: dict[str, Any], contents: Contents) -> Model:
+def _model(hf: dict[str, Any], contents: TensorContents) -> Model:
   hf = hf | {key: hf[also] for also, key in _ALSO.items() if hf.get(also) is not None}
-  refuse(hf, apply_residual_connection_post_layernorm=False)
+  refuse_unsupported(hf, apply_residual_connection_post_layernorm=False)
   return Model(
     family="decoder",
     vocab=hf["vocab_size"],

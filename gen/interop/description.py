@@ -7,15 +7,15 @@ from typing import Any
 from gen.config import Model
 from gen.errors import UserError
 from gen.interop import parameters, pretrained, registry, tensor_files
-from gen.interop.architecture import Architecture, Contents
-from gen.interop.pretrained import Pretrained, Stored
-from gen.models import families
+from gen.interop.architecture import Architecture, TensorContents
+from gen.interop.pretrained import Pretrained, StoredTensors
+from gen.models import language_model
 
 # Fields that say how a model is initialized, trained or computed, not what it computes.
 _NOT_MEANING = ("dropout", "initializer_scale", "dtype", "scan", "remat", "loss_chunk", "attention")
 
 
-def describe(model: Model, dtype: str = "F32", like: dict[str, Any] | None = None) -> Pretrained:
+def describe_model(model: Model, dtype: str = "F32", like: dict[str, Any] | None = None) -> Pretrained:
   """Returns a model of `gen` as one of the format.
 
   Args:
@@ -33,7 +33,7 @@ def describe(model: Model, dtype: str = "F32", like: dict[str, Any] | None = Non
     if like is None or (found.name == like.get("model_type") and kind in like.get("architectures", []))
   ]
   if not tries:
-    return describe(model, dtype)
+    return describe_model(model, dtype)
   lacks, found, kind = min(tries, key=lambda each: len(each[0]))
   if lacks:
     raise UserError(f"no architecture of the format is this model; the nearest, {found.name}, has {lacks[0]}")
@@ -44,24 +44,27 @@ def describe(model: Model, dtype: str = "F32", like: dict[str, Any] | None = Non
   hf.pop("torch_dtype", None)  # older word for dtype
   hf["dtype"] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}[dtype]
   file = tensor_files.SINGLE
-  stored = [Stored(found.full(name, head), file, dtype, shape, name) for name, shape in names.items()]
+  stored = [StoredTensors(found.full(name, head), file, dtype, shape, name) for name, shape in names.items()]
   for group in found.twins:
     # What a file says under a name without use, other readers may look for.
     more = [name for name in group if group[0] in names and found.is_unused(name)]
-    stored += [Stored(found.full(name, head), file, dtype, names[group[0]], group[0]) for name in more]
+    stored += [StoredTensors(found.full(name, head), file, dtype, names[group[0]], group[0]) for name in more]
   return Pretrained(model, found.name, head, hf, tuple(stored), {file: {"format": "pt"}})
 
 
 def _names(model: Model, found: Architecture) -> dict[str, tuple[int, ...]]:
   """Returns the tensors that a model has in an architecture, with their shapes."""
-  slots = pretrained.slots(found.rows(model), parameters.abstract(parameters.by_path(families.shapes(model))))
+  slots = pretrained.tensor_slots(
+    found.rows(model),
+    parameters.abstract_arrays(parameters.flatten_tree(language_model.parameter_shapes(model))),
+  )
   return {name: slot.shape for name, slot in slots.items()}
 
 
 def _difference(model: Model, found: Architecture, kind: str) -> list[str]:
   """Returns what an architecture would make of a model otherwise."""
   names = _names(model, found)
-  contents = Contents(frozenset(names), found.classes[kind], found.output in names, kind)
+  contents = TensorContents(frozenset(names), found.classes[kind], found.output in names, kind)
   try:
     hf = found.complete(found.describe(model))
     theirs, ours = _meaning(found.model(hf, contents)), _meaning(model)

@@ -91,7 +91,7 @@ class GenerationConfig(NamedTuple):
   notes: tuple[str, ...]
 
 
-def read(folder: Path, hf: dict[str, Any], vocab: int) -> GenerationConfig:
+def read_generation_config(folder: Path, hf: dict[str, Any], vocab: int) -> GenerationConfig:
   """Reads what stands beside a model.
 
   Args:
@@ -105,7 +105,7 @@ def read(folder: Path, hf: dict[str, Any], vocab: int) -> GenerationConfig:
   """
   path = folder / NAME
   there = path.is_file()
-  values = json_reading.read(path, max_bytes=MAX_BYTES) if there else hf
+  values = json_reading.read_json(path, max_bytes=MAX_BYTES) if there else hf
   name = str(path) if there else "config.json"
   roles = {**hf, **{key: value for key, value in values.items() if value is not None}}
   forced = _id(values, "forced_bos_token_id", name)
@@ -201,7 +201,7 @@ def _number(values: dict[str, Any], key: str, name: str, kind: type, default: fl
   value = values.get(key)
   if value is None:
     return default
-  number = json_reading.require(value, kind, f"{name}: {key}")
+  number = json_reading.require_kind(value, kind, f"{name}: {key}")
   if not 0 <= number <= 1 << 30 or not math.isfinite(number):
     raise UserError(f"{name}: {key} is {_short(value)}; it must lie between 0 and {1 << 30}")
   return number

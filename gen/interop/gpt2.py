@@ -8,19 +8,19 @@ from gen.interop.architecture import (
   LAYERS,
   TOKENS,
   Architecture,
-  Contents,
-  Row,
-  Rows,
-  activation,
-  dense,
-  fused,
-  norm,
-  projection,
-  refuse,
+  TensorContents,
+  TensorRow,
+  TensorRows,
+  activation_name,
+  dense_rows,
+  embedding_row,
+  fused_rows,
+  norm_rows,
+  projection_rows,
+  refuse_unsupported,
   split_width,
-  table,
 )
-from gen.interop.layouts import (
+from gen.interop.tensor_layouts import (
   COLUMNS,
   COLUMNS_FROM_HEADS,
   COLUMNS_SIDE_BY_SIDE,
@@ -28,22 +28,22 @@ from gen.interop.layouts import (
   VECTORS_SIDE_BY_SIDE,
 )
 
-ROWS: Rows = (
-  *table("wte.weight", TOKENS),
-  *table("wpe.weight", "target/embeddings/positions/embedding"),
-  *norm("h.{}.ln_1", f"{LAYERS}/attention_norm"),
-  *fused("h.{}.attn.c_attn", f"{LAYERS}/attention", COLUMNS_SIDE_BY_SIDE, VECTORS_SIDE_BY_SIDE),
-  *projection("h.{}.attn.c_proj", f"{LAYERS}/attention/out", COLUMNS_FROM_HEADS),
-  *norm("h.{}.ln_2", f"{LAYERS}/feed_forward_norm"),
-  *dense("h.{}.mlp.c_fc", f"{LAYERS}/feed_forward/in", COLUMNS),
-  *dense("h.{}.mlp.c_proj", f"{LAYERS}/feed_forward/out", COLUMNS),
-  *norm("ln_f", "target/stack/norm"),
-  Row("lm_head.weight", ("head/logits/kernel",), LINEAR),
+ROWS: TensorRows = (
+  *embedding_row("wte.weight", TOKENS),
+  *embedding_row("wpe.weight", "target/embeddings/positions/embedding"),
+  *norm_rows("h.{}.ln_1", f"{LAYERS}/attention_norm"),
+  *fused_rows("h.{}.attn.c_attn", f"{LAYERS}/attention", COLUMNS_SIDE_BY_SIDE, VECTORS_SIDE_BY_SIDE),
+  *projection_rows("h.{}.attn.c_proj", f"{LAYERS}/attention/out", COLUMNS_FROM_HEADS),
+  *norm_rows("h.{}.ln_2", f"{LAYERS}/feed_forward_norm"),
+  *dense_rows("h.{}.mlp.c_fc", f"{LAYERS}/feed_forward/in", COLUMNS),
+  *dense_rows("h.{}.mlp.c_proj", f"{LAYERS}/feed_forward/out", COLUMNS),
+  *norm_rows("ln_f", "target/stack/norm"),
+  TensorRow("lm_head.weight", ("head/logits/kernel",), LINEAR),
 )
 
 
-def _model(hf: dict[str, Any], contents: Contents) -> Model:
-  refuse(hf, add_cross_attention=False)
+def _model(hf: dict[str, Any], contents: TensorContents) -> Model:
+  refuse_unsupported(hf, add_cross_attention=False)
   return Model(
     family="decoder",
     vocab=hf["vocab_size"],
@@ -54,7 +54,7 @@ def _model(hf: dict[str, Any], contents: Contents) -> Model:
     feed_forward=hf["n_inner"] or 0,
     context=hf["n_positions"],
     positions="learned",
-    activation=activation(hf, "activation_function"),
+    activation=activation_name(hf, "activation_function"),
     attention_scale=0.0 if hf["scale_attn_weights"] else 1.0,
     attention_scale_by_layer=hf["scale_attn_by_inverse_layer_idx"],
     norm_epsilon=hf["layer_norm_epsilon"],

@@ -6,11 +6,12 @@
 
 BERT, RoBERTa, XLM-RoBERTa, GPT-2, BLOOM, T5 (1.0 and 1.1, and its encoder alone) and BART, with and without their
 language-model heads. `model` is a `Pretrained`: `model.config` is the `gen.config.Model` that all of `gen` takes, and
-`params` the tree of `families.build(model.config)`, in the types of the files. `save` takes a `gen.config.Model` as
+`params` the tree of `language_model.build_model(model.config)`, in the types of the files. `save_checkpoint` takes a
+`gen.config.Model` as
 well, for a model that was trained here.
 
 Memory: a file is read and written in blocks of a few megabytes, so that beside the parameters there is next to
-nothing; `forward` computes with the parameters where they lie.
+nothing; `forward_pass` computes with the parameters where they lie.
 """
 
 import dataclasses
@@ -27,13 +28,13 @@ import numpy as np
 from gen.config import Model, from_dict, to_dict
 from gen.errors import UserError
 from gen.interop import description, generation_config, inputs, parameters, pretrained, tensor_files
-from gen.interop.layouts import Slot
-from gen.interop.pretrained import CONFIG, Pretrained, Stored
-from gen.interop.tensor_files import DTYPES, Entry, Tensor
-from gen.models import families
+from gen.interop.pretrained import CONFIG, Pretrained, StoredTensors
+from gen.interop.tensor_files import DTYPES, NewTensor, TensorHeader
+from gen.interop.tensor_layouts import TensorSlot
+from gen.models import language_model
 
 
-def load(directory: str | Path) -> tuple[Pretrained, Any]:
+def load_checkpoint(directory: str | Path) -> tuple[Pretrained, Any]:
   """Reads a checkpoint: config.json and *.safetensors, one file or several with an index.
 
   Args:
@@ -41,30 +42,33 @@ def load(directory: str | Path) -> tuple[Pretrained, Any]:
 
   Returns:
     The model and its parameters, numpy arrays in the types of the files. Layers are stacked along a first axis; if
-    their types differ, all of them are float32, and `save` gives each its own again.
+    their types differ, all of them are float32, and `save_checkpoint` gives each its own again.
 
   Raises:
     UserError: for a missing, damaged or unsupported file, config value or tensor, in one sentence.
   """
   directory = Path(directory)
-  model, listed = pretrained.find(directory)
-  shapes = parameters.by_path(families.shapes(model.config))
+  model, listed = pretrained.find_checkpoint(directory)
+  shapes = parameters.flatten_tree(language_model.parameter_shapes(model.config))
   rows = model.table.rows(model.config)
-  wanted = {name: slot.shape for name, slot in pretrained.slots(rows, parameters.abstract(shapes)).items()}
-  pretrained.check(model, wanted)
+  wanted = {
+    name: slot.shape
+    for name, slot in pretrained.tensor_slots(rows, parameters.abstract_arrays(shapes)).items()
+  }
+  pretrained.check_tensors(model, wanted)
   types = _types(model, shapes)
-  flat = {path: parameters.empty(leaf.shape, types[path]) for path, leaf in shapes.items()}
-  slots = pretrained.slots(rows, flat)
+  flat = {path: parameters.empty_array(leaf.shape, types[path]) for path, leaf in shapes.items()}
+  slots = pretrained.tensor_slots(rows, flat)
   done = set()
   for stored in model.tensors:
     if stored.row and stored.row not in done:
       done.add(stored.row)
       _read(directory, listed.tensors[stored.name], slots[stored.row])
-  return model, parameters.as_tree(flat)
+  return model, parameters.unflatten_tree(flat)
 
 
-def _read(directory: Path, tensor: Tensor, slot: Slot) -> None:
-  for rows, block in tensor_files.blocks(directory, tensor, slot.expanded):
+def _read(directory: Path, tensor: TensorHeader, slot: TensorSlot) -> None:
+  for rows, block in tensor_files.read_blocks(directory, tensor, slot.expanded):
     slot.put(rows, block)
 
 
@@ -82,28 +86,28 @@ def _types(model: Pretrained, shapes: dict[str, Any]) -> dict[str, np.dtype]:
   return {path: DTYPES[next(iter(words)) if len(words) == 1 else "F32"] for path, words in found.items()}
 
 
-def save(directory: str | Path, model: Pretrained | Model, params: Any) -> None:
-  """Writes a checkpoint that `load` and transformers read; a directory that is not there is made.
+def save_checkpoint(directory: str | Path, model: Pretrained | Model, params: Any) -> None:
+  """Writes a checkpoint that `load_checkpoint` and transformers read; a directory that is not there is made.
 
   Names, types, files and all that no parameter holds are those of the checkpoint that `model` came with. Where the
   parameters have been given another type, that is what is written.
 
   Args:
     directory: where to; a checkpoint that is there is replaced.
-    model: from `load`, or a `gen.config.Model` that one of the architectures means.
+    model: from `load_checkpoint`, or a `gen.config.Model` that one of the architectures means.
     params: its parameters, numpy's or jax's.
 
   Raises:
     UserError: if no architecture is that model, parameters do not fit it, or the disk refuses.
   """
   directory = Path(directory)
-  flat = {path: np.asarray(leaf) for path, leaf in parameters.by_path(params).items()}
-  described = model if isinstance(model, Pretrained) else description.describe(model, _word(flat))
+  flat = {path: np.asarray(leaf) for path, leaf in parameters.flatten_tree(params).items()}
+  described = model if isinstance(model, Pretrained) else description.describe_model(model, _word(flat))
   _check_parameters(described.config, flat)
   rows = described.table.rows(described.config)
-  slots = pretrained.slots(rows, flat)
-  loaded = pretrained.slots(rows, parameters.abstract(flat, _types(described, flat)))
-  entries: dict[str, list[Entry]] = {file: [] for file in described.metadata}
+  slots = pretrained.tensor_slots(rows, flat)
+  loaded = pretrained.tensor_slots(rows, parameters.abstract_arrays(flat, _types(described, flat)))
+  entries: dict[str, list[NewTensor]] = {file: [] for file in described.metadata}
   for stored in described.tensors:
     entries[stored.file].append(_entry(stored, slots.get(stored.row), loaded.get(stored.row)))
   try:
@@ -114,7 +118,7 @@ def save(directory: str | Path, model: Pretrained | Model, params: Any) -> None:
 
 
 def _check_parameters(config: Model, flat: dict[str, np.ndarray]) -> None:
-  shapes = parameters.by_path(families.shapes(config))
+  shapes = parameters.flatten_tree(language_model.parameter_shapes(config))
   for path in [*shapes, *flat]:
     if path not in flat or path not in shapes:
       raise UserError(f"the parameter {path} is {'missing' if path in shapes else 'not one of this model'}")
@@ -132,20 +136,20 @@ def _word(flat: dict[str, np.ndarray]) -> str:
   return words.pop() if len(words) == 1 else "F32"
 
 
-def _entry(stored: Stored, slot: Slot | None, loaded: Slot | None) -> Entry:
+def _entry(stored: StoredTensors, slot: TensorSlot | None, loaded: TensorSlot | None) -> NewTensor:
   if slot is None or loaded is None:
-    return Entry(stored.name, stored.dtype, stored.shape, len(stored.content), [stored.content])
+    return NewTensor(stored.name, stored.dtype, stored.shape, len(stored.content), [stored.content])
   same = slot.dtype == loaded.dtype
   word = stored.dtype if same else next(word for word, dtype in DTYPES.items() if dtype == slot.dtype)
   size = math.prod(slot.shape) * DTYPES[word].itemsize
-  return Entry(stored.name, word, slot.shape, size, _Pieces(slot, DTYPES[word]))
+  return NewTensor(stored.name, word, slot.shape, size, _Pieces(slot, DTYPES[word]))
 
 
 @dataclasses.dataclass
 class _Pieces:
   """The blocks of a tensor, made when they are due."""
 
-  slot: Slot
+  slot: TensorSlot
   dtype: np.dtype
 
   def __iter__(self) -> Iterator[np.ndarray]:
@@ -153,9 +157,9 @@ class _Pieces:
       yield self.slot.get(rows, self.dtype)
 
 
-def _write(directory: Path, model: Pretrained, entries: dict[str, list[Entry]]) -> None:
+def _write(directory: Path, model: Pretrained, entries: dict[str, list[NewTensor]]) -> None:
   for file, found in entries.items():
-    tensor_files.write(directory / file, found, model.metadata[file])
+    tensor_files.write_tensors(directory / file, found, model.metadata[file])
   stale = tensor_files.SINGLE if model.index is not None else tensor_files.INDEX
   if model.index is not None:
     weight_map = {entry.name: file for file, found in entries.items() for entry in found}
@@ -170,7 +174,7 @@ def _write(directory: Path, model: Pretrained, entries: dict[str, list[Entry]]) 
   (directory / CONFIG).write_text(json.dumps(model.hf, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def forward(
+def forward_pass(
   model: Pretrained | Model,
   params: Any,
   input_ids: Any,
@@ -181,7 +185,7 @@ def forward(
   """Returns what transformers' model gives: logits, or the last hidden states without a head.
 
   Args:
-    model: from `load`, or a `gen.config.Model` that one of the architectures means.
+    model: from `load_checkpoint`, or a `gen.config.Model` that one of the architectures means.
     params: its parameters.
     input_ids: ids [batch, length]; of an encoder-decoder, what its encoder reads.
     attention_mask: 1 for ids that are seen, 0 for padding, [batch, length], in any pattern; None sees all.
@@ -196,18 +200,20 @@ def forward(
   Raises:
     UserError: for ids outside the vocabulary, a text that is too long, or shapes that do not agree.
   """
-  described = model if isinstance(model, Pretrained) else description.describe(model)
-  given = inputs.prepare(described, input_ids, attention_mask, token_type_ids, decoder_input_ids)
+  described = model if isinstance(model, Pretrained) else description.describe_model(model)
+  given = inputs.prepare_inputs(described, input_ids, attention_mask, token_type_ids, decoder_input_ids)
   program = _program(json.dumps(to_dict(described.config)), described.head)
   with jax.default_matmul_precision("highest"):
-    return np.asarray(program(parameters.on_device(params), given))
+    return np.asarray(program(parameters.to_device(params), given))
 
 
 @functools.lru_cache(maxsize=16)
 def _program(config: str, head: bool) -> Callable[[Any, dict[str, np.ndarray]], jax.Array]:
   """Returns the compiled forward pass of a model, in float32; one block of layers is compiled and looped over."""
   model = from_dict(Model, json.loads(config))
-  module = families.build(dataclasses.replace(model, dtype="float32", scan=True, remat="none", dropout=0.0))
+  module = language_model.build_model(
+    dataclasses.replace(model, dtype="float32", scan=True, remat="none", dropout=0.0)
+  )
   method = "__call__" if head else "states"
 
   def apply(params: Any, given: dict[str, np.ndarray]) -> jax.Array:

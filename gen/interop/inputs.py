@@ -8,7 +8,7 @@ from gen.errors import UserError
 from gen.interop.pretrained import Pretrained
 
 
-def prepare(
+def prepare_inputs(
   model: Pretrained, input_ids: Any, attention_mask: Any, token_type_ids: Any, decoder_input_ids: Any
 ) -> dict[str, np.ndarray]:
   """Returns the arguments of the module.

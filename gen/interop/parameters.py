@@ -10,14 +10,14 @@ import numpy as np
 _ALIGNMENT = 64  # bytes; what XLA asks of a buffer that it shall use as it is
 
 
-def by_path(tree: Any) -> dict[str, Any]:
+def flatten_tree(tree: Any) -> dict[str, Any]:
   """Returns the leaves of a tree by their paths, such as target/stack/norm/scale."""
   leaves = jax.tree_util.tree_leaves_with_path(tree)
   return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
-def as_tree(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  """Returns arrays by path as a tree; the inverse of `by_path` for plain dicts."""
+def unflatten_tree(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
+  """Returns arrays by path as a tree; the inverse of `flatten_tree` for plain dicts."""
   tree: dict[str, Any] = {}
   for path, array in flat.items():
     *folders, name = path.split("/")
@@ -28,7 +28,9 @@ def as_tree(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
   return tree
 
 
-def abstract(flat: Mapping[str, Any], types: Mapping[str, np.dtype] | None = None) -> dict[str, np.ndarray]:
+def abstract_arrays(
+  flat: Mapping[str, Any], types: Mapping[str, np.dtype] | None = None
+) -> dict[str, np.ndarray]:
   """Returns arrays of the leaves' shapes, float32 or of the types given by path, that take no memory."""
   types = types or {}
   return {
@@ -37,7 +39,7 @@ def abstract(flat: Mapping[str, Any], types: Mapping[str, np.dtype] | None = Non
   }
 
 
-def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def empty_array(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
   """Returns an array without content that XLA on a CPU can use without copying it."""
   size = math.prod(shape) * dtype.itemsize
   memory = np.empty(size + _ALIGNMENT, np.uint8)
@@ -45,6 +47,6 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
   return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def on_device(tree: Any) -> Any:
+def to_device(tree: Any) -> Any:
   """Returns the tree as jax arrays, which share memory with numpy's where that is possible."""
   return jax.tree.map(lambda leaf: jax.device_put(leaf, may_alias=True), tree)

@@ -15,14 +15,14 @@ from gen import counts
 from gen.config import Model
 from gen.errors import UserError
 from gen.interop import generation_config, registry, tensor_files, wrappers
-from gen.interop.architecture import Architecture, Contents, Rows
-from gen.interop.layouts import Slot
-from gen.interop.tensor_files import Listing, Tensor
+from gen.interop.architecture import Architecture, TensorContents, TensorRows
+from gen.interop.tensor_files import TensorHeader, TensorListing
+from gen.interop.tensor_layouts import TensorSlot
 
 CONFIG = "config.json"
 
 
-class Stored(NamedTuple):
+class StoredTensors(NamedTuple):
   """One tensor of the files.
 
   Attributes:
@@ -47,7 +47,7 @@ class Pretrained:
   """A model of the Hugging Face format: how it is built here, and all that its files say beside the parameters.
 
   Attributes:
-    config: the shape, as every other module of `gen` takes it: `families.build(model.config)`.
+    config: the shape, as every other module of `gen` takes it: `language_model.build_model(model.config)`.
     architecture: the format's `model_type`.
     head: whether it gives logits; otherwise the last hidden states.
     hf: config.json as it was read or will be written.
@@ -62,7 +62,7 @@ class Pretrained:
   architecture: str
   head: bool
   hf: dict[str, Any]
-  tensors: tuple[Stored, ...]
+  tensors: tuple[StoredTensors, ...]
   metadata: dict[str, dict[str, str]]
   index: dict[str, Any] | None = None
   notes: tuple[str, ...] = ()
@@ -79,22 +79,22 @@ class Pretrained:
     return self.table.complete(self.hf)
 
 
-def find(directory: Path) -> tuple[Pretrained, Listing]:
+def find_checkpoint(directory: Path) -> tuple[Pretrained, TensorListing]:
   """Returns what a directory holds, and where its tensors lie.
 
   Raises:
     UserError: for anything that is not such a checkpoint, or not supported, in one sentence.
   """
-  listed = tensor_files.listing(directory) if not (directory / CONFIG).exists() else None
+  listed = tensor_files.list_tensors(directory) if not (directory / CONFIG).exists() else None
   hf = tensor_files.read_json(directory / CONFIG)
-  found = registry.architecture(hf)
-  kind = registry.kind(found, hf)
+  found = registry.find_architecture(hf)
+  kind = registry.class_name(found, hf)
   values = found.complete(hf)
-  listed, notes = wrappers.unwrap(listed or tensor_files.listing(directory), found)
+  listed, notes = wrappers.unwrap_names(listed or tensor_files.list_tensors(directory), found)
   plain = _plain_names(found, listed)
   head = found.classes[kind] if kind else _has_head(found, plain, listed)
   rows, own_output = _resolve(directory, found, hf, head, plain)
-  contents = Contents(frozenset(rows.values()), head, own_output, kind)
+  contents = TensorContents(frozenset(rows.values()), head, own_output, kind)
   try:
     config = found.model(values, contents)
     _check_size(config, listed)
@@ -106,14 +106,14 @@ def find(directory: Path) -> tuple[Pretrained, Listing]:
   for name, tensor in plain.items():
     row = rows[name]
     content = b"" if row else tensor_files.read_bytes(directory, tensor)
-    stored.append(Stored(tensor.name, tensor.file, tensor.dtype, tensor.shape, row, content))
+    stored.append(StoredTensors(tensor.name, tensor.file, tensor.dtype, tensor.shape, row, content))
   beside = directory / generation_config.NAME
   generation = beside.read_bytes() if beside.is_file() else None
   tensors, metadata, index = tuple(stored), listed.metadata, listed.overview
   return Pretrained(config, found.name, head, hf, tensors, metadata, index, notes, generation), listed
 
 
-def _check_size(config: Model, listed: Listing) -> None:
+def _check_size(config: Model, listed: TensorListing) -> None:
   """Checks that a model is about as large as its files, before anything of its size is made.
 
   Raises:
@@ -125,14 +125,14 @@ def _check_size(config: Model, listed: Listing) -> None:
     raise UserError(
       f"config.json gives {layers:,} layers, and the files hold {len(listed.tensors):,} tensors"
     )
-  total = counts.parameters(config).total
+  total = counts.count_parameters(config).total
   if total > 8 * there + 1_000_000:
     raise UserError(f"config.json describes {total:,} parameters, and the files hold {there:,} numbers")
 
 
-def _plain_names(found: Architecture, listed: Listing) -> dict[str, Tensor]:
+def _plain_names(found: Architecture, listed: TensorListing) -> dict[str, TensorHeader]:
   """Returns the tensors by their names in the tables."""
-  plain: dict[str, Tensor] = {}
+  plain: dict[str, TensorHeader] = {}
   for tensor in listed.tensors.values():
     name = found.plain(tensor.name)
     if name in plain:
@@ -141,14 +141,14 @@ def _plain_names(found: Architecture, listed: Listing) -> dict[str, Tensor]:
   return plain
 
 
-def _has_head(found: Architecture, plain: Mapping[str, Tensor], listed: Listing) -> bool:
+def _has_head(found: Architecture, plain: Mapping[str, TensorHeader], listed: TensorListing) -> bool:
   """Says whether tensors whose class is not named give logits: a larger model's names begin with a prefix."""
   prefixed = bool(found.prefix) and any(name.startswith(found.prefix) for name in listed.tensors)
   return any(name.startswith(found.head_names) for name in plain) or (found.plain_head and prefixed)
 
 
 def _resolve(
-  directory: Path, found: Architecture, hf: dict[str, Any], head: bool, plain: Mapping[str, Tensor]
+  directory: Path, found: Architecture, hf: dict[str, Any], head: bool, plain: Mapping[str, TensorHeader]
 ) -> tuple[dict[str, str], bool]:
   """Returns the row of each tensor ("" for one without use), and whether the output matrix is one of its own."""
   rows = {name: "" if found.is_unused(name) else name for name in plain}
@@ -160,7 +160,7 @@ def _resolve(
     for other in others:
       if other == found.output and own_output:
         continue
-      if tensor_files.same(directory, plain[first], plain[other]):
+      if tensor_files.same_tensors(directory, plain[first], plain[other]):
         rows[other] = group[0]
       elif other == found.output and head:
         own_output = True
@@ -171,7 +171,7 @@ def _resolve(
   return rows, own_output
 
 
-def slots(rows: Rows, flat: Mapping[str, np.ndarray]) -> dict[str, Slot]:
+def tensor_slots(rows: TensorRows, flat: Mapping[str, np.ndarray]) -> dict[str, TensorSlot]:
   """Returns where the numbers of each tensor are, by its name in the tables.
 
   Args:
@@ -184,15 +184,15 @@ def slots(rows: Rows, flat: Mapping[str, np.ndarray]) -> dict[str, Slot]:
       continue
     arrays = [flat[path] for path in row.paths]
     if "{}" not in row.name:
-      found[row.name] = Slot(row.layout, tuple(row.layout.view(array) for array in arrays))
+      found[row.name] = TensorSlot(row.layout, tuple(row.layout.view(array) for array in arrays))
       continue
     for layer in range(arrays[0].shape[0]):
       views = tuple(row.layout.view(array[layer]) for array in arrays)
-      found[row.name.format(layer)] = Slot(row.layout, views)
+      found[row.name.format(layer)] = TensorSlot(row.layout, views)
   return found
 
 
-def check(model: Pretrained, wanted: Mapping[str, tuple[int, ...]]) -> None:
+def check_tensors(model: Pretrained, wanted: Mapping[str, tuple[int, ...]]) -> None:
   """Checks that the files hold every tensor of the model, each in its shape, and no other.
 
   Raises:

@@ -13,7 +13,7 @@ from gen.interop.t5 import T5
 ARCHITECTURES = {each.name: each for each in (BERT, ROBERTA, XLM_ROBERTA, GPT2, BLOOM, T5, BART)}
 
 
-def architecture(hf: dict[str, Any]) -> Architecture:
+def find_architecture(hf: dict[str, Any]) -> Architecture:
   """Returns the architecture that a config.json names.
 
   Raises:
@@ -26,7 +26,7 @@ def architecture(hf: dict[str, Any]) -> Architecture:
   return ARCHITECTURES[name]
 
 
-def kind(found: Architecture, hf: dict[str, Any]) -> str:
+def class_name(found: Architecture, hf: dict[str, Any]) -> str:
   """Returns the class that a config.json names, or nothing.
 
   Raises:

@@ -17,15 +17,9 @@ import numpy as np
 
 from gen.config import Run, config_hash, to_dict
 from gen.errors import UserError
-from gen.interop import (
-  description,
-  generation_config,
-  huggingface,
-  pretrained,
-  tensor_files,
-  tokenizers,
-)
-from gen.training import claim, manifest
+from gen.interop import description, generation_config, huggingface, pretrained, tensor_files, tokenizers
+from gen.io import checksums
+from gen.training import run_folder
 from gen.training import step as training
 from gen.training.checkpoints import Checkpoints
 
@@ -42,7 +36,7 @@ def import_checkpoint(source: str | Path, workdir: str | Path) -> Run:
   source, workdir = Path(source), Path(workdir)
   if (workdir / pretrained.CONFIG).exists():
     raise UserError(f"{workdir} holds a run already; choose another --workdir or remove it")
-  model, params = huggingface.load(source)
+  model, params = huggingface.load_checkpoint(source)
   for note in model.notes:
     logging.getLogger(__name__).warning(note)
   run = Run(name=workdir.name, model=model.config, steps=1)
@@ -57,7 +51,7 @@ def import_checkpoint(source: str | Path, workdir: str | Path) -> Run:
     for name in (pretrained.CONFIG, generation_config.NAME, *TOKENIZER_FILES):
       if (source / name).is_file():
         shutil.copyfile(source / name, workdir / KEPT / name)
-    manifest.seal(workdir / KEPT)
+    checksums.seal_folder(workdir / KEPT)
     with Checkpoints(workdir / "checkpoints") as checkpoints:
       checkpoints.save(0, jax.tree.map(jnp.asarray, state), meta | {"imported": str(source)})
     (workdir / pretrained.CONFIG).write_text(json.dumps(to_dict(run), indent=1) + "\n")
@@ -80,15 +74,15 @@ def export_checkpoint(
     UserError: if there is no such run or checkpoint, or no architecture of the format is its model.
   """
   workdir, output = Path(workdir), Path(output)
-  run = claim.saved(workdir)
+  run = run_folder.saved_run(workdir)
   kept = workdir / KEPT
   like = kept_config(kept) if (kept / pretrained.CONFIG).is_file() else None
-  model = description.describe(run.model, like=like)
+  model = description.describe_model(run.model, like=like)
   with Checkpoints(workdir / "checkpoints") as checkpoints:
     if step is not None and step not in checkpoints.steps():
       raise UserError(f"{workdir} has no checkpoint of step {step}; it has {checkpoints.steps() or 'none'}")
     state, _ = checkpoints.restore(_template(run), step)
-  huggingface.save(output, model, state.params)
+  huggingface.save_checkpoint(output, model, state.params)
   for name in (generation_config.NAME, *TOKENIZER_FILES):
     if (kept / name).is_file():
       shutil.copyfile(kept / name, output / name)
@@ -101,20 +95,20 @@ def kept_config(kept: Path) -> dict[str, Any]:
   Raises:
     UserError: if it cannot be read or was changed.
   """
-  sealed = (kept / manifest.NAME).is_file()
+  sealed = (kept / checksums.NAME).is_file()
   names = [name for name in (pretrained.CONFIG, generation_config.NAME) if sealed and (kept / name).is_file()]
-  found = [clause for name in names for clause in manifest.damages_of(kept, name)]
+  found = [clause for name in names for clause in checksums.damages_of(kept, name)]
   if found:
     raise UserError(f"{kept}: {found[0]}; restore the file, or import the checkpoint again")
   return tensor_files.read_json(kept / pretrained.CONFIG)
 
 
 def _template(run: Run) -> Any:
-  return jax.eval_shape(lambda: training.initialize(run.model, run.optimizer, run.seed))
+  return jax.eval_shape(lambda: training.initialize_state(run.model, run.optimizer, run.seed))
 
 
 def _hash(source: Path) -> str | None:
   """Returns the hash of the tokenizer beside a checkpoint, or None."""
   if not tokenizers.is_in(source):
     return None
-  return tokenizers.load(source).hash
+  return tokenizers.load_tokenizer(source).hash

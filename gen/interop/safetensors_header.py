@@ -24,7 +24,7 @@ _WORD_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2":
 _WORD_BYTES["BOOL"] = 1
 
 
-class Tensor(NamedTuple):
+class TensorHeader(NamedTuple):
   """Where a tensor lies, and what it is.
 
   Attributes:
@@ -44,7 +44,7 @@ class Tensor(NamedTuple):
   end: int
 
 
-def read(path: Path) -> tuple[list[Tensor], dict[str, str]]:
+def read_header(path: Path) -> tuple[list[TensorHeader], dict[str, str]]:
   """Returns the tensors of a file, by where they lie, and what it says of itself.
 
   Raises:
@@ -65,7 +65,7 @@ def read(path: Path) -> tuple[list[Tensor], dict[str, str]]:
   except OSError as error:
     raise UserError(f"{path} cannot be read: {error.strerror}") from error
   try:
-    header = json_reading.parse(content, "it", unique=True)
+    header = json_reading.parse_json(content, "it", unique=True)
   except UserError as error:
     raise UserError(f"{path} is damaged: its header cannot be read ({error})") from error
   metadata = _metadata(header.pop("__metadata__", {}), path)
@@ -80,10 +80,10 @@ def _metadata(values: Any, path: Path) -> dict[str, str]:
   return values
 
 
-def _tensor(path: Path, name: str, entry: Any, start: int, size: int) -> Tensor:
+def _tensor(path: Path, name: str, entry: Any, start: int, size: int) -> TensorHeader:
   shown = repr(name if len(name) <= 60 else f"{name[:57]}...")
   if not isinstance(entry, dict):
-    raise UserError(f"{path} is damaged: its header describes {shown} by {json_reading.describe(entry)}")
+    raise UserError(f"{path} is damaged: its header describes {shown} by {json_reading.describe_kind(entry)}")
   word, shape, offsets = (entry.get(key, ()) for key in ("dtype", "shape", "data_offsets"))
   if not isinstance(word, str) or not _are_sizes(shape) or len(shape) > MAX_AXES:
     raise UserError(f"{path} is damaged: the type or the shape of {shown} cannot be")
@@ -93,7 +93,7 @@ def _tensor(path: Path, name: str, entry: Any, start: int, size: int) -> Tensor:
   wanted = math.prod(shape) * _WORD_BYTES.get(word, 0)
   if begin > end or start + end > size or (word in _WORD_BYTES and end - begin != wanted):
     raise UserError(f"{path} is damaged: the bytes of {shown} are not all there")
-  return Tensor(name, path.name, word, tuple(shape), start + begin, start + end)
+  return TensorHeader(name, path.name, word, tuple(shape), start + begin, start + end)
 
 
 def _are_sizes(values: Any) -> TypeGuard[list[int]]:
@@ -102,7 +102,7 @@ def _are_sizes(values: Any) -> TypeGuard[list[int]]:
   )
 
 
-def _check_places(path: Path, tensors: list[Tensor], start: int, size: int) -> None:
+def _check_places(path: Path, tensors: list[TensorHeader], start: int, size: int) -> None:
   """Checks that each byte behind the header belongs to one tensor."""
   end, before = start, ""
   for tensor in sorted(tensors, key=lambda each: (each.begin, each.end)):

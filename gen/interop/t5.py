@@ -7,16 +7,16 @@ from gen.errors import UserError
 from gen.interop.architecture import (
   TOKENS,
   Architecture,
-  Contents,
-  Row,
-  Rows,
-  dense,
-  norm,
-  projection,
-  refuse,
-  table,
+  TensorContents,
+  TensorRow,
+  TensorRows,
+  dense_rows,
+  embedding_row,
+  norm_rows,
+  projection_rows,
+  refuse_unsupported,
 )
-from gen.interop.layouts import LINEAR, LINEAR_FROM_HEADS
+from gen.interop.tensor_layouts import LINEAR, LINEAR_FROM_HEADS
 
 # feed_forward_proj: activation here
 _ACTIVATIONS = {
@@ -28,45 +28,47 @@ _ACTIVATIONS = {
 }
 
 
-def _attention(name: str, path: str) -> Rows:
+def _attention(name: str, path: str) -> TensorRows:
   parts = {"q": "query", "k": "key", "v": "value"}
-  rows = tuple(row for part, ours in parts.items() for row in projection(f"{name}.{part}", f"{path}/{ours}"))
-  return (*rows, *projection(f"{name}.o", f"{path}/out", LINEAR_FROM_HEADS))
+  rows = tuple(
+    row for part, ours in parts.items() for row in projection_rows(f"{name}.{part}", f"{path}/{ours}")
+  )
+  return (*rows, *projection_rows(f"{name}.o", f"{path}/out", LINEAR_FROM_HEADS))
 
 
-def _stack(name: str, path: str, gated: bool, cross: bool) -> Rows:
+def _stack(name: str, path: str, gated: bool, cross: bool) -> TensorRows:
   layer, layers = f"{name}.block.{{}}.layer", f"{path}/stack/layers"
   last = 2 if cross else 1
   inward = {"wi_0": "in", "wi_1": "gate"} if gated else {"wi": "in"}
-  rows: Rows = (
-    *table(
+  rows: TensorRows = (
+    *embedding_row(
       f"{name}.block.0.layer.0.SelfAttention.relative_attention_bias.weight", f"{path}/relative/embedding"
     ),
     *_attention(f"{layer}.0.SelfAttention", f"{layers}/attention"),
-    *norm(f"{layer}.0.layer_norm", f"{layers}/attention_norm"),
-    *dense(f"{layer}.{last}.DenseReluDense.wo", f"{layers}/feed_forward/out"),
-    *norm(f"{layer}.{last}.layer_norm", f"{layers}/feed_forward_norm"),
-    *norm(f"{name}.final_layer_norm", f"{path}/stack/norm"),
+    *norm_rows(f"{layer}.0.layer_norm", f"{layers}/attention_norm"),
+    *dense_rows(f"{layer}.{last}.DenseReluDense.wo", f"{layers}/feed_forward/out"),
+    *norm_rows(f"{layer}.{last}.layer_norm", f"{layers}/feed_forward_norm"),
+    *norm_rows(f"{name}.final_layer_norm", f"{path}/stack/norm"),
   )
   for theirs, ours in inward.items():
-    rows += dense(f"{layer}.{last}.DenseReluDense.{theirs}", f"{layers}/feed_forward/{ours}")
+    rows += dense_rows(f"{layer}.{last}.DenseReluDense.{theirs}", f"{layers}/feed_forward/{ours}")
   if cross:
     rows += _attention(f"{layer}.1.EncDecAttention", f"{layers}/cross_attention")
-    rows += norm(f"{layer}.1.layer_norm", f"{layers}/cross_attention_norm")
+    rows += norm_rows(f"{layer}.1.layer_norm", f"{layers}/cross_attention_norm")
   return rows
 
 
-def _rows(model: Model) -> Rows:
-  shared = table("shared.weight", TOKENS)
+def _rows(model: Model) -> TensorRows:
+  shared = embedding_row("shared.weight", TOKENS)
   if model.family == "encoder":
     return shared + _stack("encoder", "target", model.gated, cross=False)
   stacks = (("encoder", "source", False), ("decoder", "target", True))
   both = tuple(row for name, path, cross in stacks for row in _stack(name, path, model.gated, cross))
-  return (*shared, *both, Row("lm_head.weight", ("head/logits/kernel",), LINEAR))
+  return (*shared, *both, TensorRow("lm_head.weight", ("head/logits/kernel",), LINEAR))
 
 
-def _model(hf: dict[str, Any], contents: Contents) -> Model:
-  refuse(hf, is_decoder=False)
+def _model(hf: dict[str, Any], contents: TensorContents) -> Model:
+  refuse_unsupported(hf, is_decoder=False)
   if hf["feed_forward_proj"] not in _ACTIVATIONS:
     known = ", ".join(_ACTIVATIONS)
     raise UserError(f"config.json: feed_forward_proj {hf['feed_forward_proj']!r} is not one of {known}")

@@ -16,7 +16,7 @@ import numpy as np
 
 from gen.errors import UserError
 from gen.interop import safetensors_header
-from gen.interop.safetensors_header import DTYPES, Tensor
+from gen.interop.safetensors_header import DTYPES, TensorHeader
 from gen.io import json_reading
 
 BLOCK = 16 << 20  # bytes that are in memory at a time
@@ -26,15 +26,15 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _OTHER_FORMATS = (*_PICKLES, ".h5", ".msgpack", ".gguf")
 
 
-class Listing(NamedTuple):
+class TensorListing(NamedTuple):
   """All tensors of a directory, and what its files say of themselves."""
 
-  tensors: dict[str, Tensor]
+  tensors: dict[str, TensorHeader]
   metadata: dict[str, dict[str, str]]  # of each file
   overview: dict[str, Any] | None  # metadata of the index file, where there is one
 
 
-def listing(directory: Path) -> Listing:
+def list_tensors(directory: Path) -> TensorListing:
   """Returns what lies in a directory, having read headers only.
 
   Raises:
@@ -49,10 +49,10 @@ def listing(directory: Path) -> Listing:
     files = sorted(path.name for path in directory.glob("*.safetensors"))
   if not files:
     raise UserError(_nothing(directory))
-  tensors: dict[str, Tensor] = {}
+  tensors: dict[str, TensorHeader] = {}
   metadata = {}
   for file in files:
-    found, metadata[file] = safetensors_header.read(directory / file)
+    found, metadata[file] = safetensors_header.read_header(directory / file)
     for tensor in found:
       if placed.get(tensor.name, file) != file:
         continue  # the index names another file for it
@@ -62,16 +62,16 @@ def listing(directory: Path) -> Listing:
   for name, file in placed.items():
     if name not in tensors:
       raise UserError(f"{directory / file} has no tensor {_brief(name)}, which {INDEX} places there")
-  return Listing(tensors, metadata, index)
+  return TensorListing(tensors, metadata, index)
 
 
 def _index(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
   """Returns what an index says of its files, and the file of each tensor."""
   content = read_json(path)
-  metadata = json_reading.require(content.get("metadata", {}), dict, f"{path}: metadata")
-  placed = json_reading.field(content, "weight_map", dict, str(path))
+  metadata = json_reading.require_kind(content.get("metadata", {}), dict, f"{path}: metadata")
+  placed = json_reading.require_field(content, "weight_map", dict, str(path))
   for file in placed.values():
-    json_reading.require(file, str, f"{path}: weight_map")
+    json_reading.require_kind(file, str, f"{path}: weight_map")
     plain = bool(file) and not set(file) & set("/\\\0") and file not in (".", "..")
     if not plain or not file.endswith(".safetensors"):
       raise UserError(
@@ -94,7 +94,7 @@ def read_json(path: Path) -> dict[str, Any]:
   """
   if not path.exists():
     raise UserError(f"{path.parent} has no {path.name}")
-  content: dict[str, Any] = json_reading.read(path, max_bytes=safetensors_header.MAX_BYTES)
+  content: dict[str, Any] = json_reading.read_json(path, max_bytes=safetensors_header.MAX_BYTES)
   return content
 
 
@@ -121,14 +121,16 @@ def _class(directory: Path) -> str:
   return name if isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9]{1,60}", name) else "AutoModel"
 
 
-def read_bytes(directory: Path, tensor: Tensor) -> bytes:
+def read_bytes(directory: Path, tensor: TensorHeader) -> bytes:
   """Returns the bytes of one tensor."""
   with (directory / tensor.file).open("rb") as file:
     file.seek(tensor.begin)
     return file.read(tensor.end - tensor.begin)
 
 
-def blocks(directory: Path, tensor: Tensor, shape: tuple[int, ...]) -> Iterator[tuple[slice, np.ndarray]]:
+def read_blocks(
+  directory: Path, tensor: TensorHeader, shape: tuple[int, ...]
+) -> Iterator[tuple[slice, np.ndarray]]:
   """Yields the tensor, seen in a shape of as many elements, as (rows, their elements)."""
   dtype = DTYPES[tensor.dtype]
   with (directory / tensor.file).open("rb", buffering=0) as file:
@@ -155,7 +157,7 @@ def row_blocks(shape: tuple[int, ...], item: int) -> Iterator[slice]:
     yield slice(first, min(first + height, shape[0]))
 
 
-def same(directory: Path, one: Tensor, other: Tensor) -> bool:
+def same_tensors(directory: Path, one: TensorHeader, other: TensorHeader) -> bool:
   """Returns whether two tensors hold the same bits in the same shape."""
   if (one.dtype, one.shape) != (other.dtype, other.shape):
     return False
@@ -171,7 +173,7 @@ def same(directory: Path, one: Tensor, other: Tensor) -> bool:
   return True
 
 
-class Entry(NamedTuple):
+class NewTensor(NamedTuple):
   """A tensor to be written: its bytes come in pieces, made when they are due."""
 
   name: str
@@ -181,7 +183,7 @@ class Entry(NamedTuple):
   pieces: Iterable[Any]  # bytes or arrays
 
 
-def write(path: Path, entries: list[Entry], metadata: dict[str, str]) -> None:
+def write_tensors(path: Path, entries: list[NewTensor], metadata: dict[str, str]) -> None:
   """Writes a file of tensors; it has its name only once it is whole."""
   header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
   offset = 0

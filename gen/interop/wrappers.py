@@ -7,13 +7,13 @@ A model that was compiled, distributed or trained inside another module is often
 
 from gen.errors import UserError
 from gen.interop.architecture import Architecture
-from gen.interop.tensor_files import Listing, Tensor
+from gen.interop.tensor_files import TensorHeader, TensorListing
 
 WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 OUTER = "model."  # of the attribute that holds the model in a training module
 
 
-def unwrap(listed: Listing, found: Architecture) -> tuple[Listing, tuple[str, ...]]:
+def unwrap_names(listed: TensorListing, found: Architecture) -> tuple[TensorListing, tuple[str, ...]]:
   """Returns the tensors under their own names, and a sentence where that is another than the files'.
 
   Raises:
@@ -26,7 +26,7 @@ def unwrap(listed: Listing, found: Architecture) -> tuple[Listing, tuple[str, ..
     taken.add(OUTER)
   if not taken:
     return listed, ()
-  tensors: dict[str, Tensor] = {}
+  tensors: dict[str, TensorHeader] = {}
   for old, new in names.items():
     if new in tensors:
       raise UserError(f"{listed.tensors[old].file}: two tensors are named {new} once wrappers are taken off")

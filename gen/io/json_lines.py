@@ -11,7 +11,7 @@ from gen.errors import UserError
 from gen.io import json_reading, seals
 
 
-def parse(text: str, name: str) -> list[dict[str, Any]]:
+def parse_rows(text: str, name: str) -> list[dict[str, Any]]:
   r"""Returns the rows of a table, without a last line that a crash tore.
 
   Args:
@@ -21,7 +21,7 @@ def parse(text: str, name: str) -> list[dict[str, Any]]:
   Raises:
     UserError: for a line that is no JSON object, or is not as it was written; for a journal without some of its rows.
 
-  >>> parse('{"loss": 2.5}\n{"loss": 3.5}\n{"lo', "x.jsonl")
+  >>> parse_rows('{"loss": 2.5}\n{"loss": 3.5}\n{"lo', "x.jsonl")
   [{'loss': 2.5}, {'loss': 3.5}]
   """
   lines = text.split("\n")
@@ -37,20 +37,20 @@ def parse(text: str, name: str) -> list[dict[str, Any]]:
       raise UserError(f"line {number} of {name} is no JSON: {line[:60]!r}; mend or delete it") from None
     if not isinstance(row, dict):
       raise UserError(f"line {number} of {name} is no JSON object: {line[:60]!r}; mend or delete it")
-    seals.opened(row, f"line {number} of {name}")
+    seals.without_seal(row, f"line {number} of {name}")
     rows.append(row)
   _require_all(rows, name)
   return rows
 
 
-def whole(text: str, name: str) -> Any:
+def parse_value(text: str, name: str) -> Any:
   """Returns the one value that a file of JSON holds.
 
   Raises:
     UserError: if it holds none.
   """
   try:
-    return json_reading.parse(text, name, object)
+    return json_reading.parse_json(text, name, object)
   except UserError as error:
     raise UserError(f"{name} is no JSON ({str(error).removeprefix(name).strip()})") from None
 

@@ -1,7 +1,7 @@
 """JSON that somebody else wrote: one sentence with the file's name for whatever is wrong with it.
 
 A file of JSON may be missing, empty, cut off, of another encoding, nested until the parser's stack ends, or of another
-type than the reader needs. `read` turns each of these into a `UserError`, so that callers handle values only.
+type than the reader needs. `read_json` turns each of these into a `UserError`, so that callers handle values only.
 """
 
 import json
@@ -21,7 +21,7 @@ _NAMES = {
 }
 
 
-def read(path: str | Path, kind: type = dict, max_bytes: int = MAX_BYTES) -> Any:
+def read_json(path: str | Path, kind: type = dict, max_bytes: int = MAX_BYTES) -> Any:
   """Reads one JSON file whose top level is of `kind`.
 
   Args:
@@ -42,10 +42,10 @@ def read(path: str | Path, kind: type = dict, max_bytes: int = MAX_BYTES) -> Any
     content = path.read_bytes()
   except OSError as error:
     raise UserError(f"cannot read {path}: {error.strerror}") from error
-  return parse(content, str(path), kind)
+  return parse_json(content, str(path), kind)
 
 
-def parse(content: bytes | str, name: str, kind: type = dict, unique: bool = False) -> Any:
+def parse_json(content: bytes | str, name: str, kind: type = dict, unique: bool = False) -> Any:
   """Parses JSON whose top level is of `kind`.
 
   Args:
@@ -57,7 +57,7 @@ def parse(content: bytes | str, name: str, kind: type = dict, unique: bool = Fal
   Raises:
     UserError: one sentence that opens with `name`.
 
-  >>> parse('{"a": 1}', "x.json")
+  >>> parse_json('{"a": 1}', "x.json")
   {'a': 1}
   """
   try:
@@ -76,7 +76,7 @@ def parse(content: bytes | str, name: str, kind: type = dict, unique: bool = Fal
     ) from error
   except ValueError as error:  # integers of more than 4,300 digits
     raise UserError(f"{name} is no valid JSON: {error}") from error
-  return require(value, kind, name)
+  return require_kind(value, kind, name)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
   return made
 
 
-def require(value: Any, kind: type, name: str) -> Any:
+def require_kind(value: Any, kind: type, name: str) -> Any:
   """Returns `value` if it is of `kind`.
 
   Booleans are not accepted as numbers; whole numbers are accepted where a float is asked for.
@@ -98,18 +98,20 @@ def require(value: Any, kind: type, name: str) -> Any:
   Raises:
     UserError: one sentence that opens with `name`.
 
-  >>> require(3, float, "x.json: rate")
+  >>> require_kind(3, float, "x.json: rate")
   3
   """
   if kind is object:
     return value
   accepted = (int, float) if kind is float else (kind,)
   if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-    raise UserError(f"{name} holds {describe(value)} where {_NAMES.get(kind, kind.__name__)} is expected")
+    raise UserError(
+      f"{name} holds {describe_kind(value)} where {_NAMES.get(kind, kind.__name__)} is expected"
+    )
   return value
 
 
-def field(mapping: dict[str, Any], key: str, kind: type, name: str) -> Any:
+def require_field(mapping: dict[str, Any], key: str, kind: type, name: str) -> Any:
   """Returns `mapping[key]` if it is there and of `kind`.
 
   Raises:
@@ -117,13 +119,13 @@ def field(mapping: dict[str, Any], key: str, kind: type, name: str) -> Any:
   """
   if key not in mapping:
     raise UserError(f"{name} has no {key!r}")
-  return require(mapping[key], kind, f"{name}: {key}")
+  return require_kind(mapping[key], kind, f"{name}: {key}")
 
 
-def describe(value: Any) -> str:
+def describe_kind(value: Any) -> str:
   """Names the JSON type of a value.
 
-  >>> describe(None), describe([]), describe(1.5)
+  >>> describe_kind(None), describe_kind([]), describe_kind(1.5)
   ('null', 'a list', 'a number')
   """
   if value is None:

@@ -34,7 +34,7 @@ def check_file(text: str, suffixes: tuple[str, ...] = ()) -> None:
   """
   if not text or text == STANDARD_OUTPUT:
     return
-  path, shown = Path(text), quantities.shortened(text)
+  path, shown = Path(text), quantities.shorten(text)
   if _exists(path, shown) and path.is_dir():
     raise ValueError(f"{shown} is a folder; name a file")
   if text.endswith("/"):
@@ -44,9 +44,7 @@ def check_file(text: str, suffixes: tuple[str, ...] = ()) -> None:
   parent = path.absolute().parent
   if not parent.is_dir():
     what = "is a file" if parent.exists() else "does not exist"
-    raise ValueError(
-      f"{shown} is in {quantities.shortened(str(parent))}, which {what}; make that folder first"
-    )
+    raise ValueError(f"{shown} is in {quantities.shorten(str(parent))}, which {what}; make that folder first")
   if path.exists() and not path.is_file() and not path.is_char_device() and not path.is_fifo():
     raise ValueError(f"{shown} is no ordinary file; name another one")
   if not os.access(path if path.exists() else parent, os.W_OK):
@@ -64,7 +62,7 @@ def check_folder(text: str) -> None:
   """
   if not text:
     return
-  path, shown = Path(text), quantities.shortened(text)
+  path, shown = Path(text), quantities.shorten(text)
   if _exists(path, shown) and not path.is_dir():
     raise ValueError(f"{shown} is a file; name a folder")
   nearest = path.absolute()
@@ -72,7 +70,7 @@ def check_folder(text: str) -> None:
     nearest = nearest.parent
   if not nearest.is_dir():
     raise ValueError(
-      f"{shown} lies below {quantities.shortened(str(nearest))}, which is a file; name another folder"
+      f"{shown} lies below {quantities.shorten(str(nearest))}, which is a file; name another folder"
     )
   if not os.access(nearest, os.W_OK | os.X_OK):
     raise ValueError(f"{shown} cannot be written; choose another folder")

@@ -49,12 +49,12 @@ _QUANTITY = re.compile(rf"([+-]?)({_GROUPED}|{_NUMBER})\s*([A-Za-z]*)", re.ASCII
 _ITEM = re.compile(rf"(?<![\w.'\"])({_NUMBER})([A-Za-z]+)(?![\w'\"])", re.ASCII)
 
 
-def shortened(text: str) -> str:
+def shorten(text: str) -> str:
   """Returns the text, cut where an error could not show all of it."""
   return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}... ({len(text):,} characters)"
 
 
-def integer(
+def parse_integer(
   text: str, lower_bound: int | None = None, upper_bound: int | None = None, in_bytes: bool = False
 ) -> int:
   """Returns the whole number that a text stands for, exactly.
@@ -68,20 +68,20 @@ def integer(
   Raises:
     ValueError: one clause that says what the value must be.
 
-  >>> integer("1.5B"), integer("1e3"), integer("3_000_000"), integer("64KiB", in_bytes=True)
+  >>> parse_integer("1.5B"), parse_integer("1e3"), parse_integer("3_000_000"), parse_integer("64KiB", in_bytes=True)
   (1500000000, 1000, 3000000, 65536)
   """
   value = _decimal(text, in_bytes, "a whole number")
   if value and value.adjusted() > 30:  # as an int it could have a billion digits
-    raise ValueError(f"{shortened(text)} is too large; the value must be {_range(lower_bound, upper_bound)}")
+    raise ValueError(f"{shorten(text)} is too large; the value must be {_range(lower_bound, upper_bound)}")
   if value != value.to_integral_value():
-    raise ValueError(f"{shortened(text)} is not a whole number")
+    raise ValueError(f"{shorten(text)} is not a whole number")
   result = int(value)
   _check_range(result, text, lower_bound, MAX_INTEGER if upper_bound is None else upper_bound)
   return result
 
 
-def number(
+def parse_number(
   text: str,
   lower_bound: float | None = None,
   upper_bound: float | None = None,
@@ -100,7 +100,7 @@ def number(
   Raises:
     ValueError: one clause that says what the value must be.
 
-  >>> number("2.5M"), number("-1e-3")
+  >>> parse_number("2.5M"), parse_number("-1e-3")
   (2500000.0, -0.001)
   """
   plain = text.strip().lower().lstrip("+")
@@ -110,7 +110,7 @@ def number(
     value = _decimal(text, in_bytes, "a number")
     result = float(value)
     if math.isinf(result):
-      raise ValueError(f"{shortened(text)} is too large for a number of 64 bits")
+      raise ValueError(f"{shorten(text)} is too large for a number of 64 bits")
   _check_range(result, text, lower_bound, upper_bound)
   return result
 
@@ -122,18 +122,18 @@ def _decimal(text: str, in_bytes: bool, kind: str) -> decimal.Decimal:
     raise ValueError(f"{text.strip()} is not a finite number; give {kind}, {examples}")
   matched = _QUANTITY.fullmatch(text.strip())
   if matched is None:
-    raise ValueError(f"{shortened(text)!r} is not {kind}, {examples}")
+    raise ValueError(f"{shorten(text)!r} is not {kind}, {examples}")
   sign, digits, unit = matched.groups()
   if unit not in units:
     if unit == "m":
       raise ValueError(f"the unit m may mean milli or million; write {digits}M or {digits}e-3")
     known = ", ".join(name for name in (BYTE_UNITS if in_bytes else UNITS) if name and name not in "Kb")
-    raise ValueError(f"{shortened(text)!r} has the unknown unit {shortened(unit)!r}; known are {known}")
+    raise ValueError(f"{shorten(text)!r} has the unknown unit {shorten(unit)!r}; known are {known}")
   try:
     with decimal.localcontext(prec=1_100, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN):
       return decimal.Decimal(sign + digits.replace("_", "").replace(",", "")) * units[unit]
   except decimal.DecimalException as error:
-    raise ValueError(f"{shortened(text)} is too large or too small to be a number") from error
+    raise ValueError(f"{shorten(text)} is too large or too small to be a number") from error
 
 
 def _range(lower: float | None, upper: float | None) -> str:
@@ -146,25 +146,25 @@ def _range(lower: float | None, upper: float | None) -> str:
 
 def _check_range(value: float, text: str, lower: float | None, upper: float | None) -> None:
   if upper is not None and value > upper:
-    raise ValueError(f"{shortened(text)} is too large; the value must be {_range(None, upper)}")
+    raise ValueError(f"{shorten(text)} is too large; the value must be {_range(None, upper)}")
   if lower is not None and value < lower:
-    raise ValueError(f"{shortened(text)} is too small; the value must be {_range(lower, upper)}")
+    raise ValueError(f"{shorten(text)} is too small; the value must be {_range(lower, upper)}")
 
 
-def literal(text: str) -> Any:
+def parse_literal(text: str) -> Any:
   """Returns the Python literal of a text whose numbers may carry units.
 
   Raises:
     ValueError, SyntaxError: if it is none.
 
-  >>> literal("((64, 1k), (1.5M,))")
+  >>> parse_literal("((64, 1k), (1.5M,))")
   ((64, 1000), (1500000.0,))
   """
 
   def plain(matched: re.Match[str]) -> str:
     value = _decimal(matched[0], False, "a number")
     if "." in matched[1] or "e" in matched[1].lower():
-      return repr(number(matched[0]))
+      return repr(parse_number(matched[0]))
     return str(int(value))
 
   try:
@@ -189,7 +189,7 @@ class IntegerParser(flags.ArgumentParser[int]):
     """Returns the number; a value that is one already is checked all the same."""
     if isinstance(argument, bool):
       raise ValueError(f"{argument} is not a whole number")
-    return integer(_plain(argument), self.lower_bound, self.upper_bound, self.in_bytes)
+    return parse_integer(_plain(argument), self.lower_bound, self.upper_bound, self.in_bytes)
 
   def flag_type(self) -> str:
     """Returns the name of the type in the help."""
@@ -215,7 +215,7 @@ class NumberParser(flags.ArgumentParser[float]):
 
   def parse(self, argument: Any) -> float:
     """Returns the number; a value that is one already is checked all the same."""
-    return number(_plain(argument), self.lower_bound, self.upper_bound, self.infinite, self.in_bytes)
+    return parse_number(_plain(argument), self.lower_bound, self.upper_bound, self.infinite, self.in_bytes)
 
   def flag_type(self) -> str:
     """Returns the name of the type in the help."""

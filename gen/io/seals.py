@@ -16,7 +16,7 @@ ROWS = "rows"  # how many there are, where the journal was complete when it was 
 _DIGITS = 16
 
 
-def of(values: dict[str, Any]) -> str:
+def seal_of(values: dict[str, Any]) -> str:
   """Returns the seal of an object, whatever seal it carries already.
 
   Args:
@@ -27,17 +27,17 @@ def of(values: dict[str, Any]) -> str:
   return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
-def sealed(values: dict[str, Any]) -> dict[str, Any]:
+def with_seal(values: dict[str, Any]) -> dict[str, Any]:
   """Returns the object with its seal as the last entry.
 
-  >>> sealed({"loss": 2.5})
+  >>> with_seal({"loss": 2.5})
   {'loss': 2.5, 'seal': '23529f1b16a76cd2'}
   """
   plain = {name: value for name, value in values.items() if name != SEAL}
-  return plain | {SEAL: of(plain)}
+  return plain | {SEAL: seal_of(plain)}
 
 
-def opened(values: dict[str, Any], name: str) -> dict[str, Any]:
+def without_seal(values: dict[str, Any], name: str) -> dict[str, Any]:
   """Returns the object without its seal; one without a seal is returned as it is.
 
   Args:
@@ -49,6 +49,6 @@ def opened(values: dict[str, Any], name: str) -> dict[str, Any]:
   """
   if SEAL not in values:
     return values
-  if values[SEAL] != of(values):
+  if values[SEAL] != seal_of(values):
     raise UserError(f"{name} was changed after it was written: its values do not agree with its seal")
   return {key: value for key, value in values.items() if key != SEAL}

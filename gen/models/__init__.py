@@ -1,1 +1,1 @@
-"""Transformers as three wirings of one block: `families.build(config)` gives the flax module."""
+"""Transformers as three wirings of one block: `language_model.build_model(config)` gives the flax module."""

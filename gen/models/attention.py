@@ -12,19 +12,20 @@ from flax import linen as nn
 from jax import Array
 
 from gen.config import Model
-from gen.models import axes, fused_attention, layers, norms, positions, turned
-from gen.models import slots as cached
-from gen.models.fused_attention import Segments
-from gen.models.slots import NEVER, Slots
+from gen.kernels import decode_weights, fused_attention, norms
+from gen.kernels.fused_attention import SegmentIds
+from gen.models import kv_cache, layers, positions
+from gen.models.kv_cache import MASKED_SCORE, CacheSlots
+from gen.sharding import activation_sharding
 
-SEEN = (
+INTERMEDIATES = (
   "intermediates"  # flax's collection of what a caller asked to see; where none asked, nothing is computed
 )
 BLOCK = 64  # queries, at least, that are scored together in causal attention
-MOST_BLOCKS = 8  # more of them cost compile time and save little
+MAX_BLOCKS = 8  # more of them cost compile time and save little
 
 
-class Context(NamedTuple):
+class AttentionInputs(NamedTuple):
   """What every layer of a stack is given beside the residual stream.
 
   Attributes:
@@ -47,13 +48,13 @@ class Context(NamedTuple):
   waves_rd: Array | None = None
   memory_bsd: Array | None = None
   memory_bias: Array | None = None
-  slots: Slots | None = None
+  slots: CacheSlots | None = None
   layer: Array | int | None = None
-  segments: Segments | None = None
-  memory_segments: Segments | None = None
+  segments: SegmentIds | None = None
+  memory_segments: SegmentIds | None = None
 
 
-def mask(queries_bt: Array, keys_bs: Array, causal: bool, prefix_bs: Array | None = None) -> Array:
+def attention_mask(queries_bt: Array, keys_bs: Array, causal: bool, prefix_bs: Array | None = None) -> Array:
   """Returns 0 where a query may look, NEVER elsewhere, float32 [B, 1, T, S].
 
   It may look inside its own segment, and, if causal, not beyond its own place, but for keys of the prefix, which
@@ -68,11 +69,11 @@ def mask(queries_bt: Array, keys_bs: Array, causal: bool, prefix_bs: Array | Non
   if causal:
     back = jnp.tri(queries_bt.shape[1], keys_bs.shape[1], dtype=bool)
     seen_bts &= back if prefix_bs is None else back | (prefix_bs[:, None, :] > 0)
-  return jnp.where(seen_bts, 0.0, NEVER)[:, None].astype(jnp.float32)
+  return jnp.where(seen_bts, 0.0, MASKED_SCORE)[:, None].astype(jnp.float32)
 
 
-def attend_back(q_bhtk: Array, k_bgsk: Array, v_bgsk: Array, bias: Array, scale: float) -> Array:
-  """Returns what `attend` does where the bias hides all later keys, leaving most of those out.
+def causal_attention(q_bhtk: Array, k_bgsk: Array, v_bgsk: Array, bias: Array, scale: float) -> Array:
+  """Returns what `dot_product_attention` does where the bias hides all later keys, leaving most of those out.
 
   Queries go in blocks, each with the keys up to its end: of the scores above the diagonal, only those of the
   blocks on it are computed.
@@ -84,9 +85,9 @@ def attend_back(q_bhtk: Array, k_bgsk: Array, v_bgsk: Array, bias: Array, scale:
       x x   x x
   """
   length = q_bhtk.shape[2]
-  count = min(MOST_BLOCKS, length // BLOCK)
+  count = min(MAX_BLOCKS, length // BLOCK)
   if count < 2 or length != k_bgsk.shape[2]:
-    return attend(q_bhtk, k_bgsk, v_bgsk, bias, scale)
+    return dot_product_attention(q_bhtk, k_bgsk, v_bgsk, bias, scale)
   q_bhtk = q_bhtk * scale
   ends = [length * (i + 1) // count for i in range(count)]
   parts = [
@@ -96,7 +97,7 @@ def attend_back(q_bhtk: Array, k_bgsk: Array, v_bgsk: Array, bias: Array, scale:
   return jnp.concatenate(parts, axis=2)
 
 
-def attend(q_bhtk: Array, k_bgsk: Array, v_bgsk: Array, bias: Array, scale: float) -> Array:
+def dot_product_attention(q_bhtk: Array, k_bgsk: Array, v_bgsk: Array, bias: Array, scale: float) -> Array:
   """Returns softmax(q k^T scale + bias) v as [B, H, T, K]; R = H / G queries share a key head."""
   return _grouped(q_bhtk * scale, k_bgsk, v_bgsk, bias)
 
@@ -115,8 +116,8 @@ def _grouped(q_bhtk: Array, k_bgsk: Array, v_bgsk: Array, bias: Array) -> Array:
   return mixed.reshape(q_bhtk.shape)
 
 
-def weights(q_bhtk: Array, k_bgsk: Array, bias: Array, scale: float) -> Array:
-  """Returns what `attend` mixes values by, softmax(q k^T scale + bias), float32 [B, H, T, S], for those who look."""
+def attention_weights(q_bhtk: Array, k_bgsk: Array, bias: Array, scale: float) -> Array:
+  """Returns the attention weights softmax(q k^T scale + bias), float32 [B, H, T, S]."""
   k_bhsk = jnp.repeat(k_bgsk, q_bhtk.shape[1] // k_bgsk.shape[1], axis=1)
   scores = jnp.einsum("bhtk,bhsk->bhts", q_bhtk * scale, k_bhsk, preferred_element_type=jnp.float32) + bias
   return nn.softmax(scores)
@@ -184,22 +185,22 @@ class Attention(nn.Module):
     """Makes the four projections."""
     cfg = self.config
 
-    def projection(heads: int, axis: str) -> layers.Kernel:
+    def projection(heads: int, axis: str) -> layers.KernelOnly:
       shape = (cfg.width, heads, cfg.head_width)
-      return layers.Kernel(shape, ("embed", axis, "head"), cfg.width, cfg.initializer_scale)
+      return layers.KernelOnly(shape, ("embed", axis, "head"), cfg.width, cfg.initializer_scale)
 
     self.query = projection(cfg.n_heads, "heads")
     self.key = projection(cfg.n_key_value_heads, "kv_heads")
     self.value = projection(cfg.n_key_value_heads, "kv_heads")
     output = (cfg.n_heads, cfg.head_width, cfg.width)
-    self.out = layers.Kernel(
+    self.out = layers.KernelOnly(
       output, ("heads", "head", "embed"), cfg.attention_width, layers.output_scale(cfg)
     )
     if cfg.bias:
       self.query_bias = self._bias("query_bias", cfg.n_heads, "heads")
       self.key_bias = self._bias("key_bias", cfg.n_key_value_heads, "kv_heads")
       self.value_bias = self._bias("value_bias", cfg.n_key_value_heads, "kv_heads")
-      self.out_bias = layers.weight(self, "out_bias", layers.ZEROS, (cfg.width,), ("embed",))
+      self.out_bias = layers.make_weight(self, "out_bias", layers.ZEROS, (cfg.width,), ("embed",))
     if cfg.positions == "transformer_xl":
       self.distances = positions.DistanceScores(
         cfg
@@ -209,13 +210,13 @@ class Attention(nn.Module):
       self.key_norm = layers.Norm(cfg.head_width, "rmsnorm", False, cfg.norm_epsilon, cfg.dtype, "head")
 
   def _bias(self, name: str, heads: int, axis: str) -> Array:
-    return layers.weight(self, name, layers.ZEROS, (heads, self.config.head_width), (axis, "head"))
+    return layers.make_weight(self, name, layers.ZEROS, (heads, self.config.head_width), (axis, "head"))
 
-  def __call__(self, x_btd: Array, context: Context, cross: bool = False) -> Array:
+  def __call__(self, x_btd: Array, context: AttentionInputs, cross: bool = False) -> Array:
     """Maps the residual stream to its change."""
     cfg, slots = self.config, context.slots
     memory_bsd, bias = (context.memory_bsd, context.memory_bias) if cross else (x_btd, context.bias)
-    if cross and slots is not None and not slots.is_prompt:
+    if cross and slots is not None and not slots.is_prefill:
       return self._look_again(x_btd, context)
     segments = context.memory_segments if cross else context.segments
     if memory_bsd is None or (bias is None and segments is None):
@@ -224,47 +225,52 @@ class Attention(nn.Module):
     if context.layer is not None and not cross:
       q_bhtk = q_bhtk / (context.layer + 1)
     if context.angles is not None and not cross:
-      q_bhtk, k_bgsk = positions.rotate(q_bhtk, context.angles), positions.rotate(k_bgsk, context.angles)
+      q_bhtk, k_bgsk = (
+        positions.apply_rotary(q_bhtk, context.angles),
+        positions.apply_rotary(k_bgsk, context.angles),
+      )
     if slots is not None and cross:
-      cached.keep(self, k_bgsk, v_bgsk)
+      kv_cache.store_memory(self, k_bgsk, v_bgsk)
     elif slots is not None:
-      k_bgsk, v_bgsk = slots.remember(self, k_bgsk, v_bgsk)
+      k_bgsk, v_bgsk = slots.append(self, k_bgsk, v_bgsk)
     scale = cfg.attention_scale or cfg.head_width**-0.5
     if segments is not None:
       causal = self.causal and not cross
       distance_bias = None if cross else context.distance_bias
-      mixed_bhtk = fused_attention.attend(q_bhtk, k_bgsk, v_bgsk, distance_bias, segments, scale, causal)
+      mixed_bhtk = fused_attention.fused_dot_product_attention(
+        q_bhtk, k_bgsk, v_bgsk, distance_bias, segments, scale, causal
+      )
       return self.merge(mixed_bhtk)
     assert bias is not None
     if context.distance_bias is not None and not cross:
       bias = bias + context.distance_bias
     if context.waves_rd is not None and not cross:
-      in_order = slots is not None and not slots.is_prompt
+      in_order = slots is not None and not slots.is_prefill
       q_bhtk, distance_bhts = self.distances(q_bhtk, context.waves_rd, in_order)
       bias = bias + distance_bhts * scale
-    if self.is_mutable_collection(SEEN):
-      self.sow(SEEN, "weights", weights(q_bhtk, k_bgsk, bias, scale))
-    mix = attend_back if self.causal and not cross and slots is None else attend
+    if self.is_mutable_collection(INTERMEDIATES):
+      self.sow(INTERMEDIATES, "weights", attention_weights(q_bhtk, k_bgsk, bias, scale))
+    mix = causal_attention if self.causal and not cross and slots is None else dot_product_attention
     mixed_bhtk = mix(q_bhtk, k_bgsk, v_bgsk, bias, scale)
     return self.merge(mixed_bhtk)
 
-  def _look_again(self, x_btd: Array, context: Context) -> Array:
+  def _look_again(self, x_btd: Array, context: AttentionInputs) -> Array:
     """Returns cross attention over a memory whose keys and values are in the cache."""
     cfg = self.config
     (q_bhtk,) = _project(x_btd, (self.query(),), (self.query_bias,) if cfg.bias else None, cfg.dtype)
     q_bhtk = self.query_norm(q_bhtk) if cfg.qk_norm else q_bhtk
-    k_bgsk, v_bgsk = cached.recalled(self)
+    k_bgsk, v_bgsk = kv_cache.load_memory(self)
     if context.memory_bias is None:
       raise ValueError("cross attention needs its memory's mask")
     scale = cfg.attention_scale or cfg.head_width**-0.5
-    return self.merge(attend(q_bhtk, k_bgsk, v_bgsk, context.memory_bias, scale))
+    return self.merge(dot_product_attention(q_bhtk, k_bgsk, v_bgsk, context.memory_bias, scale))
 
   def project(self, x_btd: Array, memory_bsd: Array) -> tuple[Array, Array, Array]:
     """Returns queries [B, H, T, K], keys and values [B, G, S, K]."""
     cfg = self.config
     q_dhk, k_dgk, v_dgk = self.query(), self.key(), self.value()
     biases = (self.query_bias, self.key_bias, self.value_bias) if cfg.bias else None
-    alone = axes.parts("heads") > 1 or turned.here()
+    alone = activation_sharding.num_shards("heads") > 1 or decode_weights.transposed_active()
     if memory_bsd is x_btd and cfg.n_heads == cfg.n_key_value_heads and not alone:
       # One product and one transpose for all three: a third of the passes over memory.
       q, k, v = _project(x_btd, (q_dhk, k_dgk, v_dgk), biases, cfg.dtype)
@@ -280,7 +286,7 @@ class Attention(nn.Module):
       k, v = _project(memory_bsd, (k_dgk, v_dgk), biases and biases[1:], cfg.dtype)
     if cfg.qk_norm:
       q, k = self.query_norm(q), self.key_norm(k)
-    q, k, v = (axes.pin(x, "batch", "heads", None, None) for x in (q, k, v))
+    q, k, v = (activation_sharding.shard_activation(x, "batch", "heads", None, None) for x in (q, k, v))
     return q, k, v
 
   def merge(self, mixed_bhtk: Array) -> Array:

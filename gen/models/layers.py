@@ -15,11 +15,11 @@ from flax import linen as nn
 from jax import Array
 
 from gen.config import Model
-from gen.models import axes as placed
-from gen.models import norms, turned
+from gen.kernels import decode_weights, norms
+from gen.sharding import activation_sharding
 
 
-def keeping_input(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+def recompute_activation(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
   """Returns an elementwise function whose gradient keeps its input alone and computes the rest again.
 
   The numbers are the same. What lies between (tanh, erf, their products) would be written in the forward pass and
@@ -36,7 +36,7 @@ def keeping_input(function: Callable[[Array], Array]) -> Callable[[Array], Array
 
 
 @jax.custom_jvp
-def relu(x: Array) -> Array:
+def relu_from_output(x: Array) -> Array:
   """Returns max(x, 0); its gradient reads the sign off the result, which the next product keeps, and not off x.
 
   The barrier keeps the compiler from reading it off x after all, and so keeping both.
@@ -44,18 +44,18 @@ def relu(x: Array) -> Array:
   return jnp.maximum(x, 0)
 
 
-@relu.defjvp
+@relu_from_output.defjvp
 def _relu_tangent(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-  y, dx = relu(*primals), tangents[0]
+  y, dx = relu_from_output(*primals), tangents[0]
   return y, jax.lax.select(jax.lax.optimization_barrier(y) > 0, dx, jnp.zeros_like(dx))
 
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-  "relu": relu,
-  "gelu": keeping_input(functools.partial(nn.gelu, approximate=False)),
-  "gelu_tanh": keeping_input(functools.partial(nn.gelu, approximate=True)),
-  "geglu": keeping_input(functools.partial(nn.gelu, approximate=True)),
-  "swiglu": keeping_input(nn.silu),
+  "relu": relu_from_output,
+  "gelu": recompute_activation(functools.partial(nn.gelu, approximate=False)),
+  "gelu_tanh": recompute_activation(functools.partial(nn.gelu, approximate=True)),
+  "geglu": recompute_activation(functools.partial(nn.gelu, approximate=True)),
+  "swiglu": recompute_activation(nn.silu),
 }
 
 
@@ -71,16 +71,23 @@ def matmul(x_ni: Array, kernel_io: Array) -> Array:
   Where W is wider at its entrance than at its exit, x^T dy runs at half the rate of (dy^T x)^T; the barrier keeps
   the compiler from turning the latter into the former.
   """
-  return turned.product(x_ni, kernel_io) if turned.here() else x_ni @ kernel_io
+  return (
+    decode_weights.transposed_matmul(x_ni, kernel_io)
+    if decode_weights.transposed_active()
+    else x_ni @ kernel_io
+  )
 
 
 def _matmul_backward(kept: tuple[Array, Array], dy_no: Array) -> tuple[Array, Array]:
   x_ni, kernel_io = kept
-  kernel_io = placed.kept_again(kernel_io)
+  kernel_io = activation_sharding.gather_residual(kernel_io)
   return dy_no @ kernel_io.T, contract_tokens(x_ni, dy_no).astype(kernel_io.dtype)
 
 
-matmul.defvjp(lambda x_ni, kernel_io: (x_ni @ kernel_io, (x_ni, placed.kept(kernel_io))), _matmul_backward)
+matmul.defvjp(
+  lambda x_ni, kernel_io: (x_ni @ kernel_io, (x_ni, activation_sharding.shard_residual(kernel_io))),
+  _matmul_backward,
+)
 
 
 def contract_tokens(x_ni: Array, y_no: Array) -> Array:
@@ -89,7 +96,7 @@ def contract_tokens(x_ni: Array, y_no: Array) -> Array:
   tokens = (x_ni.ndim - 2,)
   numbers = ((tokens, tokens), (batch, batch))
   if (
-    x_ni.shape[-1] <= y_no.shape[-1] or placed.on_mesh()
+    x_ni.shape[-1] <= y_no.shape[-1] or activation_sharding.on_mesh()
   ):  # there a barrier would part a sum from its scattering
     return jax.lax.dot_general(x_ni, y_no, numbers)
   return jax.lax.optimization_barrier(jax.lax.dot_general(y_no, x_ni, numbers)).swapaxes(-1, -2)
@@ -99,15 +106,15 @@ Initializer = Callable[..., Array]
 ZEROS, ONES = nn.initializers.zeros_init(), nn.initializers.ones_init()
 
 
-def weight(
+def make_weight(
   module: nn.Module, name: str, initializer: Initializer, shape: tuple[int, ...], axes: tuple[str | None, ...]
 ) -> Array:
   """Returns a float32 parameter of the module, its axes named for sharding tables."""
   boxed = nn.with_logical_partitioning(initializer, axes)
-  return placed.used(cast(Array, module.param(name, boxed, shape, jnp.float32)), *axes)
+  return activation_sharding.gather_weight(cast(Array, module.param(name, boxed, shape, jnp.float32)), *axes)
 
 
-class Kernel(nn.Module):
+class KernelOnly(nn.Module):
   """A weight of any rank."""
 
   shape: tuple[int, ...]
@@ -118,7 +125,7 @@ class Kernel(nn.Module):
   @nn.compact
   def __call__(self) -> Array:
     """Returns the weight, float32."""
-    return weight(self, "kernel", fan_in_normal(self.fan_in, self.scale), self.shape, self.axes)
+    return make_weight(self, "kernel", fan_in_normal(self.fan_in, self.scale), self.shape, self.axes)
 
 
 class Dense(nn.Module):
@@ -139,10 +146,10 @@ class Dense(nn.Module):
   def __call__(self, x: Array) -> Array:
     """Maps [..., inputs] to [..., outputs]."""
     initializer = fan_in_normal(self.inputs, self.scale)
-    kernel_io = weight(self, "kernel", initializer, (self.inputs, self.outputs), self.axes)
+    kernel_io = make_weight(self, "kernel", initializer, (self.inputs, self.outputs), self.axes)
     y_no = matmul(x.reshape(-1, self.inputs), kernel_io.astype(self.dtype))
     if self.bias:
-      y_no = y_no + weight(self, "bias", ZEROS, (self.outputs,), self.axes[1:]).astype(self.dtype)
+      y_no = y_no + make_weight(self, "bias", ZEROS, (self.outputs,), self.axes[1:]).astype(self.dtype)
     return y_no.reshape(*x.shape[:-1], self.outputs)
 
 
@@ -159,14 +166,14 @@ class Norm(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     """Normalizes [..., width]."""
-    scale_d = weight(self, "scale", ONES, (self.width,), (self.axis,))
+    scale_d = make_weight(self, "scale", ONES, (self.width,), (self.axis,))
     y = norms.normalize(x.astype(jnp.float32), scale_d, self.kind == "layernorm", self.epsilon)
     if self.bias and self.kind == "layernorm":
-      y = y + weight(self, "bias", ZEROS, (self.width,), (self.axis,))
+      y = y + make_weight(self, "bias", ZEROS, (self.width,), (self.axis,))
     return y.astype(self.dtype)
 
 
-def norm(config: Model, name: str | None = None) -> Norm:
+def make_norm(config: Model, name: str | None = None) -> Norm:
   """Returns the config's norm over the residual stream."""
   return Norm(config.width, config.norm, config.norm_bias, config.norm_epsilon, config.dtype, name=name)
 
@@ -182,7 +189,7 @@ class Embedding(nn.Module):
   def setup(self) -> None:
     """Makes the table."""
     initializer = fan_in_normal(self.width, self.scale)
-    self.table_vd = weight(self, "embedding", initializer, (self.rows, self.width), self.axes)
+    self.table_vd = make_weight(self, "embedding", initializer, (self.rows, self.width), self.axes)
 
   def matrix(self) -> Array:
     """Returns the whole table [rows, width]."""
@@ -208,7 +215,7 @@ class FeedForward(nn.Module):
     h_btf = ACTIVATIONS[cfg.activation](h_btf)
     if cfg.gated:
       h_btf = h_btf * Dense(width, hidden, inward, cfg.bias, scale, cfg.dtype, name="gate")(x_btd)
-    h_btf = placed.pin(dropout(cfg, h_btf, self), "batch", None, "mlp")
+    h_btf = activation_sharding.shard_activation(apply_dropout(cfg, h_btf, self), "batch", None, "mlp")
     return Dense(hidden, width, ("mlp", "embed"), cfg.bias, output_scale(cfg), cfg.dtype, name="out")(h_btf)
 
 
@@ -217,8 +224,8 @@ def output_scale(config: Model) -> float:
   return config.initializer_scale / math.sqrt(2 * max(config.depth, config.target_depth))
 
 
-def dropout(config: Model, x: Array, module: nn.Module) -> Array:
-  """Applies the config's dropout where the caller gave a `dropout` key, and nothing otherwise."""
+def apply_dropout(config: Model, x: Array, module: nn.Module) -> Array:
+  """Applies the config's dropout where the caller gave a `apply_dropout` key, and nothing otherwise."""
   if config.dropout == 0.0 or not module.has_rng("dropout"):
     return x
   keep = jax.random.bernoulli(module.make_rng("dropout"), 1 - config.dropout, x.shape)

@@ -17,7 +17,7 @@ from gen.config import Model
 from gen.models import layers
 
 
-def sinusoidal(positions_bt: Array, width: int) -> Array:
+def sinusoidal_positions(positions_bt: Array, width: int) -> Array:
   """Returns sines in the first half of the width and cosines in the second, float32 [B, T, D].
 
   Angles are position / 10000^(2 i / D). The paper interleaves sines and cosines, which only permutes D.
@@ -34,7 +34,7 @@ def rotary_angles(positions_bt: Array, head_width: int, base: float) -> tuple[Ar
   return jnp.cos(angles_b1tk), jnp.sin(angles_b1tk)
 
 
-def rotate(x_bhtk: Array, angles: tuple[Array, Array]) -> Array:
+def apply_rotary(x_bhtk: Array, angles: tuple[Array, Array]) -> Array:
   """Turns queries or keys [..., B, H, T, K] by their positions."""
   cosines, sines = angles
   half = x_bhtk.shape[-1] // 2
@@ -75,7 +75,7 @@ class RelativeBias(nn.Module):
     """Returns the bias [B, H, T, S] for positions of queries and keys."""
     cfg = self.config
     shape = (cfg.relative_buckets, cfg.n_heads)
-    table = layers.weight(self, "embedding", layers.fan_in_normal(cfg.width), shape, (None, "heads"))
+    table = layers.make_weight(self, "embedding", layers.fan_in_normal(cfg.width), shape, (None, "heads"))
     distance_bts = keys_bs[:, None, :] - queries_bt[:, :, None]
     buckets_bts = relative_buckets(
       distance_bts, cfg.relative_buckets, cfg.relative_distance, self.bidirectional
@@ -91,7 +91,7 @@ def alibi_slopes(heads: int) -> np.ndarray:
   return np.array(slopes, np.float32)
 
 
-def alibi(queries_bt: Array, keys_bs: Array, heads: int) -> Array:
+def alibi_bias(queries_bt: Array, keys_bs: Array, heads: int) -> Array:
   """Returns the bias -slope |query - key| as [B, H, T, S]."""
   distance_bts = jnp.abs(keys_bs[:, None, :] - queries_bt[:, :, None]).astype(jnp.float32)
   return -jnp.asarray(alibi_slopes(heads))[None, :, None, None] * distance_bts[:, None]
@@ -100,10 +100,10 @@ def alibi(queries_bt: Array, keys_bs: Array, heads: int) -> Array:
 def distance_waves(length: int, width: int, causal: bool) -> Array:
   """Returns the sinusoids [R, D] of distances length - 1 down to 0, or to 1 - length where both ways are seen."""
   distances_r = jnp.arange(length - 1, -1 if causal else -length, -1)
-  return sinusoidal(distances_r[None], width)[0]
+  return sinusoidal_positions(distances_r[None], width)[0]
 
 
-def shift(scores_bhtr: Array) -> Array:
+def shift_relative(scores_bhtr: Array) -> Array:
   """Returns scores by distance as scores by key: [b, h, t, s] is that of distance t - s.
 
   Row t begins T - 1 - t places late, which is what reading the rows one element longer than they are does. Keys
@@ -128,13 +128,13 @@ class DistanceScores(nn.Module):
     """
     cfg = self.config
     sizes, axes = (cfg.n_heads, cfg.head_width), ("heads", "head")
-    project = layers.Kernel(
+    project = layers.KernelOnly(
       (cfg.width, *sizes), ("embed", *axes), cfg.width, cfg.initializer_scale, name="distance"
     )
-    content_hk = layers.weight(self, "content_bias", layers.ZEROS, sizes, axes).astype(cfg.dtype)
-    distance_hk = layers.weight(self, "distance_bias", layers.ZEROS, sizes, axes).astype(cfg.dtype)
+    content_hk = layers.make_weight(self, "content_bias", layers.ZEROS, sizes, axes).astype(cfg.dtype)
+    distance_hk = layers.make_weight(self, "distance_bias", layers.ZEROS, sizes, axes).astype(cfg.dtype)
     keys_hrk = jnp.einsum("rd,dhk->hrk", waves_rd.astype(cfg.dtype), project().astype(cfg.dtype))
     scores_bhtr = jnp.einsum(
       "bhtk,hrk->bhtr", q_bhtk + distance_hk[:, None], keys_hrk, preferred_element_type=jnp.float32
     )
-    return q_bhtk + content_hk[:, None], scores_bhtr if in_order else shift(scores_bhtr)
+    return q_bhtk + content_hk[:, None], scores_bhtr if in_order else shift_relative(scores_bhtr)

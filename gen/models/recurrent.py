@@ -25,13 +25,14 @@ from flax import linen as nn
 from jax import Array
 
 from gen.config import Model
-from gen.models import axes, layers
+from gen.models import layers
+from gen.sharding import activation_sharding
 
 REMAT = {"dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable, "full": None}
 UNROLL = 1  # steps of the loop over time that one pass of its body computes
 
 
-class State(NamedTuple):
+class RecurrentState(NamedTuple):
   """What a recurrent model remembers of the text so far, float32.
 
   Attributes:
@@ -43,7 +44,7 @@ class State(NamedTuple):
   cell: Any = None
 
 
-class Cell(NamedTuple):
+class RecurrentCell(NamedTuple):
   """One kind of recurrent layer, elementwise.
 
   Attributes:
@@ -55,31 +56,37 @@ class Cell(NamedTuple):
   """
 
   gates: int
-  advance: Callable[[Array, Array, State], tuple[State, Array | None]]
-  retreat: Callable[[Any, State, State, State], tuple[Array, Array, State]]
+  advance: Callable[[Array, Array, RecurrentState], tuple[RecurrentState, Array | None]]
+  retreat: Callable[
+    [Any, RecurrentState, RecurrentState, RecurrentState], tuple[Array, Array, RecurrentState]
+  ]
   summed: bool
   remembers: bool = False
 
 
-def _rnn(inputs_bg: Array, products_bg: Array, state: State) -> tuple[State, None]:
+def _rnn(inputs_bg: Array, products_bg: Array, state: RecurrentState) -> tuple[RecurrentState, None]:
   del state
-  return State(jnp.tanh(inputs_bg + products_bg)), None
+  return RecurrentState(jnp.tanh(inputs_bg + products_bg)), None
 
 
-def _rnn_back(kept: None, before: State, after: State, grad: State) -> tuple[Array, Array, State]:
+def _rnn_back(
+  kept: None, before: RecurrentState, after: RecurrentState, grad: RecurrentState
+) -> tuple[Array, Array, RecurrentState]:
   del kept
   sum_bg = grad.hidden * (1 - jnp.square(after.hidden))
-  return sum_bg, sum_bg, State(jnp.zeros_like(before.hidden))
+  return sum_bg, sum_bg, RecurrentState(jnp.zeros_like(before.hidden))
 
 
-def _lstm(inputs_bg: Array, products_bg: Array, state: State) -> tuple[State, Array]:
+def _lstm(inputs_bg: Array, products_bg: Array, state: RecurrentState) -> tuple[RecurrentState, Array]:
   i_bd, f_bd, g_bd, o_bd = jnp.split(inputs_bg + products_bg, 4, axis=-1)
   i_bd, f_bd, g_bd, o_bd = nn.sigmoid(i_bd), nn.sigmoid(f_bd), jnp.tanh(g_bd), nn.sigmoid(o_bd)
   cell_bd = f_bd * state.cell + i_bd * g_bd
-  return State(o_bd * jnp.tanh(cell_bd), cell_bd), _join(i_bd, f_bd, g_bd, o_bd)
+  return RecurrentState(o_bd * jnp.tanh(cell_bd), cell_bd), _join(i_bd, f_bd, g_bd, o_bd)
 
 
-def _lstm_back(kept_bg: Array, before: State, after: State, grad: State) -> tuple[Array, Array, State]:
+def _lstm_back(
+  kept_bg: Array, before: RecurrentState, after: RecurrentState, grad: RecurrentState
+) -> tuple[Array, Array, RecurrentState]:
   i_bd, f_bd, g_bd, o_bd = jnp.split(kept_bg, 4, axis=-1)
   shown_bd = jnp.tanh(after.cell)
   cell_bd = grad.cell + grad.hidden * o_bd * (1 - jnp.square(shown_bd))
@@ -89,25 +96,27 @@ def _lstm_back(kept_bg: Array, before: State, after: State, grad: State) -> tupl
     cell_bd * i_bd * (1 - jnp.square(g_bd)),
     grad.hidden * shown_bd * o_bd * (1 - o_bd),
   )
-  return sum_bg, sum_bg, State(jnp.zeros_like(before.hidden), cell_bd * f_bd)
+  return sum_bg, sum_bg, RecurrentState(jnp.zeros_like(before.hidden), cell_bd * f_bd)
 
 
-def _gru(inputs_bg: Array, products_bg: Array, state: State) -> tuple[State, Array]:
+def _gru(inputs_bg: Array, products_bg: Array, state: RecurrentState) -> tuple[RecurrentState, Array]:
   r_bd, z_bd, n_bd = jnp.split(inputs_bg, 3, axis=-1)
   of_r_bd, of_z_bd, of_n_bd = jnp.split(products_bg, 3, axis=-1)
   r_bd, z_bd = nn.sigmoid(r_bd + of_r_bd), nn.sigmoid(z_bd + of_z_bd)
   n_bd = jnp.tanh(n_bd + r_bd * of_n_bd)
-  return State(n_bd + z_bd * (state.hidden - n_bd)), _join(r_bd, z_bd, n_bd, of_n_bd)
+  return RecurrentState(n_bd + z_bd * (state.hidden - n_bd)), _join(r_bd, z_bd, n_bd, of_n_bd)
 
 
-def _gru_back(kept: Array, before: State, after: State, grad: State) -> tuple[Array, Array, State]:
+def _gru_back(
+  kept: Array, before: RecurrentState, after: RecurrentState, grad: RecurrentState
+) -> tuple[Array, Array, RecurrentState]:
   del after
   r_bd, z_bd, n_bd, of_n_bd = jnp.split(kept, 4, axis=-1)
   candidate_bd = grad.hidden * (1 - z_bd) * (1 - jnp.square(n_bd))
   reset_bd = candidate_bd * of_n_bd * r_bd * (1 - r_bd)
   update_bd = grad.hidden * (before.hidden - n_bd) * z_bd * (1 - z_bd)
   inputs_bg = _join(reset_bd, update_bd, candidate_bd)
-  return inputs_bg, _join(reset_bd, update_bd, candidate_bd * r_bd), State(grad.hidden * z_bd)
+  return inputs_bg, _join(reset_bd, update_bd, candidate_bd * r_bd), RecurrentState(grad.hidden * z_bd)
 
 
 def _join(*parts_bd: Array) -> Array:
@@ -115,21 +124,21 @@ def _join(*parts_bd: Array) -> Array:
 
 
 CELLS = {
-  "rnn": Cell(1, _rnn, _rnn_back, summed=True),
-  "lstm": Cell(4, _lstm, _lstm_back, summed=True, remembers=True),
-  "gru": Cell(3, _gru, _gru_back, summed=False),
+  "rnn": RecurrentCell(1, _rnn, _rnn_back, summed=True),
+  "lstm": RecurrentCell(4, _lstm, _lstm_back, summed=True, remembers=True),
+  "gru": RecurrentCell(3, _gru, _gru_back, summed=False),
 }
 
 
-def initial_state(config: Model, batch: int) -> State:
+def init_recurrent_state(config: Model, batch: int) -> RecurrentState:
   """Returns the state before any text: zeros of [L, B, D]."""
   shape = (config.depth, batch, config.width)
   hidden_lbd = jnp.zeros(shape, jnp.float32)
   # An array of its own: a training step donates both, and one buffer cannot be donated twice.
-  return State(hidden_lbd, jnp.zeros(shape, jnp.float32) if CELLS[config.family].remembers else None)
+  return RecurrentState(hidden_lbd, jnp.zeros(shape, jnp.float32) if CELLS[config.family].remembers else None)
 
 
-class Marks(NamedTuple):
+class DocumentBoundaries(NamedTuple):
   """Where documents begin and end in rows, as factors on a state; [T, B, 1], 1 where nothing happens.
 
   Attributes:
@@ -141,7 +150,7 @@ class Marks(NamedTuple):
   reads: Array
 
 
-def marks(segments_bt: Array) -> Marks:
+def document_boundaries(segments_bt: Array) -> DocumentBoundaries:
   """Returns where the state is cleared and where it stands still.
 
   Segments rise along a row from 1, and a state that comes with the rows is that of segment 1: a row that begins
@@ -150,13 +159,18 @@ def marks(segments_bt: Array) -> Marks:
   latest_bt = jax.lax.cummax(jnp.pad(segments_bt[:, :-1], ((0, 0), (1, 0)), constant_values=1), axis=1)
   reads_bt = segments_bt > 0
   keep_bt = ~(reads_bt & (segments_bt != latest_bt))
-  return Marks(*(mark_bt.T[:, :, None].astype(jnp.float32) for mark_bt in (keep_bt, reads_bt)))
+  return DocumentBoundaries(*(mark_bt.T[:, :, None].astype(jnp.float32) for mark_bt in (keep_bt, reads_bt)))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def recur(
-  cell: Cell, inputs_tbg: Array, kernel_dg: Array, bias_g: Array | None, state: State, seen: Marks | None
-) -> tuple[State, State]:
+def scan_layer(
+  cell: RecurrentCell,
+  inputs_tbg: Array,
+  kernel_dg: Array,
+  bias_g: Array | None,
+  state: RecurrentState,
+  seen: DocumentBoundaries | None,
+) -> tuple[RecurrentState, RecurrentState]:
   """Runs a layer over time.
 
   Args:
@@ -175,7 +189,9 @@ def recur(
 
 
 def _forward(cell, inputs_tbg, kernel_dg, bias_g, state, seen):  # type: ignore[no-untyped-def]
-  def body(before: State, inputs: tuple[Array, Marks | None]) -> tuple[State, tuple[State, Any]]:
+  def body(
+    before: RecurrentState, inputs: tuple[Array, DocumentBoundaries | None]
+  ) -> tuple[RecurrentState, tuple[RecurrentState, Any]]:
     inputs_bg, mark = inputs
     before = before if mark is None else _times(before, mark.keep)
     after, kept = cell.advance(inputs_bg, _product(before.hidden, kernel_dg, bias_g), before)
@@ -199,7 +215,7 @@ def _recur_backward(cell, residuals, cotangents):  # type: ignore[no-untyped-def
   # Transposed once: products with it as it lies run at 0.6 of the rate. The barrier keeps the two steps apart.
   kernel_gd = jax.lax.optimization_barrier(kernel_dg.T)
 
-  def body(after_grad: State, step: Any) -> tuple[State, tuple[Array, Array | None]]:
+  def body(after_grad: RecurrentState, step: Any) -> tuple[RecurrentState, tuple[Array, Array | None]]:
     kept, before, after, states_grad, mark = step
     after_grad = jax.tree.map(jnp.add, after_grad, states_grad)
     read_grad = after_grad if mark is None else _times(after_grad, mark.reads)
@@ -221,19 +237,25 @@ def _recur_backward(cell, residuals, cotangents):  # type: ignore[no-untyped-def
   return products_tbg if cell.summed else inputs_tbg, kernel_grad_dg, bias_grad_g, state_grad, None
 
 
-recur.defvjp(_recur_forward, _recur_backward)
+scan_layer.defvjp(_recur_forward, _recur_backward)
 
 
 def _tokens(x_tbd: Array) -> Array:
   """Returns [N, D]; on a mesh row by row, for time by time its parts would not lie together."""
-  x = axes.pin(x_tbd, None, "batch", None).swapaxes(0, 1) if axes.on_mesh() else x_tbd
+  x = (
+    activation_sharding.shard_activation(x_tbd, None, "batch", None).swapaxes(0, 1)
+    if activation_sharding.on_mesh()
+    else x_tbd
+  )
   return x.reshape(-1, x.shape[-1])
 
 
 def _over_time(x_ng: Array, length: int) -> Array:
   """Returns [T, B, G], the inverse of `_tokens`."""
-  if axes.on_mesh():
-    return axes.pin(x_ng.reshape(-1, length, x_ng.shape[-1]).swapaxes(0, 1), None, "batch", None)
+  if activation_sharding.on_mesh():
+    return activation_sharding.shard_activation(
+      x_ng.reshape(-1, length, x_ng.shape[-1]).swapaxes(0, 1), None, "batch", None
+    )
   return x_ng.reshape(length, -1, x_ng.shape[-1])
 
 
@@ -242,11 +264,11 @@ def _product(hidden_bd: Array, kernel_dg: Array, bias_g: Array | None) -> Array:
   return products_bg if bias_g is None else products_bg + bias_g
 
 
-def _times(state: State, factor: Array) -> State:
+def _times(state: RecurrentState, factor: Array) -> RecurrentState:
   return jax.tree.map(lambda x: x * factor, state)
 
 
-def _select(mark: Array, one: State, other: State) -> State:
+def _select(mark: Array, one: RecurrentState, other: RecurrentState) -> RecurrentState:
   return jax.tree.map(lambda a, b: jnp.where(mark > 0, a, b), one, other)
 
 
@@ -275,7 +297,7 @@ def orthogonal_gates(scale: float) -> layers.Initializer:
   return initialize
 
 
-class Layer(nn.Module):
+class RecurrentLayer(nn.Module):
   """One recurrent layer; a pre-norm residual branch where the config asks for it, and dropout of what it passes up.
 
   Dropout never touches the recurrent connections (arXiv:1409.2329).
@@ -284,29 +306,35 @@ class Layer(nn.Module):
   config: Model
 
   @nn.compact
-  def __call__(self, x_tbd: Array, state: State, seen: Marks | None) -> tuple[Array, State]:
+  def __call__(
+    self, x_tbd: Array, state: RecurrentState, seen: DocumentBoundaries | None
+  ) -> tuple[Array, RecurrentState]:
     """Maps the layer below to (what the layer above reads, the state after the last step)."""
     cfg = self.config
     cell, width, dtype = CELLS[cfg.family], cfg.width, cfg.dtype
     shape, names = (width, cell.gates, width), ("embed", None, "mlp")
     normal = layers.fan_in_normal(width, cfg.initializer_scale)
-    kernel_dg = layers.weight(self, "input_kernel", normal, shape, names).reshape(width, -1)
-    again_dg = layers.weight(self, "kernel", orthogonal_gates(cfg.initializer_scale), shape, names)
-    again_dg = axes.pin(again_dg, None, None, None)  # Put together once, not at each step of the loop.
-    bias_g = layers.weight(self, "bias", gate_bias(cfg.family), shape[1:], names[1:]).reshape(-1)
+    kernel_dg = layers.make_weight(self, "input_kernel", normal, shape, names).reshape(width, -1)
+    again_dg = layers.make_weight(self, "kernel", orthogonal_gates(cfg.initializer_scale), shape, names)
+    again_dg = activation_sharding.shard_activation(
+      again_dg, None, None, None
+    )  # Put together once, not at each step of the loop.
+    bias_g = layers.make_weight(self, "bias", gate_bias(cfg.family), shape[1:], names[1:]).reshape(-1)
     inner_g = None
     if not cell.summed:
-      inner_d = layers.weight(self, "candidate_bias", layers.ZEROS, (width,), ("mlp",))
+      inner_d = layers.make_weight(self, "candidate_bias", layers.ZEROS, (width,), ("mlp",))
       inner_g = jnp.pad(inner_d, ((cell.gates - 1) * width, 0)).astype(dtype)
-    y_tbd = layers.norm(cfg, name="norm")(x_tbd) if cfg.residual else x_tbd
+    y_tbd = layers.make_norm(cfg, name="norm")(x_tbd) if cfg.residual else x_tbd
     inputs_ng = layers.matmul(_tokens(y_tbd), kernel_dg.astype(dtype)) + bias_g.astype(dtype)
     inputs_tbg = _over_time(inputs_ng, x_tbd.shape[0])
-    states, last = recur(cell, inputs_tbg, again_dg.reshape(width, -1).astype(dtype), inner_g, state, seen)
-    y_tbd = layers.dropout(cfg, states.hidden.astype(dtype), self)
+    states, last = scan_layer(
+      cell, inputs_tbg, again_dg.reshape(width, -1).astype(dtype), inner_g, state, seen
+    )
+    y_tbd = layers.apply_dropout(cfg, states.hidden.astype(dtype), self)
     return x_tbd + y_tbd if cfg.residual else y_tbd, last
 
 
-class Tower(nn.Module):
+class RecurrentStack(nn.Module):
   """Embeddings and the L layers that read one text, their parameters stacked along a first axis."""
 
   config: Model
@@ -314,18 +342,18 @@ class Tower(nn.Module):
 
   @nn.compact
   def __call__(
-    self, ids_bt: Array, segments_bt: Array | None = None, state: State | None = None
-  ) -> tuple[Array, State]:
+    self, ids_bt: Array, segments_bt: Array | None = None, state: RecurrentState | None = None
+  ) -> tuple[Array, RecurrentState]:
     """Maps ids and the state before them to hidden states [B, T, D] and the state after them.
 
     Without segments the rows go on from the state; with them it is kept by what lies in segment 1 from the start.
     """
     cfg = self.config
-    state = initial_state(cfg, ids_bt.shape[0]) if state is None else state
+    state = init_recurrent_state(cfg, ids_bt.shape[0]) if state is None else state
     x_tbd = (self.table(ids_bt.T) * cfg.embedding_scale).astype(cfg.dtype)
-    layer = Layer
+    layer = RecurrentLayer
     if cfg.remat != "none":
-      layer = nn.remat(Layer, policy=REMAT[cfg.remat], prevent_cse=not cfg.scan)
+      layer = nn.remat(RecurrentLayer, policy=REMAT[cfg.remat], prevent_cse=not cfg.scan)
     scanned = nn.scan(
       layer,
       variable_axes={"params": 0},
@@ -335,9 +363,9 @@ class Tower(nn.Module):
       unroll=1 if cfg.scan else cfg.depth,
       metadata_params={nn.PARTITION_NAME: "layers"},
     )
-    x_tbd = layers.dropout(cfg, x_tbd, self)
-    seen = None if segments_bt is None else marks(segments_bt)
+    x_tbd = layers.apply_dropout(cfg, x_tbd, self)
+    seen = None if segments_bt is None else document_boundaries(segments_bt)
     x_tbd, last = scanned(cfg, name="layers")(x_tbd, state, seen)
     if cfg.residual and cfg.final_norm:
-      x_tbd = layers.norm(cfg, name="norm")(x_tbd)
-    return x_tbd.swapaxes(0, 1), cast(State, last)
+      x_tbd = layers.make_norm(cfg, name="norm")(x_tbd)
+    return x_tbd.swapaxes(0, 1), cast(RecurrentState, last)

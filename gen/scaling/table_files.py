@@ -15,7 +15,7 @@ from typing import Any
 
 from gen.errors import UserError
 from gen.io import json_lines
-from gen.scaling import results_file
+from gen.scaling.verdicts import results_file
 
 MAX_BYTES = 2 * 2**30  # unpacked
 _SEPARATORS = ",;\t|"
@@ -117,13 +117,13 @@ def json_rows(text: str, path: Path) -> list[dict[str, Any]]:
   first = text.lstrip()[:1]
   whole = first == "[" or path.name.removesuffix(".gz").endswith(".json")
   if not whole:
-    rows = json_lines.parse(text, str(path))
+    rows = json_lines.parse_rows(text, str(path))
     if any(isinstance(row, dict) and "kind" in row for row in rows) or not rows:
       return last_results(rows)
     return [row for row in rows if isinstance(row, dict)]
-  content = json_lines.whole(text, str(path))
+  content = json_lines.parse_value(text, str(path))
   if isinstance(content, dict):
-    results_file.check(content, str(path))
+    results_file.check_results(content, str(path))
   found: Any = content.get("points") if isinstance(content, dict) else content
   if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
     raise UserError(f"{path} has no list of points; give a results.json, a journal.jsonl or a .csv")

@@ -1,6 +1,6 @@
 """The page of a study for anybody's table of runs: the three approaches, their drawings, and the next budget.
 
-The results have the form of a sweep's results.json, so that `report.render` draws both.
+The results have the form of a sweep's results.json, so that `page.render_page` draws both.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from gen.scaling import approaches, report
-from gen.scaling.points import Points
+from gen.scaling.laws import three_fits
+from gen.scaling.report import page
+from gen.scaling.runs.runs_table import RunsTable
 
 LEVEL = 0.9  # of the intervals on a page
 _AHEAD = 10.0  # times the largest budget, where the page predicts
 
 
 def results(
-  runs: Points, curves: Sequence[Mapping[str, Any]], name: str, bootstraps: int, seed: int
+  runs: RunsTable, curves: Sequence[Mapping[str, Any]], name: str, bootstraps: int, seed: int
 ) -> dict[str, Any]:
   """Fits the approaches and returns what the page shows.
 
@@ -30,29 +31,31 @@ def results(
   """
   rows = np.flatnonzero(~runs.held_out)
   points = runs.select(rows)
-  fits = approaches.fit(points, curves, [str(one) for one in points.names], LEVEL, bootstraps, seed)
+  fits = three_fits.fit_approaches(
+    points, curves, [str(one) for one in points.names], LEVEL, bootstraps, seed
+  )
   budgets = points.group_flops()
   low, high = float(budgets.min()) / 2, float(budgets.max()) * 12
   target = float(budgets.max()) * _AHEAD
   prediction: dict[str, Any] = {"flops": target}
-  prediction |= {key: approaches.optimum(fitted, target) for key, fitted in fits.items()}
+  prediction |= {key: three_fits.optimum_entry(fitted, target) for key, fitted in fits.items()}
   return {
     "name": name,
     "points": _entries(runs),
-    "laws": approaches.laws(fits, points, rows, low, high),
+    "laws": three_fits.law_entries(fits, points, rows, low, high),
     "prediction": prediction,
   }
 
 
 def write(path: Path, found: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) -> None:
   """Writes the page."""
-  path.write_text(report.render(found, curves), encoding="utf-8")
+  path.write_text(page.render_page(found, curves), encoding="utf-8")
 
 
 def next_lines(found: Mapping[str, Any]) -> list[str]:
   """Returns what each approach advises at ten times the largest budget, a line each."""
   advice, text = found["prediction"], []
-  for name in approaches.NAMES:
+  for name in three_fits.NAMES:
     if name in advice:
       one = advice[name]
       loss = f", loss {one['loss']:.3f}" if "loss" in one else ""
@@ -62,7 +65,7 @@ def next_lines(found: Mapping[str, Any]) -> list[str]:
   return text
 
 
-def _entries(runs: Points) -> list[dict[str, Any]]:
+def _entries(runs: RunsTable) -> list[dict[str, Any]]:
   budgets = runs.group_flops()[runs.groups()]
   entries = []
   for i in range(len(runs)):

@@ -22,8 +22,9 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from gen.errors import UserError
-from gen.parallel import processes
-from gen.training import manifest, orbax_setup, plain_paths, stored_arrays, stored_steps
+from gen.io import checksums, plain_paths
+from gen.sharding import processes
+from gen.training import checkpoint_folder, orbax_setup, stored_arrays
 
 
 class Checkpoints:
@@ -61,10 +62,10 @@ class Checkpoints:
     if keep < 1:
       raise UserError(f"keep must be at least 1 checkpoint, not {keep}")
     self.folder = Path(folder).absolute()
-    plain_paths.require(self.folder)
+    plain_paths.require_plain(self.folder)
     self._keep, self._every, self._best, self._named = keep, keep_every, keep_best, keep_steps
     self._asynchronous, self._report = asynchronous, report
-    self._checkpointer = ocp.AsyncCheckpointer(orbax_setup.handler())
+    self._checkpointer = ocp.AsyncCheckpointer(orbax_setup.make_handler())
     self._thread: threading.Thread | None = None
     self._failure: UserError | None = None
     self._opened = False
@@ -87,11 +88,11 @@ class Checkpoints:
     # Rendered now: the caller may change meta while the thread writes.
     record = {"step": step, "saved": time.time(), "bytes": size, "meta": {**meta, "step": step}, "tree": tree}
     text = json.dumps(record, default=lambda value: value.tolist())
-    partial = stored_steps.path_of(self.folder, step).with_suffix(stored_steps.PARTIAL)
+    partial = checkpoint_folder.path_of(self.folder, step).with_suffix(checkpoint_folder.PARTIAL)
     try:
       processes.from_first(lambda: self._begin(partial))
       arrays = {name: leaf for name, leaf in flat.items() if leaf.size}
-      if processes.count() == 1:
+      if processes.process_count() == 1:
         arrays = _on_host(arrays)
       else:  # Processes meet inside, which must not race with the collectives of the next step.
         self._write(partial, arrays)
@@ -134,45 +135,45 @@ class Checkpoints:
   def _sound(self, step: int | None, fall_back: bool) -> int:
     """Returns the step to restore, whose files are as they were written; see `restore`."""
     while True:
-      chosen = step if step is not None else max(stored_steps.steps(self.folder), default=None)
+      chosen = step if step is not None else max(checkpoint_folder.complete_steps(self.folder), default=None)
       if chosen is None:
         raise UserError(f"{self.folder} has no complete checkpoint")
-      path = stored_steps.path_of(self.folder, chosen)
-      found = stored_steps.damages(self.folder, chosen)
+      path = checkpoint_folder.path_of(self.folder, chosen)
+      found = checkpoint_folder.find_damages(self.folder, chosen)
       if not found:
-        if strays := stored_steps.strays(self.folder, chosen):
+        if strays := checkpoint_folder.strays(self.folder, chosen):
           self._report(f"checkpoint {path} holds files of something else, ignored here: {', '.join(strays)}")
         return chosen
-      sentence = f"checkpoint {path} is damaged: {stored_steps.shortened(found)}"
-      earlier = [other for other in stored_steps.steps(self.folder) if other < chosen]
+      sentence = f"checkpoint {path} is damaged: {checkpoint_folder.shorten_lines(found)}"
+      earlier = [other for other in checkpoint_folder.complete_steps(self.folder) if other < chosen]
       if not earlier:
         way_out = f"put a copy of it back, or delete {self.folder} and train again from the start"
         raise UserError(f"{sentence}; there is no earlier one: {way_out}")
       if not fall_back:
         raise UserError(f"{sentence}; the step before it is {earlier[-1]}")
-      stored_steps.set_aside(path)
+      checkpoint_folder.set_aside(path)
       self._report(f"{sentence}; set aside, going back to step {earlier[-1]}")
       step = earlier[-1]
 
   def latest(self) -> int | None:
     """Returns the newest complete step, or None; waits for a save under way."""
     self.wait()
-    return processes.from_first(lambda: max(stored_steps.steps(self.folder), default=None))
+    return processes.from_first(lambda: max(checkpoint_folder.complete_steps(self.folder), default=None))
 
   def steps(self) -> list[int]:
     """Returns all complete steps in rising order; waits for a save under way."""
     self.wait()
-    return stored_steps.steps(self.folder)
+    return checkpoint_folder.complete_steps(self.folder)
 
   def meta(self, step: int) -> dict[str, Any]:
     """Returns the meta of a complete step without reading an array."""
-    return stored_steps.record(self.folder, step)["meta"]
+    return checkpoint_folder.read_record(self.folder, step)["meta"]
 
   def rewind(self, step: int) -> None:
     """Deletes the checkpoints after `step`, for a run that goes on from there."""
     for later in self.steps():
       if later > step:
-        stored_steps.discard(stored_steps.path_of(self.folder, later))
+        checkpoint_folder.remove_step(checkpoint_folder.path_of(self.folder, later))
 
   def wait(self) -> None:
     """Waits until the last save is on the disk.
@@ -213,7 +214,7 @@ class Checkpoints:
     shutil.rmtree(partial, ignore_errors=True)
     self.folder.mkdir(parents=True, exist_ok=True)
     if not self._opened:
-      for path in stored_steps.leftovers(self.folder):
+      for path in checkpoint_folder.find_leftovers(self.folder):
         shutil.rmtree(path)
       self._opened = True
     partial.mkdir()
@@ -223,11 +224,11 @@ class Checkpoints:
       shutil.rmtree(partial, ignore_errors=True)
 
   def _write(self, partial: Path, arrays: dict[str, Any]) -> None:
-    path = self._paths.enter_context(plain_paths.plain(partial))
-    self._checkpointer.save(path / stored_steps.STATE, args=ocp.args.PyTreeSave(arrays))
+    path = self._paths.enter_context(plain_paths.plain_path(partial))
+    self._checkpointer.save(path / checkpoint_folder.STATE, args=ocp.args.PyTreeSave(arrays))
 
   def _finish(
-    self, step: int, partial: Path, text: str, tree: stored_steps.Tree, arrays: dict[str, Any]
+    self, step: int, partial: Path, text: str, tree: checkpoint_folder.Tree, arrays: dict[str, Any]
   ) -> None:
     """Runs in the thread: writes, reads back, seals and names the step, then deletes those that need not stay.
 
@@ -241,26 +242,26 @@ class Checkpoints:
       if not processes.is_first():
         return
       self._read_back(partial, tree, arrays)
-      manifest.write_durably(partial / stored_steps.META, text)
-      manifest.seal(partial)
-      stored_steps.commit(partial, self.folder, step)
+      checksums.write_durably(partial / checkpoint_folder.META, text)
+      checksums.seal_folder(partial)
+      checkpoint_folder.commit_step(partial, self.folder, step)
       self._prune(step)
     except Exception as error:
       self._abandon(partial)
       self._failure = self._explained(step, error)
 
-  def _read_back(self, partial: Path, tree: stored_steps.Tree, arrays: dict[str, Any]) -> None:
+  def _read_back(self, partial: Path, tree: checkpoint_folder.Tree, arrays: dict[str, Any]) -> None:
     """Raises unless every array can be opened, and holds what was saved where this process has all of it."""
-    faults = stored_arrays.faults(partial / stored_steps.STATE, tree, arrays or None)
+    faults = stored_arrays.array_faults(partial / checkpoint_folder.STATE, tree, arrays or None)
     if faults:
       raise OSError(f"the arrays written cannot be read back: {'; '.join(faults[:3])}")
 
   def _prune(self, newest: int) -> None:
-    complete = stored_steps.steps(self.folder)
+    complete = checkpoint_folder.complete_steps(self.folder)
     best = self._best_step(complete)
-    stay = stored_steps.retained(complete, self._keep, self._every, best, newest, self._named)
+    stay = checkpoint_folder.retained_steps(complete, self._keep, self._every, best, newest, self._named)
     for step in set(complete) - stay:
-      stored_steps.discard(stored_steps.path_of(self.folder, step))
+      checkpoint_folder.remove_step(checkpoint_folder.path_of(self.folder, step))
 
   def _best_step(self, complete: list[int]) -> int | None:
     if not self._best:
@@ -275,7 +276,7 @@ class Checkpoints:
     """Returns the sentence for a save that failed."""
     text, number = str(error), getattr(error, "errno", None)
     where = f"cannot save step {step} in {self.folder}"
-    last = max(stored_steps.steps(self.folder), default=None)
+    last = max(checkpoint_folder.complete_steps(self.folder), default=None)
     rest = f"the last complete checkpoint is {'none' if last is None else f'step {last}'}"
     if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in text or "quota exceeded" in text:
       return UserError(f"{where}: no space left on the disk; free some or choose another folder; {rest}")
@@ -284,16 +285,16 @@ class Checkpoints:
     return UserError(f"{where}: {(text or type(error).__name__).splitlines()[0]}; {rest}")
 
   def _read(self, step: int, template: Any) -> tuple[Any, dict[str, Any]]:
-    record = stored_steps.record(self.folder, step)
+    record = checkpoint_folder.read_record(self.folder, step)
     flat, wanted = _flatten(template)
-    lines = stored_steps.differences(record["tree"], wanted)
+    lines = checkpoint_folder.tree_differences(record["tree"], wanted)
     if lines:
-      path = stored_steps.path_of(self.folder, step)
+      path = checkpoint_folder.path_of(self.folder, step)
       raise UserError("\n  ".join([f"checkpoint {path} is of another model:", *lines]))
     arguments = {name: _restore_argument(leaf) for name, leaf in flat.items() if leaf.size}
-    with plain_paths.plain(stored_steps.path_of(self.folder, step)) as path:
+    with plain_paths.plain_path(checkpoint_folder.path_of(self.folder, step)) as path:
       saved = self._checkpointer.restore(
-        path / stored_steps.STATE,
+        path / checkpoint_folder.STATE,
         args=ocp.args.PyTreeRestore(item=dict.fromkeys(arguments, 0), restore_args=arguments),
       )
     leaves, structure = jax.tree.flatten(template)
@@ -314,7 +315,7 @@ def require_tokenizer(meta: dict[str, Any], tokenizer: str, where: str | Path) -
     )
 
 
-def _flatten(tree: Any) -> tuple[dict[str, Any], stored_steps.Tree]:
+def _flatten(tree: Any) -> tuple[dict[str, Any], checkpoint_folder.Tree]:
   """Returns leaves by path (random keys as their data), and their shapes and types."""
   flat: dict[str, Any] = {}
   for path, leaf in jax.tree_util.tree_leaves_with_path(tree):

@@ -22,8 +22,8 @@ class Evaluation(NamedTuple):
   tokens: float
 
 
-def evaluate(
-  program: Callable[[Any, Batch], losses.Sums], params: Any, batches: Iterable[Batch], text_bytes: float
+def evaluate_loss(
+  program: Callable[[Any, Batch], losses.LossSums], params: Any, batches: Iterable[Batch], text_bytes: float
 ) -> Evaluation:
   """Returns the loss over batches; sums are added in float64, in the order of the batches.
 
@@ -36,30 +36,30 @@ def evaluate(
   return _divided([program(params, batch) for batch in batches], text_bytes)
 
 
-def evaluate_carried(
-  program: Callable[[Any, Batch, Any], tuple[losses.Sums, Any]],
+def evaluate_recurrent(
+  program: Callable[[Any, Batch, Any], tuple[losses.LossSums, Any]],
   params: Any,
   batches: Iterable[Batch],
   text_bytes: float,
-  carried: Any,
+  recurrent_state: Any,
 ) -> Evaluation:
-  """Returns what `evaluate` does for rows that go on from batch to batch, the state handed on between them.
+  """Returns what `evaluate_loss` does for rows that go on from batch to batch, the state handed on between them.
 
   Args:
     program: (params, batch, state) -> (sums, state), compiled.
     params: the model's parameters.
     batches: fixed rows, row b of each going on where row b of the one before ended.
     text_bytes: bytes of text that the loss-bearing tokens stand for.
-    carried: the state before the first batch.
+    recurrent_state: the state before the first batch.
   """
   pending = []
   for batch in batches:
-    sums, carried = program(params, batch, carried)
+    sums, recurrent_state = program(params, batch, recurrent_state)
     pending.append(sums)
   return _divided(pending, text_bytes)
 
 
-def _divided(pending: list[losses.Sums], text_bytes: float) -> Evaluation:
+def _divided(pending: list[losses.LossSums], text_bytes: float) -> Evaluation:
   nll = sum(float(sums.nll) for sums in pending)
   tokens = sum(float(sums.weight) for sums in pending)
   return Evaluation(nll / max(tokens, 1.0), nll / math.log(2) / max(text_bytes, 1.0), tokens)

@@ -3,25 +3,25 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from gen import signals
+from gen.cli import signals
 
 
-class Stopped(Exception):
+class RunStopped(Exception):
   """The run was asked to stop and has saved; the same call goes on from there."""
 
 
-class Hooks(Protocol):
+class RunHooks(Protocol):
   """What a caller hears of a run, and how it stops one."""
 
   def progress(self, row: dict[str, Any]) -> None:
     """Hears each journal row as it is written."""
 
   def stop(self) -> bool:
-    """Is asked after each dispatch; true saves and raises `Stopped`."""
+    """Is asked after each dispatch; true saves and raises `RunStopped`."""
     ...
 
 
-class Unattended:
+class NoHooks:
   """Hooks of a run that nobody watches."""
 
   def progress(self, row: dict[str, Any]) -> None:
@@ -32,7 +32,7 @@ class Unattended:
     return False
 
 
-class Interruptible(Unattended):
+class Interruptible(NoHooks):
   """Hooks of a run that nobody watches and that signals stop; to be made in the main thread."""
 
   def __init__(self, say: Callable[[str], None]) -> None:

@@ -9,7 +9,6 @@ edited, moved, added or removed is refused. What was cut off at the end is found
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, Protocol
 
 from gen.errors import UserError
 from gen.io import json_reading, seals
+from gen.io.strict_json import encode_json, plain_value
 
 LOST = (
   "lost_rows"  # in the first row of a journal that was begun again: how many a checkpoint was saved after
@@ -25,7 +25,7 @@ LOST = (
 MEASURED = ("train", "evaluation")  # kinds of row that a resumed run writes again
 
 
-class Sink(Protocol):
+class JournalSink(Protocol):
   """Whatever takes rows: a journal, a mirror of it, a progress display."""
 
   def append(self, row: dict[str, Any]) -> None:
@@ -61,7 +61,7 @@ class Journal:
       UserError: if the disk is full or refuses.
     """
     row = _sealed(row, len(self._marks) + 1) if self._sealed else row
-    line = encode(row)
+    line = encode_json(row)
     if self._descriptor < 0:
       raise ValueError(f"the journal {self.path} is closed")
     written = 0
@@ -104,7 +104,7 @@ class Journal:
     if len(stay) < len(rows):
       if self._sealed:
         stay = [_sealed(_bare(row), number) for number, row in enumerate(stay, 1)]
-      _replace(self.path, b"".join(encode(row) for row in stay))
+      _replace(self.path, b"".join(encode_json(row) for row in stay))
       os.close(self._descriptor)
       self._descriptor, self._marks = _open(self.path), _seals(stay)
     return len(rows) - len(stay)
@@ -138,7 +138,7 @@ class TensorBoard:
     """Draws each number of a train or evaluation row against its step."""
     if row.get("kind") not in MEASURED:
       return
-    for name, value in _plain(row).items():
+    for name, value in plain_value(row).items():
       if name not in ("step", "time") and isinstance(value, int | float):
         self._writer.add_scalar(f"{row['kind']}/{name}", value, int(row["step"]))
 
@@ -147,7 +147,7 @@ class TensorBoard:
     self._writer.close()
 
 
-def read(path: str | Path, sealed: bool = False) -> list[dict[str, Any]]:
+def read_journal(path: str | Path, sealed: bool = False) -> list[dict[str, Any]]:
   """Returns the rows of a journal, without a torn last line; none if there is no file.
 
   Args:
@@ -163,7 +163,7 @@ def read(path: str | Path, sealed: bool = False) -> list[dict[str, Any]]:
   return [_bare(row) if seals.SEAL in row else row for row in lines]
 
 
-def require(path: str | Path, mark: dict[str, Any], where: str) -> None:
+def require_rows(path: str | Path, mark: dict[str, Any], where: str) -> None:
   """Checks that a journal begins with the rows that `Journal.mark` described, or says that they were lost.
 
   Args:
@@ -174,7 +174,7 @@ def require(path: str | Path, mark: dict[str, Any], where: str) -> None:
   Raises:
     UserError: if rows are missing or others.
   """
-  rows, count = _lines(Path(path)), json_reading.field(mark, "rows", int, f"{where}: journal")
+  rows, count = _lines(Path(path)), json_reading.require_field(mark, "rows", int, f"{where}: journal")
   lost = max((row[LOST] for row in rows if isinstance(row.get(LOST), int)), default=0)
   if lost < count and _mark(_seals(rows[:count])) != mark:
     raise UserError(
@@ -204,14 +204,14 @@ def _check(row: dict[str, Any], number: int, path: Path) -> None:
   name = f"line {number} of {path}"
   if seals.SEAL not in row:
     raise UserError(f"{name} has no seal, as the others have; restore the file, or choose another --workdir")
-  seals.opened(row, name)
+  seals.without_seal(row, name)
   if row.get(seals.ROW) != number:
     raise UserError(
       f"{name} was written as line {row.get(seals.ROW)}: lines were added, removed or moved; restore the file"
     )
 
 
-def sealed(rows: Iterable[dict[str, Any]], complete: bool = False) -> bytes:
+def seal_rows(rows: Iterable[dict[str, Any]], complete: bool = False) -> bytes:
   """Returns the content of a journal.
 
   Args:
@@ -220,11 +220,11 @@ def sealed(rows: Iterable[dict[str, Any]], complete: bool = False) -> bytes:
   """
   bare = [_bare(row) for row in rows]
   total = {seals.ROWS: len(bare)} if complete else {}
-  return b"".join(encode(_sealed(row | total, number)) for number, row in enumerate(bare, 1))
+  return b"".join(encode_json(_sealed(row | total, number)) for number, row in enumerate(bare, 1))
 
 
 def _sealed(row: dict[str, Any], number: int) -> dict[str, Any]:
-  return seals.sealed(_plain(row) | {seals.ROW: number})
+  return seals.with_seal(plain_value(row) | {seals.ROW: number})
 
 
 def _bare(row: dict[str, Any]) -> dict[str, Any]:
@@ -237,28 +237,6 @@ def _seals(rows: list[dict[str, Any]]) -> list[str]:
 
 def _mark(marks: list[str]) -> dict[str, Any]:
   return {"rows": len(marks), "sha256": hashlib.sha256(" ".join(marks).encode()).hexdigest()[:16]}
-
-
-def encode(row: dict[str, Any]) -> bytes:
-  r"""Returns a row as one line of strict JSON.
-
-  >>> encode({"kind": "train", "loss": float("nan")})
-  b'{"kind": "train", "loss": null}\n'
-  """
-  return json.dumps(_plain(row), allow_nan=False).encode() + b"\n"
-
-
-def _plain(value: Any) -> Any:
-  """Returns a value as JSON has it: numpy's and jax's numbers become Python's."""
-  if isinstance(value, dict):
-    return {str(key): _plain(item) for key, item in value.items()}
-  if isinstance(value, list | tuple | set | frozenset):
-    return [_plain(item) for item in value]
-  if isinstance(value, os.PathLike):
-    return os.fspath(value)
-  if hasattr(value, "tolist"):  # numpy's scalars and arrays, jax's arrays
-    return _plain(value.tolist())
-  return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _decode(line: bytes, number: int, path: Path) -> dict[str, Any]:

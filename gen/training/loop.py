@@ -16,23 +16,23 @@ import jax
 import numpy as np
 from absl import logging
 
-from gen import counts, validation, versions
+from gen import counts, versions
 from gen.batch import Batch
-from gen.config import Model, Run, config_hash, to_dict
+from gen.config import Model, Run, config_hash, to_dict, validation
 from gen.data import batches
-from gen.data.loaded import Loaded
+from gen.data.dataset import Dataset
 from gen.errors import UserError
 from gen.io import json_reading
-from gen.models import families
-from gen.parallel import layouts, processes
-from gen.training import evaluate, room, step
+from gen.io.locks import FolderLock
+from gen.models import language_model
+from gen.sharding import layouts, processes
+from gen.training import evaluate, memory_check, step
 from gen.training.checkpoints import Checkpoints, require_tokenizer
-from gen.training.claim import CHECKPOINTS, JOURNAL, claim, result
-from gen.training.hooks import Hooks, Stopped, Unattended
-from gen.training.journal import LOST, Journal, Sink, TensorBoard, read, require
-from gen.training.lengths import complete, flops_of, row_of, steps_of
-from gen.training.locks import Lock
-from gen.training.optimizer import horizon
+from gen.training.hooks import NoHooks, RunHooks, RunStopped
+from gen.training.journal import LOST, Journal, JournalSink, TensorBoard, read_journal, require_rows
+from gen.training.optimizer import schedule_params
+from gen.training.run_folder import CHECKPOINTS, JOURNAL, claim_folder, stored_result
+from gen.training.run_length import complete_run, count_steps, flops_per_step, row_length
 
 TOKENIZER = "tokenizer"  # folder beside the checkpoints: what their ids mean
 # Of the whole run, saved with each checkpoint: seconds inside steps, loss-bearing tokens, the last means, sums since
@@ -41,11 +41,15 @@ _SUMS = ("seconds", "loss_tokens", "train_loss", "nll", "weight", "since", "sinc
 _INHERITED = ("inherited_steps", "inherited_seconds")
 
 # (completed run, its first state) -> a later state of the same run and the meta saved with it, or None.
-Begin = Callable[[Run, step.State], tuple[step.State, dict[str, Any]] | None]
+StartFrom = Callable[[Run, step.TrainState], tuple[step.TrainState, dict[str, Any]] | None]
 
 
-def train(
-  run: Run, workdir: str | Path, loaded: Loaded, hooks: Hooks | None = None, begin: Begin | None = None
+def train_run(
+  run: Run,
+  workdir: str | Path,
+  loaded: Dataset,
+  hooks: RunHooks | None = None,
+  begin: StartFrom | None = None,
 ) -> dict[str, Any]:
   """Trains a run to its end in `workdir` and returns its result row.
 
@@ -54,16 +58,16 @@ def train(
     workdir: its folder.
     loaded: corpus, tokenizer and tokens.
     hooks: who hears of it and may stop it.
-    begin: asked where the folder has no checkpoint, for a state that is not the first; see `trunks.train`.
+    begin: asked where the folder has no checkpoint, for a state that is not the first; see `trunks.train_branch`.
 
   Raises:
     UserError: for a config that cannot be, a model that no memory here holds, another run in the folder, or too many
       steps that are not finite.
     Stopped: when `hooks.stop()` said so, after saving.
   """
-  validation.check(run)
-  run = complete(run, loaded)
-  room.require(run.model)
+  validation.check_run(run)
+  run = complete_run(run, loaded)
+  memory_check.check_fits_in_memory(run.model)
   workdir = Path(workdir)
   with contextlib.ExitStack() as open_files:
     finished = processes.from_first(lambda: _take(workdir, run, loaded, open_files))
@@ -74,15 +78,17 @@ def train(
       journal = open_files.enter_context(Journal(workdir / JOURNAL))
     checkpoints = Checkpoints(workdir / CHECKPOINTS, keep=run.keep_checkpoints)
     open_files.enter_context(checkpoints)
-    training = Training(run, loaded, journal, checkpoints, hooks or Unattended(), begin)
+    training = TrainingRun(run, loaded, journal, checkpoints, hooks or NoHooks(), begin)
     return training.to_the_end()
 
 
-def _take(workdir: Path, run: Run, loaded: Loaded, open_files: contextlib.ExitStack) -> dict[str, Any] | None:
+def _take(
+  workdir: Path, run: Run, loaded: Dataset, open_files: contextlib.ExitStack
+) -> dict[str, Any] | None:
   """Makes the folder this run's, locked until `open_files` closes; returns its result if it has one."""
-  open_files.enter_context(Lock(workdir, wait_seconds=10))
-  claim(workdir, run)
-  finished = result(workdir, run, loaded.corpus.sha256)
+  open_files.enter_context(FolderLock(workdir, wait_seconds=10))
+  claim_folder(workdir, run)
+  finished = stored_result(workdir, run, loaded.corpus.sha256)
   if finished is None:
     try:
       loaded.tokenizer.save(workdir / TOKENIZER)
@@ -93,44 +99,46 @@ def _take(workdir: Path, run: Run, loaded: Loaded, open_files: contextlib.ExitSt
   return finished
 
 
-def _kept_whole(model: Model, layout: layouts.Layout) -> list[str]:
+def _kept_whole(model: Model, layout: layouts.ShardingLayout) -> list[str]:
   """Returns, and logs, what of the model does not divide by the mesh."""
-  sentences = layouts.sentences(layout.whole(families.logical_axes(model), families.shapes(model)))
+  sentences = layouts.undivided_sentences(
+    layout.whole(language_model.logical_axes(model), language_model.parameter_shapes(model))
+  )
   for sentence in sentences:
     logging.warning("layout: %s", sentence)
   return sentences
 
 
-class Training:
+class TrainingRun:
   """A run under way: the state, its sums since the last journal row, and the clocks."""
 
   def __init__(
     self,
     run: Run,
-    loaded: Loaded,
+    loaded: Dataset,
     journal: Journal | None,
     checkpoints: Checkpoints,
-    hooks: Hooks,
-    begin: Begin | None = None,
+    hooks: RunHooks,
+    begin: StartFrom | None = None,
   ) -> None:
     """Prepares a run and restores where it is, or begins it; the journal is None in all processes but the first."""
     self.run, self.loaded, self.hooks = run, loaded, hooks
     self.journal, self.checkpoints = journal, checkpoints
-    self.sinks: list[Sink] = [] if journal is None else [journal]
+    self.sinks: list[JournalSink] = [] if journal is None else [journal]
     if run.tensorboard and journal is not None:
       self.sinks.append(TensorBoard(journal.path.parent / "tensorboard"))
-    self.hash, self.steps = config_hash(run), steps_of(run)
-    layout = layouts.of(run)
+    self.hash, self.steps = config_hash(run), count_steps(run)
+    layout = layouts.layout_of_run(run)
     self.whole = [] if layout is None else _kept_whole(run.model, layout)
-    self.programs = step.programs(run.model, run.optimizer, layout)
+    self.programs = step.step_programs(run.model, run.optimizer, layout)
     self.place = self.programs.place
-    objective = batches.objective_of(run.data, loaded.tokenizer, run.model.family)
+    objective = batches.make_objective(run.data, loaded.tokenizer, run.model.family)
     self.batches = batches.Batches(loaded.train, run.data, run.seed, objective)
-    self.rows = batches.validation(loaded.validation, run.data, objective)
-    self.over = horizon(run.optimizer, self.steps)
+    self.rows = batches.validation_batches(loaded.validation, run.data, objective)
+    self.over = schedule_params(run.optimizer, self.steps)
     self.own_rows = None if self.place is None else self.place.own_rows(run.data.batch)
-    self.row = row_of(run)
-    self.flops_per_token = flops_of(run) / self.row.tokens
+    self.row = row_length(run)
+    self.flops_per_token = flops_per_step(run) / self.row.tokens
     self.tokens_per_step = run.data.batch * self.row.tokens
     self.log_every = run.log_every or max(1, self.steps // 50)
     self.seconds, self.loss_tokens, self.train_loss = 0.0, 0.0, float("nan")
@@ -139,16 +147,17 @@ class Training:
     self.gradient_norm, self.started = float("nan"), time.time()
     self.state = self._start(begin)
 
-  def _start(self, begin: Begin | None) -> step.State:
+  def _start(self, begin: StartFrom | None) -> step.TrainState:
     """Returns the state to go on from, and rewinds the journal to it."""
     state = self.programs.initialize(np.uint32(self.run.seed))
-    state = state._replace(carried=self._nothing_carried(state))
+    state = state._replace(recurrent_state=self._nothing_carried(state))
     latest = self.checkpoints.latest()
     if latest is None:
       self._rewind(-1)
       self._write(
         "start",
-        {"config": to_dict(self.run), "versions": versions.installed(), "whole": self.whole} | self._data(),
+        {"config": to_dict(self.run), "versions": versions.installed_versions(), "whole": self.whole}
+        | self._data(),
       )
       found = begin(self.run, state) if begin is not None else None
       return state if found is None else self._branch(*found)
@@ -167,15 +176,15 @@ class Training:
     mark, where = meta.get("journal"), f"checkpoint {self.checkpoints.folder} of step {done}"
     if self.journal is None or not isinstance(mark, dict):
       return {}
-    if not read(self.journal.path):
-      lost = json_reading.field(mark, "rows", int, f"{where}: journal")
+    if not read_journal(self.journal.path):
+      lost = json_reading.require_field(mark, "rows", int, f"{where}: journal")
       logging.warning("%s is gone; its %d rows up to step %d are lost", self.journal.path, lost, done)
       return {LOST: lost}
-    require(self.journal.path, mark, where)
+    require_rows(self.journal.path, mark, where)
     self._rewind(done)
     return {}
 
-  def _branch(self, state: step.State, meta: dict[str, Any]) -> step.State:
+  def _branch(self, state: step.TrainState, meta: dict[str, Any]) -> step.TrainState:
     """Goes on from a state that was computed elsewhere."""
     self._require(meta)
     self._adopt(meta)
@@ -192,15 +201,17 @@ class Training:
 
   def _adopt(self, meta: dict[str, Any]) -> None:
     where = f"the meta of a checkpoint in {self.checkpoints.folder}"
-    sums = json_reading.field(meta, "sums", dict, where)
+    sums = json_reading.require_field(meta, "sums", dict, where)
     for name in _SUMS:
-      setattr(self, name, json_reading.field(sums, name, float, f"{where}: sums"))
+      setattr(self, name, json_reading.require_field(sums, name, float, f"{where}: sums"))
     for name in _INHERITED:  # A checkpoint may be older than these.
       setattr(self, name, sums.get(name, 0))
 
-  def _nothing_carried(self, state: step.State) -> Any:
-    carried = step.carrying(state, self.run.model, self.run.data.batch).carried
-    return carried if self.place is None else jax.device_put(carried, self.place.carried)
+  def _nothing_carried(self, state: step.TrainState) -> Any:
+    recurrent_state = step.with_recurrent_state(state, self.run.model, self.run.data.batch).recurrent_state
+    return (
+      recurrent_state if self.place is None else jax.device_put(recurrent_state, self.place.recurrent_state)
+    )
 
   def _rewind(self, done: int) -> None:
     if self.journal is not None:
@@ -243,7 +254,7 @@ class Training:
         saved = time.monotonic()
       if stop and done < until:
         self.checkpoints.wait()
-        raise Stopped(f"stopped after step {done} of {self.steps}; saved in {self.checkpoints.folder}")
+        raise RunStopped(f"stopped after step {done} of {self.steps}; saved in {self.checkpoints.folder}")
     return done
 
   def _stack(self, done: int) -> Batch:
@@ -261,7 +272,7 @@ class Training:
 
   def _decisions(self, done: int, saved: float) -> tuple[bool, bool]:
     """Returns whether to stop, as any process was asked to, and whether to save, by the first one's clock."""
-    votes = processes.exchange([self.hooks.stop(), self._is_due(done, saved)])
+    votes = processes.exchange_values([self.hooks.stop(), self._is_due(done, saved)])
     return any(stop for stop, _ in votes), votes[0][1]
 
   def _is_due(self, done: int, saved: float) -> bool:
@@ -269,7 +280,7 @@ class Training:
       return done % self.run.checkpoint_every == 0
     return time.monotonic() - saved >= self.run.checkpoint_seconds
 
-  def _add(self, sums: step.Sums, count: int, begun: float) -> None:
+  def _add(self, sums: step.StepSums, count: int, begun: float) -> None:
     nll, weight, self.gradient_norm = float(sums.nll), float(sums.weight), float(sums.gradient_norm)
     elapsed = time.perf_counter() - begun
     self.seconds, self.since_seconds = self.seconds + elapsed, self.since_seconds + elapsed
@@ -295,7 +306,7 @@ class Training:
     }
     self._write("train", row)
     self.nll, self.weight, self.since, self.since_seconds = 0.0, 0.0, 0, 0.0
-    if skipped > self.run.optimizer.most_skipped:
+    if skipped > self.run.optimizer.max_skipped_steps:
       good = self.checkpoints.latest()
       named = (
         f"the last good checkpoint is step {good} in {self.checkpoints.folder}" if good else "none was saved"
@@ -316,10 +327,10 @@ class Training:
     batches = rows.batches if self.place is None else map(self.place.batch, rows.batches)
     fresh = self._nothing_carried(self.state)
     if fresh is None:
-      found = evaluate.evaluate(programs.evaluate, params, batches, rows.bytes)
+      found = evaluate.evaluate_loss(programs.evaluate, params, batches, rows.bytes)
     else:
       program = programs.evaluate_carried
-      found = evaluate.evaluate_carried(program, params, batches, rows.bytes, fresh)
+      found = evaluate.evaluate_recurrent(program, params, batches, rows.bytes, fresh)
     return {"loss": found.loss, "bits_per_byte": found.bits_per_byte}
 
   def _write(self, kind: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -336,7 +347,7 @@ class Training:
       self._save(done)
     evaluation = self._evaluate()
     self._write("evaluation", progress | evaluation)
-    groups = counts.parameters(model)
+    groups = counts.count_parameters(model)
     self.checkpoints.wait()
     return self._write(
       "result",
@@ -351,7 +362,7 @@ class Training:
         "length": run.data.length,
         "steps": self.steps,
         "learning_rate": run.optimizer.peak_learning_rate,
-        "params": counts.matrices(model),
+        "params": counts.count_matrices(model),
         "params_total": groups.total,
         "params_by_group": groups._asdict(),
         "tokens": progress["tokens"],
@@ -360,7 +371,7 @@ class Training:
         "flops": progress["flops"],
         "flops_spent": progress["flops"] - self._progress(self.inherited_steps)["flops"],
         "trunk": run.trunk or None,
-        "flops_6nd": counts.six_n(model) * progress["tokens"],
+        "flops_6nd": counts.six_n_flops(model) * progress["tokens"],
         "flops_per_token": self.flops_per_token,
         **evaluation,
         "train_loss": self.train_loss,

@@ -21,13 +21,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from gen.models import axes
+from gen.sharding import activation_sharding
 
 CHUNK_ELEMENTS = 1 << 18  # logits that exist at a time: 1 MiB of float32, which stays in a core's cache
-LEAST_CHUNK = 128  # tokens: fewer read and write the kernel's gradient too often
+MIN_CHUNK = 128  # tokens: fewer read and write the kernel's gradient too often
 
 
-class Terms(NamedTuple):
+class LossTerms(NamedTuple):
   """Constants of the loss.
 
   Attributes:
@@ -43,7 +43,7 @@ class Terms(NamedTuple):
   chunk: int = 0
 
 
-class Sums(NamedTuple):
+class LossSums(NamedTuple):
   """Sums over tokens, to be divided once, at the end.
 
   Attributes:
@@ -63,8 +63,8 @@ def cross_entropy(
   bias_v: Array | None,
   targets_n: Array,
   weights_n: Array,
-  terms: Terms = Terms(),  # noqa: B008
-) -> Sums:
+  terms: LossTerms = LossTerms(),  # noqa: B008
+) -> LossSums:
   """Returns sums over tokens; gradients flow to hidden states, kernel and bias through `loss` alone.
 
   Args:
@@ -75,25 +75,30 @@ def cross_entropy(
     weights_n: weight of each token, 0 where it bears no loss.
     terms: constants of the loss.
   """
-  if axes.on_mesh():
+  if activation_sharding.on_mesh():
     loss, nll = _of_parts(hidden_nd, kernel_dv, bias_v, targets_n, weights_n, terms)
   else:
     loss, nll = _fused(hidden_nd, kernel_dv, bias_v, targets_n, weights_n, terms)
-  return Sums(loss, nll, weights_n.sum())
+  return LossSums(loss, nll, weights_n.sum())
 
 
 def _of_parts(
-  hidden_nd: Array, kernel_dv: Array, bias_v: Array | None, targets_n: Array, weights_n: Array, terms: Terms
+  hidden_nd: Array,
+  kernel_dv: Array,
+  bias_v: Array | None,
+  targets_n: Array,
+  weights_n: Array,
+  terms: LossTerms,
 ) -> tuple[Array, Array]:
   """Returns the sums where tokens lie on several devices: each cuts its own into chunks, and one sum joins them."""
-  count = axes.parts("batch")
+  count = activation_sharding.num_shards("batch")
 
   def apart(x: Array) -> Array:
-    return axes.pin(x.reshape(count, -1, *x.shape[1:]), "batch", *[None] * x.ndim)
+    return activation_sharding.shard_activation(x.reshape(count, -1, *x.shape[1:]), "batch", *[None] * x.ndim)
 
   each = jax.vmap(
     lambda *tokens: _fused(tokens[0], kernel_dv, bias_v, *tokens[1:], terms),
-    spmd_axis_name=axes.mesh_axes("batch") or None,
+    spmd_axis_name=activation_sharding.mesh_axes("batch") or None,
   )
   loss_p, nll_p = each(apart(hidden_nd), apart(targets_n), apart(weights_n))
   return loss_p.sum(), nll_p.sum()
@@ -148,7 +153,7 @@ _fused.defvjp(_fused_forward, _fused_backward)
 
 
 def _chunk_loss(
-  chunk: tuple[Array, ...], kernel_dv: Array, bias_v: Array | None, terms: Terms
+  chunk: tuple[Array, ...], kernel_dv: Array, bias_v: Array | None, terms: LossTerms
 ) -> tuple[Array, Array, Array]:
   """Returns the chunk's loss and nll, and the loss's gradient in the logits before the cap."""
   hidden_cd, targets_c, weights_c = chunk
@@ -181,10 +186,10 @@ def _chunk_loss(
   return loss, jnp.where(bears_c, nll_c * weights_c, 0.0).sum(), gradient_cv
 
 
-def _chunks(terms: Terms, vocab: int, *arrays_n: Array) -> tuple[Array, ...]:
+def _chunks(terms: LossTerms, vocab: int, *arrays_n: Array) -> tuple[Array, ...]:
   """Cuts arrays over tokens into [chunks, C, ...], filled up with tokens of weight 0."""
   tokens = arrays_n[0].shape[0]
-  most = terms.chunk or max(LEAST_CHUNK, CHUNK_ELEMENTS // vocab)
+  most = terms.chunk or max(MIN_CHUNK, CHUNK_ELEMENTS // vocab)
   count = -(-tokens // most)
   size = -(-tokens // count)
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorstore
 
 from gen.errors import UserError
-from gen.training import plain_paths
+from gen.io import plain_paths
 
 MISSING = "missing"
 SHOWN = 3  # names of missing arrays
@@ -18,7 +18,7 @@ SHOWN = 3  # names of missing arrays
 Tree = dict[str, dict[str, Any]]  # path -> {"shape": [...], "dtype": "float32"}
 
 
-def read(state: Path, name: str) -> Any:
+def read_array(state: Path, name: str) -> Any:
   """Returns one array as numpy's.
 
   Args:
@@ -35,7 +35,7 @@ def read(state: Path, name: str) -> Any:
       raise UserError(f"cannot read {name} in {state}: {_reason(error)}") from None
 
 
-def faults(state: Path, tree: Tree, values: Mapping[str, np.ndarray] | None = None) -> list[str]:
+def array_faults(state: Path, tree: Tree, values: Mapping[str, np.ndarray] | None = None) -> list[str]:
   """Opens all arrays of a step; returns one clause for those that are missing, and one per array that is otherwise.
 
   Args:
@@ -77,7 +77,7 @@ def _fault(leaf: dict[str, Any], opening: Any, value: np.ndarray | None) -> str:
 def _opened(state: Path, names: Any) -> Iterator[dict[str, Any]]:
   """Yields a future of each array."""
   context = tensorstore.Context()  # One cache for the index that all arrays share.
-  with plain_paths.plain(state) as folder:
+  with plain_paths.plain_path(state) as folder:
     base = {"driver": "file", "path": f"{folder}/"}
     yield {
       name: tensorstore.open(

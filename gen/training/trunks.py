@@ -17,53 +17,55 @@ from typing import Any
 
 from gen import config as configs
 from gen.config import Run
-from gen.data.loaded import Loaded
+from gen.data.dataset import Dataset
 from gen.errors import UserError
 from gen.io import json_reading
-from gen.parallel import processes
-from gen.training import loop, step, stored_steps
+from gen.io.locks import FolderLock, LockBusy
+from gen.sharding import processes
+from gen.training import checkpoint_folder, loop, step
 from gen.training.checkpoints import Checkpoints
-from gen.training.claim import differences
-from gen.training.hooks import Hooks, Stopped, Unattended
+from gen.training.hooks import NoHooks, RunHooks, RunStopped
 from gen.training.journal import Journal
-from gen.training.lengths import steps_of
-from gen.training.locks import Busy, Lock
-from gen.training.optimizer import horizon
+from gen.training.optimizer import schedule_params
+from gen.training.run_folder import field_differences
+from gen.training.run_length import count_steps
 
 PATIENCE = 0.2  # seconds between two looks at a trunk that somebody else trains
 
 
-def train(run: Run, workdir: str | Path, loaded: Loaded, hooks: Hooks | None = None) -> dict[str, Any]:
-  """Trains a run to its end and returns its result row, as `loop.train` does; where it has a trunk, off that.
+def train_branch(
+  run: Run, workdir: str | Path, loaded: Dataset, hooks: RunHooks | None = None
+) -> dict[str, Any]:
+  """Trains a run to its end and returns its result row, as `loop.train_run` does; where it has a trunk, off that.
 
   Raises:
-    UserError: as `loop.train`; also for a trunk of other runs.
+    UserError: as `loop.train_run`; also for a trunk of other runs.
     Stopped: when `hooks.stop()` said so, after saving.
   """
-  hooks = hooks or Unattended()
+  hooks = hooks or NoHooks()
   if not run.trunk:
-    return loop.train(run, workdir, loaded, hooks)
-  if processes.count() > 1:
+    return loop.train_run(run, workdir, loaded, hooks)
+  if processes.process_count() > 1:
     raise UserError(f"trunk {run.trunk!r} is trained by one process, not by several; leave trunk empty")
-  trunk = Trunk(Path(workdir).parent / run.trunk, loaded, hooks)
-  return loop.train(run, workdir, loaded, hooks, trunk.begin)
+  trunk = SharedTrunk(Path(workdir).parent / run.trunk, loaded, hooks)
+  return loop.train_run(run, workdir, loaded, hooks, trunk.begin)
 
 
 def branch_step(run: Run) -> int:
   """Returns the steps of a completed run before its decay begins."""
-  over = horizon(run.optimizer, steps_of(run))
+  over = schedule_params(run.optimizer, count_steps(run))
   return int(over.steps - over.decay)
 
 
-class Trunk:
+class SharedTrunk:
   """The trunk of several runs in its folder, whoever trains it."""
 
-  def __init__(self, folder: Path, loaded: Loaded, hooks: Hooks) -> None:
+  def __init__(self, folder: Path, loaded: Dataset, hooks: RunHooks) -> None:
     """Names the folder; touches nothing."""
     self.folder, self._loaded, self._hooks = folder, loaded, hooks
     self._checkpoints = folder / "checkpoints"
 
-  def begin(self, run: Run, state: step.State) -> tuple[step.State, dict[str, Any]] | None:
+  def begin(self, run: Run, state: step.TrainState) -> tuple[step.TrainState, dict[str, Any]] | None:
     """Returns the state from which a completed run goes on and its meta, after training the trunk if need be.
 
     That is the trunk's where the run branches off. A trunk that is beyond that and kept nothing there (the study grew)
@@ -74,15 +76,15 @@ class Trunk:
       Stopped: when the hooks said so, while the trunk was trained or waited for.
     """
     wanted = branch_step(run)
-    while wanted not in stored_steps.steps(self._checkpoints):
+    while wanted not in checkpoint_folder.complete_steps(self._checkpoints):
       try:
-        with Lock(self.folder):
-          if max(stored_steps.steps(self._checkpoints), default=0) < wanted:
+        with FolderLock(self.folder):
+          if max(checkpoint_folder.complete_steps(self._checkpoints), default=0) < wanted:
             self._extend(run, wanted)
           return self._restored(run, state, wanted)
-      except Busy:
+      except LockBusy:
         if self._hooks.stop():
-          raise Stopped(f"stopped while another run trained {self.folder}") from None
+          raise RunStopped(f"stopped while another run trained {self.folder}") from None
         time.sleep(PATIENCE)
     return self._restored(run, state, wanted)
 
@@ -99,11 +101,16 @@ class Trunk:
           metas.append(checkpoints.meta(saved))
       for meta in metas:
         self._require(run, meta)
-      training = loop.Training(own, self._loaded, journal, checkpoints, _Told(self._hooks))
+      training = loop.TrainingRun(own, self._loaded, journal, checkpoints, _Told(self._hooks))
       training.advance(wanted, kept)
 
-  def _restored(self, run: Run, state: step.State, wanted: int) -> tuple[step.State, dict[str, Any]] | None:
-    nearest = max((saved for saved in stored_steps.steps(self._checkpoints) if saved <= wanted), default=None)
+  def _restored(
+    self, run: Run, state: step.TrainState, wanted: int
+  ) -> tuple[step.TrainState, dict[str, Any]] | None:
+    nearest = max(
+      (saved for saved in checkpoint_folder.complete_steps(self._checkpoints) if saved <= wanted),
+      default=None,
+    )
     if nearest is None:
       return None
     with Checkpoints(self._checkpoints) as checkpoints:
@@ -111,8 +118,8 @@ class Trunk:
 
   def _require(self, run: Run, meta: dict[str, Any]) -> None:
     where = f"a checkpoint of {self.folder}"
-    before = configs.from_dict(Run, json_reading.field(meta, "config", dict, where))
-    changes = list(differences(_shared(before), _shared(run)))
+    before = configs.from_dict(Run, json_reading.require_field(meta, "config", dict, where))
+    changes = list(field_differences(_shared(before), _shared(run)))
     if changes:
       named = ", ".join(f"{name}: {old} -> {new}" for name, old, new in changes)
       raise UserError(
@@ -123,7 +130,7 @@ class Trunk:
 class _Told:
   """Hooks of a trunk: its rows are told apart from those of the run that it is trained for."""
 
-  def __init__(self, hooks: Hooks) -> None:
+  def __init__(self, hooks: RunHooks) -> None:
     self._hooks = hooks
     self.stop = hooks.stop
 
@@ -133,9 +140,9 @@ class _Told:
 
 def _shared(run: Run) -> dict[str, Any]:
   """Returns what two completed runs of one trunk have in common."""
-  values = configs.identity(run)
+  values = configs.identity_fields(run)
   for name in ("steps", "tokens", "flops"):
     values.pop(name)
   values["optimizer"].pop("decay")
-  values["optimizer"]["warmup"] = horizon(run.optimizer, steps_of(run)).warmup
+  values["optimizer"]["warmup"] = schedule_params(run.optimizer, count_steps(run)).warmup
   return values

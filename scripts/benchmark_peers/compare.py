@@ -4,7 +4,7 @@
       --nanodo=VENV/bin/python:SOURCE --torch=VENV/bin/python --nanogpt=SOURCE
 
 Each program is a process of its own, pinned to the same core, in the environment that it is launched with by its
-project: ours with huge pages, as `gen.launch` has it. Bursts of a few steps go round the programs, and the median
+project: ours with huge pages, as `gen.cli.launch` has it. Bursts of a few steps go round the programs, and the median
 over rounds of CPU seconds a step is compared, so that what else the machine does falls on all alike. `step` is what a
 step's arrays hold at their worst moment, state included, by the compiler or by the allocator (0 is unknown); `peak` is
 what the process grew by. --shape is width,depth,heads,length,batch,vocab and may be repeated; --family compares the
@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gen import launch
+from gen.cli import environment as environment_module
 from gen.data import objectives
 
 HERE = Path(__file__).parent
@@ -32,7 +32,7 @@ def programs(asked: argparse.Namespace) -> dict[str, tuple[list[str], dict[str, 
   """Returns the commands to compare, by name, with the environment of each."""
   plain = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
   ours = [sys.executable, str(HERE / "ours.py"), f"--family={asked.family}"]
-  found = {"gen": (ours, launch.worker_environment())}
+  found = {"gen": (ours, environment_module.worker_environment())}
   if asked.nanodo and asked.family == "decoder":
     python, source = asked.nanodo.split(":")
     command = [python, str(HERE / "nanodo_step.py"), f"--source={source}"]
@@ -40,7 +40,7 @@ def programs(asked: argparse.Namespace) -> dict[str, tuple[list[str], dict[str, 
     if asked.bare:
       found["NanoDO without metrics"] = ([*command, "--metrics=False"], plain)
     if asked.huge:
-      found["NanoDO with huge pages"] = (command, launch.worker_environment())
+      found["NanoDO with huge pages"] = (command, environment_module.worker_environment())
   if asked.torch and (asked.family != "decoder" or asked.nanogpt):
     model = TORCH_MODELS[asked.family]
     command = [asked.torch, str(HERE / "torch_step.py"), f"--model={model}", f"--source={asked.nanogpt}"]
@@ -85,7 +85,7 @@ class Process:
 
 def compare(asked: argparse.Namespace, shape: dict[str, int]) -> dict[str, dict[str, float]]:
   """Returns what each program's steps cost at one shape, as medians over rounds."""
-  target = objectives.shapes("span_corruption", shape["length"])[1]
+  target = objectives.row_shapes("span_corruption", shape["length"])[1]
   sizes = [f"--{name}={value}" for name, value in (shape | {"target": target}).items()]
   running, ready = {}, {}
   for name, (command, environment) in programs(asked).items():

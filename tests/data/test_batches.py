@@ -8,8 +8,8 @@ import scipy.stats
 
 from gen.config import Data
 from gen.data import batches
-from gen.data.tokenizer import ByteTokenizer
-from gen.data.tokens import TokenStream
+from gen.data.token_stream import TokenStream
+from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.errors import UserError
 
 DATA = Data(tokenizer="bytes", length=7, batch=3, validation_tokens=10_000)
@@ -108,7 +108,7 @@ def test_epochs_cover_every_row_once_each_in_its_own_order(stream):
 
 @pytest.mark.parametrize(("rows", "batch"), [(5, 3), (65_536, 7), (65_537, 7), (262_145, 64)])
 def test_an_epoch_of_any_size_visits_each_row_once(rows, batch):
-  order = batches.Shuffled(rows, batch, seed=6)
+  order = batches.ShuffledOrder(rows, batch, seed=6)
   steps = -(-2 * rows // batch)
   rows_n, epochs_n, _ = order.rows(0, steps)
   for epoch in range(2):
@@ -116,7 +116,7 @@ def test_an_epoch_of_any_size_visits_each_row_once(rows, batch):
 
 
 def test_all_orders_of_an_epoch_are_as_likely():
-  order = batches.Shuffled(4, 4, seed=8)
+  order = batches.ShuffledOrder(4, 4, seed=8)
   rows_n, _, _ = order.rows(0, 24 * 400)
   _, counts = np.unique(rows_n.reshape(-1, 4), axis=0, return_counts=True)
   assert len(counts) == 24
@@ -164,7 +164,7 @@ def test_objectives_that_need_tables_are_given_them(stream):
 
 
 def test_validation_judges_every_target_and_counts_its_bytes(stream):
-  found = batches.validation(stream, DATA)
+  found = batches.validation_batches(stream, DATA)
   text = stream.ids[stream.ids != stream.tokenizer.bos]
   bearing = np.concatenate([batch.targets_bt[batch.weights_bt > 0] for batch in found.batches])
   assert sorted(bearing) == sorted(text)  # the partial row at the end included
@@ -174,7 +174,7 @@ def test_validation_judges_every_target_and_counts_its_bytes(stream):
 
 
 def test_validation_pads_only_its_end_and_padding_bears_no_loss(stream):
-  last = batches.validation(stream, DATA).batches[-1]
+  last = batches.validation_batches(stream, DATA).batches[-1]
   padding = last.segments_bt == 0
   assert padding.any()
   assert not last.weights_bt[padding].any()
@@ -185,14 +185,14 @@ def test_validation_pads_only_its_end_and_padding_bears_no_loss(stream):
 
 @pytest.mark.parametrize("wanted", [1, 7, 8, 50])
 def test_validation_reads_as_much_as_is_asked(stream, wanted):
-  found = batches.validation(stream, dataclasses.replace(DATA, validation_tokens=wanted))
+  found = batches.validation_batches(stream, dataclasses.replace(DATA, validation_tokens=wanted))
   rows = sum(int((batch.segments_bt[:, 0] > 0).sum()) for batch in found.batches)
   assert rows == math.ceil(wanted / 7)
   assert len(found.batches) == math.ceil(rows / 3)
 
 
 def test_a_validation_side_shorter_than_a_row_still_judges():
-  found = batches.validation(stream_of([3]), DATA)
+  found = batches.validation_batches(stream_of([3]), DATA)
   assert (found.tokens, found.bytes, len(found.batches)) == (4, 3, 1)
 
 
@@ -206,7 +206,7 @@ def test_text_for_less_than_a_batch_is_the_users_to_mend():
 
 def test_no_validation_tokens_is_the_users_to_mend(stream):
   with pytest.raises(UserError, match="nothing to be judged by"):
-    batches.validation(stream, dataclasses.replace(DATA, validation_tokens=0))
+    batches.validation_batches(stream, dataclasses.replace(DATA, validation_tokens=0))
 
 
 def test_an_unknown_objective_is_the_users_to_mend(stream):
@@ -240,7 +240,7 @@ def test_streamed_rows_go_on_where_the_row_before_in_their_lane_ended(stream):
 
 def test_an_epoch_of_streamed_rows_reads_no_row_twice_and_another_epoch_starts_elsewhere(stream):
   found = batches.Batches(stream, dataclasses.replace(STREAMED, length=3), seed=2)
-  lanes = batches.Lanes(found.rows_per_epoch, 3, 2)
+  lanes = batches.ContiguousOrder(found.rows_per_epoch, 3, 2)
   epochs = [lanes.rows(epoch * lanes.steps, lanes.steps)[0] for epoch in range(4)]
   for rows in epochs:
     assert len(set(rows.tolist())) == len(rows) == lanes.steps * 3
@@ -262,7 +262,7 @@ def test_streamed_order_is_a_pure_function_of_seed_and_step(stream):
 
 
 def test_streamed_validation_judges_the_same_targets_in_lanes(stream):
-  plain, streamed = (batches.validation(stream, data) for data in (DATA, STREAMED))
+  plain, streamed = (batches.validation_batches(stream, data) for data in (DATA, STREAMED))
   assert (plain.tokens, plain.bytes) == (streamed.tokens, streamed.bytes)
   rows = [
     sorted(row.tolist() for batch in found.batches for row in batch.inputs_bt) for found in (plain, streamed)

@@ -26,8 +26,8 @@ def refuse(folder: Path):
 
 
 def test_an_entry_is_built_once_and_then_found(tmp_path):
-  first = cache.entry(tmp_path, "a", write("seven"))
-  second = cache.entry(tmp_path, "a", refuse)
+  first = cache.find_or_build(tmp_path, "a", write("seven"))
+  second = cache.find_or_build(tmp_path, "a", refuse)
   assert (first.found, second.found) == (False, True)
   assert first.meta == second.meta == {"length": 5}
   assert (second.path / "text").read_text() == "seven"
@@ -35,28 +35,28 @@ def test_an_entry_is_built_once_and_then_found(tmp_path):
 
 @pytest.mark.parametrize("damage", ["change", "cut", "remove", "manifest"])
 def test_a_damaged_entry_is_built_again(tmp_path, damage):
-  path = cache.entry(tmp_path, "a", write("seven")).path
+  path = cache.find_or_build(tmp_path, "a", write("seven")).path
   if damage == "remove":
     (path / "text").unlink()
   elif damage == "manifest":
     (path / cache.MANIFEST).write_text("{")
   else:
     (path / "text").write_text({"change": "sevem", "cut": "seve"}[damage])
-  again = cache.entry(tmp_path, "a", write("seven"))
+  again = cache.find_or_build(tmp_path, "a", write("seven"))
   assert not again.found
   assert (path / "text").read_text() == "seven"
-  assert cache.entry(tmp_path, "a", refuse).found
+  assert cache.find_or_build(tmp_path, "a", refuse).found
 
 
 def test_no_damage_of_the_manifest_changes_what_an_entry_holds(fuzz, tmp_path):
-  entry = cache.entry(tmp_path, "a", write("seven"))
+  entry = cache.find_or_build(tmp_path, "a", write("seven"))
   manifest = entry.path / cache.MANIFEST
   content = manifest.read_bytes()
   for name, damaged in fuzz.cases(lambda rng: mutations.mixed(content, rng)):
     manifest.unlink(missing_ok=True)
     if damaged is not None:
       manifest.write_bytes(damaged)
-    again = cache.entry(tmp_path, "a", write("seven"))
+    again = cache.find_or_build(tmp_path, "a", write("seven"))
     assert again.meta == entry.meta, name
     assert again.found == (damaged == content), name
     assert manifest.read_bytes() == content, name
@@ -68,7 +68,7 @@ def test_a_builder_that_fails_leaves_nothing(tmp_path):
     raise UserError("no")
 
   with pytest.raises(UserError, match="no"):
-    cache.entry(tmp_path, "a", fail)
+    cache.find_or_build(tmp_path, "a", fail)
   assert [path.name for path in tmp_path.iterdir()] == [".a.lock"]
 
 
@@ -76,7 +76,7 @@ def test_what_a_killed_builder_left_is_swept_away(tmp_path):
   left = tmp_path / ".a.unfinished"
   left.mkdir()
   (left / "half").write_text("x")
-  path = cache.entry(tmp_path, "a", write("seven")).path
+  path = cache.find_or_build(tmp_path, "a", write("seven")).path
   assert not left.exists()
   assert sorted(file.name for file in path.iterdir()) == [cache.MANIFEST, "text"]
 
@@ -88,7 +88,7 @@ def count_builds(root, counter):
     return write("seven")(folder)
 
   for name in ("a", "b"):
-    assert cache.entry(root, name, build).meta == {"length": 5}
+    assert cache.find_or_build(root, name, build).meta == {"length": 5}
 
 
 def test_of_several_processes_one_builds_and_the_others_find(tmp_path):
@@ -106,17 +106,17 @@ def test_of_several_processes_one_builds_and_the_others_find(tmp_path):
 def test_a_folder_that_cannot_be_written_is_the_users_to_mend(tmp_path):
   (tmp_path / "file").write_text("in the way")
   with pytest.raises(UserError, match=r"cannot be written: .*--config\.data\.cache"):
-    cache.entry(tmp_path / "file" / "deeper", "a", write("x"))
+    cache.find_or_build(tmp_path / "file" / "deeper", "a", write("x"))
   with pytest.raises(UserError, match="cannot be written"):
-    cache.entry(tmp_path / "file", "a", write("x"))
+    cache.find_or_build(tmp_path / "file", "a", write("x"))
 
 
 def test_an_entry_of_a_folder_that_cannot_be_written_is_still_read(tmp_path):
-  cache.entry(tmp_path, "a", write("seven"))
+  cache.find_or_build(tmp_path, "a", write("seven"))
   (tmp_path / ".a.lock").unlink()
   tmp_path.chmod(0o500)
   try:
-    assert cache.entry(tmp_path, "a", refuse).found
+    assert cache.find_or_build(tmp_path, "a", refuse).found
   finally:
     tmp_path.chmod(0o700)
   assert not (tmp_path / ".a.lock").exists()
@@ -161,5 +161,5 @@ def test_the_folder_is_the_configs_or_the_environments_or_the_homes(monkeypatch,
 
 
 def test_keys_tell_parts_apart():
-  assert cache.key("a", "b") != cache.key("ab") != cache.key(["a", "b"])
-  assert cache.key({"x": 1, "y": 2}) == cache.key(json.loads('{"y": 2, "x": 1}'))
+  assert cache.cache_key("a", "b") != cache.cache_key("ab") != cache.cache_key(["a", "b"])
+  assert cache.cache_key({"x": 1, "y": 2}) == cache.cache_key(json.loads('{"y": 2, "x": 1}'))

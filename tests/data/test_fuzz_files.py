@@ -11,7 +11,7 @@ import zipfile
 import pytest
 import zstandard
 
-from gen.data import files
+from gen.data.sources import files
 from gen.errors import UserError
 
 LINES = "".join(json.dumps({"id": i, "text": f'line {i} «ü», "q"\nend'}) + "\n" for i in range(9)).encode()
@@ -111,7 +111,7 @@ def test_a_damaged_file_is_read_or_is_one_sentence(fuzz, tmp_path, name):
     content = damaged(rng.choice(wholes), rng)
     path.write_bytes(content)
     try:
-      for document in files.documents(files.find(str(path)), "text"):
+      for document in files.read_documents(files.find_files(str(path)), "text"):
         document.text.encode("utf-8")
     except UserError as error:
       assert "\n" not in str(error) and len(str(error)) < 800, content

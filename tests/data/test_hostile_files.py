@@ -15,14 +15,14 @@ import zlib
 import pytest
 import zstandard
 
-from gen.data import compressed, files, json_stream, kinds, records
+from gen.data.sources import compressed, files, json_stream, kinds, records
 from gen.errors import UserError
 
 SECONDS = 20  # a loaded machine has its bad moments; a quiet one takes 3
 
 
 def read(path, field="text"):
-  return sum(1 for _ in files.documents(files.find(str(path)), field))
+  return sum(1 for _ in files.read_documents(files.find_files(str(path)), field))
 
 
 def refused(path, says):
@@ -166,7 +166,9 @@ def test_a_list_longer_than_a_value_may_be_is_streamed(tmp_path, monkeypatch):
   texts = [f"text {i}" for i in range(70_000)]
   whole = {"version": 1, "names": ["a"], "data": [{"text": text, "id": 3} for text in texts], "end": {}}
   (tmp_path / "a.json").write_text(json.dumps(whole))
-  assert [document.text for document in files.documents(files.find(str(tmp_path)), "text")] == texts
+  assert [
+    document.text for document in files.read_documents(files.find_files(str(tmp_path)), "text")
+  ] == texts
   (tmp_path / "a.json").write_text(json.dumps({"a": "x" * (3 << 20)}))
   refused(tmp_path / "a.json", "no field 'text'")
 
@@ -194,12 +196,16 @@ def test_bytes_after_the_end_of_gzip_are_left_out_with_a_warning(tmp_path):
   path = tmp_path / "a.txt.gz"
   path.write_bytes(gzip.compress(b"one\n") + gzip.compress(b"two\n") + b"\0\0 and garbage")
   notes = files.Notes()
-  got = "".join(document.text for document in files.documents(files.find(str(path)), "text", None, notes))
+  got = "".join(
+    document.text for document in files.read_documents(files.find_files(str(path)), "text", None, notes)
+  )
   assert got == "one\ntwo\n"
   assert notes.lines() == [f"warning: {path}: bytes after the end of the gzip data were left out"]
   path.write_bytes(gzip.compress(b"one\n") + bytes(512))
   notes = files.Notes()
-  assert len(list(files.documents(files.find(str(path)), "text", None, notes))) and not notes.lines()
+  assert (
+    len(list(files.read_documents(files.find_files(str(path)), "text", None, notes))) and not notes.lines()
+  )
 
 
 def test_a_damaged_checksum_is_one_sentence(tmp_path):
@@ -237,8 +243,8 @@ def test_a_text_too_long_for_one_document_is_cut_as_a_lone_one_is(tmp_path, monk
   (tmp_path / "a.txt").write_text(text)
   (tmp_path / "b.txt").write_text("short")
   monkeypatch.setattr(files, "MAX_TEXT", 1 << 20)
-  got = [document.text for document in files.documents(files.find(str(tmp_path)), "text")]
-  assert got == [*files.blocks(text), "short"]
+  got = [document.text for document in files.read_documents(files.find_files(str(tmp_path)), "text")]
+  assert got == [*files.split_blocks(text), "short"]
 
 
 def test_a_warning_is_kept_once():

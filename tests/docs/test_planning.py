@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gen.scaling import conventions
+from gen.scaling.runs import conventions
 
 PAGE = Path(__file__).parents[2] / "docs" / "planning.md"
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from gen.config import Run, from_dict
-from gen.scaling import clusters, jobs
-from gen.scaling.ledger import without_clock
+from gen.scaling.workers import clusters, jobs
+from gen.scaling.workers.ledger import without_clock
 from gen.training import journal
 
 pytestmark = pytest.mark.optimized  # a kill changes no bit
@@ -36,7 +36,7 @@ def get_config():
     bootstraps=20,
     steps_per_dispatch=8,
     checkpoint_every=16,
-    criteria=Criteria(least_steps=1),
+    criteria=Criteria(min_steps=1),
   )
 """
 
@@ -116,7 +116,7 @@ def until(condition, process, seconds=120):
 def half_done(folder):
   """Names of runs that have a checkpoint and no result."""
   names = {path.parents[1].name for path in folder.glob("*/checkpoints/*") if path.name.isdigit()}
-  rows = {name: journal.read(folder / name / "journal.jsonl") for name in names}
+  rows = {name: journal.read_journal(folder / name / "journal.jsonl") for name in names}
   return {name for name in names if all(row["kind"] != "result" for row in rows[name])}
 
 
@@ -153,7 +153,7 @@ def test_one_command_trains_fits_judges_and_writes_everything(place, undisturbed
   assert 0 < results["utilization"]["share"] < 1
   assert results["corpus"]["documents"] == 40 and results["versions"]["jax"]
   assert "<html" in (folder / "report.html").read_text() and list((folder / "plots").glob("*.png"))
-  rows = journal.read(folder / "journal.jsonl")
+  rows = journal.read_journal(folder / "journal.jsonl")
   assert {row["kind"] for row in rows} == {"train", "evaluation", "result"}
   assert sum(row["kind"] == "result" for row in rows) == 10
 
@@ -188,11 +188,11 @@ def test_a_sweep_that_was_killed_and_stopped_ends_with_the_same_numbers(place, u
   assert code == 0, said
   assert finished and all((run / "journal.jsonl").read_bytes() == rows for run, rows in finished.items())
   for name in killed:
-    kinds = [row["kind"] for row in journal.read(folder / name / "journal.jsonl")]
+    kinds = [row["kind"] for row in journal.read_journal(folder / name / "journal.jsonl")]
     assert "resume" in kinds, "it went on from its checkpoint"
   assert comparable(place.results("disturbed")) == comparable(place.results("undisturbed"))
   rows = [
-    [without_clock(row) for row in journal.read(place.folder / w / "journal.jsonl")]
+    [without_clock(row) for row in journal.read_journal(place.folder / w / "journal.jsonl")]
     for w in ("disturbed", "undisturbed")
   ]
   assert rows[0] == rows[1]
@@ -251,10 +251,10 @@ def test_a_job_that_is_killed_ends_with_the_local_workers_rows_bit_for_bit(place
   name, here, there = "C6e8-w16-s0", place.folder / "undisturbed", place.folder / "jobs"
   run = from_dict(Run, json.loads((here / name / "config.json").read_text()))
   command = (sys.executable, "-c", KILLS_ITS_JOB)
-  submitted = jobs.Jobs(clusters.Here(1), 1, there / "logs", command)
+  submitted = jobs.ClusterJobs(clusters.LocalCluster(1), 1, there / "logs", command)
   events = [event for event in submitted.train([run], there) if event.kind != "row"]
   assert [event.kind for event in events] == ["started", "again", "started", "finished"]
-  rows = [journal.read(folder / name / "journal.jsonl") for folder in (here, there)]
+  rows = [journal.read_journal(folder / name / "journal.jsonl") for folder in (here, there)]
   assert [row["kind"] for row in rows[1]].count("resume") == 1 and (there / name / "killed").exists()
   rows = [[without_clock(row) for row in some if row["kind"] not in ("start", "resume")] for some in rows]
   assert len(rows[0]) > 10 and rows[0] == rows[1]

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 # Modules are imported once, and each command line is tried in a fork: it costs what the mistake costs, not an import.
 DRIVER = """
 import json, os, runpy, sys
-import gen.config, gen.presets, gen.validation
+import gen.config, gen.presets, gen.config.validation
 from gen.data import cache, loaded
 from gen.training import locks, loop
 for number, words in enumerate(json.loads(sys.argv[1])):
@@ -161,5 +161,5 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_journal(folder, small_disk):
   ((code, said),) = tried(folder, [[*words, f"--workdir={small_disk / 'run'}", "--config.log_every=1"]])
   assert code == 2, said
   assert re.search("no space left", one_sentence(said), re.IGNORECASE), said
-  rows = journal.read(small_disk / "run" / "journal.jsonl")
+  rows = journal.read_journal(small_disk / "run" / "journal.jsonl")
   assert [row["step"] for row in rows if row["kind"] == "train"] == [1, 2]

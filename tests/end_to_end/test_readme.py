@@ -44,7 +44,7 @@ STUDY = {  # of each family of an atlas
   "seeds": "()",
   "held_out": "0",
   "held_out_widths": "()",
-  "least_updates": "0",
+  "min_steps": "0",
   "data.validation_tokens": "2000",
 }
 ATLAS = [f"--config.{family}.{name}={value}" for family in ATLAS_FAMILIES for name, value in STUDY.items()]
@@ -52,7 +52,8 @@ ATLAS += ["--families=decoder,encoder_decoder,lstm", "--config.bootstraps=20", "
 TUNE = [
   "--config.budgets=(20,40)",
   "--config.widths=((8,),(8,))",
-  "--config.rates=(0.05,5,500)",  # far enough apart that any few steps on any text like the middle best
+  # Far enough apart that any few steps on any text like the middle best.
+  "--config.learning_rate_multipliers=(0.05,5,500)",
   "--config.held_out=50",
 ]
 TUNE += ["--config.held_out_widths=(8,)", "--config.data.validation_tokens=2000", "--config.workers=1"]

@@ -36,7 +36,9 @@ def test_the_wheel_installs_in_an_empty_environment_and_imports(tmp_path):
   constraints = tmp_path / "constraints.txt"
   constraints.write_text("\n".join(pins()))
   run(uv, "pip", "install", "--python", python, "--constraint", str(constraints), str(wheel))
-  code = "import gen, gen.models.families, gen.training.loop, gen.scaling.sweep; print(gen.__file__)"
+  code = (
+    "import gen, gen.models.language_model, gen.training.loop, gen.scaling.sweeps.design; print(gen.__file__)"
+  )
   assert str(tmp_path) in run(python, "-c", code)
 
 

@@ -9,12 +9,12 @@ import pytest
 from flax import linen as nn
 
 from gen.config import Model
-from gen.data import subwords
-from gen.data.tokenizer import ByteTokenizer
+from gen.data.tokenizers import subwords
+from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.errors import UserError
 from gen.evaluation import attention_maps
-from gen.models import attention, families
-from gen.models.attention import Context
+from gen.models import attention, language_model
+from gen.models.attention import AttentionInputs
 
 B, T, S, D, H, K, L = 2, 5, 7, 12, 3, 4, 2
 POSITIONS = ["none", "learned", "sinusoidal", "rotary", "relative", "alibi", "transformer_xl"]
@@ -29,7 +29,9 @@ def model(**fields):
 
 def parameters(config, seed=0):
   rng = np.random.default_rng(seed)
-  return jax.tree.map(lambda x: (0.4 * rng.normal(size=x.shape)).astype(np.float32), families.shapes(config))
+  return jax.tree.map(
+    lambda x: (0.4 * rng.normal(size=x.shape)).astype(np.float32), language_model.parameter_shapes(config)
+  )
 
 
 def sinusoids(positions, width):
@@ -108,7 +110,7 @@ def test_the_first_layer_looks_where_numpy_says(positions, family):
     x_btd = x_btd + np.asarray(target["embeddings"]["positions"]["embedding"], np.float64)[:T]
   elif positions == "sinusoidal":
     x_btd = x_btd + sinusoids(np.arange(T), D)
-  found = attention_maps.weights(config, params, inputs_bt=inputs_bt)
+  found = attention_maps.attention_weights(config, params, inputs_bt=inputs_bt)
   assert set(found) == {"self"}
   assert found["self"].shape == (L, B, H, T, T)
   causal = family == "decoder"
@@ -130,7 +132,7 @@ def test_an_encoder_decoder_shows_source_self_and_cross_attention_scanned_and_un
     "segments_bt": np.array([[1, 1, 1, 2, 2]] * B),
     "source_segments_bs": np.array([[1, 1, 2, 2, 2, 2, 2]] * B),
   }
-  found = attention_maps.weights(config, params, **arguments)
+  found = attention_maps.attention_weights(config, params, **arguments)
   shapes = {"source": (L, B, H, S, S), "self": (3, B, H, T, T), "cross": (3, B, H, T, S)}
   assert {kind: one.shape for kind, one in found.items()} == shapes
   for one in found.values():
@@ -138,7 +140,9 @@ def test_an_encoder_decoder_shows_source_self_and_cross_attention_scanned_and_un
   crossing = arguments["segments_bt"][0][:, None] != arguments["source_segments_bs"][0][None, :]
   assert (np.asarray(found["cross"])[..., crossing] == 0).all()
   assert (np.asarray(found["cross"])[..., ~crossing] > 0).all()
-  scanned = attention_maps.weights(dataclasses.replace(config, scan=True, remat="full"), params, **arguments)
+  scanned = attention_maps.attention_weights(
+    dataclasses.replace(config, scan=True, remat="full"), params, **arguments
+  )
   for kind, one in found.items():
     np.testing.assert_allclose(scanned[kind], one, atol=1e-6)
 
@@ -148,11 +152,11 @@ def test_the_weights_are_those_that_the_module_mixes_values_by():
   module, rng = attention.Attention(config), np.random.default_rng(3)
   x_btd, memory_bsd = (rng.normal(size=(B, n, D)).astype(np.float32) for n in (T, S))
   bias = rng.normal(size=(B, H, T, S)).astype(np.float32)
-  context = Context(bias, memory_bsd=memory_bsd, memory_bias=bias)
+  context = AttentionInputs(bias, memory_bsd=memory_bsd, memory_bias=bias)
   shapes = jax.eval_shape(lambda: nn.meta.unbox(module.init(jax.random.key(0), x_btd, context, cross=True)))
   variables = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), shapes)
-  out_btd, seen = module.apply(variables, x_btd, context, cross=True, mutable=[attention.SEEN])
-  (weights_bhts,) = seen[attention.SEEN]["weights"]
+  out_btd, seen = module.apply(variables, x_btd, context, cross=True, mutable=[attention.INTERMEDIATES])
+  (weights_bhts,) = seen[attention.INTERMEDIATES]["weights"]
   p = jax.tree.map(lambda x: np.asarray(x, np.float64), variables["params"])
   v_bgsk = np.einsum("bsd,dgk->bgsk", memory_bsd, p["value"]["kernel"]) + p["value_bias"][:, None]
   mixed_bhtk = np.einsum("bhts,bsk->bhtk", weights_bhts, v_bgsk[:, 0])
@@ -164,23 +168,25 @@ def test_the_weights_are_those_that_the_module_mixes_values_by():
 def test_a_model_that_nobody_looks_into_computes_no_maps_for_them(scan):
   config = model(scan=scan)
   params, inputs_bt = parameters(config), np.zeros((B, T), np.int32)
-  module = families.build(config)
+  module = language_model.build_model(config)
   plain = str(jax.make_jaxpr(lambda p: module.apply({"params": p}, inputs_bt))(params))
   looked = str(
-    jax.make_jaxpr(lambda p: module.apply({"params": p}, inputs_bt, mutable=[attention.SEEN]))(params)
+    jax.make_jaxpr(lambda p: module.apply({"params": p}, inputs_bt, mutable=[attention.INTERMEDIATES]))(
+      params
+    )
   )
   square = f"f32[{B},{H},{T},{T}]"
   assert plain.count(square) < looked.count(square)
   assert f"f32[{L},{B},{H},{T},{T}]" not in plain
   assert f"f32[{L},{B},{H},{T},{T}]" in looked
-  logits, _ = module.apply({"params": params}, inputs_bt, mutable=[attention.SEEN])
+  logits, _ = module.apply({"params": params}, inputs_bt, mutable=[attention.INTERMEDIATES])
   np.testing.assert_array_equal(logits, module.apply({"params": params}, inputs_bt))
 
 
 @pytest.mark.parametrize("family", ["encoder", "decoder", "encoder_decoder"])
 def test_a_text_is_read_as_its_family_reads(family):
   config = model(family=family)
-  maps = attention_maps.read(config, parameters(config), ByteTokenizer(), "a b", "xyz", start=(1,))
+  maps = attention_maps.read_maps(config, parameters(config), ByteTokenizer(), "a b", "xyz", start=(1,))
   shown = {one.kind: (one.queries, one.keys) for one in maps}
   text = ("<s>", "a", "␣", "b", "</s>")
   if family == "encoder_decoder":
@@ -194,22 +200,22 @@ def test_a_text_is_read_as_its_family_reads(family):
 
 
 def test_tokens_are_readable_whatever_the_tokenizer():
-  tokens = attention_maps.show(
+  tokens = attention_maps.show_tokens(
     ByteTokenizer(), np.array([3, *(4 + np.frombuffer("a\n é".encode(), np.uint8)), 262])
   )
   assert tokens == ("<s>", "a", "\\n", "␣", "\\xc3", "\\xa9", "<mask>")
   texts = ["the cat sat on the mat and the cat ate"] * 30
   for kind in ("bpe", "unigram"):
-    tokenizer = subwords.train(texts, kind, 272)
-    shown = attention_maps.show(tokenizer, tokenizer.encode("the cat"))
+    tokenizer = subwords.train_subwords(texts, kind, 272)
+    shown = attention_maps.show_tokens(tokenizer, tokenizer.encode("the cat"))
     assert "".join(shown) == "the␣cat"
 
 
 def test_what_has_no_room_or_no_attention_is_refused():
   config = model(positions="learned", context=4)
   with pytest.raises(UserError, match="has learned 4 positions"):
-    attention_maps.read(config, parameters(config), ByteTokenizer(), "too long")
+    attention_maps.read_maps(config, parameters(config), ByteTokenizer(), "too long")
   with pytest.raises(UserError, match="empty"):
-    attention_maps.read(config, {}, ByteTokenizer(), "")
+    attention_maps.read_maps(config, {}, ByteTokenizer(), "")
   with pytest.raises(UserError, match="has no attention"):
-    attention_maps.weights(model(family="recurrent"), {}, inputs_bt=np.zeros((1, 2), np.int32))
+    attention_maps.attention_weights(model(family="recurrent"), {}, inputs_bt=np.zeros((1, 2), np.int32))

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from gen.config import Data, Model, Run
-from gen.data.tokenizer import ByteTokenizer
+from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.errors import UserError
-from gen.evaluation import decoding, documentation
-from gen.generation import checkpoint
+from gen.evaluation import decoding, docstring_questions
+from gen.generation import loaded_model
 from gen.generation.sampling import Sampler
-from gen.models import families
+from gen.models import language_model
 
 BYTES = ByteTokenizer()
 
@@ -19,9 +19,11 @@ BYTES = ByteTokenizer()
 def restored():
   model = Model(family="gru", vocab=260, width=8, depth=1, context=64)
   rng = np.random.default_rng(0)
-  params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), families.shapes(model))
-  return checkpoint.Restored(
-    model, params, BYTES, checkpoint.of_run(Run(model=model, data=Data()), BYTES), "a test"
+  params = jax.tree.map(
+    lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), language_model.parameter_shapes(model)
+  )
+  return loaded_model.LoadedModel(
+    model, params, BYTES, loaded_model.load_run(Run(model=model, data=Data()), BYTES), "a test"
   )
 
 
@@ -48,16 +50,16 @@ def test_the_next_token_has_the_models_probability_and_each_settings(restored):
 
 
 def test_texts_of_a_setting_are_counted(restored):
-  greedy = decoding.written(
+  greedy = decoding.sample_texts(
     restored, ["ab", "c"], "greedy", Sampler(temperature=0.0), samples=2, tokens=12, seed=0
   )
-  free = decoding.written(
+  free = decoding.sample_texts(
     restored, ["ab", "c"], "free", Sampler(temperature=1.5), samples=2, tokens=12, seed=0
   )
   assert greedy.diversity <= 0.5 < free.diversity <= 1  # both greedy texts of a prompt are the same
   assert 0 <= free.repetition <= greedy.repetition < 1 and greedy.nats < free.nats
   with pytest.raises(UserError, match="there is no prompt"):
-    decoding.written(restored, [], "none", Sampler(), samples=1, tokens=1, seed=0)
+    decoding.sample_texts(restored, [], "none", Sampler(), samples=1, tokens=1, seed=0)
 
 
 GOOGLE = """Sums an array along an axis.
@@ -88,7 +90,7 @@ style : str
 
 
 def test_questions_are_the_parameters_that_docstrings_explain():
-  found = list(documentation.read(GOOGLE + "\n" + NUMPY, 7))
+  found = list(docstring_questions.read_questions(GOOGLE + "\n" + NUMPY, 7))
   assert [(one.name, one.answer) for one in found] == [
     ("axis", "The axis along which to sum."), ("where", "Which of the elements are"),
     ("style", "How the line is drawn on the page."),
@@ -101,9 +103,9 @@ def test_questions_are_the_parameters_that_docstrings_explain():
 
 def test_answers_that_the_training_text_holds_are_not_asked_for():
   trained = ["Something about The axis along which to sum. And more."]
-  asked = documentation.questions([GOOGLE, NUMPY], trained, 9)
+  asked = docstring_questions.draw_questions([GOOGLE, NUMPY], trained, 9)
   assert sorted(one.name for one in asked) == ["style", "where"]
   assert {one.name: one.document for one in asked} == {"where": 0, "style": 1}
-  assert len(documentation.questions([GOOGLE, NUMPY], trained, 1)) == 1
+  assert len(docstring_questions.draw_questions([GOOGLE, NUMPY], trained, 1)) == 1
   with pytest.raises(UserError, match="explain no parameter"):
-    documentation.questions([GOOGLE], [GOOGLE], 9)
+    docstring_questions.draw_questions([GOOGLE], [GOOGLE], 9)

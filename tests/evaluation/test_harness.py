@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from gen.config import Data, Model, Run
-from gen.data.tokenizer import ByteTokenizer
+from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.errors import UserError
-from gen.evaluation import harness, tasks
-from gen.generation import checkpoint
-from gen.models import families
+from gen.evaluation import harness, harness_tasks
+from gen.generation import loaded_model
+from gen.models import language_model as language_models
 
 BYTES = ByteTokenizer()
 SIZE = 12  # the window
@@ -42,9 +42,9 @@ def restored(family="decoder"):
       drawn += np.where(np.isin(np.arange(BYTES.vocab), LETTERS), 0, -30)
     return drawn
 
-  params = jax.tree.map(draw, families.shapes(model))
+  params = jax.tree.map(draw, language_models.parameter_shapes(model))
   run = Run(model=model, data=Data(length=64))
-  return checkpoint.Restored(model, params, BYTES, checkpoint.of_run(run, BYTES), "a test")
+  return loaded_model.LoadedModel(model, params, BYTES, loaded_model.load_run(run, BYTES), "a test")
 
 
 @functools.cache
@@ -193,10 +193,10 @@ def test_models_that_do_not_continue_texts_are_refused():
 def test_without_the_harness_a_sentence_says_how_to_install_it(monkeypatch, capsys):
   harness.language_model.cache_clear()
   monkeypatch.setitem(sys.modules, "lm_eval", None)
-  for call in (harness.register, harness.language_model, lambda: harness.LanguageModel):
+  for call in (harness.register_model, harness.language_model, lambda: harness.LanguageModel):
     with pytest.raises(UserError, match="needs lm-evaluation-harness: uv run --extra harness"):
       call()
-  assert harness.command() == 2
+  assert harness.run_command() == 2
   assert capsys.readouterr().err.startswith("error: evaluating on tasks needs lm-evaluation-harness")
 
 
@@ -262,8 +262,8 @@ def stub(monkeypatch):
 
 
 def test_the_harness_knows_the_model_by_name_and_its_cache_is_told_answers(stub):
-  harness.register()
-  harness.register()
+  harness.register_model()
+  harness.register_model()
   kind = stub.registered["gen"]
   assert kind is harness.LanguageModel and issubclass(kind, stub.LM)
   model = kind(checkpoint=restored(), device="cuda:0", batch_size="auto:4", max_batch_size=2)
@@ -275,7 +275,7 @@ def test_the_harness_knows_the_model_by_name_and_its_cache_is_told_answers(stub)
 
 def test_a_report_holds_each_score_and_where_it_comes_from(stub):
   model = harness.language_model()(restored(), batch_size=2)
-  report = tasks.evaluate(model, ["known"], log_samples=True)
+  report = harness_tasks.evaluate_tasks(model, ["known"], log_samples=True)
   ((nats, _),) = model.loglikelihood([Request("ab", "c")])
   assert report["tasks"]["known"] == {
     "version": 2, "shots": 3, "questions": 7, "scores": [
@@ -284,19 +284,19 @@ def test_a_report_holds_each_score_and_where_it_comes_from(stub):
     ],
   }  # fmt: skip
   assert report["samples"] == {"known": ["each"]} and report["model"]["max_length"] == SIZE
-  first, accuracy, perplexity = tasks.lines(report)
+  first, accuracy, perplexity = harness_tasks.report_lines(report)
   assert first.startswith("a test: ") and "acc" in accuracy and "0.5000 ± 0.1000" in accuracy
   assert "ppl (cut)" in perplexity and "±" not in perplexity
-  assert "samples" not in tasks.evaluate(model, ["known"])
+  assert "samples" not in harness_tasks.evaluate_tasks(model, ["known"])
 
 
 def test_unknown_tasks_and_missing_data_are_one_sentence(stub, tmp_path):
   model = harness.language_model()(restored(), batch_size=2)
   with pytest.raises(UserError, match="there is no task nope, other; see"):
-    tasks.evaluate(model, ["known", "nope", "other"])
+    harness_tasks.evaluate_tasks(model, ["known", "nope", "other"])
   with pytest.raises(UserError, match="no task is named"):
-    tasks.evaluate(model, [])
+    harness_tasks.evaluate_tasks(model, [])
   with pytest.raises(UserError, match="is no folder; name one with YAML files"):
-    tasks.evaluate(model, ["known"], include_path=tmp_path / "nothing")
+    harness_tasks.evaluate_tasks(model, ["known"], include_path=tmp_path / "nothing")
   with pytest.raises(UserError, match=r"the data of known cannot be had: no such data set$"):
-    tasks.evaluate(model, ["known"], limit=1)
+    harness_tasks.evaluate_tasks(model, ["known"], limit=1)

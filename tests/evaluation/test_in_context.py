@@ -10,12 +10,13 @@ import pytest
 from gen import counts
 from gen.config import Data, Model, Optimizer, Run
 from gen.errors import UserError
-from gen.evaluation import exercise, in_context, likelihood, tuning
-from gen.evaluation.arithmetic import Arithmetic, is_held_out
-from gen.evaluation.exercise import BYTES
-from gen.evaluation.mappings import LAYOUT, Task
+from gen.evaluation import fine_tuning, in_context, likelihood
+from gen.evaluation.synthetic import synthetic_training
+from gen.evaluation.synthetic.arithmetic import Arithmetic, is_held_out
+from gen.evaluation.synthetic.label_mapping_task import LAYOUT, LabelMappingTask
+from gen.evaluation.synthetic.synthetic_training import BYTES
 
-TASK = Task(letters=3, pairs=5)
+TASK = LabelMappingTask(letters=3, pairs=5)
 
 
 def texts(batch):
@@ -77,7 +78,7 @@ RUN = Run(
 @pytest.fixture(scope="module")
 def trained():
   said = []
-  return exercise.train(RUN, TASK, lambda step, loss: said.append((step, loss))), said
+  return synthetic_training.train_model(RUN, TASK, lambda step, loss: said.append((step, loss))), said
 
 
 def test_a_model_learns_the_form_of_an_exercise(trained):
@@ -85,24 +86,26 @@ def test_a_model_learns_the_form_of_an_exercise(trained):
   assert [step for step, _ in said] == [20, 30]
   assert said[-1][1] < said[0][1] and said[-1][1] < 2.5  # nats; 5.6 untrained
   assert restored.model.context == TASK.length and restored.model.vocab == 260
-  curve = in_context.curve(restored, TASK, [0, 2], 9, "letter", seed=0)
+  curve = in_context.accuracy_curve(restored, TASK, [0, 2], 9, "letter", seed=0)
   assert [point.k for point in curve] == [0, 2] and len(curve[1].answers) == 9
   for one in curve[1].answers:
     examples, (word,) = one.prompt.split(" ")[:-1], one.prompt.split(" ")[-1:]
     assert len(examples) == 2 and word not in [example[:2] for example in examples]
     assert one.share == 8 / TASK.length
   with pytest.raises(UserError, match="not trained on this"):
-    exercise.train(Run(model=Model(family="encoder"), steps=1), TASK)
+    synthetic_training.train_model(Run(model=Model(family="encoder"), steps=1), TASK)
 
 
 def test_fine_tuning_spends_what_reading_the_examples_costs(trained):
   restored, _ = trained
-  found = in_context.tuned(restored, TASK, 2, "digit", mappings_=2, questions=30, rate=1e-2, seed=0, rows=4)
+  found = in_context.fine_tuned_accuracy(
+    restored, TASK, 2, "digit", mappings_=2, questions=30, rate=1e-2, seed=0, rows=4
+  )
   per_text = [
-    counts.flops(restored.model, tokens).total for tokens in (3, 11)
+    counts.count_flops(restored.model, tokens).total for tokens in (3, 11)
   ]  # bos and a word; 2 pairs before it
   assert found.context_flops == pytest.approx(30 * (per_text[1] - per_text[0]) / 3)
-  assert found.steps == int(found.context_flops // (2 * counts.flops(restored.model, 3).total))
+  assert found.steps == int(found.context_flops // (2 * counts.count_flops(restored.model, 3).total))
   assert found.flops <= found.context_flops < found.flops * (1 + 1 / found.steps)
   assert 0 <= found.low <= found.accuracy <= found.high <= 1
 
@@ -111,24 +114,24 @@ def test_fine_tuning_makes_the_answers_likelier_and_leaves_the_model_as_it_was(t
   restored, _ = trained
   pairs = [("3a", "B"), ("4b", "A")]
   before = jax.tree.map(np.array, restored.params)
-  price = sum(counts.flops(restored.model, 3).total for _ in pairs)
-  tuned = tuning.tune(restored, pairs, 20.5 * price, 1e-2, rows=4)
+  price = sum(counts.count_flops(restored.model, 3).total for _ in pairs)
+  tuned = fine_tuning.fine_tune(restored, pairs, 20.5 * price, 1e-2, rows=4)
   assert (tuned.steps, tuned.flops) == (20, 20 * price)
-  twice = tuning.tune(restored, pairs * 2, 20.5 * 2 * price, 1e-2, rows=4)
+  twice = fine_tuning.fine_tune(restored, pairs * 2, 20.5 * 2 * price, 1e-2, rows=4)
   old, new, same = (
-    [one.log_probability for one in likelihood.likelihoods(model, pairs)]
+    [one.log_probability for one in likelihood.answer_likelihoods(model, pairs)]
     for model in (restored, tuned.restored, twice.restored)
   )
   assert all(b > a + 0.1 for a, b in zip(old, new, strict=True))
   assert new == pytest.approx(same, abs=1e-3)  # neither padding nor weight changes the mean
   assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), before, restored.params))
-  assert tuning.tune(restored, pairs, 0.5 * price, 1e-2, rows=4).steps == 0
+  assert fine_tuning.fine_tune(restored, pairs, 0.5 * price, 1e-2, rows=4).steps == 0
   with pytest.raises(UserError, match="nothing to fine-tune on"):
-    tuning.tune(restored, [], 1e9, 1e-2)
+    fine_tuning.fine_tune(restored, [], 1e9, 1e-2)
 
 
 def test_padding_and_prompts_bear_no_loss():
-  batch = exercise.of_texts([("ab=", "cd"), ("e=", "f")], 8)
+  batch = synthetic_training.batch_of_texts([("ab=", "cd"), ("e=", "f")], 8)
   assert batch.inputs_bt.shape == (2, 8)
   bears = [
     BYTES.decode(row[w > 0], keep_special=True)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from gen.config import Data, Model, Run
-from gen.data.tokenizer import ByteTokenizer
+from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.errors import UserError
 from gen.evaluation import few_shot, likelihood
-from gen.generation import checkpoint, text
-from gen.generation.prompts import Layout, Template
-from gen.models import families
+from gen.generation import loaded_model, text
+from gen.generation.prompts import PromptLayout, PromptTemplate
+from gen.models import language_model
 
 BYTES = ByteTokenizer()
 PAIRS = [("ab", "cde"), ("some longer prompt", "x"), ("b", "yz")]
@@ -25,9 +25,11 @@ def restored(family, objective, context=40):
   shape = {"head_width": 4} if family in ("encoder", "decoder", "encoder_decoder") else {}
   model = Model(family=family, vocab=BYTES.vocab, width=8, depth=1, context=context, **shape)
   rng = np.random.default_rng(0)
-  params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), families.shapes(model))
+  params = jax.tree.map(
+    lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), language_model.parameter_shapes(model)
+  )
   run = Run(model=model, data=Data(objective=objective, length=64))
-  return checkpoint.Restored(model, params, BYTES, checkpoint.of_run(run, BYTES), "a test")
+  return loaded_model.LoadedModel(model, params, BYTES, loaded_model.load_run(run, BYTES), "a test")
 
 
 @functools.cache
@@ -60,7 +62,7 @@ def spelled(text):
 )
 def test_an_answer_after_a_prompt_is_as_likely_as_token_after_token(family, objective):
   model = restored(family, objective)
-  found = likelihood.likelihoods(model, PAIRS)
+  found = likelihood.answer_likelihoods(model, PAIRS)
   for (prompt, answer), one in zip(PAIRS, found, strict=True):
     given, new = [BYTES.bos, *spelled(prompt)], spelled(answer)
     others = {"prefix_bt": [1] * len(given) + [0] * (len(new) - 1)} if objective == "prefix" else {}
@@ -73,7 +75,9 @@ def test_an_answer_after_a_prompt_is_as_likely_as_token_after_token(family, obje
 def test_the_end_of_an_answer_counts_if_it_is_asked_for():
   model = restored("decoder", "causal")
   ((prompt, answer),) = PAIRS[:1]
-  (without,), (with_end,) = (likelihood.likelihoods(model, PAIRS[:1], ends=ends) for ends in (False, True))
+  (without,), (with_end,) = (
+    likelihood.answer_likelihoods(model, PAIRS[:1], ends=ends) for ends in (False, True)
+  )
   ids = [BYTES.bos, *spelled(prompt + answer)]
   end = log_probabilities(model, ids)[-1, BYTES.eos]
   assert with_end.log_probability - without.log_probability == pytest.approx(end, abs=1e-4)
@@ -84,7 +88,7 @@ def test_all_answers_of_a_length_together_are_certain():
   model = restored("decoder", "causal")
   said = log_probabilities(model, [BYTES.bos, *spelled("ab")])[-1]
   letters = [chr(code) for code in range(128)]
-  found = likelihood.likelihoods(model, [("ab", letter) for letter in letters])
+  found = likelihood.answer_likelihoods(model, [("ab", letter) for letter in letters])
   text = sum(math.exp(one.log_probability) for one in found)
   assert text == pytest.approx(np.exp(said[[4 + ord(letter) for letter in letters]]).sum(), abs=1e-5)
   assert 0 < text < 1
@@ -94,7 +98,7 @@ def test_a_source_is_the_prompt_and_the_target_what_its_training_would_write():
   pairs = {"prefix": ("ab", "cd"), "span_corruption": ("a___b", "cd"), "infilling": ("a___b", "cd")}
   for objective, (prompt, answer) in pairs.items():
     model = restored("encoder_decoder", objective)
-    (one,) = likelihood.likelihoods(model, [(prompt, answer)])
+    (one,) = likelihood.answer_likelihoods(model, [(prompt, answer)])
     hole = BYTES.sentinel(0) if objective == "span_corruption" else BYTES.mask
     end = [] if objective == "prefix" else [BYTES.eos]
     middle = spelled("ab") if objective == "prefix" else [*spelled("a"), hole, *spelled("b")]
@@ -109,7 +113,7 @@ def test_a_source_is_the_prompt_and_the_target_what_its_training_would_write():
 
 def test_an_encoder_fills_its_blank_from_the_left():
   model = restored("encoder", "masked")
-  (one,) = likelihood.likelihoods(model, [("ab___d", "xyz")])
+  (one,) = likelihood.answer_likelihoods(model, [("ab___d", "xyz")])
   total, new = 0.0, spelled("xyz")
   for given in range(3):
     middle = [*new[:given], *[BYTES.mask] * (3 - given)]
@@ -127,8 +131,8 @@ def test_a_piece_across_the_seam_belongs_to_the_answer():
       return [np.array([4 + ord(letter) for letter in text]) for text in one]
 
   model = restored("decoder", "causal")._replace(tokenizer=Pieces())
-  assert likelihood.split(model, "ab", "cd") == ([4 + ord("a")], [299, 4 + ord("d")])
-  assert likelihood.split(model, "ab", "d") == ([4 + ord("a"), 4 + ord("b")], [4 + ord("d")])
+  assert likelihood.split_ids(model, "ab", "cd") == ([4 + ord("a")], [299, 4 + ord("d")])
+  assert likelihood.split_ids(model, "ab", "d") == ([4 + ord("a"), 4 + ord("b")], [4 + ord("d")])
 
 
 @pytest.mark.parametrize(
@@ -148,12 +152,12 @@ def test_a_piece_across_the_seam_belongs_to_the_answer():
 )
 def test_what_cannot_be_judged_is_one_sentence(family, pair, sentence):
   with pytest.raises(UserError, match=sentence):
-    likelihood.likelihoods(restored(family, "masked" if family == "encoder" else "causal"), [pair])
+    likelihood.answer_likelihoods(restored(family, "masked" if family == "encoder" else "causal"), [pair])
 
 
 def test_a_prompt_that_is_too_long_loses_its_left_if_that_is_chosen():
   model = restored("decoder", "causal")
-  (one,) = likelihood.likelihoods(model, [("a" * 9 + "b" * 38, "cd")], policy="truncate")
+  (one,) = likelihood.answer_likelihoods(model, [("a" * 9 + "b" * 38, "cd")], policy="truncate")
   said = log_probabilities(model, spelled("a" + "b" * 38 + "c"))
   assert one.log_probability == pytest.approx(said[-2, spelled("c")[0]] + said[-1, spelled("d")[0]], abs=1e-4)
 
@@ -162,10 +166,10 @@ def test_parameters_that_are_not_numbers_are_reported():
   model = restored("decoder", "causal")
   broken = model._replace(params=jax.tree.map(lambda leaf: leaf * np.nan, model.params))
   with pytest.raises(UserError, match="not finite numbers"):
-    likelihood.likelihoods(broken, PAIRS)
+    likelihood.answer_likelihoods(broken, PAIRS)
 
 
-LAYOUT = Layout(Template("{word}={kind}"), "kind", separator=" ")
+LAYOUT = PromptLayout(PromptTemplate("{word}={kind}"), "kind", separator=" ")
 POOL = [{"word": f"w{i}", "kind": kind} for i, kind in enumerate(["x", "yy", "x", "yy"])]
 ITEMS = [{"word": "q", "kind": "x"}, {"word": "w1", "kind": "yy"}]
 
@@ -176,7 +180,7 @@ def test_the_likeliest_choice_is_the_answer_and_its_prompt_is_kept(family):
   found = few_shot.by_likelihood(model, LAYOUT, ITEMS, POOL, lambda item: ("x", "yy"), 2, seed=4)
   for one in found.answers:
     asked = [one.prompt] * 2
-    one_by_one = likelihood.likelihoods(model, list(zip(asked, ("x", "yy"), strict=True)))
+    one_by_one = likelihood.answer_likelihoods(model, list(zip(asked, ("x", "yy"), strict=True)))
     assert list(one.log_probabilities.values()) == pytest.approx(
       [c.log_probability for c in one_by_one], abs=1e-4
     )
@@ -240,10 +244,10 @@ def test_an_answer_is_found_in_what_each_family_writes(monkeypatch, family, obje
 
   def answers(restored, texts, *others, **limits):
     read.extend(texts)
-    yield [text.Answer(BYTES.decode(tokens), tokens, 0.0, True) for _ in texts]
+    yield [text.TextAnswer(BYTES.decode(tokens), tokens, 0.0, True) for _ in texts]
 
   monkeypatch.setattr(few_shot.text, "answers", answers)
-  layout = Layout(Template("<{word}={kind}>"), "kind")
+  layout = PromptLayout(PromptTemplate("<{word}={kind}>"), "kind")
   (one,) = few_shot.by_generation(restored(family, objective), layout, ITEMS[:1], [], 0).answers
   blank = family == "encoder" or objective in ("span_corruption", "infilling")
   assert read == ["<q=___>" if blank else "<q="] and one.given == given and one.correct == (given == "x")
@@ -252,8 +256,8 @@ def test_an_answer_is_found_in_what_each_family_writes(monkeypatch, family, obje
 
 
 def test_intervals_are_wilsons_and_items_need_answers():
-  answers = [few_shot.Answered("p", (), "a", "ab"[i % 5 > 2], i % 5 <= 2, {}, 1, 0, 0) for i in range(50)]
-  found = few_shot.summarize(0, answers)
+  answers = [few_shot.ScoredAnswer("p", (), "a", "ab"[i % 5 > 2], i % 5 <= 2, {}, 1, 0, 0) for i in range(50)]
+  found = few_shot.summarize_answers(0, answers)
   p, n, z = 0.6, 50, 1.959964
   centre, half = p + z * z / 2 / n, z * math.sqrt(p * (1 - p) / n + z * z / 4 / n / n)
   assert (found.accuracy, found.share) == (0.6, None)

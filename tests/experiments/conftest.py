@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from absl import flags
 
-from gen import launch
+from gen.cli import launch
 
 LIBRARIES = ("absl", "array_record")  # read their own flags while they run
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -45,7 +45,7 @@ def run(experiment, monkeypatch, capsys):
       flags.FLAGS[name].unparse()
     monkeypatch.setattr(sys, "argv", [experiment.__name__, *map(str, words)])
     with pytest.raises(SystemExit) as ended:
-      launch.main(experiment.main, trains=False)
+      launch.run_experiment(experiment.main, trains=False)
     text = capsys.readouterr()
     return ended.value.code, text.out, text.err
 

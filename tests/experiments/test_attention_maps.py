@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from gen.config import Data, Model, Run
-from gen.data import loaded
+from gen.data import dataset
 from gen.errors import UserError
-from gen.generation import checkpoint
+from gen.generation import loaded_model
 from gen.training import loop
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def trained(tmp_path_factory):
     ),
     steps=2,
   )  # fmt: skip
-  loop.train(run, folder / "run", loaded.load(run.data))
+  loop.train_run(run, folder / "run", dataset.load_dataset(run.data))
   return folder / "run"
 
 
@@ -68,13 +68,13 @@ def test_maps_of_a_run_are_written_as_figures_page_and_numbers(trained):
 
 
 def test_a_run_comes_back_with_its_parameters_and_its_tokenizer(trained):
-  found = checkpoint.load(trained)
+  found = loaded_model.load_model(trained)
   assert found.tokenizer.kind == "bpe"
   assert found.reading.start == (found.tokenizer.pad,)
   assert found.params["embedding"]["embedding"].shape == (found.model.vocab, 8)
   assert found.where == "tiny, step 2"
   with pytest.raises(UserError, match="no checkpoint of step 7"):
-    checkpoint.load(trained, 7)
+    loaded_model.load_model(trained, 7)
 
 
 @pytest.mark.parametrize("arguments", [(), ("--run=no/such/run",)])

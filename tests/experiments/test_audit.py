@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gen import launch
-from gen.scaling.laws import HOFFMANN_2022
+from gen.cli import launch
+from gen.scaling.laws.law import HOFFMANN_2022
 
 EXPERIMENT = "audit.py"
 pytestmark = pytest.mark.optimized  # the solver runs for longer than it compiles

@@ -12,20 +12,19 @@ from absl import flags
 
 from gen import counts, presets
 from gen.config import Data, Run
+from gen.costs import memory, topologies
 from gen.errors import UserError
-from gen.parallel import topologies
-from gen.scaling import memory
 
 EXPERIMENT = "compile_for.py"
 ROOT = Path(__file__).parents[2]
-MODEL = dataclasses.replace(presets.get("t5-small"), depth=1, width=16, vocab=64)
+MODEL = dataclasses.replace(presets.get_model("t5-small"), depth=1, width=16, vocab=64)
 RUN = Run(model=MODEL, data=Data(objective="span_corruption", length=20, batch=3), steps=1)
 
 
 @pytest.fixture
 def compile_for(experiment, monkeypatch, capsys):
   """Runs the experiment for one device of this machine in place of a chip; returns its code and what it prints."""
-  monkeypatch.setattr(topologies, "devices", lambda topology: jax.devices()[: topology.chips])
+  monkeypatch.setattr(topologies, "topology_devices", lambda topology: jax.devices()[: topology.chips])
 
   def call(run, *words):
     for name in experiment.own_flags:
@@ -40,13 +39,13 @@ def test_what_fits_and_how_long_it_takes_follow_from_compiler_and_counts(compile
   code, out = compile_for(RUN, "--topology=v5e:1x1", "--utilization=0.25", "--json=-")
   found = json.loads(out)
   assert code == 0 and found["fits"] and found["chips"] == 1 and found["mesh"] == "fsdp=1"
-  assert found["parameters"] == counts.parameters(MODEL).total
+  assert found["parameters"] == counts.count_parameters(MODEL).total
   assert found["peak_bytes_per_device"] > found["argument_bytes_per_device"] > 12 * found["parameters"]
   assert found["step_seconds"] == pytest.approx(found["flops_per_step"] / (0.25 * 197e12))
   tiny = topologies.CHIPS["v5e"]._replace(memory=found["peak_bytes_per_device"] - 1)
   monkeypatch.setitem(topologies.CHIPS, "v5e", tiny)
-  sizes = memory.Compiled(found["argument_bytes_per_device"], 0, found["peak_bytes_per_device"])
-  monkeypatch.setattr(memory, "compiled", lambda run, layout: (sizes, ""))
+  sizes = memory.CompiledSizes(found["argument_bytes_per_device"], 0, found["peak_bytes_per_device"])
+  monkeypatch.setattr(memory, "compile_step", lambda run, layout: (sizes, ""))
   code, out = compile_for(RUN, "--topology=v5e:1x1", "--json=")
   assert code == 1 and "does not fit" in out and "--config.model.remat=full" in out
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gen import launch
+from gen.cli import launch
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENT = "fit_scaling_law.py"

@@ -14,7 +14,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from gen.config import Data, Model, Run
-from gen.data import loaded
+from gen.data import dataset
 from gen.errors import UserError
 from gen.training import loop
 
@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
   corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
   data = Data(corpus=str(corpus), length=LENGTH, batch=2, validation_tokens=200, cache=str(root / "cache"))
   run = Run(name="tiny", model=Model(width=8, depth=1, head_width=4), data=data, steps=4)
-  loop.train(run, root / "run", loaded.load(data))
+  loop.train_run(run, root / "run", dataset.load_dataset(data))
   return root / "run"
 
 
@@ -143,10 +143,10 @@ def test_special_token_text_in_a_prompt_is_text(generate):
 
 
 def test_another_tokenizer_is_refused(generate, folder, tmp_path):
-  from gen.data import subwords
+  from gen.data.tokenizers import subwords
 
   texts = ["what the row says of the text that the row reads"] * 9
-  subwords.train(texts, "bpe", 300).save(tmp_path / "other")
+  subwords.train_subwords(texts, "bpe", 300).save(tmp_path / "other")
   with pytest.raises(UserError, match=r"was trained with tokenizer \w+, and the one in .*other is \w+"):
     generate(prompt="a", tokenizer=str(tmp_path / "other"))
 

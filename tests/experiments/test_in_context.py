@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gen.config import Data, Model, Run
-from gen.data import loaded
+from gen.data import dataset
 from gen.training import loop
 
 ROOT = Path(__file__).parents[2]
@@ -103,7 +103,9 @@ def run(tmp_path_factory):
     corpus=f"jsonl:{folder / 'texts.jsonl'}", length=64, batch=2, validation_fraction=0.3, validation_tokens=500,
     cache=str(folder / "cache"),
   )  # fmt: skip
-  loop.train(Run(name="small", model=shape, data=data, steps=2), folder / "small", loaded.load(data))
+  loop.train_run(
+    Run(name="small", model=shape, data=data, steps=2), folder / "small", dataset.load_dataset(data)
+  )
   return folder
 
 

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from gen import launch
-from gen.scaling.laws import Law
+from gen.cli import launch
+from gen.scaling.laws.law import ParametricLaw
 
 EXPERIMENT = "plan.py"
 pytestmark = pytest.mark.optimized  # the solver runs for longer than it compiles
-LAW = Law(E=1.1, A=150.0, B=400.0, alpha=0.35, beta=0.37)
+LAW = ParametricLaw(E=1.1, A=150.0, B=400.0, alpha=0.35, beta=0.37)
 
 
 def report_of(answer):

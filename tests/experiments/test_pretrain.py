@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gen.training import stored_steps
+from gen.training import checkpoint_folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,5 +92,5 @@ def test_a_run_whose_terminal_is_closed_is_saved(place):
       shown += os.read(ours, 1000)
     os.close(ours)
     assert process.wait(120) == 130
-  (saved,) = stored_steps.steps(workdir / "checkpoints")
-  assert saved > 0 and stored_steps.damages(workdir / "checkpoints", saved) == []
+  (saved,) = checkpoint_folder.complete_steps(workdir / "checkpoints")
+  assert saved > 0 and checkpoint_folder.find_damages(workdir / "checkpoints", saved) == []

@@ -13,9 +13,12 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
   ("flags", "sentence"),
   [
-    (["--config.rates=(1.0,2.0)"], "config.rates is (1.0, 2.0); three are the least that can enclose a best rate"),
+    (
+      ["--config.learning_rate_multipliers=(1.0,2.0)"],
+      "config.learning_rate_multipliers is (1.0, 2.0); three are the least that can enclose a best rate",
+    ),
     (["--config.held_out_widths=(96,128)"], "a rule is verified at one width"),
-    (["--config.counted=epochs"], "config.counted is 'epochs'"),
+    (["--config.budget_unit=epochs"], "config.budget_unit is 'epochs'"),
   ],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence_and_exit_code_2(flags, sentence, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gen.evaluation import word_vectors
+from gen.evaluation.words import word_vectors
 
 ROOT = Path(__file__).parents[2]
 COLOURS, BEASTS = ("red", "green", "blue", "white"), ("cat", "dog", "cow", "hen")
@@ -47,7 +47,7 @@ def test_words_that_share_contexts_are_printed_as_neighbours(done):
 
 
 def test_vectors_are_written_in_both_formats_alike(done):
-  first, second = (word_vectors.load(done[0] / name) for name in ("vectors.npz", "vectors.txt"))
+  first, second = (word_vectors.load_vectors(done[0] / name) for name in ("vectors.npz", "vectors.txt"))
   assert first.words == second.words
   assert first.vectors_vd.shape == (len(first.words), 8)
   np.testing.assert_array_equal(first.vectors_vd, second.vectors_vd)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gen import presets
-from gen.models import families
+from gen.models import language_model
 
 VOCAB, CONTEXT = 29, 40
 PRESETS = ("gpt2", "bloom-560m", "chinchilla-44m", "modern", "t5-small", "bart-base")
@@ -17,7 +17,7 @@ PRESETS = ("gpt2", "bloom-560m", "chinchilla-44m", "modern", "t5-small", "bart-b
 
 def small(name):
   """Returns a preset's architecture at the size of a toy, with unequal sizes."""
-  model = presets.get(name)
+  model = presets.get_model(name)
   groups = 1 if model.key_value_heads else 0
   return dataclasses.replace(
     model, vocab=VOCAB, width=14, depth=2, heads=3, head_width=4, key_value_heads=groups, feed_forward=10,
@@ -51,7 +51,9 @@ def built(name):
     centre = 1.0 if path[-1].key == "scale" else 0.0
     return (centre + 0.4 * rng.normal(size=shape.shape)).astype(np.float32)
 
-  return families.build(model), jax.tree_util.tree_map_with_path(draw, families.shapes(model))
+  return language_model.build_model(model), jax.tree_util.tree_map_with_path(
+    draw, language_model.parameter_shapes(model)
+  )
 
 
 def prompts(count, seed=0, longest=15):

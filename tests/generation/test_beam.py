@@ -12,7 +12,7 @@ from gen.config import Model, from_dict
 from gen.errors import UserError
 from gen.generation import beam, decode
 from gen.generation.sampling import GREEDY
-from gen.models import families
+from gen.models import language_model
 
 FIXTURES = Path(__file__).parent / "fixtures"
 NAMES = ("gpt2", "bloom", "t5", "bart")
@@ -28,13 +28,13 @@ def stored(name):
       for folder in folders:
         here = here.setdefault(folder, {})
       here[leaf] = value.astype(np.float32)
-  return record, families.build(from_dict(Model, record["config"])), tree
+  return record, language_model.build_model(from_dict(Model, record["config"])), tree
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_greedy_and_beam_texts_are_transformers(name):
   record, module, params = stored(name)
-  expected_shapes = jax.tree.map(lambda leaf: leaf.shape, families.shapes(module.config))
+  expected_shapes = jax.tree.map(lambda leaf: leaf.shape, language_model.parameter_shapes(module.config))
   assert jax.tree.map(lambda leaf: leaf.shape, params) == expected_shapes
   start = () if record["start"] is None else (record["start"],)
   for case in record["cases"]:
@@ -70,9 +70,11 @@ def exhaustive(log_of, vocab, stop, length, penalty):
 def test_a_beam_as_wide_as_the_tree_finds_the_best_text_of_all(penalty):
   vocab, length, stop = 4, 3, 2
   model = Model(vocab=vocab, width=8, depth=1, head_width=4, context=9)
-  module = families.build(model)
+  module = language_model.build_model(model)
   rng = np.random.default_rng(1)
-  params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), families.shapes(model))
+  params = jax.tree.map(
+    lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), language_model.parameter_shapes(model)
+  )
   prompt = (3, 0)
   beginnings = [text for n in range(length) for text in itertools.product(range(vocab), repeat=n)]
   ids = np.array([[*prompt, *text, *[0] * (length - len(text))] for text in beginnings])

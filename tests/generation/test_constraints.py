@@ -11,10 +11,13 @@ from gen.config import Model
 from gen.generation import beam, constraints, decode
 from gen.generation.sampling import GREEDY, Sampler
 from gen.interop.generation_config import Constraints
-from gen.models import families
+from gen.models import language_model
 
 MODEL = Model(vocab=7, width=12, depth=1, head_width=6, context=64)
-MODULE, PARAMS = families.build(MODEL), families.initialize(MODEL, jax.random.key(1))
+MODULE, PARAMS = (
+  language_model.build_model(MODEL),
+  language_model.initialize_parameters(MODEL, jax.random.key(1)),
+)
 PROMPTS = [[3, 4], [1, 2, 5, 2, 1]]
 STOPS = (0, 6)
 RULES = {
@@ -50,13 +53,13 @@ def forbidden(rules, text, number, vocab=7):
 @pytest.mark.parametrize("name", list(RULES))
 def test_the_filter_forbids_what_a_look_at_the_text_forbids(name):
   rules = RULES[name]._replace(repetition_penalty=1.0)
-  allows = constraints.Filter(rules, np.isin(np.arange(7), STOPS))
+  allows = constraints.ConstraintFilter(rules, np.isin(np.arange(7), STOPS))
   draw = np.random.default_rng(5)
   for prompt, number in itertools.product((1, 3, 6), (0, 1, 4)):
     texts = draw.integers(1, 6, (2, prompt + number))
     behind = draw.integers(0, 7, (2, 3))  # slots that are not written yet
     ids = np.concatenate([np.full((2, 2), constraints.EMPTY), texts, behind], 1)
-    text = constraints.Text(jnp.asarray(ids, jnp.int32), jnp.int32(2 + prompt + number))
+    text = constraints.TokenHistory(jnp.asarray(ids, jnp.int32), jnp.int32(2 + prompt + number))
     kept = np.isfinite(np.asarray(allows(jnp.zeros((2, 7)), text, jnp.int32(number))))
     wanted = [[token not in forbidden(rules, row.tolist(), number) for token in range(7)] for row in texts]
     np.testing.assert_array_equal(kept, wanted)
@@ -104,8 +107,8 @@ def test_a_penalty_is_that_of_the_sampler_where_it_has_one():
 def test_constraints_hold_over_a_sliding_window():
   model = Model(vocab=7, width=12, depth=1, head_width=6, context=8)
   found = decode.generate(
-    families.build(model),
-    families.initialize(model, jax.random.key(3)),
+    language_model.build_model(model),
+    language_model.initialize_parameters(model, jax.random.key(3)),
     [[1, 2, 3]],
     GREEDY,
     jax.random.key(0),

@@ -8,9 +8,10 @@ import pytest
 
 from gen.config import Model
 from gen.errors import UserError
-from gen.generation import cache, decode, programs, sampling
+from gen.generation import compiled_decoding, decode, decoders, sampling
 from gen.generation.sampling import GREEDY, Sampler
-from gen.models import families, turned
+from gen.kernels import decode_weights
+from gen.models import language_model
 
 KEY = jax.random.key(5)
 NEW = 12
@@ -79,12 +80,13 @@ def test_a_prompt_is_continued_alike_alone_and_in_any_batch(name, built, prompts
 @pytest.mark.parametrize("name", ["gpt2", "bart-base"])
 def test_layers_laid_apart_once_serve_many_calls_alike(name, built, prompts):
   module, params = built(name)
-  apart = programs.apart(params)
-  assert programs.apart(apart) is apart
+  apart = compiled_decoding.unstack_layers(params)
+  assert compiled_decoding.unstack_layers(apart) is apart
   layers = apart["target"]["stack"]["layers"]
-  assert len(layers) == module.config.target_depth and all(map(turned.are_turned, layers))
+  assert len(layers) == module.config.target_depth and all(map(decode_weights.is_transposed, layers))
   for number, layer in enumerate(layers):
-    jax.tree.map(lambda one, all, n=number: np.testing.assert_array_equal(one, all[n]), turned.upright(layer),
+    jax.tree.map(lambda one, all, n=number: np.testing.assert_array_equal(one, all[n]),
+    decode_weights.untranspose_kernels(layer),
                  params["target"]["stack"]["layers"])  # fmt: skip
   for given in (prompts(3), prompts(1, seed=4)):
     found, again = (decode.generate(module, p, given, GREEDY, KEY, max_tokens=NEW) for p in (params, apart))
@@ -94,15 +96,15 @@ def test_layers_laid_apart_once_serve_many_calls_alike(name, built, prompts):
 def test_no_layer_is_copied_for_a_token(built):
   module, params = built("gpt2")
   stacked = {leaf.shape for leaf in jax.tree.leaves(params["target"]["stack"]["layers"])}
-  step = cache.decoder_of(module.config).step
-  _, held = cache.decoder_of(module.config).prefill(
-    params, cache.Prompts(np.ones((1, 4), int), np.zeros(1, int)), 9
+  step = decoders.make_decoder(module.config).step
+  _, held = decoders.make_decoder(module.config).prefill(
+    params, decoders.PromptBatch(np.ones((1, 4), int), np.zeros(1, int)), 9
   )
   read = {
     kind: {
       var.aval.shape for eqn in jax.make_jaxpr(step)(p, held, np.ones(1, int)).eqns for var in eqn.invars
     }
-    for kind, p in (("stacked", params), ("apart", programs.apart(params)))
+    for kind, p in (("stacked", params), ("apart", compiled_decoding.unstack_layers(params)))
   }
   assert read["stacked"] & stacked and not read["apart"] & stacked
 
@@ -121,7 +123,7 @@ def test_looking_often_changes_nothing_and_shows_each_token_once(built, prompts)
   module, params = built("modern")
   given = prompts(7, seed=2)
   whole = decode.generate(module, params, given, Sampler(), KEY, max_tokens=NEW)
-  seen = list(decode.stream(module, params, given, Sampler(), KEY, max_tokens=NEW, every=1))
+  seen = list(decode.stream_tokens(module, params, given, Sampler(), KEY, max_tokens=NEW, every=1))
   assert [found.tokens_bn.shape[1] for found in seen] == list(range(1, NEW + 1))
   for found in seen:
     assert (found.tokens_bn == whole.tokens_bn[:, : found.tokens_bn.shape[1]]).all()
@@ -200,7 +202,7 @@ def test_any_filter_of_logits_is_a_sampler(built, prompts):
   module, params = built("modern")
 
   def even(logits_bv):
-    return jax.numpy.where(jax.numpy.arange(logits_bv.shape[-1]) % 2 == 0, logits_bv, sampling.NEVER)
+    return jax.numpy.where(jax.numpy.arange(logits_bv.shape[-1]) % 2 == 0, logits_bv, sampling.EXCLUDED)
 
   found = decode.generate(module, params, prompts(7, seed=2), even, KEY, max_tokens=NEW)
   assert not (found.tokens_bn % 2).any()
@@ -237,10 +239,11 @@ def test_what_cannot_be_is_one_sentence(built, prompt, options, sentence):
 
 @pytest.mark.parametrize("family", ["lstm", "gru"])
 def test_a_recurrent_network_goes_on_from_its_state(family, prompts, uncached):
-  module = families.build(Model(family=family, vocab=29, width=11, depth=2, context=8))
+  module = language_model.build_model(Model(family=family, vocab=29, width=11, depth=2, context=8))
   rng = np.random.default_rng(0)
   params = jax.tree.map(
-    lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), families.shapes(module.config)
+    lambda leaf: rng.normal(size=leaf.shape).astype(np.float32),
+    language_model.parameter_shapes(module.config),
   )
   given = prompts(9)
   found = decode.generate(module, params, given, GREEDY, KEY, max_tokens=NEW)
@@ -251,6 +254,6 @@ def test_a_recurrent_network_goes_on_from_its_state(family, prompts, uncached):
 
 
 def test_a_family_that_does_not_predict_next_tokens_is_refused(built):
-  module = families.build(dataclasses.replace(built("gpt2")[0].config, family="encoder"))
+  module = language_model.build_model(dataclasses.replace(built("gpt2")[0].config, family="encoder"))
   with pytest.raises(UserError, match="fills in what is masked"):
     decode.generate(module, {}, [[1]], GREEDY, KEY)

@@ -7,9 +7,9 @@ import jax
 import pytest
 
 from gen.config import Data, Model, Run
-from gen.data.tokenizer import ByteTokenizer
-from gen.generation import checkpoint
-from gen.models import families
+from gen.data.tokenizers.tokenizer import ByteTokenizer
+from gen.generation import loaded_model
+from gen.models import language_model
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "generation.md").read_text()
@@ -19,11 +19,11 @@ PAGE = (ROOT / "docs" / "generation.md").read_text()
 def trained(monkeypatch):
   """A model in the place of the one that the page trains in minutes."""
   model = Model(vocab=ByteTokenizer().vocab, width=16, depth=2, head_width=8, context=64)
-  params = families.initialize(model, jax.random.key(0))
+  params = language_model.initialize_parameters(model, jax.random.key(0))
   run = Run(model=model, data=Data(tokenizer="bytes"))
-  reading = checkpoint.of_run(run, ByteTokenizer())
-  restored = checkpoint.Restored(model, params, ByteTokenizer(), reading, "decoder, step 600")
-  monkeypatch.setattr(checkpoint, "load", {"runs/decoder": restored}.__getitem__)
+  reading = loaded_model.load_run(run, ByteTokenizer())
+  restored = loaded_model.LoadedModel(model, params, ByteTokenizer(), reading, "decoder, step 600")
+  monkeypatch.setattr(loaded_model, "load_model", {"runs/decoder": restored}.__getitem__)
 
 
 def test_the_code_of_the_page_runs(trained):

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from gen.config import Data, Model, Run
-from gen.data.tokenizer import ByteTokenizer
+from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.errors import UserError
-from gen.generation import checkpoint, decode
+from gen.generation import decode, loaded_model
 from gen.generation.conversation import OF_LIMITS, OF_SAMPLER, Conversation
 from gen.generation.sampling import GREEDY, Sampler
-from gen.models import families
+from gen.models import language_model
 from tests.fuzzing import LONG
 
 BYTES = ByteTokenizer()
@@ -66,9 +66,11 @@ def restored(family):
   shape = {"head_width": 4, "context": 64} if family in ("decoder", "encoder", "encoder_decoder") else {}
   model = Model(family=family, vocab=BYTES.vocab, width=8, depth=1, **shape)
   rng = np.random.default_rng(0)
-  params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), families.shapes(model))
+  params = jax.tree.map(
+    lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), language_model.parameter_shapes(model)
+  )
   run = Run(model=model, data=Data(objective=OBJECTIVES[family], length=64))
-  return checkpoint.Restored(model, params, BYTES, checkpoint.of_run(run, BYTES), "a test")
+  return loaded_model.LoadedModel(model, params, BYTES, loaded_model.load_run(run, BYTES), "a test")
 
 
 @pytest.mark.parametrize("family", list(OBJECTIVES) if LONG else ["decoder"])
@@ -83,7 +85,7 @@ def test_whatever_is_said_is_answered_or_refused_in_one_sentence(fuzz, family):
 
 
 def hear(family, lines):
-  conversation = Conversation(restored(family), GREEDY, decode.Limits(max_tokens=3), 0)
+  conversation = Conversation(restored(family), GREEDY, decode.DecodeLimits(max_tokens=3), 0)
   conversation.hear("/history off", lambda piece: None)
   for line in lines:
     said = []

@@ -10,7 +10,7 @@ import pytest
 from gen.errors import UserError
 from gen.generation import infilling
 from gen.generation.sampling import GREEDY, Sampler
-from gen.models import families
+from gen.models import language_model
 
 MASK = 28
 KEY = jax.random.key(2)
@@ -21,8 +21,10 @@ TEXTS = ([5, MASK, 7, MASK, MASK, 9], [MASK, 3], [4, 6, MASK])
 def encoder(models):
   model = dataclasses.replace(models["gpt2"], family="encoder", norm_placement="post", head_transform=True)
   rng = np.random.default_rng(0)
-  params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), families.shapes(model))
-  return families.build(model), params
+  params = jax.tree.map(
+    lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), language_model.parameter_shapes(model)
+  )
+  return language_model.build_model(model), params
 
 
 def one_by_one(module, params, ids, order):
@@ -41,7 +43,7 @@ def one_by_one(module, params, ids, order):
 @pytest.mark.parametrize("order", ["left", "surest"])
 def test_holes_are_filled_one_after_another(encoder, order):
   module, params = encoder
-  found = infilling.fill(module, params, TEXTS, MASK, GREEDY, KEY, order=order)
+  found = infilling.fill_masks(module, params, TEXTS, MASK, GREEDY, KEY, order=order)
   for ids, text, logs in zip(TEXTS, found.texts, found.log_probabilities, strict=True):
     expected, expected_logs = one_by_one(module, params, ids, order)
     assert text.tolist() == expected
@@ -51,7 +53,9 @@ def test_holes_are_filled_one_after_another(encoder, order):
 def test_what_is_banned_is_never_written_and_the_key_decides(encoder):
   module, params = encoder
   banned = tuple(range(20))
-  found = infilling.fill(module, params, [[MASK] * 9] * 3, MASK, Sampler(temperature=3.0), KEY, banned=banned)
+  found = infilling.fill_masks(
+    module, params, [[MASK] * 9] * 3, MASK, Sampler(temperature=3.0), KEY, banned=banned
+  )
   texts = [tuple(text.tolist()) for text in found.texts]
   assert all(20 <= token < MASK for text in texts for token in text)
   assert len(set(texts)) == 3
@@ -68,9 +72,9 @@ def test_what_is_banned_is_never_written_and_the_key_decides(encoder):
 )
 def test_what_cannot_be_is_one_sentence(encoder, text, options, sentence):
   with pytest.raises(UserError, match=sentence):
-    infilling.fill(*encoder, [text], MASK, GREEDY, KEY, **options)
+    infilling.fill_masks(*encoder, [text], MASK, GREEDY, KEY, **options)
 
 
 def test_a_model_that_continues_text_is_refused(built):
   with pytest.raises(UserError, match="it continues text"):
-    infilling.fill(*built("gpt2"), [[MASK]], MASK, GREEDY, KEY)
+    infilling.fill_masks(*built("gpt2"), [[MASK]], MASK, GREEDY, KEY)

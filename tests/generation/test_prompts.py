@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from gen.errors import UserError
 from gen.generation import prompts
-from gen.generation.prompts import Layout, Template
+from gen.generation.prompts import PromptLayout, PromptTemplate
 
-LAYOUT = Layout(Template("in {word} out {kind}"), answer="kind", separator=" | ")
+LAYOUT = PromptLayout(PromptTemplate("in {word} out {kind}"), answer="kind", separator=" | ")
 POOL = [{"word": f"w{i}", "kind": "abc"[i % 3], "number": str(i)} for i in range(12)]
 
 
 def test_a_template_is_filled_by_name_and_braces_in_values_mean_nothing():
-  template = Template("{{{a}}} {b} {a}")
+  template = PromptTemplate("{{{a}}} {b} {a}")
   assert template.fields == ("a", "b")
   assert template.fill(a="{b}", b="x", c="unused") == "{{b}} x {b}"
   assert template.until("b", a="1") == "{1} "
@@ -35,14 +35,14 @@ def test_a_template_is_filled_by_name_and_braces_in_values_mean_nothing():
 )
 def test_a_template_that_cannot_be_is_one_sentence(text, sentence):
   with pytest.raises(UserError, match=sentence):
-    Template(text)
+    PromptTemplate(text)
 
 
 def test_a_missing_field_is_one_sentence_that_names_it():
   with pytest.raises(UserError, match=r"wants a value for \{b\}, and the item has a, c"):
-    Template("{a} {b}").fill(a="1", c="2")
+    PromptTemplate("{a} {b}").fill(a="1", c="2")
   with pytest.raises(UserError, match=r"has no field \{answer\}; it has word"):
-    Layout(Template("{word}"))
+    PromptLayout(PromptTemplate("{word}"))
   with pytest.raises(UserError, match=r"wants a value for \{word\}"):
     LAYOUT.zero_shot({"kind": "a"})
 
@@ -51,7 +51,7 @@ def test_a_missing_field_is_one_sentence_that_names_it():
 @given(st.text(max_size=30))
 def test_any_template_is_filled_or_refused_in_one_sentence(text):
   try:
-    template = Template(text)
+    template = PromptTemplate(text)
     template.fill(**dict.fromkeys(template.fields, "v"))
     template.fill()
   except UserError as error:
@@ -60,11 +60,11 @@ def test_any_template_is_filled_or_refused_in_one_sentence(text):
 
 def test_a_prompt_ends_where_its_answer_begins_or_has_a_blank_there():
   item = {"word": "x"}
-  assert LAYOUT.zero_shot(item) == prompts.Prompt("in x out ", "in x out ", ())
+  assert LAYOUT.zero_shot(item) == prompts.FewShotPrompt("in x out ", "in x out ", ())
   assert LAYOUT.zero_shot(item, "___").text == "in x out ___"
-  told = Layout(Template("{word}={kind}."), "kind", "Say the kind.", "\n", balanced=False)
+  told = PromptLayout(PromptTemplate("{word}={kind}."), "kind", "Say the kind.", "\n", balanced=False)
   one = told.one_shot(item, POOL[:1], seed=0, blank="_")
-  assert one == prompts.Prompt("Say the kind.\nw0=a.\nx=_.", "Say the kind.\nx=_.", (0,))
+  assert one == prompts.FewShotPrompt("Say the kind.\nw0=a.\nx=_.", "Say the kind.\nx=_.", (0,))
 
 
 def test_the_item_itself_is_never_an_example():
@@ -85,7 +85,7 @@ def test_balanced_examples_have_as_many_of_each_answer_as_k_allows(k):
     counts = collections.Counter(uneven[number]["kind"] for number in chosen)
     assert len(set(chosen)) == k
     assert max(counts.values()) - min(counts.get(kind, 0) for kind in "abc") <= 1
-  anyhow = Layout(LAYOUT.template, "kind", separator=" | ", balanced=False)
+  anyhow = PromptLayout(LAYOUT.template, "kind", separator=" | ", balanced=False)
   kinds = [
     uneven[n]["kind"] for seed in range(30) for n in anyhow.few_shot({"word": "x"}, uneven, 8, seed).examples
   ]

@@ -30,8 +30,8 @@ def kept(filtered):
 def test_the_largest_logit_is_that_of_argmax_and_the_first_of_equals():
   logits = np.round(3 * np.random.default_rng(0).normal(size=(57, 31))).astype(np.float32)  # full of ties
   logits[:, ::5] = -np.inf
-  assert sampling.largest(jnp.asarray(logits)).tolist() == logits.argmax(-1).tolist()
-  assert sampling.largest(jnp.full((2, 5), jnp.nan)).tolist() == [4, 4], "a token that there is"
+  assert sampling.argmax_token(jnp.asarray(logits)).tolist() == logits.argmax(-1).tolist()
+  assert sampling.argmax_token(jnp.full((2, 5), jnp.nan)).tolist() == [4, 4], "a token that there is"
 
 
 @pytest.fixture(scope="module")
@@ -93,14 +93,14 @@ def test_min_p_is_relative_to_the_likeliest():
 
 def test_temperature_0_is_greedy_and_keeps_the_first_of_equal_ones():
   logits = jnp.array([[0.0, 3.0, 3.0], [-2.0, -5.0, -2.0]])
-  assert kept(sampling.temperature(logits, 0.0)) == [{1}, {0}]
+  assert kept(sampling.apply_temperature(logits, 0.0)) == [{1}, {0}]
   keys = jax.random.split(jax.random.key(0), 2)
-  assert sampling.draw(sampling.GREEDY(logits), keys).tolist() == [1, 0]
+  assert sampling.draw_tokens(sampling.GREEDY(logits), keys).tolist() == [1, 0]
 
 
 def test_entropy_grows_strictly_with_temperature():
   def entropies(t):
-    p = softmax(np.asarray(sampling.temperature(jnp.asarray(LOGITS), t)))
+    p = softmax(np.asarray(sampling.apply_temperature(jnp.asarray(LOGITS), t)))
     return -(p * np.log(np.maximum(p, 1e-300))).sum(-1)
 
   for low, high in itertools.pairwise([0.0, 0.2, 0.5, 1.0, 1.5, 4.0, 50.0]):
@@ -108,8 +108,10 @@ def test_entropy_grows_strictly_with_temperature():
 
 
 def test_filters_compose_like_functions():
-  both = sampling.compose(lambda x: sampling.top_k(x, 5), lambda x: sampling.temperature(x, 0.5))
-  expected = sampling.temperature(sampling.top_k(jnp.asarray(LOGITS), 5), 0.5)
+  both = sampling.compose_filters(
+    lambda x: sampling.top_k(x, 5), lambda x: sampling.apply_temperature(x, 0.5)
+  )
+  expected = sampling.apply_temperature(sampling.top_k(jnp.asarray(LOGITS), 5), 0.5)
   np.testing.assert_array_equal(both(jnp.asarray(LOGITS)), expected)
 
 
@@ -118,7 +120,7 @@ def test_a_hundred_thousand_draws_pass_a_chi_square_test(sampler):
   count = 100_000
   filtered_v = sampler(jnp.asarray(LOGITS[:1] / 4))[0]  # flat enough that several tokens are kept
   keys = jax.random.split(jax.random.key(17), count)
-  drawn = sampling.draw(jnp.broadcast_to(filtered_v, (count, 23)), keys)
+  drawn = sampling.draw_tokens(jnp.broadcast_to(filtered_v, (count, 23)), keys)
   observed = np.bincount(np.asarray(drawn), minlength=23)
   expected = softmax(np.asarray(filtered_v)) * count
   possible = expected > 0

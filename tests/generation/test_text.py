@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from gen.config import Data, Model, Run
 from gen.data import objectives
-from gen.data.tokenizer import ByteTokenizer
+from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.errors import UserError
-from gen.generation import checkpoint, decode, text
+from gen.generation import decode, loaded_model, text
 from gen.generation.conversation import Conversation
 from gen.generation.sampling import GREEDY, Sampler
-from gen.models import families
+from gen.models import language_model
 
 BYTES = ByteTokenizer()
 KEY = jax.random.key(3)
@@ -31,9 +31,11 @@ def restored(family, objective):
     context=64,
   )
   rng = np.random.default_rng(0)
-  params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), families.shapes(model))
+  params = jax.tree.map(
+    lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), language_model.parameter_shapes(model)
+  )
   run = Run(model=model, data=Data(objective=objective, length=64))
-  return checkpoint.Restored(model, params, BYTES, checkpoint.of_run(run, BYTES), "a test")
+  return loaded_model.LoadedModel(model, params, BYTES, loaded_model.load_run(run, BYTES), "a test")
 
 
 DECODER = restored("decoder", "causal")
@@ -59,21 +61,21 @@ def test_blanks_become_masks_or_sentinels():
 
 
 def test_an_encoder_answers_with_its_blanks_filled():
-  ((answer,),) = text.answers(restored("encoder", "masked"), ["ab___cd"], GREEDY, KEY)
+  ((answer,),) = text.stream_answers(restored("encoder", "masked"), ["ab___cd"], GREEDY, KEY)
   assert len(answer.tokens) == 1 and not BYTES.is_special(int(answer.tokens[0]))
   assert answer.text == BYTES.decode([*BYTES.encode("ab"), *answer.tokens, *BYTES.encode("cd")])
 
 
 def test_counts_of_the_window_are_those_of_the_model():
-  count = text.count(DECODER, "four", 10)
+  count = text.count_tokens(DECODER, "four", 10)
   assert (count.prompt, count.used, count.left) == (5, 15, 49)
 
 
 def test_settled_text_holds_back_half_letters_and_half_stop_strings():
-  assert text.settled("caf\N{REPLACEMENT CHARACTER}") == "caf"
-  assert text.settled("so E", ("END",)) == "so "
-  assert text.settled("so EN", ("END", "N.")) == "so "
-  assert text.settled("so far", ("END",)) == "so far"
+  assert text.without_partial_stop("caf\N{REPLACEMENT CHARACTER}") == "caf"
+  assert text.without_partial_stop("so E", ("END",)) == "so "
+  assert text.without_partial_stop("so EN", ("END", "N.")) == "so "
+  assert text.without_partial_stop("so far", ("END",)) == "so far"
 
 
 @pytest.mark.parametrize(("prompt", "sentence"), [("", "the prompt is empty"), ("a\ud800", "surrogate")])
@@ -86,7 +88,7 @@ def test_a_prompt_that_cannot_be_is_one_sentence(prompt, sentence):
 @given(st.text(max_size=90), st.sampled_from(["error", "truncate", "slide"]))
 def test_any_prompt_is_answered_or_refused_in_one_sentence(prompt, window):
   try:
-    ((answer,),) = text.answers(DECODER, [prompt], Sampler(top_k=9), KEY, max_tokens=3, window=window)
+    ((answer,),) = text.stream_answers(DECODER, [prompt], Sampler(top_k=9), KEY, max_tokens=3, window=window)
   except UserError as error:
     assert "\n" not in str(error)
     return
@@ -95,7 +97,7 @@ def test_any_prompt_is_answered_or_refused_in_one_sentence(prompt, window):
 
 @pytest.fixture
 def talk():
-  limits = decode.Limits(max_tokens=5, window="slide")
+  limits = decode.DecodeLimits(max_tokens=5, window="slide")
   conversation = Conversation(DECODER, Sampler(top_k=9), limits, seed=1)
   written = []
 
@@ -170,7 +172,7 @@ def test_history_is_part_of_the_prompt_until_it_is_switched_off(talk):
 def test_models_of_two_vocabularies_are_told_apart():
   other = DECODER._replace(model=dataclasses.replace(DECODER.model, vocab=3))
   with pytest.raises(UserError, match="outside the model's vocabulary of 3"):
-    list(text.answers(other, ["hi"], GREEDY, KEY, max_tokens=2))
+    list(text.stream_answers(other, ["hi"], GREEDY, KEY, max_tokens=2))
 
 
 def test_a_source_that_was_trained_to_be_cut_off_anywhere_has_no_end():
@@ -190,7 +192,7 @@ def test_ul2_reads_its_mode_and_a_hidden_end_as_in_its_training():
     sequential, BYTES.bos, *BYTES.encode("ab"), BYTES.sentinel(0), BYTES.eos,
   ]  # fmt: skip
   raw = np.array([BYTES.bos, *BYTES.encode("some words of a text"), BYTES.eos])
-  objective = objectives.make("ul2", objectives.Specials.of(BYTES), 40)
+  objective = objectives.make_objective("ul2", objectives.Specials.of(BYTES), 40)
   sources = [objective(raw, np.random.default_rng(seed)).source_bs for seed in range(40)]
   seen = {tuple(source[:2].tolist()) for source in sources}
   assert {(regular, BYTES.bos), (sequential, BYTES.bos)} <= seen

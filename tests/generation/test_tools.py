@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen.config import Data, Model, Run
-from gen.data.tokenizer import ByteTokenizer
+from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.errors import UserError
-from gen.generation import calling, checkpoint, decode, tools
+from gen.generation import decode, loaded_model, tool_generation, tools
 from gen.generation.sampling import GREEDY
-from gen.models import families
+from gen.models import language_model
 
-REGISTRY = tools.standard({"moon": "made of [green] cheese"}, datetime.date(2024, 2, 28))
+REGISTRY = tools.standard_tools({"moon": "made of [green] cheese"}, datetime.date(2024, 2, 28))
 BYTES = ByteTokenizer()
 
 
@@ -39,7 +39,7 @@ BYTES = ByteTokenizer()
   ],
 )
 def test_arithmetic_is_pythons(expression):
-  assert tools.arithmetic(expression) == eval(expression)
+  assert tools.evaluate_arithmetic(expression) == eval(expression)
 
 
 def joined(leaves):
@@ -50,7 +50,7 @@ def joined(leaves):
 @settings(max_examples=100)
 @given(st.recursive(st.integers(0, 99).map(str), joined))
 def test_any_sum_and_product_is_pythons(expression):
-  assert tools.arithmetic(expression) == eval(expression)
+  assert tools.evaluate_arithmetic(expression) == eval(expression)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_any_sum_and_product_is_pythons(expression):
 )
 def test_what_is_no_arithmetic_or_too_much_of_it_is_refused_at_once(expression, sentence):
   begun = time.perf_counter()
-  found = tools.standard().result(f"calculator({expression!r})")
+  found = tools.standard_tools().result(f"calculator({expression!r})")
   assert found.startswith("error: ") or found == "inf"
   assert any(part in found for part in sentence.split("|"))
   assert time.perf_counter() - begun < 5
@@ -88,7 +88,7 @@ def test_the_standard_tools():
 
 
 def numbers():
-  registry = tools.Registry(tools.Limits(seconds=1.0, call=60, result=20))
+  registry = tools.ToolRegistry(tools.ToolLimits(seconds=1.0, call=60, result=20))
 
   @registry.tool
   def scale(x: float, by: int = 2, up: bool = True) -> float:
@@ -159,23 +159,25 @@ def test_a_tool_whose_arguments_are_not_plain_is_refused(kind):
 
   tool.__annotations__ = {"a": kind} if kind else {}
   with pytest.raises(UserError, match="argument a must be a plain one"):
-    tools.Registry().tool(tool)
+    tools.ToolRegistry().tool(tool)
   with pytest.raises(UserError, match="cannot be registered"):
     numbers().tool(lambda: 1)
 
 
 def test_a_call_is_open_where_its_bracket_is():
-  assert tools.open_call('a [date() and [lookup("x") ->') == 'lookup("x")'
+  assert tools.find_open_call('a [date() and [lookup("x") ->') == 'lookup("x")'
   for text in ("a ->", "[note] a ->", "[date() -> ", "[ ->"[:4] + "x", "[ ->"[1:]):
-    assert tools.open_call(text) is None
+    assert tools.find_open_call(text) is None
 
 
 def restored(family="decoder", objective="causal"):
   model = Model(family=family, vocab=BYTES.vocab, width=8, depth=1, head_width=4, context=120)
   rng = np.random.default_rng(0)
-  params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), families.shapes(model))
+  params = jax.tree.map(
+    lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), language_model.parameter_shapes(model)
+  )
   run = Run(model=model, data=Data(objective=objective, length=64))
-  return checkpoint.Restored(model, params, BYTES, checkpoint.of_run(run, BYTES), "a test")
+  return loaded_model.LoadedModel(model, params, BYTES, loaded_model.load_run(run, BYTES), "a test")
 
 
 @pytest.fixture
@@ -217,9 +219,9 @@ def test_results_are_put_in_before_the_model_goes_on(script, family):
     "42]": " so 42.", "2024-02-28]": "!", "q1": 'is [calculator("6*7") -> 99]', "q2": "no [x] -> call", " ->": " more",
   })  # fmt: skip
   model = restored(family, "prefix" if family == "encoder_decoder" else "causal")
-  one, two = calling.answers(model, ["q1", "q2"], REGISTRY, GREEDY, jax.random.key(0))
+  one, two = tool_generation.answer_with_tools(model, ["q1", "q2"], REGISTRY, GREEDY, jax.random.key(0))
   assert one.text == 'is [calculator("6*7") -> 42] so 42.'
-  assert one.calls == [calling.Call('calculator("6*7")', "42")] and one.stopped
+  assert one.calls == [tool_generation.ToolCall('calculator("6*7")', "42")] and one.stopped
   assert one.tokens == len('is [calculator("6*7") ->') + len(" so 42.") + 1
   assert two.text == "no [x] -> more" and two.calls == []
   assert any('[calculator("6*7") -> 42]' in text for text in read)
@@ -229,7 +231,9 @@ def test_errors_are_fed_back_and_calls_are_counted(script):
   script(
     {"zero]": "; [date() -> ?", "calls]": " end", "28]": "; [date() -> ?", "q": "[calculator('1/0') -> ?"}
   )
-  (one,) = calling.answers(restored(), ["q"], REGISTRY, GREEDY, jax.random.key(0), max_calls=2)
+  (one,) = tool_generation.answer_with_tools(
+    restored(), ["q"], REGISTRY, GREEDY, jax.random.key(0), max_calls=2
+  )
   results = [call.result for call in one.calls]
   assert results == ["error: division by zero", "2024-02-28", "error: no more than 2 calls"]
   assert one.text.endswith("[date() -> error: no more than 2 calls] end")
@@ -237,19 +241,23 @@ def test_errors_are_fed_back_and_calls_are_counted(script):
 
 def test_the_model_itself_writes_no_more_than_it_may(script):
   script({"28]": " and on", "q": "[date() -> ?"})
-  (one,) = calling.answers(restored(), ["q"], REGISTRY, GREEDY, jax.random.key(0), max_tokens=13)
+  (one,) = tool_generation.answer_with_tools(
+    restored(), ["q"], REGISTRY, GREEDY, jax.random.key(0), max_tokens=13
+  )
   assert one.text == "[date() -> 2024-02-28] an" and one.tokens == 13 and not one.stopped
 
 
 def test_stop_strings_end_a_text_and_are_not_shown(script):
   script({"q": "a [date() b; c"})
-  (one,) = calling.answers(restored(), ["q"], REGISTRY, GREEDY, jax.random.key(0), stop_strings=(";",))
+  (one,) = tool_generation.answer_with_tools(
+    restored(), ["q"], REGISTRY, GREEDY, jax.random.key(0), stop_strings=(";",)
+  )
   assert one.text == "a [date() b" and one.stopped
 
 
 def test_without_calls_the_text_is_that_of_plain_decoding():
   model, prompts = restored(), ["one", "another"]
-  told = calling.answers(model, prompts, REGISTRY, GREEDY, jax.random.key(1), max_tokens=9)
+  told = tool_generation.answer_with_tools(model, prompts, REGISTRY, GREEDY, jax.random.key(1), max_tokens=9)
   ids = [[BYTES.bos, *BYTES.encode(prompt)] for prompt in prompts]
   plain = decode.generate(
     model.module, model.params, ids, GREEDY, jax.random.key(1), max_tokens=9, stop_tokens=(1,)
@@ -257,7 +265,9 @@ def test_without_calls_the_text_is_that_of_plain_decoding():
   for one, row in zip(told, plain.rows(), strict=True):
     assert one.text == BYTES.decode([id for id in row if not BYTES.is_special(int(id))])
   with pytest.raises(UserError, match="an encoder fills blanks"):
-    calling.answers(restored("encoder", "masked"), prompts, REGISTRY, GREEDY, jax.random.key(1))
+    tool_generation.answer_with_tools(
+      restored("encoder", "masked"), prompts, REGISTRY, GREEDY, jax.random.key(1)
+    )
 
 
 def test_abandoned_tools_do_not_keep_the_program_alive():

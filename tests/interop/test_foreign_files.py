@@ -50,7 +50,7 @@ def write(path, header, data):
 def refused(folder):
   begin = time.monotonic()
   with pytest.raises(UserError) as caught:
-    huggingface.load(folder)
+    huggingface.load_checkpoint(folder)
   assert time.monotonic() - begin < SECONDS
   message = str(caught.value)
   assert "\n" not in message and len(message) < 600
@@ -166,7 +166,7 @@ def test_an_index_and_its_files_agree(folder):
   (folder / SINGLE).rename(folder / "a.safetensors")
   placed = dict.fromkeys((name for name in header if name != "__metadata__"), "a.safetensors")
   (folder / INDEX).write_text(json.dumps({"weight_map": placed}))
-  huggingface.load(folder)
+  huggingface.load_checkpoint(folder)
   (folder / INDEX).write_text(json.dumps({"weight_map": placed | {"more": "a.safetensors"}}))
   assert "has no tensor 'more'" in refused(folder)
   (folder / INDEX).write_text(json.dumps({"weight_map": placed | {"more": "b.safetensors"}}))
@@ -217,7 +217,7 @@ def test_a_config_of_absurd_sizes_or_types_is_refused_before_anything_is_made(fo
 
 
 def test_wrappers_are_taken_off_the_names_of_tensors(folder, tmp_path):
-  model, params = huggingface.load(folder)
+  model, params = huggingface.load_checkpoint(folder)
   header, data = parts(folder / SINGLE)
   clean = {stored.name for stored in model.tensors}
   for rename in (
@@ -230,17 +230,17 @@ def test_wrappers_are_taken_off_the_names_of_tensors(folder, tmp_path):
   ):
     renamed = {rename(name) if name != "__metadata__" else name: entry for name, entry in header.items()}
     write(folder / SINGLE, renamed, data)
-    other, same = huggingface.load(folder)
+    other, same = huggingface.load_checkpoint(folder)
     assert {stored.name for stored in other.tensors} == clean
     assert len(other.notes) == 1 and "taken off" in other.notes[0] and model.notes == ()
     np.testing.assert_array_equal(params["embedding"]["embedding"], same["embedding"]["embedding"])
-  huggingface.save(tmp_path / "saved", other, same)
+  huggingface.save_checkpoint(tmp_path / "saved", other, same)
   assert {name for name in parts(tmp_path / "saved" / SINGLE)[0] if name != "__metadata__"} == clean
 
 
 def test_names_that_begin_with_model_are_barts_own(tmp_path):
   folder = copied("bart-lm", tmp_path / "bart")
-  model, _ = huggingface.load(folder)
+  model, _ = huggingface.load_checkpoint(folder)
   assert model.notes == ()
   header, data = parts(folder / SINGLE)
   write(
@@ -248,7 +248,7 @@ def test_names_that_begin_with_model_are_barts_own(tmp_path):
     {name if name[0] == "_" else f"model.{name}": entry for name, entry in header.items()},
     data,
   )
-  other, _ = huggingface.load(folder)
+  other, _ = huggingface.load_checkpoint(folder)
   assert other.notes and [stored.name for stored in other.tensors] == [
     stored.name for stored in model.tensors
   ]
@@ -287,8 +287,8 @@ def test_any_damage_is_one_sentence_or_none(fuzz, folder, tmp_path):
       (here / file).write_bytes(content)
     begin = time.monotonic()
     try:
-      model, _ = huggingface.load(here)
-      generation_config.read(here, model.values, model.config.vocab)
+      model, _ = huggingface.load_checkpoint(here)
+      generation_config.read_generation_config(here, model.values, model.config.vocab)
     except UserError as error:
       assert "\n" not in str(error) and len(str(error)) < 900, (name, file)
     except Exception as error:

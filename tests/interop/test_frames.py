@@ -7,7 +7,7 @@ import tokenizers as library
 
 from gen.config import Model
 from gen.errors import UserError
-from gen.interop import generation_config, reading, tokenizers
+from gen.interop import generation_config, text_frames, tokenizers
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MARKS = [("[CLS]", 2), ("[SEP]", 3)]
@@ -23,7 +23,7 @@ def of_letters(folder, letters, single="[CLS] $A [SEP]"):
     made.post_processor = library.processors.TemplateProcessing(single=single, special_tokens=MARKS)
   folder.mkdir(exist_ok=True)
   made.save(str(folder / "tokenizer.json"))
-  return tokenizers.load(folder)
+  return tokenizers.load_tokenizer(folder)
 
 
 @pytest.mark.parametrize("letters", ALPHABETS.values(), ids=ALPHABETS)
@@ -61,7 +61,7 @@ def test_other_post_processors_frame_as_well(tmp_path):
     }
     for processor in (one, {"type": "Sequence", "processors": [{"type": "ByteLevel"} | BYTES, one]}):
       path.write_text(json.dumps(described | {"post_processor": processor}))
-      assert tokenizers.load(tmp_path).frame() == ((2,), (3,)), processor
+      assert tokenizers.load_tokenizer(tmp_path).frame() == ((2,), (3,)), processor
 
 
 BYTES = {"add_prefix_space": True, "trim_offsets": True, "use_regex": True}
@@ -75,15 +75,15 @@ def test_a_post_processor_that_repeats_a_text_is_refused(tmp_path):
 @pytest.mark.parametrize(("family", "after"), [("decoder", ()), ("encoder", (3,)), ("encoder_decoder", (3,))])
 def test_only_a_prompt_to_be_continued_is_left_open(tmp_path, family, after):
   found = of_letters(tmp_path, "ACGT")
-  asked = generation_config.read(tmp_path, {}, 12)
-  read = reading.of_format({}, asked, Model(family=family, vocab=12), found, True)
+  asked = generation_config.read_generation_config(tmp_path, {}, 12)
+  read = text_frames.frame_of_format({}, asked, Model(family=family, vocab=12), found, True)
   assert (read.before, read.after) == ((2,), after)
 
 
 def test_what_the_library_raises_is_one_sentence(tmp_path):
   made = library.Tokenizer(library.models.Unigram([("a", -1.0), ("b", -1.0)]))  # without an unknown token
   made.save(str(tmp_path / "tokenizer.json"))
-  found = tokenizers.load(tmp_path)
+  found = tokenizers.load_tokenizer(tmp_path)
   for call in (found.encode, found.encode_for_model, lambda text: found.encode_batch(["a", text])):
     with pytest.raises(UserError, match="cannot encode this text: ") as caught:
       call("z")

@@ -9,7 +9,7 @@ import pytest
 import tokenizers as library
 
 from gen.errors import UserError
-from gen.generation import checkpoint, text
+from gen.generation import loaded_model, text
 from gen.generation.sampling import GREEDY
 from gen.interop import generation_config, huggingface, runs
 from gen.interop.generation_config import Constraints
@@ -54,20 +54,20 @@ def ask(folder, **values):
 
 def answer(folder, prompt="the cat sat", **limits):
   notes = []
-  loaded = checkpoint.load(folder, report=notes.append)
-  ((found,),) = text.answers(loaded, [prompt], GREEDY, jax.random.key(0), **{"max_tokens": 6} | limits)
+  loaded = loaded_model.load_model(folder, report=notes.append)
+  ((found,),) = text.stream_answers(loaded, [prompt], GREEDY, jax.random.key(0), **{"max_tokens": 6} | limits)
   return loaded, found.tokens.tolist(), notes
 
 
 def test_the_forced_beginning_stands_in_generation_config_alone(bart):
-  model, params = huggingface.load(bart)
+  model, params = huggingface.load_checkpoint(bart)
   ask(bart, forced_bos_token_id=3, decoder_start_token_id=2, eos_token_id=2)
   loaded, tokens, _ = answer(bart)
   assert loaded.reading.start == (2, 3)
   source = [text.prompt_ids(loaded, "the cat sat").tolist()]
   seen = [2, 3]
   for token in tokens:
-    logits = huggingface.forward(model, params, source, decoder_input_ids=[seen])[0, -1]
+    logits = huggingface.forward_pass(model, params, source, decoder_input_ids=[seen])[0, -1]
     assert token == logits.argmax()
     seen.append(token)
 
@@ -77,18 +77,18 @@ def test_config_json_counts_where_there_is_no_other(bart):
   path.write_text(
     json.dumps(json.loads(path.read_text()) | {"forced_bos_token_id": 4, "suppress_tokens": [5]})
   )
-  assert checkpoint.load(bart).reading.start == (2, 4)
-  assert checkpoint.load(bart).reading.constraints == Constraints(suppressed=(5,))
+  assert loaded_model.load_model(bart).reading.start == (2, 4)
+  assert loaded_model.load_model(bart).reading.constraints == Constraints(suppressed=(5,))
   ask(bart, eos_token_id=2)
-  assert checkpoint.load(bart).reading.start == (2,)
-  assert checkpoint.load(bart).reading.constraints == Constraints()
+  assert loaded_model.load_model(bart).reading.start == (2,)
+  assert loaded_model.load_model(bart).reading.constraints == Constraints()
 
 
 def test_older_configs_force_the_beginning_by_another_word(bart):
   path = bart / "config.json"
   more = {"force_bos_token_to_be_generated": True, "bos_token_id": 0}
   path.write_text(json.dumps(json.loads(path.read_text()) | more))
-  assert checkpoint.load(bart).reading.start == (2, 0)
+  assert loaded_model.load_model(bart).reading.start == (2, 0)
 
 
 def test_any_of_several_ends_ends_a_text(gpt2):
@@ -106,7 +106,7 @@ def test_an_end_outside_the_vocabulary_gives_way_to_the_tokenizers_own(gpt2):
     "eos_token_id 50256 is outside the model's 29 ids: the tokenizer's '<|endoftext|>' (id 0) ends a text"
   ]
   ask(gpt2, eos_token_id=[50_256, -1, 3])
-  assert checkpoint.load(gpt2).reading.stop == (3,)
+  assert loaded_model.load_model(gpt2).reading.stop == (3,)
 
 
 def test_what_must_not_be_drawn_is_not_drawn(gpt2):
@@ -153,7 +153,7 @@ def test_what_is_not_done_is_said_in_a_line(gpt2):
 def test_a_value_that_cannot_be_is_one_sentence(gpt2, values, message):
   ask(gpt2, **values)
   with pytest.raises(UserError) as caught:
-    checkpoint.load(gpt2)
+    loaded_model.load_model(gpt2)
   assert message in str(caught.value) and generation_config.NAME in str(caught.value)
   assert "\n" not in str(caught.value)
 
@@ -161,20 +161,20 @@ def test_a_value_that_cannot_be_is_one_sentence(gpt2, values, message):
 def test_a_target_that_begins_outside_the_vocabulary_is_refused(bart):
   ask(bart, decoder_start_token_id=99, eos_token_id=2)
   with pytest.raises(UserError, match="would begin with id 99"):
-    checkpoint.load(bart)
+    loaded_model.load_model(bart)
 
 
 def test_it_is_carried_byte_by_byte(gpt2, tmp_path):
   content = b'{"eos_token_id": [0, 3],\n\n "suppress_tokens": [2], "of_the_user": "kept"}'
   (gpt2 / generation_config.NAME).write_bytes(content)
   runs.import_checkpoint(gpt2, tmp_path / "run")
-  assert checkpoint.load(tmp_path / "run").reading == checkpoint.load(gpt2).reading
+  assert loaded_model.load_model(tmp_path / "run").reading == loaded_model.load_model(gpt2).reading
   runs.export_checkpoint(tmp_path / "run", tmp_path / "exported")
   assert (tmp_path / "exported" / generation_config.NAME).read_bytes() == content
-  huggingface.save(tmp_path / "saved", *huggingface.load(gpt2))
+  huggingface.save_checkpoint(tmp_path / "saved", *huggingface.load_checkpoint(gpt2))
   assert (tmp_path / "saved" / generation_config.NAME).read_bytes() == content
   (gpt2 / generation_config.NAME).unlink()
-  huggingface.save(tmp_path / "saved", *huggingface.load(gpt2))
+  huggingface.save_checkpoint(tmp_path / "saved", *huggingface.load_checkpoint(gpt2))
   assert not (tmp_path / "saved" / generation_config.NAME).exists()
 
 

@@ -13,7 +13,7 @@ from gen import presets
 from gen.config import Model
 from gen.errors import UserError
 from gen.interop import huggingface, parameters
-from gen.models import families
+from gen.models import language_model
 
 IDS = np.array([[3, 7, 1, 9], [2, 2, 8, 0]])
 WORD = "bert.embeddings.word_embeddings.weight"
@@ -25,7 +25,7 @@ def same_bytes(one, other):
 
 def saved_again(folder, file="model.safetensors"):
   """Returns the tensors of a checkpoint, and what they are once loaded and saved."""
-  huggingface.save(folder / "again", *huggingface.load(folder))
+  huggingface.save_checkpoint(folder / "again", *huggingface.load_checkpoint(folder))
   return load_file(folder / file), load_file(folder / "again" / file)
 
 
@@ -35,10 +35,10 @@ def assert_equal_tensors(before, after):
 
 
 def test_a_model_is_its_config_and_a_tree_that_its_module_takes(checkpoint):
-  model, params = huggingface.load(checkpoint("gpt2-lm").folder)
+  model, params = huggingface.load_checkpoint(checkpoint("gpt2-lm").folder)
   assert isinstance(model.config, Model) and model.config.vocab == 29 and model.head
-  logits_btv = families.build(model.config).apply({"params": params}, IDS)
-  np.testing.assert_allclose(logits_btv, huggingface.forward(model, params, IDS), atol=1e-5)
+  logits_btv = language_model.build_model(model.config).apply({"params": params}, IDS)
+  np.testing.assert_allclose(logits_btv, huggingface.forward_pass(model, params, IDS), atol=1e-5)
 
 
 def test_names_of_old_files_buffers_and_tied_duplicates_are_kept(checkpoint):
@@ -52,10 +52,12 @@ def test_names_of_old_files_buffers_and_tied_duplicates_are_kept(checkpoint):
     tensors["cls.seq_relationship.weight"] = np.ones((2, 15), np.float16)
 
   plain = checkpoint("bert-mlm")
-  expected = huggingface.forward(*huggingface.load(plain.folder), IDS)
+  expected = huggingface.forward_pass(*huggingface.load_checkpoint(plain.folder), IDS)
   plain.tensors(change)
   assert_equal_tensors(*saved_again(plain.folder))
-  np.testing.assert_array_equal(huggingface.forward(*huggingface.load(plain.folder), IDS), expected)
+  np.testing.assert_array_equal(
+    huggingface.forward_pass(*huggingface.load_checkpoint(plain.folder), IDS), expected
+  )
 
 
 def test_layers_of_unequal_types_are_float32_here_and_each_its_own_again_when_saved(checkpoint):
@@ -71,9 +73,9 @@ def test_layers_of_unequal_types_are_float32_here_and_each_its_own_again_when_sa
 
 def test_an_embedding_found_only_under_its_twins_name_is_read(checkpoint):
   plain = checkpoint("gpt2-lm")
-  model, params = huggingface.load(plain.folder)
+  model, params = huggingface.load_checkpoint(plain.folder)
   single = plain.folder.parent / "single"
-  huggingface.save(single, model, params)
+  huggingface.save_checkpoint(single, model, params)
   tensors = {}
   for path in single.glob("model-*.safetensors"):
     tensors |= load_file(path)
@@ -81,17 +83,17 @@ def test_an_embedding_found_only_under_its_twins_name_is_read(checkpoint):
   (single / "model.safetensors.index.json").unlink()
   tensors["lm_head.weight"] = tensors.pop("transformer.wte.weight")
   save_file(tensors, single / "model.safetensors")
-  other, found = huggingface.load(single)
+  other, found = huggingface.load_checkpoint(single)
   assert other.config.tied
   np.testing.assert_array_equal(found["embedding"]["embedding"], params["embedding"]["embedding"])
 
 
 def test_trained_parameters_of_another_type_are_saved_in_it(checkpoint):
   folder = checkpoint("bart-lm").folder
-  model, params = huggingface.load(folder)
+  model, params = huggingface.load_checkpoint(folder)
   assert params["embedding"]["embedding"].dtype == np.float16
   wide = jax.tree.map(lambda leaf: leaf.astype(np.float32) + 0.25, params)
-  huggingface.save(folder / "again", model, wide)
+  huggingface.save_checkpoint(folder / "again", model, wide)
   before, after = load_file(folder / "model.safetensors"), load_file(folder / "again" / "model.safetensors")
   for name, array in before.items():
     np.testing.assert_array_equal(after[name], array.astype(np.float32) + 0.25)
@@ -99,21 +101,21 @@ def test_trained_parameters_of_another_type_are_saved_in_it(checkpoint):
 
 def test_saving_one_file_over_several_leaves_no_index_that_names_the_old_ones(checkpoint):
   folder = checkpoint("gpt2-lm").folder
-  model, params = huggingface.load(checkpoint("bert").folder)
-  huggingface.save(folder, model, params)
+  model, params = huggingface.load_checkpoint(checkpoint("bert").folder)
+  huggingface.save_checkpoint(folder, model, params)
   assert not (folder / "model.safetensors.index.json").exists()
-  assert huggingface.load(folder)[0].architecture == "bert"
+  assert huggingface.load_checkpoint(folder)[0].architecture == "bert"
 
 
 def test_left_padding_changes_nothing_for_bloom_and_no_logit_sees_the_future(checkpoint):
-  model, params = huggingface.load(checkpoint("bloom").folder)
-  plain = huggingface.forward(model, params, IDS)
+  model, params = huggingface.load_checkpoint(checkpoint("bloom").folder)
+  plain = huggingface.forward_pass(model, params, IDS)
   padded = np.concatenate([np.full((2, 3), 5), IDS], axis=1)
   mask = np.repeat([[0, 0, 0, 1, 1, 1, 1]], 2, axis=0)
-  np.testing.assert_allclose(huggingface.forward(model, params, padded, mask)[:, 3:], plain, atol=1e-4)
+  np.testing.assert_allclose(huggingface.forward_pass(model, params, padded, mask)[:, 3:], plain, atol=1e-4)
   changed = IDS.copy()
   changed[:, -1] = 4
-  np.testing.assert_array_equal(huggingface.forward(model, params, changed)[:, :-1], plain[:, :-1])
+  np.testing.assert_array_equal(huggingface.forward_pass(model, params, changed)[:, :-1], plain[:, :-1])
 
 
 @pytest.mark.parametrize(
@@ -128,9 +130,9 @@ def test_left_padding_changes_nothing_for_bloom_and_no_logit_sees_the_future(che
   ],
 )
 def test_inputs_that_the_model_cannot_read_are_refused(checkpoint, given, sentence):
-  model, params = huggingface.load(checkpoint("bert").folder)
+  model, params = huggingface.load_checkpoint(checkpoint("bert").folder)
   with pytest.raises(UserError, match=sentence):
-    huggingface.forward(model, params, **given)
+    huggingface.forward_pass(model, params, **given)
 
 
 CONFIG_MISTAKES = [
@@ -172,7 +174,7 @@ CONFIG_MISTAKES = [
 @pytest.mark.parametrize(("name", "changes", "sentence"), CONFIG_MISTAKES)
 def test_a_config_that_is_not_supported_is_refused_in_one_sentence(checkpoint, name, changes, sentence):
   with pytest.raises(UserError, match=sentence) as caught:
-    huggingface.load(checkpoint(name).config(**changes).folder)
+    huggingface.load_checkpoint(checkpoint(name).config(**changes).folder)
   assert "\n" not in str(caught.value)
 
 
@@ -190,7 +192,7 @@ TENSOR_MISTAKES = [
 @pytest.mark.parametrize(("change", "sentence"), TENSOR_MISTAKES)
 def test_a_tensor_that_should_be_otherwise_is_named(checkpoint, change, sentence):
   with pytest.raises(UserError, match=sentence):
-    huggingface.load(checkpoint("bert").tensors(change).folder)
+    huggingface.load_checkpoint(checkpoint("bert").tensors(change).folder)
 
 
 def test_embeddings_of_encoder_and_decoder_that_differ_are_refused(checkpoint):
@@ -198,46 +200,48 @@ def test_embeddings_of_encoder_and_decoder_that_differ_are_refused(checkpoint):
     tensors["encoder.embed_tokens.weight"] = tensors["shared.weight"] + 1
 
   with pytest.raises(UserError, match=r"encoder.embed_tokens.weight differs from shared.weight"):
-    huggingface.load(checkpoint("bart").tensors(change).folder)
+    huggingface.load_checkpoint(checkpoint("bart").tensors(change).folder)
 
 
 def test_files_that_are_missing_or_damaged_are_named(checkpoint, tmp_path):
   with pytest.raises(UserError, match="nowhere is no directory"):
-    huggingface.load(tmp_path / "nowhere")
+    huggingface.load_checkpoint(tmp_path / "nowhere")
   bert = checkpoint("bert").folder
   whole = (bert / "model.safetensors").read_bytes()
   (bert / "model.safetensors").write_bytes(whole[:-8])
   with pytest.raises(UserError, match=r"model.safetensors is damaged: the bytes of .* are not all there"):
-    huggingface.load(bert)
+    huggingface.load_checkpoint(bert)
   (bert / "model.safetensors").write_bytes(whole[:8] + b"?" + whole[9:])
   with pytest.raises(UserError, match="is damaged: its header cannot be read"):
-    huggingface.load(bert)
+    huggingface.load_checkpoint(bert)
   (bert / "model.safetensors").write_bytes(b"\xff" * 20)
   with pytest.raises(UserError, match="its header does not fit"):
-    huggingface.load(bert)
+    huggingface.load_checkpoint(bert)
   (bert / "model.safetensors").unlink()
   (bert / "pytorch_model.bin").write_bytes(b"x")
   with pytest.raises(
     UserError, match=r"has only pytorch_model.bin, a pickle .*; save the model as safetensors"
   ):
-    huggingface.load(bert)
+    huggingface.load_checkpoint(bert)
   shards = checkpoint("gpt2-lm").folder
   missing = next(shards.glob("model-00002*"))
   missing.unlink()
   with pytest.raises(UserError, match=f"lacks the file {missing.name}, which its index names"):
-    huggingface.load(shards)
+    huggingface.load_checkpoint(shards)
   bare = checkpoint("bloom").folder
   (bare / "config.json").unlink()
   with pytest.raises(UserError, match=r"has no config.json"):
-    huggingface.load(bare)
+    huggingface.load_checkpoint(bare)
 
 
 def test_parameters_that_are_not_the_models_are_refused(checkpoint, tmp_path):
-  model, params = huggingface.load(checkpoint("bert").folder)
+  model, params = huggingface.load_checkpoint(checkpoint("bert").folder)
   with pytest.raises(UserError, match="the parameter pool/bias is missing"):
-    huggingface.save(tmp_path / "x", model, params | {"pool": {"kernel": params["pool"]["kernel"]}})
+    huggingface.save_checkpoint(
+      tmp_path / "x", model, params | {"pool": {"kernel": params["pool"]["kernel"]}}
+    )
   with pytest.raises(UserError, match=r"pool/bias has the shape \[3\]; the model's is \[15\]"):
-    huggingface.save(
+    huggingface.save_checkpoint(
       tmp_path / "x", model, params | {"pool": params["pool"] | {"bias": np.zeros(3, np.float32)}}
     )
 
@@ -259,7 +263,7 @@ SMALL = {"vocab": 21, "width": 12, "depth": 2, "head_width": 4, "heads": 3, "fee
   ],
 )
 def test_a_model_of_gen_is_written_as_the_architecture_that_means_the_same(preset, kind, tmp_path):
-  model = presets.get(preset)
+  model = presets.get_model(preset)
   for name, value in SMALL.items():
     setattr(model, name, value)
   if preset.startswith("bloom"):
@@ -269,28 +273,28 @@ def test_a_model_of_gen_is_written_as_the_architecture_that_means_the_same(prese
   rng = np.random.default_rng(0)
   flat = {
     path: (0.3 * rng.normal(size=leaf.shape)).astype(np.float32)
-    for path, leaf in parameters.by_path(families.shapes(model)).items()
+    for path, leaf in parameters.flatten_tree(language_model.parameter_shapes(model)).items()
   }
-  params = parameters.as_tree(flat)
-  huggingface.save(tmp_path, model, params)
+  params = parameters.unflatten_tree(flat)
+  huggingface.save_checkpoint(tmp_path, model, params)
   assert json.loads((tmp_path / "config.json").read_text())["architectures"] == [kind]
-  loaded, found = huggingface.load(tmp_path)
-  assert parameters.by_path(found).keys() == flat.keys()
-  assert all(same_bytes(array, flat[path]) for path, array in parameters.by_path(found).items())
+  loaded, found = huggingface.load_checkpoint(tmp_path)
+  assert parameters.flatten_tree(found).keys() == flat.keys()
+  assert all(same_bytes(array, flat[path]) for path, array in parameters.flatten_tree(found).items())
   ids_bt = np.where(IDS == 1, 2, IDS)  # RoBERTa's positions pass over its padding, which is 1
   given = {"inputs_bt": ids_bt} | ({"source_bs": ids_bt} if model.family == "encoder_decoder" else {})
   method = "__call__" if loaded.head else "states"
-  own = families.build(model).apply({"params": params}, **given, method=method)
+  own = language_model.build_model(model).apply({"params": params}, **given, method=method)
   second = {"decoder_input_ids": ids_bt} if model.family == "encoder_decoder" else {}
-  theirs = huggingface.forward(loaded, found, ids_bt, **second)
+  theirs = huggingface.forward_pass(loaded, found, ids_bt, **second)
   np.testing.assert_allclose(theirs, own, atol=1e-4, rtol=0)
 
 
 def test_a_model_that_no_architecture_means_is_refused_with_what_is_otherwise(tmp_path):
-  model = presets.get("gpt2")
+  model = presets.get_model("gpt2")
   model.activation = "swiglu"
   with pytest.raises(UserError, match=r"no architecture of the format is this model; the nearest"):
-    huggingface.save(tmp_path, model, {})
+    huggingface.save_checkpoint(tmp_path, model, {})
 
 
 def test_a_checkpoint_is_read_and_written_in_little_more_memory_than_it_takes(tmp_path):
@@ -299,9 +303,9 @@ def test_a_checkpoint_is_read_and_written_in_little_more_memory_than_it_takes(tm
                 bias=True, norm_bias=True, feed_forward=64)  # fmt: skip
   flat = {
     path: np.full(leaf.shape, 0.5, np.float32)
-    for path, leaf in parameters.by_path(families.shapes(model)).items()
+    for path, leaf in parameters.flatten_tree(language_model.parameter_shapes(model)).items()
   }
-  huggingface.save(tmp_path, model, parameters.as_tree(flat))
+  huggingface.save_checkpoint(tmp_path, model, parameters.unflatten_tree(flat))
   code = f"""
 import resource
 from gen.interop import huggingface

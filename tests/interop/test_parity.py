@@ -33,8 +33,8 @@ def contents(folder):
 @pytest.mark.parametrize("fixture", FIXTURES, ids=lambda path: path.name)
 def test_outputs_are_those_of_transformers_and_saving_gives_equal_bytes(fixture, tmp_path):
   folder = copied(fixture, tmp_path / "one")
-  model, params = huggingface.load(folder)
-  huggingface.save(tmp_path / "two", model, params)
+  model, params = huggingface.load_checkpoint(folder)
+  huggingface.save_checkpoint(tmp_path / "two", model, params)
   assert contents(tmp_path / "two") == contents(folder)
   calls = collections.defaultdict(dict)
   for name, array in load_file(fixture / "answers.safetensors").items():
@@ -42,7 +42,7 @@ def test_outputs_are_those_of_transformers_and_saving_gives_equal_bytes(fixture,
   assert len(calls) == 4
   for call in calls.values():
     answer, counts = call.pop("answer"), call.pop("counts") != 0
-    given = huggingface.forward(model, params, **call)
+    given = huggingface.forward_pass(model, params, **call)
     assert given.shape == answer.shape and given.dtype == np.float32
     np.testing.assert_allclose(given[counts], answer[counts], rtol=0, atol=1e-4)
 

@@ -19,15 +19,15 @@ def test_embeddings_of_sentences_are_those_of_transformers(tmp_path):
   source = Path(importlib.util.find_spec(PACKAGE).origin).parent / "model"
   recorded = load_file(RECORDED)
   ids, mask = recorded["input_ids"], recorded["attention_mask"]
-  model, params = huggingface.load(source)
+  model, params = huggingface.load_checkpoint(source)
   assert not model.head
-  states_btd = huggingface.forward(model, params, ids, mask)
+  states_btd = huggingface.forward_pass(model, params, ids, mask)
   embeddings = (states_btd * mask[..., None]).sum(1) / mask.sum(1, keepdims=True)
   np.testing.assert_allclose(embeddings, recorded["embeddings"], rtol=0, atol=1e-4)
   with safe_open(RECORDED, "np") as file:
     sentences = [file.metadata()[str(place)] for place in range(len(ids))]
-  tokenizer = tokenizers.load(source)
+  tokenizer = tokenizers.load_tokenizer(source)
   for sentence, row, seen in zip(sentences, ids, mask, strict=True):
     np.testing.assert_array_equal(tokenizer.encode_for_model(sentence), row[seen == 1])
-  huggingface.save(tmp_path, model, params)
+  huggingface.save_checkpoint(tmp_path, model, params)
   assert (tmp_path / "model.safetensors").stat().st_size == (source / "model.safetensors").stat().st_size

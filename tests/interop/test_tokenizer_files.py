@@ -10,7 +10,7 @@ import tokenizers as library
 
 from gen.errors import UserError
 from gen.interop import tokenizers
-from gen.interop.tokenizers.json_file import letters
+from gen.interop.tokenizers.json_file import byte_letters
 
 WORDS = ["the", "cat", "sat", "on", "the", "mat", "{", "and", "}", "größer,", "naïve", "3.14", "漢字"]
 TEXTS = [" ".join(WORDS), "a dog and a cat", "the end of the text"] * 20
@@ -29,7 +29,8 @@ def write(folder, **files):
 def byte_vocab(special):
   """Returns a vocabulary of special tokens, the letters of bytes, and the merged pieces."""
   return {
-    name: number for number, name in enumerate([*special, *letters(), *(m.replace(" ", "") for m in MERGES)])
+    name: number
+    for number, name in enumerate([*special, *byte_letters(), *(m.replace(" ", "") for m in MERGES)])
   }
 
 
@@ -41,8 +42,8 @@ def gpt2(folder, special=("<|endoftext|>",), **files):
 
 def merged(word, vocab):
   """Returns the ids of one word by the plainest BPE."""
-  byte_letters = {byte: letter for letter, byte in letters().items()}
-  pieces = [byte_letters[byte] for byte in word.encode()]
+  letter_of = {byte: letter for letter, byte in byte_letters().items()}
+  pieces = [letter_of[byte] for byte in word.encode()]
   for merge in MERGES:
     left, right = merge.split()
     place = 0
@@ -54,7 +55,7 @@ def merged(word, vocab):
 
 
 def test_vocab_json_and_merges_are_the_byte_level_bpe_of_gpt2(tmp_path):
-  found = tokenizers.load(gpt2(tmp_path))
+  found = tokenizers.load_tokenizer(gpt2(tmp_path))
   vocab = byte_vocab(["<|endoftext|>"])
   wanted = [number for word in ("the", " cat", " on", " größer", " 漢") for number in merged(word, vocab)]
   assert found.encode("the cat on größer 漢").tolist() == wanted
@@ -67,7 +68,7 @@ def test_vocab_json_and_merges_are_the_byte_level_bpe_of_gpt2(tmp_path):
   [{"config": {"model_type": "bart"}}, {"tokenizer_config": {"tokenizer_class": "RobertaTokenizerFast"}}, {}],
 )
 def test_roberta_and_bart_frame_a_text_and_its_pair(tmp_path, beside):
-  found = tokenizers.load(gpt2(tmp_path, ("<s>", "<pad>", "</s>", "<unk>", "<mask>"), **beside))
+  found = tokenizers.load_tokenizer(gpt2(tmp_path, ("<s>", "<pad>", "</s>", "<unk>", "<mask>"), **beside))
   first, second = found.encode("the cat").tolist(), found.encode("on").tolist()
   assert found.frame() == ((0,), (2,))
   assert found.encode_for_model("the cat", "on").tolist() == [0, *first, 2, 2, *second, 2]
@@ -76,7 +77,7 @@ def test_roberta_and_bart_frame_a_text_and_its_pair(tmp_path, beside):
 
 def test_options_of_gpt2_are_read(tmp_path):
   options = {"add_prefix_space": True, "add_bos_token": True, "tokenizer_class": "GPT2Tokenizer"}
-  found = tokenizers.load(gpt2(tmp_path, tokenizer_config=options))
+  found = tokenizers.load_tokenizer(gpt2(tmp_path, tokenizer_config=options))
   assert found.decode(found.encode("cat")) == " cat" and found.frame() == ((0,), ())
 
 
@@ -89,7 +90,7 @@ def bert(
   write(
     folder, vocab="\n".join(lines) + "\n", tokenizer_config={"tokenizer_class": "BertTokenizer"} | options
   )
-  return tokenizers.load(folder), {line: number for number, line in enumerate(lines)}
+  return tokenizers.load_tokenizer(folder), {line: number for number, line in enumerate(lines)}
 
 
 def test_vocab_txt_is_the_word_piece_of_bert(tmp_path):
@@ -117,12 +118,14 @@ def test_options_of_bert_are_read(tmp_path):
     found, ids = bert(tmp_path / folder, **options)
     assert found.encode(text).tolist() == [ids[name] for name in names], folder
     found.save(tmp_path / "again" / folder)
-    again = tokenizers.load(tmp_path / "again" / folder)
+    again = tokenizers.load_tokenizer(tmp_path / "again" / folder)
     assert again.hash == found.hash and again.encode(text).tolist() == found.encode(text).tolist()
 
 
 def test_byt5_needs_no_file(tmp_path):
-  found = tokenizers.load(write(tmp_path, config={"model_type": "t5", "tokenizer_class": "ByT5Tokenizer"}))
+  found = tokenizers.load_tokenizer(
+    write(tmp_path, config={"model_type": "t5", "tokenizer_class": "ByT5Tokenizer"})
+  )
   text = "größer 漢\0"
   assert found.encode(text).tolist() == [3 + byte for byte in text.encode()] and found.vocab == 384
   assert (
@@ -134,9 +137,9 @@ def test_byt5_needs_no_file(tmp_path):
     and (found.pad, found.eos, found.unk) == (0, 1, 2)
   )
   found.save(tmp_path / "again")
-  assert tokenizers.load(tmp_path / "again").hash == found.hash
+  assert tokenizers.load_tokenizer(tmp_path / "again").hash == found.hash
   other = write(tmp_path / "other", tokenizer_config={"tokenizer_class": "ByT5Tokenizer", "extra_ids": 7})
-  assert tokenizers.load(other).vocab == 266 and tokenizers.load(other).hash != found.hash
+  assert tokenizers.load_tokenizer(other).vocab == 266 and tokenizers.load_tokenizer(other).hash != found.hash
 
 
 def pieces(folder, name="spiece.model", options=None, added=None, **training):
@@ -159,7 +162,7 @@ def pieces(folder, name="spiece.model", options=None, added=None, **training):
 @pytest.mark.parametrize("count", [0, 96, 384])
 def test_t5_has_as_many_sentinels_as_its_config_says(tmp_path, count):
   size = pieces(tmp_path, options={"tokenizer_class": "T5Tokenizer", "extra_ids": count})
-  found = tokenizers.load(tmp_path)
+  found = tokenizers.load_tokenizer(tmp_path)
   assert found.vocab == size + count
   if count:
     assert found.sentinel(0) == found.vocab - 1 and found.sentinel(count - 1) == size
@@ -170,12 +173,12 @@ def test_t5_has_as_many_sentinels_as_its_config_says(tmp_path, count):
 def test_named_sentinels_are_counted_where_no_number_is_given(tmp_path):
   names = [f"<extra_id_{index}>" for index in range(5)]
   size = pieces(tmp_path, options={"tokenizer_class": "T5Tokenizer", "additional_special_tokens": names})
-  assert tokenizers.load(tmp_path).vocab == size + 5
+  assert tokenizers.load_tokenizer(tmp_path).vocab == size + 5
 
 
 def test_mt5s_sentinels_are_pieces_of_its_model(tmp_path):
   size = pieces(tmp_path, options={"extra_ids": 0}, user_defined_symbols=["<extra_id_1>", "<extra_id_0>"])
-  found = tokenizers.load(tmp_path)
+  found = tokenizers.load_tokenizer(tmp_path)
   assert (
     found.vocab == size and found.is_special(found.sentinel(1)) and found.sentinel(0) == found.sentinel(1) + 1
   )
@@ -183,7 +186,7 @@ def test_mt5s_sentinels_are_pieces_of_its_model(tmp_path):
 
 def test_added_tokens_cut_a_text_before_sentence_pieces_do(tmp_path):
   size = pieces(tmp_path, added={"{": 103, "}": 104, "\n": 105, "{{": 110})
-  found = tokenizers.load(tmp_path)
+  found = tokenizers.load_tokenizer(tmp_path)
   ids = [found.encode(word).tolist() for word in ("the", "cat", "sat")]
   assert found.vocab == size + 111
   assert found.encode("the { cat }\nsat{{").tolist() == [
@@ -195,10 +198,10 @@ def test_added_tokens_cut_a_text_before_sentence_pieces_do(tmp_path):
   assert found.decode(found.encode("the { cat }")) == "the { cat }"
   assert found.byte_lengths[size + 110] == 2 and not found.is_special(size + 103)
   found.save(tmp_path / "again")
-  again = tokenizers.load(tmp_path / "again")
+  again = tokenizers.load_tokenizer(tmp_path / "again")
   assert again.hash == found.hash and again.encode("{ cat").tolist() == found.encode("{ cat").tolist()
   (tmp_path / "added_tokens.json").unlink()
-  assert tokenizers.load(tmp_path).hash != found.hash
+  assert tokenizers.load_tokenizer(tmp_path).hash != found.hash
 
 
 def test_flags_of_added_tokens_are_kept(tmp_path):
@@ -210,7 +213,7 @@ def test_flags_of_added_tokens_are_kept(tmp_path):
     str(size + 102): flags | {"content": "\n", "lstrip": True, "rstrip": True},
   }
   write(tmp_path, tokenizer_config={"added_tokens_decoder": decoder})
-  found = tokenizers.load(tmp_path)
+  found = tokenizers.load_tokenizer(tmp_path)
   assert size + 100 in found.encode("the cat sat").tolist()
   assert size + 100 not in found.encode("the cats").tolist()
   assert found.encode("the \n\n sat").tolist() == [*found.encode("the"), size + 102, *found.encode("sat")]
@@ -220,26 +223,28 @@ def test_flags_of_added_tokens_are_kept(tmp_path):
 
 def test_tokens_added_beside_tokenizer_json_follow_its_vocabulary(tmp_path):
   gpt2(tmp_path / "old")
-  tokenizers.load(tmp_path / "old").save(tmp_path)
-  plain = tokenizers.load(tmp_path)
+  tokenizers.load_tokenizer(tmp_path / "old").save(tmp_path)
+  plain = tokenizers.load_tokenizer(tmp_path)
   write(
     tmp_path,
     added_tokens={"<|user|>": plain.vocab + 1, "[PAD]": plain.vocab},
     special_tokens_map={"pad_token": "[PAD]"},
   )
-  found = tokenizers.load(tmp_path)
+  found = tokenizers.load_tokenizer(tmp_path)
   assert found.vocab == plain.vocab + 2 and found.pad == plain.vocab and found.is_special(found.pad)
   assert found.encode("<|user|>").tolist() == [plain.vocab + 1] and found.hash != plain.hash
   write(tmp_path, added_tokens={"<|user|>": plain.vocab + 9})
   with pytest.raises(UserError, match=rf"'<\|user\|>' has the id {plain.vocab + 9} beside tokenizer.json"):
-    tokenizers.load(tmp_path)
+    tokenizers.load_tokenizer(tmp_path)
 
 
 def test_tokens_added_beside_older_files_keep_their_ids(tmp_path):
   vocab = len(byte_vocab(["<|endoftext|>"]))
   for number, name in enumerate(("next", "later")):
     place = vocab + 7 * number
-    found = tokenizers.load(gpt2(tmp_path / name, added_tokens={"<|user|>": place, "[PAD]": place + 1}))
+    found = tokenizers.load_tokenizer(
+      gpt2(tmp_path / name, added_tokens={"<|user|>": place, "[PAD]": place + 1})
+    )
     assert found.encode("<|user|>").tolist() == [place] and found.vocab == place + 2
     assert found.name(place + 1) == "[PAD]"
 
@@ -250,7 +255,7 @@ def test_roles_may_be_objects_and_the_map_of_older_files_wins(tmp_path):
     tmp_path,
     special_tokens_map={"eos_token": {"content": "</s>", "normalized": True}, "cls_token": "missing"},
   )
-  found = tokenizers.load(tmp_path)
+  found = tokenizers.load_tokenizer(tmp_path)
   assert found.eos == found.mask == 1 and found.cls is None
 
 
@@ -266,13 +271,13 @@ def test_llamas_model_begins_a_text(tmp_path):
     byte_fallback=True,
     vocab_size=340,
   )
-  found = tokenizers.load(tmp_path)
+  found = tokenizers.load_tokenizer(tmp_path)
   assert found.frame() == ((1,), ()) and found.encode_for_model("the cat").tolist() == [
     1,
     *found.encode("the cat"),
   ]
   write(tmp_path, tokenizer_config={"add_bos_token": False, "add_eos_token": True})
-  assert tokenizers.load(tmp_path).frame() == ((), (2,))
+  assert tokenizers.load_tokenizer(tmp_path).frame() == ((), (2,))
 
 
 @pytest.mark.parametrize(
@@ -304,7 +309,7 @@ def test_what_stands_beside_a_tokenizer_is_checked(tmp_path, files, sentence):
   pieces(tmp_path)
   write(tmp_path, **files)
   with pytest.raises(UserError, match=sentence) as caught:
-    tokenizers.load(tmp_path)
+    tokenizers.load_tokenizer(tmp_path)
   assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
 
@@ -331,13 +336,13 @@ def test_what_stands_beside_a_tokenizer_is_checked(tmp_path, files, sentence):
 def test_older_files_that_cannot_be_read_are_one_sentence(tmp_path, files, sentence):
   write(tmp_path, **files)
   with pytest.raises(UserError, match=sentence) as caught:
-    tokenizers.load(tmp_path)
+    tokenizers.load_tokenizer(tmp_path)
   assert "\n" not in str(caught.value)
 
 
 def test_a_built_tokenizer_is_the_same_when_the_library_reads_it(tmp_path):
-  found = tokenizers.load(gpt2(tmp_path / "old"))
+  found = tokenizers.load_tokenizer(gpt2(tmp_path / "old"))
   found.save(tmp_path)
-  assert tokenizers.load(tmp_path).hash == found.hash
+  assert tokenizers.load_tokenizer(tmp_path).hash == found.hash
   made = library.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
   assert made.encode("the cat, größer").ids == found.encode("the cat, größer").tolist()

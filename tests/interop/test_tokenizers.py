@@ -6,7 +6,7 @@ import pytest
 import sentencepiece
 import tokenizers as library
 
-from gen.data.tokenizer import Tokenizer
+from gen.data.tokenizers.tokenizer import Tokenizer
 from gen.errors import UserError
 from gen.interop import tokenizers
 
@@ -59,7 +59,7 @@ def sentence_pieces(**options):
 
 def test_a_byte_level_tokenizer_gives_back_any_text_and_counts_its_bytes(tmp_path):
   made = byte_level(tmp_path)
-  found = tokenizers.load(tmp_path)
+  found = tokenizers.load_tokenizer(tmp_path)
   assert isinstance(found, Tokenizer)
   text = "the naïve cat → größer; a long text that nothing cuts"
   ids = found.encode(text)
@@ -76,7 +76,7 @@ def test_a_byte_level_tokenizer_gives_back_any_text_and_counts_its_bytes(tmp_pat
 
 def test_word_pieces_have_the_special_tokens_of_their_model_only_when_they_are_asked_for(tmp_path):
   word_pieces(tmp_path)
-  found = tokenizers.load(tmp_path)
+  found = tokenizers.load_tokenizer(tmp_path)
   plain = found.encode("The cat").tolist()
   assert found.encode_for_model("The cat").tolist() == [found.cls, *plain, found.sep]
   pair = found.encode_for_model("The cat", "a dog").tolist()
@@ -88,12 +88,12 @@ def test_word_pieces_have_the_special_tokens_of_their_model_only_when_they_are_a
 def test_roles_are_those_that_the_files_beside_it_name(tmp_path):
   byte_level(tmp_path)
   (tmp_path / "tokenizer_config.json").write_text(json.dumps({"pad_token": {"content": "<|endoftext|>"}}))
-  assert tokenizers.load(tmp_path).pad == 0
+  assert tokenizers.load_tokenizer(tmp_path).pad == 0
 
 
 def test_t5s_sentinels_follow_its_pieces_from_the_last_id_down(tmp_path):
   (tmp_path / "spiece.model").write_bytes(sentence_pieces(pad_id=0, eos_id=1, unk_id=2, bos_id=-1))
-  found = tokenizers.load(tmp_path)
+  found = tokenizers.load_tokenizer(tmp_path)
   pieces = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "spiece.model"))
   assert found.vocab == pieces.get_piece_size() + 100
   assert found.sentinel(0) == found.vocab - 1 and found.sentinel(99) == pieces.get_piece_size()
@@ -108,7 +108,7 @@ def test_t5s_sentinels_follow_its_pieces_from_the_last_id_down(tmp_path):
 def test_xlm_robertas_ids_are_moved_behind_its_four_special_ones(tmp_path):
   content = sentence_pieces(unk_id=0, bos_id=1, eos_id=2)
   (tmp_path / "sentencepiece.bpe.model").write_bytes(content)
-  found = tokenizers.load(tmp_path)
+  found = tokenizers.load_tokenizer(tmp_path)
   pieces = sentencepiece.SentencePieceProcessor(model_proto=content)
   raw = pieces.encode("the dog 漢")
   assert 0 in raw
@@ -121,27 +121,27 @@ def test_xlm_robertas_ids_are_moved_behind_its_four_special_ones(tmp_path):
 
 def test_a_saved_tokenizer_is_the_same(tmp_path):
   byte_level(tmp_path)
-  found = tokenizers.load(tmp_path)
+  found = tokenizers.load_tokenizer(tmp_path)
   found.save(tmp_path / "again")
-  assert tokenizers.load(tmp_path / "again").hash == found.hash
+  assert tokenizers.load_tokenizer(tmp_path / "again").hash == found.hash
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "spiece.model"])
 def test_a_missing_or_damaged_tokenizer_is_one_sentence(tmp_path, name):
   with pytest.raises(UserError, match=r"has no tokenizer: none of tokenizer\.json"):
-    tokenizers.load(tmp_path)
+    tokenizers.load_tokenizer(tmp_path)
   (tmp_path / name).write_bytes(b"{}?")
   with pytest.raises(UserError, match=f"{name} is damaged") as caught:
-    tokenizers.load(tmp_path)
+    tokenizers.load_tokenizer(tmp_path)
   assert "\n" not in str(caught.value)
 
 
 def test_text_that_looks_like_a_special_token_stays_text(tmp_path):
   byte_level(tmp_path)
-  found = tokenizers.load(tmp_path)
+  found = tokenizers.load_tokenizer(tmp_path)
   ids = found.encode("a <|endoftext|> cat")
   assert found.eos not in ids.tolist() and found.decode(ids) == "a <|endoftext|> cat"
   word_pieces(tmp_path)
-  found = tokenizers.load(tmp_path)
+  found = tokenizers.load_tokenizer(tmp_path)
   ids = found.encode_for_model("a [MASK] cat").tolist()
   assert found.mask not in ids and (ids[0], ids[-1]) == (found.cls, found.sep)

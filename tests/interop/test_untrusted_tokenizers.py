@@ -36,13 +36,13 @@ BROKEN = ["(a", "[a", "a)", "\\", "(?(1)a|b)", "(?~abc)", "a{1000000}", "(" * 50
 
 @pytest.mark.parametrize("pattern", IN_USE.values(), ids=IN_USE)
 def test_patterns_in_use_are_accepted(pattern):
-  assert patterns.check(pattern) >= 0
+  assert patterns.check_pattern(pattern) >= 0
 
 
 @pytest.mark.parametrize("pattern", CATASTROPHIC + BROKEN, ids=lambda pattern: pattern[:20])
 def test_patterns_that_can_take_any_time_are_refused(pattern):
   with pytest.raises(patterns.PatternError) as caught:
-    patterns.check(pattern)
+    patterns.check_pattern(pattern)
   assert "\n" not in str(caught.value)
 
 
@@ -56,7 +56,7 @@ def test_the_least_that_a_pattern_matches_is_counted():
     "^$": 0,
     "[a-c]?b": 1,
   }.items():
-    assert patterns.check(pattern) == least, pattern
+    assert patterns.check_pattern(pattern) == least, pattern
 
 
 def described(**parts):
@@ -158,7 +158,7 @@ def test_what_a_library_fails_at_is_one_sentence_of_another_process(tmp_path, co
   with pytest.raises(
     UserError, match=f"tokenizer.json is damaged or not to be trusted: .*({sentence})"
   ) as caught:
-    tokenizers.load(tmp_path)
+    tokenizers.load_tokenizer(tmp_path)
   assert "\n" not in str(caught.value) and "panicked" not in capfd.readouterr().err
 
 
@@ -178,7 +178,7 @@ def test_large_files_are_refused_unread(tmp_path):
     with (tmp_path / name).open("wb") as file:
       file.truncate(2**30)
     with pytest.raises(UserError, match=f"{name} has 1,073,741,824 bytes, more than"):
-      tokenizers.load(tmp_path)
+      tokenizers.load_tokenizer(tmp_path)
     (tmp_path / name).unlink()
 
 
@@ -187,12 +187,12 @@ def test_ids_that_the_library_would_move_are_refused(tmp_path):
   content["added_tokens"].append(content["added_tokens"][0] | {"content": "<new>", "id": 900})
   (tmp_path / "tokenizer.json").write_text(json.dumps(content))
   with pytest.raises(UserError, match="gives the added token '<new>' the id 900, and the library 7"):
-    tokenizers.load(tmp_path)
+    tokenizers.load_tokenizer(tmp_path)
 
 
 def test_a_text_has_one_encoding_where_training_dropped_merges(tmp_path):
   (tmp_path / "tokenizer.json").write_text(json.dumps(model(dropout=0.9)))
-  found = tokenizers.load(tmp_path)
+  found = tokenizers.load_tokenizer(tmp_path)
   assert {tuple(found.encode("ACAC").tolist()) for _ in range(20)} == {(6, 6)}
 
 
@@ -202,7 +202,7 @@ def test_a_sentence_piece_model_that_multiplies_is_refused(tmp_path):
   inner = b"\x12" + varint(len(TABLE)) + TABLE
   path.write_bytes(path.read_bytes() + b"\x1a" + varint(len(inner)) + inner)
   with pytest.raises(UserError, match="puts 9,999 bytes for one of them"):
-    tokenizers.load(tmp_path)
+    tokenizers.load_tokenizer(tmp_path)
 
 
 def varint(number):
@@ -241,7 +241,7 @@ def check_one(folder, name):
   """Loads a tokenizer and uses it; whatever it raises must be one sentence."""
   begin = time.process_time()
   try:
-    found = tokenizers.load(folder)
+    found = tokenizers.load_tokenizer(folder)
     found.frame()
     for text in ("ACGT the cat { größer 漢\n", "", " " * 300):
       found.decode(found.encode_for_model(text), keep_special=True)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from gen.models import families
+from gen.models import language_model
 
 
 def random_parameters(model, seed=0):
@@ -15,7 +15,7 @@ def random_parameters(model, seed=0):
     centre = 1.0 if path[-1].key == "scale" else 0.0
     return (centre + 0.3 * rng.normal(size=shape.shape)).astype(np.float32)
 
-  return jax.tree_util.tree_map_with_path(draw, families.shapes(model))
+  return jax.tree_util.tree_map_with_path(draw, language_model.parameter_shapes(model))
 
 
 @pytest.fixture(scope="session", name="random_parameters")

@@ -14,9 +14,10 @@ import jax
 import numpy as np
 from jax.experimental import pallas
 
-from gen.models import attention, fused_attention
-from gen.models.fused_attention import Segments
-from gen.parallel import mesh as meshes
+from gen.kernels import fused_attention
+from gen.kernels.fused_attention import SegmentIds
+from gen.models import attention
+from gen.sharding import mesh as meshes
 
 B, T, K = 2, 21, 8
 
@@ -31,10 +32,14 @@ def compare(heads, groups, mesh):
   weights, bias = normal(3, B, heads, T, K), normal(4, 1, heads, T, T)
 
   def through_kernel(q, k, v, bias):
-    return fused_attention.attend(q, k, v, bias, Segments(segments, segments), 0.6, True)
+    return fused_attention.fused_dot_product_attention(
+      q, k, v, bias, SegmentIds(segments, segments), 0.6, True
+    )
 
   def written_out(q, k, v, bias):
-    return attention.attend(q, k, v, attention.mask(segments, segments, True) + bias, 0.6)
+    return attention.dot_product_attention(
+      q, k, v, attention.attention_mask(segments, segments, True) + bias, 0.6
+    )
 
   def differentiated(function, *arrays):
     value, pull = jax.vjp(function, *arrays)
@@ -53,6 +58,6 @@ def compare(heads, groups, mesh):
 
 if __name__ == "__main__":
   pallas.pallas_call = functools.partial(pallas.pallas_call, interpret=True)
-  fused_attention.platform = lambda: "tpu"
+  fused_attention.target_platform = lambda: "tpu"
   for heads, groups in ((4, 2), (4, 1), (3, 3)):
-    compare(heads, groups, meshes.build("data=2,tensor=2"))
+    compare(heads, groups, meshes.build_mesh("data=2,tensor=2"))

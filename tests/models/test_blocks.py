@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from gen.config import Model
 from gen.models import attention, blocks, layers
-from gen.models.attention import Context, mask
+from gen.models.attention import AttentionInputs, attention_mask
 
 B, T, S, D = 2, 5, 3, 12
 MODEL = Model(width=D, heads=3, head_width=4, feed_forward=7, depth=3, bias=True, norm_bias=True)
@@ -28,10 +28,10 @@ def close(found, wanted, tolerance=1e-5):
 
 def context():
   segments_bt, segments_bs = jnp.ones((B, T), int), jnp.ones((B, S), int)
-  return Context(
-    bias=mask(segments_bt, segments_bt, True),
+  return AttentionInputs(
+    bias=attention_mask(segments_bt, segments_bt, True),
     memory_bsd=jnp.asarray(normal(1, B, S, D)),
-    memory_bias=mask(segments_bt, segments_bs, False),
+    memory_bias=attention_mask(segments_bt, segments_bs, False),
   )
 
 
@@ -47,7 +47,7 @@ def written_out(model, params, x, context):
   """A block by its definition, out of the layers that other tests hold against numpy."""
 
   def norm(name, x):
-    return layers.norm(model).apply({"params": params[f"{name}_norm"]}, x)
+    return layers.make_norm(model).apply({"params": params[f"{name}_norm"]}, x)
 
   changes = {
     "attention": lambda x: attention.Attention(model).apply({"params": params["attention"]}, x, context),
@@ -66,7 +66,7 @@ def written_out(model, params, x, context):
 @pytest.mark.parametrize("cross", [False, True])
 def test_a_block_is_its_branches_with_the_norm_where_it_belongs(placement, cross):
   model = dataclasses.replace(MODEL, norm_placement=placement)
-  module, x = blocks.Block(model, cross), normal(0, B, T, D)
+  module, x = blocks.TransformerBlock(model, cross), normal(0, B, T, D)
   params = random_params(module)
   found, nothing = jax.jit(module.apply)({"params": params}, x, context())
   close(found, jax.jit(lambda x: written_out(model, params, x, context()))(x))
@@ -79,21 +79,21 @@ def test_a_block_is_its_branches_with_the_norm_where_it_belongs(placement, cross
 )
 def test_a_stack_is_its_blocks_one_after_another_and_the_last_norm(switches, normed):
   model = dataclasses.replace(MODEL, **switches)
-  module, x = blocks.Stack(model, depth=2), normal(0, B, T, D)
+  module, x = blocks.LayerStack(model, depth=2), normal(0, B, T, D)
   params = random_params(module)
   assert ("norm" in params) == normed
 
   def wanted(x):
     for layer in range(2):
       x = written_out(model, jax.tree.map(lambda p: p[layer], params["layers"]), x, context())  # noqa: B023
-    return layers.norm(model).apply({"params": params["norm"]}, x) if normed else x
+    return layers.make_norm(model).apply({"params": params["norm"]}, x) if normed else x
 
   close(jax.jit(module.apply)({"params": params}, x, context()), jax.jit(wanted)(x))
 
 
 def value_and_gradients(**switches):
   """A stack's result and gradients under dropout, with the same parameters whatever the switches."""
-  module = blocks.Stack(dataclasses.replace(MODEL, dropout=0.2, **switches), depth=2)
+  module = blocks.LayerStack(dataclasses.replace(MODEL, dropout=0.2, **switches), depth=2)
   params, x, weights = random_params(module), normal(0, B, T, D), normal(1, B, T, D)
 
   def loss(params, x):
@@ -120,14 +120,14 @@ def test_scanned_and_recomputed_layers_equal_unrolled_ones_with_dropout_too(swit
 
 @pytest.mark.parametrize(("remat", "recomputes"), [("none", False), ("dots", True), ("full", True)])
 def test_remat_recomputes_in_the_backward_pass(remat, recomputes):
-  module = blocks.Stack(dataclasses.replace(MODEL, remat=remat), depth=2)
+  module = blocks.LayerStack(dataclasses.replace(MODEL, remat=remat), depth=2)
   program = jax.make_jaxpr(module.apply)({"params": random_params(module)}, normal(0, B, T, D), context())
   assert ("checkpoint" in str(program) or "remat" in str(program)) == recomputes
 
 
 def test_each_layer_drops_places_of_its_own():
   model = dataclasses.replace(MODEL, dropout=0.5, final_norm=False, scan=True)
-  module, x = blocks.Stack(model, depth=2), np.zeros((B, T, D), np.float32)
+  module, x = blocks.LayerStack(model, depth=2), np.zeros((B, T, D), np.float32)
   # Each branch but the feed-forward adds 0, and that of layer l adds 1 + l, which dropout doubles or drops.
   params = jax.tree.map(np.zeros_like, random_params(module))
   params["layers"]["feed_forward"]["out"]["bias"] = np.array([[1.0], [10.0]], np.float32) * np.ones(

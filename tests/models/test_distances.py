@@ -6,7 +6,7 @@ import pytest
 
 from gen.batch import Batch
 from gen.config import Model
-from gen.models import families
+from gen.models import language_model
 
 V, T, S = 23, 7, 5
 SIZES = {
@@ -32,7 +32,7 @@ def texts(family):
 @pytest.mark.parametrize(("family", "scheme"), [("encoder_decoder", "relative"), ("decoder", "alibi")])
 def test_distances_of_places_are_those_of_positions_in_every_segment(random_parameters, family, scheme):
   model = Model(family=family, positions=scheme, **SIZES)
-  params, module, rows = random_parameters(model), families.build(model), texts(family)
+  params, module, rows = random_parameters(model), language_model.build_model(model), texts(family)
   mixed = np.random.default_rng(2).normal(size=(*IDS.shape, V)) * (SEGMENTS > 0)[..., None]
 
   def loss(params, rows):
@@ -55,7 +55,7 @@ def equations(jaxpr):
 def test_the_rows_of_a_batch_share_one_bias_and_its_gradient(random_parameters, family):
   model = Model(family=family, positions="relative", **SIZES)
   batch = Batch(targets_bt=IDS, weights_bt=SEGMENTS > 0, **texts(family))
-  module, read = families.build(model), families.arguments(model, batch)
+  module, read = language_model.build_model(model), language_model.batch_arguments(model, batch)
   gradient = jax.make_jaxpr(jax.grad(lambda tree: module.apply({"params": tree}, **read).sum()))
   added = [
     [each.aval.shape for each in equation.invars]
@@ -71,6 +71,6 @@ def test_the_rows_of_a_batch_share_one_bias_and_its_gradient(random_parameters, 
 @pytest.mark.parametrize("scheme", ["relative", "alibi"])
 def test_positions_are_read_where_devices_share_the_rows(scheme, monkeypatch):
   batch, places = Batch(*range(9)), {"positions_bt", "source_positions_bs"}
-  assert not places & set(families.arguments(Model(positions=scheme), batch))
-  monkeypatch.setattr(families.axes, "parts", lambda name: {"batch": 2}[name])
-  assert places < set(families.arguments(Model(positions=scheme), batch))
+  assert not places & set(language_model.batch_arguments(Model(positions=scheme), batch))
+  monkeypatch.setattr(language_model.axes, "parts", lambda name: {"batch": 2}[name])
+  assert places < set(language_model.batch_arguments(Model(positions=scheme), batch))

@@ -178,7 +178,7 @@ class Dropping(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    return layers.dropout(self.config, x, self)
+    return layers.apply_dropout(self.config, x, self)
 
 
 def test_dropout_needs_a_key_and_keeps_the_mean():

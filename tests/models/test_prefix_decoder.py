@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gen.config import Model
-from gen.models import families
+from gen.models import language_model
 
 V, T = 29, 11
 SIZES = {"width": 12, "heads": 3, "head_width": 4, "feed_forward": 10, "depth": 2, "vocab": V, "context": T}
@@ -39,7 +39,7 @@ PROGRAMS = {}  # of models, by all their fields: one for all tests that run a mo
 
 
 def logits_of(model, params, **others):
-  program = PROGRAMS.setdefault(repr(model), jax.jit(families.build(model).apply))
+  program = PROGRAMS.setdefault(repr(model), jax.jit(language_model.build_model(model).apply))
   return np.asarray(program({"params": params}, **others))
 
 
@@ -53,7 +53,7 @@ def test_gradients_reach_the_past_and_the_prefix_of_the_own_document_and_nothing
 
   def of_table(table):
     tree = params | {"embedding": {"embedding": table}}
-    return families.build(model).apply({"params": tree}, **ROWS)[0] @ weights_v
+    return language_model.build_model(model).apply({"params": tree}, **ROWS)[0] @ weights_v
 
   table = params["embedding"]["embedding"]
   influence_ts = np.abs(jax.jit(jax.jacrev(of_table))(table)).max(-1)[:9, IDS[0, :9]]
@@ -112,7 +112,7 @@ def gradients(random_parameters):
 
   def of(model):
     def loss(tree):
-      logits_btv = families.build(model).apply({"params": tree}, **ROWS)
+      logits_btv = language_model.build_model(model).apply({"params": tree}, **ROWS)
       return jnp.where(SEGMENTS[..., None] > 0, logits_btv * weights_btv, 0).sum()
 
     if repr(model) not in found:

@@ -10,7 +10,7 @@ import pytest
 
 from gen.batch import Batch
 from gen.config import RECURRENT, Model, Optimizer
-from gen.models import families, recurrent
+from gen.models import language_model, recurrent
 from gen.training import losses, step
 
 V, D, L, T, B = 29, 6, 2, 7, 3
@@ -67,7 +67,7 @@ PROGRAMS = {}  # one for all tests that call a method of a model on inputs of th
 
 
 def program(model, **method):
-  made = jax.jit(functools.partial(families.build(model).apply, **method))
+  made = jax.jit(functools.partial(language_model.build_model(model).apply, **method))
   return PROGRAMS.setdefault((repr(model), *method.values()), made)
 
 
@@ -80,7 +80,7 @@ def apply(model, params, ids=IDS, segments=None):
 def test_logits_and_state_are_those_of_a_loop_in_float64(family, random_parameters):
   model = model_of(family)
   params = random_parameters(model)
-  logits_btv, state = apply_carry(model, params, IDS, recurrent.initial_state(model, B))
+  logits_btv, state = apply_carry(model, params, IDS, recurrent.init_recurrent_state(model, B))
   close(apply(model, params), logits_btv)
   for row in range(B):
     wanted, h, c = by_hand(model, params, IDS[row])
@@ -103,7 +103,7 @@ def test_gradients_are_those_of_differentiating_the_loop(family, random_paramete
   )
   state = jax.tree.map(
     lambda x: jnp.asarray(rng.normal(size=x.shape[1:]), jnp.float32),
-    recurrent.initial_state(model_of(family), B),
+    recurrent.init_recurrent_state(model_of(family), B),
   )
   weights = jnp.asarray(rng.normal(size=(T, B, D)), jnp.float32)
 
@@ -111,8 +111,8 @@ def test_gradients_are_those_of_differentiating_the_loop(family, random_paramete
     return (states.hidden * weights).sum() + sum((leaf * weights[2]).sum() for leaf in jax.tree.leaves(last))
 
   def fused(inputs_tbg, kernel_dg, bias_g, state, segments):
-    marks = None if segments is None else recurrent.marks(jnp.asarray(segments))
-    return total(*recurrent.recur(cell, inputs_tbg, kernel_dg, bias_g, state, marks))
+    marks = None if segments is None else recurrent.document_boundaries(jnp.asarray(segments))
+    return total(*recurrent.scan_layer(cell, inputs_tbg, kernel_dg, bias_g, state, marks))
 
   def plain(inputs_tbg, kernel_dg, bias_g, state, segments):
     hidden, before = [], state
@@ -127,7 +127,7 @@ def test_gradients_are_those_of_differentiating_the_loop(family, random_paramete
         after = jax.tree.map(lambda new, old: jnp.where(pads, old, new), after, before)  # noqa: B023
       hidden.append(after.hidden)
       before = after
-    return total(recurrent.State(jnp.stack(hidden)), before)
+    return total(recurrent.RecurrentState(jnp.stack(hidden)), before)
 
   for segments in (None, SEGMENTS):
     found, wanted = (
@@ -157,7 +157,7 @@ def test_no_document_has_a_gradient_in_another_or_in_the_future(family, random_p
 
   def of_table(table):
     tree = params | {"embedding": {"embedding": table}}
-    return families.build(model).apply({"params": tree}, ids, segments_bt=SEGMENTS[:1])[0].sum(-1)
+    return language_model.build_model(model).apply({"params": tree}, ids, segments_bt=SEGMENTS[:1])[0].sum(-1)
 
   influence_ts = np.abs(jax.jit(jax.jacrev(of_table))(params["embedding"]["embedding"])).max(-1)[:, :T]
   sees = (SEGMENTS[0][:, None] == SEGMENTS[0]) & np.tri(T, dtype=bool)
@@ -170,7 +170,7 @@ def test_a_text_in_pieces_that_hand_the_state_on_equals_the_whole(family, random
   model = model_of(family)
   params = random_parameters(model)
   whole = apply(model, params)
-  state, pieces = recurrent.initial_state(model, B), []
+  state, pieces = recurrent.init_recurrent_state(model, B), []
   for begin, end in ((0, 1), (1, 4), (4, 7)):
     logits, state = apply_carry(model, params, IDS[:, begin:end], state)
     pieces.append(logits)
@@ -184,8 +184,8 @@ def apply_carry(model, params, ids, state, segments=None):
 def test_a_state_belongs_to_segment_1_and_padding_leaves_it_as_it_is(random_parameters):
   model = model_of("lstm")
   params = random_parameters(model)
-  _, state = apply_carry(model, params, IDS, recurrent.initial_state(model, B))
-  fresh = recurrent.initial_state(model, B)
+  _, state = apply_carry(model, params, IDS, recurrent.init_recurrent_state(model, B))
+  fresh = recurrent.init_recurrent_state(model, B)
   ones, twos = np.full((B, T), 1), np.full((B, T), 2)
   other = IDS[:, ::-1]
   going_on, _ = apply_carry(model, params, other, state, ones)
@@ -206,7 +206,9 @@ def test_scanned_unrolled_and_rematerialized_layers_give_the_same_numbers(random
     model = model_of("gru", residual=True, **others)
 
     def loss(tree, model=model):
-      return jnp.square(families.build(model).apply({"params": tree}, IDS, segments_bt=SEGMENTS)).mean()
+      return jnp.square(
+        language_model.build_model(model).apply({"params": tree}, IDS, segments_bt=SEGMENTS)
+      ).mean()
 
     outputs.append(jax.jit(jax.value_and_grad(loss))(params))
   for other in outputs[1:]:
@@ -237,18 +239,22 @@ def test_a_tied_head_is_the_embeddings_transpose_and_dropout_needs_a_key(random_
   model = model_of("lstm", tied=True, dropout=0.5)
   params = random_parameters(model)
   assert "logits" not in params["head"]
-  hidden = jax.jit(functools.partial(families.build(model).apply, method="hidden"))({"params": params}, IDS)
+  hidden = jax.jit(functools.partial(language_model.build_model(model).apply, method="hidden"))(
+    {"params": params}, IDS
+  )
   close(apply(model, params), hidden @ params["embedding"]["embedding"].T + params["head"]["bias"])
-  dropping = jax.jit(lambda key: families.build(model).apply({"params": params}, IDS, rngs={"dropout": key}))
+  dropping = jax.jit(
+    lambda key: language_model.build_model(model).apply({"params": params}, IDS, rngs={"dropout": key})
+  )
   runs = [dropping(jax.random.key(i)) for i in (0, 0, 1)]
   np.testing.assert_array_equal(runs[0], runs[1])
   assert np.abs(runs[0] - runs[2]).max() > 1e-3
 
 
 def test_the_forget_gate_starts_open_and_recurrent_kernels_orthogonal():
-  layer = jax.jit(functools.partial(families.initialize, model_of("lstm")))(jax.random.key(1))["target"][
-    "layers"
-  ]
+  layer = jax.jit(functools.partial(language_model.initialize_parameters, model_of("lstm")))(
+    jax.random.key(1)
+  )["target"]["layers"]
   close(layer["bias"], np.broadcast_to(np.array([0.0, 1.0, 0.0, 0.0])[:, None], (L, 4, D)))
   kernels = np.asarray(layer["kernel"]).swapaxes(1, 2).reshape(-1, D, D)
   assert len(kernels) == 4 * L
@@ -262,10 +268,12 @@ def test_every_parameter_names_its_axes_and_no_bias_decays(family):
   from gen.training import optimizer
 
   model = model_of(family, residual=True)
-  axes = families.logical_axes(model)
-  for path, shape in jax.tree_util.tree_leaves_with_path(families.shapes(model)):
+  axes = language_model.logical_axes(model)
+  for path, shape in jax.tree_util.tree_leaves_with_path(language_model.parameter_shapes(model)):
     assert len(functools.reduce(lambda tree, key: tree[key.key], path, axes)) == len(shape.shape)
-  for path, decays in jax.tree_util.tree_leaves_with_path(optimizer.decayed(families.shapes(model))):
+  for path, decays in jax.tree_util.tree_leaves_with_path(
+    optimizer.decay_mask(language_model.parameter_shapes(model))
+  ):
     assert decays == ("kernel" in path[-1].key or path[-1].key == "embedding")
 
 
@@ -282,15 +290,15 @@ def test_state_crosses_the_truncation_and_gradients_do_not(family, random_parame
 
   def second_loss(table, cut):
     tree = params | {"embedding": {"embedding": table}}
-    state = recurrent.initial_state(model, 1)
+    state = recurrent.init_recurrent_state(model, 1)
     if cut:
-      _, state = step.carried_loss(model, losses.Terms(), tree, first, state)
-      return step.carried_loss(model, losses.Terms(), tree, second, state)[0].loss
+      _, state = step.recurrent_loss(model, losses.LossTerms(), tree, first, state)
+      return step.recurrent_loss(model, losses.LossTerms(), tree, second, state)[0].loss
     both = np.concatenate([first.inputs_bt, second.inputs_bt], axis=1)
     targets = np.concatenate([first.targets_bt, second.targets_bt], axis=1)
     weights = np.concatenate([0 * first.weights_bt, second.weights_bt], axis=1)
     whole = Batch(both, targets, weights, np.ones_like(both), np.zeros_like(both))
-    return step.batch_loss(model, losses.Terms(), tree, whole).loss
+    return step.batch_loss(model, losses.LossTerms(), tree, whole).loss
 
   table = params["embedding"]["embedding"]
   (cut, cut_grad), (whole, whole_grad) = (
@@ -304,16 +312,16 @@ def test_state_crosses_the_truncation_and_gradients_do_not(family, random_parame
 
 def test_a_training_step_hands_its_state_on_and_clears_it_where_another_document_begins(random_parameters):
   model, optimizer = model_of("lstm", carry=True, dropout=0.2), Optimizer()
-  start = step.carrying(step.programs(model, optimizer).initialize(np.uint32(0)), model, B)
-  over = step.Horizon(0.0, 10.0, 0.0, 1.0, 0.0)  # of rate 0: the parameters stay
+  start = step.with_recurrent_state(step.step_programs(model, optimizer).initialize(np.uint32(0)), model, B)
+  over = step.ScheduleParams(0.0, 10.0, 0.0, 1.0, 0.0)  # of rate 0: the parameters stay
   train = jax.jit(functools.partial(step.train_step, model, optimizer))
   once, _ = train(start, batch_of(IDS), over)
   again = dataclasses.replace(model, dropout=0.0)
-  assert jax.tree.map(jnp.shape, once.carried) == jax.tree.map(jnp.shape, start.carried)
-  assert np.abs(once.carried.hidden).max() > 1e-3
+  assert jax.tree.map(jnp.shape, once.recurrent_state) == jax.tree.map(jnp.shape, start.recurrent_state)
+  assert np.abs(once.recurrent_state.hidden).max() > 1e-3
   train = jax.jit(functools.partial(step.train_step, again, optimizer))
   carried = [
-    train(state, batch_of(IDS, segments), over)[0].carried
+    train(state, batch_of(IDS, segments), over)[0].recurrent_state
     for state, segments in ((once, 2 * np.ones_like(IDS)), (start, None), (once, None))
   ]
   jax.tree.map(close, carried[0], carried[1])
@@ -322,14 +330,14 @@ def test_a_training_step_hands_its_state_on_and_clears_it_where_another_document
 
 def test_a_step_that_is_skipped_leaves_the_carried_state(random_parameters):
   model, optimizer = model_of("gru", carry=True), Optimizer()
-  start = step.carrying(step.programs(model, optimizer).initialize(np.uint32(0)), model, B)
-  over = step.Horizon(0.1, 10.0, 0.0, 1.0, 0.0)
+  start = step.with_recurrent_state(step.step_programs(model, optimizer).initialize(np.uint32(0)), model, B)
+  over = step.ScheduleParams(0.1, 10.0, 0.0, 1.0, 0.0)
   train = jax.jit(functools.partial(step.train_step, model, optimizer))
   once, _ = train(start, batch_of(IDS), over)
   bad = batch_of(IDS)._replace(weights_bt=np.full(IDS.shape, np.nan, np.float32))
   twice, _ = train(once, bad, over)
   assert int(twice.skipped) == 1
-  np.testing.assert_array_equal(twice.carried.hidden, once.carried.hidden)
+  np.testing.assert_array_equal(twice.recurrent_state.hidden, once.recurrent_state.hidden)
 
 
 def test_half_precision_stays_near(random_parameters):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gen.config import Model
-from gen.models import families
+from gen.models import language_model
 
 V, T, S = 31, 11, 9
 SIZES = {"width": 12, "heads": 3, "head_width": 4, "feed_forward": 10, "depth": 2, "vocab": V, "context": T}
@@ -56,7 +56,9 @@ def test_documents_in_one_row_are_read_as_if_each_were_alone(random_parameters, 
   if family == "encoder_decoder":
     names = ("source_bs", "source_segments_bs", "source_positions_bs")
     row |= zip(names, text(rng, cut(rng, S, 3), S), strict=True)
-  logits_btv = np.asarray(jax.jit(families.build(model).apply)({"params": random_parameters(model)}, **row))
+  logits_btv = np.asarray(
+    jax.jit(language_model.build_model(model).apply)({"params": random_parameters(model)}, **row)
+  )
   end = 0
   for number, size in enumerate(sizes, start=1):
     np.testing.assert_allclose(
@@ -67,7 +69,7 @@ def test_documents_in_one_row_are_read_as_if_each_were_alone(random_parameters, 
 
 def loss_and_gradients(model, params, row, weights_btv):
   """Returns logits and gradients of a sum of them."""
-  module = families.build(model)
+  module = language_model.build_model(model)
 
   def loss(params):
     logits_btv = module.apply({"params": params}, **row)
@@ -105,7 +107,7 @@ AXES = {"layers", "vocab", "embed", "heads", "kv_heads", "head", "mlp", "norm", 
 def test_every_parameter_of_every_switch_has_logical_axes_that_a_layout_knows(family, switches):
   model = Model(family=family, **(SIZES | switches), head_bias=True, pooler=True, scan=True)
   for path, names in jax.tree_util.tree_leaves_with_path(
-    families.logical_axes(model), is_leaf=lambda leaf: isinstance(leaf, jax.sharding.PartitionSpec)
+    language_model.logical_axes(model), is_leaf=lambda leaf: isinstance(leaf, jax.sharding.PartitionSpec)
   ):
     where = jax.tree_util.keystr(path)
     assert set(names) <= AXES, where

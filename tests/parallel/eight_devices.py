@@ -12,24 +12,24 @@ import re
 import sys
 from pathlib import Path
 
-from gen import launch  # without jax
+from gen.cli import environment as launch_environment  # without jax
 
 # Whoever only imports this, as the search for doctests does, keeps its own devices.
 if __name__ == "__main__":
   # Tiny programs: what the compiler would win by optimizing it would not earn back.
   os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
   os.environ["JAX_PLATFORMS"] = "cpu"
-  launch.give_simulated_devices_threads()
+  launch_environment.give_simulated_devices_threads()
 
 import jax
 import numpy as np
 
 from gen.config import RECURRENT, Data, Model, Optimizer, Run
-from gen.data import loaded
-from gen.parallel import layouts
-from gen.scaling import memory
-from gen.training import benchmark, loop, step
-from gen.training.optimizer import horizon
+from gen.costs import memory, step_benchmark
+from gen.data import dataset
+from gen.sharding import layouts
+from gen.training import loop, step
+from gen.training.optimizer import schedule_params
 
 STEPS = 20
 FAMILIES = {
@@ -41,8 +41,9 @@ FAMILIES = {
     "scan": True,
     "depth": 2,
   },
-  "encoder": benchmark.ARCHITECTURES["encoder"],
-  "encoder_decoder": benchmark.ARCHITECTURES["encoder_decoder"] | {"key_value_heads": 1, "remat": "dots"},
+  "encoder": step_benchmark.ARCHITECTURES["encoder"],
+  "encoder_decoder": step_benchmark.ARCHITECTURES["encoder_decoder"]
+  | {"key_value_heads": 1, "remat": "dots"},
   "rnn": {},
   "lstm": {"carry": True, "depth": 2},
   "gru": {"residual": True},
@@ -65,7 +66,7 @@ def run_of(family):
   return Run(
     model=Model(**{"family": family} | sizes | FAMILIES[family]),
     data=Data(
-      length=16, batch=16, objective=benchmark.OBJECTIVES.get(family, "causal"), stream=family == "lstm"
+      length=16, batch=16, objective=step_benchmark.OBJECTIVES.get(family, "causal"), stream=family == "lstm"
     ),
     optimizer=Optimizer(peak_learning_rate=1e-2, microbatches=1 if recurrent else 2),
     steps=STEPS,
@@ -77,19 +78,19 @@ def placed(state, place):
   state = jax.tree.map(np.array, state)  # A copy: steps write into the buffers that they are given.
   if place is None:
     return state
-  here = step.State(*[place.everywhere] * 5, place.carried)
-  here = here._replace(params=place.parameters, moments=place.moments)
+  here = step.TrainState(*[place.everywhere] * 5, place.recurrent_state)
+  here = here._replace(params=place.parameters, opt_state=place.opt_state)
   shardings = jax.tree.map(lambda where, part: jax.tree.map(lambda _: where, part), here, state)
   return jax.tree.map(jax.device_put, state, shardings)
 
 
 def train(run, layout, start):
   """Returns the losses of all steps, the last state, and the compiled step."""
-  programs = step.programs(run.model, run.optimizer, layout)
-  state = placed(step.carrying(start, run.model, run.data.batch), programs.place)
+  programs = step.step_programs(run.model, run.optimizer, layout)
+  state = placed(step.with_recurrent_state(start, run.model, run.data.batch), programs.place)
   stack, over, compiled, losses = (
-    benchmark.random_batches(run).stack(0, STEPS),
-    horizon(run.optimizer, STEPS),
+    step_benchmark.random_batches(run).stack(0, STEPS),
+    schedule_params(run.optimizer, STEPS),
     None,
     [],
   )
@@ -119,17 +120,17 @@ def accumulated(run, text):
 
 def losses(family, names):
   run = run_of(family)
-  start = step.programs(run.model, run.optimizer).initialize(np.uint32(3))
+  start = step.step_programs(run.model, run.optimizer).initialize(np.uint32(3))
   found = {"alone": {"losses": train(run, None, start)[0]}}
   for name in names:
     axes, stage = LAYOUTS[name]
     here = dataclasses.replace(run, mesh=axes, layout=stage)
-    each, state, compiled = train(run, layouts.of(here), start)
-    predicted = memory.footprint(here)
+    each, state, compiled = train(run, layouts.layout_of_run(here), start)
+    predicted = memory.run_footprint(here)
     found[name] = {
       "losses": each,
       "params": held(state.params),
-      "moments": held(state.moments),
+      "moments": held(state.opt_state),
       "live": held(state)[0],
       "predicted": predicted._asdict() | {"live": predicted.live},
       "arguments": compiled.memory_analysis().argument_size_in_bytes,
@@ -138,7 +139,7 @@ def losses(family, names):
   return found
 
 
-class StopAt(loop.Unattended):
+class StopAt(loop.NoHooks):
   def __init__(self, step):
     self.step, self.seen = step, 0
 
@@ -166,12 +167,14 @@ def trainer(folder):
     log_every=1,
     steps_per_dispatch=2,
   )
-  text = loaded.load(run.data)
-  whole = loop.train(run, folder / "whole", text)
+  text = dataset.load_dataset(run.data)
+  whole = loop.train_run(run, folder / "whole", text)
   for mesh_, layout, stop in (("data=8", "zero3", 4), ("", "ddp", 8)):
-    with contextlib.suppress(loop.Stopped):
-      loop.train(dataclasses.replace(run, mesh=mesh_, layout=layout), folder / "moved", text, StopAt(stop))
-  result = loop.train(dataclasses.replace(run, mesh="fsdp=2,tensor=4"), folder / "moved", text)
+    with contextlib.suppress(loop.RunStopped):
+      loop.train_run(
+        dataclasses.replace(run, mesh=mesh_, layout=layout), folder / "moved", text, StopAt(stop)
+      )
+  result = loop.train_run(dataclasses.replace(run, mesh="fsdp=2,tensor=4"), folder / "moved", text)
   return {"whole": whole, "moved": result}
 
 

@@ -8,8 +8,8 @@ import re
 import pytest
 
 from gen.config import Data, Model, Run
-from gen.parallel import layouts, topologies
-from gen.scaling import memory
+from gen.costs import memory, topologies
+from gen.sharding import layouts
 
 pytestmark = [
   pytest.mark.release,
@@ -32,11 +32,11 @@ def texts():
   """The text of the trainer's step for four chips of v5p, through a kernel and written out."""
   with pytest.MonkeyPatch.context() as patch:
     patch.setenv("JAX_PLATFORMS", "cpu")
-    devices = topologies.devices(topologies.parse("v5p:2x2x1"))
+    devices = topologies.topology_devices(topologies.parse_topology("v5p:2x2x1"))
     found = {}
     for attention in ("auto", "plain"):
       run = dataclasses.replace(RUN, model=dataclasses.replace(MODEL, attention=attention))
-      found[attention] = memory.compiled(run, layouts.of(run, devices))[1]
+      found[attention] = memory.compile_step(run, layouts.layout_of_run(run, devices))[1]
     return found
 
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from gen.scaling import points as points_
-from gen.scaling.laws import Law
+from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.runs import runs_table
 
 LAW = {"E": 0.6, "A": 57.0, "B": 228.0, "alpha": 0.42, "beta": 0.40}
 BUDGETS = {5e11: 3, 1e12: 1, 2.5e12: 1, 5e12: 1}  # FLOPs: seeds
@@ -175,7 +175,7 @@ def smoke():
 def _isoflop_study(
   sizes=5, seeds=1, noise=0.0, budgets=(4e11, 1e12, 2.5e12, 6e12), span=3.0, seed=0, law=None
 ):
-  law = law or Law(**LAW)
+  law = law or ParametricLaw(**LAW)
   random = np.random.default_rng(seed)
   rows = []
   for flops in budgets:
@@ -184,7 +184,7 @@ def _isoflop_study(
         data = flops / 6 / size
         rows.append((size, data, law.loss(size, data) + noise * random.standard_normal(), flops, number))
   params, tokens, loss, budget, numbers = np.array(rows).T
-  return points_.make(params, tokens, loss, budget=budget, seed=numbers)
+  return runs_table.make_runs(params, tokens, loss, budget=budget, seed=numbers)
 
 
 @pytest.fixture(scope="session")

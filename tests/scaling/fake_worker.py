@@ -10,7 +10,7 @@ import time
 
 from gen.config import config_hash, to_dict
 from gen.errors import UserError
-from gen.scaling import worker
+from gen.scaling.workers import worker
 from gen.training.journal import Journal
 
 STEPS = 40
@@ -97,4 +97,4 @@ def _misbehave(directive, step, folder, hooks):
 
 
 if __name__ == "__main__":
-  worker.main(train)
+  worker.run_worker(train)

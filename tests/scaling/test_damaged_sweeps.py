@@ -10,7 +10,11 @@ import pytest
 from gen.config import Data, Model, Sweep, config_hash, to_dict
 from gen.errors import UserError
 from gen.io import seals
-from gen.scaling import basis, jobs, ledger, points, results_file, sweep
+from gen.scaling.planning import law_source
+from gen.scaling.runs import runs_table
+from gen.scaling.sweeps import design
+from gen.scaling.verdicts import results_file
+from gen.scaling.workers import jobs, ledger
 from gen.training import journal
 from tests import mutations
 
@@ -22,14 +26,14 @@ RUN = "C1e9-w8-s0"
 
 
 def open_ledger(folder, study=STUDY, identity=IDENTITY):
-  return ledger.Ledger(folder, study, sweep.expand(study, 259), identity)
+  return ledger.SweepLedger(folder, study, design.expand_sweep(study, 259), identity)
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
   """The folder of a small finished sweep, with journals, clock and results."""
   folder = tmp_path_factory.mktemp("study") / "sweep"
-  for number, run in enumerate(sweep.expand(STUDY, 259), 1):
+  for number, run in enumerate(design.expand_sweep(STUDY, 259), 1):
     (folder / run.name).mkdir(parents=True)
     (folder / run.name / "config.json").write_text(json.dumps(to_dict(run)))
     common = {"run": config_hash(run), "name": run.name, "flops": run.flops}
@@ -41,7 +45,7 @@ def study(tmp_path_factory):
   with open_ledger(folder) as book:
     book.spent(7.0)
     found = {"name": "tiny", "points": book.results(), "seconds": 8.5, "verdict": {"credible": True}}
-  (folder / "results.json").write_text(json.dumps(results_file.sealed(found)))
+  (folder / "results.json").write_text(json.dumps(results_file.seal_results(found)))
   return folder
 
 
@@ -92,8 +96,8 @@ def test_a_damaged_file_never_changes_what_a_sweep_has_recorded(fuzz, study, tmp
 @pytest.mark.parametrize("name", ["journal.jsonl", "results.json"])
 def test_a_damaged_table_never_gives_other_runs(fuzz, study, tmp_path, name):
   def table(path):
-    found = points.read(path)
-    curves = points.read_curves(path, found)
+    found = runs_table.read_runs(path)
+    curves = runs_table.read_curves(path, found)
     return (
       found.names.tolist(),
       *(array.tolist() for array in (found.params, found.tokens, found.loss)),
@@ -112,34 +116,34 @@ def test_a_damaged_table_never_gives_other_runs(fuzz, study, tmp_path, name):
 
 def test_a_selection_of_results_and_journals_joined_are_tables(study, tmp_path):
   lines = (study / "journal.jsonl").read_bytes().splitlines(keepends=True)
-  whole = points.read(study / "journal.jsonl")
+  whole = runs_table.read_runs(study / "journal.jsonl")
   path = tmp_path / "mine.jsonl"
   path.write_bytes(b"".join(line for line in lines if b'"result"' in line))
-  assert points.read(path).loss.tolist() == whole.loss.tolist()
+  assert runs_table.read_runs(path).loss.tolist() == whole.loss.tolist()
   path.write_bytes(b"".join(lines) * 2)
-  assert points.read(path).loss.tolist() == whole.loss.tolist()
+  assert runs_table.read_runs(path).loss.tolist() == whole.loss.tolist()
   path.write_bytes(b"".join(lines[:-1]))
   with pytest.raises(UserError, match="has lost rows"):
-    points.read(path)
+    runs_table.read_runs(path)
 
 
 def test_equal_studies_have_equal_seals_whenever_they_were_trained():
   one = {"points": [{"loss": 2.5, "seconds": 1.0}], "seconds": 3.0, "created": "now"}
   other = {"points": [{"loss": 2.5, "seconds": 7.0}], "seconds": 4.0, "created": "then"}
-  assert results_file.sealed(one)["seal"] == results_file.sealed(other)["seal"]
+  assert results_file.seal_results(one)["seal"] == results_file.seal_results(other)["seal"]
   other["points"][0]["loss"] = 2.0
-  assert results_file.sealed(one)["seal"] != results_file.sealed(other)["seal"]
+  assert results_file.seal_results(one)["seal"] != results_file.seal_results(other)["seal"]
 
 
 def test_an_edited_constant_of_a_sealed_law_is_refused(tmp_path):
   path = tmp_path / "law.json"
   law = {"E": 1.7, "A": 400.0, "B": 410.0, "alpha": 0.34, "beta": 0.28}
-  content, wanted = json.dumps(seals.sealed(law)).encode(), None
+  content, wanted = json.dumps(seals.with_seal(law)).encode(), None
   for name, changed in [("nothing", content), *mutations.of(content, random.Random(0))]:
     path.unlink(missing_ok=True)
     if changed is not None:
       path.write_bytes(changed)
-    found = said(lambda: basis.read(path).optimum(1e20))
+    found = said(lambda: law_source.read_source(path).optimum(1e20))
     wanted = wanted or found
     assert isinstance(found, str) or found == wanted, name
 
@@ -172,16 +176,16 @@ def test_damaged_records_of_jobs_are_one_sentence(tmp_path):
   with journal.Journal(record) as rows:
     for run in ("a", "b"):
       rows.append({"cluster": "here", "run": run, "outcome": str(outcome), "name": f"job-{run}", "home": "."})
-  content, wanted = record.read_bytes(), jobs.rows_of(record, "here")
+  content, wanted = record.read_bytes(), jobs.read_rows(record, "here")
   assert set(wanted) == {"a", "b"}
   for mutation, changed in mutations.of(content, random.Random(2)):
     record.unlink(missing_ok=True)
     if changed is not None:
       record.write_bytes(changed)
-    found = said(lambda: jobs.rows_of(record, "here"))
+    found = said(lambda: jobs.read_rows(record, "here"))
     assert isinstance(found, str) or all(wanted[run] == row for run, row in found.items()), mutation
   record.write_bytes(content)
   for _, changed in mutations.of(b'{"kind": "finished", "text": ""}', random.Random(2)):
     if changed is not None:
       outcome.write_bytes(changed)
-      said(lambda: jobs.rows_of(record, "here"))
+      said(lambda: jobs.read_rows(record, "here"))

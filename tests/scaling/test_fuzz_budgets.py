@@ -6,8 +6,8 @@ import math
 import pytest
 
 from gen.errors import UserError
-from gen.scaling import budget_words, budgets, plan, plan_summary, published, published_models
-from gen.training import journal
+from gen.io import strict_json
+from gen.scaling.planning import budget_words, budgets, plan, plan_summary, published, published_models
 
 NUMBERS = (
   "1",
@@ -102,8 +102,12 @@ def sentence(rng):
 def planned(rng):
   """Returns the lines and the JSON of a random question, as `experiments/plan.py` writes them."""
   text, flops = rng.choice((words, sentence, sentence))(rng), number(rng, 1e8, 1e28, 1.0)
-  given = budget_words.read(text, budgets.PEAKS) if rng.random() < 0.5 else budget_words.Amounts(flops=flops)
-  budget = budgets.resolve(
+  given = (
+    budget_words.read_amounts(text, budgets.PEAKS)
+    if rng.random() < 0.5
+    else budget_words.BudgetAmounts(flops=flops)
+  )
+  budget = budgets.resolve_budget(
     given,
     maybe(rng, (*budgets.PEAKS, "1e15", "x"), 0.2),
     number(rng, 1, 1e5, 0.1),
@@ -111,7 +115,7 @@ def planned(rng):
     number(rng, 0.1, 20, 0.2),
   )
   form = rng.choice(("budget", "budget", "params", "tokens", "both", "model", "any"))
-  report = plan.plan(
+  report = plan.make_plan(
     rng.choice((*published.LAWS, *published.LAWS, "nobody2030")),
     budget.flops if form == "budget" else maybe(rng, (budget.flops,), 0.2),
     params=number(rng, 1e3, 1e14, 1.0 if form in ("params", "both") else 0.05),
@@ -129,8 +133,8 @@ def planned(rng):
     add=rng.choice((0,) * 9 + (-1, 3)),
   )
   assert all(0 < report[name] < math.inf for name in ("N", "D", "flops"))
-  json.loads(journal.encode(report), parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
-  return plan_summary.lines(report)
+  json.loads(strict_json.encode_json(report), parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
+  return plan_summary.plan_lines(report)
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -147,6 +151,6 @@ def test_any_words_are_a_budget_above_zero_or_one_sentence(fuzz):
   for rng in fuzz.rounds():
     text = words(rng)
     try:
-      assert math.isfinite(budgets.read(text)) and budgets.read(text) > 0, text
+      assert math.isfinite(budgets.parse_budget(text)) and budgets.parse_budget(text) > 0, text
     except UserError as error:
       assert "\n" not in str(error) and 0 < len(str(error)) < 1000, text

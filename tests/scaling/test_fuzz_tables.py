@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from gen.errors import UserError
-from gen.scaling import audit, basis, fit, fit_summary, plan, plan_summary, points
-from gen.scaling.laws import Law
-from gen.training import journal
+from gen.io import strict_json
+from gen.scaling.audits import audit
+from gen.scaling.laws import fit, fit_summary
+from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.planning import law_source, plan, plan_summary
+from gen.scaling.runs import runs_table
 
 HEADERS = ("params", "tokens", "loss", "flops", "budget", "seed", "held_out", "steps", "name")
 OTHER_HEADERS = ("N", "D", "C", "val_loss", "n_params", "", "loss", "params", "größe", "x" * 5000, '"')
@@ -38,7 +41,9 @@ SHAPES = ((1, 1), (2, 3), (4, 4), (4, 4), (4, 4), (4, 4))  # few, because each i
 def study(rng):
   """Returns the columns of a random law's runs, with noise, in budgets or scattered."""
   random = np.random.default_rng(rng.randrange(2**32))
-  law = Law(random.uniform(0.5, 2.5), *np.exp(random.uniform(4, 8, 2)), *random.uniform(0.25, 0.6, 2))
+  law = ParametricLaw(
+    random.uniform(0.5, 2.5), *np.exp(random.uniform(4, 8, 2)), *random.uniform(0.25, 0.6, 2)
+  )
   groups, sizes = rng.choice(SHAPES)
   flops = np.repeat(np.geomspace(1e15, 1e15 * 10 ** random.uniform(0, 4), groups), sizes)
   params = np.array([law.optimum(c)[0] for c in flops]) * np.exp(random.uniform(-1.5, 1.5, len(flops)))
@@ -92,29 +97,29 @@ def said(call):
 
 def fitted(path):
   """Fits, prints and writes as `experiments/fit_scaling_law.py` does."""
-  runs, _ = points.read_described(path)
-  report = fit_summary.of_all(fit.fit_all(runs, curves=[], bootstraps=BOOTSTRAPS), runs)
+  runs, _ = runs_table.read_described(path)
+  report = fit_summary.summarize_fits(fit.fit_all(runs, curves=[], bootstraps=BOOTSTRAPS), runs)
   for name in ("E", "alpha", "beta", "a", "b"):
     assert math.isfinite(report.get(name, 0.0)), name
   written(report)
-  return fit_summary.lines(report)
+  return fit_summary.summary_lines(report)
 
 
 def audited(path):
-  found = audit.audit(points.read(path), bootstraps=BOOTSTRAPS)
+  found = audit.audit_runs(runs_table.read_runs(path), bootstraps=BOOTSTRAPS)
   written(found.as_dict())
-  return audit.lines(found)
+  return audit.audit_lines(found)
 
 
 def planned(path):
-  report = plan.plan(basis.read(path, bootstraps=BOOTSTRAPS), 1e17)
+  report = plan.make_plan(law_source.read_source(path, bootstraps=BOOTSTRAPS), 1e17)
   assert math.isfinite(report["N"]) and math.isfinite(report["loss"])
   written(report)
-  return plan_summary.lines(report)
+  return plan_summary.plan_lines(report)
 
 
 def written(report):
-  json.loads(journal.encode(report), parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
+  json.loads(strict_json.encode_json(report), parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -122,7 +127,7 @@ def test_any_table_gives_finite_laws_grades_and_plans_or_one_sentence(fuzz, tmp_
   path = tmp_path / "runs.csv"
   for rng in fuzz.rounds():
     path.write_text(table(rng))
-    if said(lambda: points.read(path)) is None:
+    if said(lambda: runs_table.read_runs(path)) is None:
       continue
     work = rng.choice((fitted, audited, planned))
     lines = said(lambda work=work: work(path))

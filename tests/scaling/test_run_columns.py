@@ -8,7 +8,8 @@ import pytest
 import zstandard
 
 from gen.errors import UserError
-from gen.scaling import points, run_columns
+from gen.scaling import run_columns
+from gen.scaling.runs import runs_table
 
 PLAIN = "params,tokens,loss\n27000000,600000000,3.5\n81000000,200000000,3.25\n"
 
@@ -16,7 +17,7 @@ PLAIN = "params,tokens,loss\n27000000,600000000,3.5\n81000000,200000000,3.25\n"
 def read(tmp_path, content, name="mine.csv"):
   path = tmp_path / name
   path.write_bytes(content if isinstance(content, bytes) else content.encode())
-  return points.read_described(path)
+  return runs_table.read_described(path)
 
 
 @pytest.mark.parametrize(

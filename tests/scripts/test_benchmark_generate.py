@@ -11,10 +11,10 @@ import pytest
 
 from gen.config import Model
 from gen.errors import UserError
-from gen.generation import benchmark, cache, decode
+from gen.generation import benchmark, decode, decoders
 from gen.generation.sampling import GREEDY
 from gen.interop import huggingface
-from gen.models import families
+from gen.models import language_model
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark_generate.py"
 SHAPE = Model(
@@ -41,15 +41,17 @@ print(json.dumps(row | {{"tokens": {tokens}}}))
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
   folder = tmp_path_factory.mktemp("gpt2")
-  params = jax.tree.map(np.asarray, families.initialize(SHAPE, jax.random.key(3)))
-  huggingface.save(folder / "model", SHAPE, params)
+  params = jax.tree.map(np.asarray, language_model.initialize_parameters(SHAPE, jax.random.key(3)))
+  huggingface.save_checkpoint(folder / "model", SHAPE, params)
   return folder, params
 
 
 def test_a_peer_is_given_the_same_weights_and_prompts_and_its_tokens_are_compared(small):
   folder, params = small
   given = benchmark.random_prompts(40, 2, 9)
-  plain = decode.generate(families.build(SHAPE), params, given, GREEDY, jax.random.key(9), max_tokens=5)
+  plain = decode.generate(
+    language_model.build_model(SHAPE), params, given, GREEDY, jax.random.key(9), max_tokens=5
+  )
   tokens = plain.rows()[0].tolist()
   peer = folder / "peer"
   peer.write_text(PEER.format(python=sys.executable, tokens=tokens))
@@ -69,12 +71,12 @@ def test_a_peer_is_given_the_same_weights_and_prompts_and_its_tokens_are_compare
   assert found["prefill_tokens_per_second"] == pytest.approx(2 * 9 / found["prefill_seconds"])
   assert found["decode_tokens_per_second"] == pytest.approx(2 * 4 / found["decode_seconds"])
   assert found["compile_seconds"] > found["prefill_seconds"]
-  assert found["cache_bytes"] == cache.size_of(SHAPE, 2, 16 + 16)
+  assert found["cache_bytes"] == decoders.cache_bytes(SHAPE, 2, 16 + 16)
 
 
 def test_one_token_cannot_be_told_from_the_prefill(small):
   with pytest.raises(UserError, match="ask for at least 2"):
-    benchmark.measure(families.build(SHAPE), small[1], batch=2, prompt=9, new=1)
+    benchmark.measure_decoding(language_model.build_model(SHAPE), small[1], batch=2, prompt=9, new=1)
 
 
 def test_a_mistake_is_one_sentence():

@@ -42,7 +42,7 @@ def test_the_numbers_of_a_step_agree_with_one_another(cache):
   model = Model(
     width=12, depth=2, heads=3, head_width=4, vocab=40, context=20, positions="learned", tied=True
   )
-  assert found["peak_bytes"] > 3 * 4 * counts.parameters(model).total
+  assert found["peak_bytes"] > 3 * 4 * counts.count_parameters(model).total
 
 
 def test_mistakes_end_with_one_sentence_and_code_2(cache):

@@ -36,9 +36,9 @@ def sample(drawing):
 def test_the_tables_in_the_page_equal_what_the_code_gives():
   page = (ROOT / "docs/families.md").read_text()
   assert script("write_preset_table").page(page) == page, "run scripts/write_preset_table.py"
-  assert re.findall(r"^\| `([^`]+)`  ?\|", page, re.MULTILINE)[-len(presets.names()) :] == sorted(
-    presets.names(),
-    key=lambda name: (bool(re.fullmatch(r"chinchilla-\d+m", name)), presets.names().index(name)),
+  assert re.findall(r"^\| `([^`]+)`  ?\|", page, re.MULTILINE)[-len(presets.preset_names()) :] == sorted(
+    presets.preset_names(),
+    key=lambda name: (bool(re.fullmatch(r"chinchilla-\d+m", name)), presets.preset_names().index(name)),
   )
 
 

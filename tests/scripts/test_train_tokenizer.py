@@ -2,7 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gen.data import tokenizer
+from gen.data.tokenizers import tokenizer
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train_tokenizer.py"
 
@@ -19,7 +19,7 @@ def test_a_tokenizer_is_trained_saved_and_judged(tmp_path):
   done = run(f"--output={output}", f"--corpus={tmp_path / 'a.txt'}", "--vocab=300", f"--cache={cache}")
   assert done.returncode == 0, done.stderr
   assert "bytes per token on validation text" in done.stdout
-  assert tokenizer.load(output).text_vocab == 300
+  assert tokenizer.load_tokenizer(output).text_vocab == 300
 
 
 def test_mistakes_end_with_one_sentence_and_code_2(tmp_path):

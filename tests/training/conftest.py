@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gen.config import Data, Model, Optimizer, Run
-from gen.data import loaded
+from gen.data import dataset
 
 WORDS = "the model reads a row of tokens and predicts what comes next in it while its loss falls".split()  # noqa: SIM905
 
@@ -45,4 +45,4 @@ def run(corpus, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(run):
-  return loaded.load(run.data)
+  return dataset.load_dataset(run.data)

@@ -20,7 +20,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from gen.training import manifest, stored_steps
+from gen.io import checksums
+from gen.training import checkpoint_folder
 from gen.training.checkpoints import Checkpoints
 
 SHAPES = {"kernel": (64, 96), "bias": (96,), "count": ()}
@@ -55,11 +56,11 @@ def kill_one(folder: Path, rng: random.Random) -> bool:
       save_until_killed(folder)
     finally:
       os._exit(1)  # Only reached by a failed check.
-  before = max(stored_steps.steps(folder), default=0)
+  before = max(checkpoint_folder.complete_steps(folder), default=0)
   more = rng.randrange(3)  # whole saves before the kill, so that each victim finds what another left
-  wait(victim, (folder / f"{before + 1:09d}{stored_steps.PARTIAL}").is_dir)
+  wait(victim, (folder / f"{before + 1:09d}{checkpoint_folder.PARTIAL}").is_dir)
   begun = time.monotonic()
-  wait(victim, lambda: max(stored_steps.steps(folder), default=0) >= before + more)
+  wait(victim, lambda: max(checkpoint_folder.complete_steps(folder), default=0) >= before + more)
   pace = (time.monotonic() - begun) / more if more else 0.1
   time.sleep(rng.random() * pace)
   os.kill(victim, signal.SIGKILL)
@@ -78,13 +79,13 @@ def wait(victim: int, done: Callable[[], bool]) -> None:
 
 def check(folder: Path, before: int) -> bool:
   """Raises unless every visible step is whole and the latest is no older than before the kill."""
-  complete = stored_steps.steps(folder)
+  complete = checkpoint_folder.complete_steps(folder)
   # Files alone: tensorstore, which opens arrays, must not be used before a fork. The next victim opens them.
-  paths = {step: stored_steps.path_of(folder, step) for step in complete}
-  damaged = {step: found for step, path in paths.items() if (found := manifest.damages(path))}
+  paths = {step: checkpoint_folder.path_of(folder, step) for step in complete}
+  damaged = {step: found for step, path in paths.items() if (found := checksums.find_damages(path))}
   if damaged or max(complete, default=0) < before:
     raise SystemExit(f"before the kill step {before}, now {complete}, damaged: {damaged}")
-  return any(path.suffix == stored_steps.PARTIAL for path in folder.iterdir())
+  return any(path.suffix == checkpoint_folder.PARTIAL for path in folder.iterdir())
 
 
 def main() -> None:
@@ -99,7 +100,11 @@ def main() -> None:
   halfway = sum(kill_one(flags.folder, rng) for _ in range(flags.kills))
   print(
     json.dumps(
-      {"kills": flags.kills, "half_written": halfway, "latest": stored_steps.steps(flags.folder)[-1]}
+      {
+        "kills": flags.kills,
+        "half_written": halfway,
+        "latest": checkpoint_folder.complete_steps(flags.folder)[-1],
+      }
     )
   )
 

@@ -15,7 +15,8 @@ import optax
 import pytest
 
 from gen.errors import UserError
-from gen.training import manifest, stored_steps
+from gen.io import checksums
+from gen.training import checkpoint_folder
 from gen.training.checkpoints import Checkpoints, require_tokenizer
 
 KILLED = Path(__file__).parent / "killed_saves.py"
@@ -133,16 +134,16 @@ def test_what_happens_to_the_state_after_save_does_not_reach_the_disk(tmp_path):
 
 
 def test_save_returns_before_the_disk_has_it(tmp_path, monkeypatch):
-  seal, allowed = manifest.seal, threading.Event()
-  monkeypatch.setattr(manifest, "seal", lambda folder: (allowed.wait(20), seal(folder)))
+  seal, allowed = checksums.seal_folder, threading.Event()
+  monkeypatch.setattr(checksums, "seal_folder", lambda folder: (allowed.wait(20), seal(folder)))
   with Checkpoints(tmp_path) as checkpoints:
     checkpoints.save(3, _state(), {})
-    assert stored_steps.steps(tmp_path) == []
+    assert checkpoint_folder.complete_steps(tmp_path) == []
     allowed.set()
     assert checkpoints.latest() == 3
   with Checkpoints(tmp_path, asynchronous=False) as checkpoints:
     checkpoints.save(4, _state(), {})
-    assert stored_steps.steps(tmp_path) == [3, 4]
+    assert checkpoint_folder.complete_steps(tmp_path) == [3, 4]
 
 
 def test_the_policy_keeps_the_last_every_nth_and_the_best(tmp_path):
@@ -280,17 +281,17 @@ def _no_space(*_, **__):
 def test_a_failed_asynchronous_save_is_raised_by_the_next_call_and_only_there(two_steps, monkeypatch):
   with Checkpoints(two_steps) as checkpoints:
     with monkeypatch.context() as patched:
-      patched.setattr(manifest, "seal", _no_space)
+      patched.setattr(checksums, "seal_folder", _no_space)
       checkpoints.save(30, _state(30), {})
       with pytest.raises(UserError, match=rf"step 30 in {two_steps}: no space left .* checkpoint is step 20"):
         checkpoints.save(40, _state(40), {})
     assert checkpoints.latest() == 20
     checkpoints.save(40, _state(40), {})
-  assert stored_steps.steps(two_steps) == [20, 40]
+  assert checkpoint_folder.complete_steps(two_steps) == [20, 40]
 
 
 def test_an_error_inside_the_with_block_is_not_hidden_by_a_failed_save(two_steps, monkeypatch):
-  monkeypatch.setattr(manifest, "seal", _no_space)
+  monkeypatch.setattr(checksums, "seal_folder", _no_space)
   with pytest.raises(KeyError) as caught, Checkpoints(two_steps) as checkpoints:
     checkpoints.save(30, _state(30), {})
     raise KeyError("the first reason")

@@ -11,8 +11,8 @@ import pytest
 
 from gen.config import config_hash, from_dict, to_dict
 from gen.errors import UserError
-from gen.generation import checkpoint
-from gen.training import hooks, journal, loop, stored_steps
+from gen.generation import loaded_model
+from gen.training import checkpoint_folder, hooks, journal, loop
 from tests import mutations
 
 CLOCKS = ("time", "seconds", "seconds_spent", "wall_seconds", "tokens_per_second", "gflops")
@@ -34,7 +34,7 @@ def tiny(run):
 @pytest.fixture(scope="module")
 def finished(tiny, data, tmp_path_factory):
   folder = tmp_path_factory.mktemp("finished") / "run"
-  return folder, loop.train(tiny, folder, data)
+  return folder, loop.train_run(tiny, folder, data)
 
 
 def numbers(result):
@@ -72,17 +72,17 @@ def test_a_damaged_file_never_changes_a_result(fuzz, tiny, data, finished, tmp_p
     place = damaged(folder, name, changed, tmp_path / "run")
     loaded = said(lambda place=place: state_of(place, tiny))
     assert isinstance(loaded, str) or same(loaded, wanted), mutation
-    refused = said(lambda place=place: loop.train(other, place, data))
+    refused = said(lambda place=place: loop.train_run(other, place, data))
     assert isinstance(refused, str), mutation
-    found = said(lambda place=place: loop.train(tiny, place, data))
+    found = said(lambda place=place: loop.train_run(tiny, place, data))
     assert isinstance(found, str) or numbers(found) == numbers(result), mutation
     if isinstance(found, str) and changed is not None:
       assert (place / name).read_bytes() == changed, f"{mutation}: what is refused is not overwritten"
 
 
 def state_of(folder, run):
-  restored = checkpoint.load(folder)
-  return config_hash(checkpoint.run_of(folder)), restored.model, restored.params
+  restored = loaded_model.load_model(folder)
+  return config_hash(loaded_model.read_run(folder)), restored.model, restored.params
 
 
 def same(found, wanted):
@@ -98,7 +98,7 @@ def test_an_edited_loss_is_refused_with_its_line(tiny, data, finished, tmp_path)
   edited = json.dumps(row | {"loss": row["loss"] / 2}).encode() + b"\n"
   place = damaged(folder, "journal.jsonl", b"".join([*lines[:-1], edited]), tmp_path / "run")
   with pytest.raises(UserError, match=rf"line {len(lines)} of .*journal\.jsonl was changed"):
-    loop.train(tiny, place, data)
+    loop.train_run(tiny, place, data)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"null", b"[]"])
@@ -109,8 +109,8 @@ def test_a_config_that_is_lost_is_written_again_for_the_same_run_and_no_other(
   place = damaged(folder, "config.json", content, tmp_path / "run")
   other = dataclasses.replace(tiny, seed=4)
   with pytest.raises(UserError, match=r"holds another run \(seed: 3 -> 4\)"):
-    loop.train(other, place, data)
-  assert numbers(loop.train(tiny, place, data)) == numbers(result)
+    loop.train_run(other, place, data)
+  assert numbers(loop.train_run(tiny, place, data)) == numbers(result)
   assert json.loads((place / "config.json").read_text()) == json.loads((folder / "config.json").read_text())
 
 
@@ -122,12 +122,12 @@ def test_an_edited_config_is_refused_by_training_and_by_generation(tiny, data, f
   words = r"config\.json is not what checkpoint .* \(model.rotary_base: 10000.0 -> 500.0\)"
   for run in (tiny, from_dict(type(tiny), values)):
     with pytest.raises(UserError, match=words):
-      loop.train(run, place, data)
+      loop.train_run(run, place, data)
   with pytest.raises(UserError, match=words):
-    checkpoint.load(place)
+    loaded_model.load_model(place)
 
 
-class StopAt(hooks.Unattended):
+class StopAt(hooks.NoHooks):
   def __init__(self, step):
     self.step, self.seen = step, 0
 
@@ -141,9 +141,9 @@ class StopAt(hooks.Unattended):
 @pytest.fixture(scope="module")
 def stopped(tiny, data, tmp_path_factory):
   folder = tmp_path_factory.mktemp("stopped") / "run"
-  with pytest.raises(loop.Stopped):
-    loop.train(tiny, folder, data, StopAt(9))
-  assert len(stored_steps.steps(folder / "checkpoints")) == 2
+  with pytest.raises(loop.RunStopped):
+    loop.train_run(tiny, folder, data, StopAt(9))
+  assert len(checkpoint_folder.complete_steps(folder / "checkpoints")) == 2
   return folder
 
 
@@ -151,10 +151,10 @@ def stopped(tiny, data, tmp_path_factory):
 def test_a_damaged_meta_of_the_latest_step_falls_back_to_the_step_before(
   tiny, data, finished, stopped, tmp_path, name
 ):
-  latest = f"checkpoints/{stored_steps.steps(stopped / 'checkpoints')[-1]:09d}/{name}"
+  latest = f"checkpoints/{checkpoint_folder.complete_steps(stopped / 'checkpoints')[-1]:09d}/{name}"
   for content in (None, b"", b"null", b"[" * mutations.DEEP):
     place = damaged(stopped, latest, content, tmp_path / "run")
-    assert numbers(loop.train(tiny, place, data)) == numbers(finished[1])
+    assert numbers(loop.train_run(tiny, place, data)) == numbers(finished[1])
 
 
 def test_a_stopped_run_refuses_a_journal_with_other_rows_and_goes_on_without_one(
@@ -163,23 +163,23 @@ def test_a_stopped_run_refuses_a_journal_with_other_rows_and_goes_on_without_one
   content = (stopped / "journal.jsonl").read_bytes()
   for _, changed in mutations.of(content, random.Random(1)):
     place = damaged(stopped, "journal.jsonl", changed, tmp_path / "run")
-    found = said(lambda place=place: loop.train(tiny, place, data))
+    found = said(lambda place=place: loop.train_run(tiny, place, data))
     if changed and b"\n" in changed.strip():
       assert isinstance(found, str) or changed == content
     elif not isinstance(found, str):  # No row is whole, so all are lost, which the first row says.
       assert numbers(found) == numbers(finished[1])
-      assert journal.read(place / "journal.jsonl")[0]["lost_rows"] == content.count(b"\n")
-      assert loop.train(tiny, place, data) == json.loads(json.dumps(found))
+      assert journal.read_journal(place / "journal.jsonl")[0]["lost_rows"] == content.count(b"\n")
+      assert loop.train_run(tiny, place, data) == json.loads(json.dumps(found))
 
 
 def test_rows_of_another_run_are_refused(tiny, data, finished, tmp_path):
   other = dataclasses.replace(tiny, seed=9)
-  loop.train(other, tmp_path / "other", data)
+  loop.train_run(other, tmp_path / "other", data)
   rows = (tmp_path / "other" / "journal.jsonl").read_bytes()
   place = damaged(finished[0], "journal.jsonl", rows, tmp_path / "run")
   with pytest.raises(UserError, match="seed: "):
-    loop.train(tiny, place, data)
+    loop.train_run(tiny, place, data)
   values = json.dumps(to_dict(other)).encode()
   place = damaged(place, "config.json", values, tmp_path / "both")
   with pytest.raises(UserError, match=r"config\.json is not what checkpoint"):
-    loop.train(other, place, data)
+    loop.train_run(other, place, data)

@@ -9,8 +9,8 @@ import pytest
 
 from gen import config
 from gen.config import Data, Model, Optimizer, Run
-from gen.data import batches, loaded, objectives
-from gen.models import families
+from gen.data import batches, dataset, objectives
+from gen.models import language_model
 from gen.training import loop, step
 from gen.training.checkpoints import Checkpoints
 
@@ -18,7 +18,7 @@ TRANSFORMERS = ("encoder", "decoder", "encoder_decoder")
 PAIRS = [
   (name, family)
   for name in objectives.OBJECTIVES
-  for family in objectives.families(name)
+  for family in objectives.families_of(name)
   if family in TRANSFORMERS
 ]
 
@@ -58,16 +58,16 @@ def run_of(place, objective, family):
 
 @pytest.fixture(scope="module")
 def data(place):
-  return loaded.load(run_of(place, "causal", "decoder").data)
+  return dataset.load_dataset(run_of(place, "causal", "decoder").data)
 
 
 @pytest.mark.parametrize(("objective", "family"), PAIRS)
 def test_two_steps_of_an_objective(place, data, tmp_path, objective, family):
   run = run_of(place, objective, family)
-  result = loop.train(run, tmp_path, data)
+  result = loop.train_run(run, tmp_path, data)
   assert result["steps"] == 2 and (result["objective"], result["family"]) == (objective, family)
   assert 0 < result["loss"] < 3 * math.log(400)
-  row = loop.row_of(run)
+  row = loop.row_length(run)
   assert result["tokens"] == 2 * 2 * row.tokens
   assert result["positions"] == 2 * 2 * (row.source + row.target)
   assert 0 < result["loss_tokens"] <= 2 * 2 * row.target
@@ -77,14 +77,14 @@ def test_two_steps_of_an_objective(place, data, tmp_path, objective, family):
 def test_a_decoder_is_judged_on_continuations_after_prefixes_seen_both_ways(place, data, tmp_path):
   run = run_of(place, "prefix", "decoder")
   run.model.depth = 2  # in the first layer, those who bear loss see the same with a prefix as without
-  result = loop.train(run, tmp_path, data)
+  result = loop.train_run(run, tmp_path, data)
   model = config.from_dict(Run, result["config"]).model
   with Checkpoints(tmp_path / "checkpoints") as checkpoints:
-    state, _ = checkpoints.restore(jax.eval_shape(lambda: step.initialize(model, run.optimizer, 0)))
-  logits_of = jax.jit(families.build(model).apply)
+    state, _ = checkpoints.restore(jax.eval_shape(lambda: step.initialize_state(model, run.optimizer, 0)))
+  logits_of = jax.jit(language_model.build_model(model).apply)
   found = {True: [], False: []}  # by whether the prefix is given: nats of each continuation token
-  for batch in batches.validation(
-    data.validation, run.data, batches.objective_of(run.data, data.tokenizer)
+  for batch in batches.validation_batches(
+    data.validation, run.data, batches.make_objective(run.data, data.tokenizer)
   ).batches:
     assert batch.prefix_bt.any()
     for with_prefix, nats in found.items():
@@ -100,11 +100,11 @@ def test_a_decoder_is_judged_on_continuations_after_prefixes_seen_both_ways(plac
 
 def test_loss_bearing_tokens_are_those_that_the_batches_weigh(place, data, tmp_path):
   run = run_of(place, "span_corruption", "encoder_decoder")
-  result = loop.train(run, tmp_path, data)
+  result = loop.train_run(run, tmp_path, data)
   made = batches.Batches(data.train, run.data, run.seed)
   assert result["loss_tokens"] == sum(made.at(step).weights_bt.sum() for step in range(2))
 
 
 def test_a_prefix_is_a_source_to_an_encoder_decoder_and_a_beginning_to_a_decoder(place):
-  assert loop.row_of(run_of(place, "prefix", "encoder_decoder")) == (40, 40, 40)
-  assert loop.row_of(run_of(place, "prefix", "decoder")) == (40, 40, 0)
+  assert loop.row_length(run_of(place, "prefix", "encoder_decoder")) == (40, 40, 40)
+  assert loop.row_length(run_of(place, "prefix", "decoder")) == (40, 40, 0)

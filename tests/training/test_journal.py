@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen.errors import UserError
+from gen.io import strict_json
 from gen.training import journal
 from gen.training.journal import Journal, TensorBoard
 
@@ -27,7 +28,7 @@ def _refuse(name):
 
 @given(st.dictionaries(st.text(), VALUES, max_size=4))
 def test_every_row_is_one_line_of_strict_json(row):
-  line = journal.encode(row)
+  line = strict_json.encode_json(row)
   assert line.count(b"\n") == 1 and line.endswith(b"\n")
   assert json.loads(line, parse_constant=_refuse).keys() == row.keys()
 
@@ -35,7 +36,7 @@ def test_every_row_is_one_line_of_strict_json(row):
 def test_numbers_of_numpy_and_jax_become_numbers():
   row = {"a": np.float32(0.5), "b": np.int64(3), "c": jnp.float32(2), "d": np.arange(2), "e": np.bool_(True)}
   row |= {"f": (1, np.nan), "g": float("inf"), "h": jnp.bfloat16(1.5)}
-  assert json.loads(journal.encode(row)) == {
+  assert json.loads(strict_json.encode_json(row)) == {
     "a": 0.5, "b": 3, "c": 2.0, "d": [0, 1], "e": True, "f": [1, None], "g": None, "h": 1.5,
   }  # fmt: skip
 
@@ -45,7 +46,7 @@ def test_a_value_that_json_cannot_hold_is_refused_and_nothing_is_written(tmp_pat
     with pytest.raises(TypeError, match="object"):
       rows.append({"a": object()})
     rows.append({"b": 1})
-  assert journal.read(tmp_path / "j") == [{"b": 1}]
+  assert journal.read_journal(tmp_path / "j") == [{"b": 1}]
 
 
 @settings(max_examples=40, deadline=None)
@@ -59,10 +60,10 @@ def test_a_tear_anywhere_costs_only_the_torn_row(tmp_path_factory, cut):
   content = path.read_bytes()
   path.write_bytes(content[:cut])
   whole = content[:cut].count(b"\n")
-  assert journal.read(path) == rows[:whole]
+  assert journal.read_journal(path) == rows[:whole]
   with Journal(path) as out:
     out.append({"after": True})
-  assert journal.read(path) == [*rows[:whole], {"after": True}]
+  assert journal.read_journal(path) == [*rows[:whole], {"after": True}]
 
 
 def test_a_torn_line_longer_than_a_block_is_cut_off(tmp_path):
@@ -70,7 +71,7 @@ def test_a_torn_line_longer_than_a_block_is_cut_off(tmp_path):
   path.write_bytes(b'{"a": 1}\n{"b": "' + b"x" * 200_000)
   with Journal(path) as out:
     out.append({"c": 3})
-  assert journal.read(path) == [{"a": 1}, {"c": 3}]
+  assert journal.read_journal(path) == [{"a": 1}, {"c": 3}]
 
 
 def test_rows_written_before_sigkill_are_there(tmp_path):
@@ -83,21 +84,21 @@ for step in range(7):
 os.kill(os.getpid(), {signal.SIGKILL.value})
 """
   assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
-  assert journal.read(tmp_path / "j") == [{"step": step} for step in range(7)]
+  assert journal.read_journal(tmp_path / "j") == [{"step": step} for step in range(7)]
 
 
 def test_a_broken_row_in_the_middle_is_named_by_its_line(tmp_path):
   path = tmp_path / "j"
   path.write_text('{"a": 1}\n{"b": \n{"c": 1}\n')
   with pytest.raises(UserError, match=f"line 2 of {path}"):
-    journal.read(path)
+    journal.read_journal(path)
   path.write_text('{"a": 1}\n{"b": 1}\n[3]\n{"c": 1}\n')
   with pytest.raises(UserError, match="line 3 "):
-    journal.read(path)
+    journal.read_journal(path)
 
 
 def test_no_file_reads_as_no_rows(tmp_path):
-  assert journal.read(tmp_path / "none") == []
+  assert journal.read_journal(tmp_path / "none") == []
 
 
 def test_rewind_drops_what_the_resumed_run_writes_again_and_nothing_else(tmp_path):
@@ -114,9 +115,9 @@ def test_rewind_drops_what_the_resumed_run_writes_again_and_nothing_else(tmp_pat
     assert out.rewind(2, run="x") == 2
     out.append({"kind": "train", "run": "x", "step": 3})
     again = {"kind": "train", "run": "x", "step": 3}
-    assert journal.read(tmp_path / "j") == [*rows[:3], *rows[5:], again]
+    assert journal.read_journal(tmp_path / "j") == [*rows[:3], *rows[5:], again]
     assert out.rewind(2) == 2
-    assert journal.read(tmp_path / "j") == [*rows[:3], rows[6]]
+    assert journal.read_journal(tmp_path / "j") == [*rows[:3], rows[6]]
     assert out.rewind(2) == 0
   assert list(tmp_path.iterdir()) == [tmp_path / "j"]
 
@@ -128,7 +129,7 @@ def test_a_rewind_that_fails_leaves_the_journal_as_it_was(tmp_path, monkeypatch)
       patched.setattr(os, "fsync", _no_space)
       with pytest.raises(UserError, match="No space left"):
         out.rewind(1)
-    assert journal.read(tmp_path / "j") == [{"kind": "train", "step": 5}]
+    assert journal.read_journal(tmp_path / "j") == [{"kind": "train", "step": 5}]
   assert list(tmp_path.iterdir()) == [tmp_path / "j"]
 
 
@@ -150,7 +151,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_whole_rows(tmp_path, monkeypatch
       with pytest.raises(UserError, match=f"cannot write the journal {path}: No space left"):
         out.append({"step": 2, "text": "x" * 100})
     out.append({"step": 3})
-  assert journal.read(path) == [{"step": 1}, {"step": 3}]
+  assert journal.read_journal(path) == [{"step": 1}, {"step": 3}]
 
 
 def test_an_unwritable_journal_is_one_sentence(tmp_path):

@@ -15,8 +15,9 @@ import pytest
 
 from gen.config import Model, Optimizer
 from gen.errors import UserError
-from gen.scaling import trunks as algebra
-from gen.training import checkpoints, hooks, journal, lengths, locks, loop, stored_steps, trunks
+from gen.io import locks
+from gen.scaling.sweeps import trunk_sweeps
+from gen.training import checkpoint_folder, checkpoints, hooks, journal, loop, run_length, trunks
 
 pytestmark = pytest.mark.optimized  # a stop, a dispatch or a trunk changes no bit
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.optimized  # a stop, a dispatch or a trunk changes no b
 @pytest.fixture(scope="module")
 def whole(run, data, tmp_path_factory):
   folder = tmp_path_factory.mktemp("whole")
-  return loop.train(run, folder, data), journal.read(folder / "journal.jsonl")
+  return loop.train_run(run, folder, data), journal.read_journal(folder / "journal.jsonl")
 
 
 def numbers(result):
@@ -33,7 +34,7 @@ def numbers(result):
   return {name: value for name, value in result.items() if name not in clocks}
 
 
-class StopAt(loop.Unattended):
+class StopAt(loop.NoHooks):
   def __init__(self, step):
     self.step, self.seen = step, 0
 
@@ -46,38 +47,38 @@ class StopAt(loop.Unattended):
 
 def test_a_stopped_run_ends_with_the_same_bits_as_one_that_was_not(run, data, whole, tmp_path):
   for stop_at in (5, 20):
-    with pytest.raises(loop.Stopped):
-      loop.train(run, tmp_path, data, StopAt(stop_at))
-  result = loop.train(run, tmp_path, data)
+    with pytest.raises(loop.RunStopped):
+      loop.train_run(run, tmp_path, data, StopAt(stop_at))
+  result = loop.train_run(run, tmp_path, data)
   assert numbers(result) == numbers(whole[0])
 
 
 def test_a_resumed_journal_holds_each_row_once_with_the_same_losses(run, data, whole, tmp_path):
-  with pytest.raises(loop.Stopped):
-    loop.train(run, tmp_path, data, StopAt(15))
-  loop.train(run, tmp_path, data)
+  with pytest.raises(loop.RunStopped):
+    loop.train_run(run, tmp_path, data, StopAt(15))
+  loop.train_run(run, tmp_path, data)
 
   def losses(rows):
     return [(row["step"], row["loss"], row["gradient_norm"]) for row in rows if row["kind"] == "train"]
 
-  assert losses(journal.read(tmp_path / "journal.jsonl")) == losses(whole[1])
+  assert losses(journal.read_journal(tmp_path / "journal.jsonl")) == losses(whole[1])
 
 
 @pytest.mark.parametrize("dispatch", [1, 7, 64])
 def test_steps_per_dispatch_do_not_change_a_bit(run, data, whole, tmp_path, dispatch):
   other = dataclasses.replace(run, steps_per_dispatch=dispatch)
-  result = loop.train(other, tmp_path, data)
+  result = loop.train_run(other, tmp_path, data)
   assert (result["loss"], result["train_loss"]) == (whole[0]["loss"], whole[0]["train_loss"])
 
 
 def test_a_finished_run_is_never_trained_again(run, data, whole, tmp_path):
-  first = loop.train(run, tmp_path, data)
+  first = loop.train_run(run, tmp_path, data)
 
-  class Fails(loop.Unattended):
+  class Fails(loop.NoHooks):
     def progress(self, row):
       raise AssertionError(f"trained again: {row}")
 
-  assert loop.train(run, tmp_path, data, Fails()) == json.loads(json.dumps(first))
+  assert loop.train_run(run, tmp_path, data, Fails()) == json.loads(json.dumps(first))
 
 
 KILLED = """
@@ -123,28 +124,28 @@ def test_a_horizon_in_tokens_or_flops_is_as_many_steps(run, field):
   of_steps = dataclasses.replace(run, model=model)
   per_step = 72 if field == "tokens" else 72 * loop.counts.flops_per_token(model, 24)
   other = dataclasses.replace(of_steps, steps=0, **{field: 11.2 * per_step})
-  assert loop.steps_of(other) == 11
+  assert loop.count_steps(other) == 11
 
 
 def test_a_horizon_of_less_than_a_step_is_refused(run):
   model = dataclasses.replace(run.model, vocab=260)
   with pytest.raises(UserError, match="less than one step of 72 tokens"):
-    loop.steps_of(dataclasses.replace(run, model=model, steps=0, tokens=10.0))
+    loop.count_steps(dataclasses.replace(run, model=model, steps=0, tokens=10.0))
 
 
 def test_a_folder_of_another_run_is_refused_with_the_fields_that_differ(run, data, tmp_path):
-  loop.train(dataclasses.replace(run, steps=3), tmp_path, data)
+  loop.train_run(dataclasses.replace(run, steps=3), tmp_path, data)
   other = dataclasses.replace(run, steps=3, model=dataclasses.replace(run.model, width=18))
   with pytest.raises(UserError, match=r"model\.width: 12 -> 18"):
-    loop.train(other, tmp_path, data)
+    loop.train_run(other, tmp_path, data)
 
 
 def test_another_tokenizer_at_resumption_is_refused(run, data, tmp_path):
-  with pytest.raises(loop.Stopped):
-    loop.train(run, tmp_path, data, StopAt(10))
+  with pytest.raises(loop.RunStopped):
+    loop.train_run(run, tmp_path, data, StopAt(10))
   other = data._replace(tokenizer=_Renamed(data.tokenizer))
   with pytest.raises(UserError, match="tokenizer"):
-    loop.train(run, tmp_path, other)
+    loop.train_run(run, tmp_path, other)
 
 
 class _Renamed:
@@ -160,23 +161,25 @@ class _Renamed:
 def test_too_many_steps_that_are_not_finite_end_the_run_and_name_the_checkpoint(run, data, tmp_path):
   wild = dataclasses.replace(
     run,
-    optimizer=Optimizer(peak_learning_rate=1e38, schedule="constant", warmup=0.5, clip=0.0, most_skipped=2),
+    optimizer=Optimizer(
+      peak_learning_rate=1e38, schedule="constant", warmup=0.5, clip=0.0, max_skipped_steps=2
+    ),
     checkpoint_every=1,
     log_every=1,
   )
   with pytest.raises(UserError, match=r"not finite by step \d+; the last good checkpoint is step \d+ in"):
-    loop.train(wild, tmp_path, data)
+    loop.train_run(wild, tmp_path, data)
 
 
 def test_a_vocabulary_smaller_than_the_tokenizers_is_refused(run, data, tmp_path):
   small = dataclasses.replace(run, model=dataclasses.replace(run.model, vocab=100))
   with pytest.raises(UserError, match="smaller than the 260 ids"):
-    loop.train(small, tmp_path, data)
+    loop.train_run(small, tmp_path, data)
 
 
 def test_evaluations_appear_where_they_were_asked_for(run, data, tmp_path):
-  loop.train(dataclasses.replace(run, steps=12, evaluate_every=5), tmp_path, data)
-  rows = [row for row in journal.read(tmp_path / "journal.jsonl") if row["kind"] == "evaluation"]
+  loop.train_run(dataclasses.replace(run, steps=12, evaluate_every=5), tmp_path, data)
+  rows = [row for row in journal.read_journal(tmp_path / "journal.jsonl") if row["kind"] == "evaluation"]
   assert [row["step"] for row in rows] == [5, 10, 12]
   assert all(row["bits_per_byte"] > 0 for row in rows)
 
@@ -191,17 +194,17 @@ def recurrent_of(run, family, carry):
 @pytest.mark.parametrize(("family", "carry"), [("rnn", False), ("gru", True), ("lstm", True)])
 def test_a_recurrent_run_stopped_midway_ends_with_the_same_bits(run, data, tmp_path, family, carry):
   other = recurrent_of(run, family, carry)
-  whole = loop.train(other, tmp_path / "whole", data)
-  with pytest.raises(loop.Stopped):
-    loop.train(other, tmp_path / "parts", data, StopAt(5))
-  assert numbers(loop.train(other, tmp_path / "parts", data)) == numbers(whole)
-  assert set(whole) == set(loop.train(dataclasses.replace(run, steps=1), tmp_path / "decoder", data))
+  whole = loop.train_run(other, tmp_path / "whole", data)
+  with pytest.raises(loop.RunStopped):
+    loop.train_run(other, tmp_path / "parts", data, StopAt(5))
+  assert numbers(loop.train_run(other, tmp_path / "parts", data)) == numbers(whole)
+  assert set(whole) == set(loop.train_run(dataclasses.replace(run, steps=1), tmp_path / "decoder", data))
 
 
 def test_carrying_the_state_changes_what_is_learnt_and_its_evaluation(run, data, tmp_path):
   carried = recurrent_of(run, "lstm", True)
   forgetful = dataclasses.replace(carried, model=dataclasses.replace(carried.model, carry=False))
-  one, other = (loop.train(each, tmp_path / str(each.model.carry), data) for each in (carried, forgetful))
+  one, other = (loop.train_run(each, tmp_path / str(each.model.carry), data) for each in (carried, forgetful))
   assert one["tokens"] == other["tokens"] and one["loss_tokens"] == other["loss_tokens"]
   assert one["loss"] != other["loss"]
 
@@ -209,13 +212,13 @@ def test_carrying_the_state_changes_what_is_learnt_and_its_evaluation(run, data,
 def test_a_config_that_a_kill_tore_does_not_keep_a_run_from_starting(run, data, tmp_path):
   tiny = dataclasses.replace(run, steps=4, checkpoint_every=0)
   (tmp_path / "config.json").write_text("")
-  result = loop.train(tiny, tmp_path, data)
+  result = loop.train_run(tiny, tmp_path, data)
   assert json.loads((tmp_path / "config.json").read_text())["steps"] == 4
   written = (tmp_path / "config.json").stat().st_mtime_ns
-  assert loop.train(tiny, tmp_path, data) == result
+  assert loop.train_run(tiny, tmp_path, data) == result
   assert (tmp_path / "config.json").stat().st_mtime_ns == written, "what is right is not written again"
   with pytest.raises(UserError, match="another run"):
-    loop.train(dataclasses.replace(tiny, seed=4), tmp_path, data)
+    loop.train_run(dataclasses.replace(tiny, seed=4), tmp_path, data)
 
 
 # Runs that share a trunk. They are here, not in a file of their own, because they share the compiled step too.
@@ -225,12 +228,12 @@ SHORT, LONG = 23, 40  # steps of the branches, of which the last fifth decays
 @pytest.fixture(scope="module")
 def runs(run, data):
   """A short and a long run that differ in their horizon alone, of one trunk."""
-  step = lengths.flops_of(lengths.complete(run, data)) * run.data.batch
+  step = run_length.flops_per_step(run_length.complete_run(run, data)) * run.data.batch
   made = []
   for name, steps in (("short", SHORT), ("long", LONG)):
     one = dataclasses.replace(run, name=name, steps=0, flops=steps * step, checkpoint_every=6)
     one.optimizer = dataclasses.replace(run.optimizer)
-    algebra.join(one, "trunk", step, [SHORT * step, LONG * step], [SHORT * step, LONG * step])
+    trunk_sweeps.join_trunk(one, "trunk", step, [SHORT * step, LONG * step], [SHORT * step, LONG * step])
     made.append(one)
   return made
 
@@ -241,14 +244,14 @@ def alone(runs, data, tmp_path_factory):
   found = {}
   for run in runs:
     folder = tmp_path_factory.mktemp("alone")
-    found[run.name] = loop.train(run, folder, data), state_of(folder)
+    found[run.name] = loop.train_run(run, folder, data), state_of(folder)
   return found
 
 
 def state_of(folder):
-  step = stored_steps.steps(folder / "checkpoints")[-1]
-  names = stored_steps.record(folder / "checkpoints", step)["tree"]
-  return {name: stored_steps.read_array(folder / "checkpoints", step, name) for name in names}
+  step = checkpoint_folder.complete_steps(folder / "checkpoints")[-1]
+  names = checkpoint_folder.read_record(folder / "checkpoints", step)["tree"]
+  return {name: checkpoint_folder.read_array(folder / "checkpoints", step, name) for name in names}
 
 
 def same(result, folder, alone):
@@ -261,7 +264,7 @@ def same(result, folder, alone):
     np.testing.assert_array_equal(array, state[name], err_msg=name)
 
 
-class Told(hooks.Unattended):
+class Told(hooks.NoHooks):
   """Hears of steps; stops at one of a kind of row."""
 
   def __init__(self, kind="", at=0):
@@ -281,13 +284,13 @@ class Told(hooks.Unattended):
 def test_branches_are_the_runs_that_train_trunk_and_decay_in_one_go(runs, data, alone, tmp_path, order):
   results = {}
   for run in (runs[i] for i in order):
-    results[run.name] = trunks.train(run, tmp_path / run.name, data)
+    results[run.name] = trunks.train_branch(run, tmp_path / run.name, data)
     same(results[run.name], tmp_path / run.name, alone[run.name])
   for run, steps in zip(runs, (SHORT, LONG), strict=True):
     result = results[run.name]
     assert result["flops"] == pytest.approx(run.flops) and result["trunk"] == "trunk"
     assert result["flops_spent"] == pytest.approx(run.flops * round(steps / 5) / steps)
-  trunk = journal.read(tmp_path / "trunk" / "journal.jsonl")
+  trunk = journal.read_journal(tmp_path / "trunk" / "journal.jsonl")
   assert [row["step"] for row in trunk if row["kind"] == "train"] == [5, 10, 15, 18, 20, 25, 30, 32]
   assert len({row["learning_rate"] for row in trunk if row["kind"] == "train"}) == 1, "it never decays"
 
@@ -300,16 +303,16 @@ def test_a_trunk_or_branch_that_was_stopped_goes_on_with_the_same_bits_and_takes
   for kind, at in (("trunk", 10), ("trunk", 25), ("train", 35), ("", 0)):
     told.append(Told(kind, at))
     if kind:
-      with pytest.raises(hooks.Stopped):
-        trunks.train(long, tmp_path / "long", data, told[-1])
+      with pytest.raises(hooks.RunStopped):
+        trunks.train_branch(long, tmp_path / "long", data, told[-1])
     else:
-      result = trunks.train(long, tmp_path / "long", data, told[-1])
+      result = trunks.train_branch(long, tmp_path / "long", data, told[-1])
   same(result, tmp_path / "long", alone["long"])
   assert result["flops_spent"] == pytest.approx(long.flops / 5)
   steps = [step for one in told for kind in ("trunk", "train") for step in one.starts(kind)]
   assert steps == sorted(set(steps)), "each row once"
   told = Told()
-  same(trunks.train(short, tmp_path / "short", data, told), tmp_path / "short", alone["short"])
+  same(trunks.train_branch(short, tmp_path / "short", data, told), tmp_path / "short", alone["short"])
   assert told.starts("trunk") == [] and min(told.starts("train")) > 18
 
 
@@ -332,9 +335,9 @@ def test_a_run_killed_in_its_trunk_and_in_its_decay_repeats_less_than_a_save_int
   for kind, at in (("trunk", 20), ("train", 40)):
     told.append(Dies(kind, at))
     with pytest.raises(RuntimeError, match="killed"):
-      trunks.train(long, tmp_path / "long", data, told[-1])
+      trunks.train_branch(long, tmp_path / "long", data, told[-1])
   told.append(Told())
-  result = trunks.train(long, tmp_path / "long", data, told[-1])
+  result = trunks.train_branch(long, tmp_path / "long", data, told[-1])
   same(result, tmp_path / "long", alone["long"])
   assert [one.starts("trunk") for one in told] == [[5, 10, 15, 18, 20], [20, 25, 30, 32], []]
   assert [one.starts("train") for one in told] == [[], [35, 40], [40]], "saved at 18 and 36 before that"
@@ -343,38 +346,40 @@ def test_a_run_killed_in_its_trunk_and_in_its_decay_repeats_less_than_a_save_int
 def test_a_branch_that_the_trunk_kept_nothing_for_begins_at_an_earlier_state(runs, data, alone, tmp_path):
   short, long = runs
   unknown = dataclasses.replace(long, branches=long.branches[1:], keep_checkpoints=3)
-  trunks.train(unknown, tmp_path / "long", data)
-  assert stored_steps.steps(tmp_path / "trunk" / "checkpoints") == [24, 30, 32]
-  result = trunks.train(short, tmp_path / "short", data)
+  trunks.train_branch(unknown, tmp_path / "long", data)
+  assert checkpoint_folder.complete_steps(tmp_path / "trunk" / "checkpoints") == [24, 30, 32]
+  result = trunks.train_branch(short, tmp_path / "short", data)
   same(result, tmp_path / "short", alone["short"])
   assert result["flops_spent"] == result["flops"], "all its own"
 
 
 def test_a_run_waits_for_a_trunk_that_another_trains_until_its_own_branch(runs, data, alone, tmp_path):
   short, long = runs
-  with locks.Lock(tmp_path / "trunk"):
-    with pytest.raises(hooks.Stopped, match="while another run trained"):
-      trunks.train(short, tmp_path / "short", data, Told("start"))
+  with locks.FolderLock(tmp_path / "trunk"):
+    with pytest.raises(hooks.RunStopped, match="while another run trained"):
+      trunks.train_branch(short, tmp_path / "short", data, Told("start"))
     found = []
-    waits = threading.Thread(target=lambda: found.append(trunks.train(short, tmp_path / "short", data)))
+    waits = threading.Thread(
+      target=lambda: found.append(trunks.train_branch(short, tmp_path / "short", data))
+    )
     waits.start()
-    own = dataclasses.replace(lengths.complete(long, data), name="trunk")
+    own = dataclasses.replace(run_length.complete_run(long, data), name="trunk")
     with (
       journal.Journal(tmp_path / "trunk" / "journal.jsonl") as rows,
       checkpoints.Checkpoints(tmp_path / "trunk" / "checkpoints", keep_steps={18}) as saved,
     ):
-      loop.Training(own, data, rows, saved, hooks.Unattended()).advance(18, {18})
+      loop.TrainingRun(own, data, rows, saved, hooks.NoHooks()).advance(18, {18})
     waits.join(120)  # The lock is still held: what it waited for is the state.
     assert not waits.is_alive()
   same(found[0], tmp_path / "short", alone["short"])
 
 
 def test_the_trunk_of_other_runs_is_refused(runs, data, tmp_path):
-  trunks.train(runs[0], tmp_path / "short", data)
+  trunks.train_branch(runs[0], tmp_path / "short", data)
   other = dataclasses.replace(
     runs[1], optimizer=dataclasses.replace(runs[1].optimizer, peak_learning_rate=0.02)
   )
   with pytest.raises(
     UserError, match=r"trunk is the trunk of other runs \(optimizer.peak_learning_rate: 0.01 -> 0.02\)"
   ):
-    trunks.train(other, tmp_path / "long", data)
+    trunks.train_branch(other, tmp_path / "long", data)

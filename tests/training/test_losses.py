@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gen.training import losses
-from gen.training.losses import Terms
+from gen.training.losses import LossTerms
 
 N, D, V = 13, 5, 11
 
@@ -61,12 +61,12 @@ def near(found, wanted, tolerance=1e-6):
   np.testing.assert_allclose(np.asarray(found), wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
 
 
-ALL = Terms(z_loss=1e-2, label_smoothing=0.1, soft_cap=3.0, chunk=4)
+ALL = LossTerms(z_loss=1e-2, label_smoothing=0.1, soft_cap=3.0, chunk=4)
 CASES = [
-  (Terms(), False),
-  (Terms(z_loss=1e-2), False),
-  (Terms(label_smoothing=0.2), False),
-  (Terms(soft_cap=2.0), True),
+  (LossTerms(), False),
+  (LossTerms(z_loss=1e-2), False),
+  (LossTerms(label_smoothing=0.2), False),
+  (LossTerms(soft_cap=2.0), True),
   (ALL, True),
   (ALL._replace(chunk=13), False),
 ]
@@ -99,14 +99,14 @@ def test_chunks_change_nothing_whether_they_divide_the_tokens_or_not(chunk):
   ("tokens", "vocab", "wanted"), [(10, 7, 1), (40_000, 7, 2), (200, 1 << 20, 2), (64, 1 << 20, 1)]
 )
 def test_without_a_chunk_about_a_mebibyte_of_logits_exists_at_a_time(tokens, vocab, wanted):
-  (cut,) = losses._chunks(Terms(), vocab, np.zeros((tokens, 1)))
+  (cut,) = losses._chunks(LossTerms(), vocab, np.zeros((tokens, 1)))
   assert cut.shape[0] == wanted
   assert cut.shape[0] * cut.shape[1] - tokens < cut.shape[0]  # no more filling than evenness needs
 
 
 def test_no_logits_of_the_whole_batch_exist():
   hidden, kernel, targets = jnp.zeros((4096, 8)), jnp.zeros((8, 1000)), jnp.zeros(4096, int)
-  lowered = jax.jit(functools.partial(fused, terms=Terms())).lower(
+  lowered = jax.jit(functools.partial(fused, terms=LossTerms())).lower(
     hidden, kernel, None, targets, jnp.ones(4096)
   )
   memory = lowered.compile().memory_analysis()
@@ -130,7 +130,7 @@ def test_a_zero_weight_silences_a_token_and_keeps_it_from_every_gradient():
 def test_a_zero_weight_keeps_the_sums_finite_whatever_the_hidden_state(value):
   hidden, kernel, bias, targets, weights = inputs()
   spoiled = np.where((weights == 0)[:, None], np.float32(value), hidden)
-  terms = Terms(z_loss=1e-2, label_smoothing=0.1)
+  terms = LossTerms(z_loss=1e-2, label_smoothing=0.1)
   found = losses.cross_entropy(spoiled, kernel, bias, targets, weights, terms)
   (_, wanted), _ = fused(hidden, kernel, bias, targets, weights, terms)
   near(found, wanted)
@@ -145,7 +145,7 @@ def test_a_batch_without_weights_is_nothing_at_all():
 
 def test_large_logits_do_no_harm():
   hidden, kernel, bias, targets, weights = inputs()
-  (loss, _), gradients = fused(1e3 * hidden, kernel, bias, targets, weights, Terms())
+  (loss, _), gradients = fused(1e3 * hidden, kernel, bias, targets, weights, LossTerms())
   logits = (1e3 * hidden).astype(np.float64) @ kernel + bias
   log_z = np.logaddexp.reduce(logits, axis=-1)
   near(loss, ((log_z - logits[np.arange(N), targets]) * weights).sum(), 1e-5)

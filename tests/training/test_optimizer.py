@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gen.config import Model, Optimizer
-from gen.models import families
+from gen.models import language_model
 from gen.training import optimizer as optimizers
-from gen.training.optimizer import Horizon, horizon, learning_rate
+from gen.training.optimizer import ScheduleParams, learning_rate, schedule_params
 
 RATE = jax.jit(learning_rate, static_argnums=0)
 
@@ -40,7 +40,7 @@ def closed_form(schedule, step, over):
 )
 def test_schedules_are_their_closed_forms_at_any_step(schedule, steps, warmup, decay, final, where):
   config = Optimizer(peak_learning_rate=0.03, warmup=warmup, decay=decay, final=final)
-  over = horizon(config, steps)
+  over = schedule_params(config, steps)
   step = int(where * steps)
   assert float(RATE(schedule, step, over)) == pytest.approx(
     closed_form(schedule, step, over), rel=1e-4, abs=1e-8
@@ -49,14 +49,14 @@ def test_schedules_are_their_closed_forms_at_any_step(schedule, steps, warmup, d
 
 @pytest.mark.parametrize("schedule", optimizers.SCHEDULES)
 def test_warmup_rises_from_a_first_step_that_moves_to_the_peak(schedule):
-  over = Horizon(peak=2.0, steps=100.0, warmup=4.0, decay=10.0, final=0.0)
+  over = ScheduleParams(peak=2.0, steps=100.0, warmup=4.0, decay=10.0, final=0.0)
   found = [float(RATE(schedule, step, over)) for step in range(5)]
   np.testing.assert_allclose(found, [0.5, 1.0, 1.5, 2.0, 2.0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("schedule", optimizers.SCHEDULES)
 def test_without_warmup_the_first_step_is_at_the_peak(schedule):
-  assert float(RATE(schedule, 0, Horizon(2.0, 100.0, 0.0, 10.0, 0.1))) == 2.0
+  assert float(RATE(schedule, 0, ScheduleParams(2.0, 100.0, 0.0, 10.0, 0.1))) == 2.0
 
 
 @pytest.mark.parametrize(
@@ -70,14 +70,14 @@ def test_without_warmup_the_first_step_is_at_the_peak(schedule):
   ],
 )
 def test_schedules_end_a_step_above_their_final_rate(schedule, middle, last):
-  over = Horizon(peak=1.0, steps=100.0, warmup=0.0, decay=10.0, final=0.1)
+  over = ScheduleParams(peak=1.0, steps=100.0, warmup=0.0, decay=10.0, final=0.1)
   assert float(RATE(schedule, 50, over)) == pytest.approx(middle, rel=1e-5)
   assert float(RATE(schedule, 99, over)) == pytest.approx(last, rel=1e-4)
 
 
 def test_an_unknown_schedule_is_an_error():
   with pytest.raises(ValueError, match="'exponential' is none of linear, cosine, constant, wsd"):
-    learning_rate("exponential", 0, Horizon(1.0, 10.0, 0.0, 1.0, 0.0))
+    learning_rate("exponential", 0, ScheduleParams(1.0, 10.0, 0.0, 1.0, 0.0))
 
 
 def tree(seed):
@@ -100,7 +100,7 @@ DECAYED = {
 
 
 def test_weight_decay_is_for_matrices_by_the_rank_they_have_in_one_layer():
-  assert optimizers.decayed(tree(0)) == DECAYED
+  assert optimizers.decay_mask(tree(0)) == DECAYED
 
 
 @pytest.mark.parametrize("family", ["encoder", "decoder", "encoder_decoder"])
@@ -109,19 +109,21 @@ def test_no_norm_and_no_bias_of_a_model_decays_and_every_kernel_does(family):
     family=family, vocab=11, width=12, heads=3, head_width=4, depth=2, bias=True, norm_bias=True, qk_norm=True,
     positions="learned", context=7, head_bias=True, head_transform=True, pooler=True, token_types=2,
   )  # fmt: skip
-  for path, decays in jax.tree_util.tree_leaves_with_path(optimizers.decayed(families.shapes(model))):
+  for path, decays in jax.tree_util.tree_leaves_with_path(
+    optimizers.decay_mask(language_model.parameter_shapes(model))
+  ):
     assert decays == (path[-1].key in ("kernel", "embedding")), path
 
 
 def steps_of(config, rate, count=4):
   """Parameters after steps of ours, with gradients that differ from step to step."""
   params = tree(0)
-  moments = optimizers.initial_moments(config, params)
+  moments = optimizers.init_moments(config, params)
 
   @jax.jit
   def step(grads, moments, params):
-    moments = optimizers.advance(config, moments, grads)
-    updates = optimizers.direction(config, moments, params)
+    moments = optimizers.update_moments(config, moments, grads)
+    updates = optimizers.update_direction(config, moments, params)
     return jax.tree.map(lambda p, u: p - rate * u, params, updates), moments
 
   for seed in range(1, count + 1):
@@ -160,7 +162,7 @@ def test_steps_are_those_of_the_paper_one_array_at_a_time():
 
 @given(steps=st.integers(1, 10**7), warmup=st.floats(0, 0.99), decay=st.floats(0, 1))
 def test_a_horizon_counts_whole_steps_within_the_run(steps, warmup, decay):
-  over = horizon(Optimizer(warmup=warmup, decay=decay), steps)
+  over = schedule_params(Optimizer(warmup=warmup, decay=decay), steps)
   assert 0 <= over.warmup <= over.steps == steps
   assert 1 <= over.decay <= max(1, steps)
   assert all(isinstance(x, float) and x == int(x) for x in (over.steps, over.warmup, over.decay))
@@ -169,5 +171,5 @@ def test_a_horizon_counts_whole_steps_within_the_run(steps, warmup, decay):
 def test_a_schedule_needs_one_program_for_all_rates_and_lengths():
   program = jax.jit(functools.partial(learning_rate, "wsd"))
   for peak, steps in ((1e-3, 100), (1e-2, 7), (3.0, 10**6)):
-    program(np.int32(3), horizon(Optimizer(peak_learning_rate=peak), steps))
+    program(np.int32(3), schedule_params(Optimizer(peak_learning_rate=peak), steps))
   assert program._cache_size() == 1

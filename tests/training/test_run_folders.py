@@ -6,15 +6,15 @@ import os
 import numpy as np
 import pytest
 
-from gen.generation import checkpoint
+from gen.generation import loaded_model
 from gen.interop import runs
-from gen.training import evaluate, journal, loop, stored_steps
-from gen.training.hooks import Stopped, Unattended
+from gen.training import checkpoint_folder, evaluate, journal, loop
+from gen.training.hooks import NoHooks, RunStopped
 
 NAMES = [b"width=[16,64]", b"a*?{b}\\", b" ~%2F#\n-", b"\xff\xfe"]
 
 
-class StopAt(Unattended):
+class StopAt(NoHooks):
   def __init__(self, step):
     self.step, self.seen = step, 0
 
@@ -38,17 +38,17 @@ def short(run):
 def test_a_run_in_a_folder_of_any_name_goes_on_and_is_read_and_exported(short, data, tmp_path, name):
   folder = tmp_path / os.fsdecode(name) / os.fsdecode(b"run " + name)
   named = dataclasses.replace(short, name=folder.name)
-  with pytest.raises(Stopped):
-    loop.train(named, folder, data, StopAt(5))
-  saved = stored_steps.steps(folder / "checkpoints")
-  result = loop.train(named, folder, data)
-  rows = journal.read(folder / "journal.jsonl")
+  with pytest.raises(RunStopped):
+    loop.train_run(named, folder, data, StopAt(5))
+  saved = checkpoint_folder.complete_steps(folder / "checkpoints")
+  result = loop.train_run(named, folder, data)
+  rows = journal.read_journal(folder / "journal.jsonl")
   assert [row["step"] for row in rows if row["kind"] == "resume"] == saved[-1:]
   assert result["name"] == folder.name and len(list((folder / "tensorboard").iterdir())) >= 1
-  assert [stored_steps.damages(folder / "checkpoints", step) for step in (9, 13)] == [[], []]
-  loaded = checkpoint.load(folder)
+  assert [checkpoint_folder.find_damages(folder / "checkpoints", step) for step in (9, 13)] == [[], []]
+  loaded = loaded_model.load_model(folder)
   kernel = loaded.params["embedding"]["embedding"]
-  stored = stored_steps.read_array(folder / "checkpoints", 13, "params/embedding/embedding")
+  stored = checkpoint_folder.read_array(folder / "checkpoints", 13, "params/embedding/embedding")
   np.testing.assert_array_equal(kernel, stored)
   runs.export_checkpoint(folder, folder.with_name(folder.name + " out"))
   assert (folder.with_name(folder.name + " out") / "model.safetensors").is_file()
@@ -56,8 +56,8 @@ def test_a_run_in_a_folder_of_any_name_goes_on_and_is_read_and_exported(short, d
 
 def test_a_kill_during_the_last_evaluation_costs_no_step(short, data, tmp_path, monkeypatch):
   short = dataclasses.replace(short, evaluate_every=4)
-  whole = loop.train(short, tmp_path / "whole", data)
-  compute = evaluate.evaluate
+  whole = loop.train_run(short, tmp_path / "whole", data)
+  compute = evaluate.evaluate_loss
   calls = []
 
   def dies(*words):
@@ -67,29 +67,29 @@ def test_a_kill_during_the_last_evaluation_costs_no_step(short, data, tmp_path, 
     return compute(*words)
 
   with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
-    patch.setattr(evaluate, "evaluate", dies)
-    loop.train(short, tmp_path / "killed", data)
-  assert stored_steps.steps(tmp_path / "killed" / "checkpoints")[-1] == short.steps
+    patch.setattr(evaluate, "evaluate_loss", dies)
+    loop.train_run(short, tmp_path / "killed", data)
+  assert checkpoint_folder.complete_steps(tmp_path / "killed" / "checkpoints")[-1] == short.steps
   _goes_on_without_a_step(short, data, tmp_path / "killed", whole)
 
 
 def test_a_kill_after_the_last_evaluation_writes_it_once(short, data, tmp_path):
-  whole = loop.train(short, tmp_path / "whole", data)
+  whole = loop.train_run(short, tmp_path / "whole", data)
 
-  class Dies(Unattended):
+  class Dies(NoHooks):
     def progress(self, row):
       if row["kind"] == "evaluation":
         raise RuntimeError("killed")
 
   with pytest.raises(RuntimeError, match="killed"):
-    loop.train(short, tmp_path / "killed", data, Dies())
+    loop.train_run(short, tmp_path / "killed", data, Dies())
   _goes_on_without_a_step(short, data, tmp_path / "killed", whole)
 
 
 def _goes_on_without_a_step(run, data, folder, whole):
-  before = [row["step"] for row in journal.read(folder / "journal.jsonl") if row["kind"] == "train"]
-  result = loop.train(run, folder, data)
-  rows = journal.read(folder / "journal.jsonl")
+  before = [row["step"] for row in journal.read_journal(folder / "journal.jsonl") if row["kind"] == "train"]
+  result = loop.train_run(run, folder, data)
+  rows = journal.read_journal(folder / "journal.jsonl")
   assert [row["step"] for row in rows if row["kind"] == "train"] == before
   evaluated = [row["step"] for row in rows if row["kind"] == "evaluation"]
   assert evaluated == sorted(set(evaluated)) and evaluated[-1] == run.steps

@@ -9,16 +9,17 @@ import pytest
 
 from gen.batch import Batch
 from gen.config import Data, Model, Optimizer, Run
-from gen.models import families
-from gen.training import benchmark, compiling, evaluate, losses, step
-from gen.training.optimizer import horizon, learning_rate
+from gen.costs import step_benchmark
+from gen.models import language_model
+from gen.training import evaluate, losses, step, xla_options
+from gen.training.optimizer import learning_rate, schedule_params
 
 pytestmark = pytest.mark.optimized  # how many steps a program runs changes no bit
 STEPS, B, T, V = 4, 6, 5, 11
 MODEL = Model(vocab=V, width=12, heads=3, head_width=4, feed_forward=10, depth=1, bias=True)
 OPTIMIZER = Optimizer(peak_learning_rate=0.05, clip=0.05, warmup=0.0, z_loss=1e-2)
 SEED = np.uint32(0)
-OVER = horizon(OPTIMIZER, 20)
+OVER = schedule_params(OPTIMIZER, 20)
 
 
 def batches(seed=0, count=STEPS):
@@ -43,7 +44,7 @@ def same(one, other):
 
 @pytest.fixture(scope="module")
 def programs():
-  return step.programs(MODEL, OPTIMIZER)
+  return step.step_programs(MODEL, OPTIMIZER)
 
 
 @pytest.fixture
@@ -67,18 +68,18 @@ def test_the_same_seed_gives_the_same_state_and_another_seed_another(programs):
 
 def test_one_program_serves_all_rates_horizons_and_seeds():
   faster = dataclasses.replace(
-    OPTIMIZER, peak_learning_rate=0.5, warmup=0.3, final=0.2, decay=0.1, most_skipped=3
+    OPTIMIZER, peak_learning_rate=0.5, warmup=0.3, final=0.2, decay=0.1, max_skipped_steps=3
   )
-  assert step.programs(MODEL, OPTIMIZER) is step.programs(dataclasses.replace(MODEL), faster)
-  assert step.programs(MODEL, OPTIMIZER) is not step.programs(
+  assert step.step_programs(MODEL, OPTIMIZER) is step.step_programs(dataclasses.replace(MODEL), faster)
+  assert step.step_programs(MODEL, OPTIMIZER) is not step.step_programs(
     MODEL, dataclasses.replace(OPTIMIZER, beta1=0.5)
   )
-  assert step.programs(MODEL, OPTIMIZER) is not step.programs(
+  assert step.step_programs(MODEL, OPTIMIZER) is not step.step_programs(
     dataclasses.replace(MODEL, tied=True), OPTIMIZER
   )
-  found = step.programs(MODEL, OPTIMIZER)
+  found = step.step_programs(MODEL, OPTIMIZER)
   for seed, optimizer, count, steps in ((0, OPTIMIZER, 1, 10), (9, faster, 4, 10**6)):
-    found.train(found.initialize(np.uint32(seed)), batches(seed), count, horizon(optimizer, steps))
+    found.train(found.initialize(np.uint32(seed)), batches(seed), count, schedule_params(optimizer, steps))
   assert found.train._cache_size() == 1
   assert found.initialize._cache_size() == 1
 
@@ -110,25 +111,27 @@ def test_a_program_of_single_steps_gives_the_same_bits(run, programs):
 
 def test_a_step_holds_no_second_copy_of_the_moments():
   sizes = {"vocab": 2048, "width": 32, "depth": 1, "heads": 2, "head_width": 16, "context": 8}
-  model = benchmark.architecture("decoder", **sizes)  # its parameters outweigh its activations
+  model = step_benchmark.benchmark_model("decoder", **sizes)  # its parameters outweigh its activations
   run = Run(model=model, data=Data(length=8, batch=2, objective="causal"), steps=2, steps_per_dispatch=2)
-  trial = benchmark.Trial(run)
+  trial = step_benchmark.StepTrial(run)
   params = sum(x.nbytes for x in jax.tree.leaves(trial.state.params))
   # Parameters, two moments and the gradient; that of the loss's chunks makes the rest. With copies it was 5.2.
   assert trial.memory() < 4.8 * params
 
 
 @pytest.mark.skipif(
-  not compiling.steps(benchmark.architecture("encoder", activation="relu"), "cpu"),
+  not xla_options.step_options(step_benchmark.benchmark_model("encoder", activation="relu"), "cpu"),
   reason="this XLA cannot be asked to compute relu with its product",
 )
 def test_of_a_hidden_layer_of_relu_a_step_keeps_one_array():
   sizes = {"vocab": 64, "width": 16, "heads": 2, "head_width": 8, "context": 32, "feed_forward": 512}
   tokens, memory = 32 * 32, []
   for depth in (1, 2):
-    model = benchmark.architecture("encoder", depth=depth, activation="relu", **sizes)
+    model = step_benchmark.benchmark_model("encoder", depth=depth, activation="relu", **sizes)
     data = Data(length=32, batch=32, objective="masked")
-    memory.append(benchmark.Trial(Run(model=model, data=data, steps=2, steps_per_dispatch=2)).memory())
+    memory.append(
+      step_benchmark.StepTrial(Run(model=model, data=data, steps=2, steps_per_dispatch=2)).memory()
+    )
   hidden = tokens * model.feed_forward * 4
   # What a layer more adds, 1.6 of it; with the number before relu it is 2.6.
   assert hidden < memory[1] - memory[0] < 1.8 * hidden
@@ -144,8 +147,8 @@ def test_a_dispatch_of_no_steps_changes_nothing(run, programs):
 def gradients_of(count):
   """Gradients and sums of one batch in so many microbatches."""
   optimizer = dataclasses.replace(OPTIMIZER, microbatches=count)
-  params = step.programs(MODEL, OPTIMIZER).initialize(SEED).params
-  return jax.jit(functools.partial(step.gradients, MODEL, optimizer))(
+  params = step.step_programs(MODEL, OPTIMIZER).initialize(SEED).params
+  return jax.jit(functools.partial(step.batch_gradients, MODEL, optimizer))(
     params, at(batches(), 0), jax.random.key(0)
   )
 
@@ -196,7 +199,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_counted_and_changes_nothin
   after, sums = run(stack, 2)
   assert int(after.step) == 2
   assert int(after.skipped) == 1
-  same((before.params, before.moments, before.key), (after.params, after.moments, after.key))
+  same((before.params, before.opt_state, before.key), (after.params, after.opt_state, after.key))
   assert float(sums.loss) == float(sums_before.loss)
   assert float(sums.weight) == float(sums_before.weight)
   assert not np.isfinite(sums.gradient_norm)
@@ -217,7 +220,9 @@ def test_a_batch_without_loss_bearing_tokens_divides_by_no_zero(run):
 def test_the_loss_is_that_of_the_models_own_logits(programs):
   params, batch = programs.initialize(SEED).params, at(batches(), 0)
   sums = programs.evaluate(params, batch)
-  logits = jax.jit(families.build(MODEL).apply)({"params": params}, **families.arguments(MODEL, batch))
+  logits = jax.jit(language_model.build_model(MODEL).apply)(
+    {"params": params}, **language_model.batch_arguments(MODEL, batch)
+  )
   logits = np.asarray(logits, np.float64)
   nll = np.logaddexp.reduce(logits, -1) - np.take_along_axis(logits, batch.targets_bt[..., None], -1)[..., 0]
   assert float(sums.nll) == pytest.approx((nll * batch.weights_bt).sum(), rel=1e-5)
@@ -229,7 +234,9 @@ def test_evaluation_divides_the_sums_once(programs):
   params, stack = programs.initialize(SEED).params, batches()
   each = [programs.evaluate(params, at(stack, i)) for i in range(STEPS)]
   nll, tokens = sum(float(s.nll) for s in each), stack.weights_bt.sum()
-  found = evaluate.evaluate(programs.evaluate, params, [at(stack, i) for i in range(STEPS)], text_bytes=50)
+  found = evaluate.evaluate_loss(
+    programs.evaluate, params, [at(stack, i) for i in range(STEPS)], text_bytes=50
+  )
   assert found.loss == pytest.approx(nll / tokens)
   assert found.tokens == tokens
   assert found.bits_per_byte == pytest.approx(nll / np.log(2) / 50)
@@ -238,7 +245,7 @@ def test_evaluation_divides_the_sums_once(programs):
 def test_dropout_draws_anew_with_each_key_and_never_when_evaluating(programs):
   model = dataclasses.replace(MODEL, dropout=0.4)
   params, batch = programs.initialize(SEED).params, at(batches(), 0)
-  loss = jax.jit(functools.partial(step.batch_loss, model, losses.Terms()))
+  loss = jax.jit(functools.partial(step.batch_loss, model, losses.LossTerms()))
   keys = [jax.random.key(i, impl="unsafe_rbg") for i in (0, 0, 1)]
   one, same_again, other = (float(loss(params, batch, key).loss) for key in keys)
   assert one == same_again != other
@@ -260,7 +267,7 @@ def test_every_family_steps_to_a_state_of_the_same_shape(family, microbatches):
     batch = batch._replace(
       source_bs=source_bs, source_segments_bs=source_bs + 1, source_positions_bs=source_bs
     )
-  before = jax.eval_shape(functools.partial(step.initialize, model, optimizer), SEED)
+  before = jax.eval_shape(functools.partial(step.initialize_state, model, optimizer), SEED)
   after, sums = jax.eval_shape(functools.partial(step.train_step, model, optimizer), before, batch, OVER)
   assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(
     lambda x: (x.shape, x.dtype), before

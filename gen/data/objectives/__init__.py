@@ -22,19 +22,27 @@ A decoder that learns `prefix` looks both ways inside the given beginning of eac
 ((2, 128), (2, 29))
 """
 
-from gen.data.objectives.objective import Lengths, Objective
-from gen.data.objectives.registry import OBJECTIVES, families, make, needs, parameters, raw_length, shapes
+from gen.data.objectives.objective import Objective, RowLengths
+from gen.data.objectives.registry import (
+  OBJECTIVES,
+  families_of,
+  make_objective,
+  parameter_names,
+  raw_row_length,
+  required_tables,
+  row_shapes,
+)
 from gen.data.objectives.specials import Specials
 
 __all__ = [
   "OBJECTIVES",
-  "Lengths",
   "Objective",
+  "RowLengths",
   "Specials",
-  "families",
-  "make",
-  "needs",
-  "parameters",
-  "raw_length",
-  "shapes",
+  "families_of",
+  "make_objective",
+  "parameter_names",
+  "raw_row_length",
+  "required_tables",
+  "row_shapes",
 ]

@@ -3,13 +3,13 @@
 import numpy as np
 
 from gen.batch import Batch
-from gen.data.objectives.objective import Lengths, Objective, positions
+from gen.data.objectives.objective import Objective, RowLengths, segment_positions
 from gen.data.objectives.specials import Specials
 
 
-def lengths(length: int) -> Lengths:
+def row_lengths(length: int) -> RowLengths:
   """Returns the sizes of a row: one raw token more than positions, the last one's target."""
-  return Lengths(length + 1, 0, length)
+  return RowLengths(length + 1, 0, length)
 
 
 class Causal(Objective):
@@ -18,7 +18,7 @@ class Causal(Objective):
   families = ("decoder", "rnn", "lstm", "gru")
 
   def __init__(self, specials: Specials, length: int):
-    super().__init__(specials, lengths(length))
+    super().__init__(specials, row_lengths(length))
 
   def corrupt(self, tokens_bn: np.ndarray, segments_bn: np.ndarray, keys_b: np.ndarray) -> Batch:
     """Shifts by one; draws nothing."""
@@ -30,5 +30,5 @@ class Causal(Objective):
       targets_bt=np.where(bears_bt, tokens_bn[:, 1:], self.specials.pad).astype(np.int32),
       weights_bt=bears_bt.astype(np.float32),
       segments_bt=segments_bt,
-      positions_bt=positions(segments_bt),
+      positions_bt=segment_positions(segments_bt),
     )

@@ -9,8 +9,8 @@ import math
 import numpy as np
 
 from gen.batch import Batch
-from gen.data.objectives import draws, spans
-from gen.data.objectives.objective import Lengths, Objective, emit, translation
+from gen.data.objectives import counter_rng, spans
+from gen.data.objectives.objective import Objective, RowLengths, emit_tokens, translation_batch
 from gen.data.objectives.sentence_permutation import SentencePermutation
 from gen.data.objectives.specials import NONE, Specials
 from gen.errors import UserError
@@ -18,9 +18,9 @@ from gen.errors import UserError
 _LENGTHS, _INSERTS = 30, 31  # streams of random numbers
 
 
-def lengths(length: int) -> Lengths:
+def row_lengths(length: int) -> RowLengths:
   """Returns the sizes of a row; the source is shorter than the text, and padded."""
-  return Lengths(length, length, length)
+  return RowLengths(length, length, length)
 
 
 class Infilling(Objective):
@@ -48,7 +48,7 @@ class Infilling(Objective):
     sentence_end_v: np.ndarray | None = None,
     word_start_v: np.ndarray | None = None,
   ):
-    super().__init__(specials, lengths(length))
+    super().__init__(specials, row_lengths(length))
     specials.require("infilling", "mask", "eos")
     if not 0 < rate < 1 or not 0 < mean_span <= 100:
       raise UserError(
@@ -56,7 +56,7 @@ class Infilling(Objective):
       )
     self.rate, self.mean_span = rate, mean_span
     self.start = specials.eos if start is None else start
-    self.cumulative = poisson(mean_span)
+    self.cumulative = poisson_cumulative(mean_span)
     self.permutation = None
     if sentence_end_v is not None:
       self.permutation = SentencePermutation(specials, length, sentence_end_v, word_start_v)
@@ -67,17 +67,19 @@ class Infilling(Objective):
     targets_bt = np.where(segments_bn > 0, tokens_bn, pad)
     if self.permutation is not None:
       tokens_bn = self.permutation.permuted(tokens_bn, segments_bn, keys_b)
-    runs = spans.find_runs(tokens_bn, segments_bn, self.specials.corruptible_v)
+    runs = spans.find_token_runs(tokens_bn, segments_bn, self.specials.corruptible_v)
     (noise_bn, begins_bn), empty_b = self._places(runs, keys_b)
     kept_bn = ~noise_bn & (segments_bn > 0)
     room_b = self.lengths.source - kept_bn.sum(1) - begins_bn.sum(1)
-    inserts_bn = draws.choose(kept_bn & runs.open_bn, np.clip(empty_b, 0, room_b), keys_b, _INSERTS)
+    inserts_bn = counter_rng.choose_exactly(
+      kept_bn & runs.open_bn, np.clip(empty_b, 0, room_b), keys_b, _INSERTS
+    )
     here_bn = np.where(begins_bn, mask, np.where(kept_bn, tokens_bn, NONE))
     before_bn = np.where(inserts_bn, mask, NONE)
-    source = emit((before_bn, here_bn, NONE), segments_bn, self.lengths.source, pad)
-    return translation(*source, targets_bt, segments_bn, self.start, pad)
+    source = emit_tokens((before_bn, here_bn, NONE), segments_bn, self.lengths.source, pad)
+    return translation_batch(*source, targets_bt, segments_bn, self.start, pad)
 
-  def _places(self, runs: spans.Runs, keys_b: np.ndarray) -> tuple[spans.Places, np.ndarray]:
+  def _places(self, runs: spans.TokenRuns, keys_b: np.ndarray) -> tuple[spans.SpanPositions, np.ndarray]:
     """Returns the hidden spans, and how many empty ones each row drew.
 
     Spans are placed in the text of a row as if it were one, and cut where a document ends.
@@ -88,23 +90,23 @@ class Infilling(Objective):
     spans_b, kept_b = hides_bj.sum(1), text_b - np.maximum(spans_bj, 0).sum(1)
     least_b = (kept_b >= spans_b - 1).astype(int)  # a token between two spans, where there are enough
     gaps = spans.gaps_between(kept_b, spans_b, least_b, keys_b, np.zeros_like(kept_b))
-    noise, begins = spans.interleave(gaps, spans_bj[hides_bj], spans_b)
+    noise, begins = spans.interleave_spans(gaps, spans_bj[hides_bj], spans_b)
     begins |= noise & runs.begins_bn[runs.open_bn]
-    return spans.scatter(runs, noise, begins), (spans_bj == 0).sum(1)
+    return spans.span_flags(runs, noise, begins), (spans_bj == 0).sum(1)
 
   def draw(self, hidden_b: np.ndarray, keys_b: np.ndarray) -> np.ndarray:
     """Returns Poisson lengths that add up to `hidden_b`, the last one cut to fit; -1 beyond it."""
     expected = hidden_b.max(initial=0) / self.mean_span
     count = math.ceil(expected + 10 * math.sqrt(expected) + 20)  # falls short of the sum once in 10^20 rows
     drawn_bj = np.searchsorted(
-      self.cumulative, draws.uniform(keys_b[:, None], _LENGTHS, np.arange(count)), "right"
+      self.cumulative, counter_rng.random_uniform(keys_b[:, None], _LENGTHS, np.arange(count)), "right"
     )
     before_bj = np.cumsum(drawn_bj, axis=1) - drawn_bj
     left_bj = hidden_b[:, None] - before_bj
     return np.where(left_bj > 0, np.minimum(drawn_bj, left_bj), -1)
 
 
-def poisson(mean: float) -> np.ndarray:
+def poisson_cumulative(mean: float) -> np.ndarray:
   """Returns the cumulative probabilities of 0, 1, 2, ... for inverting them."""
   counts = range(int(mean + 12 * math.sqrt(mean) + 20))
   logs = [count * math.log(mean) - mean - math.lgamma(count + 1) for count in counts]

@@ -7,17 +7,17 @@ the mask, 10 % a random piece of text and 10 % stay. B rows, N raw tokens = T po
 import numpy as np
 
 from gen.batch import Batch
-from gen.data.objectives import draws
-from gen.data.objectives.objective import Lengths, Objective, positions, starts
+from gen.data.objectives import counter_rng
+from gen.data.objectives.objective import Objective, RowLengths, segment_positions, segment_starts
 from gen.data.objectives.specials import Specials
 from gen.errors import UserError
 
 _CHOICE, _FATE, _RANDOM = range(3)  # streams of random numbers
 
 
-def lengths(length: int) -> Lengths:
+def row_lengths(length: int) -> RowLengths:
   """Returns the sizes of a row."""
-  return Lengths(length, 0, length)
+  return RowLengths(length, 0, length)
 
 
 class Masked(Objective):
@@ -45,7 +45,7 @@ class Masked(Objective):
     copies: int = 0,
     word_start_v: np.ndarray | None = None,
   ):
-    super().__init__(specials, lengths(length))
+    super().__init__(specials, row_lengths(length))
     specials.require("masked", "mask")
     if not 0 < rate < 1:
       raise UserError(f"the masked rate {rate} is not between 0 and 1")
@@ -64,10 +64,10 @@ class Masked(Objective):
     counts_b = np.rint(self.rate * (segments_bn > 0).sum(1)).astype(int)
     counts_b = np.maximum(counts_b, candidates_bn.any(1))
     if self.word_start_v is None:
-      chosen_bn = draws.choose(candidates_bn, counts_b, keys_b, _CHOICE)
+      chosen_bn = counter_rng.choose_exactly(candidates_bn, counts_b, keys_b, _CHOICE)
     else:
-      begins_bn = self.word_start_v[tokens_bn] | starts(segments_bn)
-      chosen_bn = choose_words(candidates_bn, begins_bn, counts_b, keys_b)
+      begins_bn = self.word_start_v[tokens_bn] | segment_starts(segments_bn)
+      chosen_bn = choose_whole_words(candidates_bn, begins_bn, counts_b, keys_b)
     inputs_bt = np.where(segments_bn > 0, tokens_bn, self.specials.pad)
     rows, columns = np.nonzero(chosen_bn)
     inputs_bt[rows, columns] = self._replaced(tokens_bn[rows, columns], keys_b[rows], columns)
@@ -76,19 +76,21 @@ class Masked(Objective):
       targets_bt=np.where(segments_bn > 0, tokens_bn, self.specials.pad),
       weights_bt=chosen_bn.astype(np.float32),
       segments_bt=segments_bn,
-      positions_bt=positions(segments_bn),
+      positions_bt=segment_positions(segments_bn),
     )
 
   def _replaced(self, tokens: np.ndarray, keys: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Returns what stands in the places of chosen tokens."""
-    fate = draws.uniform(keys, _FATE, columns)
+    fate = counter_rng.random_uniform(keys, _FATE, columns)
     begin, end = self.specials.text_begin, self.specials.text_end
-    random = begin + np.floor(draws.uniform(keys, _RANDOM, columns) * (end - begin)).astype(np.int32)
+    random = begin + np.floor(counter_rng.random_uniform(keys, _RANDOM, columns) * (end - begin)).astype(
+      np.int32
+    )
     kept = np.where(fate < self.mask_share + self.random_share, random, tokens)
     return np.where(fate < self.mask_share, self.specials.mask, kept)
 
 
-def choose_words(
+def choose_whole_words(
   candidates_bn: np.ndarray, begins_bn: np.ndarray, counts_b: np.ndarray, keys_b: np.ndarray
 ) -> np.ndarray:
   """Marks whole words: in random order, each that fits in what is left of the row's count (BERT's rule).
@@ -101,7 +103,7 @@ def choose_words(
   rows_w, columns_w = np.nonzero(begins_bn)
   word_of_token = np.cumsum(begins_bn[candidates_bn]) - 1
   sizes_w = np.bincount(word_of_token, minlength=rows_w.size)
-  order_w = np.lexsort((draws.bits(keys_b[rows_w], _CHOICE, columns_w), rows_w))
+  order_w = np.lexsort((counter_rng.random_bits(keys_b[rows_w], _CHOICE, columns_w), rows_w))
   taken_w = np.zeros(rows_w.size, bool)
   left_b = counts_b.copy()
   open_w = order_w[sizes_w[order_w] <= left_b[rows_w[order_w]]]

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gen.batch import Batch
-from gen.data.objectives import draws, span_corruption, spans
-from gen.data.objectives.objective import Lengths, Objective
+from gen.data.objectives import counter_rng, span_corruption, spans
+from gen.data.objectives.objective import Objective, RowLengths
 from gen.data.objectives.specials import Specials
 from gen.errors import UserError
 
@@ -42,13 +42,13 @@ DENOISERS = (  # the paper's seven, table 1
 )
 
 
-def lengths(length: int, denoisers: Sequence[Denoiser] = DENOISERS, most: int = 97) -> Lengths:
+def row_lengths(length: int, denoisers: Sequence[Denoiser] = DENOISERS, most: int = 97) -> RowLengths:
   """Returns the sizes of a row for an encoder input of `length` with at most `most` spans."""
   if not denoisers or any(d.mode not in MODES or d.weight < 0 for d in denoisers):
     raise UserError(f"UL2 needs denoisers of modes {', '.join(MODES)} with weights >= 0")
-  raw = min(span_corruption.lengths(length, d.rate, d.mean_span, most, extra=1).raw for d in denoisers)
-  counts = [span_corruption.plan(raw, d.rate, d.mean_span, most) for d in denoisers]
-  return Lengths(raw, length, max(int(noise + count) + 1 for noise, count in counts))
+  raw = min(span_corruption.row_lengths(length, d.rate, d.mean_span, most, extra=1).raw for d in denoisers)
+  counts = [span_corruption.noise_counts(raw, d.rate, d.mean_span, most) for d in denoisers]
+  return RowLengths(raw, length, max(int(noise + count) + 1 for noise, count in counts))
 
 
 class Mixture(Objective):
@@ -77,7 +77,7 @@ class Mixture(Objective):
     sentinels = tuple(token for token in specials.sentinels if token not in self.modes)
     if len(self.modes) != 3 or not sentinels:
       raise UserError("UL2 needs three mode tokens beside the sentinels of its spans")
-    super().__init__(specials, lengths(length, denoisers, len(sentinels)))
+    super().__init__(specials, row_lengths(length, denoisers, len(sentinels)))
     self.spelling = dataclasses.replace(specials, sentinels=sentinels)
     self.start = specials.pad if start is None else start
     self.denoisers = tuple(denoisers)
@@ -90,25 +90,27 @@ class Mixture(Objective):
 
   def choose(self, keys_b: np.ndarray) -> np.ndarray:
     """Returns the index of each row's denoiser."""
-    drawn_b = np.searchsorted(self.cumulative_d, draws.uniform(keys_b, _DENOISER, np.zeros(1, int)), "right")
+    drawn_b = np.searchsorted(
+      self.cumulative_d, counter_rng.random_uniform(keys_b, _DENOISER, np.zeros(1, int)), "right"
+    )
     return np.minimum(drawn_b, len(self.denoisers) - 1)
 
   def corrupt(self, tokens_bn: np.ndarray, segments_bn: np.ndarray, keys_b: np.ndarray) -> Batch:
     """Corrupts all rows at once, each by the counts of its denoiser."""
     denoiser_b = self.choose(keys_b)
-    runs = spans.find_runs(tokens_bn, segments_bn, self.specials.corruptible_v)
+    runs = spans.find_token_runs(tokens_bn, segments_bn, self.specials.corruptible_v)
     real_b = (segments_bn > 0).sum(1)
-    counts = span_corruption.plan(
+    counts = span_corruption.noise_counts(
       real_b, self.rate_d[denoiser_b], self.mean_d[denoiser_b], len(self.spelling.sentinels)
     )
     eos_b = span_corruption.lacks_eos(tokens_bn, segments_bn, self.specials.eos)
-    modes_b = span_corruption.documents(segments_bn)
-    fitted = span_corruption.fitted(counts, real_b + eos_b + modes_b, runs.documents_b, self.lengths)
-    places = spans.scattered(runs, *fitted, keys_b)
-    ends = spans.suffixes(runs, counts[0], keys_b)
+    modes_b = span_corruption.count_documents(segments_bn)
+    fitted = span_corruption.fit_counts(counts, real_b + eos_b + modes_b, runs.documents_b, self.lengths)
+    places = spans.random_spans(runs, *fitted, keys_b)
+    ends = spans.suffix_spans(runs, counts[0], keys_b)
     sequential_b1 = self.sequential_d[denoiser_b][:, None]
-    places = spans.Places(*(np.where(sequential_b1, s, p) for s, p in zip(ends, places, strict=True)))
-    return span_corruption.spelled(
+    places = spans.SpanPositions(*(np.where(sequential_b1, s, p) for s, p in zip(ends, places, strict=True)))
+    return span_corruption.spell_out(
       tokens_bn,
       segments_bn,
       places,

@@ -9,14 +9,14 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from gen.batch import Batch
-from gen.data.objectives import draws
+from gen.data.objectives import counter_rng
 from gen.data.objectives.specials import Specials
 from gen.errors import UserError
 
 Emission = tuple[np.ndarray | int, ...]  # ids before, at and after each raw token
 
 
-class Lengths(NamedTuple):
+class RowLengths(NamedTuple):
   """Sizes of one row: raw tokens read, and positions made of them; source is 0 where there is no source."""
 
   raw: int
@@ -39,13 +39,13 @@ class Objective(abc.ABC):
   families: ClassVar[tuple[str, ...]]
   copies: int = 0
 
-  def __init__(self, specials: Specials, lengths: Lengths):
+  def __init__(self, specials: Specials, lengths: RowLengths):
     self.specials = specials
     self.lengths = lengths
 
   def keys(self, seed: int, epoch: int | np.ndarray, rows: int | np.ndarray) -> np.ndarray:
     """Returns the random keys of rows, to be passed as `rng`; a static objective forgets the epoch."""
-    return draws.row_keys(seed, np.asarray(epoch) % self.copies if self.copies else epoch, rows)
+    return counter_rng.row_keys(seed, np.asarray(epoch) % self.copies if self.copies else epoch, rows)
 
   def __call__(
     self,
@@ -70,8 +70,8 @@ class Objective(abc.ABC):
     if segments is None:
       segments_bn = (tokens_bn != self.specials.pad).astype(np.int32)
     else:
-      segments_bn = widened(np.asarray(segments).reshape(-1, tokens.shape[-1]), self.lengths.raw, 0)
-    keys_b = draws.keys_of(rng, rows).reshape(-1)
+      segments_bn = pad_right(np.asarray(segments).reshape(-1, tokens.shape[-1]), self.lengths.raw, 0)
+    keys_b = counter_rng.derive_keys(rng, rows).reshape(-1)
     batch = self.corrupt(tokens_bn, segments_bn, keys_b)
     return Batch(*(None if array is None else array.reshape(*rows, array.shape[-1]) for array in batch))
 
@@ -88,10 +88,10 @@ class Objective(abc.ABC):
       raise UserError(
         f"a token id lies outside the vocabulary of {self.specials.vocab}: was the tokenizer changed?"
       )
-    return widened(tokens_bn, self.lengths.raw, self.specials.pad)
+    return pad_right(tokens_bn, self.lengths.raw, self.specials.pad)
 
 
-def widened(ids_bn: np.ndarray, length: int, fill: int) -> np.ndarray:
+def pad_right(ids_bn: np.ndarray, length: int, fill: int) -> np.ndarray:
   """Returns rows of `length`, int32, filled up on the right."""
   if ids_bn.shape[1] == length:
     return ids_bn.astype(np.int32, copy=False)
@@ -100,28 +100,28 @@ def widened(ids_bn: np.ndarray, length: int, fill: int) -> np.ndarray:
   return wide_bn
 
 
-def starts(segments_bn: np.ndarray) -> np.ndarray:
+def segment_starts(segments_bn: np.ndarray) -> np.ndarray:
   """Marks the first position of each segment, and of each stretch of padding."""
   starts_bn = np.ones(segments_bn.shape, bool)
   np.not_equal(segments_bn[:, 1:], segments_bn[:, :-1], out=starts_bn[:, 1:])
   return starts_bn
 
 
-def positions(segments_bn: np.ndarray) -> np.ndarray:
+def segment_positions(segments_bn: np.ndarray) -> np.ndarray:
   """Returns positions that count from 0 inside each segment; 0 in padding."""
   index_n = np.arange(segments_bn.shape[1], dtype=np.int32)
-  begins_bn = np.maximum.accumulate(np.where(starts(segments_bn), index_n, 0), axis=1)
+  begins_bn = np.maximum.accumulate(np.where(segment_starts(segments_bn), index_n, 0), axis=1)
   return np.where(segments_bn > 0, index_n - begins_bn, 0).astype(np.int32)
 
 
-def shifted(targets_bt: np.ndarray, segments_bt: np.ndarray, start: int, pad: int) -> np.ndarray:
+def shift_right(targets_bt: np.ndarray, segments_bt: np.ndarray, start: int, pad: int) -> np.ndarray:
   """Returns what a decoder reads: the target before, `start` where a segment begins."""
   inputs_bt = np.full_like(targets_bt, start)
-  inputs_bt[:, 1:] = np.where(starts(segments_bt)[:, 1:], start, targets_bt[:, :-1])
+  inputs_bt[:, 1:] = np.where(segment_starts(segments_bt)[:, 1:], start, targets_bt[:, :-1])
   return np.where(segments_bt > 0, inputs_bt, pad)
 
 
-def translation(
+def translation_batch(
   source_bs: np.ndarray,
   source_segments_bs: np.ndarray,
   targets_bt: np.ndarray,
@@ -131,19 +131,19 @@ def translation(
 ) -> Batch:
   """Returns an encoder-decoder's batch in which every target bears loss."""
   return Batch(
-    inputs_bt=shifted(targets_bt, segments_bt, start, pad),
+    inputs_bt=shift_right(targets_bt, segments_bt, start, pad),
     targets_bt=targets_bt,
     weights_bt=(segments_bt > 0).astype(np.float32),
     segments_bt=segments_bt,
-    positions_bt=positions(segments_bt),
+    positions_bt=segment_positions(segments_bt),
     source_bs=source_bs,
     source_segments_bs=source_segments_bs,
-    source_positions_bs=positions(source_segments_bs),
+    source_positions_bs=segment_positions(source_segments_bs),
   )
 
 
-def whole(parts: Emission, segments_bn: np.ndarray, length: int) -> np.ndarray:
-  """Marks the tokens of a row before the first document that `emit` could not write to its end."""
+def complete_documents(parts: Emission, segments_bn: np.ndarray, length: int) -> np.ndarray:
+  """Marks the tokens of a row before the first document that `emit_tokens` could not write to its end."""
   counts_bn = np.zeros(segments_bn.shape, int)
   for part in parts:
     counts_bn += np.greater_equal(part, 0)
@@ -152,12 +152,14 @@ def whole(parts: Emission, segments_bn: np.ndarray, length: int) -> np.ndarray:
   rows_b, columns_b = np.arange(len(over_bn)), np.argmax(over_bn, axis=1)
   if not over_bn.any():
     return np.ones(over_bn.shape, bool)
-  begins_b = columns_b - positions(segments_bn)[rows_b, columns_b]
+  begins_b = columns_b - segment_positions(segments_bn)[rows_b, columns_b]
   limits_b = np.where(over_bn.any(1), begins_b, over_bn.shape[1])
   return np.arange(over_bn.shape[1]) < limits_b[:, None]
 
 
-def emit(parts: Emission, segments_bn: np.ndarray, length: int, pad: int) -> tuple[np.ndarray, np.ndarray]:
+def emit_tokens(
+  parts: Emission, segments_bn: np.ndarray, length: int, pad: int
+) -> tuple[np.ndarray, np.ndarray]:
   """Writes up to three ids for each raw token (before, here, after it) without gaps; those below 0 are left out.
 
   Returns:

@@ -8,8 +8,15 @@ B rows, N raw tokens, T positions.
 import numpy as np
 
 from gen.batch import Batch
-from gen.data.objectives import causal, draws
-from gen.data.objectives.objective import Lengths, Objective, emit, positions, starts, translation
+from gen.data.objectives import causal, counter_rng
+from gen.data.objectives.objective import (
+  Objective,
+  RowLengths,
+  emit_tokens,
+  segment_positions,
+  segment_starts,
+  translation_batch,
+)
 from gen.data.objectives.specials import NONE, Specials
 from gen.errors import UserError
 
@@ -17,7 +24,7 @@ FAMILIES = ("decoder", "encoder_decoder")
 _CUT = 0  # stream of random numbers
 
 
-def lengths(length: int, family: str = "decoder") -> Lengths:
+def row_lengths(length: int, family: str = "decoder") -> RowLengths:
   """Returns the sizes of a row.
 
   Raises:
@@ -25,7 +32,7 @@ def lengths(length: int, family: str = "decoder") -> Lengths:
   """
   if family not in FAMILIES:
     raise UserError(f"objective 'prefix' has no form for family {family!r}: choose {' or '.join(FAMILIES)}")
-  return causal.lengths(length) if family == "decoder" else Lengths(length, length, length)
+  return causal.row_lengths(length) if family == "decoder" else RowLengths(length, length, length)
 
 
 class Prefix(Objective):
@@ -34,39 +41,41 @@ class Prefix(Objective):
   families = FAMILIES
 
   def __init__(self, specials: Specials, length: int, family: str = "decoder", start: int | None = None):
-    super().__init__(specials, lengths(length, family))
+    super().__init__(specials, row_lengths(length, family))
     self.start = specials.pad if start is None else start
     self.causal = causal.Causal(specials, length) if family == "decoder" else None
 
   def corrupt(self, tokens_bn: np.ndarray, segments_bn: np.ndarray, keys_b: np.ndarray) -> Batch:
     """Cuts the documents of each row; one of a single token is all prefix."""
-    continues_bn = (segments_bn > 0) & ~prefixes(segments_bn, keys_b)
+    continues_bn = (segments_bn > 0) & ~draw_prefixes(segments_bn, keys_b)
     if self.causal is not None:
       batch = self.causal.corrupt(tokens_bn, segments_bn, keys_b)
       batch = batch._replace(weights_bt=batch.weights_bt * continues_bn[:, 1:])
-      return batch._replace(prefix_bt=visible(batch).astype(np.int32))
+      return batch._replace(prefix_bt=prefix_positions(batch).astype(np.int32))
     given_bn = (segments_bn > 0) & ~continues_bn
     pad = self.specials.pad
-    source = emit((NONE, np.where(given_bn, tokens_bn, NONE), NONE), segments_bn, self.lengths.source, pad)
-    target = emit(
+    source = emit_tokens(
+      (NONE, np.where(given_bn, tokens_bn, NONE), NONE), segments_bn, self.lengths.source, pad
+    )
+    target = emit_tokens(
       (NONE, np.where(continues_bn, tokens_bn, NONE), NONE), segments_bn, self.lengths.target, pad
     )
-    return translation(*source, *target, self.start, pad)
+    return translation_batch(*source, *target, self.start, pad)
 
 
-def prefixes(segments_bn: np.ndarray, keys_b: np.ndarray) -> np.ndarray:
+def draw_prefixes(segments_bn: np.ndarray, keys_b: np.ndarray) -> np.ndarray:
   """Marks the tokens before a cut drawn uniformly in each document."""
-  rows, columns = np.nonzero(starts(segments_bn))
+  rows, columns = np.nonzero(segment_starts(segments_bn))
   ends = np.append(columns[1:], 0)
   sizes = np.where(np.append(rows[1:], -1) == rows, ends, segments_bn.shape[1]) - columns
-  cuts = 1 + np.floor(draws.uniform(keys_b[rows], _CUT, columns) * (sizes - 1)).astype(int)
-  return positions(segments_bn) < np.repeat(cuts, sizes).reshape(segments_bn.shape)
+  cuts = 1 + np.floor(counter_rng.random_uniform(keys_b[rows], _CUT, columns) * (sizes - 1)).astype(int)
+  return segment_positions(segments_bn) < np.repeat(cuts, sizes).reshape(segments_bn.shape)
 
 
-def visible(batch: Batch) -> np.ndarray:
+def prefix_positions(batch: Batch) -> np.ndarray:
   """Marks the positions of a decoder's batch that are prefix: no loss is borne before them in their document."""
   bears_bt = np.asarray(batch.weights_bt) > 0
   before_bt: np.ndarray = np.cumsum(bears_bt, axis=1) - bears_bt
   segments_bt = np.asarray(batch.segments_bt)
-  base_bt = np.maximum.accumulate(np.where(starts(segments_bt), before_bt, 0), axis=1)
+  base_bt = np.maximum.accumulate(np.where(segment_starts(segments_bt), before_bt, 0), axis=1)
   return (before_bt == base_bt) & (segments_bt > 0)

@@ -14,61 +14,61 @@ from gen.data.objectives import (
   sentence_permutation,
   span_corruption,
 )
-from gen.data.objectives.objective import Lengths, Objective
+from gen.data.objectives.objective import Objective, RowLengths
 from gen.data.objectives.specials import Specials
 from gen.errors import UserError
 
 
-class Entry(NamedTuple):
+class ObjectiveEntry(NamedTuple):
   """An objective's class, the rule of its lengths, the parameters that its name fixes, and those it cannot miss."""
 
   kind: Any  # a subclass of Objective
-  lengths: Callable[..., Lengths]
+  lengths: Callable[..., RowLengths]
   fixed: dict[str, Any]
   needed: tuple[str, ...] = ()
 
 
 OBJECTIVES = {
-  "causal": Entry(causal.Causal, causal.lengths, {}),
-  "prefix": Entry(prefix.Prefix, prefix.lengths, {}),
-  "masked": Entry(masked.Masked, masked.lengths, {}),
-  "masked_static": Entry(masked.Masked, masked.lengths, {"copies": 1}),
-  "masked_whole_word": Entry(masked.Masked, masked.lengths, {}, ("word_start_v",)),
-  "span_corruption": Entry(span_corruption.SpanCorruption, span_corruption.lengths, {}),
-  "span_corruption_bytes": Entry(
-    span_corruption.SpanCorruption, span_corruption.lengths, {"mean_span": 20.0}
+  "causal": ObjectiveEntry(causal.Causal, causal.row_lengths, {}),
+  "prefix": ObjectiveEntry(prefix.Prefix, prefix.row_lengths, {}),
+  "masked": ObjectiveEntry(masked.Masked, masked.row_lengths, {}),
+  "masked_static": ObjectiveEntry(masked.Masked, masked.row_lengths, {"copies": 1}),
+  "masked_whole_word": ObjectiveEntry(masked.Masked, masked.row_lengths, {}, ("word_start_v",)),
+  "span_corruption": ObjectiveEntry(span_corruption.SpanCorruption, span_corruption.row_lengths, {}),
+  "span_corruption_bytes": ObjectiveEntry(
+    span_corruption.SpanCorruption, span_corruption.row_lengths, {"mean_span": 20.0}
   ),
-  "infilling": Entry(infilling.Infilling, infilling.lengths, {}),
-  "bart": Entry(infilling.Infilling, infilling.lengths, {}, ("sentence_end_v",)),
-  "sentence_permutation": Entry(
-    sentence_permutation.SentencePermutation, sentence_permutation.lengths, {}, ("sentence_end_v",)
+  "infilling": ObjectiveEntry(infilling.Infilling, infilling.row_lengths, {}),
+  "bart": ObjectiveEntry(infilling.Infilling, infilling.row_lengths, {}, ("sentence_end_v",)),
+  "sentence_permutation": ObjectiveEntry(
+    sentence_permutation.SentencePermutation, sentence_permutation.row_lengths, {}, ("sentence_end_v",)
   ),
-  "ul2": Entry(mixture.Mixture, mixture.lengths, {}),
+  "ul2": ObjectiveEntry(mixture.Mixture, mixture.row_lengths, {}),
 }
 
 
-def families(name: str) -> tuple[str, ...]:
+def families_of(name: str) -> tuple[str, ...]:
   """Returns the model families that can learn an objective.
 
-  >>> families("masked")
+  >>> families_of("masked")
   ('encoder',)
   """
   return _entry(name).kind.families
 
 
-def needs(name: str) -> tuple[str, ...]:
-  """Returns the tables by token id (see `pieces`) that `make` must be given for an objective.
+def required_tables(name: str) -> tuple[str, ...]:
+  """Returns the tables by token id (see `pieces`) that `make_objective` must be given for an objective.
 
-  >>> needs("masked_whole_word")
+  >>> required_tables("masked_whole_word")
   ('word_start_v',)
   """
   return _entry(name).needed
 
 
-def parameters(name: str) -> tuple[str, ...]:
-  """Returns what `make` can be told of an objective beside its length.
+def parameter_names(name: str) -> tuple[str, ...]:
+  """Returns what `make_objective` can be told of an objective beside its length.
 
-  >>> parameters("prefix")
+  >>> parameter_names("prefix")
   ('family', 'start')
   """
   entry = _entry(name)
@@ -76,26 +76,26 @@ def parameters(name: str) -> tuple[str, ...]:
   return tuple(p for p in known if p not in ("self", "specials", "length") and p not in entry.fixed)
 
 
-def raw_length(name: str, length: int, **given: Any) -> int:
+def raw_row_length(name: str, length: int, **given: Any) -> int:
   """Returns how many raw tokens are read for one row of `length`.
 
-  >>> raw_length("span_corruption", 128)
+  >>> raw_row_length("span_corruption", 128)
   141
   """
   return _lengths(name, length, given).raw
 
 
-def shapes(name: str, length: int, **given: Any) -> tuple[int, int]:
+def row_shapes(name: str, length: int, **given: Any) -> tuple[int, int]:
   """Returns (source positions, target positions) of one row; source is 0 where there is none.
 
-  >>> shapes("span_corruption", 128)
+  >>> row_shapes("span_corruption", 128)
   (128, 29)
   """
   sizes = _lengths(name, length, given)
   return sizes.source, sizes.target
 
 
-def make(name: str, specials: Specials, length: int, **given: Any) -> Objective:
+def make_objective(name: str, specials: Specials, length: int, **given: Any) -> Objective:
   """Returns an objective.
 
   Args:
@@ -107,7 +107,7 @@ def make(name: str, specials: Specials, length: int, **given: Any) -> Objective:
   Raises:
     UserError: for an unknown name or parameter, a missing table, or an impossible size.
   """
-  entry, known = _entry(name), parameters(name)
+  entry, known = _entry(name), parameter_names(name)
   for parameter in given:
     if parameter not in known:
       raise UserError(
@@ -116,13 +116,14 @@ def make(name: str, specials: Specials, length: int, **given: Any) -> Objective:
   for parameter in entry.needed:
     if given.get(parameter) is None:
       raise UserError(
-        f"objective {name!r} needs a table {parameter} by token id: give it, as gen.data.objectives.pieces makes it"
+        f"objective {name!r} needs a table {parameter} by token id: give it, as "
+        "gen.data.objectives.token_tables makes it"
       )
   _lengths(name, length, given)
   return entry.kind(specials, length, **(entry.fixed | given))
 
 
-def _entry(name: str) -> Entry:
+def _entry(name: str) -> ObjectiveEntry:
   if name in OBJECTIVES:
     return OBJECTIVES[name]
   near = difflib.get_close_matches(str(name), OBJECTIVES, 1, 0.0)[0]
@@ -131,7 +132,7 @@ def _entry(name: str) -> Entry:
   )
 
 
-def _lengths(name: str, length: int, given: dict[str, Any]) -> Lengths:
+def _lengths(name: str, length: int, given: dict[str, Any]) -> RowLengths:
   """Returns the sizes of a row; parameters that do not bear on them are passed over."""
   entry = _entry(name)
   if length < 1:

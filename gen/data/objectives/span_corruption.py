@@ -15,17 +15,25 @@ import numpy as np
 
 from gen.batch import Batch
 from gen.data.objectives import spans
-from gen.data.objectives.objective import Emission, Lengths, Objective, emit, starts, translation, whole
+from gen.data.objectives.objective import (
+  Emission,
+  Objective,
+  RowLengths,
+  complete_documents,
+  emit_tokens,
+  segment_starts,
+  translation_batch,
+)
 from gen.data.objectives.specials import NONE, Specials
 from gen.errors import UserError
 
 NO_LIMIT = 2**30  # spans
-Counts = tuple[np.ndarray, np.ndarray]
+NoiseCounts = tuple[np.ndarray, np.ndarray]
 
 
-def plan(
+def noise_counts(
   raw: np.ndarray | int, rate: np.ndarray | float, mean: np.ndarray | float, most: int = NO_LIMIT
-) -> Counts:
+) -> NoiseCounts:
   """Returns (noise tokens, spans) of texts of `raw` tokens, by T5's rule; elementwise.
 
   An infinite mean asks for a single span, and `most` merges spans into longer ones.
@@ -36,9 +44,9 @@ def plan(
   return noise.astype(int), np.minimum(count, np.minimum(noise, raw - noise)).astype(int)
 
 
-def lengths(
+def row_lengths(
   length: int, rate: float = 0.15, mean_span: float = 3.0, most: int = NO_LIMIT, extra: int = 0
-) -> Lengths:
+) -> RowLengths:
   """Returns how many raw tokens fill an encoder input of `length`, and the target positions that they need.
 
   Args:
@@ -51,7 +59,7 @@ def lengths(
   Raises:
     UserError: for parameters without a meaning, or a length too small for one span.
 
-  >>> lengths(512)
+  >>> row_lengths(512)
   Lengths(raw=568, source=512, target=114)
   """
   if not 0 < rate < 1 or mean_span < 1:
@@ -59,12 +67,12 @@ def lengths(
       f"span corruption needs a rate in (0, 1) and a mean span >= 1, not {rate} and {mean_span}"
     )
   raw = np.arange(2, int((length + 2) / (1 - rate)) + 3)
-  noise, count = plan(raw, rate, mean_span, most)
+  noise, count = noise_counts(raw, rate, mean_span, most)
   fits = np.flatnonzero(raw - noise + count + 1 + extra <= length)
   if not fits.size:
     raise UserError(f"a length of {length} is too small for span corruption: give at least {3 + extra}")
   best = fits[-1]
-  return Lengths(int(raw[best]), length, int(noise[best] + count[best] + 1))
+  return RowLengths(int(raw[best]), length, int(noise[best] + count[best] + 1))
 
 
 class SpanCorruption(Objective):
@@ -87,8 +95,8 @@ class SpanCorruption(Objective):
   ):
     specials.require("span_corruption", "eos", "sentinels")
     most = len(specials.sentinels)
-    super().__init__(specials, lengths(length, rate, mean_span, most if merge else NO_LIMIT))
-    needed = int(plan(self.lengths.raw, rate, mean_span)[1])
+    super().__init__(specials, row_lengths(length, rate, mean_span, most if merge else NO_LIMIT))
+    needed = int(noise_counts(self.lengths.raw, rate, mean_span)[1])
     if needed > most and not merge:
       raise UserError(
         f"span corruption of length {length} needs {needed} spans, but the tokenizer has {most} sentinels:"
@@ -99,12 +107,12 @@ class SpanCorruption(Objective):
 
   def corrupt(self, tokens_bn: np.ndarray, segments_bn: np.ndarray, keys_b: np.ndarray) -> Batch:
     """Replaces spans by sentinels."""
-    runs = spans.find_runs(tokens_bn, segments_bn, self.specials.corruptible_v)
-    counts = plan((segments_bn > 0).sum(1), self.rate, self.mean_span, len(self.specials.sentinels))
+    runs = spans.find_token_runs(tokens_bn, segments_bn, self.specials.corruptible_v)
+    counts = noise_counts((segments_bn > 0).sum(1), self.rate, self.mean_span, len(self.specials.sentinels))
     eos_b = lacks_eos(tokens_bn, segments_bn, self.specials.eos)
-    noise_b, spans_b = fitted(counts, (segments_bn > 0).sum(1) + eos_b, runs.documents_b, self.lengths)
-    places = spans.scattered(runs, noise_b, spans_b, keys_b)
-    return spelled(tokens_bn, segments_bn, places, self.specials, self.lengths, self.start)
+    noise_b, spans_b = fit_counts(counts, (segments_bn > 0).sum(1) + eos_b, runs.documents_b, self.lengths)
+    places = spans.random_spans(runs, noise_b, spans_b, keys_b)
+    return spell_out(tokens_bn, segments_bn, places, self.specials, self.lengths, self.start)
 
 
 def lacks_eos(tokens_bn: np.ndarray, segments_bn: np.ndarray, eos: int) -> np.ndarray:
@@ -114,12 +122,14 @@ def lacks_eos(tokens_bn: np.ndarray, segments_bn: np.ndarray, eos: int) -> np.nd
   return (segments_bn[rows_b, last_b] > 0) & (tokens_bn[rows_b, last_b] != eos)
 
 
-def documents(segments_bn: np.ndarray) -> np.ndarray:
+def count_documents(segments_bn: np.ndarray) -> np.ndarray:
   """Returns the number of documents in each row."""
-  return (starts(segments_bn) & (segments_bn > 0)).sum(1)
+  return (segment_starts(segments_bn) & (segments_bn > 0)).sum(1)
 
 
-def fitted(counts: Counts, whole_b: np.ndarray, documents_b: np.ndarray, lengths: Lengths) -> Counts:
+def fit_counts(
+  counts: NoiseCounts, whole_b: np.ndarray, documents_b: np.ndarray, lengths: RowLengths
+) -> NoiseCounts:
   """Returns noise and spans that fit both shapes.
 
   Args:
@@ -138,12 +148,12 @@ def fitted(counts: Counts, whole_b: np.ndarray, documents_b: np.ndarray, lengths
   return np.maximum(noise_b + more_b, spans_b), spans_b
 
 
-def spelled(
+def spell_out(
   tokens_bn: np.ndarray,
   segments_bn: np.ndarray,
-  places: spans.Places,
+  places: spans.SpanPositions,
   specials: Specials,
-  lengths: Lengths,
+  lengths: RowLengths,
   start: int,
   modes_b: np.ndarray | None = None,
 ) -> Batch:
@@ -151,7 +161,7 @@ def spelled(
   noise_bn, begins_bn = places
   pad, eos = specials.pad, specials.eos
   before_bn = np.cumsum(begins_bn, axis=1)
-  first_bn = starts(segments_bn)
+  first_bn = segment_starts(segments_bn)
   index_bn = before_bn - np.maximum.accumulate(np.where(first_bn, before_bn - begins_bn, 0), axis=1)
   sentinels = np.array((NONE, *specials.sentinels), np.int32)
   sentinel_bn = sentinels[np.where(begins_bn, index_bn, 0)]
@@ -161,11 +171,16 @@ def spelled(
   source: Emission = (mode_bn, np.where(begins_bn, sentinel_bn, kept_bn), np.where(last_bn, eos, NONE))
   end_bn = np.where(_last_noise(noise_bn, segments_bn), eos, NONE)
   target: Emission = (sentinel_bn, np.where(noise_bn, tokens_bn, NONE), end_bn)
-  fits_bn = whole(source, segments_bn, lengths.source) & whole(target, segments_bn, lengths.target)
+  fits_bn = complete_documents(source, segments_bn, lengths.source) & complete_documents(
+    target, segments_bn, lengths.target
+  )
   if not fits_bn.all():
     source, target = (tuple(np.where(fits_bn, part, NONE) for part in side) for side in (source, target))
-  written = emit(source, segments_bn, lengths.source, pad), emit(target, segments_bn, lengths.target, pad)
-  return translation(*written[0], *written[1], start, pad)
+  written = (
+    emit_tokens(source, segments_bn, lengths.source, pad),
+    emit_tokens(target, segments_bn, lengths.target, pad),
+  )
+  return translation_batch(*written[0], *written[1], start, pad)
 
 
 def _last(filled_bn: np.ndarray) -> np.ndarray:
@@ -186,7 +201,9 @@ def _last_noise(noise_bn: np.ndarray, segments_bn: np.ndarray) -> np.ndarray:
   return last_bn
 
 
-def invert(batch: Batch, specials: Specials, modes: tuple[int, ...] = ()) -> list[list[np.ndarray]]:
+def invert_corruption(
+  batch: Batch, specials: Specials, modes: tuple[int, ...] = ()
+) -> list[list[np.ndarray]]:
   """Returns the original tokens of each document of each row.
 
   The eos that was added where a row ended inside a document stays; mode tokens are dropped.

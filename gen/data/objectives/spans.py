@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gen.data.objectives import draws
-from gen.data.objectives.objective import starts
+from gen.data.objectives import counter_rng
+from gen.data.objectives.objective import segment_starts
 
 _SPANS, _NOISE, _SLACK, _LENGTHS, _GAPS = range(10, 15)  # streams of random numbers
 
 
-class Runs(NamedTuple):
+class TokenRuns(NamedTuple):
   """The corruptible stretches of a batch.
 
   Attributes:
@@ -34,17 +34,17 @@ class Runs(NamedTuple):
   documents_b: np.ndarray
 
 
-class Places(NamedTuple):
+class SpanPositions(NamedTuple):
   """Which tokens are noise, and which of these begin a span."""
 
   noise_bn: np.ndarray
   begins_bn: np.ndarray
 
 
-def find_runs(tokens_bn: np.ndarray, segments_bn: np.ndarray, corruptible_v: np.ndarray) -> Runs:
+def find_token_runs(tokens_bn: np.ndarray, segments_bn: np.ndarray, corruptible_v: np.ndarray) -> TokenRuns:
   """Returns the stretches of corruptible tokens."""
   open_bn = corruptible_v[tokens_bn] & (segments_bn > 0)
-  begins_bn = open_bn & starts(segments_bn)
+  begins_bn = open_bn & segment_starts(segments_bn)
   begins_bn[:, 1:] |= open_bn[:, 1:] & ~open_bn[:, :-1]
   rows_r, columns_r = np.nonzero(begins_bn)
   sizes_r = np.bincount(np.cumsum(begins_bn[open_bn]) - 1, minlength=rows_r.size)
@@ -52,29 +52,29 @@ def find_runs(tokens_bn: np.ndarray, segments_bn: np.ndarray, corruptible_v: np.
   new_r = np.ones(rows_r.size, bool)
   new_r[1:] = (rows_r[1:] != rows_r[:-1]) | (segments_r[1:] != segments_r[:-1])
   documents_b = np.bincount(rows_r[new_r], minlength=len(tokens_bn))
-  return Runs(open_bn, begins_bn, rows_r, columns_r, sizes_r, documents_b)
+  return TokenRuns(open_bn, begins_bn, rows_r, columns_r, sizes_r, documents_b)
 
 
-def shares(
+def share_out(
   totals_b: np.ndarray, weights_r: np.ndarray, rows_r: np.ndarray, keys_b: np.ndarray, stream: int
 ) -> np.ndarray:
   """Divides each row's total over its runs in proportion to integer weights.
 
   The sums are exact, and each share is its exact proportion rounded down or up, without bias (systematic sampling).
   """
-  sums_b = sums(weights_r, rows_r, totals_b.size)
-  offsets_b = (draws.uniform(keys_b, stream, np.zeros(1, int)) * sums_b).astype(int)
+  sums_b = sum_by_row(weights_r, rows_r, totals_b.size)
+  offsets_b = (counter_rng.random_uniform(keys_b, stream, np.zeros(1, int)) * sums_b).astype(int)
   ends_r = np.cumsum(weights_r) - (np.cumsum(sums_b) - sums_b)[rows_r]
   totals_r, offsets_r, sums_r = totals_b[rows_r], offsets_b[rows_r], np.maximum(sums_b[rows_r], 1)
   return (ends_r * totals_r + offsets_r) // sums_r - ((ends_r - weights_r) * totals_r + offsets_r) // sums_r
 
 
-def sums(values_r: np.ndarray, rows_r: np.ndarray, batch: int) -> np.ndarray:
+def sum_by_row(values_r: np.ndarray, rows_r: np.ndarray, batch: int) -> np.ndarray:
   """Returns each row's sum."""
   return np.bincount(rows_r, values_r, minlength=batch).astype(int)
 
 
-def compositions(
+def random_compositions(
   totals_g: np.ndarray, parts_g: np.ndarray, keys_g: np.ndarray, counters_g: np.ndarray, stream: int
 ) -> np.ndarray:
   """Cuts each total into so many parts of 1 or more, every way as likely; returns all parts in order.
@@ -87,7 +87,7 @@ def compositions(
   group = np.repeat(np.arange(totals_g.size), totals_g)
   item = np.arange(group.size) - first_g[group]
   # One sort for all groups: group, then 24 random bits, then the item, so that no two are alike.
-  random = draws.bits(keys_g[group], stream, counters_g[group] + item) >> np.uint64(40)
+  random = counter_rng.random_bits(keys_g[group], stream, counters_g[group] + item) >> np.uint64(40)
   random[first_g[totals_g > 0]] = 0  # a part always begins with the first item
   order = (group.astype(np.uint64) << np.uint64(42)) | (random << np.uint64(18)) | item.astype(np.uint64)
   chosen_g = parts_g > 0
@@ -97,7 +97,9 @@ def compositions(
   return np.diff(cuts, append=group.size)
 
 
-def interleave(gaps: np.ndarray, lengths: np.ndarray, spans_g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def interleave_spans(
+  gaps: np.ndarray, lengths: np.ndarray, spans_g: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
   """Lays gap, span, gap, ..., span, gap of each group in a line; returns (is noise, begins a span) by token."""
   group = np.arange(spans_g.size)
   pieces = np.empty(gaps.size + lengths.size, int)
@@ -117,7 +119,7 @@ def gaps_between(
 ) -> np.ndarray:
   """Divides kept tokens into the gaps before, between (each at least `least_g`) and after the spans of a group."""
   totals_g = kept_g + 2 + (1 - least_g) * np.maximum(spans_g - 1, 0)
-  gaps = compositions(totals_g, spans_g + 1, keys_g, counters_g, _GAPS)
+  gaps = random_compositions(totals_g, spans_g + 1, keys_g, counters_g, _GAPS)
   last_g = np.cumsum(spans_g + 1) - 1
   gaps -= np.repeat(1 - least_g, spans_g + 1)
   gaps[last_g] -= least_g
@@ -125,14 +127,16 @@ def gaps_between(
   return gaps
 
 
-def scatter(runs: Runs, noise: np.ndarray, begins: np.ndarray) -> Places:
+def span_flags(runs: TokenRuns, noise: np.ndarray, begins: np.ndarray) -> SpanPositions:
   """Returns flags of the corruptible tokens, in order, as rows."""
   noise_bn, begins_bn = np.zeros(runs.open_bn.shape, bool), np.zeros(runs.open_bn.shape, bool)
   noise_bn[runs.open_bn], begins_bn[runs.open_bn] = noise, begins
-  return Places(noise_bn, begins_bn)
+  return SpanPositions(noise_bn, begins_bn)
 
 
-def scattered(runs: Runs, noise_b: np.ndarray, spans_b: np.ndarray, keys_b: np.ndarray) -> Places:
+def random_spans(
+  runs: TokenRuns, noise_b: np.ndarray, spans_b: np.ndarray, keys_b: np.ndarray
+) -> SpanPositions:
   """Places so many spans, of so many tokens together, in each row; a token at least lies between two of a run.
 
   A run gets spans in proportion to the places that it has for one of mean length. Where the runs are too short for
@@ -141,23 +145,23 @@ def scattered(runs: Runs, noise_b: np.ndarray, spans_b: np.ndarray, keys_b: np.n
   rows_r, sizes_r, batch = runs.rows_r, runs.sizes_r, noise_b.size
   mean_b = -(-noise_b // np.maximum(spans_b, 1))
   places_r = np.maximum(sizes_r - mean_b[rows_r] + 1, 0)
-  places_r = np.where(sums(places_r, rows_r, batch)[rows_r] > 0, places_r, sizes_r)
-  spans_r = np.minimum(shares(spans_b, places_r, rows_r, keys_b, _SPANS), (sizes_r + 1) // 2)
+  places_r = np.where(sum_by_row(places_r, rows_r, batch)[rows_r] > 0, places_r, sizes_r)
+  spans_r = np.minimum(share_out(spans_b, places_r, rows_r, keys_b, _SPANS), (sizes_r + 1) // 2)
   spread_r = np.maximum(spans_r, 1)
-  short_b = (noise_b > sums(_room(spans_r, sizes_r), rows_r, batch)) & (
-    noise_b >= sums(spread_r, rows_r, batch)
+  short_b = (noise_b > sum_by_row(_room(spans_r, sizes_r), rows_r, batch)) & (
+    noise_b >= sum_by_row(spread_r, rows_r, batch)
   )
   spans_r = np.where(short_b[rows_r], spread_r, spans_r)
   room_r = _room(spans_r, sizes_r)
-  noise_b = np.minimum(noise_b, sums(room_r, rows_r, batch))
-  noise_r = np.minimum(shares(noise_b, spans_r, rows_r, keys_b, _NOISE), room_r)
-  missing_b = noise_b - sums(noise_r, rows_r, batch)
+  noise_b = np.minimum(noise_b, sum_by_row(room_r, rows_r, batch))
+  noise_r = np.minimum(share_out(noise_b, spans_r, rows_r, keys_b, _NOISE), room_r)
+  missing_b = noise_b - sum_by_row(noise_r, rows_r, batch)
   if missing_b.any():
-    noise_r += shares(missing_b, room_r - noise_r, rows_r, keys_b, _SLACK)
+    noise_r += share_out(missing_b, room_r - noise_r, rows_r, keys_b, _SLACK)
   keys_r, counters_r = keys_b[rows_r], 3 * runs.columns_r  # a run of n tokens draws at most n + 2 numbers
-  lengths = compositions(noise_r, spans_r, keys_r, counters_r, _LENGTHS)
+  lengths = random_compositions(noise_r, spans_r, keys_r, counters_r, _LENGTHS)
   gaps = gaps_between(sizes_r - noise_r, spans_r, np.ones_like(spans_r), keys_r, counters_r)
-  return scatter(runs, *interleave(gaps, lengths, spans_r))
+  return span_flags(runs, *interleave_spans(gaps, lengths, spans_r))
 
 
 def _room(spans_r: np.ndarray, sizes_r: np.ndarray) -> np.ndarray:
@@ -165,9 +169,9 @@ def _room(spans_r: np.ndarray, sizes_r: np.ndarray) -> np.ndarray:
   return np.where(spans_r > 0, sizes_r - spans_r + 1, 0)
 
 
-def suffixes(runs: Runs, noise_b: np.ndarray, keys_b: np.ndarray) -> Places:
+def suffix_spans(runs: TokenRuns, noise_b: np.ndarray, keys_b: np.ndarray) -> SpanPositions:
   """Makes the end of each run noise, so many tokens of a row together."""
-  noise_r = shares(noise_b, runs.sizes_r, runs.rows_r, keys_b, _NOISE)
+  noise_r = share_out(noise_b, runs.sizes_r, runs.rows_r, keys_b, _NOISE)
   item = np.arange(runs.sizes_r.sum()) - np.repeat(np.cumsum(runs.sizes_r) - runs.sizes_r, runs.sizes_r)
   first = np.repeat(runs.sizes_r - noise_r, runs.sizes_r)
-  return scatter(runs, item >= first, item == first)
+  return span_flags(runs, item >= first, item == first)

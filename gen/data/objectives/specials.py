@@ -35,7 +35,7 @@ class Specials:
 
   @classmethod
   def of(cls, tokenizer: Any) -> "Specials":
-    """Returns the ids of a `gen.data.tokenizer.Tokenizer`."""
+    """Returns the ids of a `gen.data.tokenizers.tokenizer.Tokenizer`."""
     begin = max(tokenizer.pad, tokenizer.eos, tokenizer.unk, tokenizer.bos) + 1
     return cls(
       vocab=tokenizer.vocab,

@@ -1,4 +1,4 @@
-"""Tokenizers of Hugging Face checkpoints behind the interface of `gen.data.tokenizer`.
+"""Tokenizers of Hugging Face checkpoints behind the interface of `gen.data.tokenizers.tokenizer`.
 
     tokenizer = tokenizers.load(directory)
     ids = tokenizer.encode("A text.")                   # of the text alone
@@ -31,7 +31,14 @@ from gen.interop.tokenizers.sentence_pieces import (
 )
 from gen.interop.tokenizers.utf8_bytes import BYT5, Utf8Tokenizer
 
-__all__ = ["ALL_FILES", "FILES", "JsonTokenizer", "PretrainedTokenizer", "SentencePieceTokenizer", "load"]
+__all__ = [
+  "ALL_FILES",
+  "FILES",
+  "JsonTokenizer",
+  "PretrainedTokenizer",
+  "SentencePieceTokenizer",
+  "load_tokenizer",
+]
 # Each describes a tokenizer, the first that is there wins.
 FILES = (JSON, T5_MODEL, XLM_ROBERTA_MODEL, LLAMA_MODEL, built.VOCAB, built.WORDS)
 ALL_FILES = (*FILES, built.MERGES, *settings.FILES)
@@ -42,10 +49,10 @@ def is_in(directory: str | Path) -> bool:
   directory = Path(directory)
   if any((directory / name).is_file() for name in FILES):
     return True
-  return directory.is_dir() and settings.read(directory).kind == BYT5
+  return directory.is_dir() and settings.read_settings(directory).kind == BYT5
 
 
-def load(directory: str | Path) -> PretrainedTokenizer:
+def load_tokenizer(directory: str | Path) -> PretrainedTokenizer:
   """Returns the tokenizer of a checkpoint's directory.
 
   Raises:
@@ -54,7 +61,7 @@ def load(directory: str | Path) -> PretrainedTokenizer:
   directory = Path(directory)
   name = next((name for name in FILES if (directory / name).is_file()), None)
   try:
-    beside = settings.read(directory)
+    beside = settings.read_settings(directory)
     if name == JSON:
       return JsonTokenizer(_content(directory / name), beside, str(directory / name))
     if beside.kind == BYT5:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gen.data.tokenizer import Tokenizer, utf8
+from gen.data.tokenizers.tokenizer import Tokenizer, encode_utf8
 from gen.errors import UserError
 from gen.interop.untrusted.limits import MAX_IDS as MAX_IDS
 from gen.interop.untrusted.trial import MAX_FILE
@@ -78,7 +78,7 @@ class PretrainedTokenizer(Tokenizer):
 
   def encode_for_model(self, text: str, pair: str | None = None) -> np.ndarray:
     """Returns the ids of a text, or of two, with the special ones that the model was trained with, int32."""
-    utf8(text + (pair or ""))
+    encode_utf8(text + (pair or ""))
     with library_errors("the tokenizer cannot encode this text"):
       return np.array(self._encode_for_model(text, pair), np.int32)
 

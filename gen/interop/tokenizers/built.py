@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from gen.data.tokenizer import utf8
+from gen.data.tokenizers.tokenizer import encode_utf8
 from gen.errors import UserError
 from gen.interop.tokenizers.base import MAX_IDS, content_of, library_errors
-from gen.interop.tokenizers.json_file import MAKE_ONE, JsonTokenizer, library
-from gen.interop.tokenizers.settings import Added, Settings
+from gen.interop.tokenizers.json_file import MAKE_ONE, JsonTokenizer, tokenizers_library
+from gen.interop.tokenizers.settings import TokenAddition, TokenizerSettings
 from gen.io import json_reading
 
 VOCAB, MERGES, WORDS = "vocab.json", "merges.txt", "vocab.txt"
@@ -31,7 +31,7 @@ _ROBERTA = {
 _BERT = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
 
 
-def byte_level(directory: Path, settings: Settings) -> JsonTokenizer:
+def byte_level(directory: Path, settings: TokenizerSettings) -> JsonTokenizer:
   """Reads vocab.json and merges.txt.
 
   Raises:
@@ -42,7 +42,7 @@ def byte_level(directory: Path, settings: Settings) -> JsonTokenizer:
       f"{directory} has {VOCAB} and no {MERGES}; copy it from the same checkpoint, or {MAKE_ONE}"
     )
   vocab = _checked(
-    json_reading.parse(content_of(directory / VOCAB), str(directory / VOCAB)), directory / VOCAB
+    json_reading.parse_json(content_of(directory / VOCAB), str(directory / VOCAB)), directory / VOCAB
   )
   framed = _is_roberta(settings, vocab)
   roles = (_ROBERTA if framed else _GPT2) | settings.roles
@@ -71,7 +71,7 @@ def byte_level(directory: Path, settings: Settings) -> JsonTokenizer:
   )
 
 
-def word_pieces(directory: Path, settings: Settings) -> JsonTokenizer:
+def word_pieces(directory: Path, settings: TokenizerSettings) -> JsonTokenizer:
   """Reads vocab.txt.
 
   Raises:
@@ -114,7 +114,7 @@ def word_pieces(directory: Path, settings: Settings) -> JsonTokenizer:
   path = directory / WORDS
   if not never:
     return JsonTokenizer(content, settings, str(path))
-  words = [json_reading.require(word, str, "never_split") for word in never]
+  words = [json_reading.require_kind(word, str, "never_split") for word in never]
   return _NeverSplit(content, settings, words, {WORDS: content_of(path), **settings.files}, str(path))
 
 
@@ -122,12 +122,12 @@ class _NeverSplit(JsonTokenizer):
   """BERT's, with words that are looked up as they stand."""
 
   def __init__(
-    self, content: bytes, settings: Settings, words: list[str], files: dict[str, bytes], name: str
+    self, content: bytes, settings: TokenizerSettings, words: list[str], files: dict[str, bytes], name: str
   ) -> None:
     self._words = frozenset(words)
     chinese = settings.option("tokenize_chinese_chars", True)
     # What comes before words are told apart, in transformers' class.
-    self._clean = library().normalizers.BertNormalizer(True, chinese, False, False)
+    self._clean = tokenizers_library().normalizers.BertNormalizer(True, chinese, False, False)
     super().__init__(content, settings, name)
     self._files = files  # tokenizer.json cannot say which words are never split
 
@@ -139,7 +139,7 @@ class _NeverSplit(JsonTokenizer):
     return [np.array(self._words_of(text), np.int32) for text in texts]
 
   def _words_of(self, text: str) -> list[int]:
-    utf8(text)
+    encode_utf8(text)
     ids: list[int] = []
     run: list[str] = []
     with library_errors("the tokenizer cannot encode this text"):
@@ -159,11 +159,11 @@ class _NeverSplit(JsonTokenizer):
     return first if pair is None else [*first, *self._words_of(pair), *after]
 
 
-def _given(settings: Settings, name: str) -> bool:
+def _given(settings: TokenizerSettings, name: str) -> bool:
   return settings.values.get(name) is not None
 
 
-def _is_roberta(settings: Settings, vocab: dict[str, int]) -> bool:
+def _is_roberta(settings: TokenizerSettings, vocab: dict[str, int]) -> bool:
   """Says whether a byte-level BPE frames texts by <s> and </s>, by its class, its model or its vocabulary."""
   for said in (settings.kind.lower(), settings.model_type):
     if said:
@@ -171,11 +171,15 @@ def _is_roberta(settings: Settings, vocab: dict[str, int]) -> bool:
   return _END not in vocab and {"<s>", "</s>"} <= vocab.keys()
 
 
-def _described(model: dict[str, Any], settings: Settings, roles: dict[str, str], **parts: Any) -> bytes:
+def _described(
+  model: dict[str, Any], settings: TokenizerSettings, roles: dict[str, str], **parts: Any
+) -> bytes:
   """Returns tokenizer.json of a model, with the tokens that are special or were added."""
   vocab = model["vocab"]
   special = dict.fromkeys([*roles.values(), *settings.others])
-  tokens = {vocab[name]: Added(name, normalized=False, special=True) for name in special if name in vocab}
+  tokens = {
+    vocab[name]: TokenAddition(name, normalized=False, special=True) for name in special if name in vocab
+  }
   tokens |= settings.added
   missing = [number for number, token in sorted(settings.added.items()) if token.content not in vocab]
   if missing != list(range(len(vocab), len(vocab) + len(missing))):
@@ -201,7 +205,7 @@ def _template(before: list[str], after: list[str], marks: list[tuple[str, int]])
   return {"type": "TemplateProcessing", "single": single, "pair": single + second, "special_tokens": ids}
 
 
-def _id(name: str, vocab: dict[str, int], settings: Settings, directory: Path) -> int:
+def _id(name: str, vocab: dict[str, int], settings: TokenizerSettings, directory: Path) -> int:
   ids = vocab | {token.content: number for number, token in settings.added.items()}
   if name not in ids:
     raise UserError(
@@ -221,7 +225,7 @@ def _checked(vocab: dict[str, Any], path: Path) -> dict[str, int]:
     raise UserError(f"{path} is empty")
   owners: dict[int, str] = {}
   for piece, number in vocab.items():
-    json_reading.require(number, int, f"{path}: the id of {piece[:40]!r}")
+    json_reading.require_kind(number, int, f"{path}: the id of {piece[:40]!r}")
     if not 0 <= number < MAX_IDS:
       raise UserError(f"{path} gives {piece[:40]!r} the id {number}; ids lie between 0 and {MAX_IDS:,}")
     if owners.setdefault(number, piece) != piece:

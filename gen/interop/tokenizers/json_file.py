@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from gen.data.tokenizer import utf8
+from gen.data.tokenizers.tokenizer import encode_utf8
 from gen.errors import UserError
 from gen.interop.tokenizers.base import ROLES, Ids, PretrainedTokenizer, library_errors
-from gen.interop.tokenizers.settings import NOTHING, Added, Settings
+from gen.interop.tokenizers.settings import NOTHING, TokenAddition, TokenizerSettings
 from gen.interop.untrusted import trial
 from gen.io import json_reading
 
@@ -36,7 +36,7 @@ class JsonTokenizer(PretrainedTokenizer):
 
   kind = JSON
 
-  def __init__(self, content: bytes, settings: Settings = NOTHING, name: str = JSON) -> None:
+  def __init__(self, content: bytes, settings: TokenizerSettings = NOTHING, name: str = JSON) -> None:
     """Takes the file, what stands beside it, and what errors call the file.
 
     Raises:
@@ -44,7 +44,7 @@ class JsonTokenizer(PretrainedTokenizer):
     """
     trial.require_safe(JSON, content, name)
     with library_errors(f"{name} is damaged"):
-      self._library = library().Tokenizer.from_str(content.decode("utf-8-sig"))
+      self._library = tokenizers_library().Tokenizer.from_str(content.decode("utf-8-sig"))
     self._library.no_padding()
     self._library.no_truncation()
     # A text that says "[MASK]" is text: special ids are put in by id.
@@ -56,7 +56,7 @@ class JsonTokenizer(PretrainedTokenizer):
     added = self._library.get_added_tokens_decoder()
     special = {number: token.content for number, token in added.items() if token.special}
     pieces = [self._library.id_to_token(number) or "" for number in range(size)]
-    described = json_reading.parse(content, name)
+    described = json_reading.parse_json(content, name)
     self._require_ids(described.get("added_tokens") or [], name)
     decoder = (described.get("decoder") or {}).get("type")
     named, roles = settings.roles, dict.fromkeys(ROLES)
@@ -76,7 +76,7 @@ class JsonTokenizer(PretrainedTokenizer):
           " must follow the vocabulary without gaps"
         )
 
-  def _add(self, added: dict[int, Added]) -> list[tuple[int, Added]]:
+  def _add(self, added: dict[int, TokenAddition]) -> list[tuple[int, TokenAddition]]:
     """Adds the tokens that other files have and tokenizer.json has not; returns them.
 
     Raises:
@@ -86,8 +86,8 @@ class JsonTokenizer(PretrainedTokenizer):
     for number, token in sorted(added.items()):
       if self._library.token_to_id(token.content) is not None:
         continue
-      flags = {name: getattr(token, name) for name in Added._fields[1:]}
-      self._library.add_tokens([library().AddedToken(token.content, **flags)])
+      flags = {name: getattr(token, name) for name in TokenAddition._fields[1:]}
+      self._library.add_tokens([tokenizers_library().AddedToken(token.content, **flags)])
       got = self._library.token_to_id(token.content)
       if got != number:
         raise UserError(
@@ -107,14 +107,14 @@ class JsonTokenizer(PretrainedTokenizer):
       UserError: for a text that the tokenizer has no ids for.
     """
     for text in texts:
-      utf8(text)
+      encode_utf8(text)
     with library_errors("the tokenizer cannot encode this text"):
       encodings = self._library.encode_batch(list(texts), add_special_tokens=False)
     return [np.array(each.ids, np.int32) for each in encodings]
 
   def encode_marked(self, text: str) -> np.ndarray:
     """Returns the ids of a text whose special tokens are meant as such, int32."""
-    utf8(text)
+    encode_utf8(text)
     self._library.encode_special_tokens = False
     try:
       with library_errors("the tokenizer cannot encode this text"):
@@ -127,7 +127,9 @@ class JsonTokenizer(PretrainedTokenizer):
     if self._library.post_processor is None:
       return (), ()
     # The text "x" of this one stands for an id behind the vocabulary, so no alphabet matters.
-    other = library().Tokenizer(library().models.WordLevel({"x": self._size}, unk_token="x"))
+    other = tokenizers_library().Tokenizer(
+      tokenizers_library().models.WordLevel({"x": self._size}, unk_token="x")
+    )
     with library_errors("the tokenizer cannot frame a text"):
       ids = self._library.post_processor.process(other.encode("x"), add_special_tokens=True).ids
     if ids.count(self._size) != 1:
@@ -146,7 +148,7 @@ class JsonTokenizer(PretrainedTokenizer):
     return text
 
 
-def library() -> Any:
+def tokenizers_library() -> Any:
   """Returns the package `tokenizers`.
 
   Raises:
@@ -173,11 +175,11 @@ def shown_piece(piece: str) -> bytes:
   return piece.replace("\u2581", " ").encode()
 
 
-def letters() -> dict[str, int]:
+def byte_letters() -> dict[str, int]:
   """Returns which byte each letter of GPT-2's byte-level pieces stands for."""
   plain = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
   others = [byte for byte in range(256) if byte not in plain]
   return {chr(byte): byte for byte in plain} | {chr(256 + place): byte for place, byte in enumerate(others)}
 
 
-_BYTES = letters()
+_BYTES = byte_letters()

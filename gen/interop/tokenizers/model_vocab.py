@@ -8,7 +8,7 @@ from gen.errors import UserError
 from gen.interop.tokenizers.base import PretrainedTokenizer
 
 
-def limit(tokenizer: PretrainedTokenizer, vocab: int) -> None:
+def limit_to_model(tokenizer: PretrainedTokenizer, vocab: int) -> None:
   """Lets a tokenizer refuse texts with an id that a model of `vocab` rows does not have.
 
   Files so made are common: facebook/bart-large-cnn has one id more than rows, and so has a model whose tokenizer got
@@ -19,7 +19,7 @@ def limit(tokenizer: PretrainedTokenizer, vocab: int) -> None:
   encode_batch, encode_for_model = tokenizer.encode_batch, tokenizer.encode_for_model
 
   def checked(ids: np.ndarray) -> np.ndarray:
-    check(tokenizer, ids, vocab)
+    check_ids(tokenizer, ids, vocab)
     return ids
 
   def batch(texts: Sequence[str], threads: int = 1) -> list[np.ndarray]:
@@ -32,7 +32,7 @@ def limit(tokenizer: PretrainedTokenizer, vocab: int) -> None:
   tokenizer.encode_for_model = for_model  # type: ignore[method-assign]
 
 
-def check(tokenizer: PretrainedTokenizer, ids: np.ndarray, vocab: int) -> None:
+def check_ids(tokenizer: PretrainedTokenizer, ids: np.ndarray, vocab: int) -> None:
   """Checks that a model has a row for every id.
 
   Raises:

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gen.data.tokenizer import utf8
+from gen.data.tokenizers.tokenizer import encode_utf8
 from gen.errors import UserError
 from gen.interop.tokenizers.base import MAX_IDS, ROLES, Ids, PretrainedTokenizer, library_errors
 from gen.interop.tokenizers.json_file import MAKE_ONE, shown_piece
-from gen.interop.tokenizers.settings import CONFIG, NOTHING, Added, Settings
+from gen.interop.tokenizers.settings import CONFIG, NOTHING, TokenAddition, TokenizerSettings
 from gen.interop.untrusted import trial
 
 T5_MODEL, XLM_ROBERTA_MODEL, LLAMA_MODEL = "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"
@@ -46,7 +46,9 @@ _SENTINEL = re.compile(r"<extra_id_\d+>")
 class SentencePieceTokenizer(PretrainedTokenizer):
   """One of T5's spiece.model, XLM-RoBERTa's sentencepiece.bpe.model or Llama's tokenizer.model."""
 
-  def __init__(self, content: bytes, kind: str, settings: Settings = NOTHING, name: str = "") -> None:
+  def __init__(
+    self, content: bytes, kind: str, settings: TokenizerSettings = NOTHING, name: str = ""
+  ) -> None:
     """Takes the file, its name, what stands beside it, and what errors call the file.
 
     Raises:
@@ -83,7 +85,7 @@ class SentencePieceTokenizer(PretrainedTokenizer):
   def encode_batch(self, texts: Sequence[str], threads: int = 1) -> list[np.ndarray]:
     """Returns the ids of each text, int32, without special ones."""
     for text in texts:
-      utf8(text)
+      encode_utf8(text)
     # Odd places of the parts are added tokens; re.split keeps what its group found.
     parts = [self._cuts.split(text) if self._cuts else [text] for text in texts]
     plain = [part for each in parts for part in each[::2]]
@@ -173,7 +175,7 @@ def _xlm_roberta(library: Any) -> _Table:
   return _Table(pieces, special, roles)
 
 
-def _in_order(library: Any, kind: str, settings: Settings) -> _Table:
+def _in_order(library: Any, kind: str, settings: TokenizerSettings) -> _Table:
   """Returns the table of a model whose pieces keep their ids; T5's sentinels follow them."""
   names = [library.id_to_piece(number) for number in range(library.get_piece_size())]
   special = {
@@ -183,7 +185,7 @@ def _in_order(library: Any, kind: str, settings: Settings) -> _Table:
   }
   pieces = [b"" if number in special else shown_piece(name) for number, name in enumerate(names)]
   if kind == T5_MODEL:
-    extra = [f"<extra_id_{index}>" for index in reversed(range(sentinels(settings)))]
+    extra = [f"<extra_id_{index}>" for index in reversed(range(count_sentinels(settings)))]
     # mT5's are pieces of the model already.
     extra = [name for name in extra if name not in special.values()]
     special |= {len(names) + place: name for place, name in enumerate(extra)}
@@ -193,7 +195,7 @@ def _in_order(library: Any, kind: str, settings: Settings) -> _Table:
   return _Table(pieces, special, dict.fromkeys(ROLES) | roles)
 
 
-def sentinels(settings: Settings) -> int:
+def count_sentinels(settings: TokenizerSettings) -> int:
   """Returns how many sentinels follow T5's pieces: extra_ids, or as many as are named.
 
   Raises:
@@ -207,7 +209,7 @@ def sentinels(settings: Settings) -> int:
   return count
 
 
-def _apply(table: _Table, settings: Settings, kind: str) -> dict[str, Any]:
+def _apply(table: _Table, settings: TokenizerSettings, kind: str) -> dict[str, Any]:
   """Puts added tokens into a table; returns what makes its ids differ from those of the file alone."""
   known = len(table.pieces)
   for number, token in sorted(settings.added.items()):
@@ -216,9 +218,9 @@ def _apply(table: _Table, settings: Settings, kind: str) -> dict[str, Any]:
       table.special[number] = token.content
       table.pieces[number] = b""
     elif number not in table.special:
-      table.pieces[number] = utf8(token.content)
+      table.pieces[number] = encode_utf8(token.content)
   text = {str(number): list(token) for number, token in settings.added.items() if not token.special}
-  count = sentinels(settings) if kind == T5_MODEL else T5_SENTINELS
+  count = count_sentinels(settings) if kind == T5_MODEL else T5_SENTINELS
   changed: dict[str, Any] = {"added": text} if text else {}
   if len(table.pieces) > known:
     changed["vocab"] = len(table.pieces)
@@ -227,7 +229,7 @@ def _apply(table: _Table, settings: Settings, kind: str) -> dict[str, Any]:
   return changed
 
 
-def _cuts(added: list[Added]) -> re.Pattern[str] | None:
+def _cuts(added: list[TokenAddition]) -> re.Pattern[str] | None:
   """Returns a pattern whose one group finds added tokens in a text, the longest first."""
   if not added:
     return None

@@ -19,7 +19,7 @@ _LISTS = ("additional_special_tokens", "extra_special_tokens")
 _FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
 
 
-class Added(NamedTuple):
+class TokenAddition(NamedTuple):
   """A token that was added to a vocabulary.
 
   Attributes:
@@ -39,7 +39,7 @@ class Added(NamedTuple):
   special: bool = False
 
 
-class Settings(NamedTuple):
+class TokenizerSettings(NamedTuple):
   """What the files beside a tokenizer say.
 
   Attributes:
@@ -55,7 +55,7 @@ class Settings(NamedTuple):
   values: dict[str, Any]
   roles: dict[str, str]
   others: tuple[str, ...]
-  added: dict[int, Added]
+  added: dict[int, TokenAddition]
   kind: str
   model_type: str
   files: dict[str, bytes]
@@ -63,20 +63,20 @@ class Settings(NamedTuple):
   def option(self, name: str, default: Any) -> Any:
     """Returns an option of tokenizer_config.json, which must be of the type of its default, or null."""
     value = self.values.get(name)
-    return default if value is None else json_reading.require(value, type(default), f"{CONFIG}: {name}")
+    return default if value is None else json_reading.require_kind(value, type(default), f"{CONFIG}: {name}")
 
 
-NOTHING = Settings({}, {}, (), {}, "", "", {})
+NOTHING = TokenizerSettings({}, {}, (), {}, "", "", {})
 
 
-def read(directory: Path) -> Settings:
+def read_settings(directory: Path) -> TokenizerSettings:
   """Returns what the files of a directory say; each may be missing.
 
   Raises:
     UserError: for one that cannot be read, or a value of a wrong type.
   """
   paths = {name: directory / name for name in FILES if (directory / name).is_file()}
-  found = {name: json_reading.parse(content_of(path), str(path)) for name, path in paths.items()}
+  found = {name: json_reading.parse_json(content_of(path), str(path)) for name, path in paths.items()}
   values = found.get(CONFIG, {})
   added = _added(directory, values, found.get(ADDED, {}))
   # Older checkpoints keep the last word in the map; where added_tokens_decoder stands, it is the config's.
@@ -97,33 +97,33 @@ def read(directory: Path) -> Settings:
     number: token._replace(special=token.special or token.content in special)
     for number, token in added.items()
   }
-  model = json_reading.read(directory / "config.json") if (directory / "config.json").is_file() else {}
+  model = json_reading.read_json(directory / "config.json") if (directory / "config.json").is_file() else {}
   kinds = (values.get("tokenizer_class"), model.get("tokenizer_class"))
   kind = next((kind for kind in kinds if isinstance(kind, str)), "").removesuffix("Fast")
   model_type = model.get("model_type")
-  return Settings(
+  return TokenizerSettings(
     values, roles, tuple(dict.fromkeys(others)), added, kind,
     model_type if isinstance(model_type, str) else "",
     {name: content_of(path) for name, path in paths.items()},
   )  # fmt: skip
 
 
-def _added(directory: Path, values: dict[str, Any], older: dict[str, Any]) -> dict[int, Added]:
+def _added(directory: Path, values: dict[str, Any], older: dict[str, Any]) -> dict[int, TokenAddition]:
   """Returns added tokens by id; added_tokens_decoder says more than added_tokens.json, and wins."""
-  found: dict[int, Added] = {}
+  found: dict[int, TokenAddition] = {}
   where = str(directory / ADDED)
   for content, number in older.items():
-    _place(found, number, Added(content), where)
+    _place(found, number, TokenAddition(content), where)
   where = f"{directory / CONFIG}: added_tokens_decoder"
   decoder = values.get("added_tokens_decoder")
-  newer: dict[int, Added] = {}
-  for key, token in json_reading.require(decoder or {}, dict, where).items():
+  newer: dict[int, TokenAddition] = {}
+  for key, token in json_reading.require_kind(decoder or {}, dict, where).items():
     number = int(key) if key.isascii() and key.isdecimal() and len(key) < 20 else key
     _place(newer, number, _token(token, f"{where} {key[:40]!r}"), where)
   return found | newer
 
 
-def _place(found: dict[int, Added], number: Any, token: Added, where: str) -> None:
+def _place(found: dict[int, TokenAddition], number: Any, token: TokenAddition, where: str) -> None:
   if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < MAX_IDS:
     raise UserError(
       f"{where} gives {token.content[:40]!r} the id {str(number)[:40]}; it must be a whole number below {MAX_IDS:,}"
@@ -134,20 +134,22 @@ def _place(found: dict[int, Added], number: Any, token: Added, where: str) -> No
     )
 
 
-def _token(value: Any, where: str) -> Added:
+def _token(value: Any, where: str) -> TokenAddition:
   """Returns a token that is given as its text, or as an object with its flags."""
   if isinstance(value, str):
-    return Added(value)
-  json_reading.require(value, dict, where)
-  content = json_reading.field(value, "content", str, where)
+    return TokenAddition(value)
+  json_reading.require_kind(value, dict, where)
+  content = json_reading.require_field(value, "content", str, where)
   flags = {
-    flag: json_reading.field(value, flag, bool, where) for flag in _FLAGS if value.get(flag) is not None
+    flag: json_reading.require_field(value, flag, bool, where)
+    for flag in _FLAGS
+    if value.get(flag) is not None
   }
-  return Added(content, **flags)
+  return TokenAddition(content, **flags)
 
 
 def _names(value: Any, where: str) -> list[str]:
   if value is None:
     return []
-  values = value.values() if isinstance(value, dict) else json_reading.require(value, list, where)
+  values = value.values() if isinstance(value, dict) else json_reading.require_kind(value, list, where)
   return [_token(each, where).content for each in values]

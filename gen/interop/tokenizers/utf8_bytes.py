@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gen.data.tokenizer import utf8
+from gen.data.tokenizers.tokenizer import encode_utf8
 from gen.errors import UserError
 from gen.interop.tokenizers.base import MAX_IDS, Ids, PretrainedTokenizer
-from gen.interop.tokenizers.settings import CONFIG, Settings
+from gen.interop.tokenizers.settings import CONFIG, TokenizerSettings
 
 BYT5 = "ByT5Tokenizer"
 FIRST, SENTINELS = 3, 125
@@ -22,7 +22,7 @@ class Utf8Tokenizer(PretrainedTokenizer):
 
   kind = "byt5"
 
-  def __init__(self, settings: Settings) -> None:
+  def __init__(self, settings: TokenizerSettings) -> None:
     """Takes what tokenizer_config.json says.
 
     Raises:
@@ -45,7 +45,7 @@ class Utf8Tokenizer(PretrainedTokenizer):
 
   def encode_batch(self, texts: Sequence[str], threads: int = 1) -> list[np.ndarray]:
     """Returns the ids of each text, int32, without special ones."""
-    return [np.frombuffer(utf8(text), np.uint8).astype(np.int32) + FIRST for text in texts]
+    return [np.frombuffer(encode_utf8(text), np.uint8).astype(np.int32) + FIRST for text in texts]
 
   def frame(self) -> tuple[Ids, Ids]:
     """Returns </s> after a text."""

@@ -14,7 +14,7 @@ _COPIES = 3  # in a row, so that what stands across two of them counts
 _STOP = 1 << 16  # characters; beyond them nothing is multiplied any more
 
 
-class _Stage(NamedTuple):
+class _GrowthStage(NamedTuple):
   """One component.
 
   Attributes:
@@ -28,12 +28,12 @@ class _Stage(NamedTuple):
   apply: Callable[[str], str]
 
 
-def of(parts: list[dict[str, Any]]) -> float:
-  """Returns the largest factor found, for components in their order; checked by `patterns.check` before.
+def growth_factor(parts: list[dict[str, Any]]) -> float:
+  """Returns the largest factor found, for components in their order; checked by `patterns.check_pattern` before.
 
-  >>> of([{"type": "Replace", "pattern": {"String": "a"}, "content": "bb"}] * 9)
+  >>> growth_factor([{"type": "Replace", "pattern": {"String": "a"}, "content": "bb"}] * 9)
   2.0
-  >>> of([{"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}] * 9)
+  >>> growth_factor([{"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}] * 9)
   512.0
   """
   stages = [_stage(part) for part in parts]
@@ -48,26 +48,28 @@ def of(parts: list[dict[str, Any]]) -> float:
   return longest
 
 
-def _stage(part: dict[str, Any]) -> _Stage:
+def _stage(part: dict[str, Any]) -> _GrowthStage:
   pattern, content = part.get("pattern"), part.get("content")
   if part.get("type") == "ByteLevel":
-    return _Stage("\N{LATIN SMALL LETTER E WITH ACUTE}" * 2, 1, lambda text: text * 2)
+    return _GrowthStage("\N{LATIN SMALL LETTER E WITH ACUTE}" * 2, 1, lambda text: text * 2)
   if part.get("type") != "Replace" or not isinstance(pattern, dict) or not isinstance(content, str):
-    return _Stage("a", 1, lambda text: text)
+    return _GrowthStage("a", 1, lambda text: text)
   if isinstance(pattern.get("Regex"), str):
     return _of_regex(pattern["Regex"], content)
   find = str(pattern.get("String", ""))
   if not find:  # between any two letters
-    return _Stage(f"a{content}", 1, lambda text: content.join(text) if len(content) < _STOP else content)
-  return _Stage(content, len(find), lambda text: text.replace(find, content))
+    return _GrowthStage(
+      f"a{content}", 1, lambda text: content.join(text) if len(content) < _STOP else content
+    )
+  return _GrowthStage(content, len(find), lambda text: text.replace(find, content))
 
 
-def _of_regex(regex: str, content: str) -> _Stage:
-  least = patterns.check(regex)
+def _of_regex(regex: str, content: str) -> _GrowthStage:
+  least = patterns.check_pattern(regex)
   begins, width = (content, least) if least else (f"a{content}", 1)
   try:
     compiled = re.compile(regex)
   except (re.error, OverflowError, RecursionError):  # Oniguruma's own signs: anything may match
     factor = max(1, -(-len(begins) // width))
-    return _Stage(begins, width, lambda text: text * min(factor, _STOP))
-  return _Stage(begins, width, lambda text: compiled.sub(lambda _: content, text))
+    return _GrowthStage(begins, width, lambda text: text * min(factor, _STOP))
+  return _GrowthStage(begins, width, lambda text: compiled.sub(lambda _: content, text))

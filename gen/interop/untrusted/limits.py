@@ -53,7 +53,7 @@ def check_json(content: bytes) -> dict[str, Any]:
       _check_part(part, name)
       stages[name].append(part)
   for together in (("normalizer", "pre_tokenizer"), ("decoder",)):
-    times = growth.of([part for name in together for part in stages[name]])
+    times = growth.growth_factor([part for name in together for part in stages[name]])
     if times > MAX_GROWTH:
       said = " and ".join(name for name in together if stages[name])
       raise LimitError(
@@ -62,7 +62,7 @@ def check_json(content: bytes) -> dict[str, Any]:
   return described
 
 
-def regexes(described: Any) -> list[str]:
+def find_regexes(described: Any) -> list[str]:
   """Returns the patterns in the components of a tokenizer.json that was checked."""
   parts = [part for name in _PARTS for _, part in _components(described.get(name))]
   patterns_of = [part["pattern"].get("Regex") for part in parts if isinstance(part.get("pattern"), dict)]
@@ -151,7 +151,7 @@ def _check_part(part: dict[str, Any], name: str) -> None:
   pattern = part.get("pattern")
   if isinstance(pattern, dict) and isinstance(pattern.get("Regex"), str):
     try:
-      patterns.check(pattern["Regex"])
+      patterns.check_pattern(pattern["Regex"])
     except patterns.PatternError as error:
       raise LimitError(f"its {name} has the pattern {pattern['Regex'][:60]!r}: {error}") from None
   for key in ("prepend", "replacement", "prefix", "suffix", "pad_token", "word_delimiter_token"):

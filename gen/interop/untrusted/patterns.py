@@ -27,7 +27,7 @@ class PatternError(ValueError):
   """A pattern that is refused: one sentence without the pattern."""
 
 
-class Part(NamedTuple):
+class PatternPart(NamedTuple):
   """What a part of a pattern may match.
 
   Attributes:
@@ -51,35 +51,35 @@ class Part(NamedTuple):
   signs: tuple[str, ...] = ()
 
 
-def check(pattern: str) -> int:
+def check_pattern(pattern: str) -> int:
   r"""Returns how many characters a pattern matches at least.
 
   Raises:
     PatternError: for one that may take time without a bound, or that uses what no tokenizer needs.
 
-  >>> check(r"'s|[^\s\p{L}]+|\s+(?!\S)")
+  >>> check_pattern(r"'s|[^\s\p{L}]+|\s+(?!\S)")
   1
-  >>> check(r"(\w+\s?)+$")
+  >>> check_pattern(r"(\w+\s?)+$")
   Traceback (most recent call last):
     ...
   gen.interop.untrusted.patterns.PatternError: it repeats a group of varying length, or of ...
   """
   if len(pattern) > MAX_PATTERN:
     raise PatternError(f"it has {len(pattern):,} characters, more than {MAX_PATTERN:,}")
-  reader = _Reader(pattern)
+  reader = _PatternReader(pattern)
   part = reader.alternatives(0)
   if reader.place < len(pattern):
     raise PatternError("its parentheses do not pair")
   return part.least
 
 
-class _Reader:
+class _PatternReader:
   """Reads a pattern of Oniguruma's Ruby syntax."""
 
   def __init__(self, pattern: str) -> None:
     self.pattern, self.place = pattern, 0
 
-  def alternatives(self, depth: int) -> Part:
+  def alternatives(self, depth: int) -> PatternPart:
     if depth > MAX_DEPTH:
       raise PatternError(f"its groups are nested more than {MAX_DEPTH} deep")
     branches = [self._branch(depth)]
@@ -93,9 +93,9 @@ class _Reader:
     unclear = None in firsts or len(set(firsts)) < len(firsts) or any(branch.ambiguous for branch in branches)
     repeats = max(branch.repeats for branch in branches)
     signs = tuple(sign for branch in branches for sign in branch.signs)
-    return Part(least, most, repeats, max(branch.choices for branch in branches), unclear, signs=signs)
+    return PatternPart(least, most, repeats, max(branch.choices for branch in branches), unclear, signs=signs)
 
-  def _branch(self, depth: int) -> Part:
+  def _branch(self, depth: int) -> PatternPart:
     least, most, repeats, choices, ambiguous = 0, 0.0, 0, 0, False
     first: str | None = None
     last: str | None = None
@@ -111,25 +111,25 @@ class _Reader:
       raise PatternError(f"it repeats more than {MAX_REPEATS} times without a bound in a row")
     if choices > MAX_CHOICES:
       raise PatternError(f"more than {MAX_CHOICES} of its parts in a row vary in length")
-    return Part(least, most, repeats, choices, ambiguous, first, last, signs)
+    return PatternPart(least, most, repeats, choices, ambiguous, first, last, signs)
 
-  def _atom(self, depth: int) -> Part:
+  def _atom(self, depth: int) -> PatternPart:
     letter = self.pattern[self.place]
     if letter == "\\":
       return self._escape()
     if letter == "[":
       begin = self.place
       self._class()
-      return Part(1, 1, signs=(self.pattern[begin : self.place],))
+      return PatternPart(1, 1, signs=(self.pattern[begin : self.place],))
     if letter == "(":
       return self._group(depth)
     self.place += 1
     if letter in "^$":
-      return Part(0, 0)
+      return PatternPart(0, 0)
     literal = None if letter == "." else letter
-    return Part(1, 1, first=literal, last=literal, signs=(letter,))
+    return PatternPart(1, 1, first=literal, last=literal, signs=(letter,))
 
-  def _escape(self) -> Part:
+  def _escape(self) -> PatternPart:
     found = _ESCAPE.match(self.pattern, self.place)
     if not found:
       raise PatternError("it ends in a backslash")
@@ -138,10 +138,10 @@ class _Reader:
       raise PatternError("it refers to an earlier group, which tokenizers do not need")
     self.place = found.end()
     if text[1] in "bBAZzGK":
-      return Part(0, 0)
+      return PatternPart(0, 0)
     most = float("inf") if text == "\\X" else 2.0 if text == "\\R" else 1.0
     literal = _CONTROLS.get(text, text[1] if len(text) == 2 and not text[1].isalnum() else None)
-    return Part(1, most, first=literal, last=literal, signs=(literal or text,))
+    return PatternPart(1, most, first=literal, last=literal, signs=(literal or text,))
 
   def _class(self) -> None:
     """Passes over a class of characters, in which there may be others."""
@@ -162,11 +162,11 @@ class _Reader:
       place += 1
     raise PatternError("its square brackets do not pair")
 
-  def _group(self, depth: int) -> Part:
+  def _group(self, depth: int) -> PatternPart:
     flags = _FLAGS.match(self.pattern, self.place)
     if flags:
       self.place = flags.end()
-      return Part(0, 0)
+      return PatternPart(0, 0)
     opened = _GROUP.match(self.pattern, self.place)
     if not opened:
       raise PatternError("it has a group of a kind that tokenizers do not need")
@@ -176,12 +176,12 @@ class _Reader:
       raise PatternError("its parentheses do not pair")
     self.place += 1
     if opened.group() in ("(?=", "(?!", "(?<=", "(?<!"):
-      return Part(0, 0, inside.repeats, inside.choices)
+      return PatternPart(0, 0, inside.repeats, inside.choices)
     if opened.group() == "(?>":  # matches in one way only
-      return Part(inside.least, inside.least, inside.repeats, signs=inside.signs)
+      return PatternPart(inside.least, inside.least, inside.repeats, signs=inside.signs)
     return inside
 
-  def _quantified(self, part: Part) -> Part:
+  def _quantified(self, part: PatternPart) -> PatternPart:
     while self.place < len(self.pattern):
       least, most, length = self._quantifier()
       if not length:
@@ -210,7 +210,7 @@ class _Reader:
     return least, most, len(braces.group())
 
 
-def _repeated(part: Part, least: int, most: float, possessive: bool) -> Part:
+def _repeated(part: PatternPart, least: int, most: float, possessive: bool) -> PatternPart:
   if most > 1 and (part.ambiguous or (part.least != part.most and not _delimited(part))):
     raise PatternError(
       "it repeats a group of varying length, or of alternatives that may match the same text, which can take time"
@@ -218,7 +218,7 @@ def _repeated(part: Part, least: int, most: float, possessive: bool) -> Part:
     )
   varies = least != most and not possessive
   longest = part.most * most if part.most and most else 0.0
-  return Part(
+  return PatternPart(
     part.least * least,
     part.least * least if possessive and not part.least else longest,
     part.repeats + (varies and most > _LONG),
@@ -228,7 +228,7 @@ def _repeated(part: Part, least: int, most: float, possessive: bool) -> Part:
   )
 
 
-def _delimited(part: Part) -> bool:
+def _delimited(part: PatternPart) -> bool:
   """Says whether a letter begins or ends a part and stands nowhere else in it, which tells repetitions apart."""
   begins = part.first is not None and not any(_may_be(sign, part.first) for sign in part.signs[1:])
   return begins or (part.last is not None and not any(_may_be(sign, part.last) for sign in part.signs[:-1]))

@@ -102,7 +102,7 @@ def _try_json(content: bytes, described: dict[str, Any]) -> None:
   made.no_truncation()
   made.encode_special_tokens = True
   names = [made.id_to_token(number) or "" for number in range(min(made.get_vocab_size(), 200))]
-  for text in _texts(names, "".join(dict.fromkeys("".join(limits.regexes(described))))[:30]):
+  for text in _texts(names, "".join(dict.fromkeys("".join(limits.find_regexes(described))))[:30]):
     try:
       ids = made.encode(text, add_special_tokens=True).ids
     except Exception:
@@ -149,7 +149,7 @@ def _limit(seconds: int, memory: int) -> None:
   resource.setrlimit(resource.RLIMIT_AS, (used + memory, used + memory))
 
 
-def main(kind: str, seconds: str, memory: str, *folders: str) -> None:
+def run_trial(kind: str, seconds: str, memory: str, *folders: str) -> None:
   """Tries the file on standard input and prints what is wrong with it."""
   sys.path[:0] = folders
   gc.disable()  # which takes most of the time of a file with many lists
@@ -165,4 +165,4 @@ def main(kind: str, seconds: str, memory: str, *folders: str) -> None:
 
 
 if __name__ == "__main__":
-  main(*sys.argv[1:])
+  run_trial(*sys.argv[1:])

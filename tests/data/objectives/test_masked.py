@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from gen.data.objectives import draws, make, masked
+from gen.data.objectives import counter_rng, make_objective, masked
 from gen.errors import UserError
 from tests.data.objectives import rows
 
@@ -10,20 +10,20 @@ S = rows.SPECIALS
 
 
 def test_seventy_seven_of_512_are_chosen():
-  batch = make("masked", S, 512)(rows.text((40, 512)), np.random.default_rng(0))
+  batch = make_objective("masked", S, 512)(rows.text((40, 512)), np.random.default_rng(0))
   assert (batch.weights_bt.sum(1) == 77).all()
 
 
 def test_seventy_seven_of_512_are_chosen_with_cls_and_sep_among_them_as_bert_counts():
   tokens_bn = rows.text((20, 512))
   tokens_bn[:, 0], tokens_bn[:, [200, 511]] = S.cls, S.sep
-  batch = make("masked", S, 512)(tokens_bn, np.random.default_rng(0))
+  batch = make_objective("masked", S, 512)(tokens_bn, np.random.default_rng(0))
   assert (batch.weights_bt.sum(1) == 77).all() and not batch.weights_bt[:, [0, 200, 511]].any()
 
 
 def test_targets_are_the_text_and_only_chosen_places_change():
   tokens_bn, segments_bn = rows.packed(40, 64, seed=0)
-  batch = make("masked", S, 64)(tokens_bn, np.random.default_rng(0), segments_bn)
+  batch = make_objective("masked", S, 64)(tokens_bn, np.random.default_rng(0), segments_bn)
   chosen = batch.weights_bt > 0
   np.testing.assert_array_equal(batch.targets_bt, tokens_bn)
   np.testing.assert_array_equal(batch.inputs_bt[~chosen], tokens_bn[~chosen])
@@ -36,13 +36,13 @@ def test_targets_are_the_text_and_only_chosen_places_change():
 def test_pad_bos_eos_cls_sep_mask_and_sentinels_are_never_chosen():
   rng = np.random.default_rng(0)
   tokens_bn = rng.choice([0, 1, 2, 3, 5, 6, 150, 151, 152, 160, 259], (300, 32)).astype(np.int32)
-  batch = make("masked", S, 32, rate=0.9)(tokens_bn, rng, np.ones_like(tokens_bn))
+  batch = make_objective("masked", S, 32, rate=0.9)(tokens_bn, rng, np.ones_like(tokens_bn))
   assert set(tokens_bn[batch.weights_bt > 0]) == {2, 5, 6}
 
 
 def test_eighty_ten_ten_and_random_pieces_uniform_over_the_text():
   tokens_bn = np.full((1500, 128), 4, np.int32)
-  batch = make("masked", S, 128)(tokens_bn, np.random.default_rng(3))
+  batch = make_objective("masked", S, 128)(tokens_bn, np.random.default_rng(3))
   seen = batch.inputs_bt[batch.weights_bt > 0]
   counts = np.bincount(seen, minlength=260)
   n = seen.size
@@ -54,14 +54,14 @@ def test_eighty_ten_ten_and_random_pieces_uniform_over_the_text():
 
 
 def test_every_place_is_chosen_as_often():
-  batch = make("masked", S, 20)(rows.text((8000, 20)), np.random.default_rng(4))
+  batch = make_objective("masked", S, 20)(rows.text((8000, 20)), np.random.default_rng(4))
   assert scipy.stats.chisquare(batch.weights_bt.sum(0)).pvalue > 1e-3
 
 
 def test_static_masks_are_the_same_each_epoch_and_dynamic_ones_another():
   tokens_bn = rows.text((6, 100))
-  static, dynamic = make("masked_static", S, 100), make("masked", S, 100)
-  four = make("masked", S, 100, copies=4)
+  static, dynamic = make_objective("masked_static", S, 100), make_objective("masked", S, 100)
+  four = make_objective("masked", S, 100, copies=4)
 
   def inputs(objective, seed, epoch):
     return objective(tokens_bn, objective.keys(seed, epoch, np.arange(6))).inputs_bt
@@ -88,11 +88,13 @@ def words(candidates, begins):
 def test_whole_words_are_those_of_the_greedy_rule_word_by_word():
   rng = np.random.default_rng(5)
   candidates_bn, begins_bn = rng.random((60, 50)) < 0.9, rng.random((60, 50)) < 0.3
-  counts_b, keys_b = rng.integers(0, 12, 60), draws.row_keys(0, 0, np.arange(60))
-  chosen_bn = masked.choose_words(candidates_bn, begins_bn, counts_b, keys_b)
+  counts_b, keys_b = rng.integers(0, 12, 60), counter_rng.row_keys(0, 0, np.arange(60))
+  chosen_bn = masked.choose_whole_words(candidates_bn, begins_bn, counts_b, keys_b)
   for row in range(60):
     found = words(candidates_bn[row], begins_bn[row])
-    order = sorted(found, key=lambda word: draws.bits(keys_b[row : row + 1], 0, np.array(word[:1]))[0])
+    order = sorted(
+      found, key=lambda word: counter_rng.random_bits(keys_b[row : row + 1], 0, np.array(word[:1]))[0]
+    )
     taken = []
     for word in order:
       taken += word if len(taken) + len(word) <= counts_b[row] else []
@@ -100,7 +102,7 @@ def test_whole_words_are_those_of_the_greedy_rule_word_by_word():
 
 
 def test_whole_word_masking_never_splits_a_word_and_nearly_reaches_its_count():
-  objective = make("masked_whole_word", S, 128, word_start_v=rows.WORD_START_V)
+  objective = make_objective("masked_whole_word", S, 128, word_start_v=rows.WORD_START_V)
   tokens_bn, segments_bn = rows.packed(50, 128, seed=6, mean=50)
   batch = objective(tokens_bn, np.random.default_rng(0), segments_bn)
   for row in range(50):
@@ -122,4 +124,4 @@ def test_whole_word_masking_never_splits_a_word_and_nearly_reaches_its_count():
 )
 def test_impossible_parameters_are_refused(parameters, message):
   with pytest.raises(UserError, match=message):
-    make("masked", S, 16, **parameters)
+    make_objective("masked", S, 16, **parameters)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen.batch import Batch
-from gen.data.objectives import OBJECTIVES, make, needs, raw_length, shapes
+from gen.data.objectives import OBJECTIVES, make_objective, raw_row_length, required_tables, row_shapes
 from gen.errors import UserError
 from tests.data.objectives import rows
 
@@ -23,7 +23,9 @@ every = pytest.mark.parametrize(("name", "parameters"), VARIANTS)
 
 
 def made(name, parameters, length=64):
-  return make(name, rows.SPECIALS, length, **({key: TABLES[key] for key in needs(name)} | parameters))
+  return make_objective(
+    name, rows.SPECIALS, length, **({key: TABLES[key] for key in required_tables(name)} | parameters)
+  )
 
 
 def same(a: Batch, b: Batch) -> bool:
@@ -105,8 +107,8 @@ def test_any_row_at_all_gives_rows_of_the_promised_form(name, parameters, data):
   length = data.draw(st.sampled_from((9, 31, 64)))
   objective = made(name, parameters, length)
   sizes = {key: value for key, value in parameters.items() if key in ("family", "rate", "mean_span")}
-  assert objective.lengths.raw == raw_length(name, length, **sizes)
-  assert (objective.lengths.source, objective.lengths.target) == shapes(name, length, **sizes)
+  assert objective.lengths.raw == raw_row_length(name, length, **sizes)
+  assert (objective.lengths.source, objective.lengths.target) == row_shapes(name, length, **sizes)
   drawn = [data.draw(rows.any_row(objective.lengths.raw)) for _ in range(3)]
   tokens_bn, segments_bn = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
   check_form(

@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from gen.data.objectives import make, prefix
+from gen.data.objectives import make_objective, prefix
 from gen.errors import UserError
 from tests.data.objectives import rows
 
 
 def test_loss_is_borne_by_the_continuation_and_attention_may_go_both_ways_in_the_prefix():
-  objective = make("prefix", rows.SPECIALS, 40)
+  objective = make_objective("prefix", rows.SPECIALS, 40)
   tokens_bn, segments_bn = rows.packed(50, 41, seed=0, mean=15)
   batch = objective(tokens_bn, np.random.default_rng(0), segments_bn)
-  visible_bt = prefix.visible(batch)
+  visible_bt = prefix.prefix_positions(batch)
   bearing = 0
   for row in range(50):
     for segment in np.unique(segments_bn[row, :40][segments_bn[row, :40] > 0]):
@@ -30,7 +30,7 @@ def test_loss_is_borne_by_the_continuation_and_attention_may_go_both_ways_in_the
 
 
 def test_a_prefix_is_the_tokens_before_the_first_that_bears_loss_as_a_target():
-  objective = make("prefix", rows.SPECIALS, 12)
+  objective = make_objective("prefix", rows.SPECIALS, 12)
   tokens_bn = np.arange(4, 4 + 70 * 13, dtype=np.int32).reshape(70, 13) % 146 + 4
   batch = objective(tokens_bn, np.random.default_rng(3))
   for row in range(70):
@@ -39,7 +39,7 @@ def test_a_prefix_is_the_tokens_before_the_first_that_bears_loss_as_a_target():
 
 
 def test_cuts_are_uniform_over_the_places_between_two_tokens():
-  batch = make("prefix", rows.SPECIALS, 8)(rows.text((6000, 9)), np.random.default_rng(1))
+  batch = make_objective("prefix", rows.SPECIALS, 8)(rows.text((6000, 9)), np.random.default_rng(1))
   cuts = np.argmax(batch.weights_bt, axis=1) + 1
   counts = np.bincount(cuts, minlength=9)
   assert counts[0] == 0 and scipy.stats.chisquare(counts[1:]).pvalue > 1e-3
@@ -47,7 +47,7 @@ def test_cuts_are_uniform_over_the_places_between_two_tokens():
 
 def test_an_encoder_decoder_reads_the_prefix_and_writes_the_rest():
   tokens_bn, segments_bn = rows.packed(30, 40, seed=1, mean=15)
-  batch = make("prefix", rows.SPECIALS, 40, family="encoder_decoder")(
+  batch = make_objective("prefix", rows.SPECIALS, 40, family="encoder_decoder")(
     tokens_bn, np.random.default_rng(0), segments_bn
   )
   for row in range(30):
@@ -63,4 +63,4 @@ def test_an_encoder_decoder_reads_the_prefix_and_writes_the_rest():
 
 def test_an_encoder_cannot_learn_it():
   with pytest.raises(UserError, match="no form for family 'encoder'"):
-    make("prefix", rows.SPECIALS, 8, family="encoder")
+    make_objective("prefix", rows.SPECIALS, 8, family="encoder")

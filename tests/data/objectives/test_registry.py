@@ -3,47 +3,47 @@ import sys
 
 import pytest
 
-from gen.data.objectives import OBJECTIVES, Specials, families, make, raw_length, shapes
+from gen.data.objectives import OBJECTIVES, Specials, families_of, make_objective, raw_row_length, row_shapes
 from gen.errors import UserError
 from tests.data.objectives import rows
 
 
 def test_an_unknown_name_is_told_the_nearest():
   with pytest.raises(UserError, match="'masked_statc'; did you mean 'masked_static'"):
-    make("masked_statc", rows.SPECIALS, 8)
+    make_objective("masked_statc", rows.SPECIALS, 8)
   with pytest.raises(UserError, match="did you mean 'causal'"):
-    raw_length("casual", 8)
+    raw_row_length("casual", 8)
 
 
 def test_unknown_parameters_missing_tables_and_impossible_lengths_are_refused():
   with pytest.raises(UserError, match="'causal' has no parameter 'rate'; it has none"):
-    make("causal", rows.SPECIALS, 8, rate=0.1)
+    make_objective("causal", rows.SPECIALS, 8, rate=0.1)
   with pytest.raises(UserError, match="no parameter 'copies'"):
-    make("masked_static", rows.SPECIALS, 8, copies=3)
+    make_objective("masked_static", rows.SPECIALS, 8, copies=3)
   with pytest.raises(UserError, match="needs a table word_start_v"):
-    make("masked_whole_word", rows.SPECIALS, 8)
+    make_objective("masked_whole_word", rows.SPECIALS, 8)
   with pytest.raises(UserError, match="at least 1, not 0"):
-    make("causal", rows.SPECIALS, 0)
+    make_objective("causal", rows.SPECIALS, 0)
 
 
 def test_a_tokenizer_without_the_ids_that_an_objective_inserts_is_refused():
   bare = Specials(vocab=60, text_begin=2, text_end=60, eos=1)
   for name, missing in (("masked", "mask"), ("span_corruption", "sentinels"), ("infilling", "mask")):
     with pytest.raises(UserError, match=f"tokenizer with {missing}"):
-      make(name, bare, 16)
+      make_objective(name, bare, 16)
 
 
 def test_sizes_are_known_without_a_tokenizer():
-  assert (raw_length("causal", 16), shapes("causal", 16)) == (17, (0, 16))
-  assert (raw_length("masked_whole_word", 16), shapes("masked", 16)) == (16, (0, 16))
-  assert (raw_length("infilling", 16), shapes("sentence_permutation", 16)) == (16, (16, 16))
-  assert shapes("prefix", 16, family="encoder_decoder") == (16, 16)
-  assert shapes("span_corruption", 256, rate=0.5, mean_span=3.0)[0] == 256
+  assert (raw_row_length("causal", 16), row_shapes("causal", 16)) == (17, (0, 16))
+  assert (raw_row_length("masked_whole_word", 16), row_shapes("masked", 16)) == (16, (0, 16))
+  assert (raw_row_length("infilling", 16), row_shapes("sentence_permutation", 16)) == (16, (16, 16))
+  assert row_shapes("prefix", 16, family="encoder_decoder") == (16, 16)
+  assert row_shapes("span_corruption", 256, rate=0.5, mean_span=3.0)[0] == 256
 
 
 def test_every_objective_says_who_can_learn_it():
-  assert families("span_corruption") == ("encoder_decoder",) and "lstm" in families("causal")
-  assert all(families(name) for name in OBJECTIVES)
+  assert families_of("span_corruption") == ("encoder_decoder",) and "lstm" in families_of("causal")
+  assert all(families_of(name) for name in OBJECTIVES)
 
 
 def test_specials_are_read_off_a_tokenizer():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from gen.data.objectives import make
+from gen.data.objectives import make_objective
 from gen.errors import UserError
 from tests.data.objectives import rows
 
@@ -13,7 +13,7 @@ S = rows.SPECIALS
 
 def permute(tokens, segments=None, seed=0, **parameters):
   tokens = np.asarray(tokens)
-  objective = make(
+  objective = make_objective(
     "sentence_permutation", S, tokens.shape[-1], sentence_end_v=rows.SENTENCE_END_V, **parameters
   )
   return objective(tokens, np.random.default_rng(seed), segments)
@@ -52,4 +52,4 @@ def test_a_full_stop_inside_a_word_ends_no_sentence():
 
 def test_a_table_of_another_size_is_refused():
   with pytest.raises(UserError, match="sentence ends has 5 ids"):
-    make("sentence_permutation", S, 8, sentence_end_v=np.ones(5, bool))
+    make_objective("sentence_permutation", S, 8, sentence_end_v=np.ones(5, bool))

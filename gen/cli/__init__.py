@@ -1,0 +1,1 @@
+"""The command line: flags, config overrides, signals, and the process environment. Imports no jax."""

@@ -1,0 +1,77 @@
+"""The process environment: allocator, simulated devices, threads, and the cache of compiled programs.
+
+XLA allocates its temporaries anew in each call, and page faults of 4 KiB are a third of a small model's step. So an
+experiment sets GLIBC_TUNABLES (huge pages, no trim, one arena) and re-executes Python once, because glibc reads the
+variable before `main`. Elsewhere (macOS, musl, GPU, TPU) it changes nothing. Importers set the variable themselves.
+"""
+
+import importlib.util
+import logging
+import os
+import platform
+import re
+import sys
+
+ALLOCATOR = (
+  "glibc.malloc.hugetlb=1",  # huge pages
+  "glibc.malloc.mmap_max=0",  # no block is a mapping of its own, which would be unmapped when it is freed
+  "glibc.malloc.trim_threshold=68719476736",  # 64 GiB: the heap's free end stays
+  "glibc.malloc.arena_max=1",  # other threads' heaps hold 64 MiB at most
+)
+THREADS_A_DEVICE = 8  # simulated
+
+
+def give_simulated_devices_threads() -> None:
+  """Where devices are simulated, asks XLA for threads enough; to be called before jax has any device.
+
+  XLA's pool has a thread a core or a device, whichever is more. A device that waits for the others in a collective
+  holds one, and with several collectives under way none is left for those that are waited for.
+  """
+  simulated = re.search(r"xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
+  if simulated:
+    os.environ.setdefault("NPROC", str(THREADS_A_DEVICE * int(simulated[1])))
+
+
+def quiet_gpu_compiler() -> None:
+  """Keeps jax from warning of CUDA where only its compiler is installed (the extra `absent-gpus`)."""
+  if not importlib.util.find_spec("jax_plugins"):
+    return
+  if importlib.util.find_spec("jax_plugins.xla_cuda12") and not importlib.util.find_spec("jax_cuda12_plugin"):
+    logging.getLogger("jax_plugins.xla_cuda12").setLevel(logging.ERROR)
+    logging.getLogger("jax._src.xla_bridge").addFilter(lambda record: "xla_cuda12" not in record.getMessage())
+
+
+def restart_with_allocator() -> None:
+  """Replaces this process by itself with the allocator's settings, where glibc offers them and nobody has set any."""
+  tunables = os.environ.get("GLIBC_TUNABLES", "")
+  if platform.libc_ver()[0] != "glibc" or with_allocator(tunables) == tunables:
+    return
+  environment = os.environ | {"GLIBC_TUNABLES": with_allocator(tunables)}
+  sys.stdout.flush()
+  os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def with_allocator(tunables: str) -> str:
+  """Returns the tunables with those of `ALLOCATOR`; a user who speaks of huge pages has the last word on all."""
+  if "glibc.malloc.hugetlb" in tunables:
+    return tunables
+  return ":".join(
+    [*filter(None, [tunables]), *(one for one in ALLOCATOR if one.split("=")[0] not in tunables)]
+  )
+
+
+def worker_environment(cores: int = 1) -> dict[str, str]:
+  """Returns the environment of a worker process that has so many cores to itself."""
+  environment = dict(os.environ)
+  environment["GLIBC_TUNABLES"] = with_allocator(environment.get("GLIBC_TUNABLES", ""))
+  for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    environment[name] = str(cores)
+  environment["PYTHONUNBUFFERED"] = "1"
+  return environment
+
+
+def compilation_cache(folder: str | os.PathLike[str]) -> None:
+  """Keeps compiled programs in a folder, each under a checksum, so that the next process need not compile them."""
+  from gen.io import compiled_programs
+
+  compiled_programs.keep_programs_in(folder)

@@ -1,0 +1,160 @@
+"""Config overrides from the command line: `--config.path=value` checked and converted before anything is built."""
+
+import dataclasses
+import difflib
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any, get_args, get_origin
+
+from gen.errors import UserError
+from gen.io import quantities
+
+# What others call a field, where its own name is not like it.
+OTHER_NAMES = {
+  "batch_size": "data.batch",
+  "context_length": "data.length",
+  "dim": "model.width",
+  "hidden_size": "model.width",
+  "layers": "model.depth",
+  "lr": "optimizer.peak_learning_rate",
+  "num_layers": "model.depth",
+  "precision": "model.dtype",
+  "sequence_length": "data.length",
+}
+LIKE = 0.6  # of two names, by difflib's ratio
+
+
+def is_of_kind(value: Any, kind: type) -> Any:
+  """Returns the config if it is of that kind."""
+  if isinstance(value, kind):
+    return value
+  raise UserError(
+    f"--config gives a {type(value).__name__}; this experiment wants a {kind.__name__} (see the files in configs/)"
+  )
+
+
+def read_overrides(words: list[str]) -> Iterator[tuple[str, str | None]]:
+  """Yields (path, value) of each `--config.path=value`; the value is None where none was given."""
+  for _, path, value in placed_overrides(words):
+    yield path, value
+
+
+def placed_overrides(words: list[str]) -> Iterator[tuple[int, str, str | None]]:
+  """Yields the index of the word that holds the value, the field's path and the value."""
+  for index, (word, following) in enumerate(itertools.pairwise([*words, None])):
+    if word is None or word == "--":
+      return
+    if not word.startswith(("--config.", "-config.")):
+      continue
+    path, equals, value = word.lstrip("-")[len("config.") :].partition("=")
+    yield (index, path, value) if equals else (index + 1, path, following)
+
+
+def check_overrides(words: list[str], kind: type) -> list[str]:
+  """Checks each `--config.path=value` against the dataclass before anything is built.
+
+  Returns:
+    The words with every number spelled out: `--config.steps=1k` becomes `--config.steps=1000`.
+
+  Raises:
+    UserError: for an unknown field, naming the nearest one, or a value of the wrong type.
+  """
+  words = list(words)
+  for index, path, value in list(placed_overrides(words)):
+    plain = _plain_value(path, value, _field_type(path, kind))
+    words[index] = words[index].removesuffix(value or "") + plain
+  return words
+
+
+def _field_type(path: str, kind: type) -> Any:
+  here: Any = kind
+  for name in path.split("."):
+    fields = {f.name: f.type for f in dataclasses.fields(here)} if dataclasses.is_dataclass(here) else {}
+    if name not in fields:
+      raise UserError(f"config has no field {path!r}; {nearest_field(path, kind)}")
+    here = fields[name]
+  return here
+
+
+def nearest_field(path: str, kind: type) -> str:
+  """Returns which field was meant, or the groups and fields at the top where none is alike."""
+  known, leaf = list(field_paths(kind)), path.split(".")[-1]
+  if OTHER_NAMES.get(leaf) in known:
+    return f"the nearest is --config.{OTHER_NAMES[leaf]}"
+  by_leaf = [other for other in known if difflib.get_close_matches(leaf, [other.split(".")[-1]], 1, LIKE)]
+  found = difflib.get_close_matches(path, by_leaf or known, 1, 0.0 if by_leaf else LIKE)
+  if found:
+    return f"the nearest is --config.{found[0]}"
+  return f"it has {', '.join(field.name for field in dataclasses.fields(kind))}"  # type: ignore[arg-type]
+
+
+def field_paths(kind: type, prefix: str = "") -> dict[str, Any]:
+  """Returns the type of each plain field, by its path."""
+  found: dict[str, Any] = {}
+  for field in dataclasses.fields(kind):
+    if dataclasses.is_dataclass(field.type):
+      found |= field_paths(field.type, f"{prefix}{field.name}.")  # type: ignore[arg-type]
+    else:
+      found[prefix + field.name] = field.type
+  return found
+
+
+def _plain_value(path: str, value: str | None, kind: Any) -> str:
+  """Returns the value as the config's own parser reads it; numbers may carry units."""
+  if dataclasses.is_dataclass(kind):
+    raise UserError(
+      f"--config.{path} is a group of fields; set one of them, as in --config.{path}.NAME=VALUE"
+    )
+  if value is None:
+    raise UserError(f"--config.{path} is given no value; write --config.{path}=VALUE")
+  given = f"--config.{path}={quantities.shorten(value)}"
+  try:
+    if kind is bool and value.lower() not in ("true", "false", "1", "0"):
+      raise UserError(f"{given}: the value must be of type bool, true or false")
+    if kind is int:
+      return str(quantities.parse_integer(value, -quantities.MAX_INTEGER))
+    if kind is float:
+      return repr(quantities.parse_number(value))
+    if get_origin(kind) is tuple:
+      return repr(_tuple(quantities.parse_literal(value), kind))
+  except TypeError:
+    raise UserError(f"{given}: the value must be a tuple such as {_example(kind)}") from None
+  except (SyntaxError, ValueError) as error:
+    if isinstance(error, UserError):
+      raise
+    if kind in (int, float):
+      raise UserError(f"{given}: the value must be of type {kind.__name__}; {error}") from None
+    raise UserError(f"{given}: the value must be a tuple such as {_example(kind)}") from None
+  return value
+
+
+def _example(kind: Any) -> str:
+  return "((1, 2), (3, 4))" if get_origin(get_args(kind)[0]) is tuple else "(1, 2)"
+
+
+def _tuple(value: Any, kind: Any) -> tuple[Any, ...]:
+  """Returns a literal as a tuple of that kind; whole numbers may be written as 1e3.
+
+  Raises:
+    TypeError: if it is no such tuple.
+  """
+  if not isinstance(value, (tuple, list)):
+    raise TypeError(value)
+  inner = get_args(kind)[0]
+  if get_origin(inner) is tuple:
+    return tuple(_tuple(item, inner) for item in value)
+  return tuple(_item(item, inner) for item in value)
+
+
+def _item(item: Any, kind: type) -> Any:
+  if kind is int and isinstance(item, float) and item.is_integer():
+    return int(item)
+  whole = isinstance(item, int) and not isinstance(item, bool)
+  if kind is float and (whole or (isinstance(item, float) and math.isfinite(item))):
+    return item
+  if kind is int and whole and abs(item) <= quantities.MAX_INTEGER:
+    return item
+  if kind not in (int, float) and isinstance(item, kind):
+    return item
+  raise TypeError(item)

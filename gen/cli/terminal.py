@@ -1,0 +1,96 @@
+"""The terminal as it is found: any encoding, any width, a reader that may leave.
+
+Text that the terminal's encoding lacks is written with replacement characters, because an answer in part is worth more
+than a traceback. A reader that leaves (`| head -1`) ends the program as it ends other Unix programs. What is written to
+a terminal that was closed meanwhile is dropped, because a progress line is worth less than the work.
+"""
+
+import errno
+import io
+import os
+import select
+import shutil
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+MIN_COLUMNS = 40  # narrower help cannot be laid out by absl
+READER_LEFT = 141  # exit code: 128 + SIGPIPE, as shells have it
+
+
+def run_at_terminal(function: Callable[[], int | None]) -> int:
+  """Runs a program's main function at whatever terminal there is; returns its exit code."""
+  _prepare()
+  try:
+    code = function() or 0
+  except SystemExit as stop:  # absl and argparse, when they have helped
+    code = stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+    if isinstance(stop.code, str):
+      print(stop.code, file=sys.stderr)
+  except BrokenPipeError:
+    if not _reader_left():
+      raise  # another pipe, such as one to a worker process
+    _drop_output()
+    code = READER_LEFT
+  return _flush() or code
+
+
+def _prepare() -> None:
+  """Makes standard output and error safe to write to; a stream that is closed becomes the null device."""
+  sys.stdout, sys.stderr = (_writable(stream) for stream in (sys.stdout, sys.stderr))
+  if shutil.get_terminal_size().columns < MIN_COLUMNS:
+    os.environ["COLUMNS"] = str(MIN_COLUMNS)
+
+
+def _writable(stream: TextIO | None) -> TextIO:
+  if stream is None:
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123  open for the rest of the process
+  if isinstance(stream, io.TextIOWrapper):
+    errors = "replace" if stream.errors in ("strict", "surrogateescape") else stream.errors
+    if stream.isatty():
+      stream.flush()
+      file = io.BufferedWriter(_Terminal(stream.fileno(), "w", closefd=False))
+      through = stream.write_through
+      return io.TextIOWrapper(file, stream.encoding, errors, line_buffering=True, write_through=through)
+    stream.reconfigure(errors=errors)
+  return stream
+
+
+class _Terminal(io.FileIO):
+  """A terminal, which may be closed while the program works."""
+
+  def write(self, text: Any) -> int:
+    try:
+      return super().write(text)
+    except OSError as error:
+      if error.errno != errno.EIO:
+        raise
+      return len(text)
+
+
+def _reader_left() -> bool:
+  """Says whether standard output is a pipe that nobody reads any more."""
+  try:
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
+  except (OSError, ValueError, AttributeError):  # no file, closed, or no poll on this system
+    return False
+
+
+def _drop_output() -> None:
+  """Sends what is still to be written to the null device, so that the interpreter's last flush succeeds."""
+  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _flush() -> int:
+  """Writes what is buffered; returns the exit code that a failure means, or 0."""
+  try:
+    sys.stdout.flush()
+  except OSError as error:
+    _drop_output()
+    if isinstance(error, BrokenPipeError):
+      return READER_LEFT
+    print(f"error: standard output cannot be written: {error.strerror}", file=sys.stderr)
+    return 1
+  return 0

@@ -1,0 +1,21 @@
+"""Where text comes from and how it becomes rows of tokens. T length, B batch."""
+
+import dataclasses
+
+
+@dataclasses.dataclass
+class Data:
+  """Where text comes from and how it becomes rows."""
+
+  corpus: str = "environment"  # environment[:docstrings|:code] | a path or glob | FORMAT:PATH | tfds:NAME
+  field: str = "text"  # of records: JSON, tables, parquet, TFDS
+  split: str = "train"  # of TFDS sets
+  validation_fraction: float = 0.05  # of files (documents where a source has no files)
+  tokenizer: str = "bytes"  # bytes | bpe | unigram
+  vocab: int = 4096  # text ids of a trained tokenizer
+  objective: str = "causal"  # causal | prefix | masked | span_corruption | infilling | ul2 | ...
+  length: int = 128  # T, positions per row
+  batch: int = 16  # B, rows per step
+  stream: bool = False  # row b of each batch goes on where row b of the batch before it ended
+  validation_tokens: int = 131_072  # at least so many are evaluated, if the corpus has them
+  cache: str = ""  # folder of corpora, tokenizers and compiled programs; empty: $GEN_CACHE or ~/.cache/gen

@@ -1,0 +1,8 @@
+"""Names of families, schedules and mesh axes that a config may hold."""
+
+TRANSFORMERS = ("encoder", "decoder", "encoder_decoder")
+RECURRENT = ("rnn", "lstm", "gru")
+FAMILIES = TRANSFORMERS + RECURRENT
+STABLE = ("wsd", "wsd_sqrt")  # schedules that stay at the peak until they decay
+ATLAS_FAMILIES = ("decoder", "encoder", "encoder_decoder", "lstm")
+MESH_AXES = ("data", "fsdp", "tensor")  # outermost first: devices of the innermost are nearest to each other

@@ -1,0 +1,128 @@
+"""The numbers that each field of a config may be: one table for runs, and one for what sweeps add."""
+
+import math
+from typing import NamedTuple
+
+LARGEST = 1e30  # no run has more FLOPs
+LARGEST_SIZE = 2**31 - 1  # XLA's sizes and counters are int32
+
+
+class Range(NamedTuple):
+  """The numbers that a field may be; both ends are allowed but for an open one.
+
+  Attributes:
+    low: least value.
+    high: greatest value.
+    open_low: whether the least value itself is not allowed.
+    open_high: whether the greatest value itself is not allowed.
+  """
+
+  low: float
+  high: float
+  open_low: bool = False
+  open_high: bool = False
+
+  def holds(self, value: object) -> bool:
+    """Whether a value is a finite number inside."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+      return False
+    low = value > self.low if self.open_low else value >= self.low
+    return low and (value < self.high if self.open_high else value <= self.high)
+
+  def says(self, value: object = None) -> str:
+    """The range in words, as the end of "it must be ...", for a value that is outside.
+
+    >>> Range(0, 1, open_high=True).says(), Range(1, 9).says(12), Range(0, 9, open_low=True).says(0)
+    ('in [0, 1)', 'at most 9', 'greater than 0')
+    """
+    if (self.low, self.high) == (0, 1):
+      ends = {(False, False): "in [0, 1]", (False, True): "in [0, 1)", (True, True): "between 0 and 1"}
+      return ends.get((self.open_low, self.open_high), "in (0, 1]")
+    if isinstance(value, (int, float)) and value > self.high:
+      return f"at most {self.high:,}"
+    return f"greater than {self.low:g}" if self.open_low else f"{self.low:g} or more"
+
+
+SIZE, SIZE_OR_NONE = Range(1, LARGEST_SIZE), Range(0, LARGEST_SIZE)
+POSITIVE, NOT_NEGATIVE = Range(0, LARGEST, open_low=True), Range(0, LARGEST)
+FRACTION, SHARE = Range(0, 1, open_high=True), Range(0, 1)
+EXPONENT = Range(-10, 10)
+
+RUN: dict[str, Range] = {
+  "seed": Range(0, 2**32 - 1),
+  "steps": SIZE_OR_NONE,
+  "tokens": NOT_NEGATIVE,
+  "flops": NOT_NEGATIVE,
+  "steps_per_dispatch": Range(1, 65_536),  # batches of one dispatch are in memory together
+  "log_every": SIZE_OR_NONE,
+  "evaluate_every": SIZE_OR_NONE,
+  "checkpoint_every": SIZE_OR_NONE,
+  "checkpoint_seconds": NOT_NEGATIVE,
+  "keep_checkpoints": SIZE,
+  "model.vocab": SIZE_OR_NONE,
+  "model.width": SIZE,
+  "model.depth": SIZE,
+  "model.decoder_depth": SIZE_OR_NONE,
+  "model.decoder_heads": SIZE_OR_NONE,
+  "model.decoder_feed_forward": SIZE_OR_NONE,
+  "model.head_width": SIZE,
+  "model.heads": SIZE_OR_NONE,
+  "model.key_value_heads": SIZE_OR_NONE,
+  "model.feed_forward": SIZE_OR_NONE,
+  "model.context": SIZE_OR_NONE,
+  "model.norm_epsilon": POSITIVE,
+  "model.relative_buckets": SIZE,
+  "model.relative_distance": SIZE,
+  "model.rotary_base": POSITIVE,
+  "model.attention_scale": NOT_NEGATIVE,
+  "model.token_types": SIZE_OR_NONE,
+  "model.position_offset": SIZE_OR_NONE,
+  "model.embedding_scale": POSITIVE,
+  "model.logits_scale": POSITIVE,
+  "model.logits_soft_cap": NOT_NEGATIVE,
+  "model.dropout": FRACTION,
+  "model.initializer_scale": POSITIVE,
+  "model.loss_chunk": SIZE_OR_NONE,
+  "data.validation_fraction": FRACTION,
+  "data.vocab": SIZE,
+  "data.length": SIZE,
+  "data.batch": SIZE,
+  "data.validation_tokens": SIZE,
+  "optimizer.peak_learning_rate": POSITIVE,
+  "optimizer.warmup": FRACTION,
+  "optimizer.decay": SHARE,
+  "optimizer.final": SHARE,
+  "optimizer.beta1": FRACTION,
+  "optimizer.beta2": FRACTION,
+  "optimizer.epsilon": POSITIVE,
+  "optimizer.weight_decay": NOT_NEGATIVE,
+  "optimizer.clip": NOT_NEGATIVE,
+  "optimizer.microbatches": SIZE,
+  "optimizer.z_loss": NOT_NEGATIVE,
+  "optimizer.label_smoothing": FRACTION,
+  "optimizer.max_skipped_steps": SIZE_OR_NONE,
+}
+
+SWEEP: dict[str, Range] = {
+  "min_steps": SIZE_OR_NONE,
+  "max_steps": SIZE_OR_NONE,
+  "held_out": NOT_NEGATIVE,
+  "rate_width": POSITIVE,
+  "rate_width_power": EXPONENT,
+  "rate_steps": POSITIVE,
+  "rate_steps_power": EXPONENT,
+  "rate_batch_power": EXPONENT,
+  "bootstraps": Range(0, 1_000_000),
+  "workers": Range(0, 4096),
+  "criteria.min_points_each_side": NOT_NEGATIVE,
+  "criteria.min_r_squared": NOT_NEGATIVE,
+  "criteria.min_size_span": NOT_NEGATIVE,
+  "criteria.max_exponent_gap": NOT_NEGATIVE,
+  "criteria.max_held_out_loss_error": NOT_NEGATIVE,
+  "criteria.max_held_out_size_factor": NOT_NEGATIVE,
+  "criteria.max_leave_out_shift": NOT_NEGATIVE,
+  "criteria.min_exponent": NOT_NEGATIVE,
+  "criteria.max_exponent": NOT_NEGATIVE,
+  "criteria.min_steps": NOT_NEGATIVE,
+  "criteria.confidence": Range(0, 1, open_low=True, open_high=True),
+}

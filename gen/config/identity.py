@@ -1,0 +1,39 @@
+"""Which fields of a run change what it computes, and the hash that names it."""
+
+import hashlib
+import json
+from typing import Any
+
+from gen.config.codec import to_dict
+from gen.config.run import Run
+
+# Fields that change where something is computed or written and how often, never what is computed.
+_NOT_IDENTITY = (
+  "name",
+  "log_every",
+  "evaluate_every",
+  "checkpoint_every",
+  "checkpoint_seconds",
+  "keep_checkpoints",
+  "tensorboard",
+  "mesh",
+  "layout",
+  "trunk",
+  "branches",
+)
+
+
+def identity_fields(run: Run) -> dict[str, Any]:
+  """Returns the fields of a run that change what it computes."""
+  values = to_dict(run)
+  for name in _NOT_IDENTITY:
+    values.pop(name)
+  values["data"].pop("cache")
+  values["model"].pop("attention")
+  return values
+
+
+def config_hash(run: Run) -> str:
+  """Returns 12 hex digits that name what a run computes."""
+  text = json.dumps(identity_fields(run), sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:12]

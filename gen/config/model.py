@@ -1,0 +1,113 @@
+"""The shape of one model: every size that is not set is derived here.
+
+Letters: D width, L depth, H heads, G key and value heads, K head width, F feed-forward width, V vocab, T length.
+"""
+
+import dataclasses
+
+from gen.config.families import RECURRENT
+
+
+@dataclasses.dataclass
+class Model:
+  """Shape of one model; every other size is derived. A recurrent one has D units in each of its L layers."""
+
+  family: str = "decoder"  # encoder | decoder | encoder_decoder | rnn | lstm | gru
+  vocab: int = 0  # V; 0 takes the tokenizer's
+  width: int = 128  # D, residual stream
+  depth: int = 4  # L; of the encoder in an encoder-decoder
+  decoder_depth: int = 0  # of the decoder in an encoder-decoder; 0 is depth
+  decoder_heads: int = 0  # of the decoder in an encoder-decoder, of the same H K; 0 is heads
+  decoder_feed_forward: int = 0  # of the decoder in an encoder-decoder; 0 is feed_forward
+  head_width: int = 32  # K
+  heads: int = 0  # H; 0 is width / head_width
+  key_value_heads: int = 0  # G; 0 is heads, 1 is multi-query attention
+  feed_forward: int = 0  # F; 0 is 4 width
+  context: int = 0  # longest input that learned positions serve; 0 is the data's length
+  activation: str = "gelu_tanh"  # relu | gelu | gelu_tanh | geglu | swiglu
+  norm: str = "layernorm"  # layernorm | rmsnorm
+  norm_placement: str = "pre"  # pre | post
+  norm_epsilon: float = 1e-5  # added to the variance
+  bias: bool = False  # of dense layers
+  norm_bias: bool = False  # of LayerNorm
+  positions: str = "rotary"  # none | learned | sinusoidal | rotary | relative | alibi | transformer_xl
+  relative_buckets: int = 32  # T5's buckets
+  relative_distance: int = 128  # T5's longest distance of its own bucket
+  rotary_base: float = 10_000.0  # of rotary positions: the longest wavelength over 2 pi
+  attention_scale: float = 0.0  # factor on the scores; 0 is 1 / sqrt(head_width)
+  attention_scale_by_layer: bool = False  # scores of layer l (1, 2, ...) are divided by l (GPT-2's variant)
+  qk_norm: bool = False  # norm of queries and keys before their product
+  embedding_norm: bool = False  # norm after the embedding (BERT, BLOOM)
+  final_norm: bool = True  # norm after the last block (pre-norm)
+  token_types: int = 0  # sentence types (BERT: 2)
+  position_offset: int = 0  # RoBERTa and BART count learned positions from 2
+  embedding_scale: float = 1.0  # factor on embeddings (original Transformer: sqrt(width))
+  logits_scale: float = 1.0  # factor on hidden states before the logits (T5: 1 / sqrt(width))
+  logits_soft_cap: float = 0.0  # c tanh(logits / c); 0 is none
+  tied: bool = False  # logits from the embedding's transpose
+  head_transform: bool = False  # dense, activation and norm before the logits (BERT)
+  head_activation: str = ""  # of head_transform; empty is activation
+  head_bias: bool = False  # bias of the logits
+  pooler: bool = False  # BERT's tanh layer on the first position
+  residual: bool = False  # recurrent layers as pre-norm residual branches, as in a decoder
+  carry: bool = False  # recurrent: a row starts from the state that data.stream's row before it left
+  dropout: float = 0.0  # probability, in training
+  initializer_scale: float = 1.0  # factor on every initial standard deviation
+  dtype: str = "float32"  # of compute; parameters are float32
+  scan: bool = False  # one compiled block for all layers: flat compile time
+  remat: str = "none"  # none | dots | full
+  attention: str = "auto"  # plain | fused, by a kernel of the backend's | auto, by one where it has one
+  loss_chunk: int = 0  # tokens whose logits exist at a time; 0 lets the step choose
+
+  @property
+  def n_heads(self) -> int:
+    """H."""
+    return self.heads or max(1, self.width // self.head_width)
+
+  @property
+  def n_key_value_heads(self) -> int:
+    """G."""
+    return self.key_value_heads or self.n_heads
+
+  @property
+  def attention_width(self) -> int:
+    """H K, which need not be the width (Chinchilla, T5)."""
+    return self.n_heads * self.head_width
+
+  @property
+  def key_value_width(self) -> int:
+    """G K."""
+    return self.n_key_value_heads * self.head_width
+
+  @property
+  def feed_forward_width(self) -> int:
+    """F."""
+    return self.feed_forward or 4 * self.width
+
+  @property
+  def gated(self) -> bool:
+    """Whether the feed-forward has a second, gating matrix."""
+    return self.activation in ("geglu", "swiglu")
+
+  @property
+  def recurrent(self) -> bool:
+    """Whether a state, not attention, remembers the text so far."""
+    return self.family in RECURRENT
+
+  @property
+  def target(self) -> "Model":
+    """The shape of the blocks that predict targets, where a decoder's are unlike its encoder's."""
+    if not (self.decoder_heads or self.decoder_feed_forward):
+      return self
+    heads = self.decoder_heads or self.n_heads
+    return dataclasses.replace(
+      self,
+      heads=heads,
+      head_width=self.attention_width // heads,
+      feed_forward=self.decoder_feed_forward or self.feed_forward_width,
+    )
+
+  @property
+  def target_depth(self) -> int:
+    """Layers of the stack that predicts targets."""
+    return (self.decoder_depth or self.depth) if self.family == "encoder_decoder" else self.depth

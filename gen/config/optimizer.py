@@ -1,0 +1,23 @@
+"""The optimizer and its schedule."""
+
+import dataclasses
+
+
+@dataclasses.dataclass
+class Optimizer:
+  """AdamW with a schedule; fractions are of the horizon."""
+
+  peak_learning_rate: float = 3e-3  # reached at the end of the warmup
+  schedule: str = "linear"  # linear | cosine | constant | wsd | wsd_sqrt
+  warmup: float = 0.05  # fraction of the steps
+  decay: float = 0.2  # fraction of the steps that decay (wsd, wsd_sqrt)
+  final: float = 0.0  # last learning rate as a fraction of the peak (all but constant)
+  beta1: float = 0.9  # decay of the first moment, per step
+  beta2: float = 0.98  # decay of the second moment, per step
+  epsilon: float = 1e-8  # added to the root of the second moment
+  weight_decay: float = 0.1  # decoupled; on parameters of rank 2 and above
+  clip: float = 1.0  # global gradient norm; 0 is none
+  microbatches: int = 1  # gradient accumulation: the batch in so many parts
+  z_loss: float = 0.0  # weight of log(Z)^2 (PaLM)
+  label_smoothing: float = 0.0  # share of the target spread over the vocabulary
+  max_skipped_steps: int = 20  # steps with a gradient that is not finite before the run ends

@@ -1,0 +1,34 @@
+"""One training run."""
+
+import dataclasses
+
+from gen.config.data import Data
+from gen.config.model import Model
+from gen.config.optimizer import Optimizer
+
+
+@dataclasses.dataclass
+class Run:
+  """One training run. Its horizon is exactly one of steps, tokens and flops."""
+
+  name: str = ""  # also the folder under runs/ where no --workdir is given
+  seed: int = 0  # of parameters, data order and dropout
+  model: Model = dataclasses.field(default_factory=Model)
+  data: Data = dataclasses.field(default_factory=Data)
+  optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
+  steps: int = 0  # length of the run; exactly one of steps, tokens and flops
+  tokens: float = 0.0  # length of the run in tokens
+  flops: float = 0.0  # length of the run in training FLOPs
+  steps_per_dispatch: int = 16  # steps that one compiled call runs
+  log_every: int = 0  # steps; 0 is about 50 rows a run
+  evaluate_every: int = 0  # steps; 0 is only at the end
+  checkpoint_every: int = 0  # steps; 0 goes by checkpoint_seconds
+  checkpoint_seconds: float = 30.0  # seconds between two checkpoints
+  keep_checkpoints: int = 2  # the latest so many stay
+  tensorboard: bool = False  # also write TensorBoard events
+  mesh: str = ""  # how many devices each axis has, as data=4,fsdp=2,tensor=2; empty: one device and no mesh
+  layout: str = "ddp"  # ddp | zero1 | zero2 | zero3: what is split over data; fsdp splits everything
+  trunk: str = (
+    ""  # folder beside the run's, of the trunk that it branches off (gen/training/trunks.py); or none
+  )
+  branches: tuple[float, ...] = ()  # FLOPs of all runs that branch off that trunk

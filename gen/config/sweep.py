@@ -1,0 +1,77 @@
+"""Studies of several runs: sweeps, atlases of families, and the criteria of a credible curve."""
+
+import dataclasses
+
+from gen.config.families import ATLAS_FAMILIES
+from gen.config.run import Run
+
+
+@dataclasses.dataclass
+class Criteria:
+  """What makes a sweep credible, said before it is run. One field a criterion."""
+
+  min_points_each_side: int = 2  # of the vertex of each valley
+  min_r_squared: float = 0.9  # of each valley's parabola
+  min_size_span: float = 4.0  # largest over smallest N of a valley
+  max_exponent_gap: float = 0.05  # |a2 - a3|
+  max_held_out_loss_error: float = 0.02  # relative
+  max_held_out_size_factor: float = 2.0  # of N* at the held-out budget
+  max_leave_out_shift: float = 0.05  # of a, any one budget left out
+  min_exponent: float = 0.40  # sanity band of a
+  max_exponent: float = 0.65  # upper end of that band
+  min_steps: int = 1000  # a shorter run is left out of the fits
+  confidence: float = 0.90  # of all intervals
+
+
+@dataclasses.dataclass
+class Sweep(Run):
+  """A study of several runs: `widths[i]` are trained for `budgets[i]` each, which are FLOPs (IsoFLOP) by default.
+
+  `budget_unit` says what a budget is: flops; tokens (one width at several is a study of fixed N); tokens_per_parameter;
+  steps. `rates` and `seeds` are further axes: every run at so many multiples of the rule's learning rate.
+  `trunks` lets runs that differ in budget alone share what comes before their learning rates decay.
+  The fields it shares with `Run` are those of every run; model.width, depth, batch and the learning rate come
+  from the rules below. Where model.heads is set, every size has so many heads, each width / heads wide.
+  """
+
+  budgets: tuple[float, ...] = ()  # how long runs are, in what `budget_unit` names; FLOPs unless that is set
+  widths: tuple[tuple[int, ...], ...] = ()  # one tuple a budget
+  batches: tuple[int, ...] = ()  # rows per step, one a budget (one more: the held-out's); empty: data.batch
+  min_steps: int = 0  # a run's batch is halved while it would have fewer steps
+  max_steps: int = 0  # a run's batch is doubled while it would have more steps; 0: never
+  depths: tuple[tuple[int, int], ...] = ()  # (width, depth) where the depth is not model.depth
+  seeds: tuple[int, ...] = ()  # seeds a budget; empty: one
+  budget_unit: str = "flops"  # flops | tokens | tokens_per_parameter | steps: what budgets and held_out are
+  trunks: bool = False  # each size is one run at a constant rate, each budget a branch that decays (wsd)
+  learning_rate_multipliers: tuple[
+    float, ...
+  ] = ()  # multiples of the rule's learning rate that each run is trained at; empty: 1
+  held_out: float = 0.0  # of the budget that fits do not see; 0 is none
+  held_out_widths: tuple[int, ...] = ()  # sizes of the held-out budget
+  rate_width: float = 64.0  # learning rate = peak * (width / rate_width)^rate_width_power * ...
+  rate_width_power: float = 0.0  # exponent of the width in that rule
+  rate_steps: float = 10_000.0  # ... * (steps / rate_steps)^rate_steps_power
+  rate_steps_power: float = 0.0  # exponent of the steps in that rule
+  rate_batch_power: float = 0.0  # ... * (batch / data.batch)^rate_batch_power
+  bootstraps: int = 1000  # resamples behind each interval
+  workers: int = 0  # 0: one per core
+  criteria: Criteria = dataclasses.field(default_factory=Criteria)
+
+
+@dataclasses.dataclass
+class Atlas:
+  """IsoFLOP studies of several families on the same text; each keeps its own sizes, rates and objective."""
+
+  name: str = ""  # also the folder under runs/ where no --workdir is given
+  decoder: Sweep = dataclasses.field(default_factory=Sweep)
+  encoder: Sweep = dataclasses.field(default_factory=Sweep)
+  encoder_decoder: Sweep = dataclasses.field(default_factory=Sweep)
+  lstm: Sweep = dataclasses.field(default_factory=Sweep)
+  bootstraps: int = 1000  # of every study, and of what sets them side by side
+  seed: int = 0  # of the draws
+  workers: int = 0  # 0: one per core
+
+  @property
+  def studies(self) -> dict[str, Sweep]:
+    """The study of each family, by its name."""
+    return {name: getattr(self, name) for name in ATLAS_FAMILIES}

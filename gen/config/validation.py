@@ -1,0 +1,217 @@
+"""What a run may be, checked before anything is built: each mistake is one sentence."""
+
+import dataclasses
+from typing import Any
+
+from gen.config import FAMILIES, RECURRENT, STABLE, Data, Model, Optimizer, Run, field_ranges, mesh_shape
+from gen.errors import UserError
+
+CHOICES = {
+  "model.family": FAMILIES,
+  "model.activation": ("relu", "gelu", "gelu_tanh", "geglu", "swiglu"),
+  "model.head_activation": ("", "relu", "gelu", "gelu_tanh"),
+  "model.norm": ("layernorm", "rmsnorm"),
+  "model.norm_placement": ("pre", "post"),
+  "model.positions": ("none", "learned", "sinusoidal", "rotary", "relative", "alibi", "transformer_xl"),
+  "model.dtype": ("float32", "bfloat16", "float16"),
+  "model.remat": ("none", "dots", "full"),
+  "model.attention": ("auto", "plain", "fused"),
+  "data.tokenizer": ("bytes", "bpe", "unigram"),
+  "optimizer.schedule": ("linear", "cosine", "constant", *STABLE),
+  "layout": ("ddp", "zero1", "zero2", "zero3"),
+}
+# What a recurrent model has; sizes of heads are passed over, so that one sweep can be run with either.
+_RECURRENT_FIELDS = (
+  "family vocab width depth heads head_width context norm norm_epsilon norm_bias final_norm embedding_scale "
+  "logits_scale logits_soft_cap tied head_transform head_activation head_bias dropout initializer_scale dtype scan "
+  "remat loss_chunk residual carry"
+)
+
+
+def check_run(run: Run, horizon: bool = True) -> None:
+  """Checks every size and choice of a run.
+
+  Args:
+    run: the run, or the base of a sweep.
+    horizon: whether the run says how long it trains; a sweep's base does not.
+
+  Raises:
+    UserError: with one sentence, at the first mistake.
+  """
+  for path, known in CHOICES.items():
+    if _get(run, path) not in known:
+      raise UserError(f"{path} is {_get(run, path)!r}; it must be one of {', '.join(known)}")
+  check_ranges(run, field_ranges.RUN)
+  if run.model.recurrent:
+    _check_recurrent(run.model)
+  else:
+    _check_model(run.model)
+  _check_stream(run)
+  _check_batch(run.data, run.optimizer)
+  _check_mesh(run)
+  _check_trunk(run)
+  if horizon:
+    _check_horizon(run)
+
+
+def require_one_device(run: Run) -> None:
+  """Refuses a mesh where an experiment trains on one device.
+
+  Raises:
+    UserError: if the run has a mesh.
+  """
+  if run.mesh:
+    raise UserError(f"mesh is {run.mesh!r}, but this experiment trains on one device; leave mesh empty")
+
+
+def check_ranges(config: object, ranges: dict[str, field_ranges.Range], prefix: str = "") -> None:
+  """Checks numeric fields against a table.
+
+  Args:
+    config: what has the fields.
+    ranges: the range of each field, by its path.
+    prefix: what errors put before a path.
+
+  Raises:
+    UserError: with one sentence, at the first value out of its range.
+  """
+  for path, allowed in ranges.items():
+    if not allowed.holds(_get(config, path)):
+      raise UserError(
+        f"{prefix}{path} is {_get(config, path)}; it must be {allowed.says(_get(config, path))}"
+      )
+
+
+def _get(run: Any, path: str) -> Any:
+  value: Any = run
+  for name in path.split("."):
+    value = getattr(value, name)
+  return value
+
+
+def _check_model(model: Model) -> None:
+  if not model.heads and model.width % model.head_width:
+    raise UserError(
+      f"model.width {model.width} is not a multiple of model.head_width {model.head_width}; "
+      "change one of them, or set model.heads"
+    )
+  if model.decoder_heads and model.attention_width % model.decoder_heads:
+    raise UserError(
+      f"model.decoder_heads {model.decoder_heads} does not divide heads times head_width {model.attention_width}"
+    )
+  if model.n_heads % model.n_key_value_heads:
+    raise UserError(
+      f"the {model.n_heads} heads are not a multiple of model.key_value_heads {model.key_value_heads}"
+    )
+  if model.positions == "rotary" and model.head_width % 2:
+    raise UserError(f"rotary positions turn pairs, and model.head_width {model.head_width} is odd")
+
+
+def _check_recurrent(model: Model) -> None:
+  """Refuses what a recurrent model would silently leave out."""
+  others = {
+    field.name: field.default
+    for field in dataclasses.fields(Model)
+    if field.name not in _RECURRENT_FIELDS.split()
+  }
+  for name, default in others.items():
+    value = getattr(model, name)
+    if value != default and (name, value) != ("positions", "none"):
+      raise UserError(
+        f"model.{name} is {value!r}, which model.family {model.family} has no use for; leave it at its default "
+        f"{default!r}"
+      )
+  normed = model.residual or model.head_transform
+  if not normed and (model.norm, model.norm_bias, model.final_norm) != ("layernorm", False, True):
+    raise UserError(
+      f"model.norm, norm_bias and final_norm shape the norms of a {model.family} with model.residual; set that too"
+    )
+
+
+def _check_stream(run: Run) -> None:
+  model, data = run.model, run.data
+  if not model.recurrent and (model.carry or model.residual):
+    name = "carry" if model.carry else "residual"
+    raise UserError(
+      f"model.{name} is for recurrent families ({', '.join(RECURRENT)}), not model.family {model.family}"
+    )
+  if model.carry and not data.stream:
+    raise UserError("model.carry hands a state from row to row, whose text must go on; set data.stream too")
+  if data.stream and data.objective != "causal":
+    raise UserError(
+      f"data.stream reads text on and on, which objective {data.objective} does not; use causal"
+    )
+  if model.carry and run.optimizer.microbatches > 1:
+    raise UserError(
+      f"model.carry keeps a state for each of the batch's rows; set optimizer.microbatches to 1, not "
+      f"{run.optimizer.microbatches}"
+    )
+
+
+def _check_batch(data: Data, optimizer: Optimizer) -> None:
+  if data.batch % optimizer.microbatches:
+    raise UserError(
+      f"data.batch {data.batch} is not divisible into optimizer.microbatches {optimizer.microbatches}"
+    )
+
+
+def _check_mesh(run: Run) -> None:
+  sizes = mesh_shape(run.mesh)
+  if run.layout != "ddp" and "data" not in sizes:
+    raise UserError(
+      f"layout {run.layout} splits over the axis data, which mesh {run.mesh!r} lacks; set mesh to data=N too"
+    )
+  parts = sizes.get("data", 1) * sizes.get("fsdp", 1)
+  rows = run.data.batch // run.optimizer.microbatches
+  if rows % parts:
+    of = "data.batch" if run.optimizer.microbatches == 1 else "data.batch / optimizer.microbatches"
+    raise UserError(
+      f"{of} is {rows} rows, which mesh {run.mesh!r} cannot divide among {parts} parts (data x fsdp); take a "
+      f"multiple of {parts}"
+    )
+  _check_split(run, sizes)
+
+
+def _check_split(run: Run, sizes: dict[str, int]) -> None:
+  """Refuses a mesh whose axes do not divide what they are there to split."""
+  model, tensor = run.model, sizes.get("tensor", 1)
+  stored = sizes.get("fsdp", 1) * (sizes.get("data", 1) if run.layout == "zero3" else 1)
+  over = "data x fsdp" if run.layout == "zero3" else "fsdp"
+  split = [("model.width", model.width, stored, over)]
+  if not model.recurrent:
+    split += [
+      ("the number of heads", model.n_heads, tensor, "tensor"),
+      ("the feed-forward width", model.feed_forward_width, tensor, "tensor"),
+    ]
+  if model.family == "encoder_decoder":
+    split += [
+      ("model.decoder_heads", model.decoder_heads or model.n_heads, tensor, "tensor"),
+      ("model.decoder_feed_forward", model.decoder_feed_forward or tensor, tensor, "tensor"),
+    ]
+  for what, size, parts, axes in split:
+    if size % parts:
+      raise UserError(
+        f"{what} is {size}, which mesh {run.mesh!r} cannot divide among {parts} devices ({axes}); take a multiple of "
+        f"{parts}, or another mesh"
+      )
+
+
+def _check_trunk(run: Run) -> None:
+  if not run.trunk:
+    return
+  if run.trunk in (".", "..") or "/" in run.trunk:
+    raise UserError(
+      f"trunk is {run.trunk!r}; it must be the name of a folder, which lies beside the run's own"
+    )
+  if run.optimizer.schedule not in STABLE:
+    raise UserError(
+      f"trunk {run.trunk!r} is for runs that stay at one rate before they decay, but optimizer.schedule is "
+      f"{run.optimizer.schedule}; set it to {' or '.join(STABLE)}, or leave trunk empty"
+    )
+
+
+def _check_horizon(run: Run) -> None:
+  given = {name: getattr(run, name) for name in ("steps", "tokens", "flops") if getattr(run, name)}
+  if len(given) != 1:
+    said = " and ".join(f"{name}={value:g}" for name, value in given.items()) or "none of them"
+    raise UserError(f"a run's length is exactly one of steps, tokens and flops (0 unsets one); given: {said}")

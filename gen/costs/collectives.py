@@ -1,0 +1,141 @@
+"""What a compiled program sends between devices: read from its text, loops counted as often as they run."""
+
+import functools
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from gen.sharding.state_bytes import ring_bytes
+
+KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f32": 4, "s32": 4, "u32": 4,
+          "f64": 8, "s64": 8, "u64": 8, "c64": 8}  # fmt: skip
+_COMPUTATION = re.compile(r"^(ENTRY\s+)?%?([\w.\-]+)\s*\(.*\)\s*->\s*.*\{\s*$")
+_OPERATION = re.compile(rf"=\s*(.*?)\s({'|'.join(KINDS)})(-start)?\(")
+_ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
+_CALLED = re.compile(r"(?:to_apply|body|true_computation|false_computation|calls)=%?([\w.\-]+)")
+_BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+# Groups are the lines of a mesh along some of its axes, or along a part of one: 'axis_0':(2)4 is four of it.
+_MESH = re.compile(
+  r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\(\[[^\]]*\](?:T\([^)]*\))?\))?\s*\{([^}]*)\}"
+)
+_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
+
+
+class Collective(NamedTuple):
+  """One collective of a program.
+
+  Attributes:
+    kind: one of KINDS.
+    shapes: of its results, such as f32[16,32].
+    parts: devices that take part together.
+    times: how often a step runs it; a loop of unknown length counts once.
+    bytes: that each device sends, all times together, in a ring.
+  """
+
+  kind: str
+  shapes: tuple[str, ...]
+  parts: int
+  times: int
+  bytes: float
+
+
+def loops_are_known(text: str) -> bool:
+  """Returns whether a program of a step states the length of each loop around a collective, so that all are counted.
+
+  Loops of the program's first computation are aside: they run steps, and a step is what is counted.
+  """
+  computations, entry = _computations(text)
+  inside = _inside(computations)
+  lines = (line for name, lines in computations.items() if name != entry for line in lines)
+  unknown = (line for line in lines if " while(" in line and not _TRIPS.search(line))
+  return not any(inside(called) for line in unknown for called in _calls(line))
+
+
+def collectives_of_program(text: str) -> list[Collective]:
+  """Returns the collectives of a compiled program, from `compiled.as_text()`."""
+  computations, entry = _computations(text)
+  return list(_inside(computations)(entry))
+
+
+def _inside(computations: Mapping[str, list[str]]) -> Callable[[str], tuple[Collective, ...]]:
+  """Returns what lists the collectives of a computation by its name, those of what it calls included."""
+
+  @functools.cache
+  def inside(name: str) -> tuple[Collective, ...]:
+    found: list[Collective] = []
+    for line in computations.get(name, ()):
+      found.extend(_collective(line))
+      trips = int(match[1]) if " while(" in line and (match := _TRIPS.search(line)) else 1
+      for called in _calls(line):
+        found.extend(
+          each._replace(times=each.times * trips, bytes=each.bytes * trips) for each in inside(called)
+        )
+    return tuple(found)
+
+  return inside
+
+
+def by_kind(found: list[Collective]) -> dict[str, float]:
+  """Returns the bytes that each device sends, by kind, the kinds that occur."""
+  totals = {kind: sum(each.bytes for each in found if each.kind == kind) for kind in KINDS}
+  return {kind: total for kind, total in totals.items() if total}
+
+
+def _computations(text: str) -> tuple[dict[str, list[str]], str]:
+  """Returns the lines of each computation, and the name of the first that runs."""
+  found: dict[str, list[str]] = {}
+  entry = name = ""
+  for line in text.splitlines():
+    header = _COMPUTATION.match(line)
+    if header:
+      name = header[2]
+      found[name] = []
+      entry = name if header[1] else entry
+    elif name:
+      found[name].append(line)
+  return found, entry
+
+
+def _calls(line: str) -> Iterator[str]:
+  if _OPERATION.search(line) or " fusion(" in line or " reduce(" in line:
+    return  # What they apply adds two numbers, or holds no collective.
+  yield from _CALLED.findall(line)
+  for branches in _BRANCHES.findall(line):
+    yield from (name.strip().lstrip("%") for name in branches.split(","))
+
+
+def _collective(line: str) -> Iterator[Collective]:
+  match = _OPERATION.search(line)
+  if not match:
+    return
+  result, kind, started = match.groups()
+  arrays = _ARRAY.findall(result)
+  if started and kind != "all-reduce" and len(arrays) > 1:
+    arrays = arrays[len(arrays) // 2 :]  # (operands, results), of a started all-reduce its results alone
+  parts = _group_size(line)
+  size = sum(_BYTES.get(dtype, 4) * _count(shape) for dtype, shape in arrays)
+  if kind == "collective-permute":
+    sent = float(size)
+  else:
+    sent = ring_bytes(kind, size * parts if kind == "reduce-scatter" else size, parts)
+  yield Collective(kind, tuple(f"{dtype}[{shape}]" for dtype, shape in arrays), parts, 1, sent)
+
+
+def _count(shape: str) -> int:
+  return math.prod(int(size) for size in shape.split(",") if size)
+
+
+def _group_size(line: str) -> int:
+  """Returns how many devices a group has, in each of the three ways of writing groups."""
+  meshed = _MESH.search(line)
+  if meshed:
+    sizes = dict(re.findall(r"'([^']+)'=(\d+)", meshed[1]))
+    axes = re.findall(r"'([^']+)'(?::\(\d+\)(\d+))?", meshed[2])
+    return math.prod(int(some or sizes[axis]) for axis, some in axes)
+  listed = re.search(r"replica_groups=\{\{([\d,]*)\}", line)
+  if listed:
+    return len(listed[1].split(","))
+  counted = re.search(r"replica_groups=\[\d+,(\d+)\]", line)
+  return int(counted[1]) if counted else 1

@@ -1,0 +1,82 @@
+"""GPUs that are not there: what XLA's compiler for CUDA must be told of one, as it would ask the driver.
+
+Limits of a thread block and of a multiprocessor are those of the compute capability (NVIDIA's CUDA C++ Programming
+Guide, "Compute Capabilities"). Multiprocessors, caches, clocks and bandwidth are of the SXM boards (NVIDIA's
+white papers and data sheets of A100 80GB, H100 and H200).
+"""
+
+from typing import NamedTuple
+
+
+class Gpu(NamedTuple):
+  """What the compiler asks of a GPU beside its memory.
+
+  Attributes:
+    name: as the driver gives it.
+    capability: major compute capability; minor is 0.
+    multiprocessors: of the board.
+    lanes: float32 units of a multiprocessor.
+    shared: bytes of shared memory of a multiprocessor; a block may have all but 1 KiB.
+    cache: bytes of the second cache.
+    bandwidth: of the memory, bytes a second.
+    clock: boost, GHz.
+  """
+
+  name: str
+  capability: int
+  multiprocessors: int
+  lanes: int
+  shared: int
+  cache: int
+  bandwidth: float
+  clock: float
+
+
+GPUS = {
+  "a100": Gpu("NVIDIA A100-SXM4-80GB", 8, 108, 64, 164 * 2**10, 40 * 2**20, 2.039e12, 1.41),
+  "h100": Gpu("NVIDIA H100 80GB HBM3", 9, 132, 128, 228 * 2**10, 50 * 2**20, 3.35e12, 1.98),
+  "h200": Gpu("NVIDIA H200", 9, 132, 128, 228 * 2**10, 50 * 2**20, 4.8e12, 1.98),
+}
+
+
+def gpu_target(gpu: Gpu, memory: int) -> str:
+  """Returns the description of a GPU that XLA compiles for, a GpuTargetConfigProto as text.
+
+  It names no cuDNN, without which XLA takes none of its kernels.
+
+  >>> "core_count: 132" in gpu_target(GPUS["h100"], 80 * 10**9)
+  True
+
+  Args:
+    gpu: what it is.
+    memory: bytes that it has.
+  """
+  # From compute capability 9.0 on, instructions of just this generation (sm_90a) are what its products run on.
+  features = "ACCELERATED_FEATURES" if gpu.capability >= 9 else "NONE"
+  facts = {
+    "threads_per_warp": 32,
+    "threads_per_block_limit": 1024,
+    "threads_per_core_limit": 2048,
+    "thread_dim_limit_x": 1024,
+    "thread_dim_limit_y": 1024,
+    "thread_dim_limit_z": 64,
+    "block_dim_limit_x": 2**31 - 1,
+    "block_dim_limit_y": 2**16 - 1,
+    "block_dim_limit_z": 2**16 - 1,
+    "registers_per_block_limit": 2**16,
+    "registers_per_core_limit": 2**16,
+    "shared_memory_per_block": 48 * 2**10,
+    "shared_memory_per_block_optin": gpu.shared - 2**10,
+    "shared_memory_per_core": gpu.shared,
+    "core_count": gpu.multiprocessors,
+    "fpus_per_core": gpu.lanes,
+    "l2_cache_size": gpu.cache,
+    "memory_bandwidth": round(gpu.bandwidth),
+    "clock_rate_ghz": gpu.clock,
+    "device_memory_size": memory,
+  }
+  lines = "\n".join(f"  {field}: {value}" for field, value in facts.items())
+  return (
+    f"gpu_device_info {{\n  cuda_compute_capability {{ major: {gpu.capability} feature_extension: {features} }}\n"
+    f'{lines}\n}}\nplatform_name: "CUDA"\ndevice_description_str: "{gpu.name}"\n'
+  )

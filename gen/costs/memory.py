@@ -1,0 +1,251 @@
+"""What a run takes on each device of a mesh, before it runs: from its config alone, and as the compiler has it.
+
+The state is counted tensor by tensor with the tables that the trainer shards by, so it is exact. What is kept for the
+backward pass is read from the traced step. What a backward pass needs beside that is an estimate, and so is what
+weights take that are put together in passing.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import AbstractMesh, PartitionSpec
+
+from gen import counts
+from gen.config import Model, Run, mesh_shape
+from gen.costs import activations, step_benchmark
+from gen.models import language_model
+from gen.sharding import state_bytes
+from gen.sharding.layouts import ShardingLayout, split_tensor
+from gen.sharding.state_bytes import CollectiveBytes
+from gen.training import step
+from gen.training.optimizer import schedule_params
+
+WORD = 4  # bytes of float32, which parameters, gradients and moments are
+AT_ONCE = 2  # layers whose weights stand whole: the one that computes, and the one that is fetched meanwhile
+COUNTERS = 20  # bytes: steps done, steps skipped, AdamW's count, and the random key's two words
+
+
+class MemoryFootprint(NamedTuple):
+  """Bytes on one device.
+
+  Attributes:
+    parameters: float32; they are their own master copies, cast where they are used.
+    gradients: float32, while a step runs.
+    moments: AdamW's two.
+    counters: steps, key, and what a recurrent model carries.
+    batch: the rows that a dispatch of one step is given.
+    kept: what the forward pass leaves to the backward pass, without arguments.
+    working: what a backward pass needs beside that, at its fullest; an estimate.
+    gathered: weights that are stored apart, while they are put together for a product; an estimate.
+    cache: of as many rows and positions as a batch has, while text is generated.
+  """
+
+  parameters: int
+  gradients: int
+  opt_state: int
+  counters: int
+  batch: int
+  kept: int
+  working: int
+  gathered: int
+  cache: int
+
+  @property
+  def live(self) -> int:
+    """What lies there between steps: the training state's arrays."""
+    return self.parameters + self.opt_state + self.counters
+
+  @property
+  def state(self) -> int:
+    """Parameters, gradients and moments: the account of ZeRO's paper."""
+    return self.parameters + self.gradients + self.opt_state
+
+  @property
+  def peak(self) -> int:
+    """The most that a step needs at a time."""
+    return self.live + self.batch + self.gradients + self.kept + self.working + self.gathered
+
+
+def paper_layout(run: Run) -> ShardingLayout:
+  """Returns the layout of a run on devices that need not be there."""
+  sizes = mesh_shape(run.mesh) or {"data": 1}
+  return ShardingLayout(AbstractMesh(tuple(sizes.values()), tuple(sizes)), run.layout)  # type: ignore[arg-type]
+
+
+def part_bytes(run: Run, name: str) -> int:
+  """Returns the bytes of parameters, gradients or one of the moments on one device."""
+  layout, total = paper_layout(run), 0
+  axes = jax.tree.leaves(
+    language_model.logical_axes(run.model), is_leaf=lambda x: isinstance(x, PartitionSpec)
+  )
+  for names, leaf in zip(axes, jax.tree.leaves(language_model.parameter_shapes(run.model)), strict=True):
+    padded = (*names, *[None] * (leaf.ndim - len(names)))
+    spec, _ = split_tensor(padded, leaf.shape, layout.sizes, layout.over(name))
+    total += WORD * math.prod(leaf.shape) // math.prod(layout.sizes[axis] for axis in _axes(spec))
+  return total
+
+
+def _axes(spec: PartitionSpec) -> list[str]:
+  """Returns the axes of the mesh that a tensor is split over."""
+  return [axis for entry in spec if entry for axis in ((entry,) if isinstance(entry, str) else entry)]
+
+
+def rows_of(run: Run) -> int:
+  """Returns the rows of a microbatch that one device computes."""
+  sizes = mesh_shape(run.mesh)
+  return run.data.batch // run.optimizer.microbatches // (sizes.get("data", 1) * sizes.get("fsdp", 1))
+
+
+def run_footprint(run: Run) -> MemoryFootprint:
+  """Returns what a completed run takes on one device."""
+  rows, tensor = rows_of(run), mesh_shape(run.mesh).get("tensor", 1)
+  batch = activations.array_bytes(activations.example_batch(run, rows)) * run.optimizer.microbatches
+  carried = 0
+  if run.model.carry:
+    carried = activations.array_bytes(jax.eval_shape(lambda: step.recurrent.initial_state(run.model, rows)))
+  kept = activations.kept_activations(run, rows, tensor)
+  return MemoryFootprint(
+    part_bytes(run, "parameters"),
+    part_bytes(run, "gradients"),
+    2 * part_bytes(run, "moments"),
+    COUNTERS + carried,
+    batch,
+    kept.total(_weight_parts(run)),
+    activations.working_bytes(run, rows, tensor),
+    gathered_bytes(run, tensor),
+    cache_bytes(run, rows, tensor),
+  )
+
+
+def _weight_parts(run: Run) -> int:
+  """Returns in how many parts a weight waits for its gradient: as many as it is stored in."""
+  layout = paper_layout(run)
+  return math.prod(layout.sizes.get(axis, 1) for axis in layout.over("parameters"))
+
+
+def gathered_bytes(run: Run, tensor: int = 1) -> int:
+  """Returns the bytes of weights that stand whole at a time where they are stored apart; an estimate.
+
+  Two layers and the tables at the model's two ends, as they are computed with. Weights that tensor computes apart are
+  never put together over it.
+  """
+  if _weight_parts(run) == 1:
+    return 0
+  model = activations.device_activations(run.model, tensor)
+  found = counts.count_parameters(model)
+  ends = 2 * found.embedding if model.tied else found.embedding + found.head
+  depth = sum(stack.depth for stack in counts.block_stacks(model)) or model.depth
+  layers = (found.total - found.embedding - found.head) * min(AT_ONCE, depth) // depth
+  return (ends + layers) * _computed(model)
+
+
+def _computed(model: Model) -> int:
+  """Returns the bytes of a number as the model computes with it."""
+  return WORD if model.dtype == "float32" else 2
+
+
+def cache_bytes(run: Run, rows: int, tensor: int = 1) -> int:
+  """Returns the bytes of keys and values, or of the state, of so many rows of the run's length."""
+  model = activations.device_activations(run.model, tensor)
+  if model.recurrent:
+    return activations.array_bytes(jax.eval_shape(lambda: step.recurrent.initial_state(model, rows)))
+  if model.family == "encoder":
+    return 0
+  row = step_benchmark.loop.row_of(run)
+  stack = counts.block_stacks(model)[0]
+  slots = row.target + (row.source if stack.cross else 0)
+  return 2 * stack.depth * rows * slots * stack.shape.key_value_width * _computed(model)
+
+
+def recomputed_share(run: Run) -> float:
+  """Returns the FLOPs that remat spends again, as a share of the step's."""
+  row = step_benchmark.loop.row_of(run)
+  found = counts.count_flops(run.model, row.target, row.source)
+  again = {"none": 0.0, "dots": found.scores, "full": found.total - found.head}[run.model.remat]
+  return again / 3 / found.total  # A step is a forward pass and two more for the gradients.
+
+
+def moved_bytes(run: Run) -> list[CollectiveBytes]:
+  """Returns what each collective of a step moves, by the layout's plan."""
+  sizes, micro, tensor = (
+    mesh_shape(run.mesh),
+    run.optimizer.microbatches,
+    mesh_shape(run.mesh).get("tensor", 1),
+  )
+  whole = WORD * counts.count_parameters(activations.device_activations(run.model, tensor)).total
+  found = state_bytes.step_collectives(whole, whole, run.layout, sizes, micro)
+  if tensor > 1 and not run.model.recurrent:
+    found.append(_of_tensor(run, tensor))
+  return found
+
+
+def _of_tensor(run: Run, tensor: int) -> CollectiveBytes:
+  """Returns the sums over tensor: of each branch's change forward, of its input's gradient backward, and the ends'."""
+  row, model = step_benchmark.loop.row_of(run), run.model
+  positions = 0
+  for stack, reads in zip(counts.block_stacks(model), (row.target, row.source), strict=False):
+    positions += stack.depth * reads * 2 * (3 if stack.cross else 2)
+    positions += stack.depth * row.source * stack.cross  # the gradient of the memory
+  positions += 2 * (row.target + row.source)  # embeddings forward, the head's input backward
+  size = positions * rows_of(run) * run.optimizer.microbatches * model.width * _computed(model)
+  return CollectiveBytes(
+    "all-reduce",
+    "activations and their gradients",
+    "tensor",
+    state_bytes.ring_bytes("all-reduce", size, tensor),
+  )
+
+
+class CompiledSizes(NamedTuple):
+  """The compiler's bytes on one device: arguments, temporaries, and all that is needed at a time."""
+
+  arguments: int
+  temporaries: int
+  peak: int
+
+
+def compile_step(run: Run, layout: ShardingLayout | None) -> tuple[CompiledSizes, str]:
+  """Compiles the trainer's step, allocating nothing; returns its sizes and its text.
+
+  Args:
+    run: completed.
+    layout: on devices, simulated or real; None is one device.
+  """
+  programs = step.step_programs(run.model, run.optimizer, layout)
+
+  def start() -> step.TrainState:
+    return step.with_recurrent_state(
+      step.initialize_state(run.model, run.optimizer, 0), run.model, run.data.batch
+    )
+
+  batch = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), activations.example_batch(run, run.data.batch)
+  )
+  train: Any = programs.train
+  done = train.lower(jax.eval_shape(start), batch, 1, schedule_params(run.optimizer, 1)).compile()
+  sizes = done.memory_analysis()
+  arguments, temporaries = sizes.argument_size_in_bytes, sizes.temp_size_in_bytes
+  peak = arguments + temporaries + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
+  return CompiledSizes(arguments, temporaries, peak), done.as_text()
+
+
+def as_dict(run: Run, found: MemoryFootprint, moves: list[CollectiveBytes]) -> Mapping[str, Any]:
+  """Returns a footprint as JSON holds it."""
+  return {
+    "state_bytes_per_device": found.state,
+    "parameters_bytes_per_device": found.parameters,
+    "gradients_bytes_per_device": found.gradients,
+    "moments_bytes_per_device": found.opt_state,
+    "master_copies_bytes_per_device": 0,
+    "live_bytes_per_device": found.live,
+    "batch_bytes_per_device": found.batch,
+    "activations_bytes_per_device": found.kept,
+    "working_bytes_per_device": found.working,
+    "gathered_bytes_per_device": found.gathered,
+    "cache_bytes_per_device": found.cache,
+    "peak_bytes_per_device": found.peak,
+    "recomputed_share_of_flops": recomputed_share(run),
+    "collectives": [each._asdict() for each in moves],
+  }

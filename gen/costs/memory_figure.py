@@ -1,0 +1,39 @@
+"""State on each device against the number of devices, one line a stage of ZeRO."""
+
+from pathlib import Path
+
+from gen.figures import style
+from gen.sharding import state_bytes
+from gen.sharding.layouts import STAGES
+
+MAX_DEVICES = 1024  # devices
+NAMES = {"ddp": "data parallel", "zero1": "ZeRO-1", "zero2": "ZeRO-2", "zero3": "ZeRO-3"}
+COLOURS = ("#22262e", "#b8860b", "#0072b2", "#d1495b")
+DASHES = ((0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.3, 1.2, 1.3)), "-")
+
+
+def memory_lines(parameters: float, precision: str) -> dict[str, list[tuple[int, float]]]:
+  """Returns (devices, bytes on each) of every layout, for 1, 2, 4, ... devices."""
+  counts = [2**power for power in range(MAX_DEVICES.bit_length())]
+  return {
+    layout: [(count, state_bytes.state_bytes(parameters, layout, count, precision).total) for count in counts]
+    for layout in STAGES
+  }
+
+
+def write_figure(parameters: float, precision: str, path: str, name: str = "") -> None:
+  """Draws the account of state of so many parameters and writes it in the format that the path ends in."""
+  with style.paper_style():
+    made, (axes,) = style.new_figure(style.COLUMN * 1.25, 2.8)
+    drawn = memory_lines(parameters, precision)
+    for (layout, points), colour, dash in zip(drawn.items(), COLOURS, DASHES, strict=True):
+      devices, sizes = zip(*points, strict=True)
+      axes.plot(devices, [size / 1e9 for size in sizes], color=colour, linestyle=dash, label=NAMES[layout])
+    style.log_axis(axes, "x", "devices", 1, MAX_DEVICES)
+    low, high = drawn["zero3"][-1][1] / 1e9, drawn["ddp"][0][1] / 1e9
+    style.log_axis(axes, "y", "state on each device (GB)", low / 1.3, high * 1.3)
+    axes.set_title(
+      style.escape_mathtext(f"{name or 'A model'} of {style.short_count(parameters)} parameters, {precision}")
+    )
+    axes.legend(frameon=False)
+    made.savefig(Path(path), dpi=style.DPI)

@@ -1,0 +1,182 @@
+"""What one training step costs: the trainer's own programs on the trainer's own batches, against the clock.
+
+A rate is FLOPs of the step's matrix products (`gen.counts`; 6 N + 12 L D T a token for a plain decoder) over CPU
+seconds of the process, and its limit is what one large matrix product does on the same cores between the steps.
+"""
+
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen.config import Model, Run
+from gen.data import batches, objectives
+from gen.data.objectives import Specials
+from gen.data.token_stream import TokenStream
+from gen.errors import UserError
+from gen.training import loop, step
+from gen.training.optimizer import schedule_params
+
+PRODUCT = 2048  # rows and columns of the large product: its matrices leave every cache
+ROWS = 1024  # of random text
+OBJECTIVES = {"encoder": "masked", "encoder_decoder": "span_corruption"}  # of other families: causal
+
+# The best-known member of each family, without dropout; GPT-2 and the like of it carry no biases.
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+  "decoder": {"positions": "learned", "tied": True},
+  "encoder": {
+    "positions": "learned", "tied": True, "bias": True, "norm_bias": True, "norm_placement": "post",
+    "embedding_norm": True, "token_types": 2, "activation": "gelu", "head_transform": True, "head_bias": True,
+  },
+  "encoder_decoder": {
+    "positions": "relative", "tied": True, "norm": "rmsnorm", "attention_scale": 1.0, "activation": "relu",
+  },
+}  # fmt: skip
+
+
+def benchmark_model(family: str, **sizes: Any) -> Model:
+  """Returns a GPT-2, a BERT, a T5 (or what else the family is) of these sizes; any field can be set."""
+  fields: dict[str, Any] = {"family": family, "initializer_scale": 0.5}
+  return Model(**fields | ARCHITECTURES.get(family, {}) | sizes)
+
+
+class _Ids(NamedTuple):
+  """What batches ask of a tokenizer."""
+
+  pad: int
+  bos: int
+
+
+def random_batches(run: Run) -> batches.Batches:
+  """Returns batches of the run's objective on random ids, made by the trainer's own pipeline.
+
+  Raises:
+    UserError: for a vocabulary without room for text beside the special ids.
+  """
+  row, vocab = loop.row_length(run), run.model.vocab
+  markers = min(100, vocab // 4)
+  end = vocab - 4 - markers  # of text; cls, sep, mask, bos and the sentinels follow
+  if end < 4:
+    raise UserError(f"a vocabulary of {vocab} has no room for text beside special ids; take at least 10")
+  cls, sep, mask, bos = range(end, end + 4)
+  sentinels = tuple(range(end + 4, vocab))
+  specials = Specials(vocab, 2, end, 0, 1, bos, cls, sep, mask, sentinels)
+  ids = np.random.default_rng(run.seed).integers(2, end, (run.data.batch + ROWS) * (row.tokens + 1))
+  stream = TokenStream(ids.astype(np.uint32), np.zeros(1, np.int64), cast(Any, _Ids(0, bos)))
+  objective = objectives.make_objective(run.data.objective, specials, run.data.length)
+  return batches.Batches(stream, run.data, run.seed, objective)
+
+
+class StepTrial:
+  """A run whose steps can be asked for a few at a time, as the training loop asks for them.
+
+  Attributes:
+    done: steps taken.
+    input_seconds: CPU seconds that each batch of a dispatch took to make, one entry a dispatch.
+    first_step_seconds: of initialization, compilation and the first step.
+  """
+
+  def __init__(self, run: Run) -> None:
+    """Compiles, and takes the first step.
+
+    Args:
+      run: completed: its vocabulary and context are given.
+    """
+    self.run, self.batches = run, random_batches(run)
+    self.programs = step.step_programs(run.model, run.optimizer)
+    self.over = schedule_params(run.optimizer, run.steps)
+    self.done = 0
+    self.input_seconds: list[float] = []
+    begun = time.perf_counter()
+    self.state = self.programs.initialize(np.uint32(run.seed))
+    self.steps(1)
+    self.first_step_seconds = time.perf_counter() - begun
+
+  def steps(self, count: int) -> tuple[float, float]:
+    """Runs steps in one dispatch and returns their (CPU seconds, wall seconds), batches not included."""
+    begun = time.process_time()
+    stack = self.batches.stack(self.done, self.run.steps_per_dispatch)
+    cpu, wall = time.process_time(), time.perf_counter()
+    self.input_seconds.append((cpu - begun) / self.run.steps_per_dispatch)
+    self.state, sums = self.programs.train(self.state, stack, count, self.over)
+    loss = float(sums.loss)
+    spent = time.process_time() - cpu, time.perf_counter() - wall
+    if not np.isfinite(loss):
+      raise UserError("the loss is not finite, so the steps did not train")
+    self.done += count
+    return spent
+
+  def memory(self) -> int:
+    """Returns the bytes that steps need: the state, a dispatch's batches, results and temporaries."""
+    stack = self.batches.stack(0, self.run.steps_per_dispatch)
+    compiled = self.programs.train.lower(self.state, stack, 1, self.over).compile()  # type: ignore[attr-defined]
+    sizes = compiled.memory_analysis()
+    kept = sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
+    return int(kept + sizes.temp_size_in_bytes)
+
+
+def matrix_product() -> Callable[[], float]:
+  """Returns a function that multiplies two large matrices and says how many FLOPs a CPU second that made."""
+  left = jax.random.normal(jax.random.key(0), (PRODUCT, PRODUCT), jnp.float32)
+  multiply = jax.jit(jnp.matmul)
+  multiply(left, left).block_until_ready()
+
+  def rate() -> float:
+    begun = time.process_time()
+    multiply(left, left).block_until_ready()
+    return 2 * PRODUCT**3 / (time.process_time() - begun)
+
+  return rate
+
+
+def measure_step(run: Run, steps: int) -> dict[str, float]:
+  """Returns what `steps` steps cost; medians over dispatches, a large product between each two.
+
+  Returns:
+    tokens_per_second, tokens_per_cpu_second: corpus tokens, by the wall clock and by CPU seconds.
+    cpu_seconds_per_step: of all threads of the process.
+    input_cpu_seconds_per_step: of making a batch, which is not in the step.
+    gflops: 1e9 FLOPs of a step's matrix products a CPU second.
+    matmul_gflops: the same of a large product.
+    utilization: gflops / matmul_gflops.
+    first_step_seconds: initialization, compilation (or a cache's answer) and the first step.
+    peak_bytes: the compiled program's arguments, results and temporaries.
+    resident_bytes: growth of the process's peak resident memory since before initialization.
+  """
+  resident = peak_resident_bytes()
+  trial, product = StepTrial(run), matrix_product()
+  trial.steps(1)
+  spent, rates = [], []
+  while trial.done < steps + 2:
+    count = min(run.steps_per_dispatch, steps + 2 - trial.done)
+    cpu, wall = trial.steps(count)
+    spent.append((cpu / count, wall / count))
+    rates.append(product())
+  cpu, wall = (statistics.median(column) for column in zip(*spent, strict=True))
+  tokens = run.data.batch * loop.row_length(run).tokens
+  gflops = run.data.batch * loop.flops_per_step(run) / cpu / 1e9
+  limit = statistics.median(rates) / 1e9
+  return {
+    "tokens_per_second": tokens / wall,
+    "tokens_per_cpu_second": tokens / cpu,
+    "cpu_seconds_per_step": cpu,
+    "input_cpu_seconds_per_step": statistics.median(trial.input_seconds),
+    "gflops": gflops,
+    "matmul_gflops": limit,
+    "utilization": gflops / limit,
+    "first_step_seconds": trial.first_step_seconds,
+    "peak_bytes": trial.memory(),
+    "resident_bytes": peak_resident_bytes() - resident,
+  }
+
+
+def peak_resident_bytes() -> int:
+  """Returns the most memory that this process ever held."""
+  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,58 @@
+"""FLOPs of a training step as XLA counts them in a compiled program without loops: the check on `gen.counts`.
+
+XLA sees the body of a loop once, so every loop is unrolled here: layers, chunks of the loss, steps of a recurrence.
+Compiles for seconds and runs nothing; B rows of T target and S source positions.
+"""
+
+from typing import Any
+from unittest import mock
+
+import jax
+import numpy as np
+
+from gen.batch import Batch
+from gen.config import Model
+from gen.models import language_model, recurrent
+from gen.training import losses, step
+
+
+def count_xla_flops(model: Model, target: int, source: int = 0, batch: int = 3) -> float:
+  """Returns XLA's count of the loss and its gradient, forward and backward.
+
+  Args:
+    model: its layers are not scanned (`model.scan` is False).
+    target: positions of a row that predict.
+    source: positions of an encoder-decoder's encoder, else 0.
+    batch: rows.
+  """
+  row = _row(model, target, source, batch)
+  terms = losses.LossTerms(chunk=batch * target)  # one chunk: no loop over chunks
+
+  def loss(params: object) -> jax.Array:
+    return step.batch_loss(model, terms, params, row).loss  # type: ignore[arg-type]
+
+  quick = {"xla_backend_optimization_level": 0}  # of machine code, which is not run; the graph is optimized
+  with mock.patch.object(recurrent, "UNROLL", target):
+    compiled = jax.jit(jax.grad(loss)).lower(language_model.parameter_shapes(model)).compile(quick)  # type: ignore[arg-type]
+  analysis: Any = compiled.cost_analysis()
+  return float((analysis[0] if isinstance(analysis, list) else analysis)["flops"])
+
+
+def _row(model: Model, target: int, source: int, batch: int) -> Batch:
+  random = np.random.default_rng(0)
+
+  def ids(length: int) -> np.ndarray:
+    return random.integers(0, model.vocab, (batch, length)).astype(np.int32)
+
+  def ones(length: int) -> np.ndarray:
+    return np.ones((batch, length), np.int32)
+
+  def places(length: int) -> np.ndarray:
+    return np.tile(np.arange(length, dtype=np.int32), (batch, 1))
+
+  row = Batch(ids(target), ids(target), np.ones((batch, target), np.float32), ones(target), places(target))
+  if model.family != "encoder_decoder":
+    return row
+  return row._replace(
+    source_bs=ids(source), source_segments_bs=ones(source), source_positions_bs=places(source)
+  )

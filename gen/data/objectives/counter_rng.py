@@ -1,0 +1,72 @@
+"""Random numbers as a pure function of (key, stream, counter): SplitMix64 (Steele et al. 2014), vectorized.
+
+A row has one 64-bit key. Its numbers depend on nothing else, so a batch gives the same as its rows one by one, and
+row 10^9 costs as much as row 0. B rows, N counters.
+"""
+
+import numpy as np
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_FIRST = np.uint64(0xBF58476D1CE4E5B9)
+_SECOND = np.uint64(0x94D049BB133111EB)
+_STREAM = np.uint64(0xD1342543DE82EF95)
+_SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
+_FRACTION = np.uint64(11)
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+  """Scrambles 64-bit words in place; a bijection."""
+  x ^= x >> _SHIFTS[0]
+  x *= _FIRST
+  x ^= x >> _SHIFTS[1]
+  x *= _SECOND
+  x ^= x >> _SHIFTS[2]
+  return x
+
+
+def _word(value: int | np.ndarray) -> np.ndarray:
+  """Returns integers as 64-bit words, negative ones modulo 2^64."""
+  if isinstance(value, (int, np.integer)):
+    return np.array([int(value) % 2**64], np.uint64)
+  return np.asarray(value).astype(np.uint64)
+
+
+def row_keys(seed: int, epoch: int | np.ndarray, rows: int | np.ndarray) -> np.ndarray:
+  """Returns one key per row; `epoch` and `rows` broadcast against each other."""
+  with np.errstate(over="ignore"):
+    key = _mix(_word(seed) + _GOLDEN)
+    key = _mix(key + _word(epoch) * _GOLDEN + _FIRST)
+    return _mix(key + _word(rows) * _GOLDEN + _SECOND)
+
+
+def derive_keys(rng: np.random.Generator | np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+  """Returns a key for each row of `shape`: drawn from a generator, or as given."""
+  if isinstance(rng, np.random.Generator):
+    return rng.integers(0, 2**64 - 1, shape, dtype=np.uint64, endpoint=True)
+  keys = np.asarray(rng, np.uint64)
+  return keys if keys.shape == shape else keys.reshape(shape)
+
+
+def random_bits(keys: np.ndarray, stream: int, counters: np.ndarray) -> np.ndarray:
+  """Returns 64 random bits for each counter; two counters of one key and stream never get the same."""
+  with np.errstate(over="ignore"):
+    bases = _mix(keys + np.uint64(stream + 1) * _STREAM)
+    return _mix(bases + counters.astype(np.uint64) * _GOLDEN)
+
+
+def random_uniform(keys: np.ndarray, stream: int, counters: np.ndarray) -> np.ndarray:
+  """Returns float64 in [0, 1) for each counter."""
+  return (random_bits(keys, stream, counters) >> _FRACTION) * 2.0**-53
+
+
+def choose_exactly(
+  candidates_bn: np.ndarray, counts_b: np.ndarray, keys_b: np.ndarray, stream: int
+) -> np.ndarray:
+  """Marks exactly `counts_b` of each row's candidates (all of them where there are fewer), each as likely."""
+  rows, columns = np.nonzero(candidates_bn)
+  scores_bn = np.full(candidates_bn.shape, np.iinfo(np.uint64).max)
+  scores_bn[rows, columns] = random_bits(keys_b[rows], stream, columns)
+  ordered_bn = np.sort(scores_bn, axis=1)
+  counts_b = np.minimum(counts_b, candidates_bn.sum(1))
+  limits_b = ordered_bn[np.arange(counts_b.size), np.maximum(counts_b, 1) - 1]
+  return candidates_bn & (scores_bn <= limits_b[:, None]) & (counts_b > 0)[:, None]

@@ -1,0 +1,1 @@
+"""Where text comes from: files of every kind, archives, packages, named sets."""

@@ -1,0 +1,232 @@
+"""Reads compressed files as a stream, by what they hold: gzip, xz, bzip2 and Zstandard, one inside the other too.
+
+A truncated file is an error, not an end. Memory stays bounded whatever the file claims, and a file that expands as no
+text does (a decompression bomb) is refused while it is read.
+"""
+
+import bz2
+import contextlib
+import io
+import lzma
+import re
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import zstandard
+
+from gen.errors import UserError
+
+MAX_LAYERS = 4
+MAX_RATIO = 200  # of text to its compressed size: prose reaches 5, repetitive logs 50
+FREE_BYTES = 16 << 20  # that any file may expand to
+MAX_DICTIONARY = 256 << 20  # bytes that xz may ask for
+DAMAGE = (
+  lzma.LZMAError,
+  zlib.error,
+  EOFError,
+  zstandard.ZstdError,
+  zipfile.BadZipFile,
+  tarfile.TarError,
+  struct.error,
+)
+_CHUNK = 1 << 16
+_OUTPUT = 1 << 20  # at most so much is decompressed at a time
+# One block of Zstandard takes 4 bytes and expands to 128 KiB, and its library cannot stop within what it is fed.
+_ZSTANDARD_CHUNK = 1 << 12
+_MAGIC = {
+  "gzip": re.compile(rb"\x1f\x8b\x08"),
+  "xz": re.compile(rb"\xfd7zXZ\x00"),
+  "bzip2": re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"),
+  "zstd": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),
+}
+_LONGEST_MAGIC = 10
+Warn = Callable[[str], None]
+
+
+class OpenStream(NamedTuple):
+  """A file that is open for reading.
+
+  Attributes:
+    stream: of its decompressed bytes.
+    layers: names of the compressions that were taken off, the outermost first.
+    consumed: returns how many bytes of the file itself have been read.
+  """
+
+  stream: IO[bytes]
+  layers: tuple[str, ...]
+  consumed: Callable[[], int]
+
+
+@contextlib.contextmanager
+def open_decompressed(path: Path, warn: Warn) -> Iterator[OpenStream]:
+  """Opens a file, compressed or not.
+
+  Args:
+    path: a regular file; its suffix does not matter.
+    warn: is called with a sentence about what was read past.
+
+  Raises:
+    UserError: if it cannot be read, its compression is damaged, or it expands without bound.
+  """
+  with naming_file(str(path)), path.open("rb", buffering=0) as raw:
+    yield decompress(io.BufferedReader(raw, _CHUNK), str(path), raw.tell, warn)
+
+
+@contextlib.contextmanager
+def naming_file(where: str) -> Iterator[None]:
+  """Turns what goes wrong while a file is read into one sentence that names it."""
+  try:
+    yield
+  except DAMAGE as error:
+    raise UserError(f"{where}: the compressed file is damaged ({error})") from error
+  except NotImplementedError as error:  # zipfile's word for a method or version that it lacks
+    raise UserError(
+      f"{where}: a compression within the archive is not read ({error}); unpack it first"
+    ) from error
+  except RuntimeError as error:
+    if "encrypted" not in str(error) and "password" not in str(error):
+      raise
+    raise UserError(f"{where}: the archive is encrypted; unpack it first") from error
+  except OSError as error:
+    if error.errno is None:  # bz2's word for damage
+      raise UserError(f"{where}: the compressed file is damaged ({error})") from error
+    raise UserError(f"{where}: cannot be read: {error.strerror}") from error
+
+
+def decompress(stream: IO[bytes], where: str, consumed: Callable[[], int], warn: Warn) -> OpenStream:
+  """Takes off every layer of compression.
+
+  Args:
+    stream: of the bytes as they are stored.
+    where: what errors call it.
+    consumed: returns how many bytes of the file itself have been read.
+    warn: is called with a sentence about what was read past.
+
+  Raises:
+    UserError: if there are too many layers.
+  """
+  layers: list[str] = []
+  while True:
+    head, stream = peek_stream(stream, _LONGEST_MAGIC)
+    kind = next((name for name, magic in _MAGIC.items() if magic.match(head)), None)
+    if kind is None:
+      return OpenStream(stream, tuple(layers), consumed)
+    if len(layers) == MAX_LAYERS:
+      raise UserError(f"{where}: compressed more than {MAX_LAYERS} times over; unpack it first")
+    layers.append(kind)
+    stream = io.BufferedReader(_Decompressed(stream, kind, where, consumed, warn), _OUTPUT)
+
+
+def peek_stream(stream: IO[bytes], count: int) -> tuple[bytes, IO[bytes]]:
+  """Returns the first bytes of a stream and a stream that yields them again before the rest."""
+  head = stream.read(count)
+  return head, io.BufferedReader(RejoinedStream(head, stream), _CHUNK)
+
+
+class RejoinedStream(io.RawIOBase):
+  """Bytes that were read already, then the stream that they were read from."""
+
+  def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+    self._head, self._rest = memoryview(head), rest
+
+  def readable(self) -> bool:
+    """Returns true."""
+    return True
+
+  def readinto(self, into: Any) -> int:
+    """Fills the buffer as far as bytes are at hand; returns how many, 0 at the end."""
+    count = min(len(into), len(self._head))
+    if not count:
+      chunk = self._rest.read1(len(into)) if hasattr(self._rest, "read1") else self._rest.read(len(into))
+      into[: len(chunk)] = chunk
+      return len(chunk)
+    into[:count] = self._head[:count]
+    self._head = self._head[count:]
+    return count
+
+
+class _Decompressed(io.RawIOBase):
+  """The members of a compressed stream, one after the other."""
+
+  def __init__(
+    self, stream: IO[bytes], kind: str, where: str, consumed: Callable[[], int], warn: Warn
+  ) -> None:
+    self._stream, self._kind, self._where = stream, kind, where
+    self._consumed, self._warn = consumed, warn
+    self._engine = _engine(kind)
+    self._pending = b""  # compressed bytes that were read and not yet decompressed
+    self._ready = memoryview(b"")
+    self._produced = 0
+
+  def readable(self) -> bool:
+    """Returns true."""
+    return True
+
+  def readinto(self, into: Any) -> int:
+    while not self._ready:
+      if self._engine.eof and not self._begins_another():
+        return 0
+      self._ready = memoryview(self._decompress())
+      self._produced += len(self._ready)
+      self._check_ratio()
+    count = min(len(into), len(self._ready))
+    into[:count] = self._ready[:count]
+    self._ready = self._ready[count:]
+    return count
+
+  def _decompress(self) -> bytes:
+    """Returns what the next bytes expand to, which may be nothing yet."""
+    if self._kind in ("bzip2", "xz") and not self._engine.needs_input:
+      content = b""
+    else:
+      content = self._pending or self._stream.read(_CHUNK)
+      if not content:
+        raise EOFError("it ends before its end mark; the file is cut off")
+    if self._kind == "zstd":
+      content, self._pending = content[:_ZSTANDARD_CHUNK], content[_ZSTANDARD_CHUNK:]
+      found = self._engine.decompress(content)
+      if self._engine.eof:
+        self._pending = self._engine.unused_data + self._pending
+      return found
+    found = self._engine.decompress(content, _OUTPUT)
+    self._pending = self._engine.unconsumed_tail if self._kind == "gzip" else b""
+    if self._engine.eof:
+      self._pending = self._engine.unused_data
+    return found
+
+  def _begins_another(self) -> bool:
+    """Goes on to the next member of the file, past zeros; warns of bytes that are none."""
+    rest = self._pending.lstrip(b"\0")
+    while len(rest) < _LONGEST_MAGIC and (chunk := self._stream.read(_CHUNK)):
+      rest = (rest + chunk).lstrip(b"\0")
+    self._pending = rest
+    if not rest:
+      return False
+    if not _MAGIC[self._kind].match(rest):
+      self._warn(f"{self._where}: bytes after the end of the {self._kind} data were left out")
+      self._pending, self._stream = b"", io.BytesIO()
+      return False
+    self._engine = _engine(self._kind)
+    return True
+
+  def _check_ratio(self) -> None:
+    if self._produced > max(FREE_BYTES, MAX_RATIO * self._consumed()):
+      raise UserError(
+        f"{self._where}: expands to more than {MAX_RATIO} times its size, as no text does;"
+        " unpack it yourself if that is meant"
+      )
+
+
+def _engine(kind: str) -> Any:
+  if kind == "gzip":
+    return zlib.decompressobj(wbits=31)
+  if kind == "bzip2":
+    return bz2.BZ2Decompressor()
+  if kind == "xz":
+    return lzma.LZMADecompressor(memlimit=MAX_DICTIONARY)
+  return zstandard.ZstdDecompressor().decompressobj()

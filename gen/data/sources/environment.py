@@ -1,0 +1,144 @@
+"""The embedded corpus: text of the packages that installing `gen` brings.
+
+It needs no download and is the same wherever the same versions are installed. A document is a file: its docstrings,
+or with `code` its whole source (which holds the docstrings too). Left out, by rule:
+
+- `gen` itself and packages that only development needs;
+- tests, and code that a package carries along from another (`_vendor`, `third_party`, ...);
+- generated files: named so (`_pb2.py`, `_ops_gen.py`), or saying so ("generated" and "do not edit") at their top;
+- files that are not UTF-8; docstrings met before in another place; documents under 200 characters.
+"""
+
+import importlib.metadata
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from gen.data.document import Document
+from gen.data.sources import docstrings
+from gen.errors import UserError
+from gen.io import cores
+
+PROJECT = "gen"
+MIN_CHARACTERS = 200
+KINDS = ("docstrings", "code")
+
+_JUNK = re.compile(
+  r"(^|/)(tests?|testing|_?vendor|_?vendored|third_party|_?externals?|node_modules)/"
+  r"|(^|/)(test_[^/]*|[^/]*_tests?|conftest|[^/]*_pb2(_grpc)?|[^/]*_(ops|enum)_gen)\.py$"
+)
+_GENERATED = re.compile(
+  rb"generated.{0,200}do not (edit|modify)|do not (edit|modify).{0,200}generated", re.I | re.S
+)
+_HEAD = 600  # bytes at the top of a file in which it says that it is generated
+
+
+def dependency_distributions() -> list[importlib.metadata.Distribution]:
+  """Returns the installed runtime dependencies of `gen`, direct and indirect, sorted by name, without `gen`.
+
+  Raises:
+    UserError: if `gen` or one of them is not installed.
+  """
+  extras_of: dict[str, set[str]] = {}
+  found: dict[str, importlib.metadata.Distribution] = {}
+  waiting: list[tuple[str, set[str], str]] = [(PROJECT, set(), "the environment corpus")]
+  while waiting:
+    name, extras, wanted_by = waiting.pop()
+    name = re.sub(r"[-_.]+", "-", name).lower()
+    known = extras_of.get(name)
+    if known is not None and extras <= known:
+      continue
+    extras_of[name] = extras | (known or set())
+    found[name] = _distribution(name, wanted_by)
+    for line in found[name].requires or []:
+      requirement = Requirement(line)
+      if _applies(requirement, extras_of[name]):
+        waiting.append((requirement.name, set(requirement.extras), name))
+  del found[PROJECT]
+  return [found[name] for name in sorted(found)]
+
+
+def _distribution(name: str, wanted_by: str) -> importlib.metadata.Distribution:
+  try:
+    return importlib.metadata.distribution(name)
+  except importlib.metadata.PackageNotFoundError:
+    raise UserError(
+      f"package {name!r}, which {wanted_by} needs, is not installed; install {PROJECT} with its dependencies"
+    ) from None
+
+
+def _applies(requirement: Requirement, extras: set[str]) -> bool:
+  if requirement.marker is None:
+    return True
+  return any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *sorted(extras)))
+
+
+def corpus_pins() -> list[str]:
+  """Returns what the corpus depends on: `name==version` of each package, and the Python that parses them."""
+  names = [f"{item.metadata['Name']}=={item.version}" for item in dependency_distributions()]
+  return [f"python=={sys.version_info.major}.{sys.version_info.minor}", *names]
+
+
+def python_files() -> list[tuple[str, Path]]:
+  """Returns (name, path) of each Python file that the corpus reads, sorted by name."""
+  found: dict[str, Path] = {}
+  for distribution in dependency_distributions():
+    for file in distribution.files or []:
+      name = file.as_posix()
+      if file.suffix == ".py" and not name.startswith("../") and not _JUNK.search(name):
+        found[name] = Path(str(file.locate()))
+  return sorted(item for item in found.items() if item[1].is_file() and not _is_generated(item[1]))
+
+
+def _is_generated(path: Path) -> bool:
+  with path.open("rb") as stream:
+    return _GENERATED.search(stream.read(_HEAD)) is not None
+
+
+def read_documents(kind: str = "docstrings") -> Iterator[Document]:
+  """Yields one document a file, in order of name.
+
+  Raises:
+    UserError: for an unknown kind, or if `gen` is not installed.
+  """
+  if kind not in KINDS:
+    raise UserError(
+      f"data.corpus 'environment:{kind}' is not known; write environment:{' or environment:'.join(KINDS)}"
+    )
+  found = _sources() if kind == "code" else _docstrings()
+  for document in found:
+    if len(document.text) >= MIN_CHARACTERS:
+      yield document
+
+
+def _sources() -> Iterator[Document]:
+  for name, path in python_files():
+    try:
+      yield Document(name, path.read_bytes().decode("utf-8"))
+    except UnicodeDecodeError:
+      continue
+
+
+def _docstrings() -> Iterator[Document]:
+  named = python_files()
+  seen: set[str] = set()
+  for (name, _), texts in zip(
+    named,
+    docstrings.docstrings_of_files([str(path) for _, path in named], cores.available_cores()),
+    strict=True,
+  ):
+    fresh = [text for text in dict.fromkeys(texts) if text and text not in seen and _encodable(text)]
+    seen.update(fresh)
+    yield Document(name, "\n\n".join(fresh) + "\n")
+
+
+def _encodable(text: str) -> bool:
+  """Says whether UTF-8 can hold the text: an escape in a docstring may name half of a surrogate pair."""
+  try:
+    text.encode()
+  except UnicodeEncodeError:
+    return False
+  return True

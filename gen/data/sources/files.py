@@ -1,0 +1,371 @@
+"""Documents in files of any kind that holds text: each is read for what it holds, not for what its suffix says.
+
+`kinds` lists the kinds. A text is one document; a text that is alone is cut into blocks, so that it can be parted into
+training and validation. Records, rows and members of archives are documents of their own.
+"""
+
+import contextlib
+import functools
+import glob
+import hashlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from gen.data.document import Document
+from gen.data.sources import archives, compressed, encodings, html_text, kinds, records
+from gen.errors import UserError
+
+LEAST_BLOCK, MOST_BLOCK, BLOCKS = 1_024, 65_536, 400  # characters, characters, blocks of a file that is alone
+MIN_BLOCKS = 20
+MAX_TEXT = 64 << 20  # characters of one document; a longer text is cut into blocks
+MAX_PAGE = 64 << 20  # characters of one HTML page
+_KERNEL = ("/dev", "/proc", "/sys")  # files without end, or that wait
+_NAMES = {"jsonl": "JSON lines", "json": "JSON", "csv": "a table", "html": "HTML", "parquet": "parquet"}
+
+
+def find_files(pattern: str) -> list[tuple[str, Path]]:
+  """Returns (name, path) of the files that a path, a folder or a glob means, sorted by name.
+
+  Names are relative to what the pattern fixes, so that they do not change when the whole moves. Hidden files are
+  left out of folders and globs.
+
+  Raises:
+    UserError: if there is none, or it is a device, a pipe or a file of the kernel.
+  """
+  path = Path(pattern).expanduser()
+  try:
+    return _found(pattern, path)
+  except (ValueError, OSError) as error:  # a zero byte, a name too long, a folder that may not be read
+    if isinstance(error, UserError):
+      raise
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    raise UserError(f"data.corpus {pattern[:200]}: cannot be read: {reason}") from error
+
+
+def _found(pattern: str, path: Path) -> list[tuple[str, Path]]:
+  if path.is_file():
+    _check_regular(path)
+    return [(path.name, path)]
+  if path.is_dir():
+    _check_regular(path)
+    root, paths = path, [found for found in path.rglob("*") if found.is_file()]
+    if not paths:
+      raise UserError(f"data.corpus {pattern}: the folder holds no files")
+  elif glob.has_magic(str(path)):
+    root = _fixed_part(path)
+    paths = [found for found in root.glob(str(path.relative_to(root))) if found.is_file()]
+    if not paths:
+      raise UserError(f"data.corpus {pattern}: no file matches")
+  elif path.exists():
+    raise UserError(
+      f"data.corpus {pattern}: is a device, a pipe or a socket, not a file; save its text in one"
+    )
+  else:
+    raise UserError(f"data.corpus {pattern}: no such file or folder")
+  named = [(found.relative_to(root).as_posix(), found) for found in paths]
+  visible = sorted(item for item in named if not any(part.startswith(".") for part in item[0].split("/")))
+  if not visible:
+    raise UserError(f"data.corpus {pattern}: only hidden files match")
+  for _, found in visible:
+    _check_regular(found)
+  return visible
+
+
+def _check_regular(path: Path) -> None:
+  """Refuses what has no end, or belongs to the kernel."""
+  real = path.resolve()
+  if real == Path("/") or any(real.is_relative_to(folder) for folder in _KERNEL):
+    raise UserError(f"{path}: belongs to the system, and is not read as text; name files of your own")
+
+
+def kinds_of(found: Iterable[tuple[str, Path]], forced: str | None = None) -> list[list[str]]:
+  """Returns [name, what it holds] of each file: with its content, what the documents depend on.
+
+  Raises:
+    UserError: if one cannot be read, or holds no text.
+  """
+  described = []
+  for name, path in found:
+    with _opened(name, path, forced, _ignore) as item:
+      described.append([name, *item.layers, *item.kind])
+  return described
+
+
+def _ignore(_: str) -> None:
+  """Says nothing."""
+
+
+def _fixed_part(path: Path) -> Path:
+  return Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
+
+
+def fingerprint_files(found: Iterable[tuple[str, Path]]) -> list[list[str]]:
+  """Returns [name, SHA-256] of each file.
+
+  Raises:
+    UserError: if one cannot be read.
+  """
+  prints = []
+  for name, path in found:
+    try:
+      with path.open("rb") as stream:
+        prints.append([name, hashlib.file_digest(stream, "sha256").hexdigest()])
+    except OSError as error:
+      raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+  return prints
+
+
+class _Item(NamedTuple):
+  """An open file, or member of an archive, without its compression.
+
+  Attributes:
+    stream: of its text in UTF-8, or of its bytes where it is an archive.
+    kind: what it holds.
+    layers: the compressions that were taken off.
+    consumed: returns how many bytes of the file have been read.
+  """
+
+  stream: IO[bytes]
+  kind: kinds.FileKind
+  layers: tuple[str, ...]
+  consumed: Callable[[], int]
+
+
+@contextlib.contextmanager
+def _opened(name: str, path: Path, forced: str | None, warn: compressed.Warn) -> Iterator[_Item]:
+  with compressed.open_decompressed(path, warn) as (stream, layers, consumed):
+    kind, stream = kinds.detect_kind(stream, name, str(path), forced)
+    yield _Item(stream, kind, layers, consumed)
+
+
+class Notes:
+  """What is said about how files were read: one line for all files that were read alike."""
+
+  def __init__(self) -> None:
+    """Has nothing to say."""
+    self._alike: dict[str, list[str]] = {}
+    self._warnings: dict[str, None] = {}
+
+  def add(self, name: str, how: str) -> None:
+    """Notes how a file was read."""
+    names = self._alike.setdefault(how, [])
+    if name not in names[:1]:
+      names.append(name)
+
+  def warn(self, sentence: str) -> None:
+    """Notes a sentence of its own."""
+    if len(self._warnings) < 20:
+      self._warnings[sentence] = None
+
+  def lines(self) -> list[str]:
+    """Returns the lines in a fixed order."""
+    said = []
+    for how, names in self._alike.items():
+      more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+      said.append(f"{names[0]}{more}: read as {how}")
+    return [*said, *(f"warning: {sentence}" for sentence in self._warnings)]
+
+
+def read_documents(
+  found: list[tuple[str, Path]], field: str, forced: str | None = None, notes: Notes | None = None
+) -> Iterator[Document]:
+  """Yields the documents of files in order.
+
+  Args:
+    found: (name, path) of each.
+    field: of the records that holds the text.
+    forced: what to take every file for, one of `kinds.FORMATS`; None goes by what it holds.
+    notes: is told how files were read.
+
+  Raises:
+    UserError: for what holds no text, bytes that are not UTF-8, damaged compression, a broken record, a missing field.
+  """
+  notes = notes or Notes()
+  alone = is_one_text(found, forced)
+  for name, path in found:
+    with _opened(name, path, forced, notes.warn) as item:
+      if item.kind.format not in ("zip", "tar"):
+        reading = _Reading(name, str(path), path, field, alone, notes)
+        yield from reading.documents(item, functools.partial(_opened, name, path, forced, _ignore))
+        continue
+      for index, (member, opened) in enumerate(_members(path, item, forced, notes.warn)):
+        reading = _Reading(f"{name}/{member}", f"{path}/{member}", None, field, alone, notes)
+        yield from reading.documents(opened, functools.partial(_member, path, index, forced))
+
+
+def is_one_text(found: list[tuple[str, Path]], forced: str | None = None) -> bool:
+  """Says whether the files are a single text, which is then cut into blocks."""
+  if len(found) != 1:
+    return False
+  name, path = found[0]
+  with _opened(name, path, forced, _ignore) as item:
+    if item.kind.format not in ("zip", "tar"):
+      return item.kind.format in ("text", "html")
+    formats = [opened.kind.format for _, opened in itertools.islice(_members(path, item, forced, _ignore), 2)]
+    return formats in (["text"], ["html"])
+
+
+def _members(
+  path: Path, item: _Item, forced: str | None, warn: compressed.Warn
+) -> Iterator[tuple[str, _Item]]:
+  """Yields the members of an archive, each without its compression."""
+  if item.kind.format == "zip" and item.layers:
+    raise UserError(f"{path}: a zip archive within {item.layers[-1]}; unpack it first")
+  size = path.stat().st_size
+  members = (
+    archives.zip_members(path, warn)
+    if item.kind.format == "zip"
+    else archives.tar_members(item.stream, path, warn)
+  )
+  for name, stream in members:
+    where = f"{path}/{name}"
+    with compressed.naming_file(where):
+      consumed = (
+        item.consumed if item.kind.format == "tar" else (lambda stream=stream: min(stream.tell(), size))
+      )
+      plain, layers, _ = compressed.decompress(stream, where, consumed, warn)
+      kind, plain = kinds.detect_kind(plain, name, where, forced)
+      if kind.format in ("zip", "tar", "parquet"):
+        raise UserError(f"{where}: {kind.format} within an archive; unpack it first")
+      yield name, _Item(plain, kind, layers, consumed)
+
+
+@contextlib.contextmanager
+def _member(path: Path, index: int, forced: str | None) -> Iterator[_Item]:
+  """Opens a member of an archive once more."""
+  with _opened(path.name, path, forced, _ignore) as item:
+    for number, (_, opened) in enumerate(_members(path, item, forced, _ignore)):
+      if number == index:
+        yield opened
+        return
+
+
+class _Reading(NamedTuple):
+  """How one file or member becomes documents.
+
+  Attributes:
+    name: of its documents.
+    where: what errors call it.
+    path: of the file, None of a member.
+    field: of records, as the user asks for it.
+    alone: whether it is the only text.
+    notes: is told how it is read.
+  """
+
+  name: str
+  where: str
+  path: Path | None
+  field: str
+  alone: bool
+  notes: Notes
+
+  def documents(
+    self, item: _Item, again: Callable[[], contextlib.AbstractContextManager[_Item]]
+  ) -> Iterator[Document]:
+    """Yields the documents; `again` opens the file once more."""
+    kind, stream = item.kind, item.stream
+    encoding = "" if kind.encoding in ("utf-8", "utf-8-sig") else f", {kind.encoding.upper()}"
+    field = records.TextField(
+      self.field, lambda what: self.notes.add(self.name, f"{_NAMES[kind.format]}{encoding}, {what}")
+    )
+    if kind.format == "jsonl":
+      return records.json_lines(stream, self.name, self.where, field)
+    if kind.format == "json":
+      return records.json_values(stream, self.name, self.where, field)
+    if kind.format == "csv":
+      return records.table_documents(stream, self.name, self.where, field, kind.delimiter)
+    if kind.format == "parquet":
+      if self.path is None or item.layers:
+        raise UserError(f"{self.where}: a parquet file that is compressed once more; unpack it first")
+      return records.parquet_documents(self.path, self.name, self.where, field)
+    if kind.format == "html":
+      self.notes.add(self.name, f"HTML{encoding}, visible text")
+      return self._page(stream)
+    if encoding:
+      self.notes.add(self.name, f"text{encoding}")
+    return self._text(stream, again)
+
+  def _page(self, stream: IO[bytes]) -> Iterator[Document]:
+    pieces, length = [], 0
+    for chunk in encodings.decode_chunks(stream, self.where):
+      pieces.append(chunk)
+      length += len(chunk)
+      if length > MAX_PAGE:
+        raise UserError(
+          f"{self.where}: an HTML page of more than {MAX_PAGE >> 20} million characters; split it"
+        )
+    try:
+      text = html_text.visible_text("".join(pieces))
+    except ValueError as error:
+      raise UserError(f"{self.where}: {error}; split it, or read it as text:PATH") from None
+    yield from self._pieces(text)
+
+  def _pieces(self, text: str) -> Iterator[Document]:
+    if not self.alone:
+      yield Document(self.name, text)
+      return
+    for index, block in enumerate(split_blocks(text)):
+      yield Document(f"{self.name}#{index:06d}", block)
+
+  def _text(
+    self, stream: IO[bytes], again: Callable[[], contextlib.AbstractContextManager[_Item]]
+  ) -> Iterator[Document]:
+    pieces, length = [], 0
+    chunks = encodings.decode_chunks(stream, self.where)
+    for chunk in chunks:
+      pieces.append(chunk)
+      length += len(chunk)
+      if length > MAX_TEXT:
+        break
+    else:
+      yield from self._pieces("".join(pieces))
+      return
+    pieces.clear()
+    length += sum(len(chunk) for chunk in chunks)
+    with again() as item:
+      streamed = blocks_of(encodings.decode_chunks(item.stream, self.where), length)
+      for index, block in enumerate(streamed):
+        yield Document(f"{self.name}#{index:06d}", block)
+
+
+def split_blocks(text: str) -> Iterator[str]:
+  r"""Cuts a text into contiguous blocks, at blank lines where it can, else at line ends, else at spaces.
+
+  The blocks joined are the text; there are about 400 of them, of 1 to 64 thousand characters, and at least about 20
+  of a shorter text.
+
+  >>> "".join(split_blocks("one two\n" * 50)) == "one two\n" * 50
+  True
+  """
+  return blocks_of(iter([text]), len(text))
+
+
+def blocks_of(chunks: Iterator[str], length: int) -> Iterator[str]:
+  """Cuts a text that comes in chunks as `split_blocks` cuts it.
+
+  Args:
+    chunks: of the text.
+    length: of the whole, in characters.
+  """
+  size = min(max(length // BLOCKS, LEAST_BLOCK), MOST_BLOCK, max(1, length // MIN_BLOCKS))
+  text, start = "", 0
+  for chunk in chunks:
+    text, start = text[start:] + chunk, 0
+    while len(text) - start > 2 * size:
+      end = _cut(text, start, size)
+      yield text[start:end]
+      start = end
+  if start < len(text):
+    yield text[start:]
+
+
+def _cut(text: str, start: int, size: int) -> int:
+  """Returns the end of the block: the first good boundary between size and twice the size."""
+  low, high = start + size, start + 2 * size
+  for mark in ("\n\n", "\n", " "):
+    found = text.find(mark, low, high)
+    if found >= 0:
+      return found + len(mark)
+  return high

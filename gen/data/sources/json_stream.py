@@ -1,0 +1,148 @@
+"""JSON values from a stream of text, one at a time, so that a list of any length fits into memory."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from gen.errors import UserError
+
+MAX_TEXT = 64 << 20  # characters of one value
+MAX_MEMORY = 384 << 20  # bytes that one value may take as objects
+_FIRST = 1 << 16
+_BLANK = re.compile(r"[ \t\r\n]*")
+_DECODER = json.JSONDecoder()
+
+
+class TooLargeError(Exception):
+  """A value is too large to be held."""
+
+
+def check_weight(text: str | bytes, where: str) -> None:
+  """Refuses JSON whose objects would take more memory than its text by far.
+
+  Raises:
+    UserError: for lists and objects without end.
+  """
+  if len(text) > 1 << 20 and _weight(text) > MAX_MEMORY:
+    raise UserError(f"{where}: holds millions of lists or numbers, not text")
+
+
+def _weight(text: str | bytes) -> int:
+  open_list, open_object, comma = ("[", "{", ",") if isinstance(text, str) else (b"[", b"{", b",")
+  return 60 * (text.count(open_list) + text.count(comma)) + 230 * text.count(open_object)  # type: ignore[arg-type]
+
+
+class JsonCursor:
+  """A place in a stream of JSON text.
+
+  Attributes:
+    where: what errors call the stream.
+    characters: before the place.
+  """
+
+  def __init__(self, chunks: Iterator[str], where: str) -> None:
+    """Stands at the beginning."""
+    self.where = where
+    self.characters = 0
+    self._chunks, self._text, self._at, self._ended = chunks, "", 0, False
+
+  def peek(self) -> str:
+    """Returns the next character that is not blank, and nothing at the end."""
+    if self._at < len(self._text) and self._text[self._at] not in " \t\r\n":
+      return self._text[self._at]
+    while True:
+      matched = _BLANK.match(self._text, self._at)
+      self._at = matched.end() if matched else self._at
+      if self._at < len(self._text):
+        return self._text[self._at]
+      if not self._fill():
+        return ""
+
+  def take(self, wanted: str) -> None:
+    """Moves past one of the wanted characters.
+
+    Raises:
+      UserError: if another comes next.
+    """
+    found = self.peek()
+    if not found or found not in wanted:
+      said = f"{found!r}" if found else "its end"
+      raise UserError(
+        f"{self.where}: not JSON: {said} where {' or '.join(wanted)} is expected, {self._place()}"
+      )
+    self._at += 1
+
+  def value(self) -> Any:
+    """Returns the next value and moves past it.
+
+    Raises:
+      UserError: if there is none that JSON allows.
+      TooLargeError: if it is longer than can be held; the place stays.
+    """
+    self.peek()
+    want = _FIRST
+    while True:
+      if len(self._text) - self._at < want:
+        self._fill(want)
+      if want > _FIRST:
+        self._check_size(want)
+      try:
+        value, end = _DECODER.raw_decode(self._text, self._at)
+        if end < len(self._text) or self._ended:
+          self._at = end
+          return value
+      except RecursionError:
+        raise UserError(f"{self.where}: not JSON: nested too deeply, {self._place()}") from None
+      except json.JSONDecodeError as error:
+        if self._ended:
+          raise UserError(f"{self.where}: not JSON: {error.msg} {self._place(error.pos)}") from None
+      except ValueError:
+        raise UserError(f"{self.where}: not JSON: a number has more than 4,300 digits") from None
+      want *= 4
+
+  def members(self) -> Iterator[str]:
+    """Yields the keys of an object; the caller moves past the value of each."""
+    self.take("{")
+    while self.peek() != "}":
+      key = self.value()
+      if not isinstance(key, str):
+        raise UserError(f"{self.where}: not JSON: a key that is no text, {self._place()}")
+      self.take(":")
+      yield key
+      if self.peek() != "}":
+        self.take(",")
+    self.take("}")
+
+  def elements(self) -> Iterator[Any]:
+    """Yields the elements of a list."""
+    self.take("[")
+    while self.peek() != "]":
+      yield self.value()
+      if self.peek() != "]":
+        self.take(",")
+    self.take("]")
+
+  def _check_size(self, want: int) -> None:
+    if want > MAX_TEXT and len(self._text) - self._at > MAX_TEXT:
+      raise TooLargeError
+    if want > 4 << 20 and _weight(self._text) > MAX_MEMORY:
+      raise TooLargeError
+
+  def _fill(self, want: int = 1) -> bool:
+    """Reads until so many characters lie ahead; returns whether any came."""
+    pieces = [self._text[self._at :]]
+    length = len(pieces[0])
+    while length < want or len(pieces) == 1:
+      chunk = None if self._ended else next(self._chunks, None)
+      if chunk is None:
+        self._ended = True
+        break
+      pieces.append(chunk)
+      length += len(chunk)
+    self.characters += self._at
+    self._text, self._at = "".join(pieces), 0
+    return len(pieces) > 1
+
+  def _place(self, position: int | None = None) -> str:
+    return f"at character {self.characters + (self._at if position is None else position):,}"

@@ -1,0 +1,221 @@
+"""What a file holds, by its first bytes: the suffix decides only where the bytes leave it open.
+
+| kind | recognized by |
+|---|---|
+| zip, tar, parquet | their marks |
+| jsonl | a first line that is a JSON object, and a second line that is one, where there is a second |
+| json | a list of objects, lists or texts, or one object over several lines |
+| html | a first tag that is <!doctype html>, <html>, <head> or <body> |
+| csv | a first row of names and rows of as many fields, under the suffix .csv or .tsv or with a known name of a text |
+| text | anything else without zero bytes |
+"""
+
+import csv
+import io
+import json
+import re
+from pathlib import PurePosixPath
+from typing import IO, NamedTuple
+
+from gen.data.sources import compressed, encodings
+from gen.errors import UserError
+
+VERSION = 1  # of the rules on this page; part of what identifies a corpus
+FORMATS = ("text", "jsonl", "json", "csv", "html", "parquet")
+# Names of the field that holds a record's text, in the order in which they are tried.
+FIELDS = ("text", "content", "body", "document", "article", "passage", "story", "sentence")
+HEAD = 1 << 16
+MAX_RECORD = 64 << 20  # bytes of one record
+MAX_COLUMNS = 10_000
+_COMPRESSIONS = (".gz", ".xz", ".zst", ".zstd", ".bz2", ".bgz")
+_CHECKPOINT = "the weights of a model; scripts/import_checkpoint.py reads a folder of them"
+_REFUSED = (  # (what the file begins with, what it is)
+  (rb"\x89PNG|\xff\xd8\xff|GIF8[79]a|II\*\x00|MM\x00\*|RIFF....WEBP|BM.{4}\x00{4}|\x00\x00\x01\x00", "an image"),
+  (rb"%PDF-", "a PDF document; extract its text first, for example by pdftotext"),
+  (rb"\{\\rtf", "an RTF document; save it as plain text first"),
+  (rb"\xd0\xcf\x11\xe0", "an Office document; save it as plain text first"),
+  (rb".{6}\x00\x00\{", f"a safetensors file, {_CHECKPOINT}"),
+  (rb"GGUF", "a GGUF file, the weights of a model"),
+  (rb"\x93NUMPY", "a NumPy array"),
+  (rb"\x89HDF", "an HDF5 file of arrays"),
+  (rb"\x80[\x02-\x05]", "a Python pickle"),
+  (rb"SQLite format 3\x00", "an SQLite database; export a table as CSV first"),
+  (rb"\x7fELF|MZ.{58,}|\xcf\xfa\xed\xfe|\xca\xfe\xba\xbe|\x00asm", "a program"),
+  (rb"7z\xbc\xaf\x27\x1c|Rar!\x1a\x07|\x1f\x9d|\x04\x22\x4d\x18", "an archive of another kind; unpack it first"),
+  (rb"ARROW1|\xff\xff\xff\xff.\x00\x00\x00", "an Arrow file; save it as parquet or JSON lines first"),
+  (rb"Obj\x01|ORC", "an Avro or ORC file; save it as parquet or JSON lines first"),
+  (rb"ID3|OggS|fLaC|RIFF....(WAVE|AVI )|....ftyp|\x1aE\xdf\xa3", "sound or video"),
+)  # fmt: skip
+_REFUSED_COMPILED = tuple((re.compile(pattern, re.S), what) for pattern, what in _REFUSED)
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_LIST = re.compile(rf'\[\s*(?:\{{\s*(?:{_STRING}\s*:|\}})|"(?:[^"\\]|\\.)*(?:"\s*(?:,|\]|$)|$)|\]\s*$)')
+_OBJECT = re.compile(rf"\{{\s*(?:{_STRING}\s*:\s*[\[{{\"\d\-tfnNI]|\}})")
+_HTML = re.compile(
+  r"(?:<\?xml[^>]*>\s*|<!--(?:(?!-->).)*-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S
+)
+_CONTROL = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b\x1c\x1d\x1e\x1f\b"))
+
+
+class FileKind(NamedTuple):
+  """What a file holds.
+
+  Attributes:
+    format: one of FORMATS, or zip or tar.
+    encoding: of its text.
+    delimiter: between the fields of a csv.
+  """
+
+  format: str
+  encoding: str = "utf-8"
+  delimiter: str = ","
+
+
+def detect_kind(
+  stream: IO[bytes], name: str, where: str, forced: str | None = None
+) -> tuple[FileKind, IO[bytes]]:
+  """Returns what a decompressed stream holds, and the stream from its beginning, its text in UTF-8.
+
+  Args:
+    stream: of decompressed bytes.
+    name: of the file, whose suffix decides where the bytes leave it open.
+    where: what errors call it.
+    forced: the format that the user has named.
+
+  Raises:
+    UserError: if it holds no text; one sentence that names what it holds.
+  """
+  head, stream = compressed.peek_stream(stream, HEAD)
+  if forced != "text":
+    if re.match(rb"PK(\x03\x04|\x05\x06|\x07\x08)", head):
+      return FileKind("zip"), stream
+    if head[257:262] == b"ustar":
+      return FileKind("tar"), stream
+  if head.startswith(b"PAR1") and forced in (None, "parquet"):
+    return FileKind("parquet"), stream
+  if forced == "parquet":
+    raise UserError(f"{where}: not a parquet file")
+  encoding = encodings.detect_encoding(head)
+  if encoding in ("utf-8", "utf-8-sig") and forced is None:
+    _refuse_binary(head, name, where)
+  stream = encodings.as_utf8(stream, encoding, where)
+  if encoding != "utf-8":
+    head, stream = compressed.peek_stream(stream, HEAD)
+  text = head.decode("utf-8", errors="ignore")
+  if forced == "csv":
+    return FileKind("csv", encoding, _delimiter_of_header(text)), stream
+  if forced:
+    return FileKind(forced, encoding), stream
+  return _by_content(text, head, stream, _suffix(name), encoding)
+
+
+def _suffix(name: str) -> str:
+  path = PurePosixPath(name.lower())
+  while path.suffix in _COMPRESSIONS:
+    path = path.with_suffix("")
+  return path.suffix
+
+
+def _refuse_binary(head: bytes, name: str, where: str) -> None:
+  for pattern, what in _REFUSED_COMPILED:
+    # Words such as MZ and ID3 may begin a text, which holds no control characters.
+    if pattern.match(head) and (head.startswith((b"%PDF-", b"{\\rtf")) or _is_binary(head)):
+      thing, _, advice = what.partition("; ")
+      raise UserError(f"{where}: this is {thing}, not text" + (f"; {advice}" if advice else ""))
+  if _is_binary(head):
+    hint = "; a set of TFDS is read by tfds:NAME" if "record" in name.lower() else ""
+    raise UserError(f"{where}: this is binary data, not text{hint}")
+
+
+def _is_binary(head: bytes) -> bool:
+  if 0 in head:
+    return True
+  control = len(head) - len(head.translate(None, _CONTROL))
+  return control > 0.02 * len(head)
+
+
+def _by_content(
+  text: str, head: bytes, stream: IO[bytes], suffix: str, encoding: str
+) -> tuple[FileKind, IO[bytes]]:
+  start = text.lstrip()
+  if suffix in (".jsonl", ".ndjson") and start[:1] in ("{", "[", '"'):
+    return FileKind("jsonl", encoding), stream
+  if start.startswith("{") and _OBJECT.match(start):
+    lines, stream = _two_lines(head, stream)
+    return FileKind("jsonl" if _are_objects(lines) else "json", encoding), stream
+  if _LIST.match(start) or (start.startswith("[") and suffix == ".json"):
+    return FileKind("json", encoding), stream
+  if _HTML.match(start) or (suffix in (".html", ".htm", ".xhtml") and start.startswith("<")):
+    return FileKind("html", encoding), stream
+  delimiter = _delimiter(text, suffix, whole=len(head) < HEAD)
+  if delimiter:
+    return FileKind("csv", encoding, delimiter), stream
+  return FileKind("text", encoding), stream
+
+
+def _two_lines(head: bytes, stream: IO[bytes]) -> tuple[list[bytes], IO[bytes]]:
+  """Returns the first two lines that are not blank; only the first may be longer than the head."""
+  lines = [line for line in head.split(b"\n") if line.strip()]
+  if len(lines) > 1 or len(head) < HEAD:
+    return lines[:2], stream
+  first = stream.readline(MAX_RECORD)
+  following, stream = compressed.peek_stream(stream, HEAD)
+  lines = [first, following] if first.endswith(b"\n") and following.strip() else [first]
+  return lines, io.BufferedReader(compressed.RejoinedStream(first, stream), HEAD)
+
+
+def _are_objects(lines: list[bytes]) -> bool:
+  """Says whether the first lines are JSON lines: more than one, and each an object as far as it is known."""
+  return len(lines) > 1 and all(_begins_object(line) for line in lines)
+
+
+def _begins_object(line: bytes) -> bool:
+  try:
+    return isinstance(json.loads(line[:HEAD]), dict)
+  except RecursionError:
+    return False
+  except ValueError as error:
+    cut = isinstance(error, json.JSONDecodeError) and error.pos >= len(line.rstrip()) - 1
+    return line.lstrip().startswith(b"{") and (cut or len(line) > HEAD // 4)
+
+
+def _delimiter_of_header(text: str) -> str:
+  header = text.lstrip("\r\n").partition("\n")[0]
+  return max(",\t;|", key=header.count)
+
+
+def _delimiter(text: str, suffix: str, whole: bool) -> str:
+  """Returns what separates the fields of a table, and nothing where the text is none."""
+  named = suffix in (".csv", ".tsv")
+  header = text.lstrip("\r\n").partition("\n")[0]
+  if not named and not any(name in header.lower() for name in FIELDS):
+    return ""
+  if header.count(",") + header.count("\t") + header.count(";") > MAX_COLUMNS:
+    return _delimiter_of_header(text) if named else ""
+  for delimiter in sorted("\t,;", key=header.count, reverse=True):
+    rows = _rows(text, delimiter, whole)
+    if not rows or not _is_header(rows[0], named):
+      continue
+    known = any(name.strip().lower() in FIELDS for name in rows[0])
+    even = all(len(row) == len(rows[0]) for row in rows[1:])
+    if (named and (len(rows[0]) > 1 or known)) or (known and len(rows[0]) > 1 and len(rows) > 1 and even):
+      return delimiter
+  return ""
+
+
+def _rows(text: str, delimiter: str, whole: bool) -> list[list[str]]:
+  lines = text.splitlines(keepends=True)
+  rows = []
+  try:
+    for row in csv.reader(lines if whole else lines[:-1], delimiter=delimiter):
+      if row:
+        rows.append(row)
+      if len(rows) == 20:
+        break
+  except csv.Error:
+    return []
+  return rows
+
+
+def _is_header(row: list[str], named: bool) -> bool:
+  names = [name.strip() for name in row]
+  return len(set(names)) == len(names) and all(len(name) <= 64 for name in names) and (named or all(names))

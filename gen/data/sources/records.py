@@ -1,0 +1,351 @@
+"""Documents in records: JSON lines, JSON lists and objects, CSV and parquet, one record at a time."""
+
+import csv
+import difflib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from gen.data.document import Document
+from gen.data.sources import encodings, json_stream, kinds
+from gen.errors import UserError
+from gen.io import json_reading
+
+DEFAULT_FIELD = "text"
+_MOST_NAMES = 12  # fields that an error lists
+_MOST_DELIMITERS = 1_000_000  # in one line: each field is an object while the line is read
+_MOST_LINES = 1_000_000  # of one row, whose texts may be books
+Say = Callable[[str], None]
+
+
+def choose_field(names: Iterable[str], wanted: str) -> str | None:
+  """Returns which field of a record holds its text.
+
+  That is the wanted one; else the one that differs from it in case; else, where the default is wanted, the first of
+  `kinds.FIELDS` that there is.
+
+  >>> choose_field(["url", "Content", "title"], "text")
+  'Content'
+  """
+  names = list(names)
+  for candidate in (wanted, *(kinds.FIELDS if wanted == DEFAULT_FIELD else ())):
+    for name in names:
+      if name == candidate:
+        return name
+    for name in names:
+      if name.strip().lower() == candidate.lower():
+        return name
+  return None
+
+
+def no_field(names: Iterable[Any], wanted: str, where: str) -> UserError:
+  """Returns the error of a record that lacks the field; it offers the nearest one and lists them all."""
+  known = [str(name) for name in names]
+  nearest = difflib.get_close_matches(wanted, known[:1_000], 1, 0.0)
+  listed = ", ".join(name[:40] for name in known[:_MOST_NAMES]) + (
+    ", ..." if len(known) > _MOST_NAMES else ""
+  )
+  offer = (
+    f"; the nearest is --config.data.field={nearest[0][:80]} (its fields: {listed})"
+    if nearest
+    else "; it has none"
+  )
+  return UserError(f"{where}: no field {wanted!r}{offer}")
+
+
+def text_of_record(record: object, field: str, where: str) -> str:
+  """Returns the text in a record's field.
+
+  Raises:
+    UserError: if the record is none, lacks the field (the nearest is offered), or holds something else in it.
+  """
+  if not isinstance(record, dict):
+    raise UserError(
+      f"{where}: a record must be an object with the field {field!r}, not {type(record).__name__}"
+    )
+  if field not in record:
+    raise no_field(record, field, where)
+  value = record[field]
+  if isinstance(value, bytes):
+    return encodings.decode_utf8(value, f"{where}, field {field!r}")
+  if not isinstance(value, str):
+    kind = "null" if value is None else type(value).__name__
+    raise UserError(f"{where}: field {field!r} holds {kind}, not text")
+  return _encodable(value, f"{where}: field {field!r}")
+
+
+def _encodable(value: str, where: str) -> str:
+  if not value.isascii() and re.search("[\ud800-\udfff]", value):
+    raise UserError(f"{where} holds half of a surrogate pair, which UTF-8 cannot encode")
+  return value
+
+
+class TextField:
+  """Which field of a file's records holds the text; the first record decides, and it is said once.
+
+  Attributes:
+    wanted: the field that the user asks for.
+  """
+
+  def __init__(self, wanted: str, say: Say) -> None:
+    """Takes the field that the user asks for, and what to call with a clause about the choice."""
+    self.wanted, self._say = wanted, say
+    self._chosen: str | None = None
+
+  def text(self, record: object, where: str) -> str:
+    """Returns the text of a record; a record that is a text stands for itself.
+
+    Raises:
+      UserError: if it has none.
+    """
+    if isinstance(record, str) and self._chosen is None:
+      self._say("texts")
+      return _encodable(record, f"{where}: the text")
+    if self._chosen is None:
+      self.choose(record if isinstance(record, dict) else (), where)
+    return text_of_record(record, self._chosen or self.wanted, where)
+
+  def choose(self, names: Iterable[str], where: str) -> str:
+    """Returns the field, chosen from the names of the first record."""
+    known = list(names)
+    if self._chosen is None and known:
+      self._chosen = choose_field(known, self.wanted)
+      if self._chosen is None:
+        raise no_field(known, self.wanted, where)
+      self._say(f"the field {self._chosen!r}")
+    return self._chosen or self.wanted
+
+  def is_in(self, record: object) -> bool:
+    """Says whether a record has a field that may hold its text."""
+    return isinstance(record, dict) and choose_field(record, self._chosen or self.wanted) is not None
+
+
+def numbered_lines(stream: IO[bytes], where: str) -> Iterator[tuple[int, bytes]]:
+  """Yields (number, line), with their ends.
+
+  Raises:
+    UserError: for a line longer than a record may be.
+  """
+  number = 0
+  while line := stream.readline(kinds.MAX_RECORD + 1):
+    number += 1
+    if len(line) > kinds.MAX_RECORD:
+      raise UserError(f"{where}:{number}: a line of more than {kinds.MAX_RECORD >> 20} MiB; split its record")
+    yield number, line
+
+
+def json_lines(stream: IO[bytes], name: str, where: str, field: TextField) -> Iterator[Document]:
+  """Yields one document a line that is not blank."""
+  offset = 0
+  for number, line in numbered_lines(stream, where):
+    here = f"{where}:{number}"
+    if line.strip():
+      yield Document(f"{name}:{number}", field.text(_parsed(line, offset, here), here))
+    offset += len(line)
+
+
+def _parsed(line: bytes, offset: int, where: str) -> Any:
+  json_stream.check_weight(line, where)
+  try:
+    return json.loads(line.decode("utf-8"))
+  except UnicodeDecodeError as error:
+    raise UserError(
+      f"{where}: not UTF-8: byte at offset {offset + error.start} of the file; convert it"
+    ) from None
+  except ValueError as error:
+    reason = str(error) if isinstance(error, json.JSONDecodeError) else "a number has more than 4,300 digits"
+    raise UserError(f"{where}: not JSON: {reason}") from None
+  except RecursionError:
+    raise UserError(f"{where}: not JSON: nested too deeply") from None
+
+
+def json_values(stream: IO[bytes], name: str, where: str, field: TextField) -> Iterator[Document]:
+  """Yields the documents of a JSON list, of an object, or of several values one after the other."""
+  cursor = json_stream.JsonCursor(encodings.decode_chunks(stream, where), where)
+  try:
+    if cursor.peek() == "[":
+      for number, record in enumerate(cursor.elements(), start=1):
+        yield Document(f"{name}:{number}", field.text(record, f"{where}, record {number}"))
+      _check_end(cursor)
+      return
+    try:
+      record = cursor.value()
+    except json_stream.TooLargeError:
+      yield from _members(cursor, name, where, field)
+      return
+    if not cursor.peek():
+      yield from _object(record, name, where, field)
+      return
+    number = 1
+    while True:
+      yield Document(f"{name}:{number}", field.text(record, f"{where}, record {number}"))
+      if not cursor.peek():
+        return
+      record, number = cursor.value(), number + 1
+  except json_stream.TooLargeError:
+    raise UserError(
+      f"{where}: a record of more than {kinds.MAX_RECORD >> 20} MiB, or of millions of lists, or no JSON"
+    ) from None
+
+
+def _check_end(cursor: json_stream.JsonCursor) -> None:
+  if cursor.peek():
+    raise UserError(f"{cursor.where}: not JSON: something follows the end of the list")
+
+
+def _object(record: Any, name: str, where: str, field: TextField) -> Iterator[Document]:
+  """Yields an object's own text; where it has none, the texts of the records in its lists."""
+  if not isinstance(record, dict) or _is_text(record, field):
+    yield Document(name, field.text(record, where))
+    return
+  found = False
+  for key, value in record.items():
+    if isinstance(value, list) and value and _is_record(value[0], key, field):
+      found = True
+      for number, item in enumerate(value, start=1):
+        yield Document(f"{name}:{key}:{number}", field.text(item, f"{where}, {key}, record {number}"))
+  if not found:
+    field.text(_nearest_record(record), where)  # says what is missing
+    raise UserError(f"{where}: no record in it holds a text; it holds {json_reading.describe_kind(record)}")
+
+
+def _is_text(record: dict[str, Any], field: TextField) -> bool:
+  chosen = choose_field(record, field.wanted)
+  return chosen is not None and isinstance(record[chosen], str)
+
+
+def _is_record(item: Any, key: str, field: TextField) -> bool:
+  return field.is_in(item) or (isinstance(item, str) and field.is_in({key: item}))
+
+
+def _nearest_record(record: dict[str, Any]) -> dict[str, Any]:
+  """Returns the first record of a list in the object, and the object itself where there is none."""
+  for value in record.values():
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+      return value[0]
+  return record
+
+
+def _members(cursor: json_stream.JsonCursor, name: str, where: str, field: TextField) -> Iterator[Document]:
+  """Yields the records in the lists of an object that is too large to be held."""
+  found: str | None = None
+  keys: list[str] = []
+  for key in cursor.members():
+    keys.append(key)
+    if cursor.peek() != "[":
+      cursor.value()
+      continue
+    for number, item in enumerate(cursor.elements(), start=1):
+      if number == 1 and not _is_record(item, key, field):
+        keys += list(item) if isinstance(item, dict) else []
+      elif number == 1 or found == key:
+        found = key
+        yield Document(f"{name}:{key}:{number}", field.text(item, f"{where}, {key}, record {number}"))
+  _check_end(cursor)
+  if not found:
+    raise no_field(keys, field.wanted, where)
+
+
+def table_documents(
+  stream: IO[bytes], name: str, where: str, field: TextField, delimiter: str
+) -> Iterator[Document]:
+  """Yields one document a row of a table with a header.
+
+  Raises:
+    UserError: for too many columns, a row of another length, a quote that is never closed.
+  """
+  csv.field_size_limit(kinds.MAX_RECORD)
+  finished = [0]  # the last line of the row before
+  rows = csv.reader(_table_lines(stream, where, delimiter, finished), delimiter=delimiter)
+  try:
+    header = next((row for row in rows if row), [])
+    if not header:
+      return
+    column = header.index(field.choose(header, f"{where}:1"))
+    for row in rows:
+      finished[0] = rows.line_num
+      if not row:
+        continue
+      here = f"{where}:{rows.line_num}"
+      if len(row) != len(header):
+        raise UserError(
+          f"{here}: {len(row):,} fields where the first row names {len(header):,};"
+          " quote fields that hold a separator, or read the file as text:PATH"
+        )
+      yield Document(f"{name}:{rows.line_num}", row[column])
+  except csv.Error as error:
+    raise UserError(f"{where}:{rows.line_num}: not a table of fields: {error}") from None
+
+
+def _table_lines(stream: IO[bytes], where: str, delimiter: str, finished: list[int]) -> Iterator[str]:
+  most, sign = kinds.MAX_COLUMNS, delimiter.encode()
+  offset = 0
+  for number, line in numbered_lines(stream, where):
+    if line.count(sign) > most:
+      raise UserError(f"{where}:{number}: more than {most:,} fields; no text is expected in so many")
+    if number - finished[0] > _MOST_LINES:
+      raise UserError(
+        f"{where}:{finished[0] + 1}: a row of more than {_MOST_LINES:,} lines; a quote is never closed"
+      )
+    if line.strip():
+      most = _MOST_DELIMITERS  # a text may hold more of them than there are columns
+    try:
+      yield line.decode("utf-8")
+    except UnicodeDecodeError as error:
+      raise UserError(
+        f"{where}:{number}: not UTF-8: byte at offset {offset + error.start} of the file; convert it"
+      ) from None
+    offset += len(line)
+
+
+def parquet_documents(path: Path, name: str, where: str, field: TextField) -> Iterator[Document]:
+  """Yields one document a row of a parquet file; null is none.
+
+  Raises:
+    UserError: if pyarrow is not installed, or the file is damaged.
+  """
+  try:
+    from pyarrow import parquet as reader
+  except ImportError:
+    raise UserError(
+      f"{where}: a parquet file is read by pyarrow, which is not installed; run uv pip install pyarrow"
+    ) from None
+  number = 0
+  try:
+    opened = reader.ParquetFile(path, pre_buffer=False)
+    chosen = field.choose(opened.schema_arrow.names, where)
+    _check_parquet(opened, chosen, where)
+    for batch in opened.iter_batches(batch_size=256, columns=[chosen]):
+      for value in batch.column(0).to_pylist():
+        number += 1
+        if value is not None:
+          yield Document(
+            f"{name}:{number}", text_of_record({chosen: value}, chosen, f"{where}, row {number}")
+          )
+  except UserError:
+    raise
+  except (
+    OSError,
+    ValueError,
+    NotImplementedError,
+    KeyError,
+    MemoryError,
+  ) as error:  # pyarrow's errors are these
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    raise UserError(f"{where}: the parquet file cannot be read: {reason[:200]}") from error
+
+
+def _check_parquet(opened: Any, column: str, where: str) -> None:
+  from gen.data.sources import compressed
+
+  unpacked = packed = 0
+  for group in range(opened.metadata.num_row_groups):
+    row_group = opened.metadata.row_group(group)
+    for index in range(row_group.num_columns):
+      if row_group.column(index).path_in_schema == column:
+        unpacked += row_group.column(index).total_uncompressed_size
+        packed += row_group.column(index).total_compressed_size
+  if unpacked > max(compressed.FREE_BYTES, compressed.MAX_RATIO * packed):
+    raise UserError(f"{where}: expands to more than {compressed.MAX_RATIO} times its size, as no text does")

@@ -1,0 +1,216 @@
+"""Tokenizers behind one interface: text <-> ids, without loss for any text that UTF-8 can hold.
+
+Ids, in this order:
+
+    0 pad  1 eos  2 unk  3 bos  |  text  |  cls  sep  mask  sentinel 0 ... sentinel 99
+    `------------ text_vocab ------------'
+    `------------------------------ vocab --------------------------------------------'
+
+Every text id stands for fixed bytes, so decoding joins them, and the bytes that an id covers are a table. Special
+ids stand for none and come from nowhere but their ids: text that says "<mask>" is text.
+"""
+
+import hashlib
+import json
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gen.config import Data
+from gen.data import cache
+from gen.data.corpus import Corpus
+from gen.errors import UserError
+
+SENTINELS = 100
+FIRST = ("<pad>", "</s>", "<unk>", "<s>")
+LAST = ("<cls>", "<sep>", "<mask>", *(f"<extra_id_{i}>" for i in range(SENTINELS)))
+DESCRIPTION, MODEL = "tokenizer.json", "tokenizer.model"
+FORMAT = 1  # of trained tokenizers in the cache; raise it when training changes
+Report = Callable[[str], None]
+
+
+class Tokenizer(ABC):
+  """Turns text into ids and back.
+
+  Attributes:
+    kind: bytes | bpe | unigram.
+    text_vocab: how many ids text, pad, eos, unk and bos use; they are the first.
+    vocab: how many ids there are.
+    hash: names the mapping; equal hashes give equal ids.
+    byte_lengths: bytes of UTF-8 that each id stands for, int32; 0 for special ids.
+  """
+
+  pad, eos, unk, bos = range(4)
+  kind: str
+
+  def __init__(self, pieces: list[bytes]) -> None:
+    """Takes the bytes of each id below text_vocab; those of the first four are empty."""
+    self.text_vocab = len(pieces)
+    self.vocab = self.text_vocab + len(LAST)
+    self.cls, self.sep, self.mask = range(self.text_vocab, self.text_vocab + 3)
+    self._pieces = [*pieces, *[b""] * len(LAST)]
+    self.byte_lengths = np.array([len(piece) for piece in self._pieces], np.int32)
+    self.hash = hashlib.sha256(self.kind.encode() + b"\0" + self._model()).hexdigest()[:16]
+
+  def sentinel(self, index: int) -> int:
+    """Returns the id that marks the index-th hole of a text."""
+    if not 0 <= index < SENTINELS:
+      raise ValueError(f"sentinel {index} does not exist; there are {SENTINELS}")
+    return self.mask + 1 + index
+
+  def encode(self, text: str) -> np.ndarray:
+    """Returns the ids of a text, int32, without bos and eos.
+
+    Raises:
+      UserError: if the text holds half of a surrogate pair.
+    """
+    return self.encode_batch([text])[0]
+
+  @abstractmethod
+  def encode_batch(self, texts: Sequence[str], threads: int = 1) -> list[np.ndarray]:
+    """Returns the ids of each text; the same as `encode` of each, but faster."""
+
+  @abstractmethod
+  def _model(self) -> bytes:
+    """Returns all that the mapping consists of."""
+
+  def decode(self, ids: Iterable[int], keep_special: bool = False) -> str:
+    """Returns the text of ids.
+
+    Args:
+      ids: below vocab; bytes that do not make up UTF-8, as a model may write them, become U+FFFD.
+      keep_special: shows special ids as <pad>, </s>, <mask>, <extra_id_0> ... rather than dropping them.
+
+    Raises:
+      ValueError: for an id that does not exist.
+    """
+    pieces = []
+    for number in np.asarray(list(ids) if not isinstance(ids, np.ndarray) else ids).ravel().tolist():
+      if not 0 <= number < self.vocab:
+        raise ValueError(f"id {number} does not exist; this tokenizer has {self.vocab}")
+      pieces.append(
+        self.name(number).encode() if keep_special and self.is_special(number) else self._pieces[number]
+      )
+    return b"".join(pieces).decode("utf-8", errors="replace")
+
+  def is_special(self, number: int) -> bool:
+    """Says whether an id stands for no text."""
+    return number < len(FIRST) or number >= self.text_vocab
+
+  def name(self, number: int) -> str:
+    """Returns how an id is shown: a special one by its name, another by its text."""
+    if number < len(FIRST):
+      return FIRST[number]
+    if number >= self.text_vocab:
+      return LAST[number - self.text_vocab]
+    return self._pieces[number].decode("utf-8", errors="backslashreplace")
+
+  def save(self, folder: str | Path) -> None:
+    """Writes the tokenizer into a folder, which is made if need be."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    description = {"kind": self.kind, "hash": self.hash, "text_vocab": self.text_vocab, "vocab": self.vocab}
+    (folder / MODEL).write_bytes(self._model())
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
+
+
+class ByteTokenizer(Tokenizer):
+  """Each byte of UTF-8 is a token: byte b has the id 4 + b.
+
+  >>> ByteTokenizer().encode("gen").tolist()
+  [107, 105, 114]
+  """
+
+  kind = "bytes"
+
+  def __init__(self) -> None:
+    """Needs nothing."""
+    super().__init__([b""] * len(FIRST) + [bytes([byte]) for byte in range(256)])
+
+  def encode_batch(self, texts: Sequence[str], threads: int = 1) -> list[np.ndarray]:
+    """Returns the ids of each text."""
+    return [np.frombuffer(encode_utf8(text), np.uint8).astype(np.int32) + len(FIRST) for text in texts]
+
+  def _model(self) -> bytes:
+    return b""
+
+
+def encode_utf8(text: str) -> bytes:
+  """Returns the bytes of a text.
+
+  Raises:
+    UserError: if the text holds half of a surrogate pair, which no UTF-8 can hold.
+  """
+  try:
+    return text.encode("utf-8")
+  except UnicodeEncodeError as error:
+    raise UserError(
+      f"text holds half of a surrogate pair (U+{ord(text[error.start]):04X} at character {error.start}),"
+      " which UTF-8 cannot encode; clean the text"
+    ) from None
+
+
+def load_tokenizer(folder: str | Path) -> Tokenizer:
+  """Reads a tokenizer that `Tokenizer.save` wrote.
+
+  Raises:
+    UserError: if there is none, or it has been altered.
+  """
+  folder = Path(folder)
+  try:
+    description = json.loads((folder / DESCRIPTION).read_text())
+    tokenizer = _from_model(description["kind"], (folder / MODEL).read_bytes())
+  except FileNotFoundError as error:
+    raise UserError(f"{folder}: no tokenizer here: {Path(error.filename).name} is missing") from None
+  except OSError as error:
+    raise UserError(f"{folder}: the tokenizer cannot be read: {error.strerror}") from error
+  except (ValueError, KeyError, TypeError, RuntimeError, RecursionError) as error:
+    raise UserError(f"{folder}: the tokenizer is damaged: {error}") from error
+  if tokenizer.hash != description.get("hash"):
+    raise UserError(
+      f"{folder}: the tokenizer has been altered: its hash is not the recorded {description.get('hash')}"
+    )
+  return tokenizer
+
+
+def _from_model(kind: str, model: bytes) -> Tokenizer:
+  from gen.data.tokenizers.subwords import SubwordTokenizer
+
+  if kind == ByteTokenizer.kind:
+    return ByteTokenizer()
+  if kind in SubwordTokenizer.KINDS:
+    return SubwordTokenizer(kind, model)
+  raise ValueError(f"unknown kind {kind!r}")
+
+
+def tokenizer_for_data(data: Data, corpus: Corpus, report: Report | None = None) -> Tokenizer:
+  """Returns the tokenizer that `data` names, trained on the corpus's training side or found in the cache.
+
+  Raises:
+    UserError: for an unknown kind, or a vocabulary that the corpus does not allow.
+  """
+  if data.tokenizer == ByteTokenizer.kind:
+    return ByteTokenizer()
+  from gen.data.tokenizers import subwords  # which builds on this module
+
+  if data.tokenizer not in subwords.SubwordTokenizer.KINDS:
+    raise UserError(f"data.tokenizer {data.tokenizer!r} is not known; choose bytes, bpe or unigram")
+  begin = time.perf_counter()
+
+  def build(folder: Path) -> dict[str, Any]:
+    subwords.train_subwords(corpus.train, data.tokenizer, data.vocab).save(folder)
+    return {}
+
+  name = "tokenizer-" + cache.cache_key(FORMAT, corpus.sha256, data.tokenizer, data.vocab)
+  made = cache.find_or_build(cache.cache_folder(data), name, build)
+  found = load_tokenizer(made.path)
+  if report:
+    report(
+      f"tokenizer {found.kind}: {found.text_vocab:,} text ids, hash {found.hash},"
+      f" {time.perf_counter() - begin:.1f} s" + (", found in the cache" if made.found else "")
+    )
+  return found

@@ -1,0 +1,102 @@
+"""Questions about documentation that answer themselves: what is this parameter?
+
+Docstrings say it in one of two ways, and the text that follows the name is the answer.
+
+    Args:                                    Parameters
+        axis (int): The axis to sum over.    ----------
+                                             axis : int
+                                                 The axis to sum over.
+"""
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from gen.errors import UserError
+
+_GOOGLE = re.compile(r"^ {2,8}(\w+)(?: \([^)\n]*\))?: +(\S.*)$")
+_NUMPY = re.compile(r"^ {0,4}(\w+) : \S.*$")
+_HEADING = re.compile(r"^\s*(Args|Arguments|Parameters)\b:?\s*$")
+_END = re.compile(r"^\s*(Returns?|Yields?|Raises|Notes?|Examples?|See Also|References|Attributes)\b:?\s*$")
+LEAST_WORDS, MOST_WORDS = 4, 14  # of an answer
+
+
+class DocstringQuestion(NamedTuple):
+  """A question about a parameter.
+
+  Attributes:
+    summary: a sentence of what the parameter belongs to.
+    name: of the parameter.
+    answer: the first line of what is said about it.
+    document: number of the text that says it.
+  """
+
+  summary: str
+  name: str
+  answer: str
+  document: int
+
+  @property
+  def prompt(self) -> str:
+    """The question in the form of documentation, which the answer goes on from."""
+    return f"{self.summary}\n\nArgs:\n    {self.name}: "
+
+  @property
+  def query(self) -> str:
+    """What to search for."""
+    return f"{self.summary} {self.name}"
+
+
+def draw_questions(
+  texts: Sequence[str], trained: Sequence[str], count: int, seed: int = 0
+) -> list[DocstringQuestion]:
+  """Returns questions, drawn at random, that texts answer and the training text nowhere does.
+
+  Args:
+    texts: documents with docstrings.
+    trained: what the model learnt from; an answer that stands there is left out.
+    count: at most.
+    seed: of the choice.
+
+  Raises:
+    UserError: if there is none.
+  """
+  found = {
+    question.answer: question
+    for number, each in enumerate(texts)
+    for question in read_questions(each, number)
+  }
+  known = "\n".join(trained)
+  able = [question for question in found.values() if question.answer not in known]
+  if not able:
+    raise UserError(
+      "the texts explain no parameter that the training text does not; take a corpus of docstrings"
+    )
+  random.Random(seed).shuffle(able)
+  return able[:count]
+
+
+def read_questions(content: str, document: int = 0) -> Iterator[DocstringQuestion]:
+  """Yields the questions that a document answers, with answers of some length."""
+  lines, summary, inside = content.splitlines(), "", False
+  for place, line in enumerate(lines):
+    if _HEADING.match(line):
+      inside = True
+    elif _END.match(line):
+      inside = False
+    elif line and not line[0].isspace() and line.endswith("."):
+      summary, inside = line, False
+    if not (inside and summary):
+      continue
+    name, answer = _explained(line, lines[place + 1 : place + 2])
+    if answer and LEAST_WORDS <= len(answer.split()) <= MOST_WORDS:
+      yield DocstringQuestion(summary, name, answer, document)
+
+
+def _explained(line: str, following: list[str]) -> tuple[str, str]:
+  """Returns the parameter that a line explains, and the first line of the explanation; empty if it does not."""
+  google, numpy = _GOOGLE.match(line), _NUMPY.match(line)
+  if numpy and following and following[0][:1].isspace() and following[0].strip():
+    return numpy[1], following[0].strip()
+  return (google[1], google[2].strip()) if google else ("", "")

@@ -1,0 +1,107 @@
+"""Fine-tuning on a few prompts and answers at a given cost, to set beside showing them in the prompt.
+
+A prompt with k examples costs their forward pass each time that it is read. What Q questions spend so buys
+
+    Q x forward(examples) / (forward and backward of the k solved prompts)
+
+steps of full-batch fine-tuning on the same k examples, after which a question needs no example.
+B rows, T positions.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen import counts
+from gen.batch import Batch
+from gen.config import Model, Optimizer
+from gen.errors import UserError
+from gen.evaluation import likelihood
+from gen.generation.loaded_model import LoadedModel
+from gen.training import step
+from gen.training.optimizer import schedule_params
+
+BACKWARD = 3  # a step costs three forward passes
+DISPATCH = 16  # steps of one compiled call
+
+
+class TunedModel(NamedTuple):
+  """A fine-tuned model, and what it cost."""
+
+  restored: LoadedModel
+  steps: int
+  flops: float
+
+
+def forward_flops(restored: LoadedModel, prompt: str, answer: str) -> float:
+  """Returns the FLOPs of reading a prompt, in whatever window, to tell how likely an answer is."""
+  boundless = restored._replace(model=dataclasses.replace(restored.model, context=0))
+  rows = likelihood.rows_for(boundless, prompt, answer)
+  return sum(_step_flops(restored.model, row) for row in rows) / BACKWARD
+
+
+def reading_flops(restored: LoadedModel, questions: int, prompt: str, bare: str, answer: str) -> float:
+  """Returns what the examples of a prompt cost over so many questions, beyond the same prompt without them."""
+  return questions * (forward_flops(restored, prompt, answer) - forward_flops(restored, bare, answer))
+
+
+def fine_tune(
+  restored: LoadedModel, pairs: Sequence[tuple[str, str]], flops: float, rate: float, rows: int = 0
+) -> TunedModel:
+  """Returns the model after as many full-batch steps of AdamW on prompts and answers as the FLOPs pay for.
+
+  Args:
+    restored: a model of any family; it is left as it is.
+    pairs: prompts and answers; the answers alone bear loss. Prompts of a model that fills blanks have one.
+    flops: to be spent; what is left of them is less than a step.
+    rate: learning rate, constant.
+    rows: of the compiled batch, filled up with padding that costs nothing in the count; 0 is as many as there are.
+
+  Raises:
+    UserError: for no pairs, or one that cannot be read.
+  """
+  model = restored.model
+  if not pairs:
+    raise UserError("there is nothing to fine-tune on; give at least one prompt with its answer")
+  read = [row for prompt, answer in pairs for row in likelihood.rows_for(restored, prompt, answer)]
+  batch = _batch(read, max(rows, len(read)))
+  price = sum(_step_flops(model, row) for row in read)
+  steps = int(flops // price)
+  optimizer = Optimizer(peak_learning_rate=rate, schedule="constant", warmup=0.0, weight_decay=0.0)
+  programs = step.step_programs(model, optimizer)
+  fresh = programs.initialize(np.uint32(0))
+  state = fresh._replace(params=jax.tree.map(jnp.array, restored.params))
+  many = Batch(*(None if array is None else np.stack([array] * DISPATCH) for array in batch))
+  for done in range(0, steps, DISPATCH):
+    state, _ = programs.train(
+      state, many, min(DISPATCH, steps - done), schedule_params(optimizer, max(1, steps))
+    )
+  return TunedModel(restored._replace(params=state.params), steps, steps * price)
+
+
+def _step_flops(model: Model, row: likelihood.ScoredRow) -> float:
+  """Returns the FLOPs of a training step on one row."""
+  return counts.count_flops(model, len(row.inputs), 0 if row.source is None else len(row.source)).total
+
+
+def _batch(read: Sequence[likelihood.ScoredRow], rows: int) -> Batch:
+  """Returns what is read as so many rows, the last of them padding; what counts bears loss."""
+  arrays = likelihood.rows_to_arrays(
+    read, rows, likelihood.round_length(max(len(row.inputs) for row in read))
+  )
+  inputs_bt, targets_bt, weights_bt, segments_bt, prefix_bt, source_bs, source_segments_bs = arrays
+  for array in (weights_bt, segments_bt, source_segments_bs):
+    if array is not None:
+      array[len(read) :] = 0
+  positions_bt, positions_bs = (
+    None if ids is None else np.broadcast_to(np.arange(ids.shape[1], dtype=np.int32), ids.shape)
+    for ids in (inputs_bt, source_bs)
+  )
+  return Batch(
+    inputs_bt, targets_bt, weights_bt, segments_bt, positions_bt, source_bs, source_segments_bs, positions_bs,
+    prefix_bt=prefix_bt,
+  )  # fmt: skip

@@ -1,0 +1,112 @@
+"""Scores of a model on tasks of lm-evaluation-harness, the harness's own or anybody's YAML files, as plain values."""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from gen import versions
+from gen.errors import UserError
+from gen.evaluation import harness
+from gen.evaluation.harness import Backend
+
+
+def evaluate_tasks(
+  model: Backend,
+  tasks: Sequence[str],
+  *,
+  include_path: str | Path | None = None,
+  shots: int | None = None,
+  limit: int | None = None,
+  seed: int = 1234,
+  log_samples: bool = False,
+) -> dict[str, Any]:
+  """Returns the scores of a model.
+
+  Args:
+    model: of `harness.language_model()`.
+    tasks: names, or patterns of names, of tasks and groups.
+    include_path: a folder with more tasks.
+    shots: examples before each question; None is what the task says.
+    limit: questions of each task at most; None is all.
+    seed: of the examples' choice.
+    log_samples: whether every question is kept with its exact prompts and the model's answers.
+
+  Raises:
+    UserError: for an unknown task, or one whose data cannot be had, or the model's own reasons.
+  """
+  harness.require_harness()
+  import lm_eval
+  from lm_eval import evaluator
+  from lm_eval import tasks as catalogue
+
+  if include_path and not Path(include_path).is_dir():
+    raise UserError(f"--include_path={include_path} is no folder; name one with YAML files of tasks")
+  known = catalogue.TaskManager(include_path=str(include_path) if include_path else None)
+  unknown = [name for name in tasks if not known.match_tasks([name])]
+  if unknown or not tasks:
+    raise UserError(
+      f"there is no task {', '.join(unknown)}; see lm_eval ls tasks, or give the folder of your own by --include_path"
+      if unknown
+      else "no task is named; give some by --tasks"
+    )
+  try:
+    found = evaluator.simple_evaluate(
+      model=model, tasks=known.match_tasks(list(tasks)), num_fewshot=shots, limit=limit, task_manager=known,
+      fewshot_random_seed=seed, log_samples=log_samples, bootstrap_iters=1000,
+    )  # fmt: skip
+  except OSError as error:  # of a hub, a network, a disk; the libraries give them all this base
+    line = str(error).strip().splitlines()[:1] or [type(error).__name__]
+    raise UserError(f"the data of {', '.join(tasks)} cannot be had: {line[0]}") from error
+  assert found is not None  # as in processes beside the first
+  report = {
+    "model": model.get_model_info() | {"max_length": model.max_length},
+    "tasks": {name: _task(name, values, found) for name, values in found["results"].items()},
+    "groups": {name: {"scores": _scores(values)} for name, values in found.get("groups", {}).items()},
+    "versions": versions.installed_versions() | {"lm-eval": lm_eval.__version__},
+  }
+  return report | ({"samples": found["samples"]} if log_samples else {})
+
+
+def _task(name: str, values: dict[str, Any], found: Any) -> dict[str, Any]:
+  return {
+    "version": found["versions"].get(name),
+    "shots": found["n-shot"].get(name),
+    "questions": found["n-samples"].get(name, {}).get("effective"),
+    "scores": _scores(values),
+  }
+
+
+def _scores(values: dict[str, Any]) -> list[dict[str, Any]]:
+  """Returns what the harness keeps under names such as `acc,none` and `acc_stderr,none`.
+
+  >>> _scores({"alias": "t", "acc,none": 0.5, "acc_stderr,none": "N/A"})
+  [{'metric': 'acc', 'filter': 'none', 'value': 0.5, 'standard_error': None}]
+  """
+  scores = []
+  for key, value in values.items():
+    metric, comma, kept = key.partition(",")
+    if not comma or metric.endswith("_stderr"):
+      continue
+    error = values.get(f"{metric}_stderr,{kept}")
+    known = isinstance(error, float) and math.isfinite(error)
+    scores.append(
+      {
+        "metric": metric,
+        "filter": kept,
+        "value": float(value),
+        "standard_error": error if known else None,
+      }
+    )
+  return scores
+
+
+def report_lines(report: dict[str, Any]) -> Iterator[str]:
+  """Yields a report's scores for people, a line each."""
+  yield f"{report['model']['checkpoint']}: {report['model']['model_num_parameters']:,} parameters"
+  width = max((len(name) for part in ("tasks", "groups") for name in report[part]), default=0)
+  for name, task in (report["tasks"] | report["groups"]).items():
+    for score in task["scores"]:
+      error = "" if score["standard_error"] is None else f" ± {score['standard_error']:.4f}"
+      kept = "" if score["filter"] == "none" else f" ({score['filter']})"
+      yield f"{name:{width}}  {score['metric'] + kept:20}  {score['value']:10.4f}{error}"

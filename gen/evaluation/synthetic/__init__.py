@@ -1,0 +1,1 @@
+"""Synthetic tasks, and training small models on them."""

@@ -1,0 +1,113 @@
+"""Sums and products as text, with a call of the calculator or without one.
+
+    plain    37*45=1665
+    call     37*45=[calculator("37*45") -> 1665]
+
+A model that writes calls only has to copy the problem; one that does not has to compute. Problems to be judged by
+are kept out of the training.
+"""
+
+import dataclasses
+import hashlib
+import re
+
+import numpy as np
+
+from gen.batch import Batch
+from gen.errors import UserError
+from gen.evaluation.synthetic import synthetic_training
+from gen.generation import tools
+
+OPERATORS = "+-*"
+HELD_OUT = 16  # one problem in so many is for judging
+
+
+@dataclasses.dataclass(frozen=True)
+class Arithmetic:
+  """Problems of two whole numbers.
+
+  Attributes:
+    digits: of each number, exactly.
+    calls: whether answers are calls.
+    operators: of + - *.
+  """
+
+  digits: int = 3
+  calls: bool = True
+  operators: str = OPERATORS
+
+  def __post_init__(self) -> None:
+    """Checks the sizes."""
+    if not 1 <= self.digits <= 9:
+      raise UserError(f"numbers of {self.digits} digits are not possible here; take 1 to 9")
+    if not self.operators or set(self.operators) - set(OPERATORS):
+      raise UserError(f"operators {self.operators!r} are not known; take some of {OPERATORS}")
+
+  @property
+  def families(self) -> tuple[str, ...]:
+    """Families that read the problems."""
+    return synthetic_training.CAUSAL_FAMILIES
+
+  @property
+  def length(self) -> int:
+    """Positions of the longest row, with a mark before it and its end."""
+    largest = 10**self.digits - 1
+    prompt, answer = self.solved(f"{largest}{self.operators[-1]}{largest}")
+    return 2 + len(prompt) + max(len(answer), len(self.solved(f"{largest}*{largest}")[1]))
+
+  def solved(self, problem: str) -> tuple[str, str]:
+    """Returns what a model is given of a problem, and what it should write.
+
+    >>> Arithmetic(2).solved("37*45")
+    ('37*45=', '[calculator("37*45") -> 1665]')
+    """
+    result = str(tools.evaluate_arithmetic(problem))
+    if not self.calls:
+      return f"{problem}=", result
+    return f"{problem}=", f'{tools.OPEN}calculator("{problem}"){tools.ARROW} {result}{tools.CLOSE}'
+
+  def answer(self, written: str) -> str | None:
+    """Returns the number that a written answer comes to, or None.
+
+    >>> Arithmetic(2).answer('[calculator("37*45") -> 1665]'), Arithmetic(2, calls=False).answer("16x")
+    ('1665', None)
+    """
+    form = rf".*{re.escape(tools.ARROW)} (-?\d+){re.escape(tools.CLOSE)}" if self.calls else r"(-?\d+)"
+    found = re.fullmatch(form, written, re.DOTALL)
+    return found[1] if found else None
+
+  def batch(self, step: int, rows: int, seed: int = 0) -> Batch:
+    """Returns the rows of a training step, a pure function of seed and step."""
+    draw = np.random.default_rng((seed, step))
+    return synthetic_training.batch_of_texts(
+      [self.solved(self._draw(draw, False)) for _ in range(rows)], self.length
+    )
+
+  def held_out(self, count: int, seed: int = 0) -> list[str]:
+    """Returns different problems that no training shows.
+
+    Raises:
+      UserError: for more than there are.
+    """
+    draw = np.random.default_rng((seed, 1, 1))
+    most = len(self.operators) * (9 * 10 ** (self.digits - 1)) ** 2 // (2 * HELD_OUT)
+    if count > most:
+      raise UserError(f"{count} problems of {self.digits} digits are not to be had; ask for at most {most}")
+    found: dict[str, None] = {}
+    while len(found) < count:
+      found[self._draw(draw, True)] = None
+    return list(found)
+
+  def _draw(self, draw: np.random.Generator, held_out: bool) -> str:
+    """Returns a problem of the training, or one that is kept out of it."""
+    low, high = 10 ** (self.digits - 1), 10**self.digits
+    while True:
+      one, other = draw.integers(low, high, 2)
+      problem = f"{one}{self.operators[draw.integers(len(self.operators))]}{other}"
+      if is_held_out(problem) == held_out:
+        return problem
+
+
+def is_held_out(problem: str) -> bool:
+  """Returns whether a problem is for judging, by its text alone."""
+  return hashlib.sha256(problem.encode()).digest()[0] % HELD_OUT == 0

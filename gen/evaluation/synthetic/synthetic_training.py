@@ -1,0 +1,127 @@
+"""Training a small model on made-up rows: what an experiment wants to show decides what the rows say.
+
+Rows are bytes of text, a pure function of (seed, step); nothing is kept on disk, and a run takes a minute.
+B rows, T positions.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from gen import counts
+from gen.batch import Batch
+from gen.config import RECURRENT, Model, Run
+from gen.data.tokenizers.tokenizer import ByteTokenizer
+from gen.errors import UserError
+from gen.generation.loaded_model import LoadedModel
+from gen.interop.text_frames import TextFrame
+from gen.training import step
+from gen.training.optimizer import schedule_params
+
+DISPATCH = 20  # steps of one compiled call
+BYTES = ByteTokenizer()
+CAUSAL_FAMILIES = ("decoder", *RECURRENT)  # families that go on from a text
+OBJECTIVES = {"encoder": "masked", "encoder_decoder": "span_corruption"}  # of the others
+Report = Callable[[int, float], None]
+
+
+class SyntheticTask(Protocol):
+  """What is learnt."""
+
+  @property
+  def families(self) -> tuple[str, ...]:
+    """Families that read its rows."""
+    ...
+
+  @property
+  def length(self) -> int:
+    """Positions of a row, which become the model's window."""
+    ...
+
+  def batch(self, step: int, rows: int, seed: int = 0) -> Batch:
+    """Returns the rows of a step."""
+    ...
+
+
+def train_model(run: Run, exercise: SyntheticTask, report: Report | None = None) -> LoadedModel:
+  """Returns a model that was trained on an exercise.
+
+  Args:
+    run: its model, optimizer, batch, steps and seed count.
+    exercise: its rows.
+    report: is told the steps done and the loss of the latest, nats per token that bears loss.
+
+  Raises:
+    UserError: for a model of a family that does not read the exercise's rows, or one whose loss is no number.
+  """
+  if run.model.family not in exercise.families:
+    raise UserError(
+      f"a model of family {run.model.family} is not trained on this; take one of {', '.join(exercise.families)}"
+    )
+  model = complete_model(run.model, exercise.length)
+  programs = step.step_programs(model, run.optimizer)
+  state, over = programs.initialize(np.uint32(run.seed)), schedule_params(run.optimizer, run.steps)
+  for done in range(0, run.steps, DISPATCH):
+    count = min(DISPATCH, run.steps - done)
+    batches = stack_batches(exercise.batch(done + i, run.data.batch, run.seed) for i in range(DISPATCH))
+    state, sums = programs.train(state, batches, count, over)
+    if int(state.skipped) > run.optimizer.max_skipped_steps:
+      raise UserError(f"the gradient of {int(state.skipped)} steps was not finite; lower the learning rate")
+    if report:
+      report(done + count, float(sums.nll) / max(1.0, float(sums.weight)))
+  where = f"{model.family} of width {model.width}"
+  return LoadedModel(model, state.params, BYTES, reading_for(model.family), where)
+
+
+def training_flops(run: Run, exercise: SyntheticTask) -> float:
+  """Returns the FLOPs of a run on an exercise, padding counted as what it costs."""
+  row = exercise.batch(0, 1)
+  source = 0 if row.source_bs is None else row.source_bs.shape[1]
+  model = complete_model(run.model, exercise.length)
+  return counts.count_flops(model, row.inputs_bt.shape[1], source).total * run.data.batch * run.steps
+
+
+def complete_model(model: Model, length: int) -> Model:
+  """Returns the model with a window of so many positions and the vocabulary of bytes, with masks if it fills gaps."""
+  vocab = BYTES.text_vocab if model.family in CAUSAL_FAMILIES else BYTES.vocab
+  return dataclasses.replace(model, vocab=vocab, context=length)
+
+
+def reading_for(family: str) -> TextFrame:
+  """Returns how a model of a family reads the texts of an exercise."""
+  objective = OBJECTIVES.get(family, "causal")
+  return TextFrame(objective, before=(BYTES.bos,), after=(), start=(BYTES.pad,), stop=(BYTES.eos,))
+
+
+def make_batch(ids_bt: np.ndarray, bears_bt: np.ndarray) -> Batch:
+  """Returns the batch in which each row's next id is predicted; 0 is padding.
+
+  Args:
+    ids_bt: rows with one id more than there are inputs.
+    bears_bt: which of the ids after the first bear loss.
+  """
+  inputs_bt, targets_bt = ids_bt[:, :-1].astype(np.int32), ids_bt[:, 1:].astype(np.int32)
+  segments_bt = (targets_bt != BYTES.pad).astype(np.int32)
+  positions_bt = np.broadcast_to(np.arange(inputs_bt.shape[1], dtype=np.int32), inputs_bt.shape)
+  return Batch(inputs_bt, targets_bt, (bears_bt * segments_bt).astype(np.float32), segments_bt, positions_bt)
+
+
+def batch_of_texts(texts: Sequence[tuple[str, str]], length: int) -> Batch:
+  """Returns a batch of a prompt and an answer each row; the answer and its end bear loss."""
+  ids_bt, bears_bt = np.zeros((2, len(texts), length + 1), np.int32)
+  for b, (prompt, answer) in enumerate(texts):
+    given, new = BYTES.encode(prompt), BYTES.encode(answer)
+    ids = np.concatenate([[BYTES.bos], given, new, [BYTES.eos]])
+    if len(ids) > length + 1:
+      raise ValueError(f"a row of {len(ids)} ids is longer than {length + 1}")
+    ids_bt[b, : len(ids)] = ids
+    bears_bt[b, 1 + len(given) : len(ids)] = 1
+  return make_batch(ids_bt, bears_bt[:, 1:])
+
+
+def stack_batches(batches: Iterator[Batch]) -> Batch:
+  """Returns batches of one shape as one of [K, B, T]."""
+  whole: list[Any] = list(zip(*batches, strict=True))
+  return Batch(*(None if arrays[0] is None else np.stack(arrays) for arrays in whole))

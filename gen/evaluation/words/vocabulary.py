@@ -1,0 +1,83 @@
+"""Text as words: splitting, a vocabulary by count, and ids.
+
+A word is a run of letters and digits that begins with a letter, in lower case; an apostrophe may join two (don't).
+Underscores and dots part words, so that `jax.numpy.float32` is three of them.
+"""
+
+import collections
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from gen.errors import UserError
+
+_WORD = re.compile(r"[^\W\d_][^\W_]*(?:['’][^\W\d_]+)?")
+
+
+class Vocabulary(NamedTuple):
+  """Words by falling count; equal counts stand in the order of the alphabet.
+
+  Attributes:
+    words: the id of a word is its place here.
+    counts_v: how often each occurs, int64.
+  """
+
+  words: tuple[str, ...]
+  counts_v: np.ndarray
+
+
+class WordIds(NamedTuple):
+  """All known words of some texts in a row.
+
+  Attributes:
+    ids_n: their ids, int32.
+    documents_n: number of the text that each stands in, int32, rising.
+  """
+
+  ids_n: np.ndarray
+  documents_n: np.ndarray
+
+
+def split_words(text: str) -> list[str]:
+  """Returns the words of a text.
+
+  >>> split_words("Don't call jax.numpy.float32 on 3 x_bt!")
+  ["don't", 'call', 'jax', 'numpy', 'float32', 'on', 'x', 'bt']
+  """
+  return [word.replace("’", "'") for word in _WORD.findall(text.lower())]
+
+
+def count_vocabulary(texts: Iterable[str], least: int = 10, most: int = 0) -> Vocabulary:
+  """Counts the words of texts.
+
+  Args:
+    texts: to read.
+    least: count below which a word is left out.
+    most: how many words stay at most, the most frequent; 0 is all.
+
+  Raises:
+    UserError: if fewer than two words are left.
+  """
+  counts: collections.Counter[str] = collections.Counter()
+  for text in texts:
+    counts.update(split_words(text))
+  kept = sorted(
+    ((word, count) for word, count in counts.items() if count >= least), key=lambda x: (-x[1], x[0])
+  )
+  kept = kept[: most or None]
+  if len(kept) < 2:
+    raise UserError(
+      f"of {len(counts):,} words {len(kept)} occur {least} times or more, too few to compare; lower the least count"
+    )
+  return Vocabulary(tuple(word for word, _ in kept), np.array([count for _, count in kept], np.int64))
+
+
+def encode_words(texts: Sequence[str], known: Vocabulary) -> WordIds:
+  """Returns the ids of texts; words outside the vocabulary are passed over, and their neighbours draw together."""
+  ids = {word: number for number, word in enumerate(known.words)}
+  parts = [np.array([ids[word] for word in split_words(text) if word in ids], np.int32) for text in texts]
+  lengths = [len(part) for part in parts]
+  documents_n = np.repeat(np.arange(len(parts), dtype=np.int32), lengths)
+  return WordIds(np.concatenate(parts) if parts else np.zeros(0, np.int32), documents_n)

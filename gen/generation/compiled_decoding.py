@@ -1,0 +1,184 @@
+"""Decoding's compiled functions: one reads the prompts, one draws token after token with a cache.
+
+B rows, T prompt, N new tokens, V vocab.
+"""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from gen import config as configs
+from gen.generation import constraints, decoders, sampling
+from gen.interop.generation_config import UNCONSTRAINED, Constraints
+from gen.kernels import decode_weights
+from gen.models import blocks
+
+
+class DrawState(NamedTuple):
+  """What the compiled functions are told besides parameters.
+
+  Attributes:
+    keys_b: a random key for each row.
+    before: tokens that were drawn before the state's first, int32.
+    least: tokens before which nothing stops, int32.
+    text_bh: ids before the state's first, `constraints.EMPTY` on the left; None where no constraint reads them.
+  """
+
+  keys_b: Any
+  before: Any
+  least: Any
+  text_bh: Any = None
+
+
+class DecodeState(NamedTuple):
+  """Rows under way; `broken` is the number of the first token whose logits were not finite, or N."""
+
+  drawn: Array
+  tokens_bn: Array
+  log_probabilities_bn: Array
+  last_b: Array
+  done_b: Array
+  broken_b: Array
+  seen_bv: Array | None
+  cache: decoders.DecodeCache
+
+
+class DecodePrograms(NamedTuple):
+  """The compiled functions of a model, a sampler and a size.
+
+  Attributes:
+    start: (params, Prompts, Draws, done_b, seen_bv) -> State with one token drawn.
+    advance: (params, State, Draws, until) -> State with `until` tokens drawn, unless all rows are done.
+  """
+
+  start: Callable[..., DecodeState]
+  advance: Callable[..., DecodeState]
+
+
+@functools.lru_cache(maxsize=64)
+def decode_programs(
+  model_json: str,
+  sampler: Any,
+  stop_tokens: tuple[int, ...],
+  room: int,
+  prefix: bool = False,
+  rules: Constraints = UNCONSTRAINED,
+) -> DecodePrograms:
+  """Returns the functions of a model (its config as JSON), compiled once for as many as `room` new tokens."""
+  model = configs.from_dict(configs.Model, json.loads(model_json))
+  decoder = decoders.make_decoder(model, prefix)
+  stops_v = np.isin(np.arange(model.vocab), stop_tokens)
+  drawer = _Drawer(sampler, stops_v, constraints.ConstraintFilter(rules, stops_v))
+
+  def start(
+    params: Any, prompts: decoders.PromptBatch, draws: DrawState, done_b: Array, seen_bv: Array | None
+  ) -> DecodeState:
+    logits_bv, filled = decoder.prefill(params, prompts, prompts.tokens_bt.shape[1] + room)
+    return drawer(_empty(room, done_b, seen_bv, filled), draws, logits_bv)
+
+  def advance(params: Any, state: DecodeState, draws: DrawState, until: Array) -> DecodeState:
+    def one_more(state: DecodeState) -> DecodeState:
+      logits_bv, longer = decoder.step(params, state.cache, state.last_b)
+      return drawer(state._replace(cache=longer), draws, logits_bv)
+
+    return jax.lax.while_loop(lambda s: (s.drawn < until) & ~s.done_b.all(), one_more, state)
+
+  return DecodePrograms(jax.jit(start), jax.jit(advance, donate_argnums=1))
+
+
+def unstack_layers(params: Any) -> Any:
+  """Returns parameters whose layers of what is decoded lie apart, so that no token waits for copies of them.
+
+  On one CPU their kernels are turned as well (`gen.kernels.decode_weights`). Such parameters come back as they are.
+  They serve
+  generation alone, and take the layers' memory once more as long as they are held: who generates often makes them once
+  and hands them to `generate`.
+  """
+  layers = params.get("target", {}).get("stack", {}).get("layers", ())
+  if isinstance(layers, tuple):
+    return params
+  return _apart(params, _on_one_cpu(layers))
+
+
+def _on_one_cpu(params: Any) -> bool:
+  """Says whether all arrays lie on one CPU device; those of the host go to the first device."""
+  placed = [leaf.devices() for leaf in jax.tree.leaves(params) if isinstance(leaf, jax.Array)]
+  devices = set[jax.Device]().union(*placed) or {jax.devices()[0]}
+  return len(devices) == 1 and all(device.platform == "cpu" for device in devices)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _apart(params: Any, turns: bool) -> Any:
+  target = blocks.unstack_layers(params["target"])
+  if turns:
+    each = tuple(decode_weights.transpose_kernels(layer) for layer in target["stack"]["layers"])
+    target["stack"] = {**target["stack"], "layers": each}
+  return {**params, "target": target}
+
+
+def _empty(room: int, done_b: Array, seen_bv: Array | None, filled: decoders.DecodeCache) -> DecodeState:
+  """Returns rows of which nothing is drawn."""
+  nothing_bn = jnp.zeros((len(done_b), room), jnp.int32)
+  return DecodeState(
+    drawn=jnp.int32(0),
+    tokens_bn=nothing_bn,
+    log_probabilities_bn=nothing_bn.astype(jnp.float32),
+    last_b=nothing_bn[:, 0],
+    done_b=done_b,
+    broken_b=jnp.full((len(done_b),), room, jnp.int32),
+    seen_bv=seen_bv,
+    cache=filled,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Drawer:
+  """Draws the next token of each row from its logits."""
+
+  sampler: Any
+  stops_v: np.ndarray
+  allows: constraints.ConstraintFilter
+
+  def __call__(self, state: DecodeState, draws: DrawState, logits_bv: Array) -> DecodeState:
+    """Returns the state with one token more; a row that is done gets 0."""
+    number = draws.before + state.drawn
+    broken_b = ~jnp.isfinite(logits_bv).all(-1) & ~state.done_b
+    tokens_b = jnp.where(state.done_b, 0, self._tokens(state, draws, number, logits_bv)).astype(jnp.int32)
+    chosen_b = jnp.take_along_axis(jax.nn.log_softmax(logits_bv), tokens_b[:, None], 1)[:, 0]
+    chosen_b = jnp.where(state.done_b, 0.0, chosen_b)
+    seen_bv = state.seen_bv
+    if seen_bv is not None:
+      seen_bv = seen_bv.at[jnp.arange(len(tokens_b)), tokens_b].set(True)
+    return state._replace(
+      drawn=state.drawn + 1,
+      tokens_bn=_written(state.tokens_bn, tokens_b, state.drawn),
+      log_probabilities_bn=_written(state.log_probabilities_bn, chosen_b, state.drawn),
+      last_b=tokens_b,
+      done_b=state.done_b | jnp.asarray(self.stops_v)[tokens_b],
+      broken_b=jnp.where(broken_b, jnp.minimum(state.broken_b, state.drawn), state.broken_b),
+      seen_bv=seen_bv,
+    )
+
+  def _tokens(self, state: DecodeState, draws: DrawState, number: Array, logits_bv: Array) -> Array:
+    text = None
+    if draws.text_bh is not None:
+      ids_bh = jnp.concatenate([draws.text_bh, state.tokens_bn], 1)
+      text = constraints.TokenHistory(ids_bh, draws.text_bh.shape[1] + state.drawn)
+    allowed_bv = self.allows(logits_bv, text, number)
+    allowed_bv = jnp.where(self.stops_v & (number < draws.least), sampling.EXCLUDED, allowed_bv)
+    seen = () if state.seen_bv is None else (state.seen_bv,)
+    if getattr(self.sampler, "greedy", False):
+      return sampling.argmax_token(self.sampler(allowed_bv, *seen))
+    keys_b = jax.vmap(jax.random.fold_in, (0, None))(draws.keys_b, number)
+    return sampling.draw_tokens(self.sampler(allowed_bv, *seen), keys_b)
+
+
+def _written(all_bn: Array, new_b: Array, place: Array) -> Array:
+  return jax.lax.dynamic_update_slice(all_bn, new_b[:, None], (0, place))

@@ -1,0 +1,189 @@
+"""What decoding needs of a model: read prompts into a cache, then one token after another.
+
+A cache is a tree of arrays that only its model understands: keys and values of a transformer, the state of a
+recurrent network. Its leaves have the row as first axis, or no axis at all.
+B rows, T prompt, S slots, V vocab.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from gen.config import Model
+from gen.errors import UserError
+from gen.models import language_model
+
+DecodeCache = Any
+RECURRENT = ("rnn", "lstm", "gru")
+
+
+class PromptBatch(NamedTuple):
+  """Texts of unequal lengths that end together, padded on the left; sources are padded on the right.
+
+  Attributes:
+    tokens_bt: ids.
+    pads_b: padding before each row.
+    source_bs: what an encoder-decoder's encoder reads, or None.
+    source_segments_bs: 1 where the source is text, 0 where padding.
+  """
+
+  tokens_bt: Any
+  pads_b: Any
+  source_bs: Any = None
+  source_segments_bs: Any = None
+
+
+class Decoder(Protocol):
+  """A model as decoding sees it; pure functions of parameters and cache."""
+
+  def prefill(self, params: Any, prompts: PromptBatch, capacity: int) -> tuple[Array, DecodeCache]:
+    """Returns the logits [B, V] after the prompts, and a cache for `capacity` tokens in all."""
+    ...
+
+  def step(self, params: Any, cache: DecodeCache, tokens_b: Array) -> tuple[Array, DecodeCache]:
+    """Returns the logits [B, V] after one more token of each row, and the cache with it."""
+    ...
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformerDecoder:
+  """A decoder or an encoder-decoder with the cache of its keys and values; cross attention's are made once.
+
+  Attributes:
+    prefix: whether a decoder looks both ways inside its prompts.
+  """
+
+  module: language_model.LanguageModel
+  prefix: bool = False
+
+  def prefill(self, params: Any, prompts: PromptBatch, capacity: int) -> tuple[Array, DecodeCache]:
+    """Returns the logits [B, V] after the prompts, and the cache."""
+    positions_bs = jnp.arange(capacity) - prompts.pads_b[:, None]
+    logits_bv, changed = self.module.apply(
+      {"params": params},
+      prompts.tokens_bt,
+      positions_bs,
+      prompts.source_bs,
+      prompts.source_segments_bs,
+      self.prefix,
+      method="prefill",
+      mutable=["cache"],
+    )
+    return logits_bv, changed["cache"]
+
+  def step(self, params: Any, cache: DecodeCache, tokens_b: Array) -> tuple[Array, DecodeCache]:
+    """Returns the logits [B, V] after one more token of each row, and the cache."""
+    variables = {"params": params, "cache": cache}
+    logits_bv, changed = self.module.apply(variables, tokens_b, method="step", mutable=["cache"])
+    return logits_bv, changed["cache"]
+
+
+@dataclasses.dataclass(frozen=True)
+class RecurrentDecoder:
+  """A recurrent network; its cache is its state, as large after a long text as after a short one."""
+
+  module: language_model.LanguageModel
+
+  def prefill(self, params: Any, prompts: PromptBatch, capacity: int) -> tuple[Array, DecodeCache]:
+    """Returns the logits [B, V] after the prompts, and the state; padding leaves the state as it is."""
+    from gen.models import recurrent
+
+    batch, length = prompts.tokens_bt.shape
+    segments_bt = (jnp.arange(length) >= prompts.pads_b[:, None]).astype(jnp.int32)
+    state = recurrent.init_recurrent_state(self.module.config, batch)
+    return self._read(params, prompts.tokens_bt, state, segments_bt)
+
+  def step(self, params: Any, cache: DecodeCache, tokens_b: Array) -> tuple[Array, DecodeCache]:
+    """Returns the logits [B, V] after one more token of each row, and the state."""
+    state = jax.tree.map(lambda x_bld: x_bld.swapaxes(0, 1), cache)
+    return self._read(params, tokens_b[:, None], state, None)
+
+  def _read(
+    self, params: Any, tokens_bt: Array, state: Any, segments_bt: Array | None
+  ) -> tuple[Array, DecodeCache]:
+    logits_btv, after = self.module.apply({"params": params}, tokens_bt, state, segments_bt, method="carry")
+    return logits_btv[:, -1], jax.tree.map(lambda x_lbd: x_lbd.swapaxes(0, 1), after)
+
+
+def make_decoder(model: Model, prefix: bool = False) -> Decoder:
+  """Returns how a model decodes.
+
+  Args:
+    model: its shape.
+    prefix: whether prompts are seen both ways, as a decoder learned that was trained with objective `prefix`.
+
+  Raises:
+    UserError: for a family that does not predict the next token, or that cannot look both ways inside a prompt.
+  """
+  if prefix and model.family != "decoder":
+    raise UserError(
+      f"prefix is for decoders; a model of family {model.family} reads its prompt in its own way"
+    )
+  if model.family in ("decoder", "encoder_decoder"):
+    return TransformerDecoder(language_model.build_model(model), prefix)
+  if model.family in RECURRENT:
+    return RecurrentDecoder(language_model.build_model(model))
+  raise UserError(
+    f"a model of family {model.family} does not predict next tokens; it fills in what is masked"
+    " (gen.generation.infilling)"
+  )
+
+
+def window_length(model: Model) -> int:
+  """Returns how many tokens a model looks back at: those it was built for, or 0 for any number."""
+  return 0 if model.family in RECURRENT else model.context
+
+
+def select_rows(cache: DecodeCache, rows_n: Array) -> DecodeCache:
+  """Returns the cache of these rows, in this order, as beam search needs it."""
+  return jax.tree.map(lambda x: x[rows_n] if x.ndim else x, cache)
+
+
+def cache_bytes(model: Model, batch: int, capacity: int, source: int = 0) -> int:
+  """Returns the bytes of a transformer's cache, exactly.
+
+  Args:
+    model: its shape.
+    batch: rows.
+    capacity: slots: prompt and new tokens.
+    source: positions of an encoder-decoder's source.
+
+  >>> cache_bytes(Model(width=64, depth=2, head_width=16, key_value_heads=1), batch=3, capacity=10)
+  7804
+  """
+  target = model.target
+  per_token = 2 * model.target_depth * target.key_value_width * _item_size(model.dtype)
+  places = 4 * batch * (capacity + source) + 4  # positions, source segments, and the count of filled slots
+  return batch * (capacity + source) * per_token + places
+
+
+def _item_size(dtype: str) -> int:
+  return 4 if dtype == "float32" else 2
+
+
+def pad_prompts(prompts: list[np.ndarray], multiple: int, left: bool) -> tuple[np.ndarray, np.ndarray]:
+  """Returns ids [B, T] filled up with 0 to a multiple, and the padding of each row."""
+  longest = max(len(ids) for ids in prompts)
+  length = -(-longest // multiple) * multiple
+  pads_b = np.array([length - len(ids) for ids in prompts], np.int32)
+  tokens_bt = np.zeros((len(prompts), length), np.int32)
+  for row, (ids, pads) in enumerate(zip(prompts, pads_b, strict=True)):
+    tokens_bt[row, slice(pads, None) if left else slice(len(ids))] = ids
+  return tokens_bt, pads_b
+
+
+def arrange_prompts(
+  prompts: list[np.ndarray], sources: list[np.ndarray] | None, multiple: int
+) -> PromptBatch:
+  """Returns prompts, and the sources that go with them, as arrays whose lengths are multiples."""
+  tokens_bt, pads_b = pad_prompts(prompts, multiple, left=True)
+  if sources is None:
+    return PromptBatch(tokens_bt, pads_b)
+  source_bs, source_pads_b = pad_prompts(sources, multiple, left=False)
+  filled_b1 = source_bs.shape[1] - source_pads_b[:, None]
+  segments_bs = (np.arange(source_bs.shape[1]) < filled_b1).astype(np.int32)
+  return PromptBatch(tokens_bt, pads_b, source_bs, segments_bs)

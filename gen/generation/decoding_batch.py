@@ -1,0 +1,251 @@
+"""Texts under way, on the host: when they end, what was drawn, and what the model reads next. B rows, N new tokens."""
+
+import dataclasses
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from gen import config as configs
+from gen.errors import UserError
+from gen.generation import constraints, context_window, decoders
+from gen.generation.compiled_decoding import DecodeState
+from gen.generation.sampling import Sampler
+from gen.interop.generation_config import UNCONSTRAINED, Constraints
+
+MULTIPLE = 16  # to which lengths are rounded up, so that few programs are compiled
+MAX_TOKENS = 1 << 20  # new ones, for which there is room from the beginning
+Ids = Sequence[int] | np.ndarray
+Decode = Callable[[Any], str]
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodeLimits:
+  """When a row ends.
+
+  Attributes:
+    max_tokens: new tokens at most.
+    min_tokens: before so many, no stop token is drawn and no stop string ends a row.
+    stop_tokens: ids that end a row.
+    stop_strings: texts that end a row; they need `decode`.
+    window: what to do beyond the context window: error | truncate | slide.
+    constraints: what the model's files ask of its answers; a sampler's own repetition penalty replaces theirs.
+  """
+
+  max_tokens: int = 64
+  min_tokens: int = 0
+  stop_tokens: tuple[int, ...] = ()
+  stop_strings: tuple[str, ...] = ()
+  window: str = "error"
+  constraints: Constraints = UNCONSTRAINED
+
+  def check(self, vocab: int) -> None:
+    """Checks every limit.
+
+    Raises:
+      UserError: for the first that cannot be.
+    """
+    if not 1 <= self.max_tokens <= MAX_TOKENS:
+      raise UserError(f"max_tokens {self.max_tokens} is not allowed; ask for 1 to {MAX_TOKENS}")
+    if not 0 <= self.min_tokens <= self.max_tokens:
+      raise UserError(f"min_tokens {self.min_tokens} must lie between 0 and max_tokens {self.max_tokens}")
+    for token in self.stop_tokens:
+      if not 0 <= token < vocab:
+        raise UserError(f"stop token {token} is outside the vocabulary of {vocab}")
+    if "" in self.stop_strings:
+      raise UserError("a stop string is empty, which would stop everything; leave it out")
+
+
+class GeneratedTokens(NamedTuple):
+  """What was drawn.
+
+  Attributes:
+    tokens_bn: new ids, a row's stop token among them; 0 beyond its length.
+    lengths_b: new tokens of each row.
+    log_probabilities_bn: of each token in the model's own distribution, nats; 0 beyond the length.
+    stopped_b: whether a stop token or string ended the row.
+  """
+
+  tokens_bn: np.ndarray
+  lengths_b: np.ndarray
+  log_probabilities_bn: np.ndarray
+  stopped_b: np.ndarray
+
+  def rows(self) -> list[np.ndarray]:
+    """Returns each row's ids without what lies beyond its length."""
+    return [tokens[:length] for tokens, length in zip(self.tokens_bn, self.lengths_b, strict=True)]
+
+
+class DecodingBatch:
+  """Texts under way, on the host: what was drawn, what is done, and what the model reads next."""
+
+  def __init__(
+    self,
+    model: configs.Model,
+    prompts: Sequence[Ids],
+    sampler: Any,
+    limits: DecodeLimits,
+    start: Ids,
+    decode: Decode | None,
+    prefix: bool = False,
+  ) -> None:
+    decoders.make_decoder(model, prefix)  # refuses a family that cannot
+    limits.check(model.vocab)
+    if isinstance(sampler, Sampler):
+      sampler.check(model.vocab)
+      if sampler.repetition_penalty != 1:
+        limits = dataclasses.replace(limits, constraints=limits.constraints._replace(repetition_penalty=1.0))
+    if limits.stop_strings and decode is None:
+      raise UserError("stop strings need decode, the function from ids to text")
+    self.model, self.limits, self._decode = model, limits, decode
+    self.window = decoders.window_length(model)
+    self.model_json = json.dumps(configs.to_dict(model))
+    self.prompts = check_prompts(prompts, model.vocab)
+    self.sources: list[np.ndarray] | None = None
+    self.texts = self.prompts
+    if model.family == "encoder_decoder":
+      self.sources = context_window.fit_sources(self.prompts, self.window, limits.window)
+      self.texts = check_prompts([start], model.vocab) * len(self.prompts)
+    self._said = list(self.texts)
+    self.texts = list(context_window.fit_prompts(self.texts, limits.max_tokens, self.window, limits.window))
+    self._penalizes = isinstance(sampler, Sampler) and sampler.repetition_penalty != 1
+    batch = len(self.prompts)
+    self.drawn = 0
+    self.done_b, self.lengths_b = np.zeros(batch, bool), np.zeros(batch, np.int32)
+    self._read_b = self.lengths_b.copy()
+    self.stopped_b = np.zeros(batch, bool)
+    self.tokens_bn = np.zeros((batch, limits.max_tokens), np.int32)
+    self.log_probabilities_bn = np.zeros((batch, limits.max_tokens), np.float32)
+
+  @property
+  def finished(self) -> bool:
+    """Whether every row has ended."""
+    return bool(self.done_b.all())
+
+  def next_chunk(self) -> int:
+    """Takes over what was drawn, slides windows that are full, and says how many tokens fit before the next does."""
+    for row, begin in enumerate(self._read_b):
+      drawn_n = self.tokens_bn[row, begin : self.lengths_b[row]]
+      self.texts[row] = np.concatenate([self.texts[row], drawn_n])
+      self._said[row] = np.concatenate([self._said[row], drawn_n])
+    self._read_b = self.lengths_b.copy()
+    left, size = self.limits.max_tokens - self.drawn, self.window
+    if self.limits.window != "slide" or not size:
+      return left
+    self.texts = [context_window.slide_window(text, size) for text in self.texts]
+    rooms = [size - len(text) for text, done in zip(self.texts, self.done_b, strict=True) if not done]
+    return max(1, min(left, *rooms))
+
+  def arranged(self) -> decoders.PromptBatch:
+    """Returns what the model reads before the next token."""
+    return decoders.arrange_prompts(self.texts, self.sources, MULTIPLE)
+
+  def seen(self) -> np.ndarray | None:
+    """Returns which tokens each row holds, where the sampler asks."""
+    if not self._penalizes:
+      return None
+    seen_bv = np.zeros((len(self.prompts), self.model.vocab), bool)
+    for row, text in enumerate(self._said):
+      seen_bv[row, text] = True
+    return seen_bv
+
+  def history(self) -> np.ndarray | None:
+    """Returns each row's text so far with `constraints.EMPTY` on its left, where a constraint reads it."""
+    if not constraints.reads_text(self.limits.constraints):
+      return None
+    length = -(-max(map(len, self._said)) // MULTIPLE) * MULTIPLE
+    ids_bh = np.full((len(self._said), length), constraints.EMPTY, np.int32)
+    for row, text in enumerate(self._said):
+      ids_bh[row, length - len(text) :] = text
+    return ids_bh
+
+  def collect(self, state: DecodeState, before: int) -> None:
+    """Takes over what was drawn since the last look, and ends rows."""
+    count, broken_b = int(state.drawn), np.asarray(state.broken_b)
+    if (broken_b < count).any():
+      row = int(np.argmax(broken_b < count))
+      raise UserError(
+        f"the model's logits are not finite numbers at new token {before + int(broken_b[row])} of row {row};"
+        " its parameters are damaged, or its training diverged"
+      )
+    earlier, now = self.drawn, before + count
+    new = slice(earlier - before, count)
+    self.tokens_bn[:, earlier:now] = np.asarray(state.tokens_bn)[:, new]
+    self.log_probabilities_bn[:, earlier:now] = np.asarray(state.log_probabilities_bn)[:, new]
+    self.drawn = now
+    for row in np.flatnonzero(~self.done_b).tolist():
+      self._end(row, earlier)
+    self.done_b |= self.drawn >= self.limits.max_tokens
+
+  def _end(self, row: int, earlier: int) -> None:
+    """Ends a row at its first stop token, or where a stop string is complete."""
+    tokens_n = self.tokens_bn[row, : self.drawn]
+    stops = np.flatnonzero(np.isin(tokens_n[earlier:], self.limits.stop_tokens))
+    ends = [earlier + int(stops[0]) + 1] if stops.size else []
+    for length in range(max(earlier, self.limits.min_tokens - 1) + 1, (ends or [self.drawn])[0] + 1):
+      if self.limits.stop_strings and self._says_stop(tokens_n[:length]):
+        ends = [length]
+        break
+    self.lengths_b[row] = ends[0] if ends else self.drawn
+    if ends:
+      self.done_b[row] = self.stopped_b[row] = True
+      self.tokens_bn[row, ends[0] :] = 0
+      self.log_probabilities_bn[row, ends[0] :] = 0
+
+  def _says_stop(self, tokens_n: np.ndarray) -> bool:
+    assert self._decode is not None
+    text = self._decode(tokens_n)
+    return any(stop in text for stop in self.limits.stop_strings)
+
+  def generated(self) -> GeneratedTokens:
+    """Returns what was drawn so far."""
+    drawn = slice(self.drawn)
+    return GeneratedTokens(
+      self.tokens_bn[:, drawn].copy(),
+      self.lengths_b.copy(),
+      self.log_probabilities_bn[:, drawn].copy(),
+      self.stopped_b.copy(),
+    )
+
+
+def check_prompts(prompts: Sequence[Ids], vocab: int) -> list[np.ndarray]:
+  """Returns prompts as arrays.
+
+  Raises:
+    UserError: for none, an empty one, or an id outside the vocabulary.
+  """
+  if len(prompts) == 0:
+    raise UserError("there is no prompt; give at least one")
+  rows = [np.asarray(ids) for ids in prompts]
+  for row, ids in enumerate(rows):
+    if ids.ndim != 1:
+      raise UserError(f"prompt {row} is {ids.tolist()!r}; prompts are a list of lists of ids, as in [[5, 6]]")
+    if ids.size == 0:
+      raise UserError(f"prompt {row} is empty; give at least one token")
+    if not np.issubdtype(ids.dtype, np.integer) or ids.min() < 0 or ids.max() >= vocab:
+      raise UserError(
+        f"prompt {row} holds an id outside the model's vocabulary of {vocab}; was another tokenizer used?"
+      )
+  return [ids.astype(np.int32) for ids in rows]
+
+
+def row_keys(key: Array, prompts: Sequence[Ids]) -> Array:
+  """Returns a key for each prompt: of its ids, and of how often the same ones came before it.
+
+  So a prompt's text is the same alone and in any batch, and copies of a prompt differ.
+  """
+  if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+    key = jax.random.wrap_key_data(key)
+  if key.ndim == 1:
+    if len(key) != len(prompts):
+      raise UserError(f"{len(key)} keys are given for {len(prompts)} prompts; give one, or one each")
+    return key
+  names = [zlib.crc32(np.asarray(ids, np.int32).tobytes()) for ids in prompts]
+  copies = [names[:row].count(name) for row, name in enumerate(names)]
+  fold = jax.vmap(lambda name, copy: jax.random.fold_in(jax.random.fold_in(key, name), copy))
+  return fold(np.array(names, np.uint32), np.array(copies, np.uint32))

@@ -1,0 +1,226 @@
+"""A trained model with the tokenizer that it was trained with, from wherever it was kept.
+
+    a run           the folder that training was given as its workdir
+    an import       the folder of a run that scripts/import_checkpoint.py made
+    a directory     of the Hugging Face format: config.json, *.safetensors, and the files of a tokenizer
+
+`load_model` is the one place that knows where models come from: whatever it returns as `LoadedModel` can be decoded,
+prompted
+and looked into.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from gen.config import Model, Run
+from gen.data import batches, corpus
+from gen.data.tokenizers import tokenizer as own
+from gen.data.tokenizers.tokenizer import Tokenizer
+from gen.errors import UserError
+from gen.interop import generation_config, huggingface, registry, text_frames
+from gen.interop import tokenizers as foreign
+from gen.interop.runs import KEPT, kept_config
+from gen.interop.text_frames import TextFrame
+from gen.interop.tokenizers import model_vocab
+from gen.io import json_reading
+from gen.models import language_model
+from gen.training import run_folder
+from gen.training import step as training
+from gen.training.checkpoints import Checkpoints
+from gen.training.loop import TOKENIZER
+
+CONFIG = "config.json"
+Report = Callable[[str], None]
+Folder = str | Path
+
+
+class LoadedModel(NamedTuple):
+  """All that it takes to use a trained model.
+
+  Attributes:
+    model: its shape; `model.context` is the window, 0 for none.
+    params: its parameters.
+    tokenizer: the one it was trained with; of a directory, an id may be None that it does not have.
+    reading: what it makes of text.
+    where: it came from, for messages and titles.
+  """
+
+  model: Model
+  params: Any
+  tokenizer: Tokenizer
+  reading: TextFrame
+  where: str
+
+  @property
+  def module(self) -> language_model.LanguageModel:
+    """The flax module."""
+    return language_model.build_model(self.model)
+
+
+def load_model(
+  folder: Folder,
+  step: int | None = None,
+  tokenizer: Folder | None = None,
+  report: Report | None = None,
+) -> LoadedModel:
+  """Reads a model from the folder of a run, or from a directory of the Hugging Face format.
+
+  Args:
+    folder: where it lies.
+    step: which checkpoint of a run; None is the latest.
+    tokenizer: a folder with a saved tokenizer, in place of the one that lies there.
+    report: gets one line for each thing that must be built, and for each that a user should know of the files; None
+      logs the latter as warnings.
+
+  Raises:
+    UserError: if there is no such model or checkpoint, or no tokenizer, or not the one it was trained with.
+  """
+  loaded = _load(Path(folder), step, tokenizer, report)
+  for note in loaded.reading.notes:
+    (report or logging.getLogger(__name__).warning)(note)
+  return loaded
+
+
+def _load(folder: Path, step: int | None, tokenizer: Folder | None, report: Report | None) -> LoadedModel:
+  config = _config(folder)
+  if "model_type" in config:
+    if step is not None:
+      raise UserError(f"{folder} holds one checkpoint and no steps; leave out step {step}")
+    return _directory(folder, tokenizer)
+  with Checkpoints(folder / "checkpoints") as checkpoints:
+    there = checkpoints.steps()
+    if not there:
+      raise UserError(f"{folder} has no checkpoint yet; train it further (experiments/pretrain.py)")
+    if step is not None and step not in there:
+      raise UserError(f"{folder} has no checkpoint of step {step}; it has {there}")
+    chosen = there[-1] if step is None else step
+    run = run_folder.saved_run(folder, chosen)
+    found, how = _of_run(folder, run, checkpoints.meta(chosen), tokenizer, report)
+    template = jax.eval_shape(lambda: training.initialize_state(run.model, run.optimizer, 0))
+    state, _ = checkpoints.restore(template, chosen)
+  return LoadedModel(run.model, state.params, found, how, f"{run.name or folder.name}, step {chosen:,}")
+
+
+def read_run(folder: Folder) -> Run:
+  """Returns the config of the run in a folder.
+
+  Raises:
+    UserError: if there is none, or it is not what its latest checkpoint was saved with.
+  """
+  config = _config(Path(folder))
+  if "model_type" in config:
+    raise UserError(
+      f"{folder} is no run, and does not say what its model was trained on; give a run's --workdir"
+    )
+  return run_folder.saved_run(Path(folder))
+
+
+def load_run(run: Run, tokenizer: Tokenizer) -> TextFrame:
+  """Returns how the model of a run reads, as its objective laid texts out."""
+  objective = batches.make_objective(run.data, tokenizer, run.model.family)
+  prefix = run.data.objective == "prefix"
+  sees_ends = (
+    run.model.family in ("encoder", "encoder_decoder") and not prefix
+  )  # a prefix is cut off anywhere
+  return TextFrame(
+    run.data.objective,
+    before=(tokenizer.bos,),
+    after=(tokenizer.eos,) if sees_ends else (),
+    start=(getattr(objective, "start", tokenizer.pad),),
+    stop=(tokenizer.eos,),
+    prefix=prefix and run.model.family == "decoder",
+  )
+
+
+def _config(folder: Path) -> dict[str, Any]:
+  path = folder / CONFIG
+  if not folder.is_dir():
+    raise UserError(
+      f"{folder} is no folder; give the --workdir of a run that experiments/pretrain.py trained, or a directory of"
+      " the Hugging Face format"
+    )
+  try:
+    path.stat()
+  except FileNotFoundError:
+    raise UserError(f"{folder} holds no model: {CONFIG} is missing; give the --workdir of a run") from None
+  except OSError as error:
+    raise UserError(f"{path} cannot be read: {error}") from error
+  values = json_reading.read_json(path)
+  if not {"model", "model_type"} & set(values):
+    raise UserError(f"{path} is not the config of a run; give the --workdir of one that pretrain.py trained")
+  return values
+
+
+def _directory(folder: Path, other: Folder | None) -> LoadedModel:
+  """Reads a directory of the format; parameters become float32, in which the format's models are computed."""
+  tokenizer = _foreign(folder, other)
+  if other and foreign.is_in(folder):
+    _require(foreign.load_tokenizer(folder).hash, tokenizer, folder, other)
+  described, params = huggingface.load_checkpoint(folder)
+  how = _reading(folder, described.values, described.config, tokenizer, described.head)
+  how = how._replace(notes=described.notes + how.notes)
+  wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params)
+  model = dataclasses.replace(described.config, dtype="float32")
+  return LoadedModel(model, wide, tokenizer, how, folder.resolve().name)
+
+
+def _reading(
+  folder: Path, hf: dict[str, Any], model: Model, tokenizer: foreign.PretrainedTokenizer, head: bool
+) -> TextFrame:
+  """Returns how a model of the format reads, and lets its tokenizer refuse ids that it has no rows for."""
+  model_vocab.limit_to_model(tokenizer, model.vocab)
+  return text_frames.frame_of_format(
+    hf, generation_config.read_generation_config(folder, hf, model.vocab), model, tokenizer, head
+  )
+
+
+def _of_run(
+  folder: Path, run: Run, meta: dict[str, Any], other: Folder | None, report: Report | None
+) -> tuple[Tokenizer, TextFrame]:
+  """Returns the tokenizer of a run and how its model reads; an imported one keeps both as they came."""
+  kept = folder / KEPT
+  if kept.is_dir() and not (folder / TOKENIZER).is_dir():
+    pretrained = _foreign(kept, other)
+    if meta.get("tokenizer"):
+      _require(meta["tokenizer"], pretrained, folder, other)
+    hf = kept_config(kept)
+    values = registry.find_architecture(hf).complete(hf)
+    return pretrained, _reading(kept, values, run.model, pretrained, meta.get("head", True))
+  tokenizer = _tokenizer(folder, run, other, report)
+  _require(meta.get("tokenizer"), tokenizer, folder, other)
+  return tokenizer, load_run(run, tokenizer)
+
+
+def _tokenizer(folder: Path, run: Run, other: Folder | None, report: Report | None) -> Tokenizer:
+  """Returns the tokenizer beside the run; an old run has none, so it is made again from the corpus."""
+  if other:
+    return own.load_tokenizer(other) if (Path(other) / own.MODEL).is_file() else foreign.load_tokenizer(other)
+  if (folder / TOKENIZER).is_dir():
+    return own.load_tokenizer(folder / TOKENIZER)
+  if run.data.tokenizer == own.ByteTokenizer.kind:
+    return own.ByteTokenizer()
+  return own.tokenizer_for_data(run.data, corpus.build_corpus(run.data, report), report)
+
+
+def _foreign(folder: Path, other: Folder | None) -> foreign.PretrainedTokenizer:
+  if not other and not foreign.is_in(folder):
+    raise UserError(
+      f"{folder} has no tokenizer ({', '.join(foreign.FILES)}); put the model's own there, or name its folder by"
+      " --tokenizer"
+    )
+  return foreign.load_tokenizer(other or folder)
+
+
+def _require(trained: str | None, found: Tokenizer, folder: Path, other: Folder | None) -> None:
+  if trained != found.hash:
+    named = f"the one in {other}" if other else "the one at hand"
+    raise UserError(
+      f"{folder} was trained with tokenizer {trained}, and {named} is {found.hash}: its ids mean other text; use the"
+      " model's own"
+    )

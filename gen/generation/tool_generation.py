@@ -1,0 +1,175 @@
+"""Text with tools: generation halts where the model asks for a result, which is put in before it goes on.
+
+Ids that the model wrote are kept as they are; only the results are encoded. Prompts go on side by side: each round
+draws until every one of them has ended or asks.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jax import Array
+
+from gen.errors import UserError
+from gen.generation import compiled_decoding, decode, text, tools
+from gen.generation.loaded_model import LoadedModel
+from gen.generation.sampling import Sampler
+
+
+class ToolCall(NamedTuple):
+  """What the model asked, and what was put in."""
+
+  call: str
+  result: str
+
+
+class ToolAnswer(NamedTuple):
+  """What a model wrote with the results that it was given.
+
+  Attributes:
+    text: all of it, without the stop string.
+    calls: in order.
+    tokens: ids that the model wrote itself.
+    stopped: whether a stop token or string ended it.
+  """
+
+  text: str
+  calls: list[ToolCall]
+  tokens: int
+  stopped: bool
+
+
+@dataclasses.dataclass
+class _Row:
+  """A text under way: ids of the prompt, ids after it, and how many of those the model may still write."""
+
+  prompt: str
+  ids: np.ndarray
+  left: int
+  said: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
+  calls: list[ToolCall] = dataclasses.field(default_factory=list)
+  written: int = 0
+  text: str = ""
+  stopped: bool = False
+
+  @property
+  def done(self) -> bool:
+    return self.stopped or self.left < 1
+
+
+def answer_with_tools(
+  restored: LoadedModel,
+  prompts: Sequence[str],
+  registry: tools.ToolRegistry | None,
+  sampler: Sampler,
+  key: Array,
+  *,
+  max_tokens: int = 64,
+  max_calls: int = 8,
+  stop_strings: tuple[str, ...] = (),
+  policy: str = "error",
+) -> list[ToolAnswer]:
+  """Returns the answers to prompts, in which the model may call tools.
+
+  Args:
+    restored: a model that writes, from `loaded_model.load_model`.
+    prompts: texts.
+    registry: the tools; None leaves the model to write results itself.
+    sampler: how tokens are drawn.
+    key: of all randomness.
+    max_tokens: that the model itself writes, at most; results come on top.
+    max_calls: whose results are given; further ones get an error.
+    stop_strings: texts that end an answer and are not shown; they do not count inside results.
+    policy: beyond the context window: error, truncate or slide.
+
+  Raises:
+    UserError: for an encoder, and for whatever `text.stream_answers` refuses.
+  """
+  if restored.model.family == "encoder":
+    raise UserError("an encoder fills blanks and calls no tools; take a model that writes")
+  rows = [_Row(prompt, text.prompt_ids(restored, prompt), max_tokens) for prompt in prompts]
+  halts = stop_strings if registry is None else (tools.ARROW, *stop_strings)
+  while any(not row.done for row in rows):
+    waiting = [row for row in rows if not row.done]
+    found = _round(restored, waiting, len(rows), sampler, key, halts, policy)
+    for row, (tokens, stopped) in zip(waiting, found, strict=True):
+      _take(
+        restored,
+        row,
+        tokens[: row.left],
+        stopped and len(tokens) <= row.left,
+        registry,
+        max_calls,
+        stop_strings,
+      )
+  return [ToolAnswer(row.text, row.calls, row.written, row.stopped) for row in rows]
+
+
+def _round(
+  restored: LoadedModel,
+  rows: list[_Row],
+  batch: int,
+  sampler: Sampler,
+  key: Array,
+  halts: tuple[str, ...],
+  policy: str,
+) -> list[tuple[np.ndarray, bool]]:
+  """Returns what each row draws until it ends or asks; an encoder-decoder's rows go one by one."""
+  how = restored.reading
+  options: dict[str, Any] = {
+    "max_tokens": max(row.left for row in rows),
+    "window": policy,
+    "stop_tokens": how.stop,
+    "stop_strings": halts,
+    "decode": lambda ids: text.detokenize(restored, ids),
+    "prefix": how.prefix,
+    "constraints": how.constraints,
+  }
+  if restored.model.family == "encoder_decoder":
+    drawn, params = [], compiled_decoding.unstack_layers(restored.params)
+    for row in rows:
+      start = (*how.start, *row.said.tolist())
+      one = decode.generate(restored.module, params, [row.ids], sampler, key, start=start, **options)
+      drawn.append((one.rows()[0], bool(one.stopped_b[0])))
+    return drawn
+  given = [np.concatenate([row.ids, row.said]) for row in rows]
+  given += [given[-1]] * (batch - len(given))  # one shape for all rounds
+  found = decode.generate(restored.module, restored.params, given, sampler, key, **options)
+  return [(found.rows()[i], bool(found.stopped_b[i])) for i in range(len(rows))]
+
+
+def _take(
+  restored: LoadedModel,
+  row: _Row,
+  tokens: np.ndarray,
+  stopped: bool,
+  registry: tools.ToolRegistry | None,
+  max_calls: int,
+  stop_strings: tuple[str, ...],
+) -> None:
+  """Takes over what a row drew, and answers the call that it ends with."""
+  new = text.detokenize(restored, tokens)
+  row.left, row.written = row.left - len(tokens), row.written + len(tokens)
+  ends = [new.index(stop) for stop in stop_strings if stop in new]
+  arrow = new.find(tools.ARROW)
+  if ends and (arrow < 0 or min(ends) < arrow):
+    row.text, row.stopped = row.text + new[: min(ends)], True
+    return
+  if arrow < 0 or registry is None:
+    row.said, row.text, row.stopped = np.concatenate([row.said, tokens]), row.text + new, stopped
+    return
+  asked = new[: arrow + len(tools.ARROW)]
+  call = tools.find_open_call(row.prompt + row.text + asked)
+  if call is None:
+    ended = bool(len(tokens)) and int(tokens[-1]) in restored.reading.stop
+    row.said, row.text, row.stopped = np.concatenate([row.said, tokens]), row.text + new, ended
+    return
+  result = registry.result(call) if len(row.calls) < max_calls else f"error: no more than {max_calls} calls"
+  row.calls.append(ToolCall(call, result))
+  if asked != new:  # the last token says more than the arrow: what it says beyond is dropped
+    before = text.detokenize(restored, tokens[:-1])
+    tokens = np.concatenate([tokens[:-1], restored.tokenizer.encode(asked[len(before) :])])
+  put = f" {result}{tools.CLOSE}"
+  row.said = np.concatenate([row.said, tokens, restored.tokenizer.encode(put)]).astype(np.int32)
+  row.text += asked + put

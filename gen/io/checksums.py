@@ -1,0 +1,162 @@
+"""Checksums of every file of a checkpoint, so that one flipped bit is found and its file named.
+
+Array formats do not notice a changed byte: they restore another number. `seal_folder` writes `manifest.json` (SHA-256
+and
+size of each file under a folder); `find_damages` reads everything again and says what no longer agrees. Files that came
+later, such as a file manager's, are no damage; `strays` names them. Nothing here imports jax.
+"""
+
+import contextlib
+import fnmatch
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from gen.errors import UserError
+
+NAME = "manifest.json"
+# What file managers, network file systems and editors leave in any folder, and take away again.
+LITTER = (
+  ".DS_Store",
+  "._*",
+  ".nfs*",
+  "Thumbs.db",
+  "desktop.ini",
+  "*~",
+  ".*.swp",
+  "#*#",
+  ".#*",
+  ".fuse_hidden*",
+)
+
+
+def seal_folder(folder: Path) -> None:
+  """Writes the manifest of all files under `folder`, litter apart, and makes it and them durable.
+
+  Raises:
+    OSError: if the disk refuses.
+  """
+  files = {name: _entry(folder / name) for name in _names(folder) if not _is_litter(name)}
+  write_durably(folder / NAME, _render(files))
+  for path in [folder, *(item for item in folder.rglob("*") if item.is_dir())]:
+    sync_folder(path)
+
+
+def find_damages(folder: Path) -> list[str]:
+  """Returns one clause per file of the manifest that is not as it was sealed; empty if all is well."""
+  files, why = _read(folder)
+  if why:
+    return [why]
+  present = set(_names(folder))
+  found = [f"{name} is missing" for name in sorted(set(files) - present)]
+  for name in sorted(present & set(files)):
+    found += _compare(name, folder / name, files[name])
+  return found
+
+
+def damages_of(folder: Path, name: str) -> list[str]:
+  """Returns how one file differs from the manifest, reading no other; empty if it does not."""
+  files, why = _read(folder)
+  if why:
+    return [why]
+  if not (folder / name).is_file():
+    return [f"{name} is missing"]
+  return _compare(name, folder / name, files[name]) if name in files else [f"{name} is not in the manifest"]
+
+
+def strays(folder: Path) -> list[str]:
+  """Returns the files under `folder` that its manifest does not name; none without a manifest."""
+  files, why = _read(folder)
+  return [] if why else sorted(set(_names(folder)) - set(files))
+
+
+def write_durably(path: Path, text: str) -> None:
+  """Writes text and returns once it is on the disk."""
+  with path.open("w", encoding="utf-8") as file:
+    file.write(text)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+  """Writes a file whole or not at all: it has its name only once its content is on the disk.
+
+  Raises:
+    UserError: if that cannot be.
+  """
+  partial = path.with_name(path.name + ".partial")
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with partial.open("wb") as file:
+      file.write(content)
+      file.flush()
+      os.fsync(file.fileno())
+    partial.replace(path)
+  except OSError as error:
+    with contextlib.suppress(OSError):
+      partial.unlink(missing_ok=True)
+    raise UserError(f"cannot write {path}: {error.strerror}; make room, or choose another folder") from error
+
+
+def sync_folder(folder: Path) -> None:
+  """Makes the names in `folder` durable: a rename alone may be lost with the power."""
+  descriptor = os.open(folder, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], str]:
+  """Returns the entries of the manifest, and a clause that says why there are none."""
+  try:
+    files = _parse((folder / NAME).read_text())
+  except FileNotFoundError:
+    return {}, f"{NAME} is missing"
+  except (OSError, UnicodeDecodeError) as error:
+    return {}, f"{NAME} cannot be read ({error})"
+  return ({}, f"{NAME} is damaged") if files is None else (files, "")
+
+
+def _is_litter(name: str) -> bool:
+  last = name.rpartition("/")[2]
+  return any(fnmatch.fnmatchcase(last, pattern) for pattern in LITTER)
+
+
+def _names(folder: Path) -> list[str]:
+  paths = (path for path in folder.rglob("*") if not path.is_dir())
+  return sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != NAME)
+
+
+def _entry(path: Path) -> dict[str, Any]:
+  with path.open("rb") as file:
+    return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _compare(name: str, path: Path, expected: dict[str, Any]) -> list[str]:
+  try:
+    found = _entry(path)
+  except OSError as error:
+    return [f"{name} cannot be read ({error.strerror})"]
+  if found["bytes"] != expected["bytes"]:
+    return [f"{name} has {found['bytes']} bytes instead of {expected['bytes']}"]
+  return [] if found == expected else [f"{name} has changed (SHA-256 differs)"]
+
+
+def _render(files: dict[str, Any]) -> str:
+  body = json.dumps(files, sort_keys=True, indent=1)
+  return (
+    json.dumps({"files": files, "sha256": hashlib.sha256(body.encode()).hexdigest()}, sort_keys=True) + "\n"
+  )
+
+
+def _parse(text: str) -> dict[str, Any] | None:
+  """Returns the manifest's files, or None unless the text is exactly what `_render` writes for them."""
+  try:
+    files = json.loads(text)["files"]
+    entries = all(entry.keys() == {"bytes", "sha256"} for entry in files.values())
+    return files if entries and _render(files) == text else None
+  except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    return None

@@ -1,0 +1,51 @@
+"""A report as strict JSON, where `--json=PATH` of an experiment asks for it; - is standard output."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from gen.errors import UserError
+from gen.io import outputs, strict_json
+
+STANDARD_OUTPUT = Path("-")
+
+
+def report_target(asked: str) -> Path | None:
+  """Returns where the report goes (None: nowhere), after a look whether it can; before anything is computed.
+
+  Raises:
+    UserError: for a folder, or a file in none.
+  """
+  if not asked:
+    return None
+  try:
+    outputs.check_file(asked)
+  except ValueError as error:
+    raise UserError(f"--json={error}, or - for standard output") from error
+  return Path(asked)
+
+
+def write_report(report: dict[str, Any], path: Path | None, summary: Iterable[str] = ()) -> None:
+  """Writes the report; numbers that JSON does not have (NaN, infinities) are null.
+
+  Args:
+    report: plain values.
+    path: as `report_target` gave it; None writes nothing.
+    summary: lines for people who asked for a file, on standard error.
+
+  Raises:
+    UserError: if the disk is full or refuses.
+  """
+  if path is None:
+    return
+  text = strict_json.encode_json(report)
+  if path == STANDARD_OUTPUT:
+    print(text.decode(), end="", file=outputs.json_stream(), flush=True)
+    return
+  try:
+    path.write_bytes(text)
+  except OSError as error:
+    raise UserError(f"cannot write {path}: {error.strerror}") from error
+  for line in summary:
+    print(line, file=sys.stderr)

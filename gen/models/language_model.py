@@ -1,0 +1,414 @@
+"""The three transformer families as wirings of one block, and the RNN in the decoder's place.
+
+                 reads                  looks                      predicts
+  encoder        a masked text          both ways                  what was masked          BERT, RoBERTa
+  decoder        a text                 back (a prefix both ways)  the next token           GPT, BLOOM
+  encoder_       a source, both ways;   back, and at the whole     the next token of        Transformer, T5, BART
+    decoder      a target               source (cross attention)   the target
+  rnn, lstm,     a text                 back, through a state      the next token           before 2017
+    gru                                 of fixed size
+
+B batch, T target length, S source length, D width, V vocab.
+"""
+
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
+
+from gen.batch import Batch
+from gen.config import FAMILIES, Model
+from gen.kernels import decode_weights, fused_attention
+from gen.kernels.fused_attention import SegmentIds
+from gen.models import layers, positions, recurrent
+from gen.models.attention import INTERMEDIATES, AttentionInputs, attention_mask
+from gen.models.blocks import LayerStack
+from gen.models.kv_cache import CacheSlots
+from gen.sharding import activation_sharding
+
+DISTANCES = ("relative", "alibi")  # positions that are a bias by distance, and nothing else
+
+
+class InputEmbeddings(nn.Module):
+  """Token, position and type embeddings of one stack's input; the token table may be shared."""
+
+  config: Model
+  table: layers.Embedding
+
+  @nn.compact
+  def __call__(self, ids_bt: Array, positions_bt: Array, token_types_bt: Array | None) -> Array:
+    """Maps ids [B, T] to the residual stream [B, T, D]."""
+    cfg = self.config
+    x_btd = self.table(ids_bt) * cfg.embedding_scale
+    if cfg.positions == "learned":
+      rows = cfg.context + cfg.position_offset
+      places = layers.Embedding(rows, cfg.width, ("positions", "embed"), name="positions")
+      x_btd = x_btd + places(positions_bt + cfg.position_offset)
+    elif cfg.positions == "sinusoidal":
+      x_btd = x_btd + positions.sinusoidal_positions(positions_bt, cfg.width)
+    if cfg.token_types:
+      kinds = layers.Embedding(cfg.token_types, cfg.width, (None, "embed"), name="token_types")
+      x_btd = x_btd + kinds(jnp.zeros_like(ids_bt) if token_types_bt is None else token_types_bt)
+    if cfg.embedding_norm:
+      x_btd = layers.make_norm(cfg, name="norm")(x_btd)
+    return activation_sharding.shard_activation(
+      layers.apply_dropout(cfg, x_btd.astype(cfg.dtype), self), "batch", None, None
+    )
+
+
+class OutputHead(nn.Module):
+  """Hidden states to logits: the embedding's transpose or a matrix of its own."""
+
+  config: Model
+  table: layers.Embedding
+
+  def setup(self) -> None:
+    """Makes the parameters that the config asks for."""
+    cfg = self.config
+    if cfg.head_transform:
+      names = ("embed", "mlp")
+      self.transform = layers.Dense(cfg.width, cfg.width, names, cfg.bias, cfg.initializer_scale, cfg.dtype)
+      self.transform_norm = layers.make_norm(cfg)
+    if not cfg.tied:
+      shape = (cfg.width, cfg.vocab)
+      self.logits = layers.KernelOnly(shape, ("embed", "vocab"), cfg.width, cfg.initializer_scale)
+    if cfg.head_bias:
+      self.bias = layers.make_weight(self, "bias", layers.ZEROS, (cfg.vocab,), ("vocab",))
+
+  def prepare(self, x_btd: Array) -> Array:
+    """Returns hidden states ready for the product with the vocabulary."""
+    cfg = self.config
+    if cfg.head_transform:
+      activation = layers.ACTIVATIONS[cfg.head_activation or cfg.activation]
+      x_btd = self.transform_norm(activation(self.transform(x_btd)))
+    return x_btd * cfg.logits_scale if cfg.logits_scale != 1.0 else x_btd
+
+  def weights(self) -> tuple[Array, Array | None]:
+    """Returns the kernel as [D, V] and the bias [V] or None, float32."""
+    kernel_dv = self.table.matrix().T if self.config.tied else self.logits()
+    return kernel_dv, self.bias if self.config.head_bias else None
+
+  def __call__(self, x_btd: Array) -> Array:
+    """Returns logits [B, T, V], float32."""
+    kernel_dv, bias_v = self.weights()
+    x_btd = self.prepare(x_btd)
+    rows = x_btd.size // self.config.width
+    if self.config.tied and rows <= decode_weights.MAX_ROWS and activation_sharding.num_shards("vocab") == 1:
+      table_vd = self.table.matrix().astype(self.config.dtype)
+      logits_btv = decode_weights.matmul_with_table(x_btd.reshape(rows, -1), table_vd).reshape(
+        *x_btd.shape[:-1], -1
+      )
+    else:
+      logits_btv = jnp.matmul(x_btd, kernel_dv.astype(self.config.dtype), preferred_element_type=jnp.float32)
+    logits_btv = logits_btv if bias_v is None else logits_btv + bias_v
+    cap = self.config.logits_soft_cap
+    return cap * jnp.tanh(logits_btv / cap) if cap else logits_btv
+
+
+class LanguageModel(nn.Module):
+  """A stack that reads, or a source stack with a target stack that looks at it, under one embedding table.
+
+  `__call__` gives logits. Training calls `hidden` and `head_weights` instead, so that the logits of a whole batch
+  need never exist.
+  """
+
+  config: Model
+
+  def setup(self) -> None:
+    """Makes the stacks."""
+    cfg = self.config
+    self.embedding = layers.Embedding(cfg.vocab, cfg.width)
+    causal = cfg.family != "encoder"
+    self.target: Any = (
+      recurrent.RecurrentStack(cfg, self.embedding)
+      if cfg.recurrent
+      else TokenStack(cfg.target, self.embedding, cfg.target_depth, causal, self.has_source)
+    )
+    if self.has_source:
+      self.source = TokenStack(cfg, self.embedding, cfg.depth, causal=False)
+    self.head = OutputHead(cfg, self.embedding)
+    if cfg.pooler:
+      names = ("embed", "mlp")
+      self.pool = layers.Dense(cfg.width, cfg.width, names, True, cfg.initializer_scale, cfg.dtype)
+
+  @property
+  def has_source(self) -> bool:
+    """Whether a second text is read by an encoder of its own."""
+    return self.config.family == "encoder_decoder"
+
+  def encode(
+    self, source_bs: Array, source_segments_bs: Array | None = None, source_positions_bs: Array | None = None
+  ) -> Array:
+    """Returns the memory [B, S, D] of an encoder-decoder's source."""
+    return self.source(source_bs, source_segments_bs, source_positions_bs)
+
+  def states(
+    self,
+    inputs_bt: Array,
+    segments_bt: Array | None = None,
+    positions_bt: Array | None = None,
+    source_bs: Array | None = None,
+    source_segments_bs: Array | None = None,
+    source_positions_bs: Array | None = None,
+    token_types_bt: Array | None = None,
+    key_segments_bt: Array | None = None,
+    prefix_bt: Array | None = None,
+  ) -> Array:
+    """Returns the last hidden states [B, T, D] before the head.
+
+    `prefix_bt` marks keys that a decoder's queries see although they come later, see `attention.attention_mask`.
+    `key_segments_bt` is for texts whose padding is seen by none and yet sees the text, as other libraries have it;
+    without it, keys have the segments of their queries.
+    """
+    if self.config.recurrent:
+      return cast(Array, self.target(inputs_bt, segments_bt)[0])
+    if not self.has_source:
+      return self.target(
+        inputs_bt,
+        segments_bt,
+        positions_bt,
+        token_types_bt,
+        key_segments_bt=key_segments_bt,
+        prefix_bt=prefix_bt,
+      )
+    if source_bs is None:
+      raise ValueError("an encoder-decoder reads a source: give source_bs")
+    memory_bsd = self.encode(source_bs, source_segments_bs, source_positions_bs)
+    segments_bs = _ones(source_bs) if source_segments_bs is None else source_segments_bs
+    return self.target(
+      inputs_bt, segments_bt, positions_bt, None, memory_bsd, segments_bs, prefix_bt=prefix_bt
+    )
+
+  def hidden(self, inputs_bt: Array, **others: Array | None) -> Array:
+    """Returns hidden states [B, T, D] ready for the product with `head_weights`."""
+    return self.head.prepare(self.states(inputs_bt, **others))
+
+  def carry_hidden(
+    self,
+    inputs_bt: Array,
+    state: recurrent.RecurrentState,
+    segments_bt: Array | None = None,
+    **others: Array | None,
+  ) -> tuple[Array, recurrent.RecurrentState]:
+    """Returns what `hidden` does for a text that goes on from a state, and the state after it (recurrent only)."""
+    del others
+    x_btd, state = self.target(inputs_bt, segments_bt, state)
+    return self.head.prepare(x_btd), state
+
+  def carry(
+    self, inputs_bt: Array, state: recurrent.RecurrentState, segments_bt: Array | None = None
+  ) -> tuple[Array, recurrent.RecurrentState]:
+    """Returns logits [B, T, V] of a text that goes on from a state, and the state after it (recurrent only).
+
+    `recurrent.init_recurrent_state(config, batch)` is the state before any text; a text cut into pieces that hand the
+    state
+    on gives the logits of the whole.
+    """
+    x_btd, state = self.target(inputs_bt, segments_bt, state)
+    return self.head(x_btd), state
+
+  def head_weights(self) -> tuple[Array, Array | None]:
+    """Returns the output kernel as [D, V] and its bias [V] or None."""
+    return self.head.weights()
+
+  def __call__(self, inputs_bt: Array, **others: Array | None) -> Array:
+    """Returns logits [B, T, V], float32; arguments as in `states`."""
+    x_btd = self.states(inputs_bt, **others)
+    if self.config.pooler and self.is_initializing():
+      self.pooled(x_btd)
+    return self.head(x_btd)
+
+  def prefill(
+    self,
+    inputs_bt: Array,
+    positions_bs: Array,
+    source_bs: Array | None = None,
+    source_segments_bs: Array | None = None,
+    prefix: bool = False,
+  ) -> Array:
+    """Reads prompts into the collection "cache" and returns the logits [B, V] after their last tokens.
+
+    Args:
+      inputs_bt: prompts that end together, padded on the left.
+      positions_bs: position of every slot that the cache shall have, T and more; below 0 for padding, and by one up
+        from a row's first token.
+      source_bs: what an encoder-decoder's encoder reads.
+      source_segments_bs: 1 where the source is text, 0 where padding; None is text alone.
+      prefix: whether a decoder looks both ways inside its prompt, as objective `prefix` trained it to.
+    """
+    segments_bt = (positions_bs[:, : inputs_bt.shape[1]] >= 0).astype(jnp.int32)
+    memory_bsd = None
+    if self.has_source:
+      if source_bs is None:
+        raise ValueError("an encoder-decoder reads a source: give source_bs")
+      memory_bsd = self.encode(source_bs, source_segments_bs)
+      source_segments_bs = _ones(source_bs) if source_segments_bs is None else source_segments_bs
+      self.put_variable("cache", "source_segments_bs", source_segments_bs)
+    self.put_variable("cache", "positions_bs", positions_bs)
+    self.put_variable("cache", "filled", jnp.int32(inputs_bt.shape[1]))
+    slots = CacheSlots(positions_bs)
+    x_btd = self.target(
+      inputs_bt, segments_bt, None, None, memory_bsd, source_segments_bs, slots=slots,
+      prefix_bt=segments_bt if prefix else None,
+    )  # fmt: skip
+    return self.head(x_btd[:, -1:])[:, 0]
+
+  def step(self, tokens_b: Array) -> Array:
+    """Reads one more token of each row and returns the logits [B, V] after it; changes the collection "cache"."""
+    filled: Array = self.get_variable("cache", "filled")
+    slots = CacheSlots(self.get_variable("cache", "positions_bs"), filled)
+    segments_bs = self.get_variable("cache", "source_segments_bs") if self.has_source else None
+    x_btd = self.target(tokens_b[:, None], None, None, None, None, segments_bs, slots=slots)
+    self.put_variable("cache", "filled", filled + 1)
+    return self.head(x_btd)[:, 0]
+
+  def pooled(self, x_btd: Array) -> Array:
+    """Returns BERT's summary of a text, tanh of a dense layer on the first position, [B, D]."""
+    return jnp.tanh(self.pool(x_btd[:, 0]))
+
+
+class TokenStack(nn.Module):
+  """Embeddings, positions and mask of one text, and the stack that reads it."""
+
+  config: Model
+  table: layers.Embedding
+  depth: int
+  causal: bool
+  cross: bool = False
+
+  @nn.compact
+  def __call__(
+    self,
+    ids_bt: Array,
+    segments_bt: Array | None = None,
+    positions_bt: Array | None = None,
+    token_types_bt: Array | None = None,
+    memory_bsd: Array | None = None,
+    memory_segments_bs: Array | None = None,
+    key_segments_bt: Array | None = None,
+    slots: CacheSlots | None = None,
+    prefix_bt: Array | None = None,
+  ) -> Array:
+    """Maps ids to hidden states [B, T, D]; without segments the row is one document.
+
+    With slots, the ids are the next ones of a text whose earlier ones are in the cache, which takes these in too.
+    T5's buckets are one-sided in a causal stack, whose later keys of a prefix are all in that of distance 0.
+    """
+    cfg = self.config
+    back = self.causal and prefix_bt is None  # whether all later keys are hidden
+    segments_bt = _ones(ids_bt) if segments_bt is None else segments_bt
+    distance_bias = self._distance_bias(ids_bt.shape[1], positions_bt, slots)
+    if slots is not None:
+      positions_bt = jnp.maximum(slots.new_positions(ids_bt.shape[1]), 0)
+    elif positions_bt is None:
+      positions_bt = jnp.broadcast_to(jnp.arange(ids_bt.shape[1]), ids_bt.shape)
+    x_btd = InputEmbeddings(cfg, self.table, name="embeddings")(ids_bt, positions_bt, token_types_bt)
+    bias = segments = None
+    if slots is None or slots.is_prefill:
+      keys_segments_bt = segments_bt if key_segments_bt is None else key_segments_bt
+      segments = self._fused(slots, segments_bt, keys_segments_bt, prefix=prefix_bt is not None)
+      if segments is None:
+        bias = attention_mask(segments_bt, keys_segments_bt, self.causal, prefix_bt)
+    else:
+      bias = slots.hidden()
+    angles = waves_rd = None
+    if cfg.positions == "transformer_xl" and slots is not None and not slots.is_prefill:
+      waves_rd = positions.sinusoidal_positions(slots.distances()[None], cfg.width)[0]
+    elif cfg.positions == "transformer_xl":
+      waves_rd = positions.distance_waves(ids_bt.shape[1], cfg.width, back)
+    if cfg.positions == "rotary":
+      angles = positions.rotary_angles(positions_bt, cfg.head_width, cfg.rotary_base)
+    memory_bias = memory_segments = None
+    if memory_segments_bs is not None:
+      memory_segments = self._fused(slots, segments_bt, memory_segments_bs, cross=True)
+      memory_bias = (
+        attention_mask(segments_bt, memory_segments_bs, False) if memory_segments is None else None
+      )
+    context = AttentionInputs(
+      bias, distance_bias, angles, waves_rd, memory_bsd, memory_bias, slots, None, segments, memory_segments
+    )
+    return LayerStack(cfg, self.depth, self.cross, back, name="stack")(x_btd, context)
+
+  def _distance_bias(self, length: int, positions_bt: Array | None, slots: CacheSlots | None) -> Array | None:
+    """Returns T5's or ALiBi's bias of so many new tokens, for all layers, or None.
+
+    It is [B, H, T, S] where a text that is read whole has positions, which may be any. Else tokens stand where they
+    lie, and one bias [1, H, T, S] serves all rows.
+    """
+    cfg = self.config
+    if cfg.positions not in DISTANCES:
+      return None
+    if slots is not None and not slots.is_prefill:
+      queries_bt, keys_bs = slots.slot_indices()
+    else:
+      queries_bt = keys_bs = jnp.arange(length)[None] if positions_bt is None else positions_bt
+    if cfg.positions == "alibi":
+      return positions.alibi_bias(queries_bt, keys_bs, cfg.n_heads)
+    return positions.RelativeBias(cfg, not self.causal, name="relative")(queries_bt, keys_bs)
+
+  def _fused(
+    self, slots: CacheSlots | None, queries_bt: Array, keys_bs: Array, **kind: bool
+  ) -> SegmentIds | None:
+    """Returns segments as a fused kernel takes them, or None where attention is written out.
+
+    It is with a cache, for a caller who asks for its weights, and where parameters are but drawn.
+    """
+    if slots is not None or self.is_initializing() or self.is_mutable_collection(INTERMEDIATES):
+      return None
+    fused = fused_attention.can_use_kernel(self.config, queries_bt.shape[1], keys_bs.shape[1], **kind)
+    return SegmentIds(queries_bt, keys_bs) if fused else None
+
+
+def _ones(ids_bt: Array) -> Array:
+  return jnp.ones_like(ids_bt)
+
+
+def build_model(config: Model) -> LanguageModel:
+  """Returns the module of a config; `module.apply({"params": p}, inputs_bt)` gives logits [B, T, V].
+
+  Raises:
+    ValueError: for an unknown family, or a config without a vocabulary.
+  """
+  if config.family not in FAMILIES:
+    raise ValueError(f"family {config.family!r} is none of {', '.join(FAMILIES)}")
+  if config.vocab < 1:
+    raise ValueError("the model's vocab is 0: set it, or let a run take it from its tokenizer")
+  return LanguageModel(config)
+
+
+def batch_arguments(config: Model, batch: Batch) -> dict[str, Any]:
+  """Returns what a module reads of a batch, as keyword arguments.
+
+  Positions are left out where the model knows distances alone: in a segment of a batch, those are the distances of
+  places, and no attention crosses a segment. Not where devices share the rows: each sums the gradient of its own rows'
+  biases into the small table, while that of one bias for all rows would go between devices in every layer.
+  """
+  unread = {"targets_bt", "weights_bt"}
+  if config.positions in DISTANCES and activation_sharding.num_shards("batch") == 1:
+    unread |= {"positions_bt", "source_positions_bs"}
+  return {name: value for name, value in batch._asdict().items() if name not in unread}
+
+
+def example_inputs(config: Model, batch: int = 1, length: int = 2) -> dict[str, Any]:
+  """Returns the smallest arguments that a module accepts."""
+  ids_bt = jnp.zeros((batch, length), jnp.int32)
+  return {"inputs_bt": ids_bt} | ({"source_bs": ids_bt} if config.family == "encoder_decoder" else {})
+
+
+def initialize_parameters(config: Model, key: Array) -> Any:
+  """Returns a tree of float32 parameters, drawn from the key."""
+  variables = build_model(config).init(key, **example_inputs(config))
+  return nn.meta.unbox(variables["params"])
+
+
+def parameter_shapes(config: Model) -> Any:
+  """Returns the parameters' tree as shapes, allocating nothing."""
+  return jax.eval_shape(lambda: initialize_parameters(config, jax.random.key(0)))
+
+
+def logical_axes(config: Model) -> Any:
+  """Returns the logical axis names of each parameter, as a tree of PartitionSpecs."""
+  variables = jax.eval_shape(lambda: build_model(config).init(jax.random.key(0), **example_inputs(config)))
+  return nn.get_partition_spec(variables)["params"]

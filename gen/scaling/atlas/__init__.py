@@ -1,0 +1,1 @@
+"""Scaling studies of several families side by side."""

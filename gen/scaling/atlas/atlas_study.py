@@ -1,0 +1,276 @@
+"""The atlas: IsoFLOP studies of several families on one text, each judged by itself, then set side by side.
+
+    studies -> same text? -> trained in one pool -> laws and verdict of each -> optima, differences, equal loss
+
+A study's own results are those of any sweep (`gen.scaling.workers.study.collect_results`). What is added here says of
+every number
+between families whether it may be compared, and whether the curves that it rests on are credible.
+"""
+
+import datetime
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from gen import versions
+from gen.config import Atlas, Sweep, to_dict
+from gen.errors import UserError
+from gen.scaling.atlas import comparable, comparison, equal_loss
+from gen.scaling.atlas.comparison import MEANINGS, MEASURES, ComparisonSide, FamilyComparison, FamilyFits
+from gen.scaling.verdicts import held_out, verdict
+from gen.scaling.workers import study as studies
+from gen.scaling.workers.executors import LOCAL, RunExecutor
+from gen.scaling.workers.study import TrainedStudy
+
+# What a published row keeps of a run; the whole row is in its family's own results.json.
+_COLUMNS = (
+  *("name", "width", "depth", "budget", "seed", "held_out", "batch", "steps", "learning_rate", "params"),
+  *("tokens", "positions", "loss_tokens", "flops", "flops_6nd", "loss", "bits_per_byte", "seconds", "gflops"),
+)
+
+_LEFT_OUT = ("band", "curve", "frontier", "residuals")  # of a law
+
+
+def train_studies(
+  chosen: Mapping[str, Sweep], folder: Path, console: Console, workers: int, executor: RunExecutor = LOCAL
+) -> dict[str, TrainedStudy]:
+  """Trains what is left of all studies; the caller holds the folder's lock."""
+  return studies.train_all(dict(chosen), folder, console, workers, executor=executor)
+
+
+def collect_results(
+  atlas: Atlas, chosen: Mapping[str, Sweep], trained: Mapping[str, TrainedStudy]
+) -> dict[str, Any]:
+  """Returns what the atlas found, as results.json holds it; the whole results of each study are under `studies`.
+
+  Args:
+    atlas: the configuration.
+    chosen: its studies, by family.
+    trained: their runs.
+  """
+  whole = {name: _study(atlas, chosen[name], trained[name]) for name in chosen}
+  credible = {name: bool(one["verdict"]["credible"]) for name, one in whole.items()}
+  any_of = next(iter(whole.values()))
+  level = next(iter(chosen.values())).criteria.confidence
+  found = _compared(atlas, chosen, trained, level)
+  families = {name: _summary(name, one) for name, one in whole.items()}
+  sides: dict[str, Any] = {"differences": [], "equal_loss": {}, "equal_compute": {}, "intervals": "none"}
+  if isinstance(found, FamilyComparison):
+    for name, side in found.sides.items():
+      families[name] |= _optima(found, side)
+    sides = _between(found, credible)
+  else:
+    sides["error"] = found
+  return {
+    "name": atlas.name,
+    "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+    "credible": credible,
+    "caution": _caution(credible),
+    "comparable": comparable.comparison_statements(list(chosen)),
+    "meanings_of_D": MEANINGS,
+    "confidence": level,
+    "families": families,
+    **sides,
+    "seconds": max(one.seconds for one in trained.values()),
+    "corpus": any_of["corpus"],
+    "tokenizer": any_of["tokenizer"],
+    "versions": versions.installed_versions(),
+    "machine": versions.describe_machine() | next(iter(trained.values())).executor.described(atlas.workers),
+    "config": to_dict(atlas),
+    "studies": whole,
+  }
+
+
+def without_curves(study: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns a study's results without what an atlas does not keep of its laws: bands, frontier, residuals."""
+  laws = {
+    approach: {key: value for key, value in law.items() if key not in _LEFT_OUT}
+    for approach, law in study["laws"].items()
+  }
+  return {**study, "laws": laws}
+
+
+def with_families(results: Mapping[str, Any], families: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns an atlas' results with other families, and what their verdicts say of the comparisons.
+
+  Args:
+    results: as `collect_results` gave them.
+    families: their entries, judged anew.
+  """
+  credible = {name: bool(one["verdict"]["credible"]) for name, one in families.items()}
+  made = {**results, "families": dict(families), "credible": credible, "caution": _caution(credible)}
+  made["differences"] = [
+    row | {"credible": all(credible[name] for name in row["families"])} for row in results["differences"]
+  ]
+  for name, base in (("equal_loss", "over"), ("equal_compute", "minus")):
+    entry = results[name]
+    made[name] = entry | {"credible": credible[entry["of"]] and credible[entry[base]]} if entry else entry
+  return made
+
+
+def _study(atlas: Atlas, sweep: Sweep, trained: TrainedStudy) -> dict[str, Any]:
+  analysis = verdict.analyse_sweep(
+    trained.results, trained.curves, sweep.criteria, bootstraps=atlas.bootstraps, seed=atlas.seed
+  )
+  return studies.collect_results(sweep, trained, analysis)
+
+
+def _summary(name: str, whole: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns what the atlas keeps of a study: no bands, no frontier, no configuration."""
+  laws = without_curves(whole)["laws"]
+  points = [{key: point.get(key) for key in _COLUMNS} for point in whole["points"]]
+  ratios = [point["flops"] / point["flops_6nd"] for point in whole["points"]]
+  kept = ("verdict", "held_out", "leave_one_budget_out", "seed_noise", "left_out", "failed", "utilization")
+  return {
+    "title": comparable.family_title(name),
+    "objective": whole["points"][0]["objective"] if whole["points"] else None,
+    "flops_over_6nd": [min(ratios), max(ratios)] if ratios else None,
+    "laws": laws,
+    "points": points,
+    **{key: whole.get(key) for key in kept},
+  }
+
+
+def _caution(credible: Mapping[str, bool]) -> str:
+  bad = [comparable.family_title(name) for name, good in credible.items() if not good]
+  if not bad:
+    return "Every family's curve is credible by the criteria that were written down before the runs."
+  if len(bad) == len(credible):
+    said = "No family's curve is credible"
+  else:
+    curves, verb = ("curve", "is") if len(bad) == 1 else ("curves", "are")
+    said = f"The {curves} of {_listed(bad)} {verb} not credible"
+  return (
+    f"{said} by the criteria that were written down before the runs; what rests on it is a measurement of these runs, "
+    "not a law."
+  )
+
+
+def _listed(names: list[str]) -> str:
+  return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _compared(
+  atlas: Atlas, chosen: Mapping[str, Sweep], trained: Mapping[str, TrainedStudy], level: float
+) -> FamilyComparison | str:
+  """Returns the families side by side, or why they cannot be."""
+  try:
+    families = [_family(name, trained[name], chosen[name].criteria.min_steps) for name in chosen]
+    return comparison.compare_families(families, bootstraps=atlas.bootstraps, seed=atlas.seed, level=level)
+  except UserError as error:
+    return str(error)
+
+
+def _family(name: str, trained: TrainedStudy, least_steps: int) -> FamilyFits:
+  try:
+    parts = held_out.split_runs(trained.results, least_steps)
+  except UserError as error:
+    raise UserError(f"{comparable.family_title(name)}: {error}") from error
+  rows = [trained.results[i] for i in parts.rows]
+  measures = {measure: np.array([float(row[measure]) for row in rows]) for measure in MEASURES}
+  return FamilyFits(name, parts.fitted, measures)
+
+
+def _optima(found: FamilyComparison, side: ComparisonSide) -> dict[str, Any]:
+  """Returns the optimum of a family at each budget, and the exponents, with intervals."""
+  names = {"N": None} | {measure: measure for measure in MEASURES}
+  exponents = {
+    name: _value(found, side.found.exponents(name), side.drawn and side.drawn.exponents(name))
+    for name in names
+  }
+  rows = []
+  for g, flops in enumerate(side.found.flops):
+    row: dict[str, Any] = {"budget": float(flops), "inside": bool(side.inside[g])}
+    if side.inside[g]:
+      row["N"] = _value(found, side.found.log_n_bg[:, g], side.drawn and side.drawn.log_n_bg[:, g], True)
+      row["loss"] = _value(found, side.found.loss_bg[:, g], side.drawn and side.drawn.loss_bg[:, g])
+      for measure in MEASURES:
+        row[measure] = _value(
+          found,
+          side.found.measures[measure][:, g],
+          side.drawn and side.drawn.measures[measure][:, g],
+          True,
+        )
+      row["per_parameter"] = {
+        meaning: _value(
+          found,
+          side.found.measures[meaning][:, g] - side.found.log_n_bg[:, g],
+          side.drawn and side.drawn.measures[meaning][:, g] - side.drawn.log_n_bg[:, g],
+          True,
+        )
+        for meaning in MEANINGS
+      }
+    rows.append(row)
+  return {"optima": rows, "exponents": exponents}
+
+
+def _value(found: FamilyComparison, estimate: np.ndarray, draws: Any, logs: bool = False) -> dict[str, Any]:
+  """Returns a value and its interval, out of logarithms if need be."""
+  value = float(estimate[0])
+  reach = found.interval(draws, value)
+  write = np.exp if logs else np.asarray
+  return {
+    "value": float(write(value)),
+    "interval": None if reach is None else [float(write(x)) for x in reach],
+  }
+
+
+def _between(found: FamilyComparison, credible: Mapping[str, bool]) -> dict[str, Any]:
+  """Returns differences of exponents of each two families, and what equal loss and equal compute say of the equals."""
+  differences = []
+  for one, other in itertools.combinations(found.sides, 2):
+    pair = found.sides[one], found.sides[other]
+    row: dict[str, Any] = {
+      "families": [one, other],
+      "credible": credible[one] and credible[other],
+      "residual_correlation": found.correlation.get((one, other)),
+    }
+    for name in ("N", *MEANINGS):
+      gap = pair[0].found.exponents(name) - pair[1].found.exponents(name)
+      drawn = None
+      if pair[0].drawn is not None and pair[1].drawn is not None:
+        drawn = pair[0].drawn.exponents(name) - pair[1].drawn.exponents(name)
+      row["a" if name == "N" else f"exponent_of_{name}"] = _value(found, gap, drawn)
+    differences.append(row)
+  return {
+    "intervals": found.how,
+    "differences": differences,
+    "equal_loss": _equal_loss(found, credible),
+    "equal_compute": _equal_compute(found, credible),
+  }
+
+
+def _equal_loss(found: FamilyComparison, credible: Mapping[str, bool]) -> dict[str, Any]:
+  one, other = comparable.EQUAL
+  if not {one, other} <= set(found.sides):
+    return {}
+  entry: dict[str, Any] = {"of": other, "over": one, "credible": credible[one] and credible[other]}
+  for cost in ("flops", "seconds"):
+    try:
+      entry[cost] = equal_loss.cost_multipliers(found, one, other, cost)
+    except UserError as error:
+      entry[cost], entry["error"] = [], str(error)
+  return entry
+
+
+def _equal_compute(found: FamilyComparison, credible: Mapping[str, bool]) -> dict[str, Any]:
+  """Returns by how much the loss of the second of the equals lies above the first's at each budget."""
+  one, other = comparable.EQUAL
+  if not {one, other} <= set(found.sides):
+    return {}
+  first, second = found.sides[one], found.sides[other]
+  rows = []
+  for g, flops in enumerate(first.found.flops):
+    h = np.flatnonzero(second.found.flops == flops)
+    if not len(h) or not (first.inside[g] and second.inside[h[0]]):
+      continue
+    gap = second.found.loss_bg[:, h[0]] - first.found.loss_bg[:, g]
+    drawn = None
+    if first.drawn is not None and second.drawn is not None:
+      drawn = second.drawn.loss_bg[:, h[0]] - first.drawn.loss_bg[:, g]
+    rows.append({"budget": float(flops), "difference": _value(found, gap, drawn)})
+  return {"of": other, "minus": one, "credible": credible[one] and credible[other], "rows": rows}

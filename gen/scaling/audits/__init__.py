@@ -1,0 +1,1 @@
+"""Whether a table of runs can carry a scaling law."""

@@ -1,0 +1,165 @@
+"""A study graded: can its runs carry the law that is fitted to them?
+
+    from gen.scaling import audit, fit
+
+    found = audit.audit(fit.make(params, tokens, loss, flops))
+    found.grade, [one.sentence for one in found.alarms]
+
+Each check says pass, alarm or skip (its data are missing) in one sentence. A study whose runs cannot identify the law
+at all, such as one with all runs at one D / N, is refused with the reason. N parameters, D tokens, C FLOPs.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gen.errors import UserError
+from gen.scaling.audits import fit_checks, unit_checks, valley_checks
+from gen.scaling.audits.findings import ALARM, Finding, StudyFacts
+from gen.scaling.laws import fit, isoflop, parametric
+from gen.scaling.runs import runs_table
+from gen.scaling.runs.runs_table import RunsTable
+
+OTHER_PARAMS = ("params_total", "params_no_embed", "params_no_embedding", "params_non_embedding")
+GRADES = ((0, "A"), (1, "B"), (3, "C"))  # most alarms of each grade; more are a D
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditReport:
+  """What the checks said.
+
+  Attributes:
+    grade: A (no alarm), B (one), C (up to three) or D.
+    findings: every check's, in order.
+    runs: how many were looked at.
+    a: exponents of N* over C by approach.
+    warnings: of the fits.
+  """
+
+  grade: str
+  findings: list[Finding]
+  runs: int
+  a: dict[str, float]
+  warnings: list[str]
+
+  @property
+  def alarms(self) -> list[Finding]:
+    """Findings that speak against the study."""
+    return [one for one in self.findings if one.status == ALARM]
+
+  def as_dict(self) -> dict[str, Any]:
+    """Returns what JSON holds of it."""
+    return {
+      "grade": self.grade,
+      "runs": self.runs,
+      "a": self.a,
+      "alarms": [one.name for one in self.alarms],
+      "findings": [dataclasses.asdict(one) for one in self.findings],
+      "warnings": self.warnings,
+    }
+
+
+def audit_runs(
+  runs: RunsTable | Mapping[str, ArrayLike],
+  *,
+  other_params: Mapping[str, ArrayLike] | None = None,
+  bootstraps: int = 300,
+  seed: int = 0,
+  delta: float = parametric.DELTA,
+) -> AuditReport:
+  """Grades a study.
+
+  Args:
+    runs: points, or a mapping as `fit.fit_approach` takes it; runs held out are left out.
+    other_params: N of the same runs in other conventions, by name.
+    bootstraps: resamples, of which standard errors are taken.
+    seed: of the resampling.
+    delta: of the parametric fit.
+
+  Raises:
+    UserError: for runs that cannot identify a law, with the reason.
+  """
+  points = fit.not_held_out(runs)
+  if bootstraps < 20:
+    raise UserError(f"bootstraps is {bootstraps}; an audit takes its standard errors from at least 20")
+  units = unit_checks.check_before_fit(points)
+  try:
+    law = parametric.fit(points, delta=delta, bootstraps=bootstraps, seed=seed, method="bca")
+  except UserError as error:
+    raise UserError(_refusal(str(error), units)) from None
+  made_so = valley_checks.is_isoflop_design(points)
+  valleys = _valleys(points, bootstraps, seed) if made_so else None
+  facts = StudyFacts(points, law, made_so, valleys, _others(runs, points, other_params))
+  findings = [*units, *(one for check in fit_checks.CHECKS for one in check(facts))]
+  findings += unit_checks.check_after_fit(points, law)
+  count = sum(one.status == ALARM for one in findings)
+  grade = next((letter for most, letter in GRADES if count <= most), "D")
+  exponents = {"parametric": law.a} | ({} if valleys is None else {"isoflop": valleys.a})
+  warnings = [f"parametric: {text}" for text in law.warnings]
+  warnings += [] if valleys is None else [f"isoflop: {text}" for text in valleys.warnings]
+  return AuditReport(grade, findings, len(points), exponents, warnings)
+
+
+def other_params(
+  path: str | Path, columns: Mapping[str, str], names: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
+  """Returns N in other conventions from a file of runs, by column.
+
+  Args:
+    path: of the file.
+    columns: names of its columns by ours, as `runs_table.read_runs` takes them.
+    names: columns that must be there; without, those of `OTHER_PARAMS` that are.
+
+  Raises:
+    UserError: for a named column that is missing or holds what is no number above zero.
+  """
+  found = {}
+  for name in names or OTHER_PARAMS:
+    try:
+      found[name] = runs_table.read_runs(path, {**columns, "params": name}).params
+    except UserError:
+      if names:
+        raise
+  return found
+
+
+def audit_lines(found: AuditReport) -> list[str]:
+  """Returns an audit as text: the grade, every check, the warnings of the fits."""
+  shown = ", ".join(f"a {value:.3f} ({name})" for name, value in found.a.items())
+  count = len(found.alarms)
+  alarms = f"{count} alarm{'s' * (count != 1)}"
+  text = [f"grade {found.grade}: {alarms} in {len(found.findings)} checks of {found.runs} runs; {shown}", ""]
+  text += [f"  {one.status:6} {one.name:20} {one.sentence}" for one in found.findings]
+  said = [f"warning: {warning}" for warning in found.warnings]
+  return [*text, *([""] if said else []), *said]
+
+
+def _refusal(why: str, units: list[Finding]) -> str:
+  """Returns the reason, with what units would explain it."""
+  alarms = [one.sentence for one in units if one.status == ALARM]
+  return f"the study is refused: {why}" + (f" ({alarms[0]})" if alarms else "")
+
+
+def _valleys(points: RunsTable, bootstraps: int, seed: int) -> isoflop.IsoflopFit | None:
+  try:
+    return isoflop.fit(points, bootstraps=bootstraps, seed=seed)
+  except UserError:
+    return None
+
+
+def _others(
+  runs: RunsTable | Mapping[str, ArrayLike], points: RunsTable, other: Mapping[str, ArrayLike] | None
+) -> dict[str, np.ndarray]:
+  """Returns N in other conventions, of the runs that are not held out."""
+  found = {}
+  seen = ~runs.held_out if isinstance(runs, RunsTable) else np.ones(len(points), bool)
+  for name, values in (other or {}).items():
+    array = np.asarray(values, np.float64)
+    if len(array) != len(seen) or not np.all(np.isfinite(array) & (array > 0)):
+      raise UserError(f"{name} must have a number above zero for each of the {len(seen)} runs")
+    found[name] = array[seen]
+  return found

@@ -1,0 +1,263 @@
+"""The checks of an audit, each from the facts of a study to findings.
+
+Thresholds leave sound studies in peace: an effect must be large enough to matter and beyond what noise does. N
+parameters, D tokens, C FLOPs, a the exponent of N* over C, r residuals in ln loss.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from scipy import stats
+
+from gen.errors import UserError
+from gen.scaling.audits import valley_checks
+from gen.scaling.audits.findings import SKIP, Finding, StudyFacts, error_of, make_finding
+from gen.scaling.laws import isoflop, outliers, parametric, parametric_warnings
+from gen.scaling.laws.outliers import residual_scale
+from gen.scaling.runs import bootstrap
+
+_GRADIENT = 1e-10  # norm, for up to 1,000 runs
+_SHIFT = 0.05  # in a, that a plan would notice
+_SINGLE = 0.04  # in a, that one run may move
+_ERRORS = 2.5  # standard errors
+_CHANCE = 1e-5  # that residuals of a sound study look so ordered
+_WIDEST = 0.3  # 95 % interval of a
+_AHEAD, _MOST_AHEAD = 0.015, 0.05  # relative error of the largest budget's losses, predicted from the others
+
+
+def check_convergence(facts: StudyFacts) -> Iterator[Finding]:
+  """Is the fit at an optimum, inside the region that was searched?"""
+  law, limit = facts.law, _GRADIENT * max(1.0, len(facts.points) / 1000)
+  yield make_finding(
+    "convergence", not law.gradient_norm <= limit, law.gradient_norm, limit,
+    f"the gradient's norm at the optimum is {law.gradient_norm:.1e}; {law.starts_at_best} of {law.starts} starts led "
+    "there",
+  )  # fmt: skip
+  exponents = {"alpha": law.law.alpha, "beta": law.law.beta}
+  outside = {name: value for name, value in exponents.items() if not 0 < value < 2}
+  shares = np.median(parametric_warnings.found_shares(law.law, facts.points), 0)
+  gone = [
+    name for name, share in zip(("A / N^alpha", "B / D^beta", "E"), shares, strict=True) if share < 1e-3
+  ]
+  said = "the exponents lie inside the grid of starts, and every term of the law is seen"
+  if outside or gone:
+    said = "; ".join(
+      [
+        f"{name} = {value:.3g} is at or beyond the edge of the grid of starts, (0, 2)"
+        for name, value in outside.items()
+      ]
+      + [f"{name} has vanished from the fitted law" for name in gone]
+    )
+  yield make_finding("start_grid", bool(outside or gone), exponents, [0, 2], said)
+
+
+def check_identifiability(facts: StudyFacts) -> Iterator[Finding]:
+  """Can these runs tell the constants apart?"""
+  x, y = np.log(facts.points.params), np.log(facts.points.tokens)
+  correlation, count = float(np.corrcoef(x, y)[0, 1]), len(facts.points)
+  said = f"ln N and ln D correlate by {correlation:.3f} over {count} runs"
+  bad = not -0.995 <= correlation <= 0.98 or count < 10
+  if correlation > 0.98:
+    said += ": nearly all at one D / N, so the effects of N and D are hard to tell apart"
+  elif correlation < -0.995:
+    said += ": nearly one budget, so how the optimum moves with compute is not seen"
+  elif count < 10:
+    said += ": hardly any are left over to check a law of five constants"
+  yield make_finding("identifiability", bad, correlation, [-0.995, 0.98], said)
+  low, high = bootstrap.draw_interval(facts.law.exponents(facts.law.draws_sp), facts.law.a, facts.law.level)
+  width = high - low
+  yield make_finding(
+    "precision",
+    not width < _WIDEST,
+    width,
+    _WIDEST,
+    f"the {100 * facts.law.level:g} % percentile interval of a is [{low:.3f}, {high:.3f}], {width:.3f} wide",
+  )
+  rows = np.stack([facts.points.params, facts.points.tokens, facts.points.loss], 1)
+  twice = count - len(np.unique(rows, axis=0))
+  yield make_finding(
+    "duplicates", twice > 0, twice, 0,
+    f"{twice} runs repeat another's N, D and loss exactly: they are no new evidence, and intervals are too narrow"
+    if twice else "no run is there twice",
+  )  # fmt: skip
+
+
+def check_residuals(facts: StudyFacts) -> Iterator[Finding]:
+  """Do single runs stand apart or steer the law, and is there a pattern in what it leaves over?"""
+  r = facts.law.residuals
+  scale = residual_scale(r, 5)
+  far = outliers.outlier_mask(r)
+  worst = int(np.argmax(np.abs(r)))
+  named = ", ".join(str(name) for name in facts.points.names[far][:5])
+  yield make_finding(
+    "outliers", bool(far.any()), float(np.abs(r[worst]) / scale), outliers.FAR_OUT,
+    f"{far.sum()} runs lie more than {outliers.FAR_OUT:g} sd off the law: {named}" if far.any()
+    else f"the run farthest off the law, {facts.points.names[worst]}, is {abs(r[worst]) / scale:.1f} sd away",
+  )  # fmt: skip
+  yield _leverage(facts)
+  yield _structure(facts, far)
+
+
+def _leverage(facts: StudyFacts) -> Finding:
+  left_out = facts.law.left_out_kp
+  if left_out is None:
+    return Finding(
+      "leverage", SKIP, None, None, f"{len(facts.points)} runs are too many to leave out one by one"
+    )
+  moved = np.abs(facts.law.exponents(left_out) - facts.law.a)
+  worst, limit = int(np.nanargmax(moved)), max(_SINGLE, 2 * _spread(facts.law.draws_sp))
+  return make_finding(
+    "leverage", bool(moved[worst] > limit), float(moved[worst]), limit,
+    f"without {facts.points.names[worst]} alone a moves by {moved[worst]:.3f}, the most of all runs",
+  )  # fmt: skip
+
+
+def _structure(facts: StudyFacts, far: np.ndarray) -> Finding:
+  """Tests residuals against a paraboloid in (ln N, ln D) and against a step at each budget."""
+  kept = ~far
+  r, points = facts.law.residuals[kept], facts.points.select(kept)
+  if len(r) < 12 or np.std(r) < 1e-5:
+    return Finding(
+      "residual_structure", SKIP, None, _CHANCE, "too few or too small residuals to have a pattern"
+    )
+  x, y = (_standard(np.log(values)) for values in (points.params, points.tokens))
+  smooth = _chance(r, np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], 1))
+  groups = points.groups()
+  means = np.bincount(groups, r) / np.bincount(groups)
+  steps = _chance_of(r, r - means[groups], len(means))
+  least, what = min((smooth, "bend with N and D"), (steps, "differ from budget to budget"))
+  return make_finding(
+    "residual_structure", least < _CHANCE, least, _CHANCE,
+    f"residuals {what} as they would by chance in {least:.1e} of sound studies" if least < _CHANCE
+    else f"no pattern in the residuals (p {least:.2g})",
+  )  # fmt: skip
+
+
+def check_agreement(facts: StudyFacts) -> Iterator[Finding]:
+  """Do approaches 2 and 3 tell one exponent, with every budget and without each?"""
+  if facts.valleys is None:
+    yield Finding(
+      "agreement", SKIP, None, _SHIFT, "approach 2 cannot be fitted, so 2 and 3 cannot be compared"
+    )
+  else:
+    gap = abs(facts.valleys.a - facts.law.a)
+    error = math.hypot(_spread(facts.law.draws_sp), error_of(facts.valleys.draws_b4[:, 1]))
+    limit = max(_SHIFT, _ERRORS * error)
+    yield make_finding(
+      "agreement", gap > limit, gap, limit,
+      f"a is {facts.valleys.a:.3f} by IsoFLOP and {facts.law.a:.3f} by the parametric law, {gap:.3f} apart",
+    )  # fmt: skip
+  groups, budgets = facts.points.groups(), facts.points.group_flops()
+  if len(budgets) < 3 or len(budgets) > 60:
+    said = f"{len(budgets)} budgets: leaving one out takes three to sixty"
+    yield Finding("leave_one_budget_out", SKIP, None, _SHIFT, said)
+    yield Finding("extrapolation", SKIP, None, _AHEAD, said)
+    return
+  yield from _without_budgets(facts, groups, budgets)
+
+
+def _without_budgets(facts: StudyFacts, groups: np.ndarray, budgets: np.ndarray) -> Iterator[Finding]:
+  laws = parametric.leave_out(facts.points, facts.law, groups)
+  exponents = facts.law.exponents(np.stack([law.theta_p for law in laws]))
+  shifts = {f"{flops:.3g}": abs(float(a) - facts.law.a) for flops, a in zip(budgets, exponents, strict=True)}
+  if facts.valleys is not None:
+    for flops, a in isoflop.leave_out(facts.valleys).items():
+      key = f"{flops:.3g}"
+      shifts[key] = max(shifts.get(key, 0.0), abs(a - facts.valleys.a))
+  worst = max(shifts, key=lambda key: shifts[key])
+  error = _spread(facts.law.draws_sp)
+  if facts.valleys is not None:
+    error = max(error, error_of(facts.valleys.draws_b4[:, 1]))
+  limit = max(_SHIFT, _ERRORS * error)
+  yield make_finding(
+    "leave_one_budget_out", not shifts[worst] <= limit, shifts[worst], limit,
+    f"leaving out the budget of {worst} FLOPs moves a by {shifts[worst]:.3f}, the most of all budgets",
+  )  # fmt: skip
+  last = groups == groups.max()
+  top = facts.points.select(last)
+  ahead = np.log(laws[-1].loss(top.params, top.tokens)) - np.log(top.loss)
+  miss, noise = float(np.median(ahead)), residual_scale(facts.law.residuals, 5)
+  limit = min(max(_AHEAD, 3 * noise), _MOST_AHEAD)
+  yield make_finding(
+    "extrapolation", not abs(miss) <= limit, miss, limit,
+    f"the smaller budgets predict the losses of the largest, {budgets[-1]:.3g} FLOPs, {100 * miss:+.2f} % off",
+  )  # fmt: skip
+
+
+def check_conventions(facts: StudyFacts) -> Iterator[Finding]:
+  """Does the answer hang on how N and C are counted?"""
+  found = {f"N counted as {name}": _shift(facts, values) for name, values in facts.other_params.items()}
+  shifts = {name: shift for name, shift in found.items() if shift is not None}
+  k = facts.points.flops / (facts.points.params * facts.points.tokens)
+  if np.ptp(np.log(k)) > 0.02:
+    shifts["C counted as given, not as 6 N D,"] = _shift_of_flops(facts, k)
+  if not shifts:
+    yield Finding(
+      "conventions", SKIP, None, _SHIFT, "C is k N D, and N has one convention: nothing to compare"
+    )
+    return
+  worst = max(shifts, key=lambda name: abs(shifts[name]))
+  yield make_finding(
+    "conventions", abs(shifts[worst]) > _SHIFT, shifts[worst], _SHIFT,
+    f"with {worst} a is {shifts[worst]:+.3f} off: say which convention a law is in",
+  )  # fmt: skip
+
+
+def _shift_of_flops(facts: StudyFacts, k: np.ndarray) -> float:
+  """Returns what a becomes, over C = 6 N D, where FLOPs a parameter and token fall as N^-kappa.
+
+  Along C = k0 N^(1 - kappa) D the least loss is at N* ~ C^(beta / (alpha + beta (1 - kappa))).
+  """
+  kappa = -float(np.polyfit(np.log(facts.points.params), np.log(k), 1)[0])
+  alpha, beta = facts.law.law.alpha, facts.law.law.beta
+  return beta / (alpha + beta * (1 - kappa)) - facts.law.law.a
+
+
+def _shift(facts: StudyFacts, params: np.ndarray) -> float | None:
+  """Returns how far other counts of N move a: by IsoFLOP where there are valleys, else by the law."""
+  other = dataclasses.replace(facts.points, params=params)
+  try:
+    if facts.valleys is not None:
+      return isoflop.fit(other, bootstraps=0).a - facts.valleys.a
+    return parametric.fit(other, bootstraps=0).a - facts.law.a
+  except UserError:
+    return None
+
+
+def _chance(r: np.ndarray, design_nq: np.ndarray) -> float:
+  """Returns the p value of an F test that the columns, a constant among them, explain nothing of r but its mean."""
+  solved, _, rank, _ = np.linalg.lstsq(design_nq, r, rcond=None)
+  return _chance_of(r, r - design_nq @ solved, int(rank))
+
+
+def _chance_of(r: np.ndarray, left: np.ndarray, rank: int) -> float:
+  """Returns the same where so many constants leave so much over."""
+  if len(r) <= rank + 1 or rank < 2:
+    return 1.0
+  total, rest = float(np.sum((r - r.mean()) ** 2)), float(left @ left)
+  if rest <= 0:
+    return 0.0
+  ratio = max(total - rest, 0.0) / (rank - 1) / (rest / (len(r) - rank))
+  return float(stats.f.sf(ratio, rank - 1, len(r) - rank))
+
+
+def _standard(values: np.ndarray) -> np.ndarray:
+  return (values - values.mean()) / max(float(np.std(values)), 1e-12)
+
+
+def _spread(draws_sp: np.ndarray) -> float:
+  """Returns the standard error of a of the parametric law."""
+  with np.errstate(all="ignore"):
+    return error_of(draws_sp[:, 4] / (draws_sp[:, 3] + draws_sp[:, 4]))
+
+
+CHECKS: tuple[Callable[[StudyFacts], Iterator[Finding]], ...] = (
+  check_convergence,
+  check_identifiability,
+  check_residuals,
+  valley_checks.check_valleys,
+  check_agreement,
+  check_conventions,
+)

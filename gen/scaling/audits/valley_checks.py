@@ -1,0 +1,122 @@
+"""Checks of an audit that look at the valleys of loss at equal FLOPs: minima, their places, their sides.
+
+N parameters, C FLOPs; a valley's half width is half the logarithm of its largest over its smallest N.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from gen.scaling.audits.findings import SKIP, Finding, StudyFacts, make_finding
+from gen.scaling.laws import isoflop, valley_minimum
+from gen.scaling.laws.isoflop import IsoflopValley
+from gen.scaling.laws.law import log
+from gen.scaling.laws.outliers import residual_scale
+from gen.scaling.runs.runs_table import RunsTable
+
+_OFF_CENTRE = 0.6  # of half a valley's width in ln N
+_BENT = 0.5  # cubic part over the depth of a valley at its end
+_LEAST_SPAN = 4.0  # largest over smallest size
+_LEAST_R_SQUARED = 0.7
+_SIZES, _SHARED, _APART = 3, 0.6, 1.3  # runs of a budget, share of runs in such, factor between neighbours
+
+
+def check_valleys(facts: StudyFacts) -> Iterator[Finding]:
+  """Does every budget show its minimum, in the middle, on both sides alike?"""
+  sizes = [len(budget.log_n) for budget in valley_minimum.split_budgets(facts.points)]
+  if not facts.designed or sum(size >= 3 for size in sizes) < 2:
+    said = "the runs are not made in budgets of three sizes and more: no valleys to look at"
+    for name in ("edge_minima", "off_centre", "asymmetry", "valley_shape", "size_span"):
+      yield Finding(name, SKIP, None, None, said)
+    return
+  found = isoflop.find_valleys(facts.points)
+  edge = [one.budget for one in found if not one.inside]
+  missing = sum(size >= 3 for size in sizes) - len(found)
+  shown = ", ".join(f"{flops:.3g}" for flops in edge)
+  said = f"all {len(found)} valleys have their minimum between their sizes"
+  if edge or missing:
+    said = f"{len(edge) + missing} of {len(found) + missing} budgets have no minimum between their sizes"
+    said += f" ({shown} FLOPs)" if edge else ""
+  yield make_finding("edge_minima", bool(edge or missing), len(edge) + missing, 0, said)
+  inside = [one for one in found if one.inside]
+  if not inside:
+    return
+  yield _centre(inside)
+  yield _symmetry(facts, inside)
+  known = [one.r_squared for one in found if math.isfinite(one.r_squared)]
+  middle = float(np.median(known)) if known else math.nan
+  yield make_finding(
+    "valley_shape", bool(middle < _LEAST_R_SQUARED), middle, _LEAST_R_SQUARED,
+    f"parabolas explain {100 * middle:.0f} % of the scatter of the losses in the middle budget by that measure",
+  )  # fmt: skip
+  narrow = min(found, key=lambda one: one.span)
+  yield make_finding(
+    "size_span", narrow.span < _LEAST_SPAN, narrow.span, _LEAST_SPAN,
+    f"sizes span a factor {narrow.span:.3g} at {narrow.budget:.3g} FLOPs, the least; under {_LEAST_SPAN:g} a valley is "
+    "hard to see",
+  )  # fmt: skip
+
+
+def is_isoflop_design(points: RunsTable) -> bool:
+  """Returns whether a study was made in budgets: nominal ones, or most runs in groups of equal FLOPs far apart."""
+  if np.all(np.isfinite(points.budget)):
+    return True
+  groups, flops = points.groups(), np.sort(points.group_flops())
+  if len(flops) < 2:
+    return True
+  shared = np.mean(np.bincount(groups)[groups] >= _SIZES)
+  return bool(shared >= _SHARED and np.median(flops[1:] / flops[:-1]) >= _APART)
+
+
+def _centre(inside: list[IsoflopValley]) -> Finding:
+  offsets = np.array([_offset(one) for one in inside])
+  halves = np.array([0.5 * math.log(one.span) for one in inside])
+  log_c = np.log([one.budget for one in inside])
+  relative = np.abs(offsets) / halves
+  off = relative > _OFF_CENTRE
+  drift = float(np.polyfit(log_c, offsets, 1)[0]) if len(inside) >= 3 else 0.0
+  drifts = abs(drift) * np.ptp(log_c) > np.mean(halves)
+  bad = bool(off.sum() > max(1, len(inside) // 3) or drifts)
+  said = (
+    f"the minima lie at most {100 * relative.max():.0f} % of half the width off the middle of their sizes"
+  )
+  if drifts:
+    said += f", and move by {drift:+.2f} ln N per ln C within them, which bends a"
+  return make_finding("off_centre", bad, float(relative.max()), _OFF_CENTRE, said)
+
+
+def _offset(valley: IsoflopValley) -> float:
+  return max(log(valley.vertex_N), -745.0) - 0.5 * math.log(valley.sizes[0] * valley.sizes[-1])
+
+
+def _symmetry(facts: StudyFacts, inside: list[IsoflopValley]) -> Finding:
+  """Judges the cubic part of loss in ln N about each minimum, all budgets pooled."""
+  bends, errors = [], []
+  for budget in valley_minimum.split_budgets(facts.points):
+    valley = next((one for one in inside if one.budget == budget.flops), None)
+    if valley is None or len(budget.log_n) < 5:
+      continue
+    half = 0.5 * math.log(valley.span)
+    x = (budget.log_n - budget.log_n.mean()) / half
+    powers_m4 = np.stack([x**i for i in range(4)], 1)
+    solved = np.linalg.lstsq(powers_m4, budget.loss, rcond=None)[0]
+    left = budget.loss - powers_m4 @ solved
+    freedom = max(len(x) - 4, 1)
+    noise = max(
+      math.sqrt(float(left @ left) / freedom),
+      residual_scale(facts.law.residuals, 5) * float(budget.loss.mean()),
+    )
+    depth = max(valley.curvature * half**2, 1e-12)
+    bends.append(solved[3] / depth)
+    errors.append(noise * math.sqrt(np.linalg.inv(powers_m4.T @ powers_m4)[3, 3]) / depth)
+  if not bends:
+    return Finding("asymmetry", SKIP, None, _BENT, "no budget has five sizes, which an asymmetry takes")
+  weights = 1 / np.square(errors)
+  mean, error = float(np.average(bends, weights=weights)), float(weights.sum() ** -0.5)
+  bad = abs(mean) > _BENT and abs(mean) > 4 * error
+  side = "large" if mean > 0 else "small"
+  said = f"the cubic part of the valleys is {mean:+.2f} of their depth (standard error {error:.2f})"
+  return make_finding(
+    "asymmetry", bad, mean, _BENT, said + (f": they are steeper for {side} models" if bad else "")
+  )

@@ -1,0 +1,1 @@
+"""Scaling laws as pure functions of arrays: the three approaches, their solvers, draws and warnings."""

@@ -1,0 +1,316 @@
+"""Approach 1 of Hoffmann et al. 2022 (arXiv:2203.15556): the lower envelope of all training curves.
+
+At each of 1,500 log-spaced C the curve with the least loss so far gives N*(C) and D*(C); power laws go through them.
+Seeds are averaged. What the curves are (`readings`): those of sizes through the ends of their runs at several
+budgets, where the study has such; else those of training; else single final losses, one point a budget.
+
+A run that is still to decay its learning rate has a higher loss at C than one that ends there. So losses read off
+longer schedules understate what a model reaches at C, and inflate a (Porian et al. 2024, arXiv:2406.19146).
+C FLOPs, N parameters, D tokens; B draws, K curves, S places on the grid of C.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from gen.errors import UserError
+from gen.scaling.laws import cost_model, isoflop, isoflop_draws, loss_curves
+from gen.scaling.laws.cost_model import CostModel
+from gen.scaling.laws.law import PowerLaw
+from gen.scaling.laws.loss_curves import CurveLines, CurveReading
+from gen.scaling.laws.loss_trend import LossTrend
+from gen.scaling.runs import bootstrap
+from gen.scaling.runs.runs_table import RunsTable, make_runs, run_cells
+
+READS = ("auto", "decayed", "curves", "ends")
+_FEW_SIZES = 4
+_LEAST_IN_A_BUDGET = 4  # runs to resample within
+_MANY = 2000  # runs; of more, the means of the lowest sizes of each budget stand for all
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvelopeFit:
+  """Power laws through the envelope.
+
+  Attributes:
+    flops: where the envelope was read and its best size is not the smallest or largest of all.
+    params: N there.
+    tokens: D there.
+    loss: the envelope, nats.
+    n_law: N*(C).
+    d_law: D*(C).
+    trend: L*(C) of the best final losses; None with fewer than three budgets.
+    form: decayed, curves or ends: what the envelope is of.
+    level: of the intervals.
+    intervals: [low, high] of a, b, N_coefficient, D_coefficient.
+    interval_method: how they were made.
+    draws_b4: (ln k_N, a, ln k_D, b) of each draw.
+    trends: L*(C) of each draw.
+    warnings: what the data cannot carry.
+    cost: k(N) of the runs; where it varies, a prediction's D is C / (k N).
+  """
+
+  flops: np.ndarray
+  params: np.ndarray
+  tokens: np.ndarray
+  loss: np.ndarray
+  n_law: PowerLaw
+  d_law: PowerLaw
+  trend: LossTrend | None
+  form: str
+  level: float
+  intervals: dict[str, list[float]]
+  interval_method: str
+  draws_b4: np.ndarray
+  trends: LossTrend | None
+  warnings: list[str]
+  cost: CostModel = dataclasses.field(default_factory=cost_model.constant_cost)
+
+  @property
+  def a(self) -> float:
+    """Exponent of N* over C."""
+    return self.n_law.exponent
+
+  @property
+  def b(self) -> float:
+    """Exponent of D* over C."""
+    return self.d_law.exponent
+
+  def predict(self, flops: float) -> dict[str, Any]:
+    """Returns the optimum at so many FLOPs: N, D, loss where three budgets show its course, and intervals."""
+    n = self.n_law(flops)
+    found: dict[str, Any] = {"N": n, "D": isoflop.tokens_at_sizes(flops, n, self.d_law(flops), self.cost)}
+    draws = isoflop.lines_at(self.draws_b4, flops, self.cost)
+    if self.trend is not None:
+      found["loss"] = float(self.trend(flops))
+    if self.trends is not None:
+      draws["loss"] = self.trends(flops)
+    found["interval"] = {
+      name: bootstrap.draw_interval(values, found[name], self.level)
+      for name, values in draws.items()
+      if len(values) and name in found
+    }
+    return found
+
+
+def fit(
+  points: RunsTable,
+  curves: Iterable[Mapping[str, Any]] | None = None,
+  *,
+  runs: Iterable[str] | None = None,
+  read: str = "auto",
+  bootstraps: int = 1000,
+  seed: int = 0,
+  level: float = 0.95,
+  cost: CostModel | None = None,
+) -> EnvelopeFit:
+  """Fits the envelope and the power laws through it.
+
+  Args:
+    points: the runs.
+    curves: rows with run (or name), flops and loss, such as a journal's of kind "train"; runs without any are left
+      out of the envelope if others have some.
+    runs: what those rows call each of the points; their names if left out.
+    read: what the envelope is of (see `readings`): "decayed", "curves", "ends", or "auto", the first that there is.
+    bootstraps: resamples, of the runs within each budget where most have runs beside them; 0 gives no intervals.
+    seed: of the resampling.
+    level: of the intervals.
+    cost: k(N), where more sizes than those of `points` were counted; from the points if left out.
+
+  Raises:
+    UserError: if the envelope has fewer than two sizes, or options cannot be.
+  """
+  isoflop.check_options("parabola", "drop", bootstraps, level, "percentile")
+  whole = len(points)
+  cost = cost or cost_model.measured_cost(points.params, points.tokens, points.flops)
+  given = loss_curves.curve_lines(curves or [], list(points.names if runs is None else runs))
+  reading, points, lines, form = _reading(points, given, read)
+  ones = np.ones(len(points))
+  best, loss, kept = _lower(reading, ones)
+  if len(np.unique(reading.log_params[best[kept]])) < 2:
+    raise UserError(
+      "the envelope has fewer than two sizes between the smallest and the largest, which give no power law; "
+      "add sizes or budgets"
+    )
+  row = _through(reading, best, kept)
+  resampled, within = _resampled(points)
+  counts_bn = _counts(resampled, bootstraps, seed)
+  draws_b4 = np.array([_through(reading, *_lower(reading, counts)[::2]) for counts in counts_bn]).reshape(
+    -1, 4
+  )
+  c, least_bg = _least_finals(points, np.concatenate([ones[None], counts_bn]))
+  whole_bg = least_bg[1:][np.isfinite(least_bg[1:]).all(1)]  # resamples that have every budget
+  trend, trends = (
+    LossTrend.through(c, least_bg[:1]),
+    LossTrend.through(c, whole_bg) if len(whole_bg) else None,
+  )
+  n_law, d_law = isoflop.laws_of(row)
+  sizes = len(np.unique(reading.log_params[best[kept]]))
+  warnings = _warnings(points, lines, form, sizes, np.isfinite(draws_b4).all(1))
+  if form == "curves" and len(points) < whole:
+    warnings.append(f"{whole - len(points)} of {whole} runs have no curve and are left out of the envelope")
+  return EnvelopeFit(
+    flops=reading.flops[kept],
+    params=np.exp(reading.log_params[best[kept]]),
+    tokens=np.exp(reading.log_tokens_ks[best[kept], np.flatnonzero(kept)]),
+    loss=loss[kept],
+    n_law=n_law,
+    d_law=d_law,
+    trend=trend,
+    form=form,
+    level=level,
+    intervals=isoflop.intervals_of(row, draws_b4, level, None),
+    interval_method=f"percentile bootstrap over {within}, {bootstraps} resamples" if bootstraps else "none",
+    draws_b4=draws_b4,
+    trends=trends,
+    warnings=warnings,
+    cost=cost,
+  )
+
+
+def _reading(
+  points: RunsTable, lines: CurveLines, read: str
+) -> tuple[CurveReading, RunsTable, CurveLines, str]:
+  """Returns the curves to read, the runs that they are of, and their form."""
+  if read not in READS:
+    raise UserError(f"the envelope cannot be read from {read!r}; give one of {', '.join(READS)}")
+  if len(points) > _MANY and not lines:
+    points = _few(points)
+  if read in ("auto", "decayed"):
+    joined = loss_curves.readings_across_budgets(points)
+    if joined is not None:
+      return joined, points, lines, "decayed"
+    if read == "decayed":
+      raise UserError(
+        f"fewer than {loss_curves.MIN_SIZES} sizes were trained to two budgets, so there are no curves of decayed "
+        "losses; train the same sizes at several budgets, or read training curves"
+      )
+  if read == "ends" or not lines:
+    if read == "curves":
+      raise UserError("no training curves were given; give a journal.jsonl, or read the ends")
+    return loss_curves.readings_of_ends(points), points, {}, "ends"
+  kept = points.select(sorted(lines))
+  lines = dict(enumerate(lines[index] for index in sorted(lines)))
+  return loss_curves.readings_of_training(kept, lines), kept, lines, "curves"
+
+
+def _few(points: RunsTable) -> RunsTable:
+  """Returns the cells of a very large study that its envelope can touch, each as one run of their means.
+
+  Of each budget these are the lowest, among which any resample finds one, and the smallest and the largest.
+  """
+  cell, count = run_cells(points)
+  number = np.bincount(cell)
+  means = [
+    np.bincount(cell, values) / number for values in (points.params, points.tokens, points.loss, points.flops)
+  ]
+  budget = np.bincount(cell, points.group_flops()[points.groups()]) / number
+  group = np.unique(budget, return_inverse=True)[1]
+  rank = np.empty(count, np.int64)
+  order = np.lexsort((means[2], group))
+  rank[order] = np.arange(count) - np.searchsorted(group[order], group[order])
+  kept = rank < max(8, _MANY // (int(group.max()) + 1))
+  for pick in (np.minimum, np.maximum):
+    edge = np.full(int(group.max()) + 1, np.inf if pick is np.minimum else -np.inf)
+    pick.at(edge, group, means[0])
+    kept |= means[0] == edge[group]
+  params, tokens, loss, flops = (values[kept] for values in means)
+  return make_runs(params, tokens, loss, flops, budget=budget[kept])
+
+
+def _lower(reading: CurveReading, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Returns (the lowest curve, its loss, whether it may be read) at every C.
+
+  It may not where nothing runs, where the best size is the smallest or largest of those that run there, and where
+  less compute already reached a lower loss.
+  """
+  loss_ks = reading.losses(counts)
+  best = np.argmin(loss_ks, 0)
+  loss = loss_ks[best, np.arange(len(best))]
+  least, most = reading.ends
+  size = reading.log_params[best]
+  falls = loss <= np.minimum.accumulate(loss)
+  return best, loss, np.isfinite(loss) & (least < size) & (size < most) & falls
+
+
+def _through(reading: CurveReading, best: np.ndarray, kept: np.ndarray) -> np.ndarray:
+  places = np.flatnonzero(kept)
+  if len(places) < 2:
+    return np.full(4, np.nan)
+  curve = best[places]
+  log_tokens = reading.log_tokens_ks[curve, places]
+  return isoflop_draws.draw_lines(reading.flops[places], reading.log_params[curve][None], log_tokens[None])[0]
+
+
+def _resampled(points: RunsTable) -> tuple[np.ndarray, str]:
+  """Returns within what each run is resampled, as a number, and what to call that.
+
+  Within budgets, so that no resample lacks one; but a budget of one run would always be drawn as it is, and intervals
+  would shrink to nothing. Where fewer than half of the runs have three or more others beside them, all runs are one
+  pool.
+  """
+  groups = points.groups()
+  if np.mean(np.bincount(groups)[groups] >= _LEAST_IN_A_BUDGET) >= 0.5:
+    return groups, "the runs of each budget"
+  return np.zeros(len(points), np.int64), "all runs, most budgets having too few of their own"
+
+
+def _counts(groups: np.ndarray, bootstraps: int, seed: int) -> np.ndarray:
+  """Returns how often each resample draws each run: as many of each group as it has, [B, N]."""
+  random = np.random.default_rng(seed)
+  counts_bn = np.zeros((bootstraps, len(groups)))
+  for group in range(int(groups.max()) + 1):
+    runs = np.flatnonzero(groups == group)
+    counts_bn[:, runs] = random.multinomial(len(runs), np.full(len(runs), 1 / len(runs)), bootstraps)
+  return counts_bn
+
+
+def _least_finals(points: RunsTable, counts_bn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Returns (C of each budget, the least final loss of its sizes in each draw)."""
+  groups, cell = points.groups(), run_cells(points)[0]
+  least = []
+  for group in range(int(groups.max()) + 1):
+    runs = np.flatnonzero(groups == group)
+    runs = runs[np.argsort(cell[runs], kind="stable")]
+    starts = np.flatnonzero(np.diff(cell[runs], prepend=-1))
+    total_bk = np.add.reduceat(counts_bn[:, runs], starts, 1)
+    sums_bk = np.add.reduceat(counts_bn[:, runs] * points.loss[runs], starts, 1)
+    mean_bk = np.divide(sums_bk, total_bk, out=np.full_like(sums_bk, np.inf), where=total_bk > 0)
+    least.append(mean_bk.min(1))
+  return points.group_flops(), np.stack(least, 1)
+
+
+def _warnings(points: RunsTable, lines: CurveLines, form: str, sizes: int, known: np.ndarray) -> list[str]:
+  said = []
+  if form == "ends":
+    said.append(
+      "no training curves were given: the envelope is of final losses, one point a budget, its sizes as coarse as "
+      "the sweep's"
+    )
+  elif form == "curves" and len(points.group_flops()) > 1:
+    gap = _decay_gap(points, lines)
+    measured = f" (here by {100 * gap:.1f} % on average)" if np.isfinite(gap) and gap > 0 else ""
+    said.append(
+      f"between budgets the envelope reads runs whose learning rate has not decayed, whose loss is higher{measured} "
+      "than that of a run that ends there: this inflates a"
+    )
+  if sizes < _FEW_SIZES:
+    said.append(f"the envelope steps through {sizes} sizes only: its a is no finer than that")
+  if len(known) and np.mean(known) < 0.98:
+    share = 100 * (1 - np.mean(known))
+    said.append(
+      f"{share:.0f} % of the resamples have no envelope of two sizes; the intervals are of the others"
+    )
+  return said
+
+
+def _decay_gap(points: RunsTable, lines: CurveLines) -> float:
+  """Returns by how much longer runs exceed ones of the same N where those end, as a share of the loss."""
+  gaps = []
+  for short, (log_c, loss) in lines.items():
+    for long, (own_log_c, own_loss) in lines.items():
+      if points.params[long] == points.params[short] and points.flops[long] > 1.1 * points.flops[short]:
+        gaps.append(np.interp(log_c[-1], own_log_c, own_loss) / loss[-1] - 1)
+  return float(np.mean(gaps)) if gaps else float("nan")

@@ -1,0 +1,310 @@
+"""Scaling laws from runs: one door to approaches 1, 2 and 3 of Hoffmann et al. 2022 (arXiv:2203.15556).
+
+    from gen.scaling import fit
+
+    found = fit.parametric(params, tokens, loss)        # L(N, D) = E + A / N^alpha + B / D^beta
+    params, tokens, loss = found.law.optimum(1e21)      # at so many FLOPs
+    found.intervals["a"]                                # of N* = G (C / 6)^a
+
+Plain arrays are enough; nothing here needs gen's trainer. N parameters, D tokens, C FLOPs, loss in nats per token.
+What each approach returns is described where it lives: `fit_parametric`, `fit_isoflop`, `fit_envelope` (all have a,
+b, intervals,
+interval_method, warnings, predict).
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from gen.errors import UserError
+from gen.scaling.laws import cost_model
+from gen.scaling.laws.cost_model import CostModel
+from gen.scaling.runs import bootstrap
+from gen.scaling.runs.runs_table import RunsTable, make_runs, read_runs
+
+APPROACHES = ("parametric", "isoflop", "envelope")
+DISAGREEMENT = 0.05  # in a, between approaches 2 and 3
+
+
+@dataclasses.dataclass(frozen=True)
+class FitOptions:
+  """How to fit; each approach reads what concerns it.
+
+  Attributes:
+    delta: where the Huber loss of approach 3 turns from quadratic to linear, in log loss; infinity: least squares.
+    tied: whether approach 3 has alpha = beta.
+    method: of approach 2: parabola (of loss in ln N) or akima (spline of ln loss in ln N).
+    edge: whether approach 2 drops or keeps budgets whose minimum is at their edge.
+    bootstraps: resamples for the intervals; 0 gives none.
+    seed: of the resampling.
+    level: of the intervals.
+    interval: percentile or bca; auto is percentile, the one kind that sweeps, plans and fits have alike. It has held
+      the truth at least as often as it says, where bca fell short of it on small sweeps (docs/fitting.md).
+    cluster: what is resampled: run, budget or seed.
+  """
+
+  delta: float = 1e-3
+  tied: bool = False
+  method: str = "parabola"
+  edge: str = "drop"
+  bootstraps: int = 1000
+  seed: int = 0
+  level: float = 0.95
+  interval: str = "auto"
+  cluster: str = "run"
+
+
+@dataclasses.dataclass(frozen=True)
+class FitsByApproach:
+  """Every approach that could be fitted to a study.
+
+  Attributes:
+    found: fits, by approach.
+    failed: why an approach has none, by approach.
+    warnings: of all, each with its approach, and where they disagree.
+  """
+
+  found: dict[str, Any]
+  failed: dict[str, str]
+  warnings: list[str]
+
+
+def fit_parametric(
+  params: ArrayLike | RunsTable,
+  tokens: ArrayLike | None = None,
+  loss: ArrayLike | None = None,
+  flops: ArrayLike | None = None,
+  **options: Any,
+) -> Any:
+  """Fits approach 3, L(N, D) = E + A / N^alpha + B / D^beta, to all runs at once.
+
+  Args:
+    params: N of each run; or points, which hold the other three as well.
+    tokens: D of each run.
+    loss: of each run, nats per token.
+    flops: C of each run; 6 N D if left out.
+    **options: fields of `FitOptions`.
+
+  Returns:
+    A `gen.scaling.laws.parametric.ParametricFit`.
+
+  Raises:
+    UserError: for runs that cannot identify the law, and options that cannot be.
+  """
+  return fit_approach(_points(params, tokens, loss, flops), "parametric", **options)
+
+
+def fit_isoflop(
+  params: ArrayLike | RunsTable,
+  tokens: ArrayLike | None = None,
+  loss: ArrayLike | None = None,
+  flops: ArrayLike | None = None,
+  **options: Any,
+) -> Any:
+  """Fits approach 2: N*(C) and D*(C) through the valleys of loss at equal FLOPs.
+
+  Takes what `fit_parametric` takes, and returns a `gen.scaling.laws.isoflop.IsoflopFit`.
+  """
+  return fit_approach(_points(params, tokens, loss, flops), "isoflop", **options)
+
+
+def fit_envelope(
+  params: ArrayLike | RunsTable,
+  tokens: ArrayLike | None = None,
+  loss: ArrayLike | None = None,
+  flops: ArrayLike | None = None,
+  *,
+  curves: Iterable[Mapping[str, Any]] | None = None,
+  **options: Any,
+) -> Any:
+  """Fits approach 1: N*(C) and D*(C) through the runs of least loss at each number of FLOPs.
+
+  Takes what `fit_parametric` takes and the rows of training curves, and returns a
+  `gen.scaling.laws.envelope.EnvelopeFit`.
+  """
+  return fit_approach(_points(params, tokens, loss, flops), "envelope", curves=curves, **options)
+
+
+def fit_approach(
+  runs: RunsTable | Mapping[str, ArrayLike],
+  approach: str = "parametric",
+  *,
+  curves: Iterable[Mapping[str, Any]] | None = None,
+  **options: Any,
+) -> Any:
+  """Fits one approach to the runs that are not held out.
+
+  Args:
+    runs: points, or a mapping with params, tokens, loss and perhaps flops, budget, seed, held_out.
+    approach: parametric, isoflop or envelope.
+    curves: rows of training curves (run: the name of one of the runs, flops, loss), which the envelope uses.
+    **options: fields of `FitOptions`.
+
+  Raises:
+    UserError: for an unknown approach or option, and for runs that cannot carry the fit.
+  """
+  whole, chosen = _whole(runs), _options(options)
+  points = not_held_out(whole)
+  # Shapes tell k(N), not losses: sizes that are held out count as well.
+  cost = cost_model.measured_cost(whole.params, whole.tokens, whole.flops)
+  if approach == "parametric":
+    return _parametric(points, chosen, cost)
+  if approach == "isoflop":
+    return _isoflop(points, chosen, cost)
+  if approach == "envelope":
+    return _envelope(points, curves, chosen, cost)
+  raise UserError(f"approach {approach!r} is unknown; there are {', '.join(APPROACHES)}")
+
+
+def fit_all(
+  runs: RunsTable | Mapping[str, ArrayLike],
+  *,
+  curves: Iterable[Mapping[str, Any]] | None = None,
+  without: Mapping[str, str] | None = None,
+  **options: Any,
+) -> FitsByApproach:
+  """Fits every approach, as `fit_approach` does each; one whose data are missing is left out with the reason.
+
+  Args:
+    runs: as `fit_approach` takes them.
+    curves: as `fit_approach` takes them.
+    without: why approaches are not to be fitted, by name.
+    **options: fields of `FitOptions`.
+
+  Raises:
+    UserError: if the parametric law cannot be fitted, or for an unknown option.
+  """
+  points, curves = _whole(runs), None if curves is None else list(curves)
+  found, failed = {"parametric": fit_approach(points, **options)}, {}
+  for approach in APPROACHES[1:]:
+    try:
+      if without and approach in without:
+        raise UserError(without[approach])
+      found[approach] = fit_approach(points, approach, curves=curves, **options)
+    except UserError as error:
+      failed[approach] = str(error)
+  said = [f"{name}: {text}" for name, one in found.items() for text in one.warnings]
+  said += [f"{name} is left out: {why}" for name, why in failed.items()]
+  return FitsByApproach(found, failed, [*said, *_disagreements(found)])
+
+
+def _points(
+  params: ArrayLike | RunsTable, tokens: ArrayLike | None, loss: ArrayLike | None, flops: ArrayLike | None
+) -> RunsTable:
+  if isinstance(params, RunsTable):
+    return params
+  if tokens is None or loss is None:
+    raise UserError("give params, tokens and loss, one value of each for every run")
+  return make_runs(params, tokens, loss, flops)
+
+
+def not_held_out(runs: RunsTable | Mapping[str, ArrayLike]) -> RunsTable:
+  """Returns the runs that are not held out.
+
+  Raises:
+    UserError: if there are none, or params, tokens or loss are missing.
+  """
+  runs = _whole(runs)
+  if runs.held_out.all():
+    raise UserError(f"there are {len(runs)} runs and all are held out: none is left to fit")
+  return runs.select(~runs.held_out)
+
+
+def _whole(runs: RunsTable | Mapping[str, ArrayLike]) -> RunsTable:
+  """Returns all runs as points."""
+  if isinstance(runs, RunsTable):
+    return runs
+  missing = [name for name in ("params", "tokens", "loss") if name not in runs]
+  if missing:
+    raise UserError(f"the runs have no {missing[0]!r}; they have {', '.join(map(repr, runs))}")
+  known = ("params", "tokens", "loss", "flops", "budget", "seed", "held_out", "steps", "names")
+  return make_runs(**{name: runs[name] for name in known if name in runs})  # type: ignore[arg-type]
+
+
+def _options(changes: Mapping[str, Any]) -> FitOptions:
+  known = [field.name for field in dataclasses.fields(FitOptions)]
+  for name in changes:
+    if name not in known:
+      nearest = difflib.get_close_matches(name, known, 1, 0.0)[0]
+      raise UserError(f"a fit has no option {name!r}; the nearest is {nearest!r}")
+  return FitOptions(**changes)
+
+
+def _parametric(points: RunsTable, options: FitOptions, cost: CostModel) -> Any:
+  from gen.scaling.laws import parametric as approach  # jax, which the other two do without
+
+  return approach.fit(
+    points,
+    delta=options.delta,
+    tied=options.tied,
+    bootstraps=options.bootstraps,
+    seed=options.seed,
+    level=options.level,
+    method=_interval(options),
+    cluster=options.cluster,
+    cost=cost,
+  )
+
+
+def _isoflop(points: RunsTable, options: FitOptions, cost: CostModel) -> Any:
+  from gen.scaling.laws import isoflop as approach
+
+  return approach.fit(
+    points,
+    method=options.method,
+    edge=options.edge,
+    bootstraps=options.bootstraps,
+    seed=options.seed,
+    level=options.level,
+    interval_method=_interval(options),
+    cluster=options.cluster,
+    cost=cost,
+  )
+
+
+def _envelope(
+  points: RunsTable, curves: Iterable[Mapping[str, Any]] | None, options: FitOptions, cost: CostModel
+) -> Any:
+  from gen.scaling.laws import envelope as approach
+
+  found = approach.fit(
+    points, curves, bootstraps=options.bootstraps, seed=options.seed, level=options.level, cost=cost
+  )
+  asked = (_interval(options), options.cluster)
+  if options.bootstraps == 0 or asked == ("percentile", "run"):
+    return found
+  said = f"its intervals are from a {found.interval_method}, not {asked[0]} over {asked[1]}s"
+  return dataclasses.replace(found, warnings=[*found.warnings, said])
+
+
+def _interval(options: FitOptions) -> str:
+  return bootstrap.METHODS[0] if options.interval == "auto" else options.interval
+
+
+def _disagreements(found: Mapping[str, Any]) -> list[str]:
+  """Returns a sentence where approaches 2 and 3 tell different exponents."""
+  if "isoflop" not in found:
+    return []
+  two, three = found["isoflop"].a, found["parametric"].a
+  if not abs(two - three) > DISAGREEMENT:
+    return []
+  return [f"approaches 2 and 3 disagree: a is {two:.3f} by IsoFLOP, {three:.3f} by the parametric law"]
+
+
+__all__ = [
+  "APPROACHES",
+  "FitOptions",
+  "FitsByApproach",
+  "RunsTable",
+  "fit_all",
+  "fit_approach",
+  "fit_envelope",
+  "fit_isoflop",
+  "fit_parametric",
+  "make_runs",
+  "not_held_out",
+  "read_runs",
+]

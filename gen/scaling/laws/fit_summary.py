@@ -1,0 +1,129 @@
+"""A fit as JSON and as a table for people.
+
+E, A, B, alpha, beta of the parametric law; a, b and coefficients of N*(C) = k_N C^a and D*(C) = k_D C^b. N
+parameters, D tokens, C FLOPs, losses in nats per token.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gen.scaling.laws import fit
+from gen.scaling.runs.runs_table import RunsTable
+
+CONSTANTS = ("E", "A", "B", "alpha", "beta", "a", "b", "N_coefficient", "D_coefficient")
+_NAMES = {"parametric": "3 parametric", "isoflop": "2 IsoFLOP", "envelope": "1 envelope"}
+_RESIDUALS = 3  # the largest, which are named
+_FRONTIER = 200  # places of the envelope
+
+
+def summarize_fit(approach: str, found: Any, runs: RunsTable) -> dict[str, Any]:
+  """Returns a fit as `experiments/fit_scaling_law.py` writes it.
+
+  Args:
+    approach: parametric, isoflop or envelope.
+    found: what `fit.fit_approach` returned.
+    runs: what it was given.
+  """
+  points = fit.not_held_out(runs)
+  facts: dict[str, Any] = {"approach": approach, "n": len(points), "held_out": len(runs) - len(points)}
+  facts |= _parametric(found, points) if approach == "parametric" else _laws(found)
+  return facts | {
+    "level": found.level,
+    interval_key(found.level): dict(found.intervals),
+    "interval_method": found.interval_method,
+    "warnings": list(found.warnings),
+  }
+
+
+def summarize_fits(fits: fit.FitsByApproach, runs: RunsTable) -> dict[str, Any]:
+  """Returns every approach under its name, and the parametric one's entries beside them.
+
+  An approach that could not be fitted has only "error", the reason.
+  """
+  each = {name: summarize_fit(name, found, runs) for name, found in fits.found.items()}
+  missing = {name: {"error": why} for name, why in fits.failed.items()}
+  top = {name: value for name, value in each["parametric"].items() if name != "approach"}
+  return {"approach": "all", **top, **each, **missing, "warnings": fits.warnings}
+
+
+def interval_key(level: float) -> str:
+  """Returns what the intervals are called.
+
+  >>> interval_key(0.95), interval_key(0.999)
+  ('ci95', 'ci99.9')
+  """
+  return f"ci{100 * level:.6g}"
+
+
+def summary_lines(report: Mapping[str, Any]) -> list[str]:
+  """Returns the table of what `summarize_fit` or `summarize_fits` gave, line by line."""
+  if report["approach"] == "all":
+    parts = {name: report[name] for name in fit.APPROACHES}
+  else:
+    parts = {report["approach"]: report}
+  text = [f"{report['n']} runs" + (f", {report['held_out']} more held out" if report["held_out"] else "")]
+  for name, part in parts.items():
+    text += ["", *_table(name, part)]
+  said = [f"warning: {warning}" for warning in report["warnings"]]
+  return [*text, *([""] if said else []), *said]
+
+
+def _table(name: str, part: Mapping[str, Any]) -> list[str]:
+  if "error" in part:
+    return [f"{_NAMES[name]}: none, {part['error']}"]
+  intervals = part[interval_key(part["level"])]
+  text = [f"{_NAMES[name]:14} {'':>10}  {100 * part['level']:.6g} % interval" if intervals else _NAMES[name]]
+  for constant in CONSTANTS:
+    if constant in part:
+      spread = intervals.get(constant)
+      shown = f"  [{_number(spread[0])}, {_number(spread[1])}]" if spread else ""
+      text.append(f"  {constant:14} {_number(part[constant]):>10}{shown}")
+  if "objective" in part:
+    text.append(
+      f"  objective {part['objective']:.6g} (delta {part['delta']:g}), gradient {part['gradient_norm']:.1e}, "
+      f"{part['starts_at_best']:,} of {part['starts']:,} starts end here, residuals {part['residual_rms']:.2g} rms"
+    )
+  if "valleys" in part:
+    inside = sum(valley["inside"] for valley in part["valleys"])
+    text.append(f"  {len(part['valleys'])} valleys by {part['method']}, {inside} with their minimum inside")
+  if intervals:
+    text.append(f"  intervals: {part['interval_method']}")
+  return text
+
+
+def _number(value: float) -> str:
+  return f"{value:.4f}" if 1e-2 <= abs(value) < 100 else f"{value:.4g}"
+
+
+def _parametric(found: Any, points: RunsTable) -> dict[str, Any]:
+  law = found.law
+  worst = np.argsort(-np.abs(found.residuals), kind="stable")[:_RESIDUALS]
+  return {
+    "objective": found.objective,
+    "gradient_norm": found.gradient_norm,
+    "starts": found.starts,
+    "starts_at_best": found.starts_at_best,
+    "delta": found.delta,
+    **{name: getattr(law, name) for name in ("E", "A", "B", "alpha", "beta", "G", "k")},
+    "a": found.a,
+    "b": found.b,
+    "cost": found.cost.as_dict(),
+    "N_coefficient": found.n_law.coefficient,
+    "D_coefficient": found.d_law.coefficient,
+    "residual_rms": float(np.sqrt(np.mean(found.residuals**2))),
+    "largest_residuals": [{"run": str(points.names[i]), "residual": found.residuals[i]} for i in worst],
+  }
+
+
+def _laws(found: Any) -> dict[str, Any]:
+  facts = {"a": found.a, "b": found.b}
+  facts |= {"N_coefficient": found.n_law.coefficient, "D_coefficient": found.d_law.coefficient}
+  if hasattr(found, "valleys"):
+    return facts | {"method": found.method, "valleys": [dataclasses.asdict(one) for one in found.valleys]}
+  shown = np.unique(np.linspace(0, len(found.flops) - 1, _FRONTIER).round().astype(int))
+  columns = {"flops": found.flops, "params": found.params, "tokens": found.tokens, "loss": found.loss}
+  places = [{name: float(values[i]) for name, values in columns.items()} for i in shown]
+  return facts | {"form": found.form, "frontier": places}

@@ -1,0 +1,342 @@
+"""Approach 2 of Hoffmann et al. 2022 (arXiv:2203.15556): the least loss of each budget, and power laws through them.
+
+    L at equal C -> a valley in ln N -> N*(C), D*(C), L*(C) -> N* = k_N C^a, D* = k_D C^b
+
+A valley is a parabola of loss in ln N by least squares, or an Akima spline of ln L in ln N (Akima 1970), which does
+not bend the minimum to fit far-off sizes (Porian et al. 2024, arXiv:2406.19146). Seeds of one size are averaged.
+C FLOPs, N parameters, D tokens; G budgets, B draws, M sizes of a budget.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from gen.errors import UserError
+from gen.scaling.laws import cost_model, isoflop_draws, valley_minimum
+from gen.scaling.laws.cost_model import CostModel
+from gen.scaling.laws.law import PowerLaw, exp
+from gen.scaling.laws.loss_trend import LossTrend
+from gen.scaling.laws.valley_minimum import BudgetLosses, ValleyMinimum
+from gen.scaling.runs import bootstrap
+from gen.scaling.runs.runs_table import RunsTable
+
+METHODS = valley_minimum.METHODS
+EDGES = ("drop", "keep")
+
+
+@dataclasses.dataclass(frozen=True)
+class IsoflopValley:
+  """The least loss of one budget.
+
+  Attributes:
+    budget: FLOPs.
+    curvature: half the second derivative of loss in ln N at the minimum, nats.
+    vertex_N: parameters there.
+    vertex_D: tokens there, from the runs' own tokens at their sizes.
+    vertex_loss: nats per token.
+    r_squared: of the parabola; NaN for three sizes, which every parabola meets.
+    points: indices of the runs.
+    sizes: N of each size, ascending.
+    inside: whether the minimum lies strictly between the smallest and the largest size.
+    coefficients: (c0, c1, c2) of loss = c0 + c1 ln N + c2 (ln N)^2, which touches the valley at its minimum.
+  """
+
+  budget: float
+  curvature: float
+  vertex_N: float
+  vertex_D: float
+  vertex_loss: float
+  r_squared: float
+  points: list[int]
+  sizes: list[float]
+  inside: bool
+  coefficients: list[float]
+
+  @property
+  def points_each_side(self) -> int:
+    """Sizes on the poorer side of the minimum."""
+    smaller = sum(size < self.vertex_N for size in self.sizes)
+    return min(smaller, len(self.sizes) - smaller)
+
+  @property
+  def span(self) -> float:
+    """Largest over smallest N."""
+    return self.sizes[-1] / self.sizes[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class IsoflopFit:
+  """Power laws through the valleys.
+
+  Attributes:
+    valleys: of every budget that has one, by ascending FLOPs, those at the edge included.
+    used: FLOPs of those that the laws go through.
+    n_law: N*(C).
+    d_law: D*(C).
+    trend: L*(C); None with fewer than three valleys.
+    method: parabola or akima.
+    level: of the intervals.
+    intervals: [low, high] of a, b, N_coefficient, D_coefficient.
+    interval_method: how they were made.
+    draws_b4: (ln k_N, a, ln k_D, b) of each draw.
+    left_out_k4: the same with each cluster left out (BCa only).
+    trends: L*(C) of each draw.
+    warnings: what the data cannot carry.
+    cost: k(N) of the runs; where it varies, a prediction's D is C / (k N).
+  """
+
+  valleys: list[IsoflopValley]
+  used: list[float]
+  n_law: PowerLaw
+  d_law: PowerLaw
+  trend: LossTrend | None
+  method: str
+  level: float
+  intervals: dict[str, list[float]]
+  interval_method: str
+  draws_b4: np.ndarray
+  left_out_k4: np.ndarray | None
+  trends: LossTrend | None
+  warnings: list[str]
+  cost: CostModel = dataclasses.field(default_factory=cost_model.constant_cost)
+
+  @property
+  def a(self) -> float:
+    """Exponent of N* over C."""
+    return self.n_law.exponent
+
+  @property
+  def b(self) -> float:
+    """Exponent of D* over C."""
+    return self.d_law.exponent
+
+  def predict(self, flops: float) -> dict[str, Any]:
+    """Returns the optimum at so many FLOPs: N, D, loss where three valleys show its course, and intervals."""
+    n = self.n_law(flops)
+    found: dict[str, Any] = {"N": n, "D": tokens_at_sizes(flops, n, self.d_law(flops), self.cost)}
+    draws, left_out = lines_at(self.draws_b4, flops, self.cost), {}
+    if self.left_out_k4 is not None:
+      left_out = lines_at(self.left_out_k4, flops, self.cost)
+    if self.trend is not None:
+      found["loss"] = float(self.trend(flops))
+    if self.trends is not None:
+      draws["loss"] = self.trends(flops)
+    found["interval"] = {
+      name: bootstrap.draw_interval(values, found[name], self.level, left_out.get(name))
+      for name, values in draws.items()
+      if len(values) and name in found
+    }
+    return found
+
+
+def fit(
+  points: RunsTable,
+  *,
+  method: str = "parabola",
+  edge: str = "drop",
+  bootstraps: int = 1000,
+  seed: int = 0,
+  level: float = 0.95,
+  interval_method: str = "percentile",
+  cluster: str = "run",
+  cost: CostModel | None = None,
+) -> IsoflopFit:
+  """Fits valleys and the power laws through them.
+
+  Args:
+    points: runs of at least two budgets with three sizes each.
+    method: parabola (of loss in ln N) or akima (spline of ln loss in ln N).
+    edge: drop budgets whose minimum is not between two of their sizes, or keep them.
+    bootstraps: draws for the intervals; 0 gives none.
+    seed: of the draws.
+    level: of the intervals.
+    interval_method: percentile or bca.
+    cluster: run draws new noise for every run, so that each draw has all budgets and sizes; budget and seed
+      resample whole budgets or seeds.
+    cost: k(N), where more sizes than those of `points` were counted; from the points if left out.
+
+  Raises:
+    UserError: for data without two valleys, and for options that cannot be.
+  """
+  check_options(method, edge, bootstraps, level, interval_method)
+  budgets = valley_minimum.split_budgets(points)
+  found = [valley_minimum.find_minimum(budget, method) for budget in budgets]
+  used, warnings = _choose(budgets, found, edge)
+  rows = _lines([budgets[i] for i in used], [found[i] for i in used])
+  n_law, d_law = laws_of(rows[0])
+  chosen = [budgets[i] for i in used]
+  trend = LossTrend.through([one.flops for one in chosen], np.array([[found[i].loss[0] for i in used]]))
+  options = isoflop_draws.DrawOptions(method, bootstraps, seed, cluster)
+  drawn = isoflop_draws.draw_laws(points, chosen, [found[i] for i in used], options)
+  left_out_k4 = None
+  if interval_method == "bca" and len(drawn.rows_b4):
+    left_out_k4 = _left_out(points, cluster, method, edge)
+  return IsoflopFit(
+    valleys=[_valley(*pair) for pair in zip(budgets, found, strict=True) if np.isfinite(pair[1].log_n[0])],
+    used=[one.flops for one in chosen],
+    n_law=n_law,
+    d_law=d_law,
+    trend=trend,
+    method=method,
+    level=level,
+    intervals=intervals_of(rows[0], drawn.rows_b4, level, left_out_k4),
+    interval_method=f"{interval_method}, {drawn.how}" if len(drawn.rows_b4) else "none",
+    draws_b4=drawn.rows_b4,
+    left_out_k4=left_out_k4,
+    trends=drawn.trends,
+    warnings=[*warnings, *drawn.warnings],
+    cost=cost or cost_model.measured_cost(points.params, points.tokens, points.flops),
+  )
+
+
+def find_valleys(points: RunsTable, method: str = "parabola") -> list[IsoflopValley]:
+  """Returns the valley of each budget that has one, whether or not its minimum is at the edge."""
+  pairs = [
+    (budget, valley_minimum.find_minimum(budget, method)) for budget in valley_minimum.split_budgets(points)
+  ]
+  return [_valley(*pair) for pair in pairs if np.isfinite(pair[1].log_n[0])]
+
+
+def leave_out(fitted: IsoflopFit) -> dict[float, float]:
+  """Returns a without each of the budgets that the law goes through, by its FLOPs; empty for fewer than three."""
+  pairs = np.array([(one.budget, one.vertex_N) for one in fitted.valleys if one.budget in fitted.used])
+  if len(pairs) < 3:
+    return {}
+  rest = [np.delete(pairs, i, 0) for i in range(len(pairs))]
+  return {
+    float(flops): PowerLaw.through(*others.T).exponent
+    for flops, others in zip(pairs[:, 0], rest, strict=True)
+  }
+
+
+def check_options(method: str, edge: str, bootstraps: int, level: float, interval_method: str) -> None:
+  """Raises UserError for options that cannot be."""
+  for name, value, known in (("method", method, METHODS), ("edge", edge, EDGES)):
+    if value not in known:
+      raise UserError(f"--{name}={value} is unknown; there are {', '.join(known)}")
+  if bootstraps < 0:
+    raise UserError(f"bootstraps is {bootstraps}; give the number of resamples, or 0 for no intervals")
+  if not 0 < level < 1:
+    raise UserError(f"the level of the intervals is {level:g}; give a number between 0 and 1, such as 0.95")
+  if interval_method not in bootstrap.METHODS:
+    raise UserError(f"intervals by {interval_method!r} are unknown; there are {', '.join(bootstrap.METHODS)}")
+
+
+def lines_at(rows_b4: np.ndarray, flops: float, cost: CostModel) -> dict[str, np.ndarray]:
+  """Returns N* and D* at so many FLOPs under each row (ln k_N, a, ln k_D, b)."""
+  log_c = math.log(flops)
+  with np.errstate(over="ignore", invalid="ignore"):
+    n, d = (np.exp(rows_b4[:, i] + rows_b4[:, i + 1] * log_c) for i in (0, 2))
+    return {"N": n, "D": tokens_at_sizes(flops, n, d, cost)}
+
+
+def tokens_at_sizes(flops: float, params: Any, tokens: Any, cost: CostModel) -> Any:
+  """Returns D* of N*: by its power law where k is constant, else what the budget leaves, C / (k(N) N).
+
+  Beyond the budgets two power laws do not keep to C = k(N) N D, because k levels off.
+  """
+  if cost.is_constant:
+    return tokens
+  found = cost.tokens(flops, params)
+  return float(found) if np.ndim(params) == 0 else found
+
+
+def laws_of(row: np.ndarray) -> tuple[PowerLaw, PowerLaw]:
+  """Returns N*(C) and D*(C) of a row (ln k_N, a, ln k_D, b)."""
+  n_height, a, d_height, b = map(float, row)
+  return PowerLaw(exp(n_height), a), PowerLaw(exp(d_height), b)
+
+
+def intervals_of(
+  row: np.ndarray, draws_b4: np.ndarray, level: float, left_out_k4: np.ndarray | None
+) -> dict[str, list[float]]:
+  """Returns [low, high] of a, b, N_coefficient and D_coefficient; empty without draws."""
+  if not len(draws_b4):
+    return {}
+  intervals = {}
+  for column, name in ((1, "a"), (3, "b"), (0, "N_coefficient"), (2, "D_coefficient")):
+    left_out = None if left_out_k4 is None else left_out_k4[:, column]
+    pair = bootstrap.draw_interval(draws_b4[:, column], float(row[column]), level, left_out)
+    intervals[name] = pair if column % 2 else [exp(end) for end in pair]
+  return intervals
+
+
+def _choose(
+  budgets: list[BudgetLosses], found: list[ValleyMinimum], edge: str
+) -> tuple[list[int], list[str]]:
+  """Returns the budgets that the laws go through, and what is said of the others."""
+  used: list[int] = []
+  without: dict[str, list[float]] = {}
+  for i, (budget, low) in enumerate(zip(budgets, found, strict=True)):
+    if len(budget.log_n) < 3:
+      why = "fewer than the three sizes that a valley needs: left out"
+    elif not np.isfinite(low.log_n[0]):
+      why = "no minimum, because losses bend down, not up, in ln N: left out"
+    elif not low.inside[0] and edge == "drop":
+      why = "its minimum at the edge of its sizes: left out"
+    else:
+      why = (
+        "" if low.inside[0] else "its minimum at the edge of its sizes: kept, but its place is extrapolated"
+      )
+      used.append(i)
+    if why:
+      without.setdefault(why, []).append(budget.flops)
+  said = [_said(flops, why) for why, flops in without.items()]
+  if len(used) < 2:
+    why = "; ".join(said) or "the runs have one budget"
+    raise UserError(f"a power law needs two budgets with a valley, there {_count(len(used))}: {why}")
+  return used, said
+
+
+def _said(budgets: list[float], why: str) -> str:
+  names = ", ".join(f"{flops:.3g}" for flops in budgets[:5])
+  if len(budgets) == 1:
+    return f"the budget of {names} FLOPs has {why}"
+  more = f" and {len(budgets) - 5} more" if len(budgets) > 5 else ""
+  return f"{len(budgets)} budgets ({names}{more} FLOPs) have each {why}"
+
+
+def _count(number: int) -> str:
+  return ("are none", "is one")[number]
+
+
+def _lines(budgets: list[BudgetLosses], found: list[ValleyMinimum]) -> np.ndarray:
+  return isoflop_draws.draw_lines(
+    np.array([one.flops for one in budgets]),
+    np.stack([one.log_n for one in found], 1),
+    np.stack([budget.log_d(low.log_n) for budget, low in zip(budgets, found, strict=True)], 1),
+  )
+
+
+def _valley(budget: BudgetLosses, low: ValleyMinimum) -> IsoflopValley:
+  log_n, height, bend = float(low.log_n[0]), float(low.loss[0]), float(low.curvature[0])
+  coefficients = [height + bend * log_n**2, -2 * bend * log_n, bend]
+  return IsoflopValley(
+    budget=budget.flops,
+    curvature=bend,
+    vertex_N=exp(log_n),
+    vertex_D=exp(float(budget.log_d(low.log_n)[0])),
+    vertex_loss=height,
+    r_squared=budget.r_squared(),
+    points=budget.runs.tolist(),
+    sizes=budget.params.tolist(),
+    inside=bool(low.inside[0]),
+    coefficients=coefficients,
+  )
+
+
+def _left_out(points: RunsTable, cluster: str, method: str, edge: str) -> np.ndarray:
+  """Returns (ln k_N, a, ln k_D, b) with each cluster left out; NaN where nothing can be fitted."""
+  clusters = bootstrap.cluster_labels(points, cluster)
+  rows_k4 = np.full((int(clusters.max()) + 1, 4), np.nan)
+  for k in range(len(rows_k4)):
+    budgets = valley_minimum.split_budgets(points.select(clusters != k))
+    found = [valley_minimum.find_minimum(budget, method) for budget in budgets]
+    try:
+      used, _ = _choose(budgets, found, edge)
+    except UserError:
+      continue
+    rows_k4[k] = _lines([budgets[i] for i in used], [found[i] for i in used])[0]
+  return rows_k4

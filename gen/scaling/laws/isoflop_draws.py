@@ -1,0 +1,218 @@
+"""Draws of the power laws through IsoFLOP valleys: how far they would move if the study were run again.
+
+Resampling runs would lose sizes, and three of five sizes make another parabola or none. So a draw keeps every budget
+and size, and gives each mean loss new normal noise of sd sigma / sqrt(seeds). sigma is measured by what repeated
+seeds differ by and what the valleys leave over, together; with few degrees of freedom it is itself uncertain, so that
+each draw has its own sigma (chi-squared), which makes the intervals those of Student's t. B draws, G budgets, M sizes.
+"""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from gen.errors import UserError
+from gen.scaling.laws import law, valley_minimum
+from gen.scaling.laws.loss_trend import LossTrend
+from gen.scaling.laws.valley_minimum import BudgetLosses, ValleyMinimum
+from gen.scaling.runs import bootstrap
+from gen.scaling.runs.runs_table import RunsTable
+
+
+class DrawOptions(NamedTuple):
+  """How to draw."""
+
+  method: str
+  bootstraps: int
+  seed: int
+  cluster: str
+
+
+class RunNoise(NamedTuple):
+  """The sd of one run's loss (nats), the degrees of freedom that it is known by, and where it comes from."""
+
+  sd: float
+  freedom: int
+  source: str
+
+
+class LawDraws(NamedTuple):
+  """(ln k_N, a, ln k_D, b) of each draw, L*(C) of each, and how they were made."""
+
+  rows_b4: np.ndarray
+  trends: LossTrend | None
+  how: str
+  warnings: list[str]
+
+
+def draw_laws(
+  points: RunsTable, budgets: list[BudgetLosses], found: list[ValleyMinimum], options: DrawOptions
+) -> LawDraws:
+  """Returns draws of the laws through the given budgets.
+
+  Raises:
+    UserError: for a kind of cluster that the study does not have.
+  """
+  if options.cluster not in bootstrap.CLUSTERS:
+    raise UserError(f"--cluster={options.cluster}: resampling is over {', '.join(bootstrap.CLUSTERS)}")
+  if not options.bootstraps:
+    return LawDraws(np.zeros((0, 4)), None, "none", [])
+  random = np.random.default_rng(options.seed)
+  if options.cluster == "budget":
+    return _over_budgets(budgets, found, options, random)
+  if options.cluster == "seed":
+    return _over_seeds(points, budgets, options)
+  noise = measure_noise(budgets, options.method)
+  if not noise.freedom:
+    return _over_lines(budgets, found, options, random)
+  return _over_noise(budgets, noise, options, random)
+
+
+def measure_noise(budgets: list[BudgetLosses], method: str) -> RunNoise:
+  """Measures the noise of one run: the method of moments over seeds and what the valleys leave over.
+
+  A parabola's residuals carry its misfit too, which belongs in the intervals. A spline leaves nothing over; there
+  third differences around the lowest size stand in for residuals.
+  """
+  squares = weight = 0.0
+  repeats = left_over = 0
+  for budget in budgets:
+    within = budget.run_loss - budget.loss[budget.size_of_run]
+    squares, weight = squares + float(np.sum(within**2)), weight + len(within) - len(budget.loss)
+    repeats += len(within) - len(budget.loss)
+    if len(budget.log_n) < 4:
+      continue
+    if method == "parabola":
+      rest = valley_minimum.parabola_residuals(budget.log_n, budget.loss)
+      weight += float(np.sum((1 - valley_minimum.parabola_leverage(budget.log_n)) / budget.count))
+      left_over += len(rest) - 3
+    else:
+      rows_km = valley_minimum.third_differences(budget.log_n, int(np.argmin(budget.loss)))
+      rest = rows_km @ budget.loss
+      weight += float(np.sum(rows_km**2 @ (1 / budget.count)))
+      left_over += len(rest)
+    squares += float(np.sum(rest**2))
+  kinds = [f"{repeats} repeated seeds"] * (repeats > 0) + [f"{left_over} residuals"] * (left_over > 0)
+  sd = math.sqrt(squares / weight) if weight > 0 else math.nan
+  return RunNoise(sd, repeats + left_over, " and ".join(kinds))
+
+
+def draw_lines(
+  flops: np.ndarray, log_n_bg: np.ndarray, log_d_bg: np.ndarray, weights_bg: np.ndarray | None = None
+) -> np.ndarray:
+  """Returns (ln k_N, a, ln k_D, b) of each draw, NaN minima left out."""
+  known_bg = np.isfinite(log_n_bg) & np.isfinite(log_d_bg)
+  weights_bg = known_bg * (1.0 if weights_bg is None else weights_bg)
+  log_c = np.log(flops)
+  middle = log_c.mean()
+  rows = []
+  for heights_bg in (log_n_bg, log_d_bg):
+    slope, height = law.fit_line(
+      np.broadcast_to(log_c - middle, heights_bg.shape), np.where(known_bg, heights_bg, 0.0), weights_bg
+    )
+    rows += [height - slope * middle, slope]
+  return np.stack(rows, 1)
+
+
+def _over_noise(
+  budgets: list[BudgetLosses], noise: RunNoise, options: DrawOptions, random: np.random.Generator
+) -> LawDraws:
+  scale = noise.sd * np.sqrt(noise.freedom / random.chisquare(noise.freedom, options.bootstraps))
+  lows = []
+  for budget in budgets:
+    errors_bm = random.standard_normal((options.bootstraps, len(budget.loss))) / np.sqrt(budget.count)
+    noisy_bm = np.maximum(budget.loss + scale[:, None] * errors_bm, 1e-9)
+    lows.append(valley_minimum.find_minimum(budget, options.method, noisy_bm))
+  rows_b4, trends, lost = _through(budgets, lows)
+  said = []
+  if noise.freedom < 5:
+    said.append(f"noise is measured by {noise.source} alone: the intervals are wide for it")
+  if lost > 0.02:
+    said.append(
+      f"in {100 * lost:.0f} % of the draws a budget has no minimum: noise is as large as the valleys"
+    )
+  how = f"{options.bootstraps} draws of noise of {noise.sd:.3g} nats, measured by {noise.source}"
+  return LawDraws(rows_b4, trends, how, said)
+
+
+def _through(
+  budgets: list[BudgetLosses], lows: list[ValleyMinimum], weights_bg: np.ndarray | None = None
+) -> tuple[np.ndarray, LossTrend | None, float]:
+  log_n_bg = np.stack([low.log_n for low in lows], 1)
+  log_d_bg = np.stack([budget.log_d(low.log_n) for budget, low in zip(budgets, lows, strict=True)], 1)
+  loss_bg = np.stack([low.loss for low in lows], 1)
+  rows_b4 = draw_lines(np.array([one.flops for one in budgets]), log_n_bg, log_d_bg, weights_bg)
+  whole = np.all(np.isfinite(log_n_bg), 1)
+  trends = LossTrend.through([one.flops for one in budgets], loss_bg[whole]) if whole.any() else None
+  return rows_b4, trends, float(np.mean(~whole))
+
+
+def _over_lines(
+  budgets: list[BudgetLosses], found: list[ValleyMinimum], options: DrawOptions, random: np.random.Generator
+) -> LawDraws:
+  """Draws from how the minima scatter about the power law, where three sizes and one seed tell of no noise."""
+  freedom = len(budgets) - 2
+  if freedom < 1:
+    said = "three sizes and one seed a budget, and two budgets, leave nothing over to measure noise by: no intervals"
+    return LawDraws(np.zeros((0, 4)), None, "none", [said])
+  log_c = np.log([one.flops for one in budgets])
+  log_n = np.array([low.log_n[0] for low in found])
+  slope, height = law.fit_line(log_c, log_n)
+  sd = math.sqrt(float(np.sum((log_n - height - slope * log_c) ** 2)) / freedom)
+  scale = sd * np.sqrt(freedom / random.chisquare(freedom, options.bootstraps))
+  log_n_bg = log_n + scale[:, None] * random.standard_normal((options.bootstraps, len(budgets)))
+  log_d_bg = np.stack([budget.log_d(log_n_bg[:, g]) for g, budget in enumerate(budgets)], 1)
+  rows_b4 = draw_lines(np.exp(log_c), log_n_bg, log_d_bg)
+  said = (
+    "three sizes and one seed a budget leave nothing over to measure noise by: intervals are from how the "
+    f"{len(budgets)} minima scatter about the power law"
+  )
+  return LawDraws(rows_b4, None, f"{options.bootstraps} draws of the minima's scatter about the law", [said])
+
+
+def _over_budgets(
+  budgets: list[BudgetLosses], found: list[ValleyMinimum], options: DrawOptions, random: np.random.Generator
+) -> LawDraws:
+  if len(budgets) < 3:
+    raise UserError(f"{len(budgets)} budgets cannot be resampled; use --cluster=run")
+  chances = np.full(len(budgets), 1 / len(budgets))
+  counts_bg = random.multinomial(len(budgets), chances, options.bootstraps).astype(np.float64)
+  lows = [ValleyMinimum(*(np.broadcast_to(part, options.bootstraps) for part in low)) for low in found]
+  rows_b4, _, _ = _through(budgets, lows, counts_bg)
+  return LawDraws(rows_b4, None, f"bootstrap over budgets, {options.bootstraps} resamples", [])
+
+
+def _over_seeds(points: RunsTable, budgets: list[BudgetLosses], options: DrawOptions) -> LawDraws:
+  counts_bn = bootstrap.resample_counts(
+    bootstrap.cluster_labels(points, "seed"), options.bootstraps, options.seed
+  )
+  lows = [_resampled(budget, counts_bn[:, budget.runs], options.method) for budget in budgets]
+  rows_b4, trends, lost = _through(budgets, lows)
+  said = [f"{100 * lost:.0f} % of the resamples of seeds leave some budget without a valley"] if lost else []
+  return LawDraws(rows_b4, trends, f"bootstrap over seeds, {options.bootstraps} resamples", said)
+
+
+def _resampled(budget: BudgetLosses, counts_br: np.ndarray, method: str) -> ValleyMinimum:
+  """Returns the minima under counts of the budget's runs; draws that lack the same sizes are solved together."""
+  member_rm = (budget.size_of_run[:, None] == np.arange(len(budget.log_n))).astype(np.float64)
+  total_bm = counts_br @ member_rm
+  sums_bm = (counts_br * budget.run_loss) @ member_rm
+  out = [np.full(len(counts_br), np.nan) for _ in range(3)] + [np.zeros(len(counts_br), bool)]
+  kinds, kind = np.unique(total_bm > 0, axis=0, return_inverse=True)
+  for i, present in enumerate(kinds):
+    rows = np.flatnonzero(kind.ravel() == i)
+    if present.sum() < 3:
+      continue
+    loss_bm = sums_bm[rows][:, present] / total_bm[rows][:, present]
+    part = dataclasses.replace(
+      budget,
+      params=budget.params[present],
+      log_n=budget.log_n[present],
+      loss=loss_bm[0],
+      count=budget.count[present],
+      tokens=budget.tokens[present],
+    )
+    for whole, some in zip(out, valley_minimum.find_minimum(part, method, loss_bm), strict=True):
+      whole[rows] = some
+  return ValleyMinimum(*out)

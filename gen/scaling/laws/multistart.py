@@ -1,0 +1,237 @@
+r"""From the paper's grid of 4,500 starts to the optimum of the parametric objective.
+
+    every start at delta .1        every start at the stated delta        refits to halves of the runs
+                     \                           |                          /
+                      the distinct places where they end, each at the stated delta
+                                                 |
+                      the lowest, from resamples of the runs and without E: optima next to them
+                                                 |
+                      the lowest few, to the bottom, with all runs
+
+Hoffmann et al. 2022 (arXiv:2203.15556), appendix D.3, names the grid. A wide Huber function is nearly least squares:
+its valleys are wide, but they follow a run that diverged. A narrow one ignores that run, but is creased, so that
+descents end early. Halves of the runs often lack the diverged one. No route serves every study; the lowest end counts.
+Objective and letters as in `solver`.
+"""
+
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from gen.errors import UserError
+from gen.scaling.laws import huber_solver
+from gen.scaling.laws import newton as newton_method
+
+_COARSE, _FINE = 0.1, 1e-3  # deltas between which the first descents stay
+_COARSE_STEPS, _FINE_STEPS = 30, 20
+_SECOND_STEPS, _SECOND_STARTS = 60, 512
+_SEARCHED = 512  # runs that the search for the valley looks at; the optimum is of all runs
+_ROUNDS = 3  # of resampling round the lowest
+_FINALISTS = 4
+_FINALIST_GAP = 1e-3  # relative, over the lowest: farther candidates are not taken to the bottom
+_LARGE = 5_000  # runs, of which one finalist goes straight to the bottom, in few steps
+_SAME = 1e-6  # relative difference of values that are one optimum
+_NO_E = -40.0  # ln E, relative to the mean log loss, where E has vanished
+
+
+class SearchResult(NamedTuple):
+  """The optimum, from how many starts, and how many of them end there."""
+
+  bottom: newton_method.NewtonResult
+  starts: int
+  at_best: int
+
+
+class _Ends(NamedTuple):
+  """Where descents ended, and the numbers of the grid's starts that led to each."""
+
+  theta_sp: np.ndarray
+  values: np.ndarray
+  starts: list[np.ndarray]
+
+
+def search_optimum(problem: huber_solver.HuberProblem, delta: float, tied: bool) -> SearchResult:
+  """Descends from the grid, and from what it leads to, to the lowest optimum.
+
+  A start counts as at the best if one of its own descents, at the coarse or at the fine delta, leads there. Candidates
+  that come from subsets of the runs count for no start.
+
+  Raises:
+    UserError: if no start leads to a finite objective.
+  """
+  few = _thinned(problem)
+  starts_sp = start_grid(float(np.mean(problem.l)), tied)
+  coarse = max(delta, _COARSE)
+  fine = min(max(delta, _FINE), _COARSE)
+  ends = _from_grid(few, starts_sp, coarse, delta, _COARSE_STEPS)
+  if fine < coarse:
+    ends = _joined(ends, _from_grid(few, starts_sp, fine, delta, _FINE_STEPS))
+  if not np.isfinite(ends.values).any():
+    raise UserError("no start led to a finite objective; check the units of params, tokens and loss")
+  candidates = _joined(ends, _from_halves(few, _lowest(ends, 4), coarse, delta))
+  candidates = _joined(candidates, _nearby(few, candidates, delta))
+  finalists_sp = candidates.theta_sp[_finalists(candidates)]
+  if few is not problem:
+    finalists_sp = _with_all_runs(problem, finalists_sp, delta)
+  bottoms = [_bottom(problem, theta, delta) for theta in finalists_sp]
+  best = min(bottoms, key=lambda one: one.value)
+  # A descent led to the best if its value at the stated delta, on the runs of the search, is the best's.
+  level = (
+    best.value
+    if few is problem
+    else newton_method.huber_value(newton_method.evaluate_model(best.theta, *few[:3]).residual, delta)
+  )
+  reached = np.flatnonzero(ends.values <= level * (1 + _SAME) + 1e-20 * len(few.x))
+  led = np.unique(np.concatenate([np.zeros(0, np.int64), *(ends.starts[i] for i in reached)]))
+  return SearchResult(best, len(starts_sp), len(led))
+
+
+def start_grid(mean_log_loss: float, tied: bool) -> np.ndarray:
+  """Returns the paper's starts, as if N, D and loss had the size of the paper's: any unit gives the same search."""
+  exponents = np.arange(0, 2.5, 0.5)
+  heights = np.arange(0, 30, 5.0)
+  pairs = [(p, p) for p in exponents] if tied else list(itertools.product(exponents, exponents))
+  starts_sp = np.array(
+    [
+      (a, b, e, *pair)
+      for a, b, e, pair in itertools.product(heights, heights, np.arange(-1, 1.5, 0.5), pairs)
+    ]
+  )
+  starts_sp[:, 0] -= starts_sp[:, 3] * math.log(1e9)
+  starts_sp[:, 1] -= starts_sp[:, 4] * math.log(2e10)
+  starts_sp[:, :3] += mean_log_loss - 1.0
+  return starts_sp
+
+
+def _thinned(problem: huber_solver.HuberProblem) -> huber_solver.HuberProblem:
+  """Returns the problem with at most `_SEARCHED` of its runs, evenly through their order of size and data."""
+  if len(problem.x) <= _SEARCHED:
+    return problem
+  order = np.lexsort((problem.l, problem.y, problem.x))
+  some = order[np.linspace(0, len(order) - 1, _SEARCHED).astype(int)]
+  return huber_solver.HuberProblem(problem.x[some], problem.y[some], problem.l[some], problem.moves_pp)
+
+
+def _from_grid(
+  problem: huber_solver.HuberProblem, starts_sp: np.ndarray, first: float, delta: float, steps: int
+) -> _Ends:
+  """Descends from all starts at the first delta, and from the lowest distinct places to the stated one."""
+  ends_sp, values = _descend(problem, starts_sp, first, steps)
+  place, firsts = _places(ends_sp, values)
+  down = huber_solver.minimise_huber(problem, np.ones((1, len(problem.x))), ends_sp[firsts], delta, first)
+  members = [np.flatnonzero(place == number) for number in range(len(firsts))]
+  return _Ends(down.theta_sp, down.value_s, members)
+
+
+def _descend(
+  problem: huber_solver.HuberProblem, starts_sp: np.ndarray, delta: float, steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Descends from all starts for a while, then from the most promising of the unfinished."""
+  ones_1n = np.ones((1, len(problem.x)))
+  first = huber_solver.minimise_huber(problem, ones_1n, starts_sp, delta, delta, 1e-6, steps)
+  ends_sp, values = first.theta_sp.copy(), first.value_s.copy()
+  slow = np.flatnonzero(~first.done_s)
+  slow = slow[np.argsort(values[slow], kind="stable")][:_SECOND_STARTS]
+  if len(slow):
+    second = huber_solver.minimise_huber(problem, ones_1n, ends_sp[slow], delta, delta, 1e-6, _SECOND_STEPS)
+    ends_sp[slow], values[slow] = second.theta_sp, second.value_s
+  return ends_sp, values
+
+
+def _from_halves(
+  problem: huber_solver.HuberProblem, starts_sp: np.ndarray, first: float, delta: float
+) -> _Ends:
+  """Fits halves of the runs nearly by least squares, then all runs from where those fits end."""
+  count, random = len(problem.x), np.random.default_rng(0)
+  half = min(count, max(count // 2, 6))
+  chosen_sn = random.permuted(np.tile(np.arange(count) < half, (huber_solver.BATCH_SIZE, 1)), axis=1)
+  lanes_sp = starts_sp[np.arange(huber_solver.BATCH_SIZE) % len(starts_sp)]
+  halves = huber_solver.minimise_huber(problem, chosen_sn, lanes_sp, first, first, 1e-6, _SECOND_STEPS)
+  ends = huber_solver.minimise_huber(
+    problem, np.ones((1, count)), halves.theta_sp, delta, max(delta, min(_COARSE, 10 * delta))
+  )
+  return _orphans(ends)
+
+
+def _nearby(problem: huber_solver.HuberProblem, candidates: _Ends, delta: float) -> _Ends:
+  """Looks for lower optima round the lowest: from fits to resamples of the runs, and from laws without E."""
+  count, random = len(problem.x), np.random.default_rng(1)
+  ones_1n, first = np.ones((1, count)), min(max(delta, _FINE), _COARSE)
+  found = candidates
+  for _ in range(_ROUNDS):
+    lowest, starts_sp = float(found.values.min()), _lowest(found, 8)
+    lanes_sp = starts_sp[np.arange(huber_solver.BATCH_SIZE) % len(starts_sp)]
+    counts_sn = random.multinomial(count, np.full(count, 1 / count), size=huber_solver.BATCH_SIZE)
+    moved = huber_solver.minimise_huber(problem, counts_sn, lanes_sp, delta, first, 1e-6, _SECOND_STEPS)
+    moved.theta_sp[: len(starts_sp)] = starts_sp
+    moved.theta_sp[: len(starts_sp), 2] = float(np.mean(problem.l)) + _NO_E
+    found = _joined(
+      found, _orphans(huber_solver.minimise_huber(problem, ones_1n, moved.theta_sp, delta, delta, 1e-12))
+    )
+    if not found.values.min() < lowest * (1 - 1e-10):
+      break
+  return found
+
+
+def _joined(one: _Ends, other: _Ends) -> _Ends:
+  return _Ends(
+    np.concatenate([one.theta_sp, other.theta_sp]),
+    np.concatenate([one.values, other.values]),
+    one.starts + other.starts,
+  )
+
+
+def _orphans(ends: huber_solver.HuberSolution) -> _Ends:
+  """Returns ends that no start of the grid led to."""
+  return _Ends(ends.theta_sp, ends.value_s, [np.zeros(0, np.int64)] * len(ends.value_s))
+
+
+def _lowest(ends: _Ends, count: int) -> np.ndarray:
+  """Returns the lowest distinct ends."""
+  order = np.argsort(ends.values, kind="stable")
+  order = order[np.isfinite(ends.values[order])]
+  distinct = np.unique(np.round(ends.theta_sp[order], 2), axis=0, return_index=True)[1]
+  return ends.theta_sp[order[np.sort(distinct)[:count]]]
+
+
+def _places(ends_sp: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Groups ends that agree; returns (place of each, first end of each of the lowest places)."""
+  order = np.argsort(values, kind="stable")
+  rounded_sp = np.round(np.clip(ends_sp, -1e6, 1e6), 2)
+  _, first, place = np.unique(rounded_sp[order], axis=0, return_index=True, return_inverse=True)
+  rank = np.argsort(np.argsort(first))  # by the value of their lowest end
+  places = np.empty(len(values), np.int64)
+  places[order] = rank[place.ravel()]
+  return places, order[np.sort(first)[: huber_solver.BATCH_SIZE]]
+
+
+def _finalists(ends: _Ends) -> np.ndarray:
+  """Returns the lowest of the distinct ends that are nearly as low as the lowest."""
+  near = ends.values <= np.min(ends.values) * (1 + _FINALIST_GAP) + 1e-20
+  order = np.flatnonzero(near)[np.argsort(ends.values[near], kind="stable")]
+  distinct = np.unique(np.round(ends.theta_sp[order], 2), axis=0, return_index=True)[1]
+  return order[np.sort(distinct)[:_FINALISTS]]
+
+
+def _with_all_runs(problem: huber_solver.HuberProblem, candidates_sp: np.ndarray, delta: float) -> np.ndarray:
+  """Returns where the candidates end with all runs, the lowest first."""
+  first = max(delta, min(_COARSE, 10 * delta))
+  ends = huber_solver.minimise_huber(problem, np.ones((1, len(problem.x))), candidates_sp, delta, first)
+  kept = np.argsort(ends.value_s, kind="stable")[: _FINALISTS if len(problem.x) <= _LARGE else 1]
+  return ends.theta_sp[kept]
+
+
+def _bottom(
+  problem: huber_solver.HuberProblem, theta: np.ndarray, delta: float
+) -> newton_method.NewtonResult:
+  """Goes to the bottom from where it is and through wider deltas; returns the lower."""
+  straight = newton_method.newton_steps(theta, *problem[:3], delta, problem.moves_pp)
+  if len(problem.x) > _LARGE:
+    return straight
+  around = newton_method.descend_from(theta, *problem[:3], delta, problem.moves_pp)
+  # The same bottom to rounding: the one whose gradient is smaller.
+  if abs(straight.value - around.value) <= 1e-12 * straight.value:
+    return min(straight, around, key=lambda one: float(np.linalg.norm(one.gradient)))
+  return min(straight, around, key=lambda one: one.value)

@@ -1,0 +1,292 @@
+"""Approach 3 of Hoffmann et al. 2022: L(N, D) = E + A / N^alpha + B / D^beta fitted to all runs at once.
+
+The objective is the sum over runs of Huber_delta(log predicted - log measured loss), solved to its optimum from the
+paper's grid of 4,500 starts (see `search`), with bootstrap intervals. A delta of 1e-8 makes it least
+absolute deviations; an infinite one least squares. Optima and exponents are of C = k(N) N D with the k of the runs'
+sizes (`gen.scaling.laws.cost_model`). Letters as in `laws`; S starts or resamples, P parameters.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from gen.errors import UserError
+from gen.scaling.laws import (
+  cost_model,
+  huber_solver,
+  law_batch,
+  multistart,
+  newton,
+  optimum,
+  parametric_draws,
+  parametric_warnings,
+)
+from gen.scaling.laws.cost_model import CostModel
+from gen.scaling.laws.law import ParametricLaw, PowerLaw
+from gen.scaling.runs import bootstrap
+from gen.scaling.runs.runs_table import RunsTable
+
+DELTA = 1e-3
+_MOST_BUDGETS = 50
+CONSTANTS = ("E", "A", "B", "alpha", "beta", "a", "b")
+
+
+@dataclasses.dataclass(frozen=True)
+class ParametricFit:
+  """The law, how it was found, and how far to trust it.
+
+  Attributes:
+    law: the constants, with k(N) where k varies with the runs' sizes.
+    n_law: N* = k_N C^a over the budgets.
+    d_law: D* = k_D C^b over the budgets.
+    budgets: C of the runs' budgets, over which the two power laws are drawn.
+    objective: sum of Huber losses at the optimum.
+    gradient_norm: of the objective by (ln A, ln B, ln E, alpha, beta), uncentred.
+    starts: how many were descended from.
+    starts_at_best: how many of them ended at this optimum.
+    residuals: log predicted minus log measured loss of each run.
+    delta: of the Huber function.
+    intervals: [low, high] by name.
+    interval_method: how they were made.
+    draws_sp: (a, b, e, alpha, beta), uncentred, of each resample.
+    left_out_kp: the same with each cluster left out (BCa only).
+    warnings: what the data cannot carry.
+  """
+
+  law: ParametricLaw
+  n_law: PowerLaw
+  d_law: PowerLaw
+  budgets: np.ndarray
+  objective: float
+  gradient_norm: float
+  starts: int
+  starts_at_best: int
+  residuals: np.ndarray
+  delta: float
+  level: float
+  intervals: dict[str, list[float]]
+  interval_method: str
+  draws_sp: np.ndarray
+  left_out_kp: np.ndarray | None
+  warnings: list[str]
+
+  @property
+  def a(self) -> float:
+    """Exponent of N* over C, with the k of each size."""
+    return self.n_law.exponent
+
+  @property
+  def b(self) -> float:
+    """Exponent of D* over C, with the k of each size."""
+    return self.d_law.exponent
+
+  @property
+  def cost(self) -> CostModel:
+    """k(N) of the runs."""
+    return self.law.cost or cost_model.constant_cost(self.law.k)
+
+  def exponents(self, theta_sp: np.ndarray) -> np.ndarray:
+    """Returns a of other constants, over the same budgets with the same k(N)."""
+    return optimum.optimum_lines(theta_sp, self.budgets, self.cost)[:, 1]
+
+  def predict(self, flops: float) -> dict[str, Any]:
+    """Returns the optimum at so many FLOPs: N, D, loss, and the interval of each."""
+    draws = optimum.optima_of_rows(self.draws_sp, flops, self.cost)
+    left_out = {} if self.left_out_kp is None else optimum.optima_of_rows(self.left_out_kp, flops, self.cost)
+    found: dict[str, Any] = dict(zip(("N", "D", "loss"), map(float, self.law.optimum(flops)), strict=True))
+    found["interval"] = {
+      name: bootstrap.draw_interval(draws[name], value, self.level, left_out.get(name))
+      for name, value in found.items()
+      if len(draws[name])
+    }
+    return found
+
+
+def fit(
+  points: RunsTable,
+  *,
+  delta: float = DELTA,
+  tied: bool = False,
+  bootstraps: int = 1000,
+  seed: int = 0,
+  level: float = 0.95,
+  method: str = "percentile",
+  cluster: str = "run",
+  cost: CostModel | None = None,
+) -> ParametricFit:
+  """Fits the law.
+
+  Args:
+    points: the runs, at least five.
+    delta: where the Huber loss turns from quadratic to linear, in log loss; infinity is least squares.
+    tied: whether alpha = beta.
+    bootstraps: resamples; 0 gives no intervals.
+    seed: of the resampling.
+    level: of the intervals.
+    method: percentile or bca.
+    cluster: what is resampled: run, budget or seed.
+    cost: k(N), where more sizes than those of `points` were counted; from the points if left out.
+
+  Raises:
+    UserError: for data that cannot identify the law, and for options that cannot be.
+  """
+  check_options(delta, bootstraps, level, method)
+  check_design(points, 4 if tied else 5)
+  problem, shift = _problem(points, tied)
+  bottom, starts, at_best = multistart.search_optimum(problem, delta, tied)
+  cost = cost or cost_model.measured_cost(points.params, points.tokens, points.flops)
+  law = law_batch.row_law(uncentre_parameters(bottom.theta[None], shift)[0], cost)
+  budgets = _budgets(points)
+  n_law, d_law = _power_laws(uncentre_parameters(bottom.theta[None], shift), budgets, cost)
+  draws_sp, left_out_kp, how, warnings = parametric_draws.draw_laws(
+    points, problem, bottom, delta, (bootstraps, seed, method, cluster)
+  )
+  slope = _uncentred_gradient(bottom, problem, shift, tied, delta)
+  found = ParametricFit(
+    law=law,
+    n_law=n_law,
+    d_law=d_law,
+    budgets=budgets,
+    objective=bottom.value,
+    gradient_norm=float(np.linalg.norm(slope)),
+    starts=starts,
+    starts_at_best=at_best,
+    residuals=bottom.model.residual,
+    delta=delta,
+    level=level,
+    intervals={},
+    interval_method=how,
+    draws_sp=uncentre_parameters(draws_sp, shift),
+    left_out_kp=None if left_out_kp is None else uncentre_parameters(left_out_kp, shift),
+    warnings=warnings,
+  )
+  intervals = _intervals(found)
+  said = [*parametric_warnings.fit_warnings(found, points, intervals), *warnings]
+  return dataclasses.replace(found, intervals=intervals, warnings=said)
+
+
+def leave_out(points: RunsTable, fitted: ParametricFit, groups: np.ndarray) -> list[ParametricLaw]:
+  """Returns the law refitted without each group of runs in turn, from the law of all.
+
+  Args:
+    points: the runs of the fit.
+    fitted: the fit to all of them.
+    groups: number of each run's group, from 0.
+  """
+  problem, shift = _problem(points, fitted.law.alpha == fitted.law.beta)
+  law = fitted.law
+  theta = law_batch.law_row(law)[0]
+  start = theta + np.array([-law.alpha * shift[0], -law.beta * shift[1], 0, 0, 0])
+  counts_kn = bootstrap.leave_one_out(groups)
+  ends = parametric_draws.refit_draws(problem, counts_kn, start, fitted.delta)
+  return [law_batch.row_law(row, fitted.cost) for row in uncentre_parameters(ends.theta_sp, shift)]
+
+
+def check_options(delta: float, bootstraps: int, level: float, method: str) -> None:
+  """Raises UserError for options that cannot be."""
+  if not delta >= 1e-12:
+    raise UserError(f"delta is {delta:g}; it must be above zero (1e-3 is the paper's, inf is least squares)")
+  if bootstraps < 0:
+    raise UserError(f"bootstraps is {bootstraps}; give the number of resamples, or 0 for no intervals")
+  if not 0 < level < 1:
+    raise UserError(f"the level of the intervals is {level:g}; give a number between 0 and 1, such as 0.95")
+  if method not in bootstrap.METHODS:
+    raise UserError(f"intervals by {method!r} are unknown; there are {', '.join(bootstrap.METHODS)}")
+
+
+def check_design(points: RunsTable, constants: int = 5) -> None:
+  """Raises UserError for runs that cannot identify the law, whatever their losses."""
+  distinct = len(np.unique(np.stack([points.params, points.tokens, points.loss], 1), axis=0))
+  if distinct < constants:
+    raise UserError(
+      f"{distinct} different run{'s' * (distinct != 1)} cannot identify a law of {constants} constants; "
+      f"give at least {constants}, better 20"
+    )
+  x, y = np.log(points.params), np.log(points.tokens)
+  for name, values in (("params", x), ("tokens", y), ("loss", np.log(points.loss))):
+    if np.ptp(values) < 1e-9:
+      raise UserError(
+        f"{name} is the same in all {len(points)} runs, so the law cannot be identified; vary it"
+      )
+  if np.corrcoef(x, y)[0, 1] > 1 - 1e-6:
+    slope = np.polyfit(x, y, 1)[0]
+    ratio = math.exp(np.mean(y - x))
+    line = f"D = {ratio:.3g} N" if abs(slope - 1) < 0.01 else f"D proportional to N^{slope:.2f}"
+    raise UserError(
+      f"all runs lie on one line {line}, so the effects of N and D cannot be told apart; vary D at equal N"
+    )
+
+
+def uncentre_parameters(theta_sp: np.ndarray, shift: tuple[float, float]) -> np.ndarray:
+  """Returns parameters by ln N and ln D instead of their distances from the mean."""
+  moved_sp = np.array(theta_sp, np.float64)
+  moved_sp[:, 0] += moved_sp[:, 3] * shift[0]
+  moved_sp[:, 1] += moved_sp[:, 4] * shift[1]
+  return moved_sp
+
+
+def _problem(points: RunsTable, tied: bool) -> tuple[huber_solver.HuberProblem, tuple[float, float]]:
+  x, y = np.log(points.params), np.log(points.tokens)
+  shift = (math.fsum(x) / len(x), math.fsum(y) / len(y))  # fsum: the same whatever the order of the runs
+  moves_pp = huber_solver.TIED if tied else huber_solver.FREE
+  return huber_solver.HuberProblem(x - shift[0], y - shift[1], np.log(points.loss), moves_pp), shift
+
+
+def _budgets(points: RunsTable) -> np.ndarray:
+  """Returns the C over which power laws are drawn: the runs' budgets, or places between the least and the most C."""
+  found = points.group_flops()
+  if len(found) <= _MOST_BUDGETS:
+    return found
+  return np.geomspace(found[0], found[-1], _MOST_BUDGETS)
+
+
+def _power_laws(theta_sp: np.ndarray, budgets: np.ndarray, cost: CostModel) -> tuple[PowerLaw, PowerLaw]:
+  n_height, a, d_height, b = map(float, optimum.optimum_lines(theta_sp, budgets, cost)[0])
+  return PowerLaw(math.exp(n_height), a), PowerLaw(math.exp(d_height), b)
+
+
+def _intervals(found: ParametricFit) -> dict[str, list[float]]:
+  if not len(found.draws_sp):
+    return {}
+  law = found.law
+  draws = _quantities(found.draws_sp, found.budgets, found.cost)
+  left_out = {} if found.left_out_kp is None else _quantities(found.left_out_kp, found.budgets, found.cost)
+  estimates = {"E": law.E, "A": law.A, "B": law.B, "alpha": law.alpha, "beta": law.beta, "a": found.a}
+  estimates |= {
+    "b": found.b,
+    "G": law.G,
+    "N_coefficient": found.n_law.coefficient,
+    "D_coefficient": found.d_law.coefficient,
+  }
+  return {
+    name: bootstrap.draw_interval(draws[name], value, found.level, left_out.get(name))
+    for name, value in estimates.items()
+  }
+
+
+def _quantities(draws_sp: np.ndarray, budgets: np.ndarray, cost: CostModel) -> dict[str, np.ndarray]:
+  a, b, e, alpha, beta = draws_sp.T
+  with np.errstate(all="ignore"):
+    n_height, rise, d_height, data_rise = optimum.optimum_lines(draws_sp, budgets, cost).T
+    named = {"E": np.exp(e), "A": np.exp(a), "B": np.exp(b), "alpha": alpha, "beta": beta}
+    return named | {
+      "a": rise,
+      "b": data_rise,
+      "G": np.exp((np.log(alpha / beta) + a - b) / (alpha + beta)),
+      "N_coefficient": np.exp(n_height),
+      "D_coefficient": np.exp(d_height),
+    }
+
+
+def _uncentred_gradient(
+  bottom: newton.NewtonResult,
+  problem: huber_solver.HuberProblem,
+  shift: tuple[float, float],
+  tied: bool,
+  delta: float,
+) -> np.ndarray:
+  slope = newton.huber_gradient(bottom.model, delta)
+  slope = slope - np.array([0, 0, 0, shift[0] * slope[0], shift[1] * slope[1]])
+  return np.append(slope[:3], slope[3] + slope[4]) if tied else slope

@@ -1,0 +1,94 @@
+"""Draws of the parametric law: the runs resampled and the law refitted from where it was, all lanes at once.
+
+For very many runs the draws come from what the bootstrap tends to: a normal with the sandwich covariance (Huber 1967,
+"The behavior of maximum likelihood estimates under nonstandard conditions"). S draws, P parameters, K clusters.
+"""
+
+import numpy as np
+
+from gen.scaling.laws import huber_solver, newton
+from gen.scaling.runs import bootstrap
+from gen.scaling.runs.runs_table import RunsTable
+
+_MOST_RESAMPLED = 20_000  # runs; for more, intervals come from the bootstrap's normal limit
+_LEAST_ROBUST = 1e-4  # a narrower delta is reached from wider ones in each resample
+_RESAMPLE_START = 1e-2
+
+
+def draw_laws(
+  points: RunsTable,
+  problem: huber_solver.HuberProblem,
+  bottom: newton.NewtonResult,
+  delta: float,
+  options: tuple[int, int, str, str],
+) -> tuple[np.ndarray, np.ndarray | None, str, list[str]]:
+  """Returns (draws, estimates with each cluster left out, how they were made, warnings)."""
+  bootstraps, seed, method, cluster = options
+  if not bootstraps:
+    return np.zeros((0, 5)), None, "none", []
+  clusters = bootstrap.cluster_labels(points, cluster)
+  if len(points) > _MOST_RESAMPLED:
+    draws_sp = _normal_limit(problem, bottom, delta, clusters, bootstraps, seed)
+    how = f"normal limit of the bootstrap over {cluster}s (sandwich covariance), {bootstraps} draws"
+    return draws_sp, None, how, [f"{len(points)} runs: intervals are the {how}"]
+  drawn = refit_draws(problem, bootstrap.resample_counts(clusters, bootstraps, seed), bottom.theta, delta)
+  warnings = []
+  if np.mean(drawn.done_s) < 0.95:
+    share = 100 * (1 - np.mean(drawn.done_s))
+    warnings.append(
+      f"{share:.0f} % of the resamples did not converge: the runs hardly identify the law, and the "
+      "intervals are rough"
+    )
+  left_out_kp = (
+    refit_draws(problem, bootstrap.leave_one_out(clusters), bottom.theta, delta).theta_sp
+    if method == "bca"
+    else None
+  )
+  return drawn.theta_sp, left_out_kp, f"{method} bootstrap over {cluster}s, {bootstraps} resamples", warnings
+
+
+def refit_draws(
+  problem: huber_solver.HuberProblem, counts_sn: np.ndarray, theta: np.ndarray, delta: float
+) -> huber_solver.HuberSolution:
+  """Fits each row of counts of the runs, from the law of all runs.
+
+  The first delta stays narrow: a wide one would lead to a law that follows a run that diverged.
+
+  Args:
+    problem: the runs.
+    counts_sn: how often each lane counts each run.
+    theta: the law of all runs.
+    delta: of the Huber function.
+  """
+  wide = _RESAMPLE_START if delta < _LEAST_ROBUST else delta
+  return huber_solver.minimise_huber(
+    problem, counts_sn, np.tile(theta, (len(counts_sn), 1)), delta, wide, 1e-8
+  )
+
+
+def _normal_limit(
+  problem: huber_solver.HuberProblem,
+  bottom: newton.NewtonResult,
+  delta: float,
+  clusters: np.ndarray,
+  draws: int,
+  seed: int,
+) -> np.ndarray:
+  """Returns draws from what the bootstrap tends to with many runs: normal with the sandwich covariance."""
+  model, moves_pp = bottom.model, problem.moves_pp
+  size = np.abs(model.residual)
+  near = max(
+    delta, 1.5 * float(np.median(size)) * len(size) ** -0.2
+  )  # a density's bandwidth, where delta is tiny
+  slope = np.clip(model.residual, -delta, delta)
+  inner = (size <= near) * min(1.0, delta / near) - slope
+  bread_pp = (model.jacobian_np * inner[:, None]).T @ model.jacobian_np
+  bread_pp = (
+    moves_pp.T @ (bread_pp + newton.weighted_curvature(model, slope, problem.x, problem.y)) @ moves_pp
+  )
+  scores_np = model.jacobian_np * slope[:, None]
+  sums_kp = np.stack([np.bincount(clusters, column) for column in scores_np.T], 1) @ moves_pp
+  random = np.random.default_rng(seed)
+  inverse_pp = np.linalg.pinv(bread_pp, rcond=1e-14, hermitian=True)
+  spread_pp = inverse_pp @ (sums_kp.T @ sums_kp) @ inverse_pp
+  return bottom.theta + random.multivariate_normal(np.zeros(5), spread_pp, draws, method="eigh") @ moves_pp.T

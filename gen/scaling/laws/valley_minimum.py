@@ -1,0 +1,167 @@
+"""Where the loss of one budget is least over model size, for many draws of its losses at once.
+
+M sizes, B draws. Sizes are ln N, ascending; losses are means over seeds, nats.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+from scipy.interpolate import Akima1DInterpolator
+
+from gen.scaling.runs.runs_table import RunsTable, run_cells
+
+METHODS = ("parabola", "akima")
+_FLAT = 1e-12  # curvature below which there is no valley, relative to the losses
+
+
+@dataclasses.dataclass(frozen=True)
+class BudgetLosses:
+  """The runs of one budget, by size.
+
+  Attributes:
+    flops: C; the nominal budget where the runs have one.
+    params: N of each size, ascending.
+    log_n: ln N of each size.
+    loss: mean over the seeds of each size.
+    count: how many seeds each size has.
+    tokens: mean ln D of each size.
+    runs: indices of the runs.
+    size_of_run: which size each of them has.
+    run_loss: loss of each of them.
+  """
+
+  flops: float
+  params: np.ndarray
+  log_n: np.ndarray
+  loss: np.ndarray
+  count: np.ndarray
+  tokens: np.ndarray
+  runs: np.ndarray
+  size_of_run: np.ndarray
+  run_loss: np.ndarray
+
+  def log_d(self, log_n: np.ndarray) -> np.ndarray:
+    """Returns ln D at ln N: a parabola through the sizes, a straight line through two."""
+    degree = min(2, len(self.log_n) - 1)
+    middle = self.log_n.mean()
+    return np.polyval(np.polyfit(self.log_n - middle, self.tokens, degree), log_n - middle)
+
+  def r_squared(self) -> float:
+    """Returns the share of the scatter of the mean losses that the parabola explains; NaN where it meets all."""
+    if len(self.log_n) < 4:
+      return float("nan")
+    total = float(np.sum((self.loss - self.loss.mean()) ** 2))
+    left = float(np.sum(parabola_residuals(self.log_n, self.loss) ** 2))
+    return 1 - left / total if total > 0 else float("nan")
+
+
+class ValleyMinimum(NamedTuple):
+  """The minimum of each draw: ln N, loss, half the second derivative of loss in ln N, whether between two sizes.
+
+  ln N is NaN where losses do not bend up.
+  """
+
+  log_n: np.ndarray
+  loss: np.ndarray
+  curvature: np.ndarray
+  inside: np.ndarray
+
+
+def split_budgets(points: RunsTable) -> list[BudgetLosses]:
+  """Returns the budgets, by ascending FLOPs, seeds averaged."""
+  groups, flops = points.groups(), points.group_flops()
+  cell = run_cells(points)[0]
+  return [_budget(points, float(c), np.flatnonzero(groups == g), cell) for g, c in enumerate(flops)]
+
+
+def _budget(points: RunsTable, flops: float, runs: np.ndarray, cell: np.ndarray) -> BudgetLosses:
+  _, first, size = np.unique(cell[runs], return_index=True, return_inverse=True)
+  count, params = np.bincount(size), points.params[runs][first]  # cells are numbered by size within a budget
+  nominal = points.budget[runs[0]]
+  return BudgetLosses(
+    flops=float(nominal) if np.all(np.isfinite(points.budget)) else flops,
+    params=params,
+    log_n=np.log(params),
+    loss=np.bincount(size, points.loss[runs]) / count,
+    count=count,
+    tokens=np.bincount(size, np.log(points.tokens[runs])) / count,
+    runs=runs,
+    size_of_run=size,
+    run_loss=points.loss[runs],
+  )
+
+
+def find_minimum(budget: BudgetLosses, method: str, loss_bm: np.ndarray | None = None) -> ValleyMinimum:
+  """Returns the minimum of the budget's own losses, or of each draw of them."""
+  loss_bm = budget.loss[None] if loss_bm is None else loss_bm
+  if len(budget.log_n) < 3:
+    nothing = np.full(len(loss_bm), np.nan)
+    return ValleyMinimum(nothing, nothing, nothing, np.zeros(len(loss_bm), bool))
+  return (_parabola if method == "parabola" else _akima)(budget.log_n, loss_bm)
+
+
+def parabola_residuals(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+  """Returns what a parabola leaves over."""
+  powers_m3 = _powers(x)
+  return y - powers_m3 @ np.linalg.lstsq(powers_m3, y, rcond=None)[0]
+
+
+def parabola_leverage(x: np.ndarray) -> np.ndarray:
+  """Returns the diagonal of the parabola's hat matrix."""
+  return np.sum(np.linalg.qr(_powers(x))[0] ** 2, 1)
+
+
+def third_differences(x: np.ndarray, lowest_size: int) -> np.ndarray:
+  """Returns rows that are zero on every parabola and of norm 1, for each four neighbours near one size, [K, M].
+
+  Applied to losses they give noise and next to nothing of the valley, however wide it is (after Gasser, Sroka and
+  Jennen-Steinmetz 1986, who do it with lines). At most three rows, or the nearest where none is near.
+  """
+  starts = np.arange(len(x) - 3)
+  distance = np.abs(starts + 1.5 - lowest_size)
+  starts = starts[distance <= max(1.6, distance.min())]
+  rows_km = np.zeros((len(starts), len(x)))
+  for row, start in zip(rows_km, starts, strict=True):
+    four = x[start : start + 4]
+    weights = np.array([1.0 / np.prod(four[i] - np.delete(four, i)) for i in range(4)])
+    row[start : start + 4] = weights / np.linalg.norm(weights)
+  return rows_km
+
+
+def _powers(x: np.ndarray) -> np.ndarray:
+  scaled = (x - x.mean()) / np.ptp(x)
+  return np.stack([np.ones_like(scaled), scaled, scaled**2], 1)
+
+
+def _parabola(x: np.ndarray, loss_bm: np.ndarray) -> ValleyMinimum:
+  middle, width = x.mean(), np.ptp(x)
+  c0, c1, c2 = np.linalg.pinv(_powers(x)) @ loss_bm.T
+  with np.errstate(divide="ignore", invalid="ignore"):
+    bends = c2 > _FLAT * np.abs(loss_bm).mean(1)
+    place = np.where(bends, -c1 / (2 * c2), np.nan)
+    log_n = middle + width * place
+    return ValleyMinimum(log_n, c0 + c1 * place / 2, c2 / width**2, (x[0] < log_n) & (log_n < x[-1]))
+
+
+def _akima(x: np.ndarray, loss_bm: np.ndarray) -> ValleyMinimum:
+  """Returns the lowest point of the spline: the best knot, or the better valley beside it."""
+  spline = Akima1DInterpolator(x, np.log(loss_bm), axis=1, method="akima")
+  cubic, square, slope, height = spline.c  # each [M - 1, B], by the distance from the left knot
+  width = np.diff(x)[:, None]
+  with np.errstate(divide="ignore", invalid="ignore"):
+    root = np.sqrt(square**2 - 3 * cubic * slope)
+    # The root where the slope rises, in the form that does not cancel.
+    place = np.where(square > 0, -slope / (square + root), (root - square) / (3 * cubic))
+  place = np.where((place > 0) & (place < width), place, 0.0)
+  value = ((cubic * place + square) * place + slope) * place + height
+  ends = np.log(loss_bm[:, -1])
+  best = np.argmin(value, 0)
+  draws = np.arange(len(loss_bm))
+  offset, low = place[best, draws], value[best, draws]
+  at_end = ends < low
+  log_n = np.where(at_end, x[-1], x[best] + offset)
+  low = np.where(at_end, ends, low)
+  bend = np.where(at_end, 0.0, square[best, draws] + 3 * cubic[best, draws] * offset)
+  inside = (log_n > x[0]) & (log_n < x[-1])
+  return ValleyMinimum(log_n, np.exp(low), np.exp(low) * bend, inside)

@@ -1,0 +1,314 @@
+"""Compute budgets in every unit that people use, read and written: FLOPs, PF/s-days, device hours, minutes here.
+
+    read("3640 PF-days")                       # 3.14e23 FLOPs
+    read("64 x 72 h of h100 at 40 %")          # 64 devices for 72 hours at 40 % of their peak
+    read("30 min of this machine")             # at the measured rate of its matrix products
+    parse("8 h100 for 3 days")                 # FLOPs, device, count and wall time
+
+One PF/s-day is 1e15 FLOP/s for a day, 8.64e19 FLOPs (Kaplan et al. 2020, arXiv:2001.08361, section 1.3). A device's
+peak is that of dense bfloat16 (V100: float16) products by its maker's data sheet; utilization is the share of the
+peak that training reaches.
+"""
+
+import dataclasses
+import difflib
+import functools
+import math
+import time
+from typing import Any
+
+import numpy as np
+
+from gen.errors import UserError
+from gen.scaling.planning import budget_words
+from gen.scaling.planning.budget_words import BudgetAmounts
+
+PF_DAY = 8.64e19  # FLOPs
+HOUR = 3600.0  # seconds
+UTILIZATION = 0.4  # of a device's peak, where nothing is said
+PEAKS = {  # FLOP/s
+  "v100": 125e12,
+  "a100": 312e12,
+  "h100": 989e12,
+  "h200": 989e12,
+  "b200": 2250e12,
+  "l4": 121e12,
+  "l40s": 362e12,
+  "mi250x": 383e12,
+  "mi300x": 1307e12,
+  "tpu-v3": 123e12,
+  "tpu-v4": 275e12,
+  "tpu-v5e": 197e12,
+  "tpu-v5p": 459e12,
+  "tpu-v6e": 918e12,
+}
+DEVICE = "h100"  # where nothing is said
+
+
+@dataclasses.dataclass(frozen=True)
+class ComputeBudget:
+  """A training budget and the devices that it is spent on.
+
+  Attributes:
+    flops: C, training FLOPs.
+    device: a name in `PEAKS`, or a peak in FLOP/s as a number.
+    count: devices side by side.
+    hours: wall time on them.
+    utilization: share of the peak that training reaches.
+    price: money for one device's hour; None where unknown.
+  """
+
+  flops: float
+  device: str = DEVICE
+  count: float = 1.0
+  hours: float = math.nan
+  utilization: float = UTILIZATION
+  price: float | None = None
+
+
+def parse_budget(text: str) -> float:
+  """Returns FLOPs of a budget in any unit, as `parse_words` reads it.
+
+  >>> parse_budget("5.76e23"), parse_budget("1 PF-day"), parse_budget("2 x 1 h of a100 at 50%") / 1e18
+  (5.76e+23, 8.64e+19, 1.1232)
+
+  Raises:
+    UserError: for what is no budget, an unknown device, or one that is not above zero.
+  """
+  return parse_words(text).flops
+
+
+def parse_words(text: str, **known: Any) -> ComputeBudget:
+  """Returns the budget that words state.
+
+  Args:
+    text: such as "8 H100 for 3 days", "24 GPU-days of h100", "3640 PF-days on 1024 a100", "$10k at $2/h".
+    **known: device, count, utilization and price, as `resolve_budget` takes them.
+
+  Raises:
+    UserError: for a word that is not understood, and an amount that is missing or said twice.
+
+  >>> found = parse_words("3 days on 8 H100")
+  >>> found.count, found.hours, found == parse_words("8xh100 for 72 h")
+  (8.0, 72.0, True)
+  """
+  return resolve_budget(budget_words.read_amounts(text, PEAKS), **known)
+
+
+def resolve_budget(
+  said: BudgetAmounts,
+  device: str | None = None,
+  count: float | None = None,
+  utilization: float | None = None,
+  price: float | None = None,
+) -> ComputeBudget:
+  """Returns the budget of stated amounts.
+
+  Args:
+    said: FLOPs, a time, device-hours or money, with or without the devices.
+    device: known from elsewhere, such as a flag; `DEVICE` where nobody says it.
+    count: likewise; 1.
+    utilization: likewise; `UTILIZATION`.
+    price: likewise; unknown.
+
+  Raises:
+    UserError: for what is said twice with two values, money without a price, and values that cannot be.
+  """
+  if said.device == budget_words.THIS_MACHINE:
+    return _on_this_machine(said, device, count, utilization, price)
+  device = _device(said.device, device)
+  count = require_positive("count", _agreed("count", said.count, count, 1.0))
+  utilization = _agreed("utilization", said.utilization, utilization, UTILIZATION)
+  price = _agreed("the price", said.price, price, None)
+  speed = device_rate(device, utilization)
+  check_price(price)
+  if said.flops is not None:
+    flops = require_positive("the budget in FLOPs", said.flops)
+    hours = flops / speed / HOUR / count
+  elif said.hours is not None:
+    hours = require_positive("the time in hours", said.hours)
+    flops = count * hours * HOUR * speed
+  else:
+    spent = said.device_hours
+    if said.money is not None:
+      if not price:
+        raise UserError(
+          "a budget in money wants the price of a device's hour: add 'at $2/h' or --price_per_hour=2"
+        )
+      spent = require_positive("the money", said.money) / price
+    assert spent is not None
+    hours = require_positive("the device-hours", spent) / count
+    flops = spent * HOUR * speed
+  return ComputeBudget(
+    require_positive("the budget in FLOPs", flops), device, count, hours, utilization, price
+  )
+
+
+def _on_this_machine(
+  said: BudgetAmounts, device: str | None, count: float | None, utilization: float | None, price: float | None
+) -> ComputeBudget:
+  """Returns a budget in time of this machine, planned for other devices."""
+  if said.hours is None or said.count not in (None, 1.0) or said.utilization is not None:
+    raise UserError("a budget of this machine is a time, such as '30 min of this machine'")
+  flops = of_machine_minutes(60 * said.hours)
+  return resolve_budget(BudgetAmounts(flops=flops, price=said.price), device, count, utilization, price)
+
+
+def _device(said: str | None, known: str | None) -> str:
+  named = None if said in (None, budget_words.ANY, budget_words.ANY_TPU) else said
+  device = _agreed("the device", named, known and _name(known), DEVICE)
+  if said == budget_words.ANY_TPU and not device.startswith("tpu"):
+    raise UserError(f"which TPU? say {', '.join(name for name in PEAKS if name.startswith('tpu'))}")
+  return device
+
+
+def _agreed(what: str, said: Any, known: Any, otherwise: Any) -> Any:
+  """Returns the one value that is given, in words or elsewhere."""
+  if said is not None and known is not None and said != known:
+    raise UserError(f"{what} is given twice, {said} in the budget and {known} beside it; give one")
+  return said if said is not None else known if known is not None else otherwise
+
+
+def flops_of_pf_days(days: float) -> float:
+  """Returns FLOPs of so many PF/s-days."""
+  return require_positive("the budget in PF/s-days", days) * PF_DAY
+
+
+def pf_days_of(flops: float) -> float:
+  """Returns PF/s-days of so many FLOPs.
+
+  >>> round(pf_days_of(3.14e23))
+  3634
+  """
+  return flops / PF_DAY
+
+
+def flops_of_devices(device: str, count: float, hours: float, utilization: float = UTILIZATION) -> float:
+  """Returns the FLOPs that devices do in a time.
+
+  Args:
+    device: a name in `PEAKS`, or its peak in FLOP/s as a number.
+    count: how many.
+    hours: of wall time.
+    utilization: share of the peak, above 0 and at most 1.
+
+  Raises:
+    UserError: for an unknown device, with the nearest, and values that cannot be.
+  """
+  return (
+    require_positive("count", count)
+    * require_positive("hours", hours)
+    * HOUR
+    * device_rate(device, utilization)
+  )
+
+
+def device_rate(device: str, utilization: float = UTILIZATION) -> float:
+  """Returns the FLOP/s that one device reaches in training."""
+  if not (math.isfinite(utilization) and 0 < utilization <= 1):
+    raise UserError(f"utilization is {utilization:g}; it is a share of the peak, above 0 and at most 1")
+  return device_peak(device) * utilization
+
+
+def device_peak(device: str) -> float:
+  """Returns the peak of a device by name, FLOP/s, or the number itself.
+
+  >>> device_peak("H100") == device_peak("989e12")
+  True
+  """
+  name = _name(device)
+  if name in PEAKS:
+    return PEAKS[name]
+  try:
+    return require_positive("the peak of a device", float(name))
+  except ValueError:
+    nearest = difflib.get_close_matches(name, PEAKS, 1, 0.0)[0]
+    raise UserError(
+      f"no peak of a device {device!r} is known; the nearest is {nearest!r}, or give its peak in FLOP/s"
+    ) from None
+
+
+def _name(device: str) -> str:
+  """Returns the name of a device as `PEAKS` has it: tpu-v4 for "TPU v4" and tpuv4."""
+  plain = device.strip().lower().replace("_", "-").replace(" ", "-")
+  return {name.replace("-", ""): name for name in PEAKS}.get(plain.replace("-", ""), plain)
+
+
+def device_hours(flops: float, device: str, utilization: float = UTILIZATION) -> float:
+  """Returns the hours that one such device takes."""
+  return flops / device_rate(device, utilization) / HOUR
+
+
+def of_machine_minutes(minutes: float) -> float:
+  """Returns the FLOPs that this machine does in so many minutes, at the rate of `machine_rate`."""
+  return require_positive("the minutes of this machine", minutes) * 60 * machine_rate()
+
+
+def machine_minutes(flops: float) -> float:
+  """Returns the minutes that this machine takes, at the rate of `machine_rate`."""
+  return flops / machine_rate() / 60
+
+
+@functools.cache
+def machine_rate() -> float:
+  """Returns the FLOP/s of this machine's float32 matrix products on all its cores, measured now (about .1 s).
+
+  A small model's training step reaches a third to two thirds of it: minutes from here are a lower bound.
+  """
+  size = 768
+  left, right = np.ones((2, size, size), np.float32)
+  left @ right
+  best, begun = math.inf, time.perf_counter()
+  while time.perf_counter() - begun < 0.1 or not math.isfinite(best):
+    start = time.perf_counter()
+    left @ right
+    best = min(best, time.perf_counter() - start)
+  return 2.0 * size**3 / best
+
+
+def describe_budget(
+  flops: float, device: str = "h100", count: float = 1, utilization: float = UTILIZATION
+) -> dict[str, float | str]:
+  """Returns a budget in every unit: flops, pf_days, device_hours, hours on `count` devices, machine_minutes."""
+  hours = device_hours(flops, device, utilization)
+  return {
+    "flops": flops,
+    "pf_days": pf_days_of(flops),
+    "device": device,
+    "utilization": utilization,
+    "device_hours": hours,
+    "count": count,
+    "hours": hours / count,
+    "machine_flops_per_second": machine_rate(),
+    "machine_minutes": machine_minutes(flops),
+  }
+
+
+def format_duration(hours: float) -> str:
+  """Returns a time for people.
+
+  >>> format_duration(0.01), format_duration(7.5), format_duration(100), format_duration(2e5)
+  ('36 s', '7.5 h', '4.2 days', '22.8 years')
+  """
+  for size, name in ((24 * 365.25, "years"), (24, "days"), (1, "h"), (1 / 60, "min")):
+    if hours >= size * (2 if name in ("years", "days") else 1):
+      value = hours / size
+      return f"{value:.1f} {name}" if value < 1e4 else f"{value:.2g} {name}"
+  return f"{hours * HOUR:.3g} s"
+
+
+def check_price(price: float | None) -> None:
+  """Raises UserError unless a price is unknown, or finite and at least zero."""
+  if price is not None and not (math.isfinite(price) and price >= 0):
+    raise UserError(f"price_per_hour is {price:g}; it is money for one device's hour, 0 or more")
+
+
+def require_positive(name: str, value: float) -> float:
+  """Returns the value.
+
+  Raises:
+    UserError: if it is not finite and above zero.
+  """
+  if not (math.isfinite(value) and value > 0):
+    raise UserError(f"{name} is {value:g}; it must be finite and above zero")
+  return float(value)

@@ -1,0 +1,271 @@
+"""What a plan rests on: a law with its resamples, from the literature, a fit, a file of runs or of constants.
+
+C = k N D training FLOPs, N parameters, D tokens, loss in nats per token.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gen.config import Model
+from gen.errors import UserError
+from gen.io import json_reading, seals
+from gen.scaling.laws import cost_model, fit, law_batch
+from gen.scaling.laws.cost_model import CostModel
+from gen.scaling.laws.law import ParametricLaw, PowerLaw
+from gen.scaling.planning import published
+from gen.scaling.runs import bootstrap, runs_table, study_shapes, units
+from gen.scaling.runs.runs_table import RunsTable
+
+
+@dataclasses.dataclass(frozen=True)
+class LawSource:
+  """A law as plans use it.
+
+  Attributes:
+    name: of the law.
+    source: paper, or the runs that it was fitted to.
+    counting: convention of N.
+    k: training FLOPs a parameter and token; where it varies with N, its mean over the runs, and see `cost`.
+    rows_sp: the constants, one row (see `surfaces`); None for a law of the optimum alone.
+    draws_sp: those of each resample, and of each run left out where BCa is wanted.
+    left_out_kp: those with each run left out; None for percentile intervals.
+    frontier: of a law of the optimum alone: C -> {N, D, loss, interval}.
+    level: of the intervals.
+    largest: FLOPs of the largest runs; NaN where unknown.
+    how: how the intervals were made, or why there are none.
+    runs: those that it was fitted to; None where they are not at hand.
+    varying: k(N), where k varies with N; None for one k.
+    models: of those runs by name, where their file tells them.
+  """
+
+  name: str
+  source: str
+  counting: str
+  k: float
+  rows_sp: np.ndarray | None
+  draws_sp: np.ndarray
+  left_out_kp: np.ndarray | None
+  frontier: Callable[[float], dict[str, Any]] | None
+  level: float
+  largest: float
+  how: str
+  runs: RunsTable | None = None
+  varying: CostModel | None = None
+  models: Mapping[str, Model] = dataclasses.field(default_factory=dict)
+
+  @property
+  def cost(self) -> CostModel:
+    """What a model costs, as every optimum takes it."""
+    return self.varying or cost_model.constant_cost(self.k)
+
+  def measure(self, function: Callable[[np.ndarray], law_batch.BatchOptimum]) -> dict[str, Any]:
+    """Returns what a function of rows of constants gives, with the interval of each value."""
+    assert self.rows_sp is not None
+    values = {name: float(array[0]) for name, array in function(self.rows_sp).items()}
+    intervals = {}
+    if len(self.draws_sp):
+      draws = function(self.draws_sp)
+      left_out = {} if self.left_out_kp is None else function(self.left_out_kp)
+      intervals = {
+        name: bootstrap.draw_interval(draws[name], values[name], self.level, left_out.get(name))
+        for name in values
+      }
+    return values | {"interval": intervals}
+
+  def optimum(self, flops: float) -> dict[str, Any]:
+    """Returns N, D, ratio and loss at so many FLOPs and their intervals."""
+    if self.rows_sp is not None:
+      return self.measure(lambda rows_sp: law_batch.batch_optimum(rows_sp, flops, self.cost))
+    assert self.frontier is not None
+    found = self.frontier(flops)
+    interval = dict(found.get("interval", {}))
+    found = {"N": found["N"], "D": found["D"], "ratio": found["D"] / found["N"], "loss": found.get("loss")}
+    if "N" in interval and "D" in interval:
+      # N and D move against one another at equal FLOPs: the ratio is least where N is largest.
+      low, high = interval["N"], interval["D"]
+      interval["ratio"] = [high[0] / low[1], high[1] / low[0]]
+    return found | {"interval": interval}
+
+  def needs_surface(self, what: str) -> None:
+    """Raises UserError if the law says nothing of losses off the optimum."""
+    if self.rows_sp is None:
+      raise UserError(
+        f"the law {self.name} gives the optimum alone, and {what} needs losses off it; "
+        "use a parametric one, such as besiroglu2024 or hoffmann2022, or --approach=parametric"
+      )
+
+
+def make_source(
+  law: Any, name: str = "", source: str = "", counting: str = "matrices", largest: float = math.nan
+) -> LawSource:
+  """Returns a law as plans use it.
+
+  Args:
+    law: the name of a published law, a `ParametricLaw`, or what `fit.fit_parametric`, `fit.fit_isoflop` or
+    `fit.fit_envelope` returned.
+    name: to call it.
+    source: where it is from.
+    counting: convention of its N.
+    largest: FLOPs of the largest runs behind it.
+
+  Raises:
+    UserError: for an unknown name, or a fit without an optimum.
+  """
+  none = np.zeros((0, 5))
+  if isinstance(law, str):
+    known = published.get_law(law)
+    about = (known.source, known.counting, known.law.k)
+    how = "none: the paper gives no joint uncertainty of its constants"
+    key = next(key for key, one in published.LAWS.items() if one is known)
+    if isinstance(known.law, ParametricLaw):
+      return LawSource(
+        key, *about, law_batch.law_row(known.law), none, None, None, math.nan, known.largest, how
+      )
+    return LawSource(key, *about, None, none, None, _frontier(known.law), math.nan, known.largest, how)
+  if isinstance(law, ParametricLaw):
+    _check_law(law)
+    how = "none: constants alone, without the runs that they were fitted to"
+    return LawSource(
+      name or "law", source, counting, law.k, law_batch.law_row(law), none, None, None, math.nan, largest, how,
+      varying=law.cost,
+    )  # fmt: skip
+  if hasattr(law, "draws_sp"):
+    _check_law(law.law)
+    return LawSource(
+      name or "parametric", source, counting, law.law.k, law_batch.law_row(law.law), law.draws_sp, law.left_out_kp,
+      None, law.level, largest, law.interval_method, varying=law.law.cost,
+    )  # fmt: skip
+  k = law.cost.reference
+  varying = None if law.cost.is_constant else law.cost
+  return LawSource(
+    name or "law", source, counting, k, None, none, None, law.predict, law.level, largest, law.interval_method,
+    varying=varying,
+  )  # fmt: skip
+
+
+def read_source(
+  path: str | Path, approach: str = "parametric", counting: str = "matrices", **options: Any
+) -> LawSource:
+  """Returns the law of a file: a study's results.json, journal.jsonl or .csv, fitted anew, or constants in a .json.
+
+  Args:
+    path: of the file.
+    approach: parametric, isoflop or envelope, for files that hold runs.
+    counting: convention of the file's N.
+    **options: of the fit (see `fit.FitOptions`); columns, names of the file's by ours; params_unit and tokens_unit of
+      its counts.
+
+  Raises:
+    UserError: for a file that is missing or holds neither runs nor a law, and for runs that cannot carry the fit.
+  """
+  path, columns = Path(path), options.pop("columns", None)
+  sizes = [options.pop(name, None) for name in ("params_unit", "tokens_unit")]
+  constants = _constants(path) if path.suffix == ".json" else None
+  if constants is not None:
+    return _of_constants(constants, path, counting)
+  runs = units.convert_runs(runs_table.read_runs(path, columns), str(path), *sizes)
+  curves = runs_table.read_curves(path, fit.not_held_out(runs)) if approach == "envelope" else []
+  found = source_of_runs(runs, approach, counting, str(path), curves=curves, **options)
+  return dataclasses.replace(found, models=study_shapes.read_shapes(path))
+
+
+def source_of_runs(
+  runs: RunsTable,
+  approach: str = "parametric",
+  counting: str = "matrices",
+  name: str = "the study",
+  **options: Any,
+) -> LawSource:
+  """Returns the law fitted to runs, with the runs, which the choice of the next ones takes.
+
+  Args:
+    runs: those held out are left out.
+    approach: parametric, isoflop or envelope.
+    counting: convention of their N.
+    name: what to call them.
+    **options: of `fit.fit_approach`.
+
+  Raises:
+    UserError: for runs that cannot carry the fit, and options that cannot be.
+  """
+  seen = fit.not_held_out(runs)
+  found = fit.fit_approach(runs, approach, **options)
+  source = f"approach {_NUMBERS.get(approach, approach)} fitted to {len(seen)} runs of {name}"
+  return dataclasses.replace(
+    make_source(found, approach, source, counting, float(seen.flops.max())), runs=seen
+  )
+
+
+# Of constants in a file: wide enough for any law that was fitted, narrow enough for float64.
+_RANGES = {
+  "E": (1e-6, 1e3), "A": (1e-30, 1e100), "B": (1e-30, 1e100), "alpha": (1e-3, 10.0), "beta": (1e-3, 10.0),
+  "k": (0.1, 1e4), "a": (1e-3, 0.999), "N_coefficient": (1e-100, 1e100),
+}  # fmt: skip
+_NUMBERS = {"envelope": "1", "isoflop": "2", "parametric": "3"}
+
+
+def _constants(path: Path) -> dict[str, Any] | None:
+  """Returns the entries of a .json that holds a fitted law and no runs; None where it holds runs."""
+  content = json_reading.read_json(path, object)
+  if not isinstance(content, dict) or "points" in content:
+    return None
+  content = seals.without_seal(content, str(path))
+  if "N_coefficient" not in content and not {"E", "A", "B", "alpha", "beta"} <= set(content):
+    raise UserError(
+      f"{path} holds neither runs (points) nor the constants of a law (E, A, B, alpha, beta, or a and N_coefficient)"
+    )
+  return content
+
+
+def _of_constants(content: dict[str, Any], path: Path, counting: str) -> LawSource:
+  names = ("E", "A", "B", "alpha", "beta")
+  given = {name: content[name] for name in (*names, "k", "a", "N_coefficient") if name in content}
+  for name in given:
+    json_reading.require_field(content, name, float, str(path))
+    low, high = _RANGES[name]
+    if not low <= given[name] <= high:
+      shown = min(max(given[name], -1e308), 1e308)  # an integer of 400 digits has no format
+      raise UserError(
+        f"{path}: {name} of the law is {shown:g}; in a law with an optimum it lies from {low:g} to {high:g}"
+      )
+  if set(names) <= set(given):
+    cost = cost_model.cost_from_dict(content.get("cost"))
+    k = float(given.get("k", cost_model.SIX))
+    law = ParametricLaw(**{name: float(given[name]) for name in names}, k=k, cost=None)
+    if cost is not None and not cost.is_constant:
+      law = dataclasses.replace(law, cost=cost)
+    return make_source(law, "constants", str(path), counting)
+  if "a" not in given:
+    raise UserError(f"{path} has N_coefficient but no a; N* = N_coefficient C^a takes both")
+  frontier = published.PublishedFrontier(PowerLaw(float(given["N_coefficient"]), float(given["a"])))
+  how = "none: constants alone, without the runs that they were fitted to"
+  none = np.zeros((0, 5))
+  return LawSource(
+    "constants",
+    str(path),
+    counting,
+    frontier.k,
+    None,
+    none,
+    None,
+    _frontier(frontier),
+    math.nan,
+    math.nan,
+    how,
+  )
+
+
+def _frontier(law: published.PublishedFrontier) -> Callable[[float], dict[str, Any]]:
+  return lambda flops: dict(zip(("N", "D", "loss"), law.optimum(flops), strict=True))
+
+
+def _check_law(law: ParametricLaw) -> None:
+  constants = {name: getattr(law, name) for name in ("E", "A", "B", "alpha", "beta", "k")}
+  for name, value in constants.items():
+    if not (math.isfinite(value) and value > 0):
+      raise UserError(f"{name} of the law is {value:g}; a law with an optimum has only positive constants")

@@ -1,0 +1,187 @@
+"""A model's shape for a number of parameters: the nearest named one, of a family or of a study, and one scaled to fit.
+
+N parameters in a named convention; D width, L depth, K head width, F feed-forward width.
+"""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+
+from gen import counts, presets
+from gen.config import Model
+from gen.errors import UserError
+from gen.scaling.runs import conventions
+
+_LEAST_WIDTH, _LEAST_DEPTH = 24, 2  # of a model that is worth training
+_MOST_HEAD = 0.5  # share of N that the output head may have
+_NEAR = 4.0  # factor in N within which a named model is near
+_SLENDER = 0.15  # what a factor e in width over depth away from the template's counts, against one in N
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedShape:
+  """A shape and how near it comes.
+
+  Attributes:
+    preset: the named model nearest to N, in ln N.
+    preset_params: its N.
+    model: the family's shape scaled to N: the preset's head width and ratios of width to depth and feed-forward.
+    params: its N.
+    counting: convention of both N.
+    of: what names the models: presets, or the study.
+  """
+
+  preset: str
+  preset_params: int
+  model: Model
+  params: int
+  counting: str
+  of: str = "presets"
+
+  @property
+  def head_share(self) -> float:
+    """Parameters of the output head over N."""
+    return self.model.vocab * self.model.width / self.params
+
+  @property
+  def fault(self) -> str:
+    """Why nobody should train this shape; empty where it is sound."""
+    if self.head_share > _MOST_HEAD and self.counting not in ("no_head", "non_embedding"):
+      return (
+        f"a vocabulary of {self.model.vocab:,} would take {100 * self.head_share:.0f} % of N as the output head "
+        "alone; give your own with --vocab"
+      )
+    small = self.model.width < _LEAST_WIDTH or self.model.depth < _LEAST_DEPTH
+    if self.of == "presets" and small:
+      return f"width {self.model.width} and depth {self.model.depth} are too small to train"
+    return ""
+
+  def as_dict(self) -> dict[str, object]:
+    """Returns what JSON holds of it."""
+    sizes = ("family", "width", "depth", "n_heads", "head_width", "feed_forward_width", "vocab")
+    return {
+      "preset": self.preset,
+      "preset_params": self.preset_params,
+      "of": self.of,
+      "near": 1 / _NEAR < self.preset_params / self.params < _NEAR,
+      "fault": self.fault,
+      "counting": self.counting,
+      "params": self.params,
+      "params_total": counts.count_parameters(self.model).total,
+      **{name.removeprefix("n_"): getattr(self.model, name) for name in sizes},
+    }
+
+
+def preset_families() -> list[str]:
+  """Returns the names of families of presets: what each preset's name begins with, where there are at least two."""
+  found: dict[str, int] = {}
+  for name in presets.preset_names():
+    found[_family(name)] = found.get(_family(name), 0) + 1
+  return [name for name, count in found.items() if count > 1]
+
+
+def nearest_shape(
+  params: float,
+  family: str = "chinchilla",
+  counting: str = "matrices",
+  vocab: int | None = None,
+  study: Mapping[str, Model] | None = None,
+) -> NamedShape:
+  """Returns the shape of a family that is nearest to so many parameters.
+
+  Args:
+    params: N.
+    family: what the presets' names begin with, such as chinchilla, gpt2, t5.
+    counting: convention of N.
+    vocab: of the model; the template's if left out.
+    study: the models of a study's runs by name, which are the templates instead of a family's.
+
+  Raises:
+    UserError: for an unknown family, with the nearest one.
+
+  >>> nearest_shape(40e9, "chinchilla", "all").preset
+  'chinchilla-70b'
+  """
+  if not (math.isfinite(params) and params > 0):
+    raise UserError(f"no shape has {params:g} parameters")
+  named = dict(
+    study or {name: presets.get_model(name) for name in presets.preset_names() if _family(name) == family}
+  )
+  if not study and len(named) < 2:
+    raise UserError(
+      f"there is no family {family!r} of presets; the nearest is "
+      f"{difflib.get_close_matches(family, preset_families(), 1, 0.0)[0]!r}"
+    )
+  if vocab is not None:
+    if vocab < 1:
+      raise UserError(f"--vocab={vocab}: a vocabulary has at least one token")
+    named = {name: dataclasses.replace(model, vocab=vocab) for name, model in named.items()}
+  sizes = {name: conventions.count_parameters(model, counting) for name, model in named.items()}
+  best = min(sizes, key=lambda name: abs(math.log(sizes[name] / params)))
+  model = _scaled(named[best], params, counting)
+  return NamedShape(
+    best,
+    sizes[best],
+    model,
+    conventions.count_parameters(model, counting),
+    counting,
+    "the study" if study else "presets",
+  )
+
+
+def _family(name: str) -> str:
+  return name.split("-")[0] if not name.startswith("t5-v1.1") else "t5-v1.1"
+
+
+def _scaled(template: Model, params: float, counting: str) -> Model:
+  """Returns the template with as many heads and layers as come nearest to N at about its slenderness."""
+  slender = template.width / template.depth
+  grown = (params / conventions.count_parameters(template, counting)) ** (1 / 3)
+  around = template.width * grown
+  head_width = template.head_width
+  while head_width > 16 and around < 4 * head_width:
+    head_width //= 2
+  best, cost = template, math.inf
+  for heads in _heads(around / head_width):
+    for depth in _depths(template, heads, head_width, params, counting):
+      model = _resized(template, heads * head_width, depth, head_width)
+      off = abs(math.log(conventions.count_parameters(model, counting) / params))
+      off += _SLENDER * abs(math.log(model.width / depth / slender))
+      if off < cost:
+        best, cost = model, off
+  return best
+
+
+def _heads(around: float) -> list[int]:
+  """Returns numbers of heads up to somewhat more than expected: every one of a small model, some of a large one."""
+  most, middle = 1.6 * around + 2, round(around)
+  found = {round(most ** (i / 120)) for i in range(121)} | set(range(middle - 8, middle + 9))
+  return sorted(heads for heads in found if 1 <= heads <= most)
+
+
+def _depths(template: Model, heads: int, head_width: int, params: float, counting: str) -> set[int]:
+  """Returns the two depths between which N lies, and the template's slenderness."""
+  width = heads * head_width
+  one, two = (
+    conventions.count_parameters(_resized(template, width, depth, head_width), counting) for depth in (1, 2)
+  )
+  ideal = 1 + (params - one) / (two - one)
+  slim = width * template.depth / template.width
+  low, high = 0.75 * slim, 1.33 * slim
+  return {max(1, round(min(max(depth, low), high))) for depth in (math.floor(ideal), math.ceil(ideal), slim)}
+
+
+def _resized(template: Model, width: int, depth: int, head_width: int) -> Model:
+  ratio = template.feed_forward_width / template.width
+  heads = max(1, round(template.attention_width / template.width * width / head_width))
+  groups = template.n_heads // template.n_key_value_heads
+  return dataclasses.replace(
+    template,
+    width=width,
+    depth=depth,
+    heads=heads,
+    head_width=head_width,
+    key_value_heads=max(1, heads // groups) if template.key_value_heads and heads % groups == 0 else 0,
+    feed_forward=max(8, 8 * round(ratio * width / 8)),
+  )

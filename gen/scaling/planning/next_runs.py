@@ -1,0 +1,223 @@
+"""Which runs to add to a study so that N* at a target budget becomes known best, per FLOP spent.
+
+Losses scatter about the parametric law by sd s in ln L, so runs with slopes j_i of ln L in theta know theta with
+covariance V = s^2 (sum j_i j_i')^-1, and ln N* with variance g' V g, g its slope in theta. One more run with slope j
+takes (g' V j)^2 / (s^2 + j' V j) off it (Fedorov 1972, "Theory of Optimal Experiments"). Runs are chosen one by one,
+each for the most taken off per FLOP; the scale of the interval is that of the study's own. What is chosen lies at the
+edges of the region that the study covers, where the law shows its exponents: it trusts the form of the law.
+N parameters, D tokens, C = k N D FLOPs.
+"""
+
+import dataclasses
+import math
+import statistics
+from typing import Any
+
+import numpy as np
+
+from gen.errors import UserError
+from gen.scaling.laws import newton, optimum
+from gen.scaling.laws.cost_model import CostModel
+from gen.scaling.laws.law import exp
+from gen.scaling.planning import budgets
+from gen.scaling.runs.runs_table import RunsTable
+
+_BUDGETS, _SIZES = 13, 41  # of the grid of candidates
+_REPEATS = 3  # seeds of one candidate
+_LEAST_NOISE = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class CandidateRuns:
+  """Runs that could be added: N, D and C of each, and the slopes of their ln L in theta."""
+
+  params: np.ndarray
+  tokens: np.ndarray
+  flops: np.ndarray
+  slopes_mp: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyDesign:
+  """What the runs so far know: covariance of theta, slope of ln N* in it, sd of a run, and a scale.
+
+  `scale` turns the standard deviation of ln N* into half its interval.
+  """
+
+  covariance_pp: np.ndarray
+  slope_p: np.ndarray
+  noise: float
+  scale: float
+
+  @property
+  def variance(self) -> float:
+    """Of ln N*."""
+    return float(self.slope_p @ self.covariance_pp @ self.slope_p)
+
+  def gains(self, slopes_mp: np.ndarray) -> np.ndarray:
+    """Returns what each run would take off the variance."""
+    moved_mp = slopes_mp @ self.covariance_pp
+    return (moved_mp @ self.slope_p) ** 2 / (self.noise**2 + np.sum(moved_mp * slopes_mp, 1))
+
+  def after(self, slope: np.ndarray) -> "StudyDesign":
+    """Returns what is known after one more run."""
+    moved = self.covariance_pp @ slope
+    less_pp = np.outer(moved, moved) / (self.noise**2 + slope @ moved)
+    return dataclasses.replace(self, covariance_pp=self.covariance_pp - less_pp)
+
+
+def choose_runs(
+  points: RunsTable,
+  theta: np.ndarray,
+  flops: float,
+  runs: int,
+  *,
+  cost: CostModel | float = 6.0,
+  now: tuple[float, float] | None = None,
+  level: float = 0.95,
+  most_flops: float | None = None,
+  until: float = 0.0,
+) -> dict[str, Any]:
+  """Returns the runs to add, in order, each with the interval of N* expected after it.
+
+  Args:
+    points: the study's runs.
+    theta: (ln A, ln B, ln E, alpha, beta) of the law fitted to them.
+    flops: C at which N* is wanted.
+    runs: how many to add at most.
+    cost: k(N), or one k for all sizes.
+    now: the study's own interval of N* there, which scales those expected; None goes by the scatter alone.
+    level: of the intervals.
+    most_flops: of one run; the study's largest if left out.
+    until: stops once the standard deviation of ln N* is at most this.
+
+  Returns:
+    now, runs (N, D, flops, tokens_per_parameter, flops_so_far, interval, shrinks_to), grid_flops: what repeating the
+    study's whole grid until the last interval would cost, and share_of_grid.
+
+  Raises:
+    UserError: for values that cannot be, and a study too small to tell its scatter.
+  """
+  if runs < 1:
+    raise UserError(f"--next={runs}: give the number of runs to add, 1 or more")
+  flops = budgets.require_positive("the target budget", flops)
+  if most_flops is not None:
+    budgets.require_positive("--most_run_flops", most_flops)
+  cost = optimum.as_cost(cost)
+  start = study_design(points, theta, flops, cost, now, level)
+  best = exp(log_best_size(theta, flops, cost))
+  options = candidate_runs(points, theta, cost, most_flops)
+  chosen: list[dict[str, Any]] = []
+  left = np.full(len(options.params), _REPEATS)
+  here, spent = start, 0.0
+  while len(chosen) < runs and math.sqrt(here.variance) > until:
+    worth = np.where(left > 0, here.gains(options.slopes_mp) / options.flops, -1.0)
+    pick = int(np.argmax(worth))
+    if worth[pick] < 0:
+      break
+    left[pick] -= 1
+    here, spent = here.after(options.slopes_mp[pick]), spent + float(options.flops[pick])
+    chosen.append(_row(options, pick) | {"flops_so_far": spent} | _expected(here, start, best))
+  again = start.variance / here.variance - 1  # so often the grid again: variance falls as 1 / (1 + times)
+  grid = again * float(points.flops.sum())
+  return {
+    "flops": flops,
+    "now": _expected(start, start, best)["interval"],
+    "runs": chosen,
+    "noise": start.noise,
+    "grid_flops": grid,
+    "share_of_grid": spent / grid if grid > 0 else math.nan,
+  }
+
+
+def study_design(
+  points: RunsTable,
+  theta: np.ndarray,
+  flops: float,
+  cost: CostModel | float,
+  now: tuple[float, float] | None = None,
+  level: float = 0.95,
+) -> StudyDesign:
+  """Returns what a study's runs know of ln N* at a budget.
+
+  Raises:
+    UserError: for fewer than seven runs.
+  """
+  if len(points) < 7:
+    raise UserError(f"{len(points)} runs do not tell how losses scatter about the law; give at least 7")
+  model = _model(theta, points.params, points.tokens, np.log(points.loss))
+  slopes_np, slope_p = (
+    _free(model.jacobian_np, theta),
+    _free(_slope(theta, flops, optimum.as_cost(cost)), theta),
+  )
+  spare = len(points) / (len(points) - slopes_np.shape[1])
+  # Half the residuals are within .6745 sd: what single broken runs do not move.
+  noise = max(float(np.median(np.abs(model.residual))) / 0.6745 * math.sqrt(spare), _LEAST_NOISE)
+  scales = np.linalg.norm(slopes_np, axis=0)
+  information_pp = (slopes_np / scales).T @ (slopes_np / scales)
+  covariance_pp = (
+    noise**2 * np.linalg.pinv(information_pp, rcond=1e-13, hermitian=True) / np.outer(scales, scales)
+  )
+  found = StudyDesign(covariance_pp, slope_p, noise, statistics.NormalDist().inv_cdf((1 + level) / 2))
+  if now is not None and 0 < now[0] < now[1] < math.inf and found.variance > 0:
+    half = (math.log(now[1]) - math.log(now[0])) / 2
+    found = dataclasses.replace(found, scale=half / math.sqrt(found.variance))
+  return found
+
+
+def candidate_runs(
+  points: RunsTable, theta: np.ndarray, cost: CostModel | float, most_flops: float | None = None
+) -> CandidateRuns:
+  """Returns runs between the study's smallest budget and the largest, within its range of D / N."""
+  least, most = float(points.flops.min()), most_flops or float(points.flops.max())
+  least = min(least, most)
+  ratio = points.tokens / points.params
+  c = np.repeat(np.geomspace(least, most, _BUDGETS), _SIZES)
+  r = np.tile(np.geomspace(ratio.min(), ratio.max(), _SIZES), _BUDGETS)
+  params = optimum.as_cost(cost).params(c, r)
+  tokens = params * r
+  slopes_mp = _model(theta, params, tokens, np.zeros(len(c))).jacobian_np
+  return CandidateRuns(params, tokens, c, _free(slopes_mp, theta))
+
+
+def log_best_size(theta: np.ndarray, flops: float, cost: CostModel | float) -> float:
+  """Returns ln N* at so many FLOPs."""
+  return float(optimum.log_sizes(np.asarray(theta, np.float64)[None], flops, cost)[0])
+
+
+def _slope(theta: np.ndarray, flops: float, cost: CostModel) -> np.ndarray:
+  """Returns the derivative of ln N* by theta: of the condition in `optimum`, by its derivative in ln N."""
+  _, _, _, alpha, beta = map(float, theta)
+  best = log_best_size(theta, flops, cost)
+  log_d, slope, bend = float(cost.log_tokens(flops, best)), float(cost.slope(best)), float(cost.bend(best))
+  steepness = alpha + beta * (1 + slope) + bend / (1 + slope)
+  return np.array([1.0, -1.0, 0.0, 1 / alpha - best, log_d - 1 / beta]) / steepness
+
+
+def _model(
+  theta: np.ndarray, params: np.ndarray, tokens: np.ndarray, log_loss: np.ndarray
+) -> newton.LogLossModel:
+  return newton.evaluate_model(np.asarray(theta, np.float64), np.log(params), np.log(tokens), log_loss)
+
+
+def _free(slopes: np.ndarray, theta: np.ndarray) -> np.ndarray:
+  """Returns slopes by what the fit was free to move: one exponent where alpha = beta."""
+  if theta[3] != theta[4]:
+    return slopes
+  return np.concatenate([slopes[..., :3], slopes[..., 3:4] + slopes[..., 4:5]], -1)
+
+
+def _row(options: CandidateRuns, pick: int) -> dict[str, float]:
+  params, tokens = float(options.params[pick]), float(options.tokens[pick])
+  return {
+    "N": params,
+    "D": tokens,
+    "tokens_per_parameter": tokens / params,
+    "flops": float(options.flops[pick]),
+  }
+
+
+def _expected(here: StudyDesign, start: StudyDesign, best: float) -> dict[str, Any]:
+  half = here.scale * math.sqrt(here.variance)
+  shrinks = math.sqrt(here.variance / start.variance) if start.variance > 0 else math.nan
+  return {"interval": [best * exp(-half), best * exp(half)], "shrinks_to": shrinks}

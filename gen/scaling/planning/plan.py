@@ -1,0 +1,236 @@
+"""From a law and a budget to a plan: N, D, tokens a parameter, loss, time and cost, each with its interval.
+
+    from gen.scaling import fit, plan
+
+    found = plan.plan("besiroglu2024", flops=5.76e23)               # a published law
+    found = plan.plan(fit.parametric(params, tokens, loss), flops=1e21, inference_tokens=1e12)
+    found = plan.plan("besiroglu2024", params=70e9)                 # how many tokens?
+    found = plan.plan("besiroglu2024", model="gpt-3")               # how far from the optimum is it?
+    found["N"], found["interval"]["N"]
+
+C = k N D training FLOPs (k = 6 where nothing else is known), N parameters, D tokens, loss in nats per token. What a
+law says of served, overtrained and repeated models is in `gen.scaling.laws.law_batch`, of given sizes in `questions`.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gen.errors import UserError
+from gen.scaling.laws import law_batch
+from gen.scaling.planning import budgets, model_shapes, next_runs, plan_warnings, questions
+from gen.scaling.planning.law_source import LawSource, make_source
+from gen.scaling.planning.questions import PlanQuestion
+
+PLACES = 10  # budgets of the table
+_BELOW, _ABOVE = 100.0, 10.0  # the table reaches from flops / 100 to 10 flops
+_STUDY_REACH = 10.0  # times a study's largest model, up to which a shape is scaled from its own
+
+
+def make_plan(
+  law: Any,
+  flops: float | None = None,
+  *,
+  params: float | None = None,
+  tokens: float | None = None,
+  model: str | None = None,
+  gpu: str = budgets.DEVICE,
+  count: float = 1,
+  utilization: float = budgets.UTILIZATION,
+  price_per_hour: float | None = None,
+  family: str = "chinchilla",
+  vocab: int | None = None,
+  inference_tokens: float | None = None,
+  unique_tokens: float | None = None,
+  overtrain: Sequence[float] = (),
+  add: int = 0,
+  most_run_flops: float | None = None,
+) -> dict[str, Any]:
+  """Returns a plan, as `experiments/plan.py` writes it.
+
+  Given are one or two of flops, params and tokens; a model stands for its params and tokens.
+
+  Args:
+    law: a `LawSource`, or what `make_source` takes.
+    flops: C, the training budget.
+    params: N of a model: the plan is the budget at which it is optimal.
+    tokens: D that there are: the plan is the budget at which they are optimal; with params, how far from it they are.
+    model: a published model or a preset by name, which stands for its params and tokens.
+    gpu: device whose hours are counted: a name in `budgets.PEAKS`, or a peak in FLOP/s.
+    count: devices side by side.
+    utilization: share of the peak that training reaches.
+    price_per_hour: of one device; None leaves out the cost.
+    family: of presets, for the shape.
+    vocab: of the shape; the study's or the family's if left out.
+    inference_tokens: tokens that the model will process in its life; None leaves that out.
+    unique_tokens: tokens that there are, if they are fewer than D; None: enough.
+    overtrain: factors by which models smaller than the optimum are priced.
+    add: so many runs to add to the law's own, chosen such that N becomes known best per FLOP.
+    most_run_flops: of one of them; the largest so far if left out.
+
+  Returns:
+    N, D, tokens_per_parameter, loss, flops, hours, cost, interval (of each), shape, budget, law, table, question (what
+    was asked), rule_of_thumb, by_law, notes, beyond, and, where asked for, distance, inference, repetition, overtrain
+    and next; warnings.
+
+  Raises:
+    UserError: for values that cannot be, and questions that the law does not answer.
+  """
+  known = law if isinstance(law, LawSource) else make_source(law)
+  price = _Price(gpu, budgets.require_positive("count", count), utilization, price_per_hour)
+  price.check()
+  asked = questions.read_question(known, flops, params, tokens, model)
+  found, distance = _answer(known, asked)
+  flops = float(found["flops"])
+  best = _entry(found, flops, price)
+  alone = (asked.params, asked.tokens) if distance is None else (None, None)
+  thumb = questions.rule_of_thumb(flops, *alone)
+  report = {
+    "law": {"name": known.name, "source": known.source, "counting": known.counting, "k": known.k,
+            "intervals": known.how, "level": None if math.isnan(known.level) else known.level},
+    "question": asked._asdict(),
+    "budget": budgets.describe_budget(flops, gpu, count, utilization),
+    "flops": flops,
+    **best,
+    "rule_of_thumb": thumb | price.of(thumb["flops"]),
+    "by_law": [row | price.of(row["flops"]) for row in questions.side_by_side(known, flops, *alone)],
+    "shape": _shape(known, asked.params or best["N"], family, vocab),
+    "table": budget_table(known, flops, price),
+  }  # fmt: skip
+  if distance is not None:
+    report["distance"] = distance
+  if inference_tokens is not None:
+    report["inference"] = _inference(known, flops, inference_tokens, price)
+  if unique_tokens is not None:
+    report["repetition"] = _repetition(known, flops, unique_tokens)
+  if len(overtrain):
+    report["overtrain"] = [_overtrain(known, flops, factor, price) for factor in overtrain]
+  if add:
+    report["next"] = _next(known, report, add, most_run_flops)
+  report["beyond"] = plan_warnings.times_beyond(known, report)
+  return report | {
+    "notes": plan_warnings.rule_notes(report),
+    "warnings": plan_warnings.plan_warnings(known, report),
+  }
+
+
+def _answer(known: LawSource, asked: PlanQuestion) -> tuple[dict[str, Any], dict[str, Any] | None]:
+  """Returns the optimum that answers what was asked, and how far from it a given model is."""
+  if asked.params is not None and asked.tokens is not None:
+    flops = float(known.cost.flops(asked.params, asked.tokens))
+    best = questions.optimum_at(known, flops)
+    return best, questions.distance_from_optimum(known, asked.params, asked.tokens)
+  if asked.params is not None:
+    return questions.for_params(known, asked.params), None
+  if asked.tokens is not None:
+    return questions.for_tokens(known, asked.tokens), None
+  assert asked.flops is not None
+  return questions.optimum_at(known, asked.flops), None
+
+
+def _shape(known: LawSource, params: float, family: str, vocab: int | None) -> dict[str, object]:
+  """Returns a shape, scaled from the study's own models where N is near theirs, with its vocabulary in any case."""
+  study = known.models
+  if study:
+    vocab = vocab or next(iter(study.values())).vocab
+    largest = max(known.runs.params) if known.runs is not None else 0.0
+    study = study if params < _STUDY_REACH * largest else {}
+  return model_shapes.nearest_shape(params, family, known.counting, vocab, study).as_dict()
+
+
+def budget_table(
+  known: LawSource, flops: float, price: "_Price", places: int = PLACES
+) -> list[dict[str, Any]]:
+  """Returns the optimum at budgets around one, each with hours and cost."""
+  spread = np.geomspace(flops / _BELOW, flops * _ABOVE, places)
+  return [_entry(known.optimum(float(c)), float(c), price) | {"flops": float(c)} for c in spread]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Price:
+  """What FLOPs cost in time and money."""
+
+  gpu: str
+  count: float
+  utilization: float
+  per_hour: float | None
+
+  def check(self) -> None:
+    budgets.device_rate(self.gpu, self.utilization)
+    budgets.check_price(self.per_hour)
+
+  def of(self, flops: float) -> dict[str, float | None]:
+    hours = budgets.device_hours(flops, self.gpu, self.utilization)
+    return {"hours": hours / self.count, "cost": None if self.per_hour is None else hours * self.per_hour}
+
+
+def _entry(found: dict[str, Any], flops: float, price: _Price) -> dict[str, Any]:
+  """Returns an optimum with its time and cost, which follow from C."""
+  spent = price.of(flops)
+  interval = dict(found["interval"])
+  if "ratio" in interval:
+    interval["tokens_per_parameter"] = interval.pop("ratio")
+  if interval:
+    ends = [price.of(c) for c in interval.get("flops", (flops, flops))]
+    interval |= {name: [end[name] for end in ends] for name, value in spent.items() if value is not None}
+  loss = found.get("loss")
+  return {
+    "N": found["N"],
+    "D": found["D"],
+    "tokens_per_parameter": found["ratio"],
+    "loss": None if loss is None or math.isnan(loss) else loss,
+    **spent,
+    "interval": interval,
+  }
+
+
+def _inference(known: LawSource, flops: float, tokens: float, price: _Price) -> dict[str, Any]:
+  known.needs_surface("--inference_tokens")
+  tokens = budgets.require_positive("inference_tokens", tokens)
+  found = known.measure(lambda rows_sp: law_batch.inference_optimum(rows_sp, flops, tokens, known.cost))
+  return {"tokens": tokens} | _renamed(found) | price.of(found["training_flops"])
+
+
+def _repetition(known: LawSource, flops: float, tokens: float) -> dict[str, Any]:
+  known.needs_surface("--unique_tokens")
+  tokens = budgets.require_positive("unique_tokens", tokens)
+  found = known.measure(lambda rows_sp: law_batch.repeated_optimum(rows_sp, flops, tokens, known.cost))
+  return {"unique_tokens": tokens} | _renamed(found)
+
+
+def _overtrain(known: LawSource, flops: float, factor: float, price: _Price) -> dict[str, Any]:
+  known.needs_surface("--overtrain")
+  factor = budgets.require_positive("overtrain", factor)
+  found = known.measure(lambda rows_sp: law_batch.overtrained_model(rows_sp, flops, factor, known.cost))
+  possible = math.isfinite(found["training_flops"])
+  return {"factor": factor, "possible": possible} | _renamed(found) | price.of(found["training_flops"])
+
+
+def _next(known: LawSource, report: dict[str, Any], add: int, most: float | None) -> dict[str, Any]:
+  known.needs_surface("--next")
+  if known.runs is None or known.rows_sp is None:
+    raise UserError(
+      f"--next adds runs to a study, and of the law {known.name} no runs are at hand; give --law=FILE of runs"
+    )
+  pair = report["interval"].get("N")
+  return next_runs.choose_runs(
+    known.runs,
+    known.rows_sp[0],
+    report["flops"],
+    add,
+    cost=known.cost,
+    now=pair,
+    level=known.level,
+    most_flops=most,
+  )
+
+
+def _renamed(found: dict[str, Any]) -> dict[str, Any]:
+  interval = {_NAMES.get(name, name): pair for name, pair in found["interval"].items()}
+  return {_NAMES.get(name, name): value for name, value in found.items()} | {"interval": interval}
+
+
+_NAMES = {"ratio": "tokens_per_parameter"}

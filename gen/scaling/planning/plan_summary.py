@@ -1,0 +1,170 @@
+"""A plan as text for people, line by line."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gen.scaling.planning import budgets, question_summary
+from gen.scaling.runs.quantity_text import format_count
+
+_LONGEST_HERE = 30 * 24 * 60  # minutes of this machine, beyond which they tell nobody anything
+
+_TITLES = {
+  "N": "parameters",
+  "D": "tokens",
+  "tokens_per_parameter": "tokens a parameter",
+  "loss": "loss, nats a token",
+}
+
+
+def plan_lines(report: Mapping[str, Any]) -> list[str]:
+  """Returns what `plan.make_plan` gave as text."""
+  law = report["law"]
+  text = [f"law        {law['name']}: {law['source']}", f"           N counts {law['counting']}"]
+  parts = (
+    question_summary.model_lines, question_summary.distance_lines, _budget, _best, _shape,
+    _inference, _repetition, _overtrain, _next, question_summary.side_by_side_lines, _table,
+  )  # fmt: skip
+  for part in parts:
+    more = part(report)
+    text += ["", *more] if more else []
+  said = [f"note: {note}" for note in report["notes"]]
+  said += [f"warning: {warning}" for warning in report["warnings"]]
+  return [*text, *([""] if said else []), *said]
+
+
+def _budget(report: Mapping[str, Any]) -> list[str]:
+  said = report["budget"]
+  many = "" if said["count"] == 1 else f" of {said['count']:g} {said['device']}"
+  text = [
+    f"budget     {said['flops']:.4g} FLOPs = {said['pf_days']:.4g} PF/s-days",
+    f"           {said['device_hours']:.4g} {said['device']}-hours at {100 * said['utilization']:g} % utilization: "
+    f"{budgets.format_duration(said['hours'])}{many}",
+  ]
+  if said["machine_minutes"] <= _LONGEST_HERE:
+    text.append(
+      f"           {budgets.format_duration(said['machine_minutes'] / 60)} of this machine, at the "
+      f"{said['machine_flops_per_second'] / 1e9:.3g} GFLOP/s of its matrix products"
+    )
+  return text
+
+
+def _best(report: Mapping[str, Any]) -> list[str]:
+  level = report["law"]["level"]
+  head = (
+    f"{100 * level:g} % interval"
+    if report["interval"] and level
+    else f"intervals: {report['law']['intervals']}"
+  )
+  text = [f"{question_summary.question_title(report):30} {'':>10} {head}"]
+  for name, title in _TITLES.items():
+    text.append(_row(title, report[name], report["interval"].get(name), _format(name)))
+  text.append(f"  {'time':28} {budgets.format_duration(report['hours']):>10}")
+  if report["cost"] is not None:
+    text.append(f"  {'cost':28} {report['cost']:>10,.0f}")
+  return text
+
+
+def _row(title: str, value: float | None, pair: Sequence[float] | None, form: Any) -> str:
+  if value is None:
+    return f"  {title:28} {'unknown':>10}"
+  shown = f"  [{form(pair[0])}, {form(pair[1])}]" if pair else ""
+  return f"  {title:28} {form(value):>10}{shown}"
+
+
+def _format(name: str) -> Any:
+  return {"N": format_count, "D": format_count, "loss": "{:.4f}".format}.get(name, "{:.3g}".format)
+
+
+def _shape(report: Mapping[str, Any]) -> list[str]:
+  shape = report["shape"]
+  if shape["fault"]:
+    return []
+  text = []
+  if shape["near"]:
+    text.append(f"{shape['preset']} is nearest among {shape['of']}, N {format_count(shape['preset_params'])}")
+  text.append(
+    f"scaled to N: width {shape['width']}, depth {shape['depth']}, {shape['heads']} heads of "
+    f"{shape['head_width']}, feed-forward {shape['feed_forward_width']}, vocabulary {shape['vocab']:,}: "
+    f"N {format_count(shape['params'])}"
+  )
+  return [("shape      " if not place else " " * 11) + line for place, line in enumerate(text)]
+
+
+def _inference(report: Mapping[str, Any]) -> list[str]:
+  part = report.get("inference")
+  if part is None:
+    return []
+  return [
+    f"inference  {format_count(part['tokens'])} tokens: least FLOPs in all, at the optimum's loss",
+    *(
+      _row(_TITLES[n], part[n], part["interval"].get(n), _format(n))
+      for n in ("N", "D", "tokens_per_parameter")
+    ),
+    f"  training {part['training_flops']:.3g} + inference {part['inference_flops']:.3g} = "
+    f"{part['total_flops']:.3g} FLOPs, {100 * part['saving']:.1f} % less than with the optimum of training alone",
+  ]
+
+
+def _repetition(report: Mapping[str, Any]) -> list[str]:
+  part = report.get("repetition")
+  if part is None:
+    return []
+  return [
+    f"repetition {format_count(part['unique_tokens'])} unique tokens: {part['epochs']:.3g} epochs, worth "
+    f"{format_count(part['effective_D'])} fresh tokens",
+    *(_row(_TITLES[n], part[n], part["interval"].get(n), _format(n)) for n in ("N", "D", "loss")),
+    f"  {part['loss_rise']:.4f} nats above what fresh tokens would give",
+  ]
+
+
+def _overtrain(report: Mapping[str, Any]) -> list[str]:
+  text = []
+  for part in report.get("overtrain", []):
+    at = f"a model {part['factor']:g} times smaller ({format_count(part['N'])})"
+    if not part["possible"]:
+      text.append(
+        f"overtrain  {at} never reaches the optimum's loss; at equal FLOPs +{part['loss_rise']:.4f} nats"
+      )
+      continue
+    text.append(
+      f"overtrain  {at} on {format_count(part['D'])} tokens: {part['compute_factor']:.3g} times the FLOPs "
+      "for equal loss, "
+      f"{part['inference_factor']:.3g} times the FLOPs a token in use; at equal FLOPs +{part['loss_rise']:.4f} nats"
+    )
+  return text
+
+
+def _next(report: Mapping[str, Any]) -> list[str]:
+  part = report.get("next")
+  if part is None:
+    return []
+  text = [
+    f"next runs  N is known to [{format_count(part['now'][0])}, {format_count(part['now'][1])}]; "
+    "expected after each run"
+  ]
+  for one in part["runs"]:
+    low, high = one["interval"]
+    text.append(
+      f"  N {format_count(one['N']):>8} on {format_count(one['D']):>8} tokens, {one['flops']:.3g} FLOPs: "
+      f"[{format_count(low)}, {format_count(high)}], {100 * one['shrinks_to']:.0f} % as wide"
+    )
+  if part["share_of_grid"] < 1:
+    text.append(
+      f"  {100 * part['share_of_grid']:.0f} % of the FLOPs that the study's grid again would take for as much"
+    )
+  return text
+
+
+def _table(report: Mapping[str, Any]) -> list[str]:
+  text = [
+    f"{'FLOPs':>10} {'PF/s-days':>10} {'N':>10} {'D':>10} {'D/N':>8} {'loss':>8} {'time':>11} {'cost':>14}"
+  ]
+  for row in report["table"]:
+    loss = "" if row["loss"] is None else f"{row['loss']:.4f}"
+    cost = "" if row["cost"] is None else f"{row['cost']:,.4g}"
+    text.append(
+      f"{row['flops']:>10.3g} {budgets.pf_days_of(row['flops']):>10.3g} {format_count(row['N']):>10} "
+      f"{format_count(row['D']):>10} "
+      f"{row['tokens_per_parameter']:>8.3g} {loss:>8} {budgets.format_duration(row['hours']):>11} {cost:>14}"
+    )
+  return text

@@ -1,0 +1,77 @@
+"""What a plan says of given parameters, tokens or models, as text: the laws side by side, and the distance."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gen.scaling.planning import budgets, published
+from gen.scaling.runs.quantity_text import format_count
+
+
+def question_title(report: Mapping[str, Any]) -> str:
+  """Returns what the plan's optimum is the optimum of."""
+  asked = report["question"]
+  if "distance" in report or asked["flops"] is not None:
+    return "optimum"
+  if asked["params"] is not None:
+    return f"for {format_count(asked['params'])} parameters"
+  return f"for {format_count(asked['tokens'])} tokens"
+
+
+def model_lines(report: Mapping[str, Any]) -> list[str]:
+  """Returns what is known of a model that was named."""
+  found = report["question"]["model"]
+  if found is None:
+    return []
+  tokens = "tokens not published" if found["tokens"] is None else f"{format_count(found['tokens'])} tokens"
+  return [
+    f"model      {found['name']}: {format_count(found['params'])} parameters, {tokens}; {found['source']}"
+  ]
+
+
+def distance_lines(report: Mapping[str, Any]) -> list[str]:
+  """Returns how far a given model is from the optimum at its FLOPs."""
+  part = report.get("distance")
+  if part is None:
+    return []
+  over = part["params_over_optimum"]
+  size = (
+    f"{over:.3g} times the optimum's parameters"
+    if over >= 1
+    else f"the optimum's parameters divided by {1 / over:.3g}"
+  )
+  text = [
+    f"asked      {format_count(part['N'])} parameters on {format_count(part['D'])} tokens: "
+    f"{part['tokens_per_parameter']:.3g} tokens a parameter, {part['flops']:.4g} FLOPs",
+    f"           {size}, and {part['tokens_over_optimum']:.3g} times its tokens, at equal FLOPs",
+  ]
+  if part["loss"] is None:
+    return [*text, "           what that costs in loss this law does not say: it gives the optimum alone"]
+  return [
+    *text,
+    f"           loss {part['loss']:.4f}{_pair(part, 'loss', '{:.4f}'.format)} where the optimum has "
+    f"{report['loss']:.4f}: {part['loss_rise']:+.4f}{_pair(part, 'loss_rise', '{:+.4f}'.format)} nats",
+    f"           the optimum has that loss with {part['equal_loss_flops']:.3g} FLOPs, "
+    f"{100 * part['equal_loss_share']:.3g} % of these{_pair(part, 'equal_loss_share', '{:.0%}'.format)}: "
+    f"{format_count(part['equal_loss_N'])} parameters on {format_count(part['equal_loss_D'])} tokens",
+  ]
+
+
+def side_by_side_lines(report: Mapping[str, Any]) -> list[str]:
+  """Returns the rule of thumb and every law's answer as a table."""
+  thumb = report["rule_of_thumb"]
+  rows: list[tuple[str, Mapping[str, Any], str]] = [
+    (f"{published.RULE:g} tokens a parameter", thumb, "the rule of thumb")
+  ]
+  rows += [(row["law"], row, f"N counts {row['counting']}") for row in report["by_law"]]
+  text = [f"{'by law':24} {'N':>10} {'D':>10} {'D/N':>8} {'FLOPs':>10} {'time':>11}"]
+  for name, row, about in rows:
+    text.append(
+      f"  {name:22} {format_count(row['N']):>10} {format_count(row['D']):>10} {row['tokens_per_parameter']:>8.3g} "
+      f"{row['flops']:>10.3g} {budgets.format_duration(row['hours']):>11}  {about}"
+    )
+  return text
+
+
+def _pair(part: Mapping[str, Any], name: str, form: Any) -> str:
+  pair: Sequence[float] | None = part["interval"].get(name)
+  return f" [{form(pair[0])}, {form(pair[1])}]" if pair else ""

@@ -1,0 +1,296 @@
+"""What a law says of a model that is given by its parameters, its tokens, or both.
+
+  for_params    N is given: the D at which it is optimal, and C
+  for_tokens    D is given: the N for which it is enough, and C
+  distance      both are given: how far from the optimum at the same C, in size and loss, and what compute
+                reaches that loss at the optimum
+  side_by_side  the same question asked of every published law, and of the rule of 20 tokens a parameter
+
+N*(C) and D*(C) rise with C and L*(C) falls, so each answer is one root in ln C, found by bisection for all resamples of
+a law at once. N parameters, D tokens, C training FLOPs, loss in nats per token; S laws.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gen import presets
+from gen.errors import UserError
+from gen.scaling.laws import law_batch
+from gen.scaling.planning import budgets, law_source, published, published_models
+from gen.scaling.planning.law_source import LawSource
+from gen.scaling.runs import conventions
+
+_SIZES = (1.0, 1e30)  # N and D that float64 and the shapes of models can hold
+BUDGETS = (1e7, 1e36)  # FLOPs of anything that is trained
+_LOG_FLOPS = (0.0, 160.0)  # ln C: up to 1e69
+_BISECTIONS = 70
+_LOSSES = ("loss", "loss_rise", "equal_loss_flops", "equal_loss_share", "equal_loss_N", "equal_loss_D")
+_SMALLEST = 1e16  # FLOPs: published laws say nothing of runs below
+
+
+class PlanQuestion(NamedTuple):
+  """What is given: C, N and D, None where it is not, and the model by name."""
+
+  flops: float | None = None
+  params: float | None = None
+  tokens: float | None = None
+  model: dict[str, Any] | None = None
+
+
+def read_question(
+  known: LawSource, flops: float | None, params: float | None, tokens: float | None, model_name: str | None
+) -> PlanQuestion:
+  """Returns what is given, checked, with a model's sizes filled in and D = C / (k N) where C and N are given.
+
+  Raises:
+    UserError: where nothing is given, more than can be, or a value that cannot be.
+  """
+  found: dict[str, Any] | None = None
+  if model_name is not None:
+    if params is not None:
+      raise UserError(f"--model={model_name} gives the parameters; leave out --params")
+    found = model_by_name(model_name, known.counting)
+    params = found["params"]
+    if tokens is None and flops is None:
+      tokens = found["tokens"]
+  given = {"flops": flops, "params": params, "tokens": tokens}
+  for name, value in given.items():
+    if value is not None:
+      budgets.require_positive({"flops": "the budget in FLOPs"}.get(name, name), value)
+  for name, value in {"params": params, "tokens": tokens}.items():
+    if value is not None and not _SIZES[0] <= value <= _SIZES[1]:
+      raise UserError(f"{name} is {value:.3g}; it must be from {_SIZES[0]:g} to {_SIZES[1]:g}")
+  if flops is not None and not BUDGETS[0] <= flops <= BUDGETS[1]:
+    raise UserError(
+      f"{flops:.3g} FLOPs are no budget of a training run, which lie from {BUDGETS[0]:g} to {BUDGETS[1]:g}; is the "
+      "unit right, as in --budget='3640 PF-days'?"
+    )
+  if all(value is None for value in given.values()):
+    raise UserError(
+      "a plan wants a budget, parameters, tokens or a model: --budget, --params, --tokens or --model"
+    )
+  if all(value is not None for value in given.values()):
+    raise UserError("a budget, parameters and tokens are given; two of them fix the third: leave one out")
+  if flops is not None and params is not None:
+    tokens = float(known.cost.tokens(flops, params))
+  if flops is not None and tokens is not None:
+    params = params or _params_at(known, flops, tokens)
+  return PlanQuestion(flops, params, tokens, found)
+
+
+def model_by_name(name: str, counting: str) -> dict[str, Any]:
+  """Returns a model by name: name, params, tokens (None where unknown), counting of its parameters, source, family.
+
+  Args:
+    name: of a published model or a preset.
+    counting: convention of N that the law has; a preset's parameters are counted in it.
+
+  Raises:
+    UserError: for an unknown name, with the nearest.
+  """
+  known, preset = published_models.find_model(name), _preset(name)
+  if known is None and preset is None:
+    raise published_models.unknown_model(name, presets.preset_names())
+  found: dict[str, Any] = {"name": preset, "tokens": None, "source": "a preset of gen", "counting": "all"}
+  if known is not None:
+    found = {"name": known.name, "params": known.params, "tokens": known.tokens, "source": known.source} | {
+      "counting": "all"
+    }
+  if preset is not None and (known is None or counting != "all"):
+    found["params"] = float(conventions.count_parameters(presets.get_model(preset), counting))
+    found["counting"] = counting
+  return found | {"family": presets.get_model(preset).family if preset is not None else "decoder"}
+
+
+def _preset(name: str) -> str | None:
+  names = {published_models.name_key(one): one for one in presets.preset_names()}
+  names |= {published_models.name_key(one): other for one, other in presets.ALIASES.items()}
+  return names.get(published_models.name_key(name))
+
+
+def optimum_at(known: LawSource, flops: float) -> dict[str, Any]:
+  """Returns N, D, ratio, flops and loss of the optimum at C, with intervals.
+
+  Raises:
+    UserError: where the law has none, or one that no model can be.
+  """
+  with np.errstate(all="ignore"):
+    found = known.optimum(flops)
+  n, d = found["N"], found["D"]
+  if not (math.isfinite(n) and math.isfinite(d)):
+    raise UserError(f"the law {known.name} has no optimum at {flops:.3g} FLOPs: an exponent is not positive")
+  if not (_SIZES[0] <= n <= _SIZES[1] and _SIZES[0] <= d <= _SIZES[1]):
+    raise UserError(
+      f"by the law {known.name} the optimum at {flops:.3g} FLOPs has {n:.3g} parameters and {d:.3g} tokens, which no "
+      "model has; are its constants right?"
+    )
+  return found | {"flops": flops}
+
+
+def for_params(known: LawSource, params: float) -> dict[str, Any]:
+  """Returns N, D, ratio, flops and loss of the budget at which so many parameters are optimal, with intervals."""
+  return _where(known, "N", params)
+
+
+def for_tokens(known: LawSource, tokens: float) -> dict[str, Any]:
+  """Returns N, D, ratio, flops and loss of the budget at which so many tokens are optimal, with intervals."""
+  return _where(known, "D", tokens)
+
+
+def distance_from_optimum(known: LawSource, params: float, tokens: float) -> dict[str, Any]:
+  """Returns how far a model is from the optimum at its own FLOPs.
+
+  Args:
+    known: the law; one of the optimum alone tells sizes, and no losses.
+    params: N.
+    tokens: D.
+
+  Returns:
+    N, D, tokens_per_parameter, flops, params_over_optimum, tokens_over_optimum, loss, loss_rise over the optimum's,
+    equal_loss_flops at which the optimum has the same loss, equal_loss_share of the FLOPs, equal_loss_N and
+    equal_loss_D there, interval (of each).
+  """
+  flops = float(known.cost.flops(params, tokens))
+  given = {"N": params, "D": tokens, "tokens_per_parameter": tokens / params, "flops": flops}
+  if known.rows_sp is None:
+    best = optimum_at(known, flops)
+    none = dict.fromkeys(_LOSSES)
+    return given | _over(params, tokens, best) | none | {"interval": {}}
+
+  def measured(rows_sp: np.ndarray) -> law_batch.BatchOptimum:
+    best = law_batch.batch_optimum(rows_sp, flops, known.cost)
+    loss = law_batch.batch_loss(rows_sp, np.array(math.log(params)), np.array(math.log(tokens)))
+    equal = _root(lambda c_s: -law_batch.batch_optimum(rows_sp, c_s, known.cost)["loss"], -loss)
+    # Rounding may put the root a little above C where the model is the optimum itself.
+    equal = np.minimum(equal, flops)
+    there = law_batch.batch_optimum(rows_sp, equal, known.cost)
+    found = {"loss": loss, "loss_rise": loss - best["loss"], "equal_loss_flops": equal}
+    found |= {"equal_loss_share": equal / flops, "equal_loss_N": there["N"], "equal_loss_D": there["D"]}
+    return _over(params, tokens, best) | found
+
+  with np.errstate(all="ignore"):
+    return given | known.measure(measured)
+
+
+def side_by_side(
+  known: LawSource, flops: float, params: float | None, tokens: float | None
+) -> list[dict[str, Any]]:
+  """Returns the answers of every published law, the law of the plan first.
+
+  Args:
+    known: the law of the plan.
+    flops: C that it found, or that was given.
+    params: N where it alone is given.
+    tokens: D where it alone is given.
+  """
+  laws = [known]
+  if flops >= _SMALLEST:
+    laws += [law_source.make_source(name) for name in published.LAWS if name != known.name]
+  rows = []
+  for law in laws:
+    if params is not None:
+      found = for_params(law, params)
+    elif tokens is not None:
+      found = for_tokens(law, tokens)
+    else:
+      found = law.optimum(flops) | {"flops": flops}
+    answer = {name: found[name] for name in ("N", "D", "flops")}
+    rows.append(
+      {"law": law.name} | answer | {"tokens_per_parameter": found["ratio"], "counting": law.counting}
+    )
+  return rows
+
+
+def rule_of_thumb(flops: float, params: float | None = None, tokens: float | None = None) -> dict[str, float]:
+  """Returns N, D and C = 6 N D by 20 tokens a parameter, for what is given.
+
+  >>> rule_of_thumb(0, params=70e9)["D"]
+  1400000000000.0
+  """
+  if params is not None:
+    n, d = params, published.RULE * params
+  elif tokens is not None:
+    n, d = tokens / published.RULE, tokens
+  else:
+    n = math.sqrt(flops / 6 / published.RULE)
+    d = flops / 6 / n
+  return {"N": n, "D": d, "flops": conventions.six_nd(n, d), "tokens_per_parameter": published.RULE}
+
+
+def _over(params: float, tokens: float, best: dict[str, Any]) -> dict[str, Any]:
+  return {"params_over_optimum": params / best["N"], "tokens_over_optimum": tokens / best["D"]}
+
+
+def _where(known: LawSource, name: str, wanted: float) -> dict[str, Any]:
+  """Returns the optimum whose N or D has a value."""
+  if known.rows_sp is None:
+    return _on_frontier(known, name, wanted)
+
+  def measured(rows_sp: np.ndarray) -> law_batch.BatchOptimum:
+    target = np.full(len(rows_sp), math.log(wanted))
+    flops_s = _root(lambda c_s: np.log(law_batch.batch_optimum(rows_sp, c_s, known.cost)[name]), target)
+    return law_batch.batch_optimum(rows_sp, flops_s, known.cost) | {"flops": flops_s}
+
+  with np.errstate(all="ignore"):
+    return _checked(known, name, wanted, known.measure(measured))
+
+
+def _on_frontier(known: LawSource, name: str, wanted: float) -> dict[str, Any]:
+  """Returns the same of a law of the optimum alone; the interval of C is where the band of N or D holds the value."""
+
+  def values(c_s: np.ndarray) -> np.ndarray:
+    return np.log([known.optimum(float(c))[name] for c in c_s])
+
+  def ends(c_s: np.ndarray) -> np.ndarray:
+    pairs = [known.optimum(float(c))["interval"][name] for c in c_s]
+    # The higher end of the band holds the value at the lower C.
+    return np.log(np.maximum([pairs[0][1], pairs[1][0]], 1e-300))
+
+  flops = float(_root(values, np.array([math.log(wanted)]))[0])
+  if not math.isfinite(flops):
+    return _checked(known, name, wanted, {"N": math.nan, "D": math.nan, "flops": math.nan})
+  found = known.optimum(flops) | {"flops": flops}
+  interval = {}
+  if "N" in found["interval"]:
+    low, high = map(float, _root(ends, np.full(2, math.log(wanted))))
+    other = "D" if name == "N" else "N"
+    sizes = [_other_size(known, name, wanted, c) for c in (low, high)]
+    ratio = [size / wanted if name == "N" else wanted / size for size in sizes]
+    interval = {"flops": [low, high], other: sizes, "ratio": sorted(ratio)}
+  return _checked(known, name, wanted, found | {"interval": interval})
+
+
+def _other_size(known: LawSource, name: str, size: float, flops: float) -> float:
+  """Returns D at C where N has a size, or N where D has it."""
+  return float(known.cost.tokens(flops, size)) if name == "N" else _params_at(known, flops, size)
+
+
+def _params_at(known: LawSource, flops: float, tokens: float) -> float:
+  """Returns N of C = k(N) N D."""
+  return float(_root(lambda n_s: np.log(known.cost.flops(n_s, tokens)), np.array([math.log(flops)]))[0])
+
+
+def _checked(known: LawSource, name: str, wanted: float, found: dict[str, Any]) -> dict[str, Any]:
+  sizes = (found["N"], found["D"])
+  if not (math.isfinite(found["flops"]) and all(_SIZES[0] <= size <= _SIZES[1] for size in sizes)):
+    what = "parameters" if name == "N" else "tokens"
+    raise UserError(
+      f"by the law {known.name} {wanted:.3g} {what} are optimal at no budget that a model can have"
+    )
+  interval = {one: pair for one, pair in found["interval"].items() if one != name}
+  return found | {name: wanted, "interval": interval}
+
+
+def _root(function: Callable[[np.ndarray], np.ndarray], wanted: np.ndarray) -> np.ndarray:
+  """Returns C at which rising functions of it have the wanted values, one a law; NaN where they never do."""
+  low, high = (np.full(len(wanted), end) for end in _LOG_FLOPS)
+  with np.errstate(all="ignore"):
+    inside = (function(np.exp(low)) < wanted) & (function(np.exp(high)) > wanted)
+    for _ in range(_BISECTIONS):
+      middle = (low + high) / 2
+      short = function(np.exp(middle)) < wanted
+      low, high = np.where(short, middle, low), np.where(short, high, middle)
+  return np.where(inside, np.exp((low + high) / 2), np.nan)

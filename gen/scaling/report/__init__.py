@@ -1,0 +1,1 @@
+"""One HTML page and the figures of a study."""

@@ -1,0 +1,65 @@
+"""A study's answer in one sentence: which model on how many tokens for which budget, and whether to believe it."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gen.scaling.report import tables
+from gen.scaling.report.view import ResultsView, finite_number, read_list, read_section
+
+
+def answering_approach(study: ResultsView) -> str | None:
+  """Returns the approach that answers: the parametric law, or the best that there is."""
+  return next((one for one in ("parametric", "isoflop", "envelope") if one in study.predictions), None)
+
+
+def answer_sentence(study: ResultsView) -> str:
+  """Returns the answer; where there is none, why."""
+  name = answering_approach(study)
+  if name is None or not study.target:
+    why = next(iter(study.absent.values()), "no run has finished")
+    return f"There is no answer: {why.rstrip('.')}."
+  guess = study.predictions[name]
+  params, tokens = guess.values["N"], guess.values["D"]
+  reach = guess.intervals.get("N")
+  spread = (
+    f"; {study.level} interval of N {tables.format_interval(reach, tables.format_count)}" if reach else ""
+  )
+  beyond = ", beyond the sizes trained" if _beyond(study, params) else ""
+  model = f"{tables.format_count(params)} parameters{_shape(study, params)}"
+  return (
+    f"For {tables.format_flops(study.target)} FLOPs, train a model of {model} "
+    f"on {tables.format_count(tokens)} {study.unit} (approach {tables.NAMES[name]}{spread}{beyond}): {_belief(study)}."
+  )
+
+
+def _belief(study: ResultsView) -> str:
+  verdict = read_section(study.results, "verdict")
+  reasons = read_list(verdict, "reasons")
+  if not isinstance(verdict.get("credible"), bool):
+    return "nobody has judged whether to believe it"
+  if verdict["credible"]:
+    return f"credible, all {len(reasons)} criteria are met"
+  failed = [str(one.get("name")).replace("_", " ") for one in reasons if one.get("passed") is False]
+  names = ", ".join(failed[:3]) + (f" and {len(failed) - 3} more" if len(failed) > 3 else "")
+  return f"not credible, {len(failed)} of {len(reasons)} criteria not met ({names})"
+
+
+def _beyond(study: ResultsView, params: float) -> bool:
+  sizes = [size for run in study.runs if (size := finite_number(run.get("params")))]
+  return bool(sizes) and not min(sizes) <= params <= max(sizes)
+
+
+def _shape(study: ResultsView, params: float) -> str:
+  """Returns the width that runs of one depth have at a size, in words; nothing where they do not tell."""
+  known = {(finite_number(run.get("params")), finite_number(run.get("width"))) for run in study.runs}
+  depths = {run.get("depth") for run in study.runs}
+  pairs: Any = sorted(pair for pair in known if None not in pair)
+  if len(depths) != 1 or None in depths or len(pairs) < 2 or len({pair[0] for pair in pairs}) < len(pairs):
+    return ""
+  log_n, log_width = np.log(np.array(pairs, float)).T
+  i = int(np.clip(np.searchsorted(log_n, math.log(params)), 1, len(log_n) - 1))
+  slope = (log_width[i] - log_width[i - 1]) / (log_n[i] - log_n[i - 1])
+  width = math.exp(log_width[i] + slope * (math.log(params) - log_n[i]))
+  return f" (width about {width:.0f}, depth {depths.pop()})"

@@ -1,0 +1,207 @@
+"""One HTML page about a study: verdict, prediction, frontier, valleys, residuals, intervals, runs, provenance.
+
+The page holds all of itself (style, script, drawings) and asks no network for anything. Marks of runs answer to the
+pointer by a small script; without scripts the same figures and tables stand there, with titles on the marks.
+"""
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from gen.scaling.report import answer, inline, tables, view
+from gen.scaling.report import curves as curves_
+from gen.scaling.report.view import ResultsView, finite_number, read_list, read_section
+
+STATES = {
+  True: {"state": "good", "mark": "✓", "said": "met"},
+  False: {"state": "bad", "mark": "✗", "said": "not met"},
+  None: {"state": "open", "mark": "?", "said": "not judged"},
+}
+
+
+def write_page(
+  results: Mapping[str, Any],
+  curves: Sequence[Mapping[str, Any]],
+  folder: Path,
+  kept: Mapping[str, Markup] | None = None,
+) -> Path:
+  """Writes report.html into a folder and returns its path.
+
+  Args:
+    results: what results.json holds; a part that is absent is said so in words.
+    curves: rows of kind "train" of the sweep's journal.
+    folder: made if need be.
+    kept: panels by name that another page had, whose curves are not at hand.
+  """
+  folder.mkdir(parents=True, exist_ok=True)
+  path = folder / "report.html"
+  path.write_text(
+    render_page(results, curves, kept), encoding="utf-8", errors="replace"
+  )  # a path may be no text
+  return path
+
+
+def render_page(
+  results: Mapping[str, Any],
+  curves: Sequence[Mapping[str, Any]],
+  kept: Mapping[str, Markup] | None = None,
+) -> str:
+  """Returns the page; arguments as of `write_page`."""
+  study = view.read_results(results)
+  environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+  environment.filters["plain"] = tables.format_value
+  template = environment.from_string(_resource("report.html.jinja"))
+  context = _context(study, curves)
+  context["panels"] |= kept or {}
+  return template.render(context)
+
+
+def _resource(name: str) -> str:
+  return resources.files("gen.scaling.report").joinpath(name).read_text("utf-8")
+
+
+def _context(study: ResultsView, curves: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  results = study.results
+  runs: list[dict[str, Any]] = [
+    {"name": str(run.get("name", index)), "facts": tables.run_facts(study, run)}
+    for index, run in enumerate(study.runs)
+  ]
+  titles = ["\n".join([run["name"], *(f"{name}: {said}" for name, said in run["facts"])]) for run in runs]
+  light, dark = inline.panel_palette(study)
+  return {
+    "name": str(results.get("name") or "study"),
+    "facts": _facts(study),
+    "answer": answer.answer_sentence(study),
+    "verdict": _verdict(results),
+    "tiles": _tiles(study),
+    "missing": _missing(study),
+    "panels": inline.page_panels(study, curves_.read_curves(study, curves), titles),
+    "captions": _captions(study),
+    "prediction": tables.prediction_table(study),
+    "no_prediction": "No approach gave a law, so nothing is predicted.",
+    "held_out": tables.held_out_table(study),
+    "intervals": tables.interval_table(study),
+    "methods": tables.interval_methods(study),
+    "parametric": tables.constants_table(study),
+    "valleys": tables.valley_table(study),
+    "compute": tables.compute_table(study),
+    "leave_out": tables.leave_out_table(study),
+    "warnings": tables.fit_warnings(study),
+    "points": tables.runs_table(study),
+    "provenance": _provenance(results),
+    "runs": runs,
+    "light": light,
+    "dark": dark,
+    "css": Markup(_resource("report.css")),
+    "script": Markup(_resource("report.js")),
+  }
+
+
+def _facts(study: ResultsView) -> list[str]:
+  results = study.results
+  total = sum(finite_number(run.get("flops")) or 0.0 for run in study.runs)
+  said = [f"{len(study.runs)} runs at {len(study.budgets)} budgets"]
+  if total:
+    spent = finite_number(read_section(results, "compute").get("spent_flops")) or total
+    said.append(
+      f"{tables.format_flops(total)} FLOPs"
+      + (f" for {tables.format_flops(spent)} spent" if spent < 0.999 * total else "")
+    )
+  if seconds := finite_number(results.get("seconds")):
+    said.append(f"{seconds / 60:.1f} minutes")
+  name = read_section(results, "corpus").get("name")
+  created = str(results.get("created") or "")[:16].replace("T", " ")
+  return said + [str(value) for value in (name, created) if value]
+
+
+def _verdict(results: Mapping[str, Any]) -> dict[str, Any]:
+  entry = read_section(results, "verdict")
+  credible = entry.get("credible")
+  if not isinstance(credible, bool):
+    sentence = "The results hold no verdict: the study was not judged."
+    return {"state": "open", "title": "Not judged", "sentence": sentence, "reasons": []}
+  reasons = [
+    {"name": str(reason.get("name", "")).replace("_", " "), "sentence": str(reason.get("sentence", ""))}
+    | STATES[reason.get("passed") if isinstance(reason.get("passed"), bool) else None]
+    for reason in read_list(entry, "reasons")
+  ]
+  failed = sum(reason["state"] == "bad" for reason in reasons)
+  sentence = (
+    "All criteria, which were written down before the sweep, are met."
+    if credible
+    else f"{failed} of {len(reasons)} criteria, which were written down before the sweep, are not met."
+  )
+  title, state = ("Credible", "good") if credible else ("Not credible", "bad")
+  order = {"bad": 0, "open": 1, "good": 2}
+  return {"state": state, "title": title, "sentence": sentence,
+          "reasons": sorted(reasons, key=lambda reason: order[reason["state"]])}  # fmt: skip
+
+
+def _tiles(study: ResultsView) -> list[dict[str, str]]:
+  """The four numbers that a reader looks for first, from the approach that answers."""
+  name = next((one for one in ("parametric", "isoflop", "envelope") if one in study.laws), None)
+  if name is None:
+    return []
+  law = study.laws[name]
+
+  def note(reach: Any, write: Any = tables.format_digits) -> str:
+    said = f"approach {tables.NAMES[name]}"
+    return f"{said}, {study.level} {tables.format_interval(reach, write)}" if reach else said
+
+  tiles = [{"label": "exponent a of N*(C)", "value": f"{law.a:.3f}", "note": note(law.intervals.get("a"))}]
+  guess = study.predictions.get(name)
+  if study.target and guess:
+    at = f"at {tables.format_flops(study.target)} FLOPs"
+    for letter, words in (("N", "parameters"), ("D", study.unit)):
+      said = note(guess.intervals.get(letter), tables.format_count)
+      tiles.append(
+        {"label": f"optimal {words} {at}", "value": tables.format_count(guess.values[letter]), "note": said}
+      )
+    if "loss" in guess.values:
+      said = note(guess.intervals.get("loss"))
+      tiles.append({"label": f"loss {at} (nats)", "value": f"{guess.values['loss']:.3f}", "note": said})
+  return tiles
+
+
+def _missing(study: ResultsView) -> list[str]:
+  """Says what the page lacks and why."""
+  said = [f"Approach {tables.NAMES[name]} gave no law: {study.absent[name]}"
+          for name in tables.NAMES if name in study.absent]  # fmt: skip
+  if "valleys" in study.absent:
+    said.append(f"There are no valleys: {study.absent['valleys']}")
+  if "held_out" in study.absent:
+    said.append("No budget was held out of the fits, so no prediction was put to the test.")
+  return said
+
+
+def _captions(study: ResultsView) -> dict[str, str]:
+  caveat = (
+    "D counts bytes here, Chinchilla's 20 counts tokens of about 4 bytes: the two are not the same quantity."
+    if study.bytes
+    else "How many tokens a text has depends on the tokenizer, so 20 here need not be Chinchilla's 20."
+  )
+  star = study.held_out_prediction
+  residual = "Structure here means that the law is wrong; hollow marks were held out of the fit."
+  return {
+    "size": f"Optimal parameters against compute: three approaches with {study.level} bands, the minima of the "
+    "IsoFLOP valleys (diamonds), every run (dots). Dashed: extrapolated.",
+    "data": f"Optimal data against compute. {caveat}",
+    "valleys": "Loss against size at equal compute: means over seeds, single seeds lighter, parabolas, and "
+    "their minima (diamonds)."
+    + (" A star is the optimum predicted for the held-out budget." if star else ""),
+    "curves": "Training loss against compute, one line a run, coloured by size; dots are final validation losses. "
+    "The heavy line is the envelope of approach 1.",
+    "residuals_size": f"Measured over predicted loss against size. {residual}",
+    "residuals_data": "The same against data.",
+    "agreement": "Measured against predicted loss; on the line the law is exact.",
+  }
+
+
+def _provenance(results: Mapping[str, Any]) -> dict[str, Any]:
+  titles = {"corpus": "Corpus", "tokenizer": "Tokenizer", "versions": "Versions", "machine": "Machine",
+            "seeds": "Seeds", "config": "Configuration"}  # fmt: skip
+  return {title: results.get(key) if results.get(key) else "not recorded" for key, title in titles.items()}

@@ -1,0 +1,336 @@
+"""What figures and report read out of a sweep's results, with whatever is absent left out and said.
+
+Letters: C budget or FLOPs, N parameters, D tokens, a and b the exponents of N*(C) and D*(C).
+"""
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gen.figures import style
+
+APPROACHES = tuple(style.APPROACHES)
+CHINCHILLA = 20.0  # tokens per parameter, Hoffmann et al. 2022
+
+
+@dataclasses.dataclass(frozen=True)
+class RunPoint:
+  """One size at one budget, its seeds averaged."""
+
+  budget: float
+  held_out: bool
+  params: float
+  tokens: float
+  loss: float
+  members: tuple[int, ...]  # indices of the runs
+
+
+@dataclasses.dataclass(frozen=True)
+class ValleyView:
+  """A budget's parabola of loss in ln N."""
+
+  budget: float
+  params: float  # at the vertex
+  tokens: float
+  loss: float
+  curvature: float  # half the second derivative of loss in ln N
+  r_squared: float | None
+  inside: bool
+  held_out: bool = False
+
+  def __call__(self, params: np.ndarray) -> np.ndarray:
+    """Returns the parabola's loss at sizes N."""
+    return self.loss + self.curvature * np.log(params / self.params) ** 2
+
+
+@dataclasses.dataclass(frozen=True)
+class LawView:
+  """One approach's N*(C) and D*(C)."""
+
+  name: str
+  a: float
+  b: float
+  coefficients: dict[str, float]  # by letter, N and D
+  intervals: dict[str, tuple[float, float]]
+  band: dict[str, np.ndarray]  # flops, and [2, len(flops)] for N and D; empty if unknown
+  curve: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)  # flops, N and D; empty if unknown
+
+  def __call__(self, letter: str, flops: np.ndarray) -> np.ndarray:
+    """Returns N*(C) or D*(C): the optima themselves where the results hold them, else the power law."""
+    if self.curve:
+      places, values = np.log(self.curve["flops"]), np.log(self.curve[letter])
+      return np.asarray(np.exp(np.interp(np.log(flops), places, values)))
+    return self.coefficients[letter] * flops ** (self.a if letter == "N" else self.b)
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictionView:
+  """One approach's optimum at a budget: N, D and, where it gives one, loss; with 90 % intervals."""
+
+  values: dict[str, float]
+  intervals: dict[str, tuple[float, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ResultsView:
+  """A sweep as the figures see it.
+
+  Attributes:
+    results: the whole of results.json.
+    runs: its points, in order.
+    spots: sizes within budgets, seeds averaged, by budget and size.
+    budgets: FLOPs, ascending, the held-out one not among them.
+    held_out: FLOPs of the held-out budget, if one was run.
+    valleys: by ascending budget, the held-out one last.
+    laws: the approaches that gave a law.
+    predictions: their optima at `target` FLOPs.
+    absent: why a part is missing, by its name.
+    bytes: whether D counts bytes rather than tokens of a trained tokenizer.
+  """
+
+  results: Mapping[str, Any]
+  runs: list[dict[str, Any]]
+  spots: list[RunPoint]
+  budgets: list[float]
+  held_out: float | None
+  valleys: list[ValleyView]
+  laws: dict[str, LawView]
+  predictions: dict[str, PredictionView]
+  absent: dict[str, str]
+  bytes: bool
+
+  @property
+  def budget_ramp(self) -> style.Ramp:
+    """Colours of the fitted budgets; the held-out one has a colour of its own."""
+    ramp = style.budget_ramp(self.budgets)
+    if self.held_out is not None:
+      ramp.light.setdefault(self.held_out, style.HELD_OUT)
+    return ramp
+
+  @property
+  def size_ramp(self) -> style.Ramp:
+    """Colours of the models' sizes."""
+    return style.size_ramp([run["params"] for run in self.runs if finite_number(run.get("params"))])
+
+  @property
+  def unit(self) -> str:
+    """What D counts."""
+    return "bytes" if self.bytes else "tokens"
+
+  @property
+  def level(self) -> str:
+    """What share of the draws an interval holds, in words."""
+    return f"{100 * (finite_number(self.results.get('confidence')) or 0.9):g} %"
+
+  @property
+  def constants(self) -> dict[str, float] | None:
+    """E, A, B, alpha, beta of the parametric law, if all are known."""
+    found = {
+      name: finite_number(self.part("parametric").get(name)) for name in ("E", "A", "B", "alpha", "beta")
+    }
+    known = {name: value for name, value in found.items() if value is not None}
+    return known if len(known) == len(found) else None
+
+  @property
+  def held_out_prediction(self) -> tuple[float, float] | None:
+    """N* and loss that the parametric fit, which never saw it, predicts for the held-out budget."""
+    guess = read_section(read_section(self.results, "held_out"), "parametric")
+    params, loss = finite_number(guess.get("N")), finite_number(guess.get("loss"))
+    return None if params is None or loss is None else (params, loss)
+
+  @property
+  def target(self) -> float | None:
+    """FLOPs of the prediction; ten times the largest budget where the results do not say."""
+    said = finite_number(read_section(self.results, "prediction").get("flops"))
+    return said or (10 * self.budgets[-1] if self.budgets else None)
+
+  def part(self, approach: str) -> dict[str, Any]:
+    """Returns an approach's entry in the results, empty if it has none."""
+    return read_section(read_section(self.results, "laws"), approach)
+
+  def predicted_loss(self, params: Any, tokens: Any) -> Any:
+    """Returns E + A / N^alpha + B / D^beta.
+
+    Raises:
+      ValueError: if the parametric law is not known; ask `constants` first.
+    """
+    law = self.constants
+    if law is None:
+      raise ValueError("the results hold no parametric law")
+    return law["E"] + law["A"] / params ** law["alpha"] + law["B"] / tokens ** law["beta"]
+
+
+def read_results(results: Mapping[str, Any]) -> ResultsView:
+  """Reads a results dictionary; nothing in it is required."""
+  runs = [dict(run) for run in read_list(results, "points")]
+  spots = _spots(runs)
+  held_out = {spot.budget for spot in spots if spot.held_out}
+  budgets = sorted({spot.budget for spot in spots if not spot.held_out})
+  absent: dict[str, str] = {}
+  laws = {}
+  for name in APPROACHES:
+    law, reason = _law(name, read_section(read_section(results, "laws"), name))
+    if law is None:
+      absent[name] = reason
+    else:
+      laws[name] = law
+  valleys = _valleys(results)
+  if not valleys:
+    absent["valleys"] = first_reason(
+      read_section(read_section(results, "laws"), "isoflop"), "no budget gave a valley"
+    )
+  if not held_out:
+    absent["held_out"] = "no budget was held out of the fits"
+  return ResultsView(
+    results=results,
+    runs=runs,
+    spots=spots,
+    budgets=budgets,
+    held_out=max(held_out, default=None),
+    valleys=valleys,
+    laws=laws,
+    predictions=_predictions(read_section(results, "prediction")),
+    absent=absent,
+    bytes=_counts_bytes(results),
+  )
+
+
+def _spots(runs: Sequence[Mapping[str, Any]]) -> list[RunPoint]:
+  groups: dict[tuple[float, bool, float], list[int]] = {}
+  for index, run in enumerate(runs):
+    budget, params = finite_number(run.get("budget")), finite_number(run.get("params"))
+    if budget and params and finite_number(run.get("tokens")) and finite_number(run.get("loss")) is not None:
+      groups.setdefault((budget, bool(run.get("held_out")), params), []).append(index)
+  return [
+    RunPoint(
+      budget, held_out, params, _mean(runs, members, "tokens"), _mean(runs, members, "loss"), tuple(members)
+    )
+    for (budget, held_out, params), members in sorted(groups.items())
+  ]
+
+
+def _mean(runs: Sequence[Mapping[str, Any]], members: Iterable[int], name: str) -> float:
+  return float(np.mean([runs[index][name] for index in members]))
+
+
+def _valleys(results: Mapping[str, Any]) -> list[ValleyView]:
+  found = [
+    (entry, False) for entry in read_list(read_section(read_section(results, "laws"), "isoflop"), "valleys")
+  ]
+  held_out = read_section(results, "held_out")
+  found.append((read_section(held_out, "valley"), True))
+  valleys = [_valley(entry, is_held_out) for entry, is_held_out in found]
+  return sorted((valley for valley in valleys if valley), key=lambda one: (one.held_out, one.budget))
+
+
+def _valley(entry: Mapping[str, Any], held_out: bool) -> ValleyView | None:
+  names = ("budget", "vertex_N", "vertex_D", "vertex_loss", "curvature")
+  values = [finite_number(entry.get(name)) for name in names]
+  budget, params, tokens, loss, curvature = values
+  if not budget or not params or not tokens or loss is None or curvature is None or min(params, tokens) < 0:
+    return None
+  r_squared, inside = finite_number(entry.get("r_squared")), bool(entry.get("inside", True))
+  return ValleyView(budget, params, tokens, loss, curvature, r_squared, inside, held_out)
+
+
+def _law(name: str, part: Mapping[str, Any]) -> tuple[LawView | None, str]:
+  values = [finite_number(part.get(key)) for key in ("a", "b", "N_coefficient", "D_coefficient")]
+  a, b, size, data = values
+  if a is None or b is None or not size or not data or size < 0 or data < 0:
+    return None, first_reason(part, "no law was fitted")
+  intervals = {
+    key: pair
+    for key in read_section(part, "ci90")
+    if (pair := finite_interval(read_section(part, "ci90")[key]))
+  }
+  return LawView(
+    name,
+    a,
+    b,
+    {"N": size, "D": data},
+    intervals,
+    _band(read_section(part, "band")),
+    _curve(read_section(part, "curve")),
+  ), ""
+
+
+def _curve(entry: Mapping[str, Any]) -> dict[str, np.ndarray]:
+  try:
+    curve = {name: np.asarray(entry[name], float) for name in ("flops", "N", "D")}
+  except (KeyError, TypeError, ValueError):
+    return {}
+  sound = all(
+    one.shape == curve["flops"].shape and np.all(one > 0) and np.isfinite(one).all() for one in curve.values()
+  )
+  return curve if sound and len(curve["flops"]) > 1 else {}
+
+
+def _band(entry: Mapping[str, Any]) -> dict[str, np.ndarray]:
+  try:
+    band = {name: np.asarray(entry[name], float) for name in ("flops", "N", "D")}
+  except (KeyError, TypeError, ValueError):
+    return {}
+  band = {
+    name: values.T if values.ndim == 2 and values.shape[1] == 2 else values for name, values in band.items()
+  }
+  shapes = {"flops": (len(band["flops"]),), "N": (2, len(band["flops"])), "D": (2, len(band["flops"]))}
+  fine = all(band[name].shape == shape and np.isfinite(band[name]).all() for name, shape in shapes.items())
+  return band if fine else {}
+
+
+def _predictions(entry: Mapping[str, Any]) -> dict[str, PredictionView]:
+  found = {}
+  for name in APPROACHES:
+    part = read_section(entry, name)
+    reach = read_section(part, "ci90")
+    values = {key: value for key in ("N", "D", "loss") if (value := finite_number(part.get(key))) is not None}
+    intervals = {key: pair for key in values if (pair := finite_interval(reach.get(key)))}
+    if {"N", "D"} <= set(values):
+      found[name] = PredictionView(values, intervals)
+  return found
+
+
+def _counts_bytes(results: Mapping[str, Any]) -> bool:
+  tokenizer = read_section(results, "tokenizer")
+  kind = tokenizer.get("kind", tokenizer.get("name"))
+  if kind is None:
+    kind = read_section(read_section(results, "config"), "data").get("tokenizer")
+  return kind == "bytes"
+
+
+def first_reason(part: Mapping[str, Any], otherwise: str) -> str:
+  """Returns what a failed part says of itself."""
+  error = part.get("error")
+  said = [str(error)] if error else [str(warning) for warning in read_list(part, "warnings", str)]
+  return said[0] if said else otherwise
+
+
+def finite_number(value: Any) -> float | None:
+  """Returns a finite number, or None for anything else."""
+  if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    return None
+  return float(value) if math.isfinite(value) else None
+
+
+def finite_interval(value: Any) -> tuple[float, float] | None:
+  """Returns [low, high] if it is two finite numbers."""
+  if not isinstance(value, list | tuple) or len(value) != 2:
+    return None
+  low, high = finite_number(value[0]), finite_number(value[1])
+  return None if low is None or high is None else (low, high)
+
+
+def read_section(parent: Mapping[str, Any], name: str) -> dict[str, Any]:
+  """Returns a nested dictionary, empty if it is absent or no dictionary."""
+  found = parent.get(name)
+  return found if isinstance(found, dict) else {}
+
+
+def read_list(parent: Mapping[str, Any], name: str, kind: type = dict) -> list[Any]:
+  """Returns the items of one kind in a nested list, empty if it is absent."""
+  found = parent.get(name)
+  return [item for item in found if isinstance(item, kind)] if isinstance(found, list | tuple) else []

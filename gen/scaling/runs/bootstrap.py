@@ -1,0 +1,86 @@
+"""Resamples of a study and intervals from them: percentile and bias-corrected accelerated (BCa).
+
+Whole clusters are drawn with replacement: runs, or all runs of a budget or a seed, where runs of one share an error.
+BCa: Efron 1987, "Better bootstrap confidence intervals". B resamples, N runs, K clusters.
+"""
+
+import statistics
+
+import numpy as np
+
+from gen.errors import UserError
+from gen.scaling.runs.runs_table import RunsTable
+
+CLUSTERS = ("run", "budget", "seed")
+METHODS = ("percentile", "bca")
+_NORMAL = statistics.NormalDist()  # scipy's takes longer to import than all resamples of a study
+
+
+def cluster_labels(points: RunsTable, cluster: str) -> np.ndarray:
+  """Returns the number of each run's cluster, from 0.
+
+  Raises:
+    UserError: for a kind of cluster that the study does not have, or has only one of.
+  """
+  if cluster == "run":
+    return np.arange(len(points))
+  if cluster == "budget":
+    found = points.groups()
+  elif cluster == "seed":
+    if not np.all(np.isfinite(points.seed)):
+      raise UserError("the runs do not all have a seed, so seeds cannot be resampled; add a column seed")
+    found = np.unique(points.seed, return_inverse=True)[1]
+  else:
+    raise UserError(f"--cluster={cluster}: resampling is over {', '.join(CLUSTERS)}")
+  if found.max() < 1:
+    raise UserError(f"all runs have one {cluster}, so {cluster}s cannot be resampled; use --cluster=run")
+  return found
+
+
+def resample_counts(clusters: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+  """Returns how often each resample draws each run, [B, N]."""
+  kinds = int(clusters.max()) + 1
+  random = np.random.default_rng(seed)
+  drawn_bk = random.multinomial(kinds, np.full(kinds, 1 / kinds), size=resamples)
+  return drawn_bk[:, clusters].astype(np.float64)
+
+
+def leave_one_out(clusters: np.ndarray) -> np.ndarray:
+  """Returns counts that leave out each cluster in turn, [K, N]."""
+  return (np.arange(int(clusters.max()) + 1)[:, None] != clusters).astype(np.float64)
+
+
+def draw_interval(
+  draws: np.ndarray, estimate: float, level: float, left_out: np.ndarray | None = None
+) -> list[float]:
+  """Returns [low, high] that holds `level` of the draws.
+
+  Args:
+    draws: of one quantity, one a resample; those that are not finite are left out.
+    estimate: from all runs.
+    level: such as .95.
+    left_out: the estimates with each cluster left out, for BCa; percentile without.
+  """
+  draws = draws[np.isfinite(draws)]
+  if not len(draws):
+    return [float("nan"), float("nan")]
+  tails = np.array([(1 - level) / 2, (1 + level) / 2])
+  if left_out is not None:
+    tails = _corrected(tails, draws, estimate, left_out[np.isfinite(left_out)])
+  low, high = np.quantile(draws, tails)
+  return [float(low), float(high)]
+
+
+def _corrected(tails: np.ndarray, draws: np.ndarray, estimate: float, left_out: np.ndarray) -> np.ndarray:
+  """Returns the tails moved for the bias of the draws and for how their spread depends on the truth."""
+  below = np.mean(draws < estimate) + 0.5 * np.mean(draws == estimate)
+  half = 0.5 / len(draws)
+  bias = _NORMAL.inv_cdf(min(max(float(below), half), 1 - half))
+  off = left_out.mean() - left_out if len(left_out) else np.zeros(1)
+  spread = np.sum(off**2) ** 1.5
+  acceleration = np.sum(off**3) / (6 * spread) if spread > 0 else 0.0
+  normal = bias + np.array([_NORMAL.inv_cdf(float(tail)) for tail in tails])
+  # Where the correction breaks down (a denominator of nothing), the tail stays where bias alone puts it.
+  scale = np.maximum(1 - acceleration * normal, 0.1)
+  corrected = [_NORMAL.cdf(float(place)) for place in bias + normal / scale]
+  return np.clip(corrected, half, 1 - half)

@@ -1,0 +1,184 @@
+"""Counts in the wrong unit: tokens in billions, parameters in millions, recognized by their size and converted.
+
+Nobody trains a model of 70 parameters, or on 300 tokens: such numbers are counts of billions or millions whose unit was
+left out. N parameters, D tokens, C FLOPs.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gen.errors import UserError
+
+if TYPE_CHECKING:
+  from gen.scaling.runs.runs_table import RunsTable
+
+NAMES = {1e3: "thousands", 1e6: "millions", 1e9: "billions", 1e12: "trillions"}
+LETTERS = {1e3: "k", 1e6: "M", 1e9: "B", 1e12: "T"}
+RATIOS = (1e-3, 1e6)  # tokens a parameter: outside nobody has trained
+# Sizes outside which a single count is taken for another unit, where no runs say otherwise.
+USUAL = {"params": (1e6, 1e15), "tokens": (1e7, 1e18)}
+_SMALLEST = {"params": 300.0, "tokens": 5e4}  # medians of a table of runs that are counts of ones
+_UNITS = {"params": (1e9, 1e6), "tokens": (1e9, 1e12, 1e6)}  # the likeliest first
+_LIKELY = {"params": (2e7, 5e12), "tokens": (1e9, 5e13)}
+_WORDS = {"params": "parameters", "tokens": "tokens"}
+_TOKENS_A_PARAMETER = 20.0
+_FLOPS = (2.0, 60.0)  # FLOPs a parameter and token, of small models too
+
+
+def parse_unit(name: str, value: float | None) -> float:
+  """Returns a unit of counts that a flag gave; 1 where it gave none.
+
+  Args:
+    name: of the flag, for messages.
+    value: counts in one unit, such as 1e9.
+
+  Raises:
+    UserError: unless it is finite and above zero.
+  """
+  if value is None:
+    return 1.0
+  if not (math.isfinite(value) and value > 0):
+    raise UserError(f"{name} is {value:g}; give the count in one unit, such as 1e9 for billions")
+  return float(value)
+
+
+def convert_count(
+  kind: str,
+  value: float,
+  given_unit: float | None = None,
+  usual: tuple[float, float] | None = None,
+  name: str = "",
+) -> float:
+  """Returns a count of parameters or tokens, in ones.
+
+  Args:
+    kind: params or tokens.
+    value: as it was given.
+    given_unit: --params_unit or --tokens_unit; 1 says that a small number is meant.
+    usual: least and largest count that is believed without a unit; `USUAL` if left out.
+    name: of the flag, for messages; the kind if left out.
+
+  Raises:
+    UserError: for a number that is not positive, and one that no model has: with the unit that it is likely in.
+
+  >>> convert_count("tokens", 300e9), convert_count("tokens", 300, 1e9)
+  (300000000000.0, 300000000000.0)
+  """
+  name = name or kind
+  if not (math.isfinite(value) and value > 0):
+    raise UserError(f"--{name} is {value:g}; it must be finite and above zero")
+  found = value * parse_unit(f"--{kind}_unit", given_unit)
+  low, high = usual or USUAL[kind]
+  if not found <= high:
+    hint = (
+      f"give {_WORDS[kind]} in ones" if given_unit in (None, 1) else f"is --{kind}_unit={given_unit:g} meant?"
+    )
+    raise UserError(f"--{name}={value:g} is {found:.3g} {_WORDS[kind]}, more than anybody has; {hint}")
+  if found < low and given_unit != 1:
+    sizes = likely_units(kind, found)
+    written = " or ".join(f"--{name}={value:g}{LETTERS[size]}" for size in sizes)
+    names = " or ".join(NAMES[size] for size in sizes)
+    raise UserError(
+      f"--{name}={value:g} is {found:.3g} {_WORDS[kind]}, too few to plan with; for {names} write {written} "
+      f"(or --{kind}_unit={sizes[0]:g}), and if the number is meant, add --{kind}_unit=1"
+    )
+  return found
+
+
+def likely_units(kind: str, value: float) -> list[float]:
+  """Returns the units in which a small number is likely given, the likeliest first.
+
+  >>> likely_units("params", 70), likely_units("params", 175_000), likely_units("tokens", 300)
+  ([1000000000.0, 1000000.0], [1000000.0], [1000000000.0])
+  """
+  low, high = _LIKELY[kind]
+  return [size for size in _UNITS[kind] if low <= value * size <= high] or [_UNITS[kind][0]]
+
+
+def of_ratio(ratio: float) -> tuple[str, float] | None:
+  """Returns which count is likely in another unit, and the unit, of tokens a parameter; None for a usual ratio.
+
+  >>> of_ratio(18.0), of_ratio(20e-9), of_ratio(20e6)
+  (None, ('tokens', 1000000000.0), ('params', 1000000.0))
+  """
+  if not (math.isfinite(ratio) and ratio > 0) or RATIOS[0] <= ratio <= RATIOS[1]:
+    return None
+  kind = "tokens" if ratio < 1 else "params"
+  off = abs(math.log10(ratio / _TOKENS_A_PARAMETER))
+  return kind, min(NAMES, key=lambda size: abs(math.log10(size) - off))
+
+
+def of_table(params: ArrayLike, tokens: ArrayLike, flops: ArrayLike | None = None) -> dict[str, float]:
+  """Returns the units other than ones in which N and D of a table of runs are likely given; empty for sound counts.
+
+  Args:
+    params: N of each run.
+    tokens: D of each run.
+    flops: C of each run, where the table has it; units are then such that C is 2 to 60 FLOPs a parameter and token.
+
+  >>> of_table([70e6, 1e9], [1.4, 20.0]), of_table([70.0, 1000.0], [1.4, 20.0]), of_table([7e7, 1e9], [1.4e9, 2e10])
+  ({'tokens': 1000000000.0}, {'params': 1000000.0, 'tokens': 1000000000.0}, {})
+  """
+  n, d = _middle(params), _middle(tokens)
+  if not (math.isfinite(n) and math.isfinite(d) and n > 0 and d > 0):
+    return {}
+  c = _middle(flops) if flops is not None else math.nan
+  small = n < _SMALLEST["params"] or d < _SMALLEST["tokens"]
+  if not small and of_ratio(d / n) is None:
+    return {}
+  sizes: Sequence[float] = (1.0, *NAMES)
+  pairs = [(a, b) for a in sizes for b in sizes if n * a >= 1e3 and d * b >= _SMALLEST["tokens"]]
+  if math.isfinite(c):
+    pairs = [pair for pair in pairs if _FLOPS[0] < c / (n * pair[0] * d * pair[1]) < _FLOPS[1]] or pairs
+  best = min(pairs, key=lambda pair: _surprise(n * pair[0], d * pair[1]), default=(1.0, 1.0))
+  return {kind: size for kind, size in zip(("params", "tokens"), best, strict=True) if size != 1}
+
+
+def convert_runs(runs: "RunsTable", source: str, params_unit: float | None, tokens_unit: float | None) -> "RunsTable":
+  """Returns runs in counts of ones.
+
+  Args:
+    runs: as their file gives them.
+    source: what to call the file in messages.
+    params_unit: of N in the file; None where nobody said it.
+    tokens_unit: of D.
+
+  Raises:
+    UserError: for counts in another unit that nobody said, with the flags that convert them.
+  """
+  counted = bool(
+    np.allclose(runs.flops, 6 * runs.params * runs.tokens, rtol=1e-9)
+  )  # C is 6 N D of these N and D
+  if params_unit is None and tokens_unit is None:
+    _refuse(source, runs, counted)
+    return runs
+  n, d = parse_unit("--params_unit", params_unit), parse_unit("--tokens_unit", tokens_unit)
+  found = dataclasses.replace(runs, params=runs.params * n, tokens=runs.tokens * d)
+  return found.with_flops_6nd() if counted else found
+
+
+def _refuse(source: str, runs: "RunsTable", counted: bool) -> None:
+  found = of_table(runs.params, runs.tokens, None if counted else runs.flops)
+  if not found:
+    return
+  said = " and ".join(f"{_WORDS[kind]} in {NAMES[size]}" for kind, size in found.items())
+  given = " ".join(f"--{kind}_unit={size:g}" for kind, size in found.items())
+  raise UserError(
+    f"{source} seems to give {said}: its middle run has {_middle(runs.params):.3g} parameters and "
+    f"{_middle(runs.tokens):.3g} tokens; add {given}, or --params_unit=1 if these are counts of ones"
+  )
+
+
+def _middle(values: ArrayLike) -> float:
+  array = np.asarray(values, np.float64)
+  return float(np.median(array)) if array.size else math.nan
+
+
+def _surprise(params: float, tokens: float) -> float:
+  """Returns how far N and D are from a model that somebody trains: decades off 20 tokens a parameter, and off 1 B."""
+  return abs(math.log10(tokens / params / _TOKENS_A_PARAMETER)) + 0.3 * abs(math.log10(params) - 8.5)

@@ -1,0 +1,1 @@
+"""The runs of a sweep: expansion, trunks with branches, the learning-rate rule."""

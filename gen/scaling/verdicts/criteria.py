@@ -1,0 +1,248 @@
+"""A sweep judged by what was said before it was run: one reason a criterion, each a sentence with value and limit.
+
+A criterion whose part is missing is not met: what was not shown is not believed.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gen.config import Criteria
+from gen.scaling.laws.isoflop import IsoflopValley
+from gen.scaling.laws.three_fits import NAMES, TITLES, ThreeFits
+from gen.scaling.verdicts.held_out import HeldOutSplit
+
+MAX_GRADIENT = 1e-10  # norm, for up to 1,000 runs
+JUDGED = ("isoflop", "parametric")
+
+
+def judge_sweep(
+  fits: ThreeFits, split: HeldOutSplit, analysis: Mapping[str, Any], limits: Criteria
+) -> list[dict[str, Any]]:
+  """Returns the reasons for and against believing a sweep."""
+  valleys = _valleys(fits, split, limits)
+  return [
+    _steps(split, limits),
+    *valleys,
+    _convergence(fits, len(split.fitted)),
+    _overlap(fits),
+    _gap(fits, limits),
+    _band(fits, limits),
+    *_held_out(analysis["held_out"], limits),
+    _leave_out(analysis["leave_one_budget_out"], limits),
+    _noise(analysis["seed_noise"]),
+  ]
+
+
+def unfitted_reason(said: str) -> list[dict[str, Any]]:
+  """Returns the one reason of a sweep of which nothing could be fitted."""
+  return [_reason("fitted", False, None, None, f"Nothing could be fitted: {said}.")]
+
+
+def _reason(name: str, passed: bool, value: Any, limit: Any, sentence: str) -> dict[str, Any]:
+  return {"name": name, "passed": bool(passed), "value": value, "limit": limit, "sentence": sentence}
+
+
+def _steps(split: HeldOutSplit, limits: Criteria) -> dict[str, Any]:
+  count = len(split.short)
+  sentence = f"Every run has at least {limits.min_steps} steps."
+  if count:
+    names = ", ".join(split.short)
+    sentence = (
+      f"Left out of the fits, because shorter than {limits.min_steps} steps: {names}; "
+      "that rule was set before the sweep."
+    )
+  return _reason("min_steps", True, count, limits.min_steps, sentence)
+
+
+def _valleys(fits: ThreeFits, split: HeldOutSplit, limits: Criteria) -> list[dict[str, Any]]:
+  """Judges the place, the sides, the span and the parabola of each fitted budget's valley, by the worst."""
+  budgets = len(split.fitted.group_flops())
+  named = ("valleys", "points_each_side", "r_squared", "size_span")
+  bounds = (budgets, limits.min_points_each_side, limits.min_r_squared, limits.min_size_span)
+  if fits.isoflop is None:
+    said = f"There are no valleys to judge: {fits.errors['isoflop']}."
+    return [_reason(name, False, None, limit, said) for name, limit in zip(named, bounds, strict=True)]
+  valleys = fits.isoflop.valleys
+  inside = sum(valley.inside for valley in valleys)
+  sides = min(valleys, key=lambda one: one.points_each_side)
+  narrow = min(valleys, key=lambda one: one.span)
+  values = (inside, sides.points_each_side, _worst_parabola(valleys).r_squared, narrow.span)
+  sentences = (
+    f"{inside} of {budgets} fitted budgets have a minimum between their sizes; all must.",
+    f"The valley at {sides.budget:.3g} FLOPs has {_sizes(sides.points_each_side)} on the poorer side of its minimum, "
+    f"the fewest; at least {bounds[1]} are asked for.",
+    _parabola(_worst_parabola(valleys), limits.min_r_squared),
+    f"Sizes span a factor {narrow.span:.3g} at {narrow.budget:.3g} FLOPs, the least; at least {bounds[3]:g} is asked "
+    "for.",
+  )
+  return [
+    _reason(name, value >= limit, value, limit, sentence)
+    for name, value, limit, sentence in zip(named, values, bounds, sentences, strict=True)
+  ]
+
+
+def _sizes(count: int) -> str:
+  return "1 size" if count == 1 else f"{count} sizes"
+
+
+def _worst_parabola(valleys: Sequence[IsoflopValley]) -> IsoflopValley:
+  return min(valleys, key=lambda one: one.r_squared if math.isfinite(one.r_squared) else -math.inf)
+
+
+def _parabola(worst: IsoflopValley, limit: float) -> str:
+  if not math.isfinite(worst.r_squared):
+    return f"The valley at {worst.budget:.3g} FLOPs has {_sizes(len(worst.sizes))}, which any parabola meets: no R²."
+  return (
+    f"The parabola at {worst.budget:.3g} FLOPs explains least of its losses, R² {worst.r_squared:.3f}; at least "
+    f"{limit:g} is asked for."
+  )
+
+
+def _convergence(fits: ThreeFits, runs: int) -> dict[str, Any]:
+  limit = MAX_GRADIENT * max(1.0, runs / 1000)
+  fitted = fits.parametric
+  if fitted is None:
+    said = f"The parametric law could not be fitted: {fits.errors['parametric']}."
+    return _reason("convergence", False, None, limit, said)
+  norm = fitted.gradient_norm
+  sound = min(fitted.law.alpha, fitted.law.beta) > 0
+  sentence = (
+    f"The parametric fit ended with a gradient of norm {norm:.2g}, limit {limit:.2g}; {fitted.starts_at_best} of "
+    f"{fitted.starts} starts led there."
+  )
+  if not sound:
+    sentence += " An exponent is not positive, so the law has no optimum."
+  return _reason("convergence", norm <= limit and sound, norm, limit, sentence)
+
+
+def _overlap(fits: ThreeFits) -> dict[str, Any]:
+  pairs = {name: fitted.intervals["a"] for name, fitted in fits.items() if "a" in fitted.intervals}
+  pairs = {name: pair for name, pair in pairs.items() if all(map(math.isfinite, pair))}
+  missing = [TITLES[name] for name in NAMES if name not in pairs]
+  if missing:
+    said = f"Three intervals of a cannot be compared: {' and '.join(missing)} gave none."
+    return _reason("intervals_overlap", False, None, 0.0, said)
+  gaps = {
+    (one, other): max(pairs[one][0], pairs[other][0]) - min(pairs[one][1], pairs[other][1])
+    for one, other in itertools.combinations(pairs, 2)
+  }
+  worst = max(gaps, key=lambda names: gaps[names])
+  value = max(0.0, gaps[worst])
+  shown = ", ".join(f"{TITLES[name]} [{low:.3f}, {high:.3f}]" for name, (low, high) in pairs.items())
+  sentence = f"The intervals of a overlap: {shown}."
+  if value:
+    one, other = (TITLES[name] for name in worst)
+    sentence = f"The intervals of a of {one} and {other} lie {value:.3f} apart, limit 0: {shown}."
+  return _reason("intervals_overlap", value == 0, value, 0.0, sentence)
+
+
+def _gap(fits: ThreeFits, limits: Criteria) -> dict[str, Any]:
+  limit = limits.max_exponent_gap
+  if fits.isoflop is None or fits.parametric is None:
+    missing = [TITLES[name] for name in ("isoflop", "parametric") if name in fits.errors]
+    said = f"Approaches 2 and 3 cannot be compared: {' and '.join(missing)} gave no law."
+    return _reason("exponent_gap", False, None, limit, said)
+  value = abs(fits.isoflop.a - fits.parametric.a)
+  sentence = f"Approaches 2 and 3 differ by {value:.3f} in a, limit {limit:g}."
+  return _reason("exponent_gap", value <= limit, value, limit, sentence)
+
+
+def _band(fits: ThreeFits, limits: Criteria) -> dict[str, Any]:
+  """Judges the two approaches that read only runs at their end; the envelope's a is held to overlap with theirs."""
+  band = [limits.min_exponent, limits.max_exponent]
+  found = {name: getattr(fits, name).a for name in JUDGED if getattr(fits, name) is not None}
+  if len(found) < len(JUDGED):
+    missing = " and ".join(TITLES[name] for name in JUDGED if name not in found)
+    said = (
+      f"The exponents of approaches 2 and 3 are to lie in [{band[0]:g}, {band[1]:g}]; {missing} gave none."
+    )
+    return _reason("exponent_band", False, None, band, said)
+  worst = max(found, key=lambda name: abs(found[name] - sum(band) / 2))
+  passed = all(band[0] <= a <= band[1] for a in found.values())
+  where = "lies in" if passed else "lies outside"
+  sentence = (
+    f"The exponent a of approaches 2 and 3 that is farther from the middle, {found[worst]:.3f} by {TITLES[worst]}, "
+    f"{where} the sanity band [{band[0]:g}, {band[1]:g}]."
+  )
+  return _reason("exponent_band", passed, found[worst], band, sentence)
+
+
+def _held_out(entry: Mapping[str, Any] | None, limits: Criteria) -> list[dict[str, Any]]:
+  bounds = {
+    "held_out_loss": limits.max_held_out_loss_error,
+    "held_out_size": limits.max_held_out_size_factor,
+  }
+  if entry is None or "valley" not in entry:
+    why = (
+      "no budget was held out of the fits, or its runs were too short" if entry is None else entry["error"]
+    )
+    said = f"No prediction was put to the test: {why}."
+    return [_reason(name, False, None, limit, said) for name, limit in bounds.items()]
+  return [
+    _held_out_loss(entry, bounds["held_out_loss"]),
+    _held_out_size(entry, bounds["held_out_size"]),
+  ]
+
+
+def _held_out_loss(entry: Mapping[str, Any], limit: float) -> dict[str, Any]:
+  """Judges approach 3, the one that is a law of loss."""
+  guess = entry.get("parametric")
+  if guess is None:
+    said = "The held-out loss was not predicted: approach 3 gave no law."
+    return _reason("held_out_loss", False, None, limit, said)
+  value = abs(guess["loss_error"])
+  sentence = (
+    f"Approach 3 predicts the held-out budget's loss as {guess['loss']:.4f}, measured "
+    f"{entry['valley']['vertex_loss']:.4f}: off by {100 * value:.2f} %, limit {100 * limit:g} %."
+  )
+  return _reason("held_out_loss", value <= limit, value, limit, sentence)
+
+
+def _held_out_size(entry: Mapping[str, Any], limit: float) -> dict[str, Any]:
+  """Judges the worse of approaches 2 and 3."""
+  factors = {name: entry[name]["N_factor"] for name in JUDGED if name in entry}
+  missing = [TITLES[name] for name in JUDGED if name not in factors]
+  if missing or entry.get("error"):
+    why = entry.get("error") or f"{' and '.join(missing)} gave no law"
+    return _reason("held_out_size", False, None, limit, f"The held-out budget's N* cannot be judged: {why}.")
+  offs = {name: max(factor, 1 / factor) for name, factor in factors.items()}
+  worst = max(offs, key=lambda name: offs[name])
+  value = offs[worst]
+  sentence = (
+    f"The held-out budget's N* is {entry['valley']['vertex_N']:.3g}; of approaches 2 and 3, {TITLES[worst]} is farther "
+    f"off, predicting {entry[worst]['N']:.3g}: by a factor {value:.2f}, limit {limit:g}."
+  )
+  return _reason("held_out_size", value <= limit, value, limit, sentence)
+
+
+def _leave_out(entries: Sequence[Mapping[str, Any]], limits: Criteria) -> dict[str, Any]:
+  limit = limits.max_leave_out_shift
+  shifts = {
+    (name, entry["left_out"]): abs(entry[f"{name}_shift"])
+    for entry in entries
+    for name in JUDGED
+    if f"{name}_shift" in entry
+  }
+  complete = len(entries) >= 3 and {name for name, _ in shifts} == set(JUDGED)
+  if not complete or not all(map(math.isfinite, shifts.values())):
+    said = (
+      "Budgets could not be left out in turn by approaches 2 and 3: that takes three budgets and both laws."
+    )
+    return _reason("leave_one_budget_out", False, None, limit, said)
+  worst = max(shifts, key=lambda pair: shifts[pair])
+  sentence = (
+    f"Leaving out one budget moves a by at most {shifts[worst]:.3f} ({TITLES[worst[0]]} without {worst[1]:.3g} "
+    f"FLOPs), limit {limit:g}."
+  )
+  return _reason("leave_one_budget_out", shifts[worst] <= limit, shifts[worst], limit, sentence)
+
+
+def _noise(noise: float | None) -> dict[str, Any]:
+  if noise is None:
+    said = "Seed noise is not known: no size of a fitted budget was trained with two seeds."
+    return _reason("seed_noise", False, None, None, said)
+  return _reason(
+    "seed_noise", True, noise, None, f"One run's loss varies by {noise:.4f} nats (sd) over seeds."
+  )

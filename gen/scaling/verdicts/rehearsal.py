@@ -1,0 +1,170 @@
+"""A study rehearsed before it costs anything: losses drawn from a law and its noise, fitted and judged, many times.
+
+    config, law, noise -> losses of every run -> fits and criteria of `verdict` -> how often each criterion is met
+
+What is found is the design's share in the verdict. The law's form is taken to be true, every run to be as well trained
+as any other, and noise to be normal, independent and equal everywhere; a real study has none of these for certain, so
+its chances can be better or worse. N parameters, D tokens, C FLOPs, losses in nats.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from gen import counts
+from gen.config import Run, Sweep
+from gen.errors import UserError
+from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.sweeps import design
+from gen.scaling.verdicts import verdict
+from gen.training import loop
+
+# Of the verdict's: a drawn study has no curves for approach 1, whose interval one of them compares.
+NOT_REHEARSED = ("intervals_overlap", "seed_noise")
+CONFIDENCE = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class CriterionShare:
+  """How drawn studies met one criterion.
+
+  Attributes:
+    name: as the verdict calls it.
+    limit: the config's.
+    met: number of studies that met it.
+    median: of its value over the studies that have one; NaN without any.
+  """
+
+  name: str
+  limit: Any
+  met: int
+  median: float
+
+
+@dataclasses.dataclass(frozen=True)
+class RehearsalReport:
+  """What the drawn studies say of a design.
+
+  Attributes:
+    studies: how many were drawn.
+    credible: how many met every criterion that can be rehearsed.
+    interval: [low, high] of that share, 95 % (Wilson).
+    criteria: one each.
+    runs: of the design, held-out ones too.
+    flops: that training them takes; of trunks and branches, what they are charged.
+    noise: sd of a run's loss, in nats.
+  """
+
+  studies: int
+  credible: int
+  interval: list[float]
+  criteria: list[CriterionShare]
+  runs: int
+  flops: float
+  noise: float
+
+
+def rehearse_sweep(
+  sweep: Sweep,
+  vocab: int,
+  law: ParametricLaw,
+  noise: float,
+  *,
+  studies: int = 20,
+  seed: int = 0,
+  report: Callable[[int], None] | None = None,
+) -> RehearsalReport:
+  """Draws a design's losses from a law, and fits and judges them, `studies` times.
+
+  Args:
+    sweep: the design, with its criteria.
+    vocab: ids of the tokenizer.
+    law: what is taken to be true of N (as results count it: matrices, without embeddings) and D.
+    noise: sd of one run's loss about it, in nats.
+    studies: how many are drawn.
+    seed: of the draws.
+    report: is told after each study how many are done.
+
+  Raises:
+    UserError: for a design that cannot be, a noise that is none, and a law whose losses are no numbers there.
+  """
+  if not (math.isfinite(noise) and noise >= 0):
+    raise UserError(f"the noise is {noise:g} nats; the standard deviation of a run's loss is 0 or more")
+  if studies < 1:
+    raise UserError(f"{studies} studies cannot be drawn; the least is 1")
+  runs = design.canonical_order(design.expand_sweep(sweep, vocab))
+  rows = [_row(sweep, run) for run in runs]
+  params, tokens = (np.array([row[name] for row in rows]) for name in ("params", "tokens"))
+  true = np.asarray(law.loss(params, tokens))
+  if not np.all(np.isfinite(true) & (true > 0)):
+    raise UserError(f"the law gives {rows[int(np.argmin(true))]['name']} no loss; it must be above 0")
+  random = np.random.default_rng(seed)
+  judged = []
+  for done in range(studies):
+    losses = np.maximum(true + noise * random.standard_normal(len(true)), 1e-9)
+    drawn = [row | {"loss": float(loss)} for row, loss in zip(rows, losses, strict=True)]
+    reasons = verdict.analyse_sweep(drawn, [], sweep.criteria, bootstraps=0)["verdict"]["reasons"]
+    judged.append({one["name"]: one for one in reasons if one["name"] not in NOT_REHEARSED})
+    if report is not None:
+      report(done + 1)
+  return _summary(judged, len(runs), sum(run.flops for run in runs), noise)
+
+
+def _row(sweep: Sweep, run: Run) -> dict[str, Any]:
+  """Returns what a run's result would hold, but its loss."""
+  steps = loop.count_steps(run)
+  return {
+    "run": run.name,
+    "name": run.name,
+    "params": counts.count_matrices(run.model),
+    "tokens": steps * run.data.batch * loop.row_length(run).tokens,
+    "flops": steps * design.flops_per_step(run),
+    "budget": run.flops,
+    "seed": run.seed,
+    "steps": steps,
+    "held_out": design.is_held_out(sweep, run),
+  }
+
+
+def _summary(
+  judged: list[dict[str, dict[str, Any]]], runs: int, flops: float, noise: float
+) -> RehearsalReport:
+  names = list(dict.fromkeys(name for reasons in judged for name in reasons))
+  criteria = []
+  for name in names:
+    found = [reasons[name] for reasons in judged if name in reasons]
+    values = [float(one["value"]) for one in found if isinstance(one["value"], int | float)]
+    median = float(np.median(values)) if values else math.nan
+    criteria.append(CriterionShare(name, found[0]["limit"], sum(one["passed"] for one in found), median))
+  credible = sum(all(one["passed"] for one in reasons.values()) for reasons in judged)
+  ends = stats.binomtest(credible, len(judged)).proportion_ci(CONFIDENCE, method="wilson")
+  return RehearsalReport(
+    len(judged), credible, [float(ends.low), float(ends.high)], criteria, runs, float(flops), noise
+  )
+
+
+def rehearsal_lines(found: RehearsalReport) -> list[str]:
+  """Returns the report for a terminal."""
+  width = max(len(one.name) for one in found.criteria)
+  table = [
+    f"  {one.name:{width}}  met {one.met:4} of {found.studies}   limit {_shown(one.limit):12} median {one.median:.4g}"
+    for one in found.criteria
+  ]
+  low, high = found.interval
+  return [
+    f"{found.runs} runs, {found.flops:.3g} FLOPs, noise {found.noise:.4f} nats a run",
+    *table,
+    f"credible: {found.credible} of {found.studies} drawn studies, {100 * low:.0f} to {100 * high:.0f} % (95 %), "
+    f"by all criteria but {' and '.join(NOT_REHEARSED)}",
+    "The law, equal noise and equally good training are taken to be true: of a real study this is a guess, no bound.",
+  ]
+
+
+def _shown(limit: Any) -> str:
+  if isinstance(limit, list):
+    return f"[{', '.join(f'{one:g}' for one in limit)}]"
+  return "-" if limit is None else f"{limit:g}"

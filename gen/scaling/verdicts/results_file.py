@@ -1,0 +1,49 @@
+"""The seal of a study's results.json: of what two trainings of one study have in common, bit for bit.
+
+Clocks, dates and machines are not under it, so equal studies have equal seals.
+"""
+
+from typing import Any
+
+from gen.io import seals
+
+# Fields that differ from run to run of the same; the second list is of the whole study.
+CLOCK = ("time", "seconds", "wall_seconds", "tokens_per_second", "gflops", "seconds_spent")
+VARYING = ("created", "seconds", "utilization", "name", "config", "machine")
+
+
+def seal_results(results: dict[str, Any]) -> dict[str, Any]:
+  """Returns the results with their seal as the last entry."""
+  return results | {seals.SEAL: seals.seal_of(_content(results))}
+
+
+def reseal_results(results: dict[str, Any]) -> dict[str, Any]:
+  """Returns results that were made from others; with a seal of their own if those had one."""
+  return seal_results(results) if seals.SEAL in results else results
+
+
+def check_results(results: dict[str, Any], name: str) -> None:
+  """Compares results with their seal, if they carry one.
+
+  Args:
+    results: as JSON held them.
+    name: of their file, for the message.
+
+  Raises:
+    UserError: if a number was changed after it was written.
+  """
+  if seals.SEAL in results:
+    seals.without_seal(_content(results) | {seals.SEAL: results[seals.SEAL]}, name)
+
+
+def _content(results: dict[str, Any]) -> dict[str, Any]:
+  content = {name: value for name, value in results.items() if name not in (*VARYING, seals.SEAL)}
+  if isinstance(content.get("points"), list):
+    content["points"] = [_without_clock(point) for point in content["points"]]
+  return content
+
+
+def _without_clock(point: Any) -> Any:
+  if not isinstance(point, dict):
+    return point
+  return {name: value for name, value in point.items() if name not in CLOCK}

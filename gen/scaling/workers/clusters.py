@@ -1,0 +1,262 @@
+"""Where jobs run: SLURM, or this machine in the guise of a cluster. Both through submitit, which is an extra.
+
+A cluster takes tasks and says by name which of its jobs wait and which run; everything else is in files.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from gen.errors import UserError
+from gen.scaling.workers.cluster_task import ClusterTask
+
+PROGRAMS = ("sbatch", "srun", "squeue", "scancel", "scontrol")
+MINUTES = 60  # of a job, unless the user says otherwise
+MIN_MINUTES = (
+  5  # SLURM tells a job of its end 90 to 150 seconds before it, and the job must have begun by then
+)
+STARTS = 10_000  # after a time limit, so many that only the end of the run ends them
+OURS = (
+  "array",
+  "error",
+  "job_name",
+  "nodes",
+  "ntasks",
+  "ntasks_per_node",
+  "open_mode",
+  "output",
+  "requeue",
+  "signal",
+)
+_WAITING = (
+  "PENDING",
+  "CONFIGURING",
+  "REQUEUED",
+  "REQUEUE_HOLD",
+  "REQUEUE_FED",
+  "RESV_DEL_HOLD",
+  "SPECIAL_EXIT",
+)
+
+
+class ClusterJob(NamedTuple):
+  """A job as its cluster knows it: its name, and the folder that it was submitted with."""
+
+  name: str
+  home: str
+
+
+class JobCluster(Protocol):
+  """Takes jobs."""
+
+  name: str
+  patience: float  # seconds between two looks at the jobs
+  pins: bool  # whether the sweep says on which core a job runs
+  limit: (
+    int  # jobs at a time that the sweep holds to; 0: it submits all of them, the cluster sees to the rest
+  )
+
+  def submit(self, tasks: Sequence[ClusterTask], home: Path) -> list[ClusterJob]:
+    """Submits tasks at once; their library's files go into a folder of their own.
+
+    Raises:
+      UserError: if the cluster refuses, with its own word.
+    """
+    ...
+
+  def states(self, jobs: Sequence[ClusterJob]) -> dict[ClusterJob, str] | None:
+    """Returns waiting or running for each of the jobs that has not ended; None if that cannot be told now."""
+    ...
+
+  def cancel(self, jobs: Sequence[ClusterJob], at_once: bool = False) -> None:
+    """Ends jobs, which save first unless it is to be at once; those that have ended do not mind."""
+
+
+class LocalCluster:
+  """This machine's cores through submitit's local executor: a rehearsal of a cluster."""
+
+  name, patience, pins = "submitit-local", 0.2, True
+
+  def __init__(self, limit: int = 1) -> None:
+    """Takes how many jobs run at a time."""
+    self.limit = limit
+    self._own: dict[ClusterJob, Any] = {}  # those that this process must bury
+
+  def submit(self, tasks: Sequence[ClusterTask], home: Path) -> list[ClusterJob]:
+    """Starts a process a task."""
+    executor = import_submitit(self.name).LocalExecutor(home, max_num_timeout=STARTS)
+    executor.update_parameters(timeout_min=60 * 24 * 365)
+    found = []
+    with _deaf_children():
+      for task in tasks:
+        started = executor.submit(task)
+        found.append(ClusterJob(started.job_id, str(home)))
+        self._own[found[-1]] = started
+    return found
+
+  def states(self, jobs: Sequence[ClusterJob]) -> dict[ClusterJob, str]:
+    """Looks at the processes."""
+    return {job: "running" for job in jobs if self._lives(job)}
+
+  def cancel(self, jobs: Sequence[ClusterJob], at_once: bool = False) -> None:
+    """Sends SIGTERM; a job that gets it a second time does not save."""
+    for job in filter(self._lives, jobs):
+      os.kill(int(job.name), signal.SIGTERM)
+
+  def _lives(self, job: ClusterJob) -> bool:
+    if job in self._own:
+      return not self._own[job].done()
+    try:
+      os.kill(int(job.name), 0)
+    except OSError:
+      return False
+    with contextlib.suppress(
+      OSError
+    ):  # The number may be another process's by now; where there is no /proc, it is not.
+      return job.home in Path(f"/proc/{job.name}/cmdline").read_text()
+    return True
+
+
+class SlurmCluster:
+  """SLURM, by its own commands for states and by submitit for submission: a batch of tasks is an array of jobs."""
+
+  name, patience, pins, limit = "slurm", 5.0, False, 0
+
+  def __init__(self, options: Mapping[str, str] = {}, at_a_time: int = 0) -> None:
+    """Takes sbatch's options, and how many jobs of an array may run at a time; 0 is as many as SLURM likes.
+
+    Raises:
+      UserError: for an option that is not the user's.
+    """
+    self._options, self._at_a_time = sbatch_parameters(options), at_a_time
+
+  def submit(self, tasks: Sequence[ClusterTask], home: Path) -> list[ClusterJob]:
+    """Submits an array, or a single job for a single task."""
+    executor = import_submitit(self.name).SlurmExecutor(home, max_num_timeout=STARTS)
+    known = type(executor)._valid_parameters()
+    own = {name: value for name, value in self._options.items() if name in known}
+    other = {name: value for name, value in self._options.items() if name not in known}
+    cores = own.get("cpus_per_task")
+    executor.update_parameters(
+      job_name="gen",
+      srun_args=[f"--cpus-per-task={cores}"]
+      if cores
+      else [],  # Since 22.05 srun need not take it from sbatch.
+      array_parallelism=self._at_a_time or len(tasks),
+      additional_parameters=other | {"requeue": True},
+      **own,
+    )
+    try:
+      with executor.batch():
+        started = [executor.submit(task) for task in tasks]
+    except Exception as error:  # The library's own kinds, and the system's.
+      said = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+      raise UserError(
+        f"SLURM does not take the jobs: {said[-1]}; see the options --slurm=NAME=VALUE"
+      ) from error
+    return [ClusterJob(one.job_id, str(home)) for one in started]
+
+  def states(self, jobs: Sequence[ClusterJob]) -> dict[ClusterJob, str] | None:
+    """Asks squeue, which knows all jobs that have not ended, with accounting or without."""
+    command = ["squeue", "--noheader", "--array", f"--user={os.getuid()}", "--format=%i|%T"]
+    try:
+      said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+      return None  # The controller does not answer, which says nothing about the jobs.
+    known = dict(line.strip().split("|") for line in said.splitlines() if "|" in line)
+    return {job: "waiting" if known[job.name] in _WAITING else "running" for job in jobs if job.name in known}
+
+  def cancel(self, jobs: Sequence[ClusterJob], at_once: bool = False) -> None:
+    """Asks scancel: SIGTERM, and SIGKILL after SLURM's KillWait; a signal alone would leave those that wait."""
+    for how in (["--signal=KILL", "--full"], []) if at_once else ([],):
+      with contextlib.suppress(OSError):
+        if jobs:
+          subprocess.run(["scancel", "--quiet", *how, *(job.name for job in jobs)], capture_output=True)
+
+
+def require_slurm() -> None:
+  """Raises a UserError where SLURM's commands or submitit are missing."""
+  missing = [program for program in PROGRAMS if shutil.which(program) is None]
+  if missing:
+    raise UserError(
+      f"--executor=slurm needs SLURM's commands, and there is no {missing[0]} here; start it on a node that submits "
+      "jobs, or choose --executor=local"
+    )
+  import_submitit(SlurmCluster.name)
+
+
+def import_submitit(executor: str) -> Any:
+  """Returns submitit.
+
+  Raises:
+    UserError: if it is not installed.
+  """
+  try:
+    import submitit
+  except ImportError:
+    raise UserError(
+      f"--executor={executor} needs submitit, which is not installed; start with `uv run --extra slurm ...`, or "
+      "pip install submitit"
+    ) from None
+  return submitit
+
+
+def sbatch_parameters(options: Mapping[str, str]) -> dict[str, Any]:
+  """Returns sbatch's options as submitit takes them: numbers as numbers, the time in minutes.
+
+  Raises:
+    UserError: for an option that the sweep sets itself, or a time that is none or too short.
+
+  >>> sbatch_parameters({"partition": "gpu", "time": "1-02:00:00", "gpus-per-task": "1"})
+  {'partition': 'gpu', 'time': 1560, 'gpus_per_task': 1}
+  """
+  found: dict[str, Any] = {}
+  for name, value in options.items():
+    name = name.replace("-", "_")
+    if name in OURS:
+      raise UserError(f"--slurm={name}={value}: the sweep sets {name} itself; leave it out")
+    found[name] = sbatch_minutes(value) if name == "time" else int(value) if value.isdecimal() else value
+  found.setdefault("time", MINUTES)
+  if found["time"] < MIN_MINUTES:
+    raise UserError(
+      f"--slurm=time={options['time']}: SLURM tells jobs up to 150 seconds before their end, and they must have begun "
+      f"by then; give {MIN_MINUTES} minutes or more"
+    )
+  return found
+
+
+def sbatch_minutes(time: str) -> int:
+  """Returns a time of sbatch's (minutes, minutes:seconds, hours:minutes:seconds, days-hours...) in whole minutes.
+
+  >>> sbatch_minutes("90"), sbatch_minutes("90:30"), sbatch_minutes("04:00:00"), sbatch_minutes("2-12")
+  (90, 91, 240, 3600)
+  """
+  match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", time)
+  if match is None or not any(int(part or 0) for part in match.groups()):
+    raise UserError(f"--slurm=time={time}: write minutes, HH:MM:SS or D-HH:MM:SS")
+  days, *rest = match.groups()
+  parts = [int(part) for part in rest if part is not None]
+  if days is None and len(parts) < 3:
+    parts.insert(0, 0)  # minutes, or minutes and seconds
+  hours, some_minutes, seconds = (*parts, 0, 0, 0)[:3]
+  return int(days or 0) * 1440 + hours * 60 + some_minutes + (seconds > 0)
+
+
+@contextlib.contextmanager
+def _deaf_children() -> Iterator[None]:
+  """Lets processes that are started meanwhile ignore Ctrl-C, which a terminal sends to them too."""
+  if threading.current_thread() is not threading.main_thread():
+    yield
+    return
+  before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGINT, before)

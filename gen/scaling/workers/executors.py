@@ -1,0 +1,190 @@
+"""Where the runs of a sweep are trained, chosen by one flag; the ledger, the folder and the numbers are the same.
+
+local             workers pinned to this machine's cores, one each
+gpus              workers on this machine's NVIDIA GPUs, one each
+slurm             a job a run, as an array, through submitit
+submitit-local    the same on this machine's cores, without a cluster
+"""
+
+import dataclasses
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from gen.errors import UserError
+from gen.scaling.workers import clusters
+from gen.scaling.workers import pool as pools
+
+NAMES = ("local", "gpus", "slurm", "submitit-local")
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+flags.disclaim_key_flags()  # They are the experiment's that asks for them, so that its --help shows them.
+
+
+@dataclasses.dataclass(frozen=True)
+class RunExecutor:
+  """Where runs are trained.
+
+  Attributes:
+    name: one of NAMES.
+    slurm: sbatch's options, each NAME=VALUE.
+  """
+
+  name: str = "local"
+  slurm: tuple[str, ...] = ()
+
+  def check(self) -> None:
+    """Checks what can be checked before anything is built.
+
+    Raises:
+      UserError: for what this machine does not have, or an option that cannot be.
+    """
+    if self.slurm and self.name != "slurm":
+      raise UserError(f"--slurm={self.slurm[0]} is an option of --executor=slurm, not of {self.name}")
+    if self.name == "gpus":
+      visible_gpus()
+    if self.name == "slurm":
+      clusters.SlurmCluster(self._options())
+      clusters.require_slurm()
+      if any("gpu" in option for option in self.slurm):
+        _require_cuda(self.name)
+    if self.name == "submitit-local":
+      clusters.import_submitit(self.name)
+
+  def most(self, workers: int) -> int | None:
+    """Returns how many runs at a time, of what the user asks for (0: as many as there are places).
+
+    None is as many as the cluster grants.
+
+    Raises:
+      UserError: for more than there are GPUs.
+    """
+    if self.name == "gpus":
+      count = len(visible_gpus())
+      if workers > count:
+        raise UserError(f"config.workers is {workers}, and there are {count} GPUs; a run has one to itself")
+      return workers or count
+    if self.name == "slurm":
+      return workers or None
+    return workers or len(pools.pool_cores())
+
+  def described(self, workers: int) -> dict[str, str | int | None]:
+    """Returns what results.json says of it; without a number of workers it was as many as the cluster granted."""
+    return {"executor": self.name, "workers": self.most(workers)}
+
+  def trainer(self, workers: int, runs: int, logs: Path, command: Sequence[str]) -> pools.RunTrainer:
+    """Returns what trains so many runs.
+
+    Raises:
+      UserError: for what this machine does not have, or jobs of another executor that have not ended.
+    """
+    from gen.scaling.workers import jobs  # With all that a sweep is; a mistake above costs no such import.
+
+    others: list[clusters.JobCluster] = [clusters.SlurmCluster(), clusters.LocalCluster()]
+    jobs.refuse_others(logs, self.name, [other for other in others if other.name != self.name])
+    most = min(self.most(workers) or runs, runs)
+    if self.name == "slurm":
+      return jobs.ClusterJobs(clusters.SlurmCluster(self._options(), workers), most, logs, command)
+    if self.name == "submitit-local":
+      return jobs.ClusterJobs(clusters.LocalCluster(most), most, logs, command)
+    return pools.WorkerPool(
+      most, logs, command, places=_places(visible_gpus()) if self.name == "gpus" else ()
+    )
+
+  def check_mesh(self, mesh: str) -> None:
+    """Checks that a worker here has the devices of a mesh; those of a cluster's jobs cannot be counted from here.
+
+    Raises:
+      UserError: if it has more or fewer.
+    """
+    if not mesh or self.name == "slurm":
+      return
+    from gen.sharding import mesh as meshes
+
+    if self.name == "gpus":
+      meshes.require(mesh, 1, "gpu, as each worker has one")
+      return
+    # In another process: a GPU that this one opened would be kept from the workers.
+    count = "import jax; found = jax.devices(); print(len(found), found[0].platform)"
+    said = subprocess.run([sys.executable, "-c", count], capture_output=True, text=True)
+    if said.returncode:
+      last = said.stderr.strip().splitlines()[-1:] or ["no reason given"]
+      raise UserError(f"mesh {mesh!r} needs devices, and jax cannot count them: {last[0]}")
+    number, platform = said.stdout.split()[-2:]
+    meshes.require(mesh, int(number), platform)
+
+  def _options(self) -> dict[str, str]:
+    found = {}
+    for option in self.slurm:
+      name, equals, value = option.partition("=")
+      if not (name and equals and value):
+        raise UserError(f"--slurm={option}: write --slurm=NAME=VALUE, as in --slurm=partition=gpu")
+      found[name] = value
+    return found
+
+
+LOCAL = RunExecutor()
+
+
+def define_flags() -> None:
+  """Defines `--executor` and `--slurm`."""
+  flags.DEFINE_enum("executor", "local", NAMES, "Where the runs are trained.")
+  flags.DEFINE_multi_string(
+    "slurm", [], "NAME=VALUE, an option of sbatch; for --executor=slurm. May be repeated."
+  )
+
+
+def executor_from_flags() -> RunExecutor:
+  """Returns the executor that the command line asks for.
+
+  Raises:
+    UserError: for what this machine does not have, or an option that cannot be.
+  """
+  executor = RunExecutor(flags.FLAGS.executor, tuple(flags.FLAGS.slurm))
+  executor.check()
+  return executor
+
+
+def visible_gpus() -> list[str]:
+  """Returns the NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them.
+
+  Raises:
+    UserError: if there are none, or jax is installed without CUDA: it would train on the CPU and not say so.
+  """
+  if VISIBLE in os.environ:
+    found = [name.strip() for name in os.environ[VISIBLE].split(",") if name.strip()]
+    where = f"{VISIBLE} is empty"
+  else:
+    found, where = _listed(), "nvidia-smi lists none"
+  if not found:
+    raise UserError(f"--executor=gpus needs NVIDIA GPUs, and {where}; choose --executor=local")
+  _require_cuda("gpus")
+  return found
+
+
+def _require_cuda(executor: str) -> None:
+  if not any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13)):
+    raise UserError(
+      f"--executor={executor} with GPUs needs jax with CUDA, which is not installed; "
+      'give `uv pip install "jax[cuda13]"` once'
+    )
+
+
+def _listed() -> list[str]:
+  if shutil.which("nvidia-smi") is None:
+    return []
+  said = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True)
+  lines = [line for line in said.stdout.splitlines() if line.startswith("GPU ")]
+  return [str(number) for number in range(len(lines))] if said.returncode == 0 else []
+
+
+def _places(devices: Sequence[str]) -> list[pools.WorkerSlot]:
+  """Returns a place a GPU, with its share of the cores; a worker that cannot have it fails, and is not slow instead."""
+  threads = max(1, len(pools.pool_cores()) // len(devices))
+  return [pools.WorkerSlot(-1, threads, {VISIBLE: device} | pools.CUDA) for device in devices]

@@ -1,0 +1,320 @@
+"""The runs of a sweep as jobs of a cluster, one each, seen as the same stream of events as a pool of workers.
+
+    submit -> look: rows of the runs' journals, outcomes, who has not ended -> events    the sweep alone has the ledger
+
+`submitted.jsonl` beside the logs says which job has which run. Jobs outlive the sweep: whoever gives the same command
+again finds them there, follows those that have not ended, and submits what is left. A job that ends without an outcome
+was killed, pre-empted or cancelled, and its run is submitted again, up to a number of times without a new checkpoint.
+"""
+
+import collections
+import dataclasses
+import time
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from gen.config import Run, to_dict
+from gen.errors import UserError
+from gen.io import json_reading
+from gen.scaling.workers import clusters
+from gen.scaling.workers import pool as pools
+from gen.scaling.workers.cluster_task import ClusterTask
+from gen.scaling.workers.ledger import CHECKPOINTS, JOURNAL
+from gen.scaling.workers.pool import WorkerEvent
+from gen.training import checkpoint_folder, journal
+
+FOLDER = "jobs"  # below the sweep's logs
+RECORD = "submitted.jsonl"
+ABSENCES = 2  # looks at which a job is missing before it counts as dead: its last files may be on their way
+
+
+@dataclasses.dataclass
+class FollowedJob:
+  """A job that has not ended, as far as is known.
+
+  Attributes:
+    job: its name on the cluster.
+    run: that it trains.
+    number: for people; 0 and up.
+    outcome: the file in which it says how its run ended.
+    log: of what it printed to standard error.
+    seen: rows of the run's journal that are known.
+    step: of the last checkpoint when it was submitted, its trunk's added.
+    began: when it was first seen to run, by the monotonic clock.
+    absences: looks in a row at which the cluster did not know it.
+  """
+
+  job: clusters.ClusterJob
+  run: Run
+  number: int
+  outcome: Path
+  log: Path
+  seen: int
+  step: int
+  began: float | None = None
+  absences: int = 0
+
+
+class ClusterJobs:
+  """Trains runs as jobs of a cluster; a `gen.scaling.workers.pool.RunTrainer`."""
+
+  def __init__(
+    self,
+    cluster: clusters.JobCluster,
+    workers: int,
+    logs: Path,
+    command: Sequence[str] = pools.COMMAND,
+    attempts: int = 3,
+  ) -> None:
+    """Submits nothing yet.
+
+    Args:
+      cluster: where jobs run.
+      workers: jobs that may run at a time.
+      logs: folder of what jobs print, and of the record.
+      command: what a worker process is.
+      attempts: jobs of one run that may end without an outcome or a new checkpoint, one after the other.
+    """
+    self.workers, self.stopping = workers, False
+    self._cluster, self._logs, self._home = cluster, logs.absolute(), logs.absolute() / FOLDER
+    self._command, self._most_attempts = tuple(command), attempts
+    self._waiting: collections.deque[Run] = collections.deque()
+    self._followed: dict[int, FollowedJob] = {}
+    self._attempts: collections.Counter[str] = collections.Counter()
+    self._past_seconds, self._mistake = 0.0, ""
+    self._told, self._killing = False, False
+
+  @property
+  def worker_seconds(self) -> float:
+    """Wall time of jobs that were seen to run."""
+    now = time.monotonic()
+    return self._past_seconds + sum(now - one.began for one in self._followed.values() if one.began)
+
+  def stop(self) -> None:
+    """Asks all jobs to save and leave; may be called from a signal handler."""
+    self.stopping = True
+
+  def kill(self) -> None:
+    """Ends all jobs at once."""
+    self.stopping = self._killing = True
+
+  def train(self, runs: Sequence[Run], folder: Path) -> Generator[WorkerEvent]:
+    """Yields what happens until all runs are trained, have failed, or were stopped.
+
+    Args:
+      runs: in the order to submit them; their names are paths below the folder.
+      folder: of the sweep.
+
+    Raises:
+      UserError: if the cluster refuses jobs, or one of them found a mistake of the user.
+    """
+    folder = folder.absolute()
+    self._waiting.extend(runs)
+    try:
+      self._home.mkdir(parents=True, exist_ok=True)
+      with journal.Journal(self._home / RECORD) as record:
+        yield from self._find(folder, record)
+        while self._followed or (self._waiting and not self.stopping):
+          yield from self._submit(folder, record)
+          if self._killing:
+            break
+          self._rest()
+          self._pass_on_stop()
+          yield from self._look(folder)
+    except OSError as error:
+      raise UserError(f"cannot keep jobs in {self._home}: {error.strerror or error}") from error
+    finally:
+      self._cluster.cancel([one.job for one in self._followed.values()], at_once=self._killing)
+    if self._mistake:
+      raise UserError(self._mistake)
+
+  def _rest(self) -> None:
+    """Waits until it is time for another look, unless it is time to stop."""
+    until = time.monotonic() + self._cluster.patience
+    while time.monotonic() < until and not (self.stopping and not self._told) and not self._killing:
+      time.sleep(min(pools.PATIENCE, self._cluster.patience))
+
+  def _pass_on_stop(self) -> None:
+    if self.stopping and not self._told:
+      self._told = True
+      self._waiting.clear()
+      self._cluster.cancel([one.job for one in self._followed.values()])
+
+  def _find(self, folder: Path, record: journal.Journal) -> Iterator[WorkerEvent]:
+    """Follows the jobs of an earlier sitting that have not ended."""
+    by_name = {run.name: run for run in self._waiting}
+    rows = [row for row in read_rows(record.path, self._cluster.name).values() if row["run"] in by_name]
+    alive = self._cluster.states([_job(row) for row in rows]) if rows else {}
+    if alive is None:
+      raise UserError(
+        f"{record.path} names {len(rows)} jobs of {self._cluster.name}, which does not answer; try again when it does"
+      )
+    for row in rows:
+      if _job(row) in alive:
+        run = by_name[row["run"]]
+        self._waiting.remove(run)
+        self._follow(_job(row), run, Path(row["outcome"]), folder)
+    if self._followed:
+      names = ", ".join(one.job.name for one in self._followed.values())
+      count = len(self._followed)
+      text = f"{count} {'job is' if count == 1 else 'jobs are'} there already: {names}"
+      yield WorkerEvent("news", 0, next(iter(self._followed.values())).run, text=text)
+
+  def _submit(self, folder: Path, record: journal.Journal) -> Iterator[WorkerEvent]:
+    """Submits what waits, as much as is the sweep's to say."""
+    room = self._cluster.limit - len(self._followed) if self._cluster.limit else len(self._waiting)
+    batch = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
+    if not batch or self.stopping:
+      return
+    home = _new_folder(self._home)
+    free = (number for number in range(len(batch) + len(self._followed)) if number not in self._followed)
+    cores = pools.pool_cores()
+    tasks = [
+      ClusterTask(
+        config=to_dict(run),
+        folder=str(folder),
+        outcome=str(home / f"{index}.json"),
+        logs=str(self._logs / run.name),
+        command=self._command,
+        core=cores[number % len(cores)] if self._cluster.pins else -1,
+      )
+      for (index, run), number in zip(enumerate(batch), list(free), strict=False)
+    ]
+    jobs = self._cluster.submit(tasks, home)
+    for job, run, task in zip(jobs, batch, tasks, strict=True):
+      self._follow(job, run, Path(task.outcome), folder)
+    for job, run, task in zip(jobs, batch, tasks, strict=True):
+      record.append(
+        {"cluster": self._cluster.name, "run": run.name, "outcome": task.outcome, **job._asdict()}
+      )
+    if not self._cluster.limit:
+      first, last = jobs[0].name, jobs[-1].name
+      text = (
+        f"submitted 1 job: {first}" if first == last else f"submitted {len(jobs)} jobs: {first} to {last}"
+      )
+      yield WorkerEvent("news", 0, batch[0], text=text)
+
+  def _follow(self, job: clusters.ClusterJob, run: Run, outcome: Path, folder: Path) -> None:
+    number = next(n for n in range(len(self._followed) + 1) if n not in self._followed)
+    self._followed[number] = FollowedJob(
+      job=job,
+      run=run,
+      number=number,
+      outcome=outcome,
+      log=Path(job.home) / f"{job.name}_0_log.err",
+      seen=len(journal.read_journal(folder / run.name / JOURNAL)),
+      step=_last_step(folder, run),
+    )
+
+  def _look(self, folder: Path) -> Iterator[WorkerEvent]:
+    """Yields what has happened since the last look."""
+    states = self._cluster.states([one.job for one in self._followed.values()])
+    for one in list(self._followed.values()):
+      said = _outcome(one.outcome)  # Before the rows: a run that has ended writes no more.
+      rows = journal.read_journal(folder / one.run.name / JOURNAL)
+      if one.began is None and (len(rows) > one.seen or said or (states or {}).get(one.job) == "running"):
+        one.began = time.monotonic()
+        yield WorkerEvent("started", one.number, one.run)
+      new, one.seen = rows[min(one.seen, len(rows)) :], len(rows)
+      for row in new:
+        yield WorkerEvent("row", one.number, one.run, row)
+      if said is not None:
+        yield from self._ended(one, said, rows)
+      elif states is not None:
+        one.absences = 0 if one.job in states else one.absences + 1
+        if one.absences >= ABSENCES:
+          yield from self._dead(one, folder)
+
+  def _ended(
+    self, one: FollowedJob, said: dict[str, str], rows: list[dict[str, Any]]
+  ) -> Iterator[WorkerEvent]:
+    self._remove_worker(one)
+    if said["kind"] == "finished":
+      result = next((row for row in reversed(rows) if row.get("kind") == "result"), None)
+      if result is None:
+        raise UserError(f"{one.outcome} says that {one.run.name} is finished, but its journal has no result")
+      yield WorkerEvent("finished", one.number, one.run, result)
+    elif said["kind"] == "failed":
+      yield WorkerEvent("failed", one.number, one.run, text=said["text"])
+    else:
+      self._mistake = self._mistake or said["text"]
+      self.stopping = True
+
+  def _dead(self, one: FollowedJob, folder: Path) -> Iterator[WorkerEvent]:
+    """Submits the run of a job that has said nothing again, or gives it up."""
+    self._remove_worker(one)
+    advanced = _last_step(folder, one.run) > one.step
+    self._attempts[one.run.name] = 0 if advanced else self._attempts[one.run.name] + 1
+    why = f"job {one.job.name} ended before its run"
+    if self.stopping:
+      yield WorkerEvent("stopped", one.number, one.run)
+    elif self._attempts[one.run.name] < self._most_attempts:
+      self._waiting.appendleft(one.run)
+      yield WorkerEvent("again", one.number, one.run, text=why)
+    else:
+      yield WorkerEvent(
+        "failed", one.number, one.run, text=f"{why}: {pools.last_line(one.log)} (see {one.log})"
+      )
+
+  def _remove_worker(self, one: FollowedJob) -> None:
+    if one.began is not None:
+      self._past_seconds += time.monotonic() - one.began
+    del self._followed[one.number]
+
+
+def read_rows(record: Path, cluster: str) -> dict[str, dict[str, Any]]:
+  """Returns the last job of each run that a record names for a cluster and that has told no outcome, by run."""
+  last = {}
+  for number, row in enumerate(journal.read_journal(record), 1):
+    for name in ("run", "cluster", "outcome", "name", "home"):
+      json_reading.require_field(row, name, str, f"line {number} of {record}")
+    last[row["run"]] = row
+  return {
+    run: row
+    for run, row in last.items()
+    if row["cluster"] == cluster and _outcome(Path(row["outcome"])) is None
+  }
+
+
+def refuse_others(logs: Path, executor: str, others: Sequence[clusters.JobCluster]) -> None:
+  """Keeps a run from being trained by two executors at once.
+
+  Raises:
+    UserError: if a job of another executor has not ended, or may not have.
+  """
+  record = logs.absolute() / FOLDER / RECORD
+  for cluster in others:
+    jobs = [_job(row) for row in read_rows(record, cluster.name).values()]
+    alive = cluster.states(jobs) if jobs else {}
+    if alive or alive is None:
+      names = ", ".join(job.name for job in (jobs if alive is None else alive))
+      may = "may not have ended" if alive is None else "have not ended"
+      raise UserError(
+        f"jobs of --executor={cluster.name} {may} ({names}); go on with that executor, or end them before "
+        f"--executor={executor}"
+      )
+
+
+def _job(row: dict[str, Any]) -> clusters.ClusterJob:
+  return clusters.ClusterJob(row["name"], row["home"])
+
+
+def _outcome(path: Path) -> dict[str, str] | None:
+  if not path.exists():
+    return None
+  found = json_reading.read_json(path)
+  return {name: json_reading.require_field(found, name, str, str(path)) for name in ("kind", "text")}
+
+
+def _last_step(folder: Path, run: Run) -> int:
+  """Returns how far the checkpoints of a run and of its trunk are: what a job has brought is in either."""
+  names = [run.name, run.trunk] if run.trunk else [run.name]
+  return sum(max(checkpoint_folder.complete_steps(folder / name / CHECKPOINTS), default=-1) for name in names)
+
+
+def _new_folder(home: Path) -> Path:
+  """Makes and returns the next folder of a batch."""
+  number = 1 + max((int(path.name) for path in home.iterdir() if path.name.isdecimal()), default=0)
+  (home / str(number)).mkdir()
+  return home / str(number)

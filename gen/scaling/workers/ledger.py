@@ -1,0 +1,228 @@
+"""What a sweep has done, kept in its folder so that nothing is ever trained twice.
+
+    config.json         the study, its corpus and tokenizer, written before the first run
+    <run>/              one run: checkpoints and its own journal, which is the truth
+    journal.jsonl       all runs' rows, written by the sweep alone
+    logs/               what workers print; of clusters also which job has which run
+    clock.json          wall time, over all sittings
+
+A run is known by its hash, which is of its whole configuration. Studies may grow (budgets, sizes, seeds): what is
+done stays done. Anything that would change a run that is there is refused, naming it.
+"""
+
+import contextlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from gen.config import Run, Sweep, config_hash, from_dict, to_dict
+from gen.errors import UserError
+from gen.io import json_reading, seals
+from gen.io.checksums import write_atomically
+from gen.scaling.sweeps import design, trunk_sweeps
+from gen.scaling.verdicts.results_file import CLOCK
+from gen.training import checkpoint_folder, journal, run_folder
+from gen.training.run_folder import field_differences
+
+CONFIG = "config.json"
+JOURNAL = "journal.jsonl"
+LOGS = "logs"
+CHECKPOINTS = "checkpoints"  # of a run, in its folder
+CLOCK_FILE = "clock.json"
+KINDS = ("train", "evaluation", "result")  # the rows that a sweep's journal holds
+# Fields that may differ from sitting to sitting: they add runs, or change only how the work is done.
+GROWABLE_FIELDS = ("rates", "budgets", "widths", "batches", "depths", "seeds", "held_out", "held_out_widths")
+IGNORED_FIELDS = (
+  *("name", "workers", "bootstraps", "log_every", "evaluate_every", "tensorboard"),
+  *("checkpoint_every", "checkpoint_seconds", "keep_checkpoints", "data.cache"),
+)
+
+
+class SweepLedger:
+  """The record of one sweep in one folder; whoever opens it holds the folder's lock."""
+
+  def __init__(self, folder: Path, sweep: Sweep, runs: list[Run], identity: dict[str, Any]) -> None:
+    """Opens the record, or begins one.
+
+    Args:
+      folder: of the sweep.
+      sweep: the study.
+      runs: its runs.
+      identity: what the runs read ({"corpus_sha256": ..., "tokenizer": ...}); other text is another sweep.
+
+    Raises:
+      UserError: if the folder holds a sweep that this one does not continue, or cannot be written.
+    """
+    self.folder, self.sweep = folder, sweep
+    self.runs = design.canonical_order(runs)
+    self._queue = list(runs)
+    self._hashes = {run.name: config_hash(run) for run in runs}
+    self._identity = identity
+    _begin(folder / CONFIG, sweep, identity)
+    self._rows = {run.name: self._read(run) for run in self.runs}
+    self._write_journal()
+    self._journal = journal.Journal(folder / JOURNAL)
+    self._began, self._clock = time.monotonic(), _clock(folder / CLOCK_FILE)
+    self.spent(0.0)
+
+  def left(self) -> list[Run]:
+    """Returns the runs without a result, in the order to start them."""
+    return [run for run in self._queue if self.result(run) is None]
+
+  def result(self, run: Run) -> dict[str, Any] | None:
+    """Returns the result row of a run, if it has one."""
+    return next((row for row in self._rows[run.name] if row["kind"] == "result"), None)
+
+  def begun(self, run: Run) -> bool:
+    """Returns whether a run has a checkpoint but no result yet."""
+    return self.result(run) is None and bool(
+      checkpoint_folder.complete_steps(self.folder / run.name / CHECKPOINTS)
+    )
+
+  def record(self, run: Run, row: dict[str, Any]) -> None:
+    """Adds a row of a run to the sweep's journal.
+
+    Raises:
+      UserError: if the disk is full.
+    """
+    if row.get("kind") in KINDS:
+      row = self._complete(run, row)
+      self._rows[run.name].append(row)
+      self._journal.append(row)
+
+  def results(self) -> list[dict[str, Any]]:
+    """Returns the result rows in canonical order."""
+    return [row for run in self.runs if (row := self.result(run)) is not None]
+
+  def curves(self) -> list[dict[str, Any]]:
+    """Returns the train and evaluation rows of the finished runs, run by run in canonical order."""
+    finished = [run for run in self.runs if self.result(run) is not None]
+    return [row for run in finished for row in self._rows[run.name] if row["kind"] in journal.MEASURED]
+
+  def spent(self, worker_seconds: float) -> None:
+    """Notes the wall time of all workers in this sitting."""
+    self._total = {
+      "worker_seconds": self._clock["worker_seconds"] + worker_seconds,
+      "seconds": self._clock["seconds"] + time.monotonic() - self._began,
+    }
+    write_atomically(self.folder / CLOCK_FILE, json.dumps(seals.with_seal(self._total)).encode())
+
+  @property
+  def seconds(self) -> float:
+    """Wall time of the sweep, over all sittings."""
+    return self._total["seconds"]
+
+  def utilization(self) -> dict[str, float]:
+    """Returns the workers' wall time and how much of it was inside the steps of finished runs."""
+    steps = trunk_sweeps.step_seconds(self.results())
+    total = self._total["worker_seconds"]
+    return {
+      "step_seconds": steps,
+      "worker_seconds": total,
+      "share": min(1.0, steps / total) if total else 0.0,
+    }
+
+  def close(self) -> None:
+    """Puts the sweep's journal into canonical order, as the runs' own journals have it."""
+    self._journal.close()
+    self._rows = {run.name: self._read(run) for run in self.runs}
+    self._write_journal(complete=True)
+
+  def __enter__(self) -> "SweepLedger":
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    with contextlib.suppress(
+      UserError
+    ):  # The rows are safe in the runs' journals; the first error matters more.
+      self.close()
+
+  def _read(self, run: Run) -> list[dict[str, Any]]:
+    """Returns the rows that a run has written, after checking that it is this run that wrote them."""
+    folder = self.folder / run.name
+    try:
+      run_folder.check_folder(folder, run)
+    except run_folder.AnotherRun as error:
+      raise UserError(
+        f"{folder} holds another run of that name ({_changes(to_dict(error.before), to_dict(error.run))}); "
+        "go back to its settings, or choose another --workdir"
+      ) from None
+    rows = journal.read_journal(folder / JOURNAL, sealed=True)
+    if not rows and checkpoint_folder.complete_steps(folder / CHECKPOINTS):
+      raise UserError(
+        f"{folder} has checkpoints but has lost its {JOURNAL}, and with it the run's curve; restore it, or remove the "
+        "folder to train the run again"
+      )
+    for number, row in enumerate(rows, 1):
+      self._check(run, row, f"line {number} of {folder / JOURNAL}")
+    return [self._complete(run, row) for row in rows if row.get("kind") in KINDS]
+
+  def _check(self, run: Run, row: dict[str, Any], name: str) -> None:
+    """Checks that a row is of the run, and that a result read what this sweep reads."""
+    if row.get("run") != self._hashes[run.name]:
+      raise UserError(f"{name} is of run {row.get('run')}, not of {run.name}; restore the file")
+    for key, value in self._identity.items():
+      if row.get("kind") == "result" and row.get(key, value) != value:
+        raise UserError(f"{name} is of another {key} ({row[key]}, now {value}); choose another --workdir")
+
+  def _complete(self, run: Run, row: dict[str, Any]) -> dict[str, Any]:
+    """Adds what only the sweep knows of a run."""
+    if row["kind"] != "result":
+      return row
+    held_out = design.is_held_out(self.sweep, run)
+    return row | {"name": run.name, "budget": run.flops, "held_out": held_out}
+
+  def _write_journal(self, complete: bool = False) -> None:
+    rows = (row for run in self.runs for row in self._rows[run.name])
+    write_atomically(self.folder / JOURNAL, journal.seal_rows(rows, complete))
+
+
+def without_clock(row: dict[str, Any]) -> dict[str, Any]:
+  """Returns what two trainings of one run have in common, bit for bit."""
+  return {name: value for name, value in row.items() if name not in CLOCK}
+
+
+def _begin(path: Path, sweep: Sweep, identity: dict[str, Any]) -> None:
+  """Compares the study with the one in the folder, and writes it there."""
+  present = json.loads(json.dumps({"sweep": to_dict(sweep), **identity}))
+  if path.exists():
+    saved = json_reading.read_json(path)
+    try:  # A field that is newer than the folder has its default there.
+      study = from_dict(Sweep, json_reading.require_field(saved, "sweep", dict, str(path)))
+    except UserError as error:
+      raise UserError(f"{path} is not the config of a sweep ({error}); choose another --workdir") from None
+    saved["sweep"] = json.loads(json.dumps(to_dict(study)))
+    for name in identity:
+      if saved.get(name) != present[name]:
+        raise UserError(
+          f"{path.parent} holds a sweep with another {name} ({saved.get(name)}, now {present[name]}): its runs read "
+          "other text; restore that, or choose another --workdir"
+        )
+    same = {name: present["sweep"].get(name) for name in GROWABLE_FIELDS}
+    changed = _changes(saved["sweep"] | same, present["sweep"])
+    if changed:
+      raise UserError(
+        f"{path.parent} holds another sweep ({changed}); go back to its settings, or choose another --workdir"
+      )
+  write_atomically(path, json.dumps(present, indent=1).encode())
+
+
+def _clock(path: Path) -> dict[str, float]:
+  if not path.exists():
+    return {"worker_seconds": 0.0, "seconds": 0.0}
+  values = seals.without_seal(json_reading.read_json(path), str(path))
+  return {
+    name: json_reading.require_field(values, name, float, str(path)) for name in ("worker_seconds", "seconds")
+  }
+
+
+def _changes(before: dict[str, Any], now: dict[str, Any]) -> str:
+  """Says which fields that matter differ; both as they are after a trip through JSON."""
+  before, now = json.loads(json.dumps(before)), json.loads(json.dumps(now))
+  changed = [
+    f"{name} was {old}, now {new}"
+    for name, old, new in field_differences(before, now)
+    if name not in IGNORED_FIELDS
+  ]
+  return "; ".join(changed)

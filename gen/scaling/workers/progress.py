@@ -1,0 +1,276 @@
+"""What a person sees of a sweep under way: a live table on a terminal, plain lines anywhere else.
+
+Tally           counts: runs done and left, FLOPs, rates, time left
+Lines           one line when something happened, and one now and then while nothing does
+Live            the table, redrawn in place
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from rich.console import Console, Group
+from rich.live import Live as RichLive
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from gen.config import Run
+from gen.scaling.sweeps import trunk_sweeps
+from gen.scaling.workers.pool import WorkerEvent
+
+QUIET_SECONDS = 30.0  # between two plain lines about runs under way
+
+
+@dataclasses.dataclass
+class CurrentRun:
+  """The run that a worker is at, and its last row."""
+
+  run: Run
+  row: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+  @property
+  def flops(self) -> float:
+    """FLOPs done of those that fall to the run."""
+    return max(0.0, min(self.row.get("flops") or 0.0, self.run.flops) - self.run.flops + self.due)
+
+  @property
+  def due(self) -> float:
+    """FLOPs that fall to the run: a branch leaves its trunk's to the longest of them."""
+    return _due(self.run)
+
+  @property
+  def share(self) -> float:
+    """How much of the run is done, 0 to 1."""
+    return self.flops / self.due
+
+
+class SweepTally:
+  """Counts what is done and guesses how long the rest takes."""
+
+  def __init__(self, runs: Sequence[Run], left: Sequence[Run], workers: int) -> None:
+    """Starts to count.
+
+    Args:
+      runs: of the sweep.
+      left: those of them without a result.
+      workers: processes that train them.
+    """
+    self.total, self.done, self.failed = len(runs), len(runs) - len(left), 0
+    self.flops = sum(map(_due, runs))
+    self.workers = workers
+    self.current: dict[int, CurrentRun] = {}
+    self._waiting = {run.name: _due(run) for run in left}
+    self._rates: dict[int, float] = {}  # FLOPs a second, the last that each worker reported
+
+  def take(self, event: WorkerEvent) -> None:
+    """Counts an event."""
+    if event.kind == "started":
+      self.current[event.worker] = CurrentRun(event.run)
+      self._waiting.pop(event.run.name, None)
+    elif event.kind == "row" and event.worker in self.current:
+      current = self.current[event.worker]
+      current.row = current.row | event.row
+      self._rates[event.worker] = 1e9 * (event.row.get("gflops") or 0.0) or self._rates.get(event.worker, 0.0)
+    elif event.kind == "again":
+      self.current.pop(event.worker, None)
+      self._waiting[event.run.name] = _due(event.run)
+    elif event.kind != "news":
+      self.current.pop(event.worker, None)
+      self.done += event.kind == "finished"
+      self.failed += event.kind == "failed"
+
+  @property
+  def left(self) -> int:
+    """Runs that are neither done nor given up, those under way included."""
+    return self.total - self.done - self.failed
+
+  @property
+  def gflops(self) -> float:
+    """GFLOP/s of all workers that train, by the last that each said; between two runs a worker counts too."""
+    busy = self._rates if self._waiting else self.current
+    return sum(self._rates.get(number, 0.0) for number in busy) / 1e9
+
+  @property
+  def flops_left(self) -> float:
+    """FLOPs that are still to be done."""
+    return sum(self._waiting.values()) + sum(now.due - now.flops for now in self.current.values())
+
+  @property
+  def seconds_left(self) -> float | None:
+    """Guess from the FLOPs left and the measured rate of a worker; None before anything was measured.
+
+    The longest single run bounds it from below: no other worker can help with that.
+    """
+    known = [rate for rate in self._rates.values() if rate]
+    if not known:
+      return None
+    rate = sum(known) / len(known)
+    under_way = [current.due - current.flops for current in self.current.values()]
+    together = self.flops_left / (rate * self.workers)
+    return max(together, max([*under_way, *self._waiting.values()], default=0.0) / rate)
+
+
+def _due(run: Run) -> float:
+  return trunk_sweeps.own_share(run) * run.flops
+
+
+class ProgressDisplay(Protocol):
+  """Whatever shows a sweep's progress."""
+
+  def show(self, event: WorkerEvent) -> None:
+    """Takes one event."""
+
+  def tick(self) -> None:
+    """Is called now and then while nothing happens."""
+
+  def say(self, text: str) -> None:
+    """Says one line."""
+
+  def close(self) -> None:
+    """Ends the display."""
+
+
+class PlainProgress:
+  """Plain lines, for logs and pipes."""
+
+  def __init__(
+    self, tally: SweepTally, write: Callable[[str], None] = print, clock: Callable[[], float] = time.monotonic
+  ) -> None:
+    """Shows what the tally counts through `write`."""
+    self._tally, self._write, self._clock = tally, write, clock
+    self._last = clock()
+
+  def show(self, event: WorkerEvent) -> None:
+    """Takes one event; a finished run is one line."""
+    self._tally.take(event)
+    line = event_sentence(event, self._tally)
+    if line:
+      self.say(line)
+    self.tick()
+
+  def tick(self) -> None:
+    """Says where the runs under way are, if nothing was said for a while."""
+    if self._clock() - self._last < QUIET_SECONDS or not self._tally.current:
+      return
+    now = ", ".join(map(_where, self._tally.current.values()))
+    self.say(f"{progress_sentence(self._tally)}; under way: {now}")
+
+  def say(self, text: str) -> None:
+    """Says one line."""
+    self._last = self._clock()
+    self._write(text)
+
+  def close(self) -> None:
+    """Has nothing to end."""
+
+
+class LiveProgress:
+  """A table that is redrawn in place, with finished runs scrolling by above it."""
+
+  def __init__(self, tally: SweepTally, console: Console) -> None:
+    """Starts to draw."""
+    self._tally, self._console = tally, console
+    self._live = RichLive(console=console, refresh_per_second=4, get_renderable=self.draw)
+    self._live.start()
+
+  def show(self, event: WorkerEvent) -> None:
+    """Takes one event."""
+    self._tally.take(event)
+    line = event_sentence(event, self._tally)
+    if line:
+      self.say(line)
+
+  def tick(self) -> None:
+    """Has nothing to do: the table redraws itself."""
+
+  def say(self, text: str) -> None:
+    """Says one line above the table."""
+    self._console.print(Text(text))
+
+  def close(self) -> None:
+    """Ends the drawing."""
+    self._live.stop()
+
+  def draw(self) -> Group:
+    """Returns the table of workers and the bar of the sweep."""
+    tally = self._tally
+    table = Table(box=None, pad_edge=False)
+    for heading in ("worker", "run", "loss", "tokens/s", "GFLOP/s", "done"):
+      table.add_column(heading, justify="left" if heading in ("worker", "run") else "right")
+    for number, now in sorted(tally.current.items()):
+      loss, speed, rate = (now.row.get(name) for name in ("loss", "tokens_per_second", "gflops"))
+      table.add_row(
+        str(number),
+        now.run.name,
+        *(_number(loss, ".3f"), _number(speed, ",.0f"), _number(rate, ".1f")),
+        f"{100 * now.share:.0f} %" if now.row else "compiling",
+      )
+    foot = Table.grid(padding=(0, 2))
+    bar = ProgressBar(total=tally.flops, completed=tally.flops - tally.flops_left, width=30)
+    foot.add_row(bar, Text(progress_sentence(tally)))
+    return Group(table, foot)
+
+
+def _where(current: CurrentRun) -> str:
+  if not current.row:
+    return f"{current.run.name} compiling"
+  loss = current.row.get("loss")
+  return f"{current.run.name} {100 * current.share:.0f} %" + (f" loss {loss:.3f}" if loss is not None else "")
+
+
+def make_display(tally: SweepTally, console: Console) -> ProgressDisplay:
+  """Returns the display that fits where the output goes."""
+  if console.is_terminal:
+    return LiveProgress(tally, console)
+  return PlainProgress(tally, lambda line: print(line, file=console.file, flush=True))
+
+
+def event_sentence(event: WorkerEvent, tally: SweepTally) -> str:
+  """Returns what there is to say about an event; nothing for most."""
+  name = event.run.name
+  if event.kind == "finished":
+    row = event.row
+    return (
+      f"{progress_sentence(tally)}; {name}: loss {_number(row.get('loss'), '.4f')}, "
+      f"{_number(row.get('tokens_per_second'), ',.0f')} tokens/s, {_number(row.get('gflops'), '.1f')} GFLOP/s"
+    )
+  if event.kind == "again":
+    return f"{name}: {event.text}; trying again from its last checkpoint"
+  if event.kind == "failed":
+    return f"{name} failed: {event.text}"
+  return event.text if event.kind == "news" else ""
+
+
+def progress_sentence(tally: SweepTally) -> str:
+  """Returns runs done and left, the rate, and the time left."""
+  parts = [f"{tally.done} of {tally.total} runs done, {tally.left} left"]
+  if tally.failed:
+    parts.append(f"{tally.failed} failed")
+  if tally.gflops:
+    parts.append(f"{tally.gflops:.0f} GFLOP/s")
+  if tally.left:
+    parts.append(f"{format_duration(tally.seconds_left)} left")
+  return ", ".join(parts)
+
+
+def format_duration(seconds: float | None) -> str:
+  """Returns a time as people say it.
+
+  >>> format_duration(42), format_duration(3 * 60 + 20), format_duration(2 * 3600 + 60), format_duration(None)
+  ('42 s', '3 min 20 s', '2 h 1 min', '? min')
+  """
+  if seconds is None or not math.isfinite(seconds):
+    return "? min"
+  whole = round(seconds)
+  if whole < 60:
+    return f"{whole} s"
+  if whole < 3600:
+    return f"{whole // 60} min {whole % 60} s"
+  return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _number(value: float | None, form: str) -> str:
+  return "?" if value is None else format(value, form)

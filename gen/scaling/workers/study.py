@@ -1,0 +1,294 @@
+"""One study in one folder: its corpus, its runs trained by workers, its record.
+
+    load -> expand -> ledger -> pool -> results
+
+Nothing here fits or draws: `TrainedStudy` is what the laws are fitted to, `collect_results` what is written down of it.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from gen import versions
+from gen.config import Run, Sweep, to_dict
+from gen.data import dataset
+from gen.data.dataset import Dataset
+from gen.errors import UserError
+from gen.scaling.sweeps import design, trunk_sweeps
+from gen.scaling.workers import pool as pools
+from gen.scaling.workers import progress
+from gen.scaling.workers.executors import LOCAL, RunExecutor
+from gen.scaling.workers.ledger import LOGS, SweepLedger
+from gen.training import loop
+
+
+@dataclasses.dataclass
+class TrainedStudy:
+  """What a study has after its runs were trained, or after it was interrupted.
+
+  Attributes:
+    loaded: corpus, tokenizer and tokens.
+    runs: of the study, in canonical order.
+    results: result rows in the same order.
+    curves: train and evaluation rows of the finished runs.
+    failed: why, by the name of the run that has no result.
+    epochs: how often each run reads the corpus, by name.
+    interrupted: whether a signal asked to stop before all was done.
+    utilization: wall time of workers, and how much of it was inside training steps.
+    seconds: wall time of training, over all sittings.
+    executor: where the last sitting trained.
+  """
+
+  loaded: Dataset
+  runs: list[Run]
+  results: list[dict[str, Any]]
+  curves: list[dict[str, Any]]
+  failed: dict[str, str]
+  epochs: dict[str, float]
+  interrupted: bool
+  utilization: dict[str, float]
+  seconds: float
+  executor: RunExecutor = LOCAL
+
+
+@dataclasses.dataclass
+class OpenedStudy:
+  """A study whose folder is open: what it reads, its runs, and its record."""
+
+  sweep: Sweep
+  loaded: Dataset
+  runs: list[Run]
+  epochs: dict[str, float]
+  ledger: SweepLedger
+
+
+def train_study(
+  sweep: Sweep,
+  folder: Path,
+  console: Console,
+  command: Sequence[str] = pools.COMMAND,
+  executor: RunExecutor = LOCAL,
+) -> TrainedStudy:
+  """Trains what is left of a study; the caller holds the folder's lock.
+
+  Args:
+    sweep: the study.
+    folder: where it lives.
+    console: what people see.
+    command: the worker process.
+    executor: where runs are trained.
+
+  Raises:
+    UserError: for a study that cannot be, a folder of another one, or a mistake that a worker met.
+  """
+  return train_all({"": sweep}, folder, console, sweep.workers, command, executor)[""]
+
+
+def train_all(
+  sweeps_by_name: Mapping[str, Sweep],
+  folder: Path,
+  console: Console,
+  workers: int = 0,
+  command: Sequence[str] = pools.COMMAND,
+  executor: RunExecutor = LOCAL,
+) -> dict[str, TrainedStudy]:
+  """Trains what is left of several studies in one pool of workers, each study in the folder of its name.
+
+  Args:
+    sweeps_by_name: the studies; the one named "" lives in the folder itself.
+    folder: where they live; the caller holds its lock.
+    console: what people see.
+    workers: runs at a time; 0 is one per core or GPU, and as many as a cluster grants.
+    command: the worker process.
+    executor: where runs are trained.
+
+  Raises:
+    UserError: for a study that cannot be, a folder of another one, or a mistake that a worker met.
+  """
+  for mesh in {sweep.mesh for sweep in sweeps_by_name.values()}:
+    executor.check_mesh(mesh)
+  with contextlib.ExitStack() as stack:
+    opened = {}
+    for name, sweep in sweeps_by_name.items():
+      opened[name] = _open(sweep, folder / name, console)
+      stack.enter_context(opened[name].ledger)
+    failed, interrupted = _work(opened, folder, workers, console, command, executor)
+  return {
+    name: dataclasses.replace(_trained(one, failed[name], interrupted), executor=executor)
+    for name, one in opened.items()
+  }
+
+
+def _open(sweep: Sweep, folder: Path, console: Console) -> OpenedStudy:
+  design.check_sweep(sweep)
+  loop.row_length(sweep)
+  loaded = dataset.load_dataset(sweep.data, functools.partial(console.print, soft_wrap=True, highlight=False))
+  runs = design.expand_sweep(sweep, loop.complete_run(sweep, loaded).model.vocab)
+  epochs = _epochs(runs, loaded)
+  if max(epochs.values()) > 1:
+    console.print(_repetition(epochs))
+  identity = {"corpus_sha256": loaded.corpus.sha256, "tokenizer": loaded.tokenizer.hash}
+  return OpenedStudy(sweep, loaded, runs, epochs, SweepLedger(folder, sweep, runs, identity))
+
+
+def _trained(opened: OpenedStudy, failed: dict[str, str], interrupted: bool) -> TrainedStudy:
+  ledger, runs = opened.ledger, opened.runs
+  results = ledger.results()
+  if not results and not interrupted:
+    first = next(iter(failed.items()))
+    raise UserError(f"no run of {ledger.folder} could be trained; {first[0]}: {first[1]}")
+  return TrainedStudy(
+    loaded=opened.loaded,
+    runs=ledger.runs,
+    results=results,
+    curves=ledger.curves(),
+    failed=failed,
+    epochs=opened.epochs,
+    interrupted=interrupted and len(results) + len(failed) < len(runs),
+    utilization=ledger.utilization(),
+    seconds=ledger.seconds,
+  )
+
+
+def _epochs(runs: Sequence[Run], loaded: Dataset) -> dict[str, float]:
+  tokens = {run.name: loop.count_steps(run) * run.data.batch * loop.row_length(run).tokens for run in runs}
+  return {name: count / len(loaded.train.ids) for name, count in tokens.items()}
+
+
+def _repetition(epochs: Mapping[str, float]) -> str:
+  most = max(epochs, key=lambda name: epochs[name])
+  if epochs[most] <= 1:
+    return "No run reads any text twice."
+  count = sum(often > 1 for often in epochs.values())
+  runs = "1 run reads" if count == 1 else f"{count} runs read"
+  return f"{runs} the corpus more than once, {most} {epochs[most]:.1f} times; the laws are of text that is read once."
+
+
+def _work(
+  opened: Mapping[str, OpenedStudy],
+  folder: Path,
+  workers: int,
+  console: Console,
+  command: Sequence[str],
+  executor: RunExecutor,
+) -> tuple[dict[str, dict[str, str]], bool]:
+  """Trains what is left; returns why runs failed, by study and name, and whether a signal came.
+
+  A worker knows a run by its path below the folder, which names its study as well.
+  """
+  ledgers = {name: one.ledger for name, one in opened.items()}
+  places = {_path(name, run): (name, run) for name, ledger in ledgers.items() for run in ledger.left()}
+  failed: dict[str, dict[str, str]] = {name: {} for name in opened}
+  finished = dict.fromkeys(opened, 0.0)
+  total = sum(len(ledger.runs) for ledger in ledgers.values())
+  if not places:
+    console.print(f"all {total} runs are done")
+    return failed, False
+  if going_on := _standing(ledgers.values(), len(places)):
+    console.print(going_on)
+  left = [dataclasses.replace(run, name=path) for path, (_, run) in places.items()]
+  left.sort(key=design.expected_time, reverse=True)
+  pool = executor.trainer(workers, len(left), folder / LOGS, command)
+  every = [run for ledger in ledgers.values() for run in ledger.runs]
+  show = progress.make_display(progress.SweepTally(every, left, pool.workers), console)
+  events = pool.train(left, folder)
+  with contextlib.closing(show), contextlib.closing(events), pools.stopped_by_signals(pool) as signals:
+    for event in events:
+      show.show(event)
+      name, run = places[event.run.name]
+      ledger = ledgers[name]
+      if event.kind == "row" or (event.kind == "finished" and ledger.result(run) is None):
+        ledger.record(run, event.row)
+      elif event.kind == "failed":
+        failed[name][run.name] = event.text
+      finished[name] += trunk_sweeps.own_share(run) * run.flops * (event.kind == "finished")
+      if event.kind in ("finished", "stopped"):
+        _note_time(ledgers, finished, pool.worker_seconds)
+  _note_time(ledgers, finished, pool.worker_seconds)
+  return failed, bool(signals)
+
+
+def _path(study: str, run: Run) -> str:
+  return f"{study}/{run.name}" if study else run.name
+
+
+def _note_time(
+  ledgers: Mapping[str, SweepLedger], finished: Mapping[str, float], worker_seconds: float
+) -> None:
+  """Shares the workers' time between the studies by the FLOPs that each finished in this sitting."""
+  total = sum(finished.values())
+  for name, ledger in ledgers.items():
+    ledger.spent(worker_seconds * (finished[name] / total if total else 1 / len(ledgers)))
+
+
+def _standing(ledgers: Iterable[SweepLedger], left: int) -> str:
+  """Says what a sweep that goes on finds; nothing for one that begins."""
+  total = begun = 0
+  for ledger in ledgers:
+    total += len(ledger.runs)
+    begun += sum(ledger.begun(run) for run in ledger.left())
+  done = total - left
+  if not done and not begun:
+    return ""
+  held = f"{begun} {'has a checkpoint' if begun == 1 else 'have checkpoints'}"
+  return f"going on: {done} of {total} runs are done, {held}"
+
+
+def collect_results(sweep: Sweep, trained: TrainedStudy, analysis: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns what results.json holds.
+
+  Args:
+    sweep: the study.
+    trained: its runs.
+    analysis: the laws fitted to them, what they predict, and the verdict.
+  """
+  corpus, tokenizer, data = trained.loaded.corpus, trained.loaded.tokenizer, sweep.data
+  return {
+    "name": sweep.name,
+    "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+    "points": [{name: value for name, value in row.items() if name != "config"} for row in trained.results],
+    **analysis,
+    "verdict": _judged(analysis["verdict"], trained),
+    "failed": trained.failed,
+    "utilization": trained.utilization,
+    "compute": trunk_sweeps.study_compute(trained.results),
+    "seconds": trained.seconds,
+    "corpus": {
+      "name": data.corpus,
+      "documents": corpus.documents,
+      "bytes": corpus.bytes,
+      "validation_bytes": corpus.validation_bytes,
+      "sha256": corpus.sha256,
+    },
+    "tokenizer": {"kind": data.tokenizer, "vocab": tokenizer.vocab, "hash": tokenizer.hash},
+    "seeds": sorted({run.seed for run in trained.runs}),
+    "versions": versions.installed_versions(),
+    "machine": versions.describe_machine() | trained.executor.described(sweep.workers),
+    "config": to_dict(sweep),
+  }
+
+
+def _judged(verdict: Mapping[str, Any], trained: TrainedStudy) -> dict[str, Any]:
+  """Returns the verdict on the fits with what they cannot see: runs that are missing, text that was read twice."""
+  missing, often = len(trained.failed), max(trained.epochs.values())
+  sentence = (
+    f"{missing} of {len(trained.runs)} runs have no result." if missing else "Every run has a result."
+  )
+  reasons = [
+    {"name": "complete", "passed": not missing, "value": missing, "limit": 0, "sentence": sentence},
+    {
+      "name": "one_epoch",
+      "passed": often <= 1,
+      "value": often,
+      "limit": 1,
+      "sentence": _repetition(trained.epochs),
+    },
+  ]
+  credible = bool(verdict["credible"]) and all(reason["passed"] for reason in reasons)
+  return {**verdict, "credible": credible, "reasons": [*verdict["reasons"], *reasons]}

@@ -1,0 +1,183 @@
+"""A process that trains one run after the other, on one core, for the pool that started it.
+
+The two talk in JSON, one object a line: commands on the worker's standard input, replies on its standard output.
+
+    {"do": "train", "config": {...}, "folder": "..."}     {"said": "row" | "finished", "row": {...}}
+    {"do": "stop"}                                        {"said": "stopped"}
+                                                          {"said": "diverged" | "mistake" | "crashed", "text": "..."}
+
+A worker keeps its compiled steps from run to run, so a shape is compiled once. The end of its input means that the
+pool is dead: it exits at once, and the run goes on from its last checkpoint when the sweep is started again.
+"""
+
+import argparse
+import functools
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from gen.cli import environment, signals
+from gen.config import Data, Run, from_dict, to_dict
+from gen.errors import UserError
+from gen.io import strict_json
+
+CRASHED = 1  # exit codes
+ORPHANED = 3
+
+# (run, folder, hooks) -> the result row, or None if the run was saved and left on request.
+Train = Callable[[Run, Path, "WorkerHooks"], dict[str, Any] | None]
+
+
+class WorkerChannel:
+  """Lines of JSON to the pool."""
+
+  def __init__(self, descriptor: int) -> None:
+    """Takes the file descriptor that the pool reads from."""
+    self._descriptor = descriptor
+
+  def send(self, said: str, **values: Any) -> None:
+    """Writes one reply; if nobody is left to read it, the process ends."""
+    line = strict_json.encode_json({"said": said, **values})
+    try:
+      while line:
+        line = line[os.write(self._descriptor, line) :]
+    except OSError:
+      os._exit(ORPHANED)
+
+
+class WorkerInbox:
+  """The pool's commands, read by a thread of their own: neither a stop nor the pool's death waits for a step."""
+
+  def __init__(self, commands: BinaryIO) -> None:
+    """Starts to listen."""
+    self.stopping = threading.Event()
+    self.safe_to_leave = True  # no step is under way that a save would keep
+    self._commands = commands
+    # Unlike Queue's, its put may be called from a signal handler while the same thread waits in get.
+    self._waiting: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+    threading.Thread(target=self._listen, name="inbox", daemon=True).start()
+
+  def stop(self, *_: Any) -> None:
+    """Asks the worker to save and leave; also the handler of signals."""
+    self.stopping.set()
+    self._waiting.put(None)
+
+  def next(self) -> dict[str, Any] | None:
+    """Waits for a run; None is the order to leave."""
+    command = self._waiting.get()
+    return None if self.stopping.is_set() else command
+
+  def _listen(self) -> None:
+    for line in self._commands:
+      command = json.loads(line)
+      if command["do"] == "train":
+        self._waiting.put(command)
+        continue
+      self.stop()
+      # Loading and compiling take seconds in which the main thread looks at nothing.
+      if self.safe_to_leave:
+        os._exit(0)
+    os._exit(ORPHANED)
+
+
+class WorkerHooks:
+  """What the training loop tells the pool, and what it asks."""
+
+  def __init__(self, channel: WorkerChannel, inbox: WorkerInbox) -> None:
+    """Connects both ends."""
+    self._channel, self._inbox = channel, inbox
+    self.skipped = 0  # steps with a gradient that is not finite
+
+  def progress(self, row: dict[str, Any]) -> None:
+    """Passes a row of the run's journal on; who has seen one counts on the steps before it."""
+    self._inbox.safe_to_leave = False
+    self.skipped = row.get("skipped", self.skipped)
+    self._channel.send("row", row=row)
+
+  def stop(self) -> bool:
+    """Says whether to save and leave; asked after each dispatch, so from the first call on there is work to save."""
+    self._inbox.safe_to_leave = False
+    return self._inbox.stopping.is_set()
+
+
+def serve_pool(channel: WorkerChannel, inbox: WorkerInbox, train: Train) -> int:
+  """Trains what the pool asks for until it is told to leave; returns the exit code."""
+  while (command := inbox.next()) is not None:
+    run, hooks = from_dict(Run, command["config"]), WorkerHooks(channel, inbox)
+    try:
+      row = train(run, Path(command["folder"]), hooks)
+    except UserError as error:
+      # A run that diverges says something about that run; a full disk or a lost corpus ends the sweep.
+      if hooks.skipped <= run.optimizer.max_skipped_steps:
+        channel.send("mistake", text=str(error))
+        return 0
+      inbox.safe_to_leave = True
+      channel.send("diverged", text=str(error))
+      continue
+    except Exception as error:
+      traceback.print_exc()
+      channel.send("crashed", text="".join(traceback.format_exception_only(error)).strip().splitlines()[-1])
+      return CRASHED
+    if row is None:
+      channel.send("stopped")
+      return 0
+    inbox.safe_to_leave = True
+    channel.send("finished", row=row)
+  return 0
+
+
+def train_run(run: Run, folder: Path, hooks: WorkerHooks) -> dict[str, Any] | None:
+  """Trains one run with everything it reads from the cache; see `Train`."""
+  from gen.training import trunks
+
+  try:
+    return trunks.train_branch(run, folder, _loaded(json.dumps(to_dict(run.data) | {"batch": 0})), hooks)
+  except trunks.RunStopped:
+    return None
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(data_json: str) -> Any:
+  """Returns the data of a run; the runs of a sweep share them, whatever their batch."""
+  from gen.data import cache, dataset
+
+  data = from_dict(Data, json.loads(data_json))
+  environment.compilation_cache(cache.cache_folder(data) / "compiled")
+  return dataset.load_dataset(data, None)
+
+
+def take_core(core: int) -> None:
+  """Pins this process to one core, where the system knows how."""
+  if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {core})
+
+
+def run_worker(train: Train = train_run) -> None:
+  """Serves the pool on this process's standard input and output.
+
+  What libraries print goes to the log (standard error), never between the replies.
+  """
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--core", type=int, default=-1, help="core to run on; -1 leaves that to the system")
+  arguments = parser.parse_args()
+  if arguments.core >= 0:
+    take_core(arguments.core)  # Before jax is imported: its threads are as many as the process has cores.
+  channel = WorkerChannel(os.dup(1))
+  os.dup2(2, 1)
+  inbox = WorkerInbox(os.fdopen(os.dup(0), "rb"))
+  for number in (*signals.stop_signals(), signal.SIGUSR2):  # The last is what clusters send to all of a job.
+    signal.signal(number, inbox.stop)
+  code = serve_pool(channel, inbox, train)
+  sys.stderr.flush()
+  os._exit(code)  # Not sys.exit: the listening thread holds the input's lock.
+
+
+if __name__ == "__main__":
+  run_worker()

@@ -1,0 +1,180 @@
+"""What the state of training takes on each device, by layout: the arithmetic of ZeRO (arXiv:1910.02054, 3 and 5).
+
+An account of declared state, not of a step: activations and temporaries come on top (see `gen.costs.memory`).
+A gigabyte is 1e9 bytes here, as in the paper.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from gen.errors import UserError
+from gen.sharding.layouts import STAGES
+
+
+class StateBytes(NamedTuple):
+  """Bytes of the four parts of the state: of one parameter, or on one device.
+
+  Attributes:
+    parameters: what is multiplied with.
+    gradients: of the loss.
+    moments: Adam's two.
+    master_copies: float32 parameters beside narrower ones.
+  """
+
+  parameters: float
+  gradients: float
+  opt_state: float
+  master_copies: float
+
+  @property
+  def total(self) -> float:
+    """All four."""
+    return sum(self)
+
+
+# Bytes a parameter. Mixed: 16 in all, of which the paper's K = 12 are the optimizer's.
+PRECISIONS = {"float32": StateBytes(4, 4, 8, 0), "mixed": StateBytes(2, 2, 8, 4)}
+# The course notes' rule for one device in float32: 4 bytes for the weight and 20 more to train it, six times the
+# weights in all: the gradient's 4, Adam's 8, and about 8 for activations and temporaries.
+RULE_OF_THUMB = {"weights": 4, "gradients": 4, "moments": 8, "activations_and_temporaries": 8}
+
+
+def state_bytes(parameters: float, layout: str, devices: int, precision: str = "mixed") -> StateBytes:
+  """Returns the bytes on each device, everything that is split divided evenly.
+
+  Table 1 of the paper has 7.5 B parameters on 64 devices at 120, 31.4, 16.6 and 1.88 GB:
+
+  >>> [round(state_bytes(7.5e9, layout, 64).total / 1e9, 2) for layout in ("ddp", "zero1", "zero2", "zero3")]
+  [120.0, 31.41, 16.64, 1.88]
+
+  Args:
+    parameters: how many; need not be whole.
+    layout: ddp | zero1 | zero2 | zero3.
+    devices: among which it splits.
+    precision: mixed | float32.
+
+  Raises:
+    UserError: for what cannot be.
+  """
+  if layout not in STAGES:
+    raise UserError(f"layout is {layout!r}; it must be one of {', '.join(STAGES)}")
+  if precision not in PRECISIONS:
+    raise UserError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}")
+  if devices < 1:
+    raise UserError(f"devices is {devices}; it must be 1 or more")
+  if not (math.isfinite(parameters) and parameters > 0):
+    raise UserError(f"params is {parameters}; it must be a number greater than 0")
+  stage, each = STAGES[layout], PRECISIONS[precision]
+  share = {name: devices if is_split else 1 for name, is_split in stage._asdict().items()}
+  share["master_copies"] = share["moments"]  # the optimizer's, as they are
+  return StateBytes(*(parameters * size / share[name] for name, size in each._asdict().items()))
+
+
+def rule_of_thumb(parameters: float) -> float:
+  """Returns the course notes' bytes of training on one device in float32: 24 GB for 1 B parameters.
+
+  >>> rule_of_thumb(1e9) / 1e9
+  24.0
+  """
+  return parameters * sum(RULE_OF_THUMB.values())
+
+
+class CollectiveBytes(NamedTuple):
+  """What one kind of collective moves in one training step.
+
+  Attributes:
+    kind: all-reduce | all-gather | reduce-scatter.
+    what: the tensors.
+    over: the axes of the mesh.
+    bytes: that each device sends, in a ring.
+  """
+
+  kind: str
+  what: str
+  over: str
+  bytes: float
+
+
+def ring_bytes(kind: str, size: float, parts: int) -> float:
+  """Returns the bytes that each of `parts` devices sends when a tensor of `size` bytes goes round in a ring.
+
+  Gathering or scattering sends every part once to each of the others; an all-reduce is a scatter and a gather.
+
+  >>> ring_bytes("all-reduce", 8.0, 4), ring_bytes("all-gather", 8.0, 4)
+  (12.0, 6.0)
+  """
+  return size * (parts - 1) / parts * (2 if kind == "all-reduce" else 1)
+
+
+def step_collectives(
+  parameters: float, gradients: float, layout: str, sizes: Mapping[str, int], microbatches: int = 1
+) -> list[CollectiveBytes]:
+  """Returns what a step moves for parameters and gradients; what tensor parallelism adds depends on the model.
+
+  Gradients that are whole are all-reduced, split ones reduce-scattered, once a microbatch. Parameters that are stored
+  apart are gathered twice a microbatch, forward and backward; where only moments are apart, once, after the update.
+
+  Args:
+    parameters: bytes of all parameters of one part of tensor parallelism, as they are gathered.
+    gradients: bytes of their gradients.
+    layout: ddp | zero1 | zero2 | zero3.
+    sizes: devices along each axis of the mesh.
+    microbatches: of a step.
+  """
+  data, fsdp = sizes.get("data", 1), sizes.get("fsdp", 1)
+  stage, twice = STAGES[layout], 2.0 * microbatches * parameters
+  uses, reduced = "parameters, forward and backward", "reduce-scatter" if stage.gradients else "all-reduce"
+  planned = [
+    ("all-gather", uses, "fsdp", twice),
+    ("reduce-scatter", "gradients", "fsdp", microbatches * gradients),
+  ]
+  if stage.parameters:
+    planned.append(("all-gather", uses, "data", twice / fsdp))
+  planned.append((reduced, "gradients", "data", microbatches * gradients / fsdp))
+  if stage.opt_state and not stage.parameters:
+    planned.append(("all-gather", "parameters after the update", "data", parameters / fsdp))
+  parts = {"data": data, "fsdp": fsdp}
+  return [
+    CollectiveBytes(kind, what, over, ring_bytes(kind, size, parts[over]))
+    for kind, what, over, size in planned
+    if parts[over] > 1
+  ]
+
+
+class DecoderShape(NamedTuple):
+  """A decoder of about so many parameters, 12 L D^2 of them in its blocks, a width of 128 a layer and heads of 128."""
+
+  depth: int
+  width: int
+
+  @property
+  def heads(self) -> int:
+    """H."""
+    return max(1, self.width // 128)
+
+
+def decoder_shape(parameters: float) -> DecoderShape:
+  """Returns the shape: width and depth grow together, as GPT-3's do (arXiv:2005.14165, table 2.1)."""
+  depth = max(1, round((parameters / (12 * 128**2)) ** (1 / 3)))
+  return DecoderShape(depth, max(128, round((parameters / (12 * depth)) ** 0.5 / 128) * 128))
+
+
+def activation_bytes(
+  shape: DecoderShape, rows: int, length: int, precision: str = "mixed", remat: str = "full"
+) -> float:
+  """Returns the bytes that a decoder keeps for its backward pass (arXiv:2205.05198, equations 2 and 6).
+
+  Everything: T B D L (34 + 5 H T / D) bytes in 16 bits, in float32 twice that; with `full` remat the input of each
+  block alone, 2 T B D L, and one block whole while it is recomputed.
+
+  Args:
+    shape: of the decoder.
+    rows: on a device, B.
+    length: T.
+    precision: mixed | float32.
+    remat: none | full.
+  """
+  block = float(length * rows * shape.width) * (34 + 5 * shape.heads * length / shape.width)
+  whole = block * shape.depth if remat == "none" else block + 2.0 * length * rows * shape.width * shape.depth
+  return whole * (2 if precision == "float32" else 1)

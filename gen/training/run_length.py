@@ -1,0 +1,84 @@
+"""How long the rows of a run are, what one costs, and how many steps the run takes."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+from gen import counts
+from gen.config import Run
+from gen.data import objectives
+from gen.data.dataset import Dataset
+from gen.errors import UserError
+
+
+class RowLength(NamedTuple):
+  """How long one row of a run is, by what one means.
+
+  Attributes:
+    tokens: of the corpus that it reads; D of the laws counts these.
+    target: positions of the stack that predicts.
+    source: positions of an encoder-decoder's encoder, else 0.
+  """
+
+  tokens: int
+  target: int
+  source: int
+
+
+def row_length(run: Run) -> RowLength:
+  """Returns the lengths of a run's rows, which its objective decides.
+
+  Raises:
+    UserError: for an objective that the model's family cannot be trained on.
+  """
+  data, family = run.data, run.model.family
+  able = objectives.families_of(data.objective)
+  if family not in able:
+    raise UserError(f"objective {data.objective} trains {' or '.join(able)}, not model.family {family}")
+  source, target = objectives.row_shapes(data.objective, data.length, family=family)
+  if family != "encoder_decoder":
+    source = 0
+  raw = objectives.raw_row_length(data.objective, data.length, family=family)
+  return RowLength(min(raw, target) if source == 0 else raw, target, source)
+
+
+def flops_per_step(run: Run) -> float:
+  """Returns the exact training FLOPs of one row of a completed run."""
+  row = row_length(run)
+  return counts.count_flops(run.model, row.target, row.source).total
+
+
+def vocab_of_tokenizer(objective: str, tokenizer: Any) -> int:
+  """Returns how many ids a model has: of a causal one those of text, of others the sentinels' too."""
+  return int(tokenizer.text_vocab if objective == "causal" else tokenizer.vocab)
+
+
+def complete_run(run: Run, loaded: Dataset) -> Run:
+  """Returns the run with what its tokenizer and data decide: vocabulary and longest input."""
+  row = row_length(run)
+  vocab = vocab_of_tokenizer(run.data.objective, loaded.tokenizer)
+  if run.model.vocab and run.model.vocab < vocab:
+    raise UserError(
+      f"model.vocab {run.model.vocab} is smaller than the {vocab} ids of the tokenizer; set it to 0 to derive it"
+    )
+  model = dataclasses.replace(
+    run.model, vocab=run.model.vocab or vocab, context=run.model.context or max(row.target, row.source)
+  )
+  if model.positions == "learned" and model.context < max(row.target, row.source):
+    raise UserError(f"model.context {model.context} is shorter than a row of {max(row.target, row.source)}")
+  return dataclasses.replace(run, model=model)
+
+
+def count_steps(run: Run) -> int:
+  """Returns the number of steps of a completed run, from whichever horizon it gives."""
+  row = row_length(run)
+  tokens = run.data.batch * row.tokens
+  if run.steps:
+    return run.steps
+  wanted = run.tokens or run.flops / flops_per_step(run) * row.tokens
+  steps = round(wanted / tokens)
+  if steps < 1:
+    given = f"tokens={run.tokens:g}" if run.tokens else f"flops={run.flops:g}"
+    raise UserError(
+      f"{given} is less than one step of {tokens} tokens; give the run more, or a smaller batch"
+    )
+  return steps

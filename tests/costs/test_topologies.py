@@ -1,0 +1,55 @@
+"""Topologies are read from their names, and what cannot be is one sentence."""
+
+import importlib.util
+
+import pytest
+
+from gen.costs import topologies
+from gen.errors import UserError
+
+
+@pytest.mark.parametrize(
+  ("text", "chips"),
+  [("v5p:4x4x4", 64), ("v5e:2x8", 16), ("v4:2x2x1", 4), ("v6e:1x1", 1), ("h100:6", 6), ("a100:24", 24)],
+)
+def test_a_topology_is_a_chip_and_its_grid(text, chips):
+  found = topologies.parse_topology(text)
+  assert (found.name, found.chips) == (text, chips)
+  assert found.chip is topologies.CHIPS[text[: text.index(":")]]
+
+
+@pytest.mark.parametrize(
+  ("text", "sentence"),
+  [
+    (
+      "b200:8",
+      "no chip 'b200' is known; there are v4 .32 GiB., v5e .*, a100 .79 GiB., h100 .79 GiB., h200 .131 GiB.",
+    ),
+    ("h100", "GPUs are counted, as in h100:8"),
+    ("h200:8x8", "GPUs are counted, as in h200:8"),
+    ("a100:0", "GPUs are counted"),
+    ("h100:12", "more than 8 GPUs come in whole machines of 8"),
+    ("", "no chip ''"),
+    ("v5p", "chips of v5p make a grid of 3 whole numbers, as in v5p:4x4x4"),
+    ("v5p:4x4", "a grid of 3"),
+    ("v5e:2x2x2", "a grid of 2 whole numbers, as in v5e:4x4"),
+    ("v5e:0x2", "a grid of 2"),
+    ("v5e:2x-2", "a grid of 2"),
+    ("v5e:2x²", "a grid of 2"),
+  ],
+)
+def test_a_topology_that_cannot_be_is_one_sentence(text, sentence):
+  with pytest.raises(UserError, match=sentence):
+    topologies.parse_topology(text)
+
+
+def test_without_the_tpus_compiler_one_sentence_says_how_to_get_it(monkeypatch):
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+  with pytest.raises(UserError, match="--extra tpu"):
+    topologies.topology_devices(topologies.parse_topology("v5e:2x2"))
+
+
+def test_without_the_gpus_compiler_one_sentence_says_how_to_get_it(monkeypatch):
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+  with pytest.raises(UserError, match="--extra absent-gpus"):
+    topologies.topology_devices(topologies.parse_topology("h100:8"))
