@@ -20,6 +20,7 @@ from typing import Any
 
 from absl import flags
 
+from gen import counts
 from gen.cli import launch
 from gen.config import Run
 from gen.errors import UserError
@@ -82,7 +83,7 @@ def _compiled(run: Run, topology: Any, devices: list[Any]) -> dict[str, Any]:
   from gen.training import loop
 
   layout = layouts.layout_of_run(run, devices)
-  parameters = memory.counts.parameters(run.model).total
+  parameters = counts.count_parameters(run.model).total
   print(f"compiling {run.name}, {parameters:,} parameters, for {topology.name}", file=sys.stderr)
   begun = time.monotonic()
   sizes, text = memory.compile_step(run, layout)

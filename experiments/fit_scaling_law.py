@@ -143,8 +143,8 @@ def _tell(text: str) -> None:
 
 
 def _write_page(path: Path, points: "RunsTable", curves: list[dict[str, Any]]) -> None:
-  from gen.scaling import table_report
   from gen.scaling.audits import audit
+  from gen.scaling.report import table_report
 
   begun = time.monotonic()
   _tell("auditing the runs ...")

@@ -16,7 +16,7 @@ from typing import Any
 
 from absl import flags
 
-from gen import presets
+from gen import counts, presets
 from gen.cli import launch
 from gen.config import Data, Optimizer, Run, mesh_shape
 from gen.errors import UserError
@@ -157,7 +157,7 @@ def _of_preset(name: str) -> tuple[dict[str, Any], list[str]]:
 
   found: dict[str, Any] = {
     "preset": name,
-    "parameters": memory.counts.parameters(run.model).total,
+    "parameters": counts.count_parameters(run.model).total,
     "layout": run.layout,
     "mesh": run.mesh,
     "devices": devices,

@@ -106,10 +106,7 @@ def _largest(sweep: Sweep) -> Sweep:
 
 def _print(console: "Console", rule: "LearningRateRule") -> None:
   for cell in rule.cells:
-    tried = ", ".join(
-      f"{rate:.3g}: {loss:.4f}"
-      for rate, loss in zip(cell.learning_rate_multipliers, cell.losses, strict=True)
-    )
+    tried = ", ".join(f"{rate:.3g}: {loss:.4f}" for rate, loss in zip(cell.rates, cell.losses, strict=True))
     best = (
       "at the edge"
       if cell.at_edge

@@ -5,7 +5,7 @@ From the command line `--config=configs/preset.py:gpt2` trains one (see there).
 A preset sets the architecture and the published dropout, and leaves precision, remat and scan as they are by default.
 BERT and RoBERTa come with the pooler of their papers; `-mlm` is the model with the masked-language head, which has
 no pooler. `chinchilla-44m` to `chinchilla-16183m` are the rows of table A9 of arXiv:2203.15556, named by its sizes.
-Letters as in gen/config.py.
+Letters as in gen/config/model.py.
 """
 
 import dataclasses

@@ -29,7 +29,9 @@ def numbers(value: Any) -> list[Any]:
   """Returns the numbers and truths of a JSON value in order of appearance, whatever their names; no times."""
   if isinstance(value, dict):
     skipped = ("seconds", "version", "machine", "gflops", "utilization", "path", "commit", "created")
-    return [x for key, item in sorted(value.items()) if not any(s in key for s in skipped) for x in numbers(item)]
+    return [
+      x for key, item in sorted(value.items()) if not any(s in key for s in skipped) for x in numbers(item)
+    ]
   if isinstance(value, list):
     return [x for item in value for x in numbers(item)]
   return [value] if isinstance(value, (int, float)) else []
@@ -68,20 +70,37 @@ def record(path: Path) -> None:
     for name in CONFIGS:
       words = [f"--config=configs/{name}.py", "--config.steps=60", "--config.tokens=0", "--config.flops=0"]
       row = json.loads(run("experiments/pretrain.py", *words, f"--workdir={here / name}", "--json=-"))
-      out[name] = [value for key, value in sorted(row.items()) if key in ("loss", "final_loss", "validation_loss", "train_loss")]
+      out[name] = [
+        value
+        for key, value in sorted(row.items())
+        if key in ("loss", "final_loss", "validation_loss", "train_loss")
+      ]
       prompt = "Returns ___ the ___ of an array" if name == "encoder" else "Returns the"
       answer = json.loads(
-        run("experiments/generate.py", f"--checkpoint={here / name}", f"--prompt={prompt}", "--temperature=0", "--max_tokens=32", "--json=-")
+        run(
+          "experiments/generate.py",
+          f"--checkpoint={here / name}",
+          f"--prompt={prompt}",
+          "--temperature=0",
+          "--max_tokens=32",
+          "--json=-",
+        )
       )
       out[f"{name} tokens"] = numbers(answer)
       print(name, out[name], file=sys.stderr, flush=True)
     for name, table in tables(here).items():
-      fit = run("experiments/fit_scaling_law.py", f"--runs={table}", "--approach=all", "--bootstraps=200", "--json=-")
+      fit = run(
+        "experiments/fit_scaling_law.py", f"--runs={table}", "--approach=all", "--bootstraps=200", "--json=-"
+      )
       out[f"fit {name}"] = numbers(json.loads(fit))
-      out[f"audit {name}"] = numbers(json.loads(run("experiments/audit.py", f"--runs={table}", "--bootstraps=50", "--json=-")))
+      out[f"audit {name}"] = numbers(
+        json.loads(run("experiments/audit.py", f"--runs={table}", "--bootstraps=50", "--json=-"))
+      )
       plan = run("experiments/plan.py", "--flops=1e20", f"--law={table}", "--bootstraps=100", "--json=-")
       out[f"plan {name}"] = numbers(json.loads(plan))
-    out["plan published"] = numbers(json.loads(run("experiments/plan.py", "--flops=5.76e23", "--law=hoffmann2022", "--json=-")))
+    out["plan published"] = numbers(
+      json.loads(run("experiments/plan.py", "--flops=5.76e23", "--law=hoffmann2022", "--json=-"))
+    )
   path.write_text(json.dumps(out, indent=1) + "\n")
 
 

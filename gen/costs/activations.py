@@ -19,7 +19,7 @@ from gen.batch import Batch
 from gen.config import Data, Model, Run, from_dict, to_dict
 from gen.costs import step_benchmark
 from gen.models import language_model, recurrent
-from gen.training import losses, step
+from gen.training import losses, run_length, step
 
 # Of what one block keeps: how much of it a backward pass holds in other forms at its fullest; measured on compiled
 # steps of the three families (docs/scaling_up.md), as is the next.
@@ -142,7 +142,7 @@ def working_bytes(run: Run, rows: int, tensor: int = 1) -> int:
   """Returns an estimate of the bytes that a backward pass needs beside what was kept and the gradients."""
   model = run.model
   if model.recurrent:
-    row = step_benchmark.loop.row_of(run)
+    row = run_length.row_length(run)
     return round(GATES * rows * row.target * counts.GATES[model.family] * model.width * 4)
   everything = dataclasses.replace(run, model=dataclasses.replace(model, remat="none"))
   blocks = [each.rows for each in kept_activations(everything, rows, tensor).layers]

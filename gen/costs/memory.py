@@ -14,12 +14,12 @@ from jax.sharding import AbstractMesh, PartitionSpec
 
 from gen import counts
 from gen.config import Model, Run, mesh_shape
-from gen.costs import activations, step_benchmark
-from gen.models import language_model
+from gen.costs import activations
+from gen.models import language_model, recurrent
 from gen.sharding import state_bytes
 from gen.sharding.layouts import ShardingLayout, split_tensor
 from gen.sharding.state_bytes import CollectiveBytes
-from gen.training import step
+from gen.training import run_length, step
 from gen.training.optimizer import schedule_params
 
 WORD = 4  # bytes of float32, which parameters, gradients and moments are
@@ -104,7 +104,7 @@ def run_footprint(run: Run) -> MemoryFootprint:
   batch = activations.array_bytes(activations.example_batch(run, rows)) * run.optimizer.microbatches
   carried = 0
   if run.model.carry:
-    carried = activations.array_bytes(jax.eval_shape(lambda: step.recurrent.initial_state(run.model, rows)))
+    carried = activations.array_bytes(jax.eval_shape(lambda: recurrent.init_recurrent_state(run.model, rows)))
   kept = activations.kept_activations(run, rows, tensor)
   return MemoryFootprint(
     part_bytes(run, "parameters"),
@@ -150,10 +150,10 @@ def cache_bytes(run: Run, rows: int, tensor: int = 1) -> int:
   """Returns the bytes of keys and values, or of the state, of so many rows of the run's length."""
   model = activations.device_activations(run.model, tensor)
   if model.recurrent:
-    return activations.array_bytes(jax.eval_shape(lambda: step.recurrent.initial_state(model, rows)))
+    return activations.array_bytes(jax.eval_shape(lambda: recurrent.init_recurrent_state(model, rows)))
   if model.family == "encoder":
     return 0
-  row = step_benchmark.loop.row_of(run)
+  row = run_length.row_length(run)
   stack = counts.block_stacks(model)[0]
   slots = row.target + (row.source if stack.cross else 0)
   return 2 * stack.depth * rows * slots * stack.shape.key_value_width * _computed(model)
@@ -161,7 +161,7 @@ def cache_bytes(run: Run, rows: int, tensor: int = 1) -> int:
 
 def recomputed_share(run: Run) -> float:
   """Returns the FLOPs that remat spends again, as a share of the step's."""
-  row = step_benchmark.loop.row_of(run)
+  row = run_length.row_length(run)
   found = counts.count_flops(run.model, row.target, row.source)
   again = {"none": 0.0, "dots": found.scores, "full": found.total - found.head}[run.model.remat]
   return again / 3 / found.total  # A step is a forward pass and two more for the gradients.
@@ -183,7 +183,7 @@ def moved_bytes(run: Run) -> list[CollectiveBytes]:
 
 def _of_tensor(run: Run, tensor: int) -> CollectiveBytes:
   """Returns the sums over tensor: of each branch's change forward, of its input's gradient backward, and the ends'."""
-  row, model = step_benchmark.loop.row_of(run), run.model
+  row, model = run_length.row_length(run), run.model
   positions = 0
   for stack, reads in zip(counts.block_stacks(model), (row.target, row.source), strict=False):
     positions += stack.depth * reads * 2 * (3 if stack.cross else 2)

@@ -312,7 +312,7 @@ class TokenStack(nn.Module):
       if segments is None:
         bias = attention_mask(segments_bt, keys_segments_bt, self.causal, prefix_bt)
     else:
-      bias = slots.hidden()
+      bias = slots.mask()
     angles = waves_rd = None
     if cfg.positions == "transformer_xl" and slots is not None and not slots.is_prefill:
       waves_rd = positions.sinusoidal_positions(slots.distances()[None], cfg.width)[0]

@@ -64,7 +64,7 @@ def split_tensor(
     over: the axes of the mesh that the tensor is stored apart over.
   """
   names = tuple(names)
-  left, where, whole = list(shape), [()] * len(shape), []  # type: list[int], list[tuple[str, ...]], list[Whole]
+  left, where, whole = list(shape), [()] * len(shape), []  # type: list[int], list[tuple[str, ...]], list[UndividedAxis]
 
   def put(index: int, axes: tuple[str, ...]) -> bool:
     count = math.prod(sizes[axis] for axis in axes)

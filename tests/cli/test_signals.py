@@ -55,7 +55,7 @@ def test_a_second_press_interrupts(handlers):
 def test_a_program_under_nohup_outlives_its_terminal():
   code = """
 import os, signal
-from gen import signals
+from gen.cli import signals
 signals.StopRequest(print)
 os.kill(os.getpid(), signal.SIGHUP)
 print("on")

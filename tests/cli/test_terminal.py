@@ -18,7 +18,7 @@ def program(body):
   return [
     sys.executable,
     "-c",
-    f"from gen import launch\ndef main():\n{lines}\nlaunch.main(main, trains=False)",
+    f"from gen.cli import launch\ndef main():\n{lines}\nlaunch.run_experiment(main, trains=False)",
   ]
 
 

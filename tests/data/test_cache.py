@@ -126,12 +126,12 @@ FULL = """
 import resource, sys
 from pathlib import Path
 from gen.config import Data
-from gen.data import loaded
+from gen.data import dataset
 from gen.errors import UserError
 from tests import mutations
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 try:
-  loaded.load(Data(corpus=sys.argv[1], cache=sys.argv[2]))
+  dataset.load_dataset(Data(corpus=sys.argv[1], cache=sys.argv[2]))
 except UserError as error:
   print(error)
 """

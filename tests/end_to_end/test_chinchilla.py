@@ -224,8 +224,8 @@ def test_what_cannot_be_is_one_sentence_and_exit_code_2(place):
 # The worker of a sweep, but for the job around it, which is killed once, when there is something to go on from.
 KILLS_ITS_JOB = """
 import os, signal, time
-from gen.scaling import worker
-from gen.training import stored_steps
+from gen.scaling.workers import worker
+from gen.training import checkpoint_folder
 
 def train(run, folder, hooks):
   said, mark = hooks.progress, folder / "killed"
@@ -234,7 +234,7 @@ def train(run, folder, hooks):
     said(row)
     if row["kind"] == "train" and row["step"] > 16 and not mark.exists():
       mark.touch()
-      while not stored_steps.steps(folder / "checkpoints"):
+      while not checkpoint_folder.complete_steps(folder / "checkpoints"):
         time.sleep(0.02)
       os.kill(os.getppid(), signal.SIGKILL)
       time.sleep(60)  # The end of its input ends it before.
@@ -242,7 +242,7 @@ def train(run, folder, hooks):
   hooks.progress = progress
   return worker.train_run(run, folder, hooks)
 
-worker.main(train)
+worker.run_worker(train)
 """
 
 

@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 DRIVER = """
 import json, os, runpy, sys
 import gen.config, gen.presets, gen.config.validation
-from gen.data import cache, loaded
-from gen.training import locks, loop
+from gen.data import cache, dataset
+from gen.io import locks; from gen.training import loop
 for number, words in enumerate(json.loads(sys.argv[1])):
   sys.stdout.flush()
   child = os.fork()

@@ -309,11 +309,11 @@ def test_a_checkpoint_is_read_and_written_in_little_more_memory_than_it_takes(tm
   code = f"""
 import resource
 from gen.interop import huggingface
-from gen.models import families
+from gen.models import language_model
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-families.shapes(huggingface.Model(vocab=9, width=8, depth=1, head_width=4))
+language_model.parameter_shapes(huggingface.Model(vocab=9, width=8, depth=1, head_width=4))
 before = peak()
-huggingface.save({str(tmp_path / "again")!r}, *huggingface.load({str(tmp_path)!r}))
+huggingface.save_checkpoint({str(tmp_path / "again")!r}, *huggingface.load_checkpoint({str(tmp_path)!r}))
 print(peak() - before)
 """
   done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.compiles
 PROGRAM = """
 import sys
 import jax, jax.numpy as jnp
-from gen import launch
+from gen.cli import launch
 launch.compilation_cache(sys.argv[1])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 seen = []

@@ -11,8 +11,8 @@ from gen.io.locks import FolderLock
 
 HOLD = """
 import sys, time
-from gen.io.locks import Lock
-with Lock(sys.argv[1]):
+from gen.io.locks import FolderLock
+with FolderLock(sys.argv[1]):
   print("held", flush=True)
   time.sleep(60)
 """
@@ -70,8 +70,8 @@ def test_a_child_does_not_keep_the_lock_of_a_dead_parent(tmp_path, child):
   }[child]
   code = f"""
 import os, subprocess, time
-from gen.io.locks import Lock
-lock = Lock({str(tmp_path)!r})
+from gen.io.locks import FolderLock
+lock = FolderLock({str(tmp_path)!r})
 lock.acquire()
 {start}
 print(child, flush=True)

@@ -20,16 +20,17 @@ pytestmark = pytest.mark.process
 MEMBER = """
 import json, os, sys, time
 from gen.errors import UserError
-from gen.parallel import processes
-place, plan = processes.Place(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])), sys.argv[4]
+from gen.sharding import processes
+place, plan = processes.ProcessPlace(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])), sys.argv[4]
 processes._initialize = lambda *_: None
 class Jax: distributed = type("", (), {"shutdown": staticmethod(lambda: None)})
 sys.modules["jax"] = Jax
 def mistaken():
   raise UserError("the folder is taken")
 try:
-  with processes.joined(place, 20):
-    print(json.dumps(processes.exchange(place.process * 10) + [processes.from_first(lambda: "of first")]), flush=True)
+  with processes.joined_processes(place, 20):
+    heard = processes.exchange_values(place.process * 10) + [processes.from_first(lambda: "of first")]
+    print(json.dumps(heard), flush=True)
     if plan == "wait":
       time.sleep(60)
     if plan == "mistake":

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gen import launch
+from gen.cli import launch
 from gen.config import Data, Model, Optimizer, Run
-from gen.data import loaded
-from gen.generation import checkpoint
-from gen.training import journal, loop, stored_steps
+from gen.data import dataset
+from gen.generation import loaded_model
+from gen.training import checkpoint_folder, journal, loop
 
 CLOCKS = ("time", "seconds", "seconds_spent", "wall_seconds", "tokens_per_second", "gflops", "lost_rows")
 KILLS = 4  # of one run, at most
@@ -55,7 +55,7 @@ def start(run: Run, folder: Path) -> int:
     code = 1
     try:
       launch.compilation_cache(folder.parent / "compiled")
-      loop.train(run, folder, loaded.load(run.data))
+      loop.train_run(run, folder, dataset.load_dataset(run.data))
       code = 0
     finally:
       os._exit(code)
@@ -79,7 +79,7 @@ def kill(run: Run, folder: Path, after_save: bool, moment: float) -> bool:
 
 def latest(folder: Path) -> int:
   """Returns the step of the latest checkpoint; 0 where there is none."""
-  return max(stored_steps.steps(folder / "checkpoints"), default=0)
+  return max(checkpoint_folder.complete_steps(folder / "checkpoints"), default=0)
 
 
 def end(run: Run, folder: Path) -> None:
@@ -92,7 +92,7 @@ def numbers(folder: Path) -> dict[str, object]:
   """Returns the losses, evaluations, result and parameters of a finished run."""
   rows = [
     {name: value for name, value in row.items() if name not in CLOCKS and name != "seal"}
-    for row in journal.read(folder / "journal.jsonl")
+    for row in journal.read_journal(folder / "journal.jsonl")
     if row["kind"] in ("train", "evaluation", "result")
   ]
   reader, writer = os.pipe()
@@ -112,7 +112,7 @@ def digest(folder: Path) -> str:
   """Returns a hash of all parameters; starts a backend."""
   import jax
 
-  leaves = jax.tree.leaves(checkpoint.load(folder).params)
+  leaves = jax.tree.leaves(loaded_model.load_model(folder).params)
   return hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in leaves)).hexdigest()
 
 

@@ -84,10 +84,10 @@ def test_a_finished_run_is_never_trained_again(run, data, whole, tmp_path):
 KILLED = """
 import dataclasses, json, sys
 from gen.config import Run, from_dict
-from gen.data import loaded
+from gen.data import dataset
 from gen.training import loop
 run = from_dict(Run, json.loads(sys.argv[1]))
-result = loop.train(run, sys.argv[2], loaded.load(run.data))
+result = loop.train_run(run, sys.argv[2], dataset.load_dataset(run.data))
 print(json.dumps(result))
 """
 

@@ -1,6 +1,7 @@
 """A study graded: can its runs carry the law that is fitted to them?
 
-    from gen.scaling import audit, fit
+    from gen.scaling.audits import audit
+    from gen.scaling.laws import fit
 
     found = audit.audit(fit.make(params, tokens, loss, flops))
     found.grade, [one.sentence for one in found.alarms]

@@ -1,6 +1,6 @@
 """Scaling laws from runs: one door to approaches 1, 2 and 3 of Hoffmann et al. 2022 (arXiv:2203.15556).
 
-    from gen.scaling import fit
+    from gen.scaling.laws import fit
 
     found = fit.parametric(params, tokens, loss)        # L(N, D) = E + A / N^alpha + B / D^beta
     params, tokens, loss = found.law.optimum(1e21)      # at so many FLOPs

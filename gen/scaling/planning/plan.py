@@ -1,6 +1,7 @@
 """From a law and a budget to a plan: N, D, tokens a parameter, loss, time and cost, each with its interval.
 
-    from gen.scaling import fit, plan
+    from gen.scaling.laws import fit
+    from gen.scaling.planning import plan
 
     found = plan.plan("besiroglu2024", flops=5.76e23)               # a published law
     found = plan.plan(fit.parametric(params, tokens, loss), flops=1e21, inference_tokens=1e12)

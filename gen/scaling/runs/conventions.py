@@ -1,6 +1,6 @@
 """What N and C mean: parameters and training FLOPs of a model in every convention that a published law uses.
 
-    from gen.scaling import conventions
+    from gen.scaling.runs import conventions
 
     conventions.parameters(model, "non_embedding")             # N of Kaplan et al. 2020
     conventions.flops(model, 2048, convention="chinchilla")    # C of one row by appendix F of Hoffmann et al. 2022

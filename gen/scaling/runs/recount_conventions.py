@@ -18,7 +18,7 @@ import numpy as np
 
 from gen.config import FAMILIES, Model, Run, from_dict
 from gen.errors import UserError
-from gen.scaling.runs import conventions, runs_table; from gen.scaling import table_files
+from gen.scaling.runs import conventions, runs_table, table_files
 from gen.scaling.runs.runs_table import RunsTable
 
 GIVEN, SIX_ND = "given", "6nd"
@@ -126,7 +126,7 @@ def _per_token(shape: RunShape, convention: str) -> float:
 def read_shapes(path: str | Path) -> list[RunShape]:
   """Returns the shape of each run of a file, in the order in which `runs_table.read_runs` has them."""
   path = Path(path)
-  text = runs_table.read_text(path)
+  text = runs_table.text_of(path)
   if path.suffix in (".jsonl", ".json") or table_files.is_json(text):
     rows: Sequence[Mapping[str, Any]] = runs_table.result_rows(text, path)
   else:

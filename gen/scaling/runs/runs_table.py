@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike
 
 from gen.errors import UserError
 from gen.io import json_lines
-from gen.scaling import run_columns, table_files
-from gen.scaling.table_files import json_rows as result_rows
-from gen.scaling.table_files import text_of
+from gen.scaling.runs import run_columns, table_files
+from gen.scaling.runs.table_files import json_rows as result_rows
+from gen.scaling.runs.table_files import text_of
 
 SAME_BUDGET = 1.1  # runs whose FLOPs differ by less than this factor share a budget
 _BELIEVED = (1e-30, 1e40)  # N, D, losses and FLOPs in any unit; squares and products stay in float64

@@ -47,7 +47,7 @@ def _of_results(path: Path) -> list[Model | None]:
     value = json_reading.require_kind(getattr(model, field.name), field.type, f"{path}: {field.name}")  # type: ignore[arg-type]
     if field.type is int and not 0 <= value < _LARGEST:
       raise UserError(f"{path}: {field.name} is no size of a model")
-  return [_resized(model, row) for row in runs_table.result_rows(runs_table.read_text(path), path)]
+  return [_resized(model, row) for row in runs_table.result_rows(runs_table.text_of(path), path)]
 
 
 def _resized(base: Model, row: Mapping[str, Any]) -> Model | None:

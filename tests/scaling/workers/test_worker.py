@@ -113,7 +113,7 @@ def test_a_worker_that_has_nothing_to_save_leaves_though_it_is_busy(tmp_path):
 
 
 def test_what_libraries_print_does_not_disturb_the_replies(tmp_path):
-  script = "import os; from gen.scaling import worker\n"
+  script = "import os; from gen.scaling.workers import worker\n"
   script += (
     "def train(run, folder, hooks):\n  print('a banner'); os.write(1, b'from C'); return {'kind': 'result'}\n"
   )
@@ -131,5 +131,6 @@ def test_what_libraries_print_does_not_disturb_the_replies(tmp_path):
 
 
 def test_importing_the_sweep_starts_and_imports_nothing_heavy():
-  code = "import sys; from gen.scaling import sweep, ledger, pool, progress, worker; sys.exit('jax' in sys.modules)"
+  code = "import sys; from gen.scaling.sweeps import design\nfrom gen.scaling.workers import ledger, pool, progress, worker"
+  code += "; sys.exit('jax' in sys.modules)"
   assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == 0

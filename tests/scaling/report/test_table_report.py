@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from gen.scaling import table_report
 from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.report import table_report
 from gen.scaling.runs import runs_table
 
 
