@@ -24,7 +24,7 @@ from PIL import Image
 from gen import counts, presets
 from gen.cli import terminal
 from gen.config import Model
-from gen.models import attention, positions
+from gen.models import layers, transformer
 
 ROOT = Path(__file__).parents[1]
 FIGURE = ROOT / "docs/figures/families.png"
@@ -170,7 +170,7 @@ def draw_tower(
 def open_ts(queries: np.ndarray, keys: np.ndarray, causal: bool) -> np.ndarray:
   """Returns where the model's own mask lets a query look."""
   return (
-    np.asarray(attention.attention_mask(jnp.asarray(queries[None]), jnp.asarray(keys[None]), causal))[0, 0]
+    np.asarray(transformer.attention_mask(jnp.asarray(queries[None]), jnp.asarray(keys[None]), causal))[0, 0]
     == 0
   )
 
@@ -181,7 +181,7 @@ def strengths(model: Model, places: np.ndarray, causal: bool) -> np.ndarray:
   if model.positions != "relative":
     return np.ones(distance_ts.shape)
   sizes = (model.relative_buckets, model.relative_distance, not causal)
-  buckets_ts = np.asarray(positions.relative_buckets(distance_ts[None], *sizes))[0]
+  buckets_ts = np.asarray(layers.relative_buckets(distance_ts[None], *sizes))[0]
   return 1 - 0.72 * (buckets_ts % (sizes[0] // (1 if causal else 2))) / 9
 
 

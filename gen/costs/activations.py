@@ -18,8 +18,9 @@ from gen import counts
 from gen.batch import Batch
 from gen.config import Data, Model, Run, from_dict, to_dict
 from gen.costs import step_benchmark
+from gen.kernels import losses
 from gen.models import language_model, recurrent
-from gen.training import losses, run_length, step
+from gen.training import run_length, step
 
 # Of what one block keeps: how much of it a backward pass holds in other forms at its fullest; measured on compiled
 # steps of the three families (docs/scaling_up.md), as is the next.

@@ -5,15 +5,15 @@ Compiles for seconds and runs nothing; B rows of T target and S source positions
 """
 
 from typing import Any
-from unittest import mock
 
 import jax
 import numpy as np
 
 from gen.batch import Batch
 from gen.config import Model
-from gen.models import language_model, recurrent
-from gen.training import losses, step
+from gen.kernels import losses, recurrence
+from gen.models import language_model
+from gen.training import step
 
 
 def count_xla_flops(model: Model, target: int, source: int = 0, batch: int = 3) -> float:
@@ -32,7 +32,7 @@ def count_xla_flops(model: Model, target: int, source: int = 0, batch: int = 3) 
     return step.batch_loss(model, terms, params, row).loss  # type: ignore[arg-type]
 
   quick = {"xla_backend_optimization_level": 0}  # of machine code, which is not run; the graph is optimized
-  with mock.patch.object(recurrent, "UNROLL", target):
+  with recurrence.unrolled(target):
     compiled = jax.jit(jax.grad(loss)).lower(language_model.parameter_shapes(model)).compile(quick)  # type: ignore[arg-type]
   analysis: Any = compiled.cost_analysis()
   return float((analysis[0] if isinstance(analysis, list) else analysis)["flops"])

@@ -12,7 +12,7 @@ from gen.config import Model
 from gen.data.tokenizers.tokenizer import Tokenizer
 from gen.errors import UserError
 from gen.models import language_model
-from gen.models.attention import INTERMEDIATES
+from gen.models.transformer import INTERMEDIATES
 
 Ids = tuple[int, ...]
 # How the attentions of a model are called, by the stack and the module that compute them, in the order of the flow.

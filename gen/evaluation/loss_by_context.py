@@ -21,8 +21,9 @@ from gen.config import Model, from_dict, to_dict
 from gen.data.objectives import token_tables
 from gen.data.token_stream import TokenStream
 from gen.errors import UserError
+from gen.kernels import losses
 from gen.models import language_model, recurrent
-from gen.training import losses, step
+from gen.training import step
 
 
 def of_equal_size(model: Model, family: str, step_of_width: int = 4) -> Model:

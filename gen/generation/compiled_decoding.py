@@ -18,7 +18,6 @@ from gen import config as configs
 from gen.generation import constraints, decoders, sampling
 from gen.interop.generation_config import UNCONSTRAINED, Constraints
 from gen.kernels import decode_weights
-from gen.models import blocks
 
 
 class DrawState(NamedTuple):
@@ -116,7 +115,7 @@ def _on_one_cpu(params: Any) -> bool:
 
 @functools.partial(jax.jit, static_argnums=1)
 def _apart(params: Any, turns: bool) -> Any:
-  target = blocks.unstack_layers(params["target"])
+  target = decode_weights.unstack_layers(params["target"])
   if turns:
     each = tuple(decode_weights.transpose_kernels(layer) for layer in target["stack"]["layers"])
     target["stack"] = {**target["stack"], "layers": each}

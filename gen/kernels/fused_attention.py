@@ -1,7 +1,8 @@
-"""Attention as one kernel of the backend's, which keeps no scores (arXiv:2205.14135; arXiv:2307.08691).
+"""Attention as one kernel of the backend, which stores no scores (arXiv:2205.14135; arXiv:2307.08691).
 
-On a TPU it is the Pallas kernel that jax ships, on a GPU cuDNN's; a CPU has none. Which of them is decided as a program
-is traced, from the mesh that it will run on, so that a program for a chip that is not there holds the chip's kernel.
+On a TPU it is the Pallas kernel that jax ships, on a GPU cuDNN's; a CPU has none. Tracing decides which, from the mesh
+that the program will run on, so ahead-of-time compiles for absent hardware use that hardware's kernel.
+
 B batch, T query, S key, H heads, G key and value heads, K head width.
 """
 
@@ -14,6 +15,7 @@ from jax import Array
 
 from gen.config import Model
 from gen.errors import UserError
+from gen.kernels import gradients
 from gen.sharding import activation_sharding
 
 LANES = 128  # of a TPU's registers: lengths are padded to a multiple of it, and shorter rows gain nothing
@@ -31,13 +33,6 @@ class SegmentIds(NamedTuple):
 
   queries_bt: Array
   keys_bs: Array
-
-
-def target_platform() -> str:
-  """Returns what the program that is traced will run on: cpu, tpu or gpu."""
-  device = jax.sharding.get_abstract_mesh().abstract_device
-  name = jax.default_backend() if device is None else device.platform
-  return "gpu" if name == "cuda" else name
 
 
 def can_use_kernel(model: Model, queries: int, keys: int, cross: bool = False, prefix: bool = False) -> bool:
@@ -65,7 +60,7 @@ def why_no_kernel(
   model: Model, queries: int, keys: int, cross: bool = False, prefix: bool = False
 ) -> str | None:
   """Returns why no kernel can be had, as the rest of a sentence, or None; arguments as of `can_use_kernel`."""
-  where = target_platform()
+  where = gradients.target_platform()
   if where not in ("tpu", "gpu"):
     return f"there is no kernel of it for a {where}"
   if prefix:
@@ -112,7 +107,7 @@ def fused_dot_product_attention(
 ) -> Array:
   """Returns softmax(q k^T scale + bias) v as [B, H, T, K], where `can_use_kernel` is true.
 
-  On a mesh each device runs the kernel on its rows and heads. A query that sees no key gets a mixture without meaning.
+  On a mesh each device runs the kernel on its rows and heads. Output is undefined for queries without a visible key.
 
   Args:
     q_bhtk: queries.
@@ -124,11 +119,11 @@ def fused_dot_product_attention(
     causal: whether later keys are hidden as well.
   """
   heads, groups = q_bhtk.shape[1], k_bgsk.shape[1]
-  on_tpu = target_platform() == "tpu"
+  on_tpu = gradients.target_platform() == "tpu"
   if on_tpu or groups % activation_sharding.num_shards("kv_heads"):
     k_bgsk, v_bgsk = (jnp.repeat(x, heads // groups, axis=1) for x in (k_bgsk, v_bgsk))
   local = functools.partial(_on_tpu if on_tpu else _on_gpu, scale=scale, causal=causal)
-  if not activation_sharding.on_mesh():
+  if not gradients.on_mesh():
     return local(q_bhtk, k_bgsk, v_bgsk, bias, *segments)
   of_heads = activation_sharding.activation_spec(q_bhtk, ("batch", "heads", None, None))
   of_groups = activation_sharding.activation_spec(k_bgsk, ("batch", "kv_heads", None, None))

@@ -1,4 +1,4 @@
-"""Where a stack keeps the keys and values of tokens that it has read: one slot of a cache each.
+"""The KV cache: keys and values of the tokens that a stack has read, one slot each.
 
 Prompts end at the same slot, with padding on their left, so that all rows write the same slot at each step:
 

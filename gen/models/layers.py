@@ -1,7 +1,12 @@
-"""Dense layers, norms, embeddings and the feed-forward of a block (arXiv:1706.03762, section 3.3).
+"""What blocks are made of: dense layers, norms, embeddings and positions.
 
-B batch, T length, N = B T tokens, D width, F feed-forward width, V vocab. Parameters are float32 and carry the
-logical names of their axes; compute is in the config's dtype, norms in float32.
+Dense layers and embeddings: arXiv:1706.03762, section 3. Six ways to say where a token stands: sinusoidal and learned
+positions are added to embeddings (arXiv:1706.03762, 3.5); rotary ones turn queries and keys (arXiv:2104.09864); T5's
+relative buckets (arXiv:1910.10683, 2.1) and ALiBi (arXiv:2108.12409) are biases on scores; Transformer-XL's distances
+(arXiv:1901.02860, 3.3) are keys of their own, in Gopher and Chinchilla too.
+
+Parameters are float32 and carry the logical names of their axes; compute is in the config's dtype, norms in float32.
+B batch, T query, S key, N tokens, R distance, H heads, K head width, D width.
 """
 
 import functools
@@ -11,51 +16,23 @@ from typing import cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import Array
 
 from gen.config import Model
-from gen.kernels import decode_weights, norms
+from gen.kernels import gradients
 from gen.sharding import activation_sharding
 
-
-def recompute_activation(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
-  """Returns an elementwise function whose gradient keeps its input alone and computes the rest again.
-
-  The numbers are the same. What lies between (tanh, erf, their products) would be written in the forward pass and
-  read in the backward pass, each as large as the feed-forward's hidden layer, and memory is slower than tanh. The
-  barrier keeps the compiler from finding the forward pass's tanh again and keeping it after all.
-  """
-  keeping = jax.custom_vjp(function)
-
-  def backward(x: Array, dy: Array) -> tuple[Array, ...]:
-    return jax.vjp(function, jax.lax.optimization_barrier(x))[1](dy)
-
-  keeping.defvjp(lambda x: (function(x), x), backward)
-  return keeping
-
-
-@jax.custom_jvp
-def relu_from_output(x: Array) -> Array:
-  """Returns max(x, 0); its gradient reads the sign off the result, which the next product keeps, and not off x.
-
-  The barrier keeps the compiler from reading it off x after all, and so keeping both.
-  """
-  return jnp.maximum(x, 0)
-
-
-@relu_from_output.defjvp
-def _relu_tangent(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-  y, dx = relu_from_output(*primals), tangents[0]
-  return y, jax.lax.select(jax.lax.optimization_barrier(y) > 0, dx, jnp.zeros_like(dx))
-
+Initializer = Callable[..., Array]
+ZEROS, ONES = nn.initializers.zeros_init(), nn.initializers.ones_init()
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-  "relu": relu_from_output,
-  "gelu": recompute_activation(functools.partial(nn.gelu, approximate=False)),
-  "gelu_tanh": recompute_activation(functools.partial(nn.gelu, approximate=True)),
-  "geglu": recompute_activation(functools.partial(nn.gelu, approximate=True)),
-  "swiglu": recompute_activation(nn.silu),
+  "relu": gradients.relu_from_output,
+  "gelu": gradients.recompute_activation(functools.partial(nn.gelu, approximate=False)),
+  "gelu_tanh": gradients.recompute_activation(functools.partial(nn.gelu, approximate=True)),
+  "geglu": gradients.recompute_activation(functools.partial(nn.gelu, approximate=True)),
+  "swiglu": gradients.recompute_activation(nn.silu),
 }
 
 
@@ -64,46 +41,9 @@ def fan_in_normal(fan_in: int, scale: float = 1.0) -> Callable[..., Array]:
   return nn.initializers.normal(scale / math.sqrt(fan_in))
 
 
-@jax.custom_vjp
-def matmul(x_ni: Array, kernel_io: Array) -> Array:
-  """Returns x W, with a gradient of W that runs at the rate of a matrix product on a CPU too.
-
-  Where W is wider at its entrance than at its exit, x^T dy runs at half the rate of (dy^T x)^T; the barrier keeps
-  the compiler from turning the latter into the former.
-  """
-  return (
-    decode_weights.transposed_matmul(x_ni, kernel_io)
-    if decode_weights.transposed_active()
-    else x_ni @ kernel_io
-  )
-
-
-def _matmul_backward(kept: tuple[Array, Array], dy_no: Array) -> tuple[Array, Array]:
-  x_ni, kernel_io = kept
-  kernel_io = activation_sharding.gather_residual(kernel_io)
-  return dy_no @ kernel_io.T, contract_tokens(x_ni, dy_no).astype(kernel_io.dtype)
-
-
-matmul.defvjp(
-  lambda x_ni, kernel_io: (x_ni @ kernel_io, (x_ni, activation_sharding.shard_residual(kernel_io))),
-  _matmul_backward,
-)
-
-
-def contract_tokens(x_ni: Array, y_no: Array) -> Array:
-  """Returns x^T y over the last but one axis, the narrower factor on the left; leading axes are batch."""
-  batch = tuple(range(x_ni.ndim - 2))
-  tokens = (x_ni.ndim - 2,)
-  numbers = ((tokens, tokens), (batch, batch))
-  if (
-    x_ni.shape[-1] <= y_no.shape[-1] or activation_sharding.on_mesh()
-  ):  # there a barrier would part a sum from its scattering
-    return jax.lax.dot_general(x_ni, y_no, numbers)
-  return jax.lax.optimization_barrier(jax.lax.dot_general(y_no, x_ni, numbers)).swapaxes(-1, -2)
-
-
-Initializer = Callable[..., Array]
-ZEROS, ONES = nn.initializers.zeros_init(), nn.initializers.ones_init()
+def output_scale(config: Model) -> float:
+  """Returns the factor on initial weights that write to the residual stream: 1 / sqrt(2 L), as in GPT-2."""
+  return config.initializer_scale / math.sqrt(2 * max(config.depth, config.target_depth))
 
 
 def make_weight(
@@ -111,7 +51,19 @@ def make_weight(
 ) -> Array:
   """Returns a float32 parameter of the module, its axes named for sharding tables."""
   boxed = nn.with_logical_partitioning(initializer, axes)
-  return activation_sharding.gather_weight(cast(Array, module.param(name, boxed, shape, jnp.float32)), *axes)
+  value = cast(Array, module.param(name, boxed, shape, jnp.float32))
+  # Under ZeRO-3 it is stored in shards, and gathered before it is used.
+  return activation_sharding.gather_weight(value, *axes) if gradients.on_mesh() else value
+
+
+def shard(x: Array, *axes: str | None) -> Array:
+  """Returns x split over the mesh by the logical names of its axes (None: not split); without a mesh, x."""
+  return activation_sharding.shard_activation(x, *axes) if gradients.on_mesh() else x
+
+
+def num_shards(axis: str) -> int:
+  """Returns over how many devices a logical axis is split; 1 without a mesh."""
+  return activation_sharding.num_shards(axis) if gradients.on_mesh() else 1
 
 
 class KernelOnly(nn.Module):
@@ -129,11 +81,7 @@ class KernelOnly(nn.Module):
 
 
 class Dense(nn.Module):
-  """x W + b over the last axis, the others flattened to tokens.
-
-  The flattening matters: the gradient of W then contracts one axis, which XLA's CPU backend does at the rate of
-  a matrix product; contracting batch and length apart is twice as slow.
-  """
+  """x W + b over the last axis."""
 
   inputs: int
   outputs: int
@@ -147,7 +95,9 @@ class Dense(nn.Module):
     """Maps [..., inputs] to [..., outputs]."""
     initializer = fan_in_normal(self.inputs, self.scale)
     kernel_io = make_weight(self, "kernel", initializer, (self.inputs, self.outputs), self.axes)
-    y_no = matmul(x.reshape(-1, self.inputs), kernel_io.astype(self.dtype))
+    # Flattened, the gradient of W contracts one axis, which XLA's CPU backend does at the rate of a matrix product. To
+    # contract batch and length as two axes takes twice as long.
+    y_no = gradients.matmul(x.reshape(-1, self.inputs), kernel_io.astype(self.dtype))
     if self.bias:
       y_no = y_no + make_weight(self, "bias", ZEROS, (self.outputs,), self.axes[1:]).astype(self.dtype)
     return y_no.reshape(*x.shape[:-1], self.outputs)
@@ -167,7 +117,7 @@ class Norm(nn.Module):
   def __call__(self, x: Array) -> Array:
     """Normalizes [..., width]."""
     scale_d = make_weight(self, "scale", ONES, (self.width,), (self.axis,))
-    y = norms.normalize(x.astype(jnp.float32), scale_d, self.kind == "layernorm", self.epsilon)
+    y = gradients.normalize(x.astype(jnp.float32), scale_d, self.kind == "layernorm", self.epsilon)
     if self.bias and self.kind == "layernorm":
       y = y + make_weight(self, "bias", ZEROS, (self.width,), (self.axis,))
     return y.astype(self.dtype)
@@ -200,33 +150,157 @@ class Embedding(nn.Module):
     return jnp.take(self.matrix(), ids, axis=0, mode="clip").astype(jnp.float32)
 
 
-class FeedForward(nn.Module):
-  """Two dense layers with an activation between, or three where it is gated (GLU, arXiv:2002.05202)."""
-
-  config: Model
-
-  @nn.compact
-  def __call__(self, x_btd: Array) -> Array:
-    """Maps the residual stream to its change."""
-    cfg = self.config
-    width, hidden, scale = cfg.width, cfg.feed_forward_width, cfg.initializer_scale
-    inward = ("embed", "mlp")
-    h_btf = Dense(width, hidden, inward, cfg.bias, scale, cfg.dtype, name="in")(x_btd)
-    h_btf = ACTIVATIONS[cfg.activation](h_btf)
-    if cfg.gated:
-      h_btf = h_btf * Dense(width, hidden, inward, cfg.bias, scale, cfg.dtype, name="gate")(x_btd)
-    h_btf = activation_sharding.shard_activation(apply_dropout(cfg, h_btf, self), "batch", None, "mlp")
-    return Dense(hidden, width, ("mlp", "embed"), cfg.bias, output_scale(cfg), cfg.dtype, name="out")(h_btf)
-
-
-def output_scale(config: Model) -> float:
-  """Returns the factor on initial weights that write to the residual stream: 1 / sqrt(2 L), as in GPT-2."""
-  return config.initializer_scale / math.sqrt(2 * max(config.depth, config.target_depth))
-
-
 def apply_dropout(config: Model, x: Array, module: nn.Module) -> Array:
   """Applies the config's dropout where the caller gave a `apply_dropout` key, and nothing otherwise."""
   if config.dropout == 0.0 or not module.has_rng("dropout"):
     return x
   keep = jax.random.bernoulli(module.make_rng("dropout"), 1 - config.dropout, x.shape)
   return jnp.where(keep, x / (1 - config.dropout), 0)
+
+
+def sinusoidal_positions(positions_bt: Array, width: int) -> Array:
+  """Returns sines in the first half of the width and cosines in the second, float32 [B, T, D].
+
+  Angles are position / 10000^(2 i / D). The paper interleaves sines and cosines, which only permutes D.
+  """
+  rates_d = 10_000.0 ** (-2 * np.arange((width + 1) // 2, dtype=np.float32) / width)
+  angles_btd = positions_bt[..., None].astype(jnp.float32) * rates_d
+  return jnp.concatenate([jnp.sin(angles_btd), jnp.cos(angles_btd)], axis=-1)[..., :width]
+
+
+def rotary_angles(positions_bt: Array, head_width: int, base: float) -> tuple[Array, Array]:
+  """Returns cosines and sines [B, 1, T, K/2] by which pairs (i, i + K/2) of a head turn."""
+  rates_k = base ** (-np.arange(head_width // 2, dtype=np.float32) * 2 / head_width)
+  angles_b1tk = positions_bt[:, None, :, None].astype(jnp.float32) * rates_k
+  return jnp.cos(angles_b1tk), jnp.sin(angles_b1tk)
+
+
+def apply_rotary(x_bhtk: Array, angles: tuple[Array, Array]) -> Array:
+  """Turns queries or keys [..., B, H, T, K] by their positions."""
+  cosines, sines = angles
+  half = x_bhtk.shape[-1] // 2
+  first, second = x_bhtk[..., :half], x_bhtk[..., half:]
+  turned = jnp.concatenate([first * cosines - second * sines, second * cosines + first * sines], axis=-1)
+  return turned.astype(x_bhtk.dtype)
+
+
+def relative_buckets(distance_bts: Array, buckets: int, furthest: int, bidirectional: bool) -> Array:
+  """Returns T5's bucket of each key position minus query position.
+
+  Half of the buckets (per direction) hold single distances, the rest grow logarithmically up to `furthest`.
+  """
+  offset = jnp.zeros_like(distance_bts)
+  if bidirectional:
+    buckets //= 2
+    offset = jnp.where(distance_bts > 0, buckets, 0)
+    distance_bts = jnp.abs(distance_bts)
+  else:
+    distance_bts = -jnp.minimum(distance_bts, 0)
+  # Looked up in a table made here: a compiled logarithm may land on the other side of a bucket's edge. In float32,
+  # as published models have it, whose edges float64 would move too.
+  exact, places, narrow = buckets // 2, np.arange(furthest + 1), np.float32
+  ratio = np.log(np.maximum(places, 1).astype(narrow) / narrow(exact)) / narrow(math.log(furthest / exact))
+  far = np.minimum(exact + (ratio * narrow(buckets - exact)).astype(np.int32), buckets - 1)
+  table = jnp.asarray(np.where(places < exact, places, far).astype(np.int32))
+  return offset + jnp.take(table, jnp.minimum(distance_bts, furthest))
+
+
+class RelativeBias(nn.Module):
+  """T5's learned bias of a score by head and bucket of distance, shared by the layers of a stack."""
+
+  config: Model
+  bidirectional: bool
+
+  @nn.compact
+  def __call__(self, queries_bt: Array, keys_bs: Array) -> Array:
+    """Returns the bias [B, H, T, S] for positions of queries and keys."""
+    cfg = self.config
+    shape = (cfg.relative_buckets, cfg.n_heads)
+    table = make_weight(self, "embedding", fan_in_normal(cfg.width), shape, (None, "heads"))
+    distance_bts = keys_bs[:, None, :] - queries_bt[:, :, None]
+    buckets_bts = relative_buckets(
+      distance_bts, cfg.relative_buckets, cfg.relative_distance, self.bidirectional
+    )
+    return jnp.moveaxis(jnp.take(table, buckets_bts, axis=0), -1, 1)
+
+
+def alibi_slopes(heads: int) -> np.ndarray:
+  """Returns ALiBi's slope of each head: 2^(-8 i / n), with BLOOM's rule where heads are no power of two."""
+  power = 2 ** math.floor(math.log2(heads))
+  slopes = [2 ** (-8 * (i + 1) / power) for i in range(power)]
+  slopes += [2 ** (-8 * (2 * i + 1) / (2 * power)) for i in range(heads - power)]
+  return np.array(slopes, np.float32)
+
+
+def alibi_bias(queries_bt: Array, keys_bs: Array, heads: int) -> Array:
+  """Returns the bias -slope |query - key| as [B, H, T, S]."""
+  distance_bts = jnp.abs(keys_bs[:, None, :] - queries_bt[:, :, None]).astype(jnp.float32)
+  return -jnp.asarray(alibi_slopes(heads))[None, :, None, None] * distance_bts[:, None]
+
+
+def distance_waves(length: int, width: int, causal: bool) -> Array:
+  """Returns the sinusoids [R, D] of distances length - 1 down to 0, or to 1 - length where both ways are seen."""
+  distances_r = jnp.arange(length - 1, -1 if causal else -length, -1)
+  return sinusoidal_positions(distances_r[None], width)[0]
+
+
+def shift_relative(scores_bhtr: Array) -> Array:
+  """Returns scores by distance as scores by key: [b, h, t, s] is that of distance t - s.
+
+  Row t begins T - 1 - t places late, which is what reading the rows one element longer than they are does. Keys
+  at distances that are not there get numbers without meaning, which a causal mask hides.
+  """
+  batch, heads, length, distances = scores_bhtr.shape
+  longer = jnp.pad(scores_bhtr, ((0, 0), (0, 0), (0, 0), (1, 0)))
+  flat = longer.reshape(batch, heads, length * (distances + 1))[..., length:]
+  return flat.reshape(batch, heads, length, distances)[..., :length]
+
+
+class DistanceScores(nn.Module):
+  """Scores q' W r of distances between queries and keys; q' is q with a bias, and content has another."""
+
+  config: Model
+
+  @nn.compact
+  def __call__(self, q_bhtk: Array, waves_rd: Array, in_order: bool = False) -> tuple[Array, Array]:
+    """Returns queries of content [B, H, T, K], and what distance adds to scores before the scale [B, H, T, S].
+
+    The waves are those of all distances, furthest first, or `in_order`: of each key's distance to a single query.
+    """
+    cfg = self.config
+    sizes, axes = (cfg.n_heads, cfg.head_width), ("heads", "head")
+    project = KernelOnly(
+      (cfg.width, *sizes), ("embed", *axes), cfg.width, cfg.initializer_scale, name="distance"
+    )
+    content_hk = make_weight(self, "content_bias", ZEROS, sizes, axes).astype(cfg.dtype)
+    distance_hk = make_weight(self, "distance_bias", ZEROS, sizes, axes).astype(cfg.dtype)
+    keys_hrk = jnp.einsum("rd,dhk->hrk", waves_rd.astype(cfg.dtype), project().astype(cfg.dtype))
+    scores_bhtr = jnp.einsum(
+      "bhtk,hrk->bhtr", q_bhtk + distance_hk[:, None], keys_hrk, preferred_element_type=jnp.float32
+    )
+    return q_bhtk + content_hk[:, None], scores_bhtr if in_order else shift_relative(scores_bhtr)
+
+
+class InputEmbeddings(nn.Module):
+  """Token, position and type embeddings of one stack's input; the token table may be shared."""
+
+  config: Model
+  table: Embedding
+
+  @nn.compact
+  def __call__(self, ids_bt: Array, positions_bt: Array, token_types_bt: Array | None) -> Array:
+    """Maps ids [B, T] to the residual stream [B, T, D]."""
+    cfg = self.config
+    x_btd = self.table(ids_bt) * cfg.embedding_scale
+    if cfg.positions == "learned":
+      rows = cfg.context + cfg.position_offset
+      places = Embedding(rows, cfg.width, ("positions", "embed"), name="positions")
+      x_btd = x_btd + places(positions_bt + cfg.position_offset)
+    elif cfg.positions == "sinusoidal":
+      x_btd = x_btd + sinusoidal_positions(positions_bt, cfg.width)
+    if cfg.token_types:
+      kinds = Embedding(cfg.token_types, cfg.width, (None, "embed"), name="token_types")
+      x_btd = x_btd + kinds(jnp.zeros_like(ids_bt) if token_types_bt is None else token_types_bt)
+    if cfg.embedding_norm:
+      x_btd = make_norm(cfg, name="norm")(x_btd)
+    return shard(apply_dropout(cfg, x_btd.astype(cfg.dtype), self), "batch", None, None)

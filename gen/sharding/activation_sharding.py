@@ -1,7 +1,7 @@
-"""Where the axes of activations lie, said inside the models and without effect where there is no mesh.
+"""How activations and weights are split over a mesh while a model computes.
 
-A program that runs on a mesh is traced under `jax.sharding.use_abstract_mesh`; one that does not sees the functions
-here change nothing, at no cost, and compiles to what it did without them.
+Models and kernels call this module only where a program is traced for a mesh (`jax.sharding.use_abstract_mesh`), so a
+program for one device never enters it.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import jax
 from jax import Array
 from jax.sharding import PartitionSpec
 
-# Logical axis of an activation: the axes of the mesh that it is split over. Rows go to all that hold a batch's parts.
+# Logical axis of an activation: the axes of the mesh that it is split over. Rows are split over all data-parallel axes.
 ACTIVATIONS = {
   "batch": ("data", "fsdp"),
   "heads": ("tensor",),
@@ -24,12 +24,8 @@ ACTIVATIONS = {
 }
 
 
-_APART: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("apart", default=())
-
-
-def on_mesh() -> bool:
-  """Returns whether the program that is traced runs on a mesh."""
-  return not jax.sharding.get_abstract_mesh().empty
+# Axes of the mesh over which weights are stored sharded while the backward pass waits for them (ZeRO-3).
+_SHARDED: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("sharded", default=())
 
 
 def mesh_axes(name: str | None) -> tuple[str, ...]:
@@ -45,49 +41,47 @@ def num_shards(name: str) -> int:
 
 
 def shard_activation(x: Array, *names: str | None) -> Array:
-  """Returns x with its axes split as their names say; one that does not divide, and None, is whole."""
-  if not on_mesh():
-    return x
+  """Returns x split by the names of its axes; an axis named None, or that does not divide, is not split."""
   return jax.lax.with_sharding_constraint(x, activation_spec(x, names))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _used(x: Array, names: tuple[str | None, ...]) -> Array:
+def _gathered(x: Array, names: tuple[str | None, ...]) -> Array:
   return jax.lax.with_sharding_constraint(x, activation_spec(x, names))
 
 
-# The gradient is free to lie elsewhere: summed where it is stored, it need not be whole anywhere.
-_used.defvjp(lambda x, names: (_used(x, names), None), lambda names, _, gradient: (gradient,))
+# The gradient gets no constraint: reduce-scattered to where it is stored, it need not be whole on any device.
+_gathered.defvjp(lambda x, names: (_gathered(x, names), None), lambda names, _, gradient: (gradient,))
 
 
 def gather_weight(weight: Array, *names: str | None) -> Array:
-  """Returns a parameter as products want it: put together from where it is stored apart, but for parts of tensor."""
-  return _used(weight, names) if on_mesh() else weight
+  """Returns a parameter gathered from its shards for a product, but still split over the axis `tensor`."""
+  return _gathered(weight, names)
 
 
 @contextlib.contextmanager
 def weights_sharded_in_backward(over: tuple[str, ...]) -> Iterator[None]:
-  """Within, the backward pass finds weights in parts over these axes of the mesh, as they are stored."""
-  token = _APART.set(over)
+  """Within, weights wait for the backward pass sharded over these axes of the mesh, as they are stored."""
+  token = _SHARDED.set(over)
   try:
     yield
   finally:
-    _APART.reset(token)
+    _SHARDED.reset(token)
 
 
 def shard_residual(weight_io: Array) -> Array:
-  """Returns a product's weight as it waits for the backward pass: in parts, where it is stored in parts."""
-  return _first_axis(weight_io, _apart(weight_io))
+  """Returns a product's weight as it waits for the backward pass: sharded, where it is stored sharded."""
+  return _first_axis(weight_io, _sharded_axes(weight_io))
 
 
 def gather_residual(weight_io: Array) -> Array:
-  """Returns what `shard_residual` did, put together."""
-  return _first_axis(weight_io, None) if _apart(weight_io) else weight_io
+  """Returns the weight that `shard_residual` sharded, gathered."""
+  return _first_axis(weight_io, None) if _sharded_axes(weight_io) else weight_io
 
 
-def _apart(weight_io: Array) -> tuple[str, ...]:
+def _sharded_axes(weight_io: Array) -> tuple[str, ...]:
   sizes = jax.sharding.get_abstract_mesh().shape
-  over = tuple(axis for axis in _APART.get() if sizes.get(axis, 1) > 1)
+  over = tuple(axis for axis in _SHARDED.get() if sizes.get(axis, 1) > 1)
   return over if weight_io.shape[0] % math.prod(sizes[axis] for axis in over) == 0 else ()
 
 
@@ -98,7 +92,7 @@ def _first_axis(weight_io: Array, over: tuple[str, ...] | None) -> Array:
 
 
 def activation_spec(x: Array, names: Sequence[str | None]) -> PartitionSpec:
-  """Returns how an array is split over the mesh at hand, its axes named; one that does not divide is whole."""
+  """Returns how an array with named axes is split over the mesh; an axis that does not divide is not split."""
   split = [
     mesh_axes(name) or None if name and size % num_shards(name) == 0 else None
     for name, size in zip(names, x.shape, strict=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from gen.batch import Batch
-from gen.training import losses
+from gen.kernels import losses
 
 
 class Evaluation(NamedTuple):

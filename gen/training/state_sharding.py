@@ -108,11 +108,6 @@ def shard_state(
   return StateSharding(layout, trees["parameters"], trees["gradients"], opt_state, recurrent_state)
 
 
-def constrain_tree(tree: Any, shardings: Any) -> Any:
-  """Returns the tree, each leaf where its sharding says; as it is where there are none."""
-  return tree if shardings is None else jax.lax.with_sharding_constraint(tree, shardings)
-
-
 def _like_parameters(tree: Any, parameters: Any, otherwise: Any) -> Any:
   """Returns for each leaf what the parameter has whose path ends the leaf's own, else `otherwise`.
 

@@ -13,8 +13,8 @@ from gen.data.tokenizers import subwords
 from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.errors import UserError
 from gen.evaluation import attention_maps
-from gen.models import attention, language_model
-from gen.models.attention import AttentionInputs
+from gen.models import language_model, transformer
+from gen.models.transformer import AttentionInputs
 
 B, T, S, D, H, K, L = 2, 5, 7, 12, 3, 4, 2
 POSITIONS = ["none", "learned", "sinusoidal", "rotary", "relative", "alibi", "transformer_xl"]
@@ -149,14 +149,14 @@ def test_an_encoder_decoder_shows_source_self_and_cross_attention_scanned_and_un
 
 def test_the_weights_are_those_that_the_module_mixes_values_by():
   config = model(key_value_heads=1, positions="none", bias=True)
-  module, rng = attention.Attention(config), np.random.default_rng(3)
+  module, rng = transformer.Attention(config), np.random.default_rng(3)
   x_btd, memory_bsd = (rng.normal(size=(B, n, D)).astype(np.float32) for n in (T, S))
   bias = rng.normal(size=(B, H, T, S)).astype(np.float32)
   context = AttentionInputs(bias, memory_bsd=memory_bsd, memory_bias=bias)
   shapes = jax.eval_shape(lambda: nn.meta.unbox(module.init(jax.random.key(0), x_btd, context, cross=True)))
   variables = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(np.float32), shapes)
-  out_btd, seen = module.apply(variables, x_btd, context, cross=True, mutable=[attention.INTERMEDIATES])
-  (weights_bhts,) = seen[attention.INTERMEDIATES]["weights"]
+  out_btd, seen = module.apply(variables, x_btd, context, cross=True, mutable=[transformer.INTERMEDIATES])
+  (weights_bhts,) = seen[transformer.INTERMEDIATES]["weights"]
   p = jax.tree.map(lambda x: np.asarray(x, np.float64), variables["params"])
   v_bgsk = np.einsum("bsd,dgk->bgsk", memory_bsd, p["value"]["kernel"]) + p["value_bias"][:, None]
   mixed_bhtk = np.einsum("bhts,bsk->bhtk", weights_bhts, v_bgsk[:, 0])
@@ -171,7 +171,7 @@ def test_a_model_that_nobody_looks_into_computes_no_maps_for_them(scan):
   module = language_model.build_model(config)
   plain = str(jax.make_jaxpr(lambda p: module.apply({"params": p}, inputs_bt))(params))
   looked = str(
-    jax.make_jaxpr(lambda p: module.apply({"params": p}, inputs_bt, mutable=[attention.INTERMEDIATES]))(
+    jax.make_jaxpr(lambda p: module.apply({"params": p}, inputs_bt, mutable=[transformer.INTERMEDIATES]))(
       params
     )
   )
@@ -179,7 +179,7 @@ def test_a_model_that_nobody_looks_into_computes_no_maps_for_them(scan):
   assert plain.count(square) < looked.count(square)
   assert f"f32[{L},{B},{H},{T},{T}]" not in plain
   assert f"f32[{L},{B},{H},{T},{T}]" in looked
-  logits, _ = module.apply({"params": params}, inputs_bt, mutable=[attention.INTERMEDIATES])
+  logits, _ = module.apply({"params": params}, inputs_bt, mutable=[transformer.INTERMEDIATES])
   np.testing.assert_array_equal(logits, module.apply({"params": params}, inputs_bt))
 
 

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gen.kernels import decode_weights
-from gen.models import layers
+from gen.kernels import decode_weights, gradients
 
 ROWS = [1, 2, 5, decode_weights.MAX_ROWS, decode_weights.MAX_ROWS + 1]
 
@@ -28,8 +27,8 @@ def test_a_product_with_a_turned_weight_is_the_product(rows):
 
   @jax.jit
   def product(x, held):
-    with decode_weights.transposed_weights(True):
-      return layers.matmul(x, decode_weights.untranspose_kernels(held)["kernel"])
+    with gradients.transposed_weights(True):
+      return gradients.matmul(x, decode_weights.untranspose_kernels(held)["kernel"])
 
   assert held["kernel"].kernel_oi.shape == (11, 7)
   close(product(x, held), x.astype(np.float64) @ kernel)
@@ -79,8 +78,8 @@ def test_a_compiled_product_of_few_rows_moves_no_weight():
   )
 
   def product(x, held, rows):
-    with decode_weights.transposed_weights(True):
-      return layers.matmul(x[:rows], decode_weights.untranspose_kernels(held)["kernel"])
+    with gradients.transposed_weights(True):
+      return gradients.matmul(x[:rows], decode_weights.untranspose_kernels(held)["kernel"])
 
   for rows in (1, 4):
     program = jax.jit(functools.partial(product, rows=rows)).lower(x, held).compile().as_text()

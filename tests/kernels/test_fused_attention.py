@@ -18,9 +18,9 @@ from jax.sharding import AbstractDevice, AbstractMesh, AxisType
 
 from gen.config import Model
 from gen.errors import UserError
-from gen.kernels import fused_attention
+from gen.kernels import fused_attention, gradients
 from gen.kernels.fused_attention import SegmentIds
-from gen.models import attention, language_model, positions
+from gen.models import language_model, layers, transformer
 
 B, H, K = 2, 2, 8
 
@@ -47,7 +47,7 @@ def segments_of(seed, length):
 def on_tpu(function, *arrays, simulated=False):
   """Runs a function on the CPU with a TPU's kernels: read line by line, or by a slow simulation of its memories."""
   with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
-    patch.setattr(fused_attention, "target_platform", lambda: "tpu")
+    patch.setattr(gradients, "target_platform", lambda: "tpu")
     if simulated:
       stack.enter_context(tpu.force_tpu_interpret_mode())
     else:
@@ -63,8 +63,8 @@ def both(q, k, v, bias, queries, keys, causal, weights, dtype="float32", simulat
     return fused_attention.fused_dot_product_attention(q, k, v, bias, SegmentIds(queries, keys), 0.6, causal)
 
   def written_out(q, k, v, bias):
-    hidden = attention.attention_mask(queries, keys, causal)
-    return attention.dot_product_attention(q, k, v, hidden if bias is None else hidden + bias, 0.6)
+    hidden = transformer.attention_mask(queries, keys, causal)
+    return gradients.dot_product_attention(q, k, v, hidden if bias is None else hidden + bias, 0.6)
 
   def differentiated(function):
     def run(*arrays):
@@ -107,7 +107,7 @@ def test_a_learned_bias_has_the_gradient_that_it_has_written_out():
   queries, table = segments_of(5, 37), normal(4, 6, H)
   q, k, v, weights = (normal(seed, B, H, 37, K) for seed in range(4))
   places = np.arange(37)
-  buckets = positions.relative_buckets(places[None, None] - places[None, :, None], 6, 20, True)[0]
+  buckets = layers.relative_buckets(places[None, None] - places[None, :, None], 6, 20, True)[0]
 
   def bias(table):
     return jnp.moveaxis(jnp.take(table, buckets, axis=0), -1, 0)[None]
@@ -231,7 +231,7 @@ def cudnn(monkeypatch):
   from jax._src.cudnn import fused_attention_stablehlo as library
 
   monkeypatch.setattr(library, "check_cudnn_version", lambda: 91000)
-  monkeypatch.setattr(fused_attention, "target_platform", lambda: "gpu")
+  monkeypatch.setattr(gradients, "target_platform", lambda: "gpu")
 
 
 @pytest.mark.parametrize(("groups", "dtype", "name"), [(3, "bfloat16", "bf16"), (1, "float16", "f16")])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gen.kernels import norms
+from gen.kernels import gradients
 
 EPSILON = 1e-3
 
@@ -23,7 +23,7 @@ def test_values_and_gradients_are_those_of_the_definition(shape, centred):
   x, dy = draw.normal(0.4, 1.3, shape), draw.normal(size=shape)
   scale_d = draw.normal(1, 0.4, shape[-1])
   value, pull = jax.vjp(
-    lambda x, scale_d: norms.normalize(x, scale_d, centred, EPSILON), jnp.float32(x), jnp.float32(scale_d)
+    lambda x, scale_d: gradients.normalize(x, scale_d, centred, EPSILON), jnp.float32(x), jnp.float32(scale_d)
   )
   np.testing.assert_allclose(value, reference(x, scale_d, centred), rtol=0, atol=3e-6)
   dx, dscale_d = pull(jnp.float32(dy))
@@ -45,5 +45,5 @@ def test_values_and_gradients_are_those_of_the_definition(shape, centred):
 @pytest.mark.parametrize(("platform", "product"), [("cpu", True), ("tpu", False), ("cuda", False)])
 def test_rows_are_summed_by_a_product_on_a_cpu_alone(platform, product):
   # An accelerator would round the factors of a product.
-  traced = jax.jit(norms.row_sums).trace(jnp.ones((3, 5)), jnp.ones(5))
+  traced = jax.jit(gradients.row_sums).trace(jnp.ones((3, 5)), jnp.ones(5))
   assert ("dot_general" in traced.lower(lowering_platforms=(platform,)).as_text()) == product

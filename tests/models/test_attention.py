@@ -7,8 +7,9 @@ import pytest
 from flax import linen as nn
 
 from gen.config import Model
-from gen.models import attention, positions
-from gen.models.attention import MASKED_SCORE, AttentionInputs
+from gen.kernels import gradients
+from gen.models import layers, transformer
+from gen.models.transformer import MASKED_SCORE, AttentionInputs
 
 B, T, S, H, K, D = 2, 5, 7, 3, 4, 10
 BIASES = [(1, 1, T, S), (B, 1, T, S), (1, H, T, S), (B, H, T, S)]
@@ -50,7 +51,7 @@ def slow(q, k, v, bias, scale):
 @pytest.mark.parametrize("bias_shape", BIASES)
 def test_attention_is_the_formula_one_number_at_a_time(bias_shape):
   q, k, v, bias = inputs(bias_shape)
-  close(attention.dot_product_attention(q, k, v, bias, 0.6), slow(q, k, v, bias, 0.6))
+  close(gradients.dot_product_attention(q, k, v, bias, 0.6), slow(q, k, v, bias, 0.6))
 
 
 @pytest.mark.parametrize("bias_shape", BIASES)
@@ -60,7 +61,7 @@ def test_its_gradient_is_that_of_autodiff_in_float64(bias_shape):
   def loss(function, *arrays):
     return (function(*arrays, 0.6) * weights).sum()
 
-  found = jax.jit(jax.grad(functools.partial(loss, attention.dot_product_attention), (0, 1, 2, 3)))(*arrays)
+  found = jax.jit(jax.grad(functools.partial(loss, gradients.dot_product_attention), (0, 1, 2, 3)))(*arrays)
   with jax.enable_x64(True):
     exact = [jnp.asarray(x, jnp.float64) for x in arrays]
     wanted = jax.jit(jax.grad(functools.partial(loss, plain), (0, 1, 2, 3)))(*exact)
@@ -73,7 +74,7 @@ def test_its_gradient_is_that_of_autodiff_in_float64(bias_shape):
 
 def test_scores_too_large_for_exp_do_no_harm():
   q, k, v, bias = inputs(BIASES[0])
-  found, pull = jax.vjp(lambda q: attention.dot_product_attention(q, k, v, bias, 500.0), q)
+  found, pull = jax.vjp(lambda q: gradients.dot_product_attention(q, k, v, bias, 500.0), q)
   close(found, slow(q, k, v, bias, 500.0), 1e-3)
   assert np.isfinite(pull(jnp.ones_like(found))[0]).all()
 
@@ -81,7 +82,7 @@ def test_scores_too_large_for_exp_do_no_harm():
 def test_bfloat16_comes_out_as_bfloat16_near_the_float32_result():
   q, k, v, bias = inputs(BIASES[1])
   narrow = [jnp.asarray(x, jnp.bfloat16) for x in (q, k, v)]
-  found, pull = jax.vjp(lambda *qkv: attention.dot_product_attention(*qkv, bias, 0.6), *narrow)
+  found, pull = jax.vjp(lambda *qkv: gradients.dot_product_attention(*qkv, bias, 0.6), *narrow)
   assert found.dtype == jnp.bfloat16
   close(found.astype(jnp.float32), slow(q, k, v, bias, 0.6), 0.05)
   assert {grad.dtype for grad in pull(found)} == {jnp.dtype(jnp.bfloat16)}
@@ -94,7 +95,7 @@ def test_grouped_queries_equal_heads_whose_keys_repeat(groups, bias_heads):
   bias = normal(3, B, bias_heads, T, S)
 
   def grouped(q, k, v, bias):
-    return attention.dot_product_attention(q, k, v, bias, 0.7)
+    return gradients.dot_product_attention(q, k, v, bias, 0.7)
 
   def repeated(q, k, v, bias):
     return plain(q, jnp.repeat(k, 6 // groups, 1), jnp.repeat(v, 6 // groups, 1), bias, 0.7)
@@ -116,7 +117,7 @@ SEGMENTS = np.array([[1, 1, 2, 2, 0], [1, 2, 2, 2, 3]])
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_the_mask_shows_the_own_segment_and_no_future(causal):
-  found = np.asarray(attention.attention_mask(jnp.asarray(SEGMENTS), jnp.asarray(SEGMENTS), causal))
+  found = np.asarray(transformer.attention_mask(jnp.asarray(SEGMENTS), jnp.asarray(SEGMENTS), causal))
   assert found.shape == (2, 1, 5, 5)
   for b, t, s in np.ndindex(2, 5, 5):
     seen = SEGMENTS[b, t] == SEGMENTS[b, s] and (s <= t or not causal)
@@ -126,7 +127,7 @@ def test_the_mask_shows_the_own_segment_and_no_future(causal):
 def test_a_causal_mask_with_a_prefix_shows_the_prefix_of_the_own_segment_too():
   prefix = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 0, 1]])
   found = np.asarray(
-    attention.attention_mask(jnp.asarray(SEGMENTS), jnp.asarray(SEGMENTS), True, jnp.asarray(prefix))
+    transformer.attention_mask(jnp.asarray(SEGMENTS), jnp.asarray(SEGMENTS), True, jnp.asarray(prefix))
   )
   assert found.shape == (2, 1, 5, 5)
   for b, t, s in np.ndindex(2, 5, 5):
@@ -136,17 +137,17 @@ def test_a_causal_mask_with_a_prefix_shows_the_prefix_of_the_own_segment_too():
 
 def test_a_mask_between_two_texts_has_a_row_a_query_and_a_column_a_key():
   keys = np.array([[1, 2, 2], [3, 1, 0]])
-  found = np.asarray(attention.attention_mask(jnp.asarray(SEGMENTS), jnp.asarray(keys), False))
+  found = np.asarray(transformer.attention_mask(jnp.asarray(SEGMENTS), jnp.asarray(keys), False))
   assert found.shape == (2, 1, 5, 3)
   np.testing.assert_array_equal(found[:, 0] == 0, SEGMENTS[:, :, None] == keys[:, None, :])
 
 
-ROTATE = jax.jit(positions.apply_rotary)
+ROTATE = jax.jit(layers.apply_rotary)
 
 
 def params_of(model, draw=False):
   """Parameters of one attention: as the initializers draw them, or random ones, biases and scales too."""
-  module = attention.Attention(model)
+  module = transformer.Attention(model)
 
   def initialize():
     context = AttentionInputs(jnp.zeros((1, 1, 2, 2)))
@@ -185,7 +186,7 @@ def by_hand(model, params, x, memory, bias, angles):
 
 @functools.cache
 def angles_of():
-  return positions.rotary_angles(jnp.tile(jnp.arange(T), (B, 1)), K, 100.0)
+  return layers.rotary_angles(jnp.tile(jnp.arange(T), (B, 1)), K, 100.0)
 
 
 MODELS = [
@@ -204,7 +205,7 @@ def test_self_attention_is_the_layer_written_out(switches, rotary):
   model = Model(**{"width": D, "heads": H, "head_width": K} | switches)
   params, x, bias = params_of(model), normal(0, B, T, D), normal(1, B, 1, T, T)
   angles = angles_of() if rotary else None
-  found = jax.jit(attention.Attention(model).apply)(
+  found = jax.jit(transformer.Attention(model).apply)(
     {"params": params}, x, AttentionInputs(bias, angles=angles)
   )
   close(found, by_hand(model, params, x, x, bias, angles), 2e-4)
@@ -216,7 +217,7 @@ def test_cross_attention_looks_at_the_memory_through_its_own_mask_unturned(switc
   params, x, memory, bias = params_of(model), normal(0, B, T, D), normal(1, B, S, D), normal(2, B, 1, T, S)
   angles = angles_of()
   context = AttentionInputs(normal(3, B, 1, T, T), angles=angles, memory_bsd=memory, memory_bias=bias)
-  layer = jax.jit(functools.partial(attention.Attention(model).apply, cross=True))
+  layer = jax.jit(functools.partial(transformer.Attention(model).apply, cross=True))
   found = layer({"params": params}, x, context)
   close(found, by_hand(model, params, x, memory, bias, None), 2e-4)
 
@@ -224,7 +225,7 @@ def test_cross_attention_looks_at_the_memory_through_its_own_mask_unturned(switc
 def test_cross_attention_without_a_memory_is_an_error():
   model = Model(width=D, heads=H, head_width=K)
   with pytest.raises(ValueError, match="needs a memory"):
-    attention.Attention(model).apply(
+    transformer.Attention(model).apply(
       {"params": params_of(model)}, jnp.zeros((B, T, D)), AttentionInputs(jnp.zeros((B, 1, T, T))), cross=True
     )
 
@@ -232,7 +233,7 @@ def test_cross_attention_without_a_memory_is_an_error():
 def test_a_query_that_may_look_nowhere_but_at_itself_gets_its_own_value():
   q, k, v = normal(0, 1, 1, T, K), normal(1, 1, 1, T, K), normal(2, 1, 1, T, K)
   alone = jnp.where(jnp.eye(T, dtype=bool), 0.0, MASKED_SCORE)[None, None]
-  np.testing.assert_array_equal(attention.softmax_attention(q, k, v, alone), v)
+  np.testing.assert_array_equal(gradients.softmax_attention(q, k, v, alone), v)
 
 
 def test_initial_scores_have_unit_size():
@@ -249,7 +250,7 @@ def test_initial_scores_have_unit_size():
 @pytest.mark.parametrize("groups", [3, 1])
 def test_attention_to_the_past_in_blocks_equals_attention_under_the_mask_whole(length, groups):
   segments = np.sort(np.random.default_rng(5).integers(1, 4, (B, length)), axis=1)
-  bias = attention.attention_mask(segments, segments, causal=True) + normal(3, 1, H, length, length)
+  bias = transformer.attention_mask(segments, segments, causal=True) + normal(3, 1, H, length, length)
   q, k, v = normal(0, B, H, length, K), normal(1, B, groups, length, K), normal(2, B, groups, length, K)
   weights = normal(4, B, H, length, K)
 
@@ -262,7 +263,7 @@ def test_attention_to_the_past_in_blocks_equals_attention_under_the_mask_whole(l
 
   blocks, whole = (
     differentiated(each)(q, k, v, bias)
-    for each in (attention.causal_attention, attention.dot_product_attention)
+    for each in (gradients.causal_attention, gradients.dot_product_attention)
   )
   jax.tree.map(close, blocks, whole)
 
@@ -275,4 +276,4 @@ def test_attention_to_the_past_computes_few_scores_of_the_future():
     lowered = jax.jit(functools.partial(function, scale=0.6)).lower(q, q, q, bias)
     return lowered.compile().cost_analysis()["flops"]
 
-  assert flops(attention.causal_attention) < 0.6 * flops(attention.dot_product_attention)
+  assert flops(gradients.causal_attention) < 0.6 * flops(gradients.dot_product_attention)

@@ -7,8 +7,8 @@ import pytest
 from flax import linen as nn
 
 from gen.config import Model
-from gen.models import attention, blocks, layers
-from gen.models.attention import AttentionInputs, attention_mask
+from gen.models import layers, transformer
+from gen.models.transformer import AttentionInputs, attention_mask
 
 B, T, S, D = 2, 5, 3, 12
 MODEL = Model(width=D, heads=3, head_width=4, feed_forward=7, depth=3, bias=True, norm_bias=True)
@@ -50,11 +50,11 @@ def written_out(model, params, x, context):
     return layers.make_norm(model).apply({"params": params[f"{name}_norm"]}, x)
 
   changes = {
-    "attention": lambda x: attention.Attention(model).apply({"params": params["attention"]}, x, context),
-    "cross_attention": lambda x: attention.Attention(model).apply(
+    "attention": lambda x: transformer.Attention(model).apply({"params": params["attention"]}, x, context),
+    "cross_attention": lambda x: transformer.Attention(model).apply(
       {"params": params["cross_attention"]}, x, context, cross=True
     ),
-    "feed_forward": lambda x: layers.FeedForward(model).apply({"params": params["feed_forward"]}, x),
+    "feed_forward": lambda x: transformer.FeedForward(model).apply({"params": params["feed_forward"]}, x),
   }
   for name, change in changes.items():
     if f"{name}_norm" in params:
@@ -66,7 +66,7 @@ def written_out(model, params, x, context):
 @pytest.mark.parametrize("cross", [False, True])
 def test_a_block_is_its_branches_with_the_norm_where_it_belongs(placement, cross):
   model = dataclasses.replace(MODEL, norm_placement=placement)
-  module, x = blocks.TransformerBlock(model, cross), normal(0, B, T, D)
+  module, x = transformer.TransformerBlock(model, cross), normal(0, B, T, D)
   params = random_params(module)
   found, nothing = jax.jit(module.apply)({"params": params}, x, context())
   close(found, jax.jit(lambda x: written_out(model, params, x, context()))(x))
@@ -79,7 +79,7 @@ def test_a_block_is_its_branches_with_the_norm_where_it_belongs(placement, cross
 )
 def test_a_stack_is_its_blocks_one_after_another_and_the_last_norm(switches, normed):
   model = dataclasses.replace(MODEL, **switches)
-  module, x = blocks.LayerStack(model, depth=2), normal(0, B, T, D)
+  module, x = transformer.LayerStack(model, depth=2), normal(0, B, T, D)
   params = random_params(module)
   assert ("norm" in params) == normed
 
@@ -93,7 +93,7 @@ def test_a_stack_is_its_blocks_one_after_another_and_the_last_norm(switches, nor
 
 def value_and_gradients(**switches):
   """A stack's result and gradients under dropout, with the same parameters whatever the switches."""
-  module = blocks.LayerStack(dataclasses.replace(MODEL, dropout=0.2, **switches), depth=2)
+  module = transformer.LayerStack(dataclasses.replace(MODEL, dropout=0.2, **switches), depth=2)
   params, x, weights = random_params(module), normal(0, B, T, D), normal(1, B, T, D)
 
   def loss(params, x):
@@ -120,14 +120,14 @@ def test_scanned_and_recomputed_layers_equal_unrolled_ones_with_dropout_too(swit
 
 @pytest.mark.parametrize(("remat", "recomputes"), [("none", False), ("dots", True), ("full", True)])
 def test_remat_recomputes_in_the_backward_pass(remat, recomputes):
-  module = blocks.LayerStack(dataclasses.replace(MODEL, remat=remat), depth=2)
+  module = transformer.LayerStack(dataclasses.replace(MODEL, remat=remat), depth=2)
   program = jax.make_jaxpr(module.apply)({"params": random_params(module)}, normal(0, B, T, D), context())
   assert ("checkpoint" in str(program) or "remat" in str(program)) == recomputes
 
 
 def test_each_layer_drops_places_of_its_own():
   model = dataclasses.replace(MODEL, dropout=0.5, final_norm=False, scan=True)
-  module, x = blocks.LayerStack(model, depth=2), np.zeros((B, T, D), np.float32)
+  module, x = transformer.LayerStack(model, depth=2), np.zeros((B, T, D), np.float32)
   # Each branch but the feed-forward adds 0, and that of layer l adds 1 + l, which dropout doubles or drops.
   params = jax.tree.map(np.zeros_like, random_params(module))
   params["layers"]["feed_forward"]["out"]["bias"] = np.array([[1.0], [10.0]], np.float32) * np.ones(

@@ -72,5 +72,5 @@ def test_the_rows_of_a_batch_share_one_bias_and_its_gradient(random_parameters, 
 def test_positions_are_read_where_devices_share_the_rows(scheme, monkeypatch):
   batch, places = Batch(*range(9)), {"positions_bt", "source_positions_bs"}
   assert not places & set(language_model.batch_arguments(Model(positions=scheme), batch))
-  monkeypatch.setattr(language_model.axes, "parts", lambda name: {"batch": 2}[name])
+  monkeypatch.setattr(language_model.layers, "num_shards", lambda name: {"batch": 2}[name])
   assert places < set(language_model.batch_arguments(Model(positions=scheme), batch))

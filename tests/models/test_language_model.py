@@ -8,7 +8,7 @@ import pytest
 
 from gen.batch import Batch
 from gen.config import Model
-from gen.models import language_model, positions
+from gen.models import language_model, layers
 
 V, T, S = 29, 7, 5
 SIZES = {"width": 12, "heads": 3, "head_width": 4, "feed_forward": 10, "depth": 2, "vocab": V, "context": T}
@@ -278,9 +278,7 @@ def test_sinusoids_are_added_and_the_embeddings_norm_comes_last(random_parameter
   params = random_parameters(model)
   params["target"]["stack"] = jax.tree.map(np.zeros_like, params["target"]["stack"])
   found = first_states(model, params, inputs_bt=IDS, positions_bt=PLACES)
-  x = params["embedding"]["embedding"][IDS] + np.asarray(
-    positions.sinusoidal_positions(jnp.asarray(PLACES), 12)
-  )
+  x = params["embedding"]["embedding"][IDS] + np.asarray(layers.sinusoidal_positions(jnp.asarray(PLACES), 12))
   x = x - x.mean(-1, keepdims=True)
   scale = params["target"]["embeddings"]["norm"]["scale"]
   close(found, x / np.sqrt((x**2).mean(-1, keepdims=True) + model.norm_epsilon) * scale)

@@ -6,7 +6,8 @@ from flax import linen as nn
 from scipy import special
 
 from gen.config import Model
-from gen.models import layers
+from gen.kernels import gradients
+from gen.models import layers, transformer
 
 
 def normal(seed, *shape):
@@ -61,7 +62,7 @@ SHAPES = [(5, 7, 3), (5, 3, 7), (5, 4, 4), (1, 2, 1)]
 @pytest.mark.parametrize(("tokens", "inputs", "outputs"), SHAPES)
 def test_matmul_and_its_gradient_are_those_of_the_plain_product(tokens, inputs, outputs):
   x, kernel, dy = normal(0, tokens, inputs), normal(1, inputs, outputs), normal(2, tokens, outputs)
-  y, pull = jax.vjp(layers.matmul, x, kernel)
+  y, pull = jax.vjp(gradients.matmul, x, kernel)
   dx, dkernel = jax.jit(pull)(dy)
   close(y, x.astype(np.float64) @ kernel)
   close(dx, dy.astype(np.float64) @ kernel.T)
@@ -71,7 +72,7 @@ def test_matmul_and_its_gradient_are_those_of_the_plain_product(tokens, inputs, 
 def test_the_gradient_of_a_bfloat16_product_is_the_plain_one_too():
   x, kernel = normal(0, 6, 5), normal(1, 5, 3)
   x, kernel = jnp.asarray(x, jnp.bfloat16), jnp.asarray(kernel, jnp.bfloat16)
-  found = jax.grad(lambda x, w: layers.matmul(x, w).astype(jnp.float32).sum(), (0, 1))(x, kernel)
+  found = jax.grad(lambda x, w: gradients.matmul(x, w).astype(jnp.float32).sum(), (0, 1))(x, kernel)
   wanted = jax.grad(lambda x, w: (x @ w).astype(jnp.float32).sum(), (0, 1))(x, kernel)
   for one, other in zip(found, wanted, strict=True):
     assert one.dtype == jnp.bfloat16
@@ -82,13 +83,13 @@ def test_the_gradient_of_a_bfloat16_product_is_the_plain_one_too():
 def test_contracted_tokens_are_an_einsum_under_any_batch_axes(tokens, inputs, outputs):
   x, y = normal(0, 2, 3, tokens, inputs), normal(1, 2, 3, tokens, outputs)
   wanted = np.einsum("abni,abno->abio", x.astype(np.float64), y)
-  close(jax.jit(layers.contract_tokens)(x, y), wanted)
-  close(layers.contract_tokens(x[0, 0], y[0, 0]), wanted[0, 0])
+  close(jax.jit(gradients.contract_tokens)(x, y), wanted)
+  close(gradients.contract_tokens(x[0, 0], y[0, 0]), wanted[0, 0])
 
 
 def test_contracted_tokens_can_be_differentiated():
   x, y, weights = normal(0, 5, 7), normal(1, 5, 3), normal(2, 7, 3)
-  dx, dy = jax.grad(lambda x, y: (layers.contract_tokens(x, y) * weights).sum(), (0, 1))(x, y)
+  dx, dy = jax.grad(lambda x, y: (gradients.contract_tokens(x, y) * weights).sum(), (0, 1))(x, y)
   close(dx, y @ weights.T)
   close(dy, x @ weights)
 
@@ -136,7 +137,7 @@ def test_the_feed_forward_is_two_products_and_a_gate_where_asked(activation):
   params = {"in": dense(5, 7), "out": dense(7, 5)} | ({"gate": dense(5, 7)} if model.gated else {})
   x = rng.normal(size=(2, 3, 5))
   as_float32 = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), (params, x))
-  found = layers.FeedForward(model).apply({"params": as_float32[0]}, as_float32[1])
+  found = transformer.FeedForward(model).apply({"params": as_float32[0]}, as_float32[1])
 
   hidden = FORMULAS[activation](x @ params["in"]["kernel"] + params["in"]["bias"])
   if model.gated:

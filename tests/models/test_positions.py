@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from gen.config import Model
-from gen.models import positions
+from gen.models import layers
 
 
 def test_sinusoidal_positions_are_the_papers_up_to_a_permutation_of_the_width():
   places = np.array([[0, 1, 2, 5, 900], [3, 3, 0, 17, 4]])
-  found = np.asarray(positions.sinusoidal_positions(jnp.asarray(places), 6))
+  found = np.asarray(layers.sinusoidal_positions(jnp.asarray(places), 6))
   for pair in range(3):
     angles = places / 10_000 ** (2 * pair / 6)
     np.testing.assert_allclose(found[..., pair], np.sin(angles), atol=1e-4)
@@ -20,13 +20,13 @@ def test_sinusoidal_positions_are_the_papers_up_to_a_permutation_of_the_width():
 
 
 def test_sinusoidal_positions_serve_an_odd_width():
-  found = np.asarray(positions.sinusoidal_positions(jnp.arange(4)[None], 5))
+  found = np.asarray(layers.sinusoidal_positions(jnp.arange(4)[None], 5))
   assert found.shape == (1, 4, 5)
   assert np.linalg.matrix_rank(found[0]) == 4  # each place has a row of its own
 
 
 def test_sinusoidal_positions_depend_on_the_place_alone():
-  rows = np.asarray(positions.sinusoidal_positions(jnp.array([[0, 1, 2, 0, 1]]), 8))[0]
+  rows = np.asarray(layers.sinusoidal_positions(jnp.array([[0, 1, 2, 0, 1]]), 8))[0]
   np.testing.assert_array_equal(rows[:2], rows[3:])
 
 
@@ -36,7 +36,7 @@ def turned(places, x_bhtk, base=10_000.0):
 
 @functools.partial(jax.jit, static_argnums=2)
 def _turned(places, x_bhtk, base):
-  return positions.apply_rotary(x_bhtk, positions.rotary_angles(places, x_bhtk.shape[-1], base))
+  return layers.apply_rotary(x_bhtk, layers.rotary_angles(places, x_bhtk.shape[-1], base))
 
 
 def test_rotary_turns_each_pair_by_its_angle():
@@ -71,8 +71,8 @@ def test_rotary_leaves_place_zero_and_all_lengths_alone():
 
 
 def test_rotary_keeps_the_compute_dtype():
-  angles = positions.rotary_angles(jnp.arange(3)[None], 4, 10_000.0)
-  assert positions.apply_rotary(jnp.ones((1, 2, 3, 4), jnp.bfloat16), angles).dtype == jnp.bfloat16
+  angles = layers.rotary_angles(jnp.arange(3)[None], 4, 10_000.0)
+  assert layers.apply_rotary(jnp.ones((1, 2, 3, 4), jnp.bfloat16), angles).dtype == jnp.bfloat16
 
 
 def papers_bucket(distance, buckets, furthest, bidirectional):
@@ -98,7 +98,7 @@ def papers_bucket(distance, buckets, furthest, bidirectional):
 @pytest.mark.parametrize(("buckets", "furthest"), [(32, 128), (16, 50), (8, 20), (10, 128), (64, 1000)])
 def test_relative_buckets_follow_the_papers_rule(buckets, furthest, bidirectional):
   distances = np.arange(-3 * furthest, 3 * furthest + 1)
-  in_buckets = jax.jit(positions.relative_buckets, static_argnums=(1, 2, 3))
+  in_buckets = jax.jit(layers.relative_buckets, static_argnums=(1, 2, 3))
   found = in_buckets(distances[None, None], buckets, furthest, bidirectional)
   wanted = [papers_bucket(int(d), buckets, furthest, bidirectional) for d in distances]
   np.testing.assert_array_equal(np.asarray(found)[0, 0], wanted)
@@ -107,7 +107,7 @@ def test_relative_buckets_follow_the_papers_rule(buckets, furthest, bidirectiona
 
 def test_a_relative_bias_is_the_heads_row_of_the_pairs_bucket():
   model = Model(width=12, heads=3, relative_buckets=8, relative_distance=20)
-  module = positions.RelativeBias(model, bidirectional=True)
+  module = layers.RelativeBias(model, bidirectional=True)
   table = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
   queries, keys = np.array([[0, 1, 30]]), np.array([[0, 1, 2, 60]])
   found = np.asarray(jax.jit(module.apply)({"params": {"embedding": table}}, queries, keys))
@@ -131,16 +131,16 @@ def bloom_slopes(heads):
 
 @pytest.mark.parametrize("heads", [1, 2, 3, 8, 12, 16, 25])
 def test_alibi_slopes_are_those_of_the_paper_and_bloom(heads):
-  np.testing.assert_allclose(positions.alibi_slopes(heads), bloom_slopes(heads), rtol=1e-6)
+  np.testing.assert_allclose(layers.alibi_slopes(heads), bloom_slopes(heads), rtol=1e-6)
 
 
 def test_alibi_slopes_of_eight_heads_halve():
-  np.testing.assert_array_equal(positions.alibi_slopes(8), [2.0**-i for i in range(1, 9)])
+  np.testing.assert_array_equal(layers.alibi_slopes(8), [2.0**-i for i in range(1, 9)])
 
 
 def test_alibi_grows_with_the_distance_of_places_not_of_columns():
   queries, keys = jnp.array([[0, 1, 0]]), jnp.array([[0, 1, 0, 5]])
-  found = np.asarray(positions.alibi_bias(queries, keys, 3))
+  found = np.asarray(layers.alibi_bias(queries, keys, 3))
   assert found.shape == (1, 3, 3, 4)
   distances = np.abs(np.array([[0, 1, 0, 5], [-1, 0, -1, 4], [0, 1, 0, 5]]))
   for head, slope in enumerate([2**-4, 2**-8, 2**-2]):
@@ -152,7 +152,7 @@ def test_distances_far_to_near_become_scores_of_keys():
   for causal in (True, False):
     distances = list(range(length - 1, -1 if causal else -length, -1))
     scores = np.tile(np.array(distances, np.float32), (1, 2, length, 1))
-    shifted = np.asarray(jax.jit(positions.shift_relative)(scores))
+    shifted = np.asarray(jax.jit(layers.shift_relative)(scores))
     assert shifted.shape == (1, 2, length, length)
     for t, s in np.ndindex(length, length):
       if s <= t or not causal:
@@ -161,8 +161,8 @@ def test_distances_far_to_near_become_scores_of_keys():
 
 def test_the_waves_of_distances_are_sinusoids_of_them():
   for causal, distances in ((True, [2, 1, 0]), (False, [2, 1, 0, -1, -2])):
-    found = positions.distance_waves(3, 8, causal)
-    np.testing.assert_allclose(found, positions.sinusoidal_positions(jnp.array([distances]), 8)[0], atol=1e-6)
+    found = layers.distance_waves(3, 8, causal)
+    np.testing.assert_allclose(found, layers.sinusoidal_positions(jnp.array([distances]), 8)[0], atol=1e-6)
 
 
 def test_distance_scores_are_the_papers_terms_one_pair_at_a_time():
@@ -175,8 +175,8 @@ def test_distance_scores_are_the_papers_terms_one_pair_at_a_time():
   }
   params = jax.tree.map(lambda x: x.astype(np.float32), params)
   q_bhtk = rng.normal(size=(2, 3, 5, 4)).astype(np.float32)
-  waves_rd = np.asarray(positions.distance_waves(5, 10, causal=False))
-  content, scores = jax.jit(positions.DistanceScores(model).apply)({"params": params}, q_bhtk, waves_rd)
+  waves_rd = np.asarray(layers.distance_waves(5, 10, causal=False))
+  content, scores = jax.jit(layers.DistanceScores(model).apply)({"params": params}, q_bhtk, waves_rd)
   np.testing.assert_allclose(content, q_bhtk + params["content_bias"][:, None], rtol=1e-6)
   for b, h, t, s in np.ndindex(2, 3, 5, 5):
     key = waves_rd[4 - (t - s)] @ params["distance"]["kernel"][:, h]

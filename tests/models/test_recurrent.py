@@ -10,8 +10,9 @@ import pytest
 
 from gen.batch import Batch
 from gen.config import RECURRENT, Model, Optimizer
+from gen.kernels import losses, recurrence
 from gen.models import language_model, recurrent
-from gen.training import losses, step
+from gen.training import step
 
 V, D, L, T, B = 29, 6, 2, 7, 3
 IDS = np.random.default_rng(5).integers(0, V, (B, T))
@@ -112,7 +113,7 @@ def test_gradients_are_those_of_differentiating_the_loop(family, random_paramete
 
   def fused(inputs_tbg, kernel_dg, bias_g, state, segments):
     marks = None if segments is None else recurrent.document_boundaries(jnp.asarray(segments))
-    return total(*recurrent.scan_layer(cell, inputs_tbg, kernel_dg, bias_g, state, marks))
+    return total(*recurrence.scan_layer(cell, inputs_tbg, kernel_dg, bias_g, state, marks))
 
   def plain(inputs_tbg, kernel_dg, bias_g, state, segments):
     hidden, before = [], state
@@ -121,13 +122,13 @@ def test_gradients_are_those_of_differentiating_the_loop(family, random_paramete
         latest = np.array([next((s for s in row[:t][::-1] if s), 1) for row in segments])
         begins = ((segments[:, t] != latest) & (segments[:, t] > 0))[:, None]
         before = jax.tree.map(lambda x: jnp.where(begins, 0, x), before)  # noqa: B023
-      after, _ = cell.advance(inputs_tbg[t], before.hidden @ kernel_dg + bias_g, before)
+      after, _ = cell.forward(inputs_tbg[t], before.hidden @ kernel_dg + bias_g, before)
       if segments is not None:
         pads = (segments[:, t] == 0)[:, None]
         after = jax.tree.map(lambda new, old: jnp.where(pads, old, new), after, before)  # noqa: B023
       hidden.append(after.hidden)
       before = after
-    return total(recurrent.RecurrentState(jnp.stack(hidden)), before)
+    return total(recurrence.RecurrentState(jnp.stack(hidden)), before)
 
   for segments in (None, SEGMENTS):
     found, wanted = (

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from gen.kernels.gradients import on_mesh
 from gen.sharding import activation_sharding
 
 CHUNK_ELEMENTS = 1 << 18  # logits that exist at a time: 1 MiB of float32, which stays in a core's cache
@@ -75,7 +76,7 @@ def cross_entropy(
     weights_n: weight of each token, 0 where it bears no loss.
     terms: constants of the loss.
   """
-  if activation_sharding.on_mesh():
+  if on_mesh():
     loss, nll = _of_parts(hidden_nd, kernel_dv, bias_v, targets_n, weights_n, terms)
   else:
     loss, nll = _fused(hidden_nd, kernel_dv, bias_v, targets_n, weights_n, terms)

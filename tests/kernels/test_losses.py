@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gen.training import losses
-from gen.training.losses import LossTerms
+from gen.kernels import losses
+from gen.kernels.losses import LossTerms
 
 N, D, V = 13, 5, 11
 

@@ -14,9 +14,9 @@ import jax
 import numpy as np
 from jax.experimental import pallas
 
-from gen.kernels import fused_attention
+from gen.kernels import fused_attention, gradients
 from gen.kernels.fused_attention import SegmentIds
-from gen.models import attention
+from gen.models import transformer
 from gen.sharding import mesh as meshes
 
 B, T, K = 2, 21, 8
@@ -37,8 +37,8 @@ def compare(heads, groups, mesh):
     )
 
   def written_out(q, k, v, bias):
-    return attention.dot_product_attention(
-      q, k, v, attention.attention_mask(segments, segments, True) + bias, 0.6
+    return gradients.dot_product_attention(
+      q, k, v, transformer.attention_mask(segments, segments, True) + bias, 0.6
     )
 
   def differentiated(function, *arrays):
@@ -58,6 +58,6 @@ def compare(heads, groups, mesh):
 
 if __name__ == "__main__":
   pallas.pallas_call = functools.partial(pallas.pallas_call, interpret=True)
-  fused_attention.target_platform = lambda: "tpu"
+  gradients.target_platform = lambda: "tpu"
   for heads, groups in ((4, 2), (4, 1), (3, 3)):
     compare(heads, groups, meshes.build_mesh("data=2,tensor=2"))

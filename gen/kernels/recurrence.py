@@ -1,0 +1,234 @@
+"""The loop over time of a recurrent layer, and its gradient, written by hand.
+
+What does not wait for the state is taken out of the loop. x W of all steps is one product before it, and the gradients
+of W and U are one product each after it: automatic differentiation would add a [D, G] matrix to a sum in every step.
+Inside, a step is one product with all gates of U. Arrays are time-major, so a step reads and writes contiguous memory.
+
+T length, B batch, N = T B tokens, D width, G units of all gates of a layer.
+"""
+
+import contextlib
+import contextvars
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from gen.kernels import gradients
+from gen.sharding import activation_sharding
+
+# Steps of the loop over time that one pass of its body computes.
+_UNROLL: contextvars.ContextVar[int] = contextvars.ContextVar("unroll", default=1)
+
+
+@contextlib.contextmanager
+def unrolled(steps: int) -> Iterator[None]:
+  """Within, loops over time are traced with so many steps in one pass of their body; XLA's own count sees one pass."""
+  token = _UNROLL.set(steps)
+  try:
+    yield
+  finally:
+    _UNROLL.reset(token)
+
+
+class RecurrentState(NamedTuple):
+  """What a recurrent model has_cell of the text so far, float32.
+
+  Attributes:
+    hidden: of each layer, [L, B, D].
+    cell: the LSTM's memory, [L, B, D]; None in others.
+  """
+
+  hidden: Any
+  cell: Any = None
+
+
+class RecurrentCell(NamedTuple):
+  """One kind of recurrent layer, elementwise.
+
+  Attributes:
+    gates: number of gates; their units are G = gates D.
+    forward: (x W + b, h U + b', state before) -> (state after, what `backward` needs besides the states, or None).
+    backward: (that, state before, state after, gradient of the state after) -> gradients of the first three above.
+    summed: whether `forward` sees no more of its first two arguments than their sum: their gradients are one.
+    has_cell: whether there is a memory cell beside the hidden state.
+  """
+
+  gates: int
+  forward: Callable[[Array, Array, RecurrentState], tuple[RecurrentState, Array | None]]
+  backward: Callable[
+    [Any, RecurrentState, RecurrentState, RecurrentState], tuple[Array, Array, RecurrentState]
+  ]
+  summed: bool
+  has_cell: bool = False
+
+
+def join_gates(*parts_bd: Array) -> Array:
+  """Returns the units of all gates side by side, [B, G]."""
+  return jnp.concatenate(parts_bd, axis=-1)
+
+
+def rnn_backward(
+  kept: None, before: RecurrentState, after: RecurrentState, grad: RecurrentState
+) -> tuple[Array, Array, RecurrentState]:
+  """Returns the gradients of h = tanh(x W + p + b)."""
+  del kept
+  sum_bg = grad.hidden * (1 - jnp.square(after.hidden))
+  return sum_bg, sum_bg, RecurrentState(jnp.zeros_like(before.hidden))
+
+
+def lstm_backward(
+  kept_bg: Array, before: RecurrentState, after: RecurrentState, grad: RecurrentState
+) -> tuple[Array, Array, RecurrentState]:
+  """Returns the gradients of the LSTM's step, whose gates i, f, g, o were stored."""
+  i_bd, f_bd, g_bd, o_bd = jnp.split(kept_bg, 4, axis=-1)
+  shown_bd = jnp.tanh(after.cell)
+  cell_bd = grad.cell + grad.hidden * o_bd * (1 - jnp.square(shown_bd))
+  sum_bg = join_gates(
+    cell_bd * g_bd * i_bd * (1 - i_bd),
+    cell_bd * before.cell * f_bd * (1 - f_bd),
+    cell_bd * i_bd * (1 - jnp.square(g_bd)),
+    grad.hidden * shown_bd * o_bd * (1 - o_bd),
+  )
+  return sum_bg, sum_bg, RecurrentState(jnp.zeros_like(before.hidden), cell_bd * f_bd)
+
+
+def gru_backward(
+  kept: Array, before: RecurrentState, after: RecurrentState, grad: RecurrentState
+) -> tuple[Array, Array, RecurrentState]:
+  """Returns the gradients of the GRU's step, whose gates r, z, n and p of n were stored."""
+  del after
+  r_bd, z_bd, n_bd, of_n_bd = jnp.split(kept, 4, axis=-1)
+  candidate_bd = grad.hidden * (1 - z_bd) * (1 - jnp.square(n_bd))
+  reset_bd = candidate_bd * of_n_bd * r_bd * (1 - r_bd)
+  update_bd = grad.hidden * (before.hidden - n_bd) * z_bd * (1 - z_bd)
+  inputs_bg = join_gates(reset_bd, update_bd, candidate_bd)
+  return inputs_bg, join_gates(reset_bd, update_bd, candidate_bd * r_bd), RecurrentState(grad.hidden * z_bd)
+
+
+class DocumentBoundaries(NamedTuple):
+  """Where documents begin and end in rows, as factors on a state; [T, B, 1], 1 where nothing happens.
+
+  Attributes:
+    keep: 0 where a document begins, and so nothing of the one before is kept.
+    reads: 0 in padding, which leaves the state as it is.
+  """
+
+  keep: Array
+  reads: Array
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def scan_layer(
+  cell: RecurrentCell,
+  inputs_tbg: Array,
+  kernel_dg: Array,
+  bias_g: Array | None,
+  state: RecurrentState,
+  seen: DocumentBoundaries | None,
+) -> tuple[RecurrentState, RecurrentState]:
+  """Runs a layer over time.
+
+  Args:
+    cell: which kind.
+    inputs_tbg: x W + b of every step.
+    kernel_dg: U.
+    bias_g: b' of the products with U, or None.
+    state: before the first step, [B, D].
+    seen: where documents begin and padding stands, or None.
+
+  Returns:
+    The states after each step [T, B, D] and after the last.
+  """
+  states, last, _ = _scan(cell, inputs_tbg, kernel_dg, bias_g, state, seen)
+  return states, last
+
+
+def _scan(cell, inputs_tbg, kernel_dg, bias_g, state, seen):  # type: ignore[no-untyped-def]
+  def body(
+    before: RecurrentState, inputs: tuple[Array, DocumentBoundaries | None]
+  ) -> tuple[RecurrentState, tuple[RecurrentState, Any]]:
+    inputs_bg, mark = inputs
+    before = before if mark is None else _times(before, mark.keep)
+    after, kept = cell.forward(inputs_bg, _product(before.hidden, kernel_dg, bias_g), before)
+    after = after if mark is None else _select(mark.reads, after, before)
+    return after, (after, kept)
+
+  last, (states, kept) = jax.lax.scan(body, state, (inputs_tbg, seen), unroll=_UNROLL.get())
+  return states, last, kept
+
+
+def _scan_forward(cell, inputs_tbg, kernel_dg, bias_g, state, seen):  # type: ignore[no-untyped-def]
+  states, last, kept = _scan(cell, inputs_tbg, kernel_dg, bias_g, state, seen)
+  return (states, last), (kept, kernel_dg, bias_g, state, states, seen)
+
+
+def _scan_backward(cell, residuals, cotangents):  # type: ignore[no-untyped-def]
+  """Returns gradients; in the loop only what the step before waits for, that of U in one product after it."""
+  kept, kernel_dg, bias_g, state, states, seen = residuals
+  before = jax.tree.map(lambda first, later: jnp.concatenate([first[None], later[:-1]]), state, states)
+  before = before if seen is None else _times(before, seen.keep)
+  # Transposed once, for products with U^T taken from U run at 0.6 of the rate. The barrier keeps the compiler from
+  # making the transpose a part of the product again.
+  kernel_gd = jax.lax.optimization_barrier(kernel_dg.T)
+
+  def body(after_grad: RecurrentState, step: Any) -> tuple[RecurrentState, tuple[Array, Array | None]]:
+    kept, before, after, states_grad, mark = step
+    after_grad = jax.tree.map(jnp.add, after_grad, states_grad)
+    read_grad = after_grad if mark is None else _times(after_grad, mark.reads)
+    inputs_bg, products_bg, grad = cell.backward(kept, before, after, read_grad)
+    products_bg = products_bg.astype(kernel_gd.dtype)
+    grad = grad._replace(hidden=grad.hidden + products_bg @ kernel_gd)
+    if mark is not None:
+      grad = jax.tree.map(lambda each, whole, read: each + whole - read, grad, after_grad, read_grad)
+      grad = _times(grad, mark.keep)
+    return grad, (products_bg, None if cell.summed else inputs_bg.astype(kernel_gd.dtype))
+
+  states_grad, last_grad = cotangents
+  steps = (kept, before, states, states_grad, seen)
+  state_grad, (products_tbg, inputs_tbg) = jax.lax.scan(
+    body, last_grad, steps, reverse=True, unroll=_UNROLL.get()
+  )
+  products_ng = flatten_time(products_tbg)
+  hidden_nd = flatten_time(before.hidden).astype(products_ng.dtype)
+  kernel_grad_dg = gradients.contract_tokens(hidden_nd, products_ng)
+  bias_grad_g = None if bias_g is None else products_ng.sum(0)
+  return products_tbg if cell.summed else inputs_tbg, kernel_grad_dg, bias_grad_g, state_grad, None
+
+
+scan_layer.defvjp(_scan_forward, _scan_backward)
+
+
+def flatten_time(x_tbd: Array) -> Array:
+  """Returns [N, D]; on a mesh row by row, for time by time its parts would not lie together."""
+  x = (
+    activation_sharding.shard_activation(x_tbd, None, "batch", None).swapaxes(0, 1)
+    if gradients.on_mesh()
+    else x_tbd
+  )
+  return x.reshape(-1, x.shape[-1])
+
+
+def unflatten_time(x_ng: Array, length: int) -> Array:
+  """Returns [T, B, G], the inverse of `flatten_time`."""
+  if gradients.on_mesh():
+    return activation_sharding.shard_activation(
+      x_ng.reshape(-1, length, x_ng.shape[-1]).swapaxes(0, 1), None, "batch", None
+    )
+  return x_ng.reshape(length, -1, x_ng.shape[-1])
+
+
+def _product(hidden_bd: Array, kernel_dg: Array, bias_g: Array | None) -> Array:
+  products_bg = hidden_bd.astype(kernel_dg.dtype) @ kernel_dg
+  return products_bg if bias_g is None else products_bg + bias_g
+
+
+def _times(state: RecurrentState, factor: Array) -> RecurrentState:
+  return jax.tree.map(lambda x: x * factor, state)
+
+
+def _select(mark: Array, one: RecurrentState, other: RecurrentState) -> RecurrentState:
+  return jax.tree.map(lambda a, b: jnp.where(mark > 0, a, b), one, other)

@@ -1,0 +1,295 @@
+"""Attention, the block of every transformer here, and a stack of blocks.
+
+Attention is multi-head, grouped-query or multi-query (arXiv:1706.03762; arXiv:2305.13245). A block is self-attention,
+cross attention where the stack has a memory, and a feed-forward, each inside a residual branch. Pre-norm puts the norm
+at the entrance of a branch (GPT-2, T5), post-norm after the sum (BERT, BART).
+
+B batch, T query, S key, D width, F feed-forward width, H heads, G key and value heads, K head width, L layers.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
+
+from gen.config import Model
+from gen.kernels import decode_weights, fused_attention, gradients
+from gen.kernels.fused_attention import SegmentIds
+from gen.models import kv_cache, layers
+from gen.models.kv_cache import MASKED_SCORE, CacheSlots
+from gen.models.layers import shard
+
+# flax's collection of what a caller asked to see; where none asked, nothing is computed.
+INTERMEDIATES = "intermediates"
+
+
+class AttentionInputs(NamedTuple):
+  """What every layer of a stack is given beside the residual stream.
+
+  Attributes:
+    bias: added to the scores of self-attention, [B, 1, T, S]: the mask. None where `segments` say it.
+    distance_bias: added too, [1 or B, H, T, S]: T5's or ALiBi's, or None. It is apart so that one for all rows stays
+      one, and its gradient too.
+    angles: rotary cosines and sines, or None.
+    waves_rd: sinusoids of Transformer-XL's distances, or None.
+    memory_bsd: what cross attention looks at, or None.
+    memory_bias: added to the scores of cross attention.
+    slots: where the cache keeps what is read, while text is generated; None trains.
+    layer: number of the layer, from 0, where its scores depend on it.
+    segments: the mask of self-attention where a kernel of the backend's does it; None is attention written out.
+    memory_segments: that of cross attention.
+  """
+
+  bias: Array | None
+  distance_bias: Array | None = None
+  angles: tuple[Array, Array] | None = None
+  waves_rd: Array | None = None
+  memory_bsd: Array | None = None
+  memory_bias: Array | None = None
+  slots: CacheSlots | None = None
+  layer: Array | int | None = None
+  segments: SegmentIds | None = None
+  memory_segments: SegmentIds | None = None
+
+  def of_memory(self) -> "AttentionInputs":
+    """Returns what cross attention is given: a memory has its own mask, and no positions in the target."""
+    return AttentionInputs(
+      self.memory_bias, memory_bsd=self.memory_bsd, slots=self.slots, segments=self.memory_segments
+    )
+
+
+def attention_mask(queries_bt: Array, keys_bs: Array, causal: bool, prefix_bs: Array | None = None) -> Array:
+  """Returns 0 where a query may look, MASKED_SCORE elsewhere, float32 [B, 1, T, S].
+
+  It may look inside its own segment, and, if causal, not beyond its own place, but for keys of the prefix, which
+  all of the segment sees (arXiv:1910.10683, figure 3).
+
+      segments 1 1 2 2, causal      x . . .      segments 1 1 1 2, causal,      x x . .
+                                    x x . .      prefix   1 1 0 0               x x . .
+                                    . . x .                                     x x x .
+                                    . . x x                                     . . . x
+  """
+  seen_bts = queries_bt[:, :, None] == keys_bs[:, None, :]
+  if causal:
+    back = jnp.tri(queries_bt.shape[1], keys_bs.shape[1], dtype=bool)
+    seen_bts &= back if prefix_bs is None else back | (prefix_bs[:, None, :] > 0)
+  return jnp.where(seen_bts, 0.0, MASKED_SCORE)[:, None].astype(jnp.float32)
+
+
+class Attention(nn.Module):
+  """Self-attention, or cross attention where a memory is given.
+
+  Attributes:
+    causal: whether the bias hides what comes later, whatever else it hides.
+  """
+
+  config: Model
+  causal: bool = False
+
+  def setup(self) -> None:
+    """Makes the four projections."""
+    cfg = self.config
+
+    def projection(heads: int, axis: str) -> layers.KernelOnly:
+      shape = (cfg.width, heads, cfg.head_width)
+      return layers.KernelOnly(shape, ("embed", axis, "head"), cfg.width, cfg.initializer_scale)
+
+    self.query = projection(cfg.n_heads, "heads")
+    self.key = projection(cfg.n_key_value_heads, "kv_heads")
+    self.value = projection(cfg.n_key_value_heads, "kv_heads")
+    output = (cfg.n_heads, cfg.head_width, cfg.width)
+    self.out = layers.KernelOnly(
+      output, ("heads", "head", "embed"), cfg.attention_width, layers.output_scale(cfg)
+    )
+    if cfg.bias:
+      self.query_bias = self._bias("query_bias", cfg.n_heads, "heads")
+      self.key_bias = self._bias("key_bias", cfg.n_key_value_heads, "kv_heads")
+      self.value_bias = self._bias("value_bias", cfg.n_key_value_heads, "kv_heads")
+      self.out_bias = layers.make_weight(self, "out_bias", layers.ZEROS, (cfg.width,), ("embed",))
+    if cfg.positions == "transformer_xl":
+      # Without parameters in cross attention, which never calls it.
+      self.distances = layers.DistanceScores(cfg)
+    if cfg.qk_norm:
+      self.query_norm = layers.Norm(cfg.head_width, "rmsnorm", False, cfg.norm_epsilon, cfg.dtype, "head")
+      self.key_norm = layers.Norm(cfg.head_width, "rmsnorm", False, cfg.norm_epsilon, cfg.dtype, "head")
+
+  def _bias(self, name: str, heads: int, axis: str) -> Array:
+    return layers.make_weight(self, name, layers.ZEROS, (heads, self.config.head_width), (axis, "head"))
+
+  def __call__(self, x_btd: Array, inputs: AttentionInputs, cross: bool = False) -> Array:
+    """Maps the residual stream to its change."""
+    inputs = inputs.of_memory() if cross else inputs
+    if cross and inputs.slots is not None and not inputs.slots.is_prefill:
+      return self.merge(self._mix(*self._recall_memory(x_btd), inputs))
+    memory_bsd = inputs.memory_bsd if cross else x_btd
+    if memory_bsd is None or (inputs.bias is None and inputs.segments is None):
+      raise ValueError("cross attention needs a memory and its mask")
+    q_bhtk, k_bgsk, v_bgsk = self.project(x_btd, memory_bsd)
+    if inputs.layer is not None:
+      q_bhtk = q_bhtk / (inputs.layer + 1)
+    if inputs.angles is not None:
+      q_bhtk, k_bgsk = (layers.apply_rotary(x, inputs.angles) for x in (q_bhtk, k_bgsk))
+    if inputs.slots is not None and cross:
+      kv_cache.store_memory(self, k_bgsk, v_bgsk)
+    elif inputs.slots is not None:
+      k_bgsk, v_bgsk = inputs.slots.append(self, k_bgsk, v_bgsk)
+    return self.merge(self._mix(q_bhtk, k_bgsk, v_bgsk, inputs))
+
+  def project(self, x_btd: Array, memory_bsd: Array) -> tuple[Array, Array, Array]:
+    """Returns queries [B, H, T, K], keys and values [B, G, S, K]."""
+    kernels_dhk = (self.query(), self.key(), self.value())
+    biases_hk = (self.query_bias, self.key_bias, self.value_bias) if self.config.bias else None
+    sources_btd = (x_btd, memory_bsd, memory_bsd)
+    q, k, v = gradients.project_heads(sources_btd, kernels_dhk, biases_hk, self.config.dtype)
+    if self.config.qk_norm:
+      q, k = self.query_norm(q), self.key_norm(k)
+    q, k, v = (shard(x, "batch", "heads", None, None) for x in (q, k, v))
+    return q, k, v
+
+  def _recall_memory(self, x_btd: Array) -> tuple[Array, Array, Array]:
+    """Returns queries, and the keys and values of a memory that were cached with the prompt."""
+    biases_hk = (self.query_bias,) if self.config.bias else None
+    (q_bhtk,) = gradients.project_heads((x_btd,), (self.query(),), biases_hk, self.config.dtype)
+    q_bhtk = self.query_norm(q_bhtk) if self.config.qk_norm else q_bhtk
+    return q_bhtk, *kv_cache.load_memory(self)
+
+  def _mix(self, q_bhtk: Array, k_bgsk: Array, v_bgsk: Array, inputs: AttentionInputs) -> Array:
+    """Returns softmax(q k^T scale + biases) v, [B, H, T, K]."""
+    scale, bias = self.config.attention_scale or self.config.head_width**-0.5, inputs.bias
+    if inputs.segments is not None:
+      return fused_attention.fused_dot_product_attention(
+        q_bhtk, k_bgsk, v_bgsk, inputs.distance_bias, inputs.segments, scale, self.causal
+      )
+    if bias is None:
+      raise ValueError("attention needs a mask")
+    if inputs.distance_bias is not None:
+      bias = bias + inputs.distance_bias
+    if inputs.waves_rd is not None:
+      in_order = inputs.slots is not None and not inputs.slots.is_prefill
+      q_bhtk, distance_bhts = self.distances(q_bhtk, inputs.waves_rd, in_order)
+      bias = bias + distance_bhts * scale
+    if self.is_mutable_collection(INTERMEDIATES):
+      self.sow(INTERMEDIATES, "weights", gradients.attention_weights(q_bhtk, k_bgsk, bias, scale))
+    is_whole = self.causal and inputs.slots is None  # queries and keys are the same tokens, in order
+    mix = gradients.causal_attention if is_whole else gradients.dot_product_attention
+    return mix(q_bhtk, k_bgsk, v_bgsk, bias, scale)
+
+  def merge(self, mixed_bhtk: Array) -> Array:
+    """Returns the heads' results projected to the residual stream, [B, T, D]."""
+    cfg = self.config
+    batch, _, queries, _ = mixed_bhtk.shape
+    mixed_nd = mixed_bhtk.swapaxes(1, 2).reshape(batch * queries, cfg.attention_width)
+    kernel_od = self.out().astype(cfg.dtype).reshape(cfg.attention_width, cfg.width)
+    out_nd = gradients.matmul(mixed_nd, kernel_od)
+    if cfg.bias:
+      out_nd = out_nd + self.out_bias.astype(cfg.dtype)
+    return out_nd.reshape(batch, queries, cfg.width)
+
+
+class FeedForward(nn.Module):
+  """Two dense layers with an activation between, or three where it is gated (GLU, arXiv:2002.05202)."""
+
+  config: Model
+
+  @nn.compact
+  def __call__(self, x_btd: Array) -> Array:
+    """Maps the residual stream to its change."""
+    cfg = self.config
+    width, hidden, scale = cfg.width, cfg.feed_forward_width, cfg.initializer_scale
+    inward = ("embed", "mlp")
+    h_btf = layers.Dense(width, hidden, inward, cfg.bias, scale, cfg.dtype, name="in")(x_btd)
+    h_btf = layers.ACTIVATIONS[cfg.activation](h_btf)
+    if cfg.gated:
+      h_btf = h_btf * layers.Dense(width, hidden, inward, cfg.bias, scale, cfg.dtype, name="gate")(x_btd)
+    h_btf = shard(layers.apply_dropout(cfg, h_btf, self), "batch", None, "mlp")
+    return layers.Dense(
+      hidden, width, ("mlp", "embed"), cfg.bias, layers.output_scale(cfg), cfg.dtype, name="out"
+    )(h_btf)
+
+
+class TransformerBlock(nn.Module):
+  """One layer: residual stream in, residual stream out."""
+
+  config: Model
+  cross: bool = False
+  causal: bool = False
+
+  @nn.compact
+  def __call__(self, x_btd: Array, inputs: AttentionInputs, layer: Array | None = None) -> tuple[Array, None]:
+    """Returns (residual stream, None), the shape of a scan's body; `layer` is the block's number, if it matters."""
+    cfg = self.config
+    inputs = inputs if layer is None else inputs._replace(layer=layer)
+    x_btd = self._branch(
+      x_btd, "attention", lambda x: Attention(cfg, self.causal, name="attention")(x, inputs)
+    )
+    if self.cross:
+      cross = Attention(cfg, name="cross_attention")
+      x_btd = self._branch(x_btd, "cross_attention", lambda x: cross(x, inputs, cross=True))
+    x_btd = self._branch(x_btd, "feed_forward", FeedForward(cfg, name="feed_forward"))
+    return x_btd, None
+
+  def _branch(self, x_btd: Array, name: str, change: Callable[[Array], Array]) -> Array:
+    normalize = layers.make_norm(self.config, name=f"{name}_norm")
+    is_pre = self.config.norm_placement == "pre"
+    change_btd = shard(change(normalize(x_btd) if is_pre else x_btd), "batch", None, None)
+    x_btd = x_btd + layers.apply_dropout(self.config, change_btd, self)
+    return x_btd if is_pre else normalize(x_btd)
+
+
+class LayerStack(nn.Module):
+  """L blocks whose parameters are stacked along a first axis, and the last norm.
+
+  `config.scan` compiles one block and loops over it; otherwise the loop is unrolled, which is faster at few
+  layers. Both hold the same parameters and give the same numbers.
+  """
+
+  config: Model
+  depth: int
+  cross: bool = False
+  causal: bool = False
+
+  @nn.compact
+  def __call__(self, x_btd: Array, inputs: AttentionInputs) -> Array:
+    """Maps the embeddings to hidden states."""
+    cfg = self.config
+    if inputs.slots is not None:
+      return self._finish(self._one_by_one(x_btd, inputs))
+    block = gradients.recompute_layer(TransformerBlock, cfg.remat, cfg.scan)
+    numbers = (jnp.arange(self.depth),) if cfg.attention_scale_by_layer else ()
+    scanned = nn.scan(
+      block,
+      variable_axes={"params": 0, INTERMEDIATES: 0},
+      split_rngs={"params": True, "dropout": True},
+      in_axes=(nn.broadcast, 0) if numbers else nn.broadcast,
+      length=self.depth,
+      unroll=1 if cfg.scan else self.depth,
+      metadata_params={nn.PARTITION_NAME: "layers"},
+    )
+    x_btd, _ = scanned(cfg, self.cross, self.causal, name="layers")(x_btd, inputs, *numbers)
+    return self._finish(x_btd)
+
+  def _finish(self, x_btd: Array) -> Array:
+    if self.config.norm_placement == "pre" and self.config.final_norm:
+      x_btd = layers.make_norm(self.config, name="norm")(x_btd)
+    return x_btd
+
+  def _one_by_one(self, x_btd: Array, inputs: AttentionInputs) -> Array:
+    """Runs the layers with a cache each; caches that lie apart are written in place, stacked ones copied."""
+    stacked: Any = self.get_variable("params", "layers")
+    each = stacked if isinstance(stacked, tuple) else None
+    block = TransformerBlock(self.config, self.cross, self.causal, parent=None)
+    for index in range(self.depth):
+      name = f"layer_{index}"
+      params = each[index] if each else jax.tree.map(lambda x, index=index: x[index], stacked)
+      variables = {
+        "params": decode_weights.untranspose_kernels(params),
+        "cache": self.get_variable("cache", name, {}),
+      }
+      inputs = inputs._replace(layer=index) if self.config.attention_scale_by_layer else inputs
+      with gradients.transposed_weights(decode_weights.is_transposed(params)):
+        (x_btd, _), changed = block.apply(variables, x_btd, inputs, mutable=["cache"])
+      self.put_variable("cache", name, changed["cache"])
+    return x_btd
