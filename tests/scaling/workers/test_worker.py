@@ -131,6 +131,6 @@ def test_what_libraries_print_does_not_disturb_the_replies(tmp_path):
 
 
 def test_importing_the_sweep_starts_and_imports_nothing_heavy():
-  code = "import sys; from gen.scaling.sweeps import design\nfrom gen.scaling.workers import ledger, pool, progress, worker"
-  code += "; sys.exit('jax' in sys.modules)"
+  code = "import sys; from gen.scaling.sweeps import design\n"
+  code += "from gen.scaling.workers import ledger, pool, progress, worker; sys.exit('jax' in sys.modules)"
   assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == 0
