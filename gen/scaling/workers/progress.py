@@ -30,6 +30,7 @@ class CurrentRun:
 
   run: Run
   row: dict[str, Any] = dataclasses.field(default_factory=dict)
+  begun: float = 0.0  # seconds of the tally's clock
 
   @property
   def flops(self) -> float:
@@ -50,14 +51,21 @@ class CurrentRun:
 class SweepTally:
   """Counts what is done and guesses how long the rest takes."""
 
-  def __init__(self, runs: Sequence[Run], left: Sequence[Run], workers: int) -> None:
+  def __init__(
+    self, runs: Sequence[Run], left: Sequence[Run], workers: int, clock: Callable[[], float] = time.monotonic
+  ) -> None:
     """Starts to count.
 
     Args:
       runs: of the sweep.
       left: those of them without a result.
       workers: processes that train them.
+      clock: seconds.
     """
+    self._clock = clock
+    self._outside: list[
+      float
+    ] = []  # seconds of each finished run outside its steps: start, compilation, saving
     self.total, self.done, self.failed = len(runs), len(runs) - len(left), 0
     self.flops = sum(map(_due, runs))
     self.workers = workers
@@ -68,7 +76,7 @@ class SweepTally:
   def take(self, event: WorkerEvent) -> None:
     """Counts an event."""
     if event.kind == "started":
-      self.current[event.worker] = CurrentRun(event.run)
+      self.current[event.worker] = CurrentRun(event.run, begun=self._clock())
       self._waiting.pop(event.run.name, None)
     elif event.kind == "row" and event.worker in self.current:
       current = self.current[event.worker]
@@ -78,7 +86,9 @@ class SweepTally:
       self.current.pop(event.worker, None)
       self._waiting[event.run.name] = _due(event.run)
     elif event.kind != "news":
-      self.current.pop(event.worker, None)
+      ended = self.current.pop(event.worker, None)
+      if event.kind == "finished" and ended is not None and "seconds" in event.row:
+        self._outside.append(max(0.0, self._clock() - ended.begun - event.row["seconds"]))
       self.done += event.kind == "finished"
       self.failed += event.kind == "failed"
 
@@ -100,16 +110,17 @@ class SweepTally:
 
   @property
   def seconds_left(self) -> float | None:
-    """Guess from the FLOPs left and the measured rate of a worker; None before anything was measured.
+    """Guess from the FLOPs left, the measured rate of a worker, and what runs took outside their steps, if one ended.
 
-    The longest single run bounds it from below: no other worker can help with that.
+    None before anything was measured. The longest single run bounds it from below: no other worker can help with that.
     """
     known = [rate for rate in self._rates.values() if rate]
     if not known:
       return None
     rate = sum(known) / len(known)
     under_way = [current.due - current.flops for current in self.current.values()]
-    together = self.flops_left / (rate * self.workers)
+    outside = sum(self._outside) / max(1, len(self._outside))
+    together = (self.flops_left / rate + outside * len(self._waiting)) / self.workers
     return max(together, max([*under_way, *self._waiting.values()], default=0.0) / rate)
 
 

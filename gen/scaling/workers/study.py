@@ -21,8 +21,8 @@ from gen.data import dataset
 from gen.data.dataset import Dataset
 from gen.errors import UserError
 from gen.scaling.sweeps import design, trunk_sweeps
+from gen.scaling.workers import forecast, progress
 from gen.scaling.workers import pool as pools
-from gen.scaling.workers import progress
 from gen.scaling.workers.executors import LOCAL, RunExecutor
 from gen.scaling.workers.ledger import LOGS, SweepLedger
 from gen.training import loop
@@ -196,6 +196,8 @@ def _work(
   left.sort(key=design.expected_time, reverse=True)
   pool = executor.trainer(workers, len(left), folder / LOGS, command)
   every = [run for ledger in ledgers.values() for run in ledger.runs]
+  if executor.name == "local":
+    console.print(forecast.sweep_sentence(left, pool.workers))
   show = progress.make_display(progress.SweepTally(every, left, pool.workers), console)
   events = pool.train(left, folder)
   with contextlib.closing(show), contextlib.closing(events), pools.stopped_by_signals(pool) as signals:

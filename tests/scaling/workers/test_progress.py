@@ -34,6 +34,16 @@ def test_the_time_left_is_flops_over_measured_rate():
   assert (tally.done, tally.left) == (1, 3)
 
 
+def test_the_time_left_counts_what_runs_take_outside_their_steps():
+  runs, now = runs_of(), [10.0]
+  tally = progress.SweepTally(runs, runs, workers=1, clock=lambda: now[0])
+  tally.take(WorkerEvent("started", 0, runs[0]))
+  tally.take(WorkerEvent("row", 0, runs[0], half(runs[0])))
+  now[0] = 25.0
+  tally.take(WorkerEvent("finished", 0, runs[0], {"seconds": 3.0}))
+  assert tally.seconds_left == pytest.approx(tally.flops_left / 2e9 + 3 * (15.0 - 3.0))
+
+
 def test_one_long_run_bounds_the_time_left():
   runs = runs_of()
   tally = progress.SweepTally(runs, runs[:1], workers=8)
