@@ -6,7 +6,7 @@
 above the largest. Sizes lie around each family's optimum, heads are of one width, and learning rates follow a rule of
 each, all from trial runs; the budgets are what rehearsed studies of the decoder needed (docs/atlas.md). Of depth 2, or
 one layer a stack in the encoder-decoder.
-Time: about 70 minutes of two idle cores, in as many sittings as you like: the same command goes on.
+Time: 67 to 70 min on two nearly idle cores of an AMD EPYC, in as many sittings as you like: the same command goes on.
 Expected: a valley in each budget; the LSTM's curve was credible, the others' were not (the result itself says so).
 """
 

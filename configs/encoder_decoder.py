@@ -2,7 +2,7 @@
 
 uv run experiments/pretrain.py --config=configs/encoder_decoder.py
 
-Time: 1 min 42 s on two cores, compilation included.
+Time: 1 min 42 s on two cores (machine not recorded), compilation included; several times that at a high load.
 Expected: 4.60 nats per target on validation; the unigram entropy of its targets is 5.63.
 """
 

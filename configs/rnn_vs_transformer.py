@@ -2,7 +2,7 @@
 
 uv run experiments/rnn_vs_transformer.py
 
-Time: 3 min 14 s on a two-core machine with other work on it.
+Time: 3 min 14 s on two cores (machine not recorded) with other work on them.
 Expected: 3.73 nats per token (transformer), 3.67 (LSTM); docs/rnn.md says what that shows.
 """
 

@@ -4,7 +4,7 @@
 
 3 widths x 2 horizons x 4 rates, and the rule verified at the largest width and horizon with three rates. The rule that
 is given here is only where the rates are centred.
-Time: about 6 minutes on two idle cores.
+Time: about 6 min on two idle cores (machine not recorded).
 Expected: a rate that falls with width, and less with the horizon.
 """
 

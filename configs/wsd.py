@@ -4,7 +4,7 @@
 
 5 budgets x 5 sizes and a held-out budget three times above the largest, of 6 trunks. The batch is one for all budgets,
 as the branches of a trunk share it, and the rate half of what suits runs whose rate decays all the way (docs/sweep.md).
-Time: 12 minutes on two cores with much other work beside it.
+Time: 12 min on two cores of an AMD EPYC with much other work beside it.
 Expected: 1.7 times as many FLOPs charged as spent; a valley in each budget; "not credible": one seed tells no noise.
 """
 

@@ -15,7 +15,7 @@ from gen.scaling.workers import pool, progress
 
 SHARE = 0.6  # of a core's rate, by a wide model's step
 NARROW = 24.0  # width at which it is half of that
-START_SECONDS = 5.0  # of a run on an idle core: start, compilation, checkpoints
+START_SECONDS = 3.0  # of a run on an idle core: start, compilation, checkpoints
 RANGE = (0.6, 2.0)  # times the forecast
 
 
