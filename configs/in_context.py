@@ -2,8 +2,8 @@
 
 uv run experiments/in_context.py
 
-Time, on two cores (machine not recorded): 4 min 43 s for two decoders and an LSTM alone (--families=decoder); 6 min 32 s
-  for an encoder and an encoder-decoder of width 32, with other work beside.
+Time, on two cores (machine not recorded): 4 min 43 s for two decoders and an LSTM alone (--families=decoder);
+  6 min 32 s for an encoder and an encoder-decoder of width 32, with other work beside.
 Expected: docs/prompting.md has runs of each family.
 """
 

@@ -2,7 +2,8 @@
 
   uv run experiments/chinchilla.py --config=configs/smoke.py
 
-Time: 1 min on two idle cores (machine not recorded), 7 to 9 min on two of an AMD EPYC at a load of 13; compilation included.
+Time: 1 min on two idle cores (machine not recorded), 7 to 9 min on two of an AMD EPYC at a load of 13, compilation
+included.
 Expected: plots, report and results of 15 runs; the verdict's reasons say what such a sweep lacks.
 """
 

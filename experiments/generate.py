@@ -131,6 +131,8 @@ def _prompt() -> str | None:
   prompt = PROMPT.value
   if prompt is None and COUNT_ONLY.value:
     raise UserError("--count_only counts a prompt; give --prompt")
+  if prompt is None and JSON.value:
+    raise UserError("--json writes the answers to a prompt; give --prompt")
   if prompt == "-":
     prompt = _utf8(sys.stdin.buffer.read())
   elif prompt is not None and any("\ud800" <= letter <= "\udfff" for letter in prompt):
@@ -151,6 +153,7 @@ def _utf8(data: bytes) -> str:
 
 def _count(restored: Any, prompt: str) -> int:
   from gen.generation import text
+  from gen.io import json_report
 
   count = text.count_tokens(restored, prompt, MAX_TOKENS.value, BLANK.value)
   window = "no context window"
@@ -158,6 +161,8 @@ def _count(restored: Any, prompt: str) -> int:
     room = f"{count.left} left of" if count.left >= 0 else f"{-count.left} more than"
     window = f"{room} the context window's {count.window}"
   print(f"{count.prompt} tokens of the prompt and {count.new} new ones: {count.used} used, {window}")
+  report = count._asdict() | {"used": count.used, "left": count.left}
+  json_report.write_report(report, json_report.report_target(JSON.value))
   return 0
 
 

@@ -163,16 +163,25 @@ def main() -> int:
 
 
 def _list_laws() -> int:
+  from gen.io import json_report
   from gen.scaling.planning import published
 
   for name, one in published.LAWS.items():
     default = ", the default" if name == published.DEFAULT else ""
     print(f"{name:24} N* ~ C^{one.law.a:.3f}  N counts {one.counting:14} {one.source}{default}")
+  json_report.write_report(
+    {
+      name: {"a": one.law.a, "counting": one.counting, "source": one.source}
+      for name, one in published.LAWS.items()
+    },
+    json_report.report_target(JSON.value),
+  )
   return 0
 
 
 def _list_models() -> int:
   from gen import presets
+  from gen.io import json_report
   from gen.scaling.planning import published_models
   from gen.scaling.runs.quantity_text import format_count
 
@@ -180,6 +189,13 @@ def _list_models() -> int:
     tokens = "not published" if one.tokens is None else format_count(one.tokens)
     print(f"{one.name:20} N {format_count(one.params):>8}  D {tokens:>13}  {one.source}")
   print(f"presets, without tokens: {', '.join(presets.preset_names())}")
+  models = {
+    one.name: {"N": one.params, "D": one.tokens, "source": one.source}
+    for one in published_models.MODELS.values()
+  }
+  json_report.write_report(
+    {"models": models, "presets": list(presets.preset_names())}, json_report.report_target(JSON.value)
+  )
   return 0
 
 

@@ -128,6 +128,7 @@ def test_a_prompt_may_come_from_standard_input(generate):
     ({"prompt": "a", "window": "wide"}, "choose one of error, truncate, slide"),
     ({"prompt": "a", "beams": 2, "top_k": 3}, "--top_k means nothing to it"),
     ({"count_only": True}, "give --prompt"),
+    ({"json": "-"}, "--json writes the answers to a prompt; give --prompt"),
   ],
 )
 def test_what_cannot_be_is_one_sentence(generate, options, sentence):

@@ -78,6 +78,9 @@ def test_the_models_are_listed_with_their_sources(run):
   for word in ("list", "help"):
     code, out, _ = run(f"--model={word}")
     assert code == 0 and "chinchilla-70b" in out and "arXiv:2304.01373" in out and "gpt2-xl" in out
+  listed = report_of(run("--model=list", "--json=-"))
+  assert listed["models"]["chinchilla-70b"]["D"] == pytest.approx(1.4e12) and "gpt2-xl" in listed["presets"]
+  assert report_of(run("--law=list", "--json=-"))["besiroglu2024"]["source"]
 
 
 @pytest.mark.parametrize(
