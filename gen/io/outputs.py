@@ -18,6 +18,7 @@ from gen.io import quantities
 flags.disclaim_key_flags()  # They are the experiment's that defines them, so that its --help shows them.
 
 STANDARD_OUTPUT = "-"
+MAX_PATH = 200  # characters of a path that an error repeats: the end of a path says most
 JSON_HELP = "Also write the results as JSON to this file; - writes only JSON to standard output."
 _reserved: list[TextIO] = []  # standard output, while it is for JSON alone
 
@@ -34,7 +35,7 @@ def check_file(text: str, suffixes: tuple[str, ...] = ()) -> None:
   """
   if not text or text == STANDARD_OUTPUT:
     return
-  path, shown = Path(text), quantities.shorten(text)
+  path, shown = Path(text), _shown(text)
   if _exists(path, shown) and path.is_dir():
     raise ValueError(f"{shown} is a folder; name a file")
   if text.endswith("/"):
@@ -44,7 +45,7 @@ def check_file(text: str, suffixes: tuple[str, ...] = ()) -> None:
   parent = path.absolute().parent
   if not parent.is_dir():
     what = "is a file" if parent.exists() else "does not exist"
-    raise ValueError(f"{shown} is in {quantities.shorten(str(parent))}, which {what}; make that folder first")
+    raise ValueError(f"{shown} is in {_shown(str(parent))}, which {what}; make that folder first")
   if path.exists() and not path.is_file() and not path.is_char_device() and not path.is_fifo():
     raise ValueError(f"{shown} is no ordinary file; name another one")
   if not os.access(path if path.exists() else parent, os.W_OK):
@@ -62,18 +63,20 @@ def check_folder(text: str) -> None:
   """
   if not text:
     return
-  path, shown = Path(text), quantities.shorten(text)
+  path, shown = Path(text), _shown(text)
   if _exists(path, shown) and not path.is_dir():
     raise ValueError(f"{shown} is a file; name a folder")
   nearest = path.absolute()
   while not nearest.exists() and nearest != nearest.parent:
     nearest = nearest.parent
   if not nearest.is_dir():
-    raise ValueError(
-      f"{shown} lies below {quantities.shorten(str(nearest))}, which is a file; name another folder"
-    )
+    raise ValueError(f"{shown} lies below {_shown(str(nearest))}, which is a file; name another folder")
   if not os.access(nearest, os.W_OK | os.X_OK):
     raise ValueError(f"{shown} cannot be written; choose another folder")
+
+
+def _shown(path: str) -> str:
+  return quantities.shorten(path, MAX_PATH)
 
 
 def _exists(path: Path, shown: str) -> bool:

@@ -49,9 +49,9 @@ _QUANTITY = re.compile(rf"([+-]?)({_GROUPED}|{_NUMBER})\s*([A-Za-z]*)", re.ASCII
 _ITEM = re.compile(rf"(?<![\w.'\"])({_NUMBER})([A-Za-z]+)(?![\w'\"])", re.ASCII)
 
 
-def shorten(text: str) -> str:
-  """Returns the text, cut where an error could not show all of it."""
-  return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}... ({len(text):,} characters)"
+def shorten(text: str, limit: int = MAX_SHOWN) -> str:
+  """Returns the text, cut to its first 40 characters where it has more than an error can show."""
+  return text if len(text) <= limit else f"{text[:MAX_SHOWN]}... ({len(text):,} characters)"
 
 
 def parse_integer(

@@ -210,7 +210,7 @@ def test_a_finished_sweep_is_only_fitted_again_and_another_one_is_refused(place,
 def test_what_cannot_be_is_one_sentence_and_exit_code_2(place):
   (place.folder / "file").write_text("")
   for workdir, flag, words in [
-    ("file/sweep", "--config.seed=1", "cannot write"),
+    ("file/sweep", "--config.seed=1", f"{place.folder / 'file'}, which is a file"),
     ("nothing", "--config.budgets=(1e9,)", "config.widths"),
     ("nothing", "--config.held_out=-1.0", "budget"),
     ("nothing", "--config.budgetz=3", "budgets"),

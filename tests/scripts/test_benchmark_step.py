@@ -48,7 +48,7 @@ def test_the_numbers_of_a_step_agree_with_one_another(cache):
 def test_mistakes_end_with_one_sentence_and_code_2(cache):
   for arguments, says in (
     (["--width=10", "--heads=3"], "not a multiple of --heads=3"),
-    (["--steps=0"], "--steps is 0"),
+    (["--steps=0"], "--steps=0: 0 is too small"),
     (["--threads=999"], "--threads=999"),
     (["--set=widht=3"], "no field 'widht'"),
     (["--set=scan=maybe"], "must be of type bool"),
