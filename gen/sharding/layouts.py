@@ -55,7 +55,7 @@ def split_tensor(
   >>> tuple(split_tensor(("heads", "head", "embed"), (4, 8, 32), {"fsdp": 2, "tensor": 2}, ("fsdp",))[0])
   ('tensor', None, 'fsdp')
   >>> split_tensor(("vocab",), (257,), {"data": 2}, ("data",))[1]
-  (Whole(axis='vocab', size=257, over='data=2', left=257),)
+  (UndividedAxis(axis='vocab', size=257, over='data=2', left=257),)
 
   Args:
     names: logical name of each axis.

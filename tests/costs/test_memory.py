@@ -36,11 +36,11 @@ def test_the_peak_of_a_step_is_foretold_within_fifteen_per_cent_of_the_compilers
 @pytest.mark.parametrize("family", ["decoder", "encoder_decoder", "gru"])
 def test_keys_and_values_are_counted_as_generation_makes_them(family):
   run, rows = run_of(family, key_value_heads=2 if family == "decoder" else 0), 5
-  row = step_benchmark.loop.row_of(run)
+  row = step_benchmark.loop.row_length(run)
   module = language_model.build_model(run.model)
   ids = jnp.zeros((rows, 2), jnp.int32)
   if run.model.recurrent:
-    made = memory.activations.recurrent.initial_state(run.model, rows)
+    made = memory.activations.recurrent.init_recurrent_state(run.model, rows)
   else:
     source = jnp.zeros((rows, row.source), jnp.int32) if family == "encoder_decoder" else None
     prompts = decoders.PromptBatch(ids, jnp.zeros(rows, jnp.int32), source)

@@ -246,7 +246,7 @@ def test_an_answer_is_found_in_what_each_family_writes(monkeypatch, family, obje
     read.extend(texts)
     yield [text.TextAnswer(BYTES.decode(tokens), tokens, 0.0, True) for _ in texts]
 
-  monkeypatch.setattr(few_shot.text, "answers", answers)
+  monkeypatch.setattr(few_shot.text, "stream_answers", answers)
   layout = PromptLayout(PromptTemplate("<{word}={kind}>"), "kind")
   (one,) = few_shot.by_generation(restored(family, objective), layout, ITEMS[:1], [], 0).answers
   blank = family == "encoder" or objective in ("span_corruption", "infilling")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gen.errors import UserError
-from gen.io import plain_paths
+from gen.io import checksums, plain_paths
 from gen.training import checkpoint_folder, stored_arrays
 from gen.training.checkpoints import Checkpoints
 
@@ -131,7 +131,7 @@ def test_a_step_without_its_arrays_is_damaged_though_every_file_is_as_it_was_sea
       checkpoints.save(step, _state(step), {})
   state = tmp_path / "000000002" / "state"
   (state / "manifest.ocdbt").unlink()  # as orbax left steps in a folder that it could not glob
-  checkpoint_folder.manifest.seal(tmp_path / "000000002")
+  checksums.seal_folder(tmp_path / "000000002")
   found = checkpoint_folder.find_damages(tmp_path, 2)
   assert found == ["2 of its 2 arrays are missing (count, kernel)"]
   with Checkpoints(tmp_path) as checkpoints:

@@ -44,7 +44,7 @@ def test_the_tables_in_the_page_equal_what_the_code_gives():
 
 def test_a_changed_preset_would_change_the_page(monkeypatch):
   table = script("write_preset_table")
-  monkeypatch.setattr(table.presets, "get", lambda name: presets.Model(vocab=11, width=8, head_width=4))
+  monkeypatch.setattr(table.presets, "get_model", lambda name: presets.Model(vocab=11, width=8, head_width=4))
   page = (ROOT / "docs/families.md").read_text()
   assert table.page(page) != page
 

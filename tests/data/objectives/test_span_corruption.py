@@ -79,7 +79,7 @@ def test_the_example_of_the_page():
   tokens_n = np.array([10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20])
   noise_n = np.isin(np.arange(11), (2, 3, 8))
   begins_n = np.isin(np.arange(11), (2, 8))
-  places = span_corruption.spans.Places(noise_n[None], begins_n[None])
+  places = span_corruption.spans.SpanPositions(noise_n[None], begins_n[None])
   sizes = span_corruption.RowLengths(11, 12, 7)
   batch = span_corruption.spell_out(tokens_n[None], np.ones((1, 11), int), places, S, sizes, 0)
   np.testing.assert_array_equal(batch.source_bs[0], [10, 11, 160, 14, 15, 16, 17, 161, 19, 20, 1, 0])

@@ -187,7 +187,9 @@ def test_whole_budgets_and_seeds_can_be_resampled(cluster, study):
 def test_resampled_seeds_meet_a_loop_over_the_resamples(study):
   runs = study(seeds=3, noise=0.02)
   found = isoflop.fit(runs, bootstraps=20, cluster="seed", seed=5)
-  counts_bn = isoflop_draws.bootstrap.counts(isoflop_draws.bootstrap.labels(runs, "seed"), 20, 5)
+  counts_bn = isoflop_draws.bootstrap.resample_counts(
+    isoflop_draws.bootstrap.cluster_labels(runs, "seed"), 20, 5
+  )
   for counts, row in zip(counts_bn, found.draws_b4, strict=True):
     drawn = runs.select(np.repeat(np.arange(len(runs)), counts.astype(int)))
     assert isoflop.fit(drawn, bootstraps=0).a == pytest.approx(row[1], abs=1e-9)

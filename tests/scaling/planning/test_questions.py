@@ -203,7 +203,7 @@ def test_a_preset_has_its_own_count_and_asks_for_tokens():
   found = plan.make_plan("besiroglu2024", model="gpt2")
   assert found["N"] == 124_439_808 and "distance" not in found
   counted = plan.make_plan("kaplan2020", model="gpt2-xl")
-  assert counted["N"] == questions.conventions.parameters(presets.get_model("gpt2-xl"), "non_embedding")
+  assert counted["N"] == questions.conventions.count_parameters(presets.get_model("gpt2-xl"), "non_embedding")
   assert plan.make_plan("besiroglu2024", model="gpt2", tokens=1e10)["distance"]["D"] == 1e10
 
 

@@ -73,13 +73,13 @@ def test_runs_too_short_to_be_believed_are_left_out_of_the_fits():
 
 
 def test_the_losses_are_of_the_counted_sizes(monkeypatch):
-  seen, analyse = [], rehearsal.verdict.analyse
+  seen, analyse = [], rehearsal.verdict.analyse_sweep
 
   def noted(rows, *rest, **options):
     seen.extend(rows)
     return analyse(rows, *rest, **options)
 
-  monkeypatch.setattr(rehearsal.verdict, "analyse", noted)
+  monkeypatch.setattr(rehearsal.verdict, "analyse_sweep", noted)
   rehearsed(0.0, 1)
   for row, run in zip(seen, design.canonical_order(design.expand_sweep(DESIGN, VOCAB)), strict=True):
     assert row["params"] == counts.count_matrices(run.model)

@@ -1,12 +1,12 @@
 """One flag says where runs are trained; what is not there is one sentence."""
 
 import pytest
-from tests.scaling.test_pool import COMMAND, kinds, runs_of
 
 from gen.errors import UserError
 from gen.scaling.workers import clusters, executors
 from gen.scaling.workers import pool as pools
 from gen.scaling.workers.executors import RunExecutor
+from tests.scaling.workers.test_pool import COMMAND, kinds, runs_of
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.scaling.test_pool import COMMAND, directives, kinds, runs_of, sittings
 
 from gen.config import to_dict
 from gen.errors import UserError
@@ -14,6 +13,7 @@ from gen.scaling.workers import clusters, executors, jobs
 from gen.scaling.workers import pool as pools
 from gen.scaling.workers.ledger import without_clock
 from gen.training import journal
+from tests.scaling.workers.test_pool import COMMAND, directives, kinds, runs_of, sittings
 
 WAITS = {"how": "waits for a stop", "at": 3}
 
