@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gen.cli import launch
+from gen.cli import environment
 from gen.config import Data, Model, Optimizer, Run
 from gen.data import dataset
 from gen.generation import loaded_model
@@ -54,7 +54,7 @@ def start(run: Run, folder: Path) -> int:
   if victim == 0:
     code = 1
     try:
-      launch.compilation_cache(folder.parent / "compiled")
+      environment.compilation_cache(folder.parent / "compiled")
       loop.train_run(run, folder, dataset.load_dataset(run.data))
       code = 0
     finally:
