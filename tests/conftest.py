@@ -29,6 +29,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 # Marker of whole folders and files of tests; files may carry further ones themselves.
 PROCESS = ("end_to_end", "experiments", "scripts", "docs")
 LEFT_OUT = ("process", "release")
+LEFT = pytest.StashKey[int]()
 
 hypothesis.settings.register_profile("gen", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("gen")
@@ -67,6 +68,9 @@ def pytest_collection_modifyitems(config, items):
   left_out = [item for item in items if any(item.get_closest_marker(name) for name in LEFT_OUT)]
   items[:] = [item for item in items if item not in set(left_out)]
   config.hook.pytest_deselected(items=left_out)
+  config.stash[LEFT] = len(left_out)
+  if hasattr(config, "workeroutput"):
+    config.workeroutput["left_out"] = len(left_out)
 
 
 @pytest.fixture
@@ -161,14 +165,20 @@ def uncached(request):
     jax.config.update("jax_enable_compilation_cache", True)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+  """Takes from a worker of pytest-xdist how many tests it left out; all workers collect the same."""
+  node.config.stash[LEFT] = getattr(node, "workeroutput", {}).get("left_out", 0)
+
+
 def pytest_terminal_summary(terminalreporter, config):
   """Says what the default selection left out, and how often long fuzz tests tried."""
   for report in terminalreporter.stats.get("", ()) if fuzzing.LONG else ():
     tries = dict(getattr(report, "user_properties", ())).get(fuzzing.MADE)
     if tries and report.when == "teardown":
       terminalreporter.write_line(f"{tries:>9,} tries of {report.nodeid}")
-  left = len(terminalreporter.stats.get("deselected", ()))
-  if left and not config.option.markexpr:
+  left = config.stash.get(LEFT, 0)
+  if left:
     terminalreporter.write_line(
       f"left out: {left} tests of whole programs and of a release; `uv run pytest --all` runs everything"
     )

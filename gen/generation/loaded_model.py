@@ -102,7 +102,7 @@ def _load(folder: Path, step: int | None, tokenizer: Folder | None, report: Repo
     chosen = there[-1] if step is None else step
     run = run_folder.saved_run(folder, chosen)
     found, how = _of_run(folder, run, checkpoints.meta(chosen), tokenizer, report)
-    template = jax.eval_shape(lambda: training.initialize_state(run.model, run.optimizer, 0))
+    template = training.saved_state(run.model, run.optimizer, run.data.batch)
     state, _ = checkpoints.restore(template, chosen)
   return LoadedModel(run.model, state.params, found, how, f"{run.name or folder.name}, step {chosen:,}")
 

@@ -104,7 +104,7 @@ def kept_config(kept: Path) -> dict[str, Any]:
 
 
 def _template(run: Run) -> Any:
-  return jax.eval_shape(lambda: training.initialize_state(run.model, run.optimizer, run.seed))
+  return training.saved_state(run.model, run.optimizer, run.data.batch)
 
 
 def _hash(source: Path) -> str | None:

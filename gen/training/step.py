@@ -87,6 +87,11 @@ def constrain_tree(tree: Any, shardings: Any) -> Any:
   return tree if shardings is None else jax.lax.with_sharding_constraint(tree, shardings)
 
 
+def saved_state(model: configs.Model, optimizer: configs.Optimizer, batch: int) -> TrainState:
+  """Returns the shapes of the state that a run of batches of so many rows saves; nothing is allocated."""
+  return jax.eval_shape(lambda: with_recurrent_state(initialize_state(model, optimizer, 0), model, batch))
+
+
 def batch_loss(
   model: configs.Model, terms: losses.LossTerms, params: Any, batch: Batch, key: Array | None = None
 ) -> losses.LossSums:

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import tokenizers as library
 
+from gen.config import Data, Model, Run
+from gen.data import dataset
 from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.errors import UserError
 from gen.evaluation import attention_maps
 from gen.generation import loaded_model, text
 from gen.generation.sampling import GREEDY
 from gen.interop import huggingface, runs
+from gen.training import loop
 
 FIXTURES = Path(__file__).parents[1] / "interop" / "fixtures"
 KEY = jax.random.key(0)
@@ -184,3 +187,20 @@ def test_a_model_without_a_head_writes_nothing(directory, tmp_path, name):
 def test_a_directory_has_no_steps(directory):
   with pytest.raises(UserError, match="no steps"):
     loaded_model.load_model(directory("gpt2-lm", "gpt2"), 3)
+
+
+def test_a_recurrent_run_that_carries_its_state_answers(tmp_path):
+  (tmp_path / "text.txt").write_text("the cat sat on the mat. " * 400)
+  data = Data(
+    corpus=str(tmp_path / "text.txt"),
+    tokenizer="bytes",
+    length=16,
+    batch=3,
+    stream=True,
+    validation_tokens=64,
+  )
+  data.cache = str(tmp_path / "cache")
+  run = Run(steps=3, model=Model(family="lstm", width=8, depth=1, carry=True), data=data)
+  loop.train_run(run, tmp_path / "run", dataset.load_dataset(data))
+  restored = loaded_model.load_model(tmp_path / "run")
+  assert 0 < len(answer(restored, "the cat", max_tokens=5).tokens) <= 5
