@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,16 @@ def upward(path):
     if not below:
       found.append(f"{path.relative_to(ROOT)}:{line} imports gen.{there}")
   return found
+
+
+def table_of_architecture():
+  """Returns the packages of each row of the table in ARCHITECTURE.md."""
+  rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", (ROOT / "ARCHITECTURE.md").read_text(), re.MULTILINE)
+  return tuple({name for at, name in rows if int(at) == row} for row in range(len({at for at, _ in rows})))
+
+
+def test_the_table_of_architecture_is_this_one():
+  assert table_of_architecture() == tuple(names - {"__init__"} for names in FLOORS)
 
 
 def test_every_part_of_gen_has_a_floor():
