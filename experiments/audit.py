@@ -34,8 +34,12 @@ EXCLUDE = quantities.DEFINE_integer(
 CONVENTION = flags.DEFINE_enum(
   "convention", "given", ["given", "6nd"], "C as the flops column says, or 6 N D."
 )
-PARAMS_UNIT = quantities.DEFINE_float("params_unit", None, "Of N in the file: 1e6 where it is in millions.")
-TOKENS_UNIT = quantities.DEFINE_float("tokens_unit", None, "Of D in the file: 1e9 where it is in billions.")
+PARAMS_UNIT = quantities.DEFINE_float(
+  "params_unit", None, "Of N in the file: 1e6 where it is in millions.", lower_bound=0
+)
+TOKENS_UNIT = quantities.DEFINE_float(
+  "tokens_unit", None, "Of D in the file: 1e9 where it is in billions.", lower_bound=0
+)
 JSON = outputs.DEFINE_json()
 _COLUMNS = {
   name: flags.DEFINE_string(f"{name}_column", "", f"Column of {letter}, if it is not {name}.")

@@ -31,8 +31,12 @@ APPROACH = flags.DEFINE_enum(
 )
 JSON = outputs.DEFINE_json()
 HTML = outputs.DEFINE_file("html", "", "Audit the runs, plan the next budget, and write a page to this file.")
-PARAMS_UNIT = quantities.DEFINE_float("params_unit", None, "Of N in the file: 1e6 where it is in millions.")
-TOKENS_UNIT = quantities.DEFINE_float("tokens_unit", None, "Of D in the file: 1e9 where it is in billions.")
+PARAMS_UNIT = quantities.DEFINE_float(
+  "params_unit", None, "Of N in the file: 1e6 where it is in millions.", lower_bound=0
+)
+TOKENS_UNIT = quantities.DEFINE_float(
+  "tokens_unit", None, "Of D in the file: 1e9 where it is in billions.", lower_bound=0
+)
 DELTA = quantities.DEFINE_float(
   "delta",
   1e-3,
