@@ -120,7 +120,7 @@ def test_a_shape_comes_near_in_every_family():
 
 
 def test_a_study_plans_shapes_of_its_own_kind_and_vocabulary(tmp_path):
-  path = Path(__file__).parents[2] / "results" / "chinchilla" / "results.json"
+  path = Path(__file__).parents[3] / "results" / "chinchilla" / "results.json"
   models = study_shapes.read_shapes(path)
   assert {model.vocab for model in models.values()} == {260} and len(models) > 40
   for params in (2e4, 1.3e5, 4e5):
