@@ -115,7 +115,9 @@ def shrunk(command: str, folder: Path) -> list[str]:
       f"{n},{d},{1.7 + 406 / n**0.34 + 411 / d**0.28}" for n in (1e6, 4e6, 2e7) for d in (3e7, 2e8, 1e9)
     ]
     (folder / "runs.csv").write_text("\n".join(rows) + "\n")
-    named = command.replace("FILE.csv", str(folder / "runs.csv"))
+    named = command.replace("FILE.csv", str(folder / "runs.csv")).replace(
+      "=report.html", f"={folder}/report.html"
+    )
     return shlex.split(named.replace("bootstraps=1000", "bootstraps=20"))
   return words + flags.get(words[0], [])
 
