@@ -48,19 +48,19 @@ def main(sweep: Sweep) -> int:
   design.check_sweep(sweep)
   folder = Path(WORKDIR.value or f"runs/{sweep.name}")
   with FolderLock(folder):
-    return study(sweep, folder, executor)
+    return train_and_report(sweep, folder, executor)
 
 
-def study(sweep: Sweep, folder: Path, executor: executors.RunExecutor) -> int:
+def train_and_report(sweep: Sweep, folder: Path, executor: executors.RunExecutor) -> int:
   """Does the sweep in a folder that nobody else uses; returns the exit code."""
   from rich.console import Console
 
   from gen.data import cache
-  from gen.scaling.workers import study as studies
+  from gen.scaling.workers import study
 
   console = Console(highlight=False, soft_wrap=True)
   environment.compilation_cache(cache.cache_folder(sweep.data) / "compiled")
-  trained = studies.train_study(sweep, folder, console, executor=executor)
+  trained = study.train_study(sweep, folder, console, executor=executor)
   if trained.interrupted:
     return _interrupted(console, trained, folder)
   try:
@@ -76,13 +76,13 @@ def _conclude(console: "Console", sweep: Sweep, trained: "TrainedStudy", folder:
   from gen.scaling.report import answer, figures, view
   from gen.scaling.report import page as report_page
   from gen.scaling.verdicts import results_file, verdict
-  from gen.scaling.workers import study as studies
+  from gen.scaling.workers import study
 
   analysis = verdict.analyse_sweep(
     trained.results, trained.curves, sweep.criteria, bootstraps=sweep.bootstraps, seed=sweep.seed
   )
   # Through the journal's encoding: what JSON does not have (NaN) becomes null.
-  results = json.loads(strict_json.encode_json(studies.collect_results(sweep, trained, analysis)))
+  results = json.loads(strict_json.encode_json(study.collect_results(sweep, trained, analysis)))
   _print(console, results)
   try:
     write_atomically(

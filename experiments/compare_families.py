@@ -109,13 +109,13 @@ def _interrupted(console: "Console", trained: dict[str, "TrainedStudy"], folder:
 
 def _print(console: "Console", results: dict[str, Any]) -> None:
   """Prints the tables, what may be compared, and each family's verdict."""
-  from gen.scaling.atlas import atlas_tables as tables
+  from gen.scaling.atlas import atlas_tables
 
   drawn = (
-    tables.law_table(results),
-    tables.optimum_table(results),
-    tables.difference_table(results),
-    tables.equal_loss(results),
+    atlas_tables.law_table(results),
+    atlas_tables.optimum_table(results),
+    atlas_tables.difference_table(results),
+    atlas_tables.equal_loss(results),
   )
   for table in drawn:
     if table is not None and table.rows:

@@ -64,10 +64,10 @@ def main(sweep: Sweep) -> int:
 
 def _tune(console: "Console", sweep: Sweep, folder: Path, executor: executors.RunExecutor) -> int:
   from gen.scaling.sweeps import learning_rate_rule
-  from gen.scaling.workers import study as studies
+  from gen.scaling.workers import study
 
   grid = dataclasses.replace(sweep, held_out=0.0, held_out_widths=())
-  trained = studies.train_study(grid, folder / "grid", console, executor=executor)
+  trained = study.train_study(grid, folder / "grid", console, executor=executor)
   failed = dict(trained.failed)
   if trained.interrupted:
     return _interrupted(console, trained, folder)
@@ -77,7 +77,7 @@ def _tune(console: "Console", sweep: Sweep, folder: Path, executor: executors.Ru
   _print(console, rule)
   verified: dict[str, Any] | None = None
   if sweep.held_out:
-    trained = studies.train_study(_largest(rule.of(sweep)), folder / "verified", console, executor=executor)
+    trained = study.train_study(_largest(rule.of(sweep)), folder / "verified", console, executor=executor)
     if trained.interrupted:
       return _interrupted(console, trained, folder)
     failed |= trained.failed

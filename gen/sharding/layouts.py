@@ -14,7 +14,7 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gen.config import Run
-from gen.sharding import mesh as meshes
+from gen.sharding.mesh import build_mesh
 
 # Logical axes whose parts are computed apart: a product's columns or rows, the heads of attention.
 TENSOR = ("vocab", "heads", "kv_heads", "mlp")
@@ -165,7 +165,7 @@ def layout_of_run(run: Run, devices: Any = None) -> ShardingLayout | None:
   Raises:
     UserError: if the mesh does not multiply to the devices.
   """
-  return ShardingLayout(meshes.build_mesh(run.mesh, devices), run.layout) if run.mesh else None
+  return ShardingLayout(build_mesh(run.mesh, devices), run.layout) if run.mesh else None
 
 
 def undivided_sentences(whole: Mapping[UndividedAxis, list[str]]) -> list[str]:

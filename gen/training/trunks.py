@@ -15,8 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gen import config as configs
-from gen.config import Run
+from gen.config import Run, from_dict, identity_fields
 from gen.data.dataset import Dataset
 from gen.errors import UserError
 from gen.io import json_reading
@@ -118,7 +117,7 @@ class SharedTrunk:
 
   def _require(self, run: Run, meta: dict[str, Any]) -> None:
     where = f"a checkpoint of {self.folder}"
-    before = configs.from_dict(Run, json_reading.require_field(meta, "config", dict, where))
+    before = from_dict(Run, json_reading.require_field(meta, "config", dict, where))
     changes = list(field_differences(_shared(before), _shared(run)))
     if changes:
       named = ", ".join(f"{name}: {old} -> {new}" for name, old, new in changes)
@@ -140,7 +139,7 @@ class _Told:
 
 def _shared(run: Run) -> dict[str, Any]:
   """Returns what two completed runs of one trunk have in common."""
-  values = configs.identity_fields(run)
+  values = identity_fields(run)
   for name in ("steps", "tokens", "flops"):
     values.pop(name)
   values["optimizer"].pop("decay")

@@ -12,8 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from gen.figures import style
-from gen.scaling.atlas import atlas_figures
-from gen.scaling.atlas import atlas_tables as tables
+from gen.scaling.atlas import atlas_figures, atlas_tables
 from gen.scaling.atlas.comparable import family_title
 from gen.scaling.report import inline
 from gen.scaling.report.page import STATES
@@ -45,13 +44,13 @@ def render_page(results: Mapping[str, Any]) -> str:
     caution=results["caution"],
     families=[_verdict(name, one) for name, one in read_section(results, "families").items()],
     panels={name: inline.embed_svg(svg, name, [], light) for name, svg in drawn.items()},
-    laws=tables.law_table(results),
-    differences=tables.difference_table(results),
+    laws=atlas_tables.law_table(results),
+    differences=atlas_tables.difference_table(results),
     intervals=results["intervals"],
-    optima=tables.optimum_table(results),
-    equal_loss=tables.equal_loss(results),
+    optima=atlas_tables.optimum_table(results),
+    equal_loss=atlas_tables.equal_loss(results),
     no_equal_loss=str(equal.get("error") or "The decoder and the LSTM are not both in this atlas."),
-    comparable=tables.comparable_table(results),
+    comparable=atlas_tables.comparable_table(results),
     light=light,
     dark=dark,
     css=Markup(_resource("report.css")),
@@ -66,7 +65,9 @@ def _resource(name: str) -> str:
 def _facts(results: Mapping[str, Any]) -> list[str]:
   runs = [run for one in read_section(results, "families").values() for run in read_list(one, "points")]
   said = [f"{len(runs)} runs of {len(read_section(results, 'families'))} families"]
-  said.append(f"{tables.format_flops(sum(finite_number(run.get('flops')) or 0.0 for run in runs))} FLOPs")
+  said.append(
+    f"{atlas_tables.format_flops(sum(finite_number(run.get('flops')) or 0.0 for run in runs))} FLOPs"
+  )
   if seconds := finite_number(results.get("seconds")):
     said.append(f"{seconds / 60:.1f} minutes")
   return [

@@ -22,7 +22,7 @@ from gen.errors import UserError
 from gen.scaling.atlas import comparable, comparison, equal_loss
 from gen.scaling.atlas.comparison import MEANINGS, MEASURES, ComparisonSide, FamilyComparison, FamilyFits
 from gen.scaling.verdicts import held_out, verdict
-from gen.scaling.workers import study as studies
+from gen.scaling.workers import study
 from gen.scaling.workers.executors import LOCAL, RunExecutor
 from gen.scaling.workers.study import TrainedStudy
 
@@ -39,7 +39,7 @@ def train_studies(
   chosen: Mapping[str, Sweep], folder: Path, console: Console, workers: int, executor: RunExecutor = LOCAL
 ) -> dict[str, TrainedStudy]:
   """Trains what is left of all studies; the caller holds the folder's lock."""
-  return studies.train_all(dict(chosen), folder, console, workers, executor=executor)
+  return study.train_all(dict(chosen), folder, console, workers, executor=executor)
 
 
 def collect_results(
@@ -85,13 +85,13 @@ def collect_results(
   }
 
 
-def without_curves(study: Mapping[str, Any]) -> dict[str, Any]:
+def without_curves(results: Mapping[str, Any]) -> dict[str, Any]:
   """Returns a study's results without what an atlas does not keep of its laws: bands, frontier, residuals."""
   laws = {
     approach: {key: value for key, value in law.items() if key not in _LEFT_OUT}
-    for approach, law in study["laws"].items()
+    for approach, law in results["laws"].items()
   }
-  return {**study, "laws": laws}
+  return {**results, "laws": laws}
 
 
 def with_families(results: Mapping[str, Any], families: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def _study(atlas: Atlas, sweep: Sweep, trained: TrainedStudy) -> dict[str, Any]:
   analysis = verdict.analyse_sweep(
     trained.results, trained.curves, sweep.criteria, bootstraps=atlas.bootstraps, seed=atlas.seed
   )
-  return studies.collect_results(sweep, trained, analysis)
+  return study.collect_results(sweep, trained, analysis)
 
 
 def _summary(name: str, whole: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,9 +14,9 @@ import math
 
 import numpy as np
 
-from gen.scaling.laws import optimum as optima
 from gen.scaling.laws.cost_model import CostModel
 from gen.scaling.laws.law import ParametricLaw, exp
+from gen.scaling.laws.optimum import as_cost, optima_of_rows
 
 # Appendix A of Muennighoff et al. 2023: how many repetitions of a token, and excesses of a parameter, wear it out.
 DATA_HALFWAY, PARAMS_HALFWAY = 15.387756, 5.309743  # R_D*, R_N*
@@ -36,7 +36,7 @@ def law_row(law: ParametricLaw) -> np.ndarray:
 def row_law(theta_p: np.ndarray, cost: CostModel | float = 6.0) -> ParametricLaw:
   """Returns the law of one row [5]; the inverse of `law_row`."""
   a, b, e, alpha, beta = map(float, theta_p)
-  known = optima.as_cost(cost)
+  known = as_cost(cost)
   return ParametricLaw(
     E=exp(e), A=exp(a), B=exp(b), alpha=alpha, beta=beta, k=known.reference,
     cost=None if known.is_constant else known,
@@ -54,7 +54,7 @@ def batch_optimum(
   theta_sp: np.ndarray, flops: float | np.ndarray, cost: CostModel | float = 6.0
 ) -> BatchOptimum:
   """Returns N, D, ratio (tokens a parameter) and loss at least loss for so many FLOPs, one for all or one a law."""
-  return optima.optima_of_rows(theta_sp, flops, cost)
+  return optima_of_rows(theta_sp, flops, cost)
 
 
 def inference_optimum(
@@ -70,7 +70,7 @@ def inference_optimum(
     inference_tokens: I, tokens processed over the model's life.
     cost: k(N), or one k for all sizes.
   """
-  cost = optima.as_cost(cost)
+  cost = as_cost(cost)
   best = batch_optimum(theta_sp, flops, cost)
   a, _, e, alpha, beta = theta_sp.T
   left = best["loss"] - np.exp(e)  # what the terms of N and D share
@@ -106,7 +106,7 @@ def overtrained_model(
   N; D, ratio, training_flops and compute_factor (over the optimum's FLOPs) at equal loss, infinite where no data are
   enough; loss_at_equal_flops and loss_rise; inference_factor, its cost a token over the optimum's.
   """
-  cost = optima.as_cost(cost)
+  cost = as_cost(cost)
   best = batch_optimum(theta_sp, flops, cost)
   log_n = np.log(best["N"]) - math.log(factor)
   log_d = tokens_for(theta_sp, best["loss"], log_n)
@@ -139,7 +139,7 @@ def repeated_optimum(
   Repetitions R of U tokens count as U R* (1 - exp(-R / R*)) new ones; parameters beyond the optimum for U tokens wear
   out likewise. N, D (read, repetitions included), ratio, epochs, effective_D, loss, and loss_rise over fresh data.
   """
-  cost = optima.as_cost(cost)
+  cost = as_cost(cost)
   fresh = batch_optimum(theta_sp, flops, cost)
   centre, width = np.log(fresh["N"]), _WIDEST
   for _ in range(_REFINEMENTS):

@@ -21,8 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gen.errors import UserError
-from gen.scaling.laws import huber_solver
-from gen.scaling.laws import newton as newton_method
+from gen.scaling.laws import huber_solver, newton
 
 _COARSE, _FINE = 0.1, 1e-3  # deltas between which the first descents stay
 _COARSE_STEPS, _FINE_STEPS = 30, 20
@@ -39,7 +38,7 @@ _NO_E = -40.0  # ln E, relative to the mean log loss, where E has vanished
 class SearchResult(NamedTuple):
   """The optimum, from how many starts, and how many of them end there."""
 
-  bottom: newton_method.NewtonResult
+  bottom: newton.NewtonResult
   starts: int
   at_best: int
 
@@ -81,7 +80,7 @@ def search_optimum(problem: huber_solver.HuberProblem, delta: float, tied: bool)
   level = (
     best.value
     if few is problem
-    else newton_method.huber_value(newton_method.evaluate_model(best.theta, *few[:3]).residual, delta)
+    else newton.huber_value(newton.evaluate_model(best.theta, *few[:3]).residual, delta)
   )
   reached = np.flatnonzero(ends.values <= level * (1 + _SAME) + 1e-20 * len(few.x))
   led = np.unique(np.concatenate([np.zeros(0, np.int64), *(ends.starts[i] for i in reached)]))
@@ -223,14 +222,12 @@ def _with_all_runs(problem: huber_solver.HuberProblem, candidates_sp: np.ndarray
   return ends.theta_sp[kept]
 
 
-def _bottom(
-  problem: huber_solver.HuberProblem, theta: np.ndarray, delta: float
-) -> newton_method.NewtonResult:
+def _bottom(problem: huber_solver.HuberProblem, theta: np.ndarray, delta: float) -> newton.NewtonResult:
   """Goes to the bottom from where it is and through wider deltas; returns the lower."""
-  straight = newton_method.newton_steps(theta, *problem[:3], delta, problem.moves_pp)
+  straight = newton.newton_steps(theta, *problem[:3], delta, problem.moves_pp)
   if len(problem.x) > _LARGE:
     return straight
-  around = newton_method.descend_from(theta, *problem[:3], delta, problem.moves_pp)
+  around = newton.descend_from(theta, *problem[:3], delta, problem.moves_pp)
   # The same bottom to rounding: the one whose gradient is smaller.
   if abs(straight.value - around.value) <= 1e-12 * straight.value:
     return min(straight, around, key=lambda one: float(np.linalg.norm(one.gradient)))

@@ -11,28 +11,28 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from gen.figures import style
-from gen.scaling.report import curves as curves_
 from gen.scaling.report import frontier, residuals, valleys
+from gen.scaling.report.curves import TrainingCurve, draw_curves, read_curves
 from gen.scaling.report.view import ResultsView, read_results
 
 __all__ = ["FIGURES", "write_figures"]
 
 
-def draw_loss_curves(view: ResultsView, lines: Sequence[curves_.TrainingCurve]) -> Figure:
+def draw_loss_curves(view: ResultsView, lines: Sequence[TrainingCurve]) -> Figure:
   """Loss against FLOPs of every run, coloured by size, with the envelope."""
   made, (axes,) = style.new_figure(style.COLUMN * 1.25, 2.8)
-  curves_.draw_curves(axes, view, lines)
+  draw_curves(axes, view, lines)
   return made
 
 
-def draw_valleys(view: ResultsView, lines: Sequence[curves_.TrainingCurve]) -> Figure:
+def draw_valleys(view: ResultsView, lines: Sequence[TrainingCurve]) -> Figure:
   """Loss against N, one parabola a budget."""
   made, (axes,) = style.new_figure(style.COLUMN * 1.25, 2.8)
   valleys.draw_valleys(axes, view)
   return made
 
 
-def draw_optimum(view: ResultsView, lines: Sequence[curves_.TrainingCurve]) -> Figure:
+def draw_optimum(view: ResultsView, lines: Sequence[TrainingCurve]) -> Figure:
   """N* and D* against C by the three approaches, up to the prediction."""
   made, axes = style.new_figure(style.PAGE, 3.2, 2)
   for one, letter in zip(axes, "ND", strict=True):
@@ -40,7 +40,7 @@ def draw_optimum(view: ResultsView, lines: Sequence[curves_.TrainingCurve]) -> F
   return made
 
 
-def draw_residuals(view: ResultsView, lines: Sequence[curves_.TrainingCurve]) -> Figure:
+def draw_residuals(view: ResultsView, lines: Sequence[TrainingCurve]) -> Figure:
   """Residuals of the parametric law against N and D, and measured against predicted loss."""
   made, axes = style.new_figure(style.PAGE, 2.5, 3)
   residuals.draw_residuals(axes[0], view, "N")
@@ -49,7 +49,7 @@ def draw_residuals(view: ResultsView, lines: Sequence[curves_.TrainingCurve]) ->
   return made
 
 
-def draw_curve(view: ResultsView, lines: Sequence[curves_.TrainingCurve]) -> Figure:
+def draw_curve(view: ResultsView, lines: Sequence[TrainingCurve]) -> Figure:
   """The picture for the top of a page: valleys at the left, N* against C at the right."""
   made, axes = style.new_figure(8.6, 3.7, 2)
   valleys.draw_valleys(axes[0], view)
@@ -59,7 +59,7 @@ def draw_curve(view: ResultsView, lines: Sequence[curves_.TrainingCurve]) -> Fig
   return made
 
 
-FIGURES: dict[str, Callable[[ResultsView, Sequence[curves_.TrainingCurve]], Figure]] = {
+FIGURES: dict[str, Callable[[ResultsView, Sequence[TrainingCurve]], Figure]] = {
   "loss_curves": draw_loss_curves,
   "isoflop_valleys": draw_valleys,
   "optimum": draw_optimum,
@@ -83,7 +83,7 @@ def write_figures(
   """
   folder.mkdir(parents=True, exist_ok=True)
   view = read_results(results)
-  lines = curves_.read_curves(view, curves)
+  lines = read_curves(view, curves)
   paths = []
   with style.paper_style():
     for name, make in FIGURES.items():

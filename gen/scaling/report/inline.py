@@ -7,8 +7,7 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 
 from gen.figures import style
-from gen.scaling.report import curves as curves_
-from gen.scaling.report import frontier, residuals, valleys
+from gen.scaling.report import curves, frontier, residuals, valleys
 from gen.scaling.report.view import ResultsView
 
 _HEX = re.compile(r"#[0-9a-f]{6}\b")
@@ -18,7 +17,7 @@ _IDS = re.compile(r'(\bid="|href="#|url\(#)')
 
 
 def page_panels(
-  view: ResultsView, lines: Sequence[curves_.TrainingCurve], titles: Sequence[str]
+  view: ResultsView, lines: Sequence[curves.TrainingCurve], titles: Sequence[str]
 ) -> dict[str, Markup]:
   """Draws every panel of a study by itself, at the width of a column.
 
@@ -34,7 +33,7 @@ def page_panels(
     "valleys": lambda axes: valleys.draw_valleys(axes, view),
     "size": lambda axes: frontier.draw_frontier(axes, view, "N"),
     "data": lambda axes: frontier.draw_frontier(axes, view, "D"),
-    "curves": lambda axes: curves_.draw_curves(axes, view, lines),
+    "curves": lambda axes: curves.draw_curves(axes, view, lines),
     "residuals_size": lambda axes: residuals.draw_residuals(axes, view, "N"),
     "residuals_data": lambda axes: residuals.draw_residuals(axes, view, "D"),
     "agreement": lambda axes: residuals.draw_agreement(axes, view),

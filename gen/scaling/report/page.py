@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from gen.scaling.report import answer, inline, tables, view
-from gen.scaling.report import curves as curves_
+from gen.scaling.report.curves import read_curves
 from gen.scaling.report.view import ResultsView, finite_number, read_list, read_section
 
 STATES = {
@@ -79,7 +79,7 @@ def _context(study: ResultsView, curves: Sequence[Mapping[str, Any]]) -> dict[st
     "verdict": _verdict(results),
     "tiles": _tiles(study),
     "missing": _missing(study),
-    "panels": inline.page_panels(study, curves_.read_curves(study, curves), titles),
+    "panels": inline.page_panels(study, read_curves(study, curves), titles),
     "captions": _captions(study),
     "prediction": tables.prediction_table(study),
     "no_prediction": "No approach gave a law, so nothing is predicted.",

@@ -15,8 +15,7 @@ from numpy.typing import ArrayLike
 from gen.errors import UserError
 from gen.io import json_lines
 from gen.scaling.runs import run_columns, table_files
-from gen.scaling.runs.table_files import json_rows as result_rows
-from gen.scaling.runs.table_files import text_of
+from gen.scaling.runs.table_files import json_rows, text_of
 
 SAME_BUDGET = 1.1  # runs whose FLOPs differ by less than this factor share a budget
 _BELIEVED = (1e-30, 1e40)  # N, D, losses and FLOPs in any unit; squares and products stay in float64
@@ -179,7 +178,7 @@ def read_described(path: str | Path, columns: Mapping[str, str] | None = None) -
   text = text_of(path)
   if path.suffix not in (".jsonl", ".json") and not table_files.is_json(text):
     return _from_table(text, str(path), columns or {})
-  rows = result_rows(text, path)
+  rows = json_rows(text, path)
   fields = run_columns.of_rows(rows)
   if not rows or all(name in fields for name in _NUMBERS) or "kind" in fields:
     return runs_from_rows(rows, str(path), columns), []

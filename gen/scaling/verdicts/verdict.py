@@ -17,8 +17,8 @@ from gen.errors import UserError
 from gen.scaling.laws import cost_model, isoflop, parametric, three_fits, valley_minimum
 from gen.scaling.laws.three_fits import ThreeFits
 from gen.scaling.runs.runs_table import RunsTable
-from gen.scaling.verdicts import criteria as criteria_
 from gen.scaling.verdicts import held_out
+from gen.scaling.verdicts.criteria import judge_sweep, unfitted_reason
 
 EXTRAPOLATION_FACTOR = 10.0  # the prediction is for so many times the largest fitted budget
 
@@ -63,7 +63,7 @@ def analyse_sweep(
     "left_out": parts.short,
     "confidence": criteria.confidence,
   }
-  return analysis | {"verdict": _verdict(criteria_.judge_sweep(fits, parts, analysis, criteria))}
+  return analysis | {"verdict": _verdict(judge_sweep(fits, parts, analysis, criteria))}
 
 
 def seed_noise(fitted: RunsTable) -> float | None:
@@ -107,5 +107,5 @@ def _nothing(said: str) -> dict[str, Any]:
     "held_out": None,
     "leave_one_budget_out": [],
     "seed_noise": None,
-    "verdict": _verdict(criteria_.unfitted_reason(said)),
+    "verdict": _verdict(unfitted_reason(said)),
   }

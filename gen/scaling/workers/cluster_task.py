@@ -27,7 +27,7 @@ from gen.cli import signals
 from gen.config import Run, from_dict
 from gen.errors import UserError
 from gen.io.checksums import write_atomically
-from gen.scaling.workers import pool as pools
+from gen.scaling.workers import pool
 
 LEFT = 3  # exit code of a job that left before its run had ended
 HEARTBEAT = 1.0  # seconds between two looks at whether the process that started this one lives
@@ -57,9 +57,9 @@ class ClusterTask:
     """Trains the run; returns the kind of its outcome, or does not return."""
     start_again: Any = signal.getsignal(signal.SIGUSR2)  # The cluster's library has put it there.
     _leave_with_parent()
-    pool = pools.WorkerPool(1, Path(self.logs), self.command, places=[self._place()])
-    with _heard(pool) as came:
-      found = self._train(pool)
+    worker_pool = pool.WorkerPool(1, Path(self.logs), self.command, places=[self._place()])
+    with _heard(worker_pool) as came:
+      found = self._train(worker_pool)
     if found is not None:
       write_atomically(Path(self.outcome), json.dumps(found).encode())
       return found["kind"]
@@ -73,11 +73,11 @@ class ClusterTask:
 
     return DelayedSubmission(self)
 
-  def _train(self, pool: pools.WorkerPool) -> dict[str, str] | None:
+  def _train(self, worker_pool: pool.WorkerPool) -> dict[str, str] | None:
     """Returns how the run ended; None if it was saved and left."""
     found = None
     try:
-      for event in pool.train([from_dict(Run, self.config)], Path(self.folder)):
+      for event in worker_pool.train([from_dict(Run, self.config)], Path(self.folder)):
         if event.kind != "row":
           print(f"{event.run.name}: {event.kind} {event.text}", flush=True)
         if event.kind in ("finished", "failed"):
@@ -86,16 +86,16 @@ class ClusterTask:
       return {"kind": "mistake", "text": str(error)}
     return found
 
-  def _place(self) -> pools.WorkerSlot:
+  def _place(self) -> pool.WorkerSlot:
     """Returns where the worker runs: what the sweep says, else all that the job has got."""
     if self.core >= 0:
-      return pools.WorkerSlot(self.core)
+      return pool.WorkerSlot(self.core)
     given = any(os.environ.get(name) for name in ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS"))
-    return pools.WorkerSlot(-1, int(os.environ.get("SLURM_CPUS_PER_TASK", "1")), pools.CUDA if given else {})
+    return pool.WorkerSlot(-1, int(os.environ.get("SLURM_CPUS_PER_TASK", "1")), pool.CUDA if given else {})
 
 
 @contextlib.contextmanager
-def _heard(pool: pools.WorkerPool) -> Iterator[list[int]]:
+def _heard(worker_pool: pool.WorkerPool) -> Iterator[list[int]]:
   """Lets the job's signals stop the pool; yields the list of those that came.
 
   Ctrl-C is the sweep's to hear: it reaches all processes of a terminal, and the sweep passes it on in its own way.
@@ -104,9 +104,9 @@ def _heard(pool: pools.WorkerPool) -> Iterator[list[int]]:
 
   def handle(number: int, _: Any) -> None:
     if number == signal.SIGTERM and number in came:
-      pool.kill()
+      worker_pool.kill()
     came.append(number)
-    pool.stop()
+    worker_pool.stop()
 
   numbers = {*signals.stop_signals(), signal.SIGUSR2} - {signal.SIGINT}
   before = {number: signal.signal(number, handle) for number in numbers}

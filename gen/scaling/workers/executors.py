@@ -18,8 +18,7 @@ from pathlib import Path
 from absl import flags
 
 from gen.errors import UserError
-from gen.scaling.workers import clusters
-from gen.scaling.workers import pool as pools
+from gen.scaling.workers import clusters, pool
 
 NAMES = ("local", "gpus", "slurm", "submitit-local")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -72,13 +71,13 @@ class RunExecutor:
       return workers or count
     if self.name == "slurm":
       return workers or None
-    return workers or len(pools.pool_cores())
+    return workers or len(pool.pool_cores())
 
   def described(self, workers: int) -> dict[str, str | int | None]:
     """Returns what results.json says of it; without a number of workers it was as many as the cluster granted."""
     return {"executor": self.name, "workers": self.most(workers)}
 
-  def trainer(self, workers: int, runs: int, logs: Path, command: Sequence[str]) -> pools.RunTrainer:
+  def trainer(self, workers: int, runs: int, logs: Path, command: Sequence[str]) -> pool.RunTrainer:
     """Returns what trains so many runs.
 
     Raises:
@@ -93,9 +92,7 @@ class RunExecutor:
       return jobs.ClusterJobs(clusters.SlurmCluster(self._options(), workers), most, logs, command)
     if self.name == "submitit-local":
       return jobs.ClusterJobs(clusters.LocalCluster(most), most, logs, command)
-    return pools.WorkerPool(
-      most, logs, command, places=_places(visible_gpus()) if self.name == "gpus" else ()
-    )
+    return pool.WorkerPool(most, logs, command, places=_places(visible_gpus()) if self.name == "gpus" else ())
 
   def check_mesh(self, mesh: str) -> None:
     """Checks that a worker here has the devices of a mesh; those of a cluster's jobs cannot be counted from here.
@@ -105,10 +102,10 @@ class RunExecutor:
     """
     if not mesh or self.name == "slurm":
       return
-    from gen.sharding import mesh as meshes
+    from gen.sharding import mesh as device_mesh
 
     if self.name == "gpus":
-      meshes.require(mesh, 1, "gpu, as each worker has one")
+      device_mesh.require(mesh, 1, "gpu, as each worker has one")
       return
     # In another process: a GPU that this one opened would be kept from the workers.
     count = "import jax; found = jax.devices(); print(len(found), found[0].platform)"
@@ -117,7 +114,7 @@ class RunExecutor:
       last = said.stderr.strip().splitlines()[-1:] or ["no reason given"]
       raise UserError(f"mesh {mesh!r} needs devices, and jax cannot count them: {last[0]}")
     number, platform = said.stdout.split()[-2:]
-    meshes.require(mesh, int(number), platform)
+    device_mesh.require(mesh, int(number), platform)
 
   def _options(self) -> dict[str, str]:
     found = {}
@@ -184,7 +181,7 @@ def _listed() -> list[str]:
   return [str(number) for number in range(len(lines))] if said.returncode == 0 else []
 
 
-def _places(devices: Sequence[str]) -> list[pools.WorkerSlot]:
+def _places(devices: Sequence[str]) -> list[pool.WorkerSlot]:
   """Returns a place a GPU, with its share of the cores; a worker that cannot have it fails, and is not slow instead."""
-  threads = max(1, len(pools.pool_cores()) // len(devices))
-  return [pools.WorkerSlot(-1, threads, {VISIBLE: device} | pools.CUDA) for device in devices]
+  threads = max(1, len(pool.pool_cores()) // len(devices))
+  return [pool.WorkerSlot(-1, threads, {VISIBLE: device} | pool.CUDA) for device in devices]

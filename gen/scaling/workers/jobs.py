@@ -17,8 +17,7 @@ from typing import Any
 from gen.config import Run, to_dict
 from gen.errors import UserError
 from gen.io import json_reading
-from gen.scaling.workers import clusters
-from gen.scaling.workers import pool as pools
+from gen.scaling.workers import clusters, pool
 from gen.scaling.workers.cluster_task import ClusterTask
 from gen.scaling.workers.ledger import CHECKPOINTS, JOURNAL
 from gen.scaling.workers.pool import WorkerEvent
@@ -64,7 +63,7 @@ class ClusterJobs:
     cluster: clusters.JobCluster,
     workers: int,
     logs: Path,
-    command: Sequence[str] = pools.COMMAND,
+    command: Sequence[str] = pool.COMMAND,
     attempts: int = 3,
   ) -> None:
     """Submits nothing yet.
@@ -133,7 +132,7 @@ class ClusterJobs:
     """Waits until it is time for another look, unless it is time to stop."""
     until = time.monotonic() + self._cluster.patience
     while time.monotonic() < until and not (self.stopping and not self._told) and not self._killing:
-      time.sleep(min(pools.PATIENCE, self._cluster.patience))
+      time.sleep(min(pool.PATIENCE, self._cluster.patience))
 
   def _pass_on_stop(self) -> None:
     if self.stopping and not self._told:
@@ -169,7 +168,7 @@ class ClusterJobs:
       return
     home = _new_folder(self._home)
     free = (number for number in range(len(batch) + len(self._followed)) if number not in self._followed)
-    cores = pools.pool_cores()
+    cores = pool.pool_cores()
     tasks = [
       ClusterTask(
         config=to_dict(run),
@@ -254,7 +253,7 @@ class ClusterJobs:
       yield WorkerEvent("again", one.number, one.run, text=why)
     else:
       yield WorkerEvent(
-        "failed", one.number, one.run, text=f"{why}: {pools.last_line(one.log)} (see {one.log})"
+        "failed", one.number, one.run, text=f"{why}: {pool.last_line(one.log)} (see {one.log})"
       )
 
   def _remove_worker(self, one: FollowedJob) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from rich.console import Console, Group
-from rich.live import Live as RichLive
+from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -184,7 +184,7 @@ class LiveProgress:
   def __init__(self, tally: SweepTally, console: Console) -> None:
     """Starts to draw."""
     self._tally, self._console = tally, console
-    self._live = RichLive(console=console, refresh_per_second=4, get_renderable=self.draw)
+    self._live = Live(console=console, refresh_per_second=4, get_renderable=self.draw)
     self._live.start()
 
   def show(self, event: WorkerEvent) -> None:

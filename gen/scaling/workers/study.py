@@ -21,8 +21,7 @@ from gen.data import dataset
 from gen.data.dataset import Dataset
 from gen.errors import UserError
 from gen.scaling.sweeps import design, trunk_sweeps
-from gen.scaling.workers import forecast, progress
-from gen.scaling.workers import pool as pools
+from gen.scaling.workers import forecast, pool, progress
 from gen.scaling.workers.executors import LOCAL, RunExecutor
 from gen.scaling.workers.ledger import LOGS, SweepLedger
 from gen.training import loop
@@ -72,7 +71,7 @@ def train_study(
   sweep: Sweep,
   folder: Path,
   console: Console,
-  command: Sequence[str] = pools.COMMAND,
+  command: Sequence[str] = pool.COMMAND,
   executor: RunExecutor = LOCAL,
 ) -> TrainedStudy:
   """Trains what is left of a study; the caller holds the folder's lock.
@@ -95,7 +94,7 @@ def train_all(
   folder: Path,
   console: Console,
   workers: int = 0,
-  command: Sequence[str] = pools.COMMAND,
+  command: Sequence[str] = pool.COMMAND,
   executor: RunExecutor = LOCAL,
 ) -> dict[str, TrainedStudy]:
   """Trains what is left of several studies in one pool of workers, each study in the folder of its name.
@@ -194,13 +193,13 @@ def _work(
     console.print(going_on)
   left = [dataclasses.replace(run, name=path) for path, (_, run) in places.items()]
   left.sort(key=design.expected_time, reverse=True)
-  pool = executor.trainer(workers, len(left), folder / LOGS, command)
+  trainer = executor.trainer(workers, len(left), folder / LOGS, command)
   every = [run for ledger in ledgers.values() for run in ledger.runs]
   if executor.name == "local":
-    console.print(forecast.sweep_sentence(left, pool.workers))
-  show = progress.make_display(progress.SweepTally(every, left, pool.workers), console)
-  events = pool.train(left, folder)
-  with contextlib.closing(show), contextlib.closing(events), pools.stopped_by_signals(pool) as signals:
+    console.print(forecast.sweep_sentence(left, trainer.workers))
+  show = progress.make_display(progress.SweepTally(every, left, trainer.workers), console)
+  events = trainer.train(left, folder)
+  with contextlib.closing(show), contextlib.closing(events), pool.stopped_by_signals(trainer) as signals:
     for event in events:
       show.show(event)
       name, run = places[event.run.name]
@@ -211,8 +210,8 @@ def _work(
         failed[name][run.name] = event.text
       finished[name] += trunk_sweeps.own_share(run) * run.flops * (event.kind == "finished")
       if event.kind in ("finished", "stopped"):
-        _note_time(ledgers, finished, pool.worker_seconds)
-  _note_time(ledgers, finished, pool.worker_seconds)
+        _note_time(ledgers, finished, trainer.worker_seconds)
+  _note_time(ledgers, finished, trainer.worker_seconds)
   return failed, bool(signals)
 
 
