@@ -62,7 +62,7 @@ UNFIT = 1  # exit code
 CPU_GRADIENTS = (
   "  (for CPUs, whose sums leave gradients whole for a time; compile_for.py asks for GPUs and TPUs)"
 )
-PARTS = ("parameters", "gradients", "moments", "master_copies")
+PARTS = ("parameters", "gradients", "opt_state", "master_copies")
 
 
 def main() -> int:
@@ -153,6 +153,7 @@ def _of_preset(name: str) -> tuple[dict[str, Any], list[str]]:
   sizes = mesh_shape(run.mesh)
   devices = DEVICES.value if not MESH.value else _product(sizes)
   _simulate(devices)
+  from gen import counts
   from gen.costs import memory
 
   found: dict[str, Any] = {
@@ -250,7 +251,7 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     f"{found['remat']}; MiB per device",
     row("parameters", "parameters", "float32: they are the master copies"),
     row("gradients", "gradients"),
-    row("moments", "moments"),
+    row("optimizer state", "opt_state"),
     row("master copies", "master_copies"),
     row("state", "state", "the account of ZeRO's paper"),
     row("live between steps", "live"),

@@ -33,7 +33,7 @@ class MemoryFootprint(NamedTuple):
   Attributes:
     parameters: float32; they are their own master copies, cast where they are used.
     gradients: float32, while a step runs.
-    moments: AdamW's two.
+    opt_state: AdamW's two moments.
     counters: steps, key, and what a recurrent model carries.
     batch: the rows that a dispatch of one step is given.
     kept: what the forward pass leaves to the backward pass, without arguments.
@@ -109,7 +109,7 @@ def run_footprint(run: Run) -> MemoryFootprint:
   return MemoryFootprint(
     part_bytes(run, "parameters"),
     part_bytes(run, "gradients"),
-    2 * part_bytes(run, "moments"),
+    2 * part_bytes(run, "opt_state"),
     COUNTERS + carried,
     batch,
     kept.total(_weight_parts(run)),
@@ -237,7 +237,7 @@ def as_dict(run: Run, found: MemoryFootprint, moves: list[CollectiveBytes]) -> M
     "state_bytes_per_device": found.state,
     "parameters_bytes_per_device": found.parameters,
     "gradients_bytes_per_device": found.gradients,
-    "moments_bytes_per_device": found.opt_state,
+    "opt_state_bytes_per_device": found.opt_state,
     "master_copies_bytes_per_device": 0,
     "live_bytes_per_device": found.live,
     "batch_bytes_per_device": found.batch,

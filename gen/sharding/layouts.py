@@ -125,7 +125,7 @@ class ShardingLayout:
     Args:
       axes: tree of the parameters' logical axes, each a PartitionSpec of names.
       shapes: the same tree of what has a shape.
-      part: parameters | gradients | moments.
+      part: parameters | gradients | opt_state.
     """
     over = self.over(part)
     return jax.tree.map(
@@ -138,7 +138,7 @@ class ShardingLayout:
     found: dict[UndividedAxis, list[str]] = {}
     leaves = jax.tree_util.tree_leaves_with_path(axes, is_leaf=_is_names)
     for (path, names), leaf in zip(leaves, jax.tree.leaves(shapes), strict=True):
-      for each in split_tensor(_filled(names, leaf), leaf.shape, self.sizes, self.over("moments"))[1]:
+      for each in split_tensor(_filled(names, leaf), leaf.shape, self.sizes, self.over("opt_state"))[1]:
         found.setdefault(each, []).append(jax.tree_util.keystr(path, simple=True, separator="/"))
     return found
 

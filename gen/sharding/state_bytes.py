@@ -18,7 +18,7 @@ class StateBytes(NamedTuple):
   Attributes:
     parameters: what is multiplied with.
     gradients: of the loss.
-    moments: Adam's two.
+    opt_state: Adam's two moments.
     master_copies: float32 parameters beside narrower ones.
   """
 
@@ -67,7 +67,7 @@ def state_bytes(parameters: float, layout: str, devices: int, precision: str = "
     raise UserError(f"params is {parameters}; it must be a number greater than 0")
   stage, each = STAGES[layout], PRECISIONS[precision]
   share = {name: devices if is_split else 1 for name, is_split in stage._asdict().items()}
-  share["master_copies"] = share["moments"]  # the optimizer's, as they are
+  share["master_copies"] = share["opt_state"]  # the optimizer's, as they are
   return StateBytes(*(parameters * size / share[name] for name, size in each._asdict().items()))
 
 

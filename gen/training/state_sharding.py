@@ -98,9 +98,9 @@ def shard_state(
   names, shapes = language_model.logical_axes(model), language_model.parameter_shapes(model)
   trees = {
     part: layout.shardings(layout.specs(names, shapes, part))
-    for part in ("parameters", "gradients", "moments")
+    for part in ("parameters", "gradients", "opt_state")
   }
-  opt_state = _like_parameters(jax.eval_shape(moments_of, shapes), trees["moments"], layout.everywhere)
+  opt_state = _like_parameters(jax.eval_shape(moments_of, shapes), trees["opt_state"], layout.everywhere)
   recurrent_state = None
   if model.carry:
     state = jax.eval_shape(lambda: recurrent.init_recurrent_state(model, 1))

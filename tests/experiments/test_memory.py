@@ -24,7 +24,7 @@ def test_an_account_of_parameters_has_the_papers_numbers_and_a_plot(tmp_path):
   found = json.loads(done.stdout)
   assert found["state_bytes_per_device"] / 1e9 == pytest.approx(31.4, rel=0.01)
   parts = [
-    found[f"{name}_bytes_per_device"] for name in ("parameters", "gradients", "moments", "master_copies")
+    found[f"{name}_bytes_per_device"] for name in ("parameters", "gradients", "opt_state", "master_copies")
   ]
   assert sum(parts) == pytest.approx(found["state_bytes_per_device"])
   assert found["account"].startswith("state alone")

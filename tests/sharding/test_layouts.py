@@ -104,7 +104,7 @@ def test_each_stage_splits_its_parts_and_no_other(family, name):
   expected = {
     "ddp": (1, 1, 1), "zero1": (1, 1, 8), "zero2": (1, 8, 8), "zero3": (8, 8, 8)
   }[name]  # fmt: skip
-  for part, parts in zip(("parameters", "gradients", "moments"), expected, strict=True):
+  for part, parts in zip(("parameters", "gradients", "opt_state"), expected, strict=True):
     mine, whole = per_device(model, placed, part)
     assert mine * parts == whole
 
@@ -113,7 +113,7 @@ def test_fsdp_splits_everything_whatever_the_stage():
   model = Model(vocab=24, width=16, depth=3, heads=2, head_width=4, positions="none")
   placed = layout("zero1", data=4, fsdp=2)
   assert [per_device(model, placed, part)[1] // per_device(model, placed, part)[0]
-          for part in ("parameters", "gradients", "moments")] == [2, 2, 8]  # fmt: skip
+          for part in ("parameters", "gradients", "opt_state")] == [2, 2, 8]  # fmt: skip
 
 
 def test_a_mesh_must_multiply_to_the_devices():

@@ -2,8 +2,8 @@
 
     from gen.scaling.runs import conventions
 
-    conventions.parameters(model, "non_embedding")             # N of Kaplan et al. 2020
-    conventions.flops(model, 2048, convention="chinchilla")    # C of one row by appendix F of Hoffmann et al. 2022
+    conventions.count_parameters(model, "non_embedding")             # N of Kaplan et al. 2020
+    conventions.count_flops(model, 2048, convention="chinchilla")    # C of a row by appendix F of Hoffmann et al. 2022
 
 Laws of different conventions cannot be compared before their N and C mean one thing: counting the last layer's FLOPs
 or not moves the exponent a of small models by .1 (Porian et al. 2024, arXiv:2406.19146). Letters as in `gen.counts`:
@@ -46,7 +46,7 @@ def count_parameters(model: Model, convention: str = "matrices") -> int:
     UserError: for an unknown convention, with the nearest one.
 
   >>> from gen import presets
-  >>> count_parameters(presets.get("gpt2"), "all"), count_parameters(presets.get("gpt2"), "non_embedding")
+  >>> count_parameters(presets.get_model("gpt2"), "all"), count_parameters(presets.get_model("gpt2"), "non_embedding")
   (124439808, 85056000)
   """
   _check(convention, PARAMETERS, "parameters")

@@ -1,6 +1,6 @@
 """Runs counted anew: N and C by named conventions, from the shapes that a file of runs gives beside its losses.
 
-    rows with a shape -> Model, row lengths -> conventions.parameters, conventions.flops -> points
+    rows with a shape -> Model, row lengths -> count_parameters, count_flops -> RunsTable
 
 A shape is a `config` (gen's own journals have one) or columns: width, depth, vocab and length; family where it is not
 decoder; any other field of `gen.config.Model` (heads, head_width, feed_forward, activation, tied, ...). An
@@ -46,7 +46,7 @@ def parse_choice(text: str) -> ConventionChoice:
   """Reads names of conventions, at most one of N and one of C, with a comma between them.
 
   >>> parse_choice("kaplan"), parse_choice("non_embedding,6nd")
-  (Choice(params='given', flops='kaplan'), Choice(params='non_embedding', flops='6nd'))
+  (ConventionChoice(params='given', flops='kaplan'), ConventionChoice(params='non_embedding', flops='6nd'))
 
   Raises:
     UserError: for an unknown name, with the nearest, or two of a kind.
@@ -126,9 +126,9 @@ def _per_token(shape: RunShape, convention: str) -> float:
 def read_shapes(path: str | Path) -> list[RunShape]:
   """Returns the shape of each run of a file, in the order in which `runs_table.read_runs` has them."""
   path = Path(path)
-  text = runs_table.text_of(path)
+  text = table_files.text_of(path)
   if path.suffix in (".jsonl", ".json") or table_files.is_json(text):
-    rows: Sequence[Mapping[str, Any]] = runs_table.result_rows(text, path)
+    rows: Sequence[Mapping[str, Any]] = table_files.json_rows(text, path)
   else:
     table = table_files.table(text, str(path))
     header = [name.strip() for name in next(table, (1, []))[1]]

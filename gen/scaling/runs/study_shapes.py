@@ -13,7 +13,8 @@ from gen import counts
 from gen.config import Model, from_dict
 from gen.errors import UserError
 from gen.io import json_reading
-from gen.scaling.runs import recount_conventions, runs_table
+
+from gen.scaling.runs import recount_conventions, runs_table, table_files
 
 _LARGEST = 10**9  # of one size of a model
 _SAME = 0.01  # relative difference of counts that still are one model's
@@ -23,7 +24,11 @@ def read_shapes(path: str | Path) -> dict[str, Model]:
   """Returns the models of a file of runs by the runs' names; none where the file does not tell them."""
   path = Path(path)
   try:
-    models = _of_results(path) if path.suffix == ".json" else [one.model for one in recount_conventions.read_shapes(path)]
+    models = (
+      _of_results(path)
+      if path.suffix == ".json"
+      else [one.model for one in recount_conventions.read_shapes(path)]
+    )
     runs = runs_table.read_runs(path)
   except UserError:  # a table without shapes: plans do without
     return {}
@@ -47,7 +52,7 @@ def _of_results(path: Path) -> list[Model | None]:
     value = json_reading.require_kind(getattr(model, field.name), field.type, f"{path}: {field.name}")  # type: ignore[arg-type]
     if field.type is int and not 0 <= value < _LARGEST:
       raise UserError(f"{path}: {field.name} is no size of a model")
-  return [_resized(model, row) for row in runs_table.result_rows(runs_table.text_of(path), path)]
+  return [_resized(model, row) for row in table_files.json_rows(table_files.text_of(path), path)]
 
 
 def _resized(base: Model, row: Mapping[str, Any]) -> Model | None:
