@@ -78,7 +78,6 @@ def _prepared(run: Run, chips: int) -> Run:
 
 def _compiled(run: Run, topology: Any, devices: list[Any]) -> dict[str, Any]:
   """Returns what the compiler says of the step, and what follows from it."""
-  from gen import counts
   from gen.costs import collectives, memory
   from gen.sharding import layouts
   from gen.training import loop

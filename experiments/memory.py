@@ -153,7 +153,6 @@ def _of_preset(name: str) -> tuple[dict[str, Any], list[str]]:
   sizes = mesh_shape(run.mesh)
   devices = DEVICES.value if not MESH.value else _product(sizes)
   _simulate(devices)
-  from gen import counts
   from gen.costs import memory
 
   found: dict[str, Any] = {

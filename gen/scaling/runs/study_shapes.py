@@ -13,7 +13,6 @@ from gen import counts
 from gen.config import Model, from_dict
 from gen.errors import UserError
 from gen.io import json_reading
-
 from gen.scaling.runs import recount_conventions, runs_table, table_files
 
 _LARGEST = 10**9  # of one size of a model
