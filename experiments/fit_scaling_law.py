@@ -159,10 +159,10 @@ def _write_page(path: Path, points: "RunsTable", curves: list[dict[str, Any]]) -
   except UserError as error:
     _tell(f"warning: {error}")
   _tell(f"drawing the page ({time.monotonic() - begun:.0f} s so far) ...")
-  found = table_report.results(points, curves, Path(RUNS.value).name, bootstraps, SEED.value)
+  found = table_report.fit_results(points, curves, Path(RUNS.value).name, bootstraps, SEED.value)
   for line in table_report.next_lines(found):
     _tell(line)
-  table_report.write(path, found, curves)
+  table_report.write_page(path, found, curves)
   _tell(f"the page is {path}")
 
 

@@ -58,7 +58,7 @@ def verify(flags: argparse.Namespace) -> int:
   """Compares every byte with the manifests and opens every array."""
   worst = 0
   for folder, step in _targets(flags.targets, all_steps=True):
-    found, strays = checkpoint_folder.find_damages(folder, step), checkpoint_folder.strays(folder, step)
+    found, strays = checkpoint_folder.find_damages(folder, step), checkpoint_folder.find_strays(folder, step)
     worst = max(worst, int(bool(found)))
     ignored = f"; not part of it, and ignored: {', '.join(strays)}" if strays else ""
     print(f"step {step}: {_shown('damaged: ' + '; '.join(found) if found else 'ok')}{_shown(ignored)}")

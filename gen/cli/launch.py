@@ -94,7 +94,7 @@ def _parse(argv: list[str], kind: type | None) -> list[str]:
 
 def _shortened_words(message: str, longest: int = 200) -> str:
   """Returns the message with every very long word cut, such as a value of 5,000 letters."""
-  return re.sub(rf"\S{{{longest},}}", lambda word: quantities.shorten(word[0]), message)
+  return re.sub(rf"\S{{{longest},}}", lambda word: quantities.shorten_text(word[0]), message)
 
 
 def _first(error: BaseException) -> BaseException:

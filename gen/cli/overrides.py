@@ -108,7 +108,7 @@ def _plain_value(path: str, value: str | None, kind: Any) -> str:
     )
   if value is None:
     raise UserError(f"--config.{path} is given no value; write --config.{path}=VALUE")
-  given = f"--config.{path}={quantities.shorten(value)}"
+  given = f"--config.{path}={quantities.shorten_text(value)}"
   try:
     if kind is bool and value.lower() not in ("true", "false", "1", "0"):
       raise UserError(f"{given}: the value must be of type bool, true or false")

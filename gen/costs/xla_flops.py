@@ -32,7 +32,7 @@ def count_xla_flops(model: Model, target: int, source: int = 0, batch: int = 3) 
     return step.batch_loss(model, terms, params, row).loss  # type: ignore[arg-type]
 
   quick = {"xla_backend_optimization_level": 0}  # of machine code, which is not run; the graph is optimized
-  with recurrence.unrolled(target):
+  with recurrence.unrolled_steps(target):
     compiled = jax.jit(jax.grad(loss)).lower(language_model.parameter_shapes(model)).compile(quick)  # type: ignore[arg-type]
   analysis: Any = compiled.cost_analysis()
   return float((analysis[0] if isinstance(analysis, list) else analysis)["flops"])

@@ -3,7 +3,7 @@
 Array formats do not notice a changed byte: they restore another number. `seal_folder` writes `manifest.json` (SHA-256
 and
 size of each file under a folder); `find_damages` reads everything again and says what no longer agrees. Files that came
-later, such as a file manager's, are no damage; `strays` names them. Nothing here imports jax.
+later, such as a file manager's, are no damage; `find_strays` names them. Nothing here imports jax.
 """
 
 import contextlib
@@ -66,7 +66,7 @@ def damages_of(folder: Path, name: str) -> list[str]:
   return _compare(name, folder / name, files[name]) if name in files else [f"{name} is not in the manifest"]
 
 
-def strays(folder: Path) -> list[str]:
+def find_strays(folder: Path) -> list[str]:
   """Returns the files under `folder` that its manifest does not name; none without a manifest."""
   files, why = _read(folder)
   return [] if why else sorted(set(_names(folder)) - set(files))

@@ -76,7 +76,7 @@ def check_folder(text: str) -> None:
 
 
 def _shown(path: str) -> str:
-  return quantities.shorten(path, MAX_PATH)
+  return quantities.shorten_text(path, MAX_PATH)
 
 
 def _exists(path: Path, shown: str) -> bool:

@@ -49,7 +49,7 @@ _QUANTITY = re.compile(rf"([+-]?)({_GROUPED}|{_NUMBER})\s*([A-Za-z]*)", re.ASCII
 _ITEM = re.compile(rf"(?<![\w.'\"])({_NUMBER})([A-Za-z]+)(?![\w'\"])", re.ASCII)
 
 
-def shorten(text: str, limit: int = MAX_SHOWN) -> str:
+def shorten_text(text: str, limit: int = MAX_SHOWN) -> str:
   """Returns the text, cut to its first 40 characters where it has more than an error can show."""
   return text if len(text) <= limit else f"{text[:MAX_SHOWN]}... ({len(text):,} characters)"
 
@@ -73,9 +73,9 @@ def parse_integer(
   """
   value = _decimal(text, in_bytes, "a whole number")
   if value and value.adjusted() > 30:  # as an int it could have a billion digits
-    raise ValueError(f"{shorten(text)} is too large; the value must be {_range(lower_bound, upper_bound)}")
+    raise ValueError(f"{shorten_text(text)} is too large; the value must be {_range(lower_bound, upper_bound)}")
   if value != value.to_integral_value():
-    raise ValueError(f"{shorten(text)} is not a whole number")
+    raise ValueError(f"{shorten_text(text)} is not a whole number")
   result = int(value)
   _check_range(result, text, lower_bound, MAX_INTEGER if upper_bound is None else upper_bound)
   return result
@@ -110,7 +110,7 @@ def parse_number(
     value = _decimal(text, in_bytes, "a number")
     result = float(value)
     if math.isinf(result):
-      raise ValueError(f"{shorten(text)} is too large for a number of 64 bits")
+      raise ValueError(f"{shorten_text(text)} is too large for a number of 64 bits")
   _check_range(result, text, lower_bound, upper_bound)
   return result
 
@@ -122,18 +122,18 @@ def _decimal(text: str, in_bytes: bool, kind: str) -> decimal.Decimal:
     raise ValueError(f"{text.strip()} is not a finite number; give {kind}, {examples}")
   matched = _QUANTITY.fullmatch(text.strip())
   if matched is None:
-    raise ValueError(f"{shorten(text)!r} is not {kind}, {examples}")
+    raise ValueError(f"{shorten_text(text)!r} is not {kind}, {examples}")
   sign, digits, unit = matched.groups()
   if unit not in units:
     if unit == "m":
       raise ValueError(f"the unit m may mean milli or million; write {digits}M or {digits}e-3")
     known = ", ".join(name for name in (BYTE_UNITS if in_bytes else UNITS) if name and name not in "Kb")
-    raise ValueError(f"{shorten(text)!r} has the unknown unit {shorten(unit)!r}; known are {known}")
+    raise ValueError(f"{shorten_text(text)!r} has the unknown unit {shorten_text(unit)!r}; known are {known}")
   try:
     with decimal.localcontext(prec=1_100, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN):
       return decimal.Decimal(sign + digits.replace("_", "").replace(",", "")) * units[unit]
   except decimal.DecimalException as error:
-    raise ValueError(f"{shorten(text)} is too large or too small to be a number") from error
+    raise ValueError(f"{shorten_text(text)} is too large or too small to be a number") from error
 
 
 def _range(lower: float | None, upper: float | None) -> str:
@@ -146,9 +146,9 @@ def _range(lower: float | None, upper: float | None) -> str:
 
 def _check_range(value: float, text: str, lower: float | None, upper: float | None) -> None:
   if upper is not None and value > upper:
-    raise ValueError(f"{shorten(text)} is too large; the value must be {_range(None, upper)}")
+    raise ValueError(f"{shorten_text(text)} is too large; the value must be {_range(None, upper)}")
   if lower is not None and value < lower:
-    raise ValueError(f"{shorten(text)} is too small; the value must be {_range(lower, upper)}")
+    raise ValueError(f"{shorten_text(text)} is too small; the value must be {_range(lower, upper)}")
 
 
 def parse_literal(text: str) -> Any:

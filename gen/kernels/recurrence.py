@@ -25,7 +25,7 @@ _UNROLL: contextvars.ContextVar[int] = contextvars.ContextVar("unroll", default=
 
 
 @contextlib.contextmanager
-def unrolled(steps: int) -> Iterator[None]:
+def unrolled_steps(steps: int) -> Iterator[None]:
   """Within, loops over time are traced with so many steps in one pass of their body; XLA's own count sees one pass."""
   token = _UNROLL.set(steps)
   try:

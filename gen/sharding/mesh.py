@@ -13,7 +13,7 @@ from gen.errors import UserError
 SIMULATED = "XLA_FLAGS=--xla_force_host_platform_device_count"
 
 
-def require(mesh: str, count: int, platform: str) -> None:
+def require_devices(mesh: str, count: int, platform: str) -> None:
   """Checks that a mesh multiplies to the devices that there are.
 
   Raises:
@@ -37,7 +37,7 @@ def build_mesh(mesh: str, devices: Sequence[Any] | None = None) -> Mesh:
   """
   sizes = mesh_shape(mesh)
   devices = jax.devices() if devices is None else devices
-  require(mesh, len(devices), devices[0].platform)
+  require_devices(mesh, len(devices), devices[0].platform)
   names = tuple(sizes)
   types = (AxisType.Auto,) * len(names)
   return jax.make_mesh(tuple(sizes.values()), names, axis_types=types, devices=devices)

@@ -94,13 +94,13 @@ def find_damages(folder: Path, step: int) -> list[str]:
   return stored_arrays.array_faults(path / STATE, tree)
 
 
-def strays(folder: Path, step: int) -> list[str]:
+def find_strays(folder: Path, step: int) -> list[str]:
   """Returns the files in a step's folder that are no part of it.
 
   Raises:
     UserError: if there is no such step.
   """
-  return checksums.strays(_existing(folder, step))
+  return checksums.find_strays(_existing(folder, step))
 
 
 def commit_step(partial: Path, folder: Path, step: int) -> None:

@@ -141,7 +141,7 @@ class Checkpoints:
       path = checkpoint_folder.path_of(self.folder, chosen)
       found = checkpoint_folder.find_damages(self.folder, chosen)
       if not found:
-        if strays := checkpoint_folder.strays(self.folder, chosen):
+        if strays := checkpoint_folder.find_strays(self.folder, chosen):
           self._report(f"checkpoint {path} holds files of something else, ignored here: {', '.join(strays)}")
         return chosen
       sentence = f"checkpoint {path} is damaged: {checkpoint_folder.shorten_lines(found)}"

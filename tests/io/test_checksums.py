@@ -42,7 +42,7 @@ def test_a_missing_file_is_named(sealed, name):
 
 def test_a_shortened_file_is_damage_and_an_added_one_is_a_stray(sealed):
   (sealed / "inner" / "more").write_bytes(b"")
-  assert checksums.find_damages(sealed) == [] and checksums.strays(sealed) == ["inner/more"]
+  assert checksums.find_damages(sealed) == [] and checksums.find_strays(sealed) == ["inner/more"]
   (sealed / "inner" / "data").write_bytes(b"abc")
   assert checksums.find_damages(sealed) == ["inner/data has 3 bytes instead of 1280"]
 
@@ -55,6 +55,6 @@ def test_litter_that_comes_while_a_checkpoint_is_written_may_go_again(tmp_path, 
   (tmp_path / "inner" / "data").write_bytes(b"abc")
   (tmp_path / "inner" / name).write_bytes(b"x")
   checksums.seal_folder(tmp_path)
-  assert checksums.strays(tmp_path) == [f"inner/{name}"]
+  assert checksums.find_strays(tmp_path) == [f"inner/{name}"]
   (tmp_path / "inner" / name).unlink()
-  assert checksums.find_damages(tmp_path) == checksums.strays(tmp_path) == []
+  assert checksums.find_damages(tmp_path) == checksums.find_strays(tmp_path) == []

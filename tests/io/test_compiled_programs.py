@@ -14,8 +14,8 @@ pytestmark = pytest.mark.compiles
 PROGRAM = """
 import sys
 import jax, jax.numpy as jnp
-from gen.cli import launch
-launch.compilation_cache(sys.argv[1])
+from gen.cli import environment
+environment.compilation_cache(sys.argv[1])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 seen = []
 jax.monitoring.register_event_listener(lambda event, **_: seen.append(event.rpartition("/")[2]))

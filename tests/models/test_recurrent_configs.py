@@ -49,7 +49,7 @@ def test_the_flops_are_6_n_a_token_and_those_of_an_unrolled_compile(family):
 
   state = jax.eval_shape(lambda: recurrent.init_recurrent_state(model, batch))
   ids_bt = jax.ShapeDtypeStruct((batch, length), jnp.int32)
-  with recurrence.unrolled(length):  # or the compiler's count sees one step of the loop
+  with recurrence.unrolled_steps(length):  # or the compiler's count sees one step of the loop
     lowered = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(
       language_model.parameter_shapes(model), state, ids_bt
     )

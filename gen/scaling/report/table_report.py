@@ -17,7 +17,7 @@ LEVEL = 0.9  # of the intervals on a page
 _AHEAD = 10.0  # times the largest budget, where the page predicts
 
 
-def results(
+def fit_results(
   runs: RunsTable, curves: Sequence[Mapping[str, Any]], name: str, bootstraps: int, seed: int
 ) -> dict[str, Any]:
   """Fits the approaches and returns what the page shows.
@@ -47,7 +47,7 @@ def results(
   }
 
 
-def write(path: Path, found: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) -> None:
+def write_page(path: Path, found: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) -> None:
   """Writes the page."""
   path.write_text(page.render_page(found, curves), encoding="utf-8")
 

@@ -130,7 +130,7 @@ def read_shapes(path: str | Path) -> list[RunShape]:
   if path.suffix in (".jsonl", ".json") or table_files.is_json(text):
     rows: Sequence[Mapping[str, Any]] = table_files.json_rows(text, path)
   else:
-    table = table_files.table(text, str(path))
+    table = table_files.read_cells(text, str(path))
     header = [name.strip() for name in next(table, (1, []))[1]]
     rows = [dict(zip(header, cells, strict=False)) for _, cells in table]
   return [_shape(row, f"{path}: run {number}") for number, row in enumerate(rows, 1)]

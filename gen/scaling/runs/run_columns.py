@@ -38,7 +38,7 @@ _SHOWN = 40
 _FAILED = ("crashed", "failed", "killed", "preempted", "cancelled", "canceled", "running", "diverged")
 
 
-def place(
+def find_columns(
   header: Sequence[str], columns: Mapping[str, str], rows: Sequence[Sequence[str]], source: str
 ) -> tuple[dict[str, int], list[str]]:
   """Returns (index of each quantity's column, a sentence for each that has another name than ours).
@@ -60,7 +60,7 @@ def place(
       if header.count(known[0]) > 1:
         raise UserError(f"{source} has {header.count(known[0])} columns {known[0]!r}; leave one")
       if known[0] not in header:
-        raise UserError(f"{source} has no column {known[0]!r}{described(known[0], header, rows)}")
+        raise UserError(f"{source} has no column {known[0]!r}{describe_missing(known[0], header, rows)}")
       found[name] = header.index(known[0])
     matches = [i for word in words.split() for i, one in enumerate(plain) if one == word]
     if not known and matches:
@@ -70,7 +70,7 @@ def place(
       said.append(f"{header[found[name]]!r} is taken for {_LETTERS[name]}{_instead(name, rest)}")
   missing = [name for name in NUMBERS if name not in found]
   if "loss" in missing or len(missing) > 1 or (missing and "flops" not in found):
-    raise UserError(f"{source} has no column {missing[0]!r}{described(missing[0], header, rows)}")
+    raise UserError(f"{source} has no column {missing[0]!r}{describe_missing(missing[0], header, rows)}")
   if missing:
     third = {"params": "N = C / (6 D)", "tokens": "D = C / (6 N)"}[missing[0]]
     said.append(f"no column gives {_LETTERS[missing[0]]}: {third}")
@@ -89,7 +89,7 @@ def _plain(name: str) -> str:
   return re.sub(r"[^a-z0-9]+", "_", name.rsplit(" - ", 1)[-1].lower()).strip("_")
 
 
-def unfinished(
+def unfinished_rows(
   header: Sequence[str], rows: Sequence[Sequence[str]], places: Mapping[str, int], commas: bool
 ) -> list[int]:
   """Returns the rows whose column "state" or "status" says that the run failed, and which have no loss.
@@ -106,13 +106,13 @@ def unfinished(
   found = []
   for i, row in enumerate(rows):
     state = row[states[0]].strip().lower() if states[0] < len(row) else ""
-    loss = number(row[places["loss"]], commas)
+    loss = parse_cell(row[places["loss"]], commas)
     if state in _FAILED and loss is not None and not math.isfinite(loss):
       found.append(i)
   return found
 
 
-def described(column: str, header: Sequence[str], rows: Sequence[Sequence[str]] = ()) -> str:
+def describe_missing(column: str, header: Sequence[str], rows: Sequence[Sequence[str]] = ()) -> str:
   """Returns the end of a sentence about a missing column: what the columns look like, and the nearest name."""
   names = list(header)
   near = difflib.get_close_matches(column, names, 1, 0.5)
@@ -131,13 +131,13 @@ def _looks(cells: list[str]) -> str:
   cells = [cell.strip() for cell in cells if cell.strip()]
   if not cells:
     return " (empty)"
-  values = [value for cell in cells if (value := number(cell)) is not None]
+  values = [value for cell in cells if (value := parse_cell(cell)) is not None]
   if len(values) == len(cells):
     return f" (numbers from {min(values):.4g} to {max(values):.4g})"
   return f" (words such as {cells[0][:20]!r})"
 
 
-def number(text: str, commas: bool = False) -> float | None:
+def parse_cell(text: str, commas: bool = False) -> float | None:
   """Reads a cell: a number, true or false, thousands separators, or a count such as 124M.
 
   Args:
@@ -147,7 +147,7 @@ def number(text: str, commas: bool = False) -> float | None:
   Returns:
     The number, or None for anything else.
 
-  >>> number("1.5B"), number("1,234,567"), number("3,25", commas=True), number("high")
+  >>> parse_cell("1.5B"), parse_cell("1,234,567"), parse_cell("3,25", commas=True), parse_cell("high")
   (1500000000.0, 1234567.0, 3.25, None)
   """
   text = text.strip()

@@ -183,7 +183,7 @@ def read_described(path: str | Path, columns: Mapping[str, str] | None = None) -
   if not rows or all(name in fields for name in _NUMBERS) or "kind" in fields:
     return runs_from_rows(rows, str(path), columns), []
   cells = [["" if row[name] is None else str(row[name]) for name in fields] for row in rows]
-  places, said = run_columns.place(fields, columns or {}, cells, str(path))
+  places, said = run_columns.find_columns(fields, columns or {}, cells, str(path))
   lines = list(range(1, len(rows) + 1))
   arrays = {
     name: _floats([row[i] for row in cells], fields[i], lines, str(path), False)
@@ -235,7 +235,7 @@ def runs_from_rows(
     missing = [i for i, row in enumerate(rows) if column not in row]
     if missing and (name in _NUMBERS or name in columns):
       raise UserError(
-        f"{source}: result {missing[0] + 1} has no {column!r}{run_columns.described(column, list(rows[missing[0]]))}"
+        f"{source}: result {missing[0] + 1} has no {column!r}{run_columns.describe_missing(column, list(rows[missing[0]]))}"
       )
     if len(missing) < len(rows):
       named[name] = [_number(row.get(column)) for row in rows]
@@ -252,20 +252,20 @@ def run_cells(points: RunsTable) -> tuple[np.ndarray, int]:
 
 def _from_table(text: str, source: str, columns: Mapping[str, str]) -> tuple[RunsTable, list[str]]:
   lines = text.splitlines()
-  commas = table_files.separator(lines) == ";"
-  table = table_files.table(text, source)
+  commas = table_files.find_separator(lines) == ";"
+  table = table_files.read_cells(text, source)
   header = [name.strip().lstrip("\ufeff") for name in next(table, (1, []))[1]]
   if not any(header):
     raise UserError(f"{source} is empty; it needs a first line with the columns params, tokens, loss")
   kept = list(table)
-  places, said = run_columns.place(header, columns, [row for _, row in kept[:1000]], source)
+  places, said = run_columns.find_columns(header, columns, [row for _, row in kept[:1000]], source)
   least = max(places.values()) + 1
   for line, row in kept:
     if len(row) < least:
       raise UserError(f"{source}: line {line} has {len(row)} cells, the first line {len(header)}")
   if not kept:
     raise UserError(f"{source} has no rows below its first line")
-  lost = run_columns.unfinished(header, [row for _, row in kept], places, commas)
+  lost = run_columns.unfinished_rows(header, [row for _, row in kept], places, commas)
   if lost:
     shown = ", ".join(f"line {kept[i][0]}" for i in lost[:8]) + (" and more" if len(lost) > 8 else "")
     said = [
@@ -300,7 +300,7 @@ def _floats(texts: list[str], column: str, lines: list[int], source: str, commas
     pass
   values = []
   for text, (row, line) in zip(texts, enumerate(lines, 1), strict=True):
-    value = run_columns.number(text, commas)
+    value = run_columns.parse_cell(text, commas)
     if value is None:
       raise UserError(f"{source}: {column} in row {row} (line {line}) is no number: {text.strip()!r}")
     values.append(value)

@@ -76,14 +76,14 @@ def is_json(text: str) -> bool:
   return text[:4096].lstrip()[:1] in ("{", "[")
 
 
-def table(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
+def read_cells(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
   """Yields (line, cells) of a table, without blank lines and lines that open with #.
 
   Raises:
     UserError: for a line that is none of a table.
   """
   lines = text.splitlines()
-  reader = csv.reader(lines, delimiter=separator(lines))
+  reader = csv.reader(lines, delimiter=find_separator(lines))
   try:
     for row in reader:
       if len(row) > _MOST_COLUMNS:
@@ -96,10 +96,10 @@ def table(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
     raise UserError(f"{source}: line {max(reader.line_num, 1)} is no line of a CSV: {error}") from None
 
 
-def separator(lines: list[str]) -> str:
+def find_separator(lines: list[str]) -> str:
   """Returns what separates the cells of a table, by its first line.
 
-  >>> separator(["# a, b", "N;D;loss", "1,5;2,5;3"])
+  >>> find_separator(["# a, b", "N;D;loss", "1,5;2,5;3"])
   ';'
   """
   head = next((line for line in lines if line.strip() and not line.lstrip().startswith("#")), "")

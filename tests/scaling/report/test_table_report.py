@@ -13,8 +13,8 @@ def test_a_table_of_runs_has_a_page_with_laws_valleys_and_a_next_budget(tmp_path
   params = law.optimum(flops)[0] * np.tile(np.geomspace(0.3, 3.3, 5), 3)
   loss = law.loss(params, flops / 6 / params) * np.exp(0.001 * random.standard_normal(15))
   runs = runs_table.make_runs(params, flops / 6 / params, loss, flops, names=[f"run<{i}>" for i in range(15)])
-  found = table_report.results(runs, [], "mine.csv", 20, 0)
-  table_report.write(tmp_path / "page.html", found, [])
+  found = table_report.fit_results(runs, [], "mine.csv", 20, 0)
+  table_report.write_page(tmp_path / "page.html", found, [])
   page = (tmp_path / "page.html").read_text()
   assert "mine.csv" in page and "run&lt;3&gt;" in page and "run<3>" not in page
   lines = table_report.next_lines(found)

@@ -76,7 +76,7 @@ def test_the_third_of_size_data_and_compute_is_computed(tmp_path, head, cells):
    ("12,5", None), ("high", None), ("5%", None), ("1M5", None)],
 )  # fmt: skip
 def test_cells_may_have_units_and_thousands(cell, value):
-  assert run_columns.number(cell) == value
+  assert run_columns.parse_cell(cell) == value
 
 
 @pytest.mark.parametrize(
