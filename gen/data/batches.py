@@ -1,8 +1,8 @@
 """Batches out of a token stream: packed rows in an order that is a pure function of (seed, step).
 
 B rows of a batch, N rows at hand, W raw tokens that an objective makes one row of. Rows are windows cut from the
-stream at equal strides, full to the last token; documents in them are told apart by segments. Each epoch visits
-every row once, in an order of its own that is drawn from its number, so any step costs the same to reach.
+stream at equal strides, full to the last token; segment ids separate the documents of a row. Each epoch visits
+every row once, in an order that depends on the epoch's number alone, so any step costs the same to reach.
 """
 
 import functools
@@ -20,9 +20,9 @@ from gen.errors import UserError
 
 
 def make_objective(data: Data, tokenizer: Tokenizer, family: str = "") -> Objective:
-  """Returns the objective that `data` names, with the tokenizer's ids and whatever tables it needs.
+  """Returns the objective that `data` names, with the tokenizer's ids and the tables that it needs.
 
-  `family` is the model's, for an objective that has another form for each.
+  `family` is the model's; the form of some objectives depends on it.
 
   Raises:
     UserError: for an unknown objective, or one that the length or the tokenizer does not allow.
@@ -44,39 +44,39 @@ class RowOrder:
   """The windows of a stream, by number, made into batches by an objective."""
 
   def __init__(self, stream: TokenStream, objective: Objective, seed: int) -> None:
-    """Looks at the stream; reads nothing yet.
+    """Computes the number of rows; no tokens are read yet.
 
     Args:
-      stream: to cut windows from.
-      objective: what to make of them.
-      seed: of whatever the objective draws.
+      stream: source of the windows.
+      objective: turns windows into batches.
+      seed: of the objective's random numbers.
     """
     self._stream, self._objective, self._seed = stream, objective, seed
     self.window = objective.lengths.raw
-    # A row that predicts its next token ends where another begins: that token is read there, and predicted here.
+    # With next-token prediction, the last token of a row is only a target here; the next row reads it as an input.
     overlap = int(objective.lengths.source == 0 and self.window == objective.lengths.target + 1)
     self.stride = self.window - overlap
     tokens = len(stream.ids)
     self.full = max(0, (tokens - overlap) // self.stride)
-    self.all = max(0, -(-(tokens - overlap) // self.stride))  # the last one may be shorter
-    self.beyond = self.all + 1  # a row there is padding
+    self.all = max(0, -(-(tokens - overlap) // self.stride))  # the last row may be shorter
+    self.beyond = self.all + 1  # number of a row of padding
 
   def make(self, rows_n: np.ndarray, epochs_n: np.ndarray, continues_n: np.ndarray | None = None) -> Batch:
-    """Returns rows by number; in each epoch an objective may draw anew. For `continues_n` see `cut`."""
+    """Returns rows by number; an objective may draw new random numbers in each epoch. For `continues_n` see `cut`."""
     tokens_nw, segments_nw = self.cut(rows_n, continues_n)
     return self._objective(tokens_nw, self._objective.keys(self._seed, epochs_n, rows_n), segments_nw)
 
   def cut(self, rows_n: np.ndarray, continues_n: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Returns raw tokens and their documents, numbered from 1 in each row; 0 is padding beyond the stream's end.
 
-    Where `continues_n` says which rows go on where another ended, 1 is the document that the other ended in: a row
-    that begins with a document of its own counts from 2.
+    `continues_n` marks rows that continue the row before them. In these, 1 is the document in which that row ended,
+    and new documents are numbered from 2.
     """
     ids, tokenizer = self._stream.ids, self._stream.tokenizer
     places_nw = rows_n[:, None] * self.stride + np.arange(self.window)
     inside_nw = places_nw < len(ids)
     tokens_nw = ids[np.minimum(places_nw, len(ids) - 1)].astype(np.int32)
-    begins_nw = tokens_nw == tokenizer.bos  # stands at the start of each document and nowhere else
+    begins_nw = tokens_nw == tokenizer.bos  # the first token of each document, and nowhere else
     begins_nw[:, 0] |= True if continues_n is None else ~continues_n
     segments_nw = np.cumsum(begins_nw, axis=1, dtype=np.int32) + (continues_n is not None)
     if not inside_nw.all():
@@ -88,18 +88,18 @@ class RowOrder:
 
 
 class ShuffledOrder:
-  """An order in which each epoch visits every row once, all orders as likely.
+  """A uniformly random order of all rows in each epoch.
 
-  The order of the epoch that was asked for last is kept: 8 bytes a row.
+  The latest epoch's order is cached: 8 bytes a row.
   """
 
   def __init__(self, rows: int, batch: int, seed: int) -> None:
-    """Takes the rows of the stream, those of a batch, and the seed of the orders."""
+    """Stores the number of rows of the stream, the rows of a batch, and the seed of the orders."""
     self._rows, self._batch, self._seed = rows, batch, seed
     self._order = functools.lru_cache(maxsize=1)(self._drawn)
 
   def rows(self, step: int, count: int) -> tuple[np.ndarray, np.ndarray, None]:
-    """Returns the rows of `count` steps from `step` on: their numbers and epochs; None of them goes on."""
+    """Returns the rows of `count` steps from `step` on: their numbers and epochs; None, as no row continues another."""
     epochs_n, places_n = np.divmod(step * self._batch + np.arange(count * self._batch), self._rows)
     rows_n = np.empty_like(places_n)
     for epoch in range(int(epochs_n[0]), int(epochs_n[-1]) + 1):
@@ -112,26 +112,26 @@ class ShuffledOrder:
 
 
 class ContiguousOrder:
-  """An order in which row b of each batch goes on where row b of the batch before it ended.
+  """An order in which row b of each batch continues row b of the batch before it.
 
-  Each epoch cuts the stream into B stretches of `steps` rows, one a lane, from a place of its own; the less than B
-  rows that are left over are others each epoch.
+  Each epoch cuts the stream into B contiguous parts of `steps` rows, from a random start. Fewer than B rows are left
+  over, different ones in each epoch.
   """
 
   def __init__(self, rows: int, batch: int, seed: int) -> None:
-    """Takes the rows of the stream, those of a batch, and the seed of the places."""
+    """Stores the number of rows of the stream, the rows of a batch, and the seed of the start positions."""
     self._rows, self._batch, self._seed = rows, batch, seed
     self.steps = rows // batch  # of an epoch
 
   def rows(self, step: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the rows of `count` steps from `step` on: their numbers, epochs, and whether they go on."""
+    """Returns the rows of `count` steps from `step` on: numbers, epochs, whether they continue another."""
     steps_s = step + np.arange(count)
     epochs_s, places_s = steps_s // self.steps, steps_s % self.steps
     first = {epoch: self._first(epoch) for epoch in set(epochs_s.tolist())}
     first_s = np.array([first[epoch] for epoch in epochs_s.tolist()], int)
     rows_sb = (first_s + places_s)[:, None] + np.arange(self._batch) * self.steps
     each = self._batch
-    # The stream's first row begins a document, so a stretch that runs over its end needs no mark.
+    # The stream's first row begins a document, so a part that wraps around its end needs no mark.
     return rows_sb.reshape(-1) % self._rows, np.repeat(epochs_s, each), np.repeat(places_s > 0, each)
 
   def _first(self, epoch: int) -> int:
@@ -146,13 +146,13 @@ class Batches:
   """
 
   def __init__(self, stream: TokenStream, data: Data, seed: int, objective: Objective | None = None) -> None:
-    """Looks at the stream; reads nothing yet.
+    """Chooses the objective and the order of rows; no tokens are read yet.
 
     Args:
-      stream: to cut rows from.
-      data: its length, batch and objective count.
-      seed: of the order, and of whatever the objective draws.
-      objective: in place of the one that `data` names.
+      stream: source of the rows.
+      data: only its length, batch and objective are used.
+      seed: of the order and of the objective's random numbers.
+      objective: replaces the one that `data` names.
 
     Raises:
       UserError: if the stream is too short for one batch of different rows.
@@ -170,7 +170,7 @@ class Batches:
     self._order = order(self._rows.full, data.batch, seed % 2**64)
 
   def epoch(self, step: int) -> float:
-    """Returns how often the stream has been through before a step."""
+    """Returns the epochs completed before a step, as a fraction."""
     return step * self._batch / self.rows_per_epoch
 
   def at(self, step: int) -> Batch:
@@ -183,7 +183,7 @@ class Batches:
     Args:
       step: the first.
       count: how many.
-      rows_b: which rows of each batch are made, for a process that holds some; None is all.
+      rows_b: the rows of each batch to make, for a process that holds only some; None makes all.
     """
     batch = self._make(step, count, rows_b)
     shape = (count, self._batch if rows_b is None else len(rows_b))
@@ -199,12 +199,12 @@ class Batches:
 
 
 class ValidationBatches(NamedTuple):
-  """A fixed set of batches to be judged by.
+  """A fixed set of batches for validation.
 
   Attributes:
-    batches: numpy arrays of shape [B, T]; the last is filled up with rows of padding.
+    batches: numpy arrays of shape [B, T]; the last is padded to B rows.
     tokens: targets that bear loss.
-    bytes: of UTF-8 that those targets stand for; bits per byte = summed nats / (ln 2 x bytes).
+    bytes: UTF-8 bytes of those targets; bits per byte = summed nats / (ln 2 x bytes).
   """
 
   batches: list[Batch]
@@ -217,7 +217,7 @@ def validation_batches(
 ) -> ValidationBatches:
   """Returns the first rows of the stream that read data.validation_tokens, or all of it if it has fewer.
 
-  What an objective draws here depends on the row alone: every run, whatever its seed, is judged by the same.
+  The objective's random numbers depend on the row alone, so runs of all seeds use the same validation set.
 
   Raises:
     UserError: if the stream has nothing to predict.
@@ -227,7 +227,7 @@ def validation_batches(
   if count < 1:
     raise UserError(
       f"the validation side of the corpus has {len(stream.ids)} tokens and data.validation_tokens is"
-      f" {data.validation_tokens}: there is nothing to be judged by; raise data.validation_fraction or take more text"
+      f" {data.validation_tokens}: no token is left to validate on; raise data.validation_fraction or take more text"
     )
   steps = -(-count // data.batch)
   rows_n = np.full(steps * data.batch, rows.beyond)

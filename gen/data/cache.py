@@ -1,9 +1,8 @@
-"""Folders of derived data: built once, whole or not at all, whoever asks first.
+"""Folders of derived data, each built once and atomically.
 
 An entry is a folder `<name>` whose `manifest.json` records the size and CRC-32 of its files, and what its builder
-returned, under a checksum of its own. It is built beside its
-place under a lock of the kernel and then renamed, so a reader meets a whole entry or none; an entry that no longer
-agrees with its manifest is built again.
+returned, with a checksum of the manifest itself. An entry is built in a temporary folder under a file lock and then
+renamed, so readers see a complete entry or none. An entry that does not match its manifest is rebuilt.
 """
 
 import contextlib
@@ -22,17 +21,17 @@ from gen.config import Data
 from gen.errors import UserError
 
 MANIFEST = "manifest.json"
-CHECKED_BYTES = 1 << 30  # of a larger file only the size is compared: reading it all would cost seconds
+CHECKED_BYTES = 1 << 30  # files above this are compared by size only: reading them would cost seconds
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class CacheEntry(NamedTuple):
-  """A whole entry of the cache.
+  """A complete entry of the cache.
 
   Attributes:
     path: its folder.
     meta: what its builder returned.
-    found: whether it was there already.
+    found: whether it existed before the call.
   """
 
   path: Path
@@ -52,12 +51,12 @@ def cache_key(*parts: Any) -> str:
 
 
 def find_or_build(root: Path, name: str, build: Callable[[Path], dict[str, Any]]) -> CacheEntry:
-  """Finds an entry, or builds it.
+  """Returns an entry, which is built if it is absent or damaged.
 
   Args:
     root: the cache's folder.
-    name: of the entry; it must say everything that the content depends on.
-    build: writes files into the folder that it is given and returns what JSON can hold.
+    name: of the entry; it must identify everything that the content depends on.
+    build: writes files into the folder passed to it and returns JSON-compatible values.
 
   Raises:
     UserError: if the folder cannot be written, or the disk is full.
@@ -74,7 +73,7 @@ def find_or_build(root: Path, name: str, build: Callable[[Path], dict[str, Any]]
 
 
 def _build(path: Path, build: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-  # Only the lock's holder builds, so whatever lies here was left by a process that died.
+  # Only the lock's holder builds, so leftovers here come from a process that died.
   unfinished = path.with_name(f".{path.name}.unfinished")
   shutil.rmtree(unfinished, ignore_errors=True)
   unfinished.mkdir()
@@ -87,11 +86,11 @@ def _build(path: Path, build: Callable[[Path], dict[str, Any]]) -> dict[str, Any
   except BaseException:
     shutil.rmtree(unfinished, ignore_errors=True)
     raise
-  return json.loads(json.dumps(meta))  # as a later reader will see it
+  return json.loads(json.dumps(meta))  # as a later call will read it
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-  """Returns the meta of a whole entry, None where it is absent or damaged."""
+  """Returns the meta of a complete entry, or None if it is absent or damaged."""
   try:
     text = (path / MANIFEST).read_text()
     manifest = json.loads(text)
@@ -105,7 +104,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _manifest(files: dict[str, list[int]], meta: dict[str, Any]) -> str:
-  """Returns what the manifest of an entry holds: one text for given values, so that any other is damage."""
+  """Returns the manifest's text, unique for given values, so that any other text means damage."""
   body = json.dumps({"files": files, "meta": meta}, indent=1)
   return json.dumps(
     {"files": files, "meta": meta, "sha256": hashlib.sha256(body.encode()).hexdigest()}, indent=1
@@ -131,7 +130,7 @@ def _locked(root: Path, name: str) -> Iterator[None]:
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     yield
   finally:
-    os.close(descriptor)  # the kernel gives the lock back
+    os.close(descriptor)  # the kernel releases the lock
 
 
 @contextlib.contextmanager

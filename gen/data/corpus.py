@@ -1,8 +1,8 @@
-"""A corpus: documents without duplicates, parted into training and validation, kept in the cache.
+"""A corpus: deduplicated documents, split into training and validation, stored in the cache.
 
-Two documents are duplicates if they differ in nothing but white space; the first in order stays. (Blocks that a
-single text is cut into are no documents: they may repeat.) A document belongs to validation if the hash of its name,
-taken as a number in [0, 1), is below the fraction; that depends on no other document and on no order.
+Documents that differ only in white space are duplicates; the first one stays. (Blocks cut from a single text are not
+deduplicated.) A document belongs to validation if the hash of its name, as a number in [0, 1), is below the fraction.
+The split therefore does not depend on other documents or on their order.
 """
 
 import hashlib
@@ -28,10 +28,10 @@ Report = Callable[[str], None]
 
 
 class Texts(Sequence[str]):
-  """Texts that lie one after the other in a memory-mapped file; compares and behaves like a list of str."""
+  """Texts stored one after the other in a memory-mapped file; behaves like a list of str."""
 
   def __init__(self, content: Any, starts: np.ndarray, ends: np.ndarray) -> None:
-    """Takes the bytes of all texts and where each begins and ends."""
+    """Stores the bytes of all texts, and the byte offsets where each text begins and ends."""
     self._content, self._starts, self._ends = content, starts, ends
 
   def __len__(self) -> int:
@@ -55,18 +55,18 @@ class Texts(Sequence[str]):
 
 
 class Corpus(NamedTuple):
-  """Text to learn from and text to be judged by.
+  """Text for training and text for validation.
 
   Attributes:
     name: of its source.
-    train: one str a document.
+    train: one str per document.
     validation: the same; shares no file and no document with train.
-    documents: how many in both.
-    bytes: of UTF-8 in both.
-    validation_bytes: of UTF-8 in validation.
-    sha256: of both with their parting.
-    seconds: that building or finding it took.
-    notes: lines that say how files were read.
+    documents: number of documents of both sides.
+    bytes: UTF-8 bytes of both sides.
+    validation_bytes: UTF-8 bytes of the validation side.
+    sha256: of the text and the split.
+    seconds: time to build or find it.
+    notes: one line for each way in which files were read.
   """
 
   name: str
@@ -81,18 +81,18 @@ class Corpus(NamedTuple):
 
 
 def build_corpus(data: Data, report: Report | None = None) -> Corpus:
-  """Returns the corpus that `data` names, from the cache where it has been built before.
+  """Returns the corpus that `data` names, from the cache if it was built before.
 
   Args:
-    data: corpus, field, split, validation_fraction and cache count.
-    report: is told documents, bytes, SHA-256 and seconds in one line.
+    data: only corpus, field, split, validation_fraction and cache are used.
+    report: called with one line of documents, bytes, SHA-256 and seconds.
 
   Raises:
-    UserError: if the source is missing, damaged, empty or too small to be parted.
+    UserError: if the source is missing, damaged, empty or too small to be split.
   """
   begin = time.perf_counter()
   if not 0 < data.validation_fraction < 1:
-    raise UserError(f"data.validation_fraction is {data.validation_fraction}; it must lie between 0 and 1")
+    raise UserError(f"data.validation_fraction is {data.validation_fraction}; it must be between 0 and 1")
   source = source_module.find_source(data)
   name = "corpus-" + cache.cache_key(FORMAT, source.fingerprint, data.validation_fraction)
   made = cache.find_or_build(
@@ -107,7 +107,7 @@ def build_corpus(data: Data, report: Report | None = None) -> Corpus:
 
 
 def describe_corpus(corpus: Corpus) -> str:
-  """Returns one line that says how large the corpus is and which."""
+  """Returns one line with the corpus's name, size and hash."""
   share = corpus.validation_bytes / corpus.bytes
   return (
     f"corpus {corpus.name}: {corpus.documents:,} documents ({len(corpus.validation):,} for validation),"
@@ -142,7 +142,7 @@ def _build(folder: Path, source: source_module.Source, fraction: float) -> dict[
 
 
 def _write(path: Path, source: source_module.Source) -> tuple[np.ndarray, np.ndarray]:
-  """Writes unique texts one after the other; returns where each ends and the place of its name in [0, 1)."""
+  """Writes unique texts one after the other; returns their end offsets and the hash of each name in [0, 1)."""
   ends, places = [], []
   total = met = 0
   with path.open("wb") as stream:
@@ -168,12 +168,15 @@ def _unique(documents: Iterator[Document], may_repeat: bool) -> Iterator[Documen
 
 
 def _digest(text: str) -> bytes | None:
-  """Returns the hash of a text's words with one space between them; None where there are no words.
+  """Returns the hash of a text's words with one space between them; None if there are no words.
 
-  It goes by pieces: a list of all words of a long text takes ten times its memory.
+  It hashes in pieces, because a list of all words of a long text takes ten times its memory.
   """
   hashed = hashlib.blake2b(digest_size=16)
-  words, joins = False, False  # whether any came, and whether the last one may go on in the next piece
+  words, joins = (
+    False,
+    False,
+  )  # whether there were any words, and whether the last one may continue in the next piece
   for start in range(0, len(text), _PIECE):
     piece = text[start : start + _PIECE]
     normalized = " ".join(piece.split())
@@ -189,15 +192,15 @@ def _digest(text: str) -> bytes | None:
 
 
 def split_position(name: str) -> float:
-  """Returns where in [0, 1) the hash of a document's name lies; it validates if that is below the fraction."""
+  """Returns the hash of a document's name in [0, 1); below the fraction, the document is for validation."""
   return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:6]) / 2**48
 
 
 def _part(places: np.ndarray, fraction: float, name: str) -> np.ndarray:
-  """Returns which documents validate: those below the fraction, and at least one on each side."""
+  """Returns which documents are for validation: those below the fraction, with at least one on each side."""
   if len(places) < 2:
     raise UserError(
-      f"data.corpus {name}: one document cannot be parted into training and validation; add text"
+      f"data.corpus {name}: one document cannot be split into training and validation; add text"
     )
   validates = places < fraction
   if not validates.any():
@@ -216,7 +219,7 @@ def _identity(path: Path, lengths: np.ndarray, validates: np.ndarray) -> str:
 
 
 def _save(path: Path, array: np.ndarray) -> None:
-  """Writes .npy through Python's own file, whose errors name their reason (a full disk)."""
+  """Writes .npy through a Python file, whose errors give their reason (such as a full disk)."""
   with path.open("wb") as stream:
     np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
     stream.write(array.tobytes())

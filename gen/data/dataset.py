@@ -1,4 +1,4 @@
-"""Everything a run reads, in one call."""
+"""Corpus, tokenizer and tokens of a run, in one call."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,13 +12,13 @@ from gen.data.tokenizers.tokenizer import Tokenizer
 
 
 class Dataset(NamedTuple):
-  """What `load_dataset` gives.
+  """The result of `load_dataset`.
 
   Attributes:
     corpus: text, its size and its hash.
     tokenizer: trained on the corpus.
-    train: ids to learn from.
-    validation: ids to be judged by.
+    train: ids of the training side.
+    validation: ids of the validation side.
   """
 
   corpus: Corpus
@@ -30,16 +30,16 @@ class Dataset(NamedTuple):
 def load_dataset(data: Data, report: Callable[[str], None] | None = None) -> Dataset:
   """Builds or finds corpus, tokenizer and tokens.
 
-  Once one process has done so, others find all of it in the cache.
+  All of it is cached for later calls and for other processes.
 
   Args:
-    data: what to read.
-    report: is told one line for each of the three.
+    data: names the corpus and the tokenizer.
+    report: called with one line for each of the three.
 
   Raises:
     UserError: for anything wrong with the source, the vocabulary or the cache folder.
   """
   text = corpus.build_corpus(data, report)
-  found = tokenizer.tokenizer_for_data(data, text, report)
-  train, validation = token_stream.tokenize_corpus(text, found, data, report)
-  return Dataset(text, found, train, validation)
+  trained = tokenizer.tokenizer_for_data(data, text, report)
+  train, validation = token_stream.tokenize_corpus(text, trained, data, report)
+  return Dataset(text, trained, train, validation)

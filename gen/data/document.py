@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 
 class Document(NamedTuple):
-  """One piece of text that stays together.
+  """One text, which is never split between training and validation.
 
   Attributes:
-    name: its file, or its place in a file or set; training and validation are parted by it.
-    text: what it says; UTF-8 can hold it.
+    name: its file, or its position in a file or set; the split into training and validation depends on it.
+    text: its content, encodable in UTF-8.
   """
 
   name: str

@@ -1,6 +1,6 @@
-"""A corpus as one long row of ids: bos, document, eos, bos, document, eos ... memory-mapped from the cache.
+"""A corpus as one sequence of ids: bos, document, eos, bos, document, eos ... memory-mapped from the cache.
 
-Documents come in a fixed random order, so that neighbours in the stream are not neighbours in the source.
+Documents are in a fixed random order, so that neighbours in the stream are not neighbours in the source.
 """
 
 import time
@@ -17,7 +17,7 @@ from gen.data.tokenizers.tokenizer import Tokenizer
 from gen.io import cores
 
 FORMAT = 1  # of the cached files and of the rules above; raise it when either changes
-CHUNK = 4_000_000  # characters that are encoded at a time
+CHUNK = 4_000_000  # characters encoded at a time; bounds memory
 _SEED = 20_220_329  # of the order of documents
 Report = Callable[[str], None]
 
@@ -27,8 +27,8 @@ class TokenStream(NamedTuple):
 
   Attributes:
     ids: token ids, uint16 or uint32, memory-mapped.
-    starts: where in `ids` each document begins, int64; a bos stands there and nowhere else.
-    tokenizer: that made them.
+    starts: index in `ids` where each document begins, int64; every bos is at one of them.
+    tokenizer: produced the ids.
   """
 
   ids: np.ndarray
@@ -74,7 +74,7 @@ def _write(folder: Path, side: str, texts: Sequence[str], tokenizer: Tokenizer) 
       stream.write(framed.astype(dtype).tobytes())
       lengths.append(len(framed))
     stream.seek(0)
-    _header(stream, dtype, sum(lengths))  # numpy pads headers so that a length may grow in place
+    _header(stream, dtype, sum(lengths))  # numpy pads headers, so the length can be rewritten in place
   with (folder / f"{side}_starts.npy").open("wb") as stream:
     _header(stream, np.dtype(np.int64), len(lengths))
     stream.write((np.cumsum(lengths) - lengths).astype(np.int64).tobytes())

@@ -45,7 +45,7 @@ CONFIGS = [  # found before anything is built
   (["--config.steps=0", "--config.flops=-1e9"], r"flops is -1000000000.0; it must be 0 or more"),
   (["--config.flops=1e9"], r"exactly one of steps, tokens and flops .*given: steps=2 and flops=1e\+09"),
   (["--config.steps=0"], "given: none of them"),
-  (["--config.data.objective=casual"], "no objective is called 'casual'; did you mean 'causal'"),
+  (["--config.data.objective=casual"], "unknown objective 'casual'; did you mean 'causal'"),
   (["--config.data.objective=masked"], "objective masked trains encoder, not model.family decoder"),
   (["--config=configs/preset.py:gtp2"], "there is no preset 'gtp2'; the nearest is 'gpt2'"),
   (["--config=configs/nothing.py"], "no such file"),

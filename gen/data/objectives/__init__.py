@@ -1,6 +1,6 @@
 """Training objectives: pure functions of (tokens, rng), in numpy, from raw tokens to a `gen.batch.Batch`.
 
-    name                  learned by            reads                   predicts
+    name                  families              input                   target
     causal                decoder, recurrent    a text                  the next token
     prefix                decoder (or both)     a text                  its continuation
     masked[_static, ...]  encoder               a text with holes       what was in them
@@ -11,11 +11,11 @@
     sentence_permutation  encoder_decoder       shuffled sentences      the text in order
     ul2                   encoder_decoder       one of seven ways       sentinels and spans
 
-A decoder that learns `prefix` looks both ways inside the given beginning of each document, and back after it.
+A decoder trained with `prefix` attends in both directions inside the prefix of each document, and causally after it.
 
 >>> import numpy as np
 >>> specials = Specials(vocab=400, text_begin=4, text_end=297, eos=1, bos=3, sentinels=tuple(range(300, 400)))
->>> objective = make("span_corruption", specials, length=128)
+>>> objective = make_objective("span_corruption", specials, length=128)
 >>> tokens_bn = np.full((2, objective.lengths.raw), 7)
 >>> batch = objective(tokens_bn, np.random.default_rng(0))
 >>> batch.source_bs.shape, batch.targets_bt.shape

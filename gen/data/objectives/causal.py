@@ -8,7 +8,7 @@ from gen.data.objectives.specials import Specials
 
 
 def row_lengths(length: int) -> RowLengths:
-  """Returns the sizes of a row: one raw token more than positions, the last one's target."""
+  """Returns the sizes of a row: one raw token more than positions, for the last target."""
   return RowLengths(length + 1, 0, length)
 
 
@@ -21,7 +21,7 @@ class Causal(Objective):
     super().__init__(specials, row_lengths(length))
 
   def corrupt(self, tokens_bn: np.ndarray, segments_bn: np.ndarray, keys_b: np.ndarray) -> Batch:
-    """Shifts by one; draws nothing."""
+    """Shifts by one; uses no random numbers."""
     del keys_b
     segments_bt = np.ascontiguousarray(segments_bn[:, :-1])
     bears_bt = (segments_bt > 0) & (segments_bt == segments_bn[:, 1:])

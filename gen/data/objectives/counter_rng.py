@@ -1,11 +1,12 @@
 """Random numbers as a pure function of (key, stream, counter): SplitMix64 (Steele et al. 2014), vectorized.
 
-A row has one 64-bit key. Its numbers depend on nothing else, so a batch gives the same as its rows one by one, and
-row 10^9 costs as much as row 0. B rows, N counters.
+A row has one 64-bit key, and its numbers depend on nothing else. So a batch has the same numbers as its rows one by
+one, and row 10^9 costs as much as row 0. B rows, N counters.
 """
 
 import numpy as np
 
+# The increment and the two multipliers of SplitMix64; the last is an LCG multiplier (Steele and Vigna 2022).
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
@@ -40,7 +41,7 @@ def row_keys(seed: int, epoch: int | np.ndarray, rows: int | np.ndarray) -> np.n
 
 
 def derive_keys(rng: np.random.Generator | np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-  """Returns a key for each row of `shape`: drawn from a generator, or as given."""
+  """Returns a key for each row of `shape`: drawn from a generator, or passed in."""
   if isinstance(rng, np.random.Generator):
     return rng.integers(0, 2**64 - 1, shape, dtype=np.uint64, endpoint=True)
   keys = np.asarray(rng, np.uint64)
@@ -48,7 +49,7 @@ def derive_keys(rng: np.random.Generator | np.ndarray, shape: tuple[int, ...]) -
 
 
 def random_bits(keys: np.ndarray, stream: int, counters: np.ndarray) -> np.ndarray:
-  """Returns 64 random bits for each counter; two counters of one key and stream never get the same."""
+  """Returns 64 random bits for each counter; two counters of one key and stream never share a value."""
   with np.errstate(over="ignore"):
     bases = _mix(keys + np.uint64(stream + 1) * _STREAM)
     return _mix(bases + counters.astype(np.uint64) * _GOLDEN)
@@ -62,7 +63,7 @@ def random_uniform(keys: np.ndarray, stream: int, counters: np.ndarray) -> np.nd
 def choose_exactly(
   candidates_bn: np.ndarray, counts_b: np.ndarray, keys_b: np.ndarray, stream: int
 ) -> np.ndarray:
-  """Marks exactly `counts_b` of each row's candidates (all of them where there are fewer), each as likely."""
+  """Marks exactly `counts_b` of each row's candidates (all, if there are fewer), uniformly."""
   rows, columns = np.nonzero(candidates_bn)
   scores_bn = np.full(candidates_bn.shape, np.iinfo(np.uint64).max)
   scores_bn[rows, columns] = random_bits(keys_b[rows], stream, columns)

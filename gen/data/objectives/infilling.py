@@ -1,6 +1,6 @@
 """Text infilling: spans become one mask each, and the target is the whole text (BART, arXiv:1910.13461).
 
-Span lengths are Poisson; a span of length 0 inserts a mask where nothing is missing. 30 % of the text is hidden.
+Span lengths are Poisson; a span of length 0 inserts a mask without removing text. 30 % of the text is masked.
 B rows, N raw tokens = S source positions = T target positions, J candidates for spans.
 """
 
@@ -29,9 +29,9 @@ class Infilling(Objective):
   Args:
     specials: the tokenizer's ids.
     length: raw tokens of a row.
-    rate: hidden tokens as a fraction of the text tokens.
+    rate: masked tokens as a fraction of the text tokens.
     mean_span: mean of the Poisson lengths, tokens.
-    start: what the decoder reads first in each document; BART's eos unless given.
+    start: first decoder input of each document; default eos, as in BART.
     sentence_end_v: for each id, whether a piece of text ends a sentence.
     word_start_v: for each id, whether it begins a word.
   """
@@ -62,7 +62,7 @@ class Infilling(Objective):
       self.permutation = SentencePermutation(specials, length, sentence_end_v, word_start_v)
 
   def corrupt(self, tokens_bn: np.ndarray, segments_bn: np.ndarray, keys_b: np.ndarray) -> Batch:
-    """Hides spans of the source; the target is the text."""
+    """Masks spans of the source; the target is the text."""
     pad, mask = self.specials.pad, self.specials.mask
     targets_bt = np.where(segments_bn > 0, tokens_bn, pad)
     if self.permutation is not None:
@@ -80,24 +80,26 @@ class Infilling(Objective):
     return translation_batch(*source, targets_bt, segments_bn, self.start, pad)
 
   def _places(self, runs: spans.TokenRuns, keys_b: np.ndarray) -> tuple[spans.SpanPositions, np.ndarray]:
-    """Returns the hidden spans, and how many empty ones each row drew.
+    """Returns the masked spans, and the number of empty spans of each row.
 
-    Spans are placed in the text of a row as if it were one, and cut where a document ends.
+    Spans are placed in a row as if it were one text, and cut where a document ends.
     """
     text_b = runs.open_bn.sum(1)
     spans_bj = self.draw(np.rint(self.rate * text_b).astype(int), keys_b)
     hides_bj = spans_bj > 0
     spans_b, kept_b = hides_bj.sum(1), text_b - np.maximum(spans_bj, 0).sum(1)
-    least_b = (kept_b >= spans_b - 1).astype(int)  # a token between two spans, where there are enough
+    least_b = (kept_b >= spans_b - 1).astype(int)  # one token between two spans, if there are enough
     gaps = spans.gaps_between(kept_b, spans_b, least_b, keys_b, np.zeros_like(kept_b))
     noise, begins = spans.interleave_spans(gaps, spans_bj[hides_bj], spans_b)
     begins |= noise & runs.begins_bn[runs.open_bn]
     return spans.span_flags(runs, noise, begins), (spans_bj == 0).sum(1)
 
   def draw(self, hidden_b: np.ndarray, keys_b: np.ndarray) -> np.ndarray:
-    """Returns Poisson lengths that add up to `hidden_b`, the last one cut to fit; -1 beyond it."""
+    """Returns Poisson lengths that sum to `hidden_b`, the last one cut to fit; -1 after it."""
     expected = hidden_b.max(initial=0) / self.mean_span
-    count = math.ceil(expected + 10 * math.sqrt(expected) + 20)  # falls short of the sum once in 10^20 rows
+    count = math.ceil(
+      expected + 10 * math.sqrt(expected) + 20
+    )  # 10 standard deviations: too few once in 10^20 rows
     drawn_bj = np.searchsorted(
       self.cumulative, counter_rng.random_uniform(keys_b[:, None], _LENGTHS, np.arange(count)), "right"
     )

@@ -1,7 +1,7 @@
-"""Masked language model: some tokens are hidden and predicted from both sides (BERT, arXiv:1810.04805; RoBERTa).
+"""Masked language modelling: some tokens are replaced and predicted from both sides (BERT, arXiv:1810.04805; RoBERTa).
 
-Of a row's tokens, 15 % (BERT's count: specials included, padding not) are chosen among the text; of these 80 % become
-the mask, 10 % a random piece of text and 10 % stay. B rows, N raw tokens = T positions.
+Of a row's tokens, 15 % (as in BERT, specials count and padding does not) are chosen among the text tokens; of these
+80 % become the mask, 10 % a random text token and 10 % stay. B rows, N raw tokens = T positions.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ def row_lengths(length: int) -> RowLengths:
 
 
 class Masked(Objective):
-  """Hides single tokens, or whole words where `word_start_v` tells which ids begin one.
+  """Masks single tokens, or whole words if `word_start_v` is given.
 
   Args:
     specials: the tokenizer's ids.
@@ -29,7 +29,7 @@ class Masked(Objective):
     rate: chosen tokens as a fraction of the row's tokens, rounded to the nearest count.
     mask_share: fraction of the chosen that become the mask.
     random_share: fraction of the chosen that become random text.
-    copies: 0 masks anew in every epoch (RoBERTa); 1 always alike (BERT); n in n ways, in turns.
+    copies: 0 draws a new mask in every epoch (RoBERTa); 1 uses one mask (BERT); n cycles through n masks.
     word_start_v: for each id, whether a piece of text begins a word.
   """
 
@@ -50,7 +50,9 @@ class Masked(Objective):
     if not 0 < rate < 1:
       raise UserError(f"the masked rate {rate} is not between 0 and 1")
     if min(mask_share, random_share) < 0 or mask_share + random_share > 1:
-      raise UserError(f"the shares of mask {mask_share} and random {random_share} are no parts of 1")
+      raise UserError(
+        f"the shares of mask {mask_share} and random {random_share} are not fractions that sum to at most 1"
+      )
     if word_start_v is not None and len(word_start_v) != specials.vocab:
       raise UserError(
         f"the table of word starts has {len(word_start_v)} ids, the vocabulary {specials.vocab}"
@@ -59,7 +61,7 @@ class Masked(Objective):
     self.word_start_v = word_start_v
 
   def corrupt(self, tokens_bn: np.ndarray, segments_bn: np.ndarray, keys_b: np.ndarray) -> Batch:
-    """Chooses, replaces, and asks for the original at the chosen places."""
+    """Chooses tokens, replaces them, and makes the originals the targets."""
     candidates_bn = self.specials.corruptible_v[tokens_bn] & (segments_bn > 0)
     counts_b = np.rint(self.rate * (segments_bn > 0).sum(1)).astype(int)
     counts_b = np.maximum(counts_b, candidates_bn.any(1))
@@ -80,7 +82,7 @@ class Masked(Objective):
     )
 
   def _replaced(self, tokens: np.ndarray, keys: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Returns what stands in the places of chosen tokens."""
+    """Returns the replacements of the chosen tokens."""
     fate = counter_rng.random_uniform(keys, _FATE, columns)
     begin, end = self.specials.text_begin, self.specials.text_end
     random = begin + np.floor(counter_rng.random_uniform(keys, _RANDOM, columns) * (end - begin)).astype(
@@ -93,9 +95,9 @@ class Masked(Objective):
 def choose_whole_words(
   candidates_bn: np.ndarray, begins_bn: np.ndarray, counts_b: np.ndarray, keys_b: np.ndarray
 ) -> np.ndarray:
-  """Marks whole words: in random order, each that fits in what is left of the row's count (BERT's rule).
+  """Marks whole words in random order, each if it fits in the rest of the row's count (BERT's rule).
 
-  A word goes from a candidate that begins one, or follows what is no candidate, to the next.
+  A word begins at a candidate that starts a word or follows a non-candidate, and ends before the next such.
   """
   begins_bn = begins_bn & candidates_bn
   begins_bn[:, 0] |= candidates_bn[:, 0]
@@ -107,7 +109,7 @@ def choose_whole_words(
   taken_w = np.zeros(rows_w.size, bool)
   left_b = counts_b.copy()
   open_w = order_w[sizes_w[order_w] <= left_b[rows_w[order_w]]]
-  # Each round takes the words up to the first that does not fit, and drops those that no longer can.
+  # Each round selects the words up to the first that does not fit, and drops those that no longer can.
   while open_w.size:
     rows, sizes = rows_w[open_w], sizes_w[open_w]
     totals_b = np.bincount(rows, sizes, minlength=left_b.size).astype(int)

@@ -1,8 +1,8 @@
 """UL2's mixture of denoisers (arXiv:2205.05131): each row is corrupted in one of several ways, named by its mode.
 
 R, regular: short spans, 15 %. X, extreme: long spans or 50 %. S, sequential: the end of a document. The mode's token
-begins each document's source. All rows share one shape: raw tokens fill the source of the denoiser that shortens
-the least, and the target is long enough for the one that spells out the most. B rows, N raw tokens, D denoisers.
+begins each document's source. All rows have one shape: raw tokens fill the source of the denoiser that shortens the
+least, and the target is long enough for the denoiser with the most target tokens. B rows, N raw tokens, D denoisers.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ _DENOISER = 40  # stream of random numbers
 
 
 class Denoiser(NamedTuple):
-  """One way to corrupt: a mode of R, S, X; noise as a fraction; tokens per span; how often, relatively."""
+  """One denoiser: its mode (R, S or X), noise fraction, tokens per span, and relative frequency."""
 
   mode: str
   rate: float
@@ -52,14 +52,14 @@ def row_lengths(length: int, denoisers: Sequence[Denoiser] = DENOISERS, most: in
 
 
 class Mixture(Objective):
-  """Draws a denoiser for each row; spans are longer than their mean where sentinels would run out.
+  """Draws a denoiser for each row; spans are longer than their mean if sentinels would run out.
 
   Args:
     specials: the tokenizer's ids.
     length: source positions of a row.
-    modes: ids that name R, S and X; the last three sentinels unless given.
+    modes: ids of R, S and X; default the last three sentinels.
     denoisers: the mixture.
-    start: what the decoder reads first in each document; pad unless given.
+    start: first decoder input of each document; default pad.
   """
 
   families = ("encoder_decoder",)
@@ -76,7 +76,7 @@ class Mixture(Objective):
     self.modes = specials.sentinels[-3:] if modes is None else modes
     sentinels = tuple(token for token in specials.sentinels if token not in self.modes)
     if len(self.modes) != 3 or not sentinels:
-      raise UserError("UL2 needs three mode tokens beside the sentinels of its spans")
+      raise UserError("UL2 needs three mode tokens in addition to the sentinels of its spans")
     super().__init__(specials, row_lengths(length, denoisers, len(sentinels)))
     self.spelling = dataclasses.replace(specials, sentinels=sentinels)
     self.start = specials.pad if start is None else start
@@ -96,7 +96,7 @@ class Mixture(Objective):
     return np.minimum(drawn_b, len(self.denoisers) - 1)
 
   def corrupt(self, tokens_bn: np.ndarray, segments_bn: np.ndarray, keys_b: np.ndarray) -> Batch:
-    """Corrupts all rows at once, each by the counts of its denoiser."""
+    """Corrupts all rows at once, each with the counts of its denoiser."""
     denoiser_b = self.choose(keys_b)
     runs = spans.find_token_runs(tokens_bn, segments_bn, self.specials.corruptible_v)
     real_b = (segments_bn > 0).sum(1)

@@ -1,4 +1,4 @@
-"""What every objective is: a pure function of (tokens, rng) that makes rows of fixed shapes.
+"""The base class of objectives: a pure function of (tokens, rng) that makes rows of fixed shapes.
 
 B rows, N raw tokens of a row, T target positions, S source positions.
 """
@@ -17,7 +17,7 @@ Emission = tuple[np.ndarray | int, ...]  # ids before, at and after each raw tok
 
 
 class RowLengths(NamedTuple):
-  """Sizes of one row: raw tokens read, and positions made of them; source is 0 where there is no source."""
+  """Sizes of one row: raw tokens, and source and target positions; source is 0 without an encoder."""
 
   raw: int
   source: int
@@ -25,15 +25,15 @@ class RowLengths(NamedTuple):
 
 
 class Objective(abc.ABC):
-  """Turns raw tokens into what a model reads and what it should predict.
+  """Converts raw tokens into a model's inputs and targets.
 
-  A row may hold several documents, told apart by their segments; nothing is corrupted across their boundaries,
-  and source and target inherit the segment of the token that they come from.
+  A row may hold several documents, separated by segment ids. Spans never cross documents, and source and target
+  positions inherit the segment of their raw token.
 
   Attributes:
-    families: model families that can learn it.
-    lengths: raw tokens read per row, source positions, target positions.
-    copies: corruptions that exist of one row: epoch e sees number e mod copies; 0 is another each epoch.
+    families: model families that can be trained with it.
+    lengths: raw tokens, source positions and target positions per row.
+    copies: number of fixed corruptions of a row: epoch e uses number e mod copies; 0 draws a new one each epoch.
   """
 
   families: ClassVar[tuple[str, ...]]
@@ -44,7 +44,7 @@ class Objective(abc.ABC):
     self.lengths = lengths
 
   def keys(self, seed: int, epoch: int | np.ndarray, rows: int | np.ndarray) -> np.ndarray:
-    """Returns the random keys of rows, to be passed as `rng`; a static objective forgets the epoch."""
+    """Returns the random keys of rows, to be passed as `rng`; a static objective ignores the epoch."""
     return counter_rng.row_keys(seed, np.asarray(epoch) % self.copies if self.copies else epoch, rows)
 
   def __call__(
@@ -53,13 +53,13 @@ class Objective(abc.ABC):
     rng: np.random.Generator | np.ndarray,
     segments: np.ndarray | None = None,
   ) -> Batch:
-    """Makes a batch; all leading axes of `tokens` (none, rows, steps and rows) are kept.
+    """Makes a batch; all leading axes of `tokens` (none, rows, or steps and rows) are preserved.
 
     Args:
       tokens: raw token ids, at most `lengths.raw` a row; fewer are padded.
-      rng: a generator, of which one number a row is drawn, or the rows' `keys`.
-      segments: the document of each token, from 1; 0 is padding, which ends a row. None takes a row as one
-        document.
+      rng: a generator, which draws one number per row, or the rows' `keys`.
+      segments: the document of each token, from 1; 0 is padding, which ends a row. None means one document per
+        row.
 
     Raises:
       UserError: for a row that is too long, or an id outside the vocabulary.
@@ -86,13 +86,13 @@ class Objective(abc.ABC):
       )
     if tokens_bn.size and not (tokens_bn.min() >= 0 and tokens_bn.max() < self.specials.vocab):
       raise UserError(
-        f"a token id lies outside the vocabulary of {self.specials.vocab}: was the tokenizer changed?"
+        f"a token id is outside the vocabulary of {self.specials.vocab}: was the tokenizer changed?"
       )
     return pad_right(tokens_bn, self.lengths.raw, self.specials.pad)
 
 
 def pad_right(ids_bn: np.ndarray, length: int, fill: int) -> np.ndarray:
-  """Returns rows of `length`, int32, filled up on the right."""
+  """Returns rows of `length`, int32, padded on the right."""
   if ids_bn.shape[1] == length:
     return ids_bn.astype(np.int32, copy=False)
   wide_bn = np.full((ids_bn.shape[0], length), fill, np.int32)
@@ -101,21 +101,21 @@ def pad_right(ids_bn: np.ndarray, length: int, fill: int) -> np.ndarray:
 
 
 def segment_starts(segments_bn: np.ndarray) -> np.ndarray:
-  """Marks the first position of each segment, and of each stretch of padding."""
+  """Marks the first position of each segment, and of padding."""
   starts_bn = np.ones(segments_bn.shape, bool)
   np.not_equal(segments_bn[:, 1:], segments_bn[:, :-1], out=starts_bn[:, 1:])
   return starts_bn
 
 
 def segment_positions(segments_bn: np.ndarray) -> np.ndarray:
-  """Returns positions that count from 0 inside each segment; 0 in padding."""
+  """Returns positions, counted from 0 inside each segment; 0 in padding."""
   index_n = np.arange(segments_bn.shape[1], dtype=np.int32)
   begins_bn = np.maximum.accumulate(np.where(segment_starts(segments_bn), index_n, 0), axis=1)
   return np.where(segments_bn > 0, index_n - begins_bn, 0).astype(np.int32)
 
 
 def shift_right(targets_bt: np.ndarray, segments_bt: np.ndarray, start: int, pad: int) -> np.ndarray:
-  """Returns what a decoder reads: the target before, `start` where a segment begins."""
+  """Returns decoder inputs: targets shifted right, with `start` where a segment begins."""
   inputs_bt = np.full_like(targets_bt, start)
   inputs_bt[:, 1:] = np.where(segment_starts(segments_bt)[:, 1:], start, targets_bt[:, :-1])
   return np.where(segments_bt > 0, inputs_bt, pad)
@@ -129,7 +129,7 @@ def translation_batch(
   start: int,
   pad: int,
 ) -> Batch:
-  """Returns an encoder-decoder's batch in which every target bears loss."""
+  """Returns an encoder-decoder's batch in which every target has weight 1."""
   return Batch(
     inputs_bt=shift_right(targets_bt, segments_bt, start, pad),
     targets_bt=targets_bt,
@@ -143,7 +143,7 @@ def translation_batch(
 
 
 def complete_documents(parts: Emission, segments_bn: np.ndarray, length: int) -> np.ndarray:
-  """Marks the tokens of a row before the first document that `emit_tokens` could not write to its end."""
+  """Marks the tokens of a row before the first document that `emit_tokens` could not write completely."""
   counts_bn = np.zeros(segments_bn.shape, int)
   for part in parts:
     counts_bn += np.greater_equal(part, 0)
@@ -160,7 +160,7 @@ def complete_documents(parts: Emission, segments_bn: np.ndarray, length: int) ->
 def emit_tokens(
   parts: Emission, segments_bn: np.ndarray, length: int, pad: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Writes up to three ids for each raw token (before, here, after it) without gaps; those below 0 are left out.
+  """Writes up to three ids for each raw token (before, at and after it) without gaps; negative ids are skipped.
 
   Returns:
     The ids and their segments in rows of `length`.

@@ -1,7 +1,7 @@
-"""Prefix language model: the beginning of a document is given, its continuation predicted (arXiv:1910.10683, 3.2.1).
+"""Prefix language model: reads the beginning of a document, predicts its continuation (arXiv:1910.10683, 3.2.1).
 
-A decoder reads prefix and continuation as one text, with loss on the continuation only; its batch marks the prefix
-(`prefix_bt`), inside which attention goes both ways. An encoder-decoder reads the prefix as its source.
+A decoder reads prefix and continuation as one text, with loss on the continuation only; `prefix_bt` marks the prefix,
+which is visible to the whole document. An encoder-decoder reads the prefix as its source.
 B rows, N raw tokens, T positions.
 """
 
@@ -36,7 +36,7 @@ def row_lengths(length: int, family: str = "decoder") -> RowLengths:
 
 
 class Prefix(Objective):
-  """Cuts each document at a place drawn uniformly; at least one token lies on each side of the cut."""
+  """Cuts each document at a uniformly random position, with at least one token on each side."""
 
   families = FAMILIES
 
@@ -46,7 +46,7 @@ class Prefix(Objective):
     self.causal = causal.Causal(specials, length) if family == "decoder" else None
 
   def corrupt(self, tokens_bn: np.ndarray, segments_bn: np.ndarray, keys_b: np.ndarray) -> Batch:
-    """Cuts the documents of each row; one of a single token is all prefix."""
+    """Cuts the documents of each row; a document of one token is all prefix."""
     continues_bn = (segments_bn > 0) & ~draw_prefixes(segments_bn, keys_b)
     if self.causal is not None:
       batch = self.causal.corrupt(tokens_bn, segments_bn, keys_b)
@@ -64,7 +64,7 @@ class Prefix(Objective):
 
 
 def draw_prefixes(segments_bn: np.ndarray, keys_b: np.ndarray) -> np.ndarray:
-  """Marks the tokens before a cut drawn uniformly in each document."""
+  """Marks the tokens before a uniformly random cut in each document."""
   rows, columns = np.nonzero(segment_starts(segments_bn))
   ends = np.append(columns[1:], 0)
   sizes = np.where(np.append(rows[1:], -1) == rows, ends, segments_bn.shape[1]) - columns
@@ -73,7 +73,7 @@ def draw_prefixes(segments_bn: np.ndarray, keys_b: np.ndarray) -> np.ndarray:
 
 
 def prefix_positions(batch: Batch) -> np.ndarray:
-  """Marks the positions of a decoder's batch that are prefix: no loss is borne before them in their document."""
+  """Marks the prefix positions of a decoder's batch: no earlier position of their document has loss."""
   bears_bt = np.asarray(batch.weights_bt) > 0
   before_bt: np.ndarray = np.cumsum(bears_bt, axis=1) - bears_bt
   segments_bt = np.asarray(batch.segments_bt)

@@ -20,7 +20,7 @@ from gen.errors import UserError
 
 
 class ObjectiveEntry(NamedTuple):
-  """An objective's class, the rule of its lengths, the parameters that its name fixes, and those it cannot miss."""
+  """An objective's class, its function of lengths, the parameters that its name fixes, and the required ones."""
 
   kind: Any  # a subclass of Objective
   lengths: Callable[..., RowLengths]
@@ -48,7 +48,7 @@ OBJECTIVES = {
 
 
 def families_of(name: str) -> tuple[str, ...]:
-  """Returns the model families that can learn an objective.
+  """Returns the model families that can be trained with an objective.
 
   >>> families_of("masked")
   ('encoder',)
@@ -57,7 +57,7 @@ def families_of(name: str) -> tuple[str, ...]:
 
 
 def required_tables(name: str) -> tuple[str, ...]:
-  """Returns the tables by token id (see `pieces`) that `make_objective` must be given for an objective.
+  """Returns the names of the tables by token id (see `token_tables`) that `make_objective` requires for an objective.
 
   >>> required_tables("masked_whole_word")
   ('word_start_v',)
@@ -66,7 +66,7 @@ def required_tables(name: str) -> tuple[str, ...]:
 
 
 def parameter_names(name: str) -> tuple[str, ...]:
-  """Returns what `make_objective` can be told of an objective beside its length.
+  """Returns the optional parameters of an objective, in addition to its length.
 
   >>> parameter_names("prefix")
   ('family', 'start')
@@ -77,7 +77,7 @@ def parameter_names(name: str) -> tuple[str, ...]:
 
 
 def raw_row_length(name: str, length: int, **given: Any) -> int:
-  """Returns how many raw tokens are read for one row of `length`.
+  """Returns the number of raw tokens of one row of `length`.
 
   >>> raw_row_length("span_corruption", 128)
   141
@@ -86,7 +86,7 @@ def raw_row_length(name: str, length: int, **given: Any) -> int:
 
 
 def row_shapes(name: str, length: int, **given: Any) -> tuple[int, int]:
-  """Returns (source positions, target positions) of one row; source is 0 where there is none.
+  """Returns (source positions, target positions) of one row; source is 0 without an encoder.
 
   >>> row_shapes("span_corruption", 128)
   (128, 29)
@@ -101,7 +101,7 @@ def make_objective(name: str, specials: Specials, length: int, **given: Any) -> 
   Args:
     name: one of `OBJECTIVES`.
     specials: the tokenizer's ids, `Specials.of(tokenizer)`.
-    length: positions that the model reads: the source's where there is one.
+    length: input positions: of the encoder if there is one.
     given: parameters; see the objective's class.
 
   Raises:
@@ -116,8 +116,8 @@ def make_objective(name: str, specials: Specials, length: int, **given: Any) -> 
   for parameter in entry.needed:
     if given.get(parameter) is None:
       raise UserError(
-        f"objective {name!r} needs a table {parameter} by token id: give it, as "
-        "gen.data.objectives.token_tables makes it"
+        f"objective {name!r} needs a table {parameter} by token id; make it with"
+        " gen.data.objectives.token_tables"
       )
   _lengths(name, length, given)
   return entry.kind(specials, length, **(entry.fixed | given))
@@ -127,13 +127,11 @@ def _entry(name: str) -> ObjectiveEntry:
   if name in OBJECTIVES:
     return OBJECTIVES[name]
   near = difflib.get_close_matches(str(name), OBJECTIVES, 1, 0.0)[0]
-  raise UserError(
-    f"no objective is called {name!r}; did you mean {near!r}? There are {', '.join(OBJECTIVES)}"
-  )
+  raise UserError(f"unknown objective {name!r}; did you mean {near!r}? There are {', '.join(OBJECTIVES)}")
 
 
 def _lengths(name: str, length: int, given: dict[str, Any]) -> RowLengths:
-  """Returns the sizes of a row; parameters that do not bear on them are passed over."""
+  """Returns the sizes of a row; parameters that do not affect them are ignored."""
   entry = _entry(name)
   if length < 1:
     raise UserError(f"objective {name!r} needs a length of at least 1, not {length}")

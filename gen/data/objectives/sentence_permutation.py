@@ -1,4 +1,4 @@
-"""Sentence permutation: the sentences of a document in random order, to be put right (BART, arXiv:1910.13461).
+"""Sentence permutation: predicts the original order of shuffled sentences (BART, arXiv:1910.13461).
 
 B rows, N raw tokens = S source positions = T target positions.
 """
@@ -20,14 +20,14 @@ def row_lengths(length: int) -> RowLengths:
 
 
 class SentencePermutation(Objective):
-  """Shuffles whole sentences inside their document; bos, eos and the like keep their places.
+  """Shuffles sentences inside their document; bos, eos and other special tokens stay in place.
 
   Args:
     specials: the tokenizer's ids.
     length: positions of a row.
     sentence_end_v: for each id, whether a piece of text ends a sentence.
-    word_start_v: for each id, whether it begins a word; given, a sentence ends only before one (not in "3.14").
-    start: what the decoder reads first in each document; BART's eos unless given.
+    word_start_v: for each id, whether it begins a word; if set, sentences end only before a word (not in "3.14").
+    start: first decoder input of each document; default eos, as in BART.
   """
 
   families = ("encoder_decoder",)
@@ -63,7 +63,7 @@ class SentencePermutation(Objective):
     begins_bn |= ~runs.open_bn
     columns_n = np.arange(tokens_bn.shape[1])
     first_bn = np.maximum.accumulate(np.where(begins_bn, columns_n, 0), axis=1)
-    # Sorted by run, then by the sentence's random number, then by place (the sort is stable).
+    # Sorted by run, then by the sentence's random number, then by position (the sort is stable).
     random_bn = counter_rng.random_bits(keys_b[:, None], _ORDER, first_bn) >> np.uint64(24)
     block_bn = np.cumsum(runs.begins_bn | ~runs.open_bn, axis=1).astype(np.uint64)
     order_bn = np.argsort((block_bn << np.uint64(40)) | random_bn, axis=1, kind="stable")

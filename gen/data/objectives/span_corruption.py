@@ -1,13 +1,13 @@
-"""Span corruption: spans of a text become sentinels, and the target spells them out (T5, arXiv:1910.10683, 3.1.4).
+"""Span corruption: spans of a text become sentinels, and the target holds the spans (T5, arXiv:1910.10683, 3.1.4).
 
     text    Thank you for inviting me to your party last week .
     source  Thank you <0> me to your party <1> week . <eos>
     target  <0> for inviting <1> last <eos>
 
 Of n tokens m = round(rate n) are noise, in k = round(m / mean) spans: n - m + k + 1 source and m + k + 1 target
-positions. Sentinels are counted anew in each document of a row, and each document's target ends in eos: a row of
-several documents gets a few spans fewer, so that both shapes hold. Where documents of three tokens or so crowd a row,
-even that is not enough: those at its end that do not fit whole are left out.
+positions. Each document of a row starts again at sentinel 0, and its target ends in eos. A row of several documents
+therefore has a few spans fewer, so that both shapes hold. If a row consists of documents of about three tokens, those
+at its end that do not fit completely are dropped.
 B rows, N raw tokens, S source positions, T target positions.
 """
 
@@ -27,7 +27,7 @@ from gen.data.objectives.objective import (
 from gen.data.objectives.specials import NONE, Specials
 from gen.errors import UserError
 
-NO_LIMIT = 2**30  # spans
+NO_LIMIT = 2**30  # spans: no bound
 NoiseCounts = tuple[np.ndarray, np.ndarray]
 
 
@@ -36,7 +36,7 @@ def noise_counts(
 ) -> NoiseCounts:
   """Returns (noise tokens, spans) of texts of `raw` tokens, by T5's rule; elementwise.
 
-  An infinite mean asks for a single span, and `most` merges spans into longer ones.
+  An infinite mean gives a single span; `most` merges spans into longer ones.
   """
   raw = np.asarray(raw)
   noise = np.minimum(np.maximum(np.rint(raw * rate), 1), np.maximum(raw - 1, 0))
@@ -47,20 +47,20 @@ def noise_counts(
 def row_lengths(
   length: int, rate: float = 0.15, mean_span: float = 3.0, most: int = NO_LIMIT, extra: int = 0
 ) -> RowLengths:
-  """Returns how many raw tokens fill an encoder input of `length`, and the target positions that they need.
+  """Returns the raw tokens that fill an encoder input of `length`, and their target positions.
 
   Args:
     length: source positions.
     rate: noise tokens as a fraction of the raw tokens.
     mean_span: noise tokens per span.
-    most: spans at most.
-    extra: source positions kept free for other ids.
+    most: maximum number of spans.
+    extra: source positions reserved for other ids.
 
   Raises:
-    UserError: for parameters without a meaning, or a length too small for one span.
+    UserError: for invalid parameters, or a length too small for one span.
 
   >>> row_lengths(512)
-  Lengths(raw=568, source=512, target=114)
+  RowLengths(raw=568, source=512, target=114)
   """
   if not 0 < rate < 1 or mean_span < 1:
     raise UserError(
@@ -76,10 +76,10 @@ def row_lengths(
 
 
 class SpanCorruption(Objective):
-  """T5's objective; the decoder starts each document with `start`, T5's pad unless given.
+  """T5's objective; the decoder starts each document with `start`, by default pad as in T5.
 
   Raises:
-    UserError: where a row needs more spans than there are sentinels, unless `merge` allows longer spans instead.
+    UserError: if a row needs more spans than there are sentinels, unless `merge` allows longer spans instead.
   """
 
   families = ("encoder_decoder",)
@@ -116,7 +116,7 @@ class SpanCorruption(Objective):
 
 
 def lacks_eos(tokens_bn: np.ndarray, segments_bn: np.ndarray, eos: int) -> np.ndarray:
-  """Tells which rows end inside a document, where eos must be added."""
+  """Returns which rows end inside a document, so that eos must be added."""
   last_b = np.maximum((segments_bn > 0).sum(1) - 1, 0)
   rows_b = np.arange(len(tokens_bn))
   return (segments_bn[rows_b, last_b] > 0) & (tokens_bn[rows_b, last_b] != eos)
@@ -133,15 +133,15 @@ def fit_counts(
   """Returns noise and spans that fit both shapes.
 
   Args:
-    counts: noise tokens and spans wished for.
-    whole_b: source positions if nothing were noise.
+    counts: desired noise tokens and spans.
+    whole_b: source positions without any noise.
     documents_b: documents of each row, each of which may need an eos in the target.
     lengths: the shapes.
   """
   noise_b, spans_b = counts
   over_source_b = np.maximum(whole_b - noise_b + spans_b - lengths.source, 0)
   over_target_b = np.maximum(noise_b + spans_b + np.minimum(documents_b, spans_b) - lengths.target, 0)
-  # A span less saves a position on both sides; a noise token more moves one from source to target.
+  # One span fewer saves a position on both sides; one more noise token moves one from source to target.
   fewer_b = (over_source_b + over_target_b + 1) // 2
   more_b = np.clip(0, over_source_b - fewer_b, fewer_b - over_target_b)
   spans_b = np.maximum(spans_b - fewer_b, np.minimum(spans_b, 1))
@@ -157,7 +157,7 @@ def spell_out(
   start: int,
   modes_b: np.ndarray | None = None,
 ) -> Batch:
-  """Writes source and target of rows whose noise is known; `modes_b` begins each document's source."""
+  """Returns the batch of rows with known noise; `modes_b` is the first source id of each document."""
   noise_bn, begins_bn = places
   pad, eos = specials.pad, specials.eos
   before_bn = np.cumsum(begins_bn, axis=1)
@@ -206,7 +206,7 @@ def invert_corruption(
 ) -> list[list[np.ndarray]]:
   """Returns the original tokens of each document of each row.
 
-  The eos that was added where a row ended inside a document stays; mode tokens are dropped.
+  The eos that was added to an incomplete last document stays; mode tokens are dropped.
   """
   source_bs, target_bt = np.atleast_2d(batch.source_bs), np.atleast_2d(batch.targets_bt)
   source_segments_bs, segments_bt = np.atleast_2d(batch.source_segments_bs), np.atleast_2d(batch.segments_bt)
@@ -222,16 +222,16 @@ def invert_corruption(
 
 
 def _joined(source: np.ndarray, target: np.ndarray, specials: Specials, modes: tuple[int, ...]) -> np.ndarray:
-  """Puts the spans of one document's target back into its source."""
+  """Returns one document's source with the target's spans inserted again."""
   if source.size and source[0] in modes:
     source = source[1:]
   sentinels = np.array(specials.sentinels)
   bounds = np.flatnonzero(np.isin(target, sentinels))
   ends = np.append(bounds[1:], target.size - 1)  # the last id is eos
-  hidden = [target[begin + 1 : end] for begin, end in zip(bounds, ends, strict=True)] if bounds.size else []
+  spans = [target[begin + 1 : end] for begin, end in zip(bounds, ends, strict=True)] if bounds.size else []
   places = np.flatnonzero(np.isin(source, sentinels))
-  kept = np.split(np.delete(source, places), places - np.arange(places.size))
-  pieces = [kept[0]]
-  for span, rest in zip(hidden, kept[1:], strict=True):
+  texts = np.split(np.delete(source, places), places - np.arange(places.size))
+  pieces = [texts[0]]
+  for span, rest in zip(spans, texts[1:], strict=True):
     pieces += [span, rest]
   return np.concatenate(pieces)

@@ -1,7 +1,7 @@
-"""Where corrupted spans lie: exact counts, random places, never across a document's boundary.
+"""Positions of corrupted spans: exact counts, random positions, never across a document's boundary.
 
-A run is a stretch of corruptible tokens of one document. B rows, N raw tokens, R runs of all rows in reading order,
-K spans, G groups in which a total is divided (runs or rows).
+A run is a maximal sequence of corruptible tokens of one document. B rows, N raw tokens, R runs of all rows in reading
+order, K spans, G groups in which a total is divided (runs or rows).
 """
 
 from typing import NamedTuple
@@ -15,15 +15,15 @@ _SPANS, _NOISE, _SLACK, _LENGTHS, _GAPS = range(10, 15)  # streams of random num
 
 
 class TokenRuns(NamedTuple):
-  """The corruptible stretches of a batch.
+  """The runs of corruptible tokens of a batch.
 
   Attributes:
     open_bn: whether a token may be corrupted.
     begins_bn: whether it is the first of its run.
     rows_r: the row of each run.
-    columns_r: where it begins.
-    sizes_r: its tokens.
-    documents_b: documents of each row that have a run.
+    columns_r: the first column of each run.
+    sizes_r: tokens of each run.
+    documents_b: number of documents of each row that have a run.
   """
 
   open_bn: np.ndarray
@@ -42,7 +42,7 @@ class SpanPositions(NamedTuple):
 
 
 def find_token_runs(tokens_bn: np.ndarray, segments_bn: np.ndarray, corruptible_v: np.ndarray) -> TokenRuns:
-  """Returns the stretches of corruptible tokens."""
+  """Returns the runs of corruptible tokens."""
   open_bn = corruptible_v[tokens_bn] & (segments_bn > 0)
   begins_bn = open_bn & segment_starts(segments_bn)
   begins_bn[:, 1:] |= open_bn[:, 1:] & ~open_bn[:, :-1]
@@ -77,16 +77,16 @@ def sum_by_row(values_r: np.ndarray, rows_r: np.ndarray, batch: int) -> np.ndarr
 def random_compositions(
   totals_g: np.ndarray, parts_g: np.ndarray, keys_g: np.ndarray, counters_g: np.ndarray, stream: int
 ) -> np.ndarray:
-  """Cuts each total into so many parts of 1 or more, every way as likely; returns all parts in order.
+  """Divides each total into `parts_g` parts of at least 1, uniformly over all ways; returns all parts in order.
 
-  `counters_g` numbers the random draws of a group: from there on, as many as its total.
+  `counters_g` is the first random counter of each group; a group uses as many counters as its total.
   """
   if totals_g.size >= 2**22 or totals_g.max(initial=0) >= 2**18:
     raise ValueError("more than 2^22 runs in a call, or 2^18 tokens in a row: corrupt fewer rows at a time")
   first_g = np.cumsum(totals_g) - totals_g
   group = np.repeat(np.arange(totals_g.size), totals_g)
   item = np.arange(group.size) - first_g[group]
-  # One sort for all groups: group, then 24 random bits, then the item, so that no two are alike.
+  # One sort for all groups: group, then 24 random bits, then the item, so that all keys differ.
   random = counter_rng.random_bits(keys_g[group], stream, counters_g[group] + item) >> np.uint64(40)
   random[first_g[totals_g > 0]] = 0  # a part always begins with the first item
   order = (group.astype(np.uint64) << np.uint64(42)) | (random << np.uint64(18)) | item.astype(np.uint64)
@@ -100,7 +100,7 @@ def random_compositions(
 def interleave_spans(
   gaps: np.ndarray, lengths: np.ndarray, spans_g: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Lays gap, span, gap, ..., span, gap of each group in a line; returns (is noise, begins a span) by token."""
+  """Concatenates gap, span, gap, ..., span, gap of each group; returns (is noise, begins a span) for each token."""
   group = np.arange(spans_g.size)
   pieces = np.empty(gaps.size + lengths.size, int)
   span_pieces = 2 * np.arange(lengths.size) + np.repeat(group, spans_g) + 1
@@ -117,7 +117,7 @@ def interleave_spans(
 def gaps_between(
   kept_g: np.ndarray, spans_g: np.ndarray, least_g: np.ndarray, keys_g: np.ndarray, counters_g: np.ndarray
 ) -> np.ndarray:
-  """Divides kept tokens into the gaps before, between (each at least `least_g`) and after the spans of a group."""
+  """Divides unmasked tokens into the gaps before, between (each at least `least_g`) and after the spans of a group."""
   totals_g = kept_g + 2 + (1 - least_g) * np.maximum(spans_g - 1, 0)
   gaps = random_compositions(totals_g, spans_g + 1, keys_g, counters_g, _GAPS)
   last_g = np.cumsum(spans_g + 1) - 1
@@ -128,7 +128,7 @@ def gaps_between(
 
 
 def span_flags(runs: TokenRuns, noise: np.ndarray, begins: np.ndarray) -> SpanPositions:
-  """Returns flags of the corruptible tokens, in order, as rows."""
+  """Returns the flags of corruptible tokens, in reading order, as rows [B, N]."""
   noise_bn, begins_bn = np.zeros(runs.open_bn.shape, bool), np.zeros(runs.open_bn.shape, bool)
   noise_bn[runs.open_bn], begins_bn[runs.open_bn] = noise, begins
   return SpanPositions(noise_bn, begins_bn)
@@ -137,9 +137,9 @@ def span_flags(runs: TokenRuns, noise: np.ndarray, begins: np.ndarray) -> SpanPo
 def random_spans(
   runs: TokenRuns, noise_b: np.ndarray, spans_b: np.ndarray, keys_b: np.ndarray
 ) -> SpanPositions:
-  """Places so many spans, of so many tokens together, in each row; a token at least lies between two of a run.
+  """Places `spans_b` spans with `noise_b` tokens in total in each row; spans of a run are at least one token apart.
 
-  A run gets spans in proportion to the places that it has for one of mean length. Where the runs are too short for
+  A run gets spans in proportion to its possible positions of a span of mean length. If the runs are too short for
   the noise, there are more and shorter spans, or less noise.
   """
   rows_r, sizes_r, batch = runs.rows_r, runs.sizes_r, noise_b.size
@@ -165,12 +165,12 @@ def random_spans(
 
 
 def _room(spans_r: np.ndarray, sizes_r: np.ndarray) -> np.ndarray:
-  """Returns the most noise that so many spans of a run can be."""
+  """Returns the maximum number of noise tokens of `spans_r` spans in each run."""
   return np.where(spans_r > 0, sizes_r - spans_r + 1, 0)
 
 
 def suffix_spans(runs: TokenRuns, noise_b: np.ndarray, keys_b: np.ndarray) -> SpanPositions:
-  """Makes the end of each run noise, so many tokens of a row together."""
+  """Makes the ends of runs noise, `noise_b` tokens of each row in total."""
   noise_r = share_out(noise_b, runs.sizes_r, runs.rows_r, keys_b, _NOISE)
   item = np.arange(runs.sizes_r.sum()) - np.repeat(np.cumsum(runs.sizes_r) - runs.sizes_r, runs.sizes_r)
   first = np.repeat(runs.sizes_r - noise_r, runs.sizes_r)

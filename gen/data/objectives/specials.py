@@ -1,4 +1,4 @@
-"""The token ids that objectives insert, and those that they leave alone."""
+"""The token ids that objectives insert, and those that they never corrupt."""
 
 import dataclasses
 import functools
@@ -13,12 +13,12 @@ NONE = -1  # an id that the tokenizer lacks
 
 @dataclasses.dataclass(frozen=True)
 class Specials:
-  """Ids with a meaning of their own; `NONE` for one that the tokenizer lacks.
+  """Ids of special tokens; `NONE` if the tokenizer lacks one.
 
   Attributes:
     vocab: number of all ids.
-    text_begin: first id that stands for text.
-    text_end: one past the last id that stands for text; random replacements are drawn from this range.
+    text_begin: first id of text.
+    text_end: one past the last id of text; random replacements are drawn from this range.
     sentinels: ids that mark corrupted spans, in the order of their use.
   """
 
@@ -52,14 +52,14 @@ class Specials:
 
   @functools.cached_property
   def corruptible_v(self) -> np.ndarray:
-    """Whether each id may be corrupted: text and unknown pieces may, all else may not."""
+    """Whether each id may be corrupted: only text and unknown pieces may."""
     corruptible_v = np.ones(self.vocab, bool)
-    kept = (self.pad, self.eos, self.bos, self.cls, self.sep, self.mask, *self.sentinels)
-    corruptible_v[[token for token in kept if token != NONE]] = False
+    specials = (self.pad, self.eos, self.bos, self.cls, self.sep, self.mask, *self.sentinels)
+    corruptible_v[[token for token in specials if token != NONE]] = False
     return corruptible_v
 
   def require(self, objective: str, *names: str) -> None:
-    """Raises UserError where an objective needs an id that the tokenizer lacks."""
+    """Raises UserError if the tokenizer lacks an id that an objective needs."""
     for name in names:
       if getattr(self, name) in (NONE, ()):
         raise UserError(f"objective {objective!r} needs a tokenizer with {name}: choose another tokenizer")

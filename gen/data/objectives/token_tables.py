@@ -1,4 +1,4 @@
-"""Which ids begin a word and which end a sentence, read off the text of each piece of a vocabulary.
+"""Tables of the ids that begin a word or end a sentence, from the text of each piece of a vocabulary.
 
 V vocab.
 """
@@ -16,8 +16,8 @@ _MARKS = (
 def word_starts(pieces: Sequence[str]) -> np.ndarray:
   r"""Returns for each id whether it begins a word, as a boolean table.
 
-  It begins with SentencePiece's or byte-level BPE's mark or with white space; or, in a vocabulary with "##" pieces
-  (WordPiece), it does not begin with "##".
+  Such a piece begins with the space mark of SentencePiece or byte-level BPE, or with white space. In a vocabulary with
+  "##" pieces (WordPiece), it is a piece that does not begin with "##".
 
   >>> word_starts(["\u2581play", "ing", " ", "ed"]).tolist()
   [True, False, True, False]

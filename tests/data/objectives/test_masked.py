@@ -118,7 +118,7 @@ def test_whole_word_masking_never_splits_a_word_and_nearly_reaches_its_count():
   ("parameters", "message"),
   [
     ({"rate": 1.5}, "rate 1.5"),
-    ({"mask_share": 0.9, "random_share": 0.2}, "no parts of 1"),
+    ({"mask_share": 0.9, "random_share": 0.2}, "not fractions that sum"),
     ({"word_start_v": np.ones(3, bool)}, "3 ids"),
   ],
 )
