@@ -73,7 +73,9 @@ def parse_integer(
   """
   value = _decimal(text, in_bytes, "a whole number")
   if value and value.adjusted() > 30:  # as an int it could have a billion digits
-    raise ValueError(f"{shorten_text(text)} is too large; the value must be {_range(lower_bound, upper_bound)}")
+    raise ValueError(
+      f"{shorten_text(text)} is too large; the value must be {_range(lower_bound, upper_bound)}"
+    )
   if value != value.to_integral_value():
     raise ValueError(f"{shorten_text(text)} is not a whole number")
   result = int(value)
