@@ -151,7 +151,7 @@ class Embedding(nn.Module):
 
 
 def apply_dropout(config: Model, x: Array, module: nn.Module) -> Array:
-  """Applies the config's dropout where the caller gave a `apply_dropout` key, and nothing otherwise."""
+  """Applies the config's dropout where the caller gave a `dropout` key, and nothing otherwise."""
   if config.dropout == 0.0 or not module.has_rng("dropout"):
     return x
   keep = jax.random.bernoulli(module.make_rng("dropout"), 1 - config.dropout, x.shape)
