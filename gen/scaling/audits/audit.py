@@ -1,13 +1,13 @@
-"""A study graded: can its runs carry the law that is fitted to them?
+"""Grades a study: do its runs determine the law that is fitted to them?
 
     from gen.scaling.audits import audit
     from gen.scaling.laws import fit
 
-    found = audit.audit(fit.make(params, tokens, loss, flops))
-    found.grade, [one.sentence for one in found.alarms]
+    report = audit.audit_runs({"params": params, "tokens": tokens, "loss": loss, "flops": flops})
+    report.grade, [finding.sentence for finding in report.alarms]
 
-Each check says pass, alarm or skip (its data are missing) in one sentence. A study whose runs cannot identify the law
-at all, such as one with all runs at one D / N, is refused with the reason. N parameters, D tokens, C FLOPs.
+Each check gives pass, alarm or skip (its data are missing) with one sentence. A study whose runs cannot identify the
+law at all, such as one with all runs at one D / N, is refused with the reason. N parameters, D tokens, C FLOPs.
 """
 
 import dataclasses

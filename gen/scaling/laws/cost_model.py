@@ -1,7 +1,7 @@
-"""What a model costs: k(N) of C = k(N) N D training FLOPs, constant or measured at the sizes of a study.
+"""The cost model k(N) of C = k(N) N D training FLOPs, constant or measured at the sizes of a study.
 
-ln k is a polynomial in ln N through the sizes. Beyond them its slope decays as N^-1/2, which is how the share of
-attention and head shrinks in models of one depth. N parameters, D tokens; x is ln N.
+ln k is a polynomial in ln N through the sizes. Beyond them its slope decays as N^-1/2, as the share of attention and
+head does in models of one depth. N parameters, D tokens; x is ln N.
 """
 
 import dataclasses
@@ -25,13 +25,13 @@ _SMALLEST_RMS = 1e-7  # of the polynomial, in ln k; a better fit than this is no
 
 @dataclasses.dataclass(frozen=True)
 class CostModel:
-  """k(N), training FLOPs a parameter and token.
+  """k(N), the training FLOPs per parameter and token.
 
   Attributes:
-    coefficients: of ln k by powers of ln N - centre.
+    coefficients: polynomial of ln k in ln N - centre, by ascending power.
     centre: mean of ln N over the sizes.
-    low: the smallest size that was counted; 0 where k is constant.
-    high: the largest; infinite where k is constant.
+    low: the smallest size that was counted; 0 if k is constant.
+    high: the largest size that was counted; infinite if k is constant.
     log_reference: ln of the geometric mean of k over the runs.
   """
 
@@ -43,12 +43,12 @@ class CostModel:
 
   @property
   def is_constant(self) -> bool:
-    """Whether k is one for all sizes."""
+    """Whether k is the same at all sizes."""
     return len(self.coefficients) == 1
 
   @property
   def reference(self) -> float:
-    """The one k that stands for all: the geometric mean over the runs."""
+    """The representative k: the geometric mean over the runs."""
     return math.exp(self.log_reference)
 
   def k(self, params: ArrayLike) -> Any:
@@ -89,7 +89,7 @@ class CostModel:
     return np.where(beyond == 0, self._inside(inner, 2), decaying)
 
   def log_tokens(self, flops: ArrayLike, x: ArrayLike) -> np.ndarray:
-    """Returns ln D that models of ln N read at so many FLOPs."""
+    """Returns ln D of models of ln N at a budget in FLOPs."""
     return np.log(np.asarray(flops, np.float64)) - self.log_k(x) - np.asarray(x, np.float64)
 
   def flops(self, params: ArrayLike, tokens: ArrayLike) -> Any:
@@ -101,7 +101,7 @@ class CostModel:
     return np.asarray(flops, np.float64) / (self.k(params) * np.asarray(params, np.float64))
 
   def params(self, flops: ArrayLike, ratio: ArrayLike) -> np.ndarray:
-    """Returns N of so many tokens a parameter at so many FLOPs: k(N) N^2 ratio = C."""
+    """Returns N for a ratio of tokens per parameter at a budget: k(N) N^2 ratio = C."""
     goal = np.log(np.asarray(flops, np.float64)) - np.log(np.asarray(ratio, np.float64))
     x = (goal - self.log_reference) / 2
     for _ in range(100):
@@ -113,19 +113,19 @@ class CostModel:
     return np.exp(x)
 
   def outside(self, params: ArrayLike) -> Any:
-    """Returns whether sizes lie beyond those that were counted."""
+    """Returns whether sizes lie outside the counted range."""
     n = np.asarray(params, np.float64)
     return (n < self.low * (1 - 1e-9)) | (n > self.high * (1 + 1e-9))
 
   def as_dict(self) -> dict[str, Any]:
-    """Returns it as results.json holds it; `cost_from_dict` reads it."""
+    """Returns the plain values that results.json holds; `cost_from_dict` reads them."""
     return {
       "coefficients": list(self.coefficients), "centre": self.centre, "low": self.low,
       "high": None if math.isinf(self.high) else self.high, "k": self.reference,
     }  # fmt: skip
 
   def __str__(self) -> str:
-    """Says what k is."""
+    """Describes k in words."""
     if self.is_constant:
       return f"k = {self.reference:.4g} FLOPs a parameter and token"
     ends = self.k(self.low), self.k(self.high)
@@ -140,12 +140,12 @@ class CostModel:
 
 
 def constant_cost(k: float = SIX) -> CostModel:
-  """Returns one k for all sizes."""
+  """Returns a cost model with one k for all sizes."""
   return CostModel((math.log(k),), log_reference=math.log(k))
 
 
 def measured_cost(params: ArrayLike, tokens: ArrayLike, flops: ArrayLike) -> CostModel:
-  """Returns k(N) of runs: constant unless their sizes explain how it varies.
+  """Returns the k(N) of runs: constant unless size explains its variation.
 
   Args:
     params: N of each run.
@@ -185,7 +185,7 @@ def counted_cost(models: Iterable[Model], length: int, source_length: int = 0) -
 
 
 def cost_from_dict(entry: Any) -> CostModel | None:
-  """Returns the cost model of a results.json; None where the entry is none."""
+  """Returns the cost model of an entry of results.json, or None if the entry is invalid."""
   try:
     coefficients = tuple(float(value) for value in entry["coefficients"])
     low, high, k = float(entry["low"]), entry["high"], float(entry["k"])
@@ -197,7 +197,7 @@ def cost_from_dict(entry: Any) -> CostModel | None:
 
 
 def _curve(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-  """Returns the polynomial of least BIC along which k N rises with N."""
+  """Returns the polynomial of least BIC (Bayesian information criterion) for which k N increases with N."""
   best, score = np.array([y.mean()]), math.inf
   for degree in range(min(_MOST_TERMS, (len(x) + 1) // 2) + 1):
     power = np.polynomial.Polynomial.fit(x, y, degree).convert()

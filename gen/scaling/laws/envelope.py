@@ -1,12 +1,12 @@
 """Approach 1 of Hoffmann et al. 2022 (arXiv:2203.15556): the lower envelope of all training curves.
 
-At each of 1,500 log-spaced C the curve with the least loss so far gives N*(C) and D*(C); power laws go through them.
-Seeds are averaged. What the curves are (`readings`): those of sizes through the ends of their runs at several
-budgets, where the study has such; else those of training; else single final losses, one point a budget.
+At each of 1,500 log-spaced C the curve with the lowest loss gives N*(C) and D*(C), through which power laws are fitted.
+Seeds are averaged. The curves (`gen.scaling.laws.loss_curves`) join the final losses of each size at several budgets
+if the study has them; else they are training curves; else single final losses, one point for each budget.
 
 A run that is still to decay its learning rate has a higher loss at C than one that ends there. So losses read off
 longer schedules understate what a model reaches at C, and inflate a (Porian et al. 2024, arXiv:2406.19146).
-C FLOPs, N parameters, D tokens; B draws, K curves, S places on the grid of C.
+C FLOPs, N parameters, D tokens; B draws, K curves, S points on the grid of C.
 """
 
 import dataclasses
@@ -35,21 +35,21 @@ class EnvelopeFit:
   """Power laws through the envelope.
 
   Attributes:
-    flops: where the envelope was read and its best size is not the smallest or largest of all.
-    params: N there.
-    tokens: D there.
-    loss: the envelope, nats.
+    flops: C at which the envelope was read, without those whose best size is the smallest or largest of all.
+    params: N of the envelope at these C.
+    tokens: D of the envelope at these C.
+    loss: loss of the envelope, nats per token.
     n_law: N*(C).
     d_law: D*(C).
     trend: L*(C) of the best final losses; None with fewer than three budgets.
-    form: decayed, curves or ends: what the envelope is of.
-    level: of the intervals.
+    form: decayed, curves or ends: the kind of curves that the envelope was read from.
+    level: coverage of the intervals.
     intervals: [low, high] of a, b, N_coefficient, D_coefficient.
     interval_method: how they were made.
     draws_b4: (ln k_N, a, ln k_D, b) of each draw.
     trends: L*(C) of each draw.
-    warnings: what the data cannot carry.
-    cost: k(N) of the runs; where it varies, a prediction's D is C / (k N).
+    warnings: limits of the data, one sentence each.
+    cost: k(N) of the runs; if it varies, a prediction's D is C / (k N).
   """
 
   flops: np.ndarray
@@ -79,7 +79,7 @@ class EnvelopeFit:
     return self.d_law.exponent
 
   def predict(self, flops: float) -> dict[str, Any]:
-    """Returns the optimum at so many FLOPs: N, D, loss where three budgets show its course, and intervals."""
+    """Returns the optimum at a budget in FLOPs: N, D, intervals, and the loss if there are three budgets or more."""
     n = self.n_law(flops)
     found: dict[str, Any] = {"N": n, "D": isoflop.tokens_at_sizes(flops, n, self.d_law(flops), self.cost)}
     draws = isoflop.lines_at(self.draws_b4, flops, self.cost)
@@ -112,15 +112,15 @@ def fit(
     points: the runs.
     curves: rows with run (or name), flops and loss, such as a journal's of kind "train"; runs without any are left
       out of the envelope if others have some.
-    runs: what those rows call each of the points; their names if left out.
-    read: what the envelope is of (see `readings`): "decayed", "curves", "ends", or "auto", the first that there is.
-    bootstraps: resamples, of the runs within each budget where most have runs beside them; 0 gives no intervals.
-    seed: of the resampling.
-    level: of the intervals.
-    cost: k(N), where more sizes than those of `points` were counted; from the points if left out.
+    runs: the name of each point in those rows; by default the points' names.
+    read: the kind of curves (see `loss_curves`): "decayed", "curves", "ends", or "auto", the first available.
+    bootstraps: resamples of the runs, within each budget if most budgets have several; 0 gives no intervals.
+    seed: seed of the resampling.
+    level: coverage of the intervals.
+    cost: k(N), if more sizes than those of `points` were counted; by default from the points.
 
   Raises:
-    UserError: if the envelope has fewer than two sizes, or options cannot be.
+    UserError: if the envelope has fewer than two sizes, or an option is invalid.
   """
   isoflop.check_options("parabola", "drop", bootstraps, level, "percentile")
   whole = len(points)
@@ -197,9 +197,9 @@ def _reading(
 
 
 def _few(points: RunsTable) -> RunsTable:
-  """Returns the cells of a very large study that its envelope can touch, each as one run of their means.
+  """Returns the cells of a very large study that can lie on its envelope, each as one run with the cell's means.
 
-  Of each budget these are the lowest, among which any resample finds one, and the smallest and the largest.
+  For each budget these are the lowest losses, of which every resample contains one, and the smallest and largest size.
   """
   cell, count = run_cells(points)
   number = np.bincount(cell)
@@ -221,10 +221,10 @@ def _few(points: RunsTable) -> RunsTable:
 
 
 def _lower(reading: CurveReading, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """Returns (the lowest curve, its loss, whether it may be read) at every C.
+  """Returns (the lowest curve, its loss, whether it is valid) at every C.
 
-  It may not where nothing runs, where the best size is the smallest or largest of those that run there, and where
-  less compute already reached a lower loss.
+  A point is invalid where no curve exists, where the best size is the smallest or largest with a curve there, and
+  where less compute already reached a lower loss.
   """
   loss_ks = reading.losses(counts)
   best = np.argmin(loss_ks, 0)
@@ -245,11 +245,11 @@ def _through(reading: CurveReading, best: np.ndarray, kept: np.ndarray) -> np.nd
 
 
 def _resampled(points: RunsTable) -> tuple[np.ndarray, str]:
-  """Returns within what each run is resampled, as a number, and what to call that.
+  """Returns the group within which each run is resampled, as a number, and a description of the groups.
 
-  Within budgets, so that no resample lacks one; but a budget of one run would always be drawn as it is, and intervals
-  would shrink to nothing. Where fewer than half of the runs have three or more others beside them, all runs are one
-  pool.
+  Runs are resampled within budgets, so every resample has all budgets. A budget of one run would always be drawn
+  unchanged, and intervals would shrink to nothing. So all runs form one group if fewer than half of them share a
+  budget with at least three others.
   """
   groups = points.groups()
   if np.mean(np.bincount(groups)[groups] >= _LEAST_IN_A_BUDGET) >= 0.5:
@@ -258,7 +258,7 @@ def _resampled(points: RunsTable) -> tuple[np.ndarray, str]:
 
 
 def _counts(groups: np.ndarray, bootstraps: int, seed: int) -> np.ndarray:
-  """Returns how often each resample draws each run: as many of each group as it has, [B, N]."""
+  """Returns how often each resample draws each run, [B, N]; each group keeps its number of runs."""
   random = np.random.default_rng(seed)
   counts_bn = np.zeros((bootstraps, len(groups)))
   for group in range(int(groups.max()) + 1):
@@ -307,7 +307,7 @@ def _warnings(points: RunsTable, lines: CurveLines, form: str, sizes: int, known
 
 
 def _decay_gap(points: RunsTable, lines: CurveLines) -> float:
-  """Returns by how much longer runs exceed ones of the same N where those end, as a share of the loss."""
+  """Returns the relative excess loss of longer runs over shorter ones of the same N, where the shorter ones end."""
   gaps = []
   for short, (log_c, loss) in lines.items():
     for long, (own_log_c, own_loss) in lines.items():

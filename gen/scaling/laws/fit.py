@@ -1,15 +1,14 @@
-"""Scaling laws from runs: one door to approaches 1, 2 and 3 of Hoffmann et al. 2022 (arXiv:2203.15556).
+"""Fits scaling laws to runs by approaches 1, 2 and 3 of Hoffmann et al. 2022 (arXiv:2203.15556).
 
     from gen.scaling.laws import fit
 
-    found = fit.parametric(params, tokens, loss)        # L(N, D) = E + A / N^alpha + B / D^beta
-    params, tokens, loss = found.law.optimum(1e21)      # at so many FLOPs
-    found.intervals["a"]                                # of N* = G (C / 6)^a
+    fitted = fit.fit_parametric(params, tokens, loss)   # L(N, D) = E + A / N^alpha + B / D^beta
+    params, tokens, loss = fitted.law.optimum(1e21)     # at 1e21 FLOPs
+    fitted.intervals["a"]                               # of N* = G (C / 6)^a
 
 Plain arrays are enough; nothing here needs gen's trainer. N parameters, D tokens, C FLOPs, loss in nats per token.
-What each approach returns is described where it lives: `fit_parametric`, `fit_isoflop`, `fit_envelope` (all have a,
-b, intervals,
-interval_method, warnings, predict).
+The results of `fit_parametric`, `fit_isoflop` and `fit_envelope` all have a, b, intervals, interval_method, warnings
+and predict.
 """
 
 import dataclasses
@@ -31,19 +30,19 @@ DISAGREEMENT = 0.05  # in a, between approaches 2 and 3
 
 @dataclasses.dataclass(frozen=True)
 class FitOptions:
-  """How to fit; each approach reads what concerns it.
+  """Options of a fit; each approach uses those that apply to it.
 
   Attributes:
-    delta: where the Huber loss of approach 3 turns from quadratic to linear, in log loss; infinity: least squares.
-    tied: whether approach 3 has alpha = beta.
-    method: of approach 2: parabola (of loss in ln N) or akima (spline of ln loss in ln N).
-    edge: whether approach 2 drops or keeps budgets whose minimum is at their edge.
+    delta: approach 3: residual in log loss where the Huber loss changes from quadratic to linear; inf: least squares.
+    tied: approach 3: whether alpha = beta.
+    method: approach 2: parabola (loss in ln N) or akima (spline of ln loss in ln N).
+    edge: approach 2: drop or keep budgets whose minimum is at the edge of their sizes.
     bootstraps: resamples for the intervals; 0 gives none.
-    seed: of the resampling.
-    level: of the intervals.
-    interval: percentile or bca; auto is percentile, the one kind that sweeps, plans and fits have alike. It has held
-      the truth at least as often as it says, where bca fell short of it on small sweeps (docs/fitting.md).
-    cluster: what is resampled: run, budget or seed.
+    seed: seed of the resampling.
+    level: coverage of the intervals.
+    interval: percentile or bca. auto is percentile, which sweeps, plans and fits all use. Its coverage was at least
+      nominal where that of bca fell short on small sweeps (docs/fitting.md).
+    cluster: the unit of resampling: run, budget or seed.
   """
 
   delta: float = 1e-3
@@ -59,12 +58,12 @@ class FitOptions:
 
 @dataclasses.dataclass(frozen=True)
 class FitsByApproach:
-  """Every approach that could be fitted to a study.
+  """The fits of all approaches that could be fitted to a study.
 
   Attributes:
     found: fits, by approach.
-    failed: why an approach has none, by approach.
-    warnings: of all, each with its approach, and where they disagree.
+    failed: reason why an approach has no fit, by approach.
+    warnings: all warnings, each with its approach, and where approaches disagree.
   """
 
   found: dict[str, Any]
@@ -92,7 +91,7 @@ def fit_parametric(
     A `gen.scaling.laws.parametric.ParametricFit`.
 
   Raises:
-    UserError: for runs that cannot identify the law, and options that cannot be.
+    UserError: for runs that cannot identify the law, and for invalid options.
   """
   return fit_approach(_points(params, tokens, loss, flops), "parametric", **options)
 
@@ -106,7 +105,7 @@ def fit_isoflop(
 ) -> Any:
   """Fits approach 2: N*(C) and D*(C) through the valleys of loss at equal FLOPs.
 
-  Takes what `fit_parametric` takes, and returns a `gen.scaling.laws.isoflop.IsoflopFit`.
+  Arguments are those of `fit_parametric`. Returns a `gen.scaling.laws.isoflop.IsoflopFit`.
   """
   return fit_approach(_points(params, tokens, loss, flops), "isoflop", **options)
 
@@ -122,7 +121,7 @@ def fit_envelope(
 ) -> Any:
   """Fits approach 1: N*(C) and D*(C) through the runs of least loss at each number of FLOPs.
 
-  Takes what `fit_parametric` takes and the rows of training curves, and returns a
+  Arguments are those of `fit_parametric`, and the rows of training curves. Returns a
   `gen.scaling.laws.envelope.EnvelopeFit`.
   """
   return fit_approach(_points(params, tokens, loss, flops), "envelope", curves=curves, **options)
@@ -144,11 +143,11 @@ def fit_approach(
     **options: fields of `FitOptions`.
 
   Raises:
-    UserError: for an unknown approach or option, and for runs that cannot carry the fit.
+    UserError: for an unknown approach or option, and for runs that do not suffice for the fit.
   """
   whole, chosen = _whole(runs), _options(options)
   points = not_held_out(whole)
-  # Shapes tell k(N), not losses: sizes that are held out count as well.
+  # k(N) follows from the shapes alone, not from losses, so held-out sizes may be used.
   cost = cost_model.measured_cost(whole.params, whole.tokens, whole.flops)
   if approach == "parametric":
     return _parametric(points, chosen, cost)
@@ -166,12 +165,12 @@ def fit_all(
   without: Mapping[str, str] | None = None,
   **options: Any,
 ) -> FitsByApproach:
-  """Fits every approach, as `fit_approach` does each; one whose data are missing is left out with the reason.
+  """Fits every approach with `fit_approach`; records the reason for an approach whose data are missing.
 
   Args:
     runs: as `fit_approach` takes them.
     curves: as `fit_approach` takes them.
-    without: why approaches are not to be fitted, by name.
+    without: approaches to skip, each with the reason.
     **options: fields of `FitOptions`.
 
   Raises:
@@ -285,7 +284,7 @@ def _interval(options: FitOptions) -> str:
 
 
 def _disagreements(found: Mapping[str, Any]) -> list[str]:
-  """Returns a sentence where approaches 2 and 3 tell different exponents."""
+  """Returns a sentence if approaches 2 and 3 give different exponents."""
   if "isoflop" not in found:
     return []
   two, three = found["isoflop"].a, found["parametric"].a

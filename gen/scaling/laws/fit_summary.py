@@ -1,4 +1,4 @@
-"""A fit as JSON and as a table for people.
+"""Summarizes a fit as JSON and as a printed table.
 
 E, A, B, alpha, beta of the parametric law; a, b and coefficients of N*(C) = k_N C^a and D*(C) = k_D C^b. N
 parameters, D tokens, C FLOPs, losses in nats per token.
@@ -20,12 +20,12 @@ _FRONTIER = 200  # places of the envelope
 
 
 def summarize_fit(approach: str, found: Any, runs: RunsTable) -> dict[str, Any]:
-  """Returns a fit as `experiments/fit_scaling_law.py` writes it.
+  """Returns a fit as plain values, the form that `experiments/fit_scaling_law.py` writes.
 
   Args:
     approach: parametric, isoflop or envelope.
-    found: what `fit.fit_approach` returned.
-    runs: what it was given.
+    found: the fit that `fit.fit_approach` returned.
+    runs: the runs that it was fitted to.
   """
   points = fit.not_held_out(runs)
   facts: dict[str, Any] = {"approach": approach, "n": len(points), "held_out": len(runs) - len(points)}
@@ -39,7 +39,7 @@ def summarize_fit(approach: str, found: Any, runs: RunsTable) -> dict[str, Any]:
 
 
 def summarize_fits(fits: fit.FitsByApproach, runs: RunsTable) -> dict[str, Any]:
-  """Returns every approach under its name, and the parametric one's entries beside them.
+  """Returns the summary of each approach under its name, and the parametric fit's entries at the top level.
 
   An approach that could not be fitted has only "error", the reason.
   """
@@ -50,7 +50,7 @@ def summarize_fits(fits: fit.FitsByApproach, runs: RunsTable) -> dict[str, Any]:
 
 
 def interval_key(level: float) -> str:
-  """Returns what the intervals are called.
+  """Returns the key of the intervals in JSON.
 
   >>> interval_key(0.95), interval_key(0.999)
   ('ci95', 'ci99.9')
@@ -59,7 +59,7 @@ def interval_key(level: float) -> str:
 
 
 def summary_lines(report: Mapping[str, Any]) -> list[str]:
-  """Returns the table of what `summarize_fit` or `summarize_fits` gave, line by line."""
+  """Returns the lines of a printed table of what `summarize_fit` or `summarize_fits` returned."""
   if report["approach"] == "all":
     parts = {name: report[name] for name in fit.APPROACHES}
   else:

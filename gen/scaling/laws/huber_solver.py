@@ -44,7 +44,7 @@ _QUICK = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": Fa
 
 
 class HuberProblem(NamedTuple):
-  """What all lanes share: logarithms, centred, and the directions in which parameters may move."""
+  """The data that all lanes share: centred logarithms, and the directions in which parameters may move."""
 
   x: np.ndarray
   y: np.ndarray
@@ -54,7 +54,7 @@ class HuberProblem(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class HuberSolution:
-  """Where each lane ended."""
+  """The final state of each lane."""
 
   theta_sp: np.ndarray
   value_s: np.ndarray
@@ -83,16 +83,16 @@ def minimise_huber(
   tolerance: float = 1e-10,
   most_steps: int = 150,
 ) -> HuberSolution:
-  """Descends from every start, each with its own counts of the runs.
+  """Minimises from every start, each with its own counts of the runs.
 
   Args:
     problem: the runs, as centred logarithms.
-    counts_sn: how often each lane counts each run; one row serves all lanes.
-    starts_sp: where each lane starts.
-    delta: the Huber function's; infinity is least squares.
-    first_delta: where the path of narrower deltas starts.
-    tolerance: predicted relative decrease of the objective at which a lane is done.
-    most_steps: a lane that takes longer is left where it is.
+    counts_sn: how often each lane counts each run; a single row applies to all lanes.
+    starts_sp: the initial parameters of each lane.
+    delta: delta of the Huber function, in log loss; infinity is least squares.
+    first_delta: the first delta of the sequence of narrower ones.
+    tolerance: predicted relative decrease of the objective at which a lane has converged.
+    most_steps: maximum number of steps; a lane that needs more stops where it is.
   """
   lanes, points = len(starts_sp), len(problem.x)
   width = _lanes(lanes, points)
@@ -124,12 +124,12 @@ def minimise_huber(
 
 
 def _lanes(lanes: int, points: int) -> int:
-  """Returns how many lanes run side by side: few where each is long."""
+  """Returns how many lanes are solved in one batch: fewer if each has many runs."""
   return int(max(1, min(BATCH_SIZE, lanes, 2_000_000 // max(points, 1)))) if points > 4096 else BATCH_SIZE
 
 
 def _padded(points: int) -> int:
-  """Returns a length that many studies share, so that one compiled program serves them."""
+  """Returns a padded length that many studies share, so that they reuse one compiled program."""
   return -(-points // 64) * 64 if points <= 4096 else points
 
 
@@ -200,7 +200,7 @@ def _step(
   value, gradient, hessian_pp, outward = _evaluate(
     theta, blend, near, next_delta, counts, x, y, l, monomials_nm
   )
-  # A prediction is taken as it comes: values at two deltas cannot be compared.
+  # A predicted point is accepted without a test: objective values at two deltas cannot be compared.
   accepted = ((value < state.value) | narrower) & jnp.isfinite(value)
   damping = jnp.where(
     accepted, jnp.maximum(0.2 * state.damping, _LEAST_DAMPING), jnp.minimum(5 * state.damping, 1e12)

@@ -28,15 +28,15 @@ EDGES = ("drop", "keep")
 
 @dataclasses.dataclass(frozen=True)
 class IsoflopValley:
-  """The least loss of one budget.
+  """The minimum of the loss over model size at one budget.
 
   Attributes:
     budget: FLOPs.
     curvature: half the second derivative of loss in ln N at the minimum, nats.
-    vertex_N: parameters there.
-    vertex_D: tokens there, from the runs' own tokens at their sizes.
-    vertex_loss: nats per token.
-    r_squared: of the parabola; NaN for three sizes, which every parabola meets.
+    vertex_N: parameters at the minimum.
+    vertex_D: tokens at the minimum, interpolated from the runs' own tokens.
+    vertex_loss: loss at the minimum, nats per token.
+    r_squared: R^2 of the parabola; NaN for three sizes, which a parabola fits exactly.
     points: indices of the runs.
     sizes: N of each size, ascending.
     inside: whether the minimum lies strictly between the smallest and the largest size.
@@ -56,7 +56,7 @@ class IsoflopValley:
 
   @property
   def points_each_side(self) -> int:
-    """Sizes on the poorer side of the minimum."""
+    """Number of sizes on the side of the minimum that has fewer."""
     smaller = sum(size < self.vertex_N for size in self.sizes)
     return min(smaller, len(self.sizes) - smaller)
 
@@ -71,8 +71,8 @@ class IsoflopFit:
   """Power laws through the valleys.
 
   Attributes:
-    valleys: of every budget that has one, by ascending FLOPs, those at the edge included.
-    used: FLOPs of those that the laws go through.
+    valleys: the valleys of all budgets that have one, by ascending FLOPs, those at the edge included.
+    used: FLOPs of the valleys that the power laws are fitted to.
     n_law: N*(C).
     d_law: D*(C).
     trend: L*(C); None with fewer than three valleys.
@@ -113,7 +113,7 @@ class IsoflopFit:
     return self.d_law.exponent
 
   def predict(self, flops: float) -> dict[str, Any]:
-    """Returns the optimum at so many FLOPs: N, D, loss where three valleys show its course, and intervals."""
+    """Returns the optimum at a budget in FLOPs: N, D, intervals, and the loss if there are three valleys or more."""
     n = self.n_law(flops)
     found: dict[str, Any] = {"N": n, "D": tokens_at_sizes(flops, n, self.d_law(flops), self.cost)}
     draws, left_out = lines_at(self.draws_b4, flops, self.cost), {}
@@ -153,12 +153,12 @@ def fit(
     seed: of the draws.
     level: of the intervals.
     interval_method: percentile or bca.
-    cluster: run draws new noise for every run, so that each draw has all budgets and sizes; budget and seed
-      resample whole budgets or seeds.
-    cost: k(N), where more sizes than those of `points` were counted; from the points if left out.
+    cluster: run draws new noise for every run, so each draw has all budgets and sizes; budget and seed resample
+      entire budgets or seeds.
+    cost: k(N), if more sizes than those of `points` were counted; by default from the points.
 
   Raises:
-    UserError: for data without two valleys, and for options that cannot be.
+    UserError: for data without two valleys, and for invalid options.
   """
   check_options(method, edge, bootstraps, level, interval_method)
   budgets = valley_minimum.split_budgets(points)
@@ -200,7 +200,7 @@ def find_valleys(points: RunsTable, method: str = "parabola") -> list[IsoflopVal
 
 
 def leave_out(fitted: IsoflopFit) -> dict[float, float]:
-  """Returns a without each of the budgets that the law goes through, by its FLOPs; empty for fewer than three."""
+  """Returns the exponent a with each fitted budget left out, by its FLOPs; empty for fewer than three budgets."""
   pairs = np.array([(one.budget, one.vertex_N) for one in fitted.valleys if one.budget in fitted.used])
   if len(pairs) < 3:
     return {}
@@ -212,7 +212,7 @@ def leave_out(fitted: IsoflopFit) -> dict[float, float]:
 
 
 def check_options(method: str, edge: str, bootstraps: int, level: float, interval_method: str) -> None:
-  """Raises UserError for options that cannot be."""
+  """Raises UserError for invalid options."""
   for name, value, known in (("method", method, METHODS), ("edge", edge, EDGES)):
     if value not in known:
       raise UserError(f"--{name}={value} is unknown; there are {', '.join(known)}")
@@ -233,9 +233,9 @@ def lines_at(rows_b4: np.ndarray, flops: float, cost: CostModel) -> dict[str, np
 
 
 def tokens_at_sizes(flops: float, params: Any, tokens: Any, cost: CostModel) -> Any:
-  """Returns D* of N*: by its power law where k is constant, else what the budget leaves, C / (k(N) N).
+  """Returns D* of N*: by its power law if k is constant, else C / (k(N) N).
 
-  Beyond the budgets two power laws do not keep to C = k(N) N D, because k levels off.
+  Outside the fitted budgets two power laws violate C = k(N) N D, because k levels off.
   """
   if cost.is_constant:
     return tokens
@@ -266,7 +266,7 @@ def intervals_of(
 def _choose(
   budgets: list[BudgetLosses], found: list[ValleyMinimum], edge: str
 ) -> tuple[list[int], list[str]]:
-  """Returns the budgets that the laws go through, and what is said of the others."""
+  """Returns the budgets that the laws are fitted to, and a warning for each other budget."""
   used: list[int] = []
   without: dict[str, list[float]] = {}
   for i, (budget, low) in enumerate(zip(budgets, found, strict=True)):

@@ -1,9 +1,9 @@
-"""Draws of the power laws through IsoFLOP valleys: how far they would move if the study were run again.
+"""Draws of the power laws through IsoFLOP valleys: their variation if the study were repeated.
 
-Resampling runs would lose sizes, and three of five sizes make another parabola or none. So a draw keeps every budget
-and size, and gives each mean loss new normal noise of sd sigma / sqrt(seeds). sigma is measured by what repeated
-seeds differ by and what the valleys leave over, together; with few degrees of freedom it is itself uncertain, so that
-each draw has its own sigma (chi-squared), which makes the intervals those of Student's t. B draws, G budgets, M sizes.
+Resampling runs would lose sizes, and three of five sizes give another parabola or none. So a draw keeps every budget
+and size, and adds normal noise of sd sigma / sqrt(seeds) to each mean loss. sigma is estimated jointly from repeated
+seeds and from the residuals of the valleys. With few degrees of freedom sigma is uncertain, so each draw has its own
+sigma (chi-squared), which gives intervals of Student's t. B draws, G budgets, M sizes.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from gen.scaling.runs.runs_table import RunsTable
 
 
 class DrawOptions(NamedTuple):
-  """How to draw."""
+  """Options of the draws."""
 
   method: str
   bootstraps: int
@@ -30,7 +30,7 @@ class DrawOptions(NamedTuple):
 
 
 class RunNoise(NamedTuple):
-  """The sd of one run's loss (nats), the degrees of freedom that it is known by, and where it comes from."""
+  """The sd of one run's loss (nats), its degrees of freedom, and the source of the estimate."""
 
   sd: float
   freedom: int
@@ -38,7 +38,7 @@ class RunNoise(NamedTuple):
 
 
 class LawDraws(NamedTuple):
-  """(ln k_N, a, ln k_D, b) of each draw, L*(C) of each, and how they were made."""
+  """(ln k_N, a, ln k_D, b) and L*(C) of each draw, and the method."""
 
   rows_b4: np.ndarray
   trends: LossTrend | None
@@ -70,10 +70,10 @@ def draw_laws(
 
 
 def measure_noise(budgets: list[BudgetLosses], method: str) -> RunNoise:
-  """Measures the noise of one run: the method of moments over seeds and what the valleys leave over.
+  """Estimates the noise of one run from seeds and from the residuals of the valleys, by the method of moments.
 
-  A parabola's residuals carry its misfit too, which belongs in the intervals. A spline leaves nothing over; there
-  third differences around the lowest size stand in for residuals.
+  A parabola's residuals include its misfit, which belongs in the intervals. A spline has no residuals, so third
+  differences around the lowest size replace them.
   """
   squares = weight = 0.0
   repeats = left_over = 0
@@ -151,7 +151,7 @@ def _through(
 def _over_lines(
   budgets: list[BudgetLosses], found: list[ValleyMinimum], options: DrawOptions, random: np.random.Generator
 ) -> LawDraws:
-  """Draws from how the minima scatter about the power law, where three sizes and one seed tell of no noise."""
+  """Draws from the scatter of the minima about the power law, if three sizes and one seed leave no residuals."""
   freedom = len(budgets) - 2
   if freedom < 1:
     said = "three sizes and one seed a budget, and two budgets, leave nothing over to measure noise by: no intervals"
@@ -194,7 +194,7 @@ def _over_seeds(points: RunsTable, budgets: list[BudgetLosses], options: DrawOpt
 
 
 def _resampled(budget: BudgetLosses, counts_br: np.ndarray, method: str) -> ValleyMinimum:
-  """Returns the minima under counts of the budget's runs; draws that lack the same sizes are solved together."""
+  """Returns the minima for counts of the budget's runs; draws that lack the same sizes are solved together."""
   member_rm = (budget.size_of_run[:, None] == np.arange(len(budget.log_n))).astype(np.float64)
   total_bm = counts_br @ member_rm
   sums_bm = (counts_br * budget.run_loss) @ member_rm

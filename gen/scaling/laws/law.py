@@ -24,7 +24,7 @@ _LARGEST_LOG = 709.0  # of a float64
 
 
 def exp(value: float) -> float:
-  """Returns e^value; the largest power that a float holds where that would overflow, and NaN of NaN.
+  """Returns e^value, the largest finite float where that would overflow, and NaN for NaN.
 
   >>> exp(0.0), exp(1e4) < math.inf
   (1.0, True)
@@ -33,7 +33,7 @@ def exp(value: float) -> float:
 
 
 def log(value: float) -> float:
-  """Returns ln value; minus infinity of zero, and NaN below it.
+  """Returns ln value, minus infinity for zero, and NaN for negative values.
 
   >>> log(0.0), log(-1.0)
   (-inf, nan)
@@ -66,17 +66,17 @@ class ParametricLaw:
 
   @property
   def a(self) -> float:
-    """Exponent of N* over N D, and over C where k is constant."""
+    """Exponent of N* in N D, and in C if k is constant."""
     return self.beta / total if (total := self.alpha + self.beta) else math.nan
 
   @property
   def b(self) -> float:
-    """Exponent of D* over N D, and over C where k is constant."""
+    """Exponent of D* in N D, and in C if k is constant."""
     return self.alpha / total if (total := self.alpha + self.beta) else math.nan
 
   @property
   def G(self) -> float:
-    """N* = G (C / k)^a; NaN for exponents that allow no optimum."""
+    """G of N* = G (C / k)^a; NaN if the exponents allow no optimum."""
     if min(self.alpha, self.beta) <= 0 or min(self.A, self.B) <= 0:
       return math.nan
     ratio = math.log(self.alpha / self.beta) + math.log(self.A) - math.log(self.B)
@@ -84,12 +84,12 @@ class ParametricLaw:
 
   @property
   def n_coefficient(self) -> float:
-    """N* = n_coefficient C^a."""
+    """Coefficient of N* = n_coefficient C^a."""
     return self.G * exp(-self.a * math.log(self.k))
 
   @property
   def d_coefficient(self) -> float:
-    """D* = d_coefficient C^b."""
+    """Coefficient of D* = d_coefficient C^b."""
     return exp(-self.b * math.log(self.k)) / self.G if self.G > 0 else math.nan
 
   def loss(self, params: ArrayLike, tokens: ArrayLike) -> Any:
@@ -99,7 +99,7 @@ class ParametricLaw:
       return self.E + self.A * n**-self.alpha + self.B * d**-self.beta
 
   def optimum(self, flops: ArrayLike) -> tuple[Any, Any, Any]:
-    """Returns (N*, D*, loss) at so many FLOPs."""
+    """Returns (N*, D*, loss) at a budget in FLOPs."""
     c = np.asarray(flops, np.float64)
     with np.errstate(all="ignore"):
       if self.cost is None or self.cost.is_constant:

@@ -1,4 +1,4 @@
-"""What laws L(N, D) = E + A / N^alpha + B / D^beta advise, for many laws at once: an estimate and its resamples.
+"""Optima of many laws L(N, D) = E + A / N^alpha + B / D^beta at once: an estimate and its resamples.
 
 Rows are theta = (ln A, ln B, ln E, alpha, beta), one a law; C = k N D training FLOPs, k / 3 N of them a token forward;
 `cost` is k(N) (`gen.scaling.laws.cost_model`) or one k.
@@ -53,7 +53,7 @@ def batch_loss(theta_sp: np.ndarray, log_n: np.ndarray, log_d: np.ndarray) -> np
 def batch_optimum(
   theta_sp: np.ndarray, flops: float | np.ndarray, cost: CostModel | float = 6.0
 ) -> BatchOptimum:
-  """Returns N, D, ratio (tokens a parameter) and loss at least loss for so many FLOPs, one for all or one a law."""
+  """Returns N, D, ratio (tokens per parameter) and loss of the optimum at a budget (one for all laws, or one each)."""
   return optima_of_rows(theta_sp, flops, cost)
 
 
@@ -66,7 +66,7 @@ def inference_optimum(
 
   Args:
     theta_sp: laws.
-    flops: training budget whose least loss is wanted.
+    flops: training budget whose lowest loss the model must reach.
     inference_tokens: I, tokens processed over the model's life.
     cost: k(N), or one k for all sizes.
   """
@@ -101,7 +101,7 @@ def inference_optimum(
 def overtrained_model(
   theta_sp: np.ndarray, flops: float, factor: float, cost: CostModel | float = 6.0
 ) -> BatchOptimum:
-  """Returns what a model `factor` times smaller than the optimum at `flops` costs and loses.
+  """Returns the cost and the loss of a model `factor` times smaller than the optimum at `flops`.
 
   N; D, ratio, training_flops and compute_factor (over the optimum's FLOPs) at equal loss, infinite where no data are
   enough; loss_at_equal_flops and loss_rise; inference_factor, its cost a token over the optimum's.
@@ -168,7 +168,7 @@ def _worn(
   data_halfway: float,
   params_halfway: float,
 ) -> np.ndarray:
-  """Returns the loss with repeated tokens and excess parameters counted by what they are worth."""
+  """Returns the loss with repeated tokens and excess parameters counted at their effective number."""
   log_unique_sm = np.minimum(math.log(unique_tokens), log_d_sm)
   a, b, _, alpha, beta = _columns(theta_sp, 2)
   with np.errstate(all="ignore"):
@@ -179,7 +179,7 @@ def _worn(
 
 
 def _effective(log_all: np.ndarray, log_first: np.ndarray | float, halfway: float) -> np.ndarray:
-  """Returns ln of what `all` is worth, of which what exceeds `first` wears out; `all` where nothing does."""
+  """Returns ln of the effective number of `all`, of which the part beyond `first` has a decaying value."""
   log_first = np.minimum(log_first, log_all)
   with np.errstate(over="ignore"):  # Infinitely many repetitions are worth R*.
     excess = np.expm1(log_all - log_first)
@@ -192,5 +192,5 @@ def _named(log_n: np.ndarray, log_d: np.ndarray) -> BatchOptimum:
 
 
 def _columns(theta_sp: np.ndarray, rank: int) -> tuple[np.ndarray, ...]:
-  """Returns the constants, each with axes behind the first to broadcast with arrays of a rank."""
+  """Returns the constants, each with trailing axes that broadcast with arrays of the given rank."""
   return tuple(column.reshape(-1, *[1] * (max(rank, 1) - 1)) for column in theta_sp.T)

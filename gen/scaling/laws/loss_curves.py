@@ -1,12 +1,12 @@
-"""Curves of loss over compute that approach 1 reads its envelope off, in three forms.
+"""Loss curves over compute from which approach 1 reads its envelope, in three forms.
 
-decayed     one curve a size, through the final losses of its runs at several budgets: every point is the end of a
-            schedule that fits it, which approach 1 supposes (Hoffmann et al. 2022, arXiv:2203.15556, section 3.1).
+decayed     one curve per size, through the final losses of its runs at several budgets: every point is the end of its
+            own schedule, as approach 1 assumes (Hoffmann et al. 2022, arXiv:2203.15556, section 3.1).
             Between budgets ln loss is linear in ln C.
 curves      training curves, whose losses before their end are not decayed.
-ends        nothing but final losses, one place a budget.
+ends        final losses alone, one point per budget.
 
-C FLOPs, N parameters, D tokens; N runs, K curves, J knots of curves (sizes within budgets), S places on a grid of C.
+C FLOPs, N parameters, D tokens; N runs, K curves, J knots of curves (sizes within budgets), S points on a grid of C.
 """
 
 import dataclasses
@@ -26,23 +26,23 @@ CurveLines = Mapping[int, tuple[np.ndarray, np.ndarray]]  # (ln C, loss) of runs
 
 
 class CurveReading(Protocol):
-  """Curves, and their losses under whatever counts of the runs a resample draws."""
+  """Curves, and their losses for the counts of runs that a resample draws."""
 
   @property
   def flops(self) -> np.ndarray:
-    """Places."""
+    """C at each grid point."""
 
   @property
   def log_params(self) -> np.ndarray:
-    """Sizes of the curves, ln N."""
+    """Size of each curve, ln N."""
 
   @property
   def log_tokens_ks(self) -> np.ndarray:
-    """The data that each curve has seen at each place, ln D."""
+    """Tokens of each curve at each grid point, ln D."""
 
   @property
   def ends(self) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the greatest ln N that has a curve at each place."""
+    """The smallest and largest ln N that has a curve at each grid point."""
 
   def losses(self, counts: np.ndarray) -> np.ndarray:
     """Returns the loss of each curve at each place [K, S], infinite where it has none."""
@@ -51,7 +51,7 @@ class CurveReading(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class AveragedCurves:
-  """Curves that are means over runs at each place: those of training, or single ends."""
+  """Curves that are means over runs at each grid point: training curves, or single final losses."""
 
   flops: np.ndarray
   log_params: np.ndarray
@@ -94,7 +94,7 @@ class JoinedCurves:
 
 
 def readings_across_budgets(points: RunsTable) -> JoinedCurves | None:
-  """Returns one curve a size, or None where fewer than five sizes were trained to two budgets."""
+  """Returns one curve per size, or None if fewer than five sizes were trained to two budgets."""
   knot, count = run_cells(points)
   member_jn = (np.arange(count)[:, None] == knot).astype(np.float64)
   total_j = member_jn.sum(1)
@@ -116,7 +116,7 @@ def readings_across_budgets(points: RunsTable) -> JoinedCurves | None:
 def _between(
   log_c: np.ndarray, knots: np.ndarray, log_c_j: np.ndarray, log_d_j: np.ndarray
 ) -> tuple[np.ndarray, ...]:
-  """Returns the knots of one size around each place, the share of the second, and ln D."""
+  """Returns the two knots of one size around each grid point, the weight of the second, and ln D."""
   knots = knots[np.argsort(log_c_j[knots])]
   own = log_c_j[knots]
   first = np.clip(np.searchsorted(own, log_c, side="right") - 1, 0, max(0, len(own) - 2))
@@ -129,7 +129,7 @@ def _between(
 
 
 def readings_of_training(points: RunsTable, lines: CurveLines) -> AveragedCurves:
-  """Returns training curves, from where the shortest run ends to where the longest does."""
+  """Returns training curves, from the end of the shortest run to the end of the longest."""
   ends = np.log(points.flops)
   log_c = np.linspace(ends.min(), ends.max(), PLACES)
   loss_ns = np.full((len(points), PLACES), np.nan)
@@ -166,7 +166,7 @@ def _ends(log_params: np.ndarray, known_ks: np.ndarray) -> tuple[np.ndarray, np.
 def curve_lines(
   curves: Iterable[Mapping[str, Any]], named: list[str]
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-  """Returns (ln C, loss) of each run that has a training curve, smoothed; of a step logged twice the last counts."""
+  """Returns smoothed (ln C, loss) of each run with a training curve; the last row of a step counts."""
   place = {name: index for index, name in enumerate(named)}
   found: dict[int, dict[float, float]] = {}
   for row in curves:
@@ -185,11 +185,11 @@ def curve_lines(
 
 
 def _smooth(log_c: np.ndarray, loss: np.ndarray) -> np.ndarray:
-  """Returns a Gaussian mean in ln C: of rows near the end, where they are dense; single rows stay as they are."""
+  """Returns a Gaussian mean in ln C, which smooths dense rows near the end and leaves sparse rows unchanged."""
   if len(log_c) > 4000:  # so that the weights stay small
     return loss
   weights_rr = np.exp(-0.5 * ((log_c[:, None] - log_c) / _SMOOTHED) ** 2)
-  # Linear terms removed: a mean of neighbours on one side would lag behind a falling curve.
+  # Local linear regression: a mean of neighbours on one side would lag behind a falling curve.
   off_rr = log_c - log_c[:, None]
   s0, s1, s2 = weights_rr.sum(1), (weights_rr * off_rr).sum(1), (weights_rr * off_rr**2).sum(1)
   line_rr = weights_rr * (s2[:, None] - s1[:, None] * off_rr)

@@ -1,4 +1,4 @@
-"""How the least loss falls with compute: L*(C) = E + k C^-g, for many draws at once.
+"""The trend of the lowest loss with compute, L*(C) = E + k C^-g, for many draws at once.
 
 Least squares; linear in E and k at each g of a fine grid. G budgets, B draws, S exponents of the grid.
 """
@@ -15,7 +15,7 @@ MIN_BUDGETS = 3
 
 @dataclasses.dataclass(frozen=True)
 class LossTrend:
-  """E, k and g of each draw; FLOPs are counted from `middle`, so that k is a loss."""
+  """E, k and g of each draw; FLOPs are relative to `middle`, so k has the unit of a loss."""
 
   floor: np.ndarray
   height: np.ndarray
@@ -29,9 +29,9 @@ class LossTrend:
 
   @classmethod
   def through(cls, flops: ArrayLike, loss_bg: np.ndarray) -> "LossTrend | None":
-    """Fits every row of losses; None with fewer than three budgets.
+    """Fits every row of losses; returns None for fewer than three budgets.
 
-    E stays between 0 and the lowest loss, k above 0: losses that do not fall are met by a flat line.
+    E stays between 0 and the lowest loss, and k above 0, so losses that do not fall give a flat line.
 
     >>> float(np.round(LossTrend.through([1e18, 1e19, 1e20], np.array([[2.5, 2.3, 2.2]]))(1e21), 3))
     2.15
@@ -45,7 +45,7 @@ class LossTrend:
 
 
 def _best(logs: np.ndarray, loss_bg: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """Returns E, k and g of the least squares of each draw: the best of the grid, then the bottom of a parabola there."""
+  """Returns the least-squares E, k and g of each draw: the best grid point, refined by a parabola."""
   draws = np.arange(len(loss_bg))
   errors_sb = _solve(np.exp(-_EXPONENTS[:, None, None] * logs), loss_bg)[2]
   best = np.argmin(errors_sb, 0)

@@ -1,4 +1,4 @@
-r"""From the paper's grid of 4,500 starts to the optimum of the parametric objective.
+r"""Finds the optimum of the parametric objective from the paper's grid of 4,500 starts.
 
     every start at delta .1        every start at the stated delta        refits to halves of the runs
                      \                           |                          /
@@ -8,10 +8,10 @@ r"""From the paper's grid of 4,500 starts to the optimum of the parametric objec
                                                  |
                       the lowest few, to the bottom, with all runs
 
-Hoffmann et al. 2022 (arXiv:2203.15556), appendix D.3, names the grid. A wide Huber function is nearly least squares:
-its valleys are wide, but they follow a run that diverged. A narrow one ignores that run, but is creased, so that
-descents end early. Halves of the runs often lack the diverged one. No route serves every study; the lowest end counts.
-Objective and letters as in `solver`.
+Hoffmann et al. 2022 (arXiv:2203.15556), appendix D.3, defines the grid. A wide Huber function is nearly least squares:
+its basins are wide, but a diverged run shifts them. A narrow one ignores that run, but is not smooth, so descents end
+early. Halves of the runs often lack the diverged run. No single route works for every study, so the lowest end wins.
+Objective and letters as in `huber_solver`.
 """
 
 import itertools
@@ -36,7 +36,7 @@ _NO_E = -40.0  # ln E, relative to the mean log loss, where E has vanished
 
 
 class SearchResult(NamedTuple):
-  """The optimum, from how many starts, and how many of them end there."""
+  """The optimum, the number of starts, and the number of starts that lead to it."""
 
   bottom: newton.NewtonResult
   starts: int
@@ -44,7 +44,7 @@ class SearchResult(NamedTuple):
 
 
 class _Ends(NamedTuple):
-  """Where descents ended, and the numbers of the grid's starts that led to each."""
+  """The ends of descents, and the indices of the grid's starts that led to each."""
 
   theta_sp: np.ndarray
   values: np.ndarray
@@ -52,10 +52,10 @@ class _Ends(NamedTuple):
 
 
 def search_optimum(problem: huber_solver.HuberProblem, delta: float, tied: bool) -> SearchResult:
-  """Descends from the grid, and from what it leads to, to the lowest optimum.
+  """Descends from the grid, and from the ends of those descents, to the lowest optimum.
 
-  A start counts as at the best if one of its own descents, at the coarse or at the fine delta, leads there. Candidates
-  that come from subsets of the runs count for no start.
+  A start counts as leading to the optimum if one of its own descents, at the coarse or the fine delta, ends there.
+  Candidates from subsets of the runs count for no start.
 
   Raises:
     UserError: if no start leads to a finite objective.
@@ -88,7 +88,7 @@ def search_optimum(problem: huber_solver.HuberProblem, delta: float, tied: bool)
 
 
 def start_grid(mean_log_loss: float, tied: bool) -> np.ndarray:
-  """Returns the paper's starts, as if N, D and loss had the size of the paper's: any unit gives the same search."""
+  """Returns the paper's starts, scaled to N, D and loss of the study, so every unit gives the same search."""
   exponents = np.arange(0, 2.5, 0.5)
   heights = np.arange(0, 30, 5.0)
   pairs = [(p, p) for p in exponents] if tied else list(itertools.product(exponents, exponents))
@@ -105,7 +105,7 @@ def start_grid(mean_log_loss: float, tied: bool) -> np.ndarray:
 
 
 def _thinned(problem: huber_solver.HuberProblem) -> huber_solver.HuberProblem:
-  """Returns the problem with at most `_SEARCHED` of its runs, evenly through their order of size and data."""
+  """Returns the problem with at most `_SEARCHED` runs, spread evenly over size and data."""
   if len(problem.x) <= _SEARCHED:
     return problem
   order = np.lexsort((problem.l, problem.y, problem.x))
@@ -155,7 +155,7 @@ def _from_halves(
 
 
 def _nearby(problem: huber_solver.HuberProblem, candidates: _Ends, delta: float) -> _Ends:
-  """Looks for lower optima round the lowest: from fits to resamples of the runs, and from laws without E."""
+  """Searches for lower optima near the lowest, from fits to resamples of the runs and from laws without E."""
   count, random = len(problem.x), np.random.default_rng(1)
   ones_1n, first = np.ones((1, count)), min(max(delta, _FINE), _COARSE)
   found = candidates
@@ -183,7 +183,7 @@ def _joined(one: _Ends, other: _Ends) -> _Ends:
 
 
 def _orphans(ends: huber_solver.HuberSolution) -> _Ends:
-  """Returns ends that no start of the grid led to."""
+  """Returns ends without a start of the grid."""
   return _Ends(ends.theta_sp, ends.value_s, [np.zeros(0, np.int64)] * len(ends.value_s))
 
 
@@ -196,7 +196,7 @@ def _lowest(ends: _Ends, count: int) -> np.ndarray:
 
 
 def _places(ends_sp: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Groups ends that agree; returns (place of each, first end of each of the lowest places)."""
+  """Groups ends that agree; returns (group of each end, first end of each of the lowest groups)."""
   order = np.argsort(values, kind="stable")
   rounded_sp = np.round(np.clip(ends_sp, -1e6, 1e6), 2)
   _, first, place = np.unique(rounded_sp[order], axis=0, return_index=True, return_inverse=True)
@@ -215,7 +215,7 @@ def _finalists(ends: _Ends) -> np.ndarray:
 
 
 def _with_all_runs(problem: huber_solver.HuberProblem, candidates_sp: np.ndarray, delta: float) -> np.ndarray:
-  """Returns where the candidates end with all runs, the lowest first."""
+  """Returns the ends of the candidates' descents with all runs, the lowest first."""
   first = max(delta, min(_COARSE, 10 * delta))
   ends = huber_solver.minimise_huber(problem, np.ones((1, len(problem.x))), candidates_sp, delta, first)
   kept = np.argsort(ends.value_s, kind="stable")[: _FINALISTS if len(problem.x) <= _LARGE else 1]
@@ -223,7 +223,7 @@ def _with_all_runs(problem: huber_solver.HuberProblem, candidates_sp: np.ndarray
 
 
 def _bottom(problem: huber_solver.HuberProblem, theta: np.ndarray, delta: float) -> newton.NewtonResult:
-  """Goes to the bottom from where it is and through wider deltas; returns the lower."""
+  """Descends to the minimum directly and through wider deltas; returns the lower result."""
   straight = newton.newton_steps(theta, *problem[:3], delta, problem.moves_pp)
   if len(problem.x) > _LARGE:
     return straight

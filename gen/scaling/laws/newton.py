@@ -1,8 +1,8 @@
-"""The parametric objective at one point, exactly: value, gradient, Hessian, and the way down to its rounding floor.
+"""Newton's method on the parametric objective: value, gradient, Hessian, and a descent to rounding precision.
 
-Same objective and letters as `solver`, without jax and for one parameter vector. `solver` finds the valley; this
-finds the bottom, so that the published constants do not depend on where an iteration happened to stop. It takes
-smaller steps than `solver` and more of them: narrow deltas are creased, and an E near zero is a long flat way.
+Same objective and letters as `huber_solver`, without jax and for one parameter vector. `huber_solver` finds the basin
+and this module the minimum, so published constants do not depend on where an iteration stopped. Steps are smaller and
+more numerous than in `huber_solver`, because narrow deltas are not smooth and the objective is flat as E nears zero.
 """
 
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class LogLossModel(NamedTuple):
 
 
 class NewtonResult(NamedTuple):
-  """Where the objective is least, and how flat it is there."""
+  """The minimum of the objective, and its curvature there."""
 
   theta: np.ndarray
   value: float
@@ -108,17 +108,17 @@ def descend_from(
   widest: float = WIDEST,
   most_steps: int = 300,
 ) -> NewtonResult:
-  """Goes down from anywhere: through ever narrower deltas, each to its own optimum, the last by Newton's steps.
+  """Descends from any point through ever narrower deltas, each to its own optimum, the last by Newton steps.
 
   Args:
-    theta: where to start.
+    theta: initial parameters.
     x: ln N of each run, centred.
     y: ln D, centred.
     l: ln loss.
     delta: of the Huber function.
     moves_pp: directions in which parameters may move.
     widest: the first delta, if `delta` is narrower.
-    most_steps: at each delta.
+    most_steps: maximum number of steps at each delta.
   """
   width = max(widest, delta)
   while True:
@@ -168,7 +168,7 @@ def _step(
     moves_pp.T @ huber_hessian(model, x, y, delta) @ moves_pp
   ) + blend * least_squares_pp
   scales = np.sqrt(np.diag(least_squares_pp)) + 1e-150
-  # Negative curvature counts by its size, so that the step leads down from a saddle as well.
+  # Absolute eigenvalues: negative curvature counts by its size, so the step also leads down from a saddle.
   bends, axes_pp = np.linalg.eigh(bent_pp / np.outer(scales, scales))
   slope = axes_pp.T @ (moves_pp.T @ huber_gradient(model, delta) / scales)
   move = -(axes_pp @ (slope / (np.maximum(np.abs(bends), 1e-15) + damping))) / scales

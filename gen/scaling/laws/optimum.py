@@ -1,4 +1,4 @@
-"""The optimum of a law L(N, D) under C = k(N) N D: the one search for everything here that names an optimum.
+"""Finds the optimum of a law L(N, D) under C = k(N) N D; all other modules use this search.
 
     least L(N, D) over x = ln N,  with ln D = ln C - ln k(N) - x
 
@@ -8,7 +8,7 @@ parameters of gen's decoders. With s = d ln k / d ln N the law E + A / N^alpha +
   ln(alpha A) - alpha ln N = ln(beta B) - beta ln D + ln(1 + s)
 
 (Hoffmann et al. 2022, arXiv:2203.15556, equation 4, has s = 0). The left side less the right falls in ln N, so Newton's
-method within a bracket finds the root. Rows are theta = (ln A, ln B, ln E, alpha, beta), one a law, as in `surfaces`.
+method within a bracket finds the root. Rows are theta = (ln A, ln B, ln E, alpha, beta), one per law.
 N parameters, D tokens, C training FLOPs, losses in nats per token; S laws, B budgets.
 """
 
@@ -51,7 +51,7 @@ class LawOptimum(NamedTuple):
 
   @property
   def ratio(self) -> float:
-    """Tokens a parameter."""
+    """Tokens per parameter."""
     return self.tokens / self.params
 
 
@@ -59,7 +59,7 @@ def find_optimum(law: Any, flops: float, cost: CostModel | float = 6.0) -> LawOp
   """Returns the optimum of any law at a budget.
 
   Args:
-    law: has predict(N, D) or loss(N, D), or is such a function; it must take arrays.
+    law: an object with predict(N, D) or loss(N, D), or such a function; it must accept arrays.
     flops: C.
     cost: k(N), or one k for all sizes.
 
@@ -84,7 +84,7 @@ def find_optimum(law: Any, flops: float, cost: CostModel | float = 6.0) -> LawOp
 
 
 def log_sizes(theta_sp: np.ndarray, flops: ArrayLike, cost: CostModel | float = 6.0) -> np.ndarray:
-  """Returns ln N* of parametric laws, to machine precision; NaN where an exponent allows no optimum.
+  """Returns ln N* of parametric laws to machine precision; NaN if an exponent allows no optimum.
 
   Args:
     theta_sp: laws, one a row.
@@ -142,12 +142,12 @@ def optimum_lines(theta_sp: np.ndarray, budgets: ArrayLike, cost: CostModel | fl
 
 
 def as_cost(cost: CostModel | float) -> CostModel:
-  """Returns a cost model of what is either one or a constant k."""
+  """Returns the cost model, or a constant one for a number k."""
   return cost if isinstance(cost, CostModel) else constant_cost(float(cost))
 
 
 def _roots(rows: tuple[np.ndarray, ...], cost: CostModel, start: np.ndarray) -> np.ndarray:
-  """Returns where the condition for the optimum holds, one place a law."""
+  """Returns the ln N at which the condition for the optimum holds, one per law."""
   height, alpha, beta, log_c = rows
 
   def condition(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -178,7 +178,7 @@ def _roots(rows: tuple[np.ndarray, ...], cost: CostModel, start: np.ndarray) -> 
 
 
 def _least(along: Callable[[np.ndarray], np.ndarray], top: float) -> float:
-  """Returns where a function of ln N between 0 and top is least: a grid's best place, then its slope's root."""
+  """Returns the minimum of a function of ln N between 0 and top: the best grid point, then the root of the slope."""
   with np.errstate(all="ignore"):
     grid = np.linspace(0, top, _PLACES)
     values = along(grid)

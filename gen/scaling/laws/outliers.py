@@ -1,4 +1,4 @@
-"""Runs so far off a fitted law that something else went wrong there: a divergence, a crash, a wrong unit.
+"""Finds outliers: runs so far off a fitted law that a divergence, a crash or a wrong unit is likely.
 
 The rule: a residual in log loss beyond 9 robust standard deviations and beyond 1 % of the loss. Normal noise exceeds
 9 of them in one run of 10^18, Student's t with 3 degrees of freedom in one of 700.
@@ -12,7 +12,7 @@ _LEAST_RESIDUAL = 0.01
 
 
 def residual_scale(residuals: np.ndarray, constants: int = 5) -> float:
-  """Returns the standard deviation of residuals about a law of so many constants, by their median size.
+  """Returns a robust standard deviation of the residuals of a law, from their median absolute value.
 
   >>> round(residual_scale(np.tile([-0.01, 0.01], 50)), 4)
   0.0152
@@ -22,7 +22,7 @@ def residual_scale(residuals: np.ndarray, constants: int = 5) -> float:
 
 
 def outlier_mask(residuals: np.ndarray, constants: int = 5) -> np.ndarray:
-  """Returns which runs lie far off the law, as a mask."""
+  """Returns the mask of runs that lie far off the law."""
   size = np.abs(residuals)
   return (size > FAR_OUT * residual_scale(residuals, constants)) & (size > _LEAST_RESIDUAL)
 
@@ -36,7 +36,7 @@ def outlier_sentences(
     residuals: log predicted minus log measured loss of each run.
     losses: measured, nats per token.
     names: of the runs.
-    shown: outliers to name.
+    shown: maximum number of outliers to name.
   """
   rows = np.flatnonzero(outlier_mask(residuals))
   rows = rows[np.argsort(-np.abs(residuals[rows]), kind="stable")]

@@ -1,9 +1,9 @@
-"""Approach 3 of Hoffmann et al. 2022: L(N, D) = E + A / N^alpha + B / D^beta fitted to all runs at once.
+"""Approach 3 of Hoffmann et al. 2022: fits L(N, D) = E + A / N^alpha + B / D^beta to all runs at once.
 
 The objective is the sum over runs of Huber_delta(log predicted - log measured loss), solved to its optimum from the
-paper's grid of 4,500 starts (see `search`), with bootstrap intervals. A delta of 1e-8 makes it least
-absolute deviations; an infinite one least squares. Optima and exponents are of C = k(N) N D with the k of the runs'
-sizes (`gen.scaling.laws.cost_model`). Letters as in `laws`; S starts or resamples, P parameters.
+paper's grid of 4,500 starts (`gen.scaling.laws.multistart`), with bootstrap intervals. A delta of 1e-8 gives least
+absolute deviations, an infinite delta least squares. Optima and exponents are of C = k(N) N D with the k of the runs'
+sizes (`gen.scaling.laws.cost_model`). Letters as in `gen.scaling.laws.law`; S starts or resamples, P parameters.
 """
 
 import dataclasses
@@ -35,17 +35,17 @@ CONSTANTS = ("E", "A", "B", "alpha", "beta", "a", "b")
 
 @dataclasses.dataclass(frozen=True)
 class ParametricFit:
-  """The law, how it was found, and how far to trust it.
+  """The fitted law, diagnostics of the fit, and intervals.
 
   Attributes:
     law: the constants, with k(N) where k varies with the runs' sizes.
     n_law: N* = k_N C^a over the budgets.
     d_law: D* = k_D C^b over the budgets.
-    budgets: C of the runs' budgets, over which the two power laws are drawn.
+    budgets: C of the runs' budgets, over which the two power laws are fitted.
     objective: sum of Huber losses at the optimum.
     gradient_norm: of the objective by (ln A, ln B, ln E, alpha, beta), uncentred.
-    starts: how many were descended from.
-    starts_at_best: how many of them ended at this optimum.
+    starts: number of starts.
+    starts_at_best: number of starts that led to this optimum.
     residuals: log predicted minus log measured loss of each run.
     delta: of the Huber function.
     intervals: [low, high] by name.
@@ -88,11 +88,11 @@ class ParametricFit:
     return self.law.cost or cost_model.constant_cost(self.law.k)
 
   def exponents(self, theta_sp: np.ndarray) -> np.ndarray:
-    """Returns a of other constants, over the same budgets with the same k(N)."""
+    """Returns the exponent a of other constants, over the same budgets with the same k(N)."""
     return optimum.optimum_lines(theta_sp, self.budgets, self.cost)[:, 1]
 
   def predict(self, flops: float) -> dict[str, Any]:
-    """Returns the optimum at so many FLOPs: N, D, loss, and the interval of each."""
+    """Returns the optimum at a budget in FLOPs: N, D, loss, and the interval of each."""
     draws = optimum.optima_of_rows(self.draws_sp, flops, self.cost)
     left_out = {} if self.left_out_kp is None else optimum.optima_of_rows(self.left_out_kp, flops, self.cost)
     found: dict[str, Any] = dict(zip(("N", "D", "loss"), map(float, self.law.optimum(flops)), strict=True))
@@ -120,17 +120,17 @@ def fit(
 
   Args:
     points: the runs, at least five.
-    delta: where the Huber loss turns from quadratic to linear, in log loss; infinity is least squares.
+    delta: residual in log loss where the Huber loss changes from quadratic to linear; infinity is least squares.
     tied: whether alpha = beta.
     bootstraps: resamples; 0 gives no intervals.
     seed: of the resampling.
     level: of the intervals.
     method: percentile or bca.
     cluster: what is resampled: run, budget or seed.
-    cost: k(N), where more sizes than those of `points` were counted; from the points if left out.
+    cost: k(N), if more sizes than those of `points` were counted; by default from the points.
 
   Raises:
-    UserError: for data that cannot identify the law, and for options that cannot be.
+    UserError: for data that cannot identify the law, and for invalid options.
   """
   check_options(delta, bootstraps, level, method)
   check_design(points, 4 if tied else 5)
@@ -168,7 +168,7 @@ def fit(
 
 
 def leave_out(points: RunsTable, fitted: ParametricFit, groups: np.ndarray) -> list[ParametricLaw]:
-  """Returns the law refitted without each group of runs in turn, from the law of all.
+  """Returns the law refitted without each group of runs in turn, starting from the fit to all runs.
 
   Args:
     points: the runs of the fit.
@@ -185,7 +185,7 @@ def leave_out(points: RunsTable, fitted: ParametricFit, groups: np.ndarray) -> l
 
 
 def check_options(delta: float, bootstraps: int, level: float, method: str) -> None:
-  """Raises UserError for options that cannot be."""
+  """Raises UserError for invalid options."""
   if not delta >= 1e-12:
     raise UserError(f"delta is {delta:g}; it must be above zero (1e-3 is the paper's, inf is least squares)")
   if bootstraps < 0:
@@ -220,7 +220,7 @@ def check_design(points: RunsTable, constants: int = 5) -> None:
 
 
 def uncentre_parameters(theta_sp: np.ndarray, shift: tuple[float, float]) -> np.ndarray:
-  """Returns parameters by ln N and ln D instead of their distances from the mean."""
+  """Returns the parameters for ln N and ln D instead of centred values."""
   moved_sp = np.array(theta_sp, np.float64)
   moved_sp[:, 0] += moved_sp[:, 3] * shift[0]
   moved_sp[:, 1] += moved_sp[:, 4] * shift[1]
@@ -235,7 +235,7 @@ def _problem(points: RunsTable, tied: bool) -> tuple[huber_solver.HuberProblem, 
 
 
 def _budgets(points: RunsTable) -> np.ndarray:
-  """Returns the C over which power laws are drawn: the runs' budgets, or places between the least and the most C."""
+  """Returns the C over which power laws are fitted: the runs' budgets, or points between the smallest and largest C."""
   found = points.group_flops()
   if len(found) <= _MOST_BUDGETS:
     return found

@@ -1,7 +1,7 @@
-"""Draws of the parametric law: the runs resampled and the law refitted from where it was, all lanes at once.
+"""Draws of the parametric law: resamples the runs and refits the law from its optimum, all lanes at once.
 
-For very many runs the draws come from what the bootstrap tends to: a normal with the sandwich covariance (Huber 1967,
-"The behavior of maximum likelihood estimates under nonstandard conditions"). S draws, P parameters, K clusters.
+For very many runs the draws come from the bootstrap's limit, a normal with the sandwich covariance (Huber 1967, "The
+behavior of maximum likelihood estimates under nonstandard conditions"). S draws, P parameters, K clusters.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ def draw_laws(
   delta: float,
   options: tuple[int, int, str, str],
 ) -> tuple[np.ndarray, np.ndarray | None, str, list[str]]:
-  """Returns (draws, estimates with each cluster left out, how they were made, warnings)."""
+  """Returns (draws, estimates with each cluster left out, method, warnings)."""
   bootstraps, seed, method, cluster = options
   if not bootstraps:
     return np.zeros((0, 5)), None, "none", []
@@ -50,9 +50,9 @@ def draw_laws(
 def refit_draws(
   problem: huber_solver.HuberProblem, counts_sn: np.ndarray, theta: np.ndarray, delta: float
 ) -> huber_solver.HuberSolution:
-  """Fits each row of counts of the runs, from the law of all runs.
+  """Fits the law to each row of run counts, starting from the law of all runs.
 
-  The first delta stays narrow: a wide one would lead to a law that follows a run that diverged.
+  The first delta stays narrow, because a wide one would let a diverged run dominate the fit.
 
   Args:
     problem: the runs.
@@ -74,7 +74,7 @@ def _normal_limit(
   draws: int,
   seed: int,
 ) -> np.ndarray:
-  """Returns draws from what the bootstrap tends to with many runs: normal with the sandwich covariance."""
+  """Returns draws from the bootstrap's limit for many runs: a normal with the sandwich covariance."""
   model, moves_pp = bottom.model, problem.moves_pp
   size = np.abs(model.residual)
   near = max(

@@ -1,4 +1,4 @@
-"""What a reader should know before quoting the constants of a parametric law: what its runs cannot carry."""
+"""Warnings about the constants of a parametric law that its runs do not determine well."""
 
 import math
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def fit_warnings(found: "ParametricFit", points: RunsTable, intervals: dict[str, list[float]]) -> list[str]:
-  """Returns what a reader should know before quoting the constants."""
+  """Returns warnings for readers who want to quote the constants, one sentence each."""
   law, said = found.law, outliers.outlier_sentences(found.residuals, points.loss, points.names)
   x, y = np.log(points.params), np.log(points.tokens)
   correlation = float(np.corrcoef(x, y)[0, 1])

@@ -1,6 +1,6 @@
-"""The three approaches of Hoffmann et al. 2022 (arXiv:2203.15556) fitted to one set of runs, as results hold them.
+"""Fits the three approaches of Hoffmann et al. 2022 (arXiv:2203.15556) to one set of runs, for results.json.
 
-An approach that cannot be fitted leaves its reason, {"error": sentence}, and the others go on.
+An approach that cannot be fitted gives its reason, {"error": sentence}; the others are still fitted.
 C FLOPs, N parameters, D tokens.
 """
 
@@ -27,7 +27,7 @@ _FRONTIER = 200  # places of the envelope that are kept: no eye can tell them fr
 
 @dataclasses.dataclass(frozen=True)
 class ThreeFits:
-  """What the approaches gave; None, and a sentence in `errors`, where one gave nothing."""
+  """The fits of the three approaches; None, with a sentence in `errors`, for an approach that failed."""
 
   envelope: EnvelopeFit | None
   isoflop: IsoflopFit | None
@@ -35,7 +35,7 @@ class ThreeFits:
   errors: dict[str, str]
 
   def items(self) -> list[tuple[str, Any]]:
-    """Returns (name, fit) of the approaches that gave a law."""
+    """Returns (name, fit) of the approaches that succeeded."""
     return [(name, getattr(self, name)) for name in NAMES if getattr(self, name) is not None]
 
 
@@ -51,13 +51,13 @@ def fit_approaches(
   """Fits the three approaches.
 
   Args:
-    points: the runs that may be seen.
-    curves: rows of training.
-    runs: what the rows call each of the points.
-    level: of the intervals.
+    points: the runs to fit.
+    curves: rows of training curves.
+    runs: the name of each point in those rows.
+    level: coverage of the intervals.
     bootstraps: draws for the intervals.
-    seed: of the draws.
-    cost: k(N) of all sizes of the study, held-out ones too; that of `points` if left out.
+    seed: seed of the draws.
+    cost: k(N) of all sizes of the study, held-out ones included; by default that of `points`.
   """
   options: dict[str, Any] = {"bootstraps": bootstraps, "seed": seed, "level": level}
   attempts = {
@@ -76,12 +76,12 @@ def fit_approaches(
 
 
 def optimum_entry(fitted: Any, flops: float) -> dict[str, Any]:
-  """Returns N, D and, where the approach gives one, loss at so many FLOPs, with intervals.
+  """Returns N, D and, if the approach predicts it, the loss at a budget in FLOPs, with intervals.
 
-  Where k(N) varies, also k there, and whether N lies outside the sizes that it was counted at.
+  If k(N) varies, also k at N, and whether N lies outside the sizes at which k was counted.
 
   Args:
-    fitted: what one approach gave.
+    fitted: the fit of one approach.
     flops: C.
   """
   found = fitted.predict(flops)
@@ -97,11 +97,11 @@ def law_entries(
   """Returns each approach's entry of the results.
 
   Args:
-    fits: the approaches.
+    fits: the fits of the approaches.
     points: the runs that they were fitted to.
-    rows: indices of those in the results.
-    low: FLOPs where the bands of intervals begin.
-    high: and where they end.
+    rows: indices of those runs in the results.
+    low: FLOPs at the lower end of the interval bands.
+    high: FLOPs at the upper end.
   """
   found: dict[str, Any] = {}
   for name in NAMES:

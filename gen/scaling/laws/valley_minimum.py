@@ -1,4 +1,4 @@
-"""Where the loss of one budget is least over model size, for many draws of its losses at once.
+"""Finds the minimum of one budget's loss over model size, for many draws of the losses at once.
 
 M sizes, B draws. Sizes are ln N, ascending; losses are means over seeds, nats.
 """
@@ -24,11 +24,11 @@ class BudgetLosses:
     params: N of each size, ascending.
     log_n: ln N of each size.
     loss: mean over the seeds of each size.
-    count: how many seeds each size has.
+    count: number of seeds of each size.
     tokens: mean ln D of each size.
     runs: indices of the runs.
-    size_of_run: which size each of them has.
-    run_loss: loss of each of them.
+    size_of_run: index of each run's size.
+    run_loss: loss of each run.
   """
 
   flops: float
@@ -48,7 +48,7 @@ class BudgetLosses:
     return np.polyval(np.polyfit(self.log_n - middle, self.tokens, degree), log_n - middle)
 
   def r_squared(self) -> float:
-    """Returns the share of the scatter of the mean losses that the parabola explains; NaN where it meets all."""
+    """Returns R^2 of the parabola through the mean losses; NaN if it fits them exactly by construction."""
     if len(self.log_n) < 4:
       return float("nan")
     total = float(np.sum((self.loss - self.loss.mean()) ** 2))
@@ -57,9 +57,9 @@ class BudgetLosses:
 
 
 class ValleyMinimum(NamedTuple):
-  """The minimum of each draw: ln N, loss, half the second derivative of loss in ln N, whether between two sizes.
+  """The minimum of each draw: ln N, loss, half the second derivative in ln N, and whether it is between two sizes.
 
-  ln N is NaN where losses do not bend up.
+  ln N is NaN if the loss is not convex in ln N.
   """
 
   log_n: np.ndarray
@@ -102,7 +102,7 @@ def find_minimum(budget: BudgetLosses, method: str, loss_bm: np.ndarray | None =
 
 
 def parabola_residuals(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-  """Returns what a parabola leaves over."""
+  """Returns the residuals of a parabola through the mean losses."""
   powers_m3 = _powers(x)
   return y - powers_m3 @ np.linalg.lstsq(powers_m3, y, rcond=None)[0]
 
@@ -113,10 +113,10 @@ def parabola_leverage(x: np.ndarray) -> np.ndarray:
 
 
 def third_differences(x: np.ndarray, lowest_size: int) -> np.ndarray:
-  """Returns rows that are zero on every parabola and of norm 1, for each four neighbours near one size, [K, M].
+  """Returns third differences of norm 1 over each four neighbouring sizes near one size, [K, M].
 
-  Applied to losses they give noise and next to nothing of the valley, however wide it is (after Gasser, Sroka and
-  Jennen-Steinmetz 1986, who do it with lines). At most three rows, or the nearest where none is near.
+  They vanish on every parabola, so on losses they measure noise and hardly the valley, however wide it is (after
+  Gasser, Sroka and Jennen-Steinmetz 1986, who use lines). At most three rows, or the nearest if none is near.
   """
   starts = np.arange(len(x) - 3)
   distance = np.abs(starts + 1.5 - lowest_size)
@@ -145,7 +145,7 @@ def _parabola(x: np.ndarray, loss_bm: np.ndarray) -> ValleyMinimum:
 
 
 def _akima(x: np.ndarray, loss_bm: np.ndarray) -> ValleyMinimum:
-  """Returns the lowest point of the spline: the best knot, or the better valley beside it."""
+  """Returns the lowest point of the spline: the best knot, or the lower minimum beside it."""
   spline = Akima1DInterpolator(x, np.log(loss_bm), axis=1, method="akima")
   cubic, square, slope, height = spline.c  # each [M - 1, B], by the distance from the left knot
   width = np.diff(x)[:, None]

@@ -1,16 +1,17 @@
-"""From a law and a budget to a plan: N, D, tokens a parameter, loss, time and cost, each with its interval.
+"""Makes a plan from a law and a budget: N, D, tokens per parameter, loss, time and cost, each with its interval.
 
     from gen.scaling.laws import fit
     from gen.scaling.planning import plan
 
-    found = plan.plan("besiroglu2024", flops=5.76e23)               # a published law
-    found = plan.plan(fit.parametric(params, tokens, loss), flops=1e21, inference_tokens=1e12)
-    found = plan.plan("besiroglu2024", params=70e9)                 # how many tokens?
-    found = plan.plan("besiroglu2024", model="gpt-3")               # how far from the optimum is it?
-    found["N"], found["interval"]["N"]
+    answer = plan.make_plan("besiroglu2024", flops=5.76e23)         # a published law
+    answer = plan.make_plan(fit.fit_parametric(params, tokens, loss), flops=1e21, inference_tokens=1e12)
+    answer = plan.make_plan("besiroglu2024", params=70e9)           # how many tokens?
+    answer = plan.make_plan("besiroglu2024", model="gpt-3")         # how far from the optimum is it?
+    answer["N"], answer["interval"]["N"]
 
-C = k N D training FLOPs (k = 6 where nothing else is known), N parameters, D tokens, loss in nats per token. What a
-law says of served, overtrained and repeated models is in `gen.scaling.laws.law_batch`, of given sizes in `questions`.
+C = k N D training FLOPs (k = 6 where nothing else is known), N parameters, D tokens, loss in nats per token.
+`gen.scaling.laws.law_batch` has the optima with inference, overtraining and repeated data, and `questions` the plans
+for given sizes.
 """
 
 import dataclasses

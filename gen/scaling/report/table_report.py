@@ -1,6 +1,6 @@
-"""The page of a study for anybody's table of runs: the three approaches, their drawings, and the next budget.
+"""Writes the page of a study for any table of runs: the three approaches, their figures, and the next budget.
 
-The results have the form of a sweep's results.json, so that `page.render_page` draws both.
+The results have the form of a sweep's results.json, so `page.render_page` draws both.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ def write_page(path: Path, found: Mapping[str, Any], curves: Sequence[Mapping[st
 
 
 def next_lines(found: Mapping[str, Any]) -> list[str]:
-  """Returns what each approach advises at ten times the largest budget, a line each."""
+  """Returns one line for each approach: its optimum at ten times the largest budget."""
   advice, text = found["prediction"], []
   for name in three_fits.NAMES:
     if name in advice:

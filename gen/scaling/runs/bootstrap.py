@@ -1,6 +1,6 @@
-"""Resamples of a study and intervals from them: percentile and bias-corrected accelerated (BCa).
+"""Resamples a study and returns percentile or bias-corrected accelerated (BCa) intervals.
 
-Whole clusters are drawn with replacement: runs, or all runs of a budget or a seed, where runs of one share an error.
+Clusters are drawn with replacement: single runs, or all runs of a budget or seed where these share an error.
 BCa: Efron 1987, "Better bootstrap confidence intervals". B resamples, N runs, K clusters.
 """
 
@@ -53,13 +53,13 @@ def leave_one_out(clusters: np.ndarray) -> np.ndarray:
 def draw_interval(
   draws: np.ndarray, estimate: float, level: float, left_out: np.ndarray | None = None
 ) -> list[float]:
-  """Returns [low, high] that holds `level` of the draws.
+  """Returns the interval [low, high] that contains the share `level` of the draws.
 
   Args:
-    draws: of one quantity, one a resample; those that are not finite are left out.
-    estimate: from all runs.
-    level: such as .95.
-    left_out: the estimates with each cluster left out, for BCa; percentile without.
+    draws: one value of the quantity for each resample; values that are not finite are ignored.
+    estimate: the value from all runs.
+    level: coverage between 0 and 1, such as .95.
+    left_out: the estimates with each cluster left out, for BCa; None gives a percentile interval.
   """
   draws = draws[np.isfinite(draws)]
   if not len(draws):
@@ -72,7 +72,7 @@ def draw_interval(
 
 
 def _corrected(tails: np.ndarray, draws: np.ndarray, estimate: float, left_out: np.ndarray) -> np.ndarray:
-  """Returns the tails moved for the bias of the draws and for how their spread depends on the truth."""
+  """Returns the tail probabilities corrected for bias (z0) and acceleration."""
   below = np.mean(draws < estimate) + 0.5 * np.mean(draws == estimate)
   half = 0.5 / len(draws)
   bias = _NORMAL.inv_cdf(min(max(float(below), half), 1 - half))

@@ -1,12 +1,12 @@
-"""What N and C mean: parameters and training FLOPs of a model in every convention that a published law uses.
+"""Counts N (parameters) and C (training FLOPs) of a model in each convention that a published law uses.
 
     from gen.scaling.runs import conventions
 
     conventions.count_parameters(model, "non_embedding")             # N of Kaplan et al. 2020
     conventions.count_flops(model, 2048, convention="chinchilla")    # C of a row by appendix F of Hoffmann et al. 2022
 
-Laws of different conventions cannot be compared before their N and C mean one thing: counting the last layer's FLOPs
-or not moves the exponent a of small models by .1 (Porian et al. 2024, arXiv:2406.19146). Letters as in `gen.counts`:
+Laws can only be compared in one convention. Counting the last layer's FLOPs or not moves the exponent a of small
+models by .1 (Porian et al. 2024, arXiv:2406.19146). Letters as in `gen.counts`:
 D width, L depth, H heads, K head width, F feed-forward width, V vocab, T length, S source length.
 """
 

@@ -1,4 +1,4 @@
-"""Runs counted anew: N and C by named conventions, from the shapes that a file of runs gives beside its losses.
+"""Recounts N and C of runs in named conventions, from the model shapes that a file gives beside its losses.
 
     rows with a shape -> Model, row lengths -> count_parameters, count_flops -> RunsTable
 
@@ -27,14 +27,14 @@ _FIELDS = {field.name: field.type for field in dataclasses.fields(Model)}
 
 
 class ConventionChoice(NamedTuple):
-  """What N and C shall mean; GIVEN leaves what the file says. C of 6nd is 6 N D with whichever N."""
+  """The conventions of N and C; GIVEN keeps the file's own. C of 6nd is 6 N D with the chosen N."""
 
   params: str = GIVEN
   flops: str = GIVEN
 
 
 class RunShape(NamedTuple):
-  """A run's model, the lengths of its rows, and the corpus tokens of one."""
+  """A run's model, the lengths of its rows, and the corpus tokens per row."""
 
   model: Model
   length: int
@@ -71,12 +71,12 @@ def parse_choice(text: str) -> ConventionChoice:
 
 
 def recount_runs(runs: RunsTable, chosen: ConventionChoice, path: str | Path) -> RunsTable:
-  """Returns the runs counted as chosen.
+  """Returns the runs with N and C in the chosen conventions.
 
   Args:
     runs: as `runs_table.read_runs` gave them, all of them.
     chosen: the conventions.
-    path: of the file that they were read from, for their shapes.
+    path: the file that they were read from, which also holds their shapes.
 
   Raises:
     UserError: where the file has no shapes, naming what is missing.
@@ -100,7 +100,7 @@ def _regrouped(runs: RunsTable, flops: np.ndarray) -> RunsTable:
 
 
 def unequal_reason(runs: RunsTable, text: str) -> str:
-  """Returns why runs that were counted anew have no valleys at equal C; "" where they have.
+  """Returns why recounted runs have no valleys at equal C, or "" if they have.
 
   Args:
     runs: as `recount_runs` gave them.

@@ -1,7 +1,7 @@
-"""Which column of somebody's table holds what: N, D, the loss, C and the rest, by the names that people give them.
+"""Finds the columns of N, D, loss, C and others in a table of runs by their usual names.
 
-An exact name of ours wins, then the others in the order below. Names compare without case, spaces and punctuation;
-"run - eval/loss" of a Weights & Biases export counts as eval/loss, and its __MIN and __MAX columns are passed over.
+An exact name of gen's wins, then the others in the order below. Names compare without case, spaces and punctuation.
+"run - eval/loss" of a Weights & Biases export counts as eval/loss; its __MIN and __MAX columns are ignored.
 """
 
 import difflib
@@ -41,12 +41,12 @@ _FAILED = ("crashed", "failed", "killed", "preempted", "cancelled", "canceled", 
 def find_columns(
   header: Sequence[str], columns: Mapping[str, str], rows: Sequence[Sequence[str]], source: str
 ) -> tuple[dict[str, int], list[str]]:
-  """Returns (index of each quantity's column, a sentence for each that has another name than ours).
+  """Returns the index of each quantity's column, and a sentence for each column with another name than gen's.
 
   Args:
     header: names of the columns.
-    columns: names that the user gave, by ours.
-    rows: cells, for what an error shows of each column.
+    columns: names that the user gave, by gen's names.
+    rows: cells, from which errors describe each column.
     source: what to call the table in messages.
 
   Raises:
@@ -127,7 +127,7 @@ def describe_missing(column: str, header: Sequence[str], rows: Sequence[Sequence
 
 
 def _looks(cells: list[str]) -> str:
-  """Returns what a column looks like: numbers and their range, or words."""
+  """Describes a column: its numbers and their range, or its words."""
   cells = [cell.strip() for cell in cells if cell.strip()]
   if not cells:
     return " (empty)"

@@ -26,18 +26,18 @@ _OPTIONAL = ("flops", "budget", "seed", "held_out", "steps")
 
 @dataclasses.dataclass(frozen=True)
 class RunsTable:
-  """Runs: one entry of each array a run.
+  """The runs of a study; every array has one entry for each run.
 
   Attributes:
     params: N, in whatever counting convention the study uses.
     tokens: D, tokens processed.
-    loss: nats per token; every other unit shifts E, A and B alike.
+    loss: nats per token; another unit scales E, A and B alike.
     flops: C; 6 N D where the source has none.
-    budget: nominal FLOPs of the run's IsoFLOP group; NaN where it has none.
-    seed: of the run; NaN where unknown.
-    held_out: whether fits must not see the run.
-    steps: of training; NaN where unknown.
-    names: what to call each run.
+    budget: nominal FLOPs of the run's IsoFLOP group; NaN if it has none.
+    seed: seed of the run; NaN if unknown.
+    held_out: whether the run is excluded from fits.
+    steps: training steps; NaN if unknown.
+    names: name of each run.
   """
 
   params: np.ndarray
@@ -103,7 +103,7 @@ def make_runs(
   lines: Sequence[int] | None = None,
   source: str = "the runs",
 ) -> RunsTable:
-  """Builds checked points from arrays.
+  """Builds a table of runs from arrays and checks it.
 
   Args:
     params: N of each run.
@@ -114,9 +114,9 @@ def make_runs(
     seed: of each run.
     held_out: whether fits must not see each run.
     steps: of each run.
-    names: of each run; its row number if left out.
-    lines: of the file that each run came from, for messages.
-    source: what to call the whole in messages.
+    names: name of each run; by default its row number.
+    lines: line of the file that each run came from, for messages.
+    source: what messages call the table.
 
   Raises:
     UserError: for lengths that differ, or values that are not finite and positive, with the rows.
@@ -195,7 +195,7 @@ def read_described(path: str | Path, columns: Mapping[str, str] | None = None) -
 
 
 def read_curves(path: str | Path, points: RunsTable) -> list[dict[str, Any]]:
-  """Returns a journal's train rows of the runs in `points`, each with the run's name and N; none of other files.
+  """Returns a journal's train rows of the runs in `points`, each with the run's name and N; other files have none.
 
   Args:
     path: of the file that the points were read from.
@@ -221,7 +221,7 @@ def read_curves(path: str | Path, points: RunsTable) -> list[dict[str, Any]]:
 def runs_from_rows(
   rows: Iterable[Mapping[str, Any]], source: str = "the rows", columns: Mapping[str, str] | None = None
 ) -> RunsTable:
-  """Builds points from dictionaries with params, tokens, loss and any of the optional fields.
+  """Builds a table of runs from dictionaries with params, tokens, loss and any of the optional fields.
 
   Raises:
     UserError: if there are none, one lacks a field, or values are not finite and positive.

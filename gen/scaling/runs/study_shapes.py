@@ -1,4 +1,4 @@
-"""The models of a study's runs, from its own files: what a plan's shape is scaled from.
+"""Reads the models of a study's runs from its files; plans scale their shapes from these.
 
 A results.json has the study's config and each run's width and depth; a journal has each run's config; a .csv may have
 columns of the shape. A model is used only where its parameters are those that the file gives the run.
@@ -20,7 +20,7 @@ _SAME = 0.01  # relative difference of counts that still are one model's
 
 
 def read_shapes(path: str | Path) -> dict[str, Model]:
-  """Returns the models of a file of runs by the runs' names; none where the file does not tell them."""
+  """Returns the models of a file of runs by run name; empty if the file has no shapes."""
   path = Path(path)
   try:
     models = (
@@ -55,7 +55,7 @@ def _of_results(path: Path) -> list[Model | None]:
 
 
 def _resized(base: Model, row: Mapping[str, Any]) -> Model | None:
-  """Returns a run's model; None where the row does not tell its width, depth and vocabulary."""
+  """Returns a run's model, or None if the row lacks its width, depth or vocabulary."""
   groups = row.get("params_by_group")
   width, depth, vocab = row.get("width"), row.get("depth"), base.vocab
   if not (_is_size(width) and _is_size(depth)):

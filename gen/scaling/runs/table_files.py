@@ -1,7 +1,7 @@
-"""Files of runs as text and as cells: compression, encodings and separators that people's exports have.
+"""Reads files of runs as text and as cells, with the compressions, encodings and separators of common exports.
 
-A file is what it holds, not what its suffix says: gzip, xz or Zstandard, UTF-8 or UTF-16 with or without a byte-order
-mark, cells separated by comma, semicolon, tab or |, JSON lines, a JSON array or a results.json.
+The content decides the format, not the suffix: gzip, xz or Zstandard; UTF-8 or UTF-16 with or without a byte-order
+mark; cells separated by comma, semicolon, tab or |; JSON lines, a JSON array or a results.json.
 """
 
 import csv
@@ -23,7 +23,7 @@ _MOST_COLUMNS = 100_000
 
 
 def text_of(path: Path) -> str:
-  """Returns what a file of runs holds, unpacked and decoded.
+  """Returns the content of a file of runs, decompressed and decoded.
 
   Raises:
     UserError: with the reason why it cannot be read.
@@ -77,10 +77,10 @@ def is_json(text: str) -> bool:
 
 
 def read_cells(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
-  """Yields (line, cells) of a table, without blank lines and lines that open with #.
+  """Yields (line number, cells) of a table, without blank lines and lines that start with #.
 
   Raises:
-    UserError: for a line that is none of a table.
+    UserError: for a line that does not belong to a table.
   """
   lines = text.splitlines()
   reader = csv.reader(lines, delimiter=find_separator(lines))
@@ -97,7 +97,7 @@ def read_cells(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def find_separator(lines: list[str]) -> str:
-  """Returns what separates the cells of a table, by its first line.
+  """Returns the separator of a table's cells, judged by its first line.
 
   >>> find_separator(["# a, b", "N;D;loss", "1,5;2,5;3"])
   ';'
@@ -109,7 +109,7 @@ def find_separator(lines: list[str]) -> str:
 def json_rows(text: str, path: Path) -> list[dict[str, Any]]:
   """Returns the runs of a journal, of JSON lines, of a JSON array or of a results.json, in their order.
 
-  Of a journal they are the rows of kind "result", of each run its last.
+  In a journal the runs are the rows of kind "result"; the last row of each run counts.
 
   Raises:
     UserError: for text that is no JSON, or holds no list of runs.
@@ -131,7 +131,7 @@ def json_rows(text: str, path: Path) -> list[dict[str, Any]]:
 
 
 def last_results(rows: list[Any]) -> list[dict[str, Any]]:
-  """Returns the result rows of a journal, of each run its last."""
+  """Returns the last result row of each run in a journal."""
   results: dict[str, dict[str, Any]] = {}
   for number, row in enumerate(rows):
     if isinstance(row, dict) and row.get("kind") == "result":

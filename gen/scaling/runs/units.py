@@ -1,7 +1,7 @@
-"""Counts in the wrong unit: tokens in billions, parameters in millions, recognized by their size and converted.
+"""Detects and converts counts in the wrong unit, such as tokens in billions or parameters in millions.
 
-Nobody trains a model of 70 parameters, or on 300 tokens: such numbers are counts of billions or millions whose unit was
-left out. N parameters, D tokens, C FLOPs.
+Nobody trains a model of 70 parameters, or on 300 tokens. Such numbers are billions or millions without their unit.
+N parameters, D tokens, C FLOPs.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ _FLOPS = (2.0, 60.0)  # FLOPs a parameter and token, of small models too
 
 
 def parse_unit(name: str, value: float | None) -> float:
-  """Returns a unit of counts that a flag gave; 1 where it gave none.
+  """Returns the unit of counts that a flag gives, or 1 if it gives none.
 
   Args:
     name: of the flag, for messages.
@@ -59,9 +59,9 @@ def convert_count(
   Args:
     kind: params or tokens.
     value: as it was given.
-    given_unit: --params_unit or --tokens_unit; 1 says that a small number is meant.
-    usual: least and largest count that is believed without a unit; `USUAL` if left out.
-    name: of the flag, for messages; the kind if left out.
+    given_unit: --params_unit or --tokens_unit; 1 accepts a small number as it is.
+    usual: smallest and largest count that is accepted without a unit; `USUAL` by default.
+    name: name of the flag in messages; the kind by default.
 
   Raises:
     UserError: for a number that is not positive, and one that no model has: with the unit that it is likely in.
@@ -91,7 +91,7 @@ def convert_count(
 
 
 def likely_units(kind: str, value: float) -> list[float]:
-  """Returns the units in which a small number is likely given, the likeliest first.
+  """Returns the likely units of a number that is too small, the likeliest first.
 
   >>> likely_units("params", 70), likely_units("params", 175_000), likely_units("tokens", 300)
   ([1000000000.0, 1000000.0], [1000000.0], [1000000000.0])
@@ -139,17 +139,19 @@ def of_table(params: ArrayLike, tokens: ArrayLike, flops: ArrayLike | None = Non
   return {kind: size for kind, size in zip(("params", "tokens"), best, strict=True) if size != 1}
 
 
-def convert_runs(runs: "RunsTable", source: str, params_unit: float | None, tokens_unit: float | None) -> "RunsTable":
+def convert_runs(
+  runs: "RunsTable", source: str, params_unit: float | None, tokens_unit: float | None
+) -> "RunsTable":
   """Returns runs in counts of ones.
 
   Args:
     runs: as their file gives them.
     source: what to call the file in messages.
-    params_unit: of N in the file; None where nobody said it.
-    tokens_unit: of D.
+    params_unit: unit of N in the file; None if the user gave none.
+    tokens_unit: unit of D in the file; None if the user gave none.
 
   Raises:
-    UserError: for counts in another unit that nobody said, with the flags that convert them.
+    UserError: for counts that seem to be in a unit the user did not give, with the flags that convert them.
   """
   counted = bool(
     np.allclose(runs.flops, 6 * runs.params * runs.tokens, rtol=1e-9)
@@ -180,5 +182,5 @@ def _middle(values: ArrayLike) -> float:
 
 
 def _surprise(params: float, tokens: float) -> float:
-  """Returns how far N and D are from a model that somebody trains: decades off 20 tokens a parameter, and off 1 B."""
+  """Returns how unusual N and D are: the distance in decades from 20 tokens per parameter and from 1 B parameters."""
   return abs(math.log10(tokens / params / _TOKENS_A_PARAMETER)) + 0.3 * abs(math.log10(params) - 8.5)
