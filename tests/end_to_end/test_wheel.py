@@ -29,7 +29,7 @@ def test_the_wheel_installs_in_an_empty_environment_and_imports(tmp_path):
   (wheel,) = (tmp_path / "dist").glob("*.whl")
   names = zipfile.ZipFile(wheel).namelist()
   assert "gen/py.typed" in names
-  assert "gen/scaling/report.html.jinja" in names
+  assert "gen/scaling/report/report.html.jinja" in names
   assert not [name for name in names if name.startswith(("tests/", "experiments/", "configs/"))]
   run(uv, "venv", str(tmp_path / "empty"))
   python = str(tmp_path / "empty" / "bin" / "python")

@@ -19,7 +19,7 @@ from gen.scaling.laws.law import ParametricLaw
 from gen.scaling.workers.study import TrainedStudy
 from gen.training import journal
 
-COMMAND = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
+COMMAND = (sys.executable, str(Path(__file__).parents[1] / "fake_worker.py"))
 OBJECTIVES = {"encoder": "masked", "encoder_decoder": "span_corruption"}
 BUDGETS = (4e11, 1e12, 2.5e12)
 LAWS = {

@@ -18,7 +18,7 @@ from gen.scaling.runs import runs_table
 
 LAW = ParametricLaw(E=0.6, A=57.0, B=228.0, alpha=0.42, beta=0.40)  # of the fixture `study`
 BUDGETS = (4e11, 1e12, 2.5e12, 6e12)
-DATA = Path(__file__).parents[3] / "shared" / "data" / "scaling_runs"
+DATA = Path(__file__).parents[4] / "shared" / "data" / "scaling_runs"
 
 
 def with_loss(runs, loss):

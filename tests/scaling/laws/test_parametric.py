@@ -14,7 +14,7 @@ from gen.scaling.laws.law import ParametricLaw
 from gen.scaling.runs import runs_table
 
 NAMES = ("E", "A", "B", "alpha", "beta")
-SHARED = Path(__file__).parents[2] / ".." / "shared" / "data" / "scaling_runs"
+SHARED = Path(__file__).parents[3] / ".." / "shared" / "data" / "scaling_runs"
 LAWS = {
   "language": ParametricLaw(1.69, 406.4, 410.7, 0.34, 0.28),
   "small": ParametricLaw(0.6, 57.0, 228.0, 0.42, 0.40),

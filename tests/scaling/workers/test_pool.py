@@ -14,7 +14,7 @@ from gen.errors import UserError
 from gen.scaling.sweeps import design
 from gen.scaling.workers import pool as pools
 
-COMMAND = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
+COMMAND = (sys.executable, str(Path(__file__).parents[1] / "fake_worker.py"))
 
 
 def runs_of(count=3, **fields):

@@ -11,7 +11,7 @@ from gen.errors import UserError
 from gen.scaling.workers import study as studies
 from gen.training import journal
 
-COMMAND = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
+COMMAND = (sys.executable, str(Path(__file__).parents[1] / "fake_worker.py"))
 ANALYSIS = {"laws": {}, "verdict": {"credible": True, "reasons": []}}
 
 

@@ -12,7 +12,7 @@ from gen.config import Data, Model, Sweep, to_dict
 from gen.scaling.sweeps import design
 from gen.scaling.workers import worker
 
-FAKE = Path(__file__).with_name("fake_worker.py")
+FAKE = Path(__file__).parents[1] / "fake_worker.py"
 
 
 def a_run():
