@@ -31,14 +31,14 @@ GRADES = ((0, "A"), (1, "B"), (3, "C"))  # most alarms of each grade; more are a
 
 @dataclasses.dataclass(frozen=True)
 class AuditReport:
-  """What the checks said.
+  """The result of an audit.
 
   Attributes:
     grade: A (no alarm), B (one), C (up to three) or D.
-    findings: every check's, in order.
-    runs: how many were looked at.
+    findings: the findings of all checks, in order.
+    runs: number of audited runs.
     a: exponents of N* over C by approach.
-    warnings: of the fits.
+    warnings: warnings of the fits.
   """
 
   grade: str
@@ -53,7 +53,7 @@ class AuditReport:
     return [one for one in self.findings if one.status == ALARM]
 
   def as_dict(self) -> dict[str, Any]:
-    """Returns what JSON holds of it."""
+    """Returns the report as plain values for JSON."""
     return {
       "grade": self.grade,
       "runs": self.runs,
@@ -77,9 +77,9 @@ def audit_runs(
   Args:
     runs: points, or a mapping as `fit.fit_approach` takes it; runs held out are left out.
     other_params: N of the same runs in other conventions, by name.
-    bootstraps: resamples, of which standard errors are taken.
-    seed: of the resampling.
-    delta: of the parametric fit.
+    bootstraps: resamples from which standard errors are estimated.
+    seed: seed of the resampling.
+    delta: delta of the Huber loss in the parametric fit.
 
   Raises:
     UserError: for runs that cannot identify a law, with the reason.
@@ -116,7 +116,7 @@ def other_params(
     names: columns that must be there; without, those of `OTHER_PARAMS` that are.
 
   Raises:
-    UserError: for a named column that is missing or holds what is no number above zero.
+    UserError: for a named column that is missing or has a value that is not a number above zero.
   """
   found = {}
   for name in names or OTHER_PARAMS:

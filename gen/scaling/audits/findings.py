@@ -1,4 +1,4 @@
-"""What a check of an audit looks at, and what it says."""
+"""The facts that the checks of an audit read, and the findings that they return."""
 
 import dataclasses
 from typing import Any
@@ -14,14 +14,14 @@ PASS, ALARM, SKIP = "pass", "alarm", "skip"
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-  """What one check found.
+  """The finding of one check.
 
   Attributes:
-    name: of the check.
+    name: name of the check.
     status: pass, alarm or skip.
-    value: what was measured; None where nothing could be.
-    limit: beyond which it is an alarm.
-    sentence: what it means.
+    value: measured value; None if nothing could be measured.
+    limit: limit beyond which the check raises an alarm.
+    sentence: the finding in words.
   """
 
   name: str
@@ -33,13 +33,13 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class StudyFacts:
-  """What the checks look at.
+  """The facts that the checks read.
 
   Attributes:
     points: the runs.
     law: the parametric fit, with every run left out in turn.
-    designed: whether the runs were made in budgets, so that valleys mean something.
-    valleys: the IsoFLOP fit; None where there is none.
+    designed: whether the runs are grouped in budgets, so that valleys are meaningful.
+    valleys: the IsoFLOP fit; None if there is none.
     other_params: N in other conventions.
   """
 
@@ -51,12 +51,12 @@ class StudyFacts:
 
 
 def make_finding(name: str, bad: bool, value: Any, limit: Any, sentence: str) -> Finding:
-  """Returns an alarm where it is bad, else a pass."""
+  """Returns a finding that is an alarm if `bad`, else a pass."""
   return Finding(name, ALARM if bad else PASS, value, limit, sentence)
 
 
 def error_of(draws: np.ndarray) -> float:
-  """Returns the standard error that draws show, by their quartiles."""
+  """Returns a robust standard error of the draws, from their quartiles."""
   draws = draws[np.isfinite(draws)]
   if len(draws) < 2:
     return 0.0

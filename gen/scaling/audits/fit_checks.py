@@ -1,7 +1,7 @@
-"""The checks of an audit, each from the facts of a study to findings.
+"""The checks of an audit on the fits; each turns the facts of a study into findings.
 
-Thresholds leave sound studies in peace: an effect must be large enough to matter and beyond what noise does. N
-parameters, D tokens, C FLOPs, a the exponent of N* over C, r residuals in ln loss.
+Thresholds avoid false alarms: an effect must be large enough to matter and larger than noise explains. N parameters,
+D tokens, C FLOPs, a the exponent of N* over C, r residuals in ln loss.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ _AHEAD, _MOST_AHEAD = 0.015, 0.05  # relative error of the largest budget's loss
 
 
 def check_convergence(facts: StudyFacts) -> Iterator[Finding]:
-  """Is the fit at an optimum, inside the region that was searched?"""
+  """Checks that the fit is at an optimum inside the searched region."""
   law, limit = facts.law, _GRADIENT * max(1.0, len(facts.points) / 1000)
   yield make_finding(
     "convergence", not law.gradient_norm <= limit, law.gradient_norm, limit,
@@ -54,7 +54,7 @@ def check_convergence(facts: StudyFacts) -> Iterator[Finding]:
 
 
 def check_identifiability(facts: StudyFacts) -> Iterator[Finding]:
-  """Can these runs tell the constants apart?"""
+  """Checks that the runs identify the constants separately."""
   x, y = np.log(facts.points.params), np.log(facts.points.tokens)
   correlation, count = float(np.corrcoef(x, y)[0, 1]), len(facts.points)
   said = f"ln N and ln D correlate by {correlation:.3f} over {count} runs"
@@ -85,7 +85,7 @@ def check_identifiability(facts: StudyFacts) -> Iterator[Finding]:
 
 
 def check_residuals(facts: StudyFacts) -> Iterator[Finding]:
-  """Do single runs stand apart or steer the law, and is there a pattern in what it leaves over?"""
+  """Checks for outliers, for runs of high leverage, and for patterns in the residuals."""
   r = facts.law.residuals
   scale = residual_scale(r, 5)
   far = outliers.outlier_mask(r)
@@ -136,7 +136,7 @@ def _structure(facts: StudyFacts, far: np.ndarray) -> Finding:
 
 
 def check_agreement(facts: StudyFacts) -> Iterator[Finding]:
-  """Do approaches 2 and 3 tell one exponent, with every budget and without each?"""
+  """Checks that approaches 2 and 3 agree on the exponent, with all budgets and with each left out."""
   if facts.valleys is None:
     yield Finding(
       "agreement", SKIP, None, _SHIFT, "approach 2 cannot be fitted, so 2 and 3 cannot be compared"
@@ -187,7 +187,7 @@ def _without_budgets(facts: StudyFacts, groups: np.ndarray, budgets: np.ndarray)
 
 
 def check_conventions(facts: StudyFacts) -> Iterator[Finding]:
-  """Does the answer hang on how N and C are counted?"""
+  """Checks whether the exponent depends on the conventions of N and C."""
   found = {f"N counted as {name}": _shift(facts, values) for name, values in facts.other_params.items()}
   shifts = {name: shift for name, shift in found.items() if shift is not None}
   k = facts.points.flops / (facts.points.params * facts.points.tokens)
@@ -206,7 +206,7 @@ def check_conventions(facts: StudyFacts) -> Iterator[Finding]:
 
 
 def _shift_of_flops(facts: StudyFacts, k: np.ndarray) -> float:
-  """Returns what a becomes, over C = 6 N D, where FLOPs a parameter and token fall as N^-kappa.
+  """Returns the exponent a over C = 6 N D if FLOPs per parameter and token fall as N^-kappa.
 
   Along C = k0 N^(1 - kappa) D the least loss is at N* ~ C^(beta / (alpha + beta (1 - kappa))).
   """
@@ -216,7 +216,7 @@ def _shift_of_flops(facts: StudyFacts, k: np.ndarray) -> float:
 
 
 def _shift(facts: StudyFacts, params: np.ndarray) -> float | None:
-  """Returns how far other counts of N move a: by IsoFLOP where there are valleys, else by the law."""
+  """Returns the change of a with another count of N: by IsoFLOP if there are valleys, else by the law."""
   other = dataclasses.replace(facts.points, params=params)
   try:
     if facts.valleys is not None:
@@ -227,13 +227,13 @@ def _shift(facts: StudyFacts, params: np.ndarray) -> float | None:
 
 
 def _chance(r: np.ndarray, design_nq: np.ndarray) -> float:
-  """Returns the p value of an F test that the columns, a constant among them, explain nothing of r but its mean."""
+  """Returns the p value of an F test that the columns, which include a constant, explain only the mean of r."""
   solved, _, rank, _ = np.linalg.lstsq(design_nq, r, rcond=None)
   return _chance_of(r, r - design_nq @ solved, int(rank))
 
 
 def _chance_of(r: np.ndarray, left: np.ndarray, rank: int) -> float:
-  """Returns the same where so many constants leave so much over."""
+  """Returns that p value from the number of constants and the residual sum of squares."""
   if len(r) <= rank + 1 or rank < 2:
     return 1.0
   total, rest = float(np.sum((r - r.mean()) ** 2)), float(left @ left)
@@ -248,7 +248,7 @@ def _standard(values: np.ndarray) -> np.ndarray:
 
 
 def _spread(draws_sp: np.ndarray) -> float:
-  """Returns the standard error of a of the parametric law."""
+  """Returns the standard error of the parametric law's exponent a."""
   with np.errstate(all="ignore"):
     return error_of(draws_sp[:, 4] / (draws_sp[:, 3] + draws_sp[:, 4]))
 

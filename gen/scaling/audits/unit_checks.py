@@ -1,6 +1,7 @@
-"""Checks of an audit for mistakes of units: losses in bits or as perplexities, tokens or parameters in thousands.
+"""Checks of an audit for wrong units: losses in bits or perplexities, tokens or parameters in thousands.
 
-N parameters, D tokens, C FLOPs. Before the fit by orders of magnitude, after it by runs that lie a known factor off.
+The checks use orders of magnitude before the fit, and afterwards runs that are off by a known factor. N parameters,
+D tokens, C FLOPs.
 """
 
 import math
@@ -29,12 +30,12 @@ _LEAST_SIZE, _LEAST_DATA = 5e7, 5e8  # N and D from which on that law is known
 
 
 def check_before_fit(points: RunsTable) -> list[Finding]:
-  """Returns what orders of magnitude say, which a fit does not need."""
+  """Returns findings from orders of magnitude, which need no fit."""
   return [_counts(points), _losses(points)]
 
 
 def check_after_fit(points: RunsTable, law: ParametricFit) -> list[Finding]:
-  """Returns what the fitted law says of units."""
+  """Returns findings on units from the fitted law."""
   return list(_bits(points, law))
 
 
@@ -67,7 +68,7 @@ def _counts(points: RunsTable) -> Finding:
 
 
 def _apart(logs: np.ndarray) -> np.ndarray:
-  """Returns which values lie beyond a gap of one and a half decades, on the side that has fewer."""
+  """Returns the mask of values beyond a gap of 1.5 decades, on the side with fewer values."""
   ordered = np.sort(logs)
   gaps = np.diff(ordered)
   if not len(gaps) or gaps.max() < _GAP:
@@ -91,7 +92,7 @@ def _losses(points: RunsTable) -> Finding:
 
 
 def _over_published(points: RunsTable) -> float:
-  """Returns the median of losses over those that a published law expects; NaN where it is not known."""
+  """Returns the median ratio of losses to a published law's; NaN outside the sizes where that law is valid."""
   known = (points.params > _LEAST_SIZE) & (points.tokens > _LEAST_DATA)
   if known.sum() < 5:
     return math.nan
@@ -99,7 +100,7 @@ def _over_published(points: RunsTable) -> float:
 
 
 def _bits(points: RunsTable, law: ParametricFit) -> Iterator[Finding]:
-  """Judges runs that lie 1 / ln 2 off the others, and a whole study above what text costs in nats."""
+  """Checks for runs that are off by a factor 1 / ln 2, and for a study whose losses are too high for nats."""
   count, names = _mixed(points.select(np.arange(0, len(points), -(-len(points) // _LOOKED_AT))))
   if count:
     where = ", ".join(names[:5])
@@ -117,10 +118,10 @@ def _bits(points: RunsTable, law: ParametricFit) -> Iterator[Finding]:
 
 
 def _mixed(points: RunsTable) -> tuple[int, list[str]]:
-  """Returns how many runs, and which, are the fewer of two kinds whose losses lie a factor 1 / ln 2 apart.
+  """Returns the number and mask of runs in the smaller of two groups whose losses differ by a factor 1 / ln 2.
 
-  ln loss is a paraboloid in (ln N, ln D) plus ln(1 / ln 2) for one kind: least squares and the assignment of each run
-  to the nearer kind in turns, from several beginnings. Two kinds there are if they leave a small part of the scatter.
+  ln loss is a paraboloid in (ln N, ln D), plus ln(1 / ln 2) for one group. Least squares alternate with assigning each
+  run to the nearer group, from several starts. There are two groups if these leave only a small part of the scatter.
   """
   x, y = (np.log(values) for values in (points.params, points.tokens))
   x, y, l = (x - x.mean()) / (np.std(x) + 1e-9), (y - y.mean()) / (np.std(y) + 1e-9), np.log(points.loss)

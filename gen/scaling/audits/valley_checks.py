@@ -1,4 +1,4 @@
-"""Checks of an audit that look at the valleys of loss at equal FLOPs: minima, their places, their sides.
+"""Checks of an audit on the valleys of loss at equal FLOPs: minima, their positions, their symmetry.
 
 N parameters, C FLOPs; a valley's half width is half the logarithm of its largest over its smallest N.
 """
@@ -23,7 +23,7 @@ _SIZES, _SHARED, _APART = 3, 0.6, 1.3  # runs of a budget, share of runs in such
 
 
 def check_valleys(facts: StudyFacts) -> Iterator[Finding]:
-  """Does every budget show its minimum, in the middle, on both sides alike?"""
+  """Checks that every budget has a minimum, near the middle of its sizes and symmetric."""
   sizes = [len(budget.log_n) for budget in valley_minimum.split_budgets(facts.points)]
   if not facts.designed or sum(size >= 3 for size in sizes) < 2:
     said = "the runs are not made in budgets of three sizes and more: no valleys to look at"
@@ -59,7 +59,7 @@ def check_valleys(facts: StudyFacts) -> Iterator[Finding]:
 
 
 def is_isoflop_design(points: RunsTable) -> bool:
-  """Returns whether a study was made in budgets: nominal ones, or most runs in groups of equal FLOPs far apart."""
+  """Returns whether a study has budgets: nominal ones, or most runs in well separated groups of equal FLOPs."""
   if np.all(np.isfinite(points.budget)):
     return True
   groups, flops = points.groups(), np.sort(points.group_flops())

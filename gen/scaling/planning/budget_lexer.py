@@ -1,6 +1,6 @@
-"""The tokens of a compute budget: numbers, devices, words, signs of multiplication, other signs.
+"""Splits a compute budget into tokens: numbers, devices, words, multiplication signs, other signs.
 
-Nothing is skipped but spaces and hyphens inside words: a character that belongs to no token is an error.
+Only spaces and hyphens inside words are skipped; any other character outside a token is an error.
 """
 
 import difflib

@@ -1,10 +1,10 @@
-"""A compute budget in words, read into amounts: `8 H100 for 3 days` is 8 devices, a name and 72 hours.
+"""Parses a compute budget in words into amounts: `8 H100 for 3 days` is 8 devices, a name and 72 hours.
 
     tokens -> factors (numbers, times, devices, work) -> terms (factors with "x" between) -> `BudgetAmounts`
 
-A number belongs to what follows it or what "x" joins it to. A device or a rate directly before a time is work
-("GPU-days", "PF/s-days"); times that follow one another add up ("1 day 12 h"). The parts may come in any order; each
-word is used, and no amount is said twice. What amounts mean in FLOPs is in `gen.scaling.planning.budgets`.
+A number belongs to the next word or to a word joined by "x". A device or a rate directly before a time is work
+("GPU-days", "PF/s-days"); consecutive times add up ("1 day 12 h"). The parts may come in any order. Every word must
+be used, and no amount may be given twice. `gen.scaling.planning.budgets` converts amounts to FLOPs.
 """
 
 import dataclasses
@@ -73,16 +73,16 @@ _WORK = ("flops", "device_hours")  # amounts that a number multiplies
 
 @dataclasses.dataclass(frozen=True)
 class BudgetAmounts:
-  """What a text says of a budget; None where it says nothing.
+  """The amounts that a text states; None for an amount that it does not state.
 
   Attributes:
     flops: training FLOPs.
     hours: wall time.
     device_hours: hours over all devices.
-    money: what may be spent.
-    price: money for one device's hour.
+    money: money to spend.
+    price: price of one device-hour.
     device: a name, `THIS_MACHINE`, `ANY` or `ANY_TPU`.
-    count: of devices.
+    count: number of devices.
     utilization: share of the device's peak.
   """
 
@@ -113,10 +113,10 @@ def read_amounts(text: str, devices: Iterable[str]) -> BudgetAmounts:
     devices: names of devices in lower case.
 
   Raises:
-    UserError: for a word that is not understood, an amount that is said twice, and a text without an amount.
+    UserError: for an unknown word, an amount that is given twice, and a text without an amount.
 
-  >>> found = read_amounts("8 H100 for 3 days", ["h100"])
-  >>> found.count, found.device, found.hours
+  >>> amounts = read_amounts("8 H100 for 3 days", ["h100"])
+  >>> amounts.count, amounts.device, amounts.hours
   (8.0, 'h100', 72.0)
   """
   reader = _BudgetReader(text, budget_lexer.budget_tokens(text, devices))
@@ -212,7 +212,7 @@ class _BudgetReader:
     return peak
 
   def _number_stands_alone(self) -> bool:
-    """Returns whether what follows a number is no unit, device or sign that it belongs to."""
+    """Returns whether no unit, device or sign follows a number."""
     if self.place == len(self.tokens):
       return True
     following = self.tokens[self.place]
@@ -237,7 +237,7 @@ class _BudgetReader:
     return None
 
   def _flops(self) -> _BudgetFactor | None:
-    """Reads FLOPs, and rates such as PF/s, PFLOP/s and petaflops, of which a time makes FLOPs."""
+    """Reads FLOPs, and rates such as PF/s, PFLOP/s and petaflops, which a time turns into FLOPs."""
     token = self.tokens[self.place]
     for prefix in ("", *_PREFIXES, "m", *_LETTERS):
       rest = token.word.removeprefix(prefix) if token.kind == "word" and token.word.startswith(prefix) else ""
@@ -282,7 +282,7 @@ def _with_work(factors: list[_BudgetFactor]) -> list[_BudgetFactor]:
 
 
 class _BudgetTerms:
-  """Multiplies the factors of each term, and adds up what the terms say."""
+  """Multiplies the factors of each term, and combines the amounts of all terms."""
 
   def __init__(self, text: str, factors: list[_BudgetFactor]) -> None:
     self.text, self.factors = text, factors
@@ -305,7 +305,7 @@ class _BudgetTerms:
     return BudgetAmounts(**self.said, device=self.device)
 
   def _terms(self) -> Iterator[list[_BudgetFactor]]:
-    """Yields factors that belong together: with "x" between, or a number and what follows it."""
+    """Yields groups of factors: joined by "x", or a number and the factor after it."""
     term: list[_BudgetFactor] = []
     times = False  # whether the last factor was "x"
     for factor in self.factors:
@@ -350,7 +350,7 @@ class _BudgetTerms:
     )
 
   def _add(self, term: list[_BudgetFactor]) -> None:
-    """Adds what a term says: its numbers multiply its work, or else count its devices."""
+    """Adds the amount of a term: its numbers multiply its work, or else count its devices."""
     kinds = [factor.kind for factor in term]
     number = math.prod(factor.value for factor in term if factor.kind == "number")
     for factor in term:

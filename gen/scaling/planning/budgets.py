@@ -1,9 +1,9 @@
-"""Compute budgets in every unit that people use, read and written: FLOPs, PF/s-days, device hours, minutes here.
+"""Parses and formats compute budgets in common units: FLOPs, PF/s-days, device hours, minutes of this machine.
 
-    read("3640 PF-days")                       # 3.14e23 FLOPs
-    read("64 x 72 h of h100 at 40 %")          # 64 devices for 72 hours at 40 % of their peak
-    read("30 min of this machine")             # at the measured rate of its matrix products
-    parse("8 h100 for 3 days")                 # FLOPs, device, count and wall time
+    parse_budget("3640 PF-days")               # 3.14e23 FLOPs
+    parse_budget("64 x 72 h of h100 at 40 %")  # 64 devices for 72 hours at 40 % of their peak
+    parse_budget("30 min of this machine")     # at the measured rate of its matrix products
+    parse_words("8 h100 for 3 days")           # FLOPs, device, count and wall time
 
 One PF/s-day is 1e15 FLOP/s for a day, 8.64e19 FLOPs (Kaplan et al. 2020, arXiv:2001.08361, section 1.3). A device's
 peak is that of dense bfloat16 (V100: float16) products by its maker's data sheet; utilization is the share of the
@@ -55,7 +55,7 @@ class ComputeBudget:
     count: devices side by side.
     hours: wall time on them.
     utilization: share of the peak that training reaches.
-    price: money for one device's hour; None where unknown.
+    price: price of one device-hour; None if unknown.
   """
 
   flops: float
@@ -73,7 +73,7 @@ def parse_budget(text: str) -> float:
   (5.76e+23, 8.64e+19, 1.1232)
 
   Raises:
-    UserError: for what is no budget, an unknown device, or one that is not above zero.
+    UserError: for a text that is not a budget, an unknown device, or a budget that is not above zero.
   """
   return parse_words(text).flops
 
@@ -86,10 +86,10 @@ def parse_words(text: str, **known: Any) -> ComputeBudget:
     **known: device, count, utilization and price, as `resolve_budget` takes them.
 
   Raises:
-    UserError: for a word that is not understood, and an amount that is missing or said twice.
+    UserError: for an unknown word, and an amount that is missing or given twice.
 
-  >>> found = parse_words("3 days on 8 H100")
-  >>> found.count, found.hours, found == parse_words("8xh100 for 72 h")
+  >>> budget = parse_words("3 days on 8 H100")
+  >>> budget.count, budget.hours, budget == parse_words("8xh100 for 72 h")
   (8.0, 72.0, True)
   """
   return resolve_budget(budget_words.read_amounts(text, PEAKS), **known)
@@ -106,13 +106,13 @@ def resolve_budget(
 
   Args:
     said: FLOPs, a time, device-hours or money, with or without the devices.
-    device: known from elsewhere, such as a flag; `DEVICE` where nobody says it.
-    count: likewise; 1.
-    utilization: likewise; `UTILIZATION`.
-    price: likewise; unknown.
+    device: device given elsewhere, such as by a flag; `DEVICE` by default.
+    count: number of devices given elsewhere; 1 by default.
+    utilization: share of the peak given elsewhere; `UTILIZATION` by default.
+    price: price of a device-hour given elsewhere; unknown by default.
 
   Raises:
-    UserError: for what is said twice with two values, money without a price, and values that cannot be.
+    UserError: for two different values of one amount, money without a price, and invalid values.
   """
   if said.device == budget_words.THIS_MACHINE:
     return _on_this_machine(said, device, count, utilization, price)
@@ -163,19 +163,19 @@ def _device(said: str | None, known: str | None) -> str:
 
 
 def _agreed(what: str, said: Any, known: Any, otherwise: Any) -> Any:
-  """Returns the one value that is given, in words or elsewhere."""
+  """Returns the value that is given in words or elsewhere; raises UserError if both are given and differ."""
   if said is not None and known is not None and said != known:
     raise UserError(f"{what} is given twice, {said} in the budget and {known} beside it; give one")
   return said if said is not None else known if known is not None else otherwise
 
 
 def flops_of_pf_days(days: float) -> float:
-  """Returns FLOPs of so many PF/s-days."""
+  """Converts PF/s-days to FLOPs."""
   return require_positive("the budget in PF/s-days", days) * PF_DAY
 
 
 def pf_days_of(flops: float) -> float:
-  """Returns PF/s-days of so many FLOPs.
+  """Converts FLOPs to PF/s-days.
 
   >>> round(pf_days_of(3.14e23))
   3634
@@ -188,12 +188,12 @@ def flops_of_devices(device: str, count: float, hours: float, utilization: float
 
   Args:
     device: a name in `PEAKS`, or its peak in FLOP/s as a number.
-    count: how many.
-    hours: of wall time.
+    count: number of devices.
+    hours: wall time in hours.
     utilization: share of the peak, above 0 and at most 1.
 
   Raises:
-    UserError: for an unknown device, with the nearest, and values that cannot be.
+    UserError: for an unknown device, with the nearest name, and for invalid values.
   """
   return (
     require_positive("count", count)
@@ -235,17 +235,17 @@ def _name(device: str) -> str:
 
 
 def device_hours(flops: float, device: str, utilization: float = UTILIZATION) -> float:
-  """Returns the hours that one such device takes."""
+  """Returns the hours that one device of this kind takes."""
   return flops / device_rate(device, utilization) / HOUR
 
 
 def of_machine_minutes(minutes: float) -> float:
-  """Returns the FLOPs that this machine does in so many minutes, at the rate of `machine_rate`."""
+  """Returns the FLOPs that this machine computes in the given minutes, at the rate of `machine_rate`."""
   return require_positive("the minutes of this machine", minutes) * 60 * machine_rate()
 
 
 def machine_minutes(flops: float) -> float:
-  """Returns the minutes that this machine takes, at the rate of `machine_rate`."""
+  """Returns the minutes that this machine takes for a budget, at the rate of `machine_rate`."""
   return flops / machine_rate() / 60
 
 
@@ -285,7 +285,7 @@ def describe_budget(
 
 
 def format_duration(hours: float) -> str:
-  """Returns a time for people.
+  """Formats a time in hours for people.
 
   >>> format_duration(0.01), format_duration(7.5), format_duration(100), format_duration(2e5)
   ('36 s', '7.5 h', '4.2 days', '22.8 years')

@@ -1,4 +1,4 @@
-"""What a plan rests on: a law with its resamples, from the literature, a fit, a file of runs or of constants.
+"""The law behind a plan, with its resamples: from the literature, a fit, or a file of runs or constants.
 
 C = k N D training FLOPs, N parameters, D tokens, loss in nats per token.
 """
@@ -30,17 +30,17 @@ class LawSource:
     name: of the law.
     source: paper, or the runs that it was fitted to.
     counting: convention of N.
-    k: training FLOPs a parameter and token; where it varies with N, its mean over the runs, and see `cost`.
-    rows_sp: the constants, one row (see `surfaces`); None for a law of the optimum alone.
-    draws_sp: those of each resample, and of each run left out where BCa is wanted.
-    left_out_kp: those with each run left out; None for percentile intervals.
-    frontier: of a law of the optimum alone: C -> {N, D, loss, interval}.
-    level: of the intervals.
-    largest: FLOPs of the largest runs; NaN where unknown.
-    how: how the intervals were made, or why there are none.
-    runs: those that it was fitted to; None where they are not at hand.
-    varying: k(N), where k varies with N; None for one k.
-    models: of those runs by name, where their file tells them.
+    k: training FLOPs per parameter and token; if k varies with N, its mean over the runs (see `cost`).
+    rows_sp: the constants in one row (see `gen.scaling.laws.law_batch`); None for a law of the optimum alone.
+    draws_sp: the constants of each resample, and with each run left out if intervals are BCa.
+    left_out_kp: the constants with each run left out; None for percentile intervals.
+    frontier: for a law of the optimum alone: C -> {N, D, loss, interval}.
+    level: coverage of the intervals.
+    largest: FLOPs of the largest runs; NaN if unknown.
+    how: method of the intervals, or the reason why there are none.
+    runs: the runs that it was fitted to; None if they are not available.
+    varying: k(N), if k varies with N; None for one k.
+    models: models of those runs by name, if their file has shapes.
   """
 
   name: str
@@ -60,11 +60,11 @@ class LawSource:
 
   @property
   def cost(self) -> CostModel:
-    """What a model costs, as every optimum takes it."""
+    """The cost model k(N) that all optima use."""
     return self.varying or cost_model.constant_cost(self.k)
 
   def measure(self, function: Callable[[np.ndarray], law_batch.BatchOptimum]) -> dict[str, Any]:
-    """Returns what a function of rows of constants gives, with the interval of each value."""
+    """Returns the values of a function of rows of constants, with the interval of each value."""
     assert self.rows_sp is not None
     values = {name: float(array[0]) for name, array in function(self.rows_sp).items()}
     intervals = {}
@@ -78,7 +78,7 @@ class LawSource:
     return values | {"interval": intervals}
 
   def optimum(self, flops: float) -> dict[str, Any]:
-    """Returns N, D, ratio and loss at so many FLOPs and their intervals."""
+    """Returns N, D, ratio and loss at a budget in FLOPs, and their intervals."""
     if self.rows_sp is not None:
       return self.measure(lambda rows_sp: law_batch.batch_optimum(rows_sp, flops, self.cost))
     assert self.frontier is not None
@@ -92,7 +92,7 @@ class LawSource:
     return found | {"interval": interval}
 
   def needs_surface(self, what: str) -> None:
-    """Raises UserError if the law says nothing of losses off the optimum."""
+    """Raises UserError if the law predicts no losses off the optimum."""
     if self.rows_sp is None:
       raise UserError(
         f"the law {self.name} gives the optimum alone, and {what} needs losses off it; "
@@ -111,7 +111,7 @@ def make_source(
     name: to call it.
     source: where it is from.
     counting: convention of its N.
-    largest: FLOPs of the largest runs behind it.
+    largest: FLOPs of the largest runs that it was fitted to.
 
   Raises:
     UserError: for an unknown name, or a fit without an optimum.
@@ -161,7 +161,7 @@ def read_source(
       its counts.
 
   Raises:
-    UserError: for a file that is missing or holds neither runs nor a law, and for runs that cannot carry the fit.
+    UserError: for a file that is missing or holds neither runs nor a law, and for runs that do not suffice for the fit.
   """
   path, columns = Path(path), options.pop("columns", None)
   sizes = [options.pop(name, None) for name in ("params_unit", "tokens_unit")]
@@ -181,7 +181,7 @@ def source_of_runs(
   name: str = "the study",
   **options: Any,
 ) -> LawSource:
-  """Returns the law fitted to runs, with the runs, which the choice of the next ones takes.
+  """Returns the law fitted to runs, together with the runs, which the choice of further runs needs.
 
   Args:
     runs: those held out are left out.
@@ -191,7 +191,7 @@ def source_of_runs(
     **options: of `fit.fit_approach`.
 
   Raises:
-    UserError: for runs that cannot carry the fit, and options that cannot be.
+    UserError: for runs that do not suffice for the fit, and for invalid options.
   """
   seen = fit.not_held_out(runs)
   found = fit.fit_approach(runs, approach, **options)

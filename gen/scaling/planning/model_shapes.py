@@ -1,4 +1,4 @@
-"""A model's shape for a number of parameters: the nearest named one, of a family or of a study, and one scaled to fit.
+"""Finds a model shape for a number of parameters: the nearest named one of a family or study, and one scaled to fit.
 
 N parameters in a named convention; D width, L depth, K head width, F feed-forward width.
 """
@@ -21,7 +21,7 @@ _SLENDER = 0.15  # what a factor e in width over depth away from the template's 
 
 @dataclasses.dataclass(frozen=True)
 class NamedShape:
-  """A shape and how near it comes.
+  """A shape, and the nearest named model.
 
   Attributes:
     preset: the named model nearest to N, in ln N.
@@ -41,12 +41,12 @@ class NamedShape:
 
   @property
   def head_share(self) -> float:
-    """Parameters of the output head over N."""
+    """Share of the output head in N."""
     return self.model.vocab * self.model.width / self.params
 
   @property
   def fault(self) -> str:
-    """Why nobody should train this shape; empty where it is sound."""
+    """Reason against training this shape, or "" for a sound shape."""
     if self.head_share > _MOST_HEAD and self.counting not in ("no_head", "non_embedding"):
       return (
         f"a vocabulary of {self.model.vocab:,} would take {100 * self.head_share:.0f} % of N as the output head "
@@ -58,7 +58,7 @@ class NamedShape:
     return ""
 
   def as_dict(self) -> dict[str, object]:
-    """Returns what JSON holds of it."""
+    """Returns the shape as plain values for JSON."""
     sizes = ("family", "width", "depth", "n_heads", "head_width", "feed_forward_width", "vocab")
     return {
       "preset": self.preset,
@@ -74,7 +74,7 @@ class NamedShape:
 
 
 def preset_families() -> list[str]:
-  """Returns the names of families of presets: what each preset's name begins with, where there are at least two."""
+  """Returns the families of presets: the first words of names that at least two presets share."""
   found: dict[str, int] = {}
   for name in presets.preset_names():
     found[_family(name)] = found.get(_family(name), 0) + 1
@@ -88,14 +88,14 @@ def nearest_shape(
   vocab: int | None = None,
   study: Mapping[str, Model] | None = None,
 ) -> NamedShape:
-  """Returns the shape of a family that is nearest to so many parameters.
+  """Returns the shape of a family nearest to N parameters.
 
   Args:
     params: N.
-    family: what the presets' names begin with, such as chinchilla, gpt2, t5.
+    family: first word of the presets' names, such as chinchilla, gpt2, t5.
     counting: convention of N.
-    vocab: of the model; the template's if left out.
-    study: the models of a study's runs by name, which are the templates instead of a family's.
+    vocab: vocabulary of the model; by default the template's.
+    study: models of a study's runs by name, used as templates in place of a family's.
 
   Raises:
     UserError: for an unknown family, with the nearest one.
@@ -135,7 +135,7 @@ def _family(name: str) -> str:
 
 
 def _scaled(template: Model, params: float, counting: str) -> Model:
-  """Returns the template with as many heads and layers as come nearest to N at about its slenderness."""
+  """Returns the template with the heads and layers that come nearest to N at about its ratio of width to depth."""
   slender = template.width / template.depth
   grown = (params / conventions.count_parameters(template, counting)) ** (1 / 3)
   around = template.width * grown
@@ -154,14 +154,14 @@ def _scaled(template: Model, params: float, counting: str) -> Model:
 
 
 def _heads(around: float) -> list[int]:
-  """Returns numbers of heads up to somewhat more than expected: every one of a small model, some of a large one."""
+  """Returns candidate numbers of heads, somewhat beyond the expected one: all for a small model, some for a large."""
   most, middle = 1.6 * around + 2, round(around)
   found = {round(most ** (i / 120)) for i in range(121)} | set(range(middle - 8, middle + 9))
   return sorted(heads for heads in found if 1 <= heads <= most)
 
 
 def _depths(template: Model, heads: int, head_width: int, params: float, counting: str) -> set[int]:
-  """Returns the two depths between which N lies, and the template's slenderness."""
+  """Returns the two depths between which N lies, and the depth at the template's ratio of width to depth."""
   width = heads * head_width
   one, two = (
     conventions.count_parameters(_resized(template, width, depth, head_width), counting) for depth in (1, 2)

@@ -1,10 +1,10 @@
-"""Which runs to add to a study so that N* at a target budget becomes known best, per FLOP spent.
+"""Chooses runs to add to a study that reduce the uncertainty of N* at a target budget most, per FLOP spent.
 
-Losses scatter about the parametric law by sd s in ln L, so runs with slopes j_i of ln L in theta know theta with
-covariance V = s^2 (sum j_i j_i')^-1, and ln N* with variance g' V g, g its slope in theta. One more run with slope j
-takes (g' V j)^2 / (s^2 + j' V j) off it (Fedorov 1972, "Theory of Optimal Experiments"). Runs are chosen one by one,
-each for the most taken off per FLOP; the scale of the interval is that of the study's own. What is chosen lies at the
-edges of the region that the study covers, where the law shows its exponents: it trusts the form of the law.
+Losses scatter about the parametric law by sd s in ln L. So runs with slopes j_i of ln L in theta determine theta with
+covariance V = s^2 (sum j_i j_i')^-1, and ln N* with variance g' V g, where g is its slope in theta. One more run with
+slope j reduces that variance by (g' V j)^2 / (s^2 + j' V j) (Fedorov 1972, "Theory of Optimal Experiments"). Runs are
+chosen greedily by the reduction per FLOP, and the scale of the interval is that of the study's own. The chosen runs
+lie at the edges of the region that the study covers, so the choice trusts the form of the law.
 N parameters, D tokens, C = k N D FLOPs.
 """
 
@@ -29,7 +29,7 @@ _LEAST_NOISE = 1e-6
 
 @dataclasses.dataclass(frozen=True)
 class CandidateRuns:
-  """Runs that could be added: N, D and C of each, and the slopes of their ln L in theta."""
+  """Candidate runs: N, D and C of each, and the slopes of ln L in theta."""
 
   params: np.ndarray
   tokens: np.ndarray
@@ -39,7 +39,7 @@ class CandidateRuns:
 
 @dataclasses.dataclass(frozen=True)
 class StudyDesign:
-  """What the runs so far know: covariance of theta, slope of ln N* in it, sd of a run, and a scale.
+  """Information from the runs so far: covariance of theta, slope of ln N* in theta, sd of a run, and a scale.
 
   `scale` turns the standard deviation of ln N* into half its interval.
   """
@@ -51,16 +51,16 @@ class StudyDesign:
 
   @property
   def variance(self) -> float:
-    """Of ln N*."""
+    """Variance of ln N*."""
     return float(self.slope_p @ self.covariance_pp @ self.slope_p)
 
   def gains(self, slopes_mp: np.ndarray) -> np.ndarray:
-    """Returns what each run would take off the variance."""
+    """Returns the reduction of the variance by each candidate run."""
     moved_mp = slopes_mp @ self.covariance_pp
     return (moved_mp @ self.slope_p) ** 2 / (self.noise**2 + np.sum(moved_mp * slopes_mp, 1))
 
   def after(self, slope: np.ndarray) -> "StudyDesign":
-    """Returns what is known after one more run."""
+    """Returns the design with one more run."""
     moved = self.covariance_pp @ slope
     less_pp = np.outer(moved, moved) / (self.noise**2 + slope @ moved)
     return dataclasses.replace(self, covariance_pp=self.covariance_pp - less_pp)
@@ -96,7 +96,7 @@ def choose_runs(
     study's whole grid until the last interval would cost, and share_of_grid.
 
   Raises:
-    UserError: for values that cannot be, and a study too small to tell its scatter.
+    UserError: for invalid values, and for a study too small to estimate its scatter.
   """
   if runs < 1:
     raise UserError(f"--next={runs}: give the number of runs to add, 1 or more")
@@ -138,7 +138,7 @@ def study_design(
   now: tuple[float, float] | None = None,
   level: float = 0.95,
 ) -> StudyDesign:
-  """Returns what a study's runs know of ln N* at a budget.
+  """Returns the information of a study's runs on ln N* at a budget.
 
   Raises:
     UserError: for fewer than seven runs.
@@ -201,7 +201,7 @@ def _model(
 
 
 def _free(slopes: np.ndarray, theta: np.ndarray) -> np.ndarray:
-  """Returns slopes by what the fit was free to move: one exponent where alpha = beta."""
+  """Returns slopes by the free parameters of the fit: one exponent if alpha = beta."""
   if theta[3] != theta[4]:
     return slopes
   return np.concatenate([slopes[..., :3], slopes[..., 3:4] + slopes[..., 4:5]], -1)

@@ -79,7 +79,7 @@ def make_plan(
     and next; warnings.
 
   Raises:
-    UserError: for values that cannot be, and questions that the law does not answer.
+    UserError: for invalid values, and for questions that the law does not answer.
   """
   known = law if isinstance(law, LawSource) else make_source(law)
   price = _Price(gpu, budgets.require_positive("count", count), utilization, price_per_hour)
@@ -120,7 +120,7 @@ def make_plan(
 
 
 def _answer(known: LawSource, asked: PlanQuestion) -> tuple[dict[str, Any], dict[str, Any] | None]:
-  """Returns the optimum that answers what was asked, and how far from it a given model is."""
+  """Returns the optimum for the question, and the distance of a given model from it."""
   if asked.params is not None and asked.tokens is not None:
     flops = float(known.cost.flops(asked.params, asked.tokens))
     best = questions.optimum_at(known, flops)
@@ -134,7 +134,7 @@ def _answer(known: LawSource, asked: PlanQuestion) -> tuple[dict[str, Any], dict
 
 
 def _shape(known: LawSource, params: float, family: str, vocab: int | None) -> dict[str, object]:
-  """Returns a shape, scaled from the study's own models where N is near theirs, with its vocabulary in any case."""
+  """Returns a shape with the study's vocabulary, scaled from the study's own models if N is near theirs."""
   study = known.models
   if study:
     vocab = vocab or next(iter(study.values())).vocab
@@ -153,7 +153,7 @@ def budget_table(
 
 @dataclasses.dataclass(frozen=True)
 class _Price:
-  """What FLOPs cost in time and money."""
+  """Converts FLOPs to time and money."""
 
   gpu: str
   count: float

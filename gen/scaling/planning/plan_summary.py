@@ -1,4 +1,4 @@
-"""A plan as text for people, line by line."""
+"""Formats a plan as lines of text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ _TITLES = {
 
 
 def plan_lines(report: Mapping[str, Any]) -> list[str]:
-  """Returns what `plan.make_plan` gave as text."""
+  """Returns the lines of a plan that `plan.make_plan` returned."""
   law = report["law"]
   text = [f"law        {law['name']}: {law['source']}", f"           N counts {law['counting']}"]
   parts = (

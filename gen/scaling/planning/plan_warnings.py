@@ -1,4 +1,4 @@
-"""What a reader should know before acting on a plan: extrapolation, wide intervals, odd shapes, other units."""
+"""Warnings about a plan: extrapolation, wide intervals, unusual shapes, units."""
 
 import math
 from typing import Any
@@ -17,7 +17,7 @@ _CONTRADICTS = 1.5  # factor in tokens a parameter between a law and the rule of
 
 
 def times_beyond(known: LawSource, report: dict[str, Any]) -> dict[str, float | None]:
-  """Returns how many times a plan exceeds the largest budget, model and data behind its law; None where unknown."""
+  """Returns the factors by which a plan exceeds the largest budget, model and data of its law; None if unknown."""
   found = {"flops": report["flops"] / known.largest, "N": math.nan, "D": math.nan}
   if known.runs is not None:
     found["N"] = report["N"] / float(known.runs.params.max())
@@ -26,7 +26,7 @@ def times_beyond(known: LawSource, report: dict[str, Any]) -> dict[str, float | 
 
 
 def rule_notes(report: dict[str, Any]) -> list[str]:
-  """Returns where the law contradicts the rule of 20 tokens a parameter, and why."""
+  """Returns notes on where and why the law contradicts the rule of 20 tokens per parameter."""
   name, ratio = report["law"]["name"], report["tokens_per_parameter"]
   if name not in published.LAWS or 1 / _CONTRADICTS < ratio / published.RULE < _CONTRADICTS:
     return []

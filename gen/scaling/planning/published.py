@@ -1,10 +1,10 @@
-"""Published compute-optimal laws as data: constants, where they stand, and what their N and C count.
+"""Published compute-optimal laws as data: constants, their source, and the conventions of N and C.
 
 `DEFAULT` is the law of plans that name none.
 
-`get("hoffmann2022").law.optimum(5.76e23)`: approach 3 of Hoffmann et al. with the constants that the paper's figures
-were made with; its printed, rounded ones give 32 B parameters there instead of 40 B. C FLOPs, N parameters, D tokens;
-losses in nats per token, each of its own text and vocabulary, so that losses of different laws cannot be compared.
+`get_law("hoffmann2022").law.optimum(5.76e23)` uses approach 3 of Hoffmann et al. with the constants behind the paper's
+figures; its printed, rounded constants give 32 B parameters there instead of 40 B. C FLOPs, N parameters, D tokens.
+Losses are in nats per token of each law's own text and vocabulary, so losses of different laws cannot be compared.
 """
 
 import dataclasses
@@ -18,11 +18,11 @@ from gen.scaling.planning.budgets import PF_DAY
 
 @dataclasses.dataclass(frozen=True)
 class PublishedFrontier:
-  """The optimum alone, where no loss off it is known: N*(C), D* = C / (k N*), and perhaps L*(C).
+  """A law of the optimum alone: N*(C), D* = C / (k N*), and L*(C) if published.
 
   Attributes:
     n_law: N*(C).
-    loss_law: L*(C); None where it is not published.
+    loss_law: L*(C); None if it is not published.
     k: training FLOPs a parameter and token.
   """
 
@@ -48,15 +48,15 @@ class PublishedFrontier:
 
 @dataclasses.dataclass(frozen=True)
 class PublishedLaw:
-  """One law.
+  """A published law.
 
   Attributes:
     law: the constants.
-    source: paper and place in it.
+    source: paper and section or table.
     counting: convention of N, as `gen.scaling.runs.conventions.PARAMETERS` names it.
     about: data and form in a few words.
-    largest: FLOPs of the largest runs that it was fitted to, about; beyond, it extrapolates.
-    caution: why its tokens a parameter differ from the others', where that is known.
+    largest: approximate FLOPs of the largest runs that it was fitted to; beyond, it extrapolates.
+    caution: known reason why its tokens per parameter differ from other laws'.
   """
 
   law: ParametricLaw | PublishedFrontier

@@ -1,7 +1,7 @@
-"""Published models as data: how many parameters, on how many tokens, and where that stands.
+"""Published models as data: their parameters, training tokens and source.
 
-`get("llama-3-8b")` finds a model by any spelling of its name. N counts all parameters and D tokens processed, as their
-papers have them. All are dense decoders; mixtures of experts and encoders are not of the laws' kind.
+`find_model("llama-3-8b")` finds a model by any spelling of its name. N counts all parameters and D tokens processed,
+as reported in the papers. All are dense decoders; the laws do not cover mixtures of experts and encoders.
 """
 
 import dataclasses
@@ -13,12 +13,12 @@ from gen.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class PublishedModel:
-  """One model.
+  """A published model.
 
   Attributes:
-    name: as it is called.
+    name: its usual name.
     params: N.
-    tokens: D that it was trained on; None where it is not published.
+    tokens: D that it was trained on; None if it is not published.
     source: paper or page.
   """
 

@@ -1,4 +1,4 @@
-"""What a plan says of given parameters, tokens or models, as text: the laws side by side, and the distance."""
+"""Formats a plan's answers for given parameters, tokens or models: the laws side by side, and the distance."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from gen.scaling.runs.quantity_text import format_count
 
 
 def question_title(report: Mapping[str, Any]) -> str:
-  """Returns what the plan's optimum is the optimum of."""
+  """Returns the question that the plan's optimum answers."""
   asked = report["question"]
   if "distance" in report or asked["flops"] is not None:
     return "optimum"
@@ -18,7 +18,7 @@ def question_title(report: Mapping[str, Any]) -> str:
 
 
 def model_lines(report: Mapping[str, Any]) -> list[str]:
-  """Returns what is known of a model that was named."""
+  """Returns a line with the size, tokens and source of a named model."""
   found = report["question"]["model"]
   if found is None:
     return []
@@ -29,7 +29,7 @@ def model_lines(report: Mapping[str, Any]) -> list[str]:
 
 
 def distance_lines(report: Mapping[str, Any]) -> list[str]:
-  """Returns how far a given model is from the optimum at its FLOPs."""
+  """Returns lines on the distance of a given model from the optimum at its FLOPs."""
   part = report.get("distance")
   if part is None:
     return []

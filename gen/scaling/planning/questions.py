@@ -1,4 +1,4 @@
-"""What a law says of a model that is given by its parameters, its tokens, or both.
+"""Answers of a law for a model that is given by its parameters, its tokens, or both.
 
   for_params    N is given: the D at which it is optimal, and C
   for_tokens    D is given: the N for which it is enough, and C
@@ -32,7 +32,7 @@ _SMALLEST = 1e16  # FLOPs: published laws say nothing of runs below
 
 
 class PlanQuestion(NamedTuple):
-  """What is given: C, N and D, None where it is not, and the model by name."""
+  """The question to a plan: C, N and D (None if not given), and the name of a model."""
 
   flops: float | None = None
   params: float | None = None
@@ -43,10 +43,10 @@ class PlanQuestion(NamedTuple):
 def read_question(
   known: LawSource, flops: float | None, params: float | None, tokens: float | None, model_name: str | None
 ) -> PlanQuestion:
-  """Returns what is given, checked, with a model's sizes filled in and D = C / (k N) where C and N are given.
+  """Returns the checked question, with a model's sizes filled in, and D = C / (k N) if C and N are given.
 
   Raises:
-    UserError: where nothing is given, more than can be, or a value that cannot be.
+    UserError: if nothing or too much is given, or a value is invalid.
   """
   found: dict[str, Any] | None = None
   if model_name is not None:
@@ -115,7 +115,7 @@ def optimum_at(known: LawSource, flops: float) -> dict[str, Any]:
   """Returns N, D, ratio, flops and loss of the optimum at C, with intervals.
 
   Raises:
-    UserError: where the law has none, or one that no model can be.
+    UserError: if the law has no optimum, or one that is no possible model.
   """
   with np.errstate(all="ignore"):
     found = known.optimum(flops)
@@ -131,20 +131,20 @@ def optimum_at(known: LawSource, flops: float) -> dict[str, Any]:
 
 
 def for_params(known: LawSource, params: float) -> dict[str, Any]:
-  """Returns N, D, ratio, flops and loss of the budget at which so many parameters are optimal, with intervals."""
+  """Returns N, D, ratio, flops and loss, with intervals, of the budget at which N is optimal."""
   return _where(known, "N", params)
 
 
 def for_tokens(known: LawSource, tokens: float) -> dict[str, Any]:
-  """Returns N, D, ratio, flops and loss of the budget at which so many tokens are optimal, with intervals."""
+  """Returns N, D, ratio, flops and loss, with intervals, of the budget at which D is optimal."""
   return _where(known, "D", tokens)
 
 
 def distance_from_optimum(known: LawSource, params: float, tokens: float) -> dict[str, Any]:
-  """Returns how far a model is from the optimum at its own FLOPs.
+  """Returns the distance of a model from the optimum at its own FLOPs.
 
   Args:
-    known: the law; one of the optimum alone tells sizes, and no losses.
+    known: the law; a law of the optimum alone gives sizes, but no losses.
     params: N.
     tokens: D.
 
@@ -182,9 +182,9 @@ def side_by_side(
 
   Args:
     known: the law of the plan.
-    flops: C that it found, or that was given.
-    params: N where it alone is given.
-    tokens: D where it alone is given.
+    flops: C of the plan's answer, or as given.
+    params: N, if N alone is given.
+    tokens: D, if D alone is given.
   """
   laws = [known]
   if flops >= _SMALLEST:
@@ -205,7 +205,7 @@ def side_by_side(
 
 
 def rule_of_thumb(flops: float, params: float | None = None, tokens: float | None = None) -> dict[str, float]:
-  """Returns N, D and C = 6 N D by 20 tokens a parameter, for what is given.
+  """Returns N, D and C = 6 N D by 20 tokens per parameter, from whichever of them is given.
 
   >>> rule_of_thumb(0, params=70e9)["D"]
   1400000000000.0
@@ -285,7 +285,7 @@ def _checked(known: LawSource, name: str, wanted: float, found: dict[str, Any]) 
 
 
 def _root(function: Callable[[np.ndarray], np.ndarray], wanted: np.ndarray) -> np.ndarray:
-  """Returns C at which rising functions of it have the wanted values, one a law; NaN where they never do."""
+  """Returns C at which increasing functions of C reach the target values, one per law; NaN if they never do."""
   low, high = (np.full(len(wanted), end) for end in _LOG_FLOPS)
   with np.errstate(all="ignore"):
     inside = (function(np.exp(low)) < wanted) & (function(np.exp(high)) > wanted)

@@ -1,17 +1,17 @@
-"""The runs of a study: budgets x sizes x learning rates x seeds, each trained to its budget.
+"""Expands a sweep into runs: budgets x sizes x learning rates x seeds, each trained to its budget.
 
 A budget is FLOPs (IsoFLOP, approach 2 of arXiv:2203.15556), tokens (several at one size: fixed N), tokens per
-parameter, or steps: `Sweep.counted`. C FLOPs, D width. What differs between two runs is written here and nowhere else:
-width, depth, batch, seed, horizon, and the learning rate by the sweep's rule
+parameter, or steps (`Sweep.budget_unit`). C FLOPs, D width. All differences between runs are set here: width, depth,
+batch, seed, horizon, and the learning rate by the sweep's rule
 
     rate = peak * (D / rate_width)^rate_width_power * (steps / rate_steps)^rate_steps_power
            * (batch / data.batch)^rate_batch_power
 
-times each of `rates`. Large models of a budget see few tokens; `min_steps` halves their batches until they take
-enough steps. Small models see many, and the gradient noise of a small batch keeps them from what they could reach;
-`max_steps` doubles it. With `trunks`, runs that differ in budget alone are branches of one trunk
-(`gen.scaling.sweeps.trunk_sweeps`): their batch suits the shortest first, their rate is that of the longest, their
-warmup the same.
+times each of `learning_rate_multipliers`. Large models of a budget read few tokens, so their batches are halved until
+they take `min_steps` steps. Small models read many, and the gradient noise of a small batch would raise their loss, so
+their batches are doubled while they take more than `max_steps` steps. With `trunks`, runs that differ in budget alone
+are branches of one trunk (`gen.scaling.sweeps.trunk_sweeps`). Their batch suits the shortest run first, their learning
+rate is that of the longest, and their warmup is the same.
 """
 
 import copy
@@ -37,14 +37,14 @@ class SweepCell(NamedTuple):
 
 
 def expand_sweep(sweep: Sweep, vocab: int) -> list[Run]:
-  """Returns the runs of a sweep, the longest first, so that no worker is left with one at the end.
+  """Returns the runs of a sweep, the longest first, so that no long run starts last.
 
   Args:
-    sweep: the study; the fields that it shares with a run are those of every run.
-    vocab: ids that the model must know, unless the config sets model.vocab: with them FLOPs become steps.
+    sweep: the sweep; the fields that it shares with a run apply to every run.
+    vocab: vocabulary of the tokenizer, unless the config sets model.vocab; it turns FLOPs into steps.
 
   Raises:
-    UserError: for a study that cannot be, before anything is built.
+    UserError: for an invalid sweep, before anything is built.
   """
   found = sweep_cells(sweep)
   runs = [
@@ -58,7 +58,7 @@ def expand_sweep(sweep: Sweep, vocab: int) -> list[Run]:
 
 
 def canonical_order(runs: list[Run]) -> list[Run]:
-  """Returns the runs by FLOPs, size, learning rate and seed: the order of tables, whatever finished first."""
+  """Returns the runs sorted by FLOPs, size, learning rate and seed, the order of tables."""
   return sorted(
     runs,
     key=lambda run: (run.flops, run.model.width, run.model.depth, run.optimizer.peak_learning_rate, run.seed),
@@ -69,7 +69,7 @@ def sweep_cells(sweep: Sweep) -> list[SweepCell]:
   """Returns the budgets with their sizes, the held-out one last.
 
   Raises:
-    UserError: where the sweep's fields do not fit together.
+    UserError: if the sweep's fields contradict each other.
   """
   count = len(sweep.budgets)
   _check_design(sweep)
@@ -85,7 +85,7 @@ def sweep_cells(sweep: Sweep) -> list[SweepCell]:
 
 
 def check_sweep(sweep: Sweep) -> None:
-  """Checks a study as far as that is possible without its corpus and tokenizer.
+  """Checks a sweep as far as possible without its corpus and tokenizer.
 
   Raises:
     UserError: with one sentence, at the first mistake.
@@ -98,7 +98,7 @@ def check_sweep(sweep: Sweep) -> None:
 
 
 def is_held_out(sweep: Sweep, run: Run) -> bool:
-  """Says whether a run is one that the fits do not see."""
+  """Returns whether a run is excluded from fits."""
   return bool(sweep.held_out) and run.name.startswith(_horizon_name(sweep.budget_unit, sweep.held_out) + "-")
 
 
@@ -109,13 +109,13 @@ def flops_per_step(run: Run) -> float:
 
 
 def _lengths(run: Run) -> tuple[int, int]:
-  """Returns positions of a row that predict, and those that an encoder-decoder's encoder reads."""
+  """Returns the number of target positions of a row, and of source positions for an encoder-decoder."""
   source, target = objectives.row_shapes(run.data.objective, run.data.length, family=run.model.family)
   return target, source if run.model.family == "encoder_decoder" else 0
 
 
 def learning_rate(sweep: Sweep, width: int, steps: float, batch: int = 0) -> float:
-  """Returns the peak learning rate of a run, to four digits: the same on every machine.
+  """Returns the peak learning rate of a run, rounded to four digits, so it is equal on every machine.
 
   A batch of 0 is data.batch.
 
@@ -129,7 +129,7 @@ def learning_rate(sweep: Sweep, width: int, steps: float, batch: int = 0) -> flo
 
 
 def name_of(budget: float, width: int, seed: int, counted: str = "flops", rate: float | None = None) -> str:
-  """Returns a run's name; the multiple of the learning rate is part of it where that is an axis.
+  """Returns a run's name; it contains the learning-rate multiplier if the sweep has several.
 
   >>> name_of(1.25e12, 64, 0), name_of(2000, 64, 0, "steps", 0.5)
   ('C1.25e12-w64-s0', 'S2e3-w64-r0.5-s0')
@@ -176,7 +176,7 @@ def _run(
 
 
 def _suit_batch(sweep: Sweep, run: Run, shortest: float, longest: float) -> None:
-  """Halves or doubles a run's batch until its steps are as many as the sweep asks for; horizons in FLOPs."""
+  """Halves or doubles a run's batch until its steps are within min_steps and max_steps; horizons are in FLOPs."""
   while run.data.batch % 2 == 0 and shortest / flops_per_step(run) < sweep.min_steps:
     run.data.batch //= 2
   while (
@@ -187,12 +187,12 @@ def _suit_batch(sweep: Sweep, run: Run, shortest: float, longest: float) -> None
 
 
 def _sharing(sweep: Sweep, cell: SweepCell, width: int, others: list[SweepCell]) -> list[SweepCell]:
-  """Returns the budgets whose runs of a width share batch, rate and warmup with that of a cell."""
+  """Returns the budgets whose runs of a width share batch, learning rate and warmup with a cell's run."""
   return [one for one in others if width in one.widths] if sweep.trunks else [cell]
 
 
 def _flops(counted: str, budget: float, run: Run) -> float:
-  """Returns the FLOPs of a run whose budget is counted in something else; its horizon is always FLOPs."""
+  """Returns the FLOPs of a run whose budget has another unit; its horizon is always in FLOPs."""
   if counted == "flops":
     return budget
   if counted == "steps":
@@ -206,9 +206,9 @@ def _flops(counted: str, budget: float, run: Run) -> float:
 
 
 def expected_time(run: Run) -> tuple[float, ...]:
-  """Returns what orders runs by time: a core does fewer FLOPs a second in narrow models.
+  """Returns a sort key by expected time; a core computes fewer FLOPs per second in narrow models.
 
-  The branches of a trunk come behind all runs that train one, those of the trunk that is done first at their head.
+  The branches of a trunk come after all runs that train a trunk, ordered by when their trunk is done.
   """
   longest = max(run.branches, default=run.flops)
   return trunk_sweeps.own_share(run) * longest * (1 + 24 / run.model.width), run.flops, -run.seed

@@ -1,12 +1,12 @@
-"""A measured rule for the peak learning rate over width and horizon.
+"""Fits a rule for the peak learning rate over width and horizon to measured losses.
 
     losses at several rates -> a parabola in ln rate, each width and horizon -> ln rate* -> one plane through all
 
     rate* = peak (D / rate_width)^p_width (steps / rate_steps)^p_steps
 
 D width. The best rate of a cell (width, steps) is the minimum of the parabola through its three lowest neighbouring
-rates, seeds averaged. Where the lowest is at the edge of its rates the best is beyond them and unknown: such a cell has
-no say in the rule, and is named. Intervals come from the scatter of the cells about the plane (Student's t).
+rates, seeds averaged. If the lowest rate is at the edge, the best rate is unknown: the rule ignores such a cell, and a
+warning names it. Intervals come from the scatter of the cells about the plane (Student's t).
 """
 
 import dataclasses
@@ -28,11 +28,11 @@ class RateCell:
 
   Attributes:
     width: D.
-    steps: of each run.
-    rates: tried, ascending.
-    losses: at each, the mean over seeds, nats.
-    best: rate of least loss by the parabola; NaN where the lowest is at the edge.
-    least: the loss there.
+    steps: steps of each run.
+    rates: learning rates tried, ascending.
+    losses: loss at each rate, mean over seeds, nats.
+    best: rate of least loss by the parabola; NaN if the lowest is at the edge.
+    least: loss at the best rate, nats.
     curvature: half the second derivative of loss in ln rate, nats.
   """
 
@@ -46,24 +46,24 @@ class RateCell:
 
   @property
   def at_edge(self) -> bool:
-    """Whether the best rate was not enclosed."""
+    """Whether the best rate is at the edge of the rates tried."""
     return not math.isfinite(self.best)
 
 
 @dataclasses.dataclass(frozen=True)
 class LearningRateRule:
-  """The rule, how sure it is, and what it rests on.
+  """The learning-rate rule, its intervals, and the cells that it was fitted to.
 
   Attributes:
-    peak: the rate at rate_width and rate_steps.
-    rate_width: D where the peak is said.
-    rate_steps: steps where it is said.
+    peak: learning rate at rate_width and rate_steps.
+    rate_width: reference width D of the peak.
+    rate_steps: reference steps of the peak.
     width_power: p_width.
-    steps_power: p_steps; 0 where one horizon was tried.
-    intervals: [low, high] of peak, width_power and steps_power; empty without cells to spare.
+    steps_power: p_steps; 0 if only one horizon was tried.
+    intervals: [low, high] of peak, width_power and steps_power; empty without spare degrees of freedom.
     scatter: sd of the cells about the rule, in ln rate.
-    cells: all that were tried.
-    warnings: what the runs cannot carry.
+    cells: all measured cells.
+    warnings: limits of the runs, one sentence each.
   """
 
   peak: float
@@ -77,7 +77,7 @@ class LearningRateRule:
   warnings: list[str]
 
   def __call__(self, width: float, steps: float) -> float:
-    """Returns the rule's rate."""
+    """Returns the learning rate by the rule."""
     by_width = (width / self.rate_width) ** self.width_power
     return self.peak * by_width * (steps / self.rate_steps) ** self.steps_power
 
@@ -93,7 +93,7 @@ class LearningRateRule:
     return {name: float(f"{value:.4g}") for name, value in found.items()}
 
   def of(self, sweep: Sweep) -> Sweep:
-    """Returns the study with this rule."""
+    """Returns the sweep with this rule."""
     fields = self.fields()
     optimizer = dataclasses.replace(
       sweep.optimizer, peak_learning_rate=fields.pop("optimizer.peak_learning_rate")
@@ -102,7 +102,7 @@ class LearningRateRule:
 
 
 def measured_cells(rows: Sequence[Mapping[str, Any]]) -> list[RateCell]:
-  """Returns what was measured, by width and steps, from result rows.
+  """Returns the measured cells, by width and steps, from result rows.
 
   >>> losses = [3.0 + math.log(r / 4e-3) ** 2 for r in (1e-3, 2e-3, 4e-3, 8e-3)]
   >>> rows = [{"width": 8, "steps": 50, "learning_rate": r, "loss": l}
@@ -139,12 +139,12 @@ def fit_rule(
 
   Args:
     measured: the cells.
-    rate_width: D where the peak is said.
-    rate_steps: steps where it is said.
-    level: of the intervals.
+    rate_width: reference width D of the peak.
+    rate_steps: reference steps of the peak.
+    level: coverage of the intervals.
 
   Raises:
-    UserError: with too few enclosed cells to fit, saying which way to widen the rates.
+    UserError: if too few cells enclose their best rate, with the direction in which to widen the rates.
   """
   inside = [cell for cell in measured if not cell.at_edge]
   warnings = [_beyond(cell) for cell in measured if cell.at_edge]
@@ -198,7 +198,7 @@ def _beyond(cell: RateCell) -> str:
 def _intervals(
   design_nk: np.ndarray, height_n: np.ndarray, found_k: np.ndarray, names: list[str], level: float
 ) -> tuple[float | None, dict[str, list[float]]]:
-  """Returns the scatter and Student's t intervals of least squares; none where nothing is left over."""
+  """Returns the scatter and Student's t intervals of least squares; none without degrees of freedom."""
   freedom = len(height_n) - len(found_k)
   if freedom < 1:
     return None, {}

@@ -1,8 +1,9 @@
-"""Sweeps whose sizes are trunks and whose budgets are their branches, and what such a study costs.
+"""Sweeps whose sizes are trunks and whose budgets are branches, and the cost of such a sweep.
 
 A trunk is one size, learning rate and seed at a constant rate after warmup; each budget is a branch of it that decays
-(warmup-stable-decay, arXiv:2404.06395; read as a scaling study in arXiv:2405.18392). `gen.training.trunks` trains them.
-Charged is what a point costs if it is trained alone, trunk and decay: the C of every law. Spent is what was computed.
+(warmup-stable-decay, arXiv:2404.06395; used for scaling studies in arXiv:2405.18392). `gen.training.trunks` trains
+them. Charged FLOPs are the cost of a point trained alone, trunk and decay, the C of every law. Spent FLOPs were
+computed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from gen.errors import UserError
 
 
 def check_trunks(sweep: Sweep) -> None:
-  """Checks that the runs of a study with trunks can share them.
+  """Checks that the runs of a sweep can share trunks.
 
   Raises:
     UserError: with one sentence, at the first reason why not.
@@ -62,12 +63,12 @@ def join_trunk(
 
 
 def own_share(run: Run) -> float:
-  """Returns what share of a run's FLOPs falls to it: all without a trunk, else its decay; the longest has the trunk."""
+  """Returns the share of a run's FLOPs that it computes itself: its decay, and the trunk if it is the longest."""
   return run.optimizer.decay if run.trunk and run.flops < max(run.branches, default=0.0) else 1.0
 
 
 def study_compute(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-  """Returns what the runs of result rows cost: FLOPs charged and spent, those of trunks among them, and their ratio.
+  """Returns the cost of the runs in result rows: FLOPs charged, spent and in trunks, and the ratio charged / spent.
 
   >>> trunk = {"trunk": "trunk-w8-s0"}
   >>> study_compute([{"flops": 5.0, "flops_spent": 1.0} | trunk, {"flops": 10.0, "flops_spent": 2.0} | trunk])
@@ -91,7 +92,7 @@ def study_compute(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def step_seconds(rows: Iterable[Mapping[str, Any]]) -> float:
-  """Returns the seconds inside training steps behind result rows, each trunk's once."""
+  """Returns the seconds inside training steps of all result rows, each trunk counted once."""
   total, trunks = 0.0, dict[str, float]()
   for row in rows:
     own = row.get("seconds_spent", row["seconds"])

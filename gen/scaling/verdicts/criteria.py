@@ -1,6 +1,6 @@
-"""A sweep judged by what was said before it was run: one reason a criterion, each a sentence with value and limit.
+"""Judges a sweep by criteria set before it ran: one reason per criterion, a sentence with value and limit.
 
-A criterion whose part is missing is not met: what was not shown is not believed.
+A criterion is not met if its part of the analysis is missing.
 """
 
 import itertools
@@ -20,7 +20,7 @@ JUDGED = ("isoflop", "parametric")
 def judge_sweep(
   fits: ThreeFits, split: HeldOutSplit, analysis: Mapping[str, Any], limits: Criteria
 ) -> list[dict[str, Any]]:
-  """Returns the reasons for and against believing a sweep."""
+  """Returns the reasons for and against the credibility of a sweep."""
   valleys = _valleys(fits, split, limits)
   return [
     _steps(split, limits),
@@ -36,7 +36,7 @@ def judge_sweep(
 
 
 def unfitted_reason(said: str) -> list[dict[str, Any]]:
-  """Returns the one reason of a sweep of which nothing could be fitted."""
+  """Returns the single reason of a sweep to which nothing could be fitted."""
   return [_reason("fitted", False, None, None, f"Nothing could be fitted: {said}.")]
 
 
@@ -57,7 +57,7 @@ def _steps(split: HeldOutSplit, limits: Criteria) -> dict[str, Any]:
 
 
 def _valleys(fits: ThreeFits, split: HeldOutSplit, limits: Criteria) -> list[dict[str, Any]]:
-  """Judges the place, the sides, the span and the parabola of each fitted budget's valley, by the worst."""
+  """Judges the worst fitted budget by its valley's minimum, sizes on each side, span and parabola."""
   budgets = len(split.fitted.group_flops())
   named = ("valleys", "points_each_side", "r_squared", "size_span")
   bounds = (budgets, limits.min_points_each_side, limits.min_r_squared, limits.min_size_span)
@@ -150,7 +150,7 @@ def _gap(fits: ThreeFits, limits: Criteria) -> dict[str, Any]:
 
 
 def _band(fits: ThreeFits, limits: Criteria) -> dict[str, Any]:
-  """Judges the two approaches that read only runs at their end; the envelope's a is held to overlap with theirs."""
+  """Judges a of approaches 2 and 3, which read only final losses; the envelope's interval must overlap theirs."""
   band = [limits.min_exponent, limits.max_exponent]
   found = {name: getattr(fits, name).a for name in JUDGED if getattr(fits, name) is not None}
   if len(found) < len(JUDGED):

@@ -1,7 +1,7 @@
-"""What the fits may see of a sweep, and what the budget that they may not see says of them.
+"""Splits a sweep into fitted and held-out runs, and compares predictions with the held-out budget.
 
-The held-out budget is measured by the parabola of its own runs; each approach predicts its N* and its loss from the
-other budgets alone, approach 3 with the k(N) of all sizes, which their shapes tell. C FLOPs, N parameters, D tokens.
+The parabola of its own runs gives N* and loss of the held-out budget; each approach predicts them from the other
+budgets alone. Approach 3 uses the k(N) of all sizes, which follows from their shapes. C FLOPs, N parameters, D tokens.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from gen.scaling.runs.runs_table import RunsTable
 
 
 class HeldOutSplit(NamedTuple):
-  """The runs of a sweep: fitted, held out, and the names of those that are too short to be either; `whole` are all.
+  """The runs of a sweep: fitted, held out, and the names of those too short to be either; `whole` has all runs.
 
   `rows` are the indices of the fitted runs in the results, `held_rows` of the held-out ones.
   """
@@ -31,10 +31,10 @@ class HeldOutSplit(NamedTuple):
 
 
 def split_runs(results: Sequence[Mapping[str, Any]], least_steps: int) -> HeldOutSplit:
-  """Sets apart the held-out runs and those with fewer steps than asked for; unknown steps are enough.
+  """Separates held-out runs and runs with too few steps from the others; runs with unknown steps are kept.
 
   Raises:
-    UserError: for rows that are no runs, or if nothing is left to fit.
+    UserError: for rows that are not runs, or if nothing is left to fit.
   """
   whole = runs_table.runs_from_rows(results, "the sweep")
   short = whole.steps < least_steps
@@ -51,8 +51,8 @@ def compare_prediction(fits: ThreeFits, parts: HeldOutSplit) -> dict[str, Any] |
   """Compares the measured valley of the held-out budget with what each approach predicts there.
 
   Returns:
-    None if nothing is held out; an error where the held-out runs have no minimum; else the valley, and by approach N,
-    loss, N_factor (predicted over measured), loss_error (relative), ci90.
+    None if nothing is held out; an error if the held-out runs have no minimum; else the valley, and for each approach
+    N, loss, N_factor (predicted over measured), loss_error (relative) and ci90.
   """
   if not len(parts.held_out):
     return None

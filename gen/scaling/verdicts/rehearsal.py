@@ -1,10 +1,10 @@
-"""A study rehearsed before it costs anything: losses drawn from a law and its noise, fitted and judged, many times.
+"""Rehearses a study before it trains: draws losses from a law with noise, fits and judges them, many times.
 
     config, law, noise -> losses of every run -> fits and criteria of `verdict` -> how often each criterion is met
 
-What is found is the design's share in the verdict. The law's form is taken to be true, every run to be as well trained
-as any other, and noise to be normal, independent and equal everywhere; a real study has none of these for certain, so
-its chances can be better or worse. N parameters, D tokens, C FLOPs, losses in nats.
+The result shows how the design alone affects the verdict. It assumes the form of the law, equally well trained runs,
+and normal, independent noise of equal size. A real study may violate each of these, so its chances can be better or
+worse. N parameters, D tokens, C FLOPs, losses in nats.
 """
 
 import dataclasses
@@ -30,13 +30,13 @@ CONFIDENCE = 0.95
 
 @dataclasses.dataclass(frozen=True)
 class CriterionShare:
-  """How drawn studies met one criterion.
+  """The share of drawn studies that met one criterion.
 
   Attributes:
-    name: as the verdict calls it.
-    limit: the config's.
+    name: name of the criterion in the verdict.
+    limit: limit in the config.
     met: number of studies that met it.
-    median: of its value over the studies that have one; NaN without any.
+    median: median of its value over the studies that have one; NaN if none has.
   """
 
   name: str
@@ -47,15 +47,15 @@ class CriterionShare:
 
 @dataclasses.dataclass(frozen=True)
 class RehearsalReport:
-  """What the drawn studies say of a design.
+  """The results of all drawn studies of a design.
 
   Attributes:
-    studies: how many were drawn.
-    credible: how many met every criterion that can be rehearsed.
-    interval: [low, high] of that share, 95 % (Wilson).
-    criteria: one each.
-    runs: of the design, held-out ones too.
-    flops: that training them takes; of trunks and branches, what they are charged.
+    studies: number of drawn studies.
+    credible: number of studies that met every criterion that can be rehearsed.
+    interval: 95 % Wilson interval [low, high] of that share.
+    criteria: the shares by criterion.
+    runs: number of runs in the design, held-out ones included.
+    flops: training FLOPs of all runs; for trunks and branches the charged FLOPs.
     noise: sd of a run's loss, in nats.
   """
 
@@ -82,15 +82,15 @@ def rehearse_sweep(
 
   Args:
     sweep: the design, with its criteria.
-    vocab: ids of the tokenizer.
-    law: what is taken to be true of N (as results count it: matrices, without embeddings) and D.
-    noise: sd of one run's loss about it, in nats.
-    studies: how many are drawn.
-    seed: of the draws.
-    report: is told after each study how many are done.
+    vocab: number of ids of the tokenizer.
+    law: the assumed law of N (as results count it: matrices, without embeddings) and D.
+    noise: sd of one run's loss about the law, in nats.
+    studies: number of studies to draw.
+    seed: seed of the draws.
+    report: called after each study with the number of studies done.
 
   Raises:
-    UserError: for a design that cannot be, a noise that is none, and a law whose losses are no numbers there.
+    UserError: for an invalid design or noise, and for a law without finite losses at the runs.
   """
   if not (math.isfinite(noise) and noise >= 0):
     raise UserError(f"the noise is {noise:g} nats; the standard deviation of a run's loss is 0 or more")
@@ -115,7 +115,7 @@ def rehearse_sweep(
 
 
 def _row(sweep: Sweep, run: Run) -> dict[str, Any]:
-  """Returns what a run's result would hold, but its loss."""
+  """Returns the result row of a run, without its loss."""
   steps = loop.count_steps(run)
   return {
     "run": run.name,
@@ -148,7 +148,7 @@ def _summary(
 
 
 def rehearsal_lines(found: RehearsalReport) -> list[str]:
-  """Returns the report for a terminal."""
+  """Returns the lines of the report for a terminal."""
   width = max(len(one.name) for one in found.criteria)
   table = [
     f"  {one.name:{width}}  met {one.met:4} of {found.studies}   limit {_shown(one.limit):12} median {one.median:.4g}"

@@ -1,6 +1,6 @@
-"""The seal of a study's results.json: of what two trainings of one study have in common, bit for bit.
+"""The seal of a study's results.json: a checksum of the values that repeated trainings reproduce bit for bit.
 
-Clocks, dates and machines are not under it, so equal studies have equal seals.
+It excludes times, dates and machines, so equal studies have equal seals.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ def seal_results(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def reseal_results(results: dict[str, Any]) -> dict[str, Any]:
-  """Returns results that were made from others; with a seal of their own if those had one."""
+  """Returns derived results with a new seal if the original results had one."""
   return seal_results(results) if seals.SEAL in results else results
 
 

@@ -1,8 +1,8 @@
-"""The three approaches fitted to a sweep, what they predict, what the held-out budget says of it, and the verdict.
+"""Fits the three approaches to a sweep, predicts, compares with the held-out budget, and gives the verdict.
 
     results -> split -> laws -> prediction, held_out, leave_one_budget_out -> criteria -> verdict
 
-Held-out runs, and runs too short to be believed, are never seen by a fit. A part that cannot be fitted says why
+Fits never use held-out runs or runs that are too short. A part that cannot be fitted gives the reason
 ({"error": sentence}) and fails its criteria; it never ends the analysis.
 """
 
@@ -31,14 +31,14 @@ def analyse_sweep(
   bootstraps: int = 1000,
   seed: int = 0,
 ) -> dict[str, Any]:
-  """Fits, predicts and judges a sweep; returns values that JSON can hold.
+  """Fits, predicts and judges a sweep; returns plain values for JSON.
 
   Args:
     results: result rows, with run, params, tokens, flops, loss, budget, seed, steps and held_out.
-    curves: the journal's rows of training.
-    criteria: what makes the sweep credible, said before it was run.
+    curves: the journal's training rows.
+    criteria: the criteria of credibility, set before the sweep ran.
     bootstraps: draws for the intervals.
-    seed: of the draws.
+    seed: seed of the draws.
 
   Returns:
     laws (by approach), prediction, held_out, leave_one_budget_out, seed_noise and verdict.
@@ -67,7 +67,7 @@ def analyse_sweep(
 
 
 def seed_noise(fitted: RunsTable) -> float | None:
-  """Returns the sd of one run's loss over seeds, pooled over all sizes with several; None without any."""
+  """Returns the sd of a run's loss over seeds, pooled over all sizes with several seeds; None if there are none."""
   squares, freedom = 0.0, 0
   for budget in valley_minimum.split_budgets(fitted):
     squares += float(np.sum((budget.run_loss - budget.loss[budget.size_of_run]) ** 2))
@@ -76,7 +76,7 @@ def seed_noise(fitted: RunsTable) -> float | None:
 
 
 def leave_one_budget_out(fits: ThreeFits, fitted: RunsTable) -> list[dict[str, Any]]:
-  """Returns a of approaches 2 and 3 with each budget left out in turn, and how far it moves."""
+  """Returns the exponent a of approaches 2 and 3 with each budget left out in turn, and its largest change."""
   budgets = [budget.flops for budget in valley_minimum.split_budgets(fitted)]
   if len(budgets) < 3:
     return []
@@ -100,7 +100,7 @@ def _verdict(reasons: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _nothing(said: str) -> dict[str, Any]:
-  """Returns the analysis of a sweep of which nothing can be fitted."""
+  """Returns the analysis of a sweep to which nothing can be fitted."""
   return {
     "laws": {name: {"error": said} for name in three_fits.NAMES},
     "prediction": {},
