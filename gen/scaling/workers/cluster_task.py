@@ -1,14 +1,14 @@
-"""What a job of a cluster does: it trains one run of a sweep to its end, as a pool of one worker.
+"""A cluster job: trains one run of a sweep to its end, as a pool of one worker.
 
-    job -> worker -> the run's own folder: journal, checkpoints, result         the outcome, one file, when it is known
+    job -> worker -> the run's own folder: journal, checkpoints, result         the outcome: one file at the end
 
-The worker is the one that local cores have, and a worker's death is mended here. Between the job and the sweep that
-submitted it there is no pipe: the sweep reads the run's journal and the outcome. Signals, which come from outside:
+The worker is the same as on local cores, and the job restarts a worker that dies. There is no pipe between the job and
+the sweep that submitted it: the sweep reads the run's journal and the outcome. External signals:
 
-    SIGUSR2   time is nearly up, or the cluster wants the node: save, ask the cluster for another start, leave
-    SIGTERM   cancelled, or pre-empted in silence: save and leave, with no outcome; a second one: leave at once
+    SIGUSR2   the time limit is near, or the cluster needs the node: save, ask for another start, exit
+    SIGTERM   cancelled, or pre-empted without warning: save and exit without an outcome; a second one: exit at once
 
-A job that ends without an outcome has said nothing about its run, which goes on from its last checkpoint in the next.
+If a job ends without an outcome, the next job continues its run from the last checkpoint.
 """
 
 import contextlib
@@ -35,15 +35,15 @@ HEARTBEAT = 1.0  # seconds between two looks at whether the process that started
 
 @dataclasses.dataclass
 class ClusterTask:
-  """One run, as a job gets it: only plain values, for it is pickled.
+  """One run as a job's task; it holds only plain values, because it is pickled.
 
   Attributes:
-    config: of the run, as a dict; its name is its path below the sweep's folder.
-    folder: of the sweep, absolute.
-    outcome: the file that says how the run ended: {"kind": finished | failed | mistake, "text"}.
+    config: config of the run as a dict; its name is its path below the sweep's folder.
+    folder: absolute folder of the sweep.
+    outcome: file for the outcome of the run: {"kind": finished | failed | mistake, "text"}.
     logs: folder of the worker's log.
-    command: what a worker process is.
-    core: where the worker is pinned; -1 leaves that to the cluster.
+    command: command that starts a worker process.
+    core: core to which the worker is pinned; -1 leaves that to the cluster.
   """
 
   config: dict[str, Any]
@@ -68,13 +68,13 @@ class ClusterTask:
     sys.exit(LEFT)
 
   def checkpoint(self) -> Any:
-    """Returns what the cluster starts next time, which is the same: the run's folder knows where it stopped."""
+    """Returns the task that the cluster starts next: the same one, because checkpoints are in the run's folder."""
     from submitit.helpers import DelayedSubmission
 
     return DelayedSubmission(self)
 
   def _train(self, worker_pool: pool.WorkerPool) -> dict[str, str] | None:
-    """Returns how the run ended; None if it was saved and left."""
+    """Returns the outcome of the run; None if it was saved and stopped."""
     found = None
     try:
       for event in worker_pool.train([from_dict(Run, self.config)], Path(self.folder)):
@@ -87,7 +87,7 @@ class ClusterTask:
     return found
 
   def _place(self) -> pool.WorkerSlot:
-    """Returns where the worker runs: what the sweep says, else all that the job has got."""
+    """Returns the worker's slot: the core that the sweep chose, else all resources of the job."""
     if self.core >= 0:
       return pool.WorkerSlot(self.core)
     given = any(os.environ.get(name) for name in ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS"))
@@ -96,9 +96,9 @@ class ClusterTask:
 
 @contextlib.contextmanager
 def _heard(worker_pool: pool.WorkerPool) -> Iterator[list[int]]:
-  """Lets the job's signals stop the pool; yields the list of those that came.
+  """Stops the pool on the job's signals; yields the list of received signals.
 
-  Ctrl-C is the sweep's to hear: it reaches all processes of a terminal, and the sweep passes it on in its own way.
+  Ctrl-C is ignored here: it reaches all processes of a terminal, and the sweep forwards it itself.
   """
   came: list[int] = []
 
@@ -119,7 +119,7 @@ def _heard(worker_pool: pool.WorkerPool) -> Iterator[list[int]]:
 
 
 def _leave_with_parent() -> None:
-  """Ends this process when the one that started it is gone: nobody could tell such a job from a dead one."""
+  """Ends this process when its parent is gone, because the sweep could not distinguish such a job from a dead one."""
   parent = os.getppid()
 
   def watch() -> None:

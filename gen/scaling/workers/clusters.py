@@ -1,6 +1,6 @@
-"""Where jobs run: SLURM, or this machine in the guise of a cluster. Both through submitit, which is an extra.
+"""Clusters that run jobs: SLURM, or this machine as a local cluster. Both use submitit, an optional extra.
 
-A cluster takes tasks and says by name which of its jobs wait and which run; everything else is in files.
+A cluster accepts tasks and reports which of its jobs wait and which run; all other communication is through files.
 """
 
 import contextlib
@@ -47,14 +47,14 @@ _WAITING = (
 
 
 class ClusterJob(NamedTuple):
-  """A job as its cluster knows it: its name, and the folder that it was submitted with."""
+  """A submitted job: its name on the cluster, and the folder that it was submitted with."""
 
   name: str
   home: str
 
 
 class JobCluster(Protocol):
-  """Takes jobs."""
+  """The interface of a cluster that runs jobs."""
 
   name: str
   patience: float  # seconds between two looks at the jobs
@@ -64,33 +64,33 @@ class JobCluster(Protocol):
   )
 
   def submit(self, tasks: Sequence[ClusterTask], home: Path) -> list[ClusterJob]:
-    """Submits tasks at once; their library's files go into a folder of their own.
+    """Submits tasks at once; submitit's files go into a separate folder.
 
     Raises:
-      UserError: if the cluster refuses, with its own word.
+      UserError: if the cluster refuses, with its message.
     """
     ...
 
   def states(self, jobs: Sequence[ClusterJob]) -> dict[ClusterJob, str] | None:
-    """Returns waiting or running for each of the jobs that has not ended; None if that cannot be told now."""
+    """Returns waiting or running for each job that has not ended; None if the state is unknown now."""
     ...
 
   def cancel(self, jobs: Sequence[ClusterJob], at_once: bool = False) -> None:
-    """Ends jobs, which save first unless it is to be at once; those that have ended do not mind."""
+    """Ends jobs, which save first unless `at_once`; jobs that have ended are ignored."""
 
 
 class LocalCluster:
-  """This machine's cores through submitit's local executor: a rehearsal of a cluster."""
+  """This machine's cores through submitit's local executor, for trying a cluster's workflow."""
 
   name, patience, pins = "submitit-local", 0.2, True
 
   def __init__(self, limit: int = 1) -> None:
-    """Takes how many jobs run at a time."""
+    """Creates the cluster with a number of jobs that run at a time."""
     self.limit = limit
     self._own: dict[ClusterJob, Any] = {}  # those that this process must bury
 
   def submit(self, tasks: Sequence[ClusterTask], home: Path) -> list[ClusterJob]:
-    """Starts a process a task."""
+    """Starts one process for each task."""
     executor = import_submitit(self.name).LocalExecutor(home, max_num_timeout=STARTS)
     executor.update_parameters(timeout_min=60 * 24 * 365)
     found = []
@@ -102,11 +102,11 @@ class LocalCluster:
     return found
 
   def states(self, jobs: Sequence[ClusterJob]) -> dict[ClusterJob, str]:
-    """Looks at the processes."""
+    """Returns the states of the processes."""
     return {job: "running" for job in jobs if self._lives(job)}
 
   def cancel(self, jobs: Sequence[ClusterJob], at_once: bool = False) -> None:
-    """Sends SIGTERM; a job that gets it a second time does not save."""
+    """Sends SIGTERM; a job that receives it twice does not save."""
     for job in filter(self._lives, jobs):
       os.kill(int(job.name), signal.SIGTERM)
 
@@ -125,15 +125,15 @@ class LocalCluster:
 
 
 class SlurmCluster:
-  """SLURM, by its own commands for states and by submitit for submission: a batch of tasks is an array of jobs."""
+  """SLURM: its own commands give states, submitit submits; a batch of tasks is an array of jobs."""
 
   name, patience, pins, limit = "slurm", 5.0, False, 0
 
   def __init__(self, options: Mapping[str, str] = {}, at_a_time: int = 0) -> None:
-    """Takes sbatch's options, and how many jobs of an array may run at a time; 0 is as many as SLURM likes.
+    """Creates the cluster with sbatch's options and the number of array jobs at a time; 0 leaves it to SLURM.
 
     Raises:
-      UserError: for an option that is not the user's.
+      UserError: for an option that the sweep sets itself.
     """
     self._options, self._at_a_time = sbatch_parameters(options), at_a_time
 
@@ -164,7 +164,7 @@ class SlurmCluster:
     return [ClusterJob(one.job_id, str(home)) for one in started]
 
   def states(self, jobs: Sequence[ClusterJob]) -> dict[ClusterJob, str] | None:
-    """Asks squeue, which knows all jobs that have not ended, with accounting or without."""
+    """Reads states from squeue, which lists all jobs that have not ended, with or without accounting."""
     command = ["squeue", "--noheader", "--array", f"--user={os.getuid()}", "--format=%i|%T"]
     try:
       said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
@@ -174,7 +174,7 @@ class SlurmCluster:
     return {job: "waiting" if known[job.name] in _WAITING else "running" for job in jobs if job.name in known}
 
   def cancel(self, jobs: Sequence[ClusterJob], at_once: bool = False) -> None:
-    """Asks scancel: SIGTERM, and SIGKILL after SLURM's KillWait; a signal alone would leave those that wait."""
+    """Calls scancel: SIGTERM, then SIGKILL after SLURM's KillWait. A signal alone would leave waiting jobs."""
     for how in (["--signal=KILL", "--full"], []) if at_once else ([],):
       with contextlib.suppress(OSError):
         if jobs:
@@ -251,7 +251,7 @@ def sbatch_minutes(time: str) -> int:
 
 @contextlib.contextmanager
 def _deaf_children() -> Iterator[None]:
-  """Lets processes that are started meanwhile ignore Ctrl-C, which a terminal sends to them too."""
+  """Makes processes started within ignore Ctrl-C, which a terminal sends to all its processes."""
   if threading.current_thread() is not threading.main_thread():
     yield
     return

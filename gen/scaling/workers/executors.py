@@ -1,8 +1,8 @@
-"""Where the runs of a sweep are trained, chosen by one flag; the ledger, the folder and the numbers are the same.
+"""Executors that train the runs of a sweep, chosen by one flag; ledger, folder and numbers do not depend on it.
 
 local             workers pinned to this machine's cores, one each
 gpus              workers on this machine's NVIDIA GPUs, one each
-slurm             a job a run, as an array, through submitit
+slurm             one job per run, as an array, through submitit
 submitit-local    the same on this machine's cores, without a cluster
 """
 
@@ -28,7 +28,7 @@ flags.disclaim_key_flags()  # They are the experiment's that asks for them, so t
 
 @dataclasses.dataclass(frozen=True)
 class RunExecutor:
-  """Where runs are trained.
+  """The choice of where runs are trained.
 
   Attributes:
     name: one of NAMES.
@@ -39,10 +39,10 @@ class RunExecutor:
   slurm: tuple[str, ...] = ()
 
   def check(self) -> None:
-    """Checks what can be checked before anything is built.
+    """Checks the executor before anything is built.
 
     Raises:
-      UserError: for what this machine does not have, or an option that cannot be.
+      UserError: if this machine lacks the hardware or programs, or an option is invalid.
     """
     if self.slurm and self.name != "slurm":
       raise UserError(f"--slurm={self.slurm[0]} is an option of --executor=slurm, not of {self.name}")
@@ -57,9 +57,9 @@ class RunExecutor:
       clusters.import_submitit(self.name)
 
   def most(self, workers: int) -> int | None:
-    """Returns how many runs at a time, of what the user asks for (0: as many as there are places).
+    """Returns the number of runs at a time for the requested number of workers (0: one per core or GPU).
 
-    None is as many as the cluster grants.
+    None means as many as the cluster grants.
 
     Raises:
       UserError: for more than there are GPUs.
@@ -74,14 +74,14 @@ class RunExecutor:
     return workers or len(pool.pool_cores())
 
   def described(self, workers: int) -> dict[str, str | int | None]:
-    """Returns what results.json says of it; without a number of workers it was as many as the cluster granted."""
+    """Returns the executor's entry in results.json; no number of workers means as many as the cluster granted."""
     return {"executor": self.name, "workers": self.most(workers)}
 
   def trainer(self, workers: int, runs: int, logs: Path, command: Sequence[str]) -> pool.RunTrainer:
-    """Returns what trains so many runs.
+    """Returns the trainer of the given number of runs.
 
     Raises:
-      UserError: for what this machine does not have, or jobs of another executor that have not ended.
+      UserError: if this machine lacks what the executor needs, or jobs of another executor have not ended.
     """
     from gen.scaling.workers import jobs  # With all that a sweep is; a mistake above costs no such import.
 
@@ -95,10 +95,10 @@ class RunExecutor:
     return pool.WorkerPool(most, logs, command, places=_places(visible_gpus()) if self.name == "gpus" else ())
 
   def check_mesh(self, mesh: str) -> None:
-    """Checks that a worker here has the devices of a mesh; those of a cluster's jobs cannot be counted from here.
+    """Checks that a local worker has the devices of a mesh; those of cluster jobs cannot be counted here.
 
     Raises:
-      UserError: if it has more or fewer.
+      UserError: if there are more or fewer devices.
     """
     if not mesh or self.name == "slurm":
       return
@@ -138,10 +138,10 @@ def define_flags() -> None:
 
 
 def executor_from_flags() -> RunExecutor:
-  """Returns the executor that the command line asks for.
+  """Returns the executor of the command line.
 
   Raises:
-    UserError: for what this machine does not have, or an option that cannot be.
+    UserError: if this machine lacks what the executor needs, or an option is invalid.
   """
   executor = RunExecutor(flags.FLAGS.executor, tuple(flags.FLAGS.slurm))
   executor.check()
@@ -152,7 +152,7 @@ def visible_gpus() -> list[str]:
   """Returns the NVIDIA GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them.
 
   Raises:
-    UserError: if there are none, or jax is installed without CUDA: it would train on the CPU and not say so.
+    UserError: if there are none, or jax is installed without CUDA and would silently train on the CPU.
   """
   if VISIBLE in os.environ:
     found = [name.strip() for name in os.environ[VISIBLE].split(",") if name.strip()]
@@ -182,6 +182,6 @@ def _listed() -> list[str]:
 
 
 def _places(devices: Sequence[str]) -> list[pool.WorkerSlot]:
-  """Returns a place a GPU, with its share of the cores; a worker that cannot have it fails, and is not slow instead."""
+  """Returns one slot per GPU with its share of the cores; a worker without its GPU fails rather than use the CPU."""
   threads = max(1, len(pool.pool_cores()) // len(devices))
   return [pool.WorkerSlot(-1, threads, {VISIBLE: device} | pool.CUDA) for device in devices]

@@ -1,10 +1,10 @@
-"""The runs of a sweep as jobs of a cluster, one each, seen as the same stream of events as a pool of workers.
+"""Trains the runs of a sweep as cluster jobs, one each, with the same stream of events as a pool of workers.
 
-    submit -> look: rows of the runs' journals, outcomes, who has not ended -> events    the sweep alone has the ledger
+    submit -> poll: rows of the runs' journals, outcomes, job states -> events    only the sweep writes the ledger
 
-`submitted.jsonl` beside the logs says which job has which run. Jobs outlive the sweep: whoever gives the same command
-again finds them there, follows those that have not ended, and submits what is left. A job that ends without an outcome
-was killed, pre-empted or cancelled, and its run is submitted again, up to a number of times without a new checkpoint.
+`submitted.jsonl` beside the logs maps jobs to runs. Jobs outlive the sweep: the same command finds them again, follows
+those that have not ended, and submits the remaining runs. A job that ends without an outcome was killed, pre-empted or
+cancelled. Its run is submitted again, up to a number of attempts without a new checkpoint.
 """
 
 import collections
@@ -33,15 +33,15 @@ class FollowedJob:
   """A job that has not ended, as far as is known.
 
   Attributes:
-    job: its name on the cluster.
-    run: that it trains.
-    number: for people; 0 and up.
-    outcome: the file in which it says how its run ended.
-    log: of what it printed to standard error.
-    seen: rows of the run's journal that are known.
-    step: of the last checkpoint when it was submitted, its trunk's added.
-    began: when it was first seen to run, by the monotonic clock.
-    absences: looks in a row at which the cluster did not know it.
+    job: the job on the cluster.
+    run: the run that it trains.
+    number: number for display, from 0.
+    outcome: file for the outcome of its run.
+    log: file of its standard error.
+    seen: number of rows of the run's journal already read.
+    step: step of the last checkpoint at submission, plus that of its trunk.
+    began: monotonic time at which it was first seen running.
+    absences: consecutive polls in which the cluster did not list it.
   """
 
   job: clusters.ClusterJob
@@ -69,11 +69,11 @@ class ClusterJobs:
     """Submits nothing yet.
 
     Args:
-      cluster: where jobs run.
-      workers: jobs that may run at a time.
-      logs: folder of what jobs print, and of the record.
-      command: what a worker process is.
-      attempts: jobs of one run that may end without an outcome or a new checkpoint, one after the other.
+      cluster: cluster that runs the jobs.
+      workers: maximum number of jobs at a time.
+      logs: folder of the jobs' output and of the record.
+      command: command that starts a worker process.
+      attempts: maximum number of consecutive jobs of a run without an outcome or a new checkpoint.
     """
     self.workers, self.stopping = workers, False
     self._cluster, self._logs, self._home = cluster, logs.absolute(), logs.absolute() / FOLDER
@@ -86,12 +86,12 @@ class ClusterJobs:
 
   @property
   def worker_seconds(self) -> float:
-    """Wall time of jobs that were seen to run."""
+    """Wall time in seconds of jobs that were seen running."""
     now = time.monotonic()
     return self._past_seconds + sum(now - one.began for one in self._followed.values() if one.began)
 
   def stop(self) -> None:
-    """Asks all jobs to save and leave; may be called from a signal handler."""
+    """Asks all jobs to save and exit; may be called from a signal handler."""
     self.stopping = True
 
   def kill(self) -> None:
@@ -99,7 +99,7 @@ class ClusterJobs:
     self.stopping = self._killing = True
 
   def train(self, runs: Sequence[Run], folder: Path) -> Generator[WorkerEvent]:
-    """Yields what happens until all runs are trained, have failed, or were stopped.
+    """Yields events until all runs are trained, have failed, or were stopped.
 
     Args:
       runs: in the order to submit them; their names are paths below the folder.
@@ -129,7 +129,7 @@ class ClusterJobs:
       raise UserError(self._mistake)
 
   def _rest(self) -> None:
-    """Waits until it is time for another look, unless it is time to stop."""
+    """Waits until the next poll, or until a stop is requested."""
     until = time.monotonic() + self._cluster.patience
     while time.monotonic() < until and not (self.stopping and not self._told) and not self._killing:
       time.sleep(min(pool.PATIENCE, self._cluster.patience))
@@ -141,7 +141,7 @@ class ClusterJobs:
       self._cluster.cancel([one.job for one in self._followed.values()])
 
   def _find(self, folder: Path, record: journal.Journal) -> Iterator[WorkerEvent]:
-    """Follows the jobs of an earlier sitting that have not ended."""
+    """Follows jobs of an earlier session that have not ended."""
     by_name = {run.name: run for run in self._waiting}
     rows = [row for row in read_rows(record.path, self._cluster.name).values() if row["run"] in by_name]
     alive = self._cluster.states([_job(row) for row in rows]) if rows else {}
@@ -161,7 +161,7 @@ class ClusterJobs:
       yield WorkerEvent("news", 0, next(iter(self._followed.values())).run, text=text)
 
   def _submit(self, folder: Path, record: journal.Journal) -> Iterator[WorkerEvent]:
-    """Submits what waits, as much as is the sweep's to say."""
+    """Submits waiting runs, up to the sweep's limit."""
     room = self._cluster.limit - len(self._followed) if self._cluster.limit else len(self._waiting)
     batch = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
     if not batch or self.stopping:
@@ -207,7 +207,7 @@ class ClusterJobs:
     )
 
   def _look(self, folder: Path) -> Iterator[WorkerEvent]:
-    """Yields what has happened since the last look."""
+    """Yields events since the last poll."""
     states = self._cluster.states([one.job for one in self._followed.values()])
     for one in list(self._followed.values()):
       said = _outcome(one.outcome)  # Before the rows: a run that has ended writes no more.
@@ -241,7 +241,7 @@ class ClusterJobs:
       self.stopping = True
 
   def _dead(self, one: FollowedJob, folder: Path) -> Iterator[WorkerEvent]:
-    """Submits the run of a job that has said nothing again, or gives it up."""
+    """Submits the run of a job without an outcome again, or gives it up."""
     self._remove_worker(one)
     advanced = _last_step(folder, one.run) > one.step
     self._attempts[one.run.name] = 0 if advanced else self._attempts[one.run.name] + 1
@@ -263,7 +263,7 @@ class ClusterJobs:
 
 
 def read_rows(record: Path, cluster: str) -> dict[str, dict[str, Any]]:
-  """Returns the last job of each run that a record names for a cluster and that has told no outcome, by run."""
+  """Returns the last recorded job of each run on a cluster, by run, if it has no outcome."""
   last = {}
   for number, row in enumerate(journal.read_journal(record), 1):
     for name in ("run", "cluster", "outcome", "name", "home"):
@@ -277,7 +277,7 @@ def read_rows(record: Path, cluster: str) -> dict[str, dict[str, Any]]:
 
 
 def refuse_others(logs: Path, executor: str, others: Sequence[clusters.JobCluster]) -> None:
-  """Keeps a run from being trained by two executors at once.
+  """Prevents two executors from training one run at once.
 
   Raises:
     UserError: if a job of another executor has not ended, or may not have.
@@ -307,7 +307,7 @@ def _outcome(path: Path) -> dict[str, str] | None:
 
 
 def _last_step(folder: Path, run: Run) -> int:
-  """Returns how far the checkpoints of a run and of its trunk are: what a job has brought is in either."""
+  """Returns the last checkpointed step of a run plus that of its trunk; a job may advance either."""
   names = [run.name, run.trunk] if run.trunk else [run.name]
   return sum(max(checkpoint_folder.complete_steps(folder / name / CHECKPOINTS), default=-1) for name in names)
 

@@ -1,13 +1,13 @@
-"""What a sweep has done, kept in its folder so that nothing is ever trained twice.
+"""The record of a sweep in its folder, so that no run is trained twice.
 
     config.json         the study, its corpus and tokenizer, written before the first run
-    <run>/              one run: checkpoints and its own journal, which is the truth
+    <run>/              one run: checkpoints and its own journal, which is authoritative
     journal.jsonl       all runs' rows, written by the sweep alone
-    logs/               what workers print; of clusters also which job has which run
-    clock.json          wall time, over all sittings
+    logs/               output of workers; for clusters also the map from jobs to runs
+    clock.json          wall time over all sessions
 
-A run is known by its hash, which is of its whole configuration. Studies may grow (budgets, sizes, seeds): what is
-done stays done. Anything that would change a run that is there is refused, naming it.
+A hash of its configuration identifies a run. Studies may grow (budgets, sizes, seeds), and finished runs stay valid.
+A change that would alter an existing run is refused with its name.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ LOGS = "logs"
 CHECKPOINTS = "checkpoints"  # of a run, in its folder
 CLOCK_FILE = "clock.json"
 KINDS = ("train", "evaluation", "result")  # the rows that a sweep's journal holds
-# Fields that may differ from sitting to sitting: they add runs, or change only how the work is done.
+# Fields that may differ between sessions: they add runs, or affect only how runs are executed.
 GROWABLE_FIELDS = ("rates", "budgets", "widths", "batches", "depths", "seeds", "held_out", "held_out_widths")
 IGNORED_FIELDS = (
   *("name", "workers", "bootstraps", "log_every", "evaluate_every", "tensorboard"),
@@ -40,19 +40,19 @@ IGNORED_FIELDS = (
 
 
 class SweepLedger:
-  """The record of one sweep in one folder; whoever opens it holds the folder's lock."""
+  """The record of one sweep in one folder; the caller must hold the folder's lock."""
 
   def __init__(self, folder: Path, sweep: Sweep, runs: list[Run], identity: dict[str, Any]) -> None:
-    """Opens the record, or begins one.
+    """Opens the record, or creates one.
 
     Args:
-      folder: of the sweep.
-      sweep: the study.
+      folder: folder of the sweep.
+      sweep: the sweep.
       runs: its runs.
-      identity: what the runs read ({"corpus_sha256": ..., "tokenizer": ...}); other text is another sweep.
+      identity: hashes of the runs' text ({"corpus_sha256": ..., "tokenizer": ...}); other text is another sweep.
 
     Raises:
-      UserError: if the folder holds a sweep that this one does not continue, or cannot be written.
+      UserError: if the folder holds a different sweep, or cannot be written.
     """
     self.folder, self.sweep = folder, sweep
     self.runs = design.canonical_order(runs)
@@ -67,7 +67,7 @@ class SweepLedger:
     self.spent(0.0)
 
   def left(self) -> list[Run]:
-    """Returns the runs without a result, in the order to start them."""
+    """Returns the runs without a result, in starting order."""
     return [run for run in self._queue if self.result(run) is None]
 
   def result(self, run: Run) -> dict[str, Any] | None:
@@ -101,7 +101,7 @@ class SweepLedger:
     return [row for run in finished for row in self._rows[run.name] if row["kind"] in journal.MEASURED]
 
   def spent(self, worker_seconds: float) -> None:
-    """Notes the wall time of all workers in this sitting."""
+    """Records the wall time of all workers in this session."""
     self._total = {
       "worker_seconds": self._clock["worker_seconds"] + worker_seconds,
       "seconds": self._clock["seconds"] + time.monotonic() - self._began,
@@ -110,11 +110,11 @@ class SweepLedger:
 
   @property
   def seconds(self) -> float:
-    """Wall time of the sweep, over all sittings."""
+    """Wall time of the sweep in seconds, over all sessions."""
     return self._total["seconds"]
 
   def utilization(self) -> dict[str, float]:
-    """Returns the workers' wall time and how much of it was inside the steps of finished runs."""
+    """Returns the workers' wall time, and the part of it inside the steps of finished runs."""
     steps = trunk_sweeps.step_seconds(self.results())
     total = self._total["worker_seconds"]
     return {
@@ -124,7 +124,7 @@ class SweepLedger:
     }
 
   def close(self) -> None:
-    """Puts the sweep's journal into canonical order, as the runs' own journals have it."""
+    """Rewrites the sweep's journal in canonical order, from the runs' own journals."""
     self._journal.close()
     self._rows = {run.name: self._read(run) for run in self.runs}
     self._write_journal(complete=True)
@@ -139,7 +139,7 @@ class SweepLedger:
       self.close()
 
   def _read(self, run: Run) -> list[dict[str, Any]]:
-    """Returns the rows that a run has written, after checking that it is this run that wrote them."""
+    """Returns the rows of a run's journal, after checking that they belong to this run."""
     folder = self.folder / run.name
     try:
       run_folder.check_folder(folder, run)
@@ -159,7 +159,7 @@ class SweepLedger:
     return [self._complete(run, row) for row in rows if row.get("kind") in KINDS]
 
   def _check(self, run: Run, row: dict[str, Any], name: str) -> None:
-    """Checks that a row is of the run, and that a result read what this sweep reads."""
+    """Checks that a row belongs to the run, and that a result was trained on this sweep's text."""
     if row.get("run") != self._hashes[run.name]:
       raise UserError(f"{name} is of run {row.get('run')}, not of {run.name}; restore the file")
     for key, value in self._identity.items():
@@ -167,7 +167,7 @@ class SweepLedger:
         raise UserError(f"{name} is of another {key} ({row[key]}, now {value}); choose another --workdir")
 
   def _complete(self, run: Run, row: dict[str, Any]) -> dict[str, Any]:
-    """Adds what only the sweep knows of a run."""
+    """Adds the sweep's fields to a row of a run."""
     if row["kind"] != "result":
       return row
     held_out = design.is_held_out(self.sweep, run)
@@ -218,7 +218,7 @@ def _clock(path: Path) -> dict[str, float]:
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> str:
-  """Says which fields that matter differ; both as they are after a trip through JSON."""
+  """Describes the relevant fields that differ, compared in their JSON form."""
   before, now = json.loads(json.dumps(before)), json.loads(json.dumps(now))
   changed = [
     f"{name} was {old}, now {new}"

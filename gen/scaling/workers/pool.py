@@ -1,9 +1,8 @@
-"""Worker processes of this machine, one per core or GPU, and what happens in them as a stream of events.
+"""A pool of worker processes on this machine, one per core or GPU, with a stream of their events.
 
-`Pool.train(runs)` hands the runs out in their order and yields an `WorkerEvent` for whatever a worker says. A worker
-that
-dies (an exception, SIGKILL, no memory left) is replaced and its run goes on from its last checkpoint, up to a number
-of attempts; the other runs do not notice.
+`WorkerPool.train(runs)` assigns the runs in order and yields a `WorkerEvent` for each message of a worker. A worker
+that dies (exception, SIGKILL, out of memory) is replaced, and its run continues from its last checkpoint, up to a
+number of attempts. Other runs are not affected.
 """
 
 import collections
@@ -35,15 +34,15 @@ SIMILAR_LENGTH_FRACTION = 0.4  # of the longest waiting run's FLOPs: a run that 
 
 @dataclasses.dataclass(frozen=True)
 class WorkerEvent:
-  """Something that happened to a run.
+  """An event of a run.
 
   Attributes:
     kind: started | row (the run wrote `row` in its journal) | finished (`row` is its result) | again (its worker
       died, it will be tried once more) | failed (too often) | stopped (saved, on request) | news (of a cluster).
-    worker: its number.
+    worker: number of the worker.
     run: the run.
-    row: see kind.
-    text: why, in one line.
+    row: the row of a row or finished event.
+    text: the reason in one line.
   """
 
   kind: str
@@ -54,11 +53,11 @@ class WorkerEvent:
 
 
 class RunTrainer(Protocol):
-  """Whatever trains the runs of a sweep, here or elsewhere."""
+  """The interface of a trainer of a sweep's runs, local or remote."""
 
   @property
   def workers(self) -> int:
-    """How many runs at a time, at most."""
+    """Maximum number of runs at a time."""
     ...
 
   @property
@@ -71,14 +70,14 @@ class RunTrainer(Protocol):
     ...
 
   def stop(self) -> None:
-    """Asks for all to be saved and left; may be called from a signal handler."""
+    """Asks all runs to save and stop; may be called from a signal handler."""
 
   def kill(self) -> None:
-    """Ends all at once; may be called from a signal handler."""
+    """Ends all runs without saving; may be called from a signal handler."""
 
 
 class WorkerSlot(NamedTuple):
-  """Where a worker runs: the core that it is pinned to (-1 leaves that to the system), its threads, its variables."""
+  """Resources of a worker: its core (-1: not pinned), number of threads and environment variables."""
 
   core: int = -1
   threads: int = 1
@@ -86,17 +85,17 @@ class WorkerSlot(NamedTuple):
 
 
 class PoolWorker:
-  """One worker process as the pool sees it."""
+  """The pool's handle of one worker process."""
 
   def __init__(self, number: int, command: Sequence[str], place: WorkerSlot, log: Path, inbox: Any) -> None:
-    """Starts the process; each thing that it says goes to the inbox as (worker, message), None when it is dead.
+    """Starts the process; its messages go to the inbox as (worker, message), and None when it dies.
 
     Args:
-      number: of the worker, for people.
-      command: what to start; "--core=N" is added.
-      place: where it runs.
-      log: file that its standard error is added to.
-      inbox: a queue.
+      number: number of the worker, for display.
+      command: command to start; "--core=N" is added.
+      place: resources of the worker.
+      log: file to which its standard error is appended.
+      inbox: queue of messages.
     """
     self.number, self.log = number, log
     self.run: Run | None = None
@@ -115,13 +114,13 @@ class PoolWorker:
     threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
 
   def give(self, run: Run, folder: Path) -> None:
-    """Sends a run to train; its death meanwhile shows in the inbox."""
+    """Sends a run to train; the inbox reports the worker's death meanwhile."""
     self.run = run
     self.shapes.add(shape_of(run))
     self._send({"do": "train", "config": to_dict(run), "folder": str(folder)})
 
   def ask_to_stop(self) -> None:
-    """Asks it to save its run and leave."""
+    """Asks the worker to save its run and exit."""
     self._send({"do": "stop"})
 
   def retire(self) -> None:
@@ -130,11 +129,11 @@ class PoolWorker:
       self._input.close()
 
   def kill(self) -> None:
-    """Ends it at once; may be called from a signal handler."""
+    """Ends the worker without saving; may be called from a signal handler."""
     self._process.kill()
 
   def exit_reason(self) -> str:
-    """Says how the process ended, which it has."""
+    """Describes how the ended process exited."""
     code = self._process.wait()
     if self.why:
       return self.why
@@ -146,7 +145,7 @@ class PoolWorker:
 
   @property
   def seconds(self) -> float:
-    """Wall time of the process."""
+    """Wall time of the process in seconds."""
     return (self.ended or time.monotonic()) - self.began
 
   @property
@@ -182,11 +181,11 @@ class WorkerPool:
     """Starts nothing yet.
 
     Args:
-      workers: processes at a time; 0 is one per place.
-      logs: folder of their logs.
-      command: what a worker process is.
-      attempts: how often a run is started before it counts as failed.
-      places: where workers run; none is one per core.
+      workers: processes at a time; 0 is one per slot.
+      logs: folder of the workers' logs.
+      command: command that starts a worker process.
+      attempts: number of starts of a run before it counts as failed.
+      places: slots of the workers; empty is one per core.
     """
     self._places = tuple(places) or tuple(map(WorkerSlot, pool_cores()))
     self._slots: list[PoolWorker | None] = [None] * (workers or len(self._places))
@@ -200,12 +199,12 @@ class WorkerPool:
 
   @property
   def workers(self) -> int:
-    """How many processes at a time."""
+    """Number of processes at a time."""
     return len(self._slots)
 
   @property
   def stopping(self) -> bool:
-    """Whether `stop` was called or a mistake of the user ended the work."""
+    """Whether `stop` was called, or a user's mistake ended the work."""
     return self._stopping
 
   @property
@@ -214,7 +213,7 @@ class WorkerPool:
     return self._past_seconds + sum(worker.seconds for worker in self._alive())
 
   def stop(self) -> None:
-    """Asks all workers to save and leave; may be called from a signal handler."""
+    """Asks all workers to save and exit; may be called from a signal handler."""
     self._stopping = True
 
   def kill(self) -> None:
@@ -224,14 +223,14 @@ class WorkerPool:
       worker.kill()
 
   def train(self, runs: Sequence[Run], folder: Path) -> Generator[WorkerEvent]:
-    """Yields what happens until all runs are trained, have failed, or were stopped.
+    """Yields events until all runs are trained, have failed, or were stopped.
 
     Args:
-      runs: in the order to start them; their names differ.
-      folder: each run gets a folder of its name in it.
+      runs: runs in starting order, with different names.
+      folder: parent of the runs' folders.
 
     Raises:
-      UserError: if a worker found a mistake of the user, after all others have saved their runs.
+      UserError: if a worker reported a user's mistake, after all others have saved their runs.
     """
     self._waiting.extend(runs)
     try:
@@ -259,7 +258,7 @@ class WorkerPool:
     return [worker for worker in self._slots if worker is not None]
 
   def _hand_out(self, folder: Path) -> Iterator[WorkerEvent]:
-    """Gives each idle worker its next run; without one it is ended."""
+    """Gives each idle worker its next run, or ends it if none is left."""
     if self._stopping:
       self._waiting.clear()
       if not self._told:
@@ -280,9 +279,9 @@ class WorkerPool:
         slot.retire()
 
   def _pick(self, worker: PoolWorker) -> Run:
-    """Takes the next run; among those about as long, one of a shape that this worker has compiled already.
+    """Returns the next run; among runs of similar length, it prefers a shape that this worker has compiled.
 
-    Else one of a shape that no worker has: two would compile it twice.
+    Otherwise it prefers a shape that no worker has, because two workers would compile it twice.
     """
     equals = [run for run in self._waiting if run.flops >= SIMILAR_LENGTH_FRACTION * self._waiting[0].flops]
     anywhere = set().union(*(other.shapes for other in self._alive()))
@@ -323,7 +322,7 @@ class WorkerPool:
       worker.why = message.get("text") or "its worker was asked to leave by another process"
 
   def _dead(self, worker: PoolWorker) -> Iterator[WorkerEvent]:
-    """Replaces a dead worker; what it left undone is tried again or given up."""
+    """Replaces a dead worker; its unfinished run is retried or given up."""
     self._remove_worker(worker)
     run, why = worker.run, worker.exit_reason()
     if run is None:
@@ -344,7 +343,7 @@ class WorkerPool:
 
 
 def shape_of(run: Run) -> str:
-  """Returns what runs have in common that share compiled steps."""
+  """Returns a key that is equal for runs that share compiled steps."""
   return json.dumps([to_dict(run.model), run.data.batch, run.data.length])
 
 
@@ -356,7 +355,7 @@ def pool_cores() -> list[int]:
 
 
 def last_line(log: Path) -> str:
-  """Returns the last line of a log that says something."""
+  """Returns the last informative line of a log."""
   try:
     with log.open("rb") as file:
       file.seek(max(0, log.stat().st_size - 4096))
@@ -368,9 +367,9 @@ def last_line(log: Path) -> str:
 
 @contextlib.contextmanager
 def stopped_by_signals(pool: RunTrainer) -> Iterator[list[int]]:
-  """Lets signals stop the pool, a second press at once; yields the list of those that came, echoes apart.
+  """Stops the pool on signals, at once on a second one; yields the list of received signals, duplicates removed.
 
-  Outside the main thread Python has no say in signals, and nothing changes.
+  Outside the main thread Python cannot handle signals, so nothing changes.
   """
   came: list[int] = []
   presses = signals.SignalDebouncer()

@@ -1,8 +1,8 @@
-"""What a person sees of a sweep under way: a live table on a terminal, plain lines anywhere else.
+"""Progress of a running sweep: a live table on a terminal, plain lines anywhere else.
 
-Tally           counts: runs done and left, FLOPs, rates, time left
-Lines           one line when something happened, and one now and then while nothing does
-Live            the table, redrawn in place
+SweepTally      counts of runs done and left, FLOPs, rates, time left
+PlainProgress   one line per event, and a periodic line in between
+LiveProgress    a table, redrawn in place
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ QUIET_SECONDS = 30.0  # between two plain lines about runs under way
 
 @dataclasses.dataclass
 class CurrentRun:
-  """The run that a worker is at, and its last row."""
+  """The run that a worker trains, and its last row."""
 
   run: Run
   row: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -34,32 +34,32 @@ class CurrentRun:
 
   @property
   def flops(self) -> float:
-    """FLOPs done of those that fall to the run."""
+    """FLOPs done of the run's own share."""
     return max(0.0, min(self.row.get("flops") or 0.0, self.run.flops) - self.run.flops + self.due)
 
   @property
   def due(self) -> float:
-    """FLOPs that fall to the run: a branch leaves its trunk's to the longest of them."""
+    """The run's own share of FLOPs; those of a trunk count for its longest branch."""
     return _due(self.run)
 
   @property
   def share(self) -> float:
-    """How much of the run is done, 0 to 1."""
+    """Share of the run that is done, 0 to 1."""
     return self.flops / self.due
 
 
 class SweepTally:
-  """Counts what is done and guesses how long the rest takes."""
+  """Counts finished work and estimates the remaining time."""
 
   def __init__(
     self, runs: Sequence[Run], left: Sequence[Run], workers: int, clock: Callable[[], float] = time.monotonic
   ) -> None:
-    """Starts to count.
+    """Starts counting.
 
     Args:
-      runs: of the sweep.
-      left: those of them without a result.
-      workers: processes that train them.
+      runs: runs of the sweep.
+      left: runs without a result.
+      workers: number of worker processes.
       clock: seconds.
     """
     self._clock = clock
@@ -94,23 +94,23 @@ class SweepTally:
 
   @property
   def left(self) -> int:
-    """Runs that are neither done nor given up, those under way included."""
+    """Number of runs that are neither done nor given up, running ones included."""
     return self.total - self.done - self.failed
 
   @property
   def gflops(self) -> float:
-    """GFLOP/s of all workers that train, by the last that each said; between two runs a worker counts too."""
+    """Total GFLOP/s by the last report of each worker; a worker between two runs counts too."""
     busy = self._rates if self._waiting else self.current
     return sum(self._rates.get(number, 0.0) for number in busy) / 1e9
 
   @property
   def flops_left(self) -> float:
-    """FLOPs that are still to be done."""
+    """Remaining FLOPs."""
     return sum(self._waiting.values()) + sum(now.due - now.flops for now in self.current.values())
 
   @property
   def seconds_left(self) -> float | None:
-    """Guess from the FLOPs left, the measured rate of a worker, and what runs took outside their steps, if one ended.
+    """Estimates the time from the FLOPs left, the measured rate of a worker, and what runs took outside their steps, if one ended.
 
     None before anything was measured. The longest single run bounds it from below: no other worker can help with that.
     """
@@ -129,16 +129,16 @@ def _due(run: Run) -> float:
 
 
 class ProgressDisplay(Protocol):
-  """Whatever shows a sweep's progress."""
+  """The interface of a progress display."""
 
   def show(self, event: WorkerEvent) -> None:
-    """Takes one event."""
+    """Shows one event."""
 
   def tick(self) -> None:
-    """Is called now and then while nothing happens."""
+    """Called periodically while there are no events."""
 
   def say(self, text: str) -> None:
-    """Says one line."""
+    """Prints one line."""
 
   def close(self) -> None:
     """Ends the display."""
@@ -155,7 +155,7 @@ class PlainProgress:
     self._last = clock()
 
   def show(self, event: WorkerEvent) -> None:
-    """Takes one event; a finished run is one line."""
+    """Shows one event; a finished run is one line."""
     self._tally.take(event)
     line = event_sentence(event, self._tally)
     if line:
@@ -163,42 +163,42 @@ class PlainProgress:
     self.tick()
 
   def tick(self) -> None:
-    """Says where the runs under way are, if nothing was said for a while."""
+    """Prints the state of running runs, if nothing was printed for a while."""
     if self._clock() - self._last < QUIET_SECONDS or not self._tally.current:
       return
     now = ", ".join(map(_where, self._tally.current.values()))
     self.say(f"{progress_sentence(self._tally)}; under way: {now}")
 
   def say(self, text: str) -> None:
-    """Says one line."""
+    """Prints one line."""
     self._last = self._clock()
     self._write(text)
 
   def close(self) -> None:
-    """Has nothing to end."""
+    """Does nothing."""
 
 
 class LiveProgress:
   """A table that is redrawn in place, with finished runs scrolling by above it."""
 
   def __init__(self, tally: SweepTally, console: Console) -> None:
-    """Starts to draw."""
+    """Starts the table."""
     self._tally, self._console = tally, console
     self._live = Live(console=console, refresh_per_second=4, get_renderable=self.draw)
     self._live.start()
 
   def show(self, event: WorkerEvent) -> None:
-    """Takes one event."""
+    """Shows one event."""
     self._tally.take(event)
     line = event_sentence(event, self._tally)
     if line:
       self.say(line)
 
   def tick(self) -> None:
-    """Has nothing to do: the table redraws itself."""
+    """Does nothing: the table redraws itself."""
 
   def say(self, text: str) -> None:
-    """Says one line above the table."""
+    """Prints one line above the table."""
     self._console.print(Text(text))
 
   def close(self) -> None:
@@ -233,14 +233,14 @@ def _where(current: CurrentRun) -> str:
 
 
 def make_display(tally: SweepTally, console: Console) -> ProgressDisplay:
-  """Returns the display that fits where the output goes."""
+  """Returns a live display for a terminal, else a plain one."""
   if console.is_terminal:
     return LiveProgress(tally, console)
   return PlainProgress(tally, lambda line: print(line, file=console.file, flush=True))
 
 
 def event_sentence(event: WorkerEvent, tally: SweepTally) -> str:
-  """Returns what there is to say about an event; nothing for most."""
+  """Returns the line to print for an event; empty for most."""
   name = event.run.name
   if event.kind == "finished":
     row = event.row
@@ -268,7 +268,7 @@ def progress_sentence(tally: SweepTally) -> str:
 
 
 def format_duration(seconds: float | None) -> str:
-  """Returns a time as people say it.
+  """Formats a time in seconds for people.
 
   >>> format_duration(42), format_duration(3 * 60 + 20), format_duration(2 * 3600 + 60), format_duration(None)
   ('42 s', '3 min 20 s', '2 h 1 min', '? min')
