@@ -1,8 +1,8 @@
-"""What one device keeps between the forward and the backward pass: read from the traced step, nothing is compiled.
+"""Activations that one device keeps for the backward pass, read from the traced step without compiling it.
 
-Autodiff decides what it keeps when a step is traced; a loop over layers (`model.scan`) keeps just that, a copy a layer.
-An unrolled one lets the compiler keep less. The program is traced at one layer and at two, with one row and with two:
-what grows with layers alone is copies of weights, and they are apart where the layout stores weights apart.
+Autodiff chooses its residuals when a step is traced; a loop over layers (`model.scan`) keeps exactly these, one copy
+per layer. An unrolled loop lets the compiler keep less. The program is traced with one and two layers, and with one and two
+rows. What grows with layers alone are copies of weights, which are sharded where the layout shards weights.
 """
 
 import dataclasses
@@ -32,12 +32,12 @@ GATES = 5.6
 
 
 class LayerActivations(NamedTuple):
-  """What one more block of a stack keeps.
+  """Residuals of one block of a stack.
 
   Attributes:
-    depth: how many there are.
+    depth: number of blocks.
     weights: bytes that do not depend on the rows.
-    rows: bytes that do.
+    rows: bytes that depend on the rows.
   """
 
   depth: int
@@ -46,20 +46,20 @@ class LayerActivations(NamedTuple):
 
 
 class KeptActivations(NamedTuple):
-  """Bytes that wait for the backward pass: outside the blocks, and a block of each stack."""
+  """Residual bytes for the backward pass: outside the blocks, and per block of each stack."""
 
   outside: int
   layers: tuple[LayerActivations, ...]
 
   def total(self, parts: int = 1) -> int:
-    """All of it, where weights are stored in so many parts."""
+    """Returns the total bytes if weights are sharded into the given number of parts."""
     return self.outside + sum(each.depth * (each.weights // parts + each.rows) for each in self.layers)
 
 
 def device_activations(model: Model, tensor: int) -> Model:
   """Returns the model that one of `tensor` devices computes: its heads, hidden units and part of the vocabulary.
 
-  What does not divide is whole, as `gen.sharding.layouts` has it. Recurrent layers are computed whole on each.
+  Axes that do not divide are replicated, as in `gen.sharding.layouts`. Recurrent layers are replicated.
   """
   if tensor == 1:
     return model
@@ -79,18 +79,18 @@ def device_activations(model: Model, tensor: int) -> Model:
 
 
 def example_batch(run: Run, rows: int) -> Batch:
-  """Returns the shapes of a batch of so many rows, as the run's objective makes them."""
+  """Returns the shapes of a batch of the run's objective with the given number of rows."""
   one = dataclasses.replace(run, data=dataclasses.replace(run.data, batch=1, stream=False))
   batch = step_benchmark.random_batches(one).at(0)
   return jax.tree.map(lambda x: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype), batch)
 
 
 def kept_activations(run: Run, rows: int, tensor: int = 1) -> KeptActivations:
-  """Returns what the forward pass leaves to the backward pass, arguments not counted.
+  """Returns the bytes that the forward pass keeps for the backward pass, without its arguments.
 
   Args:
-    run: completed.
-    rows: of a microbatch on one device.
+    run: the completed run.
+    rows: rows of a microbatch on one device.
     tensor: devices of tensor parallelism.
   """
   fields = [("depth", run.model.depth)]
@@ -117,7 +117,7 @@ def _all_one(fields: list[tuple[str, int]]) -> Any:
 
 @functools.lru_cache(maxsize=256)
 def _kept(model_json: str, data_json: str, rows: int) -> int:
-  """Returns the bytes that one traced forward pass leaves."""
+  """Returns the residual bytes of one traced forward pass."""
   run = Run(model=from_dict(Model, json.loads(model_json)), data=from_dict(Data, json.loads(data_json)))
   # A kernel for attention that is not here cannot be traced: what attention written out keeps is more.
   model = run.model if run.model.attention == "plain" else dataclasses.replace(run.model, attention="auto")
@@ -140,7 +140,7 @@ def _kept(model_json: str, data_json: str, rows: int) -> int:
 
 
 def working_bytes(run: Run, rows: int, tensor: int = 1) -> int:
-  """Returns an estimate of the bytes that a backward pass needs beside what was kept and the gradients."""
+  """Estimates the bytes that a backward pass needs beside residuals and gradients."""
   model = run.model
   if model.recurrent:
     row = run_length.row_length(run)

@@ -1,4 +1,4 @@
-"""What a compiled program sends between devices: read from its text, loops counted as often as they run."""
+"""Collectives of a compiled program and their bytes, parsed from its HLO text; loops count as often as they run."""
 
 import functools
 import math
@@ -28,10 +28,10 @@ class Collective(NamedTuple):
 
   Attributes:
     kind: one of KINDS.
-    shapes: of its results, such as f32[16,32].
-    parts: devices that take part together.
-    times: how often a step runs it; a loop of unknown length counts once.
-    bytes: that each device sends, all times together, in a ring.
+    shapes: shapes of its results, such as f32[16,32].
+    parts: number of devices in a group.
+    times: executions per step; a loop of unknown length counts once.
+    bytes: total bytes that each device sends per step, in a ring.
   """
 
   kind: str
@@ -44,7 +44,7 @@ class Collective(NamedTuple):
 def loops_are_known(text: str) -> bool:
   """Returns whether a program of a step states the length of each loop around a collective, so that all are counted.
 
-  Loops of the program's first computation are aside: they run steps, and a step is what is counted.
+  Loops of the entry computation are excluded, because they run over steps and the unit is one step.
   """
   computations, entry = _computations(text)
   inside = _inside(computations)

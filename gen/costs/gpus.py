@@ -1,4 +1,4 @@
-"""GPUs that are not there: what XLA's compiler for CUDA must be told of one, as it would ask the driver.
+"""Descriptions of absent GPUs for XLA's CUDA compiler, with the values that the driver would report.
 
 Limits of a thread block and of a multiprocessor are those of the compute capability (NVIDIA's CUDA C++ Programming
 Guide, "Compute Capabilities"). Multiprocessors, caches, clocks and bandwidth are of the SXM boards (NVIDIA's
@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 
 class Gpu(NamedTuple):
-  """What the compiler asks of a GPU beside its memory.
+  """Properties of a GPU that the compiler needs, except its memory.
 
   Attributes:
-    name: as the driver gives it.
+    name: name that the driver reports.
     capability: major compute capability; minor is 0.
     multiprocessors: of the board.
     lanes: float32 units of a multiprocessor.

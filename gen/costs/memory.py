@@ -1,8 +1,7 @@
-"""What a run takes on each device of a mesh, before it runs: from its config alone, and as the compiler has it.
+"""Memory of a run on each device of a mesh before it runs: from its config alone, and from the compiler.
 
-The state is counted tensor by tensor with the tables that the trainer shards by, so it is exact. What is kept for the
-backward pass is read from the traced step. What a backward pass needs beside that is an estimate, and so is what
-weights take that are put together in passing.
+The state is counted tensor by tensor with the trainer's sharding tables, so it is exact. Residuals for the backward
+pass are read from the traced step. Other needs of the backward pass, and gathered weights, are estimates.
 """
 
 import math
@@ -23,7 +22,7 @@ from gen.training import run_length, step
 from gen.training.optimizer import schedule_params
 
 WORD = 4  # bytes of float32, which parameters, gradients and moments are
-AT_ONCE = 2  # layers whose weights stand whole: the one that computes, and the one that is fetched meanwhile
+AT_ONCE = 2  # layers with gathered weights: the one that computes, and the next one, which is prefetched
 COUNTERS = 20  # bytes: steps done, steps skipped, AdamW's count, and the random key's two words
 
 
@@ -54,28 +53,28 @@ class MemoryFootprint(NamedTuple):
 
   @property
   def live(self) -> int:
-    """What lies there between steps: the training state's arrays."""
+    """Bytes between steps: the training state's arrays."""
     return self.parameters + self.opt_state + self.counters
 
   @property
   def state(self) -> int:
-    """Parameters, gradients and moments: the account of ZeRO's paper."""
+    """Bytes of parameters, gradients and optimizer state, as in the ZeRO paper."""
     return self.parameters + self.gradients + self.opt_state
 
   @property
   def peak(self) -> int:
-    """The most that a step needs at a time."""
+    """Peak bytes of a step."""
     return self.live + self.batch + self.gradients + self.kept + self.working + self.gathered
 
 
 def paper_layout(run: Run) -> ShardingLayout:
-  """Returns the layout of a run on devices that need not be there."""
+  """Returns the layout of a run on devices that need not exist."""
   sizes = mesh_shape(run.mesh) or {"data": 1}
   return ShardingLayout(AbstractMesh(tuple(sizes.values()), tuple(sizes)), run.layout)  # type: ignore[arg-type]
 
 
 def part_bytes(run: Run, name: str) -> int:
-  """Returns the bytes of parameters, gradients or one of the moments on one device."""
+  """Returns the bytes of parameters, gradients or one moment of the optimizer state on one device."""
   layout, total = paper_layout(run), 0
   axes = jax.tree.leaves(
     language_model.logical_axes(run.model), is_leaf=lambda x: isinstance(x, PartitionSpec)
@@ -120,16 +119,16 @@ def run_footprint(run: Run) -> MemoryFootprint:
 
 
 def _weight_parts(run: Run) -> int:
-  """Returns in how many parts a weight waits for its gradient: as many as it is stored in."""
+  """Returns the number of parts of a weight's residual, which equals that of the stored weight."""
   layout = paper_layout(run)
   return math.prod(layout.sizes.get(axis, 1) for axis in layout.over("parameters"))
 
 
 def gathered_bytes(run: Run, tensor: int = 1) -> int:
-  """Returns the bytes of weights that stand whole at a time where they are stored apart; an estimate.
+  """Estimates the peak bytes of gathered weights if weights are stored sharded.
 
-  Two layers and the tables at the model's two ends, as they are computed with. Weights that tensor computes apart are
-  never put together over it.
+  These are two layers and the tables at the model's two ends, in the compute type. Weights are never gathered over
+  the tensor axis.
   """
   if _weight_parts(run) == 1:
     return 0
@@ -142,7 +141,7 @@ def gathered_bytes(run: Run, tensor: int = 1) -> int:
 
 
 def _computed(model: Model) -> int:
-  """Returns the bytes of a number as the model computes with it."""
+  """Returns the bytes of a number in the model's compute type."""
   return WORD if model.dtype == "float32" else 2
 
 
@@ -168,7 +167,7 @@ def recomputed_share(run: Run) -> float:
 
 
 def moved_bytes(run: Run) -> list[CollectiveBytes]:
-  """Returns what each collective of a step moves, by the layout's plan."""
+  """Returns the bytes of each collective of a step, by the layout's plan."""
   sizes, micro, tensor = (
     mesh_shape(run.mesh),
     run.optimizer.microbatches,
@@ -199,7 +198,7 @@ def _of_tensor(run: Run, tensor: int) -> CollectiveBytes:
 
 
 class CompiledSizes(NamedTuple):
-  """The compiler's bytes on one device: arguments, temporaries, and all that is needed at a time."""
+  """The compiler's bytes on one device: arguments, temporaries, and the peak."""
 
   arguments: int
   temporaries: int

@@ -1,4 +1,4 @@
-"""Which layout for which size, on paper: memory and time of a step on up to 10^5 devices, and the best of all layouts.
+"""An analytic model of memory and time per step on up to 10^5 devices, and the best layout for a model size.
 
 For a decoder of N parameters, W tokens a step in rows of T, on P = data x fsdp x tensor devices:
 
@@ -9,9 +9,9 @@ For a decoder of N parameters, W tokens a step in rows of T, on P = data x fsdp 
     latency     hop x log2(parts) for each collective       a tree's; a ring's would be worse
     recompute   a third of compute more                     `full` remat (arXiv:2205.05198)
 
-in m microbatches of b rows a device. What goes round inside a machine does so at the fast rate, what leaves it at the
-slow one. Traffic of fsdp and data may hide behind products, all but the share `exposed` of it; tensor's cannot. State
-and activations are those of `account`. A model of costs, not a measurement: it ranks layouts.
+in m microbatches of b rows per device. Traffic inside a machine has the fast rate, traffic between machines the slow
+one. Traffic of fsdp and data overlaps with products except for the share `exposed`; traffic of tensor does not. State
+and activations are those of `gen.sharding.state_bytes`. The model is not a measurement; it ranks layouts.
 """
 
 import math
@@ -55,12 +55,12 @@ USABLE = 0.9  # of memory: the rest is fragments and libraries'
 
 
 class TrainingJob(NamedTuple):
-  """What is trained.
+  """The model and batch to train.
 
   Attributes:
     parameters: N.
-    tokens: of a step, W.
-    length: of a row, T.
+    tokens: tokens per step, W.
+    length: tokens per row, T.
   """
 
   parameters: float
@@ -74,20 +74,20 @@ class TrainingJob(NamedTuple):
 
 
 class StepCost(NamedTuple):
-  """A layout's step.
+  """The cost of a step in one layout.
 
   Attributes:
-    data: replicas.
+    data: number of replicas.
     fsdp: parts of the state.
     tensor: parts of each matrix.
-    microbatches: one after another.
-    state: bytes on a device.
-    activations: bytes on a device.
+    microbatches: sequential microbatches per step.
+    state: bytes of state per device.
+    activations: bytes of activations per device.
     compute: seconds of products.
-    recompute: seconds of products done again.
-    tensor_seconds: of traffic that products wait for.
-    traffic_seconds: of fsdp and data, hidden or not.
-    seconds: of the step.
+    recompute: seconds of recomputed products.
+    tensor_seconds: seconds of tensor traffic, which products wait for.
+    traffic_seconds: seconds of fsdp and data traffic, overlapped or not.
+    seconds: seconds of the step.
   """
 
   data: int
@@ -117,18 +117,18 @@ class StepCost(NamedTuple):
 def step_cost(
   job: TrainingJob, cluster: PaperCluster, fsdp: int, tensor: int, devices: int, microbatches: int = 1
 ) -> StepCost:
-  """Returns what a step costs under one layout.
+  """Returns the cost of a step in one layout.
 
   Args:
-    job: what is trained.
-    cluster: on what.
+    job: the model and batch.
+    cluster: the machines.
     fsdp: parts of the state.
     tensor: parts of each matrix.
-    devices: all of them; data is what is left.
-    microbatches: of a step.
+    devices: total number of devices; data is devices / (fsdp tensor).
+    microbatches: microbatches per step.
 
   Raises:
-    UserError: where devices or rows do not divide.
+    UserError: if devices or rows do not divide.
   """
   if devices % (fsdp * tensor):
     raise UserError(f"{devices} devices are no whole number of fsdp={fsdp} x tensor={tensor}")

@@ -1,4 +1,4 @@
-"""What one training step costs: the trainer's own programs on the trainer's own batches, against the clock.
+"""Benchmarks one training step: times the trainer's own programs on the trainer's own batches.
 
 A rate is FLOPs of the step's matrix products (`gen.counts`; 6 N + 12 L D T a token for a plain decoder) over CPU
 seconds of the process, and its limit is what one large matrix product does on the same cores between the steps.
@@ -47,7 +47,7 @@ def benchmark_model(family: str, **sizes: Any) -> Model:
 
 
 class _Ids(NamedTuple):
-  """What batches ask of a tokenizer."""
+  """The part of a tokenizer that batches need."""
 
   pad: int
   bos: int
@@ -74,7 +74,7 @@ def random_batches(run: Run) -> batches.Batches:
 
 
 class StepTrial:
-  """A run whose steps can be asked for a few at a time, as the training loop asks for them.
+  """A run whose steps are executed a few at a time, as in the training loop.
 
   Attributes:
     done: steps taken.
@@ -136,7 +136,7 @@ def matrix_product() -> Callable[[], float]:
 
 
 def measure_step(run: Run, steps: int) -> dict[str, float]:
-  """Returns what `steps` steps cost; medians over dispatches, a large product between each two.
+  """Returns the cost of `steps` steps: medians over dispatches, with a large product between each two.
 
   Returns:
     tokens_per_second, tokens_per_cpu_second: corpus tokens, by the wall clock and by CPU seconds.
@@ -177,6 +177,6 @@ def measure_step(run: Run, steps: int) -> dict[str, float]:
 
 
 def peak_resident_bytes() -> int:
-  """Returns the most memory that this process ever held."""
+  """Returns the peak resident memory of this process in bytes."""
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   return peak if sys.platform == "darwin" else peak * 1024

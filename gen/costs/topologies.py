@@ -1,4 +1,4 @@
-"""Accelerators that are not there: what a chip holds and does, and topologies that XLA compiles for all the same.
+"""Absent accelerators: memory and peak rate of chips, and topologies for which XLA can compile without them.
 
 A topology is a chip and its grid, as v5p:4x4x4: 64 chips; of GPUs a number, as h100:64: eight machines of eight. TPUs'
 memory and peak rates are their maker's (cloud.google.com/tpu/docs, system architecture), and so are GPUs' rates, which
@@ -69,7 +69,7 @@ class Topology(NamedTuple):
 
 
 def find_chip(name: str) -> Chip:
-  """Returns what is known of a chip.
+  """Returns the properties of a chip.
 
   >>> find_chip("v5p").memory // 2**30
   95
@@ -115,7 +115,7 @@ def parse_topology(text: str) -> Topology:
 def topology_devices(topology: Topology) -> list[Any]:
   """Returns the devices of a topology, one a chip, for meshes to compile for.
 
-  Must come before jax has looked for devices of its own, which it is told to seek on the CPU alone.
+  Call this before jax initializes its own devices; it restricts jax to the CPU.
 
   Raises:
     UserError: without the compiler, or for a grid that is not built.
@@ -158,14 +158,14 @@ def topology_devices(topology: Topology) -> list[Any]:
 
 
 def _has_cuda() -> bool:
-  """Tells whether a plugin that compiles for CUDA is installed; that of jax[cuda13] does as well."""
+  """Returns whether a plugin that compiles for CUDA is installed; that of jax[cuda13] counts."""
   if importlib.util.find_spec("jax_plugins") is None:
     return False
   return any(importlib.util.find_spec(f"jax_plugins.xla_cuda{version}") for version in (12, 13))
 
 
 def _machines(topology: Topology) -> dict[str, str]:
-  """Returns what describes a topology of GPUs: the target, and machines x GPUs in one domain of fast links."""
+  """Returns the description of a GPU topology: the target, and machines x GPUs in one domain of fast links."""
   name = topology.name.partition(":")[0]
   here = min(topology.chips, MACHINE)
   target = gpus.gpu_target(gpus.GPUS[name], topology.chip.memory)
@@ -174,7 +174,7 @@ def _machines(topology: Topology) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _without_a_word() -> Iterator[None]:
-  """Keeps back what the plugin says as it is loaded: that no driver was found, which is the point."""
+  """Suppresses the plugin's warning that no driver was found, which is expected here."""
   logging.getLogger("jax_plugins.xla_cuda12").setLevel(logging.ERROR)
   sys.stderr.flush()
   shown = os.dup(2)

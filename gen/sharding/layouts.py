@@ -1,4 +1,4 @@
-"""Which axes of the mesh each tensor of the state is split over: tables, and the one function that reads them.
+"""Layouts of the training state: tables of the mesh axes that split each tensor, and the function that applies them.
 
 A layout is data parallel (DDP) or one of the stages of ZeRO (arXiv:1910.02054) over the axis data, times fully sharded
 data parallelism over fsdp, times tensor parallelism (arXiv:1909.08053) over tensor; each axis may be absent.
@@ -16,14 +16,14 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from gen.config import Run
 from gen.sharding.mesh import build_mesh
 
-# Logical axes whose parts are computed apart: a product's columns or rows, the heads of attention.
+# Logical axes with tensor parallelism: a product's columns or rows, the heads of attention.
 TENSOR = ("vocab", "heads", "kv_heads", "mlp")
-# Logical axes that are cut only to be stored apart, and put together for use: the first that divides is taken.
+# Logical axes that are sharded in storage only and gathered for use: the first that divides is split.
 STORED = ("embed", "norm", "head", "mlp", "vocab", "positions", "heads", "kv_heads")
 
 
 class ZeroStage(NamedTuple):
-  """Which parts of the state are split over data; the others are whole there. fsdp splits all three."""
+  """Parts of the state that are split over data; the others are replicated. fsdp splits all three."""
 
   parameters: bool
   gradients: bool
@@ -50,7 +50,7 @@ class UndividedAxis(NamedTuple):
 def split_tensor(
   names: Iterable[str | None], shape: tuple[int, ...], sizes: Mapping[str, int], over: tuple[str, ...]
 ) -> tuple[PartitionSpec, tuple[UndividedAxis, ...]]:
-  """Returns how one tensor is split, and which dimensions would be if they divided.
+  """Returns the split of one tensor, and the dimensions that stay undivided because they do not divide.
 
   >>> tuple(split_tensor(("heads", "head", "embed"), (4, 8, 32), {"fsdp": 2, "tensor": 2}, ("fsdp",))[0])
   ('tensor', None, 'fsdp')
@@ -61,7 +61,7 @@ def split_tensor(
     names: logical name of each axis.
     shape: its sizes.
     sizes: devices along each axis of the mesh.
-    over: the axes of the mesh that the tensor is stored apart over.
+    over: mesh axes over which the tensor is sharded in storage.
   """
   names = tuple(names)
   left, where, whole = list(shape), [()] * len(shape), []  # type: list[int], list[tuple[str, ...]], list[UndividedAxis]
@@ -82,7 +82,10 @@ def split_tensor(
 
   over = tuple(axis for axis in over if sizes.get(axis, 1) > 1)
   if sizes.get("tensor", 1) > 1 and not first(("tensor",), TENSOR) and len(set(names) - {"layers"}) > 1:
-    over = ("tensor", *over)  # A table that is not computed apart, as of positions, is at least stored apart.
+    over = (
+      "tensor",
+      *over,
+    )  # A table without tensor parallelism, such as of positions, is still sharded in storage over that axis.
   if over and not first(over, STORED) and len(over) > 1:
     for axis in over:
       first((axis,), STORED)
@@ -92,7 +95,7 @@ def split_tensor(
 
 @dataclasses.dataclass(frozen=True)
 class ShardingLayout:
-  """A mesh, and what of the state is split over it.
+  """A mesh, and the parts of the state that are split over it.
 
   Attributes:
     mesh: the devices.
@@ -113,9 +116,9 @@ class ShardingLayout:
     return dict(self.mesh.shape)
 
   def over(self, part: str) -> tuple[str, ...]:
-    """Returns the axes that parameters, gradients or moments are stored apart over.
+    """Returns the mesh axes that shard parameters, gradients or optimizer state.
 
-    data comes last: a part over both lies inside the part over fsdp that the same device has.
+    data comes last, so that a device's part over both axes lies inside its part over fsdp.
     """
     return ("fsdp", "data") if getattr(self.stage, part) else ("fsdp",)
 
@@ -134,7 +137,7 @@ class ShardingLayout:
     )  # fmt: skip
 
   def whole(self, axes: Any, shapes: Any) -> dict[UndividedAxis, list[str]]:
-    """Returns the dimensions that do not divide, and the parameters in which they are kept whole."""
+    """Returns the dimensions that do not divide, and the parameters in which they stay undivided."""
     found: dict[UndividedAxis, list[str]] = {}
     leaves = jax.tree_util.tree_leaves_with_path(axes, is_leaf=_is_names)
     for (path, names), leaf in zip(leaves, jax.tree.leaves(shapes), strict=True):
@@ -149,13 +152,13 @@ class ShardingLayout:
     )
 
   def rows(self, axis: int = 0) -> NamedSharding:
-    """Returns the sharding of what has a batch's rows along an axis, the other axes whole."""
+    """Returns the sharding of arrays with a batch's rows along one axis; the other axes are undivided."""
     over = tuple(name for name in ("data", "fsdp") if name in self.sizes)
     return NamedSharding(self.mesh, PartitionSpec(*[None] * axis, over or None))
 
   @property
   def everywhere(self) -> NamedSharding:
-    """The sharding of what every device holds whole."""
+    """The replicated sharding: every device holds the entire array."""
     return NamedSharding(self.mesh, PartitionSpec())
 
 

@@ -1,6 +1,6 @@
-"""What the state of training takes on each device, by layout: the arithmetic of ZeRO (arXiv:1910.02054, 3 and 5).
+"""Bytes of the training state on each device, by layout: the arithmetic of ZeRO (arXiv:1910.02054, 3 and 5).
 
-An account of declared state, not of a step: activations and temporaries come on top (see `gen.costs.memory`).
+Only the state is counted; activations and temporaries are extra (see `gen.costs.memory`).
 A gigabyte is 1e9 bytes here, as in the paper.
 """
 
@@ -41,7 +41,7 @@ RULE_OF_THUMB = {"weights": 4, "gradients": 4, "moments": 8, "activations_and_te
 
 
 def state_bytes(parameters: float, layout: str, devices: int, precision: str = "mixed") -> StateBytes:
-  """Returns the bytes on each device, everything that is split divided evenly.
+  """Returns the bytes on each device, with even splits.
 
   Table 1 of the paper has 7.5 B parameters on 64 devices at 120, 31.4, 16.6 and 1.88 GB:
 
@@ -49,13 +49,13 @@ def state_bytes(parameters: float, layout: str, devices: int, precision: str = "
   [120.0, 31.41, 16.64, 1.88]
 
   Args:
-    parameters: how many; need not be whole.
+    parameters: number of parameters; need not be an integer.
     layout: ddp | zero1 | zero2 | zero3.
-    devices: among which it splits.
+    devices: number of devices that share the state.
     precision: mixed | float32.
 
   Raises:
-    UserError: for what cannot be.
+    UserError: for an unknown layout or precision, or an invalid number.
   """
   if layout not in STAGES:
     raise UserError(f"layout is {layout!r}; it must be one of {', '.join(STAGES)}")
@@ -81,13 +81,13 @@ def rule_of_thumb(parameters: float) -> float:
 
 
 class CollectiveBytes(NamedTuple):
-  """What one kind of collective moves in one training step.
+  """The traffic of one kind of collective in one training step.
 
   Attributes:
     kind: all-reduce | all-gather | reduce-scatter.
     what: the tensors.
     over: the axes of the mesh.
-    bytes: that each device sends, in a ring.
+    bytes: bytes that each device sends, in a ring.
   """
 
   kind: str
@@ -110,10 +110,11 @@ def ring_bytes(kind: str, size: float, parts: int) -> float:
 def step_collectives(
   parameters: float, gradients: float, layout: str, sizes: Mapping[str, int], microbatches: int = 1
 ) -> list[CollectiveBytes]:
-  """Returns what a step moves for parameters and gradients; what tensor parallelism adds depends on the model.
+  """Returns the traffic of parameters and gradients per step; that of tensor parallelism depends on the model.
 
-  Gradients that are whole are all-reduced, split ones reduce-scattered, once a microbatch. Parameters that are stored
-  apart are gathered twice a microbatch, forward and backward; where only moments are apart, once, after the update.
+  Replicated gradients are all-reduced and split gradients reduce-scattered, once per microbatch. Sharded parameters
+  are gathered twice per microbatch, forward and backward. If only the optimizer state is sharded, parameters are
+  gathered once, after the update.
 
   Args:
     parameters: bytes of all parameters of one part of tensor parallelism, as they are gathered.

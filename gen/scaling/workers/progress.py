@@ -110,9 +110,10 @@ class SweepTally:
 
   @property
   def seconds_left(self) -> float | None:
-    """Estimates the time from the FLOPs left, the measured rate of a worker, and what runs took outside their steps, if one ended.
+    """Estimated seconds left; None before any measurement.
 
-    None before anything was measured. The longest single run bounds it from below: no other worker can help with that.
+    The estimate uses the FLOPs left, the measured rate of a worker, and, once a run has ended, the time that runs
+    took outside their steps. The longest single run is a lower bound, because no other worker can share it.
     """
     known = [rate for rate in self._rates.values() if rate]
     if not known:
