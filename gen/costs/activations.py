@@ -1,8 +1,8 @@
 """Activations that one device keeps for the backward pass, read from the traced step without compiling it.
 
-Autodiff chooses its residuals when a step is traced; a loop over layers (`model.scan`) keeps exactly these, one copy
-per layer. An unrolled loop lets the compiler keep less. The program is traced with one and two layers, and with one and two
-rows. What grows with layers alone are copies of weights, which are sharded where the layout shards weights.
+Autodiff chooses its residuals when a step is traced. A loop over layers (`model.scan`) keeps exactly these, one copy
+per layer; an unrolled loop lets the compiler keep less. The program is traced with one and two layers, and with one
+and two rows. What grows with layers alone are copies of weights, which are sharded if the layout shards weights.
 """
 
 import dataclasses
