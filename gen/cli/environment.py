@@ -22,7 +22,7 @@ THREADS_A_DEVICE = 8  # simulated
 
 
 def give_simulated_devices_threads() -> None:
-  """Where devices are simulated, asks XLA for threads enough; to be called before jax has any device.
+  """Gives XLA enough threads if devices are simulated; to be called before jax initializes its devices.
 
   XLA's pool has a thread a core or a device, whichever is more. A device that waits for the others in a collective
   holds one, and with several collectives under way none is left for those that are waited for.
@@ -42,7 +42,7 @@ def quiet_gpu_compiler() -> None:
 
 
 def restart_with_allocator() -> None:
-  """Replaces this process by itself with the allocator's settings, where glibc offers them and nobody has set any."""
+  """Re-executes this process with the allocator's settings, if glibc supports them and none are set."""
   tunables = os.environ.get("GLIBC_TUNABLES", "")
   if platform.libc_ver()[0] != "glibc" or with_allocator(tunables) == tunables:
     return
@@ -52,7 +52,7 @@ def restart_with_allocator() -> None:
 
 
 def with_allocator(tunables: str) -> str:
-  """Returns the tunables with those of `ALLOCATOR`; a user who speaks of huge pages has the last word on all."""
+  """Returns the tunables with those of `ALLOCATOR`; a user's setting of huge pages overrides all."""
   if "glibc.malloc.hugetlb" in tunables:
     return tunables
   return ":".join(
@@ -61,7 +61,7 @@ def with_allocator(tunables: str) -> str:
 
 
 def worker_environment(cores: int = 1) -> dict[str, str]:
-  """Returns the environment of a worker process that has so many cores to itself."""
+  """Returns the environment of a worker process with the given number of cores."""
   environment = dict(os.environ)
   environment["GLIBC_TUNABLES"] = with_allocator(environment.get("GLIBC_TUNABLES", ""))
   for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

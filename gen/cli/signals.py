@@ -21,20 +21,20 @@ def stop_signals() -> tuple[int, ...]:
 
 
 class SignalDebouncer:
-  """Tells a second request to stop from an echo of the first.
+  """Distinguishes a second request to stop from a duplicate of the first.
 
   A terminal sends Ctrl-C to every process of the group, and `uv run` hands what it gets on to its child: one press,
   two signals. A hang-up is no press: a session that ends sends SIGTERM as well, and both want the work to be saved.
   """
 
   def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-    """Has seen none."""
+    """Starts without any signal received."""
     self._clock = clock
     self._last: dict[int, float] = {}
     self._count = 0
 
   def urgency(self, number: int) -> int:
-    """Notes a signal; returns 0 for an echo, 1 for a request to save and stop, 2 for one to stop at once."""
+    """Records a signal; returns 0 for a duplicate, 1 for save and stop, 2 for stop at once."""
     now = self._clock()
     since = now - self._last.get(number, -math.inf)
     self._last[number] = now
@@ -71,5 +71,5 @@ class StopRequest:
         self._say("stopping after this dispatch; once more to stop at once")
 
   def stop(self) -> bool:
-    """Says whether the program should save and stop."""
+    """Returns whether the program should save and stop."""
     return self.stopping

@@ -1,4 +1,4 @@
-"""The terminal as it is found: any encoding, any width, a reader that may leave.
+"""Robust output to any terminal: any encoding, any width, a closed pipe.
 
 Text that the terminal's encoding lacks is written with replacement characters, because an answer in part is worth more
 than a traceback. A reader that leaves (`| head -1`) ends the program as it ends other Unix programs. What is written to
@@ -19,7 +19,7 @@ READER_LEFT = 141  # exit code: 128 + SIGPIPE, as shells have it
 
 
 def run_at_terminal(function: Callable[[], int | None]) -> int:
-  """Runs a program's main function at whatever terminal there is; returns its exit code."""
+  """Runs a program's main function with robust standard streams; returns its exit code."""
   _prepare()
   try:
     code = function() or 0
@@ -69,7 +69,7 @@ class _Terminal(io.FileIO):
 
 
 def _reader_left() -> bool:
-  """Says whether standard output is a pipe that nobody reads any more."""
+  """Returns whether standard output is a pipe without a reader."""
   try:
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)

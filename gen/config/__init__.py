@@ -1,4 +1,4 @@
-"""What a run is made of: plain dataclasses, derived sizes, JSON and a hash. Nothing here imports jax."""
+"""Configs of runs and sweeps: plain dataclasses, derived sizes, JSON and a hash. Nothing here imports jax."""
 
 from gen.config.codec import from_dict, to_dict
 from gen.config.data import Data

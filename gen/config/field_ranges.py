@@ -1,4 +1,4 @@
-"""The numbers that each field of a config may be: one table for runs, and one for what sweeps add."""
+"""The allowed range of each numeric field: one table for runs, and one for the fields of sweeps."""
 
 import math
 from typing import NamedTuple
@@ -8,7 +8,7 @@ LARGEST_SIZE = 2**31 - 1  # XLA's sizes and counters are int32
 
 
 class Range(NamedTuple):
-  """The numbers that a field may be; both ends are allowed but for an open one.
+  """The allowed numbers of a field; an end is allowed unless it is open.
 
   Attributes:
     low: least value.

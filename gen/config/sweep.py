@@ -28,8 +28,8 @@ class Sweep(Run):
   """A study of several runs: `widths[i]` are trained for `budgets[i]` each, which are FLOPs (IsoFLOP) by default.
 
   `budget_unit` says what a budget is: flops; tokens (one width at several is a study of fixed N); tokens_per_parameter;
-  steps. `rates` and `seeds` are further axes: every run at so many multiples of the rule's learning rate.
-  `trunks` lets runs that differ in budget alone share what comes before their learning rates decay.
+  steps. `learning_rate_multipliers` and `seeds` are further axes: multiples of the rule's learning rate, and seeds.
+  `trunks` lets runs that differ in budget alone share their steps before the learning rate decays.
   The fields it shares with `Run` are those of every run; model.width, depth, batch and the learning rate come
   from the rules below. Where model.heads is set, every size has so many heads, each width / heads wide.
   """

@@ -1,4 +1,4 @@
-"""What a run may be, checked before anything is built: each mistake is one sentence."""
+"""Validates a run before anything is built; each mistake gives one sentence."""
 
 import dataclasses
 from typing import Any
@@ -108,7 +108,7 @@ def _check_model(model: Model) -> None:
 
 
 def _check_recurrent(model: Model) -> None:
-  """Refuses what a recurrent model would silently leave out."""
+  """Refuses settings that a recurrent model would silently ignore."""
   others = {
     field.name: field.default
     for field in dataclasses.fields(Model)
@@ -173,7 +173,7 @@ def _check_mesh(run: Run) -> None:
 
 
 def _check_split(run: Run, sizes: dict[str, int]) -> None:
-  """Refuses a mesh whose axes do not divide what they are there to split."""
+  """Refuses a mesh whose axes do not divide the sizes that they split."""
   model, tensor = run.model, sizes.get("tensor", 1)
   stored = sizes.get("fsdp", 1) * (sizes.get("data", 1) if run.layout == "zero3" else 1)
   over = "data x fsdp" if run.layout == "zero3" else "fsdp"

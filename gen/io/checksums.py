@@ -17,7 +17,7 @@ from typing import Any
 from gen.errors import UserError
 
 NAME = "manifest.json"
-# What file managers, network file systems and editors leave in any folder, and take away again.
+# Temporary files that file managers, network file systems and editors create in any folder.
 LITTER = (
   ".DS_Store",
   "._*",
@@ -33,7 +33,7 @@ LITTER = (
 
 
 def seal_folder(folder: Path) -> None:
-  """Writes the manifest of all files under `folder`, litter apart, and makes it and them durable.
+  """Writes the manifest of all files under `folder` except temporary ones, and makes all of them durable.
 
   Raises:
     OSError: if the disk refuses.
@@ -57,7 +57,7 @@ def find_damages(folder: Path) -> list[str]:
 
 
 def damages_of(folder: Path, name: str) -> list[str]:
-  """Returns how one file differs from the manifest, reading no other; empty if it does not."""
+  """Returns how one file differs from the manifest, without reading others; empty if it does not differ."""
   files, why = _read(folder)
   if why:
     return [why]
@@ -81,10 +81,10 @@ def write_durably(path: Path, text: str) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-  """Writes a file whole or not at all: it has its name only once its content is on the disk.
+  """Writes a file atomically: it gets its name only after its content is on the disk.
 
   Raises:
-    UserError: if that cannot be.
+    UserError: if the file cannot be written.
   """
   partial = path.with_name(path.name + ".partial")
   try:

@@ -34,7 +34,7 @@ def keep_programs_in(folder: str | os.PathLike[str]) -> None:
 
 
 def seal_program(key: str, content: bytes) -> bytes:
-  """Returns what is stored for an entry."""
+  """Returns the stored form of an entry: its content under a checksum."""
   return MAGIC + _digest(key, content) + content
 
 

@@ -12,7 +12,7 @@ STANDARD_OUTPUT = Path("-")
 
 
 def report_target(asked: str) -> Path | None:
-  """Returns where the report goes (None: nowhere), after a look whether it can; before anything is computed.
+  """Returns the path of the report (None for no report), after checking that it can be written.
 
   Raises:
     UserError: for a folder, or a file in none.

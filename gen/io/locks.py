@@ -1,4 +1,4 @@
-"""A lock on a folder, held by one process and given back by the kernel however that process ends."""
+"""A lock on a folder, held by one process and released by the kernel however that process ends."""
 
 import contextlib
 import datetime
@@ -26,7 +26,7 @@ class LockBusy(UserError):
 
 
 class FolderLock:
-  """Keeps a second process (or a second holder in this one) out of a folder.
+  """Prevents a second process (or a second holder in this process) from using a folder.
 
   The file `.lock` stays; what counts is the kernel's lock on it, which ends with the process, SIGKILL included.
   Child processes do not inherit it.
@@ -47,7 +47,7 @@ class FolderLock:
     """Takes the lock.
 
     Raises:
-      Busy: if another holds it (it is named).
+      LockBusy: if another process or holder has it; the message names it.
       UserError: if the folder cannot be written.
     """
     if self._descriptor >= 0:
@@ -70,7 +70,7 @@ class FolderLock:
     _held.add(self)
 
   def release(self) -> None:
-    """Gives the lock back; does nothing if it is not held."""
+    """Releases the lock; does nothing if it is not held."""
     if self._descriptor >= 0:
       # Emptied first: a later reader must not take this process for the holder.
       with contextlib.suppress(OSError):
@@ -79,7 +79,7 @@ class FolderLock:
       self._descriptor = -1
 
   def forget(self) -> None:
-    """Drops the lock in this process without giving it back: for a forked child."""
+    """Forgets the lock in this process without releasing it, for a forked child."""
     if self._descriptor >= 0:
       os.close(self._descriptor)
       self._descriptor = -1

@@ -1,4 +1,4 @@
-"""One run in several processes: which of them this is, what they decide together, and how they end together.
+"""One run in several processes: their ranks, their common decisions, and their common end.
 
 A program that is started once on each machine (or once for each GPU) finds its place in flags or in the variables of
 what started it, meets the others (`gen.sharding.rendezvous`), and hands the devices of all to jax as one. Without any
@@ -34,13 +34,13 @@ _meeting: Meeting | None = None
 
 
 class Shared(UserError):
-  """A mistake that process 0 has found, and all have heard of: it says it, and the others end in silence."""
+  """A mistake that process 0 found and sent to all: process 0 reports it, and the others end silently."""
 
 
 def find_place(
   address: str = "", count: int = 0, index: int = -1, environment: Mapping[str, str] = os.environ
 ) -> ProcessPlace | None:
-  """Returns this process's place, or None if it is alone.
+  """Returns the address, number of processes and index of this process, or None for a single process.
 
   Flags come first, then jax's variables (JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID; in an indexed job
   of Kubernetes JOB_COMPLETION_INDEX is the last), then a step of SLURM, then Open MPI.
@@ -233,7 +233,7 @@ def _initialize(where: ProcessPlace, meeting: Meeting, wait_seconds: float) -> N
 
 
 class _Ending:
-  """How a process ends that others need, or that needs others: with one line, once."""
+  """Ends a process of a multi-process run, with one line of output, once."""
 
   def __init__(self, where: ProcessPlace) -> None:
     self._where, self._said, self._own = where, threading.Lock(), ""
@@ -241,7 +241,7 @@ class _Ending:
     self._handler: Any = None
 
   def because(self, reason: str, sentence: str) -> None:
-    """Says why the run ended elsewhere, and ends this process."""
+    """Prints why the run ended in another process, and ends this one."""
     if sentence and sentence != self._own:
       time.sleep(SAME_SECONDS)  # A mistake that this process is about to find as well is said as its own.
     if self._own:

@@ -1,8 +1,8 @@
-"""Where the processes of one run meet: over sockets, without jax, so that the loss of any one is known at once by all.
+"""Connects the processes of one run over sockets, without jax, so that all detect the loss of any one at once.
 
-Process 0 listens at an address that all know; the others come to it. From then on they can exchange values (decisions
-that must be the same everywhere), and each watches the connection: a process that ends, or whose machine falls silent,
-ends the run for all, with one sentence.
+Process 0 listens at a known address, and the others connect to it. They can then exchange values (decisions that must
+be equal everywhere), and each monitors its connection. If a process ends, or its machine stops answering, the run ends
+everywhere with one sentence.
 """
 
 import json
@@ -260,7 +260,7 @@ class _Peer:
     return None
 
   def leave(self, sentence: str) -> None:
-    """Says goodbye."""
+    """Sends the last message and closes the connection."""
     self.send({GOODBYE: sentence})
 
 

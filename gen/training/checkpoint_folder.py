@@ -1,13 +1,13 @@
-"""The folder in which checkpoints lie, read without jax: which steps, their meta, their tree, their damage.
+"""The folder of checkpoints, read without jax: its steps, their metadata, tree and damage.
 
     FOLDER/000001000/state/...       arrays, in orbax's format
     FOLDER/000001000/meta.json       {"step", "saved" (unix seconds), "bytes", "meta": {...}, "tree": {path: leaf}}
     FOLDER/000001000/manifest.json   checksums of all of the above
 
-Other files in there, such as a file manager's, are no part of the checkpoint and do no harm. A step gets its
-digits-only name by one rename after all of it is on the disk; any other name is no checkpoint: `.partial` was being
-written, `.old` was being deleted, `.damaged` was set aside by a restore that fell back. While a step is written a
-second time its first version is `.replaced`, which counts until the new one has the name.
+Other files, such as a file manager's, are not part of the checkpoint and are ignored. A step gets its digits-only
+name by one rename after all of it is on the disk. Other names are not checkpoints: `.partial` was being written, `.old`
+was being deleted, `.damaged` was set aside by a restore that fell back. While a step is rewritten its first version is
+`.replaced`, which is valid until the new version has the name.
 """
 
 import re
@@ -28,7 +28,7 @@ Tree = dict[str, dict[str, Any]]  # path -> {"shape": [...], "dtype": "float32"}
 
 
 def path_of(folder: Path, step: int) -> Path:
-  """Returns where a complete checkpoint of `step` lies, or would lie."""
+  """Returns the path of a complete checkpoint of `step`, whether or not it exists."""
   path = folder / f"{step:09d}"
   replaced = path.with_suffix(REPLACED)
   return replaced if replaced.is_dir() and not path.is_dir() else path
@@ -40,13 +40,13 @@ def complete_steps(folder: Path) -> list[int]:
 
 
 def find_leftovers(folder: Path) -> list[Path]:
-  """Returns what killed processes left: half-written and half-deleted steps."""
+  """Returns the half-written and half-deleted steps of killed processes."""
   superseded = [path for path in _folders(folder, REPLACED) if path.with_suffix("").is_dir()]
   return sorted([*superseded, *_folders(folder, PARTIAL, OLD)])
 
 
 def damaged_steps(folder: Path) -> list[Path]:
-  """Returns the steps that a restore set aside."""
+  """Returns the damaged steps that a restore set aside."""
   return sorted(_folders(folder, DAMAGED))
 
 
@@ -104,7 +104,7 @@ def find_strays(folder: Path, step: int) -> list[str]:
 
 
 def commit_step(partial: Path, folder: Path, step: int) -> None:
-  """Gives a written and sealed step its name; a kill at any moment leaves the new version or the one before."""
+  """Renames a written and sealed step to its final name; a kill at any moment leaves the new or the old version."""
   final = folder / f"{step:09d}"
   replaced = final.with_suffix(REPLACED)
   if final.is_dir():
@@ -127,7 +127,7 @@ def read_array(folder: Path, step: int, name: str) -> Any:
 
 
 def remove_step(path: Path) -> None:
-  """Deletes a step such that a kill in the middle leaves nothing that looks like one."""
+  """Deletes a step; a kill in the middle leaves nothing that looks like a step."""
   grave = path.with_suffix(OLD)
   shutil.rmtree(grave, ignore_errors=True)
   path.rename(grave)
@@ -135,7 +135,7 @@ def remove_step(path: Path) -> None:
 
 
 def set_aside(path: Path) -> Path:
-  """Renames a damaged step so that it is neither restored nor counted, but can be looked at."""
+  """Renames a damaged step so that it is neither restored nor counted, but can be inspected."""
   aside = path.with_suffix(DAMAGED)
   shutil.rmtree(aside, ignore_errors=True)
   path.rename(aside)
@@ -177,7 +177,7 @@ def _first(lines: list[str], kind: str = "") -> list[str]:
 def retained_steps(
   complete: list[int], keep: int, every: int, best: int | None, newest: int, named: Collection[int] = ()
 ) -> set[int]:
-  """Returns the steps that stay: the last `keep`, multiples of `every`, the best, those named, the one just written.
+  """Returns the steps to retain: the last `keep`, multiples of `every`, the best, the named ones and the newest.
 
   >>> sorted(retained_steps([10, 20, 30, 40, 50], keep=2, every=20, best=10, newest=50))
   [10, 20, 40, 50]

@@ -1,7 +1,7 @@
 """Checkpoints of a run: asynchronous, atomic, checksummed, restorable into any layout (orbax holds the arrays).
 
-`save` returns once the arrays cannot change any more; a thread writes them beside the meta, reads them back, seals
-everything with a manifest, and gives the step its name by one rename. So a step that can be seen is whole, whenever the
+`save` returns once the arrays cannot change any more. A thread writes them beside the metadata, reads them back, seals
+everything with a manifest, and gives the step its name by one rename. So every visible step is complete, whenever the
 process dies.
 """
 
@@ -45,12 +45,12 @@ class Checkpoints:
     keep_steps: Collection[int] = (),
     report: Callable[[str], None] = logging.warning,
   ) -> None:
-    """Names a folder; touches nothing.
+    """Sets the folder and options; does not access the disk.
 
     Args:
-      folder: where the steps lie or will lie.
-      keep: how many of the last steps stay.
-      asynchronous: whether `save` returns before the disk has everything.
+      folder: folder of the steps.
+      keep: number of last steps to retain.
+      asynchronous: whether `save` returns before everything is on the disk.
       keep_every: steps that are a multiple of it stay too; 0 is none.
       keep_best: name of a number in meta; the step with the lowest stays too.
       keep_steps: that stay too, whenever they are saved.
@@ -72,7 +72,7 @@ class Checkpoints:
     self._paths = contextlib.ExitStack()  # that orbax writes to
 
   def save(self, step: int, state: Any, meta: dict[str, Any]) -> None:
-    """Saves the state and what it needs to go on, as one step that appears whole or not at all.
+    """Saves the state and its metadata as one step that appears completely or not at all.
 
     Args:
       step: number of the step; an existing checkpoint of it is replaced.
@@ -133,7 +133,7 @@ class Checkpoints:
     return self._read(chosen, template)
 
   def _sound(self, step: int | None, fall_back: bool) -> int:
-    """Returns the step to restore, whose files are as they were written; see `restore`."""
+    """Returns the step to restore, after checking its files against the manifest; see `restore`."""
     while True:
       chosen = step if step is not None else max(checkpoint_folder.complete_steps(self.folder), default=None)
       if chosen is None:
@@ -170,7 +170,7 @@ class Checkpoints:
     return checkpoint_folder.read_record(self.folder, step)["meta"]
 
   def rewind(self, step: int) -> None:
-    """Deletes the checkpoints after `step`, for a run that goes on from there."""
+    """Deletes the checkpoints after `step`, for a run that continues from there."""
     for later in self.steps():
       if later > step:
         checkpoint_folder.remove_step(checkpoint_folder.path_of(self.folder, later))
@@ -189,7 +189,7 @@ class Checkpoints:
       raise failure
 
   def close(self) -> None:
-    """Waits for the last save and gives threads back."""
+    """Waits for the last save and releases threads."""
     try:
       self.wait()
     finally:
@@ -210,7 +210,7 @@ class Checkpoints:
       error.add_note(str(failure))  # The error under way matters more; neither is lost.
 
   def _begin(self, partial: Path) -> None:
-    """Makes the folders and, before the first save, clears what a killed writer left."""
+    """Creates the folders and, before the first save, removes the leftovers of a killed writer."""
     shutil.rmtree(partial, ignore_errors=True)
     self.folder.mkdir(parents=True, exist_ok=True)
     if not self._opened:
@@ -230,9 +230,9 @@ class Checkpoints:
   def _finish(
     self, step: int, partial: Path, text: str, tree: checkpoint_folder.Tree, arrays: dict[str, Any]
   ) -> None:
-    """Runs in the thread: writes, reads back, seals and names the step, then deletes those that need not stay.
+    """Runs in the thread: writes, reads back, seals and names the step, then deletes steps that need not stay.
 
-    Of several processes each writes its arrays, and the first does the rest.
+    In a run of several processes each writes its arrays, and process 0 does the rest.
     """
     try:
       if arrays:
@@ -332,16 +332,16 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _plain(leaf: Any) -> Any:
-  """Returns what is stored for a leaf: an array with a plain type."""
+  """Returns the stored form of a leaf: an array with a plain type."""
   if not _is_key(leaf):
     return leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
   return jax.eval_shape(jax.random.key_data, leaf) if _abstract(leaf) else jax.random.key_data(leaf)
 
 
 def _on_host(arrays: dict[str, Any]) -> dict[str, np.ndarray]:
-  """Returns the values as they are now, whatever becomes of the arrays.
+  """Returns the current values on the host, independent of later changes to the arrays.
 
-  On a CPU they are views, which jax respects: it writes into a donated buffer only if nobody else looks at it.
+  On a CPU they are views, which jax respects: it reuses a donated buffer only if no view of it exists.
   """
   for leaf in arrays.values():
     if isinstance(leaf, jax.Array):
@@ -378,7 +378,7 @@ def _like(leaf: Any, value: Any) -> Any:
 
 
 def _key_implementation(leaf: Any) -> Any:
-  """Returns which generator a key is for; jax says so of arrays and tracers, not of shapes alone."""
+  """Returns the generator of a key; jax provides it for arrays and tracers, not for shapes alone."""
   found: list[Any] = []
   jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), leaf)
   return found[0]

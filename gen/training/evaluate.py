@@ -43,7 +43,7 @@ def evaluate_recurrent(
   text_bytes: float,
   recurrent_state: Any,
 ) -> Evaluation:
-  """Returns what `evaluate_loss` does for rows that go on from batch to batch, the state handed on between them.
+  """Returns the loss as `evaluate_loss` does, for rows that continue from batch to batch with their recurrent state.
 
   Args:
     program: (params, batch, state) -> (sums, state), compiled.

@@ -1,4 +1,4 @@
-"""What a caller hears of a run under way, and how it stops one."""
+"""Hooks by which a caller observes a run and stops it."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -7,38 +7,38 @@ from gen.cli import signals
 
 
 class RunStopped(Exception):
-  """The run was asked to stop and has saved; the same call goes on from there."""
+  """The run was asked to stop and has saved; the same call continues it."""
 
 
 class RunHooks(Protocol):
-  """What a caller hears of a run, and how it stops one."""
+  """The interface by which a caller observes a run and stops it."""
 
   def progress(self, row: dict[str, Any]) -> None:
-    """Hears each journal row as it is written."""
+    """Called with each journal row as it is written."""
 
   def stop(self) -> bool:
-    """Is asked after each dispatch; true saves and raises `RunStopped`."""
+    """Called after each dispatch; True saves and raises `RunStopped`."""
     ...
 
 
 class NoHooks:
-  """Hooks of a run that nobody watches."""
+  """Hooks that do nothing."""
 
   def progress(self, row: dict[str, Any]) -> None:
-    """Hears nothing."""
+    """Ignores the row."""
 
   def stop(self) -> bool:
-    """Never stops."""
+    """Returns False."""
     return False
 
 
 class Interruptible(NoHooks):
-  """Hooks of a run that nobody watches and that signals stop; to be made in the main thread."""
+  """Hooks that stop a run on signals; to be created in the main thread."""
 
   def __init__(self, say: Callable[[str], None]) -> None:
     """Takes the signals; `say` is told one line when the first comes."""
     self._request = signals.StopRequest(say)
 
   def stop(self) -> bool:
-    """Says whether a signal came."""
+    """Returns whether a signal was received."""
     return self._request.stop()

@@ -1,10 +1,10 @@
-"""The journal of a run: one JSON object per line, only ever added to, readable after any crash.
+"""The journal of a run: one JSON object per line, append-only, readable after any crash.
 
-Each row is one write of one whole line, so a killed process can tear only the last line. Reading leaves a torn last
-line out; opening for appending cuts it off. Numbers that JSON does not have (NaN, infinities) become null.
+Each row is one write of one complete line, so a killed process can truncate only the last line. Reading ignores a
+truncated last line; opening for appending removes it. Numbers that JSON lacks (NaN, infinities) become null.
 
-Each line ends in its number and a checksum ("row", "seal"), which reading compares and takes off: a line that was
-edited, moved, added or removed is refused. What was cut off at the end is found by `mark`, which checkpoints hold.
+Each line ends in its number and a checksum ("row", "seal"), which reading verifies and removes. A line that was
+edited, moved, added or removed is refused. Checkpoints hold a `mark`, which detects missing lines at the end.
 """
 
 import hashlib
@@ -26,10 +26,10 @@ MEASURED = ("train", "evaluation")  # kinds of row that a resumed run writes aga
 
 
 class JournalSink(Protocol):
-  """Whatever takes rows: a journal, a mirror of it, a progress display."""
+  """The interface of a receiver of rows: a journal, a mirror of it, a progress display."""
 
   def append(self, row: dict[str, Any]) -> None:
-    """Takes one row."""
+    """Receives one row."""
 
 
 class Journal:
@@ -55,7 +55,7 @@ class Journal:
       raise
 
   def append(self, row: dict[str, Any]) -> None:
-    """Adds one row; it survives the process's death from here on.
+    """Appends one row; afterwards it survives the death of the process.
 
     Raises:
       UserError: if the disk is full or refuses.
@@ -80,7 +80,7 @@ class Journal:
     return not self._marks or bool(self._marks[0])
 
   def mark(self) -> dict[str, Any]:
-    """Makes the rows durable and returns what says which they are: their number, and a checksum of their seals.
+    """Makes the rows durable and returns their number and a checksum of their seals, which identify them.
 
     A checkpoint holds it, so the rows must not be lost where the checkpoint is not.
     """
@@ -200,7 +200,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _check(row: dict[str, Any], number: int, path: Path) -> None:
-  """Checks that a row is as it was written and where it was written."""
+  """Checks a row's seal and its line number."""
   name = f"line {number} of {path}"
   if seals.SEAL not in row:
     raise UserError(f"{name} has no seal, as the others have; restore the file, or choose another --workdir")

@@ -1,4 +1,4 @@
-"""One run from its config to its result row: resumes if it can, stops when asked, writes a journal.
+"""Trains one run from its config to its result row: resumes if possible, stops on request, writes a journal.
 
 Order of resuming, spelled out once: a run whose result is in its journal is done and never trained again; a run
 with a checkpoint goes on from it; any other starts from its seed. Whatever happened in between, the final
@@ -57,7 +57,7 @@ def train_run(
     run: what to train.
     workdir: its folder.
     loaded: corpus, tokenizer and tokens.
-    hooks: who hears of it and may stop it.
+    hooks: callbacks that observe the run and may stop it.
     begin: asked where the folder has no checkpoint, for a state that is not the first; see `trunks.train_branch`.
 
   Raises:

@@ -1,4 +1,4 @@
-"""Whether a run's state fits this machine, asked before anything is compiled for it."""
+"""Checks that a run's state fits into this machine's memory, before anything is compiled."""
 
 import os
 from pathlib import Path

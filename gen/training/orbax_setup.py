@@ -1,4 +1,4 @@
-"""How orbax is used here: what it writes, and what it does not say."""
+"""Settings of orbax: the files that it writes, and the log messages that it omits."""
 
 import logging as std_logging
 import sys
@@ -37,7 +37,7 @@ sys.unraisablehook = _ignores_late_writes(sys.unraisablehook)
 
 
 def make_handler() -> ocp.PyTreeCheckpointHandler:
-  """Returns orbax's handler without what a restore never reads.
+  """Returns orbax's handler without files that a restore never reads.
 
   The sharding file would tie a checkpoint to its layout; compression costs 5 times the time and saves 8 % on
   float32 weights.

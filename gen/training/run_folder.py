@@ -1,7 +1,7 @@
-"""Whose a folder is: the run that its config, its checkpoints and its journal name, which must be one.
+"""Identifies the run that owns a folder; its config, checkpoints and journal must all name the same run.
 
-The config is written whole or not at all. Checkpoints and journals hold a copy of it under a checksum, so a config that
-was lost is written again from the command line only if they name the same run, and one that was edited is refused.
+The config is written atomically. Checkpoints and journals hold a copy of it under a checksum. So a lost config is
+rewritten from the command line only if they name the same run, and an edited config is refused.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ CONFIG, CHECKPOINTS, JOURNAL = "config.json", "checkpoints", "journal.jsonl"  # 
 
 
 class AnotherRun(UserError):
-  """A folder holds another run than it was opened for.
+  """The folder holds a different run than the caller's.
 
   Attributes:
     before: the run in the folder.
@@ -36,7 +36,7 @@ class AnotherRun(UserError):
 
 
 def claim_folder(workdir: Path, run: Run) -> None:
-  """Writes the config beside the run, or says that the folder belongs to another.
+  """Writes the config of a run into its folder, after checking that the folder holds no other run.
 
   Raises:
     UserError: for a folder that holds another run, or cannot be written.
@@ -47,7 +47,7 @@ def claim_folder(workdir: Path, run: Run) -> None:
 
 
 def check_folder(workdir: Path, run: Run) -> None:
-  """Checks before anything is built what `claim_folder` checks of a run whose vocabulary is not derived yet.
+  """Checks a folder as `claim_folder` does, before anything is built, for a run whose vocabulary is not yet derived.
 
   Raises:
     UserError: for a folder that holds another run.

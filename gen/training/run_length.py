@@ -1,4 +1,4 @@
-"""How long the rows of a run are, what one costs, and how many steps the run takes."""
+"""Computes the length and FLOPs of a run's rows, and its number of steps."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from gen.errors import UserError
 
 
 class RowLength(NamedTuple):
-  """How long one row of a run is, by what one means.
+  """The length of one row of a run, in three meanings.
 
   Attributes:
     tokens: of the corpus that it reads; D of the laws counts these.
@@ -53,7 +53,7 @@ def vocab_of_tokenizer(objective: str, tokenizer: Any) -> int:
 
 
 def complete_run(run: Run, loaded: Dataset) -> Run:
-  """Returns the run with what its tokenizer and data decide: vocabulary and longest input."""
+  """Returns the run with the vocabulary and the longest input that its tokenizer and data determine."""
   row = row_length(run)
   vocab = vocab_of_tokenizer(run.data.objective, loaded.tokenizer)
   if run.model.vocab and run.model.vocab < vocab:
@@ -69,7 +69,7 @@ def complete_run(run: Run, loaded: Dataset) -> Run:
 
 
 def count_steps(run: Run) -> int:
-  """Returns the number of steps of a completed run, from whichever horizon it gives."""
+  """Returns the number of steps of a completed run, from its horizon in steps, tokens or FLOPs."""
   row = row_length(run)
   tokens = run.data.batch * row.tokens
   if run.steps:

@@ -1,4 +1,4 @@
-"""Runs that share a trunk: one state under a constant learning rate, from which each of them decays its own way.
+"""Runs that share a trunk: one state at a constant learning rate, from which each run decays on its own.
 
     FOLDER/trunk-w64-s0/checkpoints/   where the trunk is, and its states where runs branch off, which stay
     FOLDER/D2e6-w64-s0/                a run that went on from one of those
@@ -35,7 +35,7 @@ PATIENCE = 0.2  # seconds between two looks at a trunk that somebody else trains
 def train_branch(
   run: Run, workdir: str | Path, loaded: Dataset, hooks: RunHooks | None = None
 ) -> dict[str, Any]:
-  """Trains a run to its end and returns its result row, as `loop.train_run` does; where it has a trunk, off that.
+  """Trains a run to its end and returns its result row, like `loop.train_run`, but from its trunk if it has one.
 
   Raises:
     UserError: as `loop.train_run`; also for a trunk of other runs.
@@ -57,10 +57,10 @@ def branch_step(run: Run) -> int:
 
 
 class SharedTrunk:
-  """The trunk of several runs in its folder, whoever trains it."""
+  """The trunk of several runs in its folder; any of the runs may train it."""
 
   def __init__(self, folder: Path, loaded: Dataset, hooks: RunHooks) -> None:
-    """Names the folder; touches nothing."""
+    """Sets the folder; does not access the disk."""
     self.folder, self._loaded, self._hooks = folder, loaded, hooks
     self._checkpoints = folder / "checkpoints"
 
@@ -127,7 +127,7 @@ class SharedTrunk:
 
 
 class _Told:
-  """Hooks of a trunk: its rows are told apart from those of the run that it is trained for."""
+  """Hooks of a trunk, which distinguish its rows from those of the run that needs it."""
 
   def __init__(self, hooks: RunHooks) -> None:
     self._hooks = hooks
