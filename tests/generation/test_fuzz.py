@@ -86,10 +86,10 @@ def test_whatever_is_said_is_answered_or_refused_in_one_sentence(fuzz, family):
 
 def hear(family, lines):
   conversation = Conversation(restored(family), GREEDY, decode.DecodeLimits(max_tokens=3), 0)
-  conversation.hear("/history off", lambda piece: None)
+  conversation.handle_line("/history off", lambda piece: None)
   for line in lines:
     said = []
-    conversation.hear(line, said.append)
+    conversation.handle_line(line, said.append)
     whole = "".join(said)
     assert whole.endswith("\n") or not line.strip()
     if whole.startswith("error: "):

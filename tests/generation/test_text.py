@@ -103,7 +103,7 @@ def talk():
 
   def say(line):
     written.clear()
-    conversation.hear(line, written.append)
+    conversation.handle_line(line, written.append)
     return "".join(written)
 
   return conversation, say
@@ -153,7 +153,7 @@ def test_an_interrupt_ends_the_answer_and_not_the_conversation(talk):
     if len(pieces) == 1:
       raise KeyboardInterrupt
 
-  conversation.hear("hello", interrupt)
+  conversation.handle_line("hello", interrupt)
   assert pieces[1:] == [" [stopped]", "\n"]
   assert say("more").endswith("\n") and not conversation.over
 

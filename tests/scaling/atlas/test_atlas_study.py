@@ -87,10 +87,8 @@ def test_all_studies_train_in_one_pool_and_each_keeps_its_own_record(tmp_path, m
     tmp_path / "atlas",
     io.StringIO(),
   )
-  train = atlas_study.studies.train_all
-  monkeypatch.setattr(
-    atlas_study.studies, "train_all", lambda *given, **named: train(*given, COMMAND, **named)
-  )
+  train = atlas_study.study.train_all
+  monkeypatch.setattr(atlas_study.study, "train_all", lambda *given, **named: train(*given, COMMAND, **named))
   trained = atlas_study.train_studies(chosen, folder, Console(file=screen, soft_wrap=True), 2)
   assert "8 of 8 runs done" in screen.getvalue() and "lstm/C2e7-w16-s0" in screen.getvalue()
   assert {name: len(one.results) for name, one in trained.items()} == {"decoder": 4, "lstm": 4}
