@@ -55,7 +55,8 @@ def test_distributions_after_each_filter_are_transformers(theirs):
     name, value = case.split("=")
     number = int(value) if name == "top_k" else float(value)
     extra = (seen_bv,) if name == "repetition_penalty" else ()
-    filtered_bv = getattr(sampling, name)(logits_bv, *extra, number)
+    apply = {"temperature": sampling.apply_temperature}.get(name) or getattr(sampling, name)
+    filtered_bv = apply(logits_bv, *extra, number)
     np.testing.assert_allclose(jax.nn.softmax(filtered_bv), theirs[case], atol=1e-6, err_msg=case)
 
 
