@@ -40,7 +40,7 @@ JSON = outputs.DEFINE_json()
 
 
 def main() -> int:
-  """Asks each checkpoint every task, and writes everything down."""
+  """Evaluates each checkpoint on every task, and writes the results."""
   if not CHECKPOINTS.value:
     raise UserError("--checkpoint=FOLDER is missing; give the --workdir of a run of experiments/pretrain.py")
   ks = sorted(set(KS.value))

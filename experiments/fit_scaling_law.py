@@ -141,7 +141,7 @@ def _read() -> tuple["RunsTable", list[dict[str, Any]]]:
 
 
 def _tell(text: str) -> None:
-  """Says on stderr what was understood and what goes on; nothing where JSON goes to standard output."""
+  """Prints on stderr how the table was read and the progress; prints nothing if JSON goes to standard output."""
   if JSON.value != "-":
     print(text, file=sys.stderr, flush=True)
 

@@ -112,7 +112,7 @@ def main() -> int:
 
 
 def _say_tokenless(restored: Any, found: list[Any]) -> None:
-  """Says that an answer holds ids which no token has, as a model with more rows than ids may write."""
+  """Warns if an answer holds ids without a token, which a model with more rows than ids can generate."""
   count = sum(int((answer.tokens >= restored.tokenizer.vocab).sum()) for answer in found)
   if count:
     print(

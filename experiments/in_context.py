@@ -206,7 +206,7 @@ def _cell(point: dict[str, Any] | None) -> str:
 
 
 def _verdict(row: dict[str, Any]) -> str:
-  """Says what examples in the prompt are worth to a model, and from how many on fine-tuning is worth more."""
+  """Returns sentences on the gain from examples in the prompt, and the number from which fine-tuning is better."""
   parts = []
   for kind, words in (("letter", "of the trained kind"), ("digit", "of the other kind")):
     points = {point["k"]: point["accuracy"] for point in row["kinds"][kind]["in_context"]}

@@ -39,7 +39,7 @@ JSON = outputs.DEFINE_json()
 
 
 def main() -> int:
-  """Asks, with and without passages, and writes everything down."""
+  """Evaluates answers with and without passages, and writes the results."""
   if not CHECKPOINT.value:
     raise UserError("--checkpoint=FOLDER is missing; give the --workdir of a run of experiments/pretrain.py")
   from gen.data import corpus

@@ -137,7 +137,7 @@ def _loss(point: dict[str, Any]) -> str:
 
 
 def _verdict(names: list[str], rows: list[dict[str, Any]]) -> str:
-  """Says what the figures say of the claim that the transformer makes more of far words."""
+  """Returns the verdict on the claim that the transformer makes better use of distant words."""
   most = rows[0]["by_words"][-1]["words"]
   reaches = [f"{name} up to {row['reach']}" for name, row in zip(names, rows, strict=True)]
   gap = rows[1]["by_words"][-1]["loss"] - rows[0]["by_words"][-1]["loss"]

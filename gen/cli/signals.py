@@ -50,7 +50,7 @@ class StopRequest:
   """Listens for the signals that stop a program, from its making on; to be made in the main thread."""
 
   def __init__(self, say: Callable[[str], None]) -> None:
-    """Takes the signals.
+    """Installs the signal handlers.
 
     Args:
       say: is told one line when the first of them comes.

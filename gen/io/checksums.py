@@ -1,9 +1,8 @@
 """Checksums of every file of a checkpoint, so that one flipped bit is found and its file named.
 
-Array formats do not notice a changed byte: they restore another number. `seal_folder` writes `manifest.json` (SHA-256
-and
-size of each file under a folder); `find_damages` reads everything again and says what no longer agrees. Files that came
-later, such as a file manager's, are no damage; `find_strays` names them. Nothing here imports jax.
+Array formats do not detect a changed byte: they restore another number. `seal_folder` writes `manifest.json` (SHA-256
+and size of each file under a folder). `find_damages` reads everything again and reports the files that differ. Files
+that were added later, such as a file manager's, are not damage; `find_strays` names them. Nothing here imports jax.
 """
 
 import contextlib

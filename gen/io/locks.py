@@ -44,7 +44,7 @@ class FolderLock:
     self._descriptor = -1
 
   def acquire(self) -> None:
-    """Takes the lock.
+    """Acquires the lock.
 
     Raises:
       LockBusy: if another process or holder has it; the message names it.
@@ -130,7 +130,7 @@ def _sign(descriptor: int) -> None:
 
 
 def _holder(descriptor: int) -> str:
-  """Says who signed; a holder that is just signing, or has no room to, is no less a holder."""
+  """Describes the holder; a holder that has not written its name yet, or cannot, still counts."""
   try:
     holder = json.loads(os.pread(descriptor, 4096, 0))
     return f"process {holder['pid']} on {holder['host']} since {holder['since']} ({holder['command']})"

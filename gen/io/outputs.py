@@ -96,7 +96,7 @@ class FileParser(flags.ArgumentParser[str]):
   syntactic_help = "a file to write"
 
   def __init__(self, suffixes: tuple[str, ...] = ()) -> None:
-    """Takes the endings that its name may have."""
+    """Sets the allowed suffixes of the file's name."""
     super().__init__()
     self.suffixes = suffixes
 

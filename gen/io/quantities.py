@@ -183,7 +183,7 @@ class IntegerParser(flags.ArgumentParser[int]):
   def __init__(
     self, lower_bound: int | None = None, upper_bound: int | None = None, in_bytes: bool = False
   ) -> None:
-    """Takes the least and the greatest value, both of which are allowed."""
+    """Sets the inclusive bounds."""
     super().__init__()
     self.lower_bound, self.upper_bound, self.in_bytes = lower_bound, upper_bound, in_bytes
 
@@ -210,7 +210,7 @@ class NumberParser(flags.ArgumentParser[float]):
     infinite: bool = False,
     in_bytes: bool = False,
   ) -> None:
-    """Takes the least and the greatest value, and whether it may be infinite."""
+    """Sets the inclusive bounds, and whether infinity is allowed."""
     super().__init__()
     self.lower_bound, self.upper_bound = lower_bound, upper_bound
     self.infinite, self.in_bytes = infinite, in_bytes
@@ -228,7 +228,7 @@ class ListParser(flags.ArgumentParser[list]):
   """Parses numbers with commas between them, each by one parser."""
 
   def __init__(self, item: IntegerParser | NumberParser, may_be_empty: bool = True) -> None:
-    """Takes the parser of one number, which carries the bounds."""
+    """Sets the parser of one number, which holds the bounds."""
     super().__init__()
     self.item, self.may_be_empty = item, may_be_empty
     self.lower_bound, self.upper_bound = item.lower_bound, item.upper_bound

@@ -53,12 +53,12 @@ class Meeting:
   """The connections of a process to the others: of process 0 to each of them, of each of them to process 0."""
 
   def __init__(self, place: ProcessPlace, lost: Callable[[str, str], None]) -> None:
-    """Has met nobody yet.
+    """Prepares the connections; none is open yet.
 
     Args:
       place: of this process.
-      lost: told once, in a thread, of a process that ended before the run did: what became of it, and its own
-        last sentence, "" if it had none.
+      lost: called once, in a thread, when a process ends before the run does: with what happened to it, and its last
+        message, "" if it sent none.
     """
     self.place, self._lost = place, lost
     self._peers: dict[int, _Peer] = {}
@@ -243,7 +243,7 @@ class _Peer:
     return self._values.get()["value"]
 
   def take(self) -> "_Gone | None":
-    """Takes what has come; returns None while the other is there."""
+    """Processes received data; returns None while the connection is open."""
     try:
       found = self.socket.recv(1 << 20)
     except OSError as error:

@@ -36,7 +36,7 @@ class Interruptible(NoHooks):
   """Hooks that stop a run on signals; to be created in the main thread."""
 
   def __init__(self, say: Callable[[str], None]) -> None:
-    """Takes the signals; `say` is told one line when the first comes."""
+    """Installs the signal handlers; `say` is called with one line on the first signal."""
     self._request = signals.StopRequest(say)
 
   def stop(self) -> bool:

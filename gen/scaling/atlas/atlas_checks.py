@@ -1,6 +1,6 @@
-"""Whether the studies of an atlas may stand side by side: the same text in the same pieces, at the same budgets.
+"""Checks that the studies of an atlas are comparable: the same text and tokenizer, at the same budgets.
 
-Nothing here imports jax, so that a mistake is said at once.
+Nothing here imports jax, so a mistake is reported at once.
 """
 
 import dataclasses

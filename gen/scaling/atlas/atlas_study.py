@@ -2,9 +2,8 @@
 
     studies -> same text? -> trained in one pool -> laws and verdict of each -> optima, differences, equal loss
 
-A study's own results are those of any sweep (`gen.scaling.workers.study.collect_results`). What is added here says of
-every number
-between families whether it may be compared, and whether the curves that it rests on are credible.
+A study's own results are those of any sweep (`gen.scaling.workers.study.collect_results`). This module adds, for every
+number between families, whether it may be compared, and whether the curves behind it are credible.
 """
 
 import datetime
@@ -86,7 +85,7 @@ def collect_results(
 
 
 def without_curves(results: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns a study's results without what an atlas does not keep of its laws: bands, frontier, residuals."""
+  """Returns a study's results without the bands, frontier and residuals of its laws."""
   laws = {
     approach: {key: value for key, value in law.items() if key not in _LEFT_OUT}
     for approach, law in results["laws"].items()
@@ -120,7 +119,7 @@ def _study(atlas: Atlas, sweep: Sweep, trained: TrainedStudy) -> dict[str, Any]:
 
 
 def _summary(name: str, whole: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns what the atlas keeps of a study: no bands, no frontier, no configuration."""
+  """Returns the part of a study's results that the atlas keeps: no bands, no frontier, no configuration."""
   laws = without_curves(whole)["laws"]
   points = [{key: point.get(key) for key in _COLUMNS} for point in whole["points"]]
   ratios = [point["flops"] / point["flops_6nd"] for point in whole["points"]]

@@ -1,4 +1,4 @@
-"""Families side by side: the optimum of each at every budget, and how much they differ, with paired intervals.
+"""Compares families: the optimum of each at every budget, and their differences with paired intervals.
 
     runs of each family -> valleys -> N*, D*, L*, seconds -> exponents, differences, equal-loss multiplier
 

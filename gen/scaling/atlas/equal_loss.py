@@ -1,4 +1,4 @@
-"""How much more one family pays for the same loss: its FLOPs, or its seconds, over those of another.
+"""The cost ratio of two families at equal loss, in FLOPs or in seconds.
 
     L*(C) of each, at its compute-optimal sizes -> C(L) -> C_other(L) / C_one(L) at losses that both have reached
 

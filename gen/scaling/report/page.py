@@ -168,7 +168,7 @@ def _tiles(study: ResultsView) -> list[dict[str, str]]:
 
 
 def _missing(study: ResultsView) -> list[str]:
-  """Says what the page lacks and why."""
+  """Returns sentences about missing parts of the page, with the reasons."""
   said = [f"Approach {tables.NAMES[name]} gave no law: {study.absent[name]}"
           for name in tables.NAMES if name in study.absent]  # fmt: skip
   if "valleys" in study.absent:

@@ -1,4 +1,4 @@
-"""A study that is done, fitted and judged again from what was recorded of its runs: nothing is trained.
+"""Fits and judges a finished study again from the records of its runs, without training.
 
     results.json (runs, criteria) and journal.jsonl (curves), if there is one -> laws, predictions, verdict
 
@@ -25,7 +25,7 @@ _FROM_TRAINING = ("complete", "one_epoch")  # reasons that the runs decided, not
 
 
 class RecordedStudy(NamedTuple):
-  """What a study's folder holds.
+  """The records in a study's folder.
 
   Attributes:
     results: results.json.

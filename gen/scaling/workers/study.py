@@ -229,7 +229,7 @@ def _note_time(
 
 
 def _standing(ledgers: Iterable[SweepLedger], left: int) -> str:
-  """Says what a sweep that goes on finds; nothing for one that begins."""
+  """Returns a sentence about the finished runs of a resumed sweep; empty for a new one."""
   total = begun = 0
   for ledger in ledgers:
     total += len(ledger.runs)

@@ -39,7 +39,7 @@ class WorkerChannel:
   """Lines of JSON to the pool."""
 
   def __init__(self, descriptor: int) -> None:
-    """Takes the file descriptor that the pool reads from."""
+    """Wraps the file descriptor that the pool reads from."""
     self._descriptor = descriptor
 
   def send(self, said: str, **values: Any) -> None:
@@ -65,7 +65,7 @@ class WorkerInbox:
     threading.Thread(target=self._listen, name="inbox", daemon=True).start()
 
   def stop(self, *_: Any) -> None:
-    """Asks the worker to save and leave; also the handler of signals."""
+    """Requests the worker to save and exit; also the handler of signals."""
     self.stopping.set()
     self._waiting.put(None)
 
@@ -88,7 +88,7 @@ class WorkerInbox:
 
 
 class WorkerHooks:
-  """What the training loop tells the pool, and what it asks."""
+  """Hooks that connect the training loop with the pool."""
 
   def __init__(self, channel: WorkerChannel, inbox: WorkerInbox) -> None:
     """Connects both ends."""
@@ -102,7 +102,7 @@ class WorkerHooks:
     self._channel.send("row", row=row)
 
   def stop(self) -> bool:
-    """Says whether to save and leave; asked after each dispatch, so from the first call on there is work to save."""
+    """Returns whether to save and exit; called after each dispatch, so there is always work to save."""
     self._inbox.safe_to_leave = False
     return self._inbox.stopping.is_set()
 
