@@ -1,29 +1,30 @@
-"""The type in which data and models meet.
+"""The type of a batch, the interface between data and models.
 
-B rows, T positions of the sequence that bears the loss, S positions of an encoder's source.
+B rows, T positions of the sequence with the loss, S positions of an encoder's source.
 """
 
 from typing import Any, NamedTuple
 
 
 class Batch(NamedTuple):
-  """Packed rows; numpy on the way in, jax inside a step.
+  """Packed rows; numpy arrays from the data pipeline, jax arrays inside a step.
 
-  Segments number the documents of a row from 1; 0 is padding. No attention crosses a segment, which is one stretch of
-  its row. Positions count its places from 0: models that know distances alone (T5's, ALiBi's) may read places instead.
+  Segments number the documents of a row from 1; 0 is padding. A segment is contiguous, and attention never crosses
+  segments. Positions count from 0 inside a segment. Models with relative positions only (T5, ALiBi) may use column
+  indices instead.
 
   Attributes:
-    inputs_bt: token ids that the model reads, int32.
-    targets_bt: token ids that it should predict at each position, int32.
-    weights_bt: 1 where the prediction bears loss, 0 elsewhere, float32.
+    inputs_bt: input token ids, int32.
+    targets_bt: target token id of each position, int32.
+    weights_bt: 1 where a position has loss, 0 elsewhere, float32.
     segments_bt: segment of each position, int32.
     positions_bt: position inside the segment, int32.
-    source_bs: token ids that an encoder reads (encoder-decoder only), int32.
+    source_bs: input token ids of the encoder (encoder-decoder only), int32.
     source_segments_bs: their segments; a target attends to sources of its own segment.
     source_positions_bs: their positions.
     token_types_bt: BERT's sentence A or B (encoder only), int32.
-    prefix_bt: 1 where a position belongs to the prefix of its segment, which all of the segment sees (decoder only),
-      int32; None is no prefix anywhere, which compiles to causal attention alone.
+    prefix_bt: 1 in the prefix of a segment, which is visible to the whole segment (decoder only), int32; None means
+      no prefix, which compiles to purely causal attention.
   """
 
   inputs_bt: Any

@@ -1,8 +1,8 @@
 """Parameters and FLOPs of a model, counted from its config alone.
 
 D width, L depth, H heads, G key and value heads, K head width, F feed-forward width, V vocab, T length, S source
-length. XLA's own count sees the body of a loop once, so it is never reported; a test holds this page against an
-unrolled compile.
+length. XLA counts the body of a loop once, so its count is not used; a test compares these formulas with an unrolled
+compile.
 """
 
 import dataclasses
@@ -17,11 +17,11 @@ class Parameters(NamedTuple):
   """Parameters by group; their sum is the size of the parameter tree.
 
   Attributes:
-    embedding: token, position and type tables, and T5's biases of distance.
+    embedding: token, position and type tables, and T5's relative position biases.
     attention: projections and their biases, cross attention included.
     feed_forward: kernels and biases.
     norm: scales and biases of all norms.
-    head: what turns hidden states into logits, as far as it is not the embedding.
+    head: the output projection, without the embedding if it is tied.
     recurrent: kernels and biases of recurrent layers.
   """
 
@@ -34,13 +34,13 @@ class Parameters(NamedTuple):
 
   @property
   def total(self) -> int:
-    """Every parameter, each once."""
+    """The number of all parameters."""
     return sum(self)
 
 
 @dataclasses.dataclass(frozen=True)
 class BlockStack:
-  """One stack of blocks in a wiring."""
+  """One stack of blocks of a model."""
 
   shape: Model  # of its blocks
   depth: int
@@ -49,7 +49,7 @@ class BlockStack:
 
 
 def block_stacks(model: Model) -> tuple[BlockStack, ...]:
-  """Returns the stacks of blocks of a wiring: the target's first, then the source's; none where layers recur."""
+  """Returns a model's stacks of blocks: the target's first, then the source's; empty for recurrent models."""
   if model.recurrent:
     return ()
   cross = model.family == "encoder_decoder"
@@ -109,7 +109,7 @@ def _feed_forward(model: Model) -> int:
 
 
 def _recurrent(model: Model) -> int:
-  """Returns the kernels of one layer: each gate sees the layer below and the layer itself."""
+  """Returns the kernel parameters of one layer: each gate reads the layer below and its own state."""
   return GATES[model.family] * 2 * model.width**2
 
 
@@ -118,9 +118,9 @@ def _recurrent_biases(model: Model) -> int:
 
 
 def count_matrices(model: Model) -> int:
-  """Returns N of the laws: all matrix parameters, the output head's too, without the embedding look-up.
+  """Returns N of the scaling laws: all matrix parameters with the output head, without the embedding look-up.
 
-  These are the parameters that a token is multiplied with. Tied or not, the head counts once.
+  These parameters take part in matrix products for each token. The head counts once, tied or not.
   """
   distances = model.width * model.attention_width * (model.positions == "transformer_xl")
   layers = sum(
@@ -144,7 +144,7 @@ class Flops(NamedTuple):
 
   @property
   def total(self) -> float:
-    """All of them."""
+    """The sum of all groups."""
     return sum(self)
 
 

@@ -1,4 +1,4 @@
-"""Named models as configs: `presets.get_model("gpt2")` is the `Model` whose parameters are GPT-2's, each one.
+"""Named models as configs: `presets.get_model("gpt2")` is the `Model` with exactly GPT-2's parameters.
 
 From the command line `--config=configs/preset.py:gpt2` trains one (see there).
 

@@ -1,11 +1,11 @@
-"""How often do the intervals of the parametric fit hold the truth? Simulated studies of a known law say.
+"""Measures the coverage of the parametric fit's intervals, by simulated studies of a known law.
 
   uv run scripts/benchmark_intervals.py --studies=200 --bootstraps=300
   uv run scripts/benchmark_intervals.py --sizes=5 --budgets=4 --noise=0.01     a small study
 
 Each study has IsoFLOP budgets a factor 3 apart, sizes around each optimum, and noise in log loss, normal or with
-the tails of Student's t. Prints, per constant, in how many studies the interval held the truth, by percentile and by
-BCa from the same resamples, with the standard error of that share.
+the tails of Student's t. Prints, per constant, the fraction of studies whose interval contained the truth, by
+percentile and by BCa from the same resamples, with the standard error of that share.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def simulate(law: ParametricLaw, flags: argparse.Namespace, study: int) -> RunsT
 
 
 def covered(law: ParametricLaw, flags: argparse.Namespace, study: int) -> np.ndarray:
-  """Returns which intervals of one study hold the truth, [method, constant]."""
+  """Returns which intervals of one study contain the truth, [method, constant]."""
   points = simulate(law, flags, study)
   found = parametric.fit(
     points,

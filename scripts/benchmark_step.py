@@ -52,7 +52,7 @@ def run_of_flags() -> Run:
   """Returns the run that the flags describe.
 
   Raises:
-    UserError: for what cannot be.
+    UserError: for invalid flags.
   """
   for flag in (WIDTH, DEPTH, LENGTH, BATCH, VOCAB, STEPS):
     if flag.value < 1:
@@ -69,7 +69,7 @@ def run_of_flags() -> Run:
     "context": LENGTH.value,
   }
   sizes |= dict(map(field, SET.value))
-  from gen.costs import step_benchmark  # Brings jax, which a mistake above need not wait for.
+  from gen.costs import step_benchmark  # Imports jax, so mistakes above are reported first.
 
   model = step_benchmark.benchmark_model(FAMILY.value, **sizes)
   objective = step_benchmark.OBJECTIVES.get(model.family, "causal")
@@ -103,7 +103,7 @@ def field(word: str) -> tuple[str, Any]:
 
 
 def take_cores(count: int) -> None:
-  """Leaves this process so many cores, and XLA as many threads; must come before jax is imported.
+  """Limits this process's cores and XLA's threads; must run before jax is imported.
 
   Raises:
     UserError: if there are fewer.

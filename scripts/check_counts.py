@@ -1,4 +1,4 @@
-"""Are FLOPs counted as the compiled step has them? Nine shapes of each family, against XLA's count without loops.
+"""Compares counted FLOPs with XLA's count without loops, for nine shapes of each family.
 
   uv run scripts/check_counts.py
 

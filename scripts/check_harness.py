@@ -171,7 +171,7 @@ def scores(folder: Path, backend: str) -> Any:
   from gen.evaluation import harness
 
   harness.register_model()
-  logging.getLogger("lm_eval").setLevel(logging.ERROR)  # hf tells of each prompt that it cuts
+  logging.getLogger("lm_eval").setLevel(logging.ERROR)  # hf warns about each truncated prompt
   named = {"gen": {"checkpoint": str(folder / "model")}, "hf": {"pretrained": str(folder / "model")}}
   return evaluator.simple_evaluate(
     model=backend, model_args=named[backend], device="cpu", batch_size=8, bootstrap_iters=0,

@@ -1,4 +1,4 @@
-"""Looks at checkpoints without devices: what is there, is it whole, what does it hold, how do two differ.
+"""Inspects checkpoints without devices: lists, verifies, shows and compares them.
 
     scripts/checkpoints.py ls FOLDER
     scripts/checkpoints.py verify FOLDER [STEP ...]      exit code 1 and a name if anything changed or does not open

@@ -1,4 +1,4 @@
-"""Draws the three wirings side by side from the code's own configs: docs/figures/families.png.
+"""Draws the three model families side by side from the code's own configs: docs/figures/families.png.
 
   uv run scripts/draw_families.py
 
@@ -41,7 +41,7 @@ LOSS = "#f3b8a5"
 
 
 def write(ax: Axes, x: float, y: float, text: str, size: float = 8, color: str = INK, **more: Any) -> None:
-  """Writes text, centred unless told otherwise."""
+  """Writes text, centred by default."""
   ax.text(x, y, text, fontsize=size, color=color, **({"ha": "center", "va": "center"} | more))
 
 
@@ -188,7 +188,7 @@ def strengths(model: Model, places: np.ndarray, causal: bool) -> np.ndarray:
 def draw_mask(
   ax: Axes, strong_ts: np.ndarray, kind: str, rows: Sequence[str], columns: Sequence[str], title: str
 ) -> None:
-  """Draws who looks at whom: a row a query, a column a key; 0 is nobody."""
+  """Draws an attention mask: rows are queries, columns are keys; 0 is masked."""
   height, width = strong_ts.shape
   for t, s in np.ndindex(height, width):
     color = (COLORS[kind], min(1.0, strong_ts[t, s])) if strong_ts[t, s] > 0 else "#f4f5f7"

@@ -19,7 +19,7 @@ STEP = quantities.DEFINE_integer("step", None, "Which checkpoint; the latest by 
 
 
 def main() -> None:
-  """Exports, and says what."""
+  """Exports, and prints what."""
   workdir, output = WORKDIR.value, OUTPUT.value
   if not workdir or not output:
     raise UserError(f"--{'output' if workdir else 'workdir'} is not given")

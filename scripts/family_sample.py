@@ -49,7 +49,7 @@ def packed() -> tuple[np.ndarray, np.ndarray]:
 
 
 def families() -> tuple[Family, ...]:
-  """Returns the three wirings with the sample text as their objectives make it."""
+  """Returns the three families with the sample text under their objectives."""
   ids_n, segments_n = packed()
   masked = make_objective("masked", SPECIALS, len(ids_n), rate=0.3)
   causal = make_objective("causal", SPECIALS, len(ids_n) - 1)

@@ -17,7 +17,7 @@ WORKDIR = outputs.DEFINE_folder("workdir", None, "Folder of the run to be made."
 
 
 def main() -> None:
-  """Imports, and says what."""
+  """Imports, and prints what."""
   source, workdir = SOURCE.value, WORKDIR.value
   if not source or not workdir:
     raise UserError(f"--{'workdir' if source else 'source'} is not given")

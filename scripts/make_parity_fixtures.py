@@ -149,7 +149,7 @@ def versions() -> dict[str, str]:
 
 
 def perturb(model: Any) -> None:
-  """Moves every number, so that no bias is 0 and no scale 1, and attention is far from uniform."""
+  """Perturbs every parameter, so that no bias is 0 and no scale 1, and attention is far from uniform."""
   with torch.no_grad():
     for tensor in [
       *model.parameters(),

@@ -1,4 +1,4 @@
-"""Trains a tokenizer on a corpus, saves it, and says how well it does.
+"""Trains a tokenizer on a corpus, saves it, and prints its compression.
 
     uv run scripts/train_tokenizer.py --output=tokenizers/bpe --corpus=environment --kind=bpe --vocab=4096
     uv run scripts/train_tokenizer.py --output=tokenizers/speeches --corpus='speeches/*.txt' --kind=unigram

@@ -1,4 +1,4 @@
-"""Attention maps as figures, one a kind and layer, and as one page in which a reader chooses.
+"""Attention maps as figures, one per kind and layer, and as one interactive page.
 
 L depth, H heads, T query, S key.
 """
@@ -14,12 +14,12 @@ from gen.evaluation.attention_maps import AttentionMap
 from gen.figures import page, style
 
 TITLES = {"self": "Self-attention", "source": "Self-attention of the encoder", "cross": "Cross attention"}
-MAX_LABELS = 60  # tokens of an axis that bear their names
+MAX_LABELS = 60  # maximum number of labelled tokens on an axis
 COLUMNS = 4
 
 
 def draw_layer(one: AttentionMap, layer: int, path: Path) -> Path:
-  """Writes a PNG of every head of a layer: dark is a large weight, rows look and columns are looked at."""
+  """Writes a PNG of every head of a layer: dark is a large weight, rows are queries and columns are keys."""
   path.parent.mkdir(parents=True, exist_ok=True)
   weights_hts = one.weights_lhts[layer]
   heads, queries, keys = weights_hts.shape
@@ -61,7 +61,7 @@ def write_figures(maps: Sequence[AttentionMap], folder: Path) -> list[Path]:
 
 
 def write_page(maps: Sequence[AttentionMap], path: Path, title: str, facts: Sequence[str]) -> Path:
-  """Writes the page: all maps inside, weights to 1 / 65535."""
+  """Writes the page with all maps; weights are rounded to 1 / 65535."""
   data = [
     {
       "kind": one.kind,
@@ -78,7 +78,7 @@ def write_page(maps: Sequence[AttentionMap], path: Path, title: str, facts: Sequ
 
 
 def save_weights(maps: Sequence[AttentionMap], path: Path) -> Path:
-  """Writes the weights themselves, float32, and their tokens as .npz: KIND_lhts, KIND_queries, KIND_keys."""
+  """Writes the float32 weights and their tokens as .npz: KIND_lhts, KIND_queries, KIND_keys."""
   path.parent.mkdir(parents=True, exist_ok=True)
   arrays: dict[str, np.ndarray] = {}
   for one in maps:

@@ -1,4 +1,4 @@
-"""Where every head of every layer looks, in all families: the weights that the model itself computes.
+"""Attention weights of every head and layer, in all families, as computed by the model.
 
 L depth, B batch, H heads, T query, S key.
 """
@@ -15,7 +15,7 @@ from gen.models import language_model
 from gen.models.transformer import INTERMEDIATES
 
 Ids = tuple[int, ...]
-# How the attentions of a model are called, by the stack and the module that compute them, in the order of the flow.
+# The kinds of attention by stack and module, in order of computation.
 KINDS = {
   ("source", "attention"): "source",
   ("target", "attention"): "self",
@@ -28,7 +28,7 @@ class AttentionMap(NamedTuple):
 
   Attributes:
     kind: self | source (an encoder-decoder's encoder) | cross.
-    weights_lhts: rows sum to 1; what a query may not see is 0.
+    weights_lhts: rows sum to 1; masked keys are 0.
     queries: T tokens, as they are shown.
     keys: S tokens.
   """
@@ -51,7 +51,7 @@ def attention_weights(model: Model, params: Any, **arguments: Any) -> dict[str, 
     UserError: for a model without attention.
   """
   if model.family not in ("encoder", "decoder", "encoder_decoder"):
-    raise UserError(f"a model of family {model.family} has no attention to be drawn; give a transformer")
+    raise UserError(f"a model of family {model.family} has no attention; give a transformer")
 
   def run(params: Any, arguments: dict[str, Any]) -> Any:
     _, variables = language_model.build_model(model).apply(
@@ -83,13 +83,13 @@ def read_maps(
     model: a transformer's config.
     params: its parameters.
     tokenizer: that it was trained with.
-    text: what an encoder or decoder reads, or an encoder-decoder's source.
-    target: what an encoder-decoder writes; empty: the text once more.
-    start: what its decoder reads first; empty: the tokenizer's pad.
-    frame: ids before and after the text; None: as training frames a document.
+    text: input of an encoder or decoder, or an encoder-decoder's source.
+    target: output of an encoder-decoder; empty: the text again.
+    start: first ids of its decoder; empty: the tokenizer's pad.
+    frame: ids before and after the text; None: as in training.
 
   Raises:
-    UserError: for an empty text, or one that is longer than learned positions allow.
+    UserError: for an empty text, or one longer than the learned positions.
   """
   words = _framed(
     tokenizer, text, frame or ((tokenizer.bos,), (tokenizer.eos,) if model.family != "decoder" else ())
@@ -125,9 +125,9 @@ def _require_room(model: Model, ids: np.ndarray, text: str) -> None:
 
 
 def show_tokens(tokenizer: Tokenizer, ids: np.ndarray) -> tuple[str, ...]:
-  """Returns tokens as a reader wants them: spaces as ␣, other blanks by their escapes, special ones by their names.
+  """Returns tokens in a readable form: spaces as ␣, other blanks by their escapes, special ones by their names.
 
-  Bytes that are part of a character stand in hexadecimal.
+  Incomplete characters are shown as hexadecimal bytes.
   """
   marks = {" ": "␣", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
   shown = []

@@ -1,6 +1,6 @@
-"""What a sampler's settings make of a model: the next token's distribution, repetition, and diversity.
+"""The effect of sampling settings: the next token's distribution, repetition, and diversity.
 
-Greedy text of a language model falls into loops, and sampling leaves them at the price of unlikely tokens
+Greedy text of a language model falls into loops, and sampling avoids them at the price of unlikely tokens
 (arXiv:1904.09751). V vocab, B rows.
 """
 
@@ -29,13 +29,13 @@ SETTINGS: dict[str, Sampler] = {
 
 
 class NextToken(NamedTuple):
-  """The next token under a setting.
+  """The next token's distribution under a setting.
 
   Attributes:
     setting: its name.
-    probabilities: of the tokens asked for.
-    entropy: of the whole distribution, nats.
-    kept: tokens that can be drawn.
+    probabilities: of the requested tokens.
+    entropy: of the complete distribution, nats.
+    kept: number of tokens with a probability above 0.
   """
 
   setting: str
@@ -61,13 +61,13 @@ def next_tokens(
   """Returns the likeliest tokens after a prompt, and their probabilities under each setting.
 
   Args:
-    restored: a model that writes.
-    prompt: what it goes on from.
+    restored: a generative model.
+    prompt: text to continue.
     settings: samplers by name.
-    count: tokens.
+    count: number of tokens.
 
   Raises:
-    UserError: for a setting that cannot be.
+    UserError: for an invalid setting.
   """
   logits_v, size = next_logits(restored, prompt), restored.model.vocab
   seen_bv = jnp.zeros((1, size), bool).at[0, text.prompt_ids(restored, prompt)].set(True)
@@ -94,11 +94,11 @@ def token_entropy(chances_v: np.ndarray) -> float:
   0.6931
   """
   kept = chances_v[chances_v > 0]
-  return float(-(kept * np.log(kept)).sum()) + 0.0  # of one sure outcome 0, not -0
+  return float(-(kept * np.log(kept)).sum()) + 0.0  # turns -0 of a certain outcome into 0
 
 
 def repetition_rate(tokens: Sequence[int], n: int = 4) -> float:
-  """Returns the part of a text's runs of n tokens that it has had before.
+  """Returns the fraction of a text's n-grams that occurred before in it.
 
   >>> repetition_rate([1, 2, 3, 1, 2, 3], n=2), repetition_rate([1, 2], n=4)
   (0.4, 0.0)
@@ -108,7 +108,7 @@ def repetition_rate(tokens: Sequence[int], n: int = 4) -> float:
 
 
 def distinct_ngrams(texts: Sequence[Sequence[int]], n: int = 2) -> float:
-  """Returns how many different runs of n tokens texts have, of all their runs (arXiv:1510.03055).
+  """Returns the fraction of distinct n-grams among all n-grams of texts (arXiv:1510.03055).
 
   >>> distinct_ngrams([[1, 2, 3], [1, 2, 4]])
   0.75
@@ -118,14 +118,14 @@ def distinct_ngrams(texts: Sequence[Sequence[int]], n: int = 2) -> float:
 
 
 class SampledTexts(NamedTuple):
-  """Texts under a setting.
+  """Statistics of texts under a setting.
 
   Attributes:
     setting: its name.
     repetition: mean over the texts.
     repetition_error: its standard error.
     diversity: of the texts of one prompt, mean over the prompts.
-    nats: per token in the model's own distribution, mean over all tokens.
+    nats: per token in the unfiltered distribution, mean over all tokens.
     example: the first text.
   """
 
@@ -147,11 +147,11 @@ def sample_texts(
   tokens: int,
   seed: int,
 ) -> SampledTexts:
-  """Returns what texts of a setting are like; nothing ends them before their length.
+  """Returns statistics of texts under a setting; all texts have the full length.
 
   Args:
-    restored: a model that writes.
-    prompts: texts to go on from.
+    restored: a generative model.
+    prompts: texts to continue.
     name: of the setting.
     sampler: the setting.
     samples: texts of each prompt.
@@ -159,7 +159,7 @@ def sample_texts(
     seed: of the draws.
 
   Raises:
-    UserError: for no prompts, or whatever cannot be generated.
+    UserError: for no prompts, or invalid settings.
   """
   if not prompts:
     raise UserError("there is no prompt; give at least one")

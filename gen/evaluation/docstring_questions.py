@@ -1,6 +1,6 @@
-"""Questions about documentation that answer themselves: what is this parameter?
+"""Questions about documentation with answers from the text: what is this parameter?
 
-Docstrings say it in one of two ways, and the text that follows the name is the answer.
+Docstrings have one of two formats, and the text after the name is the answer.
 
     Args:                                    Parameters
         axis (int): The axis to sum over.    ----------
@@ -28,8 +28,8 @@ class DocstringQuestion(NamedTuple):
   Attributes:
     summary: a sentence of what the parameter belongs to.
     name: of the parameter.
-    answer: the first line of what is said about it.
-    document: number of the text that says it.
+    answer: the first line of its description.
+    document: index of the text that contains it.
   """
 
   summary: str
@@ -39,7 +39,7 @@ class DocstringQuestion(NamedTuple):
 
   @property
   def prompt(self) -> str:
-    """The question in the form of documentation, which the answer goes on from."""
+    """The question in the form of documentation, to be continued by the answer."""
     return f"{self.summary}\n\nArgs:\n    {self.name}: "
 
   @property
@@ -51,12 +51,12 @@ class DocstringQuestion(NamedTuple):
 def draw_questions(
   texts: Sequence[str], trained: Sequence[str], count: int, seed: int = 0
 ) -> list[DocstringQuestion]:
-  """Returns questions, drawn at random, that texts answer and the training text nowhere does.
+  """Returns random questions whose answers are in the texts and not in the training text.
 
   Args:
     texts: documents with docstrings.
-    trained: what the model learnt from; an answer that stands there is left out.
-    count: at most.
+    trained: the training text; answers in it are excluded.
+    count: maximum number.
     seed: of the choice.
 
   Raises:
@@ -78,7 +78,7 @@ def draw_questions(
 
 
 def read_questions(content: str, document: int = 0) -> Iterator[DocstringQuestion]:
-  """Yields the questions that a document answers, with answers of some length."""
+  """Yields the questions that a document answers, with answers of the allowed length."""
   lines, summary, inside = content.splitlines(), "", False
   for place, line in enumerate(lines):
     if _HEADING.match(line):

@@ -1,9 +1,9 @@
-"""Accuracy of a model that is only prompted: k solved examples, then the question.
+"""Few-shot accuracy: prompts of k solved examples, then the question.
 
-by likelihood    the answer is the choice that the model finds likeliest after the prompt; an encoder in a blank
-by generation    the answer is what the model writes
+by likelihood    the answer is the most likely choice after the prompt, or in a blank for an encoder
+by generation    the answer is the generated text
 
-Every answer keeps the exact prompt that it was given to, and how much of the window its examples took.
+Every answer records its exact prompt, and the share of the window used by examples.
 """
 
 import math
@@ -26,18 +26,18 @@ Pool = Sequence[Item] | Callable[[Item], Sequence[Item]]
 
 
 class ScoredAnswer(NamedTuple):
-  """One question and what became of it.
+  """One question and its answer.
 
   Attributes:
-    prompt: exactly what the model read, but for the special tokens that frame it.
-    examples: numbers of the pool's items in it.
+    prompt: the exact prompt, without special tokens around it.
+    examples: pool indices of its examples.
     expected: the right answer.
-    given: the model's.
-    correct: whether they are the same.
-    log_probabilities: of each choice, nats, not normalized; empty for what was generated.
+    given: the model's answer.
+    correct: whether they are equal.
+    log_probabilities: of each choice, nats, not normalized; empty for generated answers.
     tokens: of the prompt.
-    example_tokens: how many of them the examples take.
-    window: tokens that fit, 0 for any number.
+    example_tokens: tokens of the examples.
+    window: its size in tokens, 0 for unlimited.
   """
 
   prompt: str
@@ -52,19 +52,19 @@ class ScoredAnswer(NamedTuple):
 
   @property
   def share(self) -> float | None:
-    """Part of the window that the examples take; None where there is no window."""
+    """Fraction of the window used by examples; None without a window."""
     return self.example_tokens / self.window if self.window else None
 
 
 class FewShotResult(NamedTuple):
-  """What k examples make of a model.
+  """The accuracy with k examples.
 
   Attributes:
     k: examples before each question.
-    accuracy: part of the questions that were answered right.
-    low: 95 % interval of it (Wilson's, of independent questions).
-    high: its other end.
-    share: mean part of the window that the examples take, None where there is no window.
+    accuracy: fraction of correct answers.
+    low: lower end of its 95 % interval (Wilson's, for independent questions).
+    high: upper end of the interval.
+    share: mean fraction of the window used by examples, None without a window.
     answers: each question.
   """
 
@@ -89,24 +89,24 @@ def by_likelihood(
   policy: str = "error",
   blanks: bool | None = None,
 ) -> FewShotResult:
-  """Answers each item with the choice that is likeliest, the first of equals.
+  """Answers each item with its most likely choice, the first in a tie.
 
   Args:
     restored: a model of any family.
-    layout: how a prompt is made.
+    layout: of the prompts.
     items: questions with their answers.
-    pool: solved items to take examples from, or which they are for an item; those that ask what the question does are
-      left out.
+    pool: solved items for examples, or a function from an item to them; items with the same question are
+      excluded.
     choices: possible answers of an item.
-    k: examples.
+    k: number of examples.
     seed: of their choice.
     normalize: whether log-probabilities are compared as they are (none), or over the tokens or bytes of a choice,
       which favours long ones.
     policy: beyond the window: error, or truncate.
-    blanks: whether a blank stands in the answer's place; None goes by what the model was trained to do.
+    blanks: whether prompts have a blank for the answer; None follows the model's training objective.
 
   Raises:
-    UserError: for an unknown normalization, an item without choices, or what `likelihood.answer_likelihoods` refuses.
+    UserError: for an unknown normalization, an item without choices, or as in `likelihood.answer_likelihoods`.
   """
   if normalize not in NORMALIZATIONS:
     raise UserError(f"normalize {normalize!r} is not known; choose one of {', '.join(NORMALIZATIONS)}")
@@ -141,24 +141,24 @@ def by_generation(
   batch: int = 32,
   blanks: bool | None = None,
 ) -> FewShotResult:
-  """Answers each item with what the model writes greedily until it stops; spaces around an answer do not count.
+  """Answers each item by greedy generation; spaces around an answer are ignored.
 
   Args:
     restored: a model of any family; an encoder fills one blank.
-    layout: how a prompt is made.
+    layout: of the prompts.
     items: questions with their answers.
-    pool: solved items to take examples from, or which they are for an item; those that ask what the question does are
-      left out.
-    k: examples.
+    pool: solved items for examples, or a function from an item to them; items with the same question are
+      excluded.
+    k: number of examples.
     seed: of their choice.
     stop: texts that end an answer.
     max_tokens: of an answer.
     policy: beyond the window: error, truncate or slide.
-    batch: questions at a time.
-    blanks: whether a blank stands in the answer's place; None goes by what the model was trained to do.
+    batch: questions per batch.
+    blanks: whether prompts have a blank for the answer; None follows the model's training objective.
 
   Raises:
-    UserError: for what `text.stream_answers` refuses.
+    UserError: as in `text.stream_answers`.
   """
   asked = _prompts(restored, layout, items, pool, k, seed, blanks)
   limits: dict[str, Any] = {"max_tokens": max_tokens, "window": policy, "stop_strings": tuple(stop)}
@@ -181,7 +181,7 @@ def summarize_answers(k: int, answers: Sequence[ScoredAnswer]) -> FewShotResult:
     UserError: for no answers.
   """
   if not answers:
-    raise UserError("there is no item to be judged by; give at least one")
+    raise UserError("there is no item to evaluate on; give at least one")
   right = sum(one.correct for one in answers)
   ends = stats.binomtest(right, len(answers)).proportion_ci(0.95, method="wilson")
   shares = [one.share for one in answers if one.share is not None]
@@ -200,7 +200,7 @@ def _prompts(
 ) -> list[prompts.FewShotPrompt]:
   for row, item in enumerate(items):
     if layout.answer not in item:
-      raise UserError(f"item {row} has no {layout.answer!r}, by which the model is judged; give it one")
+      raise UserError(f"item {row} has no {layout.answer!r}, the expected answer; add it")
   blank = prompts.blank_of(restored.model.family, restored.reading.objective)
   if blanks is not None:
     blank = text.BLANK if blanks else None
@@ -209,7 +209,7 @@ def _prompts(
 
 
 def _given(restored: LoadedModel, prompt: prompts.FewShotPrompt, written: text.TextAnswer) -> str:
-  """Returns the answer in what a model wrote: of one that fills blanks, what it put there."""
+  """Returns the answer in generated text: the content of the blank for a model that fills blanks."""
   if restored.model.family == "decoder" or restored.model.recurrent:
     return written.text
   tokenizer = restored.tokenizer
@@ -219,7 +219,7 @@ def _given(restored: LoadedModel, prompt: prompts.FewShotPrompt, written: text.T
   copies = restored.model.family == "encoder_decoder" and not restored.reading.objective.startswith(
     "span_corruption"
   )
-  if copies and blank and whole.startswith(before):  # the whole text is written again
+  if copies and blank and whole.startswith(before):  # the model repeats the complete text
     return whole[len(before) : whole.rfind(after)] if after and after in whole else whole[len(before) :]
   return whole
 

@@ -1,4 +1,4 @@
-"""The figure of few-shot tasks: each checkpoint's accuracy against the examples in its prompt, a panel a task."""
+"""The figure of few-shot tasks: each checkpoint's accuracy against the number of examples, one panel per task."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ def draw_accuracy(folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]
   """Draws the accuracy of each model on each task and returns the files.
 
   Args:
-    folder: where they go.
+    folder: of the output files.
     rows: models and tasks, as experiments/few_shot.py writes them.
   """
   tasks, models = (list(dict.fromkeys(row[key] for row in rows)) for key in ("task", "model"))

@@ -1,6 +1,6 @@
-"""Fine-tuning on a few prompts and answers at a given cost, to set beside showing them in the prompt.
+"""Fine-tuning on a few prompts and answers at a fixed cost, for comparison with examples in the prompt.
 
-A prompt with k examples costs their forward pass each time that it is read. What Q questions spend so buys
+k examples in a prompt cost a forward pass for each question. For Q questions, the same FLOPs pay for
 
     Q x forward(examples) / (forward and backward of the k solved prompts)
 
@@ -30,7 +30,7 @@ DISPATCH = 16  # steps of one compiled call
 
 
 class TunedModel(NamedTuple):
-  """A fine-tuned model, and what it cost."""
+  """A fine-tuned model and its cost."""
 
   restored: LoadedModel
   steps: int
@@ -38,31 +38,31 @@ class TunedModel(NamedTuple):
 
 
 def forward_flops(restored: LoadedModel, prompt: str, answer: str) -> float:
-  """Returns the FLOPs of reading a prompt, in whatever window, to tell how likely an answer is."""
+  """Returns the FLOPs of computing the likelihood of an answer after a prompt of any length."""
   boundless = restored._replace(model=dataclasses.replace(restored.model, context=0))
   rows = likelihood.rows_for(boundless, prompt, answer)
   return sum(_step_flops(restored.model, row) for row in rows) / BACKWARD
 
 
 def reading_flops(restored: LoadedModel, questions: int, prompt: str, bare: str, answer: str) -> float:
-  """Returns what the examples of a prompt cost over so many questions, beyond the same prompt without them."""
+  """Returns the FLOPs of a prompt's examples over `questions` questions, compared with the prompt without them."""
   return questions * (forward_flops(restored, prompt, answer) - forward_flops(restored, bare, answer))
 
 
 def fine_tune(
   restored: LoadedModel, pairs: Sequence[tuple[str, str]], flops: float, rate: float, rows: int = 0
 ) -> TunedModel:
-  """Returns the model after as many full-batch steps of AdamW on prompts and answers as the FLOPs pay for.
+  """Returns the model after full-batch steps of AdamW on prompts and answers, as many as the FLOPs allow.
 
   Args:
-    restored: a model of any family; it is left as it is.
-    pairs: prompts and answers; the answers alone bear loss. Prompts of a model that fills blanks have one.
-    flops: to be spent; what is left of them is less than a step.
+    restored: a model of any family; it is not changed.
+    pairs: prompts and answers; only answers have loss. Prompts of a model that fills blanks have one.
+    flops: the budget; less than one step's FLOPs remain unused.
     rate: learning rate, constant.
-    rows: of the compiled batch, filled up with padding that costs nothing in the count; 0 is as many as there are.
+    rows: of the compiled batch, padded; padding is not counted; 0 uses the number of pairs.
 
   Raises:
-    UserError: for no pairs, or one that cannot be read.
+    UserError: for no pairs, or an invalid one.
   """
   model = restored.model
   if not pairs:
@@ -89,7 +89,7 @@ def _step_flops(model: Model, row: likelihood.ScoredRow) -> float:
 
 
 def _batch(read: Sequence[likelihood.ScoredRow], rows: int) -> Batch:
-  """Returns what is read as so many rows, the last of them padding; what counts bears loss."""
+  """Returns the batch of the likelihood rows, padded to `rows` rows, with loss on counted predictions."""
   arrays = likelihood.rows_to_arrays(
     read, rows, likelihood.round_length(max(len(row.inputs) for row in read))
   )

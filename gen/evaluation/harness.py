@@ -2,14 +2,14 @@
 
     python -m gen.evaluation.harness run --model gen --model_args checkpoint=runs/decoder --tasks arc_easy
 
-is the harness's own command line with one model more. Its releases after 0.4.13 find the entry point `gen` by
-themselves; the extra `harness` brings the harness, which needs neither torch nor transformers for this.
+is the harness's own command line with one additional model. Its releases after 0.4.13 use the entry point `gen`
+automatically; the extra `harness` installs the harness, without torch or transformers.
 
-How texts become tokens is the harness's convention for causal models, so that scores compare with those of its other
-backends: spaces at a context's end belong to the continuation; the continuation is what the ids of the whole text
-have more than those of the context; an empty context is the token before all text; what is too long loses its left.
-Otherwise than its `hf` backend, what looks like a special token in a text stays text, and a rolling text stands behind
-one token before all text where the tokenizer adds one itself.
+Tokenization follows the harness's convention for causal models, so that scores are comparable with other backends.
+Spaces at a context's end belong to the continuation. The continuation is the ids of the complete text after those of
+the context. An empty context is the first token of a text. Texts beyond the window are cut at their left. Unlike in
+its `hf` backend, names of special tokens in a text are encoded as text, and a rolling text starts with only one first
+token if the tokenizer adds one itself.
 """
 
 import functools
@@ -33,11 +33,11 @@ from gen.generation.loaded_model import LoadedModel
 NAME = "gen"
 EXTRA = "needs lm-evaluation-harness: uv run --extra harness, or pip install 'lm-eval>=0.4.13,<0.5'"
 DEFAULT_DEVICE = "cuda:0"  # of the harness's command line
-LENGTH = 2048  # tokens at a time where a model has no window, as the harness has it
+LENGTH = 2048  # tokens per window for a model without one, as in the harness
 
 
 class Backend:
-  """The three questions of the harness's `LM`, asked of a decoder or a recurrent model; needs no harness.
+  """The three request types of the harness's `LM` for a decoder or a recurrent model; works without the harness.
 
   Requests are objects with `args`, a tuple.
   """
@@ -59,20 +59,19 @@ class Backend:
     """Loads the model.
 
     Args:
-      checkpoint: folder of a run, or of a Hugging Face checkpoint; or a model that is loaded already.
-      step: which checkpoint of a run; None is the latest.
-      tokenizer: a folder with the model's tokenizer, if it lies elsewhere.
-      batch_size: rows at a time; None and auto leave it to gen.
-      max_length: tokens at a time, at most the model's context window, which is the default.
-      max_gen_toks: new tokens where a task does not say it.
+      checkpoint: folder of a run, or of a Hugging Face checkpoint; or a loaded model.
+      step: of a run's checkpoint; None is the latest.
+      tokenizer: a folder with the model's tokenizer, if it is elsewhere.
+      batch_size: rows per batch; None and auto choose one.
+      max_length: tokens per window, at most the model's context window, which is the default.
+      max_gen_toks: new tokens if a task does not set them.
       seed: of sampled texts.
-      device: the kind of device that jax must have; None, and cuda:0, which the harness's command line says where
-        its user says nothing, take what it has.
-      max_batch_size: rows at a time if batch_size is auto.
-      **others: nothing.
+      device: the kind of device that jax must use; None, and cuda:0 (the harness's default), accept any.
+      max_batch_size: rows per batch if batch_size is auto.
+      **others: none is allowed.
 
     Raises:
-      UserError: for a model that does not continue texts, or an argument that cannot be.
+      UserError: for a model that does not continue texts, or an invalid argument.
     """
     super().__init__()
     if others:
@@ -99,12 +98,12 @@ class Backend:
 
   @property
   def tokenizer_name(self) -> str:
-    """Names the tokenizer in the harness's caches."""
+    """The tokenizer's name in the harness's caches."""
     return f"{NAME}-{self.restored.tokenizer.hash}"
 
   @property
   def before(self) -> int:
-    """The token that stands before a text: the beginning of texts, or their end if there is none.
+    """The token before a text: bos, or eos if there is none.
 
     Raises:
       UserError: if there is neither.
@@ -132,7 +131,7 @@ class Backend:
     return found
 
   def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
-    """Returns the log-probability of each text, nats; a text beyond the window is read in several `rolling_windows`."""
+    """Returns the log-probability of each text, nats; a longer text is split into `rolling_windows`."""
     texts = [request.args for request in requests]
     made = [
       self._row(number, ids, count)
@@ -146,10 +145,10 @@ class Backend:
     return sums
 
   def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
-    """Returns what the model writes after each context, up to what its settings stop at.
+    """Returns the generated text after each context, up to its stop strings.
 
     Raises:
-      UserError: for settings that cannot be.
+      UserError: for invalid settings.
     """
     asked = [request.args for request in requests]
     groups: dict[str, list[int]] = {}
@@ -167,7 +166,7 @@ class Backend:
   def apply_chat_template(
     self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
   ) -> str:
-    """Refuses: no checkpoint of gen keeps a template.
+    """Always raises: checkpoints of gen have no chat template.
 
     Raises:
       UserError: always.
@@ -175,7 +174,7 @@ class Backend:
     raise UserError(f"{self.restored.where} has no chat template; leave out --apply_chat_template")
 
   def get_model_info(self) -> dict[str, Any]:
-    """Returns what the harness notes of a model."""
+    """Returns the model's entry in the harness's results."""
     size = sum(leaf.size for leaf in jax.tree.leaves(self.restored.params))
     return {"checkpoint": self.restored.where, "model_num_parameters": size, "tokenizer": self.tokenizer_name}
 
@@ -183,7 +182,7 @@ class Backend:
     return self.restored.tokenizer.encode(content).tolist()
 
   def _pair(self, number: int, context: str, continuation: str) -> tuple[list[int], list[int]]:
-    """Returns the ids of a context, of which there is at least one, and of its continuation."""
+    """Returns the ids of a context, at least one, and of its continuation."""
     moved = len(context) - len(context.rstrip())
     context, continuation = context[: len(context) - moved], context[len(context) - moved :] + continuation
     framed = list(self.restored.reading.before)
@@ -200,7 +199,7 @@ class Backend:
     return given, new
 
   def _row(self, owner: int, ids: list[int], count: int) -> ScoredRow:
-    """Returns a text, without what is too much at its left, whose last tokens are to be predicted."""
+    """Returns a row for predicting the last tokens of a text, cut at its left to the window."""
     ids = ids[-(self.max_length + 1) :]
     first = len(ids) - 1 - count
     return ScoredRow(
@@ -211,7 +210,7 @@ class Backend:
     return likelihood.score_rows(self.restored, made, self.batch)
 
   def _written(self, contexts: list[str], how: RequestSettings) -> list[str]:
-    """Returns what follows each context, longest contexts first, each with a key of its own."""
+    """Returns the text after each context, longest contexts first, each with a separate key."""
     room = self.max_length - how.most
     if room < 1:
       raise UserError(
@@ -254,7 +253,7 @@ class Backend:
       )  # fmt: skip
 
   def _keep(self, kind: str, asked: Sequence[Any], found: Sequence[Any]) -> None:
-    """Hands answers to the harness's cache, if this is a model of the harness."""
+    """Adds answers to the harness's cache, if there is one."""
     hook = getattr(self, "cache_hook", None)
     if hook is not None:
       for one, answer in zip(asked, found, strict=True):
@@ -280,12 +279,12 @@ def _require_device(device: str | None) -> None:
   asked = there if device in (None, DEFAULT_DEVICE) else str(device).partition(":")[0]
   if asked not in (there, {"gpu": "cuda"}.get(there)):
     raise UserError(
-      f"device {device!r} is asked for, and jax runs on {there}; leave it out, or set JAX_PLATFORMS"
+      f"device {device!r} is requested, but jax runs on {there}; leave it out, or set JAX_PLATFORMS"
     )
 
 
 def require_harness() -> None:
-  """Looks whether the harness is there.
+  """Checks that the harness is installed.
 
   Raises:
     UserError: if it is not.
@@ -304,20 +303,20 @@ def language_model() -> type[Backend]:
     UserError: if the harness is not installed.
   """
   require_harness()
-  os.environ.setdefault("DISABLE_MULTIPROC", "1")  # its intervals would fork a process with jax's threads
+  os.environ.setdefault("DISABLE_MULTIPROC", "1")  # its bootstrap would fork a process with jax's threads
   from lm_eval.api import model
 
   return type("LanguageModel", (Backend, model.LM), {"__module__": __name__, "__doc__": Backend.__doc__})
 
 
 def register_model() -> None:
-  """Tells the harness of the model `gen`, unless it has found the entry point.
+  """Registers the model `gen` with the harness, unless the entry point did.
 
   Raises:
     UserError: if the harness is not installed.
   """
   kind = language_model()
-  import lm_eval.models  # noqa: F401 - which names the others, unless the registry has a name already
+  import lm_eval.models  # noqa: F401 - registers the other models
   from lm_eval.api import registry
 
   if NAME not in registry.model_registry:
@@ -325,14 +324,14 @@ def register_model() -> None:
 
 
 def __getattr__(name: str) -> Any:
-  """Gives the entry point its class, which exists where the harness does."""
+  """Creates the entry point's class on demand, because it requires the harness."""
   if name == "LanguageModel":
     return language_model()
   raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def run_command() -> int:
-  """Runs the harness's own command line, which then knows the model `gen`; returns the exit code."""
+  """Runs the harness's own command line with the model `gen`; returns the exit code."""
   try:
     register_model()
     from lm_eval.__main__ import cli_evaluate
@@ -345,6 +344,6 @@ def run_command() -> int:
 
 
 if __name__ == "__main__":
-  from gen.evaluation import harness  # this module again, by its own name, as the harness finds it
+  from gen.evaluation import harness  # this module under its own name, as imported by the harness
 
   sys.exit(harness.run_command())

@@ -1,4 +1,4 @@
-"""What lm-evaluation-harness asks for, read: how a text is to be written, and in which windows a long one is judged."""
+"""Parses requests of lm-evaluation-harness: settings of generation, and windows of long texts."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -11,11 +11,11 @@ SAMPLER_NAMES = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 
 
 class RequestSettings(NamedTuple):
-  """How a text is written.
+  """Settings of generation.
 
   Attributes:
     sampler: of the next token.
-    most: new tokens.
+    most: maximum number of new tokens.
     until: texts that end it and are not part of it.
   """
 
@@ -29,10 +29,10 @@ def read_settings(given: dict[str, Any], most: int) -> RequestSettings:
 
   Args:
     given: until, do_sample, temperature, top_k, top_p, min_p, repetition_penalty, max_gen_toks or one of its aliases.
-    most: new tokens where they do not say it.
+    most: default number of new tokens.
 
   Raises:
-    UserError: for a setting that is not known.
+    UserError: for an unknown setting.
 
   >>> read_settings({"until": "end", "max_gen_toks": 3}, most=256)[1:]
   (3, ('end',))
@@ -46,7 +46,7 @@ def read_settings(given: dict[str, Any], most: int) -> RequestSettings:
     draws = found.get("temperature", 0) > 0
   if left.pop("num_beams", 1) != 1 or any(value is not None for value in left.values()):
     raise UserError(
-      f"generation_kwargs {given} are not all understood; gen knows until, do_sample, {', '.join(SAMPLER_NAMES)}"
+      f"generation_kwargs {given} are not all supported; supported are until, do_sample, {', '.join(SAMPLER_NAMES)}"
       f" and {MAX_TOKENS_NAMES[0]}"
     )
   sampler = sampling.Sampler(**(found if draws else found | {"temperature": 0.0}))
@@ -55,10 +55,10 @@ def read_settings(given: dict[str, Any], most: int) -> RequestSettings:
 
 
 def rolling_windows(tokens: Sequence[int], before: int, size: int) -> Iterator[tuple[list[int], int]]:
-  """Yields texts of at most size + 1 tokens, and how many at the end of each are to be predicted.
+  """Yields windows of at most size + 1 tokens, and the number of tokens to predict at the end of each.
 
-  Each token is predicted once, the first ones after the token `before`, and the last ones with all the context that
-  there is room for.
+  Each token is predicted once. The first window starts with the token `before`; the last one has the maximum
+  context.
 
   >>> list(rolling_windows([1, 2, 3, 4, 5], before=0, size=3))
   [([0, 1, 2, 3], 3), ([2, 3, 4, 5], 2)]

@@ -1,4 +1,4 @@
-"""Scores of a model on tasks of lm-evaluation-harness, the harness's own or anybody's YAML files, as plain values."""
+"""Scores of a model on tasks of lm-evaluation-harness, its own or from YAML files, as plain values."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -27,13 +27,13 @@ def evaluate_tasks(
     model: of `harness.language_model()`.
     tasks: names, or patterns of names, of tasks and groups.
     include_path: a folder with more tasks.
-    shots: examples before each question; None is what the task says.
-    limit: questions of each task at most; None is all.
+    shots: examples before each question; None uses the task's default.
+    limit: maximum questions per task; None is all.
     seed: of the examples' choice.
-    log_samples: whether every question is kept with its exact prompts and the model's answers.
+    log_samples: whether to include every question with its exact prompts and the model's answers.
 
   Raises:
-    UserError: for an unknown task, or one whose data cannot be had, or the model's own reasons.
+    UserError: for an unknown task, or one whose data cannot be loaded, or errors of the model.
   """
   harness.require_harness()
   import lm_eval
@@ -55,10 +55,10 @@ def evaluate_tasks(
       model=model, tasks=known.match_tasks(list(tasks)), num_fewshot=shots, limit=limit, task_manager=known,
       fewshot_random_seed=seed, log_samples=log_samples, bootstrap_iters=1000,
     )  # fmt: skip
-  except OSError as error:  # of a hub, a network, a disk; the libraries give them all this base
+  except OSError as error:  # base class of errors of hubs, networks and disks
     line = str(error).strip().splitlines()[:1] or [type(error).__name__]
-    raise UserError(f"the data of {', '.join(tasks)} cannot be had: {line[0]}") from error
-  assert found is not None  # as in processes beside the first
+    raise UserError(f"the data of {', '.join(tasks)} cannot be loaded: {line[0]}") from error
+  assert found is not None  # None only in processes other than the first
   report = {
     "model": model.get_model_info() | {"max_length": model.max_length},
     "tasks": {name: _task(name, values, found) for name, values in found["results"].items()},
@@ -78,7 +78,7 @@ def _task(name: str, values: dict[str, Any], found: Any) -> dict[str, Any]:
 
 
 def _scores(values: dict[str, Any]) -> list[dict[str, Any]]:
-  """Returns what the harness keeps under names such as `acc,none` and `acc_stderr,none`.
+  """Returns the harness's values under names such as `acc,none` and `acc_stderr,none`.
 
   >>> _scores({"alias": "t", "acc,none": 0.5, "acc_stderr,none": "N/A"})
   [{'metric': 'acc', 'filter': 'none', 'value': 0.5, 'standard_error': None}]
@@ -102,7 +102,7 @@ def _scores(values: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def report_lines(report: dict[str, Any]) -> Iterator[str]:
-  """Yields a report's scores for people, a line each."""
+  """Yields a report's scores as text, one per line."""
   yield f"{report['model']['checkpoint']}: {report['model']['model_num_parameters']:,} parameters"
   width = max((len(name) for part in ("tasks", "groups") for name in report[part]), default=0)
   for name, task in (report["tasks"] | report["groups"]).items():

@@ -1,11 +1,11 @@
-"""Few-shot tasks whose items are the first sentences of docstrings, from files that no training of `gen` reads.
+"""Few-shot tasks whose items are the first sentences of docstrings, from files outside the training corpus of `gen`.
 
     package    Return the cosine of x. [numpy]            which package is it from?
-    kind       A scalar that knows its units. [class]     does it tell of a class or of a function?
-    ending     Return the cosine | of x.                  how does it end? the ends of three others are offered too
+    kind       A scalar that knows its units. [class]     is it about a class or a function?
+    ending     Return the cosine | of x.                  how does it end? three other endings are offered
 
-The files are those that the environment corpus keeps for validation; what stands in the training text all the same
-is left out. Each answer is right equally often, so guessing gives one over the number of choices.
+The files are the validation side of the environment corpus; sentences that also occur in the training text are
+excluded. Each answer is equally frequent, so the accuracy of guessing is one over the number of choices.
 """
 
 import ast
@@ -23,9 +23,9 @@ from gen.generation.loaded_model import LoadedModel
 from gen.generation.prompts import Item, PromptLayout, PromptTemplate
 
 TASKS = ("package", "kind", "ending")
-PACKAGES = ENDINGS = 4  # to choose from
+PACKAGES = ENDINGS = 4  # number of choices
 LEAST_WORDS, MOST_WORDS = 4, 7  # of a sentence
-MIN_ITEMS = 2  # of an answer: one to ask, one to show
+MIN_ITEMS = 2  # per answer: one question, one example
 
 
 class Sentence(NamedTuple):
@@ -33,8 +33,8 @@ class Sentence(NamedTuple):
 
   Attributes:
     text: itself.
-    kind: class or function, what it tells of.
-    package: whose file it stands in.
+    kind: class or function.
+    package: of its file.
   """
 
   text: str
@@ -64,8 +64,8 @@ def held_out_sentences(
   """Returns sentences of the environment's validation files, in the order of the files.
 
   Args:
-    fraction: of the files that validates.
-    trained: documents of the training; a sentence that is a line of one is left out.
+    fraction: of files used for validation.
+    trained: training documents; sentences that are a line of one are excluded.
     most_words: of a sentence.
   """
   known = {line.strip(" \t'\"") for document in trained for line in document.splitlines()}

@@ -1,9 +1,7 @@
-"""Learning from the context against learning by gradients, on mappings that no parameter can know beforehand.
+"""Learning from the context against learning by gradients, on mappings that are new for each sequence.
 
-A model that was trained on `mappings` has to learn from its context: `accuracy_curve` asks it with k examples in the
-prompt,
-and `fine_tuned_accuracy` spends what those examples cost, over so many questions, on fine-tuning with the same k
-examples.
+A model trained on `label_mapping_task` has to learn from its context. `accuracy_curve` measures it with k examples in
+the prompt. `fine_tuned_accuracy` spends the FLOPs of those examples on fine-tuning with the same k examples.
 """
 
 from collections.abc import Sequence
@@ -20,16 +18,16 @@ from gen.generation.loaded_model import LoadedModel
 
 
 class TunedAccuracy(NamedTuple):
-  """What fine-tuning on k examples makes of a model, at the cost of reading them in the prompt of each question.
+  """The accuracy after fine-tuning on k examples, at the cost of reading them in the prompt of each question.
 
   Attributes:
     k: examples.
     accuracy: mean over the mappings.
-    low: 95 % interval of it (Student's, of the mappings' accuracies), which one mapping alone does not have.
-    high: its other end.
+    low: lower end of its 95 % interval (Student's, of the mappings' accuracies); None for one mapping.
+    high: upper end of the interval.
     steps: of fine-tuning.
-    flops: they cost.
-    context_flops: what reading the examples costs over all questions of a mapping.
+    flops: of fine-tuning.
+    context_flops: of reading the examples in all questions of a mapping.
   """
 
   k: int
@@ -44,7 +42,7 @@ class TunedAccuracy(NamedTuple):
 def accuracy_curve(
   restored: LoadedModel, task: LabelMappingTask, ks: Sequence[int], count: int, goes_by: str, seed: int
 ) -> list[few_shot.FewShotResult]:
-  """Returns how many of `count` questions, each of a mapping of its own, are answered right with k examples."""
+  """Returns the accuracy with k examples on `count` questions, each with a separate mapping."""
   items = task.items(count, seed, goes_by)
   return [few_shot.by_likelihood(restored, LAYOUT, items, task.pool, task.choices, k, seed=seed) for k in ks]
 
@@ -61,15 +59,15 @@ def fine_tuned_accuracy(
   seed: int,
   rows: int,
 ) -> TunedAccuracy:
-  """Returns what fine-tuning on k examples gives, over some mappings.
+  """Returns the accuracy after fine-tuning on k examples, over several mappings.
 
   Args:
     restored: the model; each mapping starts from it.
-    task: what the mappings are of.
-    k: examples of each mapping, chosen as those of a prompt.
-    goes_by: letter, as in the training, or digit.
-    mappings_: so many.
-    questions: that the cost of reading examples is counted for; all words that are no example are asked.
+    task: of the mappings.
+    k: examples of each mapping, chosen as in a prompt.
+    goes_by: letter, as in training, or digit.
+    mappings_: number of mappings.
+    questions: number of questions that share the cost of the examples; all other words are evaluated.
     rate: learning rate.
     seed: of mappings and examples.
     rows: of the compiled batch.
@@ -107,6 +105,6 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _asked(item: Any, examples: Sequence[Any], blank: str | None) -> tuple[str, str]:
-  """Returns the prompt of an item after the examples, which the window need not hold, and alone."""
+  """Returns the prompts of an item with and without examples; the first may exceed the window."""
   bare = LAYOUT.zero_shot(item, blank).text
   return LAYOUT.separator.join([*(LAYOUT.template.fill(**one) for one in examples), bare]), bare

@@ -16,12 +16,12 @@ COLOURS = ("#0072b2", "#d1495b", "#b8860b", "#459c8e", "#8d3474")
 
 
 def draw_accuracy(folder: Path, rows: Sequence[Mapping[str, Any]], best: Mapping[int, float]) -> list[Path]:
-  """Draws each model's accuracy, a column of panels for each family, and returns the files.
+  """Draws each model's accuracy, one column of panels per family, and returns the files.
 
   Args:
-    folder: where they go.
+    folder: of the output files.
     rows: models, as experiments/in_context.py writes them.
-    best: accuracy that k examples of the trained kind allow.
+    best: the best possible accuracy with k examples of the trained kind.
   """
   families = list(dict.fromkeys(row["family"] for row in rows))
   with style.paper_style():

@@ -1,12 +1,12 @@
-"""How likely a model of any family finds a text after a prompt.
+"""The likelihood of a text after a prompt, for a model of any family.
 
-    decoder, rnn       log p(answer | prompt), the prompt seen both ways by a decoder of objective `prefix`
+    decoder, rnn       log p(answer | prompt), with bidirectional attention to the prompt for objective `prefix`
     encoder-decoder    log p(target | source): the prompt is the source, and the answer what its training would
                        make of it: behind a sentinel, inside the whole text, or alone
-    encoder            the answer fills a blank token by token from the left: what comes later is masked still
-                       (pseudo-likelihood as in arXiv:1910.14659, but each token sees those before it alone)
+    encoder            the answer fills a blank from left to right; later tokens are still masked
+                       (pseudo-likelihood as in arXiv:1910.14659, but each token depends only on earlier ones)
 
-Answers are cut into tokens together with their prompt, so that pieces across the seam are those of the training.
+Prompt and answer are tokenized as one text, as in training.
 B rows, T positions, V vocab.
 """
 
@@ -26,18 +26,18 @@ from gen.generation import context_window, decoders, text
 from gen.generation.loaded_model import LoadedModel
 from gen.models import language_model
 
-MAX_LOGITS = 1 << 24  # that exist at a time
+MAX_LOGITS = 1 << 24  # in memory at a time
 MOST_ROWS, MULTIPLE = 32, 16  # shapes are rounded up to these, so that few programs are compiled
 
 
 class AnswerLikelihood(NamedTuple):
-  """How likely an answer is.
+  """The likelihood of an answer.
 
   Attributes:
     log_probability: of all its tokens, nats.
     tokens: their number.
-    bytes: of UTF-8 of the answer.
-    greedy: whether each of them was the likeliest.
+    bytes: UTF-8 bytes of the answer.
+    greedy: whether each token was the most likely one.
   """
 
   log_probability: float
@@ -47,16 +47,16 @@ class AnswerLikelihood(NamedTuple):
 
 
 class ScoredRow(NamedTuple):
-  """What a model reads once: which of its predictions count, and for which answer.
+  """One row of model input: which of its predictions count, and for which answer.
 
   Attributes:
-    owner: number of the answer.
+    owner: index of the answer.
     inputs: ids.
-    targets: ids to be predicted at each input.
-    first: from where on predictions count.
-    counted: how many do.
-    source: an encoder-decoder's, or None.
-    prefix: inputs at the beginning that are seen both ways.
+    targets: target id of each input.
+    first: index of the first prediction that counts.
+    counted: number of predictions that count.
+    source: of an encoder-decoder, or None.
+    prefix: number of first inputs with bidirectional attention.
   """
 
   owner: int
@@ -76,13 +76,13 @@ def answer_likelihoods(
   ends: bool = False,
   policy: str = "error",
 ) -> list[AnswerLikelihood]:
-  """Returns how likely each answer is after its prompt.
+  """Returns the likelihood of each answer after its prompt.
 
   Args:
     restored: a model of any family, from `loaded_model.load_model`.
     pairs: prompts and answers; an encoder's prompt has one blank, which the answer fills.
-    blank: what marks it.
-    ends: whether the answer's end counts too (not of an encoder).
+    blank: its mark.
+    ends: whether the end token after the answer counts too (not for an encoder).
     policy: beyond the context window: error, or truncate to drop the prompt's left.
 
   Raises:
@@ -115,21 +115,21 @@ def rows_for(
   ends: bool = False,
   policy: str = "error",
 ) -> list[ScoredRow]:
-  """Returns what a model reads to tell how likely an answer is: a row, or of an encoder one for each token of it.
+  """Returns the model inputs for an answer's likelihood: one row, or one per token of the answer for an encoder.
 
   Args:
     restored: a model of any family.
-    prompt: what comes before; an encoder's has one blank.
-    answer: what is judged.
-    owner: number of the answer, which its rows keep.
-    blank: what marks a blank.
-    ends: whether the answer's end counts too (not of an encoder).
+    prompt: text before the answer; an encoder's has one blank.
+    answer: text whose likelihood is computed.
+    owner: index of the answer, stored in its rows.
+    blank: the mark of a blank.
+    ends: whether the end token after the answer counts too (not for an encoder).
     policy: beyond the context window: error, or truncate.
 
   Raises:
-    UserError: for what `answer_likelihoods` refuses.
+    UserError: as in `answer_likelihoods`.
   """
-  text.prompt_ids(restored, prompt, blank)  # refuses what cannot be read
+  text.prompt_ids(restored, prompt, blank)  # raises for an invalid prompt
   if restored.model.family == "encoder":
     return _cloze(restored, owner, prompt, answer, blank)
   if restored.model.family == "encoder_decoder":
@@ -146,9 +146,9 @@ def rows_for(
 
 
 def split_ids(restored: LoadedModel, prompt: str, answer: str) -> tuple[list[int], list[int]]:
-  """Returns the ids of the prompt and those of the answer after it, cut as one text.
+  """Returns the ids of the prompt and of the answer after it, tokenized as one text.
 
-  Where a piece lies across the seam, it and what follows are the answer's.
+  A piece across the boundary belongs to the answer.
 
   Raises:
     UserError: for an answer without a token.
@@ -203,11 +203,11 @@ def _translated(
 
 
 def _spelled(restored: LoadedModel, prompt: str, blank: str) -> tuple[str | list[int], bool]:
-  """Returns what a target says before the answer, as ids or text, and whether more comes after it."""
+  """Returns the target's beginning before the answer, as ids or text, and whether more text follows the answer."""
   objective = restored.reading.objective
   if objective == "ul2" or (objective.startswith("span_corruption") and blank in prompt):
     return [restored.tokenizer.sentinel(0)], False
-  if blank in prompt:  # the whole text is written again
+  if blank in prompt:  # the target is the complete text
     before, _, after = prompt.partition(blank)
     return before, bool(after)
   return [], False
@@ -239,14 +239,14 @@ def _cloze(restored: LoadedModel, owner: int, prompt: str, answer: str, blank: s
 def score_rows(
   restored: LoadedModel, rows: Sequence[ScoredRow], most_rows: int = MOST_ROWS
 ) -> list[tuple[float, bool]]:
-  """Returns the log-probability of what counts in each row, nats, and whether all of it was likeliest.
+  """Returns the log-probability of the counted predictions of each row, nats, and whether all were the most likely.
 
-  Rows of like lengths are read together.
+  Rows of similar lengths form a batch.
 
   Args:
     restored: a model of any family.
-    rows: what it reads, none longer than its window.
-    most_rows: read at a time; fewer where their logits would be more than `MAX_LOGITS`.
+    rows: of input, none longer than the window.
+    most_rows: maximum rows per batch; fewer if their logits would be more than `MAX_LOGITS`.
 
   Raises:
     UserError: for logits that are not finite.
@@ -281,7 +281,7 @@ def round_length(tokens: int) -> int:
 def rows_to_arrays(rows: Sequence[ScoredRow], batch: int, length: int) -> tuple[Any, ...]:
   """Returns rows as arrays: inputs, targets, weights, segments and prefix [B, T], source and its segments [B, S].
 
-  Rows are filled up with padding, and the batch with the last of them; what no row has is None.
+  Rows are padded, and the last row is repeated to fill the batch; missing parts are None.
   """
   rows = [*rows, *[rows[-1]] * (batch - len(rows))]
   inputs_bt, targets_bt, segments_bt, prefix_bt = np.zeros((4, batch, length), np.int32)
@@ -314,7 +314,7 @@ def _program(model_json: str) -> Any:
     source_bs: Array | None,
     source_segments_bs: Array | None,
   ) -> tuple[Array, Array]:
-    # A target sees the whole of its source: both are segment 1; padding sees padding.
+    # A target attends to its complete source: both are segment 1.
     others: dict[str, Any] = {"segments_bt": segments_bt, "prefix_bt": prefix_bt}
     if source_bs is not None:
       others |= {"source_bs": source_bs, "source_segments_bs": source_segments_bs}

@@ -1,7 +1,7 @@
-"""What a model makes of its context: loss against the words that it sees, time and memory against their number.
+"""Use of the context: loss against the number of visible words, time and memory against the length of the text.
 
-W windows, T length, K words in sight, D width. A window is the text before one target, back to the beginning of the
-K-th latest word; the same targets are judged at every K, so that curves differ by what is seen and by nothing else.
+W windows, T length, K visible words, D width. A window is the text before one target, from the beginning of the K-th
+latest word. All K use the same targets, so that curves differ only by the visible context.
 """
 
 import functools
@@ -29,12 +29,12 @@ from gen.training import step
 def of_equal_size(model: Model, family: str, step_of_width: int = 4) -> Model:
   """Returns a recurrent model of another family whose parameters are nearest to those of a model, of the same depth.
 
-  Its layers are pre-norm residual branches, as the transformer's are: what differs is how the past is read.
+  Its layers are pre-norm residual branches, as in the transformer, so that only the mechanism of context differs.
 
   Args:
     model: complete, with its vocabulary.
-    family: of the other.
-    step_of_width: the width found is a multiple of it.
+    family: of the recurrent model.
+    step_of_width: the width is a multiple of it.
   """
   wanted = counts.count_parameters(model).total
 
@@ -57,7 +57,7 @@ def of_equal_size(model: Model, family: str, step_of_width: int = 4) -> Model:
 def words_in(stream: TokenStream) -> np.ndarray:
   """Returns the number of the word that each token of a stream belongs to; a document's first token begins one.
 
-  Where no token of the vocabulary is known to begin a word, each token is a word.
+  If no token of the vocabulary begins a word, each token is a word.
   """
   tokenizer = stream.tokenizer
   names = ["" if tokenizer.is_special(i) else tokenizer.name(i) for i in range(tokenizer.vocab)]
@@ -70,12 +70,12 @@ def words_in(stream: TokenStream) -> np.ndarray:
 
 
 class Windows(NamedTuple):
-  """Texts before some targets, filled up on the right.
+  """Texts before the targets, padded on the right.
 
   Attributes:
-    ids_wt: tokens in sight, 0 beyond them.
-    lengths_w: how many.
-    targets_w: the token after them.
+    ids_wt: visible tokens, 0 after them.
+    lengths_w: number of visible tokens.
+    targets_w: the next token.
   """
 
   ids_wt: np.ndarray
@@ -86,10 +86,10 @@ class Windows(NamedTuple):
 def draw_windows(
   stream: TokenStream, words: Sequence[int], most: int, count: int, seed: int = 0
 ) -> list[Windows]:
-  """Returns for each number of words in `words` the windows before the same targets, drawn at random.
+  """Returns windows for each number of words in `words`, before the same random targets.
 
-  The word that a target continues counts as the latest. Each target has all of `max(words)` words before it in its
-  own document, in at most `most` tokens.
+  The word that a target continues counts as the latest. Each target has `max(words)` words before it in its
+  document, within `most` tokens.
 
   Raises:
     UserError: if the stream has no such target.
@@ -108,7 +108,7 @@ def draw_windows(
   able = candidates[fits]
   if not len(able):
     raise UserError(
-      f"no document of the validation side has {max(words)} words in {most} tokens; take fewer words in sight or "
+      f"no document of the validation side has {max(words)} words in {most} tokens; take fewer visible words or "
       "more text"
     )
   chosen = np.sort(np.random.default_rng(seed).choice(able, min(count, len(able)), replace=False))
@@ -135,7 +135,7 @@ def losses_at(model: Model, params: Any, seen: Windows, batch: int = 64) -> np.n
 
 
 def mean_and_error(values_w: np.ndarray) -> tuple[float, float]:
-  """Returns the mean of independent values and its standard error, which one value alone does not have.
+  """Returns the mean of independent values and its standard error, None for a single value.
 
   >>> mean_and_error(np.array([1.0, 3.0]))
   (2.0, 1.0)
@@ -145,13 +145,13 @@ def mean_and_error(values_w: np.ndarray) -> tuple[float, float]:
 
 
 class ContextPoint(NamedTuple):
-  """A model's loss with so many words in sight, in nats.
+  """A model's loss with a number of visible words, in nats.
 
   Attributes:
-    words: in sight.
+    words: number of visible words.
     loss: mean over the targets.
-    standard_error: of it; targets that are hard are so for every model, so differences are known far better.
-    gain: what the words since the point before took off the loss, target by target; None at the first point.
+    standard_error: of the loss; differences between models are more precise, as all use the same targets.
+    gain: mean paired decrease of the loss since the previous point; None at the first point.
     gain_error: its standard error.
   """
 
@@ -165,7 +165,7 @@ class ContextPoint(NamedTuple):
 def loss_curve(
   model: Model, params: Any, words: Sequence[int], seen: Sequence[Windows]
 ) -> list[ContextPoint]:
-  """Returns the model's loss at each number of words, from the `draw_windows` of these."""
+  """Returns the model's loss at each number of words, from `draw_windows`."""
   points: list[ContextPoint] = []
   before_w: np.ndarray | None = None
   for number, one in zip(words, seen, strict=True):
@@ -177,7 +177,7 @@ def loss_curve(
 
 
 def useful_context(points: Sequence[ContextPoint]) -> int:
-  """Returns the most words that still took something off the loss: twice the standard error or more.
+  """Returns the largest number of words with a decrease of the loss of at least two standard errors.
 
   >>> two, four = ContextPoint(2, 4.5, 0.1, 0.5, 0.02), ContextPoint(4, 4.49, 0.1, 0.01, 0.02)
   >>> useful_context([ContextPoint(1, 5.0, 0.1), two, four])
@@ -210,9 +210,9 @@ def _losses(model_json: str, params: Any, seen: Windows) -> Array:
 
 
 def remembered_bytes(model: Model, length: int) -> int:
-  """Returns what a model keeps of one text to go on with it, in bytes of float32.
+  """Returns the size of a model's cache of one text, in bytes of float32.
 
-  A decoder keeps keys and values of every token and layer; a recurrent model its state, however long the text.
+  A decoder stores keys and values of every token and layer; a recurrent model stores a state of fixed size.
 
   >>> lstm, decoder = Model(family="lstm", width=64, depth=2), Model(width=64, depth=2)
   >>> remembered_bytes(lstm, 1000), remembered_bytes(decoder, 1000)
@@ -225,13 +225,13 @@ def remembered_bytes(model: Model, length: int) -> int:
 
 
 class PassCost(NamedTuple):
-  """What one text of a length costs.
+  """The cost of one text.
 
   Attributes:
     length: tokens.
-    seconds_per_token: of reading the text and of its gradient, the quickest of some calls.
-    step_bytes: temporary memory of that.
-    remembered_bytes: of state or cache at its end.
+    seconds_per_token: of forward and backward pass, the fastest of several calls.
+    step_bytes: temporary memory of these.
+    remembered_bytes: of state or cache at the end.
   """
 
   length: int
@@ -241,7 +241,7 @@ class PassCost(NamedTuple):
 
 
 def measure_cost(model: Model, length: int, repeats: int = 5) -> PassCost:
-  """Measures a training pass (forward and backward) over one text; the numbers of its parameters do not matter."""
+  """Measures a training pass (forward and backward) over one text, with arbitrary parameters."""
   model = Model(**(vars(model) | {"context": max(model.context, length)}))
   ids = np.random.default_rng(0).integers(0, model.vocab, (1, length)).astype(np.int32)
   batch = Batch(ids, ids, np.ones((1, length), np.float32), np.ones_like(ids), np.arange(length)[None])

@@ -1,4 +1,4 @@
-"""The figure of a comparison: loss against the words in sight, time and memory against the length of the text."""
+"""The figure of a comparison: loss against the visible words, time and memory against the length of the text."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ NAME = "rnn_vs_transformer"
 
 
 def name_of(family: str) -> str:
-  """Returns what a family is called in a text.
+  """Returns the displayed name of a family.
 
   >>> [name_of(family) for family in ("decoder", "rnn", "lstm")]
   ['transformer', 'RNN', 'LSTM']

@@ -1,1 +1,1 @@
-"""What figures and pages share: the house style, and how a page becomes one file."""
+"""The common style of figures, and HTML pages as single files."""

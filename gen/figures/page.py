@@ -1,4 +1,4 @@
-"""A page in one file: style, script and data inside, nothing asked of a network."""
+"""An HTML page as one file with style, script and data; it loads nothing from a network."""
 
 import base64
 import functools
@@ -16,15 +16,15 @@ def write_page(path: Path, name: str, data: Any, **context: Any) -> Path:
   """Writes a page of this package: NAME.html.jinja around NAME.js, in the look of page.css.
 
   Args:
-    path: the file; its folder is made if need be.
+    path: the file; its folder is created if absent.
     name: of the page.
-    data: what the script reads as `data`; anything that JSON can hold.
-    context: what the template reads.
+    data: the script's variable `data`; JSON-compatible.
+    context: variables of the template.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
   path.write_text(
     render_page(name, data, **context), encoding="utf-8", errors="replace"
-  )  # a path may be no text
+  )  # a path may not be valid UTF-8
   return path
 
 
@@ -34,7 +34,7 @@ def render_page(name: str, data: Any, **context: Any) -> str:
   environment = jinja2.Environment(
     loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
   )
-  # "<" is written so that no text of the data can end the script.
+  # "<" is escaped, so that no text in the data can end the script.
   text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
   script = f"const data = {text};\n{_resource(f'{name}.js')}"
   css = Markup(_resource("page.css"))

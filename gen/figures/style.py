@@ -1,10 +1,10 @@
-"""The look that all figures share: sizes, type, colours, ticks, and how a figure reaches a file.
+"""The common style of all figures: sizes, fonts, colours, ticks, and saving.
 
-Sizes are those of print: a column is 3.4 inches, a page 7, the type 8 to 9.5 points. Colours mean the same everywhere:
+Sizes are for print: a column is 3.4 inches, a page 7, fonts 8 to 9.5 points. Colours have one meaning everywhere:
 a cool ramp is the budget (C), a warm ramp the model's size (N), three fixed colours are the three approaches.
-Both ramps are monotone in lightness and the fixed colours are Okabe and Ito's, so no reading rests on hue alone.
+Both ramps are monotone in lightness and the fixed colours are Okabe and Ito's, so no figure depends on hue alone.
 
-Nothing here touches pyplot: a figure belongs to who made it.
+Nothing here uses pyplot, which keeps global state.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ APPROACHES = {
 }
 DASHES = {"envelope": (0, (4.5, 1.4)), "isoflop": "-", "parametric": (0, (6, 1.3, 1.2, 1.3))}
 
-# What a page may replace by its own colours when the reader's screen is dark.
+# Colours that a page replaces in dark mode.
 DARK = {
   INK: "#e6e8ec",
   MUTED: "#9aa2b1",
@@ -54,7 +54,7 @@ DARK = {
 }
 
 _RC: dict[str, Any] = {
-  "font.family": "STIXGeneral",  # comes with matplotlib: the same letters on every machine
+  "font.family": "STIXGeneral",  # ships with matplotlib, so text looks the same on every machine
   "mathtext.fontset": "stix",
   "font.size": 9.0,
   "axes.titlesize": 10.5,
@@ -96,7 +96,7 @@ _RC: dict[str, Any] = {
   "legend.labelspacing": 0.35,
   "lines.linewidth": 1.3,
   "lines.solid_capstyle": "round",
-  "pdf.fonttype": 42,  # text stays text for whoever typesets the page
+  "pdf.fonttype": 42,  # keeps text editable in the PDF
   "svg.fonttype": "path",
   "figure.facecolor": PAPER,
   "axes.facecolor": "none",
@@ -105,13 +105,13 @@ _RC: dict[str, Any] = {
 
 
 class Ramp(NamedTuple):
-  """A colour for each of some ordered values, and its counterpart on a dark page."""
+  """A colour for each of several ordered values, with its counterpart on a dark page."""
 
   light: dict[float, str]
   dark: dict[str, str]
 
   def __call__(self, value: float | None) -> str:
-    """Returns the colour of a value, grey for one that is not of the ramp."""
+    """Returns the colour of a value, grey for a value outside the ramp."""
     return self.light.get(value, MUTED) if value is not None else MUTED
 
 
@@ -135,7 +135,7 @@ def _ramp(values: Sequence[float], light: Sequence[str], dark: Sequence[str]) ->
 
 @contextlib.contextmanager
 def paper_style() -> Iterator[None]:
-  """Sets the style inside a `with`, and puts back what was there."""
+  """Sets the style inside a `with`, and restores the previous one."""
   settings: Any = {**matplotlib.rcParamsDefault, **_RC}
   with matplotlib.rc_context(settings), warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="constrained_layout not applied")
@@ -170,7 +170,7 @@ def to_svg(made: Figure, salt: str) -> str:
 
 
 def write_note(axes: Axes, sentence: str) -> None:
-  """Leaves the axes empty but for a sentence that says why."""
+  """Writes a sentence into empty axes, the reason why there is no plot."""
   axes.set_axis_off()
   axes.text(0.5, 0.5, _wrapped(sentence), transform=axes.transAxes, ha="center", va="center", color=MUTED)
 

@@ -1,7 +1,7 @@
-"""Beam search: the W most likely beginnings are kept, and of the finished texts the best by length-penalized score.
+"""Beam search: keeps the W most likely prefixes, and the finished texts with the best length-penalized scores.
 
-A text of n tokens scores its log-probability divided by n^length_penalty: 0 prefers short texts, 1 is the mean, more
-prefers long ones (arXiv:1609.08144, 7, in the simpler form that is common today). All of it is one compiled loop.
+A text of n tokens scores its log-probability divided by n^length_penalty: 0 prefers short texts, 1 is the mean, larger
+values prefer long texts (a common simplification of arXiv:1609.08144, section 7). The search is one compiled loop.
 B prompts, W beams, C candidates, N new tokens, V vocab.
 """
 
@@ -20,7 +20,7 @@ from gen.errors import UserError
 from gen.generation import compiled_decoding, constraints, decoders, decoding_batch
 from gen.interop.generation_config import Constraints
 
-DEAD = -1e9  # log-probability of a beam that is none
+DEAD = -1e9  # log-probability of an unused beam
 EARLY = (False, True, "never")
 
 
@@ -28,10 +28,10 @@ class BeamState(NamedTuple):
   """The finished texts of each prompt, best first.
 
   Attributes:
-    tokens_bwn: new ids, the stop token among them; 0 beyond the length.
-    lengths_bw: new tokens of each; 0 where fewer than W texts exist.
+    tokens_bwn: new ids with the stop token; 0 after the end.
+    lengths_bw: new tokens of each; 0 if fewer than W texts exist.
     scores_bw: log-probability over (lead + length)^length_penalty.
-    lead: ids that a target begins with beyond the first; they are forced, and count as transformers counts them.
+    lead: number of forced target ids after the first; they count towards the length, as in transformers.
   """
 
   tokens_bwn: np.ndarray
@@ -45,7 +45,7 @@ class BeamState(NamedTuple):
 
 
 class BeamRules(NamedTuple):
-  """What a program is compiled for."""
+  """The static arguments of a compiled program."""
 
   beams: int
   early_stopping: bool | str
@@ -57,7 +57,7 @@ class BeamRules(NamedTuple):
 
 
 class BeamSearch(NamedTuple):
-  """A search under way; `open_b` says whether a prompt's finished texts may still be bettered."""
+  """The state of a search; `open_b` marks prompts whose finished texts can still improve."""
 
   drawn: Array
   running_bwn: Array
@@ -84,23 +84,23 @@ def beam_search(
   prefix: bool = False,
   **limits: Any,
 ) -> BeamState:
-  """Returns the best continuations of each prompt, or targets of each source, that a beam finds.
+  """Returns the best continuations of each prompt, or targets of each source, by beam search.
 
   Args:
-    module: what `language_model.build_model` gave.
+    module: from `language_model.build_model`.
     params: its parameters.
     prompts: ids of each row, of any lengths.
     beams: W.
     length_penalty: exponent of the length.
     early_stopping: when a prompt with W finished texts is done: at once (True); when the best beam's score at its
       present length is no better than the worst of them (False); when no length could make it so ("never").
-    start: what an encoder-decoder's target begins with.
-    prefix: whether prompts are seen both ways, as a decoder learned that was trained with objective `prefix`.
+    start: first ids of an encoder-decoder's target.
+    prefix: whether attention is bidirectional inside prompts, as in training with objective `prefix`.
     **limits: of `decoding_batch.DecodeLimits`: max_tokens, min_tokens, stop_tokens, window (error or truncate),
       constraints.
 
   Raises:
-    UserError: for what `decode.generate` refuses, and beams, penalties and policies that cannot be.
+    UserError: as in `decode.generate`, and for invalid beams, penalties and policies.
   """
   rules = _checked(beams, length_penalty, early_stopping, decoding_batch.DecodeLimits(**limits))
   if module.config.family == "encoder_decoder":
@@ -132,7 +132,7 @@ def _checked(beams: int, penalty: float, early: bool | str, limits: decoding_bat
     raise UserError(f"early_stopping {early!r} is not known; choose False, True or 'never'")
   if limits.window == "slide" or limits.stop_strings:
     raise UserError(
-      "beam search slides no window and knows no stop strings; choose window truncate, and stop tokens"
+      "beam search supports neither window slide nor stop strings; choose window truncate, and stop tokens"
     )
   return BeamRules(
     beams, early, limits.max_tokens, limits.min_tokens, tuple(limits.stop_tokens), limits.constraints, 0
@@ -154,7 +154,7 @@ def _program(model_json: str, rules: BeamRules, prefix: bool) -> Any:
     begun = BeamSearch(
       drawn=jnp.int32(0),
       running_bwn=empty_bwn,
-      running_scores_bw=dead_bw.at[:, 0].set(0.0),  # all beams are the prompt; one of them counts
+      running_scores_bw=dead_bw.at[:, 0].set(0.0),  # all beams equal the prompt, so only the first is active
       finished_bwn=empty_bwn,
       finished_scores_bw=dead_bw,
       finished_lengths_bw=empty_bwn[..., 0],
@@ -179,7 +179,7 @@ def _program(model_json: str, rules: BeamRules, prefix: bool) -> Any:
 
 
 def _extend(s: BeamSearch, rules: BeamRules, penalty: Array, vocab: int) -> tuple[BeamSearch, Array, Array]:
-  """Returns the search one token on, which row each beam came from, and each beam's token."""
+  """Returns the search after one more token, each beam's source row, and each beam's token."""
   width = rules.beams
   scores_bc, from_bc, tokens_bc = _candidates(s, rules, vocab)
   ends_bc = _stops(rules, vocab)[tokens_bc] | (s.drawn + 1 == rules.max_tokens)
@@ -215,7 +215,7 @@ def _stops(rules: BeamRules, vocab: int) -> Array:
 
 
 def _candidates(s: BeamSearch, rules: BeamRules, vocab: int) -> tuple[Array, Array, Array]:
-  """Returns scores, beams and tokens [B, C] of the best extensions; enough that W of them do not end."""
+  """Returns scores, beams and tokens [B, C] of the best extensions, of which at least W do not end."""
   batch, width = s.running_scores_bw.shape
   log_nv = jax.nn.log_softmax(s.logits_nv)
   text, stops_v = None, np.isin(np.arange(vocab), rules.stop_tokens)
@@ -233,7 +233,7 @@ def _candidates(s: BeamSearch, rules: BeamRules, vocab: int) -> tuple[Array, Arr
 def _finish(
   s: BeamSearch, rules: BeamRules, penalty: Array, scores_bc: Array, ends_bc: Array, longer_bcn: Array
 ) -> BeamSearch:
-  """Returns the search with those of its W best candidates that end among the finished, the best W of which stay."""
+  """Returns the search after merging ending candidates of the W best into the W best finished texts."""
   eligible_bc = (
     ends_bc & (scores_bc > DEAD / 2) & (jnp.arange(scores_bc.shape[1]) < rules.beams) & s.open_b[:, None]
   )

@@ -1,6 +1,6 @@
-"""What greedy decoding costs: prefill and decode apart, compilation, and the cache, against the clock.
+"""Measures greedy decoding: time of prefill, decode and compilation, and size of the cache.
 
-prefill    reading the prompts and drawing one token
+prefill    reading the prompts and generating one token
 decode     each further token of all rows, from the difference between many tokens and one
 """
 
@@ -22,15 +22,15 @@ class DecodingSpeed(NamedTuple):
   Attributes:
     batch: rows.
     prompt: tokens of each prompt, or of each source.
-    new: tokens that are drawn.
-    compile_seconds: of the first call beyond a later one.
-    prefill_seconds: until each row has its first token.
-    decode_seconds: of all further tokens.
+    new: generated tokens.
+    compile_seconds: additional time of the first call.
+    prefill_seconds: time to the first token of each row.
+    decode_seconds: time of all further tokens.
     prefill_tokens_per_second: of the prompts.
     decode_tokens_per_second: of the further tokens, all rows together.
-    tokens_per_second: new tokens over the whole of a call.
-    cache_bytes: of keys and values and their places at the end.
-    tokens: of the first row, for a peer's to be compared with.
+    tokens_per_second: new tokens per second of the complete call.
+    cache_bytes: of keys, values and positions at the end.
+    tokens: of the first row, for comparison with another implementation.
   """
 
   batch: int
@@ -47,7 +47,7 @@ class DecodingSpeed(NamedTuple):
 
 
 def random_prompts(vocab: int, batch: int, length: int, seed: int = 0) -> list[list[int]]:
-  """Returns the same random ids for whoever is measured."""
+  """Returns random ids, the same for all implementations."""
   return np.random.default_rng(seed).integers(3, vocab, (batch, length)).tolist()
 
 
@@ -61,18 +61,16 @@ def measure_decoding(
   repeats: int = 5,
   start: decoding_batch.Ids = (0,),
 ) -> DecodingSpeed:
-  """Returns what greedy decoding of a decoder or an encoder-decoder costs; nothing stops a row early.
+  """Returns the speed of greedy decoding of a decoder or an encoder-decoder, without stop tokens.
 
   Raises:
-    UserError: for fewer than two new tokens, a family without a cache of tokens, or what does not fit the window.
+    UserError: for fewer than two new tokens, a family without a KV cache, or a length beyond the window.
   """
   model = module.config
   if new < 2:
-    raise UserError(f"{new} new tokens cannot be told from the first; ask for at least 2")
+    raise UserError(f"{new} new tokens leave nothing to measure after the first; ask for at least 2")
   if model.family not in ("decoder", "encoder_decoder"):
-    raise UserError(
-      f"a model of family {model.family} has no cache of tokens; take a decoder or an encoder-decoder"
-    )
+    raise UserError(f"a model of family {model.family} has no KV cache; take a decoder or an encoder-decoder")
   given = random_prompts(model.vocab, batch, prompt)
   params, key = compiled_decoding.unstack_layers(jax.device_put(params)), jax.random.key(0)
 

@@ -1,4 +1,4 @@
-"""Decoding's compiled functions: one reads the prompts, one draws token after token with a cache.
+"""The compiled functions of decoding: one reads the prompts, one generates tokens with a cache.
 
 B rows, T prompt, N new tokens, V vocab.
 """
@@ -21,13 +21,13 @@ from gen.kernels import decode_weights
 
 
 class DrawState(NamedTuple):
-  """What the compiled functions are told besides parameters.
+  """The arguments of the compiled functions besides parameters.
 
   Attributes:
     keys_b: a random key for each row.
-    before: tokens that were drawn before the state's first, int32.
-    least: tokens before which nothing stops, int32.
-    text_bh: ids before the state's first, `constraints.EMPTY` on the left; None where no constraint reads them.
+    before: number of tokens generated before the state's first, int32.
+    least: minimum number of tokens, int32.
+    text_bh: ids before the state's first, `constraints.EMPTY` on the left; None if no constraint reads them.
   """
 
   keys_b: Any
@@ -37,7 +37,7 @@ class DrawState(NamedTuple):
 
 
 class DecodeState(NamedTuple):
-  """Rows under way; `broken` is the number of the first token whose logits were not finite, or N."""
+  """The state of decoding; `broken` is the index of the first token with logits that are not finite, or N."""
 
   drawn: Array
   tokens_bn: Array
@@ -53,8 +53,8 @@ class DecodePrograms(NamedTuple):
   """The compiled functions of a model, a sampler and a size.
 
   Attributes:
-    start: (params, Prompts, Draws, done_b, seen_bv) -> State with one token drawn.
-    advance: (params, State, Draws, until) -> State with `until` tokens drawn, unless all rows are done.
+    start: (params, Prompts, Draws, done_b, seen_bv) -> State with one token generated.
+    advance: (params, State, Draws, until) -> State with `until` tokens generated, unless all rows are done.
   """
 
   start: Callable[..., DecodeState]
@@ -70,7 +70,7 @@ def decode_programs(
   prefix: bool = False,
   rules: Constraints = UNCONSTRAINED,
 ) -> DecodePrograms:
-  """Returns the functions of a model (its config as JSON), compiled once for as many as `room` new tokens."""
+  """Returns the functions of a model (its config as JSON), compiled for up to `room` new tokens."""
   model = configs.from_dict(configs.Model, json.loads(model_json))
   decoder = decoders.make_decoder(model, prefix)
   stops_v = np.isin(np.arange(model.vocab), stop_tokens)
@@ -107,7 +107,7 @@ def unstack_layers(params: Any) -> Any:
 
 
 def _on_one_cpu(params: Any) -> bool:
-  """Says whether all arrays lie on one CPU device; those of the host go to the first device."""
+  """Returns whether all arrays are on one CPU device; host arrays go to the first device."""
   placed = [leaf.devices() for leaf in jax.tree.leaves(params) if isinstance(leaf, jax.Array)]
   devices = set[jax.Device]().union(*placed) or {jax.devices()[0]}
   return len(devices) == 1 and all(device.platform == "cpu" for device in devices)
@@ -123,7 +123,7 @@ def _apart(params: Any, turns: bool) -> Any:
 
 
 def _empty(room: int, done_b: Array, seen_bv: Array | None, filled: decoders.DecodeCache) -> DecodeState:
-  """Returns rows of which nothing is drawn."""
+  """Returns the state before the first token."""
   nothing_bn = jnp.zeros((len(done_b), room), jnp.int32)
   return DecodeState(
     drawn=jnp.int32(0),
@@ -139,14 +139,14 @@ def _empty(room: int, done_b: Array, seen_bv: Array | None, filled: decoders.Dec
 
 @dataclasses.dataclass(frozen=True)
 class _Drawer:
-  """Draws the next token of each row from its logits."""
+  """Samples the next token of each row from its logits."""
 
   sampler: Any
   stops_v: np.ndarray
   allows: constraints.ConstraintFilter
 
   def __call__(self, state: DecodeState, draws: DrawState, logits_bv: Array) -> DecodeState:
-    """Returns the state with one token more; a row that is done gets 0."""
+    """Returns the state after one more token; finished rows get 0."""
     number = draws.before + state.drawn
     broken_b = ~jnp.isfinite(logits_bv).all(-1) & ~state.done_b
     tokens_b = jnp.where(state.done_b, 0, self._tokens(state, draws, number, logits_bv)).astype(jnp.int32)

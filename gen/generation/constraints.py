@@ -1,7 +1,7 @@
-"""What a checkpoint forbids its answers, as a filter of logits that reads the text so far.
+"""The generation constraints of a checkpoint, as a filter of logits that depends on the text so far.
 
-The order is transformers': repetition penalty, n-grams that would come twice, bad words, ends that come too early,
-suppressed ids. B rows, H ids of text so far, V vocab, W windows or words, L ids of a word.
+The order is as in transformers: repetition penalty, repeated n-grams, bad words, minimum length, suppressed ids. B
+rows, H ids of text so far, V vocab, W windows or words, L ids of a word.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from jax import Array
 from gen.generation import sampling
 from gen.interop.generation_config import Constraints
 
-EMPTY = -1  # in place of an id, where a row's text has not begun
+EMPTY = -1  # id of columns before a row's text begins
 _ANY = -2
 
 
@@ -23,8 +23,8 @@ class TokenHistory(NamedTuple):
   """The text so far.
 
   Attributes:
-    ids_bh: EMPTY before a row's text begins; what stands at `end` and behind means nothing.
-    end: slots of all rows that count, int32.
+    ids_bh: EMPTY before a row's text begins; undefined from `end` on.
+    end: number of valid columns, int32.
   """
 
   ids_bh: Array
@@ -32,7 +32,7 @@ class TokenHistory(NamedTuple):
 
 
 def reads_text(rules: Constraints) -> bool:
-  """Says whether the rules depend on more than the number of new tokens."""
+  """Returns whether the rules depend on the text, not only on the number of new tokens."""
   longer = any(len(word) > 1 for word in rules.bad_words)
   return longer or bool(rules.min_length or rules.no_repeat or rules.repetition_penalty != 1)
 
@@ -42,7 +42,7 @@ class ConstraintFilter:
   """The rules for a vocabulary in which some ids end a text.
 
   Attributes:
-    rules: what answers keep to.
+    rules: the constraints.
     stops_v: whether an id ends a text, bool [V].
   """
 
@@ -50,11 +50,11 @@ class ConstraintFilter:
   stops_v: np.ndarray
 
   def __call__(self, logits_bv: Array, text: TokenHistory | None, number: Array) -> Array:
-    """Returns the logits, with -inf for what must not follow.
+    """Returns the logits, with -inf for forbidden ids.
 
     Args:
-      logits_bv: of the next token; log-probabilities where beams are searched.
-      text: so far; None only where no rule reads it.
+      logits_bv: of the next token; log-probabilities in beam search.
+      text: so far; None only if no rule reads it.
       number: new tokens so far, int32.
     """
     rules, vocab = self.rules, logits_bv.shape[-1]
@@ -89,18 +89,18 @@ def _marks(vocab: int, ids: tuple[int, ...]) -> np.ndarray:
 def _scattered(ids_bn: Array, marks_bn: Array, vocab: int) -> Array:
   """Returns which ids are marked in each row, [B, V]."""
   rows_b1 = jnp.arange(ids_bn.shape[0])[:, None]
-  places_bn = jnp.where(marks_bn, ids_bn, vocab)  # out of range, and so dropped
+  places_bn = jnp.where(marks_bn, ids_bn, vocab)  # out of range, so dropped
   return jnp.zeros((ids_bn.shape[0], vocab), bool).at[rows_b1, places_bn].set(True, mode="drop")
 
 
 def _last(ids_bh: Array, end: Array, count: int) -> Array:
-  """Returns the last ids of each row, EMPTY where it has fewer, [B, count]."""
+  """Returns the last ids of each row, EMPTY if it has fewer, [B, count]."""
   padded = jnp.pad(ids_bh, ((0, 0), (count, 0)), constant_values=EMPTY)
   return jax.lax.dynamic_slice_in_dim(padded, end, count, axis=1)
 
 
 def _repeats(ids_bh: Array, end: Array, size: int, vocab: int) -> Array:
-  """Returns which ids would complete an n-gram that a row holds already, [B, V]."""
+  """Returns which ids would repeat an n-gram of the row, [B, V]."""
   before = size - 1
   windows = ids_bh.shape[1] - before
   if windows < 1:

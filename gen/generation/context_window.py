@@ -1,7 +1,7 @@
-"""The context window: how many tokens fit, and what becomes of those that do not.
+"""The context window: how many tokens fit, and three policies for texts that do not fit.
 
-error      a prompt whose new tokens would not fit is refused
-truncate   the prompt loses tokens at its left until the new ones fit
+error      raises UserError if the prompt and its new tokens do not fit
+truncate   drops tokens at the left of the prompt until the new ones fit
 slide      whenever the window is full, the later half of the text becomes the prompt of what follows
 """
 
@@ -15,12 +15,12 @@ POLICIES = ("error", "truncate", "slide")
 
 
 class WindowUse(NamedTuple):
-  """Tokens of a window; `left` is below 0 where they do not fit, and None where there is no window.
+  """Token counts of a window; `left` is negative if they do not fit, and None without a window.
 
   Attributes:
     prompt: tokens of the prompt.
-    new: tokens that are asked for.
-    window: tokens that fit, 0 for any number.
+    new: requested new tokens.
+    window: its size in tokens, 0 for unlimited.
   """
 
   prompt: int
@@ -29,20 +29,20 @@ class WindowUse(NamedTuple):
 
   @property
   def used(self) -> int:
-    """Prompt and new tokens."""
+    """The sum of prompt and new tokens."""
     return self.prompt + self.new
 
   @property
   def left(self) -> int | None:
-    """Tokens of the window that neither uses."""
+    """Unused tokens of the window."""
     return self.window - self.used if self.window else None
 
 
 def fit_prompts(prompts: list[np.ndarray], new: int, window: int, policy: str) -> list[np.ndarray]:
-  """Returns the prompts as the policy lets them in.
+  """Returns the prompts, truncated if the policy is to truncate or slide.
 
   Raises:
-    UserError: for prompts that do not fit where the policy is to refuse them, and for an unknown policy.
+    UserError: for prompts that do not fit under policy error, and for an unknown policy.
   """
   if policy not in POLICIES:
     raise UserError(f"window {policy!r} is not known; choose one of {', '.join(POLICIES)}")
@@ -65,7 +65,7 @@ def fit_prompts(prompts: list[np.ndarray], new: int, window: int, policy: str) -
 
 
 def fit_sources(sources: list[np.ndarray], window: int, policy: str) -> list[np.ndarray]:
-  """Returns an encoder's sources, cut at their left where the policy is not to refuse them.
+  """Returns an encoder's sources, cut at their left unless the policy is error.
 
   Raises:
     UserError: for one that is too long.
@@ -80,5 +80,5 @@ def fit_sources(sources: list[np.ndarray], window: int, policy: str) -> list[np.
 
 
 def slide_window(text: np.ndarray, window: int) -> np.ndarray:
-  """Returns what is left of a text after the window has slid: all of it while one more token fits."""
+  """Returns the text after the window slides: all of it while one more token fits."""
   return text if len(text) < window else text[-max(1, window // 2) :]

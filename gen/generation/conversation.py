@@ -1,4 +1,4 @@
-"""Talking to a model: lines are prompts, answers are streamed, and commands change the settings.
+"""A conversation with a model: lines are prompts, answers are streamed, and commands change the settings.
 
     /temperature 0.5   /top_k 40   /top_p 0.95   /min_p 0.05   /repetition_penalty 1.2
     /max_tokens 64     /min_tokens 4     /window error|truncate|slide     /stop TEXT     /seed 3
@@ -27,12 +27,12 @@ Write = Callable[[str], None]
 
 
 class Conversation:
-  """The settings and what has been said.
+  """The settings and the text of a conversation.
 
   Attributes:
-    sampler: how tokens are drawn.
+    sampler: the settings of sampling.
     limits: when an answer ends.
-    said: lines and answers so far, as the model reads them.
+    said: lines and answers so far, as ids of the model's input.
   """
 
   def __init__(
@@ -43,16 +43,16 @@ class Conversation:
     seed: int,
     blank: str = text.BLANK,
   ) -> None:
-    """Says nothing yet."""
+    """Starts an empty conversation."""
     self.restored, self.sampler, self.limits = restored, sampler, limits
     self.said, self.over = "", False
     self._seed, self._blank, self._turn = seed, blank, 0
     self._remembers = restored.model.family not in ("encoder", "encoder_decoder")
 
   def handle_line(self, line: str, write: Write) -> None:
-    """Does what a command says, or streams the answer to a prompt; a mistake is written as a sentence.
+    """Runs a command, or streams the answer to a prompt; a user's mistake is written as a sentence.
 
-    A KeyboardInterrupt in the middle of an answer ends the answer, of which what was written is kept.
+    A KeyboardInterrupt ends the answer; its text so far becomes part of the conversation.
     """
     try:
       if line.startswith("/") and not line.startswith("//"):
@@ -96,7 +96,7 @@ class Conversation:
     """Returns the reply to a command.
 
     Raises:
-      UserError: for one that is not known, or a value that cannot be.
+      UserError: for an unknown command or an invalid value.
     """
     name, _, value = words.partition(" ")
     value = value.strip()

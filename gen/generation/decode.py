@@ -1,8 +1,8 @@
-"""Text from a model, token by token: prompts are read once, then one compiled loop draws with a cache.
+"""Text generation, token by token: prompts are read once, then one compiled loop samples with a cache.
 
-`generate` returns when all rows are done; `stream_tokens` yields what there is after every few tokens. A row's text
+`generate` returns when all rows are done; `stream_tokens` yields partial results after every few tokens. A row's text
 depends
-on the key and its prompt alone: not on the rows beside it, nor on how often one looks. B rows.
+only on the key and its prompt, not on other rows or on how often results are read. B rows.
 """
 
 import collections
@@ -17,7 +17,7 @@ from gen.generation import compiled_decoding, decoding_batch, sampling
 from gen.generation.decoding_batch import Decode, DecodeLimits, GeneratedTokens, Ids
 from gen.generation.sampling import Sampler
 
-TOKENS_PER_CHUNK = 8  # tokens between two looks for a stop string
+TOKENS_PER_CHUNK = 8  # tokens between two checks for a stop string
 
 
 def generate(
@@ -32,21 +32,21 @@ def generate(
   prefix: bool = False,
   **limits: Any,
 ) -> GeneratedTokens:
-  """Continues each prompt, or writes the target of each source where the model is an encoder-decoder.
+  """Continues each prompt, or generates the target of each source if the model is an encoder-decoder.
 
   Args:
-    module: what `language_model.build_model` gave.
-    params: its parameters, or what `compiled_decoding.unstack_layers` made of them once, for many calls.
+    module: from `language_model.build_model`.
+    params: its parameters, or the result of `compiled_decoding.unstack_layers`, which saves time over many calls.
     prompts: ids of each row, of any lengths.
     sampler: its settings, or any filter of logits.
-    key: of which every row makes its own, from its prompt; or one key a row, [B].
-    start: what an encoder-decoder's target begins with.
+    key: each row derives its own from it and its prompt; or one key per row, [B].
+    start: first ids of an encoder-decoder's target.
     decode: ids to text, for stop strings.
-    prefix: whether prompts are seen both ways, as a decoder learned that was trained with objective `prefix`.
+    prefix: whether attention is bidirectional inside prompts, as in training with objective `prefix`.
     **limits: fields of `DecodeLimits`: max_tokens, min_tokens, stop_tokens, stop_strings, window, constraints.
 
   Raises:
-    UserError: for an empty prompt, one beyond the window, a setting that cannot be, or logits that are not finite.
+    UserError: for an empty prompt, one beyond the window, an invalid setting, or logits that are not finite.
   """
   rules = DecodeLimits(**limits)
   every = TOKENS_PER_CHUNK if rules.stop_strings else rules.max_tokens
@@ -69,7 +69,7 @@ def stream_tokens(
   every: int = 1,
   **limits: Any,
 ) -> Iterator[GeneratedTokens]:
-  """Yields what `generate` will have returned, so far as it is drawn: first one token, then `every` few more."""
+  """Yields partial results of `generate`: after the first token, then after every `every` tokens."""
   texts = decoding_batch.DecodingBatch(
     module.config, prompts, sampler, DecodeLimits(**limits), start, decode, prefix
   )

@@ -1,7 +1,7 @@
-"""What decoding needs of a model: read prompts into a cache, then one token after another.
+"""The interface of decoding: read prompts into a cache, then one token after another.
 
-A cache is a tree of arrays that only its model understands: keys and values of a transformer, the state of a
-recurrent network. Its leaves have the row as first axis, or no axis at all.
+A cache is a tree of arrays specific to the model: keys and values of a transformer, the state of a recurrent
+network. Its leaves have the row as first axis, or no axis at all.
 B rows, T prompt, S slots, V vocab.
 """
 
@@ -22,13 +22,13 @@ RECURRENT = ("rnn", "lstm", "gru")
 
 
 class PromptBatch(NamedTuple):
-  """Texts of unequal lengths that end together, padded on the left; sources are padded on the right.
+  """Prompts of unequal lengths, padded on the left; sources are padded on the right.
 
   Attributes:
     tokens_bt: ids.
     pads_b: padding before each row.
-    source_bs: what an encoder-decoder's encoder reads, or None.
-    source_segments_bs: 1 where the source is text, 0 where padding.
+    source_bs: inputs of an encoder-decoder's encoder, or None.
+    source_segments_bs: 1 for text of the source, 0 for padding.
   """
 
   tokens_bt: Any
@@ -38,10 +38,10 @@ class PromptBatch(NamedTuple):
 
 
 class Decoder(Protocol):
-  """A model as decoding sees it; pure functions of parameters and cache."""
+  """The decoding interface of a model: pure functions of parameters and cache."""
 
   def prefill(self, params: Any, prompts: PromptBatch, capacity: int) -> tuple[Array, DecodeCache]:
-    """Returns the logits [B, V] after the prompts, and a cache for `capacity` tokens in all."""
+    """Returns the logits [B, V] after the prompts, and a cache for `capacity` tokens in total."""
     ...
 
   def step(self, params: Any, cache: DecodeCache, tokens_b: Array) -> tuple[Array, DecodeCache]:
@@ -51,10 +51,10 @@ class Decoder(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class TransformerDecoder:
-  """A decoder or an encoder-decoder with the cache of its keys and values; cross attention's are made once.
+  """A decoder or an encoder-decoder with a KV cache; keys and values of cross attention are computed once.
 
   Attributes:
-    prefix: whether a decoder looks both ways inside its prompts.
+    prefix: whether a decoder's attention is bidirectional inside prompts.
   """
 
   module: language_model.LanguageModel
@@ -84,7 +84,7 @@ class TransformerDecoder:
 
 @dataclasses.dataclass(frozen=True)
 class RecurrentDecoder:
-  """A recurrent network; its cache is its state, as large after a long text as after a short one."""
+  """A recurrent network; its cache is its state, whose size does not depend on the length of the text."""
 
   module: language_model.LanguageModel
 
@@ -110,14 +110,14 @@ class RecurrentDecoder:
 
 
 def make_decoder(model: Model, prefix: bool = False) -> Decoder:
-  """Returns how a model decodes.
+  """Returns the decoding interface of a model.
 
   Args:
-    model: its shape.
-    prefix: whether prompts are seen both ways, as a decoder learned that was trained with objective `prefix`.
+    model: its config.
+    prefix: whether attention is bidirectional inside prompts, as in training with objective `prefix`.
 
   Raises:
-    UserError: for a family that does not predict the next token, or that cannot look both ways inside a prompt.
+    UserError: for a family that does not predict the next token, or that has no bidirectional prefix.
   """
   if prefix and model.family != "decoder":
     raise UserError(
@@ -134,7 +134,7 @@ def make_decoder(model: Model, prefix: bool = False) -> Decoder:
 
 
 def window_length(model: Model) -> int:
-  """Returns how many tokens a model looks back at: those it was built for, or 0 for any number."""
+  """Returns the size of a model's context window in tokens, or 0 for unlimited."""
   return 0 if model.family in RECURRENT else model.context
 
 
@@ -147,9 +147,9 @@ def cache_bytes(model: Model, batch: int, capacity: int, source: int = 0) -> int
   """Returns the bytes of a transformer's cache, exactly.
 
   Args:
-    model: its shape.
+    model: its config.
     batch: rows.
-    capacity: slots: prompt and new tokens.
+    capacity: slots for prompt and new tokens.
     source: positions of an encoder-decoder's source.
 
   >>> cache_bytes(Model(width=64, depth=2, head_width=16, key_value_heads=1), batch=3, capacity=10)
@@ -166,7 +166,7 @@ def _item_size(dtype: str) -> int:
 
 
 def pad_prompts(prompts: list[np.ndarray], multiple: int, left: bool) -> tuple[np.ndarray, np.ndarray]:
-  """Returns ids [B, T] filled up with 0 to a multiple, and the padding of each row."""
+  """Returns ids [B, T] padded with 0 to a multiple, and the padding of each row."""
   longest = max(len(ids) for ids in prompts)
   length = -(-longest // multiple) * multiple
   pads_b = np.array([length - len(ids) for ids in prompts], np.int32)
@@ -179,7 +179,7 @@ def pad_prompts(prompts: list[np.ndarray], multiple: int, left: bool) -> tuple[n
 def arrange_prompts(
   prompts: list[np.ndarray], sources: list[np.ndarray] | None, multiple: int
 ) -> PromptBatch:
-  """Returns prompts, and the sources that go with them, as arrays whose lengths are multiples."""
+  """Returns prompts and their sources as arrays whose lengths are multiples."""
   tokens_bt, pads_b = pad_prompts(prompts, multiple, left=True)
   if sources is None:
     return PromptBatch(tokens_bt, pads_b)

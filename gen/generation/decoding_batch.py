@@ -1,4 +1,4 @@
-"""Texts under way, on the host: when they end, what was drawn, and what the model reads next. B rows, N new tokens."""
+"""The host's state of a decoding batch: results, ends of rows, and the next prompts. B rows, N new tokens."""
 
 import dataclasses
 import json
@@ -18,8 +18,8 @@ from gen.generation.compiled_decoding import DecodeState
 from gen.generation.sampling import Sampler
 from gen.interop.generation_config import UNCONSTRAINED, Constraints
 
-MULTIPLE = 16  # to which lengths are rounded up, so that few programs are compiled
-MAX_TOKENS = 1 << 20  # new ones, for which there is room from the beginning
+MULTIPLE = 16  # lengths are rounded up to it, so that few programs are compiled
+MAX_TOKENS = 1 << 20  # new tokens; memory for them is allocated at the start
 Ids = Sequence[int] | np.ndarray
 Decode = Callable[[Any], str]
 
@@ -29,12 +29,12 @@ class DecodeLimits:
   """When a row ends.
 
   Attributes:
-    max_tokens: new tokens at most.
-    min_tokens: before so many, no stop token is drawn and no stop string ends a row.
+    max_tokens: maximum number of new tokens.
+    min_tokens: minimum number; before it, stop tokens are not generated and stop strings are ignored.
     stop_tokens: ids that end a row.
-    stop_strings: texts that end a row; they need `decode`.
-    window: what to do beyond the context window: error | truncate | slide.
-    constraints: what the model's files ask of its answers; a sampler's own repetition penalty replaces theirs.
+    stop_strings: texts that end a row; they require `decode`.
+    window: policy beyond the context window: error | truncate | slide.
+    constraints: of the model's files; a sampler's repetition penalty replaces theirs.
   """
 
   max_tokens: int = 64
@@ -48,12 +48,12 @@ class DecodeLimits:
     """Checks every limit.
 
     Raises:
-      UserError: for the first that cannot be.
+      UserError: for the first invalid value.
     """
     if not 1 <= self.max_tokens <= MAX_TOKENS:
       raise UserError(f"max_tokens {self.max_tokens} is not allowed; ask for 1 to {MAX_TOKENS}")
     if not 0 <= self.min_tokens <= self.max_tokens:
-      raise UserError(f"min_tokens {self.min_tokens} must lie between 0 and max_tokens {self.max_tokens}")
+      raise UserError(f"min_tokens {self.min_tokens} must be between 0 and max_tokens {self.max_tokens}")
     for token in self.stop_tokens:
       if not 0 <= token < vocab:
         raise UserError(f"stop token {token} is outside the vocabulary of {vocab}")
@@ -62,12 +62,12 @@ class DecodeLimits:
 
 
 class GeneratedTokens(NamedTuple):
-  """What was drawn.
+  """Generated tokens.
 
   Attributes:
-    tokens_bn: new ids, a row's stop token among them; 0 beyond its length.
+    tokens_bn: new ids with a row's stop token; 0 after its end.
     lengths_b: new tokens of each row.
-    log_probabilities_bn: of each token in the model's own distribution, nats; 0 beyond the length.
+    log_probabilities_bn: of each token in the unfiltered distribution, nats; 0 after the end.
     stopped_b: whether a stop token or string ended the row.
   """
 
@@ -77,12 +77,12 @@ class GeneratedTokens(NamedTuple):
   stopped_b: np.ndarray
 
   def rows(self) -> list[np.ndarray]:
-    """Returns each row's ids without what lies beyond its length."""
+    """Returns each row's ids up to its length."""
     return [tokens[:length] for tokens, length in zip(self.tokens_bn, self.lengths_b, strict=True)]
 
 
 class DecodingBatch:
-  """Texts under way, on the host: what was drawn, what is done, and what the model reads next."""
+  """The host's state of a decoding batch: results so far, finished rows, and the next prompts."""
 
   def __init__(
     self,
@@ -94,7 +94,7 @@ class DecodingBatch:
     decode: Decode | None,
     prefix: bool = False,
   ) -> None:
-    decoders.make_decoder(model, prefix)  # refuses a family that cannot
+    decoders.make_decoder(model, prefix)  # raises for a family that cannot decode
     limits.check(model.vocab)
     if isinstance(sampler, Sampler):
       sampler.check(model.vocab)
@@ -128,7 +128,7 @@ class DecodingBatch:
     return bool(self.done_b.all())
 
   def next_chunk(self) -> int:
-    """Takes over what was drawn, slides windows that are full, and says how many tokens fit before the next does."""
+    """Stores new tokens, slides full windows, and returns how many tokens fit before the next slide."""
     for row, begin in enumerate(self._read_b):
       drawn_n = self.tokens_bn[row, begin : self.lengths_b[row]]
       self.texts[row] = np.concatenate([self.texts[row], drawn_n])
@@ -142,11 +142,11 @@ class DecodingBatch:
     return max(1, min(left, *rooms))
 
   def arranged(self) -> decoders.PromptBatch:
-    """Returns what the model reads before the next token."""
+    """Returns the model's inputs before the next token."""
     return decoders.arrange_prompts(self.texts, self.sources, MULTIPLE)
 
   def seen(self) -> np.ndarray | None:
-    """Returns which tokens each row holds, where the sampler asks."""
+    """Returns which tokens occur in each row, if the sampler needs it."""
     if not self._penalizes:
       return None
     seen_bv = np.zeros((len(self.prompts), self.model.vocab), bool)
@@ -155,7 +155,7 @@ class DecodingBatch:
     return seen_bv
 
   def history(self) -> np.ndarray | None:
-    """Returns each row's text so far with `constraints.EMPTY` on its left, where a constraint reads it."""
+    """Returns each row's text so far with `constraints.EMPTY` on its left, if a constraint needs it."""
     if not constraints.reads_text(self.limits.constraints):
       return None
     length = -(-max(map(len, self._said)) // MULTIPLE) * MULTIPLE
@@ -165,7 +165,7 @@ class DecodingBatch:
     return ids_bh
 
   def collect(self, state: DecodeState, before: int) -> None:
-    """Takes over what was drawn since the last look, and ends rows."""
+    """Stores the tokens generated since the last call, and ends rows."""
     count, broken_b = int(state.drawn), np.asarray(state.broken_b)
     if (broken_b < count).any():
       row = int(np.argmax(broken_b < count))
@@ -183,7 +183,7 @@ class DecodingBatch:
     self.done_b |= self.drawn >= self.limits.max_tokens
 
   def _end(self, row: int, earlier: int) -> None:
-    """Ends a row at its first stop token, or where a stop string is complete."""
+    """Ends a row at its first stop token, or at the end of a stop string."""
     tokens_n = self.tokens_bn[row, : self.drawn]
     stops = np.flatnonzero(np.isin(tokens_n[earlier:], self.limits.stop_tokens))
     ends = [earlier + int(stops[0]) + 1] if stops.size else []
@@ -203,7 +203,7 @@ class DecodingBatch:
     return any(stop in text for stop in self.limits.stop_strings)
 
   def generated(self) -> GeneratedTokens:
-    """Returns what was drawn so far."""
+    """Returns the tokens generated so far."""
     drawn = slice(self.drawn)
     return GeneratedTokens(
       self.tokens_bn[:, drawn].copy(),
@@ -235,15 +235,15 @@ def check_prompts(prompts: Sequence[Ids], vocab: int) -> list[np.ndarray]:
 
 
 def row_keys(key: Array, prompts: Sequence[Ids]) -> Array:
-  """Returns a key for each prompt: of its ids, and of how often the same ones came before it.
+  """Returns a key for each prompt, from its ids and the number of equal prompts before it.
 
-  So a prompt's text is the same alone and in any batch, and copies of a prompt differ.
+  So a prompt's text does not depend on the batch, and copies of a prompt differ.
   """
   if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
     key = jax.random.wrap_key_data(key)
   if key.ndim == 1:
     if len(key) != len(prompts):
-      raise UserError(f"{len(key)} keys are given for {len(prompts)} prompts; give one, or one each")
+      raise UserError(f"there are {len(key)} keys for {len(prompts)} prompts; give one, or one each")
     return key
   names = [zlib.crc32(np.asarray(ids, np.int32).tobytes()) for ids in prompts]
   copies = [names[:row].count(name) for row, name in enumerate(names)]

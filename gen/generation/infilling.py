@@ -1,7 +1,7 @@
-"""What an encoder writes into the holes of a text: masked positions are filled one after another.
+"""Infilling with an encoder: fills masked positions one after another.
 
-After each one the text is read anew, so that later choices see earlier ones; the next is the leftmost hole, or the
-one of which the model is surest (arXiv:1904.09324 fills several such at a time).
+Each step reads the text with the earlier choices. The next position is the leftmost mask, or the one with the most
+confident prediction (arXiv:1904.09324 fills several at a time).
 B rows, T positions, V vocab.
 """
 
@@ -25,11 +25,11 @@ ORDERS = ("left", "surest")
 
 
 class FilledTexts(NamedTuple):
-  """Texts without holes.
+  """The filled texts.
 
   Attributes:
     texts: ids of each row.
-    log_probabilities: of what was written, at the positions of its holes, nats; 0 elsewhere.
+    log_probabilities: of the filled tokens at their positions, nats; 0 elsewhere.
   """
 
   texts: list[np.ndarray]
@@ -52,15 +52,15 @@ def fill_masks(
   Args:
     module: an encoder with a head, of `language_model.build_model`.
     params: its parameters.
-    prompts: ids of each row, of any lengths, with `mask` at the holes.
-    mask: the id of a hole.
+    prompts: ids of each row, of any lengths, with `mask` at the positions to fill.
+    mask: the id of the mask.
     sampler: its settings, or any filter of logits.
-    key: of which every row makes its own, from its prompt.
+    key: each row derives its own from it and its prompt.
     order: left | surest.
-    banned: ids that are never written; the mask is none of the others.
+    banned: ids that are never written, in addition to the mask.
 
   Raises:
-    UserError: for a model that is no encoder, a text without a hole, or logits that are not finite.
+    UserError: for a model that is no encoder, a text without a mask, or logits that are not finite.
   """
   model = module.config
   if model.family != "encoder":

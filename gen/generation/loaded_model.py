@@ -1,12 +1,10 @@
-"""A trained model with the tokenizer that it was trained with, from wherever it was kept.
+"""A trained model with its tokenizer, from any of these places.
 
-    a run           the folder that training was given as its workdir
+    a run           the --workdir of training
     an import       the folder of a run that scripts/import_checkpoint.py made
     a directory     of the Hugging Face format: config.json, *.safetensors, and the files of a tokenizer
 
-`load_model` is the one place that knows where models come from: whatever it returns as `LoadedModel` can be decoded,
-prompted
-and looked into.
+All code that uses trained models gets a `LoadedModel` from `load_model`, so it works with models from all three.
 """
 
 import dataclasses
@@ -41,14 +39,14 @@ Folder = str | Path
 
 
 class LoadedModel(NamedTuple):
-  """All that it takes to use a trained model.
+  """A trained model and everything needed to use it.
 
   Attributes:
-    model: its shape; `model.context` is the window, 0 for none.
+    model: its config; `model.context` is the window, 0 for none.
     params: its parameters.
-    tokenizer: the one it was trained with; of a directory, an id may be None that it does not have.
-    reading: what it makes of text.
-    where: it came from, for messages and titles.
+    tokenizer: of its training; ids of special tokens may be None if it is from a directory.
+    reading: the special tokens around its texts.
+    where: its origin, for messages and titles.
   """
 
   model: Model
@@ -72,14 +70,14 @@ def load_model(
   """Reads a model from the folder of a run, or from a directory of the Hugging Face format.
 
   Args:
-    folder: where it lies.
-    step: which checkpoint of a run; None is the latest.
-    tokenizer: a folder with a saved tokenizer, in place of the one that lies there.
-    report: gets one line for each thing that must be built, and for each that a user should know of the files; None
-      logs the latter as warnings.
+    folder: of the model.
+    step: of a run's checkpoint; None is the latest.
+    tokenizer: a folder with a saved tokenizer, which replaces the model's own.
+    report: called with one line for each thing that is built, and for each note about the files; None logs notes as
+      warnings.
 
   Raises:
-    UserError: if there is no such model or checkpoint, or no tokenizer, or not the one it was trained with.
+    UserError: if there is no such model or checkpoint, or no tokenizer, or not the tokenizer of its training.
   """
   loaded = _load(Path(folder), step, tokenizer, report)
   for note in loaded.reading.notes:
@@ -122,12 +120,12 @@ def read_run(folder: Folder) -> Run:
 
 
 def load_run(run: Run, tokenizer: Tokenizer) -> TextFrame:
-  """Returns how the model of a run reads, as its objective laid texts out."""
+  """Returns the text format of a run's model, as in its objective."""
   objective = batches.make_objective(run.data, tokenizer, run.model.family)
   prefix = run.data.objective == "prefix"
   sees_ends = (
     run.model.family in ("encoder", "encoder_decoder") and not prefix
-  )  # a prefix is cut off anywhere
+  )  # a prefix may end anywhere, so nothing follows it
   return TextFrame(
     run.data.objective,
     before=(tokenizer.bos,),
@@ -158,7 +156,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _directory(folder: Path, other: Folder | None) -> LoadedModel:
-  """Reads a directory of the format; parameters become float32, in which the format's models are computed."""
+  """Reads a directory of the format; parameters become float32."""
   tokenizer = _foreign(folder, other)
   if other and foreign.is_in(folder):
     _require(foreign.load_tokenizer(folder).hash, tokenizer, folder, other)
@@ -173,7 +171,7 @@ def _directory(folder: Path, other: Folder | None) -> LoadedModel:
 def _reading(
   folder: Path, hf: dict[str, Any], model: Model, tokenizer: foreign.PretrainedTokenizer, head: bool
 ) -> TextFrame:
-  """Returns how a model of the format reads, and lets its tokenizer refuse ids that it has no rows for."""
+  """Returns the text format of a model, whose tokenizer now raises UserError for ids outside the model's vocabulary."""
   model_vocab.limit_to_model(tokenizer, model.vocab)
   return text_frames.frame_of_format(
     hf, generation_config.read_generation_config(folder, hf, model.vocab), model, tokenizer, head
@@ -183,7 +181,7 @@ def _reading(
 def _of_run(
   folder: Path, run: Run, meta: dict[str, Any], other: Folder | None, report: Report | None
 ) -> tuple[Tokenizer, TextFrame]:
-  """Returns the tokenizer of a run and how its model reads; an imported one keeps both as they came."""
+  """Returns the tokenizer of a run and its text format; both are the original ones of an imported model."""
   kept = folder / KEPT
   if kept.is_dir() and not (folder / TOKENIZER).is_dir():
     pretrained = _foreign(kept, other)
@@ -198,7 +196,7 @@ def _of_run(
 
 
 def _tokenizer(folder: Path, run: Run, other: Folder | None, report: Report | None) -> Tokenizer:
-  """Returns the tokenizer beside the run; an old run has none, so it is made again from the corpus."""
+  """Returns the tokenizer in the run's folder; if it is missing, it is rebuilt from the corpus."""
   if other:
     return own.load_tokenizer(other) if (Path(other) / own.MODEL).is_file() else foreign.load_tokenizer(other)
   if (folder / TOKENIZER).is_dir():

@@ -1,4 +1,4 @@
-"""Prompts: a template with named fields, and zero, one or k solved examples before the item that is asked.
+"""Prompts: a template with named fields, and k solved examples before the question.
 
     instruction                     Translate to the language of flowers.
     separator                       (a blank line)
@@ -6,8 +6,8 @@
     separator
     the item, up to its answer      in: white  out:
 
-Examples are drawn with a seed, evenly over their answers if wanted, and are never the item that is asked: whatever
-agrees with it in all fields but the answer is left out (arXiv:2005.14165, 2.4).
+Examples are drawn with a seed, optionally balanced over their answers, and never include the question: items that
+equal it in all fields but the answer are excluded (arXiv:2005.14165, 2.4).
 """
 
 import dataclasses
@@ -27,10 +27,10 @@ Question = tuple[tuple[str, str], ...]
 class PromptTemplate:
   """A text with named fields in braces; {{ and }} are braces.
 
-  What fills a field is put in as it is: braces in it mean nothing.
+  Values are inserted unchanged, braces included.
 
   Attributes:
-    text: as it was given.
+    text: of the template.
     fields: names, in order of first appearance.
 
   >>> PromptTemplate("{word} is {kind}").fill(word="{rose}", kind="red")
@@ -41,7 +41,7 @@ class PromptTemplate:
     """Reads the fields of a text.
 
     Raises:
-      UserError: for braces that do not pair, or a field that is no plain name.
+      UserError: for unbalanced braces, or a field that is no plain name.
     """
     self.text = text
     try:
@@ -59,7 +59,7 @@ class PromptTemplate:
     self.fields = tuple(dict.fromkeys(name for _, name in self._parts if name is not None))
 
   def fill(self, **values: str) -> str:
-    """Returns the text with every field filled; values of other names are passed over.
+    """Returns the text with every field filled; values of other names are ignored.
 
     Raises:
       UserError: for a field without a value.
@@ -89,7 +89,7 @@ class PromptTemplate:
     for name in names:
       if name not in values:
         raise UserError(
-          f"template {self.text!r} wants a value for {{{name}}}, and the item has {_listed(values)}"
+          f"template {self.text!r} needs a value for {{{name}}}, and the item has {_listed(values)}"
         )
 
   def __repr__(self) -> str:
@@ -101,12 +101,12 @@ def _listed(names: Iterable[str]) -> str:
 
 
 class FewShotPrompt(NamedTuple):
-  """What is asked, in full.
+  """A complete prompt.
 
   Attributes:
-    text: what the model reads; of a model that fills blanks, with a blank in the answer's place.
+    text: the model's input, with a blank for the answer if the model fills blanks.
     bare: the same without examples.
-    examples: numbers, in the pool, of the examples in `text`, in their order there.
+    examples: pool indices of the examples in `text`, in order.
   """
 
   text: str
@@ -116,14 +116,14 @@ class FewShotPrompt(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class PromptLayout:
-  """How examples and items become a prompt.
+  """The layout of a prompt from examples and an item.
 
   Attributes:
     template: of an item; one of its fields is the answer.
     answer: the name of that field.
-    instruction: what stands before everything; empty is nothing.
+    instruction: text before everything else; may be empty.
     separator: between instruction, examples and item.
-    balanced: whether the examples' answers are as evenly many as k allows.
+    balanced: whether the examples' answers are as equally frequent as k allows.
   """
 
   template: PromptTemplate
@@ -149,14 +149,14 @@ class PromptLayout:
   ) -> FewShotPrompt:
     """Returns the prompt of an item after k examples of a pool.
 
-    The choice depends on the seed, the item and the pool alone; that of a smaller k is part of that of a larger.
+    The choice depends only on the seed, the item and the pool; a smaller k gives a subset.
 
     Args:
-      item: what is asked; it need not have the answer.
+      item: the question; its answer may be missing.
       pool: solved items.
-      k: examples.
+      k: number of examples.
       seed: of the choice and the order.
-      blank: what stands for the answer, for a model that fills blanks; None ends the prompt before the answer.
+      blank: placeholder of the answer, for a model that fills blanks; None ends the prompt before the answer.
 
     Raises:
       UserError: for fewer than k examples that are not the item, or a field without a value.
@@ -175,27 +175,26 @@ class PromptLayout:
     return self.template.until(self.answer, **item)
 
   def _question(self, item: Item) -> Question:
-    """Returns what an item asks: its fields in the template but the answer."""
+    """Returns the question of an item: its fields in the template except the answer."""
     return tuple((name, item[name]) for name in self.template.fields if name != self.answer and name in item)
 
 
 def choose_examples(
   questions: Sequence[Question], answers: Sequence[str], asked: Question, k: int, seed: int
 ) -> tuple[int, ...]:
-  """Returns the numbers of k examples, in random order, none of which asks what is asked.
+  """Returns the indices of k examples, in random order, all with other questions.
 
-  With answers, these take turns in random order, and so none has two examples more than another, unless there are
-  too few of it.
+  With answers, each answer gets the same number of examples up to one, unless there are too few of it.
 
   Args:
-    questions: what each example asks.
-    answers: of each example; empty chooses without regard to them.
-    asked: what none may ask.
-    k: how many.
+    questions: of each example.
+    answers: of each example; empty chooses without balancing.
+    asked: the question to exclude.
+    k: number of examples.
     seed: of choice and order.
 
   Raises:
-    UserError: for a k below 0, or more than there are.
+    UserError: for a negative k, or one above the number of examples.
   """
   if k < 0:
     raise UserError(f"k {k} is not allowed; ask for 0 examples or more")
@@ -212,7 +211,7 @@ def choose_examples(
 
 
 def _in_turn(able: list[int], answers: Sequence[str], draw: random.Random) -> list[int]:
-  """Returns the numbers in an order in which the answers take turns."""
+  """Returns the indices in an order that alternates between answers."""
   groups: dict[str, list[int]] = {}
   for number in able:
     groups.setdefault(answers[number], []).append(number)
@@ -225,7 +224,7 @@ def _in_turn(able: list[int], answers: Sequence[str], draw: random.Random) -> li
 
 
 def blank_of(family: str, objective: str) -> str | None:
-  """Returns what stands for the answer in prompts of a model: a blank where it learnt to fill them, else nothing.
+  """Returns the placeholder of the answer in prompts of a model: a blank if it was trained to fill blanks, else None.
 
   >>> blank_of("encoder", "masked"), blank_of("encoder_decoder", "prefix"), blank_of("decoder", "causal")
   ('___', None, None)

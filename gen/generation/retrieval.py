@@ -1,6 +1,6 @@
-"""Passages that go with a question, found by words or by an encoder, and put before it as far as the window allows.
+"""Retrieval of passages for a question, by words or by an encoder, and prompts with as many as the window allows.
 
-    BM25          words of the question that few passages have, with what is gained from repeating them bounded
+    BM25          rare words of the question weigh more, with a bounded gain from repetition
                   (Robertson and Zaragoza, 2009; computed by bm25s, the extra `retrieval`)
     embeddings    cosine of mean hidden states, of any encoder's checkpoint
 
@@ -26,12 +26,12 @@ from gen.generation.loaded_model import LoadedModel
 from gen.generation.prompts import PromptTemplate
 from gen.models import language_model
 
-MULTIPLE = 16  # to which lengths are rounded up, so that few programs are compiled
-SHOWN = PromptTemplate("{text}\n")  # of a passage in a prompt
+MULTIPLE = 16  # lengths are rounded up to it, so that few programs are compiled
+SHOWN = PromptTemplate("{text}\n")  # format of a passage in a prompt
 
 
 class Passage(NamedTuple):
-  """A piece of text and where it comes from."""
+  """A text and its source."""
 
   text: str
   source: str
@@ -41,9 +41,9 @@ class RetrievedPassages(NamedTuple):
   """A passage that answers a query.
 
   Attributes:
-    number: its place in the index.
-    passage: itself.
-    score: the higher, the better; comparable inside one index alone.
+    number: its position in the index.
+    passage: the passage.
+    score: higher is better; comparable only within one index.
   """
 
   number: int
@@ -52,23 +52,23 @@ class RetrievedPassages(NamedTuple):
 
 
 class PassageIndex(Protocol):
-  """Passages that can be searched."""
+  """An index of passages."""
 
   def search(self, query: str, count: int) -> list[RetrievedPassages]:
-    """Returns at most `count` passages, best first; of equal ones those that were given first."""
+    """Returns at most `count` passages, best first; ties in the order of the index."""
     ...
 
 
 class Bm25Index:
-  """An index by words; passages without any word of the query are not found."""
+  """An index by words; passages without any word of the query are not returned."""
 
   def __init__(self, passages: Sequence[Passage], k1: float = 1.2, b: float = 0.75) -> None:
     """Counts the words of the passages.
 
     Args:
       passages: at least one with a word.
-      k1: how much repetition counts; 0 is not at all.
-      b: how much long passages are held back; 0 is not at all.
+      k1: weight of repetition; 0 ignores it.
+      b: penalty of long passages; 0 is none.
 
     Raises:
       UserError: if the library is missing, or there is no word.
@@ -77,7 +77,7 @@ class Bm25Index:
       import bm25s
     except ImportError:
       raise UserError("search by words needs bm25s: uv run --extra retrieval, or pip install bm25s") from None
-    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it reports each index that it builds
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it logs each index that it builds
     self.passages = list(passages)
     counted = [search_words(passage.text) for passage in self.passages]
     self._known = {word for each in counted for word in each}
@@ -95,15 +95,15 @@ class Bm25Index:
 
 
 class EmbeddingIndex:
-  """An index by what an encoder makes of passages; every passage is found, the nearest first."""
+  """An index by embeddings of an encoder; returns the nearest passages."""
 
   def __init__(self, passages: Sequence[Passage], encoder: LoadedModel, batch: int = 16) -> None:
-    """Reads all passages.
+    """Embeds all passages.
 
     Args:
       passages: at least one.
       encoder: a checkpoint of family encoder.
-      batch: passages that are read at a time.
+      batch: passages per batch.
 
     Raises:
       UserError: for no passages, or a model that is no encoder.
@@ -120,7 +120,7 @@ class EmbeddingIndex:
 
 
 def search_words(content: str) -> list[str]:
-  """Returns the words of a text in small letters; a name is whole, and also its parts.
+  """Returns the words of a text in lower case; a dotted name also gives its parts.
 
   >>> search_words("See jax.lax.top_k!")
   ['see', 'jax', 'lax', 'top_k', 'top', 'k']
@@ -135,7 +135,7 @@ def search_words(content: str) -> list[str]:
 def embed_texts(encoder: LoadedModel, texts: Sequence[str], batch: int = 16) -> np.ndarray:
   """Returns the mean last hidden state of each text, special tokens left out, of length 1, [P, D] float32.
 
-  Texts beyond the window lose their end.
+  Texts beyond the window are cut at their end.
 
   Raises:
     UserError: for a model that is no encoder, or an empty text.
@@ -186,14 +186,14 @@ def _best(passages: Sequence[Passage], scores_p: np.ndarray, count: int) -> list
 
 
 class GroundedPrompt(NamedTuple):
-  """A prompt with what was found.
+  """A prompt with retrieved passages.
 
   Attributes:
     prompt: passages and question.
-    used: the passages in it, best first; in the prompt the best stands next to the question.
-    left_out: those that did not fit.
+    used: the passages in it, best first; in the prompt the best is next to the question.
+    left_out: passages that did not fit.
     tokens: of the prompt.
-    window: tokens that fit, 0 for any number.
+    window: its size in tokens, 0 for unlimited.
   """
 
   prompt: str
@@ -204,7 +204,7 @@ class GroundedPrompt(NamedTuple):
 
   @property
   def sources(self) -> list[str]:
-    """Where the passages come from, each once, best first."""
+    """The distinct sources of the passages, best first."""
     return list(dict.fromkeys(found.passage.source for found in self.used))
 
 
@@ -216,20 +216,20 @@ def ground_question(
   shown: PromptTemplate = SHOWN,
   blank: str = text.BLANK,
 ) -> GroundedPrompt:
-  """Returns the question after as many of the passages as leave room for new tokens, the best ones first.
+  """Returns a prompt of the question and as many passages as fit with the new tokens, the best ones first.
 
-  A passage that does not fit is left out, and a shorter one after it may still be in.
+  A passage that does not fit is skipped; a shorter one after it may still fit.
 
   Args:
     restored: the model that is to answer.
     question: a prompt without passages.
     found: from a search, best first.
-    new: tokens of the answer, at most.
-    shown: how a passage is shown; its fields are text, source and number.
-    blank: what marks a blank in the prompt of a model that fills blanks.
+    new: maximum tokens of the answer.
+    shown: template of a passage, with fields text, source and number.
+    blank: the mark of a blank in the prompt of a model that fills blanks.
 
   Raises:
-    UserError: for an empty question, or one that does not fit even alone.
+    UserError: for an empty question, or one that does not fit without passages.
   """
   count = text.count_tokens(restored, question, new, blank)
   if count.left is not None and count.left < 0:
@@ -250,7 +250,7 @@ def ground_question(
 
 
 def _joined(shown: PromptTemplate, used: Sequence[RetrievedPassages], question: str) -> str:
-  """Returns the question after the passages, the best of which stands next to it."""
+  """Returns the passages and the question, with the best passage next to the question."""
   parts = [
     shown.fill(text=one.passage.text, source=one.passage.source, number=str(number))
     for number, one in enumerate(used, 1)
@@ -259,7 +259,7 @@ def _joined(shown: PromptTemplate, used: Sequence[RetrievedPassages], question: 
 
 
 def split_passages(content: str, source: str, most_words: int) -> list[Passage]:
-  r"""Returns a text in passages of whole lines with at most so many words; a longer line is cut between words.
+  r"""Returns a text as passages of complete lines with at most `most_words` words; longer lines are cut between words.
 
   >>> [passage.text for passage in split_passages("a b\n\nc d e\nf", "here", 3)]
   ['a b', 'c d e', 'f']

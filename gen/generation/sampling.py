@@ -1,9 +1,9 @@
-"""Samplers: filters that map logits to logits, their composition, and a draw.
+"""Sampling: filters that map logits to logits, their composition, and a random draw.
 
-A filter lowers what shall not be drawn to -inf, and leaves what it keeps as it is or rescales it. Filters compose in
-any order; `Sampler` is the composition in the customary one: repetition penalty (arXiv:1909.05858, 4.1),
+A filter sets excluded logits to -inf, and keeps or rescales the others. Filters compose in any order; `Sampler` uses
+the customary one: repetition penalty (arXiv:1909.05858, 4.1),
 temperature, top-k (arXiv:1805.04833), top-p (arXiv:1904.09751), min-p (arXiv:2407.01082). Greedy decoding is
-temperature 0. Where logits tie, the lower index counts as the larger.
+temperature 0. Ties between logits go to the lower index.
 B rows, V vocab.
 """
 
@@ -18,12 +18,12 @@ from gen.errors import UserError
 
 LogitsFilter = Callable[[Array], Array]
 EXCLUDED = -jnp.inf
-LEAST, MOST = 1e-6, 1e6  # of factors of logits, which must stay within float32's range
-ROUNDING = 1e-6  # by which a sum of probabilities may fall short of top_p and yet reach it
+LEAST, MOST = 1e-6, 1e6  # bounds of factors of logits, which must stay within float32's range
+ROUNDING = 1e-6  # tolerance of a sum of probabilities that reaches top_p
 
 
 def apply_temperature(logits_bv: Array, t: float) -> Array:
-  """Divides by the temperature; 0 keeps the largest logit alone.
+  """Divides by the temperature; 0 keeps only the largest logit.
 
   >>> apply_temperature(jnp.array([[1.0, 3.0, 3.0]]), 0.0).tolist()
   [[-inf, 3.0, -inf]]
@@ -36,7 +36,7 @@ def apply_temperature(logits_bv: Array, t: float) -> Array:
 
 
 def top_k(logits_bv: Array, k: int) -> Array:
-  """Keeps exactly the k largest logits; of equal ones those of lower index.
+  """Keeps exactly the k largest logits; ties go to lower indices.
 
   >>> top_k(jnp.array([[2.0, 1.0, 2.0, 2.0]]), 2).tolist()
   [[2.0, -inf, 2.0, -inf]]
@@ -69,13 +69,13 @@ def min_p(logits_bv: Array, p: float) -> Array:
 
 
 def repetition_penalty(logits_bv: Array, seen_bv: Array, penalty: float) -> Array:
-  """Makes tokens that were seen less likely: their logits are divided by the penalty, negative ones multiplied."""
+  """Makes earlier tokens less likely: divides their logits by the penalty, and multiplies negative ones."""
   lowered_bv = jnp.where(logits_bv < 0, logits_bv * penalty, logits_bv / penalty)
   return jnp.where(seen_bv, lowered_bv, logits_bv)
 
 
 def compose_filters(*filters: LogitsFilter) -> LogitsFilter:
-  """Returns the filter that applies these one after another."""
+  """Returns the filter that applies these in order."""
 
   def composed(logits_bv: Array) -> Array:
     for each in filters:
@@ -86,7 +86,7 @@ def compose_filters(*filters: LogitsFilter) -> LogitsFilter:
 
 
 def _marked(indices_bk: Array, marks_bk: Array, vocab: int) -> Array:
-  """Returns a table [B, V] of the marks that stand at the indices."""
+  """Returns a table [B, V] of the marks, scattered to the indices."""
   rows = indices_bk.shape[:-1]
   flat_nk = indices_bk.reshape(-1, indices_bk.shape[-1])
   marked_nv = jnp.zeros((flat_nk.shape[0], vocab), bool)
@@ -95,9 +95,9 @@ def _marked(indices_bk: Array, marks_bk: Array, vocab: int) -> Array:
 
 
 def argmax_token(logits_bv: Array) -> Array:
-  """Returns the index of the largest logit of each row, the lowest of equal ones, [B] int32.
+  """Returns the index of the largest logit of each row, the lowest in a tie, [B] int32.
 
-  Two reductions that a CPU's vector units can do; argmax is one that they cannot.
+  XLA vectorizes these two reductions on CPUs, but not argmax.
 
   >>> argmax_token(jnp.array([[1.0, 3.0, 3.0]])).tolist()
   [1]
@@ -109,23 +109,23 @@ def argmax_token(logits_bv: Array) -> Array:
 
 
 def draw_tokens(logits_bv: Array, keys_b: Array) -> Array:
-  """Draws a token of each row with the row's own key, [B] int32."""
+  """Samples a token of each row with the row's own key, [B] int32."""
   return jax.vmap(lambda key, logits_v: jax.random.categorical(key, logits_v))(keys_b, logits_bv)
 
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-  """The settings by name, and the filter that they make.
+  """The settings of sampling, and their filter.
 
   Attributes:
-    temperature: 0 is greedy, 1 leaves the model's distribution.
-    top_k: how many tokens are kept; 0 is all.
-    top_p: probability that is kept, in (0, 1]; 1 is all.
-    min_p: least probability, as a fraction of the largest; 0 is none.
-    repetition_penalty: above 1 disfavours what is in the text already; 1 is none.
+    temperature: 0 is greedy, 1 leaves the distribution unchanged.
+    top_k: number of tokens to keep; 0 is all.
+    top_p: probability mass to keep, in (0, 1]; 1 is all.
+    min_p: minimum probability, as a fraction of the largest; 0 is none.
+    repetition_penalty: above 1 makes tokens of the text less likely; 1 is none.
 
   Raises:
-    UserError: for the first that cannot be.
+    UserError: for the first invalid setting.
   """
 
   temperature: float = 1.0
@@ -135,7 +135,7 @@ class Sampler:
   repetition_penalty: float = 1.0
 
   def __post_init__(self) -> None:
-    """Checks every setting; see `check` for what a vocabulary says of top_k."""
+    """Checks every setting; `check` compares top_k with a vocabulary."""
     if self.temperature != 0 and not LEAST <= self.temperature <= MOST:
       raise UserError(
         f"temperature {self.temperature} is not allowed; it must be 0 (greedy), or between {LEAST} and {MOST}"
@@ -145,19 +145,19 @@ class Sampler:
     if not 0 < self.top_p <= 1:
       raise UserError(f"top_p {self.top_p} is not allowed; it must be above 0 and at most 1")
     if not 0 <= self.min_p <= 1:
-      raise UserError(f"min_p {self.min_p} is not allowed; it must lie between 0 and 1")
+      raise UserError(f"min_p {self.min_p} is not allowed; it must be between 0 and 1")
     if not LEAST <= self.repetition_penalty <= MOST:
       raise UserError(
-        f"repetition_penalty {self.repetition_penalty} is not allowed; it must lie between {LEAST} and {MOST}"
+        f"repetition_penalty {self.repetition_penalty} is not allowed; it must be between {LEAST} and {MOST}"
       )
 
   @property
   def greedy(self) -> bool:
-    """Whether one token alone is left, so that nothing need be drawn."""
+    """Whether a single token is left, so that no random numbers are needed."""
     return self.temperature == 0
 
   def __call__(self, logits_bv: Array, seen_bv: Array | None = None) -> Array:
-    """Filters logits; without `seen_bv`, nothing counts as seen."""
+    """Filters logits; without `seen_bv`, there is no repetition penalty."""
     if seen_bv is not None and self.repetition_penalty != 1:
       logits_bv = repetition_penalty(logits_bv, seen_bv, self.repetition_penalty)
     if self.temperature != 1:
@@ -170,11 +170,11 @@ class Sampler:
     """Checks the settings against a vocabulary.
 
     Raises:
-      UserError: for more tokens to keep than there are.
+      UserError: for a top_k above the vocabulary.
     """
     if self.top_k > vocab:
       raise UserError(
-        f"top_k {self.top_k} is not allowed; it must lie between 0 (all) and the vocabulary's {vocab}"
+        f"top_k {self.top_k} is not allowed; it must be between 0 (all) and the vocabulary's {vocab}"
       )
 
 

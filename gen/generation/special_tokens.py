@@ -1,8 +1,7 @@
-"""Special tokens that a prompt holds on purpose, such as the turn marks <|user|> and <|assistant|> of a chat model.
+"""Special tokens in prompts, such as the turn marks <|user|> and <|assistant|> of a chat model.
 
-By default a prompt is text, so that nobody's text can pretend to be a mark. `allow_special` names the tokens that
-prompts may
-hold; all others stay text.
+By default a prompt is encoded as text, so that user text cannot inject special tokens. `allow_special` lists the
+allowed ones; all others are encoded as text.
 """
 
 import re
@@ -15,15 +14,15 @@ from gen.errors import UserError
 from gen.generation.loaded_model import LoadedModel
 from gen.interop.tokenizers import JsonTokenizer
 
-SHOWN = 12  # of the tokens there are, in an error
+SHOWN = 12  # tokens listed in an error
 
 
 def allow_special(restored: LoadedModel, names: Sequence[str] | bool) -> LoadedModel:
-  """Returns a model whose prompts may hold special tokens by their names.
+  """Returns a model whose prompts may contain special tokens by name.
 
   Args:
     restored: from `loaded_model.load_model`.
-    names: which; True is all of the tokenizer's, False or none of them is none.
+    names: of the allowed tokens; True allows all of the tokenizer's, False or an empty sequence none.
 
   Raises:
     UserError: for a name that the tokenizer does not have.
@@ -37,7 +36,7 @@ def allow_special(restored: LoadedModel, names: Sequence[str] | bool) -> LoadedM
 
 
 def encode_with_special(tokenizer: Tokenizer, text: str, marks: tuple[tuple[str, int], ...]) -> np.ndarray:
-  """Returns the ids of a text in which some names stand for their tokens, int32."""
+  """Returns the ids of a text in which the names of allowed tokens are encoded as those tokens, int32."""
   there = [(name, number) for name, number in marks if name in text]
   if not there:
     return tokenizer.encode(text)
@@ -45,7 +44,7 @@ def encode_with_special(tokenizer: Tokenizer, text: str, marks: tuple[tuple[str,
   if isinstance(tokenizer, JsonTokenizer) and not any(
     name in text for name in _special(tokenizer) if name not in allowed
   ):
-    return tokenizer.encode_marked(text)  # with the library's own rules for the spaces around them
+    return tokenizer.encode_marked(text)  # uses the library's rules for spaces around them
   numbers = dict(there)
   longest_first = sorted(numbers, key=len, reverse=True)
   pieces = re.split(f"({'|'.join(map(re.escape, longest_first))})", text)

@@ -1,15 +1,13 @@
-"""Prompts and answers as text: what each family is given of a prompt, and what is shown of what it writes.
+"""Prompts and answers as text: the input of each family, and the displayed output.
 
     decoder, rnn       <s> prompt                         the text that follows
     encoder-decoder    <s> source </s>, blanks marked     the target, special ids by their names
-    of objective ul2   its mode first; without a blank, the text's end is one
+    of objective ul2   its mode first; without a blank, one is appended
     of prefix          <s> source                         the text that follows
     encoder            <s> text </s>, blanks masked       the text with its blanks filled
 
-Other libraries' models have the frames that their tokenizers give. Text is only ever text: what looks like a special
-token in a prompt is encoded letter by letter, unless `special_tokens.allow_special` names it. A blank is marked by a
-string that the
-caller chooses.
+Models of other libraries use the special tokens of their tokenizers. A special token's name in a prompt is encoded as
+ordinary text, unless `special_tokens.allow_special` allows it. The caller chooses the string that marks a blank.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,12 +29,12 @@ BLANK = "___"
 
 
 class TextAnswer(NamedTuple):
-  """What a model wrote.
+  """Generated text.
 
   Attributes:
-    text: as people read it, without the stop string.
+    text: decoded, without the stop string.
     tokens: new ids.
-    log_probability: of the new tokens in the model's own distribution, nats.
+    log_probability: of the new tokens in the unfiltered distribution, nats.
     stopped: whether a stop token or string ended it.
   """
 
@@ -47,16 +45,18 @@ class TextAnswer(NamedTuple):
 
 
 def prompt_ids(restored: LoadedModel, text: str, blank: str = BLANK) -> np.ndarray:
-  """Returns what the model reads of a prompt.
+  """Returns the model's input ids of a prompt.
 
   Raises:
-    UserError: for an empty prompt, or one that no UTF-8 can hold.
+    UserError: for an empty prompt, or one that UTF-8 cannot encode.
   """
   if not text:
     raise UserError("the prompt is empty; give some text to go on from")
   tokenizer, how = restored.tokenizer, restored.reading
   if not how.head:
-    raise UserError(f"{restored.where} holds a model without a language-model head, which writes no text")
+    raise UserError(
+      f"{restored.where} contains a model without a language-model head, which cannot generate text"
+    )
   fills = restored.model.family in ("encoder", "encoder_decoder")
   first, *others = text.split(blank) if fills else [text]
   ids = [*how.before, *_piece(restored, first, bool(others))]
@@ -64,7 +64,7 @@ def prompt_ids(restored: LoadedModel, text: str, blank: str = BLANK) -> np.ndarr
     ids += [_hole(restored, index), *_piece(restored, piece, index + 1 < len(others))]
   if len(ids) == len(how.before) and (text.strip() or not ids):
     raise UserError("the tokenizer has no ids for any of this prompt; write it in letters of its vocabulary")
-  if how.objective == "ul2":  # the mode of short spans, or of a text that goes on where its end is hidden
+  if how.objective == "ul2":  # the mode of short spans, or of continuing a text
     mode = mixture.MODES.index("R" if others else "S") - len(mixture.MODES)
     ids = [tokenizer.sentinel(SENTINELS + mode), *ids] + ([] if others else [_hole(restored, 0)])
   ids += how.after
@@ -76,7 +76,7 @@ def prompt_ids(restored: LoadedModel, text: str, blank: str = BLANK) -> np.ndarr
 
 
 def _piece(restored: LoadedModel, text: str, before_blank: bool) -> np.ndarray:
-  """Returns the ids of a text; marks of other libraries' tokenizers take in the space before them."""
+  """Returns the ids of a text; marks of other libraries' tokenizers absorb the space before them."""
   tokenizer = restored.tokenizer
   text = text.rstrip() if before_blank and isinstance(tokenizer, Pretrained) else text
   return special_tokens.encode_with_special(tokenizer, text, restored.reading.special)
@@ -97,7 +97,7 @@ def _hole(restored: LoadedModel, index: int) -> int:
 
 
 def count_tokens(restored: LoadedModel, text: str, new: int, blank: str = BLANK) -> context_window.WindowUse:
-  """Returns how many tokens a prompt and so many new ones take of the window; targets have a window of their own."""
+  """Returns the window's count of a prompt and `new` tokens; targets have a separate window."""
   prompt = len(prompt_ids(restored, text, blank))
   if restored.model.family in ("encoder", "encoder_decoder"):
     new = 0
@@ -115,20 +115,20 @@ def stream_answers(
   stop_strings: tuple[str, ...] = (),
   **limits: Any,
 ) -> Iterator[list[TextAnswer]]:
-  """Yields the answers to all prompts so far as they are written, every few tokens; the last are whole.
+  """Yields partial answers to all prompts every few tokens; the last ones are complete.
 
   Args:
     restored: from `loaded_model.load_model`.
     texts: prompts.
     sampler: its settings.
     key: of all randomness.
-    blank: what marks a blank in prompts of models that fill them.
-    every: tokens between two yields; 0 yields whole answers only.
-    stop_strings: texts that end an answer and are not shown.
+    blank: the mark of a blank in prompts of models that fill blanks.
+    every: tokens between two yields; 0 yields complete answers only.
+    stop_strings: texts that end an answer and are not part of it.
     **limits: of `decode.DecodeLimits`: max_tokens, min_tokens, window.
 
   Raises:
-    UserError: for whatever cannot be, in one sentence.
+    UserError: for an invalid prompt or setting.
   """
   prompts = [prompt_ids(restored, text, blank) for text in texts]
   if restored.model.family == "encoder":
@@ -178,14 +178,14 @@ def _filled(
 
 
 def detokenize(restored: LoadedModel, ids: np.ndarray) -> str:
-  """Returns new ids as people read them; an encoder-decoder's marks are shown, but for the last."""
+  """Returns the text of new ids; an encoder-decoder's special ids are shown, except the last."""
   tokenizer = restored.tokenizer
   known = [int(number) for number in ids if number < tokenizer.vocab and number not in restored.reading.stop]
   return tokenizer.decode(known, keep_special=restored.model.family == "encoder_decoder")
 
 
 def without_partial_stop(text: str, stop_strings: tuple[str, ...] = ()) -> str:
-  r"""Returns the part of a growing text that will not change: no half of a character or of a stop string at its end.
+  r"""Returns a growing text without an incomplete character or stop string at its end, which may still change.
 
   >>> without_partial_stop("so far\N{REPLACEMENT CHARACTER}")
   'so far'

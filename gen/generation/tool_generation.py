@@ -1,7 +1,7 @@
-"""Text with tools: generation halts where the model asks for a result, which is put in before it goes on.
+"""Generation with tools: stops at each tool call, inserts its result, and continues.
 
-Ids that the model wrote are kept as they are; only the results are encoded. Prompts go on side by side: each round
-draws until every one of them has ended or asks.
+Generated ids are kept unchanged; only results are encoded. Prompts are processed as a batch: each round generates
+until every row has ended or calls a tool.
 """
 
 import dataclasses
@@ -18,19 +18,19 @@ from gen.generation.sampling import Sampler
 
 
 class ToolCall(NamedTuple):
-  """What the model asked, and what was put in."""
+  """A tool call and its inserted result."""
 
   call: str
   result: str
 
 
 class ToolAnswer(NamedTuple):
-  """What a model wrote with the results that it was given.
+  """Generated text with tool results.
 
   Attributes:
-    text: all of it, without the stop string.
+    text: the complete text, without the stop string.
     calls: in order.
-    tokens: ids that the model wrote itself.
+    tokens: number of generated ids, without results.
     stopped: whether a stop token or string ended it.
   """
 
@@ -42,7 +42,7 @@ class ToolAnswer(NamedTuple):
 
 @dataclasses.dataclass
 class _Row:
-  """A text under way: ids of the prompt, ids after it, and how many of those the model may still write."""
+  """The state of one text: ids of the prompt, ids after it, and the remaining budget of new tokens."""
 
   prompt: str
   ids: np.ndarray
@@ -73,21 +73,21 @@ def answer_with_tools(
   """Returns the answers to prompts, in which the model may call tools.
 
   Args:
-    restored: a model that writes, from `loaded_model.load_model`.
+    restored: a generative model, from `loaded_model.load_model`.
     prompts: texts.
-    registry: the tools; None leaves the model to write results itself.
+    registry: the tools; None lets the model generate results itself.
     sampler: how tokens are drawn.
     key: of all randomness.
-    max_tokens: that the model itself writes, at most; results come on top.
-    max_calls: whose results are given; further ones get an error.
-    stop_strings: texts that end an answer and are not shown; they do not count inside results.
+    max_tokens: maximum number of generated tokens, without results.
+    max_calls: maximum number of calls; further ones return an error.
+    stop_strings: texts that end an answer and are not part of it; ignored inside results.
     policy: beyond the context window: error, truncate or slide.
 
   Raises:
-    UserError: for an encoder, and for whatever `text.stream_answers` refuses.
+    UserError: for an encoder, and as in `text.stream_answers`.
   """
   if restored.model.family == "encoder":
-    raise UserError("an encoder fills blanks and calls no tools; take a model that writes")
+    raise UserError("an encoder fills blanks and calls no tools; take a decoder or an encoder-decoder")
   rows = [_Row(prompt, text.prompt_ids(restored, prompt), max_tokens) for prompt in prompts]
   halts = stop_strings if registry is None else (tools.ARROW, *stop_strings)
   while any(not row.done for row in rows):
@@ -115,7 +115,7 @@ def _round(
   halts: tuple[str, ...],
   policy: str,
 ) -> list[tuple[np.ndarray, bool]]:
-  """Returns what each row draws until it ends or asks; an encoder-decoder's rows go one by one."""
+  """Returns the new tokens of each row until it ends or calls a tool; an encoder-decoder's rows run one by one."""
   how = restored.reading
   options: dict[str, Any] = {
     "max_tokens": max(row.left for row in rows),
@@ -148,7 +148,7 @@ def _take(
   max_calls: int,
   stop_strings: tuple[str, ...],
 ) -> None:
-  """Takes over what a row drew, and answers the call that it ends with."""
+  """Stores a row's new tokens, and answers the call at their end."""
   new = text.detokenize(restored, tokens)
   row.left, row.written = row.left - len(tokens), row.written + len(tokens)
   ends = [new.index(stop) for stop in stop_strings if stop in new]
@@ -167,7 +167,7 @@ def _take(
     return
   result = registry.result(call) if len(row.calls) < max_calls else f"error: no more than {max_calls} calls"
   row.calls.append(ToolCall(call, result))
-  if asked != new:  # the last token says more than the arrow: what it says beyond is dropped
+  if asked != new:  # the last token contains text after the arrow, which is dropped
     before = text.detokenize(restored, tokens[:-1])
     tokens = np.concatenate([tokens[:-1], restored.tokenizer.encode(asked[len(before) :])])
   put = f" {result}{tools.CLOSE}"

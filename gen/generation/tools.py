@@ -1,13 +1,13 @@
-"""Tools: typed Python functions that a model calls by a marked span, whose result is put in before it goes on.
+"""Tools: typed Python functions that a model calls in a marked span; the result is inserted into the text.
 
     the model writes        37 * 45 = [calculator("37*45") ->
     the tool adds                                             1665]
-    and the model goes on                                          1665.
+    and the model continues                                          1665.
 
-After arXiv:2302.04761. A call is parsed, never evaluated: its arguments are literals of the types that the function
-names. What goes wrong (no such tool, a wrong argument, an exception, too much time or text) is put in as the result,
-`error: ...`, for the model to see. The time limit abandons a function that runs on; it cannot stop one that holds
-the interpreter in a single operation, so a tool bounds its own work, as `evaluate_arithmetic` does.
+After arXiv:2302.04761. A call is parsed, never evaluated: its arguments are literals of the function's types. Errors
+(an unknown tool, a wrong argument, an exception, too much time or text) are inserted as the result, `error: ...`.
+The time limit abandons a function that is still running. It cannot stop one that holds the interpreter in a single
+operation, so a tool must bound its own work, as `evaluate_arithmetic` does.
 """
 
 import ast
@@ -27,17 +27,17 @@ TYPES = (int, float, str, bool)
 
 
 class ToolError(Exception):
-  """What went wrong with a call, in words for the model."""
+  """The error of a call, as a message for the model."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ToolLimits:
-  """What a call may take.
+  """Limits of a call.
 
   Attributes:
-    seconds: before it is abandoned.
-    call: characters of what the model writes between the marks.
-    result: characters of the result.
+    seconds: maximum run time.
+    call: maximum characters of a call.
+    result: maximum characters of a result.
   """
 
   seconds: float = 1.0
@@ -56,7 +56,7 @@ class Tool:
 
   @property
   def signature(self) -> str:
-    """How it is called, for a prompt or a message."""
+    """Its signature, for a prompt or a message."""
     return f"{self.name}({', '.join(f'{name}: {kind.__name__}' for name, kind in self.types.items())})"
 
 
@@ -68,11 +68,11 @@ class ToolRegistry:
   ... def add(a: int, b: int) -> int:
   ...   return a + b
   >>> registry.result("add(2, b=40)"), registry.result("add(2)")
-  ('42', 'error: add wants a value for b')
+  ('42', 'error: add needs a value for b')
   """
 
   def __init__(self, limits: ToolLimits = ToolLimits()) -> None:
-    """Knows no tool yet."""
+    """Starts without tools."""
     self.limits, self._tools = limits, dict[str, Tool]()
 
   def tool(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -102,7 +102,7 @@ class ToolRegistry:
     return tuple(self._tools.values())
 
   def result(self, call: str) -> str:
-    """Returns what a call gives as text, or `error: ...` in one line; it never raises."""
+    """Returns the result of a call as text, or `error: ...` in one line; never raises."""
     try:
       found = self._run(*self.parse(call))
     except ToolError as error:
@@ -126,7 +126,7 @@ class ToolRegistry:
     tool = self._tools.get(node.func.id)
     if tool is None:
       known = ", ".join(self._tools) or "none"
-      raise ToolError(f"no tool is called {node.func.id}; there are {known}")
+      raise ToolError(f"unknown tool {node.func.id}; there are {known}")
     return tool, self._arguments(tool, node)
 
   def _arguments(self, tool: Tool, node: ast.Call) -> dict[str, Any]:
@@ -139,11 +139,11 @@ class ToolRegistry:
       if name is None or name not in tool.types:
         raise ToolError(f"{tool.name} has no argument {name}; write {tool.signature}")
       if name in found:
-        raise ToolError(f"{tool.name} is given {name} twice")
+        raise ToolError(f"{tool.name} has {name} twice")
       found[name] = _literal(tool, name, value)
     for name in names[: tool.needed]:
       if name not in found:
-        raise ToolError(f"{tool.name} wants a value for {name}")
+        raise ToolError(f"{tool.name} needs a value for {name}")
     return found
 
   def _run(self, tool: Tool, arguments: dict[str, Any]) -> str:
@@ -193,7 +193,7 @@ _BINARY: dict[type, Callable[[Any, Any], Any]] = {
   ast.Pow: operator.pow,
 }
 _UNARY: dict[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos}
-MAX_BITS = 2048  # of a whole number; more are refused before they are computed
+MAX_BITS = 2048  # of an integer; larger results raise before they are computed
 MAX_DEPTH = 50
 
 
@@ -239,7 +239,7 @@ def _value(node: ast.expr, depth: int) -> int | float:
 
 
 def _check_power(base: int | float, exponent: int | float) -> None:
-  """Refuses a power of whole numbers that would take long."""
+  """Raises ValueError for a power of integers that would take long."""
   whole = isinstance(base, int) and isinstance(exponent, int)
   if whole and abs(exponent) * max(1, int(base).bit_length()) > MAX_BITS:
     raise ValueError("the number is too large")
@@ -257,8 +257,8 @@ def standard_tools(
   """Returns the tools calculator, date and lookup.
 
   Args:
-    facts: what lookup knows, by name.
-    today: what date counts from; None is the day of the call.
+    facts: values of lookup, by name.
+    today: base of date; None is the day of the call.
 
   >>> standard_tools(today=datetime.date(2024, 2, 27)).result("date(2)")
   '2024-02-29'
@@ -273,12 +273,12 @@ def standard_tools(
 
   @registry.tool
   def date(days: int = 0) -> str:
-    """Says the date of today, or of so many days later."""
+    """Returns today's date, or the date `days` later."""
     return ((today or datetime.date.today()) + datetime.timedelta(days=days)).isoformat()
 
   @registry.tool
   def lookup(name: str) -> str:
-    """Says what is known of a name."""
+    """Returns the fact about a name."""
     if name not in known:
       raise LookupError(f"nothing is known of {name}")
     return known[name]
@@ -287,7 +287,7 @@ def standard_tools(
 
 
 def find_open_call(text: str) -> str | None:
-  """Returns the call that a text ends with, if the model has just asked for its result.
+  """Returns the call that a text ends with, if it still has no result.
 
   >>> find_open_call('2 and [calculator("1+1") ->')
   'calculator("1+1")'
@@ -296,4 +296,4 @@ def find_open_call(text: str) -> str | None:
     return None
   begin = text.rfind(OPEN)
   call = text[begin + len(OPEN) : -len(ARROW)] if begin >= 0 else ""
-  return call if call and CLOSE not in call else None  # a bracket that was closed before is no call
+  return call if call and CLOSE not in call else None  # a closed bracket is no call

@@ -1,4 +1,4 @@
-"""What one architecture of the Hugging Face format is: its names, its config both ways, its positions."""
+"""The description of one Hugging Face architecture: tensor names, config in both directions, positions."""
 
 import dataclasses
 import re
@@ -24,15 +24,15 @@ ACTIVATIONS = {
 }
 ACTIVATION_NAMES = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
 LAYERS = "target/stack/layers"  # the layers of a model with one stack
-LARGEST = 1 << 31  # no size or id of a config reaches it
+LARGEST = 1 << 31  # upper bound of all sizes and ids of a config
 SOURCE_LAYERS = "source/stack/layers"  # those of an encoder-decoder's encoder
 TOKENS = "embedding/embedding"
 
 
 class TensorRow(NamedTuple):
-  """One tensor: its name without the prefix, "{}" for the layer; the parameters it holds; how.
+  """One tensor: its name without the prefix, with "{}" for the layer; the paths of its parameters; its layout.
 
-  A path ends where the parameter lies in the tree; those of stacked layers have the layer as first axis.
+  Paths are those of the parameter tree; parameters of stacked layers have the layer as first axis.
   """
 
   name: str
@@ -44,12 +44,12 @@ TensorRows = tuple[TensorRow, ...]
 
 
 class TensorContents(NamedTuple):
-  """What a checkpoint's tensors and class say that its config need not."""
+  """Facts about a checkpoint that follow from its tensors and class, not from its config."""
 
   names: frozenset[str]  # without prefix
-  head: bool  # whether it gives logits
+  head: bool  # whether it has a language-model head
   own_output: bool  # whether the output matrix is not the embedding
-  kind: str = ""  # the class; empty if it is not named
+  kind: str = ""  # the class; empty if none is named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,18 +58,18 @@ class Architecture:
 
   Attributes:
     name: the model type.
-    prefix: what the names of a model inside a larger one begin with.
-    defaults: values of the config that a file may leave out.
+    prefix: prefix of tensor names of a model inside a larger one.
+    defaults: values of the config that a file may omit.
     model: config.json, completed by the defaults, as a `Model`.
-    describe: a `Model` as config.json, without what the tensors say.
-    rows: the tensors of a `Model`; those whose parameters it lacks are skipped.
-    head_names: how the names of tensors begin that lie outside the prefix.
-    classes: the classes that are read, and whether each gives logits; the first of either kind is written.
+    describe: a `Model` as config.json, without the facts that follow from the tensors.
+    rows: the tensors of a `Model`; those without parameters in the model are skipped.
+    head_names: prefixes of the names of tensors outside `prefix`.
+    classes: supported classes, and whether each has a head; the first of either kind is written.
     output: name of the output matrix.
-    plain_head: whether the head is no more than the output matrix.
-    unties: whether the config can take the output matrix apart from the embedding.
-    twins: groups of names for one tensor; the first that is there holds the numbers that count.
-    unused: patterns of tensors that no logit depends on; they are kept as they are.
+    plain_head: whether the head consists of the output matrix alone.
+    unties: whether the config can untie the output matrix from the embedding.
+    twins: groups of names for one tensor; the first that exists has the values in use.
+    unused: patterns of tensors that no logit depends on; they are copied unchanged.
     positions: (config.json, ids, mask) -> positions, or None for 0, 1, 2...
   """
 
@@ -89,7 +89,7 @@ class Architecture:
   positions: Callable[[dict[str, Any], np.ndarray, np.ndarray], np.ndarray | None] = lambda *_: None
 
   def plain(self, name: str) -> str:
-    """Returns a tensor's name without prefix, in today's spelling."""
+    """Returns a tensor's name without prefix, in its current spelling."""
     for old, new in {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}.items():
       name = name.replace(old, new)
     return name.removeprefix(self.prefix)
@@ -99,17 +99,17 @@ class Architecture:
     return name if not head or name.startswith(self.head_names) else self.prefix + name
 
   def is_unused(self, name: str) -> bool:
-    """Says whether no logit depends on a tensor."""
+    """Returns whether no logit depends on a tensor."""
     return any(re.fullmatch(pattern, name) for pattern in self.unused)
 
   def complete(self, hf: dict[str, Any]) -> dict[str, Any]:
-    """Returns config.json with the values that it leaves out.
+    """Returns config.json with default values for missing fields.
 
     Raises:
       UserError: for a value of the wrong type, or a size that is not positive.
     """
     for key, default in self.defaults.items():
-      if key == "eos_token_id":  # may be a list, which generation_config reads
+      if key == "eos_token_id":  # may be a list; generation_config reads it
         continue
       value = hf.get(key, default)
       if not _fits(value, (0 if value is not None else None) if key.endswith("_id") else default):
@@ -125,14 +125,14 @@ def _fits(value: Any, default: Any) -> bool:
   if isinstance(value, bool) or not isinstance(value, int | float):
     return False
   if not 0 <= value < LARGEST:
-    return default == 0 and -LARGEST < value < LARGEST  # -1 is no id, which some files write
+    return default == 0 and -LARGEST < value < LARGEST  # some files write -1 for no id
   return isinstance(default, float) or (isinstance(value, int) and (value > 0 or default == 0))
 
 
 def _brief(value: Any) -> str:
   try:
     text = repr(value)
-  except (ValueError, RecursionError):  # digits or depth beyond what Python writes
+  except (ValueError, RecursionError):  # more digits or depth than Python can write
     text = "this"
   return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -171,10 +171,10 @@ def fused_rows(name: str, path: str, weight: TensorLayout, bias: TensorLayout) -
 
 
 def activation_name(hf: dict[str, Any], key: str) -> str:
-  """Returns the config's activation by its name here.
+  """Returns our name of the config's activation.
 
   Raises:
-    UserError: for one that is not known here.
+    UserError: for an unknown one.
   """
   if not isinstance(hf[key], str) or hf[key] not in ACTIVATIONS:
     raise UserError(f"config.json: {key} {_brief(hf[key])} is not one of {', '.join(ACTIVATIONS)}")
@@ -182,10 +182,10 @@ def activation_name(hf: dict[str, Any], key: str) -> str:
 
 
 def refuse_unsupported(hf: dict[str, Any], **only: Any) -> None:
-  """Refuses a config that asks for what is not built here.
+  """Raises UserError for a config with unsupported values.
 
   Raises:
-    UserError: naming the first field that has another value than the one given.
+    UserError: with the first field whose value is not the supported one.
   """
   for key, value in only.items():
     if hf.get(key) not in (None, value):

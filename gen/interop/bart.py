@@ -54,7 +54,7 @@ _OFFSET = 2  # rows of the position table before the first position
 
 
 def _model(hf: dict[str, Any], contents: TensorContents) -> Model:
-  # Fields of relatives (mBART, Blenderbot) that some files of the same model type carry.
+  # Fields of related models (mBART, Blenderbot) that occur in files of the same model type.
   refuse_unsupported(hf, normalize_before=False, add_final_layer_norm=False, normalize_embedding=True)
   split_width(hf, "d_model", "decoder_attention_heads")
   heads, decoder_heads = hf["encoder_attention_heads"], hf["decoder_attention_heads"]

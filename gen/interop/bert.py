@@ -75,8 +75,8 @@ _DEFAULTS: dict[str, Any] = {
 def _model(offset: bool, hf: dict[str, Any], contents: TensorContents) -> Model:
   refuse_unsupported(hf, is_decoder=False, add_cross_attention=False, position_embedding_type="absolute")
   if offset and hf["pad_token_id"] is None:
-    raise UserError("config.json: pad_token_id is not given, and positions are counted from it")
-  # RoBERTa's positions begin after that of padding, which is padding's id.
+    raise UserError("config.json: pad_token_id is missing; positions are counted from it")
+  # RoBERTa's positions start after the position of padding, which equals padding's id.
   first = hf["pad_token_id"] + 1 if offset else 0
   return Model(
     family="encoder",
@@ -98,7 +98,7 @@ def _model(offset: bool, hf: dict[str, Any], contents: TensorContents) -> Model:
     norm_bias=True,
     tied=not contents.own_output,
     head_transform=contents.head,
-    head_activation="gelu" if contents.head and offset else "",  # RoBERTa's head has no choice
+    head_activation="gelu" if contents.head and offset else "",  # RoBERTa's head always uses gelu
     head_bias=contents.head,
     pooler="pooler.dense.weight" in contents.names,
     dropout=hf["hidden_dropout_prob"],
@@ -124,7 +124,7 @@ def _describe(model: Model) -> dict[str, Any]:
 
 
 def _past_padding(hf: dict[str, Any], ids_bt: np.ndarray, _: np.ndarray) -> np.ndarray:
-  """Returns positions that count what is not padding; padding itself lies just before the first."""
+  """Returns positions that count tokens except padding; padding has the position before the first."""
   real_bt = ids_bt != hf["pad_token_id"]
   return np.cumsum(real_bt, axis=1) * real_bt - 1
 

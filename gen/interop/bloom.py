@@ -1,4 +1,4 @@
-"""BLOOM (arXiv:2211.05100) in the Hugging Face format: each head's query, key and value follow one another."""
+"""BLOOM (arXiv:2211.05100) in the Hugging Face format: query, key and value are interleaved by head."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ ROWS: TensorRows = (
   *norm_rows("ln_f", "target/stack/norm"),
   TensorRow("lm_head.weight", ("head/logits/kernel",), LINEAR),
 )
-# Names that older files have for the same sizes.
+# Names of the same sizes in older files.
 _ALSO = {"n_embed": "hidden_size", "num_hidden_layers": "n_layer", "num_attention_heads": "n_head"}
 
 
@@ -74,7 +74,7 @@ def _describe(model: Model) -> dict[str, Any]:
 
 
 def _past_masked(_: dict[str, Any], ids_bt: np.ndarray, mask_bt: np.ndarray) -> np.ndarray:
-  """Returns positions that count what the mask lets through."""
+  """Returns positions that count unmasked tokens."""
   return np.maximum(np.cumsum(mask_bt, axis=1) - 1, 0)
 
 

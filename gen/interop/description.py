@@ -1,4 +1,4 @@
-"""A model of `gen` as one of the Hugging Face format: the architecture that means the same is found by trying."""
+"""A model of `gen` in the Hugging Face format: tries architectures until one is equivalent."""
 
 import dataclasses
 import math
@@ -11,20 +11,20 @@ from gen.interop.architecture import Architecture, TensorContents
 from gen.interop.pretrained import Pretrained, StoredTensors
 from gen.models import language_model
 
-# Fields that say how a model is initialized, trained or computed, not what it computes.
+# Fields about initialization, training and execution, which do not change the function that a model computes.
 _NOT_MEANING = ("dropout", "initializer_scale", "dtype", "scan", "remat", "loss_chunk", "attention")
 
 
 def describe_model(model: Model, dtype: str = "F32", like: dict[str, Any] | None = None) -> Pretrained:
-  """Returns a model of `gen` as one of the format.
+  """Returns a model of `gen` as a model of the format.
 
   Args:
-    model: its shape; with a vocabulary.
-    dtype: the format's word for the parameters' type.
-    like: config.json of a model whose class and further values are to be kept; None chooses.
+    model: its config, with a vocabulary.
+    dtype: the format's name of the parameters' type.
+    like: config.json of a model whose class and other values are reused; None chooses.
 
   Raises:
-    UserError: if no architecture means the same, naming the nearest and what it lacks.
+    UserError: if no architecture is equivalent; with the nearest and the difference.
   """
   tries = [
     (_difference(model, found, kind), found, kind)
@@ -41,12 +41,12 @@ def describe_model(model: Model, dtype: str = "F32", like: dict[str, Any] | None
   names = _names(model, found)
   hf = {"architectures": [kind], "model_type": found.name} | found.describe(model)
   hf = hf | (like or {})
-  hf.pop("torch_dtype", None)  # older word for dtype
+  hf.pop("torch_dtype", None)  # older name of dtype
   hf["dtype"] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}[dtype]
   file = tensor_files.SINGLE
   stored = [StoredTensors(found.full(name, head), file, dtype, shape, name) for name, shape in names.items()]
   for group in found.twins:
-    # What a file says under a name without use, other readers may look for.
+    # Other readers may use fields that have no effect here.
     more = [name for name in group if group[0] in names and found.is_unused(name)]
     stored += [StoredTensors(found.full(name, head), file, dtype, names[group[0]], group[0]) for name in more]
   return Pretrained(model, found.name, head, hf, tuple(stored), {file: {"format": "pt"}})
@@ -62,7 +62,7 @@ def _names(model: Model, found: Architecture) -> dict[str, tuple[int, ...]]:
 
 
 def _difference(model: Model, found: Architecture, kind: str) -> list[str]:
-  """Returns what an architecture would make of a model otherwise."""
+  """Returns the differences between a model and its form in an architecture."""
   names = _names(model, found)
   contents = TensorContents(frozenset(names), found.classes[kind], found.output in names, kind)
   try:
@@ -82,7 +82,7 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _meaning(model: Model) -> dict[str, Any]:
-  """Returns the fields that say what a model computes, derived sizes filled in, those without effect left out."""
+  """Returns the fields that determine what a model computes, with derived sizes, without unused fields."""
   target = model.target
   values = dataclasses.asdict(model) | {
     "heads": model.n_heads,

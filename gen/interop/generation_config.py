@@ -1,8 +1,8 @@
-"""What a Hugging Face checkpoint asks of generation, beside its weights.
+"""The generation settings of a Hugging Face checkpoint.
 
-generation_config.json holds it, and in older checkpoints config.json. Ids that begin and end a text, ids that may not
-be drawn, least lengths and penalties are part of the model, and are honoured. How tokens are drawn (do_sample,
-temperature, top_k, num_beams, max_length...) is the caller's choice. What is asked and not done is returned as notes.
+They are in generation_config.json, or in config.json of older checkpoints. Ids that begin and end a text, suppressed
+ids, minimum lengths and penalties are part of the model and are applied. Sampling (do_sample, temperature, top_k,
+num_beams, max_length...) is the caller's choice. Settings that are not applied are returned as notes.
 """
 
 import math
@@ -15,7 +15,7 @@ from gen.io import json_reading
 NAME = "generation_config.json"
 MAX_BYTES = 1 << 23
 Ids = tuple[int, ...]
-# What the caller chooses: the flag of experiments/generate.py, and the value that asks for nothing.
+# Settings of the caller: the flag of experiments/generate.py, and the value without effect.
 _CHOICES: dict[str, tuple[str, Any]] = {
   "num_beams": ("beams", 1),
   "length_penalty": ("length_penalty", 1.0),
@@ -26,7 +26,7 @@ _CHOICES: dict[str, tuple[str, Any]] = {
   "stop_strings": ("stop", []),
 }
 _OF_BEAMS, _OF_SAMPLING = ("length_penalty",), ("temperature", "top_k", "top_p", "min_p")
-# What is not supported and changes the output, and the value that asks for nothing.
+# Unsupported settings that change the output, and the value without effect.
 _UNSUPPORTED: dict[str, Any] = {
   "encoder_no_repeat_ngram_size": 0,
   "encoder_repetition_penalty": 1.0,
@@ -49,16 +49,16 @@ _UNSUPPORTED: dict[str, Any] = {
 
 
 class Constraints(NamedTuple):
-  """What a model's answers keep to, whatever draws them.
+  """Constraints on generated text, independent of the sampler.
 
   Attributes:
-    suppressed: ids that are never drawn.
-    suppressed_first: ids that are not drawn as the first new token.
-    bad_words: sequences of ids that are never completed.
-    min_length: ids of the text, prompt or target's beginning included, before which it does not end.
-    min_new: new tokens before which a text does not end.
-    no_repeat: size of the n-grams that no text holds twice; 0 is none.
-    repetition_penalty: what a Sampler that has none takes.
+    suppressed: ids that are never generated.
+    suppressed_first: ids that are not generated as the first new token.
+    bad_words: sequences of ids that are never generated.
+    min_length: minimum length in tokens, with the prompt or the start of the target.
+    min_new: minimum number of new tokens.
+    no_repeat: size of n-grams that never repeat; 0 is none.
+    repetition_penalty: default of a Sampler without one.
   """
 
   suppressed: Ids = ()
@@ -74,14 +74,14 @@ UNCONSTRAINED = Constraints()
 
 
 class GenerationConfig(NamedTuple):
-  """What generation_config.json, or config.json in its place, says.
+  """The content of generation_config.json, or of config.json in its place.
 
   Attributes:
-    eos: ids that end a text; may lie outside the vocabulary.
-    decoder_start: id that an encoder-decoder's target begins with, or None.
-    forced_bos: id that its target goes on with, or None.
-    constraints: what answers keep to.
-    notes: what is asked and not done, a sentence each.
+    eos: ids that end a text; may be outside the vocabulary.
+    decoder_start: first id of an encoder-decoder's target, or None.
+    forced_bos: second id of its target, or None.
+    constraints: on generated text.
+    notes: one sentence for each setting that is not applied.
   """
 
   eos: Ids
@@ -92,16 +92,16 @@ class GenerationConfig(NamedTuple):
 
 
 def read_generation_config(folder: Path, hf: dict[str, Any], vocab: int) -> GenerationConfig:
-  """Reads what stands beside a model.
+  """Reads the generation settings of a checkpoint.
 
   Args:
-    folder: of the checkpoint; its generation_config.json counts alone where it is there, as in transformers, but for
+    folder: of the checkpoint. If it has a generation_config.json, only that is used, as in transformers, except for
       the ids of a text's beginning and end.
     hf: its config.json, completed by its architecture's defaults.
-    vocab: rows of the model's embedding; ids outside are never drawn, so that nothing forbids them.
+    vocab: rows of the model's embedding; suppressed ids outside are ignored.
 
   Raises:
-    UserError: for a value of the wrong type, in one sentence that names the file.
+    UserError: for a value of the wrong type; the sentence names the file.
   """
   path = folder / NAME
   there = path.is_file()
@@ -113,7 +113,9 @@ def read_generation_config(folder: Path, hf: dict[str, Any], vocab: int) -> Gene
     forced = _id(hf, "bos_token_id", name)
   suppressed = tuple(sorted({token for token in _ids(values, "suppress_tokens", name) if 0 <= token < vocab}))
   if len(suppressed) >= vocab:
-    raise UserError(f"{name}: suppress_tokens holds every id of the vocabulary, so nothing could be drawn")
+    raise UserError(
+      f"{name}: suppress_tokens holds every id of the vocabulary, so no token could be generated"
+    )
   eos = _ids(roles, "eos_token_id", name)
   min_new = _number(values, "min_new_tokens", name, int, None)
   min_length = _number(values, "min_length", name, int, 0)
@@ -173,7 +175,7 @@ def _bad_words(values: dict[str, Any], name: str, eos: Ids, vocab: int) -> tuple
     raise wrong
   if sum(map(len, words)) > 1 << 20:
     raise UserError(f"{name}: bad_words_ids holds more than {1 << 20:,} ids")
-  # transformers lets an end through that is a bad word alone.
+  # As in transformers, a bad word that is only an end token is ignored.
   kept = {tuple(word) for word in words if word not in [[token] for token in eos]}
   return tuple(sorted(word for word in kept if all(0 <= token < vocab for token in word)))
 
@@ -203,5 +205,5 @@ def _number(values: dict[str, Any], key: str, name: str, kind: type, default: fl
     return default
   number = json_reading.require_kind(value, kind, f"{name}: {key}")
   if not 0 <= number <= 1 << 30 or not math.isfinite(number):
-    raise UserError(f"{name}: {key} is {_short(value)}; it must lie between 0 and {1 << 30}")
+    raise UserError(f"{name}: {key} is {_short(value)}; it must be between 0 and {1 << 30}")
   return number

@@ -1,4 +1,4 @@
-"""GPT-2 in the Hugging Face format: kernels lie as [inputs, outputs], queries, keys and values side by side."""
+"""GPT-2 in the Hugging Face format: kernels are [inputs, outputs]; queries, keys and values are concatenated."""
 
 from typing import Any
 

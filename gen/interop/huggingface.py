@@ -1,17 +1,16 @@
 """Checkpoints of the Hugging Face format: read, run, written.
 
-    model, params = huggingface.load(directory)        # config.json + *.safetensors, sharded or not
-    logits_btv = huggingface.forward(model, params, input_ids)
-    huggingface.save(directory, model, params)         # the same tensors under the same names
+    model, params = huggingface.load_checkpoint(directory)  # config.json + *.safetensors, sharded or not
+    logits_btv = huggingface.forward_pass(model, params, input_ids)
+    huggingface.save_checkpoint(directory, model, params)   # the same tensors under the same names
 
 BERT, RoBERTa, XLM-RoBERTa, GPT-2, BLOOM, T5 (1.0 and 1.1, and its encoder alone) and BART, with and without their
-language-model heads. `model` is a `Pretrained`: `model.config` is the `gen.config.Model` that all of `gen` takes, and
-`params` the tree of `language_model.build_model(model.config)`, in the types of the files. `save_checkpoint` takes a
-`gen.config.Model` as
-well, for a model that was trained here.
+language-model heads. `model.config` is a `gen.config.Model`, and `params` is the tree of
+`language_model.build_model(model.config)` in the types of the files. `save_checkpoint` also accepts a
+`gen.config.Model`, for a model that was trained here.
 
-Memory: a file is read and written in blocks of a few megabytes, so that beside the parameters there is next to
-nothing; `forward_pass` computes with the parameters where they lie.
+Memory: files are read and written in blocks of a few megabytes, so little memory is needed besides the parameters;
+`forward_pass` uses the parameters without copying them.
 """
 
 import dataclasses
@@ -38,11 +37,11 @@ def load_checkpoint(directory: str | Path) -> tuple[Pretrained, Any]:
   """Reads a checkpoint: config.json and *.safetensors, one file or several with an index.
 
   Args:
-    directory: where they lie.
+    directory: of the files.
 
   Returns:
     The model and its parameters, numpy arrays in the types of the files. Layers are stacked along a first axis; if
-    their types differ, all of them are float32, and `save_checkpoint` gives each its own again.
+    their types differ, all of them are float32, and `save_checkpoint` restores the original types.
 
   Raises:
     UserError: for a missing, damaged or unsupported file, config value or tensor, in one sentence.
@@ -73,7 +72,7 @@ def _read(directory: Path, tensor: TensorHeader, slot: TensorSlot) -> None:
 
 
 def _types(model: Pretrained, shapes: dict[str, Any]) -> dict[str, np.dtype]:
-  """Returns each parameter's type: that of its tensors, or float32, which holds all of them."""
+  """Returns each parameter's type: that of its tensors, or float32 if they differ."""
   by_row: dict[str, set[str]] = {}
   for stored in model.tensors:
     by_row.setdefault(stored.row, set()).add(stored.dtype)
@@ -87,18 +86,18 @@ def _types(model: Pretrained, shapes: dict[str, Any]) -> dict[str, np.dtype]:
 
 
 def save_checkpoint(directory: str | Path, model: Pretrained | Model, params: Any) -> None:
-  """Writes a checkpoint that `load_checkpoint` and transformers read; a directory that is not there is made.
+  """Writes a checkpoint that `load_checkpoint` and transformers read; creates the directory if absent.
 
-  Names, types, files and all that no parameter holds are those of the checkpoint that `model` came with. Where the
-  parameters have been given another type, that is what is written.
+  Names, types, files and tensors without parameters are those of the checkpoint that `model` was loaded from. If the
+  parameters have another type now, that type is written.
 
   Args:
-    directory: where to; a checkpoint that is there is replaced.
-    model: from `load_checkpoint`, or a `gen.config.Model` that one of the architectures means.
-    params: its parameters, numpy's or jax's.
+    directory: the output; an existing checkpoint is replaced.
+    model: from `load_checkpoint`, or a `gen.config.Model` equivalent to one of the architectures.
+    params: its parameters, arrays of numpy or jax.
 
   Raises:
-    UserError: if no architecture is that model, parameters do not fit it, or the disk refuses.
+    UserError: if no architecture is equivalent, the parameters do not fit it, or writing fails.
   """
   directory = Path(directory)
   flat = {path: np.asarray(leaf) for path, leaf in parameters.flatten_tree(params).items()}
@@ -131,7 +130,7 @@ def _check_parameters(config: Model, flat: dict[str, np.ndarray]) -> None:
 
 
 def _word(flat: dict[str, np.ndarray]) -> str:
-  """Returns the format's word for the type of all parameters."""
+  """Returns the format's name of the type of all parameters."""
   words = {word for word, dtype in DTYPES.items() if any(array.dtype == dtype for array in flat.values())}
   return words.pop() if len(words) == 1 else "F32"
 
@@ -147,7 +146,7 @@ def _entry(stored: StoredTensors, slot: TensorSlot | None, loaded: TensorSlot | 
 
 @dataclasses.dataclass
 class _Pieces:
-  """The blocks of a tensor, made when they are due."""
+  """The blocks of a tensor, computed on demand."""
 
   slot: TensorSlot
   dtype: np.dtype
@@ -165,9 +164,9 @@ def _write(directory: Path, model: Pretrained, entries: dict[str, list[NewTensor
     weight_map = {entry.name: file for file, found in entries.items() for entry in found}
     index = {"metadata": model.index, "weight_map": weight_map}
     (directory / tensor_files.INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
-  if stale not in entries:  # or readers would take what was here before
+  if stale not in entries:  # otherwise readers would use the old files
     (directory / stale).unlink(missing_ok=True)
-  if model.generation is None:  # or transformers would generate as the model asked that was here before
+  if model.generation is None:  # otherwise transformers would use the old settings
     (directory / generation_config.NAME).unlink(missing_ok=True)
   else:
     (directory / generation_config.NAME).write_bytes(model.generation)
@@ -182,20 +181,20 @@ def forward_pass(
   token_type_ids: Any = None,
   decoder_input_ids: Any = None,
 ) -> np.ndarray:
-  """Returns what transformers' model gives: logits, or the last hidden states without a head.
+  """Returns the outputs of transformers' model: logits, or the last hidden states without a head.
 
   Args:
-    model: from `load_checkpoint`, or a `gen.config.Model` that one of the architectures means.
+    model: from `load_checkpoint`, or a `gen.config.Model` equivalent to one of the architectures.
     params: its parameters.
-    input_ids: ids [batch, length]; of an encoder-decoder, what its encoder reads.
-    attention_mask: 1 for ids that are seen, 0 for padding, [batch, length], in any pattern; None sees all.
+    input_ids: ids [batch, length]; of the encoder in an encoder-decoder.
+    attention_mask: 1 for visible ids, 0 for padding, [batch, length], in any pattern; None means all visible.
     token_type_ids: sentence of each id (BERT, RoBERTa); None is 0.
-    decoder_input_ids: what an encoder-decoder's decoder reads; None is `input_ids` behind the start token, as
-      transformers has it for BART, and T5 has it for labels.
+    decoder_input_ids: inputs of an encoder-decoder's decoder; None means `input_ids` after the start token, as in
+      transformers for BART, and in T5 for labels.
 
   Returns:
-    float32 [batch, length, vocab] or [batch, length, width]. What stands at a position that sees nothing (padding
-    on the left of a decoder) has no meaning.
+    float32 [batch, length, vocab] or [batch, length, width]. Values at a position without visible keys
+    (padding on the left of a decoder) are undefined.
 
   Raises:
     UserError: for ids outside the vocabulary, a text that is too long, or shapes that do not agree.
@@ -209,7 +208,7 @@ def forward_pass(
 
 @functools.lru_cache(maxsize=16)
 def _program(config: str, head: bool) -> Callable[[Any, dict[str, np.ndarray]], jax.Array]:
-  """Returns the compiled forward pass of a model, in float32; one block of layers is compiled and looped over."""
+  """Returns the compiled forward pass of a model, in float32; one layer is compiled and looped over."""
   model = from_dict(Model, json.loads(config))
   module = language_model.build_model(
     dataclasses.replace(model, dtype="float32", scan=True, remat="none", dropout=0.0)

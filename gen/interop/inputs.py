@@ -1,4 +1,4 @@
-"""What a caller of a Hugging Face model gives, as a module of `gen` reads it. B batch, T length, S source length."""
+"""Converts the inputs of a Hugging Face model to arguments of a module of `gen`. B batch, T length, S source length."""
 
 from typing import Any
 
@@ -21,15 +21,13 @@ def prepare_inputs(
   _same_shape("attention_mask", mask_bt, ids_bt)
   mask_bt = (mask_bt != 0).astype(np.int32)
   if token_type_ids is not None and not model.config.token_types:
-    raise UserError(f"token_type_ids are given, and {model.architecture} has no token types")
+    raise UserError(f"token_type_ids are set, but {model.architecture} has no token types")
   if model.config.family == "encoder_decoder":
     target_bt = _target(model, ids_bt, decoder_input_ids)
     _fits(model, np.arange(max(ids_bt.shape[1], target_bt.shape[1])))
     return {"inputs_bt": target_bt, "source_bs": ids_bt, "source_segments_bs": mask_bt}
   if decoder_input_ids is not None:
-    raise UserError(
-      f"decoder_input_ids are given, and this {model.architecture} has no decoder beside its encoder"
-    )
+    raise UserError(f"decoder_input_ids are set, but this {model.architecture} has no decoder")
   places_bt = model.table.positions(model.values, ids_bt, mask_bt)
   if places_bt is None:
     places_bt = np.broadcast_to(np.arange(ids_bt.shape[1]), ids_bt.shape)
@@ -42,7 +40,7 @@ def prepare_inputs(
 
 
 def _target(model: Pretrained, ids_bs: np.ndarray, decoder_input_ids: Any) -> np.ndarray:
-  """Returns what the decoder reads: what is given, or the source shifted right behind the start token."""
+  """Returns the decoder's inputs: decoder_input_ids, or the source shifted right after the start token."""
   if decoder_input_ids is not None:
     target_bt = _ids("decoder_input_ids", decoder_input_ids, model.config.vocab)
     if len(target_bt) != len(ids_bs):

@@ -1,4 +1,4 @@
-"""Trees of parameters as arrays by path, in memory that jax on a CPU uses without a copy."""
+"""Parameter trees as arrays by path, in memory that jax uses without a copy on CPUs."""
 
 import math
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-_ALIGNMENT = 64  # bytes; what XLA asks of a buffer that it shall use as it is
+_ALIGNMENT = 64  # bytes; XLA copies a host buffer with a smaller alignment
 
 
 def flatten_tree(tree: Any) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def unflatten_tree(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def abstract_arrays(
   flat: Mapping[str, Any], types: Mapping[str, np.dtype] | None = None
 ) -> dict[str, np.ndarray]:
-  """Returns arrays of the leaves' shapes, float32 or of the types given by path, that take no memory."""
+  """Returns arrays of the leaves' shapes, float32 or of the types by path, without allocating memory."""
   types = types or {}
   return {
     path: np.broadcast_to(np.zeros((), types.get(path, np.float32)), leaf.shape)
@@ -40,7 +40,7 @@ def abstract_arrays(
 
 
 def empty_array(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-  """Returns an array without content that XLA on a CPU can use without copying it."""
+  """Returns an uninitialized array that XLA on a CPU can use without a copy."""
   size = math.prod(shape) * dtype.itemsize
   memory = np.empty(size + _ALIGNMENT, np.uint8)
   start = -memory.ctypes.data % _ALIGNMENT
@@ -48,5 +48,5 @@ def empty_array(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 def to_device(tree: Any) -> Any:
-  """Returns the tree as jax arrays, which share memory with numpy's where that is possible."""
+  """Returns the tree as jax arrays, which share memory with numpy's if possible."""
   return jax.tree.map(lambda leaf: jax.device_put(leaf, may_alias=True), tree)

@@ -1,6 +1,6 @@
-"""What a checkpoint of the Hugging Face format is beside its numbers, found in a directory.
+"""The description of a Hugging Face checkpoint in a directory, without its parameters.
 
-Nothing here reads more of the files than their headers, small tensors without use, and pairs of equal ones.
+Only headers, small unused tensors, and duplicate tensors are read here.
 """
 
 import dataclasses
@@ -26,12 +26,12 @@ class StoredTensors(NamedTuple):
   """One tensor of the files.
 
   Attributes:
-    name: as the files have it.
-    file: in which it lies.
-    dtype: the format's word for its type.
+    name: as in the files.
+    file: that contains it.
+    dtype: the format's name of its type.
     shape: sizes of its axes.
-    row: the name in the tables of the parameters that it holds; empty for one without use.
-    content: bytes of one without use.
+    row: its name in the architecture's table; empty for an unused tensor.
+    content: bytes of an unused tensor.
   """
 
   name: str
@@ -44,18 +44,18 @@ class StoredTensors(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-  """A model of the Hugging Face format: how it is built here, and all that its files say beside the parameters.
+  """A model of the Hugging Face format: its config here, and everything in its files except the parameters.
 
   Attributes:
-    config: the shape, as every other module of `gen` takes it: `language_model.build_model(model.config)`.
+    config: as used by the rest of `gen`, for example `language_model.build_model(model.config)`.
     architecture: the format's `model_type`.
-    head: whether it gives logits; otherwise the last hidden states.
-    hf: config.json as it was read or will be written.
+    head: whether outputs are logits; otherwise the last hidden states.
+    hf: config.json as read or to be written.
     tensors: the tensors of the files in their order.
-    metadata: what each file says of itself.
-    index: what the index of several files says of them; None for one file.
-    notes: what a user should know of the files, a sentence each.
-    generation: content of generation_config.json, where there is one.
+    metadata: of each file.
+    index: metadata of the index of several files; None for one file.
+    notes: sentences for the user about the files.
+    generation: content of generation_config.json, if there is one.
   """
 
   config: Model
@@ -70,17 +70,17 @@ class Pretrained:
 
   @property
   def table(self) -> Architecture:
-    """The names and rules of its architecture."""
+    """Its architecture's description."""
     return registry.ARCHITECTURES[self.architecture]
 
   @property
   def values(self) -> dict[str, Any]:
-    """config.json with the values that it leaves out."""
+    """config.json with default values for missing fields."""
     return self.table.complete(self.hf)
 
 
 def find_checkpoint(directory: Path) -> tuple[Pretrained, TensorListing]:
-  """Returns what a directory holds, and where its tensors lie.
+  """Returns the description of a directory's checkpoint, and the location of its tensors.
 
   Raises:
     UserError: for anything that is not such a checkpoint, or not supported, in one sentence.
@@ -114,7 +114,7 @@ def find_checkpoint(directory: Path) -> tuple[Pretrained, TensorListing]:
 
 
 def _check_size(config: Model, listed: TensorListing) -> None:
-  """Checks that a model is about as large as its files, before anything of its size is made.
+  """Checks that a model is about as large as its files, before memory of its size is allocated.
 
   Raises:
     UserError: if it is far larger.
@@ -142,7 +142,7 @@ def _plain_names(found: Architecture, listed: TensorListing) -> dict[str, Tensor
 
 
 def _has_head(found: Architecture, plain: Mapping[str, TensorHeader], listed: TensorListing) -> bool:
-  """Says whether tensors whose class is not named give logits: a larger model's names begin with a prefix."""
+  """Returns whether tensors without a named class include a head: then their names begin with the prefix."""
   prefixed = bool(found.prefix) and any(name.startswith(found.prefix) for name in listed.tensors)
   return any(name.startswith(found.head_names) for name in plain) or (found.plain_head and prefixed)
 
@@ -150,7 +150,7 @@ def _has_head(found: Architecture, plain: Mapping[str, TensorHeader], listed: Te
 def _resolve(
   directory: Path, found: Architecture, hf: dict[str, Any], head: bool, plain: Mapping[str, TensorHeader]
 ) -> tuple[dict[str, str], bool]:
-  """Returns the row of each tensor ("" for one without use), and whether the output matrix is one of its own."""
+  """Returns the row of each tensor ("" for an unused one), and whether the output matrix is untied."""
   rows = {name: "" if found.is_unused(name) else name for name in plain}
   own_output = head and found.unties and hf.get("tie_word_embeddings") is False
   for group in found.twins:
@@ -166,13 +166,13 @@ def _resolve(
         own_output = True
       elif not found.is_unused(other):
         raise UserError(
-          f"{plain[other].name} differs from {plain[first].name}; an embedding of its own is not supported"
+          f"{plain[other].name} differs from {plain[first].name}; an untied copy is not supported"
         )
   return rows, own_output
 
 
 def tensor_slots(rows: TensorRows, flat: Mapping[str, np.ndarray]) -> dict[str, TensorSlot]:
-  """Returns where the numbers of each tensor are, by its name in the tables.
+  """Returns the location of each tensor's values in the parameters, by its name in the table.
 
   Args:
     rows: the table of the architecture.
@@ -196,7 +196,7 @@ def check_tensors(model: Pretrained, wanted: Mapping[str, tuple[int, ...]]) -> N
   """Checks that the files hold every tensor of the model, each in its shape, and no other.
 
   Raises:
-    UserError: naming the first that is not so.
+    UserError: with the first that is not.
   """
   there = {stored.row for stored in model.tensors}
   for stored in model.tensors:

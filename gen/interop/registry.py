@@ -1,4 +1,4 @@
-"""Which architectures of the Hugging Face format are read and written."""
+"""The supported architectures of the Hugging Face format."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def find_architecture(hf: dict[str, Any]) -> Architecture:
   """Returns the architecture that a config.json names.
 
   Raises:
-    UserError: if it is not known here.
+    UserError: if it is not supported.
   """
   name = hf.get("model_type")
   if not isinstance(name, str) or name not in ARCHITECTURES:
@@ -27,10 +27,10 @@ def find_architecture(hf: dict[str, Any]) -> Architecture:
 
 
 def class_name(found: Architecture, hf: dict[str, Any]) -> str:
-  """Returns the class that a config.json names, or nothing.
+  """Returns the class that a config.json names, or an empty string.
 
   Raises:
-    UserError: for a class whose head is not known here.
+    UserError: for a class whose head is not supported.
   """
   named = hf.get("architectures") or [""]
   name = named[0] if isinstance(named, list) else named

@@ -1,8 +1,8 @@
 """Checkpoints of the Hugging Face format as runs of `gen`, and back.
 
-A run's folder is as training leaves it: config.json, and a checkpoint of step 0 with the whole state, so that
-training, generation and evaluation read it. `huggingface` inside keeps what a run has no place for: the original
-config.json and the files of the tokenizer.
+A run's folder is as after training: config.json, and a checkpoint of step 0 with the full state. So training,
+generation and evaluation can use it. Its subfolder `huggingface` keeps the original config.json and the files of the
+tokenizer.
 """
 
 import json
@@ -28,14 +28,14 @@ TOKENIZER_FILES = tokenizers.ALL_FILES
 
 
 def import_checkpoint(source: str | Path, workdir: str | Path) -> Run:
-  """Makes the folder of a run from a checkpoint of the format; parameters become float32.
+  """Creates the folder of a run from a checkpoint of the format; parameters become float32.
 
   Raises:
-    UserError: if the source cannot be read, or the folder holds a run already.
+    UserError: if the source cannot be read, or the folder already contains a run.
   """
   source, workdir = Path(source), Path(workdir)
   if (workdir / pretrained.CONFIG).exists():
-    raise UserError(f"{workdir} holds a run already; choose another --workdir or remove it")
+    raise UserError(f"{workdir} already contains a run; choose another --workdir or remove it")
   model, params = huggingface.load_checkpoint(source)
   for note in model.notes:
     logging.getLogger(__name__).warning(note)
@@ -67,11 +67,11 @@ def export_checkpoint(
 
   Args:
     workdir: the folder of the run.
-    output: where to.
-    step: which checkpoint; None is the latest.
+    output: directory to write.
+    step: of the checkpoint; None is the latest.
 
   Raises:
-    UserError: if there is no such run or checkpoint, or no architecture of the format is its model.
+    UserError: if there is no such run or checkpoint, or no architecture of the format is equivalent.
   """
   workdir, output = Path(workdir), Path(output)
   run = run_folder.saved_run(workdir)
@@ -90,7 +90,7 @@ def export_checkpoint(
 
 
 def kept_config(kept: Path) -> dict[str, Any]:
-  """Returns the config.json that an imported run keeps, as the import copied it.
+  """Returns the original config.json of an imported run.
 
   Raises:
     UserError: if it cannot be read or was changed.

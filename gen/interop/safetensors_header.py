@@ -1,4 +1,4 @@
-"""Headers of safetensors files that somebody else wrote: what they say is checked before any of it is used.
+"""Headers of untrusted safetensors files, fully checked before use.
 
 A file is the length of its header (8 bytes, little endian), the header (JSON: name -> dtype, shape, where its bytes
 lie), and the bytes, each of which belongs to exactly one tensor.
@@ -16,21 +16,21 @@ from gen.errors import UserError
 from gen.io import json_reading
 
 DTYPES = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16), "BF16": np.dtype(ml_dtypes.bfloat16)}
-MAX_BYTES = 1 << 25  # of a header or another file of JSON; parsed, it may take 30 times as much
+MAX_BYTES = 1 << 25  # of a header or another JSON file; parsed, it may need 30 times as much memory
 MAX_AXES = 32
 _WORD_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1} | {
   f"{sign}{8 * size}": size for sign in "IU" for size in (1, 2, 4, 8)
-}  # of one element; types of other names are kept as bytes
+}  # bytes of one element; other types are copied as bytes
 _WORD_BYTES["BOOL"] = 1
 
 
 class TensorHeader(NamedTuple):
-  """Where a tensor lies, and what it is.
+  """The location, type and shape of a tensor.
 
   Attributes:
-    name: as the file has it.
+    name: as in the file.
     file: name of the file in its directory.
-    dtype: the format's word for it.
+    dtype: the format's name of its type.
     shape: sizes of its axes.
     begin: first byte, from the start of the file.
     end: the byte after its last.
@@ -45,10 +45,10 @@ class TensorHeader(NamedTuple):
 
 
 def read_header(path: Path) -> tuple[list[TensorHeader], dict[str, str]]:
-  """Returns the tensors of a file, by where they lie, and what it says of itself.
+  """Returns the tensors of a file in order of their offsets, and its metadata.
 
   Raises:
-    UserError: for a file that is missing, cut off, or whose header is not that of such a file.
+    UserError: for a file that is missing, cut off, or has an invalid header.
   """
   try:
     if not stat.S_ISREG(path.stat().st_mode):
@@ -103,7 +103,7 @@ def _are_sizes(values: Any) -> TypeGuard[list[int]]:
 
 
 def _check_places(path: Path, tensors: list[TensorHeader], start: int, size: int) -> None:
-  """Checks that each byte behind the header belongs to one tensor."""
+  """Checks that each byte after the header belongs to exactly one tensor."""
   end, before = start, ""
   for tensor in sorted(tensors, key=lambda each: (each.begin, each.end)):
     if tensor.begin != end:

@@ -80,7 +80,7 @@ def _model(hf: dict[str, Any], contents: TensorContents) -> Model:
       "no buckets for far distances"
     )
   whole = contents.kind != "T5EncoderModel" if contents.kind else decoder
-  # Version 1.1 is told by its output matrix of its own, and newer files say what follows from it.
+  # Version 1.1 has an untied output matrix; newer files also state it explicitly.
   scaled = hf.get("scale_decoder_outputs", hf.get("tie_word_embeddings", True) is not False)
   return Model(
     family="encoder_decoder" if whole else "encoder",
@@ -160,6 +160,6 @@ T5 = Architecture(
   plain_head=True,
   unties=False,
   twins=(("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"),),
-  # Older files have distances between target and source, which no version adds.
+  # Older files contain a position bias of cross attention, which no version uses.
   unused=(r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",),
 )

@@ -1,8 +1,8 @@
 """Files of tensors in the safetensors format, read and written a few megabytes at a time.
 
 A file is the length of its header (8 bytes, little endian), the header (JSON: name -> dtype, shape, where its bytes
-lie), and the bytes. The format's own library maps the file into memory or holds every tensor at once, which costs a
-second checkpoint; here one block of rows is in memory beside the parameters that it goes to or comes from.
+lie), and the bytes. The format's own library maps the file into memory or holds every tensor at once, which needs
+memory for a second checkpoint. Here only one block of rows is in memory besides the parameters.
 """
 
 import json
@@ -19,7 +19,7 @@ from gen.interop import safetensors_header
 from gen.interop.safetensors_header import DTYPES, TensorHeader
 from gen.io import json_reading
 
-BLOCK = 16 << 20  # bytes that are in memory at a time
+BLOCK = 16 << 20  # bytes in memory at a time
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -27,18 +27,19 @@ _OTHER_FORMATS = (*_PICKLES, ".h5", ".msgpack", ".gguf")
 
 
 class TensorListing(NamedTuple):
-  """All tensors of a directory, and what its files say of themselves."""
+  """All tensors of a directory, and the metadata of its files."""
 
   tensors: dict[str, TensorHeader]
   metadata: dict[str, dict[str, str]]  # of each file
-  overview: dict[str, Any] | None  # metadata of the index file, where there is one
+  overview: dict[str, Any] | None  # metadata of the index file, if there is one
 
 
 def list_tensors(directory: Path) -> TensorListing:
-  """Returns what lies in a directory, having read headers only.
+  """Returns the tensors of a directory; reads headers only.
 
   Raises:
-    UserError: for a directory without safetensors, a missing shard, an index that leads elsewhere or a damaged header.
+    UserError: for a directory without safetensors, a missing shard, an index with paths outside the directory or a
+      damaged header.
   """
   index, files = None, [SINGLE]
   placed: dict[str, str] = {}
@@ -55,7 +56,7 @@ def list_tensors(directory: Path) -> TensorListing:
     found, metadata[file] = safetensors_header.read_header(directory / file)
     for tensor in found:
       if placed.get(tensor.name, file) != file:
-        continue  # the index names another file for it
+        continue  # the index maps it to another file
       if tensor.name in tensors:
         raise UserError(f"{directory}: {tensor.name} is in {tensors[tensor.name].file} and in {file}")
       tensors[tensor.name] = tensor
@@ -66,7 +67,7 @@ def list_tensors(directory: Path) -> TensorListing:
 
 
 def _index(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-  """Returns what an index says of its files, and the file of each tensor."""
+  """Returns the metadata of an index, and the file of each tensor."""
   content = read_json(path)
   metadata = json_reading.require_kind(content.get("metadata", {}), dict, f"{path}: metadata")
   placed = json_reading.require_field(content, "weight_map", dict, str(path))
@@ -131,7 +132,7 @@ def read_bytes(directory: Path, tensor: TensorHeader) -> bytes:
 def read_blocks(
   directory: Path, tensor: TensorHeader, shape: tuple[int, ...]
 ) -> Iterator[tuple[slice, np.ndarray]]:
-  """Yields the tensor, seen in a shape of as many elements, as (rows, their elements)."""
+  """Yields the tensor, reshaped, in blocks of (rows, their elements)."""
   dtype = DTYPES[tensor.dtype]
   with (directory / tensor.file).open("rb", buffering=0) as file:
     file.seek(tensor.begin)
@@ -151,7 +152,7 @@ def _fill(file: Any, into: np.ndarray, path: Path) -> None:
 
 
 def row_blocks(shape: tuple[int, ...], item: int) -> Iterator[slice]:
-  """Yields slices of the first axis whose elements of `item` bytes make about one block."""
+  """Yields slices of the first axis of about one block each, for elements of `item` bytes."""
   height = max(1, BLOCK // max(1, item * math.prod(shape[1:])))
   for first in range(0, shape[0], height):
     yield slice(first, min(first + height, shape[0]))
@@ -174,7 +175,7 @@ def same_tensors(directory: Path, one: TensorHeader, other: TensorHeader) -> boo
 
 
 class NewTensor(NamedTuple):
-  """A tensor to be written: its bytes come in pieces, made when they are due."""
+  """A tensor to be written: its bytes are computed in pieces, on demand."""
 
   name: str
   dtype: str
@@ -184,14 +185,14 @@ class NewTensor(NamedTuple):
 
 
 def write_tensors(path: Path, entries: list[NewTensor], metadata: dict[str, str]) -> None:
-  """Writes a file of tensors; it has its name only once it is whole."""
+  """Writes a file of tensors; the file appears under its name only when complete."""
   header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
   offset = 0
   for entry in entries:
     offsets = [offset, offset := offset + entry.size]
     header[entry.name] = {"dtype": entry.dtype, "shape": list(entry.shape), "data_offsets": offsets}
   text = json.dumps(header, separators=(",", ":")).encode()
-  text += b" " * (-len(text) % 8)  # the bytes of tensors begin at a multiple of eight
+  text += b" " * (-len(text) % 8)  # the format aligns tensors to 8 bytes
   partial = path.with_name(path.name + ".partial")
   with partial.open("wb") as file:
     file.write(len(text).to_bytes(8, "little") + text)

@@ -1,7 +1,7 @@
-"""How a tensor of a checkpoint and parameters here hold the same numbers.
+"""Layouts: the order of a parameter's elements in a checkpoint's tensor.
 
-A layout sees a parameter in the checkpoint's order without copying it. Reading writes into that view, and saving
-reads from it, so the two cannot disagree. D width, H heads, K head width, O outputs, I inputs.
+A layout is a view of a parameter in the checkpoint's order. Loading writes into the view and saving reads from it, so
+the two cannot disagree. D width, H heads, K head width, O outputs, I inputs.
 """
 
 import math
@@ -12,12 +12,12 @@ import numpy as np
 
 
 class TensorLayout(NamedTuple):
-  """One tensor as one parameter, or as several that lie along an axis of their own.
+  """One tensor as one parameter, or as several parameters along an additional axis.
 
   Attributes:
     view: a layer's parameter in the order of the checkpoint.
     groups: how many axes of the view (with the parameters' own) make each axis of the tensor; empty: one each.
-    axis: along which several parameters lie, never the first; None if there is one.
+    axis: of several parameters, never the first; None for one parameter.
   """
 
   view: Callable[[np.ndarray], np.ndarray]
@@ -25,14 +25,14 @@ class TensorLayout(NamedTuple):
   axis: int | None = None
 
 
-TABLE = TensorLayout(lambda x: x)  # as it is
+TABLE = TensorLayout(lambda x: x)  # unchanged
 VECTOR = TensorLayout(lambda x: x.reshape(-1))  # biases by head too
 ROW = TensorLayout(lambda x: x.reshape(1, -1))
 LINEAR = TensorLayout(lambda x: x.reshape(x.shape[0], -1).T)  # [O, I]
 LINEAR_FROM_HEADS = TensorLayout(lambda x: x.reshape(-1, x.shape[-1]).T)  # [D, H K]
 COLUMNS = TensorLayout(lambda x: x.reshape(x.shape[0], -1))  # [I, O]
 COLUMNS_FROM_HEADS = TensorLayout(lambda x: x.reshape(-1, x.shape[-1]))  # [H K, D]
-# Queries, keys and values in one tensor: side by side (GPT-2), or by head (BLOOM).
+# Queries, keys and values in one tensor: concatenated (GPT-2), or interleaved by head (BLOOM).
 COLUMNS_SIDE_BY_SIDE = TensorLayout(COLUMNS.view, (1, 2), 1)  # [D, 3 H K]
 VECTORS_SIDE_BY_SIDE = TensorLayout(ROW.view, (3,), 1)  # [3 H K]
 LINEAR_BY_HEAD = TensorLayout(lambda x: x.transpose(1, 2, 0), (3, 1), 1)  # [H 3 K, D]
@@ -40,14 +40,14 @@ VECTORS_BY_HEAD = TensorLayout(lambda x: x, (3,), 1)  # [H 3 K]
 
 
 class TensorSlot(NamedTuple):
-  """Where the numbers of one tensor are: views of the parameters that hold them, in the layout's order."""
+  """The location of one tensor's values: views of its parameters, in the layout's order."""
 
   layout: TensorLayout
   views: tuple[np.ndarray, ...]
 
   @property
   def expanded(self) -> tuple[int, ...]:
-    """The tensor's shape with several parameters along their own axis."""
+    """The tensor's shape with an additional axis for several parameters."""
     shape, axis = self.views[0].shape, self.layout.axis
     return shape if axis is None else (*shape[:axis], len(self.views), *shape[axis:])
 

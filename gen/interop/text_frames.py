@@ -1,4 +1,4 @@
-"""How a model reads and writes text: what frames a prompt, what a target begins with, and what ends it."""
+"""The special tokens around a model's texts: around a prompt, at the start of a target, and at the end of text."""
 
 from typing import Any, NamedTuple
 
@@ -11,19 +11,19 @@ Ids = tuple[int, ...]
 
 
 class TextFrame(NamedTuple):
-  """What a model was trained to make of text.
+  """The text format that a model was trained with.
 
   Attributes:
-    objective: what it was trained to do; span_corruption and ul2 mark blanks by sentinels, others by the mask.
+    objective: its training objective; span_corruption and ul2 mark blanks by sentinels, others by the mask.
     before: ids before a text.
-    after: ids after a text that the model sees to its end.
-    start: ids that an encoder-decoder's target begins with.
-    stop: ids that end what it writes.
-    head: whether it gives logits; without them it writes nothing.
-    prefix: whether it is a decoder that sees prompts both ways.
-    constraints: what its answers keep to, whatever draws them.
-    notes: what a user should know of its files, a sentence each.
-    special: names and ids of special tokens that prompts may hold; elsewhere they are text.
+    after: ids after a complete text.
+    start: first ids of an encoder-decoder's target.
+    stop: ids that end generated text.
+    head: whether it has a language-model head, without which it cannot generate.
+    prefix: whether it is a decoder with bidirectional attention inside prompts.
+    constraints: on generated text, independent of the sampler.
+    notes: sentences for the user about its files.
+    special: names and ids of special tokens that are allowed in prompts; others are encoded as text.
   """
 
   objective: str
@@ -41,23 +41,23 @@ class TextFrame(NamedTuple):
 def frame_of_format(
   hf: dict[str, Any], asked: GenerationConfig, model: Model, tokenizer: PretrainedTokenizer, head: bool
 ) -> TextFrame:
-  """Returns how a checkpoint of the Hugging Face format reads.
+  """Returns the text format of a Hugging Face checkpoint.
 
   Args:
     hf: its config.json, completed by its architecture's defaults.
-    asked: what its files ask of generation.
-    model: its shape.
-    tokenizer: that came with it.
-    head: whether it gives logits.
+    asked: its generation settings.
+    model: its config.
+    tokenizer: of the checkpoint.
+    head: whether it has a language-model head.
 
   Raises:
-    UserError: if a target would begin with an id that the model does not have.
+    UserError: if a target would begin with an id outside the model's vocabulary.
   """
   both = "span_corruption" if tokenizer.mask is None else "infilling"
   objective = {"encoder": "masked", "encoder_decoder": both}.get(model.family, "causal")
   before, after = tokenizer.frame()
   if model.family not in ("encoder", "encoder_decoder"):
-    after = ()  # a prompt to be continued has not ended
+    after = ()  # a prompt that is continued has no end
   start: Ids = (0,)
   constraints = asked.constraints
   if model.family == "encoder_decoder":
@@ -69,7 +69,7 @@ def frame_of_format(
 
 
 def _start(hf: dict[str, Any], asked: GenerationConfig, vocab: int) -> Ids:
-  """Returns what a target begins with: the start token, and the one that is forced behind it."""
+  """Returns the first ids of a target: the start token, and the forced token after it."""
   first = asked.decoder_start
   if first is None:
     first = next((hf[key] for key in ("pad_token_id", "bos_token_id") if hf.get(key) is not None), 0)
@@ -77,14 +77,14 @@ def _start(hf: dict[str, Any], asked: GenerationConfig, vocab: int) -> Ids:
   for token in start:
     if vocab and not 0 <= token < vocab:
       raise UserError(
-        f"a target would begin with id {token} (decoder_start_token_id or forced_bos_token_id), and the model has ids 0"
-        f" to {vocab - 1}; correct generation_config.json"
+        f"a target would begin with id {token} (decoder_start_token_id or forced_bos_token_id), but the model's ids"
+        f" are 0 to {vocab - 1}; correct generation_config.json"
       )
   return start
 
 
 def _stop(eos: Ids, vocab: int, tokenizer: PretrainedTokenizer) -> tuple[Ids, tuple[str, ...]]:
-  """Returns the ids that end a text: those of the files that the model has, else the tokenizer's own."""
+  """Returns the ids that end a text: those of the files within the vocabulary, else the tokenizer's."""
   stop = tuple(dict.fromkeys(token for token in eos if 0 <= token < vocab))
   if stop:
     return stop, ()

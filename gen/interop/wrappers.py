@@ -1,8 +1,8 @@
-"""Names of tensors without what wrapping modules put into them.
+"""Removes the name prefixes that wrapping modules add to tensors.
 
-A model that was compiled, distributed or trained inside another module is often saved with its wrapper's names:
+A model that was compiled, distributed or trained inside another module is often saved with names of the wrapper:
 `_orig_mod.` (torch.compile), `module.` (DataParallel, DDP), `_fsdp_wrapped_module.`, `_checkpoint_wrapped_module.`, or
-`model.` (Lightning), at any place and nested.
+`model.` (Lightning), at any position and nested.
 """
 
 from gen.errors import UserError
@@ -14,7 +14,7 @@ OUTER = "model."  # of the attribute that holds the model in a training module
 
 
 def unwrap_names(listed: TensorListing, found: Architecture) -> tuple[TensorListing, tuple[str, ...]]:
-  """Returns the tensors under their own names, and a sentence where that is another than the files'.
+  """Returns the tensors under unwrapped names, and a sentence if these differ from the files'.
 
   Raises:
     UserError: if two tensors then have one name.
@@ -29,7 +29,9 @@ def unwrap_names(listed: TensorListing, found: Architecture) -> tuple[TensorList
   tensors: dict[str, TensorHeader] = {}
   for old, new in names.items():
     if new in tensors:
-      raise UserError(f"{listed.tensors[old].file}: two tensors are named {new} once wrappers are taken off")
+      raise UserError(
+        f"{listed.tensors[old].file}: two tensors are named {new} once wrapper prefixes are removed"
+      )
     tensors[new] = listed.tensors[old]._replace(name=new)
   prefixes = " and ".join(sorted(taken))
   return listed._replace(tensors=tensors), (
@@ -45,11 +47,11 @@ def _without(name: str, taken: set[str]) -> str:
 
 
 def _is_outer(names: set[str], found: Architecture) -> bool:
-  """Says whether every name is that of a tensor inside an attribute `model` of a larger module."""
+  """Returns whether all tensors are inside an attribute `model` of a larger module."""
   if not all(name.startswith(OUTER) for name in names):
     return False
   if found.prefix != OUTER:
     return True
-  # BART's own names begin so; those of its head do not.
+  # BART's own names have this prefix too, except those of its head.
   heads = tuple(OUTER + head for head in (OUTER, *found.head_names))
   return any(name.startswith(heads) for name in names)

@@ -267,5 +267,5 @@ def test_intervals_are_wilsons_and_items_need_answers():
   model = restored("decoder", "causal")
   with pytest.raises(UserError, match="item 0 has no 'kind'"):
     few_shot.by_generation(model, LAYOUT, [{"word": "a"}], POOL, 0)
-  with pytest.raises(UserError, match="no item to be judged by"):
+  with pytest.raises(UserError, match="no item to evaluate on"):
     few_shot.by_likelihood(model, LAYOUT, [], POOL, lambda item: ("x",), 0)

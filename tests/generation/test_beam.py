@@ -98,7 +98,7 @@ def test_a_beam_as_wide_as_the_tree_finds_the_best_text_of_all(penalty):
     ({"beams": 0}, "beams 0 is not allowed"),
     ({"length_penalty": float("inf")}, "not a finite number"),
     ({"early_stopping": "soon"}, "choose False, True or 'never'"),
-    ({"window": "slide"}, "slides no window"),
+    ({"window": "slide"}, "supports neither window slide"),
   ],
 )
 def test_what_cannot_be_is_one_sentence(built, options, sentence):

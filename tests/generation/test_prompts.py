@@ -39,11 +39,11 @@ def test_a_template_that_cannot_be_is_one_sentence(text, sentence):
 
 
 def test_a_missing_field_is_one_sentence_that_names_it():
-  with pytest.raises(UserError, match=r"wants a value for \{b\}, and the item has a, c"):
+  with pytest.raises(UserError, match=r"needs a value for \{b\}, and the item has a, c"):
     PromptTemplate("{a} {b}").fill(a="1", c="2")
   with pytest.raises(UserError, match=r"has no field \{answer\}; it has word"):
     PromptLayout(PromptTemplate("{word}"))
-  with pytest.raises(UserError, match=r"wants a value for \{word\}"):
+  with pytest.raises(UserError, match=r"needs a value for \{word\}"):
     LAYOUT.zero_shot({"kind": "a"})
 
 

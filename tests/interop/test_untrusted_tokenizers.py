@@ -156,7 +156,7 @@ def test_what_a_library_fails_at_is_one_sentence_of_another_process(tmp_path, co
   path = tmp_path / "tokenizer.json"
   path.write_text(json.dumps(content))
   with pytest.raises(
-    UserError, match=f"tokenizer.json is damaged or not to be trusted: .*({sentence})"
+    UserError, match=f"tokenizer.json is damaged or not trustworthy: .*({sentence})"
   ) as caught:
     tokenizers.load_tokenizer(tmp_path)
   assert "\n" not in str(caught.value) and "panicked" not in capfd.readouterr().err

@@ -1,4 +1,4 @@
-"""The members of zip and tar archives, read where they lie: nothing is unpacked, so no name can lead anywhere."""
+"""The members of zip and tar archives, read in place: nothing is unpacked, so member names cannot write files."""
 
 import contextlib
 import re
@@ -13,7 +13,7 @@ from gen.data.sources import compressed
 from gen.errors import UserError
 
 MAX_DIRECTORY = 4 << 20  # bytes of a zip's list of members: about 50,000 names
-_DOCUMENTS = (  # (a member that tells what a zip archive is, what it is)
+_DOCUMENTS = (  # (a member that identifies the kind of a zip archive, the kind)
   (r"\[Content_Types\]\.xml", "an Office document, not an archive of texts; save it as plain text first"),
   (r"META-INF/container\.xml", "an EPUB book; save it as plain text first"),
   (r"META-INF/MANIFEST\.MF", "a Java program, not text"),
@@ -25,11 +25,11 @@ _LEFT_OUT = ("__MACOSX", "Thumbs.db")
 
 
 class ArchiveMember(NamedTuple):
-  """One file of an archive, open until the next one is asked for.
+  """One file of an archive, open until the next one is requested.
 
   Attributes:
     name: within the archive.
-    stream: of its bytes as they are stored there.
+    stream: of its bytes as stored.
   """
 
   name: str
@@ -69,7 +69,7 @@ def _refuse_documents(names: list[str], path: Path) -> None:
 
 
 def _check_directory(path: Path) -> None:
-  """Refuses a zip whose list of members would fill the memory."""
+  """Raises UserError for a zip whose list of members would fill the memory."""
   with path.open("rb") as stream:
     stream.seek(0, 2)
     stream.seek(max(0, stream.tell() - (1 << 16) - 100))
@@ -92,7 +92,7 @@ def tar_members(stream: IO[bytes], path: Path, warn: compressed.Warn) -> Iterato
   """
   with _naming(path), tarfile.open(fileobj=stream, mode="r|") as archive:
     for info in archive:
-      archive.members.clear()  # type: ignore[attr-defined]  # else it keeps every header
+      archive.members.clear()  # type: ignore[attr-defined]  # otherwise tarfile keeps every header in memory
       if info.isdir() or not _is_wanted(info.name, path):
         continue
       if not info.isreg() or info.issparse():
@@ -106,13 +106,13 @@ def tar_members(stream: IO[bytes], path: Path, warn: compressed.Warn) -> Iterato
 def _is_wanted(name: str, path: Path) -> bool:
   parts = PurePosixPath(name.replace("\\", "/")).parts
   if not parts or ".." in parts or parts[0] == "/" or parts[0].endswith(":") or "\0" in name:
-    raise UserError(f"{path}: the archive names a path outside of it, {name[:80]!r}; it is not to be trusted")
+    raise UserError(f"{path}: the archive names a path outside of it, {name[:80]!r}; do not trust it")
   return not any(part.startswith(".") or part in _LEFT_OUT for part in parts)
 
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-  """Adds what only the lists of members raise to what `compressed.naming_file` turns into sentences."""
+  """Converts errors of member lists too; `compressed.naming_file` converts the others."""
   try:
     with compressed.naming_file(str(path)):
       yield

@@ -1,7 +1,7 @@
-"""Reads compressed files as a stream, by what they hold: gzip, xz, bzip2 and Zstandard, one inside the other too.
+"""Reads compressed files as a stream, by content: gzip, xz, bzip2 and Zstandard, also nested.
 
-A truncated file is an error, not an end. Memory stays bounded whatever the file claims, and a file that expands as no
-text does (a decompression bomb) is refused while it is read.
+A truncated file is an error. Memory is bounded for any file, and a decompression bomb raises an error while it is
+read.
 """
 
 import bz2
@@ -22,9 +22,9 @@ import zstandard
 from gen.errors import UserError
 
 MAX_LAYERS = 4
-MAX_RATIO = 200  # of text to its compressed size: prose reaches 5, repetitive logs 50
-FREE_BYTES = 16 << 20  # that any file may expand to
-MAX_DICTIONARY = 256 << 20  # bytes that xz may ask for
+MAX_RATIO = 200  # of text to compressed size: prose reaches 5, repetitive logs 50
+FREE_BYTES = 16 << 20  # expansion up to this size is always allowed
+MAX_DICTIONARY = 256 << 20  # bytes of memory that xz may allocate
 DAMAGE = (
   lzma.LZMAError,
   zlib.error,
@@ -35,8 +35,8 @@ DAMAGE = (
   struct.error,
 )
 _CHUNK = 1 << 16
-_OUTPUT = 1 << 20  # at most so much is decompressed at a time
-# One block of Zstandard takes 4 bytes and expands to 128 KiB, and its library cannot stop within what it is fed.
+_OUTPUT = 1 << 20  # maximum bytes decompressed at a time
+# A 4-byte block of Zstandard can expand to 128 KiB, and the library cannot stop within its input.
 _ZSTANDARD_CHUNK = 1 << 12
 _MAGIC = {
   "gzip": re.compile(rb"\x1f\x8b\x08"),
@@ -53,8 +53,8 @@ class OpenStream(NamedTuple):
 
   Attributes:
     stream: of its decompressed bytes.
-    layers: names of the compressions that were taken off, the outermost first.
-    consumed: returns how many bytes of the file itself have been read.
+    layers: names of the removed compressions, the outermost first.
+    consumed: returns the number of compressed bytes read so far.
   """
 
   stream: IO[bytes]
@@ -68,7 +68,7 @@ def open_decompressed(path: Path, warn: Warn) -> Iterator[OpenStream]:
 
   Args:
     path: a regular file; its suffix does not matter.
-    warn: is called with a sentence about what was read past.
+    warn: called with a sentence about ignored bytes.
 
   Raises:
     UserError: if it cannot be read, its compression is damaged, or it expands without bound.
@@ -79,12 +79,12 @@ def open_decompressed(path: Path, warn: Warn) -> Iterator[OpenStream]:
 
 @contextlib.contextmanager
 def naming_file(where: str) -> Iterator[None]:
-  """Turns what goes wrong while a file is read into one sentence that names it."""
+  """Converts errors of reading a file into one sentence that names the file."""
   try:
     yield
   except DAMAGE as error:
     raise UserError(f"{where}: the compressed file is damaged ({error})") from error
-  except NotImplementedError as error:  # zipfile's word for a method or version that it lacks
+  except NotImplementedError as error:  # raised by zipfile for an unsupported method or version
     raise UserError(
       f"{where}: a compression within the archive is not read ({error}); unpack it first"
     ) from error
@@ -93,19 +93,19 @@ def naming_file(where: str) -> Iterator[None]:
       raise
     raise UserError(f"{where}: the archive is encrypted; unpack it first") from error
   except OSError as error:
-    if error.errno is None:  # bz2's word for damage
+    if error.errno is None:  # raised by bz2 for damage
       raise UserError(f"{where}: the compressed file is damaged ({error})") from error
     raise UserError(f"{where}: cannot be read: {error.strerror}") from error
 
 
 def decompress(stream: IO[bytes], where: str, consumed: Callable[[], int], warn: Warn) -> OpenStream:
-  """Takes off every layer of compression.
+  """Returns the stream with all layers of compression removed.
 
   Args:
-    stream: of the bytes as they are stored.
-    where: what errors call it.
-    consumed: returns how many bytes of the file itself have been read.
-    warn: is called with a sentence about what was read past.
+    stream: of the bytes as stored.
+    where: name of the stream in errors.
+    consumed: returns the number of compressed bytes read so far.
+    warn: called with a sentence about ignored bytes.
 
   Raises:
     UserError: if there are too many layers.
@@ -129,7 +129,7 @@ def peek_stream(stream: IO[bytes], count: int) -> tuple[bytes, IO[bytes]]:
 
 
 class RejoinedStream(io.RawIOBase):
-  """Bytes that were read already, then the stream that they were read from."""
+  """Bytes that were already read, followed by the rest of their stream."""
 
   def __init__(self, head: bytes, rest: IO[bytes]) -> None:
     self._head, self._rest = memoryview(head), rest
@@ -139,7 +139,7 @@ class RejoinedStream(io.RawIOBase):
     return True
 
   def readinto(self, into: Any) -> int:
-    """Fills the buffer as far as bytes are at hand; returns how many, 0 at the end."""
+    """Fills the buffer with available bytes; returns their number, 0 at the end."""
     count = min(len(into), len(self._head))
     if not count:
       chunk = self._rest.read1(len(into)) if hasattr(self._rest, "read1") else self._rest.read(len(into))
@@ -180,7 +180,7 @@ class _Decompressed(io.RawIOBase):
     return count
 
   def _decompress(self) -> bytes:
-    """Returns what the next bytes expand to, which may be nothing yet."""
+    """Returns the next decompressed bytes, possibly none."""
     if self._kind in ("bzip2", "xz") and not self._engine.needs_input:
       content = b""
     else:
@@ -200,7 +200,7 @@ class _Decompressed(io.RawIOBase):
     return found
 
   def _begins_another(self) -> bool:
-    """Goes on to the next member of the file, past zeros; warns of bytes that are none."""
+    """Continues with the next member of the file, past zeros; warns about other bytes."""
     rest = self._pending.lstrip(b"\0")
     while len(rest) < _LONGEST_MAGIC and (chunk := self._stream.read(_CHUNK)):
       rest = (rest + chunk).lstrip(b"\0")
@@ -218,7 +218,7 @@ class _Decompressed(io.RawIOBase):
     if self._produced > max(FREE_BYTES, MAX_RATIO * self._consumed()):
       raise UserError(
         f"{self._where}: expands to more than {MAX_RATIO} times its size, as no text does;"
-        " unpack it yourself if that is meant"
+        " unpack it first if this is intended"
       )
 
 

@@ -20,7 +20,7 @@ _BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 def docstrings_of_source(source: bytes) -> list[str]:
   r"""Returns the docstrings of a module, its classes and its functions, dedented, in order of appearance.
 
-  A file that this Python cannot parse has none.
+  A file that this Python cannot parse gives an empty list.
 
   >>> docstrings_of_source(b'"One."\ndef f():\n  "Two."')
   ['One.', 'Two.']
@@ -44,7 +44,7 @@ def _docstrings(node: ast.AST) -> Iterator[str]:
 
 
 def docstrings_of_files(paths: Sequence[str], processes: int) -> list[list[str]]:
-  """Returns the docstrings of each file, extracted by so many processes at once."""
+  """Returns the docstrings of each file, extracted by several processes at once."""
   shards: list[list[int]] = [[] for _ in range(max(1, processes))]
   loads = [0] * len(shards)
   for index in sorted(range(len(paths)), key=lambda i: -os.path.getsize(paths[i])):  # noqa: PTH202

@@ -1,4 +1,4 @@
-"""Bytes as text: byte-order marks, UTF-16 and UTF-32, and a sentence for what is no UTF-8."""
+"""Bytes as text: byte-order marks, UTF-16 and UTF-32, and one-sentence errors for other encodings."""
 
 import codecs
 import io
@@ -18,7 +18,7 @@ _CHUNK = 1 << 20
 
 
 def detect_encoding(head: bytes) -> str:
-  """Returns the encoding that the first bytes speak for: that of their mark, UTF-16 without one, else UTF-8."""
+  """Returns the encoding of a text by its first bytes: that of a byte-order mark, unmarked UTF-16, or UTF-8."""
   for mark, name in MARKS:
     if head.startswith(mark):
       return name
@@ -60,7 +60,7 @@ def decode_chunks(stream: IO[bytes], where: str, encoding: str = "utf-8") -> Ite
   """Yields the text of a stream piece by piece.
 
   Raises:
-    UserError: naming the place and the offset of the first byte that the encoding does not allow.
+    UserError: with the file and the offset of the first byte that the encoding does not allow.
   """
   decoder = codecs.getincrementaldecoder(encoding)()
   offset = 0
@@ -82,7 +82,7 @@ def decode_utf8(content: bytes, where: str) -> str:
   """Returns the text of UTF-8 bytes.
 
   Raises:
-    UserError: naming the place and the offset of the first byte that is not UTF-8.
+    UserError: with the file and the offset of the first byte that is not UTF-8.
   """
   try:
     return content.decode("utf-8")

@@ -1,12 +1,12 @@
 """The embedded corpus: text of the packages that installing `gen` brings.
 
-It needs no download and is the same wherever the same versions are installed. A document is a file: its docstrings,
-or with `code` its whole source (which holds the docstrings too). Left out, by rule:
+It needs no download and is identical wherever the same versions are installed. A document is a file: its docstrings,
+or with `code` its whole source (which holds the docstrings too). Excluded are:
 
 - `gen` itself and packages that only development needs;
-- tests, and code that a package carries along from another (`_vendor`, `third_party`, ...);
-- generated files: named so (`_pb2.py`, `_ops_gen.py`), or saying so ("generated" and "do not edit") at their top;
-- files that are not UTF-8; docstrings met before in another place; documents under 200 characters.
+- tests, and vendored code of other packages (`_vendor`, `third_party`, ...);
+- generated files, by name (`_pb2.py`, `_ops_gen.py`) or by "generated" and "do not edit" at their top;
+- files that are not UTF-8; repeated docstrings; documents under 200 characters.
 """
 
 import importlib.metadata
@@ -33,7 +33,7 @@ _JUNK = re.compile(
 _GENERATED = re.compile(
   rb"generated.{0,200}do not (edit|modify)|do not (edit|modify).{0,200}generated", re.I | re.S
 )
-_HEAD = 600  # bytes at the top of a file in which it says that it is generated
+_HEAD = 600  # bytes at the top of a file that are searched for the mark of generated code
 
 
 def dependency_distributions() -> list[importlib.metadata.Distribution]:
@@ -77,7 +77,7 @@ def _applies(requirement: Requirement, extras: set[str]) -> bool:
 
 
 def corpus_pins() -> list[str]:
-  """Returns what the corpus depends on: `name==version` of each package, and the Python that parses them."""
+  """Returns what identifies the corpus: `name==version` of each package, and the version of Python."""
   names = [f"{item.metadata['Name']}=={item.version}" for item in dependency_distributions()]
   return [f"python=={sys.version_info.major}.{sys.version_info.minor}", *names]
 
@@ -99,7 +99,7 @@ def _is_generated(path: Path) -> bool:
 
 
 def read_documents(kind: str = "docstrings") -> Iterator[Document]:
-  """Yields one document a file, in order of name.
+  """Yields one document per file, in order of name.
 
   Raises:
     UserError: for an unknown kind, or if `gen` is not installed.
@@ -136,7 +136,7 @@ def _docstrings() -> Iterator[Document]:
 
 
 def _encodable(text: str) -> bool:
-  """Says whether UTF-8 can hold the text: an escape in a docstring may name half of a surrogate pair."""
+  """Returns whether UTF-8 can encode the text: an escape in a docstring may be half of a surrogate pair."""
   try:
     text.encode()
   except UnicodeEncodeError:

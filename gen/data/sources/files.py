@@ -1,7 +1,7 @@
-"""Documents in files of any kind that holds text: each is read for what it holds, not for what its suffix says.
+"""Documents in files of any kind of text. The content decides how a file is read, not its suffix.
 
-`kinds` lists the kinds. A text is one document; a text that is alone is cut into blocks, so that it can be parted into
-training and validation. Records, rows and members of archives are documents of their own.
+`kinds` lists the kinds. A text file is one document; a single text file is cut into blocks, so that it can be split
+into training and validation. Records, rows and members of archives are separate documents.
 """
 
 import contextlib
@@ -17,22 +17,22 @@ from gen.data.document import Document
 from gen.data.sources import archives, compressed, encodings, html_text, kinds, records
 from gen.errors import UserError
 
-LEAST_BLOCK, MOST_BLOCK, BLOCKS = 1_024, 65_536, 400  # characters, characters, blocks of a file that is alone
+LEAST_BLOCK, MOST_BLOCK, BLOCKS = 1_024, 65_536, 400  # characters, characters, blocks of a single file
 MIN_BLOCKS = 20
 MAX_TEXT = 64 << 20  # characters of one document; a longer text is cut into blocks
 MAX_PAGE = 64 << 20  # characters of one HTML page
-_KERNEL = ("/dev", "/proc", "/sys")  # files without end, or that wait
+_KERNEL = ("/dev", "/proc", "/sys")  # their files may be endless or block
 _NAMES = {"jsonl": "JSON lines", "json": "JSON", "csv": "a table", "html": "HTML", "parquet": "parquet"}
 
 
 def find_files(pattern: str) -> list[tuple[str, Path]]:
-  """Returns (name, path) of the files that a path, a folder or a glob means, sorted by name.
+  """Returns (name, path) of the files of a path, a folder or a glob, sorted by name.
 
-  Names are relative to what the pattern fixes, so that they do not change when the whole moves. Hidden files are
-  left out of folders and globs.
+  Names are relative to the fixed part of the pattern, so that moving all files does not change them. Hidden files
+  are excluded from folders and globs.
 
   Raises:
-    UserError: if there is none, or it is a device, a pipe or a file of the kernel.
+    UserError: if there is none, or one is a device, a pipe or a file of the kernel.
   """
   path = Path(pattern).expanduser()
   try:
@@ -74,14 +74,14 @@ def _found(pattern: str, path: Path) -> list[tuple[str, Path]]:
 
 
 def _check_regular(path: Path) -> None:
-  """Refuses what has no end, or belongs to the kernel."""
+  """Raises UserError for files of the kernel, which may be endless."""
   real = path.resolve()
   if real == Path("/") or any(real.is_relative_to(folder) for folder in _KERNEL):
-    raise UserError(f"{path}: belongs to the system, and is not read as text; name files of your own")
+    raise UserError(f"{path}: belongs to the system and is not read as text; name other files")
 
 
 def kinds_of(found: Iterable[tuple[str, Path]], forced: str | None = None) -> list[list[str]]:
-  """Returns [name, what it holds] of each file: with its content, what the documents depend on.
+  """Returns [name, kind] of each file; kinds and contents together identify the documents.
 
   Raises:
     UserError: if one cannot be read, or holds no text.
@@ -94,7 +94,7 @@ def kinds_of(found: Iterable[tuple[str, Path]], forced: str | None = None) -> li
 
 
 def _ignore(_: str) -> None:
-  """Says nothing."""
+  """Ignores a note."""
 
 
 def _fixed_part(path: Path) -> Path:
@@ -122,9 +122,9 @@ class _Item(NamedTuple):
 
   Attributes:
     stream: of its text in UTF-8, or of its bytes where it is an archive.
-    kind: what it holds.
-    layers: the compressions that were taken off.
-    consumed: returns how many bytes of the file have been read.
+    kind: of its content.
+    layers: the removed compressions.
+    consumed: returns the number of bytes of the file read so far.
   """
 
   stream: IO[bytes]
@@ -141,21 +141,21 @@ def _opened(name: str, path: Path, forced: str | None, warn: compressed.Warn) ->
 
 
 class Notes:
-  """What is said about how files were read: one line for all files that were read alike."""
+  """Notes about how files were read: one line for all files that were read the same way."""
 
   def __init__(self) -> None:
-    """Has nothing to say."""
+    """Starts without notes."""
     self._alike: dict[str, list[str]] = {}
     self._warnings: dict[str, None] = {}
 
   def add(self, name: str, how: str) -> None:
-    """Notes how a file was read."""
+    """Adds how a file was read."""
     names = self._alike.setdefault(how, [])
     if name not in names[:1]:
       names.append(name)
 
   def warn(self, sentence: str) -> None:
-    """Notes a sentence of its own."""
+    """Adds a separate sentence."""
     if len(self._warnings) < 20:
       self._warnings[sentence] = None
 
@@ -176,8 +176,8 @@ def read_documents(
   Args:
     found: (name, path) of each.
     field: of the records that holds the text.
-    forced: what to take every file for, one of `kinds.FORMATS`; None goes by what it holds.
-    notes: is told how files were read.
+    forced: the format of every file, one of `kinds.FORMATS`; None detects it.
+    notes: collects how files were read.
 
   Raises:
     UserError: for what holds no text, bytes that are not UTF-8, damaged compression, a broken record, a missing field.
@@ -196,7 +196,7 @@ def read_documents(
 
 
 def is_one_text(found: list[tuple[str, Path]], forced: str | None = None) -> bool:
-  """Says whether the files are a single text, which is then cut into blocks."""
+  """Returns whether the files are a single text, which is then cut into blocks."""
   if len(found) != 1:
     return False
   name, path = found[0]
@@ -234,7 +234,7 @@ def _members(
 
 @contextlib.contextmanager
 def _member(path: Path, index: int, forced: str | None) -> Iterator[_Item]:
-  """Opens a member of an archive once more."""
+  """Opens a member of an archive again."""
   with _opened(path.name, path, forced, _ignore) as item:
     for number, (_, opened) in enumerate(_members(path, item, forced, _ignore)):
       if number == index:
@@ -247,11 +247,11 @@ class _Reading(NamedTuple):
 
   Attributes:
     name: of its documents.
-    where: what errors call it.
-    path: of the file, None of a member.
-    field: of records, as the user asks for it.
+    where: its name in errors.
+    path: of the file; None for a member of an archive.
+    field: of records, as requested by the user.
     alone: whether it is the only text.
-    notes: is told how it is read.
+    notes: collects how it is read.
   """
 
   name: str
@@ -264,7 +264,7 @@ class _Reading(NamedTuple):
   def documents(
     self, item: _Item, again: Callable[[], contextlib.AbstractContextManager[_Item]]
   ) -> Iterator[Document]:
-    """Yields the documents; `again` opens the file once more."""
+    """Yields the documents; `again` opens the file again."""
     kind, stream = item.kind, item.stream
     encoding = "" if kind.encoding in ("utf-8", "utf-8-sig") else f", {kind.encoding.upper()}"
     field = records.TextField(
@@ -331,10 +331,10 @@ class _Reading(NamedTuple):
 
 
 def split_blocks(text: str) -> Iterator[str]:
-  r"""Cuts a text into contiguous blocks, at blank lines where it can, else at line ends, else at spaces.
+  r"""Cuts a text into contiguous blocks, at blank lines if possible, else at line ends, else at spaces.
 
-  The blocks joined are the text; there are about 400 of them, of 1 to 64 thousand characters, and at least about 20
-  of a shorter text.
+  The concatenated blocks are the text. There are about 400 blocks of 1,000 to 64,000 characters, and at least about
+  20 of a shorter text.
 
   >>> "".join(split_blocks("one two\n" * 50)) == "one two\n" * 50
   True
@@ -343,11 +343,11 @@ def split_blocks(text: str) -> Iterator[str]:
 
 
 def blocks_of(chunks: Iterator[str], length: int) -> Iterator[str]:
-  """Cuts a text that comes in chunks as `split_blocks` cuts it.
+  """Cuts a text in chunks exactly as `split_blocks` cuts the text.
 
   Args:
     chunks: of the text.
-    length: of the whole, in characters.
+    length: of the text, in characters.
   """
   size = min(max(length // BLOCKS, LEAST_BLOCK), MOST_BLOCK, max(1, length // MIN_BLOCKS))
   text, start = "", 0

@@ -1,4 +1,4 @@
-"""The visible text of an HTML page, in time linear in its length whatever it holds."""
+"""The visible text of an HTML page, in time linear in its length for any content."""
 
 import html
 import re
@@ -70,7 +70,7 @@ _BLANKS = re.compile(r"[ \t\r\f\v\xa0]+")
 
 
 def visible_text(page: str) -> str:
-  r"""Returns the text of a page without markup, scripts and styles; each block stands on lines of its own.
+  r"""Returns the text of a page without markup, scripts and styles; each block is on separate lines.
 
   Raises:
     ValueError: for more than 500,000 tags.
@@ -87,13 +87,13 @@ def _pieces(page: str) -> list[str]:
   if page.count("<") > MAX_TAGS:
     raise ValueError(f"a page of more than {MAX_TAGS:,} tags")
   pieces: list[str] = []
-  gone: set[str] = set()  # closing tags that do not come any more
+  gone: set[str] = set()  # closing tags that do not occur in the rest
   start = 0
   while (mark := page.find("<", start)) >= 0:
     pieces.append(html.unescape(page[start:mark]))
     if page.startswith("<!--", mark):
       end = page.find("-->", mark + 4)
-      start = end + 3 if end >= 0 else len(page)  # browsers take the rest for the comment
+      start = end + 3 if end >= 0 else len(page)  # browsers treat the rest as the comment
       continue
     named = _NAME.match(page, mark + 1)
     if not named and page[mark + 1 : mark + 2] not in ("!", "?", "/"):

@@ -8,21 +8,21 @@ from typing import Any
 from gen.errors import UserError
 
 MAX_TEXT = 64 << 20  # characters of one value
-MAX_MEMORY = 384 << 20  # bytes that one value may take as objects
+MAX_MEMORY = 384 << 20  # bytes of one value as Python objects
 _FIRST = 1 << 16
 _BLANK = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
 
 
 class TooLargeError(Exception):
-  """A value is too large to be held."""
+  """A value is too large for memory."""
 
 
 def check_weight(text: str | bytes, where: str) -> None:
-  """Refuses JSON whose objects would take more memory than its text by far.
+  """Raises UserError for JSON whose Python objects would need far more memory than its text.
 
   Raises:
-    UserError: for lists and objects without end.
+    UserError: for too many lists and objects.
   """
   if len(text) > 1 << 20 and _weight(text) > MAX_MEMORY:
     raise UserError(f"{where}: holds millions of lists or numbers, not text")
@@ -34,21 +34,21 @@ def _weight(text: str | bytes) -> int:
 
 
 class JsonCursor:
-  """A place in a stream of JSON text.
+  """A position in a stream of JSON text.
 
   Attributes:
-    where: what errors call the stream.
-    characters: before the place.
+    where: name of the stream in errors.
+    characters: number of characters before the position.
   """
 
   def __init__(self, chunks: Iterator[str], where: str) -> None:
-    """Stands at the beginning."""
+    """Starts at the beginning."""
     self.where = where
     self.characters = 0
     self._chunks, self._text, self._at, self._ended = chunks, "", 0, False
 
   def peek(self) -> str:
-    """Returns the next character that is not blank, and nothing at the end."""
+    """Returns the next character that is not blank; empty at the end."""
     if self._at < len(self._text) and self._text[self._at] not in " \t\r\n":
       return self._text[self._at]
     while True:
@@ -63,7 +63,7 @@ class JsonCursor:
     """Moves past one of the wanted characters.
 
     Raises:
-      UserError: if another comes next.
+      UserError: if the next character is another one.
     """
     found = self.peek()
     if not found or found not in wanted:
@@ -77,8 +77,8 @@ class JsonCursor:
     """Returns the next value and moves past it.
 
     Raises:
-      UserError: if there is none that JSON allows.
-      TooLargeError: if it is longer than can be held; the place stays.
+      UserError: if it is not valid JSON.
+      TooLargeError: if it is too large for memory; the position does not change.
     """
     self.peek()
     want = _FIRST
@@ -130,7 +130,7 @@ class JsonCursor:
       raise TooLargeError
 
   def _fill(self, want: int = 1) -> bool:
-    """Reads until so many characters lie ahead; returns whether any came."""
+    """Reads until `count` characters are buffered; returns whether any were read."""
     pieces = [self._text[self._at :]]
     length = len(pieces[0])
     while length < want or len(pieces) == 1:

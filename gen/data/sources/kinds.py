@@ -1,8 +1,8 @@
-"""What a file holds, by its first bytes: the suffix decides only where the bytes leave it open.
+"""The kind of a file by its first bytes; the suffix decides only if the bytes are ambiguous.
 
 | kind | recognized by |
 |---|---|
-| zip, tar, parquet | their marks |
+| zip, tar, parquet | their magic bytes |
 | jsonl | a first line that is a JSON object, and a second line that is one, where there is a second |
 | json | a list of objects, lists or texts, or one object over several lines |
 | html | a first tag that is <!doctype html>, <html>, <head> or <body> |
@@ -22,14 +22,14 @@ from gen.errors import UserError
 
 VERSION = 1  # of the rules on this page; part of what identifies a corpus
 FORMATS = ("text", "jsonl", "json", "csv", "html", "parquet")
-# Names of the field that holds a record's text, in the order in which they are tried.
+# Names of the field with a record's text, in the order in which they are tried.
 FIELDS = ("text", "content", "body", "document", "article", "passage", "story", "sentence")
 HEAD = 1 << 16
 MAX_RECORD = 64 << 20  # bytes of one record
 MAX_COLUMNS = 10_000
 _COMPRESSIONS = (".gz", ".xz", ".zst", ".zstd", ".bz2", ".bgz")
 _CHECKPOINT = "the weights of a model; scripts/import_checkpoint.py reads a folder of them"
-_REFUSED = (  # (what the file begins with, what it is)
+_REFUSED = (  # (first bytes of the file, its kind)
   (rb"\x89PNG|\xff\xd8\xff|GIF8[79]a|II\*\x00|MM\x00\*|RIFF....WEBP|BM.{4}\x00{4}|\x00\x00\x01\x00", "an image"),
   (rb"%PDF-", "a PDF document; extract its text first, for example by pdftotext"),
   (rb"\{\\rtf", "an RTF document; save it as plain text first"),
@@ -57,7 +57,7 @@ _CONTROL = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b\x1c\x1d\x1e\x1f\b"))
 
 
 class FileKind(NamedTuple):
-  """What a file holds.
+  """The kind of a file's content.
 
   Attributes:
     format: one of FORMATS, or zip or tar.
@@ -73,16 +73,16 @@ class FileKind(NamedTuple):
 def detect_kind(
   stream: IO[bytes], name: str, where: str, forced: str | None = None
 ) -> tuple[FileKind, IO[bytes]]:
-  """Returns what a decompressed stream holds, and the stream from its beginning, its text in UTF-8.
+  """Returns the kind of a decompressed stream, and the stream from its beginning, its text in UTF-8.
 
   Args:
     stream: of decompressed bytes.
-    name: of the file, whose suffix decides where the bytes leave it open.
-    where: what errors call it.
-    forced: the format that the user has named.
+    name: of the file; its suffix decides if the bytes are ambiguous.
+    where: its name in errors.
+    forced: the format requested by the user.
 
   Raises:
-    UserError: if it holds no text; one sentence that names what it holds.
+    UserError: if it is not text; the sentence names the kind.
   """
   head, stream = compressed.peek_stream(stream, HEAD)
   if forced != "text":
@@ -164,7 +164,7 @@ def _two_lines(head: bytes, stream: IO[bytes]) -> tuple[list[bytes], IO[bytes]]:
 
 
 def _are_objects(lines: list[bytes]) -> bool:
-  """Says whether the first lines are JSON lines: more than one, and each an object as far as it is known."""
+  """Returns whether the first lines are JSON lines: more than one, each the beginning of an object."""
   return len(lines) > 1 and all(_begins_object(line) for line in lines)
 
 
@@ -184,7 +184,7 @@ def _delimiter_of_header(text: str) -> str:
 
 
 def _delimiter(text: str, suffix: str, whole: bool) -> str:
-  """Returns what separates the fields of a table, and nothing where the text is none."""
+  """Returns the delimiter of a table; empty if the text is no table."""
   named = suffix in (".csv", ".tsv")
   header = text.lstrip("\r\n").partition("\n")[0]
   if not named and not any(name in header.lower() for name in FIELDS):

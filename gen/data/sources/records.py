@@ -14,17 +14,17 @@ from gen.errors import UserError
 from gen.io import json_reading
 
 DEFAULT_FIELD = "text"
-_MOST_NAMES = 12  # fields that an error lists
+_MOST_NAMES = 12  # fields listed in an error
 _MOST_DELIMITERS = 1_000_000  # in one line: each field is an object while the line is read
-_MOST_LINES = 1_000_000  # of one row, whose texts may be books
+_MOST_LINES = 1_000_000  # of one row; its texts may be books
 Say = Callable[[str], None]
 
 
 def choose_field(names: Iterable[str], wanted: str) -> str | None:
-  """Returns which field of a record holds its text.
+  """Returns the field of a record that holds its text, or None.
 
-  That is the wanted one; else the one that differs from it in case; else, where the default is wanted, the first of
-  `kinds.FIELDS` that there is.
+  It is the requested field; else one that differs from it only in case; else, if the default was requested, the
+  first of `kinds.FIELDS` in the record.
 
   >>> choose_field(["url", "Content", "title"], "text")
   'Content'
@@ -41,7 +41,7 @@ def choose_field(names: Iterable[str], wanted: str) -> str | None:
 
 
 def no_field(names: Iterable[Any], wanted: str, where: str) -> UserError:
-  """Returns the error of a record that lacks the field; it offers the nearest one and lists them all."""
+  """Returns the error for a record without the field; it suggests the nearest field and lists all."""
   known = [str(name) for name in names]
   nearest = difflib.get_close_matches(wanted, known[:1_000], 1, 0.0)
   listed = ", ".join(name[:40] for name in known[:_MOST_NAMES]) + (
@@ -59,7 +59,7 @@ def text_of_record(record: object, field: str, where: str) -> str:
   """Returns the text in a record's field.
 
   Raises:
-    UserError: if the record is none, lacks the field (the nearest is offered), or holds something else in it.
+    UserError: if the record is no object, lacks the field, or its field is not text.
   """
   if not isinstance(record, dict):
     raise UserError(
@@ -83,19 +83,19 @@ def _encodable(value: str, where: str) -> str:
 
 
 class TextField:
-  """Which field of a file's records holds the text; the first record decides, and it is said once.
+  """The text field of a file's records; the first record decides, and it is reported once.
 
   Attributes:
-    wanted: the field that the user asks for.
+    wanted: the field requested by the user.
   """
 
   def __init__(self, wanted: str, say: Say) -> None:
-    """Takes the field that the user asks for, and what to call with a clause about the choice."""
+    """Stores the requested field, and a function that is called with a clause about the choice."""
     self.wanted, self._say = wanted, say
     self._chosen: str | None = None
 
   def text(self, record: object, where: str) -> str:
-    """Returns the text of a record; a record that is a text stands for itself.
+    """Returns the text of a record; a record that is a string is its own text.
 
     Raises:
       UserError: if it has none.
@@ -118,7 +118,7 @@ class TextField:
     return self._chosen or self.wanted
 
   def is_in(self, record: object) -> bool:
-    """Says whether a record has a field that may hold its text."""
+    """Returns whether a record has a field that may hold its text."""
     return isinstance(record, dict) and choose_field(record, self._chosen or self.wanted) is not None
 
 
@@ -126,7 +126,7 @@ def numbered_lines(stream: IO[bytes], where: str) -> Iterator[tuple[int, bytes]]
   """Yields (number, line), with their ends.
 
   Raises:
-    UserError: for a line longer than a record may be.
+    UserError: for a line longer than MAX_RECORD.
   """
   number = 0
   while line := stream.readline(kinds.MAX_RECORD + 1):
@@ -137,7 +137,7 @@ def numbered_lines(stream: IO[bytes], where: str) -> Iterator[tuple[int, bytes]]
 
 
 def json_lines(stream: IO[bytes], name: str, where: str, field: TextField) -> Iterator[Document]:
-  """Yields one document a line that is not blank."""
+  """Yields one document per line that is not blank."""
   offset = 0
   for number, line in numbered_lines(stream, where):
     here = f"{where}:{number}"
@@ -196,7 +196,7 @@ def _check_end(cursor: json_stream.JsonCursor) -> None:
 
 
 def _object(record: Any, name: str, where: str, field: TextField) -> Iterator[Document]:
-  """Yields an object's own text; where it has none, the texts of the records in its lists."""
+  """Yields an object's own text; if it has none, the texts of the records in its lists."""
   if not isinstance(record, dict) or _is_text(record, field):
     yield Document(name, field.text(record, where))
     return
@@ -207,7 +207,7 @@ def _object(record: Any, name: str, where: str, field: TextField) -> Iterator[Do
       for number, item in enumerate(value, start=1):
         yield Document(f"{name}:{key}:{number}", field.text(item, f"{where}, {key}, record {number}"))
   if not found:
-    field.text(_nearest_record(record), where)  # says what is missing
+    field.text(_nearest_record(record), where)  # raises the error that names the missing field
     raise UserError(f"{where}: no record in it holds a text; it holds {json_reading.describe_kind(record)}")
 
 
@@ -221,7 +221,7 @@ def _is_record(item: Any, key: str, field: TextField) -> bool:
 
 
 def _nearest_record(record: dict[str, Any]) -> dict[str, Any]:
-  """Returns the first record of a list in the object, and the object itself where there is none."""
+  """Returns the first record in a list of the object, or the object itself if there is none."""
   for value in record.values():
     if isinstance(value, list) and value and isinstance(value[0], dict):
       return value[0]
@@ -229,7 +229,7 @@ def _nearest_record(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _members(cursor: json_stream.JsonCursor, name: str, where: str, field: TextField) -> Iterator[Document]:
-  """Yields the records in the lists of an object that is too large to be held."""
+  """Yields the records in the lists of an object that is too large for memory."""
   found: str | None = None
   keys: list[str] = []
   for key in cursor.members():
@@ -251,13 +251,13 @@ def _members(cursor: json_stream.JsonCursor, name: str, where: str, field: TextF
 def table_documents(
   stream: IO[bytes], name: str, where: str, field: TextField, delimiter: str
 ) -> Iterator[Document]:
-  """Yields one document a row of a table with a header.
+  """Yields one document per row of a table with a header.
 
   Raises:
     UserError: for too many columns, a row of another length, a quote that is never closed.
   """
   csv.field_size_limit(kinds.MAX_RECORD)
-  finished = [0]  # the last line of the row before
+  finished = [0]  # last line of the previous row
   rows = csv.reader(_table_lines(stream, where, delimiter, finished), delimiter=delimiter)
   try:
     header = next((row for row in rows if row), [])
@@ -290,7 +290,7 @@ def _table_lines(stream: IO[bytes], where: str, delimiter: str, finished: list[i
         f"{where}:{finished[0] + 1}: a row of more than {_MOST_LINES:,} lines; a quote is never closed"
       )
     if line.strip():
-      most = _MOST_DELIMITERS  # a text may hold more of them than there are columns
+      most = _MOST_DELIMITERS  # texts may contain more delimiters than there are columns
     try:
       yield line.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -301,7 +301,7 @@ def _table_lines(stream: IO[bytes], where: str, delimiter: str, finished: list[i
 
 
 def parquet_documents(path: Path, name: str, where: str, field: TextField) -> Iterator[Document]:
-  """Yields one document a row of a parquet file; null is none.
+  """Yields one document per row of a parquet file, except null.
 
   Raises:
     UserError: if pyarrow is not installed, or the file is damaged.

@@ -1,4 +1,4 @@
-"""Where text comes from, behind one interface: what a name means, what it depends on, and its documents."""
+"""Sources of text behind one interface: the meaning of a name, its fingerprint, and its documents."""
 
 import difflib
 import os
@@ -19,10 +19,10 @@ class Source(NamedTuple):
 
   Attributes:
     name: as the user wrote it.
-    fingerprint: what JSON can hold and changes whenever the text may have changed.
+    fingerprint: JSON-compatible values that change whenever the text may have changed.
     documents: yields its documents in a fixed order.
-    blocks: whether they are pieces of one text, cut by size; two equal ones are then no duplicates.
-    notes: returns, once the documents have been read, lines that say how.
+    blocks: whether they are blocks of one text, which are never deduplicated.
+    notes: returns lines about how files were read, once the documents have been read.
   """
 
   name: str
@@ -33,15 +33,15 @@ class Source(NamedTuple):
 
 
 def read_documents(data: Data) -> Iterator[Document]:
-  """Yields the documents of data.corpus as they come, duplicates and all."""
+  """Yields the documents of data.corpus in order, duplicates included."""
   return find_source(data).documents()
 
 
 def find_source(data: Data) -> Source:
-  """Returns what data.corpus means.
+  """Returns the source that data.corpus names.
 
   Raises:
-    UserError: if it means nothing, or nothing is there.
+    UserError: if the name is unknown, or its files are missing.
   """
   name = data.corpus
   if not name:
@@ -61,7 +61,7 @@ def find_source(data: Data) -> Source:
 
 
 def _refuse_scheme(name: str, scheme: str) -> None:
-  """A path may hold a colon; a name that is no path and begins like a scheme is a mistake in the scheme."""
+  """Raises UserError for a name with an unknown scheme; an existing path may contain a colon."""
   try:
     files.find_files(name)
   except UserError:
@@ -81,13 +81,13 @@ def _environment(name: str, kind: str) -> Source:
 
 
 def _is_path(name: str) -> bool:
-  """Says whether a file has this very name, which then is no scheme."""
+  """Returns whether a file has this exact name, which then is no scheme."""
   return os.path.lexists(name)
 
 
 def _files(name: str, pattern: str, field: str, forced: str | None = None) -> Source:
   found = files.find_files(pattern)
-  # What cannot be text is refused before the whole of it is read for its hash.
+  # Files that are not text raise before all of them is read for their hashes.
   held = files.kinds_of(found, forced)
   fingerprint = ["files", kinds.VERSION, forced, field, held, files.fingerprint_files(found)]
   notes = files.Notes()

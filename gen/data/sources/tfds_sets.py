@@ -14,7 +14,7 @@ from gen.errors import UserError
 class NamedSet:
   """One split of one set, such as `wiki40b/en`, that has been prepared in TFDS's folder.
 
-  Nothing is downloaded behind the user's back: a set may be hundreds of gigabytes, and some need a cluster.
+  Nothing is downloaded automatically: a set may have hundreds of gigabytes, and some need a cluster.
   """
 
   def __init__(self, name: str, split: str) -> None:
@@ -34,10 +34,10 @@ class NamedSet:
       # TFDS itself reads the variable only once, when it is imported.
       builder = tfds.builder(name, file_format="array_record", data_dir=os.environ.get("TFDS_DATA_DIR"))
     except tfds.core.DatasetNotFoundError as error:
-      raise UserError(f"data.corpus tfds:{name}: TFDS knows no such set{_nearest(str(error))}") from None
+      raise UserError(f"data.corpus tfds:{name}: TFDS has no such set{_nearest(str(error))}") from None
     except (
       Exception
-    ) as error:  # TFDS raises whatever it meets: AssertionError for a version, ValueError for a config
+    ) as error:  # TFDS raises various errors: AssertionError for a version, ValueError for a config
       raise UserError(f"data.corpus tfds:{name}: cannot be opened: {_first_line(error)}") from error
     self._source = self._open(builder)
     self.full_name = builder.info.full_name
@@ -63,13 +63,13 @@ class NamedSet:
     )
 
   def fingerprint(self) -> list[Any]:
-    """Returns what the content depends on."""
+    """Returns JSON-compatible values that identify the content."""
     files = sorted(self._folder.glob("*")) if self._folder.is_dir() else []
     stamps = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     return [self.full_name, self.split, len(self._source), stamps]
 
   def documents(self, field: str) -> Iterator[Document]:
-    """Yields one document a record.
+    """Yields one document per record.
 
     Raises:
       UserError: if a record lacks the field or it is not UTF-8.

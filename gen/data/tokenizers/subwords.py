@@ -1,8 +1,8 @@
 """Subword tokenizers: byte-pair encoding (arXiv:1508.07909) and the unigram model (arXiv:1804.10959), by SentencePiece.
 
-SentencePiece is kept from changing text: identity normalization, no dummy prefix, white space as it stands, unknown
-characters as their bytes. It writes a space as U+2581, so a U+2581 that the text holds itself goes around it, as
-bytes. Special symbols beyond its first four live above its ids, unknown to it, so that no text can name them.
+SentencePiece does not change text here: identity normalization, no dummy prefix, unchanged white space, unknown
+characters as bytes. It writes a space as U+2581, so U+2581 in a text is encoded as bytes without it. Special symbols
+beyond its first four have ids above its own, so that no text can produce them.
 """
 
 import io
@@ -18,20 +18,20 @@ from gen.errors import UserError
 SPACE = "\u2581"
 BYTES = 256
 FIRST_BYTE = 4  # id of the byte 0 in each model that `train_subwords` makes
-MAX_LINE = 4096  # characters of one line that training sees
+MAX_LINE = 4096  # characters of one line of training text
 SAMPLE = {"bpe": 10_000_000, "unigram": 4_000_000}  # characters; the unigram model takes ten times as long
 _SEED = 20_210_317
-# SentencePiece skips whole lines that hold its own marks: the tab, U+2585, NUL, and the space's sign.
+# SentencePiece skips lines that contain its own marks: the tab, U+2585, NUL, and the space's sign.
 _MARKS = re.compile("[\0\t\r\n\u2585\u2581]+")
 
 
 class SubwordTokenizer(Tokenizer):
-  """Pieces of words that training found; a byte where none fits."""
+  """Trained subword pieces, with single bytes as fallback."""
 
   KINDS = ("bpe", "unigram")
 
   def __init__(self, kind: str, model: bytes) -> None:
-    """Takes the serialized SentencePiece model."""
+    """Loads the serialized SentencePiece model."""
     self.kind = kind
     self._serialized = model
     self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
@@ -49,16 +49,16 @@ class SubwordTokenizer(Tokenizer):
     return self._serialized
 
   def encode_batch(self, texts: Sequence[str], threads: int = 1) -> list[np.ndarray]:
-    """Returns the ids of each text; so many threads share the work."""
+    """Returns the ids of each text, computed by `threads` threads."""
     parts = [text.split(SPACE) for text in texts]
     flat = [part for pieces in parts for part in pieces]
     try:
-      found = iter(self._processor.encode(flat, num_threads=threads))
+      pieces_ids = iter(self._processor.encode(flat, num_threads=threads))
     except (UnicodeEncodeError, TypeError):
       for text in texts:
-        encode_utf8(text)  # half of a surrogate pair; says where
+        encode_utf8(text)  # half of a surrogate pair; raises the error with its position
       raise
-    return [self._join([next(found) for _ in pieces]) for pieces in parts]
+    return [self._join([next(pieces_ids) for _ in pieces]) for pieces in parts]
 
   def _join(self, pieces: list[list[int]]) -> np.ndarray:
     ids = pieces[0]
@@ -68,15 +68,15 @@ class SubwordTokenizer(Tokenizer):
 
 
 def train_subwords(texts: Sequence[str], kind: str, vocab: int) -> SubwordTokenizer:
-  """Trains a tokenizer; the same texts in any order of cores give the same one.
+  """Trains a tokenizer; the result does not depend on the number of cores.
 
   Args:
-    texts: to learn from; of more than 10 MB (unigram: 4 MB) a sample is taken, document by document.
+    texts: training texts; above 10 MB (unigram: 4 MB) a sample of documents is used.
     kind: bpe | unigram.
-    vocab: ids that the model shall have, with pad, eos, unk, bos and 256 bytes.
+    vocab: number of ids of the model, with pad, eos, unk, bos and 256 bytes.
 
   Raises:
-    UserError: if the texts cannot yield so many, or so many cannot hold their characters.
+    UserError: if the texts allow only fewer ids, or their characters need more.
   """
   model = io.BytesIO()
   try:
@@ -96,7 +96,7 @@ def train_subwords(texts: Sequence[str], kind: str, vocab: int) -> SubwordTokeni
       allow_whitespace_only_pieces=True,
       split_digits=True,
       max_sentence_length=8 * MAX_LINE,
-      num_threads=2,  # part of the result: the unigram model's sums are per thread
+      num_threads=2,  # affects the result: the unigram model's sums are per thread
       minloglevel=2,
     )
   except RuntimeError as error:
@@ -105,7 +105,7 @@ def train_subwords(texts: Sequence[str], kind: str, vocab: int) -> SubwordTokeni
 
 
 def _explain(message: str, kind: str, vocab: int) -> UserError:
-  """Turns SentencePiece's words into ours."""
+  """Converts SentencePiece's error into a sentence with our names."""
   high = re.search(r"Please set it to a value <= (\d+)", message)
   low = re.search(r"smaller than required_chars\. \d+ vs (\d+)", message)
   if high:
@@ -123,7 +123,7 @@ def _explain(message: str, kind: str, vocab: int) -> UserError:
 
 
 def sample_documents(texts: Sequence[str], characters: int) -> Iterator[str]:
-  """Yields documents in a fixed random order until there are so many characters; the last one is cut."""
+  """Yields documents in a fixed random order, up to `characters` in total; the last one is cut."""
   for index in np.random.default_rng(_SEED).permutation(len(texts)).tolist():
     text = texts[index][:characters]
     yield text

@@ -1,4 +1,4 @@
-"""Tokenizers behind one interface: text <-> ids, without loss for any text that UTF-8 can hold.
+"""Tokenizers behind one interface: text <-> ids, lossless for any text that UTF-8 can encode.
 
 Ids, in this order:
 
@@ -6,8 +6,8 @@ Ids, in this order:
     `------------ text_vocab ------------'
     `------------------------------ vocab --------------------------------------------'
 
-Every text id stands for fixed bytes, so decoding joins them, and the bytes that an id covers are a table. Special
-ids stand for none and come from nowhere but their ids: text that says "<mask>" is text.
+Every text id has fixed bytes, so decoding concatenates them. Special ids have no bytes, and no text is encoded as
+one: the string "<mask>" is encoded as ordinary text.
 """
 
 import hashlib
@@ -34,21 +34,21 @@ Report = Callable[[str], None]
 
 
 class Tokenizer(ABC):
-  """Turns text into ids and back.
+  """Converts text to ids and back.
 
   Attributes:
     kind: bytes | bpe | unigram.
-    text_vocab: how many ids text, pad, eos, unk and bos use; they are the first.
-    vocab: how many ids there are.
-    hash: names the mapping; equal hashes give equal ids.
-    byte_lengths: bytes of UTF-8 that each id stands for, int32; 0 for special ids.
+    text_vocab: number of ids of text, pad, eos, unk and bos; they come first.
+    vocab: number of all ids.
+    hash: identifies the mapping; equal hashes give equal ids.
+    byte_lengths: UTF-8 bytes of each id, int32; 0 for special ids.
   """
 
   pad, eos, unk, bos = range(4)
   kind: str
 
   def __init__(self, pieces: list[bytes]) -> None:
-    """Takes the bytes of each id below text_vocab; those of the first four are empty."""
+    """Stores the bytes of each id below text_vocab; those of the first four are empty."""
     self.text_vocab = len(pieces)
     self.vocab = self.text_vocab + len(LAST)
     self.cls, self.sep, self.mask = range(self.text_vocab, self.text_vocab + 3)
@@ -57,7 +57,7 @@ class Tokenizer(ABC):
     self.hash = hashlib.sha256(self.kind.encode() + b"\0" + self._model()).hexdigest()[:16]
 
   def sentinel(self, index: int) -> int:
-    """Returns the id that marks the index-th hole of a text."""
+    """Returns the id that marks the index-th span of a text."""
     if not 0 <= index < SENTINELS:
       raise ValueError(f"sentinel {index} does not exist; there are {SENTINELS}")
     return self.mask + 1 + index
@@ -72,18 +72,18 @@ class Tokenizer(ABC):
 
   @abstractmethod
   def encode_batch(self, texts: Sequence[str], threads: int = 1) -> list[np.ndarray]:
-    """Returns the ids of each text; the same as `encode` of each, but faster."""
+    """Returns the ids of each text, as `encode` does, but faster."""
 
   @abstractmethod
   def _model(self) -> bytes:
-    """Returns all that the mapping consists of."""
+    """Returns the serialized mapping, which the hash covers."""
 
   def decode(self, ids: Iterable[int], keep_special: bool = False) -> str:
     """Returns the text of ids.
 
     Args:
-      ids: below vocab; bytes that do not make up UTF-8, as a model may write them, become U+FFFD.
-      keep_special: shows special ids as <pad>, </s>, <mask>, <extra_id_0> ... rather than dropping them.
+      ids: below vocab; bytes that are not valid UTF-8 become U+FFFD.
+      keep_special: whether special ids appear as <pad>, </s>, <mask>, <extra_id_0> ... or are dropped.
 
     Raises:
       ValueError: for an id that does not exist.
@@ -98,11 +98,11 @@ class Tokenizer(ABC):
     return b"".join(pieces).decode("utf-8", errors="replace")
 
   def is_special(self, number: int) -> bool:
-    """Says whether an id stands for no text."""
+    """Returns whether an id is special, without text."""
     return number < len(FIRST) or number >= self.text_vocab
 
   def name(self, number: int) -> str:
-    """Returns how an id is shown: a special one by its name, another by its text."""
+    """Returns the displayed form of an id: the name of a special id, the text of another."""
     if number < len(FIRST):
       return FIRST[number]
     if number >= self.text_vocab:
@@ -110,7 +110,7 @@ class Tokenizer(ABC):
     return self._pieces[number].decode("utf-8", errors="backslashreplace")
 
   def save(self, folder: str | Path) -> None:
-    """Writes the tokenizer into a folder, which is made if need be."""
+    """Writes the tokenizer into a folder, which is created if absent."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     description = {"kind": self.kind, "hash": self.hash, "text_vocab": self.text_vocab, "vocab": self.vocab}
@@ -128,7 +128,7 @@ class ByteTokenizer(Tokenizer):
   kind = "bytes"
 
   def __init__(self) -> None:
-    """Needs nothing."""
+    """Builds the fixed table of bytes."""
     super().__init__([b""] * len(FIRST) + [bytes([byte]) for byte in range(256)])
 
   def encode_batch(self, texts: Sequence[str], threads: int = 1) -> list[np.ndarray]:
@@ -143,7 +143,7 @@ def encode_utf8(text: str) -> bytes:
   """Returns the bytes of a text.
 
   Raises:
-    UserError: if the text holds half of a surrogate pair, which no UTF-8 can hold.
+    UserError: if the text holds half of a surrogate pair, which UTF-8 cannot encode.
   """
   try:
     return text.encode("utf-8")
@@ -158,7 +158,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
   """Reads a tokenizer that `Tokenizer.save` wrote.
 
   Raises:
-    UserError: if there is none, or it has been altered.
+    UserError: if there is none, or it was altered.
   """
   folder = Path(folder)
   try:
@@ -207,10 +207,10 @@ def tokenizer_for_data(data: Data, corpus: Corpus, report: Report | None = None)
 
   name = "tokenizer-" + cache.cache_key(FORMAT, corpus.sha256, data.tokenizer, data.vocab)
   made = cache.find_or_build(cache.cache_folder(data), name, build)
-  found = load_tokenizer(made.path)
+  tokenizer = load_tokenizer(made.path)
   if report:
     report(
-      f"tokenizer {found.kind}: {found.text_vocab:,} text ids, hash {found.hash},"
+      f"tokenizer {tokenizer.kind}: {tokenizer.text_vocab:,} text ids, hash {tokenizer.hash},"
       f" {time.perf_counter() - begin:.1f} s" + (", found in the cache" if made.found else "")
     )
-  return found
+  return tokenizer

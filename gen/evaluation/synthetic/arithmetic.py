@@ -3,8 +3,8 @@
     plain    37*45=1665
     call     37*45=[calculator("37*45") -> 1665]
 
-A model that writes calls only has to copy the problem; one that does not has to compute. Problems to be judged by
-are kept out of the training.
+A model with calls only copies the problem; without calls it has to compute. Test problems are excluded from
+training.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from gen.evaluation.synthetic import synthetic_training
 from gen.generation import tools
 
 OPERATORS = "+-*"
-HELD_OUT = 16  # one problem in so many is for judging
+HELD_OUT = 16  # one problem in HELD_OUT is for testing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Arithmetic:
     return 2 + len(prompt) + max(len(answer), len(self.solved(f"{largest}*{largest}")[1]))
 
   def solved(self, problem: str) -> tuple[str, str]:
-    """Returns what a model is given of a problem, and what it should write.
+    """Returns the prompt of a problem, and its expected answer.
 
     >>> Arithmetic(2).solved("37*45")
     ('37*45=', '[calculator("37*45") -> 1665]')
@@ -67,7 +67,7 @@ class Arithmetic:
     return f"{problem}=", f'{tools.OPEN}calculator("{problem}"){tools.ARROW} {result}{tools.CLOSE}'
 
   def answer(self, written: str) -> str | None:
-    """Returns the number that a written answer comes to, or None.
+    """Returns the value of an answer, or None.
 
     >>> Arithmetic(2).answer('[calculator("37*45") -> 1665]'), Arithmetic(2, calls=False).answer("16x")
     ('1665', None)
@@ -84,22 +84,22 @@ class Arithmetic:
     )
 
   def held_out(self, count: int, seed: int = 0) -> list[str]:
-    """Returns different problems that no training shows.
+    """Returns distinct problems that never occur in training.
 
     Raises:
-      UserError: for more than there are.
+      UserError: if there are fewer.
     """
     draw = np.random.default_rng((seed, 1, 1))
     most = len(self.operators) * (9 * 10 ** (self.digits - 1)) ** 2 // (2 * HELD_OUT)
     if count > most:
-      raise UserError(f"{count} problems of {self.digits} digits are not to be had; ask for at most {most}")
+      raise UserError(f"{count} problems of {self.digits} digits are too many; ask for at most {most}")
     found: dict[str, None] = {}
     while len(found) < count:
       found[self._draw(draw, True)] = None
     return list(found)
 
   def _draw(self, draw: np.random.Generator, held_out: bool) -> str:
-    """Returns a problem of the training, or one that is kept out of it."""
+    """Returns a training problem or a test problem."""
     low, high = 10 ** (self.digits - 1), 10**self.digits
     while True:
       one, other = draw.integers(low, high, 2)
@@ -109,5 +109,5 @@ class Arithmetic:
 
 
 def is_held_out(problem: str) -> bool:
-  """Returns whether a problem is for judging, by its text alone."""
+  """Returns whether a problem is for testing, from its text alone."""
   return hashlib.sha256(problem.encode()).digest()[0] % HELD_OUT == 0

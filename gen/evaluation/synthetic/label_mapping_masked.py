@@ -1,4 +1,4 @@
-"""The sequences of `mappings` for families that fill gaps: some labels are hidden, and told by the others.
+"""The sequences of `label_mapping_task` for families that fill gaps: some labels are masked.
 
     7cB 3aD 0c_ 5d_
 
@@ -6,9 +6,9 @@
     encoder-decoder    reads it with sentinels, and its decoder writes each with its label (arXiv:1910.10683):
                        <0>B <1>A </s>
 
-The last label is always hidden, as that of a question is; how many pairs there are, and how many labels are hidden
-beside the last, is drawn for each sequence. A gap has no letter of its own to compare: that it has to look at the one
-before it, at first pays only where all sequences have the same mapping, and so the training begins with such.
+The last label is always masked, like that of a question. The number of pairs and the number of other masked labels
+are random for each sequence. A gap has no letter to compare, so the model must first learn to attend to the previous
+position. That is easier if all sequences share one mapping, so training begins with such sequences.
 B sequences, N pairs, S positions of a sequence, T of what is written.
 """
 
@@ -22,17 +22,17 @@ from gen.evaluation.synthetic import synthetic_training
 from gen.evaluation.synthetic.label_mapping_task import LabelMappingTask
 from gen.evaluation.synthetic.synthetic_training import BYTES
 
-_HIDDEN = 3  # stream of random numbers, beside those of mappings
+_HIDDEN = 3  # stream of random numbers, after those of label_mapping_task
 
 
 @dataclasses.dataclass(frozen=True)
 class HiddenLabels:
-  """The sequences of a task with hidden labels.
+  """The sequences of a task with masked labels.
 
   Attributes:
-    task: what the sequences are of.
-    family: that reads them, encoder or encoder_decoder.
-    plain: steps over which the part of sequences with one and the same mapping falls from all to none.
+    task: of the sequences.
+    family: encoder or encoder_decoder.
+    plain: steps over which the fraction of sequences with one common mapping falls from 1 to 0.
   """
 
   task: LabelMappingTask
@@ -50,7 +50,7 @@ class HiddenLabels:
     return 4 * self.task.pairs
 
   def batch(self, step: int, rows: int, seed: int = 0) -> Batch:
-    """Returns the sequences of a training step, a pure function of seed and step; hidden labels bear loss."""
+    """Returns the sequences of a training step, a pure function of seed and step; only masked labels have loss."""
     plain = max(0.0, 1 - step / self.plain) if self.plain else 0.0
     whole_bs = self.task.sequences(step, rows, seed, plain)
     pairs_b, hidden_bn = self._hidden(step, rows, seed)
@@ -71,7 +71,7 @@ class HiddenLabels:
     )
 
   def _hidden(self, step: int, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns how many pairs each sequence has, and which of their labels are hidden: the last and some others."""
+    """Returns how many pairs each sequence has, and which of their labels are masked: the last and some others."""
     draw = np.random.default_rng((seed, _HIDDEN, step))
     pairs_b = draw.integers(1, self.task.pairs + 1, size=rows)
     more_b = draw.integers((pairs_b + 1) // 2)
@@ -82,7 +82,7 @@ class HiddenLabels:
     return pairs_b, last_bn | (rank_bn < more_b[:, None])
 
   def _told(self, source_bs: np.ndarray, segments_bs: np.ndarray, labels: list[np.ndarray]) -> Batch:
-    """Returns the batch whose targets say each label after its sentinel; labels alone bear loss."""
+    """Returns the batch whose targets are each label after its sentinel, with loss on labels only."""
     targets_bt, weights_bt = (
       np.zeros((len(labels), 2 * self.task.pairs), kind) for kind in (np.int32, np.float32)
     )
@@ -96,5 +96,5 @@ class HiddenLabels:
 
 
 def rows_for(family: str, task: LabelMappingTask) -> synthetic_training.SyntheticTask:
-  """Returns a task's rows in the form that a family reads."""
+  """Returns a task's rows in a family's input format."""
   return task if family in task.families else HiddenLabels(task, family)

@@ -1,10 +1,10 @@
-"""Sequences of words and labels that agree in a way drawn for each sequence alone: only its examples tell it.
+"""Sequences of words and labels with a random mapping per sequence, which only its examples determine.
 
-    7cB 3aD 0cB 5dA ...      here the letter decides: a is D, b is C, c is B, d is A; in the next sequence otherwise
+    7cB 3aD 0cB 5dA ...      here the letter decides: a is D, b is C, c is B, d is A; other sequences differ
 
-A word is a digit and a letter; of the two, the one that a mapping goes by decides the label, the other says nothing.
-So the item that is asked need not be among the examples for them to tell its label. A model that is trained on such
-sequences has to learn from its context, since its parameters can know no mapping (arXiv:2202.12837, 2211.15661).
+A word is a digit and a letter; one of them decides the label, and the other is irrelevant. So the examples can
+determine the label of a word that is not among them. A model trained on such sequences has to learn from its context,
+since its parameters cannot store the mapping (arXiv:2202.12837, 2211.15661).
 B sequences, N pairs, T positions.
 """
 
@@ -30,8 +30,8 @@ class LabelMappingTask:
   """The sequences.
 
   Attributes:
-    letters: how many there are, and how many labels: each letter has one of its own.
-    pairs: of a sequence.
+    letters: number of letters and of labels; each letter has one label.
+    pairs: per sequence.
   """
 
   letters: int = 4
@@ -46,7 +46,7 @@ class LabelMappingTask:
 
   @property
   def labels(self) -> str:
-    """All labels, a letter each."""
+    """All labels, one letter each."""
     return LABELS[: self.letters]
 
   @property
@@ -61,11 +61,11 @@ class LabelMappingTask:
 
   @property
   def families(self) -> tuple[str, ...]:
-    """Families that read the sequences as they are; `hidden_labels` has a form for the others."""
+    """Families that read the sequences unchanged; `label_mapping_masked` has a form for the others."""
     return synthetic_training.CAUSAL_FAMILIES
 
   def batch(self, step: int, rows: int, seed: int = 0) -> Batch:
-    """Returns the sequences of a training step, a pure function of seed and step; labels alone bear loss."""
+    """Returns the sequences of a training step, a pure function of seed and step; only labels have loss."""
     ids_bt = self.sequences(step, rows, seed)
     bears_bt = np.tile((np.arange(ids_bt.shape[1] - 1) % 4 == 2).astype(np.float32), (rows, 1))
     return synthetic_training.make_batch(ids_bt, bears_bt)
@@ -73,7 +73,7 @@ class LabelMappingTask:
   def sequences(self, step: int, rows: int, seed: int = 0, plain: float = 0.0) -> np.ndarray:
     """Returns the ids [B, 4 N] of a step's sequences: a mark, and four of each pair but for its last space.
 
-    A part `plain` of them, at random, has the one mapping in which a is A, b is B, and so on.
+    A random fraction `plain` of them has the mapping in which a is A, b is B, and so on.
     """
     draw = np.random.default_rng((seed, _TRAIN, step))
     label_bl = draw.permuted(np.tile(np.arange(self.letters), (rows, 1)), axis=1)
@@ -93,7 +93,7 @@ class LabelMappingTask:
     return np.concatenate([np.full((rows, 1), BYTES.bos), pair_bn4.reshape(rows, -1)[:, :-1]], axis=1)
 
   def items(self, count: int, seed: int = 0, goes_by: str = "letter") -> list[dict[str, str]]:
-    """Returns questions, each with a mapping of its own in the field `mapping`."""
+    """Returns questions, each with a separate mapping in the field `mapping`."""
     draw = np.random.default_rng((seed, _TEST, GOES_BY.index(goes_by)))
     found = []
     for _ in range(count):
@@ -103,7 +103,7 @@ class LabelMappingTask:
     return found
 
   def mapping(self, draw: np.random.Generator, goes_by: str = "letter") -> str:
-    """Returns a mapping: what it goes by, and the labels of all letters, or of all digits, as evenly as can be."""
+    """Returns a mapping: letter or digit, and the labels of all letters or digits, as balanced as possible."""
     if goes_by == "letter":
       return f"letter {''.join(draw.permutation(list(self.labels)))}"
     labels = np.resize(np.arange(self.letters), len(DIGITS))
@@ -130,7 +130,7 @@ class LabelMappingTask:
   def best(self, k: int) -> float:
     """Returns the accuracy that k balanced examples of a mapping by letters allow.
 
-    A letter that is among them is known; for another, the labels that are not are equally likely.
+    A letter among them determines its label; for another, the unused labels are equally likely.
 
     >>> [LabelMappingTask(4).best(k) for k in (0, 1, 2, 4)]
     [0.25, 0.5, 0.75, 1.0]

@@ -1,6 +1,6 @@
-"""Training a small model on made-up rows: what an experiment wants to show decides what the rows say.
+"""Training a small model on synthetic rows.
 
-Rows are bytes of text, a pure function of (seed, step); nothing is kept on disk, and a run takes a minute.
+Rows are bytes of text, a pure function of (seed, step); nothing is stored on disk, and a run takes a minute.
 B rows, T positions.
 """
 
@@ -22,13 +22,13 @@ from gen.training.optimizer import schedule_params
 
 DISPATCH = 20  # steps of one compiled call
 BYTES = ByteTokenizer()
-CAUSAL_FAMILIES = ("decoder", *RECURRENT)  # families that go on from a text
+CAUSAL_FAMILIES = ("decoder", *RECURRENT)  # families that continue a text
 OBJECTIVES = {"encoder": "masked", "encoder_decoder": "span_corruption"}  # of the others
 Report = Callable[[int, float], None]
 
 
 class SyntheticTask(Protocol):
-  """What is learnt."""
+  """A synthetic task."""
 
   @property
   def families(self) -> tuple[str, ...]:
@@ -46,15 +46,15 @@ class SyntheticTask(Protocol):
 
 
 def train_model(run: Run, exercise: SyntheticTask, report: Report | None = None) -> LoadedModel:
-  """Returns a model that was trained on an exercise.
+  """Returns a model after training on an exercise.
 
   Args:
-    run: its model, optimizer, batch, steps and seed count.
-    exercise: its rows.
-    report: is told the steps done and the loss of the latest, nats per token that bears loss.
+    run: only its model, optimizer, batch, steps and seed are used.
+    exercise: source of the rows.
+    report: called with the completed steps and the latest loss, nats per token with loss.
 
   Raises:
-    UserError: for a model of a family that does not read the exercise's rows, or one whose loss is no number.
+    UserError: for a model of a family that does not read the exercise's rows, or one whose loss is not finite.
   """
   if run.model.family not in exercise.families:
     raise UserError(
@@ -76,7 +76,7 @@ def train_model(run: Run, exercise: SyntheticTask, report: Report | None = None)
 
 
 def training_flops(run: Run, exercise: SyntheticTask) -> float:
-  """Returns the FLOPs of a run on an exercise, padding counted as what it costs."""
+  """Returns the FLOPs of a run on an exercise, padding included."""
   row = exercise.batch(0, 1)
   source = 0 if row.source_bs is None else row.source_bs.shape[1]
   model = complete_model(run.model, exercise.length)
@@ -84,23 +84,23 @@ def training_flops(run: Run, exercise: SyntheticTask) -> float:
 
 
 def complete_model(model: Model, length: int) -> Model:
-  """Returns the model with a window of so many positions and the vocabulary of bytes, with masks if it fills gaps."""
+  """Returns the model with a window of `positions` positions and a byte vocabulary, with masks if it fills gaps."""
   vocab = BYTES.text_vocab if model.family in CAUSAL_FAMILIES else BYTES.vocab
   return dataclasses.replace(model, vocab=vocab, context=length)
 
 
 def reading_for(family: str) -> TextFrame:
-  """Returns how a model of a family reads the texts of an exercise."""
+  """Returns a family's text format for an exercise."""
   objective = OBJECTIVES.get(family, "causal")
   return TextFrame(objective, before=(BYTES.bos,), after=(), start=(BYTES.pad,), stop=(BYTES.eos,))
 
 
 def make_batch(ids_bt: np.ndarray, bears_bt: np.ndarray) -> Batch:
-  """Returns the batch in which each row's next id is predicted; 0 is padding.
+  """Returns the batch for next-token prediction; 0 is padding.
 
   Args:
-    ids_bt: rows with one id more than there are inputs.
-    bears_bt: which of the ids after the first bear loss.
+    ids_bt: rows with one id more than inputs.
+    bears_bt: which of the ids after the first have loss.
   """
   inputs_bt, targets_bt = ids_bt[:, :-1].astype(np.int32), ids_bt[:, 1:].astype(np.int32)
   segments_bt = (targets_bt != BYTES.pad).astype(np.int32)
@@ -109,7 +109,7 @@ def make_batch(ids_bt: np.ndarray, bears_bt: np.ndarray) -> Batch:
 
 
 def batch_of_texts(texts: Sequence[tuple[str, str]], length: int) -> Batch:
-  """Returns a batch of a prompt and an answer each row; the answer and its end bear loss."""
+  """Returns a batch of one prompt and answer per row, with loss on the answer and its end."""
   ids_bt, bears_bt = np.zeros((2, len(texts), length + 1), np.int32)
   for b, (prompt, answer) in enumerate(texts):
     given, new = BYTES.encode(prompt), BYTES.encode(answer)

@@ -1,7 +1,7 @@
 """Text as words: splitting, a vocabulary by count, and ids.
 
 A word is a run of letters and digits that begins with a letter, in lower case; an apostrophe may join two (don't).
-Underscores and dots part words, so that `jax.numpy.float32` is three of them.
+Underscores and dots separate words, so `jax.numpy.float32` is three words.
 """
 
 import collections
@@ -17,11 +17,11 @@ _WORD = re.compile(r"[^\W\d_][^\W_]*(?:['’][^\W\d_]+)?")
 
 
 class Vocabulary(NamedTuple):
-  """Words by falling count; equal counts stand in the order of the alphabet.
+  """Words by decreasing count; ties in alphabetical order.
 
   Attributes:
-    words: the id of a word is its place here.
-    counts_v: how often each occurs, int64.
+    words: the index of a word is its id.
+    counts_v: occurrences of each word, int64.
   """
 
   words: tuple[str, ...]
@@ -29,11 +29,11 @@ class Vocabulary(NamedTuple):
 
 
 class WordIds(NamedTuple):
-  """All known words of some texts in a row.
+  """The in-vocabulary words of several texts, concatenated.
 
   Attributes:
     ids_n: their ids, int32.
-    documents_n: number of the text that each stands in, int32, rising.
+    documents_n: index of each word's text, int32, increasing.
   """
 
   ids_n: np.ndarray
@@ -54,8 +54,8 @@ def count_vocabulary(texts: Iterable[str], least: int = 10, most: int = 0) -> Vo
 
   Args:
     texts: to read.
-    least: count below which a word is left out.
-    most: how many words stay at most, the most frequent; 0 is all.
+    least: minimum count of a word.
+    most: maximum number of words, the most frequent; 0 is all.
 
   Raises:
     UserError: if fewer than two words are left.
@@ -75,7 +75,7 @@ def count_vocabulary(texts: Iterable[str], least: int = 10, most: int = 0) -> Vo
 
 
 def encode_words(texts: Sequence[str], known: Vocabulary) -> WordIds:
-  """Returns the ids of texts; words outside the vocabulary are passed over, and their neighbours draw together."""
+  """Returns the ids of texts; unknown words are dropped."""
   ids = {word: number for number, word in enumerate(known.words)}
   parts = [np.array([ids[word] for word in split_words(text) if word in ids], np.int32) for text in texts]
   lengths = [len(part) for part in parts]

@@ -23,18 +23,18 @@ STEPS = 32  # that one compiled call takes at most
 
 
 class WordTables(NamedTuple):
-  """The parameters. The vectors of words are `inputs_vd`; `outputs_vd` are what they are compared with."""
+  """The parameters: word vectors `inputs_vd`, and output vectors `outputs_vd`."""
 
   inputs_vd: Array
   outputs_vd: Array
 
 
 class WordRows(NamedTuple):
-  """Stretches of a corpus whose frequent words have been thinned out.
+  """Rows of consecutive words after subsampling of frequent words.
 
   Attributes:
     ids_bt: words, int32.
-    documents_bt: the document of each, -1 where the row is filled up, int32.
+    documents_bt: the document of each, -1 for padding, int32.
   """
 
   ids_bt: Array | np.ndarray
@@ -42,10 +42,10 @@ class WordRows(NamedTuple):
 
 
 class WindowDraws(NamedTuple):
-  """What chance decides about rows.
+  """Random numbers of a batch of rows.
 
   Attributes:
-    windows_bt: how far each word looks to either side, int32.
+    windows_bt: window size of each word to either side, int32.
     negatives_bn: noise words of each row, int32.
   """
 
@@ -54,11 +54,11 @@ class WindowDraws(NamedTuple):
 
 
 class AliasTable(NamedTuple):
-  """A distribution over V words from which a draw costs two look-ups (Walker 1977; Vose 1991).
+  """An alias table over V words; a sample costs two look-ups (Walker 1977; Vose 1991).
 
   Attributes:
-    keep_v: with which probability a word, drawn evenly, is kept.
-    other_v: the word that is taken instead.
+    keep_v: probability to keep a word drawn uniformly.
+    other_v: the word used otherwise.
   """
 
   keep_v: Array | np.ndarray
@@ -66,14 +66,14 @@ class AliasTable(NamedTuple):
 
 
 def initialize_tables(vocab: int, width: int, key: Array) -> WordTables:
-  """Returns inputs drawn evenly from +-1 / (2 D) and outputs of zero, as the authors' program does."""
+  """Returns inputs uniform in +-1 / (2 D) and outputs of zero, as in the authors' program."""
   bound = 0.5 / width
   inputs_vd = jax.random.uniform(key, (vocab, width), jnp.float32, -bound, bound)
   return WordTables(inputs_vd, jnp.zeros((vocab, width), jnp.float32))
 
 
 def keep_probabilities(counts_v: np.ndarray, threshold: float) -> np.ndarray:
-  """Returns with which probability an occurrence of each word is read: min(1, sqrt(t / f)).
+  """Returns the probability to keep an occurrence of each word: min(1, sqrt(t / f)).
 
   f is the word's frequency; arXiv:1310.4546, equation 5, drops it with 1 - sqrt(t / f). A threshold of 0 keeps all.
   """
@@ -107,14 +107,14 @@ def sample_alias(distribution: AliasTable, key: Array, shape: tuple[int, ...]) -
 def draw_windows(
   key: Array, distribution: AliasTable, rows: int, length: int, window: int, negatives: int
 ) -> WindowDraws:
-  """Draws windows from 1 to `window`, each as likely, which weighs near words more, and negatives."""
+  """Draws window sizes uniformly from 1 to `window`, so that near words weigh more, and negatives."""
   windows, words = jax.random.split(key)
   windows_bt = jax.random.randint(windows, (rows, length), 1, window + 1)
   return WindowDraws(windows_bt, sample_alias(distribution, words, (rows, negatives)))
 
 
 def pair_weights(rows: WordRows, windows_bt: Array) -> Array:
-  """Returns 1 where t looks at s: another place of the same document inside t's window; float32 [B, T, S]."""
+  """Returns 1 where s is another position of the same document in t's window; float32 [B, T, S]."""
   length = rows.ids_bt.shape[1]
   distance_ts = jnp.abs(jnp.arange(length)[:, None] - jnp.arange(length)[None, :])
   near_bts = (distance_ts > 0)[None] & (distance_ts[None] <= windows_bt[:, :, None])
@@ -130,8 +130,8 @@ def negative_sampling_loss(
 
   Skip-gram: x is the vector of a word, y the output of each word in its window; the weight counts pairs.
   CBOW: x is the mean of the vectors in a word's window, y the output of the word itself; the weight counts words.
-  z runs over the outputs of the row's N negatives, which stand in for k draws of each pair: weight k / N each.
-  A negative that happens to be y bears no loss, as in the authors' program.
+  z runs over the outputs of the row's N negatives, which replace k samples per pair with weight k / N each.
+  A negative equal to y has no loss, as in the authors' program.
 
   Args:
     kind: skip_gram | cbow.
@@ -164,20 +164,20 @@ def negative_sampling_loss(
 
 
 class Word2VecSettings(NamedTuple):
-  """How vectors are trained.
+  """Settings of training.
 
   Attributes:
     kind: skip_gram | cbow.
     width: D.
-    window: furthest word that a word looks at.
-    negatives: k, noise words that a pair weighs.
-    shared: N, noise words that a row draws.
-    threshold: of subsampling; frequency above which words are thinned out.
+    window: maximum distance of a context word.
+    negatives: k, weight of the noise words of a pair.
+    shared: N, noise words per row.
+    threshold: of subsampling; frequency above which words are subsampled.
     length: T, words of a row.
     rows: B, rows of a step.
-    epochs: how often the corpus is read, thinned anew each time.
+    epochs: passes over the corpus, each with new subsampling.
     learning_rate: Adam's at the start; it falls linearly to nothing.
-    seed: of all that is drawn.
+    seed: of all random numbers.
   """
 
   kind: str = "skip_gram"
@@ -194,12 +194,12 @@ class Word2VecSettings(NamedTuple):
 
 
 class EpochProgress(NamedTuple):
-  """Where training stands after an epoch.
+  """The state of training after an epoch.
 
   Attributes:
-    epoch: how many are done.
+    epoch: number of completed epochs.
     loss: mean over the epoch's pairs (skip-gram) or words (CBOW), nats.
-    words: read in the epoch, after thinning.
+    words: read in the epoch, after subsampling.
     tables: the parameters.
   """
 
@@ -217,7 +217,7 @@ def train_vectors(
   Args:
     ids_n: words of a corpus.
     documents_n: the document of each, from 0.
-    counts_v: how often each word of the vocabulary occurs.
+    counts_v: occurrences of each word of the vocabulary.
     settings: how to train.
   """
   keep_v, distribution = keep_probabilities(counts_v, settings.threshold), negative_distribution(counts_v)
@@ -239,15 +239,15 @@ def train_vectors(
         state, part, rates_k.astype(np.float32), jax.random.fold_in(key, call), distribution, settings
       )
       total, weight = total + float(sums[0]), weight + float(sums[1])
-    tables = jax.tree.map(jnp.copy, state[0])  # The next step writes into the state's own memory.
+    tables = jax.tree.map(jnp.copy, state[0])  # The next step donates the state's buffers.
     yield EpochProgress(number + 1, total / max(weight, 1.0), int((rows.documents_bt >= 0).sum()), tables)
 
 
 def thin_frequent_words(ids_n: np.ndarray, documents_n: np.ndarray, keep_v: np.ndarray, rng: np.random.Generator,
          length: int, multiple: int) -> WordRows:  # fmt: skip
-  """Leaves out frequent words by chance and cuts what is left into rows, a multiple of `multiple`, shuffled.
+  """Subsamples frequent words and cuts the rest into shuffled rows, a multiple of `multiple`.
 
-  What is filled up at the end bears no loss. The cuts fall elsewhere in each call.
+  Padding at the end has no loss. The cuts are random in each call.
   """
   kept = np.flatnonzero(rng.random(len(ids_n)) < keep_v[ids_n])
   lead = int(rng.integers(length))
@@ -267,7 +267,7 @@ def train_steps(
   distribution: AliasTable,
   settings: Word2VecSettings,
 ) -> tuple[tuple[WordTables, optax.OptState], Array, Array]:
-  """Takes one step for each of K batches of rows; returns the state and the sums of loss and weight.
+  """Trains one step on each of K batches of rows; returns the state and the sums of loss and weight.
 
   Args:
     state: tables and Adam's moments.

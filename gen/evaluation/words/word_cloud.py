@@ -1,4 +1,4 @@
-"""The most frequent words as points of three dimensions: a figure, and a page that can be turned.
+"""The most frequent words as points in three dimensions: a figure, and an interactive page.
 
 V words of a cloud, K = 3.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from gen.evaluation.words.word_vectors import WordVectors, principal_components
 from gen.figures import page, style
 
-NEIGHBOURS = 10  # shown of each word
+NEIGHBOURS = 10  # shown per word
 
 
 class AnalogyAnswer(NamedTuple):
@@ -23,20 +23,20 @@ class AnalogyAnswer(NamedTuple):
 
   @property
   def question(self) -> str:
-    """The question as it is written."""
+    """The question as text."""
     a, b, c = self.asked
     return f"{a} : {b} :: {c} : ?"
 
 
 class WordCloud(NamedTuple):
-  """Words and where they lie.
+  """Words and their positions.
 
   Attributes:
     words: the most frequent ones.
     counts: how often each occurs.
     points_vk: principal components of their directions.
-    shares_k: of the variance, borne by each component.
-    near: the neighbours of each, among all words, with cosines.
+    shares_k: of the variance, by component.
+    near: neighbours of each among all words, with cosines.
   """
 
   words: tuple[str, ...]
@@ -55,7 +55,7 @@ def make_cloud(vectors: WordVectors, counts_v: np.ndarray, count: int = 1000) ->
 
 
 def draw_cloud(made: WordCloud, path: Path, labels: int = 70) -> Path:
-  """Writes a PNG of the cloud, seen from one side; the most frequent words bear their names."""
+  """Writes a PNG of the cloud, seen from one side; the most frequent words are labelled."""
   path.parent.mkdir(parents=True, exist_ok=True)
   with style.paper_style():
     figure, made_axes = style.new_figure(style.PAGE, 5.6, subplot_kw={"projection": "3d"})
@@ -87,7 +87,7 @@ def write_page(
     path: the file.
     title: of the page.
     facts: sentences below the title.
-    neighbours: words, in the cloud or not, and those near them for a table.
+    neighbours: words, in the cloud or not, and their nearest words for a table.
     answers: analogies.
   """
   data = {

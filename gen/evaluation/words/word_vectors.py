@@ -1,4 +1,4 @@
-"""What word vectors know: nearest words, analogies (3CosAdd of arXiv:1301.3781, section 4), and their shape in 3-D.
+"""Uses of word vectors: nearest words, analogies (3CosAdd of arXiv:1301.3781, section 4), and their shape in 3-D.
 
 V words, D width, N words of a question, K components.
 """
@@ -27,23 +27,23 @@ class WordVectors:
 
   @functools.cached_property
   def ids(self) -> dict[str, int]:
-    """The place of each word."""
+    """The index of each word."""
     return {word: number for number, word in enumerate(self.words)}
 
   @functools.cached_property
   def directions_vd(self) -> np.ndarray:
-    """The vectors at length 1; a vector of zeros stays one."""
+    """The vectors at length 1; a zero vector stays zero."""
     return _unit(self.vectors_vd)
 
   def id(self, word: str) -> int:
-    """Returns the place of a word.
+    """Returns the index of a word.
 
     Raises:
       UserError: if it is not in the vocabulary.
     """
     if word not in self.ids:
       raise UserError(
-        f"{word!r} is none of the {len(self.words):,} words; it is absent from the corpus or too rare"
+        f"{word!r} is not among the {len(self.words):,} words; it is absent from the corpus or too rare"
       )
     return self.ids[word]
 
@@ -81,7 +81,7 @@ def load_vectors(path: Path) -> WordVectors:
   """Reads what `WordVectors.save` wrote, bit for bit.
 
   Raises:
-    UserError: if the file is absent or holds something else.
+    UserError: if the file is absent or has other content.
   """
   try:
     if path.suffix == ".npz":
@@ -101,10 +101,10 @@ def load_vectors(path: Path) -> WordVectors:
 
 
 def principal_components(x_nd: np.ndarray, count: int = 3) -> tuple[np.ndarray, np.ndarray]:
-  """Returns PCA's coordinates [N, K], largest variance first, and the share of the variance that each bears.
+  """Returns PCA's coordinates [N, K], largest variance first, and the fraction of variance of each.
 
-  By the singular values of the centred rows, in float64. Each axis points to where its furthest word lies, so that
-  the signs are the same everywhere.
+  Computed by SVD of the centred rows, in float64. Each axis points towards its furthest word, so that signs are
+  deterministic.
 
   Raises:
     ValueError: for more components than the rows can have.

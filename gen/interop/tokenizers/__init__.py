@@ -1,8 +1,8 @@
 """Tokenizers of Hugging Face checkpoints behind the interface of `gen.data.tokenizers.tokenizer`.
 
-    tokenizer = tokenizers.load(directory)
-    ids = tokenizer.encode("A text.")                   # of the text alone
-    ids = tokenizer.encode_for_model("A text.")         # with the special tokens that its model expects
+    tokenizer = tokenizers.load_tokenizer(directory)
+    ids = tokenizer.encode("A text.")                   # without special tokens
+    ids = tokenizer.encode_for_model("A text.")         # with the special tokens of its model
 
     tokenizer.json                     any tokenizer of the `tokenizers` library (the extra `interop`)
     spiece.model                       T5, by sentencepiece
@@ -12,8 +12,8 @@
     vocab.txt                          WordPiece of BERT
     none, class ByT5Tokenizer          the bytes of UTF-8
 
-What differs from a tokenizer of `gen`: special ids lie anywhere, some are absent (None), and text may be normalized,
-so that decoding need not give it back.
+Differences from a tokenizer of `gen`: special ids may be anywhere, some are absent (None), and text may be normalized,
+so decoding may not restore it.
 """
 
 from pathlib import Path
@@ -39,13 +39,13 @@ __all__ = [
   "SentencePieceTokenizer",
   "load_tokenizer",
 ]
-# Each describes a tokenizer, the first that is there wins.
+# Each describes a tokenizer; the first existing file is used.
 FILES = (JSON, T5_MODEL, XLM_ROBERTA_MODEL, LLAMA_MODEL, built.VOCAB, built.WORDS)
 ALL_FILES = (*FILES, built.MERGES, *settings.FILES)
 
 
 def is_in(directory: str | Path) -> bool:
-  """Says whether a directory holds a tokenizer, readable or not."""
+  """Returns whether a directory contains a tokenizer, readable or not."""
   directory = Path(directory)
   if any((directory / name).is_file() for name in FILES):
     return True

@@ -1,4 +1,4 @@
-"""What every tokenizer of a foreign checkpoint has: special ids anywhere, and a frame around a text."""
+"""The base class of tokenizers from other libraries: arbitrary special ids, and special tokens around a text."""
 
 import hashlib
 from abc import abstractmethod
@@ -21,9 +21,9 @@ class PretrainedTokenizer(Tokenizer):
   """A tokenizer that came with a checkpoint.
 
   Attributes:
-    pad, eos, unk, bos, cls, sep, mask: ids, or None for one that it does not have.
-    text_vocab: as vocab; special ids may lie anywhere, see `is_special`.
-    byte_lengths: bytes of the text that an id's piece shows; normalization may have changed them.
+    pad, eos, unk, bos, cls, sep, mask: ids, or None if absent.
+    text_vocab: same as vocab; special ids may be anywhere, see `is_special`.
+    byte_lengths: UTF-8 bytes of each id's text, after normalization.
   """
 
   def __init__(
@@ -33,9 +33,9 @@ class PretrainedTokenizer(Tokenizer):
     special: dict[int, str],
     roles: dict[str, int | None],
   ) -> None:
-    """Takes the files it was read from, the text of each id, special ids' names, and the id of each role.
+    """Stores the files it was read from, the text of each id, special ids' names, and the id of each role.
 
-    The first file is the one that the mapping rests on. The hash covers it and the others that change ids.
+    The first file defines the mapping. The hash covers it and the others that change ids.
     """
     self._files, self._special = files, special
     self.vocab = self.text_vocab = len(pieces)
@@ -48,7 +48,7 @@ class PretrainedTokenizer(Tokenizer):
     self.hash = hashlib.sha256(self.kind.encode() + b"\0" + self._model()).hexdigest()[:16]
 
   def sentinel(self, index: int) -> int:
-    """Returns T5's id that marks the index-th hole of a text."""
+    """Returns T5's id that marks the index-th span of a text."""
     name = f"<extra_id_{index}>"
     for number, special in self._special.items():
       if special == name:
@@ -56,15 +56,15 @@ class PretrainedTokenizer(Tokenizer):
     raise ValueError(f"sentinel {index} does not exist; this tokenizer has no {name}")
 
   def is_special(self, number: int) -> bool:
-    """Says whether an id stands for no text."""
+    """Returns whether an id is special, without text."""
     return number in self._special
 
   def name(self, number: int) -> str:
-    """Returns how an id is shown: a special one by its name, another by its text."""
+    """Returns the displayed form of an id: the name of a special id, the text of another."""
     return self._special.get(number) or self._pieces[number].decode("utf-8", errors="backslashreplace")
 
   def decode(self, ids: Iterable[int], keep_special: bool = False) -> str:
-    """Returns the text of ids, special ones dropped or shown by their names.
+    """Returns the text of ids, with special ids dropped or as their names.
 
     Raises:
       ValueError: for an id that does not exist.
@@ -77,7 +77,7 @@ class PretrainedTokenizer(Tokenizer):
       return self._decode(numbers, keep_special)
 
   def encode_for_model(self, text: str, pair: str | None = None) -> np.ndarray:
-    """Returns the ids of a text, or of two, with the special ones that the model was trained with, int32."""
+    """Returns the ids of a text, or of two, with the special ids of the model's training, int32."""
     encode_utf8(text + (pair or ""))
     with library_errors("the tokenizer cannot encode this text"):
       return np.array(self._encode_for_model(text, pair), np.int32)
@@ -87,7 +87,7 @@ class PretrainedTokenizer(Tokenizer):
     """Returns the special ids that the model expects before and after a text.
 
     Raises:
-      UserError: if the tokenizer puts them elsewhere.
+      UserError: if the tokenizer inserts them elsewhere.
     """
 
   @abstractmethod
@@ -100,7 +100,7 @@ class PretrainedTokenizer(Tokenizer):
     return next(iter(self._files.values()))
 
   def save(self, folder: str | Path) -> None:
-    """Writes the files that it was read from into a folder, which is made if need be; `load` reads them."""
+    """Writes the files that it was read from into a folder, which is created if absent."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in self._files.items():
@@ -111,7 +111,7 @@ def content_of(path: Path) -> bytes:
   """Returns the content of a tokenizer's file.
 
   Raises:
-    UserError: if it is larger than any tokenizer's.
+    UserError: if it is too large for a tokenizer.
     OSError: if it cannot be read.
   """
   size = path.stat().st_size
@@ -122,7 +122,7 @@ def content_of(path: Path) -> bytes:
 
 @contextmanager
 def library_errors(what: str) -> Iterator[None]:
-  """Turns whatever the tokenizer libraries raise into one sentence that opens with `what`.
+  """Converts errors of the tokenizer libraries into one sentence that begins with `what`.
 
   They raise bare `Exception`, and Rust's panics arrive as a `BaseException`.
 

@@ -1,9 +1,9 @@
-"""Older files of tokenizers, described as tokenizer.json describes them.
+"""Converts older tokenizer files to the content of tokenizer.json.
 
     vocab.json + merges.txt   byte-level BPE: GPT-2; RoBERTa and BART with <s> ... </s> around a text
     vocab.txt                 BERT's WordPiece with [CLS] ... [SEP]
 
-The result is what transformers' classes of the same name build.
+The result equals that of transformers' classes of the same name.
 """
 
 import json
@@ -21,7 +21,7 @@ from gen.interop.tokenizers.settings import TokenAddition, TokenizerSettings
 from gen.io import json_reading
 
 VOCAB, MERGES, WORDS = "vocab.json", "merges.txt", "vocab.txt"
-# What parts words for Python; the library's own white space lacks four separators.
+# White space as Python defines it; the library's lacks four separators.
 _SPACES = "[\\t-\\r\\x1c-\\x20\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
 _END = "<|endoftext|>"
 _GPT2 = {"unk": _END, "bos": _END, "eos": _END}
@@ -75,7 +75,7 @@ def word_pieces(directory: Path, settings: TokenizerSettings) -> JsonTokenizer:
   """Reads vocab.txt.
 
   Raises:
-    UserError: if it is damaged, or of another tokenizer than BERT's.
+    UserError: if it is damaged, or not of a BERT tokenizer.
   """
   if settings.kind and settings.kind not in ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"):
     raise UserError(
@@ -119,14 +119,14 @@ def word_pieces(directory: Path, settings: TokenizerSettings) -> JsonTokenizer:
 
 
 class _NeverSplit(JsonTokenizer):
-  """BERT's, with words that are looked up as they stand."""
+  """BERT's tokenizer, with added words that are matched before normalization."""
 
   def __init__(
     self, content: bytes, settings: TokenizerSettings, words: list[str], files: dict[str, bytes], name: str
   ) -> None:
     self._words = frozenset(words)
     chinese = settings.option("tokenize_chinese_chars", True)
-    # What comes before words are told apart, in transformers' class.
+    # The steps before words are split, as in transformers' class.
     self._clean = tokenizers_library().normalizers.BertNormalizer(True, chinese, False, False)
     super().__init__(content, settings, name)
     self._files = files  # tokenizer.json cannot say which words are never split
@@ -164,7 +164,7 @@ def _given(settings: TokenizerSettings, name: str) -> bool:
 
 
 def _is_roberta(settings: TokenizerSettings, vocab: dict[str, int]) -> bool:
-  """Says whether a byte-level BPE frames texts by <s> and </s>, by its class, its model or its vocabulary."""
+  """Returns whether a byte-level BPE adds <s> and </s>, by its class, its model or its vocabulary."""
   for said in (settings.kind.lower(), settings.model_type):
     if said:
       return said.startswith(("roberta", "bart", "longformer", "led"))
@@ -174,7 +174,7 @@ def _is_roberta(settings: TokenizerSettings, vocab: dict[str, int]) -> bool:
 def _described(
   model: dict[str, Any], settings: TokenizerSettings, roles: dict[str, str], **parts: Any
 ) -> bytes:
-  """Returns tokenizer.json of a model, with the tokens that are special or were added."""
+  """Returns tokenizer.json of a model, with special and added tokens."""
   vocab = model["vocab"]
   special = dict.fromkeys([*roles.values(), *settings.others])
   tokens = {
@@ -183,7 +183,7 @@ def _described(
   tokens |= settings.added
   missing = [number for number, token in sorted(settings.added.items()) if token.content not in vocab]
   if missing != list(range(len(vocab), len(vocab) + len(missing))):
-    # The library counts added tokens on from the vocabulary; those of other ids must stand in it.
+    # The library numbers added tokens after the vocabulary; tokens with other ids must be in it.
     vocab |= {settings.added[number].content: number for number in missing}
   added = [{"id": number, **token._asdict()} for number, token in sorted(tokens.items())]
   shape = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None}
@@ -191,7 +191,7 @@ def _described(
 
 
 def _template(before: list[str], after: list[str], marks: list[tuple[str, int]]) -> dict[str, Any]:
-  """Returns a post-processor that frames a text, and closes each of two."""
+  """Returns a post-processor that adds special tokens around a text, or around each of two."""
 
   def special(names: list[str], kind: int) -> list[dict[str, Any]]:
     return [{"SpecialToken": {"id": name, "type_id": kind}} for name in names]
@@ -216,10 +216,10 @@ def _id(name: str, vocab: dict[str, int], settings: TokenizerSettings, directory
 
 
 def _checked(vocab: dict[str, Any], path: Path) -> dict[str, int]:
-  """Returns a vocabulary whose ids are whole numbers of their own.
+  """Returns a vocabulary after checking that its ids are unique integers.
 
   Raises:
-    UserError: for another one.
+    UserError: if they are not.
   """
   if not vocab:
     raise UserError(f"{path} is empty")
@@ -227,14 +227,14 @@ def _checked(vocab: dict[str, Any], path: Path) -> dict[str, int]:
   for piece, number in vocab.items():
     json_reading.require_kind(number, int, f"{path}: the id of {piece[:40]!r}")
     if not 0 <= number < MAX_IDS:
-      raise UserError(f"{path} gives {piece[:40]!r} the id {number}; ids lie between 0 and {MAX_IDS:,}")
+      raise UserError(f"{path} gives {piece[:40]!r} the id {number}; ids must be between 0 and {MAX_IDS:,}")
     if owners.setdefault(number, piece) != piece:
       raise UserError(f"{path} gives the id {number} to {owners[number][:40]!r} and to {piece[:40]!r}")
   return vocab
 
 
 def _lines(path: Path) -> list[str]:
-  """Returns the lines of a UTF-8 text; only the ends of lines that Python's text files have part them."""
+  """Returns the lines of a UTF-8 text; split only at the line ends of Python's text files."""
   try:
     text = content_of(path).decode("utf-8-sig")
   except OSError as error:

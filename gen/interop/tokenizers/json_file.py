@@ -1,4 +1,4 @@
-"""Tokenizers that tokenizer.json describes, by the `tokenizers` library."""
+"""Tokenizers from tokenizer.json, by the `tokenizers` library."""
 
 import json
 import re
@@ -19,7 +19,7 @@ MAKE_ONE = (
   "make a tokenizer.json of it where transformers is installed:"
   " transformers.AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
 )
-# What a role is called where no file says it, the likeliest first.
+# Usual names of a role if no file names it, the most likely first.
 _NAMES = {
   "pad": ("[PAD]", "<pad>"),
   "eos": ("</s>", "<|endoftext|>", "[SEP]"),
@@ -32,12 +32,12 @@ _NAMES = {
 
 
 class JsonTokenizer(PretrainedTokenizer):
-  """One that tokenizer.json describes in full."""
+  """A tokenizer from tokenizer.json."""
 
   kind = JSON
 
   def __init__(self, content: bytes, settings: TokenizerSettings = NOTHING, name: str = JSON) -> None:
-    """Takes the file, what stands beside it, and what errors call the file.
+    """Loads the file, with the settings of other files, and the name of the file in errors.
 
     Raises:
       UserError: if the file is damaged.
@@ -47,10 +47,10 @@ class JsonTokenizer(PretrainedTokenizer):
       self._library = tokenizers_library().Tokenizer.from_str(content.decode("utf-8-sig"))
     self._library.no_padding()
     self._library.no_truncation()
-    # A text that says "[MASK]" is text: special ids are put in by id.
+    # The string "[MASK]" is encoded as text; special tokens are inserted by id.
     self._library.encode_special_tokens = True
     if getattr(self._library.model, "dropout", None):
-      self._library.model.dropout = None  # a draw for training; a text has one encoding here
+      self._library.model.dropout = None  # random splits for training; encoding here is deterministic
     self._later = self._add(settings.added)
     self._size = size = max(self._library.get_vocab().values(), default=-1) + 1
     added = self._library.get_added_tokens_decoder()
@@ -67,7 +67,7 @@ class JsonTokenizer(PretrainedTokenizer):
     super().__init__(files, [_shown(piece, decoder) for piece in pieces], special, roles)
 
   def _require_ids(self, added: list[dict[str, Any]], name: str) -> None:
-    """Compares the ids that the file gives to added tokens with those that the library gives."""
+    """Checks that the library gives added tokens the ids of the file."""
     for token in added:
       got = self._library.token_to_id(token["content"])
       if got not in (None, token["id"]):
@@ -77,7 +77,7 @@ class JsonTokenizer(PretrainedTokenizer):
         )
 
   def _add(self, added: dict[int, TokenAddition]) -> list[tuple[int, TokenAddition]]:
-    """Adds the tokens that other files have and tokenizer.json has not; returns them.
+    """Adds the tokens of other files that tokenizer.json lacks; returns them.
 
     Raises:
       UserError: if their ids do not follow the vocabulary.
@@ -104,7 +104,7 @@ class JsonTokenizer(PretrainedTokenizer):
     """Returns the ids of each text, int32, without special ones.
 
     Raises:
-      UserError: for a text that the tokenizer has no ids for.
+      UserError: for a text that the tokenizer cannot encode.
     """
     for text in texts:
       encode_utf8(text)
@@ -113,7 +113,7 @@ class JsonTokenizer(PretrainedTokenizer):
     return [np.array(each.ids, np.int32) for each in encodings]
 
   def encode_marked(self, text: str) -> np.ndarray:
-    """Returns the ids of a text whose special tokens are meant as such, int32."""
+    """Returns the ids of a text in which special tokens are encoded as such, int32."""
     encode_utf8(text)
     self._library.encode_special_tokens = False
     try:
@@ -123,10 +123,10 @@ class JsonTokenizer(PretrainedTokenizer):
       self._library.encode_special_tokens = True
 
   def frame(self) -> tuple[Ids, Ids]:
-    """Returns what the post-processor puts before and after an id that no text has."""
+    """Returns the ids that the post-processor adds before and after a text."""
     if self._library.post_processor is None:
       return (), ()
-    # The text "x" of this one stands for an id behind the vocabulary, so no alphabet matters.
+    # Here "x" is an added id after the vocabulary, so the alphabet does not matter.
     other = tokenizers_library().Tokenizer(
       tokenizers_library().models.WordLevel({"x": self._size}, unk_token="x")
     )
@@ -162,7 +162,7 @@ def tokenizers_library() -> Any:
 
 
 def _shown(piece: str, decoder: str | None) -> bytes:
-  """Returns the text that a piece stands for, as far as it can be told from the piece alone."""
+  """Returns the text of a piece, as far as the piece alone determines it."""
   if decoder == "ByteLevel":
     return bytes(_BYTES.get(letter, ord("?")) for letter in piece)
   return piece.removeprefix("##").encode() if decoder == "WordPiece" else shown_piece(piece)
@@ -176,7 +176,7 @@ def shown_piece(piece: str) -> bytes:
 
 
 def byte_letters() -> dict[str, int]:
-  """Returns which byte each letter of GPT-2's byte-level pieces stands for."""
+  """Returns the byte of each letter in GPT-2's byte-level pieces."""
   plain = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
   others = [byte for byte in range(256) if byte not in plain]
   return {chr(byte): byte for byte in plain} | {chr(256 + place): byte for place, byte in enumerate(others)}

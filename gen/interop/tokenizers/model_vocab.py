@@ -1,4 +1,4 @@
-"""A tokenizer with more ids than its model has rows: a text is refused only if it holds one of them."""
+"""A tokenizer with more ids than its model has rows: only texts with such an id raise an error."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ from gen.interop.tokenizers.base import PretrainedTokenizer
 
 
 def limit_to_model(tokenizer: PretrainedTokenizer, vocab: int) -> None:
-  """Lets a tokenizer refuse texts with an id that a model of `vocab` rows does not have.
+  """Makes a tokenizer raise UserError for texts with an id outside a model of `vocab` rows.
 
-  Files so made are common: facebook/bart-large-cnn has one id more than rows, and so has a model whose tokenizer got
+  Such files are common: facebook/bart-large-cnn has one id more than rows, and so has a model whose tokenizer got
   a [PAD] and whose matrix was not resized.
   """
   if tokenizer.vocab <= vocab:
@@ -36,7 +36,7 @@ def check_ids(tokenizer: PretrainedTokenizer, ids: np.ndarray, vocab: int) -> No
   """Checks that a model has a row for every id.
 
   Raises:
-    UserError: naming the first that it lacks.
+    UserError: with the first missing id.
   """
   for number in np.asarray(ids)[np.asarray(ids) >= vocab][:1].tolist():
     name = tokenizer.name(number) if number < tokenizer.vocab else ""

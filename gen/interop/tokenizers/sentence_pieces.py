@@ -1,10 +1,10 @@
-"""Tokenizers of SentencePiece models, whose checkpoints count ids in their own way.
+"""Tokenizers from SentencePiece models, with the ids of each kind of checkpoint.
 
     T5            id of the piece                                      |  <extra_id_99> ... <extra_id_0>
     XLM-RoBERTa   0 <s>  1 <pad>  2 </s>  3 <unk>  |  1 + id of the piece, from 4  |  <mask>
     Llama         id of the piece
 
-Added tokens follow, or stand anywhere. A text is cut at those that stand for text, as transformers does.
+Added tokens follow, or have any id. A text is split at added tokens that are not special, as in transformers.
 """
 
 import json
@@ -23,7 +23,7 @@ from gen.interop.untrusted import trial
 
 T5_MODEL, XLM_ROBERTA_MODEL, LLAMA_MODEL = "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"
 T5_SENTINELS = 100
-# Classes whose SentencePiece files are read with other ids, another frame or another normalization.
+# Unsupported classes: their ids, special tokens or normalization differ.
 _OTHERS = {
   f"{name}Tokenizer"
   for name in (
@@ -49,10 +49,10 @@ class SentencePieceTokenizer(PretrainedTokenizer):
   def __init__(
     self, content: bytes, kind: str, settings: TokenizerSettings = NOTHING, name: str = ""
   ) -> None:
-    """Takes the file, its name, what stands beside it, and what errors call the file.
+    """Loads the file, with its name, the settings of other files, and the name of the file in errors.
 
     Raises:
-      UserError: if the file is damaged, or ids are given twice.
+      UserError: if the file is damaged, or two tokens have one id.
     """
     import sentencepiece
 
@@ -86,7 +86,7 @@ class SentencePieceTokenizer(PretrainedTokenizer):
     """Returns the ids of each text, int32, without special ones."""
     for text in texts:
       encode_utf8(text)
-    # Odd places of the parts are added tokens; re.split keeps what its group found.
+    # Odd elements are added tokens, because re.split returns the group's matches.
     parts = [self._cuts.split(text) if self._cuts else [text] for text in texts]
     plain = [part for each in parts for part in each[::2]]
     with library_errors("the tokenizer cannot encode this text"):
@@ -111,7 +111,7 @@ class SentencePieceTokenizer(PretrainedTokenizer):
     return bos if begins else (), eos if ends else ()
 
   def _added_id(self, part: str) -> int:
-    """Returns the id of an added token, which may have white space around it that it takes in."""
+    """Returns the id of an added token, ignoring white space that it strips."""
     if part in self._added:
       return self._added[part]
     return self._added[max((content for content in self._added if content in part), key=len)]
@@ -134,7 +134,7 @@ class SentencePieceTokenizer(PretrainedTokenizer):
     first = [*before, *self.encode(text).tolist(), *after]
     if pair is None:
       return first
-    # XLM-RoBERTa parts two texts by </s> twice, and begins the second with no <s>.
+    # XLM-RoBERTa separates two texts by </s></s>, without <s> before the second.
     between = after if self.kind == XLM_ROBERTA_MODEL else before
     return [*first, *between, *self.encode(pair).tolist(), *after]
 
@@ -176,7 +176,7 @@ def _xlm_roberta(library: Any) -> _Table:
 
 
 def _in_order(library: Any, kind: str, settings: TokenizerSettings) -> _Table:
-  """Returns the table of a model whose pieces keep their ids; T5's sentinels follow them."""
+  """Returns the table of a model with the ids of its pieces; T5's sentinels follow them."""
   names = [library.id_to_piece(number) for number in range(library.get_piece_size())]
   special = {
     number: name
@@ -186,7 +186,7 @@ def _in_order(library: Any, kind: str, settings: TokenizerSettings) -> _Table:
   pieces = [b"" if number in special else shown_piece(name) for number, name in enumerate(names)]
   if kind == T5_MODEL:
     extra = [f"<extra_id_{index}>" for index in reversed(range(count_sentinels(settings)))]
-    # mT5's are pieces of the model already.
+    # mT5's sentinels are already pieces of the model.
     extra = [name for name in extra if name not in special.values()]
     special |= {len(names) + place: name for place, name in enumerate(extra)}
     pieces += [b""] * len(extra)
@@ -196,21 +196,21 @@ def _in_order(library: Any, kind: str, settings: TokenizerSettings) -> _Table:
 
 
 def count_sentinels(settings: TokenizerSettings) -> int:
-  """Returns how many sentinels follow T5's pieces: extra_ids, or as many as are named.
+  """Returns the number of sentinels after T5's pieces: extra_ids, or the number of named ones.
 
   Raises:
-    UserError: for a number that cannot be.
+    UserError: for an invalid number.
   """
   named = sum(bool(_SENTINEL.fullmatch(name)) for name in settings.others)
   default = named or (0 if settings.kind and "T5" not in settings.kind else T5_SENTINELS)
   count: int = settings.option("extra_ids", default)
   if not 0 <= count < MAX_IDS:
-    raise UserError(f"{CONFIG}: extra_ids {count} is not allowed; it must lie between 0 and {MAX_IDS:,}")
+    raise UserError(f"{CONFIG}: extra_ids {count} is not allowed; it must be between 0 and {MAX_IDS:,}")
   return count
 
 
 def _apply(table: _Table, settings: TokenizerSettings, kind: str) -> dict[str, Any]:
-  """Puts added tokens into a table; returns what makes its ids differ from those of the file alone."""
+  """Adds tokens to a table; returns those whose ids differ from the file's, for the hash."""
   known = len(table.pieces)
   for number, token in sorted(settings.added.items()):
     table.pieces.extend([b""] * (number + 1 - len(table.pieces)))

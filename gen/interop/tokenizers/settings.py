@@ -1,9 +1,9 @@
-"""What stands beside a tokenizer's file: names of special tokens, added tokens, and its options.
+"""Settings of a tokenizer from its other files: special tokens, added tokens, and options.
 
 tokenizer_config.json     all of it: roles, added_tokens_decoder, extra_ids, do_lower_case, the class
 special_tokens_map.json   roles, in older checkpoints
 added_tokens.json         ids of added tokens, in older checkpoints
-config.json               the class, if nothing else says it
+config.json               the class, if no other file names it
 """
 
 from pathlib import Path
@@ -23,12 +23,12 @@ class TokenAddition(NamedTuple):
   """A token that was added to a vocabulary.
 
   Attributes:
-    content: the text that it stands for.
-    lstrip: whether it takes the white space to its left.
-    rstrip: whether it takes the white space to its right.
-    single_word: whether it counts only as a word of its own.
-    normalized: whether it is looked for in the normalized text.
-    special: whether it stands for no text.
+    content: its text.
+    lstrip: whether it absorbs the white space to its left.
+    rstrip: whether it absorbs the white space to its right.
+    single_word: whether it matches only whole words.
+    normalized: whether it is matched in the normalized text.
+    special: whether it is no text.
   """
 
   content: str
@@ -40,7 +40,7 @@ class TokenAddition(NamedTuple):
 
 
 class TokenizerSettings(NamedTuple):
-  """What the files beside a tokenizer say.
+  """The settings of a tokenizer.
 
   Attributes:
     values: tokenizer_config.json.
@@ -49,7 +49,7 @@ class TokenizerSettings(NamedTuple):
     added: added tokens by id.
     kind: name of transformers' class without "Fast", for example "T5Tokenizer"; empty if none is given.
     model_type: of config.json, or empty.
-    files: the contents of those that were read, by name.
+    files: contents of the files that were read, by name.
   """
 
   values: dict[str, Any]
@@ -70,7 +70,7 @@ NOTHING = TokenizerSettings({}, {}, (), {}, "", "", {})
 
 
 def read_settings(directory: Path) -> TokenizerSettings:
-  """Returns what the files of a directory say; each may be missing.
+  """Returns the settings in the files of a directory; each file may be missing.
 
   Raises:
     UserError: for one that cannot be read, or a value of a wrong type.
@@ -79,7 +79,7 @@ def read_settings(directory: Path) -> TokenizerSettings:
   found = {name: json_reading.parse_json(content_of(path), str(path)) for name, path in paths.items()}
   values = found.get(CONFIG, {})
   added = _added(directory, values, found.get(ADDED, {}))
-  # Older checkpoints keep the last word in the map; where added_tokens_decoder stands, it is the config's.
+  # In older checkpoints the map takes precedence; with added_tokens_decoder, the config does.
   sources = [(CONFIG, values), (SPECIAL_MAP, found.get(SPECIAL_MAP, {}))]
   if "added_tokens_decoder" in values:
     sources.reverse()
@@ -109,7 +109,7 @@ def read_settings(directory: Path) -> TokenizerSettings:
 
 
 def _added(directory: Path, values: dict[str, Any], older: dict[str, Any]) -> dict[int, TokenAddition]:
-  """Returns added tokens by id; added_tokens_decoder says more than added_tokens.json, and wins."""
+  """Returns added tokens by id; added_tokens_decoder takes precedence over added_tokens.json."""
   found: dict[int, TokenAddition] = {}
   where = str(directory / ADDED)
   for content, number in older.items():
@@ -135,7 +135,7 @@ def _place(found: dict[int, TokenAddition], number: Any, token: TokenAddition, w
 
 
 def _token(value: Any, where: str) -> TokenAddition:
-  """Returns a token that is given as its text, or as an object with its flags."""
+  """Returns a token from its text, or from an object with flags."""
   if isinstance(value, str):
     return TokenAddition(value)
   json_reading.require_kind(value, dict, where)

@@ -1,4 +1,4 @@
-"""ByT5's tokenizer, which needs no file: each byte of UTF-8 is an id (arXiv:2105.13626).
+"""ByT5's tokenizer, which has no file: each byte of UTF-8 is an id (arXiv:2105.13626).
 
 0 <pad>  1 </s>  2 <unk>  |  3 + byte  |  259 <extra_id_0> ... <extra_id_124>
 """
@@ -18,19 +18,19 @@ FIRST, SENTINELS = 3, 125
 
 
 class Utf8Tokenizer(PretrainedTokenizer):
-  """ByT5's; its sentinels and added tokens follow the bytes."""
+  """ByT5's tokenizer; sentinels and added tokens follow the bytes."""
 
   kind = "byt5"
 
   def __init__(self, settings: TokenizerSettings) -> None:
-    """Takes what tokenizer_config.json says.
+    """Applies the settings of tokenizer_config.json.
 
     Raises:
-      UserError: for a number of sentinels that cannot be.
+      UserError: for an invalid number of sentinels.
     """
     count = settings.option("extra_ids", SENTINELS)
     if not 0 <= count < MAX_IDS:
-      raise UserError(f"{CONFIG}: extra_ids {count} is not allowed; it must lie between 0 and {MAX_IDS:,}")
+      raise UserError(f"{CONFIG}: extra_ids {count} is not allowed; it must be between 0 and {MAX_IDS:,}")
     special = dict(enumerate(("<pad>", "</s>", "<unk>")))
     special |= {FIRST + 256 + place: f"<extra_id_{place}>" for place in range(count)}
     special |= {number: token.content for number, token in settings.added.items()}

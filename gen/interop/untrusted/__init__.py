@@ -1,4 +1,4 @@
-"""Files of tokenizers that nobody vouches for: what they may ask, and a trial in a process of its own.
+"""Untrusted tokenizer files: limits, and a trial in a separate process.
 
-The trial's process imports this package alone, so it needs nothing but the standard library.
+The trial process imports only this package, which depends on the standard library alone.
 """

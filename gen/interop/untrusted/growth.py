@@ -1,7 +1,7 @@
-"""How many times as long the components of a tokenizer can make a text. Needs the standard library alone.
+"""The factor by which a tokenizer's components can lengthen a text. Uses the standard library alone.
 
-A component that puts "<newline>" for one letter makes a text of such letters nine times as long, and a second one that
-puts a text for "e" makes that longer again. So what each component writes goes through all that follow it.
+A component that replaces a letter by "<newline>" lengthens a text of such letters nine times, and a second component
+that replaces "e" lengthens the result again. So the output of each component passes through all that follow.
 """
 
 import re
@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 
 from gen.interop.untrusted import patterns
 
-_COPIES = 3  # in a row, so that what stands across two of them counts
-_STOP = 1 << 16  # characters; beyond them nothing is multiplied any more
+_COPIES = 3  # consecutive copies, so that matches across two copies count
+_STOP = 1 << 16  # characters; longer texts are not lengthened any further
 
 
 class _GrowthStage(NamedTuple):
   """One component.
 
   Attributes:
-    begins: the longest text that it puts for `width` characters.
-    width: how many it takes for that.
-    apply: does to a text what the component does, or more.
+    begins: the longest replacement of `width` characters.
+    width: number of replaced characters.
+    apply: lengthens a text at least as much as the component does.
   """
 
   begins: str
@@ -69,7 +69,7 @@ def _of_regex(regex: str, content: str) -> _GrowthStage:
   begins, width = (content, least) if least else (f"a{content}", 1)
   try:
     compiled = re.compile(regex)
-  except (re.error, OverflowError, RecursionError):  # Oniguruma's own signs: anything may match
+  except (re.error, OverflowError, RecursionError):  # syntax of Oniguruma alone: assume that anything matches
     factor = max(1, -(-len(begins) // width))
     return _GrowthStage(begins, width, lambda text: text * min(factor, _STOP))
   return _GrowthStage(begins, width, lambda text: compiled.sub(lambda _: content, text))

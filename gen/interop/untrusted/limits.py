@@ -1,7 +1,7 @@
-"""What a tokenizer's file may ask of the libraries that read it. Needs the standard library alone.
+"""Limits on a tokenizer's file, for the libraries that read it. Uses the standard library alone.
 
-The files are not trusted: a normalizer can multiply a text, a pattern can take exponential time, an id can ask for
-a table of terabytes. These checks refuse what no tokenizer in use has.
+The files are not trusted: a normalizer can multiply a text, a pattern can take exponential time, an id can require
+a table of terabytes. These limits are far above those of tokenizers in use.
 """
 
 import base64
@@ -14,20 +14,20 @@ from gen.interop.untrusted import growth, patterns
 
 MAX_IDS = 1 << 24  # far above any vocabulary in use; tables of so many ids still fit into memory
 MAX_PIECE = 4096  # characters; the longest in use are rows of 256 spaces
-MAX_GROWTH = 64  # times the length of a text; Unicode's own forms are not counted
-MAX_WORD = 2000  # characters that WordPiece may search in time of their third power
+MAX_GROWTH = 64  # times the length of a text; Unicode normalization is not counted
+MAX_WORD = 2000  # characters of a word; WordPiece's time is cubic in them
 _PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 MAX_NESTS = 4 << 20  # lists and objects; a million merges are as many lists
 _DEPTH, _COUNT = 8, 100  # of components
-_SEGMENT = 256  # bytes that SentencePiece's table may put for one character; 33 in use
+_SEGMENT = 256  # bytes that replace one character in SentencePiece's table; in use are up to 33
 
 
 class LimitError(ValueError):
-  """A file that is refused: one sentence without the file's name."""
+  """A file exceeds a limit: one sentence without the file's name."""
 
 
 def check_json(content: bytes) -> dict[str, Any]:
-  """Checks a tokenizer.json; returns what it holds.
+  """Checks a tokenizer.json; returns its content.
 
   Raises:
     LimitError: for one that no tokenizer needs.
@@ -70,7 +70,7 @@ def find_regexes(described: Any) -> list[str]:
 
 
 def check_sentence_pieces(content: bytes) -> None:
-  """Checks a model of SentencePiece: the lengths of its pieces and of what its table of characters puts for them.
+  """Checks a model of SentencePiece: the lengths of its pieces and of the replacements in its table of characters.
 
   Raises:
     LimitError: for one that no tokenizer needs.
@@ -78,7 +78,7 @@ def check_sentence_pieces(content: bytes) -> None:
   for field, value in _fields(content):
     if field == 1 and len(value) > 4 * MAX_PIECE + 64:
       raise LimitError(f"it has a piece of {len(value):,} bytes")
-    if field in (3, 5):  # how a text is normalized, and back
+    if field in (3, 5):  # normalization and denormalization
       for inner, table in _fields(value):
         if inner == 2:
           _check_table(table)
@@ -133,7 +133,7 @@ def _components(part: Any, depth: int = 0) -> Iterator[tuple[int, dict[str, Any]
 
 
 def _check_lists(part: dict[str, Any], name: str) -> None:
-  """Bounds what a template repeats around a text."""
+  """Bounds the number of parts that a template adds to a text."""
   for key in ("single", "pair"):
     if isinstance(part.get(key), list) and len(part[key]) > _COUNT:
       raise LimitError(f"its {name} puts {len(part[key]):,} parts around a text")
@@ -166,7 +166,7 @@ def _check_part(part: dict[str, Any], name: str) -> None:
 
 
 def _check_table(table: bytes) -> None:
-  """Bounds what SentencePiece's table puts for a character: texts that end in a zero byte, behind a trie."""
+  """Bounds the replacements in SentencePiece's table: zero-terminated texts after a trie."""
   trie = int.from_bytes(table[:4], "little")
   longest = max(map(len, table[4 + trie :].split(b"\0")))
   if longest > _SEGMENT:
@@ -174,7 +174,7 @@ def _check_table(table: bytes) -> None:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-  """Yields the fields of a protobuf message that hold bytes; stops at what is none."""
+  """Yields the fields of a protobuf message that hold bytes; stops at invalid data."""
   place = 0
   while place < len(message):
     key, place = _varint(message, place)

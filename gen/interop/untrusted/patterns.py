@@ -1,4 +1,4 @@
-"""Which regular expressions of a tokenizer.json can take time beyond any bound. Needs the standard library alone.
+"""Rejects regular expressions of a tokenizer.json that can take unbounded time. Uses the standard library alone.
 
 Oniguruma backtracks. A repeated group whose own match may be longer or shorter, or in more ways than one, takes time
 exponential in the text: (a+)+, (a|a)*, (a?){30}. Many repetitions in a row take a high power of its length. The
@@ -24,21 +24,21 @@ _FLAGS = re.compile(r"\(\?(?:[a-zA-Z-]+|#[^)]*)\)")
 
 
 class PatternError(ValueError):
-  """A pattern that is refused: one sentence without the pattern."""
+  """A pattern exceeds a limit: one sentence without the pattern."""
 
 
 class PatternPart(NamedTuple):
-  """What a part of a pattern may match.
+  """Properties of the matches of a part of a pattern.
 
   Attributes:
-    least: characters at least.
-    most: characters at most.
-    repeats: repetitions without a bound in its worst branch.
-    choices: parts that may match more than one length in its worst branch.
+    least: minimum number of characters.
+    most: maximum number of characters.
+    repeats: unbounded repetitions in its worst branch.
+    choices: parts of variable length in its worst branch.
     ambiguous: whether alternatives may match the same text.
-    first: the one letter that it begins with, or None.
-    last: the one letter that it ends with, or None.
-    signs: of all characters that it takes, as they are written.
+    first: its only possible first letter, or None.
+    last: its only possible last letter, or None.
+    signs: the pattern's elements for all its characters.
   """
 
   least: int
@@ -52,10 +52,10 @@ class PatternPart(NamedTuple):
 
 
 def check_pattern(pattern: str) -> int:
-  r"""Returns how many characters a pattern matches at least.
+  r"""Returns the minimum number of characters that a pattern matches.
 
   Raises:
-    PatternError: for one that may take time without a bound, or that uses what no tokenizer needs.
+    PatternError: for a pattern that may take unbounded time, or uses unsupported syntax.
 
   >>> check_pattern(r"'s|[^\s\p{L}]+|\s+(?!\S)")
   1
@@ -144,7 +144,7 @@ class _PatternReader:
     return PatternPart(1, most, first=literal, last=literal, signs=(literal or text,))
 
   def _class(self) -> None:
-    """Passes over a class of characters, in which there may be others."""
+    """Skips a character class, which may be nested."""
     depth, place = 0, self.place
     while place < len(self.pattern):
       letter = self.pattern[place]
@@ -153,7 +153,7 @@ class _PatternReader:
       elif letter == "[":
         depth += 1
         place += self.pattern.startswith("^", place + 1)
-        place += self.pattern.startswith("]", place + 1)  # a bracket that comes first is a letter
+        place += self.pattern.startswith("]", place + 1)  # a bracket in first position is a literal
       elif letter == "]":
         depth -= 1
         if not depth:
@@ -177,7 +177,7 @@ class _PatternReader:
     self.place += 1
     if opened.group() in ("(?=", "(?!", "(?<=", "(?<!"):
       return PatternPart(0, 0, inside.repeats, inside.choices)
-    if opened.group() == "(?>":  # matches in one way only
+    if opened.group() == "(?>":  # atomic: matches in one way only
       return PatternPart(inside.least, inside.least, inside.repeats, signs=inside.signs)
     return inside
 
@@ -195,7 +195,7 @@ class _PatternReader:
     return part
 
   def _quantifier(self) -> tuple[int, float, int]:
-    """Returns how often at least and at most, and the length of the sign, 0 for none."""
+    """Returns the minimum and maximum repetitions, and the length of the quantifier, 0 for none."""
     signs = {"*": (0, float("inf"), 1), "+": (1, float("inf"), 1), "?": (0, 1.0, 1)}
     sign = self.pattern[self.place]
     if sign in signs:
@@ -229,17 +229,17 @@ def _repeated(part: PatternPart, least: int, most: float, possessive: bool) -> P
 
 
 def _delimited(part: PatternPart) -> bool:
-  """Says whether a letter begins or ends a part and stands nowhere else in it, which tells repetitions apart."""
+  """Returns whether a letter only begins or only ends a part, so that repetitions are unambiguous."""
   begins = part.first is not None and not any(_may_be(sign, part.first) for sign in part.signs[1:])
   return begins or (part.last is not None and not any(_may_be(sign, part.last) for sign in part.signs[:-1]))
 
 
 def _may_be(sign: str, letter: str) -> bool:
-  """Says whether a sign may stand for a letter; for what Python's patterns lack it says so."""
+  """Returns whether an element may match a letter; true for syntax that Python's patterns lack."""
   if len(sign) == 1 and sign != ".":
     return sign.lower() == letter.lower()
   try:
-    with warnings.catch_warnings(action="error"):  # nested classes, which Python reads otherwise
+    with warnings.catch_warnings(action="error"):  # nested classes differ in Python
       return bool(re.fullmatch(sign, letter, re.IGNORECASE | re.DOTALL))
   except (re.error, Warning):
     return True

@@ -1,9 +1,10 @@
-"""A tokenizer's file is tried in a process of its own before this one reads it.
+"""Tries a tokenizer's file in a separate process before this one reads it.
 
-The libraries may take any time and memory over a hostile file, abort, or corrupt memory. The child has bounds of both,
-and ends before it matters. It reads the file, encodes texts that are hard for it, and decodes them.
+For a hostile file the libraries may use unbounded time and memory, abort, or corrupt memory. The child process has
+limits on both. It reads the file, and encodes and decodes texts that are hard for it.
 
-    python trial.py KIND SECONDS BYTES FOLDER...  <FILE      # prints {} or {"error": sentence}; needs no package of gen
+    python trial.py KIND SECONDS BYTES FOLDER...  <FILE      # prints {} or {"error": sentence}; imports no package of
+    gen
 """
 
 import gc
@@ -17,23 +18,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
-SECONDS, MEMORY = 2, 1 << 30  # of a processor; both grow with the file. GPT-2's takes .2 s
+SECONDS, MEMORY = 2, 1 << 30  # CPU seconds and bytes; both grow with the file. GPT-2's file takes .2 s
 MAX_FILE = 64 << 20  # bytes; the largest in use have 35 MB
-_WALL = 12  # times the seconds: a loaded machine is no fault of the file
-_RUNS = 2000  # characters of one kind in a row
+_WALL = 12  # wall-clock limit over CPU limit, for loaded machines
+_RUNS = 2000  # repetitions of one character
 _passed: set[str] = set()
 
 
 def require_safe(kind: str, content: bytes, name: str) -> None:
-  """Checks and tries a file, once for each content.
+  """Checks and tries a file, once per content.
 
   Args:
     kind: tokenizer.json, or another name for a model of SentencePiece.
     content: of the file.
-    name: what errors call it.
+    name: of the file in errors.
 
   Raises:
-    UserError: one sentence, for a file that takes too much, or that its library cannot read.
+    UserError: one sentence, for a file that exceeds the limits, or that its library cannot read.
   """
   from gen.errors import UserError
 
@@ -45,18 +46,18 @@ def require_safe(kind: str, content: bytes, name: str) -> None:
   if digest not in _passed:
     error = _in_child(kind, content)
     if error:
-      raise UserError(f"{name} is damaged or not to be trusted: {error}")
+      raise UserError(f"{name} is damaged or not trustworthy: {error}")
     _passed.add(digest)
 
 
 def _in_child(kind: str, content: bytes) -> str | None:
-  """Returns why a file is refused, or None."""
+  """Returns the reason to reject a file, or None."""
   seconds, memory = SECONDS + (len(content) >> 22), MEMORY + 4 * len(content)
   library = "tokenizers" if kind == "tokenizer.json" else "sentencepiece"
   found = importlib.util.find_spec(library)
   here = Path(__file__).resolve()
   if found is None or found.origin is None or not sys.executable:
-    return None  # what reads it says that the library is missing
+    return None  # the reader reports the missing library
   folders = [str(Path(found.origin).parents[1]), str(here.parents[3])]
   command = [sys.executable, "-I", "-S", str(here), kind, str(seconds), str(memory), *folders]
   try:
@@ -120,9 +121,9 @@ def _try_sentence_pieces(content: bytes) -> None:
 
 
 def _texts(names: list[str], asked: str = "") -> list[str]:
-  """Returns texts of one character in a row, which take a pattern of repetitions the longest, and of pieces.
+  """Returns texts of one repeated character, the worst case of repetitions in patterns, and texts of pieces.
 
-  Oniguruma looks for a letter that a pattern cannot do without first, so the letters `asked` for follow each row.
+  Oniguruma first searches for a letter that a pattern requires, so the letters `asked` follow each repetition.
   """
   letters = dict.fromkeys(
     ["a", "1", " ", "\n", "\t", "'", ".", "-", "é", "漢", "😀", *asked, *"".join(names)[:20]]
@@ -134,7 +135,7 @@ def _texts(names: list[str], asked: str = "") -> list[str]:
 
 
 def _limit(seconds: int, memory: int) -> None:
-  """Bounds this process: processor time, and memory beyond what it has."""
+  """Limits this process's CPU time, and its memory beyond the current use."""
   try:
     import resource
   except ImportError:  # Windows
@@ -144,22 +145,22 @@ def _limit(seconds: int, memory: int) -> None:
   try:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
   except OSError:
-    return  # not Linux, where the bound of address space means little
+    return  # not Linux; elsewhere the limit of address space has little effect
   used = pages * resource.getpagesize()
   resource.setrlimit(resource.RLIMIT_AS, (used + memory, used + memory))
 
 
 def run_trial(kind: str, seconds: str, memory: str, *folders: str) -> None:
-  """Tries the file on standard input and prints what is wrong with it."""
+  """Tries the file on standard input and prints its error, if any."""
   sys.path[:0] = folders
-  gc.disable()  # which takes most of the time of a file with many lists
+  gc.disable()  # garbage collection dominates the time of files with many lists
   said: dict[str, Any] = {}
   _limit(int(seconds), int(memory))
   try:
     try_out(kind, sys.stdin.buffer.read())
   except MemoryError:
     said = {"error": f"reading it takes more than {int(memory):,} bytes"}
-  except BaseException as error:  # Rust's panics are no Exception
+  except BaseException as error:  # Rust's panics are not subclasses of Exception
     said = {"error": (str(error).strip().splitlines() or [type(error).__name__])[0]}
   print(json.dumps(said))
 

@@ -87,7 +87,7 @@ def test_sets_that_everyone_knows_are_found_by_name(name, tmp_path):
 @pytest.mark.parametrize(
   ("name", "split", "field", "says"),
   [
-    ("no_such_set", "train", "text", "TFDS knows no such set"),
+    ("no_such_set", "train", "text", "TFDS has no such set"),
     ("wiki40bb/en", "train", "text", r"did you mean wiki40b\?"),
     ("wiki40b/enn", "train", "text", "BuilderConfig enn not found"),
     ("lm1b:9.9.9", "train", "text", "only: 1.1.0"),

@@ -33,7 +33,7 @@ def test_an_analogy_is_answered_by_3cosadd_without_its_own_words():
 
 
 def test_an_unknown_word_is_named():
-  with pytest.raises(UserError, match="'zebra' is none of the 7 words"):
+  with pytest.raises(UserError, match="'zebra' is not among the 7 words"):
     VECTORS.nearest("zebra")
 
 
