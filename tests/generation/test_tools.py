@@ -130,7 +130,7 @@ def numbers():
     ("scale(1, 0, False)", "error: float divisio"),
     ('shout("12345678")', "error: the result of"),
     ("sleep(30.0)", "error: sleep took lo"),
-    ("other(1)", "error: no tool is ca"),
+    ("other(1)", "error: unknown tool"),
     ("scale", "error: not a call; w"),
     ("scale(1)(2)", "error: not a call; w"),
     ("scale.real(1)", "error: not a call; w"),
