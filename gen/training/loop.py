@@ -63,7 +63,7 @@ def train_run(
   Raises:
     UserError: for a config that cannot be, a model that no memory here holds, another run in the folder, or too many
       steps that are not finite.
-    Stopped: when `hooks.stop()` said so, after saving.
+    RunStopped: when `hooks.stop()` said so, after saving.
   """
   validation.check_run(run)
   run = complete_run(run, loaded)
@@ -230,7 +230,7 @@ class TrainingRun:
     """Trains up to a step and returns it; saves on the way at the steps in `kept`, where rows of the journal end too.
 
     Raises:
-      Stopped: when the hooks said so, after saving.
+      RunStopped: when the hooks said so, after saving.
     """
     done, saved = int(self.state.step), time.monotonic()
     batches = self._stack(done)

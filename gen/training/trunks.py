@@ -39,7 +39,7 @@ def train_branch(
 
   Raises:
     UserError: as `loop.train_run`; also for a trunk of other runs.
-    Stopped: when `hooks.stop()` said so, after saving.
+    RunStopped: when `hooks.stop()` said so, after saving.
   """
   hooks = hooks or NoHooks()
   if not run.trunk:
@@ -72,7 +72,7 @@ class SharedTrunk:
 
     Raises:
       UserError: for a folder that holds the trunk of other runs.
-      Stopped: when the hooks said so, while the trunk was trained or waited for.
+      RunStopped: when the hooks said so, while the trunk was trained or waited for.
     """
     wanted = branch_step(run)
     while wanted not in checkpoint_folder.complete_steps(self._checkpoints):

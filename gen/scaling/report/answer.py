@@ -1,4 +1,4 @@
-"""A study's answer in one sentence: which model on how many tokens for which budget, and whether to believe it."""
+"""States a study's answer in one sentence: the model, tokens and budget, and whether the result is credible."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the parametric law leaves over: ln(measured / predicted) against N, against D, and loss against loss."""
+"""Figures of the parametric law's residuals ln(measured / predicted) against N and D, and of loss against loss."""
 
 import numpy as np
 from matplotlib.axes import Axes

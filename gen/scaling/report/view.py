@@ -1,4 +1,4 @@
-"""What figures and report read out of a sweep's results, with whatever is absent left out and said.
+"""The view of a sweep's results that figures and report read; absent parts have a reason in `absent`.
 
 Letters: C budget or FLOPs, N parameters, D tokens, a and b the exponents of N*(C) and D*(C).
 """

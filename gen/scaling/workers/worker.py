@@ -1,13 +1,13 @@
-"""A process that trains one run after the other, on one core, for the pool that started it.
+"""A worker process that trains one run after another, on one core, for the pool that started it.
 
-The two talk in JSON, one object a line: commands on the worker's standard input, replies on its standard output.
+They communicate in JSON, one object per line: commands on the worker's standard input, replies on its standard output.
 
     {"do": "train", "config": {...}, "folder": "..."}     {"said": "row" | "finished", "row": {...}}
     {"do": "stop"}                                        {"said": "stopped"}
                                                           {"said": "diverged" | "mistake" | "crashed", "text": "..."}
 
-A worker keeps its compiled steps from run to run, so a shape is compiled once. The end of its input means that the
-pool is dead: it exits at once, and the run goes on from its last checkpoint when the sweep is started again.
+A worker keeps its compiled steps between runs, so each shape is compiled once. The end of its input means that the
+pool is dead: it exits at once, and the run continues from its last checkpoint when the sweep is started again.
 """
 
 import argparse
@@ -43,7 +43,7 @@ class WorkerChannel:
     self._descriptor = descriptor
 
   def send(self, said: str, **values: Any) -> None:
-    """Writes one reply; if nobody is left to read it, the process ends."""
+    """Writes one reply; ends the process if the pool is gone."""
     line = strict_json.encode_json({"said": said, **values})
     try:
       while line:
@@ -53,7 +53,7 @@ class WorkerChannel:
 
 
 class WorkerInbox:
-  """The pool's commands, read by a thread of their own: neither a stop nor the pool's death waits for a step."""
+  """The pool's commands, read in a separate thread, so a stop or the pool's death need not wait for a step."""
 
   def __init__(self, commands: BinaryIO) -> None:
     """Starts to listen."""
@@ -70,7 +70,7 @@ class WorkerInbox:
     self._waiting.put(None)
 
   def next(self) -> dict[str, Any] | None:
-    """Waits for a run; None is the order to leave."""
+    """Waits for the next run; returns None on the command to exit."""
     command = self._waiting.get()
     return None if self.stopping.is_set() else command
 
@@ -108,7 +108,7 @@ class WorkerHooks:
 
 
 def serve_pool(channel: WorkerChannel, inbox: WorkerInbox, train: Train) -> int:
-  """Trains what the pool asks for until it is told to leave; returns the exit code."""
+  """Trains the pool's runs until the command to exit; returns the exit code."""
   while (command := inbox.next()) is not None:
     run, hooks = from_dict(Run, command["config"]), WorkerHooks(channel, inbox)
     try:
@@ -134,7 +134,7 @@ def serve_pool(channel: WorkerChannel, inbox: WorkerInbox, train: Train) -> int:
 
 
 def train_run(run: Run, folder: Path, hooks: WorkerHooks) -> dict[str, Any] | None:
-  """Trains one run with everything it reads from the cache; see `Train`."""
+  """Trains one run with everything it reads from the cache; arguments as of `Train`."""
   from gen.training import trunks
 
   try:
@@ -154,7 +154,7 @@ def _loaded(data_json: str) -> Any:
 
 
 def take_core(core: int) -> None:
-  """Pins this process to one core, where the system knows how."""
+  """Pins this process to one core, if the system supports it."""
   if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {core})
 
