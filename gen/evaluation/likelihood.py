@@ -1,8 +1,8 @@
 """The likelihood of a text after a prompt, for a model of any family.
 
     decoder, rnn       log p(answer | prompt), with bidirectional attention to the prompt for objective `prefix`
-    encoder-decoder    log p(target | source): the prompt is the source, and the answer what its training would
-                       make of it: behind a sentinel, inside the whole text, or alone
+    encoder-decoder    log p(target | source): the prompt is the source, and the target has the format of training:
+                       the answer after a sentinel, inside the complete text, or alone
     encoder            the answer fills a blank from left to right; later tokens are still masked
                        (pseudo-likelihood as in arXiv:1910.14659, but each token depends only on earlier ones)
 
