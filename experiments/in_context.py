@@ -156,7 +156,7 @@ def _asked(
     curve = in_context.accuracy_curve(restored, task, ks, QUESTIONS.value, kind, run.seed)
     learnt = [
       in_context.fine_tuned_accuracy(
-        restored, task, k, kind, mappings_=MAPPINGS.value, questions=QUESTIONS.value, rate=RATE.value,
+        restored, task, k, kind, num_mappings=MAPPINGS.value, questions=QUESTIONS.value, rate=RATE.value,
         seed=run.seed, rows=max(tuned),
       )
       for k in tuned

@@ -53,7 +53,7 @@ def fine_tuned_accuracy(
   k: int,
   goes_by: str,
   *,
-  mappings_: int,
+  num_mappings: int,
   questions: int,
   rate: float,
   seed: int,
@@ -66,7 +66,7 @@ def fine_tuned_accuracy(
     task: of the mappings.
     k: examples of each mapping, chosen as in a prompt.
     goes_by: letter, as in training, or digit.
-    mappings_: number of mappings.
+    num_mappings: number of mappings.
     questions: number of questions that share the cost of the examples; all other words are evaluated.
     rate: learning rate.
     seed: of mappings and examples.
@@ -77,7 +77,7 @@ def fine_tuned_accuracy(
   blank = prompts.blank_of(restored.model.family, restored.reading.objective)
   spent = fine_tuning.TunedModel(restored, 0, 0.0)
   budget = 0.0
-  for number in range(mappings_):
+  for number in range(num_mappings):
     mapping = task.mapping(draw, goes_by)
     pool = task.pool({"mapping": mapping})
     shown = LAYOUT.few_shot({"word": ""}, pool, k, seed + number)

@@ -99,7 +99,7 @@ def test_a_model_learns_the_form_of_an_exercise(trained):
 def test_fine_tuning_spends_what_reading_the_examples_costs(trained):
   restored, _ = trained
   found = in_context.fine_tuned_accuracy(
-    restored, TASK, 2, "digit", mappings_=2, questions=30, rate=1e-2, seed=0, rows=4
+    restored, TASK, 2, "digit", num_mappings=2, questions=30, rate=1e-2, seed=0, rows=4
   )
   per_text = [
     counts.count_flops(restored.model, tokens).total for tokens in (3, 11)

@@ -109,7 +109,7 @@ def test_a_family_that_fills_gaps_is_trained_asked_and_fine_tuned(family):
   (point,) = in_context.accuracy_curve(restored, TASK, [2], 5, "letter", seed=0)
   assert all(one.prompt.endswith("___") and one.share == 8 / 20 for one in point.answers)
   found = in_context.fine_tuned_accuracy(
-    restored, TASK, 2, "digit", mappings_=2, questions=30, rate=1e-2, seed=0, rows=3
+    restored, TASK, 2, "digit", num_mappings=2, questions=30, rate=1e-2, seed=0, rows=3
   )
   lengths = {"encoder": ((12, 0), (4, 0)), "encoder_decoder": ((2, 12), (2, 4))}[
     family
