@@ -35,7 +35,7 @@ def unrolled_steps(steps: int) -> Iterator[None]:
 
 
 class RecurrentState(NamedTuple):
-  """What a recurrent model has_cell of the text so far, float32.
+  """The state of a recurrent model after the text so far, float32.
 
   Attributes:
     hidden: of each layer, [L, B, D].
