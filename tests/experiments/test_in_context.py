@@ -72,7 +72,7 @@ def test_a_calculator_is_set_beside_none(tmp_path):
     ("in_context.py", ["--families=", "--recurrent=none"], "there is no model to train"),
     ("in_context.py", ["--ks=12"], "do not fit into --pairs=12"),
     ("in_context.py", ["--tuned=40"], "--tuned=40 leaves no word to ask"),
-    ("tools.py", ["--digits=0"], "numbers of 0 digits are not possible"),
+    ("tools.py", ["--digits=0"], "--digits=0: 0 is too small"),
   ],
 )
 def test_a_mistake_is_one_sentence(tmp_path, script, words, sentence):

@@ -18,7 +18,7 @@ from gen.scaling.runs import run_columns, table_files
 from gen.scaling.runs.table_files import json_rows, text_of
 
 SAME_BUDGET = 1.1  # runs whose FLOPs differ by less than this factor share a budget
-_BELIEVED = (1e-30, 1e40)  # N, D, losses and FLOPs in any unit; squares and products stay in float64
+_BELIEVED = (1e-30, 1e60)  # N, D, losses and FLOPs in any unit; squares and products stay in float64
 _WIDEST_BUDGET = 1.25  # a chain of neighbours wider than this factor is no budget
 _NUMBERS = ("params", "tokens", "loss")
 _OPTIONAL = ("flops", "budget", "seed", "held_out", "steps")
