@@ -8,6 +8,7 @@ what compiling again would give. Tests about compiling carry the marker `compile
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -40,6 +41,10 @@ def pytest_configure(config):
 
   Such a process spends most of its time compiling jax's source. A folder of our own leaves the packages' untouched.
   """
+  if (
+    signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+  ):  # under nohup; tests of hang-ups and their programs need it
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
   if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     os.environ.setdefault("PYTHONPYCACHEPREFIX", str(config.rootpath / ".pytest_cache" / "bytecode"))
 

@@ -37,7 +37,6 @@ def handlers():
 
 @pytest.mark.parametrize("number", [INT, TERM, HUP])
 def test_each_signal_asks_once_to_stop(handlers, number):
-  signal.signal(number, signal.SIG_DFL)  # nohup ignores a hang-up
   lines = []
   request = signals.StopRequest(lines.append)
   assert not request.stop()
