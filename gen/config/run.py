@@ -28,7 +28,6 @@ class Run:
   tensorboard: bool = False  # also write TensorBoard events
   mesh: str = ""  # how many devices each axis has, as data=4,fsdp=2,tensor=2; empty: one device and no mesh
   layout: str = "ddp"  # ddp | zero1 | zero2 | zero3: what is split over data; fsdp splits everything
-  trunk: str = (
-    ""  # folder beside the run's, of the trunk that it branches off (gen/training/trunks.py); or none
-  )
+  # Folder beside the run's, of the trunk that it branches off (gen/training/trunks.py); empty: none.
+  trunk: str = ""
   branches: tuple[float, ...] = ()  # FLOPs of all runs that branch off that trunk

@@ -8,7 +8,7 @@ from gen.config.run import Run
 
 @dataclasses.dataclass
 class Criteria:
-  """What makes a sweep credible, said before it is run. One field a criterion."""
+  """What makes a sweep credible, decided before it runs: one field for each criterion."""
 
   min_points_each_side: int = 2  # of the vertex of each valley
   min_r_squared: float = 0.9  # of each valley's parabola
@@ -43,9 +43,8 @@ class Sweep(Run):
   seeds: tuple[int, ...] = ()  # seeds a budget; empty: one
   budget_unit: str = "flops"  # flops | tokens | tokens_per_parameter | steps: what budgets and held_out are
   trunks: bool = False  # each size is one run at a constant rate, each budget a branch that decays (wsd)
-  learning_rate_multipliers: tuple[
-    float, ...
-  ] = ()  # multiples of the rule's learning rate that each run is trained at; empty: 1
+  # Multiples of the rule's learning rate that each run is trained at; empty: 1.
+  learning_rate_multipliers: tuple[float, ...] = ()
   held_out: float = 0.0  # of the budget that fits do not see; 0 is none
   held_out_widths: tuple[int, ...] = ()  # sizes of the held-out budget
   rate_width: float = 64.0  # learning rate = peak * (width / rate_width)^rate_width_power * ...

@@ -87,7 +87,7 @@ class LocalCluster:
   def __init__(self, limit: int = 1) -> None:
     """Creates the cluster with a number of jobs that run at a time."""
     self.limit = limit
-    self._own: dict[ClusterJob, Any] = {}  # those that this process must bury
+    self._own: dict[ClusterJob, Any] = {}  # processes that this one must wait for
 
   def submit(self, tasks: Sequence[ClusterTask], home: Path) -> list[ClusterJob]:
     """Starts one process for each task."""
