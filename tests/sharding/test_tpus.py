@@ -17,7 +17,7 @@ pytestmark = [
   pytest.mark.optimized,  # what is read is what the compiler makes of it
   pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None,
-    reason="needs libtpu: uv run --extra tpu pytest tests/parallel/test_tpus.py",
+    reason="needs libtpu: uv run --extra tpu pytest tests/sharding/test_tpus.py",
   ),
 ]
 LENGTH, CHUNK, VOCAB, BATCH = 768, 48, 568, 4

@@ -1,7 +1,7 @@
 """Runs on eight simulated devices, for the tests beside it, and prints what it found as JSON.
 
-python tests/parallel/eight_devices.py losses FAMILY[,FAMILY]
-python tests/parallel/eight_devices.py trainer FOLDER
+python tests/sharding/eight_devices.py losses FAMILY[,FAMILY]
+python tests/sharding/eight_devices.py trainer FOLDER
 """
 
 import contextlib
@@ -174,7 +174,7 @@ def trainer(folder):
       loop.train_run(
         dataclasses.replace(run, mesh=mesh_, layout=layout), folder / "moved", text, StopAt(stop)
       )
-  result = loop.train_run(dataclasses.replace(run, mesh="fsdp=2,tensor=4"), folder / "moved", text)
+  result = loop.train_run(dataclasses.replace(run, mesh="fsdp=4,tensor=2"), folder / "moved", text)
   return {"whole": whole, "moved": result}
 
 
