@@ -117,7 +117,7 @@ def test_what_libraries_print_does_not_disturb_the_replies(tmp_path):
   script += (
     "def train(run, folder, hooks):\n  print('a banner'); os.write(1, b'from C'); return {'kind': 'result'}\n"
   )
-  script += "worker.main(train)"
+  script += "worker.run_worker(train)"
   process = subprocess.Popen(
     [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
   )
