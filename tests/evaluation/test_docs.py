@@ -21,5 +21,5 @@ def test_the_commands_of_the_page_exist_with_their_flags():
   for script, words in commands:
     known = (ROOT / script).read_text()
     for flag in re.findall(r"--(\w+)", words):
-      of_config = flag == "config" and "launch.main(main, Run" in known
+      of_config = flag == "config" and "launch.run_experiment(main, Run" in known
       assert of_config or f'"{flag}"' in known, (script, flag)
