@@ -45,7 +45,7 @@ def main() -> int:
     rows = [_row(module, params, start, batch, directory) for batch in batches]
   text = json.dumps({"model": CHECKPOINT.value or PRESET.value, "rows": rows}, indent=1)
   if JSON.value == "-":
-    print(text)
+    print(text, file=outputs.json_stream())
     return 0
   if JSON.value:
     Path(JSON.value).write_text(text + "\n")

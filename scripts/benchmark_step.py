@@ -133,7 +133,7 @@ def main() -> None:
   found = step_benchmark.measure_step(run, STEPS.value)
   text = json.dumps(found, indent=1)
   if JSON.value == "-":
-    print(text)
+    print(text, file=outputs.json_stream())
     return
   if JSON.value:
     Path(JSON.value).write_text(text + "\n")
