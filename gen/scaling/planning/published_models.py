@@ -1,7 +1,10 @@
 """Published models as data: their parameters, training tokens and source.
 
-`find_model("llama-3-8b")` finds a model by any spelling of its name. N counts all parameters and D tokens processed,
-as reported in the papers. All are dense decoders; the laws do not cover mixtures of experts and encoders.
+`find_model("llama-3-8b")` finds a model by any spelling of its name. N counts all parameters and D tokens processed.
+All are dense decoders; the laws do not cover mixtures of experts and encoders.
+
+Sources are named with each model. Only PaLM-540B, Falcon-40B and SmolLM2 were compared with theirs so far; check a
+figure against its source before you cite it.
 """
 
 import dataclasses
