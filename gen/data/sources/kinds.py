@@ -19,6 +19,7 @@ from typing import IO, NamedTuple
 
 from gen.data.sources import compressed, encodings
 from gen.errors import UserError
+from gen.io.csv_rows import RowReader
 
 VERSION = 1  # of the rules on this page; part of what identifies a corpus
 FORMATS = ("text", "jsonl", "json", "csv", "html", "parquet")
@@ -206,7 +207,7 @@ def _rows(text: str, delimiter: str, whole: bool) -> list[list[str]]:
   lines = text.splitlines(keepends=True)
   rows = []
   try:
-    for row in csv.reader(lines if whole else lines[:-1], delimiter=delimiter):
+    for row in RowReader(lines if whole else lines[:-1], delimiter, MAX_RECORD):
       if row:
         rows.append(row)
       if len(rows) == 20:

@@ -12,6 +12,7 @@ from gen.data.document import Document
 from gen.data.sources import encodings, json_stream, kinds
 from gen.errors import UserError
 from gen.io import json_reading
+from gen.io.csv_rows import RowReader
 
 DEFAULT_FIELD = "text"
 _MOST_NAMES = 12  # fields listed in an error
@@ -256,9 +257,8 @@ def table_documents(
   Raises:
     UserError: for too many columns, a row of another length, a quote that is never closed.
   """
-  csv.field_size_limit(kinds.MAX_RECORD)
   finished = [0]  # last line of the previous row
-  rows = csv.reader(_table_lines(stream, where, delimiter, finished), delimiter=delimiter)
+  rows = RowReader(_table_lines(stream, where, delimiter, finished), delimiter, kinds.MAX_RECORD)
   try:
     header = next((row for row in rows if row), [])
     if not header:

@@ -15,11 +15,13 @@ from typing import Any
 
 from gen.errors import UserError
 from gen.io import json_lines
+from gen.io.csv_rows import RowReader
 from gen.scaling.verdicts import results_file
 
 MAX_BYTES = 2 * 2**30  # unpacked
 _SEPARATORS = ",;\t|"
 _MOST_COLUMNS = 100_000
+_MAX_CELL = 131_072  # characters; longer cells come from a quote that is never closed
 
 
 def text_of(path: Path) -> str:
@@ -83,7 +85,7 @@ def read_cells(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
     UserError: for a line that does not belong to a table.
   """
   lines = text.splitlines()
-  reader = csv.reader(lines, delimiter=find_separator(lines))
+  reader = RowReader(lines, find_separator(lines), _MAX_CELL)
   try:
     for row in reader:
       if len(row) > _MOST_COLUMNS:

@@ -1,0 +1,35 @@
+"""Rows of a CSV table under a limit on the size of a field that holds for this table alone."""
+
+import csv
+from collections.abc import Iterable, Iterator
+
+
+class RowReader:
+  """Iterates over the rows of a CSV table.
+
+  `csv.field_size_limit` is one number for the whole process. It is set for the time of each row and put
+  back after it, so that tables read in turn keep limits of their own.
+
+  Raises:
+    csv.Error: for a field above the limit, or a line that is no CSV.
+  """
+
+  def __init__(self, lines: Iterable[str], delimiter: str, max_field: int) -> None:
+    """Reads `lines` with fields of at most `max_field` characters."""
+    self._rows = csv.reader(lines, delimiter=delimiter)
+    self._max_field = max_field
+
+  @property
+  def line_num(self) -> int:
+    """Number of lines read so far."""
+    return self._rows.line_num
+
+  def __iter__(self) -> Iterator[list[str]]:
+    return self
+
+  def __next__(self) -> list[str]:
+    before = csv.field_size_limit(self._max_field)
+    try:
+      return next(self._rows)
+    finally:
+      csv.field_size_limit(before)
