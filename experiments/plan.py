@@ -187,10 +187,11 @@ def _list_models() -> int:
 
   for one in published_models.MODELS.values():
     tokens = "not published" if one.tokens is None else format_count(one.tokens)
-    print(f"{one.name:20} N {format_count(one.params):>8}  D {tokens:>13}  {one.source}")
+    doubt = f" ({one.unconfirmed} not confirmed)" if one.unconfirmed else ""
+    print(f"{one.name:20} N {format_count(one.params):>8}  D {tokens:>13}  {one.source}{doubt}")
   print(f"presets, without tokens: {', '.join(presets.preset_names())}")
   models = {
-    one.name: {"N": one.params, "D": one.tokens, "source": one.source}
+    one.name: {"N": one.params, "D": one.tokens, "source": one.source, "unconfirmed": one.unconfirmed}
     for one in published_models.MODELS.values()
   }
   json_report.write_report(

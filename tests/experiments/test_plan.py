@@ -7,6 +7,7 @@ import pytest
 
 from gen.cli import launch
 from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.planning import published_models
 
 EXPERIMENT = "plan.py"
 pytestmark = pytest.mark.optimized  # the solver runs for longer than it compiles
@@ -43,6 +44,13 @@ def test_gophers_budget_gives_forty_billion_parameters(run):
 def test_the_default_law_is_the_refit_and_twenty_tokens_a_parameter(run):
   report = report_of(run("--budget=5.76e23", "--json=-"))
   assert report["law"]["name"] == "besiroglu2024" and 15 < report["tokens_per_parameter"] < 25
+
+
+@pytest.mark.parametrize(("spelling", "name"), [("GPT_3", "gpt-3-175b"), ("qwen2.5 7B", "qwen2.5-7b")])
+def test_a_model_is_named_in_any_case_with_or_without_hyphens(run, spelling, name):
+  found = report_of(run(f"--model={spelling}", "--json=-"))["question"]["model"]
+  known = published_models.MODELS[name]
+  assert (found["name"], found["params"], found["tokens"]) == (name, known.params, known.tokens)
 
 
 @pytest.mark.parametrize(

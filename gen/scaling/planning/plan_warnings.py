@@ -70,6 +70,8 @@ def _counts(known: LawSource, report: dict[str, Any]) -> list[str]:
   model = report["question"]["model"]
   if model is not None and model["counting"] != known.counting:
     said.append(f"N of {model['name']} counts {model['counting']} parameters, N of the law {known.counting}")
+  if model is not None and model["unconfirmed"]:
+    said.append(f"the {model['unconfirmed']} of {model['name']} were not confirmed by a source")
   if model is not None and model["family"] != "decoder":
     said.append(f"{model['name']} is of the family {model['family']}, and the published laws are of decoders")
   odd = units.of_ratio(report["tokens_per_parameter"])

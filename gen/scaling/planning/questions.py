@@ -10,6 +10,7 @@ N*(C) and D*(C) rise with C and L*(C) falls, so each answer is one root in ln C,
 a law at once. N parameters, D tokens, C training FLOPs, loss in nats per token; S laws.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -82,7 +83,7 @@ def read_question(
 
 
 def model_by_name(name: str, counting: str) -> dict[str, Any]:
-  """Returns a model by name: name, params, tokens (None where unknown), counting of its parameters, source, family.
+  """Returns a model by name: name, params, tokens (None if unknown), counting of N, source, unconfirmed, family.
 
   Args:
     name: of a published model or a preset.
@@ -94,11 +95,9 @@ def model_by_name(name: str, counting: str) -> dict[str, Any]:
   known, preset = published_models.find_model(name), _preset(name)
   if known is None and preset is None:
     raise published_models.unknown_model(name, presets.preset_names())
-  found: dict[str, Any] = {"name": preset, "tokens": None, "source": "a preset of gen", "counting": "all"}
+  found: dict[str, Any] = {"name": preset, "tokens": None, "source": "a preset of gen", "unconfirmed": ""}
   if known is not None:
-    found = {"name": known.name, "params": known.params, "tokens": known.tokens, "source": known.source} | {
-      "counting": "all"
-    }
+    found = dataclasses.asdict(known) | {"counting": "all"}
   if preset is not None and (known is None or counting != "all"):
     found["params"] = float(conventions.count_parameters(presets.get_model(preset), counting))
     found["counting"] = counting

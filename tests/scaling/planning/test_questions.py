@@ -177,7 +177,7 @@ def test_a_law_that_contradicts_twenty_tokens_says_why_and_names_the_refit():
     ("gpt-3", 174.6e9, 300e9),
     ("GPT3", 174.6e9, 300e9),
     ("chinchilla", 70e9, 1.4e12),
-    ("meta-llama/Meta-Llama-3-8B", 8.03e9, 15e12),
+    ("meta-llama/Meta-Llama-3-8B", 8_030_261_248, 15e12),
     ("EleutherAI/pythia-1.4b", 1_414_647_808, 299_892_736_000),
     ("Gopher", 280e9, 300e9),
   ],
