@@ -14,22 +14,24 @@ import sys
 
 ALLOCATOR = (
   "glibc.malloc.hugetlb=1",  # huge pages
-  "glibc.malloc.mmap_max=0",  # no block is a mapping of its own, which would be unmapped when it is freed
-  "glibc.malloc.trim_threshold=68719476736",  # 64 GiB: the heap's free end stays
-  "glibc.malloc.arena_max=1",  # other threads' heaps hold 64 MiB at most
+  "glibc.malloc.mmap_max=0",  # large blocks come from the heap; a mapping would be returned to the system when freed
+  "glibc.malloc.trim_threshold=68719476736",  # 64 GiB, more than any heap: free memory is never returned
+  "glibc.malloc.arena_max=1",  # one heap: those of other threads are limited to 64 MiB, too little for temporaries
 )
-THREADS_A_DEVICE = 8  # simulated
+THREADS_PER_DEVICE = (
+  8  # of a simulated device; with fewer, waiting devices can occupy them all (docs/scaling_up.md)
+)
 
 
 def give_simulated_devices_threads() -> None:
-  """Gives XLA enough threads if devices are simulated; to be called before jax initializes its devices.
+  """Gives XLA enough threads if devices are simulated; call it before jax initializes its devices.
 
-  XLA's pool has a thread a core or a device, whichever is more. A device that waits for the others in a collective
-  holds one, and with several collectives under way none is left for those that are waited for.
+  XLA's thread pool has one thread per core or per device, whichever is more. A device that waits in a collective
+  blocks a thread. With several collectives in flight, no thread is left for the devices that have yet to join.
   """
   simulated = re.search(r"xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
   if simulated:
-    os.environ.setdefault("NPROC", str(THREADS_A_DEVICE * int(simulated[1])))
+    os.environ.setdefault("NPROC", str(THREADS_PER_DEVICE * int(simulated[1])))
 
 
 def quiet_gpu_compiler() -> None:
@@ -56,7 +58,7 @@ def with_allocator(tunables: str) -> str:
   if "glibc.malloc.hugetlb" in tunables:
     return tunables
   return ":".join(
-    [*filter(None, [tunables]), *(one for one in ALLOCATOR if one.split("=")[0] not in tunables)]
+    [*filter(None, [tunables]), *(setting for setting in ALLOCATOR if setting.split("=")[0] not in tunables)]
   )
 
 

@@ -8,7 +8,7 @@ import tokenize
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-INDENT = 6
+INDENT = 6  # columns before a field's meaning
 
 
 class FieldHelp(NamedTuple):
@@ -68,11 +68,11 @@ def _declarations(kind: type, source: str) -> Iterator[tuple[str, int, int]]:
 
 def _all_comments(kind: type) -> dict[str, str]:
   """Returns the comments of a dataclass and of those that it extends."""
-  found: dict[str, str] = {}
+  comments: dict[str, str] = {}
   for part in reversed(kind.__mro__):
     if dataclasses.is_dataclass(part) and part.__module__ != "builtins":
-      found |= {name: text for name, text in field_comments(part).items() if text or name not in found}
-  return found
+      comments |= {name: text for name, text in field_comments(part).items() if text or name not in comments}
+  return comments
 
 
 def field_rows(kind: type, values: Any = None, prefix: str = "") -> Iterator[FieldHelp]:
@@ -122,5 +122,5 @@ def help_lines(kind: type, values: Any = None, width: int = 100) -> Iterator[str
       yield from textwrap.wrap(row.meaning, max(width, 40), initial_indent=pad, subsequent_indent=pad)
 
 
-def _short(text: str, most: int = 60) -> str:
-  return text if len(text) <= most else text[: most - 3] + "..."
+def _short(text: str, max_length: int = 60) -> str:
+  return text if len(text) <= max_length else text[: max_length - 3] + "..."

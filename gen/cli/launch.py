@@ -1,16 +1,13 @@
-"""How an experiment starts: flags, configuration, environment, and errors that speak to the user.
+"""How an experiment starts: flags, config overrides, environment, and errors in one sentence.
 
-A process that trains on a CPU wants its temporaries in memory that is there already: XLA allocates them anew in each
-call, and faulting them in by 4 KiB is a third of a small model's step. So glibc shall ask for huge pages, keep what is
-freed, and take all from one heap, the only one that can keep it. It reads that wish (`GLIBC_TUNABLES`) once, before
-`run_experiment`, so an experiment starts itself again with it. Importers of `gen` who train on a CPU set the same
-variable
-themselves; elsewhere (macOS, musl, GPU, TPU) it changes nothing.
+`run_experiment` parses the command line, sets the allocator's variables and calls the experiment's main function
+(`gen/cli/environment.py` says why training on a CPU needs them). A UserError ends the process with exit code 2.
 """
 
 import itertools
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -25,7 +22,7 @@ from gen.io import outputs, quantities
 
 USER_MISTAKE = 2  # exit code
 INTERRUPTED = 130
-LONGEST_WORD = 600  # letters that an error repeats: more than most paths have
+LONGEST_WORD = 600  # characters of one word that an error repeats: more than most paths have
 
 
 def run_experiment(
@@ -41,7 +38,7 @@ def run_experiment(
     kind: the dataclass that `--config=FILE` (or FILE:ARGUMENT) yields, and whose fields
       `--config.path.to.field=value` overrides.
     default: the file of `--config` when none is given.
-    trains: whether the process trains, and so wants the allocator's settings.
+    trains: whether the process trains on this machine, and so needs the allocator's settings.
   """
   sys.exit(terminal.run_at_terminal(lambda: _code(function, kind, default, trains)))
 
@@ -57,12 +54,12 @@ def _code(function: Callable[..., int | None], kind: type | None, default: str, 
 
       sys.argv[1:] = check_overrides(sys.argv[1:], kind)
       holder = config_flags.DEFINE_config_file(
-        "config", default, "Python file whose get_config() is the run."
+        "config", default, "Python file whose get_config() returns the config."
       )
       _check_file(sys.argv[1:])
     arguments = _parse(sys.argv, kind)
     if len(arguments) > 1:
-      raise UserError(f"argument {arguments[1]!r} is not understood; options are written --name=value")
+      raise UserError(f"argument {arguments[1]!r} is not a flag; flags are written --name=value")
     with outputs.json_alone(flags.FLAGS["json"].value if "json" in flags.FLAGS else None):
       code = function() if kind is None else function(is_of_kind(holder.value, kind))
   except UserError as error:
@@ -102,6 +99,11 @@ def _first(error: BaseException) -> BaseException:
   while error.__context__ is not None:
     error = error.__context__
   return error
+
+
+def stop_line(done: int, total: int, folder: str | os.PathLike[str]) -> str:
+  """Returns the line that an interrupted experiment prints last: what is saved, and the command that resumes it."""
+  return f"stopped: {done} of {total} runs are done and saved in {folder}; to resume: uv run {shlex.join(sys.argv)}"
 
 
 def asks_for_help(argv: list[str]) -> bool:

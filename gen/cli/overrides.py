@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 from gen.errors import UserError
 from gen.io import quantities
 
-# What others call a field, where its own name is not like it.
+# Names of other code bases for a field, where no spelling correction would find it.
 OTHER_NAMES = {
   "batch_size": "data.batch",
   "context_length": "data.length",
@@ -22,7 +22,7 @@ OTHER_NAMES = {
   "precision": "model.dtype",
   "sequence_length": "data.length",
 }
-LIKE = 0.6  # of two names, by difflib's ratio
+MIN_SIMILARITY = 0.6  # of two names; the cutoff that difflib itself takes by default
 
 
 def is_of_kind(value: Any, kind: type) -> Any:
@@ -30,7 +30,7 @@ def is_of_kind(value: Any, kind: type) -> Any:
   if isinstance(value, kind):
     return value
   raise UserError(
-    f"--config gives a {type(value).__name__}; this experiment wants a {kind.__name__} (see the files in configs/)"
+    f"--config holds a config of type {type(value).__name__}; this experiment needs {kind.__name__} (see configs/)"
   )
 
 
@@ -78,26 +78,28 @@ def _field_type(path: str, kind: type) -> Any:
 
 
 def nearest_field(path: str, kind: type) -> str:
-  """Returns which field was meant, or the groups and fields at the top where none is alike."""
+  """Returns a clause that names the most similar field, or all top-level fields if none is similar."""
   known, leaf = list(field_paths(kind)), path.split(".")[-1]
   if OTHER_NAMES.get(leaf) in known:
     return f"the nearest is --config.{OTHER_NAMES[leaf]}"
-  by_leaf = [other for other in known if difflib.get_close_matches(leaf, [other.split(".")[-1]], 1, LIKE)]
-  found = difflib.get_close_matches(path, by_leaf or known, 1, 0.0 if by_leaf else LIKE)
-  if found:
-    return f"the nearest is --config.{found[0]}"
-  return f"it has {', '.join(field.name for field in dataclasses.fields(kind))}"  # type: ignore[arg-type]
+  by_leaf = [
+    other for other in known if difflib.get_close_matches(leaf, [other.split(".")[-1]], 1, MIN_SIMILARITY)
+  ]
+  nearest = difflib.get_close_matches(path, by_leaf or known, 1, 0.0 if by_leaf else MIN_SIMILARITY)
+  if nearest:
+    return f"the nearest is --config.{nearest[0]}"
+  return f"its fields are {', '.join(field.name for field in dataclasses.fields(kind))}"  # type: ignore[arg-type]
 
 
 def field_paths(kind: type, prefix: str = "") -> dict[str, Any]:
   """Returns the type of each plain field, by its path."""
-  found: dict[str, Any] = {}
+  types: dict[str, Any] = {}
   for field in dataclasses.fields(kind):
     if dataclasses.is_dataclass(field.type):
-      found |= field_paths(field.type, f"{prefix}{field.name}.")  # type: ignore[arg-type]
+      types |= field_paths(field.type, f"{prefix}{field.name}.")  # type: ignore[arg-type]
     else:
-      found[prefix + field.name] = field.type
-  return found
+      types[prefix + field.name] = field.type
+  return types
 
 
 def _plain_value(path: str, value: str | None, kind: Any) -> str:
@@ -107,11 +109,11 @@ def _plain_value(path: str, value: str | None, kind: Any) -> str:
       f"--config.{path} is a group of fields; set one of them, as in --config.{path}.NAME=VALUE"
     )
   if value is None:
-    raise UserError(f"--config.{path} is given no value; write --config.{path}=VALUE")
-  given = f"--config.{path}={quantities.shorten_text(value)}"
+    raise UserError(f"--config.{path} has no value; write --config.{path}=VALUE")
+  flag = f"--config.{path}={quantities.shorten_text(value)}"
   try:
     if kind is bool and value.lower() not in ("true", "false", "1", "0"):
-      raise UserError(f"{given}: the value must be of type bool, true or false")
+      raise UserError(f"{flag}: the value must be of type bool, true or false")
     if kind is int:
       return str(quantities.parse_integer(value, -quantities.MAX_INTEGER))
     if kind is float:
@@ -119,13 +121,13 @@ def _plain_value(path: str, value: str | None, kind: Any) -> str:
     if get_origin(kind) is tuple:
       return repr(_tuple(quantities.parse_literal(value), kind))
   except TypeError:
-    raise UserError(f"{given}: the value must be a tuple such as {_example(kind)}") from None
+    raise UserError(f"{flag}: the value must be a tuple such as {_example(kind)}") from None
   except (SyntaxError, ValueError) as error:
     if isinstance(error, UserError):
       raise
     if kind in (int, float):
-      raise UserError(f"{given}: the value must be of type {kind.__name__}; {error}") from None
-    raise UserError(f"{given}: the value must be a tuple such as {_example(kind)}") from None
+      raise UserError(f"{flag}: the value must be of type {kind.__name__}; {error}") from None
+    raise UserError(f"{flag}: the value must be a tuple such as {_example(kind)}") from None
   return value
 
 
@@ -150,10 +152,10 @@ def _tuple(value: Any, kind: Any) -> tuple[Any, ...]:
 def _item(item: Any, kind: type) -> Any:
   if kind is int and isinstance(item, float) and item.is_integer():
     return int(item)
-  whole = isinstance(item, int) and not isinstance(item, bool)
-  if kind is float and (whole or (isinstance(item, float) and math.isfinite(item))):
+  is_integer = isinstance(item, int) and not isinstance(item, bool)
+  if kind is float and (is_integer or (isinstance(item, float) and math.isfinite(item))):
     return item
-  if kind is int and whole and abs(item) <= quantities.MAX_INTEGER:
+  if kind is int and is_integer and abs(item) <= quantities.MAX_INTEGER:
     return item
   if kind not in (int, float) and isinstance(item, kind):
     return item

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-ECHO_SECONDS = 0.5
+ECHO_SECONDS = 0.5  # two signals within this time are one key press
 HANGUP = getattr(signal, "SIGHUP", None)
 
 
@@ -23,8 +23,8 @@ def stop_signals() -> tuple[int, ...]:
 class SignalDebouncer:
   """Distinguishes a second request to stop from a duplicate of the first.
 
-  A terminal sends Ctrl-C to every process of the group, and `uv run` hands what it gets on to its child: one press,
-  two signals. A hang-up is no press: a session that ends sends SIGTERM as well, and both want the work to be saved.
+  A terminal sends Ctrl-C to every process of the group, and `uv run` forwards it to its child: one press, two signals.
+  SIGHUP does not count as a press: a session that ends sends SIGTERM as well, and both mean save and stop.
   """
 
   def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -47,13 +47,13 @@ class SignalDebouncer:
 
 
 class StopRequest:
-  """Listens for the signals that stop a program, from its making on; to be made in the main thread."""
+  """Records requests to stop, from its construction on; construct it in the main thread."""
 
   def __init__(self, say: Callable[[str], None]) -> None:
     """Installs the signal handlers.
 
     Args:
-      say: is told one line when the first of them comes.
+      say: called with one line at the first signal.
     """
     self.stopping, self._presses, self._say = False, SignalDebouncer(), say
     for number in stop_signals():
@@ -68,7 +68,7 @@ class StopRequest:
       with contextlib.suppress(
         RuntimeError, OSError
       ):  # The signal may have interrupted a write of another line.
-        self._say("stopping after this dispatch; once more to stop at once")
+        self._say("stopping after this dispatch; interrupt again to stop at once")
 
   def stop(self) -> bool:
     """Returns whether the program should save and stop."""

@@ -35,6 +35,11 @@ def run_at_terminal(function: Callable[[], int | None]) -> int:
   return _flush() or code
 
 
+def print_progress(line: str) -> None:
+  """Prints a line on standard error, so that standard output holds results only."""
+  print(line, file=sys.stderr, flush=True)
+
+
 def _prepare() -> None:
   """Makes standard output and error safe to write to; a stream that is closed becomes the null device."""
   sys.stdout, sys.stderr = (_writable(stream) for stream in (sys.stdout, sys.stderr))

@@ -38,7 +38,7 @@ def test_an_unknown_field_is_told_the_nearest_one(wrong, nearest):
 
 def test_a_field_like_none_is_told_what_there_is():
   with pytest.raises(
-    UserError, match="config has no field 'xyzzy'; it has name, seed, model, data, optimizer"
+    UserError, match="config has no field 'xyzzy'; its fields are name, seed, model, data, optimizer"
   ):
     overrides.check_overrides(["--config.xyzzy=3"], Run)
 
@@ -82,7 +82,7 @@ def test_right_values_pass(kind, words):
 
 
 def test_a_flag_without_a_value_says_so():
-  with pytest.raises(UserError, match=r"--config\.steps is given no value; write --config\.steps=VALUE"):
+  with pytest.raises(UserError, match=r"--config\.steps has no value; write --config\.steps=VALUE"):
     overrides.check_overrides(["--config.steps"], Run)
 
 

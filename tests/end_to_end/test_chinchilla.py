@@ -177,7 +177,7 @@ def test_a_sweep_that_was_killed_and_stopped_ends_with_the_same_numbers(place, u
   assert code == 2 and f"process {process.pid}" in said, "a second sweep is refused, naming the first"
   process.send_signal(signal.SIGINT)
   said, _ = process.communicate(timeout=300)
-  assert process.returncode == 130 and "to go on:" in said and not workers_of(folder)
+  assert process.returncode == 130 and "to resume:" in said and not workers_of(folder)
 
   finished = {
     path.parent: path.read_bytes()

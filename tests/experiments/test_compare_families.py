@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
     (["--families=decoder,bert"], "--families=decoder,bert: give some of decoder, encoder, encoder_decoder, lstm"),
     (["--config.lstm.data.length=64"], "config.decoder.data.length is 128, config.lstm.data.length 64"),
     (["--config.decoder.budgetz=(1e9,)"], "no field 'decoder.budgetz'; the nearest is --config.decoder.budgets"),
-    (["--config=configs/decoder.py"], "--config gives a Run; this experiment wants a Atlas"),
+    (["--config=configs/decoder.py"], "--config holds a config of type Run; this experiment needs Atlas"),
   ],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence_and_exit_code_2(flags, sentence, tmp_path):

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
   [
     (
       ["--config.learning_rate_multipliers=(1.0,2.0)"],
-      "config.learning_rate_multipliers is (1.0, 2.0); three are the least that can enclose a best rate",
+      "config.learning_rate_multipliers is (1.0, 2.0); give at least 3, so that they can enclose a best rate",
     ),
     (["--config.held_out_widths=(96,128)"], "a rule is verified at one width"),
     (["--config.budget_unit=epochs"], "config.budget_unit is 'epochs'"),

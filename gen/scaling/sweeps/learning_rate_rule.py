@@ -101,6 +101,25 @@ class LearningRateRule:
     return dataclasses.replace(sweep, optimizer=optimizer, **fields)  # type: ignore[arg-type]
 
 
+def held_out_sweep(sweep: Sweep, multiples: tuple[float, ...]) -> Sweep:
+  """Returns the sweep of the held-out budget and widths alone.
+
+  Args:
+    sweep: a sweep with the rule to verify.
+    multiples: learning rates to train at, as multiples of the rule's.
+  """
+  return dataclasses.replace(
+    sweep,
+    budgets=(sweep.held_out,),
+    widths=(sweep.held_out_widths,),
+    batches=sweep.batches[-1:],
+    seeds=sweep.seeds[-1:],
+    learning_rate_multipliers=multiples,
+    held_out=0.0,
+    held_out_widths=(),
+  )
+
+
 def measured_cells(rows: Sequence[Mapping[str, Any]]) -> list[RateCell]:
   """Returns the measured cells, by width and steps, from result rows.
 

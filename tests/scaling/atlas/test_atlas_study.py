@@ -14,7 +14,15 @@ from rich.console import Console
 from gen.config import ATLAS_FAMILIES, Atlas, Criteria, Data, Model, Sweep
 from gen.errors import UserError
 from gen.io import strict_json
-from gen.scaling.atlas import atlas_checks, atlas_figures, atlas_page, atlas_study, atlas_tables, comparable
+from gen.scaling.atlas import (
+  atlas_checks,
+  atlas_console,
+  atlas_figures,
+  atlas_page,
+  atlas_study,
+  atlas_tables,
+  comparable,
+)
 from gen.scaling.laws.law import ParametricLaw
 from gen.scaling.workers.study import TrainedStudy
 from gen.training import journal
@@ -227,3 +235,15 @@ def test_figures_are_drawn_and_say_what_is_missing(results, tmp_path):
   texts = [text.get_text() for name in ("sizes", "equal_loss") for axes in atlas_figures.FIGURES[name](empty).axes
            for text in axes.texts]  # fmt: skip
   assert len(texts) == 4 and "No family gave a law." in texts
+
+
+def test_the_terminal_shows_every_table_comparison_and_verdict(results):
+  file = io.StringIO()
+  atlas_console.print_atlas(Console(file=file, width=30, highlight=False, soft_wrap=True), results)
+  text = file.getvalue()
+  for comparison in results["comparable"]:
+    answer = "may be" if comparison["comparable"] else "MAY NOT BE"
+    assert f"{answer} compared: {comparison['what']}: {comparison['why']}" in text
+  for family in results["families"].values():
+    assert f"\n{family['title']}: {'credible' if family['verdict']['credible'] else 'not credible'}" in text
+  assert atlas_tables.law_table(results).caption in text and results["caution"] in text

@@ -1,0 +1,101 @@
+"""The tables and the verdict of a study on a terminal."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from gen.scaling.report import tables, view
+from gen.scaling.report.tables import (
+  ReportTable,
+  TableCell,
+  TableRow,
+  format_count,
+  format_digits,
+  format_flops,
+)
+
+if TYPE_CHECKING:
+  from rich.console import Console
+
+MIN_COLUMNS = 160  # columns of the widest table of a study
+
+
+def print_study(console: "Console", results: Mapping[str, Any]) -> None:
+  """Prints the tables, the fits, the prediction and the verdict of a study.
+
+  Args:
+    console: where to print.
+    results: the contents of results.json.
+  """
+  shown = view.read_results(results)
+  drawn = (
+    size_table(shown),
+    tables.compute_table(shown),
+    tables.interval_table(shown),
+    tables.constants_table(shown),
+    tables.prediction_table(shown),
+    tables.held_out_table(shown),
+  )
+  for table in drawn:
+    if table is not None:
+      console.print()
+      draw_table(console, table, MIN_COLUMNS)
+  for text in tables.fit_warnings(shown):
+    console.print(f"warning: {text}")
+  share = results["utilization"]["share"]
+  console.print(f"\n{100 * share:.0f} % of the workers' wall time was inside training steps")
+  print_failures(console, results["failed"])
+  verdict = results["verdict"]
+  console.print("\ncredible" if verdict["credible"] else "\nnot credible")
+  print_reasons(console, verdict["reasons"])
+
+
+def print_failures(console: "Console", failed: Mapping[str, str], indent: str = "") -> None:
+  """Prints each run that has no result, with the reason."""
+  for name, reason in failed.items():
+    console.print(f"{indent}{name} has no result: {reason}")
+
+
+def print_reasons(console: "Console", reasons: list[dict[str, Any]]) -> None:
+  """Prints each criterion of a verdict and whether it is met."""
+  for reason in reasons:
+    console.print(f"  {'met    ' if reason['passed'] else 'NOT MET'}  {reason['sentence']}")
+
+
+def size_table(shown: view.ResultsView) -> ReportTable:
+  """Returns the table of sizes within budgets; a star marks the best size of each budget."""
+  best = {spot.budget: spot for spot in sorted(shown.spots, key=lambda spot: -spot.loss)}
+  table = ReportTable(
+    "Loss in nats, seeds averaged.", ["Budget C", "N", f"D ({shown.unit})", "Seeds", "Loss", "Best"]
+  )
+  for spot in shown.spots:
+    cells = [
+      format_flops(spot.budget) + (" held out" if spot.held_out else ""),
+      format_count(spot.params),
+      format_count(spot.tokens),
+      str(len(spot.members)),
+      format_digits(spot.loss, 4),
+      "*" if best[spot.budget] is spot else "",
+    ]
+    table.rows.append(TableRow([TableCell(text) for text in cells]))
+  return table
+
+
+def draw_table(console: "Console", table: ReportTable, min_columns: int, small: bool = False) -> None:
+  """Prints a table with a left-aligned first column and no box.
+
+  Args:
+    console: where to print.
+    table: the table.
+    min_columns: columns to assume on narrower terminals, so that no number is cut; a pipe reports only 80.
+    small: whether the cells' secondary texts are printed too.
+  """
+  from rich.table import Table as RichTable
+
+  drawn = RichTable(title=table.caption, title_justify="left", box=None, pad_edge=False)
+  for number, heading in enumerate(table.head):
+    drawn.add_column(heading, justify="right" if number else "left", no_wrap=True)
+  for row in table.rows:
+    drawn.add_row(*(f"{cell.text} {cell.small}".strip() if small else cell.text for cell in row.cells))
+  # rich ignores a width that is passed without a height.
+  width, height = max(console.width, min_columns), console.height
+  type(console)(file=console.file, highlight=False, width=width, height=height).print(drawn)
