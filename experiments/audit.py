@@ -57,6 +57,8 @@ def main() -> int:
   import numpy as np
 
   from gen.scaling.audits import audit
+  from gen.scaling.laws import descents
+  from gen.scaling.report.fit_progress import FitProgress
   from gen.scaling.runs import runs_table, units
 
   columns = {name: flag.value for name, flag in _COLUMNS.items() if flag.value}
@@ -69,9 +71,11 @@ def main() -> int:
     left = runs.without_top_losses(EXCLUDE.value)
     kept = np.sort(np.argsort(runs.loss, kind="stable")[: len(left)])
     runs, others = left, {name: values[kept] for name, values in others.items()}
-  found = audit.audit_runs(
-    runs, other_params=others, bootstraps=BOOTSTRAPS.value, seed=SEED.value, delta=DELTA.value
-  )
+  expected = descents.search_descents() + BOOTSTRAPS.value + len(runs)
+  with FitProgress(expected, silent=JSON.value == "-"):
+    found = audit.audit_runs(
+      runs, other_params=others, bootstraps=BOOTSTRAPS.value, seed=SEED.value, delta=DELTA.value
+    )
   print("\n".join(audit.audit_lines(found)))
   json_report.write_report(found.as_dict(), target)
   return 0

@@ -12,7 +12,6 @@ table of the law, or writes JSON; --html also audits the runs, plans the next bu
 """
 
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from gen.errors import UserError
 from gen.io import outputs, quantities
 
 if TYPE_CHECKING:
+  from gen.scaling.report.fit_progress import FitProgress
   from gen.scaling.runs.runs_table import RunsTable
 
 RUNS = flags.DEFINE_string("runs", "", "The runs: a .csv, a journal.jsonl or a results.json.")
@@ -84,6 +84,7 @@ def main() -> int:
 
   target = json_report.report_target(JSON.value)
   from gen.scaling.laws import fit, fit_summary
+  from gen.scaling.report.fit_progress import FitProgress
   from gen.scaling.runs import recount_conventions
 
   points, curves = _read()
@@ -101,19 +102,43 @@ def main() -> int:
     "interval": INTERVAL.value,
     "cluster": CLUSTER.value,
   }
-  if APPROACH.value == "all":
-    report = fit_summary.summarize_fits(
-      fit.fit_all(points, curves=curves, without={"isoflop": why} if why else None, **options), points
-    )
-  else:
-    found = fit.fit_approach(points, APPROACH.value, curves=curves, **options)
-    report = fit_summary.summarize_fit(APPROACH.value, found, points)
-  report["convention"] = CONVENTION.value
-  if HTML.value:
-    _write_page(Path(HTML.value), points, curves)
-  _print(report)
+  with FitProgress(_descents(len(points)), silent=JSON.value == "-") as progress:
+    resampled = f" and {BOOTSTRAPS.value:,} resamples" if BOOTSTRAPS.value else ""
+    progress.say(f"fitting {len(points):,} runs ({APPROACH.value}{resampled}) ...")
+    if APPROACH.value == "all":
+      report = fit_summary.summarize_fits(
+        fit.fit_all(points, curves=curves, without={"isoflop": why} if why else None, **options), points
+      )
+    else:
+      found = fit.fit_approach(points, APPROACH.value, curves=curves, **options)
+      report = fit_summary.summarize_fit(APPROACH.value, found, points)
+    report["convention"] = CONVENTION.value
+    if HTML.value:
+      report["audit"] = _audit(points, progress)
+      _write_page(Path(HTML.value), points, curves, report["audit"], progress)
+  print("\n".join(fit_summary.summary_lines(report)))
   json_report.write_report(report, target)
   return 0
+
+
+def _descents(runs: int) -> int:
+  """Returns about how many descents of the solver the command takes."""
+  from gen.scaling.laws import descents
+
+  fitted, found = APPROACH.value in ("parametric", "all"), 0
+  if fitted:
+    found += descents.search_descents(TIED.value) + BOOTSTRAPS.value
+    found += runs if INTERVAL.value == "bca" else 0
+  if HTML.value:
+    # The audit and the page fit with the paper's delta; a search for the same optimum is not repeated.
+    same = fitted and not TIED.value and DELTA.value == DELTA.default
+    found += 0 if same else descents.search_descents()
+    found += 2 * _page_bootstraps() + runs
+  return found
+
+
+def _page_bootstraps() -> int:
+  return max(20, min(BOOTSTRAPS.value, 300))
 
 
 def _read() -> tuple["RunsTable", list[dict[str, Any]]]:
@@ -126,8 +151,6 @@ def _read() -> tuple["RunsTable", list[dict[str, Any]]]:
   for text in said:
     _tell(f"{RUNS.value}: {text}")
   given = units.convert_runs(given, RUNS.value, PARAMS_UNIT.value, TOKENS_UNIT.value)
-  resampled = f" and {BOOTSTRAPS.value:,} resamples" if BOOTSTRAPS.value else ""
-  _tell(f"fitting {len(given):,} runs ({APPROACH.value}{resampled}); this takes 5 to 60 s ...")
   points = recount_conventions.recount_runs(given, chosen, RUNS.value)
   factors = dict(zip(given.names.tolist(), (points.flops / given.flops).tolist(), strict=True))
   if EXCLUDE.value:
@@ -141,36 +164,44 @@ def _read() -> tuple["RunsTable", list[dict[str, Any]]]:
 
 
 def _tell(text: str) -> None:
-  """Prints on stderr how the table was read and the progress; prints nothing if JSON goes to standard output."""
+  """Prints on stderr how the table was read; prints nothing if JSON goes to standard output."""
   if JSON.value != "-":
     print(text, file=sys.stderr, flush=True)
 
 
-def _write_page(path: Path, points: "RunsTable", curves: list[dict[str, Any]]) -> None:
+def _audit(points: "RunsTable", progress: "FitProgress") -> dict[str, Any]:
+  """Returns the audit as plain values; the reason where it refuses the runs."""
   from gen.scaling.audits import audit
+
+  progress.say("auditing the runs ...")
+  try:
+    found = audit.audit_runs(points, bootstraps=_page_bootstraps(), seed=SEED.value)
+  except UserError as error:
+    progress.say(f"warning: {error}")
+    return {"error": str(error)}
+  for line in audit.audit_lines(found):
+    progress.say(line)
+  return found.as_dict()
+
+
+def _write_page(
+  path: Path,
+  points: "RunsTable",
+  curves: list[dict[str, Any]],
+  audited: dict[str, Any],
+  progress: "FitProgress",
+) -> None:
+  """Fits the approaches for the page, plans the next budget, and draws."""
   from gen.scaling.report import table_report
 
-  begun = time.monotonic()
-  _tell("auditing the runs ...")
-  bootstraps = max(20, min(BOOTSTRAPS.value, 300))
-  try:
-    for line in audit.audit_lines(audit.audit_runs(points, bootstraps=bootstraps, seed=SEED.value)):
-      _tell(line)
-  except UserError as error:
-    _tell(f"warning: {error}")
-  _tell(f"drawing the page ({time.monotonic() - begun:.0f} s so far) ...")
-  found = table_report.fit_results(points, curves, Path(RUNS.value).name, bootstraps, SEED.value)
+  found = table_report.fit_results(
+    points, curves, Path(RUNS.value).name, _page_bootstraps(), SEED.value, audited
+  )
   for line in table_report.next_lines(found):
-    _tell(line)
+    progress.say(line)
+  progress.say("drawing the page ...")
   table_report.write_page(path, found, curves)
-  _tell(f"the page is {path}")
-
-
-def _print(report: dict[str, Any]) -> None:
-  """Prints each approach's constants with their intervals, how they were found, and the warnings."""
-  from gen.scaling.laws import fit_summary
-
-  print("\n".join(fit_summary.summary_lines(report)))
+  progress.say(f"the page is {path}")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,10 @@ NEW = quantities.DEFINE_integer("new", 64, "Tokens that are drawn.", lower_bound
 REPEATS = quantities.DEFINE_integer("repeats", 5, "Calls of each kind.", lower_bound=1)
 PEER = flags.DEFINE_string("peer", "", "Python with torch and transformers to compare with.")
 JSON = outputs.DEFINE_file(
-  "json", "", "Also write the numbers as JSON to this file, or only to - (standard output)."
+  "json",
+  "",
+  "Also write the numbers as JSON to this file, or only to - (standard output).",
+  standard_output=True,
 )
 HERE = Path(__file__).parent
 

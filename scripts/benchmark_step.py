@@ -44,7 +44,10 @@ THREADS = quantities.DEFINE_integer(
 SET = flags.DEFINE_list("set", [], "Other fields of the model, as NAME=VALUE,NAME=VALUE.")
 CACHE = flags.DEFINE_string("cache", "", "Folder of compiled programs; by default the trainer's.")
 JSON = outputs.DEFINE_file(
-  "json", "", "Also write the numbers as JSON to this file, or only to - (standard output)."
+  "json",
+  "",
+  "Also write the numbers as JSON to this file, or only to - (standard output).",
+  standard_output=True,
 )
 
 

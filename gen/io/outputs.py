@@ -95,13 +95,15 @@ class FileParser(flags.ArgumentParser[str]):
 
   syntactic_help = "a file to write"
 
-  def __init__(self, suffixes: tuple[str, ...] = ()) -> None:
-    """Sets the allowed suffixes of the file's name."""
+  def __init__(self, suffixes: tuple[str, ...] = (), standard_output: bool = False) -> None:
+    """Sets the allowed suffixes of the file's name, and whether - is standard output."""
     super().__init__()
-    self.suffixes = suffixes
+    self.suffixes, self.standard_output = suffixes, standard_output
 
   def parse(self, argument: Any) -> str:
     """Returns the path; raises ValueError if it cannot be written."""
+    if str(argument) == STANDARD_OUTPUT and not self.standard_output:
+      raise ValueError("- is no file; name a file (only JSON goes to standard output)")
     check_file(str(argument), self.suffixes)
     return str(argument)
 
@@ -126,10 +128,14 @@ class FolderParser(flags.ArgumentParser[str]):
 
 
 def DEFINE_file(
-  name: str, default: str | None, help: str, suffixes: tuple[str, ...] = ()
+  name: str,
+  default: str | None,
+  help: str,
+  suffixes: tuple[str, ...] = (),
+  standard_output: bool = False,
 ) -> flags.FlagHolder[str]:
-  """Defines a flag that names a file to write; `-` is standard output, empty is none."""
-  return flags.DEFINE(FileParser(suffixes), name, default, help)  # type: ignore[return-value]
+  """Defines a flag that names a file to write; empty is none, and `-` is standard output where that is allowed."""
+  return flags.DEFINE(FileParser(suffixes, standard_output), name, default, help)  # type: ignore[return-value]
 
 
 def DEFINE_folder(name: str, default: str | None, help: str) -> flags.FlagHolder[str]:
@@ -139,7 +145,7 @@ def DEFINE_folder(name: str, default: str | None, help: str) -> flags.FlagHolder
 
 def DEFINE_json() -> flags.FlagHolder[str]:
   """Defines `--json`, with the same meaning in every experiment."""
-  return DEFINE_file("json", "", JSON_HELP)
+  return DEFINE_file("json", "", JSON_HELP, standard_output=True)
 
 
 @contextlib.contextmanager

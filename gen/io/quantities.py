@@ -54,6 +54,22 @@ def shorten_text(text: str, limit: int = MAX_SHOWN) -> str:
   return text if len(text) <= limit else f"{text[:MAX_SHOWN]}... ({len(text):,} characters)"
 
 
+def format_seconds(seconds: float | None) -> str:
+  """Formats a time in seconds for people.
+
+  >>> format_seconds(42), format_seconds(3 * 60 + 20), format_seconds(2 * 3600 + 60), format_seconds(None)
+  ('42 s', '3 min 20 s', '2 h 1 min', '? min')
+  """
+  if seconds is None or not math.isfinite(seconds):
+    return "? min"
+  whole = round(seconds)
+  if whole < 60:
+    return f"{whole} s"
+  if whole < 3600:
+    return f"{whole // 60} min {whole % 60} s"
+  return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
 def parse_integer(
   text: str, lower_bound: int | None = None, upper_bound: int | None = None, in_bytes: bool = False
 ) -> int:

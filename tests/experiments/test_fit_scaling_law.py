@@ -300,6 +300,21 @@ def test_integers_beyond_64_bits_are_numbers(run, tmp_path):
   assert report["A"] == pytest.approx(LAW["A"] * 2 ** (40 * LAW["alpha"]), rel=1e-6)
 
 
+def test_a_page_has_the_audit_and_json_has_it_too(run, tmp_path):
+  path, page = table(tmp_path / "runs.csv", isoflop_runs()), tmp_path / "page.html"
+  code, out, err = run(
+    f"--runs={path}", f"--html={page}", "--bootstraps=20", f"--json={tmp_path / 'law.json'}"
+  )
+  assert code == 0 and "fitting 24 runs" in err and "auditing the runs" in err
+  report = json.loads((tmp_path / "law.json").read_text())
+  assert f"grade {report['audit']['grade']}" in err
+  assert f"Audit grade {report['audit']['grade']}" in page.read_text()
+  code, out, err = run(f"--runs={path}", f"--html={page}", "--bootstraps=20", "--json=-")
+  assert json.loads(out)["audit"] == report["audit"] and "audit" not in err and "descents" not in err
+  code, _, err = run(f"--runs={path}", "--html=-")
+  assert code == launch.USER_MISTAKE and "no file" in err
+
+
 def test_help_answers_in_a_second():
   began = time.monotonic()
   usage = subprocess.run(

@@ -25,6 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from gen.scaling.laws import descents
+
 BATCH_SIZE = 64  # solved side by side: their working set stays in a core's cache
 NAMES = ("ln A", "ln B", "ln E", "alpha", "beta")
 FREE = np.eye(5)
@@ -100,7 +102,7 @@ def minimise_huber(
   delta, first_delta = min(delta, 1e6), min(first_delta, 1e6)  # so wide that it is least squares
   shared = [np.pad(np.asarray(v, np.float64), (0, padding)) for v in problem[:3]]
   counts_sn = np.pad(np.asarray(counts_sn, np.float64), ((0, 0), (0, padding)))
-  parts = []
+  parts: list[tuple[Array, ...]] = []
   with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
     for begin in range(0, lanes, width):
       rows = np.minimum(np.arange(begin, begin + width), lanes - 1)
@@ -117,9 +119,13 @@ def minimise_huber(
           np.int32(most_steps),
         )
       )
+      if begin:  # Calls return before they are done; the one under way overlaps with the count of the last.
+        jax.block_until_ready(parts[-2])
+        descents.count_descents(width)
     theta_sp, value_s, done_s, steps_s = (
       np.concatenate([np.asarray(part[i]) for part in parts])[:lanes] for i in range(4)
     )
+  descents.count_descents(lanes - (len(parts) - 1) * width)
   return HuberSolution(theta_sp, np.where(np.isfinite(value_s), value_s, np.inf), done_s, steps_s)
 
 

@@ -14,6 +14,8 @@ early. Halves of the runs often lack the diverged run. No single route works for
 Objective and letters as in `huber_solver`.
 """
 
+import copy
+import functools
 import itertools
 import math
 from typing import NamedTuple
@@ -60,6 +62,16 @@ def search_optimum(problem: huber_solver.HuberProblem, delta: float, tied: bool)
   Raises:
     UserError: if no start leads to a finite objective.
   """
+  # A command fits one table several times, with other intervals; copies, because callers may write into them.
+  key = tuple(np.ascontiguousarray(array, np.float64).tobytes() for array in problem)
+  return copy.deepcopy(_search(*key, float(delta), bool(tied)))
+
+
+@functools.lru_cache(maxsize=1)
+def _search(x: bytes, y: bytes, l: bytes, moves_pp: bytes, delta: float, tied: bool) -> SearchResult:
+  problem = huber_solver.HuberProblem(
+    *(np.frombuffer(one) for one in (x, y, l)), np.frombuffer(moves_pp).reshape(5, 5)
+  )
   few = _thinned(problem)
   starts_sp = start_grid(float(np.mean(problem.l)), tied)
   coarse = max(delta, _COARSE)

@@ -38,12 +38,27 @@ def _belief(study: ResultsView) -> str:
   verdict = read_section(study.results, "verdict")
   reasons = read_list(verdict, "reasons")
   if not isinstance(verdict.get("credible"), bool):
+    if audit := read_section(study.results, "audit"):
+      return _audited(audit)
     return "nobody has judged whether to believe it"
   if verdict["credible"]:
     return f"credible, all {len(reasons)} criteria are met"
   failed = [str(one.get("name")).replace("_", " ") for one in reasons if one.get("passed") is False]
   names = ", ".join(failed[:3]) + (f" and {len(failed) - 3} more" if len(failed) > 3 else "")
   return f"not credible, {len(failed)} of {len(reasons)} criteria not met ({names})"
+
+
+def _audited(audit: dict[str, Any]) -> str:
+  if "error" in audit:
+    return "not credible, the audit refuses the study"
+  alarms = [name.replace("_", " ") for name in read_list(audit, "alarms", str)]
+  said = f"the audit gives grade {audit.get('grade')}"
+  return f"{said}, {_some(alarms, 'alarm')}" if alarms else f"{said}, no alarm"
+
+
+def _some(names: list[str], what: str) -> str:
+  more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+  return f"{len(names)} {what}{'s' * (len(names) != 1)} ({', '.join(names[:3])}{more})"
 
 
 def _beyond(study: ResultsView, params: float) -> bool:

@@ -23,6 +23,14 @@ STATES = {
 }
 
 
+AUDIT_STATES = {
+  "pass": STATES[True] | {"said": "pass"},
+  "alarm": STATES[False] | {"said": "alarm"},
+  "skip": STATES[None] | {"said": "skipped"},
+}
+_FIRST = {"bad": 0, "open": 1, "good": 2}  # what speaks against a study is read first
+
+
 def write_page(
   results: Mapping[str, Any],
   curves: Sequence[Mapping[str, Any]],
@@ -77,6 +85,7 @@ def _context(study: ResultsView, curves: Sequence[Mapping[str, Any]]) -> dict[st
     "facts": _facts(study),
     "answer": answer.answer_sentence(study),
     "verdict": _verdict(results),
+    "audit": _audit(results),
     "tiles": _tiles(study),
     "missing": _missing(study),
     "panels": inline.page_panels(study, read_curves(study, curves), titles),
@@ -121,6 +130,8 @@ def _facts(study: ResultsView) -> list[str]:
 def _verdict(results: Mapping[str, Any]) -> dict[str, Any]:
   entry = read_section(results, "verdict")
   credible = entry.get("credible")
+  if not isinstance(credible, bool) and read_section(results, "audit"):
+    return _graded(results)
   if not isinstance(credible, bool):
     sentence = "The results hold no verdict: the study was not judged."
     return {"state": "open", "title": "Not judged", "sentence": sentence, "reasons": []}
@@ -136,9 +147,34 @@ def _verdict(results: Mapping[str, Any]) -> dict[str, Any]:
     else f"{failed} of {len(reasons)} criteria, which were written down before the sweep, are not met."
   )
   title, state = ("Credible", "good") if credible else ("Not credible", "bad")
-  order = {"bad": 0, "open": 1, "good": 2}
   return {"state": state, "title": title, "sentence": sentence,
-          "reasons": sorted(reasons, key=lambda reason: order[reason["state"]])}  # fmt: skip
+          "reasons": sorted(reasons, key=lambda reason: _FIRST[reason["state"]])}  # fmt: skip
+
+
+def _graded(results: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the audit's grade in the place of a verdict."""
+  entry = read_section(results, "audit")
+  if "error" in entry:
+    return {"state": "bad", "title": "Refused by the audit", "sentence": str(entry["error"]), "reasons": []}
+  findings, alarms = _audit(results), read_list(entry, "alarms", str)
+  sentence = (
+    f"{len(alarms)} of {len(findings)} checks raise an alarm."
+    if len(alarms) != 1
+    else f"1 of {len(findings)} checks raises an alarm."
+  )
+  state = {"A": "good", "D": "bad"}.get(str(entry.get("grade")), "open")
+  return {"state": state, "title": f"Audit grade {entry.get('grade')}", "sentence": sentence, "reasons": []}
+
+
+def _audit(results: Mapping[str, Any]) -> list[dict[str, str]]:
+  """Returns the findings of the audit, alarms first; none where there was no audit."""
+  found = [
+    {"name": str(one.get("name", "")).replace("_", " "), "sentence": str(one.get("sentence", ""))}
+    | AUDIT_STATES.get(str(one.get("status")), STATES[None])
+    for one in read_list(read_section(results, "audit"), "findings")
+  ]
+  order = {"alarm": 0, "pass": 1}
+  return sorted(found, key=lambda one: order.get(one["said"], 2))
 
 
 def _tiles(study: ResultsView) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Writes the page of a study for any table of runs: the three approaches, their figures, and the next budget.
+"""Writes the page of a study for any table of runs: audit, three approaches, figures, and the next budget.
 
 The results have the form of a sweep's results.json, so `page.render_page` draws both.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gen.errors import UserError
 from gen.scaling.laws import three_fits
 from gen.scaling.report import page
 from gen.scaling.runs.runs_table import RunsTable
@@ -18,7 +19,12 @@ _AHEAD = 10.0  # times the largest budget, where the page predicts
 
 
 def fit_results(
-  runs: RunsTable, curves: Sequence[Mapping[str, Any]], name: str, bootstraps: int, seed: int
+  runs: RunsTable,
+  curves: Sequence[Mapping[str, Any]],
+  name: str,
+  bootstraps: int,
+  seed: int,
+  audit: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
   """Fits the approaches and returns what the page shows.
 
@@ -28,6 +34,7 @@ def fit_results(
     name: of the study.
     bootstraps: resamples for the intervals.
     seed: of the resampling.
+    audit: an `AuditReport` as plain values, or {"error": sentence} for runs that the audit refuses.
   """
   rows = np.flatnonzero(~runs.held_out)
   points = runs.select(rows)
@@ -44,12 +51,21 @@ def fit_results(
     "points": _entries(runs),
     "laws": three_fits.law_entries(fits, points, rows, low, high),
     "prediction": prediction,
+    **({"audit": dict(audit)} if audit else {}),
   }
 
 
 def write_page(path: Path, found: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) -> None:
-  """Writes the page."""
-  path.write_text(page.render_page(found, curves), encoding="utf-8")
+  """Writes the page.
+
+  Raises:
+    UserError: if the disk is full or refuses.
+  """
+  text = page.render_page(found, curves)
+  try:
+    path.write_text(text, encoding="utf-8", errors="replace")
+  except OSError as error:
+    raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
 def next_lines(found: Mapping[str, Any]) -> list[str]:

@@ -9,9 +9,10 @@ import os
 from collections.abc import Sequence
 
 from gen.config import Run
+from gen.io import quantities
 from gen.scaling.planning import budgets
 from gen.scaling.sweeps import trunk_sweeps
-from gen.scaling.workers import pool, progress
+from gen.scaling.workers import pool
 
 SHARE = 0.6  # of a core's rate, by a wide model's step
 NARROW = 24.0  # width at which it is half of that
@@ -42,7 +43,7 @@ def sweep_sentence(runs: Sequence[Run], workers: int) -> str:
   load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
   rate = budgets.machine_rate()
   middle = sweep_seconds(runs, workers, rate / cores, (load + min(workers, cores)) / cores)
-  low, high = (progress.format_duration(times * middle) for times in RANGE)
+  low, high = (quantities.format_seconds(times * middle) for times in RANGE)
   flops = sum(trunk_sweeps.own_share(run) * run.flops for run in runs)
   return (
     f"{len(runs)} runs to train, {flops:.2g} FLOPs: {low} to {high} on {workers} workers, by {rate / 1e9:.0f} GFLOP/s "

@@ -6,7 +6,6 @@ LiveProgress    a table, redrawn in place
 """
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -18,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gen.config import Run
+from gen.io import quantities
 from gen.scaling.sweeps import trunk_sweeps
 from gen.scaling.workers.pool import WorkerEvent
 
@@ -264,24 +264,8 @@ def progress_sentence(tally: SweepTally) -> str:
   if tally.gflops:
     parts.append(f"{tally.gflops:.0f} GFLOP/s")
   if tally.left:
-    parts.append(f"{format_duration(tally.seconds_left)} left")
+    parts.append(f"{quantities.format_seconds(tally.seconds_left)} left")
   return ", ".join(parts)
-
-
-def format_duration(seconds: float | None) -> str:
-  """Formats a time in seconds for people.
-
-  >>> format_duration(42), format_duration(3 * 60 + 20), format_duration(2 * 3600 + 60), format_duration(None)
-  ('42 s', '3 min 20 s', '2 h 1 min', '? min')
-  """
-  if seconds is None or not math.isfinite(seconds):
-    return "? min"
-  whole = round(seconds)
-  if whole < 60:
-    return f"{whole} s"
-  if whole < 3600:
-    return f"{whole // 60} min {whole % 60} s"
-  return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def _number(value: float | None, form: str) -> str:
