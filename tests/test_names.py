@@ -15,8 +15,6 @@ ONE_WORD = {
   "models/layers.shard",
   "scaling/laws/envelope.fit",
   "scaling/laws/isoflop.fit",
-  "scaling/laws/law.exp",
-  "scaling/laws/law.log",
   "scaling/laws/parametric.fit",
 }
 

@@ -34,10 +34,10 @@ _BUDGETS_DARK = ("#3f7f9c", "#46a2a4", "#6cc3a4", "#a5deac", "#e4f7c4")
 _SIZES = ("#eba673", "#e2735c", "#c44a67", "#8d3474", "#4f2363")
 _SIZES_DARK = ("#93528f", "#c75f8a", "#ea7f76", "#f5aa75", "#fcdc9f")
 
-APPROACHES = {
-  "envelope": ("#b8860b", "1 envelope"),
-  "isoflop": ("#0072b2", "2 IsoFLOP"),
-  "parametric": ("#d1495b", "3 parametric"),
+APPROACHES = {  # colours
+  "envelope": "#b8860b",
+  "isoflop": "#0072b2",
+  "parametric": "#d1495b",
 }
 DASHES = {"envelope": (0, (4.5, 1.4)), "isoflop": "-", "parametric": (0, (6, 1.3, 1.2, 1.3))}
 

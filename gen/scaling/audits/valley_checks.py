@@ -11,7 +11,7 @@ import numpy as np
 from gen.scaling.audits.findings import SKIP, Finding, StudyFacts, make_finding
 from gen.scaling.laws import isoflop, valley_minimum
 from gen.scaling.laws.isoflop import IsoflopValley
-from gen.scaling.laws.law import log
+from gen.scaling.laws.law import bounded_log
 from gen.scaling.laws.outliers import residual_scale
 from gen.scaling.runs.runs_table import RunsTable
 
@@ -87,7 +87,7 @@ def _centre(inside: list[IsoflopValley]) -> Finding:
 
 
 def _offset(valley: IsoflopValley) -> float:
-  return max(log(valley.vertex_N), -745.0) - 0.5 * math.log(valley.sizes[0] * valley.sizes[-1])
+  return max(bounded_log(valley.vertex_N), -745.0) - 0.5 * math.log(valley.sizes[0] * valley.sizes[-1])
 
 
 def _symmetry(facts: StudyFacts, inside: list[IsoflopValley]) -> Finding:

@@ -11,17 +11,16 @@ C FLOPs, N parameters, D tokens; B draws, K curves, S points on the grid of C.
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gen.errors import UserError
 from gen.scaling.laws import cost_model, isoflop, isoflop_draws, loss_curves
 from gen.scaling.laws.cost_model import CostModel
-from gen.scaling.laws.law import PowerLaw
 from gen.scaling.laws.loss_curves import CurveLines, CurveReading
 from gen.scaling.laws.loss_trend import LossTrend
-from gen.scaling.runs import bootstrap
+from gen.scaling.laws.power_law_fit import FrontierFit, intervals_of_row, laws_of_row
 from gen.scaling.runs.runs_table import RunsTable, make_runs, run_cells
 
 READS = ("auto", "decayed", "curves", "ends")
@@ -30,8 +29,8 @@ _LEAST_IN_A_BUDGET = 4  # runs to resample within
 _MANY = 2000  # runs; of more, the means of the lowest sizes of each budget stand for all
 
 
-@dataclasses.dataclass(frozen=True)
-class EnvelopeFit:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EnvelopeFit(FrontierFit):
   """Power laws through the envelope.
 
   Attributes:
@@ -39,60 +38,14 @@ class EnvelopeFit:
     params: N of the envelope at these C.
     tokens: D of the envelope at these C.
     loss: loss of the envelope, nats per token.
-    n_law: N*(C).
-    d_law: D*(C).
-    trend: L*(C) of the best final losses; None with fewer than three budgets.
     form: decayed, curves or ends: the kind of curves that the envelope was read from.
-    level: coverage of the intervals.
-    intervals: [low, high] of a, b, N_coefficient, D_coefficient.
-    interval_method: how they were made.
-    draws_b4: (ln k_N, a, ln k_D, b) of each draw.
-    trends: L*(C) of each draw.
-    warnings: limits of the data, one sentence each.
-    cost: k(N) of the runs; if it varies, a prediction's D is C / (k N).
   """
 
   flops: np.ndarray
   params: np.ndarray
   tokens: np.ndarray
   loss: np.ndarray
-  n_law: PowerLaw
-  d_law: PowerLaw
-  trend: LossTrend | None
   form: str
-  level: float
-  intervals: dict[str, list[float]]
-  interval_method: str
-  draws_b4: np.ndarray
-  trends: LossTrend | None
-  warnings: list[str]
-  cost: CostModel = dataclasses.field(default_factory=cost_model.constant_cost)
-
-  @property
-  def a(self) -> float:
-    """Exponent of N* over C."""
-    return self.n_law.exponent
-
-  @property
-  def b(self) -> float:
-    """Exponent of D* over C."""
-    return self.d_law.exponent
-
-  def predict(self, flops: float) -> dict[str, Any]:
-    """Returns the optimum at a budget in FLOPs: N, D, intervals, and the loss if there are three budgets or more."""
-    n = self.n_law(flops)
-    found: dict[str, Any] = {"N": n, "D": isoflop.tokens_at_sizes(flops, n, self.d_law(flops), self.cost)}
-    draws = isoflop.lines_at(self.draws_b4, flops, self.cost)
-    if self.trend is not None:
-      found["loss"] = float(self.trend(flops))
-    if self.trends is not None:
-      draws["loss"] = self.trends(flops)
-    found["interval"] = {
-      name: bootstrap.draw_interval(values, found[name], self.level)
-      for name, values in draws.items()
-      if len(values) and name in found
-    }
-    return found
 
 
 def fit(
@@ -123,50 +76,69 @@ def fit(
     UserError: if the envelope has fewer than two sizes, or an option is invalid.
   """
   isoflop.check_options("parabola", "drop", bootstraps, level, "percentile")
-  whole = len(points)
   cost = cost or cost_model.measured_cost(points.params, points.tokens, points.flops)
-  given = loss_curves.curve_lines(curves or [], list(points.names if runs is None else runs))
-  reading, points, lines, form = _reading(points, given, read)
-  ones = np.ones(len(points))
-  best, loss, kept = _lower(reading, ones)
-  if len(np.unique(reading.log_params[best[kept]])) < 2:
+  training = loss_curves.curve_lines(curves or [], list(points.names if runs is None else runs))
+  reading, read_points, lines, form = _reading(points, training, read)
+  best, loss, valid = _lower(reading, np.ones(len(read_points)))
+  sizes = len(np.unique(reading.log_params[best[valid]]))
+  if sizes < 2:
     raise UserError(
       "the envelope has fewer than two sizes between the smallest and the largest, which give no power law; "
       "add sizes or budgets"
     )
-  row = _through(reading, best, kept)
-  resampled, within = _resampled(points)
-  counts_bn = _counts(resampled, bootstraps, seed)
-  draws_b4 = np.array([_through(reading, *_lower(reading, counts)[::2]) for counts in counts_bn]).reshape(
-    -1, 4
-  )
-  c, least_bg = _least_finals(points, np.concatenate([ones[None], counts_bn]))
-  whole_bg = least_bg[1:][np.isfinite(least_bg[1:]).all(1)]  # resamples that have every budget
-  trend, trends = (
-    LossTrend.through(c, least_bg[:1]),
-    LossTrend.through(c, whole_bg) if len(whole_bg) else None,
-  )
-  n_law, d_law = isoflop.laws_of(row)
-  sizes = len(np.unique(reading.log_params[best[kept]]))
-  warnings = _warnings(points, lines, form, sizes, np.isfinite(draws_b4).all(1))
-  if form == "curves" and len(points) < whole:
-    warnings.append(f"{whole - len(points)} of {whole} runs have no curve and are left out of the envelope")
+  row = _through(reading, best, valid)
+  drawn = _draw_envelopes(read_points, reading, bootstraps, seed)
+  warnings = _warnings(read_points, lines, form, sizes, np.isfinite(drawn.rows_b4).all(1))
+  if form == "curves" and len(read_points) < len(points):
+    missing = len(points) - len(read_points)
+    warnings.append(f"{missing} of {len(points)} runs have no curve and are left out of the envelope")
+  n_law, d_law = laws_of_row(row)
   return EnvelopeFit(
-    flops=reading.flops[kept],
-    params=np.exp(reading.log_params[best[kept]]),
-    tokens=np.exp(reading.log_tokens_ks[best[kept], np.flatnonzero(kept)]),
-    loss=loss[kept],
+    flops=reading.flops[valid],
+    params=np.exp(reading.log_params[best[valid]]),
+    tokens=np.exp(reading.log_tokens_ks[best[valid], np.flatnonzero(valid)]),
+    loss=loss[valid],
     n_law=n_law,
     d_law=d_law,
-    trend=trend,
+    trend=drawn.trend,
     form=form,
     level=level,
-    intervals=isoflop.intervals_of(row, draws_b4, level, None),
-    interval_method=f"percentile bootstrap over {within}, {bootstraps} resamples" if bootstraps else "none",
-    draws_b4=draws_b4,
-    trends=trends,
+    intervals=intervals_of_row(row, drawn.rows_b4, level, None),
+    interval_method=drawn.how,
+    draws_b4=drawn.rows_b4,
+    trends=drawn.trends,
     warnings=warnings,
     cost=cost,
+  )
+
+
+class EnvelopeDraws(NamedTuple):
+  """Envelopes of resampled runs.
+
+  Attributes:
+    rows_b4: (ln k_N, a, ln k_D, b) of each draw.
+    trend: L*(C) of the best final losses; None with fewer than three budgets.
+    trends: L*(C) of each draw that has every budget.
+    how: how they were drawn.
+  """
+
+  rows_b4: np.ndarray
+  trend: LossTrend | None
+  trends: LossTrend | None
+  how: str
+
+
+def _draw_envelopes(points: RunsTable, reading: CurveReading, bootstraps: int, seed: int) -> EnvelopeDraws:
+  groups, within = _resampled(points)
+  counts_bn = _counts(groups, bootstraps, seed)
+  rows = [_through(reading, *_lower(reading, counts)[::2]) for counts in counts_bn]
+  c, least_bg = _least_finals(points, np.concatenate([np.ones((1, len(points))), counts_bn]))
+  whole_bg = least_bg[1:][np.isfinite(least_bg[1:]).all(1)]  # resamples that have every budget
+  return EnvelopeDraws(
+    np.array(rows).reshape(-1, 4),
+    LossTrend.through(c, least_bg[:1]),
+    LossTrend.through(c, whole_bg) if len(whole_bg) else None,
+    f"percentile bootstrap over {within}, {bootstraps} resamples" if bootstraps else "none",
   )
 
 

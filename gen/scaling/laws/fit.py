@@ -14,18 +14,24 @@ and predict.
 import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
 from gen.errors import UserError
-from gen.scaling.laws import cost_model
+from gen.scaling.laws import approaches, cost_model
+from gen.scaling.laws.approaches import Fits
 from gen.scaling.laws.cost_model import CostModel
+from gen.scaling.laws.power_law_fit import PowerLawFit
 from gen.scaling.runs import bootstrap
 from gen.scaling.runs.runs_table import RunsTable, make_runs, read_runs
 
-APPROACHES = ("parametric", "isoflop", "envelope")
-DISAGREEMENT = 0.05  # in a, between approaches 2 and 3
+if TYPE_CHECKING:  # Approach 3 imports jax, which the others do without.
+  from gen.scaling.laws.envelope import EnvelopeFit
+  from gen.scaling.laws.isoflop import IsoflopFit
+  from gen.scaling.laws.parametric import ParametricFit
+
+APPROACHES = tuple(reversed(approaches.NAMES))  # parametric first: it alone needs no equal budgets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,28 +62,13 @@ class FitOptions:
   cluster: str = "run"
 
 
-@dataclasses.dataclass(frozen=True)
-class FitsByApproach:
-  """The fits of all approaches that could be fitted to a study.
-
-  Attributes:
-    found: fits, by approach.
-    failed: reason why an approach has no fit, by approach.
-    warnings: all warnings, each with its approach, and where approaches disagree.
-  """
-
-  found: dict[str, Any]
-  failed: dict[str, str]
-  warnings: list[str]
-
-
 def fit_parametric(
   params: ArrayLike | RunsTable,
   tokens: ArrayLike | None = None,
   loss: ArrayLike | None = None,
   flops: ArrayLike | None = None,
   **options: Any,
-) -> Any:
+) -> "ParametricFit":
   """Fits approach 3, L(N, D) = E + A / N^alpha + B / D^beta, to all runs at once.
 
   Args:
@@ -93,7 +84,8 @@ def fit_parametric(
   Raises:
     UserError: for runs that cannot identify the law, and for invalid options.
   """
-  return fit_approach(_points(params, tokens, loss, flops), "parametric", **options)
+  points, chosen, cost = _prepared(_points(params, tokens, loss, flops), options)
+  return _parametric(points, chosen, cost)
 
 
 def fit_isoflop(
@@ -102,12 +94,13 @@ def fit_isoflop(
   loss: ArrayLike | None = None,
   flops: ArrayLike | None = None,
   **options: Any,
-) -> Any:
+) -> "IsoflopFit":
   """Fits approach 2: N*(C) and D*(C) through the valleys of loss at equal FLOPs.
 
   Arguments are those of `fit_parametric`. Returns a `gen.scaling.laws.isoflop.IsoflopFit`.
   """
-  return fit_approach(_points(params, tokens, loss, flops), "isoflop", **options)
+  points, chosen, cost = _prepared(_points(params, tokens, loss, flops), options)
+  return _isoflop(points, chosen, cost)
 
 
 def fit_envelope(
@@ -118,13 +111,14 @@ def fit_envelope(
   *,
   curves: Iterable[Mapping[str, Any]] | None = None,
   **options: Any,
-) -> Any:
+) -> "EnvelopeFit":
   """Fits approach 1: N*(C) and D*(C) through the runs of least loss at each number of FLOPs.
 
   Arguments are those of `fit_parametric`, and the rows of training curves. Returns a
   `gen.scaling.laws.envelope.EnvelopeFit`.
   """
-  return fit_approach(_points(params, tokens, loss, flops), "envelope", curves=curves, **options)
+  points, chosen, cost = _prepared(_points(params, tokens, loss, flops), options)
+  return _envelope(points, curves, chosen, cost)
 
 
 def fit_approach(
@@ -133,7 +127,7 @@ def fit_approach(
   *,
   curves: Iterable[Mapping[str, Any]] | None = None,
   **options: Any,
-) -> Any:
+) -> PowerLawFit:
   """Fits one approach to the runs that are not held out.
 
   Args:
@@ -145,10 +139,7 @@ def fit_approach(
   Raises:
     UserError: for an unknown approach or option, and for runs that do not suffice for the fit.
   """
-  whole, chosen = _whole(runs), _options(options)
-  points = not_held_out(whole)
-  # k(N) follows from the shapes alone, not from losses, so held-out sizes may be used.
-  cost = cost_model.measured_cost(whole.params, whole.tokens, whole.flops)
+  points, chosen, cost = _prepared(runs, options)
   if approach == "parametric":
     return _parametric(points, chosen, cost)
   if approach == "isoflop":
@@ -164,7 +155,7 @@ def fit_all(
   curves: Iterable[Mapping[str, Any]] | None = None,
   without: Mapping[str, str] | None = None,
   **options: Any,
-) -> FitsByApproach:
+) -> Fits:
   """Fits every approach with `fit_approach`; records the reason for an approach whose data are missing.
 
   Args:
@@ -177,17 +168,26 @@ def fit_all(
     UserError: if the parametric law cannot be fitted, or for an unknown option.
   """
   points, curves = _whole(runs), None if curves is None else list(curves)
-  found, failed = {"parametric": fit_approach(points, **options)}, {}
+  fitted: dict[str, Any] = {"parametric": fit_approach(points, **options)}
+  errors = {}
   for approach in APPROACHES[1:]:
     try:
       if without and approach in without:
         raise UserError(without[approach])
-      found[approach] = fit_approach(points, approach, curves=curves, **options)
+      fitted[approach] = fit_approach(points, approach, curves=curves, **options)
     except UserError as error:
-      failed[approach] = str(error)
-  said = [f"{name}: {text}" for name, one in found.items() for text in one.warnings]
-  said += [f"{name} is left out: {why}" for name, why in failed.items()]
-  return FitsByApproach(found, failed, [*said, *_disagreements(found)])
+      errors[approach] = str(error)
+  return Fits(fitted.get("envelope"), fitted.get("isoflop"), fitted["parametric"], errors)
+
+
+def _prepared(
+  runs: RunsTable | Mapping[str, ArrayLike], options: Mapping[str, Any]
+) -> tuple[RunsTable, FitOptions, CostModel]:
+  """Returns the runs to fit, the options, and k(N) of all runs."""
+  whole, chosen = _whole(runs), _options(options)
+  points = not_held_out(whole)
+  # k(N) follows from the shapes alone, not from losses, so held-out sizes may be used.
+  return points, chosen, cost_model.measured_cost(whole.params, whole.tokens, whole.flops)
 
 
 def _points(
@@ -232,7 +232,7 @@ def _options(changes: Mapping[str, Any]) -> FitOptions:
   return FitOptions(**changes)
 
 
-def _parametric(points: RunsTable, options: FitOptions, cost: CostModel) -> Any:
+def _parametric(points: RunsTable, options: FitOptions, cost: CostModel) -> "ParametricFit":
   from gen.scaling.laws import parametric as approach  # jax, which the other two do without
 
   return approach.fit(
@@ -248,7 +248,7 @@ def _parametric(points: RunsTable, options: FitOptions, cost: CostModel) -> Any:
   )
 
 
-def _isoflop(points: RunsTable, options: FitOptions, cost: CostModel) -> Any:
+def _isoflop(points: RunsTable, options: FitOptions, cost: CostModel) -> "IsoflopFit":
   from gen.scaling.laws import isoflop as approach
 
   return approach.fit(
@@ -266,7 +266,7 @@ def _isoflop(points: RunsTable, options: FitOptions, cost: CostModel) -> Any:
 
 def _envelope(
   points: RunsTable, curves: Iterable[Mapping[str, Any]] | None, options: FitOptions, cost: CostModel
-) -> Any:
+) -> "EnvelopeFit":
   from gen.scaling.laws import envelope as approach
 
   found = approach.fit(
@@ -283,20 +283,10 @@ def _interval(options: FitOptions) -> str:
   return bootstrap.METHODS[0] if options.interval == "auto" else options.interval
 
 
-def _disagreements(found: Mapping[str, Any]) -> list[str]:
-  """Returns a sentence if approaches 2 and 3 give different exponents."""
-  if "isoflop" not in found:
-    return []
-  two, three = found["isoflop"].a, found["parametric"].a
-  if not abs(two - three) > DISAGREEMENT:
-    return []
-  return [f"approaches 2 and 3 disagree: a is {two:.3f} by IsoFLOP, {three:.3f} by the parametric law"]
-
-
 __all__ = [
   "APPROACHES",
   "FitOptions",
-  "FitsByApproach",
+  "Fits",
   "RunsTable",
   "fit_all",
   "fit_approach",

@@ -6,20 +6,26 @@ parameters, D tokens, C FLOPs, losses in nats per token.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from gen.scaling.laws import fit
+from gen.scaling.laws.approaches import TITLES, Fits
+from gen.scaling.laws.envelope import EnvelopeFit
+from gen.scaling.laws.isoflop import IsoflopFit
+from gen.scaling.laws.power_law_fit import FrontierFit, PowerLawFit
 from gen.scaling.runs.runs_table import RunsTable
 
+if TYPE_CHECKING:  # Approach 3 imports jax, which the others do without.
+  from gen.scaling.laws.parametric import ParametricFit
+
 CONSTANTS = ("E", "A", "B", "alpha", "beta", "a", "b", "N_coefficient", "D_coefficient")
-_NAMES = {"parametric": "3 parametric", "isoflop": "2 IsoFLOP", "envelope": "1 envelope"}
 _RESIDUALS = 3  # the largest, which are named
 _FRONTIER = 200  # places of the envelope
 
 
-def summarize_fit(approach: str, found: Any, runs: RunsTable) -> dict[str, Any]:
+def summarize_fit(approach: str, found: PowerLawFit, runs: RunsTable) -> dict[str, Any]:
   """Returns a fit as plain values, the form that `experiments/fit_scaling_law.py` writes.
 
   Args:
@@ -29,7 +35,9 @@ def summarize_fit(approach: str, found: Any, runs: RunsTable) -> dict[str, Any]:
   """
   points = fit.not_held_out(runs)
   facts: dict[str, Any] = {"approach": approach, "n": len(points), "held_out": len(runs) - len(points)}
-  facts |= _parametric(found, points) if approach == "parametric" else _laws(found)
+  facts |= (
+    _laws(found) if isinstance(found, FrontierFit) else _parametric(cast("ParametricFit", found), points)
+  )
   return facts | {
     "level": found.level,
     interval_key(found.level): dict(found.intervals),
@@ -38,13 +46,14 @@ def summarize_fit(approach: str, found: Any, runs: RunsTable) -> dict[str, Any]:
   }
 
 
-def summarize_fits(fits: fit.FitsByApproach, runs: RunsTable) -> dict[str, Any]:
+def summarize_fits(fits: Fits, runs: RunsTable) -> dict[str, Any]:
   """Returns the summary of each approach under its name, and the parametric fit's entries at the top level.
 
   An approach that could not be fitted has only "error", the reason.
   """
-  each = {name: summarize_fit(name, found, runs) for name, found in fits.found.items()}
-  missing = {name: {"error": why} for name, why in fits.failed.items()}
+  fitted = dict(fits.items())
+  each = {name: summarize_fit(name, fitted[name], runs) for name in fit.APPROACHES if name in fitted}
+  missing = {name: {"error": why} for name, why in fits.errors.items()}
   top = {name: value for name, value in each["parametric"].items() if name != "approach"}
   return {"approach": "all", **top, **each, **missing, "warnings": fits.warnings}
 
@@ -73,9 +82,9 @@ def summary_lines(report: Mapping[str, Any]) -> list[str]:
 
 def _table(name: str, part: Mapping[str, Any]) -> list[str]:
   if "error" in part:
-    return [f"{_NAMES[name]}: none, {part['error']}"]
+    return [f"{TITLES[name]}: none, {part['error']}"]
   intervals = part[interval_key(part["level"])]
-  text = [f"{_NAMES[name]:14} {'':>10}  {100 * part['level']:.6g} % interval" if intervals else _NAMES[name]]
+  text = [f"{TITLES[name]:14} {'':>10}  {100 * part['level']:.6g} % interval" if intervals else TITLES[name]]
   for constant in CONSTANTS:
     if constant in part:
       spread = intervals.get(constant)
@@ -98,7 +107,7 @@ def _number(value: float) -> str:
   return f"{value:.4f}" if 1e-2 <= abs(value) < 100 else f"{value:.4g}"
 
 
-def _parametric(found: Any, points: RunsTable) -> dict[str, Any]:
+def _parametric(found: "ParametricFit", points: RunsTable) -> dict[str, Any]:
   law = found.law
   worst = np.argsort(-np.abs(found.residuals), kind="stable")[:_RESIDUALS]
   return {
@@ -118,11 +127,12 @@ def _parametric(found: Any, points: RunsTable) -> dict[str, Any]:
   }
 
 
-def _laws(found: Any) -> dict[str, Any]:
-  facts = {"a": found.a, "b": found.b}
+def _laws(found: FrontierFit) -> dict[str, Any]:
+  facts: dict[str, Any] = {"a": found.a, "b": found.b}
   facts |= {"N_coefficient": found.n_law.coefficient, "D_coefficient": found.d_law.coefficient}
-  if hasattr(found, "valleys"):
+  if isinstance(found, IsoflopFit):
     return facts | {"method": found.method, "valleys": [dataclasses.asdict(one) for one in found.valleys]}
+  assert isinstance(found, EnvelopeFit)
   shown = np.unique(np.linspace(0, len(found.flops) - 1, _FRONTIER).round().astype(int))
   columns = {"flops": found.flops, "params": found.params, "tokens": found.tokens, "loss": found.loss}
   places = [{name: float(values[i]) for name, values in columns.items()} for i in shown]

@@ -8,16 +8,15 @@ C FLOPs, N parameters, D tokens; G budgets, B draws, M sizes of a budget.
 """
 
 import dataclasses
-import math
-from typing import Any
 
 import numpy as np
 
 from gen.errors import UserError
 from gen.scaling.laws import cost_model, isoflop_draws, valley_minimum
 from gen.scaling.laws.cost_model import CostModel
-from gen.scaling.laws.law import PowerLaw, exp
+from gen.scaling.laws.law import PowerLaw, bounded_exp
 from gen.scaling.laws.loss_trend import LossTrend
+from gen.scaling.laws.power_law_fit import FrontierFit, intervals_of_row, laws_of_row
 from gen.scaling.laws.valley_minimum import BudgetLosses, ValleyMinimum
 from gen.scaling.runs import bootstrap
 from gen.scaling.runs.runs_table import RunsTable
@@ -66,69 +65,19 @@ class IsoflopValley:
     return self.sizes[-1] / self.sizes[0]
 
 
-@dataclasses.dataclass(frozen=True)
-class IsoflopFit:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IsoflopFit(FrontierFit):
   """Power laws through the valleys.
 
   Attributes:
     valleys: the valleys of all budgets that have one, by ascending FLOPs, those at the edge included.
     used: FLOPs of the valleys that the power laws are fitted to.
-    n_law: N*(C).
-    d_law: D*(C).
-    trend: L*(C); None with fewer than three valleys.
     method: parabola or akima.
-    level: of the intervals.
-    intervals: [low, high] of a, b, N_coefficient, D_coefficient.
-    interval_method: how they were made.
-    draws_b4: (ln k_N, a, ln k_D, b) of each draw.
-    left_out_k4: the same with each cluster left out (BCa only).
-    trends: L*(C) of each draw.
-    warnings: what the data cannot carry.
-    cost: k(N) of the runs; where it varies, a prediction's D is C / (k N).
   """
 
   valleys: list[IsoflopValley]
   used: list[float]
-  n_law: PowerLaw
-  d_law: PowerLaw
-  trend: LossTrend | None
   method: str
-  level: float
-  intervals: dict[str, list[float]]
-  interval_method: str
-  draws_b4: np.ndarray
-  left_out_k4: np.ndarray | None
-  trends: LossTrend | None
-  warnings: list[str]
-  cost: CostModel = dataclasses.field(default_factory=cost_model.constant_cost)
-
-  @property
-  def a(self) -> float:
-    """Exponent of N* over C."""
-    return self.n_law.exponent
-
-  @property
-  def b(self) -> float:
-    """Exponent of D* over C."""
-    return self.d_law.exponent
-
-  def predict(self, flops: float) -> dict[str, Any]:
-    """Returns the optimum at a budget in FLOPs: N, D, intervals, and the loss if there are three valleys or more."""
-    n = self.n_law(flops)
-    found: dict[str, Any] = {"N": n, "D": tokens_at_sizes(flops, n, self.d_law(flops), self.cost)}
-    draws, left_out = lines_at(self.draws_b4, flops, self.cost), {}
-    if self.left_out_k4 is not None:
-      left_out = lines_at(self.left_out_k4, flops, self.cost)
-    if self.trend is not None:
-      found["loss"] = float(self.trend(flops))
-    if self.trends is not None:
-      draws["loss"] = self.trends(flops)
-    found["interval"] = {
-      name: bootstrap.draw_interval(values, found[name], self.level, left_out.get(name))
-      for name, values in draws.items()
-      if len(values) and name in found
-    }
-    return found
 
 
 def fit(
@@ -165,7 +114,7 @@ def fit(
   found = [valley_minimum.find_minimum(budget, method) for budget in budgets]
   used, warnings = _choose(budgets, found, edge)
   rows = _lines([budgets[i] for i in used], [found[i] for i in used])
-  n_law, d_law = laws_of(rows[0])
+  n_law, d_law = laws_of_row(rows[0])
   chosen = [budgets[i] for i in used]
   trend = LossTrend.through([one.flops for one in chosen], np.array([[found[i].loss[0] for i in used]]))
   options = isoflop_draws.DrawOptions(method, bootstraps, seed, cluster)
@@ -181,7 +130,7 @@ def fit(
     trend=trend,
     method=method,
     level=level,
-    intervals=intervals_of(rows[0], drawn.rows_b4, level, left_out_k4),
+    intervals=intervals_of_row(rows[0], drawn.rows_b4, level, left_out_k4),
     interval_method=f"{interval_method}, {drawn.how}" if len(drawn.rows_b4) else "none",
     draws_b4=drawn.rows_b4,
     left_out_k4=left_out_k4,
@@ -222,45 +171,6 @@ def check_options(method: str, edge: str, bootstraps: int, level: float, interva
     raise UserError(f"the level of the intervals is {level:g}; give a number between 0 and 1, such as 0.95")
   if interval_method not in bootstrap.METHODS:
     raise UserError(f"intervals by {interval_method!r} are unknown; there are {', '.join(bootstrap.METHODS)}")
-
-
-def lines_at(rows_b4: np.ndarray, flops: float, cost: CostModel) -> dict[str, np.ndarray]:
-  """Returns N* and D* at so many FLOPs under each row (ln k_N, a, ln k_D, b)."""
-  log_c = math.log(flops)
-  with np.errstate(over="ignore", invalid="ignore"):
-    n, d = (np.exp(rows_b4[:, i] + rows_b4[:, i + 1] * log_c) for i in (0, 2))
-    return {"N": n, "D": tokens_at_sizes(flops, n, d, cost)}
-
-
-def tokens_at_sizes(flops: float, params: Any, tokens: Any, cost: CostModel) -> Any:
-  """Returns D* of N*: by its power law if k is constant, else C / (k(N) N).
-
-  Outside the fitted budgets two power laws violate C = k(N) N D, because k levels off.
-  """
-  if cost.is_constant:
-    return tokens
-  found = cost.tokens(flops, params)
-  return float(found) if np.ndim(params) == 0 else found
-
-
-def laws_of(row: np.ndarray) -> tuple[PowerLaw, PowerLaw]:
-  """Returns N*(C) and D*(C) of a row (ln k_N, a, ln k_D, b)."""
-  n_height, a, d_height, b = map(float, row)
-  return PowerLaw(exp(n_height), a), PowerLaw(exp(d_height), b)
-
-
-def intervals_of(
-  row: np.ndarray, draws_b4: np.ndarray, level: float, left_out_k4: np.ndarray | None
-) -> dict[str, list[float]]:
-  """Returns [low, high] of a, b, N_coefficient and D_coefficient; empty without draws."""
-  if not len(draws_b4):
-    return {}
-  intervals = {}
-  for column, name in ((1, "a"), (3, "b"), (0, "N_coefficient"), (2, "D_coefficient")):
-    left_out = None if left_out_k4 is None else left_out_k4[:, column]
-    pair = bootstrap.draw_interval(draws_b4[:, column], float(row[column]), level, left_out)
-    intervals[name] = pair if column % 2 else [exp(end) for end in pair]
-  return intervals
 
 
 def _choose(
@@ -316,8 +226,8 @@ def _valley(budget: BudgetLosses, low: ValleyMinimum) -> IsoflopValley:
   return IsoflopValley(
     budget=budget.flops,
     curvature=bend,
-    vertex_N=exp(log_n),
-    vertex_D=exp(float(budget.log_d(low.log_n)[0])),
+    vertex_N=bounded_exp(log_n),
+    vertex_D=bounded_exp(float(budget.log_d(low.log_n)[0])),
     vertex_loss=height,
     r_squared=budget.r_squared(),
     points=budget.runs.tolist(),

@@ -23,19 +23,19 @@ FLOPS_PER_PARAMETER_TOKEN = 6.0  # 2 forward, 4 backward
 _LARGEST_LOG = 709.0  # of a float64
 
 
-def exp(value: float) -> float:
+def bounded_exp(value: float) -> float:
   """Returns e^value, the largest finite float where that would overflow, and NaN for NaN.
 
-  >>> exp(0.0), exp(1e4) < math.inf
+  >>> bounded_exp(0.0), bounded_exp(1e4) < math.inf
   (1.0, True)
   """
   return math.exp(min(value, _LARGEST_LOG)) if not math.isnan(value) else math.nan
 
 
-def log(value: float) -> float:
+def bounded_log(value: float) -> float:
   """Returns ln value, minus infinity for zero, and NaN for negative values.
 
-  >>> log(0.0), log(-1.0)
+  >>> bounded_log(0.0), bounded_log(-1.0)
   (-inf, nan)
   """
   return math.log(value) if value > 0 else -math.inf if value == 0 else math.nan
@@ -61,7 +61,7 @@ class ParametricLaw:
   @property
   def theta_p(self) -> np.ndarray:
     """The constants as (ln A, ln B, ln E, alpha, beta)."""
-    heights = (max(log(value), -_LARGEST_LOG) for value in (self.A, self.B, self.E))
+    heights = (max(bounded_log(value), -_LARGEST_LOG) for value in (self.A, self.B, self.E))
     return np.array([*heights, self.alpha, self.beta])
 
   @property
@@ -80,17 +80,17 @@ class ParametricLaw:
     if min(self.alpha, self.beta) <= 0 or min(self.A, self.B) <= 0:
       return math.nan
     ratio = math.log(self.alpha / self.beta) + math.log(self.A) - math.log(self.B)
-    return exp(ratio / (self.alpha + self.beta))
+    return bounded_exp(ratio / (self.alpha + self.beta))
 
   @property
   def n_coefficient(self) -> float:
     """Coefficient of N* = n_coefficient C^a."""
-    return self.G * exp(-self.a * math.log(self.k))
+    return self.G * bounded_exp(-self.a * math.log(self.k))
 
   @property
   def d_coefficient(self) -> float:
     """Coefficient of D* = d_coefficient C^b."""
-    return exp(-self.b * math.log(self.k)) / self.G if self.G > 0 else math.nan
+    return bounded_exp(-self.b * math.log(self.k)) / self.G if self.G > 0 else math.nan
 
   def loss(self, params: ArrayLike, tokens: ArrayLike) -> Any:
     """Returns the predicted loss, nats per token."""

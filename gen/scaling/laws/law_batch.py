@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from gen.scaling.laws.cost_model import CostModel
-from gen.scaling.laws.law import ParametricLaw, exp
+from gen.scaling.laws.law import ParametricLaw, bounded_exp
 from gen.scaling.laws.optimum import as_cost, optima_of_rows
 
 # Appendix A of Muennighoff et al. 2023: how many repetitions of a token, and excesses of a parameter, wear it out.
@@ -38,7 +38,7 @@ def row_law(theta_p: np.ndarray, cost: CostModel | float = 6.0) -> ParametricLaw
   a, b, e, alpha, beta = map(float, theta_p)
   known = as_cost(cost)
   return ParametricLaw(
-    E=exp(e), A=exp(a), B=exp(b), alpha=alpha, beta=beta, k=known.reference,
+    E=bounded_exp(e), A=bounded_exp(a), B=bounded_exp(b), alpha=alpha, beta=beta, k=known.reference,
     cost=None if known.is_constant else known,
   )  # fmt: skip
 

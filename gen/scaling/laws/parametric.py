@@ -8,7 +8,6 @@ sizes (`gen.scaling.laws.cost_model`). Letters as in `gen.scaling.laws.law`; S s
 
 import dataclasses
 import math
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from gen.scaling.laws import (
 )
 from gen.scaling.laws.cost_model import CostModel
 from gen.scaling.laws.law import ParametricLaw, PowerLaw
+from gen.scaling.laws.power_law_fit import PowerLawFit
 from gen.scaling.runs import bootstrap
 from gen.scaling.runs.runs_table import RunsTable
 
@@ -33,14 +33,12 @@ _MOST_BUDGETS = 50
 CONSTANTS = ("E", "A", "B", "alpha", "beta", "a", "b")
 
 
-@dataclasses.dataclass(frozen=True)
-class ParametricFit:
-  """The fitted law, diagnostics of the fit, and intervals.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ParametricFit(PowerLawFit):
+  """The fitted law, diagnostics of the fit, and intervals; power laws over the budgets, with the k of each size.
 
   Attributes:
     law: the constants, with k(N) where k varies with the runs' sizes.
-    n_law: N* = k_N C^a over the budgets.
-    d_law: D* = k_D C^b over the budgets.
     budgets: C of the runs' budgets, over which the two power laws are fitted.
     objective: sum of Huber losses at the optimum.
     gradient_norm: of the objective by (ln A, ln B, ln E, alpha, beta), uncentred.
@@ -48,16 +46,11 @@ class ParametricFit:
     starts_at_best: number of starts that led to this optimum.
     residuals: log predicted minus log measured loss of each run.
     delta: of the Huber function.
-    intervals: [low, high] by name.
-    interval_method: how they were made.
     draws_sp: (a, b, e, alpha, beta), uncentred, of each resample.
     left_out_kp: the same with each cluster left out (BCa only).
-    warnings: what the data cannot carry.
   """
 
   law: ParametricLaw
-  n_law: PowerLaw
-  d_law: PowerLaw
   budgets: np.ndarray
   objective: float
   gradient_norm: float
@@ -65,43 +58,21 @@ class ParametricFit:
   starts_at_best: int
   residuals: np.ndarray
   delta: float
-  level: float
-  intervals: dict[str, list[float]]
-  interval_method: str
   draws_sp: np.ndarray
   left_out_kp: np.ndarray | None
-  warnings: list[str]
-
-  @property
-  def a(self) -> float:
-    """Exponent of N* over C, with the k of each size."""
-    return self.n_law.exponent
-
-  @property
-  def b(self) -> float:
-    """Exponent of D* over C, with the k of each size."""
-    return self.d_law.exponent
-
-  @property
-  def cost(self) -> CostModel:
-    """k(N) of the runs."""
-    return self.law.cost or cost_model.constant_cost(self.law.k)
 
   def exponents(self, theta_sp: np.ndarray) -> np.ndarray:
     """Returns the exponent a of other constants, over the same budgets with the same k(N)."""
     return optimum.optimum_lines(theta_sp, self.budgets, self.cost)[:, 1]
 
-  def predict(self, flops: float) -> dict[str, Any]:
-    """Returns the optimum at a budget in FLOPs: N, D, loss, and the interval of each."""
-    draws = optimum.optima_of_rows(self.draws_sp, flops, self.cost)
-    left_out = {} if self.left_out_kp is None else optimum.optima_of_rows(self.left_out_kp, flops, self.cost)
-    found: dict[str, Any] = dict(zip(("N", "D", "loss"), map(float, self.law.optimum(flops)), strict=True))
-    found["interval"] = {
-      name: bootstrap.draw_interval(draws[name], value, self.level, left_out.get(name))
-      for name, value in found.items()
-      if len(draws[name])
-    }
-    return found
+  def _estimate(self, flops: float) -> dict[str, float]:
+    return dict(zip(("N", "D", "loss"), map(float, self.law.optimum(flops)), strict=True))
+
+  def _draws(self, flops: float) -> dict[str, np.ndarray]:
+    return optimum.optima_of_rows(self.draws_sp, flops, self.cost)
+
+  def _left_out(self, flops: float) -> dict[str, np.ndarray]:
+    return {} if self.left_out_kp is None else optimum.optima_of_rows(self.left_out_kp, flops, self.cost)
 
 
 def fit(
@@ -161,6 +132,7 @@ def fit(
     draws_sp=uncentre_parameters(draws_sp, shift),
     left_out_kp=None if left_out_kp is None else uncentre_parameters(left_out_kp, shift),
     warnings=warnings,
+    cost=law.cost or cost_model.constant_cost(law.k),
   )
   intervals = _intervals(found)
   said = [*parametric_warnings.fit_warnings(found, points, intervals), *warnings]

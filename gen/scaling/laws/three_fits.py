@@ -13,30 +13,16 @@ import numpy as np
 
 from gen.errors import UserError
 from gen.scaling.laws import envelope, isoflop, parametric
+from gen.scaling.laws.approaches import NAMES, Fits
 from gen.scaling.laws.cost_model import CostModel
 from gen.scaling.laws.envelope import EnvelopeFit
-from gen.scaling.laws.isoflop import IsoflopFit, IsoflopValley
+from gen.scaling.laws.isoflop import IsoflopValley
 from gen.scaling.laws.parametric import ParametricFit
+from gen.scaling.laws.power_law_fit import PowerLawFit
 from gen.scaling.runs.runs_table import RunsTable
 
-NAMES = ("envelope", "isoflop", "parametric")
-TITLES = {"envelope": "approach 1", "isoflop": "approach 2", "parametric": "approach 3"}
 _BAND = 25  # budgets of an interval's band
 _FRONTIER = 200  # places of the envelope that are kept: no eye can tell them from 1,500
-
-
-@dataclasses.dataclass(frozen=True)
-class ThreeFits:
-  """The fits of the three approaches; None, with a sentence in `errors`, for an approach that failed."""
-
-  envelope: EnvelopeFit | None
-  isoflop: IsoflopFit | None
-  parametric: ParametricFit | None
-  errors: dict[str, str]
-
-  def items(self) -> list[tuple[str, Any]]:
-    """Returns (name, fit) of the approaches that succeeded."""
-    return [(name, getattr(self, name)) for name in NAMES if getattr(self, name) is not None]
 
 
 def fit_approaches(
@@ -47,7 +33,7 @@ def fit_approaches(
   bootstraps: int,
   seed: int,
   cost: CostModel | None = None,
-) -> ThreeFits:
+) -> Fits:
   """Fits the three approaches.
 
   Args:
@@ -72,10 +58,10 @@ def fit_approaches(
       made[name] = attempt()
     except UserError as error:
       errors[name] = str(error)
-  return ThreeFits(**made, errors=errors)
+  return Fits(**made, errors=errors)
 
 
-def optimum_entry(fitted: Any, flops: float) -> dict[str, Any]:
+def optimum_entry(fitted: PowerLawFit, flops: float) -> dict[str, Any]:
   """Returns N, D and, if the approach predicts it, the loss at a budget in FLOPs, with intervals.
 
   If k(N) varies, also k at N, and whether N lies outside the sizes at which k was counted.
@@ -85,15 +71,14 @@ def optimum_entry(fitted: Any, flops: float) -> dict[str, Any]:
     flops: C.
   """
   found = fitted.predict(flops)
-  entry = {name: value for name, value in found.items() if name != "interval"} | {"ci90": found["interval"]}
+  entry: dict[str, Any] = {"N": found.N, "D": found.D}
+  entry |= ({} if found.loss is None else {"loss": found.loss}) | {"ci90": found.intervals}
   if not fitted.cost.is_constant:
-    entry |= {"k": fitted.cost.k(found["N"]), "outside_sizes": bool(fitted.cost.outside(found["N"]))}
+    entry |= {"k": fitted.cost.k(found.N), "outside_sizes": bool(fitted.cost.outside(found.N))}
   return entry
 
 
-def law_entries(
-  fits: ThreeFits, points: RunsTable, rows: np.ndarray, low: float, high: float
-) -> dict[str, Any]:
+def law_entries(fits: Fits, points: RunsTable, rows: np.ndarray, low: float, high: float) -> dict[str, Any]:
   """Returns each approach's entry of the results.
 
   Args:
@@ -121,7 +106,7 @@ def valley_entry(found: IsoflopValley, rows: np.ndarray) -> dict[str, Any]:
   return dataclasses.asdict(found) | {"points": [int(rows[i]) for i in found.points]}
 
 
-def _law(fitted: Any, low: float, high: float) -> dict[str, Any]:
+def _law(fitted: PowerLawFit, low: float, high: float) -> dict[str, Any]:
   return {
     "a": fitted.a,
     "b": fitted.b,
@@ -134,16 +119,16 @@ def _law(fitted: Any, low: float, high: float) -> dict[str, Any]:
   }
 
 
-def _band(fitted: Any, low: float, high: float) -> dict[str, Any]:
+def _band(fitted: PowerLawFit, low: float, high: float) -> dict[str, Any]:
   """Returns N* and D* along C, and their intervals if there are any."""
   flops = np.geomspace(low, high, _BAND)
   found = [fitted.predict(float(c)) for c in flops]
-  if not all(math.isfinite(one["N"]) and math.isfinite(one["D"]) for one in found):
+  if not all(math.isfinite(one.N) and math.isfinite(one.D) for one in found):
     return {}
-  curve = {"flops": flops.tolist()} | {letter: [one[letter] for one in found] for letter in "ND"}
-  if not all("N" in one["interval"] and "D" in one["interval"] for one in found):
+  curve = {"flops": flops.tolist()} | {"N": [one.N for one in found], "D": [one.D for one in found]}
+  if not all({"N", "D"} <= one.intervals.keys() for one in found):
     return {"curve": curve}
-  sides = {letter: [[one["interval"][letter][side] for one in found] for side in (0, 1)] for letter in "ND"}
+  sides = {letter: [[one.intervals[letter][side] for one in found] for side in (0, 1)] for letter in "ND"}
   return {"curve": curve, "band": {"flops": flops.tolist(), **sides}}
 
 

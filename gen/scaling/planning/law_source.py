@@ -15,8 +15,10 @@ from gen.config import Model
 from gen.errors import UserError
 from gen.io import json_reading, seals
 from gen.scaling.laws import cost_model, fit, law_batch
+from gen.scaling.laws.approaches import numbered_name
 from gen.scaling.laws.cost_model import CostModel
 from gen.scaling.laws.law import ParametricLaw, PowerLaw
+from gen.scaling.laws.power_law_fit import PredictedOptimum
 from gen.scaling.planning import published
 from gen.scaling.runs import bootstrap, runs_table, study_shapes, units
 from gen.scaling.runs.runs_table import RunsTable
@@ -34,7 +36,7 @@ class LawSource:
     rows_sp: the constants in one row (see `gen.scaling.laws.law_batch`); None for a law of the optimum alone.
     draws_sp: the constants of each resample, and with each run left out if intervals are BCa.
     left_out_kp: the constants with each run left out; None for percentile intervals.
-    frontier: for a law of the optimum alone: C -> {N, D, loss, interval}.
+    frontier: for a law of the optimum alone: C -> its optimum.
     level: coverage of the intervals.
     largest: FLOPs of the largest runs; NaN if unknown.
     how: method of the intervals, or the reason why there are none.
@@ -50,7 +52,7 @@ class LawSource:
   rows_sp: np.ndarray | None
   draws_sp: np.ndarray
   left_out_kp: np.ndarray | None
-  frontier: Callable[[float], dict[str, Any]] | None
+  frontier: Callable[[float], PredictedOptimum] | None
   level: float
   largest: float
   how: str
@@ -83,13 +85,13 @@ class LawSource:
       return self.measure(lambda rows_sp: law_batch.batch_optimum(rows_sp, flops, self.cost))
     assert self.frontier is not None
     found = self.frontier(flops)
-    interval = dict(found.get("interval", {}))
-    found = {"N": found["N"], "D": found["D"], "ratio": found["D"] / found["N"], "loss": found.get("loss")}
+    interval = dict(found.intervals)
+    values = {"N": found.N, "D": found.D, "ratio": found.D / found.N, "loss": found.loss}
     if "N" in interval and "D" in interval:
       # N and D move against one another at equal FLOPs: the ratio is least where N is largest.
       low, high = interval["N"], interval["D"]
       interval["ratio"] = [high[0] / low[1], high[1] / low[0]]
-    return found | {"interval": interval}
+    return values | {"interval": interval}
 
   def needs_surface(self, what: str) -> None:
     """Raises UserError if the law predicts no losses off the optimum."""
@@ -195,7 +197,7 @@ def source_of_runs(
   """
   seen = fit.not_held_out(runs)
   found = fit.fit_approach(runs, approach, **options)
-  source = f"approach {_NUMBERS.get(approach, approach)} fitted to {len(seen)} runs of {name}"
+  source = f"{numbered_name(approach)} fitted to {len(seen)} runs of {name}"
   return dataclasses.replace(
     make_source(found, approach, source, counting, float(seen.flops.max())), runs=seen
   )
@@ -206,7 +208,6 @@ _RANGES = {
   "E": (1e-6, 1e3), "A": (1e-30, 1e100), "B": (1e-30, 1e100), "alpha": (1e-3, 10.0), "beta": (1e-3, 10.0),
   "k": (0.1, 1e4), "a": (1e-3, 0.999), "N_coefficient": (1e-100, 1e100),
 }  # fmt: skip
-_NUMBERS = {"envelope": "1", "isoflop": "2", "parametric": "3"}
 
 
 def _constants(path: Path) -> dict[str, Any] | None:
@@ -260,8 +261,8 @@ def _of_constants(content: dict[str, Any], path: Path, counting: str) -> LawSour
   )
 
 
-def _frontier(law: published.PublishedFrontier) -> Callable[[float], dict[str, Any]]:
-  return lambda flops: dict(zip(("N", "D", "loss"), law.optimum(flops), strict=True))
+def _frontier(law: published.PublishedFrontier) -> Callable[[float], PredictedOptimum]:
+  return lambda flops: PredictedOptimum(*law.optimum(flops))
 
 
 def _check_law(law: ParametricLaw) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from gen.errors import UserError
 from gen.scaling.laws import newton, optimum
 from gen.scaling.laws.cost_model import CostModel
-from gen.scaling.laws.law import exp
+from gen.scaling.laws.law import bounded_exp
 from gen.scaling.planning import budgets
 from gen.scaling.runs.runs_table import RunsTable
 
@@ -105,7 +105,7 @@ def choose_runs(
     budgets.require_positive("--most_run_flops", most_flops)
   cost = optimum.as_cost(cost)
   start = study_design(points, theta, flops, cost, now, level)
-  best = exp(log_best_size(theta, flops, cost))
+  best = bounded_exp(log_best_size(theta, flops, cost))
   options = candidate_runs(points, theta, cost, most_flops)
   chosen: list[dict[str, Any]] = []
   left = np.full(len(options.params), _REPEATS)
@@ -220,4 +220,4 @@ def _row(options: CandidateRuns, pick: int) -> dict[str, float]:
 def _expected(here: StudyDesign, start: StudyDesign, best: float) -> dict[str, Any]:
   half = here.scale * math.sqrt(here.variance)
   shrinks = math.sqrt(here.variance / start.variance) if start.variance > 0 else math.nan
-  return {"interval": [best * exp(-half), best * exp(half)], "shrinks_to": shrinks}
+  return {"interval": [best * bounded_exp(-half), best * bounded_exp(half)], "shrinks_to": shrinks}

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from gen.scaling.laws.approaches import TITLES
 from gen.scaling.report import tables
 from gen.scaling.report.view import ResultsView, finite_number, read_list, read_section
 
@@ -30,7 +31,7 @@ def answer_sentence(study: ResultsView) -> str:
   model = f"{tables.format_count(params)} parameters{_shape(study, params)}"
   return (
     f"For {tables.format_flops(study.target)} FLOPs, train a model of {model} "
-    f"on {tables.format_count(tokens)} {study.unit} (approach {tables.NAMES[name]}{spread}{beyond}): {_belief(study)}."
+    f"on {tables.format_count(tokens)} {study.unit} (approach {TITLES[name]}{spread}{beyond}): {_belief(study)}."
   )
 
 

@@ -5,6 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from gen.figures import style
+from gen.scaling.laws.approaches import TITLES
 from gen.scaling.report.view import CHINCHILLA, LawView, ResultsView
 
 _LABELS = {"N": "optimal parameters N*", "D": "optimal data D*"}
@@ -57,7 +58,7 @@ def _shade_beyond(axes: Axes, view: ResultsView, top: float) -> None:
 
 
 def _draw_law(axes: Axes, view: ResultsView, law: LawView, letter: str, low: float, top: float) -> None:
-  colour = style.APPROACHES[law.name][0]
+  colour = style.APPROACHES[law.name]
   measured = max(view.budgets, default=top)
   inside, beyond = np.geomspace(low / 1.2, measured, 40), np.geomspace(measured, top, 40)
   axes.plot(inside, law(letter, inside), color=colour, lw=1.5, zorder=4)
@@ -139,7 +140,7 @@ def _explain(axes: Axes, view: ResultsView, letter: str) -> None:
   exponent = _EXPONENTS[letter]
   handles, words = [], []
   for law in view.laws.values():
-    colour, name = style.APPROACHES[law.name]
+    colour, name = style.APPROACHES[law.name], TITLES[law.name]
     value = law.a if letter == "N" else law.b
     reach = law.intervals.get(exponent)
     said = f" [{reach[0]:.2f}, {reach[1]:.2f}]" if reach else ""

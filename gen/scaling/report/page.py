@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from gen.scaling.laws.approaches import TITLES
 from gen.scaling.report import answer, inline, tables, view
 from gen.scaling.report.curves import read_curves
 from gen.scaling.report.view import ResultsView, finite_number, read_list, read_section
@@ -185,7 +186,7 @@ def _tiles(study: ResultsView) -> list[dict[str, str]]:
   law = study.laws[name]
 
   def note(reach: Any, write: Any = tables.format_digits) -> str:
-    said = f"approach {tables.NAMES[name]}"
+    said = f"approach {TITLES[name]}"
     return f"{said}, {study.level} {tables.format_interval(reach, write)}" if reach else said
 
   tiles = [{"label": "exponent a of N*(C)", "value": f"{law.a:.3f}", "note": note(law.intervals.get("a"))}]
@@ -205,8 +206,8 @@ def _tiles(study: ResultsView) -> list[dict[str, str]]:
 
 def _missing(study: ResultsView) -> list[str]:
   """Returns sentences about missing parts of the page, with the reasons."""
-  said = [f"Approach {tables.NAMES[name]} gave no law: {study.absent[name]}"
-          for name in tables.NAMES if name in study.absent]  # fmt: skip
+  said = [f"Approach {TITLES[name]} gave no law: {study.absent[name]}"
+          for name in TITLES if name in study.absent]  # fmt: skip
   if "valleys" in study.absent:
     said.append(f"There are no valleys: {study.absent['valleys']}")
   if "held_out" in study.absent:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gen.errors import UserError
-from gen.scaling.laws import three_fits
+from gen.scaling.laws import approaches, three_fits
 from gen.scaling.report import page
 from gen.scaling.runs.runs_table import RunsTable
 
@@ -71,7 +71,7 @@ def write_page(path: Path, found: Mapping[str, Any], curves: Sequence[Mapping[st
 def next_lines(found: Mapping[str, Any]) -> list[str]:
   """Returns one line for each approach: its optimum at ten times the largest budget."""
   advice, text = found["prediction"], []
-  for name in three_fits.NAMES:
+  for name in approaches.NAMES:
     if name in advice:
       one = advice[name]
       loss = f", loss {one['loss']:.3f}" if "loss" in one else ""

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from gen.figures.style import short_count
 from gen.scaling.laws import cost_model
+from gen.scaling.laws.approaches import NAMES, TITLES
 from gen.scaling.report.view import (
-  APPROACHES,
   ResultsView,
   finite_interval,
   finite_number,
@@ -18,7 +18,6 @@ from gen.scaling.report.view import (
   read_section,
 )
 
-NAMES = {"envelope": "1 envelope", "isoflop": "2 IsoFLOP", "parametric": "3 parametric"}
 _UNKNOWN = "–"
 
 
@@ -170,8 +169,8 @@ def prediction_table(view: ResultsView) -> ReportTable | None:
     f"{view.level} of loss",
   ]
   outside = [
-    NAMES[name]
-    for name in APPROACHES
+    TITLES[name]
+    for name in NAMES
     if read_section(read_section(view.results, "prediction"), name).get("outside_sizes")
   ]
   said = f" Beyond the sizes trained, where k(N) is extrapolated: {', '.join(outside)}." if outside else ""
@@ -179,7 +178,7 @@ def prediction_table(view: ResultsView) -> ReportTable | None:
     f"The optimum at {format_flops(view.target)} FLOPs, ten times the largest fitted budget.{said}", head
   )
   for name, guess in view.predictions.items():
-    cells = [TableCell(NAMES[name])]
+    cells = [TableCell(TITLES[name])]
     for key, write in (("N", format_count), ("D", format_count), ("loss", format_digits)):
       cells += [
         _cell(guess.values.get(key), write),
@@ -208,7 +207,7 @@ def held_out_table(view: ResultsView) -> ReportTable | None:
     _cell(valley.get("vertex_loss"), _fine),
   ]
   table.rows.append(TableRow([TableCell("measured"), *measured, _NOTHING, _NOTHING], None, True))
-  for name in APPROACHES:
+  for name in NAMES:
     guess = read_section(entry, name)
     if finite_number(guess.get("N")) is None:
       continue
@@ -222,7 +221,7 @@ def held_out_table(view: ResultsView) -> ReportTable | None:
       TableCell(format_interval(finite_interval(reach.get("loss"))) or _UNKNOWN),
       _cell(guess.get("loss_error"), _percent),
     ]
-    table.rows.append(TableRow([TableCell(NAMES[name]), *cells]))
+    table.rows.append(TableRow([TableCell(TITLES[name]), *cells]))
   return table
 
 
@@ -240,7 +239,7 @@ def leave_out_table(view: ResultsView) -> ReportTable | None:
   if not entries:
     return None
   names = [name for name in ("isoflop", "parametric") if any(f"{name}_a" in entry for entry in entries)]
-  head = ["Budget left out", *(f"{word} by {NAMES[name]}" for name in names for word in ("a", "moved"))]
+  head = ["Budget left out", *(f"{word} by {TITLES[name]}" for name in names for word in ("a", "moved"))]
   table = ReportTable("The exponent a with each budget left out in turn, and how far that moves it.", head)
   for entry in entries:
     cells = [_cell(entry.get("left_out"), format_flops)]
@@ -256,8 +255,8 @@ def leave_out_table(view: ResultsView) -> ReportTable | None:
 def interval_methods(view: ResultsView) -> list[str]:
   """Returns how each approach's intervals were made, and what the exponents are of."""
   said = [
-    f"{NAMES[name]}: {view.level} intervals, {method}"
-    for name in APPROACHES
+    f"{TITLES[name]}: {view.level} intervals, {method}"
+    for name in NAMES
     if name in view.laws and (method := view.part(name).get("interval_method"))
   ]
   cost = cost_model.cost_from_dict(view.part("parametric").get("cost"))
@@ -273,13 +272,13 @@ def interval_table(view: ResultsView) -> ReportTable:
   """The exponents and coefficients of each approach."""
   head = ["Approach", "a", f"{view.level} of a", "b", f"{view.level} of b", "N* = k Cᵃ, k", "D* = k Cᵇ, k"]
   table = ReportTable(f"Exponents of N*(C) and D*(C), with {view.level} intervals.", head)
-  for name in APPROACHES:
+  for name in NAMES:
     law = view.laws.get(name)
     if law is None:
-      table.rows.append(TableRow([TableCell(NAMES[name], "no law"), *[TableCell(_UNKNOWN)] * 6]))
+      table.rows.append(TableRow([TableCell(TITLES[name], "no law"), *[TableCell(_UNKNOWN)] * 6]))
       continue
     table.rows.append(TableRow([
-      TableCell(NAMES[name]), _cell(law.a), TableCell(format_interval(law.intervals.get("a")) or _UNKNOWN),
+      TableCell(TITLES[name]), _cell(law.a), TableCell(format_interval(law.intervals.get("a")) or _UNKNOWN),
       _cell(law.b),
       TableCell(format_interval(law.intervals.get("b")) or _UNKNOWN), _cell(law.coefficients["N"]),
       _cell(law.coefficients["D"]),
@@ -365,10 +364,10 @@ def _any(value: Any) -> TableCell:
 def fit_warnings(view: ResultsView) -> list[str]:
   """Returns what the fits complained about, each with the approach's name."""
   said = []
-  for name in APPROACHES:
+  for name in NAMES:
     part = view.part(name)
     words = ([str(part["error"])] if part.get("error") else []) + read_list(part, "warnings", str)
-    said += [f"{NAMES[name]}: {text}" for text in words]
+    said += [f"{TITLES[name]}: {text}" for text in words]
   if finite_number(read_section(view.results, "compute").get("trunks")):
     said.append(
       "runs that branch off one trunk share its noise: intervals that take them for independent are too narrow, above "

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from gen.figures import style
+from gen.scaling.laws.approaches import NAMES
 
-APPROACHES = tuple(style.APPROACHES)
 CHINCHILLA = 20.0  # tokens per parameter, Hoffmann et al. 2022
 
 
@@ -172,7 +172,7 @@ def read_results(results: Mapping[str, Any]) -> ResultsView:
   budgets = sorted({spot.budget for spot in spots if not spot.held_out})
   absent: dict[str, str] = {}
   laws = {}
-  for name in APPROACHES:
+  for name in NAMES:
     law, reason = _law(name, read_section(read_section(results, "laws"), name))
     if law is None:
       absent[name] = reason
@@ -284,7 +284,7 @@ def _band(entry: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def _predictions(entry: Mapping[str, Any]) -> dict[str, PredictionView]:
   found = {}
-  for name in APPROACHES:
+  for name in NAMES:
     part = read_section(entry, name)
     reach = read_section(part, "ci90")
     values = {key: value for key in ("N", "D", "loss") if (value := finite_number(part.get(key))) is not None}

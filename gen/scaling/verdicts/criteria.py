@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gen.config import Criteria
+from gen.scaling.laws.approaches import NAMES, Fits, numbered_name
 from gen.scaling.laws.isoflop import IsoflopValley
-from gen.scaling.laws.three_fits import NAMES, TITLES, ThreeFits
 from gen.scaling.verdicts.held_out import HeldOutSplit
 
 MAX_GRADIENT = 1e-10  # norm, for up to 1,000 runs
@@ -18,7 +18,7 @@ JUDGED = ("isoflop", "parametric")
 
 
 def judge_sweep(
-  fits: ThreeFits, split: HeldOutSplit, analysis: Mapping[str, Any], limits: Criteria
+  fits: Fits, split: HeldOutSplit, analysis: Mapping[str, Any], limits: Criteria
 ) -> list[dict[str, Any]]:
   """Returns the reasons for and against the credibility of a sweep."""
   valleys = _valleys(fits, split, limits)
@@ -56,7 +56,7 @@ def _steps(split: HeldOutSplit, limits: Criteria) -> dict[str, Any]:
   return _reason("min_steps", True, count, limits.min_steps, sentence)
 
 
-def _valleys(fits: ThreeFits, split: HeldOutSplit, limits: Criteria) -> list[dict[str, Any]]:
+def _valleys(fits: Fits, split: HeldOutSplit, limits: Criteria) -> list[dict[str, Any]]:
   """Judges the worst fitted budget by its valley's minimum, sizes on each side, span and parabola."""
   budgets = len(split.fitted.group_flops())
   named = ("valleys", "points_each_side", "r_squared", "size_span")
@@ -100,7 +100,7 @@ def _parabola(worst: IsoflopValley, limit: float) -> str:
   )
 
 
-def _convergence(fits: ThreeFits, runs: int) -> dict[str, Any]:
+def _convergence(fits: Fits, runs: int) -> dict[str, Any]:
   limit = MAX_GRADIENT * max(1.0, runs / 1000)
   fitted = fits.parametric
   if fitted is None:
@@ -117,10 +117,10 @@ def _convergence(fits: ThreeFits, runs: int) -> dict[str, Any]:
   return _reason("convergence", norm <= limit and sound, norm, limit, sentence)
 
 
-def _overlap(fits: ThreeFits) -> dict[str, Any]:
+def _overlap(fits: Fits) -> dict[str, Any]:
   pairs = {name: fitted.intervals["a"] for name, fitted in fits.items() if "a" in fitted.intervals}
   pairs = {name: pair for name, pair in pairs.items() if all(map(math.isfinite, pair))}
-  missing = [TITLES[name] for name in NAMES if name not in pairs]
+  missing = [numbered_name(name) for name in NAMES if name not in pairs]
   if missing:
     said = f"Three intervals of a cannot be compared: {' and '.join(missing)} gave none."
     return _reason("intervals_overlap", False, None, 0.0, said)
@@ -130,18 +130,18 @@ def _overlap(fits: ThreeFits) -> dict[str, Any]:
   }
   worst = max(gaps, key=lambda names: gaps[names])
   value = max(0.0, gaps[worst])
-  shown = ", ".join(f"{TITLES[name]} [{low:.3f}, {high:.3f}]" for name, (low, high) in pairs.items())
+  shown = ", ".join(f"{numbered_name(name)} [{low:.3f}, {high:.3f}]" for name, (low, high) in pairs.items())
   sentence = f"The intervals of a overlap: {shown}."
   if value:
-    one, other = (TITLES[name] for name in worst)
+    one, other = (numbered_name(name) for name in worst)
     sentence = f"The intervals of a of {one} and {other} lie {value:.3f} apart, limit 0: {shown}."
   return _reason("intervals_overlap", value == 0, value, 0.0, sentence)
 
 
-def _gap(fits: ThreeFits, limits: Criteria) -> dict[str, Any]:
+def _gap(fits: Fits, limits: Criteria) -> dict[str, Any]:
   limit = limits.max_exponent_gap
   if fits.isoflop is None or fits.parametric is None:
-    missing = [TITLES[name] for name in ("isoflop", "parametric") if name in fits.errors]
+    missing = [numbered_name(name) for name in ("isoflop", "parametric") if name in fits.errors]
     said = f"Approaches 2 and 3 cannot be compared: {' and '.join(missing)} gave no law."
     return _reason("exponent_gap", False, None, limit, said)
   value = abs(fits.isoflop.a - fits.parametric.a)
@@ -149,12 +149,12 @@ def _gap(fits: ThreeFits, limits: Criteria) -> dict[str, Any]:
   return _reason("exponent_gap", value <= limit, value, limit, sentence)
 
 
-def _band(fits: ThreeFits, limits: Criteria) -> dict[str, Any]:
+def _band(fits: Fits, limits: Criteria) -> dict[str, Any]:
   """Judges a of approaches 2 and 3, which read only final losses; the envelope's interval must overlap theirs."""
   band = [limits.min_exponent, limits.max_exponent]
   found = {name: getattr(fits, name).a for name in JUDGED if getattr(fits, name) is not None}
   if len(found) < len(JUDGED):
-    missing = " and ".join(TITLES[name] for name in JUDGED if name not in found)
+    missing = " and ".join(numbered_name(name) for name in JUDGED if name not in found)
     said = (
       f"The exponents of approaches 2 and 3 are to lie in [{band[0]:g}, {band[1]:g}]; {missing} gave none."
     )
@@ -163,8 +163,8 @@ def _band(fits: ThreeFits, limits: Criteria) -> dict[str, Any]:
   passed = all(band[0] <= a <= band[1] for a in found.values())
   where = "lies in" if passed else "lies outside"
   sentence = (
-    f"The exponent a of approaches 2 and 3 that is farther from the middle, {found[worst]:.3f} by {TITLES[worst]}, "
-    f"{where} the sanity band [{band[0]:g}, {band[1]:g}]."
+    f"The exponent a of approaches 2 and 3 that is farther from the middle, {found[worst]:.3f} by "
+    f"{numbered_name(worst)}, {where} the sanity band [{band[0]:g}, {band[1]:g}]."
   )
   return _reason("exponent_band", passed, found[worst], band, sentence)
 
@@ -203,7 +203,7 @@ def _held_out_loss(entry: Mapping[str, Any], limit: float) -> dict[str, Any]:
 def _held_out_size(entry: Mapping[str, Any], limit: float) -> dict[str, Any]:
   """Judges the worse of approaches 2 and 3."""
   factors = {name: entry[name]["N_factor"] for name in JUDGED if name in entry}
-  missing = [TITLES[name] for name in JUDGED if name not in factors]
+  missing = [numbered_name(name) for name in JUDGED if name not in factors]
   if missing or entry.get("error"):
     why = entry.get("error") or f"{' and '.join(missing)} gave no law"
     return _reason("held_out_size", False, None, limit, f"The held-out budget's N* cannot be judged: {why}.")
@@ -211,8 +211,8 @@ def _held_out_size(entry: Mapping[str, Any], limit: float) -> dict[str, Any]:
   worst = max(offs, key=lambda name: offs[name])
   value = offs[worst]
   sentence = (
-    f"The held-out budget's N* is {entry['valley']['vertex_N']:.3g}; of approaches 2 and 3, {TITLES[worst]} is farther "
-    f"off, predicting {entry[worst]['N']:.3g}: by a factor {value:.2f}, limit {limit:g}."
+    f"The held-out budget's N* is {entry['valley']['vertex_N']:.3g}; of approaches 2 and 3, {numbered_name(worst)} "
+    f"is farther off, predicting {entry[worst]['N']:.3g}: by a factor {value:.2f}, limit {limit:g}."
   )
   return _reason("held_out_size", value <= limit, value, limit, sentence)
 
@@ -233,7 +233,7 @@ def _leave_out(entries: Sequence[Mapping[str, Any]], limits: Criteria) -> dict[s
     return _reason("leave_one_budget_out", False, None, limit, said)
   worst = max(shifts, key=lambda pair: shifts[pair])
   sentence = (
-    f"Leaving out one budget moves a by at most {shifts[worst]:.3f} ({TITLES[worst[0]]} without {worst[1]:.3g} "
+    f"Leaving out one budget moves a by at most {shifts[worst]:.3f} ({numbered_name(worst[0])} without {worst[1]:.3g} "
     f"FLOPs), limit {limit:g}."
   )
   return _reason("leave_one_budget_out", shifts[worst] <= limit, shifts[worst], limit, sentence)

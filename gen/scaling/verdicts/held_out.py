@@ -11,7 +11,7 @@ import numpy as np
 
 from gen.errors import UserError
 from gen.scaling.laws import isoflop, three_fits
-from gen.scaling.laws.three_fits import ThreeFits
+from gen.scaling.laws.approaches import Fits
 from gen.scaling.runs import runs_table
 from gen.scaling.runs.runs_table import RunsTable
 
@@ -47,7 +47,7 @@ def split_runs(results: Sequence[Mapping[str, Any]], least_steps: int) -> HeldOu
   return HeldOutSplit(whole.select(rows), rows, whole.select(held_rows), held_rows, names, whole)
 
 
-def compare_prediction(fits: ThreeFits, parts: HeldOutSplit) -> dict[str, Any] | None:
+def compare_prediction(fits: Fits, parts: HeldOutSplit) -> dict[str, Any] | None:
   """Compares the measured valley of the held-out budget with what each approach predicts there.
 
   Returns:

@@ -14,8 +14,8 @@ import numpy as np
 
 from gen.config import Criteria
 from gen.errors import UserError
-from gen.scaling.laws import cost_model, isoflop, parametric, three_fits, valley_minimum
-from gen.scaling.laws.three_fits import ThreeFits
+from gen.scaling.laws import approaches, cost_model, isoflop, parametric, three_fits, valley_minimum
+from gen.scaling.laws.approaches import Fits
 from gen.scaling.runs.runs_table import RunsTable
 from gen.scaling.verdicts import held_out
 from gen.scaling.verdicts.criteria import judge_sweep, unfitted_reason
@@ -75,7 +75,7 @@ def seed_noise(fitted: RunsTable) -> float | None:
   return math.sqrt(squares / freedom) if freedom else None
 
 
-def leave_one_budget_out(fits: ThreeFits, fitted: RunsTable) -> list[dict[str, Any]]:
+def leave_one_budget_out(fits: Fits, fitted: RunsTable) -> list[dict[str, Any]]:
   """Returns the exponent a of approaches 2 and 3 with each budget left out in turn, and its largest change."""
   budgets = [budget.flops for budget in valley_minimum.split_budgets(fitted)]
   if len(budgets) < 3:
@@ -102,7 +102,7 @@ def _verdict(reasons: list[dict[str, Any]]) -> dict[str, Any]:
 def _nothing(said: str) -> dict[str, Any]:
   """Returns the analysis of a sweep to which nothing can be fitted."""
   return {
-    "laws": {name: {"error": said} for name in three_fits.NAMES},
+    "laws": {name: {"error": said} for name in approaches.NAMES},
     "prediction": {},
     "held_out": None,
     "leave_one_budget_out": [],

@@ -165,8 +165,8 @@ def test_intervals_hold_the_estimate_and_come_from_the_runs_of_each_budget(study
   for budget in BUDGETS:
     assert (counts_bn[:, runs.budget == budget].sum(1) == 9).all()
   guess = found.predict(6e13)
-  for name, (lower, upper) in guess["interval"].items():
-    assert lower <= guess[name] <= upper
+  for name, (lower, upper) in guess.intervals.items():
+    assert lower <= getattr(guess, name) <= upper
 
 
 def test_runs_without_a_curve_are_left_out_and_counted(study):

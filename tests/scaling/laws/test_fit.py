@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gen.errors import UserError
-from gen.scaling.laws import fit, fit_summary, parametric
+from gen.scaling.laws import approaches, fit, fit_summary, parametric
 from gen.scaling.runs import runs_table
 
 E, A, B, ALPHA, BETA = 1.4, 150.0, 610.0, 0.30, 0.37
@@ -74,15 +74,15 @@ def test_runs_held_out_are_not_seen():
 
 def test_all_of_them_at_once():
   fits = fit.fit_all(dict(zip(("params", "tokens", "loss", "flops"), valleys(), strict=True)), bootstraps=0)
-  assert list(fits.found) == list(fit.APPROACHES) and not fits.failed
+  assert [name for name, _ in fits.items()] == list(approaches.NAMES) and not fits.errors
 
 
 def test_an_approach_that_has_no_data_is_left_out_with_its_reason():
   runs = fit.make_runs(*arrays(13))
   fits = fit.fit_all(runs, bootstraps=0)
-  assert "isoflop" in fits.failed
+  assert "isoflop" in fits.errors
   assert any(text.startswith("isoflop is left out: ") for text in fits.warnings)
-  assert fit_summary.summarize_fits(fits, runs)["isoflop"] == {"error": fits.failed["isoflop"]}
+  assert fit_summary.summarize_fits(fits, runs)["isoflop"] == {"error": fits.errors["isoflop"]}
 
 
 def test_approaches_that_disagree_say_so():
@@ -92,8 +92,8 @@ def test_approaches_that_disagree_say_so():
   bent = loss * (1 + 0.02 * np.log(params / middle) * np.log10(2e19 / flops))
   runs = fit.make_runs(params, tokens, bent, flops)
   fits = fit.fit_all(runs, bootstraps=0)
-  apart = abs(fits.found["isoflop"].a - fits.found["parametric"].a)
-  assert any("disagree" in text for text in fits.warnings) == (apart > fit.DISAGREEMENT)
+  apart = abs(fits.isoflop.a - fits.parametric.a)
+  assert any("disagree" in text for text in fits.warnings) == (apart > approaches.DISAGREEMENT)
 
 
 @pytest.mark.parametrize(

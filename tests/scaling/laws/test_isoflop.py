@@ -34,7 +34,7 @@ def test_losses_without_noise_give_the_exponents_of_their_law(method, law, study
   tolerance = {"parabola": 1e-9, "akima": 2e-5}[method]
   assert found.a == pytest.approx(law.a, abs=tolerance)
   assert found.b == pytest.approx(law.b, abs=tolerance)
-  assert found.intervals == {} and found.predict(1e21)["interval"] == {}
+  assert found.intervals == {} and found.predict(1e21).intervals == {}
 
 
 def test_the_place_of_a_parabola_is_off_by_little_and_of_an_akima_spline_by_less(study):
@@ -210,11 +210,11 @@ def test_a_prediction_follows_the_laws_and_its_interval_holds_it(study):
   found = isoflop.fit(study(noise=0.003), bootstraps=300)
   guess = found.predict(6e13)
   params, tokens, loss = LAW.optimum(6e13)
-  assert guess["N"] == pytest.approx(params, rel=0.25) and guess["D"] == pytest.approx(tokens, rel=0.25)
-  assert guess["loss"] == pytest.approx(loss, rel=0.03)
-  for name, (low, high) in guess["interval"].items():
-    assert low <= guess[name] <= high
-  assert "loss" not in isoflop.fit(study(budgets=BUDGETS[:2]), bootstraps=0).predict(6e13)
+  assert pytest.approx(params, rel=0.25) == guess.N and pytest.approx(tokens, rel=0.25) == guess.D
+  assert guess.loss == pytest.approx(loss, rel=0.03)
+  for name, (low, high) in guess.intervals.items():
+    assert low <= getattr(guess, name) <= high
+  assert isoflop.fit(study(budgets=BUDGETS[:2]), bootstraps=0).predict(6e13).loss is None
 
 
 def test_leaving_out_a_budget_is_a_fit_without_it(study):

@@ -150,7 +150,7 @@ def test_a_fit_s_exponents_are_those_of_its_optima_along_the_budgets(cost):
   for exponent, values in ((found.a, [one.params for one in best]), (found.b, [one.tokens for one in best])):
     assert exponent == pytest.approx(np.polyfit(np.log(np.unique(budgets)), np.log(values), 1)[0], abs=3e-3)
   assert found.a + found.b > 1.03 and found.law.a == pytest.approx(LONG.a, abs=1e-4)
-  assert found.predict(3e13)["N"] == pytest.approx(optimum.find_optimum(LONG, 3e13, cost).params, rel=0.01)
+  assert pytest.approx(optimum.find_optimum(LONG, 3e13, cost).params, rel=0.01) == found.predict(3e13).N
 
 
 def test_serving_and_smaller_models_cost_what_their_own_k_says(cost):

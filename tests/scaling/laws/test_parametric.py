@@ -166,10 +166,10 @@ def test_bca_and_clusters_give_other_intervals():
 def test_the_optimum_at_a_budget_has_intervals():
   found = parametric.fit(simulate(LAWS["language"], noise=0.002), bootstraps=100)
   at = found.predict(3e18)
-  assert 6 * at["N"] * at["D"] == pytest.approx(3e18)
-  assert at["loss"] == pytest.approx(float(found.law.loss(at["N"], at["D"])))
+  assert pytest.approx(3e18) == 6 * at.N * at.D
+  assert at.loss == pytest.approx(float(found.law.loss(at.N, at.D)))
   for name in ("N", "D", "loss"):
-    assert at["interval"][name][0] < at[name] < at["interval"][name][1]
+    assert at.intervals[name][0] < getattr(at, name) < at.intervals[name][1]
 
 
 def test_leaving_out_a_group_refits_the_rest():
