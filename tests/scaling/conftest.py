@@ -75,7 +75,7 @@ def fit_valley(points, budget):
   c2, c1, c0 = np.polyfit(np.log(sizes), losses, 2)
   vertex = float(np.exp(-c1 / (2 * c2)))
   return {"budget": budget, "curvature": float(c2), "vertex_N": vertex, "vertex_D": budget / (6.72 * vertex),
-          "vertex_loss": float(c0 - c1**2 / (4 * c2)), "r_squared": 0.97, "points": [i for i, _ in own],
+          "vertex_loss": float(c0 - c1**2 / (4 * c2)), "r_squared": 0.97, "points": [i for i, _ in own], "sizes": sizes,
           "inside": True, "coefficients": [float(c0), float(c1), float(c2)]}  # fmt: skip
 
 

@@ -24,6 +24,17 @@ _SMALLEST_RMS = 1e-7  # of the polynomial, in ln k; a better fit than this is no
 
 
 @dataclasses.dataclass(frozen=True)
+class CostEntry:
+  """A `CostModel` in results.json: `k` is its reference, and `high` is None where k is constant."""
+
+  coefficients: list[float]
+  centre: float
+  low: float
+  high: float | None
+  k: float
+
+
+@dataclasses.dataclass(frozen=True)
 class CostModel:
   """k(N), the training FLOPs per parameter and token.
 
@@ -117,12 +128,10 @@ class CostModel:
     n = np.asarray(params, np.float64)
     return (n < self.low * (1 - 1e-9)) | (n > self.high * (1 + 1e-9))
 
-  def as_dict(self) -> dict[str, Any]:
-    """Returns the plain values that results.json holds; `cost_from_dict` reads them."""
-    return {
-      "coefficients": list(self.coefficients), "centre": self.centre, "low": self.low,
-      "high": None if math.isinf(self.high) else self.high, "k": self.reference,
-    }  # fmt: skip
+  def entry(self) -> CostEntry:
+    """Returns what results.json holds of it; `cost_from_dict` reads it."""
+    high = None if math.isinf(self.high) else self.high
+    return CostEntry(list(self.coefficients), self.centre, self.low, high, self.reference)
 
   def __str__(self) -> str:
     """Describes k in words."""

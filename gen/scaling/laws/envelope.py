@@ -25,8 +25,19 @@ from gen.scaling.runs.runs_table import RunsTable, make_runs, run_cells
 
 READS = ("auto", "decayed", "curves", "ends")
 _FEW_SIZES = 4
+_FRONTIER = 200  # places of the envelope that results hold, of 1,500
 _LEAST_IN_A_BUDGET = 4  # runs to resample within
 _MANY = 2000  # runs; of more, the means of the lowest sizes of each budget stand for all
+
+
+@dataclasses.dataclass(frozen=True)
+class FrontierPoint:
+  """A place of the envelope: C, N, D and the loss there."""
+
+  flops: float
+  params: float
+  tokens: float
+  loss: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,6 +57,12 @@ class EnvelopeFit(FrontierFit):
   tokens: np.ndarray
   loss: np.ndarray
   form: str
+
+  def frontier(self) -> list[FrontierPoint]:
+    """Returns the envelope, thinned to what the eye can tell apart."""
+    shown = np.unique(np.linspace(0, len(self.flops) - 1, _FRONTIER).round().astype(int))
+    columns = (self.flops, self.params, self.tokens, self.loss)
+    return [FrontierPoint(*(float(values[i]) for values in columns)) for i in shown]
 
 
 def fit(

@@ -22,7 +22,6 @@ if TYPE_CHECKING:  # Approach 3 imports jax, which the others do without.
 
 CONSTANTS = ("E", "A", "B", "alpha", "beta", "a", "b", "N_coefficient", "D_coefficient")
 _RESIDUALS = 3  # the largest, which are named
-_FRONTIER = 200  # places of the envelope
 
 
 def summarize_fit(approach: str, found: PowerLawFit, runs: RunsTable) -> dict[str, Any]:
@@ -119,7 +118,7 @@ def _parametric(found: "ParametricFit", points: RunsTable) -> dict[str, Any]:
     **{name: getattr(law, name) for name in ("E", "A", "B", "alpha", "beta", "G", "k")},
     "a": found.a,
     "b": found.b,
-    "cost": found.cost.as_dict(),
+    "cost": dataclasses.asdict(found.cost.entry()),
     "N_coefficient": found.n_law.coefficient,
     "D_coefficient": found.d_law.coefficient,
     "residual_rms": float(np.sqrt(np.mean(found.residuals**2))),
@@ -133,7 +132,5 @@ def _laws(found: FrontierFit) -> dict[str, Any]:
   if isinstance(found, IsoflopFit):
     return facts | {"method": found.method, "valleys": [dataclasses.asdict(one) for one in found.valleys]}
   assert isinstance(found, EnvelopeFit)
-  shown = np.unique(np.linspace(0, len(found.flops) - 1, _FRONTIER).round().astype(int))
-  columns = {"flops": found.flops, "params": found.params, "tokens": found.tokens, "loss": found.loss}
-  places = [{name: float(values[i]) for name, values in columns.items()} for i in shown]
+  places = [dataclasses.asdict(one) for one in found.frontier()]
   return facts | {"form": found.form, "frontier": places}

@@ -6,23 +6,135 @@ C FLOPs, N parameters, D tokens.
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 
 from gen.errors import UserError
 from gen.scaling.laws import envelope, isoflop, parametric
-from gen.scaling.laws.approaches import NAMES, Fits
-from gen.scaling.laws.cost_model import CostModel
-from gen.scaling.laws.envelope import EnvelopeFit
+from gen.scaling.laws.approaches import Fits
+from gen.scaling.laws.cost_model import CostEntry, CostModel
+from gen.scaling.laws.envelope import FrontierPoint
 from gen.scaling.laws.isoflop import IsoflopValley
 from gen.scaling.laws.parametric import ParametricFit
 from gen.scaling.laws.power_law_fit import PowerLawFit
 from gen.scaling.runs.runs_table import RunsTable
 
+_Fit = TypeVar("_Fit", bound=PowerLawFit)
 _BAND = 25  # budgets of an interval's band
-_FRONTIER = 200  # places of the envelope that are kept: no eye can tell them from 1,500
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimumEntry:
+  """One approach's optimum at a budget.
+
+  Attributes:
+    N: parameters.
+    D: tokens.
+    loss: nats per token, if the approach predicts it.
+    ci90: [low, high] by name (N, D, loss).
+    k: FLOPs per parameter and token at N, where k varies with N.
+    outside_sizes: whether N lies outside the sizes at which k was counted, where k varies.
+  """
+
+  N: float
+  D: float
+  loss: float | None = None
+  ci90: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+  k: float | None = None
+  outside_sizes: bool | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimumCurve:
+  """N* and D* along C."""
+
+  flops: list[float]
+  N: list[float]
+  D: list[float]
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimumBand:
+  """Intervals along C: N and D each hold the low ends and the high ends."""
+
+  flops: list[float]
+  N: list[list[float]]
+  D: list[list[float]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LawEntry:
+  """What results.json says of one approach: its law, or the reason why there is none.
+
+  Attributes:
+    error: the reason, if there is no law; then all else is None.
+    a: exponent of N* = N_coefficient C^a.
+    b: exponent of D* = D_coefficient C^b.
+    N_coefficient: of N*.
+    D_coefficient: of D*.
+    ci90: [low, high] by name.
+    interval_method: how the intervals were made.
+    warnings: limits of the data, one sentence each.
+    curve: N* and D* along C.
+    band: their intervals.
+  """
+
+  error: str | None = None
+  a: float | None = None
+  b: float | None = None
+  N_coefficient: float | None = None
+  D_coefficient: float | None = None
+  ci90: dict[str, list[float]] | None = None
+  interval_method: str | None = None
+  warnings: list[str] | None = None
+  curve: OptimumCurve | None = None
+  band: OptimumBand | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EnvelopeEntry(LawEntry):
+  """Approach 1: also its frontier, and the kind of curves that it was read from (decayed, curves or ends)."""
+
+  frontier: list[FrontierPoint] | None = None
+  form: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IsoflopEntry(LawEntry):
+  """Approach 2: also its valleys, which there may be without a law."""
+
+  valleys: list[IsoflopValley] | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ParametricEntry(LawEntry):
+  """Approach 3: also the constants of L(N, D) and how its fit ended (see `ParametricFit`)."""
+
+  E: float | None = None
+  A: float | None = None
+  B: float | None = None
+  alpha: float | None = None
+  beta: float | None = None
+  G: float | None = None
+  k: float | None = None
+  cost: CostEntry | None = None
+  a_of_one_k: float | None = None
+  objective: float | None = None
+  gradient_norm: float | None = None
+  starts: int | None = None
+  starts_at_best: int | None = None
+  residuals: list[float] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class LawEntries:
+  """The entries of the three approaches."""
+
+  envelope: EnvelopeEntry
+  isoflop: IsoflopEntry
+  parametric: ParametricEntry
 
 
 def fit_approaches(
@@ -45,40 +157,44 @@ def fit_approaches(
     seed: seed of the draws.
     cost: k(N) of all sizes of the study, held-out ones included; by default that of `points`.
   """
-  options: dict[str, Any] = {"bootstraps": bootstraps, "seed": seed, "level": level}
-  attempts = {
-    "envelope": lambda: envelope.fit(points, curves, runs=runs, cost=cost, **options),
-    "isoflop": lambda: isoflop.fit(points, cost=cost, **options),
-    "parametric": lambda: parametric.fit(points, cost=cost, **options),
-  }
-  made: dict[str, Any] = dict.fromkeys(NAMES)
-  errors = {}
-  for name, attempt in attempts.items():
-    try:
-      made[name] = attempt()
-    except UserError as error:
-      errors[name] = str(error)
-  return Fits(**made, errors=errors)
+  shared: FitArguments = {"bootstraps": bootstraps, "seed": seed, "level": level, "cost": cost}
+  errors: dict[str, str] = {}
+  return Fits(
+    _attempt("envelope", lambda: envelope.fit(points, curves, runs=runs, **shared), errors),
+    _attempt("isoflop", lambda: isoflop.fit(points, **shared), errors),
+    _attempt("parametric", lambda: parametric.fit(points, **shared), errors),
+    errors,
+  )
 
 
-def optimum_entry(fitted: PowerLawFit, flops: float) -> dict[str, Any]:
-  """Returns N, D and, if the approach predicts it, the loss at a budget in FLOPs, with intervals.
+class FitArguments(TypedDict):
+  """Arguments of the fits of all approaches."""
 
-  If k(N) varies, also k at N, and whether N lies outside the sizes at which k was counted.
-
-  Args:
-    fitted: the fit of one approach.
-    flops: C.
-  """
-  found = fitted.predict(flops)
-  entry: dict[str, Any] = {"N": found.N, "D": found.D}
-  entry |= ({} if found.loss is None else {"loss": found.loss}) | {"ci90": found.intervals}
-  if not fitted.cost.is_constant:
-    entry |= {"k": fitted.cost.k(found.N), "outside_sizes": bool(fitted.cost.outside(found.N))}
-  return entry
+  bootstraps: int
+  seed: int
+  level: float
+  cost: CostModel | None
 
 
-def law_entries(fits: Fits, points: RunsTable, rows: np.ndarray, low: float, high: float) -> dict[str, Any]:
+def _attempt(name: str, fit: Callable[[], _Fit], errors: dict[str, str]) -> _Fit | None:
+  """Returns the fit, or None with the reason in `errors`."""
+  try:
+    return fit()
+  except UserError as error:
+    errors[name] = str(error)
+    return None
+
+
+def optimum_entry(fitted: PowerLawFit, flops: float) -> OptimumEntry:
+  """Returns an approach's optimum at a budget in FLOPs, with intervals."""
+  found, cost = fitted.predict(flops), fitted.cost
+  if cost.is_constant:
+    return OptimumEntry(N=found.N, D=found.D, loss=found.loss, ci90=found.intervals)
+  k, outside = float(cost.k(found.N)), bool(cost.outside(found.N))
+  return OptimumEntry(N=found.N, D=found.D, loss=found.loss, ci90=found.intervals, k=k, outside_sizes=outside)
+
+
+def law_entries(fits: Fits, points: RunsTable, rows: np.ndarray, low: float, high: float) -> LawEntries:
   """Returns each approach's entry of the results.
 
   Args:
@@ -88,25 +204,37 @@ def law_entries(fits: Fits, points: RunsTable, rows: np.ndarray, low: float, hig
     low: FLOPs at the lower end of the interval bands.
     high: FLOPs at the upper end.
   """
-  found: dict[str, Any] = {}
-  for name in NAMES:
-    fitted = getattr(fits, name)
-    found[name] = {"error": fits.errors[name]} if fitted is None else _law(fitted, low, high)
-  valleys = isoflop.find_valleys(points) if fits.isoflop is None else fits.isoflop.valleys
-  found["isoflop"]["valleys"] = [valley_entry(one, rows) for one in valleys]
-  if fits.envelope is not None:
-    found["envelope"] |= {"frontier": _frontier(fits.envelope), "form": fits.envelope.form}
-  if fits.parametric is not None:
-    found["parametric"] |= _constants(fits.parametric)
-  return found
+  one, two, three = fits.envelope, fits.isoflop, fits.parametric
+  valleys = isoflop.find_valleys(points) if two is None else two.valleys
+  entries = [valley_entry(valley, rows) for valley in valleys]
+  return LawEntries(
+    envelope=EnvelopeEntry(error=fits.errors["envelope"])
+    if one is None
+    else EnvelopeEntry(**_law(one, low, high), frontier=one.frontier(), form=one.form),
+    isoflop=IsoflopEntry(error=fits.errors["isoflop"], valleys=entries)
+    if two is None
+    else IsoflopEntry(**_law(two, low, high), valleys=entries),
+    parametric=ParametricEntry(error=fits.errors["parametric"])
+    if three is None
+    else ParametricEntry(**_law(three, low, high), **_constants(three)),
+  )
 
 
-def valley_entry(found: IsoflopValley, rows: np.ndarray) -> dict[str, Any]:
-  """Returns a valley's entry of the results; `rows` are the indices of the runs there."""
-  return dataclasses.asdict(found) | {"points": [int(rows[i]) for i in found.points]}
+def failed_entries(sentence: str) -> LawEntries:
+  """Returns the entries of a study to which no approach can be fitted, with the reason."""
+  return LawEntries(
+    EnvelopeEntry(error=sentence), IsoflopEntry(error=sentence), ParametricEntry(error=sentence)
+  )
+
+
+def valley_entry(found: IsoflopValley, rows: np.ndarray) -> IsoflopValley:
+  """Returns a valley for the results; `rows` are the indices of the runs there."""
+  return dataclasses.replace(found, points=[int(rows[i]) for i in found.points])
 
 
 def _law(fitted: PowerLawFit, low: float, high: float) -> dict[str, Any]:
+  """Returns the fields that the entries of all approaches have."""
+  curve, band = _band(fitted, low, high)
   return {
     "a": fitted.a,
     "b": fitted.b,
@@ -115,28 +243,30 @@ def _law(fitted: PowerLawFit, low: float, high: float) -> dict[str, Any]:
     "ci90": dict(fitted.intervals),
     "interval_method": fitted.interval_method,
     "warnings": list(fitted.warnings),
-    **_band(fitted, low, high),
+    "curve": curve,
+    "band": band,
   }
 
 
-def _band(fitted: PowerLawFit, low: float, high: float) -> dict[str, Any]:
-  """Returns N* and D* along C, and their intervals if there are any."""
+def _band(fitted: PowerLawFit, low: float, high: float) -> tuple[OptimumCurve | None, OptimumBand | None]:
+  """Returns N* and D* along C, and their intervals, where there are any."""
   flops = np.geomspace(low, high, _BAND)
   found = [fitted.predict(float(c)) for c in flops]
   if not all(math.isfinite(one.N) and math.isfinite(one.D) for one in found):
-    return {}
-  curve = {"flops": flops.tolist()} | {"N": [one.N for one in found], "D": [one.D for one in found]}
+    return None, None
+  curve = OptimumCurve(flops.tolist(), [one.N for one in found], [one.D for one in found])
   if not all({"N", "D"} <= one.intervals.keys() for one in found):
-    return {"curve": curve}
-  sides = {letter: [[one.intervals[letter][side] for one in found] for side in (0, 1)] for letter in "ND"}
-  return {"curve": curve, "band": {"flops": flops.tolist(), **sides}}
+    return curve, None
+  sizes, data = ([[one.intervals[letter][side] for one in found] for side in (0, 1)] for letter in "ND")
+  return curve, OptimumBand(flops.tolist(), sizes, data)
 
 
 def _constants(fitted: ParametricFit) -> dict[str, Any]:
+  """Returns the fields that only approach 3 has."""
   law = fitted.law
   return {
-    **{name: getattr(law, name) for name in ("E", "A", "B", "alpha", "beta", "G", "k")},
-    "cost": fitted.cost.as_dict(),
+    **{name: float(getattr(law, name)) for name in ("E", "A", "B", "alpha", "beta", "G", "k")},
+    "cost": fitted.cost.entry(),
     "a_of_one_k": law.a,
     "objective": fitted.objective,
     "gradient_norm": fitted.gradient_norm,
@@ -144,9 +274,3 @@ def _constants(fitted: ParametricFit) -> dict[str, Any]:
     "starts_at_best": fitted.starts_at_best,
     "residuals": fitted.residuals.tolist(),
   }
-
-
-def _frontier(fitted: EnvelopeFit) -> list[dict[str, float]]:
-  shown = np.unique(np.linspace(0, len(fitted.flops) - 1, _FRONTIER).round().astype(int))
-  columns = {"flops": fitted.flops, "params": fitted.params, "tokens": fitted.tokens, "loss": fitted.loss}
-  return [{name: float(values[i]) for name, values in columns.items()} for i in shown]

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from gen.errors import UserError
+from gen.io import typed_json
 from gen.scaling.laws import approaches, three_fits
 from gen.scaling.report import page
 from gen.scaling.runs.runs_table import RunsTable
+from gen.scaling.verdicts.verdict import Prediction
 
 LEVEL = 0.9  # of the intervals on a page
 _AHEAD = 10.0  # times the largest budget, where the page predicts
@@ -44,13 +46,12 @@ def fit_results(
   budgets = points.group_flops()
   low, high = float(budgets.min()) / 2, float(budgets.max()) * 12
   target = float(budgets.max()) * _AHEAD
-  prediction: dict[str, Any] = {"flops": target}
-  prediction |= {key: three_fits.optimum_entry(fitted, target) for key, fitted in fits.items()}
+  optima = {key: three_fits.optimum_entry(fitted, target) for key, fitted in fits.items()}
   return {
     "name": name,
     "points": _entries(runs),
-    "laws": three_fits.law_entries(fits, points, rows, low, high),
-    "prediction": prediction,
+    "laws": typed_json.encode_record(three_fits.law_entries(fits, points, rows, low, high)),
+    "prediction": typed_json.encode_record(Prediction(flops=target, **optima)),
     **({"audit": dict(audit)} if audit else {}),
   }
 

@@ -3,24 +3,71 @@
 A criterion is not met if its part of the analysis is missing.
 """
 
+import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from gen.config import Criteria
 from gen.scaling.laws.approaches import NAMES, Fits, numbered_name
 from gen.scaling.laws.isoflop import IsoflopValley
-from gen.scaling.verdicts.held_out import HeldOutSplit
+from gen.scaling.verdicts.held_out import HeldOutComparison, HeldOutPrediction, HeldOutSplit, LeftOutBudget
 
 MAX_GRADIENT = 1e-10  # norm, for up to 1,000 runs
 JUDGED = ("isoflop", "parametric")
 
 
+@dataclasses.dataclass(frozen=True)
+class Reason:
+  """One criterion, and whether a sweep meets it.
+
+  Attributes:
+    name: of the criterion.
+    passed: whether it is met.
+    value: what was measured; None if nothing could be.
+    limit: of the config: a number, or [low, high]; None if the criterion only informs.
+    sentence: value and limit in words.
+  """
+
+  name: str
+  passed: bool
+  value: float | None
+  limit: float | list[float] | None
+  sentence: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+  """Whether a sweep's curve is credible, and why."""
+
+  credible: bool
+  reasons: list[Reason]
+
+
+def make_verdict(reasons: Sequence[Reason]) -> Verdict:
+  """Returns the verdict: credible if every criterion is met."""
+  return Verdict(all(reason.passed for reason in reasons), list(reasons))
+
+
 def judge_sweep(
-  fits: Fits, split: HeldOutSplit, analysis: Mapping[str, Any], limits: Criteria
-) -> list[dict[str, Any]]:
-  """Returns the reasons for and against the credibility of a sweep."""
+  fits: Fits,
+  split: HeldOutSplit,
+  limits: Criteria,
+  *,
+  held_out: HeldOutComparison | None,
+  left_out_budgets: Sequence[LeftOutBudget],
+  seed_noise: float | None,
+) -> list[Reason]:
+  """Returns the reasons for and against the credibility of a sweep.
+
+  Args:
+    fits: the fits of the approaches.
+    split: fitted and held-out runs.
+    limits: the criteria.
+    held_out: predictions for the held-out budget against its own runs.
+    left_out_budgets: exponents with each budget left out.
+    seed_noise: sd of a run's loss over seeds, nats; None if unknown.
+  """
   valleys = _valleys(fits, split, limits)
   return [
     _steps(split, limits),
@@ -29,22 +76,26 @@ def judge_sweep(
     _overlap(fits),
     _gap(fits, limits),
     _band(fits, limits),
-    *_held_out(analysis["held_out"], limits),
-    _leave_out(analysis["leave_one_budget_out"], limits),
-    _noise(analysis["seed_noise"]),
+    *_held_out(held_out, limits),
+    _leave_out(left_out_budgets, limits),
+    _noise(seed_noise),
   ]
 
 
-def unfitted_reason(said: str) -> list[dict[str, Any]]:
+def unfitted_reason(sentence: str) -> list[Reason]:
   """Returns the single reason of a sweep to which nothing could be fitted."""
-  return [_reason("fitted", False, None, None, f"Nothing could be fitted: {said}.")]
+  return [_reason("fitted", False, None, None, f"Nothing could be fitted: {sentence}.")]
 
 
-def _reason(name: str, passed: bool, value: Any, limit: Any, sentence: str) -> dict[str, Any]:
-  return {"name": name, "passed": bool(passed), "value": value, "limit": limit, "sentence": sentence}
+def _reason(
+  name: str, passed: bool, value: float | None, limit: float | list[float] | None, sentence: str
+) -> Reason:
+  return Reason(
+    name, bool(passed), value, limit, sentence
+  )  # comparisons of numpy's numbers give its own booleans
 
 
-def _steps(split: HeldOutSplit, limits: Criteria) -> dict[str, Any]:
+def _steps(split: HeldOutSplit, limits: Criteria) -> Reason:
   count = len(split.short)
   sentence = f"Every run has at least {limits.min_steps} steps."
   if count:
@@ -56,7 +107,7 @@ def _steps(split: HeldOutSplit, limits: Criteria) -> dict[str, Any]:
   return _reason("min_steps", True, count, limits.min_steps, sentence)
 
 
-def _valleys(fits: Fits, split: HeldOutSplit, limits: Criteria) -> list[dict[str, Any]]:
+def _valleys(fits: Fits, split: HeldOutSplit, limits: Criteria) -> list[Reason]:
   """Judges the worst fitted budget by its valley's minimum, sizes on each side, span and parabola."""
   budgets = len(split.fitted.group_flops())
   named = ("valleys", "points_each_side", "r_squared", "size_span")
@@ -100,7 +151,7 @@ def _parabola(worst: IsoflopValley, limit: float) -> str:
   )
 
 
-def _convergence(fits: Fits, runs: int) -> dict[str, Any]:
+def _convergence(fits: Fits, runs: int) -> Reason:
   limit = MAX_GRADIENT * max(1.0, runs / 1000)
   fitted = fits.parametric
   if fitted is None:
@@ -117,7 +168,7 @@ def _convergence(fits: Fits, runs: int) -> dict[str, Any]:
   return _reason("convergence", norm <= limit and sound, norm, limit, sentence)
 
 
-def _overlap(fits: Fits) -> dict[str, Any]:
+def _overlap(fits: Fits) -> Reason:
   pairs = {name: fitted.intervals["a"] for name, fitted in fits.items() if "a" in fitted.intervals}
   pairs = {name: pair for name, pair in pairs.items() if all(map(math.isfinite, pair))}
   missing = [numbered_name(name) for name in NAMES if name not in pairs]
@@ -138,7 +189,7 @@ def _overlap(fits: Fits) -> dict[str, Any]:
   return _reason("intervals_overlap", value == 0, value, 0.0, sentence)
 
 
-def _gap(fits: Fits, limits: Criteria) -> dict[str, Any]:
+def _gap(fits: Fits, limits: Criteria) -> Reason:
   limit = limits.max_exponent_gap
   if fits.isoflop is None or fits.parametric is None:
     missing = [numbered_name(name) for name in ("isoflop", "parametric") if name in fits.errors]
@@ -149,7 +200,7 @@ def _gap(fits: Fits, limits: Criteria) -> dict[str, Any]:
   return _reason("exponent_gap", value <= limit, value, limit, sentence)
 
 
-def _band(fits: Fits, limits: Criteria) -> dict[str, Any]:
+def _band(fits: Fits, limits: Criteria) -> Reason:
   """Judges a of approaches 2 and 3, which read only final losses; the envelope's interval must overlap theirs."""
   band = [limits.min_exponent, limits.max_exponent]
   found = {name: getattr(fits, name).a for name in JUDGED if getattr(fits, name) is not None}
@@ -169,61 +220,60 @@ def _band(fits: Fits, limits: Criteria) -> dict[str, Any]:
   return _reason("exponent_band", passed, found[worst], band, sentence)
 
 
-def _held_out(entry: Mapping[str, Any] | None, limits: Criteria) -> list[dict[str, Any]]:
+def _held_out(entry: HeldOutComparison | None, limits: Criteria) -> list[Reason]:
   bounds = {
     "held_out_loss": limits.max_held_out_loss_error,
     "held_out_size": limits.max_held_out_size_factor,
   }
-  if entry is None or "valley" not in entry:
-    why = (
-      "no budget was held out of the fits, or its runs were too short" if entry is None else entry["error"]
-    )
+  if entry is None or entry.valley is None:
+    none = "no budget was held out of the fits, or its runs were too short"
+    why = none if entry is None else entry.error
     said = f"No prediction was put to the test: {why}."
     return [_reason(name, False, None, limit, said) for name, limit in bounds.items()]
   return [
-    _held_out_loss(entry, bounds["held_out_loss"]),
-    _held_out_size(entry, bounds["held_out_size"]),
+    _held_out_loss(entry.parametric, entry.valley, bounds["held_out_loss"]),
+    _held_out_size(entry, entry.valley, bounds["held_out_size"]),
   ]
 
 
-def _held_out_loss(entry: Mapping[str, Any], limit: float) -> dict[str, Any]:
+def _held_out_loss(guess: HeldOutPrediction | None, valley: IsoflopValley, limit: float) -> Reason:
   """Judges approach 3, the one that is a law of loss."""
-  guess = entry.get("parametric")
-  if guess is None:
+  if guess is None or guess.loss_error is None:
     said = "The held-out loss was not predicted: approach 3 gave no law."
     return _reason("held_out_loss", False, None, limit, said)
-  value = abs(guess["loss_error"])
+  value = abs(guess.loss_error)
   sentence = (
-    f"Approach 3 predicts the held-out budget's loss as {guess['loss']:.4f}, measured "
-    f"{entry['valley']['vertex_loss']:.4f}: off by {100 * value:.2f} %, limit {100 * limit:g} %."
+    f"Approach 3 predicts the held-out budget's loss as {guess.loss:.4f}, measured "
+    f"{valley.vertex_loss:.4f}: off by {100 * value:.2f} %, limit {100 * limit:g} %."
   )
   return _reason("held_out_loss", value <= limit, value, limit, sentence)
 
 
-def _held_out_size(entry: Mapping[str, Any], limit: float) -> dict[str, Any]:
+def _held_out_size(entry: HeldOutComparison, valley: IsoflopValley, limit: float) -> Reason:
   """Judges the worse of approaches 2 and 3."""
-  factors = {name: entry[name]["N_factor"] for name in JUDGED if name in entry}
-  missing = [numbered_name(name) for name in JUDGED if name not in factors]
-  if missing or entry.get("error"):
-    why = entry.get("error") or f"{' and '.join(missing)} gave no law"
+  guesses = {"isoflop": entry.isoflop, "parametric": entry.parametric}
+  predicted = {name: guess for name, guess in guesses.items() if guess is not None}
+  missing = [numbered_name(name) for name in JUDGED if name not in predicted]
+  if missing or entry.error:
+    why = entry.error or f"{' and '.join(missing)} gave no law"
     return _reason("held_out_size", False, None, limit, f"The held-out budget's N* cannot be judged: {why}.")
-  offs = {name: max(factor, 1 / factor) for name, factor in factors.items()}
+  offs = {name: max(guess.N_factor, 1 / guess.N_factor) for name, guess in predicted.items()}
   worst = max(offs, key=lambda name: offs[name])
   value = offs[worst]
   sentence = (
-    f"The held-out budget's N* is {entry['valley']['vertex_N']:.3g}; of approaches 2 and 3, {numbered_name(worst)} "
-    f"is farther off, predicting {entry[worst]['N']:.3g}: by a factor {value:.2f}, limit {limit:g}."
+    f"The held-out budget's N* is {valley.vertex_N:.3g}; of approaches 2 and 3, {numbered_name(worst)} "
+    f"is farther off, predicting {predicted[worst].N:.3g}: by a factor {value:.2f}, limit {limit:g}."
   )
   return _reason("held_out_size", value <= limit, value, limit, sentence)
 
 
-def _leave_out(entries: Sequence[Mapping[str, Any]], limits: Criteria) -> dict[str, Any]:
+def _leave_out(entries: Sequence[LeftOutBudget], limits: Criteria) -> Reason:
   limit = limits.max_leave_out_shift
   shifts = {
-    (name, entry["left_out"]): abs(entry[f"{name}_shift"])
+    (name, entry.left_out): abs(shift)
     for entry in entries
-    for name in JUDGED
-    if f"{name}_shift" in entry
+    for name, shift in (("isoflop", entry.isoflop_shift), ("parametric", entry.parametric_shift))
+    if shift is not None
   }
   complete = len(entries) >= 3 and {name for name, _ in shifts} == set(JUDGED)
   if not complete or not all(map(math.isfinite, shifts.values())):
@@ -239,7 +289,7 @@ def _leave_out(entries: Sequence[Mapping[str, Any]], limits: Criteria) -> dict[s
   return _reason("leave_one_budget_out", shifts[worst] <= limit, shifts[worst], limit, sentence)
 
 
-def _noise(noise: float | None) -> dict[str, Any]:
+def _noise(noise: float | None) -> Reason:
   if noise is None:
     said = "Seed noise is not known: no size of a fitted budget was trained with two seeds."
     return _reason("seed_noise", False, None, None, said)

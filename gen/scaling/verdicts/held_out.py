@@ -4,6 +4,7 @@ The parabola of its own runs gives N* and loss of the held-out budget; each appr
 budgets alone. Approach 3 uses the k(N) of all sizes, which follows from their shapes. C FLOPs, N parameters, D tokens.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,9 @@ import numpy as np
 from gen.errors import UserError
 from gen.scaling.laws import isoflop, three_fits
 from gen.scaling.laws.approaches import Fits
+from gen.scaling.laws.isoflop import IsoflopValley
+from gen.scaling.laws.power_law_fit import PowerLawFit
+from gen.scaling.laws.three_fits import OptimumEntry
 from gen.scaling.runs import runs_table
 from gen.scaling.runs.runs_table import RunsTable
 
@@ -47,31 +51,84 @@ def split_runs(results: Sequence[Mapping[str, Any]], least_steps: int) -> HeldOu
   return HeldOutSplit(whole.select(rows), rows, whole.select(held_rows), held_rows, names, whole)
 
 
-def compare_prediction(fits: Fits, parts: HeldOutSplit) -> dict[str, Any] | None:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HeldOutPrediction(OptimumEntry):
+  """One approach's prediction for the held-out budget.
+
+  Attributes:
+    N_factor: N predicted over measured.
+    loss_error: loss predicted over measured, minus 1; None if the approach predicts no loss.
+  """
+
+  N_factor: float
+  loss_error: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOutComparison:
+  """The measured valley of the held-out budget, and what each approach predicts there.
+
+  Attributes:
+    budget: FLOPs.
+    valley: of the held-out runs; None if they have no minimum.
+    envelope: prediction of approach 1, if it gave a law.
+    isoflop: prediction of approach 2.
+    parametric: prediction of approach 3.
+    error: why N* was not measured; None if it was.
+  """
+
+  budget: float
+  valley: IsoflopValley | None = None
+  envelope: HeldOutPrediction | None = None
+  isoflop: HeldOutPrediction | None = None
+  parametric: HeldOutPrediction | None = None
+  error: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftOutBudget:
+  """The exponent a of approaches 2 and 3 with one budget left out.
+
+  Attributes:
+    left_out: FLOPs of the budget.
+    isoflop_a: of approach 2; None if it is not fitted.
+    isoflop_shift: by how much that moves a.
+    parametric_a: of approach 3.
+    parametric_shift: by how much that moves a.
+  """
+
+  left_out: float
+  isoflop_a: float | None = None
+  isoflop_shift: float | None = None
+  parametric_a: float | None = None
+  parametric_shift: float | None = None
+
+
+def compare_prediction(fits: Fits, parts: HeldOutSplit) -> HeldOutComparison | None:
   """Compares the measured valley of the held-out budget with what each approach predicts there.
 
   Returns:
-    None if nothing is held out; an error if the held-out runs have no minimum; else the valley, and for each approach
-    N, loss, N_factor (predicted over measured), loss_error (relative) and ci90.
+    None if nothing is held out.
   """
   if not len(parts.held_out):
     return None
   budget = float(parts.held_out.group_flops()[-1])
-  found = isoflop.find_valleys(parts.held_out)
-  if not found:
-    said = "the held-out budget has no valley: it needs three sizes whose losses bend up in ln N"
-    return {"budget": budget, "error": said}
-  valley = found[-1]
-  entry: dict[str, Any] = {
-    "budget": valley.budget,
-    "valley": three_fits.valley_entry(valley, parts.held_rows),
-  }
-  for name, fitted in fits.items():
-    guess = three_fits.optimum_entry(fitted, valley.budget)
-    guess["N_factor"] = guess["N"] / valley.vertex_N
-    if "loss" in guess:
-      guess["loss_error"] = guess["loss"] / valley.vertex_loss - 1
-    entry[name] = guess
-  if not valley.inside:
-    entry["error"] = "the held-out budget has its minimum at the edge of its sizes, so its N* is not measured"
-  return entry
+  valleys = isoflop.find_valleys(parts.held_out)
+  if not valleys:
+    reason = "the held-out budget has no valley: it needs three sizes whose losses bend up in ln N"
+    return HeldOutComparison(budget, error=reason)
+  valley = valleys[-1]
+  edge = "the held-out budget has its minimum at the edge of its sizes, so its N* is not measured"
+  return HeldOutComparison(
+    budget=valley.budget,
+    valley=three_fits.valley_entry(valley, parts.held_rows),
+    **{name: _predict(fitted, valley) for name, fitted in fits.items()},
+    error=None if valley.inside else edge,
+  )
+
+
+def _predict(fitted: PowerLawFit, valley: IsoflopValley) -> HeldOutPrediction:
+  entry = three_fits.optimum_entry(fitted, valley.budget)
+  loss_error = None if entry.loss is None else entry.loss / valley.vertex_loss - 1
+  values = {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry)}
+  return HeldOutPrediction(**values, N_factor=entry.N / valley.vertex_N, loss_error=loss_error)

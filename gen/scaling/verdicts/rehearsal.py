@@ -21,6 +21,7 @@ from gen.errors import UserError
 from gen.scaling.laws.law import ParametricLaw
 from gen.scaling.sweeps import design
 from gen.scaling.verdicts import verdict
+from gen.scaling.verdicts.criteria import Reason
 from gen.training import loop
 
 # Of the verdict's: a drawn study has no curves for approach 1, whose interval one of them compares.
@@ -107,8 +108,8 @@ def rehearse_sweep(
   for done in range(studies):
     losses = np.maximum(true + noise * random.standard_normal(len(true)), 1e-9)
     drawn = [row | {"loss": float(loss)} for row, loss in zip(rows, losses, strict=True)]
-    reasons = verdict.analyse_sweep(drawn, [], sweep.criteria, bootstraps=0)["verdict"]["reasons"]
-    judged.append({one["name"]: one for one in reasons if one["name"] not in NOT_REHEARSED})
+    reasons = verdict.analyse_sweep(drawn, [], sweep.criteria, bootstraps=0).verdict.reasons
+    judged.append({one.name: one for one in reasons if one.name not in NOT_REHEARSED})
     if report is not None:
       report(done + 1)
   return _summary(judged, len(runs), sum(run.flops for run in runs), noise)
@@ -130,17 +131,15 @@ def _row(sweep: Sweep, run: Run) -> dict[str, Any]:
   }
 
 
-def _summary(
-  judged: list[dict[str, dict[str, Any]]], runs: int, flops: float, noise: float
-) -> RehearsalReport:
+def _summary(judged: list[dict[str, Reason]], runs: int, flops: float, noise: float) -> RehearsalReport:
   names = list(dict.fromkeys(name for reasons in judged for name in reasons))
   criteria = []
   for name in names:
     found = [reasons[name] for reasons in judged if name in reasons]
-    values = [float(one["value"]) for one in found if isinstance(one["value"], int | float)]
+    values = [float(one.value) for one in found if one.value is not None]
     median = float(np.median(values)) if values else math.nan
-    criteria.append(CriterionShare(name, found[0]["limit"], sum(one["passed"] for one in found), median))
-  credible = sum(all(one["passed"] for one in reasons.values()) for reasons in judged)
+    criteria.append(CriterionShare(name, found[0].limit, sum(one.passed for one in found), median))
+  credible = sum(all(one.passed for one in reasons.values()) for reasons in judged)
   ends = stats.binomtest(credible, len(judged)).proportion_ci(CONFIDENCE, method="wilson")
   return RehearsalReport(
     len(judged), credible, [float(ends.low), float(ends.high)], criteria, runs, float(flops), noise

@@ -6,6 +6,7 @@ Fits never use held-out runs or runs that are too short. A part that cannot be f
 ({"error": sentence}) and fails its criteria; it never ends the analysis.
 """
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,13 +15,66 @@ import numpy as np
 
 from gen.config import Criteria
 from gen.errors import UserError
-from gen.scaling.laws import approaches, cost_model, isoflop, parametric, three_fits, valley_minimum
+from gen.io import typed_json
+from gen.scaling.laws import cost_model, isoflop, parametric, three_fits, valley_minimum
 from gen.scaling.laws.approaches import Fits
+from gen.scaling.laws.three_fits import LawEntries, OptimumEntry
 from gen.scaling.runs.runs_table import RunsTable
 from gen.scaling.verdicts import held_out
-from gen.scaling.verdicts.criteria import judge_sweep, unfitted_reason
+from gen.scaling.verdicts.criteria import Verdict, judge_sweep, make_verdict, unfitted_reason
+from gen.scaling.verdicts.held_out import HeldOutComparison, LeftOutBudget
 
 EXTRAPOLATION_FACTOR = 10.0  # the prediction is for so many times the largest fitted budget
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prediction:
+  """The optimum at `flops`, ten times the largest fitted budget, by each approach that gave a law."""
+
+  flops: float | None = None
+  envelope: OptimumEntry | None = None
+  isoflop: OptimumEntry | None = None
+  parametric: OptimumEntry | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Analysis:
+  """What the runs of a sweep say, as results.json holds it.
+
+  Attributes:
+    laws: the law of each approach, or why there is none.
+    prediction: the optimum beyond the largest budget.
+    held_out: predictions against the held-out budget; None if nothing is held out.
+    leave_one_budget_out: exponents with each budget left out; empty with fewer than three.
+    seed_noise: sd of a run's loss over seeds, nats; None if no size has two seeds.
+    left_out: names of the runs that are too short to be fitted.
+    confidence: coverage of the intervals.
+    verdict: whether the curve is credible, and why.
+  """
+
+  laws: LawEntries
+  prediction: Prediction = dataclasses.field(default_factory=Prediction)
+  held_out: HeldOutComparison | None
+  leave_one_budget_out: list[LeftOutBudget]
+  seed_noise: float | None
+  left_out: list[str] | None = None
+  confidence: float | None = None
+  verdict: Verdict
+
+
+def read_analysis(results: Mapping[str, Any], name: str) -> Analysis:
+  """Returns the analysis that results hold, beside the runs and what else they say.
+
+  Args:
+    results: a study's results, or a family's entry in those of an atlas.
+    name: what errors call them.
+
+  Raises:
+    UserError: for a field that is missing or of another type.
+  """
+  fields = {field.name for field in dataclasses.fields(Analysis)}
+  present = {key: value for key, value in results.items() if key in fields}
+  return typed_json.decode_record(Analysis, present, name)
 
 
 def analyse_sweep(
@@ -30,8 +84,8 @@ def analyse_sweep(
   *,
   bootstraps: int = 1000,
   seed: int = 0,
-) -> dict[str, Any]:
-  """Fits, predicts and judges a sweep; returns plain values for JSON.
+) -> Analysis:
+  """Fits, predicts and judges a sweep.
 
   Args:
     results: result rows, with run, params, tokens, flops, loss, budget, seed, steps and held_out.
@@ -39,31 +93,33 @@ def analyse_sweep(
     criteria: the criteria of credibility, set before the sweep ran.
     bootstraps: draws for the intervals.
     seed: seed of the draws.
-
-  Returns:
-    laws (by approach), prediction, held_out, leave_one_budget_out, seed_noise and verdict.
   """
   try:
     parts = held_out.split_runs(results, criteria.min_steps)
   except UserError as error:
-    return _nothing(str(error))
+    return _unfitted(str(error))
   runs = [str(results[i].get("run")) for i in parts.rows]
   whole = parts.whole
   cost = cost_model.measured_cost(whole.params, whole.tokens, whole.flops)
   fits = three_fits.fit_approaches(parts.fitted, curves, runs, criteria.confidence, bootstraps, seed, cost)
   budgets = [budget.flops for budget in valley_minimum.split_budgets(parts.fitted)]
   target = EXTRAPOLATION_FACTOR * budgets[-1]
-  analysis = {
-    "laws": three_fits.law_entries(fits, parts.fitted, parts.rows, budgets[0] / 2, 1.2 * target),
-    "prediction": {"flops": target}
-    | {name: three_fits.optimum_entry(fitted, target) for name, fitted in fits.items()},
-    "held_out": held_out.compare_prediction(fits, parts),
-    "leave_one_budget_out": leave_one_budget_out(fits, parts.fitted),
-    "seed_noise": seed_noise(parts.fitted),
-    "left_out": parts.short,
-    "confidence": criteria.confidence,
-  }
-  return analysis | {"verdict": _verdict(judge_sweep(fits, parts, analysis, criteria))}
+  compared = held_out.compare_prediction(fits, parts)
+  left_out_budgets, noise = leave_one_budget_out(fits, parts.fitted), seed_noise(parts.fitted)
+  reasons = judge_sweep(
+    fits, parts, criteria, held_out=compared, left_out_budgets=left_out_budgets, seed_noise=noise
+  )
+  optima = {name: three_fits.optimum_entry(fitted, target) for name, fitted in fits.items()}
+  return Analysis(
+    laws=three_fits.law_entries(fits, parts.fitted, parts.rows, budgets[0] / 2, 1.2 * target),
+    prediction=Prediction(flops=target, **optima),
+    held_out=compared,
+    leave_one_budget_out=left_out_budgets,
+    seed_noise=noise,
+    left_out=parts.short,
+    confidence=criteria.confidence,
+    verdict=make_verdict(reasons),
+  )
 
 
 def seed_noise(fitted: RunsTable) -> float | None:
@@ -75,37 +131,39 @@ def seed_noise(fitted: RunsTable) -> float | None:
   return math.sqrt(squares / freedom) if freedom else None
 
 
-def leave_one_budget_out(fits: Fits, fitted: RunsTable) -> list[dict[str, Any]]:
-  """Returns the exponent a of approaches 2 and 3 with each budget left out in turn, and its largest change."""
+def leave_one_budget_out(fits: Fits, fitted: RunsTable) -> list[LeftOutBudget]:
+  """Returns the exponent a of approaches 2 and 3 with each budget left out in turn, and by how much that moves it."""
   budgets = [budget.flops for budget in valley_minimum.split_budgets(fitted)]
   if len(budgets) < 3:
     return []
-  entries: list[dict[str, Any]] = [{"left_out": flops} for flops in budgets]
-  if fits.isoflop is not None:
-    moved = isoflop.leave_out(fits.isoflop)
-    for entry in entries:
-      if entry["left_out"] in moved:
-        a = moved[entry["left_out"]]
-        entry |= {"isoflop_a": a, "isoflop_shift": a - fits.isoflop.a}
-  if fits.parametric is not None:
-    laws = parametric.leave_out(fitted, fits.parametric, fitted.groups())
-    exponents = fits.parametric.exponents(np.stack([law.theta_p for law in laws])).tolist()
-    for entry, a in zip(entries, exponents, strict=True):
-      entry |= {"parametric_a": a, "parametric_shift": a - fits.parametric.a}
+  two, three = fits.isoflop, fits.parametric
+  of_valleys = {} if two is None else isoflop.leave_out(two)
+  of_laws: list[float] = []
+  if three is not None:
+    laws = parametric.leave_out(fitted, three, fitted.groups())
+    of_laws = three.exponents(np.stack([law.theta_p for law in laws])).tolist()
+  entries = []
+  for i, flops in enumerate(budgets):
+    a, b = of_valleys.get(flops), of_laws[i] if three is not None else None
+    entries.append(
+      LeftOutBudget(
+        left_out=flops,
+        isoflop_a=a,
+        isoflop_shift=None if a is None or two is None else a - two.a,
+        parametric_a=b,
+        parametric_shift=None if b is None or three is None else b - three.a,
+      )
+    )
   return entries
 
 
-def _verdict(reasons: list[dict[str, Any]]) -> dict[str, Any]:
-  return {"credible": all(reason["passed"] for reason in reasons), "reasons": reasons}
-
-
-def _nothing(said: str) -> dict[str, Any]:
+def _unfitted(sentence: str) -> Analysis:
   """Returns the analysis of a sweep to which nothing can be fitted."""
-  return {
-    "laws": {name: {"error": said} for name in approaches.NAMES},
-    "prediction": {},
-    "held_out": None,
-    "leave_one_budget_out": [],
-    "seed_noise": None,
-    "verdict": _verdict(unfitted_reason(said)),
-  }
+  return Analysis(
+    laws=three_fits.failed_entries(sentence),
+    prediction=Prediction(),
+    held_out=None,
+    leave_one_budget_out=[],
+    seed_noise=None,
+    verdict=make_verdict(unfitted_reason(sentence)),
+  )

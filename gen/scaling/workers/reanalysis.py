@@ -6,6 +6,7 @@ The losses of the runs stay as they are. An atlas keeps what it says of valleys,
 family's laws and verdict made anew.
 """
 
+import dataclasses
 import gzip
 import re
 from collections.abc import Mapping
@@ -16,9 +17,11 @@ from markupsafe import Markup
 
 from gen.config import Criteria, from_dict
 from gen.errors import UserError
-from gen.io import json_lines, json_reading
+from gen.io import json_lines, json_reading, typed_json
 from gen.scaling.atlas import atlas_study
 from gen.scaling.verdicts import results_file, verdict
+from gen.scaling.verdicts.criteria import make_verdict
+from gen.scaling.verdicts.verdict import Analysis
 
 JOURNALS = ("journal.jsonl", "journal.jsonl.gz")
 _FROM_TRAINING = ("complete", "one_epoch")  # reasons that the runs decided, not the fits
@@ -65,13 +68,14 @@ def reanalyse_study(recorded: RecordedStudy) -> dict[str, Any]:
   """Returns the results with laws, predictions and verdict made anew by the study's own criteria and seed."""
   results = recorded.results
   config = json_reading.require_field(results, "config", dict, "results.json")
+  before = verdict.read_analysis(results, "results.json")
   analysis = verdict.analyse_sweep(
     results["points"], recorded.curves, _criteria(config), bootstraps=int(config.get("bootstraps", 1000)),
     seed=int(config.get("seed", 0)),
   )  # fmt: skip
   if not recorded.curves:
-    analysis = _with_recorded_curves(results, analysis)
-  return _merged(results, analysis)
+    analysis = _with_recorded_curves(before, analysis)
+  return _merged(results, before, analysis)
 
 
 def reanalyse_atlas(recorded: RecordedStudy) -> dict[str, Any]:
@@ -81,11 +85,13 @@ def reanalyse_atlas(recorded: RecordedStudy) -> dict[str, Any]:
   made = {}
   for name, family in results["families"].items():
     sweep = json_reading.require_field(config, name, dict, "results.json: config")
+    before = verdict.read_analysis(family, f"results.json: families.{name}")
     analysis = verdict.analyse_sweep(
       family["points"], [], _criteria(sweep), bootstraps=int(config.get("bootstraps", 1000)),
       seed=int(config.get("seed", 0)),
     )  # fmt: skip
-    made[name] = atlas_study.without_curves(_merged(family, _with_recorded_curves(family, analysis)))
+    analysis = _with_recorded_curves(before, analysis)
+    made[name] = atlas_study.without_curves(_merged(family, before, analysis))
   return atlas_study.with_families(results, made)
 
 
@@ -97,38 +103,41 @@ def _panels(page: Path) -> dict[str, Markup]:
   return {"curves": Markup(found.group(0))} if found else {}
 
 
-def _with_recorded_curves(old: Mapping[str, Any], analysis: dict[str, Any]) -> dict[str, Any]:
+def _with_recorded_curves(before: Analysis, analysis: Analysis) -> Analysis:
   """Returns an analysis without curves with approach 1 as it was recorded, if it was read from curves.
 
   Raises:
     UserError: where the other approaches' intervals have moved, to which approach 1's are compared.
   """
-  before = old["laws"].get("envelope", {})
-  if before.get("form") != "curves":
+  if before.laws.envelope.form != "curves":
     return analysis
   for name in ("isoflop", "parametric"):
-    was, now = ((one["laws"].get(name, {}).get("ci90") or {}).get("a") for one in (old, analysis))
+    was, now = ((getattr(one.laws, name).ci90 or {}).get("a") for one in (before, analysis))
     if was is None or now is None or max(abs(x - y) for x, y in zip(was, now, strict=True)) > 1e-6:
       raise UserError(
         "approach 1 of this study was read from training curves; give its journal.jsonl as well"
       )
-  made = {**analysis, "laws": analysis["laws"] | {"envelope": before}}
-  for part in ("prediction", "held_out"):
-    if made.get(part) and (old.get(part) or {}).get("envelope"):
-      made[part] = made[part] | {"envelope": old[part]["envelope"]}
-  (overlap,) = [one for one in old["verdict"]["reasons"] if one["name"] == "intervals_overlap"]
-  judged = made["verdict"]
-  reasons = [overlap if one["name"] == "intervals_overlap" else one for one in judged["reasons"]]
-  made["verdict"] = {"credible": all(one["passed"] for one in reasons), "reasons": reasons}
-  return made
+  prediction, held_out = analysis.prediction, analysis.held_out
+  if prediction.flops is not None and before.prediction.envelope is not None:
+    prediction = dataclasses.replace(prediction, envelope=before.prediction.envelope)
+  if held_out is not None and before.held_out is not None and before.held_out.envelope is not None:
+    held_out = dataclasses.replace(held_out, envelope=before.held_out.envelope)
+  (overlap,) = [one for one in before.verdict.reasons if one.name == "intervals_overlap"]
+  return dataclasses.replace(
+    analysis,
+    laws=dataclasses.replace(analysis.laws, envelope=before.laws.envelope),
+    prediction=prediction,
+    held_out=held_out,
+    verdict=make_verdict([overlap if one.name == overlap.name else one for one in analysis.verdict.reasons]),
+  )
 
 
-def _merged(old: Mapping[str, Any], analysis: Mapping[str, Any]) -> dict[str, Any]:
-  before = [one for one in old["verdict"]["reasons"] if one["name"] in _FROM_TRAINING]
-  judged = analysis["verdict"]
-  credible = bool(judged["credible"]) and all(one["passed"] for one in before)
-  fresh = {name: value for name, value in analysis.items() if name in old}
-  return {**old, **fresh, "verdict": {"credible": credible, "reasons": [*judged["reasons"], *before]}}
+def _merged(old: Mapping[str, Any], before: Analysis, analysis: Analysis) -> dict[str, Any]:
+  """Returns results with the parts of an analysis that they held before, and what training says in the verdict."""
+  of_training = [one for one in before.verdict.reasons if one.name in _FROM_TRAINING]
+  judged = make_verdict([*analysis.verdict.reasons, *of_training])
+  fresh = typed_json.encode_record(dataclasses.replace(analysis, verdict=judged))
+  return {**old, **{name: value for name, value in fresh.items() if name in old}}
 
 
 def _criteria(config: dict[str, Any]) -> Criteria:

@@ -20,7 +20,10 @@ from gen.config import Run, Sweep, to_dict
 from gen.data import dataset
 from gen.data.dataset import Dataset
 from gen.errors import UserError
+from gen.io import typed_json
 from gen.scaling.sweeps import design, trunk_sweeps
+from gen.scaling.verdicts.criteria import Reason, Verdict, make_verdict
+from gen.scaling.verdicts.verdict import Analysis
 from gen.scaling.workers import forecast, pool, progress
 from gen.scaling.workers.executors import LOCAL, RunExecutor
 from gen.scaling.workers.ledger import LOGS, SweepLedger
@@ -241,7 +244,7 @@ def _standing(ledgers: Iterable[SweepLedger], left: int) -> str:
   return f"going on: {done} of {total} runs are done, {held}"
 
 
-def collect_results(sweep: Sweep, trained: TrainedStudy, analysis: Mapping[str, Any]) -> dict[str, Any]:
+def collect_results(sweep: Sweep, trained: TrainedStudy, analysis: Analysis) -> dict[str, Any]:
   """Returns what results.json holds.
 
   Args:
@@ -254,8 +257,7 @@ def collect_results(sweep: Sweep, trained: TrainedStudy, analysis: Mapping[str, 
     "name": sweep.name,
     "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     "points": [{name: value for name, value in row.items() if name != "config"} for row in trained.results],
-    **analysis,
-    "verdict": _judged(analysis["verdict"], trained),
+    **typed_json.encode_record(dataclasses.replace(analysis, verdict=_judged(analysis.verdict, trained))),
     "failed": trained.failed,
     "utilization": trained.utilization,
     "compute": trunk_sweeps.study_compute(trained.results),
@@ -275,21 +277,16 @@ def collect_results(sweep: Sweep, trained: TrainedStudy, analysis: Mapping[str, 
   }
 
 
-def _judged(verdict: Mapping[str, Any], trained: TrainedStudy) -> dict[str, Any]:
+def _judged(verdict: Verdict, trained: TrainedStudy) -> Verdict:
   """Returns the verdict on the fits with what they cannot see: runs that are missing, text that was read twice."""
   missing, often = len(trained.failed), max(trained.epochs.values())
   sentence = (
     f"{missing} of {len(trained.runs)} runs have no result." if missing else "Every run has a result."
   )
-  reasons = [
-    {"name": "complete", "passed": not missing, "value": missing, "limit": 0, "sentence": sentence},
-    {
-      "name": "one_epoch",
-      "passed": often <= 1,
-      "value": often,
-      "limit": 1,
-      "sentence": _repetition(trained.epochs),
-    },
-  ]
-  credible = bool(verdict["credible"]) and all(reason["passed"] for reason in reasons)
-  return {**verdict, "credible": credible, "reasons": [*verdict["reasons"], *reasons]}
+  return make_verdict(
+    [
+      *verdict.reasons,
+      Reason("complete", not missing, missing, 0, sentence),
+      Reason("one_epoch", often <= 1, often, 1, _repetition(trained.epochs)),
+    ]
+  )

@@ -136,7 +136,8 @@ def test_k_that_sizes_do_not_explain_is_one(cost):
   assert noisy.is_constant and noisy.reference == pytest.approx(6, rel=0.03)
   assert cost_model.measured_cost(params, tokens, 6.000001 * params * tokens).reference == 6
   assert (
-    cost_model.cost_from_dict(cost.as_dict()) == cost and cost_model.cost_from_dict(noisy.as_dict()) == noisy
+    cost_model.cost_from_dict(dataclasses.asdict(cost.entry())) == cost
+    and cost_model.cost_from_dict(dataclasses.asdict(noisy.entry())) == noisy
   )
   assert cost_model.cost_from_dict({"coefficients": []}) is None
 

@@ -11,7 +11,7 @@ import pytest
 
 from gen.config import Criteria
 from gen.errors import UserError
-from gen.io import strict_json
+from gen.io import strict_json, typed_json
 from gen.scaling.laws import three_fits
 from gen.scaling.laws.law import ParametricLaw
 from gen.scaling.verdicts import criteria, held_out, verdict
@@ -48,7 +48,7 @@ def curves(rows):
 
 
 def judged(rows, curves=(), **limits):
-  return verdict.analyse_sweep(rows, curves, Criteria(**limits), bootstraps=60)
+  return typed_json.encode_record(verdict.analyse_sweep(rows, curves, Criteria(**limits), bootstraps=60))
 
 
 @pytest.fixture(scope="module")
@@ -237,11 +237,12 @@ def test_intervals_that_do_not_overlap_and_a_fit_that_did_not_converge_are_told(
   apart = dataclasses.replace(fits.isoflop, intervals={"a": [0.7, 0.8]})
   rough = dataclasses.replace(fits.parametric, gradient_norm=1e-4)
   fits = dataclasses.replace(fits, isoflop=apart, parametric=rough)
-  analysis = {"held_out": None, "leave_one_budget_out": [], "seed_noise": None}
-  told = {one["name"]: one for one in criteria.judge_sweep(fits, parts, analysis, Criteria())}
-  assert not told["intervals_overlap"]["passed"] and told["intervals_overlap"]["value"] > 0
-  assert re.search("approach 2 and approach 3 lie 0.[0-9]+ apart", told["intervals_overlap"]["sentence"])
-  assert not told["convergence"]["passed"] and "0.0001, limit 1e-10" in told["convergence"]["sentence"]
+  reasons = criteria.judge_sweep(fits, parts, Criteria(), held_out=None, left_out_budgets=[], seed_noise=None)
+  by_name = {one.name: one for one in reasons}
+  overlap, convergence = by_name["intervals_overlap"], by_name["convergence"]
+  assert not overlap.passed and overlap.value > 0
+  assert re.search("approach 2 and approach 3 lie 0.[0-9]+ apart", overlap.sentence)
+  assert not convergence.passed and "0.0001, limit 1e-10" in convergence.sentence
 
 
 def test_seed_noise_is_the_pooled_deviation_within_sizes(rows, sound):
@@ -320,11 +321,11 @@ def test_the_held_out_optimum_is_foretold_with_the_flops_that_its_sizes_take():
         {"params": n, "tokens": d, "flops": budget, "loss": float(LAW.loss(n, d)), "budget": budget, "steps": 5000,
          "held_out": budget == HELD_OUT, "run": f"{len(rows)}", "name": f"{len(rows)}"}
       )  # fmt: skip
-  found = verdict.analyse_sweep(rows, [], Criteria(), bootstraps=0)["held_out"]["parametric"]
+  found = verdict.analyse_sweep(rows, [], Criteria(), bootstraps=0).held_out.parametric
   n = np.geomspace(1e4, 1e8, 400_000)
   losses = LAW.loss(n, HELD_OUT / (6 + 300 * n**-0.445) / n)
-  assert found["loss"] == pytest.approx(losses.min(), rel=1e-3)
-  assert found["N"] == pytest.approx(n[losses.argmin()], rel=0.01)
+  assert found.loss == pytest.approx(losses.min(), rel=1e-3)
+  assert pytest.approx(n[losses.argmin()], rel=0.01) == found.N
   k = math.exp(np.mean([math.log(r["flops"] / r["params"] / r["tokens"]) for r in rows if not r["held_out"]]))
   assert dataclasses.replace(LAW, k=k).optimum(HELD_OUT)[2] > 1.004 * losses.min()  # one k for all sizes
-  assert found["D"] == pytest.approx(HELD_OUT / found["N"] / (6 + 300 * found["N"] ** -0.445), rel=1e-3)
+  assert pytest.approx(HELD_OUT / found.N / (6 + 300 * found.N**-0.445), rel=1e-3) == found.D

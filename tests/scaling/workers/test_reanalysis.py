@@ -8,6 +8,7 @@ import pytest
 
 from gen.config import Criteria, to_dict
 from gen.errors import UserError
+from gen.io import typed_json
 from gen.scaling.verdicts import verdict
 from gen.scaling.workers import reanalysis
 
@@ -21,6 +22,7 @@ def recorded(whole_study):
     "credible": True,
     "reasons": [{"name": "one_epoch", "passed": False, "value": 2, "limit": 1, "sentence": "Twice."}],
   }
+  results |= {"leave_one_budget_out": [], "seed_noise": None}
   results["laws"]["parametric"]["a"] = 0.9
   return results, [{"kind": "result", **point} for point in results["points"]] + list(curves)
 
@@ -36,8 +38,8 @@ def written(folder, results, rows, zipped=True):
 def test_laws_are_made_anew_and_runs_stay(recorded, tmp_path):
   read = reanalysis.read_study(written(tmp_path, *recorded))
   made = reanalysis.reanalyse_study(read)
-  fresh = verdict.analyse_sweep(
-    recorded[0]["points"], read.curves, Criteria(min_steps=10), bootstraps=20, seed=3
+  fresh = typed_json.encode_record(
+    verdict.analyse_sweep(recorded[0]["points"], read.curves, Criteria(min_steps=10), bootstraps=20, seed=3)
   )
   assert made["points"] == recorded[0]["points"] and made["corpus"] == recorded[0]["corpus"]
   assert made["laws"] == fresh["laws"] and made["laws"]["parametric"]["a"] != 0.9

@@ -1,0 +1,158 @@
+"""Dataclasses as JSON and back: the one codec of results, verdicts, journal rows, messages and configs.
+
+A record is a dataclass whose fields are numbers, texts, booleans, lists, tuples, dictionaries, other records, or
+unions of these. On disk it is an object with the names of its fields. A field whose default is None is left out where
+it is None. NaN and infinities are null, and null is NaN where a field must be a number.
+"""
+
+import dataclasses
+import functools
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from gen.errors import UserError
+from gen.io import strict_json
+
+Record = TypeVar("Record")
+
+
+def encode_record(record: Any) -> dict[str, Any]:
+  """Returns a record as plain values that JSON can hold, in the order of its fields.
+
+  >>> @dataclasses.dataclass
+  ... class Point:
+  ...   loss: float
+  ...   seed: int | None = None
+  >>> encode_record(Point(math.nan)), encode_record(Point(2.5, 1))
+  ({'loss': None}, {'loss': 2.5, 'seed': 1})
+  """
+  return {
+    field.name: _encode(value)
+    for field in dataclasses.fields(record)
+    if (value := getattr(record, field.name)) is not None or field.default is not None
+  }
+
+
+def decode_record(kind: type[Record], values: Any, name: str) -> Record:
+  """Returns the record of plain values; the inverse of `encode_record`.
+
+  Args:
+    kind: the dataclass.
+    values: as JSON held them. A field that is absent has its default.
+    name: what errors call the values, for example "runs/a/results.json" or "line 7 of journal.jsonl".
+
+  Raises:
+    UserError: one sentence with the name and the field, for a field that is missing, unknown or of another type.
+
+  >>> @dataclasses.dataclass
+  ... class Size:
+  ...   width: int
+  >>> decode_record(Size, {"width": 8}, "a.json")
+  Size(width=8)
+  """
+  if not isinstance(values, Mapping):
+    raise UserError(f"{name} is {_shown(values)}; it must be an object with the fields of one")
+  key_of_cache: Any = kind  # mypy takes no generic type for hashable
+  types_by_field = _field_types(key_of_cache)
+  unknown = sorted(str(key) for key in values if key not in types_by_field)
+  if unknown:
+    raise UserError(f"{name} has no field {unknown[0]!r}; it has {', '.join(types_by_field)}")
+  missing = [field for field in _required(key_of_cache) if field not in values]
+  if missing:
+    raise UserError(f"{name} lacks the field {missing[0]!r}")
+  return kind(**{key: _decode(types_by_field[key], value, name, key) for key, value in values.items()})
+
+
+@functools.cache
+def _field_types(kind: Any) -> dict[str, Any]:
+  """Returns the type of each field of a dataclass, by name."""
+  hints = typing.get_type_hints(kind)
+  return {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init}
+
+
+@functools.cache
+def _required(kind: Any) -> tuple[str, ...]:
+  return tuple(
+    field.name
+    for field in dataclasses.fields(kind)
+    if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+  )
+
+
+def _encode(value: Any) -> Any:
+  if dataclasses.is_dataclass(value):
+    return encode_record(value)
+  if isinstance(value, Mapping):
+    return {str(key): _encode(item) for key, item in value.items()}
+  if isinstance(value, list | tuple):
+    return [_encode(item) for item in value]
+  return strict_json.plain_value(value)
+
+
+def _decode(kind: Any, value: Any, name: str, field: str) -> Any:
+  """Returns the value of a field, or raises UserError."""
+  origin, inner = get_origin(kind), get_args(kind)
+  if kind is Any:
+    return value
+  if origin in (Union, types.UnionType):
+    return _decode_union(inner, value, name, field)
+  if dataclasses.is_dataclass(kind):
+    return decode_record(kind, value, f"{name}: {field}")  # type: ignore[arg-type, type-var]
+  if origin in (list, tuple) and isinstance(value, list | tuple):
+    return _decode_items(origin, inner, value, name, field, kind)
+  if origin in (dict, Mapping) and isinstance(value, Mapping):
+    return {key: _decode(inner[1], item, name, f"{field}.{key}") for key, item in value.items()}
+  if kind is float and value is None:
+    return math.nan
+  if not _is_of(kind, value):
+    raise UserError(f"{name}: {field} is {_shown(value)}, which is not of type {_type_name(kind)}")
+  return value
+
+
+def _decode_union(kinds: tuple[Any, ...], value: Any, name: str, field: str) -> Any:
+  if value is None and type(None) in kinds:
+    return None
+  rest = [kind for kind in kinds if kind is not type(None)]
+  if len(rest) == 1:  # Its own error says more than that of the union.
+    return _decode(rest[0], value, name, field)
+  for kind in rest:
+    try:
+      return _decode(kind, value, name, field)
+    except UserError:
+      continue
+  wanted = " or ".join(map(_type_name, rest))
+  raise UserError(f"{name}: {field} is {_shown(value)}, which is not of type {wanted}")
+
+
+def _decode_items(origin: Any, inner: tuple[Any, ...], value: Any, name: str, field: str, kind: Any) -> Any:
+  if origin is tuple and inner[-1] is not ... and len(inner) != len(value):
+    raise UserError(f"{name}: {field} is {_shown(value)}, which is not of type {_type_name(kind)}")
+  fixed = origin is tuple and inner[-1] is not ...
+  items = [
+    _decode(inner[i] if fixed else inner[0], item, name, f"{field}[{i}]") for i, item in enumerate(value)
+  ]
+  return tuple(items) if origin is tuple else items
+
+
+def _is_of(kind: Any, value: Any) -> bool:
+  """Returns whether a value is of a plain type; whole numbers are numbers, booleans are not."""
+  if get_origin(kind) is Literal:
+    return value in get_args(kind)
+  if not isinstance(kind, type):
+    return False
+  if isinstance(value, bool):
+    return kind is bool
+  if kind is int and isinstance(value, float):
+    return value.is_integer()
+  return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _type_name(kind: Any) -> str:
+  return str(kind) if get_origin(kind) or not isinstance(kind, type) else kind.__name__
+
+
+def _shown(value: Any) -> str:
+  return repr(str(value)[:40])
