@@ -22,13 +22,10 @@ from gen.kernels import losses
 from gen.models import language_model, recurrent
 from gen.training import run_length, step
 
-# Of what one block keeps: how much of it a backward pass holds in other forms at its fullest; measured on compiled
-# steps of the three families (docs/scaling_up.md), as is the next.
-PASSING = 0.55
-# Of what remat computes again for one block: how much is there at a time.
-AGAIN = 0.82
-# Copies of all gates of all steps that a recurrent layer's backward pass makes.
-GATES = 5.6
+# Peak temporaries of the backward pass, fitted to compiled steps of all families (docs/scaling_up.md, "temporaries").
+BACKWARD_SHARE = 0.55  # of one block's residuals
+RECOMPUTED_SHARE = 0.82  # of what remat recomputes for one block
+GATE_COPIES = 5.6  # copies of all gates of all steps, in a recurrent layer's backward pass
 
 
 class LayerActivations(NamedTuple):
@@ -80,8 +77,8 @@ def device_activations(model: Model, tensor: int) -> Model:
 
 def example_batch(run: Run, rows: int) -> Batch:
   """Returns the shapes of a batch of the run's objective with the given number of rows."""
-  one = dataclasses.replace(run, data=dataclasses.replace(run.data, batch=1, stream=False))
-  batch = step_benchmark.random_batches(one).at(0)
+  one_row = dataclasses.replace(run, data=dataclasses.replace(run.data, batch=1, stream=False))
+  batch = step_benchmark.random_batches(one_row).at(0)
   return jax.tree.map(lambda x: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype), batch)
 
 
@@ -96,18 +93,19 @@ def kept_activations(run: Run, rows: int, tensor: int = 1) -> KeptActivations:
   fields = [("depth", run.model.depth)]
   if run.model.family == "encoder_decoder":
     fields.append(("decoder_depth", run.model.target_depth))
-  least = dataclasses.replace(device_activations(run.model, tensor), **_all_one(fields))
+  one_layer = dataclasses.replace(device_activations(run.model, tensor), **_all_one(fields))
 
   def traced(rows: int, **depths: int) -> int:
-    model = dataclasses.replace(least, **cast(Any, depths))
-    return _kept(json.dumps(to_dict(model)), json.dumps(to_dict(run.data)), rows)
+    model = dataclasses.replace(one_layer, **cast(Any, depths))
+    return _residual_bytes(json.dumps(to_dict(model)), json.dumps(to_dict(run.data)), rows)
 
-  whole = traced(rows)
+  total = traced(rows)
   layers = []
   for name, depth in fields:
-    one, two = (traced(count, **{name: 2}) - traced(count) for count in (1, 2))
-    layers.append(LayerActivations(depth, 2 * one - two, rows * (two - one)))
-  return KeptActivations(whole - sum(each.weights + each.rows for each in layers), tuple(layers))
+    # Bytes of one more layer, for one row and for two: linear in the rows, so both parts follow.
+    one_row, two_rows = (traced(count, **{name: 2}) - traced(count) for count in (1, 2))
+    layers.append(LayerActivations(depth, 2 * one_row - two_rows, rows * (two_rows - one_row)))
+  return KeptActivations(total - sum(each.weights + each.rows for each in layers), tuple(layers))
 
 
 def _all_one(fields: list[tuple[str, int]]) -> Any:
@@ -116,17 +114,17 @@ def _all_one(fields: list[tuple[str, int]]) -> Any:
 
 
 @functools.lru_cache(maxsize=256)
-def _kept(model_json: str, data_json: str, rows: int) -> int:
+def _residual_bytes(model_json: str, data_json: str, rows: int) -> int:
   """Returns the residual bytes of one traced forward pass."""
   run = Run(model=from_dict(Model, json.loads(model_json)), data=from_dict(Data, json.loads(data_json)))
-  # A kernel for attention that is not here cannot be traced: what attention written out keeps is more.
+  # Fused attention of an absent device cannot be traced. Plain attention keeps more, so the count is an upper bound.
   model = run.model if run.model.attention == "plain" else dataclasses.replace(run.model, attention="auto")
   terms = step.loss_terms(model, run.optimizer)
   state = jax.eval_shape(lambda: recurrent.init_recurrent_state(model, rows)) if model.carry else None
 
-  def forward(params: Any, batch: Batch, key: Any, carried: Any) -> Any:
+  def forward(params: Any, batch: Batch, key: Any, recurrent_state: Any) -> Any:
     def loss(params: Any) -> losses.LossSums:
-      return step.recurrent_loss(model, terms, params, batch, carried, key)[0].loss
+      return step.recurrent_loss(model, terms, params, batch, recurrent_state, key)[0].loss
 
     return jax.vjp(loss, params)
 
@@ -134,24 +132,26 @@ def _kept(model_json: str, data_json: str, rows: int) -> int:
   traced = jax.make_jaxpr(forward)(
     language_model.parameter_shapes(model), example_batch(run, rows), key, state
   ).jaxpr
-  given = set(traced.invars)
+  arguments = set(traced.invars)
   results = dict.fromkeys(v for v in traced.outvars if not isinstance(v, jax.extend.core.Literal))
-  return array_bytes([jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in results if v not in given])
+  return array_bytes(
+    [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in results if v not in arguments]
+  )
 
 
 def working_bytes(run: Run, rows: int, tensor: int = 1) -> int:
-  """Estimates the bytes that a backward pass needs beside residuals and gradients."""
+  """Estimates the bytes that a backward pass needs in addition to residuals and gradients."""
   model = run.model
   if model.recurrent:
     row = run_length.row_length(run)
-    return round(GATES * rows * row.target * counts.GATES[model.family] * model.width * 4)
-  everything = dataclasses.replace(run, model=dataclasses.replace(model, remat="none"))
-  blocks = [each.rows for each in kept_activations(everything, rows, tensor).layers]
+    return round(GATE_COPIES * rows * row.target * counts.GATES[model.family] * model.width * 4)
+  without_remat = dataclasses.replace(run, model=dataclasses.replace(model, remat="none"))
+  blocks = [each.rows for each in kept_activations(without_remat, rows, tensor).layers]
   if model.remat == "none":
-    return round(PASSING * max(blocks))
-  stay = [each.rows for each in kept_activations(run, rows, tensor).layers]
-  again = max(block - kept for block, kept in zip(blocks, stay, strict=True))
-  return round(max(AGAIN * again, PASSING * max(blocks)))
+    return round(BACKWARD_SHARE * max(blocks))
+  residuals = [each.rows for each in kept_activations(run, rows, tensor).layers]
+  recomputed = max(block - residual for block, residual in zip(blocks, residuals, strict=True))
+  return round(max(RECOMPUTED_SHARE * recomputed, BACKWARD_SHARE * max(blocks)))
 
 
 def array_bytes(arrays: Any) -> int:

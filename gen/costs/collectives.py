@@ -1,4 +1,8 @@
-"""Collectives of a compiled program and their bytes, parsed from its HLO text; loops count as often as they run."""
+"""Collectives of a compiled program and their bytes, parsed from its HLO text.
+
+A collective inside a loop counts once per iteration. The expressions below match the text of the pinned XLA version;
+tests/costs/test_collectives.py fails if another version writes it differently.
+"""
 
 import functools
 import math
@@ -16,7 +20,7 @@ _OPERATION = re.compile(rf"=\s*(.*?)\s({'|'.join(KINDS)})(-start)?\(")
 _ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
 _CALLED = re.compile(r"(?:to_apply|body|true_computation|false_computation|calls)=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
-# Groups are the lines of a mesh along some of its axes, or along a part of one: 'axis_0':(2)4 is four of it.
+# Groups run along some axes of a mesh, or along a part of one: 'axis_0':(2)4 is a group of four devices.
 _MESH = re.compile(
   r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\(\[[^\]]*\](?:T\([^)]*\))?\))?\s*\{([^}]*)\}"
 )
@@ -60,47 +64,47 @@ def collectives_of_program(text: str) -> list[Collective]:
 
 
 def _inside(computations: Mapping[str, list[str]]) -> Callable[[str], tuple[Collective, ...]]:
-  """Returns what lists the collectives of a computation by its name, those of what it calls included."""
+  """Returns a function from a computation's name to its collectives, including those of the computations it calls."""
 
   @functools.cache
   def inside(name: str) -> tuple[Collective, ...]:
-    found: list[Collective] = []
+    collectives: list[Collective] = []
     for line in computations.get(name, ()):
-      found.extend(_collective(line))
+      collectives.extend(_collective(line))
       trips = int(match[1]) if " while(" in line and (match := _TRIPS.search(line)) else 1
       for called in _calls(line):
-        found.extend(
+        collectives.extend(
           each._replace(times=each.times * trips, bytes=each.bytes * trips) for each in inside(called)
         )
-    return tuple(found)
+    return tuple(collectives)
 
   return inside
 
 
-def by_kind(found: list[Collective]) -> dict[str, float]:
-  """Returns the bytes that each device sends, by kind, the kinds that occur."""
-  totals = {kind: sum(each.bytes for each in found if each.kind == kind) for kind in KINDS}
+def by_kind(collectives: list[Collective]) -> dict[str, float]:
+  """Returns the bytes that each device sends, by kind; only kinds that occur."""
+  totals = {kind: sum(each.bytes for each in collectives if each.kind == kind) for kind in KINDS}
   return {kind: total for kind, total in totals.items() if total}
 
 
 def _computations(text: str) -> tuple[dict[str, list[str]], str]:
-  """Returns the lines of each computation, and the name of the first that runs."""
-  found: dict[str, list[str]] = {}
+  """Returns the lines of each computation, and the name of the entry computation."""
+  computations: dict[str, list[str]] = {}
   entry = name = ""
   for line in text.splitlines():
     header = _COMPUTATION.match(line)
     if header:
       name = header[2]
-      found[name] = []
+      computations[name] = []
       entry = name if header[1] else entry
     elif name:
-      found[name].append(line)
-  return found, entry
+      computations[name].append(line)
+  return computations, entry
 
 
 def _calls(line: str) -> Iterator[str]:
   if _OPERATION.search(line) or " fusion(" in line or " reduce(" in line:
-    return  # What they apply adds two numbers, or holds no collective.
+    return  # The computations that these apply hold no collective.
   yield from _CALLED.findall(line)
   for branches in _BRANCHES.findall(line):
     yield from (name.strip().lstrip("%") for name in branches.split(","))
@@ -113,7 +117,7 @@ def _collective(line: str) -> Iterator[Collective]:
   result, kind, started = match.groups()
   arrays = _ARRAY.findall(result)
   if started and kind != "all-reduce" and len(arrays) > 1:
-    arrays = arrays[len(arrays) // 2 :]  # (operands, results), of a started all-reduce its results alone
+    arrays = arrays[len(arrays) // 2 :]  # (operands, results); all-reduce-start lists its results only
   parts = _group_size(line)
   size = sum(_BYTES.get(dtype, 4) * _count(shape) for dtype, shape in arrays)
   if kind == "collective-permute":
@@ -128,12 +132,12 @@ def _count(shape: str) -> int:
 
 
 def _group_size(line: str) -> int:
-  """Returns how many devices a group has, in each of the three ways of writing groups."""
+  """Returns the number of devices of a group, from any of HLO's three notations of replica groups."""
   meshed = _MESH.search(line)
   if meshed:
     sizes = dict(re.findall(r"'([^']+)'=(\d+)", meshed[1]))
     axes = re.findall(r"'([^']+)'(?::\(\d+\)(\d+))?", meshed[2])
-    return math.prod(int(some or sizes[axis]) for axis, some in axes)
+    return math.prod(int(part or sizes[axis]) for axis, part in axes)
   listed = re.search(r"replica_groups=\{\{([\d,]*)\}", line)
   if listed:
     return len(listed[1].split(","))

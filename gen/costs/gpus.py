@@ -16,10 +16,10 @@ class Gpu(NamedTuple):
     capability: major compute capability; minor is 0.
     multiprocessors: of the board.
     lanes: float32 units of a multiprocessor.
-    shared: bytes of shared memory of a multiprocessor; a block may have all but 1 KiB.
-    cache: bytes of the second cache.
-    bandwidth: of the memory, bytes a second.
-    clock: boost, GHz.
+    shared: bytes of shared memory of a multiprocessor; a block can use all but 1 KiB.
+    cache: bytes of the L2 cache.
+    bandwidth: of the memory, bytes per second.
+    clock: boost clock, GHz.
   """
 
   name: str
@@ -42,16 +42,16 @@ GPUS = {
 def gpu_target(gpu: Gpu, memory: int) -> str:
   """Returns the description of a GPU that XLA compiles for, a GpuTargetConfigProto as text.
 
-  It names no cuDNN, without which XLA takes none of its kernels.
+  It names no cuDNN version, so XLA uses none of cuDNN's kernels.
 
   >>> "core_count: 132" in gpu_target(GPUS["h100"], 80 * 10**9)
   True
 
   Args:
-    gpu: what it is.
-    memory: bytes that it has.
+    gpu: its properties.
+    memory: its bytes.
   """
-  # From compute capability 9.0 on, instructions of just this generation (sm_90a) are what its products run on.
+  # From compute capability 9.0 on, matrix products use instructions of one generation only (sm_90a).
   features = "ACCELERATED_FEATURES" if gpu.capability >= 9 else "NONE"
   facts = {
     "threads_per_warp": 32,

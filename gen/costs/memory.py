@@ -22,7 +22,9 @@ from gen.training import run_length, step
 from gen.training.optimizer import schedule_params
 
 WORD = 4  # bytes of float32, which parameters, gradients and moments are
-AT_ONCE = 2  # layers with gathered weights: the one that computes, and the next one, which is prefetched
+GATHERED_LAYERS = (
+  2  # layers with gathered weights at a time: the one that computes and the prefetched next one
+)
 COUNTERS = 20  # bytes: steps done, steps skipped, AdamW's count, and the random key's two words
 
 
@@ -33,12 +35,12 @@ class MemoryFootprint(NamedTuple):
     parameters: float32; they are their own master copies, cast where they are used.
     gradients: float32, while a step runs.
     opt_state: AdamW's two moments.
-    counters: steps, key, and what a recurrent model carries.
-    batch: the rows that a dispatch of one step is given.
-    kept: what the forward pass leaves to the backward pass, without arguments.
-    working: what a backward pass needs beside that, at its fullest; an estimate.
-    gathered: weights that are stored apart, while they are put together for a product; an estimate.
-    cache: of as many rows and positions as a batch has, while text is generated.
+    counters: steps, random key, and the state of a recurrent model.
+    batch: the rows of a dispatch of one step.
+    kept: residuals of the forward pass for the backward pass, without arguments.
+    working: peak of the backward pass's other temporaries; an estimate.
+    gathered: sharded weights while they are gathered for a product; an estimate.
+    cache: KV cache of as many rows and positions as a batch has, during generation.
   """
 
   parameters: int
@@ -98,18 +100,24 @@ def rows_of(run: Run) -> int:
 
 
 def run_footprint(run: Run) -> MemoryFootprint:
-  """Returns what a completed run takes on one device."""
+  """Returns the memory footprint of a run on one device.
+
+  Args:
+    run: completed: its vocabulary and context are set.
+  """
   rows, tensor = rows_of(run), mesh_shape(run.mesh).get("tensor", 1)
   batch = activations.array_bytes(activations.example_batch(run, rows)) * run.optimizer.microbatches
-  carried = 0
+  recurrent_state = 0
   if run.model.carry:
-    carried = activations.array_bytes(jax.eval_shape(lambda: recurrent.init_recurrent_state(run.model, rows)))
+    recurrent_state = activations.array_bytes(
+      jax.eval_shape(lambda: recurrent.init_recurrent_state(run.model, rows))
+    )
   kept = activations.kept_activations(run, rows, tensor)
   return MemoryFootprint(
     part_bytes(run, "parameters"),
     part_bytes(run, "gradients"),
     2 * part_bytes(run, "opt_state"),
-    COUNTERS + carried,
+    COUNTERS + recurrent_state,
     batch,
     kept.total(_weight_parts(run)),
     activations.working_bytes(run, rows, tensor),
@@ -133,20 +141,20 @@ def gathered_bytes(run: Run, tensor: int = 1) -> int:
   if _weight_parts(run) == 1:
     return 0
   model = activations.device_activations(run.model, tensor)
-  found = counts.count_parameters(model)
-  ends = 2 * found.embedding if model.tied else found.embedding + found.head
+  parameters = counts.count_parameters(model)
+  ends = 2 * parameters.embedding if model.tied else parameters.embedding + parameters.head
   depth = sum(stack.depth for stack in counts.block_stacks(model)) or model.depth
-  layers = (found.total - found.embedding - found.head) * min(AT_ONCE, depth) // depth
-  return (ends + layers) * _computed(model)
+  layers = (parameters.total - parameters.embedding - parameters.head) * min(GATHERED_LAYERS, depth) // depth
+  return (ends + layers) * _compute_bytes(model)
 
 
-def _computed(model: Model) -> int:
-  """Returns the bytes of a number in the model's compute type."""
+def _compute_bytes(model: Model) -> int:
+  """Returns the bytes of one number in the model's compute dtype."""
   return WORD if model.dtype == "float32" else 2
 
 
 def cache_bytes(run: Run, rows: int, tensor: int = 1) -> int:
-  """Returns the bytes of keys and values, or of the state, of so many rows of the run's length."""
+  """Returns the bytes of the KV cache, or of the recurrent state, for so many rows of the run's length."""
   model = activations.device_activations(run.model, tensor)
   if model.recurrent:
     return activations.array_bytes(jax.eval_shape(lambda: recurrent.init_recurrent_state(model, rows)))
@@ -155,15 +163,17 @@ def cache_bytes(run: Run, rows: int, tensor: int = 1) -> int:
   row = run_length.row_length(run)
   stack = counts.block_stacks(model)[0]
   slots = row.target + (row.source if stack.cross else 0)
-  return 2 * stack.depth * rows * slots * stack.shape.key_value_width * _computed(model)
+  return 2 * stack.depth * rows * slots * stack.shape.key_value_width * _compute_bytes(model)
 
 
 def recomputed_share(run: Run) -> float:
-  """Returns the FLOPs that remat spends again, as a share of the step's."""
+  """Returns the FLOPs that remat recomputes, as a share of the step's FLOPs."""
   row = run_length.row_length(run)
-  found = counts.count_flops(run.model, row.target, row.source)
-  again = {"none": 0.0, "dots": found.scores, "full": found.total - found.head}[run.model.remat]
-  return again / 3 / found.total  # A step is a forward pass and two more for the gradients.
+  flops = counts.count_flops(run.model, row.target, row.source)
+  recomputed = {"none": 0.0, "dots": flops.scores, "full": flops.total - flops.head}[run.model.remat]
+  return (
+    recomputed / 3 / flops.total
+  )  # The gradients cost twice the forward pass, so this is a third of a step.
 
 
 def moved_bytes(run: Run) -> list[CollectiveBytes]:
@@ -173,22 +183,22 @@ def moved_bytes(run: Run) -> list[CollectiveBytes]:
     run.optimizer.microbatches,
     mesh_shape(run.mesh).get("tensor", 1),
   )
-  whole = WORD * counts.count_parameters(activations.device_activations(run.model, tensor)).total
-  found = state_bytes.step_collectives(whole, whole, run.layout, sizes, micro)
+  unsharded = WORD * counts.count_parameters(activations.device_activations(run.model, tensor)).total
+  collectives = state_bytes.step_collectives(unsharded, unsharded, run.layout, sizes, micro)
   if tensor > 1 and not run.model.recurrent:
-    found.append(_of_tensor(run, tensor))
-  return found
+    collectives.append(_tensor_traffic(run, tensor))
+  return collectives
 
 
-def _of_tensor(run: Run, tensor: int) -> CollectiveBytes:
-  """Returns the sums over tensor: of each branch's change forward, of its input's gradient backward, and the ends'."""
+def _tensor_traffic(run: Run, tensor: int) -> CollectiveBytes:
+  """Returns the all-reduces over the tensor axis: each branch's output and input gradient, and the two ends'."""
   row, model = run_length.row_length(run), run.model
   positions = 0
   for stack, reads in zip(counts.block_stacks(model), (row.target, row.source), strict=False):
     positions += stack.depth * reads * 2 * (3 if stack.cross else 2)
-    positions += stack.depth * row.source * stack.cross  # the gradient of the memory
+    positions += stack.depth * row.source * stack.cross  # the gradient of the encoder's output
   positions += 2 * (row.target + row.source)  # embeddings forward, the head's input backward
-  size = positions * rows_of(run) * run.optimizer.microbatches * model.width * _computed(model)
+  size = positions * rows_of(run) * run.optimizer.microbatches * model.width * _compute_bytes(model)
   return CollectiveBytes(
     "all-reduce",
     "activations and their gradients",
@@ -206,10 +216,10 @@ class CompiledSizes(NamedTuple):
 
 
 def compile_step(run: Run, layout: ShardingLayout | None) -> tuple[CompiledSizes, str]:
-  """Compiles the trainer's step, allocating nothing; returns its sizes and its text.
+  """Compiles the trainer's step without allocating its arrays; returns its sizes and its HLO text.
 
   Args:
-    run: completed.
+    run: completed: its vocabulary and context are set.
     layout: on devices, simulated or real; None is one device.
   """
   programs = step.step_programs(run.model, run.optimizer, layout)
@@ -223,28 +233,28 @@ def compile_step(run: Run, layout: ShardingLayout | None) -> tuple[CompiledSizes
     lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), activations.example_batch(run, run.data.batch)
   )
   train: Any = programs.train
-  done = train.lower(jax.eval_shape(start), batch, 1, schedule_params(run.optimizer, 1)).compile()
-  sizes = done.memory_analysis()
+  compiled = train.lower(jax.eval_shape(start), batch, 1, schedule_params(run.optimizer, 1)).compile()
+  sizes = compiled.memory_analysis()
   arguments, temporaries = sizes.argument_size_in_bytes, sizes.temp_size_in_bytes
   peak = arguments + temporaries + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
-  return CompiledSizes(arguments, temporaries, peak), done.as_text()
+  return CompiledSizes(arguments, temporaries, peak), compiled.as_text()
 
 
-def as_dict(run: Run, found: MemoryFootprint, moves: list[CollectiveBytes]) -> Mapping[str, Any]:
-  """Returns a footprint as JSON holds it."""
+def as_dict(run: Run, footprint: MemoryFootprint, moves: list[CollectiveBytes]) -> Mapping[str, Any]:
+  """Returns a footprint as JSON values; sizes are bytes per device."""
   return {
-    "state_bytes_per_device": found.state,
-    "parameters_bytes_per_device": found.parameters,
-    "gradients_bytes_per_device": found.gradients,
-    "opt_state_bytes_per_device": found.opt_state,
+    "state_bytes_per_device": footprint.state,
+    "parameters_bytes_per_device": footprint.parameters,
+    "gradients_bytes_per_device": footprint.gradients,
+    "opt_state_bytes_per_device": footprint.opt_state,
     "master_copies_bytes_per_device": 0,
-    "live_bytes_per_device": found.live,
-    "batch_bytes_per_device": found.batch,
-    "activations_bytes_per_device": found.kept,
-    "working_bytes_per_device": found.working,
-    "gathered_bytes_per_device": found.gathered,
-    "cache_bytes_per_device": found.cache,
-    "peak_bytes_per_device": found.peak,
+    "live_bytes_per_device": footprint.live,
+    "batch_bytes_per_device": footprint.batch,
+    "activations_bytes_per_device": footprint.kept,
+    "working_bytes_per_device": footprint.working,
+    "gathered_bytes_per_device": footprint.gathered,
+    "cache_bytes_per_device": footprint.cache,
+    "peak_bytes_per_device": footprint.peak,
     "recomputed_share_of_flops": recomputed_share(run),
     "collectives": [each._asdict() for each in moves],
   }

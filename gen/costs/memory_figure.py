@@ -1,4 +1,4 @@
-"""State on each device against the number of devices, one line a stage of ZeRO."""
+"""State on each device against the number of devices, one line per ZeRO stage."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from gen.figures import style
 from gen.sharding import state_bytes
 from gen.sharding.layouts import STAGES
 
-MAX_DEVICES = 1024  # devices
+MAX_DEVICES = 1024  # right end of the axis; beyond it the lines are flat
 NAMES = {"ddp": "data parallel", "zero1": "ZeRO-1", "zero2": "ZeRO-2", "zero3": "ZeRO-3"}
 COLOURS = ("#22262e", "#b8860b", "#0072b2", "#d1495b")
 DASHES = ((0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.3, 1.2, 1.3)), "-")
@@ -22,7 +22,14 @@ def memory_lines(parameters: float, precision: str) -> dict[str, list[tuple[int,
 
 
 def write_figure(parameters: float, precision: str, path: str, name: str = "") -> None:
-  """Draws the account of state of so many parameters and writes it in the format that the path ends in."""
+  """Draws the state of a model on 1 to 1024 devices.
+
+  Args:
+    parameters: N.
+    precision: as in `state_bytes.PRECISIONS`.
+    path: the file; its suffix is the format.
+    name: of the model, for the title.
+  """
   with style.paper_style():
     made, (axes,) = style.new_figure(style.COLUMN * 1.25, 2.8)
     drawn = memory_lines(parameters, precision)

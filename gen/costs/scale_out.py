@@ -1,6 +1,6 @@
 """An analytic model of memory and time per step on up to 10^5 devices, and the best layout for a model size.
 
-For a decoder of N parameters, W tokens a step in rows of T, on P = data x fsdp x tensor devices:
+For a decoder of N parameters, L layers, width D; W tokens per step in rows of T; on P = data x fsdp x tensor devices:
 
     compute     (6 N + 6 L D T) W / (P peak u)              products at a stated utilization u, causal attention
     tensor      4 L m x ring(all-reduce, 2 b T D, t) / fast  of activations, two each way (arXiv:1909.08053)
@@ -11,7 +11,8 @@ For a decoder of N parameters, W tokens a step in rows of T, on P = data x fsdp 
 
 in m microbatches of b rows per device. Traffic inside a machine has the fast rate, traffic between machines the slow
 one. Traffic of fsdp and data overlaps with products except for the share `exposed`; traffic of tensor does not. State
-and activations are those of `gen.sharding.state_bytes`. The model is not a measurement; it ranks layouts.
+and activations are those of `gen.sharding.state_bytes`. The model ranks layouts; it is not a measurement. Utilization,
+exposed share, latency and usable memory are assumptions (docs/scaling_up.md).
 """
 
 import math
@@ -29,11 +30,11 @@ class PaperCluster(NamedTuple):
     memory: bytes on each device.
     flops_per_second: peak of a device, bfloat16 products.
     machine: devices that share the fast network.
-    fast: bytes a second that a device sends inside a machine.
-    slow: bytes a second that a device sends to other machines.
-    utilization: of the peak, while there are products.
-    exposed: share of overlapped traffic that is waited for all the same.
-    hop: seconds of one step of a collective.
+    fast: bytes per second that a device sends inside a machine.
+    slow: bytes per second that a device sends to other machines.
+    utilization: assumed share of the peak during matrix products.
+    exposed: assumed share of overlapped traffic that products do not hide.
+    hop: assumed seconds of one step of a collective.
   """
 
   memory: float
@@ -46,12 +47,13 @@ class PaperCluster(NamedTuple):
   hop: float = 10e-6
 
 
-# DGX A100 and DGX H100, by NVIDIA's data sheets: NVLink's 600 and 900 GB/s count both directions; a network card a GPU.
+# DGX A100 and DGX H100, from NVIDIA's data sheets. NVLink's 600 and 900 GB/s count both directions, so half is sent.
+# Each GPU has one network card of 200 or 400 Gbit/s.
 CLUSTERS = {
   "a100": PaperCluster(80e9, 312e12, 8, 300e9, 25e9),
   "h100": PaperCluster(80e9, 989e12, 8, 450e9, 50e9),
 }
-USABLE = 0.9  # of memory: the rest is fragments and libraries'
+USABLE = 0.9  # assumed share of memory; the rest is for fragmentation and libraries
 
 
 class TrainingJob(NamedTuple):
@@ -109,7 +111,7 @@ class StepCost(NamedTuple):
 
   @property
   def mesh(self) -> str:
-    """As `--config.mesh` takes it."""
+    """The mesh, as in `--config.mesh`."""
     sizes = {"data": self.data, "fsdp": self.fsdp, "tensor": self.tensor}
     return ",".join(f"{name}={size}" for name, size in sizes.items() if size > 1) or "data=1"
 
@@ -131,12 +133,12 @@ def step_cost(
     UserError: if devices or rows do not divide.
   """
   if devices % (fsdp * tensor):
-    raise UserError(f"{devices} devices are no whole number of fsdp={fsdp} x tensor={tensor}")
+    raise UserError(f"{devices} devices are not a multiple of fsdp={fsdp} x tensor={tensor}")
   data, shape = devices // (fsdp * tensor), decoder_shape(job.parameters)
   rows = job.rows / (data * fsdp * microbatches)
   if rows < 1:
     raise UserError(
-      f"{job.rows} rows a step are fewer than data={data} x fsdp={fsdp} x {microbatches} microbatches"
+      f"{job.rows} rows per step are fewer than data={data} x fsdp={fsdp} x {microbatches} microbatches"
     )
   each = PRECISIONS["mixed"]
   share = job.parameters / tensor / fsdp
@@ -145,14 +147,14 @@ def step_cost(
   compute = flops / (devices * cluster.flops_per_second * cluster.utilization)
   sent = 4 * shape.depth * microbatches
   tensor_seconds = _seconds(cluster, "all-reduce", 2.0 * rows * job.length * shape.width, tensor, 1, sent)
-  whole = each.parameters * job.parameters / tensor
+  weights = each.parameters * job.parameters / tensor  # bytes, unsharded over fsdp
   layers = shape.depth * microbatches
-  traffic = 2 * _seconds(cluster, "all-gather", whole / shape.depth, fsdp, tensor, layers)
-  traffic += _seconds(cluster, "reduce-scatter", whole / shape.depth, fsdp, tensor, layers)
-  traffic += _seconds(cluster, "all-reduce", whole / fsdp / shape.depth, data, tensor * fsdp, shape.depth)
-  if data > 1:  # Only moments are apart over data (ZeRO-1): parameters are gathered after the update.
+  traffic = 2 * _seconds(cluster, "all-gather", weights / shape.depth, fsdp, tensor, layers)
+  traffic += _seconds(cluster, "reduce-scatter", weights / shape.depth, fsdp, tensor, layers)
+  traffic += _seconds(cluster, "all-reduce", weights / fsdp / shape.depth, data, tensor * fsdp, shape.depth)
+  if data > 1:  # ZeRO-1 shards only the moments over data, so parameters are gathered after the update.
     traffic += (
-      _seconds(cluster, "all-gather", whole / fsdp / shape.depth, data, tensor * fsdp, shape.depth) / 2
+      _seconds(cluster, "all-gather", weights / fsdp / shape.depth, data, tensor * fsdp, shape.depth) / 2
     )
   recompute = compute / 3
   busy = compute + recompute
@@ -164,28 +166,28 @@ def step_cost(
 
 
 def _seconds(cluster: PaperCluster, kind: str, size: float, parts: int, stride: int, times: int) -> float:
-  """Returns the seconds of `times` collectives over `parts` devices that lie `stride` apart in the order of devices."""
+  """Returns the seconds of `times` collectives over `parts` devices whose indices are `stride` apart."""
   if parts == 1:
     return 0.0
   inside = parts * stride <= cluster.machine
   rate = cluster.fast if inside else cluster.slow
-  # Rings of one machine's devices leave it side by side, so each sends at its own slow rate.
+  # Each device has its own network card, so rings through one machine run in parallel at the slow rate.
   return times * (ring_bytes(kind, size, parts) / rate + cluster.hop * math.log2(parts))
 
 
 def fitting_layouts(job: TrainingJob, cluster: PaperCluster, devices: int) -> Iterator[StepCost]:
-  """Yields every layout that fits: powers of two of fsdp, tensor inside a machine, the fewest microbatches that fit."""
+  """Yields every layout that fits, with the fewest microbatches: fsdp a power of two, tensor within a machine."""
   for tensor in _powers(min(cluster.machine, devices)):
     for fsdp in _powers(devices // tensor):
       if devices % (tensor * fsdp):
         continue
       for microbatches in _powers(job.rows):
         try:
-          found = step_cost(job, cluster, fsdp, tensor, devices, microbatches)
+          cost = step_cost(job, cluster, fsdp, tensor, devices, microbatches)
         except UserError:
           break
-        if found.memory <= USABLE * cluster.memory:
-          yield found
+        if cost.memory <= USABLE * cluster.memory:
+          yield cost
           break
 
 
@@ -198,30 +200,30 @@ def fastest_layout(job: TrainingJob, cluster: PaperCluster, devices: int) -> Ste
   Raises:
     UserError: if none fits.
   """
-  found = min(fitting_layouts(job, cluster, devices), key=lambda one: one.seconds, default=None)
-  if found is not None:
-    return found
-  most = job.rows * cluster.machine
-  if devices > most:
+  fastest = min(fitting_layouts(job, cluster, devices), key=lambda cost: cost.seconds, default=None)
+  if fastest is not None:
+    return fastest
+  max_devices = job.rows * cluster.machine
+  if devices > max_devices:
     raise UserError(
-      f"{devices:,} devices find no work in {job.rows:,} rows a step: {cluster.machine} of them share a row at most,"
-      f" so {most:,} can; take more tokens a step"
+      f"{job.rows:,} rows per step are too few for {devices:,} devices: at most {cluster.machine} devices share a row,"
+      f" so {max_devices:,} can be used; take more tokens per step"
     )
-  least = job.parameters * PRECISIONS["mixed"].total / devices
+  min_state = job.parameters * PRECISIONS["mixed"].total / devices
   raise UserError(
-    f"no layout of {devices:,} devices holds {job.parameters:.3g} parameters: their state alone is"
-    f" {least / 1e9:,.1f} GB a device of {cluster.memory / 1e9:,.0f}, and rows of {job.length:,} tokens come on top;"
-    " take more devices or a smaller model"
+    f"no layout of {devices:,} devices holds {job.parameters:.3g} parameters: the state alone takes"
+    f" {min_state / 1e9:,.1f} of {cluster.memory / 1e9:,.0f} GB per device, without the activations of rows of"
+    f" {job.length:,} tokens; take more devices or a smaller model"
   )
 
 
-def useful_share(found: StepCost) -> float:
-  """Returns the share of the step that is products of the model itself: 1 would be the stated utilization."""
-  return found.compute / found.seconds
+def useful_share(cost: StepCost) -> float:
+  """Returns the share of a step's time that the model's own products take; recomputed products do not count."""
+  return cost.compute / cost.seconds
 
 
-def _powers(most: int) -> Iterator[int]:
+def _powers(limit: int) -> Iterator[int]:
   power = 1
-  while power <= most:
+  while power <= limit:
     yield power
     power *= 2

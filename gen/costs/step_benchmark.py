@@ -23,11 +23,11 @@ from gen.errors import UserError
 from gen.training import loop, step
 from gen.training.optimizer import schedule_params
 
-PRODUCT = 2048  # rows and columns of the large product: its matrices leave every cache
-ROWS = 1024  # of random text
+PRODUCT = 2048  # rows and columns of the large product; its matrices (16 MiB each) exceed the caches
+ROWS = 1024  # rows of random text
 OBJECTIVES = {"encoder": "masked", "encoder_decoder": "span_corruption"}  # of other families: causal
 
-# The best-known member of each family, without dropout; GPT-2 and the like of it carry no biases.
+# The best-known member of each family, without dropout. The decoder is GPT-2 without biases.
 ARCHITECTURES: dict[str, dict[str, Any]] = {
   "decoder": {"positions": "learned", "tied": True},
   "encoder": {
@@ -41,7 +41,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 
 
 def benchmark_model(family: str, **sizes: Any) -> Model:
-  """Returns a GPT-2, a BERT, a T5 (or what else the family is) of these sizes; any field can be set."""
+  """Returns a GPT-2, BERT, T5 or recurrent model of these sizes; `sizes` can set any field of the model."""
   fields: dict[str, Any] = {"family": family, "initializer_scale": 0.5}
   return Model(**fields | ARCHITECTURES.get(family, {}) | sizes)
 
@@ -57,13 +57,13 @@ def random_batches(run: Run) -> batches.Batches:
   """Returns batches of the run's objective on random ids, made by the trainer's own pipeline.
 
   Raises:
-    UserError: for a vocabulary without room for text beside the special ids.
+    UserError: if the vocabulary is too small for text and the special ids.
   """
   row, vocab = loop.row_length(run), run.model.vocab
   markers = min(100, vocab // 4)
-  end = vocab - 4 - markers  # of text; cls, sep, mask, bos and the sentinels follow
+  end = vocab - 4 - markers  # end of the text ids; cls, sep, mask, bos and the sentinels follow
   if end < 4:
-    raise UserError(f"a vocabulary of {vocab} has no room for text beside special ids; take at least 10")
+    raise UserError(f"a vocabulary of {vocab} is too small for text and the special ids; take at least 10")
   cls, sep, mask, bos = range(end, end + 4)
   sentinels = tuple(range(end + 4, vocab))
   specials = Specials(vocab, 2, end, 0, 1, bos, cls, sep, mask, sentinels)
@@ -78,19 +78,19 @@ class StepTrial:
 
   Attributes:
     done: steps taken.
-    input_seconds: CPU seconds that each batch of a dispatch took to make, one entry a dispatch.
-    first_step_seconds: of initialization, compilation and the first step.
+    input_seconds: CPU seconds per batch to make the batches, one entry per dispatch.
+    first_step_seconds: wall seconds of initialization, compilation and the first step.
   """
 
   def __init__(self, run: Run) -> None:
-    """Compiles, and takes the first step.
+    """Compiles, and runs the first step.
 
     Args:
-      run: completed: its vocabulary and context are given.
+      run: completed: its vocabulary and context are set.
     """
     self.run, self.batches = run, random_batches(run)
     self.programs = step.step_programs(run.model, run.optimizer)
-    self.over = schedule_params(run.optimizer, run.steps)
+    self.schedule = schedule_params(run.optimizer, run.steps)
     self.done = 0
     self.input_seconds: list[float] = []
     begun = time.perf_counter()
@@ -99,30 +99,34 @@ class StepTrial:
     self.first_step_seconds = time.perf_counter() - begun
 
   def steps(self, count: int) -> tuple[float, float]:
-    """Runs steps in one dispatch and returns their (CPU seconds, wall seconds), batches not included."""
+    """Runs steps in one dispatch and returns (CPU seconds, wall seconds), without those of making the batches.
+
+    Raises:
+      UserError: if the loss is not finite.
+    """
     begun = time.process_time()
     stack = self.batches.stack(self.done, self.run.steps_per_dispatch)
     cpu, wall = time.process_time(), time.perf_counter()
     self.input_seconds.append((cpu - begun) / self.run.steps_per_dispatch)
-    self.state, sums = self.programs.train(self.state, stack, count, self.over)
+    self.state, sums = self.programs.train(self.state, stack, count, self.schedule)
     loss = float(sums.loss)
     spent = time.process_time() - cpu, time.perf_counter() - wall
     if not np.isfinite(loss):
-      raise UserError("the loss is not finite, so the steps did not train")
+      raise UserError("the loss is not finite, so the timed steps did not train; lower the learning rate")
     self.done += count
     return spent
 
   def memory(self) -> int:
-    """Returns the bytes that steps need: the state, a dispatch's batches, results and temporaries."""
+    """Returns the bytes of the compiled steps: state, batches of a dispatch, results and temporaries."""
     stack = self.batches.stack(0, self.run.steps_per_dispatch)
-    compiled = self.programs.train.lower(self.state, stack, 1, self.over).compile()  # type: ignore[attr-defined]
+    compiled = self.programs.train.lower(self.state, stack, 1, self.schedule).compile()  # type: ignore[attr-defined]
     sizes = compiled.memory_analysis()
-    kept = sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
-    return int(kept + sizes.temp_size_in_bytes)
+    live = sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
+    return int(live + sizes.temp_size_in_bytes)
 
 
 def matrix_product() -> Callable[[], float]:
-  """Returns a function that multiplies two large matrices and says how many FLOPs a CPU second that made."""
+  """Returns a function that multiplies two large matrices and returns the rate in FLOPs per CPU second."""
   left = jax.random.normal(jax.random.key(0), (PRODUCT, PRODUCT), jnp.float32)
   multiply = jax.jit(jnp.matmul)
   multiply(left, left).block_until_ready()
@@ -136,14 +140,14 @@ def matrix_product() -> Callable[[], float]:
 
 
 def measure_step(run: Run, steps: int) -> dict[str, float]:
-  """Returns the cost of `steps` steps: medians over dispatches, with a large product between each two.
+  """Returns the cost of `steps` steps: medians over dispatches, with a large matrix product after each dispatch.
 
   Returns:
     tokens_per_second, tokens_per_cpu_second: corpus tokens, by the wall clock and by CPU seconds.
     cpu_seconds_per_step: of all threads of the process.
     input_cpu_seconds_per_step: of making a batch, which is not in the step.
-    gflops: 1e9 FLOPs of a step's matrix products a CPU second.
-    matmul_gflops: the same of a large product.
+    gflops: 1e9 FLOPs of a step's matrix products per CPU second.
+    matmul_gflops: the same for one large product.
     utilization: gflops / matmul_gflops.
     first_step_seconds: initialization, compilation (or a cache's answer) and the first step.
     peak_bytes: the compiled program's arguments, results and temporaries.

@@ -1,9 +1,9 @@
 """Absent accelerators: memory and peak rate of chips, and topologies for which XLA can compile without them.
 
 A topology is a chip and its grid, as v5p:4x4x4: 64 chips; of GPUs a number, as h100:64: eight machines of eight. TPUs'
-memory and peak rates are their maker's (cloud.google.com/tpu/docs, system architecture), and so are GPUs' rates, which
-are dense, and the memory of an H200 (NVIDIA's data sheets); an A100 and an H100 have the bytes that their driver tells
-(as in XLA's own descriptions of them). Needs the compiler, libtpu or XLA's plugin for CUDA; neither TPU nor GPU.
+memory and peak rates are from cloud.google.com/tpu/docs (system architecture). GPUs' rates are dense; these and the
+memory of an H200 are from NVIDIA's data sheets. The bytes of an A100 and an H100 are those that the driver reports, as
+in XLA's own descriptions. Compiling needs libtpu or XLA's plugin for CUDA, but neither a TPU nor a GPU.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from gen.costs import gpus
 from gen.errors import UserError
 
-MACHINE = 8  # GPUs that one has
+MACHINE = 8  # GPUs of one machine, as in a DGX
 
 
 class Chip(NamedTuple):
@@ -28,7 +28,7 @@ class Chip(NamedTuple):
   Attributes:
     memory: bytes of high-bandwidth memory.
     flops_per_second: peak of bfloat16 products.
-    axes: of the grid that chips are wired in.
+    axes: number of axes of the grid of chips.
     platform: tpu | cuda.
   """
 
@@ -53,8 +53,8 @@ class Topology(NamedTuple):
   """A grid of chips.
 
   Attributes:
-    name: as it was asked for.
-    chip: what each is.
+    name: as the user wrote it.
+    chip: the kind of chip.
     grid: chips along each axis.
   """
 
@@ -64,7 +64,7 @@ class Topology(NamedTuple):
 
   @property
   def chips(self) -> int:
-    """All of them."""
+    """Total number of chips."""
     return math.prod(self.grid)
 
 
@@ -75,11 +75,11 @@ def find_chip(name: str) -> Chip:
   95
 
   Raises:
-    UserError: for one that is not known, naming those that are.
+    UserError: for an unknown chip; the message lists the known ones.
   """
   if name not in CHIPS:
-    known = ", ".join(f"{each} ({kind.memory / 2**30:.0f} GiB)" for each, kind in CHIPS.items())
-    raise UserError(f"no chip {name!r} is known; there are {known}")
+    chips = ", ".join(f"{chip} ({kind.memory / 2**30:.0f} GiB)" for chip, kind in CHIPS.items())
+    raise UserError(f"unknown chip {name!r}; choose one of {chips}")
   return CHIPS[name]
 
 
@@ -90,7 +90,7 @@ def parse_topology(text: str) -> Topology:
   64
 
   Raises:
-    UserError: for a chip that is not known, or a grid that its chips do not make.
+    UserError: for an unknown chip, or a grid with the wrong number of axes.
   """
   name, _, grid = text.partition(":")
   try:
@@ -98,38 +98,39 @@ def parse_topology(text: str) -> Topology:
   except UserError as error:
     raise UserError(f"topology {text!r}: {error}, as in v5p:4x4x4 or h100:8") from None
   sizes = grid.split("x")
-  whole = all(size.isascii() and size.isdigit() and int(size) for size in sizes)
-  if kind.platform == "cuda" and not (whole and len(sizes) == 1):
-    raise UserError(f"topology {text!r}: GPUs are counted, as in {name}:8 or {name}:64")
-  if len(sizes) != kind.axes or not whole:
+  are_counts = all(size.isascii() and size.isdigit() and int(size) for size in sizes)
+  if kind.platform == "cuda" and not (are_counts and len(sizes) == 1):
+    raise UserError(f"topology {text!r}: give the number of GPUs, as in {name}:8 or {name}:64")
+  if len(sizes) != kind.axes or not are_counts:
     example = f"{name}:" + "x".join("4" * kind.axes)
     raise UserError(
-      f"topology {text!r}: chips of {name} make a grid of {kind.axes} whole numbers, as in {example}"
+      f"topology {text!r}: the grid of {name} chips has {kind.axes} axes; give {kind.axes} whole numbers, as in"
+      f" {example}"
     )
-  found = Topology(text, kind, tuple(map(int, sizes)))
-  if kind.platform == "cuda" and found.chips > MACHINE and found.chips % MACHINE:
-    raise UserError(f"topology {text!r}: more than {MACHINE} GPUs come in whole machines of {MACHINE}")
-  return found
+  topology = Topology(text, kind, tuple(map(int, sizes)))
+  if kind.platform == "cuda" and topology.chips > MACHINE and topology.chips % MACHINE:
+    raise UserError(f"topology {text!r}: give {MACHINE} GPUs or fewer, or a multiple of {MACHINE}")
+  return topology
 
 
 def topology_devices(topology: Topology) -> list[Any]:
-  """Returns the devices of a topology, one a chip, for meshes to compile for.
+  """Returns the devices of a topology, one per chip, for meshes to compile for.
 
   Call this before jax initializes its own devices; it restricts jax to the CPU.
 
   Raises:
-    UserError: without the compiler, or for a grid that is not built.
+    UserError: if the compiler is not installed, or does not support the grid.
   """
   of_gpus = topology.chip.platform == "cuda"
   compiler = "XLA's plugin for CUDA" if of_gpus else "libtpu"
   if of_gpus and not _has_cuda():
     raise UserError(
-      "compiling for a GPU needs its compiler, XLA's plugin for CUDA (175 MB): uv run --extra absent-gpus, or"
-      " `pip install jax-cuda12-pjrt` of jax's version"
+      "compiling for a GPU needs XLA's plugin for CUDA (175 MB); run with uv run --extra absent-gpus, or"
+      " `pip install jax-cuda12-pjrt` in jax's version"
     )
   if not of_gpus and importlib.util.find_spec("libtpu") is None:
     raise UserError(
-      "compiling for a TPU needs its compiler, libtpu (130 MB): uv run --extra tpu, or `pip install libtpu`"
+      "compiling for a TPU needs libtpu (130 MB); run with uv run --extra tpu, or `pip install libtpu`"
     )
   os.environ["JAX_PLATFORMS"] = "cpu"
   quiet = {"TPU_SKIP_MDS_QUERY": "1", "TPU_STDERR_LOG_LEVEL": "3", "TPU_MIN_LOG_LEVEL": "3"}
@@ -138,23 +139,23 @@ def topology_devices(topology: Topology) -> list[Any]:
   import jax
   from jax.experimental import topologies
 
-  jax.config.update("jax_platforms", "cpu")  # The variable is read once, as jax is imported.
+  jax.config.update("jax_platforms", "cpu")  # jax reads the variable only when it is imported.
   try:
     if of_gpus:
-      with _without_a_word():
+      with _quiet_plugin():
         description = topologies.get_topology_desc(topology.name, "cuda", **_machines(topology))
     else:
       description = topologies.get_topology_desc(topology.name, "tpu")
-    found = description.devices
-  except Exception as error:
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    raise UserError(f"topology {topology.name!r} is not one that {compiler} knows: {said}") from error
-  if len(found) != topology.chips:
+    devices = description.devices
+  except Exception as error:  # the compilers raise errors of several types
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    raise UserError(f"{compiler} does not support topology {topology.name!r}: {reason}") from error
+  if len(devices) != topology.chips:
     raise UserError(
-      f"topology {topology.name!r} has {topology.chips} chips, but {compiler} makes {len(found)} devices of it; meshes"
-      " here want one a chip"
+      f"topology {topology.name!r} has {topology.chips} chips, but {compiler} gives it {len(devices)} devices; a mesh"
+      " needs one device per chip"
     )
-  return list(found)
+  return list(devices)
 
 
 def _has_cuda() -> bool:
@@ -167,21 +168,21 @@ def _has_cuda() -> bool:
 def _machines(topology: Topology) -> dict[str, str]:
   """Returns the description of a GPU topology: the target, and machines x GPUs in one domain of fast links."""
   name = topology.name.partition(":")[0]
-  here = min(topology.chips, MACHINE)
+  per_machine = min(topology.chips, MACHINE)
   target = gpus.gpu_target(gpus.GPUS[name], topology.chip.memory)
-  return {"target_config": target, "topology": f"1x{topology.chips // here}x{here}"}
+  return {"target_config": target, "topology": f"1x{topology.chips // per_machine}x{per_machine}"}
 
 
 @contextlib.contextmanager
-def _without_a_word() -> Iterator[None]:
+def _quiet_plugin() -> Iterator[None]:
   """Suppresses the plugin's warning that no driver was found, which is expected here."""
   logging.getLogger("jax_plugins.xla_cuda12").setLevel(logging.ERROR)
   sys.stderr.flush()
-  shown = os.dup(2)
-  with tempfile.TemporaryFile() as aside:
-    os.dup2(aside.fileno(), 2)
+  standard_error = os.dup(2)
+  with tempfile.TemporaryFile() as sink:
+    os.dup2(sink.fileno(), 2)
     try:
       yield
     finally:
-      os.dup2(shown, 2)
-      os.close(shown)
+      os.dup2(standard_error, 2)
+      os.close(standard_error)

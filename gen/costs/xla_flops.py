@@ -1,4 +1,4 @@
-"""FLOPs of a training step as XLA counts them in a compiled program without loops: the check on `gen.counts`.
+"""FLOPs of a training step as XLA counts them in a compiled program without loops; tests check `gen.counts` with it.
 
 XLA sees the body of a loop once, so every loop is unrolled here: layers, chunks of the loss, steps of a recurrence.
 Compiles for seconds and runs nothing; B rows of T target and S source positions.
@@ -31,9 +31,10 @@ def count_xla_flops(model: Model, target: int, source: int = 0, batch: int = 3) 
   def loss(params: object) -> jax.Array:
     return step.batch_loss(model, terms, params, row).loss  # type: ignore[arg-type]
 
-  quick = {"xla_backend_optimization_level": 0}  # of machine code, which is not run; the graph is optimized
+  # The machine code is not run, so it need not be optimized; XLA optimizes the graph, which it counts, all the same.
+  options = {"xla_backend_optimization_level": 0}
   with recurrence.unrolled_steps(target):
-    compiled = jax.jit(jax.grad(loss)).lower(language_model.parameter_shapes(model)).compile(quick)  # type: ignore[arg-type]
+    compiled = jax.jit(jax.grad(loss)).lower(language_model.parameter_shapes(model)).compile(options)  # type: ignore[arg-type]
   analysis: Any = compiled.cost_analysis()
   return float((analysis[0] if isinstance(analysis, list) else analysis)["flops"])
 
@@ -47,12 +48,12 @@ def _row(model: Model, target: int, source: int, batch: int) -> Batch:
   def ones(length: int) -> np.ndarray:
     return np.ones((batch, length), np.int32)
 
-  def places(length: int) -> np.ndarray:
+  def positions(length: int) -> np.ndarray:
     return np.tile(np.arange(length, dtype=np.int32), (batch, 1))
 
-  row = Batch(ids(target), ids(target), np.ones((batch, target), np.float32), ones(target), places(target))
+  row = Batch(ids(target), ids(target), np.ones((batch, target), np.float32), ones(target), positions(target))
   if model.family != "encoder_decoder":
     return row
   return row._replace(
-    source_bs=ids(source), source_segments_bs=ones(source), source_positions_bs=places(source)
+    source_bs=ids(source), source_segments_bs=ones(source), source_positions_bs=positions(source)
   )

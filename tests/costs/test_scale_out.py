@@ -64,13 +64,13 @@ def test_state_is_the_accounts_where_one_stage_says_it_all():
 
 
 def test_what_cannot_be_is_said_in_numbers():
-  with pytest.raises(UserError, match=r"512 rows a step.*so 4,096 can; take more tokens"):
+  with pytest.raises(UserError, match=r"512 rows per step.*so 4,096 can be used; take more tokens"):
     fastest_layout(TrainingJob(1e9, 2**20), H100, 2**13)
   with pytest.raises(
-    UserError, match=r"no layout of 8 devices holds 7e\+10 parameters: .* 140.0 GB a device of 80"
+    UserError, match=r"no layout of 8 devices holds 7e\+10 parameters: .* 140.0 of 80 GB per device"
   ):
     fastest_layout(TrainingJob(7e10, 4e6), H100, 8)
-  with pytest.raises(UserError, match="no whole number of fsdp=3"):
+  with pytest.raises(UserError, match="not a multiple of fsdp=3"):
     step_cost(TrainingJob(1e9, 4e6), H100, 3, 1, 8)
 
 

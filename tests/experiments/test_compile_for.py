@@ -53,7 +53,7 @@ def test_what_fits_and_how_long_it_takes_follow_from_compiler_and_counts(compile
 @pytest.mark.parametrize(
   ("words", "run", "sentence"),
   [
-    (("--topology=b200:8",), RUN, "no chip 'b200'"),
+    (("--topology=b200:8",), RUN, "unknown chip 'b200'"),
     (("--utilization=0",), RUN, "--utilization=0: give a share above 0"),
     (("--topology=v5e:2x2",), dataclasses.replace(RUN, mesh="fsdp=2,data=4"), "data.batch is 3 rows"),
   ],

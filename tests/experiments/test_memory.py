@@ -65,7 +65,7 @@ def test_a_chip_is_big_enough_or_not(tmp_path):
     ((), "give either --preset=NAME or --params=NUMBER"),
     (("--params=1e9", "--preset=gpt2"), "give either"),
     (("--params=-1",), "--params=-1: -1 is too small"),
-    (("--params=1e9", "--chip=b200"), "no chip 'b200' is known; there are v4 (32 GiB)"),
+    (("--params=1e9", "--chip=b200"), "unknown chip 'b200'; choose one of v4 (32 GiB)"),
     (("--params=1e9", "--mesh=data=4"), "--mesh needs the shapes of a --preset"),
     (("--preset=gpt2", "--devices=3", "--batch=4", "--nocompile"), "data.batch is 4 rows"),
     (

@@ -53,7 +53,7 @@ def test_mistakes_end_with_one_sentence_and_code_2(cache):
     (["--set=widht=3"], "no field 'widht'"),
     (["--set=scan=maybe"], "must be of type bool"),
     (["--family=tree"], "--family"),
-    (["--width=12", "--heads=3", "--vocab=7"], "no room for text"),
+    (["--width=12", "--heads=3", "--vocab=7"], "too small for text"),
   ):
     done = run(*arguments, f"--cache={cache}")
     assert done.returncode == 2, done.stderr
