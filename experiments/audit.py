@@ -4,9 +4,10 @@
   uv run experiments/audit.py --runs=runs/chinchilla/results.json --json=audit.json
   uv run experiments/audit.py --runs=runs.csv --other_params=params_total,params_no_embed
 
-Reads what fit_scaling_law.py reads. Looks at convergence, leverage of single runs, patterns in the residuals, the
-places and sides of valleys, agreement of the approaches, budgets left out, extrapolation from below, whether the
-runs can tell N and D apart, units, and conventions. A study that cannot identify a law is refused: exit code 2.
+Reads what fit_scaling_law.py reads, and says which column it took for what. Looks at convergence, leverage of single
+runs, patterns in the residuals, the places and sides of valleys, agreement of the approaches, budgets left out,
+extrapolation from below, whether the runs can tell N and D apart, units, and conventions. A study that cannot identify
+a law is refused: exit code 2.
 """
 
 from absl import flags
@@ -62,7 +63,7 @@ def main() -> int:
   from gen.scaling.runs import runs_table, units
 
   columns = {name: flag.value for name, flag in _COLUMNS.items() if flag.value}
-  runs = runs_table.read_runs(RUNS.value, columns)
+  runs, said = runs_table.read_described(RUNS.value, columns)
   runs = units.convert_runs(runs, RUNS.value, PARAMS_UNIT.value, TOKENS_UNIT.value)
   others = audit.other_params(RUNS.value, columns, OTHER.value)
   if CONVENTION.value == "6nd":
@@ -76,8 +77,10 @@ def main() -> int:
     found = audit.audit_runs(
       runs, other_params=others, bootstraps=BOOTSTRAPS.value, seed=SEED.value, delta=DELTA.value
     )
+  for text in said:
+    json_report.print_note(f"{RUNS.value}: {text}", JSON.value)
   print("\n".join(audit.audit_lines(found)))
-  json_report.write_report(found.as_dict(), target)
+  json_report.write_report(found.as_dict() | {"columns": said}, target)
   return 0
 
 

@@ -11,7 +11,6 @@ eval/loss, compute, ...), JSON lines, a sweep's journal.jsonl, or its results.js
 table of the law, or writes JSON; --html also audits the runs, plans the next budget and writes a page of drawings.
 """
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +86,7 @@ def main() -> int:
   from gen.scaling.report.fit_progress import FitProgress
   from gen.scaling.runs import recount_conventions
 
-  points, curves = _read()
+  points, curves, said = _read()
   why = recount_conventions.unequal_reason(points, CONVENTION.value)
   if why and APPROACH.value == "isoflop":
     raise UserError(why)
@@ -112,7 +111,7 @@ def main() -> int:
     else:
       found = fit.fit_approach(points, APPROACH.value, curves=curves, **options)
       report = fit_summary.summarize_fit(APPROACH.value, found, points)
-    report["convention"] = CONVENTION.value
+    report |= {"convention": CONVENTION.value, "columns": said}
     if HTML.value:
       report["audit"] = _audit(points, progress)
       _write_page(Path(HTML.value), points, curves, report["audit"], progress)
@@ -141,7 +140,8 @@ def _page_bootstraps() -> int:
   return max(20, min(BOOTSTRAPS.value, 300))
 
 
-def _read() -> tuple["RunsTable", list[dict[str, Any]]]:
+def _read() -> tuple["RunsTable", list[dict[str, Any]], list[str]]:
+  """Returns the runs, the curves that the envelope needs, and which column was taken for what."""
   from gen.scaling.runs import recount_conventions, runs_table, units
 
   chosen = recount_conventions.parse_choice(CONVENTION.value)
@@ -158,15 +158,17 @@ def _read() -> tuple["RunsTable", list[dict[str, Any]]]:
   wants_curves = APPROACH.value in ("envelope", "all")
   curves = runs_table.read_curves(RUNS.value, points.select(~points.held_out)) if wants_curves else []
   # C grows with D alone within a run, so a run's C is counted anew by one factor.
-  return points, [
+  counted = [
     {**row, "flops": row["flops"] * factors[row["run"]]} if row.get("flops") else row for row in curves
   ]
+  return points, counted, said
 
 
 def _tell(text: str) -> None:
   """Prints on stderr how the table was read; prints nothing if JSON goes to standard output."""
-  if JSON.value != "-":
-    print(text, file=sys.stderr, flush=True)
+  from gen.io import json_report
+
+  json_report.print_note(text, JSON.value)
 
 
 def _audit(points: "RunsTable", progress: "FitProgress") -> dict[str, Any]:

@@ -53,6 +53,8 @@ def main(sweep: Sweep) -> int:
   result = rehearsal.rehearse_sweep(
     sweep, vocab, law, noise, studies=STUDIES.value, seed=SEED.value, report=_say
   )
+  for text in found.columns:
+    json_report.print_note(f"{LAW.value}: {text}", JSON.value)
   print("\n".join(rehearsal.rehearsal_lines(result)))
   json_report.write_report(
     {"law": dataclasses.asdict(law), "vocab": vocab} | dataclasses.asdict(result), target

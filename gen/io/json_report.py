@@ -26,6 +26,17 @@ def report_target(asked: str) -> Path | None:
   return Path(asked)
 
 
+def print_note(text: str, asked: str) -> None:
+  """Prints a line on standard error; prints nothing if the report goes to standard output.
+
+  Args:
+    text: the line, such as which column was taken for what, or progress.
+    asked: the value of `--json`.
+  """
+  if asked != str(STANDARD_OUTPUT):
+    print(text, file=sys.stderr, flush=True)
+
+
 def write_report(report: dict[str, Any], path: Path | None, summary: Iterable[str] = ()) -> None:
   """Writes the report; numbers that JSON does not have (NaN, infinities) are null.
 

@@ -36,12 +36,14 @@ def test_a_sound_study_gets_an_a_and_a_broken_one_its_reasons(run, tmp_path):
   code, out, err = run(f"--runs={path}", "--bootstraps=60", "--json=-")
   report = json.loads(out)
   assert code == 0 and "outliers" in report["alarms"] and report["grade"] != "A"
+  assert report["columns"] == ["'params' is taken for N, not 'params_total' (--params_column chooses)"]
   (finding,) = (one for one in report["findings"] if one["name"] == "outliers")
   assert "row 9" in finding["sentence"]
   code, out, err = run(
     f"--runs={path}", "--bootstraps=60", "--exclude_top_losses=1", "--other_params=params_total"
   )
   assert code == 0 and out.splitlines()[0].startswith("grade A"), out
+  assert f"{path}: 'params' is taken for N, not 'params_total'" in err
 
 
 def test_runs_at_one_ratio_are_refused_with_the_reason(run, tmp_path):

@@ -136,6 +136,7 @@ def test_columns_may_have_other_names_and_any_order(run, tmp_path):
   first = report_of(run(f"--runs={path}", "--bootstraps=0", "--json=-"))
   second = report_of(run(f"--runs={other}", "--bootstraps=0", "--json=-", *names))
   assert first["E"] == pytest.approx(second["E"], rel=1e-9)
+  assert first["columns"] == [] and "'L' is taken for the loss" in second["columns"]
 
 
 def test_the_convention_says_how_compute_is_counted(run, tmp_path):

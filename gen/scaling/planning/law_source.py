@@ -13,14 +13,14 @@ import numpy as np
 
 from gen.config import Model
 from gen.errors import UserError
-from gen.io import json_reading, seals
+from gen.io import json_lines, json_reading, seals
 from gen.scaling.laws import cost_model, fit, law_batch
 from gen.scaling.laws.approaches import numbered_name
 from gen.scaling.laws.cost_model import CostModel
 from gen.scaling.laws.law import ParametricLaw, PowerLaw
 from gen.scaling.laws.power_law_fit import PredictedOptimum
 from gen.scaling.planning import published
-from gen.scaling.runs import bootstrap, runs_table, study_shapes, units
+from gen.scaling.runs import bootstrap, runs_table, study_shapes, table_files, units
 from gen.scaling.runs.runs_table import RunsTable
 
 
@@ -43,6 +43,7 @@ class LawSource:
     runs: the runs that it was fitted to; None if they are not available.
     varying: k(N), if k varies with N; None for one k.
     models: models of those runs by name, if their file has shapes.
+    columns: what was taken for what in the runs' file, in sentences.
   """
 
   name: str
@@ -59,6 +60,7 @@ class LawSource:
   runs: RunsTable | None = None
   varying: CostModel | None = None
   models: Mapping[str, Model] = dataclasses.field(default_factory=dict)
+  columns: tuple[str, ...] = ()
 
   @property
   def cost(self) -> CostModel:
@@ -153,10 +155,10 @@ def make_source(
 def read_source(
   path: str | Path, approach: str = "parametric", counting: str = "matrices", **options: Any
 ) -> LawSource:
-  """Returns the law of a file: a study's results.json, journal.jsonl or .csv, fitted anew, or constants in a .json.
+  """Returns the law of a file: runs, fitted anew, or the constants of a law.
 
   Args:
-    path: of the file.
+    path: of the file; its content decides what it is: a results.json, a journal, JSON lines, a table or constants.
     approach: parametric, isoflop or envelope, for files that hold runs.
     counting: convention of the file's N.
     **options: of the fit (see `fit.FitOptions`); columns, names of the file's by ours; params_unit and tokens_unit of
@@ -167,13 +169,14 @@ def read_source(
   """
   path, columns = Path(path), options.pop("columns", None)
   sizes = [options.pop(name, None) for name in ("params_unit", "tokens_unit")]
-  constants = _constants(path) if path.suffix == ".json" else None
+  constants = _constants(path)
   if constants is not None:
     return _of_constants(constants, path, counting)
-  runs = units.convert_runs(runs_table.read_runs(path, columns), str(path), *sizes)
+  runs, said = runs_table.read_described(path, columns)
+  runs = units.convert_runs(runs, str(path), *sizes)
   curves = runs_table.read_curves(path, fit.not_held_out(runs)) if approach == "envelope" else []
   found = source_of_runs(runs, approach, counting, str(path), curves=curves, **options)
-  return dataclasses.replace(found, models=study_shapes.read_shapes(path))
+  return dataclasses.replace(found, models=study_shapes.read_shapes(path), columns=tuple(said))
 
 
 def source_of_runs(
@@ -211,8 +214,11 @@ _RANGES = {
 
 
 def _constants(path: Path) -> dict[str, Any] | None:
-  """Returns the entries of a .json that holds a fitted law and no runs; None where it holds runs."""
-  content = json_reading.read_json(path, object)
+  """Returns the entries of a file that holds a fitted law and no runs; None where it holds runs."""
+  text = table_files.text_of(path)
+  if not table_files.is_json(text) or not table_files.is_one_value(text, path.name):
+    return None
+  content = json_lines.parse_value(text, str(path))
   if not isinstance(content, dict) or "points" in content:
     return None
   content = seals.without_seal(content, str(path))

@@ -140,6 +140,11 @@ ALIASES = {
 }
 
 
+def is_law(name: str) -> bool:
+  """Returns whether a published law has this name, in any case."""
+  return ALIASES.get(name.lower(), name.lower()) in LAWS
+
+
 def get_law(name: str) -> PublishedLaw:
   """Returns a published law.
 

@@ -127,7 +127,7 @@ def read_shapes(path: str | Path) -> list[RunShape]:
   """Returns the shape of each run of a file, in the order in which `runs_table.read_runs` has them."""
   path = Path(path)
   text = table_files.text_of(path)
-  if path.suffix in (".jsonl", ".json") or table_files.is_json(text):
+  if table_files.is_json(text):
     rows: Sequence[Mapping[str, Any]] = table_files.json_rows(text, path)
   else:
     table = table_files.read_cells(text, str(path))

@@ -79,6 +79,15 @@ def find_columns(
   return found, said
 
 
+def is_loss(name: str) -> bool:
+  """Returns whether a column or field of this name holds a loss.
+
+  >>> is_loss("eval/loss"), is_loss("alpha")
+  (True, False)
+  """
+  return _plain(name) in NAMES["loss"].split()
+
+
 def _instead(name: str, rest: list[str]) -> str:
   return f", not {', '.join(map(repr, rest))} (--{name}_column chooses)" if rest else ""
 

@@ -176,7 +176,7 @@ def read_described(path: str | Path, columns: Mapping[str, str] | None = None) -
   """
   path = Path(path)
   text = text_of(path)
-  if path.suffix not in (".jsonl", ".json") and not table_files.is_json(text):
+  if text.strip() and not table_files.is_json(text):
     return _from_table(text, str(path), columns or {})
   rows = json_rows(text, path)
   fields = run_columns.of_rows(rows)
@@ -205,7 +205,7 @@ def read_curves(path: str | Path, points: RunsTable) -> list[dict[str, Any]]:
     UserError: for a broken line.
   """
   text = text_of(Path(path))
-  if not table_files.is_json(text) or text.lstrip().startswith("[") or Path(path).suffix == ".json":
+  if not table_files.is_json(text) or table_files.is_one_value(text, Path(path).name):
     return []
   rows = json_lines.parse_rows(text, str(path))
   params = dict(zip(points.names.tolist(), points.params.tolist(), strict=True))
@@ -257,6 +257,11 @@ def _from_table(text: str, source: str, columns: Mapping[str, str]) -> tuple[Run
   header = [name.strip().lstrip("\ufeff") for name in next(table, (1, []))[1]]
   if not any(header):
     raise UserError(f"{source} is empty; it needs a first line with the columns params, tokens, loss")
+  if len(header) == 1:
+    raise UserError(
+      f"{source} holds neither runs nor results: it is no JSON, and its first line {header[0][:60]!r} is no head of a "
+      "table; the cells of a table are separated by a comma, a semicolon, a tab or |"
+    )
   kept = list(table)
   places, said = run_columns.find_columns(header, columns, [row for _, row in kept[:1000]], source)
   least = max(places.values()) + 1

@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 from gen import counts
 from gen.config import Model, from_dict
 from gen.errors import UserError
-from gen.io import json_reading
+from gen.io import json_lines, json_reading
 from gen.scaling.runs import recount_conventions, runs_table, table_files
 
 _LARGEST = 10**9  # of one size of a model
@@ -23,11 +23,11 @@ def read_shapes(path: str | Path) -> dict[str, Model]:
   """Returns the models of a file of runs by run name; empty if the file has no shapes."""
   path = Path(path)
   try:
-    models = (
-      _of_results(path)
-      if path.suffix == ".json"
-      else [one.model for one in recount_conventions.read_shapes(path)]
-    )
+    text = table_files.text_of(path)
+    if table_files.is_json(text) and table_files.is_one_value(text, path.name):
+      models = _of_results(text, path)
+    else:
+      models = [one.model for one in recount_conventions.read_shapes(path)]
     runs = runs_table.read_runs(path)
   except UserError:  # a table without shapes: plans do without
     return {}
@@ -40,8 +40,8 @@ def read_shapes(path: str | Path) -> dict[str, Model]:
   }
 
 
-def _of_results(path: Path) -> list[Model | None]:
-  content = json_reading.read_json(path, object)
+def _of_results(text: str, path: Path) -> list[Model | None]:
+  content = json_lines.parse_value(text, str(path))
   config = content.get("config") if isinstance(content, Mapping) else None
   base = config.get("model") if isinstance(config, Mapping) else None
   if not isinstance(base, Mapping):
@@ -51,7 +51,7 @@ def _of_results(path: Path) -> list[Model | None]:
     value = json_reading.require_kind(getattr(model, field.name), field.type, f"{path}: {field.name}")  # type: ignore[arg-type]
     if field.type is int and not 0 <= value < _LARGEST:
       raise UserError(f"{path}: {field.name} is no size of a model")
-  return [_resized(model, row) for row in table_files.json_rows(table_files.text_of(path), path)]
+  return [_resized(model, row) for row in table_files.json_rows(text, path)]
 
 
 def _resized(base: Model, row: Mapping[str, Any]) -> Model | None:

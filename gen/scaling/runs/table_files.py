@@ -7,6 +7,7 @@ mark; cells separated by comma, semicolon, tab or |; JSON lines, a JSON array or
 import csv
 import gzip
 import io
+import json
 import lzma
 import zlib
 from collections.abc import Iterator
@@ -16,11 +17,23 @@ from typing import Any
 from gen.errors import UserError
 from gen.io import json_lines
 from gen.io.csv_rows import RowReader
+from gen.scaling.runs import run_columns
 from gen.scaling.verdicts import results_file
 
 MAX_BYTES = 2 * 2**30  # unpacked
+_FOREIGN = {
+  b"PAR1": "a Parquet table",
+  b"PK": "a zip archive, as spreadsheets and NumPy's .npz are",
+  b"\x93NUMPY": "a NumPy array",
+  b"\x80": "a pickle",
+  b"\xd0\xcf\x11\xe0": "an old spreadsheet",
+  b"\x89HDF": "an HDF5 file",
+  b"SQLite": "a database",
+  b"%PDF": "a PDF",
+}
 _SEPARATORS = ",;\t|"
-_MOST_COLUMNS = 100_000
+_MAX_COLUMNS = 100_000
+_MAX_HEAD = 4 * 2**20  # characters in which the first two lines of a journal end
 _MAX_CELL = 131_072  # characters; longer cells come from a quote that is never closed
 
 
@@ -70,12 +83,44 @@ def _decoded(content: bytes, path: Path) -> str:
     return content.decode("utf-16" if wide else "utf-8-sig")
   except UnicodeDecodeError as error:
     name = "UTF-16" if wide else "UTF-8"
+    known = next((what for magic, what in _FOREIGN.items() if content.startswith(magic)), "")
+    if known:
+      raise UserError(f"{path} holds {known}; export the runs as a .csv") from None
     raise UserError(f"{path}: invalid {name} at byte {error.start}; save the table as UTF-8") from None
 
 
 def is_json(text: str) -> bool:
   """Returns whether a text is JSON: an object or an array, or lines of objects."""
   return text[:4096].lstrip()[:1] in ("{", "[")
+
+
+def is_one_value(text: str, name: str) -> bool:
+  r"""Returns whether JSON is one value, such as a results.json or a law's constants, and no lines of rows.
+
+  Args:
+    text: the JSON.
+    name: of its file, which decides only where the JSON is broken.
+
+  >>> is_one_value('{"points": [\n]}', "a"), is_one_value('{"loss": 3}\n{"loss": 2', "a"), is_one_value('{"loss": 3}', "a")
+  (True, False, False)
+  """
+  if text.lstrip()[:1] == "[":
+    return True
+  lines = [line for line in text.lstrip()[:_MAX_HEAD].split("\n") if line.strip()]
+  if len(lines) > 1:
+    return not any(isinstance(_value_of(line), dict) for line in lines[:2])
+  value = _value_of(text)
+  if not isinstance(value, dict):
+    return ".jsonl" not in name
+  return not ("kind" in value or any(run_columns.is_loss(field) for field in value))
+
+
+def _value_of(text: str) -> Any:
+  """Returns the value of JSON, or None where it is broken."""
+  try:
+    return json.loads(text)
+  except (ValueError, RecursionError):
+    return None
 
 
 def read_cells(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
@@ -88,7 +133,7 @@ def read_cells(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
   reader = RowReader(lines, find_separator(lines), _MAX_CELL)
   try:
     for row in reader:
-      if len(row) > _MOST_COLUMNS:
+      if len(row) > _MAX_COLUMNS:
         raise UserError(
           f"{source}: line {reader.line_num} has {len(row):,} cells, too many for a table of runs"
         )
@@ -116,9 +161,7 @@ def json_rows(text: str, path: Path) -> list[dict[str, Any]]:
   Raises:
     UserError: for text that is no JSON, or holds no list of runs.
   """
-  first = text.lstrip()[:1]
-  whole = first == "[" or path.name.removesuffix(".gz").endswith(".json")
-  if not whole:
+  if not is_one_value(text, path.name):
     rows = json_lines.parse_rows(text, str(path))
     if any(isinstance(row, dict) and "kind" in row for row in rows) or not rows:
       return last_results(rows)
