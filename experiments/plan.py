@@ -10,11 +10,12 @@
 
 A budget is one of --flops, --pf_days, --hours of --count --gpu, --machine_minutes, or --budget in words:
 '3640 PF-days', '64 x 2 h of h100', '8 h100 for 3 days', '24 GPU-days of h100', '$10k at $2/h'.
---law is a published law's name, or a file: results.json, journal.jsonl or .csv of runs, or constants in a .json.
+--law is a published law's name, or a file whose content decides what it is: a table of runs (packed or not), a
+journal.jsonl, a results.json, or the constants of a law as JSON. Says which column it took for what.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -99,8 +100,11 @@ NEXT = quantities.DEFINE_integer(
   lower_bound=0,
   upper_bound=10_000,
 )
-MOST_FLOPS = quantities.DEFINE_float(
-  "most_run_flops", None, "--next: of one run; the study's largest if left out.", lower_bound=0
+MAX_FLOPS = quantities.DEFINE_float(
+  "max_run_flops",
+  None,
+  "--next: the most FLOPs of one run; those of the study's largest if left out.",
+  lower_bound=0,
 )
 APPROACH = flags.DEFINE_enum(
   "approach", "parametric", ["parametric", "isoflop", "envelope"], "How runs are fitted."
@@ -137,6 +141,10 @@ def main() -> int:
   budget = budgets.resolve_budget(
     amounts or BudgetAmounts(flops=1.0), GPU.value, COUNT.value, UTILIZATION.value, PRICE.value
   )
+  devices: dict[str, Any] = {}
+  if budget.device_given:
+    devices = {"gpu": budget.device, "count": budget.count, "utilization": budget.utilization}
+    devices["price_per_hour"] = budget.price
   overtrain = _factors()
   law = _law()
   report = plan.make_plan(
@@ -145,18 +153,17 @@ def main() -> int:
     params=_count(PARAMS, law),
     tokens=_count(TOKENS, law),
     model=MODEL.value,
-    gpu=budget.device,
-    count=budget.count,
-    utilization=budget.utilization,
-    price_per_hour=budget.price,
+    **devices,
     family=FAMILY.value,
     vocab=VOCAB.value,
     inference_tokens=_count(INFERENCE, law),
     unique_tokens=_count(UNIQUE, law),
     overtrain=overtrain,
     add=NEXT.value,
-    most_run_flops=MOST_FLOPS.value,
+    max_run_flops=MAX_FLOPS.value,
   )
+  for text in law.columns:
+    json_report.print_note(f"{LAW.value}: {text}", JSON.value)
   print("\n".join(plan_summary.plan_lines(report)))
   json_report.write_report(report, target)
   return 0
@@ -250,14 +257,14 @@ def _count(flag: flags.FlagHolder, law: "LawSource") -> float | None:
 
 
 def _law() -> "LawSource":
-  from gen.scaling.planning import law_source
+  from gen.scaling.planning import law_source, published
   from gen.scaling.runs import conventions
 
   if COUNTING.value not in conventions.PARAMETERS:
     raise UserError(
       f"--params_convention={COUNTING.value} is unknown; there are {', '.join(conventions.PARAMETERS)}"
     )
-  if Path(LAW.value).suffix not in (".json", ".jsonl", ".csv"):
+  if published.is_law(LAW.value) or not _is_path(LAW.value):
     return law_source.make_source(LAW.value)
   columns = {name: flag.value for name, flag in _COLUMNS.items() if flag.value}
   return law_source.read_source(
@@ -265,6 +272,14 @@ def _law() -> "LawSource":
     params_unit=PARAMS_UNIT.value, tokens_unit=TOKENS_UNIT.value, columns=columns,
     bootstraps=BOOTSTRAPS.value, seed=SEED.value, level=LEVEL.value,
   )  # fmt: skip
+
+
+def _is_path(text: str) -> bool:
+  """Returns whether a law is meant as a file: one that exists, or a name with a suffix."""
+  try:
+    return bool(Path(text).suffix) or Path(text).exists()
+  except OSError:  # a name too long for any file
+    return False
 
 
 def _factors() -> list[float]:

@@ -1,5 +1,6 @@
 """The command, through its own entry: a budget in, a plan and an exit code out."""
 
+import gzip
 import json
 
 import numpy as np
@@ -153,6 +154,20 @@ def test_runs_give_a_plan_with_intervals_and_the_next_runs(run, runs, tmp_path):
   _, text, _ = run(*words, "--overtrain=2,4", "--next=3")
   for said in ("95 % interval", "inference", "repetition", "overtrain", "next runs", "24 runs"):
     assert said in text
+
+
+def test_a_packed_table_of_any_name_is_a_law_and_its_columns_are_said(run, runs, tmp_path):
+  path = tmp_path / "mine.tsv.gz"
+  text = runs.read_text().replace("params,tokens,loss,flops", "n_params,train_tokens,eval/loss,compute")
+  path.write_bytes(gzip.compress(text.replace(",", "\t").encode()))
+  code, out, err = run("--flops=1e18", f"--law={path}", "--bootstraps=0")
+  assert code == 0 and "24 runs" in out and f"{path}: 'eval/loss' is taken for the loss" in err
+  assert "no device is given" in out
+  report = report_of(run("--flops=1e18", f"--law={path}", "--bootstraps=0", "--json=-"))
+  assert "'train_tokens' is taken for D" in report["law"]["columns"]
+  for words in (["--law=absent.tsv"], ["--law=absent"], [f"--law={tmp_path}"]):
+    code, out, err = run("--flops=1e18", *words)
+    assert code == launch.USER_MISTAKE and err.count("\n") == 1, err
 
 
 def test_the_laws_are_listed_with_their_sources(run):

@@ -51,11 +51,12 @@ class ComputeBudget:
 
   Attributes:
     flops: C, training FLOPs.
-    device: a name in `PEAKS`, or a peak in FLOP/s as a number.
+    device: a name in `PEAKS`, a peak in FLOP/s as a number, or "this machine".
     count: devices side by side.
     hours: wall time on them.
     utilization: share of the peak that training reaches.
     price: price of one device-hour; None if unknown.
+    device_given: whether devices, a time or a price were given; otherwise device and count are the default ones.
   """
 
   flops: float
@@ -64,6 +65,7 @@ class ComputeBudget:
   hours: float = math.nan
   utilization: float = UTILIZATION
   price: float | None = None
+  device_given: bool = False
 
 
 def parse_budget(text: str) -> float:
@@ -116,6 +118,8 @@ def resolve_budget(
   """
   if said.device == budget_words.THIS_MACHINE:
     return _on_this_machine(said, device, count, utilization, price)
+  stated = dataclasses.replace(said, flops=None) != BudgetAmounts()
+  device_given = stated or any(value is not None for value in (device, count, utilization, price))
   device = _device(said.device, device)
   count = require_positive("count", _agreed("count", said.count, count, 1.0))
   utilization = _agreed("utilization", said.utilization, utilization, UTILIZATION)
@@ -140,17 +144,21 @@ def resolve_budget(
     hours = require_positive("the device-hours", spent) / count
     flops = spent * HOUR * speed
   return ComputeBudget(
-    require_positive("the budget in FLOPs", flops), device, count, hours, utilization, price
+    require_positive("the budget in FLOPs", flops), device, count, hours, utilization, price, device_given
   )
 
 
 def _on_this_machine(
   said: BudgetAmounts, device: str | None, count: float | None, utilization: float | None, price: float | None
 ) -> ComputeBudget:
-  """Returns a budget in time of this machine, planned for other devices."""
+  """Returns a budget in time of this machine, planned for it or for the devices that are given elsewhere."""
   if said.hours is None or said.count not in (None, 1.0) or said.utilization is not None:
     raise UserError("a budget of this machine is a time, such as '30 min of this machine'")
   flops = of_machine_minutes(60 * said.hours)
+  if device is None and count is None and utilization is None:
+    price = _agreed("the price", said.price, price, None)
+    check_price(price)
+    return ComputeBudget(flops, budget_words.THIS_MACHINE, 1.0, said.hours, 1.0, price, True)
   return resolve_budget(BudgetAmounts(flops=flops, price=said.price), device, count, utilization, price)
 
 
@@ -211,7 +219,7 @@ def device_rate(device: str, utilization: float = UTILIZATION) -> float:
 
 
 def device_peak(device: str) -> float:
-  """Returns the peak of a device by name, FLOP/s, or the number itself.
+  """Returns the peak of a device by name, FLOP/s, or the number itself; `machine_rate` for "this machine".
 
   >>> device_peak("H100") == device_peak("989e12")
   True
@@ -219,6 +227,8 @@ def device_peak(device: str) -> float:
   name = _name(device)
   if name in PEAKS:
     return PEAKS[name]
+  if device == budget_words.THIS_MACHINE:
+    return machine_rate()
   try:
     return require_positive("the peak of a device", float(name))
   except ValueError:

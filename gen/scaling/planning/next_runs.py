@@ -75,7 +75,7 @@ def choose_runs(
   cost: CostModel | float = 6.0,
   now: tuple[float, float] | None = None,
   level: float = 0.95,
-  most_flops: float | None = None,
+  max_flops: float | None = None,
   until: float = 0.0,
 ) -> dict[str, Any]:
   """Returns the runs to add, in order, each with the interval of N* expected after it.
@@ -88,7 +88,7 @@ def choose_runs(
     cost: k(N), or one k for all sizes.
     now: the study's own interval of N* there, which scales those expected; None goes by the scatter alone.
     level: of the intervals.
-    most_flops: of one run; the study's largest if left out.
+    max_flops: the most FLOPs of one run; those of the study's largest if left out.
     until: stops once the standard deviation of ln N* is at most this.
 
   Returns:
@@ -101,12 +101,12 @@ def choose_runs(
   if runs < 1:
     raise UserError(f"--next={runs}: give the number of runs to add, 1 or more")
   flops = budgets.require_positive("the target budget", flops)
-  if most_flops is not None:
-    budgets.require_positive("--most_run_flops", most_flops)
+  if max_flops is not None:
+    budgets.require_positive("--max_run_flops", max_flops)
   cost = optimum.as_cost(cost)
   start = study_design(points, theta, flops, cost, now, level)
   best = bounded_exp(log_best_size(theta, flops, cost))
-  options = candidate_runs(points, theta, cost, most_flops)
+  options = candidate_runs(points, theta, cost, max_flops)
   chosen: list[dict[str, Any]] = []
   left = np.full(len(options.params), _REPEATS)
   here, spent = start, 0.0
@@ -166,10 +166,10 @@ def study_design(
 
 
 def candidate_runs(
-  points: RunsTable, theta: np.ndarray, cost: CostModel | float, most_flops: float | None = None
+  points: RunsTable, theta: np.ndarray, cost: CostModel | float, max_flops: float | None = None
 ) -> CandidateRuns:
   """Returns runs between the study's smallest budget and the largest, within its range of D / N."""
-  least, most = float(points.flops.min()), most_flops or float(points.flops.max())
+  least, most = float(points.flops.min()), max_flops or float(points.flops.max())
   least = min(least, most)
   ratio = points.tokens / points.params
   c = np.repeat(np.geomspace(least, most, _BUDGETS), _SIZES)

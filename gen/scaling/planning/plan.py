@@ -32,6 +32,42 @@ _BELOW, _ABOVE = 100.0, 10.0  # the table reaches from flops / 100 to 10 flops
 _STUDY_REACH = 10.0  # times a study's largest model, up to which a shape is scaled from its own
 
 
+@dataclasses.dataclass(frozen=True)
+class PlanOptions:
+  """What a plan computes beside the optimum.
+
+  Attributes:
+    gpu: device whose hours are counted: a name in `budgets.PEAKS`, or a peak in FLOP/s; `budgets.DEVICE` if left out.
+    count: devices side by side; 1 if left out.
+    utilization: share of the peak that training reaches; `budgets.UTILIZATION` if left out.
+    price_per_hour: of one device; None leaves out the cost.
+    family: of presets, for the shape.
+    vocab: of the shape; the study's or the family's if left out.
+    inference_tokens: tokens that the model will process in its life; None leaves that out.
+    unique_tokens: tokens that there are, if they are fewer than D; None: enough.
+    overtrain: factors by which models smaller than the optimum are priced.
+    add: so many runs to add to the law's own, chosen such that N becomes known best per FLOP.
+    max_run_flops: the most FLOPs of one of them; those of the largest run so far if left out.
+  """
+
+  gpu: str | None = None
+  count: float | None = None
+  utilization: float | None = None
+  price_per_hour: float | None = None
+  family: str = "chinchilla"
+  vocab: int | None = None
+  inference_tokens: float | None = None
+  unique_tokens: float | None = None
+  overtrain: Sequence[float] = ()
+  add: int = 0
+  max_run_flops: float | None = None
+
+  @property
+  def device_given(self) -> bool:
+    """Whether any option names devices: without one, times would be those of a device that nobody chose."""
+    return any(value is not None for value in (self.gpu, self.count, self.utilization, self.price_per_hour))
+
+
 def make_plan(
   law: Any,
   flops: float | None = None,
@@ -39,17 +75,7 @@ def make_plan(
   params: float | None = None,
   tokens: float | None = None,
   model: str | None = None,
-  gpu: str = budgets.DEVICE,
-  count: float = 1,
-  utilization: float = budgets.UTILIZATION,
-  price_per_hour: float | None = None,
-  family: str = "chinchilla",
-  vocab: int | None = None,
-  inference_tokens: float | None = None,
-  unique_tokens: float | None = None,
-  overtrain: Sequence[float] = (),
-  add: int = 0,
-  most_run_flops: float | None = None,
+  **options: Any,
 ) -> dict[str, Any]:
   """Returns a plan, as `experiments/plan.py` writes it.
 
@@ -61,61 +87,78 @@ def make_plan(
     params: N of a model: the plan is the budget at which it is optimal.
     tokens: D that there are: the plan is the budget at which they are optimal; with params, how far from it they are.
     model: a published model or a preset by name, which stands for its params and tokens.
-    gpu: device whose hours are counted: a name in `budgets.PEAKS`, or a peak in FLOP/s.
-    count: devices side by side.
-    utilization: share of the peak that training reaches.
-    price_per_hour: of one device; None leaves out the cost.
-    family: of presets, for the shape.
-    vocab: of the shape; the study's or the family's if left out.
-    inference_tokens: tokens that the model will process in its life; None leaves that out.
-    unique_tokens: tokens that there are, if they are fewer than D; None: enough.
-    overtrain: factors by which models smaller than the optimum are priced.
-    add: so many runs to add to the law's own, chosen such that N becomes known best per FLOP.
-    most_run_flops: of one of them; the largest so far if left out.
+    **options: of `PlanOptions`.
 
   Returns:
     N, D, tokens_per_parameter, loss, flops, hours, cost, interval (of each), shape, budget, law, table, question (what
     was asked), rule_of_thumb, by_law, notes, beyond, and, where asked for, distance, inference, repetition, overtrain
-    and next; warnings.
+    and next; warnings. Hours are those of `budget.count` devices; `budget.device_given` says whether they were chosen.
 
   Raises:
     UserError: for invalid values, and for questions that the law does not answer.
   """
   known = law if isinstance(law, LawSource) else make_source(law)
-  price = _Price(gpu, budgets.require_positive("count", count), utilization, price_per_hour)
-  price.check()
-  asked = questions.read_question(known, flops, params, tokens, model)
+  chosen = PlanOptions(**options)
+  price = _price(chosen)
+  report = _answer_report(known, questions.read_question(known, flops, params, tokens, model), chosen, price)
+  report |= _extra_answers(known, report, chosen, price)
+  report["beyond"] = plan_warnings.times_beyond(known, report)
+  return report | {
+    "notes": plan_warnings.rule_notes(report),
+    "warnings": plan_warnings.plan_warnings(known, report),
+  }
+
+
+def _answer_report(
+  known: LawSource, asked: PlanQuestion, chosen: PlanOptions, price: "_Price"
+) -> dict[str, Any]:
+  """Returns the answer to the question itself: the optimum, its budget and shape, and other laws' answers."""
   found, distance = _answer(known, asked)
   flops = float(found["flops"])
   best = _entry(found, flops, price)
   alone = (asked.params, asked.tokens) if distance is None else (None, None)
   thumb = questions.rule_of_thumb(flops, *alone)
+  budget = budgets.describe_budget(flops, price.gpu, price.count, price.utilization)
   report = {
-    "law": {"name": known.name, "source": known.source, "counting": known.counting, "k": known.k,
-            "intervals": known.how, "level": None if math.isnan(known.level) else known.level},
+    "law": _describe_law(known),
     "question": asked._asdict(),
-    "budget": budgets.describe_budget(flops, gpu, count, utilization),
+    "budget": budget | {"device_given": chosen.device_given},
     "flops": flops,
     **best,
     "rule_of_thumb": thumb | price.of(thumb["flops"]),
     "by_law": [row | price.of(row["flops"]) for row in questions.side_by_side(known, flops, *alone)],
-    "shape": _shape(known, asked.params or best["N"], family, vocab),
+    "shape": _shape(known, asked.params or best["N"], chosen.family, chosen.vocab),
     "table": budget_table(known, flops, price),
-  }  # fmt: skip
-  if distance is not None:
-    report["distance"] = distance
-  if inference_tokens is not None:
-    report["inference"] = _inference(known, flops, inference_tokens, price)
-  if unique_tokens is not None:
-    report["repetition"] = _repetition(known, flops, unique_tokens)
-  if len(overtrain):
-    report["overtrain"] = [_overtrain(known, flops, factor, price) for factor in overtrain]
-  if add:
-    report["next"] = _next(known, report, add, most_run_flops)
-  report["beyond"] = plan_warnings.times_beyond(known, report)
-  return report | {
-    "notes": plan_warnings.rule_notes(report),
-    "warnings": plan_warnings.plan_warnings(known, report),
+  }
+  return report if distance is None else report | {"distance": distance}
+
+
+def _extra_answers(
+  known: LawSource, report: dict[str, Any], chosen: PlanOptions, price: "_Price"
+) -> dict[str, Any]:
+  """Returns the answers that the options ask for: inference, repetition, overtraining and further runs."""
+  flops = report["flops"]
+  found: dict[str, Any] = {}
+  if chosen.inference_tokens is not None:
+    found["inference"] = _inference(known, flops, chosen.inference_tokens, price)
+  if chosen.unique_tokens is not None:
+    found["repetition"] = _repetition(known, flops, chosen.unique_tokens)
+  if len(chosen.overtrain):
+    found["overtrain"] = [_overtrain(known, flops, factor, price) for factor in chosen.overtrain]
+  if chosen.add:
+    found["next"] = _next(known, report, chosen.add, chosen.max_run_flops)
+  return found
+
+
+def _describe_law(known: LawSource) -> dict[str, Any]:
+  return {
+    "name": known.name,
+    "source": known.source,
+    "columns": list(known.columns),
+    "counting": known.counting,
+    "k": known.k,
+    "intervals": known.how,
+    "level": None if math.isnan(known.level) else known.level,
   }
 
 
@@ -160,13 +203,23 @@ class _Price:
   utilization: float
   per_hour: float | None
 
-  def check(self) -> None:
-    budgets.device_rate(self.gpu, self.utilization)
-    budgets.check_price(self.per_hour)
-
   def of(self, flops: float) -> dict[str, float | None]:
     hours = budgets.device_hours(flops, self.gpu, self.utilization)
     return {"hours": hours / self.count, "cost": None if self.per_hour is None else hours * self.per_hour}
+
+
+def _price(chosen: PlanOptions) -> _Price:
+  """Returns the price by the chosen devices, or by the default ones.
+
+  Raises:
+    UserError: for an unknown device and invalid values.
+  """
+  gpu = budgets.DEVICE if chosen.gpu is None else chosen.gpu
+  count = budgets.require_positive("count", 1 if chosen.count is None else chosen.count)
+  utilization = budgets.UTILIZATION if chosen.utilization is None else chosen.utilization
+  budgets.device_rate(gpu, utilization)
+  budgets.check_price(chosen.price_per_hour)
+  return _Price(gpu, count, utilization, chosen.price_per_hour)
 
 
 def _entry(found: dict[str, Any], flops: float, price: _Price) -> dict[str, Any]:
@@ -211,7 +264,7 @@ def _overtrain(known: LawSource, flops: float, factor: float, price: _Price) -> 
   return {"factor": factor, "possible": possible} | _renamed(found) | price.of(found["training_flops"])
 
 
-def _next(known: LawSource, report: dict[str, Any], add: int, most: float | None) -> dict[str, Any]:
+def _next(known: LawSource, report: dict[str, Any], add: int, max_flops: float | None) -> dict[str, Any]:
   known.needs_surface("--next")
   if known.runs is None or known.rows_sp is None:
     raise UserError(
@@ -226,7 +279,7 @@ def _next(known: LawSource, report: dict[str, Any], add: int, most: float | None
     cost=known.cost,
     now=pair,
     level=known.level,
-    most_flops=most,
+    max_flops=max_flops,
   )
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gen.scaling.planning import budgets, question_summary
+from gen.scaling.planning import budget_words, budgets, question_summary
 from gen.scaling.runs.quantity_text import format_count
 
-_LONGEST_HERE = 30 * 24 * 60  # minutes of this machine, beyond which they tell nobody anything
+_LONGEST_HERE = 30 * 24 * 60  # minutes of this machine; nobody trains longer on it
 
 _TITLES = {
   "N": "parameters",
@@ -35,12 +35,16 @@ def plan_lines(report: Mapping[str, Any]) -> list[str]:
 def _budget(report: Mapping[str, Any]) -> list[str]:
   said = report["budget"]
   many = "" if said["count"] == 1 else f" of {said['count']:g} {said['device']}"
-  text = [
-    f"budget     {said['flops']:.4g} FLOPs = {said['pf_days']:.4g} PF/s-days",
-    f"           {said['device_hours']:.4g} {said['device']}-hours at {100 * said['utilization']:g} % utilization: "
-    f"{budgets.format_duration(said['hours'])}{many}",
-  ]
-  if said["machine_minutes"] <= _LONGEST_HERE:
+  text = [f"budget     {said['flops']:.4g} FLOPs = {said['pf_days']:.4g} PF/s-days"]
+  here = said["device"] == budget_words.THIS_MACHINE
+  if not said["device_given"]:
+    text.append("           no device is given: --gpu and --count add times")
+  elif not here:
+    text.append(
+      f"           {said['device_hours']:.4g} {said['device']}-hours at {100 * said['utilization']:g} % utilization: "
+      f"{budgets.format_duration(said['hours'])}{many}"
+    )
+  if here or said["machine_minutes"] <= _LONGEST_HERE:
     text.append(
       f"           {budgets.format_duration(said['machine_minutes'] / 60)} of this machine, at the "
       f"{said['machine_flops_per_second'] / 1e9:.3g} GFLOP/s of its matrix products"
@@ -58,7 +62,8 @@ def _best(report: Mapping[str, Any]) -> list[str]:
   text = [f"{question_summary.question_title(report):30} {'':>10} {head}"]
   for name, title in _TITLES.items():
     text.append(_row(title, report[name], report["interval"].get(name), _format(name)))
-  text.append(f"  {'time':28} {budgets.format_duration(report['hours']):>10}")
+  if report["budget"]["device_given"]:
+    text.append(f"  {'time':28} {budgets.format_duration(report['hours']):>10}")
   if report["cost"] is not None:
     text.append(f"  {'cost':28} {report['cost']:>10,.0f}")
   return text
@@ -156,15 +161,16 @@ def _next(report: Mapping[str, Any]) -> list[str]:
 
 
 def _table(report: Mapping[str, Any]) -> list[str]:
-  text = [
-    f"{'FLOPs':>10} {'PF/s-days':>10} {'N':>10} {'D':>10} {'D/N':>8} {'loss':>8} {'time':>11} {'cost':>14}"
-  ]
+  """Returns the table of budgets, with times where a device was given and costs where a price was."""
+  timed, priced = report["budget"]["device_given"], report["cost"] is not None
+  head = f"{'FLOPs':>10} {'PF/s-days':>10} {'N':>10} {'D':>10} {'D/N':>8} {'loss':>8}"
+  text = [head + (f" {'time':>11}" if timed else "") + (f" {'cost':>14}" if priced else "")]
   for row in report["table"]:
     loss = "" if row["loss"] is None else f"{row['loss']:.4f}"
-    cost = "" if row["cost"] is None else f"{row['cost']:,.4g}"
-    text.append(
+    line = (
       f"{row['flops']:>10.3g} {budgets.pf_days_of(row['flops']):>10.3g} {format_count(row['N']):>10} "
-      f"{format_count(row['D']):>10} "
-      f"{row['tokens_per_parameter']:>8.3g} {loss:>8} {budgets.format_duration(row['hours']):>11} {cost:>14}"
+      f"{format_count(row['D']):>10} {row['tokens_per_parameter']:>8.3g} {loss:>8}"
     )
+    line += f" {budgets.format_duration(row['hours']):>11}" if timed else ""
+    text.append(line + (f" {row['cost']:>14,.4g}" if priced else ""))
   return text

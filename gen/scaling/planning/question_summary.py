@@ -63,11 +63,13 @@ def side_by_side_lines(report: Mapping[str, Any]) -> list[str]:
     (f"{published.RULE:g} tokens a parameter", thumb, "the rule of thumb")
   ]
   rows += [(row["law"], row, f"N counts {row['counting']}") for row in report["by_law"]]
-  text = [f"{'by law':24} {'N':>10} {'D':>10} {'D/N':>8} {'FLOPs':>10} {'time':>11}"]
+  timed = report["budget"]["device_given"]
+  text = [f"{'by law':24} {'N':>10} {'D':>10} {'D/N':>8} {'FLOPs':>10}" + (f" {'time':>11}" if timed else "")]
   for name, row, about in rows:
+    spent = f" {budgets.format_duration(row['hours']):>11}" if timed else ""
     text.append(
       f"  {name:22} {format_count(row['N']):>10} {format_count(row['D']):>10} {row['tokens_per_parameter']:>8.3g} "
-      f"{row['flops']:>10.3g} {budgets.format_duration(row['hours']):>11}  {about}"
+      f"{row['flops']:>10.3g}{spent}  {about}"
     )
   return text
 

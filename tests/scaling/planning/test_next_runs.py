@@ -122,13 +122,13 @@ def test_intervals_shrink_with_every_run_and_start_at_the_studys_own():
   assert len(widths) == 7 and all(np.diff(widths) < 0) and widths[0] < math.log(1.5**2)
   assert found["runs"][-1]["flops_so_far"] == pytest.approx(sum(one["flops"] for one in found["runs"]))
   assert max(one["flops"] for one in found["runs"]) <= runs.flops.max() * 1.0001
-  dear = next_runs.choose_runs(runs, theta_of(law), 1e18, 3, most_flops=1e13)
+  dear = next_runs.choose_runs(runs, theta_of(law), 1e18, 3, max_flops=1e13)
   assert max(one["flops"] for one in dear["runs"]) <= 1e13
 
 
 @pytest.mark.parametrize(
   ("change", "words"),
-  [({"runs": 0}, "--next=0"), ({"flops": -1.0}, "target budget"), ({"most_flops": 0.0}, "most_run")],
+  [({"runs": 0}, "--next=0"), ({"flops": -1.0}, "target budget"), ({"max_flops": 0.0}, "max_run")],
 )
 def test_mistakes_are_one_sentence(change, words):
   law = TRUTH["small"]

@@ -1,6 +1,8 @@
 """Plans: published laws come out as their papers have them, intervals hold the estimate, mistakes are one sentence."""
 
 import dataclasses
+import gzip
+import json
 import math
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from gen.config import Model
 from gen.errors import UserError
 from gen.scaling.laws import fit
 from gen.scaling.laws.law import HOFFMANN_2022, ParametricLaw
-from gen.scaling.planning import law_source, model_shapes, plan, plan_summary, published
+from gen.scaling.planning import budgets, law_source, model_shapes, plan, plan_summary, published
 from gen.scaling.runs import conventions, study_shapes
 
 LAW = ParametricLaw(E=0.9, A=120.0, B=350.0, alpha=0.36, beta=0.38)
@@ -109,6 +111,69 @@ def test_files_give_the_law_of_their_runs_or_constants(tmp_path):
   assert plan.make_plan(law_source.read_source(tmp_path / "line.json"), 1e18)["N"] == pytest.approx(1e8)
 
 
+FORMS = {
+  "commas": lambda rows: "\n".join(",".join(map(str, row)) for row in [rows[0], *map(dict.values, rows)]),
+  "tabs": lambda rows: "\n".join("\t".join(map(str, row)) for row in [rows[0], *map(dict.values, rows)]),
+  "lines": lambda rows: "\n".join(map(json.dumps, rows)),
+  "array": lambda rows: json.dumps(rows),
+  "results": lambda rows: json.dumps({"points": rows}, indent=1),
+}
+
+
+@pytest.mark.parametrize(
+  ("name", "form"),
+  [
+    ("law.json", "commas"),
+    ("law.csv.gz", "tabs"),
+    ("law", "lines"),
+    ("law.csv", "array"),
+    ("law.jsonl", "results"),
+    ("law.tsv.gz", "results"),
+  ],
+)
+def test_the_content_of_a_file_decides_what_law_it_holds(tmp_path, name, form):
+  runs = study()
+  wanted = fit.fit_isoflop(runs, bootstraps=0).predict(1e18).N
+  rows = [
+    {"n_params": n, "train_tokens": d, "val_loss": l, "compute": c}
+    for n, d, l, c in zip(runs.params, runs.tokens, runs.loss, runs.flops, strict=True)
+  ]
+  text = FORMS[form](rows).encode()
+  (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+  found = law_source.read_source(tmp_path / name, "isoflop", bootstraps=0)
+  assert found.optimum(1e18)["N"] == pytest.approx(wanted, rel=1e-9)
+  assert found.columns[0] == "'n_params' is taken for N" and len(found.runs) == 24
+
+
+@pytest.mark.parametrize("name", ["law.json", "law.csv", "law.jsonl", "law"])
+@pytest.mark.parametrize("gap", ["", "\n"])
+def test_constants_of_a_law_are_read_from_a_file_of_any_name(tmp_path, name, gap):
+  content = f'{{"E": 0.9, "A": 120, "B": 350,{gap} "alpha": 0.36, "beta": 0.38}}\n'
+  (tmp_path / name).write_bytes(gzip.compress(content.encode()))
+  found = law_source.read_source(tmp_path / name).optimum(1e18)["N"]
+  assert found == pytest.approx(float(LAW.optimum(1e18)[0]))
+
+
+@pytest.mark.parametrize("name", ["mine.csv", "mine.json", "mine.jsonl", "mine"])
+@pytest.mark.parametrize(
+  ("content", "words"),
+  [
+    (b"dear reader\nthese are words\n", "neither runs nor results"),
+    (b"", "is empty|no finished runs"),
+    (b"42", "neither runs nor results"),
+    (b'{"weight": 3}', "neither runs"),
+    (b"PK\x03\x04\xff\xfe", "a zip archive"),
+    (b"PAR1\x15\x04\xff", "a Parquet table"),
+    (b"\xff\xd8\xff\xe0photo", "invalid UTF-8"),
+  ],
+)
+def test_a_file_that_is_neither_runs_nor_results_is_one_sentence(tmp_path, name, content, words):
+  (tmp_path / name).write_bytes(content)
+  with pytest.raises(UserError, match=words) as caught:
+    law_source.read_source(tmp_path / name)
+  assert "\n" not in str(caught.value) and name in str(caught.value)
+
+
 def test_a_shape_comes_near_in_every_family():
   for family in model_shapes.preset_families():
     for params in (2e7, 3e8, 9e9):
@@ -147,6 +212,35 @@ def test_a_head_of_a_foreign_vocabulary_is_not_proposed_for_a_small_model():
 def test_time_of_this_machine_is_said_where_it_says_something():
   assert "of this machine" in "\n".join(plan_summary.plan_lines(plan.make_plan(LAW, 1e13)))
   assert "of this machine" not in "\n".join(plan_summary.plan_lines(plan.make_plan("besiroglu2024", 5.76e23)))
+
+
+@pytest.mark.parametrize(
+  ("options", "timed", "priced"),
+  [
+    ({}, False, False),
+    ({"gpu": "a100"}, True, False),
+    ({"count": 8}, True, False),
+    ({"utilization": 0.3}, True, False),
+    ({"price_per_hour": 2.0}, True, True),
+  ],
+)
+def test_times_and_costs_are_shown_for_devices_that_were_given(options, timed, priced):
+  found = plan.make_plan("besiroglu2024", 3e22, **options)
+  text = "\n".join(plan_summary.plan_lines(found))
+  assert found["budget"]["device_given"] == timed
+  assert ("time  " in text, "-hours" in text) == (timed, timed)
+  assert ("no device is given" in text) == (not timed)
+  assert any(word in text for word in (" years", " days", " h\n")) == timed
+  assert ("cost" in text) == priced
+
+
+def test_a_budget_of_this_machine_is_timed_on_it():
+  budget = budgets.parse_words("30 min of this machine")
+  assert (budget.device, budget.device_given, budget.hours) == ("this machine", True, 0.5)
+  found = plan.make_plan(LAW, budget.flops, gpu=budget.device, utilization=budget.utilization)
+  text = "\n".join(plan_summary.plan_lines(found))
+  assert found["hours"] == pytest.approx(0.5) and "30.0 min of this machine" in text and "h100" not in text
+  assert budgets.parse_words("30 min of this machine", device="a100").device == "a100"
 
 
 def test_the_nearest_preset_is_the_nearest_in_logarithms():
