@@ -1,11 +1,11 @@
 """Trains a tokenizer on a corpus, saves it, and prints its compression.
 
-    uv run scripts/train_tokenizer.py --output=tokenizers/bpe --corpus=environment --kind=bpe --vocab=4096
+    uv run scripts/train_tokenizer.py --output=tokenizers/bpe --corpus=manual --kind=bpe --vocab=4096
     uv run scripts/train_tokenizer.py --output=tokenizers/speeches --corpus='speeches/*.txt' --kind=unigram
 
 The folder holds tokenizer.json (kind, hash, sizes) and tokenizer.model;
 `gen.data.tokenizers.tokenizer.load_tokenizer` reads it. It learns
-from the training side of the corpus alone. The environment's docstrings and 4,096 ids take about ten seconds.
+from the training side of the corpus alone.
 """
 
 from pathlib import Path
@@ -20,9 +20,7 @@ from gen.errors import UserError
 from gen.io import outputs, quantities
 
 OUTPUT = outputs.DEFINE_folder("output", None, "Folder to save the tokenizer in.")
-CORPUS = flags.DEFINE_string(
-  "corpus", "environment", "environment[:code], a path or glob, FORMAT:PATH, tfds:NAME."
-)
+CORPUS = flags.DEFINE_string("corpus", "manual", "Text, as in --config.data.corpus of a run.")
 FIELD = flags.DEFINE_string("field", "text", "Field of JSONL and TFDS records that holds the text.")
 SPLIT = flags.DEFINE_string("split", "train", "Split of a TFDS set.")
 KIND = flags.DEFINE_enum("kind", "bpe", ["bytes", "bpe", "unigram"], "Kind of tokenizer.")

@@ -93,7 +93,7 @@ def build_corpus(data: Data, report: Report | None = None) -> Corpus:
   begin = time.perf_counter()
   if not 0 < data.validation_fraction < 1:
     raise UserError(f"data.validation_fraction is {data.validation_fraction}; it must be between 0 and 1")
-  source = source_module.find_source(data)
+  source = source_module.find_source(data, report)
   name = "corpus-" + cache.cache_key(FORMAT, source.fingerprint, data.validation_fraction)
   made = cache.find_or_build(
     cache.cache_folder(data), name, lambda folder: _build(folder, source, data.validation_fraction)

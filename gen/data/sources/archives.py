@@ -5,7 +5,7 @@ import re
 import struct
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
@@ -36,8 +36,15 @@ class ArchiveMember(NamedTuple):
   stream: IO[bytes]
 
 
-def zip_members(path: Path, warn: compressed.Warn) -> Iterator[ArchiveMember]:
+def zip_members(
+  path: Path, warn: compressed.Warn, wanted: Callable[[str], bool] | None = None
+) -> Iterator[ArchiveMember]:
   """Yields the files of a zip archive in order of name.
+
+  Args:
+    path: of the archive.
+    warn: called with a sentence about a member that is left out.
+    wanted: whether to open the member of a name; None opens all, and refuses archives that are documents or programs.
 
   Raises:
     UserError: if it is damaged, encrypted or a bomb, or names a path outside of it.
@@ -45,14 +52,15 @@ def zip_members(path: Path, warn: compressed.Warn) -> Iterator[ArchiveMember]:
   _check_directory(path)
   with _naming(path), zipfile.ZipFile(path) as archive:
     infos = sorted((info for info in archive.infolist() if not info.is_dir()), key=lambda info: info.filename)
-    _refuse_documents([info.filename for info in infos], path)
+    if wanted is None:
+      _refuse_documents([info.filename for info in infos], path)
     unpacked = sum(info.file_size for info in infos)
     if unpacked > max(compressed.FREE_BYTES, compressed.MAX_RATIO * path.stat().st_size):
       raise UserError(
         f"{path}: expands to {unpacked:,} bytes, more than {compressed.MAX_RATIO} times its size, as no text does"
       )
     for info in infos:
-      if not _is_wanted(info.filename, path):
+      if not _is_wanted(info.filename, path) or (wanted and not wanted(info.filename)):
         continue
       kind = info.external_attr >> 28 if info.create_system == 3 else 0  # of Unix; 10 is a link
       if kind not in (0, 8):

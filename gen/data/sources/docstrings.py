@@ -6,7 +6,6 @@ holds the interpreter, so several cores need several processes; started by its p
 
 import ast
 import gc
-import inspect
 import json
 import os
 import subprocess
@@ -29,7 +28,26 @@ def docstrings_of_source(source: bytes) -> list[str]:
     tree = ast.parse(source)
   except (SyntaxError, ValueError, RecursionError, MemoryError):
     return []
-  return [inspect.cleandoc(text) for text in _docstrings(tree)]
+  return [clean_docstring(text) for text in _docstrings(tree)]
+
+
+def clean_docstring(text: str) -> str:
+  r"""Removes a docstring's indentation and the blank lines around it, as `inspect.cleandoc` does in Python 3.11.
+
+  Later versions of `inspect` count other characters as indentation; a corpus must not depend on the interpreter.
+
+  >>> clean_docstring("One.\n\n    Two.\n      Three.\n    ")
+  'One.\n\nTwo.\n  Three.'
+  """
+  first, *others = text.expandtabs().split("\n")
+  indents = [len(line) - len(line.lstrip()) for line in others if line.strip()]
+  margin = min(indents, default=0)
+  lines = [first.lstrip(), *(line[margin:] for line in others)]
+  while lines and not lines[-1]:
+    lines.pop()
+  while lines and not lines[0]:
+    lines.pop(0)
+  return "\n".join(lines)
 
 
 def _docstrings(node: ast.AST) -> Iterator[str]:

@@ -93,6 +93,11 @@ def python_files() -> list[tuple[str, Path]]:
   return sorted(item for item in found.items() if item[1].is_file() and not _is_generated(item[1]))
 
 
+def is_documented(name: str, content: bytes) -> bool:
+  """Returns whether a Python file's docstrings are read: not of tests, foreign code or generated files."""
+  return not _JUNK.search(name) and not _GENERATED.search(content[:_HEAD])
+
+
 def _is_generated(path: Path) -> bool:
   with path.open("rb") as stream:
     return _GENERATED.search(stream.read(_HEAD)) is not None
@@ -130,12 +135,12 @@ def _docstrings() -> Iterator[Document]:
     docstrings.docstrings_of_files([str(path) for _, path in named], cores.available_cores()),
     strict=True,
   ):
-    fresh = [text for text in dict.fromkeys(texts) if text and text not in seen and _encodable(text)]
+    fresh = [text for text in dict.fromkeys(texts) if text and text not in seen and is_encodable(text)]
     seen.update(fresh)
     yield Document(name, "\n\n".join(fresh) + "\n")
 
 
-def _encodable(text: str) -> bool:
+def is_encodable(text: str) -> bool:
   """Returns whether UTF-8 can encode the text: an escape in a docstring may be half of a surrogate pair."""
   try:
     text.encode()

