@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import gen
 from gen.batch import Batch
 from gen.config import TRANSFORMERS, Model, Optimizer
+from gen.optimizers import schedule_params
 from gen.training import step
-from gen.training.optimizer import schedule_params
 
 ROOT = str(Path(gen.__file__).parent) + os.sep
 

@@ -18,7 +18,7 @@ FLOORS = (
   {"errors", "batch", "versions", "io", "__init__"},
   {"config"},
   {"counts", "presets", "cli", "figures"},
-  {"data", "sharding"},
+  {"data", "optimizers", "sharding"},
   {"kernels"},
   {"models"},
   {"training"},

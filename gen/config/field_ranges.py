@@ -95,6 +95,7 @@ RUN: dict[str, Range] = {
   "optimizer.beta1": FRACTION,
   "optimizer.beta2": FRACTION,
   "optimizer.epsilon": POSITIVE,
+  "optimizer.momentum": FRACTION,
   "optimizer.weight_decay": NOT_NEGATIVE,
   "optimizer.clip": NOT_NEGATIVE,
   "optimizer.microbatches": SIZE,

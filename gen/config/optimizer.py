@@ -2,11 +2,22 @@
 
 import dataclasses
 
+from gen.io import user_code
+
+OPTIMIZER_NAMES = ("adamw", "muon", "lion", "adafactor", "sgd")
+
 
 @dataclasses.dataclass
 class Optimizer:
-  """AdamW with a schedule; fractions are of the horizon."""
+  """An optimizer with a schedule; fractions are of the horizon.
 
+  `name` may be a function of the user's own, as `package.module:name` or `path/to/file.py:name`. It is called with
+  `learning_rate` (a schedule) and the keyword arguments in `options`, and returns an optax transformation. In Python
+  the function itself can be given.
+  """
+
+  name: str = "adamw"  # adamw | muon | lion | adafactor | sgd | a function, as optax:lamb or mine.py:make
+  options: str = ""  # keyword arguments of a function given as name, as b1=0.95,nesterov=True
   peak_learning_rate: float = 3e-3  # reached at the end of the warmup
   schedule: str = "linear"  # linear | cosine | constant | wsd | wsd_sqrt
   warmup: float = 0.05  # fraction of the steps
@@ -14,6 +25,7 @@ class Optimizer:
   final: float = 0.0  # last learning rate as a fraction of the peak (all but constant)
   beta1: float = 0.9  # decay of the first moment, per step
   beta2: float = 0.98  # decay of the second moment, per step
+  momentum: float = 0.95  # of muon's matrices, and of sgd; per step
   epsilon: float = 1e-8  # added to the root of the second moment
   weight_decay: float = 0.1  # decoupled; on parameters of rank 2 and above
   clip: float = 1.0  # global gradient norm; 0 is none
@@ -21,3 +33,8 @@ class Optimizer:
   z_loss: float = 0.0  # weight of log(Z)^2 (PaLM)
   label_smoothing: float = 0.0  # share of the target spread over the vocabulary
   max_skipped_steps: int = 20  # steps with a gradient that is not finite before the run ends
+
+  def __post_init__(self) -> None:
+    """Replaces a function by its reference, which other processes can import."""
+    if not isinstance(self.name, str):
+      self.name = user_code.reference_to(self.name, "optimizer.name")

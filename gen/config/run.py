@@ -31,3 +31,4 @@ class Run:
   # Folder beside the run's, of the trunk that it branches off (gen/training/trunks.py); empty: none.
   trunk: str = ""
   branches: tuple[float, ...] = ()  # FLOPs of all runs that branch off that trunk
+  sources: tuple[str, ...] = ()  # checksums of the user's own code, filled in: part of what the run is

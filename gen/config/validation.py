@@ -4,7 +4,9 @@ import dataclasses
 from typing import Any
 
 from gen.config import FAMILIES, RECURRENT, STABLE, Data, Model, Optimizer, Run, field_ranges, mesh_shape
+from gen.config.optimizer import OPTIMIZER_NAMES
 from gen.errors import UserError
+from gen.io import user_code
 
 CHOICES = {
   "model.family": FAMILIES,
@@ -42,6 +44,7 @@ def check_run(run: Run, horizon: bool = True) -> None:
     if _get(run, path) not in known:
       raise UserError(f"{path} is {_get(run, path)!r}; it must be one of {', '.join(known)}")
   check_ranges(run, field_ranges.RUN)
+  _check_optimizer(run.optimizer)
   if run.model.recurrent:
     _check_recurrent(run.model)
   else:
@@ -87,6 +90,19 @@ def _get(run: Any, path: str) -> Any:
   for name in path.split("."):
     value = getattr(value, name)
   return value
+
+
+def _check_optimizer(optimizer: Optimizer) -> None:
+  if optimizer.name not in OPTIMIZER_NAMES and not user_code.is_reference(optimizer.name):
+    raise UserError(
+      f"optimizer.name is {optimizer.name!r}; it must be one of {', '.join(OPTIMIZER_NAMES)}, or a function as "
+      "package.module:name or path/to/file.py:name"
+    )
+  if optimizer.options and optimizer.name in OPTIMIZER_NAMES:
+    raise UserError(
+      f"optimizer.options is {optimizer.options!r}, but {optimizer.name} takes its settings from the other fields of "
+      "optimizer; leave it empty"
+    )
 
 
 def _check_model(model: Model) -> None:

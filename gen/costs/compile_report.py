@@ -49,7 +49,7 @@ def compile_report(
   print(f"compiling {run.name}, {parameters:,} parameters, for {topology.name}", file=sys.stderr)
   begun = time.monotonic()
   sizes, text = memory.compile_step(run, layout)
-  flops = loop.flops_per_step(run) * run.data.batch
+  flops = loop.flops_per_row(run) * run.data.batch
   rate = topology.chip.flops_per_second * topology.chips
   return {
     "run": run.name,

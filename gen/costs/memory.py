@@ -11,21 +11,21 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import AbstractMesh, PartitionSpec
 
-from gen import counts
+from gen import counts, optimizers
 from gen.config import Model, Run, mesh_shape
 from gen.costs import activations
 from gen.models import language_model, recurrent
+from gen.optimizers import schedule_params
 from gen.sharding import state_bytes
 from gen.sharding.layouts import ShardingLayout, split_tensor
 from gen.sharding.state_bytes import CollectiveBytes
-from gen.training import run_length, step
-from gen.training.optimizer import schedule_params
+from gen.training import run_length, state_sharding, step
 
 WORD = 4  # bytes of float32, which parameters, gradients and moments are
 GATHERED_LAYERS = (
   2  # layers with gathered weights at a time: the one that computes and the prefetched next one
 )
-COUNTERS = 20  # bytes: steps done, steps skipped, AdamW's count, and the random key's two words
+COUNTERS = 16  # bytes: steps done, steps skipped, and the random key's two words
 
 
 class MemoryFootprint(NamedTuple):
@@ -34,8 +34,8 @@ class MemoryFootprint(NamedTuple):
   Attributes:
     parameters: float32; they are their own master copies, cast where they are used.
     gradients: float32, while a step runs.
-    opt_state: AdamW's two moments.
-    counters: steps, random key, and the state of a recurrent model.
+    opt_state: the optimizer's arrays, such as AdamW's two moments.
+    counters: steps, the optimizer's count, random key, and the state of a recurrent model.
     batch: the rows of a dispatch of one step.
     kept: residuals of the forward pass for the backward pass, without arguments.
     working: peak of the backward pass's other temporaries; an estimate.
@@ -88,6 +88,20 @@ def part_bytes(run: Run, name: str) -> int:
   return total
 
 
+def opt_state_bytes(run: Run) -> tuple[int, int]:
+  """Returns the bytes of the optimizer's arrays on one device, and those of its scalars."""
+  init = optimizers.make_update_rule(run.optimizer).init
+  leaves = jax.tree.leaves(jax.eval_shape(init, language_model.parameter_shapes(run.model)))
+  placed = state_sharding.shard_state(run.model, paper_layout(run), init).opt_state
+  arrays = scalars = 0
+  for leaf, sharding in zip(leaves, jax.tree.leaves(placed), strict=True):
+    if leaf.ndim:
+      arrays += leaf.dtype.itemsize * math.prod(sharding.shard_shape(leaf.shape))
+    else:
+      scalars += leaf.dtype.itemsize
+  return arrays, scalars
+
+
 def _axes(spec: PartitionSpec) -> list[str]:
   """Returns the axes of the mesh that a tensor is split over."""
   return [axis for entry in spec if entry for axis in ((entry,) if isinstance(entry, str) else entry)]
@@ -113,11 +127,12 @@ def run_footprint(run: Run) -> MemoryFootprint:
       jax.eval_shape(lambda: recurrent.init_recurrent_state(run.model, rows))
     )
   kept = activations.kept_activations(run, rows, tensor)
+  arrays, scalars = opt_state_bytes(run)
   return MemoryFootprint(
     part_bytes(run, "parameters"),
     part_bytes(run, "gradients"),
-    2 * part_bytes(run, "opt_state"),
-    COUNTERS + recurrent_state,
+    arrays,
+    COUNTERS + scalars + recurrent_state,
     batch,
     kept.total(_weight_parts(run)),
     activations.working_bytes(run, rows, tensor),

@@ -20,8 +20,8 @@ from gen.data import batches, objectives
 from gen.data.objectives import Specials
 from gen.data.token_stream import TokenStream
 from gen.errors import UserError
+from gen.optimizers import schedule_params
 from gen.training import loop, step
-from gen.training.optimizer import schedule_params
 
 PRODUCT = 2048  # rows and columns of the large product; its matrices (16 MiB each) exceed the caches
 ROWS = 1024  # rows of random text
@@ -164,7 +164,7 @@ def measure_step(run: Run, steps: int) -> dict[str, float]:
     rates.append(product())
   cpu, wall = (statistics.median(column) for column in zip(*spent, strict=True))
   tokens = run.data.batch * loop.row_length(run).tokens
-  gflops = run.data.batch * loop.flops_per_step(run) / cpu / 1e9
+  gflops = run.data.batch * loop.flops_per_row(run) / cpu / 1e9
   limit = statistics.median(rates) / 1e9
   return {
     "tokens_per_second": tokens / wall,

@@ -22,8 +22,8 @@ from gen.config import Model, Optimizer
 from gen.errors import UserError
 from gen.evaluation import likelihood
 from gen.generation.loaded_model import LoadedModel
+from gen.optimizers import schedule_params
 from gen.training import step
-from gen.training.optimizer import schedule_params
 
 BACKWARD = 3  # a step costs three forward passes
 DISPATCH = 16  # steps of one compiled call

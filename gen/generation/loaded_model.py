@@ -29,7 +29,6 @@ from gen.interop.tokenizers import model_vocab
 from gen.io import json_reading
 from gen.models import language_model
 from gen.training import run_folder
-from gen.training import step as training
 from gen.training.checkpoints import Checkpoints
 from gen.training.loop import TOKENIZER
 
@@ -100,9 +99,8 @@ def _load(folder: Path, step: int | None, tokenizer: Folder | None, report: Repo
     chosen = there[-1] if step is None else step
     run = run_folder.saved_run(folder, chosen)
     found, how = _of_run(folder, run, checkpoints.meta(chosen), tokenizer, report)
-    template = training.saved_state(run.model, run.optimizer, run.data.batch)
-    state, _ = checkpoints.restore(template, chosen)
-  return LoadedModel(run.model, state.params, found, how, f"{run.name or folder.name}, step {chosen:,}")
+    params = checkpoints.restore_parameters(language_model.parameter_shapes(run.model), chosen)
+  return LoadedModel(run.model, params, found, how, f"{run.name or folder.name}, step {chosen:,}")
 
 
 def read_run(folder: Folder) -> Run:

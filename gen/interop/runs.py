@@ -19,6 +19,7 @@ from gen.config import Run, config_hash, to_dict
 from gen.errors import UserError
 from gen.interop import description, generation_config, huggingface, pretrained, tensor_files, tokenizers
 from gen.io import checksums
+from gen.models import language_model
 from gen.training import run_folder
 from gen.training import step as training
 from gen.training.checkpoints import Checkpoints
@@ -81,8 +82,8 @@ def export_checkpoint(
   with Checkpoints(workdir / "checkpoints") as checkpoints:
     if step is not None and step not in checkpoints.steps():
       raise UserError(f"{workdir} has no checkpoint of step {step}; it has {checkpoints.steps() or 'none'}")
-    state, _ = checkpoints.restore(_template(run), step)
-  huggingface.save_checkpoint(output, model, state.params)
+    params = checkpoints.restore_parameters(language_model.parameter_shapes(run.model), step)
+  huggingface.save_checkpoint(output, model, params)
   for name in (generation_config.NAME, *TOKENIZER_FILES):
     if (kept / name).is_file():
       shutil.copyfile(kept / name, output / name)

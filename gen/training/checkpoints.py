@@ -26,6 +26,8 @@ from gen.io import checksums, plain_paths
 from gen.sharding import processes
 from gen.training import checkpoint_folder, orbax_setup, stored_arrays
 
+PARAMETERS = "params"  # part of a training state that generation needs
+
 
 class Checkpoints:
   """The checkpoints of one run in one folder; one writer at a time.
@@ -131,6 +133,12 @@ class Checkpoints:
     chosen = processes.from_first(lambda: self._sound(step, fall_back))
     accept(self.meta(chosen))
     return self._read(chosen, template)
+
+  def restore_parameters(self, template: Any, step: int | None = None) -> Any:
+    """Returns the parameters of a checkpoint, as `restore` does; what else it holds is not read."""
+    self.wait()
+    chosen = processes.from_first(lambda: self._sound(step, False))
+    return self._read(chosen, {PARAMETERS: template}, PARAMETERS)[0][PARAMETERS]
 
   def _sound(self, step: int | None, fall_back: bool) -> int:
     """Returns the step to restore, after checking its files against the manifest; see `restore`."""
@@ -284,10 +292,12 @@ class Checkpoints:
       return UserError(f"{where}: the folder is not writable; choose another; {rest}")
     return UserError(f"{where}: {(text or type(error).__name__).splitlines()[0]}; {rest}")
 
-  def _read(self, step: int, template: Any) -> tuple[Any, dict[str, Any]]:
+  def _read(self, step: int, template: Any, part: str = "") -> tuple[Any, dict[str, Any]]:
+    """Returns the state of a step, or one part of it, and its meta."""
     record = checkpoint_folder.read_record(self.folder, step)
     flat, wanted = _flatten(template)
-    lines = checkpoint_folder.tree_differences(record["tree"], wanted)
+    stored = {name: leaf for name, leaf in record["tree"].items() if not part or name.startswith(f"{part}/")}
+    lines = checkpoint_folder.tree_differences(stored, wanted)
     if lines:
       path = checkpoint_folder.path_of(self.folder, step)
       raise UserError("\n  ".join([f"checkpoint {path} is of another model:", *lines]))
@@ -295,7 +305,9 @@ class Checkpoints:
     with plain_paths.plain_path(checkpoint_folder.path_of(self.folder, step)) as path:
       saved = self._checkpointer.restore(
         path / checkpoint_folder.STATE,
-        args=ocp.args.PyTreeRestore(item=dict.fromkeys(arguments, 0), restore_args=arguments),
+        args=ocp.args.PyTreeRestore(
+          item=dict.fromkeys(arguments, 0), restore_args=arguments, partial_restore=bool(part)
+        ),
       )
     leaves, structure = jax.tree.flatten(template)
     restored = [_like(leaf, saved.get(name)) for name, leaf in zip(flat, leaves, strict=True)]

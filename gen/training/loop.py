@@ -25,14 +25,14 @@ from gen.errors import UserError
 from gen.io import json_reading
 from gen.io.locks import FolderLock
 from gen.models import language_model
+from gen.optimizers import schedule_params
 from gen.sharding import layouts, processes
 from gen.training import evaluate, memory_check, step
 from gen.training.checkpoints import Checkpoints, require_tokenizer
 from gen.training.hooks import NoHooks, RunHooks, RunStopped
 from gen.training.journal import LOST, Journal, JournalSink, TensorBoard, read_journal, require_rows
-from gen.training.optimizer import schedule_params
 from gen.training.run_folder import CHECKPOINTS, JOURNAL, claim_folder, stored_result
-from gen.training.run_length import complete_run, count_steps, flops_per_step, row_length
+from gen.training.run_length import complete_run, count_steps, flops_per_row, row_length
 
 TOKENIZER = "tokenizer"  # folder beside the checkpoints: what their ids mean
 # Of the whole run, saved with each checkpoint: seconds inside steps, loss-bearing tokens, the last means, sums since
@@ -138,7 +138,7 @@ class TrainingRun:
     self.over = schedule_params(run.optimizer, self.steps)
     self.own_rows = None if self.place is None else self.place.own_rows(run.data.batch)
     self.row = row_length(run)
-    self.flops_per_token = flops_per_step(run) / self.row.tokens
+    self.flops_per_token = flops_per_row(run) / self.row.tokens
     self.tokens_per_step = run.data.batch * self.row.tokens
     self.log_every = run.log_every or max(1, self.steps // 50)
     self.seconds, self.loss_tokens, self.train_loss = 0.0, 0.0, float("nan")

@@ -1,10 +1,12 @@
 """Computes the length and FLOPs of a run's rows, and its number of steps."""
 
 import dataclasses
+import functools
+import json
 from typing import Any, NamedTuple
 
 from gen import counts
-from gen.config import Run
+from gen.config import Model, Optimizer, Run, from_dict, to_dict, user_sources
 from gen.data import objectives
 from gen.data.dataset import Dataset
 from gen.errors import UserError
@@ -41,10 +43,26 @@ def row_length(run: Run) -> RowLength:
   return RowLength(min(raw, target) if source == 0 else raw, target, source)
 
 
-def flops_per_step(run: Run) -> float:
-  """Returns the exact training FLOPs of one row of a completed run."""
+def flops_per_row(run: Run) -> float:
+  """Returns the exact training FLOPs of one row of a completed run, with the row's share of the optimizer's update."""
   row = row_length(run)
-  return counts.count_flops(run.model, row.target, row.source).total
+  return counts.count_flops(run.model, row.target, row.source).total + update_flops(run) / run.data.batch
+
+
+def update_flops(run: Run) -> float:
+  """Returns the FLOPs of matrix products in one update of a run's optimizer; 0 for elementwise optimizers."""
+  if run.optimizer.name in ("adamw", "lion", "adafactor", "sgd"):
+    return 0.0
+  return _update_flops(json.dumps(to_dict(run.model)), run.optimizer.name, run.optimizer.options)
+
+
+@functools.lru_cache(maxsize=4096)
+def _update_flops(model: str, name: str, options: str) -> float:
+  from gen import optimizers  # Imports jax, which counts of most runs do without.
+  from gen.models import language_model
+
+  shapes = language_model.parameter_shapes(from_dict(Model, json.loads(model)))
+  return optimizers.count_update_flops(Optimizer(name=name, options=options), shapes)
 
 
 def vocab_of_tokenizer(objective: str, tokenizer: Any) -> int:
@@ -65,7 +83,7 @@ def complete_run(run: Run, loaded: Dataset) -> Run:
   )
   if model.positions == "learned" and model.context < max(row.target, row.source):
     raise UserError(f"model.context {model.context} is shorter than a row of {max(row.target, row.source)}")
-  return dataclasses.replace(run, model=model)
+  return user_sources.with_sources(dataclasses.replace(run, model=model))
 
 
 def count_steps(run: Run) -> int:
@@ -74,7 +92,7 @@ def count_steps(run: Run) -> int:
   tokens = run.data.batch * row.tokens
   if run.steps:
     return run.steps
-  wanted = run.tokens or run.flops / flops_per_step(run) * row.tokens
+  wanted = run.tokens or run.flops / flops_per_row(run) * row.tokens
   steps = round(wanted / tokens)
   if steps < 1:
     given = f"tokens={run.tokens:g}" if run.tokens else f"flops={run.flops:g}"

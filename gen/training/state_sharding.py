@@ -22,7 +22,7 @@ class StateSharding(NamedTuple):
     layout: that they follow.
     parameters: of the parameters.
     gradients: of their gradients, also while microbatches are added up.
-    opt_state: of AdamW's state.
+    opt_state: of the optimizer's state.
     recurrent_state: of what a recurrent model carries from batch to batch, or None.
   """
 
@@ -86,21 +86,23 @@ class StateSharding(NamedTuple):
 
 
 def shard_state(
-  model: configs.Model, layout: ShardingLayout, moments_of: Callable[[Any], Any]
+  model: configs.Model, layout: ShardingLayout, init_opt_state: Callable[[Any], Any]
 ) -> StateSharding:
   """Returns where everything lies.
 
   Args:
     model: its shape.
     layout: the mesh and what is split.
-    moments_of: from parameters to the optimizer's state.
+    init_opt_state: from parameters to the optimizer's state.
   """
   names, shapes = language_model.logical_axes(model), language_model.parameter_shapes(model)
   trees = {
     part: layout.shardings(layout.specs(names, shapes, part))
     for part in ("parameters", "gradients", "opt_state")
   }
-  opt_state = _like_parameters(jax.eval_shape(moments_of, shapes), trees["opt_state"], layout.everywhere)
+  opt_state = _like_parameters(
+    jax.eval_shape(init_opt_state, shapes), shapes, trees["opt_state"], layout.everywhere
+  )
   recurrent_state = None
   if model.carry:
     state = jax.eval_shape(lambda: recurrent.init_recurrent_state(model, 1))
@@ -108,17 +110,23 @@ def shard_state(
   return StateSharding(layout, trees["parameters"], trees["gradients"], opt_state, recurrent_state)
 
 
-def _like_parameters(tree: Any, parameters: Any, otherwise: Any) -> Any:
+def _like_parameters(tree: Any, shapes: Any, parameters: Any, otherwise: Any) -> Any:
   """Returns for each leaf what the parameter has whose path ends the leaf's own, else `otherwise`.
 
-  An optimizer's state holds trees of the parameters' form in places of its own choice, and counters.
+  An optimizer's state holds trees of the parameters' form in places of its own choice, and counters. A leaf of another
+  shape than its parameter, such as a factored moment, is not split.
   """
-  known = {tuple(map(str, path)): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(parameters)}
+  known = {
+    tuple(map(str, path)): (shape.shape, leaf)
+    for (path, shape), leaf in zip(
+      jax.tree_util.tree_leaves_with_path(shapes), jax.tree.leaves(parameters), strict=True
+    )
+  }
 
   def find(path: tuple[Any, ...], leaf: Any) -> Any:
-    del leaf
     words = tuple(map(str, path))
     endings = (words[index:] for index in range(len(words)))
-    return next((known[ending] for ending in endings if ending in known), otherwise)
+    shape, sharding = next((known[ending] for ending in endings if ending in known), ((), otherwise))
+    return sharding if leaf.shape == shape else otherwise
 
   return jax.tree_util.tree_map_with_path(find, tree)

@@ -1,4 +1,4 @@
-"""The training step: loss, gradients, clipping, AdamW; pure, and several to a dispatch.
+"""The training step: loss, gradients, clipping, the optimizer's update; pure, and several to a dispatch.
 
 K steps of a dispatch, M microbatches, B batch, T length, N tokens, D width.
 """
@@ -15,18 +15,13 @@ from jax import Array
 
 from gen import config as configs
 from gen.batch import Batch
+from gen.io import user_code
 from gen.kernels import losses
 from gen.kernels.recurrence import RecurrentState
 from gen.models import language_model, recurrent
+from gen.optimizers import ScheduleParams, UpdateRule, learning_rate, make_update_rule
 from gen.sharding.layouts import ShardingLayout
 from gen.training import state_sharding, xla_options
-from gen.training.optimizer import (
-  ScheduleParams,
-  init_moments,
-  learning_rate,
-  update_direction,
-  update_moments,
-)
 
 
 class TrainState(NamedTuple):
@@ -35,7 +30,7 @@ class TrainState(NamedTuple):
   Attributes:
     step: steps done, int32.
     params: parameters, float32.
-    opt_state: AdamW's state.
+    opt_state: the optimizer's state.
     skipped: steps whose gradient was not finite and that changed nothing, int32.
     key: the run's random key as data, for dropout; a step folds its number in.
     recurrent_state: what a recurrent model remembers of each row, where it carries its state; else None.
@@ -70,7 +65,7 @@ def initialize_state(model: configs.Model, optimizer: configs.Optimizer, seed: A
   """
   key = jax.random.key(seed)
   params = language_model.initialize_parameters(model, jax.random.fold_in(key, 0))
-  opt_state = init_moments(optimizer, params)
+  opt_state = make_update_rule(optimizer).init(params)
   data = jax.random.key_data(jax.random.fold_in(key, 1))
   return TrainState(jnp.int32(0), params, opt_state, jnp.int32(0), data)
 
@@ -198,11 +193,12 @@ def train_step(
   batch: Batch,
   schedule: ScheduleParams,
   place: state_sharding.StateSharding | None = None,
+  rule: UpdateRule | None = None,
 ) -> tuple[TrainState, StepSums]:
   """Returns the state after one step over a batch, and its sums; on a mesh, each where `place` says.
 
   The mean over loss-bearing tokens is taken once, over the whole batch. A gradient that is not finite leaves
-  parameters and opt_state as they were, and is counted.
+  parameters and opt_state as they were, and is counted. `rule` is the optimizer's; None makes it from the config.
   """
   # Without this constraint XLA leaves parameters sharded between the steps of a dispatch under ZeRO-1 and 2, and
   # all-gathers them several times in each step.
@@ -218,13 +214,14 @@ def train_step(
   def keep(new: Array, old: Array | float) -> Array:
     return jnp.where(finite, new, old)
 
-  opt_state = jax.tree.map(keep, update_moments(optimizer, state.opt_state, grads), state.opt_state)
+  rate = learning_rate(optimizer.schedule, state.step, schedule)
+  rule = rule or make_update_rule(optimizer)
+  new_opt_state, apply_update = rule.update(grads, state.opt_state, state.params, rate)
+  opt_state = jax.tree.map(keep, new_opt_state, state.opt_state)
   # The barrier orders the update of the moments before that of the parameters, so XLA can reuse the old moments'
   # buffers: 371 MiB in place of 383 for a decoder of width 256.
   opt_state = jax.lax.optimization_barrier(constrain_tree(opt_state, place and place.opt_state))
-  rate = learning_rate(optimizer.schedule, state.step, schedule)
-  steps = update_direction(optimizer, opt_state, state.params)
-  params = jax.tree.map(lambda p, u: keep(p - rate * u, p), state.params, steps)
+  params = jax.tree.map(keep, apply_update(state.params, opt_state), state.params)
   params = constrain_tree(params, place and place.parameters)
   recurrent_state = jax.tree.map(keep, recurrent_state, state.recurrent_state)
   skipped = state.skipped + jnp.where(finite, 0, 1)
@@ -240,13 +237,14 @@ def train_steps(
   count: Array,
   schedule: ScheduleParams,
   place: state_sharding.StateSharding | None = None,
+  rule: UpdateRule | None = None,
 ) -> tuple[TrainState, StepSums]:
   """Runs the first `count` of K stacked batches in one program, whatever count is."""
 
   def body(i: Array, carry: tuple[TrainState, StepSums]) -> tuple[TrainState, StepSums]:
     state, total = carry
     batch = jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, i, keepdims=False), batches)
-    state, sums = train_step(model, optimizer, state, batch, schedule, place)
+    state, sums = train_step(model, optimizer, state, batch, schedule, place, rule)
     added = StepSums(*(a + b for a, b in zip(total, sums, strict=True)))
     return state, added._replace(gradient_norm=sums.gradient_norm)
 
@@ -279,11 +277,17 @@ def step_programs(
   fixed = configs.to_dict(optimizer)
   for name in ("peak_learning_rate", "warmup", "decay", "final", "max_skipped_steps"):
     fixed[name] = 0.0  # traced, or not read by the step
-  return _programs(json.dumps(configs.to_dict(model)), json.dumps(fixed), layout)
+  own = user_code.is_reference(optimizer.name)
+  source = user_code.source_checksum(optimizer.name, "optimizer.name") if own else ""
+  return _programs(json.dumps(configs.to_dict(model)), json.dumps(fixed), layout, source)
 
 
 @functools.lru_cache(maxsize=64)
-def _programs(model_json: str, optimizer_json: str, layout: ShardingLayout | None) -> StepPrograms:
+def _programs(
+  model_json: str, optimizer_json: str, layout: ShardingLayout | None, source: str
+) -> StepPrograms:
+  """Compiles a shape; `source` is the checksum of the user's own code that its config names."""
+  del source
   model = configs.from_dict(configs.Model, json.loads(model_json))
   optimizer = configs.from_dict(configs.Optimizer, json.loads(optimizer_json))
   plain = losses.LossTerms(soft_cap=model.logits_soft_cap, chunk=model.loss_chunk)
@@ -292,7 +296,7 @@ def _programs(model_json: str, optimizer_json: str, layout: ShardingLayout | Non
       model,
       optimizer,
       plain,
-      state_sharding.shard_state(model, layout, functools.partial(init_moments, optimizer)),
+      state_sharding.shard_state(model, layout, make_update_rule(optimizer).init),
     )
   here = jax.default_backend()
   return StepPrograms(
@@ -300,7 +304,7 @@ def _programs(model_json: str, optimizer_json: str, layout: ShardingLayout | Non
       functools.partial(initialize_state, model, optimizer), compiler_options=xla_options.options_once(here)
     ),
     jax.jit(
-      functools.partial(train_steps, model, optimizer),
+      functools.partial(train_steps, model, optimizer, rule=make_update_rule(optimizer)),
       donate_argnums=0,
       compiler_options=xla_options.step_options(model, here),
     ),
@@ -327,7 +331,9 @@ def _placed(
       compiler_options=xla_options.options_once(platform),
     ),
     jax.jit(
-      on_mesh(functools.partial(train_steps, model, optimizer, place=place)),
+      on_mesh(
+        functools.partial(train_steps, model, optimizer, place=place, rule=make_update_rule(optimizer))
+      ),
       donate_argnums=0,
       in_shardings=(state, stack, whole, whole),
       out_shardings=(state, whole),

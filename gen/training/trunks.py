@@ -20,12 +20,12 @@ from gen.data.dataset import Dataset
 from gen.errors import UserError
 from gen.io import json_reading
 from gen.io.locks import FolderLock, LockBusy
+from gen.optimizers import schedule_params
 from gen.sharding import processes
 from gen.training import checkpoint_folder, loop, step
 from gen.training.checkpoints import Checkpoints
 from gen.training.hooks import NoHooks, RunHooks, RunStopped
 from gen.training.journal import Journal
-from gen.training.optimizer import schedule_params
 from gen.training.run_folder import field_differences
 from gen.training.run_length import count_steps
 

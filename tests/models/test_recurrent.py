@@ -266,14 +266,14 @@ def test_the_forget_gate_starts_open_and_recurrent_kernels_orthogonal():
 
 @pytest.mark.parametrize("family", RECURRENT)
 def test_every_parameter_names_its_axes_and_no_bias_decays(family):
-  from gen.training import optimizer
+  from gen import optimizers
 
   model = model_of(family, residual=True)
   axes = language_model.logical_axes(model)
   for path, shape in jax.tree_util.tree_leaves_with_path(language_model.parameter_shapes(model)):
     assert len(functools.reduce(lambda tree, key: tree[key.key], path, axes)) == len(shape.shape)
   for path, decays in jax.tree_util.tree_leaves_with_path(
-    optimizer.decay_mask(language_model.parameter_shapes(model))
+    optimizers.decay_mask(language_model.parameter_shapes(model))
   ):
     assert decays == ("kernel" in path[-1].key or path[-1].key == "embedding")
 

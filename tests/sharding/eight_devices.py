@@ -1,6 +1,6 @@
 """Runs on eight simulated devices, for the tests beside it, and prints what it found as JSON.
 
-python tests/sharding/eight_devices.py losses FAMILY[,FAMILY]
+python tests/sharding/eight_devices.py losses FAMILY[@OPTIMIZER][:LAYOUT,LAYOUT] ...
 python tests/sharding/eight_devices.py trainer FOLDER
 """
 
@@ -27,9 +27,9 @@ import numpy as np
 from gen.config import RECURRENT, Data, Model, Optimizer, Run
 from gen.costs import memory, step_benchmark
 from gen.data import dataset
+from gen.optimizers import schedule_params
 from gen.sharding import layouts
 from gen.training import loop, step
-from gen.training.optimizer import schedule_params
 
 STEPS = 20
 FAMILIES = {
@@ -58,8 +58,12 @@ LAYOUTS = {
 }
 
 
-def run_of(family):
-  """Returns a tiny run of a family; a multi-query key head, which tensor parallelism cannot split, is among them."""
+def run_of(name):
+  """Returns a tiny run of FAMILY[@OPTIMIZER].
+
+  A multi-query key head, which tensor parallelism cannot split, is among them.
+  """
+  family, _, optimizer = name.partition("@")
   recurrent = family in RECURRENT
   sizes = {"vocab": 160, "width": 16, "depth": 1}
   sizes |= {} if recurrent else {"heads": 8, "head_width": 4, "feed_forward": 24, "context": 16}
@@ -68,7 +72,11 @@ def run_of(family):
     data=Data(
       length=16, batch=16, objective=step_benchmark.OBJECTIVES.get(family, "causal"), stream=family == "lstm"
     ),
-    optimizer=Optimizer(peak_learning_rate=1e-2, microbatches=1 if recurrent else 2),
+    optimizer=Optimizer(
+      name=optimizer or "adamw",
+      peak_learning_rate=3e-3 if optimizer == "lion" else 1e-2,
+      microbatches=1 if recurrent else 2,
+    ),
     steps=STEPS,
   )
 

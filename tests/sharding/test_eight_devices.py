@@ -15,6 +15,10 @@ TRIED = {
   "decoder": ("zero2", "all three"),
   "encoder_decoder": ("zero3",),
   "lstm": ("all three",),
+  "decoder@muon": ("zero3", "all three"),
+  "decoder@adafactor": ("zero3",),
+  "decoder@lion": ("zero3",),
+  "decoder@sgd": ("zero3",),
 }
 PAIRS = [(family, layout) for family, layouts in TRIED.items() for layout in layouts]
 
@@ -45,7 +49,8 @@ def test_a_device_holds_its_share_of_parameters_and_moments(found, family, layou
   if layout == "zero2":
     assert parameters == 1
   if layout in ("zero2", "zero3"):
-    assert moments == pytest.approx(8, rel=2e-3)  # but for AdamW's count of steps
+    # But for counts of steps, Muon's three coefficients, and Adafactor's placeholders of vectors, which are whole.
+    assert moments == pytest.approx(8, rel=5e-2 if "@" in family else 2e-3)
   if layout == "zero3":
     assert parameters == 8
   if layout == "all three":

@@ -12,8 +12,8 @@ from gen.config import Data, Model, Optimizer, Run
 from gen.costs import step_benchmark
 from gen.kernels import losses
 from gen.models import language_model
+from gen.optimizers import learning_rate, schedule_params
 from gen.training import evaluate, step, xla_options
-from gen.training.optimizer import learning_rate, schedule_params
 
 pytestmark = pytest.mark.optimized  # how many steps a program runs changes no bit
 STEPS, B, T, V = 4, 6, 5, 11

@@ -17,8 +17,8 @@ from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.errors import UserError
 from gen.generation.loaded_model import LoadedModel
 from gen.interop.text_frames import TextFrame
+from gen.optimizers import schedule_params
 from gen.training import step
-from gen.training.optimizer import schedule_params
 
 DISPATCH = 20  # steps of one compiled call
 BYTES = ByteTokenizer()

@@ -19,10 +19,11 @@ import dataclasses
 from typing import NamedTuple
 
 from gen import counts
-from gen.config import Run, Sweep, field_ranges, validation
+from gen.config import Run, Sweep, field_ranges, user_sources, validation
 from gen.data import objectives
 from gen.errors import UserError
 from gen.scaling.sweeps import trunk_sweeps
+from gen.training import run_length
 
 LETTERS = {"flops": "C", "tokens": "D", "tokens_per_parameter": "R", "steps": "S"}  # of budgets, in names
 
@@ -105,7 +106,7 @@ def is_held_out(sweep: Sweep, run: Run) -> bool:
 def flops_per_step(run: Run) -> float:
   """Returns the exact training FLOPs of one step of a run whose vocabulary is known."""
   target, source = _lengths(run)
-  return counts.count_flops(run.model, target, source).total * run.data.batch
+  return counts.count_flops(run.model, target, source).total * run.data.batch + run_length.update_flops(run)
 
 
 def _lengths(run: Run) -> tuple[int, int]:
@@ -172,7 +173,7 @@ def _run(
     branches = sorted(flops for one, flops in ends.items() if seed < one.seeds)
     name = f"trunk-{_size_name(width, run.seed, named)}"
     trunk_sweeps.join_trunk(run, name, flops_per_step(run), sorted(ends.values()), branches)
-  return run
+  return user_sources.with_sources(run)
 
 
 def _suit_batch(sweep: Sweep, run: Run, shortest: float, longest: float) -> None:

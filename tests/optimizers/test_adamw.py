@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gen import optimizers
 from gen.config import Model, Optimizer
 from gen.models import language_model
-from gen.training import optimizer as optimizers
-from gen.training.optimizer import ScheduleParams, learning_rate, schedule_params
+from gen.optimizers import ScheduleParams, learning_rate, schedule_params
 
 RATE = jax.jit(learning_rate, static_argnums=0)
 
@@ -117,17 +117,16 @@ def test_no_norm_and_no_bias_of_a_model_decays_and_every_kernel_does(family):
 
 def steps_of(config, rate, count=4):
   """Parameters after steps of ours, with gradients that differ from step to step."""
-  params = tree(0)
-  moments = optimizers.init_moments(config, params)
+  params, rule = tree(0), optimizers.make_update_rule(config)
+  opt_state = rule.init(params)
 
   @jax.jit
-  def step(grads, moments, params):
-    moments = optimizers.update_moments(config, moments, grads)
-    updates = optimizers.update_direction(config, moments, params)
-    return jax.tree.map(lambda p, u: p - rate * u, params, updates), moments
+  def step(grads, opt_state, params):
+    opt_state, apply_update = rule.update(grads, opt_state, params, np.float32(rate))
+    return apply_update(params, opt_state), opt_state
 
   for seed in range(1, count + 1):
-    params, moments = step(tree(seed), moments, params)
+    params, opt_state = step(tree(seed), opt_state, params)
   return params
 
 

@@ -1,8 +1,10 @@
-"""AdamW (arXiv:1711.05101) under a schedule whose peak and length are arguments, not constants.
+"""AdamW (arXiv:1711.05101), and the schedule of the learning rate that all optimizers follow.
 
-One compiled step thus serves every learning rate and every horizon of a sweep.
+A schedule's peak and length are arguments, not constants: one compiled step serves every learning rate and every
+horizon of a sweep.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +13,7 @@ import optax
 from jax import Array
 
 from gen.config import STABLE, Optimizer
+from gen.optimizers.update_rule import UpdateRule
 
 SCHEDULES = ("linear", "cosine", "constant", *STABLE)
 
@@ -68,46 +71,58 @@ def learning_rate(schedule: str, step: Array | int, constants: ScheduleParams) -
   return constants.peak * jnp.where(step < constants.warmup, jnp.minimum(rising, 1.0), shape)
 
 
-def init_moments(optimizer: Optimizer, params: Any) -> Any:
-  """Returns the state of AdamW before its first step: a count, and zeros like the parameters twice."""
-  adam, decay = _adam(optimizer), _decay(optimizer)
-  return adam.init(params), decay.init(params)
+def make_adamw(config: Optimizer) -> UpdateRule:
+  """Returns AdamW; its state is a count, and zeros like the parameters twice.
+
+  The new parameters are computed from the new state, and not by what optax returns beside it, so that a compiled step
+  can have done with the old state before it begins with the parameters. Else XLA keeps a copy of both.
+  """
+  adam = optax.scale_by_adam(config.beta1, config.beta2, config.epsilon)
+  decay = optax.add_decayed_weights(config.weight_decay, decay_mask)
+
+  def init(params: Any) -> Any:
+    return adam.init(params), decay.init(params)
+
+  def update(grads: Any, opt_state: Any, params: Any, rate: Array) -> tuple[Any, Callable[[Any, Any], Any]]:
+    del params
+    moments, decayed = opt_state
+
+    def apply(params: Any, opt_state: Any) -> Any:
+      steps = _direction(config, opt_state, params)
+      return jax.tree.map(lambda p, u: p - rate * u, params, steps)
+
+    return (adam.update(grads, moments)[1], decayed), apply
+
+  return UpdateRule(init, update)
 
 
-def update_moments(optimizer: Optimizer, opt_state: Any, grads: Any) -> Any:
-  """Returns the opt_state with one more gradient in them."""
-  adam, decay = opt_state
-  return _adam(optimizer).update(grads, adam)[1], decay
+def _direction(config: Optimizer, opt_state: Any, params: Any) -> Any:
+  """Returns the step of unit rate, m / (sqrt(v) + epsilon) + decay p, with m and v unbiased.
 
-
-def update_direction(optimizer: Optimizer, opt_state: Any, params: Any) -> Any:
-  """Returns the step of unit rate that the opt_state ask for, m / (sqrt(v) + epsilon) + decay p, m and v unbiased.
-
-  It is a function of its own, and not what optax returns beside the opt_state, so that a compiled step can have done
-  with the old opt_state before it begins with the parameters. Else XLA keeps a copy of both for it.
   Weight decay spares what is no matrix: norms and biases, by the rank that a parameter has in one layer.
   """
-  adam, decay = opt_state
-  mean = optax.tree.bias_correction(adam.mu, optimizer.beta1, adam.count)
-  square = optax.tree.bias_correction(adam.nu, optimizer.beta2, adam.count)
-  steps = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + optimizer.epsilon), mean, square)
-  return _decay(optimizer).update(steps, decay, params)[0]
-
-
-def _adam(optimizer: Optimizer) -> optax.GradientTransformation:
-  return optax.scale_by_adam(optimizer.beta1, optimizer.beta2, optimizer.epsilon)
-
-
-def _decay(optimizer: Optimizer) -> optax.GradientTransformation:
-  return optax.add_decayed_weights(optimizer.weight_decay, decay_mask)
+  adam, decayed = opt_state
+  mean = optax.tree.bias_correction(adam.mu, config.beta1, adam.count)
+  square = optax.tree.bias_correction(adam.nu, config.beta2, adam.count)
+  steps = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + config.epsilon), mean, square)
+  return optax.add_decayed_weights(config.weight_decay, decay_mask).update(steps, decayed, params)[0]
 
 
 def decay_mask(params: Any) -> Any:
   """Returns which parameters decay: kernels and embeddings, not norms' scales nor biases."""
 
   def is_matrix(path: tuple[Any, ...], value: Array) -> bool:
-    names = [str(getattr(key, "key", key)) for key in path]
-    rank = value.ndim - ("layers" in names)  # a stack of layers adds one axis
-    return rank >= 2 and not names[-1].endswith("bias")
+    names = path_names(path)
+    return layer_rank(names, value) >= 2 and not names[-1].endswith("bias")
 
   return jax.tree_util.tree_map_with_path(is_matrix, params)
+
+
+def path_names(path: tuple[Any, ...]) -> list[str]:
+  """Returns the names along a path into the parameters."""
+  return [str(getattr(key, "key", key)) for key in path]
+
+
+def layer_rank(names: list[str], value: Any) -> int:
+  """Returns the rank that a parameter has in one layer: a stack of layers adds one axis."""
+  return value.ndim - ("layers" in names)

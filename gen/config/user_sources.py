@@ -1,0 +1,24 @@
+"""Checksums of the user's own code that a run names, which make the code part of the run's identity."""
+
+import dataclasses
+import operator
+
+from gen.config.run import Run
+from gen.io import user_code
+
+# Fields that may name an object of the user's own code.
+FIELDS = ("optimizer.name",)
+
+
+def with_sources(run: Run) -> Run:
+  """Returns the run with the checksum of the source of each object of the user's own that it names.
+
+  Raises:
+    UserError: for a reference that cannot be imported.
+  """
+  values = {field: str(operator.attrgetter(field)(run)) for field in FIELDS}
+  references = {field: value for field, value in values.items() if user_code.is_reference(value)}
+  sources = tuple(
+    f"{field}={user_code.source_checksum(value, field)[:16]}" for field, value in references.items()
+  )
+  return run if sources == run.sources else dataclasses.replace(run, sources=sources)
