@@ -14,14 +14,14 @@ from gen.errors import UserError
 NUMBERS = ("params", "tokens", "loss")
 OPTIONAL = ("flops", "budget", "seed", "held_out", "steps")
 NAMES = {  # in order of preference
-  "params": "params n n_params num_params parameters n_parameters num_parameters parameter_count param_count "
+  "params": "params n n_params num_params parameters parameter n_parameters num_parameters parameter_count param_count "
   "model_size model_params total_params params_total non_embedding_params params_non_embedding "
   "non_embedding_parameters "
   "params_no_embed n_params_non_embedding",
-  "tokens": "tokens d train_tokens training_tokens n_tokens num_tokens tokens_seen tokens_processed tokens_trained "
-  "total_tokens consumed_tokens seen_tokens dataset_tokens data_tokens num_train_tokens",
+  "tokens": "tokens d token train_tokens training_tokens n_tokens num_tokens tokens_seen tokens_processed "
+  "tokens_trained total_tokens consumed_tokens seen_tokens dataset_tokens data_tokens num_train_tokens",
   "loss": "loss val_loss validation_loss eval_loss final_val_loss final_eval_loss final_validation_loss valid_loss "
-  "test_loss final_loss loss_final final_train_loss train_loss training_loss",
+  "test_loss final_loss loss_final final_train_loss train_loss training_loss l",
   "flops": "flops c compute total_flops train_flops training_flops flop total_compute train_compute training_compute "
   "compute_flops total_training_flops",
   "budget": "budget",
@@ -30,6 +30,25 @@ NAMES = {  # in order of preference
   "steps": "steps",
   "name": "name run_name run run_id",
 }
+_COUNTS = {
+  "thousand": 1e3,
+  "million": 1e6,
+  "billion": 1e9,
+  "trillion": 1e12,
+  "mio": 1e6,
+  "mln": 1e6,
+  "bln": 1e9,
+}
+_UNITS: dict[str, dict[str, float]] = {  # words at the end of a column's name
+  "counts": {"k": 1e3, "m": 1e6, "b": 1e9, "bn": 1e9, "g": 1e9, "t": 1e12}
+  | {f"{word}{end}": size for word, size in _COUNTS.items() for end in ("", "s")}
+  | {f"{base}{power}": 10.0**power for power in (3, 6, 9, 12) for base in ("1e", "e", "10_")},
+  "flops": dict.fromkeys(("pf_days", "pfdays", "pf_day", "pf_s_days", "pflop_s_days", "petaflop_s_days"), 8.64e+19)
+  | {f"{word}flop{end}": 10.0**power for word, power in
+     {"giga": 9, "g": 9, "tera": 12, "t": 12, "peta": 15, "p": 15, "exa": 18, "e": 18, "zetta": 21, "z": 21}.items()
+     for end in ("", "s")}
+  | {f"{base}{power}": 10.0**power for power in (9, 12, 15, 18, 21) for base in ("1e", "e", "10_")},
+}  # fmt: skip
 _LETTERS = {"params": "N", "tokens": "D", "loss": "the loss", "flops": "C"}
 _SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 _COUNT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKmMbBgGtT]?)")
@@ -53,6 +72,7 @@ def find_columns(
     UserError: for a column that is absent or there twice; it lists all columns with what each looks like.
   """
   plain = [_plain(name) for name in header]
+  bare = {kind: [split_unit(kind, name)[0] for name in header] for kind in NAMES}
   found, said = {}, []
   for name, words in NAMES.items():
     known = [columns[name]] if name in columns else [one for one in [name] if one in header]
@@ -62,7 +82,7 @@ def find_columns(
       if known[0] not in header:
         raise UserError(f"{source} has no column {known[0]!r}{describe_missing(known[0], header, rows)}")
       found[name] = header.index(known[0])
-    matches = [i for word in words.split() for i, one in enumerate(plain) if one == word]
+    matches = [i for word in words.split() for i, one in enumerate(plain) if word in (one, bare[name][i])]
     if not known and matches:
       found[name] = matches[0]
     rest = [header[i] for i in matches if i != found.get(name)]
@@ -77,6 +97,26 @@ def find_columns(
   elif "flops" not in found:
     said.append("no column gives C: C = 6 N D")
   return found, said
+
+
+def split_unit(kind: str, name: str) -> tuple[str, float]:
+  """Returns a column's plain name without the unit or the remark in brackets at its end, and the unit.
+
+  Args:
+    kind: the quantity: params, tokens, flops or another, which has no units.
+    name: of the column.
+
+  >>> split_unit("tokens", "Train Tokens (B)"), split_unit("flops", "FLOPs (total)"), split_unit("params", "N/1e6")
+  (('train_tokens', 1000000000.0), ('flops', 1.0), ('n', 1000000.0))
+  """
+  plain = _plain(name)
+  units = _UNITS["flops" if kind == "flops" else "counts"] if kind in ("params", "tokens", "flops") else {}
+  for word in sorted(units, key=len, reverse=True):
+    if plain == word and kind == "flops":
+      return "flops", units[word]
+    if plain.endswith(f"_{word}"):
+      return re.sub(r"_(in|x|of)$", "", plain.removesuffix(f"_{word}")), units[word]
+  return _plain(re.sub(r"\s*[(\[][^()\[\]]*[)\]]\s*$", "", name)), 1.0
 
 
 def is_loss(name: str) -> bool:
@@ -140,10 +180,15 @@ def _looks(cells: list[str]) -> str:
   cells = [cell.strip() for cell in cells if cell.strip()]
   if not cells:
     return " (empty)"
-  values = [value for cell in cells if (value := parse_cell(cell)) is not None]
+  values = [value for cell in cells if (value := _any_number(cell)) is not None]
   if len(values) == len(cells):
     return f" (numbers from {min(values):.4g} to {max(values):.4g})"
   return f" (words such as {cells[0][:20]!r})"
+
+
+def _any_number(cell: str) -> float | None:
+  value = parse_cell(cell)
+  return parse_cell(cell, commas=True) if value is None else value
 
 
 def parse_cell(text: str, commas: bool = False) -> float | None:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from gen.errors import UserError
 from gen.io import json_lines
-from gen.scaling.runs import run_columns, table_files
+from gen.scaling.runs import run_columns, table_files, table_numbers
 from gen.scaling.runs.table_files import json_rows, text_of
 
 SAME_BUDGET = 1.1  # runs whose FLOPs differ by less than this factor share a budget
@@ -185,13 +185,9 @@ def read_described(path: str | Path, columns: Mapping[str, str] | None = None) -
   cells = [["" if row[name] is None else str(row[name]) for name in fields] for row in rows]
   places, said = run_columns.find_columns(fields, columns or {}, cells, str(path))
   lines = list(range(1, len(rows) + 1))
-  arrays = {
-    name: _floats([row[i] for row in cells], fields[i], lines, str(path), False)
-    for name, i in places.items()
-    if name != "name"
-  }
+  arrays, units = table_numbers.read_columns(fields, cells, places, columns or {}, lines, str(path))
   names = [row[places["name"]] for row in cells] if "name" in places else None
-  return make_runs(**_completed(arrays), names=names, source=str(path)), said
+  return make_runs(**_completed(arrays), names=names, source=str(path)), said + units
 
 
 def read_curves(path: str | Path, points: RunsTable) -> list[dict[str, Any]]:
@@ -234,9 +230,8 @@ def runs_from_rows(
     column = columns.get(name, name)
     missing = [i for i, row in enumerate(rows) if column not in row]
     if missing and (name in _NUMBERS or name in columns):
-      raise UserError(
-        f"{source}: result {missing[0] + 1} has no {column!r}{run_columns.describe_missing(column, list(rows[missing[0]]))}"
-      )
+      described = run_columns.describe_missing(column, list(rows[missing[0]]))
+      raise UserError(f"{source}: result {missing[0] + 1} has no {column!r}{described}")
     if len(missing) < len(rows):
       named[name] = [_number(row.get(column)) for row in rows]
   names = [str(row.get("name") or f"row {i}") for i, row in enumerate(rows, 1)]
@@ -252,9 +247,9 @@ def run_cells(points: RunsTable) -> tuple[np.ndarray, int]:
 
 def _from_table(text: str, source: str, columns: Mapping[str, str]) -> tuple[RunsTable, list[str]]:
   lines = text.splitlines()
-  commas = table_files.find_separator(lines) == ";"
-  table = table_files.read_cells(text, source)
-  header = [name.strip().lstrip("\ufeff") for name in next(table, (1, []))[1]]
+  semicolons = table_files.find_separator(lines) == ";"
+  kept = list(table_files.read_cells(text, source))
+  header = [name.strip().lstrip("\ufeff") for name in kept[0][1]] if kept else []
   if not any(header):
     raise UserError(f"{source} is empty; it needs a first line with the columns params, tokens, loss")
   if len(header) == 1:
@@ -262,7 +257,10 @@ def _from_table(text: str, source: str, columns: Mapping[str, str]) -> tuple[Run
       f"{source} holds neither runs nor results: it is no JSON, and its first line {header[0][:60]!r} is no head of a "
       "table; the cells of a table are separated by a comma, a semicolon, a tab or |"
     )
-  kept = list(table)
+  if all(run_columns.parse_cell(name) is not None for name in header):
+    header = table_files.commented_head(lines, len(header), source)
+  else:
+    kept = kept[1:]
   places, said = run_columns.find_columns(header, columns, [row for _, row in kept[:1000]], source)
   least = max(places.values()) + 1
   for line, row in kept:
@@ -270,7 +268,7 @@ def _from_table(text: str, source: str, columns: Mapping[str, str]) -> tuple[Run
       raise UserError(f"{source}: line {line} has {len(row)} cells, the first line {len(header)}")
   if not kept:
     raise UserError(f"{source} has no rows below its first line")
-  lost = run_columns.unfinished_rows(header, [row for _, row in kept], places, commas)
+  lost = run_columns.unfinished_rows(header, [row for _, row in kept], places, semicolons)
   if lost:
     shown = ", ".join(f"line {kept[i][0]}" for i in lost[:8]) + (" and more" if len(lost) > 8 else "")
     said = [
@@ -279,13 +277,11 @@ def _from_table(text: str, source: str, columns: Mapping[str, str]) -> tuple[Run
     ]
     kept = [one for i, one in enumerate(kept) if i not in set(lost)]
   numbers = [line for line, _ in kept]
-  arrays = {
-    name: _floats([row[i] for _, row in kept], header[i], numbers, source, commas)
-    for name, i in places.items()
-    if name != "name"
-  }
+  arrays, units = table_numbers.read_columns(
+    header, [row for _, row in kept], places, columns, numbers, source, semicolons
+  )
   names = [row[places["name"]] for _, row in kept] if "name" in places else None
-  return make_runs(**_completed(arrays), names=names, lines=numbers, source=source), said
+  return make_runs(**_completed(arrays), names=names, lines=numbers, source=source), said + units
 
 
 def _completed(arrays: dict[str, Any]) -> dict[str, Any]:
@@ -296,20 +292,6 @@ def _completed(arrays: dict[str, Any]) -> dict[str, Any]:
   with np.errstate(all="ignore"):
     third = np.asarray(arrays["flops"], np.float64) / (6 * np.asarray(arrays[present], np.float64))
   return {**arrays, absent: third}
-
-
-def _floats(texts: list[str], column: str, lines: list[int], source: str, commas: bool) -> np.ndarray:
-  try:
-    return np.array([float(text) if text.strip() else math.nan for text in texts])
-  except ValueError:
-    pass
-  values = []
-  for text, (row, line) in zip(texts, enumerate(lines, 1), strict=True):
-    value = run_columns.parse_cell(text, commas)
-    if value is None:
-      raise UserError(f"{source}: {column} in row {row} (line {line}) is no number: {text.strip()!r}")
-    values.append(value)
-  return np.array(values)
 
 
 def _number(value: Any) -> float:

@@ -101,8 +101,8 @@ def is_one_value(text: str, name: str) -> bool:
     text: the JSON.
     name: of its file, which decides only where the JSON is broken.
 
-  >>> is_one_value('{"points": [\n]}', "a"), is_one_value('{"loss": 3}\n{"loss": 2', "a"), is_one_value('{"loss": 3}', "a")
-  (True, False, False)
+  >>> [is_one_value(text, "a") for text in ('{"points": [\n]}', '{"loss": 3}\n{"loss": 2', '{"loss": 3}')]
+  [True, False, False]
   """
   if text.lstrip()[:1] == "[":
     return True
@@ -151,6 +151,32 @@ def find_separator(lines: list[str]) -> str:
   """
   head = next((line for line in lines if line.strip() and not line.lstrip().startswith("#")), "")
   return max(_SEPARATORS, key=lambda one: (head[:100_000].count(one), one == ","))
+
+
+def commented_head(lines: list[str], count: int, source: str) -> list[str]:
+  """Returns the names in the comment above a table whose first line holds numbers, as NumPy's savetxt writes it.
+
+  Args:
+    lines: of the file.
+    count: number of columns.
+    source: what to call the table in messages.
+
+  Raises:
+    UserError: if no such comment names all columns.
+  """
+  above = []
+  for line in lines:
+    if line.strip() and not line.lstrip(' "').startswith("#"):
+      break
+    above.append(line)
+  for line in reversed(above):
+    cells = next(csv.reader([line], delimiter=find_separator(lines), skipinitialspace=True), [])
+    if len(cells) == count:
+      return [cells[0].lstrip().removeprefix("#").strip(), *(cell.strip() for cell in cells[1:])]
+  raise UserError(
+    f"{source} has no names of columns: its first line holds numbers only; write a line such as params,tokens,loss "
+    "above it"
+  )
 
 
 def json_rows(text: str, path: Path) -> list[dict[str, Any]]:

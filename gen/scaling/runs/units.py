@@ -151,7 +151,8 @@ def convert_runs(
     tokens_unit: unit of D in the file; None if the user gave none.
 
   Raises:
-    UserError: for counts that seem to be in a unit the user did not give, with the flags that convert them.
+    UserError: for counts that seem to be in a unit the user did not give, with the flags that convert them; for a
+      unit given for counts of ones.
   """
   counted = bool(
     np.allclose(runs.flops, 6 * runs.params * runs.tokens, rtol=1e-9)
@@ -161,7 +162,18 @@ def convert_runs(
     return runs
   n, d = parse_unit("--params_unit", params_unit), parse_unit("--tokens_unit", tokens_unit)
   found = dataclasses.replace(runs, params=runs.params * n, tokens=runs.tokens * d)
+  if not of_table(runs.params, runs.tokens) and not _is_possible(found):
+    raise UserError(
+      f"{source} gives counts of ones already, of {_middle(runs.params):.3g} parameters and {_middle(runs.tokens):.3g} "
+      f"tokens in its middle run; leave out --params_unit and --tokens_unit"
+    )
   return found.with_flops_6nd() if counted else found
+
+
+def _is_possible(runs: "RunsTable") -> bool:
+  """Returns whether somebody may have trained the middle run."""
+  n, d = _middle(runs.params), _middle(runs.tokens)
+  return n <= USUAL["params"][1] / 10 and d <= USUAL["tokens"][1] / 10 and of_ratio(d / n) is None
 
 
 def _refuse(source: str, runs: "RunsTable", counted: bool) -> None:

@@ -7,8 +7,9 @@ import pytest
 from gen import counts, presets
 from gen.config import FAMILIES, Model
 from gen.errors import UserError
-from gen.scaling.planning import budgets, published; from gen.scaling.runs import conventions
 from gen.scaling.laws.law import HOFFMANN_2022
+from gen.scaling.planning import budgets, published
+from gen.scaling.runs import conventions
 
 # Table D.1 of arXiv:2005.14165: PF-days, FLOPs, parameters (M), tokens (B), FLOPs a parameter and token.
 TABLE_D1 = {

@@ -7,9 +7,8 @@ import pytest
 
 from gen.config import Data, Model, Run, to_dict
 from gen.errors import UserError
-from gen.scaling.runs import conventions, recount_conventions, runs_table
-from gen.training import journal
 from gen.io import strict_json
+from gen.scaling.runs import conventions, recount_conventions, runs_table
 
 HEAD = "params,tokens,loss,width,depth,vocab,length"
 ROWS = ["7,1e6,3.1,24,2,60,16", "8,2e6,3.0,40,3,60,16"]
@@ -22,7 +21,9 @@ def table(folder, head=HEAD, rows=ROWS):
 
 
 def recounted(path, text):
-  return recount_conventions.recount_runs(runs_table.read_runs(path), recount_conventions.parse_choice(text), path)
+  return recount_conventions.recount_runs(
+    runs_table.read_runs(path), recount_conventions.parse_choice(text), path
+  )
 
 
 def test_n_of_a_plain_decoder_is_the_count_by_hand(tmp_path):
@@ -116,10 +117,16 @@ def test_budgets_are_counted_anew_where_their_runs_stay_equal_and_valleys_refuse
   rows = [(n, c / (k * n), 3.0, c, c) for c in (1e12, 4e12) for n, k in ((1e4, 9.0), (3e4, 8.8), (9e4, 8.7))]
   even = table(tmp_path, head, [",".join(map(str, row)) for row in rows])
   found = recounted(even, "6nd")
-  assert recount_conventions.unequal_reason(found, "6nd") == "" == recount_conventions.unequal_reason(recounted(even, "given"), "given")
+  assert (
+    recount_conventions.unequal_reason(found, "6nd")
+    == ""
+    == recount_conventions.unequal_reason(recounted(even, "given"), "given")
+  )
   assert np.unique(found.budget).tolist() == pytest.approx(
     [c * 6 / (9.0 * 8.8 * 8.7) ** (1 / 3) for c in (1e12, 4e12)]
   )
   rows = [(n, c / (k * n), 3.0, c, c) for c in (1e12, 4e12) for n, k in ((1e4, 11.0), (3e4, 8.8), (9e4, 7.1))]
   uneven = table(tmp_path, head, [",".join(map(str, row)) for row in rows])
-  assert "differ in C by up to a factor 1.55" in recount_conventions.unequal_reason(recounted(uneven, "6nd"), "6nd")
+  assert "differ in C by up to a factor 1.55" in recount_conventions.unequal_reason(
+    recounted(uneven, "6nd"), "6nd"
+  )

@@ -8,8 +8,7 @@ import pytest
 import zstandard
 
 from gen.errors import UserError
-from gen.scaling.runs import run_columns
-from gen.scaling.runs import runs_table
+from gen.scaling.runs import run_columns, runs_table
 
 PLAIN = "params,tokens,loss\n27000000,600000000,3.5\n81000000,200000000,3.25\n"
 

@@ -181,7 +181,9 @@ def test_a_chain_of_neighbours_does_not_become_one_budget():
 
 
 def test_cells_are_runs_that_differ_by_seed_only():
-  runs = runs_table.make_runs([5, 7, 5, 5], [1, 1, 1, 1], [1, 1, 1, 1], budget=[2, 2, 2, 9], seed=[0, 0, 1, 0])
+  runs = runs_table.make_runs(
+    [5, 7, 5, 5], [1, 1, 1, 1], [1, 1, 1, 1], budget=[2, 2, 2, 9], seed=[0, 0, 1, 0]
+  )
   cell, count = runs_table.run_cells(runs)
   assert cell.tolist() == [0, 1, 0, 2] and count == 3
 

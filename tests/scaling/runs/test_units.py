@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from gen.errors import UserError
-from gen.scaling.planning import law_source; from gen.scaling.laws import fit; from gen.scaling.runs import runs_table, units
+from gen.scaling.laws import fit
 from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.planning import law_source
+from gen.scaling.runs import runs_table, units
 
 LAW = ParametricLaw(E=1.2, A=300.0, B=900.0, alpha=0.35, beta=0.37)
 
