@@ -78,6 +78,7 @@ def _conclude(
   # The journal's encoding turns what JSON lacks (NaN) into null.
   results = json.loads(strict_json.encode_json(atlas_study.collect_results(atlas, chosen, trained)))
   studies = results.pop("studies")
+  results = results_file.seal_results(results)
   atlas_console.print_atlas(console, results)
   rows = [
     row | {"family": name} for name in chosen for row in [*trained[name].curves, *trained[name].results]

@@ -19,7 +19,7 @@ from absl import flags
 from gen.cli import environment, launch
 from gen.config import Run, validation
 from gen.errors import UserError
-from gen.io import outputs, quantities
+from gen.io import outputs, quantities, strict_json
 
 WORKDIR = outputs.DEFINE_folder("workdir", "", "Folder of runs and results; empty: runs/NAME.")
 JSON = outputs.DEFINE_json()
@@ -106,11 +106,17 @@ def _row(
 def _write(workdir: Path, rows: list[dict[str, Any]]) -> None:
   from gen import versions
   from gen.evaluation import loss_by_context_figure
-  from gen.io import json_report
+  from gen.io import json_report, seals
+  from gen.io.checksums import write_atomically
 
-  found = {"models": rows, "versions": versions.installed_versions()}
-  (workdir / "rnn_vs_transformer.json").write_text(json.dumps(found, indent=1) + "\n")
-  loss_by_context_figure.draw_comparison(workdir, rows)
+  found = seals.with_seal(
+    json.loads(strict_json.encode_json({"models": rows, "versions": versions.installed_versions()}))
+  )
+  try:
+    write_atomically(workdir / "rnn_vs_transformer.json", json.dumps(found, indent=1).encode() + b"\n")
+    loss_by_context_figure.draw_comparison(workdir, rows)
+  except OSError as error:
+    raise UserError(f"cannot write in {workdir}: {error.strerror}; both runs are done and saved") from error
   one, other = rows
   names = [loss_by_context_figure.name_of(row["family"]) for row in rows]
   for name, row in zip(names, rows, strict=True):

@@ -14,7 +14,7 @@ from gen.scaling.planning import law_source
 from gen.scaling.runs import runs_table
 from gen.scaling.sweeps import design
 from gen.scaling.verdicts import results_file
-from gen.scaling.workers import jobs, ledger
+from gen.scaling.workers import jobs, ledger, reanalysis
 from gen.training import journal
 from tests import mutations
 
@@ -133,6 +133,24 @@ def test_equal_studies_have_equal_seals_whenever_they_were_trained():
   assert results_file.seal_results(one)["seal"] == results_file.seal_results(other)["seal"]
   other["points"][0]["loss"] = 2.0
   assert results_file.seal_results(one)["seal"] != results_file.seal_results(other)["seal"]
+
+
+@pytest.mark.parametrize(
+  "place", [("families", "gru", "points", 0, "seconds"), ("seconds",), ("credible", "gru")]
+)
+def test_an_edited_number_of_an_atlas_is_refused(place, tmp_path):
+  family = {"points": [{"loss": 2.5, "seconds": 1.0}], "laws": {}}
+  atlas = results_file.seal_results({"families": {"gru": family}, "seconds": 3.0, "credible": {"gru": 0.0}})
+  path = tmp_path / "results.json"
+  path.write_text(json.dumps(atlas, indent=2, sort_keys=True))
+  assert reanalysis.read_study(tmp_path).results == atlas
+  part = atlas
+  for step in place[:-1]:
+    part = part[step]
+  part[place[-1]] += 0.5
+  path.write_text(json.dumps(atlas))
+  with pytest.raises(UserError, match=r"results\.json was changed after it was written"):
+    reanalysis.read_study(tmp_path)
 
 
 def test_an_edited_constant_of_a_sealed_law_is_refused(tmp_path):
