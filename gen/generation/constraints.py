@@ -1,7 +1,7 @@
 """The generation constraints of a checkpoint, as a filter of logits that depends on the text so far.
 
-The order is as in transformers: repetition penalty, repeated n-grams, bad words, minimum length, suppressed ids. B
-rows, H ids of text so far, V vocab, W windows or words, L ids of a word.
+The order is as in transformers: repetition penalty, repeated n-grams, bad words, minimum length, suppressed ids; a
+forced id comes last. B rows, H ids of text so far, V vocab, W windows or words, L ids of a word.
 """
 
 import dataclasses
@@ -34,7 +34,8 @@ class TokenHistory(NamedTuple):
 def reads_text(rules: Constraints) -> bool:
   """Returns whether the rules depend on the text, not only on the number of new tokens."""
   longer = any(len(word) > 1 for word in rules.bad_words)
-  return longer or bool(rules.min_length or rules.no_repeat or rules.repetition_penalty != 1)
+  depends = rules.min_length or rules.no_repeat or rules.repetition_penalty != 1
+  return longer or bool(depends) or rules.forced_second is not None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,14 @@ class ConstraintFilter:
     never_v = jnp.asarray(_marks(vocab, (*rules.suppressed, *alone)))
     never_v |= _marks(vocab, rules.suppressed_first) & (number == 0)
     never_v |= self.stops_v & (number < rules.min_new)
-    return jnp.where(never_v, sampling.EXCLUDED, logits_bv)
+    logits_bv = jnp.where(never_v, sampling.EXCLUDED, logits_bv)
+    return logits_bv if text is None or rules.forced_second is None else self._forced(logits_bv, text)
+
+  def _forced(self, logits_bv: Array, text: TokenHistory) -> Array:
+    """Leaves texts of one token a single id, with probability 1, as transformers' ForcedBOSTokenLogitsProcessor."""
+    there_bh = (jnp.arange(text.ids_bh.shape[1]) < text.end) & (text.ids_bh >= 0)
+    forced_v = jnp.where(jnp.arange(logits_bv.shape[-1]) == self.rules.forced_second, 0.0, sampling.EXCLUDED)
+    return jnp.where(there_bh.sum(1, keepdims=True) == 1, forced_v, logits_bv)
 
   def _by_text(self, logits_bv: Array, text: TokenHistory) -> Array:
     rules, vocab = self.rules, logits_bv.shape[-1]

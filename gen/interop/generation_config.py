@@ -59,6 +59,7 @@ class Constraints(NamedTuple):
     min_new: minimum number of new tokens.
     no_repeat: size of n-grams that never repeat; 0 is none.
     repetition_penalty: default of a Sampler without one.
+    forced_second: id that follows a text of one token, such as an empty prompt behind its start token; None is none.
   """
 
   suppressed: Ids = ()
@@ -68,6 +69,7 @@ class Constraints(NamedTuple):
   min_new: int = 0
   no_repeat: int = 0
   repetition_penalty: float = 1.0
+  forced_second: int | None = None
 
 
 UNCONSTRAINED = Constraints()
@@ -79,7 +81,7 @@ class GenerationConfig(NamedTuple):
   Attributes:
     eos: ids that end a text; may be outside the vocabulary.
     decoder_start: first id of an encoder-decoder's target, or None.
-    forced_bos: second id of its target, or None.
+    forced_bos: second id of its target or, in a decoder, of a text whose prompt is one token; or None.
     constraints: on generated text.
     notes: one sentence for each setting that is not applied.
   """

@@ -63,8 +63,18 @@ def frame_of_format(
   if model.family == "encoder_decoder":
     start = _start(hf, asked, model.vocab if head else 0)
     constraints = constraints._replace(min_new=max(0, constraints.min_new - len(start) + 1))
+  forced_notes: tuple[str, ...] = ()
+  if model.family not in ("encoder", "encoder_decoder") and asked.forced_bos is not None:
+    if 0 <= asked.forced_bos < model.vocab:
+      constraints = constraints._replace(forced_second=asked.forced_bos)
+    else:
+      forced_notes = (
+        f"forced_bos_token_id {asked.forced_bos} is outside the model's {model.vocab} ids: it is not used",
+      )
   stop, end_notes = _stop(asked.eos, model.vocab, tokenizer)
-  notes = (asked.notes + end_notes if model.family != "encoder" else ()) + _size_notes(model, tokenizer)
+  notes = (asked.notes + forced_notes + end_notes if model.family != "encoder" else ()) + _size_notes(
+    model, tokenizer
+  )
   return TextFrame(objective, before, after, start, stop, head, constraints=constraints, notes=notes)
 
 

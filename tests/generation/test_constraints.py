@@ -29,6 +29,7 @@ RULES = {
   "unigrams": Constraints(no_repeat=1),
   "bigrams": Constraints(no_repeat=2),
   "trigrams": Constraints(no_repeat=3),
+  "forced": Constraints(suppressed=(5,), forced_second=2),
   "penalty": Constraints(repetition_penalty=1.4),
   "all": Constraints((1,), (2, 3), ((2, 3), (5, 5)), 8, 0, 2, 1.2),
 }
@@ -47,7 +48,7 @@ def forbidden(rules, text, number, vocab=7):
     found |= {token for token in range(vocab) if (*text[len(text) - size + 1 :], token) in grams}
   if number < rules.min_new or len(text) < rules.min_length:
     found |= set(STOPS)
-  return found
+  return set(range(vocab)) - {rules.forced_second} if rules.forced_second and len(text) == 1 else found
 
 
 @pytest.mark.parametrize("name", list(RULES))
@@ -118,3 +119,16 @@ def test_constraints_hold_over_a_sliding_window():
   )
   text = [1, 2, 3, *found.rows()[0].tolist()]
   assert len(set(itertools.pairwise(text))) == len(text) - 1
+
+
+@pytest.mark.parametrize("searched", [False, True])
+def test_a_forced_id_follows_a_text_of_one_token_and_no_other(searched):
+  def written(**rules):
+    limits = {"max_tokens": 4, "constraints": Constraints(**rules)}
+    if searched:
+      return beam.beam_search(MODULE, PARAMS, [[3], [3, 4]], beams=3, **limits).best()
+    return decode.generate(MODULE, PARAMS, [[3], [3, 4]], GREEDY, jax.random.key(0), **limits).rows()
+
+  plain, forced = written(), written(forced_second=5)
+  assert plain[0][0] != 5 and forced[0][0] == 5
+  np.testing.assert_array_equal(plain[1], forced[1])

@@ -1,5 +1,6 @@
 """A directory of the Hugging Face format, and the run that it is imported as, are used as a trained run is."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -161,6 +162,44 @@ def test_a_directory_without_a_tokenizer_takes_the_one_that_is_named(directory, 
   with pytest.raises(UserError, match="has no tokenizer"):
     loaded_model.load_model(tmp_path / "run")
   assert loaded_model.load_model(tmp_path / "run", tokenizer=tmp_path / "named").tokenizer.vocab == 11
+
+
+def write_llama(folder):
+  """Writes the two files of a Llama-like tokenizer: byte fallback, a space before the text, <s> before its ids."""
+  folder.mkdir()
+  pieces = ["<unk>", "<s>", "</s>", "<0x7A>", "▁", *"theca", "▁t", "▁th", "▁the", "at", "▁c", "▁cat"]
+  merges = [("▁", "t"), ("▁t", "h"), ("▁th", "e"), ("a", "t"), ("▁", "c"), ("▁c", "at")]
+  ids = {piece: number for number, piece in enumerate(pieces)}
+  made = library.Tokenizer(library.models.BPE(ids, merges, unk_token="<unk>", byte_fallback=True))
+  made.normalizer = library.normalizers.Sequence(
+    [library.normalizers.Prepend("▁"), library.normalizers.Replace(" ", "▁")]
+  )
+  made.decoder = library.decoders.Sequence(
+    [library.decoders.Replace("▁", " "), library.decoders.ByteFallback(), library.decoders.Fuse()]
+  )
+  made.add_special_tokens(["<unk>", "<s>", "</s>"])
+  made.post_processor = library.processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+  made.save(str(folder / "tokenizer.json"))
+  (folder / "tokenizer_config.json").write_text(json.dumps({
+    "add_bos_token": True, "add_eos_token": False, "legacy": False, "tokenizer_class": "LlamaTokenizer",
+    "bos_token": {"__type": "AddedToken", "content": "<s>"}, "eos_token": "</s>", "pad_token": None,
+    "unk_token": "<unk>", "model_max_length": 10**30, "chat_template": "{{ messages }}", "sp_model_kwargs": {},
+  }))  # fmt: skip
+  return made
+
+
+def test_the_two_files_of_a_llama_like_tokenizer_suffice(directory, tmp_path):
+  made = write_llama(tmp_path / "llama")
+  folder = directory("gpt2-lm")
+  found = loaded_model.load_model(folder, tokenizer=tmp_path / "llama")
+  ids = found.tokenizer.encode("the cat z")
+  assert [*found.reading.before, *ids] == made.encode("the cat z").ids == [1, 12, 15, 4, 3]
+  assert found.reading.before == (1,) and found.reading.after == () and found.reading.stop == (2,)
+  ((answered,),) = text.stream_answers(found, ["the cat"], GREEDY, KEY, max_tokens=3)
+  assert len(answered.tokens) <= 3
+  for name, what in (("llama/tokenizer.json", "is a file"), ("absent", "does not exist")):
+    with pytest.raises(UserError, match=rf"{name} {what}; name the folder"):
+      loaded_model.load_model(folder, tokenizer=tmp_path / name)
 
 
 def test_the_wrong_tokenizer_is_refused(directory, tmp_path):

@@ -91,6 +91,17 @@ def test_older_configs_force_the_beginning_by_another_word(bart):
   assert loaded_model.load_model(bart).reading.start == (2, 0)
 
 
+def test_a_forced_beginning_of_a_decoder_follows_a_prompt_of_one_token(gpt2):
+  plain = {prompt: answer(gpt2, prompt)[1] for prompt in ("cat", "cat sat")}
+  ask(gpt2, eos_token_id=0, forced_bos_token_id=6)
+  assert plain["cat"][0] != 6 and answer(gpt2, "cat")[1][0] == 6
+  assert answer(gpt2, "cat sat")[1] == plain["cat sat"]
+  ask(gpt2, eos_token_id=0, forced_bos_token_id=50_257)
+  _, tokens, notes = answer(gpt2, "cat")
+  assert tokens == plain["cat"]
+  assert notes == ["forced_bos_token_id 50257 is outside the model's 29 ids: it is not used"]
+
+
 def test_any_of_several_ends_ends_a_text(gpt2):
   _, tokens, _ = answer(gpt2)
   ask(gpt2, eos_token_id=[0, tokens[2]])

@@ -59,6 +59,9 @@ def load_tokenizer(directory: str | Path) -> PretrainedTokenizer:
     UserError: if there is none that can be read.
   """
   directory = Path(directory)
+  if not directory.is_dir():
+    what = "is a file" if directory.exists() else "does not exist"
+    raise UserError(f"{directory} {what}; name the folder that holds the tokenizer's files, such as {JSON}")
   name = next((name for name in FILES if (directory / name).is_file()), None)
   try:
     beside = settings.read_settings(directory)
