@@ -86,8 +86,7 @@ def _search(x: bytes, y: bytes, l: bytes, moves_pp: bytes, delta: float, tied: b
   finalists_sp = candidates.theta_sp[_finalists(candidates)]
   if few is not problem:
     finalists_sp = _with_all_runs(problem, finalists_sp, delta)
-  bottoms = [_bottom(problem, theta, delta) for theta in finalists_sp]
-  best = min(bottoms, key=lambda one: one.value)
+  best = _bottom(problem, finalists_sp, delta)
   # A descent led to the best if its value at the stated delta, on the runs of the search, is the best's.
   level = (
     best.value
@@ -234,13 +233,17 @@ def _with_all_runs(problem: huber_solver.HuberProblem, candidates_sp: np.ndarray
   return ends.theta_sp[kept]
 
 
-def _bottom(problem: huber_solver.HuberProblem, theta: np.ndarray, delta: float) -> newton.NewtonResult:
-  """Descends to the minimum directly and through wider deltas; returns the lower result."""
-  straight = newton.newton_steps(theta, *problem[:3], delta, problem.moves_pp)
+def _bottom(
+  problem: huber_solver.HuberProblem, finalists_sp: np.ndarray, delta: float
+) -> newton.NewtonResult:
+  """Descends from each finalist at the stated delta, and from the lowest end also through wider deltas."""
+  step = newton.newton_steps if len(problem.x) > _LARGE else newton.descend_at
+  ends = [step(theta, *problem[:3], delta, problem.moves_pp) for theta in finalists_sp]
+  best = min(ends, key=lambda one: one.value)
   if len(problem.x) > _LARGE:
-    return straight
-  around = newton.descend_from(theta, *problem[:3], delta, problem.moves_pp)
+    return best
+  around = newton.descend_from(best.theta, *problem[:3], delta, problem.moves_pp)
   # The same bottom to rounding: the one whose gradient is smaller.
-  if abs(straight.value - around.value) <= 1e-12 * straight.value:
-    return min(straight, around, key=lambda one: float(np.linalg.norm(one.gradient)))
-  return min(straight, around, key=lambda one: one.value)
+  if abs(best.value - around.value) <= 1e-12 * best.value:
+    return min(best, around, key=lambda one: float(np.linalg.norm(one.gradient)))
+  return min(best, around, key=lambda one: one.value)

@@ -12,7 +12,7 @@ import numpy as np
 MAX_STEPS = 60
 WIDEST = 1e-2  # delta at which a descent begins, if the wanted one is narrower
 _NARROWING = 0.5
-_LONGEST = 3.0  # step in any parameter
+_LONGEST, _LONGEST_SHARE = 3.0, 0.1  # step in any parameter, in absolute terms plus relative to the parameter
 _MOST_DAMPING = 1e8
 
 
@@ -141,7 +141,7 @@ def _damped(
   model = evaluate_model(theta, x, y, l)
   lowest, damping = huber_value(model.residual, delta), 1e-2
   for _ in range(most_steps):
-    further = theta + _step(model, x, y, delta, moves_pp, damping)
+    further = theta + _shorten(_step(model, x, y, delta, moves_pp, damping), theta)
     next_model = evaluate_model(further, x, y, l)
     height = huber_value(next_model.residual, delta)
     if not height < lowest:
@@ -154,6 +154,13 @@ def _damped(
     if gain < 1e-15 * lowest and damping < 1e-6:
       break
   return theta
+
+
+def descend_at(
+  theta: np.ndarray, x: np.ndarray, y: np.ndarray, l: np.ndarray, delta: float, moves_pp: np.ndarray
+) -> NewtonResult:
+  """Descends at the stated delta alone, so the result is never above the start."""
+  return newton_steps(_damped(theta, x, y, l, delta, moves_pp, 300), x, y, l, delta, moves_pp)
 
 
 def _step(
@@ -172,4 +179,15 @@ def _step(
   bends, axes_pp = np.linalg.eigh(bent_pp / np.outer(scales, scales))
   slope = axes_pp.T @ (moves_pp.T @ huber_gradient(model, delta) / scales)
   move = -(axes_pp @ (slope / (np.maximum(np.abs(bends), 1e-15) + damping))) / scales
-  return moves_pp @ np.clip(move, -_LONGEST, _LONGEST)
+  return moves_pp @ move
+
+
+def _shorten(move: np.ndarray, theta: np.ndarray) -> np.ndarray:
+  """Returns the move in its own direction, no longer than the longest step in any parameter.
+
+  Where runs do not show a term, the objective falls along a narrow valley in (a, alpha) or (b, beta) without end.
+  A step clipped in each parameter by itself would leave that valley, and descents would end in it.
+  """
+  return move * min(
+    1.0, float(np.min((_LONGEST + _LONGEST_SHARE * np.abs(theta)) / np.maximum(np.abs(move), 1e-300)))
+  )

@@ -70,17 +70,16 @@ def scipys_best(runs, count, seed=0):
   return best
 
 
-@pytest.mark.parametrize("seed", [59, 77])
+@pytest.mark.parametrize("seed", [59, 77, 129])
 def test_no_start_of_scipys_ends_lower_whatever_runs_diverged(seed):
   runs = random_study(seed)
   assert parametric.fit(runs, bootstraps=0).objective <= scipys_best(runs, 6) * (1 + 1e-9)
 
 
 def test_no_start_of_scipys_ends_lower_in_random_studies(fuzz):
-  """Of studies 0 to 199, with 60 starts each, one ends higher than scipy: 129, by 1.5e-8 of the objective."""
   for _ in fuzz.rounds():
     runs = random_study(fuzz.seed)
-    assert parametric.fit(runs, bootstraps=0).objective <= scipys_best(runs, 6) * (1 + 1e-7)
+    assert parametric.fit(runs, bootstraps=0).objective <= scipys_best(runs, 6) * (1 + 1e-9)
 
 
 def corner_study(row, loss=10.9):
@@ -125,3 +124,9 @@ def test_a_law_of_any_constants_has_values_not_exceptions():
     for value in (law.a, law.b, law.G, law.n_coefficient, law.d_coefficient, *law.optimum(1e21)):
       assert isinstance(float(value), float)
   assert law_module.bounded_exp(1e6) < math.inf and math.isnan(law_module.bounded_exp(math.nan))
+
+
+def test_the_descent_follows_a_valley_without_end():
+  """Runs of study 129 show one term at a single size, so its exponent grows without bound."""
+  runs = random_study(129)
+  assert parametric.fit(runs, bootstraps=0).objective <= 0.0017512142498864094 * (1 + 1e-9)
