@@ -79,6 +79,8 @@ def _parse(argv: list[str], kind: type | None) -> list[str]:
     if kind is not None:
       print("\n" + "\n".join(field_help.help_lines(kind, width=shutil.get_terminal_size((100, 24)).columns)))
     sys.exit(0)  # absl ends with 1 when it has helped
+  except terminal.OutputError:
+    raise
   except Exception as error:
     first = _first(error)
     if isinstance(first, UserError):

@@ -2,7 +2,8 @@
 
 Text that the terminal's encoding lacks is written with replacement characters, because an answer in part is worth more
 than a traceback. A reader that leaves (`| head -1`) ends the program as it ends other Unix programs. What is written to
-a terminal that was closed meanwhile is dropped, because a progress line is worth less than the work.
+a terminal that was closed meanwhile is dropped, because a progress line is worth less than the work; so is what
+standard error cannot take, for example on a full disk. Standard output on a full disk is one sentence.
 """
 
 import errno
@@ -16,6 +17,11 @@ from typing import Any, TextIO
 
 MIN_COLUMNS = 40  # narrower help cannot be laid out by absl
 READER_LEFT = 141  # exit code: 128 + SIGPIPE, as shells have it
+UNWRITABLE = 1  # exit code
+
+
+class OutputError(OSError):
+  """Standard output cannot be written, for example because the disk is full."""
 
 
 def run_at_terminal(function: Callable[[], int | None]) -> int:
@@ -32,6 +38,8 @@ def run_at_terminal(function: Callable[[], int | None]) -> int:
       raise  # another pipe, such as one to a worker process
     _drop_output()
     code = READER_LEFT
+  except OutputError as error:
+    code = _refused(error)
   return _flush() or code
 
 
@@ -42,35 +50,51 @@ def print_progress(line: str) -> None:
 
 def _prepare() -> None:
   """Makes standard output and error safe to write to; a stream that is closed becomes the null device."""
-  sys.stdout, sys.stderr = (_writable(stream) for stream in (sys.stdout, sys.stderr))
+  sys.stdout, sys.stderr = _writable(sys.stdout), _writable(sys.stderr, drops=True)
   if shutil.get_terminal_size().columns < MIN_COLUMNS:
     os.environ["COLUMNS"] = str(MIN_COLUMNS)
 
 
-def _writable(stream: TextIO | None) -> TextIO:
+def _writable(stream: TextIO | None, drops: bool = False) -> TextIO:
   if stream is None:
     return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123  open for the rest of the process
   if isinstance(stream, io.TextIOWrapper):
     errors = "replace" if stream.errors in ("strict", "surrogateescape") else stream.errors
-    if stream.isatty():
-      stream.flush()
-      file = io.BufferedWriter(_Terminal(stream.fileno(), "w", closefd=False))
-      through = stream.write_through
-      return io.TextIOWrapper(file, stream.encoding, errors, line_buffering=True, write_through=through)
     stream.reconfigure(errors=errors)
+    if isinstance(getattr(stream.buffer, "raw", stream.buffer), io.FileIO):  # not a test's
+      return _reopened(stream, drops)
   return stream
 
 
-class _Terminal(io.FileIO):
-  """A terminal, which may be closed while the program works."""
+def _reopened(stream: io.TextIOWrapper, drops: bool) -> TextIO:
+  """Returns a stream to the same file that handles failed writes."""
+  stream.flush()
+  file: Any = _OutputFile(stream.fileno(), drops)
+  if not isinstance(stream.buffer, io.RawIOBase):  # which it is under `python -u`
+    file = io.BufferedWriter(file)
+  lines = stream.line_buffering or stream.isatty()
+  return io.TextIOWrapper(
+    file, stream.encoding, stream.errors, line_buffering=lines, write_through=stream.write_through
+  )
+
+
+class _OutputFile(io.FileIO):
+  """A file or terminal that may be full, or closed while the program works."""
+
+  def __init__(self, descriptor: int, drops: bool) -> None:
+    """Wraps a descriptor; `drops` says whether text that cannot be written is lost without an error."""
+    super().__init__(descriptor, "w", closefd=False)
+    self._drops, self._terminal = drops, self.isatty()  # a terminal that was closed is none
 
   def write(self, text: Any) -> int:
     try:
       return super().write(text)
+    except BrokenPipeError:
+      raise
     except OSError as error:
-      if error.errno != errno.EIO:
-        raise
-      return len(text)
+      if self._drops or (error.errno == errno.EIO and self._terminal):
+        return len(text)
+      raise OutputError(*error.args) from error
 
 
 def _reader_left() -> bool:
@@ -93,9 +117,15 @@ def _flush() -> int:
   try:
     sys.stdout.flush()
   except OSError as error:
-    _drop_output()
     if isinstance(error, BrokenPipeError):
+      _drop_output()
       return READER_LEFT
-    print(f"error: standard output cannot be written: {error.strerror}", file=sys.stderr)
-    return 1
+    return _refused(error)
   return 0
+
+
+def _refused(error: OSError) -> int:
+  """Says that standard output cannot be written; returns the exit code."""
+  _drop_output()
+  print(f"error: standard output cannot be written: {error.strerror}", file=sys.stderr)
+  return UNWRITABLE

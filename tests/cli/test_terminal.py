@@ -116,3 +116,41 @@ def test_a_terminal_shows_what_is_written_and_may_be_closed_meanwhile(tmp_path, 
   os.close(writing)
   assert shown.startswith("café".encode() if encoding == "utf-8" else b"caf?")
   assert process.returncode == 0 and (tmp_path / "done").read_text() == "done"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("python", [[], ["-u"]])
+@pytest.mark.parametrize(
+  "body", ["for number in range(100_000):\n  print(number)", "print(1)", "print(1, flush=True)"]
+)
+def test_a_full_disk_is_one_sentence_whenever_it_is_met(python, body):
+  command = program(body)
+  with Path("/dev/full").open("w") as full:
+    found = subprocess.run(
+      [command[0], *python, *command[1:]], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, timeout=120
+    )
+  assert found.returncode == 1
+  assert found.stderr == b"error: standard output cannot be written: No space left on device\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_help_on_a_full_disk_is_one_sentence():
+  with Path("/dev/full").open("w") as full:
+    found = subprocess.run(
+      [*program("pass"), "--help"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, timeout=120
+    )
+  assert (found.returncode, found.stderr.count(b"\n")) == (1, 1)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_work_goes_on_and_errors_keep_their_code_where_standard_error_is_full():
+  body = """
+    import sys
+    from gen.errors import UserError
+    print("progress", file=sys.stderr, flush=True)
+    print("done", flush=True)
+    raise UserError("a mistake")
+  """
+  with Path("/dev/full").open("w") as full:
+    found = subprocess.run(program(body), cwd=ROOT, stdout=subprocess.PIPE, stderr=full, timeout=120)
+  assert (found.returncode, found.stdout) == (2, b"done\n")
