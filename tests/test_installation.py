@@ -40,3 +40,12 @@ def test_every_extra_that_is_named_exists_and_cuda_is_none():
 
 def text(path):
   return path.read_text(encoding="utf-8")
+
+
+def test_no_package_is_among_the_ignored_folders_which_wheels_leave_out():
+  lines = (ROOT / ".gitignore").read_text().splitlines()
+  anywhere = {line.rstrip("/") for line in lines if line.endswith("/") and "/" not in line[:-1]}
+  packages = {path.parent for folder in ("gen", "tests") for path in (ROOT / folder).rglob("*.py")}
+  assert "__pycache__" in anywhere and len(packages) > 40
+  assert not [path for path in packages if anywhere & set(path.relative_to(ROOT).parts)]
+  assert all((path / "__init__.py").exists() for path in packages if path.is_relative_to(ROOT / "gen"))

@@ -1,0 +1,1 @@
+"""Runs of a study as arrays: tables in the forms that people have, their columns, units and counting conventions."""
