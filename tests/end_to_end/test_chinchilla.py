@@ -253,7 +253,7 @@ def test_a_job_that_is_killed_ends_with_the_local_workers_rows_bit_for_bit(place
   command = (sys.executable, "-c", KILLS_ITS_JOB)
   submitted = jobs.ClusterJobs(clusters.LocalCluster(1), 1, there / "logs", command)
   events = [event for event in submitted.train([run], there) if event.kind != "row"]
-  assert [event.kind for event in events] == ["started", "again", "started", "finished"]
+  assert [event.kind for event in events] == ["started", "retried", "started", "finished"]
   rows = [journal.read_journal(folder / name / "journal.jsonl") for folder in (here, there)]
   assert [row["kind"] for row in rows[1]].count("resume") == 1 and (there / name / "killed").exists()
   rows = [[without_clock(row) for row in some if row["kind"] not in ("start", "resume")] for some in rows]

@@ -250,7 +250,7 @@ class ClusterJobs:
       yield WorkerEvent("stopped", one.number, one.run)
     elif self._attempts[one.run.name] < self._most_attempts:
       self._waiting.appendleft(one.run)
-      yield WorkerEvent("again", one.number, one.run, text=why)
+      yield WorkerEvent("retried", one.number, one.run, text=why)
     else:
       yield WorkerEvent(
         "failed", one.number, one.run, text=f"{why}: {pool.last_line(one.log)} (see {one.log})"

@@ -18,12 +18,14 @@ import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from gen.cli import environment as environment_module
 from gen.cli import signals
 from gen.config import Run, to_dict
 from gen.errors import UserError
+from gen.scaling.workers import messages
+from gen.scaling.workers.messages import WorkerCommand, WorkerReply
 
 COMMAND = (sys.executable, "-m", "gen.scaling.workers.worker")
 # A worker that cannot have its GPU fails; left alone, jax would take the CPU.
@@ -32,12 +34,15 @@ PATIENCE = 0.2  # seconds between two looks at whether to stop
 SIMILAR_LENGTH_FRACTION = 0.4  # of the longest waiting run's FLOPs: a run that may be taken before it
 
 
+EventKind = Literal["started", "row", "finished", "retried", "failed", "stopped", "news"]
+
+
 @dataclasses.dataclass(frozen=True)
 class WorkerEvent:
   """An event of a run.
 
   Attributes:
-    kind: started | row (the run wrote `row` in its journal) | finished (`row` is its result) | again (its worker
+    kind: started | row (the run wrote `row` in its journal) | finished (`row` is its result) | retried (its worker
       died, it will be tried once more) | failed (too often) | stopped (saved, on request) | news (of a cluster).
     worker: number of the worker.
     run: the run.
@@ -45,7 +50,7 @@ class WorkerEvent:
     text: the reason in one line.
   """
 
-  kind: str
+  kind: EventKind
   worker: int
   run: Run
   row: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -117,11 +122,11 @@ class PoolWorker:
     """Sends a run to train; the inbox reports the worker's death meanwhile."""
     self.run = run
     self.shapes.add(shape_of(run))
-    self._send({"do": "train", "config": to_dict(run), "folder": str(folder)})
+    self._send(messages.train_command(run, str(folder)))
 
   def ask_to_stop(self) -> None:
     """Asks the worker to save its run and exit."""
-    self._send({"do": "stop"})
+    self._send(WorkerCommand("stop"))
 
   def retire(self) -> None:
     """Ends an idle worker."""
@@ -152,17 +157,17 @@ class PoolWorker:
   def _input(self) -> Any:
     return self._process.stdin
 
-  def _send(self, command: dict[str, Any]) -> None:
+  def _send(self, command: WorkerCommand) -> None:
     with contextlib.suppress(OSError):
-      self._input.write(json.dumps(command).encode() + b"\n")
+      self._input.write(messages.encode_message(command))
       self._input.flush()
 
   def _listen(self, inbox: Any) -> None:
     output = self._process.stdout
     assert output is not None
     for line in output:
-      with contextlib.suppress(ValueError):  # A line torn by its death.
-        inbox.put((self, json.loads(line)))
+      with contextlib.suppress(UserError):  # A line torn by its death.
+        inbox.put((self, messages.decode_reply(line)))
     output.close()
     inbox.put((self, None))
 
@@ -190,7 +195,7 @@ class WorkerPool:
     self._places = tuple(places) or tuple(map(WorkerSlot, pool_cores()))
     self._slots: list[PoolWorker | None] = [None] * (workers or len(self._places))
     self._logs, self._command, self._most_attempts = logs, command, attempts
-    self._inbox: queue.SimpleQueue[tuple[PoolWorker, dict[str, Any] | None]] = queue.SimpleQueue()
+    self._inbox: queue.SimpleQueue[tuple[PoolWorker, WorkerReply | None]] = queue.SimpleQueue()
     self._waiting: collections.deque[Run] = collections.deque()
     self._attempts: collections.Counter[str] = collections.Counter()
     self._stopping, self._told = False, False
@@ -298,28 +303,28 @@ class WorkerPool:
     self._slots[number] = worker
     return worker
 
-  def _take(self, worker: PoolWorker, message: dict[str, Any] | None) -> Iterator[WorkerEvent]:
+  def _take(self, worker: PoolWorker, message: WorkerReply | None) -> Iterator[WorkerEvent]:
     run = worker.run
     if message is None:
       yield from self._dead(worker)
     elif run is None:
       return
-    elif message["said"] == "row":
-      yield WorkerEvent("row", worker.number, run, message["row"])
-    elif message["said"] == "finished":
+    elif message.reply == "row":
+      yield WorkerEvent("row", worker.number, run, message.row or {})
+    elif message.reply == "finished":
       worker.run = None
-      yield WorkerEvent("finished", worker.number, run, message["row"])
-    elif message["said"] == "mistake":
-      self._mistake = self._mistake or f"{run.name}: {message['text']}"
+      yield WorkerEvent("finished", worker.number, run, message.row or {})
+    elif message.reply == "mistake":
+      self._mistake = self._mistake or f"{run.name}: {message.text}"
       worker.run, self._stopping = None, True
-    elif message["said"] == "diverged":
+    elif message.reply == "diverged":
       worker.run = None
-      yield WorkerEvent("failed", worker.number, run, text=message["text"])
-    elif message["said"] == "stopped" and self._stopping:
+      yield WorkerEvent("failed", worker.number, run, text=message.text or "")
+    elif message.reply == "stopped" and self._stopping:
       worker.run = None
       yield WorkerEvent("stopped", worker.number, run)
     else:
-      worker.why = message.get("text") or "its worker was asked to leave by another process"
+      worker.why = message.text or "its worker was asked to leave by another process"
 
   def _dead(self, worker: PoolWorker) -> Iterator[WorkerEvent]:
     """Replaces a dead worker; its unfinished run is retried or given up."""
@@ -331,7 +336,7 @@ class WorkerPool:
       yield WorkerEvent("stopped", worker.number, run)
     elif self._attempts[run.name] < self._most_attempts:
       self._waiting.appendleft(run)
-      yield WorkerEvent("again", worker.number, run, text=why)
+      yield WorkerEvent("retried", worker.number, run, text=why)
     else:
       yield WorkerEvent("failed", worker.number, run, text=f"{why} (see {worker.log})")
 

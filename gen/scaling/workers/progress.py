@@ -82,7 +82,7 @@ class SweepTally:
       current = self.current[event.worker]
       current.row = current.row | event.row
       self._rates[event.worker] = 1e9 * (event.row.get("gflops") or 0.0) or self._rates.get(event.worker, 0.0)
-    elif event.kind == "again":
+    elif event.kind == "retried":
       self.current.pop(event.worker, None)
       self._waiting[event.run.name] = _due(event.run)
     elif event.kind != "news":
@@ -249,7 +249,7 @@ def event_sentence(event: WorkerEvent, tally: SweepTally) -> str:
       f"{progress_sentence(tally)}; {name}: loss {_number(row.get('loss'), '.4f')}, "
       f"{_number(row.get('tokens_per_second'), ',.0f')} tokens/s, {_number(row.get('gflops'), '.1f')} GFLOP/s"
     )
-  if event.kind == "again":
+  if event.kind == "retried":
     return f"{name}: {event.text}; trying again from its last checkpoint"
   if event.kind == "failed":
     return f"{name} failed: {event.text}"

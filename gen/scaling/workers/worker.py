@@ -1,10 +1,7 @@
 """A worker process that trains one run after another, on one core, for the pool that started it.
 
-They communicate in JSON, one object per line: commands on the worker's standard input, replies on its standard output.
-
-    {"do": "train", "config": {...}, "folder": "..."}     {"said": "row" | "finished", "row": {...}}
-    {"do": "stop"}                                        {"said": "stopped"}
-                                                          {"said": "diverged" | "mistake" | "crashed", "text": "..."}
+They communicate by `gen.scaling.workers.messages`: commands on the worker's standard input, replies on its standard
+output.
 
 A worker keeps its compiled steps between runs, so each shape is compiled once. The end of its input means that the
 pool is dead: it exits at once, and the run continues from its last checkpoint when the sweep is started again.
@@ -26,7 +23,8 @@ from typing import Any, BinaryIO
 from gen.cli import environment, signals
 from gen.config import Data, Run, from_dict, to_dict
 from gen.errors import UserError
-from gen.io import strict_json
+from gen.scaling.workers import messages
+from gen.scaling.workers.messages import WorkerCommand, WorkerReply
 
 CRASHED = 1  # exit codes
 ORPHANED = 3
@@ -42,9 +40,9 @@ class WorkerChannel:
     """Wraps the file descriptor that the pool reads from."""
     self._descriptor = descriptor
 
-  def send(self, said: str, **values: Any) -> None:
+  def send(self, reply: WorkerReply) -> None:
     """Writes one reply; ends the process if the pool is gone."""
-    line = strict_json.encode_json({"said": said, **values})
+    line = messages.encode_message(reply)
     try:
       while line:
         line = line[os.write(self._descriptor, line) :]
@@ -61,7 +59,7 @@ class WorkerInbox:
     self.safe_to_leave = True  # no step is under way that a save would keep
     self._commands = commands
     # Unlike Queue's, its put may be called from a signal handler while the same thread waits in get.
-    self._waiting: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+    self._waiting: queue.SimpleQueue[WorkerCommand | None] = queue.SimpleQueue()
     threading.Thread(target=self._listen, name="inbox", daemon=True).start()
 
   def stop(self, *_: Any) -> None:
@@ -69,15 +67,15 @@ class WorkerInbox:
     self.stopping.set()
     self._waiting.put(None)
 
-  def next(self) -> dict[str, Any] | None:
+  def next(self) -> WorkerCommand | None:
     """Waits for the next run; returns None on the command to exit."""
     command = self._waiting.get()
     return None if self.stopping.is_set() else command
 
   def _listen(self) -> None:
     for line in self._commands:
-      command = json.loads(line)
-      if command["do"] == "train":
+      command = messages.decode_command(line)
+      if command.command == "train":
         self._waiting.put(command)
         continue
       self.stop()
@@ -99,7 +97,7 @@ class WorkerHooks:
     """Passes a row of the run's journal on; who has seen one counts on the steps before it."""
     self._inbox.safe_to_leave = False
     self.skipped = row.get("skipped", self.skipped)
-    self._channel.send("row", row=row)
+    self._channel.send(WorkerReply("row", row))
 
   def stop(self) -> bool:
     """Returns whether to save and exit; called after each dispatch, so there is always work to save."""
@@ -110,26 +108,27 @@ class WorkerHooks:
 def serve_pool(channel: WorkerChannel, inbox: WorkerInbox, train: Train) -> int:
   """Trains the pool's runs until the command to exit; returns the exit code."""
   while (command := inbox.next()) is not None:
-    run, hooks = from_dict(Run, command["config"]), WorkerHooks(channel, inbox)
+    run, hooks = command.run(), WorkerHooks(channel, inbox)
     try:
-      row = train(run, Path(command["folder"]), hooks)
+      row = train(run, Path(command.folder or ""), hooks)
     except UserError as error:
       # A run that diverges says something about that run; a full disk or a lost corpus ends the sweep.
       if hooks.skipped <= run.optimizer.max_skipped_steps:
-        channel.send("mistake", text=str(error))
+        channel.send(WorkerReply("mistake", text=str(error)))
         return 0
       inbox.safe_to_leave = True
-      channel.send("diverged", text=str(error))
+      channel.send(WorkerReply("diverged", text=str(error)))
       continue
     except Exception as error:
       traceback.print_exc()
-      channel.send("crashed", text="".join(traceback.format_exception_only(error)).strip().splitlines()[-1])
+      reason = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+      channel.send(WorkerReply("crashed", text=reason))
       return CRASHED
     if row is None:
-      channel.send("stopped")
+      channel.send(WorkerReply("stopped"))
       return 0
     inbox.safe_to_leave = True
-    channel.send("finished", row=row)
+    channel.send(WorkerReply("finished", row))
   return 0
 
 

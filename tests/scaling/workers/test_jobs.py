@@ -39,7 +39,7 @@ def test_jobs_write_the_local_pools_rows_though_one_is_killed_and_one_pre_empted
   for run in runs:
     rows = [journal.read_journal(folder / run.name / "journal.jsonl") for folder in (here, there)]
     assert len(rows[0]) == 41 and [*map(without_clock, rows[0])] == [*map(without_clock, rows[1])]
-  assert kinds(events, "again") == [("again", "C1e9-w8-s0")]
+  assert kinds(events, "retried") == [("retried", "C1e9-w8-s0")]
   assert sorted(kinds(events, "finished")) == sorted(("finished", run.name) for run in runs)
   assert starts(there, "C1e9-w8-s0") == [0, 10], "no more than the steps since the last save are lost"
   assert starts(there, "C1e9-w16-s0") == [0, 12], (
@@ -113,7 +113,7 @@ def test_a_mistake_ends_the_sweep_and_a_failed_run_does_not(tmp_path):
 def test_a_job_that_dies_too_often_is_given_up_with_its_log(tmp_path):
   cluster = Scripted()
   events = list(jobs.ClusterJobs(cluster, 1, tmp_path / "logs", attempts=3).train(runs_of(1), tmp_path))
-  assert [event.kind for event in events if event.kind != "news"] == ["again", "again", "failed"]
+  assert [event.kind for event in events if event.kind != "news"] == ["retried", "retried", "failed"]
   assert cluster.count == 3 and "ended before its run" in events[-1].text and "_0_log.err" in events[-1].text
 
 
@@ -126,7 +126,7 @@ def test_a_new_checkpoint_gives_a_dying_job_new_attempts(tmp_path, trunk):
     step = events.count("news")
     if event.kind == "news" and step <= 4:
       (tmp_path / (trunk or run.name) / "checkpoints" / f"{step:09d}").mkdir(parents=True)
-  assert events.count("again") == 5 and events[-1] == "failed"
+  assert events.count("retried") == 5 and events[-1] == "failed"
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def test_a_dead_worker_is_replaced_and_its_run_goes_on_from_its_checkpoint(tmp_p
   undisturbed = last_losses(train(tmp_path / "undisturbed", runs)[1])
   directives(tmp_path, C1e9_w8_s0={"how": how, "at": 13})
   _, events = train(tmp_path, runs)
-  again = [event for event in events if event.kind == "again"]
+  again = [event for event in events if event.kind == "retried"]
   assert [event.run.name for event in again] == ["C1e9-w8-s0"] and words in again[0].text
   assert [line.split(" on ")[0].split(" ", 1)[1] for line in sittings(tmp_path, "C1e9-w8-s0")] == [
     "from 0",
@@ -89,7 +89,7 @@ def test_a_run_that_dies_too_often_has_failed_and_the_others_go_on(tmp_path):
 def test_a_diverged_run_fails_at_once_and_keeps_its_worker(tmp_path):
   directives(tmp_path, C1e9_w24_s0={"diverge": True})
   _, events = train(tmp_path, runs_of(3), workers=1)
-  assert kinds(events, "failed", "again") == [("failed", "C1e9-w24-s0")]
+  assert kinds(events, "failed", "retried") == [("failed", "C1e9-w24-s0")]
   pids = {line.split()[0] for name in ("C1e9-w24-s0", "C1e9-w8-s0") for line in sittings(tmp_path, name)}
   assert len(pids) == 1
 
@@ -105,14 +105,14 @@ def test_a_mistake_of_the_user_ends_the_sweep_after_the_others_have_saved(tmp_pa
 def test_a_worker_that_another_process_asks_to_leave_saves_and_is_replaced(tmp_path):
   directives(tmp_path, C1e9_w8_s0={"how": "asked to leave", "at": 13})
   _, events = train(tmp_path, runs_of(1), workers=1)
-  assert kinds(events, "again", "finished") == [("again", "C1e9-w8-s0"), ("finished", "C1e9-w8-s0")]
+  assert kinds(events, "retried", "finished") == [("retried", "C1e9-w8-s0"), ("finished", "C1e9-w8-s0")]
   assert "from 13" in sittings(tmp_path, "C1e9-w8-s0")[1]
 
 
 def test_a_worker_that_cannot_start_is_named_with_its_logs_last_line(tmp_path):
   pool = pools.WorkerPool(1, tmp_path, (sys.executable, "-c", "raise SystemExit('no such luck')"), attempts=2)
   events = list(pool.train(runs_of(1), tmp_path))
-  assert kinds(events, "again", "failed") == [("again", "C1e9-w8-s0"), ("failed", "C1e9-w8-s0")]
+  assert kinds(events, "retried", "failed") == [("retried", "C1e9-w8-s0"), ("failed", "C1e9-w8-s0")]
   assert "no such luck" in events[-1].text
 
 

@@ -56,7 +56,7 @@ def test_a_run_that_must_be_tried_again_counts_as_left():
   runs = runs_of()
   tally = progress.SweepTally(runs, runs, workers=1)
   tally.take(WorkerEvent("started", 0, runs[0]))
-  tally.take(WorkerEvent("again", 0, runs[0], text="killed"))
+  tally.take(WorkerEvent("retried", 0, runs[0], text="killed"))
   assert tally.flops_left == pytest.approx(sum(run.flops for run in runs))
   tally.take(WorkerEvent("started", 0, runs[0]))
   tally.take(WorkerEvent("failed", 0, runs[0], text="killed"))

@@ -40,7 +40,7 @@ def send(process, **command):
 
 def train(process, tmp_path):
   run = a_run()
-  send(process, do="train", config=to_dict(run), folder=str(tmp_path / run.name))
+  send(process, command="train", config=to_dict(run), folder=str(tmp_path / run.name))
   return tmp_path / run.name
 
 
@@ -51,13 +51,13 @@ def hear(process):
 def test_a_worker_says_each_row_and_the_result_and_waits_for_the_next_run(tmp_path):
   with started(tmp_path) as process:
     folder = train(process, tmp_path)
-    said = [hear(process)]
-    while said[-1]["said"] != "finished":
-      said.append(hear(process))
-    assert [message["row"]["step"] for message in said if message["row"]["kind"] == "train"] == list(
+    replies = [hear(process)]
+    while replies[-1]["reply"] != "finished":
+      replies.append(hear(process))
+    assert [message["row"]["step"] for message in replies if message["row"]["kind"] == "train"] == list(
       range(1, 41)
     )
-    assert said[-1]["row"]["kind"] == "result"
+    assert replies[-1]["row"]["kind"] == "result"
     train(process, tmp_path)  # Its state is at the end: only the result comes.
     assert hear(process)["row"]["kind"] == "result"
     assert process.poll() is None
@@ -84,13 +84,13 @@ def test_a_worker_that_is_asked_to_stop_saves_first(tmp_path, how):
     while (last := hear(process)["row"]["step"]) < 3:
       pass
     if how == "message":
-      send(process, do="stop")
+      send(process, command="stop")
     else:
       process.send_signal(getattr(signal, how))
-    said = hear(process)
-    while said["said"] == "row":
-      last, said = said["row"]["step"], hear(process)
-    assert said == {"said": "stopped"} and process.wait(25) == 0
+    reply = hear(process)
+    while reply["reply"] == "row":
+      last, reply = reply["row"]["step"], hear(process)
+    assert reply == {"reply": "stopped"} and process.wait(25) == 0
     assert json.loads((folder / "state.json").read_text())["step"] == last
 
 
@@ -98,8 +98,8 @@ def test_what_a_row_has_shown_is_saved_though_the_stop_comes_before_the_first_qu
   with started(tmp_path, sleep_before_asking=0.5) as process:
     folder = train(process, tmp_path)
     assert hear(process)["row"]["step"] == 1
-    send(process, do="stop")
-    assert hear(process) == {"said": "stopped"} and process.wait(25) == 0
+    send(process, command="stop")
+    assert hear(process) == {"reply": "stopped"} and process.wait(25) == 0
     assert json.loads((folder / "state.json").read_text())["step"] == 1
 
 
@@ -108,7 +108,7 @@ def test_a_worker_that_has_nothing_to_save_leaves_though_it_is_busy(tmp_path):
     folder = train(process, tmp_path)
     while not (folder / "sittings").exists():
       time.sleep(0.02)
-    send(process, do="stop")
+    send(process, command="stop")
     assert process.wait(25) == 0
 
 
@@ -121,8 +121,8 @@ def test_what_libraries_print_does_not_disturb_the_replies(tmp_path):
   process = subprocess.Popen(
     [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
   )
-  send(process, do="train", config=to_dict(a_run()), folder=str(tmp_path))
-  assert hear(process) == {"said": "finished", "row": {"kind": "result"}}
+  send(process, command="train", config=to_dict(a_run()), folder=str(tmp_path))
+  assert hear(process) == {"reply": "finished", "row": {"kind": "result"}}
   process.stdin.close()
   assert b"from C" in process.stderr.read()
   process.wait(25)
