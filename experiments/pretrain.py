@@ -8,10 +8,11 @@ several processes on one machine.
 """
 
 import dataclasses
+import math
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -20,6 +21,9 @@ from gen.config import Run, validation
 from gen.errors import UserError
 from gen.io import outputs, quantities
 from gen.sharding import processes
+
+if TYPE_CHECKING:
+  from gen.training.rows import RunResult
 
 WORKDIR = outputs.DEFINE_folder("workdir", "", "Folder of the run; empty: runs/NAME.")
 JSON = outputs.DEFINE_json()
@@ -132,21 +136,21 @@ def _say(line: str) -> None:
 
 
 def _number(value: float | None) -> str:
-  return "NaN" if value is None else f"{value:.4f}"
+  return "NaN" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
-def _report(result: dict[str, Any], workdir: Path) -> None:
-  from gen.io import json_report
+def _report(result: "RunResult", workdir: Path) -> None:
+  from gen.io import json_report, typed_json
 
   try:
-    json_report.write_report(result, json_report.report_target(JSON.value))
+    json_report.write_report(typed_json.encode_record(result), json_report.report_target(JSON.value))
   except UserError as error:
     raise UserError(f"{error}; the run is done and kept in {workdir}") from error
   print(
-    f"{result['name']}: N {result['params']:,} of {result['params_total']:,} parameters, "
-    f"D {result['tokens']:,} tokens, C {result['flops']:.3g} FLOPs (6ND {result['flops_6nd']:.3g})\n"
-    f"validation loss {_number(result['loss'])} nats per token, {_number(result['bits_per_byte'])} bits per byte; "
-    f"{result['gflops']:.1f} GFLOP/s, {result['seconds']:.0f} s in steps\n"
+    f"{result.name}: N {result.params:,} of {result.params_total:,} parameters, "
+    f"D {result.tokens:,} tokens, C {result.flops:.3g} FLOPs (6ND {result.flops_6nd:.3g})\n"
+    f"validation loss {_number(result.loss)} nats per token, {_number(result.bits_per_byte)} bits per byte; "
+    f"{result.gflops:.1f} GFLOP/s, {result.seconds:.0f} s in steps\n"
     f"journal and checkpoints in {workdir}"
   )
 

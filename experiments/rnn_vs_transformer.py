@@ -12,7 +12,7 @@ import copy
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -20,6 +20,9 @@ from gen.cli import environment, launch
 from gen.config import Run, validation
 from gen.errors import UserError
 from gen.io import outputs, quantities, strict_json
+
+if TYPE_CHECKING:
+  from gen.training.rows import RunResult
 
 WORKDIR = outputs.DEFINE_folder("workdir", "", "Folder of runs and results; empty: runs/NAME.")
 JSON = outputs.DEFINE_json()
@@ -81,7 +84,7 @@ def _recurrent(run: Run) -> Run:
   return other
 
 
-def _trained(run: Run, folder: Path, data: Any, hooks: Any) -> tuple[dict[str, Any], Any]:
+def _trained(run: Run, folder: Path, data: Any, hooks: Any) -> tuple["RunResult", Any]:
   """Returns the result row and the parameters of a run, trained if it is not yet."""
   import numpy as np
 
@@ -96,11 +99,11 @@ def _trained(run: Run, folder: Path, data: Any, hooks: Any) -> tuple[dict[str, A
 
 
 def _row(
-  result: dict[str, Any], curve: list[dict[str, Any]], reach: int, costs: list[dict[str, Any]]
+  result: "RunResult", curve: list[dict[str, Any]], reach: int, costs: list[dict[str, Any]]
 ) -> dict[str, Any]:
   names = ("family", "width", "depth", "params", "params_total", "tokens", "flops", "loss", "seconds")
-  rest = {"learning_rate": result["learning_rate"], "reach": reach, "by_words": curve, "by_length": costs}
-  return {name: result[name] for name in names} | rest
+  rest = {"learning_rate": result.learning_rate, "reach": reach, "by_words": curve, "by_length": costs}
+  return {name: getattr(result, name) for name in names} | rest
 
 
 def _write(workdir: Path, rows: list[dict[str, Any]]) -> None:

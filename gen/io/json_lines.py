@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from gen.errors import UserError
-from gen.io import json_reading, seals
+from gen.io import formats, json_reading, seals
 
 
 def parse_rows(text: str, name: str) -> list[dict[str, Any]]:
@@ -62,6 +62,8 @@ def _require_all(rows: list[dict[str, Any]], name: str) -> None:
   number = total = 0
   for row in [*rows, {seals.ROW: 1}]:
     begins = row.get(seals.ROW) == 1
+    if begins and seals.SEAL in row:
+      formats.without_format(row, formats.JOURNAL, f"the first row of {name}", formats.REMEDY)
     if (not begins and row.get(seals.ROW) != number + 1) or (begins and number < total):
       raise UserError(
         f"{name} has lost rows, or has others or in another order, since it was written; restore the file"

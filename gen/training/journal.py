@@ -4,7 +4,8 @@ Each row is one write of one complete line, so a killed process can truncate onl
 truncated last line; opening for appending removes it. Numbers that JSON lacks (NaN, infinities) become null.
 
 Each line ends in its number and a checksum ("row", "seal"), which reading verifies and removes. A line that was
-edited, moved, added or removed is refused. Checkpoints hold a `mark`, which detects missing lines at the end.
+edited, moved, added or removed is refused. Checkpoints hold a `mark`, which detects missing lines at the end. The first
+line also has the version of this format.
 """
 
 import hashlib
@@ -16,12 +17,13 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from gen.errors import UserError
-from gen.io import json_reading, seals
+from gen.io import formats, json_reading, seals
 from gen.io.strict_json import encode_json, plain_value
 
 LOST = (
   "lost_rows"  # in the first row of a journal that was begun again: how many a checkpoint was saved after
 )
+_OF_FILE = (formats.FORMAT, seals.ROW, seals.ROWS, seals.SEAL)  # fields of the file, not of its rows
 MEASURED = ("train", "evaluation")  # kinds of row that a resumed run writes again
 
 
@@ -194,6 +196,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
   *lines, _ = content.split(b"\n")  # The last piece is empty, or torn.
   rows = [_decode(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
   if any(seals.SEAL in row for row in rows):
+    formats.without_format(rows[0], formats.JOURNAL, f"line 1 of {path}", formats.REMEDY)
     for number, row in enumerate(rows, 1):
       _check(row, number, path)
   return rows
@@ -224,11 +227,12 @@ def seal_rows(rows: Iterable[dict[str, Any]], complete: bool = False) -> bytes:
 
 
 def _sealed(row: dict[str, Any], number: int) -> dict[str, Any]:
-  return seals.with_seal(plain_value(row) | {seals.ROW: number})
+  version = {formats.FORMAT: formats.JOURNAL} if number == 1 else {}
+  return seals.with_seal(plain_value(row) | version | {seals.ROW: number})
 
 
 def _bare(row: dict[str, Any]) -> dict[str, Any]:
-  return {name: value for name, value in row.items() if name not in (seals.ROW, seals.ROWS, seals.SEAL)}
+  return {name: value for name, value in row.items() if name not in _OF_FILE}
 
 
 def _seals(rows: list[dict[str, Any]]) -> list[str]:

@@ -18,19 +18,30 @@ from absl import logging
 
 from gen import counts, versions
 from gen.batch import Batch
-from gen.config import Model, Run, config_hash, to_dict, validation
+from gen.config import Run, config_hash, to_dict, validation
 from gen.data import batches
 from gen.data.dataset import Dataset
 from gen.errors import UserError
-from gen.io import json_reading
+from gen.io import json_reading, typed_json
 from gen.io.locks import FolderLock
-from gen.models import language_model
 from gen.optimizers import schedule_params
 from gen.sharding import layouts, processes
-from gen.training import evaluate, memory_check, step
+from gen.training import evaluate, memory_check, state_sharding, step
 from gen.training.checkpoints import Checkpoints, require_tokenizer
 from gen.training.hooks import NoHooks, RunHooks, RunStopped
-from gen.training.journal import LOST, Journal, JournalSink, TensorBoard, read_journal, require_rows
+from gen.training.journal import Journal, JournalSink, TensorBoard, read_journal, require_rows
+from gen.training.rows import (
+  BranchRow,
+  EvaluationRow,
+  JournalRow,
+  ResumeRow,
+  RowStamp,
+  RunData,
+  RunProgress,
+  RunResult,
+  StartRow,
+  TrainRow,
+)
 from gen.training.run_folder import CHECKPOINTS, JOURNAL, claim_folder, stored_result
 from gen.training.run_length import complete_run, count_steps, flops_per_row, row_length
 
@@ -50,7 +61,7 @@ def train_run(
   loaded: Dataset,
   hooks: RunHooks | None = None,
   begin: StartFrom | None = None,
-) -> dict[str, Any]:
+) -> RunResult:
   """Trains a run to its end in `workdir` and returns its result row.
 
   Args:
@@ -72,7 +83,7 @@ def train_run(
   with contextlib.ExitStack() as open_files:
     finished = processes.from_first(lambda: _take(workdir, run, loaded, open_files))
     if finished is not None:
-      return finished
+      return typed_json.decode_record(RunResult, finished, f"the result in {workdir / JOURNAL}")
     journal = None
     if processes.is_first():
       journal = open_files.enter_context(Journal(workdir / JOURNAL))
@@ -99,16 +110,6 @@ def _take(
   return finished
 
 
-def _kept_whole(model: Model, layout: layouts.ShardingLayout) -> list[str]:
-  """Returns, and logs, what of the model does not divide by the mesh."""
-  sentences = layouts.undivided_sentences(
-    layout.whole(language_model.logical_axes(model), language_model.parameter_shapes(model))
-  )
-  for sentence in sentences:
-    logging.warning("layout: %s", sentence)
-  return sentences
-
-
 class TrainingRun:
   """A run under way: the state, its sums since the last journal row, and the clocks."""
 
@@ -129,7 +130,7 @@ class TrainingRun:
       self.sinks.append(TensorBoard(journal.path.parent / "tensorboard"))
     self.hash, self.steps = config_hash(run), count_steps(run)
     layout = layouts.layout_of_run(run)
-    self.whole = [] if layout is None else _kept_whole(run.model, layout)
+    self.undivided = [] if layout is None else state_sharding.undivided_dimensions(run.model, layout)
     self.programs = step.step_programs(run.model, run.optimizer, layout)
     self.place = self.programs.place
     objective = batches.make_objective(run.data, loaded.tokenizer, run.model.family)
@@ -155,41 +156,47 @@ class TrainingRun:
     if latest is None:
       self._rewind(-1)
       self._write(
-        "start",
-        {"config": to_dict(self.run), "versions": versions.installed_versions(), "whole": self.whole}
-        | self._data(),
+        StartRow(
+          **self._stamp(),
+          config=to_dict(self.run),
+          versions=versions.installed_versions(),
+          undivided=self.undivided,
+          **self._data(),
+        )
       )
       found = begin(self.run, state) if begin is not None else None
       return state if found is None else self._branch(*found)
     state, meta = self.checkpoints.restore(state, fall_back=True, accept=self._require)
     self._adopt(meta)
     lost = processes.from_first(lambda: self._rejoin(meta, int(state.step)))
-    row = {"step": int(state.step), "mesh": self.run.mesh, "layout": self.run.layout} | lost
-    self._write("resume", row)
+    run = self.run
+    self._write(
+      ResumeRow(**self._stamp(), step=int(state.step), mesh=run.mesh, layout=run.layout, lost_rows=lost)
+    )
     return state
 
-  def _rejoin(self, meta: dict[str, Any], done: int) -> dict[str, int]:
+  def _rejoin(self, meta: dict[str, Any], done: int) -> int | None:
     """Rewinds the journal to a checkpoint, after checking that it holds the rows that were there when it was saved.
 
-    A journal that was deleted is begun again; returns what its first row says of the rows that are gone.
+    A journal that was deleted is begun again; returns how many rows are gone, which its first row says, else None.
     """
     mark, where = meta.get("journal"), f"checkpoint {self.checkpoints.folder} of step {done}"
     if self.journal is None or not isinstance(mark, dict):
-      return {}
+      return None
     if not read_journal(self.journal.path):
-      lost = json_reading.require_field(mark, "rows", int, f"{where}: journal")
+      lost: int = json_reading.require_field(mark, "rows", int, f"{where}: journal")
       logging.warning("%s is gone; its %d rows up to step %d are lost", self.journal.path, lost, done)
-      return {LOST: lost}
+      return lost
     require_rows(self.journal.path, mark, where)
     self._rewind(done)
-    return {}
+    return None
 
   def _branch(self, state: step.TrainState, meta: dict[str, Any]) -> step.TrainState:
     """Goes on from a state that was computed elsewhere."""
     self._require(meta)
     self._adopt(meta)
     self.inherited_steps, self.inherited_seconds = int(state.step), self.seconds
-    self._write("branch", {"trunk": self.run.trunk} | self._progress(int(state.step)))
+    self._write(BranchRow(**self._stamp(), trunk=self.run.trunk, **self._progress(int(state.step))))
     return state
 
   def _require(self, meta: dict[str, Any]) -> None:
@@ -218,11 +225,15 @@ class TrainingRun:
       # The last evaluation comes after the checkpoint of its step.
       self.journal.rewind(done, evaluation=min(done, self.steps - 1))
 
-  def _data(self) -> dict[str, Any]:
-    corpus = {"corpus": self.run.data.corpus, "corpus_sha256": self.loaded.corpus.sha256}
-    return corpus | {"tokenizer": self.loaded.tokenizer.hash, "devices": [str(d) for d in jax.devices()]}
+  def _data(self) -> RunData:
+    return {
+      "corpus": self.run.data.corpus,
+      "corpus_sha256": self.loaded.corpus.sha256,
+      "tokenizer": self.loaded.tokenizer.hash,
+      "devices": [str(d) for d in jax.devices()],
+    }
 
-  def to_the_end(self) -> dict[str, Any]:
+  def to_the_end(self) -> RunResult:
     """Trains until the horizon and returns the result row."""
     return self._result(self.advance(self.steps))
 
@@ -247,7 +258,7 @@ class TrainingRun:
       if done % self.log_every == 0 or done == until or done in kept:
         self._log(done)
       if self.run.evaluate_every and done % self.run.evaluate_every == 0 and done < self.steps:
-        self._write("evaluation", self._progress(done) | self._evaluate())
+        self._write_evaluation(done)
       stop, due = self._decisions(done, saved)
       if stop or done in kept or (done < until and due):
         self._save(done)
@@ -287,24 +298,30 @@ class TrainingRun:
     self.nll, self.weight, self.since = self.nll + nll, self.weight + weight, self.since + count
     self.loss_tokens += weight
 
-  def _progress(self, done: int) -> dict[str, Any]:
+  def _progress(self, done: int) -> RunProgress:
     tokens = done * self.tokens_per_step
     return {"step": done, "tokens": tokens, "flops": tokens * self.flops_per_token}
+
+  def _stamp(self) -> RowStamp:
+    return {"time": time.time(), "run": self.hash, "name": self.run.name}
 
   def _log(self, done: int) -> None:
     skipped = int(self.state.skipped)
     rate = self.since * self.tokens_per_step / max(self.since_seconds, 1e-9)
     self.train_loss = self.nll / self.weight if self.weight else float("nan")
-    row = self._progress(done) | {
-      "loss": self.train_loss,
-      "learning_rate": float(step.learning_rate(self.run.optimizer.schedule, done - 1, self.over)),
-      "gradient_norm": self.gradient_norm,
-      "tokens_per_second": rate,
-      "gflops": rate * self.flops_per_token / 1e9,
-      "skipped": skipped,
-      "steps": self.steps,
-    }
-    self._write("train", row)
+    self._write(
+      TrainRow(
+        **self._stamp(),
+        **self._progress(done),
+        loss=self.train_loss,
+        learning_rate=float(step.learning_rate(self.run.optimizer.schedule, done - 1, self.over)),
+        gradient_norm=self.gradient_norm,
+        tokens_per_second=rate,
+        gflops=rate * self.flops_per_token / 1e9,
+        skipped=skipped,
+        steps=self.steps,
+      )
+    )
     self.nll, self.weight, self.since, self.since_seconds = 0.0, 0.0, 0, 0.0
     if skipped > self.run.optimizer.max_skipped_steps:
       good = self.checkpoints.latest()
@@ -322,68 +339,52 @@ class TrainingRun:
       meta["journal"] = self.journal.mark()
     self.checkpoints.save(done, self.state, meta | {"data": {"seed": self.run.seed, "step": done}})
 
-  def _evaluate(self) -> dict[str, Any]:
+  def _write_evaluation(self, done: int) -> evaluate.Evaluation:
+    found = self._evaluate()
+    self._write(
+      EvaluationRow(
+        **self._stamp(), **self._progress(done), loss=found.loss, bits_per_byte=found.bits_per_byte
+      )
+    )
+    return found
+
+  def _evaluate(self) -> evaluate.Evaluation:
     params, rows, programs = self.state.params, self.rows, self.programs
     batches = rows.batches if self.place is None else map(self.place.batch, rows.batches)
     fresh = self._nothing_carried(self.state)
     if fresh is None:
-      found = evaluate.evaluate_loss(programs.evaluate, params, batches, rows.bytes)
-    else:
-      program = programs.evaluate_carried
-      found = evaluate.evaluate_recurrent(program, params, batches, rows.bytes, fresh)
-    return {"loss": found.loss, "bits_per_byte": found.bits_per_byte}
+      return evaluate.evaluate_loss(programs.evaluate, params, batches, rows.bytes)
+    return evaluate.evaluate_recurrent(programs.evaluate_carried, params, batches, rows.bytes, fresh)
 
-  def _write(self, kind: str, values: dict[str, Any]) -> dict[str, Any]:
-    row = {"kind": kind, "time": time.time(), "run": self.hash, "name": self.run.name, **values}
+  def _write(self, row: JournalRow) -> None:
+    values = typed_json.encode_record(row)
     for sink in self.sinks:
-      sink.append(row)
-    self.hooks.progress(row)
-    return row
+      sink.append(values)
+    self.hooks.progress(values)
 
-  def _result(self, done: int) -> dict[str, Any]:
+  def _result(self, done: int) -> RunResult:
     run, model, progress = self.run, self.run.model, self._progress(done)
     # Saved first, so that a kill during the evaluation costs no step.
     if self.checkpoints.latest() != done:
       self._save(done)
-    evaluation = self._evaluate()
-    self._write("evaluation", progress | evaluation)
+    evaluation = self._write_evaluation(done)
     groups = counts.count_parameters(model)
     self.checkpoints.wait()
-    return self._write(
-      "result",
-      {
-        "family": model.family,
-        "objective": run.data.objective,
-        "width": model.width,
-        "depth": model.depth,
-        "budget": run.flops or None,
-        "seed": run.seed,
-        "batch": run.data.batch,
-        "length": run.data.length,
-        "steps": self.steps,
-        "learning_rate": run.optimizer.peak_learning_rate,
-        "params": counts.count_matrices(model),
-        "params_total": groups.total,
-        "params_by_group": groups._asdict(),
-        "tokens": progress["tokens"],
-        "positions": done * run.data.batch * (self.row.target + self.row.source),
-        "loss_tokens": self.loss_tokens,
-        "flops": progress["flops"],
-        "flops_spent": progress["flops"] - self._progress(self.inherited_steps)["flops"],
-        "trunk": run.trunk or None,
-        "flops_6nd": counts.six_n_flops(model) * progress["tokens"],
-        "flops_per_token": self.flops_per_token,
-        **evaluation,
-        "train_loss": self.train_loss,
-        "skipped": int(self.state.skipped),
-        "epochs": self.batches.epoch(self.steps),
-        "seconds": self.seconds,
-        "seconds_spent": self.seconds - self.inherited_seconds,
-        "wall_seconds": time.time() - self.started,
-        "tokens_per_second": progress["tokens"] / max(self.seconds, 1e-9),
-        "gflops": progress["flops"] / max(self.seconds, 1e-9) / 1e9,
-        "corpus_sha256": self.loaded.corpus.sha256,
-        "tokenizer": self.loaded.tokenizer.hash,
-        "config": json.loads(json.dumps(to_dict(run))),  # as a reader of the journal finds it
-      },
-    )
+    result = RunResult(
+      **self._stamp(), family=model.family, objective=run.data.objective, width=model.width, depth=model.depth,
+      budget=run.flops or None, seed=run.seed, batch=run.data.batch, length=run.data.length, steps=self.steps,
+      learning_rate=run.optimizer.peak_learning_rate, params=counts.count_matrices(model),
+      params_total=groups.total, params_by_group=groups._asdict(), tokens=progress["tokens"],
+      positions=done * run.data.batch * (self.row.target + self.row.source), loss_tokens=self.loss_tokens,
+      flops=progress["flops"], flops_spent=progress["flops"] - self._progress(self.inherited_steps)["flops"],
+      trunk=run.trunk or None, flops_6nd=counts.six_n_flops(model) * progress["tokens"],
+      flops_per_token=self.flops_per_token, loss=evaluation.loss, bits_per_byte=evaluation.bits_per_byte,
+      train_loss=self.train_loss, skipped=int(self.state.skipped), epochs=self.batches.epoch(self.steps),
+      seconds=self.seconds, seconds_spent=self.seconds - self.inherited_seconds,
+      wall_seconds=time.time() - self.started, tokens_per_second=progress["tokens"] / max(self.seconds, 1e-9),
+      gflops=progress["flops"] / max(self.seconds, 1e-9) / 1e9, corpus_sha256=self.loaded.corpus.sha256,
+      tokenizer=self.loaded.tokenizer.hash,
+      config=json.loads(json.dumps(to_dict(run))),  # as a reader of the journal finds it
+    )  # fmt: skip
+    self._write(result)
+    return result

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from gen.config import Run, config_hash, from_dict, identity_fields, to_dict
 from gen.errors import UserError
-from gen.io import checksums, json_reading
+from gen.io import checksums, formats, json_reading
 from gen.training import checkpoint_folder, journal
 
 CONFIG, CHECKPOINTS, JOURNAL = "config.json", "checkpoints", "journal.jsonl"  # of a run, in its folder
@@ -43,7 +43,13 @@ def claim_folder(workdir: Path, run: Run) -> None:
   """
   before = _compare(workdir, lambda _: run)
   if before is None or to_dict(before) != to_dict(run):
-    checksums.write_atomically(workdir / CONFIG, (json.dumps(to_dict(run), indent=1) + "\n").encode())
+    checksums.write_atomically(workdir / CONFIG, config_text(run))
+
+
+def config_text(run: Run) -> bytes:
+  """Returns the content of config.json in the folder of a run."""
+  values = formats.with_format(to_dict(run), formats.RUN_FOLDER)
+  return (json.dumps(values, indent=1) + "\n").encode()
 
 
 def check_folder(workdir: Path, run: Run) -> None:
@@ -73,7 +79,7 @@ def saved_run(folder: Path, step: int | None = None) -> Run:
   path = folder / CONFIG
   if not path.is_file():
     raise UserError(f"{folder} has no {CONFIG}, so it is no run; give the --workdir of one")
-  run = _run(json_reading.read_json(path), str(path))
+  run = _saved_config(json_reading.read_json(path), path)
   steps = checkpoint_folder.complete_steps(folder / CHECKPOINTS)
   if step is None and not steps:
     return run
@@ -144,7 +150,11 @@ def _config(workdir: Path) -> Run | None:
     values = json_reading.read_json(path)
   except UserError:
     return None
-  return _run(values, str(path))
+  return _saved_config(values, path)
+
+
+def _saved_config(values: dict[str, Any], path: Path) -> Run:
+  return _run(formats.without_format(values, formats.RUN_FOLDER, str(path), formats.REMEDY), str(path))
 
 
 def _copies(workdir: Path) -> Iterator[tuple[str, Run]]:

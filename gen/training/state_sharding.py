@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from absl import logging
 from jax.sharding import NamedSharding
 
 from gen import config as configs
 from gen.batch import Batch
 from gen.models import language_model, recurrent
-from gen.sharding import activation_sharding
+from gen.sharding import activation_sharding, layouts
 from gen.sharding.layouts import ShardingLayout
 
 
@@ -130,3 +131,13 @@ def _like_parameters(tree: Any, shapes: Any, parameters: Any, otherwise: Any) ->
     return sharding if leaf.shape == shape else otherwise
 
   return jax.tree_util.tree_map_with_path(find, tree)
+
+
+def undivided_dimensions(model: configs.Model, layout: ShardingLayout) -> list[str]:
+  """Returns, and logs, what of the model does not divide by the mesh."""
+  sentences = layouts.undivided_sentences(
+    layout.whole(language_model.logical_axes(model), language_model.parameter_shapes(model))
+  )
+  for sentence in sentences:
+    logging.warning("layout: %s", sentence)
+  return sentences

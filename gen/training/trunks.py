@@ -26,15 +26,14 @@ from gen.training import checkpoint_folder, loop, step
 from gen.training.checkpoints import Checkpoints
 from gen.training.hooks import NoHooks, RunHooks, RunStopped
 from gen.training.journal import Journal
+from gen.training.rows import RunResult
 from gen.training.run_folder import field_differences
 from gen.training.run_length import count_steps
 
 PATIENCE = 0.2  # seconds between two looks at a trunk that somebody else trains
 
 
-def train_branch(
-  run: Run, workdir: str | Path, loaded: Dataset, hooks: RunHooks | None = None
-) -> dict[str, Any]:
+def train_branch(run: Run, workdir: str | Path, loaded: Dataset, hooks: RunHooks | None = None) -> RunResult:
   """Trains a run to its end and returns its result row, like `loop.train_run`, but from its trunk if it has one.
 
   Raises:

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from gen.config import Run, from_dict
 from gen.scaling.workers import clusters, jobs
 from gen.scaling.workers.ledger import without_clock
-from gen.training import journal
+from gen.training import journal, run_folder
 
 pytestmark = pytest.mark.optimized  # a kill changes no bit
 ROOT = Path(__file__).parents[2]
@@ -249,7 +248,7 @@ worker.run_worker(train)
 def test_a_job_that_is_killed_ends_with_the_local_workers_rows_bit_for_bit(place, undisturbed, monkeypatch):
   monkeypatch.setenv("GEN_CACHE", str(place.folder / "cache"))
   name, here, there = "C6e8-w16-s0", place.folder / "undisturbed", place.folder / "jobs"
-  run = from_dict(Run, json.loads((here / name / "config.json").read_text()))
+  run = run_folder.saved_run(here / name)
   command = (sys.executable, "-c", KILLS_ITS_JOB)
   submitted = jobs.ClusterJobs(clusters.LocalCluster(1), 1, there / "logs", command)
   events = [event for event in submitted.train([run], there) if event.kind != "row"]

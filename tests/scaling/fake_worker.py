@@ -8,9 +8,10 @@ import os
 import signal
 import time
 
-from gen.config import config_hash, to_dict
+from gen.config import config_hash
 from gen.errors import UserError
 from gen.scaling.workers import worker
+from gen.training import run_folder
 from gen.training.journal import Journal
 
 STEPS = 40
@@ -19,7 +20,7 @@ SAVE_EVERY = 5
 
 def train(run, folder, hooks):
   folder.mkdir(parents=True, exist_ok=True)
-  (folder / "config.json").write_text(json.dumps(to_dict(run)))
+  (folder / "config.json").write_bytes(run_folder.config_text(run))
   directive = _directive(run, folder)
   saved = folder / "state.json"
   state = json.loads(saved.read_text()) if saved.exists() else {"step": 0, "sum": 0.0}

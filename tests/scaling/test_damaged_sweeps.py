@@ -15,7 +15,7 @@ from gen.scaling.runs import runs_table
 from gen.scaling.sweeps import design
 from gen.scaling.verdicts import results_file
 from gen.scaling.workers import jobs, ledger, reanalysis
-from gen.training import journal
+from gen.training import journal, run_folder
 from tests import mutations
 
 IDENTITY = {"corpus_sha256": "ab", "tokenizer": "cd"}
@@ -35,7 +35,7 @@ def study(tmp_path_factory):
   folder = tmp_path_factory.mktemp("study") / "sweep"
   for number, run in enumerate(design.expand_sweep(STUDY, 259), 1):
     (folder / run.name).mkdir(parents=True)
-    (folder / run.name / "config.json").write_text(json.dumps(to_dict(run)))
+    (folder / run.name / "config.json").write_bytes(run_folder.config_text(run))
     common = {"run": config_hash(run), "name": run.name, "flops": run.flops}
     with journal.Journal(folder / run.name / "journal.jsonl") as rows:
       rows.append({"kind": "start", "config": to_dict(run)} | common)

@@ -27,6 +27,7 @@ import numpy as np
 from gen.config import RECURRENT, Data, Model, Optimizer, Run
 from gen.costs import memory, step_benchmark
 from gen.data import dataset
+from gen.io import typed_json
 from gen.optimizers import schedule_params
 from gen.sharding import layouts
 from gen.training import loop, step
@@ -183,7 +184,7 @@ def trainer(folder):
         dataclasses.replace(run, mesh=mesh_, layout=layout), folder / "moved", text, StopAt(stop)
       )
   result = loop.train_run(dataclasses.replace(run, mesh="fsdp=4,tensor=2"), folder / "moved", text)
-  return {"whole": whole, "moved": result}
+  return {"whole": typed_json.encode_record(whole), "moved": typed_json.encode_record(result)}
 
 
 if __name__ == "__main__":

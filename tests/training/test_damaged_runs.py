@@ -9,10 +9,11 @@ import jax
 import numpy as np
 import pytest
 
-from gen.config import config_hash, from_dict, to_dict
+from gen.config import config_hash, from_dict
 from gen.errors import UserError
 from gen.generation import loaded_model
-from gen.training import checkpoint_folder, hooks, journal, loop
+from gen.io import seals, typed_json
+from gen.training import checkpoint_folder, hooks, journal, loop, run_folder
 from tests import mutations
 
 CLOCKS = ("time", "seconds", "seconds_spent", "wall_seconds", "tokens_per_second", "gflops")
@@ -38,7 +39,8 @@ def finished(tiny, data, tmp_path_factory):
 
 
 def numbers(result):
-  return json.loads(json.dumps({name: value for name, value in result.items() if name not in CLOCKS}))
+  values = typed_json.encode_record(result)
+  return json.loads(json.dumps({name: value for name, value in values.items() if name not in CLOCKS}))
 
 
 def damaged(folder, name, content, place):
@@ -120,7 +122,8 @@ def test_an_edited_config_is_refused_by_training_and_by_generation(tiny, data, f
   values["model"]["rotary_base"] = 500.0
   place = damaged(folder, "config.json", json.dumps(values).encode(), tmp_path / "run")
   words = r"config\.json is not what checkpoint .* \(model.rotary_base: 10000.0 -> 500.0\)"
-  for run in (tiny, from_dict(type(tiny), values)):
+  edited = {name: value for name, value in values.items() if name != "format"}
+  for run in (tiny, from_dict(type(tiny), edited)):
     with pytest.raises(UserError, match=words):
       loop.train_run(run, place, data)
   with pytest.raises(UserError, match=words):
@@ -169,7 +172,7 @@ def test_a_stopped_run_refuses_a_journal_with_other_rows_and_goes_on_without_one
     elif not isinstance(found, str):  # No row is whole, so all are lost, which the first row says.
       assert numbers(found) == numbers(finished[1])
       assert journal.read_journal(place / "journal.jsonl")[0]["lost_rows"] == content.count(b"\n")
-      assert loop.train_run(tiny, place, data) == json.loads(json.dumps(found))
+      assert loop.train_run(tiny, place, data) == found
 
 
 def test_rows_of_another_run_are_refused(tiny, data, finished, tmp_path):
@@ -179,7 +182,20 @@ def test_rows_of_another_run_are_refused(tiny, data, finished, tmp_path):
   place = damaged(finished[0], "journal.jsonl", rows, tmp_path / "run")
   with pytest.raises(UserError, match="seed: "):
     loop.train_run(tiny, place, data)
-  values = json.dumps(to_dict(other)).encode()
-  place = damaged(place, "config.json", values, tmp_path / "both")
+  place = damaged(place, "config.json", run_folder.config_text(other), tmp_path / "both")
   with pytest.raises(UserError, match=r"config\.json is not what checkpoint"):
     loop.train_run(other, place, data)
+
+
+@pytest.mark.parametrize(("name", "line"), [("config.json", None), ("journal.jsonl", 0)])
+@pytest.mark.parametrize("version", [None, 2])
+def test_a_folder_of_another_format_version_is_one_sentence(tiny, data, finished, tmp_path, name, line, version):
+  lines = (finished[0] / name).read_text().split("\n") if line == 0 else [(finished[0] / name).read_text()]
+  values = json.loads(lines[0])
+  assert values.pop("format") == 1
+  values |= {} if version is None else {"format": version}
+  lines[0] = json.dumps(seals.with_seal(values) if line == 0 else values)
+  place = damaged(finished[0], name, "\n".join(lines).encode(), tmp_path / "run")
+  words = "has no format version" if version is None else "has format version 2"
+  with pytest.raises(UserError, match=f"{words}, where this version of gen reads 1; read it with"):
+    loop.train_run(tiny, place, data)

@@ -65,20 +65,20 @@ def data(place):
 def test_two_steps_of_an_objective(place, data, tmp_path, objective, family):
   run = run_of(place, objective, family)
   result = loop.train_run(run, tmp_path, data)
-  assert result["steps"] == 2 and (result["objective"], result["family"]) == (objective, family)
-  assert 0 < result["loss"] < 3 * math.log(400)
+  assert result.steps == 2 and (result.objective, result.family) == (objective, family)
+  assert 0 < result.loss < 3 * math.log(400)
   row = loop.row_length(run)
-  assert result["tokens"] == 2 * 2 * row.tokens
-  assert result["positions"] == 2 * 2 * (row.source + row.target)
-  assert 0 < result["loss_tokens"] <= 2 * 2 * row.target
-  assert result["skipped"] == 0
+  assert result.tokens == 2 * 2 * row.tokens
+  assert result.positions == 2 * 2 * (row.source + row.target)
+  assert 0 < result.loss_tokens <= 2 * 2 * row.target
+  assert result.skipped == 0
 
 
 def test_a_decoder_is_judged_on_continuations_after_prefixes_seen_both_ways(place, data, tmp_path):
   run = run_of(place, "prefix", "decoder")
   run.model.depth = 2  # in the first layer, those who bear loss see the same with a prefix as without
   result = loop.train_run(run, tmp_path, data)
-  model = config.from_dict(Run, result["config"]).model
+  model = config.from_dict(Run, result.config).model
   with Checkpoints(tmp_path / "checkpoints") as checkpoints:
     state, _ = checkpoints.restore(jax.eval_shape(lambda: step.initialize_state(model, run.optimizer, 0)))
   logits_of = jax.jit(language_model.build_model(model).apply)
@@ -94,15 +94,15 @@ def test_a_decoder_is_judged_on_continuations_after_prefixes_seen_both_ways(plac
       nats_btv = -np.asarray(jax.nn.log_softmax(logits_btv))
       nats_bt = np.take_along_axis(nats_btv, batch.targets_bt[..., None], axis=2)[..., 0]
       nats.extend(nats_bt[batch.weights_bt > 0])
-  assert result["loss"] == pytest.approx(np.mean(found[True]), rel=1e-5)
-  assert abs(result["loss"] - np.mean(found[False])) > 1e-4 * result["loss"]
+  assert result.loss == pytest.approx(np.mean(found[True]), rel=1e-5)
+  assert abs(result.loss - np.mean(found[False])) > 1e-4 * result.loss
 
 
 def test_loss_bearing_tokens_are_those_that_the_batches_weigh(place, data, tmp_path):
   run = run_of(place, "span_corruption", "encoder_decoder")
   result = loop.train_run(run, tmp_path, data)
   made = batches.Batches(data.train, run.data, run.seed)
-  assert result["loss_tokens"] == sum(made.at(step).weights_bt.sum() for step in range(2))
+  assert result.loss_tokens == sum(made.at(step).weights_bt.sum() for step in range(2))
 
 
 def test_a_prefix_is_a_source_to_an_encoder_decoder_and_a_beginning_to_a_decoder(place):

@@ -44,7 +44,7 @@ def test_a_run_in_a_folder_of_any_name_goes_on_and_is_read_and_exported(short, d
   result = loop.train_run(named, folder, data)
   rows = journal.read_journal(folder / "journal.jsonl")
   assert [row["step"] for row in rows if row["kind"] == "resume"] == saved[-1:]
-  assert result["name"] == folder.name and len(list((folder / "tensorboard").iterdir())) >= 1
+  assert result.name == folder.name and len(list((folder / "tensorboard").iterdir())) >= 1
   assert [checkpoint_folder.find_damages(folder / "checkpoints", step) for step in (9, 13)] == [[], []]
   loaded = loaded_model.load_model(folder)
   kernel = loaded.params["embedding"]["embedding"]
@@ -93,4 +93,4 @@ def _goes_on_without_a_step(run, data, folder, whole):
   assert [row["step"] for row in rows if row["kind"] == "train"] == before
   evaluated = [row["step"] for row in rows if row["kind"] == "evaluation"]
   assert evaluated == sorted(set(evaluated)) and evaluated[-1] == run.steps
-  assert (result["loss"], result["train_loss"]) == (whole["loss"], whole["train_loss"])
+  assert (result.loss, result.train_loss) == (whole.loss, whole.train_loss)

@@ -18,6 +18,7 @@ from rich.console import Console
 from gen import versions
 from gen.config import Atlas, Sweep, to_dict
 from gen.errors import UserError
+from gen.io import formats
 from gen.scaling.atlas import comparable, comparison, equal_loss
 from gen.scaling.atlas.comparison import MEANINGS, MEASURES, ComparisonSide, FamilyComparison, FamilyFits
 from gen.scaling.verdicts import held_out, verdict
@@ -65,6 +66,7 @@ def collect_results(
   else:
     sides["error"] = found
   return {
+    formats.FORMAT: formats.RESULTS,
     "name": atlas.name,
     "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     "credible": credible,

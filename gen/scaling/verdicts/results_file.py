@@ -6,10 +6,11 @@ of all of it.
 
 from typing import Any
 
-from gen.io import seals
+from gen.io import formats, seals
 
 # Fields that differ from run to run of the same; the second list is of the whole study.
 CLOCK = ("time", "seconds", "wall_seconds", "tokens_per_second", "gflops", "seconds_spent")
+_REMEDY = "read it with the gen that wrote it, or fit its journal.jsonl anew"
 VARYING = ("created", "seconds", "utilization", "name", "config", "machine")
 
 
@@ -24,17 +25,34 @@ def reseal_results(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_results(results: dict[str, Any], name: str) -> None:
-  """Compares results with their seal, if they carry one.
+  """Compares results with their seal and their format version, if they carry a seal.
+
+  Results without a seal may be of another program.
 
   Args:
     results: as JSON held them.
     name: of their file, for the message.
 
   Raises:
-    UserError: if a number was changed after it was written.
+    UserError: if a number was changed after it was written, or for results of another version.
   """
+  if seals.SEAL in results or formats.FORMAT in results:
+    check_format(results, name)
   if seals.SEAL in results:
     seals.without_seal(_content(results) | {seals.SEAL: results[seals.SEAL]}, name)
+
+
+def check_format(results: dict[str, Any], name: str) -> None:
+  """Checks the format version of results.
+
+  Args:
+    results: as JSON held them.
+    name: of their file, for the message.
+
+  Raises:
+    UserError: for another version, or none.
+  """
+  formats.without_format(results, formats.RESULTS, name, _REMEDY)
 
 
 def _content(results: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from gen.config import Run, Sweep, config_hash, from_dict, to_dict
 from gen.errors import UserError
-from gen.io import json_reading, seals
+from gen.io import formats, json_reading, seals
 from gen.io.checksums import write_atomically
 from gen.scaling.sweeps import design, trunk_sweeps
 from gen.scaling.verdicts.results_file import CLOCK
@@ -188,6 +188,7 @@ def _begin(path: Path, sweep: Sweep, identity: dict[str, Any]) -> None:
   present = json.loads(json.dumps({"sweep": to_dict(sweep), **identity}))
   if path.exists():
     saved = json_reading.read_json(path)
+    saved = formats.without_format(saved, formats.RUN_FOLDER, str(path), formats.REMEDY)
     try:  # A field that is newer than the folder has its default there.
       study = from_dict(Sweep, json_reading.require_field(saved, "sweep", dict, str(path)))
     except UserError as error:
@@ -205,7 +206,8 @@ def _begin(path: Path, sweep: Sweep, identity: dict[str, Any]) -> None:
       raise UserError(
         f"{path.parent} holds another sweep ({changed}); go back to its settings, or choose another --workdir"
       )
-  write_atomically(path, json.dumps(present, indent=1).encode())
+  written = formats.with_format(present, formats.RUN_FOLDER)
+  write_atomically(path, json.dumps(written, indent=1).encode())
 
 
 def _clock(path: Path) -> dict[str, float]:

@@ -47,12 +47,14 @@ def read_study(folder: Path) -> RecordedStudy:
   Raises:
     UserError: for a folder without results.json, a file that is damaged, and a journal with other losses.
   """
-  results = json_reading.read_json(folder / "results.json")
-  results_file.check_results(results, str(folder / "results.json"))
+  path = folder / "results.json"
+  results = json_reading.read_json(path)
   if not isinstance(results.get("points"), list) and not isinstance(results.get("families"), dict):
-    raise UserError(f"{folder / 'results.json'} holds no runs (points, or the families of an atlas)")
-  path = next((folder / name for name in JOURNALS if (folder / name).exists()), None)
-  rows = [] if path is None else _rows(path)
+    raise UserError(f"{path} holds no runs (points, or the families of an atlas)")
+  results_file.check_format(results, str(path))
+  results_file.check_results(results, str(path))
+  journal = next((folder / name for name in JOURNALS if (folder / name).exists()), None)
+  rows = [] if journal is None else _rows(journal)
   losses = {row.get("run"): row.get("loss") for row in rows if row.get("kind") == "result"}
   for point in results.get("points") or []:
     if losses and losses.get(point.get("run")) != point.get("loss"):
@@ -60,7 +62,7 @@ def read_study(folder: Path) -> RecordedStudy:
         f"{folder}: results.json says loss {point.get('loss')} of {point.get('name')}, its journal "
         f"{losses.get(point.get('run'))}; give the two files of one study"
       )
-  panels = _panels(folder / "report.html") if path is None else {}
+  panels = _panels(folder / "report.html") if journal is None else {}
   return RecordedStudy(results, [row for row in rows if row.get("kind") == "train"], panels)
 
 

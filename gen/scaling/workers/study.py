@@ -20,7 +20,7 @@ from gen.config import Run, Sweep, to_dict
 from gen.data import dataset
 from gen.data.dataset import Dataset
 from gen.errors import UserError
-from gen.io import typed_json
+from gen.io import formats, typed_json
 from gen.scaling.sweeps import design, trunk_sweeps
 from gen.scaling.verdicts.criteria import Reason, Verdict, make_verdict
 from gen.scaling.verdicts.verdict import Analysis
@@ -254,6 +254,7 @@ def collect_results(sweep: Sweep, trained: TrainedStudy, analysis: Analysis) -> 
   """
   corpus, tokenizer, data = trained.loaded.corpus, trained.loaded.tokenizer, sweep.data
   return {
+    formats.FORMAT: formats.RESULTS,
     "name": sweep.name,
     "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     "points": [{name: value for name, value in row.items() if name != "config"} for row in trained.results],

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 from gen.cli import environment, signals
 from gen.config import Data, Run, from_dict, to_dict
 from gen.errors import UserError
+from gen.io import typed_json
 from gen.scaling.workers import messages
 from gen.scaling.workers.messages import WorkerCommand, WorkerReply
 
@@ -137,7 +138,8 @@ def train_run(run: Run, folder: Path, hooks: WorkerHooks) -> dict[str, Any] | No
   from gen.training import trunks
 
   try:
-    return trunks.train_branch(run, folder, _loaded(json.dumps(to_dict(run.data) | {"batch": 0})), hooks)
+    result = trunks.train_branch(run, folder, _loaded(json.dumps(to_dict(run.data) | {"batch": 0})), hooks)
+    return typed_json.encode_record(result)
   except trunks.RunStopped:
     return None
 

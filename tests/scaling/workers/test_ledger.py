@@ -1,13 +1,12 @@
 import dataclasses
-import json
 
 import pytest
 
-from gen.config import Criteria, Data, Model, Optimizer, Sweep, config_hash, to_dict
+from gen.config import Criteria, Data, Model, Optimizer, Sweep, config_hash
 from gen.errors import UserError
 from gen.scaling.sweeps import design
 from gen.scaling.workers import ledger as ledgers
-from gen.training import journal
+from gen.training import journal, run_folder
 
 IDENTITY = {"corpus_sha256": "ab", "tokenizer": "cd"}
 
@@ -30,7 +29,7 @@ def row(run, kind="train", **values):
 
 def write_run(folder, run, *rows):
   (folder / run.name).mkdir(parents=True, exist_ok=True)
-  (folder / run.name / "config.json").write_text(json.dumps(to_dict(run)))
+  (folder / run.name / "config.json").write_bytes(run_folder.config_text(run))
   with journal.Journal(folder / run.name / "journal.jsonl") as own:
     for values in rows:
       own.append(row(run, **values))

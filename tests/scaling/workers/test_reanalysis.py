@@ -22,7 +22,7 @@ def recorded(whole_study):
     "credible": True,
     "reasons": [{"name": "one_epoch", "passed": False, "value": 2, "limit": 1, "sentence": "Twice."}],
   }
-  results |= {"leave_one_budget_out": [], "seed_noise": None}
+  results |= {"format": 1, "leave_one_budget_out": [], "seed_noise": None}
   results["laws"]["parametric"]["a"] = 0.9
   return results, [{"kind": "result", **point} for point in results["points"]] + list(curves)
 
@@ -68,3 +68,12 @@ def test_an_envelope_of_curves_needs_its_journal_where_the_other_laws_moved(reco
   (tmp_path / "results.json").write_text(json.dumps(results))
   with pytest.raises(UserError, match=r"give its journal\.jsonl as well"):
     reanalysis.reanalyse_study(reanalysis.read_study(tmp_path))
+
+
+@pytest.mark.parametrize(("version", "words"), [(None, "has no format version"), (7, "has format version 7")])
+def test_results_of_another_format_version_are_one_sentence(recorded, tmp_path, version, words):
+  results = {name: value for name, value in recorded[0].items() if name != "format"}
+  results |= {} if version is None else {"format": version}
+  (tmp_path / "results.json").write_text(json.dumps(results))
+  with pytest.raises(UserError, match=rf"results\.json {words}, where this version of gen reads 1"):
+    reanalysis.read_study(tmp_path)

@@ -1,0 +1,227 @@
+"""The rows of a run's journal, as they are written.
+
+    start -> (train | evaluation)* -> (resume -> (train | evaluation)*)* -> result
+
+A run that goes on from a trunk has a branch row after its start row. Losses are in nats per token.
+"""
+
+import dataclasses
+from typing import Any, TypedDict
+
+
+class RowStamp(TypedDict):
+  """The fields of every row of the journal but its kind."""
+
+  time: float
+  run: str
+  name: str
+
+
+class RunProgress(TypedDict):
+  """How far a run is: steps done, tokens read, FLOPs."""
+
+  step: int
+  tokens: int
+  flops: float
+
+
+class RunData(TypedDict):
+  """What a run reads, and where it runs."""
+
+  corpus: str
+  corpus_sha256: str
+  tokenizer: str
+  devices: list[str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JournalRow:
+  """What every row has.
+
+  Attributes:
+    kind: of the row.
+    time: when it was written, seconds since 1970.
+    run: hash of the run's config.
+    name: of the run.
+  """
+
+  kind: str
+  time: float
+  run: str
+  name: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StartRow(JournalRow):
+  """The start of a run.
+
+  Attributes:
+    config: of the run.
+    versions: of the software.
+    undivided: sentences on what of the model does not divide by the mesh.
+    corpus: as the config names it.
+    corpus_sha256: of the corpus.
+    tokenizer: hash of the tokenizer.
+    devices: names of the devices.
+  """
+
+  kind: str = "start"
+  config: dict[str, Any]
+  versions: dict[str, str]
+  undivided: list[str]
+  corpus: str
+  corpus_sha256: str
+  tokenizer: str
+  devices: list[str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ResumeRow(JournalRow):
+  """A run that goes on from a checkpoint.
+
+  Attributes:
+    step: of the checkpoint.
+    mesh: of this sitting.
+    layout: of this sitting.
+    lost_rows: rows that the checkpoint was saved after and that are gone, in a journal that was begun again.
+  """
+
+  kind: str = "resume"
+  step: int
+  mesh: str
+  layout: str
+  lost_rows: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeasuredRow(JournalRow):
+  """A row about the run after so many steps.
+
+  Attributes:
+    step: steps done.
+    tokens: read so far.
+    flops: done so far.
+  """
+
+  step: int
+  tokens: int
+  flops: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BranchRow(MeasuredRow):
+  """A run that goes on from a trunk."""
+
+  kind: str = "branch"
+  trunk: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainRow(MeasuredRow):
+  """Training since the last such row.
+
+  Attributes:
+    loss: mean over loss-bearing tokens.
+    learning_rate: of the last step.
+    gradient_norm: of the last step.
+    tokens_per_second: inside steps.
+    gflops: GFLOP/s inside steps.
+    skipped: steps so far whose gradient was not finite.
+    steps: of the whole run.
+  """
+
+  kind: str = "train"
+  loss: float
+  learning_rate: float
+  gradient_norm: float
+  tokens_per_second: float
+  gflops: float
+  skipped: int
+  steps: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationRow(MeasuredRow):
+  """The loss on the validation set."""
+
+  kind: str = "evaluation"
+  loss: float
+  bits_per_byte: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunResult(JournalRow):
+  """The result of a run, the last row of its journal.
+
+  Attributes:
+    family: of the model.
+    objective: of training.
+    width: of the model.
+    depth: of the model.
+    budget: FLOPs of the config; None if the config gives none.
+    seed: of the run.
+    batch: rows of a batch.
+    length: tokens of a row.
+    steps: of the run.
+    learning_rate: peak.
+    params: matrix parameters, the output head included, the embedding not.
+    params_total: all parameters.
+    params_by_group: parameters by group.
+    tokens: corpus tokens processed.
+    positions: of targets and sources.
+    loss_tokens: loss-bearing tokens.
+    flops: exact training FLOPs that the run is charged.
+    flops_spent: those of them that this run did itself.
+    trunk: that it branched from; None without one.
+    flops_6nd: FLOPs by 6 N D.
+    flops_per_token: exact.
+    loss: on the validation set.
+    bits_per_byte: on the validation set.
+    train_loss: of the last train row.
+    skipped: steps whose gradient was not finite.
+    epochs: how often the corpus was read.
+    seconds: inside steps, the trunk's included.
+    seconds_spent: inside the run's own steps.
+    wall_seconds: of the last sitting.
+    tokens_per_second: inside steps.
+    gflops: GFLOP/s inside steps.
+    corpus_sha256: of the corpus.
+    tokenizer: hash of the tokenizer.
+    config: of the run.
+  """
+
+  kind: str = "result"
+  family: str
+  objective: str
+  width: int
+  depth: int
+  budget: float | None
+  seed: int
+  batch: int
+  length: int
+  steps: int
+  learning_rate: float
+  params: int
+  params_total: int
+  params_by_group: dict[str, int]
+  tokens: int
+  positions: int
+  loss_tokens: float
+  flops: float
+  flops_spent: float
+  trunk: str | None
+  flops_6nd: float
+  flops_per_token: float
+  loss: float
+  bits_per_byte: float
+  train_loss: float
+  skipped: int
+  epochs: float
+  seconds: float
+  seconds_spent: float
+  wall_seconds: float
+  tokens_per_second: float
+  gflops: float
+  corpus_sha256: str
+  tokenizer: str
+  config: dict[str, Any]
