@@ -18,7 +18,6 @@ from gen import counts
 from gen.batch import Batch
 from gen.config import Data, Model, Run, from_dict, to_dict
 from gen.costs import step_benchmark
-from gen.kernels import losses
 from gen.models import language_model, recurrent
 from gen.training import run_length, step
 
@@ -123,7 +122,7 @@ def _residual_bytes(model_json: str, data_json: str, rows: int) -> int:
   state = jax.eval_shape(lambda: recurrent.init_recurrent_state(model, rows)) if model.carry else None
 
   def forward(params: Any, batch: Batch, key: Any, recurrent_state: Any) -> Any:
-    def loss(params: Any) -> losses.LossSums:
+    def loss(params: Any) -> jax.Array:
       return step.recurrent_loss(model, terms, params, batch, recurrent_state, key)[0].loss
 
     return jax.vjp(loss, params)

@@ -6,6 +6,7 @@ every row once, in an order that depends on the epoch's number alone, so any ste
 """
 
 import functools
+import operator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -187,7 +188,7 @@ class Batches:
     """
     batch = self._make(step, count, rows_b)
     shape = (count, self._batch if rows_b is None else len(rows_b))
-    return Batch(*(None if array is None else array.reshape(*shape, *array.shape[1:]) for array in batch))
+    return batch.map_arrays(lambda array: array.reshape(*shape, *array.shape[1:]))
 
   def _make(self, step: int, count: int, rows_b: np.ndarray | None = None) -> Batch:
     rows_n, epochs_n, continues_n = self._order.rows(step, count)
@@ -239,7 +240,7 @@ def validation_batches(
   whole = rows.make(rows_n, np.zeros_like(rows_n), continues_n)
   bears_bt = whole.weights_bt > 0
   batches = [
-    Batch(*(None if array is None else array[start : start + data.batch] for array in whole))
+    whole.map_arrays(operator.itemgetter(slice(start, start + data.batch)))
     for start in range(0, len(rows_n), data.batch)
   ]
   stood_for = stream.tokenizer.byte_lengths[whole.targets_bt[bears_bt]].sum(dtype=np.int64)

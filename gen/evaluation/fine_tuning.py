@@ -75,7 +75,7 @@ def fine_tune(
   programs = step.step_programs(model, optimizer)
   fresh = programs.initialize(np.uint32(0))
   state = fresh._replace(params=jax.tree.map(jnp.array, restored.params))
-  many = Batch(*(None if array is None else np.stack([array] * DISPATCH) for array in batch))
+  many = batch.map_arrays(lambda array: np.stack([array] * DISPATCH))
   for done in range(0, steps, DISPATCH):
     state, _ = programs.train(
       state, many, min(DISPATCH, steps - done), schedule_params(optimizer, max(1, steps))
@@ -88,6 +88,10 @@ def _step_flops(model: Model, row: likelihood.ScoredRow) -> float:
   return counts.count_flops(model, len(row.inputs), 0 if row.source is None else len(row.source)).total
 
 
+def _positions(ids_bt: np.ndarray) -> np.ndarray:
+  return np.broadcast_to(np.arange(ids_bt.shape[1], dtype=np.int32), ids_bt.shape)
+
+
 def _batch(read: Sequence[likelihood.ScoredRow], rows: int) -> Batch:
   """Returns the batch of the likelihood rows, padded to `rows` rows, with loss on counted predictions."""
   arrays = likelihood.rows_to_arrays(
@@ -97,10 +101,8 @@ def _batch(read: Sequence[likelihood.ScoredRow], rows: int) -> Batch:
   for array in (weights_bt, segments_bt, source_segments_bs):
     if array is not None:
       array[len(read) :] = 0
-  positions_bt, positions_bs = (
-    None if ids is None else np.broadcast_to(np.arange(ids.shape[1], dtype=np.int32), ids.shape)
-    for ids in (inputs_bt, source_bs)
-  )
+  positions_bt = _positions(inputs_bt)
+  positions_bs = None if source_bs is None else _positions(source_bs)
   return Batch(
     inputs_bt, targets_bt, weights_bt, segments_bt, positions_bt, source_bs, source_segments_bs, positions_bs,
     prefix_bt=prefix_bt,

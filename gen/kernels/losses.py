@@ -15,7 +15,7 @@ N tokens, C tokens of a chunk, D width, V vocab.
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -53,9 +53,9 @@ class LossSums(NamedTuple):
     weight: of the weights, the number of loss-bearing tokens.
   """
 
-  loss: Any
-  nll: Any
-  weight: Any
+  loss: Array
+  nll: Array
+  weight: Array
 
 
 def cross_entropy(

@@ -42,8 +42,8 @@ class RecurrentState(NamedTuple):
     cell: the LSTM's memory, [L, B, D]; None in others.
   """
 
-  hidden: Any
-  cell: Any = None
+  hidden: Array
+  cell: Array | None = None
 
 
 class RecurrentCell(NamedTuple):
@@ -85,6 +85,7 @@ def lstm_backward(
 ) -> tuple[Array, Array, RecurrentState]:
   """Returns the gradients of the LSTM's step, whose gates i, f, g, o were stored."""
   i_bd, f_bd, g_bd, o_bd = jnp.split(kept_bg, 4, axis=-1)
+  assert after.cell is not None and before.cell is not None and grad.cell is not None
   shown_bd = jnp.tanh(after.cell)
   cell_bd = grad.cell + grad.hidden * o_bd * (1 - jnp.square(shown_bd))
   sum_bg = join_gates(

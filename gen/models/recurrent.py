@@ -34,6 +34,7 @@ def _rnn(inputs_bg: Array, products_bg: Array, state: RecurrentState) -> tuple[R
 def _lstm(inputs_bg: Array, products_bg: Array, state: RecurrentState) -> tuple[RecurrentState, Array]:
   i_bd, f_bd, g_bd, o_bd = jnp.split(inputs_bg + products_bg, 4, axis=-1)
   i_bd, f_bd, g_bd, o_bd = nn.sigmoid(i_bd), nn.sigmoid(f_bd), jnp.tanh(g_bd), nn.sigmoid(o_bd)
+  assert state.cell is not None
   cell_bd = f_bd * state.cell + i_bd * g_bd
   return RecurrentState(o_bd * jnp.tanh(cell_bd), cell_bd), recurrence.join_gates(i_bd, f_bd, g_bd, o_bd)
 

@@ -5,7 +5,7 @@ K steps of a dispatch, M microbatches, B batch, T length, N tokens, D width.
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -23,6 +23,8 @@ from gen.optimizers import ScheduleParams, UpdateRule, learning_rate, make_updat
 from gen.sharding.layouts import ShardingLayout
 from gen.training import state_sharding, xla_options
 
+Params = Mapping[str, Any]  # a tree of arrays by name
+
 
 class TrainState(NamedTuple):
   """All that a run needs to go on.
@@ -36,21 +38,21 @@ class TrainState(NamedTuple):
     recurrent_state: what a recurrent model remembers of each row, where it carries its state; else None.
   """
 
-  step: Any
-  params: Any
-  opt_state: Any
-  skipped: Any
-  key: Any
-  recurrent_state: Any = None
+  step: Array
+  params: Params
+  opt_state: optax.OptState
+  skipped: Array
+  key: Array
+  recurrent_state: RecurrentState | None = None
 
 
 class StepSums(NamedTuple):
   """What steps add up for the journal; `gradient_norm` is the last one's."""
 
-  loss: Any
-  nll: Any
-  weight: Any
-  gradient_norm: Any
+  loss: Array
+  nll: Array
+  weight: Array
+  gradient_norm: Array
 
 
 def zero_sums() -> StepSums:
@@ -121,7 +123,7 @@ def recurrent_loss(
     )
   kernel_dv, bias_v = cast(tuple[Array, Array | None], module.apply(variables, method="head_weights"))
   hidden_nd = hidden_btd.reshape(-1, model.width)
-  targets_n, weights_n = batch.targets_bt.reshape(-1), batch.weights_bt.reshape(-1)
+  targets_n, weights_n = (cast(Array, x).reshape(-1) for x in (batch.targets_bt, batch.weights_bt))
   return losses.cross_entropy(hidden_nd, kernel_dv, bias_v, targets_n, weights_n, terms), recurrent_state
 
 
@@ -321,7 +323,8 @@ def _placed(
 ) -> StepPrograms:
   """Returns the functions of a shape on a mesh: arguments and results lie where `place` says."""
   whole, rows, stack = place.everywhere, place.layout.rows(), place.layout.rows(1)
-  state = TrainState(whole, place.parameters, place.opt_state, whole, whole, place.recurrent_state)
+  shardings: tuple[Any, ...] = (whole, place.parameters, place.opt_state, whole, whole, place.recurrent_state)
+  state = TrainState(*shardings)
   on_mesh = place.traced
   platform = place.layout.mesh.devices.flat[0].platform
   return StepPrograms(

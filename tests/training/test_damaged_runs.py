@@ -189,7 +189,9 @@ def test_rows_of_another_run_are_refused(tiny, data, finished, tmp_path):
 
 @pytest.mark.parametrize(("name", "line"), [("config.json", None), ("journal.jsonl", 0)])
 @pytest.mark.parametrize("version", [None, 2])
-def test_a_folder_of_another_format_version_is_one_sentence(tiny, data, finished, tmp_path, name, line, version):
+def test_a_folder_of_another_format_version_is_one_sentence(
+  tiny, data, finished, tmp_path, name, line, version
+):
   lines = (finished[0] / name).read_text().split("\n") if line == 0 else [(finished[0] / name).read_text()]
   values = json.loads(lines[0])
   assert values.pop("format") == 1

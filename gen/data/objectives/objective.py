@@ -73,7 +73,7 @@ class Objective(abc.ABC):
       segments_bn = pad_right(np.asarray(segments).reshape(-1, tokens.shape[-1]), self.lengths.raw, 0)
     keys_b = counter_rng.derive_keys(rng, rows).reshape(-1)
     batch = self.corrupt(tokens_bn, segments_bn, keys_b)
-    return Batch(*(None if array is None else array.reshape(*rows, array.shape[-1]) for array in batch))
+    return batch.map_arrays(lambda array: array.reshape(*rows, array.shape[-1]))
 
   @abc.abstractmethod
   def corrupt(self, tokens_bn: np.ndarray, segments_bn: np.ndarray, keys_b: np.ndarray) -> Batch:

@@ -208,6 +208,7 @@ def invert_corruption(
 
   The eos that was added to an incomplete last document stays; mode tokens are dropped.
   """
+  assert batch.source_bs is not None and batch.source_segments_bs is not None
   source_bs, target_bt = np.atleast_2d(batch.source_bs), np.atleast_2d(batch.targets_bt)
   source_segments_bs, segments_bt = np.atleast_2d(batch.source_segments_bs), np.atleast_2d(batch.segments_bt)
   return [

@@ -124,4 +124,4 @@ def batch_of_texts(texts: Sequence[tuple[str, str]], length: int) -> Batch:
 def stack_batches(batches: Iterator[Batch]) -> Batch:
   """Returns batches of one shape as one of [K, B, T]."""
   whole: list[Any] = list(zip(*batches, strict=True))
-  return Batch(*(None if arrays[0] is None else np.stack(arrays) for arrays in whole))
+  return Batch._make(None if arrays[0] is None else np.stack(arrays) for arrays in whole)
