@@ -40,11 +40,11 @@ class Batch(NamedTuple):
   weights_bt: BatchArray
   segments_bt: BatchArray
   positions_bt: BatchArray
-  source_bs: BatchArray | None = None
-  source_segments_bs: BatchArray | None = None
-  source_positions_bs: BatchArray | None = None
-  token_types_bt: BatchArray | None = None
-  prefix_bt: BatchArray | None = None
+  source_bs: "BatchArray | None" = None
+  source_segments_bs: "BatchArray | None" = None
+  source_positions_bs: "BatchArray | None" = None
+  token_types_bt: "BatchArray | None" = None
+  prefix_bt: "BatchArray | None" = None
 
   def map_arrays(self, function: Callable[[Any], Any]) -> "Batch":
     """Returns the batch with a function applied to each array that it has.

@@ -36,13 +36,14 @@ def encode_record(record: Any) -> dict[str, Any]:
   }
 
 
-def decode_record(kind: type[Record], values: Any, name: str) -> Record:
+def decode_record(kind: type[Record], values: Any, name: str, null_is_nan: bool = True) -> Record:
   """Returns the record of plain values; the inverse of `encode_record`.
 
   Args:
     kind: the dataclass.
     values: as JSON held them. A field that is absent has its default.
     name: what errors call the values, for example "runs/a/results.json" or "line 7 of journal.jsonl".
+    null_is_nan: whether null stands for a number that JSON lacks; otherwise it is refused.
 
   Raises:
     UserError: one sentence with the name and the field, for a field that is missing, unknown or of another type.
@@ -63,7 +64,9 @@ def decode_record(kind: type[Record], values: Any, name: str) -> Record:
   missing = [field for field in _required(key_of_cache) if field not in values]
   if missing:
     raise UserError(f"{name} lacks the field {missing[0]!r}")
-  return kind(**{key: _decode(types_by_field[key], value, name, key) for key, value in values.items()})
+  return kind(
+    **{key: _decode(types_by_field[key], value, name, key, null_is_nan) for key, value in values.items()}
+  )
 
 
 @functools.cache
@@ -92,49 +95,53 @@ def _encode(value: Any) -> Any:
   return strict_json.plain_value(value)
 
 
-def _decode(kind: Any, value: Any, name: str, field: str) -> Any:
+def _decode(kind: Any, value: Any, name: str, field: str, null_is_nan: bool) -> Any:
   """Returns the value of a field, or raises UserError."""
   origin, inner = get_origin(kind), get_args(kind)
   if kind is Any:
     return value
   if origin in (Union, types.UnionType):
-    return _decode_union(inner, value, name, field)
+    return _decode_union(inner, value, name, field, null_is_nan)
   if dataclasses.is_dataclass(kind):
-    return decode_record(kind, value, f"{name}: {field}")  # type: ignore[arg-type, type-var]
+    return decode_record(kind, value, f"{name}: {field}", null_is_nan)  # type: ignore[arg-type, type-var]
   if origin in (list, tuple) and isinstance(value, list | tuple):
-    return _decode_items(origin, inner, value, name, field, kind)
+    return _decode_items(kind, value, name, field, null_is_nan)
   if origin in (dict, Mapping) and isinstance(value, Mapping):
-    return {key: _decode(inner[1], item, name, f"{field}.{key}") for key, item in value.items()}
-  if kind is float and value is None:
+    return {key: _decode(inner[1], item, name, f"{field}.{key}", null_is_nan) for key, item in value.items()}
+  if kind is float and value is None and null_is_nan:
     return math.nan
   if not _is_of(kind, value):
     raise UserError(f"{name}: {field} is {_shown(value)}, which is not of type {_type_name(kind)}")
   return value
 
 
-def _decode_union(kinds: tuple[Any, ...], value: Any, name: str, field: str) -> Any:
+def _decode_union(kinds: tuple[Any, ...], value: Any, name: str, field: str, null_is_nan: bool) -> Any:
   if value is None and type(None) in kinds:
     return None
   rest = [kind for kind in kinds if kind is not type(None)]
   if len(rest) == 1:  # Its own error says more than that of the union.
-    return _decode(rest[0], value, name, field)
+    return _decode(rest[0], value, name, field, null_is_nan)
   for kind in rest:
     try:
-      return _decode(kind, value, name, field)
+      return _decode(kind, value, name, field, null_is_nan)
     except UserError:
       continue
   wanted = " or ".join(map(_type_name, rest))
   raise UserError(f"{name}: {field} is {_shown(value)}, which is not of type {wanted}")
 
 
-def _decode_items(origin: Any, inner: tuple[Any, ...], value: Any, name: str, field: str, kind: Any) -> Any:
-  if origin is tuple and inner[-1] is not ... and len(inner) != len(value):
+def _decode_items(kind: Any, value: Any, name: str, field: str, null_is_nan: bool) -> Any:
+  """Returns a list, a tuple of items of one type, or a tuple of a fixed length."""
+  inner, is_tuple = get_args(kind), get_origin(kind) is tuple
+  is_fixed = is_tuple and inner[-1] is not ...
+  if is_fixed and len(inner) != len(value):
     raise UserError(f"{name}: {field} is {_shown(value)}, which is not of type {_type_name(kind)}")
-  fixed = origin is tuple and inner[-1] is not ...
+  kinds = inner if is_fixed else inner[:1] * len(value)
   items = [
-    _decode(inner[i] if fixed else inner[0], item, name, f"{field}[{i}]") for i, item in enumerate(value)
+    _decode(one, item, name, f"{field}[{i}]", null_is_nan)
+    for i, (one, item) in enumerate(zip(kinds, value, strict=True))
   ]
-  return tuple(items) if origin is tuple else items
+  return tuple(items) if is_tuple else items
 
 
 def _is_of(kind: Any, value: Any) -> bool:
