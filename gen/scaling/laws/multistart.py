@@ -69,9 +69,8 @@ def search_optimum(problem: huber_solver.HuberProblem, delta: float, tied: bool)
 
 @functools.lru_cache(maxsize=1)
 def _search(x: bytes, y: bytes, l: bytes, moves_pp: bytes, delta: float, tied: bool) -> SearchResult:
-  problem = huber_solver.HuberProblem(
-    *(np.frombuffer(one) for one in (x, y, l)), np.frombuffer(moves_pp).reshape(5, 5)
-  )
+  moves = np.frombuffer(moves_pp).reshape(5, 5)
+  problem = huber_solver.HuberProblem(np.frombuffer(x), np.frombuffer(y), np.frombuffer(l), moves)
   few = _thinned(problem)
   starts_sp = start_grid(float(np.mean(problem.l)), tied)
   coarse = max(delta, _COARSE)

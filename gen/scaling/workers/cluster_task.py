@@ -13,7 +13,6 @@ If a job ends without an outcome, the next job continues its run from the last c
 
 import contextlib
 import dataclasses
-import json
 import os
 import signal
 import sys
@@ -26,8 +25,10 @@ from typing import Any
 from gen.cli import signals
 from gen.config import Run, from_dict
 from gen.errors import UserError
+from gen.io import strict_json, typed_json
 from gen.io.checksums import write_atomically
 from gen.scaling.workers import pool
+from gen.scaling.workers.messages import RunOutcome
 
 LEFT = 3  # exit code of a job that left before its run had ended
 HEARTBEAT = 1.0  # seconds between two looks at whether the process that started this one lives
@@ -40,7 +41,7 @@ class ClusterTask:
   Attributes:
     config: config of the run as a dict; its name is its path below the sweep's folder.
     folder: absolute folder of the sweep.
-    outcome: file for the outcome of the run: {"kind": finished | failed | mistake, "text"}.
+    outcome: file for the `RunOutcome`.
     logs: folder of the worker's log.
     command: command that starts a worker process.
     core: core to which the worker is pinned; -1 leaves that to the cluster.
@@ -61,8 +62,8 @@ class ClusterTask:
     with _heard(worker_pool) as came:
       found = self._train(worker_pool)
     if found is not None:
-      write_atomically(Path(self.outcome), json.dumps(found).encode())
-      return found["kind"]
+      write_atomically(Path(self.outcome), strict_json.encode_json(typed_json.encode_record(found)))
+      return found.kind
     if signal.SIGUSR2 in came and signal.SIGTERM not in came and callable(start_again):
       start_again(signal.SIGUSR2, None)
     sys.exit(LEFT)
@@ -73,7 +74,7 @@ class ClusterTask:
 
     return DelayedSubmission(self)
 
-  def _train(self, worker_pool: pool.WorkerPool) -> dict[str, str] | None:
+  def _train(self, worker_pool: pool.WorkerPool) -> RunOutcome | None:
     """Returns the outcome of the run; None if it was saved and stopped."""
     found = None
     try:
@@ -81,9 +82,9 @@ class ClusterTask:
         if event.kind != "row":
           print(f"{event.run.name}: {event.kind} {event.text}", flush=True)
         if event.kind in ("finished", "failed"):
-          found = {"kind": event.kind, "text": event.text}
+          found = RunOutcome("finished" if event.kind == "finished" else "failed", event.text)
     except UserError as error:
-      return {"kind": "mistake", "text": str(error)}
+      return RunOutcome("mistake", str(error))
     return found
 
   def _place(self) -> pool.WorkerSlot:

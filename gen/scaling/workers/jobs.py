@@ -16,16 +16,41 @@ from typing import Any
 
 from gen.config import Run, to_dict
 from gen.errors import UserError
-from gen.io import json_reading
+from gen.io import json_reading, typed_json
 from gen.scaling.workers import clusters, pool
 from gen.scaling.workers.cluster_task import ClusterTask
 from gen.scaling.workers.ledger import CHECKPOINTS, JOURNAL
+from gen.scaling.workers.messages import RunOutcome
 from gen.scaling.workers.pool import WorkerEvent
 from gen.training import checkpoint_folder, journal
 
 FOLDER = "jobs"  # below the sweep's logs
 RECORD = "submitted.jsonl"
 ABSENCES = 2  # looks at which a job is missing before it counts as dead: its last files may be on their way
+
+
+@dataclasses.dataclass(frozen=True)
+class SubmittedJob:
+  """A line of the record of submitted jobs.
+
+  Attributes:
+    cluster: name of the cluster.
+    run: name of the run.
+    outcome: file for the outcome of the run.
+    name: of the job on the cluster.
+    home: folder of the job.
+  """
+
+  cluster: str
+  run: str
+  outcome: str
+  name: str
+  home: str
+
+  @property
+  def job(self) -> clusters.ClusterJob:
+    """The job on the cluster."""
+    return clusters.ClusterJob(self.name, self.home)
 
 
 @dataclasses.dataclass
@@ -143,17 +168,17 @@ class ClusterJobs:
   def _find(self, folder: Path, record: journal.Journal) -> Iterator[WorkerEvent]:
     """Follows jobs of an earlier session that have not ended."""
     by_name = {run.name: run for run in self._waiting}
-    rows = [row for row in read_rows(record.path, self._cluster.name).values() if row["run"] in by_name]
-    alive = self._cluster.states([_job(row) for row in rows]) if rows else {}
+    rows = [row for row in read_rows(record.path, self._cluster.name).values() if row.run in by_name]
+    alive = self._cluster.states([row.job for row in rows]) if rows else {}
     if alive is None:
       raise UserError(
         f"{record.path} names {len(rows)} jobs of {self._cluster.name}, which does not answer; try again when it does"
       )
     for row in rows:
-      if _job(row) in alive:
-        run = by_name[row["run"]]
+      if row.job in alive:
+        run = by_name[row.run]
         self._waiting.remove(run)
-        self._follow(_job(row), run, Path(row["outcome"]), folder)
+        self._follow(row.job, run, Path(row.outcome), folder)
     if self._followed:
       names = ", ".join(one.job.name for one in self._followed.values())
       count = len(self._followed)
@@ -184,9 +209,8 @@ class ClusterJobs:
     for job, run, task in zip(jobs, batch, tasks, strict=True):
       self._follow(job, run, Path(task.outcome), folder)
     for job, run, task in zip(jobs, batch, tasks, strict=True):
-      record.append(
-        {"cluster": self._cluster.name, "run": run.name, "outcome": task.outcome, **job._asdict()}
-      )
+      submitted = SubmittedJob(self._cluster.name, run.name, task.outcome, job.name, job.home)
+      record.append(typed_json.encode_record(submitted))
     if not self._cluster.limit:
       first, last = jobs[0].name, jobs[-1].name
       text = (
@@ -210,34 +234,34 @@ class ClusterJobs:
     """Yields events since the last poll."""
     states = self._cluster.states([one.job for one in self._followed.values()])
     for one in list(self._followed.values()):
-      said = _outcome(one.outcome)  # Before the rows: a run that has ended writes no more.
+      outcome = _outcome(one.outcome)  # Before the rows: a run that has ended writes no more.
       rows = journal.read_journal(folder / one.run.name / JOURNAL)
-      if one.began is None and (len(rows) > one.seen or said or (states or {}).get(one.job) == "running"):
+      if one.began is None and (len(rows) > one.seen or outcome or (states or {}).get(one.job) == "running"):
         one.began = time.monotonic()
         yield WorkerEvent("started", one.number, one.run)
       new, one.seen = rows[min(one.seen, len(rows)) :], len(rows)
       for row in new:
         yield WorkerEvent("row", one.number, one.run, row)
-      if said is not None:
-        yield from self._ended(one, said, rows)
+      if outcome is not None:
+        yield from self._ended(one, outcome, rows)
       elif states is not None:
         one.absences = 0 if one.job in states else one.absences + 1
         if one.absences >= ABSENCES:
           yield from self._dead(one, folder)
 
   def _ended(
-    self, one: FollowedJob, said: dict[str, str], rows: list[dict[str, Any]]
+    self, one: FollowedJob, outcome: RunOutcome, rows: list[dict[str, Any]]
   ) -> Iterator[WorkerEvent]:
     self._remove_worker(one)
-    if said["kind"] == "finished":
+    if outcome.kind == "finished":
       result = next((row for row in reversed(rows) if row.get("kind") == "result"), None)
       if result is None:
         raise UserError(f"{one.outcome} says that {one.run.name} is finished, but its journal has no result")
       yield WorkerEvent("finished", one.number, one.run, result)
-    elif said["kind"] == "failed":
-      yield WorkerEvent("failed", one.number, one.run, text=said["text"])
+    elif outcome.kind == "failed":
+      yield WorkerEvent("failed", one.number, one.run, text=outcome.text)
     else:
-      self._mistake = self._mistake or said["text"]
+      self._mistake = self._mistake or outcome.text
       self.stopping = True
 
   def _dead(self, one: FollowedJob, folder: Path) -> Iterator[WorkerEvent]:
@@ -262,17 +286,14 @@ class ClusterJobs:
     del self._followed[one.number]
 
 
-def read_rows(record: Path, cluster: str) -> dict[str, dict[str, Any]]:
+def read_rows(record: Path, cluster: str) -> dict[str, SubmittedJob]:
   """Returns the last recorded job of each run on a cluster, by run, if it has no outcome."""
   last = {}
   for number, row in enumerate(journal.read_journal(record), 1):
-    for name in ("run", "cluster", "outcome", "name", "home"):
-      json_reading.require_field(row, name, str, f"line {number} of {record}")
-    last[row["run"]] = row
+    submitted = typed_json.decode_record(SubmittedJob, row, f"line {number} of {record}")
+    last[submitted.run] = submitted
   return {
-    run: row
-    for run, row in last.items()
-    if row["cluster"] == cluster and _outcome(Path(row["outcome"])) is None
+    run: job for run, job in last.items() if job.cluster == cluster and _outcome(Path(job.outcome)) is None
   }
 
 
@@ -284,7 +305,7 @@ def refuse_others(logs: Path, executor: str, others: Sequence[clusters.JobCluste
   """
   record = logs.absolute() / FOLDER / RECORD
   for cluster in others:
-    jobs = [_job(row) for row in read_rows(record, cluster.name).values()]
+    jobs = [row.job for row in read_rows(record, cluster.name).values()]
     alive = cluster.states(jobs) if jobs else {}
     if alive or alive is None:
       names = ", ".join(job.name for job in (jobs if alive is None else alive))
@@ -295,15 +316,10 @@ def refuse_others(logs: Path, executor: str, others: Sequence[clusters.JobCluste
       )
 
 
-def _job(row: dict[str, Any]) -> clusters.ClusterJob:
-  return clusters.ClusterJob(row["name"], row["home"])
-
-
-def _outcome(path: Path) -> dict[str, str] | None:
+def _outcome(path: Path) -> RunOutcome | None:
   if not path.exists():
     return None
-  found = json_reading.read_json(path)
-  return {name: json_reading.require_field(found, name, str, str(path)) for name in ("kind", "text")}
+  return typed_json.decode_record(RunOutcome, json_reading.read_json(path), str(path))
 
 
 def _last_step(folder: Path, run: Run) -> int:

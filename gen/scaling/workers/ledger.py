@@ -11,6 +11,7 @@ A change that would alter an existing run is refused with its name.
 """
 
 import contextlib
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 
 from gen.config import Run, Sweep, config_hash, from_dict, to_dict
 from gen.errors import UserError
-from gen.io import formats, json_reading, seals
+from gen.io import formats, json_reading, seals, typed_json
 from gen.io.checksums import write_atomically
 from gen.scaling.sweeps import design, trunk_sweeps
 from gen.scaling.verdicts.results_file import CLOCK
@@ -37,6 +38,14 @@ IGNORED_FIELDS = (
   *("name", "workers", "bootstraps", "log_every", "evaluate_every", "tensorboard"),
   *("checkpoint_every", "checkpoint_seconds", "keep_checkpoints", "data.cache"),
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyClock:
+  """Wall time over all sessions, in seconds: of all workers, and of the sweep."""
+
+  worker_seconds: float
+  seconds: float
 
 
 class SweepLedger:
@@ -102,21 +111,20 @@ class SweepLedger:
 
   def spent(self, worker_seconds: float) -> None:
     """Records the wall time of all workers in this session."""
-    self._total = {
-      "worker_seconds": self._clock["worker_seconds"] + worker_seconds,
-      "seconds": self._clock["seconds"] + time.monotonic() - self._began,
-    }
-    write_atomically(self.folder / CLOCK_FILE, json.dumps(seals.with_seal(self._total)).encode())
+    seconds = time.monotonic() - self._began
+    self._total = StudyClock(self._clock.worker_seconds + worker_seconds, self._clock.seconds + seconds)
+    values = seals.with_seal(typed_json.encode_record(self._total))
+    write_atomically(self.folder / CLOCK_FILE, json.dumps(values).encode())
 
   @property
   def seconds(self) -> float:
     """Wall time of the sweep in seconds, over all sessions."""
-    return self._total["seconds"]
+    return self._total.seconds
 
   def utilization(self) -> dict[str, float]:
     """Returns the workers' wall time, and the part of it inside the steps of finished runs."""
     steps = trunk_sweeps.step_seconds(self.results())
-    total = self._total["worker_seconds"]
+    total = self._total.worker_seconds
     return {
       "step_seconds": steps,
       "worker_seconds": total,
@@ -210,13 +218,11 @@ def _begin(path: Path, sweep: Sweep, identity: dict[str, Any]) -> None:
   write_atomically(path, json.dumps(written, indent=1).encode())
 
 
-def _clock(path: Path) -> dict[str, float]:
+def _clock(path: Path) -> StudyClock:
   if not path.exists():
-    return {"worker_seconds": 0.0, "seconds": 0.0}
+    return StudyClock(0.0, 0.0)
   values = seals.without_seal(json_reading.read_json(path), str(path))
-  return {
-    name: json_reading.require_field(values, name, float, str(path)) for name in ("worker_seconds", "seconds")
-  }
+  return typed_json.decode_record(StudyClock, values, str(path), null_is_nan=False)
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> str:

@@ -51,6 +51,19 @@ class WorkerReply:
   text: str | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class RunOutcome:
+  """The outcome of a run that trained as a job of a cluster, in one file.
+
+  Attributes:
+    kind: finished, failed (too often), or mistake (of the user: no run can go on).
+    text: the reason in one line.
+  """
+
+  kind: Literal["finished", "failed", "mistake"]
+  text: str = ""
+
+
 def train_command(run: Run, folder: str) -> WorkerCommand:
   """Returns the command to train a run in a folder."""
   return WorkerCommand("train", to_dict(run), folder)
