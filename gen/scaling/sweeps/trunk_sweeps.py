@@ -6,6 +6,7 @@ them. Charged FLOPs are the cost of a point trained alone, trunk and decay, the 
 computed.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -67,12 +68,31 @@ def own_share(run: Run) -> float:
   return run.optimizer.decay if run.trunk and run.flops < max(run.branches, default=0.0) else 1.0
 
 
-def study_compute(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-  """Returns the cost of the runs in result rows: FLOPs charged, spent and in trunks, and the ratio charged / spent.
+@dataclasses.dataclass(frozen=True)
+class StudyCompute:
+  """The cost of a study's runs.
+
+  Attributes:
+    charged_flops: as if each run had trained alone.
+    spent_flops: done, with each trunk counted once.
+    trunk_flops: of the trunks.
+    trunks: how many there are.
+    saving: charged over spent.
+  """
+
+  charged_flops: float
+  spent_flops: float
+  trunk_flops: float
+  trunks: int
+  saving: float
+
+
+def study_compute(rows: Iterable[Mapping[str, Any]]) -> StudyCompute:
+  """Returns the cost of the runs in result rows.
 
   >>> trunk = {"trunk": "trunk-w8-s0"}
   >>> study_compute([{"flops": 5.0, "flops_spent": 1.0} | trunk, {"flops": 10.0, "flops_spent": 2.0} | trunk])
-  {'charged_flops': 15.0, 'spent_flops': 11.0, 'trunk_flops': 8.0, 'trunks': 1, 'saving': 1.3636363636363635}
+  StudyCompute(charged_flops=15.0, spent_flops=11.0, trunk_flops=8.0, trunks=1, saving=1.3636363636363635)
   """
   charged = spent = 0.0
   trunks: dict[str, float] = {}
@@ -82,13 +102,8 @@ def study_compute(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     if name := row.get("trunk"):
       trunks[name] = max(trunks.get(name, 0.0), row["flops"] - own)
   shared = sum(trunks.values())
-  return {
-    "charged_flops": charged,
-    "spent_flops": spent + shared,
-    "trunk_flops": shared,
-    "trunks": len(trunks),
-    "saving": charged / (spent + shared) if spent + shared else 1.0,
-  }
+  saving = charged / (spent + shared) if spent + shared else 1.0
+  return StudyCompute(charged, spent + shared, shared, len(trunks), saving)
 
 
 def step_seconds(rows: Iterable[Mapping[str, Any]]) -> float:

@@ -261,7 +261,7 @@ def collect_results(sweep: Sweep, trained: TrainedStudy, analysis: Analysis) -> 
     **typed_json.encode_record(dataclasses.replace(analysis, verdict=_judged(analysis.verdict, trained))),
     "failed": trained.failed,
     "utilization": trained.utilization,
-    "compute": trunk_sweeps.study_compute(trained.results),
+    "compute": typed_json.encode_record(trunk_sweeps.study_compute(trained.results)),
     "seconds": trained.seconds,
     "corpus": {
       "name": data.corpus,

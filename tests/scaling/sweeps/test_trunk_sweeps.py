@@ -114,20 +114,20 @@ def test_what_was_spent_counts_each_trunk_once_in_flops_and_seconds(tmp_path):
   cost = trunk_sweeps.study_compute(rows)
   charged = (8 + 4 + 4 + 2 + 2 + 1 + 1) * 1e9
   shared = 0.75 * (8 + 4 + 2) * 1e9
-  assert cost["charged_flops"] == pytest.approx(charged) and cost["trunk_flops"] == pytest.approx(shared)
-  assert cost["spent_flops"] == pytest.approx(shared + charged / 4) and cost["trunks"] == 3
-  assert cost["saving"] == pytest.approx(charged / (shared + charged / 4))
+  assert cost.charged_flops == pytest.approx(charged) and cost.trunk_flops == pytest.approx(shared)
+  assert cost.spent_flops == pytest.approx(shared + charged / 4) and cost.trunks == 3
+  assert cost.saving == pytest.approx(charged / (shared + charged / 4))
 
-  table = tables.compute_table(view.read_results({"points": rows, "compute": cost}))
+  table = tables.compute_table(view.read_results({"points": rows, "compute": dataclasses.asdict(cost)}))
   assert [cell.text for cell in table.rows[0].cells] == ["7", "3", "2.2e10", "1.6e10", "1.05e10", "1.38"]
-  warnings = tables.fit_warnings(view.read_results({"points": rows, "compute": cost}))
+  warnings = tables.fit_warnings(view.read_results({"points": rows, "compute": dataclasses.asdict(cost)}))
   assert any("share its noise" in text for text in warnings)
 
 
 def test_runs_that_are_trained_alone_are_spent_as_charged():
   cost = trunk_sweeps.study_compute([{"flops": 3e9}, {"flops": 4e9, "flops_spent": 4e9, "trunk": None}])
-  assert cost == {"charged_flops": 7e9, "spent_flops": 7e9, "trunk_flops": 0, "trunks": 0, "saving": 1}
-  seen = view.read_results({"points": [], "compute": cost})
+  assert cost == trunk_sweeps.StudyCompute(7e9, 7e9, trunk_flops=0, trunks=0, saving=1)
+  seen = view.read_results({"points": [], "compute": dataclasses.asdict(cost)})
   assert tables.compute_table(seen) is None and tables.fit_warnings(seen) == []
 
 
