@@ -109,12 +109,12 @@ def _row(
 def _write(workdir: Path, rows: list[dict[str, Any]]) -> None:
   from gen import versions
   from gen.evaluation import loss_by_context_figure
-  from gen.io import json_report, seals
+  from gen.io import formats, json_report, seals
   from gen.io.checksums import write_atomically
 
-  found = seals.with_seal(
-    json.loads(strict_json.encode_json({"models": rows, "versions": versions.installed_versions()}))
-  )
+  values: dict[str, Any] = {"models": rows, "versions": versions.installed_versions()}
+  plain = json.loads(strict_json.encode_json(formats.with_format(values, formats.RESULTS)))
+  found = seals.with_seal(plain)
   try:
     write_atomically(workdir / "rnn_vs_transformer.json", json.dumps(found, indent=1).encode() + b"\n")
     loss_by_context_figure.draw_comparison(workdir, rows)

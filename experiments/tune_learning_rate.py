@@ -92,12 +92,13 @@ def _tune(console: "Console", sweep: Sweep, folder: Path, executor: executors.Ru
 
 def _write(path: Path, rule: "LearningRateRule", verified: dict[str, Any] | None) -> None:
   from gen import versions
-  from gen.io import json_report, seals
+  from gen.io import formats, json_report, seals
   from gen.io.checksums import write_atomically
 
   results = dataclasses.asdict(rule) | {"fields": rule.fields(), "verified": verified}
   results["versions"] = versions.installed_versions()
-  plain = seals.with_seal(json.loads(strict_json.encode_json(results)))  # NaN becomes null
+  values = formats.with_format(results, formats.RESULTS)
+  plain = seals.with_seal(json.loads(strict_json.encode_json(values)))  # NaN becomes null
   try:
     write_atomically(path, json.dumps(plain, indent=1).encode())
   except OSError as error:
