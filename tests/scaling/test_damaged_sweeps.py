@@ -146,7 +146,8 @@ def test_equal_studies_have_equal_seals_whenever_they_were_trained():
 )
 def test_an_edited_number_of_an_atlas_is_refused(place, tmp_path):
   family = {"points": [{"loss": 2.5, "seconds": 1.0}], "laws": {}}
-  atlas = results_file.seal_results({"format": 1, "families": {"gru": family}, "seconds": 3.0, "credible": {"gru": 0.0}})
+  values = {"format": 1, "families": {"gru": family}, "seconds": 3.0, "credible": {"gru": 0.0}}
+  atlas = results_file.seal_results(values)
   path = tmp_path / "results.json"
   path.write_text(json.dumps(atlas, indent=2, sort_keys=True))
   assert reanalysis.read_study(tmp_path).results == atlas

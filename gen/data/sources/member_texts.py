@@ -79,7 +79,8 @@ def _plain_texts(members: Iterator[_Member], reading: Reading, where: str) -> It
 def _docstrings(members: Iterator[_Member], reading: Reading, where: str) -> Iterator[Document]:
   """Yields the docstrings of Python files, which are parsed by several processes and never imported."""
   with tempfile.TemporaryDirectory() as folder:
-    names, paths = [], []
+    names: list[str] = []
+    paths: list[str] = []
     for name, content in members:
       if environment.is_documented(name, content):
         names.append(name)
