@@ -43,7 +43,7 @@ def test_a_run_with_an_own_optimizer_resumes_bit_for_bit_and_generates_without_i
   with pytest.raises(RunStopped):
     loop.train_run(own, tmp_path / "stopped", data, StopAt(5))
   resumed = loop.train_run(own, tmp_path / "stopped", data)
-  assert resumed["loss"] == whole["loss"] < 6
+  assert resumed.loss == whole.loss < 6
   (tmp_path / "own.py").unlink()
   assert loaded_model.load_model(tmp_path / "whole").params
 
@@ -63,7 +63,7 @@ def test_muon_trains_and_resumes_bit_for_bit_and_its_products_count(run, data, t
   whole = loop.train_run(muon, tmp_path / "whole", data)
   with pytest.raises(RunStopped):
     loop.train_run(muon, tmp_path / "stopped", data, StopAt(5))
-  assert loop.train_run(muon, tmp_path / "stopped", data)["loss"] == whole["loss"]
+  assert loop.train_run(muon, tmp_path / "stopped", data).loss == whole.loss
   adamw = run_length.flops_per_row(loop.complete_run(run, data)) * run.data.batch
   # 2 layers: 4 projections of 12 x 12, and two of 12 x 48; five iterations, per step.
   products = 2 * 5 * (4 * (4 * 12**3 + 2 * 12**3) + 2 * (4 * 12 * 12 * 48 + 2 * 12**3))
