@@ -11,7 +11,7 @@ Prints the config fields that hold the rule, and whether it passed. The same com
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gen.cli import environment, launch, shared_flags
 from gen.config import Sweep
@@ -22,7 +22,7 @@ from gen.scaling.workers import executors
 if TYPE_CHECKING:
   from rich.console import Console
 
-  from gen.scaling.sweeps.learning_rate_rule import LearningRateRule
+  from gen.scaling.sweeps.learning_rate_rule import LearningRateRule, RuleCheck
 
 WORKDIR = shared_flags.define_workdir("Folder of the runs; empty: runs/NAME.")
 JSON = outputs.DEFINE_json()
@@ -73,7 +73,7 @@ def _tune(console: "Console", sweep: Sweep, folder: Path, executor: executors.Ru
     learning_rate_rule.measured_cells(trained.results), sweep.rate_width, sweep.rate_steps
   )
   console.print("\n".join(rule_summary.rule_lines(rule)))
-  verified: dict[str, Any] | None = None
+  verified: RuleCheck | None = None
   if sweep.held_out:
     largest = learning_rate_rule.held_out_sweep(rule.of(sweep), VERIFIED_MULTIPLES)
     trained = study.train_study(largest, folder / "verified", console, executor=executor)
@@ -90,12 +90,13 @@ def _tune(console: "Console", sweep: Sweep, folder: Path, executor: executors.Ru
   return FAILED if failed else 0
 
 
-def _write(path: Path, rule: "LearningRateRule", verified: dict[str, Any] | None) -> None:
+def _write(path: Path, rule: "LearningRateRule", verified: "RuleCheck | None") -> None:
   from gen import versions
   from gen.io import formats, json_report, seals
   from gen.io.checksums import write_atomically
 
-  results = dataclasses.asdict(rule) | {"fields": rule.fields(), "verified": verified}
+  results = dataclasses.asdict(rule) | {"fields": rule.fields()}
+  results["verified"] = None if verified is None else dataclasses.asdict(verified)
   results["versions"] = versions.installed_versions()
   values = formats.with_format(results, formats.RESULTS)
   plain = seals.with_seal(json.loads(strict_json.encode_json(values)))  # NaN becomes null

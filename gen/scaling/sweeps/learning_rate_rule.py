@@ -231,19 +231,44 @@ def _intervals(
   return scatter, named | {f"{name}_power": pair for name, pair in zip(names, ends[1:], strict=True)}
 
 
+@dataclasses.dataclass(frozen=True)
+class RuleCheck:
+  """A rule judged by runs larger than those that it was fitted to.
+
+  Attributes:
+    width: of those runs.
+    steps: of those runs.
+    rule: the rule's rate.
+    rates: that were tried.
+    losses: by rate.
+    best: the measured best rate; None at the edge of the rates.
+    off_by: the rule's rate over the best.
+    cost: nats that the rule's rate loses to the best rate tried.
+    limit: of the cost.
+    passed: whether the cost is within the limit, and the best rate enclosed.
+  """
+
+  width: int
+  steps: int
+  rule: float
+  rates: list[float]
+  losses: list[float]
+  best: float | None
+  off_by: float | None
+  cost: float
+  limit: float
+  passed: bool
+
+
 def verify_rule(
   rule: LearningRateRule, rows: Sequence[Mapping[str, Any]], most: float = WORST_RATIO
-) -> dict[str, Any]:
+) -> RuleCheck:
   """Judges the rule by runs larger than those that it was fitted to, at its rate and at multiples of it.
 
   Args:
     rule: fitted without these runs.
     rows: result rows of one width and horizon.
     most: nats that the rule's rate may lose to the best rate tried.
-
-  Returns:
-    width, steps, the rule's rate, losses by rate, the measured best (None at the edge), what the rule costs in nats,
-    and whether it passed: cost within `most`, and the best rate enclosed.
 
   Raises:
     UserError: where there is no such run.
@@ -255,15 +280,15 @@ def verify_rule(
   wanted = rule(cell.width, cell.steps)
   nearest = int(np.argmin(np.abs(np.log(np.array(cell.rates) / wanted))))
   cost = cell.losses[nearest] - min(cell.losses)
-  return {
-    "width": cell.width,
-    "steps": cell.steps,
-    "rule": wanted,
-    "rates": cell.rates,
-    "losses": cell.losses,
-    "best": None if cell.at_edge else cell.best,
-    "off_by": None if cell.at_edge else wanted / cell.best,
-    "cost": cost,
-    "limit": most,
-    "passed": bool(cost <= most and not cell.at_edge),
-  }
+  return RuleCheck(
+    width=cell.width,
+    steps=cell.steps,
+    rule=wanted,
+    rates=cell.rates,
+    losses=cell.losses,
+    best=None if cell.at_edge else cell.best,
+    off_by=None if cell.at_edge else wanted / cell.best,
+    cost=cost,
+    limit=most,
+    passed=bool(cost <= most and not cell.at_edge),
+  )

@@ -1,9 +1,8 @@
 """A learning-rate rule and its verification as lines for the terminal."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from gen.scaling.sweeps.learning_rate_rule import LearningRateRule
+from gen.scaling.sweeps.learning_rate_rule import LearningRateRule, RuleCheck
 
 
 def rule_lines(rule: LearningRateRule) -> list[str]:
@@ -29,17 +28,17 @@ def rule_lines(rule: LearningRateRule) -> list[str]:
   return lines
 
 
-def verification_line(verified: Mapping[str, Any]) -> str:
+def verification_line(verified: RuleCheck) -> str:
   """Returns one line about the rule at the held-out width.
 
   Args:
     verified: as `learning_rate_rule.verify_rule` returns it.
   """
-  best = "not enclosed" if verified["best"] is None else f"{verified['best']:.3g}"
+  best = "not enclosed" if verified.best is None else f"{verified.best:.3g}"
   return (
-    f"verified at width {verified['width']}, {verified['steps']} steps: "
-    f"{_tried(verified['rates'], verified['losses'])}; by the rule {verified['rule']:.3g}, best {best}; the rule costs "
-    f"{verified['cost']:.4f} nats, limit {verified['limit']:g}: {'passed' if verified['passed'] else 'NOT PASSED'}"
+    f"verified at width {verified.width}, {verified.steps} steps: "
+    f"{_tried(verified.rates, verified.losses)}; by the rule {verified.rule:.3g}, best {best}; the rule costs "
+    f"{verified.cost:.4f} nats, limit {verified.limit:g}: {'passed' if verified.passed else 'NOT PASSED'}"
   )
 
 

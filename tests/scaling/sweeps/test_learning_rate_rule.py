@@ -83,11 +83,11 @@ def test_the_rule_passes_where_its_rate_is_best_and_fails_where_it_is_not():
   rule = learning_rate_rule.fit_rule(learning_rate_rule.measured_cells(grid()), 64, 1000)
   around = [f * rule(96, 6000) for f in (0.5, 1, 2)]
   good = learning_rate_rule.verify_rule(rule, rows_of(96, 6000, around))
-  assert good["passed"] and good["cost"] == 0 and good["off_by"] == pytest.approx(1, rel=1e-6)
+  assert good.passed and good.cost == 0 and good.off_by == pytest.approx(1, rel=1e-6)
   bad = [
     row | {"loss": 2 + 0.08 * math.log(row["learning_rate"] / 9e-5) ** 2} for row in rows_of(96, 6000, around)
   ]
   found = learning_rate_rule.verify_rule(rule, bad)
-  assert not found["passed"] and found["best"] is None and found["cost"] > found["limit"]
+  assert not found.passed and found.best is None and found.cost > found.limit
   with pytest.raises(UserError, match="have 9"):
     learning_rate_rule.verify_rule(rule, grid())

@@ -1,5 +1,6 @@
 """The lines about a learning-rate rule."""
 
+import dataclasses
 import math
 
 from gen.config import Sweep
@@ -39,7 +40,9 @@ def test_a_verification_says_what_the_rule_costs_and_whether_it_passed():
   verified = learning_rate_rule.verify_rule(rule, rows_of(16, 2e-3))
   line = rule_summary.verification_line(verified)
   assert "by the rule 0.002, best 0.002; the rule costs 0.0000 nats" in line and line.endswith(": passed")
-  assert rule_summary.verification_line(verified | {"best": None, "passed": False}).endswith("NOT PASSED")
+  assert rule_summary.verification_line(dataclasses.replace(verified, best=None, passed=False)).endswith(
+    "NOT PASSED"
+  )
 
 
 def test_a_rule_is_verified_at_the_held_out_budget_and_width_alone():
