@@ -256,3 +256,8 @@ def test_a_warning_is_kept_once():
 
 def test_the_bounds_stand():
   assert compressed.FREE_BYTES < compressed.MAX_DICTIONARY and records.DEFAULT_FIELD in kinds.FIELDS
+
+
+def test_members_of_objects_count_as_memory_and_quoted_names_do_not():
+  assert json_stream._weight('{"a": 1}') - json_stream._weight("{}") >= 400
+  assert json_stream._weight(json.dumps('{"a": 1}')) == json_stream._weight('"{}"')

@@ -251,3 +251,8 @@ def check_one(folder, name):
   except BaseException as error:
     raise AssertionError(name) from error
   assert time.process_time() - begin < 5, name
+
+
+def test_a_sentence_piece_model_larger_than_any_in_use_is_refused_untried():
+  with pytest.raises(UserError, match=r"spiece\.model has 16,777,217 bytes, more than the 16,777,216"):
+    trial.require_safe("spiece.model", bytes(trial.MAX_MODEL + 1), "spiece.model")

@@ -29,8 +29,10 @@ def check_weight(text: str | bytes, where: str) -> None:
 
 
 def _weight(text: str | bytes) -> int:
-  open_list, open_object, comma = ("[", "{", ",") if isinstance(text, str) else (b"[", b"{", b",")
-  return 60 * (text.count(open_list) + text.count(comma)) + 230 * text.count(open_object)  # type: ignore[arg-type]
+  """Returns about the bytes of a text's Python objects: of lists, of objects, and of the members of objects."""
+  signs = ("[", ",", "{", '":', '\\":') if isinstance(text, str) else (b"[", b",", b"{", b'":', b'\\":')
+  lists, commas, objects, names, quoted = map(text.count, signs)  # type: ignore[arg-type]
+  return 60 * (lists + commas) + 230 * objects + 400 * (names - quoted)
 
 
 class JsonCursor:

@@ -17,6 +17,7 @@ from gen.io.csv_rows import RowReader
 DEFAULT_FIELD = "text"
 _MOST_NAMES = 12  # fields listed in an error
 _MOST_DELIMITERS = 1_000_000  # in one line: each field is an object while the line is read
+_MOST_OTHERS = 500_000  # elements of a list that holds no texts: each takes microseconds
 _MOST_LINES = 1_000_000  # of one row; its texts may be books
 Say = Callable[[str], None]
 
@@ -244,6 +245,8 @@ def _members(cursor: json_stream.JsonCursor, name: str, where: str, field: TextF
       elif number == 1 or found == key:
         found = key
         yield Document(f"{name}:{key}:{number}", field.text(item, f"{where}, {key}, record {number}"))
+      elif number > _MOST_OTHERS:
+        raise json_stream.TooLargeError
   _check_end(cursor)
   if not found:
     raise no_field(keys, field.wanted, where)
