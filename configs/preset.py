@@ -1,4 +1,4 @@
-"""A named model of the literature on the docstrings of the installed packages, with its paper's objective.
+"""A named model of the literature on English documentation, with its paper's objective.
 
   uv run experiments/pretrain.py --config=configs/preset.py:bert-base
 
@@ -18,7 +18,7 @@ def get_config(name: str = "gpt2") -> Run:
     model=presets.get_model(name),
     data=Data(
       objective=presets.get_objective(name),
-      corpus="environment",
+      corpus="manual",
       tokenizer="bpe",
       vocab=4096,
       length=128,

@@ -16,7 +16,7 @@ def get_config() -> Sweep:
   return Sweep(
     name="smoke",
     model=Model(family="decoder", depth=2, heads=2, qk_norm=True),
-    data=Data(corpus="environment", tokenizer="bytes", length=128, batch=4, validation_tokens=32_768),
+    data=Data(corpus="manual:small", tokenizer="bytes", length=128, batch=4, validation_tokens=32_768),
     optimizer=Optimizer(peak_learning_rate=4.8e-3, beta2=0.95, schedule="linear", warmup=0.05),
     budgets=(1e10, 2e10, 4e10, 8e10),
     widths=(widths,) * 4,

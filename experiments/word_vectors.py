@@ -25,7 +25,7 @@ if TYPE_CHECKING:
   from gen.evaluation.words.word_cloud import AnalogyAnswer
   from gen.evaluation.words.word_vectors import WordVectors
 
-CORPUS = flags.DEFINE_string("corpus", "environment", "Text, as in --config.data.corpus of a run.")
+CORPUS = flags.DEFINE_string("corpus", "manual", "Text, as in --config.data.corpus of a run.")
 FIELD = flags.DEFINE_string("field", "text", "Field of JSONL and TFDS records.")
 CACHE = flags.DEFINE_string("cache", "", "Folder of corpora; empty: $GEN_CACHE or ~/.cache/gen.")
 WORKDIR = outputs.DEFINE_folder("workdir", "runs/words", "Folder that vectors, figure and page go to.")

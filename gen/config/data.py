@@ -7,7 +7,9 @@ import dataclasses
 class Data:
   """Where text comes from and how it becomes rows."""
 
-  corpus: str = "environment"  # environment[:docstrings|:code] | a path or glob | FORMAT:PATH | tfds:NAME
+  # manual[:small|:large] | law | package:NAME==VERSION[:MEMBER] | manifest:PATH | a path or glob | FORMAT:PATH
+  # | tfds:NAME | environment[:docstrings|:code], of what is installed
+  corpus: str = "manual"
   field: str = "text"  # of records: JSON, tables, parquet, TFDS
   split: str = "train"  # of TFDS sets
   validation_fraction: float = 0.05  # of files (documents where a source has no files)

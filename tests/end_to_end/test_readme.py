@@ -17,15 +17,17 @@ README = (ROOT / "README.md").read_text()
 
 # These commands compile more than they compute; whether their numbers are right other tests ask.
 QUICK_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+INSTALLED = "--config.data.corpus=environment"  # real text without a download
 TINY = [
+  INSTALLED,
   "--config.steps=3",
   "--config.evaluate_every=0",
   "--config.model.width=32",
   "--config.model.head_width=16",
   "--config.data.batch=2",
 ]
-CODE = ["--config.data.tokenizer=bytes"]
 SWEEP = [
+  INSTALLED,
   "--config.budgets=(2e8,4e8)",
   "--config.widths=((8,16),(8,16))",
   "--config.model.heads=2",
@@ -45,11 +47,13 @@ STUDY = {  # of each family of an atlas
   "held_out": "0",
   "held_out_widths": "()",
   "min_steps": "0",
+  "data.corpus": "environment",
   "data.validation_tokens": "2000",
 }
 ATLAS = [f"--config.{family}.{name}={value}" for family in ATLAS_FAMILIES for name, value in STUDY.items()]
 ATLAS += ["--families=decoder,encoder_decoder,lstm", "--config.bootstraps=20", "--config.workers=1"]
 TUNE = [
+  INSTALLED,
   "--config.budgets=(20,40)",
   "--config.widths=((8,),(8,))",
   # Far enough apart that any few steps on any text like the middle best.
@@ -104,9 +108,9 @@ def shrunk(command: str, folder: Path) -> list[str]:
     "experiments/chinchilla.py": (BRANCHES if "configs/wsd.py" in command else SWEEP) + work,
     "experiments/compare_families.py": ATLAS + work,
     "experiments/tune_learning_rate.py": TUNE + work,
-    "experiments/pretrain.py": TINY + (CODE if "environment:code" in command else []) + work,
+    "experiments/pretrain.py": TINY + work,
     "experiments/rehearse.py": ["--studies=1"],
-    "experiments/word_vectors.py": ["--epochs=1", "--width=4", "--least=1000", *work],
+    "experiments/word_vectors.py": ["--corpus=environment", "--epochs=1", "--width=4", "--least=1000", *work],
     "experiments/compile_for.py": ["--preset=t5-small", "--config.model.depth=1"],
   }
   if "FILE.csv" in command:
