@@ -5,6 +5,7 @@ import importlib.metadata
 import platform
 import sys
 
+DISTRIBUTION = "gen-scaling"  # `gen` on the package index is another project
 NAMED = (
   "gen",
   "jax",
@@ -24,7 +25,7 @@ def installed_versions() -> dict[str, str]:
   found = {"python": sys.version.split()[0]}
   for name in NAMED:
     try:
-      found[name] = importlib.metadata.version(name)
+      found[name] = importlib.metadata.version(DISTRIBUTION if name == "gen" else name)
     except importlib.metadata.PackageNotFoundError:
       found[name] = "not installed"
   return found

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_the_wheel_installs_in_an_empty_environment_and_imports(tmp_path):
   uv = shutil.which("uv")
@@ -30,6 +31,8 @@ def test_the_wheel_installs_in_an_empty_environment_and_imports(tmp_path):
   names = zipfile.ZipFile(wheel).namelist()
   assert "gen/py.typed" in names
   assert "gen/scaling/report/report.html.jinja" in names
+  assert {"gen/data/manifests/manual.toml", "gen/data/manifests/law.toml"} <= set(names)
+  assert wheel.name.startswith("gen_scaling-"), "gen is another project on the package index"
   assert not [name for name in names if name.startswith(("tests/", "experiments/", "configs/"))]
   run(uv, "venv", str(tmp_path / "empty"))
   python = str(tmp_path / "empty" / "bin" / "python")
@@ -40,6 +43,14 @@ def test_the_wheel_installs_in_an_empty_environment_and_imports(tmp_path):
     "import gen, gen.models.language_model, gen.training.loop, gen.scaling.sweeps.design; print(gen.__file__)"
   )
   assert str(tmp_path) in run(python, "-c", code)
+  code = "from gen import counts, presets; print(counts.count_parameters(presets.get_model('gpt2')).total)"
+  assert run(python, "-c", code).strip() == "124439808"
+  code = "from gen.data.sources import packages; print(len(packages.find_manifest('manual:large')[1]))"
+  assert int(run(python, "-c", code)) > 10
+  code = "from gen.versions import installed_versions; print(installed_versions()['gen'])"
+  assert run(python, "-c", code).strip() == wheel.name.split("-")[1]
+  # A program of the checkout runs with the installed package.
+  assert "--config.data.corpus" in run(python, str(ROOT / "experiments" / "pretrain.py"), "--help")
 
 
 def pins() -> list[str]:

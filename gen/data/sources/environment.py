@@ -17,12 +17,13 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from gen import versions
 from gen.data.document import Document
 from gen.data.sources import docstrings
 from gen.errors import UserError
 from gen.io import cores
 
-PROJECT = "gen"
+PROJECT = versions.DISTRIBUTION
 MIN_CHARACTERS = 200
 KINDS = ("docstrings", "code")
 

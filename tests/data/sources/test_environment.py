@@ -16,7 +16,7 @@ def test_the_closure_holds_what_gen_needs_and_what_that_needs(names):
 
 
 def test_neither_gen_nor_development_tools_are_in_the_closure(names):
-  assert not {"gen", "pytest", "ruff", "mypy", "hypothesis"} & set(names)
+  assert not {"gen-scaling", "pytest", "ruff", "mypy", "hypothesis"} & set(names)
 
 
 def test_pins_name_each_package_once_and_the_python(names):
