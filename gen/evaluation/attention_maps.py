@@ -119,7 +119,7 @@ def _framed(tokenizer: Tokenizer, text: str, frame: tuple[Ids, Ids]) -> np.ndarr
 def _require_room(model: Model, ids: np.ndarray, text: str) -> None:
   if model.positions == "learned" and len(ids) > model.context:
     raise UserError(
-      f"{text[:30]!r} has {len(ids)} tokens with its frame, and the model has learned {model.context} positions;"
+      f"{text[:30]!r} has {len(ids)} tokens with the special ones, but the model has {model.context} learned positions;"
       " shorten it"
     )
 

@@ -19,7 +19,7 @@ _GOOGLE = re.compile(r"^ {2,8}(\w+)(?: \([^)\n]*\))?: +(\S.*)$")
 _NUMPY = re.compile(r"^ {0,4}(\w+) : \S.*$")
 _HEADING = re.compile(r"^\s*(Args|Arguments|Parameters)\b:?\s*$")
 _END = re.compile(r"^\s*(Returns?|Yields?|Raises|Notes?|Examples?|See Also|References|Attributes)\b:?\s*$")
-LEAST_WORDS, MOST_WORDS = 4, 14  # of an answer
+MIN_WORDS, MAX_WORDS = 4, 14  # of an answer
 
 
 class DocstringQuestion(NamedTuple):
@@ -71,7 +71,7 @@ def draw_questions(
   able = [question for question in found.values() if question.answer not in known]
   if not able:
     raise UserError(
-      "the texts explain no parameter that the training text does not; take a corpus of docstrings"
+      "the validation text explains no parameter that the training text leaves out; take a corpus of docstrings"
     )
   random.Random(seed).shuffle(able)
   return able[:count]
@@ -90,7 +90,7 @@ def read_questions(content: str, document: int = 0) -> Iterator[DocstringQuestio
     if not (inside and summary):
       continue
     name, answer = _explained(line, lines[place + 1 : place + 2])
-    if answer and LEAST_WORDS <= len(answer.split()) <= MOST_WORDS:
+    if answer and MIN_WORDS <= len(answer.split()) <= MAX_WORDS:
       yield DocstringQuestion(summary, name, answer, document)
 
 

@@ -109,7 +109,7 @@ def by_likelihood(
     UserError: for an unknown normalization, an item without choices, or as in `likelihood.answer_likelihoods`.
   """
   if normalize not in NORMALIZATIONS:
-    raise UserError(f"normalize {normalize!r} is not known; choose one of {', '.join(NORMALIZATIONS)}")
+    raise UserError(f"normalize {normalize!r} is unknown; choose one of {', '.join(NORMALIZATIONS)}")
   asked, offered = (
     _prompts(restored, layout, items, pool, k, seed, blanks),
     [list(choices(item)) for item in items],

@@ -66,7 +66,7 @@ def fine_tune(
   """
   model = restored.model
   if not pairs:
-    raise UserError("there is nothing to fine-tune on; give at least one prompt with its answer")
+    raise UserError("there are no examples to fine-tune on; give at least one prompt with its answer")
   read = [row for prompt, answer in pairs for row in likelihood.rows_for(restored, prompt, answer)]
   batch = _batch(read, max(rows, len(read)))
   price = sum(_step_flops(model, row) for row in read)

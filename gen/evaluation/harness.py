@@ -75,7 +75,7 @@ class Backend:
     """
     super().__init__()
     if others:
-      raise UserError(f"model argument {min(others)!r} is not known; see gen.evaluation.harness.Backend")
+      raise UserError(f"model argument {min(others)!r} is unknown; see gen.evaluation.harness.Backend")
     _require_device(device)
     self.restored = (
       checkpoint if isinstance(checkpoint, LoadedModel) else _loaded(checkpoint, step, tokenizer)
@@ -83,10 +83,10 @@ class Backend:
     model = self.restored.model
     if model.family in ("encoder", "encoder_decoder") or not self.restored.reading.head:
       raise UserError(
-        f"{self.restored.where} does not continue texts; take a decoder or a recurrent model with a head"
+        f"{self.restored.where} cannot continue text; take a decoder or a recurrent model with a language-model head"
       )
     auto = batch_size is None or str(batch_size).startswith("auto")
-    self.batch = _positive("batch_size", (max_batch_size or likelihood.MOST_ROWS) if auto else batch_size)
+    self.batch = _positive("batch_size", (max_batch_size or likelihood.MAX_ROWS) if auto else batch_size)
     window = decoders.window_length(model)
     self.max_length = _positive("max_length", max_length or window or LENGTH)
     if window and self.max_length > window:
@@ -114,7 +114,7 @@ class Backend:
       if number is not None:
         return number
     raise UserError(
-      f"{self.restored.where} has no token that begins or ends a text, to predict the first from"
+      f"{self.restored.where} has no begin or end token to predict the first token from; take a tokenizer with one"
     )
 
   def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
@@ -211,15 +211,15 @@ class Backend:
 
   def _written(self, contexts: list[str], how: RequestSettings) -> list[str]:
     """Returns the text after each context, longest contexts first, each with a separate key."""
-    room = self.max_length - how.most
+    room = self.max_length - how.max_tokens
     if room < 1:
       raise UserError(
-        f"max_gen_toks {how.most} leaves no room for a context in {self.max_length} tokens; set"
+        f"max_gen_toks {how.max_tokens} leaves no tokens of {self.max_length} for the context; set"
         " generation_kwargs.max_gen_toks in the task, or the model argument max_gen_toks"
       )
     framed = list(self.restored.reading.before)
     prompts = [(framed + self._ids(context)) or [self.before] for context in contexts]
-    self._tell_cut("prompts", [len(ids) + how.most for ids in prompts])
+    self._tell_cut("prompts", [len(ids) + how.max_tokens for ids in prompts])
     prompts = [ids[-room:] for ids in prompts]
     keys = decoding_batch.row_keys(self._key, prompts)
     order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
@@ -230,7 +230,7 @@ class Backend:
       made = decode.generate(
         self.restored.module, self._apart, [prompts[i] for i in filled], how.sampler, keys[jax.numpy.array(filled)],
         decode=lambda ids: text.detokenize(self.restored, ids), prefix=self.restored.reading.prefix,
-        max_tokens=how.most, stop_tokens=self.restored.reading.stop, stop_strings=how.until,
+        max_tokens=how.max_tokens, stop_tokens=self.restored.reading.stop, stop_strings=how.until,
         constraints=self.restored.reading.constraints,
       )  # fmt: skip
       for number, ids in zip(taken, made.rows(), strict=False):

@@ -15,26 +15,26 @@ class RequestSettings(NamedTuple):
 
   Attributes:
     sampler: of the next token.
-    most: maximum number of new tokens.
+    max_tokens: maximum number of new tokens.
     until: texts that end it and are not part of it.
   """
 
   sampler: sampling.Sampler
-  most: int
+  max_tokens: int
   until: tuple[str, ...]
 
 
-def read_settings(given: dict[str, Any], most: int) -> RequestSettings:
+def read_settings(given: dict[str, Any], max_tokens: int) -> RequestSettings:
   """Reads the generation_kwargs of a task.
 
   Args:
     given: until, do_sample, temperature, top_k, top_p, min_p, repetition_penalty, max_gen_toks or one of its aliases.
-    most: default number of new tokens.
+    max_tokens: default number of new tokens.
 
   Raises:
     UserError: for an unknown setting.
 
-  >>> read_settings({"until": "end", "max_gen_toks": 3}, most=256)[1:]
+  >>> read_settings({"until": "end", "max_gen_toks": 3}, max_tokens=256)[1:]
   (3, ('end',))
   """
   left = dict(given)
@@ -51,7 +51,7 @@ def read_settings(given: dict[str, Any], most: int) -> RequestSettings:
     )
   sampler = sampling.Sampler(**(found if draws else found | {"temperature": 0.0}))
   stops = [until] if isinstance(until, str) else until
-  return RequestSettings(sampler, int((lengths or [most])[0]), tuple(stop for stop in stops if stop))
+  return RequestSettings(sampler, int((lengths or [max_tokens])[0]), tuple(stop for stop in stops if stop))
 
 
 def rolling_windows(tokens: Sequence[int], before: int, size: int) -> Iterator[tuple[list[int], int]]:

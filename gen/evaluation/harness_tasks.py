@@ -41,14 +41,14 @@ def evaluate_tasks(
   from lm_eval import tasks as catalogue
 
   if include_path and not Path(include_path).is_dir():
-    raise UserError(f"--include_path={include_path} is no folder; name one with YAML files of tasks")
+    raise UserError(f"--include_path={include_path} is not a folder; give one with YAML files of tasks")
   known = catalogue.TaskManager(include_path=str(include_path) if include_path else None)
   unknown = [name for name in tasks if not known.match_tasks([name])]
   if unknown or not tasks:
     raise UserError(
-      f"there is no task {', '.join(unknown)}; see lm_eval ls tasks, or give the folder of your own by --include_path"
+      f"there is no task {', '.join(unknown)}; lm_eval ls tasks lists all; give your own with --include_path"
       if unknown
-      else "no task is named; give some by --tasks"
+      else "no task is named; give some with --tasks"
     )
   try:
     found = evaluator.simple_evaluate(

@@ -24,7 +24,7 @@ from gen.generation.prompts import Item, PromptLayout, PromptTemplate
 
 TASKS = ("package", "kind", "ending")
 PACKAGES = ENDINGS = 4  # number of choices
-LEAST_WORDS, MOST_WORDS = 4, 7  # of a sentence
+MIN_WORDS, MAX_WORDS = 4, 7  # of a sentence
 MIN_ITEMS = 2  # per answer: one question, one example
 
 
@@ -59,14 +59,14 @@ class SentenceTask(NamedTuple):
 
 
 def held_out_sentences(
-  fraction: float, trained: Iterable[str] = (), most_words: int = MOST_WORDS
+  fraction: float, trained: Iterable[str] = (), max_words: int = MAX_WORDS
 ) -> list[Sentence]:
   """Returns sentences of the environment's validation files, in the order of the files.
 
   Args:
     fraction: of files used for validation.
     trained: training documents; sentences that are a line of one are excluded.
-    most_words: of a sentence.
+    max_words: of a sentence.
   """
   known = {line.strip(" \t'\"") for document in trained for line in document.splitlines()}
   found: dict[str, Sentence] = {}
@@ -77,7 +77,7 @@ def held_out_sentences(
     package = name.split("/")[0].removesuffix(".py")
     for kind, line in read_sentences(path.read_bytes()):
       one = Sentence(line, kind, package)
-      if LEAST_WORDS <= len(line.split()) <= most_words and line not in known:
+      if MIN_WORDS <= len(line.split()) <= max_words and line not in known:
         unclear |= {line} if found.setdefault(line, one) != one else set()
   return [one for one in found.values() if one.text not in unclear]
 
@@ -114,29 +114,29 @@ def make_task(name: str, sentences: Sequence[Sentence], count: int, seed: int = 
     UserError: for an unknown name, or too few sentences.
   """
   if name not in TASKS:
-    raise UserError(f"there is no task {name!r}; choose of {', '.join(TASKS)}")
+    raise UserError(f"there is no task {name!r}; choose from {', '.join(TASKS)}")
   draw = random.Random(f"{seed} {name}")
   if name == "ending":
     return _endings(sentences, count, draw)
   groups: dict[str, list[str]] = {}
   for one in sentences:
     groups.setdefault(getattr(one, name), []).append(one.text)
-  most = sorted(groups, key=lambda answer: (-len(groups[answer]), answer))[:PACKAGES]
-  each = min([count // len(most), *(len(groups[answer]) for answer in most)]) if most else 0
-  if len(most) < 2 or each < MIN_ITEMS:
+  largest = sorted(groups, key=lambda answer: (-len(groups[answer]), answer))[:PACKAGES]
+  each = min([count // len(largest), *(len(groups[answer]) for answer in largest)]) if largest else 0
+  if len(largest) < 2 or each < MIN_ITEMS:
     raise UserError(
       f"task {name} needs two answers with {MIN_ITEMS} sentences each, and {count} questions of"
       f" {len(sentences)} held-out sentences do not give them; ask for more, or allow longer sentences"
     )
-  choices = "\n".join(sorted(most))
+  choices = "\n".join(sorted(largest))
   items = [
     {"sentence": line, name: answer, "choices": choices}
-    for answer in sorted(most)
+    for answer in sorted(largest)
     for line in draw.sample(groups[answer], each)
   ]
   draw.shuffle(items)
   layout = PromptLayout(PromptTemplate(f"{{sentence}} [{{{name}}}]"), answer=name, separator="\n")
-  return SentenceTask(name, layout, items, 1 / len(most))
+  return SentenceTask(name, layout, items, 1 / len(largest))
 
 
 def _endings(sentences: Sequence[Sentence], count: int, draw: random.Random) -> SentenceTask:

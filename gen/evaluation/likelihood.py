@@ -27,7 +27,7 @@ from gen.generation.loaded_model import LoadedModel
 from gen.models import language_model
 
 MAX_LOGITS = 1 << 24  # in memory at a time
-MOST_ROWS, MULTIPLE = 32, 16  # shapes are rounded up to these, so that few programs are compiled
+MAX_ROWS, MULTIPLE = 32, 16  # shapes are rounded up to these, so that few programs are compiled
 
 
 class AnswerLikelihood(NamedTuple):
@@ -171,7 +171,7 @@ def _fitted(texts: list[np.ndarray], count: int, restored: LoadedModel, policy: 
       " examples, or truncate"
     )
   if policy not in ("error", "truncate"):
-    raise UserError(f"window {policy!r} is not known here; choose error or truncate")
+    raise UserError(f"window {policy!r} is unknown; choose error or truncate")
   return [ids[-(size + 1) :] for ids in texts] if size else texts
 
 
@@ -191,7 +191,9 @@ def _translated(
   end = list(how.stop[:1]) if ends and not after else []
   target, begin = [*given, *new, *end], list(how.start)
   if not begin:
-    raise UserError(f"{restored.where} does not say what its targets begin with")
+    raise UserError(
+      f"{restored.where} does not define the start token of its targets; add decoder_start_token_id to its config"
+    )
   inputs = [*begin, *target[:-1]]
   first, count = len(begin) - 1 + len(given), len(new) + len(end)
   if restored.model.context and len(inputs) > restored.model.context:
@@ -237,7 +239,7 @@ def _cloze(restored: LoadedModel, owner: int, prompt: str, answer: str, blank: s
 
 
 def score_rows(
-  restored: LoadedModel, rows: Sequence[ScoredRow], most_rows: int = MOST_ROWS
+  restored: LoadedModel, rows: Sequence[ScoredRow], max_rows: int = MAX_ROWS
 ) -> list[tuple[float, bool]]:
   """Returns the log-probability of the counted predictions of each row, nats, and whether all were the most likely.
 
@@ -246,7 +248,7 @@ def score_rows(
   Args:
     restored: a model of any family.
     rows: of input, none longer than the window.
-    most_rows: maximum rows per batch; fewer if their logits would be more than `MAX_LOGITS`.
+    max_rows: maximum rows per batch; fewer if their logits would be more than `MAX_LOGITS`.
 
   Raises:
     UserError: for logits that are not finite.
@@ -256,10 +258,10 @@ def score_rows(
   order = sorted(range(len(rows)), key=lambda i: (round_length(len(rows[i].inputs)), i))
   while order:
     length = round_length(len(rows[order[0]].inputs))
-    most = max(1, min(most_rows, MAX_LOGITS // (length * restored.model.vocab)))
-    taken = [i for i in order[:most] if round_length(len(rows[i].inputs)) == length]
+    limit = max(1, min(max_rows, MAX_LOGITS // (length * restored.model.vocab)))
+    taken = [i for i in order[:limit] if round_length(len(rows[i].inputs)) == length]
     order = order[len(taken) :]
-    nats_b, best_b = program(restored.params, *rows_to_arrays([rows[i] for i in taken], most, length))
+    nats_b, best_b = program(restored.params, *rows_to_arrays([rows[i] for i in taken], limit, length))
     for place, i in enumerate(taken):
       found[i] = float(nats_b[place]), bool(best_b[place])
   if not np.isfinite([nats for nats, _ in found]).all():

@@ -84,12 +84,12 @@ class Windows(NamedTuple):
 
 
 def draw_windows(
-  stream: TokenStream, words: Sequence[int], most: int, count: int, seed: int = 0
+  stream: TokenStream, words: Sequence[int], max_length: int, count: int, seed: int = 0
 ) -> list[Windows]:
   """Returns windows for each number of words in `words`, before the same random targets.
 
   The word that a target continues counts as the latest. Each target has `max(words)` words before it in its
-  document, within `most` tokens.
+  document, within `max_length` tokens.
 
   Raises:
     UserError: if the stream has no such target.
@@ -104,11 +104,11 @@ def draw_windows(
   candidates = place_n[1:]
   far = start(candidates, max(words))
   enough = word_n[candidates - 1] >= word_n[document_n[candidates]] + max(words) - 1
-  fits = enough & (document_n[candidates] < candidates) & (candidates - far <= most)
+  fits = enough & (document_n[candidates] < candidates) & (candidates - far <= max_length)
   able = candidates[fits]
   if not len(able):
     raise UserError(
-      f"no document of the validation side has {max(words)} words in {most} tokens; take fewer visible words or "
+      f"no validation document has {max(words)} words in {max_length} tokens; take fewer visible words or "
       "more text"
     )
   chosen = np.sort(np.random.default_rng(seed).choice(able, min(count, len(able)), replace=False))

@@ -129,7 +129,7 @@ def _checked(beams: int, penalty: float, early: bool | str, limits: decoding_bat
   if not np.isfinite(penalty):
     raise UserError(f"length_penalty {penalty} is not a finite number")
   if early not in EARLY:
-    raise UserError(f"early_stopping {early!r} is not known; choose False, True or 'never'")
+    raise UserError(f"early_stopping {early!r} is unknown; choose False, True or 'never'")
   if limits.window == "slide" or limits.stop_strings:
     raise UserError(
       "beam search supports neither window slide nor stop strings; choose window truncate, and stop tokens"

@@ -68,7 +68,7 @@ def measure_decoding(
   """
   model = module.config
   if new < 2:
-    raise UserError(f"{new} new tokens leave nothing to measure after the first; ask for at least 2")
+    raise UserError(f"{new} new tokens leave no token to time after the first; ask for at least 2")
   if model.family not in ("decoder", "encoder_decoder"):
     raise UserError(f"a model of family {model.family} has no KV cache; take a decoder or an encoder-decoder")
   given = random_prompts(model.vocab, batch, prompt)

@@ -26,13 +26,13 @@ class DrawState(NamedTuple):
   Attributes:
     keys_b: a random key for each row.
     before: number of tokens generated before the state's first, int32.
-    least: minimum number of tokens, int32.
+    min_tokens: minimum number of tokens, int32.
     text_bh: ids before the state's first, `constraints.EMPTY` on the left; None if no constraint reads them.
   """
 
   keys_b: Any
   before: Any
-  least: Any
+  min_tokens: Any
   text_bh: Any = None
 
 
@@ -171,7 +171,7 @@ class _Drawer:
       ids_bh = jnp.concatenate([draws.text_bh, state.tokens_bn], 1)
       text = constraints.TokenHistory(ids_bh, draws.text_bh.shape[1] + state.drawn)
     allowed_bv = self.allows(logits_bv, text, number)
-    allowed_bv = jnp.where(self.stops_v & (number < draws.least), sampling.EXCLUDED, allowed_bv)
+    allowed_bv = jnp.where(self.stops_v & (number < draws.min_tokens), sampling.EXCLUDED, allowed_bv)
     seen = () if state.seen_bv is None else (state.seen_bv,)
     if getattr(self.sampler, "greedy", False):
       return sampling.argmax_token(self.sampler(allowed_bv, *seen))

@@ -45,13 +45,13 @@ def fit_prompts(prompts: list[np.ndarray], new: int, window: int, policy: str) -
     UserError: for prompts that do not fit under policy error, and for an unknown policy.
   """
   if policy not in POLICIES:
-    raise UserError(f"window {policy!r} is not known; choose one of {', '.join(POLICIES)}")
+    raise UserError(f"window {policy!r} is unknown; choose one of {', '.join(POLICIES)}")
   counts = [WindowUse(len(ids), new, window) for ids in prompts]
   if not window or policy == "slide":
     return prompts
   if policy == "truncate" and new >= window:
     raise UserError(
-      f"{new} new tokens leave no room for a prompt in the context window of {window}; ask for at most {window - 1}"
+      f"{new} new tokens do not fit with a prompt into the context window of {window}; ask for at most {window - 1}"
     )
   if policy == "truncate":
     return [ids[-(window - new) :] for ids in prompts]

@@ -112,11 +112,11 @@ class Conversation:
     elif name == "seed":
       seed = int(_number(name, value, int))
       if not 0 <= seed < MAX_SEED:
-        raise UserError(f"/seed takes a number from 0 to 2^32 - 1, not {_shortened(value)!r}")
+        raise UserError(f"/seed needs a number from 0 to 2^32 - 1, not {_shortened(value)!r}")
       self._seed, self._turn = seed, 0
     elif name == "history":
       if value not in ("on", "off"):
-        raise UserError(f"/history takes on or off, not {_shortened(value)!r}")
+        raise UserError(f"/history needs on or off, not {_shortened(value)!r}")
       self._remembers = value == "on"
     elif name == "clear":
       self.said, self._turn = "", 0
@@ -126,13 +126,13 @@ class Conversation:
     elif name == "help":
       return HELP
     elif name != "settings":
-      raise UserError(f"{_shortened('/' + name)!r} is not known; /help lists the commands")
+      raise UserError(f"{_shortened('/' + name)!r} is not a command; /help lists the commands")
     return self.settings()
 
   def _limit(self, name: str, value: str) -> None:
     limit: Any = value if name == "window" else _number(name, value, int)
     if name == "window" and value not in context_window.POLICIES:
-      raise UserError(f"/window takes {', '.join(context_window.POLICIES)}, not {_shortened(value)!r}")
+      raise UserError(f"/window needs one of {', '.join(context_window.POLICIES)}, not {_shortened(value)!r}")
     changed = dataclasses.replace(self.limits, **{name: limit})
     changed.check(self.restored.model.vocab)
     self.limits = changed
@@ -154,8 +154,8 @@ def _number(name: str, value: str, kind: Any) -> float | int:
     return kind(value)
   except ValueError:
     what = "a whole number" if kind is int else "a number"
-    raise UserError(f"/{name} takes {what}, not {_shortened(value)!r}") from None
+    raise UserError(f"/{name} needs {what}, not {_shortened(value)!r}") from None
 
 
-def _shortened(value: str, most: int = 40) -> str:
-  return value if len(value) <= most else f"{value[:most]}..."
+def _shortened(value: str, max_length: int = 40) -> str:
+  return value if len(value) <= max_length else f"{value[:max_length]}..."

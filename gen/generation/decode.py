@@ -82,8 +82,8 @@ def stream_tokens(
     made = compiled_decoding.decode_programs(
       texts.model_json, sampler, texts.limits.stop_tokens, room, prefix, rules
     )
-    least = np.int32(texts.limits.min_tokens)
-    draws = compiled_decoding.DrawState(keys_b, np.int32(before), least, texts.history())
+    min_tokens = np.int32(texts.limits.min_tokens)
+    draws = compiled_decoding.DrawState(keys_b, np.int32(before), min_tokens, texts.history())
     state = made.start(params, texts.arranged(), draws, texts.done_b, texts.seen())
     while True:
       texts.collect(state, before)

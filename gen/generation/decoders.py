@@ -121,14 +121,14 @@ def make_decoder(model: Model, prefix: bool = False) -> Decoder:
   """
   if prefix and model.family != "decoder":
     raise UserError(
-      f"prefix is for decoders; a model of family {model.family} reads its prompt in its own way"
+      f"prefix is for decoders; a model of family {model.family} sets the prefix of its prompt itself"
     )
   if model.family in ("decoder", "encoder_decoder"):
     return TransformerDecoder(language_model.build_model(model), prefix)
   if model.family in RECURRENT:
     return RecurrentDecoder(language_model.build_model(model))
   raise UserError(
-    f"a model of family {model.family} does not predict next tokens; it fills in what is masked"
+    f"a model of family {model.family} does not predict next tokens; it fills masked positions"
     " (gen.generation.infilling)"
   )
 

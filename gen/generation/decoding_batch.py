@@ -58,7 +58,7 @@ class DecodeLimits:
       if not 0 <= token < vocab:
         raise UserError(f"stop token {token} is outside the vocabulary of {vocab}")
     if "" in self.stop_strings:
-      raise UserError("a stop string is empty, which would stop everything; leave it out")
+      raise UserError("a stop string is empty and would end every answer at once; leave it out")
 
 
 class GeneratedTokens(NamedTuple):
@@ -101,7 +101,7 @@ class DecodingBatch:
       if sampler.repetition_penalty != 1:
         limits = dataclasses.replace(limits, constraints=limits.constraints._replace(repetition_penalty=1.0))
     if limits.stop_strings and decode is None:
-      raise UserError("stop strings need decode, the function from ids to text")
+      raise UserError("stop strings need the argument decode, a function from ids to text")
     self.model, self.limits, self._decode = model, limits, decode
     self.window = decoders.window_length(model)
     self.model_json = json.dumps(configs.to_dict(model))
@@ -224,7 +224,9 @@ def check_prompts(prompts: Sequence[Ids], vocab: int) -> list[np.ndarray]:
   rows = [np.asarray(ids) for ids in prompts]
   for row, ids in enumerate(rows):
     if ids.ndim != 1:
-      raise UserError(f"prompt {row} is {ids.tolist()!r}; prompts are a list of lists of ids, as in [[5, 6]]")
+      raise UserError(
+        f"prompt {row} is {ids.tolist()!r}; give prompts as a list of lists of ids, as in [[5, 6]]"
+      )
     if ids.size == 0:
       raise UserError(f"prompt {row} is empty; give at least one token")
     if not np.issubdtype(ids.dtype, np.integer) or ids.min() < 0 or ids.max() >= vocab:
@@ -243,7 +245,9 @@ def row_keys(key: Array, prompts: Sequence[Ids]) -> Array:
     key = jax.random.wrap_key_data(key)
   if key.ndim == 1:
     if len(key) != len(prompts):
-      raise UserError(f"there are {len(key)} keys for {len(prompts)} prompts; give one, or one each")
+      raise UserError(
+        f"there are {len(key)} keys for {len(prompts)} prompts; give one key, or one per prompt"
+      )
     return key
   names = [zlib.crc32(np.asarray(ids, np.int32).tobytes()) for ids in prompts]
   copies = [names[:row].count(name) for row, name in enumerate(names)]

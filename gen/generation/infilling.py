@@ -65,16 +65,16 @@ def fill_masks(
   model = module.config
   if model.family != "encoder":
     raise UserError(
-      f"a model of family {model.family} fills no holes; it continues text (gen.generation.decode)"
+      f"a model of family {model.family} cannot fill holes; it continues text (gen.generation.decode)"
     )
   if order not in ORDERS:
-    raise UserError(f"order {order!r} is not known; choose left or surest")
+    raise UserError(f"order {order!r} is unknown; choose left or surest")
   if isinstance(sampler, Sampler):
     sampler.check(model.vocab)
   texts = decoding_batch.check_prompts(prompts, model.vocab)
   for row, ids in enumerate(texts):
     if mask not in ids:
-      raise UserError(f"text {row} has no hole; put the mask's id {mask} where something is to be written")
+      raise UserError(f"text {row} has no hole; put the mask's id {mask} where text is to be filled in")
     if model.context and len(ids) > model.context:
       raise UserError(f"text {row} has {len(ids)} tokens, more than the context window's {model.context}")
   program = _program(json.dumps(configs.to_dict(model)), sampler, mask, order, tuple(banned))

@@ -88,7 +88,7 @@ def _load(folder: Path, step: int | None, tokenizer: Folder | None, report: Repo
   config = _config(folder)
   if "model_type" in config:
     if step is not None:
-      raise UserError(f"{folder} holds one checkpoint and no steps; leave out step {step}")
+      raise UserError(f"{folder} holds a single checkpoint without a step number; leave out step {step}")
     return _directory(folder, tokenizer)
   with Checkpoints(folder / "checkpoints") as checkpoints:
     there = checkpoints.steps()
@@ -112,7 +112,7 @@ def read_run(folder: Folder) -> Run:
   config = _config(Path(folder))
   if "model_type" in config:
     raise UserError(
-      f"{folder} is no run, and does not say what its model was trained on; give a run's --workdir"
+      f"{folder} is not a run folder and does not record its training data; give a run's --workdir"
     )
   return run_folder.saved_run(Path(folder))
 
@@ -138,18 +138,20 @@ def _config(folder: Path) -> dict[str, Any]:
   path = folder / CONFIG
   if not folder.is_dir():
     raise UserError(
-      f"{folder} is no folder; give the --workdir of a run that experiments/pretrain.py trained, or a directory of"
+      f"{folder} is not a folder; give the --workdir of a run that experiments/pretrain.py trained, or a folder in"
       " the Hugging Face format"
     )
   try:
     path.stat()
   except FileNotFoundError:
-    raise UserError(f"{folder} holds no model: {CONFIG} is missing; give the --workdir of a run") from None
+    raise UserError(f"{folder} contains no model: {CONFIG} is missing; give the --workdir of a run") from None
   except OSError as error:
     raise UserError(f"{path} cannot be read: {error}") from error
   values = json_reading.read_json(path)
   if not {"model", "model_type"} & set(values):
-    raise UserError(f"{path} is not the config of a run; give the --workdir of one that pretrain.py trained")
+    raise UserError(
+      f"{path} is not the config of a run; give the --workdir of a run of experiments/pretrain.py"
+    )
   return values
 
 
@@ -207,7 +209,7 @@ def _tokenizer(folder: Path, run: Run, other: Folder | None, report: Report | No
 def _foreign(folder: Path, other: Folder | None) -> foreign.PretrainedTokenizer:
   if not other and not foreign.is_in(folder):
     raise UserError(
-      f"{folder} has no tokenizer ({', '.join(foreign.FILES)}); put the model's own there, or name its folder by"
+      f"{folder} has no tokenizer ({', '.join(foreign.FILES)}); copy the model's there, or give its folder by"
       " --tokenizer"
     )
   return foreign.load_tokenizer(other or folder)
@@ -217,6 +219,6 @@ def _require(trained: str | None, found: Tokenizer, folder: Path, other: Folder 
   if trained != found.hash:
     named = f"the one in {other}" if other else "the one at hand"
     raise UserError(
-      f"{folder} was trained with tokenizer {trained}, and {named} is {found.hash}: its ids mean other text; use the"
-      " model's own"
+      f"{folder} was trained with tokenizer {trained}, and {named} is {found.hash}: its ids stand for other text; use"
+      " the model's tokenizer"
     )

@@ -201,7 +201,7 @@ def choose_examples(
   able = [number for number, question in enumerate(questions) if question != asked]
   if k > len(able):
     raise UserError(
-      f"{k} examples are asked for, and the pool has {len(able)} beside the item itself; take fewer"
+      f"{k} examples are requested, but the pool has {len(able)} without the item itself; ask for fewer"
     )
   draw = random.Random(f"{seed} {zlib.crc32(repr(asked).encode(errors='surrogatepass'))}")
   draw.shuffle(able)

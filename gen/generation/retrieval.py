@@ -76,13 +76,15 @@ class Bm25Index:
     try:
       import bm25s
     except ImportError:
-      raise UserError("search by words needs bm25s: uv run --extra retrieval, or pip install bm25s") from None
+      raise UserError(
+        "BM25 search needs bm25s; run with uv run --extra retrieval, or pip install bm25s"
+      ) from None
     logging.getLogger("bm25s").setLevel(logging.WARNING)  # it logs each index that it builds
     self.passages = list(passages)
     counted = [search_words(passage.text) for passage in self.passages]
     self._known = {word for each in counted for word in each}
     if not self._known:
-      raise UserError("the passages have no words; give at least one that has some")
+      raise UserError("the passages contain no words; give at least one with words")
     self._index = bm25s.BM25(k1=k1, b=b, method="lucene")
     self._index.index(counted, show_progress=False)
 
@@ -109,7 +111,7 @@ class EmbeddingIndex:
       UserError: for no passages, or a model that is no encoder.
     """
     if not passages:
-      raise UserError("there are no passages to be searched; give at least one")
+      raise UserError("there are no passages to search; give at least one")
     self.passages, self._encoder = list(passages), encoder
     self._embedded_pd = embed_texts(encoder, [passage.text for passage in passages], batch)
 
@@ -142,14 +144,14 @@ def embed_texts(encoder: LoadedModel, texts: Sequence[str], batch: int = 16) -> 
   """
   model = encoder.model
   if model.family != "encoder":
-    raise UserError(f"a model of family {model.family} is no encoder; passages are embedded by one")
+    raise UserError(f"a model of family {model.family} is not an encoder; embeddings of passages need one")
   how, size = encoder.reading, model.context
   program = _program(json.dumps(to_dict(model)))
   rows = []
   for content in texts:
     ids = encoder.tokenizer.encode(content)
     if not len(ids):
-      raise UserError("a passage is empty; give each some text")
+      raise UserError("a passage is empty; give every passage some text")
     room = size - len(how.before) - len(how.after) if size else len(ids)
     rows.append(np.array([*how.before, *ids[:room], *how.after], np.int32))
   order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
@@ -180,7 +182,7 @@ def _program(model_json: str) -> Any:
 
 def _best(passages: Sequence[Passage], scores_p: np.ndarray, count: int) -> list[RetrievedPassages]:
   if count < 1:
-    raise UserError(f"{count} passages are asked for; ask for at least 1")
+    raise UserError(f"{count} passages are requested; ask for at least 1")
   order = np.argsort(-np.asarray(scores_p), kind="stable")[:count]
   return [RetrievedPassages(int(i), passages[i], float(scores_p[i])) for i in order]
 
@@ -258,23 +260,23 @@ def _joined(shown: PromptTemplate, used: Sequence[RetrievedPassages], question: 
   return "".join(reversed(parts)) + question
 
 
-def split_passages(content: str, source: str, most_words: int) -> list[Passage]:
-  r"""Returns a text as passages of complete lines with at most `most_words` words; longer lines are cut between words.
+def split_passages(content: str, source: str, max_words: int) -> list[Passage]:
+  r"""Returns a text as passages of complete lines with at most `max_words` words; longer lines are cut between words.
 
   >>> [passage.text for passage in split_passages("a b\n\nc d e\nf", "here", 3)]
   ['a b', 'c d e', 'f']
   """
-  if most_words < 1:
-    raise UserError(f"passages of {most_words} words are not possible; take at least 1")
+  if max_words < 1:
+    raise UserError(f"passages of {max_words} words are not possible; take at least 1")
   pieces: list[tuple[str, int]] = []
   for line in content.splitlines():
     each = line.split()
-    for begin in range(0, len(each), most_words):
-      part = each[begin : begin + most_words]
-      pieces.append((line.strip() if len(each) <= most_words else " ".join(part), len(part)))
+    for begin in range(0, len(each), max_words):
+      part = each[begin : begin + max_words]
+      pieces.append((line.strip() if len(each) <= max_words else " ".join(part), len(part)))
   passages, lines, held = [], list[str](), 0
   for piece, size in pieces:
-    if held + size > most_words:
+    if held + size > max_words:
       passages.append(Passage("\n".join(lines), source))
       lines, held = [], 0
     lines.append(piece)

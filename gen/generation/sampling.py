@@ -18,7 +18,7 @@ from gen.errors import UserError
 
 LogitsFilter = Callable[[Array], Array]
 EXCLUDED = -jnp.inf
-LEAST, MOST = 1e-6, 1e6  # bounds of factors of logits, which must stay within float32's range
+MIN_FACTOR, MAX_FACTOR = 1e-6, 1e6  # bounds of factors of logits, which must stay within float32's range
 ROUNDING = 1e-6  # tolerance of a sum of probabilities that reaches top_p
 
 
@@ -136,9 +136,10 @@ class Sampler:
 
   def __post_init__(self) -> None:
     """Checks every setting; `check` compares top_k with a vocabulary."""
-    if self.temperature != 0 and not LEAST <= self.temperature <= MOST:
+    if self.temperature != 0 and not MIN_FACTOR <= self.temperature <= MAX_FACTOR:
       raise UserError(
-        f"temperature {self.temperature} is not allowed; it must be 0 (greedy), or between {LEAST} and {MOST}"
+        f"temperature {self.temperature} is not allowed; it must be 0 (greedy), or between {MIN_FACTOR} and"
+        f" {MAX_FACTOR}"
       )
     if self.top_k < 0:
       raise UserError(f"top_k {self.top_k} is not allowed; it must be 0 (all) or more")
@@ -146,9 +147,9 @@ class Sampler:
       raise UserError(f"top_p {self.top_p} is not allowed; it must be above 0 and at most 1")
     if not 0 <= self.min_p <= 1:
       raise UserError(f"min_p {self.min_p} is not allowed; it must be between 0 and 1")
-    if not LEAST <= self.repetition_penalty <= MOST:
+    if not MIN_FACTOR <= self.repetition_penalty <= MAX_FACTOR:
       raise UserError(
-        f"repetition_penalty {self.repetition_penalty} is not allowed; it must be between {LEAST} and {MOST}"
+        f"repetition_penalty {self.repetition_penalty} is not allowed; it must be between {MIN_FACTOR} and {MAX_FACTOR}"
       )
 
   @property

@@ -51,7 +51,7 @@ def prompt_ids(restored: LoadedModel, text: str, blank: str = BLANK) -> np.ndarr
     UserError: for an empty prompt, or one that UTF-8 cannot encode.
   """
   if not text:
-    raise UserError("the prompt is empty; give some text to go on from")
+    raise UserError("the prompt is empty; give some text to continue")
   tokenizer, how = restored.tokenizer, restored.reading
   if not how.head:
     raise UserError(
@@ -63,7 +63,7 @@ def prompt_ids(restored: LoadedModel, text: str, blank: str = BLANK) -> np.ndarr
   for index, piece in enumerate(others):
     ids += [_hole(restored, index), *_piece(restored, piece, index + 1 < len(others))]
   if len(ids) == len(how.before) and (text.strip() or not ids):
-    raise UserError("the tokenizer has no ids for any of this prompt; write it in letters of its vocabulary")
+    raise UserError("the tokenizer has no ids for this prompt; use characters of its vocabulary")
   if how.objective == "ul2":  # the mode of short spans, or of continuing a text
     mode = mixture.MODES.index("R" if others else "S") - len(mixture.MODES)
     ids = [tokenizer.sentinel(SENTINELS + mode), *ids] + ([] if others else [_hole(restored, 0)])
@@ -90,9 +90,11 @@ def _hole(restored: LoadedModel, index: int) -> int:
         raise ValueError(index)
       return restored.tokenizer.sentinel(index)
     except ValueError:
-      raise UserError(f"the prompt has more than {index} blanks; the tokenizer marks no more") from None
+      raise UserError(
+        f"the prompt has more than {index} blanks, which is the tokenizer's maximum; use fewer"
+      ) from None
   if restored.tokenizer.mask is None:
-    raise UserError("the prompt has a blank, and the tokenizer has no mask to mark it")
+    raise UserError("the prompt has a blank, but the tokenizer has no mask token; take a checkpoint with one")
   return restored.tokenizer.mask
 
 

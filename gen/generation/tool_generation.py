@@ -87,7 +87,7 @@ def answer_with_tools(
     UserError: for an encoder, and as in `text.stream_answers`.
   """
   if restored.model.family == "encoder":
-    raise UserError("an encoder fills blanks and calls no tools; take a decoder or an encoder-decoder")
+    raise UserError("an encoder cannot call tools; take a decoder or an encoder-decoder")
   rows = [_Row(prompt, text.prompt_ids(restored, prompt), max_tokens) for prompt in prompts]
   halts = stop_strings if registry is None else (tools.ARROW, *stop_strings)
   while any(not row.done for row in rows):

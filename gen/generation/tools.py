@@ -83,13 +83,13 @@ class ToolRegistry:
     """
     name = function.__name__
     if not name.isidentifier() or name in self._tools:
-      raise UserError(f"a tool {name!r} cannot be registered: the name is taken, or no plain name")
+      raise UserError(f"a tool {name!r} cannot be registered: the name is taken, or is not an identifier")
     hints, types, needed = get_type_hints(function), {}, 0
     for parameter in inspect.signature(function).parameters.values():
       kind = hints.get(parameter.name)
       if parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD or kind not in TYPES:
         raise UserError(
-          f"tool {name}: argument {parameter.name} must be a plain one of type int, float, str or bool"
+          f"tool {name}: argument {parameter.name} must be positional or keyword, of type int, float, str or bool"
         )
       types[parameter.name] = kind
       needed += parameter.default is inspect.Parameter.empty

@@ -1,5 +1,6 @@
 """A report as strict JSON, where `--json=PATH` of an experiment asks for it; - is standard output."""
 
+import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -60,3 +61,21 @@ def write_report(report: dict[str, Any], path: Path | None, summary: Iterable[st
     raise UserError(f"cannot write {path}: {error.strerror}") from error
   for line in summary:
     print(line, file=sys.stderr)
+
+
+def write_results(results: dict[str, Any], file: Path, target: Path | None) -> None:
+  """Writes an experiment's results into its work folder, and where `--json` asks for them.
+
+  Args:
+    results: plain values.
+    file: the file in the work folder.
+    target: as of `write_report`.
+
+  Raises:
+    UserError: if a file cannot be written.
+  """
+  try:
+    file.write_text(json.dumps(results, indent=1) + "\n")
+  except OSError as error:
+    raise UserError(f"cannot write {file}: {error.strerror}") from error
+  write_report(results, target)

@@ -109,11 +109,11 @@ def _held(model: Any, optimizer: Any, steps: Callable[[int], object]) -> int:
   with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
     steps(1)
   events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
-  held = most = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+  held = peak = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
   for event in sorted(events, key=lambda event: event.start_ns()):
     held += event.nbytes()
-    most = max(most, held)
-  return most
+    peak = max(peak, held)
+  return peak
 
 
 def _adamw(model: Any) -> Any:

@@ -110,7 +110,13 @@ def shrunk(command: str, folder: Path) -> list[str]:
     "experiments/tune_learning_rate.py": TUNE + work,
     "experiments/pretrain.py": TINY + work,
     "experiments/rehearse.py": ["--studies=1"],
-    "experiments/word_vectors.py": ["--corpus=environment", "--epochs=1", "--width=4", "--least=1000", *work],
+    "experiments/word_vectors.py": [
+      "--corpus=environment",
+      "--epochs=1",
+      "--width=4",
+      "--min_count=1000",
+      *work,
+    ],
     "experiments/compile_for.py": ["--preset=t5-small", "--config.model.depth=1"],
   }
   if "FILE.csv" in command:

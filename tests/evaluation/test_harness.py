@@ -164,7 +164,7 @@ def test_a_text_may_begin_with_the_token_before_all_texts():
   [
     (lambda m: m.loglikelihood([Request("a", "")]), "continuation '' of request 0 has no tokens"),
     (lambda m: m.loglikelihood([Request("a", "b"), Request("a", "b" * 13)]), "request 1 has 13 tokens, more than 12"),
-    (lambda m: m.generate_until([Request("a", {})]), "max_gen_toks 256 leaves no room for a context in 12 tokens"),
+    (lambda m: m.generate_until([Request("a", {})]), "max_gen_toks 256 leaves no tokens of 12 for the context"),
     (lambda m: m.generate_until([Request("a", {"num_beams": 4})]), "'num_beams': 4.* are not all supported"),
     (lambda m: m.generate_until([Request("a", {"stop": "b"})]), "'stop': 'b'.* are not all supported"),
     (lambda m: m.apply_chat_template([]), "a test has no chat template"),
@@ -172,8 +172,8 @@ def test_a_text_may_begin_with_the_token_before_all_texts():
     (lambda m: harness.Backend(m.restored, batch_size="many"), "batch_size 'many' is not allowed"),
     (lambda m: harness.Backend(m.restored, device="mps"), "device 'mps' is requested, but jax runs on cpu"),
     (lambda m: harness.Backend(m.restored, seed=1 << 32), "seed 4294967296 is not allowed"),
-    (lambda m: harness.Backend(m.restored, dtype="float16"), "model argument 'dtype' is not known"),
-    (lambda m: harness.Backend("/no/such/folder"), "/no/such/folder is no folder"),
+    (lambda m: harness.Backend(m.restored, dtype="float16"), "model argument 'dtype' is unknown"),
+    (lambda m: harness.Backend("/no/such/folder"), "/no/such/folder is not a folder"),
   ],
 )  # fmt: skip
 def test_what_cannot_be_is_one_sentence(call, sentence):
@@ -296,7 +296,7 @@ def test_unknown_tasks_and_missing_data_are_one_sentence(stub, tmp_path):
     harness_tasks.evaluate_tasks(model, ["known", "nope", "other"])
   with pytest.raises(UserError, match="no task is named"):
     harness_tasks.evaluate_tasks(model, [])
-  with pytest.raises(UserError, match="is no folder; name one with YAML files"):
+  with pytest.raises(UserError, match="is not a folder; give one with YAML files"):
     harness_tasks.evaluate_tasks(model, ["known"], include_path=tmp_path / "nothing")
   with pytest.raises(UserError, match=r"the data of known cannot be loaded: no such data set$"):
     harness_tasks.evaluate_tasks(model, ["known"], limit=1)

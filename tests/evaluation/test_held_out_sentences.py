@@ -63,7 +63,7 @@ def test_a_sentence_of_two_packages_or_kinds_is_no_question(files):
   files[5][1].write_text(SOURCE.format(name="ants 0"))
   found = {one.text for one in held_out_sentences.held_out_sentences(1.0)}
   assert not {"A box that holds ants 0.", "Open the box of ants 0."} & found
-  assert held_out_sentences.held_out_sentences(1.0, most_words=5) == []
+  assert held_out_sentences.held_out_sentences(1.0, max_words=5) == []
 
 
 @pytest.mark.parametrize(("name", "answers"), [("package", 3), ("kind", 2)])
@@ -96,7 +96,7 @@ def test_too_few_sentences_and_unknown_tasks_are_refused(files):
     for name in ("package", "ending"):
       with pytest.raises(UserError, match=f"task {name} needs"):
         held_out_sentences.make_task(name, few, 12)
-  with pytest.raises(UserError, match="no task 'colour'; choose of package, kind, ending"):
+  with pytest.raises(UserError, match="no task 'colour'; choose from package, kind, ending"):
     held_out_sentences.make_task("colour", found, 12)
 
 

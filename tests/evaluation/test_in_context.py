@@ -161,7 +161,7 @@ def test_an_answer_is_read_from_a_call_or_from_bare_digits():
     assert calls.answer(text) is None
   for text in ("", "1 2", "[12]"):
     assert plain.answer(text) is None
-  with pytest.raises(UserError, match="operators '/' are not known"):
+  with pytest.raises(UserError, match="operators '/' are unknown"):
     Arithmetic(2, operators="/")
   with pytest.raises(UserError, match="ask for at most 7"):
     Arithmetic(1).held_out(100)

@@ -204,7 +204,7 @@ def test_normalizing_compares_choices_by_their_tokens_or_bytes():
     assert one.log_probabilities == other.log_probabilities
     values = {choice: nats / len(choice) for choice, nats in one.log_probabilities.items()}
     assert other.given == max(values, key=values.get)
-  with pytest.raises(UserError, match="normalize 'letters' is not known"):
+  with pytest.raises(UserError, match="normalize 'letters' is unknown"):
     few_shot.by_likelihood(model, LAYOUT, ITEMS, POOL, lambda item: ("x",), 0, normalize="letters")
 
 

@@ -46,7 +46,7 @@ def sight(stream, place, number):
 
 
 def test_windows_hold_the_latest_words_of_the_targets_own_document(stream):
-  found = loss_by_context.draw_windows(stream, [1, 3, 5], most=14, count=1000)
+  found = loss_by_context.draw_windows(stream, [1, 3, 5], max_length=14, count=1000)
   places = [
     place
     for place in range(1, len(stream.ids))
@@ -60,7 +60,9 @@ def test_windows_hold_the_latest_words_of_the_targets_own_document(stream):
 
 
 def test_a_sample_of_targets_is_the_same_for_the_same_seed_and_for_all_numbers_of_words(stream):
-  one, other = (loss_by_context.draw_windows(stream, [1, 2], most=14, count=6, seed=seed) for seed in (0, 0))
+  one, other = (
+    loss_by_context.draw_windows(stream, [1, 2], max_length=14, count=6, seed=seed) for seed in (0, 0)
+  )
   for a, b in zip(one, other, strict=True):
     np.testing.assert_array_equal(a.ids_wt, b.ids_wt)
   assert len(one[0].targets_w) == 6
@@ -68,15 +70,15 @@ def test_a_sample_of_targets_is_the_same_for_the_same_seed_and_for_all_numbers_o
 
 
 def test_a_stream_without_such_a_target_is_refused(stream):
-  with pytest.raises(UserError, match="no document of the validation side has 40 words in 14 tokens"):
-    loss_by_context.draw_windows(stream, [40], most=14, count=5)
+  with pytest.raises(UserError, match="no validation document has 40 words in 14 tokens"):
+    loss_by_context.draw_windows(stream, [40], max_length=14, count=5)
 
 
 @pytest.mark.parametrize("family", ["decoder", "lstm"])
 def test_the_loss_is_that_of_the_last_logits_of_each_window(stream, family):
   model = Model(family=family, vocab=7, width=8, depth=1, heads=2, head_width=4, head_bias=True)
   params = jax.jit(functools.partial(language_model.initialize_parameters, model))(jax.random.key(3))
-  seen = loss_by_context.draw_windows(stream, [2], most=14, count=1000)[0]
+  seen = loss_by_context.draw_windows(stream, [2], max_length=14, count=1000)[0]
   found = loss_by_context.losses_at(model, params, seen, batch=5)
   read, wanted = jax.jit(language_model.build_model(model).apply), []
   for ids, length, target in zip(*seen, strict=True):
@@ -89,7 +91,7 @@ def test_a_gain_is_judged_target_by_target(stream):
   model = Model(family="gru", vocab=7, width=8, depth=1, head_bias=True)
   params = jax.jit(functools.partial(language_model.initialize_parameters, model))(jax.random.key(3))
   words = [1, 2, 4]
-  seen = loss_by_context.draw_windows(stream, words, most=14, count=6)
+  seen = loss_by_context.draw_windows(stream, words, max_length=14, count=6)
   rows = [loss_by_context.losses_at(model, params, one) for one in seen]
   points = loss_by_context.loss_curve(model, params, words, seen)
   assert [point.words for point in points] == words

@@ -100,7 +100,7 @@ def test_without_a_prompt_it_talks_and_obeys_commands(generate):
   said = generate(stdin=b"/temperature 0\nrow 3\n/temperature warm\n\n/quit\nnever read\n")
   lines = said.splitlines()
   assert lines[0].startswith("temperature 0,")
-  assert "error: /temperature takes a number, not 'warm'" in lines
+  assert "error: /temperature needs a number, not 'warm'" in lines
   assert lines[-1] == "bye"
 
 
@@ -120,13 +120,13 @@ def test_a_prompt_may_come_from_standard_input(generate):
     ({"prompt": "a", "max_tokens": 0}, "max_tokens 0 is not allowed"),
     ({"prompt": "a", "samples": 0}, "ask for at least 1"),
     ({"prompt": "a\udcff"}, "--prompt is not UTF-8"),
-    ({"prompt": "-", "stdin": b"ab\xff"}, "standard input is not UTF-8: byte 0xff at place 2"),
-    ({"stdin": b"\xc3(\n"}, "standard input is not UTF-8: byte 0xc3 at place 0"),
+    ({"prompt": "-", "stdin": b"ab\xff"}, "standard input is not UTF-8: byte 0xff at offset 2"),
+    ({"stdin": b"\xc3(\n"}, "standard input is not UTF-8: byte 0xc3 at offset 0"),
     ({"prompt": "a", "checkpoint": ""}, "--checkpoint=FOLDER is missing"),
-    ({"prompt": "a", "checkpoint": "/no/such/run"}, "is no folder"),
+    ({"prompt": "a", "checkpoint": "/no/such/run"}, "is not a folder"),
     ({"prompt": "a", "step": 99}, "has no checkpoint of step 99"),
     ({"prompt": "a", "window": "wide"}, "choose one of error, truncate, slide"),
-    ({"prompt": "a", "beams": 2, "top_k": 3}, "--top_k means nothing to it"),
+    ({"prompt": "a", "beams": 2, "top_k": 3}, "--top_k has no effect"),
     ({"count_only": True}, "give --prompt"),
     ({"json": "-"}, "--json writes the answers to a prompt; give --prompt"),
   ],

@@ -57,7 +57,7 @@ def test_a_calculator_is_set_beside_none(tmp_path):
   assert process.returncode == 0, process.stderr
   rows = json.loads((tmp_path / "out/tools.json").read_text())["rows"]
   assert [row["name"] for row in rows] == [
-    "calls, with the calculator", "calls, left to itself", "never learnt to call",
+    "calls, with the calculator", "calls, without calculator", "trained without calls",
   ]  # fmt: skip
   assert rows[2]["flops"] == pytest.approx(rows[0]["flops"], rel=0.5)
   assert all(len(row["texts"]) == 3 for row in rows)
@@ -68,10 +68,10 @@ def test_a_calculator_is_set_beside_none(tmp_path):
   ("script", "words", "sentence"),
   [
     ("in_context.py", ["--ks=0,many"], "--ks=0,many: give whole numbers from 0 on"),
-    ("in_context.py", ["--families=decoder,rnn"], "--families: 'rnn' is no transformer"),
-    ("in_context.py", ["--families=", "--recurrent=none"], "there is no model to train"),
+    ("in_context.py", ["--families=decoder,rnn"], "--families: 'rnn' is not a transformer family"),
+    ("in_context.py", ["--families=", "--recurrent=none"], "no model to train"),
     ("in_context.py", ["--ks=12"], "do not fit into --pairs=12"),
-    ("in_context.py", ["--tuned=40"], "--tuned=40 leaves no word to ask"),
+    ("in_context.py", ["--tuned=40"], "--tuned=40 leaves no word for the question"),
     ("tools.py", ["--digits=0"], "--digits=0: 0 is too small"),
   ],
 )
@@ -159,8 +159,8 @@ def test_questions_about_sentences_are_asked_of_a_checkpoint(run):
   [
     ([], "--checkpoint=FOLDER is missing"),
     (["--checkpoint=nowhere", "--ks=one"], "--ks=one: give whole numbers from 0 on"),
-    (["--checkpoint=nowhere", "--tasks=sum"], "--tasks=sum: choose of package, kind, ending"),
-    (["--checkpoint=nowhere"], "nowhere is no folder"),
+    (["--checkpoint=nowhere", "--tasks=sum"], "--tasks=sum: choose from package, kind, ending"),
+    (["--checkpoint=nowhere"], "nowhere is not a folder"),
     (["--checkpoint=small", "--ks=40"], "even 40 examples of task package need"),
   ],
 )

@@ -223,7 +223,7 @@ def test_parameters_that_are_not_numbers_are_reported(built):
     ([29], {}, "outside the model's vocabulary of 29"),
     ([-1], {}, "outside the model's vocabulary of 29"),
     ([1] * 33, {"max_tokens": 8}, "33 tokens, and with 8 new ones needs 41 of the context window's 40"),
-    ([1], {"max_tokens": 40, "window": "truncate"}, "leave no room for a prompt in the context window of 40"),
+    ([1], {"max_tokens": 40, "window": "truncate"}, "do not fit with a prompt into the context window of 40"),
     ([1], {"window": "widen"}, "choose one of error, truncate, slide"),
     ([1], {"max_tokens": 0}, "ask for 1 to 1048576"),
     ([1], {"min_tokens": 9, "max_tokens": 8}, "between 0 and max_tokens 8"),

@@ -71,7 +71,7 @@ def test_the_item_itself_is_never_an_example():
   pool = [*POOL[:3], {"word": "w1", "kind": "z", "number": "another"}]
   for seed in range(20):
     assert set(LAYOUT.few_shot(POOL[1], pool, 2, seed).examples) == {0, 2}
-  with pytest.raises(UserError, match="3 examples are asked for, and the pool has 2 beside the item"):
+  with pytest.raises(UserError, match="3 examples are requested, but the pool has 2 without the item"):
     LAYOUT.few_shot(POOL[1], pool, 3, 0)
   with pytest.raises(UserError, match="k -1 is not allowed"):
     LAYOUT.few_shot(POOL[1], pool, -1, 0)

@@ -53,9 +53,9 @@ def test_unknown_words_find_nothing_and_the_number_asked_for_is_the_most():
   index = Bm25Index(PASSAGES)
   assert index.search("unheard of", 3)[0].number == 5 and index.search("unheard!", 3) == []
   assert len(index.search("the", 2)) == 2
-  with pytest.raises(UserError, match="0 passages are asked for"):
+  with pytest.raises(UserError, match="0 passages are requested"):
     index.search("cat", 0)
-  with pytest.raises(UserError, match="have no words"):
+  with pytest.raises(UserError, match="contain no words"):
     Bm25Index([Passage("...", "x")])
 
 
@@ -96,7 +96,7 @@ def test_the_nearest_passage_is_found_first():
     assert first.number == number and first.score == pytest.approx(1, abs=1e-4) and len(rest) == 2
   long = retrieval.embed_texts(ENCODER, ["ab" * 50, "ab" * 31])
   np.testing.assert_allclose(long[0], long[1], atol=1e-5)  # 62 letters and two marks fill the window
-  with pytest.raises(UserError, match="is no encoder"):
+  with pytest.raises(UserError, match="is not an encoder"):
     EmbeddingIndex(PASSAGES, restored("decoder", "causal"))
   with pytest.raises(UserError, match="no passages"):
     EmbeddingIndex([], ENCODER)

@@ -124,18 +124,18 @@ def test_commands_change_settings_and_mistakes_are_sentences(talk):
   assert conversation.sampler.temperature == 0.5
   for line, sentence in (
     ("/temperature -1", "error: temperature -1.0 is not allowed"),
-    ("/temperature warm", "error: /temperature takes a number"),
+    ("/temperature warm", "error: /temperature needs a number"),
     ("/top_k 999", "error: top_k 999"),
     ("/max_tokens 0", "error: max_tokens 0"),
     ("/max_tokens " + "9" * 30, "error: max_tokens " + "9" * 30 + " is not allowed; ask for 1 to 1048576"),
     ("/temperature 1e-320", "error: temperature 1e-320 is not allowed"),
     ("/repetition_penalty 1e300", "error: repetition_penalty 1e+300 is not allowed"),
-    ("/seed 4294967296", "error: /seed takes a number from 0 to 2^32 - 1, not '4294967296'"),
-    ("/seed " + "9" * 5000, f"error: /seed takes a whole number, not '{'9' * 40}...'"),
-    ("/window wide", "error: /window takes"),
-    ("/history maybe", "error: /history takes on or off"),
-    ("/jump", "error: '/jump' is not known"),
-    ("/0\n0", r"error: '/0\n0' is not known"),
+    ("/seed 4294967296", "error: /seed needs a number from 0 to 2^32 - 1, not '4294967296'"),
+    ("/seed " + "9" * 5000, f"error: /seed needs a whole number, not '{'9' * 40}...'"),
+    ("/window wide", "error: /window needs"),
+    ("/history maybe", "error: /history needs on or off"),
+    ("/jump", "error: '/jump' is not a command"),
+    ("/0\n0", r"error: '/0\n0' is not a command"),
   ):
     assert say(line).startswith(sentence)
   assert conversation.sampler.temperature == 0.5

@@ -39,9 +39,9 @@ class Arithmetic:
   def __post_init__(self) -> None:
     """Checks the sizes."""
     if not 1 <= self.digits <= 9:
-      raise UserError(f"numbers of {self.digits} digits are not possible here; take 1 to 9")
+      raise UserError(f"numbers of {self.digits} digits are not supported; take 1 to 9")
     if not self.operators or set(self.operators) - set(OPERATORS):
-      raise UserError(f"operators {self.operators!r} are not known; take some of {OPERATORS}")
+      raise UserError(f"operators {self.operators!r} are unknown; choose from {OPERATORS}")
 
   @property
   def families(self) -> tuple[str, ...]:
@@ -90,9 +90,11 @@ class Arithmetic:
       UserError: if there are fewer.
     """
     draw = np.random.default_rng((seed, 1, 1))
-    most = len(self.operators) * (9 * 10 ** (self.digits - 1)) ** 2 // (2 * HELD_OUT)
-    if count > most:
-      raise UserError(f"{count} problems of {self.digits} digits are too many; ask for at most {most}")
+    max_problems = len(self.operators) * (9 * 10 ** (self.digits - 1)) ** 2 // (2 * HELD_OUT)
+    if count > max_problems:
+      raise UserError(
+        f"{count} problems of {self.digits} digits are too many; ask for at most {max_problems}"
+      )
     found: dict[str, None] = {}
     while len(found) < count:
       found[self._draw(draw, True)] = None

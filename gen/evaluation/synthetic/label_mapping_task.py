@@ -40,9 +40,9 @@ class LabelMappingTask:
   def __post_init__(self) -> None:
     """Checks the sizes."""
     if not 2 <= self.letters <= len(LETTERS):
-      raise UserError(f"{self.letters} letters are not possible; take 2 to {len(LETTERS)}")
+      raise UserError(f"{self.letters} letters are not supported; take 2 to {len(LETTERS)}")
     if self.pairs < 2:
-      raise UserError(f"a sequence of {self.pairs} pairs has no example; take at least 2")
+      raise UserError(f"a sequence of {self.pairs} pairs has no example before its question; take at least 2")
 
   @property
   def labels(self) -> str:

@@ -58,7 +58,7 @@ def train_model(run: Run, exercise: SyntheticTask, report: Report | None = None)
   """
   if run.model.family not in exercise.families:
     raise UserError(
-      f"a model of family {run.model.family} is not trained on this; take one of {', '.join(exercise.families)}"
+      f"a model of family {run.model.family} cannot be trained on this task; take one of {', '.join(exercise.families)}"
     )
   model = complete_model(run.model, exercise.length)
   programs = step.step_programs(model, run.optimizer)

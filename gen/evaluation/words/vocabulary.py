@@ -49,13 +49,13 @@ def split_words(text: str) -> list[str]:
   return [word.replace("’", "'") for word in _WORD.findall(text.lower())]
 
 
-def count_vocabulary(texts: Iterable[str], least: int = 10, most: int = 0) -> Vocabulary:
+def count_vocabulary(texts: Iterable[str], min_count: int = 10, max_words: int = 0) -> Vocabulary:
   """Counts the words of texts.
 
   Args:
     texts: to read.
-    least: minimum count of a word.
-    most: maximum number of words, the most frequent; 0 is all.
+    min_count: minimum count of a word.
+    max_words: maximum number of words, the most frequent; 0 is all.
 
   Raises:
     UserError: if fewer than two words are left.
@@ -64,12 +64,12 @@ def count_vocabulary(texts: Iterable[str], least: int = 10, most: int = 0) -> Vo
   for text in texts:
     counts.update(split_words(text))
   kept = sorted(
-    ((word, count) for word, count in counts.items() if count >= least), key=lambda x: (-x[1], x[0])
+    ((word, count) for word, count in counts.items() if count >= min_count), key=lambda x: (-x[1], x[0])
   )
-  kept = kept[: most or None]
+  kept = kept[: max_words or None]
   if len(kept) < 2:
     raise UserError(
-      f"of {len(counts):,} words {len(kept)} occur {least} times or more, too few to compare; lower the least count"
+      f"of {len(counts):,} words {len(kept)} occur {min_count} times or more, too few to compare; lower the minimum"
     )
   return Vocabulary(tuple(word for word, _ in kept), np.array([count for _, count in kept], np.int64))
 

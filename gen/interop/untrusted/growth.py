@@ -65,8 +65,8 @@ def _stage(part: dict[str, Any]) -> _GrowthStage:
 
 
 def _of_regex(regex: str, content: str) -> _GrowthStage:
-  least = patterns.check_pattern(regex)
-  begins, width = (content, least) if least else (f"a{content}", 1)
+  min_length = patterns.check_pattern(regex)
+  begins, width = (content, min_length) if min_length else (f"a{content}", 1)
   try:
     compiled = re.compile(regex)
   except (re.error, OverflowError, RecursionError):  # syntax of Oniguruma alone: assume that anything matches

@@ -31,8 +31,8 @@ class PatternPart(NamedTuple):
   """Properties of the matches of a part of a pattern.
 
   Attributes:
-    least: minimum number of characters.
-    most: maximum number of characters.
+    min_length: minimum number of characters.
+    max_length: maximum number of characters.
     repeats: unbounded repetitions in its worst branch.
     choices: parts of variable length in its worst branch.
     ambiguous: whether alternatives may match the same text.
@@ -41,8 +41,8 @@ class PatternPart(NamedTuple):
     signs: the pattern's elements for all its characters.
   """
 
-  least: int
-  most: float
+  min_length: int
+  max_length: float
   repeats: int = 0
   choices: int = 0
   ambiguous: bool = False
@@ -70,7 +70,7 @@ def check_pattern(pattern: str) -> int:
   part = reader.alternatives(0)
   if reader.place < len(pattern):
     raise PatternError("its parentheses do not pair")
-  return part.least
+  return part.min_length
 
 
 class _PatternReader:
@@ -89,29 +89,38 @@ class _PatternReader:
     if len(branches) == 1:
       return branches[0]
     firsts = [branch.first for branch in branches]
-    least, most = min(branch.least for branch in branches), max(branch.most for branch in branches)
+    min_length, max_length = (
+      min(branch.min_length for branch in branches),
+      max(branch.max_length for branch in branches),
+    )
     unclear = None in firsts or len(set(firsts)) < len(firsts) or any(branch.ambiguous for branch in branches)
     repeats = max(branch.repeats for branch in branches)
     signs = tuple(sign for branch in branches for sign in branch.signs)
-    return PatternPart(least, most, repeats, max(branch.choices for branch in branches), unclear, signs=signs)
+    return PatternPart(
+      min_length, max_length, repeats, max(branch.choices for branch in branches), unclear, signs=signs
+    )
 
   def _branch(self, depth: int) -> PatternPart:
-    least, most, repeats, choices, ambiguous = 0, 0.0, 0, 0, False
+    min_length, max_length, repeats, choices, ambiguous = 0, 0.0, 0, 0, False
     first: str | None = None
     last: str | None = None
     signs: tuple[str, ...] = ()
     while self.place < len(self.pattern) and self.pattern[self.place] not in "|)":
       part = self._quantified(self._atom(depth))
-      first = part.first if most == 0 else first
-      last = part.last if part.most else last
-      least, most, signs = least + part.least, most + part.most, signs + part.signs
+      first = part.first if max_length == 0 else first
+      last = part.last if part.max_length else last
+      min_length, max_length, signs = (
+        min_length + part.min_length,
+        max_length + part.max_length,
+        signs + part.signs,
+      )
       repeats, choices = repeats + part.repeats, choices + part.choices
       ambiguous |= part.ambiguous
     if repeats > MAX_REPEATS:
       raise PatternError(f"it repeats more than {MAX_REPEATS} times without a bound in a row")
     if choices > MAX_CHOICES:
       raise PatternError(f"more than {MAX_CHOICES} of its parts in a row vary in length")
-    return PatternPart(least, most, repeats, choices, ambiguous, first, last, signs)
+    return PatternPart(min_length, max_length, repeats, choices, ambiguous, first, last, signs)
 
   def _atom(self, depth: int) -> PatternPart:
     letter = self.pattern[self.place]
@@ -139,9 +148,9 @@ class _PatternReader:
     self.place = found.end()
     if text[1] in "bBAZzGK":
       return PatternPart(0, 0)
-    most = float("inf") if text == "\\X" else 2.0 if text == "\\R" else 1.0
+    max_length = float("inf") if text == "\\X" else 2.0 if text == "\\R" else 1.0
     literal = _CONTROLS.get(text, text[1] if len(text) == 2 and not text[1].isalnum() else None)
-    return PatternPart(1, most, first=literal, last=literal, signs=(literal or text,))
+    return PatternPart(1, max_length, first=literal, last=literal, signs=(literal or text,))
 
   def _class(self) -> None:
     """Skips a character class, which may be nested."""
@@ -178,12 +187,12 @@ class _PatternReader:
     if opened.group() in ("(?=", "(?!", "(?<=", "(?<!"):
       return PatternPart(0, 0, inside.repeats, inside.choices)
     if opened.group() == "(?>":  # atomic: matches in one way only
-      return PatternPart(inside.least, inside.least, inside.repeats, signs=inside.signs)
+      return PatternPart(inside.min_length, inside.min_length, inside.repeats, signs=inside.signs)
     return inside
 
   def _quantified(self, part: PatternPart) -> PatternPart:
     while self.place < len(self.pattern):
-      least, most, length = self._quantifier()
+      min_repeats, max_repeats, length = self._quantifier()
       if not length:
         return part
       sign = self.pattern[self.place]
@@ -191,7 +200,7 @@ class _PatternReader:
       possessive = sign in "*+?" and self.pattern.startswith("+", self.place)
       lazy = self.pattern.startswith("?", self.place)
       self.place += possessive or lazy
-      part = _repeated(part, least, most, possessive)
+      part = _repeated(part, min_repeats, max_repeats, possessive)
     return part
 
   def _quantifier(self) -> tuple[int, float, int]:
@@ -203,25 +212,25 @@ class _PatternReader:
     braces = _BRACES.match(self.pattern, self.place)
     if not braces or not (braces.group(1) or braces.group(3)):
       return 0, 0, 0
-    least = int(braces.group(1) or 0)
-    most = float(braces.group(3) or "inf") if braces.group(2) else float(least)
-    if max(least, most if most < float("inf") else 0) > 100_000:
+    min_repeats = int(braces.group(1) or 0)
+    max_repeats = float(braces.group(3) or "inf") if braces.group(2) else float(min_repeats)
+    if max(min_repeats, max_repeats if max_repeats < float("inf") else 0) > 100_000:
       raise PatternError("it repeats more than 100,000 times")
-    return least, most, len(braces.group())
+    return min_repeats, max_repeats, len(braces.group())
 
 
-def _repeated(part: PatternPart, least: int, most: float, possessive: bool) -> PatternPart:
-  if most > 1 and (part.ambiguous or (part.least != part.most and not _delimited(part))):
+def _repeated(part: PatternPart, min_repeats: int, max_repeats: float, possessive: bool) -> PatternPart:
+  if max_repeats > 1 and (part.ambiguous or (part.min_length != part.max_length and not _delimited(part))):
     raise PatternError(
       "it repeats a group of varying length, or of alternatives that may match the same text, which can take time"
       " exponential in the length of a text"
     )
-  varies = least != most and not possessive
-  longest = part.most * most if part.most and most else 0.0
+  varies = min_repeats != max_repeats and not possessive
+  longest = part.max_length * max_repeats if part.max_length and max_repeats else 0.0
   return PatternPart(
-    part.least * least,
-    part.least * least if possessive and not part.least else longest,
-    part.repeats + (varies and most > _LONG),
+    part.min_length * min_repeats,
+    part.min_length * min_repeats if possessive and not part.min_length else longest,
+    part.repeats + (varies and max_repeats > _LONG),
     part.choices + varies,
     part.ambiguous,
     signs=part.signs,

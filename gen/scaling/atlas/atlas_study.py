@@ -166,9 +166,9 @@ def _compared(
     return str(error)
 
 
-def _family(name: str, trained: TrainedStudy, least_steps: int) -> FamilyFits:
+def _family(name: str, trained: TrainedStudy, min_steps: int) -> FamilyFits:
   try:
-    parts = held_out.split_runs(trained.results, least_steps)
+    parts = held_out.split_runs(trained.results, min_steps)
   except UserError as error:
     raise UserError(f"{comparable.family_title(name)}: {error}") from error
   rows = [trained.results[i] for i in parts.rows]

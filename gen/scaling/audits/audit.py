@@ -98,7 +98,7 @@ def audit_runs(
   findings = [*units, *(one for check in fit_checks.CHECKS for one in check(facts))]
   findings += unit_checks.check_after_fit(points, law)
   count = sum(one.status == ALARM for one in findings)
-  grade = next((letter for most, letter in GRADES if count <= most), "D")
+  grade = next((letter for max_findings, letter in GRADES if count <= max_findings), "D")
   exponents = {"parametric": law.a} | ({} if valleys is None else {"isoflop": valleys.a})
   warnings = [f"parametric: {text}" for text in law.warnings]
   warnings += [] if valleys is None else [f"isoflop: {text}" for text in valleys.warnings]

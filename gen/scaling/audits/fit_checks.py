@@ -127,11 +127,11 @@ def _structure(facts: StudyFacts, far: np.ndarray) -> Finding:
   groups = points.groups()
   means = np.bincount(groups, r) / np.bincount(groups)
   steps = _chance_of(r, r - means[groups], len(means))
-  least, what = min((smooth, "bend with N and D"), (steps, "differ from budget to budget"))
+  p_value, what = min((smooth, "bend with N and D"), (steps, "differ from budget to budget"))
   return make_finding(
-    "residual_structure", least < _CHANCE, least, _CHANCE,
-    f"residuals {what} as they would by chance in {least:.1e} of sound studies" if least < _CHANCE
-    else f"no pattern in the residuals (p {least:.2g})",
+    "residual_structure", p_value < _CHANCE, p_value, _CHANCE,
+    f"residuals {what} as they would by chance in {p_value:.1e} of sound studies" if p_value < _CHANCE
+    else f"no pattern in the residuals (p {p_value:.2g})",
   )  # fmt: skip
 
 

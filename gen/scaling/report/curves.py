@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from gen.figures import style
 from gen.scaling.report.view import ResultsView, finite_number, read_list
 
-_MOST_ROWS = 300
+_MAX_ROWS = 300  # more points per line are not visible on paper
 
 
 class TrainingCurve(NamedTuple):
@@ -37,11 +37,11 @@ def read_curves(view: ResultsView, rows: Sequence[Mapping[str, Any]]) -> list[Tr
 
 
 def _thin(flops: np.ndarray) -> np.ndarray:
-  """Returns the indices of at most _MOST_ROWS rows, spread in the logarithm; more are not seen on paper."""
-  if len(flops) <= _MOST_ROWS:
+  """Returns the indices of at most _MAX_ROWS rows, evenly spaced in the logarithm of FLOPs."""
+  if len(flops) <= _MAX_ROWS:
     return np.arange(len(flops))
-  places = np.searchsorted(flops, np.geomspace(flops[0], flops[-1], _MOST_ROWS))
-  return np.unique(np.minimum(places, len(flops) - 1))
+  indices = np.searchsorted(flops, np.geomspace(flops[0], flops[-1], _MAX_ROWS))
+  return np.unique(np.minimum(indices, len(flops) - 1))
 
 
 def draw_curves(axes: Axes, view: ResultsView, curves: Sequence[TrainingCurve]) -> None:

@@ -1,0 +1,113 @@
+"""Answers of a model with and without retrieved passages in its prompt: likelihood and exact match."""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from gen.evaluation import likelihood
+from gen.generation import retrieval, text
+from gen.generation.sampling import GREEDY
+
+BATCH = 16  # prompts that are answered together
+
+
+def make_searches(
+  passages: list[Any], encoder: Any, count: int, seed: int
+) -> dict[str, Callable[[Any], list[Any]]]:
+  """Returns the ways to search, by name: a function from a question to passages.
+
+  Args:
+    passages: all passages.
+    encoder: a loaded encoder for search by embeddings; None leaves that out.
+    count: passages per question.
+    seed: of the random passages.
+  """
+  bm25 = retrieval.Bm25Index(passages)
+  draw = random.Random(seed)
+  searches: dict[str, Callable[[Any], list[Any]]] = {
+    "alone": lambda question: [],
+    "BM25": lambda question: bm25.search(question.query, count),
+  }
+  if encoder is not None:
+    embedded = retrieval.EmbeddingIndex(passages, encoder)
+    searches["embeddings"] = lambda question: embedded.search(question.query, count)
+  searches["the right passage"] = lambda question: _right(passages, question)
+  searches["a random passage"] = lambda question: [_passage(passages, draw.randrange(len(passages)))]
+  return searches
+
+
+def _passage(passages: list[Any], number: int) -> Any:
+  return retrieval.RetrievedPassages(number, passages[number], 0.0)
+
+
+def _right(passages: list[Any], question: Any) -> list[Any]:
+  """Returns the first passage of the question's document that holds the answer, if one does."""
+  source = f"document {question.document}"
+  holding = [
+    number
+    for number, passage in enumerate(passages)
+    if passage.source == source and question.answer in passage.text
+  ]
+  return [_passage(passages, number) for number in holding[:1]]
+
+
+def evaluate_search(
+  name: str, restored: Any, questions: Sequence[Any], search: Any, max_tokens: int
+) -> dict[str, Any]:
+  """Returns the row of a way to search: likelihood and exact match of each answer, with its prompt and sources.
+
+  Args:
+    name: of the way to search.
+    restored: a loaded decoder or recurrent model.
+    questions: questions with their answers.
+    search: returns passages for a question.
+    max_tokens: longest generated answer.
+  """
+  answer_tokens = max(
+    max_tokens, *(len(restored.tokenizer.encode(question.answer)) for question in questions)
+  )
+  asked = [
+    retrieval.ground_question(restored, each.prompt, search(each), answer_tokens) for each in questions
+  ]
+  judged = likelihood.answer_likelihoods(
+    restored, [(grounded.prompt, each.answer) for grounded, each in zip(asked, questions, strict=True)]
+  )
+  limits: dict[str, Any] = {"max_tokens": max_tokens, "stop_strings": ("\n",)}
+  written: list[Any] = []
+  for begin in range(0, len(asked), BATCH):
+    prompts = [grounded.prompt for grounded in asked[begin : begin + BATCH]]
+    (part,) = text.stream_answers(restored, prompts, GREEDY, jax.random.key(0), **limits)
+    written += part
+  answers = [
+    {
+      "prompt": grounded.prompt, "sources": grounded.sources, "expected": each.answer, "given": output.text.strip(),
+      "correct": output.text.strip() == each.answer, "nats": nats.log_probability, "tokens": nats.tokens,
+      "found": any(each.answer in hit.passage.text for hit in grounded.used),
+    }
+    for grounded, each, nats, output in zip(asked, questions, judged, written, strict=True)
+  ]  # fmt: skip
+  return {"name": name, "answers": answers}
+
+
+def report_lines(rows: list[dict[str, Any]]) -> list[str]:
+  """Adds means and standard errors to the rows and returns them as a table; gains are against the first row."""
+  bare = np.array([-answer["nats"] / answer["tokens"] for answer in rows[0]["answers"]])
+  lines = [
+    f"{'':>18}  {'answer in prompt':>16}  {'nats per token':>14}  {'less than alone':>18}  {'exact match':>11}"
+  ]
+  for row in rows:
+    nats = np.array([-answer["nats"] / answer["tokens"] for answer in row["answers"]])
+    gains = bare - nats
+    error = gains.std(ddof=1) / np.sqrt(len(gains))
+    row |= {
+      "nats_per_token": float(nats.mean()), "gain": float(gains.mean()), "gain_error": float(error),
+      "exact_match": float(np.mean([answer["correct"] for answer in row["answers"]])),
+      "found": float(np.mean([answer["found"] for answer in row["answers"]])),
+    }  # fmt: skip
+    gain = f"{row['gain']:.3f} ± {row['gain_error']:.3f}"
+    cells = f"{row['found']:>16.2f}  {row['nats_per_token']:>14.3f}  {gain:>18}  {row['exact_match']:>11.3f}"
+    lines.append(f"{row['name']:>18}  {cells}")
+  return lines

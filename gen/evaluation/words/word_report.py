@@ -1,0 +1,106 @@
+"""Neighbours, analogies and files of trained word vectors."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gen.errors import UserError
+from gen.evaluation.words import word_cloud
+from gen.evaluation.words.vocabulary import Vocabulary
+from gen.evaluation.words.word_cloud import AnalogyAnswer
+from gen.evaluation.words.word_vectors import WordVectors
+
+Question = tuple[str, str, str]
+MIN_WORDS = 4  # of WORDS in the vocabulary; with fewer, frequent words are added
+
+# Shown if the vocabulary has them: words of documentation, which is the default corpus, and a few of daily language.
+WORDS = [
+  "float32",
+  "matrix",
+  "sine",
+  "mean",
+  "image",
+  "gradient",
+  "poisson",
+  "json",
+  "red",
+  "thread",
+  "king",
+  "war",
+]
+QUESTIONS = [
+  "minimum:maximum:smallest", "row:rows:column", "left:right:upper", "sin:cos:sinh", "width:height:horizontal",
+  "array:arrays:matrix", "encode:decode:encoder", "man:king:woman",
+]  # fmt: skip
+
+
+def parse_question(text: str) -> Question:
+  """Returns the words of a question such as man:king:woman.
+
+  Raises:
+    UserError: if it has not three words.
+  """
+  parts = [part.strip().lower() for part in text.split(":")]
+  if len(parts) != 3 or not all(parts):
+    raise UserError(f"--analogies: {text!r} is not a question; write a:b:c, as in man:king:woman")
+  return parts[0], parts[1], parts[2]
+
+
+def shown_words(vectors: WordVectors, named: Sequence[str]) -> list[str]:
+  """Returns the words whose neighbours are shown: those named, else those of `WORDS`, else frequent longer words.
+
+  Raises:
+    UserError: for a named word that is not in the vocabulary.
+  """
+  if named:
+    words = [word.strip().lower() for word in named]
+    for word in words:
+      vectors.id(word)
+    return words
+  present = [word for word in WORDS if word in vectors.ids]
+  rare = [word for word in vectors.words[len(vectors.words) // 8 :] if len(word) > 2]
+  return present if len(present) >= MIN_WORDS else [*present, *rare[:8]]
+
+
+def answer_questions(vectors: WordVectors, questions: Sequence[Question]) -> list[AnalogyAnswer]:
+  """Returns the three nearest words to each analogy.
+
+  Raises:
+    UserError: for a word that is not in the vocabulary.
+  """
+  return [AnalogyAnswer(question, vectors.analogy(*question, count=3)) for question in questions]
+
+
+def write_files(
+  folder: Path,
+  vectors: WordVectors,
+  vocabulary: Vocabulary,
+  facts: list[str],
+  words: Sequence[str],
+  answers: list[AnalogyAnswer],
+  count: int,
+) -> list[Path]:
+  """Writes the vectors, the figure and the page, and returns their paths.
+
+  Args:
+    folder: where to write.
+    vectors: the trained vectors.
+    vocabulary: words with their counts.
+    facts: lines at the head of the page.
+    words: words whose neighbours the page shows.
+    answers: analogies that the page shows.
+    count: words of the cloud.
+
+  Raises:
+    UserError: if the folder cannot be written.
+  """
+  paths = [folder / name for name in ("vectors.npz", "vectors.txt", "cloud.png", "cloud.html")]
+  try:
+    for path in paths[:2]:
+      vectors.save(path)
+    cloud = word_cloud.make_cloud(vectors, vocabulary.counts_v, count)
+    word_cloud.draw_cloud(cloud, paths[2])
+    near = {word: vectors.nearest(word, 6) for word in words}
+    word_cloud.write_page(cloud, paths[3], "Words by the company they keep", facts, near, answers)
+  except OSError as error:
+    raise UserError(f"--workdir={folder}: cannot be written: {error.strerror or error}") from None
+  return paths

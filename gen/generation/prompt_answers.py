@@ -1,0 +1,119 @@
+"""Answers to one prompt: sampled, with a single answer streamed to the terminal, or found by beam search."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from gen.generation import beam, text
+from gen.generation.decode import DecodeLimits
+from gen.generation.loaded_model import LoadedModel
+from gen.generation.sampling import Sampler
+
+
+def sample_answers(
+  restored: LoadedModel,
+  prompt: str,
+  sampler: Sampler,
+  limits: DecodeLimits,
+  count: int,
+  seed: int,
+  blank: str,
+  streams: bool,
+) -> list[text.TextAnswer]:
+  """Samples answers to a prompt.
+
+  Args:
+    restored: the model.
+    prompt: the text to continue.
+    sampler: how tokens are drawn.
+    limits: of each answer.
+    count: number of answers.
+    seed: of the random draws.
+    blank: what marks a blank in the prompt.
+    streams: whether the first answer is printed while it is generated.
+  """
+  printed, answers = "", []
+  steps = text.stream_answers(
+    restored,
+    [prompt] * count,
+    sampler,
+    jax.random.key(seed),
+    blank=blank,
+    every=int(streams),
+    max_tokens=limits.max_tokens,
+    min_tokens=limits.min_tokens,
+    window=limits.window,
+    stop_strings=limits.stop_strings,
+  )
+  for answers in steps:
+    so_far = text.without_partial_stop(answers[0].text, limits.stop_strings)
+    if streams and so_far.startswith(printed):
+      print(so_far[len(printed) :], end="", flush=True)
+      printed = so_far
+  if streams:
+    print(answers[0].text[len(printed) :])
+  return answers
+
+
+def search_answers(
+  restored: LoadedModel, prompt: str, limits: DecodeLimits, beams: int, length_penalty: float, blank: str
+) -> list[text.TextAnswer]:
+  """Returns the answers of a beam search, the best first.
+
+  Args:
+    restored: the model.
+    prompt: the text to continue.
+    limits: of each answer; stop strings are not used.
+    beams: hypotheses at a time, and answers.
+    length_penalty: exponent of the length that scores are divided by.
+    blank: what marks a blank in the prompt.
+  """
+  ids = text.prompt_ids(restored, prompt, blank)
+  hypotheses = beam.beam_search(
+    restored.module, restored.params, [ids], beams=beams, length_penalty=length_penalty,
+    start=restored.reading.start, stop_tokens=restored.reading.stop, prefix=restored.reading.prefix,
+    max_tokens=limits.max_tokens, min_tokens=limits.min_tokens, window=limits.window,
+    constraints=restored.reading.constraints,
+  )  # fmt: skip
+  answers = []
+  for tokens, length, score in zip(
+    hypotheses.tokens_bwn[0], hypotheses.lengths_bw[0], hypotheses.scores_bw[0], strict=True
+  ):
+    new = tokens[:length]
+    total = float(score) * float(hypotheses.lead + length) ** length_penalty
+    stopped = bool(length) and int(new[-1]) in restored.reading.stop
+    answers.append(text.TextAnswer(text.detokenize(restored, new), new, total, stopped))
+  return answers
+
+
+def report_answers(answers: Sequence[text.TextAnswer]) -> None:
+  """Prints several answers, each with its tokens and its log-probability in nats."""
+  for number, answer in enumerate(answers, 1):
+    nats = f"{answer.log_probability:.2f} nats"
+    print(f"--- {number} of {len(answers)}: {len(answer.tokens)} tokens, {nats}\n{answer.text}")
+
+
+def warn_tokenless(restored: LoadedModel, answers: Sequence[text.TextAnswer]) -> None:
+  """Warns on standard error of ids without a token, which a model with more rows than ids can generate."""
+  count = sum(int((answer.tokens >= restored.tokenizer.vocab).sum()) for answer in answers)
+  if count:
+    print(
+      f"{count} new ids have no token and are printed as nothing: the model has {restored.model.vocab} rows and the"
+      f" tokenizer {restored.tokenizer.vocab} ids",
+      file=sys.stderr,
+    )
+
+
+def count_line(count: Any) -> str:
+  """Returns the line of `--count_only`.
+
+  Args:
+    count: as of `text.count_tokens`.
+  """
+  window = "no context window"
+  if count.left is not None:
+    left = f"{count.left} left of" if count.left >= 0 else f"{-count.left} more than"
+    window = f"{left} the context window's {count.window}"
+  return f"{count.prompt} tokens of the prompt and {count.new} new ones: {count.used} used, {window}"
