@@ -6,6 +6,7 @@ numbers are the same bits, because batches are a pure function of (seed, step) a
 """
 
 import contextlib
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Collection
@@ -39,6 +40,7 @@ from gen.training.rows import (
   RunData,
   RunProgress,
   RunResult,
+  RunSums,
   StartRow,
   TrainRow,
 )
@@ -46,10 +48,6 @@ from gen.training.run_folder import CHECKPOINTS, JOURNAL, claim_folder, stored_r
 from gen.training.run_length import complete_run, count_steps, flops_per_row, row_length
 
 TOKENIZER = "tokenizer"  # folder beside the checkpoints: what their ids mean
-# Of the whole run, saved with each checkpoint: seconds inside steps, loss-bearing tokens, the last means, sums since
-# the last journal row; and of steps and seconds those that a trunk had done before the run began.
-_SUMS = ("seconds", "loss_tokens", "train_loss", "nll", "weight", "since", "since_seconds")
-_INHERITED = ("inherited_steps", "inherited_seconds")
 
 # (completed run, its first state) -> a later state of the same run and the meta saved with it, or None.
 StartFrom = Callable[[Run, step.TrainState], tuple[step.TrainState, dict[str, Any]] | None]
@@ -208,11 +206,10 @@ class TrainingRun:
 
   def _adopt(self, meta: dict[str, Any]) -> None:
     where = f"the meta of a checkpoint in {self.checkpoints.folder}"
-    sums = json_reading.require_field(meta, "sums", dict, where)
-    for name in _SUMS:
-      setattr(self, name, json_reading.require_field(sums, name, float, f"{where}: sums"))
-    for name in _INHERITED:  # A checkpoint may be older than these.
-      setattr(self, name, sums.get(name, 0))
+    values = json_reading.require_field(meta, "sums", dict, where)
+    sums = typed_json.decode_record(RunSums, values, f"{where}: sums")
+    for field in dataclasses.fields(sums):
+      setattr(self, field.name, getattr(sums, field.name))
 
   def _nothing_carried(self, state: step.TrainState) -> Any:
     recurrent_state = step.with_recurrent_state(state, self.run.model, self.run.data.batch).recurrent_state
@@ -333,7 +330,9 @@ class TrainingRun:
       )
 
   def _save(self, done: int) -> None:
-    sums = {name: getattr(self, name) for name in (*_SUMS, *_INHERITED)}
+    sums = dataclasses.asdict(
+      RunSums(**{field.name: getattr(self, field.name) for field in dataclasses.fields(RunSums)})
+    )
     meta = {"config": to_dict(self.run), "run": self.hash, "sums": sums} | self._data()
     if self.journal is not None:
       meta["journal"] = self.journal.mark()
