@@ -1,7 +1,7 @@
 import importlib.metadata
 import json
+import lzma
 import random
-from pathlib import Path
 
 import pytest
 
@@ -9,8 +9,6 @@ from gen.config import Data
 from gen.data import corpus
 from gen.data.sources import environment
 from gen.errors import UserError
-
-SPEECHES = Path(__file__).parents[2].parent / "shared/data/corpora/state_of_the_union.txt.xz"
 
 
 @pytest.fixture
@@ -158,9 +156,10 @@ def test_the_environment_gives_a_corpus_without_a_download(tmp_path, monkeypatch
   assert len(list(tmp_path.glob("corpus-*"))) == 2
 
 
-@pytest.mark.skipif(not SPEECHES.exists(), reason="the State of the Union addresses are not at hand")
-def test_real_speeches_are_read_whole(tmp_path):
-  found = corpus.build_corpus(data_of(SPEECHES, tmp_path, validation_fraction=0.05))
-  assert found.bytes == 10_761_877
-  assert 200 < found.documents < 500
+def test_a_compressed_text_of_megabytes_is_read_whole(speeches, tmp_path):
+  found = corpus.build_corpus(data_of(speeches, tmp_path, validation_fraction=0.05))
+  text = lzma.decompress(speeches.read_bytes()).decode()
+  blocks = sorted([*found.train, *found.validation], key=text.index)
+  assert "".join(blocks) == text and found.documents == len(blocks) > 30
+  assert found.bytes == len(text.encode())
   assert 0.01 < found.validation_bytes / found.bytes < 0.12

@@ -1,13 +1,11 @@
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from gen.config import Data
 from gen.data import batches, dataset
 
-SPEECHES = Path(__file__).parents[2].parent / "shared/data/corpora/state_of_the_union.txt.xz"
 
 
 def test_one_call_loads_all_that_a_run_reads_and_the_next_finds_it(tmp_path):
@@ -32,9 +30,8 @@ def test_loading_imports_no_jax():
   assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.skipif(not SPEECHES.exists(), reason="the State of the Union addresses are not at hand")
-def test_validation_bytes_are_those_of_the_real_text(tmp_path):
-  data = Data(corpus=str(SPEECHES), tokenizer="bpe", vocab=1000, length=64, batch=8, cache=str(tmp_path))
+def test_validation_bytes_are_those_of_the_text(speeches, tmp_path):
+  data = Data(corpus=str(speeches), tokenizer="bpe", vocab=1000, length=64, batch=8, cache=str(tmp_path))
   data.validation_tokens = 10**9
   found = dataset.load_dataset(data)
   assert batches.validation_batches(found.validation, data).bytes == found.corpus.validation_bytes

@@ -1,7 +1,6 @@
 """The command, through its own entry: a table of runs in, a grade and an exit code out."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from gen.scaling.laws.law import HOFFMANN_2022
 
 EXPERIMENT = "audit.py"
 pytestmark = pytest.mark.optimized  # the solver runs for longer than it compiles
-SHARED = Path(__file__).parents[2] / ".." / "shared" / "data" / "scaling_runs"
 
 
 def table(path, diverged=False, one_ratio=False):
