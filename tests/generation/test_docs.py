@@ -37,12 +37,16 @@ def test_the_code_of_the_page_runs(trained):
 def test_the_commands_of_the_page_name_flags_that_exist():
   scripts = ("experiments/generate.py", "experiments/pretrain.py", "scripts/benchmark_generate.py")
   known = "".join((ROOT / script).read_text() for script in scripts)
-  for flag in set(re.findall(r"--(\w+)", PAGE)) - {"config"}:
+  flags = set(re.findall(r"--(\w+)", PAGE)) - {"config"}
+  assert len(flags) > 10
+  for flag in flags:
     assert f'"{flag}"' in known, flag
 
 
 def test_the_settings_of_the_page_are_those_of_the_sampler():
   from gen.generation.sampling import Sampler
 
-  for name, value in re.findall(r"^\| `(\w+)` \|.*\| (\d+) \|$", PAGE, re.MULTILINE):
+  settings = re.findall(r"^\| `(\w+)` \|.*\| (\d+) \|$", PAGE, re.MULTILINE)
+  assert len(settings) >= 5
+  for name, value in settings:
     assert getattr(Sampler(), name) == float(value)

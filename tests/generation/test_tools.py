@@ -272,4 +272,5 @@ def test_without_calls_the_text_is_that_of_plain_decoding():
 
 def test_abandoned_tools_do_not_keep_the_program_alive():
   numbers().result("sleep(30.0)")
-  assert all(thread.daemon for thread in threading.enumerate() if thread.name.startswith("tool "))
+  abandoned = [thread for thread in threading.enumerate() if thread.name.startswith("tool ")]
+  assert abandoned and all(thread.daemon for thread in abandoned)

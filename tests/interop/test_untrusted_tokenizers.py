@@ -34,9 +34,10 @@ CATASTROPHIC = [
 BROKEN = ["(a", "[a", "a)", "\\", "(?(1)a|b)", "(?~abc)", "a{1000000}", "(" * 50 + "a" + ")" * 50, "[" * 5000]
 
 
-@pytest.mark.parametrize("pattern", IN_USE.values(), ids=IN_USE)
-def test_patterns_in_use_are_accepted(pattern):
-  assert patterns.check_pattern(pattern) >= 0
+@pytest.mark.parametrize("name", IN_USE)
+def test_patterns_in_use_are_accepted(name):
+  shortest = {"spaces": 2, "groups of three digits": 0}.get(name, 1)
+  assert patterns.check_pattern(IN_USE[name]) == shortest
 
 
 @pytest.mark.parametrize("pattern", CATASTROPHIC + BROKEN, ids=lambda pattern: pattern[:20])

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from jax.extend import core
 
 from gen.batch import Batch
 from gen.config import Model
@@ -47,7 +48,7 @@ def equations(jaxpr):
   """Yields the equations of a jaxpr and of all inside it."""
   for equation in jaxpr.eqns:
     yield equation
-    for inner in jax.core.jaxprs_in_params(equation.params):
+    for inner in core.jaxprs_in_params(equation.params):
       yield from equations(inner)
 
 

@@ -61,8 +61,9 @@ def test_a_device_holds_its_share_of_parameters_and_moments(found, family, layou
 def test_the_predicted_state_is_that_of_the_live_arrays_to_the_byte(found, family, layout):
   here = found[family][layout]
   assert here["predicted"]["live"] == here["live"]
-  # The compiler's arguments are the state, the batch, and the schedule's few numbers.
-  assert here["arguments"] - here["live"] - here["predicted"]["batch"] in range(64)
+  # The compiler's arguments are the state, the batch, and the schedule's few numbers; it may align each of them. The
+  # smallest part that could be missing, one moment on a device, is some four thousand bytes.
+  assert here["arguments"] == pytest.approx(here["live"] + here["predicted"]["batch"], abs=1024)
 
 
 def test_gradients_of_microbatches_are_added_up_in_parts_under_zero_2(found):

@@ -116,7 +116,8 @@ def test_a_step_holds_no_second_copy_of_the_moments():
   run = Run(model=model, data=Data(length=8, batch=2, objective="causal"), steps=2, steps_per_dispatch=2)
   trial = step_benchmark.StepTrial(run)
   params = sum(x.nbytes for x in jax.tree.leaves(trial.state.params))
-  # Parameters, two moments and the gradient; that of the loss's chunks makes the rest. With copies it was 5.2.
+  # Parameters, two moments and the gradient; that of the loss's chunks makes the rest: 4.45 by the XLA of jax 0.10,
+  # 5.2 with copies. The bound lies between them, for another compiler's sake.
   assert trial.memory() < 4.8 * params
 
 
@@ -134,8 +135,9 @@ def test_of_a_hidden_layer_of_relu_a_step_keeps_one_array():
       step_benchmark.StepTrial(Run(model=model, data=data, steps=2, steps_per_dispatch=2)).memory()
     )
   hidden = tokens * model.feed_forward * 4
-  # What a layer more adds, 1.6 of it; with the number before relu it is 2.6.
-  assert hidden < memory[1] - memory[0] < 1.8 * hidden
+  # What a layer more adds: 1.6 of it by the XLA of jax 0.10; with the number before relu it is 2.6. The bound lies in
+  # the middle, for another compiler's sake.
+  assert hidden < memory[1] - memory[0] < 2.1 * hidden
 
 
 def test_a_dispatch_of_no_steps_changes_nothing(run, programs):
