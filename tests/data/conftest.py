@@ -16,7 +16,9 @@ def speeches(tmp_path_factory):
   weights = list(itertools.accumulate(1 / rank for rank in range(1, 3001)))  # Zipf's law
   lines = []
   for year in range(1790, 2023):
-    sentences = (" ".join(rng.choices(words, cum_weights=weights, k=rng.randint(5, 30))).capitalize() for _ in range(80))
+    sentences = (
+      " ".join(rng.choices(words, cum_weights=weights, k=rng.randint(5, 30))).capitalize() for _ in range(80)
+    )
     lines.append(f"{year}: {'. '.join(sentences)}.")
   path = tmp_path_factory.mktemp("speeches") / "speeches.txt.xz"
   path.write_bytes(lzma.compress("\n".join(lines).encode(), preset=0))

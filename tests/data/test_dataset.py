@@ -1,11 +1,8 @@
 import subprocess
 import sys
 
-import pytest
-
 from gen.config import Data
 from gen.data import batches, dataset
-
 
 
 def test_one_call_loads_all_that_a_run_reads_and_the_next_finds_it(tmp_path):

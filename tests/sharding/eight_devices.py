@@ -1,7 +1,7 @@
 """Runs on eight simulated devices, for the tests beside it, and prints what it found as JSON.
 
-python tests/sharding/eight_devices.py losses FAMILY[@OPTIMIZER][:LAYOUT,LAYOUT] ...
-python tests/sharding/eight_devices.py trainer FOLDER
+python -m tests.sharding.eight_devices losses FAMILY[@OPTIMIZER][:LAYOUT,LAYOUT] ...
+python -m tests.sharding.eight_devices trainer FOLDER
 """
 
 import contextlib
@@ -31,6 +31,7 @@ from gen.io import typed_json
 from gen.optimizers import schedule_params
 from gen.sharding import layouts
 from gen.training import loop, step
+from tests import tiny_run
 
 STEPS = 20
 FAMILIES = {
@@ -148,30 +149,20 @@ def losses(family, names):
   return found
 
 
-class StopAt(loop.NoHooks):
-  def __init__(self, step):
-    self.step, self.seen = step, 0
-
-  def progress(self, row):
-    self.seen = max(self.seen, row.get("step", 0))
-
-  def stop(self):
-    return self.seen >= self.step
-
-
 def trainer(folder):
   """Trains through three layouts, one after the other from the same checkpoints, and without a stop on one device."""
   folder = Path(folder)
-  words = ["a", "model", "reads", "rows", "of", "words", "and", "says", "which", "comes", "next"]
-  texts = [" ".join(words[(i * k + k // 3) % 11] for k in range(1, 9 + i % 5)) + f" {i}." for i in range(300)]
-  corpus = folder / "corpus.jsonl"
-  corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-  data = Data(corpus=str(corpus), length=16, batch=8, validation_fraction=0.3, validation_tokens=300)
-  data.cache = str(folder / "cache")
-  run = Run(
-    model=Model(width=16, depth=1, heads=2, head_width=8),
-    data=data,
-    optimizer=Optimizer(peak_learning_rate=1e-2),
+  tiny = tiny_run.make_run(tiny_run.write_corpus(folder), folder / "cache")
+  sizes = {
+    "width": 16,
+    "depth": 1,
+    "head_width": 8,
+    "dropout": 0.0,
+  }  # that eight devices divide; no random numbers
+  run = dataclasses.replace(
+    tiny,
+    model=dataclasses.replace(tiny.model, **sizes),
+    data=dataclasses.replace(tiny.data, length=16, batch=8),
     steps=12,
     log_every=1,
     steps_per_dispatch=2,
@@ -181,7 +172,7 @@ def trainer(folder):
   for mesh_, layout, stop in (("data=8", "zero3", 4), ("", "ddp", 8)):
     with contextlib.suppress(loop.RunStopped):
       loop.train_run(
-        dataclasses.replace(run, mesh=mesh_, layout=layout), folder / "moved", text, StopAt(stop)
+        dataclasses.replace(run, mesh=mesh_, layout=layout), folder / "moved", text, tiny_run.StopAt(stop)
       )
   result = loop.train_run(dataclasses.replace(run, mesh="fsdp=4,tensor=2"), folder / "moved", text)
   return {"whole": typed_json.encode_record(whole), "moved": typed_json.encode_record(result)}

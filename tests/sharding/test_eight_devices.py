@@ -9,8 +9,10 @@ import pytest
 
 pytestmark = pytest.mark.process
 
-PROGRAM = Path(__file__).with_name("eight_devices.py")
-# A few pairs; `eight_devices.py losses decoder encoder encoder_decoder rnn lstm gru` runs all 36 in four minutes.
+ROOT = Path(__file__).parents[2]
+PROGRAM = "tests.sharding.eight_devices"
+# A few pairs. All 36, in four minutes: python -m tests.sharding.eight_devices losses decoder encoder encoder_decoder
+# rnn lstm gru
 TRIED = {
   "decoder": ("zero2", "all three"),
   "encoder_decoder": ("zero3",),
@@ -24,7 +26,8 @@ PAIRS = [(family, layout) for family, layouts in TRIED.items() for layout in lay
 
 
 def output(*words):
-  done = subprocess.run([sys.executable, PROGRAM, *map(str, words)], capture_output=True, text=True)
+  command = [sys.executable, "-m", PROGRAM, *map(str, words)]
+  done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
   assert done.returncode == 0, done.stderr[-3000:]
   return json.loads(done.stdout.splitlines()[-1])
 

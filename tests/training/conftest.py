@@ -1,48 +1,55 @@
-"""A tiny run and its text, for all tests of the loop."""
+"""The tiny run of tests/tiny_run.py, its data, and its folder once trained, for all tests of the loop."""
 
-import json
+import os
+import shutil
 
 import pytest
 
-from gen.config import Data, Model, Optimizer, Run
+from gen.config import config_hash
 from gen.data import dataset
-
-WORDS = "the model reads a row of tokens and predicts what comes next in it while its loss falls".split()  # noqa: SIM905
-
-
-def sentence(i: int) -> str:
-  return " ".join(WORDS[(i * k + k // 3) % len(WORDS)] for k in range(1, 8 + i % 5)) + f" {i}."
+from gen.training import loop
+from tests import tiny_run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
-  path = tmp_path_factory.mktemp("corpus") / "sentences.jsonl"
-  path.write_text("".join(json.dumps({"text": sentence(i)}) + "\n" for i in range(400)))
-  return path
+  return tiny_run.write_corpus(tmp_path_factory.mktemp("corpus"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def run(corpus, tmp_path_factory):
-  return Run(
-    name="tiny",
-    seed=3,
-    model=Model(width=12, depth=2, head_width=6, dropout=0.1),
-    data=Data(
-      corpus=str(corpus),
-      length=24,
-      batch=3,
-      validation_fraction=0.3,
-      validation_tokens=500,
-      cache=str(tmp_path_factory.mktemp("cache")),
-    ),
-    optimizer=Optimizer(peak_learning_rate=1e-2, schedule="wsd"),
-    steps=37,
-    log_every=5,
-    steps_per_dispatch=4,
-    checkpoint_every=9,
-  )
+  """The tiny run, not to be changed but by dataclasses.replace."""
+  return tiny_run.make_run(corpus, tmp_path_factory.mktemp("cache"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def data(run):
   return dataset.load_dataset(run.data)
+
+
+@pytest.fixture(scope="session")
+def trained(data, tmp_path_factory):
+  """Trains a run to its end once for all tests; returns its folder, which tests read or copy, and its result."""
+  done = {}
+
+  def train(run, name="run"):
+    # Not a fixture of each run: fixtures of a session come before the module's choice how to compile.
+    key = (config_hash(run), name, os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"])
+    if key not in done:
+      folder = tmp_path_factory.mktemp("trained") / name
+      done[key] = folder, loop.train_run(run, folder, data)
+    return done[key]
+
+  return train
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+  """Copies the folder of a finished run, for a test that changes it; returns the copy and the run's result."""
+
+  def copy(run):
+    folder, result = trained(run)
+    shutil.copytree(folder, tmp_path / "copied")
+    return tmp_path / "copied", result
+
+  return copy

@@ -12,11 +12,11 @@ import pytest
 from gen.config import config_hash, from_dict
 from gen.errors import UserError
 from gen.generation import loaded_model
-from gen.io import seals, typed_json
-from gen.training import checkpoint_folder, hooks, journal, loop, run_folder
-from tests import mutations
+from gen.io import seals
+from gen.training import checkpoint_folder, journal, loop, run_folder
+from tests import mutations, tiny_run
 
-CLOCKS = ("time", "seconds", "seconds_spent", "wall_seconds", "tokens_per_second", "gflops")
+pytestmark = pytest.mark.optimized  # as test_loop.py, with which it shares the compiled step
 FILES = (
   "config.json",
   "journal.jsonl",
@@ -33,14 +33,12 @@ def tiny(run):
 
 
 @pytest.fixture(scope="module")
-def finished(tiny, data, tmp_path_factory):
-  folder = tmp_path_factory.mktemp("finished") / "run"
-  return folder, loop.train_run(tiny, folder, data)
+def finished(tiny, trained):
+  return trained(tiny)
 
 
 def numbers(result):
-  values = typed_json.encode_record(result)
-  return json.loads(json.dumps({name: value for name, value in values.items() if name not in CLOCKS}))
+  return json.loads(json.dumps(tiny_run.without_clocks(result)))
 
 
 def damaged(folder, name, content, place):
@@ -130,22 +128,11 @@ def test_an_edited_config_is_refused_by_training_and_by_generation(tiny, data, f
     loaded_model.load_model(place)
 
 
-class StopAt(hooks.NoHooks):
-  def __init__(self, step):
-    self.step, self.seen = step, 0
-
-  def progress(self, row):
-    self.seen = max(self.seen, row.get("step", 0))
-
-  def stop(self):
-    return self.seen >= self.step
-
-
 @pytest.fixture(scope="module")
 def stopped(tiny, data, tmp_path_factory):
   folder = tmp_path_factory.mktemp("stopped") / "run"
   with pytest.raises(loop.RunStopped):
-    loop.train_run(tiny, folder, data, StopAt(9))
+    loop.train_run(tiny, folder, data, tiny_run.StopAt(9))
   assert len(checkpoint_folder.complete_steps(folder / "checkpoints")) == 2
   return folder
 

@@ -15,35 +15,18 @@ import pytest
 
 from gen.config import Model, Optimizer
 from gen.errors import UserError
-from gen.io import locks, typed_json
+from gen.io import locks
 from gen.scaling.sweeps import trunk_sweeps
 from gen.training import checkpoint_folder, checkpoints, hooks, journal, loop, run_length, trunks
+from tests.tiny_run import StopAt, without_clocks
 
 pytestmark = pytest.mark.optimized  # a stop, a dispatch or a trunk changes no bit
 
 
 @pytest.fixture(scope="module")
-def whole(run, data, tmp_path_factory):
-  folder = tmp_path_factory.mktemp("whole")
-  return loop.train_run(run, folder, data), journal.read_journal(folder / "journal.jsonl")
-
-
-def numbers(result):
-  """Returns what must be equal bit for bit: all but clocks."""
-  clocks = ("time", "seconds", "seconds_spent", "wall_seconds", "tokens_per_second", "gflops")
-  values = result if isinstance(result, dict) else typed_json.encode_record(result)
-  return {name: value for name, value in values.items() if name not in clocks}
-
-
-class StopAt(loop.NoHooks):
-  def __init__(self, step):
-    self.step, self.seen = step, 0
-
-  def progress(self, row):
-    self.seen = max(self.seen, row.get("step", 0))
-
-  def stop(self):
-    return self.seen >= self.step
+def whole(run, trained):
+  folder, result = trained(run)
+  return result, journal.read_journal(folder / "journal.jsonl")
 
 
 def test_a_stopped_run_ends_with_the_same_bits_as_one_that_was_not(run, data, whole, tmp_path):
@@ -51,7 +34,7 @@ def test_a_stopped_run_ends_with_the_same_bits_as_one_that_was_not(run, data, wh
     with pytest.raises(loop.RunStopped):
       loop.train_run(run, tmp_path, data, StopAt(stop_at))
   result = loop.train_run(run, tmp_path, data)
-  assert numbers(result) == numbers(whole[0])
+  assert without_clocks(result) == without_clocks(whole[0])
 
 
 def test_a_resumed_journal_holds_each_row_once_with_the_same_losses(run, data, whole, tmp_path):
@@ -72,14 +55,14 @@ def test_steps_per_dispatch_do_not_change_a_bit(run, data, whole, tmp_path, disp
   assert (result.loss, result.train_loss) == (whole[0].loss, whole[0].train_loss)
 
 
-def test_a_finished_run_is_never_trained_again(run, data, whole, tmp_path):
-  first = loop.train_run(run, tmp_path, data)
+def test_a_finished_run_is_never_trained_again(run, data, copied):
+  folder, first = copied(run)
 
   class Fails(loop.NoHooks):
     def progress(self, row):
       raise AssertionError(f"trained again: {row}")
 
-  assert loop.train_run(run, tmp_path, data, Fails()) == first
+  assert loop.train_run(run, folder, data, Fails()) == first
 
 
 KILLED = """
@@ -107,7 +90,7 @@ def test_a_run_killed_in_mid_flight_ends_with_the_same_bits(run, whole, tmp_path
   os.kill(process.pid, signal.SIGKILL)
   process.wait()
   finished = subprocess.run(command, capture_output=True, text=True, check=True)
-  assert numbers(json.loads(finished.stdout)) == numbers(whole[0])
+  assert without_clocks(json.loads(finished.stdout)) == without_clocks(whole[0])
 
 
 def test_the_result_counts_what_was_trained(whole, run):
@@ -199,9 +182,9 @@ def test_a_recurrent_run_stopped_midway_ends_with_the_same_bits(run, data, tmp_p
   whole = loop.train_run(other, tmp_path / "whole", data)
   with pytest.raises(loop.RunStopped):
     loop.train_run(other, tmp_path / "parts", data, StopAt(5))
-  assert numbers(loop.train_run(other, tmp_path / "parts", data)) == numbers(whole)
+  assert without_clocks(loop.train_run(other, tmp_path / "parts", data)) == without_clocks(whole)
   decoder = loop.train_run(dataclasses.replace(run, steps=1), tmp_path / "decoder", data)
-  assert numbers(whole).keys() == numbers(decoder).keys()
+  assert without_clocks(whole).keys() == without_clocks(decoder).keys()
 
 
 def test_carrying_the_state_changes_what_is_learnt_and_its_evaluation(run, data, tmp_path):
@@ -259,7 +242,7 @@ def state_of(folder):
 
 def same(result, folder, alone):
   numbers_alone, state = alone
-  for name in set(numbers(result)) - {"flops_spent", "trunk", "config"}:
+  for name in set(without_clocks(result)) - {"flops_spent", "trunk", "config"}:
     assert getattr(result, name) == getattr(numbers_alone, name), name
   found = state_of(folder)
   assert found.keys() == state.keys() and len(found) > 10

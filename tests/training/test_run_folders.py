@@ -10,28 +10,15 @@ from gen.generation import loaded_model
 from gen.interop import runs
 from gen.training import checkpoint_folder, evaluate, journal, loop
 from gen.training.hooks import NoHooks, RunStopped
+from tests.tiny_run import StopAt
 
+pytestmark = pytest.mark.optimized  # as test_loop.py, with which it shares the compiled step
 NAMES = [b"width=[16,64]", b"a*?{b}\\", b" ~%2F#\n-", b"\xff\xfe"]
-
-
-class StopAt(NoHooks):
-  def __init__(self, step):
-    self.step, self.seen = step, 0
-
-  def progress(self, row):
-    self.seen = max(self.seen, row.get("step", 0))
-
-  def stop(self):
-    return self.seen >= self.step
 
 
 @pytest.fixture(scope="module")
 def short(run):
-  """A run that GPT-2's format can hold."""
-  model = dataclasses.replace(
-    run.model, head_width=6, bias=True, norm_bias=True, positions="learned", tied=True
-  )
-  return dataclasses.replace(run, model=model, steps=13, name="", tensorboard=True)
+  return dataclasses.replace(run, steps=13, evaluate_every=4, name="", tensorboard=True)
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
@@ -54,9 +41,8 @@ def test_a_run_in_a_folder_of_any_name_goes_on_and_is_read_and_exported(short, d
   assert (folder.with_name(folder.name + " out") / "model.safetensors").is_file()
 
 
-def test_a_kill_during_the_last_evaluation_costs_no_step(short, data, tmp_path, monkeypatch):
-  short = dataclasses.replace(short, evaluate_every=4)
-  whole = loop.train_run(short, tmp_path / "whole", data)
+def test_a_kill_during_the_last_evaluation_costs_no_step(short, data, trained, tmp_path, monkeypatch):
+  whole = trained(short)[1]
   compute = evaluate.evaluate_loss
   calls = []
 
@@ -73,12 +59,12 @@ def test_a_kill_during_the_last_evaluation_costs_no_step(short, data, tmp_path, 
   _goes_on_without_a_step(short, data, tmp_path / "killed", whole)
 
 
-def test_a_kill_after_the_last_evaluation_writes_it_once(short, data, tmp_path):
-  whole = loop.train_run(short, tmp_path / "whole", data)
+def test_a_kill_after_the_last_evaluation_writes_it_once(short, data, trained, tmp_path):
+  whole = trained(short)[1]
 
   class Dies(NoHooks):
     def progress(self, row):
-      if row["kind"] == "evaluation":
+      if row["kind"] == "evaluation" and row["step"] == short.steps:
         raise RuntimeError("killed")
 
   with pytest.raises(RuntimeError, match="killed"):
