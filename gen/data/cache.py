@@ -7,7 +7,6 @@ renamed, so readers see a complete entry or none. An entry that does not match i
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +15,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import filelock
 
 from gen.config import Data
 from gen.errors import UserError
@@ -65,7 +66,7 @@ def find_or_build(root: Path, name: str, build: Callable[[Path], dict[str, Any]]
   meta = _read(path)
   if meta is not None:
     return CacheEntry(path, meta, True)
-  with _speaking_of(root), _locked(root, name):
+  with _speaking_of(root), filelock.FileLock(root / f".{name}.lock"):
     meta = _read(path)  # another process may have built it meanwhile
     if meta is not None:
       return CacheEntry(path, meta, True)
@@ -120,17 +121,6 @@ def _signature(file: Path) -> list[int]:
     while chunk := stream.read(1 << 20):
       checksum = zlib.crc32(chunk, checksum)
   return [size, checksum]
-
-
-@contextlib.contextmanager
-def _locked(root: Path, name: str) -> Iterator[None]:
-  root.mkdir(parents=True, exist_ok=True)
-  descriptor = os.open(root / f".{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-  try:
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    yield
-  finally:
-    os.close(descriptor)  # the kernel releases the lock
 
 
 @contextlib.contextmanager

@@ -1,24 +1,25 @@
-"""A lock on a folder, held by one process and released by the kernel however that process ends."""
+"""A lock on a folder, held by one process and released by the kernel however that process ends.
+
+The lock is that of `filelock`, on the file `.lock` in the folder. This module adds who holds it, in one sentence.
+"""
 
 import contextlib
 import datetime
 import errno
-import fcntl
 import json
 import os
 import socket
 import sys
-import time
-import weakref
 from pathlib import Path
 from types import TracebackType
+
+import filelock
 
 from gen.errors import UserError
 
 NAME = ".lock"
-
-
-_held: "weakref.WeakSet[FolderLock]" = weakref.WeakSet()
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of file systems without locks
+_POLL_SECONDS = 0.05
 
 
 class LockBusy(UserError):
@@ -40,8 +41,15 @@ class FolderLock:
       wait_seconds: how long to wait for another holder before giving up.
     """
     self.folder = Path(folder)
-    self._wait_seconds = wait_seconds
-    self._descriptor = -1
+    self._lock = filelock.FileLock(
+      self.folder / NAME,
+      timeout=wait_seconds,
+      poll_interval=_POLL_SECONDS,
+      thread_local=False,  # a lock may be released in another thread than it was taken in
+      # A lock that is a mere file outlives a killed process; where the kernel has no locks, that is an error.
+      fallback_to_soft=False,
+      on_acquired=_sign,
+    )
 
   def acquire(self) -> None:
     """Acquires the lock.
@@ -50,54 +58,26 @@ class FolderLock:
       LockBusy: if another process or holder has it; the message names it.
       UserError: if the folder cannot be written.
     """
-    if self._descriptor >= 0:
+    if self._lock.is_locked:
       raise RuntimeError(f"this lock on {self.folder} is already held")
     try:
       self.folder.mkdir(parents=True, exist_ok=True)
-      descriptor = os.open(self.folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+      self._lock.acquire()
+    except filelock.Timeout:
+      raise LockBusy(
+        f"{self.folder} is in use by {_holder(self.folder / NAME)}; wait for it, or choose another folder"
+      ) from None
     except OSError as error:
-      raise UserError(f"cannot write in {self.folder}: {error.strerror}; choose another folder") from error
-    try:
-      self._take(descriptor)
-      _sign(descriptor)
-    except OSError as error:
-      os.close(descriptor)
-      raise UserError(f"cannot lock {self.folder}: {error.strerror}") from error
-    except BaseException:
-      os.close(descriptor)
-      raise
-    self._descriptor = descriptor
-    _held.add(self)
+      action = "lock" if error.errno in _NO_LOCKS else "write in"
+      raise UserError(f"cannot {action} {self.folder}: {error.strerror}; choose another folder") from error
 
   def release(self) -> None:
     """Releases the lock; does nothing if it is not held."""
-    if self._descriptor >= 0:
+    if self._lock.is_locked:
       # Emptied first: a later reader must not take this process for the holder.
       with contextlib.suppress(OSError):
-        os.ftruncate(self._descriptor, 0)
-      os.close(self._descriptor)
-      self._descriptor = -1
-
-  def forget(self) -> None:
-    """Forgets the lock in this process without releasing it, for a forked child."""
-    if self._descriptor >= 0:
-      os.close(self._descriptor)
-      self._descriptor = -1
-
-  def _take(self, descriptor: int) -> None:
-    deadline = time.monotonic() + self._wait_seconds
-    while True:
-      try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return
-      except OSError as error:
-        if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN):
-          raise
-      if time.monotonic() >= deadline:
-        raise LockBusy(
-          f"{self.folder} is in use by {_holder(descriptor)}; wait for it, or choose another folder"
-        )
-      time.sleep(0.05)
+        os.truncate(self.folder / NAME, 0)
+      self._lock.release()
 
   def __enter__(self) -> "FolderLock":
     self.acquire()
@@ -109,16 +89,8 @@ class FolderLock:
     self.release()
 
 
-def _forget_all() -> None:
-  for lock in _held:
-    lock.forget()
-
-
-# A forked child shares the open file and would hold the lock beyond its parent's death.
-os.register_at_fork(after_in_child=_forget_all)
-
-
 def _sign(descriptor: int) -> None:
+  """Writes who holds the lock into its file, through the descriptor that `filelock` lends."""
   holder = {
     "pid": os.getpid(),
     "host": socket.gethostname(),
@@ -129,10 +101,11 @@ def _sign(descriptor: int) -> None:
   os.pwrite(descriptor, json.dumps(holder).encode(), 0)
 
 
-def _holder(descriptor: int) -> str:
+def _holder(path: Path) -> str:
   """Describes the holder; a holder that has not written its name yet, or cannot, still counts."""
   try:
-    holder = json.loads(os.pread(descriptor, 4096, 0))
+    with path.open("rb") as file:
+      holder = json.loads(file.read(4096))
     return f"process {holder['pid']} on {holder['host']} since {holder['since']} ({holder['command']})"
-  except (ValueError, KeyError, TypeError, RecursionError):
+  except (OSError, ValueError, KeyError, TypeError, RecursionError):
     return "another process"
