@@ -30,7 +30,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 # Marker of whole folders and files of tests; files may carry further ones themselves.
 PROCESS = ("end_to_end", "experiments", "scripts", "docs")
 LEFT_OUT = ("process", "release")
-LEFT = pytest.StashKey[int]()
+LEFT = pytest.StashKey[dict[str, int]]()
 
 hypothesis.settings.register_profile("gen", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("gen")
@@ -73,9 +73,12 @@ def pytest_collection_modifyitems(config, items):
   left_out = [item for item in items if any(item.get_closest_marker(name) for name in LEFT_OUT)]
   items[:] = [item for item in items if item not in set(left_out)]
   config.hook.pytest_deselected(items=left_out)
-  config.stash[LEFT] = len(left_out)
+  counts = dict.fromkeys(LEFT_OUT, 0)
+  for item in left_out:
+    counts["release" if item.get_closest_marker("release") else "process"] += 1
+  config.stash[LEFT] = counts
   if hasattr(config, "workeroutput"):
-    config.workeroutput["left_out"] = len(left_out)
+    config.workeroutput["left_out"] = counts
 
 
 @pytest.fixture
@@ -173,7 +176,7 @@ def uncached(request):
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
   """Takes from a worker of pytest-xdist how many tests it left out; all workers collect the same."""
-  node.config.stash[LEFT] = getattr(node, "workeroutput", {}).get("left_out", 0)
+  node.config.stash[LEFT] = getattr(node, "workeroutput", {}).get("left_out", {})
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -182,8 +185,9 @@ def pytest_terminal_summary(terminalreporter, config):
     tries = dict(getattr(report, "user_properties", ())).get(fuzzing.MADE)
     if tries and report.when == "teardown":
       terminalreporter.write_line(f"{tries:>9,} tries of {report.nodeid}")
-  left = config.stash.get(LEFT, 0)
-  if left:
+  left = config.stash.get(LEFT, {})
+  if any(left.values()):
     terminalreporter.write_line(
-      f"left out: {left} tests of whole programs and of a release; `uv run pytest --all` runs everything"
+      f"left out: {left['process']} tests of whole programs (-m process), {left['release']} of a release (-m release); "
+      "`uv run pytest --all` runs everything"
     )
