@@ -31,6 +31,7 @@ class Reading(NamedTuple):
     html: whether the strings are HTML.
     without: a regular expression; what matches at the top of a member is removed.
     skip: a regular expression; members that it matches anywhere in their text are left out.
+    max_repeated: a text with a larger share of characters in paragraphs of texts before it is left out.
     field: of records.
     optional: whether an archive may have no such member.
   """
@@ -41,6 +42,7 @@ class Reading(NamedTuple):
   html: bool = False
   without: str = ""
   skip: str = ""
+  max_repeated: float = 1.0
   field: str = "text"
   optional: bool = False
 

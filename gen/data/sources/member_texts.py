@@ -69,11 +69,19 @@ def _ignore(_: str) -> None:
 
 
 def _plain_texts(members: Iterator[_Member], reading: Reading, where: str) -> Iterator[Document]:
+  seen: set[str] = set()
   for name, content in members:
     text = _decoded(content, f"{where}: {name}").replace("\r\n", "\n")
     if reading.skip and re.search(reading.skip, text):
       continue
-    yield Document(name, re.sub(rf"\A(?:{reading.without})", "", text) if reading.without else text)
+    text = re.sub(rf"\A(?:{reading.without})", "", text) if reading.without else text
+    if reading.max_repeated < 1:
+      paragraphs = [" ".join(paragraph.split()).lower() for paragraph in re.split(r"\n\s*\n", text)]
+      repeated = sum(len(paragraph) for paragraph in paragraphs if paragraph in seen)
+      if repeated > reading.max_repeated * sum(map(len, paragraphs)):
+        continue
+      seen.update(paragraphs)
+    yield Document(name, text)
 
 
 def _docstrings(members: Iterator[_Member], reading: Reading, where: str) -> Iterator[Document]:

@@ -152,6 +152,22 @@ def test_front_matter_is_removed_and_other_languages_are_left_out(index, tmp_pat
   assert texts(f"manifest:{path}", tmp_path / "cache") == [LONG]
 
 
+def test_a_text_that_mostly_repeats_others_is_left_out(index, tmp_path):
+  shared, own = f"{LONG}shared", f"{LONG}own"
+  members = {
+    "a.txt": f"{shared}\n\n{LONG}a",
+    "b.txt": f"{LONG}SHARED\n  \nA few words of its own.",
+    "c.txt": f"{shared}\n\n{own}\n\n{own} too",
+    "d.txt": f"A few words of its own.\n\n{LONG}d",  # b is left out, so its paragraphs do not count
+  }
+  reads = "{members = '*.txt', max_repeated = 0.4}"
+  path = tmp_path / "poems.toml"
+  path.write_text(MANIFEST.format(archives=publish(index, "poems", "small", reads, members)))
+  assert texts(f"manifest:{path}", tmp_path / "cache") == [
+    members[name] for name in ("a.txt", "c.txt", "d.txt")
+  ]
+
+
 @pytest.mark.parametrize(
   ("members", "sentence"),
   [
