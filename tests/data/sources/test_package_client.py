@@ -48,6 +48,19 @@ def test_what_a_client_cannot_fetch_is_one_sentence(index, tmp_path, change, sen
   assert "poems==1.0" in str(raised.value) and "\n" not in str(raised.value)
 
 
+def test_a_client_that_may_use_no_index_finds_a_wheel_in_a_folder(index, tmp_path, monkeypatch):
+  file, sha256 = index.add("poems", "1.0", TEXT)
+  (tmp_path / "out").mkdir()
+  monkeypatch.setenv("UV_OFFLINE", "1")
+  with pytest.raises(
+    UserError, match="allow no index, and the archive is neither in the cache nor in a folder"
+  ):
+    package_client.download_wheel("poems", "1.0", tmp_path / "out", sha256)
+  monkeypatch.setenv("PIP_FIND_LINKS", str(index.folder / "simple" / "poems"))
+  assert package_client.download_wheel("poems", "1.0", tmp_path / "out", sha256).name == file
+  assert not index.requests
+
+
 def test_a_user_and_password_in_netrc_open_an_index(index, tmp_path, monkeypatch):
   file, sha256 = index.add("poems", "1.0", TEXT)
   index.password = "secret"
