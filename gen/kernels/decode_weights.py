@@ -16,7 +16,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-MAX_ROWS = 32  # with more rows the weight stands on the right, as in training
+# Rows up to which the weight is the left operand. A product of few rows takes the time to read its weight; with more
+# rows it is bound by arithmetic, and the weight stands on the right as in training.
+MAX_ROWS = 32
 
 
 @jax.tree_util.register_dataclass
@@ -33,7 +35,8 @@ class TransposedKernel:
   shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
   def untransposed(self) -> Array:
-    """Returns the kernel as the model's layer expects it. XLA makes the transpose a part of the product."""
+    """Returns the kernel as the model's layer expects it, [inputs, outputs] or with heads as axes of their own."""
+    # Nothing is moved: XLA makes the transpose a part of the product.
     return self.kernel_oi.T.reshape(self.shape)
 
 
@@ -49,21 +52,24 @@ def unstack_layers(params: Any) -> Any:
   stacked = unstacked["stack"].get("layers") if isinstance(unstacked.get("stack"), Mapping) else None
   if isinstance(stacked, Mapping):
     depth = len(jax.tree.leaves(stacked)[0])
-    each = tuple(jax.tree.map(lambda x, index=index: x[index], stacked) for index in range(depth))
-    unstacked["stack"] = {**unstacked["stack"], "layers": each}
+    layers = tuple(jax.tree.map(lambda x, index=index: x[index], stacked) for index in range(depth))
+    unstacked["stack"] = {**unstacked["stack"], "layers": layers}
   return unstacked
 
 
 def transpose_kernels(params: Any, name: str = "") -> Any:
-  """Returns a layer's parameters with its kernels transposed.
+  """Returns a layer's parameters with each kernel as a `TransposedKernel`; vectors stay as they are.
 
-  The kernel `out` of attention has two axes of inputs, heads and head width; all others have one.
+  Args:
+    params: mapping of parameters, nested by module.
+    name: name of the module that holds them.
   """
   if not isinstance(params, Mapping):
     return params
   transposed = {key: transpose_kernels(value, key) for key, value in params.items()}
   kernel = transposed.get("kernel")
   if isinstance(kernel, jax.Array) and kernel.ndim > 1:
+    # Attention's `out` has two axes of inputs, [heads, head width, width]; all other kernels have one.
     outputs = kernel.shape[-1:] if name == "out" else kernel.shape[1:]
     transposed["kernel"] = TransposedKernel(kernel.reshape(-1, math.prod(outputs)).T, kernel.shape)
   return transposed
@@ -85,25 +91,28 @@ def is_transposed(params: Any) -> bool:
 
 
 def transposed_matmul(x_ni: Array, kernel_io: Array) -> Array:
-  """Returns x W, for a weight that is stored transposed and few rows."""
+  """Returns x W as [N, O], for a weight that is stored transposed and few rows."""
+  # The transpose of a transpose: with W stored as [O, I], `kernel_io.T` is the array in memory.
   return _left(kernel_io.T, x_ni, x_ni.dtype) if len(x_ni) <= MAX_ROWS else x_ni @ kernel_io
 
 
 def matmul_with_table(x_ni: Array, table_oi: Array) -> Array:
-  """Returns x E^T of few rows as float32; a vocabulary's table is stored [out, in] anyway.
+  """Returns x E^T as float32 [N, O], for few rows; a table of token embeddings is stored [O, I] anyway.
 
   One row reads a table of 50,257 x 768 at 43 GB/s as E x^T, and at 25 as x E^T (two cores of a Xeon).
   """
+  # Float32 whatever the compute dtype: these are logits, and a softmax follows.
   return _left(table_oi, x_ni, jnp.float32)
 
 
 def _left(kernel_oi: Array, x_ni: Array, dtype: Any) -> Array:
   """Returns (W x^T)^T; a single row goes in as a column."""
-  # The barriers keep the compiler from rewriting it as x W^T.
+  # The barriers keep the compiler from rewriting (W x^T)^T as x W^T, the slower product.
   if len(x_ni) == 1:
     column_i1 = jax.lax.optimization_barrier(x_ni.reshape(-1, 1))
     y_o1 = jnp.matmul(kernel_oi, column_i1, preferred_element_type=dtype)
     return jax.lax.optimization_barrier(y_o1).reshape(1, -1)
+  # Contracts I with I, so that x needs no transpose before the product.
   numbers = (((1,), (1,)), ((), ()))
   return jax.lax.optimization_barrier(
     jax.lax.dot_general(kernel_oi, x_ni, numbers, preferred_element_type=dtype)

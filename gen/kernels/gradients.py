@@ -23,22 +23,26 @@ from gen.kernels import decode_weights
 from gen.sharding import activation_sharding
 
 _TRANSPOSED: contextvars.ContextVar[bool] = contextvars.ContextVar("transposed", default=False)
-MIN_BLOCK = 64  # queries scored together in causal attention: smaller products run far below the matrix rate
-MAX_BLOCKS = (
-  8  # more of them cost compile time and save little: at n blocks (n + 1) / 2n of the scores are computed
-)
+# Queries of one block of causal attention. Blocks of 64 are faster than one block at every length measured from 128
+# on (docs/notes/step_measurements.md); products with fewer rows run far below the rate of a large product.
+MIN_BLOCK = 64
+# n blocks compute (n + 1) / 2n of the scores: 8 of them 0.56, infinitely many 0.5. More blocks cost compile time.
+MAX_BLOCKS = 8
 
-# What is stored for the backward pass beside the residual stream: "dots" the results of dense layers, "full" nothing.
+# What the forward pass stores for the backward pass beside the residual stream, as `model.remat` names it: "dots" the
+# results of dense layers, "full" nothing. "no_batch_dims" excludes attention's products, whose [T, S] scores are large.
 RECOMPUTE = {"dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable, "full": None}
 
 
 def on_mesh() -> bool:
   """Returns whether the program that is traced runs on a mesh of devices."""
+  # `StateSharding.traced` sets the abstract mesh. Without one, models never enter `activation_sharding`.
   return not jax.sharding.get_abstract_mesh().empty
 
 
 def target_platform() -> str:
   """Returns what the program that is traced will run on: cpu, tpu or gpu."""
+  # The mesh comes first: in an ahead-of-time compile for absent hardware the default backend is another one.
   device = jax.sharding.get_abstract_mesh().abstract_device
   name = jax.default_backend() if device is None else device.platform
   return "gpu" if name == "cuda" else name
@@ -46,7 +50,7 @@ def target_platform() -> str:
 
 @contextlib.contextmanager
 def transposed_weights(transposed: bool) -> Iterator[None]:
-  """Within, `matmul` takes its weights for stored transposed (`gen.kernels.decode_weights`)."""
+  """Makes `matmul` treat weights as stored transposed (`gen.kernels.decode_weights`) inside the context."""
   token = _TRANSPOSED.set(transposed)
   try:
     yield
@@ -61,18 +65,21 @@ def transposed_active() -> bool:
 
 @jax.custom_vjp
 def matmul(x_ni: Array, kernel_io: Array) -> Array:
-  """Returns x W, with a gradient of W that runs at the rate of a matrix product on a CPU too."""
+  """Returns x W as [N, O], with a gradient of W that runs at the rate of a matrix product on a CPU too."""
+  # Decoding asks for no gradient, so only this primal function looks for transposed weights.
   return decode_weights.transposed_matmul(x_ni, kernel_io) if transposed_active() else x_ni @ kernel_io
 
 
 def _matmul_forward(x_ni: Array, kernel_io: Array) -> tuple[Array, tuple[Array, Array]]:
-  # A weight that is stored in shards (ZeRO-3) waits for the backward pass in shards, not put together.
+  # Under ZeRO-3 the residual is the device's own shard. Saving the gathered weight would keep every layer's complete
+  # weight in memory until the backward pass.
   saved_io = activation_sharding.shard_residual(kernel_io) if on_mesh() else kernel_io
   return x_ni @ kernel_io, (x_ni, saved_io)
 
 
 def _matmul_backward(saved: tuple[Array, Array], dy_no: Array) -> tuple[Array, Array]:
   x_ni, kernel_io = saved
+  # The second all-gather of ZeRO-3, which `state_bytes.step_collectives` counts.
   kernel_io = activation_sharding.gather_residual(kernel_io) if on_mesh() else kernel_io
   return dy_no @ kernel_io.T, contract_tokens(x_ni, dy_no).astype(kernel_io.dtype)
 
@@ -89,14 +96,15 @@ def contract_tokens(x_ni: Array, y_no: Array) -> Array:
   batch = tuple(range(x_ni.ndim - 2))
   tokens = (x_ni.ndim - 2,)
   numbers = ((tokens, tokens), (batch, batch))
-  # On a mesh the barrier would come between a sum over devices and its scattering (reduce-scatter).
+  # On a mesh the barrier would separate the sum over devices from its scattering, and XLA could not merge both into
+  # one reduce-scatter.
   if x_ni.shape[-1] <= y_no.shape[-1] or on_mesh():
     return jax.lax.dot_general(x_ni, y_no, numbers)
   return jax.lax.optimization_barrier(jax.lax.dot_general(y_no, x_ni, numbers)).swapaxes(-1, -2)
 
 
 def recompute_activation(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
-  """Returns an elementwise function whose gradient keeps its input alone and computes the rest again.
+  """Returns an elementwise function whose gradient stores only its input and computes the rest again.
 
   The numbers are the same. What lies between (tanh, erf, their products) would be written in the forward pass and
   read in the backward pass, each as large as the feed-forward's hidden layer, and memory is slower than tanh. Four
@@ -105,7 +113,7 @@ def recompute_activation(function: Callable[[Array], Array]) -> Callable[[Array]
   recomputed = jax.custom_vjp(function)
 
   def backward(x: Array, dy: Array) -> tuple[Array, ...]:
-    # The barrier keeps the compiler from finding the forward pass's tanh again, and storing it after all.
+    # Without the barrier XLA recognizes the forward pass's tanh as the same expression, and stores it after all.
     return jax.vjp(function, jax.lax.optimization_barrier(x))[1](dy)
 
   recomputed.defvjp(lambda x: (function(x), x), backward)
@@ -124,7 +132,7 @@ def relu_from_output(x: Array) -> Array:
 @relu_from_output.defjvp
 def _relu_tangent(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
   y, dx = relu_from_output(*primals), tangents[0]
-  # The barrier keeps the compiler from reading the sign off x after all, and so storing both.
+  # Without the barrier XLA reads the sign off x, and stores x as well as y.
   return y, jax.lax.select(jax.lax.optimization_barrier(y) > 0, dx, jnp.zeros_like(dx))
 
 
@@ -134,10 +142,12 @@ def recompute_layer(layer: type[nn.Module], remat: str, scan: bool) -> type[nn.M
   Args:
     layer: the class.
     remat: "none", "dots" or "full".
-    scan: whether layers run in a compiled loop, whose body XLA cannot merge with the forward pass's anyway.
+    scan: whether layers run in a compiled loop.
   """
   if remat == "none":
     return layer
+  # `prevent_cse` adds barriers that keep XLA from merging the recomputation with the forward pass. Between two
+  # compiled loops it cannot merge them anyway, and the barriers would be overhead.
   return nn.remat(layer, policy=RECOMPUTE[remat], prevent_cse=not scan)
 
 
@@ -145,8 +155,8 @@ def recompute_layer(layer: type[nn.Module], remat: str, scan: bool) -> type[nn.M
 def normalize(x: Array, scale_d: Array, centred: bool, epsilon: float) -> Array:
   """Returns x [..., D], float32, normalized over its last axis and scaled.
 
-  Centred, it is LayerNorm (arXiv:1607.06450), else RMSNorm (arXiv:1910.07467). With m the mean over the last axis (only
-  LayerNorm takes it off), c = x - m(x) and r = 1 / sqrt(m(c^2) + epsilon),
+  It is LayerNorm (arXiv:1607.06450) if `centred`, otherwise RMSNorm (arXiv:1910.07467). With m the mean over the last
+  axis (only LayerNorm subtracts it), c = x - m(x) and r = 1 / sqrt(m(c^2) + epsilon),
 
       n = c r,    y = n s,    dc = r (s dy - n m(s dy n)),    dx = dc - m(dc),    ds = sum dy n
 
@@ -158,11 +168,14 @@ def normalize(x: Array, scale_d: Array, centred: bool, epsilon: float) -> Array:
 def _normalize_forward(
   x: Array, scale_d: Array, centred: bool, epsilon: float
 ) -> tuple[Array, tuple[Array, Array, Array]]:
+  # A mean is a weighted sum of the row, see `row_sums`.
   mean_d = jnp.full_like(scale_d, 1 / scale_d.size)
   if centred:
     x = x - row_sums(x, mean_d)
+  # The variance is that of the centred row, not m(x^2) - m(x)^2, which cancels in float32.
   inverse = jax.lax.rsqrt(row_sums(jnp.square(x), mean_d) + epsilon)
   normal = x * inverse
+  # n and r are stored, so that the gradient needs no reduction of the forward pass again.
   return normal * scale_d, (normal, inverse, scale_d)
 
 
@@ -171,6 +184,7 @@ def _normalize_backward(
 ) -> tuple[Array, Array]:
   del epsilon
   normal, inverse, scale_d = saved
+  # The weights s / D fold the factor s of s dy into the sums: m(s dy n) is one weighted sum of dy n.
   mean_d = scale_d / scale_d.size
   along = dy * normal
   dx = dy * scale_d - normal * row_sums(along, mean_d)
@@ -187,6 +201,10 @@ def row_sums(x: Array, weights_d: Array) -> Array:
 
   On a CPU this is a product with a column: XLA's reductions along short rows take three times as long. A whole step at
   width 64 went from 65.7 to 62.2 ms.
+
+  Args:
+    x: [..., D].
+    weights_d: weight of each element of a row.
   """
   return jax.lax.platform_dependent(
     x,
@@ -197,10 +215,10 @@ def row_sums(x: Array, weights_d: Array) -> Array:
 
 
 def causal_attention(q_bhtk: Array, k_bgsk: Array, v_bgsk: Array, bias: Array, scale: float) -> Array:
-  """Returns what `dot_product_attention` does where the bias hides all later keys, leaving most of those out.
+  """Returns what `dot_product_attention` does where the bias masks all later keys, without computing most of those.
 
-  Queries go in blocks, each with the keys up to its end: of the scores above the diagonal, only those of the
-  blocks on it are computed. Attention alone, of 4 rows of 512 tokens, takes 17.7 ms in place of 46.3.
+  Queries are cut into blocks, and each block is scored with the keys up to its end. Of the scores above the diagonal,
+  only those of the blocks on it are computed. Attention alone, of 4 rows of 512 tokens, takes 17.7 ms in place of 46.3.
 
       x . | . .
       x x | . .
@@ -212,6 +230,7 @@ def causal_attention(q_bhtk: Array, k_bgsk: Array, v_bgsk: Array, bias: Array, s
   count = min(MAX_BLOCKS, length // MIN_BLOCK)
   if count < 2 or length != k_bgsk.shape[2]:
     return dot_product_attention(q_bhtk, k_bgsk, v_bgsk, bias, scale)
+  # Scaled once before the cut, so that the gradient stores no other copy of the queries.
   q_bhtk = q_bhtk * scale
   ends = [length * (i + 1) // count for i in range(count)]
   parts = [
@@ -227,12 +246,12 @@ def dot_product_attention(q_bhtk: Array, k_bgsk: Array, v_bgsk: Array, bias: Arr
 
 
 def _grouped(q_bhtk: Array, k_bgsk: Array, v_bgsk: Array, bias: Array) -> Array:
-  """Returns softmax(q k^T + bias) v of queries that are scaled already, once: a gradient keeps them, and no others."""
+  """Returns softmax(q k^T + bias) v for queries that are already scaled; the gradient stores these."""
   batch, heads, length, head_width = q_bhtk.shape
   groups = k_bgsk.shape[1]
   if groups == heads:
     return softmax_attention(q_bhtk, k_bgsk, v_bgsk, bias)
-  # Queries that share a key head stand below one another: [B, G, R T, K].
+  # Queries that share a key head become rows of one product, [B, G, R T, K], so that keys are not repeated.
   repeats = heads // groups
   rows = (batch, groups, repeats * length)
   bias = jnp.broadcast_to(bias, (batch, heads, length, k_bgsk.shape[2])).reshape(*rows, -1)
@@ -243,16 +262,18 @@ def _grouped(q_bhtk: Array, k_bgsk: Array, v_bgsk: Array, bias: Array) -> Array:
 def attention_weights(q_bhtk: Array, k_bgsk: Array, bias: Array, scale: float) -> Array:
   """Returns the attention weights softmax(q k^T scale + bias), float32 [B, H, T, S]."""
   k_bhsk = jnp.repeat(k_bgsk, q_bhtk.shape[1] // k_bgsk.shape[1], axis=1)
+  # Float32 sums of products in the compute dtype: a softmax of bfloat16 scores would lose small differences.
   scores = jnp.einsum("bhtk,bhsk->bhts", q_bhtk * scale, k_bhsk, preferred_element_type=jnp.float32) + bias
   return nn.softmax(scores)
 
 
 @jax.custom_vjp
 def softmax_attention(q_bhtk: Array, k_bhsk: Array, v_bhsk: Array, bias: Array) -> Array:
-  """Returns softmax(q k^T + bias) v, keeping one [T, S] matrix a head for its gradient.
+  """Returns softmax(q k^T + bias) v as [B, H, T, K], storing one [T, S] matrix for each head for its gradient.
 
   With e = exp(score - largest), z = sum e and o = e v / z, the gradient in the scores is e (dp - do . o) where
-  dp = (do / z) v^T and do is divided by z too (arXiv:2205.14135, appendix B.2, without its blocks).
+  dp = (do / z) v^T and do is divided by z too (arXiv:2205.14135, appendix B.2, without its blocks). Automatic
+  differentiation would store the scores and the weights as well.
   """
   return _softmax_attention_forward(q_bhtk, k_bhsk, v_bhsk, bias)[0]
 
@@ -260,11 +281,14 @@ def softmax_attention(q_bhtk: Array, k_bhsk: Array, v_bhsk: Array, bias: Array) 
 def _softmax_attention_forward(
   q_bhtk: Array, k_bhsk: Array, v_bhsk: Array, bias: Array
 ) -> tuple[Array, tuple[Array, ...]]:
+  # Scores and softmax are float32 whatever the compute dtype; the sum of the powers is, too.
   scores = jnp.einsum("bhtk,bhsk->bhts", q_bhtk, k_bhsk, preferred_element_type=jnp.float32) + bias
+  # Without its largest score a row's exponentials could overflow.
   powers_bhts = jnp.exp(scores - scores.max(-1, keepdims=True))
-  # Behind the barrier it stays one number a query. Else XLA's CPU backend stores it widened to K, for the product's
-  # sake: with queries scaled once, 359 MiB in place of 371 at width 256.
+  # The barrier keeps the inverse at one number for each query. Without it XLA's CPU backend stores it broadcast to K
+  # for the next product: 371 MiB in place of 359 at width 256, together with the scaling of queries.
   inverse_bht1 = jax.lax.optimization_barrier(1 / powers_bhts.sum(-1, keepdims=True))
+  # Divided by z after the product with v, on T K numbers for each head instead of T S.
   mixed = jnp.einsum(
     "bhts,bhsk->bhtk", powers_bhts.astype(v_bhsk.dtype), v_bhsk, preferred_element_type=jnp.float32
   )
@@ -276,6 +300,7 @@ def _softmax_attention_backward(saved: tuple[Array, ...], do_bhtk: Array) -> tup
   q_bhtk, k_bhsk, v_bhsk, bias, powers_bhts, inverse_bht1, mixed_bhtk = saved
   dtype = q_bhtk.dtype
   do_bhtk = do_bhtk.astype(jnp.float32) * inverse_bht1
+  # do . o equals the sum over keys of weight times dp, but is a sum over K, not over S.
   along_bht1 = row_sums(do_bhtk * mixed_bhtk, jnp.ones(mixed_bhtk.shape[-1]))
   do_bhtk = do_bhtk.astype(dtype)
   dv_bhsk = contract_tokens(powers_bhts.astype(dtype), do_bhtk)
@@ -284,15 +309,16 @@ def _softmax_attention_backward(saved: tuple[Array, ...], do_bhtk: Array) -> tup
   narrow_bhts = dscores_bhts.astype(dtype)
   dq_bhtk = jnp.einsum("bhts,bhsk->bhtk", narrow_bhts, k_bhsk)
   dk_bhsk = contract_tokens(narrow_bhts, q_bhtk)
-  return dq_bhtk, dk_bhsk, dv_bhsk, _sum_to(dscores_bhts, bias.shape)  # unread, the last costs nothing
+  # XLA removes the last sum where no learned bias asks for it.
+  return dq_bhtk, dk_bhsk, dv_bhsk, _sum_to(dscores_bhts, bias.shape)
 
 
 softmax_attention.defvjp(_softmax_attention_forward, _softmax_attention_backward)
 
 
 def _sum_to(x: Array, shape: tuple[int, ...]) -> Array:
-  """Returns x summed over the axes along which something of that shape was broadcast."""
-  axes = tuple(i for i, (size, wanted) in enumerate(zip(x.shape, shape, strict=True)) if size != wanted)
+  """Returns x summed over the axes along which an array of that shape was broadcast."""
+  axes = tuple(i for i, (wide, narrow) in enumerate(zip(x.shape, shape, strict=True)) if wide != narrow)
   return x.sum(axes, keepdims=True)
 
 
@@ -301,15 +327,22 @@ def project_heads(
 ) -> tuple[Array, ...]:
   """Returns each input times its kernel [D, H, K], plus its bias [H, K], as [B, H, T, K].
 
-  Neighbours of the same input and shape (keys and values, and queries where each has a key of its own) come from one
-  product and one transpose, which is a third of the passes over memory. Not so where kernels are split by heads on a
-  mesh, for side by side they would not be, nor where they are stored transposed, for each token would copy them.
+  Neighbours of the same input and shape are computed by one product and one transpose, which is a third of the passes
+  over memory. These are keys and values, and queries too if each has a key head of its own.
+
+  Args:
+    inputs_btd: an input for each kernel; the same object where two kernels share one.
+    kernels_dhk: the kernels, float32.
+    biases_hk: a bias for each kernel, or None.
+    dtype: compute dtype.
   """
-  apart = transposed_active() or (on_mesh() and activation_sharding.num_shards("heads") > 1)
+  # Concatenated, kernels that are split by heads would have to be redistributed over the mesh, and kernels that are
+  # stored transposed would be copied for every token.
+  separate = transposed_active() or (on_mesh() and activation_sharding.num_shards("heads") > 1)
   ends = [
     i
     for i in range(1, len(kernels_dhk))
-    if apart or inputs_btd[i] is not inputs_btd[i - 1] or kernels_dhk[i].shape != kernels_dhk[i - 1].shape
+    if separate or inputs_btd[i] is not inputs_btd[i - 1] or kernels_dhk[i].shape != kernels_dhk[i - 1].shape
   ]
   results: list[Array] = []
   for begin, end in itertools.pairwise([0, *ends, len(kernels_dhk)]):
@@ -333,7 +366,7 @@ def _project_together(
 
 @jax.custom_vjp
 def _split_heads(y_btchk: Array) -> tuple[Array, ...]:
-  """Returns C arrays [B, H, T, K], by one transpose; their gradients go back by one transpose each."""
+  """Returns C arrays [B, H, T, K], by one transpose; their gradients need one transpose each."""
   return tuple(y_btchk.transpose(2, 0, 3, 1, 4))
 
 

@@ -24,8 +24,12 @@ from jax import Array
 from gen.kernels.gradients import on_mesh
 from gen.sharding import activation_sharding
 
-CHUNK_ELEMENTS = 1 << 18  # logits that exist at a time: 1 MiB of float32, which stays in a core's cache
-MIN_CHUNK = 128  # tokens: fewer read and write the kernel's gradient too often
+# Logits that exist at a time: 1 MiB of float32, which stays in a core's cache. At vocab 1024 chunks of 64 to 512
+# tokens take 72 ms a step, and chunks of 1,024 tokens take 74 (docs/notes/step_measurements.md).
+CHUNK_ELEMENTS = 1 << 18
+# Fewer tokens read and write the kernel's gradient [D, V] too often: at width 256 and vocab 4096 a step takes 935 ms
+# with chunks of 64 tokens and 889 with 128.
+MIN_CHUNK = 128
 
 
 class LossTerms(NamedTuple):
@@ -45,7 +49,7 @@ class LossTerms(NamedTuple):
 
 
 class LossSums(NamedTuple):
-  """Sums over tokens, to be divided once, at the end.
+  """Sums over tokens, to be divided once, so that means are exact over microbatches, devices and batches.
 
   Attributes:
     loss: of what is minimized, smoothing and z-loss included.
@@ -77,13 +81,13 @@ def cross_entropy(
     terms: constants of the loss.
   """
   if on_mesh():
-    loss, nll = _of_parts(hidden_nd, kernel_dv, bias_v, targets_n, weights_n, terms)
+    loss, nll = _sharded_loss(hidden_nd, kernel_dv, bias_v, targets_n, weights_n, terms)
   else:
     loss, nll = _fused(hidden_nd, kernel_dv, bias_v, targets_n, weights_n, terms)
   return LossSums(loss, nll, weights_n.sum())
 
 
-def _of_parts(
+def _sharded_loss(
   hidden_nd: Array,
   kernel_dv: Array,
   bias_v: Array | None,
@@ -91,22 +95,28 @@ def _of_parts(
   weights_n: Array,
   terms: LossTerms,
 ) -> tuple[Array, Array]:
-  """Returns the sums where tokens lie on several devices: each cuts its own into chunks, and one sum joins them."""
+  """Returns the sums where tokens are split over devices: each device cuts its own tokens into chunks.
+
+  A scan over chunks of all tokens would slice the axis that is split, so each chunk would lie on one device. Here
+  tokens get a leading axis of devices, the scan runs under `vmap` over it, and one sum joins the devices.
+  """
   count = activation_sharding.num_shards("batch")
 
-  def apart(x: Array) -> Array:
+  def by_device(x: Array) -> Array:
     return activation_sharding.shard_activation(x.reshape(count, -1, *x.shape[1:]), "batch", *[None] * x.ndim)
 
-  each = jax.vmap(
+  # `spmd_axis_name` adds the mesh's axes to the sharding constraints under `vmap`, where the axis has no name.
+  sums_of_device = jax.vmap(
     lambda *tokens: _fused(tokens[0], kernel_dv, bias_v, *tokens[1:], terms),
     spmd_axis_name=activation_sharding.mesh_axes("batch") or None,
   )
-  loss_p, nll_p = each(apart(hidden_nd), apart(targets_n), apart(weights_n))
+  loss_p, nll_p = sums_of_device(by_device(hidden_nd), by_device(targets_n), by_device(weights_n))
   return loss_p.sum(), nll_p.sum()
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
 def _fused(hidden_nd, kernel_dv, bias_v, targets_n, weights_n, terms):  # type: ignore[no-untyped-def]
+  # Without a gradient: XLA removes the gradient in the logits, which nothing reads here.
   kernel_dv = kernel_dv.astype(hidden_nd.dtype)
 
   def body(sums: tuple[Array, Array], chunk: tuple[Array, ...]) -> tuple[tuple[Array, Array], None]:
@@ -118,7 +128,7 @@ def _fused(hidden_nd, kernel_dv, bias_v, targets_n, weights_n, terms):  # type: 
 
 
 def _fused_forward(hidden_nd, kernel_dv, bias_v, targets_n, weights_n, terms):  # type: ignore[no-untyped-def]
-  """Returns the sums, and as residuals the gradients, already computed."""
+  """Returns the sums, and as residuals the gradients of `loss`, already computed."""
   dtype = hidden_nd.dtype
   narrow_dv = kernel_dv.astype(dtype)
   zeros_v = None if bias_v is None else jnp.zeros_like(bias_v)
@@ -128,7 +138,8 @@ def _fused_forward(hidden_nd, kernel_dv, bias_v, targets_n, weights_n, terms):  
     chunk_loss, chunk_nll, logits_grad_cv = _chunk_loss(chunk, narrow_dv, bias_v, terms)
     logits_grad_cv = logits_grad_cv.astype(dtype)
     hidden_grad_cd = jax.lax.dot_general(logits_grad_cv, narrow_dv, (((1,), (1,)), ((), ())))
-    # [D, V] = h^T p; the transposed form p^T h runs at a third of the speed on a CPU.
+    # [D, V] = h^T p; the transposed form p^T h runs at a third of the speed on a CPU. It is summed in float32 over all
+    # chunks, because many small terms are added to one large sum.
     kernel_grad_dv += jax.lax.dot_general(
       chunk[0], logits_grad_cv, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32
     )
@@ -139,12 +150,14 @@ def _fused_forward(hidden_nd, kernel_dv, bias_v, targets_n, weights_n, terms):  
   chunks = _chunks(terms, kernel_dv.shape[1], hidden_nd, targets_n, weights_n)
   start = (jnp.float32(0), jnp.float32(0), jnp.zeros(kernel_dv.shape, jnp.float32), zeros_v)
   (loss, nll, kernel_grad_dv, bias_grad_v), hidden_grad = jax.lax.scan(body, start, chunks)
+  # Without the tokens that `_chunks` added.
   hidden_grad_nd = hidden_grad.reshape(-1, hidden_nd.shape[1])[: hidden_nd.shape[0]]
   return (loss, nll), (hidden_grad_nd, kernel_grad_dv, bias_grad_v)
 
 
 def _fused_backward(terms, gradients, cotangents):  # type: ignore[no-untyped-def]
   del terms
+  # The loss is a scalar, so the chain rule is one factor. `nll` is only reported: its cotangent is ignored.
   of_loss = cotangents[0]
   scaled = jax.tree.map(lambda g: (g * of_loss).astype(g.dtype), gradients)
   return (*scaled, None, None)
@@ -156,9 +169,10 @@ _fused.defvjp(_fused_forward, _fused_backward)
 def _chunk_loss(
   chunk: tuple[Array, ...], kernel_dv: Array, bias_v: Array | None, terms: LossTerms
 ) -> tuple[Array, Array, Array]:
-  """Returns the chunk's loss and nll, and the loss's gradient in the logits before the cap."""
+  """Returns the chunk's loss and nll, and the loss's gradient in the logits before the cap, float32 [C, V]."""
   hidden_cd, targets_c, weights_c = chunk
   vocab = kernel_dv.shape[1]
+  # Logits, softmax and loss are float32 whatever the compute dtype.
   logits_cv = jnp.matmul(hidden_cd, kernel_dv, preferred_element_type=jnp.float32)
   logits_cv = logits_cv if bias_v is None else logits_cv + bias_v
   if terms.soft_cap:
@@ -176,22 +190,25 @@ def _chunk_loss(
     loss_c = loss_c + terms.z_loss * jnp.square(log_z_c)
   of_softmax_c1 = (weights_c * (1 + 2 * terms.z_loss * log_z_c))[:, None] / total_c1
   is_target_cv = jnp.arange(vocab)[None, :] == targets_c[:, None]
+  # d loss / d l, see the module's docstring; softmax(l) is the powers over their total.
   gradient_cv = powers_cv * of_softmax_c1 - weights_c[:, None] * (
     jnp.where(is_target_cv, 1 - terms.label_smoothing, 0.0) + terms.label_smoothing / vocab
   )
   if terms.soft_cap:
+    # d/dl of c tanh(l / c) is 1 - tanh^2.
     gradient_cv = gradient_cv * (1 - jnp.square(logits_cv / terms.soft_cap))
-  # A weight of 0 must silence a token even where its loss is not finite.
+  # A token of weight 0 must add nothing even if its loss is not finite: 0 times infinity would be NaN.
   bears_c = weights_c != 0
   loss = jnp.where(bears_c, loss_c * weights_c, 0.0).sum()
   return loss, jnp.where(bears_c, nll_c * weights_c, 0.0).sum(), gradient_cv
 
 
 def _chunks(terms: LossTerms, vocab: int, *arrays_n: Array) -> tuple[Array, ...]:
-  """Cuts arrays over tokens into [chunks, C, ...], filled up with tokens of weight 0."""
+  """Cuts arrays over tokens into [chunks, C, ...], padded with tokens of weight 0."""
   tokens = arrays_n[0].shape[0]
-  most = terms.chunk or max(MIN_CHUNK, CHUNK_ELEMENTS // vocab)
-  count = -(-tokens // most)
+  max_size = terms.chunk or max(MIN_CHUNK, CHUNK_ELEMENTS // vocab)
+  count = -(-tokens // max_size)
+  # Even chunks need less padding: fewer than one token for each chunk.
   size = -(-tokens // count)
 
   def cut(array: Array) -> Array:

@@ -158,19 +158,19 @@ def test_on_a_cpu_auto_is_the_plain_program_and_fused_is_refused():
     return str(jax.make_jaxpr(apply)({"params": language_model.parameter_shapes(model)}, ids))
 
   assert re.sub("0x[0-9a-f]+", "", program("auto")) == re.sub("0x[0-9a-f]+", "", program("plain"))
-  with pytest.raises(UserError, match="fused, but there is no kernel of it for a cpu"):
+  with pytest.raises(UserError, match="fused, but there is no attention kernel for a cpu"):
     program("fused")
 
 
 @pytest.mark.parametrize(
   ("platform", "fields", "prefix", "words"),
   [
-    ("tpu", {}, True, "no kernel shows a prefix both ways"),
+    ("tpu", {}, True, "no kernel supports attention in both directions inside a prefix"),
     ("tpu", {"positions": "transformer_xl"}, False, "the scores of model.positions transformer_xl"),
-    ("tpu", {"dtype": "float16"}, False, "bfloat16 or float32, not float16"),
+    ("tpu", {"dtype": "float16"}, False, "bfloat16 and float32, not float16"),
     ("tpu", {"head_width": 136}, False, "not model.head_width 136"),
-    ("gpu", {"positions": "alibi"}, False, "not given the bias of model.positions alibi"),
-    ("gpu", {"dtype": "bfloat16"}, False, "cuDNN's cannot be had: cuDNN is not detected;"),
+    ("gpu", {"positions": "alibi"}, False, "not used with the bias of model.positions alibi"),
+    ("gpu", {"dtype": "bfloat16"}, False, "the cuDNN kernel is not available: cuDNN is not detected;"),
   ],
 )
 def test_what_a_kernel_cannot_do_is_one_sentence_and_auto_goes_without(platform, fields, prefix, words):
@@ -260,7 +260,7 @@ def test_a_gpus_program_calls_cudnns_kernels_with_narrow_arrays(cudnn, groups, d
 @pytest.mark.parametrize(
   ("length", "fields", "words"),
   [
-    (130, {"dtype": "float32"}, "bfloat16 or float16, not float32"),
+    (130, {"dtype": "float32"}, "bfloat16 and float16, not float32"),
     (130, {"dtype": "bfloat16", "head_width": 12}, "multiple of 8"),
     (131, {"dtype": "bfloat16"}, "sequence length"),
   ],
