@@ -17,7 +17,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-MASKED_SCORE = -1e9  # added to the score of a key that must not be seen
+# Added to the score of a masked key: exp underflows to 0 in float32, and the weights are 0. It is finite, because a row
+# whose keys are all masked would give NaN with -inf; here its weights are even, and nothing reads them.
+MASKED_SCORE = -1e9
 KEYS, VALUES = "keys", "values"  # names in the collection "cache"
 
 
@@ -41,6 +43,7 @@ class CacheSlots(NamedTuple):
     """Returns the positions of the T new tokens as [B, T]; below 0 for padding."""
     if self.first is None:
       return self.positions_bs[:, :length]
+    # The slot is traced, so that one compiled program serves every step.
     return jax.lax.dynamic_slice_in_dim(self.positions_bs, self.first, length, axis=1)
 
   def slot_indices(self) -> tuple[Array, Array]:
@@ -53,32 +56,36 @@ class CacheSlots(NamedTuple):
     return (query_11 - keys_1s)[0]
 
   def mask(self) -> Array:
-    """Returns 0 where the one new token may look, NEVER elsewhere, float32 [B, 1, 1, S]."""
+    """Returns 0 where the one new token may attend, MASKED_SCORE elsewhere, float32 [B, 1, 1, S]."""
+    # Slots of padding have negative positions, and slots that are not written yet lie after the new token.
     seen_bs = (self.positions_bs >= 0) & (self.distances() >= 0)
     return jnp.where(seen_bs, 0.0, MASKED_SCORE)[:, None, None].astype(jnp.float32)
 
   def append(self, module: nn.Module, k_bgtk: Array, v_bgtk: Array) -> tuple[Array, Array]:
-    """Writes new keys and values into the module's cache and returns those to look at.
+    """Writes new keys and values [B, G, T, K] into the module's cache and returns those to attend to.
 
-    A prompt looks at itself alone; a later token at every slot.
+    A prompt attends only to itself, a later token to every slot [B, G, S, K].
     """
     if self.first is None:
-      room = self.positions_bs.shape[1] - k_bgtk.shape[2]
+      # Allocated at full length at once: the cache's shape never changes, so each step is the same program.
+      free = self.positions_bs.shape[1] - k_bgtk.shape[2]
       for name, new in ((KEYS, k_bgtk), (VALUES, v_bgtk)):
-        module.put_variable("cache", name, jnp.pad(new, ((0, 0), (0, 0), (0, room), (0, 0))))
+        module.put_variable("cache", name, jnp.pad(new, ((0, 0), (0, 0), (0, free), (0, 0))))
+      # Without the empty slots the prompt's products are as small as in training.
       return k_bgtk, v_bgtk
     for name, new in ((KEYS, k_bgtk), (VALUES, v_bgtk)):
-      kept: Array = module.get_variable("cache", name)
-      module.put_variable("cache", name, jax.lax.dynamic_update_slice_in_dim(kept, new, self.first, axis=2))
+      cached: Array = module.get_variable("cache", name)
+      # All rows write the same slot, so this is one slice, which XLA updates in place, and no scatter.
+      module.put_variable("cache", name, jax.lax.dynamic_update_slice_in_dim(cached, new, self.first, axis=2))
     return load_memory(module)
 
 
 def store_memory(module: nn.Module, k_bgsk: Array, v_bgsk: Array) -> None:
-  """Writes the keys and values of a memory into the module's cache, once for all steps."""
+  """Writes the keys and values [B, G, S, K] of cross attention into the module's cache, once for all steps."""
   module.put_variable("cache", KEYS, k_bgsk)
   module.put_variable("cache", VALUES, v_bgsk)
 
 
 def load_memory(module: nn.Module) -> tuple[Array, Array]:
-  """Returns the module's cached keys and values."""
+  """Returns the module's cached keys and values, each [B, G, S, K]."""
   return module.get_variable("cache", KEYS), module.get_variable("cache", VALUES)

@@ -1,12 +1,11 @@
-"""The three transformer families as wirings of one block, and the RNN in the decoder's place.
+"""The three transformer families built from one block, and recurrent models with the interface of a decoder.
 
-                 reads                  looks                      predicts
-  encoder        a masked text          both ways                  what was masked          BERT, RoBERTa
-  decoder        a text                 back (a prefix both ways)  the next token           GPT, BLOOM
-  encoder_       a source, both ways;   back, and at the whole     the next token of        Transformer, T5, BART
-    decoder      a target               source (cross attention)   the target
-  rnn, lstm,     a text                 back, through a state      the next token           before 2017
-    gru                                 of fixed size
+                 input                attends to                     predicts
+  encoder        a masked text        all tokens                     the masked tokens     BERT, RoBERTa
+  decoder        a text               earlier tokens, or a prefix    the next token        GPT, BLOOM
+  encoder_       a source and         earlier tokens, and all of     the next token of     Transformer, T5, BART
+    decoder      a target             the source (cross attention)   the target
+  rnn, lstm, gru a text               a state of fixed size          the next token        before 2017
 
 B batch, T target length, S source length, D width, V vocab.
 """
@@ -27,17 +26,17 @@ from gen.models import layers, recurrent
 from gen.models.kv_cache import CacheSlots
 from gen.models.transformer import INTERMEDIATES, AttentionInputs, LayerStack, attention_mask
 
-DISTANCES = ("relative", "alibi")  # positions that are a bias by distance, and nothing else
+DISTANCES = ("relative", "alibi")  # kinds of positions that are only a bias by distance
 
 
 class OutputHead(nn.Module):
-  """Hidden states to logits: the embedding's transpose or a matrix of its own."""
+  """Maps hidden states to logits, with the transposed embedding if tied, else with a separate matrix."""
 
   config: Model
   table: layers.Embedding
 
   def setup(self) -> None:
-    """Makes the parameters that the config asks for."""
+    """Creates the parameters of the config."""
     cfg = self.config
     if cfg.head_transform:
       names = ("embed", "mlp")
@@ -50,7 +49,7 @@ class OutputHead(nn.Module):
       self.bias = layers.make_weight(self, "bias", layers.ZEROS, (cfg.vocab,), ("vocab",))
 
   def prepare(self, x_btd: Array) -> Array:
-    """Returns hidden states ready for the product with the vocabulary."""
+    """Returns hidden states [B, T, D] ready for the product with the vocabulary."""
     cfg = self.config
     if cfg.head_transform:
       activation = layers.ACTIVATIONS[cfg.head_activation or cfg.activation]
@@ -67,6 +66,7 @@ class OutputHead(nn.Module):
     kernel_dv, bias_v = self.weights()
     x_btd = self.prepare(x_btd)
     rows = x_btd.size // self.config.width
+    # Decoding: for few rows the table is the left operand, see `decode_weights`. Not if the vocabulary is split.
     if self.config.tied and rows <= decode_weights.MAX_ROWS and layers.num_shards("vocab") == 1:
       table_vd = self.table.matrix().astype(self.config.dtype)
       logits_btv = decode_weights.matmul_with_table(x_btd.reshape(rows, -1), table_vd).reshape(
@@ -80,16 +80,16 @@ class OutputHead(nn.Module):
 
 
 class LanguageModel(nn.Module):
-  """A stack that reads, or a source stack with a target stack that looks at it, under one embedding table.
+  """One stack, or a source and a target stack with cross attention, which share one embedding table.
 
-  `__call__` gives logits. Training calls `hidden` and `head_weights` instead, so that the logits of a whole batch
-  need never exist.
+  `__call__` returns logits. Training calls `hidden` and `head_weights` instead, so that the logits of a whole batch
+  never exist at once.
   """
 
   config: Model
 
   def setup(self) -> None:
-    """Makes the stacks."""
+    """Creates the stacks."""
     cfg = self.config
     self.embedding = layers.Embedding(cfg.vocab, cfg.width)
     causal = cfg.family != "encoder"
@@ -107,7 +107,7 @@ class LanguageModel(nn.Module):
 
   @property
   def has_source(self) -> bool:
-    """Whether a second text is read by an encoder of its own."""
+    """Whether a separate encoder reads a source text."""
     return self.config.family == "encoder_decoder"
 
   def encode(
@@ -130,9 +130,16 @@ class LanguageModel(nn.Module):
   ) -> Array:
     """Returns the last hidden states [B, T, D] before the head.
 
-    `prefix_bt` marks keys that a decoder's queries see although they come later, see `transformer.attention_mask`.
-    `key_segments_bt` is for texts whose padding is seen by none and yet sees the text, as other libraries have it;
-    without it, keys have the segments of their queries.
+    Args:
+      inputs_bt: token ids.
+      segments_bt: document of each token, from 1; 0 is padding. None: each row is one document.
+      positions_bt: position of each token; None counts from 0.
+      source_bs: token ids of an encoder-decoder's source; source_segments_bs and source_positions_bs belong to them.
+      source_segments_bs: as segments_bt.
+      source_positions_bs: as positions_bt.
+      token_types_bt: BERT's sentence A or B.
+      key_segments_bt: segments of the keys if they differ, for padding that attends to text as in other libraries.
+      prefix_bt: 1 for tokens that are visible to earlier ones too, see `transformer.attention_mask`.
     """
     if self.config.recurrent:
       return cast(Array, self.target(inputs_bt, segments_bt)[0])
@@ -146,7 +153,7 @@ class LanguageModel(nn.Module):
         prefix_bt=prefix_bt,
       )
     if source_bs is None:
-      raise ValueError("an encoder-decoder reads a source: give source_bs")
+      raise ValueError("an encoder-decoder needs a source; pass source_bs")
     memory_bsd = self.encode(source_bs, source_segments_bs, source_positions_bs)
     segments_bs = _ones(source_bs) if source_segments_bs is None else source_segments_bs
     return self.target(
@@ -164,7 +171,7 @@ class LanguageModel(nn.Module):
     segments_bt: Array | None = None,
     **others: Array | None,
   ) -> tuple[Array, RecurrentState]:
-    """Returns what `hidden` does for a text that goes on from a state, and the state after it (recurrent only)."""
+    """Returns `hidden` of a text that continues from a recurrent state, and the state after it (recurrent only)."""
     del others
     x_btd, state = self.target(inputs_bt, segments_bt, state)
     return self.head.prepare(x_btd), state
@@ -172,10 +179,10 @@ class LanguageModel(nn.Module):
   def carry(
     self, inputs_bt: Array, state: RecurrentState, segments_bt: Array | None = None
   ) -> tuple[Array, RecurrentState]:
-    """Returns logits [B, T, V] of a text that goes on from a state, and the state after it (recurrent only).
+    """Returns logits [B, T, V] of a text that continues from a state, and the state after it (recurrent only).
 
-    `recurrent.init_recurrent_state(config, batch)` is the state before any text; a text cut into pieces that hand the
-    state on gives the logits of the whole.
+    `recurrent.init_recurrent_state(config, batch)` is the state before any text. A text in pieces, each continuing from
+    the state of the piece before it, has the same logits as the text in one piece.
     """
     x_btd, state = self.target(inputs_bt, segments_bt, state)
     return self.head(x_btd), state
@@ -187,6 +194,7 @@ class LanguageModel(nn.Module):
   def __call__(self, inputs_bt: Array, **others: Array | None) -> Array:
     """Returns logits [B, T, V], float32; arguments as in `states`."""
     x_btd = self.states(inputs_bt, **others)
+    # The pooler is called once during initialization, so that its parameters exist; logits do not depend on it.
     if self.config.pooler and self.is_initializing():
       self.pooled(x_btd)
     return self.head(x_btd)
@@ -202,24 +210,25 @@ class LanguageModel(nn.Module):
     """Reads prompts into the collection "cache" and returns the logits [B, V] after their last tokens.
 
     Args:
-      inputs_bt: prompts that end together, padded on the left.
-      positions_bs: position of every slot that the cache shall have, T and more; below 0 for padding, and by one up
-        from a row's first token.
-      source_bs: what an encoder-decoder's encoder reads.
-      source_segments_bs: 1 where the source is text, 0 where padding; None is text alone.
-      prefix: whether a decoder looks both ways inside its prompt, as objective `prefix` trained it to.
+      inputs_bt: prompts that end in the same column, padded on the left.
+      positions_bs: position of each slot of the cache, at least T slots. It is below 0 for padding, and counts up by
+        one from a row's first token.
+      source_bs: token ids of an encoder-decoder's source.
+      source_segments_bs: 1 for text, 0 for padding of the source; None if there is no padding.
+      prefix: whether a decoder attends in both directions inside its prompt, as after training with objective `prefix`.
     """
     segments_bt = (positions_bs[:, : inputs_bt.shape[1]] >= 0).astype(jnp.int32)
     memory_bsd = None
     if self.has_source:
       if source_bs is None:
-        raise ValueError("an encoder-decoder reads a source: give source_bs")
+        raise ValueError("an encoder-decoder needs a source; pass source_bs")
       memory_bsd = self.encode(source_bs, source_segments_bs)
       source_segments_bs = _ones(source_bs) if source_segments_bs is None else source_segments_bs
       self.put_variable("cache", "source_segments_bs", source_segments_bs)
     self.put_variable("cache", "positions_bs", positions_bs)
     self.put_variable("cache", "filled", jnp.int32(inputs_bt.shape[1]))
     slots = CacheSlots(positions_bs)
+    # Prompts end in the same column, so one column has the logits of all rows.
     x_btd = self.target(
       inputs_bt, segments_bt, None, None, memory_bsd, source_segments_bs, slots=slots,
       prefix_bt=segments_bt if prefix else None,
@@ -241,7 +250,7 @@ class LanguageModel(nn.Module):
 
 
 class TokenStack(nn.Module):
-  """Embeddings, positions and mask of one text, and the stack that reads it."""
+  """Embeddings, positions and mask of one text, and its stack of blocks."""
 
   config: Model
   table: layers.Embedding
@@ -262,22 +271,24 @@ class TokenStack(nn.Module):
     slots: CacheSlots | None = None,
     prefix_bt: Array | None = None,
   ) -> Array:
-    """Maps ids to hidden states [B, T, D]; without segments the row is one document.
+    """Maps ids to hidden states [B, T, D]; without segments each row is one document.
 
-    With slots, the ids are the next ones of a text whose earlier ones are in the cache, which takes these in too.
-    T5's buckets are one-sided in a causal stack, whose later keys of a prefix are all in that of distance 0.
+    With slots, the ids continue the text in the cache and are added to it. T5's buckets are one-sided in a causal
+    stack; later keys of a prefix are then all in the bucket of distance 0.
     """
     cfg, length = self.config, ids_bt.shape[1]
-    back = self.causal and prefix_bt is None  # whether all later keys are hidden
-    # Slots while one token is read after those in the cache; None while a text is read from its start.
+    masks_later = self.causal and prefix_bt is None  # whether all later keys are masked
+    # Slots while one token is added to a cache; None for a text from its start.
     step_slots = None if slots is None or slots.is_prefill else slots
     segments_bt = _ones(ids_bt) if segments_bt is None else segments_bt
     distance_bias = self._distance_bias(length, positions_bt, slots)
     if slots is not None:
+      # Padding has negative positions, which tables of positions do not have; no token attends to it.
       positions_bt = jnp.maximum(slots.new_positions(length), 0)
     elif positions_bt is None:
       positions_bt = jnp.broadcast_to(jnp.arange(length), ids_bt.shape)
     x_btd = layers.InputEmbeddings(cfg, self.table, name="embeddings")(ids_bt, positions_bt, token_types_bt)
+    # The mask is a bias for plain attention, or segments for a fused kernel.
     bias = segments = None
     if step_slots is not None:
       bias = step_slots.mask()
@@ -291,7 +302,7 @@ class TokenStack(nn.Module):
     elif cfg.positions == "transformer_xl" and step_slots is not None:
       waves_rd = layers.sinusoidal_positions(step_slots.distances()[None], cfg.width)[0]
     elif cfg.positions == "transformer_xl":
-      waves_rd = layers.distance_waves(length, cfg.width, back)
+      waves_rd = layers.distance_waves(length, cfg.width, masks_later)
     memory_bias = memory_segments = None
     if memory_segments_bs is not None:
       memory_segments = self._fused(slots, segments_bt, memory_segments_bs, cross=True)
@@ -300,13 +311,13 @@ class TokenStack(nn.Module):
     inputs = AttentionInputs(
       bias, distance_bias, angles, waves_rd, memory_bsd, memory_bias, slots, None, segments, memory_segments
     )
-    return LayerStack(cfg, self.depth, self.cross, back, name="stack")(x_btd, inputs)
+    return LayerStack(cfg, self.depth, self.cross, masks_later, name="stack")(x_btd, inputs)
 
   def _distance_bias(self, length: int, positions_bt: Array | None, slots: CacheSlots | None) -> Array | None:
-    """Returns T5's or ALiBi's bias of so many new tokens, for all layers, or None.
+    """Returns T5's or ALiBi's bias of `length` new tokens, which all layers share, or None.
 
-    It is [B, H, T, S] where a text that is read whole has positions, which may be any. Else tokens stand where they
-    lie, and one bias [1, H, T, S] serves all rows.
+    It is [B, H, T, S] for a text with explicit positions. Otherwise positions are column indices, and one bias
+    [1, H, T, S] holds for all rows.
     """
     cfg = self.config
     if cfg.positions not in DISTANCES:
@@ -322,9 +333,9 @@ class TokenStack(nn.Module):
   def _fused(
     self, slots: CacheSlots | None, queries_bt: Array, keys_bs: Array, **kind: bool
   ) -> SegmentIds | None:
-    """Returns segments as a fused kernel takes them, or None where attention is written out.
+    """Returns the mask as segments for a fused kernel, or None for plain attention.
 
-    It is written out with a cache, for a caller who asks for its weights, while parameters are drawn, and on a CPU.
+    Attention is plain with a cache, if the caller requests attention weights, during initialization, and on a CPU.
     """
     if slots is not None or self.is_initializing() or self.is_mutable_collection(INTERMEDIATES):
       return None
@@ -345,20 +356,20 @@ def build_model(config: Model) -> LanguageModel:
     ValueError: for an unknown family, or a config without a vocabulary.
   """
   if config.family not in FAMILIES:
-    raise ValueError(f"family {config.family!r} is none of {', '.join(FAMILIES)}")
+    raise ValueError(f"family is {config.family!r}; it must be one of {', '.join(FAMILIES)}")
   if config.vocab < 1:
-    raise ValueError("the model's vocab is 0: set it, or let a run take it from its tokenizer")
+    raise ValueError("model.vocab is 0; set it, or use the run's completed config (run_length.complete_run)")
   return LanguageModel(config)
 
 
 def batch_arguments(config: Model, batch: Batch) -> dict[str, Any]:
-  """Returns what a module reads of a batch, as keyword arguments.
+  """Returns the fields of a batch that a module reads, as keyword arguments of `LanguageModel.hidden`.
 
-  Positions are left out where the model only uses distances (T5, ALiBi). Inside a segment these are differences of
-  indices, so one bias serves all rows: an encoder-decoder of width 128 takes 409 ms a step in place of 436. Not where
-  rows are sharded: each device then sums the gradient of its own rows' biases into the small table, while the gradient
-  of one bias for all rows would be all-reduced in every layer.
+  Positions are omitted if the model only uses distances (T5, ALiBi) and rows are not sharded.
   """
+  # Inside a segment a distance is a difference of column indices, so one bias serves all rows: an encoder-decoder of
+  # width 128 takes 409 ms a step in place of 436. If rows are sharded, the gradient of one bias for all rows would be
+  # all-reduced in every layer; with a bias for each row, each device sums its own rows' gradient into the small table.
   unread = {"targets_bt", "weights_bt"}
   if config.positions in DISTANCES and layers.num_shards("batch") == 1:
     unread |= {"positions_bt", "source_positions_bs"}
@@ -372,7 +383,7 @@ def example_inputs(config: Model, batch: int = 1, length: int = 2) -> dict[str, 
 
 
 def initialize_parameters(config: Model, key: Array) -> Any:
-  """Returns a tree of float32 parameters, drawn from the key."""
+  """Returns a tree of float32 parameters, drawn from the key; raises as `build_model`."""
   variables = build_model(config).init(key, **example_inputs(config))
   return nn.meta.unbox(variables["params"])
 

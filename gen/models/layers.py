@@ -1,11 +1,15 @@
-"""What blocks are made of: dense layers, norms, embeddings and positions.
+"""The layers of blocks: dense layers, norms, embeddings and positions.
 
-Dense layers and embeddings: arXiv:1706.03762, section 3. Six ways to say where a token stands: sinusoidal and learned
-positions are added to embeddings (arXiv:1706.03762, 3.5); rotary ones turn queries and keys (arXiv:2104.09864); T5's
-relative buckets (arXiv:1910.10683, 2.1) and ALiBi (arXiv:2108.12409) are biases on scores; Transformer-XL's distances
-(arXiv:1901.02860, 3.3) are keys of their own, in Gopher and Chinchilla too.
+Dense layers and embeddings follow arXiv:1706.03762, section 3. There are six kinds of positions:
 
-Parameters are float32 and carry the logical names of their axes; compute is in the config's dtype, norms in float32.
+    sinusoidal, learned   added to embeddings                arXiv:1706.03762, 3.5
+    rotary                rotations of queries and keys      arXiv:2104.09864
+    relative              T5's buckets, a bias on scores     arXiv:1910.10683, 2.1
+    alibi                 a bias on scores                   arXiv:2108.12409
+    transformer_xl        keys of distances, also in Gopher  arXiv:1901.02860, 3.3
+                          and Chinchilla
+
+Parameters are float32, and their axes have logical names. Compute is in the config's dtype, norms in float32.
 B batch, T query, S key, N tokens, R distance, H heads, K head width, D width.
 """
 
@@ -27,6 +31,8 @@ from gen.sharding import activation_sharding
 Initializer = Callable[..., Array]
 ZEROS, ONES = nn.initializers.zeros_init(), nn.initializers.ones_init()
 
+# Each stores one array for its gradient; why is in `gradients.recompute_activation` and `relu_from_output`. The gates
+# of GLU variants are named as in arXiv:2002.05202; `geglu` uses tanh, as T5 v1.1 does.
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
   "relu": gradients.relu_from_output,
   "gelu": gradients.recompute_activation(functools.partial(nn.gelu, approximate=False)),
@@ -38,6 +44,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 def fan_in_normal(fan_in: int, scale: float = 1.0) -> Callable[..., Array]:
   """Returns a normal initializer of standard deviation scale / sqrt(fan_in)."""
+  # Keeps the variance of activations at 1 through a layer (LeCun et al. 1998).
   return nn.initializers.normal(scale / math.sqrt(fan_in))
 
 
@@ -49,15 +56,24 @@ def output_scale(config: Model) -> float:
 def make_weight(
   module: nn.Module, name: str, initializer: Initializer, shape: tuple[int, ...], axes: tuple[str | None, ...]
 ) -> Array:
-  """Returns a float32 parameter of the module, its axes named for sharding tables."""
+  """Returns a float32 parameter of the module.
+
+  Args:
+    module: the module that owns it.
+    name: its name there.
+    initializer: of its first values.
+    shape: its shape.
+    axes: a logical name or None for each axis; `gen.sharding` maps names to axes of the mesh.
+  """
   boxed = nn.with_logical_partitioning(initializer, axes)
   value = cast(Array, module.param(name, boxed, shape, jnp.float32))
-  # Under ZeRO-3 it is stored in shards, and gathered before it is used.
+  # Under ZeRO-3 and fsdp it is stored in shards, and gathered here, before it is used.
   return activation_sharding.gather_weight(value, *axes) if gradients.on_mesh() else value
 
 
 def shard(x: Array, *axes: str | None) -> Array:
   """Returns x split over the mesh by the logical names of its axes (None: not split); without a mesh, x."""
+  # Without these hints XLA may choose another split for an activation than for the next, and communicate between them.
   return activation_sharding.shard_activation(x, *axes) if gradients.on_mesh() else x
 
 
@@ -95,8 +111,8 @@ class Dense(nn.Module):
     """Maps [..., inputs] to [..., outputs]."""
     initializer = fan_in_normal(self.inputs, self.scale)
     kernel_io = make_weight(self, "kernel", initializer, (self.inputs, self.outputs), self.axes)
-    # Flattened, the gradient of W contracts one axis, which XLA's CPU backend does at the rate of a matrix product. To
-    # contract batch and length as two axes takes twice as long.
+    # With tokens flattened to one axis, XLA's CPU backend computes the gradient of W at the rate of a matrix product.
+    # Contracting batch and length as two axes takes twice as long: 21 ms for a feed-forward instead of 10.5.
     y_no = gradients.matmul(x.reshape(-1, self.inputs), kernel_io.astype(self.dtype))
     if self.bias:
       y_no = y_no + make_weight(self, "bias", ZEROS, (self.outputs,), self.axes[1:]).astype(self.dtype)
@@ -115,7 +131,8 @@ class Norm(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    """Normalizes [..., width]."""
+    """Normalizes [..., width]; the result is in the config's dtype."""
+    # In float32: a mean of squares in bfloat16 would have 8 bits.
     scale_d = make_weight(self, "scale", ONES, (self.width,), (self.axis,))
     y = gradients.normalize(x.astype(jnp.float32), scale_d, self.kind == "layernorm", self.epsilon)
     if self.bias and self.kind == "layernorm":
@@ -142,11 +159,12 @@ class Embedding(nn.Module):
     self.table_vd = make_weight(self, "embedding", initializer, (self.rows, self.width), self.axes)
 
   def matrix(self) -> Array:
-    """Returns the whole table [rows, width]."""
+    """Returns the table, float32 [rows, width]."""
     return self.table_vd
 
   def __call__(self, ids: Array) -> Array:
     """Maps ids of any shape to [..., width], float32."""
+    # "clip" instead of jax's default "fill", which would return NaN for an id outside the table.
     return jnp.take(self.matrix(), ids, axis=0, mode="clip").astype(jnp.float32)
 
 
@@ -154,6 +172,7 @@ def apply_dropout(config: Model, x: Array, module: nn.Module) -> Array:
   """Applies the config's dropout where the caller gave a `dropout` key, and nothing otherwise."""
   if config.dropout == 0.0 or not module.has_rng("dropout"):
     return x
+  # Scaled by the share that stays, so that evaluation needs no factor.
   keep = jax.random.bernoulli(module.make_rng("dropout"), 1 - config.dropout, x.shape)
   return jnp.where(keep, x / (1 - config.dropout), 0)
 
@@ -161,33 +180,42 @@ def apply_dropout(config: Model, x: Array, module: nn.Module) -> Array:
 def sinusoidal_positions(positions_bt: Array, width: int) -> Array:
   """Returns sines in the first half of the width and cosines in the second, float32 [B, T, D].
 
-  Angles are position / 10000^(2 i / D). The paper interleaves sines and cosines, which only permutes D.
+  Angles are position / 10000^(2 i / D). The paper (arXiv:1706.03762, 3.5) interleaves sines and cosines, which only
+  permutes D.
   """
+  # Angles are float32 whatever the compute dtype: bfloat16 cannot represent integers above 256 exactly.
   rates_d = 10_000.0 ** (-2 * np.arange((width + 1) // 2, dtype=np.float32) / width)
   angles_btd = positions_bt[..., None].astype(jnp.float32) * rates_d
   return jnp.concatenate([jnp.sin(angles_btd), jnp.cos(angles_btd)], axis=-1)[..., :width]
 
 
 def rotary_angles(positions_bt: Array, head_width: int, base: float) -> tuple[Array, Array]:
-  """Returns cosines and sines [B, 1, T, K/2] by which pairs (i, i + K/2) of a head turn."""
+  """Returns cosines and sines [B, 1, T, K/2] of the angles by which pairs (i, i + K/2) of a head are rotated."""
+  # Computed in numpy on the host, so the powers are constants of the program.
   rates_k = base ** (-np.arange(head_width // 2, dtype=np.float32) * 2 / head_width)
   angles_b1tk = positions_bt[:, None, :, None].astype(jnp.float32) * rates_k
   return jnp.cos(angles_b1tk), jnp.sin(angles_b1tk)
 
 
 def apply_rotary(x_bhtk: Array, angles: tuple[Array, Array]) -> Array:
-  """Turns queries or keys [..., B, H, T, K] by their positions."""
+  """Rotates queries or keys [..., B, H, T, K] by their positions (arXiv:2104.09864)."""
   cosines, sines = angles
   half = x_bhtk.shape[-1] // 2
-  first, second = x_bhtk[..., :half], x_bhtk[..., half:]
-  turned = jnp.concatenate([first * cosines - second * sines, second * cosines + first * sines], axis=-1)
-  return turned.astype(x_bhtk.dtype)
+  x, y = x_bhtk[..., :half], x_bhtk[..., half:]
+  rotated = jnp.concatenate([x * cosines - y * sines, y * cosines + x * sines], axis=-1)
+  return rotated.astype(x_bhtk.dtype)
 
 
 def relative_buckets(distance_bts: Array, buckets: int, furthest: int, bidirectional: bool) -> Array:
-  """Returns T5's bucket of each key position minus query position.
+  """Returns T5's bucket of each key position minus query position (arXiv:1910.10683, 2.1).
 
-  Half of the buckets (per direction) hold single distances, the rest grow logarithmically up to `furthest`.
+  Half of the buckets (per direction) hold single distances, the others grow logarithmically up to `furthest`.
+
+  Args:
+    distance_bts: key position minus query position.
+    buckets: number of buckets, of both directions together if `bidirectional`.
+    furthest: distance from which on all are in the last bucket.
+    bidirectional: whether later keys have buckets of their own; otherwise they are all in that of distance 0.
   """
   offset = jnp.zeros_like(distance_bts)
   if bidirectional:
@@ -196,12 +224,12 @@ def relative_buckets(distance_bts: Array, buckets: int, furthest: int, bidirecti
     distance_bts = jnp.abs(distance_bts)
   else:
     distance_bts = -jnp.minimum(distance_bts, 0)
-  # Looked up in a table made here: a compiled logarithm may land on the other side of a bucket's edge. In float32,
-  # as published models have it, whose edges float64 would move too.
-  exact, places, narrow = buckets // 2, np.arange(furthest + 1), np.float32
-  ratio = np.log(np.maximum(places, 1).astype(narrow) / narrow(exact)) / narrow(math.log(furthest / exact))
-  far = np.minimum(exact + (ratio * narrow(buckets - exact)).astype(np.int32), buckets - 1)
-  table = jnp.asarray(np.where(places < exact, places, far).astype(np.int32))
+  # The table is made on the host, because a compiled logarithm may round to the other side of a bucket's edge. It is
+  # float32 as in published models: float64 would move some edges too.
+  exact, distances, narrow = buckets // 2, np.arange(furthest + 1), np.float32
+  ratio = np.log(np.maximum(distances, 1).astype(narrow) / narrow(exact)) / narrow(math.log(furthest / exact))
+  logarithmic = np.minimum(exact + (ratio * narrow(buckets - exact)).astype(np.int32), buckets - 1)
+  table = jnp.asarray(np.where(distances < exact, distances, logarithmic).astype(np.int32))
   return offset + jnp.take(table, jnp.minimum(distance_bts, furthest))
 
 
@@ -225,7 +253,11 @@ class RelativeBias(nn.Module):
 
 
 def alibi_slopes(heads: int) -> np.ndarray:
-  """Returns ALiBi's slope of each head: 2^(-8 i / n), with BLOOM's rule where heads are no power of two."""
+  """Returns ALiBi's slope of each head, float32 [H]: 2^(-8 i / n) (arXiv:2108.12409, section 3).
+
+  If the number of heads is no power of two, the slopes of the next lower power are followed by every second slope of
+  the next higher one, as in BLOOM.
+  """
   power = 2 ** math.floor(math.log2(heads))
   slopes = [2 ** (-8 * (i + 1) / power) for i in range(power)]
   slopes += [2 ** (-8 * (2 * i + 1) / (2 * power)) for i in range(heads - power)]
@@ -247,17 +279,24 @@ def distance_waves(length: int, width: int, causal: bool) -> Array:
 def shift_relative(scores_bhtr: Array) -> Array:
   """Returns scores by distance as scores by key: [b, h, t, s] is that of distance t - s.
 
-  Row t begins T - 1 - t places late, which is what reading the rows one element longer than they are does. Keys
-  at distances that are not there get numbers without meaning, which a causal mask hides.
+  Scores of keys at distances that do not exist are undefined; a causal mask hides them.
+
+  Args:
+    scores_bhtr: scores by distance, the furthest first (`distance_waves`).
   """
   batch, heads, length, distances = scores_bhtr.shape
+  # Row t must move left by T - 1 - t. Padding each row by one element in front and dropping the first T elements of the
+  # flat array does so without an index (arXiv:1901.02860, appendix B).
   longer = jnp.pad(scores_bhtr, ((0, 0), (0, 0), (0, 0), (1, 0)))
   flat = longer.reshape(batch, heads, length * (distances + 1))[..., length:]
   return flat.reshape(batch, heads, length, distances)[..., :length]
 
 
 class DistanceScores(nn.Module):
-  """Scores q' W r of distances between queries and keys; q' is q with a bias, and content has another."""
+  """Transformer-XL's scores of distances, (q + v) W r, and the queries of content q + u (arXiv:1901.02860, 3.3).
+
+  u is `content_bias` and v is `distance_bias`, each [H, K]; r are the waves of the distances.
+  """
 
   config: Model
 
@@ -265,7 +304,10 @@ class DistanceScores(nn.Module):
   def __call__(self, q_bhtk: Array, waves_rd: Array, in_order: bool = False) -> tuple[Array, Array]:
     """Returns queries of content [B, H, T, K], and what distance adds to scores before the scale [B, H, T, S].
 
-    The waves are those of all distances, furthest first, or `in_order`: of each key's distance to a single query.
+    Args:
+      q_bhtk: queries.
+      waves_rd: waves of all distances, the furthest first.
+      in_order: whether the waves are those of each key's distance to the single query instead.
     """
     cfg = self.config
     sizes, axes = (cfg.n_heads, cfg.head_width), ("heads", "head")
@@ -291,11 +333,12 @@ class InputEmbeddings(nn.Module):
   def __call__(self, ids_bt: Array, positions_bt: Array, token_types_bt: Array | None) -> Array:
     """Maps ids [B, T] to the residual stream [B, T, D]."""
     cfg = self.config
+    # Sums and the norm are float32; only the result is in the compute dtype.
     x_btd = self.table(ids_bt) * cfg.embedding_scale
     if cfg.positions == "learned":
       rows = cfg.context + cfg.position_offset
-      places = Embedding(rows, cfg.width, ("positions", "embed"), name="positions")
-      x_btd = x_btd + places(positions_bt + cfg.position_offset)
+      table = Embedding(rows, cfg.width, ("positions", "embed"), name="positions")
+      x_btd = x_btd + table(positions_bt + cfg.position_offset)
     elif cfg.positions == "sinusoidal":
       x_btd = x_btd + sinusoidal_positions(positions_bt, cfg.width)
     if cfg.token_types:

@@ -55,22 +55,27 @@ CELLS = {
 
 
 def init_recurrent_state(config: Model, batch: int) -> RecurrentState:
-  """Returns the state before any text: zeros of [L, B, D]."""
+  """Returns the state before any text: zeros, float32 [L, B, D]."""
   shape = (config.depth, batch, config.width)
   hidden_lbd = jnp.zeros(shape, jnp.float32)
-  # An array of its own: a training step donates both, and one buffer cannot be donated twice.
+  # Two arrays of zeros, because a training step donates both and a buffer cannot be donated twice.
   return RecurrentState(hidden_lbd, jnp.zeros(shape, jnp.float32) if CELLS[config.family].has_cell else None)
 
 
 def document_boundaries(segments_bt: Array) -> DocumentBoundaries:
-  """Returns where the state is cleared and where it stands still.
+  """Returns where the state is cleared and where it does not change.
 
-  Segments rise along a row from 1, and a state that comes with the rows is that of segment 1: a row that begins
-  with segment 2 begins another document.
+  Segments rise along a row from 1. A state from the row before belongs to segment 1, so a row that begins with segment
+  2 begins another document.
+
+  Args:
+    segments_bt: document of each token, from 1; 0 is padding.
   """
+  # The latest segment before each token; padding between documents (0) does not hide it.
   latest_bt = jax.lax.cummax(jnp.pad(segments_bt[:, :-1], ((0, 0), (1, 0)), constant_values=1), axis=1)
   reads_bt = segments_bt > 0
   keep_bt = ~(reads_bt & (segments_bt != latest_bt))
+  # Time-major and float32 factors with an axis for D, as the loop over time multiplies them.
   return DocumentBoundaries(*(mark_bt.T[:, :, None].astype(jnp.float32) for mark_bt in (keep_bt, reads_bt)))
 
 
@@ -93,16 +98,16 @@ def orthogonal_gates(scale: float) -> layers.Initializer:
 
   def initialize(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
     width, gates, _ = shape
-    one = nn.initializers.orthogonal(scale)
-    return jnp.stack([one(each, (width, width), dtype) for each in jax.random.split(key, gates)], axis=1)
+    draw = nn.initializers.orthogonal(scale)
+    return jnp.stack([draw(gate, (width, width), dtype) for gate in jax.random.split(key, gates)], axis=1)
 
   return initialize
 
 
 class RecurrentLayer(nn.Module):
-  """One recurrent layer; a pre-norm residual branch where the config asks for it, and dropout of what it passes up.
+  """One recurrent layer, as a pre-norm residual branch if `config.residual`, with dropout on its result.
 
-  Dropout never touches the recurrent connections (arXiv:1409.2329).
+  Dropout is never applied to the recurrent connections (arXiv:1409.2329).
   """
 
   config: Model
@@ -111,26 +116,29 @@ class RecurrentLayer(nn.Module):
   def __call__(
     self, x_tbd: Array, state: RecurrentState, seen: DocumentBoundaries | None
   ) -> tuple[Array, RecurrentState]:
-    """Maps the layer below to (what the layer above reads, the state after the last step)."""
+    """Maps inputs [T, B, D] and a state [B, D] to the layer's result [T, B, D] and the state after the last step."""
     cfg = self.config
     cell, width, dtype = CELLS[cfg.family], cfg.width, cfg.dtype
     shape, names = (width, cell.gates, width), ("embed", None, "mlp")
     normal = layers.fan_in_normal(width, cfg.initializer_scale)
     kernel_dg = layers.make_weight(self, "input_kernel", normal, shape, names).reshape(width, -1)
-    again_dg = layers.make_weight(self, "kernel", orthogonal_gates(cfg.initializer_scale), shape, names)
-    again_dg = layers.shard(again_dg, None, None, None)  # Put together once, not at each step of the loop.
+    recurrent_dg = layers.make_weight(self, "kernel", orthogonal_gates(cfg.initializer_scale), shape, names)
+    # Under tensor parallelism U is split by units. It is gathered once here, not at each step of the loop.
+    recurrent_dg = layers.shard(recurrent_dg, None, None, None)
     bias_g = layers.make_weight(self, "bias", gate_bias(cfg.family), shape[1:], names[1:]).reshape(-1)
     inner_g = None
+    # Only the GRU's candidate needs a second bias, inside r (p + b'); in sums with x W + b it would be redundant.
     if not cell.summed:
       inner_d = layers.make_weight(self, "candidate_bias", layers.ZEROS, (width,), ("mlp",))
       inner_g = jnp.pad(inner_d, ((cell.gates - 1) * width, 0)).astype(dtype)
     y_tbd = layers.make_norm(cfg, name="norm")(x_tbd) if cfg.residual else x_tbd
+    # x W of all steps in one product: only h U has to wait for the state.
     inputs_ng = gradients.matmul(recurrence.flatten_time(y_tbd), kernel_dg.astype(dtype)) + bias_g.astype(
       dtype
     )
     inputs_tbg = recurrence.unflatten_time(inputs_ng, x_tbd.shape[0])
     states, last = recurrence.scan_layer(
-      cell, inputs_tbg, again_dg.reshape(width, -1).astype(dtype), inner_g, state, seen
+      cell, inputs_tbg, recurrent_dg.reshape(width, -1).astype(dtype), inner_g, state, seen
     )
     y_tbd = layers.apply_dropout(cfg, states.hidden.astype(dtype), self)
     return x_tbd + y_tbd if cfg.residual else y_tbd, last
@@ -148,10 +156,11 @@ class RecurrentStack(nn.Module):
   ) -> tuple[Array, RecurrentState]:
     """Maps ids and the state before them to hidden states [B, T, D] and the state after them.
 
-    Without segments the rows go on from the state; with them it is kept by what lies in segment 1 from the start.
+    Without segments, rows continue from the state. With segments, only tokens of segment 1 at a row's start do.
     """
     cfg = self.config
     state = init_recurrent_state(cfg, ids_bt.shape[0]) if state is None else state
+    # Transposed to time-major once, on ids, where it is cheapest.
     x_tbd = (self.table(ids_bt.T) * cfg.embedding_scale).astype(cfg.dtype)
     layer = gradients.recompute_layer(RecurrentLayer, cfg.remat, cfg.scan)
     scanned = nn.scan(
@@ -160,7 +169,9 @@ class RecurrentStack(nn.Module):
       split_rngs={"params": True, "dropout": True},
       in_axes=(0, nn.broadcast),
       length=cfg.depth,
-      unroll=1 if cfg.scan else cfg.depth,
+      unroll=1
+      if cfg.scan
+      else cfg.depth,  # unrolled, XLA can optimize across layers; compile time grows with depth
       metadata_params={nn.PARTITION_NAME: "layers"},
     )
     x_tbd = layers.apply_dropout(cfg, x_tbd, self)

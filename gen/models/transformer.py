@@ -22,28 +22,28 @@ from gen.models import kv_cache, layers
 from gen.models.kv_cache import MASKED_SCORE, CacheSlots
 from gen.models.layers import shard
 
-# flax's collection of what a caller asked to see; where none asked, nothing is computed.
+# flax's collection of values that a caller requests (attention weights); otherwise they are not computed.
 INTERMEDIATES = "intermediates"
 
 
 class AttentionInputs(NamedTuple):
-  """What every layer of a stack is given beside the residual stream.
+  """Inputs that all layers of a stack share, beside the residual stream.
 
   Attributes:
-    bias: added to the scores of self-attention, [B, 1, T, S]: the mask. None where `segments` say it.
-    distance_bias: added too, [1 or B, H, T, S]: T5's or ALiBi's, or None. It is apart so that one for all rows stays
-      one, and its gradient too.
+    bias: the mask, added to the scores of self-attention, float32 [B, 1, T, S]; None if `segments` hold the mask.
+    distance_bias: bias of T5 or ALiBi, added to the scores too, float32 [1 or B, H, T, S], or None.
     angles: rotary cosines and sines, or None.
     waves_rd: sinusoids of Transformer-XL's distances, or None.
-    memory_bsd: what cross attention looks at, or None.
-    memory_bias: added to the scores of cross attention.
-    slots: where the cache keeps what is read, while text is generated; None trains.
-    layer: number of the layer, from 0, where its scores depend on it.
-    segments: the mask of self-attention where a kernel of the backend's does it; None is attention written out.
-    memory_segments: that of cross attention.
+    memory_bsd: the source that cross attention attends to, or None.
+    memory_bias: the mask of cross attention, [B, 1, T, S].
+    slots: slots of the KV cache while text is generated; None in training.
+    layer: number of the layer, from 0, if its scores depend on it.
+    segments: the mask of self-attention for a fused kernel; None for plain attention.
+    memory_segments: the same for cross attention.
   """
 
   bias: Array | None
+  # Separate from the mask: one bias for all rows, and its gradient, then stay [1, H, T, S].
   distance_bias: Array | None = None
   angles: tuple[Array, Array] | None = None
   waves_rd: Array | None = None
@@ -55,22 +55,28 @@ class AttentionInputs(NamedTuple):
   memory_segments: SegmentIds | None = None
 
   def of_memory(self) -> "AttentionInputs":
-    """Returns what cross attention is given: a memory has its own mask, and no positions in the target."""
+    """Returns the inputs of cross attention: a memory has its own mask, and no positions relative to the target."""
     return AttentionInputs(
       self.memory_bias, memory_bsd=self.memory_bsd, slots=self.slots, segments=self.memory_segments
     )
 
 
 def attention_mask(queries_bt: Array, keys_bs: Array, causal: bool, prefix_bs: Array | None = None) -> Array:
-  """Returns 0 where a query may look, MASKED_SCORE elsewhere, float32 [B, 1, T, S].
+  """Returns 0 where a query may attend, MASKED_SCORE elsewhere, float32 [B, 1, T, S].
 
-  It may look inside its own segment, and, if causal, not beyond its own place, but for keys of the prefix, which
-  all of the segment sees (arXiv:1910.10683, figure 3).
+  A query attends inside its own segment. If causal, it does not attend to later keys, except those of the prefix,
+  which is visible to the whole segment (arXiv:1910.10683, figure 3).
 
       segments 1 1 2 2, causal      x . . .      segments 1 1 1 2, causal,      x x . .
                                     x x . .      prefix   1 1 0 0               x x . .
                                     . . x .                                     x x x .
                                     . . x x                                     . . . x
+
+  Args:
+    queries_bt: segment of each query.
+    keys_bs: segment of each key.
+    causal: whether later keys are masked.
+    prefix_bs: 1 for keys of the prefix, or None.
   """
   seen_bts = queries_bt[:, :, None] == keys_bs[:, None, :]
   if causal:
@@ -83,7 +89,7 @@ class Attention(nn.Module):
   """Self-attention, or cross attention where a memory is given.
 
   Attributes:
-    causal: whether the bias hides what comes later, whatever else it hides.
+    causal: whether the bias masks all later keys, which `gradients.causal_attention` then does not compute.
   """
 
   config: Model
@@ -110,7 +116,7 @@ class Attention(nn.Module):
       self.value_bias = self._bias("value_bias", cfg.n_key_value_heads, "kv_heads")
       self.out_bias = layers.make_weight(self, "out_bias", layers.ZEROS, (cfg.width,), ("embed",))
     if cfg.positions == "transformer_xl":
-      # Without parameters in cross attention, which never calls it.
+      # In cross attention it is never called, and so has no parameters.
       self.distances = layers.DistanceScores(cfg)
     if cfg.qk_norm:
       self.query_norm = layers.Norm(cfg.head_width, "rmsnorm", False, cfg.norm_epsilon, cfg.dtype, "head")
@@ -120,8 +126,9 @@ class Attention(nn.Module):
     return layers.make_weight(self, name, layers.ZEROS, (heads, self.config.head_width), (axis, "head"))
 
   def __call__(self, x_btd: Array, inputs: AttentionInputs, cross: bool = False) -> Array:
-    """Maps the residual stream to its change."""
+    """Maps the residual stream [B, T, D] to its change [B, T, D]; `cross` attends to `inputs.memory_bsd`."""
     inputs = inputs.of_memory() if cross else inputs
+    # The memory does not change while text is generated: its keys and values were cached with the prompt.
     if cross and inputs.slots is not None and not inputs.slots.is_prefill:
       return self.merge(self._mix(*self._recall_memory(x_btd), inputs))
     memory_bsd = inputs.memory_bsd if cross else x_btd
@@ -129,6 +136,7 @@ class Attention(nn.Module):
       raise ValueError("cross attention needs a memory and its mask")
     q_bhtk, k_bgsk, v_bgsk = self.project(x_btd, memory_bsd)
     if inputs.layer is not None:
+      # Scores are linear in the queries, so dividing these divides the scores.
       q_bhtk = q_bhtk / (inputs.layer + 1)
     if inputs.angles is not None:
       q_bhtk, k_bgsk = (layers.apply_rotary(x, inputs.angles) for x in (q_bhtk, k_bgsk))
@@ -146,6 +154,7 @@ class Attention(nn.Module):
     q, k, v = gradients.project_heads(sources_btd, kernels_dhk, biases_hk, self.config.dtype)
     if self.config.qk_norm:
       q, k = self.query_norm(q), self.key_norm(k)
+    # Tensor parallelism splits attention by heads: each device computes its own heads without communication.
     q, k, v = (shard(x, "batch", "heads", None, None) for x in (q, k, v))
     return q, k, v
 
@@ -173,8 +182,9 @@ class Attention(nn.Module):
       bias = bias + distance_bhts * scale
     if self.is_mutable_collection(INTERMEDIATES):
       self.sow(INTERMEDIATES, "weights", gradients.attention_weights(q_bhtk, k_bgsk, bias, scale))
-    is_whole = self.causal and inputs.slots is None  # queries and keys are the same tokens, in order
-    mix = gradients.causal_attention if is_whole else gradients.dot_product_attention
+    # With a cache the keys are slots, not the queries' own tokens in order.
+    in_order = self.causal and inputs.slots is None
+    mix = gradients.causal_attention if in_order else gradients.dot_product_attention
     return mix(q_bhtk, k_bgsk, v_bgsk, bias, scale)
 
   def merge(self, mixed_bhtk: Array) -> Array:
@@ -196,7 +206,7 @@ class FeedForward(nn.Module):
 
   @nn.compact
   def __call__(self, x_btd: Array) -> Array:
-    """Maps the residual stream to its change."""
+    """Maps the residual stream [B, T, D] to its change [B, T, D]."""
     cfg = self.config
     width, hidden, scale = cfg.width, cfg.feed_forward_width, cfg.initializer_scale
     inward = ("embed", "mlp")
@@ -204,6 +214,8 @@ class FeedForward(nn.Module):
     h_btf = layers.ACTIVATIONS[cfg.activation](h_btf)
     if cfg.gated:
       h_btf = h_btf * layers.Dense(width, hidden, inward, cfg.bias, scale, cfg.dtype, name="gate")(x_btd)
+    # Under tensor parallelism the hidden layer stays split by units between the two products; only the second product
+    # is followed by a sum over devices (arXiv:1909.08053, section 3).
     h_btf = shard(layers.apply_dropout(cfg, h_btf, self), "batch", None, "mlp")
     return layers.Dense(
       hidden, width, ("mlp", "embed"), cfg.bias, layers.output_scale(cfg), cfg.dtype, name="out"
@@ -219,7 +231,7 @@ class TransformerBlock(nn.Module):
 
   @nn.compact
   def __call__(self, x_btd: Array, inputs: AttentionInputs, layer: Array | None = None) -> tuple[Array, None]:
-    """Returns (residual stream, None), the shape of a scan's body; `layer` is the block's number, if it matters."""
+    """Returns (residual stream [B, T, D], None), as a scan's body must; `layer` is the block's number, if needed."""
     cfg = self.config
     inputs = inputs if layer is None else inputs._replace(layer=layer)
     x_btd = self._branch(
@@ -234,6 +246,7 @@ class TransformerBlock(nn.Module):
   def _branch(self, x_btd: Array, name: str, change: Callable[[Array], Array]) -> Array:
     normalize = layers.make_norm(self.config, name=f"{name}_norm")
     is_pre = self.config.norm_placement == "pre"
+    # The residual stream is split by rows only. This is where partial sums of tensor parallelism are all-reduced.
     change_btd = shard(change(normalize(x_btd) if is_pre else x_btd), "batch", None, None)
     x_btd = x_btd + layers.apply_dropout(self.config, change_btd, self)
     return x_btd if is_pre else normalize(x_btd)
@@ -259,6 +272,7 @@ class LayerStack(nn.Module):
       return self._finish(self._one_by_one(x_btd, inputs))
     block = gradients.recompute_layer(TransformerBlock, cfg.remat, cfg.scan)
     numbers = (jnp.arange(self.depth),) if cfg.attention_scale_by_layer else ()
+    # Also without `config.scan`: parameters are stacked either way, so checkpoints do not depend on it.
     scanned = nn.scan(
       block,
       variable_axes={"params": 0, INTERMEDIATES: 0},
@@ -277,13 +291,17 @@ class LayerStack(nn.Module):
     return x_btd
 
   def _one_by_one(self, x_btd: Array, inputs: AttentionInputs) -> Array:
-    """Runs the layers with a cache each; caches that lie apart are written in place, stacked ones copied."""
+    """Runs the layers in a Python loop, each with a cache of its own.
+
+    XLA updates separate caches in place. A scan would slice and copy a stacked cache for every token.
+    """
     stacked: Any = self.get_variable("params", "layers")
-    each = stacked if isinstance(stacked, tuple) else None
+    unstacked = stacked if isinstance(stacked, tuple) else None  # see `decode_weights.unstack_layers`
     block = TransformerBlock(self.config, self.cross, self.causal, parent=None)
     for index in range(self.depth):
       name = f"layer_{index}"
-      params = each[index] if each else jax.tree.map(lambda x, index=index: x[index], stacked)
+      params = unstacked[index] if unstacked else jax.tree.map(lambda x, index=index: x[index], stacked)
+      # Modules see [in, out] kernels; XLA makes the transpose a part of their products.
       variables = {
         "params": decode_weights.untranspose_kernels(params),
         "cache": self.get_variable("cache", name, {}),

@@ -355,13 +355,13 @@ def test_a_model_reads_of_a_batch_all_but_targets_and_weights():
 
 def test_what_cannot_be_built_says_why():
   with pytest.raises(
-    ValueError, match="'mamba' is none of encoder, decoder, encoder_decoder, rnn, lstm, gru"
+    ValueError, match="'mamba'; it must be one of encoder, decoder, encoder_decoder, rnn, lstm, gru"
   ):
     language_model.build_model(dataclasses.replace(PLAIN, family="mamba"))
   with pytest.raises(ValueError, match="vocab is 0"):
     language_model.build_model(Model())
   translator = dataclasses.replace(PLAIN, family="encoder_decoder")
-  with pytest.raises(ValueError, match="give source_bs"):
+  with pytest.raises(ValueError, match="pass source_bs"):
     jax.eval_shape(
       lambda: language_model.build_model(translator).init(jax.random.key(0), jnp.zeros((1, 2), int))
     )

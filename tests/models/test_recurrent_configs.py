@@ -69,13 +69,16 @@ def changed(part, **others):
 @pytest.mark.parametrize(
   ("run", "sentence"),
   [
-    (changed("model", qk_norm=True), "model.qk_norm is True, which model.family lstm has no use for"),
+    (changed("model", qk_norm=True), "model.qk_norm is True, but model.family lstm does not use it"),
     (changed("model", positions="alibi"), "model.positions is 'alibi'"),
     (changed("model", key_value_heads=2), "model.key_value_heads is 2"),
     (changed("model", norm="rmsnorm"), "with model.residual"),
     (changed("model", carry=True), "set data.stream too"),
-    (changed("model", family="decoder", width=32, carry=True), "model.carry is for recurrent families"),
-    (changed("model", family="decoder", width=32, residual=True), "model.residual is for recurrent families"),
+    (changed("model", family="decoder", width=32, carry=True), "model.carry is only for recurrent families"),
+    (
+      changed("model", family="decoder", width=32, residual=True),
+      "model.residual is only for recurrent families",
+    ),
     (
       dataclasses.replace(
         RUN,
@@ -85,7 +88,7 @@ def changed(part, **others):
       ),
       "optimizer.microbatches to 1",
     ),
-    (changed("data", stream=True, objective="masked"), "use causal"),
+    (changed("data", stream=True, objective="masked"), "only for data.objective causal"),
   ],
 )
 def test_what_makes_no_sense_with_an_rnn_is_refused_in_a_sentence(run, sentence):
