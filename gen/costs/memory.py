@@ -83,7 +83,7 @@ def part_bytes(run: Run, name: str) -> int:
   )
   for names, leaf in zip(axes, jax.tree.leaves(language_model.parameter_shapes(run.model)), strict=True):
     padded = (*names, *[None] * (leaf.ndim - len(names)))
-    spec, _ = split_tensor(padded, leaf.shape, layout.sizes, layout.over(name))
+    spec, _ = split_tensor(padded, leaf.shape, layout.sizes, layout.storage_axes(name))
     total += WORD * math.prod(leaf.shape) // math.prod(layout.sizes[axis] for axis in _axes(spec))
   return total
 
@@ -144,7 +144,7 @@ def run_footprint(run: Run) -> MemoryFootprint:
 def _weight_parts(run: Run) -> int:
   """Returns the number of parts of a weight's residual, which equals that of the stored weight."""
   layout = paper_layout(run)
-  return math.prod(layout.sizes.get(axis, 1) for axis in layout.over("parameters"))
+  return math.prod(layout.sizes.get(axis, 1) for axis in layout.storage_axes("parameters"))
 
 
 def gathered_bytes(run: Run, tensor: int = 1) -> int:

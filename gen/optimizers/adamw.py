@@ -1,7 +1,7 @@
-"""AdamW (arXiv:1711.05101), and the schedule of the learning rate that all optimizers follow.
+"""AdamW (arXiv:1711.05101), and the schedule of the learning rate for all optimizers.
 
-A schedule's peak and length are arguments, not constants: one compiled step serves every learning rate and every
-horizon of a sweep.
+The peak and the length of a schedule are arguments of the compiled step, so one compiled step serves all learning rates
+and run lengths of a sweep. Rates are per step.
 """
 
 from collections.abc import Callable
@@ -19,12 +19,12 @@ SCHEDULES = ("linear", "cosine", "constant", *STABLE)
 
 
 class ScheduleParams(NamedTuple):
-  """What a schedule needs to know of a run, traced.
+  """Parameters of a schedule for one run, traced.
 
   Attributes:
     peak: peak learning rate.
-    steps: of the whole run.
-    warmup: steps of linear warmup from 0; the first step already moves.
+    steps: length of the run.
+    warmup: steps of linear warmup; the first step has the rate peak / warmup.
     decay: steps of the last, decaying part (wsd, wsd_sqrt).
     final: last learning rate as a fraction of the peak.
   """
@@ -37,25 +37,35 @@ class ScheduleParams(NamedTuple):
 
 
 def schedule_params(optimizer: Optimizer, steps: int) -> ScheduleParams:
-  """Returns the horizon of a run of so many steps."""
+  """Returns the parameters of the schedule for a run of `steps` steps; fractions become steps."""
   warmup = round(optimizer.warmup * steps)
   decay = max(1, round(optimizer.decay * steps))
+  # Python floats: jit would compile again for an int.
   return ScheduleParams(
     *(float(x) for x in (optimizer.peak_learning_rate, steps, warmup, decay, optimizer.final))
   )
 
 
 def learning_rate(schedule: str, step: Array | int, constants: ScheduleParams) -> Array:
-  """Returns the learning rate of a step counted from 0.
+  """Returns the learning rate of a step counted from 0, float32.
 
-  Warmup rises to the peak constants `warmup` steps. Then `linear` and `cosine` (arXiv:1608.03983, no restarts) fall to
-  final x peak at the last step, `constant` stays, and `wsd` (warmup-stable-decay, arXiv:2404.06395) stays until
-  its last `decay` steps fall linearly; in `wsd_sqrt` (arXiv:2405.18392) they fall by the root of those done.
+  It rises linearly to the peak in `warmup` steps. After that it depends on the schedule:
+
+      linear     falls to final x peak at the end of the run
+      cosine     the same along half a cosine, without restarts (arXiv:1608.03983)
+      constant   stays at the peak
+      wsd        stays at the peak, and falls linearly in the last `decay` steps (arXiv:2404.06395)
+      wsd_sqrt   the same, with 1 - sqrt(fraction of the decay that is done) (arXiv:2405.18392)
+
+  Raises:
+    ValueError: for an unknown schedule.
   """
+  # Float32 because a traced step is int32; exact up to 2^24 steps.
   step = jnp.asarray(step, jnp.float32)
+  # step + 1: a rate of 0 would waste the first step.
   rising = (step + 1) / jnp.maximum(constants.warmup, 1.0)
-  left = constants.steps - constants.warmup
-  done = jnp.clip((step - constants.warmup) / jnp.maximum(left, 1.0), 0.0, 1.0)
+  after_warmup = constants.steps - constants.warmup
+  done = jnp.clip((step - constants.warmup) / jnp.maximum(after_warmup, 1.0), 0.0, 1.0)
   if schedule == "linear":
     shape = constants.final + (1 - constants.final) * (1 - done)
   elif schedule == "cosine":
@@ -67,16 +77,12 @@ def learning_rate(schedule: str, step: Array | int, constants: ScheduleParams) -
   elif schedule == "constant":
     shape = jnp.float32(1.0)
   else:
-    raise ValueError(f"schedule {schedule!r} is none of {', '.join(SCHEDULES)}")
+    raise ValueError(f"schedule is {schedule!r}; it must be one of {', '.join(SCHEDULES)}")
   return constants.peak * jnp.where(step < constants.warmup, jnp.minimum(rising, 1.0), shape)
 
 
 def make_adamw(config: Optimizer) -> UpdateRule:
-  """Returns AdamW; its state is a count, and zeros like the parameters twice.
-
-  The new parameters are computed from the new state, and not by what optax returns beside it, so that a compiled step
-  can have done with the old state before it begins with the parameters. Else XLA keeps a copy of both.
-  """
+  """Returns AdamW; its state is a counter and two moments, each with the structure of the parameters."""
   adam = optax.scale_by_adam(config.beta1, config.beta2, config.epsilon)
   decay = optax.add_decayed_weights(config.weight_decay, decay_mask)
 
@@ -87,6 +93,9 @@ def make_adamw(config: Optimizer) -> UpdateRule:
     del params
     moments, decayed = opt_state
 
+    # optax computes the update from the old moments while it makes the new ones. XLA then copies both moments before
+    # each step of a dispatch: 383 MiB in place of 371 for a decoder of width 256. This update reads the new moments, so
+    # XLA writes them over the old ones.
     def apply(params: Any, opt_state: Any) -> Any:
       steps = _direction(config, opt_state, params)
       return jax.tree.map(lambda p, u: p - rate * u, params, steps)
@@ -97,9 +106,9 @@ def make_adamw(config: Optimizer) -> UpdateRule:
 
 
 def _direction(config: Optimizer, opt_state: Any, params: Any) -> Any:
-  """Returns the step of unit rate, m / (sqrt(v) + epsilon) + decay p, with m and v unbiased.
+  """Returns the update at learning rate 1: m / (sqrt(v) + epsilon) + weight_decay p, with bias-corrected m and v.
 
-  Weight decay spares what is no matrix: norms and biases, by the rank that a parameter has in one layer.
+  Weight decay applies to matrices only, see `decay_mask`.
   """
   adam, decayed = opt_state
   mean = optax.tree.bias_correction(adam.mu, config.beta1, adam.count)
@@ -109,10 +118,14 @@ def _direction(config: Optimizer, opt_state: Any, params: Any) -> Any:
 
 
 def decay_mask(params: Any) -> Any:
-  """Returns which parameters decay: kernels and embeddings, not norms' scales nor biases."""
+  """Returns a tree of booleans, true for parameters with weight decay: kernels and embeddings.
+
+  Scales of norms and biases have none.
+  """
 
   def is_matrix(path: tuple[Any, ...], value: Array) -> bool:
     names = path_names(path)
+    # Biases of attention are [heads, head width], so rank alone does not exclude them.
     return layer_rank(names, value) >= 2 and not names[-1].endswith("bias")
 
   return jax.tree_util.tree_map_with_path(is_matrix, params)

@@ -2,6 +2,9 @@
 
 A layout is data parallel (DDP) or one of the stages of ZeRO (arXiv:1910.02054) over the axis data, times fully sharded
 data parallelism over fsdp, times tensor parallelism (arXiv:1909.08053) over tensor; each axis may be absent.
+
+A tensor is split for computing over tensor, and for storage over fsdp and data. Code that computes only names axes
+("heads", "mlp"); which mesh axis splits them is decided in this module alone.
 """
 
 import dataclasses
@@ -16,9 +19,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from gen.config import Run
 from gen.sharding.mesh import build_mesh
 
-# Logical axes with tensor parallelism: a product's columns or rows, the heads of attention.
+# Logical axes with tensor parallelism: a product's columns or rows, the heads of attention. Of a pair of products
+# (projections of attention and its output; in and out of the feed-forward) the first splits its columns and the second
+# its rows: a device needs no communication between them, and one all-reduce after them (arXiv:1909.08053, section 3).
 TENSOR = ("vocab", "heads", "kv_heads", "mlp")
-# Logical axes that are sharded in storage only and gathered for use: the first that divides is split.
+# Logical axes that are sharded in storage only and gathered for use: the first that divides is split. "embed" is in
+# every kernel, and tensor parallelism does not split it.
 STORED = ("embed", "norm", "head", "mlp", "vocab", "positions", "heads", "kv_heads")
 
 
@@ -43,54 +49,57 @@ class UndividedAxis(NamedTuple):
 
   axis: str  # logical
   size: int
-  over: str  # axes of the mesh, with their sizes
-  left: int  # of size, on a device: other axes may have split it before
+  mesh_axes: str  # that should split it, with their sizes, such as data=2
+  local_size: int  # of size on one device, which other axes may have split before
 
 
 def split_tensor(
-  names: Iterable[str | None], shape: tuple[int, ...], sizes: Mapping[str, int], over: tuple[str, ...]
+  names: Iterable[str | None], shape: tuple[int, ...], sizes: Mapping[str, int], storage_axes: tuple[str, ...]
 ) -> tuple[PartitionSpec, tuple[UndividedAxis, ...]]:
   """Returns the split of one tensor, and the dimensions that stay undivided because they do not divide.
 
   >>> tuple(split_tensor(("heads", "head", "embed"), (4, 8, 32), {"fsdp": 2, "tensor": 2}, ("fsdp",))[0])
   ('tensor', None, 'fsdp')
   >>> split_tensor(("vocab",), (257,), {"data": 2}, ("data",))[1]
-  (UndividedAxis(axis='vocab', size=257, over='data=2', left=257),)
+  (UndividedAxis(axis='vocab', size=257, mesh_axes='data=2', local_size=257),)
 
   Args:
     names: logical name of each axis.
     shape: its sizes.
     sizes: devices along each axis of the mesh.
-    over: mesh axes over which the tensor is sharded in storage.
+    storage_axes: mesh axes over which the tensor is sharded in storage.
   """
   names = tuple(names)
-  left, where, whole = list(shape), [()] * len(shape), []  # type: list[int], list[tuple[str, ...]], list[UndividedAxis]
+  local_sizes = list(shape)
+  splits: list[tuple[str, ...]] = [()] * len(shape)
+  undivided: list[UndividedAxis] = []
 
-  def put(index: int, axes: tuple[str, ...]) -> bool:
+  def split(index: int, axes: tuple[str, ...]) -> bool:
     count = math.prod(sizes[axis] for axis in axes)
-    if left[index] % count:
-      wanted = ",".join(f"{axis}={sizes[axis]}" for axis in axes)
-      whole.append(UndividedAxis(str(names[index]), shape[index], wanted, left[index]))
+    if local_sizes[index] % count:
+      described = ",".join(f"{axis}={sizes[axis]}" for axis in axes)
+      undivided.append(UndividedAxis(str(names[index]), shape[index], described, local_sizes[index]))
       return False
-    left[index] //= count
-    where[index] = (*where[index], *axes)
+    local_sizes[index] //= count
+    splits[index] = (*splits[index], *axes)
     return True
 
-  def first(axes: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
-    order = sorted((wanted.index(name), index) for index, name in enumerate(names) if name in wanted)
-    return any(put(index, axes) for _, index in order)
+  def split_first(axes: tuple[str, ...], candidates: tuple[str, ...]) -> bool:
+    """Splits the first dimension that divides, in the order of the candidates; returns whether one did."""
+    order = sorted((candidates.index(name), index) for index, name in enumerate(names) if name in candidates)
+    return any(split(index, axes) for _, index in order)
 
-  over = tuple(axis for axis in over if sizes.get(axis, 1) > 1)
-  if sizes.get("tensor", 1) > 1 and not first(("tensor",), TENSOR) and len(set(names) - {"layers"}) > 1:
-    over = (
-      "tensor",
-      *over,
-    )  # A table without tensor parallelism, such as of positions, is still sharded in storage over that axis.
-  if over and not first(over, STORED) and len(over) > 1:
-    for axis in over:
-      first((axis,), STORED)
-  spec = PartitionSpec(*((axes[0] if len(axes) == 1 else axes) if axes else None for axes in where))
-  return spec, tuple(dict.fromkeys(whole))
+  storage_axes = tuple(axis for axis in storage_axes if sizes.get(axis, 1) > 1)
+  if sizes.get("tensor", 1) > 1 and not split_first(("tensor",), TENSOR) and len(set(names) - {"layers"}) > 1:
+    # A table without tensor parallelism, such as that of positions, is still sharded in storage over that axis.
+    # Vectors, such as the scale of a norm, are not.
+    storage_axes = ("tensor", *storage_axes)
+  # All storage axes on one dimension need one all-gather; on different dimensions, one for each axis.
+  if storage_axes and not split_first(storage_axes, STORED) and len(storage_axes) > 1:
+    for axis in storage_axes:
+      split_first((axis,), STORED)
+  spec = PartitionSpec(*((axes[0] if len(axes) == 1 else axes) if axes else None for axes in splits))
+  return spec, tuple(dict.fromkeys(undivided))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +124,7 @@ class ShardingLayout:
     """Devices along each axis."""
     return dict(self.mesh.shape)
 
-  def over(self, part: str) -> tuple[str, ...]:
+  def storage_axes(self, part: str) -> tuple[str, ...]:
     """Returns the mesh axes that shard parameters, gradients or optimizer state.
 
     data comes last, so that a device's part over both axes lies inside its part over fsdp.
@@ -130,20 +139,29 @@ class ShardingLayout:
       shapes: the same tree of what has a shape.
       part: parameters | gradients | opt_state.
     """
-    over = self.over(part)
+    storage_axes = self.storage_axes(part)
     return jax.tree.map(
-      lambda names, leaf: split_tensor(_filled(names, leaf), leaf.shape, self.sizes, over)[0], axes, shapes,
+      lambda names, leaf: split_tensor(_filled(names, leaf), leaf.shape, self.sizes, storage_axes)[0], axes, shapes,
       is_leaf=_is_names,
     )  # fmt: skip
 
-  def whole(self, axes: Any, shapes: Any) -> dict[UndividedAxis, list[str]]:
-    """Returns the dimensions that do not divide, and the parameters in which they stay undivided."""
-    found: dict[UndividedAxis, list[str]] = {}
+  def undivided(self, axes: Any, shapes: Any) -> dict[UndividedAxis, list[str]]:
+    """Returns the dimensions that do not divide, and the paths of the parameters that have them.
+
+    Args:
+      axes: tree of the parameters' logical axes, each a PartitionSpec of names.
+      shapes: the same tree of what has a shape.
+    """
+    parameters: dict[UndividedAxis, list[str]] = {}
     leaves = jax.tree_util.tree_leaves_with_path(axes, is_leaf=_is_names)
     for (path, names), leaf in zip(leaves, jax.tree.leaves(shapes), strict=True):
-      for each in split_tensor(_filled(names, leaf), leaf.shape, self.sizes, self.over("opt_state"))[1]:
-        found.setdefault(each, []).append(jax.tree_util.keystr(path, simple=True, separator="/"))
-    return found
+      # The optimizer's state is split in every stage that splits anything.
+      dimensions = split_tensor(_filled(names, leaf), leaf.shape, self.sizes, self.storage_axes("opt_state"))[
+        1
+      ]
+      for dimension in dimensions:
+        parameters.setdefault(dimension, []).append(jax.tree_util.keystr(path, simple=True, separator="/"))
+    return parameters
 
   def shardings(self, specs: Any) -> Any:
     """Returns a tree of PartitionSpecs as shardings on the mesh."""
@@ -153,11 +171,12 @@ class ShardingLayout:
 
   def rows(self, axis: int = 0) -> NamedSharding:
     """Returns the sharding of arrays with a batch's rows along one axis; the other axes are undivided."""
-    over = tuple(name for name in ("data", "fsdp") if name in self.sizes)
-    return NamedSharding(self.mesh, PartitionSpec(*[None] * axis, over or None))
+    # fsdp is data parallelism too: its devices hold different rows. Devices along tensor hold the same rows.
+    row_axes = tuple(name for name in ("data", "fsdp") if name in self.sizes)
+    return NamedSharding(self.mesh, PartitionSpec(*[None] * axis, row_axes or None))
 
   @property
-  def everywhere(self) -> NamedSharding:
+  def replicated(self) -> NamedSharding:
     """The replicated sharding: every device holds the entire array."""
     return NamedSharding(self.mesh, PartitionSpec())
 
@@ -171,25 +190,25 @@ def layout_of_run(run: Run, devices: Any = None) -> ShardingLayout | None:
   return ShardingLayout(build_mesh(run.mesh, devices), run.layout) if run.mesh else None
 
 
-def undivided_sentences(whole: Mapping[UndividedAxis, list[str]]) -> list[str]:
+def undivided_sentences(undivided: Mapping[UndividedAxis, list[str]]) -> list[str]:
   """Returns a sentence for each dimension that does not divide."""
   return [
-    f"{each.axis} of size {each.size}{_share(each)} does not divide by {each.over} and is kept whole in "
+    f"{axis.axis} of size {axis.size}{_share(axis)} is not divisible by {axis.mesh_axes} and is not split in "
     f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
-    + (f"; --config.model.vocab={_padded(each)} would pad it" if each.axis == "vocab" else "")
-    for each, names in whole.items()
+    + (f"; --config.model.vocab={_padded(axis)} would pad it" if axis.axis == "vocab" else "")
+    for axis, names in undivided.items()
   ]
 
 
-def _share(each: UndividedAxis) -> str:
-  return "" if each.left == each.size else f" ({each.left} a device over the mesh's other axes)"
+def _share(axis: UndividedAxis) -> str:
+  return "" if axis.local_size == axis.size else f" ({axis.local_size} per device after other axes)"
 
 
-def _padded(each: UndividedAxis) -> int:
+def _padded(axis: UndividedAxis) -> int:
   """Returns the next size that divides."""
-  count = math.prod(int(part.partition("=")[2]) for part in each.over.split(","))
-  count *= each.size // each.left
-  return -(-each.size // count) * count
+  count = math.prod(int(part.partition("=")[2]) for part in axis.mesh_axes.split(","))
+  count *= axis.size // axis.local_size
+  return -(-axis.size // count) * count
 
 
 def _is_names(x: Any) -> bool:

@@ -10,19 +10,26 @@ from jax.sharding import AxisType, Mesh
 from gen.config import mesh_shape
 from gen.errors import UserError
 
-SIMULATED = "XLA_FLAGS=--xla_force_host_platform_device_count"
+SIMULATED = (
+  "XLA_FLAGS=--xla_force_host_platform_device_count"  # jax then splits the CPU into that many devices
+)
 
 
 def require_devices(mesh: str, count: int, platform: str) -> None:
-  """Checks that a mesh multiplies to the devices that there are.
+  """Checks that the sizes of a mesh's axes multiply to the number of devices.
+
+  Args:
+    mesh: see `gen.config.mesh_shape`.
+    count: number of devices.
+    platform: cpu, gpu or tpu, for the message.
 
   Raises:
     UserError: if there are more or fewer devices than the axes multiply to.
   """
-  wanted = math.prod(mesh_shape(mesh).values())
-  if wanted != count:
-    hint = f"; {SIMULATED}={wanted} simulates them" if platform == "cpu" else ""
-    raise UserError(f"mesh {mesh!r} multiplies to {wanted} devices, but jax sees {count} ({platform}){hint}")
+  needed = math.prod(mesh_shape(mesh).values())
+  if needed != count:
+    hint = f"; {SIMULATED}={needed} simulates them" if platform == "cpu" else ""
+    raise UserError(f"mesh {mesh!r} needs {needed} devices, but jax has {count} ({platform}){hint}")
 
 
 def build_mesh(mesh: str, devices: Sequence[Any] | None = None) -> Mesh:
@@ -30,7 +37,7 @@ def build_mesh(mesh: str, devices: Sequence[Any] | None = None) -> Mesh:
 
   Args:
     mesh: see `gen.config.mesh_shape`.
-    devices: what it is made of; None is all devices, of all processes.
+    devices: the devices; None for all devices of all processes.
 
   Raises:
     UserError: if there are more or fewer devices than the axes multiply to.
@@ -39,5 +46,7 @@ def build_mesh(mesh: str, devices: Sequence[Any] | None = None) -> Mesh:
   devices = jax.devices() if devices is None else devices
   require_devices(mesh, len(devices), devices[0].platform)
   names = tuple(sizes)
+  # Auto: XLA propagates shardings from the constraints. With explicit types every operation would need one.
   types = (AxisType.Auto,) * len(names)
+  # `make_mesh` orders devices by the topology where jax knows it.
   return jax.make_mesh(tuple(sizes.values()), names, axis_types=types, devices=devices)

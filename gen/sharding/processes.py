@@ -1,9 +1,8 @@
-"""One run in several processes: their ranks, their common decisions, and their common end.
+"""One run in several processes: their ranks, common decisions, and common end.
 
-A program that is started once on each machine (or once for each GPU) finds its place in flags or in the variables of
-what started it, meets the others (`gen.sharding.rendezvous`), and hands the devices of all to jax as one. Without any
-of
-this a process is alone, and everything here costs nothing.
+A program is started once on each machine, or once for each GPU. It reads its rank from flags or from the variables of
+the launcher, connects to the other processes (`gen.sharding.rendezvous`), and initializes jax with the devices of all.
+A run of one process does none of this.
 """
 
 import contextlib
@@ -23,18 +22,23 @@ from typing import Any, TypeVar
 from gen.errors import UserError
 from gen.sharding.rendezvous import Meeting, ProcessPlace
 
-LOST = 75  # exit code of a process that ends because another did: "try again", in sysexits.h
-WAIT_SECONDS = 120.0
-REASON_SECONDS = 3.0  # how long the watch may take to notice what an exception has
-SAME_SECONDS = 1.0  # within which processes find the same mistake
-HEARTBEAT_SECONDS = 10  # jax's own watch; ours is faster
+LOST = 75  # exit code of a process that ends because another one did: EX_TEMPFAIL of sysexits.h, "try again"
+WAIT_SECONDS = 120.0  # for all processes to connect
+# When a process dies, the collectives of the others raise errors. They wait so long for the watch thread to report the
+# death, which is the reason worth printing. It took 0.3 to 0.5 s after a SIGKILL (docs/notes/scaling_up_checks.md).
+REASON_SECONDS = 3.0
+SAME_SECONDS = 1.0  # within which all processes find the same mistake, such as a bad config
+HEARTBEAT_SECONDS = 10  # jax's own detection of lost processes, for what ours does not see
+PORTS = (
+  61440  # first of the 4,096 ports among which the number of a job chooses, above the usual ephemeral range
+)
 
 T = TypeVar("T")
 _meeting: Meeting | None = None
 
 
 class Shared(UserError):
-  """A mistake that process 0 found and sent to all: process 0 reports it, and the others end silently."""
+  """A mistake that process 0 found and sent to all processes: process 0 reports it, and the others end silently."""
 
 
 def find_place(
@@ -42,17 +46,17 @@ def find_place(
 ) -> ProcessPlace | None:
   """Returns the address, number of processes and index of this process, or None for a single process.
 
-  Flags come first, then jax's variables (JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID; in an indexed job
-  of Kubernetes JOB_COMPLETION_INDEX is the last), then a step of SLURM, then Open MPI.
+  Flags override jax's variables (JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or JOB_COMPLETION_INDEX
+  in an indexed job of Kubernetes). These override the variables of a SLURM step, and these those of Open MPI.
 
   Args:
-    address: HOST:PORT of process 0; "" is not given.
-    count: processes of the run; 0 is not given.
-    index: of this process; -1 is not given.
+    address: HOST:PORT of process 0; "" if not set.
+    count: number of processes of the run; 0 if not set.
+    index: of this process; -1 if not set.
     environment: the process's variables.
 
   Raises:
-    UserError: for a place that is given in part, or is none.
+    UserError: if only a part of the place is set, or it is invalid.
   """
   variables = {
     "coordinator": environment.get("JAX_COORDINATOR_ADDRESS", ""),
@@ -60,14 +64,15 @@ def find_place(
     "process": _number(environment, "JAX_PROCESS_ID", _number(environment, "JOB_COMPLETION_INDEX", -1)),
   }
   absent = {"coordinator": "", "processes": 0, "process": -1}
-  given: dict[str, Any] = dict(absent)
-  started_by = _slurm(environment) or _open_mpi(environment) or {}
-  for source in (started_by, variables, {"coordinator": address, "processes": count, "process": index}):
-    given |= {name: value for name, value in source.items() if value != absent[name]}
-  asked = given["coordinator"] or given["processes"] or index >= 0  # a number alone may be anything's
-  if not asked or given["processes"] == 1:
+  settings: dict[str, Any] = dict(absent)
+  launcher = _slurm(environment) or _open_mpi(environment) or {}
+  for source in (launcher, variables, {"coordinator": address, "processes": count, "process": index}):
+    settings |= {name: value for name, value in source.items() if value != absent[name]}
+  # A process index alone, from a variable, is no request: JOB_COMPLETION_INDEX is set in any indexed job.
+  requested = settings["coordinator"] or settings["processes"] or index >= 0
+  if not requested or settings["processes"] == 1:
     return None
-  return _checked(**given)
+  return _checked(**settings)
 
 
 def _checked(coordinator: str, processes: int, process: int) -> ProcessPlace:
@@ -81,7 +86,7 @@ def _checked(coordinator: str, processes: int, process: int) -> ProcessPlace:
     if absent
   ]
   if missing:
-    raise UserError(f"a run of several processes needs {' and '.join(missing)} too")
+    raise UserError(f"a run of several processes also needs {' and '.join(missing)}")
   port = coordinator.rpartition(":")[2]
   if ":" not in coordinator or not port.isdecimal() or not 0 < int(port) < 65536:
     raise UserError(f"--coordinator={coordinator}: write HOST:PORT, as in --coordinator=10.0.0.1:8476")
@@ -100,11 +105,12 @@ def _number(environment: Mapping[str, str], name: str, otherwise: int) -> int:
 
 
 def _slurm(environment: Mapping[str, str]) -> dict[str, Any] | None:
-  """Returns what a step of SLURM (srun) says of itself; a batch script is none."""
+  """Returns the place from the variables of a SLURM step (srun); None in a batch script or on one task."""
   count = _number(environment, "SLURM_STEP_NUM_TASKS", 0)
   if count < 2 or "SLURM_STEP_NODELIST" not in environment:
     return None
-  port = 61440 + _number(environment, "SLURM_JOB_ID", 0) % 4096
+  # Derived from the job, so that all tasks choose the same port, and jobs on one machine rarely do.
+  port = PORTS + _number(environment, "SLURM_JOB_ID", 0) % 4096
   return {
     "coordinator": f"{first_host(environment['SLURM_STEP_NODELIST'])}:{port}",
     "processes": count,
@@ -123,19 +129,19 @@ def first_host(nodes: str) -> str:
 
 
 def _open_mpi(environment: Mapping[str, str]) -> dict[str, Any] | None:
-  """Returns what mpirun says; it names no machine, so over several of them the coordinator must be given."""
+  """Returns the place from the variables of mpirun, without a coordinator over several machines: it names none."""
   count = _number(environment, "OMPI_COMM_WORLD_SIZE", 0)
   if count < 2:
     return None
-  found: dict[str, Any] = {"processes": count, "process": _number(environment, "OMPI_COMM_WORLD_RANK", -1)}
+  place: dict[str, Any] = {"processes": count, "process": _number(environment, "OMPI_COMM_WORLD_RANK", -1)}
   if _number(environment, "OMPI_COMM_WORLD_LOCAL_SIZE", 0) == count:
     job = re.sub(r"\D", "", environment.get("OMPI_MCA_ess_base_jobid", environment.get("PMIX_NAMESPACE", "")))
-    found["coordinator"] = f"127.0.0.1:{61440 + int(job or 0) % 4096}"
-  return found
+    place["coordinator"] = f"127.0.0.1:{PORTS + int(job or 0) % 4096}"
+  return place
 
 
 def process_count() -> int:
-  """Returns how many processes the run has."""
+  """Returns the number of processes of the run."""
   return 1 if _meeting is None else _meeting.place.processes
 
 
@@ -145,23 +151,30 @@ def is_first() -> bool:
 
 
 def exchange_values(value: Any) -> list[Any]:
-  """Returns what each process gave, by index; all must call it, in the same order. For the form see `Meeting`."""
+  """Returns the value of each process, by index; all processes must call it, in the same order.
+
+  Args:
+    value: anything that JSON can hold.
+  """
   return [value] if _meeting is None else _meeting.exchange(value)
 
 
 def from_first(function: Callable[[], T]) -> T:
-  """Returns what the function returns in process 0, which alone calls it; its mistake is everybody's.
+  """Calls the function in process 0 only, and returns its result in all processes.
+
+  Args:
+    function: returns anything that JSON can hold.
 
   Raises:
-    UserError: where the function does.
+    UserError: in all processes, if the function raises it.
   """
   if _meeting is None:
     return function()
   if not is_first():
-    told = _meeting.exchange(None)[0]
-    if "error" in told:
-      raise Shared(told["error"])
-    return told["value"]
+    answer = _meeting.exchange(None)[0]
+    if "error" in answer:
+      raise Shared(answer["error"])
+    return answer["value"]
   try:
     value = function()
   except UserError as error:
@@ -171,41 +184,42 @@ def from_first(function: Callable[[], T]) -> T:
 
 
 @contextlib.contextmanager
-def joined_processes(where: ProcessPlace | None, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
-  """Runs what follows as one of several processes, with the devices of all; they end together.
+def joined_processes(place: ProcessPlace | None, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
+  """Runs the block as one of several processes, with the devices of all; if one process ends, all end.
 
-  To be entered before jax has any device. In a run of several, what native libraries print is kept aside, and shown
-  only where it explains an end that nothing else does.
+  It must be entered before jax has any device. In a run of several processes, output of native libraries is redirected
+  to a file, and only printed if nothing else explains the end of the process.
 
   Args:
-    where: this process's place; None is alone.
-    wait_seconds: for the others to come.
+    place: of this process; None for a run of one process.
+    wait_seconds: for the other processes to connect.
 
   Raises:
     UserError: if they do not.
   """
-  if where is None:
+  if place is None:
     yield
     return
   global _meeting
-  ending = _Ending(where)
-  meeting = Meeting(where, ending.because)
+  ending = _Ending(place)
+  meeting = Meeting(place, ending.because)
   meeting.gather(wait_seconds)
-  ending.keep_native_output_aside()
+  ending.redirect_native_output()
   _meeting = meeting
   try:
-    _initialize(where, meeting, wait_seconds)
+    _initialize(place, meeting, wait_seconds)
     yield
+    # No process shuts jax down before all are done.
     meeting.exchange("done")
   except (UserError, KeyboardInterrupt) as error:
     sentence = str(error) if isinstance(error, UserError) else "interrupted"
     meeting.leave("" if isinstance(error, Shared) else sentence)
     ending.at_once(error)
-  except Exception as error:  # Of a collective whose other side is gone, or of our own.
-    time.sleep(REASON_SECONDS)  # If one was lost, the watch says so now, and ends the process.
+  except Exception as error:  # of a collective whose other side is gone, or a fault of this process
+    time.sleep(REASON_SECONDS)  # if another process was lost, the watch reports it now, and ends this one
     meeting.leave(f"{type(error).__name__}: {(str(error) or '-').splitlines()[0]}")
     traceback.print_exc()
-    os._exit(1)  # An orderly exit would wait for the others.
+    os._exit(1)  # jax's handlers of an orderly exit would wait for the other processes
   else:
     import jax
 
@@ -215,17 +229,18 @@ def joined_processes(where: ProcessPlace | None, wait_seconds: float = WAIT_SECO
     _meeting = None
 
 
-def _initialize(where: ProcessPlace, meeting: Meeting, wait_seconds: float) -> None:
-  """Makes the devices of all processes jax's devices; process 0 names the port."""
+def _initialize(place: ProcessPlace, meeting: Meeting, wait_seconds: float) -> None:
+  """Initializes jax with the devices of all processes; process 0 chooses jax's port."""
   import jax
 
+  # A free port of process 0's machine: the coordinator's own port is taken by the meeting.
   with socket.socket() as probe:
     probe.bind(("", 0))
     port = meeting.exchange(probe.getsockname()[1])[0]
   jax.distributed.initialize(
-    f"{where.host}:{port}",
-    where.processes,
-    where.process,
+    f"{place.host}:{port}",
+    place.processes,
+    place.process,
     initialization_timeout=int(wait_seconds),
     heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
   )
@@ -233,69 +248,73 @@ def _initialize(where: ProcessPlace, meeting: Meeting, wait_seconds: float) -> N
 
 
 class _Ending:
-  """Ends a process of a multi-process run, with one line of output, once."""
+  """Ends a process of a run of several processes, with exactly one line of output."""
 
-  def __init__(self, where: ProcessPlace) -> None:
-    self._where, self._said, self._own = where, threading.Lock(), ""
+  def __init__(self, place: ProcessPlace) -> None:
+    self._place, self._printing, self._own_mistake = place, threading.Lock(), ""
     self._native: Any = None
     self._handler: Any = None
 
   def because(self, reason: str, sentence: str) -> None:
     """Prints why the run ended in another process, and ends this one."""
-    if sentence and sentence != self._own:
-      time.sleep(SAME_SECONDS)  # A mistake that this process is about to find as well is said as its own.
-    if self._own:
-      if sentence == self._own and self._where.process != 0:
-        os._exit(2)  # Process 0 has said it.
-      return  # The mistake found here is being said.
-    self._say(
-      f"error: {reason}; process {self._where.process} ends too; the same command goes on from the last checkpoint"
+    if sentence and sentence != self._own_mistake:
+      time.sleep(
+        SAME_SECONDS
+      )  # this process may be about to find the same mistake, and then reports it as its own
+    if self._own_mistake:
+      if sentence == self._own_mistake and self._place.process != 0:
+        os._exit(2)  # process 0 has printed it
+      return  # the main thread prints the mistake of this process
+    self._print(
+      f"error: {reason}; process {self._place.process} ends too; run the same command again to continue from the last "
+      "checkpoint"
     )
     os._exit(LOST)
 
   def at_once(self, error: BaseException) -> None:
-    """Ends without waiting for the others, as they must not for this one."""
+    """Prints the mistake and ends this process without waiting for the others."""
     if isinstance(error, KeyboardInterrupt):
-      self._say("interrupted")
+      self._print("interrupted")
       os._exit(130)
-    self._own = str(error)
-    if self._where.process != 0:
-      time.sleep(2 * SAME_SECONDS)  # Process 0 says what all have found.
-    if not isinstance(error, Shared) or self._where.process == 0:
-      self._say(f"error: {error}")
+    self._own_mistake = str(error)
+    if self._place.process != 0:
+      time.sleep(2 * SAME_SECONDS)  # process 0 prints a mistake that all have found
+    if not isinstance(error, Shared) or self._place.process == 0:
+      self._print(f"error: {error}")
     sys.stdout.flush()
-    if self._where.process == 0:
-      time.sleep(
-        2 * SAME_SECONDS
-      )  # A connection that ends with something unread takes the last words with it.
+    if self._place.process == 0:
+      # TCP discards the last message if a connection is closed with unread data, so the others get time to read it.
+      time.sleep(2 * SAME_SECONDS)
     os._exit(2)
 
-  def _say(self, line: str) -> None:
-    if self._said.acquire(blocking=False):
+  def _print(self, line: str) -> None:
+    if self._printing.acquire(blocking=False):
       sys.stderr.write(line + "\n")
       sys.stderr.flush()
     else:
-      time.sleep(60)  # Another thread is saying it, and ends the process.
+      time.sleep(60)  # another thread is printing, and ends the process
 
-  def keep_native_output_aside(self) -> None:
-    """Lets file descriptors 1 and 2 lead to a file, `sys`'s streams to where they led, and an abort to `_aborted`.
+  def redirect_native_output(self) -> None:
+    """Redirects file descriptors 1 and 2 to a temporary file, and handles an abort of native code.
 
-    jax's client aborts the process when its coordinator is gone, with a page of text; the watch says it in one line,
-    and is not always first. Its collectives greet on standard output, where results belong.
+    `sys.stdout` and `sys.stderr` keep their targets.
     """
+    # jax's client aborts the process with a page of text when its coordinator is gone. The watch reports that in one
+    # line, but is not always first. Gloo's collectives print a greeting to standard output, where results belong.
     self._native = tempfile.TemporaryFile()  # noqa: SIM115
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
       getattr(sys, name).flush()
-      shown = os.dup(descriptor)
+      terminal = os.dup(descriptor)
       os.dup2(self._native.fileno(), descriptor)
-      setattr(sys, name, os.fdopen(shown, "w", buffering=1, encoding="utf-8", errors="backslashreplace"))
+      setattr(sys, name, os.fdopen(terminal, "w", buffering=1, encoding="utf-8", errors="backslashreplace"))
+    # Installed through C: Python runs its own signal handlers in the main thread only, and the abort is in another.
     self._handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(self._aborted)
     ctypes.CDLL(None).signal(signal.SIGABRT, self._handler)
 
   def _aborted(self, number: int) -> None:
-    """Runs in the native thread that aborts: waits for the watch, else shows what was kept aside."""
+    """Runs in the native thread that aborts: waits for the watch, and otherwise prints the redirected output."""
     time.sleep(REASON_SECONDS)
     self._native.seek(0)
     text = self._native.read().decode(errors="replace")
-    self._say(f"error: a native library ended process {self._where.process}:\n{text[-4000:]}")
+    self._print(f"error: a native library ended process {self._place.process}:\n{text[-4000:]}")
     os._exit(128 + number)

@@ -33,7 +33,7 @@ class StateBytes(NamedTuple):
     return sum(self)
 
 
-# Bytes a parameter. Mixed: 16 in all, of which the paper's K = 12 are the optimizer's.
+# Bytes per parameter. Mixed precision: 16 in all, of which 12 are the optimizer's (K in arXiv:1910.02054, section 3.1).
 PRECISIONS = {"float32": StateBytes(4, 4, 8, 0), "mixed": StateBytes(2, 2, 8, 4)}
 # The course notes' rule for one device in float32: 4 bytes for the weight and 20 more to train it, six times the
 # weights in all: the gradient's 4, Adam's 8, and about 8 for activations and temporaries.
@@ -65,10 +65,10 @@ def state_bytes(parameters: float, layout: str, devices: int, precision: str = "
     raise UserError(f"devices is {devices}; it must be 1 or more")
   if not (math.isfinite(parameters) and parameters > 0):
     raise UserError(f"params is {parameters}; it must be a number greater than 0")
-  stage, each = STAGES[layout], PRECISIONS[precision]
+  stage, part_bytes = STAGES[layout], PRECISIONS[precision]
   share = {name: devices if is_split else 1 for name, is_split in stage._asdict().items()}
-  share["master_copies"] = share["opt_state"]  # the optimizer's, as they are
-  return StateBytes(*(parameters * size / share[name] for name, size in each._asdict().items()))
+  share["master_copies"] = share["opt_state"]  # they are the optimizer's, and split with its moments
+  return StateBytes(*(parameters * size / share[name] for name, size in part_bytes._asdict().items()))
 
 
 def rule_of_thumb(parameters: float) -> float:
@@ -85,8 +85,8 @@ class CollectiveBytes(NamedTuple):
 
   Attributes:
     kind: all-reduce | all-gather | reduce-scatter.
-    what: the tensors.
-    over: the axes of the mesh.
+    what: the tensors, in words.
+    over: the axis of the mesh.
     bytes: bytes that each device sends, in a ring.
   """
 
@@ -97,9 +97,10 @@ class CollectiveBytes(NamedTuple):
 
 
 def ring_bytes(kind: str, size: float, parts: int) -> float:
-  """Returns the bytes that each of `parts` devices sends when a tensor of `size` bytes goes round in a ring.
+  """Returns the bytes that each of `parts` devices sends in a ring collective on a tensor of `size` bytes.
 
-  Gathering or scattering sends every part once to each of the others; an all-reduce is a scatter and a gather.
+  An all-gather or a reduce-scatter sends each part to all other devices once. An all-reduce is both, one after the
+  other.
 
   >>> ring_bytes("all-reduce", 8.0, 4), ring_bytes("all-gather", 8.0, 4)
   (12.0, 6.0)
@@ -124,12 +125,14 @@ def step_collectives(
     microbatches: of a step.
   """
   data, fsdp = sizes.get("data", 1), sizes.get("fsdp", 1)
+  # Twice: forward and backward pass gather separately, because a gathered weight is not kept between them.
   stage, twice = STAGES[layout], 2.0 * microbatches * parameters
   uses, reduced = "parameters, forward and backward", "reduce-scatter" if stage.gradients else "all-reduce"
   planned = [
     ("all-gather", uses, "fsdp", twice),
     ("reduce-scatter", "gradients", "fsdp", microbatches * gradients),
   ]
+  # What goes over data was already divided by fsdp.
   if stage.parameters:
     planned.append(("all-gather", uses, "data", twice / fsdp))
   planned.append((reduced, "gradients", "data", microbatches * gradients / fsdp))
@@ -157,6 +160,7 @@ class DecoderShape(NamedTuple):
 
 def decoder_shape(parameters: float) -> DecoderShape:
   """Returns the shape: width and depth grow together, as GPT-3's do (arXiv:2005.14165, table 2.1)."""
+  # 12 L D^2 parameters with D = 128 L, so N = 12 * 128^2 L^3.
   depth = max(1, round((parameters / (12 * 128**2)) ** (1 / 3)))
   return DecoderShape(depth, max(128, round((parameters / (12 * depth)) ** 0.5 / 128) * 128))
 
@@ -164,10 +168,10 @@ def decoder_shape(parameters: float) -> DecoderShape:
 def activation_bytes(
   shape: DecoderShape, rows: int, length: int, precision: str = "mixed", remat: str = "full"
 ) -> float:
-  """Returns the bytes that a decoder keeps for its backward pass (arXiv:2205.05198, equations 2 and 6).
+  """Returns the bytes of activations that a decoder stores for its backward pass (arXiv:2205.05198, equations 2 and 6).
 
-  Everything: T B D L (34 + 5 H T / D) bytes in 16 bits, in float32 twice that; with `full` remat the input of each
-  block alone, 2 T B D L, and one block whole while it is recomputed.
+  Without remat these are T B D L (34 + 5 H T / D) bytes in 16 bits, and twice that in float32. With `full` remat they
+  are the inputs of blocks, 2 T B D L, and all activations of the one block that is recomputed.
 
   Args:
     shape: of the decoder.
@@ -177,5 +181,5 @@ def activation_bytes(
     remat: none | full.
   """
   block = float(length * rows * shape.width) * (34 + 5 * shape.heads * length / shape.width)
-  whole = block * shape.depth if remat == "none" else block + 2.0 * length * rows * shape.width * shape.depth
-  return whole * (2 if precision == "float32" else 1)
+  total = block * shape.depth if remat == "none" else block + 2.0 * length * rows * shape.width * shape.depth
+  return total * (2 if precision == "float32" else 1)

@@ -1,13 +1,16 @@
-"""The folder of checkpoints, read without jax: its steps, their metadata, tree and damage.
+"""The folder of a run's checkpoints: its steps, their metadata, trees of arrays and damage. Imports no jax.
 
     FOLDER/000001000/state/...       arrays, in orbax's format
     FOLDER/000001000/meta.json       {"step", "saved" (unix seconds), "bytes", "meta": {...}, "tree": {path: leaf}}
     FOLDER/000001000/manifest.json   checksums of all of the above
 
-Other files, such as a file manager's, are not part of the checkpoint and are ignored. A step gets its digits-only
-name by one rename after all of it is on the disk. Other names are not checkpoints: `.partial` was being written, `.old`
-was being deleted, `.damaged` was set aside by a restore that fell back. While a step is rewritten its first version is
-`.replaced`, which is valid until the new version has the name.
+Other files, such as a file manager's, are ignored. A step gets its final name, digits only, by one rename after all of
+it is on the disk. Folders with a suffix are not checkpoints, except one:
+
+    .partial     is being written
+    .old         is being deleted
+    .damaged     was set aside by a restore that fell back to an earlier step
+    .replaced    is the first version of a step that is written again, valid until the new version has the final name
 """
 
 import re
@@ -21,7 +24,7 @@ from gen.io import checksums, json_reading
 
 STATE, META = "state", "meta.json"
 PARTIAL, OLD, DAMAGED, REPLACED = ".partial", ".old", ".damaged", ".replaced"
-MAX_LINES = 10
+MAX_LINES = 10  # of each kind of difference that an error lists
 _NAME = re.compile(r"[0-9]{9,}")  # of a step
 
 Tree = dict[str, dict[str, Any]]  # path -> {"shape": [...], "dtype": "float32"}
@@ -51,7 +54,7 @@ def damaged_steps(folder: Path) -> list[Path]:
 
 
 def _folders(folder: Path, *suffixes: str) -> list[Path]:
-  """Returns the folders of steps with these suffixes; nothing else there is ours to read or delete."""
+  """Returns the folders of steps with these suffixes; other files are never read or deleted."""
   if not folder.is_dir():
     return []
   return [
@@ -62,40 +65,40 @@ def _folders(folder: Path, *suffixes: str) -> list[Path]:
 
 
 def read_record(folder: Path, step: int) -> dict[str, Any]:
-  """Returns what `meta.json` holds, tree and all, after comparing it with the manifest.
+  """Returns the content of `meta.json`, after comparing it with the manifest.
 
   Raises:
     UserError: if there is no such step, or its record is not as it was written.
   """
   path = _existing(folder, step)
-  found = checksums.damages_of(path, META)
-  if found:
-    raise UserError(f"checkpoint {path} is damaged: {found[0]}")
+  damages = checksums.damages_of(path, META)
+  if damages:
+    raise UserError(f"checkpoint {path} is damaged: {damages[0]}")
   return _record(path, step)
 
 
 def find_damages(folder: Path, step: int) -> list[str]:
-  """Returns one clause per file of the step that is not as it was written, or else per array that cannot be opened.
+  """Returns one clause for each changed file of the step, or if there is none, for each array that cannot be opened.
 
   Raises:
     UserError: if there is no such step.
   """
   path = _existing(folder, step)
-  found = checksums.find_damages(path)
-  if found:
-    return found
+  damages = checksums.find_damages(path)
+  if damages:
+    return damages
   try:
     tree = _record(path, step)["tree"]
   except UserError as error:
     return [str(error)]
-  # Imported here and in `read_array`: all else needs the standard library only.
+  # Imported here and in `read_array`, because the other functions only need the standard library.
   from gen.training import stored_arrays
 
   return stored_arrays.array_faults(path / STATE, tree)
 
 
 def find_strays(folder: Path, step: int) -> list[str]:
-  """Returns the files in a step's folder that are no part of it.
+  """Returns the files in a step's folder that are not part of the checkpoint.
 
   Raises:
     UserError: if there is no such step.
@@ -105,18 +108,20 @@ def find_strays(folder: Path, step: int) -> list[str]:
 
 def commit_step(partial: Path, folder: Path, step: int) -> None:
   """Renames a written and sealed step to its final name; a kill at any moment leaves the new or the old version."""
+  # A rename over a folder that is not empty is not possible. `path_of` reads `.replaced` between the two renames.
   final = folder / f"{step:09d}"
   replaced = final.with_suffix(REPLACED)
   if final.is_dir():
     shutil.rmtree(replaced, ignore_errors=True)
     final.rename(replaced)
   partial.rename(final)
+  # Without it a power failure could undo the rename, after the journal has counted on the checkpoint.
   checksums.sync_folder(folder)
   shutil.rmtree(replaced, ignore_errors=True)
 
 
 def read_array(folder: Path, step: int, name: str) -> Any:
-  """Returns one array of a step as numpy's, without jax.
+  """Returns one array of a step as a numpy array, without jax.
 
   Raises:
     UserError: if it cannot be read.
@@ -127,11 +132,12 @@ def read_array(folder: Path, step: int, name: str) -> Any:
 
 
 def remove_step(path: Path) -> None:
-  """Deletes a step; a kill in the middle leaves nothing that looks like a step."""
-  grave = path.with_suffix(OLD)
-  shutil.rmtree(grave, ignore_errors=True)
-  path.rename(grave)
-  shutil.rmtree(grave, ignore_errors=True)
+  """Deletes a step; a kill during the deletion leaves nothing that looks like a step."""
+  # Renamed first: half a deleted folder under the step's name would count as a damaged checkpoint.
+  trash = path.with_suffix(OLD)
+  shutil.rmtree(trash, ignore_errors=True)
+  path.rename(trash)
+  shutil.rmtree(trash, ignore_errors=True)
 
 
 def set_aside(path: Path) -> Path:
@@ -142,25 +148,25 @@ def set_aside(path: Path) -> Path:
   return aside
 
 
-def tree_differences(saved: Tree, wanted: Tree) -> list[str]:
-  """Returns one line per leaf in which two trees differ: missing, extra, then unlike.
+def tree_differences(saved: Tree, expected: Tree) -> list[str]:
+  """Returns one line for each leaf in which two trees differ: missing, extra, then different ones.
 
-  Of each kind there are the first lines and a count of its others, so that none hides another.
+  Of each kind there are at most `MAX_LINES` lines and a count of the others, so that no kind hides another.
   """
   missing = [
-    f"missing from the checkpoint: {name} {describe_leaf(wanted[name])}"
-    for name in wanted
+    f"missing from the checkpoint: {name} {describe_leaf(expected[name])}"
+    for name in expected
     if name not in saved
   ]
   extra = [
-    f"extra in the checkpoint: {name} {describe_leaf(saved[name])}" for name in saved if name not in wanted
+    f"extra in the checkpoint: {name} {describe_leaf(saved[name])}" for name in saved if name not in expected
   ]
-  unlike = [
-    f"unlike: {name} is {describe_leaf(saved[name])} in the checkpoint, {describe_leaf(wanted[name])} here"
-    for name in wanted
-    if name in saved and saved[name] != wanted[name]
+  different = [
+    f"different: {name} is {describe_leaf(saved[name])} in the checkpoint, {describe_leaf(expected[name])} here"
+    for name in expected
+    if name in saved and saved[name] != expected[name]
   ]
-  return [*_first(missing, " missing"), *_first(extra, " extra"), *_first(unlike, " unlike")]
+  return [*_first(missing, " missing"), *_first(extra, " extra"), *_first(different, " different")]
 
 
 def shorten_lines(lines: Iterable[str]) -> str:
@@ -169,27 +175,35 @@ def shorten_lines(lines: Iterable[str]) -> str:
 
 
 def _first(lines: list[str], kind: str = "") -> list[str]:
-  """Returns the first lines and, if there are others, how many more of their kind."""
-  more = len(lines) - MAX_LINES
-  return [*lines[:MAX_LINES], f"and {more} more{kind}"] if more > 0 else lines
+  """Returns the first lines and, if there are others, their number."""
+  others = len(lines) - MAX_LINES
+  return [*lines[:MAX_LINES], f"and {others} more{kind}"] if others > 0 else lines
 
 
 def retained_steps(
   complete: list[int], keep: int, every: int, best: int | None, newest: int, named: Collection[int] = ()
 ) -> set[int]:
-  """Returns the steps to retain: the last `keep`, multiples of `every`, the best, the named ones and the newest.
+  """Returns the steps to retain.
+
+  Args:
+    complete: complete steps, in rising order.
+    keep: number of last steps to retain.
+    every: multiples of it are retained; 0 for none.
+    best: the step with the best score, or None.
+    newest: the step that was just saved.
+    named: further steps to retain.
 
   >>> sorted(retained_steps([10, 20, 30, 40, 50], keep=2, every=20, best=10, newest=50))
   [10, 20, 40, 50]
   """
-  stay = set(complete[-keep:]) | {newest} | (set(named) & set(complete))
+  retained = set(complete[-keep:]) | {newest} | (set(named) & set(complete))
   if every:
-    stay |= {step for step in complete if step % every == 0}
-  return stay | ({best} if best is not None else set())
+    retained |= {step for step in complete if step % every == 0}
+  return retained | ({best} if best is not None else set())
 
 
 def _record(path: Path, step: int) -> dict[str, Any]:
-  """Returns what the `meta.json` of a step holds, each entry of its type."""
+  """Returns the content of a step's `meta.json`, after checking the type of each entry."""
   name = str(path / META)
   values = json_reading.read_json(path / META)
   kinds = {"step": int, "saved": float, "bytes": int, "meta": dict, "tree": dict}
@@ -200,15 +214,15 @@ def _record(path: Path, step: int) -> dict[str, Any]:
     json_reading.require_field(entry, "shape", list, f"{name}: tree: {leaf}")
     json_reading.require_field(entry, "dtype", str, f"{name}: tree: {leaf}")
   if values["step"] != step:
-    raise UserError(f"{name} is of step {values['step']}, but lies in the folder of step {step}")
+    raise UserError(f"{name} is of step {values['step']}, but it is in the folder of step {step}")
   return values
 
 
 def _existing(folder: Path, step: int) -> Path:
   path = path_of(folder, step)
   if not path.is_dir():
-    known = ", ".join(map(str, complete_steps(folder))) or "none"
-    raise UserError(f"{folder} has no checkpoint of step {step}; complete steps: {known}")
+    complete = ", ".join(map(str, complete_steps(folder))) or "none"
+    raise UserError(f"{folder} has no checkpoint of step {step}; complete steps: {complete}")
   return path
 
 

@@ -1,7 +1,7 @@
 """Checkpoints of a run: asynchronous, atomic, checksummed, restorable into any layout (orbax holds the arrays).
 
-`save` returns once the arrays cannot change any more. A thread writes them beside the metadata, reads them back, seals
-everything with a manifest, and gives the step its name by one rename. So every visible step is complete, whenever the
+`save` returns once the arrays cannot change any more. A thread writes them and the metadata, reads the arrays back,
+writes checksums, and renames the step to its final name. So each step with a final name is complete, whenever the
 process dies.
 """
 
@@ -33,7 +33,7 @@ class Checkpoints:
   """The checkpoints of one run in one folder; one writer at a time.
 
   Attributes:
-    folder: where the steps lie; made by the first save.
+    folder: folder of the steps; the first save creates it.
   """
 
   def __init__(
@@ -53,16 +53,16 @@ class Checkpoints:
       folder: folder of the steps.
       keep: number of last steps to retain.
       asynchronous: whether `save` returns before everything is on the disk.
-      keep_every: steps that are a multiple of it stay too; 0 is none.
-      keep_best: name of a number in meta; the step with the lowest stays too.
-      keep_steps: that stay too, whenever they are saved.
-      report: told when a restore falls back to an earlier step, or meets files that are not the checkpoint's.
+      keep_every: multiples of it are retained too; 0 for none.
+      keep_best: name of a number in meta; the step with the lowest one is retained too.
+      keep_steps: steps that are retained too.
+      report: called with a sentence when a restore falls back to an earlier step, or finds files of something else.
 
     Raises:
       UserError: for a folder in whose path no checkpoint can be saved.
     """
     if keep < 1:
-      raise UserError(f"keep must be at least 1 checkpoint, not {keep}")
+      raise UserError(f"keep is {keep}; it must be 1 or more checkpoints")
     self.folder = Path(folder).absolute()
     plain_paths.require_plain(self.folder)
     self._keep, self._every, self._best, self._named = keep, keep_every, keep_best, keep_steps
@@ -71,7 +71,7 @@ class Checkpoints:
     self._thread: threading.Thread | None = None
     self._failure: UserError | None = None
     self._opened = False
-    self._paths = contextlib.ExitStack()  # that orbax writes to
+    self._paths = contextlib.ExitStack()  # plain paths that orbax writes to, closed after the write
 
   def save(self, step: int, state: Any, meta: dict[str, Any]) -> None:
     """Saves the state and its metadata as one step that appears completely or not at all.
@@ -87,7 +87,7 @@ class Checkpoints:
     self.wait()
     flat, tree = _flatten(state)
     size = sum(leaf.nbytes for leaf in flat.values())
-    # Rendered now: the caller may change meta while the thread writes.
+    # Rendered as text now, because the caller may change meta while the thread writes.
     record = {"step": step, "saved": time.time(), "bytes": size, "meta": {**meta, "step": step}, "tree": tree}
     text = json.dumps(record, default=lambda value: value.tolist())
     partial = checkpoint_folder.path_of(self.folder, step).with_suffix(checkpoint_folder.PARTIAL)
@@ -96,7 +96,7 @@ class Checkpoints:
       arrays = {name: leaf for name, leaf in flat.items() if leaf.size}
       if processes.process_count() == 1:
         arrays = _on_host(arrays)
-      else:  # Processes meet inside, which must not race with the collectives of the next step.
+      else:  # orbax synchronizes the processes here, which must not interleave with the next step's collectives.
         self._write(partial, arrays)
         arrays = {}
     except Exception as error:
@@ -120,14 +120,13 @@ class Checkpoints:
     """Returns the state, bit for bit, in the template's layout, and its meta.
 
     Args:
-      template: tree of arrays or `jax.ShapeDtypeStruct`; a sharding there is where the leaf goes, without one it
-        goes to the first device; numpy leaves stay numpy.
-      step: which; None is the latest.
-      fall_back: whether a damaged step is set aside (renamed) for the one before it.
-      accept: gets the meta of the chosen step before its arrays are read, and raises if it will not do.
+      template: tree of arrays or `jax.ShapeDtypeStruct`; its shardings are used, and numpy leaves stay numpy.
+      step: step to restore; None is the latest.
+      fall_back: whether a damaged step is set aside (renamed) and the step before it restored.
+      accept: called with the meta of the chosen step before its arrays are read; raises to refuse it.
 
     Raises:
-      UserError: without a checkpoint, for a damaged one (its file named), or for one of another model.
+      UserError: if there is no checkpoint, if it is damaged (the file is named), or if it is of another model.
     """
     self.wait()
     chosen = processes.from_first(lambda: self._sound(step, fall_back))
@@ -141,35 +140,35 @@ class Checkpoints:
     return self._read(chosen, {PARAMETERS: template}, PARAMETERS)[0][PARAMETERS]
 
   def _sound(self, step: int | None, fall_back: bool) -> int:
-    """Returns the step to restore, after checking its files against the manifest; see `restore`."""
+    """Returns the step to restore, after comparing its files with the manifest; see `restore`."""
     while True:
       chosen = step if step is not None else max(checkpoint_folder.complete_steps(self.folder), default=None)
       if chosen is None:
         raise UserError(f"{self.folder} has no complete checkpoint")
       path = checkpoint_folder.path_of(self.folder, chosen)
-      found = checkpoint_folder.find_damages(self.folder, chosen)
-      if not found:
+      damages = checkpoint_folder.find_damages(self.folder, chosen)
+      if not damages:
         if strays := checkpoint_folder.find_strays(self.folder, chosen):
-          self._report(f"checkpoint {path} holds files of something else, ignored here: {', '.join(strays)}")
+          self._report(f"checkpoint {path} holds files that are not part of it; ignored: {', '.join(strays)}")
         return chosen
-      sentence = f"checkpoint {path} is damaged: {checkpoint_folder.shorten_lines(found)}"
-      earlier = [other for other in checkpoint_folder.complete_steps(self.folder) if other < chosen]
+      sentence = f"checkpoint {path} is damaged: {checkpoint_folder.shorten_lines(damages)}"
+      earlier = [step for step in checkpoint_folder.complete_steps(self.folder) if step < chosen]
       if not earlier:
-        way_out = f"put a copy of it back, or delete {self.folder} and train again from the start"
-        raise UserError(f"{sentence}; there is no earlier one: {way_out}")
+        advice = f"put a copy of it back, or delete {self.folder} and train again from the start"
+        raise UserError(f"{sentence}; there is no earlier one: {advice}")
       if not fall_back:
         raise UserError(f"{sentence}; the step before it is {earlier[-1]}")
       checkpoint_folder.set_aside(path)
-      self._report(f"{sentence}; set aside, going back to step {earlier[-1]}")
+      self._report(f"{sentence}; it was set aside, and step {earlier[-1]} is restored")
       step = earlier[-1]
 
   def latest(self) -> int | None:
-    """Returns the newest complete step, or None; waits for a save under way."""
+    """Returns the newest complete step, or None; waits for a save in progress."""
     self.wait()
     return processes.from_first(lambda: max(checkpoint_folder.complete_steps(self.folder), default=None))
 
   def steps(self) -> list[int]:
-    """Returns all complete steps in rising order; waits for a save under way."""
+    """Returns all complete steps in rising order; waits for a save in progress."""
     self.wait()
     return checkpoint_folder.complete_steps(self.folder)
 
@@ -215,7 +214,7 @@ class Checkpoints:
     except UserError as failure:
       if error is None:
         raise
-      error.add_note(str(failure))  # The error under way matters more; neither is lost.
+      error.add_note(str(failure))  # The first error is raised, and both are shown.
 
   def _begin(self, partial: Path) -> None:
     """Creates the folders and, before the first save, removes the leftovers of a killed writer."""
@@ -238,17 +237,18 @@ class Checkpoints:
   def _finish(
     self, step: int, partial: Path, text: str, tree: checkpoint_folder.Tree, arrays: dict[str, Any]
   ) -> None:
-    """Runs in the thread: writes, reads back, seals and names the step, then deletes steps that need not stay.
+    """Runs in the thread: writes, reads back, seals and names the step, then deletes steps that are not retained.
 
-    In a run of several processes each writes its arrays, and process 0 does the rest.
+    In a run of several processes each process writes its arrays, and process 0 does everything else.
     """
     try:
       if arrays:
         self._write(partial, arrays)
       self._checkpointer.wait_until_finished()
-      self._paths.close()  # Not after a failure: threads of tensorstore may still write to these paths.
+      self._paths.close()  # not after a failure: threads of tensorstore may still write to these paths
       if not processes.is_first():
         return
+      # Read back before the checksums: those would only prove that the files are as damaged as they were written.
       self._read_back(partial, tree, arrays)
       checksums.write_durably(partial / checkpoint_folder.META, text)
       checksums.seal_folder(partial)
@@ -259,7 +259,7 @@ class Checkpoints:
       self._failure = self._explained(step, error)
 
   def _read_back(self, partial: Path, tree: checkpoint_folder.Tree, arrays: dict[str, Any]) -> None:
-    """Raises unless every array can be opened, and holds what was saved where this process has all of it."""
+    """Raises OSError unless each array can be opened, and, if this process has all of it, holds the saved values."""
     faults = stored_arrays.array_faults(partial / checkpoint_folder.STATE, tree, arrays or None)
     if faults:
       raise OSError(f"the arrays written cannot be read back: {'; '.join(faults[:3])}")
@@ -267,37 +267,39 @@ class Checkpoints:
   def _prune(self, newest: int) -> None:
     complete = checkpoint_folder.complete_steps(self.folder)
     best = self._best_step(complete)
-    stay = checkpoint_folder.retained_steps(complete, self._keep, self._every, best, newest, self._named)
-    for step in set(complete) - stay:
+    retained = checkpoint_folder.retained_steps(complete, self._keep, self._every, best, newest, self._named)
+    for step in set(complete) - retained:
       checkpoint_folder.remove_step(checkpoint_folder.path_of(self.folder, step))
 
   def _best_step(self, complete: list[int]) -> int | None:
     if not self._best:
       return None
     scores = {step: self.meta(step).get(self._best) for step in complete}
-    known = {
+    # NaN is unequal to itself, and is no score.
+    numbers = {
       step: score for step, score in scores.items() if isinstance(score, int | float) and score == score
     }
-    return min(known, key=lambda step: known[step], default=None)
+    return min(numbers, key=lambda step: numbers[step], default=None)
 
   def _explained(self, step: int, error: BaseException) -> UserError:
-    """Returns the sentence for a save that failed."""
+    """Returns the error of a failed save, as one sentence."""
+    # tensorstore's errors have no errno, so their text is searched too.
     text, number = str(error), getattr(error, "errno", None)
-    where = f"cannot save step {step} in {self.folder}"
-    last = max(checkpoint_folder.complete_steps(self.folder), default=None)
-    rest = f"the last complete checkpoint is {'none' if last is None else f'step {last}'}"
+    failed = f"cannot save step {step} in {self.folder}"
+    latest = max(checkpoint_folder.complete_steps(self.folder), default=None)
+    saved = f"the last complete checkpoint is {'none' if latest is None else f'step {latest}'}"
     if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in text or "quota exceeded" in text:
-      return UserError(f"{where}: no space left on the disk; free some or choose another folder; {rest}")
+      return UserError(f"{failed}: no space left on the disk; free some or choose another folder; {saved}")
     if number in (errno.EACCES, errno.EPERM, errno.EROFS) or "ermission denied" in text:
-      return UserError(f"{where}: the folder is not writable; choose another; {rest}")
-    return UserError(f"{where}: {(text or type(error).__name__).splitlines()[0]}; {rest}")
+      return UserError(f"{failed}: the folder is not writable; choose another; {saved}")
+    return UserError(f"{failed}: {(text or type(error).__name__).splitlines()[0]}; {saved}")
 
   def _read(self, step: int, template: Any, part: str = "") -> tuple[Any, dict[str, Any]]:
     """Returns the state of a step, or one part of it, and its meta."""
     record = checkpoint_folder.read_record(self.folder, step)
-    flat, wanted = _flatten(template)
+    flat, expected = _flatten(template)
     stored = {name: leaf for name, leaf in record["tree"].items() if not part or name.startswith(f"{part}/")}
-    lines = checkpoint_folder.tree_differences(stored, wanted)
+    lines = checkpoint_folder.tree_differences(stored, expected)
     if lines:
       path = checkpoint_folder.path_of(self.folder, step)
       raise UserError("\n  ".join([f"checkpoint {path} is of another model:", *lines]))
@@ -314,21 +316,21 @@ class Checkpoints:
     return jax.tree.unflatten(structure, restored), record["meta"]
 
 
-def require_tokenizer(meta: dict[str, Any], tokenizer: str, where: str | Path) -> None:
-  """Checks that the checkpoint's tokenizer is the one at hand.
+def require_tokenizer(meta: dict[str, Any], tokenizer: str, path: str | Path) -> None:
+  """Checks that the checkpoint at a path was trained with the tokenizer of a hash.
 
   Raises:
-    UserError: if its hash is another.
+    UserError: if the checkpoint has another hash.
   """
   if meta.get("tokenizer") != tokenizer:
     raise UserError(
-      f"checkpoint {where} was trained with tokenizer {meta.get('tokenizer')}, but the data now use {tokenizer}; "
-      "evaluate and go on with the same data.tokenizer, data.vocab and corpus"
+      f"checkpoint {path} was trained with tokenizer {meta.get('tokenizer')}, but the data now use {tokenizer}; "
+      "set the same data.tokenizer, data.vocab and data.corpus as in training"
     )
 
 
 def _flatten(tree: Any) -> tuple[dict[str, Any], checkpoint_folder.Tree]:
-  """Returns leaves by path (random keys as their data), and their shapes and types."""
+  """Returns the leaves by path (random keys as their data), and their shapes and dtypes."""
   flat: dict[str, Any] = {}
   for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
     name = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -351,10 +353,9 @@ def _plain(leaf: Any) -> Any:
 
 
 def _on_host(arrays: dict[str, Any]) -> dict[str, np.ndarray]:
-  """Returns the current values on the host, independent of later changes to the arrays.
-
-  On a CPU they are views, which jax respects: it reuses a donated buffer only if no view of it exists.
-  """
+  """Returns the current values on the host, independent of later changes to the arrays."""
+  # On a CPU `np.asarray` returns a view, which is safe: jax reuses a donated buffer only if no view of it exists. On
+  # other devices all copies are started before the first is waited for.
   for leaf in arrays.values():
     if isinstance(leaf, jax.Array):
       leaf.copy_to_host_async()
@@ -390,7 +391,7 @@ def _like(leaf: Any, value: Any) -> Any:
 
 
 def _key_implementation(leaf: Any) -> Any:
-  """Returns the generator of a key; jax provides it for arrays and tracers, not for shapes alone."""
-  found: list[Any] = []
-  jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), leaf)
-  return found[0]
+  """Returns the generator of a key; jax provides it for arrays and tracers, but not for shapes."""
+  implementations: list[Any] = []
+  jax.eval_shape(lambda key: implementations.append(jax.random.key_impl(key)), leaf)
+  return implementations[0]

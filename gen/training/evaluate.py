@@ -28,11 +28,12 @@ def evaluate_loss(
   """Returns the loss over batches; sums are added in float64, in the order of the batches.
 
   Args:
-    program: (params, batch) -> sums, compiled.
+    program: compiled function (params, batch) -> sums.
     params: the model's parameters.
-    batches: fixed rows, the last filled up with weight 0.
+    batches: fixed rows; the last batch is padded with rows of weight 0.
     text_bytes: bytes of text that the loss-bearing tokens stand for.
   """
+  # All batches are dispatched before the first result is waited for.
   return _divided([program(params, batch) for batch in batches], text_bytes)
 
 
@@ -46,9 +47,9 @@ def evaluate_recurrent(
   """Returns the loss as `evaluate_loss` does, for rows that continue from batch to batch with their recurrent state.
 
   Args:
-    program: (params, batch, state) -> (sums, state), compiled.
+    program: compiled function (params, batch, state) -> (sums, state).
     params: the model's parameters.
-    batches: fixed rows, row b of each going on where row b of the one before ended.
+    batches: fixed rows; row b of a batch continues row b of the batch before it.
     text_bytes: bytes of text that the loss-bearing tokens stand for.
     recurrent_state: the state before the first batch.
   """
@@ -60,6 +61,8 @@ def evaluate_recurrent(
 
 
 def _divided(pending: list[losses.LossSums], text_bytes: float) -> Evaluation:
+  # Python floats: a sum over many batches in float32 would lose digits.
   nll = sum(float(sums.nll) for sums in pending)
   tokens = sum(float(sums.weight) for sums in pending)
+  # Nats become bits by 1 / ln 2. At least 1: an empty set has loss 0.
   return Evaluation(nll / max(tokens, 1.0), nll / math.log(2) / max(text_bytes, 1.0), tokens)

@@ -7,7 +7,7 @@ from gen.cli import signals
 
 
 class RunStopped(Exception):
-  """The run was asked to stop and has saved; the same call continues it."""
+  """The run was asked to stop and has saved a checkpoint; the same call continues it."""
 
 
 class RunHooks(Protocol):

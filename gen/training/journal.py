@@ -1,7 +1,8 @@
 """The journal of a run: one JSON object per line, append-only, readable after any crash.
 
-Each row is one write of one complete line, so a killed process can truncate only the last line. Reading ignores a
-truncated last line; opening for appending removes it. Numbers that JSON lacks (NaN, infinities) become null.
+Each row is written as one complete line, so a killed process can truncate only the last line. Reading ignores a
+truncated last line, and opening for appending removes it. Numbers that JSON does not have (NaN, infinities) become
+null.
 
 Each line ends in its number and a checksum ("row", "seal"), which reading verifies and removes. A line that was
 edited, moved, added or removed is refused. Checkpoints hold a `mark`, which detects missing lines at the end. The first
@@ -28,7 +29,7 @@ MEASURED = ("train", "evaluation")  # kinds of row that a resumed run writes aga
 
 
 class JournalSink(Protocol):
-  """The interface of a receiver of rows: a journal, a mirror of it, a progress display."""
+  """Interface of a receiver of rows: a journal, a mirror of it, a progress display."""
 
   def append(self, row: dict[str, Any]) -> None:
     """Receives one row."""
@@ -38,7 +39,7 @@ class Journal:
   """An append-only file of rows; one writer, any number of readers."""
 
   def __init__(self, path: str | Path) -> None:
-    """Opens the file for appending, with its folder if need be, and repairs a torn end.
+    """Opens the file for appending, creates its folder if it is absent, and removes a truncated last line.
 
     Raises:
       UserError: if it cannot be written.
@@ -68,7 +69,8 @@ class Journal:
       raise ValueError(f"the journal {self.path} is closed")
     written = 0
     try:
-      while written < len(line):  # One write, unless the disk fills up: the second then raises its reason.
+      # One write, unless the disk is full: then the first write is short, and the second raises the reason.
+      while written < len(line):
         written += os.write(self._descriptor, line[written:])
     except OSError as error:
       if written:
@@ -78,41 +80,40 @@ class Journal:
 
   @property
   def _sealed(self) -> bool:
-    """Whether rows get seals: all of a journal have one, or none, where another program began it."""
+    """Whether rows get seals: all rows of a journal do, or none if another program began it."""
     return not self._marks or bool(self._marks[0])
 
   def mark(self) -> dict[str, Any]:
-    """Makes the rows durable and returns their number and a checksum of their seals, which identify them.
-
-    A checkpoint holds it, so the rows must not be lost where the checkpoint is not.
-    """
+    """Makes the rows durable and returns their number and a checksum of their seals, which identify them."""
+    # A checkpoint stores the mark. Without fsync a power failure could lose the rows, but not the checkpoint.
     os.fsync(self._descriptor)
     return _mark(self._marks)
 
   def rewind(self, step: int, run: str | None = None, evaluation: int | None = None) -> int:
-    """Drops train and evaluation rows after a step, which a resumed run is about to write again.
+    """Removes train and evaluation rows after a step, which a resumed run writes again.
 
     Args:
-      step: the restored step; rows of it stay.
-      evaluation: the step after which evaluations go; None is `step`.
-      run: only rows of this run (a sweep's journal holds many); None is every run.
+      step: the restored step; its rows stay.
+      run: remove only rows of this run (the journal of a sweep has several); None is every run.
+      evaluation: remove evaluations after this step; None is `step`.
 
     Returns:
-      How many rows went. The file is replaced in one rename: no crash leaves half of it.
+      The number of removed rows. The file is replaced by one rename, so no crash leaves half of it.
     """
     rows = _lines(self.path)
-    last = {"train": step, "evaluation": step if evaluation is None else evaluation}
-    stay = [row for row in rows if not _is_after(row, last, run)]
-    if len(stay) < len(rows):
+    last_steps = {"train": step, "evaluation": step if evaluation is None else evaluation}
+    retained = [row for row in rows if not _is_after(row, last_steps, run)]
+    if len(retained) < len(rows):
+      # A seal covers the row's number, so all rows are sealed again.
       if self._sealed:
-        stay = [_sealed(_bare(row), number) for number, row in enumerate(stay, 1)]
-      _replace(self.path, b"".join(encode_json(row) for row in stay))
+        retained = [_sealed(_bare(row), number) for number, row in enumerate(retained, 1)]
+      _replace(self.path, b"".join(encode_json(row) for row in retained))
       os.close(self._descriptor)
-      self._descriptor, self._marks = _open(self.path), _seals(stay)
-    return len(rows) - len(stay)
+      self._descriptor, self._marks = _open(self.path), _seals(retained)
+    return len(rows) - len(retained)
 
   def close(self) -> None:
-    """Closes the file; what was appended is durable afterwards."""
+    """Closes the file and makes its rows durable."""
     if self._descriptor >= 0:
       os.fsync(self._descriptor)
       os.close(self._descriptor)
@@ -128,16 +129,16 @@ class Journal:
 
 
 class TensorBoard:
-  """A mirror of the journal's measured rows for TensorBoard."""
+  """Writes the measured rows of a journal as TensorBoard events."""
 
   def __init__(self, folder: str | Path) -> None:
     """Opens an event file in `folder`."""
-    import tensorboardX  # Slow to import, and only some runs want it.
+    import tensorboardX  # slow to import, and only needed if `run.tensorboard`
 
     self._writer = tensorboardX.SummaryWriter(str(folder))
 
   def append(self, row: dict[str, Any]) -> None:
-    """Draws each number of a train or evaluation row against its step."""
+    """Writes each number of a train or evaluation row as a scalar of its step."""
     if row.get("kind") not in MEASURED:
       return
     for name, value in plain_value(row).items():
@@ -145,43 +146,45 @@ class TensorBoard:
         self._writer.add_scalar(f"{row['kind']}/{name}", value, int(row["step"]))
 
   def close(self) -> None:
-    """Writes what is pending."""
+    """Writes pending events and closes the file."""
     self._writer.close()
 
 
 def read_journal(path: str | Path, sealed: bool = False) -> list[dict[str, Any]]:
-  """Returns the rows of a journal, without a torn last line; none if there is no file.
+  """Returns the rows of a journal without a truncated last line; an empty list if there is no file.
 
   Args:
     path: of the file.
-    sealed: whether rows without seals, as other programs write them, are refused.
+    sealed: whether to refuse rows without seals, which other programs write.
 
   Raises:
-    UserError: for a broken row before the last line, or one that is not as it was written, with its number.
+    UserError: for an invalid row before the last line, or a row that was changed; the message has its number.
   """
   lines = _lines(Path(path))
   if sealed and lines and seals.SEAL not in lines[0]:
-    raise UserError(f"{path} has rows without seals, of another program or version; choose another --workdir")
+    raise UserError(
+      f"{path} has rows without seals, so another program or version wrote it; choose another --workdir"
+    )
   return [_bare(row) if seals.SEAL in row else row for row in lines]
 
 
-def require_rows(path: str | Path, mark: dict[str, Any], where: str) -> None:
-  """Checks that a journal begins with the rows that `Journal.mark` described, or says that they were lost.
+def require_rows(path: str | Path, mark: dict[str, Any], owner: str) -> None:
+  """Checks that a journal begins with the rows that `Journal.mark` described, or records that they were lost.
 
   Args:
     path: of the file.
-    mark: as `mark` returned it.
-    where: what holds the mark, for the message.
+    mark: as `Journal.mark` returned it.
+    owner: what stores the mark, for the message.
 
   Raises:
-    UserError: if rows are missing or others.
+    UserError: if rows are missing or different.
   """
-  rows, count = _lines(Path(path)), json_reading.require_field(mark, "rows", int, f"{where}: journal")
+  rows, count = _lines(Path(path)), json_reading.require_field(mark, "rows", int, f"{owner}: journal")
   lost = max((row[LOST] for row in rows if isinstance(row.get(LOST), int)), default=0)
   if lost < count and _mark(_seals(rows[:count])) != mark:
     raise UserError(
-      f"{path} has lost or other rows: {where} was saved after {count} that are not its first; restore it, or delete "
-      "it to go on from the checkpoint without them"
+      f"{path} does not begin with the {count} rows that it had when {owner} was saved; restore the file, or delete it "
+      "to continue from the checkpoint without them"
     )
 
 
@@ -193,7 +196,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return []
   except OSError as error:
     raise UserError(f"cannot read the journal {path}: {error.strerror}") from error
-  *lines, _ = content.split(b"\n")  # The last piece is empty, or torn.
+  *lines, _ = content.split(b"\n")  # the last piece is empty, or a truncated line
   rows = [_decode(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
   if any(seals.SEAL in row for row in rows):
     formats.without_format(rows[0], formats.JOURNAL, f"line 1 of {path}", formats.REMEDY)
@@ -206,7 +209,9 @@ def _check(row: dict[str, Any], number: int, path: Path) -> None:
   """Checks a row's seal and its line number."""
   name = f"line {number} of {path}"
   if seals.SEAL not in row:
-    raise UserError(f"{name} has no seal, as the others have; restore the file, or choose another --workdir")
+    raise UserError(
+      f"{name} has no seal, but other lines have; restore the file, or choose another --workdir"
+    )
   seals.without_seal(row, name)
   if row.get(seals.ROW) != number:
     raise UserError(
@@ -219,7 +224,7 @@ def seal_rows(rows: Iterable[dict[str, Any]], complete: bool = False) -> bytes:
 
   Args:
     rows: the rows, with or without the numbers and seals of another journal.
-    complete: whether no row will follow; then each says how many there are, so that none can be cut off.
+    complete: whether no row will follow; then each row has their total, so that a missing end is detected.
   """
   bare = [_bare(row) for row in rows]
   total = {seals.ROWS: len(bare)} if complete else {}
@@ -249,19 +254,23 @@ def _decode(line: bytes, number: int, path: Path) -> dict[str, Any]:
   except (ValueError, RecursionError):
     row = None
   if not isinstance(row, dict):
-    raise UserError(f"line {number} of {path} is no JSON object: {line[:60]!r}; mend or delete that line")
+    raise UserError(
+      f"line {number} of {path} is not a JSON object: {line[:60]!r}; repair or delete that line"
+    )
   return row
 
 
 def _open(path: Path) -> int:
+  # O_APPEND: each write goes to the end of the file, even if another process wrote there meanwhile.
   return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
 def _repair(path: Path) -> None:
-  """Cuts off a last line without an end, which a killed process left."""
+  """Removes a last line without a line break, which a killed process left."""
   with path.open("rb+") as file:
     size = file.seek(0, os.SEEK_END)
     end = size
+    # Searched backwards in pieces of 64 KiB: a journal may be large, and its last line rarely is.
     while end > 0:
       start = max(0, end - 65536)
       file.seek(start)
@@ -273,11 +282,11 @@ def _repair(path: Path) -> None:
       file.truncate(end)
 
 
-def _is_after(row: dict[str, Any], last: dict[str, int], run: str | None) -> bool:
-  """Returns whether a row of that run is measured after the last step that stays of its kind."""
+def _is_after(row: dict[str, Any], last_steps: dict[str, int], run: str | None) -> bool:
+  """Returns whether a row of that run was measured after the last step of its kind that is retained."""
   kind = str(row.get("kind"))
   measured = kind in MEASURED and (run is None or row.get("run") == run)
-  return measured and isinstance(row.get("step"), int) and row["step"] > last[kind]
+  return measured and isinstance(row.get("step"), int) and row["step"] > last_steps[kind]
 
 
 def _replace(path: Path, content: bytes) -> None:

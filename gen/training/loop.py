@@ -1,12 +1,12 @@
 """Trains one run from its config to its result row: resumes if possible, stops on request, writes a journal.
 
-Order of resuming, spelled out once: a run whose result is in its journal is done and never trained again; a run
-with a checkpoint goes on from it; any other starts from its seed. Whatever happened in between, the final
-numbers are the same bits, because batches are a pure function of (seed, step) and the state is restored whole.
+1. A run whose result is in its journal is not trained again. 2. A run with a checkpoint continues from it. 3. Any other
+run starts from its seed, or from its trunk (`trunks`).
+
+The final numbers are the same to the bit, because batches are a function of (seed, step) and all state is restored.
 """
 
 import contextlib
-import dataclasses
 import json
 import time
 from collections.abc import Callable, Collection
@@ -40,16 +40,20 @@ from gen.training.rows import (
   RunData,
   RunProgress,
   RunResult,
-  RunSums,
   StartRow,
   TrainRow,
 )
 from gen.training.run_folder import CHECKPOINTS, JOURNAL, claim_folder, stored_result
 from gen.training.run_length import complete_run, count_steps, flops_per_row, row_length
 
-TOKENIZER = "tokenizer"  # folder beside the checkpoints: what their ids mean
+TOKENIZER = "tokenizer"  # folder of the tokenizer, beside the checkpoints
+LOCK_SECONDS = 10  # for another process to release the folder: a stopped run may still be saving
+ROWS_PER_RUN = 50  # journal rows of a run where log_every is 0
+# Attributes that are saved with each checkpoint: seconds inside steps, the last mean loss, sums since the last row.
+_SUMS = ("seconds", "loss_tokens", "train_loss", "nll", "weight", "since", "since_seconds")
+_INHERITED = ("inherited_steps", "inherited_seconds")  # what a trunk had done before the run began
 
-# (completed run, its first state) -> a later state of the same run and the meta saved with it, or None.
+# (completed run, its initial state) -> a later state of the same run and the meta saved with it, or None.
 StartFrom = Callable[[Run, step.TrainState], tuple[step.TrainState, dict[str, Any]] | None]
 
 
@@ -67,19 +71,18 @@ def train_run(
     workdir: its folder.
     loaded: corpus, tokenizer and tokens.
     hooks: callbacks that observe the run and may stop it.
-    begin: asked where the folder has no checkpoint, for a state that is not the first; see `trunks.train_branch`.
+    begin: called if the folder has no checkpoint; may return a later state to start from, see `trunks.train_branch`.
 
   Raises:
-    UserError: for a config that cannot be, a model that no memory here holds, another run in the folder, or too many
-      steps that are not finite.
-    RunStopped: when `hooks.stop()` said so, after saving.
+    UserError: for an invalid config, too little memory, another run in the folder, or too many skipped steps.
+    RunStopped: after saving, if `hooks.stop()` returned true.
   """
   validation.check_run(run)
   run = complete_run(run, loaded)
   memory_check.check_fits_in_memory(run.model)
   workdir = Path(workdir)
   with contextlib.ExitStack() as open_files:
-    finished = processes.from_first(lambda: _take(workdir, run, loaded, open_files))
+    finished = processes.from_first(lambda: _claim(workdir, run, loaded, open_files))
     if finished is not None:
       return typed_json.decode_record(RunResult, finished, f"the result in {workdir / JOURNAL}")
     journal = None
@@ -91,25 +94,24 @@ def train_run(
     return training.to_the_end()
 
 
-def _take(
+def _claim(
   workdir: Path, run: Run, loaded: Dataset, open_files: contextlib.ExitStack
 ) -> dict[str, Any] | None:
-  """Makes the folder this run's, locked until `open_files` closes; returns its result if it has one."""
-  open_files.enter_context(FolderLock(workdir, wait_seconds=10))
+  """Locks the folder until `open_files` closes and writes the run's config; returns the run's result if it has one."""
+  open_files.enter_context(FolderLock(workdir, wait_seconds=LOCK_SECONDS))
   claim_folder(workdir, run)
   finished = stored_result(workdir, run, loaded.corpus.sha256)
   if finished is None:
     try:
       loaded.tokenizer.save(workdir / TOKENIZER)
     except OSError as error:
-      raise UserError(
-        f"cannot write {workdir / TOKENIZER}: {error.strerror}; make room, or choose another --workdir"
-      ) from error
+      path = workdir / TOKENIZER
+      raise UserError(f"cannot write {path}: {error.strerror}; choose another --workdir") from error
   return finished
 
 
 class TrainingRun:
-  """A run under way: the state, its sums since the last journal row, and the clocks."""
+  """A run in progress: its state, sums since the last journal row, and clocks."""
 
   def __init__(
     self,
@@ -120,7 +122,7 @@ class TrainingRun:
     hooks: RunHooks,
     begin: StartFrom | None = None,
   ) -> None:
-    """Prepares a run and restores where it is, or begins it; the journal is None in all processes but the first."""
+    """Prepares a completed run, and restores or initializes its state; the journal is None except in process 0."""
     self.run, self.loaded, self.hooks = run, loaded, hooks
     self.journal, self.checkpoints = journal, checkpoints
     self.sinks: list[JournalSink] = [] if journal is None else [journal]
@@ -130,16 +132,16 @@ class TrainingRun:
     layout = layouts.layout_of_run(run)
     self.undivided = [] if layout is None else state_sharding.undivided_dimensions(run.model, layout)
     self.programs = step.step_programs(run.model, run.optimizer, layout)
-    self.place = self.programs.place
+    self.shardings = self.programs.shardings
     objective = batches.make_objective(run.data, loaded.tokenizer, run.model.family)
     self.batches = batches.Batches(loaded.train, run.data, run.seed, objective)
     self.rows = batches.validation_batches(loaded.validation, run.data, objective)
-    self.over = schedule_params(run.optimizer, self.steps)
-    self.own_rows = None if self.place is None else self.place.own_rows(run.data.batch)
+    self.schedule = schedule_params(run.optimizer, self.steps)
+    self.local_rows = None if self.shardings is None else self.shardings.local_rows(run.data.batch)
     self.row = row_length(run)
     self.flops_per_token = flops_per_row(run) / self.row.tokens
     self.tokens_per_step = run.data.batch * self.row.tokens
-    self.log_every = run.log_every or max(1, self.steps // 50)
+    self.log_every = run.log_every or max(1, self.steps // ROWS_PER_RUN)
     self.seconds, self.loss_tokens, self.train_loss = 0.0, 0.0, float("nan")
     self.nll, self.weight, self.since, self.since_seconds = 0.0, 0.0, 0, 0.0
     self.inherited_steps, self.inherited_seconds = 0, 0.0
@@ -147,9 +149,10 @@ class TrainingRun:
     self.state = self._start(begin)
 
   def _start(self, begin: StartFrom | None) -> step.TrainState:
-    """Returns the state to go on from, and rewinds the journal to it."""
+    """Returns the state to continue from, and rewinds the journal to it."""
+    # uint32: seeds up to 2^32 - 1 do not fit into jax's default int32.
     state = self.programs.initialize(np.uint32(self.run.seed))
-    state = state._replace(recurrent_state=self._nothing_carried(state))
+    state = state._replace(recurrent_state=self._initial_recurrent_state(state))
     latest = self.checkpoints.latest()
     if latest is None:
       self._rewind(-1)
@@ -162,8 +165,8 @@ class TrainingRun:
           **self._data(),
         )
       )
-      found = begin(self.run, state) if begin is not None else None
-      return state if found is None else self._branch(*found)
+      later = begin(self.run, state) if begin is not None else None
+      return state if later is None else self._branch(*later)
     state, meta = self.checkpoints.restore(state, fall_back=True, accept=self._require)
     self._adopt(meta)
     lost = processes.from_first(lambda: self._rejoin(meta, int(state.step)))
@@ -174,23 +177,23 @@ class TrainingRun:
     return state
 
   def _rejoin(self, meta: dict[str, Any], done: int) -> int | None:
-    """Rewinds the journal to a checkpoint, after checking that it holds the rows that were there when it was saved.
+    """Rewinds the journal to a checkpoint, after checking that it holds the rows of the time of saving.
 
-    A journal that was deleted is begun again; returns how many rows are gone, which its first row says, else None.
+    If the journal was deleted, a new one is begun; returns the number of lost rows then, and otherwise None.
     """
-    mark, where = meta.get("journal"), f"checkpoint {self.checkpoints.folder} of step {done}"
+    mark, owner = meta.get("journal"), f"checkpoint {self.checkpoints.folder} of step {done}"
     if self.journal is None or not isinstance(mark, dict):
       return None
     if not read_journal(self.journal.path):
-      lost: int = json_reading.require_field(mark, "rows", int, f"{where}: journal")
-      logging.warning("%s is gone; its %d rows up to step %d are lost", self.journal.path, lost, done)
+      lost: int = json_reading.require_field(mark, "rows", int, f"{owner}: journal")
+      logging.warning("%s is missing; its %d rows up to step %d are lost", self.journal.path, lost, done)
       return lost
-    require_rows(self.journal.path, mark, where)
+    require_rows(self.journal.path, mark, owner)
     self._rewind(done)
     return None
 
   def _branch(self, state: step.TrainState, meta: dict[str, Any]) -> step.TrainState:
-    """Goes on from a state that was computed elsewhere."""
+    """Continues from a state of a trunk."""
     self._require(meta)
     self._adopt(meta)
     self.inherited_steps, self.inherited_seconds = int(state.step), self.seconds
@@ -201,25 +204,28 @@ class TrainingRun:
     require_tokenizer(meta, self.loaded.tokenizer.hash, self.checkpoints.folder)
     if meta.get("corpus_sha256") != self.loaded.corpus.sha256:
       raise UserError(
-        f"{self.checkpoints.folder} was trained on another corpus; use the same, or another --workdir"
+        f"{self.checkpoints.folder} was trained on another corpus; use the same data.corpus, or another --workdir"
       )
 
   def _adopt(self, meta: dict[str, Any]) -> None:
-    where = f"the meta of a checkpoint in {self.checkpoints.folder}"
-    values = json_reading.require_field(meta, "sums", dict, where)
-    sums = typed_json.decode_record(RunSums, values, f"{where}: sums")
-    for field in dataclasses.fields(sums):
-      setattr(self, field.name, getattr(sums, field.name))
+    owner = f"the meta of a checkpoint in {self.checkpoints.folder}"
+    sums = json_reading.require_field(meta, "sums", dict, owner)
+    for name in _SUMS:
+      setattr(self, name, json_reading.require_field(sums, name, float, f"{owner}: sums"))
+    for name in _INHERITED:  # A checkpoint may be older than these entries.
+      setattr(self, name, sums.get(name, 0))
 
-  def _nothing_carried(self, state: step.TrainState) -> Any:
+  def _initial_recurrent_state(self, state: step.TrainState) -> Any:
     recurrent_state = step.with_recurrent_state(state, self.run.model, self.run.data.batch).recurrent_state
     return (
-      recurrent_state if self.place is None else jax.device_put(recurrent_state, self.place.recurrent_state)
+      recurrent_state
+      if self.shardings is None
+      else jax.device_put(recurrent_state, self.shardings.recurrent_state)
     )
 
   def _rewind(self, done: int) -> None:
     if self.journal is not None:
-      # The last evaluation comes after the checkpoint of its step.
+      # Only the last evaluation comes after the checkpoint of its step, so a resumed run repeats it.
       self.journal.rewind(done, evaluation=min(done, self.steps - 1))
 
   def _data(self) -> RunData:
@@ -231,33 +237,34 @@ class TrainingRun:
     }
 
   def to_the_end(self) -> RunResult:
-    """Trains until the horizon and returns the result row."""
+    """Trains to the end of the run and returns its result row."""
     return self._result(self.advance(self.steps))
 
-  def advance(self, until: int, kept: Collection[int] = ()) -> int:
-    """Trains up to a step and returns it; saves on the way at the steps in `kept`, where rows of the journal end too.
+  def advance(self, until: int, keep_steps: Collection[int] = ()) -> int:
+    """Trains up to a step and returns it; at each of `keep_steps` a checkpoint is saved and a journal row ends.
 
     Raises:
-      RunStopped: when the hooks said so, after saving.
+      RunStopped: after saving, if the hooks ask for it.
     """
     done, saved = int(self.state.step), time.monotonic()
     batches = self._stack(done)
-    # A dispatch of no steps compiles, so that the clock below sees steps alone.
-    self.state, _ = self.programs.train(self.state, batches, 0, self.over)
+    # A dispatch of zero steps compiles the program, so that the clock below measures steps only.
+    self.state, _ = self.programs.train(self.state, batches, 0, self.schedule)
     while done < until:
-      count = min(step for step in (*kept, until, self._next_stop(done)) if step > done) - done
+      count = min(step for step in (*keep_steps, until, self._next_stop(done)) if step > done) - done
       begun = time.perf_counter()
-      self.state, sums = self.programs.train(self.state, batches, count, self.over)
+      self.state, sums = self.programs.train(self.state, batches, count, self.schedule)
       done += count
+      # jax has not finished the steps yet: the host makes the next batches meanwhile. `_add` waits for the results.
       if done < until:
         batches = self._stack(done)
       self._add(sums, count, begun)
-      if done % self.log_every == 0 or done == until or done in kept:
+      if done % self.log_every == 0 or done == until or done in keep_steps:
         self._log(done)
       if self.run.evaluate_every and done % self.run.evaluate_every == 0 and done < self.steps:
         self._write_evaluation(done)
       stop, due = self._decisions(done, saved)
-      if stop or done in kept or (done < until and due):
+      if stop or done in keep_steps or (done < until and due):
         self._save(done)
         saved = time.monotonic()
       if stop and done < until:
@@ -267,11 +274,15 @@ class TrainingRun:
 
   def _stack(self, done: int) -> Batch:
     """Returns the batches of the next dispatch."""
-    batches = self.batches.stack(done, self.run.steps_per_dispatch, self.own_rows)
-    return batches if self.place is None else self.place.stack(batches, self.own_rows, self.run.data.batch)
+    batches = self.batches.stack(done, self.run.steps_per_dispatch, self.local_rows)
+    return (
+      batches
+      if self.shardings is None
+      else self.shardings.stack(batches, self.local_rows, self.run.data.batch)
+    )
 
   def _next_stop(self, done: int) -> int:
-    """Returns where the next dispatch ends: at the next row, evaluation or save, or after K steps."""
+    """Returns the step at which the next dispatch ends: at the next row, evaluation or save, or after K steps."""
     ends = [done + self.run.steps_per_dispatch, self.steps]
     for every in (self.log_every, self.run.evaluate_every, self.run.checkpoint_every):
       if every:
@@ -279,7 +290,8 @@ class TrainingRun:
     return min(ends)
 
   def _decisions(self, done: int, saved: float) -> tuple[bool, bool]:
-    """Returns whether to stop, as any process was asked to, and whether to save, by the first one's clock."""
+    """Returns whether to stop and whether to save, equal in all processes."""
+    # A save is collective, so all decide alike: to stop if any process was asked to, to save by process 0's clock.
     votes = processes.exchange_values([self.hooks.stop(), self._is_due(done, saved)])
     return any(stop for stop, _ in votes), votes[0][1]
 
@@ -311,7 +323,7 @@ class TrainingRun:
         **self._stamp(),
         **self._progress(done),
         loss=self.train_loss,
-        learning_rate=float(step.learning_rate(self.run.optimizer.schedule, done - 1, self.over)),
+        learning_rate=float(step.learning_rate(self.run.optimizer.schedule, done - 1, self.schedule)),
         gradient_norm=self.gradient_norm,
         tokens_per_second=rate,
         gflops=rate * self.flops_per_token / 1e9,
@@ -321,39 +333,38 @@ class TrainingRun:
     )
     self.nll, self.weight, self.since, self.since_seconds = 0.0, 0.0, 0, 0.0
     if skipped > self.run.optimizer.max_skipped_steps:
-      good = self.checkpoints.latest()
-      named = (
-        f"the last good checkpoint is step {good} in {self.checkpoints.folder}" if good else "none was saved"
+      latest = self.checkpoints.latest()
+      saved = (
+        f"the last checkpoint is step {latest} in {self.checkpoints.folder}" if latest else "none is saved"
       )
       raise UserError(
-        f"the gradient of {skipped} steps was not finite by step {done}; {named}; lower the learning rate"
+        f"the gradient of {skipped} steps was not finite by step {done}; {saved}; lower the learning rate"
       )
 
   def _save(self, done: int) -> None:
-    sums = dataclasses.asdict(
-      RunSums(**{field.name: getattr(self, field.name) for field in dataclasses.fields(RunSums)})
-    )
+    sums = {name: getattr(self, name) for name in (*_SUMS, *_INHERITED)}
     meta = {"config": to_dict(self.run), "run": self.hash, "sums": sums} | self._data()
     if self.journal is not None:
       meta["journal"] = self.journal.mark()
     self.checkpoints.save(done, self.state, meta | {"data": {"seed": self.run.seed, "step": done}})
 
   def _write_evaluation(self, done: int) -> evaluate.Evaluation:
-    found = self._evaluate()
+    evaluation = self._evaluate()
     self._write(
       EvaluationRow(
-        **self._stamp(), **self._progress(done), loss=found.loss, bits_per_byte=found.bits_per_byte
+        **self._stamp(), **self._progress(done), loss=evaluation.loss, bits_per_byte=evaluation.bits_per_byte
       )
     )
-    return found
+    return evaluation
 
   def _evaluate(self) -> evaluate.Evaluation:
     params, rows, programs = self.state.params, self.rows, self.programs
-    batches = rows.batches if self.place is None else map(self.place.batch, rows.batches)
-    fresh = self._nothing_carried(self.state)
-    if fresh is None:
+    batches = rows.batches if self.shardings is None else map(self.shardings.batch, rows.batches)
+    # Validation rows are a text of their own: they start without a state, not from that of the training rows.
+    initial = self._initial_recurrent_state(self.state)
+    if initial is None:
       return evaluate.evaluate_loss(programs.evaluate, params, batches, rows.bytes)
-    return evaluate.evaluate_recurrent(programs.evaluate_carried, params, batches, rows.bytes, fresh)
+    return evaluate.evaluate_recurrent(programs.evaluate_carried, params, batches, rows.bytes, initial)
 
   def _write(self, row: JournalRow) -> None:
     values = typed_json.encode_record(row)
@@ -363,7 +374,7 @@ class TrainingRun:
 
   def _result(self, done: int) -> RunResult:
     run, model, progress = self.run, self.run.model, self._progress(done)
-    # Saved first, so that a kill during the evaluation costs no step.
+    # Saved before the evaluation, so that a kill during it costs no training step.
     if self.checkpoints.latest() != done:
       self._save(done)
     evaluation = self._write_evaluation(done)
@@ -383,7 +394,7 @@ class TrainingRun:
       wall_seconds=time.time() - self.started, tokens_per_second=progress["tokens"] / max(self.seconds, 1e-9),
       gflops=progress["flops"] / max(self.seconds, 1e-9) / 1e9, corpus_sha256=self.loaded.corpus.sha256,
       tokenizer=self.loaded.tokenizer.hash,
-      config=json.loads(json.dumps(to_dict(run))),  # as a reader of the journal finds it
+      config=json.loads(json.dumps(to_dict(run))),  # tuples become lists, as in the journal
     )  # fmt: skip
     self._write(result)
     return result

@@ -10,32 +10,35 @@ from gen.config import Model
 from gen.errors import UserError
 from gen.sharding.state_bytes import PRECISIONS
 
-STATE_BYTES = PRECISIONS["float32"].total  # of a parameter while it is trained
+STATE_BYTES = PRECISIONS["float32"].total  # 16 for each parameter: itself, its gradient and two moments
+# Limits of a container, by control groups of version 2 and 1.
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def check_fits_in_memory(model: Model) -> None:
-  """Checks that a completed model's state fits into memory, where the processor's memory is what it is trained in.
+  """Checks that a completed model's training state fits into memory; does nothing on GPUs and TPUs.
 
   Raises:
-    UserError: if it cannot, whatever the batch, though it were split over all devices of all processes.
+    UserError: if the state is larger than memory, even if it is split over all devices of all processes.
   """
+  # An accelerator reports what does not fit by itself. On a CPU the process would be killed while it allocates.
   if jax.default_backend() != "cpu":
     return
   count, memory = counts.count_parameters(model).total, machine_bytes()
-  wanted = count * STATE_BYTES * jax.local_device_count() / jax.device_count()
-  if wanted > memory:
-    part = "" if jax.process_count() == 1 else f" {wanted / 1e9:,.0f} GB here, of"
+  needed = count * STATE_BYTES * jax.local_device_count() / jax.device_count()
+  if needed > memory:
+    part = "" if jax.process_count() == 1 else f" {needed / 1e9:,.0f} GB here, of"
     raise UserError(
       f"the model has {count:,} parameters, whose weights, gradients and two moments take{part} "
-      f"{count * STATE_BYTES / 1e9:,.0f} GB; this machine has {memory / 1e9:,.0f} GB: take a smaller model"
+      f"{count * STATE_BYTES / 1e9:,.0f} GB; this machine has {memory / 1e9:,.0f} GB: choose a smaller model"
     )
 
 
 def machine_bytes() -> int:
-  """Returns the memory that processes of this machine, or of this container, may use."""
-  found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+  """Returns the bytes of memory that processes of this machine, or of this container, may use."""
+  limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
   for path in map(Path, LIMITS):
+    # Without a limit the file holds the word max.
     if path.is_file() and (text := path.read_text().strip()).isdecimal():
-      found.append(int(text))
-  return min(found)
+      limits.append(int(text))
+  return min(limits)

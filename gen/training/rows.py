@@ -34,33 +34,6 @@ class RunData(TypedDict):
   devices: list[str]
 
 
-@dataclasses.dataclass(frozen=True)
-class RunSums:
-  """What a checkpoint holds of a run beside its state.
-
-  Attributes:
-    seconds: inside steps so far.
-    loss_tokens: loss-bearing tokens so far.
-    train_loss: of the last train row.
-    nll: sum since the last train row, nats.
-    weight: loss-bearing tokens since the last train row.
-    since: steps since the last train row.
-    since_seconds: inside these steps.
-    inherited_steps: that a trunk had done before the run began.
-    inherited_seconds: inside these steps.
-  """
-
-  seconds: float
-  loss_tokens: float
-  train_loss: float
-  nll: float
-  weight: float
-  since: int
-  since_seconds: float
-  inherited_steps: int = 0
-  inherited_seconds: float = 0.0
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JournalRow:
   """What every row has.

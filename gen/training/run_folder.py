@@ -1,7 +1,7 @@
-"""Identifies the run that owns a folder; its config, checkpoints and journal must all name the same run.
+"""Identifies the run that owns a folder; its config, checkpoints and journal must all be of the same run.
 
-The config is written atomically. Checkpoints and journals hold a copy of it under a checksum. So a lost config is
-rewritten from the command line only if they name the same run, and an edited config is refused.
+The config is written atomically. Checkpoints and journals have a copy of it under a checksum. So a lost config is only
+rewritten from the command line if these are of the same run, and an edited config is refused.
 """
 
 import contextlib
@@ -20,18 +20,18 @@ CONFIG, CHECKPOINTS, JOURNAL = "config.json", "checkpoints", "journal.jsonl"  # 
 
 
 class AnotherRun(UserError):
-  """The folder holds a different run than the caller's.
+  """The folder holds another run than the caller's.
 
   Attributes:
     before: the run in the folder.
-    run: the run that it was opened for.
+    run: the caller's run.
   """
 
   def __init__(self, workdir: Path, before: Run, run: Run) -> None:
-    """Names the folder and what differs."""
+    """Makes the message, which names the folder and the fields that differ."""
     self.before, self.run = before, run
     super().__init__(
-      f"{workdir} holds another run ({_named(before, run)}); choose another --workdir or remove it"
+      f"{workdir} holds another run ({_differences(before, run)}); choose another --workdir or remove it"
     )
 
 
@@ -53,7 +53,9 @@ def config_text(run: Run) -> bytes:
 
 
 def check_folder(workdir: Path, run: Run) -> None:
-  """Checks a folder as `claim_folder` does, before anything is built, for a run whose vocabulary is not yet derived.
+  """Checks a folder as `claim_folder` does, but for a run whose vocabulary is not derived yet.
+
+  So the check comes before the corpus is built.
 
   Raises:
     UserError: for a folder that holds another run.
@@ -67,36 +69,40 @@ def check_folder(workdir: Path, run: Run) -> None:
 
 
 def saved_run(folder: Path, step: int | None = None) -> Run:
-  """Returns the config of the run in a folder, after comparing it with what a checkpoint was saved with.
+  """Returns the config of the run in a folder, after comparing it with the copy in a checkpoint.
 
   Args:
     folder: of the run.
     step: of the checkpoint; None is the latest, if there is one.
 
   Raises:
-    UserError: if there is no config, or it is not the checkpoint's.
+    UserError: if there is no config, or it differs from the checkpoint's.
   """
   path = folder / CONFIG
   if not path.is_file():
-    raise UserError(f"{folder} has no {CONFIG}, so it is no run; give the --workdir of one")
+    raise UserError(
+      f"{folder} has no {CONFIG}, so it is not the folder of a run; give the --workdir of a run"
+    )
   run = _saved_config(json_reading.read_json(path), path)
   steps = checkpoint_folder.complete_steps(folder / CHECKPOINTS)
   if step is None and not steps:
     return run
   chosen = steps[-1] if step is None else step
   meta = checkpoint_folder.read_record(folder / CHECKPOINTS, chosen)["meta"]
-  where = f"checkpoint {checkpoint_folder.path_of(folder / CHECKPOINTS, chosen)}"
-  copy = _run(meta["config"], where) if "config" in meta else run
+  checkpoint = f"checkpoint {checkpoint_folder.path_of(folder / CHECKPOINTS, chosen)}"
+  copy = _run(meta["config"], checkpoint) if "config" in meta else run
   if config_hash(copy) != config_hash(run):
-    raise UserError(f"{path} is not what {where} was saved with ({_named(copy, run)}); restore the file")
+    raise UserError(
+      f"{path} differs from the config in {checkpoint} ({_differences(copy, run)}); restore the file"
+    )
   return run
 
 
 def stored_result(workdir: Path, run: Run, corpus_sha256: str) -> dict[str, Any] | None:
-  """Returns the result of a run if its journal has one, after checking that the journal is whole and the run's.
+  """Returns the result of a run if its journal has one, after checking that the journal is complete and the run's.
 
   Raises:
-    UserError: for a journal that is not, or a result on another corpus.
+    UserError: for an incomplete journal, one of another run, or a result on another corpus.
   """
   path = workdir / JOURNAL
   for number, row in enumerate(journal.read_journal(path, sealed=True), 1):
@@ -108,28 +114,31 @@ def stored_result(workdir: Path, run: Run, corpus_sha256: str) -> dict[str, Any]
       continue
     if row.get("corpus_sha256") != corpus_sha256:
       raise UserError(
-        f"{workdir} holds this run on another corpus ({str(row.get('corpus_sha256'))[:12]}); choose another"
+        f"{workdir} holds this run on another corpus ({str(row.get('corpus_sha256'))[:12]}); choose another --workdir"
       )
-    for where, meta in _metas(workdir):
+    for checkpoint, meta in _metas(workdir):
       if isinstance(meta.get("journal"), dict):
-        journal.require_rows(path, meta["journal"], where)
+        journal.require_rows(path, meta["journal"], checkpoint)
     return row
   return None
 
 
 def _compare(workdir: Path, run_beside: Callable[[Run], Run]) -> Run | None:
-  """Compares a run with all that the folder holds; returns its config, or None where it must be written.
+  """Compares a run with the config and its copies in a folder.
 
   Args:
     workdir: the folder.
-    run_beside: returns the run, given another that may be the same.
+    run_beside: returns the caller's run, completed from a run in the folder.
+
+  Returns:
+    The folder's config, or None if it must be written.
   """
   before, copies = _config(workdir), list(_copies(workdir))
-  for where, copy in copies:
-    # The config first: who edited it is told so, and not that the command line is wrong.
+  for owner, copy in copies:
+    # Checked before the caller's run: after an edit of the config the message is about the config.
     if before is not None and config_hash(copy) != config_hash(before):
       raise UserError(
-        f"{workdir / CONFIG} is not what {where} was written with ({_named(copy, before)}); restore the file, or "
+        f"{workdir / CONFIG} differs from the config in {owner} ({_differences(copy, before)}); restore the file, or "
         "choose another --workdir"
       )
   for copy in [*([before] if before is not None else []), *(copy for _, copy in copies)]:
@@ -144,7 +153,7 @@ def _compare(workdir: Path, run_beside: Callable[[Run], Run]) -> Run | None:
 
 
 def _config(workdir: Path) -> Run | None:
-  """Returns the config of a folder, or None where it is lost; one that is of no run is refused by the caller."""
+  """Returns the config of a folder, or None if it is absent or unreadable."""
   path = workdir / CONFIG
   try:
     values = json_reading.read_json(path)
@@ -158,39 +167,40 @@ def _saved_config(values: dict[str, Any], path: Path) -> Run:
 
 
 def _copies(workdir: Path) -> Iterator[tuple[str, Run]]:
-  """Yields (where, config) for each copy under a checksum."""
-  for where, meta in _metas(workdir):
+  """Yields (owner, config) for each copy under a checksum."""
+  for checkpoint, meta in _metas(workdir):
     if "config" in meta:
-      yield where, _run(meta["config"], where)
+      yield checkpoint, _run(meta["config"], checkpoint)
   path = workdir / JOURNAL
   for number, row in enumerate(journal.read_journal(path, sealed=True), 1):
     if "config" in row:
-      where = f"line {number} of {path}"
-      yield where, _run(row["config"], where)
+      line = f"line {number} of {path}"
+      yield line, _run(row["config"], line)
 
 
 def _metas(workdir: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-  """Yields (where, meta) for each checkpoint whose meta is as it was written, the latest first."""
+  """Yields (checkpoint, meta) for each checkpoint whose meta is undamaged, the latest first."""
   folder = workdir / CHECKPOINTS
   for step in reversed(checkpoint_folder.complete_steps(folder)):
-    with contextlib.suppress(UserError):  # A restore says what is damaged, and goes back to the step before.
+    # A later restore reports the damage and falls back to the step before.
+    with contextlib.suppress(UserError):
       yield (
         f"checkpoint {checkpoint_folder.path_of(folder, step)}",
         checkpoint_folder.read_record(folder, step)["meta"],
       )
 
 
-def _run(values: Any, where: str) -> Run:
+def _run(values: Any, owner: str) -> Run:
   try:
     return cast(Run, from_dict(Run, values))
   except UserError as error:
-    raise UserError(f"{where}: {error}") from None
+    raise UserError(f"{owner}: {error}") from None
 
 
-def _named(before: Run, run: Run) -> str:
-  """Returns which fields differ, and how."""
-  old, new = json.loads(json.dumps([identity_fields(before), identity_fields(run)]))
-  return ", ".join(f"{name}: {first} -> {second}" for name, first, second in field_differences(old, new))
+def _differences(before: Run, run: Run) -> str:
+  """Returns the fields that differ, with both values."""
+  old_fields, new_fields = json.loads(json.dumps([identity_fields(before), identity_fields(run)]))
+  return ", ".join(f"{name}: {old} -> {new}" for name, old, new in field_differences(old_fields, new_fields))
 
 
 def field_differences(

@@ -1,4 +1,4 @@
-"""Computes the length and FLOPs of a run's rows, and its number of steps."""
+"""The length and FLOPs of a run's rows, and its number of steps."""
 
 import dataclasses
 import functools
@@ -27,19 +27,22 @@ class RowLength(NamedTuple):
 
 
 def row_length(run: Run) -> RowLength:
-  """Returns the lengths of a run's rows, which its objective decides.
+  """Returns the lengths of a run's rows, which depend on its objective.
 
   Raises:
     UserError: for an objective that the model's family cannot be trained on.
   """
   data, family = run.data, run.model.family
-  able = objectives.families_of(data.objective)
-  if family not in able:
-    raise UserError(f"objective {data.objective} trains {' or '.join(able)}, not model.family {family}")
+  families = objectives.families_of(data.objective)
+  if family not in families:
+    raise UserError(
+      f"data.objective {data.objective} trains {' or '.join(families)}, not model.family {family}; change one of them"
+    )
   source, target = objectives.row_shapes(data.objective, data.length, family=family)
   if family != "encoder_decoder":
     source = 0
   raw = objectives.raw_row_length(data.objective, data.length, family=family)
+  # Next-token prediction reads one raw token more than it has positions; the next row reads it again.
   return RowLength(min(raw, target) if source == 0 else raw, target, source)
 
 
@@ -66,37 +69,49 @@ def _update_flops(model: str, name: str, options: str) -> float:
 
 
 def vocab_of_tokenizer(objective: str, tokenizer: Any) -> int:
-  """Returns how many ids a model has: of a causal one those of text, of others the sentinels' too."""
+  """Returns the number of ids of a model: those of text, and except for objective `causal` those of sentinels too."""
   return int(tokenizer.text_vocab if objective == "causal" else tokenizer.vocab)
 
 
 def complete_run(run: Run, loaded: Dataset) -> Run:
-  """Returns the run with the vocabulary and the longest input that its tokenizer and data determine."""
+  """Returns the run with `model.vocab` and `model.context` set from its tokenizer and data.
+
+  Raises:
+    UserError: if the config sets either too small.
+  """
   row = row_length(run)
   vocab = vocab_of_tokenizer(run.data.objective, loaded.tokenizer)
   if run.model.vocab and run.model.vocab < vocab:
     raise UserError(
-      f"model.vocab {run.model.vocab} is smaller than the {vocab} ids of the tokenizer; set it to 0 to derive it"
+      f"model.vocab {run.model.vocab} is less than the {vocab} ids of the tokenizer; set it to 0 to derive it"
     )
   model = dataclasses.replace(
     run.model, vocab=run.model.vocab or vocab, context=run.model.context or max(row.target, row.source)
   )
   if model.positions == "learned" and model.context < max(row.target, row.source):
-    raise UserError(f"model.context {model.context} is shorter than a row of {max(row.target, row.source)}")
+    raise UserError(
+      f"model.context {model.context} is less than the {max(row.target, row.source)} positions of a row; set it to 0 "
+      "to derive it"
+    )
   return user_sources.with_sources(dataclasses.replace(run, model=model))
 
 
 def count_steps(run: Run) -> int:
-  """Returns the number of steps of a completed run, from its horizon in steps, tokens or FLOPs."""
+  """Returns the number of steps of a completed run, from its length in steps, tokens or FLOPs.
+
+  Raises:
+    UserError: if the length is less than one step.
+  """
   row = row_length(run)
-  tokens = run.data.batch * row.tokens
+  step_tokens = run.data.batch * row.tokens
   if run.steps:
     return run.steps
-  wanted = run.tokens or run.flops / flops_per_row(run) * row.tokens
-  steps = round(wanted / tokens)
+  tokens = run.tokens or run.flops / flops_per_row(run) * row.tokens
+  # Rounded, not cut: a budget is met within half a step.
+  steps = round(tokens / step_tokens)
   if steps < 1:
-    given = f"tokens={run.tokens:g}" if run.tokens else f"flops={run.flops:g}"
+    length = f"tokens={run.tokens:g}" if run.tokens else f"flops={run.flops:g}"
     raise UserError(
-      f"{given} is less than one step of {tokens} tokens; give the run more, or a smaller batch"
+      f"{length} is less than one step of {step_tokens} tokens; make the run longer, or data.batch smaller"
     )
   return steps

@@ -1,4 +1,7 @@
-"""Where a run's state, gradients and batches lie on a mesh: the layout's tables applied to what the trainer holds."""
+"""Shardings of a run's state, gradients and batches on a mesh, from the tables in `gen.sharding.layouts`.
+
+K steps of a dispatch, M microbatches, B rows of a batch, T length.
+"""
 
 import functools
 from collections.abc import Callable
@@ -9,22 +12,22 @@ import numpy as np
 from absl import logging
 from jax.sharding import NamedSharding
 
-from gen import config as configs
 from gen.batch import Batch
+from gen.config import Model
 from gen.models import language_model, recurrent
 from gen.sharding import activation_sharding, layouts
 from gen.sharding.layouts import ShardingLayout
 
 
 class StateSharding(NamedTuple):
-  """Shardings, each a tree of what it places.
+  """Trees of shardings, each with the structure of what it shards.
 
   Attributes:
-    layout: that they follow.
+    layout: the mesh and the parts that are split over it.
     parameters: of the parameters.
-    gradients: of their gradients, also while microbatches are added up.
+    gradients: of their gradients, also while microbatches are summed.
     opt_state: of the optimizer's state.
-    recurrent_state: of what a recurrent model carries from batch to batch, or None.
+    recurrent_state: of a recurrent model's state between batches, or None.
   """
 
   layout: ShardingLayout
@@ -34,67 +37,81 @@ class StateSharding(NamedTuple):
   recurrent_state: Any
 
   @property
-  def everywhere(self) -> NamedSharding:
-    """Of what is whole on each device."""
-    return self.layout.everywhere
+  def replicated(self) -> NamedSharding:
+    """Of arrays that each device holds completely."""
+    return self.layout.replicated
 
   def traced(self, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the function, traced where models see the mesh, and how their weights are stored."""
+    """Returns the function, traced with the mesh and the split of stored weights as context."""
 
+    # Models take the mesh from this context, so that they need no argument for it.
     def on_mesh(*arguments: Any) -> Any:
       mesh = self.layout.mesh.abstract_mesh
       with (
         jax.sharding.use_abstract_mesh(mesh),
-        activation_sharding.weights_sharded_in_backward(self.layout.over("parameters")),
+        activation_sharding.weights_sharded_in_backward(self.layout.storage_axes("parameters")),
       ):
         return function(*arguments)
 
     return on_mesh
 
   def rows(self, array: Any, axis: int = 0) -> Any:
-    """Returns numpy rows as an array over all devices, each with its own part."""
+    """Returns numpy rows as an array over all devices, each with its own rows.
+
+    Args:
+      array: rows along `axis`.
+      axis: the axis of rows.
+    """
     sharding = self.layout.rows(axis)
+    # The callback is only called for parts of this process's devices.
     return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
   def batch(self, batch: Batch) -> Batch:
-    """Places a batch [B, T]."""
+    """Returns a batch [B, T] of numpy arrays as arrays on the mesh."""
     return jax.tree.map(self.rows, batch)
 
-  def own_rows(self, batch: int) -> np.ndarray | None:
-    """Returns which rows of a batch this process's devices hold, in rising order; None is all of them."""
+  def local_rows(self, batch: int) -> np.ndarray | None:
+    """Returns which rows of a batch this process's devices hold, in rising order; None for all rows."""
     if jax.process_count() == 1:
       return None
-    places = self.layout.rows().addressable_devices_indices_map((batch,)).values()
-    return np.unique(np.concatenate([np.arange(batch)[index] for index in places]))
+    slices = self.layout.rows().addressable_devices_indices_map((batch,)).values()
+    # Unique: devices along tensor hold the same rows.
+    return np.unique(np.concatenate([np.arange(batch)[index] for index in slices]))
 
   def stack(self, batches: Batch, rows_b: np.ndarray | None = None, batch: int = 0) -> Batch:
-    """Places the batches [K, B, T] of a dispatch, of which this process has made the rows `rows_b` (None: all)."""
+    """Returns the batches [K, B, T] of a dispatch as arrays on the mesh.
+
+    Args:
+      batches: numpy arrays with the rows that this process has made.
+      rows_b: the numbers of these rows in a batch; None for all.
+      batch: B, if `rows_b` is set.
+    """
     if rows_b is None:
       return jax.tree.map(functools.partial(self.rows, axis=1), batches)
     sharding = self.layout.rows(1)
 
-    def global_array(own: np.ndarray) -> Any:
+    def global_array(local: np.ndarray) -> Any:
+      # jax asks for global rows; `rows_b` is sorted, so a binary search gives their local index.
       def part(index: Any) -> np.ndarray:
-        return own[:, np.searchsorted(rows_b, np.arange(batch)[index[1]])]
+        return local[:, np.searchsorted(rows_b, np.arange(batch)[index[1]])]
 
-      return jax.make_array_from_callback((own.shape[0], batch, *own.shape[2:]), sharding, part)
+      return jax.make_array_from_callback((local.shape[0], batch, *local.shape[2:]), sharding, part)
 
     return jax.tree.map(global_array, batches)
 
   def microbatches(self, parts: Batch) -> Batch:
-    """Places the parts [M, B / M, T] of a batch inside a program, so that each device has rows of each part."""
+    """Constrains the microbatches [M, B / M, T] of a batch inside a program."""
+    # Split along B / M: after the reshape XLA would split M, and each microbatch would lie on few devices.
     return jax.lax.with_sharding_constraint(parts, jax.tree.map(lambda _: self.layout.rows(1), parts))
 
 
-def shard_state(
-  model: configs.Model, layout: ShardingLayout, init_opt_state: Callable[[Any], Any]
-) -> StateSharding:
-  """Returns where everything lies.
+def shard_state(model: Model, layout: ShardingLayout, init_opt_state: Callable[[Any], Any]) -> StateSharding:
+  """Returns the shardings of a model's training state.
 
   Args:
-    model: its shape.
-    layout: the mesh and what is split.
-    init_opt_state: from parameters to the optimizer's state.
+    model: shape of the model.
+    layout: the mesh and the parts that are split over it.
+    init_opt_state: function from parameters to the optimizer's state.
   """
   names, shapes = language_model.logical_axes(model), language_model.parameter_shapes(model)
   trees = {
@@ -102,22 +119,23 @@ def shard_state(
     for part in ("parameters", "gradients", "opt_state")
   }
   opt_state = _like_parameters(
-    jax.eval_shape(init_opt_state, shapes), shapes, trees["opt_state"], layout.everywhere
+    jax.eval_shape(init_opt_state, shapes), shapes, trees["opt_state"], layout.replicated
   )
   recurrent_state = None
   if model.carry:
+    # [L, B, D]: split by rows, like the batch whose rows continue from it.
     state = jax.eval_shape(lambda: recurrent.init_recurrent_state(model, 1))
     recurrent_state = jax.tree.map(lambda _: layout.rows(1), state)
   return StateSharding(layout, trees["parameters"], trees["gradients"], opt_state, recurrent_state)
 
 
 def _like_parameters(tree: Any, shapes: Any, parameters: Any, otherwise: Any) -> Any:
-  """Returns for each leaf what the parameter has whose path ends the leaf's own, else `otherwise`.
+  """Returns for each leaf the sharding of the parameter whose path is the end of the leaf's path, else `otherwise`.
 
-  An optimizer's state holds trees of the parameters' form in places of its own choice, and counters. A leaf of another
-  shape than its parameter, such as a factored moment, is not split.
+  optax's states hold trees with the structure of the parameters (Adam's moments), and counters. A leaf of another shape
+  than its parameter, such as a factored moment, is not split.
   """
-  known = {
+  of_path = {
     tuple(map(str, path)): (shape.shape, leaf)
     for (path, shape), leaf in zip(
       jax.tree_util.tree_leaves_with_path(shapes), jax.tree.leaves(parameters), strict=True
@@ -127,16 +145,16 @@ def _like_parameters(tree: Any, shapes: Any, parameters: Any, otherwise: Any) ->
   def find(path: tuple[Any, ...], leaf: Any) -> Any:
     words = tuple(map(str, path))
     endings = (words[index:] for index in range(len(words)))
-    shape, sharding = next((known[ending] for ending in endings if ending in known), ((), otherwise))
+    shape, sharding = next((of_path[ending] for ending in endings if ending in of_path), ((), otherwise))
     return sharding if leaf.shape == shape else otherwise
 
   return jax.tree_util.tree_map_with_path(find, tree)
 
 
-def undivided_dimensions(model: configs.Model, layout: ShardingLayout) -> list[str]:
-  """Returns, and logs, what of the model does not divide by the mesh."""
+def undivided_dimensions(model: Model, layout: ShardingLayout) -> list[str]:
+  """Returns and logs a sentence for each dimension of the model that the mesh does not divide."""
   sentences = layouts.undivided_sentences(
-    layout.whole(language_model.logical_axes(model), language_model.parameter_shapes(model))
+    layout.undivided(language_model.logical_axes(model), language_model.parameter_shapes(model))
   )
   for sentence in sentences:
     logging.warning("layout: %s", sentence)

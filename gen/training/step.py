@@ -1,4 +1,4 @@
-"""The training step: loss, gradients, clipping, the optimizer's update; pure, and several to a dispatch.
+"""The training step: loss, gradients, clipping and the optimizer's update, as pure functions.
 
 K steps of a dispatch, M microbatches, B batch, T length, N tokens, D width.
 """
@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from gen import config as configs
 from gen.batch import Batch
+from gen.config import Model, Optimizer, from_dict, to_dict
 from gen.io import user_code
 from gen.kernels import losses
 from gen.kernels.recurrence import RecurrentState
@@ -27,15 +27,15 @@ Params = Mapping[str, Any]  # a tree of arrays by name
 
 
 class TrainState(NamedTuple):
-  """All that a run needs to go on.
+  """Everything that a run needs to continue.
 
   Attributes:
     step: steps done, int32.
     params: parameters, float32.
     opt_state: the optimizer's state.
-    skipped: steps whose gradient was not finite and that changed nothing, int32.
-    key: the run's random key as data, for dropout; a step folds its number in.
-    recurrent_state: what a recurrent model remembers of each row, where it carries its state; else None.
+    skipped: number of steps whose gradient was not finite and that changed nothing, int32.
+    key: the run's random key as data, for dropout; each step folds in its number.
+    recurrent_state: state of a recurrent model for each row, if `model.carry`; otherwise None.
   """
 
   step: Array
@@ -47,7 +47,14 @@ class TrainState(NamedTuple):
 
 
 class StepSums(NamedTuple):
-  """What steps add up for the journal; `gradient_norm` is the last one's."""
+  """Sums over the steps of a dispatch, for the journal.
+
+  Attributes:
+    loss: of what is minimized, smoothing and z-loss included, summed over tokens.
+    nll: of the negative log likelihood, nats.
+    weight: number of loss-bearing tokens.
+    gradient_norm: of the last step, before clipping; it is not summed.
+  """
 
   loss: Array
   nll: Array
@@ -60,11 +67,12 @@ def zero_sums() -> StepSums:
   return StepSums(*(jnp.float32(0) for _ in StepSums._fields))
 
 
-def initialize_state(model: configs.Model, optimizer: configs.Optimizer, seed: Any) -> TrainState:
+def initialize_state(model: Model, optimizer: Optimizer, seed: Any) -> TrainState:
   """Returns the state before the first step, a pure function of the seed.
 
-  Nothing is recurrent_state yet: see `with_recurrent_state`.
+  It has no recurrent state yet: see `with_recurrent_state`.
   """
+  # Two streams: parameters (0) and dropout (1). The seed is an argument, so one program serves all seeds.
   key = jax.random.key(seed)
   params = language_model.initialize_parameters(model, jax.random.fold_in(key, 0))
   opt_state = make_update_rule(optimizer).init(params)
@@ -72,8 +80,8 @@ def initialize_state(model: configs.Model, optimizer: configs.Optimizer, seed: A
   return TrainState(jnp.int32(0), params, opt_state, jnp.int32(0), data)
 
 
-def with_recurrent_state(state: TrainState, model: configs.Model, batch: int) -> TrainState:
-  """Returns the state ready for batches of so many rows: where the model carries one, nothing is remembered yet."""
+def with_recurrent_state(state: TrainState, model: Model, batch: int) -> TrainState:
+  """Returns the state for batches of `batch` rows, with a recurrent state of zeros if the model carries one."""
   return (
     state._replace(recurrent_state=recurrent.init_recurrent_state(model, batch)) if model.carry else state
   )
@@ -84,29 +92,31 @@ def constrain_tree(tree: Any, shardings: Any) -> Any:
   return tree if shardings is None else jax.lax.with_sharding_constraint(tree, shardings)
 
 
-def saved_state(model: configs.Model, optimizer: configs.Optimizer, batch: int) -> TrainState:
-  """Returns the shapes of the state that a run of batches of so many rows saves; nothing is allocated."""
+def saved_state(model: Model, optimizer: Optimizer, batch: int) -> TrainState:
+  """Returns the shapes of the state that a run with batches of `batch` rows saves; allocates nothing."""
   return jax.eval_shape(lambda: with_recurrent_state(initialize_state(model, optimizer, 0), model, batch))
 
 
 def batch_loss(
-  model: configs.Model, terms: losses.LossTerms, params: Any, batch: Batch, key: Array | None = None
+  model: Model, terms: losses.LossTerms, params: Any, batch: Batch, key: Array | None = None
 ) -> losses.LossSums:
-  """Returns the sums of a batch's loss; dropout is on where a key is given."""
+  """Returns the sums of a batch's loss; dropout is applied if a key is passed."""
   return recurrent_loss(model, terms, params, batch, None, key)[0]
 
 
 def recurrent_loss(
-  model: configs.Model,
+  model: Model,
   terms: losses.LossTerms,
   params: Any,
   batch: Batch,
   recurrent_state: RecurrentState | None,
   key: Array | None = None,
 ) -> tuple[losses.LossSums, RecurrentState | None]:
-  """Returns the sums of a batch whose rows go on from a state, and the state after them.
+  """Returns the sums of a batch whose rows continue from a recurrent state, and the state after them.
 
   No gradient flows into the state: back-propagation through time is truncated at the rows' first tokens.
+
+  `recurrent_state` is None for a model without one; dropout is applied if a key is passed.
   """
   module = language_model.build_model(model)
   rngs = None if key is None or model.dropout == 0.0 else {"dropout": key}
@@ -122,29 +132,30 @@ def recurrent_loss(
       Any, module.apply(variables, **others, method="carry_hidden", rngs=rngs)
     )
   kernel_dv, bias_v = cast(tuple[Array, Array | None], module.apply(variables, method="head_weights"))
+  # The model returns hidden states, not logits: the loss makes the logits chunk by chunk.
   hidden_nd = hidden_btd.reshape(-1, model.width)
   targets_n, weights_n = (cast(Array, x).reshape(-1) for x in (batch.targets_bt, batch.weights_bt))
   return losses.cross_entropy(hidden_nd, kernel_dv, bias_v, targets_n, weights_n, terms), recurrent_state
 
 
-def loss_terms(model: configs.Model, optimizer: configs.Optimizer) -> losses.LossTerms:
-  """Returns the loss's constants."""
+def loss_terms(model: Model, optimizer: Optimizer) -> losses.LossTerms:
+  """Returns the constants of the training loss."""
   return losses.LossTerms(
     optimizer.z_loss, optimizer.label_smoothing, model.logits_soft_cap, model.loss_chunk
   )
 
 
 def recurrent_gradients(
-  model: configs.Model,
-  optimizer: configs.Optimizer,
+  model: Model,
+  optimizer: Optimizer,
   state: TrainState,
   batch: Batch,
   key: Array,
-  place: state_sharding.StateSharding | None = None,
+  shardings: state_sharding.StateSharding | None = None,
 ) -> tuple[Any, losses.LossSums, RecurrentState | None]:
-  """Returns what `batch_gradients` does, and what the model carries on to the next batch, if it carries anything."""
+  """Returns what `batch_gradients` does, and the recurrent state for the next batch, or None."""
   if state.recurrent_state is None:
-    return *batch_gradients(model, optimizer, state.params, batch, key, place), None
+    return *batch_gradients(model, optimizer, state.params, batch, key, shardings), None
   terms = loss_terms(model, optimizer)
 
   def loss(params: Any) -> tuple[Array, Any]:
@@ -156,14 +167,23 @@ def recurrent_gradients(
 
 
 def batch_gradients(
-  model: configs.Model,
-  optimizer: configs.Optimizer,
+  model: Model,
+  optimizer: Optimizer,
   params: Any,
   batch: Batch,
   key: Array,
-  place: state_sharding.StateSharding | None = None,
+  shardings: state_sharding.StateSharding | None = None,
 ) -> tuple[Any, losses.LossSums]:
-  """Returns gradients of the summed loss, and the sums, over all microbatches; on a mesh where they shall lie."""
+  """Returns the gradients of the summed loss, and the sums, over all microbatches.
+
+  Args:
+    model: shape of the model.
+    optimizer: `microbatches` and the constants of the loss.
+    params: the model's parameters.
+    batch: rows [B, T].
+    key: of dropout; each microbatch has its own.
+    shardings: where gradients lie on a mesh; None without one.
+  """
   terms = loss_terms(model, optimizer)
 
   def of_part(part: Batch, part_key: Array) -> tuple[Any, losses.LossSums]:
@@ -172,81 +192,99 @@ def batch_gradients(
       return sums.loss, sums
 
     grads, sums = jax.grad(loss, has_aux=True)(params)
-    return constrain_tree(grads, place and place.gradients), sums
+    # Under ZeRO-2 and 3 this constraint makes the sum over devices a reduce-scatter instead of an all-reduce.
+    return constrain_tree(grads, shardings and shardings.gradients), sums
 
   count = optimizer.microbatches
   if count == 1:
     return of_part(batch, key)
   parts = jax.tree.map(lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), batch)
-  parts = parts if place is None else place.microbatches(parts)
+  parts = parts if shardings is None else shardings.microbatches(parts)
 
   def add(total: Any, inputs: tuple[Batch, Array]) -> tuple[Any, None]:
     return jax.tree.map(jnp.add, total, of_part(*inputs)), None
 
-  zeros = constrain_tree(jax.tree.map(jnp.zeros_like, params), place and place.gradients)
+  # The accumulator is split like the gradients: otherwise it would be replicated on each device.
+  zeros = constrain_tree(jax.tree.map(jnp.zeros_like, params), shardings and shardings.gradients)
   zero = (zeros, losses.LossSums(*(jnp.float32(0),) * 3))
   return jax.lax.scan(add, zero, (parts, jax.random.split(key, count)))[0]
 
 
 def train_step(
-  model: configs.Model,
-  optimizer: configs.Optimizer,
+  model: Model,
+  optimizer: Optimizer,
   state: TrainState,
   batch: Batch,
   schedule: ScheduleParams,
-  place: state_sharding.StateSharding | None = None,
+  shardings: state_sharding.StateSharding | None = None,
   rule: UpdateRule | None = None,
 ) -> tuple[TrainState, StepSums]:
-  """Returns the state after one step over a batch, and its sums; on a mesh, each where `place` says.
+  """Returns the state after one step over a batch, and its sums.
 
-  The mean over loss-bearing tokens is taken once, over the whole batch. A gradient that is not finite leaves
-  parameters and opt_state as they were, and is counted. `rule` is the optimizer's; None makes it from the config.
+  The mean over loss-bearing tokens is taken once, over the complete batch. A step whose gradient is not finite changes
+  neither parameters nor opt_state, and is counted in `skipped`.
+
+  Args:
+    model: shape of the model.
+    optimizer: its fields except the schedule's numbers.
+    state: before the step.
+    batch: rows [B, T].
+    schedule: numbers of the schedule, traced.
+    shardings: where each part of the state lies on a mesh; None without one.
+    rule: update rule of the optimizer; None makes it from the config.
   """
   # Without this constraint XLA leaves parameters sharded between the steps of a dispatch under ZeRO-1 and 2, and
   # all-gathers them several times in each step.
-  state = state._replace(params=constrain_tree(state.params, place and place.parameters))
+  state = state._replace(params=constrain_tree(state.params, shardings and shardings.parameters))
   key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
-  grads, sums, recurrent_state = recurrent_gradients(model, optimizer, state, batch, key, place)
+  grads, sums, recurrent_state = recurrent_gradients(model, optimizer, state, batch, key, shardings)
+  # At least 1, so that a batch without loss-bearing tokens has zero gradients, not 0 / 0.
   per_token = 1 / jnp.maximum(sums.weight, 1.0)
   norm = optax.global_norm(grads) * per_token
   finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
+  # 1e-6 as in torch.nn.utils.clip_grad_norm_; it only guards against a norm of 0. Mean and clipping are one factor, so
+  # gradients are read and written once.
   scale = per_token * (jnp.minimum(1.0, optimizer.clip / (norm + 1e-6)) if optimizer.clip else 1.0)
   grads = jax.tree.map(lambda g: g * scale, grads)
 
-  def keep(new: Array, old: Array | float) -> Array:
+  # A select instead of a branch: the program is the same whether or not the gradient is finite.
+  def if_finite(new: Array, old: Array | float) -> Array:
     return jnp.where(finite, new, old)
 
   rate = learning_rate(optimizer.schedule, state.step, schedule)
   rule = rule or make_update_rule(optimizer)
   new_opt_state, apply_update = rule.update(grads, state.opt_state, state.params, rate)
-  opt_state = jax.tree.map(keep, new_opt_state, state.opt_state)
+  opt_state = jax.tree.map(if_finite, new_opt_state, state.opt_state)
   # The barrier orders the update of the moments before that of the parameters, so XLA can reuse the old moments'
   # buffers: 371 MiB in place of 383 for a decoder of width 256.
-  opt_state = jax.lax.optimization_barrier(constrain_tree(opt_state, place and place.opt_state))
-  params = jax.tree.map(keep, apply_update(state.params, opt_state), state.params)
-  params = constrain_tree(params, place and place.parameters)
-  recurrent_state = jax.tree.map(keep, recurrent_state, state.recurrent_state)
+  opt_state = jax.lax.optimization_barrier(constrain_tree(opt_state, shardings and shardings.opt_state))
+  params = jax.tree.map(if_finite, apply_update(state.params, opt_state), state.params)
+  params = constrain_tree(params, shardings and shardings.parameters)
+  recurrent_state = jax.tree.map(if_finite, recurrent_state, state.recurrent_state)
   skipped = state.skipped + jnp.where(finite, 0, 1)
-  totals = StepSums(keep(sums.loss, 0.0), keep(sums.nll, 0.0), keep(sums.weight, 0.0), norm)
+  totals = StepSums(if_finite(sums.loss, 0.0), if_finite(sums.nll, 0.0), if_finite(sums.weight, 0.0), norm)
   return TrainState(state.step + 1, params, opt_state, skipped, state.key, recurrent_state), totals
 
 
 def train_steps(
-  model: configs.Model,
-  optimizer: configs.Optimizer,
+  model: Model,
+  optimizer: Optimizer,
   state: TrainState,
   batches: Batch,
   count: Array,
   schedule: ScheduleParams,
-  place: state_sharding.StateSharding | None = None,
+  shardings: state_sharding.StateSharding | None = None,
   rule: UpdateRule | None = None,
 ) -> tuple[TrainState, StepSums]:
-  """Runs the first `count` of K stacked batches in one program, whatever count is."""
+  """Runs one step for each of the first `count` of K stacked batches [K, B, T].
+
+  `count` is traced: one program serves dispatches of every length, also of none.
+  """
 
   def body(i: Array, carry: tuple[TrainState, StepSums]) -> tuple[TrainState, StepSums]:
     state, total = carry
     batch = jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, i, keepdims=False), batches)
-    state, sums = train_step(model, optimizer, state, batch, schedule, place, rule)
+    state, sums = train_step(model, optimizer, state, batch, schedule, shardings, rule)
     added = StepSums(*(a + b for a, b in zip(total, sums, strict=True)))
     return state, added._replace(gradient_norm=sums.gradient_norm)
 
@@ -257,76 +295,79 @@ class StepPrograms(NamedTuple):
   """The compiled functions of one shape; learning rate, horizon and seed are arguments.
 
   Attributes:
-    initialize: seed -> State.
-    train: (State, stacked Batch, count, Horizon) -> (State, Sums); the state is donated.
-    evaluate: (params, Batch) -> losses.Sums.
-    evaluate_carried: (params, Batch, recurrent_state) -> (losses.Sums, recurrent_state), for a model that carries its
-    state.
-    place: where everything lies, on a mesh; None without one.
+    initialize: seed -> TrainState.
+    train: (TrainState, stacked Batch, count, ScheduleParams) -> (TrainState, StepSums); the state is donated.
+    evaluate: (params, Batch) -> LossSums.
+    evaluate_carried: (params, Batch, recurrent state) -> (LossSums, recurrent state), for a model with `model.carry`.
+    shardings: of the state on a mesh; None without one.
   """
 
   initialize: Callable[..., TrainState]
   train: Callable[..., tuple[TrainState, StepSums]]
   evaluate: Callable[..., losses.LossSums]
   evaluate_carried: Callable[..., tuple[losses.LossSums, Any]]
-  place: state_sharding.StateSharding | None = None
+  shardings: state_sharding.StateSharding | None = None
 
 
-def step_programs(
-  model: configs.Model, optimizer: configs.Optimizer, layout: ShardingLayout | None = None
-) -> StepPrograms:
-  """Returns the jitted functions of a shape, the same ones whenever the shape, and the layout, is the same."""
-  fixed = configs.to_dict(optimizer)
+def step_programs(model: Model, optimizer: Optimizer, layout: ShardingLayout | None = None) -> StepPrograms:
+  """Returns the jitted functions of a shape; the same objects for the same shape and layout, so none compiles twice."""
+  fixed = to_dict(optimizer)
   for name in ("peak_learning_rate", "warmup", "decay", "final", "max_skipped_steps"):
-    fixed[name] = 0.0  # traced, or not read by the step
+    fixed[name] = 0.0  # traced, or not read by the step: runs of a sweep that differ in these share a program
   own = user_code.is_reference(optimizer.name)
   source = user_code.source_checksum(optimizer.name, "optimizer.name") if own else ""
-  return _programs(json.dumps(configs.to_dict(model)), json.dumps(fixed), layout, source)
+  return _programs(json.dumps(to_dict(model)), json.dumps(fixed), layout, source)
 
 
+# Keyed by JSON, because configs are mutable and have no hash.
 @functools.lru_cache(maxsize=64)
 def _programs(
   model_json: str, optimizer_json: str, layout: ShardingLayout | None, source: str
 ) -> StepPrograms:
   """Compiles a shape; `source` is the checksum of the user's own code that its config names."""
   del source
-  model = configs.from_dict(configs.Model, json.loads(model_json))
-  optimizer = configs.from_dict(configs.Optimizer, json.loads(optimizer_json))
+  model = from_dict(Model, json.loads(model_json))
+  optimizer = from_dict(Optimizer, json.loads(optimizer_json))
+  # Evaluation reports the plain negative log likelihood: without smoothing, z-loss and dropout.
   plain = losses.LossTerms(soft_cap=model.logits_soft_cap, chunk=model.loss_chunk)
   if layout is not None:
-    return _placed(
+    return _sharded_programs(
       model,
       optimizer,
       plain,
       state_sharding.shard_state(model, layout, make_update_rule(optimizer).init),
     )
-  here = jax.default_backend()
+  platform = jax.default_backend()
   return StepPrograms(
     jax.jit(
-      functools.partial(initialize_state, model, optimizer), compiler_options=xla_options.options_once(here)
+      functools.partial(initialize_state, model, optimizer),
+      compiler_options=xla_options.options_once(platform),
     ),
     jax.jit(
       functools.partial(train_steps, model, optimizer, rule=make_update_rule(optimizer)),
-      donate_argnums=0,
-      compiler_options=xla_options.step_options(model, here),
+      donate_argnums=0,  # the new state is written over the old one
+      compiler_options=xla_options.step_options(model, platform),
     ),
     jax.jit(functools.partial(batch_loss, model, plain)),
     jax.jit(functools.partial(recurrent_loss, model, plain)),
   )
 
 
-def _placed(
-  model: configs.Model,
-  optimizer: configs.Optimizer,
+def _sharded_programs(
+  model: Model,
+  optimizer: Optimizer,
   plain: losses.LossTerms,
-  place: state_sharding.StateSharding,
+  shardings: state_sharding.StateSharding,
 ) -> StepPrograms:
-  """Returns the functions of a shape on a mesh: arguments and results lie where `place` says."""
-  whole, rows, stack = place.everywhere, place.layout.rows(), place.layout.rows(1)
-  shardings: tuple[Any, ...] = (whole, place.parameters, place.opt_state, whole, whole, place.recurrent_state)
-  state = TrainState(*shardings)
-  on_mesh = place.traced
-  platform = place.layout.mesh.devices.flat[0].platform
+  """Returns the functions of a shape on a mesh, with explicit shardings of arguments and results."""
+  replicated, rows, stack = shardings.replicated, shardings.layout.rows(), shardings.layout.rows(1)
+  # Counters and the key are replicated: each device reads them in every step.
+  of_state: tuple[Any, ...] = (
+    replicated, shardings.parameters, shardings.opt_state, replicated, replicated, shardings.recurrent_state,
+  )  # fmt: skip
+  state = TrainState(*of_state)
+  on_mesh = shardings.traced
+  platform = shardings.layout.mesh.devices.flat[0].platform
   return StepPrograms(
     jax.jit(
       on_mesh(functools.partial(initialize_state, model, optimizer)),
@@ -335,22 +376,25 @@ def _placed(
     ),
     jax.jit(
       on_mesh(
-        functools.partial(train_steps, model, optimizer, place=place, rule=make_update_rule(optimizer))
+        functools.partial(
+          train_steps, model, optimizer, shardings=shardings, rule=make_update_rule(optimizer)
+        )
       ),
       donate_argnums=0,
-      in_shardings=(state, stack, whole, whole),
-      out_shardings=(state, whole),
+      in_shardings=(state, stack, replicated, replicated),
+      # Equal to the state's input shardings, which donation needs.
+      out_shardings=(state, replicated),
       compiler_options=xla_options.step_options(model, platform),
     ),
     jax.jit(
       on_mesh(functools.partial(batch_loss, model, plain)),
-      in_shardings=(place.parameters, rows),
-      out_shardings=whole,
+      in_shardings=(shardings.parameters, rows),
+      out_shardings=replicated,
     ),
     jax.jit(
       on_mesh(functools.partial(recurrent_loss, model, plain)),
-      in_shardings=(place.parameters, rows, place.recurrent_state),
-      out_shardings=(whole, place.recurrent_state),
+      in_shardings=(shardings.parameters, rows, shardings.recurrent_state),
+      out_shardings=(replicated, shardings.recurrent_state),
     ),
-    place,
+    shardings,
   )

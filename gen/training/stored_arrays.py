@@ -1,4 +1,4 @@
-"""The arrays of one checkpoint, read with tensorstore: without jax, in whatever folder they lie."""
+"""The arrays of one checkpoint, read with tensorstore, without jax and from a folder with any name."""
 
 import contextlib
 import re
@@ -13,13 +13,13 @@ from gen.errors import UserError
 from gen.io import plain_paths
 
 MISSING = "missing"
-SHOWN = 3  # names of missing arrays
+MAX_NAMES = 3  # of missing arrays that a message lists
 
 Tree = dict[str, dict[str, Any]]  # path -> {"shape": [...], "dtype": "float32"}
 
 
 def read_array(state: Path, name: str) -> Any:
-  """Returns one array as numpy's.
+  """Returns one array as a numpy array.
 
   Args:
     state: the folder of a step in which orbax keeps the arrays.
@@ -36,38 +36,38 @@ def read_array(state: Path, name: str) -> Any:
 
 
 def array_faults(state: Path, tree: Tree, values: Mapping[str, np.ndarray] | None = None) -> list[str]:
-  """Opens all arrays of a step; returns one clause for those that are missing, and one per array that is otherwise.
+  """Opens all arrays of a step; returns one clause for all missing arrays, and one for each other fault.
 
   Args:
     state: the folder of a step in which orbax keeps the arrays.
-    tree: types and shapes; arrays of size 0 are not stored.
-    values: what the arrays hold; with them each array is read back too, bit for bit.
+    tree: dtypes and shapes; arrays of size 0 are not stored.
+    values: the saved values; if set, each array is also read back and compared bit for bit.
   """
   stored = {name: leaf for name, leaf in tree.items() if 0 not in leaf["shape"]}
   try:
     with _opened(state, stored) as opening:
-      found = {
+      faults = {
         name: _fault(leaf, opening[name], values[name] if values else None) for name, leaf in stored.items()
       }
   except OSError as error:
     return [f"{state.name} cannot be opened ({error.strerror})"]
-  missing = [name for name, fault in found.items() if fault == MISSING]
-  clauses = [f"array {name} {fault}" for name, fault in found.items() if fault not in ("", MISSING)]
+  missing = [name for name, fault in faults.items() if fault == MISSING]
+  clauses = [f"array {name} {fault}" for name, fault in faults.items() if fault not in ("", MISSING)]
   if missing:
-    named = ", ".join([*missing[:SHOWN], *(["..."] if len(missing) > SHOWN else [])])
+    named = ", ".join([*missing[:MAX_NAMES], *(["..."] if len(missing) > MAX_NAMES else [])])
     clauses.insert(0, f"{len(missing)} of its {len(stored)} arrays are {MISSING} ({named})")
   return clauses
 
 
 def _fault(leaf: dict[str, Any], opening: Any, value: np.ndarray | None) -> str:
-  """Returns what is wrong with an array that is being opened, or nothing."""
+  """Returns what is wrong with an array that is being opened; empty if nothing is."""
   try:
     array = opening.result()
     shape, dtype = list(array.shape), array.dtype.name
     if (shape, dtype) != (leaf["shape"], leaf["dtype"]):
       return f"is {dtype}{shape} instead of {leaf['dtype']}{leaf['shape']}"
     if value is not None and not _same_bits(array.read().result(), value):
-      return "reads back with other values than were saved"
+      return "does not have the values that were saved"
   except Exception as error:  # tensorstore raises ValueError, RuntimeError and others of its own.
     return MISSING if str(error).startswith("NOT_FOUND") else f"cannot be opened ({_reason(error)})"
   return ""
@@ -75,8 +75,8 @@ def _fault(leaf: dict[str, Any], opening: Any, value: np.ndarray | None) -> str:
 
 @contextlib.contextmanager
 def _opened(state: Path, names: Any) -> Iterator[dict[str, Any]]:
-  """Yields a future of each array."""
-  context = tensorstore.Context()  # One cache for the index that all arrays share.
+  """Yields a future of each array, so that all are opened at the same time."""
+  context = tensorstore.Context()  # one cache for the index that all arrays share
   with plain_paths.plain_path(state) as folder:
     base = {"driver": "file", "path": f"{folder}/"}
     yield {
@@ -90,12 +90,15 @@ def _opened(state: Path, names: Any) -> Iterator[dict[str, Any]]:
     }
 
 
-def _same_bits(first: np.ndarray, second: np.ndarray) -> bool:
-  one, other = (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (first, second))
-  return np.array_equal(one, other)
+def _same_bits(stored: np.ndarray, saved: np.ndarray) -> bool:
+  # As bytes: NaN is unequal to itself, and 0 equals -0.
+  stored_bytes, saved_bytes = (
+    np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (stored, saved)
+  )
+  return np.array_equal(stored_bytes, saved_bytes)
 
 
 def _reason(error: Exception) -> str:
-  """Returns what tensorstore says, without its source lines."""
+  """Returns the first line of tensorstore's error, without its source positions and our temporary paths."""
   text = str(error) or type(error).__name__
   return re.sub(rf"{plain_paths.DESCRIPTORS}/\d+/", "", text.splitlines()[0].partition(" [")[0])

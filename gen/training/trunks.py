@@ -1,12 +1,12 @@
-"""Runs that share a trunk: one state at a constant learning rate, from which each run decays on its own.
+"""Runs that share a trunk: training at a constant learning rate, from which each run branches off to decay.
 
-    FOLDER/trunk-w64-s0/checkpoints/   where the trunk is, and its states where runs branch off, which stay
-    FOLDER/D2e6-w64-s0/                a run that went on from one of those
+    FOLDER/trunk-w64-s0/checkpoints/   the latest state of the trunk, and its states where runs branch off
+    FOLDER/D2e6-w64-s0/                a run that branched off from one of these
 
-Until its decay begins, a run under the schedule `wsd` (warmup-stable-decay, arXiv:2404.06395; with the decay of
-arXiv:2405.18392 `wsd_sqrt`) does the same whatever its horizon, given the same steps of warmup. So its state there is
-that of a trunk, bit for bit, and runs of several horizons cost one trunk and their decays. The trunk is trained as far
-as it is needed by the first run that needs it; meanwhile the others wait for the state of their own branch.
+Before its decay begins, a run with the schedule `wsd` (warmup-stable-decay, arXiv:2404.06395) or `wsd_sqrt`
+(arXiv:2405.18392) computes the same for every length, given the same steps of warmup. So its state there equals the
+trunk's bit for bit, and runs of several lengths cost one trunk and their decays. The first run that needs the trunk
+trains it as far as needed; other runs wait for the state at their own branch.
 """
 
 import contextlib
@@ -30,29 +30,37 @@ from gen.training.rows import RunResult
 from gen.training.run_folder import field_differences
 from gen.training.run_length import count_steps
 
-PATIENCE = 0.2  # seconds between two looks at a trunk that somebody else trains
+POLL_SECONDS = 0.2  # between two checks whether another process has trained the trunk far enough
 
 
 def train_branch(run: Run, workdir: str | Path, loaded: Dataset, hooks: RunHooks | None = None) -> RunResult:
   """Trains a run to its end and returns its result row, like `loop.train_run`, but from its trunk if it has one.
 
+  Args:
+    run: what to train.
+    workdir: its folder; the trunk's folder is beside it.
+    loaded: corpus, tokenizer and tokens.
+    hooks: callbacks that observe the run and may stop it.
+
   Raises:
     UserError: as `loop.train_run`; also for a trunk of other runs.
-    RunStopped: when `hooks.stop()` said so, after saving.
+    RunStopped: after saving, if `hooks.stop()` returned true.
   """
   hooks = hooks or NoHooks()
   if not run.trunk:
     return loop.train_run(run, workdir, loaded, hooks)
   if processes.process_count() > 1:
-    raise UserError(f"trunk {run.trunk!r} is trained by one process, not by several; leave trunk empty")
+    raise UserError(
+      f"trunk is {run.trunk!r}, but a run of several processes cannot train a trunk; leave trunk empty"
+    )
   trunk = SharedTrunk(Path(workdir).parent / run.trunk, loaded, hooks)
   return loop.train_run(run, workdir, loaded, hooks, trunk.begin)
 
 
 def branch_step(run: Run) -> int:
   """Returns the steps of a completed run before its decay begins."""
-  over = schedule_params(run.optimizer, count_steps(run))
-  return int(over.steps - over.decay)
+  schedule = schedule_params(run.optimizer, count_steps(run))
+  return int(schedule.steps - schedule.decay)
 
 
 class SharedTrunk:
@@ -64,49 +72,55 @@ class SharedTrunk:
     self._checkpoints = folder / "checkpoints"
 
   def begin(self, run: Run, state: step.TrainState) -> tuple[step.TrainState, dict[str, Any]] | None:
-    """Returns the state from which a completed run goes on and its meta, after training the trunk if need be.
+    """Returns the state and meta from which a completed run continues, after training the trunk if necessary.
 
-    That is the trunk's where the run branches off. A trunk that is beyond that and kept nothing there (the study grew)
-    gives its last state before, or None: what is between, the run does itself.
+    That is the trunk's state where the run branches off. If the trunk is further and has no checkpoint there, because
+    the study grew later, it is the last state before, or None. The run then trains the steps between by itself.
+
+    Args:
+      run: the completed run.
+      state: its initial state, the template of the restored one.
 
     Raises:
       UserError: for a folder that holds the trunk of other runs.
-      RunStopped: when the hooks said so, while the trunk was trained or waited for.
+      RunStopped: if the hooks ask for it while the trunk is trained or waited for.
     """
-    wanted = branch_step(run)
-    while wanted not in checkpoint_folder.complete_steps(self._checkpoints):
+    branch = branch_step(run)
+    while branch not in checkpoint_folder.complete_steps(self._checkpoints):
       try:
         with FolderLock(self.folder):
-          if max(checkpoint_folder.complete_steps(self._checkpoints), default=0) < wanted:
-            self._extend(run, wanted)
-          return self._restored(run, state, wanted)
+          if max(checkpoint_folder.complete_steps(self._checkpoints), default=0) < branch:
+            self._extend(run, branch)
+          return self._restored(run, state, branch)
       except LockBusy:
         if self._hooks.stop():
           raise RunStopped(f"stopped while another run trained {self.folder}") from None
-        time.sleep(PATIENCE)
-    return self._restored(run, state, wanted)
+        time.sleep(POLL_SECONDS)
+    # A complete step never changes, so it is read without the lock.
+    return self._restored(run, state, branch)
 
-  def _extend(self, run: Run, wanted: int) -> None:
-    own = dataclasses.replace(run, name=run.trunk, tensorboard=False)
-    kept = {branch_step(dataclasses.replace(run, flops=flops)) for flops in run.branches} | {wanted}
+  def _extend(self, run: Run, branch: int) -> None:
+    """Trains the trunk up to a step, and retains the states of all its branches."""
+    trunk = dataclasses.replace(run, name=run.trunk, tensorboard=False)
+    branches = {branch_step(dataclasses.replace(run, flops=flops)) for flops in run.branches} | {branch}
     metas: list[dict[str, Any]] = []
     with (
       Journal(self.folder / "journal.jsonl") as journal,
-      Checkpoints(self._checkpoints, keep=run.keep_checkpoints, keep_steps=kept) as checkpoints,
+      Checkpoints(self._checkpoints, keep=run.keep_checkpoints, keep_steps=branches) as checkpoints,
     ):
       for saved in checkpoints.steps():
-        with contextlib.suppress(UserError):  # A restore goes back beyond a damaged step.
+        with contextlib.suppress(UserError):  # damaged: the restore falls back to the step before
           metas.append(checkpoints.meta(saved))
       for meta in metas:
         self._require(run, meta)
-      training = loop.TrainingRun(own, self._loaded, journal, checkpoints, _Told(self._hooks))
-      training.advance(wanted, kept)
+      training = loop.TrainingRun(trunk, self._loaded, journal, checkpoints, _TrunkHooks(self._hooks))
+      training.advance(branch, branches)
 
   def _restored(
-    self, run: Run, state: step.TrainState, wanted: int
+    self, run: Run, state: step.TrainState, branch: int
   ) -> tuple[step.TrainState, dict[str, Any]] | None:
     nearest = max(
-      (saved for saved in checkpoint_folder.complete_steps(self._checkpoints) if saved <= wanted),
+      (saved for saved in checkpoint_folder.complete_steps(self._checkpoints) if saved <= branch),
       default=None,
     )
     if nearest is None:
@@ -115,18 +129,18 @@ class SharedTrunk:
       return checkpoints.restore(state, nearest, fall_back=True, accept=lambda meta: self._require(run, meta))
 
   def _require(self, run: Run, meta: dict[str, Any]) -> None:
-    where = f"a checkpoint of {self.folder}"
-    before = from_dict(Run, json_reading.require_field(meta, "config", dict, where))
+    owner = f"a checkpoint of {self.folder}"
+    before = from_dict(Run, json_reading.require_field(meta, "config", dict, owner))
     changes = list(field_differences(_shared(before), _shared(run)))
     if changes:
-      named = ", ".join(f"{name}: {old} -> {new}" for name, old, new in changes)
+      differences = ", ".join(f"{name}: {old} -> {new}" for name, old, new in changes)
       raise UserError(
-        f"{self.folder} is the trunk of other runs ({named}); choose another --workdir or remove it"
+        f"{self.folder} is the trunk of other runs ({differences}); choose another --workdir or remove it"
       )
 
 
-class _Told:
-  """Hooks of a trunk, which distinguish its rows from those of the run that needs it."""
+class _TrunkHooks:
+  """Hooks of a trunk, which label its rows as kind=trunk for the hooks of the run that needs it."""
 
   def __init__(self, hooks: RunHooks) -> None:
     self._hooks = hooks
@@ -137,7 +151,7 @@ class _Told:
 
 
 def _shared(run: Run) -> dict[str, Any]:
-  """Returns what two completed runs of one trunk have in common."""
+  """Returns the fields that are equal in all completed runs of one trunk."""
   values = identity_fields(run)
   for name in ("steps", "tokens", "flops"):
     values.pop(name)

@@ -1,4 +1,4 @@
-"""How XLA is asked to compile the programs of a step, where that differs from its defaults: on a CPU alone."""
+"""Compiler options of XLA for the programs of a step, where they differ from the defaults: only on a CPU."""
 
 import functools
 from typing import Any
@@ -8,32 +8,42 @@ import jax.numpy as jnp
 
 from gen.config import Model
 
-# Products and sums of rows go to YNNPACK by default, each product by itself. So said, a product takes with it what is
-# done to its result alone.
-_WITH_WHAT_FOLLOWS = {
+# XLA's CPU backend gives products and sums of rows to YNNPACK, by default each product alone. With this option it also
+# fuses the operation that follows a product and reads only its result.
+_FUSE_AFTER_PRODUCTS = {
   "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE"
 }
 
 
 def options_once(platform: str) -> dict[str, Any]:
-  """Returns options for a program that runs once: on a CPU random draws compile in half the time, to the same bits."""
+  """Returns compiler options for a program that runs once, such as the one that draws parameters.
+
+  Args:
+    platform: cpu, gpu or tpu.
+  """
+  # At width 30 drawing parameters took 5.65 s to compile, and 2.48 s at LLVM's level 1, with the same bits. Level 0
+  # takes 1.8 s but gives other bits. The training step gains nothing from a lower level.
   return {"xla_backend_optimization_level": 1} if platform == "cpu" else {}
 
 
 def step_options(model: Model, platform: str) -> dict[str, Any]:
-  """Returns options for a program of training steps.
+  """Returns compiler options for a program of training steps; they override the same option in XLA_FLAGS.
 
-  A transformer's relu then never leaves its product: the number before it, which its gradient does not ask for, is
-  written nowhere. Other activations are not helped, for their gradients want the number before. The same option in
-  XLA_FLAGS is overruled.
+  Args:
+    model: shape of the model.
+    platform: cpu, gpu or tpu.
   """
-  wanted = platform == "cpu" and model.activation == "relu" and not model.recurrent
-  return dict(_WITH_WHAT_FOLLOWS) if wanted and are_understood(**_WITH_WHAT_FOLLOWS) else {}
+  # relu is fused with its product, so its input is never written; its gradient does not need it (see
+  # `gradients.relu_from_output`). Encoder-decoder, width 128: 142 MiB in place of 163, 408 ms a step in place of 436,
+  # together with one bias for all rows. Gradients of other activations read the input, so they gain nothing.
+  applies = platform == "cpu" and model.activation == "relu" and not model.recurrent
+  return dict(_FUSE_AFTER_PRODUCTS) if applies and are_supported(**_FUSE_AFTER_PRODUCTS) else {}
 
 
 @functools.cache
-def are_understood(**options: str) -> bool:
+def are_supported(**options: str) -> bool:
   """Returns whether this release of XLA has the options for a CPU; some are called experimental."""
+  # Compiles the smallest program: XLA raises an error for an unknown option.
   try:
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
       jax.jit(jnp.negative, compiler_options=options).lower(0.0).compile()

@@ -66,7 +66,7 @@ def test_a_process_is_killed_and_another_number_of_processes_goes_on(tmp_path):
   assert run.returncode == 128 + signal.SIGKILL
   assert printed == ""
   last = said.splitlines()[-1]
-  assert last.startswith("error: process 1 of 2") and last.endswith("goes on from the last checkpoint")
+  assert last.startswith("error: process 1 of 2") and last.endswith("continue from the last checkpoint")
   assert "Traceback" not in said
   before = losses(together)
   assert EVERY <= len(before) < STEPS

@@ -76,7 +76,7 @@ def test_schedules_end_a_step_above_their_final_rate(schedule, middle, last):
 
 
 def test_an_unknown_schedule_is_an_error():
-  with pytest.raises(ValueError, match="'exponential' is none of linear, cosine, constant, wsd"):
+  with pytest.raises(ValueError, match="'exponential'; it must be one of linear, cosine, constant, wsd"):
     learning_rate("exponential", 0, ScheduleParams(1.0, 10.0, 0.0, 1.0, 0.0))
 
 

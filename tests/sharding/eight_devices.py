@@ -88,7 +88,7 @@ def placed(state, place):
   state = jax.tree.map(np.array, state)  # A copy: steps write into the buffers that they are given.
   if place is None:
     return state
-  here = step.TrainState(*[place.everywhere] * 5, place.recurrent_state)
+  here = step.TrainState(*[place.replicated] * 5, place.recurrent_state)
   here = here._replace(params=place.parameters, opt_state=place.opt_state)
   shardings = jax.tree.map(lambda where, part: jax.tree.map(lambda _: where, part), here, state)
   return jax.tree.map(jax.device_put, state, shardings)
@@ -97,7 +97,7 @@ def placed(state, place):
 def train(run, layout, start):
   """Returns the losses of all steps, the last state, and the compiled step."""
   programs = step.step_programs(run.model, run.optimizer, layout)
-  state = placed(step.with_recurrent_state(start, run.model, run.data.batch), programs.place)
+  state = placed(step.with_recurrent_state(start, run.model, run.data.batch), programs.shardings)
   stack, over, compiled, losses = (
     step_benchmark.random_batches(run).stack(0, STEPS),
     schedule_params(run.optimizer, STEPS),
@@ -106,7 +106,7 @@ def train(run, layout, start):
   )
   for index in range(STEPS):
     batch = jax.tree.map(lambda x, i=index: x[i : i + 1], stack)
-    batch = batch if layout is None else programs.place.stack(batch)
+    batch = batch if layout is None else programs.shardings.stack(batch)
     compiled = compiled or programs.train.lower(state, batch, 1, over).compile()
     state, sums = compiled(state, batch, 1, over)
     losses.append(float(sums.loss) / float(sums.weight))

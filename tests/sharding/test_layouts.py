@@ -63,7 +63,7 @@ def test_a_tensor_is_split_where_it_divides(names, shape, sizes, over, spec):
 def test_a_dimension_that_another_axis_has_split_before_is_named_with_what_is_left():
   _, whole = layouts.split_tensor(("vocab",), (12,), {"data": 3, "tensor": 4, "fsdp": 2}, ("fsdp", "data"))
   said = layouts.undivided_sentences({each: ["table"] for each in whole})
-  assert "vocab of size 12 (3 a device over the mesh's other axes) does not divide by fsdp=2 and" in said[1]
+  assert "vocab of size 12 (3 per device after other axes) is not divisible by fsdp=2 and" in said[1]
   assert "--config.model.vocab=16 would pad it" in said[1]
 
 
@@ -71,15 +71,15 @@ def test_a_dimension_that_does_not_divide_is_named_and_a_padded_vocabulary_offer
   model = Model(vocab=257, width=12, depth=1, heads=3, head_width=4, feed_forward=16)
   placed = layout("ddp", tensor=2)
   found = layouts.undivided_sentences(
-    placed.whole(language_model.logical_axes(model), language_model.parameter_shapes(model))
+    placed.undivided(language_model.logical_axes(model), language_model.parameter_shapes(model))
   )
   assert any(
-    "heads of size 3 does not divide by tensor=2 and is kept whole in target/stack" in x for x in found
+    "heads of size 3 is not divisible by tensor=2 and is not split in target/stack" in x for x in found
   )
   assert any("vocab of size 257" in x and "--config.model.vocab=258" in x for x in found)
   assert len(found) == 3  # kv_heads too
   even = Model(vocab=258, width=12, depth=1, heads=4, head_width=3, feed_forward=16, positions="none")
-  assert not placed.whole(language_model.logical_axes(even), language_model.parameter_shapes(even))
+  assert not placed.undivided(language_model.logical_axes(even), language_model.parameter_shapes(even))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_fsdp_splits_everything_whatever_the_stage():
 
 def test_a_mesh_must_multiply_to_the_devices():
   with pytest.raises(
-    UserError, match=r"mesh 'data=3,tensor=2' multiplies to 6 devices, but jax sees 1 .cpu.; XLA_FLAGS=.*=6"
+    UserError, match=r"mesh 'data=3,tensor=2' needs 6 devices, but jax has 1 .cpu.; XLA_FLAGS=.*=6"
   ):
     mesh.build_mesh("data=3,tensor=2", jax.devices()[:1])
   assert dict(mesh.build_mesh("data=1,tensor=1", jax.devices()[:1]).shape) == {"data": 1, "tensor": 1}

@@ -100,7 +100,7 @@ def test_the_death_of_any_process_ends_the_others_with_one_line(victim):
       assert code == processes.LOST
       assert text.count("\n") == 1
       assert f"process {victim} of 3" in text
-      assert "ended, killed or crashed" in text
+      assert "was killed or crashed" in text
       assert f"process {index} ends too" in text
 
 
@@ -174,14 +174,14 @@ def test_a_coordinator_that_does_not_answer_is_named_within_the_wait():
 
 
 def test_process_0_says_how_many_came():
-  with pytest.raises(UserError, match=r"only 1 of 3 processes came to .* in 0.4 s"):
+  with pytest.raises(UserError, match=r"only 1 of 3 processes connected to .* in 0.4 s"):
     gather(free_address(), 3, 0)
 
 
 def test_a_door_that_is_not_the_coordinators_is_named():
   with socket.create_server(("127.0.0.1", 0)) as other:
     address = f"127.0.0.1:{other.getsockname()[1]}"
-    with pytest.raises(UserError, match=r"took the connection of process 1, and did not answer"):
+    with pytest.raises(UserError, match=r"accepted the connection of process 1, but did not answer"):
       gather(address, 2, 1, 0.4)
 
 
@@ -222,13 +222,13 @@ def test_a_process_finds_its_place(flags, environment, expected):
 @pytest.mark.parametrize(
   ("flags", "environment", "sentence"),
   [
-    (("", 2, -1), {}, "needs --coordinator=HOST:PORT and --process=INDEX too"),
-    (("a:1", 2, -1), {}, "needs --process=INDEX too"),
+    (("", 2, -1), {}, "also needs --coordinator=HOST:PORT and --process=INDEX"),
+    (("a:1", 2, -1), {}, "also needs --process=INDEX"),
     (("a", 2, 0), {}, "--coordinator=a: write HOST:PORT"),
     (("a:70000", 2, 0), {}, "write HOST:PORT"),
     (("a:1", 2, 2), {}, "numbered from 0 to 1"),
     ((), {"JAX_NUM_PROCESSES": "two"}, "the variable JAX_NUM_PROCESSES is 'two'"),
-    ((), {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "0"}, "needs --coordinator=HOST:PORT too"),
+    ((), {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "0"}, "also needs --coordinator=HOST:PORT"),
   ],
 )
 def test_a_place_given_in_part_is_a_mistake(flags, environment, sentence):

@@ -31,8 +31,8 @@ def test_each_kind_of_difference_is_shortened_and_counted_on_its_own():
     f"and {MISSING - most} more missing",
     *(f"extra in the checkpoint: old{n} float32[2]" for n in range(most)),
     f"and {EXTRA - most} more extra",
-    *(f"unlike: kept{n} is float32[2] in the checkpoint, float32[3] here" for n in range(most)),
-    f"and {UNLIKE - most} more unlike",
+    *(f"different: kept{n} is float32[2] in the checkpoint, float32[3] here" for n in range(most)),
+    f"and {UNLIKE - most} more different",
   ]
 
 

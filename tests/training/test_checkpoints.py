@@ -225,7 +225,7 @@ def test_a_restore_that_may_fall_back_goes_to_the_step_before_and_says_so(two_st
     restored, meta = checkpoints.restore(_state(), fall_back=True)
     assert meta == {"epoch": 1, "step": 10} and checkpoints.latest() == 10
     _equal(restored, _state(10))
-    assert len(said) == 1 and "meta.json" in said[0] and "going back to step 10" in said[0]
+    assert len(said) == 1 and "meta.json" in said[0] and "step 10 is restored" in said[0]
     checkpoints.save(20, _state(20), {"epoch": 2})
     assert checkpoints.restore(_state(), fall_back=True)[1]["epoch"] == 2
   assert sorted(path.name for path in two_steps.iterdir()) == ["000000020", "000000020.damaged"]
@@ -253,7 +253,7 @@ def test_another_model_is_told_in_leaves(two_steps):
   assert [line.strip() for line in lines] == [
     "missing from the checkpoint: params/layer/gain float32[7]",
     "extra in the checkpoint: step int32[]",
-    "unlike: params/layer/kernel is float32[5,7] in the checkpoint, float32[5,8] here",
+    "different: params/layer/kernel is float32[5,7] in the checkpoint, float32[5,8] here",
   ]
 
 
@@ -262,7 +262,7 @@ def test_one_unlike_leaf_is_seen_behind_many_missing_ones(two_steps):
   with Checkpoints(two_steps) as checkpoints, pytest.raises(UserError) as caught:
     checkpoints.restore(other)
   lines = str(caught.value).splitlines()
-  assert lines[-1].strip() == "unlike: step is int32[] in the checkpoint, float32[] here"
+  assert lines[-1].strip() == "different: step is int32[] in the checkpoint, float32[] here"
   assert "and 20 more missing" in lines[11] and not any("more extra" in line for line in lines)
 
 

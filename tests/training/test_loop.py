@@ -152,7 +152,7 @@ def test_too_many_steps_that_are_not_finite_end_the_run_and_name_the_checkpoint(
     checkpoint_every=1,
     log_every=1,
   )
-  with pytest.raises(UserError, match=r"not finite by step \d+; the last good checkpoint is step \d+ in"):
+  with pytest.raises(UserError, match=r"not finite by step \d+; the last checkpoint is step \d+ in"):
     loop.train_run(wild, tmp_path, data)
 
 
@@ -214,7 +214,7 @@ SHORT, LONG = 23, 40  # steps of the branches, of which the last fifth decays
 @pytest.fixture(scope="module")
 def runs(run, data):
   """A short and a long run that differ in their horizon alone, of one trunk."""
-  step = run_length.flops_per_row(run_length.complete_run(run, data)) * run.data.batch
+  step = run_length.flops_per_step(run_length.complete_run(run, data)) * run.data.batch
   made = []
   for name, steps in (("short", SHORT), ("long", LONG)):
     one = dataclasses.replace(run, name=name, steps=0, flops=steps * step, checkpoint_every=6)

@@ -18,7 +18,7 @@ def test_what_just_fits_is_let_through(monkeypatch):
   parameters = 12 * 8**2 + 3 * 8 + 11 * 8 * (1 if model.tied else 2)
   monkeypatch.setattr(memory_check, "machine_bytes", lambda: 16 * parameters)
   memory_check.check_fits_in_memory(model)
-  with pytest.raises(UserError, match="take a smaller model"):
+  with pytest.raises(UserError, match="choose a smaller model"):
     memory_check.check_fits_in_memory(dataclasses.replace(model, width=16))
 
 
