@@ -1,1 +1,1 @@
-"""Files and folders: what every part of `gen` shares when it reads or writes them. Imports no jax."""
+"""Reading and writing files: JSON, checksums, locks, output paths. Imports no jax."""

@@ -1,8 +1,8 @@
-"""Checksums of every file of a checkpoint, so that one flipped bit is found and its file named.
+"""Checksums of every file of a checkpoint, so that any changed bit is detected and its file named.
 
 Array formats do not detect a changed byte: they restore another number. `seal_folder` writes `manifest.json` (SHA-256
-and size of each file under a folder). `find_damages` reads everything again and reports the files that differ. Files
-that were added later, such as a file manager's, are not damage; `find_strays` names them. Nothing here imports jax.
+and size of each file under a folder). `find_damages` reads all files again and reports those that differ. Files that
+were added later, such as a file manager's, are not damage; `find_strays` lists them.
 """
 
 import contextlib
@@ -44,31 +44,31 @@ def seal_folder(folder: Path) -> None:
 
 
 def find_damages(folder: Path) -> list[str]:
-  """Returns one clause per file of the manifest that is not as it was sealed; empty if all is well."""
-  files, why = _read(folder)
-  if why:
-    return [why]
+  """Returns one clause for each file of the manifest that differs from it; empty if none does."""
+  files, fault = _read(folder)
+  if fault:
+    return [fault]
   present = set(_names(folder))
-  found = [f"{name} is missing" for name in sorted(set(files) - present)]
+  damages = [f"{name} is missing" for name in sorted(set(files) - present)]
   for name in sorted(present & set(files)):
-    found += _compare(name, folder / name, files[name])
-  return found
+    damages += _compare(name, folder / name, files[name])
+  return damages
 
 
 def damages_of(folder: Path, name: str) -> list[str]:
   """Returns how one file differs from the manifest, without reading others; empty if it does not differ."""
-  files, why = _read(folder)
-  if why:
-    return [why]
+  files, fault = _read(folder)
+  if fault:
+    return [fault]
   if not (folder / name).is_file():
     return [f"{name} is missing"]
   return _compare(name, folder / name, files[name]) if name in files else [f"{name} is not in the manifest"]
 
 
 def find_strays(folder: Path) -> list[str]:
-  """Returns the files under `folder` that its manifest does not name; none without a manifest."""
-  files, why = _read(folder)
-  return [] if why else sorted(set(_names(folder)) - set(files))
+  """Returns the files under `folder` that its manifest does not list; an empty list without a manifest."""
+  files, fault = _read(folder)
+  return [] if fault else sorted(set(_names(folder)) - set(files))
 
 
 def write_durably(path: Path, text: str) -> None:
@@ -96,11 +96,13 @@ def write_atomically(path: Path, content: bytes) -> None:
   except OSError as error:
     with contextlib.suppress(OSError):
       partial.unlink(missing_ok=True)
-    raise UserError(f"cannot write {path}: {error.strerror}; make room, or choose another folder") from error
+    raise UserError(
+      f"cannot write {path}: {error.strerror}; free some space, or choose another folder"
+    ) from error
 
 
 def sync_folder(folder: Path) -> None:
-  """Makes the names in `folder` durable: a rename alone may be lost with the power."""
+  """Makes the names in `folder` durable; without it a power failure may undo a rename."""
   descriptor = os.open(folder, os.O_RDONLY)
   try:
     os.fsync(descriptor)
@@ -109,7 +111,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], str]:
-  """Returns the entries of the manifest, and a clause that says why there are none."""
+  """Returns the entries of the manifest, and a clause about its fault, or ""."""
   try:
     files = _parse((folder / NAME).read_text())
   except FileNotFoundError:
@@ -120,8 +122,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], str]:
 
 
 def _is_litter(name: str) -> bool:
-  last = name.rpartition("/")[2]
-  return any(fnmatch.fnmatchcase(last, pattern) for pattern in LITTER)
+  file_name = name.rpartition("/")[2]
+  return any(fnmatch.fnmatchcase(file_name, pattern) for pattern in LITTER)
 
 
 def _names(folder: Path) -> list[str]:
@@ -136,12 +138,12 @@ def _entry(path: Path) -> dict[str, Any]:
 
 def _compare(name: str, path: Path, expected: dict[str, Any]) -> list[str]:
   try:
-    found = _entry(path)
+    entry = _entry(path)
   except OSError as error:
     return [f"{name} cannot be read ({error.strerror})"]
-  if found["bytes"] != expected["bytes"]:
-    return [f"{name} has {found['bytes']} bytes instead of {expected['bytes']}"]
-  return [] if found == expected else [f"{name} has changed (SHA-256 differs)"]
+  if entry["bytes"] != expected["bytes"]:
+    return [f"{name} has {entry['bytes']} bytes instead of {expected['bytes']}"]
+  return [] if entry == expected else [f"{name} has changed (SHA-256 differs)"]
 
 
 def _render(files: dict[str, Any]) -> str:

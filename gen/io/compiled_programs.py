@@ -1,9 +1,8 @@
-"""Compiled programs on disk, each under a checksum: a damaged one is dropped and compiled anew.
+"""A cache of compiled programs on disk, each with a checksum; a damaged program is deleted and compiled again.
 
-jax deserializes what its persistent cache holds without a check, and machine code with one flipped bit can end the
-process. So each entry is stored as MAGIC, the SHA-256 of its key and content, and the content; one that does not
-agree is deleted and counts as absent. Writers and readers may be several processes at once: an entry that is half
-written is one that does not agree.
+jax deserializes the entries of its persistent cache without a check, and machine code with one flipped bit can end the
+process. So each entry is stored as MAGIC, the SHA-256 of its key and content, and the content. An entry whose checksum
+differs is deleted and counts as absent, also one that another process has not written completely.
 """
 
 import contextlib
@@ -14,22 +13,23 @@ from pathlib import Path
 from typing import Any
 
 MAGIC = b"gen-program-1\n"
-_SUFFIXES = ("-cache", "-atime")  # jax's files of one entry: the program, and when it was last used
+MIN_COMPILE_SECONDS = 0.3  # programs that compile faster are not stored; jax's default is 1 s
+_SUFFIXES = ("-cache", "-atime")  # jax's files of one entry: the program, and the time of its last use
 
 
 def keep_programs_in(folder: str | os.PathLike[str]) -> None:
-  """Keeps compiled programs in a folder, so that the next process need not compile them again.
+  """Stores compiled programs in a folder, so that the next process does not compile them again.
 
-  Where JAX_COMPILATION_CACHE_DIR names a folder, they go below that one instead.
+  If JAX_COMPILATION_CACHE_DIR is set, they are stored in a folder below that one instead.
   """
   import jax
 
   named = os.environ.get("JAX_COMPILATION_CACHE_DIR")
   sealed, path = _seal(), os.path.join(named, "checked") if named else os.fspath(folder)  # noqa: PTH118
   jax.config.update("jax_compilation_cache_dir", path if sealed else None)
-  if not _is_utf8(path):  # XLA's own caches in that folder take no other path.
+  if not _is_utf8(path):  # XLA's own caches in that folder need a UTF-8 path
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_SECONDS)
   jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
@@ -39,7 +39,7 @@ def seal_program(key: str, content: bytes) -> bytes:
 
 
 def open_program(key: str, stored: bytes) -> bytes | None:
-  """Returns the content of an entry, or None if it is not as it was written.
+  """Returns the content of an entry, or None if it was changed.
 
   >>> open_program("key", seal_program("key", b"program")), open_program("other", seal_program("key", b"program"))
   (b'program', None)
@@ -62,9 +62,9 @@ def _digest(key: str, content: bytes) -> bytes:
 
 
 def _seal() -> bool:
-  """Puts the checksum between jax and its cache; returns whether this jax can have one.
+  """Wraps jax's cache with checksums; returns whether this version of jax allows it.
 
-  The interface is private to jax. A version without it compiles in every process, which is slower and right.
+  The interface is private to jax. With a version that does not have it, every process compiles its own programs.
   """
   try:
     from jax._src import compilation_cache
@@ -73,7 +73,7 @@ def _seal() -> bool:
     make = compilation_cache.get_file_cache
   except (ImportError, AttributeError):
     logging.getLogger(__name__).warning(
-      "this jax has no cache that can be checked; programs are compiled anew"
+      "this version of jax has no cache whose entries can be checked; programs are compiled again"
     )
     return False
   if hasattr(make, "sealed"):
@@ -89,11 +89,11 @@ def _seal() -> bool:
       stored = self._cache.get(key)
       content = None if stored is None else open_program(key, stored)
       if stored is not None and content is None:
-        with contextlib.suppress(OSError):  # A folder that is only read keeps it, and it counts as absent.
-          for suffix in _SUFFIXES:  # jax writes no entry where one is.
+        with contextlib.suppress(OSError):  # in a read-only folder it stays, and counts as absent
+          for suffix in _SUFFIXES:  # deleted, because jax does not overwrite an entry
             (self._folder / f"{key}{suffix}").unlink(missing_ok=True)
         logging.getLogger(__name__).warning(
-          "a compiled program in %s was damaged; compiling it anew", self._folder
+          "a compiled program in %s is damaged and is compiled again", self._folder
         )
       return content
 

@@ -1,4 +1,4 @@
-"""Rows of a CSV table under a limit on the size of a field that holds for this table alone."""
+"""Rows of a CSV table, with a limit on the size of a field that applies to this table only."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ class RowReader:
   back after it, so that tables read in turn keep limits of their own.
 
   Raises:
-    csv.Error: for a field above the limit, or a line that is no CSV.
+    csv.Error: for a field above the limit, or a line that is not CSV.
   """
 
   def __init__(self, lines: Iterable[str], delimiter: str, max_field: int) -> None:

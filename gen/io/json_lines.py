@@ -1,7 +1,7 @@
-"""Lines of JSON objects as tables of runs: a journal, all or some of it, or what another program wrote.
+"""Lines of JSON objects as rows of a table: a journal, a part of it, or a file of another program.
 
-Rows may carry seals (`seals`); one that does not agree with its seal is refused, and so is a numbered journal that has
-lost rows. A selection of a journal's results is a table like any other.
+Rows may have seals (`seals`). A row that differs from its seal is refused, and so is a numbered journal with missing
+rows. A selection of a journal's results is accepted.
 """
 
 import json
@@ -12,14 +12,14 @@ from gen.io import formats, json_reading, seals
 
 
 def parse_rows(text: str, name: str) -> list[dict[str, Any]]:
-  r"""Returns the rows of a table, without a last line that a crash tore.
+  r"""Returns the rows of a table, without a last line that a crash truncated.
 
   Args:
-    text: one JSON object a line.
+    text: one JSON object per line.
     name: of the file, for messages.
 
   Raises:
-    UserError: for a line that is no JSON object, or is not as it was written; for a journal without some of its rows.
+    UserError: for a line that is not a JSON object, a row that was changed, or a journal with missing rows.
 
   >>> parse_rows('{"loss": 2.5}\n{"loss": 3.5}\n{"lo', "x.jsonl")
   [{'loss': 2.5}, {'loss': 3.5}]
@@ -32,11 +32,11 @@ def parse_rows(text: str, name: str) -> list[dict[str, Any]]:
     try:
       row = json.loads(line)
     except (ValueError, RecursionError):
-      if number == len(lines):  # A last line without an end was torn by a crash.
+      if number == len(lines):  # a last line without a line break was truncated by a crash
         continue
-      raise UserError(f"line {number} of {name} is no JSON: {line[:60]!r}; mend or delete it") from None
+      raise UserError(f"line {number} of {name} is not JSON: {line[:60]!r}; repair or delete it") from None
     if not isinstance(row, dict):
-      raise UserError(f"line {number} of {name} is no JSON object: {line[:60]!r}; mend or delete it")
+      raise UserError(f"line {number} of {name} is not a JSON object: {line[:60]!r}; repair or delete it")
     seals.without_seal(row, f"line {number} of {name}")
     rows.append(row)
   _require_all(rows, name)
@@ -44,19 +44,20 @@ def parse_rows(text: str, name: str) -> list[dict[str, Any]]:
 
 
 def parse_value(text: str, name: str) -> Any:
-  """Returns the one value that a file of JSON holds.
+  """Returns the value of a JSON file.
 
   Raises:
-    UserError: if it holds none.
+    UserError: if the text is not JSON.
   """
   try:
     return json_reading.parse_json(text, name, object)
   except UserError as error:
-    raise UserError(f"{name} is no JSON ({str(error).removeprefix(name).strip()})") from None
+    raise UserError(f"{name} is not JSON ({str(error).removeprefix(name).strip()})") from None
 
 
 def _require_all(rows: list[dict[str, Any]], name: str) -> None:
-  """Checks that the numbers of the rows rise by one to the last; where several journals were joined, each does so."""
+  """Checks that the rows of each journal in a table are numbered from 1 to its end without a gap."""
+  # A selection of results has gaps by intention.
   if not any(seals.SEAL in row for row in rows) or all(row.get("kind") == "result" for row in rows):
     return
   number = total = 0
@@ -66,6 +67,6 @@ def _require_all(rows: list[dict[str, Any]], name: str) -> None:
       formats.without_format(row, formats.JOURNAL, f"the first row of {name}", formats.REMEDY)
     if (not begins and row.get(seals.ROW) != number + 1) or (begins and number < total):
       raise UserError(
-        f"{name} has lost rows, or has others or in another order, since it was written; restore the file"
+        f"{name} was changed after it was written: rows are missing, added or in another order; restore the file"
       )
     number, total = row[seals.ROW], row.get(seals.ROWS, 0)

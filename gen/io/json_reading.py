@@ -1,7 +1,7 @@
-"""JSON that somebody else wrote: one sentence with the file's name for whatever is wrong with it.
+"""Reads JSON from other programs or people; each fault is one sentence with the file's name.
 
-A file of JSON may be missing, empty, cut off, of another encoding, nested until the parser's stack ends, or of another
-type than the reader needs. `read_json` turns each of these into a `UserError`, so that callers handle values only.
+A JSON file may be missing, empty, truncated, in another encoding, nested until the parser's stack overflows, or of
+another type than the reader needs. `read_json` raises a `UserError` for each of these, so callers only handle values.
 """
 
 import json
@@ -30,15 +30,15 @@ def read_json(path: str | Path, kind: type = dict, max_bytes: int = MAX_BYTES) -
     max_bytes: a larger file is refused before it is read.
 
   Raises:
-    UserError: one sentence that names the file and says what is wrong with it.
+    UserError: if the file cannot be read, or its content is not such JSON.
   """
   path = Path(path)
   try:
     size = path.stat().st_size
-    if path.exists() and not path.is_file():  # a pipe would be waited for without end
-      raise UserError(f"cannot read {path}: it is no file")
+    if path.exists() and not path.is_file():  # reading a pipe could wait for ever
+      raise UserError(f"cannot read {path}: it is not a file")
     if size > max_bytes:
-      raise UserError(f"{path} has {size:,} bytes, too many for a file of JSON (limit {max_bytes:,})")
+      raise UserError(f"{path} has {size:,} bytes, too many for a JSON file (limit {max_bytes:,})")
     content = path.read_bytes()
   except OSError as error:
     raise UserError(f"cannot read {path}: {error.strerror}") from error
@@ -50,9 +50,9 @@ def parse_json(content: bytes | str, name: str, kind: type = dict, unique: bool 
 
   Args:
     content: the text; bytes are UTF-8, with or without a byte-order mark.
-    name: what errors call it, for example "runs/a/config.json" or "line 7 of journal.jsonl".
+    name: name of the content in errors, for example "runs/a/config.json" or "line 7 of journal.jsonl".
     kind: the Python type of the top level; `object` accepts any.
-    unique: whether an object that gives a name twice is refused; otherwise the last counts.
+    unique: whether to refuse an object with a repeated name; otherwise its last value counts.
 
   Raises:
     UserError: one sentence that opens with `name`.
@@ -63,7 +63,7 @@ def parse_json(content: bytes | str, name: str, kind: type = dict, unique: bool 
   try:
     text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
   except UnicodeDecodeError as error:
-    raise UserError(f"{name} is not UTF-8 text (byte {error.start}), so it is no JSON") from error
+    raise UserError(f"{name} is not UTF-8 text (byte {error.start}), so it is not JSON") from error
   if not text.strip():
     raise UserError(f"{name} is empty")
   try:
@@ -72,28 +72,28 @@ def parse_json(content: bytes | str, name: str, kind: type = dict, unique: bool 
     raise UserError(f"{name} is nested too deeply") from error
   except json.JSONDecodeError as error:
     raise UserError(
-      f"{name} is no valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+      f"{name} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
     ) from error
-  except ValueError as error:  # integers of more than 4,300 digits
-    raise UserError(f"{name} is no valid JSON: {error}") from error
+  except ValueError as error:  # integers of more than 4,300 digits, Python's limit; repeated names
+    raise UserError(f"{name} is not valid JSON: {error}") from error
   return require_kind(value, kind, name)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-  made = dict(pairs)
-  if len(made) < len(pairs):
+  values = dict(pairs)
+  if len(values) < len(pairs):
     seen: set[str] = set()
     for name, _ in pairs:
       if name in seen:
-        raise ValueError(f"{name[:60]!r} is given twice")
+        raise ValueError(f"{name[:60]!r} occurs twice")
       seen.add(name)
-  return made
+  return values
 
 
 def require_kind(value: Any, kind: type, name: str) -> Any:
   """Returns `value` if it is of `kind`.
 
-  Booleans are not accepted as numbers; whole numbers are accepted where a float is asked for.
+  Booleans are not accepted as numbers; whole numbers are accepted as floats.
 
   Raises:
     UserError: one sentence that opens with `name`.
@@ -112,7 +112,7 @@ def require_kind(value: Any, kind: type, name: str) -> Any:
 
 
 def require_field(mapping: dict[str, Any], key: str, kind: type, name: str) -> Any:
-  """Returns `mapping[key]` if it is there and of `kind`.
+  """Returns `mapping[key]` if it exists and is of `kind`.
 
   Raises:
     UserError: one sentence that opens with `name`.

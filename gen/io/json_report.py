@@ -1,4 +1,4 @@
-"""A report as strict JSON, where `--json=PATH` of an experiment asks for it; - is standard output."""
+"""Writes the report of an experiment as strict JSON to the file of `--json=PATH`; - is standard output."""
 
 import json
 import sys
@@ -12,19 +12,19 @@ from gen.io import outputs, strict_json
 STANDARD_OUTPUT = Path("-")
 
 
-def report_target(asked: str) -> Path | None:
+def report_target(path: str) -> Path | None:
   """Returns the path of the report (None for no report), after checking that it can be written.
 
   Raises:
-    UserError: for a folder, or a file in none.
+    UserError: if it is a folder, or its folder does not exist.
   """
-  if not asked:
+  if not path:
     return None
   try:
-    outputs.check_file(asked)
+    outputs.check_file(path)
   except ValueError as error:
     raise UserError(f"--json={error}, or - for standard output") from error
-  return Path(asked)
+  return Path(path)
 
 
 def print_note(text: str, asked: str) -> None:
@@ -39,15 +39,15 @@ def print_note(text: str, asked: str) -> None:
 
 
 def write_report(report: dict[str, Any], path: Path | None, summary: Iterable[str] = ()) -> None:
-  """Writes the report; numbers that JSON does not have (NaN, infinities) are null.
+  """Writes the report; numbers that JSON does not have (NaN, infinities) become null.
 
   Args:
     report: plain values.
-    path: as `report_target` gave it; None writes nothing.
-    summary: lines for people who asked for a file, on standard error.
+    path: as `report_target` returned it; None writes nothing.
+    summary: lines for standard error if the report goes to a file.
 
   Raises:
-    UserError: if the disk is full or refuses.
+    UserError: if the file cannot be written.
   """
   if path is None:
     return

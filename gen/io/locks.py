@@ -23,22 +23,22 @@ _POLL_SECONDS = 0.05
 
 
 class LockBusy(UserError):
-  """Another process, or another holder in this one, has the lock."""
+  """Another process, or another holder in this process, has the lock."""
 
 
 class FolderLock:
   """Prevents a second process (or a second holder in this process) from using a folder.
 
-  The file `.lock` stays; what counts is the kernel's lock on it, which ends with the process, SIGKILL included.
-  Child processes do not inherit it.
+  The lock is the kernel's lock on the file `.lock`, which ends with the process, even after SIGKILL. The file itself
+  stays. Child processes do not inherit the lock.
   """
 
   def __init__(self, folder: str | Path, wait_seconds: float = 0) -> None:
-    """Names the folder; `with` takes the lock.
+    """Sets the folder; `with` acquires the lock.
 
     Args:
-      folder: made if it does not exist.
-      wait_seconds: how long to wait for another holder before giving up.
+      folder: created if it does not exist.
+      wait_seconds: how long to wait for another holder before `LockBusy` is raised.
     """
     self.folder = Path(folder)
     self._lock = filelock.FileLock(
@@ -74,7 +74,7 @@ class FolderLock:
   def release(self) -> None:
     """Releases the lock; does nothing if it is not held."""
     if self._lock.is_locked:
-      # Emptied first: a later reader must not take this process for the holder.
+      # Emptied before the release: otherwise a later message could name this process as the holder.
       with contextlib.suppress(OSError):
         os.truncate(self.folder / NAME, 0)
       self._lock.release()
@@ -102,7 +102,7 @@ def _sign(descriptor: int) -> None:
 
 
 def _holder(path: Path) -> str:
-  """Describes the holder; a holder that has not written its name yet, or cannot, still counts."""
+  """Describes the holder, which may not have written its name yet."""
   try:
     with path.open("rb") as file:
       holder = json.loads(file.read(4096))

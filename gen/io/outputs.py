@@ -1,7 +1,7 @@
-"""Where an experiment writes, checked while its flags are parsed: before anything is computed.
+"""Output files and folders of an experiment, checked while its flags are parsed, before anything is computed.
 
-`DEFINE_file` and `DEFINE_folder` are absl flags whose value is checked at once: a folder that is missing, a file where
-a folder is needed, a name that the file system refuses, or a place that cannot be written is one sentence.
+`DEFINE_file` and `DEFINE_folder` are absl flags. Their value is checked at once. A missing folder, a file in place of a
+folder, a name that the file system refuses, and a path that is not writable are one sentence each.
 """
 
 import contextlib
@@ -15,27 +15,27 @@ from absl import flags
 
 from gen.io import quantities
 
-flags.disclaim_key_flags()  # They are the experiment's that defines them, so that its --help shows them.
+flags.disclaim_key_flags()  # flags count as those of the experiment that defines them, so that its --help shows them
 
 STANDARD_OUTPUT = "-"
-MAX_PATH = 200  # characters of a path that an error repeats: the end of a path says most
+MAX_PATH = 200  # characters of a path that an error repeats
 JSON_HELP = "Also write the results as JSON to this file; - writes only JSON to standard output."
-_reserved: list[TextIO] = []  # standard output, while it is for JSON alone
+_reserved: list[TextIO] = []  # standard output, while it is reserved for JSON
 
 
 def check_file(text: str, suffixes: tuple[str, ...] = ()) -> None:
   """Checks that a file can be written, without writing it.
 
   Args:
-    text: its path; empty means none, - standard output.
-    suffixes: allowed endings of its name; none allows all.
+    text: its path; empty means no file, and - means standard output.
+    suffixes: allowed endings of its name; an empty tuple allows all.
 
   Raises:
     ValueError: one clause that says what is wrong and what to do.
   """
   if not text or text == STANDARD_OUTPUT:
     return
-  path, shown = Path(text), _shown(text)
+  path, shown = Path(text), _shorten(text)
   if _exists(path, shown) and path.is_dir():
     raise ValueError(f"{shown} is a folder; name a file")
   if text.endswith("/"):
@@ -44,38 +44,38 @@ def check_file(text: str, suffixes: tuple[str, ...] = ()) -> None:
     raise ValueError(f"{shown} must end in {' or '.join(suffixes)}")
   parent = path.absolute().parent
   if not parent.is_dir():
-    what = "is a file" if parent.exists() else "does not exist"
-    raise ValueError(f"{shown} is in {_shown(str(parent))}, which {what}; make that folder first")
+    state = "is a file" if parent.exists() else "does not exist"
+    raise ValueError(f"{shown} is in {_shorten(str(parent))}, which {state}; create that folder first")
   if path.exists() and not path.is_file() and not path.is_char_device() and not path.is_fifo():
-    raise ValueError(f"{shown} is no ordinary file; name another one")
+    raise ValueError(f"{shown} is not an ordinary file; name another one")
   if not os.access(path if path.exists() else parent, os.W_OK):
-    raise ValueError(f"{shown} cannot be written; choose another place")
+    raise ValueError(f"{shown} is not writable; choose another file")
 
 
 def check_folder(text: str) -> None:
-  """Checks that a folder can be made, or written if it is there, without making it.
+  """Checks that a folder can be created, or written if it exists, without creating it.
 
   Args:
-    text: its path; empty means that the experiment chooses.
+    text: its path; empty means that the experiment chooses one.
 
   Raises:
     ValueError: one clause that says what is wrong and what to do.
   """
   if not text:
     return
-  path, shown = Path(text), _shown(text)
+  path, shown = Path(text), _shorten(text)
   if _exists(path, shown) and not path.is_dir():
     raise ValueError(f"{shown} is a file; name a folder")
   nearest = path.absolute()
   while not nearest.exists() and nearest != nearest.parent:
     nearest = nearest.parent
   if not nearest.is_dir():
-    raise ValueError(f"{shown} lies below {_shown(str(nearest))}, which is a file; name another folder")
+    raise ValueError(f"{shown} is below {_shorten(str(nearest))}, which is a file; name another folder")
   if not os.access(nearest, os.W_OK | os.X_OK):
-    raise ValueError(f"{shown} cannot be written; choose another folder")
+    raise ValueError(f"{shown} is not writable; choose another folder")
 
 
-def _shown(path: str) -> str:
+def _shorten(path: str) -> str:
   return quantities.shorten_text(path, MAX_PATH)
 
 
@@ -84,14 +84,14 @@ def _exists(path: Path, shown: str) -> bool:
     path.lstat()
   except (FileNotFoundError, NotADirectoryError):
     return False
-  except (OSError, ValueError) as error:  # a name too long, a null byte
+  except (OSError, ValueError) as error:  # a name that is too long, a null byte
     reason = error.strerror if isinstance(error, OSError) else str(error)
-    raise ValueError(f"{shown} cannot be a path: {reason}") from error
+    raise ValueError(f"{shown} is not a valid path: {reason}") from error
   return True
 
 
 class FileParser(flags.ArgumentParser[str]):
-  """Parses a flag's file to write."""
+  """Parses a flag that names a file to write."""
 
   syntactic_help = "a file to write"
 
@@ -113,12 +113,12 @@ class FileParser(flags.ArgumentParser[str]):
 
 
 class FolderParser(flags.ArgumentParser[str]):
-  """Parses a flag's folder to write."""
+  """Parses a flag that names a folder to write."""
 
   syntactic_help = "a folder to write"
 
   def parse(self, argument: Any) -> str:
-    """Returns the path; raises ValueError if it cannot be made or written."""
+    """Returns the path; raises ValueError if it cannot be created or written."""
     check_folder(str(argument))
     return str(argument)
 
@@ -149,9 +149,9 @@ def DEFINE_json() -> flags.FlagHolder[str]:
 
 
 @contextlib.contextmanager
-def json_alone(asked: str | None) -> Iterator[None]:
-  """Keeps standard output for JSON where `--json=-` asks for it; whatever else is printed goes to standard error."""
-  if asked != STANDARD_OUTPUT:
+def json_alone(path: str | None) -> Iterator[None]:
+  """Reserves standard output for JSON if the path is -; everything else that is printed goes to standard error."""
+  if path != STANDARD_OUTPUT:
     yield
     return
   _reserved.append(sys.stdout)

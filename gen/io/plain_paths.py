@@ -1,8 +1,8 @@
-"""A plain path to any folder, for libraries that read more than bytes into a path.
+"""A plain path to any folder, for libraries that interpret characters of a path.
 
-orbax globs the folder that it saves in, so `[`, `*` and `?` in its path match other names, or none. tensorstore takes a
-backslash for a separator and refuses bytes that are not UTF-8. Neither offers a way to escape them. Such a folder is
-opened once, and the libraries get its path by that descriptor.
+orbax globs the folder that it saves in, so `[`, `*` and `?` in its path match other names or none. tensorstore treats a
+backslash as a separator and refuses bytes that are not UTF-8. Neither has a way to escape them. So such a folder is
+opened once, and the libraries get the path of its file descriptor.
 """
 
 import contextlib
@@ -15,11 +15,11 @@ from pathlib import Path
 from gen.errors import UserError
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./=+,@-]+")
-DESCRIPTORS = Path("/proc/self/fd")  # of Linux: a link to each open file
+DESCRIPTORS = Path("/proc/self/fd")  # on Linux: links to all open files
 
 
 def is_plain(path: Path) -> bool:
-  """Returns whether a path means the same to every library.
+  """Returns whether all libraries read a path in the same way.
 
   >>> is_plain(Path("/runs/width=64")), is_plain(Path("/runs/width=[16,64]"))
   (True, False)
@@ -29,9 +29,9 @@ def is_plain(path: Path) -> bool:
 
 @contextlib.contextmanager
 def plain_path(folder: Path) -> Iterator[Path]:
-  """Yields a path to an existing folder that means the same to every library; valid until the context ends.
+  """Yields a plain path to an existing folder, which is valid until the context ends.
 
-  A folder whose own path is plain is yielded as it is.
+  If the folder's own path is plain, it is yielded unchanged.
 
   Raises:
     OSError: if the folder cannot be opened.
@@ -52,7 +52,7 @@ def plain_path(folder: Path) -> Iterator[Path]:
 
 
 def require_plain(folder: Path) -> None:
-  """Checks that `plain_path` will find a way to a folder, which need not exist yet.
+  """Checks that `plain_path` will work for a folder, which need not exist yet.
 
   Raises:
     UserError: if it will not.
@@ -65,19 +65,19 @@ def require_plain(folder: Path) -> None:
 @contextlib.contextmanager
 def _linked(folder: Path) -> Iterator[Path]:
   """Yields a symbolic link to the folder, in a temporary folder."""
-  with contextlib.ExitStack() as made:
+  with contextlib.ExitStack() as stack:
     try:
-      place = Path(made.enter_context(tempfile.TemporaryDirectory(prefix="gen-")))
-      link = place / "folder"
+      temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gen-")))
+      link = temporary / "folder"
       link.symlink_to(folder, target_is_directory=True)
     except OSError as error:
-      raise _refusal(folder, error.strerror or "the link cannot be made") from error
-    if not is_plain(place):
-      raise _refusal(folder, f"the path of the temporary folder {place} has such characters too")
+      raise _no_link(folder, error.strerror or "the link cannot be created") from error
+    if not is_plain(temporary):
+      raise _no_link(folder, f"the path of the temporary folder {temporary} has such characters too")
     yield link
 
 
-def _refusal(folder: Path, reason: str) -> UserError:
+def _no_link(folder: Path, reason: str) -> UserError:
   return UserError(
     f"checkpoints cannot be saved in {folder}: characters other than letters, digits and _./=+,@- in its path need a "
     f"link in a temporary folder ({reason}); choose another folder, or set TMPDIR"

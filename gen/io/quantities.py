@@ -1,8 +1,8 @@
-"""Numbers as people type them: `1M`, `2e6`, `3_000_000`, `1.5B`, `64KiB`; and absl flags that take them.
+"""Parses numbers with units, such as `1M`, `2e6`, `3_000_000`, `1.5B` and `64KiB`, and defines absl flags for them.
 
-A number may carry a unit: k, M, B (or G) and T are 10^3, 10^6, 10^9 and 10^12, or the words thousand, million,
-billion and trillion. Ki, Mi, Gi and Ti are powers of 1,024. Where a field counts bytes, a B may follow (`KiB`, `MB`).
-Values are read in decimal, so a whole number stays exact: `0.3M` is 300,000.
+The units k, M, B (or G) and T are 10^3, 10^6, 10^9 and 10^12; the words thousand, million, billion and trillion are the
+same. Ki, Mi, Gi and Ti are powers of 1,024. In a field of bytes a B may follow (`KiB`, `MB`). Values are read in
+decimal, so a whole number stays exact: `0.3M` is 300,000.
 """
 
 import ast
@@ -14,7 +14,7 @@ from typing import Any
 
 from absl import flags
 
-flags.disclaim_key_flags()  # They are the experiment's that defines them, so that its --help shows them.
+flags.disclaim_key_flags()  # flags count as those of the experiment that defines them, so that its --help shows them
 
 MAX_INTEGER = 2**63 - 1
 UNITS = {
@@ -45,12 +45,12 @@ MAX_SHOWN = 40  # characters of a value that an error repeats
 _NUMBER = r"(?:\d+(?:_\d+)*)(?:\.(?:\d+(?:_\d+)*)?)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?"
 _GROUPED = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?"
 _QUANTITY = re.compile(rf"([+-]?)({_GROUPED}|{_NUMBER})\s*([A-Za-z]*)", re.ASCII)
-# An item of a tuple: a number with a unit that stands apart from letters and digits.
+# An item of a tuple: a number with a unit, with no letter or digit beside it.
 _ITEM = re.compile(rf"(?<![\w.'\"])({_NUMBER})([A-Za-z]+)(?![\w'\"])", re.ASCII)
 
 
 def shorten_text(text: str, limit: int = MAX_SHOWN) -> str:
-  """Returns the text, cut to its first 40 characters where it has more than an error can show."""
+  """Returns the text, cut to its first 40 characters if it is longer than `limit`."""
   return text if len(text) <= limit else f"{text[:MAX_SHOWN]}... ({len(text):,} characters)"
 
 
@@ -73,16 +73,16 @@ def format_seconds(seconds: float | None) -> str:
 def parse_integer(
   text: str, lower_bound: int | None = None, upper_bound: int | None = None, in_bytes: bool = False
 ) -> int:
-  """Returns the whole number that a text stands for, exactly.
+  """Returns the whole number that a text denotes, exactly.
 
   Args:
     text: digits, a decimal or scientific number without a fraction, or either with a unit.
-    lower_bound: least value.
-    upper_bound: greatest value; None is the largest signed integer of 64 bits.
+    lower_bound: minimum.
+    upper_bound: maximum; None is the largest signed integer of 64 bits.
     in_bytes: whether KB, KiB and the like are units.
 
   Raises:
-    ValueError: one clause that says what the value must be.
+    ValueError: for any other text, or a value out of range; one clause says what the value must be.
 
   >>> parse_integer("1.5B"), parse_integer("1e3"), parse_integer("3_000_000"), parse_integer("64KiB", in_bytes=True)
   (1500000000, 1000, 3000000, 65536)
@@ -106,17 +106,17 @@ def parse_number(
   infinite: bool = False,
   in_bytes: bool = False,
 ) -> float:
-  """Returns the finite number that a text stands for.
+  """Returns the finite number that a text denotes.
 
   Args:
     text: a decimal or scientific number, with or without a unit.
-    lower_bound: least value.
-    upper_bound: greatest value.
-    infinite: whether `inf` is a value too.
+    lower_bound: minimum.
+    upper_bound: maximum.
+    infinite: whether `inf` is allowed too.
     in_bytes: whether KB, KiB and the like are units.
 
   Raises:
-    ValueError: one clause that says what the value must be.
+    ValueError: for any other text, or a value out of range; one clause says what the value must be.
 
   >>> parse_number("2.5M"), parse_number("-1e-3")
   (2500000.0, -0.001)
@@ -137,7 +137,7 @@ def _decimal(text: str, in_bytes: bool, kind: str) -> decimal.Decimal:
   units = UNITS | BYTE_UNITS if in_bytes else UNITS
   examples = BYTE_EXAMPLES if in_bytes else EXAMPLES
   if text.strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
-    raise ValueError(f"{text.strip()} is not a finite number; give {kind}, {examples}")
+    raise ValueError(f"{text.strip()} is not a finite number; write {kind}, {examples}")
   matched = _QUANTITY.fullmatch(text.strip())
   if matched is None:
     raise ValueError(f"{shorten_text(text)!r} is not {kind}, {examples}")
@@ -145,8 +145,8 @@ def _decimal(text: str, in_bytes: bool, kind: str) -> decimal.Decimal:
   if unit not in units:
     if unit == "m":
       raise ValueError(f"the unit m may mean milli or million; write {digits}M or {digits}e-3")
-    known = ", ".join(name for name in (BYTE_UNITS if in_bytes else UNITS) if name and name not in "Kb")
-    raise ValueError(f"{shorten_text(text)!r} has the unknown unit {shorten_text(unit)!r}; known are {known}")
+    names = ", ".join(name for name in (BYTE_UNITS if in_bytes else UNITS) if name and name not in "Kb")
+    raise ValueError(f"{shorten_text(text)!r} has the unknown unit {shorten_text(unit)!r}; units are {names}")
   try:
     with decimal.localcontext(prec=1_100, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN):
       return decimal.Decimal(sign + digits.replace("_", "").replace(",", "")) * units[unit]
@@ -170,10 +170,10 @@ def _check_range(value: float, text: str, lower: float | None, upper: float | No
 
 
 def parse_literal(text: str) -> Any:
-  """Returns the Python literal of a text whose numbers may carry units.
+  """Returns the Python literal of a text whose numbers may have units.
 
   Raises:
-    ValueError, SyntaxError: if it is none.
+    ValueError, SyntaxError: if the text is not a literal.
 
   >>> parse_literal("((64, 1k), (1.5M,))")
   ((64, 1000), (1500000.0,))
@@ -192,7 +192,7 @@ def parse_literal(text: str) -> Any:
 
 
 class IntegerParser(flags.ArgumentParser[int]):
-  """Parses a flag's whole number; carries its bounds."""
+  """Parses a flag of one whole number within bounds."""
 
   syntactic_help = f"a whole number, {EXAMPLES}"
 
@@ -204,7 +204,7 @@ class IntegerParser(flags.ArgumentParser[int]):
     self.lower_bound, self.upper_bound, self.in_bytes = lower_bound, upper_bound, in_bytes
 
   def parse(self, argument: Any) -> int:
-    """Returns the number; a value that is one already is checked all the same."""
+    """Returns the number; a default that is already a number is checked too."""
     if isinstance(argument, bool):
       raise ValueError(f"{argument} is not a whole number")
     return parse_integer(_plain(argument), self.lower_bound, self.upper_bound, self.in_bytes)
@@ -215,7 +215,7 @@ class IntegerParser(flags.ArgumentParser[int]):
 
 
 class NumberParser(flags.ArgumentParser[float]):
-  """Parses a flag's number; carries its bounds."""
+  """Parses a flag of one number within bounds."""
 
   syntactic_help = f"a number, {EXAMPLES}"
 
@@ -232,7 +232,7 @@ class NumberParser(flags.ArgumentParser[float]):
     self.infinite, self.in_bytes = infinite, in_bytes
 
   def parse(self, argument: Any) -> float:
-    """Returns the number; a value that is one already is checked all the same."""
+    """Returns the number; a default that is already a number is checked too."""
     return parse_number(_plain(argument), self.lower_bound, self.upper_bound, self.infinite, self.in_bytes)
 
   def flag_type(self) -> str:
@@ -241,7 +241,7 @@ class NumberParser(flags.ArgumentParser[float]):
 
 
 class ListParser(flags.ArgumentParser[list]):
-  """Parses numbers with commas between them, each by one parser."""
+  """Parses a flag of numbers with commas between them."""
 
   def __init__(self, item: IntegerParser | NumberParser, may_be_empty: bool = True) -> None:
     """Sets the parser of one number, which holds the bounds."""
@@ -251,20 +251,20 @@ class ListParser(flags.ArgumentParser[list]):
     self.syntactic_help = f"{item.syntactic_help}, with commas between them"
 
   def parse(self, argument: Any) -> list:
-    """Returns the numbers in the order given; empty text is an empty list."""
+    """Returns the numbers in order; empty text is an empty list."""
     words = argument if not isinstance(argument, str) else argument.split(",") if argument.strip() else []
     try:
       numbers = [self.item.parse(word) for word in words]
     except ValueError as error:
-      raise ValueError(f"give {self._wanted()}; {error}") from error
+      raise ValueError(f"write {self._expected()}; {error}") from error
     if not numbers and not self.may_be_empty:
-      raise ValueError(f"give {self._wanted()}; the list is empty")
+      raise ValueError(f"write {self._expected()}; the list is empty")
     return numbers
 
-  def _wanted(self) -> str:
+  def _expected(self) -> str:
     kind = "whole numbers" if isinstance(self.item, IntegerParser) else "numbers"
-    least = "" if self.lower_bound is None else f" from {self.lower_bound:,} on"
-    return f"{kind}{least}, with commas between them"
+    minimum = "" if self.lower_bound is None else f" of at least {self.lower_bound:,}"
+    return f"{kind}{minimum}, with commas between them"
 
   def flag_type(self) -> str:
     """Returns the name of the type in the help."""

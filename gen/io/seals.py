@@ -1,7 +1,7 @@
-"""Checksums inside JSON: an object that carries one is as it was written, or is refused.
+"""Checksums (seals) inside JSON objects; an object that was changed after it was sealed is refused.
 
-A seal is the SHA-256 of the object's values, not of its text, so a file that was indented anew or whose keys were put
-in another order still agrees. It finds accidents and edits by hand; whoever computes it anew can write anything.
+A seal is the SHA-256 of the object's values, not of its text. So a file may be indented again or have its keys in
+another order. It detects accidents and edits by hand, but not a program that computes the seal again.
 """
 
 import hashlib
@@ -12,15 +12,15 @@ from gen.errors import UserError
 
 SEAL = "seal"
 ROW = "row"  # number of a line of a journal, from 1, under its seal
-ROWS = "rows"  # how many there are, where the journal was complete when it was written
-_DIGITS = 16
+ROWS = "rows"  # number of all lines, if the journal was complete when it was written
+_DIGITS = 16  # hex digits: 64 bits are enough against accidents
 
 
 def seal_of(values: dict[str, Any]) -> str:
-  """Returns the seal of an object, whatever seal it carries already.
+  """Returns the seal of an object; a seal in it is ignored.
 
   Args:
-    values: plain values, as JSON can hold them.
+    values: plain values that JSON can hold.
   """
   plain = {name: value for name, value in values.items() if name != SEAL}
   text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
@@ -41,14 +41,14 @@ def without_seal(values: dict[str, Any], name: str) -> dict[str, Any]:
   """Returns the object without its seal; one without a seal is returned as it is.
 
   Args:
-    values: as JSON held them.
-    name: what errors call it, for example "line 7 of journal.jsonl".
+    values: as read from JSON.
+    name: name of the object in errors, for example "line 7 of journal.jsonl".
 
   Raises:
-    UserError: if it carries a seal that does not agree.
+    UserError: if its seal differs.
   """
   if SEAL not in values:
     return values
   if values[SEAL] != seal_of(values):
-    raise UserError(f"{name} was changed after it was written: its values do not agree with its seal")
+    raise UserError(f"{name} was changed after it was written: its values do not match its seal")
   return {key: value for key, value in values.items() if key != SEAL}

@@ -1,4 +1,4 @@
-"""Values as strict JSON: numbers that JSON does not have (NaN, infinities) become null."""
+"""Encodes values as strict JSON; numbers that JSON does not have (NaN, infinities) become null."""
 
 import json
 import math
@@ -16,7 +16,7 @@ def encode_json(row: dict[str, Any]) -> bytes:
 
 
 def plain_value(value: Any) -> Any:
-  """Returns a value as JSON has it: numpy's and jax's numbers become Python's."""
+  """Returns a value as JSON can hold it; numpy's and jax's numbers and arrays become Python's."""
   if isinstance(value, dict):
     return {str(key): plain_value(item) for key, item in value.items()}
   if isinstance(value, list | tuple | set | frozenset):

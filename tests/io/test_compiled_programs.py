@@ -1,4 +1,4 @@
-"""A damaged compiled program is compiled anew, with the same answer, by one process and by several at once."""
+"""A damaged compiled program is compiled again, with the same answer, by one process and by several at once."""
 
 import os
 import random
@@ -47,7 +47,7 @@ def test_a_program_with_a_flipped_bit_is_compiled_anew(tmp_path):
     path.write_bytes(content)
   several = [ended(process) for process in [start(tmp_path), start(tmp_path)]]
   assert {one[0] for one in several} == {answer}
-  assert any("was damaged; compiling it anew" in one[3] for one in several)
+  assert any("is damaged and is compiled again" in one[3] for one in several)
   assert ended(start(tmp_path))[:3] == (answer, misses, 0), "what was dropped is there again"
 
 

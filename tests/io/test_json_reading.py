@@ -12,8 +12,8 @@ from gen.io import json_reading
     (b"null", "holds null where an object is expected"),
     (b"[1]", "holds a list where an object is expected"),
     (b"[" * 100_000, "is nested too deeply"),
-    (b'{"a": ', "is no valid JSON"),
-    (b'{"a": ' + b"1" * 5_000 + b"}", "is no valid JSON"),
+    (b'{"a": ', "is not valid JSON"),
+    (b'{"a": ' + b"1" * 5_000 + b"}", "is not valid JSON"),
     (b"\xff\xfe{\x00", "is not UTF-8 text"),
   ],
 )

@@ -27,7 +27,7 @@ def test_what_cannot_be_written_is_one_sentence_before_and_after(tmp_path):
   with pytest.raises(UserError, match=r"--json=.* is a folder; name a file"):
     json_report.report_target(str(tmp_path))
   with pytest.raises(
-    UserError, match="which does not exist; make that folder first, or - for standard output"
+    UserError, match="which does not exist; create that folder first, or - for standard output"
   ):
     json_report.report_target(str(tmp_path / "no" / "report.json"))
   path = json_report.report_target(str(tmp_path / "report.json"))

@@ -9,11 +9,11 @@ from gen.io import outputs
   ("path", "clause"),
   [
     ("there", "is a folder"),
-    ("missing/x.json", "does not exist; make that folder first"),
+    ("missing/x.json", "does not exist; create that folder first"),
     ("file/x.json", "which is a file"),
     ("new/", "ends like a folder"),
-    ("a" * 5_000, "cannot be a path: File name too long"),
-    ("a\0b", "cannot be a path"),
+    ("a" * 5_000, "is not a valid path: File name too long"),
+    ("a\0b", "is not a valid path"),
     ("x.txt", "must end in .png or .pdf"),
   ],
 )
@@ -27,7 +27,7 @@ def test_a_file_that_cannot_be_written_is_one_clause(tmp_path, monkeypatch, path
 
 
 @pytest.mark.parametrize(
-  ("path", "clause"), [("file", "is a file"), ("file/a/b", "is a file"), ("b" * 300, "cannot be a path")]
+  ("path", "clause"), [("file", "is a file"), ("file/a/b", "is a file"), ("b" * 300, "is not a valid path")]
 )
 def test_a_folder_that_cannot_be_made_is_one_clause(tmp_path, monkeypatch, path, clause):
   monkeypatch.chdir(tmp_path)
@@ -47,7 +47,7 @@ def test_what_can_be_written_passes_and_nothing_is_made(tmp_path, monkeypatch):
 
 def test_a_place_without_the_right_to_write_is_said(tmp_path, monkeypatch):
   monkeypatch.setattr(os, "access", lambda *_: False)
-  with pytest.raises(ValueError, match=r"cannot be written"):
+  with pytest.raises(ValueError, match=r"is not writable"):
     outputs.check_file(str(tmp_path / "x.json"))
-  with pytest.raises(ValueError, match=r"cannot be written"):
+  with pytest.raises(ValueError, match=r"is not writable"):
     outputs.check_folder(str(tmp_path / "x"))

@@ -104,7 +104,7 @@ def test_flags_take_units_and_keep_their_bounds(flag_values):
     ("--count=1e30", "too large; the value must be at most 2,000"),
     ("--count=1.5", "1.5 is not a whole number"),
     ("--sizes=1,x", "'x' is not a whole number"),
-    ("--sizes=", "give whole numbers, with commas between them; the list is empty"),
+    ("--sizes=", "write whole numbers, with commas between them; the list is empty"),
   ],
 )
 def test_a_flag_out_of_bounds_is_named_with_its_range(flag_values, word, says):
