@@ -1,4 +1,4 @@
-"""The type of a batch, the interface between data and models.
+"""The batch, the interface between data and models.
 
 B rows, T positions of the sequence with the loss, S positions of an encoder's source.
 """

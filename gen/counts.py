@@ -1,8 +1,8 @@
-"""Parameters and FLOPs of a model, counted from its config alone.
+"""Parameters and FLOPs of a model, counted from its config.
 
 D width, L depth, H heads, G key and value heads, K head width, F feed-forward width, V vocab, T length, S source
-length. XLA counts the body of a loop once, so its count is not used; a test compares these formulas with an unrolled
-compile.
+length. XLA's own count is not used, because it counts the body of a loop once. A test compares these formulas with the
+count of an unrolled program: at most 2 % off.
 """
 
 import dataclasses
@@ -10,7 +10,11 @@ from typing import NamedTuple
 
 from gen.config import Model
 
-GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+GATES = {
+  "rnn": 1,
+  "lstm": 4,
+  "gru": 3,
+}  # matrices of a recurrent layer for its input, and as many for its state
 
 
 class Parameters(NamedTuple):
@@ -40,16 +44,23 @@ class Parameters(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class BlockStack:
-  """One stack of blocks of a model."""
+  """One stack of blocks of a model.
 
-  shape: Model  # of its blocks
+  Attributes:
+    shape: shape of its blocks.
+    depth: number of blocks.
+    causal: whether later tokens are masked.
+    cross: whether its blocks have cross attention.
+  """
+
+  shape: Model
   depth: int
   causal: bool
   cross: bool
 
 
 def block_stacks(model: Model) -> tuple[BlockStack, ...]:
-  """Returns a model's stacks of blocks: the target's first, then the source's; empty for recurrent models."""
+  """Returns the stacks of blocks of a model, the target's first and then the source's; empty for recurrent models."""
   if model.recurrent:
     return ()
   cross = model.family == "encoder_decoder"
@@ -109,18 +120,19 @@ def _feed_forward(model: Model) -> int:
 
 
 def _recurrent(model: Model) -> int:
-  """Returns the kernel parameters of one layer: each gate reads the layer below and its own state."""
+  """Returns the kernel parameters of one layer: each gate has a matrix for its input and one for the state."""
   return GATES[model.family] * 2 * model.width**2
 
 
 def _recurrent_biases(model: Model) -> int:
+  # The GRU's candidate has a second bias, inside the reset gate's product (as in cuDNN).
   return (GATES[model.family] + (model.family == "gru")) * model.width
 
 
 def count_matrices(model: Model) -> int:
-  """Returns N of the scaling laws: all matrix parameters with the output head, without the embedding look-up.
+  """Returns N of the scaling laws: the parameters of all matrix products of a token.
 
-  These parameters take part in matrix products for each token. The head counts once, tied or not.
+  The output head is counted, tied or not; the embedding look-up is not.
   """
   distances = model.width * model.attention_width * (model.positions == "transformer_xl")
   layers = sum(
@@ -134,10 +146,10 @@ def count_matrices(model: Model) -> int:
 
 
 class Flops(NamedTuple):
-  """FLOPs of the matrix products of one row's training step (forward, and backward at twice the forward)."""
+  """Training FLOPs of one row's matrix products: forward, and backward at twice the forward."""
 
   attention: float  # projections
-  scores: float  # queries with keys, weights with values, every pair of the row, masked or not
+  scores: float  # queries with keys and weights with values, for all pairs of a row, masked or not
   feed_forward: float
   head: float
   recurrent: float = 0.0
@@ -149,25 +161,34 @@ class Flops(NamedTuple):
 
 
 def count_flops(model: Model, length: int, source_length: int = 0) -> Flops:
-  """Returns the training FLOPs of one row of `length` target positions (and `source_length` of a source)."""
+  """Returns the training FLOPs of one row.
+
+  Args:
+    model: shape of the model.
+    length: target positions, T.
+    source_length: positions of an encoder-decoder's source, S.
+  """
+  # A product of [T, I] and [I, O] has 2 T I O FLOPs: a multiplication and an addition for each term.
   projections = 2 * model.width * 2 * model.attention_width  # queries and output, per token
   keys = 2 * model.width * 2 * model.key_value_width
   pairs = 4 * model.attention_width
   attention = scores = feed_forward = 0.0
-  for stack, reads in zip(block_stacks(model), (length, source_length), strict=False):
+  for stack, tokens in zip(block_stacks(model), (length, source_length), strict=False):
     dense = 2 * model.width * stack.shape.feed_forward_width * (3 if model.gated else 2)
-    attention += stack.depth * reads * (projections + keys)
-    scores += stack.depth * reads * reads * pairs
-    feed_forward += stack.depth * reads * dense
+    attention += stack.depth * tokens * (projections + keys)
+    scores += stack.depth * tokens * tokens * pairs
+    feed_forward += stack.depth * tokens * dense
     if model.positions == "transformer_xl":
-      distances = reads if stack.causal else 2 * reads - 1
+      # Keys of distances are projected once for all rows of a batch; each row's queries are scored with all of them.
+      distances = tokens if stack.causal else 2 * tokens - 1
       attention += stack.depth * distances * 2 * model.width * model.attention_width
-      scores += stack.depth * reads * distances * 2 * model.attention_width
+      scores += stack.depth * tokens * distances * 2 * model.attention_width
     if stack.cross:
       attention += stack.depth * (length * projections + source_length * keys)
       scores += stack.depth * length * source_length * pairs
   head = 2.0 * length * model.width * (model.vocab + model.head_transform * model.width)
   recurrent = 2.0 * length * model.depth * _recurrent(model) if model.recurrent else 0.0
+  # The backward pass has two products for each of the forward pass: the gradients of its two factors.
   return Flops(*(3.0 * part for part in (attention, scores, feed_forward, head, recurrent)))
 
 

@@ -1,8 +1,8 @@
-"""The one exception that is the user's to mend."""
+"""`UserError`, the exception for mistakes in the user's input."""
 
 
 class UserError(ValueError):
-  """A mistake in what the user gave: one sentence that says what, where, and what to do.
+  """A mistake in the user's input; one sentence says what is wrong, where, and what to do.
 
-  Experiments print it without a traceback and exit with code 2.
+  Experiments print the sentence without a traceback and exit with code 2.
   """

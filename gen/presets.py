@@ -1,11 +1,11 @@
 """Named models as configs: `presets.get_model("gpt2")` is the `Model` with exactly GPT-2's parameters.
 
-From the command line `--config=configs/preset.py:gpt2` trains one (see there).
+On the command line, `--config=configs/preset.py:gpt2` trains one.
 
-A preset sets the architecture and the published dropout, and leaves precision, remat and scan as they are by default.
-BERT and RoBERTa come with the pooler of their papers; `-mlm` is the model with the masked-language head, which has
-no pooler. `chinchilla-44m` to `chinchilla-16183m` are the rows of table A9 of arXiv:2203.15556, named by its sizes.
-Letters as in gen/config/model.py.
+A preset sets the architecture and the published dropout; precision, remat and scan have their defaults. BERT and
+RoBERTa have the pooler of their papers, and `-mlm` is the model with the masked-language head and no pooler.
+`chinchilla-44m` to `chinchilla-16183m` are the rows of table A9 of arXiv:2203.15556, named by its sizes. Letters are
+those of gen/config/model.py.
 """
 
 import dataclasses
@@ -54,8 +54,8 @@ GPT2 = {
   "gpt2-large": (1280, 36, 64),
   "gpt2-xl": (1600, 48, 64),
 }
-# Table 2.1 of arXiv:2005.14165, the widths of XL and 13B such that they are heads times head width, as the counts
-# of its table D.1 have them. Every layer attends densely here; theirs alternate with sparse ones of equal size.
+# Table 2.1 of arXiv:2005.14165. The widths of XL and 13B are heads times head width here, which gives the parameters of
+# its table D.1. All layers have dense attention; in the paper every second one is sparse, with the same parameters.
 GPT3 = {
   "gpt3-small": (768, 12, 64),
   "gpt3-medium": (1024, 24, 64),
@@ -144,24 +144,24 @@ CHINCHILLA = (
 )
 
 
-def _plain(shared: dict[str, Any], sizes: dict[str, tuple[int, int, int]], **more: Any) -> dict[str, Model]:
-  """Returns models of (width, depth, head width)."""
+def _plain(shared: dict[str, Any], sizes: dict[str, tuple[int, int, int]], **fields: Any) -> dict[str, Model]:
+  """Returns models of sizes (width, depth, head width) with shared fields."""
   return {
-    name: Model(width=width, depth=depth, head_width=head_width, **shared, **more)
+    name: Model(width=width, depth=depth, head_width=head_width, **shared, **fields)
     for name, (width, depth, head_width) in sizes.items()
   }
 
 
 def _t5(shared: dict[str, Any], sizes: dict[str, tuple[int, int, int, int, int]]) -> dict[str, Model]:
-  made = {}
+  models = {}
   for name, (width, depth, heads, head_width, feed_forward) in sizes.items():
-    # Version 1.1 and later do not scale the hidden states before the logits.
+    # T5 scales the hidden states before the logits by 1 / sqrt(width). Version 1.1 is untied and does not.
     scale = width**-0.5 if shared["tied"] else 1.0
-    made[name] = Model(
+    models[name] = Model(
       width=width, depth=depth, heads=heads, head_width=head_width, feed_forward=feed_forward,
       logits_scale=scale, **shared,
     )  # fmt: skip
-  return made
+  return models
 
 
 def _chinchilla(width: int, feed_forward: int, head_width: int, heads: int, depth: int) -> Model:
@@ -197,7 +197,7 @@ def _models() -> dict[str, Model]:
 
 
 _MODELS = _models()
-DEFAULT_LENGTH = 1024  # positions of a row, where a preset has no context
+DEFAULT_LENGTH = 1024  # positions of a row if a preset has no context
 ALIASES = {
   "openai-gpt": "gpt1",
   "gpt3": "gpt3-175b",
@@ -208,8 +208,8 @@ ALIASES = {
 }
 
 
-# What each line of models was pretrained with: the first name that a preset's begins with. The original Transformer
-# was trained on pairs of texts; of one text, the nearest is a beginning and its continuation.
+# The pretraining objective of each line of models, by the first part of a preset's name; `causal` for all others. The
+# original Transformer was trained on pairs of texts; with single texts, `prefix` is the nearest objective.
 _OBJECTIVES = {
   "bert": "masked_static",
   "roberta": "masked",
@@ -220,7 +220,7 @@ _OBJECTIVES = {
 
 
 def preset_names() -> tuple[str, ...]:
-  """Returns every preset's name."""
+  """Returns the names of all presets."""
   return tuple(_MODELS)
 
 
@@ -233,11 +233,11 @@ def get_objective(name: str) -> str:
   Raises:
     UserError: for an unknown name, with the nearest known one.
   """
-  return _OBJECTIVES.get(_known(name).split("-")[0], "causal")
+  return _OBJECTIVES.get(_resolve(name).split("-")[0], "causal")
 
 
 def get_model(name: str) -> Model:
-  """Returns a copy of the preset's config, free to change.
+  """Returns a copy of the preset's config, which the caller may change.
 
   >>> get_model("bert-base").width
   768
@@ -245,11 +245,11 @@ def get_model(name: str) -> Model:
   Raises:
     UserError: for an unknown name, with the nearest known one.
   """
-  return dataclasses.replace(_MODELS[_known(name)])
+  return dataclasses.replace(_MODELS[_resolve(name)])
 
 
 def get_length(name: str) -> int:
-  """Returns the positions of a row of a preset: its context, or `DEFAULT_LENGTH` where it has none.
+  """Returns the number of positions of a row of a preset: its context, or `DEFAULT_LENGTH` if it has none.
 
   >>> get_length("gpt2"), get_length("t5-small")
   (1024, 1024)
@@ -260,9 +260,9 @@ def get_length(name: str) -> int:
   return get_model(name).context or DEFAULT_LENGTH
 
 
-def _known(name: str) -> str:
-  known = ALIASES.get(name, name)
-  if known not in _MODELS:
+def _resolve(name: str) -> str:
+  preset = ALIASES.get(name, name)
+  if preset not in _MODELS:
     nearest = difflib.get_close_matches(name, [*_MODELS, *ALIASES], n=1, cutoff=0.0)[0]
     raise UserError(f"there is no preset {name!r}; the nearest is {nearest!r}")
-  return known
+  return preset

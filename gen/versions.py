@@ -1,4 +1,4 @@
-"""Which software a result was made with."""
+"""The software and the machine that produced a result."""
 
 import functools
 import importlib.metadata
@@ -6,7 +6,8 @@ import platform
 import sys
 
 DISTRIBUTION = "gen-scaling"  # `gen` on the package index is another project
-NAMED = (
+# Packages whose version may change a number of a result.
+PACKAGES = (
   "gen",
   "jax",
   "jaxlib",
@@ -21,18 +22,18 @@ NAMED = (
 
 @functools.cache
 def installed_versions() -> dict[str, str]:
-  """Returns the versions of Python and of the packages that decide numbers."""
-  found = {"python": sys.version.split()[0]}
-  for name in NAMED:
+  """Returns the versions of Python and of the packages that may change a result."""
+  versions = {"python": sys.version.split()[0]}
+  for name in PACKAGES:
     try:
-      found[name] = importlib.metadata.version(DISTRIBUTION if name == "gen" else name)
+      versions[name] = importlib.metadata.version(DISTRIBUTION if name == "gen" else name)
     except importlib.metadata.PackageNotFoundError:
-      found[name] = "not installed"
-  return found
+      versions[name] = "not installed"
+  return versions
 
 
 def describe_machine() -> dict[str, str | int]:
-  """Returns what a timing depends on: processor, cores, system."""
+  """Returns the processor, number of cores and system, on which timings depend."""
   import os
 
   model = platform.processor() or platform.machine()

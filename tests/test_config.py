@@ -113,8 +113,8 @@ def test_a_mesh_is_read_in_any_order_and_given_outermost_first():
 @pytest.mark.parametrize(
   ("mesh", "words"),
   [
-    ("pipe=2", "axis 'pipe' cannot be; a mesh has the axes data, fsdp, tensor"),
-    ("data=2,data=4", "axis 'data' cannot be; a mesh names each axis once"),
+    ("pipe=2", "axis 'pipe' is none of data, fsdp, tensor"),
+    ("data=2,data=4", "axis 'data' occurs twice"),
     ("data", "data is ''; it must be a number of devices, as in data=4"),
     ("fsdp=-2", "fsdp is '-2'"),
     ("tensor=0", "tensor is '0'"),

@@ -1,11 +1,11 @@
-"""Where text comes from and how it becomes rows of tokens. T length, B batch."""
+"""The text of a run and how it becomes rows of tokens. T length, B batch."""
 
 import dataclasses
 
 
 @dataclasses.dataclass
 class Data:
-  """Where text comes from and how it becomes rows."""
+  """The text of a run and how it becomes rows of tokens."""
 
   # manual[:small|:large] | law | package:NAME==VERSION[:MEMBER] | manifest:PATH | a path or glob | FORMAT:PATH
   # | tfds:NAME | environment[:docstrings|:code], of what is installed
@@ -18,6 +18,6 @@ class Data:
   objective: str = "causal"  # causal | prefix | masked | span_corruption | infilling | ul2 | ...
   length: int = 128  # T, positions per row
   batch: int = 16  # B, rows per step
-  stream: bool = False  # row b of each batch goes on where row b of the batch before it ended
-  validation_tokens: int = 131_072  # at least so many are evaluated, if the corpus has them
+  stream: bool = False  # row b of each batch continues row b of the batch before it
+  validation_tokens: int = 131_072  # minimum number of tokens to evaluate, if the corpus has them
   cache: str = ""  # folder of corpora, tokenizers and compiled programs; empty: $GEN_CACHE or ~/.cache/gen

@@ -5,4 +5,6 @@ RECURRENT = ("rnn", "lstm", "gru")
 FAMILIES = TRANSFORMERS + RECURRENT
 STABLE = ("wsd", "wsd_sqrt")  # schedules that stay at the peak until they decay
 ATLAS_FAMILIES = ("decoder", "encoder", "encoder_decoder", "lstm")
-MESH_AXES = ("data", "fsdp", "tensor")  # outermost first: devices of the innermost are nearest to each other
+# Outermost first: devices of the innermost axis are nearest to each other, and tensor parallelism communicates in every
+# layer.
+MESH_AXES = ("data", "fsdp", "tensor")

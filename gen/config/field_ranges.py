@@ -11,10 +11,10 @@ class Range(NamedTuple):
   """The allowed numbers of a field; an end is allowed unless it is open.
 
   Attributes:
-    low: least value.
-    high: greatest value.
-    open_low: whether the least value itself is not allowed.
-    open_high: whether the greatest value itself is not allowed.
+    low: minimum.
+    high: maximum.
+    open_low: whether the minimum itself is not allowed.
+    open_high: whether the maximum itself is not allowed.
   """
 
   low: float
@@ -23,14 +23,14 @@ class Range(NamedTuple):
   open_high: bool = False
 
   def holds(self, value: object) -> bool:
-    """Whether a value is a finite number inside."""
+    """Returns whether a value is a finite number in the range."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
       return False
     low = value > self.low if self.open_low else value >= self.low
     return low and (value < self.high if self.open_high else value <= self.high)
 
   def says(self, value: object = None) -> str:
-    """The range in words, as the end of "it must be ...", for a value that is outside.
+    """Returns the range in words, as the end of "it must be ...", for a value that is outside.
 
     >>> Range(0, 1, open_high=True).says(), Range(1, 9).says(12), Range(0, 9, open_low=True).says(0)
     ('in [0, 1)', 'at most 9', 'greater than 0')

@@ -1,4 +1,4 @@
-"""Which fields of a run change what it computes, and the hash that names it."""
+"""The fields of a run that change what it computes, and their hash."""
 
 import hashlib
 import json
@@ -34,6 +34,6 @@ def identity_fields(run: Run) -> dict[str, Any]:
 
 
 def config_hash(run: Run) -> str:
-  """Returns 12 hex digits that name what a run computes."""
+  """Returns 12 hex digits that identify what a run computes."""
   text = json.dumps(identity_fields(run), sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,24 +1,24 @@
-"""The mesh of a run as text, such as data=4,tensor=2."""
+"""Parses the mesh of a run, such as data=4,tensor=2."""
 
 from gen.config.families import MESH_AXES
 from gen.errors import UserError
 
 
 def mesh_shape(mesh: str) -> dict[str, int]:
-  """Returns how many devices each axis of a mesh has, outermost first; nothing for no mesh.
+  """Returns the number of devices along each axis of a mesh, outermost first; empty for no mesh.
 
   >>> mesh_shape("tensor=2,data=4")
   {'data': 4, 'tensor': 2}
 
   Raises:
-    UserError: for an axis that there is not, or is named twice, and for a number that is none.
+    UserError: for an unknown or repeated axis, or an invalid number.
   """
   sizes: dict[str, int] = {}
   for part in filter(None, mesh.replace(" ", "").split(",")):
     name, _, number = part.partition("=")
     if name not in MESH_AXES or name in sizes:
-      what = "names each axis once" if name in sizes else f"has the axes {', '.join(MESH_AXES)}"
-      raise UserError(f"mesh {mesh!r}: axis {name!r} cannot be; a mesh {what}, as in data=4,tensor=2")
+      fault = "occurs twice" if name in sizes else f"is none of {', '.join(MESH_AXES)}"
+      raise UserError(f"mesh {mesh!r}: axis {name!r} {fault}; write it as in data=4,tensor=2")
     if not (number.isascii() and number.isdigit() and int(number) > 0):
       raise UserError(f"mesh {mesh!r}: {name} is {number!r}; it must be a number of devices, as in {name}=4")
     sizes[name] = int(number)

@@ -1,4 +1,4 @@
-"""The shape of one model: every size that is not set is derived here.
+"""The shape of a model; sizes that are not set are derived here.
 
 Letters: D width, L depth, H heads, G key and value heads, K head width, F feed-forward width, V vocab, T length.
 """
@@ -10,7 +10,7 @@ from gen.config.families import RECURRENT
 
 @dataclasses.dataclass
 class Model:
-  """Shape of one model; every other size is derived. A recurrent one has D units in each of its L layers."""
+  """Shape of a model; other sizes are derived. A recurrent model has D units in each of its L layers."""
 
   family: str = "decoder"  # encoder | decoder | encoder_decoder | rnn | lstm | gru
   vocab: int = 0  # V; 0 takes the tokenizer's
@@ -23,7 +23,7 @@ class Model:
   heads: int = 0  # H; 0 is width / head_width
   key_value_heads: int = 0  # G; 0 is heads, 1 is multi-query attention
   feed_forward: int = 0  # F; 0 is 4 width
-  context: int = 0  # longest input that learned positions serve; 0 is the data's length
+  context: int = 0  # longest input, the number of learned positions; 0 is the data's length
   activation: str = "gelu_tanh"  # relu | gelu | gelu_tanh | geglu | swiglu
   norm: str = "layernorm"  # layernorm | rmsnorm
   norm_placement: str = "pre"  # pre | post
@@ -32,7 +32,7 @@ class Model:
   norm_bias: bool = False  # of LayerNorm
   positions: str = "rotary"  # none | learned | sinusoidal | rotary | relative | alibi | transformer_xl
   relative_buckets: int = 32  # T5's buckets
-  relative_distance: int = 128  # T5's longest distance of its own bucket
+  relative_distance: int = 128  # distance from which on all are in T5's last bucket
   rotary_base: float = 10_000.0  # of rotary positions: the longest wavelength over 2 pi
   attention_scale: float = 0.0  # factor on the scores; 0 is 1 / sqrt(head_width)
   attention_scale_by_layer: bool = False  # scores of layer l (1, 2, ...) are divided by l (GPT-2's variant)
@@ -50,13 +50,17 @@ class Model:
   head_bias: bool = False  # bias of the logits
   pooler: bool = False  # BERT's tanh layer on the first position
   residual: bool = False  # recurrent layers as pre-norm residual branches, as in a decoder
-  carry: bool = False  # recurrent: a row starts from the state that data.stream's row before it left
+  carry: bool = (
+    False  # recurrent: a row starts from the last state of the row that it continues (data.stream)
+  )
   dropout: float = 0.0  # probability, in training
   initializer_scale: float = 1.0  # factor on every initial standard deviation
   dtype: str = "float32"  # of compute; parameters are float32
-  scan: bool = False  # one compiled block for all layers: flat compile time
-  remat: str = "none"  # none | dots | full
-  attention: str = "auto"  # plain | fused, by a kernel of the backend's | auto, by one where it has one
+  scan: bool = False  # compile one block for all layers: compile time does not grow with depth
+  remat: str = "none"  # activations that the backward pass computes again: none | dots | full
+  attention: str = (
+    "auto"  # plain | fused: a kernel of the backend | auto: fused where the backend has a kernel
+  )
   loss_chunk: int = 0  # tokens whose logits exist at a time; 0 lets the step choose
 
   @property
@@ -91,12 +95,12 @@ class Model:
 
   @property
   def recurrent(self) -> bool:
-    """Whether a state, not attention, remembers the text so far."""
+    """Whether the model has a recurrent state instead of attention."""
     return self.family in RECURRENT
 
   @property
   def target(self) -> "Model":
-    """The shape of the blocks that predict targets, where a decoder's are unlike its encoder's."""
+    """The shape of the decoder's blocks, if they differ from those of its encoder."""
     if not (self.decoder_heads or self.decoder_feed_forward):
       return self
     heads = self.decoder_heads or self.n_heads

@@ -9,7 +9,7 @@ OPTIMIZER_NAMES = ("adamw", "muon", "lion", "adafactor", "sgd")
 
 @dataclasses.dataclass
 class Optimizer:
-  """An optimizer with a schedule; fractions are of the horizon.
+  """An optimizer with a schedule; fractions are of the run's steps.
 
   `name` may be a function of the user's own, as `package.module:name` or `path/to/file.py:name`. It is called with
   `learning_rate` (a schedule) and the keyword arguments in `options`, and returns an optax transformation. In Python
@@ -29,10 +29,10 @@ class Optimizer:
   epsilon: float = 1e-8  # added to the root of the second moment
   weight_decay: float = 0.1  # decoupled; on parameters of rank 2 and above
   clip: float = 1.0  # global gradient norm; 0 is none
-  microbatches: int = 1  # gradient accumulation: the batch in so many parts
+  microbatches: int = 1  # gradient accumulation: number of parts of the batch
   z_loss: float = 0.0  # weight of log(Z)^2 (PaLM)
   label_smoothing: float = 0.0  # share of the target spread over the vocabulary
-  max_skipped_steps: int = 20  # steps with a gradient that is not finite before the run ends
+  max_skipped_steps: int = 20  # the run ends if more steps have a gradient that is not finite
 
   def __post_init__(self) -> None:
     """Replaces a function by its reference, which other processes can import."""

@@ -9,7 +9,7 @@ from gen.config.optimizer import Optimizer
 
 @dataclasses.dataclass
 class Run:
-  """One training run. Its horizon is exactly one of steps, tokens and flops."""
+  """One training run. Its length is set by exactly one of steps, tokens and flops."""
 
   name: str = ""  # also the folder under runs/ where no --workdir is given
   seed: int = 0  # of parameters, data order and dropout
@@ -20,15 +20,17 @@ class Run:
   tokens: float = 0.0  # length of the run in tokens
   flops: float = 0.0  # length of the run in training FLOPs
   steps_per_dispatch: int = 16  # steps that one compiled call runs
-  log_every: int = 0  # steps; 0 is about 50 rows a run
-  evaluate_every: int = 0  # steps; 0 is only at the end
-  checkpoint_every: int = 0  # steps; 0 goes by checkpoint_seconds
+  log_every: int = 0  # steps between two journal rows; 0: about 50 rows in a run
+  evaluate_every: int = 0  # steps between two evaluations; 0: only at the end
+  checkpoint_every: int = 0  # steps between two checkpoints; 0: checkpoint_seconds
   checkpoint_seconds: float = 30.0  # seconds between two checkpoints
-  keep_checkpoints: int = 2  # the latest so many stay
+  keep_checkpoints: int = 2  # number of latest checkpoints that are retained
   tensorboard: bool = False  # also write TensorBoard events
-  mesh: str = ""  # how many devices each axis has, as data=4,fsdp=2,tensor=2; empty: one device and no mesh
+  mesh: str = (
+    ""  # number of devices along each axis, as data=4,fsdp=2,tensor=2; empty: one device and no mesh
+  )
   layout: str = "ddp"  # ddp | zero1 | zero2 | zero3: what is split over data; fsdp splits everything
-  # Folder beside the run's, of the trunk that it branches off (gen/training/trunks.py); empty: none.
+  # Name of the trunk that the run branches off, a folder beside its own (gen/training/trunks.py); empty: none.
   trunk: str = ""
   branches: tuple[float, ...] = ()  # FLOPs of all runs that branch off that trunk
   sources: tuple[str, ...] = ()  # checksums of the user's own code, filled in: part of what the run is

@@ -1,4 +1,4 @@
-"""Studies of several runs: sweeps, atlases of families, and the criteria of a credible curve."""
+"""Configs of several runs: sweeps, atlases of families, and the criteria of a credible sweep."""
 
 import dataclasses
 
@@ -25,52 +25,53 @@ class Criteria:
 
 @dataclasses.dataclass
 class Sweep(Run):
-  """A study of several runs: `widths[i]` are trained for `budgets[i]` each, which are FLOPs (IsoFLOP) by default.
+  """A sweep: each of `widths[i]` is trained for `budgets[i]`, which are FLOPs (IsoFLOP) by default.
 
-  `budget_unit` says what a budget is: flops; tokens (one width at several is a study of fixed N); tokens_per_parameter;
-  steps. `learning_rate_multipliers` and `seeds` are further axes: multiples of the rule's learning rate, and seeds.
-  `trunks` lets runs that differ in budget alone share their steps before the learning rate decays.
-  The fields it shares with `Run` are those of every run; model.width, depth, batch and the learning rate come
-  from the rules below. Where model.heads is set, every size has so many heads, each width / heads wide.
+  `budget_unit` is the unit of budgets: flops, tokens, tokens_per_parameter or steps. With tokens, one width at several
+  budgets is a study of fixed N. `learning_rate_multipliers` and `seeds` are further axes. With `trunks`, runs that
+  differ only in their budget share their steps before the learning rate decays.
+  The fields inherited from `Run` hold for every run, but model.width, depth, batch and the learning rate come from the
+  rules below. If model.heads is set, every size has that number of heads, each width / heads wide.
   """
 
-  budgets: tuple[float, ...] = ()  # how long runs are, in what `budget_unit` names; FLOPs unless that is set
-  widths: tuple[tuple[int, ...], ...] = ()  # one tuple a budget
-  batches: tuple[int, ...] = ()  # rows per step, one a budget (one more: the held-out's); empty: data.batch
-  min_steps: int = 0  # a run's batch is halved while it would have fewer steps
-  max_steps: int = 0  # a run's batch is doubled while it would have more steps; 0: never
+  budgets: tuple[float, ...] = ()  # lengths of runs, in units of `budget_unit`
+  widths: tuple[tuple[int, ...], ...] = ()  # one tuple for each budget
+  batches: tuple[int, ...] = ()  # rows per step, one for each budget, and one for held_out; empty: data.batch
+  min_steps: int = 0  # the batch of a run is halved while the run would have fewer steps
+  max_steps: int = 0  # the batch of a run is doubled while the run would have more steps; 0: never
   depths: tuple[tuple[int, int], ...] = ()  # (width, depth) where the depth is not model.depth
-  seeds: tuple[int, ...] = ()  # seeds a budget; empty: one
-  budget_unit: str = "flops"  # flops | tokens | tokens_per_parameter | steps: what budgets and held_out are
+  seeds: tuple[int, ...] = ()  # seeds of each size and budget; empty: one seed
+  budget_unit: str = "flops"  # flops | tokens | tokens_per_parameter | steps: unit of budgets and held_out
   trunks: bool = False  # each size is one run at a constant rate, each budget a branch that decays (wsd)
-  # Multiples of the rule's learning rate that each run is trained at; empty: 1.
+  # Multiples of the rule's learning rate, each of which is one more run; empty: 1.
   learning_rate_multipliers: tuple[float, ...] = ()
-  held_out: float = 0.0  # of the budget that fits do not see; 0 is none
+  held_out: float = 0.0  # budget that is not used in fits, but to test them; 0 is none
   held_out_widths: tuple[int, ...] = ()  # sizes of the held-out budget
-  rate_width: float = 64.0  # learning rate = peak * (width / rate_width)^rate_width_power * ...
+  # The learning rate of a run is optimizer.peak_learning_rate * (width / rate_width)^rate_width_power * ...
+  rate_width: float = 64.0
   rate_width_power: float = 0.0  # exponent of the width in that rule
   rate_steps: float = 10_000.0  # ... * (steps / rate_steps)^rate_steps_power
   rate_steps_power: float = 0.0  # exponent of the steps in that rule
   rate_batch_power: float = 0.0  # ... * (batch / data.batch)^rate_batch_power
-  bootstraps: int = 1000  # resamples behind each interval
-  workers: int = 0  # 0: one per core
+  bootstraps: int = 1000  # resamples for each interval
+  workers: int = 0  # number of worker processes; 0: one per core
   criteria: Criteria = dataclasses.field(default_factory=Criteria)
 
 
 @dataclasses.dataclass
 class Atlas:
-  """IsoFLOP studies of several families on the same text; each keeps its own sizes, rates and objective."""
+  """IsoFLOP sweeps of several families on the same text, each with its own sizes, learning rates and objective."""
 
   name: str = ""  # also the folder under runs/ where no --workdir is given
   decoder: Sweep = dataclasses.field(default_factory=Sweep)
   encoder: Sweep = dataclasses.field(default_factory=Sweep)
   encoder_decoder: Sweep = dataclasses.field(default_factory=Sweep)
   lstm: Sweep = dataclasses.field(default_factory=Sweep)
-  bootstraps: int = 1000  # of every study, and of what sets them side by side
-  seed: int = 0  # of the draws
-  workers: int = 0  # 0: one per core
+  bootstraps: int = 1000  # resamples for each interval of a family, and of their comparison
+  seed: int = 0  # of the resamples
+  workers: int = 0  # number of worker processes; 0: one per core
 
   @property
   def studies(self) -> dict[str, Sweep]:
-    """The study of each family, by its name."""
+    """The sweep of each family, by its name."""
     return {name: getattr(self, name) for name in ATLAS_FAMILIES}

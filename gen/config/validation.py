@@ -22,7 +22,8 @@ CHOICES = {
   "optimizer.schedule": ("linear", "cosine", "constant", *STABLE),
   "layout": ("ddp", "zero1", "zero2", "zero3"),
 }
-# What a recurrent model has; sizes of heads are passed over, so that one sweep can be run with either.
+# Fields that a recurrent model uses. The sizes of heads are in the list although it ignores them, so that one sweep can
+# be run with either kind of model.
 _RECURRENT_FIELDS = (
   "family vocab width depth heads head_width context norm norm_epsilon norm_bias final_norm embedding_scale "
   "logits_scale logits_soft_cap tied head_transform head_activation head_bias dropout initializer_scale dtype scan "
@@ -40,9 +41,9 @@ def check_run(run: Run, horizon: bool = True) -> None:
   Raises:
     UserError: with one sentence, at the first mistake.
   """
-  for path, known in CHOICES.items():
-    if _get(run, path) not in known:
-      raise UserError(f"{path} is {_get(run, path)!r}; it must be one of {', '.join(known)}")
+  for path, choices in CHOICES.items():
+    if _get(run, path) not in choices:
+      raise UserError(f"{path} is {_get(run, path)!r}; it must be one of {', '.join(choices)}")
   check_ranges(run, field_ranges.RUN)
   _check_optimizer(run.optimizer)
   if run.model.recurrent:
@@ -64,16 +65,16 @@ def require_one_device(run: Run) -> None:
     UserError: if the run has a mesh.
   """
   if run.mesh:
-    raise UserError(f"mesh is {run.mesh!r}, but this experiment trains on one device; leave mesh empty")
+    raise UserError(f"mesh is {run.mesh!r}, but this experiment uses one device; leave mesh empty")
 
 
 def check_ranges(config: object, ranges: dict[str, field_ranges.Range], prefix: str = "") -> None:
   """Checks numeric fields against a table.
 
   Args:
-    config: what has the fields.
+    config: the config.
     ranges: the range of each field, by its path.
-    prefix: what errors put before a path.
+    prefix: text before each path in errors.
 
   Raises:
     UserError: with one sentence, at the first value out of its range.
@@ -113,14 +114,14 @@ def _check_model(model: Model) -> None:
     )
   if model.decoder_heads and model.attention_width % model.decoder_heads:
     raise UserError(
-      f"model.decoder_heads {model.decoder_heads} does not divide heads times head_width {model.attention_width}"
+      f"model.decoder_heads {model.decoder_heads} does not divide {model.attention_width} (heads times head_width)"
     )
   if model.n_heads % model.n_key_value_heads:
     raise UserError(
       f"the {model.n_heads} heads are not a multiple of model.key_value_heads {model.key_value_heads}"
     )
   if model.positions == "rotary" and model.head_width % 2:
-    raise UserError(f"rotary positions turn pairs, and model.head_width {model.head_width} is odd")
+    raise UserError(f"model.head_width is {model.head_width}; it must be even for model.positions rotary")
 
 
 def _check_recurrent(model: Model) -> None:
@@ -134,13 +135,14 @@ def _check_recurrent(model: Model) -> None:
     value = getattr(model, name)
     if value != default and (name, value) != ("positions", "none"):
       raise UserError(
-        f"model.{name} is {value!r}, which model.family {model.family} has no use for; leave it at its default "
+        f"model.{name} is {value!r}, but model.family {model.family} does not use it; leave it at its default "
         f"{default!r}"
       )
   normed = model.residual or model.head_transform
   if not normed and (model.norm, model.norm_bias, model.final_norm) != ("layernorm", False, True):
     raise UserError(
-      f"model.norm, norm_bias and final_norm shape the norms of a {model.family} with model.residual; set that too"
+      f"a {model.family} has norms only with model.residual; set it too, or leave model.norm, norm_bias and final_norm "
+      "at their defaults"
     )
 
 
@@ -149,17 +151,17 @@ def _check_stream(run: Run) -> None:
   if not model.recurrent and (model.carry or model.residual):
     name = "carry" if model.carry else "residual"
     raise UserError(
-      f"model.{name} is for recurrent families ({', '.join(RECURRENT)}), not model.family {model.family}"
+      f"model.{name} is only for recurrent families ({', '.join(RECURRENT)}), not for model.family {model.family}"
     )
   if model.carry and not data.stream:
-    raise UserError("model.carry hands a state from row to row, whose text must go on; set data.stream too")
+    raise UserError("model.carry needs rows that continue the rows before them; set data.stream too")
   if data.stream and data.objective != "causal":
     raise UserError(
-      f"data.stream reads text on and on, which objective {data.objective} does not; use causal"
+      f"data.stream is only for data.objective causal, not {data.objective}; change one of them"
     )
   if model.carry and run.optimizer.microbatches > 1:
     raise UserError(
-      f"model.carry keeps a state for each of the batch's rows; set optimizer.microbatches to 1, not "
+      f"model.carry has one state for each row of a batch; set optimizer.microbatches to 1, not "
       f"{run.optimizer.microbatches}"
     )
 
@@ -167,7 +169,7 @@ def _check_stream(run: Run) -> None:
 def _check_batch(data: Data, optimizer: Optimizer) -> None:
   if data.batch % optimizer.microbatches:
     raise UserError(
-      f"data.batch {data.batch} is not divisible into optimizer.microbatches {optimizer.microbatches}"
+      f"data.batch {data.batch} is not divisible by optimizer.microbatches {optimizer.microbatches}"
     )
 
 
@@ -175,14 +177,14 @@ def _check_mesh(run: Run) -> None:
   sizes = mesh_shape(run.mesh)
   if run.layout != "ddp" and "data" not in sizes:
     raise UserError(
-      f"layout {run.layout} splits over the axis data, which mesh {run.mesh!r} lacks; set mesh to data=N too"
+      f"layout {run.layout} splits over the axis data, but mesh {run.mesh!r} does not have it; set mesh to data=N too"
     )
   parts = sizes.get("data", 1) * sizes.get("fsdp", 1)
   rows = run.data.batch // run.optimizer.microbatches
   if rows % parts:
-    of = "data.batch" if run.optimizer.microbatches == 1 else "data.batch / optimizer.microbatches"
+    name = "data.batch" if run.optimizer.microbatches == 1 else "data.batch / optimizer.microbatches"
     raise UserError(
-      f"{of} is {rows} rows, which mesh {run.mesh!r} cannot divide among {parts} parts (data x fsdp); take a "
+      f"{name} is {rows} rows, which mesh {run.mesh!r} cannot divide among {parts} parts (data x fsdp); set it to a "
       f"multiple of {parts}"
     )
   _check_split(run, sizes)
@@ -192,8 +194,8 @@ def _check_split(run: Run, sizes: dict[str, int]) -> None:
   """Refuses a mesh whose axes do not divide the sizes that they split."""
   model, tensor = run.model, sizes.get("tensor", 1)
   stored = sizes.get("fsdp", 1) * (sizes.get("data", 1) if run.layout == "zero3" else 1)
-  over = "data x fsdp" if run.layout == "zero3" else "fsdp"
-  split = [("model.width", model.width, stored, over)]
+  storage_axes = "data x fsdp" if run.layout == "zero3" else "fsdp"
+  split = [("model.width", model.width, stored, storage_axes)]
   if not model.recurrent:
     split += [
       ("the number of heads", model.n_heads, tensor, "tensor"),
@@ -204,11 +206,11 @@ def _check_split(run: Run, sizes: dict[str, int]) -> None:
       ("model.decoder_heads", model.decoder_heads or model.n_heads, tensor, "tensor"),
       ("model.decoder_feed_forward", model.decoder_feed_forward or tensor, tensor, "tensor"),
     ]
-  for what, size, parts, axes in split:
+  for name, size, parts, axes in split:
     if size % parts:
       raise UserError(
-        f"{what} is {size}, which mesh {run.mesh!r} cannot divide among {parts} devices ({axes}); take a multiple of "
-        f"{parts}, or another mesh"
+        f"{name} is {size}, which mesh {run.mesh!r} cannot divide among {parts} devices ({axes}); set it to a multiple "
+        f"of {parts}, or choose another mesh"
       )
 
 
@@ -217,17 +219,19 @@ def _check_trunk(run: Run) -> None:
     return
   if run.trunk in (".", "..") or "/" in run.trunk:
     raise UserError(
-      f"trunk is {run.trunk!r}; it must be the name of a folder, which lies beside the run's own"
+      f"trunk is {run.trunk!r}; it must be the name of a folder beside the run's own, without a path"
     )
   if run.optimizer.schedule not in STABLE:
     raise UserError(
-      f"trunk {run.trunk!r} is for runs that stay at one rate before they decay, but optimizer.schedule is "
+      f"trunk {run.trunk!r} needs a schedule with a constant rate before the decay, but optimizer.schedule is "
       f"{run.optimizer.schedule}; set it to {' or '.join(STABLE)}, or leave trunk empty"
     )
 
 
 def _check_horizon(run: Run) -> None:
-  given = {name: getattr(run, name) for name in ("steps", "tokens", "flops") if getattr(run, name)}
-  if len(given) != 1:
-    said = " and ".join(f"{name}={value:g}" for name, value in given.items()) or "none of them"
-    raise UserError(f"a run's length is exactly one of steps, tokens and flops (0 unsets one); given: {said}")
+  lengths = {name: getattr(run, name) for name in ("steps", "tokens", "flops") if getattr(run, name)}
+  if len(lengths) != 1:
+    listed = " and ".join(f"{name}={value:g}" for name, value in lengths.items()) or "none of them"
+    raise UserError(
+      f"set exactly one of steps, tokens and flops to the run's length, and the others to 0; set now: {listed}"
+    )

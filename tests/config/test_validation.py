@@ -47,13 +47,13 @@ def test_every_preset_can_be(name):
 
 
 BAD = [
-  ({"mesh": "data=4,rows=2"}, "mesh 'data=4,rows=2': axis 'rows' cannot be"),
+  ({"mesh": "data=4,rows=2"}, "mesh 'data=4,rows=2': axis 'rows' is none of data, fsdp, tensor"),
   ({"layout": "zero4"}, "layout is 'zero4'; it must be one of ddp, zero1, zero2, zero3"),
   (
     {"layout": "zero1", "mesh": "fsdp=2"},
-    "layout zero1 splits over the axis data, which mesh 'fsdp=2' lacks",
+    "layout zero1 splits over the axis data, but mesh 'fsdp=2' does not have it",
   ),
-  ({"layout": "zero3"}, "mesh '' lacks; set mesh to data=N too"),
+  ({"layout": "zero3"}, "but mesh '' does not have it; set mesh to data=N too"),
   (
     {"data.batch": 12, "mesh": "data=4,fsdp=2"},
     "data.batch is 12 rows, which .* among 8 parts .data x fsdp.",
@@ -72,7 +72,7 @@ BAD = [
   ),
   (
     {"model.width": 60, "model.head_width": 12, "data.batch": 16, "mesh": "fsdp=8"},
-    "model.width is 60, which mesh 'fsdp=8' cannot divide among 8 devices .fsdp.; take a multiple of 8",
+    "model.width is 60, which mesh 'fsdp=8' cannot divide among 8 devices .fsdp.; set it to a multiple of 8",
   ),
   (
     {"model.width": 60, "model.head_width": 12, "data.batch": 16, "mesh": "data=8", "layout": "zero3"},
@@ -107,15 +107,21 @@ BAD = [
     {"model.heads": 4, "model.key_value_heads": 3},
     "the 4 heads are not a multiple of model.key_value_heads 3",
   ),
-  ({"model.width": 27, "model.head_width": 9}, "rotary positions turn pairs, and model.head_width 9 is odd"),
+  (
+    {"model.width": 27, "model.head_width": 9},
+    "model.head_width is 9; it must be even for model.positions rotary",
+  ),
   ({"model.heads": 4, "model.decoder_heads": 3}, "model.decoder_heads 3 does not divide"),
   (
     {"data.batch": 10, "optimizer.microbatches": 4},
-    "data.batch 10 is not divisible into optimizer.microbatches 4",
+    "data.batch 10 is not divisible by optimizer.microbatches 4",
   ),
-  ({"steps": 3, "tokens": 1e6}, "exactly one of steps, tokens and flops .*given: steps=3 and tokens=1e\\+06"),
-  ({"steps": 0, "tokens": 1e6, "flops": 1e9}, "given: tokens=1e\\+06 and flops=1e\\+09"),
-  ({"steps": 0}, "given: none of them"),
+  (
+    {"steps": 3, "tokens": 1e6},
+    "exactly one of steps, tokens and flops .*set now: steps=3 and tokens=1e\\+06",
+  ),
+  ({"steps": 0, "tokens": 1e6, "flops": 1e9}, "set now: tokens=1e\\+06 and flops=1e\\+09"),
+  ({"steps": 0}, "set now: none of them"),
 ]
 
 
