@@ -1,4 +1,4 @@
-"""An HTML page as one file with style, script and data; it loads nothing from a network."""
+"""Writes an HTML page as one file with style, script and data, which loads nothing from a network."""
 
 import base64
 import functools
@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 
 def write_page(path: Path, name: str, data: Any, **context: Any) -> Path:
-  """Writes a page of this package: NAME.html.jinja around NAME.js, in the look of page.css.
+  """Writes a page from this package's NAME.html.jinja, NAME.js and page.css.
 
   Args:
     path: the file; its folder is created if absent.
@@ -22,9 +22,8 @@ def write_page(path: Path, name: str, data: Any, **context: Any) -> Path:
     context: variables of the template.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(
-    render_page(name, data, **context), encoding="utf-8", errors="replace"
-  )  # a path may not be valid UTF-8
+  # "replace", because a path in the data may not be valid UTF-8.
+  path.write_text(render_page(name, data, **context), encoding="utf-8", errors="replace")
   return path
 
 
@@ -34,7 +33,7 @@ def render_page(name: str, data: Any, **context: Any) -> str:
   environment = jinja2.Environment(
     loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
   )
-  # "<" is escaped, so that no text in the data can end the script.
+  # "<" is escaped, so that a "</script>" in the data does not end the script.
   text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
   script = f"const data = {text};\n{_resource(f'{name}.js')}"
   css = Markup(_resource("page.css"))
@@ -42,7 +41,7 @@ def render_page(name: str, data: Any, **context: Any) -> str:
 
 
 def encode_fractions(values: np.ndarray) -> str:
-  """Returns numbers from 0 to 1 as base64 of little-endian 16-bit fractions of 65535."""
+  """Returns numbers from 0 to 1 as base64 of little-endian 16-bit multiples of 1 / 65535."""
   return base64.b64encode(np.round(np.asarray(values) * 65535).astype("<u2").tobytes()).decode()
 
 

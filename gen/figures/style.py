@@ -127,9 +127,10 @@ def size_ramp(sizes: Sequence[float]) -> Ramp:
 
 def _ramp(values: Sequence[float], light: Sequence[str], dark: Sequence[str]) -> Ramp:
   ordered = sorted(set(values))
-  places = [i / (len(ordered) - 1) if len(ordered) > 1 else 0.6 for i in range(len(ordered))]
+  # Evenly spaced by rank, not by value. A single value gets a colour from the upper half of the ramp.
+  fractions = [i / (len(ordered) - 1) if len(ordered) > 1 else 0.6 for i in range(len(ordered))]
   maps = [colors.LinearSegmentedColormap.from_list("ramp", anchors) for anchors in (light, dark)]
-  day, night = ([colors.to_hex(one(place)) for place in places] for one in maps)
+  day, night = ([colors.to_hex(colormap(fraction)) for fraction in fractions] for colormap in maps)
   return Ramp(dict(zip(ordered, day, strict=True)), dict(zip(day, night, strict=True)))
 
 
@@ -145,7 +146,15 @@ def paper_style() -> Iterator[None]:
 def new_figure(
   width: float, height: float, columns: int = 1, rows: int = 1, **grid: Any
 ) -> tuple[Figure, list[Axes]]:
-  """Makes a figure (inches) with rows of axes, which it returns row by row."""
+  """Returns a figure with a grid of axes, and the axes row by row.
+
+  Args:
+    width: inches.
+    height: inches.
+    columns: number of axes in a row.
+    rows: number of rows.
+    grid: other arguments of `Figure.subplots`.
+  """
   layout = ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.05, wspace=0.04)
   made = Figure(figsize=(width, height), layout=layout, dpi=DPI)
   FigureCanvasAgg(made)
@@ -154,7 +163,8 @@ def new_figure(
 
 
 def save_figure(made: Figure, folder: Path, name: str) -> list[Path]:
-  """Writes NAME.png and NAME.pdf, the same bytes for the same figure."""
+  """Writes NAME.png and NAME.pdf, the same bytes for the same figure; returns their paths."""
+  # Without the metadata of time and versions, which would differ between calls.
   paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
   made.savefig(paths[0], dpi=DPI, metadata={"Software": None})
   made.savefig(paths[1], metadata={"CreationDate": None, "Creator": None, "Producer": None})
@@ -162,7 +172,7 @@ def save_figure(made: Figure, folder: Path, name: str) -> list[Path]:
 
 
 def to_svg(made: Figure, salt: str) -> str:
-  """Returns the figure as SVG text on a transparent ground; `salt` makes its ids reproducible."""
+  """Returns the figure as SVG text on a transparent background; `salt` makes its ids reproducible."""
   buffer = io.StringIO()
   with matplotlib.rc_context({"svg.hashsalt": salt}):
     made.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -170,7 +180,7 @@ def to_svg(made: Figure, salt: str) -> str:
 
 
 def write_note(axes: Axes, sentence: str) -> None:
-  """Writes a sentence into empty axes, the reason why there is no plot."""
+  """Writes into empty axes why there is no plot."""
   axes.set_axis_off()
   axes.text(0.5, 0.5, _wrapped(sentence), transform=axes.transAxes, ha="center", va="center", color=MUTED)
 
@@ -186,7 +196,7 @@ def _wrapped(sentence: str, width: int = 42) -> str:
 
 
 def escape_mathtext(text: str) -> str:
-  """Returns text that matplotlib will not read as mathematics."""
+  """Returns text that matplotlib does not interpret as mathematics."""
   return text.replace("$", r"\$")
 
 
@@ -214,35 +224,48 @@ def power_of_ten(value: float) -> str:
   return f"${ten}$" if factor == "1" else f"${factor}{{\\times}}{ten}$"
 
 
-LABEL_INCHES = 0.5  # of a tick label and the space beside it
+LABEL_INCHES = 0.5  # width of a tick label and the space beside it
+MAX_TICKS = 6
 
 
-def log_axis(axes: Axes, which: str, label: str, low: float, high: float, text: Any = short_count) -> None:
-  """Makes one axis logarithmic from low to high with a handful of round, labelled ticks."""
+def log_axis(axes: Axes, letter: str, label: str, low: float, high: float, text: Any = short_count) -> None:
+  """Makes one axis logarithmic with a few round, labelled ticks.
+
+  Args:
+    axes: the axes.
+    letter: x or y.
+    label: of the axis.
+    low: lower limit.
+    high: upper limit.
+    text: function from a tick to its label.
+  """
   inches = axes.get_position().width * axes.figure.get_figure(root=True).get_figwidth()
-  ticks = round_ticks(low, high, 6 if which == "y" else max(2, min(6, int(inches / LABEL_INCHES))))
-  getattr(axes, f"set_{which}scale")("log")
-  getattr(axes, f"set_{which}lim")(low, high)
-  axis = getattr(axes, f"{which}axis")
+  # Labels of the x axis stand side by side, so a narrow plot has fewer of them.
+  count = MAX_TICKS if letter == "y" else max(2, min(MAX_TICKS, int(inches / LABEL_INCHES)))
+  ticks = round_ticks(low, high, count)
+  getattr(axes, f"set_{letter}scale")("log")
+  getattr(axes, f"set_{letter}lim")(low, high)
+  axis = getattr(axes, f"{letter}axis")
   axis.set_major_locator(ticker.FixedLocator(ticks))
   axis.set_minor_locator(ticker.NullLocator())
   axis.set_major_formatter(ticker.FixedFormatter([text(tick) for tick in ticks]))
   axis.set_label_text(label)
 
 
-def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
-  """Returns at most `most` round numbers between low and high, evenly spread in the logarithm.
+def round_ticks(low: float, high: float, max_ticks: int = MAX_TICKS) -> list[float]:
+  """Returns at most `max_ticks` round numbers between low and high, evenly spread in the logarithm.
 
   >>> [float(tick) for tick in round_ticks(15e3, 700e3)]
   [20000.0, 50000.0, 100000.0, 200000.0, 500000.0]
   """
-  first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+  low_power, high_power = math.floor(math.log10(low)), math.ceil(math.log10(high))
+  # From dense to sparse: the first set of digits that gives few enough ticks.
   for digits in ((1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 5), (1, 3), (1,)):
-    ticks = [float(f"{d}e{e}") for e in range(first, last + 1) for d in digits]
+    ticks = [float(f"{d}e{e}") for e in range(low_power, high_power + 1) for d in digits]
     ticks = [tick for tick in ticks if low <= tick <= high]
-    if len(ticks) <= most:
+    if len(ticks) <= max_ticks:
       break
-  if len(ticks) < 2:  # Less than a factor of two: even steps are as good.
-    even = ticker.MaxNLocator(max(2, most - 2), steps=[1, 2, 5, 10]).tick_values(low, high)
+  if len(ticks) < 2:  # a range of less than a factor of two, for which even steps are as good
+    even = ticker.MaxNLocator(max(2, max_ticks - 2), steps=[1, 2, 5, 10]).tick_values(low, high)
     ticks = [float(tick) for tick in even if low <= tick <= high]
-  return ticks[:: math.ceil(len(ticks) / most)]
+  return ticks[:: math.ceil(len(ticks) / max_ticks)]
