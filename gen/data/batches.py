@@ -1,8 +1,8 @@
-"""Batches out of a token stream: packed rows in an order that is a pure function of (seed, step).
+"""Batches from a token stream: packed rows in an order that is a pure function of (seed, step).
 
-B rows of a batch, N rows at hand, W raw tokens that an objective makes one row of. Rows are windows cut from the
-stream at equal strides, full to the last token; segment ids separate the documents of a row. Each epoch visits
-every row once, in an order that depends on the epoch's number alone, so any step costs the same to reach.
+B rows of a batch, N rows to make, W raw tokens of a row, before the objective. Rows are windows of the stream at equal
+strides, without padding; segment ids separate the documents of a row. Each epoch visits every row once, in an order
+that only depends on the seed and the epoch, so any step can be made at the same cost.
 """
 
 import functools
@@ -23,22 +23,27 @@ from gen.errors import UserError
 def make_objective(data: Data, tokenizer: Tokenizer, family: str = "") -> Objective:
   """Returns the objective that `data` names, with the tokenizer's ids and the tables that it needs.
 
-  `family` is the model's; the form of some objectives depends on it.
+  Args:
+    data: only objective and length are used.
+    tokenizer: source of ids and pieces.
+    family: the model's family, on which the form of some objectives depends.
 
   Raises:
     UserError: for an unknown objective, or one that the length or the tokenizer does not allow.
   """
-  given: dict[str, Any] = {}
+  parameters: dict[str, Any] = {}
   if family and "family" in objectives.parameter_names(data.objective):
-    given["family"] = family
-  wanted = objectives.required_tables(data.objective)
-  if wanted:
+    parameters["family"] = family
+  tables = objectives.required_tables(data.objective)
+  if tables:
     names = [
       "" if tokenizer.is_special(number) else tokenizer.name(number) for number in range(tokenizer.vocab)
     ]
     makers = {"word_start_v": token_tables.word_starts, "sentence_end_v": token_tables.sentence_ends}
-    given |= {name: makers[name](names) for name in wanted}
-  return objectives.make_objective(data.objective, objectives.Specials.of(tokenizer), data.length, **given)
+    parameters |= {name: makers[name](names) for name in tables}
+  return objectives.make_objective(
+    data.objective, objectives.Specials.of(tokenizer), data.length, **parameters
+  )
 
 
 class RowOrder:
@@ -60,10 +65,16 @@ class RowOrder:
     tokens = len(stream.ids)
     self.full = max(0, (tokens - overlap) // self.stride)
     self.all = max(0, -(-(tokens - overlap) // self.stride))  # the last row may be shorter
-    self.beyond = self.all + 1  # number of a row of padding
+    self.padding_row = self.all + 1  # number of a row of padding
 
   def make(self, rows_n: np.ndarray, epochs_n: np.ndarray, continues_n: np.ndarray | None = None) -> Batch:
-    """Returns rows by number; an objective may draw new random numbers in each epoch. For `continues_n` see `cut`."""
+    """Returns a batch of rows by number; an objective may draw new random numbers in each epoch.
+
+    Args:
+      rows_n: numbers of the rows.
+      epochs_n: epoch of each row.
+      continues_n: as of `cut`.
+    """
     tokens_nw, segments_nw = self.cut(rows_n, continues_n)
     return self._objective(tokens_nw, self._objective.keys(self._seed, epochs_n, rows_n), segments_nw)
 
@@ -128,14 +139,17 @@ class ContiguousOrder:
     """Returns the rows of `count` steps from `step` on: numbers, epochs, whether they continue another."""
     steps_s = step + np.arange(count)
     epochs_s, places_s = steps_s // self.steps, steps_s % self.steps
-    first = {epoch: self._first(epoch) for epoch in set(epochs_s.tolist())}
-    first_s = np.array([first[epoch] for epoch in epochs_s.tolist()], int)
+    starts = {epoch: self._start(epoch) for epoch in set(epochs_s.tolist())}
+    first_s = np.array([starts[epoch] for epoch in epochs_s.tolist()], int)
     rows_sb = (first_s + places_s)[:, None] + np.arange(self._batch) * self.steps
-    each = self._batch
     # The stream's first row begins a document, so a part that wraps around its end needs no mark.
-    return rows_sb.reshape(-1) % self._rows, np.repeat(epochs_s, each), np.repeat(places_s > 0, each)
+    return (
+      rows_sb.reshape(-1) % self._rows,
+      np.repeat(epochs_s, self._batch),
+      np.repeat(places_s > 0, self._batch),
+    )
 
-  def _first(self, epoch: int) -> int:
+  def _start(self, epoch: int) -> int:
     return int(np.random.default_rng((self._seed, epoch)).integers(self._rows))
 
 
@@ -164,7 +178,7 @@ class Batches:
     if self.rows_per_epoch < data.batch:
       raise UserError(
         f"the training side of the corpus has {len(stream.ids):,} tokens, which make {self.rows_per_epoch} rows of"
-        f" length {data.length}: fewer than one batch of {data.batch}; take more text, or a smaller data.length or"
+        f" length {data.length}: fewer than one batch of {data.batch}; use more text, or a smaller data.length or"
         " data.batch"
       )
     order = ContiguousOrder if data.stream else ShuffledOrder
@@ -193,9 +207,9 @@ class Batches:
   def _make(self, step: int, count: int, rows_b: np.ndarray | None = None) -> Batch:
     rows_n, epochs_n, continues_n = self._order.rows(step, count)
     if rows_b is not None:
-      own = (np.arange(count)[:, None] * self._batch + rows_b).reshape(-1)
-      rows_n, epochs_n = rows_n[own], epochs_n[own]
-      continues_n = None if continues_n is None else continues_n[own]
+      local = (np.arange(count)[:, None] * self._batch + rows_b).reshape(-1)
+      rows_n, epochs_n = rows_n[local], epochs_n[local]
+      continues_n = None if continues_n is None else continues_n[local]
     return self._rows.make(rows_n, epochs_n, continues_n)
 
 
@@ -228,20 +242,21 @@ def validation_batches(
   if count < 1:
     raise UserError(
       f"the validation side of the corpus has {len(stream.ids)} tokens and data.validation_tokens is"
-      f" {data.validation_tokens}: no token is left to validate on; raise data.validation_fraction or take more text"
+      f" {data.validation_tokens}, too few for one row; raise data.validation_fraction, or use more text"
     )
   steps = -(-count // data.batch)
-  rows_n = np.full(steps * data.batch, rows.beyond)
+  rows_n = np.full(steps * data.batch, rows.padding_row)
   rows_n[:count] = np.arange(count)
   continues_n = None
   if data.stream:
+    # Row b of each batch continues row b of the batch before it, as in training.
     rows_n = rows_n.reshape(data.batch, steps).T.reshape(-1)
     continues_n = np.arange(len(rows_n)) >= data.batch
-  whole = rows.make(rows_n, np.zeros_like(rows_n), continues_n)
-  bears_bt = whole.weights_bt > 0
+  complete = rows.make(rows_n, np.zeros_like(rows_n), continues_n)
+  bears_bt = complete.weights_bt > 0
   batches = [
-    whole.map_arrays(operator.itemgetter(slice(start, start + data.batch)))
+    complete.map_arrays(operator.itemgetter(slice(start, start + data.batch)))
     for start in range(0, len(rows_n), data.batch)
   ]
-  stood_for = stream.tokenizer.byte_lengths[whole.targets_bt[bears_bt]].sum(dtype=np.int64)
-  return ValidationBatches(batches, int(bears_bt.sum()), int(stood_for))
+  text_bytes = stream.tokenizer.byte_lengths[complete.targets_bt[bears_bt]].sum(dtype=np.int64)
+  return ValidationBatches(batches, int(bears_bt.sum()), int(text_bytes))

@@ -22,7 +22,7 @@ from gen.config import Data
 from gen.errors import UserError
 
 MANIFEST = "manifest.json"
-CHECKED_BYTES = 1 << 30  # files above this are compared by size only: reading them would cost seconds
+CHECKED_BYTES = 1 << 30  # larger files are compared by size only: reading them would take seconds
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -32,12 +32,12 @@ class CacheEntry(NamedTuple):
   Attributes:
     path: its folder.
     meta: what its builder returned.
-    found: whether it existed before the call.
+    existed: whether it was in the cache before the call.
   """
 
   path: Path
   meta: dict[str, Any]
-  found: bool
+  existed: bool
 
 
 def cache_folder(data: Data) -> Path:
@@ -66,7 +66,7 @@ def find_or_build(root: Path, name: str, build: Callable[[Path], dict[str, Any]]
   meta = _read(path)
   if meta is not None:
     return CacheEntry(path, meta, True)
-  with _speaking_of(root), filelock.FileLock(root / f".{name}.lock"):
+  with _explained(root), filelock.FileLock(root / f".{name}.lock"):
     meta = _read(path)  # another process may have built it meanwhile
     if meta is not None:
       return CacheEntry(path, meta, True)
@@ -96,10 +96,10 @@ def _read(path: Path) -> dict[str, Any] | None:
     text = (path / MANIFEST).read_text()
     manifest = json.loads(text)
     files, meta = manifest["files"], manifest["meta"]
-    whole = text == _manifest(files, meta) and all(
+    complete = text == _manifest(files, meta) and all(
       _signature(path / name) == signature for name, signature in files.items()
     )
-    return meta if whole else None
+    return meta if complete else None
   except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
     return None
 
@@ -124,7 +124,8 @@ def _signature(file: Path) -> list[int]:
 
 
 @contextlib.contextmanager
-def _speaking_of(root: Path) -> Iterator[None]:
+def _explained(root: Path) -> Iterator[None]:
+  """Converts errors of writing the cache into one sentence."""
   try:
     yield
   except OSError as error:

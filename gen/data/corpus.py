@@ -18,7 +18,7 @@ import numpy as np
 from gen.config import Data
 from gen.data import cache
 from gen.data.document import Document
-from gen.data.sources import source as source_module
+from gen.data.sources.source import Source, find_source
 from gen.errors import UserError
 
 FORMAT = 1  # of the cached files and of the rules above; raise it when either changes
@@ -49,7 +49,7 @@ class Texts(Sequence[str]):
   def __eq__(self, other: object) -> bool:
     if not isinstance(other, Sequence) or len(self) != len(other):
       return False
-    return all(mine == its for mine, its in zip(self, other, strict=True))
+    return all(text == other_text for text, other_text in zip(self, other, strict=True))
 
   __hash__ = None  # type: ignore[assignment]
 
@@ -93,14 +93,14 @@ def build_corpus(data: Data, report: Report | None = None) -> Corpus:
   begin = time.perf_counter()
   if not 0 < data.validation_fraction < 1:
     raise UserError(f"data.validation_fraction is {data.validation_fraction}; it must be between 0 and 1")
-  source = source_module.find_source(data, report)
+  source = find_source(data, report)
   name = "corpus-" + cache.cache_key(FORMAT, source.fingerprint, data.validation_fraction)
   made = cache.find_or_build(
     cache.cache_folder(data), name, lambda folder: _build(folder, source, data.validation_fraction)
   )
   corpus = _open(made.path, source.name, made.meta, time.perf_counter() - begin)
   if report:
-    report(describe_corpus(corpus) + (", found in the cache" if made.found else ""))
+    report(describe_corpus(corpus) + (", found in the cache" if made.existed else ""))
     for note in corpus.notes:
       report(note)
   return corpus
@@ -126,9 +126,9 @@ def _open(path: Path, name: str, meta: dict[str, Any], seconds: float) -> Corpus
   return Corpus(name, train, validation, seconds=seconds, notes=notes, **{key: meta[key] for key in _META})
 
 
-def _build(folder: Path, source: source_module.Source, fraction: float) -> dict[str, Any]:
-  ends, places = _write(folder / "texts.bin", source)
-  validates = _part(places, fraction, source.name)
+def _build(folder: Path, source: Source, fraction: float) -> dict[str, Any]:
+  ends, positions = _write(folder / "texts.bin", source)
+  validates = _choose_validation(positions, fraction, source.name)
   _save(folder / "ends.npy", ends)
   _save(folder / "validates.npy", validates)
   lengths = np.diff(ends, prepend=0)
@@ -141,21 +141,23 @@ def _build(folder: Path, source: source_module.Source, fraction: float) -> dict[
   }
 
 
-def _write(path: Path, source: source_module.Source) -> tuple[np.ndarray, np.ndarray]:
+def _write(path: Path, source: Source) -> tuple[np.ndarray, np.ndarray]:
   """Writes unique texts one after the other; returns their end offsets and the hash of each name in [0, 1)."""
-  ends, places = [], []
-  total = met = 0
+  ends, positions = [], []
+  total = count = 0
   with path.open("wb") as stream:
     for document in _unique(source.documents(), source.blocks):
       content = document.text.encode("utf-8")
       stream.write(content)
       total += len(content)
       ends.append(total)
-      places.append(split_position(document.name))
-      met += 1
-  if not met:
-    raise UserError(f"data.corpus {source.name}: the corpus is empty; no document holds any text")
-  return np.array(ends, np.int64), np.array(places)
+      positions.append(split_position(document.name))
+      count += 1
+  if not count:
+    raise UserError(
+      f"data.corpus {source.name}: the corpus is empty, because no document has any text; name other files"
+    )
+  return np.array(ends, np.int64), np.array(positions)
 
 
 def _unique(documents: Iterator[Document], may_repeat: bool) -> Iterator[Document]:
@@ -173,10 +175,8 @@ def _digest(text: str) -> bytes | None:
   It hashes in pieces, because a list of all words of a long text takes ten times its memory.
   """
   hashed = hashlib.blake2b(digest_size=16)
-  words, joins = (
-    False,
-    False,
-  )  # whether there were any words, and whether the last one may continue in the next piece
+  words = False  # whether there were any words so far
+  joins = False  # whether the last word may continue in the next piece
   for start in range(0, len(text), _PIECE):
     piece = text[start : start + _PIECE]
     normalized = " ".join(piece.split())
@@ -196,17 +196,17 @@ def split_position(name: str) -> float:
   return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:6]) / 2**48
 
 
-def _part(places: np.ndarray, fraction: float, name: str) -> np.ndarray:
+def _choose_validation(positions: np.ndarray, fraction: float, name: str) -> np.ndarray:
   """Returns which documents are for validation: those below the fraction, with at least one on each side."""
-  if len(places) < 2:
+  if len(positions) < 2:
     raise UserError(
-      f"data.corpus {name}: one document cannot be split into training and validation; add text"
+      f"data.corpus {name}: one document cannot be split into training and validation; add another document"
     )
-  validates = places < fraction
+  validates = positions < fraction
   if not validates.any():
-    validates[np.argmin(places)] = True
+    validates[np.argmin(positions)] = True
   if validates.all():
-    validates[np.argmax(places)] = False
+    validates[np.argmax(positions)] = False
   return validates
 
 

@@ -59,7 +59,7 @@ def tokenize_corpus(
     per_token = corpus.bytes / (len(train.ids) + len(validation.ids))
     report(
       f"tokens: {len(train.ids):,} for training, {len(validation.ids):,} for validation, {per_token:.2f} bytes each,"
-      f" {time.perf_counter() - begin:.1f} s" + (", found in the cache" if made.found else "")
+      f" {time.perf_counter() - begin:.1f} s" + (", found in the cache" if made.existed else "")
     )
   return train, validation
 

@@ -205,7 +205,7 @@ def test_text_for_less_than_a_batch_is_the_users_to_mend():
 
 
 def test_no_validation_tokens_is_the_users_to_mend(stream):
-  with pytest.raises(UserError, match="no token is left to validate on"):
+  with pytest.raises(UserError, match="too few for one row"):
     batches.validation_batches(stream, dataclasses.replace(DATA, validation_tokens=0))
 
 

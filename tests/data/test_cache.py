@@ -28,7 +28,7 @@ def refuse(folder: Path):
 def test_an_entry_is_built_once_and_then_found(tmp_path):
   first = cache.find_or_build(tmp_path, "a", write("seven"))
   second = cache.find_or_build(tmp_path, "a", refuse)
-  assert (first.found, second.found) == (False, True)
+  assert (first.existed, second.existed) == (False, True)
   assert first.meta == second.meta == {"length": 5}
   assert (second.path / "text").read_text() == "seven"
 
@@ -43,9 +43,9 @@ def test_a_damaged_entry_is_built_again(tmp_path, damage):
   else:
     (path / "text").write_text({"change": "sevem", "cut": "seve"}[damage])
   again = cache.find_or_build(tmp_path, "a", write("seven"))
-  assert not again.found
+  assert not again.existed
   assert (path / "text").read_text() == "seven"
-  assert cache.find_or_build(tmp_path, "a", refuse).found
+  assert cache.find_or_build(tmp_path, "a", refuse).existed
 
 
 def test_no_damage_of_the_manifest_changes_what_an_entry_holds(fuzz, tmp_path):
@@ -58,7 +58,7 @@ def test_no_damage_of_the_manifest_changes_what_an_entry_holds(fuzz, tmp_path):
       manifest.write_bytes(damaged)
     again = cache.find_or_build(tmp_path, "a", write("seven"))
     assert again.meta == entry.meta, name
-    assert again.found == (damaged == content), name
+    assert again.existed == (damaged == content), name
     assert manifest.read_bytes() == content, name
 
 
@@ -116,7 +116,7 @@ def test_an_entry_of_a_folder_that_cannot_be_written_is_still_read(tmp_path):
   (tmp_path / ".a.lock").unlink()
   tmp_path.chmod(0o500)
   try:
-    assert cache.find_or_build(tmp_path, "a", refuse).found
+    assert cache.find_or_build(tmp_path, "a", refuse).existed
   finally:
     tmp_path.chmod(0o700)
   assert not (tmp_path / ".a.lock").exists()

@@ -123,7 +123,7 @@ def zipfile_of(members):
 
 def test_archives_within_archives_are_left_to_the_user(tmp_path):
   (tmp_path / "a.zip").write_bytes(zipfile_of({"b.zip": zipfile_of({"c.txt": "x"})}))
-  refused(tmp_path / "a.zip", "b.zip: zip within an archive; unpack it first")
+  refused(tmp_path / "a.zip", "b.zip: it is a zip file inside an archive; unpack it first")
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.9, 0.999])
@@ -158,7 +158,7 @@ def test_lists_without_end_are_refused(tmp_path):
 def test_a_line_longer_than_a_record_may_be_is_refused(tmp_path, monkeypatch):
   monkeypatch.setattr(kinds, "MAX_RECORD", 1 << 20)
   (tmp_path / "a.jsonl").write_bytes(b'{"text": "' + b"word " * 300_000 + b'"}\n')
-  refused(tmp_path / "a.jsonl", r"a\.jsonl:1: a line of more than 1 MiB")
+  refused(tmp_path / "a.jsonl", r"a\.jsonl:1: a line has more than 1 MiB")
 
 
 def test_a_list_longer_than_a_value_may_be_is_streamed(tmp_path, monkeypatch):
@@ -175,7 +175,7 @@ def test_a_list_longer_than_a_value_may_be_is_streamed(tmp_path, monkeypatch):
 
 TABLES = {
   "more than 10,000 fields": ",".join(f"c{i}" for i in range(10**6)) + "\n" + "1," * 10**6 + "\n",
-  r"a\.csv:3: 3 fields where the first row names 2": "id,text\n1,one\n2,two,three\n",
+  r"a\.csv:3: 3 fields, but the first row names 2": "id,text\n1,one\n2,two,three\n",
   r"a\.csv:2: more than 1,000,000 fields": "id,text\n" + "," * 3_000_000 + "\n",
 }
 
@@ -200,7 +200,7 @@ def test_bytes_after_the_end_of_gzip_are_left_out_with_a_warning(tmp_path):
     document.text for document in files.read_documents(files.find_files(str(path)), "text", None, notes)
   )
   assert got == "one\ntwo\n"
-  assert notes.lines() == [f"warning: {path}: bytes after the end of the gzip data were left out"]
+  assert notes.lines() == [f"warning: {path}: bytes after the end of the gzip data are ignored"]
   path.write_bytes(gzip.compress(b"one\n") + bytes(512))
   notes = files.Notes()
   assert (
@@ -230,9 +230,9 @@ def test_what_is_no_file_of_the_users_is_refused_unread(tmp_path):
   (tmp_path / "link.txt").symlink_to("/proc/self/environ")
   with (tmp_path / "sparse.txt").open("wb") as stream:
     stream.truncate(1 << 40)
-  for path, says in ((tmp_path / "pipe", "a pipe"), (tmp_path / "link.txt", "belongs to the system"),
-                     (tmp_path / "sparse.txt", "binary data"), ("/dev/zero", "a device"), ("/proc", "to the system"),
-                     ("/proc/cpuinfo", "to the system"), ("/", "to the system"), ("a\0b", "no such"),
+  for path, says in ((tmp_path / "pipe", "a pipe"), (tmp_path / "link.txt", "of the system"),
+                     (tmp_path / "sparse.txt", "binary data"), ("/dev/zero", "a device"), ("/proc", "of the system"),
+                     ("/proc/cpuinfo", "of the system"), ("/", "of the system"), ("a\0b", "no such"),
                      ("x" * 5000, "too long|no such")):  # fmt: skip
     with pytest.raises(UserError, match=says):
       read(path)

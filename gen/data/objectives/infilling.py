@@ -97,9 +97,8 @@ class Infilling(Objective):
   def draw(self, hidden_b: np.ndarray, keys_b: np.ndarray) -> np.ndarray:
     """Returns Poisson lengths that sum to `hidden_b`, the last one cut to fit; -1 after it."""
     expected = hidden_b.max(initial=0) / self.mean_span
-    count = math.ceil(
-      expected + 10 * math.sqrt(expected) + 20
-    )  # 10 standard deviations: too few once in 10^20 rows
+    # 10 standard deviations more than expected: too few in one of 10^20 rows.
+    count = math.ceil(expected + 10 * math.sqrt(expected) + 20)
     drawn_bj = np.searchsorted(
       self.cumulative, counter_rng.random_uniform(keys_b[:, None], _LENGTHS, np.arange(count)), "right"
     )

@@ -88,8 +88,8 @@ class Masked(Objective):
     random = begin + np.floor(counter_rng.random_uniform(keys, _RANDOM, columns) * (end - begin)).astype(
       np.int32
     )
-    kept = np.where(fate < self.mask_share + self.random_share, random, tokens)
-    return np.where(fate < self.mask_share, self.specials.mask, kept)
+    unmasked = np.where(fate < self.mask_share + self.random_share, random, tokens)
+    return np.where(fate < self.mask_share, self.specials.mask, unmasked)
 
 
 def choose_whole_words(

@@ -42,12 +42,14 @@ DENOISERS = (  # the paper's seven, table 1
 )
 
 
-def row_lengths(length: int, denoisers: Sequence[Denoiser] = DENOISERS, most: int = 97) -> RowLengths:
-  """Returns the sizes of a row for an encoder input of `length` with at most `most` spans."""
+def row_lengths(length: int, denoisers: Sequence[Denoiser] = DENOISERS, max_spans: int = 97) -> RowLengths:
+  """Returns the sizes of a row for an encoder input of `length` with at most `max_spans` spans."""
   if not denoisers or any(d.mode not in MODES or d.weight < 0 for d in denoisers):
-    raise UserError(f"UL2 needs denoisers of modes {', '.join(MODES)} with weights >= 0")
-  raw = min(span_corruption.row_lengths(length, d.rate, d.mean_span, most, extra=1).raw for d in denoisers)
-  counts = [span_corruption.noise_counts(raw, d.rate, d.mean_span, most) for d in denoisers]
+    raise UserError(f"UL2 needs denoisers with modes {', '.join(MODES)} and weights of at least 0")
+  raw = min(
+    span_corruption.row_lengths(length, d.rate, d.mean_span, max_spans, extra=1).raw for d in denoisers
+  )
+  counts = [span_corruption.noise_counts(raw, d.rate, d.mean_span, max_spans) for d in denoisers]
   return RowLengths(raw, length, max(int(noise + count) + 1 for noise, count in counts))
 
 

@@ -82,11 +82,11 @@ class Objective(abc.ABC):
   def _checked(self, tokens_bn: np.ndarray) -> np.ndarray:
     if tokens_bn.shape[1] > self.lengths.raw:
       raise UserError(
-        f"a row has {tokens_bn.shape[1]} raw tokens, but the objective reads {self.lengths.raw}"
+        f"a row has {tokens_bn.shape[1]} raw tokens, but the objective reads {self.lengths.raw}; cut the row"
       )
     if tokens_bn.size and not (tokens_bn.min() >= 0 and tokens_bn.max() < self.specials.vocab):
       raise UserError(
-        f"a token id is outside the vocabulary of {self.specials.vocab}: was the tokenizer changed?"
+        f"a token id is outside the vocabulary of {self.specials.vocab}; use the tokenizer that made the ids"
       )
     return pad_right(tokens_bn, self.lengths.raw, self.specials.pad)
 
@@ -167,8 +167,8 @@ def emit_tokens(
   """
   batch, raw = segments_bn.shape
   ids_bnc = np.empty((batch, raw, 3), np.int32)
-  for place, part in enumerate(parts):
-    ids_bnc[:, :, place] = part
+  for slot, part in enumerate(parts):
+    ids_bnc[:, :, slot] = part
   written = np.flatnonzero(ids_bnc >= 0)
   rows, tokens = written // (3 * raw), written // 3
   counts_b = np.bincount(rows, minlength=batch)

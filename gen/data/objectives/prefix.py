@@ -31,7 +31,7 @@ def row_lengths(length: int, family: str = "decoder") -> RowLengths:
     UserError: for a family that cannot read a prefix.
   """
   if family not in FAMILIES:
-    raise UserError(f"objective 'prefix' has no form for family {family!r}: choose {' or '.join(FAMILIES)}")
+    raise UserError(f"objective 'prefix' is not for family {family!r}; choose {' or '.join(FAMILIES)}")
   return causal.row_lengths(length) if family == "decoder" else RowLengths(length, length, length)
 
 
@@ -52,10 +52,10 @@ class Prefix(Objective):
       batch = self.causal.corrupt(tokens_bn, segments_bn, keys_b)
       batch = batch._replace(weights_bt=batch.weights_bt * continues_bn[:, 1:])
       return batch._replace(prefix_bt=prefix_positions(batch).astype(np.int32))
-    given_bn = (segments_bn > 0) & ~continues_bn
+    prefix_bn = (segments_bn > 0) & ~continues_bn
     pad = self.specials.pad
     source = emit_tokens(
-      (NONE, np.where(given_bn, tokens_bn, NONE), NONE), segments_bn, self.lengths.source, pad
+      (NONE, np.where(prefix_bn, tokens_bn, NONE), NONE), segments_bn, self.lengths.source, pad
     )
     target = emit_tokens(
       (NONE, np.where(continues_bn, tokens_bn, NONE), NONE), segments_bn, self.lengths.target, pad

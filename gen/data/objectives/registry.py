@@ -72,69 +72,70 @@ def parameter_names(name: str) -> tuple[str, ...]:
   ('family', 'start')
   """
   entry = _entry(name)
-  known = inspect.signature(entry.kind.__init__).parameters
-  return tuple(p for p in known if p not in ("self", "specials", "length") and p not in entry.fixed)
+  parameters = inspect.signature(entry.kind.__init__).parameters
+  return tuple(p for p in parameters if p not in ("self", "specials", "length") and p not in entry.fixed)
 
 
-def raw_row_length(name: str, length: int, **given: Any) -> int:
+def raw_row_length(name: str, length: int, **parameters: Any) -> int:
   """Returns the number of raw tokens of one row of `length`.
 
   >>> raw_row_length("span_corruption", 128)
   141
   """
-  return _lengths(name, length, given).raw
+  return _lengths(name, length, parameters).raw
 
 
-def row_shapes(name: str, length: int, **given: Any) -> tuple[int, int]:
+def row_shapes(name: str, length: int, **parameters: Any) -> tuple[int, int]:
   """Returns (source positions, target positions) of one row; source is 0 without an encoder.
 
   >>> row_shapes("span_corruption", 128)
   (128, 29)
   """
-  sizes = _lengths(name, length, given)
+  sizes = _lengths(name, length, parameters)
   return sizes.source, sizes.target
 
 
-def make_objective(name: str, specials: Specials, length: int, **given: Any) -> Objective:
+def make_objective(name: str, specials: Specials, length: int, **parameters: Any) -> Objective:
   """Returns an objective.
 
   Args:
     name: one of `OBJECTIVES`.
     specials: the tokenizer's ids, `Specials.of(tokenizer)`.
     length: input positions: of the encoder if there is one.
-    given: parameters; see the objective's class.
+    parameters: parameters; see the objective's class.
 
   Raises:
     UserError: for an unknown name or parameter, a missing table, or an impossible size.
   """
-  entry, known = _entry(name), parameter_names(name)
-  for parameter in given:
-    if parameter not in known:
+  entry, names = _entry(name), parameter_names(name)
+  for parameter in parameters:
+    if parameter not in names:
       raise UserError(
-        f"objective {name!r} has no parameter {parameter!r}; it has {', '.join(known) or 'none'}"
+        f"objective {name!r} has no parameter {parameter!r}; it has {', '.join(names) or 'none'}"
       )
   for parameter in entry.needed:
-    if given.get(parameter) is None:
+    if parameters.get(parameter) is None:
       raise UserError(
-        f"objective {name!r} needs a table {parameter} by token id; make it with"
-        " gen.data.objectives.token_tables"
+        f"objective {name!r} needs the table {parameter}; make it with gen.data.objectives.token_tables"
       )
-  _lengths(name, length, given)
-  return entry.kind(specials, length, **(entry.fixed | given))
+  _lengths(name, length, parameters)
+  return entry.kind(specials, length, **(entry.fixed | parameters))
 
 
 def _entry(name: str) -> ObjectiveEntry:
   if name in OBJECTIVES:
     return OBJECTIVES[name]
-  near = difflib.get_close_matches(str(name), OBJECTIVES, 1, 0.0)[0]
-  raise UserError(f"unknown objective {name!r}; did you mean {near!r}? There are {', '.join(OBJECTIVES)}")
+  nearest = difflib.get_close_matches(str(name), OBJECTIVES, 1, 0.0)[0]
+  raise UserError(
+    f"there is no objective {name!r}; the nearest is {nearest!r}; objectives are {', '.join(OBJECTIVES)}"
+  )
 
 
-def _lengths(name: str, length: int, given: dict[str, Any]) -> RowLengths:
+def _lengths(name: str, length: int, parameters: dict[str, Any]) -> RowLengths:
   """Returns the sizes of a row; parameters that do not affect them are ignored."""
   entry = _entry(name)
   if length < 1:
     raise UserError(f"objective {name!r} needs a length of at least 1, not {length}")
-  known = inspect.signature(entry.lengths).parameters
-  told = entry.fixed | given
-  return entry.lengths(length, **{key: value for key, value in told.items() if key in known})
+  names = inspect.signature(entry.lengths).parameters
+  values = entry.fixed | parameters
+  return entry.lengths(length, **{key: value for key, value in values.items() if key in names})

@@ -32,20 +32,20 @@ NoiseCounts = tuple[np.ndarray, np.ndarray]
 
 
 def noise_counts(
-  raw: np.ndarray | int, rate: np.ndarray | float, mean: np.ndarray | float, most: int = NO_LIMIT
+  raw: np.ndarray | int, rate: np.ndarray | float, mean: np.ndarray | float, max_spans: int = NO_LIMIT
 ) -> NoiseCounts:
   """Returns (noise tokens, spans) of texts of `raw` tokens, by T5's rule; elementwise.
 
-  An infinite mean gives a single span; `most` merges spans into longer ones.
+  An infinite mean gives a single span; `max_spans` merges spans into longer ones.
   """
   raw = np.asarray(raw)
   noise = np.minimum(np.maximum(np.rint(raw * rate), 1), np.maximum(raw - 1, 0))
-  count = np.minimum(np.maximum(np.rint(noise / mean), 1), most)
+  count = np.minimum(np.maximum(np.rint(noise / mean), 1), max_spans)
   return noise.astype(int), np.minimum(count, np.minimum(noise, raw - noise)).astype(int)
 
 
 def row_lengths(
-  length: int, rate: float = 0.15, mean_span: float = 3.0, most: int = NO_LIMIT, extra: int = 0
+  length: int, rate: float = 0.15, mean_span: float = 3.0, max_spans: int = NO_LIMIT, extra: int = 0
 ) -> RowLengths:
   """Returns the raw tokens that fill an encoder input of `length`, and their target positions.
 
@@ -53,7 +53,7 @@ def row_lengths(
     length: source positions.
     rate: noise tokens as a fraction of the raw tokens.
     mean_span: noise tokens per span.
-    most: maximum number of spans.
+    max_spans: maximum number of spans.
     extra: source positions reserved for other ids.
 
   Raises:
@@ -64,13 +64,13 @@ def row_lengths(
   """
   if not 0 < rate < 1 or mean_span < 1:
     raise UserError(
-      f"span corruption needs a rate in (0, 1) and a mean span >= 1, not {rate} and {mean_span}"
+      f"span corruption needs a rate in (0, 1) and a mean span of at least 1, not {rate} and {mean_span}"
     )
   raw = np.arange(2, int((length + 2) / (1 - rate)) + 3)
-  noise, count = noise_counts(raw, rate, mean_span, most)
+  noise, count = noise_counts(raw, rate, mean_span, max_spans)
   fits = np.flatnonzero(raw - noise + count + 1 + extra <= length)
   if not fits.size:
-    raise UserError(f"a length of {length} is too small for span corruption: give at least {3 + extra}")
+    raise UserError(f"a length of {length} is too small for span corruption; use at least {3 + extra}")
   best = fits[-1]
   return RowLengths(int(raw[best]), length, int(noise[best] + count[best] + 1))
 
@@ -94,13 +94,13 @@ class SpanCorruption(Objective):
     merge: bool = False,
   ):
     specials.require("span_corruption", "eos", "sentinels")
-    most = len(specials.sentinels)
-    super().__init__(specials, row_lengths(length, rate, mean_span, most if merge else NO_LIMIT))
+    num_sentinels = len(specials.sentinels)
+    super().__init__(specials, row_lengths(length, rate, mean_span, num_sentinels if merge else NO_LIMIT))
     needed = int(noise_counts(self.lengths.raw, rate, mean_span)[1])
-    if needed > most and not merge:
+    if needed > num_sentinels and not merge:
       raise UserError(
-        f"span corruption of length {length} needs {needed} spans, but the tokenizer has {most} sentinels:"
-        " shorten the rows, lengthen the mean span, or set merge"
+        f"span corruption of length {length} needs {needed} spans, but the tokenizer has {num_sentinels} sentinels;"
+        " use shorter rows or a longer mean span, or set merge"
       )
     self.rate, self.mean_span = rate, mean_span
     self.start = specials.pad if start is None else start
@@ -194,10 +194,10 @@ def _last_noise(noise_bn: np.ndarray, segments_bn: np.ndarray) -> np.ndarray:
   """Marks the last noise token of each document."""
   rows, columns = np.nonzero(noise_bn)
   segments = segments_bn[rows, columns]
-  last = np.ones(rows.size, bool)
-  last[:-1] = (rows[1:] != rows[:-1]) | (segments[1:] != segments[:-1])
+  is_last = np.ones(rows.size, bool)
+  is_last[:-1] = (rows[1:] != rows[:-1]) | (segments[1:] != segments[:-1])
   last_bn = np.zeros(noise_bn.shape, bool)
-  last_bn[rows[last], columns[last]] = True
+  last_bn[rows[is_last], columns[is_last]] = True
   return last_bn
 
 
@@ -233,6 +233,6 @@ def _joined(source: np.ndarray, target: np.ndarray, specials: Specials, modes: t
   places = np.flatnonzero(np.isin(source, sentinels))
   texts = np.split(np.delete(source, places), places - np.arange(places.size))
   pieces = [texts[0]]
-  for span, rest in zip(spans, texts[1:], strict=True):
-    pieces += [span, rest]
+  for span, text in zip(spans, texts[1:], strict=True):
+    pieces += [span, text]
   return np.concatenate(pieces)

@@ -173,5 +173,5 @@ def suffix_spans(runs: TokenRuns, noise_b: np.ndarray, keys_b: np.ndarray) -> Sp
   """Makes the ends of runs noise, `noise_b` tokens of each row in total."""
   noise_r = share_out(noise_b, runs.sizes_r, runs.rows_r, keys_b, _NOISE)
   item = np.arange(runs.sizes_r.sum()) - np.repeat(np.cumsum(runs.sizes_r) - runs.sizes_r, runs.sizes_r)
-  first = np.repeat(runs.sizes_r - noise_r, runs.sizes_r)
-  return span_flags(runs, item >= first, item == first)
+  starts = np.repeat(runs.sizes_r - noise_r, runs.sizes_r)
+  return span_flags(runs, item >= starts, item == starts)

@@ -8,12 +8,12 @@ import numpy as np
 
 from gen.errors import UserError
 
-NONE = -1  # an id that the tokenizer lacks
+NONE = -1  # an id that the tokenizer does not have
 
 
 @dataclasses.dataclass(frozen=True)
 class Specials:
-  """Ids of special tokens; `NONE` if the tokenizer lacks one.
+  """Ids of special tokens; `NONE` for those that the tokenizer does not have.
 
   Attributes:
     vocab: number of all ids.
@@ -59,7 +59,9 @@ class Specials:
     return corruptible_v
 
   def require(self, objective: str, *names: str) -> None:
-    """Raises UserError if the tokenizer lacks an id that an objective needs."""
+    """Raises UserError if the tokenizer does not have an id that an objective needs."""
     for name in names:
       if getattr(self, name) in (NONE, ()):
-        raise UserError(f"objective {objective!r} needs a tokenizer with {name}: choose another tokenizer")
+        raise UserError(
+          f"objective {objective!r} needs a tokenizer with {name}; choose another data.tokenizer"
+        )

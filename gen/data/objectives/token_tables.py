@@ -7,10 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_MARKS = (
-  "\N{LOWER ONE EIGHTH BLOCK}",
-  "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}",
-)  # SentencePiece, byte-level BPE
+# How SentencePiece and byte-level BPE write a space.
+_MARKS = ("\N{LOWER ONE EIGHTH BLOCK}", "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}")
 
 
 def word_starts(pieces: Sequence[str]) -> np.ndarray:

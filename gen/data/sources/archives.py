@@ -57,23 +57,23 @@ def zip_members(
     unpacked = sum(info.file_size for info in infos)
     if unpacked > max(compressed.FREE_BYTES, compressed.MAX_RATIO * path.stat().st_size):
       raise UserError(
-        f"{path}: expands to {unpacked:,} bytes, more than {compressed.MAX_RATIO} times its size, as no text does"
+        f"{path}: expands to {unpacked:,} bytes, more than {compressed.MAX_RATIO} times its size, so it is not text"
       )
     for info in infos:
       if not _is_wanted(info.filename, path) or (wanted and not wanted(info.filename)):
         continue
       kind = info.external_attr >> 28 if info.create_system == 3 else 0  # of Unix; 10 is a link
       if kind not in (0, 8):
-        warn(f"{path}: {info.filename} is a link or a device and was left out")
+        warn(f"{path}: {info.filename} is a link or a device and is skipped")
         continue
       with archive.open(info) as stream:
         yield ArchiveMember(info.filename, stream)
 
 
 def _refuse_documents(names: list[str], path: Path) -> None:
-  for pattern, what in _DOCUMENTS:
+  for pattern, kind in _DOCUMENTS:
     if any(re.fullmatch(pattern, name, re.S) for name in names):
-      raise UserError(f"{path}: this is {what}")
+      raise UserError(f"{path}: this is {kind}")
 
 
 def _check_directory(path: Path) -> None:
@@ -104,7 +104,7 @@ def tar_members(stream: IO[bytes], path: Path, warn: compressed.Warn) -> Iterato
       if info.isdir() or not _is_wanted(info.name, path):
         continue
       if not info.isreg() or info.issparse():
-        warn(f"{path}: {info.name} is a link, a device or a sparse file and was left out")
+        warn(f"{path}: {info.name} is a link, a device or a sparse file and is skipped")
         continue
       opened = archive.extractfile(info)
       if opened is not None:

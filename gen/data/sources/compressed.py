@@ -86,7 +86,7 @@ def naming_file(where: str) -> Iterator[None]:
     raise UserError(f"{where}: the compressed file is damaged ({error})") from error
   except NotImplementedError as error:  # raised by zipfile for an unsupported method or version
     raise UserError(
-      f"{where}: a compression within the archive is not read ({error}); unpack it first"
+      f"{where}: a compression within the archive is not supported ({error}); unpack it first"
     ) from error
   except RuntimeError as error:
     if "encrypted" not in str(error) and "password" not in str(error):
@@ -117,7 +117,7 @@ def decompress(stream: IO[bytes], where: str, consumed: Callable[[], int], warn:
     if kind is None:
       return OpenStream(stream, tuple(layers), consumed)
     if len(layers) == MAX_LAYERS:
-      raise UserError(f"{where}: compressed more than {MAX_LAYERS} times over; unpack it first")
+      raise UserError(f"{where}: it is compressed more than {MAX_LAYERS} times; unpack it first")
     layers.append(kind)
     stream = io.BufferedReader(_Decompressed(stream, kind, where, consumed, warn), _OUTPUT)
 
@@ -186,18 +186,18 @@ class _Decompressed(io.RawIOBase):
     else:
       content = self._pending or self._stream.read(_CHUNK)
       if not content:
-        raise EOFError("it ends before its end mark; the file is cut off")
+        raise EOFError("it ends before its end mark, so it is truncated")
     if self._kind == "zstd":
       content, self._pending = content[:_ZSTANDARD_CHUNK], content[_ZSTANDARD_CHUNK:]
-      found = self._engine.decompress(content)
+      output = self._engine.decompress(content)
       if self._engine.eof:
         self._pending = self._engine.unused_data + self._pending
-      return found
-    found = self._engine.decompress(content, _OUTPUT)
+      return output
+    output = self._engine.decompress(content, _OUTPUT)
     self._pending = self._engine.unconsumed_tail if self._kind == "gzip" else b""
     if self._engine.eof:
       self._pending = self._engine.unused_data
-    return found
+    return output
 
   def _begins_another(self) -> bool:
     """Continues with the next member of the file, past zeros; warns about other bytes."""
@@ -208,7 +208,7 @@ class _Decompressed(io.RawIOBase):
     if not rest:
       return False
     if not _MAGIC[self._kind].match(rest):
-      self._warn(f"{self._where}: bytes after the end of the {self._kind} data were left out")
+      self._warn(f"{self._where}: bytes after the end of the {self._kind} data are ignored")
       self._pending, self._stream = b"", io.BytesIO()
       return False
     self._engine = _engine(self._kind)
@@ -217,7 +217,7 @@ class _Decompressed(io.RawIOBase):
   def _check_ratio(self) -> None:
     if self._produced > max(FREE_BYTES, MAX_RATIO * self._consumed()):
       raise UserError(
-        f"{self._where}: expands to more than {MAX_RATIO} times its size, as no text does;"
+        f"{self._where}: it expands to more than {MAX_RATIO} times its size, so it is not text;"
         " unpack it first if this is intended"
       )
 

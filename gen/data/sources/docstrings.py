@@ -69,13 +69,13 @@ def docstrings_of_files(paths: Sequence[str], processes: int) -> list[list[str]]
     lightest = loads.index(min(loads))
     shards[lightest].append(index)
     loads[lightest] += os.path.getsize(paths[index])  # noqa: PTH202
-  found: list[list[str]] = [[] for _ in paths]
+  results_of: list[list[str]] = [[] for _ in paths]
   with ThreadPoolExecutor(len(shards)) as pool:
     results = pool.map(_work, [[paths[index] for index in shard] for shard in shards])
     for shard, docstrings in zip(shards, results, strict=True):
       for index, texts in zip(shard, docstrings, strict=True):
-        found[index] = texts
-  return found
+        results_of[index] = texts
+  return results_of
 
 
 def _work(paths: list[str]) -> list[list[str]]:
@@ -90,11 +90,11 @@ def _work(paths: list[str]) -> list[list[str]]:
 
 def _main() -> None:
   gc.disable()  # trees are many small objects without cycles: collecting them takes longer than parsing
-  found = []
+  docstrings = []
   for path in json.load(sys.stdin):
     with open(path, "rb") as stream:  # noqa: PTH123
-      found.append(docstrings_of_source(stream.read()))
-  json.dump(found, sys.stdout)
+      docstrings.append(docstrings_of_source(stream.read()))
+  json.dump(docstrings, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -44,22 +44,22 @@ def dependency_distributions() -> list[importlib.metadata.Distribution]:
     UserError: if `gen` or one of them is not installed.
   """
   extras_of: dict[str, set[str]] = {}
-  found: dict[str, importlib.metadata.Distribution] = {}
+  distributions: dict[str, importlib.metadata.Distribution] = {}
   waiting: list[tuple[str, set[str], str]] = [(PROJECT, set(), "the environment corpus")]
   while waiting:
     name, extras, wanted_by = waiting.pop()
     name = re.sub(r"[-_.]+", "-", name).lower()
-    known = extras_of.get(name)
-    if known is not None and extras <= known:
+    known_extras = extras_of.get(name)
+    if known_extras is not None and extras <= known_extras:
       continue
-    extras_of[name] = extras | (known or set())
-    found[name] = _distribution(name, wanted_by)
-    for line in found[name].requires or []:
+    extras_of[name] = extras | (known_extras or set())
+    distributions[name] = _distribution(name, wanted_by)
+    for line in distributions[name].requires or []:
       requirement = Requirement(line)
       if _applies(requirement, extras_of[name]):
         waiting.append((requirement.name, set(requirement.extras), name))
-  del found[PROJECT]
-  return [found[name] for name in sorted(found)]
+  del distributions[PROJECT]
+  return [distributions[name] for name in sorted(distributions)]
 
 
 def _distribution(name: str, wanted_by: str) -> importlib.metadata.Distribution:
@@ -67,7 +67,7 @@ def _distribution(name: str, wanted_by: str) -> importlib.metadata.Distribution:
     return importlib.metadata.distribution(name)
   except importlib.metadata.PackageNotFoundError:
     raise UserError(
-      f"package {name!r}, which {wanted_by} needs, is not installed; install {PROJECT} with its dependencies"
+      f"package {name!r} is not installed, but {wanted_by} needs it; install {PROJECT} with its dependencies"
     ) from None
 
 
@@ -85,13 +85,13 @@ def corpus_pins() -> list[str]:
 
 def python_files() -> list[tuple[str, Path]]:
   """Returns (name, path) of each Python file that the corpus reads, sorted by name."""
-  found: dict[str, Path] = {}
+  files: dict[str, Path] = {}
   for distribution in dependency_distributions():
     for file in distribution.files or []:
       name = file.as_posix()
       if file.suffix == ".py" and not name.startswith("../") and not _JUNK.search(name):
-        found[name] = Path(str(file.locate()))
-  return sorted(item for item in found.items() if item[1].is_file() and not _is_generated(item[1]))
+        files[name] = Path(str(file.locate()))
+  return sorted(item for item in files.items() if item[1].is_file() and not _is_generated(item[1]))
 
 
 def is_documented(name: str, content: bytes) -> bool:
@@ -112,10 +112,10 @@ def read_documents(kind: str = "docstrings") -> Iterator[Document]:
   """
   if kind not in KINDS:
     raise UserError(
-      f"data.corpus 'environment:{kind}' is not known; write environment:{' or environment:'.join(KINDS)}"
+      f"there is no data.corpus 'environment:{kind}'; write environment:{' or environment:'.join(KINDS)}"
     )
-  found = _sources() if kind == "code" else _docstrings()
-  for document in found:
+  documents = _sources() if kind == "code" else _docstrings()
+  for document in documents:
     if len(document.text) >= MIN_CHARACTERS:
       yield document
 

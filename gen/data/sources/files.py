@@ -18,8 +18,9 @@ from gen.data.document import Document
 from gen.data.sources import archives, compressed, encodings, html_text, kinds, records
 from gen.errors import UserError
 
-LEAST_BLOCK, MOST_BLOCK, BLOCKS = 1_024, 65_536, 400  # characters, characters, blocks of a single file
-MIN_BLOCKS = 20
+MIN_BLOCK_SIZE, MAX_BLOCK_SIZE = 1_024, 65_536  # characters of one block of a single file
+BLOCKS = 400  # of a single file, if their sizes allow it
+MIN_BLOCKS = 20  # of a short file: enough for a split into training and validation
 MAX_TEXT = 64 << 20  # characters of one document; a longer text is cut into blocks
 MAX_PAGE = 64 << 20  # characters of one HTML page
 _KERNEL = ("/dev", "/proc", "/sys")  # their files may be endless or block
@@ -51,26 +52,24 @@ def _found(pattern: str, path: Path) -> list[tuple[str, Path]]:
     return [(path.name, path)]
   if path.is_dir():
     _check_regular(path)
-    root, paths = path, [found for found in path.rglob("*") if found.is_file()]
+    root, paths = path, [file for file in path.rglob("*") if file.is_file()]
     if not paths:
-      raise UserError(f"data.corpus {pattern}: the folder holds no files")
+      raise UserError(f"data.corpus {pattern}: the folder has no files")
   elif glob.has_magic(str(path)):
     root = _fixed_part(path)
-    paths = [found for found in root.glob(str(path.relative_to(root))) if found.is_file()]
+    paths = [file for file in root.glob(str(path.relative_to(root))) if file.is_file()]
     if not paths:
       raise UserError(f"data.corpus {pattern}: no file matches")
   elif path.exists():
-    raise UserError(
-      f"data.corpus {pattern}: is a device, a pipe or a socket, not a file; save its text in one"
-    )
+    raise UserError(f"data.corpus {pattern}: it is a device, a pipe or a socket; save its text in a file")
   else:
     raise UserError(f"data.corpus {pattern}: no such file or folder")
-  named = [(found.relative_to(root).as_posix(), found) for found in paths]
+  named = [(file.relative_to(root).as_posix(), file) for file in paths]
   visible = sorted(item for item in named if not any(part.startswith(".") for part in item[0].split("/")))
   if not visible:
     raise UserError(f"data.corpus {pattern}: only hidden files match")
-  for _, found in visible:
-    _check_regular(found)
+  for _, file in visible:
+    _check_regular(file)
   return visible
 
 
@@ -78,17 +77,17 @@ def _check_regular(path: Path) -> None:
   """Raises UserError for files of the kernel, which may be endless."""
   real = path.resolve()
   if real == Path("/") or any(real.is_relative_to(folder) for folder in _KERNEL):
-    raise UserError(f"{path}: belongs to the system and is not read as text; name other files")
+    raise UserError(f"{path}: it is a file of the system, which is not read as text; name other files")
 
 
-def kinds_of(found: Iterable[tuple[str, Path]], forced: str | None = None) -> list[list[str]]:
+def kinds_of(named_files: Iterable[tuple[str, Path]], forced: str | None = None) -> list[list[str]]:
   """Returns [name, kind] of each file; kinds and contents together identify the documents.
 
   Raises:
     UserError: if one cannot be read, or holds no text.
   """
   described = []
-  for name, path in found:
+  for name, path in named_files:
     with _opened(name, path, forced, _ignore) as item:
       described.append([name, *item.layers, *item.kind])
   return described
@@ -102,14 +101,14 @@ def _fixed_part(path: Path) -> Path:
   return Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
 
 
-def fingerprint_files(found: Iterable[tuple[str, Path]]) -> list[list[str]]:
+def fingerprint_files(named_files: Iterable[tuple[str, Path]]) -> list[list[str]]:
   """Returns [name, SHA-256] of each file.
 
   Raises:
     UserError: if one cannot be read.
   """
   prints = []
-  for name, path in found:
+  for name, path in named_files:
     try:
       with path.open("rb") as stream:
         prints.append([name, hashlib.file_digest(stream, "sha256").hexdigest()])
@@ -162,20 +161,20 @@ class Notes:
 
   def lines(self) -> list[str]:
     """Returns the lines in a fixed order."""
-    said = []
+    lines = []
     for how, names in self._alike.items():
-      more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
-      said.append(f"{names[0]}{more}: read as {how}")
-    return [*said, *(f"warning: {sentence}" for sentence in self._warnings)]
+      others = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+      lines.append(f"{names[0]}{others}: read as {how}")
+    return [*lines, *(f"warning: {sentence}" for sentence in self._warnings)]
 
 
 def read_documents(
-  found: list[tuple[str, Path]], field: str, forced: str | None = None, notes: Notes | None = None
+  named_files: list[tuple[str, Path]], field: str, forced: str | None = None, notes: Notes | None = None
 ) -> Iterator[Document]:
   """Yields the documents of files in order.
 
   Args:
-    found: (name, path) of each.
+    named_files: (name, path) of each.
     field: of the records that holds the text.
     forced: the format of every file, one of `kinds.FORMATS`; None detects it.
     notes: collects how files were read.
@@ -184,8 +183,8 @@ def read_documents(
     UserError: for what holds no text, bytes that are not UTF-8, damaged compression, a broken record, a missing field.
   """
   notes = notes or Notes()
-  alone = is_one_text(found, forced)
-  for name, path in found:
+  alone = is_one_text(named_files, forced)
+  for name, path in named_files:
     with _opened(name, path, forced, notes.warn) as item:
       if item.kind.format not in ("zip", "tar"):
         reading = _Reading(name, str(path), path, field, alone, notes)
@@ -216,18 +215,18 @@ def read_content(name: str, where: str, content: bytes, field: str) -> Iterator[
       plain, layers, consumed = compressed.decompress(stream, where, stream.tell, _ignore)
       kind, plain = kinds.detect_kind(plain, name, where)
       if kind.format in ("zip", "tar", "parquet"):
-        raise UserError(f"{where}: {kind.format} within an archive; unpack it first")
+        raise UserError(f"{where}: it is a {kind.format} file inside an archive; unpack it first")
       yield _Item(plain, kind, layers, consumed)
 
   with opened() as item:
     yield from _Reading(name, where, None, field, False, Notes()).documents(item, opened)
 
 
-def is_one_text(found: list[tuple[str, Path]], forced: str | None = None) -> bool:
+def is_one_text(named_files: list[tuple[str, Path]], forced: str | None = None) -> bool:
   """Returns whether the files are a single text, which is then cut into blocks."""
-  if len(found) != 1:
+  if len(named_files) != 1:
     return False
-  name, path = found[0]
+  name, path = named_files[0]
   with _opened(name, path, forced, _ignore) as item:
     if item.kind.format not in ("zip", "tar"):
       return item.kind.format in ("text", "html")
@@ -240,7 +239,7 @@ def _members(
 ) -> Iterator[tuple[str, _Item]]:
   """Yields the members of an archive, each without its compression."""
   if item.kind.format == "zip" and item.layers:
-    raise UserError(f"{path}: a zip archive within {item.layers[-1]}; unpack it first")
+    raise UserError(f"{path}: it is a zip archive inside {item.layers[-1]}; unpack it first")
   size = path.stat().st_size
   members = (
     archives.zip_members(path, warn)
@@ -256,7 +255,7 @@ def _members(
       plain, layers, _ = compressed.decompress(stream, where, consumed, warn)
       kind, plain = kinds.detect_kind(plain, name, where, forced)
       if kind.format in ("zip", "tar", "parquet"):
-        raise UserError(f"{where}: {kind.format} within an archive; unpack it first")
+        raise UserError(f"{where}: it is a {kind.format} file inside an archive; unpack it first")
       yield name, _Item(plain, kind, layers, consumed)
 
 
@@ -306,7 +305,7 @@ class _Reading(NamedTuple):
       return records.table_documents(stream, self.name, self.where, field, kind.delimiter)
     if kind.format == "parquet":
       if self.path is None or item.layers:
-        raise UserError(f"{self.where}: a parquet file that is compressed once more; unpack it first")
+        raise UserError(f"{self.where}: it is a parquet file inside another compression; unpack it first")
       return records.parquet_documents(self.path, self.name, self.where, field)
     if kind.format == "html":
       self.notes.add(self.name, f"HTML{encoding}, visible text")
@@ -322,7 +321,7 @@ class _Reading(NamedTuple):
       length += len(chunk)
       if length > MAX_PAGE:
         raise UserError(
-          f"{self.where}: an HTML page of more than {MAX_PAGE >> 20} million characters; split it"
+          f"{self.where}: it is an HTML page of more than {MAX_PAGE >> 20} million characters; split it"
         )
     try:
       text = html_text.visible_text("".join(pieces))
@@ -377,7 +376,7 @@ def blocks_of(chunks: Iterator[str], length: int) -> Iterator[str]:
     chunks: of the text.
     length: of the text, in characters.
   """
-  size = min(max(length // BLOCKS, LEAST_BLOCK), MOST_BLOCK, max(1, length // MIN_BLOCKS))
+  size = min(max(length // BLOCKS, MIN_BLOCK_SIZE), MAX_BLOCK_SIZE, max(1, length // MIN_BLOCKS))
   text, start = "", 0
   for chunk in chunks:
     text, start = text[start:] + chunk, 0
@@ -393,7 +392,7 @@ def _cut(text: str, start: int, size: int) -> int:
   """Returns the end of the block: the first good boundary between size and twice the size."""
   low, high = start + size, start + 2 * size
   for mark in ("\n\n", "\n", " "):
-    found = text.find(mark, low, high)
-    if found >= 0:
-      return found + len(mark)
+    index = text.find(mark, low, high)
+    if index >= 0:
+      return index + len(mark)
   return high

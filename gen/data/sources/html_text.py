@@ -63,7 +63,7 @@ BLOCKS = frozenset(
     "body",
   ]
 )
-MAX_TAGS = 500_000  # of one page: a browser would show no more
+MAX_TAGS = 500_000  # of one page; a page with more is refused
 _NAME = re.compile(r"/?([a-zA-Z][a-zA-Z0-9]{0,15})")
 _CLOSING = {name: re.compile(rf"</{name}[\s>/]", re.I) for name in HIDDEN}
 _BLANKS = re.compile(r"[ \t\r\f\v\xa0]+")
@@ -85,9 +85,11 @@ def visible_text(page: str) -> str:
 
 def _pieces(page: str) -> list[str]:
   if page.count("<") > MAX_TAGS:
-    raise ValueError(f"a page of more than {MAX_TAGS:,} tags")
+    raise ValueError(f"it is a page of more than {MAX_TAGS:,} tags")
   pieces: list[str] = []
-  gone: set[str] = set()  # closing tags that do not occur in the rest
+  unclosed: set[str] = (
+    set()
+  )  # closing tags that do not occur in the rest: not searched again, so time stays linear
   start = 0
   while (mark := page.find("<", start)) >= 0:
     pieces.append(html.unescape(page[start:mark]))
@@ -107,11 +109,11 @@ def _pieces(page: str) -> list[str]:
     name = named[1].lower() if named else ""
     if name in BLOCKS:
       pieces.append("\n\n")
-    if name in _CLOSING and name not in gone and page[mark + 1] != "/" and page[end - 1] != "/":
+    if name in _CLOSING and name not in unclosed and page[mark + 1] != "/" and page[end - 1] != "/":
       closing = _CLOSING[name].search(page, start)
       if closing:
         start = page.find(">", closing.start()) + 1 or len(page)
       else:
-        gone.add(name)
+        unclosed.add(name)
   pieces.append(html.unescape(page[start:]))
   return pieces

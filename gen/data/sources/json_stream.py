@@ -25,11 +25,11 @@ def check_weight(text: str | bytes, where: str) -> None:
     UserError: for too many lists and objects.
   """
   if len(text) > 1 << 20 and _weight(text) > MAX_MEMORY:
-    raise UserError(f"{where}: holds millions of lists or numbers, not text")
+    raise UserError(f"{where}: it has millions of lists or numbers, so it is not text")
 
 
 def _weight(text: str | bytes) -> int:
-  """Returns about the bytes of a text's Python objects: of lists, of objects, and of the members of objects."""
+  """Returns an estimate of the bytes of a JSON text's Python objects: lists, objects, and members of objects."""
   signs = ("[", ",", "{", '":', '\\":') if isinstance(text, str) else (b"[", b",", b"{", b'":', b'\\":')
   lists, commas, objects, names, quoted = map(text.count, signs)  # type: ignore[arg-type]
   return 60 * (lists + commas) + 230 * objects + 400 * (names - quoted)
@@ -61,17 +61,17 @@ class JsonCursor:
       if not self._fill():
         return ""
 
-  def take(self, wanted: str) -> None:
-    """Moves past one of the wanted characters.
+  def take(self, expected: str) -> None:
+    """Moves past one of the expected characters.
 
     Raises:
       UserError: if the next character is another one.
     """
-    found = self.peek()
-    if not found or found not in wanted:
-      said = f"{found!r}" if found else "its end"
+    character = self.peek()
+    if not character or character not in expected:
+      shown = f"{character!r}" if character else "its end"
       raise UserError(
-        f"{self.where}: not JSON: {said} where {' or '.join(wanted)} is expected, {self._place()}"
+        f"{self.where}: not JSON: {shown} where {' or '.join(expected)} is expected, {self._place()}"
       )
     self._at += 1
 
@@ -109,7 +109,7 @@ class JsonCursor:
     while self.peek() != "}":
       key = self.value()
       if not isinstance(key, str):
-        raise UserError(f"{self.where}: not JSON: a key that is no text, {self._place()}")
+        raise UserError(f"{self.where}: not JSON: a key that is not text, {self._place()}")
       self.take(":")
       yield key
       if self.peek() != "}":

@@ -117,13 +117,13 @@ def _suffix(name: str) -> str:
 
 
 def _refuse_binary(head: bytes, name: str, where: str) -> None:
-  for pattern, what in _REFUSED_COMPILED:
+  for pattern, description in _REFUSED_COMPILED:
     # Words such as MZ and ID3 may begin a text, which holds no control characters.
     if pattern.match(head) and (head.startswith((b"%PDF-", b"{\\rtf")) or _is_binary(head)):
-      thing, _, advice = what.partition("; ")
-      raise UserError(f"{where}: this is {thing}, not text" + (f"; {advice}" if advice else ""))
+      kind, _, advice = description.partition("; ")
+      raise UserError(f"{where}: this is {kind}, not text" + (f"; {advice}" if advice else ""))
   if _is_binary(head):
-    hint = "; a set of TFDS is read by tfds:NAME" if "record" in name.lower() else ""
+    hint = "; write tfds:NAME for a set of TFDS" if "record" in name.lower() else ""
     raise UserError(f"{where}: this is binary data, not text{hint}")
 
 
@@ -147,7 +147,7 @@ def _by_content(
     return FileKind("json", encoding), stream
   if _HTML.match(start) or (suffix in (".html", ".htm", ".xhtml") and start.startswith("<")):
     return FileKind("html", encoding), stream
-  delimiter = _delimiter(text, suffix, whole=len(head) < HEAD)
+  delimiter = _delimiter(text, suffix, complete=len(head) < HEAD)
   if delimiter:
     return FileKind("csv", encoding, delimiter), stream
   return FileKind("text", encoding), stream
@@ -158,10 +158,10 @@ def _two_lines(head: bytes, stream: IO[bytes]) -> tuple[list[bytes], IO[bytes]]:
   lines = [line for line in head.split(b"\n") if line.strip()]
   if len(lines) > 1 or len(head) < HEAD:
     return lines[:2], stream
-  first = stream.readline(MAX_RECORD)
+  first_line = stream.readline(MAX_RECORD)
   following, stream = compressed.peek_stream(stream, HEAD)
-  lines = [first, following] if first.endswith(b"\n") and following.strip() else [first]
-  return lines, io.BufferedReader(compressed.RejoinedStream(first, stream), HEAD)
+  lines = [first_line, following] if first_line.endswith(b"\n") and following.strip() else [first_line]
+  return lines, io.BufferedReader(compressed.RejoinedStream(first_line, stream), HEAD)
 
 
 def _are_objects(lines: list[bytes]) -> bool:
@@ -184,7 +184,7 @@ def _delimiter_of_header(text: str) -> str:
   return max(",\t;|", key=header.count)
 
 
-def _delimiter(text: str, suffix: str, whole: bool) -> str:
+def _delimiter(text: str, suffix: str, complete: bool) -> str:
   """Returns the delimiter of a table; empty if the text is no table."""
   named = suffix in (".csv", ".tsv")
   header = text.lstrip("\r\n").partition("\n")[0]
@@ -193,21 +193,24 @@ def _delimiter(text: str, suffix: str, whole: bool) -> str:
   if header.count(",") + header.count("\t") + header.count(";") > MAX_COLUMNS:
     return _delimiter_of_header(text) if named else ""
   for delimiter in sorted("\t,;", key=header.count, reverse=True):
-    rows = _rows(text, delimiter, whole)
+    rows = _rows(text, delimiter, complete)
     if not rows or not _is_header(rows[0], named):
       continue
-    known = any(name.strip().lower() in FIELDS for name in rows[0])
+    has_text_field = any(name.strip().lower() in FIELDS for name in rows[0])
     even = all(len(row) == len(rows[0]) for row in rows[1:])
-    if (named and (len(rows[0]) > 1 or known)) or (known and len(rows[0]) > 1 and len(rows) > 1 and even):
+    columns = len(rows[0])
+    if named and (columns > 1 or has_text_field):
+      return delimiter
+    if has_text_field and columns > 1 and len(rows) > 1 and even:
       return delimiter
   return ""
 
 
-def _rows(text: str, delimiter: str, whole: bool) -> list[list[str]]:
+def _rows(text: str, delimiter: str, complete: bool) -> list[list[str]]:
   lines = text.splitlines(keepends=True)
   rows = []
   try:
-    for row in RowReader(lines if whole else lines[:-1], delimiter, MAX_RECORD):
+    for row in RowReader(lines if complete else lines[:-1], delimiter, MAX_RECORD):
       if row:
         rows.append(row)
       if len(rows) == 20:

@@ -15,24 +15,24 @@ from gen.io import json_reading
 from gen.io.csv_rows import RowReader
 
 DEFAULT_FIELD = "text"
-_MOST_NAMES = 12  # fields listed in an error
-_MOST_DELIMITERS = 1_000_000  # in one line: each field is an object while the line is read
-_MOST_OTHERS = 500_000  # elements of a list that holds no texts: each takes microseconds
-_MOST_LINES = 1_000_000  # of one row; its texts may be books
+_MAX_NAMES = 12  # fields listed in an error
+_MAX_DELIMITERS = 1_000_000  # in one line: each field is an object while the line is read
+_MAX_OTHERS = 500_000  # elements of a list that holds no texts: each takes microseconds
+_MAX_LINES = 1_000_000  # of one row; its texts may be books
 Say = Callable[[str], None]
 
 
-def choose_field(names: Iterable[str], wanted: str) -> str | None:
+def choose_field(names: Iterable[str], requested: str) -> str | None:
   """Returns the field of a record that holds its text, or None.
 
-  It is the requested field; else one that differs from it only in case; else, if the default was requested, the
-  first of `kinds.FIELDS` in the record.
+  This is the requested field, or a field that differs from it only in case. If the default was requested, the names in
+  `kinds.FIELDS` are tried next.
 
   >>> choose_field(["url", "Content", "title"], "text")
   'Content'
   """
   names = list(names)
-  for candidate in (wanted, *(kinds.FIELDS if wanted == DEFAULT_FIELD else ())):
+  for candidate in (requested, *(kinds.FIELDS if requested == DEFAULT_FIELD else ())):
     for name in names:
       if name == candidate:
         return name
@@ -42,19 +42,19 @@ def choose_field(names: Iterable[str], wanted: str) -> str | None:
   return None
 
 
-def no_field(names: Iterable[Any], wanted: str, where: str) -> UserError:
+def no_field(names: Iterable[Any], requested: str, where: str) -> UserError:
   """Returns the error for a record without the field; it suggests the nearest field and lists all."""
-  known = [str(name) for name in names]
-  nearest = difflib.get_close_matches(wanted, known[:1_000], 1, 0.0)
-  listed = ", ".join(name[:40] for name in known[:_MOST_NAMES]) + (
-    ", ..." if len(known) > _MOST_NAMES else ""
+  listed_names = [str(name) for name in names]
+  nearest = difflib.get_close_matches(requested, listed_names[:1_000], 1, 0.0)
+  listed = ", ".join(name[:40] for name in listed_names[:_MAX_NAMES]) + (
+    ", ..." if len(listed_names) > _MAX_NAMES else ""
   )
   offer = (
     f"; the nearest is --config.data.field={nearest[0][:80]} (its fields: {listed})"
     if nearest
     else "; it has none"
   )
-  return UserError(f"{where}: no field {wanted!r}{offer}")
+  return UserError(f"{where}: no field {requested!r}{offer}")
 
 
 def text_of_record(record: object, field: str, where: str) -> str:
@@ -65,7 +65,7 @@ def text_of_record(record: object, field: str, where: str) -> str:
   """
   if not isinstance(record, dict):
     raise UserError(
-      f"{where}: a record must be an object with the field {field!r}, not {type(record).__name__}"
+      f"{where}: a record is {json_reading.describe_kind(record)}; it must be an object with the field {field!r}"
     )
   if field not in record:
     raise no_field(record, field, where)
@@ -73,14 +73,13 @@ def text_of_record(record: object, field: str, where: str) -> str:
   if isinstance(value, bytes):
     return encodings.decode_utf8(value, f"{where}, field {field!r}")
   if not isinstance(value, str):
-    kind = "null" if value is None else type(value).__name__
-    raise UserError(f"{where}: field {field!r} holds {kind}, not text")
+    raise UserError(f"{where}: field {field!r} is {json_reading.describe_kind(value)}, not text")
   return _encodable(value, f"{where}: field {field!r}")
 
 
 def _encodable(value: str, where: str) -> str:
   if not value.isascii() and re.search("[\ud800-\udfff]", value):
-    raise UserError(f"{where} holds half of a surrogate pair, which UTF-8 cannot encode")
+    raise UserError(f"{where} has half of a surrogate pair, which UTF-8 cannot encode")
   return value
 
 
@@ -88,12 +87,12 @@ class TextField:
   """The text field of a file's records; the first record decides, and it is reported once.
 
   Attributes:
-    wanted: the field requested by the user.
+    requested: the field that the user requested.
   """
 
-  def __init__(self, wanted: str, say: Say) -> None:
+  def __init__(self, requested: str, say: Say) -> None:
     """Stores the requested field, and a function that is called with a clause about the choice."""
-    self.wanted, self._say = wanted, say
+    self.requested, self._say = requested, say
     self._chosen: str | None = None
 
   def text(self, record: object, where: str) -> str:
@@ -107,21 +106,21 @@ class TextField:
       return _encodable(record, f"{where}: the text")
     if self._chosen is None:
       self.choose(record if isinstance(record, dict) else (), where)
-    return text_of_record(record, self._chosen or self.wanted, where)
+    return text_of_record(record, self._chosen or self.requested, where)
 
   def choose(self, names: Iterable[str], where: str) -> str:
     """Returns the field, chosen from the names of the first record."""
-    known = list(names)
-    if self._chosen is None and known:
-      self._chosen = choose_field(known, self.wanted)
+    listed_names = list(names)
+    if self._chosen is None and listed_names:
+      self._chosen = choose_field(listed_names, self.requested)
       if self._chosen is None:
-        raise no_field(known, self.wanted, where)
+        raise no_field(listed_names, self.requested, where)
       self._say(f"the field {self._chosen!r}")
-    return self._chosen or self.wanted
+    return self._chosen or self.requested
 
   def is_in(self, record: object) -> bool:
     """Returns whether a record has a field that may hold its text."""
-    return isinstance(record, dict) and choose_field(record, self._chosen or self.wanted) is not None
+    return isinstance(record, dict) and choose_field(record, self._chosen or self.requested) is not None
 
 
 def numbered_lines(stream: IO[bytes], where: str) -> Iterator[tuple[int, bytes]]:
@@ -134,7 +133,9 @@ def numbered_lines(stream: IO[bytes], where: str) -> Iterator[tuple[int, bytes]]
   while line := stream.readline(kinds.MAX_RECORD + 1):
     number += 1
     if len(line) > kinds.MAX_RECORD:
-      raise UserError(f"{where}:{number}: a line of more than {kinds.MAX_RECORD >> 20} MiB; split its record")
+      raise UserError(
+        f"{where}:{number}: a line has more than {kinds.MAX_RECORD >> 20} MiB; split its record"
+      )
     yield number, line
 
 
@@ -142,9 +143,9 @@ def json_lines(stream: IO[bytes], name: str, where: str, field: TextField) -> It
   """Yields one document per line that is not blank."""
   offset = 0
   for number, line in numbered_lines(stream, where):
-    here = f"{where}:{number}"
+    location = f"{where}:{number}"
     if line.strip():
-      yield Document(f"{name}:{number}", field.text(_parsed(line, offset, here), here))
+      yield Document(f"{name}:{number}", field.text(_parsed(line, offset, location), location))
     offset += len(line)
 
 
@@ -188,13 +189,13 @@ def json_values(stream: IO[bytes], name: str, where: str, field: TextField) -> I
       record, number = cursor.value(), number + 1
   except json_stream.TooLargeError:
     raise UserError(
-      f"{where}: a record of more than {kinds.MAX_RECORD >> 20} MiB, or of millions of lists, or no JSON"
+      f"{where}: it is not JSON, or has a record of more than {kinds.MAX_RECORD >> 20} MiB or of millions of lists"
     ) from None
 
 
 def _check_end(cursor: json_stream.JsonCursor) -> None:
   if cursor.peek():
-    raise UserError(f"{cursor.where}: not JSON: something follows the end of the list")
+    raise UserError(f"{cursor.where}: not JSON: there is text after the end of the list")
 
 
 def _object(record: Any, name: str, where: str, field: TextField) -> Iterator[Document]:
@@ -202,19 +203,19 @@ def _object(record: Any, name: str, where: str, field: TextField) -> Iterator[Do
   if not isinstance(record, dict) or _is_text(record, field):
     yield Document(name, field.text(record, where))
     return
-  found = False
+  has_records = False
   for key, value in record.items():
     if isinstance(value, list) and value and _is_record(value[0], key, field):
-      found = True
+      has_records = True
       for number, item in enumerate(value, start=1):
         yield Document(f"{name}:{key}:{number}", field.text(item, f"{where}, {key}, record {number}"))
-  if not found:
+  if not has_records:
     field.text(_nearest_record(record), where)  # raises the error that names the missing field
-    raise UserError(f"{where}: no record in it holds a text; it holds {json_reading.describe_kind(record)}")
+    raise UserError(f"{where}: none of its records has a text; it is {json_reading.describe_kind(record)}")
 
 
 def _is_text(record: dict[str, Any], field: TextField) -> bool:
-  chosen = choose_field(record, field.wanted)
+  chosen = choose_field(record, field.requested)
   return chosen is not None and isinstance(record[chosen], str)
 
 
@@ -232,7 +233,7 @@ def _nearest_record(record: dict[str, Any]) -> dict[str, Any]:
 
 def _members(cursor: json_stream.JsonCursor, name: str, where: str, field: TextField) -> Iterator[Document]:
   """Yields the records in the lists of an object that is too large for memory."""
-  found: str | None = None
+  records_key: str | None = None
   keys: list[str] = []
   for key in cursor.members():
     keys.append(key)
@@ -242,14 +243,14 @@ def _members(cursor: json_stream.JsonCursor, name: str, where: str, field: TextF
     for number, item in enumerate(cursor.elements(), start=1):
       if number == 1 and not _is_record(item, key, field):
         keys += list(item) if isinstance(item, dict) else []
-      elif number == 1 or found == key:
-        found = key
+      elif number == 1 or records_key == key:
+        records_key = key
         yield Document(f"{name}:{key}:{number}", field.text(item, f"{where}, {key}, record {number}"))
-      elif number > _MOST_OTHERS:
+      elif number > _MAX_OTHERS:
         raise json_stream.TooLargeError
   _check_end(cursor)
-  if not found:
-    raise no_field(keys, field.wanted, where)
+  if not records_key:
+    raise no_field(keys, field.requested, where)
 
 
 def table_documents(
@@ -271,11 +272,11 @@ def table_documents(
       finished[0] = rows.line_num
       if not row:
         continue
-      here = f"{where}:{rows.line_num}"
+      location = f"{where}:{rows.line_num}"
       if len(row) != len(header):
         raise UserError(
-          f"{here}: {len(row):,} fields where the first row names {len(header):,};"
-          " quote fields that hold a separator, or read the file as text:PATH"
+          f"{location}: {len(row):,} fields, but the first row names {len(header):,};"
+          " quote fields that contain a separator, or read the file as text:PATH"
         )
       yield Document(f"{name}:{rows.line_num}", row[column])
   except csv.Error as error:
@@ -283,17 +284,17 @@ def table_documents(
 
 
 def _table_lines(stream: IO[bytes], where: str, delimiter: str, finished: list[int]) -> Iterator[str]:
-  most, sign = kinds.MAX_COLUMNS, delimiter.encode()
+  max_fields, sign = kinds.MAX_COLUMNS, delimiter.encode()
   offset = 0
   for number, line in numbered_lines(stream, where):
-    if line.count(sign) > most:
-      raise UserError(f"{where}:{number}: more than {most:,} fields; no text is expected in so many")
-    if number - finished[0] > _MOST_LINES:
+    if line.count(sign) > max_fields:
+      raise UserError(f"{where}:{number}: more than {max_fields:,} fields, so it is not a table of texts")
+    if number - finished[0] > _MAX_LINES:
       raise UserError(
-        f"{where}:{finished[0] + 1}: a row of more than {_MOST_LINES:,} lines; a quote is never closed"
+        f"{where}:{finished[0] + 1}: a row of more than {_MAX_LINES:,} lines; a quote is never closed"
       )
     if line.strip():
-      most = _MOST_DELIMITERS  # texts may contain more delimiters than there are columns
+      max_fields = _MAX_DELIMITERS  # texts may contain more delimiters than there are columns
     try:
       yield line.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -310,14 +311,14 @@ def parquet_documents(path: Path, name: str, where: str, field: TextField) -> It
     UserError: if pyarrow is not installed, or the file is damaged.
   """
   try:
-    from pyarrow import parquet as reader
+    from pyarrow import parquet
   except ImportError:
     raise UserError(
-      f"{where}: a parquet file is read by pyarrow, which is not installed; run uv pip install pyarrow"
+      f"{where}: reading a parquet file needs pyarrow, which is not installed; run uv pip install pyarrow"
     ) from None
   number = 0
   try:
-    opened = reader.ParquetFile(path, pre_buffer=False)
+    opened = parquet.ParquetFile(path, pre_buffer=False)
     chosen = field.choose(opened.schema_arrow.names, where)
     _check_parquet(opened, chosen, where)
     for batch in opened.iter_batches(batch_size=256, columns=[chosen]):
@@ -329,13 +330,8 @@ def parquet_documents(path: Path, name: str, where: str, field: TextField) -> It
           )
   except UserError:
     raise
-  except (
-    OSError,
-    ValueError,
-    NotImplementedError,
-    KeyError,
-    MemoryError,
-  ) as error:  # pyarrow's errors are these
+  # pyarrow's own errors are subclasses of these.
+  except (OSError, ValueError, NotImplementedError, KeyError, MemoryError) as error:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     raise UserError(f"{where}: the parquet file cannot be read: {reason[:200]}") from error
 
@@ -351,4 +347,6 @@ def _check_parquet(opened: Any, column: str, where: str) -> None:
         unpacked += row_group.column(index).total_uncompressed_size
         packed += row_group.column(index).total_compressed_size
   if unpacked > max(compressed.FREE_BYTES, compressed.MAX_RATIO * packed):
-    raise UserError(f"{where}: expands to more than {compressed.MAX_RATIO} times its size, as no text does")
+    raise UserError(
+      f"{where}: it expands to more than {compressed.MAX_RATIO} times its size, so it is not text"
+    )

@@ -77,15 +77,15 @@ def _refuse_scheme(name: str, scheme: str) -> None:
   try:
     files.find_files(name)
   except UserError:
-    near = difflib.get_close_matches(scheme.lower(), SCHEMES, 1)
-    offer = f"did you mean {near[0]}?" if near else f"known are {', '.join(SCHEMES)}, and plain paths"
-    raise UserError(f"data.corpus {name!r}: unknown scheme {scheme!r}; {offer}") from None
+    nearest = difflib.get_close_matches(scheme.lower(), SCHEMES, 1)
+    advice = f"the nearest is {nearest[0]}" if nearest else f"use one of {', '.join(SCHEMES)}, or a path"
+    raise UserError(f"data.corpus {name!r}: there is no scheme {scheme!r}; {advice}") from None
 
 
 def _environment(name: str, kind: str) -> Source:
   if kind not in environment.KINDS:
     raise UserError(
-      f"data.corpus {name!r} is not known; write environment:{' or environment:'.join(environment.KINDS)}"
+      f"there is no data.corpus {name!r}; write environment:{' or environment:'.join(environment.KINDS)}"
     )
   return Source(
     name, ["environment", kind, environment.corpus_pins()], lambda: environment.read_documents(kind)
@@ -118,16 +118,16 @@ def _is_path(name: str) -> bool:
 
 
 def _files(name: str, pattern: str, field: str, forced: str | None = None) -> Source:
-  found = files.find_files(pattern)
+  named_files = files.find_files(pattern)
   # Files that are not text raise before all of them is read for their hashes.
-  held = files.kinds_of(found, forced)
-  fingerprint = ["files", kinds.VERSION, forced, field, held, files.fingerprint_files(found)]
+  held = files.kinds_of(named_files, forced)
+  fingerprint = ["files", kinds.VERSION, forced, field, held, files.fingerprint_files(named_files)]
   notes = files.Notes()
   return Source(
     name,
     fingerprint,
-    lambda: files.read_documents(found, field, forced, notes),
-    files.is_one_text(found, forced),
+    lambda: files.read_documents(named_files, field, forced, notes),
+    files.is_one_text(named_files, forced),
     notes.lines,
   )
 

@@ -35,9 +35,8 @@ class NamedSet:
       builder = tfds.builder(name, file_format="array_record", data_dir=os.environ.get("TFDS_DATA_DIR"))
     except tfds.core.DatasetNotFoundError as error:
       raise UserError(f"data.corpus tfds:{name}: TFDS has no such set{_nearest(str(error))}") from None
-    except (
-      Exception
-    ) as error:  # TFDS raises various errors: AssertionError for a version, ValueError for a config
+    # TFDS raises various errors: AssertionError for a version, ValueError for a config.
+    except Exception as error:
       raise UserError(f"data.corpus tfds:{name}: cannot be opened: {_first_line(error)}") from error
     self._source = self._open(builder)
     self.full_name = builder.info.full_name
@@ -49,7 +48,7 @@ class NamedSet:
     except Exception as error:  # AssertionError, ValueError, KeyError, NotImplementedError, OSError ...
       raise UserError(f"data.corpus tfds:{self.name}: {self._reason(builder, error)}") from error
     if isinstance(source, dict):
-      raise UserError(f"data.corpus tfds:{self.name}: name one split in data.split, not {self.split!r}")
+      raise UserError(f"data.corpus tfds:{self.name}: data.split is {self.split!r}; it must name one split")
     return source
 
   def _reason(self, builder: Any, error: Exception) -> str:
@@ -84,5 +83,5 @@ def _first_line(error: BaseException) -> str:
 
 
 def _nearest(message: str) -> str:
-  found = re.search(r"Did you mean:.*-> *(\S+)", message)
-  return f"; did you mean {found.group(1)}?" if found else ""
+  matched = re.search(r"Did you mean:.*-> *(\S+)", message)
+  return f"; did you mean {matched.group(1)}?" if matched else ""

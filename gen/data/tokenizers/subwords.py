@@ -110,12 +110,12 @@ def _explain(message: str, kind: str, vocab: int) -> UserError:
   low = re.search(r"smaller than required_chars\. \d+ vs (\d+)", message)
   if high:
     return UserError(
-      f"data.vocab {vocab} is more than the corpus allows a {kind} tokenizer: at most {high.group(1)}"
+      f"data.vocab {vocab} is too large for a {kind} tokenizer of this corpus; set it to at most {high.group(1)}"
     )
   if low:
     return UserError(
-      f"data.vocab {vocab} is too small for a {kind} tokenizer of this corpus: its bytes and characters need at least"
-      f" {low.group(1)}"
+      f"data.vocab {vocab} is too small for a {kind} tokenizer of this corpus; set it to at least {low.group(1)}, for"
+      " all bytes and characters"
     )
   return UserError(
     f"a {kind} tokenizer with data.vocab {vocab} cannot be trained on this corpus: {message.strip()}"

@@ -149,8 +149,8 @@ def encode_utf8(text: str) -> bytes:
     return text.encode("utf-8")
   except UnicodeEncodeError as error:
     raise UserError(
-      f"text holds half of a surrogate pair (U+{ord(text[error.start]):04X} at character {error.start}),"
-      " which UTF-8 cannot encode; clean the text"
+      f"the text has half of a surrogate pair (U+{ord(text[error.start]):04X} at character {error.start}),"
+      " which UTF-8 cannot encode; remove it"
     ) from None
 
 
@@ -165,14 +165,14 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     description = json.loads((folder / DESCRIPTION).read_text())
     tokenizer = _from_model(description["kind"], (folder / MODEL).read_bytes())
   except FileNotFoundError as error:
-    raise UserError(f"{folder}: no tokenizer here: {Path(error.filename).name} is missing") from None
+    raise UserError(f"{folder}: there is no tokenizer: {Path(error.filename).name} is missing") from None
   except OSError as error:
     raise UserError(f"{folder}: the tokenizer cannot be read: {error.strerror}") from error
   except (ValueError, KeyError, TypeError, RuntimeError, RecursionError) as error:
     raise UserError(f"{folder}: the tokenizer is damaged: {error}") from error
   if tokenizer.hash != description.get("hash"):
     raise UserError(
-      f"{folder}: the tokenizer has been altered: its hash is not the recorded {description.get('hash')}"
+      f"{folder}: the tokenizer was changed: its hash is not the recorded {description.get('hash')}"
     )
   return tokenizer
 
@@ -198,7 +198,7 @@ def tokenizer_for_data(data: Data, corpus: Corpus, report: Report | None = None)
   from gen.data.tokenizers import subwords  # which builds on this module
 
   if data.tokenizer not in subwords.SubwordTokenizer.KINDS:
-    raise UserError(f"data.tokenizer {data.tokenizer!r} is not known; choose bytes, bpe or unigram")
+    raise UserError(f"data.tokenizer is {data.tokenizer!r}; it must be one of bytes, bpe and unigram")
   begin = time.perf_counter()
 
   def build(folder: Path) -> dict[str, Any]:
@@ -211,6 +211,6 @@ def tokenizer_for_data(data: Data, corpus: Corpus, report: Report | None = None)
   if report:
     report(
       f"tokenizer {tokenizer.kind}: {tokenizer.text_vocab:,} text ids, hash {tokenizer.hash},"
-      f" {time.perf_counter() - begin:.1f} s" + (", found in the cache" if made.found else "")
+      f" {time.perf_counter() - begin:.1f} s" + (", found in the cache" if made.existed else "")
     )
   return tokenizer

@@ -62,5 +62,5 @@ def test_an_encoder_decoder_reads_the_prefix_and_writes_the_rest():
 
 
 def test_an_encoder_cannot_learn_it():
-  with pytest.raises(UserError, match="no form for family 'encoder'"):
+  with pytest.raises(UserError, match="is not for family 'encoder'"):
     make_objective("prefix", rows.SPECIALS, 8, family="encoder")

@@ -9,9 +9,9 @@ from tests.data.objectives import rows
 
 
 def test_an_unknown_name_is_told_the_nearest():
-  with pytest.raises(UserError, match="'masked_statc'; did you mean 'masked_static'"):
+  with pytest.raises(UserError, match="'masked_statc'; the nearest is 'masked_static'"):
     make_objective("masked_statc", rows.SPECIALS, 8)
-  with pytest.raises(UserError, match="did you mean 'causal'"):
+  with pytest.raises(UserError, match="the nearest is 'causal'"):
     raw_row_length("casual", 8)
 
 
@@ -20,7 +20,7 @@ def test_unknown_parameters_missing_tables_and_impossible_lengths_are_refused():
     make_objective("causal", rows.SPECIALS, 8, rate=0.1)
   with pytest.raises(UserError, match="no parameter 'copies'"):
     make_objective("masked_static", rows.SPECIALS, 8, copies=3)
-  with pytest.raises(UserError, match="needs a table word_start_v"):
+  with pytest.raises(UserError, match="needs the table word_start_v"):
     make_objective("masked_whole_word", rows.SPECIALS, 8)
   with pytest.raises(UserError, match="at least 1, not 0"):
     make_objective("causal", rows.SPECIALS, 0)

@@ -96,7 +96,7 @@ def test_what_is_not_there_is_the_users_to_mend(tmp_path, missing):
 
 
 def test_an_empty_folder_is_the_users_to_mend(tmp_path):
-  with pytest.raises(UserError, match="holds no files"):
+  with pytest.raises(UserError, match="has no files"):
     files.find_files(str(tmp_path))
   (tmp_path / ".hidden").touch()
   with pytest.raises(UserError, match="hidden"):
@@ -124,10 +124,10 @@ def test_a_file_that_was_cut_off_is_named(tmp_path, suffix):
   [
     (b'{"text": "a"', r"set\.jsonl:2: not JSON"),
     (b'{"text": "\xff"}', r"set\.jsonl:2: not UTF-8: byte at offset 25"),
-    (b'["text"]', r"set\.jsonl:2: .*not list"),
+    (b'["text"]', r"set\.jsonl:2: a record is a list"),
     (b'{"txt": "a"}', r"set\.jsonl:2: no field 'text'; the nearest is --config\.data\.field=txt"),
     (b"{}", r"set\.jsonl:2: no field 'text'"),
-    (b'{"text": 3}', r"set\.jsonl:2: field 'text' holds int"),
+    (b'{"text": 3}', r"set\.jsonl:2: field 'text' is a whole number"),
     (b'{"text": "\\ud800"}', r"set\.jsonl:2: .*surrogate"),
     (b"[" * 100_000, r"set\.jsonl:2: not JSON"),
   ],

@@ -210,7 +210,7 @@ def test_processes_that_start_together_download_an_archive_once(index, tmp_path)
     ("package:../poems==1", "names no exact version"),
     ("manual:huge", "manual:huge is not known; write manual:small, manual:medium, manual:large"),
     ("manifest:no.toml", "cannot read no.toml: No such file"),
-    ("packages:poems==1", "did you mean package"),
+    ("packages:poems==1", "the nearest is package"),
   ],
 )
 def test_a_name_without_meaning_is_one_sentence(name, sentence):

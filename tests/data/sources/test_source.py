@@ -37,10 +37,10 @@ def test_a_path_may_hold_a_colon(tmp_path, monkeypatch):
   ("corpus", "says"),
   [
     ("", "data.corpus is empty"),
-    ("s3://bucket/text", "unknown scheme 's3'"),
-    ("jsonlines:x", "unknown scheme 'jsonlines'; did you mean jsonl"),
+    ("s3://bucket/text", "there is no scheme 's3'"),
+    ("jsonlines:x", "there is no scheme 'jsonlines'; the nearest is jsonl"),
     ("json:x", "x: no such file"),
-    ("environ:code", "did you mean environment"),
+    ("environ:code", "the nearest is environment"),
     ("environment:poems", "environment:docstrings or environment:code"),
     ("environment:", "environment:docstrings or environment:code"),
     ("jsonl:no.jsonl", "no.jsonl: no such file"),

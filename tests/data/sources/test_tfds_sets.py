@@ -95,7 +95,7 @@ def test_sets_that_everyone_knows_are_found_by_name(name, tmp_path):
     ("lm1b", "train", "text", r"lm1b: not prepared in .*download_and_prepare\(\)"),
     ("small_tales", "valid", "tale", r"cannot read split 'valid' \(it has train, test\)"),
     ("small_tales", "train", "tales", r"small_tales/train:0: no field 'tales'; the nearest is .*field=tale"),
-    ("small_tales", "train", "number", "holds int"),
+    ("small_tales", "train", "number", "is a whole number, not text"),
   ],
 )
 def test_what_cannot_be_read_is_the_users_to_mend(tales, name, split, field, says):

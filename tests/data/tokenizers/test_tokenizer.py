@@ -156,7 +156,7 @@ def test_a_sample_is_fixed_and_no_larger_than_asked():
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
 def test_a_vocabulary_that_the_text_cannot_fill_is_refused_with_the_largest(kind):
-  with pytest.raises(UserError, match=r"data\.vocab 100000 is more than .* at most (\d+)") as refused:
+  with pytest.raises(UserError, match=r"data\.vocab 100000 is too large .* at most (\d+)") as refused:
     subwords.train_subwords(WORDS, kind, 100_000)
   most = int(str(refused.value).split()[-1])
   assert subwords.train_subwords(WORDS, kind, most).text_vocab == most
@@ -183,12 +183,12 @@ def test_a_saved_tokenizer_is_the_same_when_loaded(any_tokenizer, tmp_path):
 
 
 def test_a_tokenizer_that_was_altered_or_is_missing_is_refused(trained, tmp_path):
-  with pytest.raises(UserError, match="no tokenizer here"):
+  with pytest.raises(UserError, match="there is no tokenizer"):
     tokenizer.load_tokenizer(tmp_path)
   trained["bpe"].save(tmp_path)
   description = json.loads((tmp_path / tokenizer.DESCRIPTION).read_text())
   (tmp_path / tokenizer.DESCRIPTION).write_text(json.dumps(description | {"hash": "0" * 16}))
-  with pytest.raises(UserError, match="altered"):
+  with pytest.raises(UserError, match="was changed"):
     tokenizer.load_tokenizer(tmp_path)
   (tmp_path / tokenizer.MODEL).write_bytes(b"not a model")
   with pytest.raises(UserError, match="damaged"):
@@ -215,5 +215,5 @@ def test_training_is_cached_by_content_kind_and_size(tmp_path):
 
 
 def test_an_unknown_kind_is_the_users_to_mend(tmp_path):
-  with pytest.raises(UserError, match="choose bytes, bpe or unigram"):
+  with pytest.raises(UserError, match="must be one of bytes, bpe and unigram"):
     tokenizer.tokenizer_for_data(Data(tokenizer="words", cache=str(tmp_path)), corpus_of(WORDS))
