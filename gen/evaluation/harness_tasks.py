@@ -38,11 +38,11 @@ def evaluate_tasks(
   harness.require_harness()
   import lm_eval
   from lm_eval import evaluator
-  from lm_eval import tasks as catalogue
+  from lm_eval.tasks import TaskManager
 
   if include_path and not Path(include_path).is_dir():
     raise UserError(f"--include_path={include_path} is not a folder; give one with YAML files of tasks")
-  known = catalogue.TaskManager(include_path=str(include_path) if include_path else None)
+  known = TaskManager(include_path=str(include_path) if include_path else None)
   unknown = [name for name in tasks if not known.match_tasks([name])]
   if unknown or not tasks:
     raise UserError(

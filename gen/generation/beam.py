@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from gen import config as configs
+from gen.config import Model, from_dict
 from gen.errors import UserError
 from gen.generation import compiled_decoding, constraints, decoders, decoding_batch
 from gen.interop.generation_config import Constraints
@@ -141,7 +141,7 @@ def _checked(beams: int, penalty: float, early: bool | str, limits: decoding_bat
 
 @functools.lru_cache(maxsize=32)
 def _program(model_json: str, rules: BeamRules, prefix: bool) -> Any:
-  model = configs.from_dict(configs.Model, json.loads(model_json))
+  model = from_dict(Model, json.loads(model_json))
   decoder = decoders.make_decoder(model, prefix)
   width = rules.beams
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from gen import config as configs
+from gen.config import Model, from_dict
 from gen.generation import constraints, decoders, sampling
 from gen.interop.generation_config import UNCONSTRAINED, Constraints
 from gen.kernels import decode_weights
@@ -71,7 +71,7 @@ def decode_programs(
   rules: Constraints = UNCONSTRAINED,
 ) -> DecodePrograms:
   """Returns the functions of a model (its config as JSON), compiled for up to `room` new tokens."""
-  model = configs.from_dict(configs.Model, json.loads(model_json))
+  model = from_dict(Model, json.loads(model_json))
   decoder = decoders.make_decoder(model, prefix)
   stops_v = np.isin(np.arange(model.vocab), stop_tokens)
   drawer = _Drawer(sampler, stops_v, constraints.ConstraintFilter(rules, stops_v))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from gen import config as configs
+from gen.config import Model, to_dict
 from gen.errors import UserError
 from gen.generation import constraints, context_window, decoders
 from gen.generation.compiled_decoding import DecodeState
@@ -86,7 +86,7 @@ class DecodingBatch:
 
   def __init__(
     self,
-    model: configs.Model,
+    model: Model,
     prompts: Sequence[Ids],
     sampler: Any,
     limits: DecodeLimits,
@@ -104,7 +104,7 @@ class DecodingBatch:
       raise UserError("stop strings need the argument decode, a function from ids to text")
     self.model, self.limits, self._decode = model, limits, decode
     self.window = decoders.window_length(model)
-    self.model_json = json.dumps(configs.to_dict(model))
+    self.model_json = json.dumps(to_dict(model))
     self.prompts = check_prompts(prompts, model.vocab)
     self.sources: list[np.ndarray] | None = None
     self.texts = self.prompts

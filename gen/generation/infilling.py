@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from gen import config as configs
+from gen.config import Model, from_dict, to_dict
 from gen.errors import UserError
 from gen.generation import decoders, decoding_batch, sampling
 from gen.generation.sampling import Sampler
@@ -77,7 +77,7 @@ def fill_masks(
       raise UserError(f"text {row} has no hole; put the mask's id {mask} where text is to be filled in")
     if model.context and len(ids) > model.context:
       raise UserError(f"text {row} has {len(ids)} tokens, more than the context window's {model.context}")
-  program = _program(json.dumps(configs.to_dict(model)), sampler, mask, order, tuple(banned))
+  program = _program(json.dumps(to_dict(model)), sampler, mask, order, tuple(banned))
   tokens_bt, pads_b = decoders.pad_prompts(texts, decoding_batch.MULTIPLE, left=False)
   segments_bt = (np.arange(tokens_bt.shape[1]) < tokens_bt.shape[1] - pads_b[:, None]).astype(np.int32)
   filled_bt, log_bt, broken = program(params, tokens_bt, segments_bt, decoding_batch.row_keys(key, texts))
@@ -94,7 +94,7 @@ def fill_masks(
 
 @functools.lru_cache(maxsize=16)
 def _program(model_json: str, sampler: Any, mask: int, order: str, banned: tuple[int, ...]) -> Any:
-  model = configs.from_dict(configs.Model, json.loads(model_json))
+  model = from_dict(Model, json.loads(model_json))
   module = language_model.build_model(model)
   never_v = np.isin(np.arange(model.vocab), (mask, *banned))
 

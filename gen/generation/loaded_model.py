@@ -18,11 +18,9 @@ import numpy as np
 
 from gen.config import Model, Run
 from gen.data import batches, corpus
-from gen.data.tokenizers import tokenizer as own
-from gen.data.tokenizers.tokenizer import Tokenizer
+from gen.data.tokenizers.tokenizer import MODEL, ByteTokenizer, Tokenizer, load_tokenizer, tokenizer_for_data
 from gen.errors import UserError
-from gen.interop import generation_config, huggingface, registry, text_frames
-from gen.interop import tokenizers as foreign
+from gen.interop import generation_config, huggingface, registry, text_frames, tokenizers
 from gen.interop.runs import KEPT, kept_config
 from gen.interop.text_frames import TextFrame
 from gen.interop.tokenizers import model_vocab
@@ -158,8 +156,8 @@ def _config(folder: Path) -> dict[str, Any]:
 def _directory(folder: Path, other: Folder | None) -> LoadedModel:
   """Reads a directory of the format; parameters become float32."""
   tokenizer = _foreign(folder, other)
-  if other and foreign.is_in(folder):
-    _require(foreign.load_tokenizer(folder).hash, tokenizer, folder, other)
+  if other and tokenizers.is_in(folder):
+    _require(tokenizers.load_tokenizer(folder).hash, tokenizer, folder, other)
   described, params = huggingface.load_checkpoint(folder)
   how = _reading(folder, described.values, described.config, tokenizer, described.head)
   how = how._replace(notes=described.notes + how.notes)
@@ -169,7 +167,7 @@ def _directory(folder: Path, other: Folder | None) -> LoadedModel:
 
 
 def _reading(
-  folder: Path, hf: dict[str, Any], model: Model, tokenizer: foreign.PretrainedTokenizer, head: bool
+  folder: Path, hf: dict[str, Any], model: Model, tokenizer: tokenizers.PretrainedTokenizer, head: bool
 ) -> TextFrame:
   """Returns the text format of a model, whose tokenizer now raises UserError for ids outside the model's vocabulary."""
   model_vocab.limit_to_model(tokenizer, model.vocab)
@@ -198,21 +196,21 @@ def _of_run(
 def _tokenizer(folder: Path, run: Run, other: Folder | None, report: Report | None) -> Tokenizer:
   """Returns the tokenizer in the run's folder; if it is missing, it is rebuilt from the corpus."""
   if other:
-    return own.load_tokenizer(other) if (Path(other) / own.MODEL).is_file() else foreign.load_tokenizer(other)
+    return load_tokenizer(other) if (Path(other) / MODEL).is_file() else tokenizers.load_tokenizer(other)
   if (folder / TOKENIZER).is_dir():
-    return own.load_tokenizer(folder / TOKENIZER)
-  if run.data.tokenizer == own.ByteTokenizer.kind:
-    return own.ByteTokenizer()
-  return own.tokenizer_for_data(run.data, corpus.build_corpus(run.data, report), report)
+    return load_tokenizer(folder / TOKENIZER)
+  if run.data.tokenizer == ByteTokenizer.kind:
+    return ByteTokenizer()
+  return tokenizer_for_data(run.data, corpus.build_corpus(run.data, report), report)
 
 
-def _foreign(folder: Path, other: Folder | None) -> foreign.PretrainedTokenizer:
-  if not other and not foreign.is_in(folder):
+def _foreign(folder: Path, other: Folder | None) -> tokenizers.PretrainedTokenizer:
+  if not other and not tokenizers.is_in(folder):
     raise UserError(
-      f"{folder} has no tokenizer ({', '.join(foreign.FILES)}); copy the model's there, or give its folder by"
+      f"{folder} has no tokenizer ({', '.join(tokenizers.FILES)}); copy the model's there, or give its folder by"
       " --tokenizer"
     )
-  return foreign.load_tokenizer(other or folder)
+  return tokenizers.load_tokenizer(other or folder)
 
 
 def _require(trained: str | None, found: Tokenizer, folder: Path, other: Folder | None) -> None:

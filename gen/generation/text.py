@@ -22,8 +22,7 @@ from gen.errors import UserError
 from gen.generation import context_window, decode, decoders, infilling, special_tokens
 from gen.generation.loaded_model import LoadedModel
 from gen.generation.sampling import Sampler
-from gen.interop.tokenizers import PretrainedTokenizer as Pretrained
-from gen.interop.tokenizers import model_vocab
+from gen.interop.tokenizers import PretrainedTokenizer, model_vocab
 
 BLANK = "___"
 
@@ -70,7 +69,7 @@ def prompt_ids(restored: LoadedModel, text: str, blank: str = BLANK) -> np.ndarr
   ids += how.after
   if others and max(ids) >= restored.model.vocab:
     raise UserError(f"the model's vocabulary of {restored.model.vocab} has no id for a blank {blank!r}")
-  if isinstance(tokenizer, Pretrained):
+  if isinstance(tokenizer, PretrainedTokenizer):
     model_vocab.check_ids(tokenizer, np.array(ids), restored.model.vocab)
   return np.array(ids, np.int32)
 
@@ -78,7 +77,7 @@ def prompt_ids(restored: LoadedModel, text: str, blank: str = BLANK) -> np.ndarr
 def _piece(restored: LoadedModel, text: str, before_blank: bool) -> np.ndarray:
   """Returns the ids of a text; marks of other libraries' tokenizers absorb the space before them."""
   tokenizer = restored.tokenizer
-  text = text.rstrip() if before_blank and isinstance(tokenizer, Pretrained) else text
+  text = text.rstrip() if before_blank and isinstance(tokenizer, PretrainedTokenizer) else text
   return special_tokens.encode_with_special(tokenizer, text, restored.reading.special)
 
 

@@ -21,8 +21,8 @@ from gen.interop import description, generation_config, huggingface, pretrained,
 from gen.io import checksums
 from gen.models import language_model
 from gen.training import run_folder
-from gen.training import step as training
 from gen.training.checkpoints import Checkpoints
+from gen.training.step import saved_state
 
 KEPT = "huggingface"
 TOKENIZER_FILES = tokenizers.ALL_FILES
@@ -105,7 +105,7 @@ def kept_config(kept: Path) -> dict[str, Any]:
 
 
 def _template(run: Run) -> Any:
-  return training.saved_state(run.model, run.optimizer, run.data.batch)
+  return saved_state(run.model, run.optimizer, run.data.batch)
 
 
 def _hash(source: Path) -> str | None:

@@ -52,7 +52,7 @@ def read_header(path: Path) -> tuple[list[TensorHeader], dict[str, str]]:
   """
   try:
     if not stat.S_ISREG(path.stat().st_mode):
-      raise UserError(f"{path} is no file")
+      raise UserError(f"{path} is not a file")
     with path.open("rb") as file:
       length, size = int.from_bytes(file.read(8), "little"), path.stat().st_size
       if size < 8 or length > size - 8:

@@ -40,12 +40,12 @@ CONFIGS = [  # found before anything is built
   (["--config.model.widht=3"], r"no field 'model.widht'; the nearest is --config.model.width"),
   (["--config.steps=many"], "--config.steps=many: the value must be of type int"),
   (["--config.model.width=30"], "model.width 30 is not a multiple of model.head_width 4"),
-  (["--config.optimizer.microbatches=3"], "data.batch 2 is not divisible into optimizer.microbatches 3"),
+  (["--config.optimizer.microbatches=3"], "data.batch 2 is not divisible by optimizer.microbatches 3"),
   (["--config.data.length=0"], "data.length is 0; it must be 1 or more"),
   (["--config.steps=0", "--config.flops=-1e9"], r"flops is -1000000000.0; it must be 0 or more"),
-  (["--config.flops=1e9"], r"exactly one of steps, tokens and flops .*given: steps=2 and flops=1e\+09"),
-  (["--config.steps=0"], "given: none of them"),
-  (["--config.data.objective=casual"], "unknown objective 'casual'; did you mean 'causal'"),
+  (["--config.flops=1e9"], r"exactly one of steps, tokens and flops .*set now: steps=2 and flops=1e\+09"),
+  (["--config.steps=0"], "set now: none of them"),
+  (["--config.data.objective=casual"], "there is no objective 'casual'; the nearest is 'causal'"),
   (["--config.data.objective=masked"], "objective masked trains encoder, not model.family decoder"),
   (["--config=configs/preset.py:gtp2"], "there is no preset 'gtp2'; the nearest is 'gpt2'"),
   (["--config=configs/nothing.py"], "no such file"),
@@ -63,8 +63,8 @@ TEXTS = [  # found when the text is read
   (["--config.data.corpus={folder}/latin.txt"], r"latin.txt.*\b5\b"),
   (["--config.data.corpus=jsonl:{folder}/broken.jsonl"], r"broken.jsonl.*\b2\b"),
   ([SOUND, "--config.data.tokenizer=bpe", "--config.data.vocab=50000"], "50,?000"),
-  ([SOUND, "--config.model.vocab=100"], "model.vocab 100 is smaller than the 260"),
-  ([SOUND, "--config.model.positions=learned", "--config.model.context=8"], "context 8 is shorter than a row of 16"),
+  ([SOUND, "--config.model.vocab=100"], "model.vocab 100 is less than the 260"),
+  ([SOUND, "--config.model.positions=learned", "--config.model.context=8"], "8 is less than the 16 positions"),
 ]  # fmt: skip
 
 

@@ -202,7 +202,7 @@ def test_a_journal_torn_by_a_crash_is_read_and_a_broken_line_is_named(run, tmp_p
   assert report_of(run(f"--runs={path}", "--bootstraps=0", "--json=-"))["n"] == 18
   path.write_text(whole.replace('{"kind"', '{"kind', 1))
   code, _, err = run(f"--runs={path}")
-  assert code == launch.USER_MISTAKE and "line 1" in err and "no JSON" in err
+  assert code == launch.USER_MISTAKE and "line 1" in err and "not JSON" in err
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_a_calculator_is_set_beside_none(tmp_path):
 @pytest.mark.parametrize(
   ("script", "words", "sentence"),
   [
-    ("in_context.py", ["--ks=0,many"], "--ks=0,many: give whole numbers from 0 on"),
+    ("in_context.py", ["--ks=0,many"], "--ks=0,many: write whole numbers of at least 0"),
     ("in_context.py", ["--families=decoder,rnn"], "--families: 'rnn' is not a transformer family"),
     ("in_context.py", ["--families=", "--recurrent=none"], "no model to train"),
     ("in_context.py", ["--ks=12"], "do not fit into --pairs=12"),
@@ -158,7 +158,7 @@ def test_questions_about_sentences_are_asked_of_a_checkpoint(run):
   ("words", "sentence"),
   [
     ([], "--checkpoint=FOLDER is missing"),
-    (["--checkpoint=nowhere", "--ks=one"], "--ks=one: give whole numbers from 0 on"),
+    (["--checkpoint=nowhere", "--ks=one"], "--ks=one: write whole numbers of at least 0"),
     (["--checkpoint=nowhere", "--tasks=sum"], "--tasks=sum: choose from package, kind, ending"),
     (["--checkpoint=nowhere"], "nowhere is not a folder"),
     (["--checkpoint=small", "--ks=40"], "even 40 examples of task package need"),

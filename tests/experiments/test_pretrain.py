@@ -51,7 +51,7 @@ def test_a_run_of_a_sweep_is_trained_alone_and_found_done_the_second_time(place)
 @pytest.mark.parametrize(
   ("flags", "words"),
   [
-    (["--json=no/such/folder/x.json"], "does not exist; make that folder first"),
+    (["--json=no/such/folder/x.json"], "does not exist; create that folder first"),
     (["--config.seed=5000000000"], "seed is 5000000000"),
     (["--config.steps=3", "--config.tokens=100"], "exactly one of steps, tokens and flops"),
     (["--config.data.vocab=0"], "data.vocab"),

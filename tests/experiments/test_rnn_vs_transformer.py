@@ -61,7 +61,7 @@ def test_the_table_has_each_number_of_words_and_each_length(done):
 @pytest.mark.parametrize(
   ("flags", "sentence"),
   [
-    (["--words=1,two"], "--words=1,two: give whole numbers"),
+    (["--words=1,two"], "--words=1,two: write whole numbers"),
     (["--config.model.family=encoder"], "model.family is encoder"),
   ],
 )

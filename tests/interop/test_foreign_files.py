@@ -111,11 +111,11 @@ def test_bytes_that_two_tensors_claim_or_none_are_refused(folder):
     (struct.pack("<Q", 100_000) + b"[" * 100_000, "nested too deeply"),
     (struct.pack("<Q", 600_000) + b'{"a":' * 120_000, "nested too deeply"),
     (struct.pack("<Q", 2) + b"[]", "holds a list"),
-    (struct.pack("<Q", 4) + "{}".encode("utf-16-le"), "no valid JSON"),
+    (struct.pack("<Q", 4) + "{}".encode("utf-16-le"), "not valid JSON"),
     (struct.pack("<Q", 2) + b"\xff\xff", "not UTF-8"),
     (struct.pack("<Q", 7) + b'{"a":1}', "describes 'a' by a whole number"),
     (struct.pack("<Q", 20) + b'{"__metadata__":[1]}', "__metadata__"),
-    (struct.pack("<Q", 15) + b'{"a":{},"a":{}}', "'a' is given twice"),
+    (struct.pack("<Q", 15) + b'{"a":{},"a":{}}', "'a' occurs twice"),
   ],
 )
 def test_a_header_that_is_none_is_refused(folder, content, message):
@@ -187,7 +187,7 @@ def test_another_format_is_refused_with_what_converts_it(folder, name):
 def test_a_pipe_is_not_waited_for(folder, name):
   (folder / name).unlink()
   os.mkfifo(folder / name)
-  assert "no file" in refused(folder)
+  assert "is not a file" in refused(folder)
 
 
 @pytest.mark.parametrize(

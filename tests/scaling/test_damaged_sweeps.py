@@ -129,7 +129,7 @@ def test_a_selection_of_results_and_journals_joined_are_tables(study, tmp_path):
   path.write_bytes(b"".join(lines) * 2)
   assert runs_table.read_runs(path).loss.tolist() == whole.loss.tolist()
   path.write_bytes(b"".join(lines[:-1]))
-  with pytest.raises(UserError, match="has lost rows"):
+  with pytest.raises(UserError, match="rows are missing, added or in another order"):
     runs_table.read_runs(path)
 
 

@@ -81,5 +81,5 @@ def test_one_token_cannot_be_told_from_the_prefill(small):
 
 def test_a_mistake_is_one_sentence():
   done = subprocess.run([sys.executable, SCRIPT, "--batch=0"], capture_output=True, text=True, check=False)
-  assert done.returncode == 2 and "--batch=0: give whole numbers from 1 on" in done.stderr
+  assert done.returncode == 2 and "--batch=0: write whole numbers of at least 1" in done.stderr
   assert done.stderr.count("\n") == 1

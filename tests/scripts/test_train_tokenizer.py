@@ -30,7 +30,7 @@ def test_mistakes_end_with_one_sentence_and_code_2(tmp_path):
     ((f"--output={tmp_path}", "--kind=word"), "--kind=word"),
     (
       (f"--output={tmp_path}", f"--corpus={tmp_path / 'a.txt'}", f"--cache={tmp_path / 'c'}"),
-      "data.vocab 4096 is more",
+      "data.vocab 4096 is too large",
     ),
   ):
     done = run(*arguments)

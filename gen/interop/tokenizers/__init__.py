@@ -20,8 +20,7 @@ from pathlib import Path
 
 from gen.errors import UserError
 from gen.interop.tokenizers import built, settings
-from gen.interop.tokenizers.base import PretrainedTokenizer
-from gen.interop.tokenizers.base import content_of as _content
+from gen.interop.tokenizers.base import PretrainedTokenizer, content_of
 from gen.interop.tokenizers.json_file import JSON, MAKE_ONE, JsonTokenizer
 from gen.interop.tokenizers.sentence_pieces import (
   LLAMA_MODEL,
@@ -66,7 +65,7 @@ def load_tokenizer(directory: str | Path) -> PretrainedTokenizer:
   try:
     beside = settings.read_settings(directory)
     if name == JSON:
-      return JsonTokenizer(_content(directory / name), beside, str(directory / name))
+      return JsonTokenizer(content_of(directory / name), beside, str(directory / name))
     if beside.kind == BYT5:
       return Utf8Tokenizer(beside)
     if name == built.VOCAB:
@@ -74,7 +73,7 @@ def load_tokenizer(directory: str | Path) -> PretrainedTokenizer:
     if name == built.WORDS:
       return built.word_pieces(directory, beside)
     if name:
-      return SentencePieceTokenizer(_content(directory / name), name, beside, str(directory / name))
+      return SentencePieceTokenizer(content_of(directory / name), name, beside, str(directory / name))
   except OSError as error:
     raise UserError(f"the tokenizer in {directory} cannot be read: {error.strerror}") from error
   raise UserError(

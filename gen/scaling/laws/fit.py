@@ -233,9 +233,9 @@ def _options(changes: Mapping[str, Any]) -> FitOptions:
 
 
 def _parametric(points: RunsTable, options: FitOptions, cost: CostModel) -> "ParametricFit":
-  from gen.scaling.laws import parametric as approach  # jax, which the other two do without
+  from gen.scaling.laws import parametric  # jax, which the other two do without
 
-  return approach.fit(
+  return parametric.fit(
     points,
     delta=options.delta,
     tied=options.tied,
@@ -249,9 +249,9 @@ def _parametric(points: RunsTable, options: FitOptions, cost: CostModel) -> "Par
 
 
 def _isoflop(points: RunsTable, options: FitOptions, cost: CostModel) -> "IsoflopFit":
-  from gen.scaling.laws import isoflop as approach
+  from gen.scaling.laws import isoflop
 
-  return approach.fit(
+  return isoflop.fit(
     points,
     method=options.method,
     edge=options.edge,
@@ -267,9 +267,9 @@ def _isoflop(points: RunsTable, options: FitOptions, cost: CostModel) -> "Isoflo
 def _envelope(
   points: RunsTable, curves: Iterable[Mapping[str, Any]] | None, options: FitOptions, cost: CostModel
 ) -> "EnvelopeFit":
-  from gen.scaling.laws import envelope as approach
+  from gen.scaling.laws import envelope
 
-  found = approach.fit(
+  found = envelope.fit(
     points, curves, bootstraps=options.bootstraps, seed=options.seed, level=options.level, cost=cost
   )
   asked = (_interval(options), options.cluster)

@@ -102,10 +102,10 @@ class RunExecutor:
     """
     if not mesh or self.name == "slurm":
       return
-    from gen.sharding import mesh as device_mesh
+    from gen.sharding.mesh import require_devices
 
     if self.name == "gpus":
-      device_mesh.require_devices(mesh, 1, "gpu, as each worker has one")
+      require_devices(mesh, 1, "gpu, as each worker has one")
       return
     # In another process: a GPU that this one opened would be kept from the workers.
     count = "import jax; found = jax.devices(); print(len(found), found[0].platform)"
@@ -114,7 +114,7 @@ class RunExecutor:
       last = said.stderr.strip().splitlines()[-1:] or ["no reason given"]
       raise UserError(f"mesh {mesh!r} needs devices, and jax cannot count them: {last[0]}")
     number, platform = said.stdout.split()[-2:]
-    device_mesh.require_devices(mesh, int(number), platform)
+    require_devices(mesh, int(number), platform)
 
   def _options(self) -> dict[str, str]:
     found = {}

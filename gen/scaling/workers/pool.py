@@ -20,8 +20,8 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
-from gen.cli import environment as environment_module
 from gen.cli import signals
+from gen.cli.environment import worker_environment
 from gen.config import Run, to_dict
 from gen.errors import UserError
 from gen.scaling.workers import messages
@@ -113,7 +113,7 @@ class PoolWorker:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
-        env=environment_module.worker_environment(place.threads) | dict(place.environment),
+        env=worker_environment(place.threads) | dict(place.environment),
         start_new_session=True,  # Ctrl-C in the terminal is the pool's to pass on.
       )
     threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()

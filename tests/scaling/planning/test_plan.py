@@ -290,7 +290,7 @@ def test_mistakes_are_one_sentence(call, words):
 @pytest.mark.parametrize(
   ("text", "words"),
   [
-    ("{", "is no valid JSON"),
+    ("{", "is not valid JSON"),
     ("[" * 100_000, "nested too deeply"),
     ("", "is empty"),
     ('{"E": 1, "A": 1e400, "B": 1, "alpha": 0.3, "beta": 0.3}', "A of the law is 1e\\+308"),

@@ -103,7 +103,7 @@ def test_a_table_of_the_wrong_shape_is_refused(csv, text, said):
 
 def test_a_broken_line_of_a_journal_is_named_and_a_torn_last_one_passed_over(csv):
   line = json.dumps({"kind": "result", "run": "a", "params": 1, "tokens": 2, "loss": 3.0})
-  with pytest.raises(UserError, match=r"line 2 of .*journal\.jsonl is no JSON"):
+  with pytest.raises(UserError, match=r"line 2 of .*journal\.jsonl is not JSON"):
     runs_table.read_runs(csv(f"{line}\n{{broken\n{line}\n", "journal.jsonl"))
   assert len(runs_table.read_runs(csv(f'{line}\n{{"kind": "res', "journal.jsonl"))) == 1
 
