@@ -28,7 +28,7 @@ from gen.models import layers, transformer
 
 ROOT = Path(__file__).parents[1]
 FIGURE = ROOT / "docs/figures/families.png"
-INK, MUTED, PALE, PAPER = "#22262e", "#6a7180", "#e4e7ec", "#ffffff"
+INK, MUTED, PAPER = "#22262e", "#6a7180", "#ffffff"
 COLORS = {  # of the parts of a block; the same in towers, masks and texts
   "embedding": "#dfe3e8",
   "norm": "#f6e3b4",
@@ -58,13 +58,13 @@ def norm_name(model: Model) -> str:
 
 
 def embeddings(model: Model) -> list[Box]:
-  """Returns what stands before the first block."""
+  """Returns the boxes before the first block."""
   parts = ["tokens"]
   parts += [f"{model.positions} positions"] if model.positions in ("learned", "sinusoidal") else []
   parts += ["sentence types"] if model.token_types else []
   text = " + ".join(parts)
-  found = [Box("embedding", text if len(text) < 32 else "\n+ ".join(text.rsplit(" + ", 1)))]
-  return found + ([Box("norm", norm_name(model))] if model.embedding_norm else [])
+  boxes = [Box("embedding", text if len(text) < 32 else "\n+ ".join(text.rsplit(" + ", 1)))]
+  return boxes + ([Box("norm", norm_name(model))] if model.embedding_norm else [])
 
 
 def branches(model: Model, causal: bool, cross: bool) -> list[Box]:
@@ -72,19 +72,19 @@ def branches(model: Model, causal: bool, cross: bool) -> list[Box]:
   scheme = {"relative": ", relative buckets", "alibi": ", ALiBi", "rotary": ", rotary"}.get(
     model.positions, ""
   )
-  looks = "back" if causal else "both ways"
+  mask = "causal" if causal else "bidirectional"
   heads = f"{model.n_heads} heads of {model.head_width}"
-  bodies = [Box("self", f"self-attention, {looks}\n{heads}{scheme}")]
-  bodies += [Box("cross", f"cross attention, whole source\n{heads}")] if cross else []
+  bodies = [Box("self", f"self-attention, {mask}\n{heads}{scheme}")]
+  bodies += [Box("cross", f"cross-attention to the source\n{heads}")] if cross else []
   bodies += [Box("feed", f"feed-forward {model.feed_forward_width:,}\n{model.activation}")]
   return bodies
 
 
 def head(model: Model) -> list[Box]:
-  """Returns what stands after the last block of the stack that predicts."""
-  found = [Box("norm", norm_name(model))] if model.norm_placement == "pre" and model.final_norm else []
-  matrix = "logits: the token table again" if model.tied else "logits: a matrix of their own"
-  return [*found, Box("head", matrix)]
+  """Returns the boxes after the last block of the stack that predicts."""
+  boxes = [Box("norm", norm_name(model))] if model.norm_placement == "pre" and model.final_norm else []
+  matrix = "logits (tied to the embedding)" if model.tied else "logits (untied)"
+  return [*boxes, Box("head", matrix)]
 
 
 def draw_box(ax: Axes, y: float, box: Box, height: float) -> None:
@@ -202,8 +202,8 @@ def draw_mask(
 
 
 def draw_masks(axes: Sequence[Axes], made: tuple[Family, ...]) -> None:
-  """Draws the masks of the sample's rows; the two documents do not see one another."""
-  for ax, family, kind in zip(axes, made[:2], ("both ways", "back"), strict=False):
+  """Draws the attention masks of the sample's rows; tokens do not attend to the other document."""
+  for ax, family, kind in zip(axes, made[:2], ("bidirectional", "causal"), strict=False):
     segments_t, names = family.batch.segments_bt, words(family.batch.inputs_bt)
     causal = family.model.family == "decoder"
     seen_ts = open_ts(segments_t, segments_t, causal) * strengths(
@@ -215,9 +215,9 @@ def draw_masks(axes: Sequence[Axes], made: tuple[Family, ...]) -> None:
   s, t = batch.source_segments_bs, batch.segments_bt
   seen_ss = open_ts(s, s, False) * strengths(model, batch.source_positions_bs, False)
   seen_tt = open_ts(t, t, True) * strengths(model, batch.positions_bt, True)
-  draw_mask(axes[2], seen_ss, "self", source, source, "source, both ways")
-  draw_mask(axes[3], seen_tt, "self", target, target, "target, back")
-  draw_mask(axes[4], open_ts(t, s, False) * 1.0, "cross", target, source, "cross: target to source")
+  draw_mask(axes[2], seen_ss, "self", source, source, "source, bidirectional")
+  draw_mask(axes[3], seen_tt, "self", target, target, "target, causal")
+  draw_mask(axes[4], open_ts(t, s, False) * 1.0, "cross", target, source, "cross-attention")
 
 
 def draw_row(ax: Axes, y: float, label: str, ids: np.ndarray, faces: Sequence[str]) -> None:
@@ -233,14 +233,14 @@ def draw_row(ax: Axes, y: float, label: str, ids: np.ndarray, faces: Sequence[st
 
 
 def draw_text(ax: Axes, family: Family) -> None:
-  """Draws what a family reads, and below it what it should predict where loss is borne."""
+  """Draws the inputs of a family and, below them, the targets at positions with a loss."""
   batch, rows = family.batch, 2
-  bears, put = (
+  has_loss, is_corrupted = (
     batch.weights_bt > 0,
     np.isin(batch.inputs_bt, (family_sample.MASK, *family_sample.SPECIALS.sentinels)),
   )
   if family.objective == "masked":
-    put |= bears & (batch.inputs_bt != batch.targets_bt)
+    is_corrupted |= has_loss & (batch.inputs_bt != batch.targets_bt)
 
   def faces(segments: np.ndarray, strong: np.ndarray) -> list[str]:
     plain = ["#eef0f3" if segment % 2 else "#e2e5ea" for segment in segments]
@@ -250,8 +250,8 @@ def draw_text(ax: Axes, family: Family) -> None:
     marks = np.isin(batch.source_bs, family_sample.SPECIALS.sentinels)
     draw_row(ax, 0, "source", batch.source_bs, faces(batch.source_segments_bs, marks))
     rows = 3
-  draw_row(ax, rows - 2, "reads", batch.inputs_bt, faces(batch.segments_bt, put))
-  draw_row(ax, rows - 1, "predicts", batch.targets_bt, [LOSS if bear else "" for bear in bears])
+  draw_row(ax, rows - 2, "inputs", batch.inputs_bt, faces(batch.segments_bt, is_corrupted))
+  draw_row(ax, rows - 1, "targets", batch.targets_bt, [LOSS if loss else "" for loss in has_loss])
   ax.set(xlim=(-1.4, 17), ylim=(rows, -0.1))
   ax.axis("off")
 
@@ -266,9 +266,9 @@ def draw() -> Figure:
   tower_at = (columns[0], columns[1], columns[2] + 0.02, columns[4] - 0.07)
   towers = [figure.add_axes((x, 0.5, width, 0.45)) for x in tower_at]
   bert, gpt, t5 = (family.model for family in made)
-  draw_tower(towers[0], bert, "a text with holes", False, False, "what was in the holes")
+  draw_tower(towers[0], bert, "a text with masked tokens", False, False, "the masked tokens")
   draw_tower(towers[1], gpt, "a text", True, False, "the next token")
-  source = draw_tower(towers[2], t5, "a source with holes", False, False, "")
+  source = draw_tower(towers[2], t5, "a source with masked spans", False, False, "")
   target = draw_tower(towers[3], t5, "the target so far", True, True, "the next token of the target")
   join(figure, towers[2], source["top"], towers[3], target["cross"])
   for family, x, span in zip(made, (columns[0], columns[1], columns[2]), (1, 1, 3), strict=True):
@@ -279,9 +279,9 @@ def draw() -> Figure:
     )
   masks = [figure.add_axes((x + 0.042, 0.275, width - 0.048, 0.165)) for x in columns]
   draw_masks(masks, made)
-  heading(figure, left, 0.468, "Who looks at whom",
-          "a row looks at its coloured columns; two documents, packed in one row, do not see one another;"
-          " paler: a further bucket of distance")  # fmt: skip
+  heading(figure, left, 0.468, "Attention masks",
+          "rows are queries, columns are keys; two documents are packed in one row and masked from each other;"
+          " paler: a bucket of larger distance")  # fmt: skip
   draw_texts(figure, made, left)
   return figure
 
@@ -312,8 +312,10 @@ def facts(family: Family) -> str:
 
 def draw_texts(figure: Figure, made: tuple[Family, ...], left: float) -> None:
   """Draws the rows of tokens of each family below one another."""
-  note = "violet: put there by the objective; red: bears loss; <0>, <1>: sentinels; noisier than the default"
-  heading(figure, left, 0.212, "What it reads and what it should predict", note)
+  note = (
+    "violet: changed by the objective; red: has a loss; <0>, <1>: sentinels; more corruption than the default"
+  )
+  heading(figure, left, 0.212, "Inputs and targets", note)
   heights = (2, 2, 3)
   top = 0.198
   for family, rows in zip(made, heights, strict=True):
@@ -344,7 +346,7 @@ def join(figure: Figure, source: Axes, high: float, target: Axes, cross: float) 
     (middle, y1),
     arrowprops={"arrowstyle": "-|>", "color": "#9a6fc0", "lw": 1.4, "shrinkA": 0, "shrinkB": 0},
   )
-  write(ax, middle + 0.006, (y0 + y1) / 2, "memory", rotation=90, color="#7d4fa8")
+  write(ax, middle + 0.006, (y0 + y1) / 2, "encoder output", rotation=90, color="#7d4fa8")
 
 
 def main() -> None:

@@ -34,12 +34,6 @@ def is_of_kind(value: Any, kind: type) -> Any:
   )
 
 
-def read_overrides(words: list[str]) -> Iterator[tuple[str, str | None]]:
-  """Yields (path, value) of each `--config.path=value`; the value is None where none was given."""
-  for _, path, value in placed_overrides(words):
-    yield path, value
-
-
 def placed_overrides(words: list[str]) -> Iterator[tuple[int, str, str | None]]:
   """Yields the index of the word that holds the value, the field's path and the value."""
   for index, (word, following) in enumerate(itertools.pairwise([*words, None])):

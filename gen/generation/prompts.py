@@ -140,10 +140,6 @@ class PromptLayout:
     """Returns the prompt of an item alone."""
     return self.few_shot(item, (), 0, 0, blank)
 
-  def one_shot(self, item: Item, pool: Sequence[Item], seed: int, blank: str | None = None) -> FewShotPrompt:
-    """Returns the prompt of an item after one example."""
-    return self.few_shot(item, pool, 1, seed, blank)
-
   def few_shot(
     self, item: Item, pool: Sequence[Item], k: int, seed: int, blank: str | None = None
   ) -> FewShotPrompt:

@@ -22,7 +22,9 @@ def find_architecture(hf: dict[str, Any]) -> Architecture:
   name = hf.get("model_type")
   if not isinstance(name, str) or name not in ARCHITECTURES:
     shown = repr(name) if isinstance(name, str) and len(name) <= 60 else "of this value"
-    raise UserError(f"config.json: model_type {shown} is not known; known are {', '.join(ARCHITECTURES)}")
+    raise UserError(
+      f"config.json: model_type {shown} is not supported; supported are {', '.join(ARCHITECTURES)}"
+    )
   return ARCHITECTURES[name]
 
 
@@ -38,6 +40,6 @@ def class_name(found: Architecture, hf: dict[str, Any]) -> str:
     raise UserError("config.json: architectures must be a list of names of classes")
   if name and name not in found.classes:
     raise UserError(
-      f"config.json: the class {name[:60]} of {found.name} is not known; known are {', '.join(found.classes)}"
+      f"config.json: the class {name[:60]} of {found.name} is not supported; supported are {', '.join(found.classes)}"
     )
   return str(name)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
   ("flags", "sentence"),
   [
-    (["--families=decoder,bert"], "--families=decoder,bert: give some of decoder, encoder, encoder_decoder, lstm"),
+    (["--families=decoder,bert"], "--families=decoder,bert: choose from decoder, encoder, encoder_decoder, lstm"),
     (["--config.lstm.data.length=64"], "config.decoder.data.length is 128, config.lstm.data.length 64"),
     (["--config.decoder.budgetz=(1e9,)"], "no field 'decoder.budgetz'; the nearest is --config.decoder.budgets"),
     (["--config=configs/decoder.py"], "--config holds a config of type Run; this experiment needs Atlas"),

@@ -63,7 +63,7 @@ def test_a_prompt_ends_where_its_answer_begins_or_has_a_blank_there():
   assert LAYOUT.zero_shot(item) == prompts.FewShotPrompt("in x out ", "in x out ", ())
   assert LAYOUT.zero_shot(item, "___").text == "in x out ___"
   told = PromptLayout(PromptTemplate("{word}={kind}."), "kind", "Say the kind.", "\n", balanced=False)
-  one = told.one_shot(item, POOL[:1], seed=0, blank="_")
+  one = told.few_shot(item, POOL[:1], 1, seed=0, blank="_")
   assert one == prompts.FewShotPrompt("Say the kind.\nw0=a.\nx=_.", "Say the kind.\nx=_.", (0,))
 
 

@@ -136,11 +136,15 @@ def test_inputs_that_the_model_cannot_read_are_refused(checkpoint, given, senten
 
 
 CONFIG_MISTAKES = [
-  ("bert", {"model_type": "llama"}, "model_type 'llama' is not known; known are bert, roberta, .*bart"),
+  (
+    "bert",
+    {"model_type": "llama"},
+    "model_type 'llama' is not supported; supported are bert, roberta, .*bart",
+  ),
   (
     "bert",
     {"architectures": ["BertForTokenClassification"]},
-    "class BertForTokenClassification of bert is not known",
+    "class BertForTokenClassification of bert is not supported",
   ),
   ("bert", {"hidden_act": "silu"}, "hidden_act 'silu' is not one of gelu"),
   ("bert", {"is_decoder": True}, "is_decoder = True is not supported, only False"),

@@ -323,7 +323,7 @@ def test_what_stands_beside_a_tokenizer_is_checked(tmp_path, files, sentence):
     ({"vocab": {"a": "1"}, "merges": ""}, "the id of 'a' holds text"),
     ({"vocab": {}, "merges": ""}, "vocab.json is empty"),
     ({"vocab": {"a": 0}, "merges": "a b\n"}, "no byte-level BPE|damaged"),
-    ({"vocab": {"a": 0}, "merges": "#version\na\n"}, "line 2: 'a' is no merge"),
+    ({"vocab": {"a": 0}, "merges": "#version\na\n"}, "line 2: 'a' is not a merge"),
     ({"vocab": ""}, "vocab.txt is empty"),
     ({"vocab": "a\nb\n"}, "has no '.CLS.', which stands around a text"),
     (

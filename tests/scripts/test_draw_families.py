@@ -75,4 +75,4 @@ def test_towers_follow_the_configs(drawing):
   # Two norms a block of BERT and one after its embedding; GPT-2 has one at its end instead.
   assert said.count("LayerNorm") == 3 + 3
   assert said.count("RMSNorm") == 3 + 4
-  assert sum("cross attention" in text for text in said) == 1
+  assert sum("cross-attention to the source" in text for text in said) == 1

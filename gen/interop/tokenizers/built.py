@@ -254,7 +254,7 @@ def _merges(path: Path) -> list[list[str]]:
     pair = line.split(" ")
     if len(pair) != 2 or not all(pair):
       raise UserError(
-        f"{path}, line {number}: {line[:40]!r} is no merge; it must be two pieces and a space between"
+        f"{path}, line {number}: {line[:40]!r} is not a merge; write two pieces with a space between"
       )
     found.append(pair)
   return found

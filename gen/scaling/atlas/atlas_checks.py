@@ -23,7 +23,7 @@ def check_atlas(atlas: Atlas, families: tuple[str, ...]) -> dict[str, Sweep]:
   unknown = [name for name in families if name not in ATLAS_FAMILIES]
   if unknown or not families:
     raise UserError(
-      f"--families={','.join(families)}: give some of {', '.join(ATLAS_FAMILIES)}, with commas between them"
+      f"--families={','.join(families)}: choose from {', '.join(ATLAS_FAMILIES)}, with commas between them"
     )
   chosen = {name: _shared(atlas, name) for name in ATLAS_FAMILIES if name in families}
   for name, sweep in chosen.items():

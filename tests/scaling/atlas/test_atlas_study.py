@@ -62,7 +62,7 @@ def test_families_come_in_one_order_and_share_the_atlas_s_draws():
 @pytest.mark.parametrize(
   ("change", "families", "sentence"),
   [
-    (lambda a: None, ("decoder", "gru"), "--families=decoder,gru: give some of"),
+    (lambda a: None, ("decoder", "gru"), "--families=decoder,gru: choose from"),
     (lambda a: setattr(a.lstm.data, "corpus", "else"), ATLAS_FAMILIES, "config.lstm.data.corpus 'else'"),
     (lambda a: setattr(a.lstm.data, "length", 64), ATLAS_FAMILIES, "reads one text in one way"),
     (lambda a: setattr(a.encoder, "budgets", (1e9, 2e9)), ATLAS_FAMILIES, "have other budgets"),
