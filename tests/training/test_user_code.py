@@ -67,4 +67,4 @@ def test_muon_trains_and_resumes_bit_for_bit_and_its_products_count(run, data, t
   adamw = run_length.flops_per_row(loop.complete_run(run, data)) * run.data.batch
   # 2 layers: 4 projections of 12 x 12, and two of 12 x 48; five iterations, per step.
   products = 2 * 5 * (4 * (4 * 12**3 + 2 * 12**3) + 2 * (4 * 12 * 12 * 48 + 2 * 12**3))
-  assert whole["flops"] == pytest.approx(13 * (adamw + products), rel=1e-9)
+  assert whole.flops == pytest.approx(13 * (adamw + products), rel=1e-9)
