@@ -12,34 +12,34 @@ a law is refused: exit code 2.
 
 from absl import flags
 
-from gen.cli import launch
+from gen.cli import launch, shared_flags
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
 RUNS = flags.DEFINE_string("runs", "", "The runs: a .csv, a journal.jsonl or a results.json.")
-OTHER = flags.DEFINE_list("other_params", [], "Columns of N in other conventions; empty: known ones.")
+OTHER = flags.DEFINE_list(
+  "other_params", [], "Columns of N in other conventions; empty: those with known names."
+)
 BOOTSTRAPS = quantities.DEFINE_integer(
   "bootstraps",
   300,
-  "Resamples, of which standard errors are taken; at least 20.",
+  "Resamples for the standard errors; at least 20.",
   lower_bound=0,
   upper_bound=1_000_000,
 )
-SEED = quantities.DEFINE_integer("seed", 0, "Of the resampling.", lower_bound=0, upper_bound=2**32 - 1)
-DELTA = quantities.DEFINE_float(
-  "delta", 1e-3, "The Huber loss's, in log loss; inf: least squares.", infinite=True, lower_bound=0
-)
+SEED = shared_flags.define_seed("resampling")
+DELTA = shared_flags.define_delta()
 EXCLUDE = quantities.DEFINE_integer(
-  "exclude_top_losses", 0, "Leave out so many runs of the highest losses.", lower_bound=0
+  "exclude_top_losses", 0, "Number of runs with the highest losses to leave out.", lower_bound=0
 )
 CONVENTION = flags.DEFINE_enum(
-  "convention", "given", ["given", "6nd"], "C as the flops column says, or 6 N D."
+  "convention", "given", ["given", "6nd"], "C: given (the flops column) or 6nd (6 N D)."
 )
 PARAMS_UNIT = quantities.DEFINE_float(
-  "params_unit", None, "Of N in the file: 1e6 where it is in millions.", lower_bound=0
+  "params_unit", None, "Unit of N in the file: 1e6 if N is in millions.", lower_bound=0
 )
 TOKENS_UNIT = quantities.DEFINE_float(
-  "tokens_unit", None, "Of D in the file: 1e9 where it is in billions.", lower_bound=0
+  "tokens_unit", None, "Unit of D in the file: 1e9 if D is in billions.", lower_bound=0
 )
 JSON = outputs.DEFINE_json()
 _COLUMNS = {
@@ -49,7 +49,7 @@ _COLUMNS = {
 
 
 def main() -> int:
-  """Reads the runs, looks at them, and prints or writes the grade."""
+  """Reads and audits the runs, and prints or writes the grade."""
   if not RUNS.value:
     raise UserError("no runs are given; name their table with --runs=FILE.csv (or a journal.jsonl)")
   from gen.io import json_report

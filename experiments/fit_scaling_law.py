@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from gen.cli import launch
+from gen.cli import launch, shared_flags
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
@@ -31,27 +31,23 @@ APPROACH = flags.DEFINE_enum(
 JSON = outputs.DEFINE_json()
 HTML = outputs.DEFINE_file("html", "", "Audit the runs, plan the next budget, and write a page to this file.")
 PARAMS_UNIT = quantities.DEFINE_float(
-  "params_unit", None, "Of N in the file: 1e6 where it is in millions.", lower_bound=0
+  "params_unit", None, "Unit of N in the file: 1e6 if N is in millions.", lower_bound=0
 )
 TOKENS_UNIT = quantities.DEFINE_float(
-  "tokens_unit", None, "Of D in the file: 1e9 where it is in billions.", lower_bound=0
+  "tokens_unit", None, "Unit of D in the file: 1e9 if D is in billions.", lower_bound=0
 )
-DELTA = quantities.DEFINE_float(
-  "delta",
-  1e-3,
-  "Parametric: the Huber loss's, in log loss; inf: least squares.",
-  infinite=True,
-  lower_bound=0,
-)
+DELTA = shared_flags.define_delta("Parametric: ")
 TIED = flags.DEFINE_bool("tied", False, "Parametric: alpha = beta.")
-METHOD = flags.DEFINE_enum("method", "parabola", ["parabola", "akima"], "IsoFLOP: the form of a valley.")
-EDGE = flags.DEFINE_enum("edge", "drop", ["drop", "keep"], "IsoFLOP: budgets whose minimum is at the edge.")
+METHOD = flags.DEFINE_enum(
+  "method", "parabola", ["parabola", "akima"], "IsoFLOP: curve through the losses of a budget."
+)
+EDGE = flags.DEFINE_enum("edge", "drop", ["drop", "keep"], "IsoFLOP: budgets with a minimum at the edge.")
 BOOTSTRAPS = quantities.DEFINE_integer(
   "bootstraps", 1000, "Resamples for the intervals; 0: no intervals.", lower_bound=0, upper_bound=1_000_000
 )
-SEED = quantities.DEFINE_integer("seed", 0, "Of the resampling.", lower_bound=0, upper_bound=2**32 - 1)
+SEED = shared_flags.define_seed("resampling")
 LEVEL = quantities.DEFINE_float(
-  "level", 0.95, "Of the intervals; names them in the JSON (ci95).", lower_bound=0, upper_bound=1
+  "level", 0.95, "Coverage of the intervals; it names them in the JSON (ci95).", lower_bound=0, upper_bound=1
 )
 INTERVAL = flags.DEFINE_enum(
   "interval",
@@ -59,7 +55,7 @@ INTERVAL = flags.DEFINE_enum(
   ["auto", "percentile", "bca"],
   "Kind of intervals; auto: percentile.",
 )
-CLUSTER = flags.DEFINE_enum("cluster", "run", ["run", "budget", "seed"], "What is resampled.")
+CLUSTER = flags.DEFINE_enum("cluster", "run", ["run", "budget", "seed"], "Unit of resampling.")
 CONVENTION = flags.DEFINE_string(
   "convention",
   "given",
@@ -67,7 +63,7 @@ CONVENTION = flags.DEFINE_string(
   "C, as in non_embedding,kaplan; these take the shape of each run from the file (see docs/fitting.md).",
 )
 EXCLUDE = quantities.DEFINE_integer(
-  "exclude_top_losses", 0, "Leave out so many runs of the highest losses.", lower_bound=0
+  "exclude_top_losses", 0, "Number of runs with the highest losses to leave out.", lower_bound=0
 )
 PARAMS_COLUMN = flags.DEFINE_string("params_column", "", "Column of N, if it is not params.")
 TOKENS_COLUMN = flags.DEFINE_string("tokens_column", "", "Column of D, if it is not tokens.")

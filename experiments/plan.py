@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from gen.cli import launch
+from gen.cli import launch, shared_flags
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
@@ -41,12 +41,12 @@ MODEL = flags.DEFINE_string(
   "A published model or a preset, for its parameters and tokens: gpt-3, llama-3-8b; 'list' lists them.",
 )
 PARAMS_UNIT = quantities.DEFINE_float(
-  "params_unit", None, "Of --params and of N in the file: 1e6 where they are in millions.", lower_bound=0
+  "params_unit", None, "Unit of --params and of N in the file: 1e6 if they are in millions.", lower_bound=0
 )
 TOKENS_UNIT = quantities.DEFINE_float(
   "tokens_unit",
   None,
-  "Of the flags that count tokens and of D in the file: 1e9 where they are in billions.",
+  "Unit of the token flags and of D in the file: 1e9 if they are in billions.",
   lower_bound=0,
 )
 VOCAB = quantities.DEFINE_integer(
@@ -62,41 +62,44 @@ BUDGET = flags.DEFINE_string(
 FLOPS = quantities.DEFINE_float("flops", None, "C in FLOPs.", lower_bound=0)
 PF_DAYS = quantities.DEFINE_float("pf_days", None, "C in PF/s-days, 8.64e19 FLOPs.", lower_bound=0)
 MINUTES = quantities.DEFINE_float(
-  "machine_minutes", None, "C in minutes of this machine, whose matrix products are timed.", lower_bound=0
+  "machine_minutes", None, "C in minutes of this machine; its matrix products are timed.", lower_bound=0
 )
 HOURS = quantities.DEFINE_float(
-  "hours", None, "C as so many hours of --count --gpu at --utilization.", lower_bound=0
+  "hours", None, "C in hours of --count devices --gpu at --utilization.", lower_bound=0
 )
-GPU = flags.DEFINE_string("gpu", None, "A device by name, or its peak in FLOP/s; h100 if left out.")
-COUNT = quantities.DEFINE_float("count", None, "Devices side by side; 1 if left out.", lower_bound=0)
+GPU = flags.DEFINE_string("gpu", None, "Device by name, or its peak in FLOP/s; h100 by default.")
+COUNT = quantities.DEFINE_float("count", None, "Number of devices; 1 by default.", lower_bound=0)
 UTILIZATION = quantities.DEFINE_float(
   "utilization",
   None,
-  "Share of the peak that training reaches; 0.4 if left out.",
+  "Share of the peak that training reaches; 0.4 by default.",
   lower_bound=0,
   upper_bound=1,
 )
-PRICE = quantities.DEFINE_float("price_per_hour", None, "Of one device.", lower_bound=0)
+PRICE = quantities.DEFINE_float("price_per_hour", None, "Price of one device per hour.", lower_bound=0)
 FAMILY = flags.DEFINE_string(
   "family", "chinchilla", "Of presets, for the model's shape: chinchilla, gpt2, t5, ..."
 )
 INFERENCE = quantities.DEFINE_float(
-  "inference_tokens", None, "Tokens that the model will process: least cost in all.", lower_bound=0
+  "inference_tokens",
+  None,
+  "Tokens that the model will serve: minimizes training plus inference.",
+  lower_bound=0,
 )
 UNIQUE = quantities.DEFINE_float(
-  "unique_tokens", None, "Tokens that there are: repeat them (Muennighoff et al. 2023).", lower_bound=0
+  "unique_tokens", None, "Unique tokens available; more are repeats (Muennighoff et al. 2023).", lower_bound=0
 )
 OVERTRAIN = quantities.DEFINE_floats(
   "overtrain",
   [],
-  "Models so many times smaller than the optimum: their price.",
+  "Price of models this many times smaller than the optimum.",
   may_be_empty=True,
   lower_bound=0,
 )
 NEXT = quantities.DEFINE_integer(
   "next",
   0,
-  "Runs to add to the study of --law so that N* is known best, per FLOP.",
+  "Number of runs to add to the study of --law, chosen to narrow N* most per FLOP.",
   lower_bound=0,
   upper_bound=10_000,
 )
@@ -115,8 +118,8 @@ COUNTING = flags.DEFINE_string(
 BOOTSTRAPS = quantities.DEFINE_integer(
   "bootstraps", 1000, "Resamples for the intervals of a file of runs.", lower_bound=0, upper_bound=1_000_000
 )
-SEED = quantities.DEFINE_integer("seed", 0, "Of the resampling.", lower_bound=0, upper_bound=2**32 - 1)
-LEVEL = quantities.DEFINE_float("level", 0.95, "Of the intervals.", lower_bound=0, upper_bound=1)
+SEED = shared_flags.define_seed("resampling")
+LEVEL = quantities.DEFINE_float("level", 0.95, "Coverage of the intervals.", lower_bound=0, upper_bound=1)
 JSON = outputs.DEFINE_json()
 _COLUMNS = {
   name: flags.DEFINE_string(f"{name}_column", "", f"Column of {letter} in a .csv, if it is not {name}.")

@@ -2,7 +2,7 @@
 
   uv run experiments/pretrain.py --config=configs/decoder.py --workdir=runs/decoder
 
-The same command goes on where an interrupted run stopped. On several machines (or GPUs) it is started once on each: by
+The same command resumes an interrupted run. On several machines (or GPUs) it is started once on each: by
 SLURM or Open MPI, which it recognizes, or with --coordinator, --processes and --process; scripts/launch_local.py starts
 several processes on one machine.
 """
@@ -31,21 +31,21 @@ COORDINATOR = flags.DEFINE_string("coordinator", "", "HOST:PORT of process 0, in
 PROCESSES = quantities.DEFINE_integer(
   "processes",
   0,
-  "Processes of the run; 0: as the launcher says, else one.",
+  "Processes of the run; 0: from the launcher, or 1.",
   lower_bound=0,
   upper_bound=1_000_000,
 )
 PROCESS = quantities.DEFINE_integer(
   "process",
   -1,
-  "Number of this process, from 0; -1: as the launcher says.",
+  "Index of this process, from 0; -1: from the launcher.",
   lower_bound=-1,
   upper_bound=1_000_000,
 )
 WAIT_SECONDS = quantities.DEFINE_float(
   "wait_seconds",
   120.0,
-  "How long the processes wait for one another at the start.",
+  "Seconds that processes wait for each other at the start.",
   lower_bound=0,
   upper_bound=1_000_000,
 )
@@ -59,7 +59,7 @@ class Watch:
     self.stop = signals.StopRequest(_say).stop
 
   def progress(self, row: dict[str, Any]) -> None:
-    """Prints a line for a row, not oftener than once a second."""
+    """Prints a line for a row, at most once per second."""
     if not processes.is_first():
       return
     if row["kind"] == "train" and time.time() - self.shown > 1:
@@ -123,7 +123,7 @@ def _train(run: Run) -> int:
   try:
     result = trunks.train_branch(run, workdir, data, watch)
   except loop.RunStopped as stopped:
-    _say(f"{stopped}; the same command goes on")
+    _say(f"{stopped}; the same command resumes")
     return launch.INTERRUPTED
   if processes.is_first():
     _report(result, workdir)
@@ -145,7 +145,7 @@ def _report(result: "RunResult", workdir: Path) -> None:
   try:
     json_report.write_report(typed_json.encode_record(result), json_report.report_target(JSON.value))
   except UserError as error:
-    raise UserError(f"{error}; the run is done and kept in {workdir}") from error
+    raise UserError(f"{error}; the run is done and saved in {workdir}") from error
   print(
     f"{result.name}: N {result.params:,} of {result.params_total:,} parameters, "
     f"D {result.tokens:,} tokens, C {result.flops:.3g} FLOPs (6ND {result.flops_6nd:.3g})\n"

@@ -13,17 +13,17 @@ import sys
 
 from absl import flags
 
-from gen.cli import launch
+from gen.cli import launch, shared_flags
 from gen.config import Sweep
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
 LAW = flags.DEFINE_string("law", "", "Runs to fit approach 3 to, or E, A, B, alpha and beta in a .json.")
 NOISE = quantities.DEFINE_float(
-  "noise", None, "Sd of one run's loss in nats; left out: between the seeds of --law's runs.", lower_bound=0
+  "noise", None, "Sd of one run's loss in nats; by default that between seeds of --law's runs.", lower_bound=0
 )
 STUDIES = quantities.DEFINE_integer("studies", 20, "Studies to draw.", lower_bound=1, upper_bound=1_000_000)
-SEED = quantities.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0, upper_bound=2**32 - 1)
+SEED = shared_flags.define_seed("drawn losses")
 JSON = outputs.DEFINE_json()
 
 
