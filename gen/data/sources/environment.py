@@ -1,6 +1,6 @@
-"""The embedded corpus: text of the packages that installing `gen` brings.
+"""The corpus `environment`: text of the packages that `gen` depends on, as they are installed.
 
-It needs no download and is identical wherever the same versions are installed. A document is a file: its docstrings,
+It needs no download, and it changes with every version of a package or of Python. A document is a file: its docstrings,
 or with `code` its whole source (which holds the docstrings too). Excluded are:
 
 - `gen` itself and packages that only development needs;
