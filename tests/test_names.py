@@ -7,6 +7,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # With their module these say what they do, in the words of the field: `isoflop.fit`, `decode.generate`.
 ONE_WORD = {
+  "api.audit",
+  "api.count",
+  "api.fit",
+  "api.generate",
+  "api.load",
+  "api.plan",
+  "api.train",
   "data/sources/compressed.decompress",
   "generation/decode.generate",
   "generation/text.detokenize",

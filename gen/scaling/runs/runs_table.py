@@ -3,7 +3,9 @@
 Read from a table, from a journal's "result" rows, or from arrays. Nothing here needs the trainer or jax.
 """
 
+import csv
 import dataclasses
+import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -188,6 +190,25 @@ def read_described(path: str | Path, columns: Mapping[str, str] | None = None) -
   arrays, units = table_numbers.read_columns(fields, cells, places, columns or {}, lines, str(path))
   names = [row[places["name"]] for row in cells] if "name" in places else None
   return make_runs(**_completed(arrays), names=names, source=str(path)), said + units
+
+
+def runs_from_columns(table: Mapping[str, Any], columns: Mapping[str, str] | None = None) -> RunsTable:
+  """Returns the runs of columns in memory, such as a dict of arrays or a DataFrame; names are recognized as in a file.
+
+  Raises:
+    UserError: as `read_described`.
+  """
+  values = {str(name): np.atleast_1d(np.asarray(table[name])) for name in table}
+  lengths = {name: len(column) for name, column in values.items()}
+  if len(set(lengths.values())) > 1:
+    raise UserError(
+      f"the runs' columns have unequal lengths: {', '.join(f'{name} {n:,}' for name, n in lengths.items())}"
+    )
+  text = io.StringIO()
+  writer = csv.writer(text)
+  writer.writerow(values)
+  writer.writerows(zip(*(column.tolist() for column in values.values()), strict=True))
+  return _from_table(text.getvalue(), "the runs", columns or {})[0]
 
 
 def read_curves(path: str | Path, points: RunsTable) -> list[dict[str, Any]]:
