@@ -139,11 +139,14 @@ def read_manifest(path: Path) -> Manifest:
   except ValueError as error:  # TOML that is not valid, or bytes that are not UTF-8
     raise UserError(f"{path} is no valid TOML: {error}") from error
   tables = require_field(content, "archives", list, str(path))
-  tiers = tuple(require_kind(tier, str, f"{path}: tiers") for tier in content.get("tiers", ["all"]))
+  listed = require_kind(content.get("tiers", ["all"]), list, f"{path}: tiers")
+  tiers = tuple(require_kind(tier, str, f"{path}: tiers") for tier in listed)
+  if not tiers or len(set(tiers)) < len(tiers):
+    raise UserError(f"{path}: tiers must be different names, at least one")
   archives = tuple(
     _archive(table, tiers, f"{path}: archive {number}") for number, table in enumerate(tables, 1)
   )
-  default = content.get("default", tiers[-1] if tiers else "")
+  default = content.get("default", tiers[-1])
   if default not in tiers:
     raise UserError(f"{path}: default is {default!r}, which is none of its tiers {', '.join(tiers)}")
   if not archives:

@@ -58,8 +58,8 @@ def find_source(data: Data, report: Report | None = None) -> Source:
   scheme, colon, rest = name.partition(":")
   if scheme == "environment":
     return _environment(name, rest if colon else environment.KINDS[0])
-  listed = scheme in manifests.manifest_names() or (scheme == "manifest" and colon)
-  if listed and not _is_path(name):
+  # A folder of this name must not change the default corpus; ./manual names the folder.
+  if scheme in manifests.manifest_names() or (scheme == "manifest" and colon and not _is_path(name)):
     return _archives(name, packages.find_manifest(name)[1], data, report)
   if scheme == "package" and colon and not _is_path(name):
     return _package(name, data, report)

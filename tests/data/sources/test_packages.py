@@ -230,6 +230,9 @@ def test_a_name_without_meaning_is_one_sentence(name, sentence):
     (("{members", "{as = 'poems', members"), "as is 'poems'; known are"),
     (("{members", "{skip = '(', members"), "skip is no regular expression"),
     (("[[archives]]", "[archives]"), "archives holds an object where a list is expected"),
+    (('tiers = ["small", "large"]', "tiers = []"), "tiers must be different names"),
+    (('tiers = ["small", "large"]', 'tiers = "small"'), "tiers holds text where a list is expected"),
+    (('default = "large"', 'default = "huge"'), "default is 'huge', which is none of its tiers small, large"),
     ((f"[{AS_TEXT}]", AS_TEXT), "reads holds an object where a list is expected"),
     (("about =", "about"), "is no valid TOML"),
   ],
@@ -268,6 +271,14 @@ def test_the_default_corpora_are_as_large_as_their_sweeps_need():
   assert sum(archive.size for archive in small) < 20e6
   assert sum(archive.text_bytes for archive in medium) > 20e6
   assert sum(archive.text_bytes for archive in large) > 80e6
+
+
+def test_a_folder_of_the_default_corpus_name_does_not_replace_it(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "manual").mkdir()
+  (tmp_path / "manual" / "a.txt").write_text("a text")
+  assert source_module.find_source(Data(corpus="manual")).fingerprint[0] == "package"
+  assert source_module.find_source(Data(corpus="./manual")).fingerprint[0] == "files"
 
 
 def test_a_listed_archive_keeps_its_hash_when_it_is_named_alone():
