@@ -42,6 +42,9 @@ PROCESS = quantities.DEFINE_integer(
   lower_bound=-1,
   upper_bound=1_000_000,
 )
+PROFILE = flags.DEFINE_string(
+  "profile", "", "FIRST:LAST, steps whose trace goes into the run's folder; the same as --config.profile."
+)
 WAIT_SECONDS = quantities.DEFINE_float(
   "wait_seconds",
   120.0,
@@ -67,13 +70,17 @@ class Watch:
       print(
         f"step {row['step']:>7,}/{row['steps']:,}  loss {row['loss'] or float('nan'):.4f}  "
         f"rate {row['learning_rate']:.2e}  {row['tokens_per_second']:>9,.0f} tokens/s  "
-        f"{row['gflops']:.1f} GFLOP/s  {_left(row)} left"
+        f"{row['gflops']:.1f} GFLOP/s  {_utilization(row)}{_left(row)} left"
         + (f"  {row['skipped']} skipped" if row["skipped"] else ""),
         file=sys.stderr,
       )
     elif row["kind"] == "evaluation":
       line = f"step {row['step']:>7,}  validation {row['loss']:.4f} nats/token  {row['bits_per_byte']:.4f} bits/byte"
       print(line, file=sys.stderr)
+
+
+def _utilization(row: dict[str, Any]) -> str:
+  return f"MFU {row['mfu']:.1%}  " if row.get("mfu") is not None else ""
 
 
 def _left(row: dict[str, Any]) -> str:
@@ -85,6 +92,7 @@ def _left(row: dict[str, Any]) -> str:
 def main(run: Run) -> int:
   """Trains the run, as one process of several where it is one, and prints its result."""
   run = Run(**{field.name: getattr(run, field.name) for field in dataclasses.fields(Run)})  # a sweep's too
+  run.profile = PROFILE.value or run.profile
   place = processes.find_place(COORDINATOR.value, PROCESSES.value, PROCESS.value)
   if place is not None and not run.mesh:
     raise UserError(
@@ -98,8 +106,11 @@ def main(run: Run) -> int:
 def _check(run: Run) -> None:
   """Checks the run, and that its mesh is one of the devices that there are, before anything is built."""
   from gen.sharding import layouts
+  from gen.training import row_mirrors
 
   validation.check_run(run)
+  if run.wandb:
+    row_mirrors.require_wandb()
   layouts.layout_of_run(run)
 
 
@@ -150,7 +161,9 @@ def _report(result: "RunResult", workdir: Path) -> None:
     f"{result.name}: N {result.params:,} of {result.params_total:,} parameters, "
     f"D {result.tokens:,} tokens, C {result.flops:.3g} FLOPs (6ND {result.flops_6nd:.3g})\n"
     f"validation loss {_number(result.loss)} nats per token, {_number(result.bits_per_byte)} bits per byte; "
-    f"{result.gflops:.1f} GFLOP/s, {result.seconds:.0f} s in steps\n"
+    f"{result.gflops:.1f} GFLOP/s, "
+    + (f"MFU {result.mfu:.1%} of the chips' peak, " if result.mfu is not None else "")
+    + f"{result.seconds:.0f} s in steps\n"
     f"journal and checkpoints in {workdir}"
   )
 

@@ -86,6 +86,8 @@ WRITTEN = {
   ("checkpoint_seconds",),
   ("keep_checkpoints",),
   ("tensorboard",),
+  ("wandb",),
+  ("profile",),
   ("mesh",),
   ("layout",),
   ("data", "cache"),

@@ -16,6 +16,8 @@ _NOT_IDENTITY = (
   "checkpoint_seconds",
   "keep_checkpoints",
   "tensorboard",
+  "wandb",
+  "profile",
   "mesh",
   "layout",
   "trunk",

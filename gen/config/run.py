@@ -26,6 +26,8 @@ class Run:
   checkpoint_seconds: float = 30.0  # seconds between two checkpoints
   keep_checkpoints: int = 2  # number of latest checkpoints that are retained
   tensorboard: bool = False  # also write TensorBoard events
+  wandb: bool = False  # also log to Weights & Biases (the extra wandb)
+  profile: str = ""  # FIRST:LAST, steps whose trace goes into WORKDIR/profile, as 10:13; empty: none
   mesh: str = (
     ""  # number of devices along each axis, as data=4,fsdp=2,tensor=2; empty: one device and no mesh
   )

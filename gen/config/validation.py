@@ -5,6 +5,7 @@ from typing import Any
 
 from gen.config import FAMILIES, RECURRENT, STABLE, Data, Model, Optimizer, Run, field_ranges, mesh_shape
 from gen.config.optimizer import OPTIMIZER_NAMES
+from gen.config.profile_steps import parse_profile
 from gen.errors import UserError
 from gen.io import user_code
 
@@ -54,6 +55,7 @@ def check_run(run: Run, horizon: bool = True) -> None:
   _check_batch(run.data, run.optimizer)
   _check_mesh(run)
   _check_trunk(run)
+  parse_profile(run.profile)
   if horizon:
     _check_horizon(run)
 

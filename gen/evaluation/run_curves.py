@@ -162,7 +162,17 @@ def config_differences(runs: Sequence[RunCurves]) -> dict[str, list[Any]]:
 
   Names and how often something is written or logged are left out, since they change no number.
   """
-  left_out = ("name", "sources", "branches", "trunk", "data.cache", "tensorboard", "keep_checkpoints")
+  left_out = (
+    "name",
+    "sources",
+    "branches",
+    "trunk",
+    "data.cache",
+    "tensorboard",
+    "wandb",
+    "profile",
+    "keep_checkpoints",
+  )
   paths = dict.fromkeys(path for run in runs for path in run.config)
   values = {path: [run.config.get(path) for run in runs] for path in paths if path not in left_out}
   return {

@@ -26,11 +26,13 @@ from gen.errors import UserError
 from gen.io import json_reading, typed_json
 from gen.io.locks import FolderLock
 from gen.optimizers import schedule_params
-from gen.sharding import layouts, processes
+from gen.sharding import chip_peaks, layouts, processes
 from gen.training import evaluate, memory_check, state_sharding, step
 from gen.training.checkpoints import Checkpoints, require_tokenizer
 from gen.training.hooks import NoHooks, RunHooks, RunStopped
-from gen.training.journal import Journal, JournalSink, TensorBoard, read_journal, require_rows
+from gen.training.journal import Journal, JournalSink, read_journal, require_rows
+from gen.training.profiler import StepProfiler
+from gen.training.row_mirrors import RowMirrors
 from gen.training.rows import (
   BranchRow,
   EvaluationRow,
@@ -125,10 +127,10 @@ class TrainingRun:
     """Prepares a completed run, and restores or initializes its state; the journal is None except in process 0."""
     self.run, self.loaded, self.hooks = run, loaded, hooks
     self.journal, self.checkpoints = journal, checkpoints
-    self.sinks: list[JournalSink] = [] if journal is None else [journal]
-    if run.tensorboard and journal is not None:
-      self.sinks.append(TensorBoard(journal.path.parent / "tensorboard"))
     self.hash, self.steps = config_hash(run), count_steps(run)
+    folder = None if journal is None else journal.path.parent
+    self.profiler, self.mirrors = StepProfiler(run.profile, folder, self.steps), RowMirrors(run, folder)
+    self.sinks: list[JournalSink] = [] if journal is None else [journal, self.mirrors]
     layout = layouts.layout_of_run(run)
     self.undivided = [] if layout is None else state_sharding.undivided_dimensions(run.model, layout)
     self.programs = step.step_programs(run.model, run.optimizer, layout)
@@ -138,7 +140,7 @@ class TrainingRun:
     self.rows = batches.validation_batches(loaded.validation, run.data, objective)
     self.schedule = schedule_params(run.optimizer, self.steps)
     self.local_rows = None if self.shardings is None else self.shardings.local_rows(run.data.batch)
-    self.row = row_length(run)
+    self.row, self.devices = row_length(run), jax.device_count() if run.mesh else 1
     self.flops_per_token = flops_per_row(run) / self.row.tokens
     self.tokens_per_step = run.data.batch * self.row.tokens
     self.log_every = run.log_every or max(1, self.steps // ROWS_PER_RUN)
@@ -217,11 +219,9 @@ class TrainingRun:
 
   def _initial_recurrent_state(self, state: step.TrainState) -> Any:
     recurrent_state = step.with_recurrent_state(state, self.run.model, self.run.data.batch).recurrent_state
-    return (
-      recurrent_state
-      if self.shardings is None
-      else jax.device_put(recurrent_state, self.shardings.recurrent_state)
-    )
+    if self.shardings is None:
+      return recurrent_state
+    return jax.device_put(recurrent_state, self.shardings.recurrent_state)
 
   def _rewind(self, done: int) -> None:
     if self.journal is not None:
@@ -238,7 +238,8 @@ class TrainingRun:
 
   def to_the_end(self) -> RunResult:
     """Trains to the end of the run and returns its result row."""
-    return self._result(self.advance(self.steps))
+    with self.mirrors, self.profiler:
+      return self._result(self.advance(self.steps))
 
   def advance(self, until: int, keep_steps: Collection[int] = ()) -> int:
     """Trains up to a step and returns it; at each of `keep_steps` a checkpoint is saved and a journal row ends.
@@ -252,6 +253,7 @@ class TrainingRun:
     self.state, _ = self.programs.train(self.state, batches, 0, self.schedule)
     while done < until:
       count = min(step for step in (*keep_steps, until, self._next_stop(done)) if step > done) - done
+      self.profiler.before(done)
       begun = time.perf_counter()
       self.state, sums = self.programs.train(self.state, batches, count, self.schedule)
       done += count
@@ -259,6 +261,7 @@ class TrainingRun:
       if done < until:
         batches = self._stack(done)
       self._add(sums, count, begun)
+      self.profiler.after(done)
       if done % self.log_every == 0 or done == until or done in keep_steps:
         self._log(done)
       if self.run.evaluate_every and done % self.run.evaluate_every == 0 and done < self.steps:
@@ -275,15 +278,13 @@ class TrainingRun:
   def _stack(self, done: int) -> Batch:
     """Returns the batches of the next dispatch."""
     batches = self.batches.stack(done, self.run.steps_per_dispatch, self.local_rows)
-    return (
-      batches
-      if self.shardings is None
-      else self.shardings.stack(batches, self.local_rows, self.run.data.batch)
-    )
+    if self.shardings is None:
+      return batches
+    return self.shardings.stack(batches, self.local_rows, self.run.data.batch)
 
   def _next_stop(self, done: int) -> int:
     """Returns the step at which the next dispatch ends: at the next row, evaluation or save, or after K steps."""
-    ends = [done + self.run.steps_per_dispatch, self.steps]
+    ends = [done + self.run.steps_per_dispatch, self.steps, *(e for e in self.profiler.ends if e > done)]
     for every in (self.log_every, self.run.evaluate_every, self.run.checkpoint_every):
       if every:
         ends.append((done // every + 1) * every)
@@ -327,16 +328,15 @@ class TrainingRun:
         gradient_norm=self.gradient_norm,
         tokens_per_second=rate,
         gflops=rate * self.flops_per_token / 1e9,
+        mfu=chip_peaks.utilization(rate * self.flops_per_token, self.run.model.dtype, self.devices),
         skipped=skipped,
         steps=self.steps,
       )
     )
     self.nll, self.weight, self.since, self.since_seconds = 0.0, 0.0, 0, 0.0
     if skipped > self.run.optimizer.max_skipped_steps:
-      latest = self.checkpoints.latest()
-      saved = (
-        f"the last checkpoint is step {latest} in {self.checkpoints.folder}" if latest else "none is saved"
-      )
+      latest, folder = self.checkpoints.latest(), self.checkpoints.folder
+      saved = f"the last checkpoint is step {latest} in {folder}" if latest else "none is saved"
       raise UserError(
         f"the gradient of {skipped} steps was not finite by step {done}; {saved}; lower the learning rate"
       )
@@ -378,7 +378,7 @@ class TrainingRun:
     if self.checkpoints.latest() != done:
       self._save(done)
     evaluation = self._write_evaluation(done)
-    groups = counts.count_parameters(model)
+    groups, rate = counts.count_parameters(model), progress["flops"] / max(self.seconds, 1e-9)
     self.checkpoints.wait()
     result = RunResult(
       **self._stamp(), family=model.family, objective=run.data.objective, width=model.width, depth=model.depth,
@@ -392,8 +392,8 @@ class TrainingRun:
       train_loss=self.train_loss, skipped=int(self.state.skipped), epochs=self.batches.epoch(self.steps),
       seconds=self.seconds, seconds_spent=self.seconds - self.inherited_seconds,
       wall_seconds=time.time() - self.started, tokens_per_second=progress["tokens"] / max(self.seconds, 1e-9),
-      gflops=progress["flops"] / max(self.seconds, 1e-9) / 1e9, corpus_sha256=self.loaded.corpus.sha256,
-      tokenizer=self.loaded.tokenizer.hash,
+      gflops=rate / 1e9, mfu=chip_peaks.utilization(rate, model.dtype, self.devices),
+      corpus_sha256=self.loaded.corpus.sha256, tokenizer=self.loaded.tokenizer.hash,
       config=json.loads(json.dumps(to_dict(run))),  # tuples become lists, as in the journal
     )  # fmt: skip
     self._write(result)

@@ -126,6 +126,7 @@ class TrainRow(MeasuredRow):
     gradient_norm: of the last step.
     tokens_per_second: inside steps.
     gflops: GFLOP/s inside steps.
+    mfu: share of the chips' peak that these are; None on a CPU or an unknown chip.
     skipped: steps so far whose gradient was not finite.
     steps: of the whole run.
   """
@@ -136,6 +137,7 @@ class TrainRow(MeasuredRow):
   gradient_norm: float
   tokens_per_second: float
   gflops: float
+  mfu: float | None = None
   skipped: int
   steps: int
 
@@ -185,6 +187,7 @@ class RunResult(JournalRow):
     wall_seconds: of the last sitting.
     tokens_per_second: inside steps.
     gflops: GFLOP/s inside steps.
+    mfu: share of the chips' peak that these are; None on a CPU or an unknown chip.
     corpus_sha256: of the corpus.
     tokenizer: hash of the tokenizer.
     config: of the run.
@@ -222,6 +225,7 @@ class RunResult(JournalRow):
   wall_seconds: float
   tokens_per_second: float
   gflops: float
+  mfu: float | None = None
   corpus_sha256: str
   tokenizer: str
   config: dict[str, Any]

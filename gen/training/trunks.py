@@ -101,7 +101,7 @@ class SharedTrunk:
 
   def _extend(self, run: Run, branch: int) -> None:
     """Trains the trunk up to a step, and retains the states of all its branches."""
-    trunk = dataclasses.replace(run, name=run.trunk, tensorboard=False)
+    trunk = dataclasses.replace(run, name=run.trunk, tensorboard=False, wandb=False, profile="")
     branches = {branch_step(dataclasses.replace(run, flops=flops)) for flops in run.branches} | {branch}
     metas: list[dict[str, Any]] = []
     with (

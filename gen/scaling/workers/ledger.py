@@ -35,7 +35,7 @@ KINDS = ("train", "evaluation", "result")  # the rows that a sweep's journal hol
 # Fields that may differ between sessions: they add runs, or affect only how runs are executed.
 GROWABLE_FIELDS = ("rates", "budgets", "widths", "batches", "depths", "seeds", "held_out", "held_out_widths")
 IGNORED_FIELDS = (
-  *("name", "workers", "bootstraps", "log_every", "evaluate_every", "tensorboard"),
+  *("name", "workers", "bootstraps", "log_every", "evaluate_every", "tensorboard", "wandb", "profile"),
   *("checkpoint_every", "checkpoint_seconds", "keep_checkpoints", "data.cache"),
 )
 
