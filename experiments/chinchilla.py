@@ -9,6 +9,7 @@ You can stop it at any time; the same command resumes.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,11 +39,14 @@ def main(sweep: Sweep) -> int:
   """Trains the runs that are missing, fits, judges, and writes all results."""
   from gen.io.locks import FolderLock
   from gen.scaling.sweeps import design
+  from gen.scaling.workers import sweep_dtype
 
   executor = executors.executor_from_flags()
   sweep.name = NAME.value or sweep.name or "chinchilla"
   design.check_sweep(sweep)
   folder = Path(WORKDIR.value or f"runs/{sweep.name}")
+  if line := sweep_dtype.set_default_dtype(sweep, folder, executor):
+    print(line, file=sys.stderr)
   with FolderLock(folder):
     return train_and_report(sweep, folder, executor)
 

@@ -46,9 +46,13 @@ def main(atlas: Atlas) -> int:
   from gen.data import cache
   from gen.io.locks import FolderLock
   from gen.scaling.atlas import atlas_study
+  from gen.scaling.workers import sweep_dtype
 
   folder = Path(WORKDIR.value or f"runs/{atlas.name or 'atlas'}")
   console = Console(highlight=False, soft_wrap=True)
+  for name, sweep in chosen.items():
+    if line := sweep_dtype.set_default_dtype(sweep, folder / name, executor):
+      console.print(f"{name}: {line}")
   with FolderLock(folder):
     environment.compilation_cache(cache.cache_folder(next(iter(chosen.values())).data) / "compiled")
     trained = atlas_study.train_studies(chosen, folder, console, atlas.workers, executor)

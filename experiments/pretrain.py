@@ -126,6 +126,7 @@ def _train(run: Run) -> int:
   run.name = run.name or Path(WORKDIR.value).name or "run"
   workdir = Path(WORKDIR.value or f"runs/{run.name}")
   loop.row_length(run)
+  _set_dtype(run, workdir)
   processes.from_first(lambda: free(workdir))
   environment.compilation_cache(cache.cache_folder(run.data) / "compiled")
   watch = Watch()
@@ -139,6 +140,17 @@ def _train(run: Run) -> int:
   if processes.is_first():
     _report(result, workdir)
   return 0
+
+
+def _set_dtype(run: Run, workdir: Path) -> None:
+  """Sets the dtype of compute, equal in all processes, and says so where it is not the config's."""
+  from gen.training import compute_dtype
+
+  before, dtype = run.model.dtype, processes.from_first(lambda: compute_dtype.choose_dtype(run, workdir))
+  run.model = dataclasses.replace(run.model, dtype=dtype)
+  if dtype != before:
+    kind = "its default on a GPU or TPU, or that of the run in the folder"
+    _say(f"model.dtype is {dtype}, {kind}; --config.model.dtype sets another")
 
 
 def _say(line: str) -> None:

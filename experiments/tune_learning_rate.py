@@ -51,9 +51,12 @@ def main(sweep: Sweep) -> int:
 
   from gen.data import cache
   from gen.io.locks import FolderLock
+  from gen.scaling.workers import sweep_dtype
 
   folder = Path(WORKDIR.value or f"runs/{sweep.name or 'tune_learning_rate'}")
   console = Console(highlight=False, soft_wrap=True)
+  if line := sweep_dtype.set_default_dtype(sweep, folder / "grid", executor):
+    console.print(line)
   with FolderLock(folder):
     environment.compilation_cache(cache.cache_folder(sweep.data) / "compiled")
     return _tune(console, sweep, folder, executor)

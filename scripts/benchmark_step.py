@@ -94,7 +94,7 @@ def field(word: str) -> tuple[str, Any]:
   if name not in Model.__dataclass_fields__:
     raise UserError(f"--set={word}: a model has no field {name!r}; see gen.config.Model")
   kind = type(getattr(Model(), name))
-  if kind is str:
+  if issubclass(kind, str):
     return name, text
   try:
     value = ast.literal_eval(text)

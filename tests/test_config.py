@@ -1,5 +1,6 @@
 """Configs survive JSON, and a hash names what is computed and nothing else."""
 
+import copy
 import dataclasses
 import json
 import re
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from gen import config, presets
 from gen.config import Criteria, Data, Model, Optimizer, Run, Sweep
+from gen.config.model import DefaultText
 from gen.errors import UserError
 
 RUN = Run(model=Model(width=48), data=Data(length=33), optimizer=Optimizer(clip=0.5), steps=7)
@@ -55,7 +57,7 @@ def changed(value):
   """Returns another value of the same type."""
   if isinstance(value, bool):
     return not value
-  return value + {str: "x", tuple: (2.5,)}.get(type(value), 1)
+  return value + ("x" if isinstance(value, str) else (2.5,) if isinstance(value, tuple) else 1)
 
 
 def leaves(values, path=()):
@@ -143,3 +145,13 @@ def test_a_decoder_of_another_shape_keeps_its_encoders_attention_width():
   plain = dataclasses.replace(model, decoder_heads=0)
   assert plain.target is plain
   assert dataclasses.replace(plain, family="decoder").target_depth == plain.depth  # a decoder has one stack
+
+
+def test_a_dtype_that_the_user_set_is_told_from_the_default_and_both_are_one_run():
+  unset, written = Model(width=48), Model(width=48, dtype="float32")
+  marked = [isinstance(model.dtype, DefaultText) for model in (unset, copy.deepcopy(unset), written)]
+  assert marked == [True, True, False] and unset == written
+  assert not isinstance(
+    config.from_dict(Model, json.loads(json.dumps(config.to_dict(unset)))).dtype, DefaultText
+  )
+  assert config.config_hash(Run(model=unset)) == config.config_hash(Run(model=written))

@@ -8,6 +8,15 @@ import dataclasses
 from gen.config.families import RECURRENT
 
 
+class DefaultText(str):
+  """A default that programs may replace by the machine's own; equal to its text, and to what a user may have written.
+
+  It stays one when a config is copied, and becomes plain text when the user sets it or when it is read from JSON.
+  """
+
+  __slots__ = ()
+
+
 @dataclasses.dataclass
 class Model:
   """Shape of a model; other sizes are derived. A recurrent model has D units in each of its L layers."""
@@ -55,7 +64,8 @@ class Model:
   )
   dropout: float = 0.0  # probability, in training
   initializer_scale: float = 1.0  # factor on every initial standard deviation
-  dtype: str = "float32"  # of compute; parameters are float32
+  # Of compute; parameters are float32. If it is not set, a run on a GPU or TPU takes bfloat16 (docs/accelerators.md).
+  dtype: str = DefaultText("float32")
   scan: bool = False  # compile one block for all layers: compile time does not grow with depth
   remat: str = "none"  # activations that the backward pass computes again: none | dots | full
   attention: str = (

@@ -79,7 +79,7 @@ def peak_rate(device_kind: str, dtype: str) -> float | None:
   return None if peaks is None else getattr(peaks, dtype, None)
 
 
-def utilization(flops_per_second: float, dtype: str, devices: int = 1) -> float | None:
+def share_of_peak(flops_per_second: float, dtype: str, devices: int = 1) -> float | None:
   """Returns the share of this machine's peak that a rate is, or None where the peak is not known.
 
   Args:

@@ -328,7 +328,7 @@ class TrainingRun:
         gradient_norm=self.gradient_norm,
         tokens_per_second=rate,
         gflops=rate * self.flops_per_token / 1e9,
-        mfu=chip_peaks.utilization(rate * self.flops_per_token, self.run.model.dtype, self.devices),
+        mfu=chip_peaks.share_of_peak(rate * self.flops_per_token, self.run.model.dtype, self.devices),
         skipped=skipped,
         steps=self.steps,
       )
@@ -392,7 +392,7 @@ class TrainingRun:
       train_loss=self.train_loss, skipped=int(self.state.skipped), epochs=self.batches.epoch(self.steps),
       seconds=self.seconds, seconds_spent=self.seconds - self.inherited_seconds,
       wall_seconds=time.time() - self.started, tokens_per_second=progress["tokens"] / max(self.seconds, 1e-9),
-      gflops=rate / 1e9, mfu=chip_peaks.utilization(rate, model.dtype, self.devices),
+      gflops=rate / 1e9, mfu=chip_peaks.share_of_peak(rate, model.dtype, self.devices),
       corpus_sha256=self.loaded.corpus.sha256, tokenizer=self.loaded.tokenizer.hash,
       config=json.loads(json.dumps(to_dict(run))),  # tuples become lists, as in the journal
     )  # fmt: skip

@@ -44,8 +44,8 @@ def test_a_chip_or_dtype_without_a_known_peak_has_none(kind, dtype):
 
 
 def test_utilization_is_of_all_devices_and_absent_on_a_cpu(monkeypatch):
-  assert chip_peaks.utilization(1e9, "float32") is None
+  assert chip_peaks.share_of_peak(1e9, "float32") is None
   device = type("Device", (), {"device_kind": "NVIDIA A100-SXM4-80GB"})
   monkeypatch.setattr(chip_peaks.jax, "devices", lambda: [device])
-  assert chip_peaks.utilization(312e12, "bfloat16", 4) == 0.25
-  assert chip_peaks.utilization(78e12, "float32") == 0.5
+  assert chip_peaks.share_of_peak(312e12, "bfloat16", 4) == 0.25
+  assert chip_peaks.share_of_peak(78e12, "float32") == 0.5

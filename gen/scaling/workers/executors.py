@@ -56,6 +56,13 @@ class RunExecutor:
     if self.name == "submitit-local":
       clusters.import_submitit(self.name)
 
+  @property
+  def on_gpus(self) -> bool:
+    """Whether runs are trained on GPUs: one each of this machine, or those that sbatch's options ask for."""
+    return self.name == "gpus" or any(
+      "gpu" in option.partition("=")[0] or option.startswith("gres=gpu") for option in self.slurm
+    )
+
   def most(self, workers: int) -> int | None:
     """Returns the number of runs at a time for the requested number of workers (0: one per core or GPU).
 

@@ -1,0 +1,43 @@
+"""The dtype of compute where the user sets none: bfloat16 on GPUs and TPUs, float32 on CPUs.
+
+The resolved dtype is stored in config.json and is part of the run's identity, so a run that is continued keeps its own
+on any machine.
+"""
+
+import contextlib
+from pathlib import Path
+
+import jax
+
+from gen.config import Run
+from gen.config.model import DefaultText
+from gen.errors import UserError
+from gen.sharding import chip_peaks
+from gen.training import run_folder
+
+ACCELERATED = "bfloat16"
+
+
+def choose_dtype(run: Run, workdir: Path) -> str:
+  """Returns the dtype of compute of a run: the user's, that of the run in its folder, or the devices' default.
+
+  Args:
+    run: its `model.dtype` counts as the user's unless it is the unchanged default.
+    workdir: folder of the run; it need not exist.
+  """
+  if not isinstance(run.model.dtype, DefaultText):
+    return run.model.dtype
+  with contextlib.suppress(
+    UserError
+  ):  # Without a run, or a damaged one, which is reported when it is opened.
+    return run_folder.saved_run(workdir).model.dtype
+  return device_dtype(run.model.dtype)
+
+
+def device_dtype(default: str) -> str:
+  """Returns bfloat16 if this process computes on a GPU or TPU that has it, and otherwise the default."""
+  if jax.default_backend() == "cpu":
+    return default
+  peaks = chip_peaks.PEAKS.get(jax.devices()[0].device_kind)
+  lacking = peaks is not None and peaks.bfloat16 is None  # V100 and T4
+  return default if lacking else ACCELERATED
