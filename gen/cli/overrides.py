@@ -112,6 +112,8 @@ def _plain_value(path: str, value: str | None, kind: Any) -> str:
       return str(quantities.parse_integer(value, -quantities.MAX_INTEGER))
     if kind is float:
       return repr(quantities.parse_number(value))
+    if get_origin(kind) is tuple and get_args(kind)[0] is str and not value.lstrip().startswith(("(", "[")):
+      return repr(tuple(part.strip() for part in value.split(",") if part.strip()))  # words need no quotes
     if get_origin(kind) is tuple:
       return repr(_tuple(quantities.parse_literal(value), kind))
   except TypeError:
@@ -126,6 +128,8 @@ def _plain_value(path: str, value: str | None, kind: Any) -> str:
 
 
 def _example(kind: Any) -> str:
+  if get_args(kind)[0] is str:
+    return "('a', 'b')"
   return "((1, 2), (3, 4))" if get_origin(get_args(kind)[0]) is tuple else "(1, 2)"
 
 

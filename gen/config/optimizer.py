@@ -32,6 +32,8 @@ class Optimizer:
   microbatches: int = 1  # gradient accumulation: number of parts of the batch
   z_loss: float = 0.0  # weight of log(Z)^2 (PaLM)
   label_smoothing: float = 0.0  # share of the target spread over the vocabulary
+  frozen: tuple[str, ...] = ()  # patterns of parameters that are not trained, as ("embedding", "*_norm/*")
+  rate_multipliers: tuple[str, ...] = ()  # PATTERN=NUMBER: multiples of the learning rate, as ("head/*=10",)
   max_skipped_steps: int = 20  # the run ends if more steps have a gradient that is not finite
 
   def __post_init__(self) -> None:

@@ -76,23 +76,40 @@ def paper_layout(run: Run) -> ShardingLayout:
 
 
 def part_bytes(run: Run, name: str) -> int:
-  """Returns the bytes of parameters, gradients or one moment of the optimizer state on one device."""
+  """Returns the bytes of parameters, gradients or one moment of the optimizer state on one device.
+
+  Frozen parameters have neither gradients nor moments.
+  """
   layout, total = paper_layout(run), 0
-  axes = jax.tree.leaves(
-    language_model.logical_axes(run.model), is_leaf=lambda x: isinstance(x, PartitionSpec)
-  )
-  for names, leaf in zip(axes, jax.tree.leaves(language_model.parameter_shapes(run.model)), strict=True):
-    padded = (*names, *[None] * (leaf.ndim - len(names)))
+  names, shapes = language_model.logical_axes(run.model), language_model.parameter_shapes(run.model)
+  if name != "parameters" and run.optimizer.frozen:
+    shapes = optimizers.select_trained(run.optimizer, shapes)
+    names = optimizers.select_paths(names, optimizers.tree_paths(shapes))
+  axes = jax.tree.leaves(names, is_leaf=lambda x: isinstance(x, PartitionSpec))
+  for axis_names, leaf in zip(axes, jax.tree.leaves(shapes), strict=True):
+    padded = (*axis_names, *[None] * (leaf.ndim - len(axis_names)))
     spec, _ = split_tensor(padded, leaf.shape, layout.sizes, layout.storage_axes(name))
     total += WORD * math.prod(leaf.shape) // math.prod(layout.sizes[axis] for axis in _axes(spec))
   return total
+
+
+def trained_share(run: Run) -> float:
+  """Returns the share of the parameters that are not frozen."""
+  if not run.optimizer.frozen:
+    return 1.0
+  shapes = language_model.parameter_shapes(run.model)
+  every, trained = (
+    sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+    for tree in (shapes, optimizers.select_trained(run.optimizer, shapes))
+  )
+  return trained / every
 
 
 def opt_state_bytes(run: Run) -> tuple[int, int]:
   """Returns the bytes of the optimizer's arrays on one device, and those of its scalars."""
   init = optimizers.make_update_rule(run.optimizer).init
   leaves = jax.tree.leaves(jax.eval_shape(init, language_model.parameter_shapes(run.model)))
-  placed = state_sharding.shard_state(run.model, paper_layout(run), init).opt_state
+  placed = state_sharding.shard_state(run.model, paper_layout(run), run.optimizer).opt_state
   arrays = scalars = 0
   for leaf, sharding in zip(leaves, jax.tree.leaves(placed), strict=True):
     if leaf.ndim:
@@ -199,7 +216,8 @@ def moved_bytes(run: Run) -> list[CollectiveBytes]:
     mesh_shape(run.mesh).get("tensor", 1),
   )
   unsharded = WORD * counts.count_parameters(activations.device_activations(run.model, tensor)).total
-  collectives = state_bytes.step_collectives(unsharded, unsharded, run.layout, sizes, micro)
+  gradients = unsharded * trained_share(run)
+  collectives = state_bytes.step_collectives(unsharded, gradients, run.layout, sizes, micro)
   if tensor > 1 and not run.model.recurrent:
     collectives.append(_tensor_traffic(run, tensor))
   return collectives

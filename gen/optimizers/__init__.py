@@ -8,10 +8,12 @@
     sgd        Nesterov momentum                            the same, without decay
 
 Any other optimizer is a function of the user's own: `optimizer.name="optax:lamb"` or `"path/to/file.py:make"`, called
-with `learning_rate` and the keyword arguments of `optimizer.options`.
+with `learning_rate` and the keyword arguments of `optimizer.options`. Parameters can be frozen, or trained at multiples
+of the learning rate (`parameter_groups`).
 """
 
 from gen.optimizers.adamw import SCHEDULES, ScheduleParams, decay_mask, learning_rate, schedule_params
+from gen.optimizers.parameter_groups import select_paths, select_trained, split_frozen, tree_paths
 from gen.optimizers.registry import OPTIMIZERS, count_update_flops, make_update_rule, read_options
 from gen.optimizers.update_rule import UpdateRule
 
@@ -26,4 +28,8 @@ __all__ = [
   "make_update_rule",
   "read_options",
   "schedule_params",
+  "select_paths",
+  "select_trained",
+  "split_frozen",
+  "tree_paths",
 ]

@@ -11,6 +11,7 @@ from gen.errors import UserError
 from gen.io import user_code
 from gen.optimizers import alternatives, muon
 from gen.optimizers.adamw import make_adamw
+from gen.optimizers.parameter_groups import group_parameters, select_trained
 from gen.optimizers.update_rule import UpdateRule, from_optax
 
 OPTIMIZERS: dict[str, Callable[[Optimizer], UpdateRule]] = {
@@ -23,11 +24,16 @@ OPTIMIZERS: dict[str, Callable[[Optimizer], UpdateRule]] = {
 
 
 def make_update_rule(config: Optimizer) -> UpdateRule:
-  """Returns the optimizer that a config names.
+  """Returns the optimizer that a config names, for its groups of parameters.
 
   Raises:
     UserError: for a reference that cannot be imported, or options that its function does not take.
   """
+  return group_parameters(config, _rule_of_all(config))
+
+
+def _rule_of_all(config: Optimizer) -> UpdateRule:
+  """Returns the optimizer for parameters that are all trained at one rate."""
   if config.name in OPTIMIZERS:
     return OPTIMIZERS[config.name](config)
   factory = user_code.load_object(config.name, "optimizer.name")
@@ -74,12 +80,13 @@ def read_options(text: str) -> dict[str, Any]:
 def count_update_flops(config: Optimizer, params: Any) -> float:
   """Returns the FLOPs of matrix products in one update, for parameters or their shapes.
 
-  The optimizers of elementwise operations have none. A user's function says its own count with an attribute
-  `count_flops`, a function of the parameters' shapes; without it the update counts as 0.
+  Frozen parameters are not updated. The optimizers of elementwise operations have none. A user's function says its own
+  count with an attribute `count_flops`, a function of the parameters' shapes; without it the update counts as 0.
   """
+  if config.name in OPTIMIZERS and config.name != "muon":
+    return 0.0
+  params = select_trained(config, params) if config.frozen else params
   if config.name == "muon":
     return muon.count_flops(params)
-  if config.name in OPTIMIZERS:
-    return 0.0
   count = getattr(user_code.load_object(config.name, "optimizer.name"), "count_flops", None)
   return float(count(params)) if count is not None else 0.0

@@ -5,17 +5,19 @@ from pathlib import Path
 
 import jax
 
-from gen import counts
-from gen.config import Model
+from gen import counts, optimizers
+from gen.config import Model, Optimizer
 from gen.errors import UserError
+from gen.models import language_model
 from gen.sharding.state_bytes import PRECISIONS
 
 STATE_BYTES = PRECISIONS["float32"].total  # 16 for each parameter: itself, its gradient and two moments
+FROZEN_BYTES = PRECISIONS["float32"].parameters  # of a frozen parameter
 # Limits of a container, by control groups of version 2 and 1.
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def check_fits_in_memory(model: Model) -> None:
+def check_fits_in_memory(model: Model, optimizer: Optimizer | None = None) -> None:
   """Checks that a completed model's training state fits into memory; does nothing on GPUs and TPUs.
 
   Raises:
@@ -25,13 +27,25 @@ def check_fits_in_memory(model: Model) -> None:
   if jax.default_backend() != "cpu":
     return
   count, memory = counts.count_parameters(model).total, machine_bytes()
-  needed = count * STATE_BYTES * jax.local_device_count() / jax.device_count()
+  size = count * STATE_BYTES
+  if optimizer is not None and optimizer.frozen:
+    size -= _frozen_count(model, optimizer) * (STATE_BYTES - FROZEN_BYTES)
+  needed = size * jax.local_device_count() / jax.device_count()
   if needed > memory:
     part = "" if jax.process_count() == 1 else f" {needed / 1e9:,.0f} GB here, of"
     raise UserError(
       f"the model has {count:,} parameters, whose weights, gradients and two moments take{part} "
-      f"{count * STATE_BYTES / 1e9:,.0f} GB; this machine has {memory / 1e9:,.0f} GB: choose a smaller model"
+      f"{size / 1e9:,.0f} GB; this machine has {memory / 1e9:,.0f} GB: choose a smaller model"
     )
+
+
+def _frozen_count(model: Model, optimizer: Optimizer) -> int:
+  shapes = language_model.parameter_shapes(model)
+  every, trained = (
+    sum(leaf.size for leaf in jax.tree.leaves(tree))
+    for tree in (shapes, optimizers.select_trained(optimizer, shapes))
+  )
+  return every - trained
 
 
 def machine_bytes() -> int:

@@ -56,16 +56,17 @@ def update_flops(run: Run) -> float:
   """Returns the FLOPs of matrix products in one update of a run's optimizer; 0 for elementwise optimizers."""
   if run.optimizer.name in ("adamw", "lion", "adafactor", "sgd"):
     return 0.0
-  return _update_flops(json.dumps(to_dict(run.model)), run.optimizer.name, run.optimizer.options)
+  named = {name: getattr(run.optimizer, name) for name in ("name", "options", "frozen")}
+  return _update_flops(json.dumps(to_dict(run.model)), json.dumps(named))
 
 
 @functools.lru_cache(maxsize=4096)
-def _update_flops(model: str, name: str, options: str) -> float:
+def _update_flops(model: str, optimizer: str) -> float:
   from gen import optimizers  # Imports jax, which counts of most runs do without.
   from gen.models import language_model
 
   shapes = language_model.parameter_shapes(from_dict(Model, json.loads(model)))
-  return optimizers.count_update_flops(Optimizer(name=name, options=options), shapes)
+  return optimizers.count_update_flops(from_dict(Optimizer, json.loads(optimizer)), shapes)
 
 
 def vocab_of_tokenizer(objective: str, tokenizer: Any) -> int:
@@ -93,7 +94,20 @@ def complete_run(run: Run, loaded: Dataset) -> Run:
       f"model.context {model.context} is less than the {max(row.target, row.source)} positions of a row; set it to 0 "
       "to derive it"
     )
-  return user_sources.with_sources(dataclasses.replace(run, model=model))
+  run = user_sources.with_sources(dataclasses.replace(run, model=model))
+  if run.optimizer.frozen or run.optimizer.rate_multipliers:
+    _check_groups(run)
+  return run
+
+
+def _check_groups(run: Run) -> None:
+  """Refuses patterns that match no parameter of the model."""
+  from gen import optimizers
+  from gen.config import parameter_patterns
+  from gen.models import language_model
+
+  paths = optimizers.tree_paths(language_model.parameter_shapes(run.model))
+  parameter_patterns.assign_multipliers(paths, run.optimizer.frozen, run.optimizer.rate_multipliers)
 
 
 def count_steps(run: Run) -> int:

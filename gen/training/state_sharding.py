@@ -12,8 +12,9 @@ import numpy as np
 from absl import logging
 from jax.sharding import NamedSharding
 
+from gen import optimizers
 from gen.batch import Batch
-from gen.config import Model
+from gen.config import Model, Optimizer
 from gen.models import language_model, recurrent
 from gen.sharding import activation_sharding, layouts
 from gen.sharding.layouts import ShardingLayout
@@ -105,13 +106,13 @@ class StateSharding(NamedTuple):
     return jax.lax.with_sharding_constraint(parts, jax.tree.map(lambda _: self.layout.rows(1), parts))
 
 
-def shard_state(model: Model, layout: ShardingLayout, init_opt_state: Callable[[Any], Any]) -> StateSharding:
+def shard_state(model: Model, layout: ShardingLayout, optimizer: Optimizer) -> StateSharding:
   """Returns the shardings of a model's training state.
 
   Args:
     model: shape of the model.
     layout: the mesh and the parts that are split over it.
-    init_opt_state: function from parameters to the optimizer's state.
+    optimizer: decides which parameters have gradients, and the state that is kept of them.
   """
   names, shapes = language_model.logical_axes(model), language_model.parameter_shapes(model)
   trees = {
@@ -119,14 +120,20 @@ def shard_state(model: Model, layout: ShardingLayout, init_opt_state: Callable[[
     for part in ("parameters", "gradients", "opt_state")
   }
   opt_state = _like_parameters(
-    jax.eval_shape(init_opt_state, shapes), shapes, trees["opt_state"], layout.replicated
+    jax.eval_shape(optimizers.make_update_rule(optimizer).init, shapes),
+    shapes,
+    trees["opt_state"],
+    layout.replicated,
   )
+  gradients = trees["gradients"]
+  if optimizer.frozen:
+    gradients = optimizers.select_trained(optimizer, gradients)
   recurrent_state = None
   if model.carry:
     # [L, B, D]: split by rows, like the batch whose rows continue from it.
     state = jax.eval_shape(lambda: recurrent.init_recurrent_state(model, 1))
     recurrent_state = jax.tree.map(lambda _: layout.rows(1), state)
-  return StateSharding(layout, trees["parameters"], trees["gradients"], opt_state, recurrent_state)
+  return StateSharding(layout, trees["parameters"], gradients, opt_state, recurrent_state)
 
 
 def _like_parameters(tree: Any, shapes: Any, parameters: Any, otherwise: Any) -> Any:

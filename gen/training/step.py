@@ -19,7 +19,7 @@ from gen.io import user_code
 from gen.kernels import losses
 from gen.kernels.recurrence import RecurrentState
 from gen.models import language_model, recurrent
-from gen.optimizers import ScheduleParams, UpdateRule, learning_rate, make_update_rule
+from gen.optimizers import ScheduleParams, UpdateRule, learning_rate, make_update_rule, split_frozen
 from gen.sharding.layouts import ShardingLayout
 from gen.training import state_sharding, xla_options
 
@@ -157,12 +157,15 @@ def recurrent_gradients(
   if state.recurrent_state is None:
     return *batch_gradients(model, optimizer, state.params, batch, key, shardings), None
   terms = loss_terms(model, optimizer)
+  trained, complete = (
+    split_frozen(optimizer, state.params) if optimizer.frozen else (state.params, lambda tree: tree)
+  )
 
-  def loss(params: Any) -> tuple[Array, Any]:
-    sums, recurrent_state = recurrent_loss(model, terms, params, batch, state.recurrent_state, key)
+  def loss(tree: Any) -> tuple[Array, Any]:
+    sums, recurrent_state = recurrent_loss(model, terms, complete(tree), batch, state.recurrent_state, key)
     return sums.loss, (sums, recurrent_state)
 
-  grads, (sums, recurrent_state) = jax.grad(loss, has_aux=True)(state.params)
+  grads, (sums, recurrent_state) = jax.grad(loss, has_aux=True)(trained)
   return grads, sums, recurrent_state
 
 
@@ -174,7 +177,7 @@ def batch_gradients(
   key: Array,
   shardings: state_sharding.StateSharding | None = None,
 ) -> tuple[Any, losses.LossSums]:
-  """Returns the gradients of the summed loss, and the sums, over all microbatches.
+  """Returns the gradients of the summed loss, and the sums, over all microbatches; frozen parameters have none.
 
   Args:
     model: shape of the model.
@@ -185,13 +188,14 @@ def batch_gradients(
     shardings: where gradients lie on a mesh; None without one.
   """
   terms = loss_terms(model, optimizer)
+  trained, complete = split_frozen(optimizer, params) if optimizer.frozen else (params, lambda tree: tree)
 
   def of_part(part: Batch, part_key: Array) -> tuple[Any, losses.LossSums]:
     def loss(tree: Any) -> tuple[Array, losses.LossSums]:
-      sums = batch_loss(model, terms, tree, part, part_key)
+      sums = batch_loss(model, terms, complete(tree), part, part_key)
       return sums.loss, sums
 
-    grads, sums = jax.grad(loss, has_aux=True)(params)
+    grads, sums = jax.grad(loss, has_aux=True)(trained)
     # Under ZeRO-2 and 3 this constraint makes the sum over devices a reduce-scatter instead of an all-reduce.
     return constrain_tree(grads, shardings and shardings.gradients), sums
 
@@ -205,7 +209,7 @@ def batch_gradients(
     return jax.tree.map(jnp.add, total, of_part(*inputs)), None
 
   # The accumulator is split like the gradients: otherwise it would be replicated on each device.
-  zeros = constrain_tree(jax.tree.map(jnp.zeros_like, params), shardings and shardings.gradients)
+  zeros = constrain_tree(jax.tree.map(jnp.zeros_like, trained), shardings and shardings.gradients)
   zero = (zeros, losses.LossSums(*(jnp.float32(0),) * 3))
   return jax.lax.scan(add, zero, (parts, jax.random.split(key, count)))[0]
 
@@ -331,12 +335,7 @@ def _programs(
   # Evaluation reports the plain negative log likelihood: without smoothing, z-loss and dropout.
   plain = losses.LossTerms(soft_cap=model.logits_soft_cap, chunk=model.loss_chunk)
   if layout is not None:
-    return _sharded_programs(
-      model,
-      optimizer,
-      plain,
-      state_sharding.shard_state(model, layout, make_update_rule(optimizer).init),
-    )
+    return _sharded_programs(model, optimizer, plain, state_sharding.shard_state(model, layout, optimizer))
   platform = jax.default_backend()
   return StepPrograms(
     jax.jit(
