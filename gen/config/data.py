@@ -13,7 +13,7 @@ class Data:
   field: str = "text"  # of records: JSON, tables, parquet, TFDS
   split: str = "train"  # of TFDS sets
   validation_fraction: float = 0.05  # of files (documents where a source has no files)
-  tokenizer: str = "bytes"  # bytes | bpe | unigram
+  tokenizer: str = "bytes"  # bytes | bpe | unigram | the folder or tokenizer.json of a tokenizer that exists
   vocab: int = 4096  # text ids of a trained tokenizer
   objective: str = "causal"  # causal | prefix | masked | span_corruption | infilling | ul2 | ...
   length: int = 128  # T, positions per row

@@ -36,11 +36,11 @@ class Specials:
   @classmethod
   def of(cls, tokenizer: Any) -> "Specials":
     """Returns the ids of a `gen.data.tokenizers.tokenizer.Tokenizer`."""
-    begin = max(tokenizer.pad, tokenizer.eos, tokenizer.unk, tokenizer.bos) + 1
+    begin, end = tokenizer.text_range
     return cls(
       vocab=tokenizer.vocab,
       text_begin=begin,
-      text_end=tokenizer.text_vocab,
+      text_end=end,
       pad=tokenizer.pad,
       eos=tokenizer.eos,
       bos=tokenizer.bos,

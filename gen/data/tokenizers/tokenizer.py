@@ -24,11 +24,17 @@ from gen.config import Data
 from gen.data import cache
 from gen.data.corpus import Corpus
 from gen.errors import UserError
+from gen.io import user_code
 
 SENTINELS = 100
 FIRST = ("<pad>", "</s>", "<unk>", "<s>")
 LAST = ("<cls>", "<sep>", "<mask>", *(f"<extra_id_{i}>" for i in range(SENTINELS)))
 DESCRIPTION, MODEL = "tokenizer.json", "tokenizer.model"
+PRETRAINED = (
+  "pretrained"  # subfolder of a saved tokenizer that came with a checkpoint of the Hugging Face format
+)
+# gen.interop builds on this package, so its reader of such tokenizers is imported by name.
+_READER = "gen.interop.tokenizers.training:load_for_training"
 FORMAT = 1  # of trained tokenizers in the cache; raise it when training changes
 Report = Callable[[str], None]
 
@@ -97,6 +103,15 @@ class Tokenizer(ABC):
       )
     return b"".join(pieces).decode("utf-8", errors="replace")
 
+  @property
+  def text_range(self) -> tuple[int, int]:
+    """The first id of text and one past the last; random replacements are drawn from it."""
+    return len(FIRST), self.text_vocab
+
+  def piece(self, number: int) -> bytes:
+    """Returns the text of an id, as far as the id alone determines it; empty for a special one."""
+    return self._pieces[number]
+
   def is_special(self, number: int) -> bool:
     """Returns whether an id is special, without text."""
     return number < len(FIRST) or number >= self.text_vocab
@@ -161,6 +176,8 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     UserError: if there is none, or it was altered.
   """
   folder = Path(folder)
+  if (folder / PRETRAINED).is_dir():
+    return _load_pretrained(folder / PRETRAINED)
   try:
     description = json.loads((folder / DESCRIPTION).read_text())
     tokenizer = _from_model(description["kind"], (folder / MODEL).read_bytes())
@@ -177,6 +194,35 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
   return tokenizer
 
 
+def find_tokenizer(place: str | Path) -> Tokenizer:
+  """Returns the tokenizer in a folder: of a run, of `scripts/train_tokenizer.py`, or of the Hugging Face format.
+
+  Args:
+    place: the folder, or a tokenizer.json of the Hugging Face format.
+
+  Raises:
+    UserError: if there is none that can be read.
+  """
+  place = Path(place)
+  for folder in (place / "tokenizer", place):
+    if (folder / PRETRAINED).is_dir() or _is_own(folder):
+      return load_tokenizer(folder)
+  return _load_pretrained(place)
+
+
+def _is_own(folder: Path) -> bool:
+  """Returns whether a folder holds a tokenizer that `Tokenizer.save` wrote."""
+  try:
+    return (folder / MODEL).is_file() and "kind" in json.loads((folder / DESCRIPTION).read_text())
+  except (OSError, ValueError, TypeError, RecursionError):
+    return False
+
+
+def _load_pretrained(place: Path) -> Tokenizer:
+  loaded: Tokenizer = user_code.load_object(_READER, "data.tokenizer")(str(place))
+  return loaded
+
+
 def _from_model(kind: str, model: bytes) -> Tokenizer:
   from gen.data.tokenizers.subwords import SubwordTokenizer
 
@@ -188,17 +234,17 @@ def _from_model(kind: str, model: bytes) -> Tokenizer:
 
 
 def tokenizer_for_data(data: Data, corpus: Corpus, report: Report | None = None) -> Tokenizer:
-  """Returns the tokenizer that `data` names, trained on the corpus's training side or found in the cache.
+  """Returns the tokenizer that `data` names: one of a folder, or one trained on the training side or in the cache.
 
   Raises:
-    UserError: for an unknown kind, or a vocabulary that the corpus does not allow.
+    UserError: for an unknown kind, a vocabulary that the corpus does not allow, or a folder without a tokenizer.
   """
   if data.tokenizer == ByteTokenizer.kind:
     return ByteTokenizer()
   from gen.data.tokenizers import subwords  # which builds on this module
 
   if data.tokenizer not in subwords.SubwordTokenizer.KINDS:
-    raise UserError(f"data.tokenizer is {data.tokenizer!r}; it must be one of bytes, bpe and unigram")
+    return _of_files(data.tokenizer, report)
   begin = time.perf_counter()
 
   def build(folder: Path) -> dict[str, Any]:
@@ -214,3 +260,21 @@ def tokenizer_for_data(data: Data, corpus: Corpus, report: Report | None = None)
       f" {time.perf_counter() - begin:.1f} s" + (", found in the cache" if made.existed else "")
     )
   return tokenizer
+
+
+def _of_files(place: str, report: Report | None) -> Tokenizer:
+  """Returns a tokenizer that exists, and says which special ids were added to it."""
+  if not Path(place).exists():
+    raise UserError(
+      f"data.tokenizer is {place!r}; it must be bytes, bpe or unigram, or the folder or tokenizer.json of a tokenizer"
+    )
+  found = find_tokenizer(place)
+  if report:
+    report(f"tokenizer of {place}: {found.text_vocab:,} text ids, hash {found.hash}")
+    added: list[str] = getattr(found, "added", [])
+    if added:
+      names = ", ".join(added[:4]) + (f" and {len(added) - 4:,} more" if len(added) > 4 else "")
+      report(
+        f"the tokenizer has no id of its own for {names}; they have ids from {found.vocab - len(added):,} on"
+      )
+  return found

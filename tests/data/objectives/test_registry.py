@@ -49,6 +49,7 @@ def test_every_objective_says_who_can_learn_it():
 def test_specials_are_read_off_a_tokenizer():
   class Tokenizer:
     pad, eos, unk, bos, cls, sep, mask, vocab, text_vocab = 0, 1, 2, 3, 50, 51, 52, 153, 50
+    text_range = 4, 50
 
     def sentinel(self, index):
       return 53 + index
