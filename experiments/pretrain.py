@@ -74,6 +74,8 @@ class Watch:
         + (f"  {row['skipped']} skipped" if row["skipped"] else ""),
         file=sys.stderr,
       )
+    elif row["kind"] == "source":
+      print("\n".join(row["notes"]), file=sys.stderr)
     elif row["kind"] == "evaluation":
       line = f"step {row['step']:>7,}  validation {row['loss']:.4f} nats/token  {row['bits_per_byte']:.4f} bits/byte"
       print(line, file=sys.stderr)
@@ -117,11 +119,11 @@ def _check(run: Run) -> None:
 def _train(run: Run) -> int:
   from gen.data import cache, dataset
   from gen.io.locks import FolderLock
-  from gen.training import loop, run_folder, trunks
+  from gen.training import folder_claim, loop, start_source, trunks
 
   def free(workdir: Path) -> None:  # Nobody else's, and writable: said before the corpus is built.
     with FolderLock(workdir):
-      run_folder.check_folder(workdir, run)
+      folder_claim.check_claim(workdir, start_source.with_start(run, workdir))
 
   run.name = run.name or Path(WORKDIR.value).name or "run"
   workdir = Path(WORKDIR.value or f"runs/{run.name}")

@@ -22,6 +22,7 @@ _NOT_IDENTITY = (
   "layout",
   "trunk",
   "branches",
+  "start_from",  # what lies there is in sources
 )
 
 
@@ -32,6 +33,13 @@ def identity_fields(run: Run) -> dict[str, Any]:
     values.pop(name)
   values["data"].pop("cache")
   values["model"].pop("attention")
+  # A run without them is what it was before there were such fields.
+  for name in ("frozen", "rate_multipliers"):
+    if not values["optimizer"][name]:
+      values["optimizer"].pop(name)
+  for name in ("start_opt_state", "start_partial"):
+    if not values[name]:
+      values.pop(name)
   return values
 
 

@@ -35,4 +35,9 @@ class Run:
   # Name of the trunk that the run branches off, a folder beside its own (gen/training/trunks.py); empty: none.
   trunk: str = ""
   branches: tuple[float, ...] = ()  # FLOPs of all runs that branch off that trunk
-  sources: tuple[str, ...] = ()  # checksums of the user's own code, filled in: part of what the run is
+  # FOLDER[:step] of a run, or FOLDER of a Hugging Face checkpoint, whose parameters this run starts from.
+  start_from: str = ""
+  start_opt_state: bool = False  # start from the optimizer's state too
+  start_partial: bool = False  # of another model, start from the parameters that agree
+  # Checksums of the user's own code and of the start, filled in: part of what the run is.
+  sources: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Checksums of the user's own code that a run names, which make the code part of the run's identity."""
+"""Checksums of what a run is made of beside its config: the user's own code, and the checkpoint that it starts from."""
 
 import dataclasses
 import operator
@@ -8,10 +8,13 @@ from gen.io import user_code
 
 # Fields that may name an object of the user's own code.
 FIELDS = ("optimizer.name",)
+START = "start_from="  # begins the entry of the checkpoint
 
 
 def with_sources(run: Run) -> Run:
   """Returns the run with the checksum of the source of each object of the user's own that it names.
+
+  The entry of the checkpoint that it starts from stays as it is; see `gen.training.start_source`.
 
   Raises:
     UserError: for a reference that cannot be imported.
@@ -21,4 +24,5 @@ def with_sources(run: Run) -> Run:
   sources = tuple(
     f"{field}={user_code.source_checksum(value, field)[:16]}" for field, value in references.items()
   )
+  sources += tuple(entry for entry in run.sources if run.start_from and entry.startswith(START))
   return run if sources == run.sources else dataclasses.replace(run, sources=sources)

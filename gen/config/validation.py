@@ -1,9 +1,21 @@
 """Validates a run before anything is built; each mistake gives one sentence."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
-from gen.config import FAMILIES, RECURRENT, STABLE, Data, Model, Optimizer, Run, field_ranges, mesh_shape
+from gen.config import (
+  FAMILIES,
+  RECURRENT,
+  STABLE,
+  Data,
+  Model,
+  Optimizer,
+  Run,
+  field_ranges,
+  mesh_shape,
+  parameter_patterns,
+)
 from gen.config.optimizer import OPTIMIZER_NAMES
 from gen.config.profile_steps import parse_profile
 from gen.errors import UserError
@@ -19,10 +31,10 @@ CHOICES = {
   "model.dtype": ("float32", "bfloat16", "float16"),
   "model.remat": ("none", "dots", "full"),
   "model.attention": ("auto", "plain", "fused"),
-  "data.tokenizer": ("bytes", "bpe", "unigram"),
   "optimizer.schedule": ("linear", "cosine", "constant", *STABLE),
   "layout": ("ddp", "zero1", "zero2", "zero3"),
 }
+TOKENIZERS = ("bytes", "bpe", "unigram")  # other values are the folder or file of a tokenizer
 # Fields that a recurrent model uses. The sizes of heads are in the list although it ignores them, so that one sweep can
 # be run with either kind of model.
 _RECURRENT_FIELDS = (
@@ -46,6 +58,7 @@ def check_run(run: Run, horizon: bool = True) -> None:
     if _get(run, path) not in choices:
       raise UserError(f"{path} is {_get(run, path)!r}; it must be one of {', '.join(choices)}")
   check_ranges(run, field_ranges.RUN)
+  _check_tokenizer(run.data.tokenizer)
   _check_optimizer(run.optimizer)
   if run.model.recurrent:
     _check_recurrent(run.model)
@@ -56,6 +69,7 @@ def check_run(run: Run, horizon: bool = True) -> None:
   _check_mesh(run)
   _check_trunk(run)
   parse_profile(run.profile)
+  _check_start(run)
   if horizon:
     _check_horizon(run)
 
@@ -95,6 +109,14 @@ def _get(run: Any, path: str) -> Any:
   return value
 
 
+def _check_tokenizer(tokenizer: str) -> None:
+  if tokenizer not in TOKENIZERS and not Path(tokenizer).exists():
+    raise UserError(
+      f"data.tokenizer is {tokenizer!r}; it must be one of {', '.join(TOKENIZERS)}, or the folder or tokenizer.json of "
+      "a tokenizer"
+    )
+
+
 def _check_optimizer(optimizer: Optimizer) -> None:
   if optimizer.name not in OPTIMIZER_NAMES and not user_code.is_reference(optimizer.name):
     raise UserError(
@@ -106,6 +128,7 @@ def _check_optimizer(optimizer: Optimizer) -> None:
       f"optimizer.options is {optimizer.options!r}, but {optimizer.name} takes its settings from the other fields of "
       "optimizer; leave it empty"
     )
+  parameter_patterns.check_patterns(optimizer.frozen, optimizer.rate_multipliers)
 
 
 def _check_model(model: Model) -> None:
@@ -227,6 +250,16 @@ def _check_trunk(run: Run) -> None:
     raise UserError(
       f"trunk {run.trunk!r} needs a schedule with a constant rate before the decay, but optimizer.schedule is "
       f"{run.optimizer.schedule}; set it to {' or '.join(STABLE)}, or leave trunk empty"
+    )
+
+
+def _check_start(run: Run) -> None:
+  for name in ("start_opt_state", "start_partial"):
+    if getattr(run, name) and not run.start_from:
+      raise UserError(f"{name} says what to take from start_from, which is empty; set that too")
+  if run.start_from and run.trunk:
+    raise UserError(
+      f"a run that branches off trunk {run.trunk!r} starts there; leave start_from or trunk empty"
     )
 
 

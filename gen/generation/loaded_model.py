@@ -28,7 +28,7 @@ from gen.io import json_reading
 from gen.models import language_model
 from gen.training import run_folder
 from gen.training.checkpoints import Checkpoints
-from gen.training.loop import TOKENIZER
+from gen.training.run_folder import TOKENIZER
 
 CONFIG = "config.json"
 Report = Callable[[str], None]

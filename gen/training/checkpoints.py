@@ -26,7 +26,7 @@ from gen.io import checksums, plain_paths
 from gen.sharding import processes
 from gen.training import checkpoint_folder, orbax_setup, stored_arrays
 
-PARAMETERS = "params"  # part of a training state that generation needs
+PARAMETERS, OPTIMIZER = "params", "opt_state"  # parts of a training state that can be read alone
 
 
 class Checkpoints:
@@ -135,9 +135,12 @@ class Checkpoints:
 
   def restore_parameters(self, template: Any, step: int | None = None) -> Any:
     """Returns the parameters of a checkpoint, as `restore` does; what else it holds is not read."""
+    return self.restore_part(PARAMETERS, template, step)
+
+  def restore_part(self, part: str, template: Any, step: int | None = None) -> Any:
+    """Returns one part of a checkpoint's state, as `restore` does; what else it holds is not read."""
     self.wait()
-    chosen = processes.from_first(lambda: self._sound(step, False))
-    return self._read(chosen, {PARAMETERS: template}, PARAMETERS)[0][PARAMETERS]
+    return self._read(processes.from_first(lambda: self._sound(step, False)), {part: template}, part)[0][part]
 
   def _sound(self, step: int | None, fall_back: bool) -> int:
     """Returns the step to restore, after comparing its files with the manifest; see `restore`."""

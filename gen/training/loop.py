@@ -24,11 +24,11 @@ from gen.data import batches
 from gen.data.dataset import Dataset
 from gen.errors import UserError
 from gen.io import json_reading, typed_json
-from gen.io.locks import FolderLock
 from gen.optimizers import schedule_params
 from gen.sharding import chip_peaks, layouts, processes
-from gen.training import evaluate, memory_check, state_sharding, step
+from gen.training import evaluate, memory_check, start_source, starting, state_sharding, step
 from gen.training.checkpoints import Checkpoints, require_tokenizer
+from gen.training.folder_claim import take_folder
 from gen.training.hooks import NoHooks, RunHooks, RunStopped
 from gen.training.journal import Journal, JournalSink, read_journal, require_rows
 from gen.training.profiler import StepProfiler
@@ -42,14 +42,13 @@ from gen.training.rows import (
   RunData,
   RunProgress,
   RunResult,
+  SourceRow,
   StartRow,
   TrainRow,
 )
-from gen.training.run_folder import CHECKPOINTS, JOURNAL, claim_folder, stored_result
+from gen.training.run_folder import CHECKPOINTS, JOURNAL
 from gen.training.run_length import complete_run, count_steps, flops_per_row, row_length
 
-TOKENIZER = "tokenizer"  # folder of the tokenizer, beside the checkpoints
-LOCK_SECONDS = 10  # for another process to release the folder: a stopped run may still be saving
 ROWS_PER_RUN = 50  # journal rows of a run where log_every is 0
 # Attributes that are saved with each checkpoint: seconds inside steps, the last mean loss, sums since the last row.
 _SUMS = ("seconds", "loss_tokens", "train_loss", "nll", "weight", "since", "since_seconds")
@@ -80,11 +79,11 @@ def train_run(
     RunStopped: after saving, if `hooks.stop()` returned true.
   """
   validation.check_run(run)
-  run = complete_run(run, loaded)
-  memory_check.check_fits_in_memory(run.model)
   workdir = Path(workdir)
+  run = start_source.with_start(complete_run(run, loaded), workdir)
+  memory_check.check_fits_in_memory(run.model, run.optimizer)
   with contextlib.ExitStack() as open_files:
-    finished = processes.from_first(lambda: _claim(workdir, run, loaded, open_files))
+    finished = processes.from_first(lambda: take_folder(workdir, run, loaded, open_files))
     if finished is not None:
       return typed_json.decode_record(RunResult, finished, f"the result in {workdir / JOURNAL}")
     journal = None
@@ -94,22 +93,6 @@ def train_run(
     open_files.enter_context(checkpoints)
     training = TrainingRun(run, loaded, journal, checkpoints, hooks or NoHooks(), begin)
     return training.to_the_end()
-
-
-def _claim(
-  workdir: Path, run: Run, loaded: Dataset, open_files: contextlib.ExitStack
-) -> dict[str, Any] | None:
-  """Locks the folder until `open_files` closes and writes the run's config; returns the run's result if it has one."""
-  open_files.enter_context(FolderLock(workdir, wait_seconds=LOCK_SECONDS))
-  claim_folder(workdir, run)
-  finished = stored_result(workdir, run, loaded.corpus.sha256)
-  if finished is None:
-    try:
-      loaded.tokenizer.save(workdir / TOKENIZER)
-    except OSError as error:
-      path = workdir / TOKENIZER
-      raise UserError(f"cannot write {path}: {error.strerror}; choose another --workdir") from error
-  return finished
 
 
 class TrainingRun:
@@ -167,6 +150,8 @@ class TrainingRun:
           **self._data(),
         )
       )
+      if self.run.start_from:
+        return self._start_from_source(state)
       later = begin(self.run, state) if begin is not None else None
       return state if later is None else self._branch(*later)
     state, meta = self.checkpoints.restore(state, fall_back=True, accept=self._require)
@@ -177,6 +162,18 @@ class TrainingRun:
       ResumeRow(**self._stamp(), step=int(state.step), mesh=run.mesh, layout=run.layout, lost_rows=lost)
     )
     return state
+
+  def _start_from_source(self, drawn: step.TrainState) -> step.TrainState:
+    """Begins with a checkpoint's parameters; saves them, so that the run no longer needs their source."""
+    self.state, source, notes = starting.start_state(self.run, drawn, self.loaded.tokenizer)
+    self._write(
+      SourceRow(
+        **self._stamp(), source=str(source.folder), step=source.step, sha256=source.checksum, notes=notes
+      )
+    )
+    self._write_evaluation(0)
+    self._save(0)
+    return self.state
 
   def _rejoin(self, meta: dict[str, Any], done: int) -> int | None:
     """Rewinds the journal to a checkpoint, after checking that it holds the rows of the time of saving.

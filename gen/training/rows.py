@@ -1,8 +1,9 @@
 """The rows of a run's journal, as they are written.
 
-    start -> (train | evaluation)* -> (resume -> (train | evaluation)*)* -> result
+    start -> source? -> (train | evaluation)* -> (resume -> (train | evaluation)*)* -> result
 
-A run that goes on from a trunk has a branch row after its start row. Losses are in nats per token.
+A run that goes on from a trunk has a branch row after its start row, and one
+that starts from a checkpoint a source row. Losses are in nats per token.
 """
 
 import dataclasses
@@ -73,6 +74,24 @@ class StartRow(JournalRow):
   corpus_sha256: str
   tokenizer: str
   devices: list[str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SourceRow(JournalRow):
+  """A run that starts from a checkpoint.
+
+  Attributes:
+    source: folder of the checkpoint.
+    step: of the checkpoint; -1 for a checkpoint of the Hugging Face format.
+    sha256: of its content, 16 digits.
+    notes: sentences on what was copied.
+  """
+
+  kind: str = "source"
+  source: str
+  step: int
+  sha256: str
+  notes: list[str]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

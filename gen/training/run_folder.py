@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from gen.config import Run, config_hash, from_dict, identity_fields, to_dict
+from gen.config import Run, config_hash, from_dict, identity_fields, to_dict, user_sources
 from gen.errors import UserError
 from gen.io import checksums, formats, json_reading
-from gen.training import checkpoint_folder, journal
+from gen.training import checkpoint_folder, journal, lineage
 
 CONFIG, CHECKPOINTS, JOURNAL = "config.json", "checkpoints", "journal.jsonl"  # of a run, in its folder
+TOKENIZER = "tokenizer"  # folder beside the checkpoints: what their ids mean
 
 
 class AnotherRun(UserError):
@@ -30,9 +31,12 @@ class AnotherRun(UserError):
   def __init__(self, workdir: Path, before: Run, run: Run) -> None:
     """Makes the message, which names the folder and the fields that differ."""
     self.before, self.run = before, run
-    super().__init__(
+    sentence = (
       f"{workdir} holds another run ({_differences(before, run)}); choose another --workdir or remove it"
     )
+    if checkpoint_folder.complete_steps(workdir / CHECKPOINTS):
+      sentence += f"; there, --config.start_from={workdir} starts from its parameters"
+    super().__init__(sentence)
 
 
 def claim_folder(workdir: Path, run: Run) -> None:
@@ -63,7 +67,8 @@ def check_folder(workdir: Path, run: Run) -> None:
 
   def completed(before: Run) -> Run:
     vocab, context = run.model.vocab or before.model.vocab, run.model.context or before.model.context
-    return dataclasses.replace(run, model=dataclasses.replace(run.model, vocab=vocab, context=context))
+    model = dataclasses.replace(run.model, vocab=vocab, context=context)
+    return user_sources.with_sources(dataclasses.replace(run, model=model))
 
   _compare(workdir, completed)
 
@@ -91,7 +96,7 @@ def saved_run(folder: Path, step: int | None = None) -> Run:
   meta = checkpoint_folder.read_record(folder / CHECKPOINTS, chosen)["meta"]
   checkpoint = f"checkpoint {checkpoint_folder.path_of(folder / CHECKPOINTS, chosen)}"
   copy = _run(meta["config"], checkpoint) if "config" in meta else run
-  if config_hash(copy) != config_hash(run):
+  if not lineage.read_lineage(folder).joins(config_hash(copy), config_hash(run)):
     raise UserError(
       f"{path} differs from the config in {checkpoint} ({_differences(copy, run)}); restore the file"
     )
@@ -104,13 +109,14 @@ def stored_result(workdir: Path, run: Run, corpus_sha256: str) -> dict[str, Any]
   Raises:
     UserError: for an incomplete journal, one of another run, or a result on another corpus.
   """
-  path = workdir / JOURNAL
+  path, own = workdir / JOURNAL, config_hash(run)
+  runs = lineage.read_lineage(workdir)
   for number, row in enumerate(journal.read_journal(path, sealed=True), 1):
-    if row.get("run") != config_hash(run):
+    if not runs.accepts(own, str(row.get("run"))):
       raise UserError(
-        f"line {number} of {path} is of run {row.get('run')}, not of {config_hash(run)}; choose another --workdir"
+        f"line {number} of {path} is of run {row.get('run')}, not of {own}; choose another --workdir"
       )
-    if row.get("kind") != "result":
+    if row.get("kind") != "result" or row.get("run") != own:
       continue
     if row.get("corpus_sha256") != corpus_sha256:
       raise UserError(
@@ -134,16 +140,17 @@ def _compare(workdir: Path, run_beside: Callable[[Run], Run]) -> Run | None:
     The folder's config, or None if it must be written.
   """
   before, copies = _config(workdir), list(_copies(workdir))
+  runs = lineage.read_lineage(workdir)
   for owner, copy in copies:
     # Checked before the caller's run: after an edit of the config the message is about the config.
-    if before is not None and config_hash(copy) != config_hash(before):
+    if before is not None and not runs.joins(config_hash(copy), config_hash(before)):
       raise UserError(
         f"{workdir / CONFIG} differs from the config in {owner} ({_differences(copy, before)}); restore the file, or "
         "choose another --workdir"
       )
   for copy in [*([before] if before is not None else []), *(copy for _, copy in copies)]:
     run = run_beside(copy)
-    if config_hash(copy) != config_hash(run):
+    if not runs.accepts(config_hash(run), config_hash(copy)):
       raise AnotherRun(workdir, copy, run)
   if before is None and not copies and (workdir / CONFIG).is_file() and (workdir / CONFIG).stat().st_size:
     raise UserError(

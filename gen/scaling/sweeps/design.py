@@ -91,6 +91,10 @@ def check_sweep(sweep: Sweep) -> None:
   Raises:
     UserError: with one sentence, at the first mistake.
   """
+  if sweep.start_from:
+    raise UserError(
+      "start_from is for single runs (experiments/pretrain.py), and those of a sweep start from seeds; leave it out"
+    )
   base = copy.deepcopy(sweep)
   if sweep.widths and sweep.widths[0]:
     base.model.width = sweep.widths[0][0]
