@@ -87,10 +87,13 @@ def count_parameters(model: Model) -> Parameters:
     attentions = 2 if stack.cross else 1
     group["attention"] += stack.depth * attentions * _attention(stack.shape)
     group["feed_forward"] += stack.depth * _feed_forward(stack.shape)
-    head_norms = 2 * stack.shape.head_width * model.qk_norm
+    query_norm, key_norm = stack.shape.head_width, stack.shape.head_width
+    if model.qk_norm_joint:
+      query_norm, key_norm = stack.shape.attention_width, stack.shape.key_value_width
+    head_norms = (query_norm + key_norm) * model.qk_norm
     layer_norms = (attentions + 1) * one_norm + attentions * head_norms
     group["norm"] += stack.depth * layer_norms
-    group["norm"] += one_norm * (model.norm_placement == "pre" and model.final_norm)
+    group["norm"] += one_norm * (model.norm_placement != "post" and model.final_norm)
     group["norm"] += one_norm * model.embedding_norm
     if model.positions == "learned":
       group["embedding"] += (model.context + model.position_offset) * model.width
@@ -110,7 +113,8 @@ def count_parameters(model: Model) -> Parameters:
 
 def _attention(model: Model) -> int:
   kernels = model.width * (2 * model.attention_width + 2 * model.key_value_width)
-  return kernels + model.bias * (model.attention_width + 2 * model.key_value_width + model.width)
+  into = model.attention_width + 2 * model.key_value_width
+  return kernels + (model.bias or model.qkv_bias) * into + model.bias * model.width
 
 
 def _feed_forward(model: Model) -> int:

@@ -31,6 +31,8 @@ SWITCHES = [
   {"tied": True, "head_bias": True},
   {"key_value_heads": 1, "bias": True},
   {"heads": 6, "key_value_heads": 2, "qk_norm": True},
+  {"heads": 6, "key_value_heads": 2, "qk_norm": True, "qk_norm_joint": True, "qkv_bias": True},
+  {"norm_placement": "output", "norm_offset": True},
   {"head_transform": True, "bias": True, "norm_bias": True},
   {"head_transform": True, "tied": True, "head_bias": True},
   {"pooler": True},

@@ -1,10 +1,12 @@
 """The fields of a run that change what it computes, and their hash."""
 
+import dataclasses
 import hashlib
 import json
 from typing import Any
 
 from gen.config.codec import to_dict
+from gen.config.model import Model
 from gen.config.run import Run
 
 # Fields that change where something is computed or written and how often, never what is computed.
@@ -26,6 +28,18 @@ _NOT_IDENTITY = (
 )
 
 
+# Fields of the model that were added later, which at these defaults leave the hashes of older runs as they were.
+_ADDED = {
+  field.name: field.default
+  for field in dataclasses.fields(Model)
+  if field.name
+  in (
+    "norm_offset", "qkv_bias", "rotary_width", "rotary_factor", "rotary_context", "rotary_low", "rotary_high", "window",
+    "qk_norm_joint", "parallel",
+  )
+}  # fmt: skip
+
+
 def identity_fields(run: Run) -> dict[str, Any]:
   """Returns the fields of a run that change what it computes."""
   values = to_dict(run)
@@ -40,6 +54,9 @@ def identity_fields(run: Run) -> dict[str, Any]:
   for name in ("start_opt_state", "start_partial"):
     if not values[name]:
       values.pop(name)
+  for name, default in _ADDED.items():
+    if values["model"][name] == default:
+      values["model"].pop(name)
   return values
 
 

@@ -35,17 +35,27 @@ class Model:
   context: int = 0  # longest input, the number of learned positions; 0 is the data's length
   activation: str = "gelu_tanh"  # relu | gelu | gelu_tanh | geglu | swiglu
   norm: str = "layernorm"  # layernorm | rmsnorm
-  norm_placement: str = "pre"  # pre | post
+  norm_placement: str = "pre"  # pre | post | output, of each branch before the sum (OLMo 2)
   norm_epsilon: float = 1e-5  # added to the variance
+  norm_offset: bool = False  # norms multiply by 1 + scale (Gemma)
   bias: bool = False  # of dense layers
+  qkv_bias: bool = False  # of queries, keys and values, where bias is false (Qwen2)
   norm_bias: bool = False  # of LayerNorm
   positions: str = "rotary"  # none | learned | sinusoidal | rotary | relative | alibi | transformer_xl
   relative_buckets: int = 32  # T5's buckets
   relative_distance: int = 128  # distance from which on all are in T5's last bucket
   rotary_base: float = 10_000.0  # of rotary positions: the longest wavelength over 2 pi
+  rotary_width: int = 0  # dimensions of a head that turn; 0 is head_width (GPT-NeoX: a quarter)
+  rotary_factor: float = 1.0  # on wavelengths (linear scaling)
+  rotary_context: int = 0  # Llama 3: rotary_factor is for wavelengths over rotary_context / rotary_low
+  rotary_low: float = 1.0  # Llama 3's low_freq_factor
+  rotary_high: float = 4.0  # Llama 3's high_freq_factor: shorter wavelengths than context / high stay
+  window: int = 0  # tokens that a query of a decoder attends to, itself included; 0 is all (Mistral)
   attention_scale: float = 0.0  # factor on the scores; 0 is 1 / sqrt(head_width)
   attention_scale_by_layer: bool = False  # scores of layer l (1, 2, ...) are divided by l (GPT-2's variant)
   qk_norm: bool = False  # norm of queries and keys before their product
+  qk_norm_joint: bool = False  # that norm is over all heads together (OLMo 2)
+  parallel: bool = False  # attention and feed-forward read the same input (GPT-NeoX)
   embedding_norm: bool = False  # norm after the embedding (BERT, BLOOM)
   final_norm: bool = True  # norm after the last block (pre-norm)
   token_types: int = 0  # sentence types (BERT: 2)
@@ -97,6 +107,11 @@ class Model:
   def feed_forward_width(self) -> int:
     """F."""
     return self.feed_forward or 4 * self.width
+
+  @property
+  def turned_width(self) -> int:
+    """Dimensions of a head that rotary positions turn."""
+    return self.rotary_width or self.head_width
 
   @property
   def gated(self) -> bool:

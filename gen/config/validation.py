@@ -26,7 +26,7 @@ CHOICES = {
   "model.activation": ("relu", "gelu", "gelu_tanh", "geglu", "swiglu"),
   "model.head_activation": ("", "relu", "gelu", "gelu_tanh"),
   "model.norm": ("layernorm", "rmsnorm"),
-  "model.norm_placement": ("pre", "post"),
+  "model.norm_placement": ("pre", "post", "output"),
   "model.positions": ("none", "learned", "sinusoidal", "rotary", "relative", "alibi", "transformer_xl"),
   "model.dtype": ("float32", "bfloat16", "float16"),
   "model.remat": ("none", "dots", "full"),
@@ -145,8 +145,32 @@ def _check_model(model: Model) -> None:
     raise UserError(
       f"the {model.n_heads} heads are not a multiple of model.key_value_heads {model.key_value_heads}"
     )
-  if model.positions == "rotary" and model.head_width % 2:
-    raise UserError(f"model.head_width is {model.head_width}; it must be even for model.positions rotary")
+  _check_rotary(model)
+  if model.window and model.family != "decoder":
+    raise UserError(f"model.window is for decoders, not model.family {model.family}; set it to 0")
+  if model.parallel and (model.norm_placement == "post" or model.family == "encoder_decoder"):
+    raise UserError(
+      "model.parallel adds two branches of one input; it needs model.norm_placement pre or output, and no "
+      "encoder_decoder"
+    )
+  if model.qk_norm_joint and not model.qk_norm:
+    raise UserError("model.qk_norm_joint says how queries and keys are normed; set model.qk_norm too")
+
+
+def _check_rotary(model: Model) -> None:
+  if model.positions != "rotary":
+    return
+  if model.turned_width % 2:
+    name = "rotary_width" if model.rotary_width else "head_width"
+    raise UserError(f"model.{name} is {model.turned_width}; it must be even for model.positions rotary")
+  if model.rotary_width > model.head_width:
+    raise UserError(
+      f"model.rotary_width {model.rotary_width} is more than model.head_width {model.head_width}"
+    )
+  if model.rotary_context and model.rotary_high <= model.rotary_low:
+    raise UserError(
+      f"model.rotary_high {model.rotary_high:g} must be more than model.rotary_low {model.rotary_low:g}"
+    )
 
 
 def _check_recurrent(model: Model) -> None:

@@ -71,6 +71,8 @@ def why_no_kernel(
     return f"there is no attention kernel for a {platform}"
   if prefix:
     return "no kernel supports attention in both directions inside a prefix (objective prefix)"
+  if model.window:
+    return "no kernel supports model.window"
   if model.positions == "transformer_xl" and not cross:
     return "no kernel adds the scores of model.positions transformer_xl"
   if platform == "gpu":

@@ -55,10 +55,15 @@ class CacheSlots(NamedTuple):
     query_11, keys_1s = self.slot_indices()
     return (query_11 - keys_1s)[0]
 
-  def mask(self) -> Array:
-    """Returns 0 where the one new token may attend, MASKED_SCORE elsewhere, float32 [B, 1, 1, S]."""
+  def mask(self, window: int = 0) -> Array:
+    """Returns 0 where the one new token may attend, MASKED_SCORE elsewhere, float32 [B, 1, 1, S].
+
+    With a window, it attends to that many tokens, itself included.
+    """
+    distances_s = self.distances()
     # Slots of padding have negative positions, and slots that are not written yet lie after the new token.
-    seen_bs = (self.positions_bs >= 0) & (self.distances() >= 0)
+    seen_bs = (self.positions_bs >= 0) & (distances_s >= 0)
+    seen_bs = seen_bs & (distances_s < window) if window else seen_bs
     return jnp.where(seen_bs, 0.0, MASKED_SCORE)[:, None, None].astype(jnp.float32)
 
   def append(self, module: nn.Module, k_bgtk: Array, v_bgtk: Array) -> tuple[Array, Array]:

@@ -291,14 +291,15 @@ class TokenStack(nn.Module):
     # The mask is a bias for plain attention, or segments for a fused kernel.
     bias = segments = None
     if step_slots is not None:
-      bias = step_slots.mask()
+      bias = step_slots.mask(cfg.window)
     else:
       keys_bt = segments_bt if key_segments_bt is None else key_segments_bt
       segments = self._fused(slots, segments_bt, keys_bt, prefix=prefix_bt is not None)
-      bias = attention_mask(segments_bt, keys_bt, self.causal, prefix_bt) if segments is None else None
+      if segments is None:
+        bias = attention_mask(segments_bt, keys_bt, self.causal, prefix_bt, cfg.window)
     angles = waves_rd = None
     if cfg.positions == "rotary":
-      angles = layers.rotary_angles(positions_bt, cfg.head_width, cfg.rotary_base)
+      angles = layers.rotary_angles(positions_bt, cfg)
     elif cfg.positions == "transformer_xl" and step_slots is not None:
       waves_rd = layers.sinusoidal_positions(step_slots.distances()[None], cfg.width)[0]
     elif cfg.positions == "transformer_xl":

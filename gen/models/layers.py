@@ -128,12 +128,14 @@ class Norm(nn.Module):
   epsilon: float = 1e-5
   dtype: str = "float32"
   axis: str = "norm"
+  offset: bool = False
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
     """Normalizes [..., width]; the result is in the config's dtype."""
     # In float32: a mean of squares in bfloat16 would have 8 bits.
-    scale_d = make_weight(self, "scale", ONES, (self.width,), (self.axis,))
+    scale_d = make_weight(self, "scale", ZEROS if self.offset else ONES, (self.width,), (self.axis,))
+    scale_d = 1 + scale_d if self.offset else scale_d
     y = gradients.normalize(x.astype(jnp.float32), scale_d, self.kind == "layernorm", self.epsilon)
     if self.bias and self.kind == "layernorm":
       y = y + make_weight(self, "bias", ZEROS, (self.width,), (self.axis,))
@@ -142,7 +144,15 @@ class Norm(nn.Module):
 
 def make_norm(config: Model, name: str | None = None) -> Norm:
   """Returns the config's norm over the residual stream."""
-  return Norm(config.width, config.norm, config.norm_bias, config.norm_epsilon, config.dtype, name=name)
+  return Norm(
+    config.width,
+    config.norm,
+    config.norm_bias,
+    config.norm_epsilon,
+    config.dtype,
+    offset=config.norm_offset,
+    name=name,
+  )
 
 
 class Embedding(nn.Module):
@@ -189,20 +199,39 @@ def sinusoidal_positions(positions_bt: Array, width: int) -> Array:
   return jnp.concatenate([jnp.sin(angles_btd), jnp.cos(angles_btd)], axis=-1)[..., :width]
 
 
-def rotary_angles(positions_bt: Array, head_width: int, base: float) -> tuple[Array, Array]:
-  """Returns cosines and sines [B, 1, T, K/2] of the angles by which pairs (i, i + K/2) of a head are rotated."""
+def rotary_rates(config: Model) -> np.ndarray:
+  """Returns the radians per position of each rotated pair, float32.
+
+  With a context, long wavelengths are divided by the factor, short ones stay, and those between are interpolated
+  (Llama 3.1, arXiv:2407.21783); without one, all are divided.
+  """
   # Computed in numpy on the host, so the powers are constants of the program.
-  rates_k = base ** (-np.arange(head_width // 2, dtype=np.float32) * 2 / head_width)
+  width, factor = config.turned_width, config.rotary_factor
+  rates_k = config.rotary_base ** (-np.arange(width // 2, dtype=np.float32) * 2 / width)
+  if not config.rotary_context:
+    return rates_k if factor == 1.0 else rates_k / factor
+  turns_k = config.rotary_context * rates_k / (2 * np.pi)  # full turns within the context of pre-training
+  kept_k = np.clip((turns_k - config.rotary_low) / (config.rotary_high - config.rotary_low), 0, 1)
+  return (rates_k * (kept_k + (1 - kept_k) / factor)).astype(np.float32)
+
+
+def rotary_angles(positions_bt: Array, config: Model) -> tuple[Array, Array]:
+  """Returns cosines and sines [B, 1, T, K/2] of the angles by which pairs (i, i + K/2) of a head are rotated."""
+  rates_k = rotary_rates(config)
   angles_b1tk = positions_bt[:, None, :, None].astype(jnp.float32) * rates_k
   return jnp.cos(angles_b1tk), jnp.sin(angles_b1tk)
 
 
 def apply_rotary(x_bhtk: Array, angles: tuple[Array, Array]) -> Array:
-  """Rotates queries or keys [..., B, H, T, K] by their positions (arXiv:2104.09864)."""
+  """Rotates queries or keys [..., B, H, T, K] by their positions (arXiv:2104.09864).
+
+  Dimensions of a head after the rotated ones stay.
+  """
   cosines, sines = angles
-  half = x_bhtk.shape[-1] // 2
-  x, y = x_bhtk[..., :half], x_bhtk[..., half:]
-  rotated = jnp.concatenate([x * cosines - y * sines, y * cosines + x * sines], axis=-1)
+  half = cosines.shape[-1]
+  x, y, rest = x_bhtk[..., :half], x_bhtk[..., half : 2 * half], x_bhtk[..., 2 * half :]
+  parts = [x * cosines - y * sines, y * cosines + x * sines]
+  rotated = jnp.concatenate([*parts, rest] if rest.shape[-1] else parts, axis=-1)
   return rotated.astype(x_bhtk.dtype)
 
 

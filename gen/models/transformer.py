@@ -2,7 +2,7 @@
 
 Attention is multi-head, grouped-query or multi-query (arXiv:1706.03762; arXiv:2305.13245). A block is self-attention,
 cross attention where the stack has a memory, and a feed-forward, each inside a residual branch. Pre-norm puts the norm
-at the entrance of a branch (GPT-2, T5), post-norm after the sum (BERT, BART).
+at the entrance of a branch (GPT-2, T5), post-norm after the sum (BERT, BART), output norm at the exit (OLMo 2).
 
 B batch, T query, S key, D width, F feed-forward width, H heads, G key and value heads, K head width, L layers.
 """
@@ -61,11 +61,14 @@ class AttentionInputs(NamedTuple):
     )
 
 
-def attention_mask(queries_bt: Array, keys_bs: Array, causal: bool, prefix_bs: Array | None = None) -> Array:
+def attention_mask(
+  queries_bt: Array, keys_bs: Array, causal: bool, prefix_bs: Array | None = None, window: int = 0
+) -> Array:
   """Returns 0 where a query may attend, MASKED_SCORE elsewhere, float32 [B, 1, T, S].
 
   A query attends inside its own segment. If causal, it does not attend to later keys, except those of the prefix,
-  which is visible to the whole segment (arXiv:1910.10683, figure 3).
+  which is visible to the whole segment (arXiv:1910.10683, figure 3). With a window, it attends to that many tokens,
+  itself included (arXiv:2310.06825).
 
       segments 1 1 2 2, causal      x . . .      segments 1 1 1 2, causal,      x x . .
                                     x x . .      prefix   1 1 0 0               x x . .
@@ -82,6 +85,8 @@ def attention_mask(queries_bt: Array, keys_bs: Array, causal: bool, prefix_bs: A
   if causal:
     back = jnp.tri(queries_bt.shape[1], keys_bs.shape[1], dtype=bool)
     seen_bts &= back if prefix_bs is None else back | (prefix_bs[:, None, :] > 0)
+  if window:
+    seen_bts &= ~jnp.tri(queries_bt.shape[1], keys_bs.shape[1], -window, dtype=bool)
   return jnp.where(seen_bts, 0.0, MASKED_SCORE)[:, None].astype(jnp.float32)
 
 
@@ -110,17 +115,30 @@ class Attention(nn.Module):
     self.out = layers.KernelOnly(
       output, ("heads", "head", "embed"), cfg.attention_width, layers.output_scale(cfg)
     )
-    if cfg.bias:
+    if cfg.bias or cfg.qkv_bias:
       self.query_bias = self._bias("query_bias", cfg.n_heads, "heads")
       self.key_bias = self._bias("key_bias", cfg.n_key_value_heads, "kv_heads")
       self.value_bias = self._bias("value_bias", cfg.n_key_value_heads, "kv_heads")
+    if cfg.bias:
       self.out_bias = layers.make_weight(self, "out_bias", layers.ZEROS, (cfg.width,), ("embed",))
     if cfg.positions == "transformer_xl":
       # In cross attention it is never called, and so has no parameters.
       self.distances = layers.DistanceScores(cfg)
     if cfg.qk_norm:
-      self.query_norm = layers.Norm(cfg.head_width, "rmsnorm", False, cfg.norm_epsilon, cfg.dtype, "head")
-      self.key_norm = layers.Norm(cfg.head_width, "rmsnorm", False, cfg.norm_epsilon, cfg.dtype, "head")
+      self.query_norm = self._norm(cfg.attention_width)
+      self.key_norm = self._norm(cfg.key_value_width)
+
+  def _norm(self, joint_width: int) -> layers.Norm:
+    cfg = self.config
+    width, axis = (joint_width, "norm") if cfg.qk_norm_joint else (cfg.head_width, "head")
+    return layers.Norm(width, "rmsnorm", False, cfg.norm_epsilon, cfg.dtype, axis, cfg.norm_offset)
+
+  def _normalize(self, norm: layers.Norm, x_bhtk: Array) -> Array:
+    """Returns queries or keys after their norm: of each head, or of all heads of a token together."""
+    if not self.config.qk_norm_joint:
+      return norm(x_bhtk)
+    x_bthk = x_bhtk.swapaxes(1, 2)
+    return norm(x_bthk.reshape(*x_bthk.shape[:2], -1)).reshape(x_bthk.shape).swapaxes(1, 2)
 
   def _bias(self, name: str, heads: int, axis: str) -> Array:
     return layers.make_weight(self, name, layers.ZEROS, (heads, self.config.head_width), (axis, "head"))
@@ -149,20 +167,21 @@ class Attention(nn.Module):
   def project(self, x_btd: Array, memory_bsd: Array) -> tuple[Array, Array, Array]:
     """Returns queries [B, H, T, K], keys and values [B, G, S, K]."""
     kernels_dhk = (self.query(), self.key(), self.value())
-    biases_hk = (self.query_bias, self.key_bias, self.value_bias) if self.config.bias else None
+    biased = self.config.bias or self.config.qkv_bias
+    biases_hk = (self.query_bias, self.key_bias, self.value_bias) if biased else None
     sources_btd = (x_btd, memory_bsd, memory_bsd)
     q, k, v = gradients.project_heads(sources_btd, kernels_dhk, biases_hk, self.config.dtype)
     if self.config.qk_norm:
-      q, k = self.query_norm(q), self.key_norm(k)
+      q, k = self._normalize(self.query_norm, q), self._normalize(self.key_norm, k)
     # Tensor parallelism splits attention by heads: each device computes its own heads without communication.
     q, k, v = (shard(x, "batch", "heads", None, None) for x in (q, k, v))
     return q, k, v
 
   def _recall_memory(self, x_btd: Array) -> tuple[Array, Array, Array]:
     """Returns queries, and the keys and values of a memory that were cached with the prompt."""
-    biases_hk = (self.query_bias,) if self.config.bias else None
+    biases_hk = (self.query_bias,) if self.config.bias or self.config.qkv_bias else None
     (q_bhtk,) = gradients.project_heads((x_btd,), (self.query(),), biases_hk, self.config.dtype)
-    q_bhtk = self.query_norm(q_bhtk) if self.config.qk_norm else q_bhtk
+    q_bhtk = self._normalize(self.query_norm, q_bhtk) if self.config.qk_norm else q_bhtk
     return q_bhtk, *kv_cache.load_memory(self)
 
   def _mix(self, q_bhtk: Array, k_bgsk: Array, v_bgsk: Array, inputs: AttentionInputs) -> Array:
@@ -234,22 +253,28 @@ class TransformerBlock(nn.Module):
     """Returns (residual stream [B, T, D], None), as a scan's body must; `layer` is the block's number, if needed."""
     cfg = self.config
     inputs = inputs if layer is None else inputs._replace(layer=layer)
+    first_btd = x_btd
     x_btd = self._branch(
       x_btd, "attention", lambda x: Attention(cfg, self.causal, name="attention")(x, inputs)
     )
     if self.cross:
       cross = Attention(cfg, name="cross_attention")
       x_btd = self._branch(x_btd, "cross_attention", lambda x: cross(x, inputs, cross=True))
-    x_btd = self._branch(x_btd, "feed_forward", FeedForward(cfg, name="feed_forward"))
+    read_btd = first_btd if cfg.parallel else x_btd
+    x_btd = self._branch(x_btd, "feed_forward", FeedForward(cfg, name="feed_forward"), read_btd)
     return x_btd, None
 
-  def _branch(self, x_btd: Array, name: str, change: Callable[[Array], Array]) -> Array:
-    normalize = layers.make_norm(self.config, name=f"{name}_norm")
-    is_pre = self.config.norm_placement == "pre"
+  def _branch(
+    self, x_btd: Array, name: str, change: Callable[[Array], Array], read_btd: Array | None = None
+  ) -> Array:
+    """Adds to the residual stream what a branch computes of it, or of what it reads instead."""
+    normalize, placement = layers.make_norm(self.config, name=f"{name}_norm"), self.config.norm_placement
+    read_btd = x_btd if read_btd is None else read_btd
     # The residual stream is split by rows only. This is where partial sums of tensor parallelism are all-reduced.
-    change_btd = shard(change(normalize(x_btd) if is_pre else x_btd), "batch", None, None)
+    change_btd = shard(change(normalize(read_btd) if placement == "pre" else read_btd), "batch", None, None)
+    change_btd = normalize(change_btd) if placement == "output" else change_btd
     x_btd = x_btd + layers.apply_dropout(self.config, change_btd, self)
-    return x_btd if is_pre else normalize(x_btd)
+    return normalize(x_btd) if placement == "post" else x_btd
 
 
 class LayerStack(nn.Module):
@@ -286,7 +311,7 @@ class LayerStack(nn.Module):
     return self._finish(x_btd)
 
   def _finish(self, x_btd: Array) -> Array:
-    if self.config.norm_placement == "pre" and self.config.final_norm:
+    if self.config.norm_placement != "post" and self.config.final_norm:
       x_btd = layers.make_norm(self.config, name="norm")(x_btd)
     return x_btd
 

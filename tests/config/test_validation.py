@@ -111,6 +111,15 @@ BAD = [
     {"model.width": 27, "model.head_width": 9},
     "model.head_width is 9; it must be even for model.positions rotary",
   ),
+  ({"model.rotary_width": 7}, "model.rotary_width is 7; it must be even"),
+  ({"model.rotary_width": 64}, "model.rotary_width 64 is more than model.head_width 32"),
+  (
+    {"model.rotary_context": 9, "model.rotary_low": 5.0},
+    "model.rotary_high 4 must be more than model.rotary_low 5",
+  ),
+  ({"model.window": 3, "model.family": "encoder"}, "model.window is for decoders, not model.family encoder"),
+  ({"model.parallel": True, "model.norm_placement": "post"}, "model.parallel adds two branches of one input"),
+  ({"model.qk_norm_joint": True}, "set model.qk_norm too"),
   ({"model.heads": 4, "model.decoder_heads": 3}, "model.decoder_heads 3 does not divide"),
   (
     {"data.batch": 10, "optimizer.microbatches": 4},

@@ -35,6 +35,16 @@ MODELS = {name: small(name) for name in PRESETS} | {
     head_bias=True,
     attention_scale_by_layer=True,
   ),
+  "window": dataclasses.replace(
+    small("modern"),
+    window=3,
+    parallel=True,
+    rotary_width=2,
+    qk_norm=True,
+    qk_norm_joint=True,
+    norm_offset=True,
+  ),
+  "olmo": dataclasses.replace(small("modern"), norm_placement="output", qkv_bias=True, rotary_factor=2.0),
   "waves": dataclasses.replace(
     small("t5-small"), positions="sinusoidal", decoder_depth=1, decoder_heads=2, decoder_feed_forward=9
   ),

@@ -165,9 +165,12 @@ def by_hand(model, params, x, memory, bias, angles):
 
   def project(name, text):
     y = np.einsum("btd,dhk->bhtk", text, p[name]["kernel"])
-    return y + p[f"{name}_bias"][:, None] if model.bias else y
+    return y + p[f"{name}_bias"][:, None] if model.bias or model.qkv_bias else y
 
   def rms(name, y):
+    if model.qk_norm_joint:
+      scale = p[name]["scale"].reshape(y.shape[1], 1, y.shape[3])
+      return y / np.sqrt((y**2).mean((1, 3), keepdims=True) + model.norm_epsilon) * scale
     return y / np.sqrt((y**2).mean(-1, keepdims=True) + model.norm_epsilon) * p[name]["scale"]
 
   q, k, v = project("query", x), project("key", memory), project("value", memory)
@@ -186,7 +189,7 @@ def by_hand(model, params, x, memory, bias, angles):
 
 @functools.cache
 def angles_of():
-  return layers.rotary_angles(jnp.tile(jnp.arange(T), (B, 1)), K, 100.0)
+  return layers.rotary_angles(jnp.tile(jnp.arange(T), (B, 1)), Model(head_width=K, rotary_base=100.0))
 
 
 MODELS = [
@@ -196,7 +199,16 @@ MODELS = [
   {"attention_scale": 1.3},
   {"key_value_heads": 1, "bias": True},
   {"heads": 4, "key_value_heads": 2, "qk_norm": True},
+  {"heads": 4, "key_value_heads": 2, "qk_norm": True, "qk_norm_joint": True, "qkv_bias": True},
 ]
+
+
+def test_a_window_hides_what_lies_before_that_many_tokens():
+  segments = np.array([[1, 1, 1, 1, 2, 2]])
+  seen = np.asarray(transformer.attention_mask(segments, segments, True, window=2))[0, 0] == 0
+  wanted = [[1, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0], [0, 1, 1, 0, 0, 0], [0, 0, 1, 1, 0, 0], [0, 0, 0, 0, 1, 0],
+            [0, 0, 0, 0, 1, 1]]  # fmt: skip
+  np.testing.assert_array_equal(seen, wanted)
 
 
 @pytest.mark.parametrize("switches", MODELS, ids=str)

@@ -58,11 +58,16 @@ def written_out(model, params, x, context):
   }
   for name, change in changes.items():
     if f"{name}_norm" in params:
-      x = x + change(norm(name, x)) if model.norm_placement == "pre" else norm(name, x + change(x))
+      wired = {
+        "pre": lambda x: x + change(norm(name, x)),  # noqa: B023
+        "post": lambda x: norm(name, x + change(x)),  # noqa: B023
+        "output": lambda x: x + norm(name, change(x)),  # noqa: B023
+      }
+      x = wired[model.norm_placement](x)
   return x
 
 
-@pytest.mark.parametrize("placement", ["pre", "post"])
+@pytest.mark.parametrize("placement", ["pre", "post", "output"])
 @pytest.mark.parametrize("cross", [False, True])
 def test_a_block_is_its_branches_with_the_norm_where_it_belongs(placement, cross):
   model = dataclasses.replace(MODEL, norm_placement=placement)

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import math
 
@@ -36,7 +37,9 @@ def turned(places, x_bhtk, base=10_000.0):
 
 @functools.partial(jax.jit, static_argnums=2)
 def _turned(places, x_bhtk, base):
-  return layers.apply_rotary(x_bhtk, layers.rotary_angles(places, x_bhtk.shape[-1], base))
+  return layers.apply_rotary(
+    x_bhtk, layers.rotary_angles(places, Model(head_width=x_bhtk.shape[-1], rotary_base=base))
+  )
 
 
 def test_rotary_turns_each_pair_by_its_angle():
@@ -70,8 +73,29 @@ def test_rotary_leaves_place_zero_and_all_lengths_alone():
   np.testing.assert_allclose(np.linalg.norm(far, axis=-1), np.linalg.norm(x, axis=-1), rtol=1e-5)
 
 
+def test_rotary_of_a_part_of_the_head_leaves_the_other_dimensions():
+  x = np.random.default_rng(3).normal(size=(1, 2, 3, 7)).astype(np.float32)
+  places = np.array([[5, 1, 30]])
+  found = layers.apply_rotary(x, layers.rotary_angles(places, Model(head_width=7, rotary_width=4)))
+  np.testing.assert_array_equal(found[..., 4:], x[..., 4:])
+  np.testing.assert_allclose(found[..., :4], turned(places, x[..., :4]), atol=1e-6)
+
+
+def test_llama_3_divides_long_wavelengths_and_keeps_short_ones():
+  plain = Model(head_width=64, rotary_base=5e5)
+  scaled = dataclasses.replace(plain, rotary_factor=8.0, rotary_context=8192)
+  rates, found = layers.rotary_rates(plain), layers.rotary_rates(scaled)
+  waves = 2 * np.pi / rates
+  np.testing.assert_array_equal(found[waves < 8192 / 4], rates[waves < 8192 / 4])
+  np.testing.assert_allclose(found[waves > 8192], rates[waves > 8192] / 8, rtol=1e-6)
+  between = (waves > 8192 / 4) & (waves < 8192)
+  assert (
+    between.any() and np.all(found[between] < rates[between]) and np.all(found[between] > rates[between] / 8)
+  )
+
+
 def test_rotary_keeps_the_compute_dtype():
-  angles = layers.rotary_angles(jnp.arange(3)[None], 4, 10_000.0)
+  angles = layers.rotary_angles(jnp.arange(3)[None], Model(head_width=4))
   assert layers.apply_rotary(jnp.ones((1, 2, 3, 4), jnp.bfloat16), angles).dtype == jnp.bfloat16
 
 
