@@ -3,8 +3,8 @@
     uv run scripts/export_checkpoint.py --workdir=runs/decoder --output=exports/decoder
     uv run scripts/export_checkpoint.py --workdir=runs/decoder --output=exports/decoder --step=1000
 
-The architecture (BERT, RoBERTa, GPT-2, BLOOM, T5, BART) is the one that means the same as the run's model; if there
-is none, the nearest is named, and what it has otherwise.
+The architecture (BERT, GPT-2, T5, Llama, Qwen3, GPT-NeoX, ...) is the one that means the same as the run's model, or as
+an equivalent form of it; if there is none, the nearest is named, and what it has otherwise.
 """
 
 from absl import flags
@@ -26,6 +26,8 @@ def main() -> None:
   from gen.interop import runs
 
   model = runs.export_checkpoint(workdir, output, STEP.value)
+  for note in model.notes:
+    print(note)
   print(f"{output}: {model.hf['architectures'][0]}, {len(model.tensors)} tensors")
 
 

@@ -51,6 +51,15 @@ T5 = dict(vocab_size=33, d_model=10, d_kv=3, d_ff=11, num_layers=1, num_decoder_
           relative_attention_num_buckets=8, relative_attention_max_distance=9, decoder_start_token_id=0)  # fmt: skip
 BART = dict(vocab_size=35, d_model=12, encoder_layers=1, decoder_layers=2, encoder_attention_heads=3,
             decoder_attention_heads=2, encoder_ffn_dim=17, decoder_ffn_dim=10, max_position_embeddings=12)  # fmt: skip
+ROPE = dict(rope_type="default", rope_theta=500.0)
+LLAMA3 = dict(rope_type="llama3", rope_theta=900.0, factor=4.0, low_freq_factor=1.5, high_freq_factor=3.0,
+              original_max_position_embeddings=40)  # fmt: skip
+LLAMA = dict(vocab_size=37, hidden_size=15, intermediate_size=19, num_hidden_layers=2, num_attention_heads=3,
+             num_key_value_heads=1, head_dim=6, max_position_embeddings=24, rope_parameters=ROPE,
+             pad_token_id=None, bos_token_id=1, eos_token_id=2)  # fmt: skip
+NEOX = dict(vocab_size=33, hidden_size=24, intermediate_size=17, num_hidden_layers=2, num_attention_heads=3,
+            max_position_embeddings=20, rope_parameters=dict(ROPE, partial_rotary_factor=0.25),
+            bos_token_id=1, eos_token_id=2)  # fmt: skip
 FIXTURES = (
   Case("bert", "BertModel", BERT),
   Case("bert-mlm", "BertForMaskedLM", BERT | dict(hidden_act="relu", layer_norm_eps=1e-3)),
@@ -71,8 +80,25 @@ FIXTURES = (
        T5 | dict(feed_forward_proj="gated-gelu", tie_word_embeddings=False), own_output=True),
   Case("bart", "BartModel", BART),
   Case("bart-lm", "BartForConditionalGeneration", BART | dict(scale_embedding=True), dtype="float16"),
+  Case("llama", "LlamaModel", LLAMA | dict(rope_parameters=dict(ROPE, rope_type="linear", factor=2.5))),
+  Case("llama-lm", "LlamaForCausalLM", LLAMA | dict(attention_bias=True, mlp_bias=True), shards="5KB"),
+  Case("llama-3-lm", "LlamaForCausalLM", LLAMA | dict(rope_parameters=LLAMA3, tie_word_embeddings=True)),
+  Case("mistral-lm", "MistralForCausalLM", LLAMA | dict(hidden_size=14, sliding_window=3)),
+  Case("qwen2", "Qwen2Model", LLAMA | dict(use_sliding_window=True, sliding_window=4, max_window_layers=0)),
+  Case("qwen2-lm", "Qwen2ForCausalLM", LLAMA | dict(tie_word_embeddings=True), dtype="bfloat16"),
+  Case("qwen3-lm", "Qwen3ForCausalLM", LLAMA | dict(num_attention_heads=4, num_key_value_heads=2)),
+  Case("gemma", "GemmaModel", LLAMA | dict(hidden_act="gelu_pytorch_tanh", head_dim=4)),
+  Case("gemma-lm", "GemmaForCausalLM", LLAMA | dict(hidden_act="gelu_pytorch_tanh")),
+  Case("olmo2-lm", "Olmo2ForCausalLM", LLAMA | dict(num_key_value_heads=3)),
+  Case("starcoder2-lm", "Starcoder2ForCausalLM",
+       LLAMA | dict(use_bias=False, hidden_act="gelu_pytorch_tanh", tie_word_embeddings=False)),
+  Case("apertus-lm", "ApertusForCausalLM", LLAMA | dict(hidden_act="gelu_new")),
+  Case("gpt-neox", "GPTNeoXModel", NEOX | dict(use_parallel_residual=False)),
+  Case("gpt-neox-lm", "GPTNeoXForCausalLM", NEOX),
 )  # fmt: skip
 
+DECODERS = ("gpt2", "bloom", "llama", "mistral", "qwen2", "qwen3", "gemma", "olmo2", "starcoder2", "apertus",
+            "gpt_neox")  # fmt: skip
 SENTENCES = (
   "A transformer reads all words of a sentence at once.",
   "Recurrent networks read them one after another!",
@@ -203,7 +229,12 @@ def counts(config: Any, given: dict[str, torch.Tensor]) -> torch.Tensor:
   mask = given.get("attention_mask", torch.ones_like(given["input_ids"]))
   if (config.is_encoder_decoder and config.model_type != "t5") or "decoder_input_ids" in given:
     return torch.ones_like(given.get("decoder_input_ids", mask))
-  return mask.cumsum(1).clamp(max=1) if config.model_type in ("gpt2", "bloom") else torch.ones_like(mask)
+  if config.model_type not in DECODERS:
+    return torch.ones_like(mask)
+  seen = mask.cumsum(1)
+  window = getattr(config, "sliding_window", None) or mask.shape[1]
+  seen[:, window:] -= mask.cumsum(1)[:, :-window]
+  return seen.clamp(max=1)
 
 
 def bert(name: str, draw: random.Random) -> Case:
@@ -287,12 +318,52 @@ def bart(name: str, draw: random.Random) -> Case:
   return Case(name, draw.choice(["BartModel", "BartForConditionalGeneration"]), config, *stored(draw))
 
 
+def llama(name: str, draw: random.Random) -> Case:
+  """Returns a random Llama, or a decoder with the same names of tensors."""
+  kind = draw.choice(["Llama", "Mistral", "Qwen2", "Qwen3", "Gemma", "Olmo2", "Starcoder2", "Apertus"])
+  groups, repeats = draw.randint(1, 3), draw.randint(1, 4)
+  heads = groups * repeats
+  rope = draw.choice([ROPE, ROPE, dict(ROPE, rope_type="linear", factor=draw.uniform(1.5, 8)), LLAMA3])
+  config = LLAMA | dict(
+    vocab_size=draw.randint(9, 90), num_attention_heads=heads, num_key_value_heads=groups,
+    hidden_size=heads * draw.randint(1, 9) if kind == "Llama" else draw.randint(heads, 50),
+    head_dim=2 * draw.randint(1, 6), num_hidden_layers=draw.randint(1, 4), intermediate_size=draw.randint(3, 60),
+    rope_parameters=dict(rope, rope_theta=draw.choice([10_000.0, 1e6, 77.0])),
+    tie_word_embeddings=draw.random() < 0.4,
+  )  # fmt: skip
+  config["norm_epsilon" if kind == "Starcoder2" else "rms_norm_eps"] = draw.choice([1e-6, 1e-5, 1e-2])
+  bias = draw.random() < 0.4
+  config |= {
+    "Llama": dict(attention_bias=bias, mlp_bias=bias),
+    "Mistral": dict(sliding_window=draw.choice([None, 1, 2, 5])),
+    "Qwen2": dict(use_sliding_window=bias, sliding_window=draw.randint(1, 5), max_window_layers=0),
+    "Gemma": dict(hidden_act=draw.choice(["gelu_pytorch_tanh", "gelu"])),
+    "Starcoder2": dict(hidden_act="gelu_pytorch_tanh", use_bias=bias, sliding_window=draw.choice([None, 3])),
+    "Apertus": dict(hidden_act=draw.choice(["relu", "gelu_new", "gelu"])),
+  }.get(kind, {})
+  return Case(name, kind + draw.choice(["Model", "ForCausalLM"]), config, *stored(draw))
+
+
+def neox(name: str, draw: random.Random) -> Case:
+  """Returns a random GPT-NeoX."""
+  heads, turned, rest = draw.randint(1, 5), 2 * draw.randint(1, 4), draw.randint(0, 5)
+  share = (turned + 0.5) / (turned + rest) if rest else 1.0
+  config = NEOX | dict(
+    vocab_size=draw.randint(9, 90), hidden_size=heads * (turned + rest), num_attention_heads=heads,
+    num_hidden_layers=draw.randint(1, 4), intermediate_size=draw.randint(3, 60),
+    rope_parameters=dict(ROPE, partial_rotary_factor=share), use_parallel_residual=draw.random() < 0.6,
+    hidden_act=draw.choice(["gelu", "relu", "gelu_new"]), layer_norm_eps=draw.choice([1e-5, 1e-2]),
+    tie_word_embeddings=draw.random() < 0.3,
+  )  # fmt: skip
+  return Case(name, draw.choice(["GPTNeoXModel", "GPTNeoXForCausalLM"]), config, *stored(draw))
+
+
 def stored(draw: random.Random) -> tuple[str, str]:
   """Returns a type, and how large a file may be."""
   return draw.choice(["float32"] * 4 + ["float16", "bfloat16"]), draw.choice(["5GB", "5GB", "8KB"])
 
 
-MAKERS: tuple[Callable[[str, random.Random], Case], ...] = (bert, roberta, gpt2, bloom, t5, bart)
+MAKERS: tuple[Callable[[str, random.Random], Case], ...] = (bert, roberta, gpt2, bloom, t5, bart, llama, neox)
 
 if __name__ == "__main__":
   main()

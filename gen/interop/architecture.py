@@ -67,6 +67,7 @@ class Architecture:
     classes: supported classes, and whether each has a head; the first of either kind is written.
     output: name of the output matrix.
     plain_head: whether the head consists of the output matrix alone.
+    spellings: names of tensors that some files have, and those of the rows.
     unties: whether the config can untie the output matrix from the embedding.
     twins: groups of names for one tensor; the first that exists has the values in use.
     unused: patterns of tensors that no logit depends on; they are copied unchanged.
@@ -85,6 +86,7 @@ class Architecture:
   plain_head: bool
   twins: tuple[tuple[str, ...], ...]
   unused: tuple[str, ...] = ()
+  spellings: dict[str, str] = dataclasses.field(default_factory=dict)
   unties: bool = True
   positions: Callable[[dict[str, Any], np.ndarray, np.ndarray], np.ndarray | None] = lambda *_: None
 
@@ -92,7 +94,8 @@ class Architecture:
     """Returns a tensor's name without prefix, in its current spelling."""
     for old, new in {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}.items():
       name = name.replace(old, new)
-    return name.removeprefix(self.prefix)
+    name = name.removeprefix(self.prefix)
+    return self.spellings.get(name, name)
 
   def full(self, name: str, head: bool) -> str:
     """Returns the name that a tensor has in a file of the model with or without its head."""

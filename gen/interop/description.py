@@ -2,11 +2,14 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from gen.config import Model
 from gen.errors import UserError
-from gen.interop import parameters, pretrained, registry, tensor_files
+from gen.interop import equivalents, parameters, pretrained, registry, tensor_files
 from gen.interop.architecture import Architecture, TensorContents
 from gen.interop.pretrained import Pretrained, StoredTensors
 from gen.models import language_model
@@ -18,6 +21,9 @@ _NOT_MEANING = ("dropout", "initializer_scale", "dtype", "scan", "remat", "loss_
 def describe_model(model: Model, dtype: str = "F32", like: dict[str, Any] | None = None) -> Pretrained:
   """Returns a model of `gen` as a model of the format.
 
+  Where no architecture has exactly this model, an equivalent form is taken, if there is one: then `config` is the
+  form, and `notes` say what it changes (`equivalents.convert_parameters`).
+
   Args:
     model: its config, with a vocabulary.
     dtype: the format's name of the parameters' type.
@@ -26,19 +32,33 @@ def describe_model(model: Model, dtype: str = "F32", like: dict[str, Any] | None
   Raises:
     UserError: if no architecture is equivalent; with the nearest and the difference.
   """
+  found = _describe_exactly(model, dtype, like)
+  if isinstance(found, Pretrained):
+    return found
+  for other, change in equivalents.find_equivalents(model) if like is None else ():
+    form = _describe_exactly(other, dtype, None)
+    if isinstance(form, Pretrained):
+      return dataclasses.replace(form, notes=(f"{form.architecture} is this model where {change}",))
+  raise UserError(f"no architecture of the format is this model; the nearest, {found}")
+
+
+def _describe_exactly(model: Model, dtype: str, like: dict[str, Any] | None) -> Pretrained | str:
+  """Returns the model in an architecture that has all of it, or the nearest and the first difference."""
+  shapes = parameters.flatten_tree(language_model.parameter_shapes(model))
+  arrays = parameters.abstract_arrays(shapes)
   tries = [
-    (_difference(model, found, kind), found, kind)
+    (_difference(model, arrays, found, kind), found, kind)
     for found in registry.ARCHITECTURES.values()
     for kind in found.classes
     if like is None or (found.name == like.get("model_type") and kind in like.get("architectures", []))
   ]
   if not tries:
-    return describe_model(model, dtype)
+    return _describe_exactly(model, dtype, None)
   lacks, found, kind = min(tries, key=lambda each: len(each[0]))
   if lacks:
-    raise UserError(f"no architecture of the format is this model; the nearest, {found.name}, has {lacks[0]}")
+    return f"{found.name}, has {lacks[0]}"
   head = found.classes[kind]
-  names = _names(model, found)
+  names = _names(model, arrays, found)
   hf = {"architectures": [kind], "model_type": found.name} | found.describe(model)
   hf = hf | (like or {})
   hf.pop("torch_dtype", None)  # older name of dtype
@@ -52,18 +72,15 @@ def describe_model(model: Model, dtype: str = "F32", like: dict[str, Any] | None
   return Pretrained(model, found.name, head, hf, tuple(stored), {file: {"format": "pt"}})
 
 
-def _names(model: Model, found: Architecture) -> dict[str, tuple[int, ...]]:
-  """Returns the tensors that a model has in an architecture, with their shapes."""
-  slots = pretrained.tensor_slots(
-    found.rows(model),
-    parameters.abstract_arrays(parameters.flatten_tree(language_model.parameter_shapes(model))),
-  )
+def _names(model: Model, arrays: Mapping[str, np.ndarray], found: Architecture) -> dict[str, tuple[int, ...]]:
+  """Returns the tensors that a model of these parameters has in an architecture, with their shapes."""
+  slots = pretrained.tensor_slots(found.rows(model), arrays)
   return {name: slot.shape for name, slot in slots.items()}
 
 
-def _difference(model: Model, found: Architecture, kind: str) -> list[str]:
-  """Returns the differences between a model and its form in an architecture."""
-  names = _names(model, found)
+def _difference(model: Model, arrays: Mapping[str, np.ndarray], found: Architecture, kind: str) -> list[str]:
+  """Returns the differences between a model of these parameters and its form in an architecture."""
+  names = _names(model, arrays, found)
   contents = TensorContents(frozenset(names), found.classes[kind], found.output in names, kind)
   try:
     hf = found.complete(found.describe(model))
@@ -93,7 +110,10 @@ def _meaning(model: Model) -> dict[str, Any]:
     "decoder_depth": model.target_depth,
     "attention_scale": model.attention_scale or model.head_width**-0.5,
     "norm_bias": model.norm_bias and model.norm == "layernorm",
-    "final_norm": model.final_norm and model.norm_placement == "pre",
+    "final_norm": model.final_norm and model.norm_placement != "post",
+    "qkv_bias": model.bias or model.qkv_bias,
+    "rotary_width": model.turned_width,
+    "qk_norm_joint": model.qk_norm_joint and model.qk_norm,
     "head_activation": model.head_transform and (model.head_activation or model.activation),
   }
   without = list(_NOT_MEANING)
@@ -102,5 +122,7 @@ def _meaning(model: Model) -> dict[str, Any]:
   if model.positions != "relative":
     without += ["relative_buckets", "relative_distance"]
   if model.positions != "rotary":
-    without += ["rotary_base"]
+    without += ["rotary_base", "rotary_width", "rotary_factor"]
+  if model.positions != "rotary" or not model.rotary_context:
+    without += ["rotary_low", "rotary_high"]
   return {name: value for name, value in values.items() if name not in without}

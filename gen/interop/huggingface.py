@@ -26,7 +26,15 @@ import numpy as np
 
 from gen.config import Model, from_dict, to_dict
 from gen.errors import UserError
-from gen.interop import description, generation_config, inputs, parameters, pretrained, tensor_files
+from gen.interop import (
+  description,
+  equivalents,
+  generation_config,
+  inputs,
+  parameters,
+  pretrained,
+  tensor_files,
+)
 from gen.interop.pretrained import CONFIG, Pretrained, StoredTensors
 from gen.interop.tensor_files import DTYPES, NewTensor, TensorHeader
 from gen.interop.tensor_layouts import TensorSlot
@@ -102,6 +110,9 @@ def save_checkpoint(directory: str | Path, model: Pretrained | Model, params: An
   directory = Path(directory)
   flat = {path: np.asarray(leaf) for path, leaf in parameters.flatten_tree(params).items()}
   described = model if isinstance(model, Pretrained) else description.describe_model(model, _word(flat))
+  if isinstance(model, Model):
+    _check_parameters(model, flat)
+    flat = equivalents.convert_parameters(flat, model, described.config)
   _check_parameters(described.config, flat)
   rows = described.table.rows(described.config)
   slots = pretrained.tensor_slots(rows, flat)
@@ -201,7 +212,8 @@ def forward_pass(
   """
   described = model if isinstance(model, Pretrained) else description.describe_model(model)
   given = inputs.prepare_inputs(described, input_ids, attention_mask, token_type_ids, decoder_input_ids)
-  program = _program(json.dumps(to_dict(described.config)), described.head)
+  config = model if isinstance(model, Model) else described.config
+  program = _program(json.dumps(to_dict(config)), described.head)
   with jax.default_matmul_precision("highest"):
     return np.asarray(program(parameters.to_device(params), given))
 

@@ -93,7 +93,7 @@ def find_checkpoint(directory: Path) -> tuple[Pretrained, TensorListing]:
   listed, notes = wrappers.unwrap_names(listed or tensor_files.list_tensors(directory), found)
   plain = _plain_names(found, listed)
   head = found.classes[kind] if kind else _has_head(found, plain, listed)
-  rows, own_output = _resolve(directory, found, hf, head, plain)
+  rows, own_output = _resolve(directory, found, values, head, plain)
   contents = TensorContents(frozenset(rows.values()), head, own_output, kind)
   try:
     config = found.model(values, contents)
@@ -148,11 +148,11 @@ def _has_head(found: Architecture, plain: Mapping[str, TensorHeader], listed: Te
 
 
 def _resolve(
-  directory: Path, found: Architecture, hf: dict[str, Any], head: bool, plain: Mapping[str, TensorHeader]
+  directory: Path, found: Architecture, values: dict[str, Any], head: bool, plain: Mapping[str, TensorHeader]
 ) -> tuple[dict[str, str], bool]:
   """Returns the row of each tensor ("" for an unused one), and whether the output matrix is untied."""
   rows = {name: "" if found.is_unused(name) else name for name in plain}
-  own_output = head and found.unties and hf.get("tie_word_embeddings") is False
+  own_output = head and found.unties and values.get("tie_word_embeddings") is False
   for group in found.twins:
     first, *others = [name for name in group if name in plain] or [""]
     if first:

@@ -8,9 +8,25 @@ from gen.interop.bart import BART
 from gen.interop.bert import BERT, ROBERTA, XLM_ROBERTA
 from gen.interop.bloom import BLOOM
 from gen.interop.gpt2 import GPT2
+from gen.interop.gpt_neox import GPT_NEOX
+from gen.interop.llama import APERTUS, GEMMA, LLAMA, MISTRAL, OLMO2, QWEN2, QWEN3, STARCODER2
 from gen.interop.t5 import T5
 
-ARCHITECTURES = {each.name: each for each in (BERT, ROBERTA, XLM_ROBERTA, GPT2, BLOOM, T5, BART)}
+_LLAMA_LIKE = (LLAMA, MISTRAL, QWEN2, QWEN3, GEMMA, OLMO2, STARCODER2, APERTUS)
+ARCHITECTURES = {
+  each.name: each for each in (BERT, ROBERTA, XLM_ROBERTA, GPT2, BLOOM, T5, BART, *_LLAMA_LIKE, GPT_NEOX)
+}
+_LOCAL = "its layers alternate between local and full attention"
+REFUSED = {  # related model types, and why they are not supported
+  "gemma2": f"{_LOCAL}, and its attention scores have a soft cap",
+  "gemma3": f"{_LOCAL}, each with rotary positions of its own",
+  "gemma3_text": f"{_LOCAL}, each with rotary positions of its own",
+  "olmo": "its norms have no parameters",
+  "olmo3": _LOCAL,
+  "mixtral": "it is a mixture of experts",
+  "qwen2_moe": "it is a mixture of experts",
+  "qwen3_moe": "it is a mixture of experts",
+}
 
 
 def find_architecture(hf: dict[str, Any]) -> Architecture:
@@ -20,6 +36,8 @@ def find_architecture(hf: dict[str, Any]) -> Architecture:
     UserError: if it is not supported.
   """
   name = hf.get("model_type")
+  if isinstance(name, str) and name in REFUSED:
+    raise UserError(f"config.json: model_type {name!r} is not supported, because {REFUSED[name]}")
   if not isinstance(name, str) or name not in ARCHITECTURES:
     shown = repr(name) if isinstance(name, str) and len(name) <= 60 else "of this value"
     raise UserError(

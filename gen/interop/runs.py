@@ -17,7 +17,16 @@ import numpy as np
 
 from gen.config import Run, config_hash, to_dict
 from gen.errors import UserError
-from gen.interop import description, generation_config, huggingface, pretrained, tensor_files, tokenizers
+from gen.interop import (
+  description,
+  equivalents,
+  generation_config,
+  huggingface,
+  parameters,
+  pretrained,
+  tensor_files,
+  tokenizers,
+)
 from gen.io import checksums
 from gen.models import language_model
 from gen.training import run_folder
@@ -83,7 +92,9 @@ def export_checkpoint(
     if step is not None and step not in checkpoints.steps():
       raise UserError(f"{workdir} has no checkpoint of step {step}; it has {checkpoints.steps() or 'none'}")
     params = checkpoints.restore_parameters(language_model.parameter_shapes(run.model), step)
-  huggingface.save_checkpoint(output, model, params)
+  flat = {path: np.asarray(leaf) for path, leaf in parameters.flatten_tree(params).items()}
+  flat = equivalents.convert_parameters(flat, run.model, model.config)
+  huggingface.save_checkpoint(output, model, parameters.unflatten_tree(flat))
   for name in (generation_config.NAME, *TOKENIZER_FILES):
     if (kept / name).is_file():
       shutil.copyfile(kept / name, output / name)

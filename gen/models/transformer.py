@@ -80,6 +80,7 @@ def attention_mask(
     keys_bs: segment of each key.
     causal: whether later keys are masked.
     prefix_bs: 1 for keys of the prefix, or None.
+    window: tokens that a query attends to; 0 is all.
   """
   seen_bts = queries_bt[:, :, None] == keys_bs[:, None, :]
   if causal:

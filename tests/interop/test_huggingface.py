@@ -138,8 +138,8 @@ def test_inputs_that_the_model_cannot_read_are_refused(checkpoint, given, senten
 CONFIG_MISTAKES = [
   (
     "bert",
-    {"model_type": "llama"},
-    "model_type 'llama' is not supported; supported are bert, roberta, .*bart",
+    {"model_type": "falcon"},
+    "model_type 'falcon' is not supported; supported are bert, roberta, .*bart",
   ),
   (
     "bert",

@@ -1,0 +1,118 @@
+"""GPT-NeoX (arXiv:2204.06745) and Pythia (arXiv:2304.01373) in the Hugging Face format.
+
+Query, key and value are interleaved by head; a part of each head turns; attention and feed-forward may read one input.
+"""
+
+from typing import Any
+
+from gen.config import Model
+from gen.interop.architecture import (
+  ACTIVATION_NAMES,
+  LAYERS,
+  TOKENS,
+  Architecture,
+  TensorContents,
+  TensorRow,
+  TensorRows,
+  activation_name,
+  dense_rows,
+  embedding_row,
+  fused_rows,
+  norm_rows,
+  projection_rows,
+  refuse_unsupported,
+  split_width,
+)
+from gen.interop.rotary import describe_rotary, read_rotary
+from gen.interop.tensor_layouts import LINEAR, LINEAR_BY_HEAD, LINEAR_FROM_HEADS, VECTORS_BY_HEAD
+
+ROWS: TensorRows = (
+  *embedding_row("embed_in.weight", TOKENS),
+  *norm_rows("layers.{}.input_layernorm", f"{LAYERS}/attention_norm"),
+  *fused_rows("layers.{}.attention.query_key_value", f"{LAYERS}/attention", LINEAR_BY_HEAD, VECTORS_BY_HEAD),
+  *projection_rows("layers.{}.attention.dense", f"{LAYERS}/attention/out", LINEAR_FROM_HEADS),
+  *norm_rows("layers.{}.post_attention_layernorm", f"{LAYERS}/feed_forward_norm"),
+  *dense_rows("layers.{}.mlp.dense_h_to_4h", f"{LAYERS}/feed_forward/in"),
+  *dense_rows("layers.{}.mlp.dense_4h_to_h", f"{LAYERS}/feed_forward/out"),
+  *norm_rows("final_layer_norm", "target/stack/norm"),
+  TensorRow("embed_out.weight", ("head/logits/kernel",), LINEAR),
+)
+
+
+def _model(hf: dict[str, Any], contents: TensorContents) -> Model:
+  refuse_unsupported(hf, attention_bias=True, is_decoder=False)
+  head_width = split_width(hf, "hidden_size", "num_attention_heads")
+  older = {"rope_theta": hf["rotary_emb_base"], "partial_rotary_factor": hf["rotary_pct"]}
+  return Model(
+    family="decoder",
+    vocab=hf["vocab_size"],
+    width=hf["hidden_size"],
+    depth=hf["num_hidden_layers"],
+    heads=hf["num_attention_heads"],
+    head_width=head_width,
+    feed_forward=hf["intermediate_size"],
+    context=hf["max_position_embeddings"],
+    activation=activation_name(hf, "hidden_act"),
+    norm_epsilon=hf["layer_norm_eps"],
+    bias=True,
+    norm_bias=True,
+    parallel=hf["use_parallel_residual"],
+    tied=not contents.own_output,
+    dropout=hf["hidden_dropout"],
+    **read_rotary(hf | older, head_width),
+  )
+
+
+def _describe(model: Model) -> dict[str, Any]:
+  rotary = describe_rotary(model)
+  theta = rotary.pop("rope_theta")
+  share = rotary["rope_parameters"].setdefault("partial_rotary_factor", 1.0)
+  return {
+    "vocab_size": model.vocab,
+    "hidden_size": model.width,
+    "num_hidden_layers": model.depth,
+    "num_attention_heads": model.n_heads,
+    "intermediate_size": model.feed_forward_width,
+    "hidden_act": ACTIVATION_NAMES.get(model.activation, model.activation),
+    "max_position_embeddings": model.context or 2048,
+    "layer_norm_eps": model.norm_epsilon,
+    "use_parallel_residual": model.parallel,
+    "attention_bias": True,
+    "hidden_dropout": model.dropout,
+    "attention_dropout": 0.0,
+    "tie_word_embeddings": model.tied,
+    "rotary_emb_base": theta,
+    "rotary_pct": share,
+    **rotary,
+  }
+
+
+GPT_NEOX = Architecture(
+  name="gpt_neox",
+  prefix="gpt_neox.",
+  defaults={
+    "vocab_size": 50_432,
+    "hidden_size": 6144,
+    "num_hidden_layers": 44,
+    "num_attention_heads": 64,
+    "intermediate_size": 24_576,
+    "hidden_act": "gelu",
+    "max_position_embeddings": 2048,
+    "layer_norm_eps": 1e-5,
+    "use_parallel_residual": True,
+    "hidden_dropout": 0.0,
+    "rotary_emb_base": 10_000.0,
+    "rotary_pct": 0.25,
+    "tie_word_embeddings": False,
+  },
+  model=_model,
+  describe=_describe,
+  rows=lambda _: ROWS,
+  head_names=("embed_out.", "lm_head."),
+  classes={"GPTNeoXForCausalLM": True, "GPTNeoXModel": False},
+  output="embed_out.weight",
+  plain_head=True,
+  spellings={"lm_head.weight": "embed_out.weight"},
+  unused=(r"layers\.\d+\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)",),
+  twins=(("embed_in.weight", "embed_out.weight"),),
+)
