@@ -47,6 +47,53 @@ _CHINCHILLA: dict[str, Any] = {
   "activation": "gelu_tanh", "bias": True, "tied": True,
 }  # fmt: skip
 
+_LLAMA: dict[str, Any] = {
+  "family": "decoder", "positions": "rotary", "norm": "rmsnorm", "activation": "swiglu",
+}  # fmt: skip
+_LLAMA3: dict[str, Any] = {"vocab": 128_256, "rotary_base": 500_000.0}
+_LLAMA3_1: dict[str, Any] = _LLAMA3 | {"context": 131_072, "rotary_factor": 8.0, "rotary_context": 8192}
+_QWEN: dict[str, Any] = {"qkv_bias": True, "rotary_base": 1_000_000.0, "context": 131_072}
+_QWEN_SMALL: dict[str, Any] = _QWEN | {"vocab": 151_936, "tied": True, "norm_epsilon": 1e-6}
+_PYTHIA: dict[str, Any] = {
+  "family": "decoder", "positions": "rotary", "activation": "gelu", "parallel": True, "bias": True, "norm_bias": True,
+  "context": 2048,
+}  # fmt: skip
+
+# name: (width, depth, feed-forward width, heads, key and value heads, more)
+_OLD, _SECOND = {"vocab": 32_000, "context": 2048}, {"vocab": 32_000, "context": 4096}
+LLAMA: dict[str, tuple[int, int, int, int, int, dict[str, Any]]] = {
+  "llama-7b": (4096, 32, 11_008, 32, 32, _OLD | {"norm_epsilon": 1e-6}),
+  "llama-13b": (5120, 40, 13_824, 40, 40, _OLD | {"norm_epsilon": 1e-6}),
+  "llama-33b": (6656, 60, 17_920, 52, 52, _OLD | {"norm_epsilon": 1e-6}),
+  "llama-65b": (8192, 80, 22_016, 64, 64, _OLD),
+  "llama-2-7b": (4096, 32, 11_008, 32, 32, _SECOND),
+  "llama-2-13b": (5120, 40, 13_824, 40, 40, _SECOND),
+  "llama-2-70b": (8192, 80, 28_672, 64, 8, _SECOND),
+  "llama-3-8b": (4096, 32, 14_336, 32, 8, _LLAMA3 | {"context": 8192}),
+  "llama-3-70b": (8192, 80, 28_672, 64, 8, _LLAMA3 | {"context": 8192}),
+  "llama-3.1-8b": (4096, 32, 14_336, 32, 8, _LLAMA3_1),
+  "llama-3.1-70b": (8192, 80, 28_672, 64, 8, _LLAMA3_1),
+  "llama-3.1-405b": (16_384, 126, 53_248, 128, 8, _LLAMA3_1),
+  "mistral-7b": (4096, 32, 14_336, 32, 8, {"vocab": 32_000, "context": 32_768, "window": 4096}),
+  "qwen2.5-0.5b": (896, 24, 4864, 14, 2, _QWEN_SMALL | {"context": 32_768}),
+  "qwen2.5-1.5b": (1536, 28, 8960, 12, 2, _QWEN_SMALL),
+  "qwen2.5-3b": (2048, 36, 11_008, 16, 2, _QWEN_SMALL | {"context": 32_768}),
+  "qwen2.5-7b": (3584, 28, 18_944, 28, 4, _QWEN | {"vocab": 152_064, "norm_epsilon": 1e-6}),
+  "qwen2.5-14b": (5120, 48, 13_824, 40, 8, _QWEN | {"vocab": 152_064}),
+  "qwen2.5-32b": (5120, 64, 27_648, 40, 8, _QWEN | {"vocab": 152_064}),
+  "qwen2.5-72b": (8192, 80, 29_568, 64, 8, _QWEN | {"vocab": 152_064}),
+}
+# name: (width, depth, head width, vocabulary)
+PYTHIA = {
+  "pythia-70m": (512, 6, 64, 50_304),
+  "pythia-160m": (768, 12, 64, 50_304),
+  "pythia-410m": (1024, 24, 64, 50_304),
+  "pythia-1b": (2048, 16, 256, 50_304),
+  "pythia-1.4b": (2048, 24, 128, 50_304),
+  "pythia-2.8b": (2560, 32, 80, 50_304),
+  "pythia-6.9b": (4096, 32, 128, 50_432),
+  "pythia-12b": (5120, 36, 128, 50_688),
+}
 # name: (width, depth, head width)
 GPT2 = {
   "gpt2": (768, 12, 64),
@@ -170,6 +217,12 @@ def _chinchilla(width: int, feed_forward: int, head_width: int, heads: int, dept
   )
 
 
+def _llama(width: int, depth: int, feed_forward: int, heads: int, groups: int, more: dict[str, Any]) -> Model:
+  grouped = {"key_value_heads": groups} if groups != heads else {}
+  sizes = {"width": width, "depth": depth, "heads": heads, "head_width": width // heads}
+  return Model(feed_forward=feed_forward, **sizes, **grouped, **(_LLAMA | more))
+
+
 def _models() -> dict[str, Model]:
   bert_sizes = {"-base": (768, 12, 64), "-large": (1024, 24, 64)}
   mlm = {"head_transform": True, "head_bias": True}
@@ -189,6 +242,11 @@ def _models() -> dict[str, Model]:
     )
   models |= {f"chinchilla-{row[0]}m": _chinchilla(*row[1:]) for row in CHINCHILLA}
   models["chinchilla-70b"] = _chinchilla(8192, 32_768, 128, 64, 80)
+  models |= {name: _llama(*row) for name, row in LLAMA.items()}
+  models |= {
+    name: Model(width=width, depth=depth, head_width=head, rotary_width=head // 4, vocab=vocab, **_PYTHIA)
+    for name, (width, depth, head, vocab) in PYTHIA.items()
+  }
   models["modern"] = Model(
     family="decoder", vocab=32_000, width=2048, depth=22, head_width=64, key_value_heads=4, feed_forward=5632,
     context=2048, activation="swiglu", norm="rmsnorm", positions="rotary",

@@ -25,6 +25,11 @@ def norms(model: Model) -> str:
   return f"{model.norm_placement} {name}" + (", after the embedding too" if model.embedding_norm else "")
 
 
+def biases(model: Model) -> str:
+  """Returns which dense layers have biases."""
+  return "yes" if model.bias else "queries, keys, values" if model.qkv_bias else "no"
+
+
 def logits(model: Model) -> str:
   """Returns what becomes of the last hidden states."""
   parts = ["tied" if model.tied else "own matrix"]
@@ -42,7 +47,7 @@ def row(name: str) -> tuple[str, ...]:
   return (
     f"`{name}`", f"{counts.count_parameters(model).total:,}", model.family.replace("_", "-"), depth, f"{model.width:,}",
     f"{model.n_heads} × {model.head_width}{groups}", f"{model.feed_forward_width:,}", model.activation, norms(model),
-    "yes" if model.bias else "no", f"{model.positions}{context}", f"{model.vocab:,}", logits(model),
+    biases(model), f"{model.positions}{context}", f"{model.vocab:,}", logits(model),
     presets.get_objective(name),
   )  # fmt: skip
 

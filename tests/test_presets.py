@@ -8,6 +8,7 @@ import pytest
 from gen import counts, presets
 from gen.errors import UserError
 from gen.models import language_model
+from gen.scaling.planning import published_models
 
 PUBLISHED = {  # of the weights that everyone uses
   "gpt1": 116_534_784,
@@ -83,7 +84,21 @@ def test_a_named_model_has_the_published_parameters(name):
   assert counts.count_parameters(presets.get_model(name)).total == PUBLISHED[name]
 
 
+@pytest.mark.parametrize("name", [*presets.LLAMA, *presets.PYTHIA])
+def test_llama_mistral_qwen_and_pythia_have_the_parameters_of_the_released_weights(name):
+  assert counts.count_parameters(presets.get_model(name)).total == published_models.MODELS[name].params
+
+
+def test_llama_3_1_scales_its_positions_and_mistral_has_a_window():
+  llama, mistral, pythia = (presets.get_model(name) for name in ("llama-3.1-8b", "mistral-7b", "pythia-1b"))
+  assert (llama.rotary_factor, llama.rotary_context, llama.rotary_base) == (8.0, 8192, 5e5)
+  assert (mistral.window, pythia.parallel, pythia.rotary_width) == (4096, True, 64)
+
+
 LINES = (
+  "llama-3-8b",
+  "qwen2.5-0.5b",
+  "pythia-70m",
   "gpt1",
   "gpt2",
   "gpt3-175b",

@@ -79,6 +79,9 @@ def _sizes(hf: dict[str, Any], contents: TensorContents) -> dict[str, Any]:
   head_width = hf["head_dim"] or hf["hidden_size"] // heads
   if not head_width:
     raise UserError(f"config.json: hidden_size {hf['hidden_size']} is less than num_attention_heads {heads}")
+  rotary = read_rotary(hf, head_width)
+  if rotary["rotary_width"]:  # transformers turns all of a head, whatever the file says
+    raise UserError("config.json: partial_rotary_factor must be 1 in this architecture")
   return {
     "family": "decoder",
     "vocab": hf["vocab_size"],
@@ -90,7 +93,7 @@ def _sizes(hf: dict[str, Any], contents: TensorContents) -> dict[str, Any]:
     "feed_forward": hf["intermediate_size"],
     "context": hf["max_position_embeddings"],
     "tied": not contents.own_output,
-    **read_rotary(hf, head_width),
+    **rotary,
   }
 
 

@@ -41,8 +41,8 @@ def read_rotary(hf: dict[str, Any], head_width: int) -> dict[str, Any]:
   turned = int(head_width * numbers["partial_rotary_factor"])
   if not 0 < turned <= head_width or turned % 2:
     raise UserError(
-      f"config.json: rotary positions would turn {turned} of a head's {head_width} dimensions; it must be an even number "
-      f"from 2 to {head_width}"
+      f"config.json: rotary positions would turn {turned} of a head's {head_width} dimensions; it must be an even "
+      f"number from 2 to {head_width}"
     )
   fields: dict[str, Any] = {"positions": "rotary", "rotary_base": numbers["rope_theta"]}
   fields["rotary_width"] = 0 if turned == head_width else turned

@@ -60,6 +60,17 @@ def test_names_of_old_files_buffers_and_tied_duplicates_are_kept(checkpoint):
   )
 
 
+def test_older_spellings_of_rotary_positions_mean_the_same(checkpoint):
+  for name, older in (
+    ("llama", {"rope_theta": 500.0, "rope_scaling": {"type": "linear", "factor": 2.5}}),
+    ("gpt-neox", {"rotary_emb_base": 500, "rotary_pct": 0.25}),
+  ):
+    plain = checkpoint(name)
+    config = huggingface.load_checkpoint(plain.folder)[0].config
+    plain.config(rope_parameters=None, **older)
+    assert huggingface.load_checkpoint(plain.folder)[0].config == config
+
+
 def test_layers_of_unequal_types_are_float32_here_and_each_its_own_again_when_saved(checkpoint):
   def change(tensors):
     for number, name in enumerate(sorted(tensors)):
@@ -172,6 +183,43 @@ CONFIG_MISTAKES = [
   ("t5", {"feed_forward_proj": "gated-relu"}, "feed_forward_proj 'gated-relu' is not one of relu"),
   ("t5", {"relative_attention_max_distance": 4}, "leave no buckets for far distances"),
   ("bart", {"normalize_before": True}, "normalize_before = True is not supported"),
+  (
+    "llama",
+    {"rope_parameters": {"rope_type": "yarn", "factor": 2.0}},
+    "rope_type 'yarn' is not supported; known are",
+  ),
+  (
+    "llama",
+    {"rope_parameters": None, "rope_scaling": {"type": "linear"}},
+    "rope parameter factor must be a positive",
+  ),
+  (
+    "llama",
+    {"rope_parameters": {"full_attention": {}}},
+    "rope parameters by kind of layer are not supported",
+  ),
+  ("llama", {"rope_theta": -1.0, "rope_parameters": None}, "rope_theta = -1.0 is not supported"),
+  ("llama", {"partial_rotary_factor": 0.4}, "partial_rotary_factor must be 1 in this architecture"),
+  ("llama", {"num_key_value_heads": 2}, "num_attention_heads 3 is not a multiple of num_key_value_heads 2"),
+  ("llama-lm", {"mlp_bias": False}, "attention_bias and mlp_bias must be equal"),
+  ("llama-lm", {"hidden_act": "gelu"}, "hidden_act 'gelu' is not one of silu"),
+  ("llama-3-lm", {"tie_word_embeddings": False}, "the tensor lm_head.weight is missing"),
+  ("mistral-lm", {"sliding_window": 2.5}, "sliding_window must be a whole number, not 2.5"),
+  (
+    "qwen2",
+    {"layer_types": ["full_attention", "sliding_attention"]},
+    "alternate between local and full attention",
+  ),
+  ("qwen2", {"max_window_layers": 1, "layer_types": None}, "alternate between local and full attention"),
+  ("qwen3-lm", {"attention_bias": True}, "attention_bias = True is not supported, only False"),
+  ("gemma", {"model_type": "gemma2"}, "'gemma2' is not supported, because its layers alternate"),
+  ("apertus-lm", {"hidden_act": "xielu"}, "hidden_act 'xielu' is not one of gelu"),
+  ("gpt-neox", {"attention_bias": False}, "attention_bias = False is not supported, only True"),
+  (
+    "gpt-neox",
+    {"rope_parameters": {"partial_rotary_factor": 0.4}},
+    "rotary positions would turn 3 of a head's 8 dimensions",
+  ),
 ]
 
 
