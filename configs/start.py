@@ -8,6 +8,7 @@ says what is copied. Time: 200 steps take a third of configs/decoder.py's.
 """
 
 import dataclasses
+import os
 
 from gen.config import Data, Optimizer, Run
 from gen.interop import pretrained
@@ -23,7 +24,7 @@ def get_config(place: str = "runs/decoder") -> Run:
   """Returns the run."""
   folder, _ = start_source.split_step(place)
   run = Run(name="start", start_from=place, steps=200, evaluate_every=100)
-  if not (folder / run_folder.CONFIG).is_file():
+  if not os.path.isfile(folder / run_folder.CONFIG):  # noqa: PTH113
     return run  # The trainer says in one sentence what is missing.
   source = start_source.find_source(place)
   if source.run is None:

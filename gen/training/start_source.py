@@ -7,6 +7,7 @@ longer needs the source.
 import dataclasses
 import functools
 import hashlib
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,7 +68,8 @@ def with_start(run: Run, workdir: Path) -> Run:
   """
   if not run.start_from:
     return user_sources.with_sources(run)
-  if split_step(run.start_from)[0].resolve() == workdir.resolve():
+  folder, _ = split_step(run.start_from)
+  if os.path.isdir(folder) and folder.resolve() == workdir.resolve():  # noqa: PTH112
     raise UserError(f"start_from is the run's own folder {workdir}; choose another --workdir for the new run")
   stored = _stored_entry(workdir, run.start_from)
   entry = _entry_now(run.start_from, stored)
@@ -107,7 +109,7 @@ def split_step(text: str) -> tuple[Path, int | None]:
   (PosixPath('runs/a'), 37)
   """
   folder, colon, step = text.rpartition(":")
-  if colon and folder and step.isascii() and step.isdigit() and not Path(text).exists():
+  if colon and folder and step.isascii() and step.isdigit() and not os.path.exists(text):  # noqa: PTH110
     return Path(folder), int(step)
   return Path(text), None
 
@@ -119,8 +121,9 @@ def find_source(text: str) -> StartSource:
     UserError: if there is none.
   """
   folder, step = split_step(text)
-  if not (folder / _CONFIG).is_file():
-    what = f"has no {_CONFIG}" if folder.is_dir() else "is no folder"
+  # os.path.isfile is false for names that no file can have, where Path.is_file raises.
+  if not os.path.isfile(folder / _CONFIG):  # noqa: PTH113
+    what = f"has no {_CONFIG}" if os.path.isdir(folder) else "is no folder"  # noqa: PTH112
     raise UserError(
       f"start_from is {text!r}, but {folder} {what}; give the --workdir of a run, or a Hugging Face folder"
     )
@@ -129,7 +132,12 @@ def find_source(text: str) -> StartSource:
       raise UserError(
         f"start_from is {text!r}, but {folder} holds one checkpoint and no steps; leave out :{step}"
       )
-    return StartSource(folder, -1, _folder_checksum(folder), None)
+    try:
+      return StartSource(folder, -1, _folder_checksum(folder), None)
+    except OSError as error:
+      raise UserError(
+        f"start_from is {text!r}, but {error.filename} cannot be read: {error.strerror}"
+      ) from error
   steps = checkpoint_folder.complete_steps(folder / run_folder.CHECKPOINTS)
   if not steps:
     raise UserError(f"start_from is {text!r}, but {folder} has no checkpoint yet; train it further")

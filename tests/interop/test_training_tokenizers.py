@@ -157,6 +157,9 @@ def test_a_tokenizer_that_is_none_is_one_sentence(data, tmp_path):
     UserError, match=r"data.tokenizer is 'bpee'; it must be one of bytes, bpe, unigram, or the folder"
   ):
     validation.check_run(run)
+  for name in ("x" * 5000, "a\0b"):
+    with pytest.raises(UserError, match=r"data.tokenizer is '.*'; it must be one of bytes, bpe, unigram"):
+      validation.check_run(dataclasses.replace(run, data=dataclasses.replace(data, tokenizer=name)))
   (tmp_path / "empty").mkdir()
   with pytest.raises(UserError, match="has no tokenizer"):
     dataset.load_dataset(dataclasses.replace(data, tokenizer=str(tmp_path / "empty")))

@@ -190,6 +190,8 @@ def test_what_agrees_of_another_family_is_copied_if_asked(base, data, source, tm
     ("{}:5", "has no checkpoint of step 5; it has"),
     ("{}/nothing", "is no folder"),
     ("{}/checkpoints", "has no config.json"),
+    ("x" * 5000, "is no folder"),
+    ("a\0b", "is no folder"),
   ],
 )
 def test_a_source_that_is_none_is_one_sentence(base, data, source, tmp_path, start, sentence):
