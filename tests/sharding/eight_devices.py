@@ -1,6 +1,6 @@
 """Runs on eight simulated devices, for the tests beside it, and prints what it found as JSON.
 
-python -m tests.sharding.eight_devices losses FAMILY[@OPTIMIZER][:LAYOUT,LAYOUT] ...
+python -m tests.sharding.eight_devices losses FAMILY[@OPTIMIZER[+groups]][:LAYOUT,LAYOUT] ...
 python -m tests.sharding.eight_devices trainer FOLDER
 """
 
@@ -61,11 +61,12 @@ LAYOUTS = {
 
 
 def run_of(name):
-  """Returns a tiny run of FAMILY[@OPTIMIZER].
+  """Returns a tiny run of FAMILY[@OPTIMIZER[+groups]]; groups are frozen parameters and two learning rates.
 
   A multi-query key head, which tensor parallelism cannot split, is among them.
   """
   family, _, optimizer = name.partition("@")
+  optimizer, _, groups = optimizer.partition("+")
   recurrent = family in RECURRENT
   sizes = {"vocab": 160, "width": 16, "depth": 1}
   sizes |= {} if recurrent else {"heads": 8, "head_width": 4, "feed_forward": 24, "context": 16}
@@ -78,6 +79,8 @@ def run_of(name):
       name=optimizer or "adamw",
       peak_learning_rate=3e-3 if optimizer == "lion" else 1e-2,
       microbatches=1 if recurrent else 2,
+      frozen=("embedding", "*/attention/query") if groups else (),
+      rate_multipliers=("*/feed_forward=2",) if groups else (),
     ),
     steps=STEPS,
   )

@@ -21,6 +21,7 @@ TRIED = {
   "decoder@adafactor": ("zero3",),
   "decoder@lion": ("zero3",),
   "decoder@sgd": ("zero3",),
+  "decoder@adamw+groups": ("zero3", "all three"),
 }
 PAIRS = [(family, layout) for family, layouts in TRIED.items() for layout in layouts]
 
