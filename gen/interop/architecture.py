@@ -116,7 +116,9 @@ class Architecture:
         continue
       value = hf.get(key, default)
       if not _fits(value, (0 if value is not None else None) if key.endswith("_id") else default):
-        raise UserError(f"config.json: {key} = {_brief(value)} is not supported; it must be like {default!r}")
+        raise UserError(
+          f"config.json: {key} = {_brief(value)} is not supported; use a value such as {default!r}"
+        )
     return self.defaults | hf
 
 

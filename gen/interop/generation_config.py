@@ -143,7 +143,7 @@ def _notes(values: dict[str, Any], name: str) -> tuple[str, ...]:
   asked = [key for key, neutral in _UNSUPPORTED.items() if not _neutral(values.get(key), neutral)]
   if asked:
     listed = ", ".join(f"{key} {_short(values[key])}" for key in asked)
-    notes.append(f"{name} asks for {listed}, which is not supported: answers differ from transformers'")
+    notes.append(f"{name} sets {listed}, which is not supported: outputs differ from those of transformers")
   skipped = (_OF_SAMPLING if values.get("do_sample") is not True else ()) + (
     _OF_BEAMS if _neutral(values.get("num_beams"), 1) else ()
   )
@@ -153,7 +153,9 @@ def _notes(values: dict[str, Any], name: str) -> tuple[str, ...]:
     if key not in skipped and not _neutral(values.get(key), neutral)
   ]
   if chosen:
-    notes.append(f"{name} suggests {' '.join(chosen)}; how tokens are drawn is left to the caller")
+    notes.append(
+      f"{name} suggests {' '.join(chosen)}, which is not applied; the caller chooses how to sample"
+    )
   return tuple(notes)
 
 

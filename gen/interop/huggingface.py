@@ -131,13 +131,15 @@ def _check_parameters(config: Model, flat: dict[str, np.ndarray]) -> None:
   shapes = parameters.flatten_tree(language_model.parameter_shapes(config))
   for path in [*shapes, *flat]:
     if path not in flat or path not in shapes:
-      raise UserError(f"the parameter {path} is {'missing' if path in shapes else 'not one of this model'}")
+      raise UserError(
+        f"the parameter {path} is {'missing' if path in shapes else 'not a parameter of this model'}"
+      )
     if flat[path].shape != shapes[path].shape:
       wanted = list(shapes[path].shape)
       raise UserError(f"the parameter {path} has the shape {list(flat[path].shape)}; the model's is {wanted}")
     if flat[path].dtype not in DTYPES.values():
       known = ", ".join(str(dtype) for dtype in DTYPES.values())
-      raise UserError(f"the parameter {path} is {flat[path].dtype}; the format takes {known}")
+      raise UserError(f"the parameter {path} is {flat[path].dtype}; supported are {known}")
 
 
 def _word(flat: dict[str, np.ndarray]) -> str:

@@ -44,7 +44,7 @@ def _target(model: Pretrained, ids_bs: np.ndarray, decoder_input_ids: Any) -> np
   if decoder_input_ids is not None:
     target_bt = _ids("decoder_input_ids", decoder_input_ids, model.config.vocab)
     if len(target_bt) != len(ids_bs):
-      raise UserError(f"decoder_input_ids has {len(target_bt)} rows, and input_ids {len(ids_bs)}")
+      raise UserError(f"decoder_input_ids has {len(target_bt)} rows, but input_ids has {len(ids_bs)}")
     return target_bt
   values = model.values
   start = next(
@@ -64,11 +64,11 @@ def _ids(name: str, ids: Any, limit: int) -> np.ndarray:
 
 def _same_shape(name: str, given: np.ndarray, ids_bt: np.ndarray) -> None:
   if given.shape != ids_bt.shape:
-    raise UserError(f"{name} has the shape {list(given.shape)}, and input_ids {list(ids_bt.shape)}")
+    raise UserError(f"{name} has the shape {list(given.shape)}, but input_ids has {list(ids_bt.shape)}")
 
 
 def _fits(model: Pretrained, places: np.ndarray) -> None:
   if model.config.positions == "learned" and places.max() >= model.config.context:
     raise UserError(
-      f"the text has {places.max() + 1} positions, and the model's longest is {model.config.context}"
+      f"the text has {places.max() + 1} positions, but the model has only {model.config.context}"
     )

@@ -123,11 +123,11 @@ def _check_size(config: Model, listed: TensorListing) -> None:
   layers = max(config.depth, config.target_depth)
   if layers > len(listed.tensors):
     raise UserError(
-      f"config.json gives {layers:,} layers, and the files hold {len(listed.tensors):,} tensors"
+      f"config.json gives {layers:,} layers, but the files hold only {len(listed.tensors):,} tensors"
     )
   total = counts.count_parameters(config).total
   if total > 8 * there + 1_000_000:
-    raise UserError(f"config.json describes {total:,} parameters, and the files hold {there:,} numbers")
+    raise UserError(f"config.json describes {total:,} parameters, but the files hold only {there:,} numbers")
 
 
 def _plain_names(found: Architecture, listed: TensorListing) -> dict[str, TensorHeader]:
@@ -206,7 +206,7 @@ def check_tensors(model: Pretrained, wanted: Mapping[str, tuple[int, ...]]) -> N
       kind = "with its head" if model.head else "without a head"
       raise UserError(f"{stored.file}: unexpected tensor {stored.name}; {model.architecture} {kind} has none")
     if stored.shape != wanted[stored.row]:
-      shapes = f"{list(stored.shape)}, but config.json makes it {list(wanted[stored.row])}"
+      shapes = f"{list(stored.shape)}, but config.json gives {list(wanted[stored.row])}"
       raise UserError(f"{stored.file}: {stored.name} has the shape {shapes}")
     if stored.dtype not in tensor_files.DTYPES:
       known = ", ".join(tensor_files.DTYPES)

@@ -76,7 +76,7 @@ def read_header(path: Path) -> tuple[list[TensorHeader], dict[str, str]]:
 
 def _metadata(values: Any, path: Path) -> dict[str, str]:
   if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
-    raise UserError(f"{path} is damaged: its __metadata__ is not an object of texts")
+    raise UserError(f"{path} is damaged: its __metadata__ is not an object of strings")
   return values
 
 
@@ -86,13 +86,13 @@ def _tensor(path: Path, name: str, entry: Any, start: int, size: int) -> TensorH
     raise UserError(f"{path} is damaged: its header describes {shown} by {json_reading.describe_kind(entry)}")
   word, shape, offsets = (entry.get(key, ()) for key in ("dtype", "shape", "data_offsets"))
   if not isinstance(word, str) or not _are_sizes(shape) or len(shape) > MAX_AXES:
-    raise UserError(f"{path} is damaged: the type or the shape of {shown} cannot be")
+    raise UserError(f"{path} is damaged: the type or the shape of {shown} is invalid")
   if not _are_sizes(offsets) or len(offsets) != 2:
-    raise UserError(f"{path} is damaged: the place of {shown} is not two whole numbers")
+    raise UserError(f"{path} is damaged: the data_offsets of {shown} are not two whole numbers")
   begin, end = offsets
   wanted = math.prod(shape) * _WORD_BYTES.get(word, 0)
   if begin > end or start + end > size or (word in _WORD_BYTES and end - begin != wanted):
-    raise UserError(f"{path} is damaged: the bytes of {shown} are not all there")
+    raise UserError(f"{path} is damaged: the bytes of {shown} are incomplete")
   return TensorHeader(name, path.name, word, tuple(shape), start + begin, start + end)
 
 
@@ -107,7 +107,7 @@ def _check_places(path: Path, tensors: list[TensorHeader], start: int, size: int
   end, before = start, ""
   for tensor in sorted(tensors, key=lambda each: (each.begin, each.end)):
     if tensor.begin != end:
-      kind = "overlap" if tensor.begin < end else "leave a hole"
+      kind = "overlap" if tensor.begin < end else "leave a gap"
       raise UserError(f"{path} is damaged: the bytes of {before!r:.60} and {tensor.name!r:.60} {kind}")
     end, before = tensor.end, tensor.name
   if end != size:

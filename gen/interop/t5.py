@@ -77,7 +77,7 @@ def _model(hf: dict[str, Any], contents: TensorContents) -> Model:
   if buckets < 4 or furthest <= buckets // 2:
     raise UserError(
       f"config.json: relative_attention_num_buckets {buckets} and relative_attention_max_distance {furthest} leave "
-      "no buckets for far distances"
+      "no buckets for large distances"
     )
   whole = contents.kind != "T5EncoderModel" if contents.kind else decoder
   # Version 1.1 has an untied output matrix; newer files also state it explicitly.

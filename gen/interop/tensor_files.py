@@ -62,7 +62,7 @@ def list_tensors(directory: Path) -> TensorListing:
       tensors[tensor.name] = tensor
   for name, file in placed.items():
     if name not in tensors:
-      raise UserError(f"{directory / file} has no tensor {_brief(name)}, which {INDEX} places there")
+      raise UserError(f"{directory / file} has no tensor {_brief(name)}, which {INDEX} lists there")
   return TensorListing(tensors, metadata, index)
 
 
@@ -101,11 +101,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _nothing(directory: Path) -> str:
   if not directory.is_dir():
-    return f"{directory} is no directory"
+    return f"{directory} is not a folder"
   others = [path for end in _OTHER_FORMATS for path in sorted(directory.glob(f"*{end}"))]
   if others:
     pickled = others[0].suffix in _PICKLES
-    kind = "a pickle that may run code when it is read" if pickled else "a format that is not read"
+    kind = "a pickle, which may run code when it is read" if pickled else "a format that is not supported"
     convert = f"{_class(directory)}.from_pretrained({str(directory)!r}).save_pretrained('NEW_FOLDER')"
     first = f"{directory} has only {others[0].name}, {kind}; save the model as safetensors first"
     return f"{first}, with transformers: {convert}"

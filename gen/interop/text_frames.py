@@ -105,7 +105,7 @@ def _stop(eos: Ids, vocab: int, tokenizer: PretrainedTokenizer) -> tuple[Ids, tu
   instead = (
     f"the tokenizer's {tokenizer.name(stop[0])!r} (id {stop[0]}) ends a text"
     if stop
-    else "nothing ends a text"
+    else "no token ends a text"
   )
   outside = ", ".join(map(str, eos[:4]))
   return stop, (f"eos_token_id {outside} is outside the model's {vocab} ids: {instead}",)

@@ -35,7 +35,7 @@ def unwrap_names(listed: TensorListing, found: Architecture) -> tuple[TensorList
     tensors[new] = listed.tensors[old]._replace(name=new)
   prefixes = " and ".join(sorted(taken))
   return listed._replace(tensors=tensors), (
-    f"the names of tensors hold {prefixes} of a wrapping module, which is taken off",
+    f"tensor names contain {prefixes} of a wrapping module, which is removed",
   )
 
 

@@ -99,7 +99,7 @@ def test_bytes_that_two_tensors_claim_or_none_are_refused(folder):
   assert "4 bytes at its end belong to no tensor" in refused(folder)
   behind = small | {"data_offsets": [len(data) + 8, len(data) + 12]}
   write(folder / SINGLE, header | {"more": behind}, data + bytes(12))
-  assert "leave a hole" in refused(folder)
+  assert "leave a gap" in refused(folder)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_wrappers_are_taken_off_the_names_of_tensors(folder, tmp_path):
     write(folder / SINGLE, renamed, data)
     other, same = huggingface.load_checkpoint(folder)
     assert {stored.name for stored in other.tensors} == clean
-    assert len(other.notes) == 1 and "taken off" in other.notes[0] and model.notes == ()
+    assert len(other.notes) == 1 and "which is removed" in other.notes[0] and model.notes == ()
     np.testing.assert_array_equal(params["embedding"]["embedding"], same["embedding"]["embedding"])
   huggingface.save_checkpoint(tmp_path / "saved", other, same)
   assert {name for name in parts(tmp_path / "saved" / SINGLE)[0] if name != "__metadata__"} == clean

@@ -68,7 +68,7 @@ BYTES = {"add_prefix_space": True, "trim_offsets": True, "use_regex": True}
 
 
 def test_a_post_processor_that_repeats_a_text_is_refused(tmp_path):
-  with pytest.raises(UserError, match="gives a text 2 times"):
+  with pytest.raises(UserError, match="repeats a text 2 times"):
     of_letters(tmp_path, "ACGT", "[CLS] $A $A").frame()
 
 

@@ -136,10 +136,10 @@ def test_what_is_not_done_is_said_in_a_line(gpt2):
   )  # fmt: skip
   _, _, notes = answer(gpt2)
   assert notes == [
-    "generation_config.json asks for encoder_repetition_penalty 1.5, sequence_bias [[[3], 2.0]], which is not"
-    " supported: answers differ from transformers'",
-    "generation_config.json suggests --beams=4 --length_penalty=2.0 --temperature=0.6; how tokens are drawn is left to"
-    " the caller",
+    "generation_config.json sets encoder_repetition_penalty 1.5, sequence_bias [[[3], 2.0]], which is not"
+    " supported: outputs differ from those of transformers",
+    "generation_config.json suggests --beams=4 --length_penalty=2.0 --temperature=0.6, which is not applied; the"
+    " caller chooses how to sample",
   ]
   ask(gpt2, num_beams=1, length_penalty=2.0, do_sample=False, temperature=0.6, typical_p=None, eos_token_id=0)
   assert answer(gpt2)[2] == []
@@ -197,5 +197,5 @@ def test_ids_without_a_row_are_refused_only_where_a_prompt_holds_one(gpt2):
   assert notes == [
     "the tokenizer has 30 ids and the model rows for 29: texts with one of the others are refused"
   ]
-  with pytest.raises(UserError, match=r"'<22>', which is id 29, and the model has rows for ids 0 to 28 only"):
+  with pytest.raises(UserError, match=r"'<22>', which is id 29, but the model has rows only for ids 0 to 28"):
     text.prompt_ids(loaded._replace(reading=loaded.reading._replace(before=(29,))), "the cat")

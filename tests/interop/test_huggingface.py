@@ -137,7 +137,7 @@ def test_left_padding_changes_nothing_for_bloom_and_no_logit_sees_the_future(che
     ({"input_ids": IDS, "attention_mask": IDS[:, :2]}, r"attention_mask has the shape \[2, 2\]"),
     ({"input_ids": IDS, "token_type_ids": IDS}, "token_type_ids holds 0 to 9; it must be 0 to 2"),
     ({"input_ids": IDS, "decoder_input_ids": IDS}, "this bert has no decoder"),
-    ({"input_ids": np.zeros((1, 12), int)}, "has 12 positions, and the model's longest is 11"),
+    ({"input_ids": np.zeros((1, 12), int)}, "has 12 positions, but the model has only 11"),
   ],
 )
 def test_inputs_that_the_model_cannot_read_are_refused(checkpoint, given, sentence):
@@ -169,7 +169,7 @@ CONFIG_MISTAKES = [
   (
     "bert",
     {"vocab_size": 32},
-    r"word_embeddings.weight has the shape \[31, 15\], but config.json makes it \[32, 15\]",
+    r"word_embeddings.weight has the shape \[31, 15\], but config.json gives \[32, 15\]",
   ),
   (
     "gpt2",
@@ -181,7 +181,7 @@ CONFIG_MISTAKES = [
   ("gpt2-lm", {"tie_word_embeddings": False}, "the tensor lm_head.weight is missing"),
   ("bloom", {"apply_residual_connection_post_layernorm": True}, "post_layernorm = True is not supported"),
   ("t5", {"feed_forward_proj": "gated-relu"}, "feed_forward_proj 'gated-relu' is not one of relu"),
-  ("t5", {"relative_attention_max_distance": 4}, "leave no buckets for far distances"),
+  ("t5", {"relative_attention_max_distance": 4}, "leave no buckets for large distances"),
   ("bart", {"normalize_before": True}, "normalize_before = True is not supported"),
   (
     "llama",
@@ -235,7 +235,7 @@ TENSOR_MISTAKES = [
   (lambda tensors: tensors.update(extra=np.zeros(3, np.float32)), "unexpected tensor extra"),
   (
     lambda tensors: tensors.update({"pooler.dense.bias": np.zeros(7, np.float32)}),
-    r"pooler.dense.bias has the shape \[7\], but config.json makes it \[15\]",
+    r"pooler.dense.bias has the shape \[7\], but config.json gives \[15\]",
   ),
   (lambda tensors: tensors.update({"pooler.dense.bias": np.zeros(15)}), "pooler.dense.bias is of type F64"),
 ]
@@ -256,12 +256,12 @@ def test_embeddings_of_encoder_and_decoder_that_differ_are_refused(checkpoint):
 
 
 def test_files_that_are_missing_or_damaged_are_named(checkpoint, tmp_path):
-  with pytest.raises(UserError, match="nowhere is no directory"):
+  with pytest.raises(UserError, match="nowhere is not a folder"):
     huggingface.load_checkpoint(tmp_path / "nowhere")
   bert = checkpoint("bert").folder
   whole = (bert / "model.safetensors").read_bytes()
   (bert / "model.safetensors").write_bytes(whole[:-8])
-  with pytest.raises(UserError, match=r"model.safetensors is damaged: the bytes of .* are not all there"):
+  with pytest.raises(UserError, match=r"model.safetensors is damaged: the bytes of .* are incomplete"):
     huggingface.load_checkpoint(bert)
   (bert / "model.safetensors").write_bytes(whole[:8] + b"?" + whole[9:])
   with pytest.raises(UserError, match="is damaged: its header cannot be read"):
@@ -345,7 +345,7 @@ def test_a_model_of_gen_is_written_as_the_architecture_that_means_the_same(prese
 def test_a_model_that_no_architecture_means_is_refused_with_what_is_otherwise(tmp_path):
   model = presets.get_model("gpt2")
   model.activation = "swiglu"
-  with pytest.raises(UserError, match=r"no architecture of the format is this model; the nearest"):
+  with pytest.raises(UserError, match=r"no Hugging Face architecture matches this model; the nearest"):
     huggingface.save_checkpoint(tmp_path, model, {})
 
 

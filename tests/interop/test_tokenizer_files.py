@@ -325,7 +325,7 @@ def test_what_stands_beside_a_tokenizer_is_checked(tmp_path, files, sentence):
     ({"vocab": {"a": 0}, "merges": "a b\n"}, "no byte-level BPE|damaged"),
     ({"vocab": {"a": 0}, "merges": "#version\na\n"}, "line 2: 'a' is not a merge"),
     ({"vocab": ""}, "vocab.txt is empty"),
-    ({"vocab": "a\nb\n"}, "has no '.CLS.', which stands around a text"),
+    ({"vocab": "a\nb\n"}, "has no '.CLS.', which the tokenizer adds to each text"),
     (
       {"vocab": "a\n", "tokenizer_config": {"tokenizer_class": "EsmTokenizer"}},
       "class EsmTokenizer.*save_pretrained",

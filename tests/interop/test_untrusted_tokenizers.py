@@ -126,7 +126,7 @@ HOSTILE = {
     described(post_processor=MANY),
     "puts 999 parts around",
   ),
-  "a model that is a list": (described(model=[1]), "its model is no object"),
+  "a model that is a list": (described(model=[1]), "its model is not an object"),
 }  # fmt: skip
 OF_THE_LIBRARY = {
   "cubic time": (split("A*A*A*x"), "takes more than|retry-limit"),
@@ -202,7 +202,7 @@ def test_a_sentence_piece_model_that_multiplies_is_refused(tmp_path):
   path = tmp_path / "spiece.model"
   inner = b"\x12" + varint(len(TABLE)) + TABLE
   path.write_bytes(path.read_bytes() + b"\x1a" + varint(len(inner)) + inner)
-  with pytest.raises(UserError, match="puts 9,999 bytes for one of them"):
+  with pytest.raises(UserError, match="replaces one of them by 9,999 bytes"):
     tokenizers.load_tokenizer(tmp_path)
 
 

@@ -42,7 +42,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path):
     (
       "import_checkpoint.py",
       (f"--source={tmp_path / 'no'}", f"--workdir={tmp_path / 'x'}"),
-      "no is no directory",
+      "no is not a folder",
     ),
     ("export_checkpoint.py", (f"--workdir={tmp_path}", f"--output={tmp_path / 'y'}"), "has no config.json"),
   ):

@@ -209,7 +209,7 @@ def _id(name: str, vocab: dict[str, int], settings: TokenizerSettings, directory
   ids = vocab | {token.content: number for number, token in settings.added.items()}
   if name not in ids:
     raise UserError(
-      f"the vocabulary in {directory} has no {name!r}, which stands around a text; name the right one in"
+      f"the vocabulary in {directory} has no {name!r}, which the tokenizer adds to each text; name the right token in"
       " tokenizer_config.json"
     )
   return ids[name]

@@ -130,11 +130,11 @@ class JsonTokenizer(PretrainedTokenizer):
     other = tokenizers_library().Tokenizer(
       tokenizers_library().models.WordLevel({"x": self._size}, unk_token="x")
     )
-    with library_errors("the tokenizer cannot frame a text"):
+    with library_errors("the tokenizer cannot add its special tokens to a text"):
       ids = self._library.post_processor.process(other.encode("x"), add_special_tokens=True).ids
     if ids.count(self._size) != 1:
       raise UserError(
-        f"the post-processor of {JSON} gives a text {ids.count(self._size)} times, which is not supported"
+        f"the post-processor of {JSON} repeats a text {ids.count(self._size)} times, which is not supported"
       )
     place = ids.index(self._size)
     return tuple(ids[:place]), tuple(ids[place + 1 :])

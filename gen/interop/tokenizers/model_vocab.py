@@ -41,6 +41,6 @@ def check_ids(tokenizer: PretrainedTokenizer, ids: np.ndarray, vocab: int) -> No
   for number in np.asarray(ids)[np.asarray(ids) >= vocab][:1].tolist():
     name = tokenizer.name(number) if number < tokenizer.vocab else ""
     raise UserError(
-      f"the text holds {name!r}, which is id {number}, and the model has rows for ids 0 to {vocab - 1} only; leave it"
-      " out, or resize the model's embedding"
+      f"the text contains {name!r}, which is id {number}, but the model has rows only for ids 0 to {vocab - 1};"
+      " leave it out, or resize the model's embedding"
     )

@@ -40,7 +40,7 @@ def check_json(content: bytes) -> dict[str, Any]:
   except RecursionError:
     raise LimitError("it is nested too deeply") from None
   except ValueError as error:
-    raise LimitError(f"it is no valid JSON: {error}") from None
+    raise LimitError(f"it is not valid JSON: {error}") from None
   _is(described, dict, "it")
   _check_ids(described)
   stages: dict[str, list[dict[str, Any]]] = {}
@@ -96,7 +96,7 @@ def _check_ids(described: dict[str, Any]) -> None:
   elif isinstance(vocab, list):
     for entry in vocab:
       if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[0], str):
-        raise LimitError("a piece of its vocabulary is no pair of text and score")
+        raise LimitError("a piece of its vocabulary is not a pair of text and score")
       _check_id(entry[0], 0)
   word = model.get("max_input_chars_per_word")
   if isinstance(word, int) and word > MAX_WORD:
@@ -136,14 +136,14 @@ def _check_lists(part: dict[str, Any], name: str) -> None:
   """Bounds the number of parts that a template adds to a text."""
   for key in ("single", "pair"):
     if isinstance(part.get(key), list) and len(part[key]) > _COUNT:
-      raise LimitError(f"its {name} puts {len(part[key]):,} parts around a text")
+      raise LimitError(f"its {name} adds {len(part[key]):,} parts to a text")
   tokens = part.get("special_tokens")
   for token in tokens.values() if isinstance(tokens, dict) else ():
     ids = token.get("ids") if isinstance(token, dict) else None
     for number in ids if isinstance(ids, list) else ():
       _check_id(str(token.get("id")), number)
     if isinstance(ids, list) and len(ids) > _COUNT:
-      raise LimitError(f"its {name} puts {len(ids):,} ids for one special token")
+      raise LimitError(f"its {name} gives {len(ids):,} ids to one special token")
 
 
 def _check_part(part: dict[str, Any], name: str) -> None:
@@ -162,7 +162,7 @@ def _check_part(part: dict[str, Any], name: str) -> None:
     try:
       _check_table(base64.b64decode(part["precompiled_charsmap"]))
     except binascii.Error:
-      raise LimitError(f"its {name} has a precompiled_charsmap that is no base64") from None
+      raise LimitError(f"its {name} has a precompiled_charsmap that is not base64") from None
 
 
 def _check_table(table: bytes) -> None:
@@ -170,7 +170,9 @@ def _check_table(table: bytes) -> None:
   trie = int.from_bytes(table[:4], "little")
   longest = max(map(len, table[4 + trie :].split(b"\0")))
   if longest > _SEGMENT:
-    raise LimitError(f"its table of characters puts {longest:,} bytes for one of them, more than {_SEGMENT}")
+    raise LimitError(
+      f"its table of characters replaces one of them by {longest:,} bytes, more than {_SEGMENT}"
+    )
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
@@ -208,5 +210,7 @@ def _varint(message: bytes, place: int) -> tuple[int, int]:
 
 def _is(value: Any, kind: type, name: str) -> Any:
   if not isinstance(value, kind):
-    raise LimitError(f"{name} is no {'object' if kind is dict else 'list' if kind is list else 'text'}")
+    raise LimitError(
+      f"{name} is not {'an object' if kind is dict else 'a list' if kind is list else 'a string'}"
+    )
   return value

@@ -69,7 +69,7 @@ def check_pattern(pattern: str) -> int:
   reader = _PatternReader(pattern)
   part = reader.alternatives(0)
   if reader.place < len(pattern):
-    raise PatternError("its parentheses do not pair")
+    raise PatternError("its parentheses are not balanced")
   return part.min_length
 
 
@@ -117,7 +117,7 @@ class _PatternReader:
       repeats, choices = repeats + part.repeats, choices + part.choices
       ambiguous |= part.ambiguous
     if repeats > MAX_REPEATS:
-      raise PatternError(f"it repeats more than {MAX_REPEATS} times without a bound in a row")
+      raise PatternError(f"it has more than {MAX_REPEATS} unbounded repetitions in a row")
     if choices > MAX_CHOICES:
       raise PatternError(f"more than {MAX_CHOICES} of its parts in a row vary in length")
     return PatternPart(min_length, max_length, repeats, choices, ambiguous, first, last, signs)
@@ -169,7 +169,7 @@ class _PatternReader:
           self.place = place + 1
           return
       place += 1
-    raise PatternError("its square brackets do not pair")
+    raise PatternError("its square brackets are not balanced")
 
   def _group(self, depth: int) -> PatternPart:
     flags = _FLAGS.match(self.pattern, self.place)
@@ -182,7 +182,7 @@ class _PatternReader:
     self.place = opened.end()
     inside = self.alternatives(depth + 1)
     if not self.pattern.startswith(")", self.place):
-      raise PatternError("its parentheses do not pair")
+      raise PatternError("its parentheses are not balanced")
     self.place += 1
     if opened.group() in ("(?=", "(?!", "(?<=", "(?<!"):
       return PatternPart(0, 0, inside.repeats, inside.choices)

@@ -76,7 +76,7 @@ def _in_child(kind: str, content: bytes) -> str | None:
   except ValueError:
     if ended.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
       return f"reading it takes more than {seconds} s"
-    return f"reading it ends the process, by a fault of the library or by more than {memory:,} bytes"
+    return f"the library crashed while reading it, by a fault or by more than {memory:,} bytes of memory"
   return error
 
 
@@ -161,7 +161,7 @@ def run_trial(kind: str, seconds: str, memory: str, *folders: str) -> None:
   try:
     try_out(kind, sys.stdin.buffer.read())
   except MemoryError:
-    said = {"error": f"reading it takes more than {int(memory):,} bytes"}
+    said = {"error": f"reading it takes more than {int(memory):,} bytes of memory"}
   except BaseException as error:  # Rust's panics are not subclasses of Exception
     said = {"error": (str(error).strip().splitlines() or [type(error).__name__])[0]}
   print(json.dumps(said))
