@@ -52,7 +52,7 @@ TOKENS_UNIT = quantities.DEFINE_float(
 VOCAB = quantities.DEFINE_integer(
   "vocab",
   None,
-  "Of the model's shape; the study's or the family's if left out.",
+  "Vocabulary of the model's shape; by default the study's or the family's.",
   lower_bound=1,
   upper_bound=2**31 - 1,
 )
@@ -62,10 +62,10 @@ BUDGET = flags.DEFINE_string(
 FLOPS = quantities.DEFINE_float("flops", None, "C in FLOPs.", lower_bound=0)
 PF_DAYS = quantities.DEFINE_float("pf_days", None, "C in PF/s-days, 8.64e19 FLOPs.", lower_bound=0)
 MINUTES = quantities.DEFINE_float(
-  "machine_minutes", None, "C in minutes of this machine; its matrix products are timed.", lower_bound=0
+  "machine_minutes", None, "C in minutes of this machine, whose matrix products are timed.", lower_bound=0
 )
 HOURS = quantities.DEFINE_float(
-  "hours", None, "C in hours of --count devices --gpu at --utilization.", lower_bound=0
+  "hours", None, "C in hours of --count devices of the kind --gpu at --utilization.", lower_bound=0
 )
 GPU = flags.DEFINE_string("gpu", None, "Device by name, or its peak in FLOP/s; h100 by default.")
 COUNT = quantities.DEFINE_float("count", None, "Number of devices; 1 by default.", lower_bound=0)
@@ -78,12 +78,12 @@ UTILIZATION = quantities.DEFINE_float(
 )
 PRICE = quantities.DEFINE_float("price_per_hour", None, "Price of one device per hour.", lower_bound=0)
 FAMILY = flags.DEFINE_string(
-  "family", "chinchilla", "Of presets, for the model's shape: chinchilla, gpt2, t5, ..."
+  "family", "chinchilla", "Family of presets for the model's shape: chinchilla, gpt2, t5, ..."
 )
 INFERENCE = quantities.DEFINE_float(
   "inference_tokens",
   None,
-  "Tokens that the model will serve: minimizes training plus inference.",
+  "Tokens of inference; the plan then minimizes the FLOPs of training plus inference.",
   lower_bound=0,
 )
 UNIQUE = quantities.DEFINE_float(
@@ -92,7 +92,7 @@ UNIQUE = quantities.DEFINE_float(
 OVERTRAIN = quantities.DEFINE_floats(
   "overtrain",
   [],
-  "Price of models this many times smaller than the optimum.",
+  "Cost of models that are this many times smaller than the optimum.",
   may_be_empty=True,
   lower_bound=0,
 )
@@ -106,17 +106,21 @@ NEXT = quantities.DEFINE_integer(
 MAX_FLOPS = quantities.DEFINE_float(
   "max_run_flops",
   None,
-  "--next: the most FLOPs of one run; those of the study's largest if left out.",
+  "Maximum FLOPs of one run of --next; by default those of the study's largest run.",
   lower_bound=0,
 )
 APPROACH = flags.DEFINE_enum(
   "approach", "parametric", ["parametric", "isoflop", "envelope"], "How runs are fitted."
 )
 COUNTING = flags.DEFINE_string(
-  "params_convention", "matrices", "What N of the file counts (see conventions)."
+  "params_convention", "matrices", "Convention in which N of the file is counted (docs/planning.md)."
 )
 BOOTSTRAPS = quantities.DEFINE_integer(
-  "bootstraps", 1000, "Resamples for the intervals of a file of runs.", lower_bound=0, upper_bound=1_000_000
+  "bootstraps",
+  1000,
+  "Resamples for the intervals of a fitted file of runs.",
+  lower_bound=0,
+  upper_bound=1_000_000,
 )
 SEED = shared_flags.define_seed("resampling")
 LEVEL = quantities.DEFINE_float("level", 0.95, "Coverage of the intervals.", lower_bound=0, upper_bound=1)
@@ -227,7 +231,7 @@ def _amounts() -> "BudgetAmounts | None":
   if len(said) != 1:
     which = "none is given" if not said else "given are " + ", ".join(f"--{name}" for name in said)
     raise UserError(
-      "a plan wants one budget, --flops, --pf_days, --hours (with --gpu and --count), --machine_minutes or --budget, "
+      "a plan needs one budget, --flops, --pf_days, --hours (with --gpu and --count), --machine_minutes or --budget, "
       f"or else --params, --tokens or --model; {which}"
     )
   if BUDGET.value is not None:
@@ -288,7 +292,9 @@ def _is_path(text: str) -> bool:
 def _factors() -> list[float]:
   for factor in OVERTRAIN.value:
     if factor <= 0:
-      raise UserError(f"--overtrain={factor:g}: a model so many times smaller than the optimum; above zero")
+      raise UserError(
+        f"--overtrain={factor:g}: give a factor above zero, how many times smaller the model is than the optimum"
+      )
   return OVERTRAIN.value
 
 

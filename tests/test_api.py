@@ -100,7 +100,7 @@ def test_names_that_are_not_recognized_can_be_given(columns):
 @pytest.mark.parametrize(
   ("call", "sentence"),
   [
-    (lambda: gen.plan(), "a plan wants a budget"),
+    (lambda: gen.plan(), "a plan needs a budget"),
     (lambda: gen.plan("hoffman2022", flops=1e21), "hoffman2022"),
     (lambda: gen.plan("no/such/file.csv", flops=1e21), "no/such/file.csv"),
     (lambda: gen.plan(flops=1e21, budget="1e21"), "both given"),

@@ -12,7 +12,7 @@ EXPERIMENT = "evaluate_tasks.py"
   [
     ([], "--checkpoint=FOLDER is missing"),
     (["--checkpoint=runs/x"], "--tasks=NAME,... is missing"),
-    (["--checkpoint=runs/x", "--tasks=t", "--log_samples"], "say where by --json=FILE"),
+    (["--checkpoint=runs/x", "--tasks=t", "--log_samples"], "name the file with --json=FILE"),
     (["--checkpoint=runs/x", "--tasks=t", "--json=/no/such/report.json"], "which does not exist"),
     (["--checkpoint=runs/x", "--tasks=t", "--limit=0"], "limit"),
     (

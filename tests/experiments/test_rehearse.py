@@ -34,7 +34,7 @@ def test_a_law_and_a_noise_give_the_counts_as_json(tmp_path):
   ("content", "flags", "sentence"),
   [
     (None, [], "no law is given; name the results.json of earlier runs"),
-    (CONSTANTS, [], "has no size with several seeds, so no noise; give it with --noise=NATS"),
+    (CONSTANTS, [], "has no size with several seeds, so the noise is unknown; give it with --noise=NATS"),
     ({"N_coefficient": 0.1, "a": 0.5}, ["--noise=0.1"], "holds a law of the optimum alone"),
     (CONSTANTS, ["--noise=-1"], "--noise=-1: -1 is too small"),
     (CONSTANTS, ["--noise=0.1", "--config.seeds=(1,)"], "config.budgets has 5 entries, config.seeds 1"),

@@ -48,11 +48,12 @@ def _same(one: str, first: Sweep, other: str, second: Sweep) -> None:
     values = [getattr(sweep.data, field.name) for sweep in (first, second)]
     if field.name not in _OWN_DATA and values[0] != values[1]:
       raise UserError(
-        f"config.{one}.data.{field.name} is {values[0]!r}, config.{other}.data.{field.name} {values[1]!r}; an atlas "
-        "reads one text in one way, so set both alike"
+        f"config.{one}.data.{field.name} is {values[0]!r}, config.{other}.data.{field.name} {values[1]!r}; all "
+        "families of an atlas read the same text, so set both to the same value"
       )
   if (first.budgets, first.held_out) != (second.budgets, second.held_out):
     raise UserError(
-      f"config.{one} and config.{other} have other budgets ({first.budgets} and {second.budgets}, held out "
-      f"{first.held_out:g} and {second.held_out:g}); families are compared at equal ones, so set both alike"
+      f"config.{one} and config.{other} have different budgets ({first.budgets} and {second.budgets}, held out "
+      f"{first.held_out:g} and {second.held_out:g}); families are compared at equal budgets, so set both to the same "
+      "value"
     )

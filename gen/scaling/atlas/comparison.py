@@ -115,17 +115,17 @@ def compare_families(
     UserError: without a family.
   """
   if not families:
-    raise UserError("no family has runs, so there is nothing to compare")
+    raise UserError("no family has runs to compare")
   sides = {one.name: _side(one) for one in families}
   residuals = {name: _residuals(side) for name, side in sides.items()}
   shared = sorted(set.intersection(*(set(one) for one in residuals.values())))
   correlation = _correlations(residuals)
   if not bootstraps or len(shared) < MIN_CELLS:
-    how = "no intervals were asked for"
+    how = "no intervals were requested"
     if bootstraps:
       how = (
         f"no intervals: the families share {len(shared)} runs (budget, rank of size, seed) whose valley leaves a "
-        f"residual, and {MIN_CELLS} are the least to draw from"
+        f"residual, but resampling takes at least {MIN_CELLS}"
       )
     return FamilyComparison(sides, level, how, correlation, len(shared))
   random = np.random.default_rng(seed)

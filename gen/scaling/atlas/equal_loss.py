@@ -37,7 +37,9 @@ def cost_multipliers(
   known = [_known(side.found) for side in sides]
   for name, which in zip((one, other), known, strict=True):
     if which.sum() < 2:
-      raise UserError(f"{name} has {which.sum()} budgets with a minimum; two are the least to read costs off")
+      raise UserError(
+        f"{name} has {which.sum()} budgets with a minimum; costs at equal loss take at least two"
+      )
   ranges = [side.found.loss_bg[0, which] for side, which in zip(sides, known, strict=True)]
   low, high = max(losses.min() for losses in ranges), min(losses.max() for losses in ranges)
   if not low < high:
@@ -45,7 +47,7 @@ def cost_multipliers(
       f"{name} from {losses.max():.3f} to {losses.min():.3f}"
       for name, losses in zip((one, other), ranges, strict=True)
     )
-    raise UserError(f"there is no loss that both reached ({said} nats), so nothing can be read at equal loss")
+    raise UserError(f"the families share no loss ({said} nats), so they cannot be compared at equal loss")
   losses = np.linspace(high, low, PLACES)
   prices = [_prices(side.found, which, losses, cost)[0] for side, which in zip(sides, known, strict=True)]
   drawn = None

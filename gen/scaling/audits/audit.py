@@ -86,7 +86,7 @@ def audit_runs(
   """
   points = fit.not_held_out(runs)
   if bootstraps < 20:
-    raise UserError(f"bootstraps is {bootstraps}; an audit takes its standard errors from at least 20")
+    raise UserError(f"bootstraps is {bootstraps}; an audit needs at least 20 for its standard errors")
   units = unit_checks.check_before_fit(points)
   try:
     law = parametric.fit(points, delta=delta, bootstraps=bootstraps, seed=seed, method="bca")

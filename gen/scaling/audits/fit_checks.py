@@ -41,7 +41,7 @@ def check_convergence(facts: StudyFacts) -> Iterator[Finding]:
   gone = [
     name for name, share in zip(("A / N^alpha", "B / D^beta", "E"), shares, strict=True) if share < 1e-3
   ]
-  said = "the exponents lie inside the grid of starts, and every term of the law is seen"
+  said = "the exponents lie inside the grid of starts, and the runs show every term of the law"
   if outside or gone:
     said = "; ".join(
       [
@@ -62,9 +62,9 @@ def check_identifiability(facts: StudyFacts) -> Iterator[Finding]:
   if correlation > 0.98:
     said += ": nearly all at one D / N, so the effects of N and D are hard to tell apart"
   elif correlation < -0.995:
-    said += ": nearly one budget, so how the optimum moves with compute is not seen"
+    said += ": nearly one budget, so the runs do not show how the optimum moves with compute"
   elif count < 10:
-    said += ": hardly any are left over to check a law of five constants"
+    said += ": almost none are left to check a law of five constants"
   yield make_finding("identifiability", bad, correlation, [-0.995, 0.98], said)
   low, high = bootstrap.draw_interval(facts.law.exponents(facts.law.draws_sp), facts.law.a, facts.law.level)
   width = high - low
@@ -79,8 +79,8 @@ def check_identifiability(facts: StudyFacts) -> Iterator[Finding]:
   twice = count - len(np.unique(rows, axis=0))
   yield make_finding(
     "duplicates", twice > 0, twice, 0,
-    f"{twice} runs repeat another's N, D and loss exactly: they are no new evidence, and intervals are too narrow"
-    if twice else "no run is there twice",
+    f"{twice} runs repeat another's N, D and loss exactly: they add no evidence, and intervals are too narrow"
+    if twice else "no run is repeated",
   )  # fmt: skip
 
 
@@ -93,8 +93,8 @@ def check_residuals(facts: StudyFacts) -> Iterator[Finding]:
   named = ", ".join(str(name) for name in facts.points.names[far][:5])
   yield make_finding(
     "outliers", bool(far.any()), float(np.abs(r[worst]) / scale), outliers.FAR_OUT,
-    f"{far.sum()} runs lie more than {outliers.FAR_OUT:g} sd off the law: {named}" if far.any()
-    else f"the run farthest off the law, {facts.points.names[worst]}, is {abs(r[worst]) / scale:.1f} sd away",
+    f"{far.sum()} runs lie more than {outliers.FAR_OUT:g} sd from the law: {named}" if far.any()
+    else f"the run farthest from the law, {facts.points.names[worst]}, is {abs(r[worst]) / scale:.1f} sd from it",
   )  # fmt: skip
   yield _leverage(facts)
   yield _structure(facts, far)
@@ -104,13 +104,13 @@ def _leverage(facts: StudyFacts) -> Finding:
   left_out = facts.law.left_out_kp
   if left_out is None:
     return Finding(
-      "leverage", SKIP, None, None, f"{len(facts.points)} runs are too many to leave out one by one"
+      "leverage", SKIP, None, None, f"{len(facts.points)} runs are too many to leave out one at a time"
     )
   moved = np.abs(facts.law.exponents(left_out) - facts.law.a)
   worst, limit = int(np.nanargmax(moved)), max(_SINGLE, 2 * _spread(facts.law.draws_sp))
   return make_finding(
     "leverage", bool(moved[worst] > limit), float(moved[worst]), limit,
-    f"without {facts.points.names[worst]} alone a moves by {moved[worst]:.3f}, the most of all runs",
+    f"without {facts.points.names[worst]} alone a moves by {moved[worst]:.3f}, more than without any other",
   )  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def _structure(facts: StudyFacts, far: np.ndarray) -> Finding:
   r, points = facts.law.residuals[kept], facts.points.select(kept)
   if len(r) < 12 or np.std(r) < 1e-5:
     return Finding(
-      "residual_structure", SKIP, None, _CHANCE, "too few or too small residuals to have a pattern"
+      "residual_structure", SKIP, None, _CHANCE, "the residuals are too few or too small to show a pattern"
     )
   x, y = (_standard(np.log(values)) for values in (points.params, points.tokens))
   smooth = _chance(r, np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], 1))
@@ -151,7 +151,7 @@ def check_agreement(facts: StudyFacts) -> Iterator[Finding]:
     )  # fmt: skip
   groups, budgets = facts.points.groups(), facts.points.group_flops()
   if len(budgets) < 3 or len(budgets) > 60:
-    said = f"{len(budgets)} budgets: leaving one out takes three to sixty"
+    said = f"{len(budgets)} budgets: leaving out one at a time takes three to sixty"
     yield Finding("leave_one_budget_out", SKIP, None, _SHIFT, said)
     yield Finding("extrapolation", SKIP, None, _AHEAD, said)
     return
@@ -173,7 +173,7 @@ def _without_budgets(facts: StudyFacts, groups: np.ndarray, budgets: np.ndarray)
   limit = max(_SHIFT, _ERRORS * error)
   yield make_finding(
     "leave_one_budget_out", not shifts[worst] <= limit, shifts[worst], limit,
-    f"leaving out the budget of {worst} FLOPs moves a by {shifts[worst]:.3f}, the most of all budgets",
+    f"leaving out the budget of {worst} FLOPs moves a by {shifts[worst]:.3f}, more than without any other",
   )  # fmt: skip
   last = groups == groups.max()
   top = facts.points.select(last)
@@ -192,7 +192,7 @@ def check_conventions(facts: StudyFacts) -> Iterator[Finding]:
   shifts = {name: shift for name, shift in found.items() if shift is not None}
   k = facts.points.flops / (facts.points.params * facts.points.tokens)
   if np.ptp(np.log(k)) > 0.02:
-    shifts["C counted as given, not as 6 N D,"] = _shift_of_flops(facts, k)
+    shifts["C as the file gives it, not as 6 N D,"] = _shift_of_flops(facts, k)
   if not shifts:
     yield Finding(
       "conventions", SKIP, None, _SHIFT, "C is k N D, and N has one convention: nothing to compare"
@@ -201,7 +201,7 @@ def check_conventions(facts: StudyFacts) -> Iterator[Finding]:
   worst = max(shifts, key=lambda name: abs(shifts[name]))
   yield make_finding(
     "conventions", abs(shifts[worst]) > _SHIFT, shifts[worst], _SHIFT,
-    f"with {worst} a is {shifts[worst]:+.3f} off: say which convention a law is in",
+    f"with {worst} a is {shifts[worst]:+.3f} off: state the convention of a law with it",
   )  # fmt: skip
 
 

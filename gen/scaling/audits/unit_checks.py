@@ -47,7 +47,7 @@ def _counts(points: RunsTable) -> Finding:
   mixed = _apart(np.log10(ratio))
   if not _FLOPS[0] / 1.5 < np.exp(np.median(np.log(k))) < _FLOPS[1] * 100:
     return make_finding(
-      "units_of_counts", True, middle, list(_RATIOS), f"{said}: N, D and C are not in the same units"
+      "units_of_counts", True, middle, list(_RATIOS), f"{said}: N, D and C are not in consistent units"
     )
   if not _RATIOS[0] < middle < _RATIOS[1]:
     what = "tokens" if middle < 1 else "params"

@@ -26,7 +26,7 @@ def check_valleys(facts: StudyFacts) -> Iterator[Finding]:
   """Checks that every budget has a minimum, near the middle of its sizes and symmetric."""
   sizes = [len(budget.log_n) for budget in valley_minimum.split_budgets(facts.points)]
   if not facts.designed or sum(size >= 3 for size in sizes) < 2:
-    said = "the runs are not made in budgets of three sizes and more: no valleys to look at"
+    said = "the runs do not form budgets of at least three sizes, so there are no valleys"
     for name in ("edge_minima", "off_centre", "asymmetry", "valley_shape", "size_span"):
       yield Finding(name, SKIP, None, None, said)
     return
@@ -48,12 +48,13 @@ def check_valleys(facts: StudyFacts) -> Iterator[Finding]:
   middle = float(np.median(known)) if known else math.nan
   yield make_finding(
     "valley_shape", bool(middle < _LEAST_R_SQUARED), middle, _LEAST_R_SQUARED,
-    f"parabolas explain {100 * middle:.0f} % of the scatter of the losses in the middle budget by that measure",
+    f"parabolas explain {100 * middle:.0f} % of the scatter of the losses in the middle budget",
   )  # fmt: skip
   narrow = min(found, key=lambda one: one.span)
   yield make_finding(
     "size_span", narrow.span < _LEAST_SPAN, narrow.span, _LEAST_SPAN,
-    f"sizes span a factor {narrow.span:.3g} at {narrow.budget:.3g} FLOPs, the least; under {_LEAST_SPAN:g} a valley is "
+    f"sizes span a factor {narrow.span:.3g} at {narrow.budget:.3g} FLOPs, the smallest span; below {_LEAST_SPAN:g} a "
+    "valley is "
     "hard to see",
   )  # fmt: skip
 
@@ -111,7 +112,7 @@ def _symmetry(facts: StudyFacts, inside: list[IsoflopValley]) -> Finding:
     bends.append(solved[3] / depth)
     errors.append(noise * math.sqrt(np.linalg.inv(powers_m4.T @ powers_m4)[3, 3]) / depth)
   if not bends:
-    return Finding("asymmetry", SKIP, None, _BENT, "no budget has five sizes, which an asymmetry takes")
+    return Finding("asymmetry", SKIP, None, _BENT, "no budget has the five sizes that an asymmetry takes")
   weights = 1 / np.square(errors)
   mean, error = float(np.average(bends, weights=weights)), float(weights.sum() ** -0.5)
   bad = abs(mean) > _BENT and abs(mean) > 4 * error

@@ -164,7 +164,7 @@ def _reading(
 ) -> tuple[CurveReading, RunsTable, CurveLines, str]:
   """Returns the curves to read, the runs that they are of, and their form."""
   if read not in READS:
-    raise UserError(f"the envelope cannot be read from {read!r}; give one of {', '.join(READS)}")
+    raise UserError(f"the envelope cannot be read from {read!r}; choose one of {', '.join(READS)}")
   if len(points) > _MANY and not lines:
     points = _few(points)
   if read in ("auto", "decayed"):
@@ -243,7 +243,7 @@ def _resampled(points: RunsTable) -> tuple[np.ndarray, str]:
   groups = points.groups()
   if np.mean(np.bincount(groups)[groups] >= _LEAST_IN_A_BUDGET) >= 0.5:
     return groups, "the runs of each budget"
-  return np.zeros(len(points), np.int64), "all runs, most budgets having too few of their own"
+  return np.zeros(len(points), np.int64), "all runs, because most budgets have too few"
 
 
 def _counts(groups: np.ndarray, bootstraps: int, seed: int) -> np.ndarray:

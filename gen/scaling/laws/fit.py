@@ -208,7 +208,7 @@ def not_held_out(runs: RunsTable | Mapping[str, ArrayLike]) -> RunsTable:
   """
   runs = _whole(runs)
   if runs.held_out.all():
-    raise UserError(f"there are {len(runs)} runs and all are held out: none is left to fit")
+    raise UserError(f"all {len(runs)} runs are held out, so none is left to fit")
   return runs.select(~runs.held_out)
 
 

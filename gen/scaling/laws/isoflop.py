@@ -196,7 +196,7 @@ def _choose(
   said = [_said(flops, why) for why, flops in without.items()]
   if len(used) < 2:
     why = "; ".join(said) or "the runs have one budget"
-    raise UserError(f"a power law needs two budgets with a valley, there {_count(len(used))}: {why}")
+    raise UserError(f"a power law needs two budgets with a valley, but there {_count(len(used))}: {why}")
   return used, said
 
 

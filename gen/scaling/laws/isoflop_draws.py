@@ -154,7 +154,7 @@ def _over_lines(
   """Draws from the scatter of the minima about the power law, if three sizes and one seed leave no residuals."""
   freedom = len(budgets) - 2
   if freedom < 1:
-    said = "three sizes and one seed a budget, and two budgets, leave nothing over to measure noise by: no intervals"
+    said = "two budgets with three sizes and one seed each leave nothing to measure noise by, so there are no intervals"
     return LawDraws(np.zeros((0, 4)), None, "none", [said])
   log_c = np.log([one.flops for one in budgets])
   log_n = np.array([low.log_n[0] for low in found])
@@ -165,7 +165,7 @@ def _over_lines(
   log_d_bg = np.stack([budget.log_d(log_n_bg[:, g]) for g, budget in enumerate(budgets)], 1)
   rows_b4 = draw_lines(np.exp(log_c), log_n_bg, log_d_bg)
   said = (
-    "three sizes and one seed a budget leave nothing over to measure noise by: intervals are from how the "
+    "three sizes and one seed a budget leave nothing to measure noise by: intervals are from how the "
     f"{len(budgets)} minima scatter about the power law"
   )
   return LawDraws(rows_b4, None, f"{options.bootstraps} draws of the minima's scatter about the law", [said])

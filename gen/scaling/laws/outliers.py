@@ -47,7 +47,7 @@ def outlier_sentences(
     expected = losses[row] * np.exp(min(residuals[row], 700.0))
     said.append(
       f"{called} is an outlier: its loss is {losses[row]:.4g}, the law says {expected:.4g}, "
-      f"{abs(residuals[row]) / scale:.3g} robust standard deviations off; did it diverge?"
+      f"{abs(residuals[row]) / scale:.3g} robust standard deviations away; did the run diverge?"
     )
   if len(rows) > shown:
     said.append(f"{len(rows) - shown} more runs are outliers")

@@ -159,7 +159,9 @@ def leave_out(points: RunsTable, fitted: ParametricFit, groups: np.ndarray) -> l
 def check_options(delta: float, bootstraps: int, level: float, method: str) -> None:
   """Raises UserError for invalid options."""
   if not delta >= 1e-12:
-    raise UserError(f"delta is {delta:g}; it must be above zero (1e-3 is the paper's, inf is least squares)")
+    raise UserError(
+      f"delta is {delta:g}; it must be above zero (1e-3 as in the paper; inf for least squares)"
+    )
   if bootstraps < 0:
     raise UserError(f"bootstraps is {bootstraps}; give the number of resamples, or 0 for no intervals")
   if not 0 < level < 1:
@@ -180,7 +182,7 @@ def check_design(points: RunsTable, constants: int = 5) -> None:
   for name, values in (("params", x), ("tokens", y), ("loss", np.log(points.loss))):
     if np.ptp(values) < 1e-9:
       raise UserError(
-        f"{name} is the same in all {len(points)} runs, so the law cannot be identified; vary it"
+        f"{name} is the same in all {len(points)} runs, so the law cannot be identified; vary it between runs"
       )
   if np.corrcoef(x, y)[0, 1] > 1 - 1e-6:
     slope = np.polyfit(x, y, 1)[0]

@@ -26,18 +26,18 @@ def fit_warnings(found: "ParametricFit", points: RunsTable, intervals: dict[str,
     said.append("all runs have nearly one budget: how the optimum moves with compute is extrapolated")
   if len(points) < 10:
     said.append(
-      f"{len(points)} runs for {5 if law.alpha != law.beta else 4} constants: hardly any left over to check the law"
+      f"{len(points)} runs for {5 if law.alpha != law.beta else 4} constants: almost none are left to check the law"
     )
   if found.gradient_norm > 1e-10 * max(1.0, len(points) / 1000):
-    said.append(f"the gradient's norm is {found.gradient_norm:.2g} where 1e-10 was sought")
+    said.append(f"the gradient's norm is {found.gradient_norm:.2g}, above the goal of 1e-10")
   shares = np.median(found_shares(law, points), 0)
   for name, share in zip(("A / N^alpha", "B / D^beta", "E"), shares, strict=True):
     if share < 1e-3:
       said.append(
-        f"{name} is {share:.1e} of the loss: the runs do not show this term, its constants mean nothing"
+        f"{name} is {share:.1e} of the loss: the runs do not show this term, so its constants mean nothing"
       )
   if min(law.alpha, law.beta) <= 0:
-    said.append("an exponent is not positive: loss does not fall with both N and D, there is no optimum")
+    said.append("an exponent is not positive: loss does not fall with both N and D, so there is no optimum")
   spread = np.log(points.flops / (points.params * points.tokens))
   if np.ptp(spread) > 0.2:
     said.append(

@@ -86,7 +86,7 @@ def budget_tokens(text: str, devices: Iterable[str]) -> list[BudgetToken]:
 def not_understood(text: str, what: str) -> UserError:
   """Returns the error for a part of a budget."""
   shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-  return UserError(f"{shown!r} is no budget: {what[:_SHOWN]!r} is not understood there; {EXAMPLES}")
+  return UserError(f"{shown!r} is not a budget: {what[:_SHOWN]!r} is not understood;  {EXAMPLES}")
 
 
 def _plain(text: str) -> str:

@@ -167,7 +167,7 @@ class _BudgetReader:
     self.place += 1
     value, text = (token.value if token.kind == "number" else _NUMBERS[token.word]), token.text
     if self.place < len(self.tokens) and self.tokens[self.place].text == "m":
-      raise UserError(f"{self.text!r} is no budget: m is minutes or millions; write min or M")
+      raise UserError(f"{self.text!r} is not a budget: m is minutes or millions; write min or M")
     while unit := self._next("m", *_MAGNITUDES):
       value, text = value * (1e6 if unit.word == "m" else _MAGNITUDES[unit.word]), text + unit.text
     return value, text
@@ -185,7 +185,7 @@ class _BudgetReader:
     self._next("/", "per")
     hours = self._next(*_HOURS)
     if hours is None:
-      raise UserError(f"{self.text!r} is no budget: give a price as $2/h, money for one device's hour")
+      raise UserError(f"{self.text!r} is not a budget: give a price as $2/h, money for one device's hour")
     return _BudgetFactor("price", amount[0] / _HOURS[hours.word], amount[1], device.device if device else "")
 
   def _share(self) -> _BudgetFactor | None:
@@ -295,13 +295,13 @@ class _BudgetTerms:
       self._add(term)
     for value in self.stray:
       if len(self.stray) > 1 or set(self.said) & {"flops", "hours", "device_hours", "money"}:
-        self._fail(f"the number {value:g} counts nothing; say what it counts, as in 8 h100, or join it by x")
+        self._fail(f"the number {value:g} has no unit; add one, as in 8 h100, or multiply it with x")
       self.said["flops"] = value
     sizes = [name for name in ("flops", "hours", "device_hours", "money") if name in self.said]
     if len(sizes) != 1:
       names = {"flops": "FLOPs", "hours": "a time", "device_hours": "device-hours", "money": "money"}
       what = " and ".join(names[name] for name in sizes) or "no amount"
-      self._fail(f"it says {what} where one of FLOPs, a time, device-hours and money is wanted")
+      self._fail(f"it has {what}, but it must have one of FLOPs, a time, device-hours and money")
     return BudgetAmounts(**self.said, device=self.device)
 
   def _terms(self) -> Iterator[list[_BudgetFactor]]:
@@ -313,11 +313,11 @@ class _BudgetTerms:
         self._unfinished(factor)
       if factor.kind == "times":
         if times or not term:
-          self._fail(f"nothing stands before {factor.text!r}")
+          self._fail(f"nothing precedes {factor.text!r}")
         times = True
         continue
       if factor.kind == "join" and times:
-        self._fail(f"{factor.text!r} stands after x")
+        self._fail(f"{factor.text!r} follows x")
       binds = bool(term) and term[-1].kind == "number" and factor.kind in ("device", *_WORK)
       if times and factor.kind == "hours" and any(one.kind == "hours" for one in term):
         self._fail("times cannot be multiplied")
@@ -331,7 +331,7 @@ class _BudgetTerms:
         yield term
         term = []
     if times:
-      self._fail("nothing stands after x")
+      self._fail("nothing follows x")
     if term:
       yield term
 
@@ -374,7 +374,7 @@ class _BudgetTerms:
 
   def _say(self, name: str, value: float) -> None:
     if name in self.said:
-      self._fail(f"it gives {name.replace('_', '-')} twice, {self.said[name]:g} and {value:g}")
+      self._fail(f"it contains {name.replace('_', '-')} twice, {self.said[name]:g} and {value:g}")
     self.said[name] = value
 
   def _name(self, factor: _BudgetFactor) -> None:
@@ -387,4 +387,4 @@ class _BudgetTerms:
 
   def _fail(self, why: str) -> NoReturn:
     shown = self.text if len(self.text) <= 60 else f"{self.text[:60]}..."
-    raise UserError(f"{shown!r} is no budget: {why}; {EXAMPLES}")
+    raise UserError(f"{shown!r} is not a budget: {why};  {EXAMPLES}")

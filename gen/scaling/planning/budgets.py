@@ -137,7 +137,7 @@ def resolve_budget(
     if said.money is not None:
       if not price:
         raise UserError(
-          "a budget in money wants the price of a device's hour: add 'at $2/h' or --price_per_hour=2"
+          "a budget in money needs the price of a device's hour: add 'at $2/h' or --price_per_hour=2"
         )
       spent = require_positive("the money", said.money) / price
     assert spent is not None
@@ -166,14 +166,16 @@ def _device(said: str | None, known: str | None) -> str:
   named = None if said in (None, budget_words.ANY, budget_words.ANY_TPU) else said
   device = _agreed("the device", named, known and _name(known), DEVICE)
   if said == budget_words.ANY_TPU and not device.startswith("tpu"):
-    raise UserError(f"which TPU? say {', '.join(name for name in PEAKS if name.startswith('tpu'))}")
+    raise UserError(
+      f"the TPU has no version; write one of {', '.join(name for name in PEAKS if name.startswith('tpu'))}"
+    )
   return device
 
 
 def _agreed(what: str, said: Any, known: Any, otherwise: Any) -> Any:
   """Returns the value that is given in words or elsewhere; raises UserError if both are given and differ."""
   if said is not None and known is not None and said != known:
-    raise UserError(f"{what} is given twice, {said} in the budget and {known} beside it; give one")
+    raise UserError(f"{what} is given twice, {said} in the budget and {known} by a flag; give one")
   return said if said is not None else known if known is not None else otherwise
 
 

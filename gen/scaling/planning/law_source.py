@@ -99,8 +99,8 @@ class LawSource:
     """Raises UserError if the law predicts no losses off the optimum."""
     if self.rows_sp is None:
       raise UserError(
-        f"the law {self.name} gives the optimum alone, and {what} needs losses off it; "
-        "use a parametric one, such as besiroglu2024 or hoffmann2022, or --approach=parametric"
+        f"the law {self.name} gives the optimum alone, but {what} needs losses beside it; "
+        "use a parametric law, such as besiroglu2024 or hoffmann2022, or --approach=parametric"
       )
 
 
@@ -248,7 +248,7 @@ def _of_constants(content: dict[str, Any], path: Path, counting: str) -> LawSour
       law = dataclasses.replace(law, cost=cost)
     return make_source(law, "constants", str(path), counting)
   if "a" not in given:
-    raise UserError(f"{path} has N_coefficient but no a; N* = N_coefficient C^a takes both")
+    raise UserError(f"{path} has N_coefficient but no a; N* = N_coefficient C^a needs both")
   frontier = published.PublishedFrontier(PowerLaw(float(given["N_coefficient"]), float(given["a"])))
   how = "none: constants alone, without the runs that they were fitted to"
   none = np.zeros((0, 5))

@@ -144,7 +144,9 @@ def study_design(
     UserError: for fewer than seven runs.
   """
   if len(points) < 7:
-    raise UserError(f"{len(points)} runs do not tell how losses scatter about the law; give at least 7")
+    raise UserError(
+      f"{len(points)} runs are too few to measure how losses scatter about the law; give at least 7"
+    )
   model = _model(theta, points.params, points.tokens, np.log(points.loss))
   slopes_np, slope_p = (
     _free(model.jacobian_np, theta),

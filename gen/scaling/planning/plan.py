@@ -268,7 +268,7 @@ def _next(known: LawSource, report: dict[str, Any], add: int, max_flops: float |
   known.needs_surface("--next")
   if known.runs is None or known.rows_sp is None:
     raise UserError(
-      f"--next adds runs to a study, and of the law {known.name} no runs are at hand; give --law=FILE of runs"
+      f"--next adds runs to a study, but the law {known.name} has no runs; give --law=FILE of runs"
     )
   pair = report["interval"].get("N")
   return next_runs.choose_runs(

@@ -78,8 +78,8 @@ def _counts(known: LawSource, report: dict[str, Any]) -> list[str]:
   if odd is not None:
     kind, size = odd
     said.append(
-      f"{report['tokens_per_parameter']:.3g} tokens a parameter is outside what anybody trains with; are the {kind} "
-      f"behind the law in {units.NAMES[size]}?"
+      f"{report['tokens_per_parameter']:.3g} tokens a parameter is outside the range of published models; are the "
+      f"{kind} behind the law in {units.NAMES[size]}?"
     )
   return said
 
@@ -90,7 +90,7 @@ def _intervals(report: dict[str, Any]) -> list[str]:
     pair = report["interval"].get(name)
     if pair and not pair[1] < 2 * pair[0]:
       said.append(
-        f"{name} is only known to lie in [{pair[0]:.3g}, {pair[1]:.3g}]: a factor {pair[1] / pair[0]:.2g}"
+        f"{name} is only known to lie in [{pair[0]:.3g}, {pair[1]:.3g}], a factor of {pair[1] / pair[0]:.2g}"
       )
       break
   return said
@@ -105,8 +105,8 @@ def _parts(report: dict[str, Any]) -> list[str]:
     said.append(f"no shape of the family comes within 10 % of N: the nearest has {shape['params']:.3g}")
   if report.get("repetition", {}).get("epochs", 1) > _MOST_EPOCHS:
     said.append(
-      f"{report['repetition']['epochs']:.0f} epochs: beyond about {_MOST_EPOCHS:.0f} repetition did harm, which the "
-      "law of repeated data leaves out"
+      f"{report['repetition']['epochs']:.0f} epochs: beyond about {_MOST_EPOCHS:.0f} repetition raised the loss, which "
+      "the law of repeated data leaves out"
     )
   said += [
     f"a model {entry['factor']:g} times smaller never reaches the optimum's loss, whatever its data"

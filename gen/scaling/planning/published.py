@@ -159,6 +159,6 @@ def get_law(name: str) -> PublishedLaw:
   if known not in LAWS:
     nearest = difflib.get_close_matches(known, LAWS, 1, 0.0)[0]
     raise UserError(
-      f"there is no law {name!r}, nor such a file; there are {', '.join(LAWS)}; the nearest is {nearest!r}"
+      f"there is no law {name!r} and no such file; there are {', '.join(LAWS)}; the nearest is {nearest!r}"
     )
   return LAWS[known]

@@ -45,7 +45,7 @@ def distance_lines(report: Mapping[str, Any]) -> list[str]:
     f"           {size}, and {part['tokens_over_optimum']:.3g} times its tokens, at equal FLOPs",
   ]
   if part["loss"] is None:
-    return [*text, "           what that costs in loss this law does not say: it gives the optimum alone"]
+    return [*text, "           this law gives the optimum alone, so it does not say what that costs in loss"]
   return [
     *text,
     f"           loss {part['loss']:.4f}{_pair(part, 'loss', '{:.4f}'.format)} where the optimum has "

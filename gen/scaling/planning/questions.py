@@ -66,12 +66,12 @@ def read_question(
       raise UserError(f"{name} is {value:.3g}; it must be from {_SIZES[0]:g} to {_SIZES[1]:g}")
   if flops is not None and not BUDGETS[0] <= flops <= BUDGETS[1]:
     raise UserError(
-      f"{flops:.3g} FLOPs are no budget of a training run, which lie from {BUDGETS[0]:g} to {BUDGETS[1]:g}; is the "
-      "unit right, as in --budget='3640 PF-days'?"
+      f"{flops:.3g} FLOPs are not a budget of a training run, which lies between {BUDGETS[0]:g} and {BUDGETS[1]:g}; "
+      "is the unit right, as in --budget='3640 PF-days'?"
     )
   if all(value is None for value in given.values()):
     raise UserError(
-      "a plan wants a budget, parameters, tokens or a model: --budget, --params, --tokens or --model"
+      "a plan needs a budget, parameters, tokens or a model: --budget, --params, --tokens or --model"
     )
   if all(value is not None for value in given.values()):
     raise UserError("a budget, parameters and tokens are given; two of them fix the third: leave one out")
@@ -124,7 +124,7 @@ def optimum_at(known: LawSource, flops: float) -> dict[str, Any]:
   if not (_SIZES[0] <= n <= _SIZES[1] and _SIZES[0] <= d <= _SIZES[1]):
     raise UserError(
       f"by the law {known.name} the optimum at {flops:.3g} FLOPs has {n:.3g} parameters and {d:.3g} tokens, which no "
-      "model has; are its constants right?"
+      "model has; check its constants"
     )
   return found | {"flops": flops}
 
@@ -277,7 +277,7 @@ def _checked(known: LawSource, name: str, wanted: float, found: dict[str, Any]) 
   if not (math.isfinite(found["flops"]) and all(_SIZES[0] <= size <= _SIZES[1] for size in sizes)):
     what = "parameters" if name == "N" else "tokens"
     raise UserError(
-      f"by the law {known.name} {wanted:.3g} {what} are optimal at no budget that a model can have"
+      f"by the law {known.name} {wanted:.3g} {what} are not optimal at any budget that a model can have"
     )
   interval = {one: pair for one, pair in found["interval"].items() if one != name}
   return found | {name: wanted, "interval": interval}

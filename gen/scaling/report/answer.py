@@ -41,7 +41,7 @@ def _belief(study: ResultsView) -> str:
   if not isinstance(verdict.get("credible"), bool):
     if audit := read_section(study.results, "audit"):
       return _audited(audit)
-    return "nobody has judged whether to believe it"
+    return "no verdict was recorded"
   if verdict["credible"]:
     return f"credible, all {len(reasons)} criteria are met"
   failed = [str(one.get("name")).replace("_", " ") for one in reasons if one.get("passed") is False]
@@ -51,7 +51,7 @@ def _belief(study: ResultsView) -> str:
 
 def _audited(audit: dict[str, Any]) -> str:
   if "error" in audit:
-    return "not credible, the audit refuses the study"
+    return "not credible, because the audit refuses the study"
   alarms = [name.replace("_", " ") for name in read_list(audit, "alarms", str)]
   said = f"the audit gives grade {audit.get('grade')}"
   return f"{said}, {_some(alarms, 'alarm')}" if alarms else f"{said}, no alarm"

@@ -134,7 +134,7 @@ def _verdict(results: Mapping[str, Any]) -> dict[str, Any]:
   if not isinstance(credible, bool) and read_section(results, "audit"):
     return _graded(results)
   if not isinstance(credible, bool):
-    sentence = "The results hold no verdict: the study was not judged."
+    sentence = "The results hold no verdict, because the study was not judged."
     return {"state": "open", "title": "Not judged", "sentence": sentence, "reasons": []}
   reasons = [
     {"name": str(reason.get("name", "")).replace("_", " "), "sentence": str(reason.get("sentence", ""))}
@@ -211,7 +211,7 @@ def _missing(study: ResultsView) -> list[str]:
   if "valleys" in study.absent:
     said.append(f"There are no valleys: {study.absent['valleys']}")
   if "held_out" in study.absent:
-    said.append("No budget was held out of the fits, so no prediction was put to the test.")
+    said.append("No budget was held out of the fits, so no prediction was tested.")
   return said
 
 

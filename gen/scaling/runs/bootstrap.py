@@ -28,7 +28,7 @@ def cluster_labels(points: RunsTable, cluster: str) -> np.ndarray:
     found = points.groups()
   elif cluster == "seed":
     if not np.all(np.isfinite(points.seed)):
-      raise UserError("the runs do not all have a seed, so seeds cannot be resampled; add a column seed")
+      raise UserError("some runs have no seed, so seeds cannot be resampled; add a column seed")
     found = np.unique(points.seed, return_inverse=True)[1]
   else:
     raise UserError(f"--cluster={cluster}: resampling is over {', '.join(CLUSTERS)}")

@@ -60,7 +60,7 @@ def parse_choice(text: str) -> ConventionChoice:
     if not kind:
       nearest = difflib.get_close_matches(name, known, 1, 0.0)[0]
       raise UserError(
-        f"--convention={text}: {name!r} is none of {', '.join(known)}; the nearest is {nearest!r}"
+        f"--convention={text}: {name!r} is not one of {', '.join(known)}; the nearest is {nearest!r}"
       )
     if kind in found:
       raise UserError(
@@ -114,7 +114,7 @@ def unequal_reason(runs: RunsTable, text: str) -> str:
     return ""
   return (
     f"counted as --convention={text} the runs of one budget differ in C by up to a factor {math.exp(factor):.2f}, so "
-    "they show no valley at equal C; use --approach=parametric, which needs none, or the file's own C"
+    "they show no valley at equal C; use --approach=parametric, which needs no valley, or the file's own C"
   )
 
 

@@ -82,7 +82,9 @@ class RunsTable:
       UserError: if that leaves none, or `count` is negative.
     """
     if count < 0 or count >= max(len(self), 1):
-      raise UserError(f"cannot leave out {count} of {len(self)} runs: give from 0 to {len(self) - 1}")
+      raise UserError(
+        f"cannot leave out {count} of {len(self)} runs: give a number from 0 to {len(self) - 1}"
+      )
     kept = np.sort(np.argsort(self.loss, kind="stable")[: len(self) - count])
     return self.select(kept)
 
@@ -272,11 +274,11 @@ def _from_table(text: str, source: str, columns: Mapping[str, str]) -> tuple[Run
   kept = list(table_files.read_cells(text, source))
   header = [name.strip().lstrip("\ufeff") for name in kept[0][1]] if kept else []
   if not any(header):
-    raise UserError(f"{source} is empty; it needs a first line with the columns params, tokens, loss")
+    raise UserError(f"{source} is empty; its first line must name the columns params, tokens, loss")
   if len(header) == 1:
     raise UserError(
-      f"{source} holds neither runs nor results: it is no JSON, and its first line {header[0][:60]!r} is no head of a "
-      "table; the cells of a table are separated by a comma, a semicolon, a tab or |"
+      f"{source} holds neither runs nor results: it is not JSON, and its first line {header[0][:60]!r} does not name "
+      "the columns of a table; the cells of a table are separated by a comma, a semicolon, a tab or |"
     )
   if all(run_columns.parse_cell(name) is not None for name in header):
     header = table_files.commented_head(lines, len(header), source)
@@ -349,7 +351,7 @@ def _check_positive(name: str, values: np.ndarray, lines: Sequence[int] | None, 
   more = f" and {len(bad) - 8} more" if len(bad) > 8 else ""
   raise UserError(
     f"{source}: {name} must be {wanted}, but is {values[bad[0]]:g} "
-    f"in row{'s' if len(bad) > 1 else ''} {', '.join(shown)}{more}; mend or leave out"
+    f"in row{'s' if len(bad) > 1 else ''} {', '.join(shown)}{more}; correct or remove them"
   )
 
 

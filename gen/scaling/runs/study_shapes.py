@@ -50,7 +50,7 @@ def _of_results(text: str, path: Path) -> list[Model | None]:
   for field in dataclasses.fields(Model):
     value = json_reading.require_kind(getattr(model, field.name), field.type, f"{path}: {field.name}")  # type: ignore[arg-type]
     if field.type is int and not 0 <= value < _LARGEST:
-      raise UserError(f"{path}: {field.name} is no size of a model")
+      raise UserError(f"{path}: {field.name} is not a size of a model")
   return [_resized(model, row) for row in table_files.json_rows(text, path)]
 
 

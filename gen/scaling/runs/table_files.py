@@ -140,7 +140,7 @@ def read_cells(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
       if any(cell.strip() for cell in row) and not row[0].lstrip().startswith("#"):
         yield reader.line_num, row
   except csv.Error as error:
-    raise UserError(f"{source}: line {max(reader.line_num, 1)} is no line of a CSV: {error}") from None
+    raise UserError(f"{source}: line {max(reader.line_num, 1)} is not a line of a CSV: {error}") from None
 
 
 def find_separator(lines: list[str]) -> str:
@@ -174,7 +174,7 @@ def commented_head(lines: list[str], count: int, source: str) -> list[str]:
     if len(cells) == count:
       return [cells[0].lstrip().removeprefix("#").strip(), *(cell.strip() for cell in cells[1:])]
   raise UserError(
-    f"{source} has no names of columns: its first line holds numbers only; write a line such as params,tokens,loss "
+    f"{source} has no names of columns: its first line holds only numbers; write a line such as params,tokens,loss "
     "above it"
   )
 

@@ -143,6 +143,6 @@ def _numbers(
   ):
     value = run_columns.parse_cell(text)
     if value is None:
-      raise UserError(f"{source}: {title} in row {row} (line {line}) is no number: {cell.strip()[:60]!r}")
+      raise UserError(f"{source}: {title} in row {row} (line {line}) is not a number: {cell.strip()[:60]!r}")
     values.append(value)
   return np.array(values)

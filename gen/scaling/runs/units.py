@@ -78,7 +78,9 @@ def convert_count(
     hint = (
       f"give {_WORDS[kind]} in ones" if given_unit in (None, 1) else f"is --{kind}_unit={given_unit:g} meant?"
     )
-    raise UserError(f"--{name}={value:g} is {found:.3g} {_WORDS[kind]}, more than anybody has; {hint}")
+    raise UserError(
+      f"--{name}={value:g} is {found:.3g} {_WORDS[kind]}, more than any model or corpus has; {hint}"
+    )
   if found < low and given_unit != 1:
     sizes = likely_units(kind, found)
     written = " or ".join(f"--{name}={value:g}{LETTERS[size]}" for size in sizes)

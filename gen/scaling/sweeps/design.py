@@ -238,14 +238,16 @@ def _check_design(sweep: Sweep) -> None:
       raise UserError(f"config.{name} is set, but the runs of a sweep end by its budgets; leave it 0")
   for budget in (*sweep.budgets, sweep.held_out or 1.0):
     if not 0 < budget < float("inf"):
-      raise UserError(f"a budget of {budget:g} {_unit(sweep)} cannot be; it must be a number greater than 0")
+      raise UserError(
+        f"a budget of {budget:g} {_unit(sweep)} is not valid; it must be a number greater than 0"
+      )
   repeated = [budget for budget in sweep.budgets if sweep.budgets.count(budget) > 1]
   if repeated:
     raise UserError(f"config.budgets holds {repeated[0]:g} twice")
   if sweep.held_out in sweep.budgets:
     raise UserError(f"config.held_out {sweep.held_out:g} is among config.budgets; it must be another budget")
   if bool(sweep.held_out) != bool(sweep.held_out_widths):
-    raise UserError("config.held_out and config.held_out_widths belong together; set both, or neither")
+    raise UserError("config.held_out and config.held_out_widths belong together; set both or neither")
   _check_counts(sweep)
 
 
@@ -290,7 +292,7 @@ def _check_counts(sweep: Sweep) -> None:
   if 0 < sweep.max_steps < 2 * sweep.min_steps:
     raise UserError(
       f"config.max_steps is {sweep.max_steps}, less than twice config.min_steps {sweep.min_steps}: "
-      "a batch could be too large and too small at once"
+      "for some runs no batch satisfies both"
     )
 
 

@@ -177,7 +177,7 @@ def fit_rule(
   height_n = np.log([cell.best for cell in inside])
   if np.linalg.matrix_rank(design_nk) < design_nk.shape[1]:
     raise UserError(
-      "widths and horizons vary together, so their effects cannot be told apart; try each with each"
+      "widths and horizons vary together, so their effects cannot be told apart; try all combinations"
     )
   found_k = np.linalg.lstsq(design_nk, height_n, rcond=None)[0]
   powers = dict.fromkeys(("width", "steps"), 0.0) | {
@@ -186,11 +186,11 @@ def fit_rule(
   for name, _ in axes:
     if powers[name] == 0.0:
       warnings.append(
-        f"one {name if name == 'width' else 'horizon'} was tried: the rule does not know its power"
+        f"one {name if name == 'width' else 'horizon'} was tried, so the rule has no power of it"
       )
   scatter, intervals = _intervals(design_nk, height_n, found_k, [name for name, _ in varied], level)
   if scatter is None:
-    warnings.append("no cell is left over to measure the rule's scatter by: no intervals")
+    warnings.append("no cell is left to measure the rule's scatter by, so there are no intervals")
   return LearningRateRule(
     peak=float(np.exp(found_k[0])),
     rate_width=rate_width,

@@ -25,17 +25,17 @@ def check_trunks(sweep: Sweep) -> None:
   optimizer = sweep.optimizer
   if optimizer.schedule not in STABLE:
     raise UserError(
-      f"config.trunks shares runs until they decay, but optimizer.schedule {optimizer.schedule} decays all the way; "
-      f"set it to {' or '.join(STABLE)}"
+      f"with config.trunks, runs share their steps until they decay, but optimizer.schedule {optimizer.schedule} "
+      f"decays all the way; set it to {' or '.join(STABLE)}"
     )
   if not 0 < optimizer.decay < 1 or optimizer.warmup + optimizer.decay >= 1:
     raise UserError(
-      f"optimizer.warmup {optimizer.warmup:g} and optimizer.decay {optimizer.decay:g} leave nothing between them for "
+      f"optimizer.warmup {optimizer.warmup:g} and optimizer.decay {optimizer.decay:g} leave no steps for "
       "config.trunks to share; both must be fractions of the steps that sum to less than 1, decay above 0"
     )
   if len(set(sweep.batches)) > 1:
     raise UserError(
-      f"config.batches holds {sweep.batches}, but the branches of one trunk share its batch; give one number, or set "
+      f"config.batches holds {sweep.batches}, but the branches of one trunk share its batch; give one batch, or set "
       "config.trunks to False"
     )
   widths = [width for row in (*sweep.widths, sweep.held_out_widths) for width in row]

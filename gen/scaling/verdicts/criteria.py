@@ -122,11 +122,11 @@ def _valleys(fits: Fits, split: HeldOutSplit, limits: Criteria) -> list[Reason]:
   values = (inside, sides.points_each_side, _worst_parabola(valleys).r_squared, narrow.span)
   sentences = (
     f"{inside} of {budgets} fitted budgets have a minimum between their sizes; all must.",
-    f"The valley at {sides.budget:.3g} FLOPs has {_sizes(sides.points_each_side)} on the poorer side of its minimum, "
-    f"the fewest; at least {bounds[1]} are asked for.",
+    f"The valley at {sides.budget:.3g} FLOPs has {_sizes(sides.points_each_side)} on the side of its minimum with "
+    f"fewer sizes, the fewest; the criterion is at least {bounds[1]}.",
     _parabola(_worst_parabola(valleys), limits.min_r_squared),
-    f"Sizes span a factor {narrow.span:.3g} at {narrow.budget:.3g} FLOPs, the least; at least {bounds[3]:g} is asked "
-    "for.",
+    f"Sizes span a factor {narrow.span:.3g} at {narrow.budget:.3g} FLOPs, the smallest span; the criterion is at "
+    f"least {bounds[3]:g}.",
   )
   return [
     _reason(name, value >= limit, value, limit, sentence)
@@ -144,10 +144,13 @@ def _worst_parabola(valleys: Sequence[IsoflopValley]) -> IsoflopValley:
 
 def _parabola(worst: IsoflopValley, limit: float) -> str:
   if not math.isfinite(worst.r_squared):
-    return f"The valley at {worst.budget:.3g} FLOPs has {_sizes(len(worst.sizes))}, which any parabola meets: no R²."
+    return (
+      f"The valley at {worst.budget:.3g} FLOPs has {_sizes(len(worst.sizes))}, which a parabola fits exactly, so it "
+      "has no R²."
+    )
   return (
-    f"The parabola at {worst.budget:.3g} FLOPs explains least of its losses, R² {worst.r_squared:.3f}; at least "
-    f"{limit:g} is asked for."
+    f"The parabola at {worst.budget:.3g} FLOPs explains the least of its losses, R² {worst.r_squared:.3f}; the "
+    f"criterion is at least {limit:g}."
   )
 
 
@@ -228,7 +231,7 @@ def _held_out(entry: HeldOutComparison | None, limits: Criteria) -> list[Reason]
   if entry is None or entry.valley is None:
     none = "no budget was held out of the fits, or its runs were too short"
     why = none if entry is None else entry.error
-    said = f"No prediction was put to the test: {why}."
+    said = f"No prediction was tested: {why}."
     return [_reason(name, False, None, limit, said) for name, limit in bounds.items()]
   return [
     _held_out_loss(entry.parametric, entry.valley, bounds["held_out_loss"]),
@@ -278,7 +281,7 @@ def _leave_out(entries: Sequence[LeftOutBudget], limits: Criteria) -> Reason:
   complete = len(entries) >= 3 and {name for name, _ in shifts} == set(JUDGED)
   if not complete or not all(map(math.isfinite, shifts.values())):
     said = (
-      "Budgets could not be left out in turn by approaches 2 and 3: that takes three budgets and both laws."
+      "Budgets could not be left out in turn by approaches 2 and 3: it takes three budgets and both laws."
     )
     return _reason("leave_one_budget_out", False, None, limit, said)
   worst = max(shifts, key=lambda pair: shifts[pair])

@@ -96,7 +96,7 @@ def rehearse_sweep(
   if not (math.isfinite(noise) and noise >= 0):
     raise UserError(f"the noise is {noise:g} nats; the standard deviation of a run's loss is 0 or more")
   if studies < 1:
-    raise UserError(f"{studies} studies cannot be drawn; the least is 1")
+    raise UserError(f"{studies} studies cannot be drawn; draw at least 1")
   runs = design.canonical_order(design.expand_sweep(sweep, vocab))
   rows = [_row(sweep, run) for run in runs]
   params, tokens = (np.array([row[name] for row in rows]) for name in ("params", "tokens"))
@@ -159,7 +159,7 @@ def rehearsal_lines(found: RehearsalReport) -> list[str]:
     *table,
     f"credible: {found.credible} of {found.studies} drawn studies, {100 * low:.0f} to {100 * high:.0f} % (95 %), "
     f"by all criteria but {' and '.join(NOT_REHEARSED)}",
-    "The law, equal noise and equally good training are taken to be true: of a real study this is a guess, no bound.",
+    "The law, equal noise and equally good training are assumed: for a real study this is an estimate, not a bound.",
   ]
 
 

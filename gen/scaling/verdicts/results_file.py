@@ -10,7 +10,7 @@ from gen.io import formats, seals
 
 # Fields that differ from run to run of the same; the second list is of the whole study.
 CLOCK = ("time", "seconds", "wall_seconds", "tokens_per_second", "gflops", "seconds_spent")
-_REMEDY = "read it with the gen that wrote it, or fit its journal.jsonl anew"
+_REMEDY = "read it with the version of gen that wrote it, or fit its journal.jsonl again"
 VARYING = ("created", "seconds", "utilization", "name", "config", "machine")
 
 

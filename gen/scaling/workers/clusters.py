@@ -158,9 +158,7 @@ class SlurmCluster:
         started = [executor.submit(task) for task in tasks]
     except Exception as error:  # The library's own kinds, and the system's.
       said = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-      raise UserError(
-        f"SLURM does not take the jobs: {said[-1]}; see the options --slurm=NAME=VALUE"
-      ) from error
+      raise UserError(f"SLURM rejects the jobs: {said[-1]}; see the options --slurm=NAME=VALUE") from error
     return [ClusterJob(one.job_id, str(home)) for one in started]
 
   def states(self, jobs: Sequence[ClusterJob]) -> dict[ClusterJob, str] | None:
@@ -186,7 +184,7 @@ def require_slurm() -> None:
   missing = [program for program in PROGRAMS if shutil.which(program) is None]
   if missing:
     raise UserError(
-      f"--executor=slurm needs SLURM's commands, and there is no {missing[0]} here; start it on a node that submits "
+      f"--executor=slurm needs SLURM's commands, but there is no {missing[0]} here; start it on a node that submits "
       "jobs, or choose --executor=local"
     )
   import_submitit(SlurmCluster.name)
@@ -221,13 +219,13 @@ def sbatch_parameters(options: Mapping[str, str]) -> dict[str, Any]:
   for name, value in options.items():
     name = name.replace("-", "_")
     if name in OURS:
-      raise UserError(f"--slurm={name}={value}: the sweep sets {name} itself; leave it out")
+      raise UserError(f"--slurm={name}={value}: the sweep sets {name} itself; remove it")
     found[name] = sbatch_minutes(value) if name == "time" else int(value) if value.isdecimal() else value
   found.setdefault("time", MINUTES)
   if found["time"] < MIN_MINUTES:
     raise UserError(
-      f"--slurm=time={options['time']}: SLURM tells jobs up to 150 seconds before their end, and they must have begun "
-      f"by then; give {MIN_MINUTES} minutes or more"
+      f"--slurm=time={options['time']}: SLURM signals jobs up to 150 seconds before their end, and they must have "
+      f"begun by then; give at least {MIN_MINUTES} minutes"
     )
   return found
 

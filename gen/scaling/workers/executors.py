@@ -74,7 +74,7 @@ class RunExecutor:
     if self.name == "gpus":
       count = len(visible_gpus())
       if workers > count:
-        raise UserError(f"config.workers is {workers}, and there are {count} GPUs; a run has one to itself")
+        raise UserError(f"config.workers is {workers}, but there are {count} GPUs, and each run takes one")
       return workers or count
     if self.name == "slurm":
       return workers or None

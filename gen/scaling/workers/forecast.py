@@ -47,5 +47,5 @@ def sweep_sentence(runs: Sequence[Run], workers: int) -> str:
   flops = sum(trunk_sweeps.own_share(run) * run.flops for run in runs)
   return (
     f"{len(runs)} runs to train, {flops:.2g} FLOPs: {low} to {high} on {workers} workers, by {rate / 1e9:.0f} GFLOP/s "
-    f"of {cores} cores just now at a load of {load:.1f}; measured rates correct that"
+    f"of {cores} cores just now at a load of {load:.1f}; the estimate is corrected as runs are measured"
   )

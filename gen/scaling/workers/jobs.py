@@ -147,7 +147,7 @@ class ClusterJobs:
           self._pass_on_stop()
           yield from self._look(folder)
     except OSError as error:
-      raise UserError(f"cannot keep jobs in {self._home}: {error.strerror or error}") from error
+      raise UserError(f"cannot record jobs in {self._home}: {error.strerror or error}") from error
     finally:
       self._cluster.cancel([one.job for one in self._followed.values()], at_once=self._killing)
     if self._mistake:
@@ -172,7 +172,7 @@ class ClusterJobs:
     alive = self._cluster.states([row.job for row in rows]) if rows else {}
     if alive is None:
       raise UserError(
-        f"{record.path} names {len(rows)} jobs of {self._cluster.name}, which does not answer; try again when it does"
+        f"{record.path} names {len(rows)} jobs of {self._cluster.name}, which does not respond; try again when it does"
       )
     for row in rows:
       if row.job in alive:
@@ -311,7 +311,7 @@ def refuse_others(logs: Path, executor: str, others: Sequence[clusters.JobCluste
       names = ", ".join(job.name for job in (jobs if alive is None else alive))
       may = "may not have ended" if alive is None else "have not ended"
       raise UserError(
-        f"jobs of --executor={cluster.name} {may} ({names}); go on with that executor, or end them before "
+        f"jobs of --executor={cluster.name} {may} ({names}); continue with that executor, or end them before "
         f"--executor={executor}"
       )
 

@@ -206,7 +206,7 @@ def _begin(path: Path, sweep: Sweep, identity: dict[str, Any]) -> None:
       if saved.get(name) != present[name]:
         raise UserError(
           f"{path.parent} holds a sweep with another {name} ({saved.get(name)}, now {present[name]}): its runs read "
-          "other text; restore that, or choose another --workdir"
+          "another text; restore it, or choose another --workdir"
         )
     same = {name: present["sweep"].get(name) for name in GROWABLE_FIELDS}
     changed = _changes(saved["sweep"] | same, present["sweep"])

@@ -324,7 +324,7 @@ class WorkerPool:
       worker.run = None
       yield WorkerEvent("stopped", worker.number, run)
     else:
-      worker.why = message.text or "its worker was asked to leave by another process"
+      worker.why = message.text or "another process asked its worker to exit"
 
   def _dead(self, worker: PoolWorker) -> Iterator[WorkerEvent]:
     """Replaces a dead worker; its unfinished run is retried or given up."""

@@ -169,7 +169,7 @@ def _repetition(epochs: Mapping[str, float]) -> str:
     return "No run reads any text twice."
   count = sum(often > 1 for often in epochs.values())
   runs = "1 run reads" if count == 1 else f"{count} runs read"
-  return f"{runs} the corpus more than once, {most} {epochs[most]:.1f} times; the laws are of text that is read once."
+  return f"{runs} the corpus more than once, {most} {epochs[most]:.1f} times; the laws describe text that is read once."
 
 
 def _work(
@@ -241,7 +241,7 @@ def _standing(ledgers: Iterable[SweepLedger], left: int) -> str:
   if not done and not begun:
     return ""
   held = f"{begun} {'has a checkpoint' if begun == 1 else 'have checkpoints'}"
-  return f"going on: {done} of {total} runs are done, {held}"
+  return f"resuming: {done} of {total} runs are done, {held}"
 
 
 def collect_results(sweep: Sweep, trained: TrainedStudy, analysis: Analysis) -> dict[str, Any]:

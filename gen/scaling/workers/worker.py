@@ -166,7 +166,7 @@ def run_worker(train: Train = train_run) -> None:
   What libraries print goes to the log (standard error), never between the replies.
   """
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument("--core", type=int, default=-1, help="core to run on; -1 leaves that to the system")
+  parser.add_argument("--core", type=int, default=-1, help="core to run on; -1: the system chooses")
   arguments = parser.parse_args()
   if arguments.core >= 0:
     take_core(arguments.core)  # Before jax is imported: its threads are as many as the process has cores.

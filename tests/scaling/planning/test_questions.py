@@ -217,8 +217,8 @@ def test_a_preset_has_its_own_count_and_asks_for_tokens():
     ({"model": "gpt-3", "params": 1e9}, "leave out --params"),
     ({"params": math.nan}, "params is nan"),
     ({"tokens": -1.0}, "tokens is -1"),
-    ({"flops": 3640.0}, "no budget of a training run"),
-    ({"flops": 1e300}, "no budget of a training run"),
+    ({"flops": 3640.0}, "not a budget of a training run"),
+    ({"flops": 1e300}, "not a budget of a training run"),
   ],
 )
 def test_what_cannot_be_asked_is_one_sentence(known, words):

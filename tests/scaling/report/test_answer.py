@@ -26,7 +26,7 @@ def test_the_verdict_is_part_of_the_answer(results):
     results, verdict={"credible": False, "reasons": reasons}
   )
   assert "credible, all 2 criteria are met" in said(results, verdict={"credible": True, "reasons": reasons})
-  assert "nobody has judged" in said(results, verdict={})
+  assert "no verdict was recorded" in said(results, verdict={})
 
 
 def test_a_size_beyond_those_trained_is_said_and_an_answer_that_lacks_has_its_reason(results):

@@ -88,7 +88,7 @@ def test_a_journal_of_gen_has_its_shapes_in_its_configs(tmp_path):
 @pytest.mark.parametrize(
   ("text", "sentence"),
   [
-    ("kaplen", "'kaplen' is none of given, all, .*the nearest is 'kaplan'"),
+    ("kaplen", "'kaplen' is not one of given, all, .*the nearest is 'kaplan'"),
     ("exact,kaplan", "counts C in two ways, exact and kaplan"),
     ("all,matrices", "counts N in two ways"),
   ],

@@ -64,12 +64,12 @@ def test_a_number_that_cannot_be_names_its_column_row_and_line(csv, column, cell
 
 
 def test_many_bad_rows_are_counted_not_all_listed(csv):
-  with pytest.raises(UserError, match=r"in rows 1 \(line 2\), .* and 12 more; mend or leave out"):
+  with pytest.raises(UserError, match=r"in rows 1 \(line 2\), .* and 12 more; correct or remove them"):
     runs_table.read_runs(csv(HEAD + "10,200,-1\n" * 20))
 
 
 def test_a_word_among_numbers_is_shown_with_its_row(csv):
-  with pytest.raises(UserError, match=r"loss in row 2 \(line 3\) is no number: 'low'"):
+  with pytest.raises(UserError, match=r"loss in row 2 \(line 3\) is not a number: 'low'"):
     runs_table.read_runs(csv(HEAD + "10,200,3.5\n10,200,low\n"))
 
 
@@ -197,7 +197,7 @@ def test_the_highest_losses_can_be_left_out():
 
 def test_a_cell_without_an_end_is_named_by_its_line(tmp_path):
   (tmp_path / "runs.csv").write_text('params,tokens,loss\n1e6,1e8,3\n"' + "9" * 200_000 + "\n")
-  with pytest.raises(UserError, match=r"runs.csv: line 3 is no line of a CSV"):
+  with pytest.raises(UserError, match=r"runs.csv: line 3 is not a line of a CSV"):
     runs_table.read_runs(tmp_path / "runs.csv")
 
 

@@ -110,7 +110,7 @@ def test_names_in_a_comment_above_the_numbers_are_the_head(tmp_path):
 
 
 def test_a_column_of_both_marks_is_a_mistake_with_its_line(tmp_path):
-  with pytest.raises(UserError, match=r"params in row 2 \(line 3\) is no number: '1,2,3'"):
+  with pytest.raises(UserError, match=r"params in row 2 \(line 3\) is not a number: '1,2,3'"):
     read(tmp_path, ["params;tokens;loss", "1,5;2,5;3,5", "1,2,3;2,5;3,5"])
 
 

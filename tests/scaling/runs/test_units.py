@@ -30,7 +30,7 @@ def table(params_unit=1.0, tokens_unit=1.0, with_flops=False):
     ("params", 70, "--params_unit=1e\\+09"),
     ("params", 350, "--params=350M"),
     ("params", 175_000, "write --params=175000M"),
-    ("params", 7e20, "more than anybody has"),
+    ("params", 7e20, "more than any model or corpus has"),
     ("tokens", -3, "above zero"),
     ("tokens", float("nan"), "finite"),
     ("tokens", float("inf"), "finite"),

@@ -138,7 +138,7 @@ def test_runs_that_are_trained_alone_are_spent_as_charged():
       {"optimizer": Optimizer(schedule="cosine")},
       "optimizer.schedule cosine decays all the way; set it to wsd or",
     ),
-    ({"optimizer": Optimizer(schedule="wsd", decay=1.0)}, "optimizer.decay 1 leave nothing between them"),
+    ({"optimizer": Optimizer(schedule="wsd", decay=1.0)}, "optimizer.decay 1 leave no steps"),
     ({"optimizer": Optimizer(schedule="wsd_sqrt", warmup=0.5, decay=0.5)}, "optimizer.warmup 0.5 and"),
     ({"batches": (8, 8, 4)}, "config.batches holds (8, 8, 4), but the branches of one trunk share its batch"),
     ({"widths": ((8,), (16,), (24,)), "held_out": 0, "held_out_widths": ()}, "no trunk has two branches"),

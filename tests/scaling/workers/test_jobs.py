@@ -54,7 +54,7 @@ def test_jobs_outlive_their_sweep_and_the_next_follows_them_until_it_stops_them(
   while next(forgotten).kind != "row":
     pass
   with pytest.raises(
-    UserError, match=r"jobs of --executor=submitit-local have not ended \(\d+\); go on with that"
+    UserError, match=r"jobs of --executor=submitit-local have not ended \(\d+\); continue with that"
   ):
     executors.LOCAL.trainer(0, 1, tmp_path / "logs", COMMAND)
   following, seen = submitted(tmp_path), []
@@ -176,5 +176,5 @@ def test_slurm_gets_an_array_with_the_users_options(tmp_path, slurm):
 
 def test_what_slurm_says_to_a_submission_is_passed_on(tmp_path, slurm):
   slurm("sbatch", "echo 'sbatch: error: invalid partition specified: lnog' >&2; exit 1")
-  with pytest.raises(UserError, match=r"does not take the jobs: .*invalid partition specified: lnog"):
+  with pytest.raises(UserError, match=r"rejects the jobs: .*invalid partition specified: lnog"):
     clusters.SlurmCluster().submit([clusters.ClusterTask({}, "", "", "", ())], tmp_path / "home")

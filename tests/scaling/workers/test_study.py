@@ -76,10 +76,10 @@ def test_a_failed_run_is_reported_and_the_verdict_knows(sweep, tmp_path):
 
 def test_a_sweep_that_goes_on_says_what_it_found(sweep, tmp_path):
   _, said = train(sweep, tmp_path / "sweep", C2e7_w8_s0={"diverge": True})
-  assert "going on" not in said
+  assert "resuming" not in said
   (tmp_path / "sweep" / "C2e7-w8-s0" / "checkpoints" / "000000005").mkdir(parents=True)
   _, said = train(sweep, tmp_path / "sweep")
-  assert "going on: 3 of 4 runs are done, 1 has a checkpoint" in said
+  assert "resuming: 3 of 4 runs are done, 1 has a checkpoint" in said
 
 
 def test_a_study_without_any_result_ends_with_the_reason(sweep, tmp_path):
