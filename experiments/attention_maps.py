@@ -21,11 +21,11 @@ from gen.io import outputs, quantities
 RUN = flags.DEFINE_string(
   "run", "", "Folder of the run, the --workdir that it was trained with; or of a Hugging Face checkpoint."
 )
-TOKENIZER = flags.DEFINE_string("tokenizer", "", "Folder of a tokenizer; it must be the one of the training.")
-STEP = quantities.DEFINE_integer("step", -1, "Which checkpoint; -1: the latest.", lower_bound=-1)
-TEXT = flags.DEFINE_string("text", "Returns the sum of the array.", "What the model reads.")
-TARGET = flags.DEFINE_string("target", "", "What an encoder-decoder writes; empty: the text once more.")
-OUT = outputs.DEFINE_folder("out", "", "Folder for what is written; empty: RUN/attention.")
+TOKENIZER = flags.DEFINE_string("tokenizer", "", "Folder of the tokenizer that the model was trained with.")
+STEP = quantities.DEFINE_integer("step", -1, "Step of the checkpoint; -1: the latest.", lower_bound=-1)
+TEXT = flags.DEFINE_string("text", "Returns the sum of the array.", "Text that the model reads.")
+TARGET = flags.DEFINE_string("target", "", "Target of an encoder-decoder; empty: the same text.")
+OUT = outputs.DEFINE_folder("out", "", "Folder to write to; empty: RUN/attention.")
 JSON = outputs.DEFINE_json()
 
 
@@ -35,7 +35,7 @@ def main() -> int:
     raise UserError("--run is empty; give the --workdir of a run that experiments/pretrain.py trained")
   if not (Path(RUN.value) / "config.json").is_file():
     raise UserError(
-      f"--run={RUN.value} is no run: config.json is missing; give the --workdir of a training run"
+      f"--run={RUN.value} is not a run: config.json is missing; give the --workdir of a training run"
     )
   from gen.evaluation import attention_figures, attention_maps
   from gen.generation import loaded_model

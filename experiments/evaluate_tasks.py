@@ -15,24 +15,28 @@ from gen.io import outputs, quantities
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", "", "Folder of a run, or of a Hugging Face checkpoint.")
 STEP = quantities.DEFINE_integer(
-  "step", None, "Which checkpoint of a run; by default the latest.", lower_bound=0
+  "step", None, "Step of a run's checkpoint; by default the latest.", lower_bound=0
 )
-TOKENIZER = flags.DEFINE_string("tokenizer", "", "Folder of the model's tokenizer, if it lies elsewhere.")
+TOKENIZER = flags.DEFINE_string("tokenizer", "", "Folder of the model's tokenizer, if it is another.")
 TASKS = flags.DEFINE_list("tasks", [], "Names, or patterns, of tasks and groups.")
 INCLUDE_PATH = flags.DEFINE_string("include_path", "", "Folder with YAML files of more tasks.")
 SHOTS = quantities.DEFINE_integer(
   "num_fewshot", None, "Examples before each question; by default the task's.", lower_bound=0
 )
-LIMIT = quantities.DEFINE_integer("limit", None, "Questions of each task at most.", lower_bound=1)
-BATCH = flags.DEFINE_string("batch_size", "auto", "Rows at a time.")
+LIMIT = quantities.DEFINE_integer("limit", None, "Maximum number of questions of each task.", lower_bound=1)
+BATCH = flags.DEFINE_string("batch_size", "auto", "Rows of a batch.")
 MAX_LENGTH = quantities.DEFINE_integer(
-  "max_length", None, "Tokens at a time; by default the context window.", lower_bound=1
+  "max_length", None, "Maximum tokens of a row; by default the context window.", lower_bound=1
 )
 MAX_NEW = quantities.DEFINE_integer(
-  "max_gen_toks", 256, "New tokens where the task does not say it.", lower_bound=1, upper_bound=1_000_000
+  "max_gen_toks", 256, "Maximum new tokens where the task sets none.", lower_bound=1, upper_bound=1_000_000
 )
 SEED = quantities.DEFINE_integer(
-  "seed", 1234, "Of the examples' choice, and of sampled texts.", lower_bound=0, upper_bound=2**32 - 1
+  "seed",
+  1234,
+  "Random seed of the examples' choice and of sampled texts.",
+  lower_bound=0,
+  upper_bound=2**32 - 1,
 )
 SAMPLES = flags.DEFINE_bool("log_samples", False, "Keep every question with its exact prompts in the JSON.")
 JSON = outputs.DEFINE_json()
@@ -48,7 +52,7 @@ def main() -> int:
 
   target = json_report.report_target(JSON.value)
   if SAMPLES.value and target is None:
-    raise UserError("--log_samples keeps questions in the JSON; say where by --json=FILE")
+    raise UserError("--log_samples keeps questions in the JSON; name the file with --json=FILE")
   from gen.evaluation import harness, harness_tasks
 
   model = harness.language_model()(

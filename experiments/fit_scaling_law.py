@@ -37,11 +37,13 @@ TOKENS_UNIT = quantities.DEFINE_float(
   "tokens_unit", None, "Unit of D in the file: 1e9 if D is in billions.", lower_bound=0
 )
 DELTA = shared_flags.define_delta("Parametric: ")
-TIED = flags.DEFINE_bool("tied", False, "Parametric: alpha = beta.")
+TIED = flags.DEFINE_bool("tied", False, "Parametric: fit one exponent, alpha = beta.")
 METHOD = flags.DEFINE_enum(
   "method", "parabola", ["parabola", "akima"], "IsoFLOP: curve through the losses of a budget."
 )
-EDGE = flags.DEFINE_enum("edge", "drop", ["drop", "keep"], "IsoFLOP: budgets with a minimum at the edge.")
+EDGE = flags.DEFINE_enum(
+  "edge", "drop", ["drop", "keep"], "IsoFLOP: what to do with budgets whose minimum is at the edge."
+)
 BOOTSTRAPS = quantities.DEFINE_integer(
   "bootstraps", 1000, "Resamples for the intervals; 0: no intervals.", lower_bound=0, upper_bound=1_000_000
 )

@@ -20,9 +20,14 @@ from gen.io import outputs, quantities
 
 LAW = flags.DEFINE_string("law", "", "Runs to fit approach 3 to, or E, A, B, alpha and beta in a .json.")
 NOISE = quantities.DEFINE_float(
-  "noise", None, "Sd of one run's loss in nats; by default that between seeds of --law's runs.", lower_bound=0
+  "noise",
+  None,
+  "Standard deviation of a run's loss in nats; by default that between seeds of --law's runs.",
+  lower_bound=0,
 )
-STUDIES = quantities.DEFINE_integer("studies", 20, "Studies to draw.", lower_bound=1, upper_bound=1_000_000)
+STUDIES = quantities.DEFINE_integer(
+  "studies", 20, "Number of studies to draw.", lower_bound=1, upper_bound=1_000_000
+)
 SEED = shared_flags.define_seed("drawn losses")
 JSON = outputs.DEFINE_json()
 
@@ -30,7 +35,9 @@ JSON = outputs.DEFINE_json()
 def main(sweep: Sweep) -> int:
   """Reads the law, draws and judges studies, and prints or writes how often each criterion was met."""
   if not LAW.value:
-    raise UserError("no law is given; name the results.json of earlier runs with --law=FILE, or constants")
+    raise UserError(
+      "no law is given; name the results.json of earlier runs, or a .json of constants, with --law=FILE"
+    )
   from gen.scaling.sweeps import design
 
   design.check_sweep(sweep)
@@ -47,7 +54,9 @@ def main(sweep: Sweep) -> int:
   if noise is None:
     noise = None if found.runs is None else verdict.seed_noise(found.runs)
   if noise is None:
-    raise UserError(f"{LAW.value} has no size with several seeds, so no noise; give it with --noise=NATS")
+    raise UserError(
+      f"{LAW.value} has no size with several seeds, so the noise is unknown; give it with --noise=NATS"
+    )
   law = law_batch.row_law(found.rows_sp[0], found.cost)
   vocab = _vocab(sweep)
   result = rehearsal.rehearse_sweep(

@@ -22,13 +22,13 @@ from gen.errors import UserError
 from gen.io import outputs, quantities
 
 PRESET = flags.DEFINE_string("preset", "gpt2", "Architecture with random weights.")
-CHECKPOINT = flags.DEFINE_string(
-  "checkpoint", "", "Directory of the Hugging Face format, in place of a preset."
+CHECKPOINT = flags.DEFINE_string("checkpoint", "", "Folder in the Hugging Face format, in place of a preset.")
+BATCH = quantities.DEFINE_integers(
+  "batch", [1, 8], "Batch sizes, in rows.", lower_bound=1, upper_bound=1_048_576
 )
-BATCH = quantities.DEFINE_integers("batch", [1, 8], "Numbers of rows.", lower_bound=1, upper_bound=1_048_576)
 PROMPT = quantities.DEFINE_integer("prompt", 64, "Tokens of each prompt, or source.", lower_bound=1)
-NEW = quantities.DEFINE_integer("new", 64, "Tokens that are drawn.", lower_bound=2)
-REPEATS = quantities.DEFINE_integer("repeats", 5, "Calls of each kind.", lower_bound=1)
+NEW = quantities.DEFINE_integer("new", 64, "Tokens to generate.", lower_bound=2)
+REPEATS = quantities.DEFINE_integer("repeats", 5, "Timed calls of each kind.", lower_bound=1)
 PEER = flags.DEFINE_string("peer", "", "Python with torch and transformers to compare with.")
 JSON = outputs.DEFINE_file(
   "json",

@@ -109,7 +109,7 @@ COMMANDS = {"ls": ls, "verify": verify, "show": show, "diff": diff}
 def _folder(word: str) -> Path:
   folder = Path(word)
   if not folder.is_dir():
-    raise UserError(f"{folder} is no folder")
+    raise UserError(f"{folder} is not a folder")
   inside = folder / "checkpoints"
   return inside if not checkpoint_folder.complete_steps(folder) and inside.is_dir() else folder
 

@@ -20,7 +20,7 @@ from gen.data.sources.manifests import Archive
 from gen.errors import UserError
 
 UPDATE = flags.DEFINE_string("update", "", "Manifest whose computed fields are filled in.")
-WRITE = flags.DEFINE_string("write", "", "Page whose tables are written anew.")
+WRITE = flags.DEFINE_string("write", "", "Page whose tables are rewritten.")
 CHECK = flags.DEFINE_string("check", "", "Corpus whose archives are read and compared with the manifest.")
 COMPUTED = ("size", "documents", "text_bytes", "text_sha256")
 BEGIN, END = "<!-- manifests: begin -->", "<!-- manifests: end -->"
@@ -83,7 +83,7 @@ def write_tables(page: str) -> str:
   before, begin, rest = page.partition(BEGIN)
   _, end, after = rest.partition(END)
   if not (begin and end):
-    raise UserError(f"the page has no marks {BEGIN} and {END}")
+    raise UserError(f"the page lacks the lines {BEGIN} and {END}")
   tables = "\n".join(format_tables())
   return f"{before}{BEGIN}\n{tables}\n{END}{after}"
 

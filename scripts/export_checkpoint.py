@@ -14,8 +14,10 @@ from gen.errors import UserError
 from gen.io import outputs, quantities
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-OUTPUT = outputs.DEFINE_folder("output", None, "Folder to write to; a checkpoint that is there is replaced.")
-STEP = quantities.DEFINE_integer("step", None, "Which checkpoint; the latest by default.", lower_bound=0)
+OUTPUT = outputs.DEFINE_folder("output", None, "Folder to write to; a checkpoint in it is replaced.")
+STEP = quantities.DEFINE_integer(
+  "step", None, "Step of the checkpoint; the latest by default.", lower_bound=0
+)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from gen.errors import UserError
 from gen.io import outputs
 
 SOURCE = flags.DEFINE_string("source", None, "Folder with config.json and *.safetensors.")
-WORKDIR = outputs.DEFINE_folder("workdir", None, "Folder of the run to be made.")
+WORKDIR = outputs.DEFINE_folder("workdir", None, "Folder of the new run.")
 
 
 def main() -> None:

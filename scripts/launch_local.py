@@ -23,12 +23,12 @@ from gen.io import quantities
 from gen.sharding.processes import LOST
 
 PROCESSES = quantities.DEFINE_integer(
-  "processes", 2, "How many processes.", lower_bound=0, upper_bound=1_000_000
+  "processes", 2, "Number of processes.", lower_bound=0, upper_bound=1_000_000
 )
 DEVICES = quantities.DEFINE_integer(
   "devices_per_process",
   0,
-  "CPU devices that each process simulates; 0: what jax sees, which processes share.",
+  "CPU devices that each process simulates; 0: the devices that jax finds, shared by all processes.",
 )
 GRACE_SECONDS = 15.0  # for the others, when one has ended
 SIMULATED = "--xla_force_host_platform_device_count"
@@ -112,7 +112,7 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
 def _checked() -> int:
   if PROCESSES.value < 1 or DEVICES.value < 0:
     raise UserError(
-      f"--processes={PROCESSES.value} --devices_per_process={DEVICES.value}: there must be at least one process"
+      f"--processes={PROCESSES.value} --devices_per_process={DEVICES.value}: give at least one process"
     )
   return main()
 

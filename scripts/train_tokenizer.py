@@ -22,10 +22,14 @@ from gen.io import outputs, quantities
 OUTPUT = outputs.DEFINE_folder("output", None, "Folder to save the tokenizer in.")
 CORPUS = flags.DEFINE_string("corpus", "manual", "Text, as in --config.data.corpus of a run.")
 FIELD = flags.DEFINE_string("field", "text", "Field of JSONL and TFDS records that holds the text.")
-SPLIT = flags.DEFINE_string("split", "train", "Split of a TFDS set.")
+SPLIT = flags.DEFINE_string("split", "train", "Split of a TFDS data set.")
 KIND = flags.DEFINE_enum("kind", "bpe", ["bytes", "bpe", "unigram"], "Kind of tokenizer.")
 VOCAB = quantities.DEFINE_integer(
-  "vocab", 4096, "Ids of text, with four special ones and 256 bytes.", lower_bound=1, upper_bound=2**31 - 1
+  "vocab",
+  4096,
+  "Number of ids of text, with four special ids and 256 bytes.",
+  lower_bound=1,
+  upper_bound=2**31 - 1,
 )
 CACHE = flags.DEFINE_string("cache", "", "Folder of derived data; by default $GEN_CACHE or ~/.cache/gen.")
 

@@ -117,10 +117,12 @@ def main() -> None:
   parser.add_argument("--bare", action="store_true", help="also NanoDO without its statistics")
   parser.add_argument("--huge", action="store_true", help="also NanoDO with huge pages")
   parser.add_argument("--rounds", type=int, default=5)
-  parser.add_argument("--steps", type=int, default=3, help="steps a burst; at most 4")
+  parser.add_argument("--steps", type=int, default=3, help="steps of a burst; at most 4")
   parser.add_argument("--core", type=int, default=0)
-  parser.add_argument("--nice", type=int, default=0, help="priority of the processes; below 0 needs rights")
-  parser.add_argument("--json", default="", help="file of all numbers")
+  parser.add_argument(
+    "--nice", type=int, default=0, help="niceness of the processes; below 0 takes privileges"
+  )
+  parser.add_argument("--json", default="", help="JSON file for all numbers")
   asked = parser.parse_args()
   rows: list[Any] = []
   print(

@@ -106,7 +106,7 @@ def test_diff_tells_meta_arrays_and_on_request_numbers_apart(saved, tmp_path, ru
 @pytest.mark.parametrize(
   ("words", "sentence"),
   [
-    (["show", "nowhere"], "nowhere is no folder"),
+    (["show", "nowhere"], "nowhere is not a folder"),
     (["show", "RUN", "15"], "no checkpoint of step 15; complete steps: 10, 20"),
     (["verify", "RUN", "15"], "no checkpoint of step 15"),
     (["diff", "RUN"], "diff compares two checkpoints, not 1"),

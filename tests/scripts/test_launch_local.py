@@ -69,7 +69,7 @@ def test_a_signal_reaches_all(tmp_path):
   [
     ([], "error: name the program to start"),
     (["--processes=2", "experiments/nothing.py"], "error: no such program: experiments/nothing.py"),
-    (["--processes=0", "experiments/pretrain.py"], "there must be at least one process"),
+    (["--processes=0", "experiments/pretrain.py"], "give at least one process"),
     (["--procesess=2", "experiments/pretrain.py"], "error: Unknown command line flag 'procesess'"),
   ],
 )
