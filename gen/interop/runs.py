@@ -5,7 +5,6 @@ generation and evaluation can use it. Its subfolder `huggingface` keeps the orig
 tokenizer.
 """
 
-import json
 import logging
 import shutil
 from pathlib import Path
@@ -64,7 +63,7 @@ def import_checkpoint(source: str | Path, workdir: str | Path) -> Run:
     checksums.seal_folder(workdir / KEPT)
     with Checkpoints(workdir / "checkpoints") as checkpoints:
       checkpoints.save(0, jax.tree.map(jnp.asarray, state), meta | {"imported": str(source)})
-    (workdir / pretrained.CONFIG).write_text(json.dumps(to_dict(run), indent=1) + "\n")
+    checksums.write_atomically(workdir / run_folder.CONFIG, run_folder.config_text(run))
   except OSError as error:
     raise UserError(f"{workdir} cannot be written: {error.strerror}") from error
   return run
