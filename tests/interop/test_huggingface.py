@@ -272,7 +272,7 @@ def test_files_that_are_missing_or_damaged_are_named(checkpoint, tmp_path):
   (bert / "model.safetensors").unlink()
   (bert / "pytorch_model.bin").write_bytes(b"x")
   with pytest.raises(
-    UserError, match=r"has only pytorch_model.bin, a pickle .*; save the model as safetensors"
+    UserError, match=r"has only pytorch_model.bin, a pickle, .*; save the model as safetensors"
   ):
     huggingface.load_checkpoint(bert)
   shards = checkpoint("gpt2-lm").folder

@@ -111,7 +111,7 @@ HOSTILE = {
   "a long decoding": (described(decoder=replaced({"String": "A"}, "A" * 10**6)), "its decoder can make"),
   "a table that multiplies": (
     of_normalizers({"type": "Precompiled", "precompiled_charsmap": base64.b64encode(TABLE).decode()}),
-    "puts 9,999 bytes",
+    "replaces one of them by 9,999 bytes",
   ),
   "exponential time": (split("(a+)+$"), "exponential"),
   "a deep nest of normalizers": (described(normalizer=nested("Sequence", "normalizers", 60, {"type": "NFC"})), "deep"),
@@ -124,7 +124,7 @@ HOSTILE = {
   "a large word": (model(type="WordPiece", max_input_chars_per_word=10**9), "max_input_chars_per_word"),
   "a long template": (
     described(post_processor=MANY),
-    "puts 999 parts around",
+    "adds 999 parts to",
   ),
   "a model that is a list": (described(model=[1]), "its model is not an object"),
 }  # fmt: skip
