@@ -43,17 +43,18 @@ def _shared(atlas: Atlas, name: str) -> Sweep:
   )
 
 
-def _same(one: str, first: Sweep, other: str, second: Sweep) -> None:
+def _same(first_name: str, first: Sweep, other_name: str, second: Sweep) -> None:
   for field in dataclasses.fields(Data):
     values = [getattr(sweep.data, field.name) for sweep in (first, second)]
     if field.name not in _OWN_DATA and values[0] != values[1]:
       raise UserError(
-        f"config.{one}.data.{field.name} is {values[0]!r}, config.{other}.data.{field.name} {values[1]!r}; all "
-        "families of an atlas read the same text, so set both to the same value"
+        f"config.{first_name}.data.{field.name} is {values[0]!r}, config.{other_name}.data.{field.name} "
+        f"{values[1]!r}; all families of an atlas read the same text, so set both to the same value"
       )
   if (first.budgets, first.held_out) != (second.budgets, second.held_out):
     raise UserError(
-      f"config.{one} and config.{other} have different budgets ({first.budgets} and {second.budgets}, held out "
+      f"config.{first_name} and config.{other_name} have different budgets ({first.budgets} and {second.budgets}, "
+      "held out "
       f"{first.held_out:g} and {second.held_out:g}); families are compared at equal budgets, so set both to the same "
       "value"
     )

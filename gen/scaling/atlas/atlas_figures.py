@@ -41,7 +41,7 @@ def draw_loss_by_seconds(results: Mapping[str, Any]) -> Figure:
 def draw_sizes(results: Mapping[str, Any]) -> Figure:
   """N* against C of every family, and its exponent with its interval."""
   made, (left, right) = style.new_figure(style.PAGE, 2.9, 2)
-  drawn = [_course(left, name, one, "budget", "N") for name, one in _families(results)]
+  drawn = [_course(left, name, family, "budget", "N") for name, family in _families(results)]
   if any(len(xs) for xs, _ in drawn):
     _axes(left, drawn, "compute C (FLOPs)", "optimal parameters N*")
     left.legend(loc="upper left")
@@ -54,15 +54,15 @@ def draw_sizes(results: Mapping[str, Any]) -> Figure:
 def draw_per_parameter(results: Mapping[str, Any]) -> Figure:
   """Tokens per parameter at the optimum, one panel for each meaning of D."""
   made, axes = style.new_figure(style.PAGE, 2.7, 3)
-  for one, (meaning, words) in zip(axes, _WORDS.items(), strict=True):
+  for panel, (meaning, words) in zip(axes, _WORDS.items(), strict=True):
     drawn = [
-      _course(one, name, family, "budget", "per_parameter", meaning) for name, family in _families(results)
+      _course(panel, name, family, "budget", "per_parameter", meaning) for name, family in _families(results)
     ]
     if not any(len(xs) for xs, _ in drawn):
-      style.write_note(one, "No family has a budget with a minimum.")
+      style.write_note(panel, "No family has a budget with a minimum.")
       continue
-    _axes(one, drawn, "compute C (FLOPs)", "per parameter, at N*")
-    one.set_title(words.capitalize(), fontsize=9)
+    _axes(panel, drawn, "compute C (FLOPs)", "per parameter, at N*")
+    panel.set_title(words.capitalize(), fontsize=9)
   if axes[0].get_legend_handles_labels()[0]:
     axes[0].legend(loc="best", fontsize=7)
   return made
@@ -72,10 +72,10 @@ def draw_valleys(results: Mapping[str, Any]) -> Figure:
   """The valleys of every family, side by side."""
   families = list(read_section(results, "families").items())
   made, axes = style.new_figure(style.PAGE * 1.25, 2.7, max(1, len(families)))
-  for one, (name, family) in zip(axes, families, strict=False):
+  for panel, (name, family) in zip(axes, families, strict=False):
     seen = view.read_results({**family, "config": {"data": _data(results, name)}})
-    valleys.draw_valleys(one, seen)
-    one.set_title(family_title(name), fontsize=9)
+    valleys.draw_valleys(panel, seen)
+    panel.set_title(family_title(name), fontsize=9)
   return made
 
 
@@ -83,14 +83,16 @@ def draw_equal_loss(results: Mapping[str, Any]) -> Figure:
   """FLOPs and seconds that the LSTM pays over the decoder's, at losses that both reach."""
   made, axes = style.new_figure(style.PAGE, 2.7, 2)
   entry = read_section(results, "equal_loss")
-  for one, cost in zip(axes, ("flops", "seconds"), strict=True):
+  for panel, cost in zip(axes, ("flops", "seconds"), strict=True):
     rows = read_list(entry, cost)
     if not rows:
-      style.write_note(one, str(entry.get("error") or "The decoder and the LSTM are not both in this atlas."))
+      style.write_note(
+        panel, str(entry.get("error") or "The decoder and the LSTM are not both in this atlas.")
+      )
       continue
-    _ratio(one, rows, str(entry["of"]))
+    _ratio(panel, rows, str(entry["of"]))
     words = "FLOPs" if cost == "flops" else "seconds, at sizes best for FLOPs"
-    one.set_ylabel(f"{family_title(entry['of'])} over {family_title(entry['over'])}\n({words})")
+    panel.set_ylabel(f"{family_title(entry['of'])} over {family_title(entry['over'])}\n({words})")
   return made
 
 
@@ -134,14 +136,14 @@ def _losses(results: Mapping[str, Any], across: str, label: str) -> Figure:
   together = [name for name in EQUAL if name in names]
   groups = ([together] if together else []) + [[name] for name in names if name not in EQUAL]
   made, axes = style.new_figure(style.PAGE * (1 if len(groups) > 1 else 0.6), 2.7, max(1, len(groups)))
-  for one, group in zip(axes, groups, strict=False):
-    drawn = [_course(one, name, read_section(results, "families")[name], across, "loss") for name in group]
+  for panel, group in zip(axes, groups, strict=False):
+    drawn = [_course(panel, name, read_section(results, "families")[name], across, "loss") for name in group]
     if not any(len(xs) for xs, _ in drawn):
-      style.write_note(one, f"{' and '.join(map(family_title, group))}: no budget with a minimum.")
+      style.write_note(panel, f"{' and '.join(map(family_title, group))}: no budget with a minimum.")
       continue
-    _axes(one, drawn, label, "least loss (nats)", log_y=False)
-    one.set_title(_what(group), fontsize=8.5)
-    one.legend(loc="upper right", fontsize=7)
+    _axes(panel, drawn, label, "least loss (nats)", log_y=False)
+    panel.set_title(_what(group), fontsize=8.5)
+    panel.legend(loc="upper right", fontsize=7)
   return made
 
 
@@ -205,10 +207,10 @@ def _exponents(axes: Axes, results: Mapping[str, Any]) -> None:
   if not rows:
     style.write_note(axes, "No family gave a law.")
     return
-  for place, (name, mark, value, (low, high)) in enumerate(reversed(rows)):
+  for height, (name, mark, value, (low, high)) in enumerate(reversed(rows)):
     colour = COLOURS.get(name, style.MUTED)
-    axes.plot([low, high], [place, place], color=colour, lw=1.1)
-    axes.plot(value, place, mark, color=colour, ms=4.2, mec=style.PAPER, mew=0.4)
+    axes.plot([low, high], [height, height], color=colour, lw=1.1)
+    axes.plot(value, height, mark, color=colour, ms=4.2, mec=style.PAPER, mew=0.4)
   axes.set_yticks(
     range(len(rows)),
     [f"{family_title(name)}, {2 if mark == 'o' else 3}" for name, mark, _, _ in reversed(rows)],

@@ -42,7 +42,7 @@ def render_page(results: Mapping[str, Any]) -> str:
     sound=all(results["credible"].values()),
     credible=sum(results["credible"].values()),
     caution=results["caution"],
-    families=[_verdict(name, one) for name, one in read_section(results, "families").items()],
+    families=[_verdict(name, family) for name, family in read_section(results, "families").items()],
     panels={name: inline.embed_svg(svg, name, [], light) for name, svg in drawn.items()},
     laws=atlas_tables.law_table(results),
     differences=atlas_tables.difference_table(results),
@@ -63,15 +63,15 @@ def _resource(name: str) -> str:
 
 
 def _facts(results: Mapping[str, Any]) -> list[str]:
-  runs = [run for one in read_section(results, "families").values() for run in read_list(one, "points")]
-  said = [f"{len(runs)} runs of {len(read_section(results, 'families'))} families"]
-  said.append(
+  runs = [run for family in read_section(results, "families").values() for run in read_list(family, "points")]
+  facts = [f"{len(runs)} runs of {len(read_section(results, 'families'))} families"]
+  facts.append(
     f"{atlas_tables.format_flops(sum(finite_number(run.get('flops')) or 0.0 for run in runs))} FLOPs"
   )
   if seconds := finite_number(results.get("seconds")):
-    said.append(f"{seconds / 60:.1f} minutes")
+    facts.append(f"{seconds / 60:.1f} minutes")
   return [
-    *said,
+    *facts,
     str(read_section(results, "corpus").get("name")),
     str(results.get("created"))[:16].replace("T", " "),
   ]
@@ -82,6 +82,6 @@ def _verdict(name: str, family: Mapping[str, Any]) -> dict[str, Any]:
   reasons = [
     {"name": reason["name"].replace("_", " "), "sentence": reason["sentence"]}
     | STATES[bool(reason["passed"])]
-    for reason in sorted(read_list(verdict, "reasons"), key=lambda one: bool(one["passed"]))
+    for reason in sorted(read_list(verdict, "reasons"), key=lambda entry: bool(entry["passed"]))
   ]
   return {"title": family_title(name), "credible": verdict.get("credible"), "reasons": reasons}

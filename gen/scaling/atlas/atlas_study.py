@@ -52,19 +52,19 @@ def collect_results(
     chosen: its studies, by family.
     trained: their runs.
   """
-  whole = {name: _study(atlas, chosen[name], trained[name]) for name in chosen}
-  credible = {name: bool(one["verdict"]["credible"]) for name, one in whole.items()}
-  any_of = next(iter(whole.values()))
+  studies = {name: _study(atlas, chosen[name], trained[name]) for name in chosen}
+  credible = {name: bool(study["verdict"]["credible"]) for name, study in studies.items()}
+  any_of = next(iter(studies.values()))
   level = next(iter(chosen.values())).criteria.confidence
-  found = _compared(atlas, chosen, trained, level)
-  families = {name: _summary(name, one) for name, one in whole.items()}
+  comparison = _compared(atlas, chosen, trained, level)
+  families = {name: _summary(name, study) for name, study in studies.items()}
   sides: dict[str, Any] = {"differences": [], "equal_loss": {}, "equal_compute": {}, "intervals": "none"}
-  if isinstance(found, FamilyComparison):
-    for name, side in found.sides.items():
-      families[name] |= _optima(found, side)
-    sides = _between(found, credible)
+  if isinstance(comparison, FamilyComparison):
+    for name, side in comparison.sides.items():
+      families[name] |= _optima(comparison, side)
+    sides = _between(comparison, credible)
   else:
-    sides["error"] = found
+    sides["error"] = comparison
   return {
     formats.FORMAT: formats.RESULTS,
     "name": atlas.name,
@@ -76,13 +76,13 @@ def collect_results(
     "confidence": level,
     "families": families,
     **sides,
-    "seconds": max(one.seconds for one in trained.values()),
+    "seconds": max(study.seconds for study in trained.values()),
     "corpus": any_of["corpus"],
     "tokenizer": any_of["tokenizer"],
     "versions": versions.installed_versions(),
     "machine": versions.describe_machine() | next(iter(trained.values())).executor.described(atlas.workers),
     "config": to_dict(atlas),
-    "studies": whole,
+    "studies": studies,
   }
 
 
@@ -102,7 +102,7 @@ def with_families(results: Mapping[str, Any], families: Mapping[str, Any]) -> di
     results: as `collect_results` gave them.
     families: their entries, judged anew.
   """
-  credible = {name: bool(one["verdict"]["credible"]) for name, one in families.items()}
+  credible = {name: bool(family["verdict"]["credible"]) for name, family in families.items()}
   made = {**results, "families": dict(families), "credible": credible, "caution": _caution(credible)}
   made["differences"] = [
     row | {"credible": all(credible[name] for name in row["families"])} for row in results["differences"]
@@ -120,19 +120,19 @@ def _study(atlas: Atlas, sweep: Sweep, trained: TrainedStudy) -> dict[str, Any]:
   return study.collect_results(sweep, trained, analysis)
 
 
-def _summary(name: str, whole: Mapping[str, Any]) -> dict[str, Any]:
+def _summary(name: str, study: Mapping[str, Any]) -> dict[str, Any]:
   """Returns the part of a study's results that the atlas keeps: no bands, no frontier, no configuration."""
-  laws = without_curves(whole)["laws"]
-  points = [{key: point.get(key) for key in _COLUMNS} for point in whole["points"]]
-  ratios = [point["flops"] / point["flops_6nd"] for point in whole["points"]]
-  kept = ("verdict", "held_out", "leave_one_budget_out", "seed_noise", "left_out", "failed", "utilization")
+  laws = without_curves(study)["laws"]
+  points = [{key: point.get(key) for key in _COLUMNS} for point in study["points"]]
+  ratios = [point["flops"] / point["flops_6nd"] for point in study["points"]]
+  names = ("verdict", "held_out", "leave_one_budget_out", "seed_noise", "left_out", "failed", "utilization")
   return {
     "title": comparable.family_title(name),
-    "objective": whole["points"][0]["objective"] if whole["points"] else None,
+    "objective": study["points"][0]["objective"] if study["points"] else None,
     "flops_over_6nd": [min(ratios), max(ratios)] if ratios else None,
     "laws": laws,
     "points": points,
-    **{key: whole.get(key) for key in kept},
+    **{key: study.get(key) for key in names},
   }
 
 
@@ -141,13 +141,13 @@ def _caution(credible: Mapping[str, bool]) -> str:
   if not bad:
     return "Every family's curve is credible by the criteria that were written down before the runs."
   if len(bad) == len(credible):
-    said = "No family's curve is credible"
+    sentence = "No family's curve is credible"
   else:
     curves, verb = ("curve", "is") if len(bad) == 1 else ("curves", "are")
-    said = f"The {curves} of {_listed(bad)} {verb} not credible"
+    sentence = f"The {curves} of {_listed(bad)} {verb} not credible"
   return (
-    f"{said} by the criteria that were written down before the runs; what rests on it is a measurement of these runs, "
-    "not a law."
+    f"{sentence} by the criteria that were written down before the runs; what rests on it is a measurement of these "
+    "runs, not a law."
   )
 
 
@@ -176,29 +176,29 @@ def _family(name: str, trained: TrainedStudy, min_steps: int) -> FamilyFits:
   return FamilyFits(name, parts.fitted, measures)
 
 
-def _optima(found: FamilyComparison, side: ComparisonSide) -> dict[str, Any]:
+def _optima(comparison: FamilyComparison, side: ComparisonSide) -> dict[str, Any]:
   """Returns the optimum of a family at each budget, and the exponents, with intervals."""
   names = {"N": None} | {measure: measure for measure in MEASURES}
   exponents = {
-    name: _value(found, side.found.exponents(name), side.drawn and side.drawn.exponents(name))
+    name: _value(comparison, side.found.exponents(name), side.drawn and side.drawn.exponents(name))
     for name in names
   }
   rows = []
   for g, flops in enumerate(side.found.flops):
     row: dict[str, Any] = {"budget": float(flops), "inside": bool(side.inside[g])}
     if side.inside[g]:
-      row["N"] = _value(found, side.found.log_n_bg[:, g], side.drawn and side.drawn.log_n_bg[:, g], True)
-      row["loss"] = _value(found, side.found.loss_bg[:, g], side.drawn and side.drawn.loss_bg[:, g])
+      row["N"] = _value(comparison, side.found.log_n_bg[:, g], side.drawn and side.drawn.log_n_bg[:, g], True)
+      row["loss"] = _value(comparison, side.found.loss_bg[:, g], side.drawn and side.drawn.loss_bg[:, g])
       for measure in MEASURES:
         row[measure] = _value(
-          found,
+          comparison,
           side.found.measures[measure][:, g],
           side.drawn and side.drawn.measures[measure][:, g],
           True,
         )
       row["per_parameter"] = {
         meaning: _value(
-          found,
+          comparison,
           side.found.measures[meaning][:, g] - side.found.log_n_bg[:, g],
           side.drawn and side.drawn.measures[meaning][:, g] - side.drawn.log_n_bg[:, g],
           True,
@@ -209,10 +209,12 @@ def _optima(found: FamilyComparison, side: ComparisonSide) -> dict[str, Any]:
   return {"optima": rows, "exponents": exponents}
 
 
-def _value(found: FamilyComparison, estimate: np.ndarray, draws: Any, logs: bool = False) -> dict[str, Any]:
+def _value(
+  comparison: FamilyComparison, estimate: np.ndarray, draws: Any, logs: bool = False
+) -> dict[str, Any]:
   """Returns a value and its interval, out of logarithms if need be."""
   value = float(estimate[0])
-  reach = found.interval(draws, value)
+  reach = comparison.interval(draws, value)
   write = np.exp if logs else np.asarray
   return {
     "value": float(write(value)),
@@ -220,50 +222,50 @@ def _value(found: FamilyComparison, estimate: np.ndarray, draws: Any, logs: bool
   }
 
 
-def _between(found: FamilyComparison, credible: Mapping[str, bool]) -> dict[str, Any]:
+def _between(comparison: FamilyComparison, credible: Mapping[str, bool]) -> dict[str, Any]:
   """Returns differences of exponents of each two families, and what equal loss and equal compute say of the equals."""
   differences = []
-  for one, other in itertools.combinations(found.sides, 2):
-    pair = found.sides[one], found.sides[other]
+  for first, second in itertools.combinations(comparison.sides, 2):
+    pair = comparison.sides[first], comparison.sides[second]
     row: dict[str, Any] = {
-      "families": [one, other],
-      "credible": credible[one] and credible[other],
-      "residual_correlation": found.correlation.get((one, other)),
+      "families": [first, second],
+      "credible": credible[first] and credible[second],
+      "residual_correlation": comparison.correlation.get((first, second)),
     }
     for name in ("N", *MEANINGS):
       gap = pair[0].found.exponents(name) - pair[1].found.exponents(name)
       drawn = None
       if pair[0].drawn is not None and pair[1].drawn is not None:
         drawn = pair[0].drawn.exponents(name) - pair[1].drawn.exponents(name)
-      row["a" if name == "N" else f"exponent_of_{name}"] = _value(found, gap, drawn)
+      row["a" if name == "N" else f"exponent_of_{name}"] = _value(comparison, gap, drawn)
     differences.append(row)
   return {
-    "intervals": found.how,
+    "intervals": comparison.how,
     "differences": differences,
-    "equal_loss": _equal_loss(found, credible),
-    "equal_compute": _equal_compute(found, credible),
+    "equal_loss": _equal_loss(comparison, credible),
+    "equal_compute": _equal_compute(comparison, credible),
   }
 
 
-def _equal_loss(found: FamilyComparison, credible: Mapping[str, bool]) -> dict[str, Any]:
-  one, other = comparable.EQUAL
-  if not {one, other} <= set(found.sides):
+def _equal_loss(comparison: FamilyComparison, credible: Mapping[str, bool]) -> dict[str, Any]:
+  first, second = comparable.EQUAL
+  if not {first, second} <= set(comparison.sides):
     return {}
-  entry: dict[str, Any] = {"of": other, "over": one, "credible": credible[one] and credible[other]}
+  entry: dict[str, Any] = {"of": second, "over": first, "credible": credible[first] and credible[second]}
   for cost in ("flops", "seconds"):
     try:
-      entry[cost] = equal_loss.cost_multipliers(found, one, other, cost)
+      entry[cost] = equal_loss.cost_multipliers(comparison, first, second, cost)
     except UserError as error:
       entry[cost], entry["error"] = [], str(error)
   return entry
 
 
-def _equal_compute(found: FamilyComparison, credible: Mapping[str, bool]) -> dict[str, Any]:
+def _equal_compute(comparison: FamilyComparison, credible: Mapping[str, bool]) -> dict[str, Any]:
   """Returns by how much the loss of the second of the equals lies above the first's at each budget."""
-  one, other = comparable.EQUAL
-  if not {one, other} <= set(found.sides):
+  name, other_name = comparable.EQUAL
+  if not {name, other_name} <= set(comparison.sides):
     return {}
-  first, second = found.sides[one], found.sides[other]
+  first, second = comparison.sides[name], comparison.sides[other_name]
   rows = []
   for g, flops in enumerate(first.found.flops):
     h = np.flatnonzero(second.found.flops == flops)
@@ -273,5 +275,5 @@ def _equal_compute(found: FamilyComparison, credible: Mapping[str, bool]) -> dic
     drawn = None
     if first.drawn is not None and second.drawn is not None:
       drawn = second.drawn.loss_bg[:, h[0]] - first.drawn.loss_bg[:, g]
-    rows.append({"budget": float(flops), "difference": _value(found, gap, drawn)})
-  return {"of": other, "minus": one, "credible": credible[one] and credible[other], "rows": rows}
+    rows.append({"budget": float(flops), "difference": _value(comparison, gap, drawn)})
+  return {"of": other_name, "minus": name, "credible": credible[name] and credible[other_name], "rows": rows}

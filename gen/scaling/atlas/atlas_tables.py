@@ -52,15 +52,15 @@ def difference_table(results: Mapping[str, Any]) -> ReportTable:
     [
       "Families",
       "N*",
-      *(f"D*: {_SHORT[one]}" for one in MEANINGS),
+      *(f"D*: {_SHORT[first]}" for first in MEANINGS),
       "Residuals' correlation",
       "Both credible",
     ],
   )
   for row in read_list(results, "differences"):
-    one, other = row["families"]
+    first, second = row["families"]
     table.rows.append(TableRow([
-      TableCell(f"{family_title(one)} − {family_title(other)}"), value_cell(row["a"]),
+      TableCell(f"{family_title(first)} − {family_title(second)}"), value_cell(row["a"]),
       *(value_cell(row[f"exponent_of_{name}"]) for name in MEANINGS),
       TableCell(format_digits(finite_number(row.get("residual_correlation")), 2)), TableCell("yes" if row["credible"]
       else "no"),
@@ -80,7 +80,14 @@ def optimum_table(results: Mapping[str, Any]) -> ReportTable:
   """Each family's optimum at each budget: N, loss, seconds, tokens per parameter."""
   table = ReportTable(
     "The optimum of each budget. A budget whose minimum is not between two of its sizes has none.",
-    ["Family", "Budget C", "N*", "Least loss", "Seconds", *(f"{_SHORT[one]} / N" for one in MEANINGS)],
+    [
+      "Family",
+      "Budget C",
+      "N*",
+      "Least loss",
+      "Seconds",
+      *(f"{_SHORT[meaning]} / N" for meaning in MEANINGS),
+    ],
   )
   for name, family in read_section(results, "families").items():
     for row in read_list(family, "optima"):
@@ -90,7 +97,7 @@ def optimum_table(results: Mapping[str, Any]) -> ReportTable:
           TableRow([*cells, TableCell("at the edge"), *(TableCell(format_digits(None)) for _ in range(5))])
         )
         continue
-      ratios = [value_cell(row["per_parameter"][one], _ratio) for one in MEANINGS]
+      ratios = [value_cell(row["per_parameter"][meaning], _ratio) for meaning in MEANINGS]
       middle = [
         value_cell(row["N"], format_count),
         value_cell(row["loss"]),
@@ -110,11 +117,11 @@ def equal_loss(results: Mapping[str, Any]) -> ReportTable | None:
   by_cost = {cost: read_list(entry, cost) for cost in ("flops", "seconds")}
   if not by_cost["flops"]:
     return None
-  one, other = family_title(entry["over"]), family_title(entry["of"])
-  said = "" if entry["credible"] else " At least one of the two curves is not credible."
+  cheaper, dearer = family_title(entry["over"]), family_title(entry["of"])
+  caution = "" if entry["credible"] else " At least one of the two curves is not credible."
   table = ReportTable(
-    f"What the {other} pays over what the {one} pays at equal loss.{said}",
-    ["Loss (nats)", f"FLOPs, {one}", f"FLOPs, {other}", "ratio of FLOPs", "ratio of seconds"],
+    f"What the {dearer} pays over what the {cheaper} pays at equal loss.{caution}",
+    ["Loss (nats)", f"FLOPs, {cheaper}", f"FLOPs, {dearer}", "ratio of FLOPs", "ratio of seconds"],
   )
   seconds = {row["loss"]: row for row in by_cost["seconds"]}
   for row in by_cost["flops"]:
@@ -136,10 +143,14 @@ def _ratio_of(row: Mapping[str, Any]) -> TableCell:
 def comparable_table(results: Mapping[str, Any]) -> ReportTable:
   """What may be compared and why."""
   table = ReportTable("What may be compared between families, and what not.", ["What", "May be", "Why"])
-  for one in read_list(results, "comparable"):
+  for statement in read_list(results, "comparable"):
     table.rows.append(
       TableRow(
-        [TableCell(one["what"]), TableCell("yes" if one["comparable"] else "no"), TableCell(one["why"])]
+        [
+          TableCell(statement["what"]),
+          TableCell("yes" if statement["comparable"] else "no"),
+          TableCell(statement["why"]),
+        ]
       )
     )
   return table

@@ -88,12 +88,12 @@ def comparison_statements(families: Collection[str]) -> list[dict[str, Any]]:
   >>> [one["what"] for one in comparison_statements(["lstm"])][:2]
   ['exponents a and b between objectives', 'N between families']
   """
-  found = []
+  statements = []
   for what, concerned, may, why in _STATEMENTS:
     present = [name for name in concerned if name in families]
     if present and not (concerned == EQUAL and len(present) < len(EQUAL)):
-      found.append({"what": what, "families": present, "comparable": may, "why": why})
-  return found
+      statements.append({"what": what, "families": present, "comparable": may, "why": why})
+  return statements
 
 
 def family_title(family: str) -> str:

@@ -116,9 +116,9 @@ def compare_families(
   """
   if not families:
     raise UserError("no family has runs to compare")
-  sides = {one.name: _side(one) for one in families}
+  sides = {family.name: _side(family) for family in families}
   residuals = {name: _residuals(side) for name, side in sides.items()}
-  shared = sorted(set.intersection(*(set(one) for one in residuals.values())))
+  shared = sorted(set.intersection(*(set(family) for family in residuals.values())))
   correlation = _correlations(residuals)
   if not bootstraps or len(shared) < MIN_CELLS:
     how = "no intervals were requested"
@@ -131,10 +131,10 @@ def compare_families(
   random = np.random.default_rng(seed)
   every = sorted(set().union(*(_cells(side) for side in sides.values())))
   drawn_bc = random.integers(len(shared), size=(bootstraps, len(every)))
-  place = {cell: i for i, cell in enumerate(every)}
+  columns = {cell: i for i, cell in enumerate(every)}
   for name, side in sides.items():
     rest = np.array([residuals[name][cell] for cell in shared])
-    sides[name] = dataclasses.replace(side, drawn=_draw(side, rest, drawn_bc, place))
+    sides[name] = dataclasses.replace(side, drawn=_draw(side, rest, drawn_bc, columns))
   how = f"paired residual bootstrap, {bootstraps} draws from {len(shared)} runs that every family has"
   return FamilyComparison(sides, level, how, correlation, len(shared))
 
@@ -185,38 +185,38 @@ def _fitted(budget: BudgetLosses) -> np.ndarray:
 
 def _residuals(side: ComparisonSide) -> dict[CellValues, float]:
   """Returns what the parabolas leave of each run; nothing of budgets that any parabola meets."""
-  found: dict[CellValues, float] = {}
+  residuals: dict[CellValues, float] = {}
   for budget, inside in zip(side.budgets, side.inside, strict=True):
     runs = len(budget.runs)
     if not inside or runs <= 3 or len(budget.log_n) < 4:
       continue
     rest = budget.run_loss - _fitted(budget)[budget.size_of_run]
     scale = np.sqrt(runs / (runs - 3))
-    found |= dict(zip(_cells_of(side, budget), (scale * rest).tolist(), strict=True))
-  return found
+    residuals |= dict(zip(_cells_of(side, budget), (scale * rest).tolist(), strict=True))
+  return residuals
 
 
 def _correlations(residuals: Mapping[str, Mapping[CellValues, float]]) -> dict[tuple[str, str], float]:
-  found = {}
+  correlations = {}
   names = list(residuals)
-  for i, one in enumerate(names):
-    for other in names[i + 1 :]:
-      both = sorted(set(residuals[one]) & set(residuals[other]))
+  for i, first in enumerate(names):
+    for second in names[i + 1 :]:
+      both = sorted(set(residuals[first]) & set(residuals[second]))
       if len(both) >= MIN_CELLS:
-        pairs = np.array([(residuals[one][cell], residuals[other][cell]) for cell in both])
-        found[one, other] = float(np.corrcoef(pairs.T)[0, 1])
-  return found
+        pairs = np.array([(residuals[first][cell], residuals[second][cell]) for cell in both])
+        correlations[first, second] = float(np.corrcoef(pairs.T)[0, 1])
+  return correlations
 
 
 def _draw(
-  side: ComparisonSide, rest: np.ndarray, drawn_bc: np.ndarray, place: Mapping[CellValues, int]
+  side: ComparisonSide, rest: np.ndarray, drawn_bc: np.ndarray, column_of: Mapping[CellValues, int]
 ) -> FamilyOptima:
   lows = []
   for budget in side.budgets:
     if len(budget.log_n) < 3:
       lows.append(valley_minimum.find_minimum(budget, "parabola", np.tile(budget.loss, (len(drawn_bc), 1))))
       continue
-    columns = [place[cell] for cell in _cells_of(side, budget)]
+    columns = [column_of[cell] for cell in _cells_of(side, budget)]
     noise_br = rest[drawn_bc[:, columns]]
     member_rm = (budget.size_of_run[:, None] == np.arange(len(budget.log_n))) / budget.count
     loss_bm = np.maximum(_fitted(budget) + noise_br @ member_rm, 1e-9)

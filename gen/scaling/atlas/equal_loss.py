@@ -17,14 +17,14 @@ PLACES = 5  # losses at which the two are compared
 
 
 def cost_multipliers(
-  comparison: FamilyComparison, one: str, other: str, cost: str = "flops"
+  comparison: FamilyComparison, first_name: str, other_name: str, cost: str = "flops"
 ) -> list[dict[str, Any]]:
-  """Returns what `other` pays over what `one` pays, at losses from the highest to the lowest that both measured.
+  """Returns what `other_name` pays over `first_name`, at losses from the highest to the lowest that both measured.
 
   Args:
     comparison: families side by side.
-    one: the family that is the measure.
-    other: the one that is measured.
+    first_name: the family whose cost is the unit.
+    other_name: the family whose cost is compared.
     cost: flops, or seconds (inside steps, at the compute-optimal sizes).
 
   Returns:
@@ -33,9 +33,9 @@ def cost_multipliers(
   Raises:
     UserError: where they have no loss in common.
   """
-  sides = [comparison.sides[name] for name in (one, other)]
+  sides = [comparison.sides[name] for name in (first_name, other_name)]
   known = [_known(side.found) for side in sides]
-  for name, which in zip((one, other), known, strict=True):
+  for name, which in zip((first_name, other_name), known, strict=True):
     if which.sum() < 2:
       raise UserError(
         f"{name} has {which.sum()} budgets with a minimum; costs at equal loss take at least two"
@@ -43,11 +43,11 @@ def cost_multipliers(
   ranges = [side.found.loss_bg[0, which] for side, which in zip(sides, known, strict=True)]
   low, high = max(losses.min() for losses in ranges), min(losses.max() for losses in ranges)
   if not low < high:
-    said = ", ".join(
+    spans = ", ".join(
       f"{name} from {losses.max():.3f} to {losses.min():.3f}"
-      for name, losses in zip((one, other), ranges, strict=True)
+      for name, losses in zip((first_name, other_name), ranges, strict=True)
     )
-    raise UserError(f"the families share no loss ({said} nats), so they cannot be compared at equal loss")
+    raise UserError(f"the families share no loss ({spans} nats), so they cannot be compared at equal loss")
   losses = np.linspace(high, low, PLACES)
   prices = [_prices(side.found, which, losses, cost)[0] for side, which in zip(sides, known, strict=True)]
   drawn = None
@@ -60,16 +60,16 @@ def cost_multipliers(
     reach = comparison.interval(None if drawn is None else drawn[:, i], gap)
     rows.append({
       "loss": float(loss),
-      one: float(np.exp(prices[0][i])),
-      other: float(np.exp(prices[1][i])),
+      first_name: float(np.exp(prices[0][i])),
+      other_name: float(np.exp(prices[1][i])),
       "ratio": float(np.exp(gap)),
       "interval": None if reach is None else [float(np.exp(end)) for end in reach],
     })  # fmt: skip
   return rows
 
 
-def _known(found: FamilyOptima) -> np.ndarray:
-  return np.isfinite(found.loss_bg[0])
+def _known(optima: FamilyOptima) -> np.ndarray:
+  return np.isfinite(optima.loss_bg[0])
 
 
 def _prices(optima: FamilyOptima, which: np.ndarray, losses: np.ndarray, cost: str) -> np.ndarray:

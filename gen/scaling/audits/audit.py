@@ -50,7 +50,7 @@ class AuditReport:
   @property
   def alarms(self) -> list[Finding]:
     """Findings that speak against the study."""
-    return [one for one in self.findings if one.status == ALARM]
+    return [finding for finding in self.findings if finding.status == ALARM]
 
   def as_dict(self) -> dict[str, Any]:
     """Returns the report as plain values for JSON."""
@@ -58,8 +58,8 @@ class AuditReport:
       "grade": self.grade,
       "runs": self.runs,
       "a": self.a,
-      "alarms": [one.name for one in self.alarms],
-      "findings": [dataclasses.asdict(one) for one in self.findings],
+      "alarms": [finding.name for finding in self.alarms],
+      "findings": [dataclasses.asdict(finding) for finding in self.findings],
       "warnings": self.warnings,
     }
 
@@ -95,9 +95,9 @@ def audit_runs(
   made_so = valley_checks.is_isoflop_design(points)
   valleys = _valleys(points, bootstraps, seed) if made_so else None
   facts = StudyFacts(points, law, made_so, valleys, _others(runs, points, other_params))
-  findings = [*units, *(one for check in fit_checks.CHECKS for one in check(facts))]
+  findings = [*units, *(finding for check in fit_checks.CHECKS for finding in check(facts))]
   findings += unit_checks.check_after_fit(points, law)
-  count = sum(one.status == ALARM for one in findings)
+  count = sum(finding.status == ALARM for finding in findings)
   grade = next((letter for max_findings, letter in GRADES if count <= max_findings), "D")
   exponents = {"parametric": law.a} | ({} if valleys is None else {"isoflop": valleys.a})
   warnings = [f"parametric: {text}" for text in law.warnings]
@@ -118,30 +118,33 @@ def other_params(
   Raises:
     UserError: for a named column that is missing or has a value that is not a number above zero.
   """
-  found = {}
+  counts = {}
   for name in names or OTHER_PARAMS:
     try:
-      found[name] = runs_table.read_runs(path, {**columns, "params": name}).params
+      counts[name] = runs_table.read_runs(path, {**columns, "params": name}).params
     except UserError:
       if names:
         raise
-  return found
+  return counts
 
 
-def audit_lines(found: AuditReport) -> list[str]:
+def audit_lines(report: AuditReport) -> list[str]:
   """Returns an audit as text: the grade, every check, the warnings of the fits."""
-  shown = ", ".join(f"a {value:.3f} ({name})" for name, value in found.a.items())
-  count = len(found.alarms)
+  exponents = ", ".join(f"a {value:.3f} ({name})" for name, value in report.a.items())
+  count = len(report.alarms)
   alarms = f"{count} alarm{'s' * (count != 1)}"
-  text = [f"grade {found.grade}: {alarms} in {len(found.findings)} checks of {found.runs} runs; {shown}", ""]
-  text += [f"  {one.status:6} {one.name:20} {one.sentence}" for one in found.findings]
-  said = [f"warning: {warning}" for warning in found.warnings]
-  return [*text, *([""] if said else []), *said]
+  text = [
+    f"grade {report.grade}: {alarms} in {len(report.findings)} checks of {report.runs} runs; {exponents}",
+    "",
+  ]
+  text += [f"  {finding.status:6} {finding.name:20} {finding.sentence}" for finding in report.findings]
+  lines = [f"warning: {warning}" for warning in report.warnings]
+  return [*text, *([""] if lines else []), *lines]
 
 
 def _refusal(why: str, units: list[Finding]) -> str:
   """Returns the reason, with what units would explain it."""
-  alarms = [one.sentence for one in units if one.status == ALARM]
+  alarms = [finding.sentence for finding in units if finding.status == ALARM]
   return f"the study is refused: {why}" + (f" ({alarms[0]})" if alarms else "")
 
 
@@ -153,14 +156,14 @@ def _valleys(points: RunsTable, bootstraps: int, seed: int) -> isoflop.IsoflopFi
 
 
 def _others(
-  runs: RunsTable | Mapping[str, ArrayLike], points: RunsTable, other: Mapping[str, ArrayLike] | None
+  runs: RunsTable | Mapping[str, ArrayLike], points: RunsTable, counts: Mapping[str, ArrayLike] | None
 ) -> dict[str, np.ndarray]:
   """Returns N in other conventions, of the runs that are not held out."""
-  found = {}
+  checked = {}
   seen = ~runs.held_out if isinstance(runs, RunsTable) else np.ones(len(points), bool)
-  for name, values in (other or {}).items():
+  for name, values in (counts or {}).items():
     array = np.asarray(values, np.float64)
     if len(array) != len(seen) or not np.all(np.isfinite(array) & (array > 0)):
       raise UserError(f"{name} must have a number above zero for each of the {len(seen)} runs")
-    found[name] = array[seen]
-  return found
+    checked[name] = array[seen]
+  return checked

@@ -41,31 +41,31 @@ def check_convergence(facts: StudyFacts) -> Iterator[Finding]:
   gone = [
     name for name, share in zip(("A / N^alpha", "B / D^beta", "E"), shares, strict=True) if share < 1e-3
   ]
-  said = "the exponents lie inside the grid of starts, and the runs show every term of the law"
+  sentence = "the exponents lie inside the grid of starts, and the runs show every term of the law"
   if outside or gone:
-    said = "; ".join(
+    sentence = "; ".join(
       [
         f"{name} = {value:.3g} is at or beyond the edge of the grid of starts, (0, 2)"
         for name, value in outside.items()
       ]
       + [f"{name} has vanished from the fitted law" for name in gone]
     )
-  yield make_finding("start_grid", bool(outside or gone), exponents, [0, 2], said)
+  yield make_finding("start_grid", bool(outside or gone), exponents, [0, 2], sentence)
 
 
 def check_identifiability(facts: StudyFacts) -> Iterator[Finding]:
   """Checks that the runs identify the constants separately."""
   x, y = np.log(facts.points.params), np.log(facts.points.tokens)
   correlation, count = float(np.corrcoef(x, y)[0, 1]), len(facts.points)
-  said = f"ln N and ln D correlate by {correlation:.3f} over {count} runs"
+  sentence = f"ln N and ln D correlate by {correlation:.3f} over {count} runs"
   bad = not -0.995 <= correlation <= 0.98 or count < 10
   if correlation > 0.98:
-    said += ": nearly all at one D / N, so the effects of N and D are hard to tell apart"
+    sentence += ": nearly all at one D / N, so the effects of N and D are hard to tell apart"
   elif correlation < -0.995:
-    said += ": nearly one budget, so the runs do not show how the optimum moves with compute"
+    sentence += ": nearly one budget, so the runs do not show how the optimum moves with compute"
   elif count < 10:
-    said += ": almost none are left to check a law of five constants"
-  yield make_finding("identifiability", bad, correlation, [-0.995, 0.98], said)
+    sentence += ": almost none are left to check a law of five constants"
+  yield make_finding("identifiability", bad, correlation, [-0.995, 0.98], sentence)
   low, high = bootstrap.draw_interval(facts.law.exponents(facts.law.draws_sp), facts.law.a, facts.law.level)
   width = high - low
   yield make_finding(
@@ -116,8 +116,8 @@ def _leverage(facts: StudyFacts) -> Finding:
 
 def _structure(facts: StudyFacts, far: np.ndarray) -> Finding:
   """Tests residuals against a paraboloid in (ln N, ln D) and against a step at each budget."""
-  kept = ~far
-  r, points = facts.law.residuals[kept], facts.points.select(kept)
+  near = ~far
+  r, points = facts.law.residuals[near], facts.points.select(near)
   if len(r) < 12 or np.std(r) < 1e-5:
     return Finding(
       "residual_structure", SKIP, None, _CHANCE, "the residuals are too few or too small to show a pattern"
@@ -151,9 +151,9 @@ def check_agreement(facts: StudyFacts) -> Iterator[Finding]:
     )  # fmt: skip
   groups, budgets = facts.points.groups(), facts.points.group_flops()
   if len(budgets) < 3 or len(budgets) > 60:
-    said = f"{len(budgets)} budgets: leaving out one at a time takes three to sixty"
-    yield Finding("leave_one_budget_out", SKIP, None, _SHIFT, said)
-    yield Finding("extrapolation", SKIP, None, _AHEAD, said)
+    sentence = f"{len(budgets)} budgets: leaving out one at a time takes three to sixty"
+    yield Finding("leave_one_budget_out", SKIP, None, _SHIFT, sentence)
+    yield Finding("extrapolation", SKIP, None, _AHEAD, sentence)
     return
   yield from _without_budgets(facts, groups, budgets)
 
@@ -188,8 +188,10 @@ def _without_budgets(facts: StudyFacts, groups: np.ndarray, budgets: np.ndarray)
 
 def check_conventions(facts: StudyFacts) -> Iterator[Finding]:
   """Checks whether the exponent depends on the conventions of N and C."""
-  found = {f"N counted as {name}": _shift(facts, values) for name, values in facts.other_params.items()}
-  shifts = {name: shift for name, shift in found.items() if shift is not None}
+  exponent_shifts = {
+    f"N counted as {name}": _shift(facts, values) for name, values in facts.other_params.items()
+  }
+  shifts = {name: shift for name, shift in exponent_shifts.items() if shift is not None}
   k = facts.points.flops / (facts.points.params * facts.points.tokens)
   if np.ptp(np.log(k)) > 0.02:
     shifts["C as the file gives it, not as 6 N D,"] = _shift_of_flops(facts, k)
@@ -217,11 +219,11 @@ def _shift_of_flops(facts: StudyFacts, k: np.ndarray) -> float:
 
 def _shift(facts: StudyFacts, params: np.ndarray) -> float | None:
   """Returns the change of a with another count of N: by IsoFLOP if there are valleys, else by the law."""
-  other = dataclasses.replace(facts.points, params=params)
+  recounted = dataclasses.replace(facts.points, params=params)
   try:
     if facts.valleys is not None:
-      return isoflop.fit(other, bootstraps=0).a - facts.valleys.a
-    return parametric.fit(other, bootstraps=0).a - facts.law.a
+      return isoflop.fit(recounted, bootstraps=0).a - facts.valleys.a
+    return parametric.fit(recounted, bootstraps=0).a - facts.law.a
   except UserError:
     return None
 

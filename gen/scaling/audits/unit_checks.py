@@ -43,17 +43,19 @@ def _counts(points: RunsTable) -> Finding:
   """Judges N, D and C against one another: a unit of thousands or millions is far outside what is trained."""
   ratio, k = points.tokens / points.params, points.flops / (points.params * points.tokens)
   middle = float(np.exp(np.median(np.log(ratio))))
-  said = f"{middle:.3g} tokens a parameter, {math.exp(np.median(np.log(k))):.3g} FLOPs a parameter and token"
+  sentence = (
+    f"{middle:.3g} tokens a parameter, {math.exp(np.median(np.log(k))):.3g} FLOPs a parameter and token"
+  )
   mixed = _apart(np.log10(ratio))
   if not _FLOPS[0] / 1.5 < np.exp(np.median(np.log(k))) < _FLOPS[1] * 100:
     return make_finding(
-      "units_of_counts", True, middle, list(_RATIOS), f"{said}: N, D and C are not in consistent units"
+      "units_of_counts", True, middle, list(_RATIOS), f"{sentence}: N, D and C are not in consistent units"
     )
   if not _RATIOS[0] < middle < _RATIOS[1]:
     what = "tokens" if middle < 1 else "params"
     factor = 20 / middle if middle < 1 else middle / 20
     return make_finding(
-      "units_of_counts", True, middle, list(_RATIOS), f"{said}: are {what} in {_thousands(factor)}?"
+      "units_of_counts", True, middle, list(_RATIOS), f"{sentence}: are {what} in {_thousands(factor)}?"
     )
   off = ~((k > _FLOPS[0] / 10) & (k < _FLOPS[1] * 100))
   bad = mixed | off
@@ -64,7 +66,7 @@ def _counts(points: RunsTable) -> Finding:
       "units_of_counts", True, int(bad.sum()), 0,
       f"{bad.sum()} runs are a factor {size:.2g} off the others' tokens a parameter ({where}): N or D in other units?",
     )  # fmt: skip
-  return make_finding("units_of_counts", False, middle, list(_RATIOS), said)
+  return make_finding("units_of_counts", False, middle, list(_RATIOS), sentence)
 
 
 def _apart(logs: np.ndarray) -> np.ndarray:
@@ -84,11 +86,11 @@ def _thousands(factor: float) -> str:
 
 def _losses(points: RunsTable) -> Finding:
   largest, times = float(points.loss.max()), _over_published(points)
-  said = f"losses from {points.loss.min():.3g} to {largest:.3g}"
+  sentence = f"losses from {points.loss.min():.3g} to {largest:.3g}"
   bad = largest > _LARGEST_LOSS or times > _DEAREST
   if bad:
-    said += ": above what text costs in nats a token; are they perplexities, or sums over tokens?"
-  return make_finding("units_of_loss", bad, largest, _LARGEST_LOSS, said)
+    sentence += ": above what text costs in nats a token; are they perplexities, or sums over tokens?"
+  return make_finding("units_of_loss", bad, largest, _LARGEST_LOSS, sentence)
 
 
 def _over_published(points: RunsTable) -> float:
@@ -111,10 +113,12 @@ def _bits(points: RunsTable, law: ParametricFit) -> Iterator[Finding]:
     return
   times, floor = _over_published(points), law.law.E
   bad = floor > _HIGHEST_FLOOR and _BITS_BAND[0] < times < _BITS_BAND[1]
-  said = f"no run lies 1.44 times off the others, and E is {floor:.3g}"
+  sentence = f"no run lies 1.44 times off the others, and E is {floor:.3g}"
   if bad:
-    said = f"losses are {times:.2f} times those of text in nats a token, and E is {floor:.2f}: are they bits?"
-  yield make_finding("bits_or_nats", bad, floor, _HIGHEST_FLOOR, said)
+    sentence = (
+      f"losses are {times:.2f} times those of text in nats a token, and E is {floor:.2f}: are they bits?"
+    )
+  yield make_finding("bits_or_nats", bad, floor, _HIGHEST_FLOOR, sentence)
 
 
 def _mixed(points: RunsTable) -> tuple[int, list[str]]:

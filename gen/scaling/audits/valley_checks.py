@@ -26,31 +26,33 @@ def check_valleys(facts: StudyFacts) -> Iterator[Finding]:
   """Checks that every budget has a minimum, near the middle of its sizes and symmetric."""
   sizes = [len(budget.log_n) for budget in valley_minimum.split_budgets(facts.points)]
   if not facts.designed or sum(size >= 3 for size in sizes) < 2:
-    said = "the runs do not form budgets of at least three sizes, so there are no valleys"
+    sentence = "the runs do not form budgets of at least three sizes, so there are no valleys"
     for name in ("edge_minima", "off_centre", "asymmetry", "valley_shape", "size_span"):
-      yield Finding(name, SKIP, None, None, said)
+      yield Finding(name, SKIP, None, None, sentence)
     return
-  found = isoflop.find_valleys(facts.points)
-  edge = [one.budget for one in found if not one.inside]
-  missing = sum(size >= 3 for size in sizes) - len(found)
-  shown = ", ".join(f"{flops:.3g}" for flops in edge)
-  said = f"all {len(found)} valleys have their minimum between their sizes"
+  valleys = isoflop.find_valleys(facts.points)
+  edge = [valley.budget for valley in valleys if not valley.inside]
+  missing = sum(size >= 3 for size in sizes) - len(valleys)
+  budgets = ", ".join(f"{flops:.3g}" for flops in edge)
+  sentence = f"all {len(valleys)} valleys have their minimum between their sizes"
   if edge or missing:
-    said = f"{len(edge) + missing} of {len(found) + missing} budgets have no minimum between their sizes"
-    said += f" ({shown} FLOPs)" if edge else ""
-  yield make_finding("edge_minima", bool(edge or missing), len(edge) + missing, 0, said)
-  inside = [one for one in found if one.inside]
+    sentence = (
+      f"{len(edge) + missing} of {len(valleys) + missing} budgets have no minimum between their sizes"
+    )
+    sentence += f" ({budgets} FLOPs)" if edge else ""
+  yield make_finding("edge_minima", bool(edge or missing), len(edge) + missing, 0, sentence)
+  inside = [valley for valley in valleys if valley.inside]
   if not inside:
     return
   yield _centre(inside)
   yield _symmetry(facts, inside)
-  known = [one.r_squared for one in found if math.isfinite(one.r_squared)]
+  known = [valley.r_squared for valley in valleys if math.isfinite(valley.r_squared)]
   middle = float(np.median(known)) if known else math.nan
   yield make_finding(
     "valley_shape", bool(middle < _LEAST_R_SQUARED), middle, _LEAST_R_SQUARED,
     f"parabolas explain {100 * middle:.0f} % of the scatter of the losses in the middle budget",
   )  # fmt: skip
-  narrow = min(found, key=lambda one: one.span)
+  narrow = min(valleys, key=lambda valley: valley.span)
   yield make_finding(
     "size_span", narrow.span < _LEAST_SPAN, narrow.span, _LEAST_SPAN,
     f"sizes span a factor {narrow.span:.3g} at {narrow.budget:.3g} FLOPs, the smallest span; below {_LEAST_SPAN:g} a "
@@ -71,20 +73,20 @@ def is_isoflop_design(points: RunsTable) -> bool:
 
 
 def _centre(inside: list[IsoflopValley]) -> Finding:
-  offsets = np.array([_offset(one) for one in inside])
-  halves = np.array([0.5 * math.log(one.span) for one in inside])
-  log_c = np.log([one.budget for one in inside])
+  offsets = np.array([_offset(valley) for valley in inside])
+  halves = np.array([0.5 * math.log(valley.span) for valley in inside])
+  log_c = np.log([valley.budget for valley in inside])
   relative = np.abs(offsets) / halves
   off = relative > _OFF_CENTRE
   drift = float(np.polyfit(log_c, offsets, 1)[0]) if len(inside) >= 3 else 0.0
   drifts = abs(drift) * np.ptp(log_c) > np.mean(halves)
   bad = bool(off.sum() > max(1, len(inside) // 3) or drifts)
-  said = (
+  sentence = (
     f"the minima lie at most {100 * relative.max():.0f} % of half the width off the middle of their sizes"
   )
   if drifts:
-    said += f", and move by {drift:+.2f} ln N per ln C within them, which bends a"
-  return make_finding("off_centre", bad, float(relative.max()), _OFF_CENTRE, said)
+    sentence += f", and move by {drift:+.2f} ln N per ln C within them, which bends a"
+  return make_finding("off_centre", bad, float(relative.max()), _OFF_CENTRE, sentence)
 
 
 def _offset(valley: IsoflopValley) -> float:
@@ -95,7 +97,7 @@ def _symmetry(facts: StudyFacts, inside: list[IsoflopValley]) -> Finding:
   """Judges the cubic part of loss in ln N about each minimum, all budgets pooled."""
   bends, errors = [], []
   for budget in valley_minimum.split_budgets(facts.points):
-    valley = next((one for one in inside if one.budget == budget.flops), None)
+    valley = next((candidate for candidate in inside if candidate.budget == budget.flops), None)
     if valley is None or len(budget.log_n) < 5:
       continue
     half = 0.5 * math.log(valley.span)
@@ -117,7 +119,7 @@ def _symmetry(facts: StudyFacts, inside: list[IsoflopValley]) -> Finding:
   mean, error = float(np.average(bends, weights=weights)), float(weights.sum() ** -0.5)
   bad = abs(mean) > _BENT and abs(mean) > 4 * error
   side = "large" if mean > 0 else "small"
-  said = f"the cubic part of the valleys is {mean:+.2f} of their depth (standard error {error:.2f})"
+  sentence = f"the cubic part of the valleys is {mean:+.2f} of their depth (standard error {error:.2f})"
   return make_finding(
-    "asymmetry", bad, mean, _BENT, said + (f": they are steeper for {side} models" if bad else "")
+    "asymmetry", bad, mean, _BENT, sentence + (f": they are steeper for {side} models" if bad else "")
   )

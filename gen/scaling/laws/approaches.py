@@ -42,9 +42,11 @@ class Fits:
   def warnings(self) -> list[str]:
     """All warnings, each with its approach; why approaches are left out; and where approaches disagree."""
     latest_first = list(reversed(self.items()))
-    said = [f"{name}: {text}" for name, fitted in latest_first for text in fitted.warnings]
-    said += [f"{name} is left out: {self.errors[name]}" for name in reversed(NAMES) if name in self.errors]
-    return [*said, *self._disagreement()]
+    sentences = [f"{name}: {text}" for name, fitted in latest_first for text in fitted.warnings]
+    sentences += [
+      f"{name} is left out: {self.errors[name]}" for name in reversed(NAMES) if name in self.errors
+    ]
+    return [*sentences, *self._disagreement()]
 
   def _disagreement(self) -> list[str]:
     """Returns a sentence if approaches 2 and 3 give different exponents."""

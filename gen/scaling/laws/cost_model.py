@@ -68,8 +68,8 @@ class CostModel:
     >>> constant_cost(6.0).k(1e6)
     6.0
     """
-    found = np.exp(self.log_k(np.log(np.asarray(params, np.float64))))
-    return float(found) if np.ndim(params) == 0 else found
+    flops_per_token = np.exp(self.log_k(np.log(np.asarray(params, np.float64))))
+    return float(flops_per_token) if np.ndim(params) == 0 else flops_per_token
 
   def log_k(self, x: ArrayLike) -> np.ndarray:
     """Returns ln k at ln N."""
@@ -199,10 +199,10 @@ def cost_from_dict(entry: Any) -> CostModel | None:
     coefficients = tuple(float(value) for value in entry["coefficients"])
     low, high, k = float(entry["low"]), entry["high"], float(entry["k"])
     high = math.inf if high is None else float(high)
-    found = CostModel(coefficients, float(entry["centre"]), low, high, math.log(k))
+    model = CostModel(coefficients, float(entry["centre"]), low, high, math.log(k))
   except (KeyError, TypeError, ValueError):
     return None
-  return found if coefficients and (found.is_constant or 0 < low < high < math.inf) else None
+  return model if coefficients and (model.is_constant or 0 < low < high < math.inf) else None
 
 
 def _curve(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -60,9 +60,9 @@ class EnvelopeFit(FrontierFit):
 
   def frontier(self) -> list[FrontierPoint]:
     """Returns the envelope, thinned to what the eye can tell apart."""
-    shown = np.unique(np.linspace(0, len(self.flops) - 1, _FRONTIER).round().astype(int))
+    indices = np.unique(np.linspace(0, len(self.flops) - 1, _FRONTIER).round().astype(int))
     columns = (self.flops, self.params, self.tokens, self.loss)
-    return [FrontierPoint(*(float(values[i]) for values in columns)) for i in shown]
+    return [FrontierPoint(*(float(values[i]) for values in columns)) for i in indices]
 
 
 def fit(
@@ -180,9 +180,9 @@ def _reading(
     if read == "curves":
       raise UserError("no training curves were given; give a journal.jsonl, or read the ends")
     return loss_curves.readings_of_ends(points), points, {}, "ends"
-  kept = points.select(sorted(lines))
+  runs_read = points.select(sorted(lines))
   lines = dict(enumerate(lines[index] for index in sorted(lines)))
-  return loss_curves.readings_of_training(kept, lines), kept, lines, "curves"
+  return loss_curves.readings_of_training(runs_read, lines), runs_read, lines, "curves"
 
 
 def _few(points: RunsTable) -> RunsTable:
@@ -200,13 +200,13 @@ def _few(points: RunsTable) -> RunsTable:
   rank = np.empty(count, np.int64)
   order = np.lexsort((means[2], group))
   rank[order] = np.arange(count) - np.searchsorted(group[order], group[order])
-  kept = rank < max(8, _MANY // (int(group.max()) + 1))
+  few = rank < max(8, _MANY // (int(group.max()) + 1))
   for pick in (np.minimum, np.maximum):
     edge = np.full(int(group.max()) + 1, np.inf if pick is np.minimum else -np.inf)
     pick.at(edge, group, means[0])
-    kept |= means[0] == edge[group]
-  params, tokens, loss, flops = (values[kept] for values in means)
-  return make_runs(params, tokens, loss, flops, budget=budget[kept])
+    few |= means[0] == edge[group]
+  params, tokens, loss, flops = (values[few] for values in means)
+  return make_runs(params, tokens, loss, flops, budget=budget[few])
 
 
 def _lower(reading: CurveReading, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -218,14 +218,14 @@ def _lower(reading: CurveReading, counts: np.ndarray) -> tuple[np.ndarray, np.nd
   loss_ks = reading.losses(counts)
   best = np.argmin(loss_ks, 0)
   loss = loss_ks[best, np.arange(len(best))]
-  least, most = reading.ends
+  least, highest = reading.ends
   size = reading.log_params[best]
   falls = loss <= np.minimum.accumulate(loss)
-  return best, loss, np.isfinite(loss) & (least < size) & (size < most) & falls
+  return best, loss, np.isfinite(loss) & (least < size) & (size < highest) & falls
 
 
-def _through(reading: CurveReading, best: np.ndarray, kept: np.ndarray) -> np.ndarray:
-  places = np.flatnonzero(kept)
+def _through(reading: CurveReading, best: np.ndarray, used: np.ndarray) -> np.ndarray:
+  places = np.flatnonzero(used)
   if len(places) < 2:
     return np.full(4, np.nan)
   curve = best[places]
@@ -272,27 +272,27 @@ def _least_finals(points: RunsTable, counts_bn: np.ndarray) -> tuple[np.ndarray,
 
 
 def _warnings(points: RunsTable, lines: CurveLines, form: str, sizes: int, known: np.ndarray) -> list[str]:
-  said = []
+  sentences = []
   if form == "ends":
-    said.append(
+    sentences.append(
       "no training curves were given: the envelope is of final losses, one point a budget, its sizes as coarse as "
       "the sweep's"
     )
   elif form == "curves" and len(points.group_flops()) > 1:
     gap = _decay_gap(points, lines)
     measured = f" (here by {100 * gap:.1f} % on average)" if np.isfinite(gap) and gap > 0 else ""
-    said.append(
+    sentences.append(
       f"between budgets the envelope reads runs whose learning rate has not decayed, whose loss is higher{measured} "
       "than that of a run that ends there: this inflates a"
     )
   if sizes < _FEW_SIZES:
-    said.append(f"the envelope steps through {sizes} sizes only: its a is no finer than that")
+    sentences.append(f"the envelope steps through {sizes} sizes only: its a is no finer than that")
   if len(known) and np.mean(known) < 0.98:
     share = 100 * (1 - np.mean(known))
-    said.append(
+    sentences.append(
       f"{share:.0f} % of the resamples have no envelope of two sizes; the intervals are of the others"
     )
-  return said
+  return sentences
 
 
 def _decay_gap(points: RunsTable, lines: CurveLines) -> float:

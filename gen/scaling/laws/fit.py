@@ -184,10 +184,10 @@ def _prepared(
   runs: RunsTable | Mapping[str, ArrayLike], options: Mapping[str, Any]
 ) -> tuple[RunsTable, FitOptions, CostModel]:
   """Returns the runs to fit, the options, and k(N) of all runs."""
-  whole, chosen = _whole(runs), _options(options)
-  points = not_held_out(whole)
+  table, chosen = _whole(runs), _options(options)
+  points = not_held_out(table)
   # k(N) follows from the shapes alone, not from losses, so held-out sizes may be used.
-  return points, chosen, cost_model.measured_cost(whole.params, whole.tokens, whole.flops)
+  return points, chosen, cost_model.measured_cost(table.params, table.tokens, table.flops)
 
 
 def _points(
@@ -269,14 +269,14 @@ def _envelope(
 ) -> "EnvelopeFit":
   from gen.scaling.laws import envelope
 
-  found = envelope.fit(
+  fitted = envelope.fit(
     points, curves, bootstraps=options.bootstraps, seed=options.seed, level=options.level, cost=cost
   )
-  asked = (_interval(options), options.cluster)
-  if options.bootstraps == 0 or asked == ("percentile", "run"):
-    return found
-  said = f"its intervals are from a {found.interval_method}, not {asked[0]} over {asked[1]}s"
-  return dataclasses.replace(found, warnings=[*found.warnings, said])
+  requested = (_interval(options), options.cluster)
+  if options.bootstraps == 0 or requested == ("percentile", "run"):
+    return fitted
+  warning = f"its intervals are from a {fitted.interval_method}, not {requested[0]} over {requested[1]}s"
+  return dataclasses.replace(fitted, warnings=[*fitted.warnings, warning])
 
 
 def _interval(options: FitOptions) -> str:

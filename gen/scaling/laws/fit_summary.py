@@ -24,24 +24,24 @@ CONSTANTS = ("E", "A", "B", "alpha", "beta", "a", "b", "N_coefficient", "D_coeff
 _RESIDUALS = 3  # the largest, which are named
 
 
-def summarize_fit(approach: str, found: PowerLawFit, runs: RunsTable) -> dict[str, Any]:
+def summarize_fit(approach: str, fitted: PowerLawFit, runs: RunsTable) -> dict[str, Any]:
   """Returns a fit as plain values, the form that `experiments/fit_scaling_law.py` writes.
 
   Args:
     approach: parametric, isoflop or envelope.
-    found: the fit that `fit.fit_approach` returned.
+    fitted: the fit that `fit.fit_approach` returned.
     runs: the runs that it was fitted to.
   """
   points = fit.not_held_out(runs)
   facts: dict[str, Any] = {"approach": approach, "n": len(points), "held_out": len(runs) - len(points)}
   facts |= (
-    _laws(found) if isinstance(found, FrontierFit) else _parametric(cast("ParametricFit", found), points)
+    _laws(fitted) if isinstance(fitted, FrontierFit) else _parametric(cast("ParametricFit", fitted), points)
   )
   return facts | {
-    "level": found.level,
-    interval_key(found.level): dict(found.intervals),
-    "interval_method": found.interval_method,
-    "warnings": list(found.warnings),
+    "level": fitted.level,
+    interval_key(fitted.level): dict(fitted.intervals),
+    "interval_method": fitted.interval_method,
+    "warnings": list(fitted.warnings),
   }
 
 
@@ -75,8 +75,8 @@ def summary_lines(report: Mapping[str, Any]) -> list[str]:
   text = [f"{report['n']} runs" + (f", {report['held_out']} more held out" if report["held_out"] else "")]
   for name, part in parts.items():
     text += ["", *_table(name, part)]
-  said = [f"warning: {warning}" for warning in report["warnings"]]
-  return [*text, *([""] if said else []), *said]
+  lines = [f"warning: {warning}" for warning in report["warnings"]]
+  return [*text, *([""] if lines else []), *lines]
 
 
 def _table(name: str, part: Mapping[str, Any]) -> list[str]:
@@ -87,8 +87,8 @@ def _table(name: str, part: Mapping[str, Any]) -> list[str]:
   for constant in CONSTANTS:
     if constant in part:
       spread = intervals.get(constant)
-      shown = f"  [{_number(spread[0])}, {_number(spread[1])}]" if spread else ""
-      text.append(f"  {constant:14} {_number(part[constant]):>10}{shown}")
+      interval = f"  [{_number(spread[0])}, {_number(spread[1])}]" if spread else ""
+      text.append(f"  {constant:14} {_number(part[constant]):>10}{interval}")
   if "objective" in part:
     text.append(
       f"  objective {part['objective']:.6g} (delta {part['delta']:g}), gradient {part['gradient_norm']:.1e}, "
@@ -106,31 +106,34 @@ def _number(value: float) -> str:
   return f"{value:.4f}" if 1e-2 <= abs(value) < 100 else f"{value:.4g}"
 
 
-def _parametric(found: "ParametricFit", points: RunsTable) -> dict[str, Any]:
-  law = found.law
-  worst = np.argsort(-np.abs(found.residuals), kind="stable")[:_RESIDUALS]
+def _parametric(fitted: "ParametricFit", points: RunsTable) -> dict[str, Any]:
+  law = fitted.law
+  worst = np.argsort(-np.abs(fitted.residuals), kind="stable")[:_RESIDUALS]
   return {
-    "objective": found.objective,
-    "gradient_norm": found.gradient_norm,
-    "starts": found.starts,
-    "starts_at_best": found.starts_at_best,
-    "delta": found.delta,
+    "objective": fitted.objective,
+    "gradient_norm": fitted.gradient_norm,
+    "starts": fitted.starts,
+    "starts_at_best": fitted.starts_at_best,
+    "delta": fitted.delta,
     **{name: getattr(law, name) for name in ("E", "A", "B", "alpha", "beta", "G", "k")},
-    "a": found.a,
-    "b": found.b,
-    "cost": dataclasses.asdict(found.cost.entry()),
-    "N_coefficient": found.n_law.coefficient,
-    "D_coefficient": found.d_law.coefficient,
-    "residual_rms": float(np.sqrt(np.mean(found.residuals**2))),
-    "largest_residuals": [{"run": str(points.names[i]), "residual": found.residuals[i]} for i in worst],
+    "a": fitted.a,
+    "b": fitted.b,
+    "cost": dataclasses.asdict(fitted.cost.entry()),
+    "N_coefficient": fitted.n_law.coefficient,
+    "D_coefficient": fitted.d_law.coefficient,
+    "residual_rms": float(np.sqrt(np.mean(fitted.residuals**2))),
+    "largest_residuals": [{"run": str(points.names[i]), "residual": fitted.residuals[i]} for i in worst],
   }
 
 
-def _laws(found: FrontierFit) -> dict[str, Any]:
-  facts: dict[str, Any] = {"a": found.a, "b": found.b}
-  facts |= {"N_coefficient": found.n_law.coefficient, "D_coefficient": found.d_law.coefficient}
-  if isinstance(found, IsoflopFit):
-    return facts | {"method": found.method, "valleys": [dataclasses.asdict(one) for one in found.valleys]}
-  assert isinstance(found, EnvelopeFit)
-  places = [dataclasses.asdict(one) for one in found.frontier()]
-  return facts | {"form": found.form, "frontier": places}
+def _laws(fitted: FrontierFit) -> dict[str, Any]:
+  facts: dict[str, Any] = {"a": fitted.a, "b": fitted.b}
+  facts |= {"N_coefficient": fitted.n_law.coefficient, "D_coefficient": fitted.d_law.coefficient}
+  if isinstance(fitted, IsoflopFit):
+    return facts | {
+      "method": fitted.method,
+      "valleys": [dataclasses.asdict(point) for point in fitted.valleys],
+    }
+  assert isinstance(fitted, EnvelopeFit)
+  places = [dataclasses.asdict(point) for point in fitted.frontier()]
+  return facts | {"form": fitted.form, "frontier": places}

@@ -270,7 +270,7 @@ def _evaluate(
     [weight * pa for weight in (s, o)]
     + [weight * pb for weight in (s, o)]
     + [weight * pe for weight in (s, o)]
-    + [k * one * other for one, other in itertools.combinations_with_replacement((pa, pb, pe), 2)]
+    + [k * p * q for p, q in itertools.combinations_with_replacement((pa, pb, pe), 2)]
   )
   sums_qm = rows_qn @ monomials_nm
   sa, oa, sb, ob, se, oe, aa, ab, ae, bb, be, ee = sums_qm

@@ -111,20 +111,22 @@ def fit(
   """
   check_options(method, edge, bootstraps, level, interval_method)
   budgets = valley_minimum.split_budgets(points)
-  found = [valley_minimum.find_minimum(budget, method) for budget in budgets]
-  used, warnings = _choose(budgets, found, edge)
-  rows = _lines([budgets[i] for i in used], [found[i] for i in used])
+  minima = [valley_minimum.find_minimum(budget, method) for budget in budgets]
+  used, warnings = _choose(budgets, minima, edge)
+  rows = _lines([budgets[i] for i in used], [minima[i] for i in used])
   n_law, d_law = laws_of_row(rows[0])
   chosen = [budgets[i] for i in used]
-  trend = LossTrend.through([one.flops for one in chosen], np.array([[found[i].loss[0] for i in used]]))
+  trend = LossTrend.through(
+    [used_budget.flops for used_budget in chosen], np.array([[minima[i].loss[0] for i in used]])
+  )
   options = isoflop_draws.DrawOptions(method, bootstraps, seed, cluster)
-  drawn = isoflop_draws.draw_laws(points, chosen, [found[i] for i in used], options)
+  drawn = isoflop_draws.draw_laws(points, chosen, [minima[i] for i in used], options)
   left_out_k4 = None
   if interval_method == "bca" and len(drawn.rows_b4):
     left_out_k4 = _left_out(points, cluster, method, edge)
   return IsoflopFit(
-    valleys=[_valley(*pair) for pair in zip(budgets, found, strict=True) if np.isfinite(pair[1].log_n[0])],
-    used=[one.flops for one in chosen],
+    valleys=[_valley(*pair) for pair in zip(budgets, minima, strict=True) if np.isfinite(pair[1].log_n[0])],
+    used=[used_budget.flops for used_budget in chosen],
     n_law=n_law,
     d_law=d_law,
     trend=trend,
@@ -150,7 +152,9 @@ def find_valleys(points: RunsTable, method: str = "parabola") -> list[IsoflopVal
 
 def leave_out(fitted: IsoflopFit) -> dict[float, float]:
   """Returns the exponent a with each fitted budget left out, by its FLOPs; empty for fewer than three budgets."""
-  pairs = np.array([(one.budget, one.vertex_N) for one in fitted.valleys if one.budget in fitted.used])
+  pairs = np.array(
+    [(valley.budget, valley.vertex_N) for valley in fitted.valleys if valley.budget in fitted.used]
+  )
   if len(pairs) < 3:
     return {}
   rest = [np.delete(pairs, i, 0) for i in range(len(pairs))]
@@ -174,12 +178,12 @@ def check_options(method: str, edge: str, bootstraps: int, level: float, interva
 
 
 def _choose(
-  budgets: list[BudgetLosses], found: list[ValleyMinimum], edge: str
+  budgets: list[BudgetLosses], minima: list[ValleyMinimum], edge: str
 ) -> tuple[list[int], list[str]]:
   """Returns the budgets that the laws are fitted to, and a warning for each other budget."""
   used: list[int] = []
   without: dict[str, list[float]] = {}
-  for i, (budget, low) in enumerate(zip(budgets, found, strict=True)):
+  for i, (budget, low) in enumerate(zip(budgets, minima, strict=True)):
     if len(budget.log_n) < 3:
       why = "fewer than the three sizes that a valley needs: left out"
     elif not np.isfinite(low.log_n[0]):
@@ -193,11 +197,11 @@ def _choose(
       used.append(i)
     if why:
       without.setdefault(why, []).append(budget.flops)
-  said = [_said(flops, why) for why, flops in without.items()]
+  warnings = [_said(flops, why) for why, flops in without.items()]
   if len(used) < 2:
-    why = "; ".join(said) or "the runs have one budget"
+    why = "; ".join(warnings) or "the runs have one budget"
     raise UserError(f"a power law needs two budgets with a valley, but there {_count(len(used))}: {why}")
-  return used, said
+  return used, warnings
 
 
 def _said(budgets: list[float], why: str) -> str:
@@ -212,11 +216,11 @@ def _count(number: int) -> str:
   return ("are none", "is one")[number]
 
 
-def _lines(budgets: list[BudgetLosses], found: list[ValleyMinimum]) -> np.ndarray:
+def _lines(budgets: list[BudgetLosses], minima: list[ValleyMinimum]) -> np.ndarray:
   return isoflop_draws.draw_lines(
-    np.array([one.flops for one in budgets]),
-    np.stack([one.log_n for one in found], 1),
-    np.stack([budget.log_d(low.log_n) for budget, low in zip(budgets, found, strict=True)], 1),
+    np.array([used_budget.flops for used_budget in budgets]),
+    np.stack([used_budget.log_n for used_budget in minima], 1),
+    np.stack([budget.log_d(low.log_n) for budget, low in zip(budgets, minima, strict=True)], 1),
   )
 
 
@@ -243,10 +247,10 @@ def _left_out(points: RunsTable, cluster: str, method: str, edge: str) -> np.nda
   rows_k4 = np.full((int(clusters.max()) + 1, 4), np.nan)
   for k in range(len(rows_k4)):
     budgets = valley_minimum.split_budgets(points.select(clusters != k))
-    found = [valley_minimum.find_minimum(budget, method) for budget in budgets]
+    minima = [valley_minimum.find_minimum(budget, method) for budget in budgets]
     try:
-      used, _ = _choose(budgets, found, edge)
+      used, _ = _choose(budgets, minima, edge)
     except UserError:
       continue
-    rows_k4[k] = _lines([budgets[i] for i in used], [found[i] for i in used])[0]
+    rows_k4[k] = _lines([budgets[i] for i in used], [minima[i] for i in used])[0]
   return rows_k4

@@ -47,7 +47,7 @@ class LawDraws(NamedTuple):
 
 
 def draw_laws(
-  points: RunsTable, budgets: list[BudgetLosses], found: list[ValleyMinimum], options: DrawOptions
+  points: RunsTable, budgets: list[BudgetLosses], minima: list[ValleyMinimum], options: DrawOptions
 ) -> LawDraws:
   """Returns draws of the laws through the given budgets.
 
@@ -60,12 +60,12 @@ def draw_laws(
     return LawDraws(np.zeros((0, 4)), None, "none", [])
   random = np.random.default_rng(options.seed)
   if options.cluster == "budget":
-    return _over_budgets(budgets, found, options, random)
+    return _over_budgets(budgets, minima, options, random)
   if options.cluster == "seed":
     return _over_seeds(points, budgets, options)
   noise = measure_noise(budgets, options.method)
   if not noise.freedom:
-    return _over_lines(budgets, found, options, random)
+    return _over_lines(budgets, minima, options, random)
   return _over_noise(budgets, noise, options, random)
 
 
@@ -125,15 +125,15 @@ def _over_noise(
     noisy_bm = np.maximum(budget.loss + scale[:, None] * errors_bm, 1e-9)
     lows.append(valley_minimum.find_minimum(budget, options.method, noisy_bm))
   rows_b4, trends, lost = _through(budgets, lows)
-  said = []
+  warnings = []
   if noise.freedom < 5:
-    said.append(f"noise is measured by {noise.source} alone: the intervals are wide for it")
+    warnings.append(f"noise is measured by {noise.source} alone: the intervals are wide for it")
   if lost > 0.02:
-    said.append(
+    warnings.append(
       f"in {100 * lost:.0f} % of the draws a budget has no minimum: noise is as large as the valleys"
     )
   how = f"{options.bootstraps} draws of noise of {noise.sd:.3g} nats, measured by {noise.source}"
-  return LawDraws(rows_b4, trends, how, said)
+  return LawDraws(rows_b4, trends, how, warnings)
 
 
 def _through(
@@ -142,43 +142,53 @@ def _through(
   log_n_bg = np.stack([low.log_n for low in lows], 1)
   log_d_bg = np.stack([budget.log_d(low.log_n) for budget, low in zip(budgets, lows, strict=True)], 1)
   loss_bg = np.stack([low.loss for low in lows], 1)
-  rows_b4 = draw_lines(np.array([one.flops for one in budgets]), log_n_bg, log_d_bg, weights_bg)
-  whole = np.all(np.isfinite(log_n_bg), 1)
-  trends = LossTrend.through([one.flops for one in budgets], loss_bg[whole]) if whole.any() else None
-  return rows_b4, trends, float(np.mean(~whole))
+  rows_b4 = draw_lines(
+    np.array([used_budget.flops for used_budget in budgets]), log_n_bg, log_d_bg, weights_bg
+  )
+  complete = np.all(np.isfinite(log_n_bg), 1)
+  trends = (
+    LossTrend.through([used_budget.flops for used_budget in budgets], loss_bg[complete])
+    if complete.any()
+    else None
+  )
+  return rows_b4, trends, float(np.mean(~complete))
 
 
 def _over_lines(
-  budgets: list[BudgetLosses], found: list[ValleyMinimum], options: DrawOptions, random: np.random.Generator
+  budgets: list[BudgetLosses], minima: list[ValleyMinimum], options: DrawOptions, random: np.random.Generator
 ) -> LawDraws:
   """Draws from the scatter of the minima about the power law, if three sizes and one seed leave no residuals."""
   freedom = len(budgets) - 2
   if freedom < 1:
-    said = "two budgets with three sizes and one seed each leave nothing to measure noise by, so there are no intervals"
-    return LawDraws(np.zeros((0, 4)), None, "none", [said])
-  log_c = np.log([one.flops for one in budgets])
-  log_n = np.array([low.log_n[0] for low in found])
+    warning = (
+      "two budgets with three sizes and one seed each leave nothing to measure noise by, so there are no intervals"
+    )
+    return LawDraws(np.zeros((0, 4)), None, "none", [warning])
+  log_c = np.log([used_budget.flops for used_budget in budgets])
+  log_n = np.array([low.log_n[0] for low in minima])
   slope, height = law.fit_line(log_c, log_n)
   sd = math.sqrt(float(np.sum((log_n - height - slope * log_c) ** 2)) / freedom)
   scale = sd * np.sqrt(freedom / random.chisquare(freedom, options.bootstraps))
   log_n_bg = log_n + scale[:, None] * random.standard_normal((options.bootstraps, len(budgets)))
   log_d_bg = np.stack([budget.log_d(log_n_bg[:, g]) for g, budget in enumerate(budgets)], 1)
   rows_b4 = draw_lines(np.exp(log_c), log_n_bg, log_d_bg)
-  said = (
+  warning = (
     "three sizes and one seed a budget leave nothing to measure noise by: intervals are from how the "
     f"{len(budgets)} minima scatter about the power law"
   )
-  return LawDraws(rows_b4, None, f"{options.bootstraps} draws of the minima's scatter about the law", [said])
+  return LawDraws(
+    rows_b4, None, f"{options.bootstraps} draws of the minima's scatter about the law", [warning]
+  )
 
 
 def _over_budgets(
-  budgets: list[BudgetLosses], found: list[ValleyMinimum], options: DrawOptions, random: np.random.Generator
+  budgets: list[BudgetLosses], minima: list[ValleyMinimum], options: DrawOptions, random: np.random.Generator
 ) -> LawDraws:
   if len(budgets) < 3:
     raise UserError(f"{len(budgets)} budgets cannot be resampled; use --cluster=run")
   chances = np.full(len(budgets), 1 / len(budgets))
   counts_bg = random.multinomial(len(budgets), chances, options.bootstraps).astype(np.float64)
-  lows = [ValleyMinimum(*(np.broadcast_to(part, options.bootstraps) for part in low)) for low in found]
+  lows = [ValleyMinimum(*(np.broadcast_to(part, options.bootstraps) for part in low)) for low in minima]
   rows_b4, _, _ = _through(budgets, lows, counts_bg)
   return LawDraws(rows_b4, None, f"bootstrap over budgets, {options.bootstraps} resamples", [])
 
@@ -189,8 +199,10 @@ def _over_seeds(points: RunsTable, budgets: list[BudgetLosses], options: DrawOpt
   )
   lows = [_resampled(budget, counts_bn[:, budget.runs], options.method) for budget in budgets]
   rows_b4, trends, lost = _through(budgets, lows)
-  said = [f"{100 * lost:.0f} % of the resamples of seeds leave some budget without a valley"] if lost else []
-  return LawDraws(rows_b4, trends, f"bootstrap over seeds, {options.bootstraps} resamples", said)
+  warnings = (
+    [f"{100 * lost:.0f} % of the resamples of seeds leave some budget without a valley"] if lost else []
+  )
+  return LawDraws(rows_b4, trends, f"bootstrap over seeds, {options.bootstraps} resamples", warnings)
 
 
 def _resampled(budget: BudgetLosses, counts_br: np.ndarray, method: str) -> ValleyMinimum:
@@ -213,6 +225,6 @@ def _resampled(budget: BudgetLosses, counts_br: np.ndarray, method: str) -> Vall
       count=budget.count[present],
       tokens=budget.tokens[present],
     )
-    for whole, some in zip(out, valley_minimum.find_minimum(part, method, loss_bm), strict=True):
-      whole[rows] = some
+    for array, some in zip(out, valley_minimum.find_minimum(part, method, loss_bm), strict=True):
+      array[rows] = some
   return ValleyMinimum(*out)

@@ -90,12 +90,12 @@ def inference_optimum(
     low, high = np.where(rises, low, middle), np.where(rises, middle, high)
   log_n = high
   log_d = tokens_for(theta_sp, best["loss"], log_n)
-  found = _named(log_n, log_d) | {"loss": best["loss"]}
-  found["training_flops"] = cost.flops(found["N"], found["D"])
-  found["inference_flops"] = cost.flops(found["N"], inference_tokens) / 3
-  found["total_flops"] = found["training_flops"] + found["inference_flops"]
+  optimum = _named(log_n, log_d) | {"loss": best["loss"]}
+  optimum["training_flops"] = cost.flops(optimum["N"], optimum["D"])
+  optimum["inference_flops"] = cost.flops(optimum["N"], inference_tokens) / 3
+  optimum["total_flops"] = optimum["training_flops"] + optimum["inference_flops"]
   unaware = flops + cost.flops(best["N"], inference_tokens) / 3
-  return found | {"saving": 1 - found["total_flops"] / unaware}
+  return optimum | {"saving": 1 - optimum["total_flops"] / unaware}
 
 
 def overtrained_model(
@@ -110,12 +110,12 @@ def overtrained_model(
   best = batch_optimum(theta_sp, flops, cost)
   log_n = np.log(best["N"]) - math.log(factor)
   log_d = tokens_for(theta_sp, best["loss"], log_n)
-  found = _named(log_n, log_d)
-  found["training_flops"] = cost.flops(found["N"], found["D"])
-  found["compute_factor"] = found["training_flops"] / flops
-  found["loss_at_equal_flops"] = batch_loss(theta_sp, log_n, cost.log_tokens(flops, log_n))
-  found["loss_rise"] = found["loss_at_equal_flops"] - best["loss"]
-  return found | {"inference_factor": cost.flops(found["N"], 1.0) / cost.flops(best["N"], 1.0)}
+  model = _named(log_n, log_d)
+  model["training_flops"] = cost.flops(model["N"], model["D"])
+  model["compute_factor"] = model["training_flops"] / flops
+  model["loss_at_equal_flops"] = batch_loss(theta_sp, log_n, cost.log_tokens(flops, log_n))
+  model["loss_rise"] = model["loss_at_equal_flops"] - best["loss"]
+  return model | {"inference_factor": cost.flops(model["N"], 1.0) / cost.flops(best["N"], 1.0)}
 
 
 def tokens_for(theta_sp: np.ndarray, wanted: np.ndarray, log_n: np.ndarray) -> np.ndarray:
@@ -151,13 +151,13 @@ def repeated_optimum(
     centre = log_n_sm[np.arange(len(best)), best]
     width = 2.5 * width / (_PLACES // 2)
   log_d = cost.log_tokens(flops, centre)
-  found = _named(centre, log_d)
-  found["epochs"] = np.maximum(found["D"] / unique_tokens, 1.0)
-  found["effective_D"] = np.exp(_effective(log_d, math.log(unique_tokens), data_halfway))
-  found["loss"] = _worn(
+  optimum = _named(centre, log_d)
+  optimum["epochs"] = np.maximum(optimum["D"] / unique_tokens, 1.0)
+  optimum["effective_D"] = np.exp(_effective(log_d, math.log(unique_tokens), data_halfway))
+  optimum["loss"] = _worn(
     theta_sp, centre[:, None], log_d[:, None], unique_tokens, data_halfway, params_halfway
   )[:, 0]
-  return found | {"loss_rise": found["loss"] - fresh["loss"]}
+  return optimum | {"loss_rise": optimum["loss"] - fresh["loss"]}
 
 
 def _worn(

@@ -167,17 +167,17 @@ def curve_lines(
   curves: Iterable[Mapping[str, Any]], named: list[str]
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
   """Returns smoothed (ln C, loss) of each run with a training curve; the last row of a step counts."""
-  place = {name: index for index, name in enumerate(named)}
-  found: dict[int, dict[float, float]] = {}
+  rows = {name: index for index, name in enumerate(named)}
+  losses: dict[int, dict[float, float]] = {}
   for row in curves:
-    index = place.get(str(row.get("run")), place.get(str(row.get("name"))))
+    index = rows.get(str(row.get("run")), rows.get(str(row.get("name"))))
     flops, loss = row.get("flops"), row.get("loss")
     if index is None or row.get("kind", "train") != "train":
       continue
     if isinstance(flops, int | float) and isinstance(loss, int | float) and flops > 0 and np.isfinite(loss):
-      found.setdefault(index, {})[float(flops)] = float(loss)
+      losses.setdefault(index, {})[float(flops)] = float(loss)
   lines = {}
-  for index, pairs in found.items():
+  for index, pairs in losses.items():
     if len(pairs) >= _LEAST_ROWS:
       log_c, loss = np.array(sorted(pairs.items())).T
       lines[index] = (np.log(log_c), _smooth(np.log(log_c), loss))

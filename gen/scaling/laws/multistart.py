@@ -128,9 +128,9 @@ def _from_grid(
 ) -> _Ends:
   """Descends from all starts at the first delta, and from the lowest distinct places to the stated one."""
   ends_sp, values = _descend(problem, starts_sp, first, steps)
-  place, firsts = _places(ends_sp, values)
+  indices, firsts = _places(ends_sp, values)
   down = huber_solver.minimise_huber(problem, np.ones((1, len(problem.x))), ends_sp[firsts], delta, first)
-  members = [np.flatnonzero(place == number) for number in range(len(firsts))]
+  members = [np.flatnonzero(indices == number) for number in range(len(firsts))]
   return _Ends(down.theta_sp, down.value_s, members)
 
 
@@ -168,27 +168,27 @@ def _nearby(problem: huber_solver.HuberProblem, candidates: _Ends, delta: float)
   """Searches for lower optima near the lowest, from fits to resamples of the runs and from laws without E."""
   count, random = len(problem.x), np.random.default_rng(1)
   ones_1n, first = np.ones((1, count)), min(max(delta, _FINE), _COARSE)
-  found = candidates
+  chosen = candidates
   for _ in range(_ROUNDS):
-    lowest, starts_sp = float(found.values.min()), _lowest(found, 8)
+    lowest, starts_sp = float(chosen.values.min()), _lowest(chosen, 8)
     lanes_sp = starts_sp[np.arange(huber_solver.BATCH_SIZE) % len(starts_sp)]
     counts_sn = random.multinomial(count, np.full(count, 1 / count), size=huber_solver.BATCH_SIZE)
     moved = huber_solver.minimise_huber(problem, counts_sn, lanes_sp, delta, first, 1e-6, _SECOND_STEPS)
     moved.theta_sp[: len(starts_sp)] = starts_sp
     moved.theta_sp[: len(starts_sp), 2] = float(np.mean(problem.l)) + _NO_E
-    found = _joined(
-      found, _orphans(huber_solver.minimise_huber(problem, ones_1n, moved.theta_sp, delta, delta, 1e-12))
+    chosen = _joined(
+      chosen, _orphans(huber_solver.minimise_huber(problem, ones_1n, moved.theta_sp, delta, delta, 1e-12))
     )
-    if not found.values.min() < lowest * (1 - 1e-10):
+    if not chosen.values.min() < lowest * (1 - 1e-10):
       break
-  return found
+  return chosen
 
 
-def _joined(one: _Ends, other: _Ends) -> _Ends:
+def _joined(first: _Ends, second: _Ends) -> _Ends:
   return _Ends(
-    np.concatenate([one.theta_sp, other.theta_sp]),
-    np.concatenate([one.values, other.values]),
-    one.starts + other.starts,
+    np.concatenate([first.theta_sp, second.theta_sp]),
+    np.concatenate([first.values, second.values]),
+    first.starts + second.starts,
   )
 
 
@@ -209,10 +209,10 @@ def _places(ends_sp: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nda
   """Groups ends that agree; returns (group of each end, first end of each of the lowest groups)."""
   order = np.argsort(values, kind="stable")
   rounded_sp = np.round(np.clip(ends_sp, -1e6, 1e6), 2)
-  _, first, place = np.unique(rounded_sp[order], axis=0, return_index=True, return_inverse=True)
+  _, first, indices = np.unique(rounded_sp[order], axis=0, return_index=True, return_inverse=True)
   rank = np.argsort(np.argsort(first))  # by the value of their lowest end
   places = np.empty(len(values), np.int64)
-  places[order] = rank[place.ravel()]
+  places[order] = rank[indices.ravel()]
   return places, order[np.sort(first)[: huber_solver.BATCH_SIZE]]
 
 
@@ -228,8 +228,8 @@ def _with_all_runs(problem: huber_solver.HuberProblem, candidates_sp: np.ndarray
   """Returns the ends of the candidates' descents with all runs, the lowest first."""
   first = max(delta, min(_COARSE, 10 * delta))
   ends = huber_solver.minimise_huber(problem, np.ones((1, len(problem.x))), candidates_sp, delta, first)
-  kept = np.argsort(ends.value_s, kind="stable")[: _FINALISTS if len(problem.x) <= _LARGE else 1]
-  return ends.theta_sp[kept]
+  finalists = np.argsort(ends.value_s, kind="stable")[: _FINALISTS if len(problem.x) <= _LARGE else 1]
+  return ends.theta_sp[finalists]
 
 
 def _bottom(
@@ -238,11 +238,11 @@ def _bottom(
   """Descends from each finalist at the stated delta, and from the lowest end also through wider deltas."""
   step = newton.newton_steps if len(problem.x) > _LARGE else newton.descend_at
   ends = [step(theta, *problem[:3], delta, problem.moves_pp) for theta in finalists_sp]
-  best = min(ends, key=lambda one: one.value)
+  best = min(ends, key=lambda end: end.value)
   if len(problem.x) > _LARGE:
     return best
   around = newton.descend_from(best.theta, *problem[:3], delta, problem.moves_pp)
   # The same bottom to rounding: the one whose gradient is smaller.
   if abs(best.value - around.value) <= 1e-12 * best.value:
-    return min(best, around, key=lambda one: float(np.linalg.norm(one.gradient)))
-  return min(best, around, key=lambda one: one.value)
+    return min(best, around, key=lambda end: float(np.linalg.norm(end.gradient)))
+  return min(best, around, key=lambda end: end.value)

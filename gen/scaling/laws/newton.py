@@ -65,8 +65,8 @@ def huber_hessian(model: LogLossModel, x: np.ndarray, y: np.ndarray, delta: floa
 
 def weighted_curvature(model: LogLossModel, weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
   """Returns the weighted sum over runs and terms k of share_k q_k q_k', q_k the term's slope in theta."""
-  one, zero = np.ones_like(x), np.zeros_like(x)
-  slopes = ([one, zero, zero, -x, zero], [zero, one, zero, zero, -y], [zero, zero, one, zero, zero])
+  ones, zero = np.ones_like(x), np.zeros_like(x)
+  slopes = ([ones, zero, zero, -x, zero], [zero, ones, zero, zero, -y], [zero, zero, ones, zero, zero])
   total_pp = np.zeros((5, 5))
   for share, slope in zip(model.shares_n3.T, slopes, strict=True):
     slope_np = np.stack(slope, 1)

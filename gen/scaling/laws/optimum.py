@@ -101,9 +101,9 @@ def log_sizes(theta_sp: np.ndarray, flops: ArrayLike, cost: CostModel | float = 
   if cost.is_constant or not sound.any():
     return np.where(sound, x, np.nan)
   rows = (height[sound], alpha[sound], beta[sound], log_c[sound])
-  found = np.full(len(x), np.nan)
-  found[sound] = _roots(rows, cost, x[sound])
-  return found
+  log_n = np.full(len(x), np.nan)
+  log_n[sound] = _roots(rows, cost, x[sound])
+  return log_n
 
 
 def optima_of_rows(

@@ -28,7 +28,7 @@ def outlier_mask(residuals: np.ndarray, constants: int = 5) -> np.ndarray:
 
 
 def outlier_sentences(
-  residuals: np.ndarray, losses: np.ndarray, names: np.ndarray, shown: int = 5
+  residuals: np.ndarray, losses: np.ndarray, names: np.ndarray, count: int = 5
 ) -> list[str]:
   """Returns one sentence for each of the farthest outliers, and one for the rest.
 
@@ -36,19 +36,19 @@ def outlier_sentences(
     residuals: log predicted minus log measured loss of each run.
     losses: measured, nats per token.
     names: of the runs.
-    shown: maximum number of outliers to name.
+    count: maximum number of outliers to name.
   """
   rows = np.flatnonzero(outlier_mask(residuals))
   rows = rows[np.argsort(-np.abs(residuals[rows]), kind="stable")]
   scale = residual_scale(residuals)
-  said = []
-  for row in rows[:shown]:
+  sentences = []
+  for row in rows[:count]:
     called = f"row {row + 1}" + ("" if names[row] == f"row {row + 1}" else f" ({names[row]})")
     expected = losses[row] * np.exp(min(residuals[row], 700.0))
-    said.append(
+    sentences.append(
       f"{called} is an outlier: its loss is {losses[row]:.4g}, the law says {expected:.4g}, "
       f"{abs(residuals[row]) / scale:.3g} robust standard deviations away; did the run diverge?"
     )
-  if len(rows) > shown:
-    said.append(f"{len(rows) - shown} more runs are outliers")
-  return said
+  if len(rows) > count:
+    sentences.append(f"{len(rows) - count} more runs are outliers")
+  return sentences

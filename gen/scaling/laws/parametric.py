@@ -115,7 +115,7 @@ def fit(
     points, problem, bottom, delta, (bootstraps, seed, method, cluster)
   )
   slope = _uncentred_gradient(bottom, problem, shift, tied, delta)
-  found = ParametricFit(
+  fitted = ParametricFit(
     law=law,
     n_law=n_law,
     d_law=d_law,
@@ -134,9 +134,9 @@ def fit(
     warnings=warnings,
     cost=law.cost or cost_model.constant_cost(law.k),
   )
-  intervals = _intervals(found)
-  said = [*parametric_warnings.fit_warnings(found, points, intervals), *warnings]
-  return dataclasses.replace(found, intervals=intervals, warnings=said)
+  intervals = _intervals(fitted)
+  sentences = [*parametric_warnings.fit_warnings(fitted, points, intervals), *warnings]
+  return dataclasses.replace(fitted, intervals=intervals, warnings=sentences)
 
 
 def leave_out(points: RunsTable, fitted: ParametricFit, groups: np.ndarray) -> list[ParametricLaw]:
@@ -210,10 +210,10 @@ def _problem(points: RunsTable, tied: bool) -> tuple[huber_solver.HuberProblem, 
 
 def _budgets(points: RunsTable) -> np.ndarray:
   """Returns the C over which power laws are fitted: the runs' budgets, or points between the smallest and largest C."""
-  found = points.group_flops()
-  if len(found) <= _MOST_BUDGETS:
-    return found
-  return np.geomspace(found[0], found[-1], _MOST_BUDGETS)
+  budgets = points.group_flops()
+  if len(budgets) <= _MOST_BUDGETS:
+    return budgets
+  return np.geomspace(budgets[0], budgets[-1], _MOST_BUDGETS)
 
 
 def _power_laws(theta_sp: np.ndarray, budgets: np.ndarray, cost: CostModel) -> tuple[PowerLaw, PowerLaw]:
@@ -221,21 +221,23 @@ def _power_laws(theta_sp: np.ndarray, budgets: np.ndarray, cost: CostModel) -> t
   return PowerLaw(math.exp(n_height), a), PowerLaw(math.exp(d_height), b)
 
 
-def _intervals(found: ParametricFit) -> dict[str, list[float]]:
-  if not len(found.draws_sp):
+def _intervals(fitted: ParametricFit) -> dict[str, list[float]]:
+  if not len(fitted.draws_sp):
     return {}
-  law = found.law
-  draws = _quantities(found.draws_sp, found.budgets, found.cost)
-  left_out = {} if found.left_out_kp is None else _quantities(found.left_out_kp, found.budgets, found.cost)
-  estimates = {"E": law.E, "A": law.A, "B": law.B, "alpha": law.alpha, "beta": law.beta, "a": found.a}
+  law = fitted.law
+  draws = _quantities(fitted.draws_sp, fitted.budgets, fitted.cost)
+  left_out = (
+    {} if fitted.left_out_kp is None else _quantities(fitted.left_out_kp, fitted.budgets, fitted.cost)
+  )
+  estimates = {"E": law.E, "A": law.A, "B": law.B, "alpha": law.alpha, "beta": law.beta, "a": fitted.a}
   estimates |= {
-    "b": found.b,
+    "b": fitted.b,
     "G": law.G,
-    "N_coefficient": found.n_law.coefficient,
-    "D_coefficient": found.d_law.coefficient,
+    "N_coefficient": fitted.n_law.coefficient,
+    "D_coefficient": fitted.d_law.coefficient,
   }
   return {
-    name: bootstrap.draw_interval(draws[name], value, found.level, left_out.get(name))
+    name: bootstrap.draw_interval(draws[name], value, fitted.level, left_out.get(name))
     for name, value in estimates.items()
   }
 

@@ -13,45 +13,47 @@ if TYPE_CHECKING:
   from gen.scaling.laws.parametric import ParametricFit
 
 
-def fit_warnings(found: "ParametricFit", points: RunsTable, intervals: dict[str, list[float]]) -> list[str]:
+def fit_warnings(fitted: "ParametricFit", points: RunsTable, intervals: dict[str, list[float]]) -> list[str]:
   """Returns warnings for readers who want to quote the constants, one sentence each."""
-  law, said = found.law, outliers.outlier_sentences(found.residuals, points.loss, points.names)
+  law, sentences = fitted.law, outliers.outlier_sentences(fitted.residuals, points.loss, points.names)
   x, y = np.log(points.params), np.log(points.tokens)
   correlation = float(np.corrcoef(x, y)[0, 1])
   if correlation > 0.98:
-    said.append(
+    sentences.append(
       f"ln N and ln D correlate by {correlation:.4f}: the effects of N and D are hard to tell apart"
     )
   if correlation < -0.995:
-    said.append("all runs have nearly one budget: how the optimum moves with compute is extrapolated")
+    sentences.append("all runs have nearly one budget: how the optimum moves with compute is extrapolated")
   if len(points) < 10:
-    said.append(
+    sentences.append(
       f"{len(points)} runs for {5 if law.alpha != law.beta else 4} constants: almost none are left to check the law"
     )
-  if found.gradient_norm > 1e-10 * max(1.0, len(points) / 1000):
-    said.append(f"the gradient's norm is {found.gradient_norm:.2g}, above the goal of 1e-10")
+  if fitted.gradient_norm > 1e-10 * max(1.0, len(points) / 1000):
+    sentences.append(f"the gradient's norm is {fitted.gradient_norm:.2g}, above the goal of 1e-10")
   shares = np.median(found_shares(law, points), 0)
   for name, share in zip(("A / N^alpha", "B / D^beta", "E"), shares, strict=True):
     if share < 1e-3:
-      said.append(
+      sentences.append(
         f"{name} is {share:.1e} of the loss: the runs do not show this term, so its constants mean nothing"
       )
   if min(law.alpha, law.beta) <= 0:
-    said.append("an exponent is not positive: loss does not fall with both N and D, so there is no optimum")
+    sentences.append(
+      "an exponent is not positive: loss does not fall with both N and D, so there is no optimum"
+    )
   spread = np.log(points.flops / (points.params * points.tokens))
   if np.ptp(spread) > 0.2:
-    said.append(
+    sentences.append(
       f"FLOPs per parameter and token run from {math.exp(spread.min()):.2f} to {math.exp(spread.max()):.2f}: "
       + (
         f"no function of N, so optima are of C = k N D with k = {law.k:.2f}"
-        if found.cost.is_constant
+        if fitted.cost.is_constant
         else f"a, b and the optima follow C = k(N) N D; one k, {law.k:.2f}, would give a = {law.a:.3f}"
       )
     )
   if "a" in intervals and not np.ptp(intervals["a"]) < 0.3:
     low, high = intervals["a"]
-    said.append(f"a is only known to lie in [{low:.2f}, {high:.2f}]: too wide to plan with")
-  return said
+    sentences.append(f"a is only known to lie in [{low:.2f}, {high:.2f}]: too wide to plan with")
+  return sentences
 
 
 def found_shares(law: ParametricLaw, points: RunsTable) -> np.ndarray:

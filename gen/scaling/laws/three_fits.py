@@ -187,11 +187,13 @@ def _attempt(name: str, fit: Callable[[], _Fit], errors: dict[str, str]) -> _Fit
 
 def optimum_entry(fitted: PowerLawFit, flops: float) -> OptimumEntry:
   """Returns an approach's optimum at a budget in FLOPs, with intervals."""
-  found, cost = fitted.predict(flops), fitted.cost
+  optimum, cost = fitted.predict(flops), fitted.cost
   if cost.is_constant:
-    return OptimumEntry(N=found.N, D=found.D, loss=found.loss, ci90=found.intervals)
-  k, outside = float(cost.k(found.N)), bool(cost.outside(found.N))
-  return OptimumEntry(N=found.N, D=found.D, loss=found.loss, ci90=found.intervals, k=k, outside_sizes=outside)
+    return OptimumEntry(N=optimum.N, D=optimum.D, loss=optimum.loss, ci90=optimum.intervals)
+  k, outside = float(cost.k(optimum.N)), bool(cost.outside(optimum.N))
+  return OptimumEntry(
+    N=optimum.N, D=optimum.D, loss=optimum.loss, ci90=optimum.intervals, k=k, outside_sizes=outside
+  )
 
 
 def law_entries(fits: Fits, points: RunsTable, rows: np.ndarray, low: float, high: float) -> LawEntries:
@@ -204,13 +206,13 @@ def law_entries(fits: Fits, points: RunsTable, rows: np.ndarray, low: float, hig
     low: FLOPs at the lower end of the interval bands.
     high: FLOPs at the upper end.
   """
-  one, two, three = fits.envelope, fits.isoflop, fits.parametric
+  first, two, three = fits.envelope, fits.isoflop, fits.parametric
   valleys = isoflop.find_valleys(points) if two is None else two.valleys
   entries = [valley_entry(valley, rows) for valley in valleys]
   return LawEntries(
     envelope=EnvelopeEntry(error=fits.errors["envelope"])
-    if one is None
-    else EnvelopeEntry(**_law(one, low, high), frontier=one.frontier(), form=one.form),
+    if first is None
+    else EnvelopeEntry(**_law(first, low, high), frontier=first.frontier(), form=first.form),
     isoflop=IsoflopEntry(error=fits.errors["isoflop"], valleys=entries)
     if two is None
     else IsoflopEntry(**_law(two, low, high), valleys=entries),
@@ -227,9 +229,9 @@ def failed_entries(sentence: str) -> LawEntries:
   )
 
 
-def valley_entry(found: IsoflopValley, rows: np.ndarray) -> IsoflopValley:
+def valley_entry(valley: IsoflopValley, rows: np.ndarray) -> IsoflopValley:
   """Returns a valley for the results; `rows` are the indices of the runs there."""
-  return dataclasses.replace(found, points=[int(rows[i]) for i in found.points])
+  return dataclasses.replace(valley, points=[int(rows[i]) for i in valley.points])
 
 
 def _law(fitted: PowerLawFit, low: float, high: float) -> dict[str, Any]:
@@ -251,13 +253,15 @@ def _law(fitted: PowerLawFit, low: float, high: float) -> dict[str, Any]:
 def _band(fitted: PowerLawFit, low: float, high: float) -> tuple[OptimumCurve | None, OptimumBand | None]:
   """Returns N* and D* along C, and their intervals, where there are any."""
   flops = np.geomspace(low, high, _BAND)
-  found = [fitted.predict(float(c)) for c in flops]
-  if not all(math.isfinite(one.N) and math.isfinite(one.D) for one in found):
+  optima = [fitted.predict(float(c)) for c in flops]
+  if not all(math.isfinite(optimum.N) and math.isfinite(optimum.D) for optimum in optima):
     return None, None
-  curve = OptimumCurve(flops.tolist(), [one.N for one in found], [one.D for one in found])
-  if not all({"N", "D"} <= one.intervals.keys() for one in found):
+  curve = OptimumCurve(flops.tolist(), [optimum.N for optimum in optima], [optimum.D for optimum in optima])
+  if not all({"N", "D"} <= optimum.intervals.keys() for optimum in optima):
     return curve, None
-  sizes, data = ([[one.intervals[letter][side] for one in found] for side in (0, 1)] for letter in "ND")
+  sizes, data = (
+    [[optimum.intervals[letter][side] for optimum in optima] for side in (0, 1)] for letter in "ND"
+  )
   return curve, OptimumBand(flops.tolist(), sizes, data)
 
 

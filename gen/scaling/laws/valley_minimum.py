@@ -139,9 +139,9 @@ def _parabola(x: np.ndarray, loss_bm: np.ndarray) -> ValleyMinimum:
   c0, c1, c2 = np.linalg.pinv(_powers(x)) @ loss_bm.T
   with np.errstate(divide="ignore", invalid="ignore"):
     bends = c2 > _FLAT * np.abs(loss_bm).mean(1)
-    place = np.where(bends, -c1 / (2 * c2), np.nan)
-    log_n = middle + width * place
-    return ValleyMinimum(log_n, c0 + c1 * place / 2, c2 / width**2, (x[0] < log_n) & (log_n < x[-1]))
+    vertex = np.where(bends, -c1 / (2 * c2), np.nan)
+    log_n = middle + width * vertex
+    return ValleyMinimum(log_n, c0 + c1 * vertex / 2, c2 / width**2, (x[0] < log_n) & (log_n < x[-1]))
 
 
 def _akima(x: np.ndarray, loss_bm: np.ndarray) -> ValleyMinimum:
@@ -152,13 +152,13 @@ def _akima(x: np.ndarray, loss_bm: np.ndarray) -> ValleyMinimum:
   with np.errstate(divide="ignore", invalid="ignore"):
     root = np.sqrt(square**2 - 3 * cubic * slope)
     # The root where the slope rises, in the form that does not cancel.
-    place = np.where(square > 0, -slope / (square + root), (root - square) / (3 * cubic))
-  place = np.where((place > 0) & (place < width), place, 0.0)
-  value = ((cubic * place + square) * place + slope) * place + height
+    vertex = np.where(square > 0, -slope / (square + root), (root - square) / (3 * cubic))
+  vertex = np.where((vertex > 0) & (vertex < width), vertex, 0.0)
+  value = ((cubic * vertex + square) * vertex + slope) * vertex + height
   ends = np.log(loss_bm[:, -1])
   best = np.argmin(value, 0)
   draws = np.arange(len(loss_bm))
-  offset, low = place[best, draws], value[best, draws]
+  offset, low = vertex[best, draws], value[best, draws]
   at_end = ends < low
   log_n = np.where(at_end, x[-1], x[best] + offset)
   low = np.where(at_end, ends, low)

@@ -66,12 +66,12 @@ def budget_tokens(text: str, devices: Iterable[str]) -> list[BudgetToken]:
   plain = _plain(text)
   names = {re.sub(r"[\s-]", "", name): name for name in devices}
   form = _form(tuple(names.values()))
-  found, place = [], 0
-  while place < len(plain):
-    matched = form.match(plain, place)
+  tokens, position = [], 0
+  while position < len(plain):
+    matched = form.match(plain, position)
     if matched is None:
-      raise not_understood(text, plain[place:].split()[0])
-    place = matched.end()
+      raise not_understood(text, plain[position:].split()[0])
+    position = matched.end()
     if matched.lastgroup == "unknown":
       near = difflib.get_close_matches(matched[0].lower(), names.values(), 1, 0.0)[0]
       raise UserError(
@@ -79,14 +79,14 @@ def budget_tokens(text: str, devices: Iterable[str]) -> list[BudgetToken]:
         "or give its peak with --gpu=1e15"
       )
     if matched.lastgroup:
-      found.append(_token(matched.lastgroup, matched[0].strip(), names))
-  return found
+      tokens.append(_token(matched.lastgroup, matched[0].strip(), names))
+  return tokens
 
 
 def not_understood(text: str, what: str) -> UserError:
   """Returns the error for a part of a budget."""
-  shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-  return UserError(f"{shown!r} is not a budget: {what[:_SHOWN]!r} is not understood;  {EXAMPLES}")
+  excerpt = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+  return UserError(f"{excerpt!r} is not a budget: {what[:_SHOWN]!r} is not understood; {EXAMPLES}")
 
 
 def _plain(text: str) -> str:

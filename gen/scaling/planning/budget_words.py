@@ -265,20 +265,20 @@ class _BudgetReader:
 
 def _with_work(factors: list[_BudgetFactor]) -> list[_BudgetFactor]:
   """Joins a number with its unit of time, and a device or a rate with the unit that follows: work."""
-  found: list[_BudgetFactor] = []
+  merged: list[_BudgetFactor] = []
   for factor in factors:
-    last = found[-1] if found else None
+    last = merged[-1] if merged else None
     if factor.kind != "unit" or last is None:
-      found.append(factor)
+      merged.append(factor)
     elif last.kind == "number":
-      found[-1] = _BudgetFactor("hours", last.value * factor.value, f"{last.text} {factor.text}")
+      merged[-1] = _BudgetFactor("hours", last.value * factor.value, f"{last.text} {factor.text}")
     elif last.kind in ("rate", "flops"):
-      found[-1] = _BudgetFactor("flops", last.value * factor.value * 3600, f"{last.text}-{factor.text}")
+      merged[-1] = _BudgetFactor("flops", last.value * factor.value * 3600, f"{last.text}-{factor.text}")
     elif last.kind == "device" and last.device != THIS_MACHINE:
-      found[-1] = _BudgetFactor("device_hours", factor.value, f"{last.text}-{factor.text}", last.device)
+      merged[-1] = _BudgetFactor("device_hours", factor.value, f"{last.text}-{factor.text}", last.device)
     else:
-      found.append(factor)
-  return found
+      merged.append(factor)
+  return merged
 
 
 class _BudgetTerms:
@@ -319,7 +319,7 @@ class _BudgetTerms:
       if factor.kind == "join" and times:
         self._fail(f"{factor.text!r} follows x")
       binds = bool(term) and term[-1].kind == "number" and factor.kind in ("device", *_WORK)
-      if times and factor.kind == "hours" and any(one.kind == "hours" for one in term):
+      if times and factor.kind == "hours" and any(previous.kind == "hours" for previous in term):
         self._fail("times cannot be multiplied")
       if term and not (times or binds or self._goes_on(term, factor)):
         yield term
@@ -338,7 +338,7 @@ class _BudgetTerms:
   @staticmethod
   def _goes_on(term: list[_BudgetFactor], factor: _BudgetFactor) -> bool:
     """Returns whether a term of time alone goes on: 1 day 12 h, 1 day and 12 h."""
-    return all(one.kind == "hours" for one in term) and (
+    return all(previous.kind == "hours" for previous in term) and (
       factor.kind == "hours" or (factor.kind == "join" and factor.text.lower() in ("and", "+", ","))
     )
 
@@ -386,5 +386,5 @@ class _BudgetTerms:
     self.device = str(names.pop()) if names else ANY
 
   def _fail(self, why: str) -> NoReturn:
-    shown = self.text if len(self.text) <= 60 else f"{self.text[:60]}..."
-    raise UserError(f"{shown!r} is not a budget: {why};  {EXAMPLES}")
+    excerpt = self.text if len(self.text) <= 60 else f"{self.text[:60]}..."
+    raise UserError(f"{excerpt!r} is not a budget: {why}; {EXAMPLES}")

@@ -98,7 +98,7 @@ def parse_words(text: str, **known: Any) -> ComputeBudget:
 
 
 def resolve_budget(
-  said: BudgetAmounts,
+  amounts: BudgetAmounts,
   device: str | None = None,
   count: float | None = None,
   utilization: float | None = None,
@@ -107,7 +107,7 @@ def resolve_budget(
   """Returns the budget of stated amounts.
 
   Args:
-    said: FLOPs, a time, device-hours or money, with or without the devices.
+    amounts: FLOPs, a time, device-hours or money, with or without the devices.
     device: device given elsewhere, such as by a flag; `DEVICE` by default.
     count: number of devices given elsewhere; 1 by default.
     utilization: share of the peak given elsewhere; `UTILIZATION` by default.
@@ -116,30 +116,30 @@ def resolve_budget(
   Raises:
     UserError: for two different values of one amount, money without a price, and invalid values.
   """
-  if said.device == budget_words.THIS_MACHINE:
-    return _on_this_machine(said, device, count, utilization, price)
-  stated = dataclasses.replace(said, flops=None) != BudgetAmounts()
+  if amounts.device == budget_words.THIS_MACHINE:
+    return _on_this_machine(amounts, device, count, utilization, price)
+  stated = dataclasses.replace(amounts, flops=None) != BudgetAmounts()
   device_given = stated or any(value is not None for value in (device, count, utilization, price))
-  device = _device(said.device, device)
-  count = require_positive("count", _agreed("count", said.count, count, 1.0))
-  utilization = _agreed("utilization", said.utilization, utilization, UTILIZATION)
-  price = _agreed("the price", said.price, price, None)
+  device = _device(amounts.device, device)
+  count = require_positive("count", _agreed("count", amounts.count, count, 1.0))
+  utilization = _agreed("utilization", amounts.utilization, utilization, UTILIZATION)
+  price = _agreed("the price", amounts.price, price, None)
   speed = device_rate(device, utilization)
   check_price(price)
-  if said.flops is not None:
-    flops = require_positive("the budget in FLOPs", said.flops)
+  if amounts.flops is not None:
+    flops = require_positive("the budget in FLOPs", amounts.flops)
     hours = flops / speed / HOUR / count
-  elif said.hours is not None:
-    hours = require_positive("the time in hours", said.hours)
+  elif amounts.hours is not None:
+    hours = require_positive("the time in hours", amounts.hours)
     flops = count * hours * HOUR * speed
   else:
-    spent = said.device_hours
-    if said.money is not None:
+    spent = amounts.device_hours
+    if amounts.money is not None:
       if not price:
         raise UserError(
           "a budget in money needs the price of a device's hour: add 'at $2/h' or --price_per_hour=2"
         )
-      spent = require_positive("the money", said.money) / price
+      spent = require_positive("the money", amounts.money) / price
     assert spent is not None
     hours = require_positive("the device-hours", spent) / count
     flops = spent * HOUR * speed
@@ -149,34 +149,38 @@ def resolve_budget(
 
 
 def _on_this_machine(
-  said: BudgetAmounts, device: str | None, count: float | None, utilization: float | None, price: float | None
+  amounts: BudgetAmounts,
+  device: str | None,
+  count: float | None,
+  utilization: float | None,
+  price: float | None,
 ) -> ComputeBudget:
   """Returns a budget in time of this machine, planned for it or for the devices that are given elsewhere."""
-  if said.hours is None or said.count not in (None, 1.0) or said.utilization is not None:
+  if amounts.hours is None or amounts.count not in (None, 1.0) or amounts.utilization is not None:
     raise UserError("a budget of this machine is a time, such as '30 min of this machine'")
-  flops = of_machine_minutes(60 * said.hours)
+  flops = of_machine_minutes(60 * amounts.hours)
   if device is None and count is None and utilization is None:
-    price = _agreed("the price", said.price, price, None)
+    price = _agreed("the price", amounts.price, price, None)
     check_price(price)
-    return ComputeBudget(flops, budget_words.THIS_MACHINE, 1.0, said.hours, 1.0, price, True)
-  return resolve_budget(BudgetAmounts(flops=flops, price=said.price), device, count, utilization, price)
+    return ComputeBudget(flops, budget_words.THIS_MACHINE, 1.0, amounts.hours, 1.0, price, True)
+  return resolve_budget(BudgetAmounts(flops=flops, price=amounts.price), device, count, utilization, price)
 
 
-def _device(said: str | None, known: str | None) -> str:
-  named = None if said in (None, budget_words.ANY, budget_words.ANY_TPU) else said
+def _device(in_words: str | None, known: str | None) -> str:
+  named = None if in_words in (None, budget_words.ANY, budget_words.ANY_TPU) else in_words
   device = _agreed("the device", named, known and _name(known), DEVICE)
-  if said == budget_words.ANY_TPU and not device.startswith("tpu"):
+  if in_words == budget_words.ANY_TPU and not device.startswith("tpu"):
     raise UserError(
       f"the TPU has no version; write one of {', '.join(name for name in PEAKS if name.startswith('tpu'))}"
     )
   return device
 
 
-def _agreed(what: str, said: Any, known: Any, otherwise: Any) -> Any:
+def _agreed(what: str, in_words: Any, known: Any, otherwise: Any) -> Any:
   """Returns the value that is given in words or elsewhere; raises UserError if both are given and differ."""
-  if said is not None and known is not None and said != known:
-    raise UserError(f"{what} is given twice, {said} in the budget and {known} by a flag; give one")
-  return said if said is not None else known if known is not None else otherwise
+  if in_words is not None and known is not None and in_words != known:
+    raise UserError(f"{what} is given twice, {in_words} in the budget and {known} by a flag; give one")
+  return in_words if in_words is not None else known if known is not None else otherwise
 
 
 def flops_of_pf_days(days: float) -> float:

@@ -86,9 +86,9 @@ class LawSource:
     if self.rows_sp is not None:
       return self.measure(lambda rows_sp: law_batch.batch_optimum(rows_sp, flops, self.cost))
     assert self.frontier is not None
-    found = self.frontier(flops)
-    interval = dict(found.intervals)
-    values = {"N": found.N, "D": found.D, "ratio": found.D / found.N, "loss": found.loss}
+    sizes = self.frontier(flops)
+    interval = dict(sizes.intervals)
+    values = {"N": sizes.N, "D": sizes.D, "ratio": sizes.D / sizes.N, "loss": sizes.loss}
     if "N" in interval and "D" in interval:
       # N and D move against one another at equal FLOPs: the ratio is least where N is largest.
       low, high = interval["N"], interval["D"]
@@ -125,7 +125,7 @@ def make_source(
     known = published.get_law(law)
     about = (known.source, known.counting, known.law.k)
     how = "none: the paper gives no joint uncertainty of its constants"
-    key = next(key for key, one in published.LAWS.items() if one is known)
+    key = next(key for key, published_law in published.LAWS.items() if published_law is known)
     if isinstance(known.law, ParametricLaw):
       return LawSource(
         key, *about, law_batch.law_row(known.law), none, None, None, math.nan, known.largest, how
@@ -172,11 +172,11 @@ def read_source(
   constants = _constants(path)
   if constants is not None:
     return _of_constants(constants, path, counting)
-  runs, said = runs_table.read_described(path, columns)
+  runs, notes = runs_table.read_described(path, columns)
   runs = units.convert_runs(runs, str(path), *sizes)
   curves = runs_table.read_curves(path, fit.not_held_out(runs)) if approach == "envelope" else []
-  found = source_of_runs(runs, approach, counting, str(path), curves=curves, **options)
-  return dataclasses.replace(found, models=study_shapes.read_shapes(path), columns=tuple(said))
+  law = source_of_runs(runs, approach, counting, str(path), curves=curves, **options)
+  return dataclasses.replace(law, models=study_shapes.read_shapes(path), columns=tuple(notes))
 
 
 def source_of_runs(
@@ -199,10 +199,10 @@ def source_of_runs(
     UserError: for runs that do not suffice for the fit, and for invalid options.
   """
   seen = fit.not_held_out(runs)
-  found = fit.fit_approach(runs, approach, **options)
+  fitted = fit.fit_approach(runs, approach, **options)
   source = f"{numbered_name(approach)} fitted to {len(seen)} runs of {name}"
   return dataclasses.replace(
-    make_source(found, approach, source, counting, float(seen.flops.max())), runs=seen
+    make_source(fitted, approach, source, counting, float(seen.flops.max())), runs=seen
   )
 
 
@@ -231,25 +231,25 @@ def _constants(path: Path) -> dict[str, Any] | None:
 
 def _of_constants(content: dict[str, Any], path: Path, counting: str) -> LawSource:
   names = ("E", "A", "B", "alpha", "beta")
-  given = {name: content[name] for name in (*names, "k", "a", "N_coefficient") if name in content}
-  for name in given:
+  constants = {name: content[name] for name in (*names, "k", "a", "N_coefficient") if name in content}
+  for name in constants:
     json_reading.require_field(content, name, float, str(path))
     low, high = _RANGES[name]
-    if not low <= given[name] <= high:
-      shown = min(max(given[name], -1e308), 1e308)  # an integer of 400 digits has no format
+    if not low <= constants[name] <= high:
+      value = min(max(constants[name], -1e308), 1e308)  # an integer of 400 digits has no format
       raise UserError(
-        f"{path}: {name} of the law is {shown:g}; in a law with an optimum it lies from {low:g} to {high:g}"
+        f"{path}: {name} of the law is {value:g}; in a law with an optimum it lies from {low:g} to {high:g}"
       )
-  if set(names) <= set(given):
+  if set(names) <= set(constants):
     cost = cost_model.cost_from_dict(content.get("cost"))
-    k = float(given.get("k", cost_model.SIX))
-    law = ParametricLaw(**{name: float(given[name]) for name in names}, k=k, cost=None)
+    k = float(constants.get("k", cost_model.SIX))
+    law = ParametricLaw(**{name: float(constants[name]) for name in names}, k=k, cost=None)
     if cost is not None and not cost.is_constant:
       law = dataclasses.replace(law, cost=cost)
     return make_source(law, "constants", str(path), counting)
-  if "a" not in given:
+  if "a" not in constants:
     raise UserError(f"{path} has N_coefficient but no a; N* = N_coefficient C^a needs both")
-  frontier = published.PublishedFrontier(PowerLaw(float(given["N_coefficient"]), float(given["a"])))
+  frontier = published.PublishedFrontier(PowerLaw(float(constants["N_coefficient"]), float(constants["a"])))
   how = "none: constants alone, without the runs that they were fitted to"
   none = np.zeros((0, 5))
   return LawSource(

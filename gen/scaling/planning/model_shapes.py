@@ -75,10 +75,10 @@ class NamedShape:
 
 def preset_families() -> list[str]:
   """Returns the families of presets: the first words of names that at least two presets share."""
-  found: dict[str, int] = {}
+  families: dict[str, int] = {}
   for name in presets.preset_names():
-    found[_family(name)] = found.get(_family(name), 0) + 1
-  return [name for name, count in found.items() if count > 1]
+    families[_family(name)] = families.get(_family(name), 0) + 1
+  return [name for name, count in families.items() if count > 1]
 
 
 def nearest_shape(
@@ -155,18 +155,18 @@ def _scaled(template: Model, params: float, counting: str) -> Model:
 
 def _heads(around: float) -> list[int]:
   """Returns candidate numbers of heads, somewhat beyond the expected one: all for a small model, some for a large."""
-  most, middle = 1.6 * around + 2, round(around)
-  found = {round(most ** (i / 120)) for i in range(121)} | set(range(middle - 8, middle + 9))
-  return sorted(heads for heads in found if 1 <= heads <= most)
+  highest, middle = 1.6 * around + 2, round(around)
+  candidates = {round(highest ** (i / 120)) for i in range(121)} | set(range(middle - 8, middle + 9))
+  return sorted(heads for heads in candidates if 1 <= heads <= highest)
 
 
 def _depths(template: Model, heads: int, head_width: int, params: float, counting: str) -> set[int]:
   """Returns the two depths between which N lies, and the depth at the template's ratio of width to depth."""
   width = heads * head_width
-  one, two = (
+  first, two = (
     conventions.count_parameters(_resized(template, width, depth, head_width), counting) for depth in (1, 2)
   )
-  ideal = 1 + (params - one) / (two - one)
+  ideal = 1 + (params - first) / (two - first)
   slim = width * template.depth / template.width
   low, high = 0.75 * slim, 1.33 * slim
   return {max(1, round(min(max(depth, low), high))) for depth in (math.floor(ideal), math.ceil(ideal), slim)}

@@ -160,21 +160,21 @@ def study_design(
   covariance_pp = (
     noise**2 * np.linalg.pinv(information_pp, rcond=1e-13, hermitian=True) / np.outer(scales, scales)
   )
-  found = StudyDesign(covariance_pp, slope_p, noise, statistics.NormalDist().inv_cdf((1 + level) / 2))
-  if now is not None and 0 < now[0] < now[1] < math.inf and found.variance > 0:
+  design = StudyDesign(covariance_pp, slope_p, noise, statistics.NormalDist().inv_cdf((1 + level) / 2))
+  if now is not None and 0 < now[0] < now[1] < math.inf and design.variance > 0:
     half = (math.log(now[1]) - math.log(now[0])) / 2
-    found = dataclasses.replace(found, scale=half / math.sqrt(found.variance))
-  return found
+    design = dataclasses.replace(design, scale=half / math.sqrt(design.variance))
+  return design
 
 
 def candidate_runs(
   points: RunsTable, theta: np.ndarray, cost: CostModel | float, max_flops: float | None = None
 ) -> CandidateRuns:
   """Returns runs between the study's smallest budget and the largest, within its range of D / N."""
-  least, most = float(points.flops.min()), max_flops or float(points.flops.max())
-  least = min(least, most)
+  least, highest = float(points.flops.min()), max_flops or float(points.flops.max())
+  least = min(least, highest)
   ratio = points.tokens / points.params
-  c = np.repeat(np.geomspace(least, most, _BUDGETS), _SIZES)
+  c = np.repeat(np.geomspace(least, highest, _BUDGETS), _SIZES)
   r = np.tile(np.geomspace(ratio.min(), ratio.max(), _SIZES), _BUDGETS)
   params = optimum.as_cost(cost).params(c, r)
   tokens = params * r

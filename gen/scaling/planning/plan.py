@@ -110,24 +110,24 @@ def make_plan(
 
 
 def _answer_report(
-  known: LawSource, asked: PlanQuestion, chosen: PlanOptions, price: "_Price"
+  known: LawSource, question: PlanQuestion, chosen: PlanOptions, price: "_Price"
 ) -> dict[str, Any]:
   """Returns the answer to the question itself: the optimum, its budget and shape, and other laws' answers."""
-  found, distance = _answer(known, asked)
-  flops = float(found["flops"])
-  best = _entry(found, flops, price)
-  alone = (asked.params, asked.tokens) if distance is None else (None, None)
+  answer, distance = _answer(known, question)
+  flops = float(answer["flops"])
+  best = _entry(answer, flops, price)
+  alone = (question.params, question.tokens) if distance is None else (None, None)
   thumb = questions.rule_of_thumb(flops, *alone)
   budget = budgets.describe_budget(flops, price.gpu, price.count, price.utilization)
   report = {
     "law": _describe_law(known),
-    "question": asked._asdict(),
+    "question": question._asdict(),
     "budget": budget | {"device_given": chosen.device_given},
     "flops": flops,
     **best,
     "rule_of_thumb": thumb | price.of(thumb["flops"]),
     "by_law": [row | price.of(row["flops"]) for row in questions.side_by_side(known, flops, *alone)],
-    "shape": _shape(known, asked.params or best["N"], chosen.family, chosen.vocab),
+    "shape": _shape(known, question.params or best["N"], chosen.family, chosen.vocab),
     "table": budget_table(known, flops, price),
   }
   return report if distance is None else report | {"distance": distance}
@@ -138,16 +138,16 @@ def _extra_answers(
 ) -> dict[str, Any]:
   """Returns the answers that the options ask for: inference, repetition, overtraining and further runs."""
   flops = report["flops"]
-  found: dict[str, Any] = {}
+  answers: dict[str, Any] = {}
   if chosen.inference_tokens is not None:
-    found["inference"] = _inference(known, flops, chosen.inference_tokens, price)
+    answers["inference"] = _inference(known, flops, chosen.inference_tokens, price)
   if chosen.unique_tokens is not None:
-    found["repetition"] = _repetition(known, flops, chosen.unique_tokens)
+    answers["repetition"] = _repetition(known, flops, chosen.unique_tokens)
   if len(chosen.overtrain):
-    found["overtrain"] = [_overtrain(known, flops, factor, price) for factor in chosen.overtrain]
+    answers["overtrain"] = [_overtrain(known, flops, factor, price) for factor in chosen.overtrain]
   if chosen.add:
-    found["next"] = _next(known, report, chosen.add, chosen.max_run_flops)
-  return found
+    answers["next"] = _next(known, report, chosen.add, chosen.max_run_flops)
+  return answers
 
 
 def _describe_law(known: LawSource) -> dict[str, Any]:
@@ -162,18 +162,18 @@ def _describe_law(known: LawSource) -> dict[str, Any]:
   }
 
 
-def _answer(known: LawSource, asked: PlanQuestion) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def _answer(known: LawSource, question: PlanQuestion) -> tuple[dict[str, Any], dict[str, Any] | None]:
   """Returns the optimum for the question, and the distance of a given model from it."""
-  if asked.params is not None and asked.tokens is not None:
-    flops = float(known.cost.flops(asked.params, asked.tokens))
+  if question.params is not None and question.tokens is not None:
+    flops = float(known.cost.flops(question.params, question.tokens))
     best = questions.optimum_at(known, flops)
-    return best, questions.distance_from_optimum(known, asked.params, asked.tokens)
-  if asked.params is not None:
-    return questions.for_params(known, asked.params), None
-  if asked.tokens is not None:
-    return questions.for_tokens(known, asked.tokens), None
-  assert asked.flops is not None
-  return questions.optimum_at(known, asked.flops), None
+    return best, questions.distance_from_optimum(known, question.params, question.tokens)
+  if question.params is not None:
+    return questions.for_params(known, question.params), None
+  if question.tokens is not None:
+    return questions.for_tokens(known, question.tokens), None
+  assert question.flops is not None
+  return questions.optimum_at(known, question.flops), None
 
 
 def _shape(known: LawSource, params: float, family: str, vocab: int | None) -> dict[str, object]:
@@ -222,20 +222,20 @@ def _price(chosen: PlanOptions) -> _Price:
   return _Price(gpu, count, utilization, chosen.price_per_hour)
 
 
-def _entry(found: dict[str, Any], flops: float, price: _Price) -> dict[str, Any]:
+def _entry(answer: dict[str, Any], flops: float, price: _Price) -> dict[str, Any]:
   """Returns an optimum with its time and cost, which follow from C."""
   spent = price.of(flops)
-  interval = dict(found["interval"])
+  interval = dict(answer["interval"])
   if "ratio" in interval:
     interval["tokens_per_parameter"] = interval.pop("ratio")
   if interval:
     ends = [price.of(c) for c in interval.get("flops", (flops, flops))]
     interval |= {name: [end[name] for end in ends] for name, value in spent.items() if value is not None}
-  loss = found.get("loss")
+  loss = answer.get("loss")
   return {
-    "N": found["N"],
-    "D": found["D"],
-    "tokens_per_parameter": found["ratio"],
+    "N": answer["N"],
+    "D": answer["D"],
+    "tokens_per_parameter": answer["ratio"],
     "loss": None if loss is None or math.isnan(loss) else loss,
     **spent,
     "interval": interval,
@@ -245,23 +245,23 @@ def _entry(found: dict[str, Any], flops: float, price: _Price) -> dict[str, Any]
 def _inference(known: LawSource, flops: float, tokens: float, price: _Price) -> dict[str, Any]:
   known.needs_surface("--inference_tokens")
   tokens = budgets.require_positive("inference_tokens", tokens)
-  found = known.measure(lambda rows_sp: law_batch.inference_optimum(rows_sp, flops, tokens, known.cost))
-  return {"tokens": tokens} | _renamed(found) | price.of(found["training_flops"])
+  optimum = known.measure(lambda rows_sp: law_batch.inference_optimum(rows_sp, flops, tokens, known.cost))
+  return {"tokens": tokens} | _renamed(optimum) | price.of(optimum["training_flops"])
 
 
 def _repetition(known: LawSource, flops: float, tokens: float) -> dict[str, Any]:
   known.needs_surface("--unique_tokens")
   tokens = budgets.require_positive("unique_tokens", tokens)
-  found = known.measure(lambda rows_sp: law_batch.repeated_optimum(rows_sp, flops, tokens, known.cost))
-  return {"unique_tokens": tokens} | _renamed(found)
+  optimum = known.measure(lambda rows_sp: law_batch.repeated_optimum(rows_sp, flops, tokens, known.cost))
+  return {"unique_tokens": tokens} | _renamed(optimum)
 
 
 def _overtrain(known: LawSource, flops: float, factor: float, price: _Price) -> dict[str, Any]:
   known.needs_surface("--overtrain")
   factor = budgets.require_positive("overtrain", factor)
-  found = known.measure(lambda rows_sp: law_batch.overtrained_model(rows_sp, flops, factor, known.cost))
-  possible = math.isfinite(found["training_flops"])
-  return {"factor": factor, "possible": possible} | _renamed(found) | price.of(found["training_flops"])
+  model = known.measure(lambda rows_sp: law_batch.overtrained_model(rows_sp, flops, factor, known.cost))
+  possible = math.isfinite(model["training_flops"])
+  return {"factor": factor, "possible": possible} | _renamed(model) | price.of(model["training_flops"])
 
 
 def _next(known: LawSource, report: dict[str, Any], add: int, max_flops: float | None) -> dict[str, Any]:
@@ -283,9 +283,9 @@ def _next(known: LawSource, report: dict[str, Any], add: int, max_flops: float |
   )
 
 
-def _renamed(found: dict[str, Any]) -> dict[str, Any]:
-  interval = {_NAMES.get(name, name): pair for name, pair in found["interval"].items()}
-  return {_NAMES.get(name, name): value for name, value in found.items()} | {"interval": interval}
+def _renamed(values: dict[str, Any]) -> dict[str, Any]:
+  interval = {_NAMES.get(name, name): pair for name, pair in values["interval"].items()}
+  return {_NAMES.get(name, name): value for name, value in values.items()} | {"interval": interval}
 
 
 _NAMES = {"ratio": "tokens_per_parameter"}

@@ -27,27 +27,27 @@ def plan_lines(report: Mapping[str, Any]) -> list[str]:
   for part in parts:
     more = part(report)
     text += ["", *more] if more else []
-  said = [f"note: {note}" for note in report["notes"]]
-  said += [f"warning: {warning}" for warning in report["warnings"]]
-  return [*text, *([""] if said else []), *said]
+  lines = [f"note: {note}" for note in report["notes"]]
+  lines += [f"warning: {warning}" for warning in report["warnings"]]
+  return [*text, *([""] if lines else []), *lines]
 
 
 def _budget(report: Mapping[str, Any]) -> list[str]:
-  said = report["budget"]
-  many = "" if said["count"] == 1 else f" of {said['count']:g} {said['device']}"
-  text = [f"budget     {said['flops']:.4g} FLOPs = {said['pf_days']:.4g} PF/s-days"]
-  here = said["device"] == budget_words.THIS_MACHINE
-  if not said["device_given"]:
+  budget = report["budget"]
+  many = "" if budget["count"] == 1 else f" of {budget['count']:g} {budget['device']}"
+  text = [f"budget     {budget['flops']:.4g} FLOPs = {budget['pf_days']:.4g} PF/s-days"]
+  here = budget["device"] == budget_words.THIS_MACHINE
+  if not budget["device_given"]:
     text.append("           no device is given: --gpu and --count add times")
   elif not here:
     text.append(
-      f"           {said['device_hours']:.4g} {said['device']}-hours at {100 * said['utilization']:g} % utilization: "
-      f"{budgets.format_duration(said['hours'])}{many}"
+      f"           {budget['device_hours']:.4g} {budget['device']}-hours at {100 * budget['utilization']:g} % "
+      f"utilization: {budgets.format_duration(budget['hours'])}{many}"
     )
-  if here or said["machine_minutes"] <= _LONGEST_HERE:
+  if here or budget["machine_minutes"] <= _LONGEST_HERE:
     text.append(
-      f"           {budgets.format_duration(said['machine_minutes'] / 60)} of this machine, at the "
-      f"{said['machine_flops_per_second'] / 1e9:.3g} GFLOP/s of its matrix products"
+      f"           {budgets.format_duration(budget['machine_minutes'] / 60)} of this machine, at the "
+      f"{budget['machine_flops_per_second'] / 1e9:.3g} GFLOP/s of its matrix products"
     )
   return text
 
@@ -72,8 +72,8 @@ def _best(report: Mapping[str, Any]) -> list[str]:
 def _row(title: str, value: float | None, pair: Sequence[float] | None, form: Any) -> str:
   if value is None:
     return f"  {title:28} {'unknown':>10}"
-  shown = f"  [{form(pair[0])}, {form(pair[1])}]" if pair else ""
-  return f"  {title:28} {form(value):>10}{shown}"
+  interval = f"  [{form(pair[0])}, {form(pair[1])}]" if pair else ""
+  return f"  {title:28} {form(value):>10}{interval}"
 
 
 def _format(name: str) -> Any:
@@ -92,7 +92,7 @@ def _shape(report: Mapping[str, Any]) -> list[str]:
     f"{shape['head_width']}, feed-forward {shape['feed_forward_width']}, vocabulary {shape['vocab']:,}: "
     f"N {format_count(shape['params'])}"
   )
-  return [("shape      " if not place else " " * 11) + line for place, line in enumerate(text)]
+  return [("shape      " if not number else " " * 11) + line for number, line in enumerate(text)]
 
 
 def _inference(report: Mapping[str, Any]) -> list[str]:
@@ -147,11 +147,11 @@ def _next(report: Mapping[str, Any]) -> list[str]:
     f"next runs  N is known to [{format_count(part['now'][0])}, {format_count(part['now'][1])}]; "
     "expected after each run"
   ]
-  for one in part["runs"]:
-    low, high = one["interval"]
+  for run in part["runs"]:
+    low, high = run["interval"]
     text.append(
-      f"  N {format_count(one['N']):>8} on {format_count(one['D']):>8} tokens, {one['flops']:.3g} FLOPs: "
-      f"[{format_count(low)}, {format_count(high)}], {100 * one['shrinks_to']:.0f} % as wide"
+      f"  N {format_count(run['N']):>8} on {format_count(run['D']):>8} tokens, {run['flops']:.3g} FLOPs: "
+      f"[{format_count(low)}, {format_count(high)}], {100 * run['shrinks_to']:.0f} % as wide"
     )
   if part["share_of_grid"] < 1:
     text.append(

@@ -18,11 +18,11 @@ _CONTRADICTS = 1.5  # factor in tokens a parameter between a law and the rule of
 
 def times_beyond(known: LawSource, report: dict[str, Any]) -> dict[str, float | None]:
   """Returns the factors by which a plan exceeds the largest budget, model and data of its law; None if unknown."""
-  found = {"flops": report["flops"] / known.largest, "N": math.nan, "D": math.nan}
+  ratios = {"flops": report["flops"] / known.largest, "N": math.nan, "D": math.nan}
   if known.runs is not None:
-    found["N"] = report["N"] / float(known.runs.params.max())
-    found["D"] = report["D"] / float(known.runs.tokens.max())
-  return {name: value if math.isfinite(value) else None for name, value in found.items()}
+    ratios["N"] = report["N"] / float(known.runs.params.max())
+    ratios["D"] = report["D"] / float(known.runs.tokens.max())
+  return {name: value if math.isfinite(value) else None for name, value in ratios.items()}
 
 
 def rule_notes(report: dict[str, Any]) -> list[str]:
@@ -30,9 +30,11 @@ def rule_notes(report: dict[str, Any]) -> list[str]:
   name, ratio = report["law"]["name"], report["tokens_per_parameter"]
   if name not in published.LAWS or 1 / _CONTRADICTS < ratio / published.RULE < _CONTRADICTS:
     return []
-  said = f"{name} gives {ratio:.3g} tokens a parameter here, where the rule of thumb says {published.RULE:g}"
+  sentence = (
+    f"{name} gives {ratio:.3g} tokens a parameter here, where the rule of thumb says {published.RULE:g}"
+  )
   caution = published.LAWS[name].caution
-  return [f"{said}: {caution}" if caution else said]
+  return [f"{sentence}: {caution}" if caution else sentence]
 
 
 def plan_warnings(known: LawSource, report: dict[str, Any]) -> list[str]:
@@ -66,51 +68,55 @@ def _extrapolation(known: LawSource, report: dict[str, Any]) -> list[str]:
 
 
 def _counts(known: LawSource, report: dict[str, Any]) -> list[str]:
-  said = []
+  sentences = []
   model = report["question"]["model"]
   if model is not None and model["counting"] != known.counting:
-    said.append(f"N of {model['name']} counts {model['counting']} parameters, N of the law {known.counting}")
+    sentences.append(
+      f"N of {model['name']} counts {model['counting']} parameters, N of the law {known.counting}"
+    )
   if model is not None and model["unconfirmed"]:
-    said.append(f"the {model['unconfirmed']} of {model['name']} were not confirmed by a source")
+    sentences.append(f"the {model['unconfirmed']} of {model['name']} were not confirmed by a source")
   if model is not None and model["family"] != "decoder":
-    said.append(f"{model['name']} is of the family {model['family']}, and the published laws are of decoders")
+    sentences.append(
+      f"{model['name']} is of the family {model['family']}, and the published laws are of decoders"
+    )
   odd = units.of_ratio(report["tokens_per_parameter"])
   if odd is not None:
     kind, size = odd
-    said.append(
+    sentences.append(
       f"{report['tokens_per_parameter']:.3g} tokens a parameter is outside the range of published models; are the "
       f"{kind} behind the law in {units.NAMES[size]}?"
     )
-  return said
+  return sentences
 
 
 def _intervals(report: dict[str, Any]) -> list[str]:
-  said = []
+  sentences = []
   for name in ("N", "D"):
     pair = report["interval"].get(name)
     if pair and not pair[1] < 2 * pair[0]:
-      said.append(
+      sentences.append(
         f"{name} is only known to lie in [{pair[0]:.3g}, {pair[1]:.3g}], a factor of {pair[1] / pair[0]:.2g}"
       )
       break
-  return said
+  return sentences
 
 
 def _parts(report: dict[str, Any]) -> list[str]:
-  said = []
+  sentences = []
   shape, params = report["shape"], report["question"]["params"] or report["N"]
   if shape["fault"]:
-    said.append(f"no shape is proposed: {shape['fault']}")
+    sentences.append(f"no shape is proposed: {shape['fault']}")
   elif abs(math.log(shape["params"] / params)) > 0.1:
-    said.append(f"no shape of the family comes within 10 % of N: the nearest has {shape['params']:.3g}")
+    sentences.append(f"no shape of the family comes within 10 % of N: the nearest has {shape['params']:.3g}")
   if report.get("repetition", {}).get("epochs", 1) > _MOST_EPOCHS:
-    said.append(
+    sentences.append(
       f"{report['repetition']['epochs']:.0f} epochs: beyond about {_MOST_EPOCHS:.0f} repetition raised the loss, which "
       "the law of repeated data leaves out"
     )
-  said += [
+  sentences += [
     f"a model {entry['factor']:g} times smaller never reaches the optimum's loss, whatever its data"
     for entry in report.get("overtrain", [])
     if not entry["possible"]
   ]
-  return said
+  return sentences

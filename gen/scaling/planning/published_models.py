@@ -177,9 +177,11 @@ def find_model(name: str) -> PublishedModel | None:
   >>> find_model("GPT3").name, find_model("meta-llama/Meta-Llama-3-8B").name, find_model("Llama 3.1 405B").tokens
   ('gpt-3-175b', 'llama-3-8b', 15600000000000.0)
   """
-  known = {name_key(one): one for one in MODELS} | {name_key(other): one for other, one in ALIASES.items()}
-  one = known.get(name_key(name))
-  return MODELS[one] if one else None
+  known = {name_key(model): model for model in MODELS} | {
+    name_key(alias): model for alias, model in ALIASES.items()
+  }
+  model = known.get(name_key(name))
+  return MODELS[model] if model else None
 
 
 def name_key(name: str) -> str:
@@ -194,7 +196,7 @@ def name_key(name: str) -> str:
 
 def unknown_model(name: str, others: tuple[str, ...] = ()) -> UserError:
   """Returns the error for a name that is neither here nor among the presets, with the nearest."""
-  names = {name_key(one): one for one in (*others, *ALIASES, *MODELS)}
+  names = {name_key(known): known for known in (*others, *ALIASES, *MODELS)}
   near = difflib.get_close_matches(name_key(name), names, 1, 0.0)[0]
   return UserError(
     f"there is no model {name[:80]!r}; the nearest is {names[near]!r}, and --model=list prints all"

@@ -9,22 +9,22 @@ from gen.scaling.runs.quantity_text import format_count
 
 def question_title(report: Mapping[str, Any]) -> str:
   """Returns the question that the plan's optimum answers."""
-  asked = report["question"]
-  if "distance" in report or asked["flops"] is not None:
+  question = report["question"]
+  if "distance" in report or question["flops"] is not None:
     return "optimum"
-  if asked["params"] is not None:
-    return f"for {format_count(asked['params'])} parameters"
-  return f"for {format_count(asked['tokens'])} tokens"
+  if question["params"] is not None:
+    return f"for {format_count(question['params'])} parameters"
+  return f"for {format_count(question['tokens'])} tokens"
 
 
 def model_lines(report: Mapping[str, Any]) -> list[str]:
   """Returns a line with the size, tokens and source of a named model."""
-  found = report["question"]["model"]
-  if found is None:
+  model = report["question"]["model"]
+  if model is None:
     return []
-  tokens = "tokens not published" if found["tokens"] is None else f"{format_count(found['tokens'])} tokens"
+  tokens = "tokens not published" if model["tokens"] is None else f"{format_count(model['tokens'])} tokens"
   return [
-    f"model      {found['name']}: {format_count(found['params'])} parameters, {tokens}; {found['source']}"
+    f"model      {model['name']}: {format_count(model['params'])} parameters, {tokens}; {model['source']}"
   ]
 
 

@@ -49,16 +49,16 @@ def read_question(
   Raises:
     UserError: if nothing or too much is given, or a value is invalid.
   """
-  found: dict[str, Any] | None = None
+  model: dict[str, Any] | None = None
   if model_name is not None:
     if params is not None:
       raise UserError(f"--model={model_name} gives the parameters; leave out --params")
-    found = model_by_name(model_name, known.counting)
-    params = found["params"]
+    model = model_by_name(model_name, known.counting)
+    params = model["params"]
     if tokens is None and flops is None:
-      tokens = found["tokens"]
-  given = {"flops": flops, "params": params, "tokens": tokens}
-  for name, value in given.items():
+      tokens = model["tokens"]
+  amounts = {"flops": flops, "params": params, "tokens": tokens}
+  for name, value in amounts.items():
     if value is not None:
       budgets.require_positive({"flops": "the budget in FLOPs"}.get(name, name), value)
   for name, value in {"params": params, "tokens": tokens}.items():
@@ -69,17 +69,17 @@ def read_question(
       f"{flops:.3g} FLOPs are not a budget of a training run, which lies between {BUDGETS[0]:g} and {BUDGETS[1]:g}; "
       "is the unit right, as in --budget='3640 PF-days'?"
     )
-  if all(value is None for value in given.values()):
+  if all(value is None for value in amounts.values()):
     raise UserError(
       "a plan needs a budget, parameters, tokens or a model: --budget, --params, --tokens or --model"
     )
-  if all(value is not None for value in given.values()):
+  if all(value is not None for value in amounts.values()):
     raise UserError("a budget, parameters and tokens are given; two of them fix the third: leave one out")
   if flops is not None and params is not None:
     tokens = float(known.cost.tokens(flops, params))
   if flops is not None and tokens is not None:
     params = params or _params_at(known, flops, tokens)
-  return PlanQuestion(flops, params, tokens, found)
+  return PlanQuestion(flops, params, tokens, model)
 
 
 def model_by_name(name: str, counting: str) -> dict[str, Any]:
@@ -95,18 +95,18 @@ def model_by_name(name: str, counting: str) -> dict[str, Any]:
   known, preset = published_models.find_model(name), _preset(name)
   if known is None and preset is None:
     raise published_models.unknown_model(name, presets.preset_names())
-  found: dict[str, Any] = {"name": preset, "tokens": None, "source": "a preset of gen", "unconfirmed": ""}
+  entry: dict[str, Any] = {"name": preset, "tokens": None, "source": "a preset of gen", "unconfirmed": ""}
   if known is not None:
-    found = dataclasses.asdict(known) | {"counting": "all"}
+    entry = dataclasses.asdict(known) | {"counting": "all"}
   if preset is not None and (known is None or counting != "all"):
-    found["params"] = float(conventions.count_parameters(presets.get_model(preset), counting))
-    found["counting"] = counting
-  return found | {"family": presets.get_model(preset).family if preset is not None else "decoder"}
+    entry["params"] = float(conventions.count_parameters(presets.get_model(preset), counting))
+    entry["counting"] = counting
+  return entry | {"family": presets.get_model(preset).family if preset is not None else "decoder"}
 
 
 def _preset(name: str) -> str | None:
-  names = {published_models.name_key(one): one for one in presets.preset_names()}
-  names |= {published_models.name_key(one): other for one, other in presets.ALIASES.items()}
+  names = {published_models.name_key(preset): preset for preset in presets.preset_names()}
+  names |= {published_models.name_key(preset): target for preset, target in presets.ALIASES.items()}
   return names.get(published_models.name_key(name))
 
 
@@ -117,8 +117,8 @@ def optimum_at(known: LawSource, flops: float) -> dict[str, Any]:
     UserError: if the law has no optimum, or one that is no possible model.
   """
   with np.errstate(all="ignore"):
-    found = known.optimum(flops)
-  n, d = found["N"], found["D"]
+    sizes = known.optimum(flops)
+  n, d = sizes["N"], sizes["D"]
   if not (math.isfinite(n) and math.isfinite(d)):
     raise UserError(f"the law {known.name} has no optimum at {flops:.3g} FLOPs: an exponent is not positive")
   if not (_SIZES[0] <= n <= _SIZES[1] and _SIZES[0] <= d <= _SIZES[1]):
@@ -126,7 +126,7 @@ def optimum_at(known: LawSource, flops: float) -> dict[str, Any]:
       f"by the law {known.name} the optimum at {flops:.3g} FLOPs has {n:.3g} parameters and {d:.3g} tokens, which no "
       "model has; check its constants"
     )
-  return found | {"flops": flops}
+  return sizes | {"flops": flops}
 
 
 def for_params(known: LawSource, params: float) -> dict[str, Any]:
@@ -153,11 +153,11 @@ def distance_from_optimum(known: LawSource, params: float, tokens: float) -> dic
     equal_loss_D there, interval (of each).
   """
   flops = float(known.cost.flops(params, tokens))
-  given = {"N": params, "D": tokens, "tokens_per_parameter": tokens / params, "flops": flops}
+  sizes = {"N": params, "D": tokens, "tokens_per_parameter": tokens / params, "flops": flops}
   if known.rows_sp is None:
     best = optimum_at(known, flops)
     none = dict.fromkeys(_LOSSES)
-    return given | _over(params, tokens, best) | none | {"interval": {}}
+    return sizes | _over(params, tokens, best) | none | {"interval": {}}
 
   def measured(rows_sp: np.ndarray) -> law_batch.BatchOptimum:
     best = law_batch.batch_optimum(rows_sp, flops, known.cost)
@@ -166,12 +166,12 @@ def distance_from_optimum(known: LawSource, params: float, tokens: float) -> dic
     # Rounding may put the root a little above C where the model is the optimum itself.
     equal = np.minimum(equal, flops)
     there = law_batch.batch_optimum(rows_sp, equal, known.cost)
-    found = {"loss": loss, "loss_rise": loss - best["loss"], "equal_loss_flops": equal}
-    found |= {"equal_loss_share": equal / flops, "equal_loss_N": there["N"], "equal_loss_D": there["D"]}
-    return _over(params, tokens, best) | found
+    distance = {"loss": loss, "loss_rise": loss - best["loss"], "equal_loss_flops": equal}
+    distance |= {"equal_loss_share": equal / flops, "equal_loss_N": there["N"], "equal_loss_D": there["D"]}
+    return _over(params, tokens, best) | distance
 
   with np.errstate(all="ignore"):
-    return given | known.measure(measured)
+    return sizes | known.measure(measured)
 
 
 def side_by_side(
@@ -191,14 +191,14 @@ def side_by_side(
   rows = []
   for law in laws:
     if params is not None:
-      found = for_params(law, params)
+      law_answer = for_params(law, params)
     elif tokens is not None:
-      found = for_tokens(law, tokens)
+      law_answer = for_tokens(law, tokens)
     else:
-      found = law.optimum(flops) | {"flops": flops}
-    answer = {name: found[name] for name in ("N", "D", "flops")}
+      law_answer = law.optimum(flops) | {"flops": flops}
+    answer = {name: law_answer[name] for name in ("N", "D", "flops")}
     rows.append(
-      {"law": law.name} | answer | {"tokens_per_parameter": found["ratio"], "counting": law.counting}
+      {"law": law.name} | answer | {"tokens_per_parameter": law_answer["ratio"], "counting": law.counting}
     )
   return rows
 
@@ -251,15 +251,15 @@ def _on_frontier(known: LawSource, name: str, wanted: float) -> dict[str, Any]:
   flops = float(_root(values, np.array([math.log(wanted)]))[0])
   if not math.isfinite(flops):
     return _checked(known, name, wanted, {"N": math.nan, "D": math.nan, "flops": math.nan})
-  found = known.optimum(flops) | {"flops": flops}
+  point = known.optimum(flops) | {"flops": flops}
   interval = {}
-  if "N" in found["interval"]:
+  if "N" in point["interval"]:
     low, high = map(float, _root(ends, np.full(2, math.log(wanted))))
-    other = "D" if name == "N" else "N"
+    partner = "D" if name == "N" else "N"
     sizes = [_other_size(known, name, wanted, c) for c in (low, high)]
     ratio = [size / wanted if name == "N" else wanted / size for size in sizes]
-    interval = {"flops": [low, high], other: sizes, "ratio": sorted(ratio)}
-  return _checked(known, name, wanted, found | {"interval": interval})
+    interval = {"flops": [low, high], partner: sizes, "ratio": sorted(ratio)}
+  return _checked(known, name, wanted, point | {"interval": interval})
 
 
 def _other_size(known: LawSource, name: str, size: float, flops: float) -> float:
@@ -272,15 +272,15 @@ def _params_at(known: LawSource, flops: float, tokens: float) -> float:
   return float(_root(lambda n_s: np.log(known.cost.flops(n_s, tokens)), np.array([math.log(flops)]))[0])
 
 
-def _checked(known: LawSource, name: str, wanted: float, found: dict[str, Any]) -> dict[str, Any]:
-  sizes = (found["N"], found["D"])
-  if not (math.isfinite(found["flops"]) and all(_SIZES[0] <= size <= _SIZES[1] for size in sizes)):
+def _checked(known: LawSource, name: str, wanted: float, answer: dict[str, Any]) -> dict[str, Any]:
+  sizes = (answer["N"], answer["D"])
+  if not (math.isfinite(answer["flops"]) and all(_SIZES[0] <= size <= _SIZES[1] for size in sizes)):
     what = "parameters" if name == "N" else "tokens"
     raise UserError(
       f"by the law {known.name} {wanted:.3g} {what} are not optimal at any budget that a model can have"
     )
-  interval = {one: pair for one, pair in found["interval"].items() if one != name}
-  return found | {name: wanted, "interval": interval}
+  interval = {key: pair for key, pair in answer["interval"].items() if key != name}
+  return answer | {name: wanted, "interval": interval}
 
 
 def _root(function: Callable[[np.ndarray], np.ndarray], wanted: np.ndarray) -> np.ndarray:

@@ -12,7 +12,9 @@ from gen.scaling.report.view import ResultsView, finite_number, read_list, read_
 
 def answering_approach(study: ResultsView) -> str | None:
   """Returns the approach that answers: the parametric law, or the best that there is."""
-  return next((one for one in ("parametric", "isoflop", "envelope") if one in study.predictions), None)
+  return next(
+    (approach for approach in ("parametric", "isoflop", "envelope") if approach in study.predictions), None
+  )
 
 
 def answer_sentence(study: ResultsView) -> str:
@@ -44,7 +46,7 @@ def _belief(study: ResultsView) -> str:
     return "no verdict was recorded"
   if verdict["credible"]:
     return f"credible, all {len(reasons)} criteria are met"
-  failed = [str(one.get("name")).replace("_", " ") for one in reasons if one.get("passed") is False]
+  failed = [str(reason.get("name")).replace("_", " ") for reason in reasons if reason.get("passed") is False]
   names = ", ".join(failed[:3]) + (f" and {len(failed) - 3} more" if len(failed) > 3 else "")
   return f"not credible, {len(failed)} of {len(reasons)} criteria not met ({names})"
 
@@ -53,8 +55,8 @@ def _audited(audit: dict[str, Any]) -> str:
   if "error" in audit:
     return "not credible, because the audit refuses the study"
   alarms = [name.replace("_", " ") for name in read_list(audit, "alarms", str)]
-  said = f"the audit gives grade {audit.get('grade')}"
-  return f"{said}, {_some(alarms, 'alarm')}" if alarms else f"{said}, no alarm"
+  sentence = f"the audit gives grade {audit.get('grade')}"
+  return f"{sentence}, {_some(alarms, 'alarm')}" if alarms else f"{sentence}, no alarm"
 
 
 def _some(names: list[str], what: str) -> str:

@@ -26,20 +26,20 @@ def print_study(console: "Console", results: Mapping[str, Any]) -> None:
     console: where to print.
     results: the contents of results.json.
   """
-  shown = view.read_results(results)
+  results_view = view.read_results(results)
   drawn = (
-    size_table(shown),
-    tables.compute_table(shown),
-    tables.interval_table(shown),
-    tables.constants_table(shown),
-    tables.prediction_table(shown),
-    tables.held_out_table(shown),
+    size_table(results_view),
+    tables.compute_table(results_view),
+    tables.interval_table(results_view),
+    tables.constants_table(results_view),
+    tables.prediction_table(results_view),
+    tables.held_out_table(results_view),
   )
   for table in drawn:
     if table is not None:
       console.print()
       draw_table(console, table, MIN_COLUMNS)
-  for text in tables.fit_warnings(shown):
+  for text in tables.fit_warnings(results_view):
     console.print(f"warning: {text}")
   share = results["utilization"]["share"]
   console.print(f"\n{100 * share:.0f} % of the workers' wall time was inside training steps")
@@ -61,13 +61,13 @@ def print_reasons(console: "Console", reasons: list[dict[str, Any]]) -> None:
     console.print(f"  {'met    ' if reason['passed'] else 'NOT MET'}  {reason['sentence']}")
 
 
-def size_table(shown: view.ResultsView) -> ReportTable:
+def size_table(results_view: view.ResultsView) -> ReportTable:
   """Returns the table of sizes within budgets; a star marks the best size of each budget."""
-  best = {spot.budget: spot for spot in sorted(shown.spots, key=lambda spot: -spot.loss)}
+  best = {spot.budget: spot for spot in sorted(results_view.spots, key=lambda spot: -spot.loss)}
   table = ReportTable(
-    "Loss in nats, seeds averaged.", ["Budget C", "N", f"D ({shown.unit})", "Seeds", "Loss", "Best"]
+    "Loss in nats, seeds averaged.", ["Budget C", "N", f"D ({results_view.unit})", "Seeds", "Loss", "Best"]
   )
-  for spot in shown.spots:
+  for spot in results_view.spots:
     cells = [
       format_flops(spot.budget) + (" held out" if spot.held_out else ""),
       format_count(spot.params),

@@ -31,8 +31,8 @@ def read_curves(view: ResultsView, rows: Sequence[Mapping[str, Any]]) -> list[Tr
   curves = []
   for run, pairs in steps.items():
     flops, losses = np.array(sorted(pairs.values())).T
-    kept = _thin(flops)
-    curves.append(TrainingCurve(indices.get(run), flops[kept], losses[kept]))
+    thinned = _thin(flops)
+    curves.append(TrainingCurve(indices.get(run), flops[thinned], losses[thinned]))
   return curves
 
 
@@ -50,7 +50,7 @@ def draw_curves(axes: Axes, view: ResultsView, curves: Sequence[TrainingCurve]) 
     style.write_note(axes, "The journal holds no rows of training, so there are no loss curves.")
     return
   ramp = view.size_ramp
-  order = sorted(curves, key=lambda one: -_size(view, one))
+  order = sorted(curves, key=lambda training_curve: -_size(view, training_curve))
   for curve in order:
     size = _size(view, curve)
     axes.plot(curve.flops, curve.loss, color=ramp(size), lw=0.8, alpha=0.85, zorder=3, **_name(curve))
@@ -107,11 +107,11 @@ def _draw_envelope(axes: Axes, view: ResultsView) -> None:
 def _key(axes: Axes, ramp: style.Ramp) -> None:
   """Lists the sizes beside the axes, large above, each in its colour."""
   sizes = sorted(ramp.light, reverse=True)
-  shown = sizes if len(sizes) <= 12 else [sizes[round(i * (len(sizes) - 1) / 9)] for i in range(10)]
+  sampled = sizes if len(sizes) <= 12 else [sizes[round(i * (len(sizes) - 1) / 9)] for i in range(10)]
   axes.text(
     1.03, 1.0, "N", transform=axes.transAxes, color=style.INK, va="top", fontweight="bold", fontsize=9
   )
-  for row, size in enumerate(shown):
+  for row, size in enumerate(sampled):
     axes.text(
       1.03,
       0.92 - 0.072 * row,

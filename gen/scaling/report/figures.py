@@ -35,8 +35,8 @@ def draw_valleys(view: ResultsView, lines: Sequence[TrainingCurve]) -> Figure:
 def draw_optimum(view: ResultsView, lines: Sequence[TrainingCurve]) -> Figure:
   """N* and D* against C by the three approaches, up to the prediction."""
   made, axes = style.new_figure(style.PAGE, 3.2, 2)
-  for one, letter in zip(axes, "ND", strict=True):
-    frontier.draw_frontier(one, view, letter)
+  for panel, letter in zip(axes, "ND", strict=True):
+    frontier.draw_frontier(panel, view, letter)
   return made
 
 

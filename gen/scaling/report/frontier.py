@@ -65,9 +65,9 @@ def _draw_law(axes: Axes, view: ResultsView, law: LawView, letter: str, low: flo
   axes.plot(beyond, law(letter, beyond), color=colour, lw=1.2, ls=(0, (3, 1.6)), zorder=4)
   if law.band:
     flops = law.band["flops"]
-    shown = (flops >= low / 1.2) & (flops <= top * 1.001)
-    lower, upper = law.band[letter][:, shown]
-    axes.fill_between(flops[shown], lower, upper, color=colour, alpha=0.14, lw=0, zorder=2)
+    visible = (flops >= low / 1.2) & (flops <= top * 1.001)
+    lower, upper = law.band[letter][:, visible]
+    axes.fill_between(flops[visible], lower, upper, color=colour, alpha=0.14, lw=0, zorder=2)
 
 
 def _draw_runs(axes: Axes, view: ResultsView, letter: str) -> None:
@@ -103,11 +103,15 @@ def _draw_chinchilla(axes: Axes, view: ResultsView, letter: str, low: float, top
   clear = 0.06 + 0.2 * rise  # so that the name's box keeps off its own line
   across = np.linspace(0.24, 0.76, 8)
   places = [(x, float(np.interp(x, *ends.T)) + off) for x in across for off in (clear, -clear)]
-  free = [place for place in places if 0.13 < place[1] < 0.95 and not (place[0] < 0.62 and place[1] > 0.66)]
+  free = [
+    position
+    for position in places
+    if 0.13 < position[1] < 0.95 and not (position[0] < 0.62 and position[1] > 0.66)
+  ]
   if not free:
     return
   # The lines fill a picture's diagonal: a name is clear of them where the nearest is farthest.
-  best = max(free, key=lambda place: min(_distance(place, one) for one in taken))
+  best = max(free, key=lambda position: min(_distance(position, point) for point in taken))
   axes.text(
     *best, f"20 {view.unit} per parameter\n({_caveat(view)})", transform=axes.transAxes, color=style.MUTED,
     fontsize=8, zorder=5, linespacing=1.0, ha="center", va="center",
@@ -126,13 +130,13 @@ def _taken(axes: Axes, view: ResultsView, letter: str) -> list[np.ndarray]:
   points = [
     (c, float(law(letter, c))) for law in view.laws.values() for c in np.geomspace(low / 1.2, top, 30)
   ]
-  points += [(one.budget, one.params if letter == "N" else one.tokens) for one in view.valleys]
+  points += [(valley.budget, valley.params if letter == "N" else valley.tokens) for valley in view.valleys]
   return [_fraction(axes, *point) for point in points]
 
 
-def _distance(place: tuple[float, float], other: np.ndarray) -> float:
+def _distance(position: tuple[float, float], point: np.ndarray) -> float:
   """Returns how far a point is from a name's box, which is about .4 wide and .1 high."""
-  across, up = abs(place[0] - other[0]) - 0.2, abs(place[1] - other[1]) - 0.05
+  across, up = abs(position[0] - point[0]) - 0.2, abs(position[1] - point[1]) - 0.05
   return float(np.hypot(max(across, 0), max(up, 0))) if max(across, up) > 0 else max(across, up)
 
 
@@ -143,9 +147,9 @@ def _explain(axes: Axes, view: ResultsView, letter: str) -> None:
     colour, name = style.APPROACHES[law.name], TITLES[law.name]
     value = law.a if letter == "N" else law.b
     reach = law.intervals.get(exponent)
-    said = f" [{reach[0]:.2f}, {reach[1]:.2f}]" if reach else ""
+    interval = f" [{reach[0]:.2f}, {reach[1]:.2f}]" if reach else ""
     handles.append(Line2D([], [], color=colour, lw=1.5))
-    words.append(f"{name}  ${exponent}$ = {value:.2f}{said}")
+    words.append(f"{name}  ${exponent}$ = {value:.2f}{interval}")
   if view.valleys:
     handles.append(Line2D([], [], marker="D", ls="", ms=4.6, mfc=style.MUTED, mec=style.PAPER))
     words.append("IsoFLOP minima" + (", hollow: held out" if view.valleys[-1].held_out else ""))

@@ -62,11 +62,11 @@ def embed_svg(svg: str, name: str, titles: Sequence[str], known: Collection[str]
   head = f'<svg class="figure" data-figure="{name}" {box.group(0) if box else ""}>'
   svg = head + svg[svg.index(">") + 1 :]
   svg = svg.replace("xlink:href", "href")
-  svg = _RUN.sub(lambda found: _mark(int(found.group(1)), titles), svg)
+  svg = _RUN.sub(lambda match: _mark(int(match.group(1)), titles), svg)
   svg = _LINE.sub(r'<g class="line" data-run="\1">', svg)
   svg = _IDS.sub(rf"\g<1>{name}-", svg)
   svg = _HEX.sub(
-    lambda found: f"var({key})" if (key := f"--k{found.group(0)[1:]}") in known else found.group(0), svg
+    lambda match: f"var({key})" if (key := f"--k{match.group(0)[1:]}") in known else match.group(0), svg
   )
   return Markup(re.sub(r"\n\s*", "\n", svg))
 

@@ -36,7 +36,7 @@ def write_page(
   results: Mapping[str, Any],
   curves: Sequence[Mapping[str, Any]],
   folder: Path,
-  kept: Mapping[str, Markup] | None = None,
+  figures: Mapping[str, Markup] | None = None,
 ) -> Path:
   """Writes report.html into a folder and returns its path.
 
@@ -44,12 +44,12 @@ def write_page(
     results: what results.json holds; a part that is absent is said so in words.
     curves: rows of kind "train" of the sweep's journal.
     folder: made if need be.
-    kept: panels by name that another page had, whose curves are not at hand.
+    figures: panels by name that another page had, whose curves are not at hand.
   """
   folder.mkdir(parents=True, exist_ok=True)
   path = folder / "report.html"
   path.write_text(
-    render_page(results, curves, kept), encoding="utf-8", errors="replace"
+    render_page(results, curves, figures), encoding="utf-8", errors="replace"
   )  # a path may be no text
   return path
 
@@ -57,7 +57,7 @@ def write_page(
 def render_page(
   results: Mapping[str, Any],
   curves: Sequence[Mapping[str, Any]],
-  kept: Mapping[str, Markup] | None = None,
+  figures: Mapping[str, Markup] | None = None,
 ) -> str:
   """Returns the page; arguments as of `write_page`."""
   study = view.read_results(results)
@@ -65,7 +65,7 @@ def render_page(
   environment.filters["plain"] = tables.format_value
   template = environment.from_string(_resource("report.html.jinja"))
   context = _context(study, curves)
-  context["panels"] |= kept or {}
+  context["panels"] |= figures or {}
   return template.render(context)
 
 
@@ -79,7 +79,7 @@ def _context(study: ResultsView, curves: Sequence[Mapping[str, Any]]) -> dict[st
     {"name": str(run.get("name", index)), "facts": tables.run_facts(study, run)}
     for index, run in enumerate(study.runs)
   ]
-  titles = ["\n".join([run["name"], *(f"{name}: {said}" for name, said in run["facts"])]) for run in runs]
+  titles = ["\n".join([run["name"], *(f"{name}: {fact}" for name, fact in run["facts"])]) for run in runs]
   light, dark = inline.panel_palette(study)
   return {
     "name": str(results.get("name") or "study"),
@@ -114,18 +114,18 @@ def _context(study: ResultsView, curves: Sequence[Mapping[str, Any]]) -> dict[st
 def _facts(study: ResultsView) -> list[str]:
   results = study.results
   total = sum(finite_number(run.get("flops")) or 0.0 for run in study.runs)
-  said = [f"{len(study.runs)} runs at {len(study.budgets)} budgets"]
+  facts = [f"{len(study.runs)} runs at {len(study.budgets)} budgets"]
   if total:
     spent = finite_number(read_section(results, "compute").get("spent_flops")) or total
-    said.append(
+    facts.append(
       f"{tables.format_flops(total)} FLOPs"
       + (f" for {tables.format_flops(spent)} spent" if spent < 0.999 * total else "")
     )
   if seconds := finite_number(results.get("seconds")):
-    said.append(f"{seconds / 60:.1f} minutes")
+    facts.append(f"{seconds / 60:.1f} minutes")
   name = read_section(results, "corpus").get("name")
   created = str(results.get("created") or "")[:16].replace("T", " ")
-  return said + [str(value) for value in (name, created) if value]
+  return facts + [str(value) for value in (name, created) if value]
 
 
 def _verdict(results: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,50 +169,52 @@ def _graded(results: Mapping[str, Any]) -> dict[str, Any]:
 
 def _audit(results: Mapping[str, Any]) -> list[dict[str, str]]:
   """Returns the findings of the audit, alarms first; none where there was no audit."""
-  found = [
-    {"name": str(one.get("name", "")).replace("_", " "), "sentence": str(one.get("sentence", ""))}
-    | AUDIT_STATES.get(str(one.get("status")), STATES[None])
-    for one in read_list(read_section(results, "audit"), "findings")
+  findings = [
+    {"name": str(finding.get("name", "")).replace("_", " "), "sentence": str(finding.get("sentence", ""))}
+    | AUDIT_STATES.get(str(finding.get("status")), STATES[None])
+    for finding in read_list(read_section(results, "audit"), "findings")
   ]
   order = {"alarm": 0, "pass": 1}
-  return sorted(found, key=lambda one: order.get(one["said"], 2))
+  return sorted(findings, key=lambda finding: order.get(finding["said"], 2))
 
 
 def _tiles(study: ResultsView) -> list[dict[str, str]]:
   """The four numbers that a reader looks for first, from the approach that answers."""
-  name = next((one for one in ("parametric", "isoflop", "envelope") if one in study.laws), None)
+  name = next(
+    (approach for approach in ("parametric", "isoflop", "envelope") if approach in study.laws), None
+  )
   if name is None:
     return []
   law = study.laws[name]
 
   def note(reach: Any, write: Any = tables.format_digits) -> str:
-    said = f"approach {TITLES[name]}"
-    return f"{said}, {study.level} {tables.format_interval(reach, write)}" if reach else said
+    title = f"approach {TITLES[name]}"
+    return f"{title}, {study.level} {tables.format_interval(reach, write)}" if reach else title
 
   tiles = [{"label": "exponent a of N*(C)", "value": f"{law.a:.3f}", "note": note(law.intervals.get("a"))}]
   guess = study.predictions.get(name)
   if study.target and guess:
     at = f"at {tables.format_flops(study.target)} FLOPs"
     for letter, words in (("N", "parameters"), ("D", study.unit)):
-      said = note(guess.intervals.get(letter), tables.format_count)
+      title = note(guess.intervals.get(letter), tables.format_count)
       tiles.append(
-        {"label": f"optimal {words} {at}", "value": tables.format_count(guess.values[letter]), "note": said}
+        {"label": f"optimal {words} {at}", "value": tables.format_count(guess.values[letter]), "note": title}
       )
     if "loss" in guess.values:
-      said = note(guess.intervals.get("loss"))
-      tiles.append({"label": f"loss {at} (nats)", "value": f"{guess.values['loss']:.3f}", "note": said})
+      title = note(guess.intervals.get("loss"))
+      tiles.append({"label": f"loss {at} (nats)", "value": f"{guess.values['loss']:.3f}", "note": title})
   return tiles
 
 
 def _missing(study: ResultsView) -> list[str]:
   """Returns sentences about missing parts of the page, with the reasons."""
-  said = [f"Approach {TITLES[name]} gave no law: {study.absent[name]}"
+  sentences = [f"Approach {TITLES[name]} gave no law: {study.absent[name]}"
           for name in TITLES if name in study.absent]  # fmt: skip
   if "valleys" in study.absent:
-    said.append(f"There are no valleys: {study.absent['valleys']}")
+    sentences.append(f"There are no valleys: {study.absent['valleys']}")
   if "held_out" in study.absent:
-    said.append("No budget was held out of the fits, so no prediction was tested.")
-  return said
+    sentences.append("No budget was held out of the fits, so no prediction was tested.")
+  return sentences
 
 
 def _captions(study: ResultsView) -> dict[str, str]:

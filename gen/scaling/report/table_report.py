@@ -41,7 +41,7 @@ def fit_results(
   rows = np.flatnonzero(~runs.held_out)
   points = runs.select(rows)
   fits = three_fits.fit_approaches(
-    points, curves, [str(one) for one in points.names], LEVEL, bootstraps, seed
+    points, curves, [str(run_name) for run_name in points.names], LEVEL, bootstraps, seed
   )
   budgets = points.group_flops()
   low, high = float(budgets.min()) / 2, float(budgets.max()) * 12
@@ -56,28 +56,29 @@ def fit_results(
   }
 
 
-def write_page(path: Path, found: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) -> None:
+def write_page(path: Path, results: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) -> None:
   """Writes the page.
 
   Raises:
     UserError: if the disk is full or refuses.
   """
-  text = page.render_page(found, curves)
+  text = page.render_page(results, curves)
   try:
     path.write_text(text, encoding="utf-8", errors="replace")
   except OSError as error:
     raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
-def next_lines(found: Mapping[str, Any]) -> list[str]:
+def next_lines(results: Mapping[str, Any]) -> list[str]:
   """Returns one line for each approach: its optimum at ten times the largest budget."""
-  advice, text = found["prediction"], []
+  advice, text = results["prediction"], []
   for name in approaches.NAMES:
     if name in advice:
-      one = advice[name]
-      loss = f", loss {one['loss']:.3f}" if "loss" in one else ""
+      optimum = advice[name]
+      loss = f", loss {optimum['loss']:.3f}" if "loss" in optimum else ""
       text.append(
-        f"next, at {advice['flops']:.3g} FLOPs by {name}: {one['N']:.3g} parameters, {one['D']:.3g} tokens{loss}"
+        f"next, at {advice['flops']:.3g} FLOPs by {name}: {optimum['N']:.3g} parameters, {optimum['D']:.3g} "
+        f"tokens{loss}"
       )
   return text
 

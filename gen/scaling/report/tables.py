@@ -98,7 +98,7 @@ def runs_table(view: ResultsView) -> ReportTable:
   head = ["Run", "Budget C", "N", f"D ({unit})", f"{unit} / N", "Loss", "Bits / byte", "FLOPs", "Steps", "Rate",
           "Seed", "Seconds"]  # fmt: skip
   table = ReportTable("All runs; loss is validation, in nats. Held-out runs are in italics.", head)
-  best = {spot.budget: spot for spot in sorted(view.spots, key=lambda one: -one.loss)}
+  best = {spot.budget: spot for spot in sorted(view.spots, key=lambda candidate: -candidate.loss)}
   winners = {index for spot in best.values() for index in spot.members}
   for index, run in enumerate(view.runs):
     params, tokens = finite_number(run.get("params")), finite_number(run.get("tokens"))
@@ -173,9 +173,9 @@ def prediction_table(view: ResultsView) -> ReportTable | None:
     for name in NAMES
     if read_section(read_section(view.results, "prediction"), name).get("outside_sizes")
   ]
-  said = f" Beyond the sizes trained, where k(N) is extrapolated: {', '.join(outside)}." if outside else ""
+  note = f" Beyond the sizes trained, where k(N) is extrapolated: {', '.join(outside)}." if outside else ""
   table = ReportTable(
-    f"The optimum at {format_flops(view.target)} FLOPs, ten times the largest fitted budget.{said}", head
+    f"The optimum at {format_flops(view.target)} FLOPs, ten times the largest fitted budget.{note}", head
   )
   for name, guess in view.predictions.items():
     cells = [TableCell(TITLES[name])]
@@ -254,18 +254,18 @@ def leave_out_table(view: ResultsView) -> ReportTable | None:
 
 def interval_methods(view: ResultsView) -> list[str]:
   """Returns how each approach's intervals were made, and what the exponents are of."""
-  said = [
+  sentences = [
     f"{TITLES[name]}: {view.level} intervals, {method}"
     for name in NAMES
     if name in view.laws and (method := view.part(name).get("interval_method"))
   ]
   cost = cost_model.cost_from_dict(view.part("parametric").get("cost"))
   if cost is not None:
-    said.append(
+    sentences.append(
       f"C = k N D training FLOPs with {cost}; N as the runs count it (gen's: all matrices, the head's too, no look-up "
       "tables). a and b of all approaches are those of N* and D* along this C, over the fitted budgets."
     )
-  return said
+  return sentences
 
 
 def interval_table(view: ResultsView) -> ReportTable:
@@ -363,14 +363,14 @@ def _any(value: Any) -> TableCell:
 
 def fit_warnings(view: ResultsView) -> list[str]:
   """Returns what the fits complained about, each with the approach's name."""
-  said = []
+  sentences = []
   for name in NAMES:
     part = view.part(name)
     words = ([str(part["error"])] if part.get("error") else []) + read_list(part, "warnings", str)
-    said += [f"{TITLES[name]}: {text}" for text in words]
+    sentences += [f"{TITLES[name]}: {text}" for text in words]
   if finite_number(read_section(view.results, "compute").get("trunks")):
-    said.append(
+    sentences.append(
       "runs that branch off one trunk share its noise: intervals that take them for independent are too narrow, above "
       "all those of one seed"
     )
-  return said
+  return sentences

@@ -25,7 +25,10 @@ def draw_valleys(axes: Axes, view: ResultsView) -> None:
   _limit_loss(axes, view)
   valleys = {(valley.budget, valley.held_out): valley for valley in view.valleys}
   _join_vertices(axes, [valley for valley in view.valleys if not valley.held_out])
-  for budget, held_out in [*((one, False) for one in view.budgets), (view.held_out, True)]:
+  for budget, held_out in [
+    *((fitted_budget, False) for fitted_budget in view.budgets),
+    (view.held_out, True),
+  ]:
     spots = [spot for spot in view.spots if (spot.budget, spot.held_out) == (budget, held_out)]
     if budget is not None and spots:
       _draw_budget(axes, view, spots, valleys.get((budget, held_out)))
@@ -85,11 +88,11 @@ def _draw_prediction(axes: Axes, view: ResultsView) -> None:
     return
   size, loss = guess
   axes.plot(size, loss, "*", ms=9, mfc=style.HELD_OUT, mec=style.PAPER, mew=0.8, zorder=7)
-  place = _clear_of(axes, view, (size, loss))
-  if place is None:  # the caption names the star
+  position = _clear_of(axes, view, (size, loss))
+  if position is None:  # the caption names the star
     return
   axes.annotate(
-    "predicted", (size, loss), place, textcoords="offset points", color=style.HELD_OUT,
+    "predicted", (size, loss), position, textcoords="offset points", color=style.HELD_OUT,
     ha="center", va="center", fontsize=8, zorder=8, bbox=_GROUND,
   )  # fmt: skip
 
@@ -112,11 +115,11 @@ def _clear_of(axes: Axes, view: ResultsView, star: tuple[float, float]) -> tuple
   frame = axes.transAxes.transform([(0, 0), (1, 1)]) * 72 / axes.figure.dpi - points[-1]
   choices = [(x, y) for y in (11, -11, 16, -16, 0) for x in (0, -20, 20, -32, 32) if abs(x) > 30 or y]
 
-  def clearance(place: tuple[float, float]) -> float:
-    beyond = np.maximum(np.abs(off - place) - (_WORD_WIDTH / 2, _WORD_HEIGHT / 2), 0)
+  def clearance(position: tuple[float, float]) -> float:
+    beyond = np.maximum(np.abs(off - position) - (_WORD_WIDTH / 2, _WORD_HEIGHT / 2), 0)
     return float(np.min(np.hypot(*beyond.T), initial=math.inf))
 
   low, high = frame + np.array([[_WORD_WIDTH / 2 + 2, 8], [-_WORD_WIDTH / 2, -8]])
-  inside = [place for place in choices if np.all(low < place) and np.all(place < high)]
-  clear = [place for place in inside if clearance(place) > 1]
-  return max(clear, key=lambda place: clearance(place) - 0.15 * math.hypot(*place), default=None)
+  inside = [position for position in choices if np.all(low < position) and np.all(position < high)]
+  clear = [position for position in inside if clearance(position) > 1]
+  return max(clear, key=lambda position: clearance(position) - 0.15 * math.hypot(*position), default=None)

@@ -129,11 +129,11 @@ class ResultsView:
   @property
   def constants(self) -> dict[str, float] | None:
     """E, A, B, alpha, beta of the parametric law, if all are known."""
-    found = {
+    laws = {
       name: finite_number(self.part("parametric").get(name)) for name in ("E", "A", "B", "alpha", "beta")
     }
-    known = {name: value for name, value in found.items() if value is not None}
-    return known if len(known) == len(found) else None
+    known = {name: value for name, value in laws.items() if value is not None}
+    return known if len(known) == len(laws) else None
 
   @property
   def held_out_prediction(self) -> tuple[float, float] | None:
@@ -145,8 +145,8 @@ class ResultsView:
   @property
   def target(self) -> float | None:
     """FLOPs of the prediction; ten times the largest budget where the results do not say."""
-    said = finite_number(read_section(self.results, "prediction").get("flops"))
-    return said or (10 * self.budgets[-1] if self.budgets else None)
+    flops = finite_number(read_section(self.results, "prediction").get("flops"))
+    return flops or (10 * self.budgets[-1] if self.budgets else None)
 
   def part(self, approach: str) -> dict[str, Any]:
     """Returns an approach's entry in the results, empty if it has none."""
@@ -218,13 +218,15 @@ def _mean(runs: Sequence[Mapping[str, Any]], members: Iterable[int], name: str) 
 
 
 def _valleys(results: Mapping[str, Any]) -> list[ValleyView]:
-  found = [
+  read = [
     (entry, False) for entry in read_list(read_section(read_section(results, "laws"), "isoflop"), "valleys")
   ]
   held_out = read_section(results, "held_out")
-  found.append((read_section(held_out, "valley"), True))
-  valleys = [_valley(entry, is_held_out) for entry, is_held_out in found]
-  return sorted((valley for valley in valleys if valley), key=lambda one: (one.held_out, one.budget))
+  read.append((read_section(held_out, "valley"), True))
+  valleys = [_valley(entry, is_held_out) for entry, is_held_out in read]
+  return sorted(
+    (valley for valley in valleys if valley), key=lambda parabola: (parabola.held_out, parabola.budget)
+  )
 
 
 def _valley(entry: Mapping[str, Any], held_out: bool) -> ValleyView | None:
@@ -264,7 +266,8 @@ def _curve(entry: Mapping[str, Any]) -> dict[str, np.ndarray]:
   except (KeyError, TypeError, ValueError):
     return {}
   sound = all(
-    one.shape == curve["flops"].shape and np.all(one > 0) and np.isfinite(one).all() for one in curve.values()
+    column.shape == curve["flops"].shape and np.all(column > 0) and np.isfinite(column).all()
+    for column in curve.values()
   )
   return curve if sound and len(curve["flops"]) > 1 else {}
 
@@ -283,15 +286,15 @@ def _band(entry: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _predictions(entry: Mapping[str, Any]) -> dict[str, PredictionView]:
-  found = {}
+  predictions = {}
   for name in NAMES:
     part = read_section(entry, name)
     reach = read_section(part, "ci90")
     values = {key: value for key in ("N", "D", "loss") if (value := finite_number(part.get(key))) is not None}
     intervals = {key: pair for key in values if (pair := finite_interval(reach.get(key)))}
     if {"N", "D"} <= set(values):
-      found[name] = PredictionView(values, intervals)
-  return found
+      predictions[name] = PredictionView(values, intervals)
+  return predictions
 
 
 def _counts_bytes(results: Mapping[str, Any]) -> bool:
@@ -305,8 +308,8 @@ def _counts_bytes(results: Mapping[str, Any]) -> bool:
 def first_reason(part: Mapping[str, Any], otherwise: str) -> str:
   """Returns what a failed part says of itself."""
   error = part.get("error")
-  said = [str(error)] if error else [str(warning) for warning in read_list(part, "warnings", str)]
-  return said[0] if said else otherwise
+  reasons = [str(error)] if error else [str(warning) for warning in read_list(part, "warnings", str)]
+  return reasons[0] if reasons else otherwise
 
 
 def finite_number(value: Any) -> float | None:
@@ -326,11 +329,11 @@ def finite_interval(value: Any) -> tuple[float, float] | None:
 
 def read_section(parent: Mapping[str, Any], name: str) -> dict[str, Any]:
   """Returns a nested dictionary, empty if it is absent or no dictionary."""
-  found = parent.get(name)
-  return found if isinstance(found, dict) else {}
+  section = parent.get(name)
+  return section if isinstance(section, dict) else {}
 
 
 def read_list(parent: Mapping[str, Any], name: str, kind: type = dict) -> list[Any]:
   """Returns the items of one kind in a nested list, empty if it is absent."""
-  found = parent.get(name)
-  return [item for item in found if isinstance(item, kind)] if isinstance(found, list | tuple) else []
+  items = parent.get(name)
+  return [item for item in items if isinstance(item, kind)] if isinstance(items, list | tuple) else []

@@ -25,16 +25,16 @@ def cluster_labels(points: RunsTable, cluster: str) -> np.ndarray:
   if cluster == "run":
     return np.arange(len(points))
   if cluster == "budget":
-    found = points.groups()
+    labels = points.groups()
   elif cluster == "seed":
     if not np.all(np.isfinite(points.seed)):
       raise UserError("some runs have no seed, so seeds cannot be resampled; add a column seed")
-    found = np.unique(points.seed, return_inverse=True)[1]
+    labels = np.unique(points.seed, return_inverse=True)[1]
   else:
     raise UserError(f"--cluster={cluster}: resampling is over {', '.join(CLUSTERS)}")
-  if found.max() < 1:
+  if labels.max() < 1:
     raise UserError(f"all runs have one {cluster}, so {cluster}s cannot be resampled; use --cluster=run")
-  return found
+  return labels
 
 
 def resample_counts(clusters: np.ndarray, resamples: int, seed: int) -> np.ndarray:
@@ -82,5 +82,5 @@ def _corrected(tails: np.ndarray, draws: np.ndarray, estimate: float, left_out: 
   normal = bias + np.array([_NORMAL.inv_cdf(float(tail)) for tail in tails])
   # Where the correction breaks down (a denominator of nothing), the tail stays where bias alone puts it.
   scale = np.maximum(1 - acceleration * normal, 0.1)
-  corrected = [_NORMAL.cdf(float(place)) for place in bias + normal / scale]
+  corrected = [_NORMAL.cdf(float(quantile)) for quantile in bias + normal / scale]
   return np.clip(corrected, half, 1 - half)

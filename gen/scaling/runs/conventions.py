@@ -54,13 +54,13 @@ def count_parameters(model: Model, convention: str = "matrices") -> int:
     return counts.count_matrices(model)
   groups = counts.count_parameters(model)
   table = model.vocab * model.width
-  found = {
+  counted = {
     "all": groups.total,
     "no_embedding": groups.total - groups.embedding + (table if model.tied else 0),
     "no_head": groups.total - groups.head,
     "non_embedding": groups.total - groups.embedding - groups.head,
   }
-  return found[convention]
+  return counted[convention]
 
 
 def count_flops(model: Model, length: int, source_length: int = 0, convention: str = "exact") -> float:
@@ -86,8 +86,8 @@ def count_flops(model: Model, length: int, source_length: int = 0, convention: s
       model, length, source_length
     )
   forward = sum(
-    layers * _layer(shape, reads, other)
-    for shape, layers, reads, other in _stacks(model, length, source_length)
+    layers * _layer(shape, reads, cross)
+    for shape, layers, reads, cross in _stacks(model, length, source_length)
   )
   if model.recurrent:
     forward = 2.0 * length * counts.count_matrices(model) - 2.0 * length * model.vocab * model.width
@@ -142,16 +142,16 @@ def _stacks(model: Model, length: int, source_length: int) -> list[tuple[Model, 
   ]
 
 
-def _layer(shape: Model, reads: int, other: int) -> float:
+def _layer(shape: Model, reads: int, cross: int) -> float:
   """Returns the forward FLOPs of one block, by the lines of appendix F; cross attention is counted likewise."""
   inner, keys = shape.attention_width, shape.key_value_width
   projected = 2.0 * reads * shape.width * (inner + 2 * keys)
   pairs = reads * reads
-  if other:
-    projected += 2.0 * shape.width * (reads * inner + 2 * other * keys)
-    pairs += reads * other
+  if cross:
+    projected += 2.0 * shape.width * (reads * inner + 2 * cross * keys)
+    pairs += reads * cross
   scores = (2.0 * inner + 3.0 * shape.n_heads + 2.0 * inner) * pairs  # logits, softmax, reduction
-  output = 2.0 * reads * inner * shape.width * (2 if other else 1)
+  output = 2.0 * reads * inner * shape.width * (2 if cross else 1)
   dense = 2.0 * reads * shape.width * shape.feed_forward_width * (3 if shape.gated else 2)
   return projected + scores + output + dense
 
@@ -170,6 +170,6 @@ def _weighted(model: Model, length: int, source_length: int, *, head: bool) -> f
 def _half_scores(model: Model, length: int, source_length: int) -> float:
   """Returns 6 T^2 times the attention's width in each layer: 2 T^2 forward, where the causal half counts."""
   return sum(
-    6.0 * layers * shape.attention_width * reads * (reads + other)
-    for shape, layers, reads, other in _stacks(model, length, source_length)
+    6.0 * layers * shape.attention_width * reads * (reads + cross)
+    for shape, layers, reads, cross in _stacks(model, length, source_length)
   )

@@ -51,7 +51,7 @@ def parse_choice(text: str) -> ConventionChoice:
   Raises:
     UserError: for an unknown name, with the nearest, or two of a kind.
   """
-  found: dict[str, str] = {}
+  chosen: dict[str, str] = {}
   for name in filter(None, (part.strip() for part in text.split(","))):
     if name == GIVEN:
       continue
@@ -62,12 +62,12 @@ def parse_choice(text: str) -> ConventionChoice:
       raise UserError(
         f"--convention={text}: {name!r} is not one of {', '.join(known)}; the nearest is {nearest!r}"
       )
-    if kind in found:
+    if kind in chosen:
       raise UserError(
-        f"--convention={text} counts {'C' if kind == 'flops' else 'N'} in two ways, {found[kind]} and {name}; give one"
+        f"--convention={text} counts {'C' if kind == 'flops' else 'N'} in two ways, {chosen[kind]} and {name}; give one"
       )
-    found[kind] = name
-  return ConventionChoice(**found)
+    chosen[kind] = name
+  return ConventionChoice(**chosen)
 
 
 def recount_runs(runs: RunsTable, chosen: ConventionChoice, path: str | Path) -> RunsTable:
@@ -84,10 +84,10 @@ def recount_runs(runs: RunsTable, chosen: ConventionChoice, path: str | Path) ->
   if chosen.params != GIVEN or chosen.flops not in (GIVEN, SIX_ND):
     shapes = read_shapes(path)
     if chosen.params != GIVEN:
-      counted = [conventions.count_parameters(one.model, chosen.params) for one in shapes]
+      counted = [conventions.count_parameters(run_shape.model, chosen.params) for run_shape in shapes]
       runs = dataclasses.replace(runs, params=np.array(counted, np.float64))
     if chosen.flops not in (GIVEN, SIX_ND):
-      each = [_per_token(one, chosen.flops) for one in shapes]
+      each = [_per_token(run_shape, chosen.flops) for run_shape in shapes]
       return _regrouped(runs, np.array(each) * runs.tokens)
   return _regrouped(runs, 6 * runs.params * runs.tokens) if chosen.flops == SIX_ND else runs
 
@@ -139,23 +139,23 @@ def read_shapes(path: str | Path) -> list[RunShape]:
 def _shape(row: Mapping[str, Any], where: str) -> RunShape:
   if isinstance(row.get("config"), Mapping):
     return _of_config(from_dict(Run, dict(row["config"])))
-  given = {
+  fields = {
     name: value for name, value in row.items() if value not in (None, "") and name in (*_FIELDS, *NEEDED)
   }
-  missing = [name for name in NEEDED if name not in given]
+  missing = [name for name in NEEDED if name not in fields]
   if missing:
     raise UserError(
       f"{where} has no {missing[0]!r}, and a convention that is not in the file is counted from each run's width, "
       "depth, vocab and length (and family, heads, feed_forward, ... where they are not a plain decoder's); add those "
       "columns, or leave --convention=given"
     )
-  length = _whole(given.pop("length"), "length", where)
-  model = Model(**{name: _value(name, value, where) for name, value in given.items()})
+  length = _whole(fields.pop("length"), "length", where)
+  model = Model(**{name: _value(name, value, where) for name, value in fields.items()})
   if model.family not in FAMILIES:
     raise UserError(f"{where}: family is {model.family!r}; it must be one of {', '.join(FAMILIES)}")
-  if "heads" not in given and "head_width" not in given:
+  if "heads" not in fields and "head_width" not in fields:
     model.heads = 1  # How the width is split among heads changes no count but appendix F's softmax.
-  if model.heads and "head_width" not in given:
+  if model.heads and "head_width" not in fields:
     model.head_width = model.width // model.heads
   if model.family != "encoder_decoder":
     return RunShape(model, length, 0, float(length))
@@ -180,10 +180,10 @@ def _value(name: str, value: Any, where: str) -> Any:
   if kind is int:
     return _whole(value, name, where)
   if kind is bool:
-    said = str(value).strip().lower()
-    if said not in ("true", "false", "1", "0", "1.0", "0.0"):
+    word = str(value).strip().lower()
+    if word not in ("true", "false", "1", "0", "1.0", "0.0"):
       raise UserError(f"{where}: {name} is {value!r}; it must be true or false")
-    return said in ("true", "1", "1.0")
+    return word in ("true", "1", "1.0")
   return str(value).strip() if kind is str else float(value)
 
 

@@ -73,30 +73,37 @@ def find_columns(
   """
   plain = [_plain(name) for name in header]
   bare = {kind: [split_unit(kind, name)[0] for name in header] for kind in NAMES}
-  found, said = {}, []
+  columns_of, notes = {}, []
   for name, words in NAMES.items():
-    known = [columns[name]] if name in columns else [one for one in [name] if one in header]
+    known = (
+      [columns[name]] if name in columns else [header_name for header_name in [name] if header_name in header]
+    )
     if known:
       if header.count(known[0]) > 1:
         raise UserError(f"{source} has {header.count(known[0])} columns {known[0]!r}; leave one")
       if known[0] not in header:
         raise UserError(f"{source} has no column {known[0]!r}{describe_missing(known[0], header, rows)}")
-      found[name] = header.index(known[0])
-    matches = [i for word in words.split() for i, one in enumerate(plain) if word in (one, bare[name][i])]
+      columns_of[name] = header.index(known[0])
+    matches = [
+      i
+      for word in words.split()
+      for i, header_name in enumerate(plain)
+      if word in (header_name, bare[name][i])
+    ]
     if not known and matches:
-      found[name] = matches[0]
-    rest = [header[i] for i in matches if i != found.get(name)]
-    if name in found and name in _LETTERS and (header[found[name]] != name or rest):
-      said.append(f"{header[found[name]]!r} is taken for {_LETTERS[name]}{_instead(name, rest)}")
-  missing = [name for name in NUMBERS if name not in found]
-  if "loss" in missing or len(missing) > 1 or (missing and "flops" not in found):
+      columns_of[name] = matches[0]
+    rest = [header[i] for i in matches if i != columns_of.get(name)]
+    if name in columns_of and name in _LETTERS and (header[columns_of[name]] != name or rest):
+      notes.append(f"{header[columns_of[name]]!r} is taken for {_LETTERS[name]}{_instead(name, rest)}")
+  missing = [name for name in NUMBERS if name not in columns_of]
+  if "loss" in missing or len(missing) > 1 or (missing and "flops" not in columns_of):
     raise UserError(f"{source} has no column {missing[0]!r}{describe_missing(missing[0], header, rows)}")
   if missing:
     third = {"params": "N = C / (6 D)", "tokens": "D = C / (6 N)"}[missing[0]]
-    said.append(f"no column gives {_LETTERS[missing[0]]}: {third}")
-  elif "flops" not in found:
-    said.append("no column gives C: C = 6 N D")
-  return found, said
+    notes.append(f"no column gives {_LETTERS[missing[0]]}: {third}")
+  elif "flops" not in columns_of:
+    notes.append("no column gives C: C = 6 N D")
+  return columns_of, notes
 
 
 def split_unit(kind: str, name: str) -> tuple[str, float]:
@@ -152,13 +159,13 @@ def unfinished_rows(
   states = [i for i, name in enumerate(header) if _plain(name) in ("state", "status")]
   if not states:
     return []
-  found = []
+  unfinished = []
   for i, row in enumerate(rows):
     state = row[states[0]].strip().lower() if states[0] < len(row) else ""
     loss = parse_cell(row[places["loss"]], commas)
     if state in _FAILED and loss is not None and not math.isfinite(loss):
-      found.append(i)
-  return found
+      unfinished.append(i)
+  return unfinished
 
 
 def describe_missing(column: str, header: Sequence[str], rows: Sequence[Sequence[str]] = ()) -> str:
@@ -167,12 +174,12 @@ def describe_missing(column: str, header: Sequence[str], rows: Sequence[Sequence
   near = difflib.get_close_matches(column, names, 1, 0.5)
   near = near or [name for name in names if column.lower() in name.lower()][:1]
   hint = f"; the nearest is {near[0]!r} (--{column}_column={near[0]} reads it)" if near else ""
-  shown = [
+  listed = [
     repr(name) + (_looks([row[i] for row in rows if i < len(row)]) if rows else "")
     for i, name in enumerate(names[:_SHOWN])
   ]
   more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-  return f"; it has {', '.join(shown)}{more}{hint}"
+  return f"; it has {', '.join(listed)}{more}{hint}"
 
 
 def _looks(cells: list[str]) -> str:

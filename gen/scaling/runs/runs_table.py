@@ -85,8 +85,8 @@ class RunsTable:
       raise UserError(
         f"cannot leave out {count} of {len(self)} runs: give a number from 0 to {len(self) - 1}"
       )
-    kept = np.sort(np.argsort(self.loss, kind="stable")[: len(self) - count])
-    return self.select(kept)
+    lowest = np.sort(np.argsort(self.loss, kind="stable")[: len(self) - count])
+    return self.select(lowest)
 
   def with_flops_6nd(self) -> "RunsTable":
     """Returns the same runs counted as C = 6 N D."""
@@ -187,11 +187,11 @@ def read_described(path: str | Path, columns: Mapping[str, str] | None = None) -
   if not rows or all(name in fields for name in _NUMBERS) or "kind" in fields:
     return runs_from_rows(rows, str(path), columns), []
   cells = [["" if row[name] is None else str(row[name]) for name in fields] for row in rows]
-  places, said = run_columns.find_columns(fields, columns or {}, cells, str(path))
+  places, notes = run_columns.find_columns(fields, columns or {}, cells, str(path))
   lines = list(range(1, len(rows) + 1))
   arrays, units = table_numbers.read_columns(fields, cells, places, columns or {}, lines, str(path))
   names = [row[places["name"]] for row in cells] if "name" in places else None
-  return make_runs(**_completed(arrays), names=names, source=str(path)), said + units
+  return make_runs(**_completed(arrays), names=names, source=str(path)), notes + units
 
 
 def runs_from_columns(table: Mapping[str, Any], columns: Mapping[str, str] | None = None) -> RunsTable:
@@ -264,15 +264,15 @@ def runs_from_rows(
 def run_cells(points: RunsTable) -> tuple[np.ndarray, int]:
   """Returns (cell of each run, how many cells): runs of one budget and one N, which differ by seed only."""
   keys = np.stack([points.groups().astype(np.float64), points.params], 1)
-  found: np.ndarray = np.unique(keys, axis=0, return_inverse=True)[1]
-  return found.ravel(), int(found.max(initial=-1)) + 1
+  labels: np.ndarray = np.unique(keys, axis=0, return_inverse=True)[1]
+  return labels.ravel(), int(labels.max(initial=-1)) + 1
 
 
 def _from_table(text: str, source: str, columns: Mapping[str, str]) -> tuple[RunsTable, list[str]]:
   lines = text.splitlines()
   semicolons = table_files.find_separator(lines) == ";"
-  kept = list(table_files.read_cells(text, source))
-  header = [name.strip().lstrip("\ufeff") for name in kept[0][1]] if kept else []
+  table_rows = list(table_files.read_cells(text, source))
+  header = [name.strip().lstrip("\ufeff") for name in table_rows[0][1]] if table_rows else []
   if not any(header):
     raise UserError(f"{source} is empty; its first line must name the columns params, tokens, loss")
   if len(header) == 1:
@@ -283,28 +283,28 @@ def _from_table(text: str, source: str, columns: Mapping[str, str]) -> tuple[Run
   if all(run_columns.parse_cell(name) is not None for name in header):
     header = table_files.commented_head(lines, len(header), source)
   else:
-    kept = kept[1:]
-  places, said = run_columns.find_columns(header, columns, [row for _, row in kept[:1000]], source)
+    table_rows = table_rows[1:]
+  places, notes = run_columns.find_columns(header, columns, [row for _, row in table_rows[:1000]], source)
   least = max(places.values()) + 1
-  for line, row in kept:
+  for line, row in table_rows:
     if len(row) < least:
       raise UserError(f"{source}: line {line} has {len(row)} cells, the first line {len(header)}")
-  if not kept:
+  if not table_rows:
     raise UserError(f"{source} has no rows below its first line")
-  lost = run_columns.unfinished_rows(header, [row for _, row in kept], places, semicolons)
+  lost = run_columns.unfinished_rows(header, [row for _, row in table_rows], places, semicolons)
   if lost:
-    shown = ", ".join(f"line {kept[i][0]}" for i in lost[:8]) + (" and more" if len(lost) > 8 else "")
-    said = [
-      *said,
-      f"left out {len(lost)} run{'s' * (len(lost) > 1)} that did not finish, without a loss: {shown}",
+    listed = ", ".join(f"line {table_rows[i][0]}" for i in lost[:8]) + (" and more" if len(lost) > 8 else "")
+    notes = [
+      *notes,
+      f"left out {len(lost)} run{'s' * (len(lost) > 1)} that did not finish, without a loss: {listed}",
     ]
-    kept = [one for i, one in enumerate(kept) if i not in set(lost)]
-  numbers = [line for line, _ in kept]
+    table_rows = [table_row for i, table_row in enumerate(table_rows) if i not in set(lost)]
+  numbers = [line for line, _ in table_rows]
   arrays, units = table_numbers.read_columns(
-    header, [row for _, row in kept], places, columns, numbers, source, semicolons
+    header, [row for _, row in table_rows], places, columns, numbers, source, semicolons
   )
-  names = [row[places["name"]] for _, row in kept] if "name" in places else None
-  return make_runs(**_completed(arrays), names=names, lines=numbers, source=source), said + units
+  names = [row[places["name"]] for _, row in table_rows] if "name" in places else None
+  return make_runs(**_completed(arrays), names=names, lines=numbers, source=source), notes + units
 
 
 def _completed(arrays: dict[str, Any]) -> dict[str, Any]:
@@ -344,14 +344,14 @@ def _check_positive(name: str, values: np.ndarray, lines: Sequence[int] | None, 
   bad = np.flatnonzero(~_believed(values))
   if not len(bad):
     return
-  least, most = _BELIEVED
+  least, highest = _BELIEVED
   possible = math.isfinite(values[bad[0]]) and values[bad[0]] > 0
-  wanted = f"between {least:g} and {most:g}" if possible else "finite and above zero"
-  shown = [f"{i + 1}" + (f" (line {lines[i]})" if lines else "") for i in bad[:8]]
+  wanted = f"between {least:g} and {highest:g}" if possible else "finite and above zero"
+  listed = [f"{i + 1}" + (f" (line {lines[i]})" if lines else "") for i in bad[:8]]
   more = f" and {len(bad) - 8} more" if len(bad) > 8 else ""
   raise UserError(
     f"{source}: {name} must be {wanted}, but is {values[bad[0]]:g} "
-    f"in row{'s' if len(bad) > 1 else ''} {', '.join(shown)}{more}; correct or remove them"
+    f"in row{'s' if len(bad) > 1 else ''} {', '.join(listed)}{more}; correct or remove them"
   )
 
 

@@ -27,7 +27,7 @@ def read_shapes(path: str | Path) -> dict[str, Model]:
     if table_files.is_json(text) and table_files.is_one_value(text, path.name):
       models = _of_results(text, path)
     else:
-      models = [one.model for one in recount_conventions.read_shapes(path)]
+      models = [run_shape.model for run_shape in recount_conventions.read_shapes(path)]
     runs = runs_table.read_runs(path)
   except UserError:  # a table without shapes: plans do without
     return {}

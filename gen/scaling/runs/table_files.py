@@ -56,14 +56,16 @@ def _unpacked(content: bytes, path: Path) -> bytes:
   try:
     if content[:2] == b"\x1f\x8b":
       with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
-        found = stream.read(MAX_BYTES + 1)
+        unpacked = stream.read(MAX_BYTES + 1)
     elif content[:6] == b"\xfd7zXZ\x00":
       with lzma.LZMAFile(io.BytesIO(content)) as stream:
-        found = stream.read(MAX_BYTES + 1)
+        unpacked = stream.read(MAX_BYTES + 1)
     elif content[:4] == b"\x28\xb5\x2f\xfd":
       import zstandard
 
-      found = zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True).read(MAX_BYTES + 1)
+      unpacked = (
+        zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True).read(MAX_BYTES + 1)
+      )
     else:
       return content
   except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
@@ -72,9 +74,9 @@ def _unpacked(content: bytes, path: Path) -> bytes:
     if type(error).__name__ != "ZstdError":
       raise
     raise UserError(f"{path}: the compressed file is damaged ({error})") from None
-  if len(found) > MAX_BYTES:
+  if len(unpacked) > MAX_BYTES:
     raise UserError(f"{path} unpacks to more than {MAX_BYTES:,} bytes, too many for a table of runs")
-  return found
+  return unpacked
 
 
 def _decoded(content: bytes, path: Path) -> str:
@@ -150,7 +152,7 @@ def find_separator(lines: list[str]) -> str:
   ';'
   """
   head = next((line for line in lines if line.strip() and not line.lstrip().startswith("#")), "")
-  return max(_SEPARATORS, key=lambda one: (head[:100_000].count(one), one == ","))
+  return max(_SEPARATORS, key=lambda separator: (head[:100_000].count(separator), separator == ","))
 
 
 def commented_head(lines: list[str], count: int, source: str) -> list[str]:
@@ -195,10 +197,10 @@ def json_rows(text: str, path: Path) -> list[dict[str, Any]]:
   content = json_lines.parse_value(text, str(path))
   if isinstance(content, dict):
     results_file.check_results(content, str(path))
-  found: Any = content.get("points") if isinstance(content, dict) else content
-  if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+  points: Any = content.get("points") if isinstance(content, dict) else content
+  if not isinstance(points, list) or not all(isinstance(row, dict) for row in points):
     raise UserError(f"{path} has no list of points; give a results.json, a journal.jsonl or a .csv")
-  return found
+  return points
 
 
 def last_results(rows: list[Any]) -> list[dict[str, Any]]:

@@ -49,7 +49,7 @@ def read_columns(
   columns = {name: [row[i] for row in rows] for name, i in places.items() if name != "name"}
   certain = uses_decimal_commas(columns.values(), False)
   commas = certain or uses_decimal_commas(columns.values(), semicolons)
-  arrays, said = {}, []
+  arrays, notes = {}, []
   for name, cells in columns.items():
     title = header[places[name]]
     # A loss of thousands of nats does not exist, so "3,047" is about three even where nothing else says so.
@@ -58,8 +58,8 @@ def read_columns(
     unit = 1.0 if name in chosen else run_columns.split_unit(name, title)[1]
     if unit != 1 and _counts_units(cells, arrays[name]):
       arrays[name] = arrays[name] * unit
-      said.append(f"{title!r} is read in units of {unit:g}, as its name says")
-  return arrays, said
+      notes.append(f"{title!r} is read in units of {unit:g}, as its name says")
+  return arrays, notes
 
 
 def _counts_units(cells: Sequence[str], numbers: np.ndarray) -> bool:
@@ -111,8 +111,10 @@ def _groups_thousands(cell: str, mark: str) -> bool:
   """Returns whether a mark can only separate thousands in a cell: several groups, or before the other mark."""
   if _MANY[mark].fullmatch(cell):
     return True
-  whole, other, rest = cell.partition(_OTHER[mark])
-  return bool(other) and mark not in rest and mark in whole and bool(_THOUSANDS[mark].fullmatch(whole))
+  integer, separator, rest = cell.partition(_OTHER[mark])
+  return (
+    bool(separator) and mark not in rest and mark in integer and bool(_THOUSANDS[mark].fullmatch(integer))
+  )
 
 
 def _is_decimal(cell: str, mark: str) -> bool:

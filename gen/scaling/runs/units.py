@@ -72,24 +72,24 @@ def convert_count(
   name = name or kind
   if not (math.isfinite(value) and value > 0):
     raise UserError(f"--{name} is {value:g}; it must be finite and above zero")
-  found = value * parse_unit(f"--{kind}_unit", given_unit)
+  count = value * parse_unit(f"--{kind}_unit", given_unit)
   low, high = usual or USUAL[kind]
-  if not found <= high:
+  if not count <= high:
     hint = (
       f"give {_WORDS[kind]} in ones" if given_unit in (None, 1) else f"is --{kind}_unit={given_unit:g} meant?"
     )
     raise UserError(
-      f"--{name}={value:g} is {found:.3g} {_WORDS[kind]}, more than any model or corpus has; {hint}"
+      f"--{name}={value:g} is {count:.3g} {_WORDS[kind]}, more than any model or corpus has; {hint}"
     )
-  if found < low and given_unit != 1:
-    sizes = likely_units(kind, found)
+  if count < low and given_unit != 1:
+    sizes = likely_units(kind, count)
     written = " or ".join(f"--{name}={value:g}{LETTERS[size]}" for size in sizes)
     names = " or ".join(NAMES[size] for size in sizes)
     raise UserError(
-      f"--{name}={value:g} is {found:.3g} {_WORDS[kind]}, too few to plan with; for {names} write {written} "
+      f"--{name}={value:g} is {count:.3g} {_WORDS[kind]}, too few to plan with; for {names} write {written} "
       f"(or --{kind}_unit={sizes[0]:g}), and if the number is meant, add --{kind}_unit=1"
     )
-  return found
+  return count
 
 
 def likely_units(kind: str, value: float) -> list[float]:
@@ -163,13 +163,13 @@ def convert_runs(
     _refuse(source, runs, counted)
     return runs
   n, d = parse_unit("--params_unit", params_unit), parse_unit("--tokens_unit", tokens_unit)
-  found = dataclasses.replace(runs, params=runs.params * n, tokens=runs.tokens * d)
-  if not of_table(runs.params, runs.tokens) and not _is_possible(found):
+  converted = dataclasses.replace(runs, params=runs.params * n, tokens=runs.tokens * d)
+  if not of_table(runs.params, runs.tokens) and not _is_possible(converted):
     raise UserError(
       f"{source} gives counts of ones already, of {_middle(runs.params):.3g} parameters and {_middle(runs.tokens):.3g} "
       f"tokens in its middle run; leave out --params_unit and --tokens_unit"
     )
-  return found.with_flops_6nd() if counted else found
+  return converted.with_flops_6nd() if counted else converted
 
 
 def _is_possible(runs: "RunsTable") -> bool:
@@ -179,14 +179,14 @@ def _is_possible(runs: "RunsTable") -> bool:
 
 
 def _refuse(source: str, runs: "RunsTable", counted: bool) -> None:
-  found = of_table(runs.params, runs.tokens, None if counted else runs.flops)
-  if not found:
+  unit_sizes = of_table(runs.params, runs.tokens, None if counted else runs.flops)
+  if not unit_sizes:
     return
-  said = " and ".join(f"{_WORDS[kind]} in {NAMES[size]}" for kind, size in found.items())
-  given = " ".join(f"--{kind}_unit={size:g}" for kind, size in found.items())
+  description = " and ".join(f"{_WORDS[kind]} in {NAMES[size]}" for kind, size in unit_sizes.items())
+  unit_flags = " ".join(f"--{kind}_unit={size:g}" for kind, size in unit_sizes.items())
   raise UserError(
-    f"{source} seems to give {said}: its middle run has {_middle(runs.params):.3g} parameters and "
-    f"{_middle(runs.tokens):.3g} tokens; add {given}, or --params_unit=1 if these are counts of ones"
+    f"{source} seems to give {description}: its middle run has {_middle(runs.params):.3g} parameters and "
+    f"{_middle(runs.tokens):.3g} tokens; add {unit_flags}, or --params_unit=1 if these are counts of ones"
   )
 
 

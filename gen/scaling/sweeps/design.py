@@ -47,10 +47,10 @@ def expand_sweep(sweep: Sweep, vocab: int) -> list[Run]:
   Raises:
     UserError: for an invalid sweep, before anything is built.
   """
-  found = sweep_cells(sweep)
+  cells = sweep_cells(sweep)
   runs = [
-    _run(sweep, cell, width, seed, vocab, rate, found)
-    for cell in found
+    _run(sweep, cell, width, seed, vocab, rate, cells)
+    for cell in cells
     for width in cell.widths
     for rate in sweep.learning_rate_multipliers or (1.0,)
     for seed in range(cell.seeds)
@@ -76,13 +76,13 @@ def sweep_cells(sweep: Sweep) -> list[SweepCell]:
   _check_design(sweep)
   batches = sweep.batches or (sweep.data.batch,) * count
   seeds = sweep.seeds or (1,) * count
-  found = [
+  cells = [
     SweepCell(float(sweep.budgets[i]), tuple(sweep.widths[i]), batches[i], seeds[i]) for i in range(count)
   ]
   if sweep.held_out:
     one_seed = seeds[count] if len(seeds) > count else 1
-    found.append(SweepCell(float(sweep.held_out), tuple(sweep.held_out_widths), batches[-1], one_seed))
-  return found
+    cells.append(SweepCell(float(sweep.held_out), tuple(sweep.held_out_widths), batches[-1], one_seed))
+  return cells
 
 
 def check_sweep(sweep: Sweep) -> None:
@@ -167,14 +167,17 @@ def _run(
   run.model.context = run.model.context or max(_lengths(run))
   run.flops = _flops(sweep.budget_unit, cell.budget, run)
   validation.check_run(run)
-  ends = {one: _flops(sweep.budget_unit, one.budget, run) for one in _sharing(sweep, cell, width, others)}
+  ends = {
+    sharing: _flops(sweep.budget_unit, sharing.budget, run)
+    for sharing in _sharing(sweep, cell, width, others)
+  }
   if sweep.budget_unit != "steps":  # those that are asked for are taken, whatever the batch
     _suit_batch(sweep, run, min(ends.values()), max(ends.values()))
   steps = max(ends.values()) / flops_per_step(run)
   peak = learning_rate(sweep, width, steps, run.data.batch)
   run.optimizer.peak_learning_rate = float(f"{peak * rate:.4g}")
   if sweep.trunks:
-    branches = sorted(flops for one, flops in ends.items() if seed < one.seeds)
+    branches = sorted(flops for sharing, flops in ends.items() if seed < sharing.seeds)
     name = f"trunk-{_size_name(width, run.seed, named)}"
     trunk_sweeps.join_trunk(run, name, flops_per_step(run), sorted(ends.values()), branches)
   return user_sources.with_sources(run)
@@ -193,7 +196,7 @@ def _suit_batch(sweep: Sweep, run: Run, shortest: float, longest: float) -> None
 
 def _sharing(sweep: Sweep, cell: SweepCell, width: int, others: list[SweepCell]) -> list[SweepCell]:
   """Returns the budgets whose runs of a width share batch, learning rate and warmup with a cell's run."""
-  return [one for one in others if width in one.widths] if sweep.trunks else [cell]
+  return [candidate for candidate in others if width in candidate.widths] if sweep.trunks else [cell]
 
 
 def _flops(counted: str, budget: float, run: Run) -> float:
@@ -228,9 +231,9 @@ def _check_design(sweep: Sweep) -> None:
       f"config.budgets has {count} entries, config.widths {len(sweep.widths)}; give one tuple each"
     )
   for name in ("batches", "seeds"):
-    given = len(getattr(sweep, name))
-    if given not in (0, count, count + bool(sweep.held_out)):
-      raise UserError(f"config.budgets has {count} entries, config.{name} {given}; give one each, or none")
+    entries = len(getattr(sweep, name))
+    if entries not in (0, count, count + bool(sweep.held_out)):
+      raise UserError(f"config.budgets has {count} entries, config.{name} {entries}; give one each, or none")
   _check_axes(sweep)
   trunk_sweeps.check_trunks(sweep)
   for name in ("steps", "tokens", "flops"):

@@ -83,14 +83,14 @@ class LearningRateRule:
 
   def fields(self) -> dict[str, float]:
     """Returns the fields of a config that hold the rule, to four digits."""
-    found = {
+    values = {
       "optimizer.peak_learning_rate": self.peak,
       "rate_width": self.rate_width,
       "rate_width_power": self.width_power,
       "rate_steps": self.rate_steps,
       "rate_steps_power": self.steps_power,
     }
-    return {name: float(f"{value:.4g}") for name, value in found.items()}
+    return {name: float(f"{value:.4g}") for name, value in values.items()}
 
   def of(self, sweep: Sweep) -> Sweep:
     """Returns the sweep with this rule."""
@@ -131,8 +131,8 @@ def measured_cells(rows: Sequence[Mapping[str, Any]]) -> list[RateCell]:
   """
   tried: dict[tuple[int, int], dict[float, list[float]]] = {}
   for row in rows:
-    place = tried.setdefault((int(row["width"]), int(row["steps"])), {})
-    place.setdefault(float(row["learning_rate"]), []).append(float(row["loss"]))
+    losses = tried.setdefault((int(row["width"]), int(row["steps"])), {})
+    losses.setdefault(float(row["learning_rate"]), []).append(float(row["loss"]))
   return [_cell(width, steps, tried[width, steps]) for width, steps in sorted(tried)]
 
 
@@ -170,8 +170,10 @@ def fit_rule(
   axes = [("width", rate_width), ("steps", rate_steps)]
   varied = [pair for pair in axes if len({getattr(cell, pair[0]) for cell in inside}) > 1]
   if not inside or len(inside) < 1 + len(varied):
-    said = "; ".join(warnings) or "no run has finished"
-    raise UserError(f"{len(inside)} of {len(measured)} widths and horizons enclose their best rate: {said}")
+    reasons = "; ".join(warnings) or "no run has finished"
+    raise UserError(
+      f"{len(inside)} of {len(measured)} widths and horizons enclose their best rate: {reasons}"
+    )
   columns = [np.log([getattr(cell, name) / middle for cell in inside]) for name, middle in varied]
   design_nk = np.stack([np.ones(len(inside)), *columns], 1)
   height_n = np.log([cell.best for cell in inside])
@@ -261,22 +263,22 @@ class RuleCheck:
 
 
 def verify_rule(
-  rule: LearningRateRule, rows: Sequence[Mapping[str, Any]], most: float = WORST_RATIO
+  rule: LearningRateRule, rows: Sequence[Mapping[str, Any]], max_cost: float = WORST_RATIO
 ) -> RuleCheck:
   """Judges the rule by runs larger than those that it was fitted to, at its rate and at multiples of it.
 
   Args:
     rule: fitted without these runs.
     rows: result rows of one width and horizon.
-    most: nats that the rule's rate may lose to the best rate tried.
+    max_cost: nats that the rule's rate may lose to the best rate tried.
 
   Raises:
     UserError: where there is no such run.
   """
-  found = measured_cells(rows)
-  if len(found) != 1:
-    raise UserError(f"a rule is verified at one width and horizon; the runs have {len(found)}")
-  (cell,) = found
+  cells = measured_cells(rows)
+  if len(cells) != 1:
+    raise UserError(f"a rule is verified at one width and horizon; the runs have {len(cells)}")
+  (cell,) = cells
   wanted = rule(cell.width, cell.steps)
   nearest = int(np.argmin(np.abs(np.log(np.array(cell.rates) / wanted))))
   cost = cell.losses[nearest] - min(cell.losses)
@@ -289,6 +291,6 @@ def verify_rule(
     best=None if cell.at_edge else cell.best,
     off_by=None if cell.at_edge else wanted / cell.best,
     cost=cost,
-    limit=most,
-    passed=bool(cost <= most and not cell.at_edge),
+    limit=max_cost,
+    passed=bool(cost <= max_cost and not cell.at_edge),
   )

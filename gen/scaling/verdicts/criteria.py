@@ -113,12 +113,12 @@ def _valleys(fits: Fits, split: HeldOutSplit, limits: Criteria) -> list[Reason]:
   named = ("valleys", "points_each_side", "r_squared", "size_span")
   bounds = (budgets, limits.min_points_each_side, limits.min_r_squared, limits.min_size_span)
   if fits.isoflop is None:
-    said = f"There are no valleys to judge: {fits.errors['isoflop']}."
-    return [_reason(name, False, None, limit, said) for name, limit in zip(named, bounds, strict=True)]
+    text = f"There are no valleys to judge: {fits.errors['isoflop']}."
+    return [_reason(name, False, None, limit, text) for name, limit in zip(named, bounds, strict=True)]
   valleys = fits.isoflop.valleys
   inside = sum(valley.inside for valley in valleys)
-  sides = min(valleys, key=lambda one: one.points_each_side)
-  narrow = min(valleys, key=lambda one: one.span)
+  sides = min(valleys, key=lambda entry: entry.points_each_side)
+  narrow = min(valleys, key=lambda entry: entry.span)
   values = (inside, sides.points_each_side, _worst_parabola(valleys).r_squared, narrow.span)
   sentences = (
     f"{inside} of {budgets} fitted budgets have a minimum between their sizes; all must.",
@@ -139,7 +139,7 @@ def _sizes(count: int) -> str:
 
 
 def _worst_parabola(valleys: Sequence[IsoflopValley]) -> IsoflopValley:
-  return min(valleys, key=lambda one: one.r_squared if math.isfinite(one.r_squared) else -math.inf)
+  return min(valleys, key=lambda valley: valley.r_squared if math.isfinite(valley.r_squared) else -math.inf)
 
 
 def _parabola(worst: IsoflopValley, limit: float) -> str:
@@ -158,8 +158,8 @@ def _convergence(fits: Fits, runs: int) -> Reason:
   limit = MAX_GRADIENT * max(1.0, runs / 1000)
   fitted = fits.parametric
   if fitted is None:
-    said = f"The parametric law could not be fitted: {fits.errors['parametric']}."
-    return _reason("convergence", False, None, limit, said)
+    text = f"The parametric law could not be fitted: {fits.errors['parametric']}."
+    return _reason("convergence", False, None, limit, text)
   norm = fitted.gradient_norm
   sound = min(fitted.law.alpha, fitted.law.beta) > 0
   sentence = (
@@ -176,19 +176,19 @@ def _overlap(fits: Fits) -> Reason:
   pairs = {name: pair for name, pair in pairs.items() if all(map(math.isfinite, pair))}
   missing = [numbered_name(name) for name in NAMES if name not in pairs]
   if missing:
-    said = f"Three intervals of a cannot be compared: {' and '.join(missing)} gave none."
-    return _reason("intervals_overlap", False, None, 0.0, said)
+    text = f"Three intervals of a cannot be compared: {' and '.join(missing)} gave none."
+    return _reason("intervals_overlap", False, None, 0.0, text)
   gaps = {
-    (one, other): max(pairs[one][0], pairs[other][0]) - min(pairs[one][1], pairs[other][1])
-    for one, other in itertools.combinations(pairs, 2)
+    (first, second): max(pairs[first][0], pairs[second][0]) - min(pairs[first][1], pairs[second][1])
+    for first, second in itertools.combinations(pairs, 2)
   }
   worst = max(gaps, key=lambda names: gaps[names])
   value = max(0.0, gaps[worst])
-  shown = ", ".join(f"{numbered_name(name)} [{low:.3f}, {high:.3f}]" for name, (low, high) in pairs.items())
-  sentence = f"The intervals of a overlap: {shown}."
+  listed = ", ".join(f"{numbered_name(name)} [{low:.3f}, {high:.3f}]" for name, (low, high) in pairs.items())
+  sentence = f"The intervals of a overlap: {listed}."
   if value:
-    one, other = (numbered_name(name) for name in worst)
-    sentence = f"The intervals of a of {one} and {other} lie {value:.3f} apart, limit 0: {shown}."
+    first, second = (numbered_name(name) for name in worst)
+    sentence = f"The intervals of a of {first} and {second} lie {value:.3f} apart, limit 0: {listed}."
   return _reason("intervals_overlap", value == 0, value, 0.0, sentence)
 
 
@@ -196,8 +196,8 @@ def _gap(fits: Fits, limits: Criteria) -> Reason:
   limit = limits.max_exponent_gap
   if fits.isoflop is None or fits.parametric is None:
     missing = [numbered_name(name) for name in ("isoflop", "parametric") if name in fits.errors]
-    said = f"Approaches 2 and 3 cannot be compared: {' and '.join(missing)} gave no law."
-    return _reason("exponent_gap", False, None, limit, said)
+    text = f"Approaches 2 and 3 cannot be compared: {' and '.join(missing)} gave no law."
+    return _reason("exponent_gap", False, None, limit, text)
   value = abs(fits.isoflop.a - fits.parametric.a)
   sentence = f"Approaches 2 and 3 differ by {value:.3f} in a, limit {limit:g}."
   return _reason("exponent_gap", value <= limit, value, limit, sentence)
@@ -206,21 +206,21 @@ def _gap(fits: Fits, limits: Criteria) -> Reason:
 def _band(fits: Fits, limits: Criteria) -> Reason:
   """Judges a of approaches 2 and 3, which read only final losses; the envelope's interval must overlap theirs."""
   band = [limits.min_exponent, limits.max_exponent]
-  found = {name: getattr(fits, name).a for name in JUDGED if getattr(fits, name) is not None}
-  if len(found) < len(JUDGED):
-    missing = " and ".join(numbered_name(name) for name in JUDGED if name not in found)
-    said = (
+  exponents = {name: getattr(fits, name).a for name in JUDGED if getattr(fits, name) is not None}
+  if len(exponents) < len(JUDGED):
+    missing = " and ".join(numbered_name(name) for name in JUDGED if name not in exponents)
+    text = (
       f"The exponents of approaches 2 and 3 are to lie in [{band[0]:g}, {band[1]:g}]; {missing} gave none."
     )
-    return _reason("exponent_band", False, None, band, said)
-  worst = max(found, key=lambda name: abs(found[name] - sum(band) / 2))
-  passed = all(band[0] <= a <= band[1] for a in found.values())
+    return _reason("exponent_band", False, None, band, text)
+  worst = max(exponents, key=lambda name: abs(exponents[name] - sum(band) / 2))
+  passed = all(band[0] <= a <= band[1] for a in exponents.values())
   where = "lies in" if passed else "lies outside"
   sentence = (
-    f"The exponent a of approaches 2 and 3 that is farther from the middle, {found[worst]:.3f} by "
+    f"The exponent a of approaches 2 and 3 that is farther from the middle, {exponents[worst]:.3f} by "
     f"{numbered_name(worst)}, {where} the sanity band [{band[0]:g}, {band[1]:g}]."
   )
-  return _reason("exponent_band", passed, found[worst], band, sentence)
+  return _reason("exponent_band", passed, exponents[worst], band, sentence)
 
 
 def _held_out(entry: HeldOutComparison | None, limits: Criteria) -> list[Reason]:
@@ -231,8 +231,8 @@ def _held_out(entry: HeldOutComparison | None, limits: Criteria) -> list[Reason]
   if entry is None or entry.valley is None:
     none = "no budget was held out of the fits, or its runs were too short"
     why = none if entry is None else entry.error
-    said = f"No prediction was tested: {why}."
-    return [_reason(name, False, None, limit, said) for name, limit in bounds.items()]
+    sentence = f"No prediction was tested: {why}."
+    return [_reason(name, False, None, limit, sentence) for name, limit in bounds.items()]
   return [
     _held_out_loss(entry.parametric, entry.valley, bounds["held_out_loss"]),
     _held_out_size(entry, entry.valley, bounds["held_out_size"]),
@@ -242,8 +242,8 @@ def _held_out(entry: HeldOutComparison | None, limits: Criteria) -> list[Reason]
 def _held_out_loss(guess: HeldOutPrediction | None, valley: IsoflopValley, limit: float) -> Reason:
   """Judges approach 3, the one that is a law of loss."""
   if guess is None or guess.loss_error is None:
-    said = "The held-out loss was not predicted: approach 3 gave no law."
-    return _reason("held_out_loss", False, None, limit, said)
+    text = "The held-out loss was not predicted: approach 3 gave no law."
+    return _reason("held_out_loss", False, None, limit, text)
   value = abs(guess.loss_error)
   sentence = (
     f"Approach 3 predicts the held-out budget's loss as {guess.loss:.4f}, measured "
@@ -280,10 +280,10 @@ def _leave_out(entries: Sequence[LeftOutBudget], limits: Criteria) -> Reason:
   }
   complete = len(entries) >= 3 and {name for name, _ in shifts} == set(JUDGED)
   if not complete or not all(map(math.isfinite, shifts.values())):
-    said = (
+    text = (
       "Budgets could not be left out in turn by approaches 2 and 3: it takes three budgets and both laws."
     )
-    return _reason("leave_one_budget_out", False, None, limit, said)
+    return _reason("leave_one_budget_out", False, None, limit, text)
   worst = max(shifts, key=lambda pair: shifts[pair])
   sentence = (
     f"Leaving out one budget moves a by at most {shifts[worst]:.3f} ({numbered_name(worst[0])} without {worst[1]:.3g} "
@@ -294,8 +294,8 @@ def _leave_out(entries: Sequence[LeftOutBudget], limits: Criteria) -> Reason:
 
 def _noise(noise: float | None) -> Reason:
   if noise is None:
-    said = "Seed noise is not known: no size of a fitted budget was trained with two seeds."
-    return _reason("seed_noise", False, None, None, said)
+    sentence = "Seed noise is not known: no size of a fitted budget was trained with two seeds."
+    return _reason("seed_noise", False, None, None, sentence)
   return _reason(
     "seed_noise", True, noise, None, f"One run's loss varies by {noise:.4f} nats (sd) over seeds."
   )

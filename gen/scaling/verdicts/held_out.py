@@ -40,15 +40,15 @@ def split_runs(results: Sequence[Mapping[str, Any]], least_steps: int) -> HeldOu
   Raises:
     UserError: for rows that are not runs, or if nothing is left to fit.
   """
-  whole = runs_table.runs_from_rows(results, "the sweep")
-  short = whole.steps < least_steps
-  rows, held_rows = np.flatnonzero(~short & ~whole.held_out), np.flatnonzero(~short & whole.held_out)
+  table = runs_table.runs_from_rows(results, "the sweep")
+  short = table.steps < least_steps
+  rows, held_rows = np.flatnonzero(~short & ~table.held_out), np.flatnonzero(~short & table.held_out)
   if not len(rows):
     raise UserError(
-      f"none of the {len(whole)} runs is both {least_steps} steps long and not held out: nothing to fit"
+      f"none of the {len(table)} runs is both {least_steps} steps long and not held out: nothing to fit"
     )
-  names = [str(name) for name in whole.names[short]]
-  return HeldOutSplit(whole.select(rows), rows, whole.select(held_rows), held_rows, names, whole)
+  names = [str(name) for name in table.names[short]]
+  return HeldOutSplit(table.select(rows), rows, table.select(held_rows), held_rows, names, table)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

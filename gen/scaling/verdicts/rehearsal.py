@@ -109,7 +109,7 @@ def rehearse_sweep(
     losses = np.maximum(true + noise * random.standard_normal(len(true)), 1e-9)
     drawn = [row | {"loss": float(loss)} for row, loss in zip(rows, losses, strict=True)]
     reasons = verdict.analyse_sweep(drawn, [], sweep.criteria, bootstraps=0).verdict.reasons
-    judged.append({one.name: one for one in reasons if one.name not in NOT_REHEARSED})
+    judged.append({reason.name: reason for reason in reasons if reason.name not in NOT_REHEARSED})
     if report is not None:
       report(done + 1)
   return _summary(judged, len(runs), sum(run.flops for run in runs), noise)
@@ -135,29 +135,32 @@ def _summary(judged: list[dict[str, Reason]], runs: int, flops: float, noise: fl
   names = list(dict.fromkeys(name for reasons in judged for name in reasons))
   criteria = []
   for name in names:
-    found = [reasons[name] for reasons in judged if name in reasons]
-    values = [float(one.value) for one in found if one.value is not None]
+    reasons_of_name = [reasons[name] for reasons in judged if name in reasons]
+    values = [float(reason.value) for reason in reasons_of_name if reason.value is not None]
     median = float(np.median(values)) if values else math.nan
-    criteria.append(CriterionShare(name, found[0].limit, sum(one.passed for one in found), median))
-  credible = sum(all(one.passed for one in reasons.values()) for reasons in judged)
+    criteria.append(
+      CriterionShare(name, reasons_of_name[0].limit, sum(reason.passed for reason in reasons_of_name), median)
+    )
+  credible = sum(all(reason.passed for reason in reasons.values()) for reasons in judged)
   ends = stats.binomtest(credible, len(judged)).proportion_ci(CONFIDENCE, method="wilson")
   return RehearsalReport(
     len(judged), credible, [float(ends.low), float(ends.high)], criteria, runs, float(flops), noise
   )
 
 
-def rehearsal_lines(found: RehearsalReport) -> list[str]:
+def rehearsal_lines(report: RehearsalReport) -> list[str]:
   """Returns the lines of the report for a terminal."""
-  width = max(len(one.name) for one in found.criteria)
+  width = max(len(criterion.name) for criterion in report.criteria)
   table = [
-    f"  {one.name:{width}}  met {one.met:4} of {found.studies}   limit {_shown(one.limit):12} median {one.median:.4g}"
-    for one in found.criteria
+    f"  {criterion.name:{width}}  met {criterion.met:4} of {report.studies}   limit {_shown(criterion.limit):12} "
+    f"median {criterion.median:.4g}"
+    for criterion in report.criteria
   ]
-  low, high = found.interval
+  low, high = report.interval
   return [
-    f"{found.runs} runs, {found.flops:.3g} FLOPs, noise {found.noise:.4f} nats a run",
+    f"{report.runs} runs, {report.flops:.3g} FLOPs, noise {report.noise:.4f} nats a run",
     *table,
-    f"credible: {found.credible} of {found.studies} drawn studies, {100 * low:.0f} to {100 * high:.0f} % (95 %), "
+    f"credible: {report.credible} of {report.studies} drawn studies, {100 * low:.0f} to {100 * high:.0f} % (95 %), "
     f"by all criteria but {' and '.join(NOT_REHEARSED)}",
     "The law, equal noise and equally good training are assumed: for a real study this is an estimate, not a bound.",
   ]
@@ -165,5 +168,5 @@ def rehearsal_lines(found: RehearsalReport) -> list[str]:
 
 def _shown(limit: Any) -> str:
   if isinstance(limit, list):
-    return f"[{', '.join(f'{one:g}' for one in limit)}]"
+    return f"[{', '.join(f'{bound:g}' for bound in limit)}]"
   return "-" if limit is None else f"{limit:g}"

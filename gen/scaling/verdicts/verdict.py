@@ -99,8 +99,8 @@ def analyse_sweep(
   except UserError as error:
     return _unfitted(str(error))
   runs = [str(results[i].get("run")) for i in parts.rows]
-  whole = parts.whole
-  cost = cost_model.measured_cost(whole.params, whole.tokens, whole.flops)
+  table = parts.whole
+  cost = cost_model.measured_cost(table.params, table.tokens, table.flops)
   fits = three_fits.fit_approaches(parts.fitted, curves, runs, criteria.confidence, bootstraps, seed, cost)
   budgets = [budget.flops for budget in valley_minimum.split_budgets(parts.fitted)]
   target = EXTRAPOLATION_FACTOR * budgets[-1]

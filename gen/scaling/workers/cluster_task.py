@@ -60,10 +60,10 @@ class ClusterTask:
     _leave_with_parent()
     worker_pool = pool.WorkerPool(1, Path(self.logs), self.command, places=[self._place()])
     with _heard(worker_pool) as came:
-      found = self._train(worker_pool)
-    if found is not None:
-      write_atomically(Path(self.outcome), strict_json.encode_json(typed_json.encode_record(found)))
-      return found.kind
+      result = self._train(worker_pool)
+    if result is not None:
+      write_atomically(Path(self.outcome), strict_json.encode_json(typed_json.encode_record(result)))
+      return result.kind
     if signal.SIGUSR2 in came and signal.SIGTERM not in came and callable(start_again):
       start_again(signal.SIGUSR2, None)
     sys.exit(LEFT)
@@ -76,23 +76,23 @@ class ClusterTask:
 
   def _train(self, worker_pool: pool.WorkerPool) -> RunOutcome | None:
     """Returns the outcome of the run; None if it was saved and stopped."""
-    found = None
+    outcome = None
     try:
       for event in worker_pool.train([from_dict(Run, self.config)], Path(self.folder)):
         if event.kind != "row":
           print(f"{event.run.name}: {event.kind} {event.text}", flush=True)
         if event.kind in ("finished", "failed"):
-          found = RunOutcome("finished" if event.kind == "finished" else "failed", event.text)
+          outcome = RunOutcome("finished" if event.kind == "finished" else "failed", event.text)
     except UserError as error:
       return RunOutcome("mistake", str(error))
-    return found
+    return outcome
 
   def _place(self) -> pool.WorkerSlot:
     """Returns the worker's slot: the core that the sweep chose, else all resources of the job."""
     if self.core >= 0:
       return pool.WorkerSlot(self.core)
-    given = any(os.environ.get(name) for name in ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS"))
-    return pool.WorkerSlot(-1, int(os.environ.get("SLURM_CPUS_PER_TASK", "1")), pool.CUDA if given else {})
+    assigned = any(os.environ.get(name) for name in ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS"))
+    return pool.WorkerSlot(-1, int(os.environ.get("SLURM_CPUS_PER_TASK", "1")), pool.CUDA if assigned else {})
 
 
 @contextlib.contextmanager

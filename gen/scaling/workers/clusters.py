@@ -93,13 +93,13 @@ class LocalCluster:
     """Starts one process for each task."""
     executor = import_submitit(self.name).LocalExecutor(home, max_num_timeout=STARTS)
     executor.update_parameters(timeout_min=60 * 24 * 365)
-    found = []
+    jobs_started = []
     with _deaf_children():
       for task in tasks:
         started = executor.submit(task)
-        found.append(ClusterJob(started.job_id, str(home)))
-        self._own[found[-1]] = started
-    return found
+        jobs_started.append(ClusterJob(started.job_id, str(home)))
+        self._own[jobs_started[-1]] = started
+    return jobs_started
 
   def states(self, jobs: Sequence[ClusterJob]) -> dict[ClusterJob, str]:
     """Returns the states of the processes."""
@@ -142,7 +142,7 @@ class SlurmCluster:
     executor = import_submitit(self.name).SlurmExecutor(home, max_num_timeout=STARTS)
     known = type(executor)._valid_parameters()
     own = {name: value for name, value in self._options.items() if name in known}
-    other = {name: value for name, value in self._options.items() if name not in known}
+    extra = {name: value for name, value in self._options.items() if name not in known}
     cores = own.get("cpus_per_task")
     executor.update_parameters(
       job_name="gen",
@@ -150,25 +150,25 @@ class SlurmCluster:
       if cores
       else [],  # Since 22.05 srun need not take it from sbatch.
       array_parallelism=self._at_a_time or len(tasks),
-      additional_parameters=other | {"requeue": True},
+      additional_parameters=extra | {"requeue": True},
       **own,
     )
     try:
       with executor.batch():
         started = [executor.submit(task) for task in tasks]
     except Exception as error:  # The library's own kinds, and the system's.
-      said = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-      raise UserError(f"SLURM rejects the jobs: {said[-1]}; see the options --slurm=NAME=VALUE") from error
-    return [ClusterJob(one.job_id, str(home)) for one in started]
+      lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+      raise UserError(f"SLURM rejects the jobs: {lines[-1]}; see the options --slurm=NAME=VALUE") from error
+    return [ClusterJob(job.job_id, str(home)) for job in started]
 
   def states(self, jobs: Sequence[ClusterJob]) -> dict[ClusterJob, str] | None:
     """Reads states from squeue, which lists all jobs that have not ended, with or without accounting."""
     command = ["squeue", "--noheader", "--array", f"--user={os.getuid()}", "--format=%i|%T"]
     try:
-      said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+      output = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     except (OSError, subprocess.SubprocessError):
       return None  # The controller does not answer, which says nothing about the jobs.
-    known = dict(line.strip().split("|") for line in said.splitlines() if "|" in line)
+    known = dict(line.strip().split("|") for line in output.splitlines() if "|" in line)
     return {job: "waiting" if known[job.name] in _WAITING else "running" for job in jobs if job.name in known}
 
   def cancel(self, jobs: Sequence[ClusterJob], at_once: bool = False) -> None:
@@ -215,19 +215,19 @@ def sbatch_parameters(options: Mapping[str, str]) -> dict[str, Any]:
   >>> sbatch_parameters({"partition": "gpu", "time": "1-02:00:00", "gpus-per-task": "1"})
   {'partition': 'gpu', 'time': 1560, 'gpus_per_task': 1}
   """
-  found: dict[str, Any] = {}
+  parameters: dict[str, Any] = {}
   for name, value in options.items():
     name = name.replace("-", "_")
     if name in OURS:
       raise UserError(f"--slurm={name}={value}: the sweep sets {name} itself; remove it")
-    found[name] = sbatch_minutes(value) if name == "time" else int(value) if value.isdecimal() else value
-  found.setdefault("time", MINUTES)
-  if found["time"] < MIN_MINUTES:
+    parameters[name] = sbatch_minutes(value) if name == "time" else int(value) if value.isdecimal() else value
+  parameters.setdefault("time", MINUTES)
+  if parameters["time"] < MIN_MINUTES:
     raise UserError(
       f"--slurm=time={options['time']}: SLURM signals jobs up to 150 seconds before their end, and they must have "
       f"begun by then; give at least {MIN_MINUTES} minutes"
     )
-  return found
+  return parameters
 
 
 def sbatch_minutes(time: str) -> int:

@@ -93,13 +93,15 @@ class RunExecutor:
     from gen.scaling.workers import jobs  # With all that a sweep is; a mistake above costs no such import.
 
     others: list[clusters.JobCluster] = [clusters.SlurmCluster(), clusters.LocalCluster()]
-    jobs.refuse_others(logs, self.name, [other for other in others if other.name != self.name])
-    most = min(self.most(workers) or runs, runs)
+    jobs.refuse_others(logs, self.name, [executor for executor in others if executor.name != self.name])
+    limit = min(self.most(workers) or runs, runs)
     if self.name == "slurm":
-      return jobs.ClusterJobs(clusters.SlurmCluster(self._options(), workers), most, logs, command)
+      return jobs.ClusterJobs(clusters.SlurmCluster(self._options(), workers), limit, logs, command)
     if self.name == "submitit-local":
-      return jobs.ClusterJobs(clusters.LocalCluster(most), most, logs, command)
-    return pool.WorkerPool(most, logs, command, places=_places(visible_gpus()) if self.name == "gpus" else ())
+      return jobs.ClusterJobs(clusters.LocalCluster(limit), limit, logs, command)
+    return pool.WorkerPool(
+      limit, logs, command, places=_places(visible_gpus()) if self.name == "gpus" else ()
+    )
 
   def check_mesh(self, mesh: str) -> None:
     """Checks that a local worker has the devices of a mesh; those of cluster jobs cannot be counted here.
@@ -116,21 +118,21 @@ class RunExecutor:
       return
     # In another process: a GPU that this one opened would be kept from the workers.
     count = "import jax; found = jax.devices(); print(len(found), found[0].platform)"
-    said = subprocess.run([sys.executable, "-c", count], capture_output=True, text=True)
-    if said.returncode:
-      last = said.stderr.strip().splitlines()[-1:] or ["no reason given"]
+    output = subprocess.run([sys.executable, "-c", count], capture_output=True, text=True)
+    if output.returncode:
+      last = output.stderr.strip().splitlines()[-1:] or ["no reason given"]
       raise UserError(f"mesh {mesh!r} needs devices, and jax cannot count them: {last[0]}")
-    number, platform = said.stdout.split()[-2:]
+    number, platform = output.stdout.split()[-2:]
     require_devices(mesh, int(number), platform)
 
   def _options(self) -> dict[str, str]:
-    found = {}
+    options = {}
     for option in self.slurm:
       name, equals, value = option.partition("=")
       if not (name and equals and value):
         raise UserError(f"--slurm={option}: write --slurm=NAME=VALUE, as in --slurm=partition=gpu")
-      found[name] = value
-    return found
+      options[name] = value
+    return options
 
 
 LOCAL = RunExecutor()
@@ -162,14 +164,14 @@ def visible_gpus() -> list[str]:
     UserError: if there are none, or jax is installed without CUDA and would silently train on the CPU.
   """
   if VISIBLE in os.environ:
-    found = [name.strip() for name in os.environ[VISIBLE].split(",") if name.strip()]
+    names = [name.strip() for name in os.environ[VISIBLE].split(",") if name.strip()]
     where = f"{VISIBLE} is empty"
   else:
-    found, where = _listed(), "nvidia-smi lists none"
-  if not found:
+    names, where = _listed(), "nvidia-smi lists none"
+  if not names:
     raise UserError(f"--executor=gpus needs NVIDIA GPUs, and {where}; choose --executor=local")
   _require_cuda("gpus")
-  return found
+  return names
 
 
 def _require_cuda(executor: str) -> None:
@@ -183,9 +185,9 @@ def _require_cuda(executor: str) -> None:
 def _listed() -> list[str]:
   if shutil.which("nvidia-smi") is None:
     return []
-  said = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True)
-  lines = [line for line in said.stdout.splitlines() if line.startswith("GPU ")]
-  return [str(number) for number in range(len(lines))] if said.returncode == 0 else []
+  output = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True)
+  lines = [line for line in output.stdout.splitlines() if line.startswith("GPU ")]
+  return [str(number) for number in range(len(lines))] if output.returncode == 0 else []
 
 
 def _places(devices: Sequence[str]) -> list[pool.WorkerSlot]:

@@ -113,7 +113,9 @@ class ClusterJobs:
   def worker_seconds(self) -> float:
     """Wall time in seconds of jobs that were seen running."""
     now = time.monotonic()
-    return self._past_seconds + sum(now - one.began for one in self._followed.values() if one.began)
+    return self._past_seconds + sum(
+      now - followed.began for followed in self._followed.values() if followed.began
+    )
 
   def stop(self) -> None:
     """Asks all jobs to save and exit; may be called from a signal handler."""
@@ -149,7 +151,7 @@ class ClusterJobs:
     except OSError as error:
       raise UserError(f"cannot record jobs in {self._home}: {error.strerror or error}") from error
     finally:
-      self._cluster.cancel([one.job for one in self._followed.values()], at_once=self._killing)
+      self._cluster.cancel([followed.job for followed in self._followed.values()], at_once=self._killing)
     if self._mistake:
       raise UserError(self._mistake)
 
@@ -163,7 +165,7 @@ class ClusterJobs:
     if self.stopping and not self._told:
       self._told = True
       self._waiting.clear()
-      self._cluster.cancel([one.job for one in self._followed.values()])
+      self._cluster.cancel([followed.job for followed in self._followed.values()])
 
   def _find(self, folder: Path, record: journal.Journal) -> Iterator[WorkerEvent]:
     """Follows jobs of an earlier session that have not ended."""
@@ -180,7 +182,7 @@ class ClusterJobs:
         self._waiting.remove(run)
         self._follow(row.job, run, Path(row.outcome), folder)
     if self._followed:
-      names = ", ".join(one.job.name for one in self._followed.values())
+      names = ", ".join(followed.job.name for followed in self._followed.values())
       count = len(self._followed)
       text = f"{count} {'job is' if count == 1 else 'jobs are'} there already: {names}"
       yield WorkerEvent("news", 0, next(iter(self._followed.values())).run, text=text)
@@ -232,58 +234,65 @@ class ClusterJobs:
 
   def _look(self, folder: Path) -> Iterator[WorkerEvent]:
     """Yields events since the last poll."""
-    states = self._cluster.states([one.job for one in self._followed.values()])
-    for one in list(self._followed.values()):
-      outcome = _outcome(one.outcome)  # Before the rows: a run that has ended writes no more.
-      rows = journal.read_journal(folder / one.run.name / JOURNAL)
-      if one.began is None and (len(rows) > one.seen or outcome or (states or {}).get(one.job) == "running"):
-        one.began = time.monotonic()
-        yield WorkerEvent("started", one.number, one.run)
-      new, one.seen = rows[min(one.seen, len(rows)) :], len(rows)
+    states = self._cluster.states([followed.job for followed in self._followed.values()])
+    for followed in list(self._followed.values()):
+      outcome = _outcome(followed.outcome)  # Before the rows: a run that has ended writes no more.
+      rows = journal.read_journal(folder / followed.run.name / JOURNAL)
+      if followed.began is None and (
+        len(rows) > followed.seen or outcome or (states or {}).get(followed.job) == "running"
+      ):
+        followed.began = time.monotonic()
+        yield WorkerEvent("started", followed.number, followed.run)
+      new, followed.seen = rows[min(followed.seen, len(rows)) :], len(rows)
       for row in new:
-        yield WorkerEvent("row", one.number, one.run, row)
+        yield WorkerEvent("row", followed.number, followed.run, row)
       if outcome is not None:
-        yield from self._ended(one, outcome, rows)
+        yield from self._ended(followed, outcome, rows)
       elif states is not None:
-        one.absences = 0 if one.job in states else one.absences + 1
-        if one.absences >= ABSENCES:
-          yield from self._dead(one, folder)
+        followed.absences = 0 if followed.job in states else followed.absences + 1
+        if followed.absences >= ABSENCES:
+          yield from self._dead(followed, folder)
 
   def _ended(
-    self, one: FollowedJob, outcome: RunOutcome, rows: list[dict[str, Any]]
+    self, followed: FollowedJob, outcome: RunOutcome, rows: list[dict[str, Any]]
   ) -> Iterator[WorkerEvent]:
-    self._remove_worker(one)
+    self._remove_worker(followed)
     if outcome.kind == "finished":
       result = next((row for row in reversed(rows) if row.get("kind") == "result"), None)
       if result is None:
-        raise UserError(f"{one.outcome} says that {one.run.name} is finished, but its journal has no result")
-      yield WorkerEvent("finished", one.number, one.run, result)
+        raise UserError(
+          f"{followed.outcome} says that {followed.run.name} is finished, but its journal has no result"
+        )
+      yield WorkerEvent("finished", followed.number, followed.run, result)
     elif outcome.kind == "failed":
-      yield WorkerEvent("failed", one.number, one.run, text=outcome.text)
+      yield WorkerEvent("failed", followed.number, followed.run, text=outcome.text)
     else:
       self._mistake = self._mistake or outcome.text
       self.stopping = True
 
-  def _dead(self, one: FollowedJob, folder: Path) -> Iterator[WorkerEvent]:
+  def _dead(self, followed: FollowedJob, folder: Path) -> Iterator[WorkerEvent]:
     """Submits the run of a job without an outcome again, or gives it up."""
-    self._remove_worker(one)
-    advanced = _last_step(folder, one.run) > one.step
-    self._attempts[one.run.name] = 0 if advanced else self._attempts[one.run.name] + 1
-    why = f"job {one.job.name} ended before its run"
+    self._remove_worker(followed)
+    advanced = _last_step(folder, followed.run) > followed.step
+    self._attempts[followed.run.name] = 0 if advanced else self._attempts[followed.run.name] + 1
+    why = f"job {followed.job.name} ended before its run"
     if self.stopping:
-      yield WorkerEvent("stopped", one.number, one.run)
-    elif self._attempts[one.run.name] < self._most_attempts:
-      self._waiting.appendleft(one.run)
-      yield WorkerEvent("retried", one.number, one.run, text=why)
+      yield WorkerEvent("stopped", followed.number, followed.run)
+    elif self._attempts[followed.run.name] < self._most_attempts:
+      self._waiting.appendleft(followed.run)
+      yield WorkerEvent("retried", followed.number, followed.run, text=why)
     else:
       yield WorkerEvent(
-        "failed", one.number, one.run, text=f"{why}: {pool.last_line(one.log)} (see {one.log})"
+        "failed",
+        followed.number,
+        followed.run,
+        text=f"{why}: {pool.last_line(followed.log)} (see {followed.log})",
       )
 
-  def _remove_worker(self, one: FollowedJob) -> None:
-    if one.began is not None:
-      self._past_seconds += time.monotonic() - one.began
-    del self._followed[one.number]
+  def _remove_worker(self, followed: FollowedJob) -> None:
+    if followed.began is not None:
+      self._past_seconds += time.monotonic() - followed.began
+    del self._followed[followed.number]
 
 
 def read_rows(record: Path, cluster: str) -> dict[str, SubmittedJob]:

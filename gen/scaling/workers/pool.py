@@ -92,13 +92,13 @@ class WorkerSlot(NamedTuple):
 class PoolWorker:
   """The pool's handle of one worker process."""
 
-  def __init__(self, number: int, command: Sequence[str], place: WorkerSlot, log: Path, inbox: Any) -> None:
+  def __init__(self, number: int, command: Sequence[str], slot: WorkerSlot, log: Path, inbox: Any) -> None:
     """Starts the process; its messages go to the inbox as (worker, message), and None when it dies.
 
     Args:
       number: number of the worker, for display.
       command: command to start; "--core=N" is added.
-      place: resources of the worker.
+      slot: resources of the worker.
       log: file to which its standard error is appended.
       inbox: queue of messages.
     """
@@ -109,11 +109,11 @@ class PoolWorker:
     self.began, self.ended = time.monotonic(), 0.0
     with log.open("ab") as errors:
       self._process = subprocess.Popen(
-        [*command, f"--core={place.core}"],
+        [*command, f"--core={slot.core}"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
-        env=worker_environment(place.threads) | dict(place.environment),
+        env=worker_environment(slot.threads) | dict(slot.environment),
         start_new_session=True,  # Ctrl-C in the terminal is the pool's to pass on.
       )
     threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
@@ -289,7 +289,7 @@ class WorkerPool:
     Otherwise it prefers a shape that no worker has, because two workers would compile it twice.
     """
     equals = [run for run in self._waiting if run.flops >= SIMILAR_LENGTH_FRACTION * self._waiting[0].flops]
-    anywhere = set().union(*(other.shapes for other in self._alive()))
+    anywhere = set().union(*(alive.shapes for alive in self._alive()))
     own = [run for run in equals if shape_of(run) in worker.shapes]
     new = [run for run in equals if shape_of(run) not in anywhere]
     run = (own or new or equals)[0]
@@ -297,9 +297,9 @@ class WorkerPool:
     return run
 
   def _start(self, number: int) -> PoolWorker:
-    place = self._places[number % len(self._places)]
+    slot = self._places[number % len(self._places)]
     log = self._logs / f"worker-{number}.log"
-    worker = PoolWorker(number, self._command, place, log, self._inbox)
+    worker = PoolWorker(number, self._command, slot, log, self._inbox)
     self._slots[number] = worker
     return worker
 

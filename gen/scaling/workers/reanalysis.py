@@ -101,8 +101,8 @@ def _panels(page: Path) -> dict[str, Markup]:
   """Returns the drawing of the training curves of a page that this project wrote."""
   if not page.exists():
     return {}
-  found = re.search(r'<svg class="figure" data-figure="curves".*?</svg>', page.read_text("utf-8"), re.DOTALL)
-  return {"curves": Markup(found.group(0))} if found else {}
+  match = re.search(r'<svg class="figure" data-figure="curves".*?</svg>', page.read_text("utf-8"), re.DOTALL)
+  return {"curves": Markup(match.group(0))} if match else {}
 
 
 def _with_recorded_curves(before: Analysis, analysis: Analysis) -> Analysis:
@@ -114,7 +114,7 @@ def _with_recorded_curves(before: Analysis, analysis: Analysis) -> Analysis:
   if before.laws.envelope.form != "curves":
     return analysis
   for name in ("isoflop", "parametric"):
-    was, now = ((getattr(one.laws, name).ci90 or {}).get("a") for one in (before, analysis))
+    was, now = ((getattr(reason.laws, name).ci90 or {}).get("a") for reason in (before, analysis))
     if was is None or now is None or max(abs(x - y) for x, y in zip(was, now, strict=True)) > 1e-6:
       raise UserError(
         "approach 1 of this study was read from training curves; give its journal.jsonl as well"
@@ -124,29 +124,31 @@ def _with_recorded_curves(before: Analysis, analysis: Analysis) -> Analysis:
     prediction = dataclasses.replace(prediction, envelope=before.prediction.envelope)
   if held_out is not None and before.held_out is not None and before.held_out.envelope is not None:
     held_out = dataclasses.replace(held_out, envelope=before.held_out.envelope)
-  (overlap,) = [one for one in before.verdict.reasons if one.name == "intervals_overlap"]
+  (overlap,) = [reason for reason in before.verdict.reasons if reason.name == "intervals_overlap"]
   return dataclasses.replace(
     analysis,
     laws=dataclasses.replace(analysis.laws, envelope=before.laws.envelope),
     prediction=prediction,
     held_out=held_out,
-    verdict=make_verdict([overlap if one.name == overlap.name else one for one in analysis.verdict.reasons]),
+    verdict=make_verdict(
+      [overlap if reason.name == overlap.name else reason for reason in analysis.verdict.reasons]
+    ),
   )
 
 
 def _merged(old: Mapping[str, Any], before: Analysis, analysis: Analysis) -> dict[str, Any]:
   """Returns results with the parts of an analysis that they held before, and what training says in the verdict."""
-  of_training = [one for one in before.verdict.reasons if one.name in _FROM_TRAINING]
+  of_training = [reason for reason in before.verdict.reasons if reason.name in _FROM_TRAINING]
   judged = make_verdict([*analysis.verdict.reasons, *of_training])
   fresh = typed_json.encode_record(dataclasses.replace(analysis, verdict=judged))
   return {**old, **{name: value for name, value in fresh.items() if name in old}}
 
 
 def _criteria(config: dict[str, Any]) -> Criteria:
-  found: Criteria = from_dict(
+  criteria: Criteria = from_dict(
     Criteria, json_reading.require_field(config, "criteria", dict, "results.json: config")
   )
-  return found
+  return criteria
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

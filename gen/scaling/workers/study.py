@@ -122,8 +122,8 @@ def train_all(
       stack.enter_context(opened[name].ledger)
     failed, interrupted = _work(opened, folder, workers, console, command, executor)
   return {
-    name: dataclasses.replace(_trained(one, failed[name], interrupted), executor=executor)
-    for name, one in opened.items()
+    name: dataclasses.replace(_trained(study, failed[name], interrupted), executor=executor)
+    for name, study in opened.items()
   }
 
 
@@ -164,12 +164,13 @@ def _epochs(runs: Sequence[Run], loaded: Dataset) -> dict[str, float]:
 
 
 def _repetition(epochs: Mapping[str, float]) -> str:
-  most = max(epochs, key=lambda name: epochs[name])
-  if epochs[most] <= 1:
+  worst = max(epochs, key=lambda name: epochs[name])
+  if epochs[worst] <= 1:
     return "No run reads any text twice."
   count = sum(often > 1 for often in epochs.values())
   runs = "1 run reads" if count == 1 else f"{count} runs read"
-  return f"{runs} the corpus more than once, {most} {epochs[most]:.1f} times; the laws describe text that is read once."
+  times = f"{worst} {epochs[worst]:.1f} times"
+  return f"{runs} the corpus more than once, {times}; the laws describe text that is read once."
 
 
 def _work(
@@ -184,7 +185,7 @@ def _work(
 
   A worker knows a run by its path below the folder, which names its study as well.
   """
-  ledgers = {name: one.ledger for name, one in opened.items()}
+  ledgers = {name: study.ledger for name, study in opened.items()}
   places = {_path(name, run): (name, run) for name, ledger in ledgers.items() for run in ledger.left()}
   failed: dict[str, dict[str, str]] = {name: {} for name in opened}
   finished = dict.fromkeys(opened, 0.0)
