@@ -99,7 +99,7 @@ class LawSource:
     """Raises UserError if the law predicts no losses off the optimum."""
     if self.rows_sp is None:
       raise UserError(
-        f"the law {self.name} gives the optimum alone, but {what} needs losses beside it; "
+        f"the law {self.name} gives the optimum alone, but {what} needs losses at other sizes; "
         "use a parametric law, such as besiroglu2024 or hoffmann2022, or --approach=parametric"
       )
 

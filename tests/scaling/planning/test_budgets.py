@@ -63,12 +63,12 @@ def test_minutes_of_this_machine_are_measured_once_and_quickly():
 @pytest.mark.parametrize(
   ("text", "words"),
   [
-    ("much", "is no budget"),
+    ("much", "is not a budget"),
     ("0", "above zero"),
     ("1e400", "finite"),
     ("3 h of h10", "nearest is 'h100'"),
     ("3 h of a100 at 140 %", "utilization is 1.4"),
-    ("-3", "is no budget"),
+    ("-3", "is not a budget"),
     ("", "is empty"),
     ("nan", "'nan' is not understood"),
     ("1e999 FLOPs", "finite"),

@@ -89,7 +89,7 @@ def test_approach_2_plans_without_a_surface():
   low, high = found["interval"]["tokens_per_parameter"]
   assert low < found["tokens_per_parameter"] < high
   for option in ({"inference_tokens": 1e9}, {"unique_tokens": 1e9}, {"overtrain": [2.0]}):
-    with pytest.raises(UserError, match="needs losses off it"):
+    with pytest.raises(UserError, match="needs losses at other sizes"):
       plan.make_plan(known, 1e18, **option)
 
 
