@@ -60,12 +60,12 @@ def attention_weights(model: Model, params: Any, **arguments: Any) -> dict[str, 
     return variables[INTERMEDIATES]
 
   seen = jax.jit(run)(params, arguments)
-  found = {}
+  weights = {}
   for (stack, module), kind in KINDS.items():
     layer = seen.get(stack, {}).get("stack", {}).get("layers", {}).get(module)
     if layer is not None:
-      (found[kind],) = layer["weights"]
-  return found
+      (weights[kind],) = layer["weights"]
+  return weights
 
 
 def read_maps(
@@ -96,17 +96,20 @@ def read_maps(
   )
   _require_room(model, words, text)
   if model.family != "encoder_decoder":
-    found = attention_weights(model, params, inputs_bt=words[None])
-    shown = show_tokens(tokenizer, words)
-    return [AttentionMap(kind, np.asarray(one[:, 0]), shown, shown) for kind, one in found.items()]
+    weights = attention_weights(model, params, inputs_bt=words[None])
+    labels = show_tokens(tokenizer, words)
+    return [
+      AttentionMap(kind, np.asarray(kind_weights[:, 0]), labels, labels)
+      for kind, kind_weights in weights.items()
+    ]
   inputs = np.concatenate([np.array(start or (tokenizer.pad,), np.int32), tokenizer.encode(target or text)])
   _require_room(model, inputs, target or text)
-  found = attention_weights(model, params, inputs_bt=inputs[None], source_bs=words[None])
+  weights = attention_weights(model, params, inputs_bt=inputs[None], source_bs=words[None])
   sides = {"source": show_tokens(tokenizer, words), "self": show_tokens(tokenizer, inputs)}
   return [
-    AttentionMap(kind, np.asarray(one[:, 0]), sides["source" if kind == "source" else "self"],
+    AttentionMap(kind, np.asarray(kind_weights[:, 0]), sides["source" if kind == "source" else "self"],
         sides["self" if kind == "self" else "source"])
-    for kind, one in found.items()
+    for kind, kind_weights in weights.items()
   ]  # fmt: skip
 
 
@@ -130,12 +133,12 @@ def show_tokens(tokenizer: Tokenizer, ids: np.ndarray) -> tuple[str, ...]:
   Incomplete characters are shown as hexadecimal bytes.
   """
   marks = {" ": "␣", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
-  shown = []
+  labels = []
   for number in ids.tolist():
     name = tokenizer.name(number)
     if not tokenizer.is_special(number):
       name = "".join(
         marks.get(letter, letter if letter.isprintable() else repr(letter)[1:-1]) for letter in name
       )
-    shown.append(name)
-  return tuple(shown)
+    labels.append(name)
+  return tuple(labels)

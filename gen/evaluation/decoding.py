@@ -72,14 +72,14 @@ def next_tokens(
   logits_v, size = next_logits(restored, prompt), restored.model.vocab
   seen_bv = jnp.zeros((1, size), bool).at[0, text.prompt_ids(restored, prompt)].set(True)
   top = np.argsort(-logits_v, kind="stable")[: min(count, size)]
-  found = []
+  tokens = []
   for name, sampler in settings.items():
     sampler.check(size)
     chances_v = np.asarray(jax.nn.softmax(sampler(jnp.asarray(logits_v)[None], seen_bv)[0]), np.float64)
-    found.append(
+    tokens.append(
       NextToken(name, chances_v[top].tolist(), token_entropy(chances_v), int((chances_v > 0).sum()))
     )
-  return [_shown(restored, int(number)) for number in top], found
+  return [_shown(restored, int(number)) for number in top], tokens
 
 
 def _shown(restored: LoadedModel, number: int) -> str:
@@ -93,8 +93,8 @@ def token_entropy(chances_v: np.ndarray) -> float:
   >>> round(token_entropy(np.array([0.5, 0.5, 0.0])), 4)
   0.6931
   """
-  kept = chances_v[chances_v > 0]
-  return float(-(kept * np.log(kept)).sum()) + 0.0  # turns -0 of a certain outcome into 0
+  positive_v = chances_v[chances_v > 0]
+  return float(-(positive_v * np.log(positive_v)).sum()) + 0.0  # turns -0 of a certain outcome into 0
 
 
 def repetition_rate(tokens: Sequence[int], n: int = 4) -> float:
@@ -171,8 +171,8 @@ def sample_texts(
     "max_tokens": tokens,
     "window": "slide",
   }
-  found = decode.generate(restored.module, restored.params, ids, sampler, jax.random.key(seed), **options)
-  texts = [row.tolist() for row in found.rows()]
+  generated = decode.generate(restored.module, restored.params, ids, sampler, jax.random.key(seed), **options)
+  texts = [row.tolist() for row in generated.rows()]
   repeats = np.array([repetition_rate(row) for row in texts])
   error = float(repeats.std(ddof=1) / np.sqrt(len(repeats))) if len(repeats) > 1 else float("nan")
   groups = [texts[begin : begin + samples] for begin in range(0, len(texts), samples)]
@@ -181,6 +181,6 @@ def sample_texts(
     float(repeats.mean()),
     error,
     float(np.mean([distinct_ngrams(group) for group in groups])),
-    float(-found.log_probabilities_bn.sum() / found.lengths_b.sum()),
-    text.detokenize(restored, found.rows()[0]),
+    float(-generated.log_probabilities_bn.sum() / generated.lengths_b.sum()),
+    text.detokenize(restored, generated.rows()[0]),
   )

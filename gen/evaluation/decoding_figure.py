@@ -12,24 +12,24 @@ NEXT, TEXTS = "next_token", "decoding"
 BLUE, RED = "#0072b2", "#d1495b"
 
 
-def draw_next(folder: Path, names: Sequence[str], found: Sequence[Mapping[str, Any]]) -> list[Path]:
+def draw_next(folder: Path, names: Sequence[str], steps: Sequence[Mapping[str, Any]]) -> list[Path]:
   """Draws the probabilities of the likeliest tokens under each setting, and returns the files.
 
   Args:
     folder: where they go.
     names: of the tokens.
-    found: for each setting the fields of `gen.evaluation.decoding.NextToken`.
+    steps: for each setting the fields of `gen.evaluation.decoding.NextToken`.
   """
   with style.paper_style():
-    figure, panels = style.new_figure(style.PAGE, 2.6, len(found))
-    for axes, one in zip(panels, found, strict=True):
+    figure, panels = style.new_figure(style.PAGE, 2.6, len(steps))
+    for axes, step in zip(panels, steps, strict=True):
       places = range(len(names))
-      axes.barh(places, one["probabilities"], color=BLUE, height=0.7)
-      axes.set_title(one["setting"].replace(" ", "\n", 1), fontsize=8)
+      axes.barh(places, step["probabilities"], color=BLUE, height=0.7)
+      axes.set_title(step["setting"].replace(" ", "\n", 1), fontsize=8)
       axes.set_yticks(list(places), ["" for _ in names])
       axes.set_ylim(len(names) - 0.5, -0.5)
-      axes.set_xlim(0, max(0.05, 1.1 * max(one["probabilities"])))
-      axes.set_xlabel(f"{one['entropy']:.2f} nats\n{one['kept']:,} kept", fontsize=7)
+      axes.set_xlim(0, max(0.05, 1.1 * max(step["probabilities"])))
+      axes.set_xlabel(f"{step['entropy']:.2f} nats\n{step['kept']:,} kept", fontsize=7)
       axes.tick_params(axis="x", labelsize=6)
       axes.locator_params(axis="x", nbins=2)
     panels[0].set_yticks(
@@ -52,10 +52,10 @@ def draw_texts(
     figure, (bars, curves) = style.new_figure(style.PAGE, 2.6, 2)
     places = list(range(len(settings)))
     bars.barh(
-      places, [one["repetition"] for one in settings], color=BLUE, height=0.7,
-      xerr=[one["repetition_error"] for one in settings], error_kw={"elinewidth": 0.7},
+      places, [setting["repetition"] for setting in settings], color=BLUE, height=0.7,
+      xerr=[setting["repetition_error"] for setting in settings], error_kw={"elinewidth": 0.7},
     )  # fmt: skip
-    bars.set_yticks(places, [one["setting"] for one in settings])
+    bars.set_yticks(places, [setting["setting"] for setting in settings])
     bars.set_ylim(len(settings) - 0.5, -0.5)
     bars.set_title("Repetition")
     bars.set_xlabel("runs of 4 tokens that the text had before")

@@ -62,13 +62,13 @@ def draw_questions(
   Raises:
     UserError: if there is none.
   """
-  found = {
+  questions = {
     question.answer: question
     for number, each in enumerate(texts)
     for question in read_questions(each, number)
   }
   known = "\n".join(trained)
-  able = [question for question in found.values() if question.answer not in known]
+  able = [question for question in questions.values() if question.answer not in known]
   if not able:
     raise UserError(
       "the validation text explains no parameter that the training text leaves out; take a corpus of docstrings"
@@ -80,7 +80,7 @@ def draw_questions(
 def read_questions(content: str, document: int = 0) -> Iterator[DocstringQuestion]:
   """Yields the questions that a document answers, with answers of the allowed length."""
   lines, summary, inside = content.splitlines(), "", False
-  for place, line in enumerate(lines):
+  for number, line in enumerate(lines):
     if _HEADING.match(line):
       inside = True
     elif _END.match(line):
@@ -89,7 +89,7 @@ def read_questions(content: str, document: int = 0) -> Iterator[DocstringQuestio
       summary, inside = line, False
     if not (inside and summary):
       continue
-    name, answer = _explained(line, lines[place + 1 : place + 2])
+    name, answer = _explained(line, lines[number + 1 : number + 2])
     if answer and MIN_WORDS <= len(answer.split()) <= MAX_WORDS:
       yield DocstringQuestion(summary, name, answer, document)
 

@@ -110,19 +110,19 @@ def by_likelihood(
   """
   if normalize not in NORMALIZATIONS:
     raise UserError(f"normalize {normalize!r} is unknown; choose one of {', '.join(NORMALIZATIONS)}")
-  asked, offered = (
+  prompts, offered = (
     _prompts(restored, layout, items, pool, k, seed, blanks),
     [list(choices(item)) for item in items],
   )
   if not all(offered):
     raise UserError(f"item {offered.index([])} has no choices; give at least one")
-  pairs = [(prompt.text, choice) for prompt, each in zip(asked, offered, strict=True) for choice in each]
-  found = iter(likelihood.answer_likelihoods(restored, pairs, policy=policy))
+  pairs = [(prompt.text, choice) for prompt, each in zip(prompts, offered, strict=True) for choice in each]
+  likelihoods = iter(likelihood.answer_likelihoods(restored, pairs, policy=policy))
   answers = []
-  for item, prompt, each in zip(items, asked, offered, strict=True):
-    judged = {choice: next(found) for choice in each}
+  for item, prompt, each in zip(items, prompts, offered, strict=True):
+    judged = {choice: next(likelihoods) for choice in each}
     best = max(each, key=lambda choice: _normalized(judged[choice], normalize))
-    nats = {choice: one.log_probability for choice, one in judged.items()}
+    nats = {choice: choice_likelihood.log_probability for choice, choice_likelihood in judged.items()}
     answers.append(_answered(restored, prompt, item[layout.answer], best, nats))
   return summarize_answers(k, answers)
 
@@ -160,17 +160,17 @@ def by_generation(
   Raises:
     UserError: as in `text.stream_answers`.
   """
-  asked = _prompts(restored, layout, items, pool, k, seed, blanks)
+  prompts = _prompts(restored, layout, items, pool, k, seed, blanks)
   limits: dict[str, Any] = {"max_tokens": max_tokens, "window": policy, "stop_strings": tuple(stop)}
   answers = []
-  for begin in range(0, len(asked), batch):
-    part = asked[begin : begin + batch]
+  for begin in range(0, len(prompts), batch):
+    part = prompts[begin : begin + batch]
     (written,) = text.stream_answers(
-      restored, [one.text for one in part], GREEDY, jax.random.key(0), **limits
+      restored, [text_written.text for text_written in part], GREEDY, jax.random.key(0), **limits
     )
-    for item, prompt, one in zip(items[begin : begin + batch], part, written, strict=True):
-      given = _given(restored, prompt, one)
-      answers.append(_answered(restored, prompt, item[layout.answer], given.strip(), {}))
+    for item, prompt, text_written in zip(items[begin : begin + batch], part, written, strict=True):
+      answer_text = _given(restored, prompt, text_written)
+      answers.append(_answered(restored, prompt, item[layout.answer], answer_text.strip(), {}))
   return summarize_answers(k, answers)
 
 
@@ -182,9 +182,9 @@ def summarize_answers(k: int, answers: Sequence[ScoredAnswer]) -> FewShotResult:
   """
   if not answers:
     raise UserError("there is no item to evaluate on; give at least one")
-  right = sum(one.correct for one in answers)
+  right = sum(answer.correct for answer in answers)
   ends = stats.binomtest(right, len(answers)).proportion_ci(0.95, method="wilson")
-  shares = [one.share for one in answers if one.share is not None]
+  shares = [answer.share for answer in answers if answer.share is not None]
   share = math.fsum(shares) / len(shares) if shares else None
   return FewShotResult(k, right / len(answers), float(ends.low), float(ends.high), share, list(answers))
 
@@ -214,24 +214,30 @@ def _given(restored: LoadedModel, prompt: prompts.FewShotPrompt, written: text.T
     return written.text
   tokenizer = restored.tokenizer
   plain = [int(i) for i in written.tokens if i < tokenizer.vocab and not tokenizer.is_special(int(i))]
-  whole = tokenizer.decode(plain)
+  decoded = tokenizer.decode(plain)
   before, blank, after = prompt.text.partition(text.BLANK)
   copies = restored.model.family == "encoder_decoder" and not restored.reading.objective.startswith(
     "span_corruption"
   )
-  if copies and blank and whole.startswith(before):  # the model repeats the complete text
-    return whole[len(before) : whole.rfind(after)] if after and after in whole else whole[len(before) :]
-  return whole
+  if copies and blank and decoded.startswith(before):  # the model repeats the complete text
+    return (
+      decoded[len(before) : decoded.rfind(after)] if after and after in decoded else decoded[len(before) :]
+    )
+  return decoded
 
 
-def _normalized(one: likelihood.AnswerLikelihood, by: str) -> float:
-  return one.log_probability / {"none": 1, "tokens": one.tokens, "bytes": max(1, one.bytes)}[by]
+def _normalized(answer: likelihood.AnswerLikelihood, by: str) -> float:
+  return answer.log_probability / {"none": 1, "tokens": answer.tokens, "bytes": max(1, answer.bytes)}[by]
 
 
 def _answered(
-  restored: LoadedModel, prompt: prompts.FewShotPrompt, expected: str, given: str, nats: dict[str, float]
+  restored: LoadedModel, prompt: prompts.FewShotPrompt, expected: str, answer: str, nats: dict[str, float]
 ) -> ScoredAnswer:
-  tokens, bare = (len(text.prompt_ids(restored, one)) for one in (prompt.text, prompt.bare))
-  right = given.strip() == expected.strip()
+  tokens, bare = (
+    len(text.prompt_ids(restored, question_text)) for question_text in (prompt.text, prompt.bare)
+  )
+  right = answer.strip() == expected.strip()
   size = decoders.window_length(restored.model)
-  return ScoredAnswer(prompt.text, prompt.examples, expected, given, right, nats, tokens, tokens - bare, size)
+  return ScoredAnswer(
+    prompt.text, prompt.examples, expected, answer, right, nats, tokens, tokens - bare, size
+  )

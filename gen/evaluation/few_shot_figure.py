@@ -23,15 +23,15 @@ def draw_accuracy(folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]
   with style.paper_style():
     figure, panels = style.new_figure(style.PAGE, 2.7, len(tasks), sharey=True)
     for axes, task in zip(panels, tasks, strict=True):
-      shown = [row for row in rows if row["task"] == task]
-      for row in shown:
+      task_rows = [row for row in rows if row["task"] == task]
+      for row in task_rows:
         colour = COLOURS[models.index(row["model"]) % len(COLOURS)]
         draw_points(axes, row["points"], colour, "-", style.escape_mathtext(row["model"]))
-      axes.axhline(shown[0]["chance"], color=style.MUTED, linewidth=0.8, linestyle=":", label="chance")
+      axes.axhline(task_rows[0]["chance"], color=style.MUTED, linewidth=0.8, linestyle=":", label="chance")
       axes.set_title(task)
       axes.set_xlabel("examples")
       axes.set_xscale("symlog", base=2, linthresh=1)
-      axes.set_xticks(sorted({point["k"] for row in shown for point in row["points"]}))
+      axes.set_xticks(sorted({point["k"] for row in task_rows for point in row["points"]}))
       axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
       axes.set_ylim(0, 1.05)
     panels[0].set_ylabel("accuracy")

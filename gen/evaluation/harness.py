@@ -125,10 +125,10 @@ class Backend:
     """
     pairs = [request.args for request in requests]
     read = [self._pair(number, *pair) for number, pair in enumerate(pairs)]
-    self._tell_cut("contexts", [len(given) + len(new) - 1 for given, new in read])
-    found = self._judged([self._row(i, [*given, *new], len(new)) for i, (given, new) in enumerate(read)])
-    self._keep("loglikelihood", pairs, found)
-    return found
+    self._tell_cut("contexts", [len(context) + len(new) - 1 for context, new in read])
+    scores = self._judged([self._row(i, [*context, *new], len(new)) for i, (context, new) in enumerate(read)])
+    self._keep("loglikelihood", pairs, scores)
+    return scores
 
   def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
     """Returns the log-probability of each text, nats; a longer text is split into `rolling_windows`."""
@@ -150,18 +150,18 @@ class Backend:
     Raises:
       UserError: for invalid settings.
     """
-    asked = [request.args for request in requests]
+    arguments = [request.args for request in requests]
     groups: dict[str, list[int]] = {}
-    for number, (_, given) in enumerate(asked):
-      groups.setdefault(json.dumps(given, sort_keys=True), []).append(number)
-    found = [""] * len(asked)
+    for number, (_, settings) in enumerate(arguments):
+      groups.setdefault(json.dumps(settings, sort_keys=True), []).append(number)
+    texts = [""] * len(arguments)
     for numbers in groups.values():
-      how = read_settings(asked[numbers[0]][1], self.max_gen_toks)
-      written = self._written([asked[number][0] for number in numbers], how)
+      how = read_settings(arguments[numbers[0]][1], self.max_gen_toks)
+      written = self._written([arguments[number][0] for number in numbers], how)
       for number, content in zip(numbers, written, strict=True):
-        found[number] = content
-    self._keep("generate_until", asked, found)
-    return found
+        texts[number] = content
+    self._keep("generate_until", arguments, texts)
+    return texts
 
   def apply_chat_template(
     self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
@@ -187,16 +187,16 @@ class Backend:
     context, continuation = context[: len(context) - moved], context[len(context) - moved :] + continuation
     framed = list(self.restored.reading.before)
     if context:
-      given = framed + self._ids(context)
-      new = (framed + self._ids(context + continuation))[len(given) :]
+      context_ids = framed + self._ids(context)
+      new = (framed + self._ids(context + continuation))[len(context_ids) :]
     else:
-      given, new = [self.before], self._ids(continuation)
-      if new[:1] == given:
+      context_ids, new = [self.before], self._ids(continuation)
+      if new[:1] == context_ids:
         new = new[1:]
     if not new or len(new) > self.max_length:
       size = f"has {len(new)} tokens, more than {self.max_length} at a time" if new else "has no tokens"
       raise UserError(f"continuation {continuation!r} of request {number} {size}; change the task")
-    return given, new
+    return context_ids, new
 
   def _row(self, owner: int, ids: list[int], count: int) -> ScoredRow:
     """Returns a row for predicting the last tokens of a text, cut at its left to the window."""
@@ -223,7 +223,7 @@ class Backend:
     prompts = [ids[-room:] for ids in prompts]
     keys = decoding_batch.row_keys(self._key, prompts)
     order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
-    found = [""] * len(prompts)
+    texts = [""] * len(prompts)
     for begin in range(0, len(order), self.batch):
       taken = order[begin : begin + self.batch]
       filled = taken + taken[-1:] * (min(self.batch, len(order)) - len(taken))  # one program for all
@@ -237,8 +237,8 @@ class Backend:
         content = text.detokenize(self.restored, ids)
         for stop in how.until:
           content = content.partition(stop)[0]
-        found[number] = content
-    return found
+        texts[number] = content
+    return texts
 
   @functools.cached_property
   def _apart(self) -> Any:
@@ -252,12 +252,12 @@ class Backend:
         cut, len(sizes), what, max(sizes), self.max_length,
       )  # fmt: skip
 
-  def _keep(self, kind: str, asked: Sequence[Any], found: Sequence[Any]) -> None:
+  def _keep(self, kind: str, requests: Sequence[Any], answers: Sequence[Any]) -> None:
     """Adds answers to the harness's cache, if there is one."""
     hook = getattr(self, "cache_hook", None)
     if hook is not None:
-      for one, answer in zip(asked, found, strict=True):
-        hook.add_partial(kind, one, answer)
+      for request, answer in zip(requests, answers, strict=True):
+        hook.add_partial(kind, request, answer)
 
 
 def _loaded(folder: str | Path, step: int | None, tokenizer: str | None) -> LoadedModel:
@@ -276,8 +276,8 @@ def _positive(name: str, value: Any) -> int:
 
 def _require_device(device: str | None) -> None:
   there = jax.default_backend()
-  asked = there if device in (None, DEFAULT_DEVICE) else str(device).partition(":")[0]
-  if asked not in (there, {"gpu": "cuda"}.get(there)):
+  requested = there if device in (None, DEFAULT_DEVICE) else str(device).partition(":")[0]
+  if requested not in (there, {"gpu": "cuda"}.get(there)):
     raise UserError(
       f"device {device!r} is requested, but jax runs on {there}; leave it out, or set JAX_PLATFORMS"
     )

@@ -24,11 +24,11 @@ class RequestSettings(NamedTuple):
   until: tuple[str, ...]
 
 
-def read_settings(given: dict[str, Any], max_tokens: int) -> RequestSettings:
+def read_settings(settings: dict[str, Any], max_tokens: int) -> RequestSettings:
   """Reads the generation_kwargs of a task.
 
   Args:
-    given: until, do_sample, temperature, top_k, top_p, min_p, repetition_penalty, max_gen_toks or one of its aliases.
+    settings: until, do_sample, temperature, top_k, top_p, min_p, repetition_penalty, max_gen_toks or an alias of it.
     max_tokens: default number of new tokens.
 
   Raises:
@@ -37,19 +37,19 @@ def read_settings(given: dict[str, Any], max_tokens: int) -> RequestSettings:
   >>> read_settings({"until": "end", "max_gen_toks": 3}, max_tokens=256)[1:]
   (3, ('end',))
   """
-  left = dict(given)
+  left = dict(settings)
   until = left.pop("until", None) or []
   lengths = [left.pop(name) for name in MAX_TOKENS_NAMES if left.get(name) is not None]
-  found = {name: left.pop(name) for name in SAMPLER_NAMES if name in left}
+  chosen = {name: left.pop(name) for name in SAMPLER_NAMES if name in left}
   draws = left.pop("do_sample", None)
   if draws is None:
-    draws = found.get("temperature", 0) > 0
+    draws = chosen.get("temperature", 0) > 0
   if left.pop("num_beams", 1) != 1 or any(value is not None for value in left.values()):
     raise UserError(
-      f"generation_kwargs {given} are not all supported; supported are until, do_sample, {', '.join(SAMPLER_NAMES)}"
+      f"generation_kwargs {settings} are not all supported; supported are until, do_sample, {', '.join(SAMPLER_NAMES)}"
       f" and {MAX_TOKENS_NAMES[0]}"
     )
-  sampler = sampling.Sampler(**(found if draws else found | {"temperature": 0.0}))
+  sampler = sampling.Sampler(**(chosen if draws else chosen | {"temperature": 0.0}))
   stops = [until] if isinstance(until, str) else until
   return RequestSettings(sampler, int((lengths or [max_tokens])[0]), tuple(stop for stop in stops if stop))
 

@@ -51,28 +51,28 @@ def evaluate_tasks(
       else "no task is named; give some with --tasks"
     )
   try:
-    found = evaluator.simple_evaluate(
+    results = evaluator.simple_evaluate(
       model=model, tasks=known.match_tasks(list(tasks)), num_fewshot=shots, limit=limit, task_manager=known,
       fewshot_random_seed=seed, log_samples=log_samples, bootstrap_iters=1000,
     )  # fmt: skip
   except OSError as error:  # base class of errors of hubs, networks and disks
     line = str(error).strip().splitlines()[:1] or [type(error).__name__]
     raise UserError(f"the data of {', '.join(tasks)} cannot be loaded: {line[0]}") from error
-  assert found is not None  # None only in processes other than the first
+  assert results is not None  # None only in processes other than the first
   report = {
     "model": model.get_model_info() | {"max_length": model.max_length},
-    "tasks": {name: _task(name, values, found) for name, values in found["results"].items()},
-    "groups": {name: {"scores": _scores(values)} for name, values in found.get("groups", {}).items()},
+    "tasks": {name: _task(name, values, results) for name, values in results["results"].items()},
+    "groups": {name: {"scores": _scores(values)} for name, values in results.get("groups", {}).items()},
     "versions": versions.installed_versions() | {"lm-eval": lm_eval.__version__},
   }
-  return report | ({"samples": found["samples"]} if log_samples else {})
+  return report | ({"samples": results["samples"]} if log_samples else {})
 
 
-def _task(name: str, values: dict[str, Any], found: Any) -> dict[str, Any]:
+def _task(name: str, values: dict[str, Any], task: Any) -> dict[str, Any]:
   return {
-    "version": found["versions"].get(name),
-    "shots": found["n-shot"].get(name),
-    "questions": found["n-samples"].get(name, {}).get("effective"),
+    "version": task["versions"].get(name),
+    "shots": task["n-shot"].get(name),
+    "questions": task["n-samples"].get(name, {}).get("effective"),
     "scores": _scores(values),
   }
 
@@ -85,15 +85,15 @@ def _scores(values: dict[str, Any]) -> list[dict[str, Any]]:
   """
   scores = []
   for key, value in values.items():
-    metric, comma, kept = key.partition(",")
+    metric, comma, filter_name = key.partition(",")
     if not comma or metric.endswith("_stderr"):
       continue
-    error = values.get(f"{metric}_stderr,{kept}")
+    error = values.get(f"{metric}_stderr,{filter_name}")
     known = isinstance(error, float) and math.isfinite(error)
     scores.append(
       {
         "metric": metric,
-        "filter": kept,
+        "filter": filter_name,
         "value": float(value),
         "standard_error": error if known else None,
       }
@@ -108,5 +108,5 @@ def report_lines(report: dict[str, Any]) -> Iterator[str]:
   for name, task in (report["tasks"] | report["groups"]).items():
     for score in task["scores"]:
       error = "" if score["standard_error"] is None else f" ± {score['standard_error']:.4f}"
-      kept = "" if score["filter"] == "none" else f" ({score['filter']})"
-      yield f"{name:{width}}  {score['metric'] + kept:20}  {score['value']:10.4f}{error}"
+      suffix = "" if score["filter"] == "none" else f" ({score['filter']})"
+      yield f"{name:{width}}  {score['metric'] + suffix:20}  {score['value']:10.4f}{error}"

@@ -69,17 +69,17 @@ def held_out_sentences(
     max_words: of a sentence.
   """
   known = {line.strip(" \t'\"") for document in trained for line in document.splitlines()}
-  found: dict[str, Sentence] = {}
+  sentences: dict[str, Sentence] = {}
   unclear: set[str] = set()
   for name, path in environment.python_files():
     if corpus.split_position(name) >= fraction:
       continue
     package = name.split("/")[0].removesuffix(".py")
     for kind, line in read_sentences(path.read_bytes()):
-      one = Sentence(line, kind, package)
+      sentence = Sentence(line, kind, package)
       if MIN_WORDS <= len(line.split()) <= max_words and line not in known:
-        unclear |= {line} if found.setdefault(line, one) != one else set()
-  return [one for one in found.values() if one.text not in unclear]
+        unclear |= {line} if sentences.setdefault(line, sentence) != sentence else set()
+  return [sentence for sentence in sentences.values() if sentence.text not in unclear]
 
 
 def read_sentences(source: bytes) -> Iterator[tuple[str, str]]:
@@ -119,8 +119,8 @@ def make_task(name: str, sentences: Sequence[Sentence], count: int, seed: int = 
   if name == "ending":
     return _endings(sentences, count, draw)
   groups: dict[str, list[str]] = {}
-  for one in sentences:
-    groups.setdefault(getattr(one, name), []).append(one.text)
+  for sentence in sentences:
+    groups.setdefault(getattr(sentence, name), []).append(sentence.text)
   largest = sorted(groups, key=lambda answer: (-len(groups[answer]), answer))[:PACKAGES]
   each = min([count // len(largest), *(len(groups[answer]) for answer in largest)]) if largest else 0
   if len(largest) < 2 or each < MIN_ITEMS:
@@ -142,8 +142,8 @@ def make_task(name: str, sentences: Sequence[Sentence], count: int, seed: int = 
 def _endings(sentences: Sequence[Sentence], count: int, draw: random.Random) -> SentenceTask:
   """Returns the questions how sentences end."""
   halves: dict[str, str] = {}
-  for one in draw.sample(list(sentences), len(sentences)):
-    words = one.text.split()
+  for sentence in draw.sample(list(sentences), len(sentences)):
+    words = sentence.text.split()
     beginning, ending = (" ".join(part) for part in (words[: len(words) // 2], words[len(words) // 2 :]))
     if ending not in halves.values():
       halves.setdefault(beginning, ending)
@@ -152,7 +152,7 @@ def _endings(sentences: Sequence[Sentence], count: int, draw: random.Random) -> 
     raise UserError(f"task ending needs {ENDINGS} sentences and has {len(chosen)}; ask for more questions")
   items = []
   for beginning, ending in chosen:
-    others = draw.sample([other for _, other in chosen if other != ending], ENDINGS - 1)
+    others = draw.sample([candidate for _, candidate in chosen if candidate != ending], ENDINGS - 1)
     choices = "\n".join(draw.sample([ending, *others], ENDINGS))
     items.append({"beginning": beginning, "ending": ending, "choices": choices})
   layout = PromptLayout(
@@ -166,31 +166,31 @@ def answer_choices(item: Item) -> list[str]:
   return item["choices"].split("\n")
 
 
-def tokens_needed(restored: LoadedModel, asked: SentenceTask, k: int, seed: int = 0) -> int:
+def tokens_needed(restored: LoadedModel, task: SentenceTask, k: int, seed: int = 0) -> int:
   """Returns the tokens that the longest prompt with k examples takes together with the longest of its choices."""
   blank = prompts.blank_of(restored.model.family, restored.reading.objective)
   sizes = []
-  for item in asked.items:
-    prompt = asked.layout.few_shot(item, asked.items, k, seed, blank)
+  for item in task.items:
+    prompt = task.layout.few_shot(item, task.items, k, seed, blank)
     longest = max(len(restored.tokenizer.encode(choice)) for choice in answer_choices(item))
     sizes.append(len(text.prompt_ids(restored, prompt.text)) + longest)
   return max(sizes)
 
 
-def fits_window(restored: LoadedModel, asked: SentenceTask, k: int, seed: int = 0) -> bool:
+def fits_window(restored: LoadedModel, task: SentenceTask, k: int, seed: int = 0) -> bool:
   """Returns whether all prompts with k examples lie in a model's window with their answers."""
   window = decoders.window_length(restored.model)
-  return not window or tokens_needed(restored, asked, k, seed) <= window
+  return not window or tokens_needed(restored, task, k, seed) <= window
 
 
 def accuracy_curve(
-  restored: LoadedModel, asked: SentenceTask, ks: Sequence[int], seed: int = 0, normalize: str = "none"
+  restored: LoadedModel, task: SentenceTask, ks: Sequence[int], seed: int = 0, normalize: str = "none"
 ) -> list[few_shot.FewShotResult]:
   """Returns the accuracy with each number of examples whose prompts fit into the window; all others are left out.
 
   Args:
     restored: a model of any family.
-    asked: the questions; examples are others of them.
+    task: the questions; examples are others of them.
     ks: numbers of examples.
     seed: of the examples' choice.
     normalize: what log-probabilities are divided by, none, tokens or bytes.
@@ -198,16 +198,16 @@ def accuracy_curve(
   Raises:
     UserError: if no number fits, or for what `few_shot.by_likelihood` refuses.
   """
-  able = [k for k in ks if fits_window(restored, asked, k, seed)]
+  able = [k for k in ks if fits_window(restored, task, k, seed)]
   if not able:
     raise UserError(
-      f"{restored.where}: even {min(ks)} examples of task {asked.name} need "
-      f"{tokens_needed(restored, asked, min(ks), seed)}"
+      f"{restored.where}: even {min(ks)} examples of task {task.name} need "
+      f"{tokens_needed(restored, task, min(ks), seed)}"
       f" tokens, and the window has {decoders.window_length(restored.model)}; take fewer examples or shorter sentences"
     )
   return [
     few_shot.by_likelihood(
-      restored, asked.layout, asked.items, asked.items, answer_choices, k, seed=seed, normalize=normalize
+      restored, task.layout, task.items, task.items, answer_choices, k, seed=seed, normalize=normalize
     )
     for k in able
   ]

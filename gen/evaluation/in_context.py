@@ -80,12 +80,12 @@ def fine_tuned_accuracy(
   for number in range(num_mappings):
     mapping = task.mapping(draw, goes_by)
     pool = task.pool({"mapping": mapping})
-    shown = LAYOUT.few_shot({"word": ""}, pool, k, seed + number)
-    examples = [pool[i] for i in shown.examples]
-    left = [item for i, item in enumerate(pool) if i not in shown.examples]
-    asked = _asked(left[0], examples, blank)
-    budget = fine_tuning.reading_flops(restored, questions, *asked, left[0]["label"])
-    pairs = [(LAYOUT.zero_shot(one, blank).text, one["label"]) for one in examples]
+    prompt = LAYOUT.few_shot({"word": ""}, pool, k, seed + number)
+    examples = [pool[i] for i in prompt.examples]
+    left = [item for i, item in enumerate(pool) if i not in prompt.examples]
+    question = _asked(left[0], examples, blank)
+    budget = fine_tuning.reading_flops(restored, questions, *question, left[0]["label"])
+    pairs = [(LAYOUT.zero_shot(example, blank).text, example["label"]) for example in examples]
     spent = fine_tuning.fine_tune(restored, pairs, budget, rate, rows)
     right.append(few_shot.by_likelihood(spent.restored, LAYOUT, left, [], task.choices, 0).accuracy)
   return TunedAccuracy(k, *mean_interval(right), spent.steps, spent.flops, budget)
@@ -107,4 +107,4 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
 def _asked(item: Any, examples: Sequence[Any], blank: str | None) -> tuple[str, str]:
   """Returns the prompts of an item with and without examples; the first may exceed the window."""
   bare = LAYOUT.zero_shot(item, blank).text
-  return LAYOUT.separator.join([*(LAYOUT.template.fill(**one) for one in examples), bare]), bare
+  return LAYOUT.separator.join([*(LAYOUT.template.fill(**example) for example in examples), bare]), bare

@@ -57,12 +57,12 @@ def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], kind: str) -> None:
   axes.set_ylim(0, 1.05)
 
 
-def draw_points(axes: Axes, shown: Sequence[Mapping[str, Any]], colour: str, line: Any, label: str) -> None:
+def draw_points(axes: Axes, points: Sequence[Mapping[str, Any]], colour: str, line: Any, label: str) -> None:
   """Draws a line of accuracies with their intervals."""
-  ks, middles = [point["k"] for point in shown], [point["accuracy"] for point in shown]
+  ks, middles = [point["k"] for point in points], [point["accuracy"] for point in points]
   errors = [
-    [max(0.0, point["accuracy"] - point["low"]) for point in shown],
-    [max(0.0, point["high"] - point["accuracy"]) for point in shown],
+    [max(0.0, point["accuracy"] - point["low"]) for point in points],
+    [max(0.0, point["high"] - point["accuracy"]) for point in points],
   ]
   axes.errorbar(
     ks, middles, errors, color=colour, linestyle=line, marker="o", markersize=3, elinewidth=0.7, label=label

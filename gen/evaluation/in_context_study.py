@@ -148,11 +148,11 @@ def report_lines(rows: Sequence[dict[str, Any]], titles: dict[str, str]) -> list
 
 def _table(row: dict[str, Any], kind: str) -> list[str]:
   lines = []
-  shown = {point["k"]: point for point in row["kinds"][kind]["in_context"]}
+  by_examples = {point["k"]: point for point in row["kinds"][kind]["in_context"]}
   fine_tuned = {point["k"]: point for point in row["kinds"][kind]["tuned"]}
-  for k in sorted({*shown, *fine_tuned}):
-    cells = [_cell(points.get(k)) for points in (shown, fine_tuned)]
-    share = shown[k]["share"] if k in shown else None
+  for k in sorted({*by_examples, *fine_tuned}):
+    cells = [_cell(points.get(k)) for points in (by_examples, fine_tuned)]
+    share = by_examples[k]["share"] if k in by_examples else None
     part = "" if share is None else f"{share:.0%}"
     lines.append(f"{row['name']:>18} {k:>3}  {cells[0]:>20}  {cells[1]:>20}  {part:>13}")
   return lines

@@ -135,8 +135,8 @@ def rows_for(
   if restored.model.family == "encoder_decoder":
     return [_translated(restored, owner, prompt, answer, blank, ends, policy)]
   how = restored.reading
-  given, new = split_ids(restored, prompt, answer)
-  ids = [*how.before, *given, *new, *(how.stop[:1] if ends else ())]
+  context_ids, new = split_ids(restored, prompt, answer)
+  ids = [*how.before, *context_ids, *new, *(how.stop[:1] if ends else ())]
   count = len(new) + int(ends and bool(how.stop))
   (ids_n,) = _fitted([np.array(ids)], count, restored, policy)
   ids, first = ids_n.tolist(), len(ids_n) - count - 1
@@ -154,12 +154,12 @@ def split_ids(restored: LoadedModel, prompt: str, answer: str) -> tuple[list[int
     UserError: for an answer without a token.
   """
   alone = restored.tokenizer.encode(prompt).tolist()
-  whole = restored.tokenizer.encode(prompt + answer).tolist()
-  same = [a == b for a, b in zip(alone, whole, strict=False)]
+  ids = restored.tokenizer.encode(prompt + answer).tolist()
+  same = [a == b for a, b in zip(alone, ids, strict=False)]
   seam = len(same) if all(same) else same.index(False)
-  if not whole[seam:]:
+  if not ids[seam:]:
     raise UserError(f"the answer {answer!r} has no tokens; give some text")
-  return whole[:seam], whole[seam:]
+  return ids[:seam], ids[seam:]
 
 
 def _fitted(texts: list[np.ndarray], count: int, restored: LoadedModel, policy: str) -> list[np.ndarray]:
@@ -184,18 +184,20 @@ def _translated(
   )
   before, after = _spelled(restored, prompt, blank)
   if isinstance(before, str):
-    given, new = split_ids(restored, before, answer) if before else ([], split_ids(restored, "", answer)[1])
-    given = [*how.before, *given]
+    source_ids, new = (
+      split_ids(restored, before, answer) if before else ([], split_ids(restored, "", answer)[1])
+    )
+    source_ids = [*how.before, *source_ids]
   else:
-    given, new = before, split_ids(restored, "", answer)[1]
+    source_ids, new = before, split_ids(restored, "", answer)[1]
   end = list(how.stop[:1]) if ends and not after else []
-  target, begin = [*given, *new, *end], list(how.start)
+  target, begin = [*source_ids, *new, *end], list(how.start)
   if not begin:
     raise UserError(
       f"{restored.where} does not define the start token of its targets; add decoder_start_token_id to its config"
     )
   inputs = [*begin, *target[:-1]]
-  first, count = len(begin) - 1 + len(given), len(new) + len(end)
+  first, count = len(begin) - 1 + len(source_ids), len(new) + len(end)
   if restored.model.context and len(inputs) > restored.model.context:
     raise UserError(
       f"a target of {len(inputs)} tokens needs more than the context window's {restored.model.context}; take a"
@@ -222,8 +224,8 @@ def _cloze(restored: LoadedModel, owner: int, prompt: str, answer: str, blank: s
   new = restored.tokenizer.encode(answer).tolist()
   if not new:
     raise UserError(f"the answer {answer!r} has no tokens; give some text")
-  place = holes.tolist().index(mask)
-  left, right = holes[:place].tolist(), holes[place + 1 :].tolist()
+  column = holes.tolist().index(mask)
+  left, right = holes[:column].tolist(), holes[column + 1 :].tolist()
   size = restored.model.context
   if size and len(left) + len(new) + len(right) > size:
     raise UserError(
@@ -231,10 +233,10 @@ def _cloze(restored: LoadedModel, owner: int, prompt: str, answer: str, blank: s
       " take fewer examples"
     )
   rows = []
-  for given in range(len(new)):
-    inputs = [*left, *new[:given], *[mask] * (len(new) - given), *right]
+  for predicted in range(len(new)):
+    inputs = [*left, *new[:predicted], *[mask] * (len(new) - predicted), *right]
     targets = [*left, *new, *right]
-    rows.append(ScoredRow(owner, inputs, targets, place + given, 1))
+    rows.append(ScoredRow(owner, inputs, targets, column + predicted, 1))
   return rows
 
 
@@ -254,7 +256,7 @@ def score_rows(
     UserError: for logits that are not finite.
   """
   program = _program(json.dumps(to_dict(restored.model)))
-  found: list[tuple[float, bool]] = [(0.0, True)] * len(rows)
+  scores: list[tuple[float, bool]] = [(0.0, True)] * len(rows)
   order = sorted(range(len(rows)), key=lambda i: (round_length(len(rows[i].inputs)), i))
   while order:
     length = round_length(len(rows[order[0]].inputs))
@@ -262,13 +264,13 @@ def score_rows(
     taken = [i for i in order[:limit] if round_length(len(rows[i].inputs)) == length]
     order = order[len(taken) :]
     nats_b, best_b = program(restored.params, *rows_to_arrays([rows[i] for i in taken], limit, length))
-    for place, i in enumerate(taken):
-      found[i] = float(nats_b[place]), bool(best_b[place])
-  if not np.isfinite([nats for nats, _ in found]).all():
+    for position, i in enumerate(taken):
+      scores[i] = float(nats_b[position]), bool(best_b[position])
+  if not np.isfinite([nats for nats, _ in scores]).all():
     raise UserError(
       "the model's logits are not finite numbers; its parameters are damaged, or its training diverged"
     )
-  return found
+  return scores
 
 
 def round_length(tokens: int) -> int:

@@ -168,8 +168,8 @@ def loss_curve(
   """Returns the model's loss at each number of words, from `draw_windows`."""
   points: list[ContextPoint] = []
   before_w: np.ndarray | None = None
-  for number, one in zip(words, seen, strict=True):
-    now_w = losses_at(model, params, one)
+  for number, count in zip(words, seen, strict=True):
+    now_w = losses_at(model, params, count)
     gained = mean_and_error(before_w - now_w) if before_w is not None else (None, None)
     points.append(ContextPoint(number, *mean_and_error(now_w), *gained))
     before_w = now_w

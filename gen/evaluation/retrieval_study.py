@@ -69,16 +69,16 @@ def evaluate_search(
   answer_tokens = max(
     max_tokens, *(len(restored.tokenizer.encode(question.answer)) for question in questions)
   )
-  asked = [
+  sampled = [
     retrieval.ground_question(restored, each.prompt, search(each), answer_tokens) for each in questions
   ]
   judged = likelihood.answer_likelihoods(
-    restored, [(grounded.prompt, each.answer) for grounded, each in zip(asked, questions, strict=True)]
+    restored, [(grounded.prompt, each.answer) for grounded, each in zip(sampled, questions, strict=True)]
   )
   limits: dict[str, Any] = {"max_tokens": max_tokens, "stop_strings": ("\n",)}
   written: list[Any] = []
-  for begin in range(0, len(asked), BATCH):
-    prompts = [grounded.prompt for grounded in asked[begin : begin + BATCH]]
+  for begin in range(0, len(sampled), BATCH):
+    prompts = [grounded.prompt for grounded in sampled[begin : begin + BATCH]]
     (part,) = text.stream_answers(restored, prompts, GREEDY, jax.random.key(0), **limits)
     written += part
   answers = [
@@ -87,7 +87,7 @@ def evaluate_search(
       "correct": output.text.strip() == each.answer, "nats": nats.log_probability, "tokens": nats.tokens,
       "found": any(each.answer in hit.passage.text for hit in grounded.used),
     }
-    for grounded, each, nats, output in zip(asked, questions, judged, written, strict=True)
+    for grounded, each, nats, output in zip(sampled, questions, judged, written, strict=True)
   ]  # fmt: skip
   return {"name": name, "answers": answers}
 

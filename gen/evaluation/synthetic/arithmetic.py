@@ -73,8 +73,8 @@ class Arithmetic:
     ('1665', None)
     """
     form = rf".*{re.escape(tools.ARROW)} (-?\d+){re.escape(tools.CLOSE)}" if self.calls else r"(-?\d+)"
-    found = re.fullmatch(form, written, re.DOTALL)
-    return found[1] if found else None
+    match = re.fullmatch(form, written, re.DOTALL)
+    return match[1] if match else None
 
   def batch(self, step: int, rows: int, seed: int = 0) -> Batch:
     """Returns the rows of a training step, a pure function of seed and step."""
@@ -95,17 +95,17 @@ class Arithmetic:
       raise UserError(
         f"{count} problems of {self.digits} digits are too many; ask for at most {max_problems}"
       )
-    found: dict[str, None] = {}
-    while len(found) < count:
-      found[self._draw(draw, True)] = None
-    return list(found)
+    problems: dict[str, None] = {}
+    while len(problems) < count:
+      problems[self._draw(draw, True)] = None
+    return list(problems)
 
   def _draw(self, draw: np.random.Generator, held_out: bool) -> str:
     """Returns a training problem or a test problem."""
     low, high = 10 ** (self.digits - 1), 10**self.digits
     while True:
-      one, other = draw.integers(low, high, 2)
-      problem = f"{one}{self.operators[draw.integers(len(self.operators))]}{other}"
+      left, right = draw.integers(low, high, 2)
+      problem = f"{left}{self.operators[draw.integers(len(self.operators))]}{right}"
       if is_held_out(problem) == held_out:
         return problem
 

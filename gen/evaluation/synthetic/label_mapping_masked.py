@@ -91,8 +91,8 @@ class HiddenLabels:
       targets_bt[b, 1 : 2 * len(each) : 2] = each
       weights_bt[b, 1 : 2 * len(each) : 2] = 1
     segments_bt = (targets_bt != BYTES.pad).astype(np.int32)
-    whole = objective.translation_batch(source_bs, segments_bs, targets_bt, segments_bt, BYTES.pad, BYTES.pad)
-    return whole._replace(weights_bt=weights_bt)
+    batch = objective.translation_batch(source_bs, segments_bs, targets_bt, segments_bt, BYTES.pad, BYTES.pad)
+    return batch._replace(weights_bt=weights_bt)
 
 
 def rows_for(family: str, task: LabelMappingTask) -> synthetic_training.SyntheticTask:

@@ -95,12 +95,12 @@ class LabelMappingTask:
   def items(self, count: int, seed: int = 0, goes_by: str = "letter") -> list[dict[str, str]]:
     """Returns questions, each with a separate mapping in the field `mapping`."""
     draw = np.random.default_rng((seed, _TEST, GOES_BY.index(goes_by)))
-    found = []
+    drawn = []
     for _ in range(count):
       mapping = self.mapping(draw, goes_by)
       word = str(draw.choice(self.words))
-      found.append({"word": word, "label": self.label(word, mapping), "mapping": mapping})
-    return found
+      drawn.append({"word": word, "label": self.label(word, mapping), "mapping": mapping})
+    return drawn
 
   def mapping(self, draw: np.random.Generator, goes_by: str = "letter") -> str:
     """Returns a mapping: letter or digit, and the labels of all letters or digits, as balanced as possible."""

@@ -112,16 +112,16 @@ def batch_of_texts(texts: Sequence[tuple[str, str]], length: int) -> Batch:
   """Returns a batch of one prompt and answer per row, with loss on the answer and its end."""
   ids_bt, bears_bt = np.zeros((2, len(texts), length + 1), np.int32)
   for b, (prompt, answer) in enumerate(texts):
-    given, new = BYTES.encode(prompt), BYTES.encode(answer)
-    ids = np.concatenate([[BYTES.bos], given, new, [BYTES.eos]])
+    prompt_ids, new = BYTES.encode(prompt), BYTES.encode(answer)
+    ids = np.concatenate([[BYTES.bos], prompt_ids, new, [BYTES.eos]])
     if len(ids) > length + 1:
       raise ValueError(f"a row of {len(ids)} ids is longer than {length + 1}")
     ids_bt[b, : len(ids)] = ids
-    bears_bt[b, 1 + len(given) : len(ids)] = 1
+    bears_bt[b, 1 + len(prompt_ids) : len(ids)] = 1
   return make_batch(ids_bt, bears_bt[:, 1:])
 
 
 def stack_batches(batches: Iterator[Batch]) -> Batch:
   """Returns batches of one shape as one of [K, B, T]."""
-  whole: list[Any] = list(zip(*batches, strict=True))
-  return Batch._make(None if arrays[0] is None else np.stack(arrays) for arrays in whole)
+  columns: list[Any] = list(zip(*batches, strict=True))
+  return Batch._make(None if arrays[0] is None else np.stack(arrays) for arrays in columns)

@@ -63,15 +63,15 @@ def count_vocabulary(texts: Iterable[str], min_count: int = 10, max_words: int =
   counts: collections.Counter[str] = collections.Counter()
   for text in texts:
     counts.update(split_words(text))
-  kept = sorted(
+  frequent = sorted(
     ((word, count) for word, count in counts.items() if count >= min_count), key=lambda x: (-x[1], x[0])
   )
-  kept = kept[: max_words or None]
-  if len(kept) < 2:
+  frequent = frequent[: max_words or None]
+  if len(frequent) < 2:
     raise UserError(
-      f"of {len(counts):,} words {len(kept)} occur {min_count} times or more, too few to compare; lower the minimum"
+      f"of {len(counts):,} words {len(frequent)} occur {min_count} times or more, too few to compare; lower the minimum"
     )
-  return Vocabulary(tuple(word for word, _ in kept), np.array([count for _, count in kept], np.int64))
+  return Vocabulary(tuple(word for word, _ in frequent), np.array([count for _, count in frequent], np.int64))
 
 
 def encode_words(texts: Sequence[str], known: Vocabulary) -> WordIds:

@@ -88,9 +88,9 @@ def negative_distribution(counts_v: np.ndarray, power: float = 0.75) -> AliasTab
   keep_v, other_v = np.ones(len(share_v)), np.arange(len(share_v), dtype=np.int32)
   poor, rich = list(np.flatnonzero(share_v < 1)), list(np.flatnonzero(share_v >= 1))
   while poor and rich:
-    one, giver = poor.pop(), rich[-1]
-    keep_v[one], other_v[one] = share_v[one], giver
-    share_v[giver] -= 1 - share_v[one]
+    receiver, giver = poor.pop(), rich[-1]
+    keep_v[receiver], other_v[receiver] = share_v[receiver], giver
+    share_v[giver] -= 1 - share_v[receiver]
     if share_v[giver] < 1:
       poor.append(rich.pop())
   return AliasTable(keep_v.astype(np.float32), other_v)
@@ -100,8 +100,8 @@ def sample_alias(distribution: AliasTable, key: Array, shape: tuple[int, ...]) -
   """Draws words, int32."""
   places, chances = jax.random.split(key)
   drawn = jax.random.randint(places, shape, 0, len(distribution.keep_v))
-  kept = jax.random.uniform(chances, shape) < jnp.asarray(distribution.keep_v)[drawn]
-  return jnp.where(kept, drawn, jnp.asarray(distribution.other_v)[drawn])
+  keeps = jax.random.uniform(chances, shape) < jnp.asarray(distribution.keep_v)[drawn]
+  return jnp.where(keeps, drawn, jnp.asarray(distribution.other_v)[drawn])
 
 
 def draw_windows(
@@ -249,11 +249,14 @@ def thin_frequent_words(ids_n: np.ndarray, documents_n: np.ndarray, keep_v: np.n
 
   Padding at the end has no loss. The cuts are random in each call.
   """
-  kept = np.flatnonzero(rng.random(len(ids_n)) < keep_v[ids_n])
+  indices = np.flatnonzero(rng.random(len(ids_n)) < keep_v[ids_n])
   lead = int(rng.integers(length))
-  size = -(-(lead + len(kept)) // (length * multiple)) * length * multiple
+  size = -(-(lead + len(indices)) // (length * multiple)) * length * multiple
   ids, documents = np.zeros(size, np.int32), np.full(size, -1, np.int32)
-  ids[lead : lead + len(kept)], documents[lead : lead + len(kept)] = ids_n[kept], documents_n[kept]
+  ids[lead : lead + len(indices)], documents[lead : lead + len(indices)] = (
+    ids_n[indices],
+    documents_n[indices],
+  )
   order = rng.permutation(size // length)
   return WordRows(ids.reshape(-1, length)[order], documents.reshape(-1, length)[order])
 

@@ -97,7 +97,7 @@ def write_page(
     "near": [[(word, round(cosine, 3)) for word, cosine in best] for best in made.near],
   }
   table = [{"word": word, "near": ", ".join(near for near, _ in best)} for word, best in neighbours.items()]
-  said = [
+  sentences = [
     {"question": answer.question, "answer": ", ".join(word for word, _ in answer.best)} for answer in answers
   ]
-  return page.write_page(path, "words", data, title=title, facts=facts, neighbours=table, analogies=said)
+  return page.write_page(path, "words", data, title=title, facts=facts, neighbours=table, analogies=sentences)

@@ -85,8 +85,8 @@ def load_vectors(path: Path) -> WordVectors:
   """
   try:
     if path.suffix == ".npz":
-      with np.load(path) as found:
-        return WordVectors(tuple(found["words"].tolist()), found["vectors_vd"])
+      with np.load(path) as arrays:
+        return WordVectors(tuple(arrays["words"].tolist()), arrays["vectors_vd"])
     lines = path.read_text(encoding="utf-8").splitlines()
     count, width = map(int, lines[0].split())
     rows = [line.split(" ") for line in lines[1:]]
