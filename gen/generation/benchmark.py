@@ -71,28 +71,28 @@ def measure_decoding(
     raise UserError(f"{new} new tokens leave no token to time after the first; ask for at least 2")
   if model.family not in ("decoder", "encoder_decoder"):
     raise UserError(f"a model of family {model.family} has no KV cache; take a decoder or an encoder-decoder")
-  given = random_prompts(model.vocab, batch, prompt)
+  prompts = random_prompts(model.vocab, batch, prompt)
   params, key = compiled_decoding.unstack_layers(jax.device_put(params)), jax.random.key(0)
 
   def seconds(count: int) -> tuple[float, decode.GeneratedTokens]:
     begun = time.perf_counter()
-    found = decode.generate(module, params, given, GREEDY, key, start=start, max_tokens=count)
-    return time.perf_counter() - begun, found
+    generated = decode.generate(module, params, prompts, GREEDY, key, start=start, max_tokens=count)
+    return time.perf_counter() - begun, generated
 
   first = [seconds(count)[0] for count in (1, new)]
   timed = [(seconds(1)[0], *seconds(new)) for _ in range(repeats)]
-  prefill, whole = (statistics.median(times) for times in list(zip(*timed, strict=True))[:2])
-  further = max(whole - prefill, 1e-9)
+  prefill, total = (statistics.median(times) for times in list(zip(*timed, strict=True))[:2])
+  further = max(total - prefill, 1e-9)
   return DecodingSpeed(
     batch,
     prompt,
     new,
-    sum(first) - prefill - whole,
+    sum(first) - prefill - total,
     prefill,
     further,
     batch * prompt / prefill,
     batch * (new - 1) / further,
-    batch * new / whole,
+    batch * new / total,
     _cache_bytes(model, batch, prompt, new, len(start)),
     timed[-1][2].rows()[0].tolist(),
   )

@@ -179,5 +179,5 @@ class _Drawer:
     return sampling.draw_tokens(self.sampler(allowed_bv, *seen), keys_b)
 
 
-def _written(all_bn: Array, new_b: Array, place: Array) -> Array:
-  return jax.lax.dynamic_update_slice(all_bn, new_b[:, None], (0, place))
+def _written(all_bn: Array, new_b: Array, slot: Array) -> Array:
+  return jax.lax.dynamic_update_slice(all_bn, new_b[:, None], (0, slot))

@@ -116,9 +116,9 @@ def _repeats(ids_bh: Array, end: Array, size: int, vocab: int) -> Array:
   next_bw = ids_bh[:, before:]
   match_bw = next_bw >= 0
   last_bn: Any = _last(ids_bh, end, before) if before else None
-  for place in range(before):
-    here_bw = ids_bh[:, place : place + windows]
-    match_bw &= (here_bw >= 0) & (here_bw == last_bn[:, place : place + 1])
+  for start in range(before):
+    here_bw = ids_bh[:, start : start + windows]
+    match_bw &= (here_bw >= 0) & (here_bw == last_bn[:, start : start + 1])
   return _scattered(next_bw, match_bw, vocab)
 
 

@@ -96,9 +96,9 @@ def _load(folder: Path, step: int | None, tokenizer: Folder | None, report: Repo
       raise UserError(f"{folder} has no checkpoint of step {step}; it has {there}")
     chosen = there[-1] if step is None else step
     run = run_folder.saved_run(folder, chosen)
-    found, how = _of_run(folder, run, checkpoints.meta(chosen), tokenizer, report)
+    loaded, how = _of_run(folder, run, checkpoints.meta(chosen), tokenizer, report)
     params = checkpoints.restore_parameters(language_model.parameter_shapes(run.model), chosen)
-  return LoadedModel(run.model, params, found, how, f"{run.name or folder.name}, step {chosen:,}")
+  return LoadedModel(run.model, params, loaded, how, f"{run.name or folder.name}, step {chosen:,}")
 
 
 def read_run(folder: Folder) -> Run:
@@ -153,11 +153,11 @@ def _config(folder: Path) -> dict[str, Any]:
   return values
 
 
-def _directory(folder: Path, other: Folder | None) -> LoadedModel:
+def _directory(folder: Path, tokenizer_folder: Folder | None) -> LoadedModel:
   """Reads a directory of the format; parameters become float32."""
-  tokenizer = _foreign(folder, other)
-  if other and tokenizers.is_in(folder):
-    _require(tokenizers.load_tokenizer(folder).hash, tokenizer, folder, other)
+  tokenizer = _foreign(folder, tokenizer_folder)
+  if tokenizer_folder and tokenizers.is_in(folder):
+    _require(tokenizers.load_tokenizer(folder).hash, tokenizer, folder, tokenizer_folder)
   described, params = huggingface.load_checkpoint(folder)
   how = _reading(folder, described.values, described.config, tokenizer, described.head)
   how = how._replace(notes=described.notes + how.notes)
@@ -177,26 +177,30 @@ def _reading(
 
 
 def _of_run(
-  folder: Path, run: Run, meta: dict[str, Any], other: Folder | None, report: Report | None
+  folder: Path, run: Run, meta: dict[str, Any], tokenizer_folder: Folder | None, report: Report | None
 ) -> tuple[Tokenizer, TextFrame]:
   """Returns the tokenizer of a run and its text format; both are the original ones of an imported model."""
-  kept = folder / KEPT
-  if kept.is_dir() and not (folder / TOKENIZER).is_dir():
-    pretrained = _foreign(kept, other)
+  original = folder / KEPT
+  if original.is_dir() and not (folder / TOKENIZER).is_dir():
+    pretrained = _foreign(original, tokenizer_folder)
     if meta.get("tokenizer"):
-      _require(meta["tokenizer"], pretrained, folder, other)
-    hf = kept_config(kept)
+      _require(meta["tokenizer"], pretrained, folder, tokenizer_folder)
+    hf = kept_config(original)
     values = registry.find_architecture(hf).complete(hf)
-    return pretrained, _reading(kept, values, run.model, pretrained, meta.get("head", True))
-  tokenizer = _tokenizer(folder, run, other, report)
-  _require(meta.get("tokenizer"), tokenizer, folder, other)
+    return pretrained, _reading(original, values, run.model, pretrained, meta.get("head", True))
+  tokenizer = _tokenizer(folder, run, tokenizer_folder, report)
+  _require(meta.get("tokenizer"), tokenizer, folder, tokenizer_folder)
   return tokenizer, load_run(run, tokenizer)
 
 
-def _tokenizer(folder: Path, run: Run, other: Folder | None, report: Report | None) -> Tokenizer:
+def _tokenizer(folder: Path, run: Run, tokenizer_folder: Folder | None, report: Report | None) -> Tokenizer:
   """Returns the tokenizer in the run's folder; if it is missing, it is rebuilt from the corpus."""
-  if other:
-    return load_tokenizer(other) if (Path(other) / MODEL).is_file() else tokenizers.load_tokenizer(other)
+  if tokenizer_folder:
+    return (
+      load_tokenizer(tokenizer_folder)
+      if (Path(tokenizer_folder) / MODEL).is_file()
+      else tokenizers.load_tokenizer(tokenizer_folder)
+    )
   if (folder / TOKENIZER).is_dir():
     return load_tokenizer(folder / TOKENIZER)
   if run.data.tokenizer == ByteTokenizer.kind:
@@ -204,19 +208,21 @@ def _tokenizer(folder: Path, run: Run, other: Folder | None, report: Report | No
   return tokenizer_for_data(run.data, corpus.build_corpus(run.data, report), report)
 
 
-def _foreign(folder: Path, other: Folder | None) -> tokenizers.PretrainedTokenizer:
-  if not other and not tokenizers.is_in(folder):
+def _foreign(folder: Path, tokenizer_folder: Folder | None) -> tokenizers.PretrainedTokenizer:
+  if not tokenizer_folder and not tokenizers.is_in(folder):
     raise UserError(
       f"{folder} has no tokenizer ({', '.join(tokenizers.FILES)}); copy the model's there, or give its folder by"
       " --tokenizer"
     )
-  return tokenizers.load_tokenizer(other or folder)
+  return tokenizers.load_tokenizer(tokenizer_folder or folder)
 
 
-def _require(trained: str | None, found: Tokenizer, folder: Path, other: Folder | None) -> None:
-  if trained != found.hash:
-    named = f"the one in {other}" if other else "the one at hand"
+def _require(
+  trained: str | None, tokenizer: Tokenizer, folder: Path, tokenizer_folder: Folder | None
+) -> None:
+  if trained != tokenizer.hash:
+    named = f"the one in {tokenizer_folder}" if tokenizer_folder else "the one at hand"
     raise UserError(
-      f"{folder} was trained with tokenizer {trained}, and {named} is {found.hash}: its ids stand for other text; use"
-      " the model's tokenizer"
+      f"{folder} was trained with tokenizer {trained}, and {named} is {tokenizer.hash}: its ids stand for other text; "
+      "use the model's tokenizer"
     )

@@ -51,9 +51,9 @@ class PromptTemplate:
     self._parts: list[tuple[str, str | None]] = []
     for literal, name, form, conversion in parsed:
       if name is not None and (not name.isidentifier() or form or conversion):
-        shown = name + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
+        field = name + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
         raise UserError(
-          f"template {text!r} has the field {{{shown}}}; a field is a plain name such as {{word}}"
+          f"template {text!r} has the field {{{field}}}; a field is a plain name such as {{word}}"
         )
       self._parts.append((literal, name))
     self.fields = tuple(dict.fromkeys(name for _, name in self._parts if name is not None))
@@ -157,14 +157,14 @@ class PromptLayout:
     Raises:
       UserError: for fewer than k examples that are not the item, or a field without a value.
     """
-    questions = [self._question(other) for other in pool] if k else []
-    answers = [other.get(self.answer, "") for other in pool] if self.balanced else []
+    questions = [self._question(example) for example in pool] if k else []
+    answers = [example.get(self.answer, "") for example in pool] if self.balanced else []
     chosen = choose_examples(questions, answers, self._question(item), k, seed)
     examples = [self.template.fill(**pool[number]) for number in chosen]
     before = [self.instruction] if self.instruction else []
-    asked = self._open(item) if blank is None else self.template.fill(**{**item, self.answer: blank})
+    question = self._open(item) if blank is None else self.template.fill(**{**item, self.answer: blank})
     return FewShotPrompt(
-      self.separator.join([*before, *examples, asked]), self.separator.join([*before, asked]), chosen
+      self.separator.join([*before, *examples, question]), self.separator.join([*before, question]), chosen
     )
 
   def _open(self, item: Item) -> str:
@@ -176,7 +176,7 @@ class PromptLayout:
 
 
 def choose_examples(
-  questions: Sequence[Question], answers: Sequence[str], asked: Question, k: int, seed: int
+  questions: Sequence[Question], answers: Sequence[str], item: Question, k: int, seed: int
 ) -> tuple[int, ...]:
   """Returns the indices of k examples, in random order, all with other questions.
 
@@ -185,7 +185,7 @@ def choose_examples(
   Args:
     questions: of each example.
     answers: of each example; empty chooses without balancing.
-    asked: the question to exclude.
+    item: the question to exclude.
     k: number of examples.
     seed: of choice and order.
 
@@ -194,12 +194,12 @@ def choose_examples(
   """
   if k < 0:
     raise UserError(f"k {k} is not allowed; ask for 0 examples or more")
-  able = [number for number, question in enumerate(questions) if question != asked]
+  able = [number for number, question in enumerate(questions) if question != item]
   if k > len(able):
     raise UserError(
       f"{k} examples are requested, but the pool has {len(able)} without the item itself; ask for fewer"
     )
-  draw = random.Random(f"{seed} {zlib.crc32(repr(asked).encode(errors='surrogatepass'))}")
+  draw = random.Random(f"{seed} {zlib.crc32(repr(item).encode(errors='surrogatepass'))}")
   draw.shuffle(able)
   chosen = (_in_turn(able, answers, draw) if answers else able)[:k]
   draw.shuffle(chosen)
@@ -214,7 +214,9 @@ def _in_turn(able: list[int], answers: Sequence[str], draw: random.Random) -> li
   order = sorted(groups)
   draw.shuffle(order)
   turns = [
-    (turn, place, number) for place, name in enumerate(order) for turn, number in enumerate(groups[name])
+    (turn, position, number)
+    for position, name in enumerate(order)
+    for turn, number in enumerate(groups[name])
   ]
   return [number for _, _, number in sorted(turns)]
 

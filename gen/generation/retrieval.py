@@ -90,10 +90,12 @@ class Bm25Index:
 
   def search(self, query: str, count: int) -> list[RetrievedPassages]:
     """Returns at most `count` passages with a word of the query, best first."""
-    asked = [word for word in search_words(query) if word in self._known]
-    if not asked:
+    words = [word for word in search_words(query) if word in self._known]
+    if not words:
       return []
-    return [found for found in _best(self.passages, self._index.get_scores(asked), count) if found.score > 0]
+    return [
+      passage for passage in _best(self.passages, self._index.get_scores(words), count) if passage.score > 0
+    ]
 
 
 class EmbeddingIndex:
@@ -127,11 +129,11 @@ def search_words(content: str) -> list[str]:
   >>> search_words("See jax.lax.top_k!")
   ['see', 'jax', 'lax', 'top_k', 'top', 'k']
   """
-  found = []
+  words = []
   for word in re.findall(r"\w+", content.lower()):
     parts = [part for part in word.split("_") if part]
-    found += [word, *parts] if len(parts) > 1 else [word]
-  return found
+    words += [word, *parts] if len(parts) > 1 else [word]
+  return words
 
 
 def embed_texts(encoder: LoadedModel, texts: Sequence[str], batch: int = 16) -> np.ndarray:
@@ -207,15 +209,15 @@ class GroundedPrompt(NamedTuple):
   @property
   def sources(self) -> list[str]:
     """The distinct sources of the passages, best first."""
-    return list(dict.fromkeys(found.passage.source for found in self.used))
+    return list(dict.fromkeys(retrieved.passage.source for retrieved in self.used))
 
 
 def ground_question(
   restored: LoadedModel,
   question: str,
-  found: Sequence[RetrievedPassages],
+  passages: Sequence[RetrievedPassages],
   new: int,
-  shown: PromptTemplate = SHOWN,
+  template: PromptTemplate = SHOWN,
   blank: str = text.BLANK,
 ) -> GroundedPrompt:
   """Returns a prompt of the question and as many passages as fit with the new tokens, the best ones first.
@@ -225,9 +227,9 @@ def ground_question(
   Args:
     restored: the model that is to answer.
     question: a prompt without passages.
-    found: from a search, best first.
+    passages: from a search, best first.
     new: maximum tokens of the answer.
-    shown: template of a passage, with fields text, source and number.
+    template: of a passage, with fields text, source and number.
     blank: the mark of a blank in the prompt of a model that fills blanks.
 
   Raises:
@@ -240,22 +242,22 @@ def ground_question(
       f" window's {count.window}; shorten it, or ask for fewer tokens"
     )
   prompt, used, left_out = question, list[RetrievedPassages](), list[RetrievedPassages]()
-  for one in found:
-    longer = _joined(shown, [*used, one], question)
+  for retrieved in passages:
+    longer = _joined(template, [*used, retrieved], question)
     tried = text.count_tokens(restored, longer, new, blank)
     if tried.left is not None and tried.left < 0:
-      left_out.append(one)
+      left_out.append(retrieved)
     else:
       prompt, count = longer, tried
-      used.append(one)
+      used.append(retrieved)
   return GroundedPrompt(prompt, used, left_out, count.prompt, count.window)
 
 
-def _joined(shown: PromptTemplate, used: Sequence[RetrievedPassages], question: str) -> str:
+def _joined(template: PromptTemplate, used: Sequence[RetrievedPassages], question: str) -> str:
   """Returns the passages and the question, with the best passage next to the question."""
   parts = [
-    shown.fill(text=one.passage.text, source=one.passage.source, number=str(number))
-    for number, one in enumerate(used, 1)
+    template.fill(text=retrieved.passage.text, source=retrieved.passage.source, number=str(number))
+    for number, retrieved in enumerate(used, 1)
   ]
   return "".join(reversed(parts)) + question
 

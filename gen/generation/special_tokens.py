@@ -48,12 +48,12 @@ def encode_with_special(tokenizer: Tokenizer, text: str, marks: tuple[tuple[str,
   numbers = dict(there)
   longest_first = sorted(numbers, key=len, reverse=True)
   pieces = re.split(f"({'|'.join(map(re.escape, longest_first))})", text)
-  found = [
-    np.array([numbers[piece]], np.int32) if place % 2 else tokenizer.encode(piece)
-    for place, piece in enumerate(pieces)
+  tokens = [
+    np.array([numbers[piece]], np.int32) if piece_number % 2 else tokenizer.encode(piece)
+    for piece_number, piece in enumerate(pieces)
     if piece
   ]
-  return np.concatenate(found)
+  return np.concatenate(tokens)
 
 
 def _special(tokenizer: Tokenizer) -> dict[str, int]:

@@ -146,8 +146,10 @@ def stream_answers(
   }
   module, limit = restored.module, options.get("max_tokens", decode.DecodeLimits.max_tokens)
   pace = every or (decode.TOKENS_PER_CHUNK if stop_strings else limit)
-  for found in decode.stream_tokens(module, restored.params, prompts, sampler, key, every=pace, **options):
-    written = [_answer(restored, found, row, stop_strings) for row in range(len(prompts))]
+  for generated in decode.stream_tokens(
+    module, restored.params, prompts, sampler, key, every=pace, **options
+  ):
+    written = [_answer(restored, generated, row, stop_strings) for row in range(len(prompts))]
     if every:
       yield written
   if not every:
@@ -155,13 +157,15 @@ def stream_answers(
 
 
 def _answer(
-  restored: LoadedModel, found: decode.GeneratedTokens, row: int, stop_strings: tuple[str, ...]
+  restored: LoadedModel, generated: decode.GeneratedTokens, row: int, stop_strings: tuple[str, ...]
 ) -> TextAnswer:
-  tokens = found.rows()[row]
+  tokens = generated.rows()[row]
   text = detokenize(restored, tokens)
-  places = [text.index(stop) for stop in stop_strings if stop in text] if found.stopped_b[row] else []
+  places = [text.index(stop) for stop in stop_strings if stop in text] if generated.stopped_b[row] else []
   text = text[: min(places)] if places else text
-  return TextAnswer(text, tokens, float(found.log_probabilities_bn[row].sum()), bool(found.stopped_b[row]))
+  return TextAnswer(
+    text, tokens, float(generated.log_probabilities_bn[row].sum()), bool(generated.stopped_b[row])
+  )
 
 
 def _filled(
@@ -169,12 +173,12 @@ def _filled(
 ) -> list[TextAnswer]:
   tokenizer = restored.tokenizer
   marks = [i for i in range(restored.model.vocab) if i >= tokenizer.vocab or tokenizer.is_special(i)]
-  found = infilling.fill_masks(
+  filled = infilling.fill_masks(
     restored.module, restored.params, prompts, tokenizer.mask, sampler, key, order="surest", banned=marks
   )
   return [
     TextAnswer(tokenizer.decode(ids), ids[prompt == tokenizer.mask], float(log.sum()), True)
-    for ids, log, prompt in zip(found.texts, found.log_probabilities, prompts, strict=True)
+    for ids, log, prompt in zip(filled.texts, filled.log_probabilities, prompts, strict=True)
   ]
 
 

@@ -92,8 +92,8 @@ def answer_with_tools(
   halts = stop_strings if registry is None else (tools.ARROW, *stop_strings)
   while any(not row.done for row in rows):
     waiting = [row for row in rows if not row.done]
-    found = _round(restored, waiting, len(rows), sampler, key, halts, policy)
-    for row, (tokens, stopped) in zip(waiting, found, strict=True):
+    generated = _round(restored, waiting, len(rows), sampler, key, halts, policy)
+    for row, (tokens, stopped) in zip(waiting, generated, strict=True):
       _take(
         restored,
         row,
@@ -130,13 +130,13 @@ def _round(
     drawn, params = [], compiled_decoding.unstack_layers(restored.params)
     for row in rows:
       start = (*how.start, *row.said.tolist())
-      one = decode.generate(restored.module, params, [row.ids], sampler, key, start=start, **options)
-      drawn.append((one.rows()[0], bool(one.stopped_b[0])))
+      row_tokens = decode.generate(restored.module, params, [row.ids], sampler, key, start=start, **options)
+      drawn.append((row_tokens.rows()[0], bool(row_tokens.stopped_b[0])))
     return drawn
-  given = [np.concatenate([row.ids, row.said]) for row in rows]
-  given += [given[-1]] * (batch - len(given))  # one shape for all rounds
-  found = decode.generate(restored.module, restored.params, given, sampler, key, **options)
-  return [(found.rows()[i], bool(found.stopped_b[i])) for i in range(len(rows))]
+  prompts = [np.concatenate([row.ids, row.said]) for row in rows]
+  prompts += [prompts[-1]] * (batch - len(prompts))  # one shape for all rounds
+  generated = decode.generate(restored.module, restored.params, prompts, sampler, key, **options)
+  return [(generated.rows()[i], bool(generated.stopped_b[i])) for i in range(len(rows))]
 
 
 def _take(
@@ -159,17 +159,17 @@ def _take(
   if arrow < 0 or registry is None:
     row.said, row.text, row.stopped = np.concatenate([row.said, tokens]), row.text + new, stopped
     return
-  asked = new[: arrow + len(tools.ARROW)]
-  call = tools.find_open_call(row.prompt + row.text + asked)
+  call_text = new[: arrow + len(tools.ARROW)]
+  call = tools.find_open_call(row.prompt + row.text + call_text)
   if call is None:
     ended = bool(len(tokens)) and int(tokens[-1]) in restored.reading.stop
     row.said, row.text, row.stopped = np.concatenate([row.said, tokens]), row.text + new, ended
     return
   result = registry.result(call) if len(row.calls) < max_calls else f"error: no more than {max_calls} calls"
   row.calls.append(ToolCall(call, result))
-  if asked != new:  # the last token contains text after the arrow, which is dropped
+  if call_text != new:  # the last token contains text after the arrow, which is dropped
     before = text.detokenize(restored, tokens[:-1])
-    tokens = np.concatenate([tokens[:-1], restored.tokenizer.encode(asked[len(before) :])])
+    tokens = np.concatenate([tokens[:-1], restored.tokenizer.encode(call_text[len(before) :])])
   put = f" {result}{tools.CLOSE}"
   row.said = np.concatenate([row.said, tokens, restored.tokenizer.encode(put)]).astype(np.int32)
-  row.text += asked + put
+  row.text += call_text + put

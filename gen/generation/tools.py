@@ -104,10 +104,10 @@ class ToolRegistry:
   def result(self, call: str) -> str:
     """Returns the result of a call as text, or `error: ...` in one line; never raises."""
     try:
-      found = self._run(*self.parse(call))
+      value = self._run(*self.parse(call))
     except ToolError as error:
       return f"error: {error}"[: self.limits.result]
-    return found
+    return value
 
   def parse(self, call: str) -> tuple[Tool, dict[str, Any]]:
     """Returns the tool of a call and its arguments by name.
@@ -133,18 +133,18 @@ class ToolRegistry:
     names = list(tool.types)
     if len(node.args) > len(names):
       raise ToolError(f"{tool.name} takes {len(names)} arguments, not {len(node.args)}")
-    given: list[tuple[str | None, ast.expr]] = [*zip(names, node.args, strict=False)]
-    found: dict[str, Any] = {}
-    for name, value in [*given, *((keyword.arg, keyword.value) for keyword in node.keywords)]:
+    arguments: list[tuple[str | None, ast.expr]] = [*zip(names, node.args, strict=False)]
+    values: dict[str, Any] = {}
+    for name, value in [*arguments, *((keyword.arg, keyword.value) for keyword in node.keywords)]:
       if name is None or name not in tool.types:
         raise ToolError(f"{tool.name} has no argument {name}; write {tool.signature}")
-      if name in found:
+      if name in values:
         raise ToolError(f"{tool.name} has {name} twice")
-      found[name] = _literal(tool, name, value)
+      values[name] = _literal(tool, name, value)
     for name in names[: tool.needed]:
-      if name not in found:
+      if name not in values:
         raise ToolError(f"{tool.name} needs a value for {name}")
-    return found
+    return values
 
   def _run(self, tool: Tool, arguments: dict[str, Any]) -> str:
     results: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
@@ -157,30 +157,30 @@ class ToolRegistry:
 
     threading.Thread(target=work, name=f"tool {tool.name}", daemon=True).start()
     try:
-      found, error = results.get(timeout=self.limits.seconds)
+      value, error = results.get(timeout=self.limits.seconds)
     except queue.Empty:
       raise ToolError(f"{tool.name} took longer than {self.limits.seconds:g} s") from None
     if error is not None:
       raise ToolError(" ".join(f"{error}".split()) or type(error).__name__)
-    if len(found) > self.limits.result:
+    if len(value) > self.limits.result:
       raise ToolError(f"the result of {tool.name} is longer than {self.limits.result} characters")
-    return found.replace("\n", " ").replace(CLOSE, ")")
+    return value.replace("\n", " ").replace(CLOSE, ")")
 
 
 def _literal(tool: Tool, name: str, value: ast.expr) -> Any:
   kind = tool.types[name]
   try:
-    found = ast.literal_eval(value)
+    literal = ast.literal_eval(value)
   except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
     raise ToolError(f"{name} of {tool.name} must be a plain value, not an expression") from None
-  if kind is float and type(found) is int:
+  if kind is float and type(literal) is int:
     try:
-      return float(found)
+      return float(literal)
     except OverflowError:
       raise ToolError(f"{name} of {tool.name} is too large") from None
-  if type(found) is not kind:
+  if type(literal) is not kind:
     raise ToolError(f"{name} of {tool.name} must be of type {kind.__name__}")
-  return found
+  return literal
 
 
 _BINARY: dict[type, Callable[[Any, Any], Any]] = {
@@ -232,16 +232,16 @@ def _value(node: ast.expr, depth: int) -> int | float:
   left, right = _value(node.left, depth - 1), _value(node.right, depth - 1)
   if isinstance(node.op, ast.Pow):
     _check_power(left, right)
-  found = _BINARY[type(node.op)](left, right)
-  if isinstance(found, complex):
+  result = _BINARY[type(node.op)](left, right)
+  if isinstance(result, complex):
     raise ValueError("the result is no real number")
-  return _small(found)
+  return _small(result)
 
 
 def _check_power(base: int | float, exponent: int | float) -> None:
   """Raises ValueError for a power of integers that would take long."""
-  whole = isinstance(base, int) and isinstance(exponent, int)
-  if whole and abs(exponent) * max(1, int(base).bit_length()) > MAX_BITS:
+  integers = isinstance(base, int) and isinstance(exponent, int)
+  if integers and abs(exponent) * max(1, int(base).bit_length()) > MAX_BITS:
     raise ValueError("the number is too large")
 
 
@@ -268,8 +268,8 @@ def standard_tools(
   @registry.tool
   def calculator(expression: str) -> str:
     """Computes an expression."""
-    found = evaluate_arithmetic(expression)
-    return str(found) if isinstance(found, int) else f"{found:.10g}"
+    value = evaluate_arithmetic(expression)
+    return str(value) if isinstance(value, int) else f"{value:.10g}"
 
   @registry.tool
   def date(days: int = 0) -> str:
