@@ -64,12 +64,16 @@ def _describe_exactly(model: Model, dtype: str, like: dict[str, Any] | None) -> 
   hf.pop("torch_dtype", None)  # older name of dtype
   hf["dtype"] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}[dtype]
   file = tensor_files.SINGLE
-  stored = [StoredTensors(found.full(name, head), file, dtype, shape, name) for name, shape in names.items()]
-  for group in found.twins:
+  stored = [
+    StoredTensors(architecture.full(name, head), file, dtype, shape, name) for name, shape in names.items()
+  ]
+  for group in architecture.twins:
     # Other readers may use fields that have no effect here.
-    more = [name for name in group if group[0] in names and found.is_unused(name)]
-    stored += [StoredTensors(found.full(name, head), file, dtype, names[group[0]], group[0]) for name in more]
-  return Pretrained(model, found.name, head, hf, tuple(stored), {file: {"format": "pt"}})
+    more = [name for name in group if group[0] in names and architecture.is_unused(name)]
+    stored += [
+      StoredTensors(architecture.full(name, head), file, dtype, names[group[0]], group[0]) for name in more
+    ]
+  return Pretrained(model, architecture.name, head, hf, tuple(stored), {file: {"format": "pt"}})
 
 
 def _names(model: Model, arrays: Mapping[str, np.ndarray], found: Architecture) -> dict[str, tuple[int, ...]]:
@@ -83,8 +87,8 @@ def _difference(model: Model, arrays: Mapping[str, np.ndarray], found: Architect
   names = _names(model, arrays, found)
   contents = TensorContents(frozenset(names), found.classes[kind], found.output in names, kind)
   try:
-    hf = found.complete(found.describe(model))
-    theirs, ours = _meaning(found.model(hf, contents)), _meaning(model)
+    hf = architecture.complete(architecture.describe(model))
+    theirs, ours = _meaning(architecture.model(hf, contents)), _meaning(model)
   except UserError as error:
     return [str(error)] * len(dataclasses.fields(Model))
   return [
@@ -94,8 +98,8 @@ def _difference(model: Model, arrays: Mapping[str, np.ndarray], found: Architect
   ]
 
 
-def _equal(one: Any, other: Any) -> bool:
-  return one == other or (isinstance(one, float) and math.isclose(one, other, rel_tol=1e-9))
+def _equal(first: Any, second: Any) -> bool:
+  return first == second or (isinstance(first, float) and math.isclose(first, second, rel_tol=1e-9))
 
 
 def _meaning(model: Model) -> dict[str, Any]:

@@ -140,9 +140,9 @@ def read_generation_config(folder: Path, hf: dict[str, Any], vocab: int) -> Gene
 
 def _notes(values: dict[str, Any], name: str) -> tuple[str, ...]:
   notes = []
-  asked = [key for key, neutral in _UNSUPPORTED.items() if not _neutral(values.get(key), neutral)]
-  if asked:
-    listed = ", ".join(f"{key} {_short(values[key])}" for key in asked)
+  unsupported = [key for key, neutral in _UNSUPPORTED.items() if not _neutral(values.get(key), neutral)]
+  if unsupported:
+    listed = ", ".join(f"{key} {_short(values[key])}" for key in unsupported)
     notes.append(f"{name} sets {listed}, which is not supported: outputs differ from those of transformers")
   skipped = (_OF_SAMPLING if values.get("do_sample") is not True else ()) + (
     _OF_BEAMS if _neutral(values.get("num_beams"), 1) else ()
@@ -180,8 +180,8 @@ def _bad_words(values: dict[str, Any], name: str, eos: Ids, vocab: int) -> tuple
   if sum(map(len, words)) > 1 << 20:
     raise UserError(f"{name}: bad_words_ids holds more than {1 << 20:,} ids")
   # As in transformers, a bad word that is only an end token is ignored.
-  kept = {tuple(word) for word in words if word not in [[token] for token in eos]}
-  return tuple(sorted(word for word in kept if all(0 <= token < vocab for token in word)))
+  sequences = {tuple(word) for word in words if word not in [[token] for token in eos]}
+  return tuple(sorted(word for word in sequences if all(0 <= token < vocab for token in word)))
 
 
 def _is_id(value: Any) -> bool:
@@ -197,10 +197,10 @@ def _ids(values: dict[str, Any], key: str, name: str) -> Ids:
 
 
 def _id(values: dict[str, Any], key: str, name: str) -> int | None:
-  found = _ids(values, key, name)
-  if len(found) > 1:
+  ids = _ids(values, key, name)
+  if len(ids) > 1:
     raise UserError(f"{name}: {key} is {_short(values[key])}; one id is supported, the same for every text")
-  return found[0] if found else None
+  return ids[0] if ids else None
 
 
 def _number(values: dict[str, Any], key: str, name: str, kind: type, default: float | None) -> Any:

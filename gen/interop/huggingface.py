@@ -84,13 +84,13 @@ def _types(model: Pretrained, shapes: dict[str, Any]) -> dict[str, np.dtype]:
   by_row: dict[str, set[str]] = {}
   for stored in model.tensors:
     by_row.setdefault(stored.row, set()).add(stored.dtype)
-  found: dict[str, set[str]] = {path: set() for path in shapes}
+  dtypes: dict[str, set[str]] = {path: set() for path in shapes}
   for row in model.table.rows(model.config):
     for path in row.paths:
       if path in shapes:
         layers = shapes[path].shape[0] if "{}" in row.name else 1
-        found[path] |= set().union(*(by_row[row.name.format(layer)] for layer in range(layers)))
-  return {path: DTYPES[next(iter(words)) if len(words) == 1 else "F32"] for path, words in found.items()}
+        dtypes[path] |= set().union(*(by_row[row.name.format(layer)] for layer in range(layers)))
+  return {path: DTYPES[next(iter(words)) if len(words) == 1 else "F32"] for path, words in dtypes.items()}
 
 
 def save_checkpoint(directory: str | Path, model: Pretrained | Model, params: Any) -> None:
@@ -170,11 +170,11 @@ class _Pieces:
 
 
 def _write(directory: Path, model: Pretrained, entries: dict[str, list[NewTensor]]) -> None:
-  for file, found in entries.items():
-    tensor_files.write_tensors(directory / file, found, model.metadata[file])
+  for file, file_entries in entries.items():
+    tensor_files.write_tensors(directory / file, file_entries, model.metadata[file])
   stale = tensor_files.SINGLE if model.index is not None else tensor_files.INDEX
   if model.index is not None:
-    weight_map = {entry.name: file for file, found in entries.items() for entry in found}
+    weight_map = {entry.name: file for file, file_entries in entries.items() for entry in file_entries}
     index = {"metadata": model.index, "weight_map": weight_map}
     (directory / tensor_files.INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
   if stale not in entries:  # otherwise readers would use the old files
@@ -217,7 +217,7 @@ def forward_pass(
   config = model if isinstance(model, Model) else described.config
   program = _program(json.dumps(to_dict(config)), described.head)
   with jax.default_matmul_precision("highest"):
-    return np.asarray(program(parameters.to_device(params), given))
+    return np.asarray(program(parameters.to_device(params), arguments))
 
 
 @functools.lru_cache(maxsize=16)

@@ -32,11 +32,11 @@ def prepare_inputs(
   if places_bt is None:
     places_bt = np.broadcast_to(np.arange(ids_bt.shape[1]), ids_bt.shape)
   _fits(model, places_bt)
-  given = {"inputs_bt": ids_bt, "key_segments_bt": mask_bt, "positions_bt": places_bt.astype(np.int32)}
+  arguments = {"inputs_bt": ids_bt, "key_segments_bt": mask_bt, "positions_bt": places_bt.astype(np.int32)}
   if token_type_ids is not None:
-    given["token_types_bt"] = _ids("token_type_ids", token_type_ids, model.config.token_types)
-    _same_shape("token_type_ids", given["token_types_bt"], ids_bt)
-  return given
+    arguments["token_types_bt"] = _ids("token_type_ids", token_type_ids, model.config.token_types)
+    _same_shape("token_type_ids", arguments["token_types_bt"], ids_bt)
+  return arguments
 
 
 def _target(model: Pretrained, ids_bs: np.ndarray, decoder_input_ids: Any) -> np.ndarray:
@@ -54,17 +54,17 @@ def _target(model: Pretrained, ids_bs: np.ndarray, decoder_input_ids: Any) -> np
 
 
 def _ids(name: str, ids: Any, limit: int) -> np.ndarray:
-  found = np.asarray(ids)
-  if found.ndim != 2 or not found.size or not np.issubdtype(found.dtype, np.integer):
-    raise UserError(f"{name} is {found.dtype} {list(found.shape)}; it must be integers [batch, length]")
-  if found.min() < 0 or found.max() >= limit:
-    raise UserError(f"{name} holds {found.min()} to {found.max()}; it must be 0 to {limit - 1}")
-  return found.astype(np.int32)
+  array = np.asarray(ids)
+  if array.ndim != 2 or not array.size or not np.issubdtype(array.dtype, np.integer):
+    raise UserError(f"{name} is {array.dtype} {list(array.shape)}; it must be integers [batch, length]")
+  if array.min() < 0 or array.max() >= limit:
+    raise UserError(f"{name} holds {array.min()} to {array.max()}; it must be 0 to {limit - 1}")
+  return array.astype(np.int32)
 
 
-def _same_shape(name: str, given: np.ndarray, ids_bt: np.ndarray) -> None:
-  if given.shape != ids_bt.shape:
-    raise UserError(f"{name} has the shape {list(given.shape)}, but input_ids has {list(ids_bt.shape)}")
+def _same_shape(name: str, array: np.ndarray, ids_bt: np.ndarray) -> None:
+  if array.shape != ids_bt.shape:
+    raise UserError(f"{name} has the shape {list(array.shape)}, but input_ids has {list(ids_bt.shape)}")
 
 
 def _fits(model: Pretrained, places: np.ndarray) -> None:

@@ -96,7 +96,7 @@ def find_checkpoint(directory: Path) -> tuple[Pretrained, TensorListing]:
   rows, own_output = _resolve(directory, found, values, head, plain)
   contents = TensorContents(frozenset(rows.values()), head, own_output, kind)
   try:
-    config = found.model(values, contents)
+    config = architecture.model(values, contents)
     _check_size(config, listed)
   except (ArithmeticError, LookupError, TypeError, ValueError) as error:
     if isinstance(error, UserError):
@@ -110,7 +110,7 @@ def find_checkpoint(directory: Path) -> tuple[Pretrained, TensorListing]:
   beside = directory / generation_config.NAME
   generation = beside.read_bytes() if beside.is_file() else None
   tensors, metadata, index = tuple(stored), listed.metadata, listed.overview
-  return Pretrained(config, found.name, head, hf, tensors, metadata, index, notes, generation), listed
+  return Pretrained(config, architecture.name, head, hf, tensors, metadata, index, notes, generation), listed
 
 
 def _check_size(config: Model, listed: TensorListing) -> None:
@@ -130,21 +130,25 @@ def _check_size(config: Model, listed: TensorListing) -> None:
     raise UserError(f"config.json describes {total:,} parameters, but the files hold only {there:,} numbers")
 
 
-def _plain_names(found: Architecture, listed: TensorListing) -> dict[str, TensorHeader]:
+def _plain_names(architecture: Architecture, listed: TensorListing) -> dict[str, TensorHeader]:
   """Returns the tensors by their names in the tables."""
   plain: dict[str, TensorHeader] = {}
   for tensor in listed.tensors.values():
-    name = found.plain(tensor.name)
+    name = architecture.plain(tensor.name)
     if name in plain:
       raise UserError(f"{tensor.file}: {tensor.name} and {plain[name].name} are the same tensor")
     plain[name] = tensor
   return plain
 
 
-def _has_head(found: Architecture, plain: Mapping[str, TensorHeader], listed: TensorListing) -> bool:
+def _has_head(architecture: Architecture, plain: Mapping[str, TensorHeader], listed: TensorListing) -> bool:
   """Returns whether tensors without a named class include a head: then their names begin with the prefix."""
-  prefixed = bool(found.prefix) and any(name.startswith(found.prefix) for name in listed.tensors)
-  return any(name.startswith(found.head_names) for name in plain) or (found.plain_head and prefixed)
+  prefixed = bool(architecture.prefix) and any(
+    name.startswith(architecture.prefix) for name in listed.tensors
+  )
+  return any(name.startswith(architecture.head_names) for name in plain) or (
+    architecture.plain_head and prefixed
+  )
 
 
 def _resolve(
@@ -157,16 +161,16 @@ def _resolve(
     first, *others = [name for name in group if name in plain] or [""]
     if first:
       rows[first] = group[0]
-    for other in others:
-      if other == found.output and own_output:
+    for copy in others:
+      if copy == architecture.output and own_output:
         continue
-      if tensor_files.same_tensors(directory, plain[first], plain[other]):
-        rows[other] = group[0]
-      elif other == found.output and head:
+      if tensor_files.same_tensors(directory, plain[first], plain[copy]):
+        rows[copy] = group[0]
+      elif copy == architecture.output and head:
         own_output = True
-      elif not found.is_unused(other):
+      elif not architecture.is_unused(copy):
         raise UserError(
-          f"{plain[other].name} differs from {plain[first].name}; an untied copy is not supported"
+          f"{plain[copy].name} differs from {plain[first].name}; an untied copy is not supported"
         )
   return rows, own_output
 
@@ -178,18 +182,18 @@ def tensor_slots(rows: TensorRows, flat: Mapping[str, np.ndarray]) -> dict[str, 
     rows: the table of the architecture.
     flat: parameters by path; those of layers have the layer as first axis.
   """
-  found = {}
+  slots = {}
   for row in rows:
     if not all(path in flat for path in row.paths):
       continue
     arrays = [flat[path] for path in row.paths]
     if "{}" not in row.name:
-      found[row.name] = TensorSlot(row.layout, tuple(row.layout.view(array) for array in arrays))
+      slots[row.name] = TensorSlot(row.layout, tuple(row.layout.view(array) for array in arrays))
       continue
     for layer in range(arrays[0].shape[0]):
       views = tuple(row.layout.view(array[layer]) for array in arrays)
-      found[row.name.format(layer)] = TensorSlot(row.layout, views)
-  return found
+      slots[row.name.format(layer)] = TensorSlot(row.layout, views)
+  return slots
 
 
 def check_tensors(model: Pretrained, wanted: Mapping[str, tuple[int, ...]]) -> None:

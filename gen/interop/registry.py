@@ -39,14 +39,14 @@ def find_architecture(hf: dict[str, Any]) -> Architecture:
   if isinstance(name, str) and name in REFUSED:
     raise UserError(f"config.json: model_type {name!r} is not supported, because {REFUSED[name]}")
   if not isinstance(name, str) or name not in ARCHITECTURES:
-    shown = repr(name) if isinstance(name, str) and len(name) <= 60 else "of this value"
+    excerpt = repr(name) if isinstance(name, str) and len(name) <= 60 else "of this value"
     raise UserError(
-      f"config.json: model_type {shown} is not supported; supported are {', '.join(ARCHITECTURES)}"
+      f"config.json: model_type {excerpt} is not supported; supported are {', '.join(ARCHITECTURES)}"
     )
   return ARCHITECTURES[name]
 
 
-def class_name(found: Architecture, hf: dict[str, Any]) -> str:
+def class_name(architecture: Architecture, hf: dict[str, Any]) -> str:
   """Returns the class that a config.json names, or an empty string.
 
   Raises:
@@ -56,8 +56,9 @@ def class_name(found: Architecture, hf: dict[str, Any]) -> str:
   name = named[0] if isinstance(named, list) else named
   if not isinstance(name, str):
     raise UserError("config.json: architectures must be a list of names of classes")
-  if name and name not in found.classes:
+  if name and name not in architecture.classes:
     raise UserError(
-      f"config.json: the class {name[:60]} of {found.name} is not supported; supported are {', '.join(found.classes)}"
+      f"config.json: the class {name[:60]} of {architecture.name} is not supported; supported are "
+      f"{', '.join(architecture.classes)}"
     )
   return str(name)

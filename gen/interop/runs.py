@@ -84,8 +84,8 @@ def export_checkpoint(
   """
   workdir, output = Path(workdir), Path(output)
   run = run_folder.saved_run(workdir)
-  kept = workdir / KEPT
-  like = kept_config(kept) if (kept / pretrained.CONFIG).is_file() else None
+  original = workdir / KEPT
+  like = kept_config(original) if (original / pretrained.CONFIG).is_file() else None
   model = description.describe_model(run.model, like=like)
   with Checkpoints(workdir / "checkpoints") as checkpoints:
     if step is not None and step not in checkpoints.steps():
@@ -95,23 +95,25 @@ def export_checkpoint(
   flat = equivalents.convert_parameters(flat, run.model, model.config)
   huggingface.save_checkpoint(output, model, parameters.unflatten_tree(flat))
   for name in (generation_config.NAME, *TOKENIZER_FILES):
-    if (kept / name).is_file():
-      shutil.copyfile(kept / name, output / name)
+    if (original / name).is_file():
+      shutil.copyfile(original / name, output / name)
   return model
 
 
-def kept_config(kept: Path) -> dict[str, Any]:
+def kept_config(folder: Path) -> dict[str, Any]:
   """Returns the original config.json of an imported run.
 
   Raises:
     UserError: if it cannot be read or was changed.
   """
-  sealed = (kept / checksums.NAME).is_file()
-  names = [name for name in (pretrained.CONFIG, generation_config.NAME) if sealed and (kept / name).is_file()]
-  found = [clause for name in names for clause in checksums.damages_of(kept, name)]
-  if found:
-    raise UserError(f"{kept}: {found[0]}; restore the file, or import the checkpoint again")
-  return tensor_files.read_json(kept / pretrained.CONFIG)
+  sealed = (folder / checksums.NAME).is_file()
+  names = [
+    name for name in (pretrained.CONFIG, generation_config.NAME) if sealed and (folder / name).is_file()
+  ]
+  damages = [clause for name in names for clause in checksums.damages_of(folder, name)]
+  if damages:
+    raise UserError(f"{folder}: {damages[0]}; restore the file, or import the checkpoint again")
+  return tensor_files.read_json(folder / pretrained.CONFIG)
 
 
 def _template(run: Run) -> Any:

@@ -81,18 +81,20 @@ def _metadata(values: Any, path: Path) -> dict[str, str]:
 
 
 def _tensor(path: Path, name: str, entry: Any, start: int, size: int) -> TensorHeader:
-  shown = repr(name if len(name) <= 60 else f"{name[:57]}...")
+  excerpt = repr(name if len(name) <= 60 else f"{name[:57]}...")
   if not isinstance(entry, dict):
-    raise UserError(f"{path} is damaged: its header describes {shown} by {json_reading.describe_kind(entry)}")
+    raise UserError(
+      f"{path} is damaged: its header describes {excerpt} by {json_reading.describe_kind(entry)}"
+    )
   word, shape, offsets = (entry.get(key, ()) for key in ("dtype", "shape", "data_offsets"))
   if not isinstance(word, str) or not _are_sizes(shape) or len(shape) > MAX_AXES:
-    raise UserError(f"{path} is damaged: the type or the shape of {shown} is invalid")
+    raise UserError(f"{path} is damaged: the type or the shape of {excerpt} is invalid")
   if not _are_sizes(offsets) or len(offsets) != 2:
-    raise UserError(f"{path} is damaged: the data_offsets of {shown} are not two whole numbers")
+    raise UserError(f"{path} is damaged: the data_offsets of {excerpt} are not two whole numbers")
   begin, end = offsets
   wanted = math.prod(shape) * _WORD_BYTES.get(word, 0)
   if begin > end or start + end > size or (word in _WORD_BYTES and end - begin != wanted):
-    raise UserError(f"{path} is damaged: the bytes of {shown} are incomplete")
+    raise UserError(f"{path} is damaged: the bytes of {excerpt} are incomplete")
   return TensorHeader(name, path.name, word, tuple(shape), start + begin, start + end)
 
 

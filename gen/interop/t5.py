@@ -79,15 +79,15 @@ def _model(hf: dict[str, Any], contents: TensorContents) -> Model:
       f"config.json: relative_attention_num_buckets {buckets} and relative_attention_max_distance {furthest} leave "
       "no buckets for large distances"
     )
-  whole = contents.kind != "T5EncoderModel" if contents.kind else decoder
+  has_decoder = contents.kind != "T5EncoderModel" if contents.kind else decoder
   # Version 1.1 has an untied output matrix; newer files also state it explicitly.
   scaled = hf.get("scale_decoder_outputs", hf.get("tie_word_embeddings", True) is not False)
   return Model(
-    family="encoder_decoder" if whole else "encoder",
+    family="encoder_decoder" if has_decoder else "encoder",
     vocab=hf["vocab_size"],
     width=hf["d_model"],
     depth=hf["num_layers"],
-    decoder_depth=(hf["num_decoder_layers"] or hf["num_layers"]) if whole else 0,
+    decoder_depth=(hf["num_decoder_layers"] or hf["num_layers"]) if has_decoder else 0,
     heads=hf["num_heads"],
     head_width=hf["d_kv"],
     feed_forward=hf["d_ff"],
@@ -98,7 +98,7 @@ def _model(hf: dict[str, Any], contents: TensorContents) -> Model:
     activation=_ACTIVATIONS[hf["feed_forward_proj"]],
     norm="rmsnorm",
     norm_epsilon=hf["layer_norm_epsilon"],
-    logits_scale=hf["d_model"] ** -0.5 if scaled and contents.head and whole else 1.0,
+    logits_scale=hf["d_model"] ** -0.5 if scaled and contents.head and has_decoder else 1.0,
     tied=not contents.own_output,
     dropout=hf["dropout_rate"],
   )

@@ -53,8 +53,8 @@ def list_tensors(directory: Path) -> TensorListing:
   tensors: dict[str, TensorHeader] = {}
   metadata = {}
   for file in files:
-    found, metadata[file] = safetensors_header.read_header(directory / file)
-    for tensor in found:
+    headers, metadata[file] = safetensors_header.read_header(directory / file)
+    for tensor in headers:
       if placed.get(tensor.name, file) != file:
         continue  # the index maps it to another file
       if tensor.name in tensors:
@@ -158,14 +158,14 @@ def row_blocks(shape: tuple[int, ...], item: int) -> Iterator[slice]:
     yield slice(first, min(first + height, shape[0]))
 
 
-def same_tensors(directory: Path, one: TensorHeader, other: TensorHeader) -> bool:
+def same_tensors(directory: Path, tensor: TensorHeader, other_tensor: TensorHeader) -> bool:
   """Returns whether two tensors hold the same bits in the same shape."""
-  if (one.dtype, one.shape) != (other.dtype, other.shape):
+  if (tensor.dtype, tensor.shape) != (other_tensor.dtype, other_tensor.shape):
     return False
-  with (directory / one.file).open("rb") as first, (directory / other.file).open("rb") as second:
-    first.seek(one.begin)
-    second.seek(other.begin)
-    left = one.end - one.begin
+  with (directory / tensor.file).open("rb") as first, (directory / other_tensor.file).open("rb") as second:
+    first.seek(tensor.begin)
+    second.seek(other_tensor.begin)
+    left = tensor.end - tensor.begin
     while left:
       count = min(left, BLOCK)
       if first.read(count) != second.read(count):

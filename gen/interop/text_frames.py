@@ -39,13 +39,13 @@ class TextFrame(NamedTuple):
 
 
 def frame_of_format(
-  hf: dict[str, Any], asked: GenerationConfig, model: Model, tokenizer: PretrainedTokenizer, head: bool
+  hf: dict[str, Any], generation: GenerationConfig, model: Model, tokenizer: PretrainedTokenizer, head: bool
 ) -> TextFrame:
   """Returns the text format of a Hugging Face checkpoint.
 
   Args:
     hf: its config.json, completed by its architecture's defaults.
-    asked: its generation settings.
+    generation: its generation settings.
     model: its config.
     tokenizer: of the checkpoint.
     head: whether it has a language-model head.
@@ -59,31 +59,31 @@ def frame_of_format(
   if model.family not in ("encoder", "encoder_decoder"):
     after = ()  # a prompt that is continued has no end
   start: Ids = (0,)
-  constraints = asked.constraints
+  constraints = generation.constraints
   if model.family == "encoder_decoder":
-    start = _start(hf, asked, model.vocab if head else 0)
+    start = _start(hf, generation, model.vocab if head else 0)
     constraints = constraints._replace(min_new=max(0, constraints.min_new - len(start) + 1))
   forced_notes: tuple[str, ...] = ()
-  if model.family not in ("encoder", "encoder_decoder") and asked.forced_bos is not None:
-    if 0 <= asked.forced_bos < model.vocab:
-      constraints = constraints._replace(forced_second=asked.forced_bos)
+  if model.family not in ("encoder", "encoder_decoder") and generation.forced_bos is not None:
+    if 0 <= generation.forced_bos < model.vocab:
+      constraints = constraints._replace(forced_second=generation.forced_bos)
     else:
       forced_notes = (
-        f"forced_bos_token_id {asked.forced_bos} is outside the model's {model.vocab} ids: it is not used",
+        f"forced_bos_token_id {generation.forced_bos} is outside the model's {model.vocab} ids: it is not used",
       )
-  stop, end_notes = _stop(asked.eos, model.vocab, tokenizer)
-  notes = (asked.notes + forced_notes + end_notes if model.family != "encoder" else ()) + _size_notes(
+  stop, end_notes = _stop(generation.eos, model.vocab, tokenizer)
+  notes = (generation.notes + forced_notes + end_notes if model.family != "encoder" else ()) + _size_notes(
     model, tokenizer
   )
   return TextFrame(objective, before, after, start, stop, head, constraints=constraints, notes=notes)
 
 
-def _start(hf: dict[str, Any], asked: GenerationConfig, vocab: int) -> Ids:
+def _start(hf: dict[str, Any], generation: GenerationConfig, vocab: int) -> Ids:
   """Returns the first ids of a target: the start token, and the forced token after it."""
-  first = asked.decoder_start
+  first = generation.decoder_start
   if first is None:
     first = next((hf[key] for key in ("pad_token_id", "bos_token_id") if hf.get(key) is not None), 0)
-  start = (first,) if asked.forced_bos is None else (first, asked.forced_bos)
+  start = (first,) if generation.forced_bos is None else (first, generation.forced_bos)
   for token in start:
     if vocab and not 0 <= token < vocab:
       raise UserError(

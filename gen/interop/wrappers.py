@@ -13,7 +13,7 @@ WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_
 OUTER = "model."  # of the attribute that holds the model in a training module
 
 
-def unwrap_names(listed: TensorListing, found: Architecture) -> tuple[TensorListing, tuple[str, ...]]:
+def unwrap_names(listed: TensorListing, architecture: Architecture) -> tuple[TensorListing, tuple[str, ...]]:
   """Returns the tensors under unwrapped names, and a sentence if these differ from the files'.
 
   Raises:
@@ -21,7 +21,7 @@ def unwrap_names(listed: TensorListing, found: Architecture) -> tuple[TensorList
   """
   taken: set[str] = set()
   names = {name: _without(name, taken) for name in listed.tensors}
-  while names and _is_outer(set(names.values()), found):
+  while names and _is_outer(set(names.values()), architecture):
     names = {old: new.removeprefix(OUTER) for old, new in names.items()}
     taken.add(OUTER)
   if not taken:
@@ -41,17 +41,17 @@ def unwrap_names(listed: TensorListing, found: Architecture) -> tuple[TensorList
 
 def _without(name: str, taken: set[str]) -> str:
   parts = name.split(".")
-  kept = [part for part in parts if part not in WRAPPERS]
+  outer = [part for part in parts if part not in WRAPPERS]
   taken.update(f"{part}." for part in parts if part in WRAPPERS)
-  return ".".join(kept)
+  return ".".join(outer)
 
 
-def _is_outer(names: set[str], found: Architecture) -> bool:
+def _is_outer(names: set[str], architecture: Architecture) -> bool:
   """Returns whether all tensors are inside an attribute `model` of a larger module."""
   if not all(name.startswith(OUTER) for name in names):
     return False
-  if found.prefix != OUTER:
+  if architecture.prefix != OUTER:
     return True
   # BART's own names have this prefix too, except those of its head.
-  heads = tuple(OUTER + head for head in (OUTER, *found.head_names))
+  heads = tuple(OUTER + head for head in (OUTER, *architecture.head_names))
   return any(name.startswith(heads) for name in names)

@@ -165,9 +165,9 @@ def _given(settings: TokenizerSettings, name: str) -> bool:
 
 def _is_roberta(settings: TokenizerSettings, vocab: dict[str, int]) -> bool:
   """Returns whether a byte-level BPE adds <s> and </s>, by its class, its model or its vocabulary."""
-  for said in (settings.kind.lower(), settings.model_type):
-    if said:
-      return said.startswith(("roberta", "bart", "longformer", "led"))
+  for name in (settings.kind.lower(), settings.model_type):
+    if name:
+      return name.startswith(("roberta", "bart", "longformer", "led"))
   return _END not in vocab and {"<s>", "</s>"} <= vocab.keys()
 
 
@@ -247,7 +247,7 @@ def _lines(path: Path) -> list[str]:
 
 def _merges(path: Path) -> list[list[str]]:
   lines = _lines(path)
-  found = []
+  merges = []
   for number, line in enumerate(lines, 1):
     if not line or (number == 1 and line.startswith("#version")):
       continue
@@ -256,5 +256,5 @@ def _merges(path: Path) -> list[list[str]]:
       raise UserError(
         f"{path}, line {number}: {line[:40]!r} is not a merge; write two pieces with a space between"
       )
-    found.append(pair)
-  return found
+    merges.append(pair)
+  return merges

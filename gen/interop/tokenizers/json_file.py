@@ -127,17 +127,17 @@ class JsonTokenizer(PretrainedTokenizer):
     if self._library.post_processor is None:
       return (), ()
     # Here "x" is an added id after the vocabulary, so the alphabet does not matter.
-    other = tokenizers_library().Tokenizer(
+    probe = tokenizers_library().Tokenizer(
       tokenizers_library().models.WordLevel({"x": self._size}, unk_token="x")
     )
     with library_errors("the tokenizer cannot add its special tokens to a text"):
-      ids = self._library.post_processor.process(other.encode("x"), add_special_tokens=True).ids
+      ids = self._library.post_processor.process(probe.encode("x"), add_special_tokens=True).ids
     if ids.count(self._size) != 1:
       raise UserError(
         f"the post-processor of {JSON} repeats a text {ids.count(self._size)} times, which is not supported"
       )
-    place = ids.index(self._size)
-    return tuple(ids[:place]), tuple(ids[place + 1 :])
+    text_index = ids.index(self._size)
+    return tuple(ids[:text_index]), tuple(ids[text_index + 1 :])
 
   def _encode_for_model(self, text: str, pair: str | None) -> list[int]:
     ids: list[int] = self._library.encode(text, pair, add_special_tokens=True).ids
@@ -179,7 +179,7 @@ def byte_letters() -> dict[str, int]:
   """Returns the byte of each letter in GPT-2's byte-level pieces."""
   plain = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
   others = [byte for byte in range(256) if byte not in plain]
-  return {chr(byte): byte for byte in plain} | {chr(256 + place): byte for place, byte in enumerate(others)}
+  return {chr(byte): byte for byte in plain} | {chr(256 + number): byte for number, byte in enumerate(others)}
 
 
 _BYTES = byte_letters()

@@ -91,13 +91,13 @@ class SentencePieceTokenizer(PretrainedTokenizer):
     plain = [part for each in parts for part in each[::2]]
     with library_errors("the tokenizer cannot encode this text"):
       encoded = iter(self._library.encode(plain, num_threads=threads))
-    found = []
+    rows = []
     for each in parts:
       ids: list[int] = []
-      for place, part in enumerate(each):
-        ids += [self._added_id(part)] if place % 2 else map(self._outward, next(encoded))
-      found.append(np.array(ids, np.int32))
-    return found
+      for number, part in enumerate(each):
+        ids += [self._added_id(part)] if number % 2 else map(self._outward, next(encoded))
+      rows.append(np.array(ids, np.int32))
+    return rows
 
   def frame(self) -> tuple[Ids, Ids]:
     """Returns <s> and </s> for XLM-RoBERTa, </s> alone for T5, <s> alone for Llama, unless its options differ."""
@@ -139,21 +139,21 @@ class SentencePieceTokenizer(PretrainedTokenizer):
     return [*first, *between, *self.encode(pair).tolist(), *after]
 
   def _decode(self, numbers: list[int], keep_special: bool) -> str:
-    shown = {number: content for content, number in self._added.items()}
+    contents = {number: content for content, number in self._added.items()}
     if keep_special:
-      shown |= self._special
+      contents |= self._special
     parts: list[str] = []
     run: list[int] = []
     for number in [*numbers, -1]:
-      if number >= 0 and number not in self._special and number not in shown:
+      if number >= 0 and number not in self._special and number not in contents:
         if 0 <= number - self._offset < self._library.get_piece_size():
           run.append(number - self._offset)
         continue
       if run:
         parts.append(self._library.decode(run))
         run = []
-      if number in shown:
-        parts.append(shown[number])
+      if number in contents:
+        parts.append(contents[number])
     return " ".join(parts)
 
 
@@ -188,7 +188,7 @@ def _in_order(library: Any, kind: str, settings: TokenizerSettings) -> _Table:
     extra = [f"<extra_id_{index}>" for index in reversed(range(count_sentinels(settings)))]
     # mT5's sentinels are already pieces of the model.
     extra = [name for name in extra if name not in special.values()]
-    special |= {len(names) + place: name for place, name in enumerate(extra)}
+    special |= {len(names) + extra_number: name for extra_number, name in enumerate(extra)}
     pieces += [b""] * len(extra)
   ids = {role: getattr(library, f"{role}_id")() for role in ("pad", "eos", "unk", "bos")}
   roles = {role: number if number >= 0 else None for role, number in ids.items()}

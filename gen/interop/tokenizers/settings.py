@@ -76,11 +76,11 @@ def read_settings(directory: Path) -> TokenizerSettings:
     UserError: for one that cannot be read, or a value of a wrong type.
   """
   paths = {name: directory / name for name in FILES if (directory / name).is_file()}
-  found = {name: json_reading.parse_json(content_of(path), str(path)) for name, path in paths.items()}
-  values = found.get(CONFIG, {})
-  added = _added(directory, values, found.get(ADDED, {}))
+  files = {name: json_reading.parse_json(content_of(path), str(path)) for name, path in paths.items()}
+  values = files.get(CONFIG, {})
+  added = _added(directory, values, files.get(ADDED, {}))
   # In older checkpoints the map takes precedence; with added_tokens_decoder, the config does.
-  sources = [(CONFIG, values), (SPECIAL_MAP, found.get(SPECIAL_MAP, {}))]
+  sources = [(CONFIG, values), (SPECIAL_MAP, files.get(SPECIAL_MAP, {}))]
   if "added_tokens_decoder" in values:
     sources.reverse()
   roles: dict[str, str] = {}
@@ -110,27 +110,27 @@ def read_settings(directory: Path) -> TokenizerSettings:
 
 def _added(directory: Path, values: dict[str, Any], older: dict[str, Any]) -> dict[int, TokenAddition]:
   """Returns added tokens by id; added_tokens_decoder takes precedence over added_tokens.json."""
-  found: dict[int, TokenAddition] = {}
+  additions: dict[int, TokenAddition] = {}
   where = str(directory / ADDED)
   for content, number in older.items():
-    _place(found, number, TokenAddition(content), where)
+    _place(additions, number, TokenAddition(content), where)
   where = f"{directory / CONFIG}: added_tokens_decoder"
   decoder = values.get("added_tokens_decoder")
   newer: dict[int, TokenAddition] = {}
   for key, token in json_reading.require_kind(decoder or {}, dict, where).items():
     number = int(key) if key.isascii() and key.isdecimal() and len(key) < 20 else key
     _place(newer, number, _token(token, f"{where} {key[:40]!r}"), where)
-  return found | newer
+  return additions | newer
 
 
-def _place(found: dict[int, TokenAddition], number: Any, token: TokenAddition, where: str) -> None:
+def _place(additions: dict[int, TokenAddition], number: Any, token: TokenAddition, where: str) -> None:
   if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < MAX_IDS:
     raise UserError(
       f"{where} gives {token.content[:40]!r} the id {str(number)[:40]}; it must be a whole number below {MAX_IDS:,}"
     )
-  if found.setdefault(number, token) != token:
+  if additions.setdefault(number, token) != token:
     raise UserError(
-      f"{where} gives the id {number} to {found[number].content[:40]!r} and to {token.content[:40]!r}"
+      f"{where} gives the id {number} to {additions[number].content[:40]!r} and to {token.content[:40]!r}"
     )
 
 

@@ -32,7 +32,7 @@ class Utf8Tokenizer(PretrainedTokenizer):
     if not 0 <= count < MAX_IDS:
       raise UserError(f"{CONFIG}: extra_ids {count} is not allowed; it must be between 0 and {MAX_IDS:,}")
     special = dict(enumerate(("<pad>", "</s>", "<unk>")))
-    special |= {FIRST + 256 + place: f"<extra_id_{place}>" for place in range(count)}
+    special |= {FIRST + 256 + extra_number: f"<extra_id_{extra_number}>" for extra_number in range(count)}
     special |= {number: token.content for number, token in settings.added.items()}
     pieces = [b""] * (1 + max(FIRST + 255, *special))
     pieces[FIRST : FIRST + 256] = [bytes([byte]) for byte in range(256)]
@@ -61,5 +61,5 @@ class Utf8Tokenizer(PretrainedTokenizer):
 
   def _decode(self, numbers: list[int], keep_special: bool) -> str:
     names = self._special if keep_special else {}
-    shown = [names[number].encode() if number in names else self._pieces[number] for number in numbers]
-    return b"".join(shown).decode("utf-8", errors="replace")
+    pieces = [names[number].encode() if number in names else self._pieces[number] for number in numbers]
+    return b"".join(pieces).decode("utf-8", errors="replace")

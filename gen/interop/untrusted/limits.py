@@ -55,9 +55,9 @@ def check_json(content: bytes) -> dict[str, Any]:
   for together in (("normalizer", "pre_tokenizer"), ("decoder",)):
     times = growth.growth_factor([part for name in together for part in stages[name]])
     if times > MAX_GROWTH:
-      said = " and ".join(name for name in together if stages[name])
+      stages_named = " and ".join(name for name in together if stages[name])
       raise LimitError(
-        f"its {said} can make a text {times:,.0f} times as long or more; {MAX_GROWTH} are allowed"
+        f"its {stages_named} can make a text {times:,.0f} times as long or more; {MAX_GROWTH} are allowed"
       )
   return described
 
@@ -177,35 +177,35 @@ def _check_table(table: bytes) -> None:
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
   """Yields the fields of a protobuf message that hold bytes; stops at invalid data."""
-  place = 0
-  while place < len(message):
-    key, place = _varint(message, place)
+  offset = 0
+  while offset < len(message):
+    key, offset = _varint(message, offset)
     kind = key & 7
     if kind == 0:
-      _, place = _varint(message, place)
+      _, offset = _varint(message, offset)
     elif kind == 2:
-      size, place = _varint(message, place)
-      if place + size > len(message):
+      size, offset = _varint(message, offset)
+      if offset + size > len(message):
         return
-      yield key >> 3, message[place : place + size]
-      place += size
+      yield key >> 3, message[offset : offset + size]
+      offset += size
     elif kind in (1, 5):
-      place += 8 if kind == 1 else 4
+      offset += 8 if kind == 1 else 4
     else:
       return
 
 
-def _varint(message: bytes, place: int) -> tuple[int, int]:
+def _varint(message: bytes, offset: int) -> tuple[int, int]:
   number = 0
   for shift in range(0, 70, 7):
-    if place >= len(message):
-      return number, place
-    byte = message[place]
-    place += 1
+    if offset >= len(message):
+      return number, offset
+    byte = message[offset]
+    offset += 1
     number |= (byte & 0x7F) << shift
     if byte < 0x80:
       break
-  return number, place
+  return number, offset
 
 
 def _is(value: Any, kind: type, name: str) -> Any:

@@ -139,13 +139,13 @@ class _PatternReader:
     return PatternPart(1, 1, first=literal, last=literal, signs=(letter,))
 
   def _escape(self) -> PatternPart:
-    found = _ESCAPE.match(self.pattern, self.place)
-    if not found:
+    matched = _ESCAPE.match(self.pattern, self.place)
+    if not matched:
       raise PatternError("it ends in a backslash")
-    text = found.group()
+    text = matched.group()
     if text[1] in "123456789kg":
       raise PatternError("it refers to an earlier group, which tokenizers do not need")
-    self.place = found.end()
+    self.place = matched.end()
     if text[1] in "bBAZzGK":
       return PatternPart(0, 0)
     max_length = float("inf") if text == "\\X" else 2.0 if text == "\\R" else 1.0
@@ -154,21 +154,21 @@ class _PatternReader:
 
   def _class(self) -> None:
     """Skips a character class, which may be nested."""
-    depth, place = 0, self.place
-    while place < len(self.pattern):
-      letter = self.pattern[place]
+    depth, position = 0, self.place
+    while position < len(self.pattern):
+      letter = self.pattern[position]
       if letter == "\\":
-        place += 1
+        position += 1
       elif letter == "[":
         depth += 1
-        place += self.pattern.startswith("^", place + 1)
-        place += self.pattern.startswith("]", place + 1)  # a bracket in first position is a literal
+        position += self.pattern.startswith("^", position + 1)
+        position += self.pattern.startswith("]", position + 1)  # a bracket in first position is a literal
       elif letter == "]":
         depth -= 1
         if not depth:
-          self.place = place + 1
+          self.place = position + 1
           return
-      place += 1
+      position += 1
     raise PatternError("its square brackets are not balanced")
 
   def _group(self, depth: int) -> PatternPart:

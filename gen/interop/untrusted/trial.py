@@ -39,9 +39,11 @@ def require_safe(kind: str, content: bytes, name: str) -> None:
   """
   from gen.errors import UserError
 
-  most = MAX_FILE if kind == "tokenizer.json" else MAX_MODEL
-  if len(content) > most:
-    raise UserError(f"{name} has {len(content):,} bytes, more than the {most:,} that a tokenizer may have")
+  max_bytes = MAX_FILE if kind == "tokenizer.json" else MAX_MODEL
+  if len(content) > max_bytes:
+    raise UserError(
+      f"{name} has {len(content):,} bytes, more than the {max_bytes:,} that a tokenizer may have"
+    )
   digest = hashlib.sha256(kind.encode() + b"\0" + content).hexdigest()
   if digest not in _passed:
     error = _in_child(kind, content)
@@ -56,11 +58,11 @@ def _in_child(kind: str, content: bytes) -> str | None:
   if kind != "tokenizer.json":
     seconds = min(seconds, 2 * SECONDS)
   library = "tokenizers" if kind == "tokenizer.json" else "sentencepiece"
-  found = importlib.util.find_spec(library)
+  spec = importlib.util.find_spec(library)
   here = Path(__file__).resolve()
-  if found is None or found.origin is None or not sys.executable:
+  if spec is None or spec.origin is None or not sys.executable:
     return None  # the reader reports the missing library
-  folders = [str(Path(found.origin).parents[1]), str(here.parents[3])]
+  folders = [str(Path(spec.origin).parents[1]), str(here.parents[3])]
   command = [sys.executable, "-I", "-S", str(here), kind, str(seconds), str(memory), *folders]
   try:
     ended = subprocess.run(
@@ -122,17 +124,17 @@ def _try_sentence_pieces(content: bytes) -> None:
     made.decode(made.encode(text))
 
 
-def _texts(names: list[str], asked: str = "") -> list[str]:
+def _texts(names: list[str], alphabet: str = "") -> list[str]:
   """Returns texts of one repeated character, the worst case of repetitions in patterns, and texts of pieces.
 
-  Oniguruma first searches for a letter that a pattern requires, so the letters `asked` follow each repetition.
+  Oniguruma first searches for a letter that a pattern requires, so the letters of `alphabet` follow each repetition.
   """
   letters = dict.fromkeys(
-    ["a", "1", " ", "\n", "\t", "'", ".", "-", "é", "漢", "😀", *asked, *"".join(names)[:20]]
+    ["a", "1", " ", "\n", "\t", "'", ".", "-", "é", "漢", "😀", *alphabet, *"".join(names)[:20]]
   )
-  runs = [letter * _RUNS + end for letter in letters for end in ("!", "\0", f"\n{asked}")]
+  runs = [letter * _RUNS + end for letter in letters for end in ("!", "\0", f"\n{alphabet}")]
   spaced = [" ".join(names), "".join(names), "ab " * _RUNS, "a1" * _RUNS, "a\n \n" * (_RUNS // 2)]
-  pairs = [asked[place : place + 2] * (_RUNS // 2) + "!" for place in range(len(asked))]
+  pairs = [alphabet[start : start + 2] * (_RUNS // 2) + "!" for start in range(len(alphabet))]
   return ["", "a", *spaced, *pairs, *runs]
 
 
@@ -156,15 +158,15 @@ def run_trial(kind: str, seconds: str, memory: str, *folders: str) -> None:
   """Tries the file on standard input and prints its error, if any."""
   sys.path[:0] = folders
   gc.disable()  # garbage collection dominates the time of files with many lists
-  said: dict[str, Any] = {}
+  answer: dict[str, Any] = {}
   _limit(int(seconds), int(memory))
   try:
     try_out(kind, sys.stdin.buffer.read())
   except MemoryError:
-    said = {"error": f"reading it takes more than {int(memory):,} bytes of memory"}
+    answer = {"error": f"reading it takes more than {int(memory):,} bytes of memory"}
   except BaseException as error:  # Rust's panics are not subclasses of Exception
-    said = {"error": (str(error).strip().splitlines() or [type(error).__name__])[0]}
-  print(json.dumps(said))
+    answer = {"error": (str(error).strip().splitlines() or [type(error).__name__])[0]}
+  print(json.dumps(answer))
 
 
 if __name__ == "__main__":
