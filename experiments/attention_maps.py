@@ -41,19 +41,25 @@ def main() -> int:
   from gen.generation import loaded_model
   from gen.io import json_report
 
-  found = loaded_model.load_model(
+  loaded = loaded_model.load_model(
     RUN.value,
     None if STEP.value < 0 else STEP.value,
     TOKENIZER.value or None,
     lambda line: print(line, file=sys.stderr),
   )
-  how = found.reading
+  how = loaded.reading
   maps = attention_maps.read_maps(
-    found.model, found.params, found.tokenizer, TEXT.value, TARGET.value, how.start, (how.before, how.after)
+    loaded.model,
+    loaded.params,
+    loaded.tokenizer,
+    TEXT.value,
+    TARGET.value,
+    how.start,
+    (how.before, how.after),
   )
   folder = Path(OUT.value or Path(RUN.value) / "attention")
-  facts = [f"{found.model.family.replace('_', '-')}, {found.where}.", f"Text: {TEXT.value}"]
-  if TARGET.value and found.model.family == "encoder_decoder":
+  facts = [f"{loaded.model.family.replace('_', '-')}, {loaded.where}.", f"Text: {TEXT.value}"]
+  if TARGET.value and loaded.model.family == "encoder_decoder":
     facts.append(f"Target: {TARGET.value}")
   try:
     paths = [
@@ -64,16 +70,16 @@ def main() -> int:
   except OSError as error:
     raise UserError(f"--out={folder}: cannot be written: {error.strerror or error}") from None
   report: dict[str, Any] = {
-    "checkpoint": found.where,
+    "checkpoint": loaded.where,
     "text": TEXT.value,
     "maps": [],
     "files": [str(path) for path in paths],
   }
-  for one in maps:
-    layers, heads, queries, keys = one.weights_lhts.shape
-    print(f"{one.kind}: {layers} layers of {heads} heads, {queries} x {keys} tokens")
+  for attention_map in maps:
+    layers, heads, queries, keys = attention_map.weights_lhts.shape
+    print(f"{attention_map.kind}: {layers} layers of {heads} heads, {queries} x {keys} tokens")
     sizes = {"layers": layers, "heads": heads, "queries": queries, "keys": keys}
-    report["maps"].append({"kind": one.kind} | sizes)
+    report["maps"].append({"kind": attention_map.kind} | sizes)
   for path in paths:
     print(f"wrote {path}", file=sys.stderr)
   json_report.write_report(report, json_report.report_target(JSON.value))

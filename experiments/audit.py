@@ -63,24 +63,24 @@ def main() -> int:
   from gen.scaling.runs import runs_table, units
 
   columns = {name: flag.value for name, flag in _COLUMNS.items() if flag.value}
-  runs, said = runs_table.read_described(RUNS.value, columns)
+  runs, notes = runs_table.read_described(RUNS.value, columns)
   runs = units.convert_runs(runs, RUNS.value, PARAMS_UNIT.value, TOKENS_UNIT.value)
   others = audit.other_params(RUNS.value, columns, OTHER.value)
   if CONVENTION.value == "6nd":
     runs = runs.with_flops_6nd()
   if EXCLUDE.value:
     left = runs.without_top_losses(EXCLUDE.value)
-    kept = np.sort(np.argsort(runs.loss, kind="stable")[: len(left)])
-    runs, others = left, {name: values[kept] for name, values in others.items()}
+    rows = np.sort(np.argsort(runs.loss, kind="stable")[: len(left)])
+    runs, others = left, {name: values[rows] for name, values in others.items()}
   expected = descents.search_descents() + BOOTSTRAPS.value + len(runs)
   with FitProgress(expected, silent=JSON.value == "-"):
-    found = audit.audit_runs(
+    audited = audit.audit_runs(
       runs, other_params=others, bootstraps=BOOTSTRAPS.value, seed=SEED.value, delta=DELTA.value
     )
-  for text in said:
+  for text in notes:
     json_report.print_note(f"{RUNS.value}: {text}", JSON.value)
-  print("\n".join(audit.audit_lines(found)))
-  json_report.write_report(found.as_dict() | {"columns": said}, target)
+  print("\n".join(audit.audit_lines(audited)))
+  json_report.write_report(audited.as_dict() | {"columns": notes}, target)
   return 0
 
 

@@ -49,9 +49,9 @@ def main() -> int:
   rows, answers = [], []
   for restored in models:
     for task in tasks:
-      row, asked = few_shot_report.evaluate_task(restored, task, ks, SEED.value, NORMALIZE.value)
+      row, questions = few_shot_report.evaluate_task(restored, task, ks, SEED.value, NORMALIZE.value)
       rows.append(row)
-      answers += asked
+      answers += questions
   _write(len(sentences), rows, answers)
   return 0
 

@@ -84,7 +84,7 @@ def main() -> int:
   from gen.scaling.report.fit_progress import FitProgress
   from gen.scaling.runs import recount_conventions
 
-  points, curves, said = _read()
+  points, curves, notes = _read()
   why = recount_conventions.unequal_reason(points, CONVENTION.value)
   if why and APPROACH.value == "isoflop":
     raise UserError(why)
@@ -107,9 +107,9 @@ def main() -> int:
         fit.fit_all(points, curves=curves, without={"isoflop": why} if why else None, **options), points
       )
     else:
-      found = fit.fit_approach(points, APPROACH.value, curves=curves, **options)
-      report = fit_summary.summarize_fit(APPROACH.value, found, points)
-    report |= {"convention": CONVENTION.value, "columns": said}
+      fitted = fit.fit_approach(points, APPROACH.value, curves=curves, **options)
+      report = fit_summary.summarize_fit(APPROACH.value, fitted, points)
+    report |= {"convention": CONVENTION.value, "columns": notes}
     if HTML.value:
       report["audit"] = _audit(points, progress)
       _write_page(Path(HTML.value), points, curves, report["audit"], progress)
@@ -122,16 +122,16 @@ def _descents(runs: int) -> int:
   """Returns about how many descents of the solver the command takes."""
   from gen.scaling.laws import descents
 
-  fitted, found = APPROACH.value in ("parametric", "all"), 0
+  fitted, descent_count = APPROACH.value in ("parametric", "all"), 0
   if fitted:
-    found += descents.search_descents(TIED.value) + BOOTSTRAPS.value
-    found += runs if INTERVAL.value == "bca" else 0
+    descent_count += descents.search_descents(TIED.value) + BOOTSTRAPS.value
+    descent_count += runs if INTERVAL.value == "bca" else 0
   if HTML.value:
     # The audit and the page fit with the paper's delta; a search for the same optimum is not repeated.
     same = fitted and not TIED.value and DELTA.value == DELTA.default
-    found += 0 if same else descents.search_descents()
-    found += 2 * _page_bootstraps() + runs
-  return found
+    descent_count += 0 if same else descents.search_descents()
+    descent_count += 2 * _page_bootstraps() + runs
+  return descent_count
 
 
 def _page_bootstraps() -> int:
@@ -144,13 +144,13 @@ def _read() -> tuple["RunsTable", list[dict[str, Any]], list[str]]:
 
   chosen = recount_conventions.parse_choice(CONVENTION.value)
   flag = {"params": PARAMS_COLUMN, "tokens": TOKENS_COLUMN, "loss": LOSS_COLUMN, "flops": FLOPS_COLUMN}
-  columns = {name: one.value for name, one in flag.items() if one.value}
-  given, said = runs_table.read_described(RUNS.value, columns)
-  for text in said:
+  columns = {name: column.value for name, column in flag.items() if column.value}
+  raw_runs, notes = runs_table.read_described(RUNS.value, columns)
+  for text in notes:
     _tell(f"{RUNS.value}: {text}")
-  given = units.convert_runs(given, RUNS.value, PARAMS_UNIT.value, TOKENS_UNIT.value)
-  points = recount_conventions.recount_runs(given, chosen, RUNS.value)
-  factors = dict(zip(given.names.tolist(), (points.flops / given.flops).tolist(), strict=True))
+  raw_runs = units.convert_runs(raw_runs, RUNS.value, PARAMS_UNIT.value, TOKENS_UNIT.value)
+  points = recount_conventions.recount_runs(raw_runs, chosen, RUNS.value)
+  factors = dict(zip(raw_runs.names.tolist(), (points.flops / raw_runs.flops).tolist(), strict=True))
   if EXCLUDE.value:
     points = points.without_top_losses(EXCLUDE.value)
   wants_curves = APPROACH.value in ("envelope", "all")
@@ -159,7 +159,7 @@ def _read() -> tuple["RunsTable", list[dict[str, Any]], list[str]]:
   counted = [
     {**row, "flops": row["flops"] * factors[row["run"]]} if row.get("flops") else row for row in curves
   ]
-  return points, counted, said
+  return points, counted, notes
 
 
 def _tell(text: str) -> None:
@@ -175,13 +175,13 @@ def _audit(points: "RunsTable", progress: "FitProgress") -> dict[str, Any]:
 
   progress.say("auditing the runs ...")
   try:
-    found = audit.audit_runs(points, bootstraps=_page_bootstraps(), seed=SEED.value)
+    report = audit.audit_runs(points, bootstraps=_page_bootstraps(), seed=SEED.value)
   except UserError as error:
     progress.say(f"warning: {error}")
     return {"error": str(error)}
-  for line in audit.audit_lines(found):
+  for line in audit.audit_lines(report):
     progress.say(line)
-  return found.as_dict()
+  return report.as_dict()
 
 
 def _write_page(
@@ -194,13 +194,13 @@ def _write_page(
   """Fits the approaches for the page, plans the next budget, and draws."""
   from gen.scaling.report import table_report
 
-  found = table_report.fit_results(
+  results = table_report.fit_results(
     points, curves, Path(RUNS.value).name, _page_bootstraps(), SEED.value, audited
   )
-  for line in table_report.next_lines(found):
+  for line in table_report.next_lines(results):
     progress.say(line)
   progress.say("drawing the page ...")
-  table_report.write_page(path, found, curves)
+  table_report.write_page(path, results, curves)
   progress.say(f"the page is {path}")
 
 

@@ -91,9 +91,9 @@ def main(run: Run) -> int:
   for variant in in_context_study.make_runs(
     run, FAMILIES.value, widths, FAMILY.value, RECURRENT_RATE.value, RATE_POWER.value, task
   ):
-    row, asked = in_context_study.evaluate_model(variant, task, settings, terminal.print_progress)
+    row, questions = in_context_study.evaluate_model(variant, task, settings, terminal.print_progress)
     rows.append(row)
-    answers += asked
+    answers += questions
   _write(workdir, task, rows, answers)
   return 0
 

@@ -180,13 +180,13 @@ def _list_laws() -> int:
   from gen.io import json_report
   from gen.scaling.planning import published
 
-  for name, one in published.LAWS.items():
+  for name, known in published.LAWS.items():
     default = ", the default" if name == published.DEFAULT else ""
-    print(f"{name:24} N* ~ C^{one.law.a:.3f}  N counts {one.counting:14} {one.source}{default}")
+    print(f"{name:24} N* ~ C^{known.law.a:.3f}  N counts {known.counting:14} {known.source}{default}")
   json_report.write_report(
     {
-      name: {"a": one.law.a, "counting": one.counting, "source": one.source}
-      for name, one in published.LAWS.items()
+      name: {"a": known.law.a, "counting": known.counting, "source": known.source}
+      for name, known in published.LAWS.items()
     },
     json_report.report_target(JSON.value),
   )
@@ -199,14 +199,19 @@ def _list_models() -> int:
   from gen.scaling.planning import published_models
   from gen.scaling.runs.quantity_text import format_count
 
-  for one in published_models.MODELS.values():
-    tokens = "not published" if one.tokens is None else format_count(one.tokens)
-    doubt = f" ({one.unconfirmed} not confirmed)" if one.unconfirmed else ""
-    print(f"{one.name:20} N {format_count(one.params):>8}  D {tokens:>13}  {one.source}{doubt}")
+  for model in published_models.MODELS.values():
+    tokens = "not published" if model.tokens is None else format_count(model.tokens)
+    doubt = f" ({model.unconfirmed} not confirmed)" if model.unconfirmed else ""
+    print(f"{model.name:20} N {format_count(model.params):>8}  D {tokens:>13}  {model.source}{doubt}")
   print(f"presets, without tokens: {', '.join(presets.preset_names())}")
   models = {
-    one.name: {"N": one.params, "D": one.tokens, "source": one.source, "unconfirmed": one.unconfirmed}
-    for one in published_models.MODELS.values()
+    model.name: {
+      "N": model.params,
+      "D": model.tokens,
+      "source": model.source,
+      "unconfirmed": model.unconfirmed,
+    }
+    for model in published_models.MODELS.values()
   }
   json_report.write_report(
     {"models": models, "presets": list(presets.preset_names())}, json_report.report_target(JSON.value)
@@ -224,22 +229,22 @@ def _amounts() -> "BudgetAmounts | None":
     "machine_minutes": MINUTES.value,
     "hours": HOURS.value,
   }
-  said = [name for name, value in numbers.items() if value is not None]
-  said += ["budget"] if BUDGET.value is not None else []
-  if not said and (PARAMS.value is not None or TOKENS.value is not None or MODEL.value is not None):
+  named = [name for name, value in numbers.items() if value is not None]
+  named += ["budget"] if BUDGET.value is not None else []
+  if not named and (PARAMS.value is not None or TOKENS.value is not None or MODEL.value is not None):
     return None
-  if len(said) != 1:
-    which = "none is given" if not said else "given are " + ", ".join(f"--{name}" for name in said)
+  if len(named) != 1:
+    which = "none is given" if not named else "given are " + ", ".join(f"--{name}" for name in named)
     raise UserError(
       "a plan needs one budget, --flops, --pf_days, --hours (with --gpu and --count), --machine_minutes or --budget, "
       f"or else --params, --tokens or --model; {which}"
     )
   if BUDGET.value is not None:
     return budget_words.read_amounts(BUDGET.value, budgets.PEAKS)
-  value = budgets.require_positive(f"--{said[0]}", numbers[said[0]] or 0.0)
-  if said[0] in ("flops", "pf_days"):
-    return budget_words.BudgetAmounts(flops=value * (budgets.PF_DAY if said[0] == "pf_days" else 1.0))
-  if said[0] == "hours":
+  value = budgets.require_positive(f"--{named[0]}", numbers[named[0]] or 0.0)
+  if named[0] in ("flops", "pf_days"):
+    return budget_words.BudgetAmounts(flops=value * (budgets.PF_DAY if named[0] == "pf_days" else 1.0))
+  if named[0] == "hours":
     return budget_words.BudgetAmounts(hours=value)
   return budget_words.BudgetAmounts(hours=value / 60, device=budget_words.THIS_MACHINE)
 

@@ -95,12 +95,13 @@ def main(run: Run) -> int:
   """Trains the run, as one process of several where it is one, and prints its result."""
   run = Run(**{field.name: getattr(run, field.name) for field in dataclasses.fields(Run)})  # a sweep's too
   run.profile = PROFILE.value or run.profile
-  place = processes.find_place(COORDINATOR.value, PROCESSES.value, PROCESS.value)
-  if place is not None and not run.mesh:
+  process_place = processes.find_place(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+  if process_place is not None and not run.mesh:
     raise UserError(
-      f"{place.processes} processes train one model over the devices of all: say how, as in --config.mesh=data=8"
+      f"{process_place.processes} processes train one model over the devices of all: say how, as in "
+      "--config.mesh=data=8"
     )
-  with processes.joined_processes(place, WAIT_SECONDS.value):
+  with processes.joined_processes(process_place, WAIT_SECONDS.value):
     processes.from_first(lambda: _check(run))
     return _train(run)
 

@@ -46,7 +46,7 @@ def main() -> int:
   made = (reanalysis.reanalyse_atlas if is_atlas else reanalysis.reanalyse_study)(recorded)
   results = results_file.reseal_results(json.loads(strict_json.encode_json(made)))
   _write(results, recorded, target, is_atlas)
-  before, after = (_parts(one) for one in (recorded.results, results))
+  before, after = (_parts(content) for content in (recorded.results, results))
   for name in after:
     _compare(name, before[name], after[name])
   if not is_atlas:
@@ -79,21 +79,21 @@ def _parts(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def _compare(title: str, before: dict[str, Any], after: dict[str, Any]) -> None:
   """Prints what was and what is, of the verdict, the exponents, the prediction and the held-out budget."""
   print(f"{title}: credible {before['verdict']['credible']} -> {after['verdict']['credible']}")
-  old = {one["name"]: one for one in before["verdict"]["reasons"]}
-  for one in after["verdict"]["reasons"]:
-    was = old.get(one["name"])
-    if was is None or was["sentence"] != one["sentence"]:
-      print(f"  {one['name']}: {'met' if one['passed'] else 'NOT MET'}: {one['sentence']}")
+  old = {reason["name"]: reason for reason in before["verdict"]["reasons"]}
+  for reason in after["verdict"]["reasons"]:
+    was = old.get(reason["name"])
+    if was is None or was["sentence"] != reason["sentence"]:
+      print(f"  {reason['name']}: {'met' if reason['passed'] else 'NOT MET'}: {reason['sentence']}")
       print(
         f"    before: {'-' if was is None else ('met' if was['passed'] else 'NOT MET') + ': ' + was['sentence']}"
       )
   for part in ("laws", "prediction", "held_out"):
-    for approach, found in (after.get(part) or {}).items():
+    for approach, values in (after.get(part) or {}).items():
       was = (before.get(part) or {}).get(approach)
-      if isinstance(found, dict) and isinstance(was, dict):
+      if isinstance(values, dict) and isinstance(was, dict):
         for name in ("a", "b", "N", "D", "loss"):
-          if isinstance(found.get(name), float) and isinstance(was.get(name), float):
-            pairs = [f"{one[name]:.5g} {_pair(one, name)}" for one in (was, found)]
+          if isinstance(values.get(name), float) and isinstance(was.get(name), float):
+            pairs = [f"{reason[name]:.5g} {_pair(reason, name)}" for reason in (was, values)]
             print(f"  {part} {approach} {name}: {' -> '.join(pairs)}")
 
 

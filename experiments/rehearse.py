@@ -47,22 +47,22 @@ def main(sweep: Sweep) -> int:
   from gen.scaling.verdicts import rehearsal, verdict
 
   target = json_report.report_target(JSON.value)
-  found = law_source.read_source(LAW.value, bootstraps=0)
-  if found.rows_sp is None:
+  source = law_source.read_source(LAW.value, bootstraps=0)
+  if source.rows_sp is None:
     raise UserError(f"{LAW.value} holds a law of the optimum alone; give E, A, B, alpha and beta")
   noise = NOISE.value
   if noise is None:
-    noise = None if found.runs is None else verdict.seed_noise(found.runs)
+    noise = None if source.runs is None else verdict.seed_noise(source.runs)
   if noise is None:
     raise UserError(
       f"{LAW.value} has no size with several seeds, so the noise is unknown; give it with --noise=NATS"
     )
-  law = law_batch.row_law(found.rows_sp[0], found.cost)
+  law = law_batch.row_law(source.rows_sp[0], source.cost)
   vocab = _vocab(sweep)
   result = rehearsal.rehearse_sweep(
     sweep, vocab, law, noise, studies=STUDIES.value, seed=SEED.value, report=_say
   )
-  for text in found.columns:
+  for text in source.columns:
     json_report.print_note(f"{LAW.value}: {text}", JSON.value)
   print("\n".join(rehearsal.rehearsal_lines(result)))
   json_report.write_report(
@@ -81,8 +81,8 @@ def _vocab(sweep: Sweep) -> int:
     return sweep.model.vocab
   if sweep.data.tokenizer == "bytes":
     return run_length.vocab_of_tokenizer(sweep.data.objective, tokenizer.ByteTokenizer())
-  found = dataset.load_dataset(sweep.data, lambda line: print(line, file=sys.stderr)).tokenizer
-  return run_length.vocab_of_tokenizer(sweep.data.objective, found)
+  loaded_tokenizer = dataset.load_dataset(sweep.data, lambda line: print(line, file=sys.stderr)).tokenizer
+  return run_length.vocab_of_tokenizer(sweep.data.objective, loaded_tokenizer)
 
 
 def _say(done: int) -> None:

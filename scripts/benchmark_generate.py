@@ -76,10 +76,10 @@ def _model(directory: Path) -> tuple[Any, Any, tuple[int, ...]]:
     if not PEER.value:
       return language_model.build_model(model), params, (0,)
     huggingface.save_checkpoint(directory, model, params)
-  found, params = huggingface.load_checkpoint(directory)
-  first = found.values.get("decoder_start_token_id")
+  described, params = huggingface.load_checkpoint(directory)
+  first = described.values.get("decoder_start_token_id")
   wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params)
-  model = dataclasses.replace(found.config, dtype="float32")
+  model = dataclasses.replace(described.config, dtype="float32")
   return language_model.build_model(model), wide, (0 if first is None else first,)
 
 
@@ -98,16 +98,16 @@ def _row(module: Any, params: Any, start: tuple[int, ...], batch: int, directory
   return row
 
 
-def _peer(directory: Path, asked: dict[str, Any]) -> dict[str, Any]:
+def _peer(directory: Path, question: dict[str, Any]) -> dict[str, Any]:
   command = [PEER.value, str(HERE / "benchmark_peers" / "transformers_generate.py"), str(directory)]
   try:
-    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, input=json.dumps(question), capture_output=True, text=True, check=False)
   except OSError as error:
     raise UserError(f"--peer={PEER.value} cannot be run: {error.strerror}") from None
   if done.returncode:
     raise UserError(f"--peer failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-  found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-  return found
+  measured: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+  return measured
 
 
 def _show(name: str, row: dict[str, Any]) -> None:

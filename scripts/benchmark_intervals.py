@@ -64,7 +64,7 @@ def simulate(law: ParametricLaw, flags: argparse.Namespace, study: int) -> RunsT
 def covered(law: ParametricLaw, flags: argparse.Namespace, study: int) -> np.ndarray:
   """Returns which intervals of one study contain the truth, [method, constant]."""
   points = simulate(law, flags, study)
-  found = parametric.fit(
+  fitted = parametric.fit(
     points,
     delta=flags.delta,
     bootstraps=flags.bootstraps,
@@ -73,8 +73,8 @@ def covered(law: ParametricLaw, flags: argparse.Namespace, study: int) -> np.nda
     method="bca",
   )
   ahead = AHEAD * float(points.flops.max())
-  left_out = _quantities(found.left_out_kp, ahead)
-  draws, estimates = _quantities(found.draws_sp, ahead), _constants(found.law, ahead)
+  left_out = _quantities(fitted.left_out_kp, ahead)
+  draws, estimates = _quantities(fitted.draws_sp, ahead), _constants(fitted.law, ahead)
   truth = _constants(law, ahead)
   rows = []
   for corrections in ({}, left_out):

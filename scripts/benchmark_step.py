@@ -133,19 +133,19 @@ def main() -> None:
   from gen.data import cache
 
   environment.compilation_cache(cache.cache_folder(run.data) / "compiled")
-  found = step_benchmark.measure_step(run, STEPS.value)
-  text = json.dumps(found, indent=1)
+  measured = step_benchmark.measure_step(run, STEPS.value)
+  text = json.dumps(measured, indent=1)
   if JSON.value == "-":
     print(text, file=outputs.json_stream())
     return
   if JSON.value:
     Path(JSON.value).write_text(text + "\n")
   print(
-    f"{found['tokens_per_second']:,.0f} tokens/s, {found['tokens_per_cpu_second']:,.0f} a CPU second; "
-    f"{found['cpu_seconds_per_step'] * 1e3:.1f} CPU ms a step"
-    f" and {found['input_cpu_seconds_per_step'] * 1e3:.1f} to make its batch\n"
-    f"{found['gflops']:.1f} of {found['matmul_gflops']:.1f} GFLOP/s: utilization {found['utilization']:.2f}\n"
-    f"first step after {found['first_step_seconds']:.1f} s; {found['peak_bytes'] / 2**20:.1f} MiB"
+    f"{measured['tokens_per_second']:,.0f} tokens/s, {measured['tokens_per_cpu_second']:,.0f} a CPU second; "
+    f"{measured['cpu_seconds_per_step'] * 1e3:.1f} CPU ms a step"
+    f" and {measured['input_cpu_seconds_per_step'] * 1e3:.1f} to make its batch\n"
+    f"{measured['gflops']:.1f} of {measured['matmul_gflops']:.1f} GFLOP/s: utilization {measured['utilization']:.2f}\n"
+    f"first step after {measured['first_step_seconds']:.1f} s; {measured['peak_bytes'] / 2**20:.1f} MiB"
   )
 
 

@@ -122,14 +122,14 @@ def make_tasks(folder: Path) -> None:
   """Writes the tasks and their data."""
   folder.mkdir(parents=True, exist_ok=True)
   draw = random.Random(1)
-  asked = []
+  questions = []
   for number in range(99):
     others = [sentence(number, draw.randrange(100)) for _ in range(3)]
-    wrong = [other.split(" comes ")[1] for other in others]
+    wrong = [wrong_sentence.split(" comes ")[1] for wrong_sentence in others]
     answer = draw.randrange(4)
     right = word(number + 1) + "."
     choices = [*wrong[:answer], right, *wrong[answer:]]
-    asked.append(
+    questions.append(
       {
         "question": f"after {word(number)} comes", "choices": choices, "answer": answer, "target": f" {right[:-1]}",
         "sentences": [f"after {word(number)} comes {choice}" for choice in choices],
@@ -138,7 +138,7 @@ def make_tasks(folder: Path) -> None:
   documents = [
     {"text": " ".join(sentence(draw.randrange(99)) for _ in range(draw.randrange(1, 30)))} for _ in range(20)
   ]
-  for name, rows in (("asked", asked), ("documents", documents)):
+  for name, rows in (("asked", questions), ("documents", documents)):
     (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
   means = [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in ("acc", "acc_norm")]
   choice = {"output_type": "multiple_choice", "doc_to_target": "answer", "metric_list": means}
@@ -187,20 +187,22 @@ def compare(ours: Any, theirs: Any) -> int:
   for task, values in ours["results"].items():
     for key, value in values.items():
       if isinstance(value, float):
-        other = theirs["results"][task][key]
-        print(f"{task:22} {key.partition(',')[0]:16} {value:10.5f} {other:10.5f}")
-        failed |= not np.isclose(value, other, rtol=1e-5, atol=0)
+        their_sample = theirs["results"][task][key]
+        print(f"{task:22} {key.partition(',')[0]:16} {value:10.5f} {their_sample:10.5f}")
+        failed |= not np.isclose(value, their_sample, rtol=1e-5, atol=0)
   for task in ours["samples"]:
     nats, texts, greedy, requests = 0.0, 0, 0, 0
-    for one, other in zip(ours["samples"][task], theirs["samples"][task], strict=True):
-      assert one["arguments"] == other["arguments"]
-      for (mine,), (their,) in zip(one["resps"], other["resps"], strict=True):
+    for our_sample, their_sample in zip(ours["samples"][task], theirs["samples"][task], strict=True):
+      assert our_sample["arguments"] == their_sample["arguments"]
+      for (our_text,), (their,) in zip(our_sample["resps"], their_sample["resps"], strict=True):
         requests += 1
-        if isinstance(mine, str):
-          texts += mine != their
+        if isinstance(our_text, str):
+          texts += our_text != their
         else:
-          (mine, best), (their, likeliest) = (x if isinstance(x, tuple) else (x, None) for x in (mine, their))
-          nats, greedy = max(nats, abs(mine - their)), greedy + (best != likeliest)
+          (our_text, best), (their, likeliest) = (
+            x if isinstance(x, tuple) else (x, None) for x in (our_text, their)
+          )
+          nats, greedy = max(nats, abs(our_text - their)), greedy + (best != likeliest)
     print(
       f"{task:22} {requests} requests: largest difference {nats:.1e} nats, {greedy} greedy flags, {texts} texts"
     )

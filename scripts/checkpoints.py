@@ -58,10 +58,13 @@ def verify(flags: argparse.Namespace) -> int:
   """Compares every byte with the manifests and opens every array."""
   worst = 0
   for folder, step in _targets(flags.targets, all_steps=True):
-    found, strays = checkpoint_folder.find_damages(folder, step), checkpoint_folder.find_strays(folder, step)
-    worst = max(worst, int(bool(found)))
+    damages, strays = (
+      checkpoint_folder.find_damages(folder, step),
+      checkpoint_folder.find_strays(folder, step),
+    )
+    worst = max(worst, int(bool(damages)))
     ignored = f"; not part of it, and ignored: {', '.join(strays)}" if strays else ""
-    print(f"step {step}: {_shown('damaged: ' + '; '.join(found) if found else 'ok')}{_shown(ignored)}")
+    print(f"step {step}: {_shown('damaged: ' + '; '.join(damages) if damages else 'ok')}{_shown(ignored)}")
   return worst
 
 
@@ -152,7 +155,11 @@ def _meta_differences(first: Any, second: Any, path: str = "meta") -> list[str]:
     names = dict.fromkeys([*first, *second])
     missing = "(none)"
     pairs = ((name, first.get(name, missing), second.get(name, missing)) for name in names)
-    return [line for name, one, other in pairs for line in _meta_differences(one, other, f"{path}.{name}")]
+    return [
+      line
+      for name, value, other_value in pairs
+      for line in _meta_differences(value, other_value, f"{path}.{name}")
+    ]
   return [] if first == second else [f"{path}: {json.dumps(first)} | {json.dumps(second)}"]
 
 
@@ -169,11 +176,11 @@ def _tree_differences(first: checkpoint_folder.Tree, second: checkpoint_folder.T
 
 def _value_difference(name: str, first: Target, second: Target) -> str:
   """Returns a line for an array whose bits differ, with the largest difference."""
-  one, other = (checkpoint_folder.read_array(*target, name) for target in (first, second))
-  if one.tobytes() == other.tobytes():
+  before, after = (checkpoint_folder.read_array(*target, name) for target in (first, second))
+  if before.tobytes() == after.tobytes():
     return ""
-  apart = np.abs(one.astype(np.float64) - other.astype(np.float64))
-  scale = np.abs(one.astype(np.float64)).max()
+  apart = np.abs(before.astype(np.float64) - after.astype(np.float64))
+  scale = np.abs(before.astype(np.float64)).max()
   return f"{name}: {np.mean(apart > 0):.1%} of the numbers differ, by {apart.max():.3g} at most (largest {scale:.3g})"
 
 

@@ -104,9 +104,9 @@ def record(path: Path) -> None:
   path.write_text(json.dumps(out, indent=1) + "\n")
 
 
-def compare(one: Path, other: Path) -> int:
+def compare(first: Path, second: Path) -> int:
   """Prints what differs and returns the exit code."""
-  a, b = json.loads(one.read_text()), json.loads(other.read_text())
+  a, b = json.loads(first.read_text()), json.loads(second.read_text())
   unlike = []
   for key in sorted(a.keys() | b.keys()):
     x, y = a.get(key), b.get(key)

@@ -36,14 +36,16 @@ def main(arguments: list[str] | None = None) -> int:
   failed = False
   for folder in folders:
     try:
-      architecture, found, same = compare(folder)
+      architecture, difference_seen, same = compare(folder)
     except UserError as error:
       print(f"{folder.name}: refused: {error}")
       continue
-    worst[architecture].append(found)
-    if found > flags.tolerance or not same:
+    worst[architecture].append(difference_seen)
+    if difference_seen > flags.tolerance or not same:
       failed = True
-      print(f"{folder.name}: differs by {found:.3g}{'' if same else ', and is not saved as it was'}")
+      print(
+        f"{folder.name}: differs by {difference_seen:.3g}{'' if same else ', and is not saved as it was'}"
+      )
   for architecture, each in worst.items():
     print(f"{architecture:12} {len(each):4} checkpoints  largest difference {max(each):.2e}")
   return int(failed)
@@ -87,8 +89,8 @@ def difference(model: Any, params: Any, call: dict[str, np.ndarray]) -> float:
   """Returns the largest difference of one call, over positions that count."""
   from gen.interop import huggingface
 
-  given = {name: array for name, array in call.items() if name not in ("answer", "counts")}
-  apart_bt = np.abs(huggingface.forward_pass(model, params, **given) - call["answer"]).max(-1)
+  arguments = {name: array for name, array in call.items() if name not in ("answer", "counts")}
+  apart_bt = np.abs(huggingface.forward_pass(model, params, **arguments) - call["answer"]).max(-1)
   return float(apart_bt[call["counts"] != 0].max())
 
 

@@ -65,11 +65,13 @@ def update_manifest(path: Path, root: Path) -> str:
   head, *blocks = re.split(r"(?m)^(?=\[\[archives\]\])", path.read_text())
   made = [head]
   for archive, block in zip(archives, blocks, strict=True):
-    kept = "\n".join(line for line in block.rstrip().splitlines() if line.split(" = ")[0] not in COMPUTED)
+    remaining = "\n".join(
+      line for line in block.rstrip().splitlines() if line.split(" = ")[0] not in COMPUTED
+    )
     values = read_archive(archive, root)
     print(f"{archive.name}: {values}")
     lines = (f"{key} = {format_value(value)}" for key, value in values.items())
-    made.append("\n".join([kept, *lines]) + "\n")
+    made.append("\n".join([remaining, *lines]) + "\n")
   return "\n".join(part.rstrip("\n") + "\n" for part in made)
 
 

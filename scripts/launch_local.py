@@ -96,11 +96,11 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
   Raises:
     UserError: if there is no program.
   """
-  for place, word in enumerate(words[1:], start=1):
+  for number, word in enumerate(words[1:], start=1):
     if not word.startswith("-"):
       if not Path(word).is_file():
         raise UserError(f"no such program: {word}; write --processes=2 --devices_per_process=4 PROGRAM ...")
-      return words[:place], words[place:]
+      return words[:number], words[number:]
   if launch.asks_for_help(words):
     return words, []
   raise UserError(

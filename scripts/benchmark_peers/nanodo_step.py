@@ -23,8 +23,8 @@ STOOD_IN = (
 
 def main() -> None:
   """Serves bursts of steps."""
-  asked = bursts.arguments(__doc__ or "", source="", metrics="True")
-  sys.path.insert(0, asked.source)
+  options = bursts.arguments(__doc__ or "", source="", metrics="True")
+  sys.path.insert(0, options.source)
   sys.modules.update({name: mock.MagicMock() for name in STOOD_IN})
   import jax
   import jax.numpy as jnp
@@ -34,28 +34,32 @@ def main() -> None:
   from nanodo.configs import default
 
   config = default.get_config()
-  config.model.update(D=asked.width, H=asked.heads, L=asked.length, N=asked.depth, F=4 * asked.width)
+  config.model.update(
+    D=options.width, H=options.heads, L=options.length, N=options.depth, F=4 * options.width
+  )
   config.model.dtype = "float32"
-  config.batch_size = asked.batch
+  config.batch_size = options.batch
   config.opt.clip_by_global_norm = 1.0
-  if asked.metrics == "False":
+  if options.metrics == "False":
     metrics.get_metrics = lambda aux, c, loss, *others: {"train_loss": loss}
   before = bursts.peak_bytes()
   mesh = Mesh(np.array(jax.devices()[:1]), ("data",))
   with config.unlocked():
     config.opt.log_internal_metrics = config.log_internal_metrics
-  model, loss = model_factory.get_model_and_loss(config, asked.vocab)
+  model, loss = model_factory.get_model_and_loss(config, options.vocab)
   shardings, state = train._init_train_state(config, model, rng=jax.random.PRNGKey(0), mesh=mesh)
   trainer = train.Trainer(config, state, mesh, shardings, loss)
-  draw = functools.partial(np.random.default_rng(0).integers, 1, asked.vocab, (asked.batch, asked.length))
+  draw = functools.partial(
+    np.random.default_rng(0).integers, 1, options.vocab, (options.batch, options.length)
+  )
 
   def steps(count: int) -> None:
     pending = None
     for step in range(1, count + 1):
-      found = trainer.do_step(step, jnp.asarray(draw(), jnp.int32))
+      outcome = trainer.do_step(step, jnp.asarray(draw(), jnp.int32))
       if pending is not None:
         jax.device_get(pending)
-      pending = found
+      pending = outcome
     assert np.isfinite(float(jax.device_get(pending)["train_loss"]))
 
   bursts.serve(steps, before)

@@ -10,12 +10,12 @@ from gen.costs import step_benchmark
 
 def main() -> None:
   """Serves bursts of steps."""
-  asked = bursts.arguments(__doc__ or "", family="decoder")
-  sizes = {"width": asked.width, "depth": asked.depth, "heads": asked.heads, "vocab": asked.vocab}
-  shape = {"head_width": asked.width // asked.heads, "context": asked.length}
-  model = step_benchmark.benchmark_model(asked.family, **sizes, **shape)
-  objective = step_benchmark.OBJECTIVES.get(asked.family, "causal")
-  data = Data(length=asked.length, batch=asked.batch, objective=objective)
+  options = bursts.arguments(__doc__ or "", family="decoder")
+  sizes = {"width": options.width, "depth": options.depth, "heads": options.heads, "vocab": options.vocab}
+  shape = {"head_width": options.width // options.heads, "context": options.length}
+  model = step_benchmark.benchmark_model(options.family, **sizes, **shape)
+  objective = step_benchmark.OBJECTIVES.get(options.family, "causal")
+  data = Data(length=options.length, batch=options.batch, objective=objective)
   before = bursts.peak_bytes()
   trial = step_benchmark.StepTrial(
     dataclasses.replace(Run(model=model, data=data), steps=1000, steps_per_dispatch=4)

@@ -11,38 +11,40 @@ from typing import Any
 import bursts
 
 
-def nanogpt(asked: Any) -> tuple[Any, Any, Callable[..., Any]]:
+def nanogpt(options: Any) -> tuple[Any, Any, Callable[..., Any]]:
   """Returns nanoGPT's model, its optimizer and its loss on a batch."""
   import torch
 
-  sys.path.insert(0, asked.source)
+  sys.path.insert(0, options.source)
   from model import GPT, GPTConfig
 
   model = GPT(
-    GPTConfig(asked.length, asked.vocab, asked.depth, asked.heads, asked.width, dropout=0.0, bias=False)
+    GPTConfig(
+      options.length, options.vocab, options.depth, options.heads, options.width, dropout=0.0, bias=False
+    )
   )
   optimizer = model.configure_optimizers(0.1, 1e-3, (0.9, 0.95), "cpu")
-  rows = torch.randint(0, asked.vocab, (asked.batch, asked.length + 1))
+  rows = torch.randint(0, options.vocab, (options.batch, options.length + 1))
   return model, optimizer, lambda forward: forward(rows[:, :-1].contiguous(), rows[:, 1:].contiguous())[1]
 
 
-def bert(asked: Any) -> tuple[Any, Any, Callable[..., Any]]:
+def bert(options: Any) -> tuple[Any, Any, Callable[..., Any]]:
   """Returns transformers' BERT for masked tokens, 15 % of which bear loss."""
   import torch
   from transformers import BertConfig, BertForMaskedLM
 
   config = BertConfig(
-    vocab_size=asked.vocab,
-    hidden_size=asked.width,
-    num_hidden_layers=asked.depth,
-    num_attention_heads=asked.heads,
-    intermediate_size=4 * asked.width,
-    max_position_embeddings=asked.length,
+    vocab_size=options.vocab,
+    hidden_size=options.width,
+    num_hidden_layers=options.depth,
+    num_attention_heads=options.heads,
+    intermediate_size=4 * options.width,
+    max_position_embeddings=options.length,
     hidden_dropout_prob=0.0,
     attention_probs_dropout_prob=0.0,
   )
   model = BertForMaskedLM(config)
-  ids = torch.randint(0, asked.vocab, (asked.batch, asked.length))
+  ids = torch.randint(0, options.vocab, (options.batch, options.length))
   labels = torch.where(torch.rand(ids.shape) < 0.15, ids, -100)
   attention = torch.ones_like(ids)
   return (
@@ -52,24 +54,24 @@ def bert(asked: Any) -> tuple[Any, Any, Callable[..., Any]]:
   )
 
 
-def t5(asked: Any) -> tuple[Any, Any, Callable[..., Any]]:
+def t5(options: Any) -> tuple[Any, Any, Callable[..., Any]]:
   """Returns transformers' T5 on sources of --length and targets of --target."""
   import torch
   from transformers import T5Config, T5ForConditionalGeneration
 
   config = T5Config(
-    vocab_size=asked.vocab,
-    d_model=asked.width,
-    d_kv=asked.width // asked.heads,
-    d_ff=4 * asked.width,
-    num_layers=asked.depth,
-    num_heads=asked.heads,
+    vocab_size=options.vocab,
+    d_model=options.width,
+    d_kv=options.width // options.heads,
+    d_ff=4 * options.width,
+    num_layers=options.depth,
+    num_heads=options.heads,
     dropout_rate=0.0,
     decoder_start_token_id=0,
   )
   model = T5ForConditionalGeneration(config)
-  sources = torch.randint(1, asked.vocab, (asked.batch, asked.length))
-  labels = torch.randint(1, asked.vocab, (asked.batch, asked.target))
+  sources = torch.randint(1, options.vocab, (options.batch, options.length))
+  labels = torch.randint(1, options.vocab, (options.batch, options.target))
   attention = torch.ones_like(sources)
   return (
     model,
@@ -78,7 +80,7 @@ def t5(asked: Any) -> tuple[Any, Any, Callable[..., Any]]:
   )
 
 
-def lstm(asked: Any) -> tuple[Any, Any, Callable[..., Any]]:
+def lstm(options: Any) -> tuple[Any, Any, Callable[..., Any]]:
   """Returns torch.nn.LSTM between an embedding and a linear head."""
   import torch
   from torch import nn
@@ -86,16 +88,16 @@ def lstm(asked: Any) -> tuple[Any, Any, Callable[..., Any]]:
   class Model(nn.Module):
     def __init__(self) -> None:
       super().__init__()
-      self.embedding = nn.Embedding(asked.vocab, asked.width)
-      self.layers = nn.LSTM(asked.width, asked.width, asked.depth, batch_first=True)
-      self.head = nn.Linear(asked.width, asked.vocab, bias=False)
+      self.embedding = nn.Embedding(options.vocab, options.width)
+      self.layers = nn.LSTM(options.width, options.width, options.depth, batch_first=True)
+      self.head = nn.Linear(options.width, options.vocab, bias=False)
 
     def forward(self, ids: Any, targets: Any) -> Any:
       logits = self.head(self.layers(self.embedding(ids))[0])
       return nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
   model = Model()
-  rows = torch.randint(0, asked.vocab, (asked.batch, asked.length + 1))
+  rows = torch.randint(0, options.vocab, (options.batch, options.length + 1))
   return model, _adamw(model), lambda forward: forward(rows[:, :-1].contiguous(), rows[:, 1:].contiguous())
 
 
@@ -105,7 +107,9 @@ def _held(model: Any, optimizer: Any, steps: Callable[[int], object]) -> int:
   from torch.profiler import ProfilerActivity, profile
 
   tensors = [*model.parameters(), *model.buffers()]
-  tensors += [value for one in optimizer.state.values() for value in one.values() if torch.is_tensor(value)]
+  tensors += [
+    value for moments in optimizer.state.values() for value in moments.values() if torch.is_tensor(value)
+  ]
   with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
     steps(1)
   events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
@@ -124,13 +128,13 @@ def _adamw(model: Any) -> Any:
 
 def main() -> None:
   """Serves bursts of steps."""
-  asked = bursts.arguments(__doc__ or "", model="nanogpt", source="", compile="False")
+  options = bursts.arguments(__doc__ or "", model="nanogpt", source="", compile="False")
   import torch
 
   torch.manual_seed(0)
   before = bursts.peak_bytes()
-  model, optimizer, loss_of = globals()[asked.model](asked)
-  forward = torch.compile(model) if asked.compile == "True" else model
+  model, optimizer, loss_of = globals()[options.model](options)
+  forward = torch.compile(model) if options.compile == "True" else model
 
   def steps(count: int) -> None:
     for _ in range(count):
@@ -141,7 +145,7 @@ def main() -> None:
       optimizer.zero_grad(set_to_none=True)
     assert loss.isfinite().item()
 
-  held = (lambda: 0) if asked.compile == "True" else lambda: _held(model, optimizer, steps)
+  held = (lambda: 0) if options.compile == "True" else lambda: _held(model, optimizer, steps)
   bursts.serve(steps, before, held=held)
 
 

@@ -199,7 +199,7 @@ def test_the_laws_are_listed_with_their_sources(run):
     (["--budget=8 h100 for 3 days with a dog"], "'dog' is not understood"),
     (["--flops=nan"], "finite"),
     (["--flops=many"], "flops"),
-    (["--budget=lots"], "is no budget"),
+    (["--budget=lots"], "is not a budget"),
     (["--flops=1e21", "--law=nowhere.csv"], "no such file"),
     (["--flops=1e21", "--law=nobody2022"], "there is no law"),
     (["--flops=1e21", "--gpu=abacus"], "abacus"),

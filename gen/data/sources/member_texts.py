@@ -105,8 +105,8 @@ def _strings(members: Iterator[_Member], reading: Reading, where: str) -> Iterat
   raw: set[str] = set()  # strings before their markup is removed, which takes longer than to compare them
   for name, content in members:
     content = _unpacked(content, f"{where}: {name}") if name.endswith(".gz") else content
-    found = _strings_under(parse_json(content, f"{where}: {name}", object), frozenset(reading.keys))
-    texts = [text for text in dict.fromkeys(found) if text not in raw]
+    strings = _strings_under(parse_json(content, f"{where}: {name}", object), frozenset(reading.keys))
+    texts = [text for text in dict.fromkeys(strings) if text not in raw]
     raw.update(texts)
     if reading.html:
       texts = [_visible(text, f"{where}: {name}") for text in texts]

@@ -69,8 +69,8 @@ def download_wheel(name: str, version: str, folder: Path, sha256: str = "", file
   requirements.unlink()
   wheels = list(folder.glob("*.whl"))
   if done.returncode or len(wheels) != 1:
-    said = (done.stderr + b"\n" + done.stdout).decode(errors="replace")
-    raise UserError(_reason(wanted, said, "PIP_NO_INDEX" in environment))
+    output = (done.stderr + b"\n" + done.stdout).decode(errors="replace")
+    raise UserError(_reason(wanted, output, "PIP_NO_INDEX" in environment))
   return wheels[0]
 
 
@@ -104,25 +104,25 @@ def _platform_flags(file: str) -> list[str]:
   return [*flags, f"--implementation={implementation}"]
 
 
-def _reason(wanted: str, said: str, offline: bool) -> str:
+def _reason(wanted: str, output: str, offline: bool) -> str:
   """Returns one sentence for what a client printed; pip hides passwords itself."""
-  if _OTHER_BYTES.search(said):
+  if _OTHER_BYTES.search(output):
     return f"package {wanted}: the index holds another archive than the manifest lists; its SHA-256 differs"
-  if _DENIED.search(said):
+  if _DENIED.search(output):
     return f"package {wanted}: the index refuses access; check the credentials of pip or uv"
   if offline:
     return (
       f"package {wanted}: the settings of pip or uv allow no index, and the archive is neither in the cache nor in"
       " a folder that PIP_FIND_LINKS names"
     )
-  if _UNREACHABLE.search(said):
+  if _UNREACHABLE.search(output):
     return (
       f"package {wanted}: no package index can be reached, and the archive is not in the cache;"
       " connect, or name another index by PIP_INDEX_URL or UV_DEFAULT_INDEX"
     )
-  if _ABSENT.search(said):
+  if _ABSENT.search(output):
     return f"package {wanted}: the index has no wheel of this version; check the name and the version"
-  lines = [line.strip() for line in said.splitlines() if line.strip()]
+  lines = [line.strip() for line in output.splitlines() if line.strip()]
   errors = [line for line in lines if line.lower().startswith("error")]
   return f"package {wanted}: the package client failed: {(errors or lines or ['no output'])[-1][:300]}"
 

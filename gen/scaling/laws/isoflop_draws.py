@@ -161,7 +161,7 @@ def _over_lines(
   freedom = len(budgets) - 2
   if freedom < 1:
     warning = (
-      "two budgets with three sizes and one seed each leave nothing to measure noise by, so there are no intervals"
+      "two budgets of three sizes and one seed leave nothing to measure noise by, so there are no intervals"
     )
     return LawDraws(np.zeros((0, 4)), None, "none", [warning])
   log_c = np.log([used_budget.flops for used_budget in budgets])
