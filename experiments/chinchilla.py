@@ -74,9 +74,7 @@ def _conclude(console: "Console", sweep: Sweep, trained: "TrainedStudy", folder:
   """Fits, judges, prints and writes the trained runs; returns the exit code."""
   from gen.io import json_report
   from gen.io.checksums import write_atomically
-  from gen.scaling.report import answer, figures, view
-  from gen.scaling.report import console as study_console
-  from gen.scaling.report import page as report_page
+  from gen.scaling.report import answer, figures, study_console, study_page, view
   from gen.scaling.verdicts import results_file, verdict
   from gen.scaling.workers import study
 
@@ -91,7 +89,7 @@ def _conclude(console: "Console", sweep: Sweep, trained: "TrainedStudy", folder:
       folder / "results.json", json.dumps(results_file.seal_results(results), indent=1).encode()
     )
     pictures = figures.write_figures(results, trained.curves, folder / "plots")
-    page = report_page.write_page(results, trained.curves, folder)
+    page = study_page.write_page(results, trained.curves, folder)
   except OSError as error:
     raise UserError(f"cannot write in {folder}: {error.strerror}; all runs are done and saved") from error
   console.print(f"\nwritten: {folder / 'journal.jsonl'}, {folder / 'results.json'}, {page}, and")

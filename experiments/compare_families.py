@@ -75,7 +75,7 @@ def _conclude(
   from gen.io import json_report
   from gen.io.checksums import write_atomically
   from gen.scaling.atlas import atlas_console, atlas_figures, atlas_page, atlas_study
-  from gen.scaling.report import page as report_page
+  from gen.scaling.report import study_page
   from gen.scaling.verdicts import results_file
   from gen.training import journal
 
@@ -92,7 +92,7 @@ def _conclude(
       write_atomically(
         folder / name / "results.json", json.dumps(results_file.seal_results(study), indent=1).encode()
       )
-      report_page.write_page(study, trained[name].curves, folder / name)
+      study_page.write_page(study, trained[name].curves, folder / name)
     write_atomically(folder / "results.json", json.dumps(results, indent=1).encode())
     write_atomically(folder / "journal.jsonl", journal.seal_rows(rows, complete=True))
     pictures = atlas_figures.write_figures(results, folder / "plots")

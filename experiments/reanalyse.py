@@ -58,7 +58,7 @@ def main() -> int:
 def _write(results: dict[str, Any], recorded: "RecordedStudy", folder: Path, is_atlas: bool) -> None:
   from gen.io.checksums import write_atomically
   from gen.scaling.atlas import atlas_figures, atlas_page
-  from gen.scaling.report import figures, page
+  from gen.scaling.report import figures, study_page
 
   try:
     write_atomically(folder / "results.json", json.dumps(results, indent=1).encode())
@@ -67,7 +67,7 @@ def _write(results: dict[str, Any], recorded: "RecordedStudy", folder: Path, is_
       atlas_page.write_page(results, folder)
     else:
       figures.write_figures(results, recorded.curves, folder / "plots")
-      page.write_page(results, recorded.curves, folder, recorded.panels)
+      study_page.write_page(results, recorded.curves, folder, recorded.panels)
   except OSError as error:
     raise UserError(f"cannot write in {folder}: {error.strerror}") from error
 

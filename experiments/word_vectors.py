@@ -56,25 +56,24 @@ ANALOGIES = flags.DEFINE_list(
 def main() -> int:
   """Trains, prints and writes."""
   from gen.data import cache, corpus
-  from gen.evaluation.words import vocabulary as vocabularies
-  from gen.evaluation.words import word2vec, word_report
+  from gen.evaluation.words import vocabulary, word2vec, word_report
   from gen.io import json_report
 
   questions = [word_report.parse_question(text) for text in ANALOGIES.value or word_report.QUESTIONS]
   data = Data(corpus=CORPUS.value, field=FIELD.value, cache=CACHE.value)
   environment.compilation_cache(cache.cache_folder(data) / "compiled")
   text = corpus.build_corpus(data, terminal.print_progress)
-  vocabulary = vocabularies.count_vocabulary(text.train, MIN_COUNT.value, MAX_WORDS.value)
-  text_ids = vocabularies.encode_words(text.train, vocabulary)
+  known_words = vocabulary.count_vocabulary(text.train, MIN_COUNT.value, MAX_WORDS.value)
+  text_ids = vocabulary.encode_words(text.train, known_words)
   terminal.print_progress(
-    f"vocabulary: {len(vocabulary.words):,} words that occur {MIN_COUNT.value} times or more,"
+    f"vocabulary: {len(known_words.words):,} words that occur {MIN_COUNT.value} times or more,"
     f" {len(text_ids.ids_n):,} in the text"
   )
   settings = word2vec.Word2VecSettings(
     KIND.value, WIDTH.value, WINDOW.value, NEGATIVES.value, threshold=THRESHOLD.value, rows=ROWS.value,
     epochs=EPOCHS.value, learning_rate=RATE.value, seed=SEED.value,
   )  # fmt: skip
-  vectors = _train(text_ids, vocabulary, settings)
+  vectors = _train(text_ids, known_words, settings)
   shown = word_report.shown_words(vectors, WORDS.value)
   if not ANALOGIES.value:
     questions = [question for question in questions if all(word in vectors.ids for word in question)]
@@ -85,15 +84,15 @@ def main() -> int:
     print(f"{answer.question:>36}  {', '.join(f'{word} {cosine:.2f}' for word, cosine in answer.best)}")
   facts = [
     f"{settings.kind.replace('_', '-')} of width {settings.width}, window {settings.window}, {settings.epochs} epochs,"
-    f" on {text.name}: {len(text_ids.ids_n):,} words, {len(vocabulary.words):,} of them different."
+    f" on {text.name}: {len(text_ids.ids_n):,} words, {len(known_words.words):,} of them different."
   ]
   for path in word_report.write_files(
-    Path(WORKDIR.value), vectors, vocabulary, facts, shown, answers, SHOWN.value
+    Path(WORKDIR.value), vectors, known_words, facts, shown, answers, SHOWN.value
   ):
     terminal.print_progress(f"wrote {path}")
   json_report.write_report(
     {
-      "corpus": text.name, "words": len(text_ids.ids_n), "vocabulary": len(vocabulary.words),
+      "corpus": text.name, "words": len(text_ids.ids_n), "vocabulary": len(known_words.words),
       "nearest": {word: dict(vectors.nearest(word)) for word in shown},
       "analogies": [
         {"question": answer.question, "best": [list(pair) for pair in answer.best]} for answer in answers

@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gen.cli import environment as environment_module
+from gen.cli import environment
 from gen.data import objectives
 
 HERE = Path(__file__).parent
@@ -32,7 +32,7 @@ def programs(options: argparse.Namespace) -> dict[str, tuple[list[str], dict[str
   """Returns the commands to compare, by name, with the environment of each."""
   plain = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
   ours = [sys.executable, str(HERE / "ours.py"), f"--family={options.family}"]
-  commands = {"gen": (ours, environment_module.worker_environment())}
+  commands = {"gen": (ours, environment.worker_environment())}
   if options.nanodo and options.family == "decoder":
     python, source = options.nanodo.split(":")
     command = [python, str(HERE / "nanodo_step.py"), f"--source={source}"]
@@ -40,7 +40,7 @@ def programs(options: argparse.Namespace) -> dict[str, tuple[list[str], dict[str
     if options.bare:
       commands["NanoDO without metrics"] = ([*command, "--metrics=False"], plain)
     if options.huge:
-      commands["NanoDO with huge pages"] = (command, environment_module.worker_environment())
+      commands["NanoDO with huge pages"] = (command, environment.worker_environment())
   if options.torch and (options.family != "decoder" or options.nanogpt):
     model = TORCH_MODELS[options.family]
     command = [options.torch, str(HERE / "torch_step.py"), f"--model={model}", f"--source={options.nanogpt}"]
@@ -53,12 +53,12 @@ def programs(options: argparse.Namespace) -> dict[str, tuple[list[str], dict[str
 class Process:
   """A program that runs steps when it is asked."""
 
-  def __init__(self, command: list[str], environment: dict[str, str], core: int, nice: int) -> None:
+  def __init__(self, command: list[str], variables: dict[str, str], core: int, nice: int) -> None:
     """Starts it on a core; it is ready once `answer` returns."""
     prefix = ["taskset", "-c", str(core)] + (["nice", "-n", str(nice)] if nice else [])
     pipe = subprocess.PIPE
     self._command = command
-    self._process = subprocess.Popen([*prefix, *command], env=environment, stdin=pipe, stdout=pipe, text=True)
+    self._process = subprocess.Popen([*prefix, *command], env=variables, stdin=pipe, stdout=pipe, text=True)
 
   def answer(self) -> dict[str, float]:
     """Waits for the next line of JSON; what else the program prints is passed over."""
@@ -88,8 +88,8 @@ def compare(options: argparse.Namespace, shape: dict[str, int]) -> dict[str, dic
   target = objectives.row_shapes("span_corruption", shape["length"])[1]
   sizes = [f"--{name}={value}" for name, value in (shape | {"target": target}).items()]
   running, ready = {}, {}
-  for name, (command, environment) in programs(options).items():
-    running[name] = Process([*command, *sizes], environment, options.core, options.nice)
+  for name, (command, variables) in programs(options).items():
+    running[name] = Process([*command, *sizes], variables, options.core, options.nice)
     ready[name] = running[name].answer()
   answers: dict[str, list[dict[str, float]]] = {name: [] for name in running}
   for _ in range(options.rounds):

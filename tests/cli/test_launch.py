@@ -8,8 +8,7 @@ import sys
 
 import pytest
 
-from gen.cli import environment as environment_module
-from gen.cli import overrides
+from gen.cli import environment, overrides
 from gen.config import Run, Sweep
 from gen.errors import UserError
 
@@ -94,15 +93,15 @@ def test_overrides_are_read_with_an_equals_sign_or_without():
 
 def test_a_worker_has_as_many_threads_as_cores_and_the_allocators_settings_once(monkeypatch):
   monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=1:glibc.malloc.arena_max=4")
-  environment = environment_module.worker_environment(3)
-  assert environment["OMP_NUM_THREADS"] == "3"
-  tunables = environment["GLIBC_TUNABLES"].split(":")
+  variables = environment.worker_environment(3)
+  assert variables["OMP_NUM_THREADS"] == "3"
+  tunables = variables["GLIBC_TUNABLES"].split(":")
   assert tunables[:2] == ["glibc.malloc.check=1", "glibc.malloc.arena_max=4"]
   assert tunables[2:4] == ["glibc.malloc.hugetlb=1", "glibc.malloc.mmap_max=0"] and len(tunables) == 5
-  monkeypatch.setenv("GLIBC_TUNABLES", environment["GLIBC_TUNABLES"])
-  assert environment_module.worker_environment()["GLIBC_TUNABLES"] == environment["GLIBC_TUNABLES"]
+  monkeypatch.setenv("GLIBC_TUNABLES", variables["GLIBC_TUNABLES"])
+  assert environment.worker_environment()["GLIBC_TUNABLES"] == variables["GLIBC_TUNABLES"]
   monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0")
-  assert environment_module.worker_environment()["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=0"
+  assert environment.worker_environment()["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=0"
 
 
 REUSE = """
@@ -128,7 +127,7 @@ def test_what_a_workers_thread_frees_is_there_when_it_allocates_again(monkeypatc
   monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
   found = subprocess.run(
     [sys.executable, "-c", REUSE],
-    env=environment_module.worker_environment(),
+    env=environment.worker_environment(),
     capture_output=True,
     text=True,
     check=True,
@@ -137,17 +136,17 @@ def test_what_a_workers_thread_frees_is_there_when_it_allocates_again(monkeypatc
 
 
 @pytest.mark.parametrize(
-  ("environment", "threads"),
+  ("variables", "threads"),
   [
     ({"XLA_FLAGS": "--xla_cpu_enable_fast_math=false"}, None),
     ({"XLA_FLAGS": "--xla_force_host_platform_device_count=6"}, "48"),
     ({"XLA_FLAGS": "--xla_force_host_platform_device_count=6", "NPROC": "3"}, "3"),
   ],
 )
-def test_simulated_devices_get_threads_unless_the_user_has_said_how_many(monkeypatch, environment, threads):
-  monkeypatch.setattr(os, "environ", environment)
-  environment_module.give_simulated_devices_threads()
-  assert environment.get("NPROC") == threads
+def test_simulated_devices_get_threads_unless_the_user_has_said_how_many(monkeypatch, variables, threads):
+  monkeypatch.setattr(os, "environ", variables)
+  environment.give_simulated_devices_threads()
+  assert variables.get("NPROC") == threads
 
 
 UNITS = [

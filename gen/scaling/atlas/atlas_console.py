@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gen.scaling.atlas import atlas_tables
-from gen.scaling.report import console as study_console
+from gen.scaling.report import study_console
 
 if TYPE_CHECKING:
   from rich.console import Console

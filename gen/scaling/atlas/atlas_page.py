@@ -15,7 +15,7 @@ from gen.figures import style
 from gen.scaling.atlas import atlas_figures, atlas_tables
 from gen.scaling.atlas.comparable import family_title
 from gen.scaling.report import inline
-from gen.scaling.report.page import STATES
+from gen.scaling.report.study_page import STATES
 from gen.scaling.report.view import finite_number, read_list, read_section
 
 NAME = "report.html"

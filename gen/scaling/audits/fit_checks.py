@@ -24,7 +24,7 @@ _SINGLE = 0.04  # in a, that one run may move
 _ERRORS = 2.5  # standard errors
 _CHANCE = 1e-5  # that residuals of a sound study look so ordered
 _WIDEST = 0.3  # 95 % interval of a
-_AHEAD, _MOST_AHEAD = 0.015, 0.05  # relative error of the largest budget's losses, predicted from the others
+_AHEAD, _MAX_AHEAD = 0.015, 0.05  # relative error of the largest budget's losses, predicted from the others
 
 
 def check_convergence(facts: StudyFacts) -> Iterator[Finding]:
@@ -179,7 +179,7 @@ def _without_budgets(facts: StudyFacts, groups: np.ndarray, budgets: np.ndarray)
   top = facts.points.select(last)
   ahead = np.log(laws[-1].loss(top.params, top.tokens)) - np.log(top.loss)
   miss, noise = float(np.median(ahead)), residual_scale(facts.law.residuals, 5)
-  limit = min(max(_AHEAD, 3 * noise), _MOST_AHEAD)
+  limit = min(max(_AHEAD, 3 * noise), _MAX_AHEAD)
   yield make_finding(
     "extrapolation", not abs(miss) <= limit, miss, limit,
     f"the smaller budgets predict the losses of the largest, {budgets[-1]:.3g} FLOPs, {100 * miss:+.2f} % off",

@@ -26,7 +26,7 @@ _HIGHEST_FLOOR = 2.2  # nats a token; published laws have E of 1.5 to 2
 _BITS_BAND = (1.25, 1.65)  # losses over those of the published law, which bits would be 1.44 times
 _LOG_BITS = math.log(_BITS)
 _LEFT_OVER = 0.1  # of the squares, that two kinds of losses leave where there are two
-_LEAST_SIZE, _LEAST_DATA = 5e7, 5e8  # N and D from which on that law is known
+_MIN_SIZE, _MIN_DATA = 5e7, 5e8  # N and D from which on that law is known
 
 
 def check_before_fit(points: RunsTable) -> list[Finding]:
@@ -95,7 +95,7 @@ def _losses(points: RunsTable) -> Finding:
 
 def _over_published(points: RunsTable) -> float:
   """Returns the median ratio of losses to a published law's; NaN outside the sizes where that law is valid."""
-  known = (points.params > _LEAST_SIZE) & (points.tokens > _LEAST_DATA)
+  known = (points.params > _MIN_SIZE) & (points.tokens > _MIN_DATA)
   if known.sum() < 5:
     return math.nan
   return float(np.median(points.loss[known] / HOFFMANN_2022.loss(points.params[known], points.tokens[known])))

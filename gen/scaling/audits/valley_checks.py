@@ -17,8 +17,8 @@ from gen.scaling.runs.runs_table import RunsTable
 
 _OFF_CENTRE = 0.6  # of half a valley's width in ln N
 _BENT = 0.5  # cubic part over the depth of a valley at its end
-_LEAST_SPAN = 4.0  # largest over smallest size
-_LEAST_R_SQUARED = 0.7
+_MIN_SPAN = 4.0  # largest over smallest size
+_MIN_R_SQUARED = 0.7
 _SIZES, _SHARED, _APART = 3, 0.6, 1.3  # runs of a budget, share of runs in such, factor between neighbours
 
 
@@ -49,13 +49,13 @@ def check_valleys(facts: StudyFacts) -> Iterator[Finding]:
   known = [valley.r_squared for valley in valleys if math.isfinite(valley.r_squared)]
   middle = float(np.median(known)) if known else math.nan
   yield make_finding(
-    "valley_shape", bool(middle < _LEAST_R_SQUARED), middle, _LEAST_R_SQUARED,
+    "valley_shape", bool(middle < _MIN_R_SQUARED), middle, _MIN_R_SQUARED,
     f"parabolas explain {100 * middle:.0f} % of the scatter of the losses in the middle budget",
   )  # fmt: skip
   narrow = min(valleys, key=lambda valley: valley.span)
   yield make_finding(
-    "size_span", narrow.span < _LEAST_SPAN, narrow.span, _LEAST_SPAN,
-    f"sizes span a factor {narrow.span:.3g} at {narrow.budget:.3g} FLOPs, the smallest span; below {_LEAST_SPAN:g} a "
+    "size_span", narrow.span < _MIN_SPAN, narrow.span, _MIN_SPAN,
+    f"sizes span a factor {narrow.span:.3g} at {narrow.budget:.3g} FLOPs, the smallest span; below {_MIN_SPAN:g} a "
     "valley is "
     "hard to see",
   )  # fmt: skip

@@ -18,7 +18,7 @@ from gen.config import Model
 SIX = 6.0  # 2 FLOPs forward, 4 backward
 _DECAY = 0.5  # of the slope beyond the sizes, a unit of ln N
 _EXACT = 1e-6  # ln k that varies less is constant
-_MOST_TERMS = 5
+_MAX_TERMS = 5
 _EXPLAINED = 0.9  # share of the scatter of ln k; less, and k is no function of N
 _SMALLEST_RMS = 1e-7  # of the polynomial, in ln k; a better fit than this is no better
 
@@ -208,7 +208,7 @@ def cost_from_dict(entry: Any) -> CostModel | None:
 def _curve(x: np.ndarray, y: np.ndarray) -> np.ndarray:
   """Returns the polynomial of least BIC (Bayesian information criterion) for which k N increases with N."""
   best, score = np.array([y.mean()]), math.inf
-  for degree in range(min(_MOST_TERMS, (len(x) + 1) // 2) + 1):
+  for degree in range(min(_MAX_TERMS, (len(x) + 1) // 2) + 1):
     power = np.polynomial.Polynomial.fit(x, y, degree).convert()
     slope = power.deriv()(np.linspace(x[0], x[-1], 50)) if degree else np.zeros(1)
     if degree and not (np.min(slope) > -0.9 and np.max(slope) < 3):

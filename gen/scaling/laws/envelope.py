@@ -26,7 +26,7 @@ from gen.scaling.runs.runs_table import RunsTable, make_runs, run_cells
 READS = ("auto", "decayed", "curves", "ends")
 _FEW_SIZES = 4
 _FRONTIER = 200  # places of the envelope that results hold, of 1,500
-_LEAST_IN_A_BUDGET = 4  # runs to resample within
+_MIN_IN_A_BUDGET = 4  # runs to resample within
 _MANY = 2000  # runs; of more, the means of the lowest sizes of each budget stand for all
 
 
@@ -241,7 +241,7 @@ def _resampled(points: RunsTable) -> tuple[np.ndarray, str]:
   budget with at least three others.
   """
   groups = points.groups()
-  if np.mean(np.bincount(groups)[groups] >= _LEAST_IN_A_BUDGET) >= 0.5:
+  if np.mean(np.bincount(groups)[groups] >= _MIN_IN_A_BUDGET) >= 0.5:
     return groups, "the runs of each budget"
   return np.zeros(len(points), np.int64), "all runs, because most budgets have too few"
 

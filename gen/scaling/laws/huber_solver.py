@@ -39,8 +39,8 @@ _INNER_TOLERANCE = 1e-4  # the same over delta^2, what one run inside the quadra
 _LONGEST_STEP = 5.0
 _NEAR = 1e-3  # promised relative decrease below which the curvature of the model counts
 _LONGEST_PREDICTION = 0.3
-_LEAST_DAMPING = 1e-9
-_MOST_DAMPING = 1e10
+_MIN_DAMPING = 1e-9
+_MAX_DAMPING = 1e10
 # Of XLA: half the time to compile and two thirds of the time to run of what it does by itself.
 _QUICK = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
 
@@ -83,7 +83,7 @@ def minimise_huber(
   delta: float,
   first_delta: float = _WIDEST,
   tolerance: float = 1e-10,
-  most_steps: int = 150,
+  max_steps: int = 150,
 ) -> HuberSolution:
   """Minimises from every start, each with its own counts of the runs.
 
@@ -94,7 +94,7 @@ def minimise_huber(
     delta: delta of the Huber function, in log loss; infinity is least squares.
     first_delta: the first delta of the sequence of narrower ones.
     tolerance: predicted relative decrease of the objective at which a lane has converged.
-    most_steps: maximum number of steps; a lane that needs more stops where it is.
+    max_steps: maximum number of steps; a lane that needs more stops where it is.
   """
   lanes, points = len(starts_sp), len(problem.x)
   width = _lanes(lanes, points)
@@ -116,7 +116,7 @@ def minimise_huber(
           np.float64(delta),
           np.float64(max(delta, first_delta)),
           np.float64(tolerance),
-          np.int32(most_steps),
+          np.int32(max_steps),
         )
       )
       if begin:  # Calls return before they are done; the one under way overlaps with the count of the last.
@@ -150,7 +150,7 @@ def _descend(
   delta: Array,
   first_delta: Array,
   tolerance: Array,
-  most_steps: Array,
+  max_steps: Array,
 ) -> tuple[Array, Array, Array, Array]:
   monomials_nm = jnp.stack([jnp.ones_like(x), x, y, x * x, x * y, y * y], 1)
   step = jax.vmap(
@@ -168,7 +168,7 @@ def _descend(
     done=jnp.zeros(len(starts_sp), bool),
   )
   states = jax.lax.while_loop(
-    lambda states: jnp.any(~states.done & (states.steps < most_steps)),
+    lambda states: jnp.any(~states.done & (states.steps < max_steps)),
     lambda states: step(states, counts_sn),
     states,
   )
@@ -195,7 +195,7 @@ def _step(
     & (state.damping <= 1e-2)
     & (promised <= jnp.where(last, tolerance, _LEVEL_TOLERANCE) * state.value)
     & (promised <= _INNER_TOLERANCE * state.delta**2)
-  ) | (state.damping > _MOST_DAMPING)
+  ) | (state.damping > _MAX_DAMPING)
   narrower = settled & ~last
   next_delta = jnp.where(narrower, jnp.maximum(state.delta * _NARROWING, delta), state.delta)
   predicted = newton + drift * (next_delta - state.delta)
@@ -209,7 +209,7 @@ def _step(
   # A predicted point is accepted without a test: objective values at two deltas cannot be compared.
   accepted = ((value < state.value) | narrower) & jnp.isfinite(value)
   damping = jnp.where(
-    accepted, jnp.maximum(0.2 * state.damping, _LEAST_DAMPING), jnp.minimum(5 * state.damping, 1e12)
+    accepted, jnp.maximum(0.2 * state.damping, _MIN_DAMPING), jnp.minimum(5 * state.damping, 1e12)
   )
   moved = _State(
     theta,

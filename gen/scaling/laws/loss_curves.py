@@ -20,7 +20,7 @@ from gen.scaling.runs.runs_table import RunsTable, run_cells
 PLACES = 1500  # FLOPs at which curves are read (Hoffmann et al. 2022, section 3.1)
 MIN_SIZES = 5  # with runs at several budgets, for curves of their ends
 _SMOOTHED = 0.05  # of a training curve: width of the mean, in ln C
-_LEAST_ROWS = 5  # fewer are no curve
+_MIN_ROWS = 5  # fewer are no curve
 
 CurveLines = Mapping[int, tuple[np.ndarray, np.ndarray]]  # (ln C, loss) of runs by number
 
@@ -178,7 +178,7 @@ def curve_lines(
       losses.setdefault(index, {})[float(flops)] = float(loss)
   lines = {}
   for index, pairs in losses.items():
-    if len(pairs) >= _LEAST_ROWS:
+    if len(pairs) >= _MIN_ROWS:
       log_c, loss = np.array(sorted(pairs.items())).T
       lines[index] = (np.log(log_c), _smooth(np.log(log_c), loss))
   return lines

@@ -13,7 +13,7 @@ MAX_STEPS = 60
 WIDEST = 1e-2  # delta at which a descent begins, if the wanted one is narrower
 _NARROWING = 0.5
 _LONGEST, _LONGEST_SHARE = 3.0, 0.1  # step in any parameter, in absolute terms plus relative to the parameter
-_MOST_DAMPING = 1e8
+_MAX_DAMPING = 1e8
 
 
 class LogLossModel(NamedTuple):
@@ -106,7 +106,7 @@ def descend_from(
   delta: float,
   moves_pp: np.ndarray,
   widest: float = WIDEST,
-  most_steps: int = 300,
+  max_steps: int = 300,
 ) -> NewtonResult:
   """Descends from any point through ever narrower deltas, each to its own optimum, the last by Newton steps.
 
@@ -118,11 +118,11 @@ def descend_from(
     delta: of the Huber function.
     moves_pp: directions in which parameters may move.
     widest: the first delta, if `delta` is narrower.
-    most_steps: maximum number of steps at each delta.
+    max_steps: maximum number of steps at each delta.
   """
   width = max(widest, delta)
   while True:
-    theta = _damped(theta, x, y, l, width, moves_pp, most_steps)
+    theta = _damped(theta, x, y, l, width, moves_pp, max_steps)
     if width <= delta:
       return newton_steps(theta, x, y, l, delta, moves_pp)
     width = max(_NARROWING * width, delta)
@@ -135,18 +135,18 @@ def _damped(
   l: np.ndarray,
   delta: float,
   moves_pp: np.ndarray,
-  most_steps: int,
+  max_steps: int,
 ) -> np.ndarray:
   """Takes damped Newton steps that lower the value until none does."""
   model = evaluate_model(theta, x, y, l)
   lowest, damping = huber_value(model.residual, delta), 1e-2
-  for _ in range(most_steps):
+  for _ in range(max_steps):
     further = theta + _shorten(_step(model, x, y, delta, moves_pp, damping), theta)
     next_model = evaluate_model(further, x, y, l)
     height = huber_value(next_model.residual, delta)
     if not height < lowest:
       damping *= 4
-      if damping > _MOST_DAMPING:
+      if damping > _MAX_DAMPING:
         break
       continue
     gain = lowest - height

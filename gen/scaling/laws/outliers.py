@@ -8,7 +8,7 @@ import numpy as np
 
 FAR_OUT = 9.0  # residuals, in robust standard deviations
 MIN_NOISE = 1e-4  # relative, of losses: what runs that follow a law exactly are taken to have
-_LEAST_RESIDUAL = 0.01
+_MIN_RESIDUAL = 0.01
 
 
 def residual_scale(residuals: np.ndarray, constants: int = 5) -> float:
@@ -24,7 +24,7 @@ def residual_scale(residuals: np.ndarray, constants: int = 5) -> float:
 def outlier_mask(residuals: np.ndarray, constants: int = 5) -> np.ndarray:
   """Returns the mask of runs that lie far off the law."""
   size = np.abs(residuals)
-  return (size > FAR_OUT * residual_scale(residuals, constants)) & (size > _LEAST_RESIDUAL)
+  return (size > FAR_OUT * residual_scale(residuals, constants)) & (size > _MIN_RESIDUAL)
 
 
 def outlier_sentences(

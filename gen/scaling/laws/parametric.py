@@ -29,7 +29,7 @@ from gen.scaling.runs import bootstrap
 from gen.scaling.runs.runs_table import RunsTable
 
 DELTA = 1e-3
-_MOST_BUDGETS = 50
+_MAX_BUDGETS = 50
 CONSTANTS = ("E", "A", "B", "alpha", "beta", "a", "b")
 
 
@@ -211,9 +211,9 @@ def _problem(points: RunsTable, tied: bool) -> tuple[huber_solver.HuberProblem, 
 def _budgets(points: RunsTable) -> np.ndarray:
   """Returns the C over which power laws are fitted: the runs' budgets, or points between the smallest and largest C."""
   budgets = points.group_flops()
-  if len(budgets) <= _MOST_BUDGETS:
+  if len(budgets) <= _MAX_BUDGETS:
     return budgets
-  return np.geomspace(budgets[0], budgets[-1], _MOST_BUDGETS)
+  return np.geomspace(budgets[0], budgets[-1], _MAX_BUDGETS)
 
 
 def _power_laws(theta_sp: np.ndarray, budgets: np.ndarray, cost: CostModel) -> tuple[PowerLaw, PowerLaw]:

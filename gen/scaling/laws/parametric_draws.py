@@ -10,8 +10,8 @@ from gen.scaling.laws import huber_solver, newton
 from gen.scaling.runs import bootstrap
 from gen.scaling.runs.runs_table import RunsTable
 
-_MOST_RESAMPLED = 20_000  # runs; for more, intervals come from the bootstrap's normal limit
-_LEAST_ROBUST = 1e-4  # a narrower delta is reached from wider ones in each resample
+_MAX_RESAMPLED = 20_000  # runs; for more, intervals come from the bootstrap's normal limit
+_MIN_ROBUST = 1e-4  # a narrower delta is reached from wider ones in each resample
 _RESAMPLE_START = 1e-2
 
 
@@ -27,7 +27,7 @@ def draw_laws(
   if not bootstraps:
     return np.zeros((0, 5)), None, "none", []
   clusters = bootstrap.cluster_labels(points, cluster)
-  if len(points) > _MOST_RESAMPLED:
+  if len(points) > _MAX_RESAMPLED:
     draws_sp = _normal_limit(problem, bottom, delta, clusters, bootstraps, seed)
     how = f"normal limit of the bootstrap over {cluster}s (sandwich covariance), {bootstraps} draws"
     return draws_sp, None, how, [f"{len(points)} runs: intervals are the {how}"]
@@ -60,7 +60,7 @@ def refit_draws(
     theta: the law of all runs.
     delta: of the Huber function.
   """
-  wide = _RESAMPLE_START if delta < _LEAST_ROBUST else delta
+  wide = _RESAMPLE_START if delta < _MIN_ROBUST else delta
   return huber_solver.minimise_huber(
     problem, counts_sn, np.tile(theta, (len(counts_sn), 1)), delta, wide, 1e-8
   )

@@ -13,8 +13,8 @@ from gen.config import Model
 from gen.errors import UserError
 from gen.scaling.runs import conventions
 
-_LEAST_WIDTH, _LEAST_DEPTH = 24, 2  # of a model that is worth training
-_MOST_HEAD = 0.5  # share of N that the output head may have
+_MIN_WIDTH, _MIN_DEPTH = 24, 2  # of a model that is worth training
+_MAX_HEAD = 0.5  # share of N that the output head may have
 _NEAR = 4.0  # factor in N within which a named model is near
 _SLENDER = 0.15  # what a factor e in width over depth away from the template's counts, against one in N
 
@@ -47,12 +47,12 @@ class NamedShape:
   @property
   def fault(self) -> str:
     """Reason against training this shape, or "" for a sound shape."""
-    if self.head_share > _MOST_HEAD and self.counting not in ("no_head", "non_embedding"):
+    if self.head_share > _MAX_HEAD and self.counting not in ("no_head", "non_embedding"):
       return (
         f"a vocabulary of {self.model.vocab:,} would take {100 * self.head_share:.0f} % of N as the output head "
         "alone; give your own with --vocab"
       )
-    small = self.model.width < _LEAST_WIDTH or self.model.depth < _LEAST_DEPTH
+    small = self.model.width < _MIN_WIDTH or self.model.depth < _MIN_DEPTH
     if self.of == "presets" and small:
       return f"width {self.model.width} and depth {self.model.depth} are too small to train"
     return ""

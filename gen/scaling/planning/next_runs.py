@@ -24,7 +24,7 @@ from gen.scaling.runs.runs_table import RunsTable
 
 _BUDGETS, _SIZES = 13, 41  # of the grid of candidates
 _REPEATS = 3  # seeds of one candidate
-_LEAST_NOISE = 1e-6
+_MIN_NOISE = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +154,7 @@ def study_design(
   )
   spare = len(points) / (len(points) - slopes_np.shape[1])
   # Half the residuals are within .6745 sd: what single broken runs do not move.
-  noise = max(float(np.median(np.abs(model.residual))) / 0.6745 * math.sqrt(spare), _LEAST_NOISE)
+  noise = max(float(np.median(np.abs(model.residual))) / 0.6745 * math.sqrt(spare), _MIN_NOISE)
   scales = np.linalg.norm(slopes_np, axis=0)
   information_pp = (slopes_np / scales).T @ (slopes_np / scales)
   covariance_pp = (

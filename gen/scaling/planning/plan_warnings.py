@@ -12,7 +12,7 @@ _FAR = (
 )
 _ABOVE = 1.02  # times the largest of a reader's own runs
 _SMALLEST = 5e6  # parameters; published laws rest on models of tens of millions and more
-_MOST_EPOCHS = 40.0  # of Muennighoff et al. 2023: beyond, repeating did harm
+_MAX_EPOCHS = 40.0  # of Muennighoff et al. 2023: beyond, repeating did harm
 _CONTRADICTS = 1.5  # factor in tokens a parameter between a law and the rule of thumb
 
 
@@ -109,9 +109,9 @@ def _parts(report: dict[str, Any]) -> list[str]:
     sentences.append(f"no shape is proposed: {shape['fault']}")
   elif abs(math.log(shape["params"] / params)) > 0.1:
     sentences.append(f"no shape of the family comes within 10 % of N: the nearest has {shape['params']:.3g}")
-  if report.get("repetition", {}).get("epochs", 1) > _MOST_EPOCHS:
+  if report.get("repetition", {}).get("epochs", 1) > _MAX_EPOCHS:
     sentences.append(
-      f"{report['repetition']['epochs']:.0f} epochs: beyond about {_MOST_EPOCHS:.0f} repetition raised the loss, which "
+      f"{report['repetition']['epochs']:.0f} epochs: beyond about {_MAX_EPOCHS:.0f} repetition raised the loss, which "
       "the law of repeated data leaves out"
     )
   sentences += [

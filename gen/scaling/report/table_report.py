@@ -1,6 +1,6 @@
 """Writes the page of a study for any table of runs: audit, three approaches, figures, and the next budget.
 
-The results have the form of a sweep's results.json, so `page.render_page` draws both.
+The results have the form of a sweep's results.json, so `study_page.render_page` draws both.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from gen.errors import UserError
 from gen.io import typed_json
 from gen.scaling.laws import approaches, three_fits
-from gen.scaling.report import page
+from gen.scaling.report import study_page
 from gen.scaling.runs.runs_table import RunsTable
 from gen.scaling.verdicts.verdict import Prediction
 
@@ -62,7 +62,7 @@ def write_page(path: Path, results: Mapping[str, Any], curves: Sequence[Mapping[
   Raises:
     UserError: if the disk is full or refuses.
   """
-  text = page.render_page(results, curves)
+  text = study_page.render_page(results, curves)
   try:
     path.write_text(text, encoding="utf-8", errors="replace")
   except OSError as error:

@@ -82,7 +82,7 @@ class RunExecutor:
 
   def described(self, workers: int) -> dict[str, str | int | None]:
     """Returns the executor's entry in results.json; no number of workers means as many as the cluster granted."""
-    return {"executor": self.name, "workers": self.most(workers)}
+    return {"executor": self.name, "workers": self.max_workers(workers)}
 
   def trainer(self, workers: int, runs: int, logs: Path, command: Sequence[str]) -> pool.RunTrainer:
     """Returns the trainer of the given number of runs.
@@ -94,7 +94,7 @@ class RunExecutor:
 
     others: list[clusters.JobCluster] = [clusters.SlurmCluster(), clusters.LocalCluster()]
     jobs.refuse_others(logs, self.name, [executor for executor in others if executor.name != self.name])
-    limit = min(self.most(workers) or runs, runs)
+    limit = min(self.max_workers(workers) or runs, runs)
     if self.name == "slurm":
       return jobs.ClusterJobs(clusters.SlurmCluster(self._options(), workers), limit, logs, command)
     if self.name == "submitit-local":

@@ -102,7 +102,7 @@ class ClusterJobs:
     """
     self.workers, self.stopping = workers, False
     self._cluster, self._logs, self._home = cluster, logs.absolute(), logs.absolute() / FOLDER
-    self._command, self._most_attempts = tuple(command), attempts
+    self._command, self._max_attempts = tuple(command), attempts
     self._waiting: collections.deque[Run] = collections.deque()
     self._followed: dict[int, FollowedJob] = {}
     self._attempts: collections.Counter[str] = collections.Counter()
@@ -278,7 +278,7 @@ class ClusterJobs:
     why = f"job {followed.job.name} ended before its run"
     if self.stopping:
       yield WorkerEvent("stopped", followed.number, followed.run)
-    elif self._attempts[followed.run.name] < self._most_attempts:
+    elif self._attempts[followed.run.name] < self._max_attempts:
       self._waiting.appendleft(followed.run)
       yield WorkerEvent("retried", followed.number, followed.run, text=why)
     else:

@@ -194,7 +194,7 @@ class WorkerPool:
     """
     self._places = tuple(places) or tuple(map(WorkerSlot, pool_cores()))
     self._slots: list[PoolWorker | None] = [None] * (workers or len(self._places))
-    self._logs, self._command, self._most_attempts = logs, command, attempts
+    self._logs, self._command, self._max_attempts = logs, command, attempts
     self._inbox: queue.SimpleQueue[tuple[PoolWorker, WorkerReply | None]] = queue.SimpleQueue()
     self._waiting: collections.deque[Run] = collections.deque()
     self._attempts: collections.Counter[str] = collections.Counter()
@@ -334,7 +334,7 @@ class WorkerPool:
       return
     if self._stopping:
       yield WorkerEvent("stopped", worker.number, run)
-    elif self._attempts[run.name] < self._most_attempts:
+    elif self._attempts[run.name] < self._max_attempts:
       self._waiting.appendleft(run)
       yield WorkerEvent("retried", worker.number, run, text=why)
     else:

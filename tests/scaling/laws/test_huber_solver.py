@@ -94,7 +94,7 @@ def test_tied_exponents_move_together():
 
 def test_steps_run_out_where_they_are_said_to():
   one = problem()
-  found = huber_solver.minimise_huber(one, ones(one), THETA[None] + 1.0, 1e-6, most_steps=3)
+  found = huber_solver.minimise_huber(one, ones(one), THETA[None] + 1.0, 1e-6, max_steps=3)
   assert found.steps_s[0] == 3 and not found.done_s[0]
 
 

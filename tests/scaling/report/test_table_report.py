@@ -10,7 +10,7 @@ import pytest
 from gen.errors import UserError
 from gen.scaling.audits import audit
 from gen.scaling.laws.law import ParametricLaw
-from gen.scaling.report import page, table_report
+from gen.scaling.report import study_page, table_report
 from gen.scaling.runs import runs_table
 
 
@@ -52,7 +52,7 @@ def test_the_page_says_what_the_audit_found_and_its_grade(tmp_path):
 
 def test_a_study_that_the_audit_refuses_says_so_on_its_page():
   found = table_report.fit_results(runs_of(), [], "mine.csv", 20, 0, {"error": "the study is refused: <b>"})
-  text = page.render_page(found, [])
+  text = study_page.render_page(found, [])
   assert "Refused by the audit" in text and "the study is refused: &lt;b&gt;" in text
   assert "not credible, because the audit refuses the study" in text
 

@@ -33,9 +33,9 @@ def test_gpus_are_counted_by_the_drivers_own_tool(tmp_path, monkeypatch, with_cu
     "#!/bin/sh\necho 'GPU 0: one (UUID: a)'\necho 'GPU 1: two (UUID: b)'\n"
   )
   (tmp_path / "nvidia-smi").chmod(0o755)
-  assert executors.visible_gpus() == ["0", "1"] and RunExecutor("gpus").most(0) == 2
+  assert executors.visible_gpus() == ["0", "1"] and RunExecutor("gpus").max_workers(0) == 2
   with pytest.raises(UserError, match=r"config.workers is 3, and there are 2 GPUs"):
-    RunExecutor("gpus").most(3)
+    RunExecutor("gpus").max_workers(3)
 
 
 MISTAKES = [

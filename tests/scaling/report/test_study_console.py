@@ -4,8 +4,7 @@ import io
 
 from rich.console import Console
 
-from gen.scaling.report import console as study_console
-from gen.scaling.report import view
+from gen.scaling.report import study_console, view
 
 
 def printed(results, width=30):

@@ -8,8 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from gen.scaling.report import page as report_page
-from gen.scaling.report import tables, view
+from gen.scaling.report import study_page, tables, view
 
 HOSTILE = "</script><img src=x onerror=alert(1)>{{7*7}}"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -44,7 +43,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def path(whole_study, tmp_path_factory):
-  return report_page.write_page(*whole_study, tmp_path_factory.mktemp("report") / "new")
+  return study_page.write_page(*whole_study, tmp_path_factory.mktemp("report") / "new")
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +114,7 @@ def test_names_from_outside_are_shown_as_text_and_never_run(smoke):
   smoke["laws"]["parametric"] = {"error": HOSTILE}
   smoke["laws"]["envelope"]["warnings"] = [HOSTILE]
   smoke["leave_one_budget_out"] = [{HOSTILE: HOSTILE}]
-  text = report_page.render_page(smoke, [])
+  text = study_page.render_page(smoke, [])
   page = Page(text)
   assert "<img" not in text
   assert not any(tag == "img" or "onerror" in attributes for tag, attributes in page.tags)
@@ -125,13 +124,13 @@ def test_names_from_outside_are_shown_as_text_and_never_run(smoke):
 
 def test_a_path_that_is_no_text_is_shown_with_replacements(smoke, tmp_path):
   smoke["name"] = "study \udcff\udcfe"
-  assert "study ??" in report_page.write_page(smoke, [], tmp_path / "study \udcff").read_text("utf-8")
+  assert "study ??" in study_page.write_page(smoke, [], tmp_path / "study \udcff").read_text("utf-8")
 
 
 def test_what_a_study_lacks_is_said_in_words(smoke):
   smoke["laws"]["parametric"] = {"warnings": ["12 runs cannot carry five constants"]}
   del smoke["prediction"]["parametric"]
-  text = Page(report_page.render_page(smoke, [])).text
+  text = Page(study_page.render_page(smoke, [])).text
   assert "No budget was held out of the fits" in text
   assert "Approach 3 parametric gave no law: 12 runs cannot carry five constants" in text
   assert "No budget was left out in turn" in text
@@ -139,14 +138,14 @@ def test_what_a_study_lacks_is_said_in_words(smoke):
 
 @pytest.mark.parametrize("results", [{}, {"points": [], "laws": {}, "verdict": None, "prediction": None}])
 def test_an_empty_study_still_has_a_page(results):
-  text = Page(report_page.render_page(results, [])).text
+  text = Page(study_page.render_page(results, [])).text
   for words in ("Not judged", "No run of this sweep has finished", "nothing is predicted", "not recorded"):
     assert words in text
 
 
 def test_a_credible_study_is_green():
   reasons = [{"name": "valleys", "passed": True, "sentence": "Every valley is one."}]
-  page = Page(report_page.render_page({"verdict": {"credible": True, "reasons": reasons}}, []))
+  page = Page(study_page.render_page({"verdict": {"credible": True, "reasons": reasons}}, []))
   assert any(attributes.get("class") == "verdict good" for _, attributes in page.tags)
   assert not any(attributes.get("class") == "bad" for _, attributes in page.tags)
 
