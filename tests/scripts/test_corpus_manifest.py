@@ -24,7 +24,7 @@ def test_the_tables_of_the_page_are_those_of_the_manifests(script):
 
 
 def test_a_page_without_marks_is_refused(script):
-  with pytest.raises(UserError, match="no marks"):
+  with pytest.raises(UserError, match="lacks the lines"):
     script.write_tables("a page")
 
 

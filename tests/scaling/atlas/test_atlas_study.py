@@ -64,8 +64,8 @@ def test_families_come_in_one_order_and_share_the_atlas_s_draws():
   [
     (lambda a: None, ("decoder", "gru"), "--families=decoder,gru: choose from"),
     (lambda a: setattr(a.lstm.data, "corpus", "else"), ATLAS_FAMILIES, "config.lstm.data.corpus 'else'"),
-    (lambda a: setattr(a.lstm.data, "length", 64), ATLAS_FAMILIES, "reads one text in one way"),
-    (lambda a: setattr(a.encoder, "budgets", (1e9, 2e9)), ATLAS_FAMILIES, "have other budgets"),
+    (lambda a: setattr(a.lstm.data, "length", 64), ATLAS_FAMILIES, "of an atlas read the same text"),
+    (lambda a: setattr(a.encoder, "budgets", (1e9, 2e9)), ATLAS_FAMILIES, "have different budgets"),
     (lambda a: setattr(a.lstm.model, "family", "gru"), ATLAS_FAMILIES, "model.family is 'gru'"),
     (lambda a: setattr(a.decoder, "widths", ()), ATLAS_FAMILIES, "config.widths"),
   ],

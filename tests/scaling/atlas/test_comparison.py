@@ -147,5 +147,5 @@ def test_the_multiplier_of_a_twin_is_one_and_seconds_are_read_at_the_optimum():
 def test_losses_that_only_one_reached_are_not_compared():
   high = ParametricLaw(ONE.E + 2, ONE.A, ONE.B, ONE.alpha, ONE.beta)
   both = compared(family("one"), family("high", high), bootstraps=0)
-  with pytest.raises(UserError, match="no loss that both reached"):
+  with pytest.raises(UserError, match="the families share no loss"):
     equal_loss.cost_multipliers(both, "one", "high")

@@ -34,7 +34,7 @@ def test_gpus_are_counted_by_the_drivers_own_tool(tmp_path, monkeypatch, with_cu
   )
   (tmp_path / "nvidia-smi").chmod(0o755)
   assert executors.visible_gpus() == ["0", "1"] and RunExecutor("gpus").max_workers(0) == 2
-  with pytest.raises(UserError, match=r"config.workers is 3, and there are 2 GPUs"):
+  with pytest.raises(UserError, match=r"config.workers is 3, but there are 2 GPUs"):
     RunExecutor("gpus").max_workers(3)
 
 
@@ -44,7 +44,7 @@ MISTAKES = [
   (RunExecutor("slurm", ("partition",)), "--slurm=partition: write --slurm=NAME=VALUE"),
   (RunExecutor("slurm", ("array=0-3",)), "the sweep sets array itself"),
   (RunExecutor("slurm", ("time=soon",)), "--slurm=time=soon: write minutes, HH:MM:SS or D-HH:MM:SS"),
-  (RunExecutor("slurm", ("time=00:02:00",)), "give 5 minutes or more"),
+  (RunExecutor("slurm", ("time=00:02:00",)), "give at least 5 minutes"),
   (RunExecutor("local", ("time=9",)), "--slurm=time=9 is an option of --executor=slurm, not of local"),
 ]
 
