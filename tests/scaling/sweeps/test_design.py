@@ -241,7 +241,7 @@ def test_tokens_of_an_encoder_decoder_are_those_of_its_corpus():
     ({"budget_unit": "epochs"}, "config.budget_unit is 'epochs'; it must be one of flops, tokens"),
     ({"learning_rate_multipliers": (1.0, 0.0)}, "config.learning_rate_multipliers holds 0; multiples"),
     ({"learning_rate_multipliers": (2.0, 2.0)}, "with one multiple twice"),
-    ({"budget_unit": "tokens", "budgets": (0.0, 1e9)}, "a budget of 0 tokens cannot be"),
+    ({"budget_unit": "tokens", "budgets": (0.0, 1e9)}, "a budget of 0 tokens is not valid"),
   ],
 )
 def test_an_axis_that_cannot_be_is_refused(changes, sentence):
