@@ -226,9 +226,9 @@ def started(model: Any, arguments: dict[str, torch.Tensor]) -> dict[str, torch.T
 
 def counts(config: Any, arguments: dict[str, torch.Tensor]) -> torch.Tensor:
   """Returns which positions of the answer see anything, and so have a meaning."""
-  mask = given.get("attention_mask", torch.ones_like(given["input_ids"]))
-  if (config.is_encoder_decoder and config.model_type != "t5") or "decoder_input_ids" in given:
-    return torch.ones_like(given.get("decoder_input_ids", mask))
+  mask = arguments.get("attention_mask", torch.ones_like(arguments["input_ids"]))
+  if (config.is_encoder_decoder and config.model_type != "t5") or "decoder_input_ids" in arguments:
+    return torch.ones_like(arguments.get("decoder_input_ids", mask))
   if config.model_type not in DECODERS:
     return torch.ones_like(mask)
   seen = mask.cumsum(1)

@@ -32,14 +32,14 @@ def describe_model(model: Model, dtype: str = "F32", like: dict[str, Any] | None
   Raises:
     UserError: if no architecture is equivalent; with the nearest and the difference.
   """
-  found = _describe_exactly(model, dtype, like)
-  if isinstance(found, Pretrained):
-    return found
-  for other, change in equivalents.find_equivalents(model) if like is None else ():
-    form = _describe_exactly(other, dtype, None)
+  description = _describe_exactly(model, dtype, like)
+  if isinstance(description, Pretrained):
+    return description
+  for equivalent, change in equivalents.find_equivalents(model) if like is None else ():
+    form = _describe_exactly(equivalent, dtype, None)
     if isinstance(form, Pretrained):
       return dataclasses.replace(form, notes=(f"{form.architecture} is this model where {change}",))
-  raise UserError(f"no architecture of the format is this model; the nearest, {found}")
+  raise UserError(f"no Hugging Face architecture matches this model; the nearest, {description}")
 
 
 def _describe_exactly(model: Model, dtype: str, like: dict[str, Any] | None) -> Pretrained | str:
@@ -47,19 +47,19 @@ def _describe_exactly(model: Model, dtype: str, like: dict[str, Any] | None) -> 
   shapes = parameters.flatten_tree(language_model.parameter_shapes(model))
   arrays = parameters.abstract_arrays(shapes)
   tries = [
-    (_difference(model, arrays, found, kind), found, kind)
-    for found in registry.ARCHITECTURES.values()
-    for kind in found.classes
-    if like is None or (found.name == like.get("model_type") and kind in like.get("architectures", []))
+    (_difference(model, arrays, architecture, kind), architecture, kind)
+    for architecture in registry.ARCHITECTURES.values()
+    for kind in architecture.classes
+    if like is None or (architecture.name == like.get("model_type") and kind in like.get("architectures", []))
   ]
   if not tries:
     return _describe_exactly(model, dtype, None)
-  lacks, found, kind = min(tries, key=lambda each: len(each[0]))
+  lacks, architecture, kind = min(tries, key=lambda each: len(each[0]))
   if lacks:
-    return f"{found.name}, has {lacks[0]}"
-  head = found.classes[kind]
-  names = _names(model, arrays, found)
-  hf = {"architectures": [kind], "model_type": found.name} | found.describe(model)
+    return f"{architecture.name}, has {lacks[0]}"
+  head = architecture.classes[kind]
+  names = _names(model, arrays, architecture)
+  hf = {"architectures": [kind], "model_type": architecture.name} | architecture.describe(model)
   hf = hf | (like or {})
   hf.pop("torch_dtype", None)  # older name of dtype
   hf["dtype"] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}[dtype]
@@ -76,16 +76,20 @@ def _describe_exactly(model: Model, dtype: str, like: dict[str, Any] | None) -> 
   return Pretrained(model, architecture.name, head, hf, tuple(stored), {file: {"format": "pt"}})
 
 
-def _names(model: Model, arrays: Mapping[str, np.ndarray], found: Architecture) -> dict[str, tuple[int, ...]]:
+def _names(
+  model: Model, arrays: Mapping[str, np.ndarray], architecture: Architecture
+) -> dict[str, tuple[int, ...]]:
   """Returns the tensors that a model of these parameters has in an architecture, with their shapes."""
-  slots = pretrained.tensor_slots(found.rows(model), arrays)
+  slots = pretrained.tensor_slots(architecture.rows(model), arrays)
   return {name: slot.shape for name, slot in slots.items()}
 
 
-def _difference(model: Model, arrays: Mapping[str, np.ndarray], found: Architecture, kind: str) -> list[str]:
+def _difference(
+  model: Model, arrays: Mapping[str, np.ndarray], architecture: Architecture, kind: str
+) -> list[str]:
   """Returns the differences between a model of these parameters and its form in an architecture."""
-  names = _names(model, arrays, found)
-  contents = TensorContents(frozenset(names), found.classes[kind], found.output in names, kind)
+  names = _names(model, arrays, architecture)
+  contents = TensorContents(frozenset(names), architecture.classes[kind], architecture.output in names, kind)
   try:
     hf = architecture.complete(architecture.describe(model))
     theirs, ours = _meaning(architecture.model(hf, contents)), _meaning(model)

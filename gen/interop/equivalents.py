@@ -52,22 +52,24 @@ def _can_center(model: Model) -> bool:
   )
 
 
-def convert_parameters(flat: Mapping[str, np.ndarray], model: Model, other: Model) -> dict[str, np.ndarray]:
+def convert_parameters(
+  flat: Mapping[str, np.ndarray], model: Model, equivalent: Model
+) -> dict[str, np.ndarray]:
   """Returns the parameters of an equivalent form.
 
   Args:
     flat: parameters by path.
     model: that they belong to.
-    other: the form, one of `find_equivalents`, or the model itself.
+    equivalent: the form, one of `find_equivalents`, or the model itself.
   """
   converted = dict(flat)
-  if other.norm != model.norm:
+  if equivalent.norm != model.norm:
     for path in _ADDED:
       if path in converted:
         wide = converted[path].astype(np.float64)
         converted[path] = (wide - wide.mean(axis=-1, keepdims=True)).astype(converted[path].dtype)
-  if (other.bias, other.norm_bias) != (model.bias, model.norm_bias):
-    shapes = parameters.flatten_tree(language_model.parameter_shapes(other))
+  if (equivalent.bias, equivalent.norm_bias) != (model.bias, model.norm_bias):
+    shapes = parameters.flatten_tree(language_model.parameter_shapes(equivalent))
     for path, leaf in shapes.items():
       if path not in converted:
         converted[path] = np.zeros(leaf.shape, next(iter(flat.values())).dtype)

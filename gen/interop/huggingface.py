@@ -213,7 +213,7 @@ def forward_pass(
     UserError: for ids outside the vocabulary, a text that is too long, or shapes that do not agree.
   """
   described = model if isinstance(model, Pretrained) else description.describe_model(model)
-  given = inputs.prepare_inputs(described, input_ids, attention_mask, token_type_ids, decoder_input_ids)
+  arguments = inputs.prepare_inputs(described, input_ids, attention_mask, token_type_ids, decoder_input_ids)
   config = model if isinstance(model, Model) else described.config
   program = _program(json.dumps(to_dict(config)), described.head)
   with jax.default_matmul_precision("highest"):

@@ -236,10 +236,10 @@ def _describe_qwen(model: Model) -> dict[str, Any]:
 
 
 def _describe_starcoder2(model: Model) -> dict[str, Any]:
-  found = _describe(model)
-  found["norm_epsilon"] = found.pop("rms_norm_eps")
+  values = _describe(model)
+  values["norm_epsilon"] = values.pop("rms_norm_eps")
   dropouts = {"residual_dropout": model.dropout, "embedding_dropout": model.dropout}
-  return found | dropouts | {"use_bias": model.bias, "sliding_window": model.window or None}
+  return values | dropouts | {"use_bias": model.bias, "sliding_window": model.window or None}
 
 
 def _architecture(

@@ -87,13 +87,13 @@ def find_checkpoint(directory: Path) -> tuple[Pretrained, TensorListing]:
   """
   listed = tensor_files.list_tensors(directory) if not (directory / CONFIG).exists() else None
   hf = tensor_files.read_json(directory / CONFIG)
-  found = registry.find_architecture(hf)
-  kind = registry.class_name(found, hf)
-  values = found.complete(hf)
-  listed, notes = wrappers.unwrap_names(listed or tensor_files.list_tensors(directory), found)
-  plain = _plain_names(found, listed)
-  head = found.classes[kind] if kind else _has_head(found, plain, listed)
-  rows, own_output = _resolve(directory, found, values, head, plain)
+  architecture = registry.find_architecture(hf)
+  kind = registry.class_name(architecture, hf)
+  values = architecture.complete(hf)
+  listed, notes = wrappers.unwrap_names(listed or tensor_files.list_tensors(directory), architecture)
+  plain = _plain_names(architecture, listed)
+  head = architecture.classes[kind] if kind else _has_head(architecture, plain, listed)
+  rows, own_output = _resolve(directory, architecture, values, head, plain)
   contents = TensorContents(frozenset(rows.values()), head, own_output, kind)
   try:
     config = architecture.model(values, contents)
@@ -152,12 +152,16 @@ def _has_head(architecture: Architecture, plain: Mapping[str, TensorHeader], lis
 
 
 def _resolve(
-  directory: Path, found: Architecture, values: dict[str, Any], head: bool, plain: Mapping[str, TensorHeader]
+  directory: Path,
+  architecture: Architecture,
+  values: dict[str, Any],
+  head: bool,
+  plain: Mapping[str, TensorHeader],
 ) -> tuple[dict[str, str], bool]:
   """Returns the row of each tensor ("" for an unused one), and whether the output matrix is untied."""
-  rows = {name: "" if found.is_unused(name) else name for name in plain}
-  own_output = head and found.unties and values.get("tie_word_embeddings") is False
-  for group in found.twins:
+  rows = {name: "" if architecture.is_unused(name) else name for name in plain}
+  own_output = head and architecture.unties and values.get("tie_word_embeddings") is False
+  for group in architecture.twins:
     first, *others = [name for name in group if name in plain] or [""]
     if first:
       rows[first] = group[0]

@@ -25,10 +25,10 @@ def read_rotary(hf: dict[str, Any], head_width: int) -> dict[str, Any]:
   Raises:
     UserError: for a kind of scaling that is not supported, or a value that is not a positive number.
   """
-  given = hf.get("rope_scaling") or hf.get("rope_parameters") or {}
-  if not isinstance(given, dict) or any(isinstance(value, dict) for value in given.values()):
+  settings = hf.get("rope_scaling") or hf.get("rope_parameters") or {}
+  if not isinstance(settings, dict) or any(isinstance(value, dict) for value in settings.values()):
     raise UserError("config.json: rope parameters by kind of layer are not supported, only one set for all")
-  kind = given.get("rope_type", given.get("type", "default"))
+  kind = settings.get("rope_type", settings.get("type", "default"))
   if not isinstance(kind, str) or kind not in _SCALING:
     raise UserError(
       f"config.json: rope_type {str(kind)[:40]!r} is not supported; known are {', '.join(_SCALING)}"
@@ -36,7 +36,7 @@ def read_rotary(hf: dict[str, Any], head_width: int) -> dict[str, Any]:
   values = {key: hf[key] for key in ("rope_theta", "partial_rotary_factor")} | {
     "original_max_position_embeddings": hf["max_position_embeddings"]
   }
-  values |= given
+  values |= settings
   numbers = {key: _number(key, values) for key in ("rope_theta", "partial_rotary_factor", *_SCALING[kind])}
   turned = int(head_width * numbers["partial_rotary_factor"])
   if not 0 < turned <= head_width or turned % 2:
@@ -65,23 +65,23 @@ def _number(key: str, values: dict[str, Any]) -> float:
 
 def describe_rotary(model: Model) -> dict[str, Any]:
   """Returns config.json's fields of a model's rotary positions, in both spellings."""
-  found: dict[str, Any] = {"rope_type": "default"}
+  settings: dict[str, Any] = {"rope_type": "default"}
   if model.rotary_context:
-    found |= {
+    settings |= {
       "rope_type": "llama3",
       "low_freq_factor": model.rotary_low,
       "high_freq_factor": model.rotary_high,
       "original_max_position_embeddings": model.rotary_context,
     }
   elif model.rotary_factor != 1.0:
-    found["rope_type"] = "linear"
-  if found["rope_type"] != "default":
-    found["factor"] = model.rotary_factor
-  scaling = None if found["rope_type"] == "default" else dict(found)
-  found["rope_theta"] = model.rotary_base
+    settings["rope_type"] = "linear"
+  if settings["rope_type"] != "default":
+    settings["factor"] = model.rotary_factor
+  scaling = None if settings["rope_type"] == "default" else dict(settings)
+  settings["rope_theta"] = model.rotary_base
   if model.turned_width != model.head_width:
-    found["partial_rotary_factor"] = _share(model.turned_width, model.head_width)
-  return {"rope_theta": model.rotary_base, "rope_scaling": scaling, "rope_parameters": found}
+    settings["partial_rotary_factor"] = _share(model.turned_width, model.head_width)
+  return {"rope_theta": model.rotary_base, "rope_scaling": scaling, "rope_parameters": settings}
 
 
 def _share(turned: int, head_width: int) -> float:

@@ -64,7 +64,7 @@ def test_an_equivalent_form_says_what_it_changes():
 def test_a_stream_that_something_else_reads_is_not_centered(changes):
   model = dataclasses.replace(SWEEP, **changes)
   assert all(other.norm == "layernorm" for other, _ in equivalents.find_equivalents(model))
-  with pytest.raises(UserError, match="no architecture of the format is this model; the nearest"):
+  with pytest.raises(UserError, match="no Hugging Face architecture matches this model; the nearest"):
     description.describe_model(model)
 
 

@@ -104,8 +104,8 @@ class CompletedTokenizer(Tokenizer):
 def _sentinels_of(base: PretrainedTokenizer) -> list[int]:
   """Returns the ids of T5's sentinels if the tokenizer has all of them, else none."""
   names = {base.name(number): number for number in range(base.vocab) if base.is_special(number)}
-  found = [names.get(f"<extra_id_{index}>") for index in range(SENTINELS)]
-  return [number for number in found if number is not None] if None not in found else []
+  pieces = [names.get(f"<extra_id_{index}>") for index in range(SENTINELS)]
+  return [number for number in pieces if number is not None] if None not in pieces else []
 
 
 def load_for_training(folder: str) -> CompletedTokenizer:
