@@ -218,8 +218,8 @@ def _chinchilla(width: int, feed_forward: int, head_width: int, heads: int, dept
 
 
 def _llama(width: int, depth: int, feed_forward: int, heads: int, groups: int, more: dict[str, Any]) -> Model:
-  grouped = {"key_value_heads": groups} if groups != heads else {}
-  sizes = {"width": width, "depth": depth, "heads": heads, "head_width": width // heads}
+  grouped: dict[str, Any] = {"key_value_heads": groups} if groups != heads else {}
+  sizes: dict[str, Any] = {"width": width, "depth": depth, "heads": heads, "head_width": width // heads}
   return Model(feed_forward=feed_forward, **sizes, **grouped, **(_LLAMA | more))
 
 

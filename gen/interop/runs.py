@@ -5,6 +5,7 @@ generation and evaluation can use it. Its subfolder `huggingface` keeps the orig
 tokenizer.
 """
 
+import dataclasses
 import logging
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen.config import Run, config_hash, to_dict
+from gen.data.tokenizers import tokenizer as own_tokenizers
 from gen.errors import UserError
 from gen.interop import (
   description,
@@ -26,6 +28,7 @@ from gen.interop import (
   tensor_files,
   tokenizers,
 )
+from gen.interop.tokenizers import written
 from gen.io import checksums
 from gen.models import language_model
 from gen.training import run_folder
@@ -72,7 +75,7 @@ def import_checkpoint(source: str | Path, workdir: str | Path) -> Run:
 def export_checkpoint(
   workdir: str | Path, output: str | Path, step: int | None = None
 ) -> pretrained.Pretrained:
-  """Writes a checkpoint of a run in the format, with the tokenizer that the run was imported with.
+  """Writes a checkpoint of a run in the format, with the tokenizer of the run.
 
   Args:
     workdir: the folder of the run.
@@ -87,6 +90,8 @@ def export_checkpoint(
   original = workdir / KEPT
   like = kept_config(original) if (original / pretrained.CONFIG).is_file() else None
   model = description.describe_model(run.model, like=like)
+  tokenizer = _own_tokenizer(workdir, run) if like is None else None
+  model = model if tokenizer is None else _with_special_ids(model, tokenizer)
   with Checkpoints(workdir / "checkpoints") as checkpoints:
     if step is not None and step not in checkpoints.steps():
       raise UserError(f"{workdir} has no checkpoint of step {step}; it has {checkpoints.steps() or 'none'}")
@@ -94,10 +99,38 @@ def export_checkpoint(
   flat = {path: np.asarray(leaf) for path, leaf in parameters.flatten_tree(params).items()}
   flat = equivalents.convert_parameters(flat, run.model, model.config)
   huggingface.save_checkpoint(output, model, parameters.unflatten_tree(flat))
+  if tokenizer is not None:
+    _write_own_tokenizer(workdir, output, run, tokenizer)
   for name in (generation_config.NAME, *TOKENIZER_FILES):
     if (original / name).is_file():
       shutil.copyfile(original / name, output / name)
   return model
+
+
+def _with_special_ids(
+  model: pretrained.Pretrained, tokenizer: own_tokenizers.Tokenizer
+) -> pretrained.Pretrained:
+  """Returns the model with the ids of a tokenizer in config.json, whose defaults would be those of another."""
+  ids = {f"{role}_token_id": getattr(tokenizer, role) for role in ("bos", "eos", "pad")}
+  return dataclasses.replace(model, hf=model.hf | ids)
+
+
+def _own_tokenizer(workdir: Path, run: Run) -> own_tokenizers.Tokenizer | None:
+  """Returns the tokenizer that a run was trained with, or None where its folder has none."""
+  folder = workdir / run_folder.TOKENIZER
+  if folder.is_dir():
+    return own_tokenizers.load_tokenizer(folder)
+  return own_tokenizers.ByteTokenizer() if run.data.tokenizer == own_tokenizers.ByteTokenizer.kind else None
+
+
+def _write_own_tokenizer(workdir: Path, output: Path, run: Run, tokenizer: own_tokenizers.Tokenizer) -> None:
+  foreign = workdir / run_folder.TOKENIZER / own_tokenizers.PRETRAINED
+  if foreign.is_dir():
+    for name in TOKENIZER_FILES:
+      if (foreign / name).is_file():
+        shutil.copyfile(foreign / name, output / name)
+    return
+  written.write_tokenizer(output, tokenizer, run.model.vocab, ends=run.model.family != "decoder")
 
 
 def kept_config(folder: Path) -> dict[str, Any]:

@@ -85,6 +85,10 @@ class Tokenizer(ABC):
   def _model(self) -> bytes:
     """Returns the serialized mapping, which the hash covers."""
 
+  def serialized_model(self) -> bytes:
+    """Returns the serialized mapping: SentencePiece's model, where there is one."""
+    return self._model()
+
   def decode(self, ids: Iterable[int], keep_special: bool = False) -> str:
     """Returns the text of ids.
 
