@@ -12,11 +12,11 @@ a law is refused: exit code 2.
 
 from absl import flags
 
-from gen.cli import launch, shared_flags
+from gen.cli import launch, shared_flags, table_flags
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
-RUNS = flags.DEFINE_string("runs", "", "The runs: a .csv, a journal.jsonl or a results.json.")
+RUNS = table_flags.define_runs()
 OTHER = flags.DEFINE_list(
   "other_params", [], "Columns of N in other conventions; empty: those with known names."
 )
@@ -29,23 +29,13 @@ BOOTSTRAPS = quantities.DEFINE_integer(
 )
 SEED = shared_flags.define_seed("resampling")
 DELTA = shared_flags.define_delta()
-EXCLUDE = quantities.DEFINE_integer(
-  "exclude_top_losses", 0, "Number of runs with the highest losses to leave out.", lower_bound=0
-)
+EXCLUDE = table_flags.define_exclude_top_losses()
 CONVENTION = flags.DEFINE_enum(
   "convention", "given", ["given", "6nd"], "C: given (the flops column) or 6nd (6 N D)."
 )
-PARAMS_UNIT = quantities.DEFINE_float(
-  "params_unit", None, "Unit of N in the file: 1e6 if N is in millions.", lower_bound=0
-)
-TOKENS_UNIT = quantities.DEFINE_float(
-  "tokens_unit", None, "Unit of D in the file: 1e9 if D is in billions.", lower_bound=0
-)
+PARAMS_UNIT, TOKENS_UNIT = table_flags.define_units()
 JSON = outputs.DEFINE_json()
-_COLUMNS = {
-  name: flags.DEFINE_string(f"{name}_column", "", f"Column of {letter}, if it is not {name}.")
-  for name, letter in (("params", "N"), ("tokens", "D"), ("loss", "the loss"), ("flops", "C"))
-}
+COLUMNS = table_flags.define_columns()
 
 
 def main() -> int:
@@ -62,7 +52,7 @@ def main() -> int:
   from gen.scaling.report.fit_progress import FitProgress
   from gen.scaling.runs import runs_table, units
 
-  columns = {name: flag.value for name, flag in _COLUMNS.items() if flag.value}
+  columns = table_flags.chosen_columns(COLUMNS)
   runs, notes = runs_table.read_described(RUNS.value, columns)
   runs = units.convert_runs(runs, RUNS.value, PARAMS_UNIT.value, TOKENS_UNIT.value)
   others = audit.other_params(RUNS.value, columns, OTHER.value)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from gen.cli import launch, shared_flags
+from gen.cli import launch, shared_flags, table_flags
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
@@ -24,18 +24,13 @@ if TYPE_CHECKING:
   from gen.scaling.report.fit_progress import FitProgress
   from gen.scaling.runs.runs_table import RunsTable
 
-RUNS = flags.DEFINE_string("runs", "", "The runs: a .csv, a journal.jsonl or a results.json.")
+RUNS = table_flags.define_runs()
 APPROACH = flags.DEFINE_enum(
   "approach", "parametric", ["parametric", "isoflop", "envelope", "all"], "How to fit; see docs/fitting.md."
 )
 JSON = outputs.DEFINE_json()
 HTML = outputs.DEFINE_file("html", "", "Audit the runs, plan the next budget, and write a page to this file.")
-PARAMS_UNIT = quantities.DEFINE_float(
-  "params_unit", None, "Unit of N in the file: 1e6 if N is in millions.", lower_bound=0
-)
-TOKENS_UNIT = quantities.DEFINE_float(
-  "tokens_unit", None, "Unit of D in the file: 1e9 if D is in billions.", lower_bound=0
-)
+PARAMS_UNIT, TOKENS_UNIT = table_flags.define_units()
 DELTA = shared_flags.define_delta("Parametric: ")
 TIED = flags.DEFINE_bool("tied", False, "Parametric: fit one exponent, alpha = beta.")
 METHOD = flags.DEFINE_enum(
@@ -64,13 +59,8 @@ CONVENTION = flags.DEFINE_string(
   "What N and C count: given (as the file says), 6nd (6 N D), or names of docs/planning.md's tables, one of N, one of "
   "C, as in non_embedding,kaplan; these take the shape of each run from the file (see docs/fitting.md).",
 )
-EXCLUDE = quantities.DEFINE_integer(
-  "exclude_top_losses", 0, "Number of runs with the highest losses to leave out.", lower_bound=0
-)
-PARAMS_COLUMN = flags.DEFINE_string("params_column", "", "Column of N, if it is not params.")
-TOKENS_COLUMN = flags.DEFINE_string("tokens_column", "", "Column of D, if it is not tokens.")
-LOSS_COLUMN = flags.DEFINE_string("loss_column", "", "Column of the loss, if it is not loss.")
-FLOPS_COLUMN = flags.DEFINE_string("flops_column", "", "Column of C, if it is not flops.")
+EXCLUDE = table_flags.define_exclude_top_losses()
+COLUMNS = table_flags.define_columns()
 
 
 def main() -> int:
@@ -143,8 +133,7 @@ def _read() -> tuple["RunsTable", list[dict[str, Any]], list[str]]:
   from gen.scaling.runs import recount_conventions, runs_table, units
 
   chosen = recount_conventions.parse_choice(CONVENTION.value)
-  flag = {"params": PARAMS_COLUMN, "tokens": TOKENS_COLUMN, "loss": LOSS_COLUMN, "flops": FLOPS_COLUMN}
-  columns = {name: column.value for name, column in flag.items() if column.value}
+  columns = table_flags.chosen_columns(COLUMNS)
   raw_runs, notes = runs_table.read_described(RUNS.value, columns)
   for text in notes:
     _tell(f"{RUNS.value}: {text}")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from gen.cli import launch, shared_flags
+from gen.cli import launch, shared_flags, table_flags
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
@@ -40,14 +40,9 @@ MODEL = flags.DEFINE_string(
   None,
   "A published model or a preset, for its parameters and tokens: gpt-3, llama-3-8b; 'list' lists them.",
 )
-PARAMS_UNIT = quantities.DEFINE_float(
-  "params_unit", None, "Unit of --params and of N in the file: 1e6 if they are in millions.", lower_bound=0
-)
-TOKENS_UNIT = quantities.DEFINE_float(
-  "tokens_unit",
-  None,
-  "Unit of the token flags and of D in the file: 1e9 if they are in billions.",
-  lower_bound=0,
+PARAMS_UNIT, TOKENS_UNIT = table_flags.define_units(
+  "--params and of N in the file: 1e6 if they are in millions",
+  "the token flags and of D in the file: 1e9 if they are in billions",
 )
 VOCAB = quantities.DEFINE_integer(
   "vocab",
@@ -125,10 +120,7 @@ BOOTSTRAPS = quantities.DEFINE_integer(
 SEED = shared_flags.define_seed("resampling")
 LEVEL = quantities.DEFINE_float("level", 0.95, "Coverage of the intervals.", lower_bound=0, upper_bound=1)
 JSON = outputs.DEFINE_json()
-_COLUMNS = {
-  name: flags.DEFINE_string(f"{name}_column", "", f"Column of {letter} in a .csv, if it is not {name}.")
-  for name, letter in (("params", "N"), ("tokens", "D"), ("loss", "the loss"), ("flops", "C"))
-}
+COLUMNS = table_flags.define_columns()
 
 
 def main() -> int:
@@ -278,7 +270,7 @@ def _law() -> "LawSource":
     )
   if published.is_law(LAW.value) or not _is_path(LAW.value):
     return law_source.make_source(LAW.value)
-  columns = {name: flag.value for name, flag in _COLUMNS.items() if flag.value}
+  columns = table_flags.chosen_columns(COLUMNS)
   return law_source.read_source(
     LAW.value, APPROACH.value, COUNTING.value,
     params_unit=PARAMS_UNIT.value, tokens_unit=TOKENS_UNIT.value, columns=columns,
