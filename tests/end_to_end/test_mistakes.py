@@ -52,7 +52,7 @@ CONFIGS = [  # found before anything is built
   (["--config.trunk=a/b"], "trunk is 'a/b'; it must be the name of a folder"),
   (
     ["--config.trunk=a"],
-    "trunk 'a' is for runs that .* optimizer.schedule is linear; set it to wsd or wsd_sqrt",
+    "trunk 'a' needs a schedule .* optimizer.schedule is linear; set it to wsd or wsd_sqrt",
   ),
   (["--config=configs/smoke.py", "--config.width=3"], "no field 'width'"),
 ]
