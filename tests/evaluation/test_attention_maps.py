@@ -213,7 +213,7 @@ def test_tokens_are_readable_whatever_the_tokenizer():
 
 def test_what_has_no_room_or_no_attention_is_refused():
   config = model(positions="learned", context=4)
-  with pytest.raises(UserError, match="has learned 4 positions"):
+  with pytest.raises(UserError, match="has 4 learned positions"):
     attention_maps.read_maps(config, parameters(config), ByteTokenizer(), "too long")
   with pytest.raises(UserError, match="empty"):
     attention_maps.read_maps(config, {}, ByteTokenizer(), "")

@@ -107,5 +107,5 @@ def test_answers_that_the_training_text_holds_are_not_asked_for():
   assert sorted(one.name for one in asked) == ["style", "where"]
   assert {one.name: one.document for one in asked} == {"where": 0, "style": 1}
   assert len(docstring_questions.draw_questions([GOOGLE, NUMPY], trained, 1)) == 1
-  with pytest.raises(UserError, match="explain no parameter"):
+  with pytest.raises(UserError, match="explains no parameter"):
     docstring_questions.draw_questions([GOOGLE], [GOOGLE], 9)

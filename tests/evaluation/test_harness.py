@@ -186,7 +186,7 @@ def test_models_that_do_not_continue_texts_are_refused():
   headless = decoder._replace(reading=decoder.reading._replace(head=False))
   encoder = decoder._replace(model=Model(family="encoder", vocab=BYTES.vocab, width=8, head_width=4))
   for model in (headless, encoder):
-    with pytest.raises(UserError, match="a test does not continue texts"):
+    with pytest.raises(UserError, match="a test cannot continue text"):
       harness.Backend(model)
 
 
@@ -292,7 +292,7 @@ def test_a_report_holds_each_score_and_where_it_comes_from(stub):
 
 def test_unknown_tasks_and_missing_data_are_one_sentence(stub, tmp_path):
   model = harness.language_model()(restored(), batch_size=2)
-  with pytest.raises(UserError, match="there is no task nope, other; see"):
+  with pytest.raises(UserError, match="there is no task nope, other; lm_eval ls tasks"):
     harness_tasks.evaluate_tasks(model, ["known", "nope", "other"])
   with pytest.raises(UserError, match="no task is named"):
     harness_tasks.evaluate_tasks(model, [])

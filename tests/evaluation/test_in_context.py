@@ -92,7 +92,7 @@ def test_a_model_learns_the_form_of_an_exercise(trained):
     examples, (word,) = one.prompt.split(" ")[:-1], one.prompt.split(" ")[-1:]
     assert len(examples) == 2 and word not in [example[:2] for example in examples]
     assert one.share == 8 / TASK.length
-  with pytest.raises(UserError, match="not trained on this"):
+  with pytest.raises(UserError, match="cannot be trained on this task"):
     synthetic_training.train_model(Run(model=Model(family="encoder"), steps=1), TASK)
 
 
@@ -126,7 +126,7 @@ def test_fine_tuning_makes_the_answers_likelier_and_leaves_the_model_as_it_was(t
   assert new == pytest.approx(same, abs=1e-3)  # neither padding nor weight changes the mean
   assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), before, restored.params))
   assert fine_tuning.fine_tune(restored, pairs, 0.5 * price, 1e-2, rows=4).steps == 0
-  with pytest.raises(UserError, match="nothing to fine-tune on"):
+  with pytest.raises(UserError, match="no examples to fine-tune on"):
     fine_tuning.fine_tune(restored, [], 1e9, 1e-2)
 
 
