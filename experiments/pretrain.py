@@ -52,6 +52,7 @@ WAIT_SECONDS = quantities.DEFINE_float(
   lower_bound=0,
   upper_bound=1_000_000,
 )
+MANY_EPOCHS = 4  # up to which repeated text is worth about as much as new text (arXiv:2305.16264, section 1)
 
 
 class Watch:
@@ -59,13 +60,18 @@ class Watch:
 
   def __init__(self) -> None:
     self.shown = 0.0
+    self.rows = 0
+    self.lowest: tuple[float, int] = (math.inf, 0)  # validation loss and its step
     self.stop = signals.StopRequest(_say).stop
 
   def progress(self, row: dict[str, Any]) -> None:
     """Prints a line for a row, at most once per second."""
     if not processes.is_first():
       return
-    if row["kind"] == "train" and time.time() - self.shown > 1:
+    self.rows += 1
+    if row["kind"] == "resume":
+      print(f"resumes after step {row['step']:,}", file=sys.stderr)
+    elif row["kind"] == "train" and time.time() - self.shown > 1:
       self.shown = time.time()
       print(
         f"step {row['step']:>7,}/{row['steps']:,}  loss {row['loss'] or float('nan'):.4f}  "
@@ -79,6 +85,7 @@ class Watch:
     elif row["kind"] == "evaluation":
       line = f"step {row['step']:>7,}  validation {row['loss']:.4f} nats/token  {row['bits_per_byte']:.4f} bits/byte"
       print(line, file=sys.stderr)
+      self.lowest = min(self.lowest, (row["loss"] if row["loss"] is not None else math.inf, row["step"]))
 
 
 def _utilization(row: dict[str, Any]) -> str:
@@ -120,7 +127,7 @@ def _check(run: Run) -> None:
 def _train(run: Run) -> int:
   from gen.data import cache, dataset
   from gen.io.locks import FolderLock
-  from gen.training import folder_claim, loop, start_source, trunks
+  from gen.training import folder_claim, loop, run_length, start_source, trunks
 
   def free(workdir: Path) -> None:  # Nobody else's, and writable: said before the corpus is built.
     with FolderLock(workdir):
@@ -134,6 +141,7 @@ def _train(run: Run) -> int:
   environment.compilation_cache(cache.cache_folder(run.data) / "compiled")
   watch = Watch()
   data = dataset.load_dataset(run.data, _say)
+  _say(_epochs_line(run_length.count_epochs(run, data), len(data.train.ids)))
   _say("compiling; the first lines of training come after that")
   try:
     result = trunks.train_branch(run, workdir, data, watch)
@@ -141,8 +149,18 @@ def _train(run: Run) -> int:
     _say(f"{stopped}; the same command resumes")
     return launch.INTERRUPTED
   if processes.is_first():
-    _report(result, workdir)
+    if not watch.rows:
+      _say(f"the run in {workdir} is finished already; this is its result")
+    _report(result, workdir, watch)
   return 0
+
+
+def _epochs_line(epochs: float, tokens: int) -> str:
+  """Returns how often the training text is read, with advice where that is often."""
+  line = f"reads {epochs:.2g} epochs of {tokens:,} training tokens"
+  if epochs <= MANY_EPOCHS:
+    return line
+  return f"{line}; text read more than about {MANY_EPOCHS} times adds little: lower steps, or give more text"
 
 
 def _set_dtype(run: Run, workdir: Path) -> None:
@@ -165,7 +183,7 @@ def _number(value: float | None) -> str:
   return "NaN" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
-def _report(result: "RunResult", workdir: Path) -> None:
+def _report(result: "RunResult", workdir: Path, watch: Watch) -> None:
   from gen.io import json_report, typed_json
 
   try:
@@ -181,6 +199,9 @@ def _report(result: "RunResult", workdir: Path) -> None:
     + f"{result.seconds:.0f} s in steps\n"
     f"journal and checkpoints in {workdir}"
   )
+  loss, step = watch.lowest
+  if loss < result.loss:
+    print(f"the lowest validation loss was {loss:.4f}, at step {step:,}")
 
 
 if __name__ == "__main__":

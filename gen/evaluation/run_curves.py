@@ -41,7 +41,7 @@ class RunCurves(NamedTuple):
     name: unique among the runs that were read together.
     folder: whose journal it is.
     train: means over the steps since the row before.
-    evaluation: on held-out text.
+    evaluation: on validation text.
     config: of the run, by path (`model.width`); empty if the journal does not say it.
     finished: whether the journal holds the run's result.
   """
@@ -185,7 +185,7 @@ def config_differences(runs: Sequence[RunCurves]) -> dict[str, list[Any]]:
 def summary_lines(runs: Sequence[RunCurves]) -> list[str]:
   """Returns a table of the last loss of each run and of what differs between them."""
   differences = config_differences(runs)
-  head = ["run", "steps", "train loss", "held-out loss", *differences]
+  head = ["run", "steps", "train loss", "validation loss", *differences]
   rows = [
     [
       run.name + ("" if run.finished else " (unfinished)"),
@@ -208,6 +208,8 @@ def _last(points: tuple[CurvePoint, ...]) -> str:
 
 
 def _cell(value: Any) -> str:
+  if isinstance(value, float):
+    return f"{value:g}"
   return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 

@@ -20,7 +20,7 @@ _IN_LEGEND = 12  # runs; more would cover the curves
 
 
 def draw_runs(runs: Sequence[RunCurves], x: str = "steps", *, logarithmic: bool = False) -> Figure:
-  """Returns a figure of the training loss (thin) and the held-out loss (marks) of each run.
+  """Returns a figure of the training loss (thin) and the validation loss (marks) of each run.
 
   Args:
     runs: as `run_curves.read_runs` gave them.
@@ -40,7 +40,7 @@ def draw_runs(runs: Sequence[RunCurves], x: str = "steps", *, logarithmic: bool 
   elif x in ("tokens", "flops"):
     axes.xaxis.set_major_formatter(lambda value, _: style.short_count(value))
   if len(runs) <= _IN_LEGEND:
-    axes.legend(loc="upper right")
+    axes.legend(loc="upper right", title="line: training, marks: validation")
   return figure
 
 

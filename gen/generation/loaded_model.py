@@ -146,6 +146,12 @@ def _config(folder: Path) -> dict[str, Any]:
   except OSError as error:
     raise UserError(f"{path} cannot be read: {error}") from error
   values = json_reading.read_json(path)
+  if "budgets" in values:
+    runs = sorted(
+      path.parent for path in folder.glob("*/config.json") if (path.parent / "checkpoints").is_dir()
+    )
+    example = f", such as {runs[0]}" if runs else ""
+    raise UserError(f"{folder} is a sweep, which holds many runs; give the folder of one of them{example}")
   if not {"model", "model_type"} & set(values):
     raise UserError(
       f"{path} is not the config of a run; give the --workdir of a run of experiments/pretrain.py"

@@ -129,3 +129,9 @@ def count_steps(run: Run) -> int:
       f"{length} is less than one step of {step_tokens} tokens; make the run longer, or data.batch smaller"
     )
   return steps
+
+
+def count_epochs(run: Run, loaded: Dataset) -> float:
+  """Returns how often a run reads its training text."""
+  run = complete_run(run, loaded)
+  return count_steps(run) * run.data.batch * row_length(run).tokens / len(loaded.train.ids)

@@ -106,7 +106,7 @@ def test_the_script_prints_a_table_and_writes_a_picture_a_page_and_json(folders,
   ]
   assert plot_runs.main([*words, "--x=tokens"]) == 0
   table = capsys.readouterr().out.splitlines()
-  assert table[0].split() == ["run", "steps", "train", "loss", "held-out", "loss", "model.width"]
+  assert table[0].split() == ["run", "steps", "train", "loss", "validation", "loss", "model.width"]
   assert table[2].split() == ["second", "5", "3.5000", "3.2500", "16"]
   assert outputs["png"].read_bytes().startswith(b"\x89PNG")
   page = outputs["html"].read_text()

@@ -165,6 +165,11 @@ def test_a_folder_without_a_run_is_refused(generate, tmp_path):
   (tmp_path / "config.json").write_text('{"kind": "gpt2"}')
   with pytest.raises(UserError, match="is not the config of a run"):
     generate(prompt="a", checkpoint=str(tmp_path))
+  (tmp_path / "config.json").write_text('{"budgets": [1e9], "model": {}}')
+  (tmp_path / "C1e9-w8-s0" / "checkpoints").mkdir(parents=True)
+  (tmp_path / "C1e9-w8-s0" / "config.json").write_text("{}")
+  with pytest.raises(UserError, match=r"is a sweep, which holds many runs; .* such as .*C1e9-w8-s0"):
+    generate(prompt="a", checkpoint=str(tmp_path))
 
 
 def test_a_mistake_ends_the_process_with_code_2_and_a_sentence(folder):

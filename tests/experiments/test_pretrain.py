@@ -43,6 +43,8 @@ def test_a_run_of_a_sweep_is_trained_alone_and_found_done_the_second_time(place)
   assert result["bits_per_byte"] == pytest.approx(result["loss"] / 0.693147, rel=0.05)
   second = call(place, "chinchilla", *flags)
   assert second.returncode == 0 and json.loads(second.stdout) == result
+  assert "epochs of" in first.stderr and "finished already" not in first.stderr
+  assert "trial is finished already; this is its result" in second.stderr
   other = call(place, "chinchilla", *flags, "--config.seed=7")
   assert other.returncode == 2 and "another run (seed: 0 -> 7)" in other.stderr, other.stderr
   assert len(other.stderr.strip().splitlines()) == 1, "the corpus was built before the refusal"

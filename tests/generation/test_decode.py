@@ -219,7 +219,7 @@ def test_parameters_that_are_not_numbers_are_reported(built):
   ("prompt", "options", "sentence"),
   [
     ([], {}, "prompt 0 is empty"),
-    (7, {}, "prompt 0 is 7; prompts are a list of lists of ids"),
+    (7, {}, "prompt 0 is 7; give prompts as a list of lists of ids"),
     ([29], {}, "outside the model's vocabulary of 29"),
     ([-1], {}, "outside the model's vocabulary of 29"),
     ([1] * 33, {"max_tokens": 8}, "33 tokens, and with 8 new ones needs 41 of the context window's 40"),
@@ -228,7 +228,7 @@ def test_parameters_that_are_not_numbers_are_reported(built):
     ([1], {"max_tokens": 0}, "ask for 1 to 1048576"),
     ([1], {"min_tokens": 9, "max_tokens": 8}, "between 0 and max_tokens 8"),
     ([1], {"stop_tokens": (29,)}, "stop token 29 is outside"),
-    ([1], {"stop_strings": ("a",)}, "need decode"),
+    ([1], {"stop_strings": ("a",)}, "need the argument decode"),
   ],
 )
 def test_what_cannot_be_is_one_sentence(built, prompt, options, sentence):
@@ -255,5 +255,5 @@ def test_a_recurrent_network_goes_on_from_its_state(family, prompts, uncached):
 
 def test_a_family_that_does_not_predict_next_tokens_is_refused(built):
   module = language_model.build_model(dataclasses.replace(built("gpt2")[0].config, family="encoder"))
-  with pytest.raises(UserError, match="fills in what is masked"):
+  with pytest.raises(UserError, match="fills masked positions"):
     decode.generate(module, {}, [[1]], GREEDY, KEY)

@@ -224,7 +224,7 @@ def test_a_model_without_a_head_writes_nothing(directory, tmp_path, name):
 
 
 def test_a_directory_has_no_steps(directory):
-  with pytest.raises(UserError, match="no steps"):
+  with pytest.raises(UserError, match="without a step number"):
     loaded_model.load_model(directory("gpt2-lm", "gpt2"), 3)
 
 

@@ -89,6 +89,8 @@ def _context(study: ResultsView, curves: Sequence[Mapping[str, Any]]) -> dict[st
     "audit": _audit(results),
     "tiles": _tiles(study),
     "missing": _missing(study),
+    "of_sweep": not read_section(results, "audit"),
+    "has_curves": bool(curves),
     "panels": inline.page_panels(study, read_curves(study, curves), titles),
     "captions": _captions(study),
     "prediction": tables.prediction_table(study),
@@ -226,14 +228,14 @@ def _captions(study: ResultsView) -> dict[str, str]:
   star = study.held_out_prediction
   residual = "Structure here means that the law is wrong; hollow marks were held out of the fit."
   return {
-    "size": f"Optimal parameters against compute: three approaches with {study.level} bands, the minima of the "
+    "size": f"Optimal parameters against compute: the approaches with {study.level} bands, the minima of the "
     "IsoFLOP valleys (diamonds), every run (dots). Dashed: extrapolated.",
     "data": f"Optimal data against compute. {caveat}",
     "valleys": "Loss against size at equal compute: means over seeds, single seeds lighter, parabolas, and "
     "their minima (diamonds)."
     + (" A star is the optimum predicted for the held-out budget." if star else ""),
     "curves": "Training loss against compute, one line a run, coloured by size; dots are final validation losses. "
-    "The heavy line is the envelope of approach 1.",
+    "A heavy line is the envelope of approach 1.",
     "residuals_size": f"Measured over predicted loss against size. {residual}",
     "residuals_data": "The same against data.",
     "agreement": "Measured against predicted loss; on the line the law is exact.",
