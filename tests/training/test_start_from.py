@@ -30,7 +30,8 @@ class StopAt(NoHooks):
 
 @pytest.fixture(scope="module")
 def base(run):
-  return dataclasses.replace(run, name="", steps=7, log_every=2, checkpoint_every=4)
+  model = dataclasses.replace(run.model, tied=False)  # so that the head has rows of its own
+  return dataclasses.replace(run, name="", model=model, steps=7, log_every=2, checkpoint_every=4)
 
 
 @pytest.fixture(scope="module")
