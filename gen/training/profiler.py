@@ -67,8 +67,8 @@ class StepProfiler:
     if self.tracing and self._range is not None and done >= self._range[1]:
       self._write()
       logging.warning(
-        "steps %d to %d are traced in %s; read them with `uvx --from xprof xprof %s`, or in TensorBoard",
-        *(self._began + 1, done, self._folder, self._folder),
+        "steps %d to %d are traced in %s; XProf, TensorBoard's profile plugin and Perfetto read it",
+        *(self._began + 1, done, self._folder),
       )
 
   def _write(self) -> None:
