@@ -214,7 +214,7 @@ def check_generation(width: int = 128, tokens: int = 64) -> list[CheckRow]:
   def generate() -> np.ndarray:
     sampler = Sampler(temperature=0.0)
     done = decode.generate(module, params, [prompt], sampler, jax.random.key(0), max_tokens=tokens)
-    return np.asarray(done.ids[0])[-tokens:]
+    return done.rows()[0]
 
   with jax.default_matmul_precision("highest"):
     ids = generate()

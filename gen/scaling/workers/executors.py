@@ -178,7 +178,7 @@ def _require_cuda(executor: str) -> None:
   if not any(importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13)):
     raise UserError(
       f"--executor={executor} with GPUs needs jax with CUDA, which is not installed; "
-      'give `uv pip install "jax[cuda13]"` once'
+      "start with `uv run --extra gpu ...`"
     )
 
 
