@@ -73,7 +73,8 @@ def with_changed(run, path):
   at = values
   for name in path[:-1]:
     at = at[name]
-  at[path[-1]] = ("optimizer.name=0123",) if path == ("sources",) else changed(at[path[-1]])
+  texts = path[-1] in ("sources", "callbacks", "metrics", "frozen", "rate_multipliers")
+  at[path[-1]] = ("mine.py:name",) if texts else changed(at[path[-1]])
   return config.from_dict(Run, values)
 
 
@@ -81,11 +82,13 @@ def with_changed(run, path):
 WRITTEN = {
   ("name",),
   ("trunk",),
+  ("start_from",),
   ("branches",),
   ("log_every",),
   ("evaluate_every",),
   ("checkpoint_every",),
   ("checkpoint_seconds",),
+  ("callback_every",),
   ("keep_checkpoints",),
   ("tensorboard",),
   ("wandb",),

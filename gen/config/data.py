@@ -2,20 +2,26 @@
 
 import dataclasses
 
+from gen.config.references import HoldsReferences
+
 
 @dataclasses.dataclass
-class Data:
-  """The text of a run and how it becomes rows of tokens."""
+class Data(HoldsReferences):
+  """The text of a run and how it becomes rows of tokens; some fields may name the user's own code."""
+
+  own_code = ("data.corpus", "data.tokenizer", "data.objective")
 
   # manual[:small|:large] | law | package:NAME==VERSION[:MEMBER] | manifest:PATH | a path or glob | FORMAT:PATH
-  # | tfds:NAME | environment[:docstrings|:code], of what is installed
+  # | tfds:NAME | environment[:docstrings|:code], of what is installed | python:FUNCTION, as python:mine.py:documents
   corpus: str = "manual"
   field: str = "text"  # of records: JSON, tables, parquet, TFDS
   split: str = "train"  # of TFDS sets
   validation_fraction: float = 0.05  # of files (documents where a source has no files)
-  tokenizer: str = "bytes"  # bytes | bpe | unigram | the folder or tokenizer.json of a tokenizer that exists
+  tokenizer: str = (
+    "bytes"  # bytes | bpe | unigram | the folder or tokenizer.json of a tokenizer | a class, as mine.py:Words
+  )
   vocab: int = 4096  # text ids of a trained tokenizer
-  objective: str = "causal"  # causal | prefix | masked | span_corruption | infilling | ul2 | ...
+  objective: str = "causal"  # causal | prefix | masked | span_corruption | infilling | ul2 | ... | a class
   length: int = 128  # T, positions per row
   batch: int = 16  # B, rows per step
   stream: bool = False  # row b of each batch continues row b of the batch before it

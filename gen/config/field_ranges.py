@@ -57,6 +57,7 @@ RUN: dict[str, Range] = {
   "log_every": SIZE_OR_NONE,
   "evaluate_every": SIZE_OR_NONE,
   "checkpoint_every": SIZE_OR_NONE,
+  "callback_every": SIZE_OR_NONE,
   "checkpoint_seconds": NOT_NEGATIVE,
   "keep_checkpoints": SIZE,
   "model.vocab": SIZE_OR_NONE,

@@ -16,6 +16,7 @@ _NOT_IDENTITY = (
   "evaluate_every",
   "checkpoint_every",
   "checkpoint_seconds",
+  "callback_every",
   "keep_checkpoints",
   "tensorboard",
   "wandb",
@@ -27,7 +28,6 @@ _NOT_IDENTITY = (
   "start_from",  # what lies there is in sources
 )
 
-
 # Fields of the model that were added later, which at these defaults leave the hashes of older runs as they were.
 _ADDED = {
   field.name: field.default
@@ -35,7 +35,7 @@ _ADDED = {
   if field.name
   in (
     "norm_offset", "qkv_bias", "rotary_width", "rotary_factor", "rotary_context", "rotary_low", "rotary_high", "window",
-    "qk_norm_joint", "parallel",
+    "qk_norm_joint", "parallel", "block", "attention_module", "feed_forward_module",
   )
 }  # fmt: skip
 
@@ -51,7 +51,7 @@ def identity_fields(run: Run) -> dict[str, Any]:
   for name in ("frozen", "rate_multipliers"):
     if not values["optimizer"][name]:
       values["optimizer"].pop(name)
-  for name in ("start_opt_state", "start_partial"):
+  for name in ("start_opt_state", "start_partial", "callbacks", "metrics"):
     if not values[name]:
       values.pop(name)
   for name, default in _ADDED.items():

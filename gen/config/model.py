@@ -6,6 +6,7 @@ Letters: D width, L depth, H heads, G key and value heads, K head width, F feed-
 import dataclasses
 
 from gen.config.families import RECURRENT
+from gen.config.references import HoldsReferences
 
 
 class DefaultText(str):
@@ -18,10 +19,23 @@ class DefaultText(str):
 
 
 @dataclasses.dataclass
-class Model:
-  """Shape of a model; other sizes are derived. A recurrent model has D units in each of its L layers."""
+class Model(HoldsReferences):
+  """Shape of a model; other sizes are derived. A recurrent model has D units in each of its L layers.
 
-  family: str = "decoder"  # encoder | decoder | encoder_decoder | rnn | lstm | gru
+  Some fields may name functions and flax modules of the user's own (docs/extending.md); in Python these themselves can
+  be given.
+  """
+
+  own_code = (
+    "model.family",
+    "model.activation",
+    "model.positions",
+    "model.block",
+    "model.attention_module",
+    "model.feed_forward_module",
+  )
+
+  family: str = "decoder"  # encoder | decoder | encoder_decoder | rnn | lstm | gru | a module, as mine.py:Bag
   vocab: int = 0  # V; 0 takes the tokenizer's
   width: int = 128  # D, residual stream
   depth: int = 4  # L; of the encoder in an encoder-decoder
@@ -33,7 +47,7 @@ class Model:
   key_value_heads: int = 0  # G; 0 is heads, 1 is multi-query attention
   feed_forward: int = 0  # F; 0 is 4 width
   context: int = 0  # longest input, the number of learned positions; 0 is the data's length
-  activation: str = "gelu_tanh"  # relu | gelu | gelu_tanh | geglu | swiglu
+  activation: str = "gelu_tanh"  # relu | gelu | gelu_tanh | geglu | swiglu | a function, as jax.nn:silu
   norm: str = "layernorm"  # layernorm | rmsnorm
   norm_placement: str = "pre"  # pre | post | output, of each branch before the sum (OLMo 2)
   norm_epsilon: float = 1e-5  # added to the variance
@@ -41,7 +55,9 @@ class Model:
   bias: bool = False  # of dense layers
   qkv_bias: bool = False  # of queries, keys and values, where bias is false (Qwen2)
   norm_bias: bool = False  # of LayerNorm
-  positions: str = "rotary"  # none | learned | sinusoidal | rotary | relative | alibi | transformer_xl
+  positions: str = (
+    "rotary"  # none | learned | sinusoidal | rotary | relative | alibi | transformer_xl | a function
+  )
   relative_buckets: int = 32  # T5's buckets
   relative_distance: int = 128  # distance from which on all are in T5's last bucket
   rotary_base: float = 10_000.0  # of rotary positions: the longest wavelength over 2 pi
@@ -82,6 +98,14 @@ class Model:
     "auto"  # plain | fused: a kernel of the backend | auto: fused where the backend has a kernel
   )
   loss_chunk: int = 0  # tokens whose logits exist at a time; 0 lets the step choose
+  block: str = ""  # a flax module in the place of each block, as mine.py:Block; empty: the transformer's
+  attention_module: str = ""  # one in the place of self-attention
+  feed_forward_module: str = ""  # one in the place of the feed-forward
+
+  @property
+  def role(self) -> str:
+    """The family whose objectives a model is trained on: a family of the user's own is a decoder."""
+    return "decoder" if ":" in self.family else self.family
 
   @property
   def n_heads(self) -> int:

@@ -2,24 +2,26 @@
 
 import dataclasses
 
-from gen.io import user_code
+from gen.config.references import HoldsReferences
 
 OPTIMIZER_NAMES = ("adamw", "muon", "lion", "adafactor", "sgd")
 
 
 @dataclasses.dataclass
-class Optimizer:
+class Optimizer(HoldsReferences):
   """An optimizer with a schedule; fractions are of the run's steps.
 
   `name` may be a function of the user's own, as `package.module:name` or `path/to/file.py:name`. It is called with
-  `learning_rate` (a schedule) and the keyword arguments in `options`, and returns an optax transformation. In Python
-  the function itself can be given.
+  `learning_rate` (a schedule) and the keyword arguments in `options`, and returns an optax transformation. `schedule`
+  may be a function of (step, `gen.optimizers.ScheduleParams`). In Python the functions themselves can be given.
   """
+
+  own_code = ("optimizer.name", "optimizer.schedule")
 
   name: str = "adamw"  # adamw | muon | lion | adafactor | sgd | a function, as optax:lamb or mine.py:make
   options: str = ""  # keyword arguments of a function given as name, as b1=0.95,nesterov=True
   peak_learning_rate: float = 3e-3  # reached at the end of the warmup
-  schedule: str = "linear"  # linear | cosine | constant | wsd | wsd_sqrt
+  schedule: str = "linear"  # linear | cosine | constant | wsd | wsd_sqrt | a function, as mine.py:rate
   warmup: float = 0.05  # fraction of the steps
   decay: float = 0.2  # fraction of the steps that decay (wsd, wsd_sqrt)
   final: float = 0.0  # last learning rate as a fraction of the peak (all but constant)
@@ -35,8 +37,3 @@ class Optimizer:
   frozen: tuple[str, ...] = ()  # patterns of parameters that are not trained, as ("embedding", "*_norm/*")
   rate_multipliers: tuple[str, ...] = ()  # PATTERN=NUMBER: multiples of the learning rate, as ("head/*=10",)
   max_skipped_steps: int = 20  # the run ends if more steps have a gradient that is not finite
-
-  def __post_init__(self) -> None:
-    """Replaces a function by its reference, which other processes can import."""
-    if not isinstance(self.name, str):
-      self.name = user_code.reference_to(self.name, "optimizer.name")

@@ -5,11 +5,14 @@ import dataclasses
 from gen.config.data import Data
 from gen.config.model import Model
 from gen.config.optimizer import Optimizer
+from gen.config.references import HoldsReferences
 
 
 @dataclasses.dataclass
-class Run:
+class Run(HoldsReferences):
   """One training run. Its length is set by exactly one of steps, tokens and flops."""
+
+  own_code = ("callbacks", "metrics")
 
   name: str = ""  # also the folder under runs/ where no --workdir is given
   seed: int = 0  # of parameters, data order and dropout
@@ -39,5 +42,8 @@ class Run:
   start_from: str = ""
   start_opt_state: bool = False  # start from the optimizer's state too
   start_partial: bool = False  # of another model, start from the parameters that agree
+  callbacks: tuple[str, ...] = ()  # functions of (step, row, params), as mine.py:watch
+  callback_every: int = 0  # steps between two calls of them; 0 is at each row of the journal
+  metrics: tuple[str, ...] = ()  # functions of (module, params, batches), evaluated with the validation loss
   # Checksums of the user's own code and of the start, filled in: part of what the run is.
   sources: tuple[str, ...] = ()

@@ -2,13 +2,40 @@
 
 import dataclasses
 import operator
+from typing import Any
 
+from gen.config.data import Data
+from gen.config.model import Model
+from gen.config.optimizer import Optimizer
+from gen.config.references import CORPUS
 from gen.config.run import Run
 from gen.io import user_code
 
-# Fields that may name an object of the user's own code.
-FIELDS = ("optimizer.name",)
+# Fields that may name objects of the user's own code.
+FIELDS = (*Optimizer.own_code, *Model.own_code, *Data.own_code, *Run.own_code)
 START = "start_from="  # begins the entry of the checkpoint
+
+
+def own_references(config: Any, prefix: str = "") -> dict[str, str]:
+  """Returns the references in a config, by field.
+
+  Args:
+    config: a run, or one of its groups.
+    prefix: path of that group, as "model."; empty for a run.
+  """
+  found: dict[str, str] = {}
+  for path in FIELDS:
+    if path.startswith(prefix):
+      value = operator.attrgetter(path.removeprefix(prefix))(config)
+      if isinstance(value, str):
+        found[path] = value
+      else:
+        found |= {f"{path}[{index}]": str(item) for index, item in enumerate(value)}
+  return {
+    path: text.removeprefix(CORPUS)
+    for path, text in found.items()
+    if user_code.is_reference(text) and (path != "data.corpus" or text.startswith(CORPUS))
+  }
 
 
 def with_sources(run: Run) -> Run:
@@ -19,10 +46,24 @@ def with_sources(run: Run) -> Run:
   Raises:
     UserError: for a reference that cannot be imported.
   """
-  values = {field: str(operator.attrgetter(field)(run)) for field in FIELDS}
-  references = {field: value for field, value in values.items() if user_code.is_reference(value)}
-  sources = tuple(
-    f"{field}={user_code.source_checksum(value, field)[:16]}" for field, value in references.items()
-  )
+  sources = tuple(f"{path}={_checksum(path, text)}" for path, text in own_references(run).items())
   sources += tuple(entry for entry in run.sources if run.start_from and entry.startswith(START))
   return run if sources == run.sources else dataclasses.replace(run, sources=sources)
+
+
+def program_sources(model: Model, optimizer: Optimizer | None = None) -> tuple[str, ...]:
+  """Returns the checksums of the code that a compiled program of a model and an optimizer depends on."""
+  found = own_references(model, "model.")
+  if optimizer is not None:
+    found |= own_references(optimizer, "optimizer.")
+  return tuple(_checksum(path, text) for path, text in found.items())
+
+
+def edited_model(run: Run) -> list[str]:
+  """Returns the fields of a saved run's model whose code of today is not the code that it was trained with."""
+  today = {path: _checksum(path, text) for path, text in own_references(run.model, "model.").items()}
+  return [path for path, checksum in today.items() if f"{path}={checksum}" not in run.sources]
+
+
+def _checksum(path: str, reference: str) -> str:
+  return user_code.source_checksum(reference, path)[:16]

@@ -18,6 +18,8 @@ from gen.config import (
 )
 from gen.config.optimizer import OPTIMIZER_NAMES
 from gen.config.profile_steps import parse_profile
+from gen.config.references import CORPUS
+from gen.config.user_sources import FIELDS
 from gen.errors import UserError
 from gen.io import user_code
 
@@ -34,6 +36,8 @@ CHOICES = {
   "optimizer.schedule": ("linear", "cosine", "constant", *STABLE),
   "layout": ("ddp", "zero1", "zero2", "zero3"),
 }
+OWN_MODULES = ("block", "attention_module", "feed_forward_module")
+REFERENCE = "package.module:name or path/to/file.py:name"
 TOKENIZERS = ("bytes", "bpe", "unigram")  # other values are the folder or file of a tokenizer
 # Fields that a recurrent model uses. The sizes of heads are in the list although it ignores them, so that one sweep can
 # be run with either kind of model.
@@ -55,10 +59,13 @@ def check_run(run: Run, horizon: bool = True) -> None:
     UserError: with one sentence, at the first mistake.
   """
   for path, choices in CHOICES.items():
-    if _get(run, path) not in choices:
-      raise UserError(f"{path} is {_get(run, path)!r}; it must be one of {', '.join(choices)}")
+    value = _get(run, path)
+    if value not in choices and not (path in FIELDS and user_code.is_reference(value)):
+      own = f", or your own as {REFERENCE}" if path in FIELDS else ""
+      raise UserError(f"{path} is {value!r}; it must be one of {', '.join(choices)}{own}")
   check_ranges(run, field_ranges.RUN)
   _check_tokenizer(run.data.tokenizer)
+  _check_own_code(run)
   _check_optimizer(run.optimizer)
   if run.model.recurrent:
     _check_recurrent(run.model)
@@ -110,11 +117,13 @@ def _get(run: Any, path: str) -> Any:
 
 
 def _check_tokenizer(tokenizer: str) -> None:
+  if tokenizer in TOKENIZERS or user_code.is_reference(tokenizer):
+    return
   # os.path.exists is false for names that no file can have, where Path.exists raises.
-  if tokenizer not in TOKENIZERS and not os.path.exists(tokenizer):  # noqa: PTH110
+  if not os.path.exists(tokenizer):  # noqa: PTH110
     raise UserError(
-      f"data.tokenizer is {tokenizer!r}; it must be one of {', '.join(TOKENIZERS)}, or the folder or tokenizer.json of "
-      "a tokenizer"
+      f"data.tokenizer is {tokenizer!r}; it must be one of {', '.join(TOKENIZERS)}, the folder or tokenizer.json of a "
+      "tokenizer, or a class of your own as path/to/file.py:name"
     )
 
 
@@ -132,7 +141,46 @@ def _check_optimizer(optimizer: Optimizer) -> None:
   parameter_patterns.check_patterns(optimizer.frozen, optimizer.rate_multipliers)
 
 
+def _check_own_code(run: Run) -> None:
+  """Checks the form of references in fields that have no choices, and that none of the user's code goes unused."""
+  model, data = run.model, run.data
+  modules = {f"model.{name}": getattr(model, name) for name in OWN_MODULES if getattr(model, name)}
+  functions = [
+    (f"{name}[{index}]", text)
+    for name in ("callbacks", "metrics")
+    for index, text in enumerate(getattr(run, name))
+  ]
+  corpora = [("data.corpus", data.corpus)] if data.corpus.startswith(CORPUS) else []
+  for path, text in (*modules.items(), *functions, *corpora):
+    if not user_code.is_reference(text.removeprefix(CORPUS) if path == "data.corpus" else text):
+      raise UserError(f"{path} is {text!r}; name a function or class as {REFERENCE}")
+  own_family = user_code.is_reference(model.family)
+  unused = (
+    [*modules, *(f"model.{name}" for name in ("activation", "positions") if ":" in getattr(model, name))]
+    if own_family
+    else [path for path in modules if path != "model.block"]
+    if model.block
+    else []
+  )
+  if unused:
+    by = "model.family" if own_family else "model.block"
+    raise UserError(
+      f"{unused[0]} is {_get(run, unused[0])!r}, which {by} {_get(run, by)} replaces; leave it out"
+    )
+  if model.block and model.family == "encoder_decoder":
+    raise UserError(
+      "model.block replaces blocks of encoders and decoders; give an encoder_decoder model.attention_module or "
+      "model.feed_forward_module"
+    )
+  if model.attention == "fused" and (model.block or model.attention_module or ":" in model.positions):
+    raise UserError(
+      "model.attention is fused, but no kernel computes attention or positions of your own; set it to auto"
+    )
+
+
 def _check_model(model: Model) -> None:
+  if ":" in model.family:
+    return  # which of these sizes it reads is its own matter
   if not model.heads and model.width % model.head_width:
     raise UserError(
       f"model.width {model.width} is not a multiple of model.head_width {model.head_width}; "
@@ -246,7 +294,7 @@ def _check_split(run: Run, sizes: dict[str, int]) -> None:
   stored = sizes.get("fsdp", 1) * (sizes.get("data", 1) if run.layout == "zero3" else 1)
   storage_axes = "data x fsdp" if run.layout == "zero3" else "fsdp"
   split = [("model.width", model.width, stored, storage_axes)]
-  if not model.recurrent:
+  if not model.recurrent and ":" not in model.family:
     split += [
       ("the number of heads", model.n_heads, tensor, "tensor"),
       ("the feed-forward width", model.feed_forward_width, tensor, "tensor"),

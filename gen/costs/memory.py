@@ -14,6 +14,7 @@ from jax.sharding import AbstractMesh, PartitionSpec
 from gen import counts, optimizers
 from gen.config import Model, Run, mesh_shape
 from gen.costs import activations
+from gen.errors import UserError
 from gen.models import language_model, recurrent
 from gen.optimizers import schedule_params
 from gen.sharding import state_bytes
@@ -135,7 +136,16 @@ def run_footprint(run: Run) -> MemoryFootprint:
 
   Args:
     run: completed: its vocabulary and context are set.
+
+  Raises:
+    UserError: for a model with modules of the user's own, whose memory has no estimate.
   """
+  own = counts.own_modules(run.model)
+  if own:
+    raise UserError(
+      f"the memory of model.{own[0]} {getattr(run.model, own[0])} is not predicted, as it is code of your own; train a "
+      "few steps and look"
+    )
   rows, tensor = rows_of(run), mesh_shape(run.mesh).get("tensor", 1)
   batch = activations.array_bytes(activations.example_batch(run, rows)) * run.optimizer.microbatches
   recurrent_state = 0

@@ -101,8 +101,8 @@ def unstack_layers(params: Any) -> Any:
   and hands them to `generate`.
   """
   layers = params.get("target", {}).get("stack", {}).get("layers", ())
-  if isinstance(layers, tuple):
-    return params
+  if isinstance(layers, tuple) or "block" in layers or "own" in layers.get("attention", ()):
+    return params  # code of the user's own may read all layers at once
   return _apart(params, _on_one_cpu(layers))
 
 

@@ -6,7 +6,7 @@ B rows, T prompt, S slots, V vocab.
 """
 
 import dataclasses
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from jax import Array
 
 from gen.config import Model
 from gen.errors import UserError
-from gen.models import language_model
+from gen.models import language_model, own_modules
 
 DecodeCache = Any
 RECURRENT = ("rnn", "lstm", "gru")
@@ -109,6 +109,51 @@ class RecurrentDecoder:
     return logits_btv[:, -1], jax.tree.map(lambda x_lbd: x_lbd.swapaxes(0, 1), after)
 
 
+@dataclasses.dataclass(frozen=True)
+class RecomputingDecoder:
+  """A decoder without a cache: each token is computed from the whole text before it.
+
+  Its state is the text, padded on the right, so that a causal model sees no padding.
+
+  Attributes:
+    prefix: whether attention is bidirectional inside prompts.
+  """
+
+  module: language_model.LanguageModel
+  prefix: bool = False
+
+  def prefill(self, params: Any, prompts: PromptBatch, capacity: int) -> tuple[Array, DecodeCache]:
+    """Returns the logits [B, V] after the prompts, and the text."""
+    length = prompts.tokens_bt.shape[1]
+    lengths_b = length - jnp.asarray(prompts.pads_b)
+    slots_s = jnp.arange(capacity)
+    places_bs = jnp.minimum(slots_s + (length - lengths_b)[:, None], length - 1)
+    ids_bs = jnp.take_along_axis(jnp.asarray(prompts.tokens_bt), places_bs, axis=1)
+    ids_bs = jnp.where(slots_s < lengths_b[:, None], ids_bs, 0)
+    return self._read(params, {"ids_bs": ids_bs, "lengths_b": lengths_b, "prompts_b": lengths_b})
+
+  def step(self, params: Any, cache: DecodeCache, tokens_b: Array) -> tuple[Array, DecodeCache]:
+    """Returns the logits [B, V] after one more token of each row, and the text with it."""
+    rows_b = jnp.arange(len(tokens_b))
+    ids_bs = cache["ids_bs"].at[rows_b, cache["lengths_b"]].set(tokens_b)
+    return self._read(params, {**cache, "ids_bs": ids_bs, "lengths_b": cache["lengths_b"] + 1})
+
+  def _read(self, params: Any, cache: DecodeCache) -> tuple[Array, DecodeCache]:
+    ids_bs, lengths_b = cache["ids_bs"], cache["lengths_b"]
+    slots_bs = jnp.broadcast_to(jnp.arange(ids_bs.shape[1]), ids_bs.shape)
+    others = {"segments_bt": (slots_bs < lengths_b[:, None]).astype(jnp.int32), "positions_bt": slots_bs}
+    if self.prefix:
+      others["prefix_bt"] = (slots_bs < cache["prompts_b"][:, None]).astype(jnp.int32)
+    variables = {"params": params}
+    x_bsd: Any = self.module.apply(variables, ids_bs, **others, method="hidden")
+    kernel_dv, bias_v = cast(Any, self.module.apply(variables, method="head_weights"))
+    x_bd = jnp.take_along_axis(x_bsd, (lengths_b - 1)[:, None, None], axis=1)[:, 0]
+    logits_bv = jnp.matmul(x_bd, kernel_dv.astype(x_bd.dtype), preferred_element_type=jnp.float32)
+    logits_bv = logits_bv if bias_v is None else logits_bv + bias_v
+    cap = self.module.config.logits_soft_cap
+    return cap * jnp.tanh(logits_bv / cap) if cap else logits_bv, cache
+
+
 def make_decoder(model: Model, prefix: bool = False) -> Decoder:
   """Returns the decoding interface of a model.
 
@@ -119,9 +164,17 @@ def make_decoder(model: Model, prefix: bool = False) -> Decoder:
   Raises:
     UserError: for a family that does not predict the next token, or that has no bidirectional prefix.
   """
-  if prefix and model.family != "decoder":
+  if prefix and model.role != "decoder":
     raise UserError(
       f"prefix is for decoders; a model of family {model.family} sets the prefix of its prompt itself"
+    )
+  has_cache = own_modules.reads_cache(model)
+  if model.role == "decoder" and not has_cache:
+    return RecomputingDecoder(language_model.build_model(model), prefix)
+  if model.family == "encoder_decoder" and not has_cache:
+    raise UserError(
+      f"model.attention_module {model.attention_module} has no KV cache, without which an encoder_decoder generates no "
+      "text; append keys and values by inputs.slots.append, and set the attribute cached = True"
     )
   if model.family in ("decoder", "encoder_decoder"):
     return TransformerDecoder(language_model.build_model(model), prefix)

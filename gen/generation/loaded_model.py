@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from gen.config import Model, Run
+from gen.config import Model, Run, user_sources
 from gen.data import batches, corpus
 from gen.data.tokenizers.tokenizer import MODEL, ByteTokenizer, Tokenizer, load_tokenizer, tokenizer_for_data
 from gen.errors import UserError
@@ -97,6 +97,9 @@ def _load(folder: Path, step: int | None, tokenizer: Folder | None, report: Repo
     chosen = there[-1] if step is None else step
     run = run_folder.saved_run(folder, chosen)
     loaded, how = _of_run(folder, run, checkpoints.meta(chosen), tokenizer, report)
+    edited = user_sources.edited_model(run)
+    notes = [f"the code of {path} was edited since {folder} was trained" for path in edited]
+    how = how._replace(notes=(*how.notes, *notes))
     params = checkpoints.restore_parameters(language_model.parameter_shapes(run.model), chosen)
   return LoadedModel(run.model, params, loaded, how, f"{run.name or folder.name}, step {chosen:,}")
 
@@ -117,7 +120,7 @@ def read_run(folder: Folder) -> Run:
 
 def load_run(run: Run, tokenizer: Tokenizer) -> TextFrame:
   """Returns the text format of a run's model, as in its objective."""
-  objective = batches.make_objective(run.data, tokenizer, run.model.family)
+  objective = batches.make_objective(run.data, tokenizer, run.model.role)
   prefix = run.data.objective == "prefix"
   sees_ends = (
     run.model.family in ("encoder", "encoder_decoder") and not prefix

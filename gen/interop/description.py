@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gen.config import Model
+from gen.config import Model, user_sources
 from gen.errors import UserError
 from gen.interop import equivalents, parameters, pretrained, registry, tensor_files
 from gen.interop.architecture import Architecture, TensorContents
@@ -32,6 +32,12 @@ def describe_model(model: Model, dtype: str = "F32", like: dict[str, Any] | None
   Raises:
     UserError: if no architecture is equivalent; with the nearest and the difference.
   """
+  own = user_sources.own_references(model, "model.")
+  if own:
+    field, reference = next(iter(own.items()))
+    raise UserError(
+      f"no format holds {field} {reference}, which is code of your own; share its file with the run"
+    )
   description = _describe_exactly(model, dtype, like)
   if isinstance(description, Pretrained):
     return description

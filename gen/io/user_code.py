@@ -4,6 +4,7 @@ The name travels in the config, so that every process that trains the run import
 source is part of the run's identity, so that edited code is another run.
 """
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -11,6 +12,8 @@ import inspect
 import site
 import sys
 import sysconfig
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -48,6 +51,29 @@ def load_object(reference: str, field: str) -> Any:
     raise UserError(
       f"{field} is {reference!r}, but {where} has no {name!r}; it has {_public_names(module)}"
     ) from None
+
+
+@contextlib.contextmanager
+def errors_of(what: str) -> Iterator[None]:
+  """Raises an error of the user's own code as one sentence that says what failed, and in which line.
+
+  Args:
+    what: the field and the reference, as the sentence begins.
+
+  Raises:
+    UserError: for any error in the block.
+  """
+  try:
+    yield
+  except UserError:
+    raise
+  except Exception as error:
+    lines = [
+      frame for frame in traceback.extract_tb(error.__traceback__) if not _is_installed(Path(frame.filename))
+    ]
+    at = f" (line {lines[-1].lineno} of {lines[-1].filename})" if lines else ""
+    text = " ".join(str(error).split())
+    raise UserError(f"{what} failed: {type(error).__name__}: {text[:300]}{at}") from error
 
 
 def _load_module(where: str, field: str) -> ModuleType:
@@ -105,10 +131,7 @@ def reference_to(thing: Any, field: str) -> str:
     UserError: for an object without a name at the top level of a file, such as a lambda.
   """
   name = getattr(thing, "__qualname__", "")
-  try:
-    path = inspect.getsourcefile(thing)
-  except TypeError:
-    path = None
+  path = _source_file(thing)
   if not name.isidentifier() or path is None:
     raise UserError(
       f"{field} is {thing!r:.80}, which no other process can import; define it with a name at the top level of a file"
@@ -117,6 +140,16 @@ def reference_to(thing: Any, field: str) -> str:
     return f"{thing.__module__}:{name}"
   file = Path(path).resolve()
   return f"{file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file}:{name}"
+
+
+def _source_file(thing: Any) -> str | None:
+  """Returns the file that defines a function or class, also where its module is not registered, as a config file's."""
+  with contextlib.suppress(TypeError, OSError):
+    return inspect.getsourcefile(thing)
+  members = getattr(thing, "__dict__", {}).values()
+  methods = (inspect.unwrap(value) for value in members if inspect.isfunction(value))
+  files = (method.__code__.co_filename for method in methods)
+  return next((file for file in files if Path(file).is_file()), None)
 
 
 def _imports_from(module: str, name: str, path: Path) -> bool:

@@ -71,6 +71,8 @@ def why_no_kernel(
     return f"there is no attention kernel for a {platform}"
   if prefix:
     return "no kernel supports attention in both directions inside a prefix (objective prefix)"
+  if (model.block or model.attention_module or ":" in model.positions) and not cross:
+    return "code of the user's own is given the mask as an array"
   if model.window:
     return "no kernel supports model.window"
   if model.positions == "transformer_xl" and not cross:

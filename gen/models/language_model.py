@@ -22,7 +22,7 @@ from gen.config import FAMILIES, Model
 from gen.kernels import decode_weights, fused_attention, gradients
 from gen.kernels.fused_attention import SegmentIds
 from gen.kernels.recurrence import RecurrentState
-from gen.models import layers, recurrent
+from gen.models import layers, own_modules, recurrent
 from gen.models.kv_cache import CacheSlots
 from gen.models.transformer import INTERMEDIATES, AttentionInputs, LayerStack, attention_mask
 
@@ -52,7 +52,7 @@ class OutputHead(nn.Module):
     """Returns hidden states [B, T, D] ready for the product with the vocabulary."""
     cfg = self.config
     if cfg.head_transform:
-      activation = layers.ACTIVATIONS[cfg.head_activation or cfg.activation]
+      activation = layers.find_activation(cfg.head_activation or cfg.activation)
       x_btd = self.transform_norm(activation(self.transform(x_btd)))
     return x_btd * cfg.logits_scale if cfg.logits_scale != 1.0 else x_btd
 
@@ -155,7 +155,7 @@ class LanguageModel(nn.Module):
     if source_bs is None:
       raise ValueError("an encoder-decoder needs a source; pass source_bs")
     memory_bsd = self.encode(source_bs, source_segments_bs, source_positions_bs)
-    segments_bs = _ones(source_bs) if source_segments_bs is None else source_segments_bs
+    segments_bs = jnp.ones_like(source_bs) if source_segments_bs is None else source_segments_bs
     return self.target(
       inputs_bt, segments_bt, positions_bt, None, memory_bsd, segments_bs, prefix_bt=prefix_bt
     )
@@ -223,7 +223,7 @@ class LanguageModel(nn.Module):
       if source_bs is None:
         raise ValueError("an encoder-decoder needs a source; pass source_bs")
       memory_bsd = self.encode(source_bs, source_segments_bs)
-      source_segments_bs = _ones(source_bs) if source_segments_bs is None else source_segments_bs
+      source_segments_bs = jnp.ones_like(source_bs) if source_segments_bs is None else source_segments_bs
       self.put_variable("cache", "source_segments_bs", source_segments_bs)
     self.put_variable("cache", "positions_bs", positions_bs)
     self.put_variable("cache", "filled", jnp.int32(inputs_bt.shape[1]))
@@ -280,7 +280,7 @@ class TokenStack(nn.Module):
     masks_later = self.causal and prefix_bt is None  # whether all later keys are masked
     # Slots while one token is added to a cache; None for a text from its start.
     step_slots = None if slots is None or slots.is_prefill else slots
-    segments_bt = _ones(ids_bt) if segments_bt is None else segments_bt
+    segments_bt = jnp.ones_like(ids_bt) if segments_bt is None else segments_bt
     distance_bias = self._distance_bias(length, positions_bt, slots)
     if slots is not None:
       # Padding has negative positions, which tables of positions do not have; no token attends to it.
@@ -298,7 +298,7 @@ class TokenStack(nn.Module):
       if segments is None:
         bias = attention_mask(segments_bt, keys_bt, self.causal, prefix_bt, cfg.window)
     angles = waves_rd = None
-    if cfg.positions == "rotary":
+    if ":" in cfg.positions or cfg.positions == "rotary":
       angles = layers.rotary_angles(positions_bt, cfg)
     elif cfg.positions == "transformer_xl" and step_slots is not None:
       waves_rd = layers.sinusoidal_positions(step_slots.distances()[None], cfg.width)[0]
@@ -321,6 +321,8 @@ class TokenStack(nn.Module):
     [1, H, T, S] holds for all rows.
     """
     cfg = self.config
+    if ":" in cfg.positions:
+      return own_modules.distance_bias(cfg, length, positions_bt, slots)
     if cfg.positions not in DISTANCES:
       return None
     if slots is not None and not slots.is_prefill:
@@ -346,20 +348,18 @@ class TokenStack(nn.Module):
     return SegmentIds(queries_bt, keys_bs) if fused else None
 
 
-def _ones(ids_bt: Array) -> Array:
-  return jnp.ones_like(ids_bt)
-
-
 def build_model(config: Model) -> LanguageModel:
   """Returns the module of a config; `module.apply({"params": p}, inputs_bt)` gives logits [B, T, V].
 
   Raises:
     ValueError: for an unknown family, or a config without a vocabulary.
   """
-  if config.family not in FAMILIES:
+  if config.family not in FAMILIES and ":" not in config.family:
     raise ValueError(f"family is {config.family!r}; it must be one of {', '.join(FAMILIES)}")
   if config.vocab < 1:
     raise ValueError("model.vocab is 0; set it, or use the run's completed config (run_length.complete_run)")
+  if ":" in config.family:
+    return cast(LanguageModel, own_modules.OwnFamily(config))
   return LanguageModel(config)
 
 

@@ -26,6 +26,7 @@ from jax import Array
 
 from gen.config import Model
 from gen.kernels import gradients
+from gen.models import own_modules
 from gen.sharding import activation_sharding
 
 Initializer = Callable[..., Array]
@@ -40,6 +41,11 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
   "geglu": gradients.recompute_activation(functools.partial(nn.gelu, approximate=True)),
   "swiglu": gradients.recompute_activation(nn.silu),
 }
+
+
+def find_activation(name: str) -> Callable[[Array], Array]:
+  """Returns the activation of a config, which may be the user's own."""
+  return ACTIVATIONS[name] if name in ACTIVATIONS else own_modules.load_activation(name)
 
 
 def fan_in_normal(fan_in: int, scale: float = 1.0) -> Callable[..., Array]:
@@ -215,8 +221,13 @@ def rotary_rates(config: Model) -> np.ndarray:
   return (rates_k * (kept_k + (1 - kept_k) / factor)).astype(np.float32)
 
 
-def rotary_angles(positions_bt: Array, config: Model) -> tuple[Array, Array]:
-  """Returns cosines and sines [B, 1, T, K/2] of the angles by which pairs (i, i + K/2) of a head are rotated."""
+def rotary_angles(positions_bt: Array, config: Model) -> tuple[Array, Array] | None:
+  """Returns cosines and sines [B, 1, T, K/2] of the angles by which pairs (i, i + K/2) of a head are rotated.
+
+  None where positions of the user's own are a bias.
+  """
+  if ":" in config.positions:
+    return own_modules.rotary_angles(config, positions_bt)
   rates_k = rotary_rates(config)
   angles_b1tk = positions_bt[:, None, :, None].astype(jnp.float32) * rates_k
   return jnp.cos(angles_b1tk), jnp.sin(angles_b1tk)

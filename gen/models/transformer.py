@@ -18,7 +18,7 @@ from jax import Array
 from gen.config import Model
 from gen.kernels import decode_weights, fused_attention, gradients
 from gen.kernels.fused_attention import SegmentIds
-from gen.models import kv_cache, layers
+from gen.models import kv_cache, layers, own_modules
 from gen.models.kv_cache import MASKED_SCORE, CacheSlots
 from gen.models.layers import shard
 
@@ -231,7 +231,7 @@ class FeedForward(nn.Module):
     width, hidden, scale = cfg.width, cfg.feed_forward_width, cfg.initializer_scale
     inward = ("embed", "mlp")
     h_btf = layers.Dense(width, hidden, inward, cfg.bias, scale, cfg.dtype, name="in")(x_btd)
-    h_btf = layers.ACTIVATIONS[cfg.activation](h_btf)
+    h_btf = layers.find_activation(cfg.activation)(h_btf)
     if cfg.gated:
       h_btf = h_btf * layers.Dense(width, hidden, inward, cfg.bias, scale, cfg.dtype, name="gate")(x_btd)
     # Under tensor parallelism the hidden layer stays split by units between the two products; only the second product
@@ -254,16 +254,26 @@ class TransformerBlock(nn.Module):
     """Returns (residual stream [B, T, D], None), as a scan's body must; `layer` is the block's number, if needed."""
     cfg = self.config
     inputs = inputs if layer is None else inputs._replace(layer=layer)
+    if cfg.block:
+      return own_modules.OwnBlock(cfg, "model.block", self.causal, name="block")(x_btd, inputs), None
     first_btd = x_btd
-    x_btd = self._branch(
-      x_btd, "attention", lambda x: Attention(cfg, self.causal, name="attention")(x, inputs)
-    )
+    x_btd = self._branch(x_btd, "attention", lambda x: self._attention()(x, inputs))
     if self.cross:
       cross = Attention(cfg, name="cross_attention")
       x_btd = self._branch(x_btd, "cross_attention", lambda x: cross(x, inputs, cross=True))
     read_btd = first_btd if cfg.parallel else x_btd
-    x_btd = self._branch(x_btd, "feed_forward", FeedForward(cfg, name="feed_forward"), read_btd)
+    x_btd = self._branch(x_btd, "feed_forward", self._feed_forward(), read_btd)
     return x_btd, None
+
+  def _attention(self) -> Callable[..., Array]:
+    if self.config.attention_module:
+      return own_modules.OwnBlock(self.config, "model.attention_module", self.causal, name="attention")
+    return Attention(self.config, self.causal, name="attention")
+
+  def _feed_forward(self) -> Callable[[Array], Array]:
+    if self.config.feed_forward_module:
+      return own_modules.OwnBlock(self.config, "model.feed_forward_module", name="feed_forward")
+    return FeedForward(self.config, name="feed_forward")
 
   def _branch(
     self, x_btd: Array, name: str, change: Callable[[Array], Array], read_btd: Array | None = None
@@ -335,5 +345,5 @@ class LayerStack(nn.Module):
       inputs = inputs._replace(layer=index) if self.config.attention_scale_by_layer else inputs
       with gradients.transposed_weights(decode_weights.is_transposed(params)):
         (x_btd, _), changed = block.apply(variables, x_btd, inputs, mutable=["cache"])
-      self.put_variable("cache", name, changed["cache"])
+      self.put_variable("cache", name, changed.get("cache", {}))
     return x_btd

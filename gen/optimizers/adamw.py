@@ -13,6 +13,8 @@ import optax
 from jax import Array
 
 from gen.config import STABLE, Optimizer
+from gen.errors import UserError
+from gen.io import user_code
 from gen.optimizers.update_rule import UpdateRule
 
 SCHEDULES = ("linear", "cosine", "constant", *STABLE)
@@ -57,8 +59,11 @@ def learning_rate(schedule: str, step: Array | int, constants: ScheduleParams) -
       wsd        stays at the peak, and falls linearly in the last `decay` steps (arXiv:2404.06395)
       wsd_sqrt   the same, with 1 - sqrt(fraction of the decay that is done) (arXiv:2405.18392)
 
+  A function of the user's own is given the step and the constants, and returns the rate itself, warmup included.
+
   Raises:
     ValueError: for an unknown schedule.
+    UserError: for a reference that cannot be imported, or whose function returns no number.
   """
   # Float32 because a traced step is int32; exact up to 2^24 steps.
   step = jnp.asarray(step, jnp.float32)
@@ -76,9 +81,23 @@ def learning_rate(schedule: str, step: Array | int, constants: ScheduleParams) -
     shape = constants.final + (1 - constants.final) * falling
   elif schedule == "constant":
     shape = jnp.float32(1.0)
+  elif user_code.is_reference(schedule):
+    return _own_rate(schedule, step, constants)
   else:
     raise ValueError(f"schedule is {schedule!r}; it must be one of {', '.join(SCHEDULES)}")
   return constants.peak * jnp.where(step < constants.warmup, jnp.minimum(rising, 1.0), shape)
+
+
+def _own_rate(schedule: str, step: Array, constants: ScheduleParams) -> Array:
+  """Returns the rate of a schedule of the user's own, which is traced."""
+  function = user_code.load_object(schedule, "optimizer.schedule")
+  with user_code.errors_of(f"optimizer.schedule {schedule!r}"):
+    rate = jnp.asarray(function(step, constants), jnp.float32)
+  if rate.shape:
+    raise UserError(
+      f"optimizer.schedule {schedule!r} returns an array of shape {rate.shape}; return one number"
+    )
+  return rate
 
 
 def make_adamw(config: Optimizer) -> UpdateRule:

@@ -26,7 +26,7 @@ from gen.errors import UserError
 from gen.io import json_reading, typed_json
 from gen.optimizers import schedule_params
 from gen.sharding import chip_peaks, layouts, processes
-from gen.training import evaluate, memory_check, start_source, starting, state_sharding, step
+from gen.training import evaluate, memory_check, own_functions, start_source, starting, state_sharding, step
 from gen.training.checkpoints import Checkpoints, require_tokenizer
 from gen.training.folder_claim import take_folder
 from gen.training.hooks import NoHooks, RunHooks, RunStopped
@@ -109,6 +109,7 @@ class TrainingRun:
   ) -> None:
     """Prepares a completed run, and restores or initializes its state; the journal is None except in process 0."""
     self.run, self.loaded, self.hooks = run, loaded, hooks
+    self.own = own_functions.OwnFunctions(run, self._save_now)
     self.journal, self.checkpoints = journal, checkpoints
     self.hash, self.steps = config_hash(run), count_steps(run)
     folder = None if journal is None else journal.path.parent
@@ -118,7 +119,7 @@ class TrainingRun:
     self.undivided = [] if layout is None else state_sharding.undivided_dimensions(run.model, layout)
     self.programs = step.step_programs(run.model, run.optimizer, layout)
     self.shardings = self.programs.shardings
-    objective = batches.make_objective(run.data, loaded.tokenizer, run.model.family)
+    objective = batches.make_objective(run.data, loaded.tokenizer, run.model.role)
     self.batches = batches.Batches(loaded.train, run.data, run.seed, objective)
     self.rows = batches.validation_batches(loaded.validation, run.data, objective)
     self.schedule = schedule_params(run.optimizer, self.steps)
@@ -147,6 +148,7 @@ class TrainingRun:
           config=to_dict(self.run),
           versions=versions.installed_versions(),
           undivided=self.undivided,
+          uncounted=counts.uncounted_modules(self.run.model) or None,
           **self._data(),
         )
       )
@@ -259,7 +261,7 @@ class TrainingRun:
         batches = self._stack(done)
       self._add(sums, count, begun)
       self.profiler.after(done)
-      if done % self.log_every == 0 or done == until or done in keep_steps:
+      if done % self.log_every == 0 or done == until or done in keep_steps or self.own.are_due(done):
         self._log(done)
       if self.run.evaluate_every and done % self.run.evaluate_every == 0 and done < self.steps:
         self._write_evaluation(done)
@@ -282,7 +284,7 @@ class TrainingRun:
   def _next_stop(self, done: int) -> int:
     """Returns the step at which the next dispatch ends: at the next row, evaluation or save, or after K steps."""
     ends = [done + self.run.steps_per_dispatch, self.steps, *(e for e in self.profiler.ends if e > done)]
-    for every in (self.log_every, self.run.evaluate_every, self.run.checkpoint_every):
+    for every in (self.log_every, self.run.evaluate_every, self.run.checkpoint_every, self.own.every):
       if every:
         ends.append((done // every + 1) * every)
     return min(ends)
@@ -316,20 +318,19 @@ class TrainingRun:
     skipped = int(self.state.skipped)
     rate = self.since * self.tokens_per_step / max(self.since_seconds, 1e-9)
     self.train_loss = self.nll / self.weight if self.weight else float("nan")
-    self._write(
-      TrainRow(
-        **self._stamp(),
-        **self._progress(done),
-        loss=self.train_loss,
-        learning_rate=float(step.learning_rate(self.run.optimizer.schedule, done - 1, self.schedule)),
-        gradient_norm=self.gradient_norm,
-        tokens_per_second=rate,
-        gflops=rate * self.flops_per_token / 1e9,
-        mfu=chip_peaks.share_of_peak(rate * self.flops_per_token, self.run.model.dtype, self.devices),
-        skipped=skipped,
-        steps=self.steps,
-      )
+    row = TrainRow(
+      **self._stamp(),
+      **self._progress(done),
+      loss=self.train_loss,
+      learning_rate=float(step.learning_rate(self.run.optimizer.schedule, done - 1, self.schedule)),
+      gradient_norm=self.gradient_norm,
+      tokens_per_second=rate,
+      gflops=rate * self.flops_per_token / 1e9,
+      mfu=chip_peaks.share_of_peak(rate * self.flops_per_token, self.run.model.dtype, self.devices),
+      skipped=skipped,
+      steps=self.steps,
     )
+    self._write(row)
     self.nll, self.weight, self.since, self.since_seconds = 0.0, 0.0, 0, 0.0
     if skipped > self.run.optimizer.max_skipped_steps:
       latest, folder = self.checkpoints.latest(), self.checkpoints.folder
@@ -337,6 +338,7 @@ class TrainingRun:
       raise UserError(
         f"the gradient of {skipped} steps was not finite by step {done}; {saved}; lower the learning rate"
       )
+    self.own.call(row, self.state.params)
 
   def _save(self, done: int) -> None:
     sums = {name: getattr(self, name) for name in (*_SUMS, *_INHERITED)}
@@ -345,14 +347,16 @@ class TrainingRun:
       meta["journal"] = self.journal.mark()
     self.checkpoints.save(done, self.state, meta | {"data": {"seed": self.run.seed, "step": done}})
 
+  def _save_now(self) -> None:
+    if self.checkpoints.latest() != (done := int(self.state.step)):
+      self._save(done)
+
   def _write_evaluation(self, done: int) -> evaluate.Evaluation:
-    evaluation = self._evaluate()
-    self._write(
-      EvaluationRow(
-        **self._stamp(), **self._progress(done), loss=evaluation.loss, bits_per_byte=evaluation.bits_per_byte
-      )
-    )
-    return evaluation
+    found = self._evaluate()
+    own = self.own.measure(self.state.params, self.rows.batches, self.shardings)
+    values: dict[str, Any] = {"loss": found.loss, "bits_per_byte": found.bits_per_byte, "metrics": own}
+    self._write(EvaluationRow(**self._stamp(), **self._progress(done), **values))
+    return found
 
   def _evaluate(self) -> evaluate.Evaluation:
     params, rows, programs = self.state.params, self.rows, self.programs
@@ -372,8 +376,7 @@ class TrainingRun:
   def _result(self, done: int) -> RunResult:
     run, model, progress = self.run, self.run.model, self._progress(done)
     # Saved before the evaluation, so that a kill during it costs no training step.
-    if self.checkpoints.latest() != done:
-      self._save(done)
+    self._save_now()
     evaluation = self._write_evaluation(done)
     groups, rate = counts.count_parameters(model), progress["flops"] / max(self.seconds, 1e-9)
     self.checkpoints.wait()
@@ -381,7 +384,7 @@ class TrainingRun:
       **self._stamp(), family=model.family, objective=run.data.objective, width=model.width, depth=model.depth,
       budget=run.flops or None, seed=run.seed, batch=run.data.batch, length=run.data.length, steps=self.steps,
       learning_rate=run.optimizer.peak_learning_rate, params=counts.count_matrices(model),
-      params_total=groups.total, params_by_group=groups._asdict(), tokens=progress["tokens"],
+      params_total=groups.total, params_by_group=groups.by_group(), tokens=progress["tokens"],
       positions=done * run.data.batch * (self.row.target + self.row.source), loss_tokens=self.loss_tokens,
       flops=progress["flops"], flops_spent=progress["flops"] - self._progress(self.inherited_steps)["flops"],
       trunk=run.trunk or None, flops_6nd=counts.six_n_flops(model) * progress["tokens"],

@@ -60,6 +60,7 @@ class StartRow(JournalRow):
     config: of the run.
     versions: of the software.
     undivided: sentences on what of the model does not divide by the mesh.
+    uncounted: sentences on the user's own modules whose FLOPs are not counted; None where all are.
     corpus: as the config names it.
     corpus_sha256: of the corpus.
     tokenizer: hash of the tokenizer.
@@ -74,6 +75,7 @@ class StartRow(JournalRow):
   corpus_sha256: str
   tokenizer: str
   devices: list[str]
+  uncounted: list[str] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -163,11 +165,18 @@ class TrainRow(MeasuredRow):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluationRow(MeasuredRow):
-  """The loss on the validation set."""
+  """The loss on the validation set.
+
+  Attributes:
+    loss: nats per loss-bearing token.
+    bits_per_byte: of the text that these stand for.
+    metrics: of the user's own, by name; None where the run has none.
+  """
 
   kind: str = "evaluation"
   loss: float
   bits_per_byte: float
+  metrics: dict[str, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -32,11 +32,12 @@ def row_length(run: Run) -> RowLength:
   Raises:
     UserError: for an objective that the model's family cannot be trained on.
   """
-  data, family = run.data, run.model.family
+  data, family = run.data, run.model.role
   families = objectives.families_of(data.objective)
   if family not in families:
     raise UserError(
-      f"data.objective {data.objective} trains {' or '.join(families)}, not model.family {family}; change one of them"
+      f"data.objective {data.objective} trains {' or '.join(families)}, not model.family {run.model.family}; "
+      "change one of them"
     )
   source, target = objectives.row_shapes(data.objective, data.length, family=family)
   if family != "encoder_decoder":
@@ -94,6 +95,8 @@ def complete_run(run: Run, loaded: Dataset) -> Run:
       f"model.context {model.context} is less than the {max(row.target, row.source)} positions of a row; set it to 0 "
       "to derive it"
     )
+  if run.flops:
+    counts.require_counted(model, f"the length of the run is flops={run.flops:g}")
   run = user_sources.with_sources(dataclasses.replace(run, model=model))
   if run.optimizer.frozen or run.optimizer.rate_multipliers:
     _check_groups(run)

@@ -14,8 +14,7 @@ import optax
 from jax import Array
 
 from gen.batch import Batch
-from gen.config import Model, Optimizer, from_dict, to_dict
-from gen.io import user_code
+from gen.config import Model, Optimizer, from_dict, to_dict, user_sources
 from gen.kernels import losses
 from gen.kernels.recurrence import RecurrentState
 from gen.models import language_model, recurrent
@@ -318,18 +317,17 @@ def step_programs(model: Model, optimizer: Optimizer, layout: ShardingLayout | N
   fixed = to_dict(optimizer)
   for name in ("peak_learning_rate", "warmup", "decay", "final", "max_skipped_steps"):
     fixed[name] = 0.0  # traced, or not read by the step: runs of a sweep that differ in these share a program
-  own = user_code.is_reference(optimizer.name)
-  source = user_code.source_checksum(optimizer.name, "optimizer.name") if own else ""
-  return _programs(json.dumps(to_dict(model)), json.dumps(fixed), layout, source)
+  sources = user_sources.program_sources(model, optimizer)
+  return _programs(json.dumps(to_dict(model)), json.dumps(fixed), layout, sources)
 
 
 # Keyed by JSON, because configs are mutable and have no hash.
 @functools.lru_cache(maxsize=64)
 def _programs(
-  model_json: str, optimizer_json: str, layout: ShardingLayout | None, source: str
+  model_json: str, optimizer_json: str, layout: ShardingLayout | None, sources: tuple[str, ...]
 ) -> StepPrograms:
-  """Compiles a shape; `source` is the checksum of the user's own code that its config names."""
-  del source
+  """Compiles a shape; `sources` are the checksums of the user's own code that its config names."""
+  del sources
   model = from_dict(Model, json.loads(model_json))
   optimizer = from_dict(Optimizer, json.loads(optimizer_json))
   # Evaluation reports the plain negative log likelihood: without smoothing, z-loss and dropout.

@@ -10,6 +10,7 @@ from gen.data.objectives import (
   infilling,
   masked,
   mixture,
+  own_objective,
   prefix,
   sentence_permutation,
   span_corruption,
@@ -17,6 +18,7 @@ from gen.data.objectives import (
 from gen.data.objectives.objective import Objective, RowLengths
 from gen.data.objectives.specials import Specials
 from gen.errors import UserError
+from gen.io import user_code
 
 
 class ObjectiveEntry(NamedTuple):
@@ -72,6 +74,8 @@ def parameter_names(name: str) -> tuple[str, ...]:
   ('family', 'start')
   """
   entry = _entry(name)
+  if name not in OBJECTIVES:
+    return ()
   parameters = inspect.signature(entry.kind.__init__).parameters
   return tuple(p for p in parameters if p not in ("self", "specials", "length") and p not in entry.fixed)
 
@@ -118,13 +122,17 @@ def make_objective(name: str, specials: Specials, length: int, **parameters: Any
       raise UserError(
         f"objective {name!r} needs the table {parameter}; make it with gen.data.objectives.token_tables"
       )
-  _lengths(name, length, parameters)
+  lengths = _lengths(name, length, parameters)
+  if name not in OBJECTIVES:
+    return own_objective.OwnObjective(name, entry.kind(specials, lengths))
   return entry.kind(specials, length, **(entry.fixed | parameters))
 
 
 def _entry(name: str) -> ObjectiveEntry:
   if name in OBJECTIVES:
     return OBJECTIVES[name]
+  if user_code.is_reference(str(name)):
+    return ObjectiveEntry(*own_objective.load_objective(name), {})
   nearest = difflib.get_close_matches(str(name), OBJECTIVES, 1, 0.0)[0]
   raise UserError(
     f"there is no objective {name!r}; the nearest is {nearest!r}; objectives are {', '.join(OBJECTIVES)}"

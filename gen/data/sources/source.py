@@ -9,11 +9,20 @@ from typing import Any, NamedTuple
 from gen.config import Data
 from gen.data import cache
 from gen.data.document import Document
-from gen.data.sources import environment, files, kinds, manifests, packages
+from gen.data.sources import environment, files, kinds, manifests, own_source, packages
 from gen.data.sources.manifests import Archive
 from gen.errors import UserError
+from gen.io import user_code
 
-SCHEMES = (*manifests.manifest_names(), "package", "manifest", "environment", *kinds.FORMATS, "tfds")
+SCHEMES = (
+  *manifests.manifest_names(),
+  "package",
+  "manifest",
+  "environment",
+  *kinds.FORMATS,
+  "tfds",
+  "python",
+)
 Report = Callable[[str], None]
 
 
@@ -56,6 +65,8 @@ def find_source(data: Data, report: Report | None = None) -> Source:
       "data.corpus is empty; name a corpus such as manual, a file, a folder, a glob, jsonl:PATH or tfds:NAME"
     )
   scheme, colon, rest = name.partition(":")
+  if scheme == "python" and user_code.is_reference(rest):
+    return Source(name, own_source.fingerprint_function(rest), lambda: own_source.read_documents(rest))
   if scheme == "environment":
     return _environment(name, rest if colon else environment.KINDS[0])
   # A folder of this name must not change the default corpus; ./manual names the folder.

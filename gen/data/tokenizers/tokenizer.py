@@ -186,6 +186,8 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
   try:
     description = json.loads((folder / DESCRIPTION).read_text())
     tokenizer = _from_model(description["kind"], (folder / MODEL).read_bytes())
+  except UserError:
+    raise
   except FileNotFoundError as error:
     raise UserError(f"{folder}: there is no tokenizer: {Path(error.filename).name} is missing") from None
   except OSError as error:
@@ -229,12 +231,15 @@ def _load_pretrained(place: Path) -> Tokenizer:
 
 
 def _from_model(kind: str, model: bytes) -> Tokenizer:
+  from gen.data.tokenizers import own_tokenizer  # which build on this module
   from gen.data.tokenizers.subwords import SubwordTokenizer
 
   if kind == ByteTokenizer.kind:
     return ByteTokenizer()
   if kind in SubwordTokenizer.KINDS:
     return SubwordTokenizer(kind, model)
+  if kind == own_tokenizer.KIND:
+    return own_tokenizer.open_tokenizer(model)
   raise ValueError(f"unknown kind {kind!r}")
 
 
@@ -246,17 +251,20 @@ def tokenizer_for_data(data: Data, corpus: Corpus, report: Report | None = None)
   """
   if data.tokenizer == ByteTokenizer.kind:
     return ByteTokenizer()
-  from gen.data.tokenizers import subwords  # which builds on this module
+  from gen.data.tokenizers import own_tokenizer, subwords  # which build on this module
 
-  if data.tokenizer not in subwords.SubwordTokenizer.KINDS:
+  is_own = user_code.is_reference(data.tokenizer)
+  if data.tokenizer not in subwords.SubwordTokenizer.KINDS and not is_own:
     return _of_files(data.tokenizer, report)
   begin = time.perf_counter()
+  train = own_tokenizer.train_tokenizer if is_own else _train_subwords
 
   def build(folder: Path) -> dict[str, Any]:
-    subwords.train_subwords(corpus.train, data.tokenizer, data.vocab).save(folder)
+    train(data.tokenizer, corpus.train, data.vocab).save(folder)
     return {}
 
-  name = "tokenizer-" + cache.cache_key(FORMAT, corpus.sha256, data.tokenizer, data.vocab)
+  source = (own_tokenizer.source_checksum(data.tokenizer),) if is_own else ()
+  name = "tokenizer-" + cache.cache_key(FORMAT, corpus.sha256, data.tokenizer, data.vocab, *source)
   made = cache.find_or_build(cache.cache_folder(data), name, build)
   tokenizer = load_tokenizer(made.path)
   if report:
@@ -283,3 +291,9 @@ def _of_files(place: str, report: Report | None) -> Tokenizer:
         f"the tokenizer has no id of its own for {names}; they have ids from {found.vocab - len(added):,} on"
       )
   return found
+
+
+def _train_subwords(kind: str, texts: Sequence[str], vocab: int) -> Tokenizer:
+  from gen.data.tokenizers import subwords
+
+  return subwords.train_subwords(texts, kind, vocab)

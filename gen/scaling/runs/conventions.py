@@ -79,6 +79,11 @@ def count_flops(model: Model, length: int, source_length: int = 0, convention: s
   _check_lengths(model, length, source_length)
   if convention == "exact":
     return counts.count_flops(model, length, source_length).total
+  if counts.own_modules(model) and convention != "6nd":
+    raise UserError(
+      f"the convention {convention} of FLOPs has no formula for model.{counts.own_modules(model)[0]} of your own; take "
+      "exact or 6nd"
+    )
   if convention == "6nd":
     return 6.0 * _weighted(model, length, source_length, head=True)
   if convention == "kaplan":
@@ -158,7 +163,7 @@ def _layer(shape: Model, reads: int, cross: int) -> float:
 
 def _weighted(model: Model, length: int, source_length: int, *, head: bool) -> float:
   """Returns the sum over positions of the weights that each is multiplied with."""
-  if model.recurrent:
+  if model.recurrent or counts.own_modules(model):
     layers = float(length * (counts.count_matrices(model) - model.width * model.vocab))
   else:
     scores = counts.count_flops(model, length, source_length)

@@ -109,13 +109,14 @@ def is_held_out(sweep: Sweep, run: Run) -> bool:
 
 def flops_per_step(run: Run) -> float:
   """Returns the exact training FLOPs of one step of a run whose vocabulary is known."""
+  counts.require_counted(run.model, "a sweep compares runs by their FLOPs")
   target, source = _lengths(run)
   return counts.count_flops(run.model, target, source).total * run.data.batch + run_length.update_flops(run)
 
 
 def _lengths(run: Run) -> tuple[int, int]:
   """Returns the number of target positions of a row, and of source positions for an encoder-decoder."""
-  source, target = objectives.row_shapes(run.data.objective, run.data.length, family=run.model.family)
+  source, target = objectives.row_shapes(run.data.objective, run.data.length, family=run.model.role)
   return target, source if run.model.family == "encoder_decoder" else 0
 
 
@@ -207,7 +208,7 @@ def _flops(counted: str, budget: float, run: Run) -> float:
     return budget * flops_per_step(run)
   data = run.data
   target, source = _lengths(run)
-  raw = objectives.raw_row_length(data.objective, data.length, family=run.model.family)
+  raw = objectives.raw_row_length(data.objective, data.length, family=run.model.role)
   row_tokens = raw if source else min(raw, target)
   tokens = budget * (counts.count_matrices(run.model) if counted == "tokens_per_parameter" else 1)
   return tokens * flops_per_step(run) / (data.batch * row_tokens)
