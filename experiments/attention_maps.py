@@ -3,7 +3,7 @@
   uv run experiments/attention_maps.py --run=runs/decoder --text="Returns the sum of array elements."
   uv run experiments/attention_maps.py --run=runs/translator --text="A source." --target="Its target."
 
-Reads the last checkpoint of a run of experiments/pretrain.py, or a directory of the Hugging Face format, and writes a
+Reads the last checkpoint of a run of experiments/pretrain.py, or a folder in the Hugging Face format, and writes a
 PNG of each layer, attention.html (choose kind, layer and head; point at a cell for its tokens and weight) and
 attention.npz into the folder of the run.
 """

@@ -3,7 +3,7 @@
     uv run scripts/benchmark_generate.py --preset=gpt2 --batch=1,8 --prompt=64 --new=64 --json=-
     uv run scripts/benchmark_generate.py --checkpoint=DIRECTORY --peer=VENV/bin/python
 
-The model is a preset with random weights, or a directory of the Hugging Face format. --peer is a Python with torch and
+The model is a preset with random weights, or a folder in the Hugging Face format. --peer is a Python with torch and
 transformers, a venv of its own; it reads the same weights from a temporary directory, and must give the same tokens.
 The numbers are defined in `gen.generation.benchmark.DecodingSpeed`. Measure on a quiet machine.
 """

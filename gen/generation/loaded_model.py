@@ -64,7 +64,7 @@ def load_model(
   tokenizer: Folder | None = None,
   report: Report | None = None,
 ) -> LoadedModel:
-  """Reads a model from the folder of a run, or from a directory of the Hugging Face format.
+  """Reads a model from the folder of a run, or from a folder in the Hugging Face format.
 
   Args:
     folder: of the model.

@@ -1,4 +1,4 @@
-"""A directory of the Hugging Face format, and the run that it is imported as, are used as a trained run is."""
+"""A folder in the Hugging Face format, and the run that it is imported as, are used as a trained run is."""
 
 import json
 import shutil
