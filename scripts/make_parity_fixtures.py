@@ -324,7 +324,7 @@ def llama(name: str, draw: random.Random) -> Case:
   groups, repeats = draw.randint(1, 3), draw.randint(1, 4)
   heads = groups * repeats
   rope = draw.choice([ROPE, ROPE, dict(ROPE, rope_type="linear", factor=draw.uniform(1.5, 8)), LLAMA3])
-  config = LLAMA | dict(
+  config: dict[str, Any] = LLAMA | dict(
     vocab_size=draw.randint(9, 90), num_attention_heads=heads, num_key_value_heads=groups,
     hidden_size=heads * draw.randint(1, 9) if kind == "Llama" else draw.randint(heads, 50),
     head_dim=2 * draw.randint(1, 6), num_hidden_layers=draw.randint(1, 4), intermediate_size=draw.randint(3, 60),
@@ -333,7 +333,7 @@ def llama(name: str, draw: random.Random) -> Case:
   )  # fmt: skip
   config["norm_epsilon" if kind == "Starcoder2" else "rms_norm_eps"] = draw.choice([1e-6, 1e-5, 1e-2])
   bias = draw.random() < 0.4
-  config |= {
+  config |= {  # type: ignore[operator]
     "Llama": dict(attention_bias=bias, mlp_bias=bias),
     "Mistral": dict(sliding_window=draw.choice([None, 1, 2, 5])),
     "Qwen2": dict(use_sliding_window=bias, sliding_window=draw.randint(1, 5), max_window_layers=0),

@@ -63,7 +63,7 @@ class RunExecutor:
       "gpu" in option.partition("=")[0] or option.startswith("gres=gpu") for option in self.slurm
     )
 
-  def most(self, workers: int) -> int | None:
+  def max_workers(self, workers: int) -> int | None:
     """Returns the number of runs at a time for the requested number of workers (0: one per core or GPU).
 
     None means as many as the cluster grants.

@@ -8,11 +8,20 @@ from rich.console import Console
 
 from gen.config import Criteria, Data, Model, Sweep
 from gen.errors import UserError
+from gen.scaling.laws.three_fits import EnvelopeEntry, IsoflopEntry, LawEntries, ParametricEntry
+from gen.scaling.verdicts.criteria import Verdict
+from gen.scaling.verdicts.verdict import Analysis
 from gen.scaling.workers import study as studies
 from gen.training import journal
 
 COMMAND = (sys.executable, str(Path(__file__).parents[1] / "fake_worker.py"))
-ANALYSIS = {"laws": {}, "verdict": {"credible": True, "reasons": []}}
+ANALYSIS = Analysis(
+  laws=LawEntries(EnvelopeEntry(error="no"), IsoflopEntry(error="no"), ParametricEntry(error="no")),
+  held_out=None,
+  leave_one_budget_out=[],
+  seed_noise=None,
+  verdict=Verdict(credible=True, reasons=[]),
+)
 
 
 @pytest.fixture
