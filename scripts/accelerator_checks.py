@@ -96,7 +96,7 @@ def relative_errors(ours: Gradient, reference: Gradient) -> tuple[float, float]:
 
 def write_reference(path: Path, runs: Mapping[str, Run]) -> None:
   """Writes parameters, loss and gradient of each run, by this process's device in full precision."""
-  arrays = {}
+  arrays: dict[str, Any] = {}
   for name, run in runs.items():
     params = language_model.initialize_parameters(run.model, jax.random.key(0))
     with jax.default_matmul_precision("highest"):
@@ -127,8 +127,8 @@ def check_numerics(
     arrays = dict(np.load(path))
   rows = []
   for name, run in runs.items():
-    structure = jax.tree.structure(language_model.parameter_shapes(run.model))
-    leaves = [jnp.asarray(arrays[f"{name}/{i}"]) for i in range(structure.num_leaves)]
+    shapes, structure = jax.tree.flatten(language_model.parameter_shapes(run.model))
+    leaves = [jnp.asarray(arrays[f"{name}/{i}"]) for i in range(len(shapes))]
     params = jax.tree.unflatten(structure, leaves)
     expected = Gradient(float(arrays[f"{name}/loss"]), arrays[f"{name}/gradient"])
     for dtype, limits in TOLERANCES.items():

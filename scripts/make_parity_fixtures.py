@@ -333,14 +333,15 @@ def llama(name: str, draw: random.Random) -> Case:
   )  # fmt: skip
   config["norm_epsilon" if kind == "Starcoder2" else "rms_norm_eps"] = draw.choice([1e-6, 1e-5, 1e-2])
   bias = draw.random() < 0.4
-  config |= {  # type: ignore[operator]
+  variants: dict[str, dict[str, Any]] = {
     "Llama": dict(attention_bias=bias, mlp_bias=bias),
     "Mistral": dict(sliding_window=draw.choice([None, 1, 2, 5])),
     "Qwen2": dict(use_sliding_window=bias, sliding_window=draw.randint(1, 5), max_window_layers=0),
     "Gemma": dict(hidden_act=draw.choice(["gelu_pytorch_tanh", "gelu"])),
     "Starcoder2": dict(hidden_act="gelu_pytorch_tanh", use_bias=bias, sliding_window=draw.choice([None, 3])),
     "Apertus": dict(hidden_act=draw.choice(["relu", "gelu_new", "gelu"])),
-  }.get(kind, {})
+  }
+  config |= variants.get(kind, {})
   return Case(name, kind + draw.choice(["Model", "ForCausalLM"]), config, *stored(draw))
 
 

@@ -119,7 +119,7 @@ def test_an_edited_config_is_refused_by_training_and_by_generation(tiny, data, f
   values = json.loads((folder / "config.json").read_text())
   values["model"]["rotary_base"] = 500.0
   place = damaged(folder, "config.json", json.dumps(values).encode(), tmp_path / "run")
-  words = r"config\.json is not what checkpoint .* \(model.rotary_base: 10000.0 -> 500.0\)"
+  words = r"config\.json differs from the config in checkpoint .* \(model.rotary_base: 10000.0 -> 500.0\)"
   edited = {name: value for name, value in values.items() if name != "format"}
   for run in (tiny, from_dict(type(tiny), edited)):
     with pytest.raises(UserError, match=words):
@@ -170,7 +170,7 @@ def test_rows_of_another_run_are_refused(tiny, data, finished, tmp_path):
   with pytest.raises(UserError, match="seed: "):
     loop.train_run(tiny, place, data)
   place = damaged(place, "config.json", run_folder.config_text(other), tmp_path / "both")
-  with pytest.raises(UserError, match=r"config\.json is not what checkpoint"):
+  with pytest.raises(UserError, match=r"config\.json differs from the config in checkpoint"):
     loop.train_run(other, place, data)
 
 

@@ -158,7 +158,7 @@ def test_too_many_steps_that_are_not_finite_end_the_run_and_name_the_checkpoint(
 
 def test_a_vocabulary_smaller_than_the_tokenizers_is_refused(run, data, tmp_path):
   small = dataclasses.replace(run, model=dataclasses.replace(run.model, vocab=100))
-  with pytest.raises(UserError, match="smaller than the 260 ids"):
+  with pytest.raises(UserError, match="less than the 260 ids"):
     loop.train_run(small, tmp_path, data)
 
 
