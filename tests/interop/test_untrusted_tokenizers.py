@@ -2,6 +2,7 @@
 
 import base64
 import json
+import subprocess
 import time
 
 import pytest
@@ -10,7 +11,7 @@ import tokenizers as library
 from gen.errors import UserError
 from gen.interop import tokenizers
 from gen.interop.untrusted import limits, patterns, trial
-from tests import mutations
+from tests import hostile, mutations
 from tests.interop.test_tokenizer_files import bert, gpt2, pieces
 
 IN_USE = {
@@ -257,3 +258,23 @@ def check_one(folder, name):
 def test_a_sentence_piece_model_larger_than_any_in_use_is_refused_untried():
   with pytest.raises(UserError, match=r"spiece\.model has 16,777,217 bytes, more than the 16,777,216"):
     trial.require_safe("spiece.model", bytes(trial.MAX_MODEL + 1), "spiece.model")
+
+
+def test_fields_without_end_are_refused_soon():
+  for unit in (b"\0", b"\x08\x01", b"\x0a\x02ab"):
+    content = unit * ((15 << 20) // len(unit))
+    assert "more than 1,048,576 fields" in hostile.outcome(
+      lambda content=content: trial.require_safe("spiece.model", content, "spiece.model"), len(content)
+    )
+
+
+def test_no_size_of_a_file_gives_it_more_time(monkeypatch):
+  asked = []
+  monkeypatch.setattr(
+    trial.subprocess,
+    "run",
+    lambda command, **_: asked.append(int(command[5])) or subprocess.CompletedProcess(command, 0, b"{}"),
+  )
+  for size in (9, 5 << 20, 60 << 20):
+    trial._in_child("tokenizer.json", bytes(size))
+  assert asked == [2, 3, 4]

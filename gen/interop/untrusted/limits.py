@@ -17,6 +17,7 @@ MAX_PIECE = 4096  # characters; the longest in use are rows of 256 spaces
 MAX_GROWTH = 64  # times the length of a text; Unicode normalization is not counted
 MAX_WORD = 2000  # characters of a word; WordPiece's time is cubic in them
 _PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
+MAX_FIELDS = 1 << 20  # of a model of SentencePiece: one for each piece; 256,000 are in use
 MAX_NESTS = 4 << 20  # lists and objects; a million merges are as many lists
 _DEPTH, _COUNT = 8, 100  # of components
 _SEGMENT = 256  # bytes that replace one character in SentencePiece's table; in use are up to 33
@@ -177,8 +178,11 @@ def _check_table(table: bytes) -> None:
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
   """Yields the fields of a protobuf message that hold bytes; stops at invalid data."""
-  offset = 0
+  offset = count = 0
   while offset < len(message):
+    count += 1
+    if count > MAX_FIELDS:  # each takes a microsecond
+      raise LimitError(f"it has more than {MAX_FIELDS:,} fields")
     key, offset = _varint(message, offset)
     kind = key & 7
     if kind == 0:
