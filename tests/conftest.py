@@ -65,6 +65,8 @@ def pytest_collection_modifyitems(config, items):
     folder = item.path.relative_to(config.rootpath).parts[1:2]
     if folder and folder[0] in PROCESS:
       item.add_marker("process")
+    if item.get_closest_marker("slow"):  # the default command leaves out all that takes long
+      item.add_marker("process")
     if "fuzz" in getattr(item, "fixturenames", ()):
       item.add_marker("fuzz")
   items.sort(key=lambda item: "end_to_end" not in item.path.parts)
