@@ -96,6 +96,7 @@ WRITTEN = {
   ("mesh",),
   ("layout",),
   ("data", "cache"),
+  ("data", "max_bytes"),
   ("model", "attention"),
 }
 

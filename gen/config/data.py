@@ -26,4 +26,5 @@ class Data(HoldsReferences):
   batch: int = 16  # B, rows per step
   stream: bool = False  # row b of each batch continues row b of the batch before it
   validation_tokens: int = 131_072  # minimum number of tokens to evaluate, if the corpus has them
+  max_bytes: int = 17_179_869_184  # that one compressed file or archive may expand to; 0: no limit
   cache: str = ""  # folder of corpora, tokenizers and compiled programs; empty: $GEN_CACHE or ~/.cache/gen

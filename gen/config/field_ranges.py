@@ -95,6 +95,7 @@ RUN: dict[str, Range] = {
   "data.length": SIZE,
   "data.batch": SIZE,
   "data.validation_tokens": SIZE,
+  "data.max_bytes": NOT_NEGATIVE,
   "optimizer.peak_learning_rate": POSITIVE,
   "optimizer.warmup": FRACTION,
   "optimizer.decay": SHARE,

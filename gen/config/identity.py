@@ -46,6 +46,7 @@ def identity_fields(run: Run) -> dict[str, Any]:
   for name in _NOT_IDENTITY:
     values.pop(name)
   values["data"].pop("cache")
+  values["data"].pop("max_bytes")
   values["model"].pop("attention")
   # A run without them is what it was before there were such fields.
   for name in ("frozen", "rate_multipliers"):

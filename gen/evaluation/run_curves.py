@@ -168,6 +168,7 @@ def config_differences(runs: Sequence[RunCurves]) -> dict[str, list[Any]]:
     "branches",
     "trunk",
     "data.cache",
+    "data.max_bytes",
     "tensorboard",
     "wandb",
     "profile",

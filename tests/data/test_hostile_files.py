@@ -15,7 +15,9 @@ import zlib
 import pytest
 import zstandard
 
-from gen.data.sources import compressed, files, json_stream, kinds, records
+from gen.config import Data, Run, config_hash, identity_fields
+from gen.data.sources import compressed, files, json_stream, kinds, records, source
+from gen.data.sources.notes import Notes
 from gen.errors import UserError
 
 SECONDS = 20  # a loaded machine has its bad moments; a quiet one takes 3
@@ -88,7 +90,7 @@ def test_xz_may_not_ask_for_all_memory(tmp_path):
   whole[16] = 38  # a dictionary of 1 GiB
   whole[20:24] = struct.pack("<I", zlib.crc32(bytes(whole[12:20])))
   (tmp_path / "a.xz").write_bytes(bytes(whole))
-  refused(tmp_path / "a.xz", "a.xz: the compressed file is damaged")
+  refused(tmp_path / "a.xz", "a.xz: decompressing it needs too much memory")
 
 
 @pytest.mark.parametrize(
@@ -195,14 +197,14 @@ def test_a_quote_that_is_never_closed_is_one_sentence(tmp_path, monkeypatch):
 def test_bytes_after_the_end_of_gzip_are_left_out_with_a_warning(tmp_path):
   path = tmp_path / "a.txt.gz"
   path.write_bytes(gzip.compress(b"one\n") + gzip.compress(b"two\n") + b"\0\0 and garbage")
-  notes = files.Notes()
+  notes = Notes()
   got = "".join(
     document.text for document in files.read_documents(files.find_files(str(path)), "text", None, notes)
   )
   assert got == "one\ntwo\n"
   assert notes.lines() == [f"warning: {path}: bytes after the end of the gzip data are ignored"]
   path.write_bytes(gzip.compress(b"one\n") + bytes(512))
-  notes = files.Notes()
+  notes = Notes()
   assert (
     len(list(files.read_documents(files.find_files(str(path)), "text", None, notes))) and not notes.lines()
   )
@@ -248,7 +250,7 @@ def test_a_text_too_long_for_one_document_is_cut_as_a_lone_one_is(tmp_path, monk
 
 
 def test_a_warning_is_kept_once():
-  notes = files.Notes()
+  notes = Notes()
   for number in range(1000):
     notes.warn(f"warning {number % 40}")
   assert len(notes.lines()) == 20
@@ -261,3 +263,47 @@ def test_the_bounds_stand():
 def test_members_of_objects_count_as_memory_and_quoted_names_do_not():
   assert json_stream._weight('{"a": 1}') - json_stream._weight("{}") >= 400
   assert json_stream._weight(json.dumps('{"a": 1}')) == json_stream._weight('"{}"')
+
+
+def test_a_file_may_expand_only_to_the_bytes_that_its_run_allows(tmp_path):
+  text = "".join(f"line {i}\n" for i in range(9000))
+  members = {"a.txt": text[:40_000], "b.txt.gz": gzip.compress(text[40_000:].encode())}
+  tarred = io.BytesIO()
+  with tarfile.open(fileobj=tarred, mode="w") as archive:
+    for name, content in members.items():
+      info = tarfile.TarInfo(name)
+      info.size = len(content)
+      archive.addfile(info, io.BytesIO(content if isinstance(content, bytes) else content.encode()))
+  packed = {
+    "a.gz": gzip.compress(text.encode()),
+    "a.zip": zipfile_of(members),
+    "a.tar.gz": gzip.compress(tarred.getvalue()),
+  }
+  for name, content in {**packed, "a.txt": text.encode()}.items():
+    (tmp_path / name).write_bytes(content)
+
+    def documents(max_bytes, name=name):
+      found = list(source.read_documents(Data(corpus=str(tmp_path / name), max_bytes=max_bytes)))
+      return "".join(document.text for document in found)
+
+    assert documents(400_000) == documents(0) == text
+    if name == "a.txt":
+      assert documents(50_000) == text
+      continue
+    with pytest.raises(
+      UserError, match=r"more than 50,000 bytes, the limit of data\.max_bytes; set --config"
+    ):
+      documents(50_000)
+
+
+def test_the_bytes_that_a_file_may_expand_to_are_no_part_of_a_run():
+  run = Run(data=Data(max_bytes=5))
+  assert config_hash(run) == config_hash(Run()) and "max_bytes" not in identity_fields(run)["data"]
+
+
+def test_a_long_list_of_other_things_than_texts_is_refused(tmp_path, monkeypatch):
+  monkeypatch.setattr(json_stream, "MAX_TEXT", 1 << 20)
+  assert records.MAX_OTHERS == 500_000
+  for count, says in ((500_000, "no field 'text'"), (500_001, "a record of more than")):
+    (tmp_path / "a.json").write_text(json.dumps({"numbers": [1] * count}))
+    refused(tmp_path / "a.json", says)

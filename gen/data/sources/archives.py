@@ -37,7 +37,10 @@ class ArchiveMember(NamedTuple):
 
 
 def zip_members(
-  path: Path, warn: compressed.Warn, wanted: Callable[[str], bool] | None = None
+  path: Path,
+  warn: compressed.Warn,
+  wanted: Callable[[str], bool] | None = None,
+  expansion: compressed.Expansion | None = None,
 ) -> Iterator[ArchiveMember]:
   """Yields the files of a zip archive in order of name.
 
@@ -45,6 +48,7 @@ def zip_members(
     path: of the archive.
     warn: called with a sentence about a member that is left out.
     wanted: whether to open the member of a name; None opens all, and refuses archives that are documents or programs.
+    expansion: counts the bytes of all members; None for a limit of `compressed.MAX_UNPACKED`.
 
   Raises:
     UserError: if it is damaged, encrypted or a bomb, or names a path outside of it.
@@ -59,6 +63,7 @@ def zip_members(
       raise UserError(
         f"{path}: expands to {unpacked:,} bytes, more than {compressed.MAX_RATIO} times its size, so it is not text"
       )
+    (expansion or compressed.Expansion(str(path))).add(unpacked)
     for info in infos:
       if not _is_wanted(info.filename, path) or (wanted and not wanted(info.filename)):
         continue

@@ -22,6 +22,9 @@ import zstandard
 from gen.errors import UserError
 
 MAX_LAYERS = 4
+MAX_UNPACKED = 16 << 30  # bytes that a file may expand to; data.max_bytes replaces it
+MAX_MEMBERS = 10_000  # of one stream, if they hold less than MIN_MEMBER bytes on average
+MIN_MEMBER = 256  # bytes; compressors cut a stream into members of 64 KiB or more
 MAX_RATIO = 200  # of text to compressed size: prose reaches 5, repetitive logs 50
 FREE_BYTES = 16 << 20  # expansion up to this size is always allowed
 MAX_DICTIONARY = 256 << 20  # bytes of memory that xz may allocate
@@ -48,6 +51,32 @@ _LONGEST_MAGIC = 10
 Warn = Callable[[str], None]
 
 
+class Expansion:
+  """Counts the bytes that one file expands to, in all its layers and members together."""
+
+  def __init__(self, where: str, limit: int = MAX_UNPACKED) -> None:
+    """Starts at zero.
+
+    Args:
+      where: name of the file in errors.
+      limit: maximum number of bytes; 0 for no limit.
+    """
+    self._where, self._limit, self._count = where, limit, 0
+
+  def add(self, count: int) -> None:
+    """Counts further bytes.
+
+    Raises:
+      UserError: if there are now more than the limit.
+    """
+    self._count += count
+    if self._limit and self._count > self._limit:
+      raise UserError(
+        f"{self._where}: it expands to more than {self._limit:,} bytes, the limit of data.max_bytes;"
+        " set --config.data.max_bytes higher if this is intended"
+      )
+
+
 class OpenStream(NamedTuple):
   """A file that is open for reading.
 
@@ -55,26 +84,30 @@ class OpenStream(NamedTuple):
     stream: of its decompressed bytes.
     layers: names of the removed compressions, the outermost first.
     consumed: returns the number of compressed bytes read so far.
+    expansion: counts the decompressed bytes.
   """
 
   stream: IO[bytes]
   layers: tuple[str, ...]
   consumed: Callable[[], int]
+  expansion: Expansion
 
 
 @contextlib.contextmanager
-def open_decompressed(path: Path, warn: Warn) -> Iterator[OpenStream]:
+def open_decompressed(path: Path, warn: Warn, max_bytes: int = MAX_UNPACKED) -> Iterator[OpenStream]:
   """Opens a file, compressed or not.
 
   Args:
     path: a regular file; its suffix does not matter.
     warn: called with a sentence about ignored bytes.
+    max_bytes: that a compressed file may expand to; 0 for no limit.
 
   Raises:
     UserError: if it cannot be read, its compression is damaged, or it expands without bound.
   """
   with naming_file(str(path)), path.open("rb", buffering=0) as raw:
-    yield decompress(io.BufferedReader(raw, _CHUNK), str(path), raw.tell, warn)
+    expansion = Expansion(str(path), max_bytes)
+    yield decompress(io.BufferedReader(raw, _CHUNK), str(path), raw.tell, warn, expansion)
 
 
 @contextlib.contextmanager
@@ -83,6 +116,10 @@ def naming_file(where: str) -> Iterator[None]:
   try:
     yield
   except DAMAGE as error:
+    if "memory" in str(error).lower():  # of liblzma and of libzstd, for a window above their limits
+      raise UserError(
+        f"{where}: decompressing it needs too much memory ({error}); unpack it first"
+      ) from error
     raise UserError(f"{where}: the compressed file is damaged ({error})") from error
   except NotImplementedError as error:  # raised by zipfile for an unsupported method or version
     raise UserError(
@@ -98,7 +135,9 @@ def naming_file(where: str) -> Iterator[None]:
     raise UserError(f"{where}: cannot be read: {error.strerror}") from error
 
 
-def decompress(stream: IO[bytes], where: str, consumed: Callable[[], int], warn: Warn) -> OpenStream:
+def decompress(
+  stream: IO[bytes], where: str, consumed: Callable[[], int], warn: Warn, expansion: Expansion
+) -> OpenStream:
   """Returns the stream with all layers of compression removed.
 
   Args:
@@ -106,6 +145,7 @@ def decompress(stream: IO[bytes], where: str, consumed: Callable[[], int], warn:
     where: name of the stream in errors.
     consumed: returns the number of compressed bytes read so far.
     warn: called with a sentence about ignored bytes.
+    expansion: counts the decompressed bytes.
 
   Raises:
     UserError: if there are too many layers.
@@ -115,11 +155,11 @@ def decompress(stream: IO[bytes], where: str, consumed: Callable[[], int], warn:
     head, stream = peek_stream(stream, _LONGEST_MAGIC)
     kind = next((name for name, magic in _MAGIC.items() if magic.match(head)), None)
     if kind is None:
-      return OpenStream(stream, tuple(layers), consumed)
+      return OpenStream(stream, tuple(layers), consumed, expansion)
     if len(layers) == MAX_LAYERS:
       raise UserError(f"{where}: it is compressed more than {MAX_LAYERS} times; unpack it first")
     layers.append(kind)
-    stream = io.BufferedReader(_Decompressed(stream, kind, where, consumed, warn), _OUTPUT)
+    stream = io.BufferedReader(_Decompressed(stream, kind, where, consumed, warn, expansion), _OUTPUT)
 
 
 def peek_stream(stream: IO[bytes], count: int) -> tuple[bytes, IO[bytes]]:
@@ -154,11 +194,17 @@ class _Decompressed(io.RawIOBase):
   """The members of a compressed stream, one after the other."""
 
   def __init__(
-    self, stream: IO[bytes], kind: str, where: str, consumed: Callable[[], int], warn: Warn
+    self,
+    stream: IO[bytes],
+    kind: str,
+    where: str,
+    consumed: Callable[[], int],
+    warn: Warn,
+    expansion: Expansion,
   ) -> None:
     self._stream, self._kind, self._where = stream, kind, where
-    self._consumed, self._warn = consumed, warn
-    self._engine = _engine(kind)
+    self._consumed, self._warn, self._expansion = consumed, warn, expansion
+    self._engine, self._members = _engine(kind), 1
     self._pending = b""  # compressed bytes that were read and not yet decompressed
     self._ready = memoryview(b"")
     self._produced = 0
@@ -174,6 +220,7 @@ class _Decompressed(io.RawIOBase):
       self._ready = memoryview(self._decompress())
       self._produced += len(self._ready)
       self._check_ratio()
+      self._expansion.add(len(self._ready))
     count = min(len(into), len(self._ready))
     into[:count] = self._ready[:count]
     self._ready = self._ready[count:]
@@ -212,6 +259,13 @@ class _Decompressed(io.RawIOBase):
       self._pending, self._stream = b"", io.BytesIO()
       return False
     self._engine = _engine(self._kind)
+    self._members += 1
+    # Each member costs an engine and copies of what follows it, however little it holds.
+    if self._members > max(MAX_MEMBERS, self._produced // MIN_MEMBER):
+      raise UserError(
+        f"{self._where}: its {self._kind} data has more than {MAX_MEMBERS:,} members that are almost empty;"
+        " unpack it first"
+      )
     return True
 
   def _check_ratio(self) -> None:

@@ -16,6 +16,7 @@ from typing import IO, NamedTuple
 
 from gen.data.document import Document
 from gen.data.sources import archives, compressed, encodings, html_text, kinds, records
+from gen.data.sources.notes import Notes
 from gen.errors import UserError
 
 MIN_BLOCK_SIZE, MAX_BLOCK_SIZE = 1_024, 65_536  # characters of one block of a single file
@@ -80,15 +81,22 @@ def _check_regular(path: Path) -> None:
     raise UserError(f"{path}: it is a file of the system, which is not read as text; name other files")
 
 
-def kinds_of(named_files: Iterable[tuple[str, Path]], forced: str | None = None) -> list[list[str]]:
+def kinds_of(
+  named_files: Iterable[tuple[str, Path]], forced: str | None = None, max_bytes: int = compressed.MAX_UNPACKED
+) -> list[list[str]]:
   """Returns [name, kind] of each file; kinds and contents together identify the documents.
+
+  Args:
+    named_files: (name, path) of each.
+    forced: the format of every file, one of `kinds.FORMATS`; None detects it.
+    max_bytes: that a compressed file may expand to; 0 for no limit.
 
   Raises:
     UserError: if one cannot be read, or holds no text.
   """
   described = []
   for name, path in named_files:
-    with _opened(name, path, forced, _ignore) as item:
+    with _opened(name, path, forced, _ignore, max_bytes) as item:
       described.append([name, *item.layers, *item.kind])
   return described
 
@@ -125,51 +133,31 @@ class _Item(NamedTuple):
     kind: of its content.
     layers: the removed compressions.
     consumed: returns the number of bytes of the file read so far.
+    expansion: counts the bytes that the file expands to.
   """
 
   stream: IO[bytes]
   kind: kinds.FileKind
   layers: tuple[str, ...]
   consumed: Callable[[], int]
+  expansion: compressed.Expansion
 
 
 @contextlib.contextmanager
-def _opened(name: str, path: Path, forced: str | None, warn: compressed.Warn) -> Iterator[_Item]:
-  with compressed.open_decompressed(path, warn) as (stream, layers, consumed):
+def _opened(
+  name: str, path: Path, forced: str | None, warn: compressed.Warn, max_bytes: int
+) -> Iterator[_Item]:
+  with compressed.open_decompressed(path, warn, max_bytes) as (stream, layers, consumed, expansion):
     kind, stream = kinds.detect_kind(stream, name, str(path), forced)
-    yield _Item(stream, kind, layers, consumed)
-
-
-class Notes:
-  """Notes about how files were read: one line for all files that were read the same way."""
-
-  def __init__(self) -> None:
-    """Starts without notes."""
-    self._alike: dict[str, list[str]] = {}
-    self._warnings: dict[str, None] = {}
-
-  def add(self, name: str, how: str) -> None:
-    """Adds how a file was read."""
-    names = self._alike.setdefault(how, [])
-    if name not in names[:1]:
-      names.append(name)
-
-  def warn(self, sentence: str) -> None:
-    """Adds a separate sentence."""
-    if len(self._warnings) < 20:
-      self._warnings[sentence] = None
-
-  def lines(self) -> list[str]:
-    """Returns the lines in a fixed order."""
-    lines = []
-    for how, names in self._alike.items():
-      others = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
-      lines.append(f"{names[0]}{others}: read as {how}")
-    return [*lines, *(f"warning: {sentence}" for sentence in self._warnings)]
+    yield _Item(stream, kind, layers, consumed, expansion)
 
 
 def read_documents(
-  named_files: list[tuple[str, Path]], field: str, forced: str | None = None, notes: Notes | None = None
+  named_files: list[tuple[str, Path]],
+  field: str,
+  forced: str | None = None,
+  notes: Notes | None = None,
+  max_bytes: int = compressed.MAX_UNPACKED,
 ) -> Iterator[Document]:
   """Yields the documents of files in order.
 
@@ -178,21 +166,22 @@ def read_documents(
     field: of the records that holds the text.
     forced: the format of every file, one of `kinds.FORMATS`; None detects it.
     notes: collects how files were read.
+    max_bytes: that a compressed file may expand to; 0 for no limit.
 
   Raises:
     UserError: for what holds no text, bytes that are not UTF-8, damaged compression, a broken record, a missing field.
   """
   notes = notes or Notes()
-  alone = is_one_text(named_files, forced)
+  alone = is_one_text(named_files, forced, max_bytes)
   for name, path in named_files:
-    with _opened(name, path, forced, notes.warn) as item:
+    with _opened(name, path, forced, notes.warn, max_bytes) as item:
       if item.kind.format not in ("zip", "tar"):
         reading = _Reading(name, str(path), path, field, alone, notes)
-        yield from reading.documents(item, functools.partial(_opened, name, path, forced, _ignore))
+        yield from reading.documents(item, functools.partial(_opened, name, path, forced, _ignore, max_bytes))
         continue
       for index, (member, opened) in enumerate(_members(path, item, forced, notes.warn)):
         reading = _Reading(f"{name}/{member}", f"{path}/{member}", None, field, alone, notes)
-        yield from reading.documents(opened, functools.partial(_member, path, index, forced))
+        yield from reading.documents(opened, functools.partial(_member, path, index, forced, max_bytes))
 
 
 def read_content(name: str, where: str, content: bytes, field: str) -> Iterator[Document]:
@@ -212,22 +201,25 @@ def read_content(name: str, where: str, content: bytes, field: str) -> Iterator[
   def opened() -> Iterator[_Item]:
     stream = io.BytesIO(content)
     with compressed.naming_file(where):
-      plain, layers, consumed = compressed.decompress(stream, where, stream.tell, _ignore)
+      expansion = compressed.Expansion(where)
+      plain, layers, consumed, _ = compressed.decompress(stream, where, stream.tell, _ignore, expansion)
       kind, plain = kinds.detect_kind(plain, name, where)
       if kind.format in ("zip", "tar", "parquet"):
         raise UserError(f"{where}: it is a {kind.format} file inside an archive; unpack it first")
-      yield _Item(plain, kind, layers, consumed)
+      yield _Item(plain, kind, layers, consumed, expansion)
 
   with opened() as item:
     yield from _Reading(name, where, None, field, False, Notes()).documents(item, opened)
 
 
-def is_one_text(named_files: list[tuple[str, Path]], forced: str | None = None) -> bool:
+def is_one_text(
+  named_files: list[tuple[str, Path]], forced: str | None = None, max_bytes: int = compressed.MAX_UNPACKED
+) -> bool:
   """Returns whether the files are a single text, which is then cut into blocks."""
   if len(named_files) != 1:
     return False
   name, path = named_files[0]
-  with _opened(name, path, forced, _ignore) as item:
+  with _opened(name, path, forced, _ignore, max_bytes) as item:
     if item.kind.format not in ("zip", "tar"):
       return item.kind.format in ("text", "html")
     formats = [opened.kind.format for _, opened in itertools.islice(_members(path, item, forced, _ignore), 2)]
@@ -242,7 +234,7 @@ def _members(
     raise UserError(f"{path}: it is a zip archive inside {item.layers[-1]}; unpack it first")
   size = path.stat().st_size
   members = (
-    archives.zip_members(path, warn)
+    archives.zip_members(path, warn, expansion=item.expansion)
     if item.kind.format == "zip"
     else archives.tar_members(item.stream, path, warn)
   )
@@ -252,17 +244,17 @@ def _members(
       consumed = (
         item.consumed if item.kind.format == "tar" else (lambda stream=stream: min(stream.tell(), size))
       )
-      plain, layers, _ = compressed.decompress(stream, where, consumed, warn)
+      plain, layers, _, _ = compressed.decompress(stream, where, consumed, warn, item.expansion)
       kind, plain = kinds.detect_kind(plain, name, where, forced)
       if kind.format in ("zip", "tar", "parquet"):
         raise UserError(f"{where}: it is a {kind.format} file inside an archive; unpack it first")
-      yield name, _Item(plain, kind, layers, consumed)
+      yield name, _Item(plain, kind, layers, consumed, item.expansion)
 
 
 @contextlib.contextmanager
-def _member(path: Path, index: int, forced: str | None) -> Iterator[_Item]:
+def _member(path: Path, index: int, forced: str | None, max_bytes: int) -> Iterator[_Item]:
   """Opens a member of an archive again."""
-  with _opened(path.name, path, forced, _ignore) as item:
+  with _opened(path.name, path, forced, _ignore, max_bytes) as item:
     for number, (_, opened) in enumerate(_members(path, item, forced, _ignore)):
       if number == index:
         yield opened
@@ -306,7 +298,7 @@ class _Reading(NamedTuple):
     if kind.format == "parquet":
       if self.path is None or item.layers:
         raise UserError(f"{self.where}: it is a parquet file inside another compression; unpack it first")
-      return records.parquet_documents(self.path, self.name, self.where, field)
+      return records.parquet_documents(self.path, self.name, self.where, field, item.expansion)
     if kind.format == "html":
       self.notes.add(self.name, f"HTML{encoding}, visible text")
       return self._page(stream)

@@ -44,6 +44,7 @@ _REFUSED = (  # (first bytes of the file, its kind)
   (rb"\x7fELF|MZ.{58,}|\xcf\xfa\xed\xfe|\xca\xfe\xba\xbe|\x00asm", "a program"),
   (rb"7z\xbc\xaf\x27\x1c|Rar!\x1a\x07|\x1f\x9d|\x04\x22\x4d\x18", "an archive of another kind; unpack it first"),
   (rb"ARROW1|\xff\xff\xff\xff.\x00\x00\x00", "an Arrow file; save it as parquet or JSON lines first"),
+  (rb"PARE", "an encrypted parquet file; decrypt it first"),
   (rb"Obj\x01|ORC", "an Avro or ORC file; save it as parquet or JSON lines first"),
   (rb"ID3|OggS|fLaC|RIFF....(WAVE|AVI )|....ftyp|\x1aE\xdf\xa3", "sound or video"),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gen.data.document import Document
-from gen.data.sources import encodings, json_stream, kinds
+from gen.data.sources import compressed, encodings, json_stream, kinds
 from gen.errors import UserError
 from gen.io import json_reading
 from gen.io.csv_rows import RowReader
@@ -17,8 +17,13 @@ from gen.io.csv_rows import RowReader
 DEFAULT_FIELD = "text"
 _MAX_NAMES = 12  # fields listed in an error
 _MAX_DELIMITERS = 1_000_000  # in one line: each field is an object while the line is read
-_MAX_OTHERS = 500_000  # elements of a list that holds no texts: each takes microseconds
+MAX_OTHERS = 500_000  # elements of a list that holds no texts: each takes microseconds
+MAX_MEMBERS = 100_000  # of an object too large for memory: each takes ten microseconds
 _MAX_LINES = 1_000_000  # of one row; its texts may be books
+MAX_BLANK_LINES = 100_000  # in a row: a file of nothing else would take seconds a megabyte
+_MAX_COMPARED = 200  # characters of a name: difflib's time is quadratic in them
+_PARQUET_ROWS = 16  # decoded at a time: each may hold a text of megabytes
+_EXPANDS = f"{{where}}: it expands to more than {compressed.MAX_RATIO} times its size, so it is not text"
 Say = Callable[[str], None]
 
 
@@ -45,7 +50,8 @@ def choose_field(names: Iterable[str], requested: str) -> str | None:
 def no_field(names: Iterable[Any], requested: str, where: str) -> UserError:
   """Returns the error for a record without the field; it suggests the nearest field and lists all."""
   listed_names = [str(name) for name in names]
-  nearest = difflib.get_close_matches(requested, listed_names[:1_000], 1, 0.0)
+  compared = [name[:_MAX_COMPARED] for name in listed_names[:1_000]]
+  nearest = difflib.get_close_matches(requested[:_MAX_COMPARED], compared, 1, 0.0)
   listed = ", ".join(name[:40] for name in listed_names[:_MAX_NAMES]) + (
     ", ..." if len(listed_names) > _MAX_NAMES else ""
   )
@@ -127,15 +133,19 @@ def numbered_lines(stream: IO[bytes], where: str) -> Iterator[tuple[int, bytes]]
   """Yields (number, line), with their ends.
 
   Raises:
-    UserError: for a line longer than MAX_RECORD.
+    UserError: for a line longer than MAX_RECORD, or for too many blank lines in a row.
   """
-  number = 0
+  number = last = 0  # last: the last line that is not blank
   while line := stream.readline(kinds.MAX_RECORD + 1):
     number += 1
     if len(line) > kinds.MAX_RECORD:
       raise UserError(
         f"{where}:{number}: a line has more than {kinds.MAX_RECORD >> 20} MiB; split its record"
       )
+    if not line.isspace():
+      last = number
+    elif number - last > MAX_BLANK_LINES:
+      raise UserError(f"{where}:{last + 1}: more than {MAX_BLANK_LINES:,} blank lines in a row; remove them")
     yield number, line
 
 
@@ -237,6 +247,8 @@ def _members(cursor: json_stream.JsonCursor, name: str, where: str, field: TextF
   keys: list[str] = []
   for key in cursor.members():
     keys.append(key)
+    if len(keys) > MAX_MEMBERS:
+      raise json_stream.TooLargeError
     if cursor.peek() != "[":
       cursor.value()
       continue
@@ -246,7 +258,7 @@ def _members(cursor: json_stream.JsonCursor, name: str, where: str, field: TextF
       elif number == 1 or records_key == key:
         records_key = key
         yield Document(f"{name}:{key}:{number}", field.text(item, f"{where}, {key}, record {number}"))
-      elif number > _MAX_OTHERS:
+      elif number > MAX_OTHERS:
         raise json_stream.TooLargeError
   _check_end(cursor)
   if not records_key:
@@ -304,7 +316,9 @@ def _table_lines(stream: IO[bytes], where: str, delimiter: str, finished: list[i
     offset += len(line)
 
 
-def parquet_documents(path: Path, name: str, where: str, field: TextField) -> Iterator[Document]:
+def parquet_documents(
+  path: Path, name: str, where: str, field: TextField, expansion: compressed.Expansion
+) -> Iterator[Document]:
   """Yields one document per row of a parquet file, except null.
 
   Raises:
@@ -316,18 +330,23 @@ def parquet_documents(path: Path, name: str, where: str, field: TextField) -> It
     raise UserError(
       f"{where}: reading a parquet file needs pyarrow, which is not installed; run uv pip install pyarrow"
     ) from None
-  number = 0
+  number = length = 0
   try:
+    size = path.stat().st_size
     opened = parquet.ParquetFile(path, pre_buffer=False)
     chosen = field.choose(opened.schema_arrow.names, where)
-    _check_parquet(opened, chosen, where)
-    for batch in opened.iter_batches(batch_size=256, columns=[chosen]):
-      for value in batch.column(0).to_pylist():
-        number += 1
-        if value is not None:
-          yield Document(
-            f"{name}:{number}", text_of_record({chosen: value}, chosen, f"{where}, row {number}")
-          )
+    _check_parquet(opened, chosen, where, expansion)
+    for batch in opened.iter_batches(batch_size=_PARQUET_ROWS, columns=[chosen]):
+      for scalar in batch.column(0):
+        value, number = scalar.as_py(), number + 1
+        if value is None:
+          continue
+        text = text_of_record({chosen: value}, chosen, f"{where}, row {number}")
+        # A dictionary stores a text once for any number of rows, so the sizes in the footer bound nothing.
+        length += len(text)
+        if length > max(compressed.FREE_BYTES, compressed.MAX_RATIO * size):
+          raise UserError(_EXPANDS.format(where=where))
+        yield Document(f"{name}:{number}", text)
   except UserError:
     raise
   # pyarrow's own errors are subclasses of these.
@@ -336,9 +355,7 @@ def parquet_documents(path: Path, name: str, where: str, field: TextField) -> It
     raise UserError(f"{where}: the parquet file cannot be read: {reason[:200]}") from error
 
 
-def _check_parquet(opened: Any, column: str, where: str) -> None:
-  from gen.data.sources import compressed
-
+def _check_parquet(opened: Any, column: str, where: str, expansion: compressed.Expansion) -> None:
   unpacked = packed = 0
   for group in range(opened.metadata.num_row_groups):
     row_group = opened.metadata.row_group(group)
@@ -347,6 +364,5 @@ def _check_parquet(opened: Any, column: str, where: str) -> None:
         unpacked += row_group.column(index).total_uncompressed_size
         packed += row_group.column(index).total_compressed_size
   if unpacked > max(compressed.FREE_BYTES, compressed.MAX_RATIO * packed):
-    raise UserError(
-      f"{where}: it expands to more than {compressed.MAX_RATIO} times its size, so it is not text"
-    )
+    raise UserError(_EXPANDS.format(where=where))
+  expansion.add(unpacked)

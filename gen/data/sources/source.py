@@ -11,6 +11,7 @@ from gen.data import cache
 from gen.data.document import Document
 from gen.data.sources import environment, files, kinds, manifests, own_source, packages
 from gen.data.sources.manifests import Archive
+from gen.data.sources.notes import Notes
 from gen.errors import UserError
 from gen.io import user_code
 
@@ -53,7 +54,7 @@ def find_source(data: Data, report: Report | None = None) -> Source:
   """Returns the source that data.corpus names.
 
   Args:
-    data: only corpus, field, split and cache are used.
+    data: only corpus, field, split, max_bytes and cache are used.
     report: called with one line before each download.
 
   Raises:
@@ -75,12 +76,12 @@ def find_source(data: Data, report: Report | None = None) -> Source:
   if scheme == "package" and colon and not _is_path(name):
     return _package(name, data, report)
   if scheme in kinds.FORMATS and colon and not _is_path(name):
-    return _files(name, rest, data.field, scheme)
+    return _files(name, rest, data, scheme)
   if scheme == "tfds" and colon:
     return _named_set(name, rest, data)
   if colon and re.fullmatch(r"[A-Za-z][A-Za-z0-9_+-]+", scheme):
     _refuse_scheme(name, scheme)
-  return _files(name, name, data.field)
+  return _files(name, name, data)
 
 
 def _refuse_scheme(name: str, scheme: str) -> None:
@@ -128,17 +129,17 @@ def _is_path(name: str) -> bool:
   return os.path.lexists(name)
 
 
-def _files(name: str, pattern: str, field: str, forced: str | None = None) -> Source:
+def _files(name: str, pattern: str, data: Data, forced: str | None = None) -> Source:
   named_files = files.find_files(pattern)
   # Files that are not text raise before all of them is read for their hashes.
-  held = files.kinds_of(named_files, forced)
-  fingerprint = ["files", kinds.VERSION, forced, field, held, files.fingerprint_files(named_files)]
-  notes = files.Notes()
+  held = files.kinds_of(named_files, forced, data.max_bytes)
+  fingerprint = ["files", kinds.VERSION, forced, data.field, held, files.fingerprint_files(named_files)]
+  notes = Notes()
   return Source(
     name,
     fingerprint,
-    lambda: files.read_documents(named_files, field, forced, notes),
-    files.is_one_text(named_files, forced),
+    lambda: files.read_documents(named_files, data.field, forced, notes, data.max_bytes),
+    files.is_one_text(named_files, forced, data.max_bytes),
     notes.lines,
   )
 

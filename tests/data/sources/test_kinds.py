@@ -20,6 +20,7 @@ from gen.config import Data
 from gen.data import corpus
 from gen.data.sources import files, html_text, records
 from gen.data.sources import source as source_module
+from gen.data.sources.notes import Notes
 from gen.errors import UserError
 
 TEXTS = [f"Text {i}: «ünï», 😀 and a comma.\nIts second line." for i in range(7)]
@@ -209,7 +210,7 @@ def test_parquet_is_read_under_any_name(tmp_path):
   from pyarrow import parquet
 
   parquet.write_table(pyarrow.table({"id": range(7), "text": TEXTS}), tmp_path / "shard.bin")
-  notes = files.Notes()
+  notes = Notes()
   assert read(tmp_path / "shard.bin", notes=notes) == TEXTS
   assert notes.lines() == ["shard.bin: read as parquet, the field 'text'"]
   whole = (tmp_path / "shard.bin").read_bytes()
@@ -240,7 +241,7 @@ def test_members_of_archives_are_files_of_their_own(tmp_path):
       written.writestr(name, content)
   archive(tmp_path / "b.tar.gz", [("./a.txt", b"three", tarfile.REGTYPE), ("link", b"", tarfile.SYMTYPE),
                                   ("pipe", b"", tarfile.FIFOTYPE), ("b.csv", table(","), tarfile.REGTYPE)])  # fmt: skip
-  notes = files.Notes()
+  notes = Notes()
   assert read(tmp_path, notes=notes) == ["one", *TEXTS, "two", "three", *TEXTS]
   assert [line.rpartition(": ")[2][:4] for line in notes.lines() if "warning" in line] == ["link", "pipe"]
 
