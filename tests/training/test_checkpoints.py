@@ -393,7 +393,6 @@ def test_processes_killed_while_saving_lose_and_break_nothing(tmp_path):
   assert result["half_written"] >= 3 and result["latest"] >= 5
 
 
-@pytest.mark.process
 @pytest.mark.release
 @pytest.mark.slow
 def test_a_hundred_kills_lose_and_break_nothing(tmp_path):
