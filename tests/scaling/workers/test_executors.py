@@ -60,7 +60,9 @@ def test_what_cannot_be_is_one_sentence(tmp_path, monkeypatch, executor, words):
 def test_gpus_without_a_jax_that_knows_them_are_refused(monkeypatch):
   monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
   monkeypatch.setattr(executors.importlib.util, "find_spec", lambda name: None)
-  with pytest.raises(UserError, match=r"jax with CUDA, which is not installed; give `uv pip install "):
+  with pytest.raises(
+    UserError, match=r"jax with CUDA, which is not installed; start with `uv run --extra gpu"
+  ):
     RunExecutor("gpus").check()
 
 
