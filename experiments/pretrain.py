@@ -76,7 +76,7 @@ class Watch:
       print(
         f"step {row['step']:>7,}/{row['steps']:,}  loss {row['loss'] or float('nan'):.4f}  "
         f"rate {row['learning_rate']:.2e}  {row['tokens_per_second']:>9,.0f} tokens/s  "
-        f"{row['gflops']:.1f} GFLOP/s  {_utilization(row)}{_left(row)} left"
+        f"{_speed(row['gflops'])}  {_utilization(row)}{_left(row)} left"
         + (f"  {row['skipped']} skipped" if row["skipped"] else ""),
         file=sys.stderr,
       )
@@ -86,6 +86,11 @@ class Watch:
       line = f"step {row['step']:>7,}  validation {row['loss']:.4f} nats/token  {row['bits_per_byte']:.4f} bits/byte"
       print(line, file=sys.stderr)
       self.lowest = min(self.lowest, (row["loss"] if row["loss"] is not None else math.inf, row["step"]))
+
+
+def _speed(gflops: float | None) -> str:
+  """Returns GFLOP/s in words; rows hold null where a module of the user's own does not count its FLOPs."""
+  return "FLOPs not counted" if gflops is None or math.isnan(gflops) else f"{gflops:.1f} GFLOP/s"
 
 
 def _utilization(row: dict[str, Any]) -> str:
@@ -183,6 +188,10 @@ def _number(value: float | None) -> str:
   return "NaN" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
+def _flops(flops: float) -> str:
+  return "not counted" if math.isnan(flops) else f"{flops:.3g} FLOPs"
+
+
 def _report(result: "RunResult", workdir: Path, watch: Watch) -> None:
   from gen.io import json_report, typed_json
 
@@ -192,9 +201,9 @@ def _report(result: "RunResult", workdir: Path, watch: Watch) -> None:
     raise UserError(f"{error}; the run is done and saved in {workdir}") from error
   print(
     f"{result.name}: N {result.params:,} of {result.params_total:,} parameters, "
-    f"D {result.tokens:,} tokens, C {result.flops:.3g} FLOPs (6ND {result.flops_6nd:.3g})\n"
+    f"D {result.tokens:,} tokens, C {_flops(result.flops)} (6ND {result.flops_6nd:.3g})\n"
     f"validation loss {_number(result.loss)} nats per token, {_number(result.bits_per_byte)} bits per byte; "
-    f"{result.gflops:.1f} GFLOP/s, "
+    f"{_speed(result.gflops)}, "
     + (f"MFU {result.mfu:.1%} of the chips' peak, " if result.mfu is not None else "")
     + f"{result.seconds:.0f} s in steps\n"
     f"journal and checkpoints in {workdir}"
