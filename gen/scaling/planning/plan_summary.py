@@ -19,7 +19,10 @@ _TITLES = {
 def plan_lines(report: Mapping[str, Any]) -> list[str]:
   """Returns the lines of a plan that `plan.make_plan` returned."""
   law = report["law"]
-  text = [f"law        {law['name']}: {law['source']}", f"           N counts {law['counting']}"]
+  text = [
+    f"law        {law['name']}: {law['source']}",
+    f"           N is {question_summary.describe_counting(law['counting'])}",
+  ]
   parts = (
     question_summary.model_lines, question_summary.distance_lines, _budget, _best, _shape,
     _inference, _repetition, _overtrain, _next, question_summary.side_by_side_lines, _table,

@@ -6,6 +6,23 @@ from typing import Any
 from gen.scaling.planning import budgets, published
 from gen.scaling.runs.quantity_text import format_count
 
+_COUNTED = {
+  "all": "all parameters",
+  "matrices": "the parameters of matrices, with the head",
+  "no_embedding": "all parameters but look-up tables",
+  "no_head": "all parameters but the head",
+  "non_embedding": "all parameters but look-up tables and head",
+}
+
+
+def describe_counting(convention: str) -> str:
+  """Returns what N counts in a convention, as a plan says it.
+
+  >>> describe_counting("all")
+  'all parameters'
+  """
+  return _COUNTED.get(convention, convention)
+
 
 def question_title(report: Mapping[str, Any]) -> str:
   """Returns the question that the plan's optimum answers."""
@@ -62,7 +79,7 @@ def side_by_side_lines(report: Mapping[str, Any]) -> list[str]:
   rows: list[tuple[str, Mapping[str, Any], str]] = [
     (f"{published.RULE:g} tokens a parameter", thumb, "the rule of thumb")
   ]
-  rows += [(row["law"], row, f"N counts {row['counting']}") for row in report["by_law"]]
+  rows += [(row["law"], row, f"N is {describe_counting(row['counting'])}") for row in report["by_law"]]
   timed = report["budget"]["device_given"]
   text = [f"{'by law':24} {'N':>10} {'D':>10} {'D/N':>8} {'FLOPs':>10}" + (f" {'time':>11}" if timed else "")]
   for name, row, about in rows:
