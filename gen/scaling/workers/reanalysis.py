@@ -7,7 +7,6 @@ family's laws and verdict made anew.
 """
 
 import dataclasses
-import gzip
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from gen.config import Criteria, from_dict
 from gen.errors import UserError
 from gen.io import json_lines, json_reading, typed_json
 from gen.scaling.atlas import atlas_study
+from gen.scaling.runs import table_files
 from gen.scaling.verdicts import results_file, verdict
 from gen.scaling.verdicts.criteria import make_verdict
 from gen.scaling.verdicts.verdict import Analysis
@@ -152,9 +152,4 @@ def _criteria(config: dict[str, Any]) -> Criteria:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-  try:
-    content = path.read_bytes()
-    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
-  except (OSError, EOFError, ValueError) as error:  # ValueError: no UTF-8
-    raise UserError(f"cannot read {path}: {error}") from error
-  return json_lines.parse_rows(text, str(path))
+  return json_lines.parse_rows(table_files.text_of(path), str(path))

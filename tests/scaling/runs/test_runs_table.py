@@ -1,5 +1,6 @@
 """Reading runs: what is read, how they are grouped, and what a mistake in a table says."""
 
+import gzip
 import json
 import re
 import time
@@ -204,3 +205,14 @@ def test_a_cell_without_an_end_is_named_by_its_line(tmp_path):
 def test_a_budget_that_is_not_above_zero_is_a_mistake():
   with pytest.raises(UserError, match="budget is -1 in row 2"):
     runs_table.make_runs([1e6, 2e6], [1e8, 1e8], [3, 2.9], budget=[1e12, -1])
+
+
+def test_a_table_that_unpacks_to_gigabytes_is_refused_without_unpacking_it(tmp_path):
+  with gzip.open(tmp_path / "bomb.csv.gz", "wb", 1) as stream:
+    stream.write(b"params,tokens,loss\n")
+    for _ in range(300):
+      stream.write(b"0" * (1 << 20))
+  begun = time.process_time()
+  with pytest.raises(UserError, match="unpacks to more than 268,435,456 bytes, too many for a table of runs"):
+    runs_table.read_runs(tmp_path / "bomb.csv.gz")
+  assert time.process_time() - begun < 5
