@@ -215,5 +215,5 @@ def test_training_is_cached_by_content_kind_and_size(tmp_path):
 
 
 def test_an_unknown_kind_is_the_users_to_mend(tmp_path):
-  with pytest.raises(UserError, match="must be one of bytes, bpe and unigram"):
+  with pytest.raises(UserError, match="must be bytes, bpe or unigram"):
     tokenizer.tokenizer_for_data(Data(tokenizer="words", cache=str(tmp_path)), corpus_of(WORDS))
