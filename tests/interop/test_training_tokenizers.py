@@ -154,7 +154,7 @@ def test_rows_of_equal_texts_correspond_in_their_order():
 def test_a_tokenizer_that_is_none_is_one_sentence(data, tmp_path):
   run = Run(data=dataclasses.replace(data, tokenizer="bpee"), steps=1)
   with pytest.raises(
-    UserError, match=r"data.tokenizer is 'bpee'; it must be one of bytes, bpe, unigram, or the folder"
+    UserError, match=r"data.tokenizer is 'bpee'; it must be one of bytes, bpe, unigram, the folder"
   ):
     validation.check_run(run)
   for name in ("x" * 5000, "a\0b"):
