@@ -80,7 +80,7 @@ def test_parameters_by_group_are_the_sums_over_the_tree(family, switches):
 def test_parameters_of_a_model_counted_by_hand():
   # Embedding 7 x 4, one layer of 4 (4 x 4) attention, 2 (4 x 16) feed-forward, three norms of 4, a head 4 x 7.
   model = Model(vocab=7, width=4, depth=1, head_width=2)
-  assert counts.count_parameters(model) == (28, 64, 128, 12, 28, 0)
+  assert counts.count_parameters(model) == (28, 64, 128, 12, 28, 0, 0)
   assert counts.count_matrices(model) == 64 + 128 + 28
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from absl import flags
 
 from gen.config import Data, Model, Run
 from gen.errors import UserError
@@ -32,8 +33,17 @@ def checks():
 def driver(checks):
   spec = importlib.util.spec_from_file_location("check_accelerator_under_test", SCRIPT)
   module = importlib.util.module_from_spec(spec)
+  # The worker's other tests define flags of the same names.
+  others = {name: flags.FLAGS[name] for name in ("json", "check", "reference") if name in flags.FLAGS}
+  for name in others:
+    delattr(flags.FLAGS, name)
+  before = set(flags.FLAGS)
   spec.loader.exec_module(module)
-  return module
+  yield module
+  for name in set(flags.FLAGS) - before:
+    delattr(flags.FLAGS, name)
+  for name, flag in others.items():
+    flags.FLAGS[name] = flag
 
 
 @pytest.mark.parametrize("family", ["decoder", "lstm"])
