@@ -150,7 +150,7 @@ def test_flops_of_an_encoder_decoder_by_hand():
   }
   assert counts.count_flops(model, target, source)._asdict() == {
     name: 3 * value for name, value in wanted.items()
-  } | {"recurrent": 0}
+  } | {"recurrent": 0, "own": 0}
 
 
 def test_biases_norms_and_tied_tables_cost_no_counted_flops():
