@@ -214,7 +214,7 @@ SHORT, LONG = 23, 40  # steps of the branches, of which the last fifth decays
 @pytest.fixture(scope="module")
 def runs(run, data):
   """A short and a long run that differ in their horizon alone, of one trunk."""
-  step = run_length.flops_per_step(run_length.complete_run(run, data)) * run.data.batch
+  step = run_length.flops_per_row(run_length.complete_run(run, data)) * run.data.batch
   made = []
   for name, steps in (("short", SHORT), ("long", LONG)):
     one = dataclasses.replace(run, name=name, steps=0, flops=steps * step, checkpoint_every=6)
