@@ -74,7 +74,7 @@ class Watch:
     elif row["kind"] == "train" and time.time() - self.shown > 1:
       self.shown = time.time()
       print(
-        f"step {row['step']:>7,}/{row['steps']:,}  loss {row['loss'] or float('nan'):.4f}  "
+        f"step {row['step']:>7,}/{row['steps']:,}  loss {_number(row['loss'])}  "
         f"rate {row['learning_rate']:.2e}  {row['tokens_per_second']:>9,.0f} tokens/s  "
         f"{_speed(row['gflops'])}  {_utilization(row)}{_left(row)} left"
         + (f"  {row['skipped']} skipped" if row["skipped"] else ""),
@@ -83,7 +83,9 @@ class Watch:
     elif row["kind"] == "source":
       print("\n".join(row["notes"]), file=sys.stderr)
     elif row["kind"] == "evaluation":
-      line = f"step {row['step']:>7,}  validation {row['loss']:.4f} nats/token  {row['bits_per_byte']:.4f} bits/byte"
+      # Rows hold null for a loss that is not finite.
+      loss, bits = _number(row["loss"]), _number(row["bits_per_byte"])
+      line = f"step {row['step']:>7,}  validation {loss} nats/token  {bits} bits/byte"
       print(line, file=sys.stderr)
       self.lowest = min(self.lowest, (row["loss"] if row["loss"] is not None else math.inf, row["step"]))
 
@@ -146,7 +148,7 @@ def _train(run: Run) -> int:
   environment.compilation_cache(cache.cache_folder(run.data) / "compiled")
   watch = Watch()
   data = dataset.load_dataset(run.data, _say)
-  _say(_epochs_line(run_length.count_epochs(run, data), len(data.train.ids)))
+  _say(_epochs_line(run_length.count_epochs(loop.complete_run(run, data), data), len(data.train.ids)))
   _say("compiling; the first lines of training come after that")
   try:
     result = trunks.train_branch(run, workdir, data, watch)

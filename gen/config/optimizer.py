@@ -5,6 +5,7 @@ import dataclasses
 from gen.config.references import HoldsReferences
 
 OPTIMIZER_NAMES = ("adamw", "muon", "lion", "adafactor", "sgd")
+ELEMENTWISE = tuple(name for name in OPTIMIZER_NAMES if name != "muon")  # optimizers without matrix products
 
 
 @dataclasses.dataclass

@@ -31,7 +31,7 @@ def make_muon(config: Optimizer) -> UpdateRule:
       scale_by_muon(
         ns_steps=NEWTON_SCHULZ_STEPS,
         beta=config.momentum,
-        weight_dimension_numbers=_present_axes,
+        weight_dimension_numbers=matrix_axes,
       ),
       optax.stateless(_scale_to_adamw),
     )
@@ -72,11 +72,6 @@ def _labels(params: Any) -> Any:
   return jax.tree_util.tree_map_with_path(
     lambda path, value: "adamw" if _axes(path, value) is None else "muon", params
   )
-
-
-def _present_axes(updates: Any) -> Any:
-  """Returns the axes of a tree in which the parameters that Muon does not update are masked."""
-  return matrix_axes(updates)
 
 
 def _scale_to_adamw(updates: Any, params: Any = None) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import optax
 
 from gen.config import Optimizer
+from gen.config.optimizer import ELEMENTWISE
 from gen.errors import UserError
 from gen.io import user_code
 from gen.optimizers import alternatives, muon
@@ -83,7 +84,7 @@ def count_update_flops(config: Optimizer, params: Any) -> float:
   Frozen parameters are not updated. The optimizers of elementwise operations have none. A user's function says its own
   count with an attribute `count_flops`, a function of the parameters' shapes; without it the update counts as 0.
   """
-  if config.name in OPTIMIZERS and config.name != "muon":
+  if config.name in ELEMENTWISE:
     return 0.0
   params = select_trained(config, params) if config.frozen else params
   if config.name == "muon":

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from gen import counts
 from gen.config import Model, Optimizer, Run, from_dict, to_dict, user_sources
+from gen.config.optimizer import ELEMENTWISE
 from gen.data import objectives
 from gen.data.dataset import Dataset
 from gen.errors import UserError
@@ -55,7 +56,7 @@ def flops_per_row(run: Run) -> float:
 
 def update_flops(run: Run) -> float:
   """Returns the FLOPs of matrix products in one update of a run's optimizer; 0 for elementwise optimizers."""
-  if run.optimizer.name in ("adamw", "lion", "adafactor", "sgd"):
+  if run.optimizer.name in ELEMENTWISE:
     return 0.0
   named = {name: getattr(run.optimizer, name) for name in ("name", "options", "frozen")}
   return _update_flops(json.dumps(to_dict(run.model)), json.dumps(named))
@@ -135,6 +136,5 @@ def count_steps(run: Run) -> int:
 
 
 def count_epochs(run: Run, loaded: Dataset) -> float:
-  """Returns how often a run reads its training text."""
-  run = complete_run(run, loaded)
+  """Returns how often a completed run reads its training text."""
   return count_steps(run) * run.data.batch * row_length(run).tokens / len(loaded.train.ids)

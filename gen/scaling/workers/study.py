@@ -27,7 +27,7 @@ from gen.scaling.verdicts.verdict import Analysis
 from gen.scaling.workers import forecast, pool, progress
 from gen.scaling.workers.executors import LOCAL, RunExecutor
 from gen.scaling.workers.ledger import LOGS, SweepLedger
-from gen.training import loop
+from gen.training import loop, run_length
 
 
 @dataclasses.dataclass
@@ -159,8 +159,7 @@ def _trained(opened: OpenedStudy, failed: dict[str, str], interrupted: bool) -> 
 
 
 def _epochs(runs: Sequence[Run], loaded: Dataset) -> dict[str, float]:
-  tokens = {run.name: loop.count_steps(run) * run.data.batch * loop.row_length(run).tokens for run in runs}
-  return {name: count / len(loaded.train.ids) for name, count in tokens.items()}
+  return {run.name: run_length.count_epochs(run, loaded) for run in runs}
 
 
 def _repetition(epochs: Mapping[str, float]) -> str:
