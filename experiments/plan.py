@@ -14,7 +14,6 @@ A budget is one of --flops, --pf_days, --hours of --count --gpu, --machine_minut
 journal.jsonl, a results.json, or the constants of a law as JSON. Says which column it took for what.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -261,29 +260,18 @@ def _count(flag: flags.FlagHolder, law: "LawSource") -> float | None:
 
 
 def _law() -> "LawSource":
-  from gen.scaling.planning import law_source, published
+  from gen.scaling.planning import law_source
   from gen.scaling.runs import conventions
 
   if COUNTING.value not in conventions.PARAMETERS:
     raise UserError(
       f"--params_convention={COUNTING.value} is unknown; there are {', '.join(conventions.PARAMETERS)}"
     )
-  if published.is_law(LAW.value) or not _is_path(LAW.value):
-    return law_source.make_source(LAW.value)
-  columns = table_flags.chosen_columns(COLUMNS)
-  return law_source.read_source(
+  return law_source.open_law(
     LAW.value, APPROACH.value, COUNTING.value,
-    params_unit=PARAMS_UNIT.value, tokens_unit=TOKENS_UNIT.value, columns=columns,
+    params_unit=PARAMS_UNIT.value, tokens_unit=TOKENS_UNIT.value, columns=table_flags.chosen_columns(COLUMNS),
     bootstraps=BOOTSTRAPS.value, seed=SEED.value, level=LEVEL.value,
   )  # fmt: skip
-
-
-def _is_path(text: str) -> bool:
-  """Returns whether a law is meant as a file: one that exists, or a name with a suffix."""
-  try:
-    return bool(Path(text).suffix) or Path(text).exists()
-  except OSError:  # a name too long for any file
-    return False
 
 
 def _factors() -> list[float]:

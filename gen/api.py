@@ -16,7 +16,7 @@ training FLOPs, loss in nats per token. Every mistake of the caller is a `gen.Us
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, cast, overload
 
 from numpy.typing import ArrayLike
 
@@ -108,44 +108,47 @@ def read_runs(runs: Runs, columns: Mapping[str, str] | None = None) -> RunsTable
   return runs_table.runs_from_columns(runs, columns)
 
 
-@overload
-def fit(
-  runs: Runs, approach: Literal["parametric"] = ..., *, columns: Mapping[str, str] | None = ..., delta: float = ...,
-  tied: bool = ..., method: str = ..., edge: str = ..., bootstraps: int = ..., seed: int = ..., level: float = ...,
-  interval: str = ..., cluster: str = ...,
-) -> "ParametricFit": ...  # fmt: skip
+class FitKeywords(TypedDict, total=False):
+  """The fields of `gen.scaling.laws.fit.FitOptions`, which says what they mean."""
+
+  delta: float
+  tied: bool
+  method: str
+  edge: str
+  bootstraps: int
+  seed: int
+  level: float
+  interval: str
+  cluster: str
+
+
+Columns = Mapping[str, str] | None
 
 
 @overload
 def fit(
-  runs: Runs, approach: Literal["isoflop"], *, columns: Mapping[str, str] | None = ..., delta: float = ...,
-  tied: bool = ..., method: str = ..., edge: str = ..., bootstraps: int = ..., seed: int = ..., level: float = ...,
-  interval: str = ..., cluster: str = ...,
-) -> "IsoflopFit": ...  # fmt: skip
+  runs: Runs, approach: Literal["parametric"] = ..., *, columns: Columns = ..., **options: Unpack[FitKeywords]
+) -> "ParametricFit": ...
 
 
 @overload
 def fit(
-  runs: Runs, approach: Literal["envelope"], *, columns: Mapping[str, str] | None = ..., delta: float = ...,
-  tied: bool = ..., method: str = ..., edge: str = ..., bootstraps: int = ..., seed: int = ..., level: float = ...,
-  interval: str = ..., cluster: str = ...,
-) -> "EnvelopeFit": ...  # fmt: skip
+  runs: Runs, approach: Literal["isoflop"], *, columns: Columns = ..., **options: Unpack[FitKeywords]
+) -> "IsoflopFit": ...
+
+
+@overload
+def fit(
+  runs: Runs, approach: Literal["envelope"], *, columns: Columns = ..., **options: Unpack[FitKeywords]
+) -> "EnvelopeFit": ...
 
 
 def fit(
   runs: Runs,
   approach: Literal["parametric", "isoflop", "envelope"] = "parametric",
   *,
-  columns: Mapping[str, str] | None = None,
-  delta: float = 1e-3,
-  tied: bool = False,
-  method: str = "parabola",
-  edge: str = "drop",
-  bootstraps: int = 1000,
-  seed: int = 0,
-  level: float = 0.95,
-  interval: str = "auto",
-  cluster: str = "run",
+  columns: Columns = None,
+  **options: Unpack[FitKeywords],
 ) -> "PowerLawFit":
   """Fits a scaling law by one of the approaches of Hoffmann et al. 2022 (arXiv:2203.15556).
 
@@ -153,15 +156,10 @@ def fit(
     runs: see `Runs`; runs that are held out are left out.
     approach: parametric (approach 3), isoflop (2), or envelope (1), which wants training curves: a sweep's journal.
     columns: as in `read_runs`.
-    delta: parametric: residual in log loss where the Huber loss becomes linear.
-    tied: parametric: whether alpha = beta.
-    method: isoflop: parabola or akima.
-    edge: isoflop: drop or keep budgets whose minimum is at the edge of their sizes.
-    bootstraps: resamples for the intervals; 0 gives none.
-    seed: of the resampling.
-    level: coverage of the intervals.
-    interval: auto, percentile or bca.
-    cluster: what is resampled: run, budget or seed.
+    **options: of the fit, by default those of the paper: delta (parametric: residual in log loss where the Huber loss
+      becomes linear), tied (parametric: alpha = beta), method (isoflop: parabola or akima), edge (isoflop: drop or keep
+      budgets whose minimum is at the edge), bootstraps (0: no intervals), seed, level, interval (auto, percentile or
+      bca), cluster (what is resampled: run, budget or seed).
 
   Returns:
     A fit with exponents `a` and `b`, `intervals`, `warnings`, and `predict(flops)`.
@@ -184,8 +182,7 @@ def fit(
     if not isinstance(runs, (str, Path)):
       raise UserError("approach envelope wants training curves; give the journal.jsonl of a sweep")
     curves = runs_table.read_curves(runs, table.select(~table.held_out))
-  options = laws.FitOptions(delta, tied, method, edge, bootstraps, seed, level, interval, cluster)
-  return laws.fit_approach(table, approach, curves=curves, **dataclasses.asdict(options))
+  return laws.fit_approach(table, approach, curves=curves, **options)
 
 
 def plan(
@@ -220,21 +217,16 @@ def plan(
   >>> round(gen.plan("hoffmann2022", flops=5.76e23).tokens_per_parameter)
   59
   """
-  from gen.scaling.laws.law import ParametricLaw
-  from gen.scaling.planning import budgets, law_source, published
+  from gen.scaling.planning import budgets, law_source
   from gen.scaling.planning import plan as plans
 
-  known: Any = law
-  if isinstance(law, (str, Path)) and (
-    Path(law).is_file() or not isinstance(law, str) or law not in published.LAWS
-  ):
-    known = law_source.read_source(law) if Path(law).is_file() else law
+  known: Any = law_source.open_law(law) if isinstance(law, (str, Path)) else law
   if budget is not None:
     if flops is not None:
       raise UserError("flops and budget are both given; leave one out")
     flops = budgets.parse_budget(budget)
   report = plans.make_plan(
-    cast(str | ParametricLaw, known),
+    known,
     flops,
     params=params,
     tokens=tokens,

@@ -1,6 +1,8 @@
 """The public API, as a user of another project calls it."""
 
+import dataclasses
 import json
+import pathlib
 import subprocess
 import sys
 import typing
@@ -10,6 +12,7 @@ import pytest
 
 import gen
 from gen import api
+from gen.scaling.laws.fit import FitOptions
 
 
 def law_of(params, tokens):
@@ -103,6 +106,7 @@ def test_names_that_are_not_recognized_can_be_given(columns):
     (lambda: gen.plan(), "a plan needs a budget"),
     (lambda: gen.plan("hoffman2022", flops=1e21), "hoffman2022"),
     (lambda: gen.plan("no/such/file.csv", flops=1e21), "no/such/file.csv"),
+    (lambda: gen.plan(pathlib.Path("no/such/file"), flops=1e21), "no/such/file"),
     (lambda: gen.plan(flops=1e21, budget="1e21"), "both given"),
     (lambda: gen.count("gpt5"), "gpt5"),
     (lambda: gen.fit({"params": [1e6], "tokens": [1e8, 2e8], "loss": [3.0]}), "unequal lengths: params 1, tokens 2"),
@@ -164,4 +168,7 @@ def test_a_run_is_trained_loaded_and_generated_from(tmp_path):
   one = gen.generate(model, "text", max_tokens=4)
   assert isinstance(one, str)
   assert gen.generate(model, ["text", "number"], max_tokens=4)[0] == one
-  assert api.Plan.__doc__
+
+
+def test_the_keywords_of_a_fit_are_its_options():
+  assert set(api.FitKeywords.__annotations__) == {field.name for field in dataclasses.fields(FitOptions)}

@@ -152,6 +152,33 @@ def make_source(
   )  # fmt: skip
 
 
+def open_law(
+  law: str | Path, approach: str = "parametric", counting: str = "matrices", **options: Any
+) -> LawSource:
+  """Returns a published law by name, or the law of a file.
+
+  Args:
+    law: a name in `published.LAWS`, or a path. A name comes first; a text with a suffix is taken for a path.
+    approach: as in `read_source`, for a file.
+    counting: likewise.
+    **options: likewise.
+
+  Raises:
+    UserError: for an unknown name, with the nearest, and as `read_source`.
+  """
+  if isinstance(law, str) and (published.is_law(law) or not _is_path(law)):
+    return make_source(law)
+  return read_source(law, approach, counting, **options)
+
+
+def _is_path(text: str) -> bool:
+  """Returns whether a law is meant as a file: one that exists, or a name with a suffix."""
+  try:
+    return bool(Path(text).suffix) or Path(text).exists()
+  except OSError:  # a name too long for any file
+    return False
+
+
 def read_source(
   path: str | Path, approach: str = "parametric", counting: str = "matrices", **options: Any
 ) -> LawSource:
