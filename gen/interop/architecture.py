@@ -25,7 +25,6 @@ ACTIVATIONS = {
 ACTIVATION_NAMES = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
 LAYERS = "target/stack/layers"  # the layers of a model with one stack
 LARGEST = 1 << 31  # upper bound of all sizes and ids of a config
-SOURCE_LAYERS = "source/stack/layers"  # those of an encoder-decoder's encoder
 TOKENS = "embedding/embedding"
 
 

@@ -4,7 +4,7 @@ Letters: C budget in FLOPs, N parameters, D tokens, a and b the exponents of N*(
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gen.figures.style import short_count
@@ -343,22 +343,6 @@ def valley_table(view: ResultsView) -> ReportTable | None:
              TableCell("inside" if valley.inside else "at the edge: not used")]  # fmt: skip
     table.rows.append(TableRow(cells, None, valley.held_out))
   return table
-
-
-def generic_table(caption: str, entries: Sequence[Mapping[str, Any]]) -> ReportTable | None:
-  """A list of dictionaries as it stands, its keys as the head."""
-  keys = list(dict.fromkeys(key for entry in entries for key in entry))
-  if not keys:
-    return None
-  rows = [TableRow([_any(entry.get(key)) for key in keys]) for entry in entries]
-  return ReportTable(caption, [key.replace("_", " ") for key in keys], rows)
-
-
-def _any(value: Any) -> TableCell:
-  pair = finite_interval(value)
-  if pair:
-    return TableCell(format_interval(pair, format_value))
-  return TableCell(_UNKNOWN) if value is None else TableCell(format_value(value), "", finite_number(value))
 
 
 def fit_warnings(view: ResultsView) -> list[str]:

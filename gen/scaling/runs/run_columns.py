@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from gen.errors import UserError
 
 NUMBERS = ("params", "tokens", "loss")
-OPTIONAL = ("flops", "budget", "seed", "held_out", "steps")
 NAMES = {  # in order of preference
   "params": "params n n_params num_params parameters parameter n_parameters num_parameters parameter_count param_count "
   "model_size model_params total_params params_total non_embedding_params params_non_embedding "
