@@ -25,14 +25,15 @@ def run_of(family="decoder", batch=6, length=96, microbatches=1, **fields):
   )
 
 
-def test_the_peak_of_a_step_is_predicted_within_a_quarter_of_the_compilers():
-  # A shape on which the estimate's constants were not fitted. They were fitted to what the XLA of jax 0.10 allocates,
-  # of which the estimate is 15 % at most away; another XLA may fuse otherwise.
+def test_the_peak_of_a_step_is_predicted_within_fifteen_per_cent_of_the_compilers():
+  # A shape on which the estimate's constants were not fitted. The bound holds with jax 0.10 and 0.12.
   run = run_of(positions="alibi", activation="swiglu", key_value_heads=2, microbatches=2)
   found, (sizes, _) = memory.run_footprint(run), memory.compile_step(run, None)
-  assert found.peak == pytest.approx(sizes.peak, rel=0.25)
-  # The schedule's few numbers come on top, and what the compiler aligns; the batch alone is more.
-  assert found.batch > 4096 and sizes.arguments == pytest.approx(found.live + found.batch, abs=1024)
+  assert found.peak == pytest.approx(sizes.peak, rel=0.15)
+  # The schedule's few numbers come on top. jax 0.12 leaves out the positions, which ALiBi does not read.
+  positions = 6 * 96 * 4
+  extra = sizes.arguments - found.live - found.batch
+  assert extra in range(64) or extra + positions in range(64)
 
 
 @pytest.mark.parametrize("family", ["decoder", "encoder_decoder", "gru"])

@@ -65,9 +65,11 @@ def test_a_device_holds_its_share_of_parameters_and_moments(found, family, layou
 def test_the_predicted_state_is_that_of_the_live_arrays_to_the_byte(found, family, layout):
   here = found[family][layout]
   assert here["predicted"]["live"] == here["live"]
-  # The compiler's arguments are the state, the batch, and the schedule's few numbers; it may align each of them. The
-  # smallest part that could be missing, one moment on a device, is some four thousand bytes.
-  assert here["arguments"] == pytest.approx(here["live"] + here["predicted"]["batch"], abs=1024)
+  # The compiler's arguments are the state, the batch, and the schedule's few numbers. jax 0.12 leaves out what a step
+  # does not read: of a recurrent model's batch the positions, one of five arrays of equal size.
+  unread = here["predicted"]["batch"] // 5 if family == "lstm" else 0
+  extra = here["arguments"] - here["live"] - here["predicted"]["batch"]
+  assert extra in range(64) or extra + unread in range(64)
 
 
 def test_gradients_of_microbatches_are_added_up_in_parts_under_zero_2(found):

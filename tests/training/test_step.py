@@ -133,9 +133,8 @@ def test_of_a_hidden_layer_of_relu_a_step_keeps_one_array():
     run = Run(model=model, data=Data(length=32, batch=32, objective="masked"), steps=2)
     peaks.append(memory.compile_step(run, None)[0].peak)
   hidden = 32 * 32 * model.feed_forward * 4  # bytes of one layer's numbers before its second product
-  # What a layer more adds: 1.6 of it by the XLA of jax 0.10; with the number before relu it is 2.6. The bound lies in
-  # the middle, for another compiler's sake.
-  assert hidden < peaks[1] - peaks[0] < 2.1 * hidden
+  # What a layer more adds: 1.6 of it; with the number before relu it is 2.6. The bound holds with jax 0.10 and 0.12.
+  assert hidden < peaks[1] - peaks[0] < 1.8 * hidden
 
 
 def test_a_dispatch_of_no_steps_changes_nothing(run, programs):
