@@ -282,7 +282,8 @@ def _count_shapes(model: Model) -> tuple[dict[str, int], int]:
 def _count_tree(model_json: str, sources: tuple[str, ...]) -> tuple[dict[str, int], int]:
   del sources  # of the code that the config names: edited code is counted anew
   model = from_dict(Model, json.loads(model_json))
-  # By its name, because all other models are counted without building them, and without jax.
+  # By its name, an import against the direction of the packages: only a module of the user's own must be built to be
+  # counted, and all other models are counted without jax.
   tree = user_code.load_object("gen.models.language_model:parameter_shapes", "model")(model)
   groups, matrices, has_head = dict.fromkeys(Parameters._fields, 0), 0, False
   for names, shape in _leaves(tree):
