@@ -1,11 +1,24 @@
 """Reads the labelled data of a task from a file, a folder, a named set or a packaged archive."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 
-from gen.data.tasks.examples import TaskData
-
-NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
+from gen.data.tasks import (
+  build_dialogues,
+  build_pairs,
+  build_questions,
+  build_tagged,
+  build_texts,
+  checks,
+  column_names,
+  splits,
+  task_sources,
+)
+from gen.data.tasks.examples import TASKS, TaskData
+from gen.data.tasks.placed import Built
+from gen.data.tasks.record import NO_COLUMNS, PARTS, Record, RecordSet, find_part
+from gen.errors import UserError
 
 
 def load_task(
@@ -19,14 +32,15 @@ def load_task(
   test: float = 0.1,
   tag_scheme: str = "",
 ) -> TaskData:
-  """Returns the examples of a task in three parts.
+  """Returns the examples of a task in three parts that share no text and no document.
 
   Args:
     task: classify, tag, translate, summarize, answer or instruct.
     source: a file, a folder with train, validation and test files, tfds:NAME, or the name of a packaged set.
-    columns: names of the data's columns by the names of the examples' fields, such as {"text": "review"}.
-    seed: of the split.
-    limit: number of training examples that are kept; 0 keeps all.
+    columns: names of the data's columns by the names of the examples' fields, such as {"text": "review"}; columns
+      without names are numbered from 1.
+    seed: of the split, and of the choice of `limit` examples.
+    limit: number of training examples that are kept; 0 keeps all. A smaller number keeps a subset of a larger one.
     development: share of the examples, where the data has no such part.
     test: the same.
     tag_scheme: IOB1, IOB2, IOE1, IOE2, BIOES or BILOU; empty detects it.
@@ -34,4 +48,81 @@ def load_task(
   Raises:
     UserError: for data that cannot be read or trained on; it names the file and the row.
   """
-  raise NotImplementedError
+  if task not in TASKS:
+    raise UserError(f"there is no task {task!r}; use one of {', '.join(TASKS)}")
+  if limit < 0:
+    raise UserError(f"limit is {limit}; it is a number of training examples, or 0 for all")
+  opened = task_sources.read_source(task, source, columns)
+  columns = dict(opened.columns) | dict(columns)
+  records = _with_parts(task, opened, columns, source)
+  built = _build(task, records, columns, tag_scheme, source)
+  parts, notes = splits.split_examples(task, built.placed, seed, development, test, opened.in_order)
+  checks.require_known_labels(parts)
+  train = parts["train"]
+  if limit and limit < len(train):
+    chosen = sorted(range(len(train)), key=lambda index: splits.draw_position(seed, index))[:limit]
+    train = [train[index] for index in sorted(chosen)]
+    notes.append(f"{limit:,} of {len(parts['train']):,} training examples are kept")
+  parts["train"] = train
+  notes += checks.warn_of_imbalance(train)
+  counts = ", ".join(f"{len(parts[part]):,} {part}" for part in PARTS)
+  examples = {part: tuple(item.example for item in parts[part]) for part in PARTS}
+  return TaskData(
+    task, **examples, labels=built.labels, source=source, sha256=_hash(task, examples),
+    licence=opened.licence, notes=(*opened.notes, *built.notes, *notes, f"examples: {counts}"),
+  )  # fmt: skip
+
+
+def _build(
+  task: str, records: list[Record], columns: Mapping[str, str], tag_scheme: str, source: str
+) -> Built:
+  if task == "classify":
+    return build_texts.build_texts(records, columns, source)
+  if task == "tag":
+    return build_tagged.build_tagged(records, columns, tag_scheme, source)
+  if task == "answer":
+    return build_questions.build_questions(records, columns, source)
+  if task == "instruct":
+    return build_dialogues.build_dialogues(records, columns, source)
+  return build_pairs.build_pairs(task, records, columns, source)
+
+
+def _with_parts(task: str, opened: RecordSet, columns: dict[str, str], source: str) -> list[Record]:
+  """Returns the records with the parts that a column gives, unless files give them."""
+  records = opened.records
+  if any(record.part for record in records):
+    return records
+  column = columns.pop("split", None) if task in ("instruct",) else columns.get("split")
+  if column is None:
+    names = [name for name in records[0].values if isinstance(name, str)]
+    column = column_names.find_split(names)
+    if column and not all(find_part(str(record.values.get(column, ""))) for record in records):
+      column = None  # such as a set or a fold of another meaning
+  if not column:
+    return records
+  parts = [find_part(_text(record.values.get(column, ""))) for record in records]
+  for record, part in zip(records, parts, strict=True):
+    if not part:
+      value = _text(record.values.get(column, ""))
+      raise UserError(
+        f"{record.where}: the split (column {column!r}) is {value[:40]!r}; use train, validation or test"
+      )
+  opened.notes.append(f"{column!r} is taken for the split")
+  return [record._replace(part=part) for record, part in zip(records, parts, strict=True)]
+
+
+def _text(value: object) -> str:
+  return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _hash(task: str, examples: Mapping[str, Sequence[object]]) -> str:
+  digest = hashlib.sha256(task.encode())
+  for part, items in examples.items():
+    digest.update(f"{part} {len(items)}\n".encode())
+    for item in items:
+      digest.update(json.dumps(_values(item), default=_values).encode())
+  return digest.hexdigest()
+
+
+def _values(item: object) -> list[object]:
+  return [getattr(item, name) for name in type(item).__slots__]  # type: ignore[attr-defined]

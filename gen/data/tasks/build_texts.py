@@ -1,0 +1,126 @@
+"""Texts with labels or numbers, from records."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gen.data.tasks import column_names
+from gen.data.tasks.examples import TextExample
+from gen.data.tasks.placed import MAX_LABEL, Built, Placed, read_document, read_text
+from gen.data.tasks.record import Record
+from gen.errors import UserError
+from gen.io import json_reading
+
+_NO_LABEL = ("", "-1", "nan", "none", "null", "?")  # -1 marks texts without labels in TFDS
+_FEW = 20  # classes of a column without a name
+
+
+def build_texts(records: Sequence[Record], columns: Mapping[str, str], where: str) -> Built:
+  """Returns texts with labels, or with numbers for regression.
+
+  Raises:
+    UserError: for columns that are not found, and fields that are empty, too long or of another type.
+  """
+  names = [
+    name
+    for name, value in records[0].values.items()
+    if name in columns.values() or not isinstance(value, (list, dict))
+  ]
+  columns = dict(columns) or guess_columns(names, records)
+  fields, notes = column_names.find_fields("classify", names, columns, where)
+  placed = [Placed(_read_text_pair(record, fields), record.where, record.part) for record in records]
+  if "label_value" in fields:
+    numbers = [_read_number(record, fields["label_value"]) for record in records]
+  else:
+    labels = [_read_label(record, fields["label"]) for record in records]
+    if not _are_measures(labels) or "label" in columns:
+      _require_classes(labels, fields["label"], where)
+      placed = [_with(item, label=label) for item, label in zip(placed, labels, strict=True)]
+      return Built(placed, tuple(sorted(set(labels))), notes)
+    numbers = [float(label) for label in labels]
+    notes.append(f"{fields['label']!r} holds numbers with fractions, so the task is regression")
+  placed = [_with(item, label_value=number) for item, number in zip(placed, numbers, strict=True)]
+  if len(set(numbers)) < 2:
+    raise UserError(f"{where}: all numbers are {numbers[0]:g}; there is nothing to learn")
+  return Built(placed, (), notes)
+
+
+def _read_text_pair(record: Record, fields: Mapping[str, str]) -> TextExample:
+  second = read_text(record, fields["second_text"], "second text") if "second_text" in fields else ""
+  return TextExample(read_text(record, fields["text"], "text"), "", second, read_document(record, fields))
+
+
+def _with(item: Placed, label: str = "", label_value: float | None = None) -> Placed:
+  old = item.example
+  example = TextExample(old.text, label, old.second_text, old.document, label_value)
+  return item._replace(example=example)
+
+
+def _read_label(record: Record, column: str) -> str:
+  value: Any = record.values.get(column)
+  if isinstance(value, bytes):
+    value = value.decode("utf-8", "replace")
+  if isinstance(value, list) and len(value) == 1:
+    value = value[0]
+  if (
+    value is None
+    or (isinstance(value, float) and math.isnan(value))
+    or str(value).strip().lower() in _NO_LABEL
+  ):
+    raise UserError(f"{record.where}: the label (column {column!r}) is missing; fill it or remove the row")
+  if isinstance(value, (list, dict)):
+    kind = json_reading.describe_kind(value)
+    raise UserError(f"{record.where}: the label (column {column!r}) is {kind}; give one class a text")
+  label = str(value).strip()
+  if len(label) > MAX_LABEL:
+    raise UserError(
+      f"{record.where}: the label has {len(label):,} characters, so it is a text; name another column"
+    )
+  return label
+
+
+def _read_number(record: Record, column: str) -> float:
+  value = record.values.get(column)
+  try:
+    number = float(value)  # type: ignore[arg-type]
+  except (TypeError, ValueError):
+    number = math.nan
+  if not math.isfinite(number):
+    raise UserError(
+      f"{record.where}: the number (column {column!r}) is {str(value)[:40]!r}; give a finite number"
+    )
+  return number
+
+
+def _are_measures(labels: Sequence[str]) -> bool:
+  """Returns whether labels are numbers with fractions of many values, as similarities are."""
+  try:
+    numbers = [float(label) for label in labels]
+  except ValueError:
+    return False
+  return len(set(numbers)) > _FEW and any(
+    number != int(number) for number in numbers if math.isfinite(number)
+  )
+
+
+def _require_classes(labels: Sequence[str], column: str, where: str) -> None:
+  kinds = Counter(labels)
+  if len(kinds) == 1:
+    raise UserError(f"{where}: all labels are {labels[0]!r}; a classifier needs two classes or more")
+  if len(labels) >= _FEW and len(kinds) > len(labels) / 2:
+    raise UserError(
+      f"{where}: {len(kinds):,} different labels in {len(labels):,} rows, so {column!r} holds no classes;"
+      " name another column"
+    )
+
+
+def guess_columns(names: Sequence[str], records: Sequence[Record]) -> dict[str, str]:
+  """Returns the columns of a table without names: of few values the label, of the longest texts the text."""
+  if names != [str(index) for index in range(1, len(names) + 1)] or len(names) < 2:
+    return {}
+  values = {name: [str(record.values.get(name, "")) for record in records] for name in names}
+  few = [name for name in names if 1 < len(set(values[name])) <= max(_FEW, len(records) // 10)]
+  text = max(names, key=lambda name: sum(map(len, values[name])))
+  labels = [name for name in few if name != text]
+  return {"text": text, "label": labels[0], "second_text": "", "document": "", "split": ""} if labels else {}
