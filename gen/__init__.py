@@ -7,7 +7,7 @@ time; what is not listed may change.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-  from gen import presets
+  from gen import precision, presets
   from gen.api import ModelCounts, Plan, audit, count, fit, generate, load, plan, read_runs, train
   from gen.config import Criteria, Data, Model, Optimizer, Run, Sweep
   from gen.errors import UserError
@@ -29,6 +29,7 @@ _MODULES = {
   ),
   "gen.config": ("Criteria", "Data", "Model", "Optimizer", "Run", "Sweep"),
   "gen.errors": ("UserError",),
+  "gen.precision": ("precision",),
   "gen.presets": ("presets",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
@@ -49,6 +50,7 @@ __all__ = [
   "generate",
   "load",
   "plan",
+  "precision",
   "presets",
   "read_runs",
   "train",
@@ -62,7 +64,7 @@ def __getattr__(name: str) -> Any:
   if name not in _MODULE_OF:
     raise AttributeError(f"module 'gen' has no attribute {name!r}; its public names are {', '.join(__all__)}")
   module = importlib.import_module(_MODULE_OF[name])
-  value = module if name == "presets" else getattr(module, name)
+  value = module if name in ("precision", "presets") else getattr(module, name)
   globals()[name] = value
   return value
 

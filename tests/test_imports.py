@@ -18,7 +18,7 @@ FLOORS = (
   {"errors", "batch", "versions", "io", "__init__"},
   {"config"},
   {"counts", "presets", "cli", "figures"},
-  {"data", "optimizers", "sharding"},
+  {"data", "optimizers", "precision", "sharding"},
   {"kernels"},
   {"models"},
   {"training"},

@@ -1,0 +1,109 @@
+"""Number formats as rows for JSON and as a table for the terminal."""
+
+import dataclasses
+import math
+from typing import Any
+
+from gen.errors import UserError
+from gen.io import quantities
+from gen.precision import formats
+
+CONSTANTS = {"pi": math.pi, "e": math.e}
+_WORDS = {"nan": math.nan, "inf": math.inf, "infinity": math.inf}
+
+
+def parse_any_number(text: str) -> float:
+  """Returns the float64 of a text: a number with or without a unit, pi, e, inf or nan, each with a sign.
+
+  Raises:
+    UserError: for other text, and for numbers beyond the range of float64, which would silently become inf or 0.
+
+  >>> parse_any_number("-pi"), parse_any_number("-0"), parse_any_number("1.5k")
+  (-3.141592653589793, -0.0, 1500.0)
+  """
+  word = text.strip().lower()
+  sign = -1.0 if word.startswith("-") else 1.0
+  bare = word.removeprefix("-") if sign < 0 else word.removeprefix("+")
+  if bare in CONSTANTS or bare in _WORDS:
+    return math.copysign((CONSTANTS | _WORDS)[bare], sign)
+  try:
+    number = quantities.parse_number(text)
+  except ValueError as error:
+    raise UserError(f"--number: {error}; pi, e, inf and nan are numbers too") from None
+  if number == 0 and any(digit in "123456789" for digit in bare.partition("e")[0]):
+    raise UserError(
+      f"--number={quantities.shorten_text(text)} is below the smallest number of 64 bits, 4.9e-324; give a larger one"
+    )
+  return math.copysign(number, sign)  # -0 keeps its sign
+
+
+def report_number(number: float, scale: float = 1.0) -> dict[str, Any]:
+  """Returns a number in every format, and what each format is.
+
+  Args:
+    number: any float.
+    scale: what a step of an integer format, or 1.0 of nf4, stands for.
+
+  Raises:
+    UserError: for a scale that is not positive and finite.
+  """
+  rows = []
+  for name, found in formats.FORMATS.items():
+    encoded = formats.describe_number(number, name, scale)
+    rows.append(
+      encoded._asdict()
+      | {
+        "title": found.title,
+        "hexadecimal": None if encoded.pattern is None else f"0x{encoded.pattern:0{-(-found.bits // 4)}X}",
+        "bits": found.bits,
+        "stored_bits": found.stored_bits,
+        "largest": found.largest,
+        "lowest": found.lowest,
+        "smallest": found.smallest,
+        "smallest_normal": getattr(found, "smallest_normal", None),
+        "rounding_error": found.rounding_error,
+        "rounding_error_is_relative": isinstance(found, formats.FloatFormat),
+        "fields": {key: value for key, value in dataclasses.asdict(found).items() if key.endswith("_bits")},
+        "gigabytes_of_a_billion": formats.parameter_bytes(1e9, name) / 1e9,
+        "value_text": _text(encoded.value),
+      }
+    )
+  return {"number": number, "number_text": _text(number), "scale": scale, "formats": rows}
+
+
+def table_lines(report: dict[str, Any]) -> list[str]:
+  """Returns the lines of a table of `report_number`'s result."""
+  lines = [
+    f"{report['number_text']} in each format"
+    + (f"; integers and NF4 times the scale {report['scale']:g}" if report["scale"] != 1 else ""),
+    f"{'format':9} {'sign exponent fraction':37} {'pattern':>10} {'value':>14} {'error':>10} {'spacing':>9}",
+  ]
+  for row in report["formats"]:
+    bits = " ".join(part for part in (row["sign"], row["exponent"], row["fraction"]) if part) or "no pattern"
+    lines.append(
+      f"{row['title']:9} {bits:37} {row['hexadecimal'] or '-':>10} {_text(row['value']):>14}"
+      f" {_number(row['error']):>10} {_number(row['spacing']):>9}"
+    )
+  lines.append(
+    f"\n{'format':9} {'bits':>4} {'lowest':>10} {'largest':>10} {'smallest':>9} {'normal from':>11} {'rounding':>9} "
+    f"{'GB of 1 B':>9}"
+  )
+  for row in report["formats"]:
+    lines.append(
+      f"{row['title']:9} {row['stored_bits']:4} {_number(row['lowest']):>10} {_number(row['largest']):>10} "
+      f"{_number(row['smallest']):>9} {_number(row['smallest_normal']):>11} {_number(row['rounding_error']):>9} "
+      f"{row['gigabytes_of_a_billion']:9g}"
+    )
+  lines.append(
+    "rounding: the largest error, relative for floats, in steps for integers and in units of the scale for NF4"
+  )
+  return lines
+
+
+def _text(value: float) -> str:
+  """Returns a number with its sign and at most nine digits: -0 differs from 0."""
+  return "NaN" if math.isnan(value) else f"{value:.9g}"
+
+
+def _number(value: float | None) -> str:
+  return "-" if value is None or math.isnan(value) else f"{value:.3g}"
