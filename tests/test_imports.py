@@ -26,6 +26,7 @@ FLOORS = (
   {"generation"},
   {"evaluation"},
   {"scaling"},
+  {"finetuning"},
   {"api"},
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

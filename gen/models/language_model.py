@@ -100,10 +100,14 @@ class LanguageModel(nn.Module):
     )
     if self.has_source:
       self.source = TokenStack(cfg, self.embedding, cfg.depth, causal=False)
-    self.head = OutputHead(cfg, self.embedding)
+    self.head = self.make_head()
     if cfg.pooler:
       names = ("embed", "mlp")
       self.pool = layers.Dense(cfg.width, cfg.width, names, True, cfg.initializer_scale, cfg.dtype)
+
+  def make_head(self) -> Any:
+    """Returns the module behind the last hidden states; `heads.HeadedModel` has another."""
+    return OutputHead(self.config, self.embedding)
 
   @property
   def has_source(self) -> bool:
@@ -165,11 +169,7 @@ class LanguageModel(nn.Module):
     return self.head.prepare(self.states(inputs_bt, **others))
 
   def carry_hidden(
-    self,
-    inputs_bt: Array,
-    state: RecurrentState,
-    segments_bt: Array | None = None,
-    **others: Array | None,
+    self, inputs_bt: Array, state: RecurrentState, segments_bt: Array | None = None, **others: Array | None
   ) -> tuple[Array, RecurrentState]:
     """Returns `hidden` of a text that continues from a recurrent state, and the state after it (recurrent only)."""
     del others
