@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike
 from gen import counts
 from gen.config import Model, Run
 from gen.errors import UserError
+from gen.scaling.planning.plan_records import Plan
 from gen.scaling.runs.runs_table import RunsTable
 
 if TYPE_CHECKING:  # Imported where they are used, since they import jax.
@@ -40,34 +41,6 @@ Prompts = TypeVar("Prompts", str, list[str])
 Runs = str | Path | RunsTable | Mapping[str, ArrayLike]
 """A file of runs (.csv, .tsv, .jsonl, a sweep's journal.jsonl or results.json, packed or not), or columns by name: a
 dict of arrays or a DataFrame."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-  """What a law says of a budget, a size or a number of tokens.
-
-  Attributes:
-    params: N.
-    tokens: D.
-    flops: C.
-    loss: predicted, nats per token; None where the law has no loss.
-    intervals: [low, high] of each quantity that has one, by the names of the report.
-    warnings: what the plan cannot know, one sentence each.
-    report: all of it, as `experiments/plan.py --json` writes it.
-  """
-
-  params: float
-  tokens: float
-  flops: float
-  loss: float | None
-  intervals: dict[str, list[float]]
-  warnings: list[str]
-  report: dict[str, Any] = dataclasses.field(repr=False)
-
-  @property
-  def tokens_per_parameter(self) -> float:
-    """D / N."""
-    return self.tokens / self.params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,12 +193,12 @@ def plan(
   from gen.scaling.planning import budgets, law_source
   from gen.scaling.planning import plan as plans
 
-  known: Any = law_source.open_law(law) if isinstance(law, (str, Path)) else law
+  known = law_source.open_law(law) if isinstance(law, (str, Path)) else law
   if budget is not None:
     if flops is not None:
       raise UserError("flops and budget are both given; leave one out")
     flops = budgets.parse_budget(budget)
-  report = plans.make_plan(
+  return plans.make_plan(
     known,
     flops,
     params=params,
@@ -234,15 +207,6 @@ def plan(
     inference_tokens=inference_tokens,
     unique_tokens=unique_tokens,
     overtrain=overtrain,
-  )
-  return Plan(
-    report["N"],
-    report["D"],
-    report["flops"],
-    report.get("loss"),
-    report["interval"],
-    report["warnings"],
-    report,
   )
 
 

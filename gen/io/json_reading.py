@@ -5,6 +5,7 @@ another type than the reader needs. `read_json` raises a `UserError` for each of
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def require_kind(value: Any, kind: type, name: str) -> Any:
   return value
 
 
-def require_field(mapping: dict[str, Any], key: str, kind: type, name: str) -> Any:
+def require_field(mapping: Mapping[str, object], key: str, kind: type, name: str) -> Any:
   """Returns `mapping[key]` if it exists and is of `kind`.
 
   Raises:

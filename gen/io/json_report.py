@@ -4,10 +4,9 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from gen.errors import UserError
-from gen.io import outputs, strict_json
+from gen.io import outputs, strict_json, typed_json
 
 STANDARD_OUTPUT = Path("-")
 
@@ -38,11 +37,11 @@ def print_note(text: str, target: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def write_report(report: dict[str, Any], path: Path | None, summary: Iterable[str] = ()) -> None:
+def write_report(report: object, path: Path | None, summary: Iterable[str] = ()) -> None:
   """Writes the report; numbers that JSON does not have (NaN, infinities) become null.
 
   Args:
-    report: plain values.
+    report: a record, or plain values and records.
     path: as `report_target` returned it; None writes nothing.
     summary: lines for standard error if the report goes to a file.
 
@@ -51,7 +50,7 @@ def write_report(report: dict[str, Any], path: Path | None, summary: Iterable[st
   """
   if path is None:
     return
-  text = strict_json.encode_json(report)
+  text = strict_json.encode_json(typed_json.encode_value(report))
   if path == STANDARD_OUTPUT:
     print(text.decode(), end="", file=outputs.json_stream(), flush=True)
     return
@@ -63,11 +62,11 @@ def write_report(report: dict[str, Any], path: Path | None, summary: Iterable[st
     print(line, file=sys.stderr)
 
 
-def write_results(results: dict[str, Any], file: Path, target: Path | None) -> None:
+def write_results(results: object, file: Path, target: Path | None) -> None:
   """Writes an experiment's results into its work folder, and where `--json` asks for them.
 
   Args:
-    results: plain values.
+    results: a record, or plain values and records.
     file: the file in the work folder.
     target: as of `write_report`.
 
@@ -75,7 +74,7 @@ def write_results(results: dict[str, Any], file: Path, target: Path | None) -> N
     UserError: if a file cannot be written.
   """
   try:
-    file.write_text(json.dumps(results, indent=1) + "\n")
+    file.write_text(json.dumps(typed_json.encode_value(results), indent=1) + "\n")
   except OSError as error:
     raise UserError(f"cannot write {file}: {error.strerror}") from error
   write_report(results, target)

@@ -17,6 +17,19 @@ from gen.errors import UserError
 from gen.io import strict_json
 
 Record = TypeVar("Record")
+_EMPTY = "empty_if_none"
+EMPTY_IF_NONE = {_EMPTY: True}
+"""Metadata of an optional field with a default of None: None is written as {}, and {} is read as None.
+
+>>> @dataclasses.dataclass
+... class Size:
+...   width: int
+>>> @dataclasses.dataclass
+... class Model:
+...   size: Size | None = dataclasses.field(default=None, metadata=EMPTY_IF_NONE)
+>>> encode_record(Model()), decode_record(Model, {"size": {}}, "a.json")
+({'size': {}}, Model(size=None))
+"""
 
 
 def encode_record(record: Any) -> dict[str, Any]:
@@ -29,11 +42,14 @@ def encode_record(record: Any) -> dict[str, Any]:
   >>> encode_record(Point(math.nan)), encode_record(Point(2.5, 1))
   ({'loss': None}, {'loss': 2.5, 'seed': 1})
   """
-  return {
-    field.name: _encode(value)
-    for field in dataclasses.fields(record)
-    if (value := getattr(record, field.name)) is not None or field.default is not None
-  }
+  values = {}
+  for field in dataclasses.fields(record):
+    value = getattr(record, field.name)
+    if value is None and _EMPTY in field.metadata:
+      values[field.name] = {}
+    elif value is not None or field.default is not None:
+      values[field.name] = encode_value(value)
+  return values
 
 
 def decode_record(kind: type[Record], values: Any, name: str, null_is_nan: bool = True) -> Record:
@@ -65,7 +81,11 @@ def decode_record(kind: type[Record], values: Any, name: str, null_is_nan: bool 
   if missing:
     raise UserError(f"{name} lacks the field {missing[0]!r}")
   return kind(
-    **{key: _decode(types_by_field[key], value, name, key, null_is_nan) for key, value in values.items()}
+    **{
+      key: _decode(types_by_field[key], value, name, key, null_is_nan)
+      for key, value in values.items()
+      if value != {} or key not in _empty_if_none(key_of_cache)
+    }
   )
 
 
@@ -85,20 +105,26 @@ def _required(kind: Any) -> tuple[str, ...]:
   )
 
 
-def _encode(value: Any) -> Any:
+@functools.cache
+def _empty_if_none(kind: Any) -> tuple[str, ...]:
+  return tuple(field.name for field in dataclasses.fields(kind) if _EMPTY in field.metadata)
+
+
+def encode_value(value: Any) -> Any:
+  """Returns a value as JSON can hold it; each record in it, at any depth, becomes an object."""
   if dataclasses.is_dataclass(value):
     return encode_record(value)
   if isinstance(value, Mapping):
-    return {str(key): _encode(item) for key, item in value.items()}
+    return {str(key): encode_value(item) for key, item in value.items()}
   if isinstance(value, list | tuple):
-    return [_encode(item) for item in value]
+    return [encode_value(item) for item in value]
   return strict_json.plain_value(value)
 
 
 def _decode(kind: Any, value: Any, name: str, field: str, null_is_nan: bool) -> Any:
   """Returns the value of a field, or raises UserError."""
   origin, inner = get_origin(kind), get_args(kind)
-  if kind is Any:
+  if kind is Any or kind is object:
     return value
   if origin in (Union, types.UnionType):
     return _decode_union(inner, value, name, field, null_is_nan)

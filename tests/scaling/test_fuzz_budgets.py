@@ -6,7 +6,7 @@ import math
 import pytest
 
 from gen.errors import UserError
-from gen.io import strict_json
+from gen.io import strict_json, typed_json
 from gen.scaling.planning import budget_words, budgets, plan, plan_summary, published, published_models
 
 NUMBERS = (
@@ -132,8 +132,11 @@ def planned(rng):
     overtrain=[number(rng, 1, 10, 1.0) for _ in range(rng.randrange(3))],
     add=rng.choice((0,) * 9 + (-1, 3)),
   )
-  assert all(0 < report[name] < math.inf for name in ("N", "D", "flops"))
-  json.loads(strict_json.encode_json(report), parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
+  assert all(0 < getattr(report, name) < math.inf for name in ("N", "D", "flops"))
+  json.loads(
+    strict_json.encode_json(typed_json.encode_record(report)),
+    parse_constant=lambda text: pytest.fail(f"{text} is no JSON"),
+  )
   return plan_summary.plan_lines(report)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gen.errors import UserError
-from gen.io import strict_json
+from gen.io import strict_json, typed_json
 from gen.scaling.audits import audit
 from gen.scaling.laws import fit, fit_summary
 from gen.scaling.laws.law import ParametricLaw
@@ -113,8 +113,8 @@ def audited(path):
 
 def planned(path):
   report = plan.make_plan(law_source.read_source(path, bootstraps=BOOTSTRAPS), 1e17)
-  assert math.isfinite(report["N"]) and math.isfinite(report["loss"])
-  written(report)
+  assert math.isfinite(report.N) and math.isfinite(report.loss)
+  written(typed_json.encode_record(report))
   return plan_summary.plan_lines(report)
 
 

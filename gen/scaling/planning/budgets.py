@@ -15,7 +15,7 @@ import difflib
 import functools
 import math
 import time
-from typing import Any
+from typing import TypedDict, TypeVar, Unpack
 
 import numpy as np
 
@@ -43,6 +43,10 @@ PEAKS = {  # FLOP/s
   "tpu-v6e": 918e12,
 }
 DEVICE = "h100"  # where nothing is said
+
+
+Amount = TypeVar("Amount")
+Default = TypeVar("Default")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +84,45 @@ def parse_budget(text: str) -> float:
   return parse_words(text).flops
 
 
-def parse_words(text: str, **known: Any) -> ComputeBudget:
+@dataclasses.dataclass(frozen=True, slots=True)
+class BudgetInUnits:
+  """A budget in every unit.
+
+  Attributes:
+    flops: C.
+    pf_days: C in PF/s-days.
+    device: kind of device.
+    utilization: share of the device's peak.
+    device_hours: hours over all devices.
+    count: number of devices.
+    hours: wall time on `count` devices.
+    machine_flops_per_second: of this machine's matrix products.
+    machine_minutes: time of this machine.
+    device_given: whether somebody chose the devices.
+  """
+
+  flops: float
+  pf_days: float
+  device: str
+  utilization: float
+  device_hours: float
+  count: float
+  hours: float
+  machine_flops_per_second: float
+  machine_minutes: float
+  device_given: bool
+
+
+class DeviceKeywords(TypedDict, total=False):
+  """The devices that are given beside a budget in words, as `resolve_budget` takes them."""
+
+  device: str | None
+  count: float | None
+  utilization: float | None
+  price: float | None
+
+
+def parse_words(text: str, **known: Unpack[DeviceKeywords]) -> ComputeBudget:
   """Returns the budget that words state.
 
   Args:
@@ -176,7 +218,7 @@ def _device(in_words: str | None, known: str | None) -> str:
   return device
 
 
-def _agreed(what: str, in_words: Any, known: Any, otherwise: Any) -> Any:
+def _agreed(what: str, in_words: Amount | None, known: Amount | None, otherwise: Default) -> Amount | Default:
   """Returns the value that is given in words or elsewhere; raises UserError if both are given and differ."""
   if in_words is not None and known is not None and in_words != known:
     raise UserError(f"{what} is given twice, {in_words} in the budget and {known} by a flag; give one")
@@ -283,21 +325,26 @@ def machine_rate() -> float:
 
 
 def describe_budget(
-  flops: float, device: str = "h100", count: float = 1, utilization: float = UTILIZATION
-) -> dict[str, float | str]:
-  """Returns a budget in every unit: flops, pf_days, device_hours, hours on `count` devices, machine_minutes."""
+  flops: float,
+  device: str = "h100",
+  count: float = 1,
+  utilization: float = UTILIZATION,
+  device_given: bool = True,
+) -> BudgetInUnits:
+  """Returns a budget in every unit; `device_given` says whether somebody chose the devices."""
   hours = device_hours(flops, device, utilization)
-  return {
-    "flops": flops,
-    "pf_days": pf_days_of(flops),
-    "device": device,
-    "utilization": utilization,
-    "device_hours": hours,
-    "count": count,
-    "hours": hours / count,
-    "machine_flops_per_second": machine_rate(),
-    "machine_minutes": machine_minutes(flops),
-  }
+  return BudgetInUnits(
+    flops=flops,
+    pf_days=pf_days_of(flops),
+    device=device,
+    utilization=utilization,
+    device_hours=hours,
+    count=count,
+    hours=hours / count,
+    machine_flops_per_second=machine_rate(),
+    machine_minutes=machine_minutes(flops),
+    device_given=device_given,
+  )
 
 
 def format_duration(hours: float) -> str:

@@ -18,10 +18,45 @@ from gen.scaling.laws import cost_model, fit, law_batch
 from gen.scaling.laws.approaches import numbered_name
 from gen.scaling.laws.cost_model import CostModel
 from gen.scaling.laws.law import ParametricLaw, PowerLaw
-from gen.scaling.laws.power_law_fit import PredictedOptimum
+from gen.scaling.laws.parametric import ParametricFit
+from gen.scaling.laws.power_law_fit import PowerLawFit, PredictedOptimum
 from gen.scaling.planning import published
+from gen.scaling.planning.plan_records import Intervals
 from gen.scaling.runs import bootstrap, runs_table, study_shapes, table_files, units
 from gen.scaling.runs.runs_table import RunsTable
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MeasuredValues:
+  """Values that a law gives, and the interval [low, high] of each; without resamples there are no intervals."""
+
+  values: dict[str, float]
+  interval: Intervals
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BudgetOptimum:
+  """The optimum of a law at a budget.
+
+  Attributes:
+    N: parameters.
+    D: tokens.
+    ratio: D / N.
+    loss: nats per token; None if the law predicts none.
+    flops: C.
+    interval: [low, high] of each of these that has one.
+  """
+
+  N: float
+  D: float
+  ratio: float
+  loss: float | None
+  flops: float
+  interval: Intervals
+
+  def size(self, name: str) -> float:
+    """Returns N or D by name."""
+    return self.N if name == "N" else self.D
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,11 +102,11 @@ class LawSource:
     """The cost model k(N) that all optima use."""
     return self.varying or cost_model.constant_cost(self.k)
 
-  def measure(self, function: Callable[[np.ndarray], law_batch.BatchOptimum]) -> dict[str, Any]:
+  def measure(self, function: Callable[[np.ndarray], law_batch.BatchOptimum]) -> MeasuredValues:
     """Returns the values of a function of rows of constants, with the interval of each value."""
     assert self.rows_sp is not None
     values = {name: float(array[0]) for name, array in function(self.rows_sp).items()}
-    intervals = {}
+    intervals: Intervals = {}
     if len(self.draws_sp):
       draws = function(self.draws_sp)
       left_out = {} if self.left_out_kp is None else function(self.left_out_kp)
@@ -79,21 +114,21 @@ class LawSource:
         name: bootstrap.draw_interval(draws[name], values[name], self.level, left_out.get(name))
         for name in values
       }
-    return values | {"interval": intervals}
+    return MeasuredValues(values, intervals)
 
-  def optimum(self, flops: float) -> dict[str, Any]:
-    """Returns N, D, ratio and loss at a budget in FLOPs, and their intervals."""
+  def optimum(self, flops: float) -> BudgetOptimum:
+    """Returns the optimum at a budget in FLOPs, with its intervals."""
     if self.rows_sp is not None:
-      return self.measure(lambda rows_sp: law_batch.batch_optimum(rows_sp, flops, self.cost))
+      best = self.measure(lambda rows_sp: law_batch.batch_optimum(rows_sp, flops, self.cost))
+      return BudgetOptimum(**best.values, flops=flops, interval=best.interval)
     assert self.frontier is not None
     sizes = self.frontier(flops)
     interval = dict(sizes.intervals)
-    values = {"N": sizes.N, "D": sizes.D, "ratio": sizes.D / sizes.N, "loss": sizes.loss}
     if "N" in interval and "D" in interval:
       # N and D move against one another at equal FLOPs: the ratio is least where N is largest.
       low, high = interval["N"], interval["D"]
       interval["ratio"] = [high[0] / low[1], high[1] / low[0]]
-    return values | {"interval": interval}
+    return BudgetOptimum(sizes.N, sizes.D, sizes.D / sizes.N, sizes.loss, flops, interval)
 
   def needs_surface(self, what: str) -> None:
     """Raises UserError if the law predicts no losses off the optimum."""
@@ -105,7 +140,11 @@ class LawSource:
 
 
 def make_source(
-  law: Any, name: str = "", source: str = "", counting: str = "matrices", largest: float = math.nan
+  law: str | ParametricLaw | PowerLawFit,
+  name: str = "",
+  source: str = "",
+  counting: str = "matrices",
+  largest: float = math.nan,
 ) -> LawSource:
   """Returns a law as plans use it.
 
@@ -138,7 +177,7 @@ def make_source(
       name or "law", source, counting, law.k, law_batch.law_row(law), none, None, None, math.nan, largest, how,
       varying=law.cost,
     )  # fmt: skip
-  if hasattr(law, "draws_sp"):
+  if isinstance(law, ParametricFit):
     _check_law(law.law)
     return LawSource(
       name or "parametric", source, counting, law.law.k, law_batch.law_row(law.law), law.draws_sp, law.left_out_kp,
@@ -240,7 +279,7 @@ _RANGES = {
 }  # fmt: skip
 
 
-def _constants(path: Path) -> dict[str, Any] | None:
+def _constants(path: Path) -> dict[str, object] | None:
   """Returns the entries of a file that holds a fitted law and no runs; None where it holds runs."""
   text = table_files.text_of(path)
   if not table_files.is_json(text) or not table_files.is_one_value(text, path.name):
@@ -256,11 +295,14 @@ def _constants(path: Path) -> dict[str, Any] | None:
   return content
 
 
-def _of_constants(content: dict[str, Any], path: Path, counting: str) -> LawSource:
+def _of_constants(content: dict[str, object], path: Path, counting: str) -> LawSource:
   names = ("E", "A", "B", "alpha", "beta")
-  constants = {name: content[name] for name in (*names, "k", "a", "N_coefficient") if name in content}
+  constants: dict[str, float] = {
+    name: json_reading.require_field(content, name, float, str(path))
+    for name in (*names, "k", "a", "N_coefficient")
+    if name in content
+  }
   for name in constants:
-    json_reading.require_field(content, name, float, str(path))
     low, high = _RANGES[name]
     if not low <= constants[name] <= high:
       value = min(max(constants[name], -1e308), 1e308)  # an integer of 400 digits has no format

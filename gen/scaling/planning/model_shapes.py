@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from gen import counts, presets
 from gen.config import Model
 from gen.errors import UserError
+from gen.scaling.planning.plan_records import ProposedShape
 from gen.scaling.runs import conventions
 
 _MIN_WIDTH, _MIN_DEPTH = 24, 2  # of a model that is worth training
@@ -57,20 +58,26 @@ class NamedShape:
       return f"width {self.model.width} and depth {self.model.depth} are too small to train"
     return ""
 
-  def as_dict(self) -> dict[str, object]:
-    """Returns the shape as plain values for JSON."""
-    sizes = ("family", "width", "depth", "n_heads", "head_width", "feed_forward_width", "vocab")
-    return {
-      "preset": self.preset,
-      "preset_params": self.preset_params,
-      "of": self.of,
-      "near": 1 / _NEAR < self.preset_params / self.params < _NEAR,
-      "fault": self.fault,
-      "counting": self.counting,
-      "params": self.params,
-      "params_total": counts.count_parameters(self.model).total,
-      **{name.removeprefix("n_"): getattr(self.model, name) for name in sizes},
-    }
+  def proposal(self) -> ProposedShape:
+    """Returns the shape as a plan proposes it."""
+    model = self.model
+    return ProposedShape(
+      preset=self.preset,
+      preset_params=self.preset_params,
+      of=self.of,
+      near=1 / _NEAR < self.preset_params / self.params < _NEAR,
+      fault=self.fault,
+      counting=self.counting,
+      params=self.params,
+      params_total=counts.count_parameters(model).total,
+      family=model.family,
+      width=model.width,
+      depth=model.depth,
+      heads=model.n_heads,
+      head_width=model.head_width,
+      feed_forward_width=model.feed_forward_width,
+      vocab=model.vocab,
+    )
 
 
 def preset_families() -> list[str]:

@@ -11,7 +11,7 @@ N parameters, D tokens, C = k N D FLOPs.
 import dataclasses
 import math
 import statistics
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from gen.scaling.laws import newton, optimum
 from gen.scaling.laws.cost_model import CostModel
 from gen.scaling.laws.law import bounded_exp
 from gen.scaling.planning import budgets
+from gen.scaling.planning.plan_records import ChosenRun, NextRuns
 from gen.scaling.runs.runs_table import RunsTable
 
 _BUDGETS, _SIZES = 13, 41  # of the grid of candidates
@@ -73,11 +74,11 @@ def choose_runs(
   runs: int,
   *,
   cost: CostModel | float = 6.0,
-  now: tuple[float, float] | None = None,
+  now: Sequence[float] | None = None,
   level: float = 0.95,
   max_flops: float | None = None,
   until: float = 0.0,
-) -> dict[str, Any]:
+) -> NextRuns:
   """Returns the runs to add, in order, each with the interval of N* expected after it.
 
   Args:
@@ -91,10 +92,6 @@ def choose_runs(
     max_flops: the most FLOPs of one run; those of the study's largest if left out.
     until: stops once the standard deviation of ln N* is at most this.
 
-  Returns:
-    now, runs (N, D, flops, tokens_per_parameter, flops_so_far, interval, shrinks_to), grid_flops: what repeating the
-    study's whole grid until the last interval would cost, and share_of_grid.
-
   Raises:
     UserError: for invalid values, and for a study too small to estimate its scatter.
   """
@@ -107,7 +104,7 @@ def choose_runs(
   start = study_design(points, theta, flops, cost, now, level)
   best = bounded_exp(log_best_size(theta, flops, cost))
   options = candidate_runs(points, theta, cost, max_flops)
-  chosen: list[dict[str, Any]] = []
+  chosen: list[ChosenRun] = []
   left = np.full(len(options.params), _REPEATS)
   here, spent = start, 0.0
   while len(chosen) < runs and math.sqrt(here.variance) > until:
@@ -117,17 +114,28 @@ def choose_runs(
       break
     left[pick] -= 1
     here, spent = here.after(options.slopes_mp[pick]), spent + float(options.flops[pick])
-    chosen.append(_row(options, pick) | {"flops_so_far": spent} | _expected(here, start, best))
+    params, tokens = float(options.params[pick]), float(options.tokens[pick])
+    chosen.append(
+      ChosenRun(
+        N=params,
+        D=tokens,
+        tokens_per_parameter=tokens / params,
+        flops=float(options.flops[pick]),
+        flops_so_far=spent,
+        interval=_expected(here, best),
+        shrinks_to=math.sqrt(here.variance / start.variance) if start.variance > 0 else math.nan,
+      )
+    )
   again = start.variance / here.variance - 1  # so often the grid again: variance falls as 1 / (1 + times)
   grid = again * float(points.flops.sum())
-  return {
-    "flops": flops,
-    "now": _expected(start, start, best)["interval"],
-    "runs": chosen,
-    "noise": start.noise,
-    "grid_flops": grid,
-    "share_of_grid": spent / grid if grid > 0 else math.nan,
-  }
+  return NextRuns(
+    flops=flops,
+    now=_expected(start, best),
+    runs=tuple(chosen),
+    noise=start.noise,
+    grid_flops=grid,
+    share_of_grid=spent / grid if grid > 0 else math.nan,
+  )
 
 
 def study_design(
@@ -135,7 +143,7 @@ def study_design(
   theta: np.ndarray,
   flops: float,
   cost: CostModel | float,
-  now: tuple[float, float] | None = None,
+  now: Sequence[float] | None = None,
   level: float = 0.95,
 ) -> StudyDesign:
   """Returns the information of a study's runs on ln N* at a budget.
@@ -209,17 +217,7 @@ def _free(slopes: np.ndarray, theta: np.ndarray) -> np.ndarray:
   return np.concatenate([slopes[..., :3], slopes[..., 3:4] + slopes[..., 4:5]], -1)
 
 
-def _row(options: CandidateRuns, pick: int) -> dict[str, float]:
-  params, tokens = float(options.params[pick]), float(options.tokens[pick])
-  return {
-    "N": params,
-    "D": tokens,
-    "tokens_per_parameter": tokens / params,
-    "flops": float(options.flops[pick]),
-  }
-
-
-def _expected(here: StudyDesign, start: StudyDesign, best: float) -> dict[str, Any]:
-  half = here.scale * math.sqrt(here.variance)
-  shrinks = math.sqrt(here.variance / start.variance) if start.variance > 0 else math.nan
-  return {"interval": [best * bounded_exp(-half), best * bounded_exp(half)], "shrinks_to": shrinks}
+def _expected(design: StudyDesign, best: float) -> list[float]:
+  """Returns the interval of N* that a design gives."""
+  half = design.scale * math.sqrt(design.variance)
+  return [best * bounded_exp(-half), best * bounded_exp(half)]

@@ -7,7 +7,7 @@
     answer = plan.make_plan(fit.fit_parametric(params, tokens, loss), flops=1e21, inference_tokens=1e12)
     answer = plan.make_plan("besiroglu2024", params=70e9)           # how many tokens?
     answer = plan.make_plan("besiroglu2024", model="gpt-3")         # how far from the optimum is it?
-    answer["N"], answer["interval"]["N"]
+    answer.N, answer.interval["N"]
 
 C = k N D training FLOPs (k = 6 where nothing else is known), N parameters, D tokens, loss in nats per token.
 `gen.scaling.laws.law_batch` has the optima with inference, overtraining and repeated data, and `questions` the plans
@@ -17,15 +17,31 @@ for given sizes.
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict, Unpack
 
 import numpy as np
 
 from gen.errors import UserError
 from gen.scaling.laws import law_batch
+from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.laws.power_law_fit import PowerLawFit
 from gen.scaling.planning import budgets, model_shapes, next_runs, plan_warnings, questions
-from gen.scaling.planning.law_source import LawSource, make_source
-from gen.scaling.planning.questions import PlanQuestion
+from gen.scaling.planning.law_source import BudgetOptimum, LawSource, MeasuredValues, make_source
+from gen.scaling.planning.plan_records import (
+  BudgetRow,
+  InferencePlan,
+  Intervals,
+  LawAnswer,
+  LawDescription,
+  NextRuns,
+  OptimumDistance,
+  OvertrainedPlan,
+  Plan,
+  PlanQuestion,
+  ProposedShape,
+  RepetitionPlan,
+  RuleOfThumb,
+)
 
 PLACES = 10  # budgets of the table
 _BELOW, _ABOVE = 100.0, 10.0  # the table reaches from flops / 100 to 10 flops
@@ -68,16 +84,32 @@ class PlanOptions:
     return any(value is not None for value in (self.gpu, self.count, self.utilization, self.price_per_hour))
 
 
+class PlanKeywords(TypedDict, total=False):
+  """The fields of `PlanOptions`, which says what they mean."""
+
+  gpu: str | None
+  count: float | None
+  utilization: float | None
+  price_per_hour: float | None
+  family: str
+  vocab: int | None
+  inference_tokens: float | None
+  unique_tokens: float | None
+  overtrain: Sequence[float]
+  add: int
+  max_run_flops: float | None
+
+
 def make_plan(
-  law: Any,
+  law: str | ParametricLaw | PowerLawFit | LawSource,
   flops: float | None = None,
   *,
   params: float | None = None,
   tokens: float | None = None,
   model: str | None = None,
-  **options: Any,
-) -> dict[str, Any]:
-  """Returns a plan, as `experiments/plan.py` writes it.
+  **options: Unpack[PlanKeywords],
+) -> Plan:
+  """Returns a plan, which `experiments/plan.py` prints and writes.
 
   Given are one or two of flops, params and tokens; a model stands for its params and tokens.
 
@@ -89,80 +121,93 @@ def make_plan(
     model: a published model or a preset by name, which stands for its params and tokens.
     **options: of `PlanOptions`.
 
-  Returns:
-    N, D, tokens_per_parameter, loss, flops, hours, cost, interval (of each), shape, budget, law, table, question (what
-    was asked), rule_of_thumb, by_law, notes, beyond, and, where asked for, distance, inference, repetition, overtrain
-    and next; warnings. Hours are those of `budget.count` devices; `budget.device_given` says whether they were chosen.
-
   Raises:
     UserError: for invalid values, and for questions that the law does not answer.
   """
   known = law if isinstance(law, LawSource) else make_source(law)
   chosen = PlanOptions(**options)
   price = _price(chosen)
-  report = _answer_report(known, questions.read_question(known, flops, params, tokens, model), chosen, price)
-  report |= _extra_answers(known, report, chosen, price)
-  report["beyond"] = plan_warnings.times_beyond(known, report)
-  return report | {
-    "notes": plan_warnings.rule_notes(report),
-    "warnings": plan_warnings.plan_warnings(known, report),
-  }
+  question = questions.read_question(known, flops, params, tokens, model)
+  answered = _extra_answers(known, _answer_question(known, question, chosen, price), chosen, price)
+  answered = dataclasses.replace(answered, beyond=plan_warnings.times_beyond(known, answered))
+  return dataclasses.replace(
+    answered,
+    notes=tuple(plan_warnings.rule_notes(answered)),
+    warnings=tuple(plan_warnings.plan_warnings(known, answered)),
+  )
 
 
-def _answer_report(
-  known: LawSource, question: PlanQuestion, chosen: PlanOptions, price: "_Price"
-) -> dict[str, Any]:
+def _answer_question(known: LawSource, question: PlanQuestion, chosen: PlanOptions, price: "_Price") -> Plan:
   """Returns the answer to the question itself: the optimum, its budget and shape, and other laws' answers."""
-  answer, distance = _answer(known, question)
-  flops = float(answer["flops"])
-  best = _entry(answer, flops, price)
-  alone = (question.params, question.tokens) if distance is None else (None, None)
-  thumb = questions.rule_of_thumb(flops, *alone)
-  budget = budgets.describe_budget(flops, price.gpu, price.count, price.utilization)
-  report = {
-    "law": _describe_law(known),
-    "question": question._asdict(),
-    "budget": budget | {"device_given": chosen.device_given},
-    "flops": flops,
-    **best,
-    "rule_of_thumb": thumb | price.of(thumb["flops"]),
-    "by_law": [row | price.of(row["flops"]) for row in questions.side_by_side(known, flops, *alone)],
-    "shape": _shape(known, question.params or best["N"], chosen.family, chosen.vocab),
-    "table": budget_table(known, flops, price),
-  }
-  return report if distance is None else report | {"distance": distance}
+  answer, distance = _optimum(known, question)
+  flops = float(answer.flops)
+  best = price.row(answer, flops)
+  params, tokens = (question.params, question.tokens) if distance is None else (None, None)
+  thumb = questions.rule_of_thumb(flops, params, tokens)
+  return Plan(
+    law=_describe_law(known),
+    question=question,
+    budget=budgets.describe_budget(flops, price.gpu, price.count, price.utilization, chosen.device_given),
+    flops=flops,
+    N=best.N,
+    D=best.D,
+    tokens_per_parameter=best.tokens_per_parameter,
+    loss=best.loss,
+    hours=best.hours,
+    cost=best.cost,
+    interval=best.interval,
+    rule_of_thumb=RuleOfThumb(
+      thumb.N,
+      thumb.D,
+      thumb.flops,
+      thumb.tokens_per_parameter,
+      price.hours(thumb.flops),
+      price.cost(thumb.flops),
+    ),
+    by_law=tuple(
+      LawAnswer(
+        row.law,
+        row.N,
+        row.D,
+        row.flops,
+        row.ratio,
+        row.counting,
+        price.hours(row.flops),
+        price.cost(row.flops),
+      )
+      for row in questions.side_by_side(known, flops, params, tokens)
+    ),
+    shape=_shape(known, question.params or best.N, chosen.family, chosen.vocab),
+    table=tuple(budget_table(known, flops, price)),
+    beyond={},
+    distance=distance,
+  )
 
 
-def _extra_answers(
-  known: LawSource, report: dict[str, Any], chosen: PlanOptions, price: "_Price"
-) -> dict[str, Any]:
-  """Returns the answers that the options ask for: inference, repetition, overtraining and further runs."""
-  flops = report["flops"]
-  answers: dict[str, Any] = {}
+def _extra_answers(known: LawSource, answered: Plan, chosen: PlanOptions, price: "_Price") -> Plan:
+  """Returns the plan with the answers that options ask for: inference, repetition, overtraining, further runs."""
+  flops = answered.flops
   if chosen.inference_tokens is not None:
-    answers["inference"] = _inference(known, flops, chosen.inference_tokens, price)
+    inference = _inference(known, flops, chosen.inference_tokens, price)
+    answered = dataclasses.replace(answered, inference=inference)
   if chosen.unique_tokens is not None:
-    answers["repetition"] = _repetition(known, flops, chosen.unique_tokens)
+    repetition = _repetition(known, flops, chosen.unique_tokens)
+    answered = dataclasses.replace(answered, repetition=repetition)
   if len(chosen.overtrain):
-    answers["overtrain"] = [_overtrain(known, flops, factor, price) for factor in chosen.overtrain]
+    overtrain = tuple(_overtrain(known, flops, factor, price) for factor in chosen.overtrain)
+    answered = dataclasses.replace(answered, overtrain=overtrain)
   if chosen.add:
-    answers["next"] = _next(known, report, chosen.add, chosen.max_run_flops)
-  return answers
+    further = _next(known, answered, chosen.add, chosen.max_run_flops)
+    answered = dataclasses.replace(answered, next=further)
+  return answered
 
 
-def _describe_law(known: LawSource) -> dict[str, Any]:
-  return {
-    "name": known.name,
-    "source": known.source,
-    "columns": list(known.columns),
-    "counting": known.counting,
-    "k": known.k,
-    "intervals": known.how,
-    "level": None if math.isnan(known.level) else known.level,
-  }
+def _describe_law(known: LawSource) -> LawDescription:
+  level = None if math.isnan(known.level) else known.level
+  return LawDescription(known.name, known.source, known.columns, known.counting, known.k, known.how, level)
 
 
-def _answer(known: LawSource, question: PlanQuestion) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def _optimum(known: LawSource, question: PlanQuestion) -> tuple[BudgetOptimum, OptimumDistance | None]:
   """Returns the optimum for the question, and the distance of a given model from it."""
   if question.params is not None and question.tokens is not None:
     flops = float(known.cost.flops(question.params, question.tokens))
@@ -176,22 +221,20 @@ def _answer(known: LawSource, question: PlanQuestion) -> tuple[dict[str, Any], d
   return questions.optimum_at(known, question.flops), None
 
 
-def _shape(known: LawSource, params: float, family: str, vocab: int | None) -> dict[str, object]:
+def _shape(known: LawSource, params: float, family: str, vocab: int | None) -> ProposedShape:
   """Returns a shape with the study's vocabulary, scaled from the study's own models if N is near theirs."""
   study = known.models
   if study:
     vocab = vocab or next(iter(study.values())).vocab
     largest = max(known.runs.params) if known.runs is not None else 0.0
     study = study if params < _STUDY_REACH * largest else {}
-  return model_shapes.nearest_shape(params, family, known.counting, vocab, study).as_dict()
+  return model_shapes.nearest_shape(params, family, known.counting, vocab, study).proposal()
 
 
-def budget_table(
-  known: LawSource, flops: float, price: "_Price", places: int = PLACES
-) -> list[dict[str, Any]]:
+def budget_table(known: LawSource, flops: float, price: "_Price", places: int = PLACES) -> list[BudgetRow]:
   """Returns the optimum at budgets around one, each with hours and cost."""
   spread = np.geomspace(flops / _BELOW, flops * _ABOVE, places)
-  return [_entry(known.optimum(float(c)), float(c), price) | {"flops": float(c)} for c in spread]
+  return [price.row(known.optimum(float(c)), float(c)) for c in spread]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,9 +246,38 @@ class _Price:
   utilization: float
   per_hour: float | None
 
-  def of(self, flops: float) -> dict[str, float | None]:
-    hours = budgets.device_hours(flops, self.gpu, self.utilization)
-    return {"hours": hours / self.count, "cost": None if self.per_hour is None else hours * self.per_hour}
+  def hours(self, flops: float) -> float:
+    """Returns the wall time on all devices."""
+    return self._device_hours(flops) / self.count
+
+  def cost(self, flops: float) -> float | None:
+    """Returns the money; None without a price."""
+    return None if self.per_hour is None else self._device_hours(flops) * self.per_hour
+
+  def row(self, optimum: BudgetOptimum, flops: float) -> BudgetRow:
+    """Returns an optimum with its time and cost, which follow from C."""
+    interval = dict(optimum.interval)
+    if "ratio" in interval:
+      interval["tokens_per_parameter"] = interval.pop("ratio")
+    if interval:
+      ends = interval.get("flops", [flops, flops])
+      interval["hours"] = [self.hours(c) for c in ends]
+      costs = [cost for c in ends if (cost := self.cost(c)) is not None]
+      interval |= {"cost": costs} if costs else {}
+    loss = optimum.loss
+    return BudgetRow(
+      N=optimum.N,
+      D=optimum.D,
+      tokens_per_parameter=optimum.ratio,
+      loss=None if loss is None or math.isnan(loss) else loss,
+      hours=self.hours(flops),
+      cost=self.cost(flops),
+      interval=interval,
+      flops=flops,
+    )
+
+  def _device_hours(self, flops: float) -> float:
+    return budgets.device_hours(flops, self.gpu, self.utilization)
 
 
 def _price(chosen: PlanOptions) -> _Price:
@@ -222,70 +294,88 @@ def _price(chosen: PlanOptions) -> _Price:
   return _Price(gpu, count, utilization, chosen.price_per_hour)
 
 
-def _entry(answer: dict[str, Any], flops: float, price: _Price) -> dict[str, Any]:
-  """Returns an optimum with its time and cost, which follow from C."""
-  spent = price.of(flops)
-  interval = dict(answer["interval"])
-  if "ratio" in interval:
-    interval["tokens_per_parameter"] = interval.pop("ratio")
-  if interval:
-    ends = [price.of(c) for c in interval.get("flops", (flops, flops))]
-    interval |= {name: [end[name] for end in ends] for name, value in spent.items() if value is not None}
-  loss = answer.get("loss")
-  return {
-    "N": answer["N"],
-    "D": answer["D"],
-    "tokens_per_parameter": answer["ratio"],
-    "loss": None if loss is None or math.isnan(loss) else loss,
-    **spent,
-    "interval": interval,
-  }
-
-
-def _inference(known: LawSource, flops: float, tokens: float, price: _Price) -> dict[str, Any]:
+def _inference(known: LawSource, flops: float, tokens: float, price: _Price) -> InferencePlan:
   known.needs_surface("--inference_tokens")
   tokens = budgets.require_positive("inference_tokens", tokens)
-  optimum = known.measure(lambda rows_sp: law_batch.inference_optimum(rows_sp, flops, tokens, known.cost))
-  return {"tokens": tokens} | _renamed(optimum) | price.of(optimum["training_flops"])
+  best = known.measure(lambda rows_sp: law_batch.inference_optimum(rows_sp, flops, tokens, known.cost))
+  values, spent = best.values, best.values["training_flops"]
+  return InferencePlan(
+    tokens=tokens,
+    N=values["N"],
+    D=values["D"],
+    tokens_per_parameter=values["ratio"],
+    loss=values["loss"],
+    training_flops=spent,
+    inference_flops=values["inference_flops"],
+    total_flops=values["total_flops"],
+    saving=values["saving"],
+    interval=_intervals(best),
+    hours=price.hours(spent),
+    cost=price.cost(spent),
+  )
 
 
-def _repetition(known: LawSource, flops: float, tokens: float) -> dict[str, Any]:
+def _repetition(known: LawSource, flops: float, tokens: float) -> RepetitionPlan:
   known.needs_surface("--unique_tokens")
   tokens = budgets.require_positive("unique_tokens", tokens)
-  optimum = known.measure(lambda rows_sp: law_batch.repeated_optimum(rows_sp, flops, tokens, known.cost))
-  return {"unique_tokens": tokens} | _renamed(optimum)
+  best = known.measure(lambda rows_sp: law_batch.repeated_optimum(rows_sp, flops, tokens, known.cost))
+  values = best.values
+  return RepetitionPlan(
+    unique_tokens=tokens,
+    N=values["N"],
+    D=values["D"],
+    tokens_per_parameter=values["ratio"],
+    epochs=values["epochs"],
+    effective_D=values["effective_D"],
+    loss=values["loss"],
+    loss_rise=values["loss_rise"],
+    interval=_intervals(best),
+  )
 
 
-def _overtrain(known: LawSource, flops: float, factor: float, price: _Price) -> dict[str, Any]:
+def _overtrain(known: LawSource, flops: float, factor: float, price: _Price) -> OvertrainedPlan:
   known.needs_surface("--overtrain")
   factor = budgets.require_positive("overtrain", factor)
   model = known.measure(lambda rows_sp: law_batch.overtrained_model(rows_sp, flops, factor, known.cost))
-  possible = math.isfinite(model["training_flops"])
-  return {"factor": factor, "possible": possible} | _renamed(model) | price.of(model["training_flops"])
+  values, spent = model.values, model.values["training_flops"]
+  return OvertrainedPlan(
+    factor=factor,
+    possible=math.isfinite(spent),
+    N=values["N"],
+    D=values["D"],
+    tokens_per_parameter=values["ratio"],
+    training_flops=spent,
+    compute_factor=values["compute_factor"],
+    loss_at_equal_flops=values["loss_at_equal_flops"],
+    loss_rise=values["loss_rise"],
+    inference_factor=values["inference_factor"],
+    interval=_intervals(model),
+    hours=price.hours(spent),
+    cost=price.cost(spent),
+  )
 
 
-def _next(known: LawSource, report: dict[str, Any], add: int, max_flops: float | None) -> dict[str, Any]:
+def _next(known: LawSource, answered: Plan, add: int, max_flops: float | None) -> NextRuns:
   known.needs_surface("--next")
   if known.runs is None or known.rows_sp is None:
     raise UserError(
       f"--next adds runs to a study, but the law {known.name} has no runs; give --law=FILE of runs"
     )
-  pair = report["interval"].get("N")
   return next_runs.choose_runs(
     known.runs,
     known.rows_sp[0],
-    report["flops"],
+    answered.flops,
     add,
     cost=known.cost,
-    now=pair,
+    now=answered.interval.get("N"),
     level=known.level,
     max_flops=max_flops,
   )
 
 
-def _renamed(values: dict[str, Any]) -> dict[str, Any]:
-  interval = {_NAMES.get(name, name): pair for name, pair in values["interval"].items()}
-  return {_NAMES.get(name, name): value for name, value in values.items()} | {"interval": interval}
-
-
-_NAMES = {"ratio": "tokens_per_parameter"}
+def _intervals(measured: MeasuredValues) -> Intervals:
+  """Returns the intervals by the names of a plan."""
+  return {
+    "tokens_per_parameter" if name == "ratio" else name: interval
+    for name, interval in measured.interval.items()
+  }

@@ -13,7 +13,6 @@ a law at once. N parameters, D tokens, C training FLOPs, loss in nats per token;
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +20,8 @@ from gen import presets
 from gen.errors import UserError
 from gen.scaling.laws import law_batch
 from gen.scaling.planning import budgets, law_source, published, published_models
-from gen.scaling.planning.law_source import LawSource
+from gen.scaling.planning.law_source import BudgetOptimum, LawSource
+from gen.scaling.planning.plan_records import Intervals, NamedModel, OptimumDistance, PlanQuestion
 from gen.scaling.runs import conventions
 
 _SIZES = (1.0, 1e30)  # N and D that float64 and the shapes of models can hold
@@ -32,13 +32,26 @@ _LOSSES = ("loss", "loss_rise", "equal_loss_flops", "equal_loss_share", "equal_l
 _SMALLEST = 1e16  # FLOPs: published laws say nothing of runs below
 
 
-class PlanQuestion(NamedTuple):
-  """The question to a plan: C, N and D (None if not given), and the name of a model."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class RuleAnswer:
+  """N and D by 20 tokens per parameter, and C = 6 N D."""
 
-  flops: float | None = None
-  params: float | None = None
-  tokens: float | None = None
-  model: dict[str, Any] | None = None
+  N: float
+  D: float
+  flops: float
+  tokens_per_parameter: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NamedOptimum:
+  """The optimum of a law by name, and the convention in which it counts N."""
+
+  law: str
+  N: float
+  D: float
+  flops: float
+  ratio: float
+  counting: str
 
 
 def read_question(
@@ -49,14 +62,14 @@ def read_question(
   Raises:
     UserError: if nothing or too much is given, or a value is invalid.
   """
-  model: dict[str, Any] | None = None
+  model: NamedModel | None = None
   if model_name is not None:
     if params is not None:
       raise UserError(f"--model={model_name} gives the parameters; leave out --params")
     model = model_by_name(model_name, known.counting)
-    params = model["params"]
+    params = model.params
     if tokens is None and flops is None:
-      tokens = model["tokens"]
+      tokens = model.tokens
   amounts = {"flops": flops, "params": params, "tokens": tokens}
   for name, value in amounts.items():
     if value is not None:
@@ -82,8 +95,8 @@ def read_question(
   return PlanQuestion(flops, params, tokens, model)
 
 
-def model_by_name(name: str, counting: str) -> dict[str, Any]:
-  """Returns a model by name: name, params, tokens (None if unknown), counting of N, source, unconfirmed, family.
+def model_by_name(name: str, counting: str) -> NamedModel:
+  """Returns a published model or a preset by name.
 
   Args:
     name: of a published model or a preset.
@@ -93,15 +106,16 @@ def model_by_name(name: str, counting: str) -> dict[str, Any]:
     UserError: for an unknown name, with the nearest.
   """
   known, preset = published_models.find_model(name), _preset(name)
+  family = presets.get_model(preset).family if preset is not None else "decoder"
   if known is None and preset is None:
     raise published_models.unknown_model(name, presets.preset_names())
-  entry: dict[str, Any] = {"name": preset, "tokens": None, "source": "a preset of gen", "unconfirmed": ""}
-  if known is not None:
-    entry = dataclasses.asdict(known) | {"counting": "all"}
   if preset is not None and (known is None or counting != "all"):
-    entry["params"] = float(conventions.count_parameters(presets.get_model(preset), counting))
-    entry["counting"] = counting
-  return entry | {"family": presets.get_model(preset).family if preset is not None else "decoder"}
+    params = float(conventions.count_parameters(presets.get_model(preset), counting))
+    if known is None:
+      return NamedModel(preset, params, None, "a preset of gen", "", counting, family)
+    return NamedModel(known.name, params, known.tokens, known.source, known.unconfirmed, counting, family)
+  assert known is not None
+  return NamedModel(known.name, known.params, known.tokens, known.source, known.unconfirmed, "all", family)
 
 
 def _preset(name: str) -> str | None:
@@ -110,15 +124,15 @@ def _preset(name: str) -> str | None:
   return names.get(published_models.name_key(name))
 
 
-def optimum_at(known: LawSource, flops: float) -> dict[str, Any]:
-  """Returns N, D, ratio, flops and loss of the optimum at C, with intervals.
+def optimum_at(known: LawSource, flops: float) -> BudgetOptimum:
+  """Returns the optimum at C, with intervals.
 
   Raises:
     UserError: if the law has no optimum, or one that is no possible model.
   """
   with np.errstate(all="ignore"):
     sizes = known.optimum(flops)
-  n, d = sizes["N"], sizes["D"]
+  n, d = sizes.N, sizes.D
   if not (math.isfinite(n) and math.isfinite(d)):
     raise UserError(f"the law {known.name} has no optimum at {flops:.3g} FLOPs: an exponent is not positive")
   if not (_SIZES[0] <= n <= _SIZES[1] and _SIZES[0] <= d <= _SIZES[1]):
@@ -126,38 +140,35 @@ def optimum_at(known: LawSource, flops: float) -> dict[str, Any]:
       f"by the law {known.name} the optimum at {flops:.3g} FLOPs has {n:.3g} parameters and {d:.3g} tokens, which no "
       "model has; check its constants"
     )
-  return sizes | {"flops": flops}
+  return sizes
 
 
-def for_params(known: LawSource, params: float) -> dict[str, Any]:
-  """Returns N, D, ratio, flops and loss, with intervals, of the budget at which N is optimal."""
+def for_params(known: LawSource, params: float) -> BudgetOptimum:
+  """Returns the optimum, with intervals, at the budget at which N is optimal."""
   return _where(known, "N", params)
 
 
-def for_tokens(known: LawSource, tokens: float) -> dict[str, Any]:
-  """Returns N, D, ratio, flops and loss, with intervals, of the budget at which D is optimal."""
+def for_tokens(known: LawSource, tokens: float) -> BudgetOptimum:
+  """Returns the optimum, with intervals, at the budget at which D is optimal."""
   return _where(known, "D", tokens)
 
 
-def distance_from_optimum(known: LawSource, params: float, tokens: float) -> dict[str, Any]:
+def distance_from_optimum(known: LawSource, params: float, tokens: float) -> OptimumDistance:
   """Returns the distance of a model from the optimum at its own FLOPs.
 
   Args:
     known: the law; a law of the optimum alone gives sizes, but no losses.
     params: N.
     tokens: D.
-
-  Returns:
-    N, D, tokens_per_parameter, flops, params_over_optimum, tokens_over_optimum, loss, loss_rise over the optimum's,
-    equal_loss_flops at which the optimum has the same loss, equal_loss_share of the FLOPs, equal_loss_N and
-    equal_loss_D there, interval (of each).
   """
   flops = float(known.cost.flops(params, tokens))
-  sizes = {"N": params, "D": tokens, "tokens_per_parameter": tokens / params, "flops": flops}
   if known.rows_sp is None:
     best = optimum_at(known, flops)
-    none = dict.fromkeys(_LOSSES)
-    return sizes | _over(params, tokens, best) | none | {"interval": {}}
+    over = (params / best.N, tokens / best.D)
+    return OptimumDistance(
+      params, tokens, tokens / params, flops, *over, loss=None, loss_rise=None, equal_loss_flops=None,
+      equal_loss_share=None, equal_loss_N=None, equal_loss_D=None, interval={},
+    )  # fmt: skip
 
   def measured(rows_sp: np.ndarray) -> law_batch.BatchOptimum:
     best = law_batch.batch_optimum(rows_sp, flops, known.cost)
@@ -166,17 +177,25 @@ def distance_from_optimum(known: LawSource, params: float, tokens: float) -> dic
     # Rounding may put the root a little above C where the model is the optimum itself.
     equal = np.minimum(equal, flops)
     there = law_batch.batch_optimum(rows_sp, equal, known.cost)
-    distance = {"loss": loss, "loss_rise": loss - best["loss"], "equal_loss_flops": equal}
-    distance |= {"equal_loss_share": equal / flops, "equal_loss_N": there["N"], "equal_loss_D": there["D"]}
-    return _over(params, tokens, best) | distance
+    over = {"params_over_optimum": params / best["N"], "tokens_over_optimum": tokens / best["D"]}
+    losses = (loss, loss - best["loss"], equal, equal / flops, there["N"], there["D"])
+    return over | dict(zip(_LOSSES, losses, strict=True))
 
   with np.errstate(all="ignore"):
-    return sizes | known.measure(measured)
+    distance = known.measure(measured)
+  return OptimumDistance(
+    N=params,
+    D=tokens,
+    tokens_per_parameter=tokens / params,
+    flops=flops,
+    **distance.values,
+    interval=distance.interval,
+  )
 
 
 def side_by_side(
   known: LawSource, flops: float, params: float | None, tokens: float | None
-) -> list[dict[str, Any]]:
+) -> list[NamedOptimum]:
   """Returns the answers of every published law, the law of the plan first.
 
   Args:
@@ -191,22 +210,19 @@ def side_by_side(
   rows = []
   for law in laws:
     if params is not None:
-      law_answer = for_params(law, params)
+      best = for_params(law, params)
     elif tokens is not None:
-      law_answer = for_tokens(law, tokens)
+      best = for_tokens(law, tokens)
     else:
-      law_answer = law.optimum(flops) | {"flops": flops}
-    answer = {name: law_answer[name] for name in ("N", "D", "flops")}
-    rows.append(
-      {"law": law.name} | answer | {"tokens_per_parameter": law_answer["ratio"], "counting": law.counting}
-    )
+      best = law.optimum(flops)
+    rows.append(NamedOptimum(law.name, best.N, best.D, best.flops, best.ratio, law.counting))
   return rows
 
 
-def rule_of_thumb(flops: float, params: float | None = None, tokens: float | None = None) -> dict[str, float]:
+def rule_of_thumb(flops: float, params: float | None = None, tokens: float | None = None) -> RuleAnswer:
   """Returns N, D and C = 6 N D by 20 tokens per parameter, from whichever of them is given.
 
-  >>> rule_of_thumb(0, params=70e9)["D"]
+  >>> rule_of_thumb(0, params=70e9).D
   1400000000000.0
   """
   if params is not None:
@@ -216,14 +232,10 @@ def rule_of_thumb(flops: float, params: float | None = None, tokens: float | Non
   else:
     n = math.sqrt(flops / 6 / published.RULE)
     d = flops / 6 / n
-  return {"N": n, "D": d, "flops": conventions.six_nd(n, d), "tokens_per_parameter": published.RULE}
+  return RuleAnswer(n, d, conventions.six_nd(n, d), published.RULE)
 
 
-def _over(params: float, tokens: float, best: dict[str, Any]) -> dict[str, Any]:
-  return {"params_over_optimum": params / best["N"], "tokens_over_optimum": tokens / best["D"]}
-
-
-def _where(known: LawSource, name: str, wanted: float) -> dict[str, Any]:
+def _where(known: LawSource, name: str, wanted: float) -> BudgetOptimum:
   """Returns the optimum whose N or D has a value."""
   if known.rows_sp is None:
     return _on_frontier(known, name, wanted)
@@ -234,32 +246,33 @@ def _where(known: LawSource, name: str, wanted: float) -> dict[str, Any]:
     return law_batch.batch_optimum(rows_sp, flops_s, known.cost) | {"flops": flops_s}
 
   with np.errstate(all="ignore"):
-    return _checked(known, name, wanted, known.measure(measured))
+    best = known.measure(measured)
+  return _checked(known, name, wanted, BudgetOptimum(**best.values, interval=best.interval))
 
 
-def _on_frontier(known: LawSource, name: str, wanted: float) -> dict[str, Any]:
+def _on_frontier(known: LawSource, name: str, wanted: float) -> BudgetOptimum:
   """Returns the same of a law of the optimum alone; the interval of C is where the band of N or D holds the value."""
 
   def values(c_s: np.ndarray) -> np.ndarray:
-    return np.log([known.optimum(float(c))[name] for c in c_s])
+    return np.log([known.optimum(float(c)).size(name) for c in c_s])
 
   def ends(c_s: np.ndarray) -> np.ndarray:
-    pairs = [known.optimum(float(c))["interval"][name] for c in c_s]
+    pairs = [known.optimum(float(c)).interval[name] for c in c_s]
     # The higher end of the band holds the value at the lower C.
     return np.log(np.maximum([pairs[0][1], pairs[1][0]], 1e-300))
 
   flops = float(_root(values, np.array([math.log(wanted)]))[0])
   if not math.isfinite(flops):
-    return _checked(known, name, wanted, {"N": math.nan, "D": math.nan, "flops": math.nan})
-  point = known.optimum(flops) | {"flops": flops}
-  interval = {}
-  if "N" in point["interval"]:
+    return _checked(known, name, wanted, BudgetOptimum(math.nan, math.nan, math.nan, None, math.nan, {}))
+  point = known.optimum(flops)
+  interval: Intervals = {}
+  if "N" in point.interval:
     low, high = map(float, _root(ends, np.full(2, math.log(wanted))))
     partner = "D" if name == "N" else "N"
     sizes = [_other_size(known, name, wanted, c) for c in (low, high)]
     ratio = [size / wanted if name == "N" else wanted / size for size in sizes]
     interval = {"flops": [low, high], partner: sizes, "ratio": sorted(ratio)}
-  return _checked(known, name, wanted, point | {"interval": interval})
+  return _checked(known, name, wanted, dataclasses.replace(point, interval=interval))
 
 
 def _other_size(known: LawSource, name: str, size: float, flops: float) -> float:
@@ -272,15 +285,19 @@ def _params_at(known: LawSource, flops: float, tokens: float) -> float:
   return float(_root(lambda n_s: np.log(known.cost.flops(n_s, tokens)), np.array([math.log(flops)]))[0])
 
 
-def _checked(known: LawSource, name: str, wanted: float, answer: dict[str, Any]) -> dict[str, Any]:
-  sizes = (answer["N"], answer["D"])
-  if not (math.isfinite(answer["flops"]) and all(_SIZES[0] <= size <= _SIZES[1] for size in sizes)):
+def _checked(known: LawSource, name: str, wanted: float, answer: BudgetOptimum) -> BudgetOptimum:
+  """Returns the answer with the wanted N or D exactly, which has no interval; raises UserError without an answer."""
+  if not (
+    math.isfinite(answer.flops) and all(_SIZES[0] <= size <= _SIZES[1] for size in (answer.N, answer.D))
+  ):
     what = "parameters" if name == "N" else "tokens"
     raise UserError(
       f"by the law {known.name} {wanted:.3g} {what} are not optimal at any budget that a model can have"
     )
-  interval = {key: pair for key, pair in answer["interval"].items() if key != name}
-  return answer | {name: wanted, "interval": interval}
+  interval = {key: pair for key, pair in answer.interval.items() if key != name}
+  if name == "N":
+    return dataclasses.replace(answer, N=wanted, interval=interval)
+  return dataclasses.replace(answer, D=wanted, interval=interval)
 
 
 def _root(function: Callable[[np.ndarray], np.ndarray], wanted: np.ndarray) -> np.ndarray:

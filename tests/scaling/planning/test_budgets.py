@@ -45,10 +45,10 @@ def test_a_budget_is_read_in_any_unit(text, flops):
 
 def test_units_come_back():
   flops = budgets.flops_of_devices("h100", 64, 72, 0.4)
-  said = budgets.describe_budget(flops, "h100", 64, 0.4)
-  assert (said["hours"], said["device_hours"]) == (pytest.approx(72), pytest.approx(64 * 72))
-  assert budgets.flops_of_pf_days(said["pf_days"]) == pytest.approx(flops)
-  assert budgets.of_machine_minutes(said["machine_minutes"]) == pytest.approx(flops)
+  described = budgets.describe_budget(flops, "h100", 64, 0.4)
+  assert (described.hours, described.device_hours) == (pytest.approx(72), pytest.approx(64 * 72))
+  assert budgets.flops_of_pf_days(described.pf_days) == pytest.approx(flops)
+  assert budgets.of_machine_minutes(described.machine_minutes) == pytest.approx(flops)
 
 
 def test_minutes_of_this_machine_are_measured_once_and_quickly():

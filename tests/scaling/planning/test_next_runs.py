@@ -96,8 +96,8 @@ def test_on_a_hundred_studies_chosen_runs_do_what_a_second_grid_does_for_less():
     )
     as_twice = math.sqrt(next_runs.study_design(runs, theta, target, 6.0).variance / 2)
     found = next_runs.choose_runs(runs, theta, target, 90, until=as_twice)
-    shares.append(found["runs"][-1]["flops_so_far"] / runs.flops.sum())
-    more_n, more_d = ([one[name] for one in found["runs"]] for name in "ND")
+    shares.append(found.runs[-1].flops_so_far / runs.flops.sum())
+    more_n, more_d = ([getattr(run, name) for run in found.runs] for name in "ND")
     known = next_runs.study_design(runs, theta_of(law), target, 6.0)
     first = math.sqrt(known.variance) * noise / known.noise
     for _ in range(2):
@@ -117,13 +117,13 @@ def test_intervals_shrink_with_every_run_and_start_at_the_studys_own():
   )
   best = law.optimum(1e18)[0]
   found = next_runs.choose_runs(runs, theta_of(law), 1e18, 7, now=(best / 1.5, best * 1.5))
-  assert found["now"] == pytest.approx([best / 1.5, best * 1.5])
-  widths = [math.log(one["interval"][1] / one["interval"][0]) for one in found["runs"]]
+  assert found.now == pytest.approx([best / 1.5, best * 1.5])
+  widths = [math.log(run.interval[1] / run.interval[0]) for run in found.runs]
   assert len(widths) == 7 and all(np.diff(widths) < 0) and widths[0] < math.log(1.5**2)
-  assert found["runs"][-1]["flops_so_far"] == pytest.approx(sum(one["flops"] for one in found["runs"]))
-  assert max(one["flops"] for one in found["runs"]) <= runs.flops.max() * 1.0001
+  assert found.runs[-1].flops_so_far == pytest.approx(sum(run.flops for run in found.runs))
+  assert max(run.flops for run in found.runs) <= runs.flops.max() * 1.0001
   dear = next_runs.choose_runs(runs, theta_of(law), 1e18, 3, max_flops=1e13)
-  assert max(one["flops"] for one in dear["runs"]) <= 1e13
+  assert max(run.flops for run in dear.runs) <= 1e13
 
 
 @pytest.mark.parametrize(

@@ -43,23 +43,23 @@ def study(noise=0.004, budgets=(1e15, 4e15, 1.6e16, 6e16), sizes=6, seed=0):
   ],
 )
 def test_published_laws_give_their_papers_sizes(name, flops, params, within):
-  assert plan.make_plan(name, flops)["N"] == pytest.approx(params, rel=within)
+  assert pytest.approx(params, rel=within) == plan.make_plan(name, flops).N
 
 
 def test_every_published_law_has_a_plan():
   for name, one in published.LAWS.items():
     found = plan.make_plan(name, 1e21)
-    assert found["law"]["source"] == one.source and "arXiv" in one.source
-    assert 6 * found["N"] * found["D"] == pytest.approx(1e21)
-    assert found["interval"] == {} and len(found["table"]) == 10
+    assert found.law.source == one.source and "arXiv" in one.source
+    assert pytest.approx(1e21) == 6 * found.N * found.D
+    assert found.interval == {} and len(found.table) == 10
     assert plan_summary.plan_lines(found)
 
 
 def test_time_and_cost_of_a_cluster():
   found = plan.make_plan("hoffmann2022", 64 * 72 * 3600 * 989e12 * 0.4, count=64, price_per_hour=2.5)
-  assert found["hours"] == pytest.approx(72) and found["cost"] == pytest.approx(64 * 72 * 2.5)
-  row = found["table"][6]
-  assert row["hours"] == pytest.approx(72) and row["N"] == pytest.approx(found["N"])
+  assert found.hours == pytest.approx(72) and found.cost == pytest.approx(64 * 72 * 2.5)
+  row = found.table[6]
+  assert row.hours == pytest.approx(72) and pytest.approx(found.N) == row.N
   assert "11,520" in "\n".join(plan_summary.plan_lines(found))
 
 
@@ -71,23 +71,23 @@ def test_a_fitted_law_has_intervals_that_hold_the_estimate_and_the_truth():
     unique_tokens=1e9,
     overtrain=[2.0],
   )
-  assert set(found["interval"]) == {"N", "D", "tokens_per_parameter", "loss", "hours"}
+  assert set(found.interval) == {"N", "D", "tokens_per_parameter", "loss", "hours"}
   for name, truth in zip(("N", "D", "loss"), LAW.optimum(1e18), strict=True):
-    low, high = found["interval"][name]
-    assert low < found[name] < high and low < truth < high
-  for part in (found["inference"], found["repetition"], *found["overtrain"]):
-    low, high = part["interval"]["D"]
-    assert low < part["D"] < high
-  wide = plan.make_plan(fit.fit_parametric(study(0.02), bootstraps=200), 1e18)["interval"]["N"]
-  assert wide[1] / wide[0] > found["interval"]["N"][1] / found["interval"]["N"][0]
+    low, high = found.interval[name]
+    assert low < getattr(found, name) < high and low < truth < high
+  for part in (found.inference, found.repetition, *found.overtrain):
+    low, high = part.interval["D"]
+    assert low < part.D < high
+  wide = plan.make_plan(fit.fit_parametric(study(0.02), bootstraps=200), 1e18).interval["N"]
+  assert wide[1] / wide[0] > found.interval["N"][1] / found.interval["N"][0]
 
 
 def test_approach_2_plans_without_a_surface():
   known = law_source.make_source(fit.fit_isoflop(study(), bootstraps=100))
   found = plan.make_plan(known, 1e18)
-  assert found["N"] == pytest.approx(float(LAW.optimum(1e18)[0]), rel=0.2)
-  low, high = found["interval"]["tokens_per_parameter"]
-  assert low < found["tokens_per_parameter"] < high
+  assert pytest.approx(float(LAW.optimum(1e18)[0]), rel=0.2) == found.N
+  low, high = found.interval["tokens_per_parameter"]
+  assert low < found.tokens_per_parameter < high
   for option in ({"inference_tokens": 1e9}, {"unique_tokens": 1e9}, {"overtrain": [2.0]}):
     with pytest.raises(UserError, match="needs losses at other sizes"):
       plan.make_plan(known, 1e18, **option)
@@ -102,13 +102,13 @@ def test_files_give_the_law_of_their_runs_or_constants(tmp_path):
   (tmp_path / "runs.csv").write_text("\n".join(lines))
   known = law_source.read_source(tmp_path / "runs.csv", columns={"params": "N"}, bootstraps=20)
   law = fit.fit_parametric(runs, bootstraps=0).law
-  assert plan.make_plan(known, 1e18)["N"] == pytest.approx(float(law.optimum(1e18)[0]), rel=1e-6)
+  assert pytest.approx(float(law.optimum(1e18)[0]), rel=1e-6) == plan.make_plan(known, 1e18).N
   assert known.largest == pytest.approx(6e16)
   (tmp_path / "law.json").write_text('{"E": 0.9, "A": 120, "B": 350, "alpha": 0.36, "beta": 0.38, "k": 6}')
   constants = plan.make_plan(law_source.read_source(tmp_path / "law.json"), 1e18)
-  assert constants["N"] == pytest.approx(float(LAW.optimum(1e18)[0])) and constants["interval"] == {}
+  assert pytest.approx(float(LAW.optimum(1e18)[0])) == constants.N and constants.interval == {}
   (tmp_path / "line.json").write_text('{"a": 0.5, "N_coefficient": 0.1}')
-  assert plan.make_plan(law_source.read_source(tmp_path / "line.json"), 1e18)["N"] == pytest.approx(1e8)
+  assert pytest.approx(1e8) == plan.make_plan(law_source.read_source(tmp_path / "line.json"), 1e18).N
 
 
 FORMS = {
@@ -141,7 +141,7 @@ def test_the_content_of_a_file_decides_what_law_it_holds(tmp_path, name, form):
   text = FORMS[form](rows).encode()
   (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
   found = law_source.read_source(tmp_path / name, "isoflop", bootstraps=0)
-  assert found.optimum(1e18)["N"] == pytest.approx(wanted, rel=1e-9)
+  assert pytest.approx(wanted, rel=1e-9) == found.optimum(1e18).N
   assert found.columns[0] == "'n_params' is taken for N" and len(found.runs) == 24
 
 
@@ -150,7 +150,7 @@ def test_the_content_of_a_file_decides_what_law_it_holds(tmp_path, name, form):
 def test_constants_of_a_law_are_read_from_a_file_of_any_name(tmp_path, name, gap):
   content = f'{{"E": 0.9, "A": 120, "B": 350,{gap} "alpha": 0.36, "beta": 0.38}}\n'
   (tmp_path / name).write_bytes(gzip.compress(content.encode()))
-  found = law_source.read_source(tmp_path / name).optimum(1e18)["N"]
+  found = law_source.read_source(tmp_path / name).optimum(1e18).N
   assert found == pytest.approx(float(LAW.optimum(1e18)[0]))
 
 
@@ -193,19 +193,16 @@ def test_a_study_plans_shapes_of_its_own_kind_and_vocabulary(tmp_path):
     assert found.model.vocab == 260 and found.of == "the study" and not found.fault
     assert found.params == pytest.approx(params, rel=0.15)
   known = dataclasses.replace(law_source.make_source(LAW), models=models, runs=study())
-  assert plan.make_plan(known, 1e14)["shape"]["vocab"] == 260
-  assert (
-    plan.make_plan(known, 1e21)["shape"]["of"] == "presets"
-    and plan.make_plan(known, 1e21)["shape"]["vocab"] == 260
-  )
+  assert plan.make_plan(known, 1e14).shape.vocab == 260
+  assert plan.make_plan(known, 1e21).shape.of == "presets" and plan.make_plan(known, 1e21).shape.vocab == 260
 
 
 def test_a_head_of_a_foreign_vocabulary_is_not_proposed_for_a_small_model():
   found = plan.make_plan(LAW, 8e12)
-  assert found["shape"]["fault"] and any("--vocab" in said for said in found["warnings"])
+  assert found.shape.fault and any("--vocab" in said for said in found.warnings)
   assert "scaled to N" not in "\n".join(plan_summary.plan_lines(found))
   small = plan.make_plan(LAW, 8e12, vocab=256)
-  assert not small["shape"]["fault"] and small["shape"]["width"] >= 24 and small["shape"]["depth"] >= 2
+  assert not small.shape.fault and small.shape.width >= 24 and small.shape.depth >= 2
   assert "vocabulary 256" in "\n".join(plan_summary.plan_lines(small))
 
 
@@ -227,7 +224,7 @@ def test_time_of_this_machine_is_said_where_it_says_something():
 def test_times_and_costs_are_shown_for_devices_that_were_given(options, timed, priced):
   found = plan.make_plan("besiroglu2024", 3e22, **options)
   text = "\n".join(plan_summary.plan_lines(found))
-  assert found["budget"]["device_given"] == timed
+  assert found.budget.device_given == timed
   assert ("time  " in text, "-hours" in text) == (timed, timed)
   assert ("no device is given" in text) == (not timed)
   assert any(word in text for word in (" years", " days", " h\n")) == timed
@@ -239,7 +236,7 @@ def test_a_budget_of_this_machine_is_timed_on_it():
   assert (budget.device, budget.device_given, budget.hours) == ("this machine", True, 0.5)
   found = plan.make_plan(LAW, budget.flops, gpu=budget.device, utilization=budget.utilization)
   text = "\n".join(plan_summary.plan_lines(found))
-  assert found["hours"] == pytest.approx(0.5) and "30.0 min of this machine" in text and "h100" not in text
+  assert found.hours == pytest.approx(0.5) and "30.0 min of this machine" in text and "h100" not in text
   assert budgets.parse_words("30 min of this machine", device="a100").device == "a100"
 
 
@@ -254,11 +251,11 @@ def test_the_nearest_preset_is_the_nearest_in_logarithms():
 
 
 def test_what_the_law_cannot_carry_is_warned_of():
-  said = " ".join(plan.make_plan("hoffmann2022", 1e26, unique_tokens=1e10, overtrain=[50])["warnings"])
+  said = " ".join(plan.make_plan("hoffmann2022", 1e26, unique_tokens=1e10, overtrain=[50]).warnings)
   for words in ("times the largest budget", "epochs", "50 times smaller never reaches"):
     assert words in said
-  assert "far below" in plan.make_plan("besiroglu2024", 1e13)["warnings"][0]
-  assert any("of decoders" in said for said in plan.make_plan("besiroglu2024", model="bert-base")["warnings"])
+  assert "far below" in plan.make_plan("besiroglu2024", 1e13).warnings[0]
+  assert any("of decoders" in said for said in plan.make_plan("besiroglu2024", model="bert-base").warnings)
 
 
 @pytest.mark.parametrize(

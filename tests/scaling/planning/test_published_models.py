@@ -169,5 +169,5 @@ def test_case_hyphens_and_owners_do_not_matter():
 def test_a_value_without_confirmation_is_said():
   assert {name for name, one in MODELS.items() if one.unconfirmed} == {"palm-8b", "palm-62b"}
   for name in ("palm-62b", "palm-540b"):
-    warnings = plan.make_plan("besiroglu2024", model=name)["warnings"]
+    warnings = plan.make_plan("besiroglu2024", model=name).warnings
     assert any("tokens of palm-62b were not confirmed" in said for said in warnings) == (name == "palm-62b")

@@ -44,19 +44,19 @@ def least(name, flops):
 
 @pytest.mark.parametrize("flops", [1e19, 5.76e23, 1e26])
 def test_each_laws_optimum_is_that_of_a_search(flops):
-  rows = {row["law"]: row for row in plan.make_plan("besiroglu2024", flops)["by_law"]}
+  rows = {row.law: row for row in plan.make_plan("besiroglu2024", flops).by_law}
   assert set(rows) == set(published.LAWS)
   for name in SURFACES:
     n, d, _ = least(name, flops)
-    assert rows[name]["N"] == pytest.approx(n, rel=1e-5) and rows[name]["D"] == pytest.approx(d, rel=1e-5)
+    assert pytest.approx(n, rel=1e-5) == rows[name].N and pytest.approx(d, rel=1e-5) == rows[name].D
   for name, ((c1, n1), (c2, n2)) in LINES.items():
     slope = math.log(n2 / n1) / math.log(c2 / c1)
-    assert rows[name]["N"] == pytest.approx(n1 * (flops / c1) ** slope, rel=1e-9)
+    assert pytest.approx(n1 * (flops / c1) ** slope, rel=1e-9) == rows[name].N
 
 
 def test_at_gophers_budget_the_laws_are_as_far_apart_as_their_papers():
-  rows = {row["law"]: row for row in plan.make_plan("hoffmann2022", 5.76e23)["by_law"]}
-  ratios = {name: rows[name]["tokens_per_parameter"] for name in rows}
+  rows = {row.law: row for row in plan.make_plan("hoffmann2022", 5.76e23).by_law}
+  ratios = {name: rows[name].tokens_per_parameter for name in rows}
   assert ratios["hoffmann2022"] == pytest.approx(58.9, abs=0.05)
   assert ratios["besiroglu2024"] == pytest.approx(18.4, abs=0.05)
   assert ratios["hoffmann2022_approach1"] == pytest.approx(20.9, abs=0.05)
@@ -64,58 +64,58 @@ def test_at_gophers_budget_the_laws_are_as_far_apart_as_their_papers():
 
 def test_seventy_billion_parameters_want_1_4_trillion_tokens_by_the_rule():
   found = plan.make_plan("besiroglu2024", params=70e9)
-  assert found["rule_of_thumb"]["D"] == 1.4e12 and found["rule_of_thumb"]["flops"] == pytest.approx(5.88e23)
-  assert found["N"] == 70e9
-  for row in found["by_law"]:
-    assert row["N"] == 70e9
-    if row["law"] in SURFACES:
-      n, d, _ = least(row["law"], row["flops"])
-      assert (n, d) == (pytest.approx(70e9, rel=1e-5), pytest.approx(row["D"], rel=1e-5))
+  assert found.rule_of_thumb.D == 1.4e12 and found.rule_of_thumb.flops == pytest.approx(5.88e23)
+  assert found.N == 70e9
+  for row in found.by_law:
+    assert row.N == 70e9
+    if row.law in SURFACES:
+      n, d, _ = least(row.law, row.flops)
+      assert (n, d) == (pytest.approx(70e9, rel=1e-5), pytest.approx(row.D, rel=1e-5))
   text = "\n".join(plan_summary.plan_lines(found))
   assert "1.4 T" in text and "for 70 B parameters" in text and "hoffmann2022_approach1" in text
 
 
 def test_300_billion_tokens_want_15_billion_parameters_by_the_rule():
   found = plan.make_plan("muennighoff2023", tokens=300e9)
-  assert found["rule_of_thumb"]["N"] == 15e9 and found["D"] == 300e9
-  assert least("muennighoff2023", found["flops"])[1] == pytest.approx(300e9, rel=1e-5)
-  assert all(row["D"] == 300e9 for row in found["by_law"])
+  assert found.rule_of_thumb.N == 15e9 and found.D == 300e9
+  assert least("muennighoff2023", found.flops)[1] == pytest.approx(300e9, rel=1e-5)
+  assert all(row.D == 300e9 for row in found.by_law)
 
 
 def test_both_sizes_tell_the_distance_from_the_optimum():
   n, d = 175e9, 300e9
   found = plan.make_plan("besiroglu2024", params=n, tokens=d)
   best_n, best_d, best_loss = least("besiroglu2024", 6 * n * d)
-  part = found["distance"]
-  assert part["params_over_optimum"] == pytest.approx(n / best_n, rel=1e-5)
-  assert part["tokens_over_optimum"] == pytest.approx(d / best_d, rel=1e-5)
+  part = found.distance
+  assert part.params_over_optimum == pytest.approx(n / best_n, rel=1e-5)
+  assert part.tokens_over_optimum == pytest.approx(d / best_d, rel=1e-5)
   loss = loss_of("besiroglu2024", math.log(n), math.log(d))
-  assert part["loss"] == pytest.approx(loss, rel=1e-12)
-  assert part["loss_rise"] == pytest.approx(loss - best_loss, rel=1e-8)
+  assert part.loss == pytest.approx(loss, rel=1e-12)
+  assert part.loss_rise == pytest.approx(loss - best_loss, rel=1e-8)
   equal = optimize.brentq(
     lambda c: least("besiroglu2024", math.exp(c))[2] - loss, math.log(1e21), math.log(1e25)
   )
-  assert part["equal_loss_flops"] == pytest.approx(math.exp(equal), rel=1e-6)
-  assert 6 * part["equal_loss_N"] * part["equal_loss_D"] == pytest.approx(part["equal_loss_flops"])
-  assert (found["N"], found["flops"]) == (pytest.approx(best_n, rel=1e-5), 6 * n * d)
+  assert part.equal_loss_flops == pytest.approx(math.exp(equal), rel=1e-6)
+  assert 6 * part.equal_loss_N * part.equal_loss_D == pytest.approx(part.equal_loss_flops)
+  assert (found.N, found.flops) == (pytest.approx(best_n, rel=1e-5), 6 * n * d)
 
 
 def test_a_model_at_the_optimum_is_no_way_from_it():
   n, d, _ = (float(value) for value in published.get_law("besiroglu2024").law.optimum(1e22))
-  part = plan.make_plan("besiroglu2024", params=n, tokens=d)["distance"]
-  assert part["params_over_optimum"] == pytest.approx(1) and part["loss_rise"] == pytest.approx(0, abs=1e-12)
-  assert part["equal_loss_share"] == pytest.approx(1, abs=1e-6) and part["equal_loss_share"] <= 1
+  part = plan.make_plan("besiroglu2024", params=n, tokens=d).distance
+  assert part.params_over_optimum == pytest.approx(1) and part.loss_rise == pytest.approx(0, abs=1e-12)
+  assert part.equal_loss_share == pytest.approx(1, abs=1e-6) and part.equal_loss_share <= 1
 
 
 def test_a_budget_beside_one_size_gives_the_other():
   for known in ({"flops": 6e22, "params": 1e10}, {"flops": 6e22, "tokens": 1e12}):
-    part = plan.make_plan("hoffmann2022", **known)["distance"]
-    assert (part["N"], part["D"]) == (pytest.approx(1e10), pytest.approx(1e12))
+    part = plan.make_plan("hoffmann2022", **known).distance
+    assert (pytest.approx(1e10), pytest.approx(1e12)) == (part.N, part.D)
 
 
 def test_a_law_of_the_optimum_alone_answers_without_losses():
-  part = plan.make_plan("kaplan2020", params=7e9, tokens=1e12)["distance"]
-  assert part["loss"] is None and part["params_over_optimum"] < 1
+  part = plan.make_plan("kaplan2020", params=7e9, tokens=1e12).distance
+  assert part.loss is None and part.params_over_optimum < 1
   assert "does not say" in "\n".join(
     plan_summary.plan_lines(plan.make_plan("kaplan2020", params=7e9, tokens=1e12))
   )
@@ -145,29 +145,29 @@ def test_answers_from_runs_have_intervals_that_hold_the_truth(approach):
     size = 0 if name == "N" else 1
     grid = np.geomspace(1e12, 1e22, 20_001)
     flops = float(np.exp(np.interp(np.log(value), np.log(law.optimum(grid)[size]), np.log(grid))))
-    low, high = found["interval"][other]
-    assert found[name] == value and name not in found["interval"]
-    assert low < found[other] < high and low < law.optimum(flops)[1 - size] < high
-    low, high = found["interval"]["flops"]
+    low, high = found.interval[other]
+    assert getattr(found, name) == value and name not in found.interval
+    assert low < getattr(found, other) < high and low < law.optimum(flops)[1 - size] < high
+    low, high = found.interval["flops"]
     assert low < flops < high
-  assert found["interval"]["hours"][0] < found["hours"] < found["interval"]["hours"][1]
+  assert found.interval["hours"][0] < found.hours < found.interval["hours"][1]
 
 
 def test_a_plan_beyond_a_readers_own_runs_says_by_how_much():
   _, runs = study()
   known = law_source.source_of_runs(runs, bootstraps=20)
-  assert not any("beyond" in said for said in plan.make_plan(known, 5e16)["warnings"])
+  assert not any("beyond" in said for said in plan.make_plan(known, 5e16).warnings)
   found = plan.make_plan(known, 3e17)
-  assert found["beyond"]["flops"] == pytest.approx(3)
-  said = next(text for text in found["warnings"] if "beyond your runs" in text)
+  assert found.beyond["flops"] == pytest.approx(3)
+  said = next(text for text in found.warnings if "beyond your runs" in text)
   assert "3 times their largest budget" in said
 
 
 def test_a_law_that_contradicts_twenty_tokens_says_why_and_names_the_refit():
-  (note,) = plan.make_plan("hoffmann2022", 5.76e23)["notes"]
+  (note,) = plan.make_plan("hoffmann2022", 5.76e23).notes
   assert "58.9 tokens a parameter" in note and "besiroglu2024" in note and "stopped before" in note
-  assert plan.make_plan("besiroglu2024", 5.76e23)["notes"] == []
-  assert plan.make_plan("hoffmann2022", params=124e6)["notes"] == []
+  assert plan.make_plan("besiroglu2024", 5.76e23).notes == ()
+  assert plan.make_plan("hoffmann2022", params=124e6).notes == ()
   assert published.DEFAULT == "besiroglu2024"
 
 
@@ -184,8 +184,8 @@ def test_a_law_that_contradicts_twenty_tokens_says_why_and_names_the_refit():
 )
 def test_a_model_is_found_by_any_spelling(name, params, tokens):
   found = plan.make_plan("besiroglu2024", model=name)
-  assert (found["distance"]["N"], found["distance"]["D"]) == (params, tokens)
-  assert found["question"]["model"]["source"]
+  assert (params, tokens) == (found.distance.N, found.distance.D)
+  assert found.question.model.source
 
 
 def test_every_published_model_has_a_plan_and_its_own_name():
@@ -201,10 +201,10 @@ def test_every_published_model_has_a_plan_and_its_own_name():
 
 def test_a_preset_has_its_own_count_and_asks_for_tokens():
   found = plan.make_plan("besiroglu2024", model="gpt2")
-  assert found["N"] == 124_439_808 and "distance" not in found
+  assert found.N == 124_439_808 and found.distance is None
   counted = plan.make_plan("kaplan2020", model="gpt2-xl")
-  assert counted["N"] == questions.conventions.count_parameters(presets.get_model("gpt2-xl"), "non_embedding")
-  assert plan.make_plan("besiroglu2024", model="gpt2", tokens=1e10)["distance"]["D"] == 1e10
+  assert questions.conventions.count_parameters(presets.get_model("gpt2-xl"), "non_embedding") == counted.N
+  assert plan.make_plan("besiroglu2024", model="gpt2", tokens=1e10).distance.D == 1e10
 
 
 @pytest.mark.parametrize(
