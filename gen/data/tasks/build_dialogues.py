@@ -39,7 +39,8 @@ def build_dialogues(records: Sequence[Record], columns: Mapping[str, str], where
     if column not in records[0].values:
       raise UserError(f"{where}: no column {column!r}, which you named for {field}")
   renamed = {column: field for field, column in columns.items()}
-  placed, forms = [], {}
+  placed: list[Placed] = []
+  forms: dict[str, int] = {}
   for record in records:
     values = {renamed.get(name, name): value for name, value in record.values.items()}
     form, messages = _read_messages(record._replace(values=values))

@@ -26,7 +26,8 @@ def build_tagged(records: Sequence[Record], columns: Mapping[str, str], scheme: 
       f"tag_scheme is {scheme!r}; use one of {', '.join(tag_schemes.SCHEMES)}, or leave it empty"
     )
   if set(records[0].values) == {"tokens", "tags"}:
-    fields, notes = {"tokens": "tokens", "tags": "tags"}, []
+    fields = {"tokens": "tokens", "tags": "tags"}
+    notes: list[str] = []
   else:
     fields, notes = column_names.find_fields("tag", list(records[0].values), columns, where)
   sentences = [_read_sentence(record, fields) for record in records]

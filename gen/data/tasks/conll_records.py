@@ -91,4 +91,6 @@ def _read_sentences(opened: OpenText) -> tuple[list[tuple[str, list[Token]]], bo
     tokens.append((number, [field.strip() for field in fields]))
   if tokens:
     sentences.append((document, tokens))
+  if documents:  # what stands before the first mark is a document too
+    sentences = [(document or f"{opened.name}#0", tokens) for document, tokens in sentences]
   return sentences, bool(has_tabs)

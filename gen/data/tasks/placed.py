@@ -98,7 +98,7 @@ def read_list(record: Record, column: str, what: str) -> list[Any]:
     if not text.startswith("["):
       return text.split()
     value = json_reading.parse_json(text.replace("'", '"'), f"{record.where}: the {what}", list)
-  if hasattr(value, "tolist"):  # an array of TFDS
+  if value is not None and hasattr(value, "tolist"):  # an array of TFDS
     value = value.tolist()
   if not isinstance(value, Sequence) or isinstance(value, bytes):
     kind = json_reading.describe_kind(value)

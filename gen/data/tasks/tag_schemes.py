@@ -12,6 +12,7 @@
 Ramshaw and Marcus 1995; Tjong Kim Sang and Veenstra 1999 (cs/9907006).
 """
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -30,7 +31,8 @@ class Span(NamedTuple):
   end: int
 
 
-class Fault(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class TagFault:
   """A tag that its scheme does not allow there."""
 
   index: int
@@ -55,7 +57,7 @@ def has_spans(sequences: Sequence[Sequence[str]]) -> bool:
   return "" not in prefixes and prefixes != {OUTSIDE}
 
 
-def read_spans(tags: Sequence[str], scheme: str) -> tuple[list[Span], list[Fault]]:
+def read_spans(tags: Sequence[str], scheme: str) -> tuple[list[Span], list[TagFault]]:
   """Returns the spans of a sequence, and the tags that the scheme does not allow.
 
   A tag that is not allowed continues or opens a span as conlleval reads it, so spans are as complete as they can be.
@@ -65,11 +67,11 @@ def read_spans(tags: Sequence[str], scheme: str) -> tuple[list[Span], list[Fault
   """
   pairs = [split_tag(tag) for tag in tags]
   spans: list[Span] = []
-  faults: list[Fault] = []
+  faults: list[TagFault] = []
   begin = -1
   for index, (prefix, label) in enumerate(pairs):
     if prefix not in (OUTSIDE, *_PREFIXES[scheme]):
-      faults.append(Fault(index, f"the prefix of {tags[index]!r} is not one of {scheme}"))
+      faults.append(TagFault(index, f"the prefix of {tags[index]!r} is not one of {scheme}"))
     before = pairs[index - 1] if index else (OUTSIDE, "")
     after = pairs[index + 1] if index + 1 < len(pairs) else (OUTSIDE, "")
     if prefix == OUTSIDE:
@@ -78,7 +80,7 @@ def read_spans(tags: Sequence[str], scheme: str) -> tuple[list[Span], list[Fault
       begin = index
     reason = _find_fault(before, (prefix, label), after, scheme)
     if reason:
-      faults.append(Fault(index, f"{tags[index]!r} {reason}"))
+      faults.append(TagFault(index, f"{tags[index]!r} {reason}"))
     if _opens((prefix, label), after) or after[0] == OUTSIDE:
       spans.append(Span(label, begin, index))
   return spans, faults
