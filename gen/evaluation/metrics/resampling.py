@@ -100,4 +100,4 @@ def divide_or_zero(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray
   >>> divide_or_zero(np.array([1.0, 1.0]), np.array([2.0, 0.0]))
   array([0.5, 0. ])
   """
-  return np.divide_or_zero(numerator, denominator, out=np.zeros(np.shape(numerator)), where=denominator != 0)
+  return np.divide(numerator, denominator, out=np.zeros(np.shape(numerator)), where=denominator != 0)
