@@ -199,7 +199,7 @@ def _of_run(
     return pretrained, _reading(original, values, run.model, pretrained, meta.get("head", True))
   tokenizer = _tokenizer(folder, run, tokenizer_folder, report)
   _require(meta.get("tokenizer"), tokenizer, folder, tokenizer_folder)
-  return tokenizer, load_run(run, tokenizer)
+  return tokenizer, load_run(run, tokenizer)._replace(head=meta.get("head", True))
 
 
 def _tokenizer(folder: Path, run: Run, tokenizer_folder: Folder | None, report: Report | None) -> Tokenizer:
