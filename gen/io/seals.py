@@ -49,10 +49,6 @@ def without_seal(values: dict[str, Any], name: str) -> dict[str, Any]:
   """
   if SEAL not in values:
     return values
-  try:
-    seal = seal_of(values)
-  except RecursionError:  # JSON can be read a little deeper than it can be written
-    raise UserError(f"{name} is nested too deeply") from None
-  if values[SEAL] != seal:
+  if values[SEAL] != seal_of(values):
     raise UserError(f"{name} was changed after it was written: its values do not match its seal")
   return {key: value for key, value in values.items() if key != SEAL}

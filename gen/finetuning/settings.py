@@ -1,0 +1,188 @@
+"""What a fine-tuning is told: the task, the start, what is trained, for how long, and how examples become rows."""
+
+import dataclasses
+import hashlib
+import json
+
+from gen.config import Optimizer
+from gen.data.tasks.examples import TASKS
+from gen.errors import UserError
+from gen.io import typed_json
+
+FORMS = ("", "head", "text")
+LONG_POLICIES = ("", "error", "truncate", "windows")
+CLASS_WEIGHTS = ("none", "balanced")
+SELECTIONS = ("", "score", "loss")
+# Peak learning rates where none is given. A new head alone, and low-rank matrices, want larger steps than all weights.
+RATES = {"full": 5e-5, "last": 1e-4, "head": 1e-3, "lora": 5e-4}
+METHODS = tuple(RATES)
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneSettings:
+  """One fine-tuning; fields that are empty or 0 take the default that suits the task, the method or the model.
+
+  Attributes:
+    task: classify, tag, translate, summarize, answer or instruct.
+    start_from: folder of a run of gen, or of a Hugging Face checkpoint; FOLDER:STEP for a step of a run.
+    data: a file, a folder, a named set, or a packaged archive; see `gen.data.tasks.reading`.
+    columns: names of the data's columns, by gen's names.
+    limit: most training examples; 0 is all.
+    form: head (a new layer on the hidden states) or text (the answer is generated).
+    prompt: template of the text form, with the fields of the task's examples in braces.
+    method: full, head, last:N (layers) or lora.
+    rank: of LoRA's matrices.
+    alpha: LoRA's updates are scaled by alpha / rank.
+    targets: matrices that LoRA changes; empty: queries and values.
+    learning_rate: peak.
+    epochs: times that the training examples are read at most.
+    steps: at most; 0 is by epochs.
+    batch: rows of a step.
+    microbatches: parts of a batch whose gradients are added up.
+    warmup: fraction of the steps.
+    weight_decay: on matrices.
+    dropout: probability inside the model, and before a new head.
+    label_smoothing: share of the target spread over all tokens (text form).
+    class_weights: none, or balanced: each class weighs as much as any other.
+    max_length: most tokens of a row; 0 is the model's window, at most 512.
+    long: what happens to longer inputs: error, truncate, or windows.
+    stride: tokens that two windows share.
+    max_shapes: most padded lengths.
+    max_answer: most tokens of an answer: of a span, or generated.
+    evaluate_every: steps between two evaluations; 0 is once an epoch.
+    patience: evaluations without a better score after which training stops; 0 never stops early.
+    select: what the best step is chosen by: score or loss, on the development part.
+    development_examples: most examples that an evaluation generates answers for; 0 is all.
+    few_shot: examples in the prompt of the untrained model that is set beside; 0 for none.
+    prompted_examples: most test examples that the untrained model is asked.
+    checkpoint_seconds: seconds between two checkpoints.
+    seed: of the new head, the order of rows and dropout.
+  """
+
+  task: str
+  start_from: str
+  data: str
+  columns: dict[str, str] = dataclasses.field(default_factory=dict)
+  limit: int = 0
+  form: str = ""
+  prompt: str = ""
+  method: str = "full"
+  rank: int = 8
+  alpha: float = 16.0
+  targets: tuple[str, ...] = ()
+  learning_rate: float = 0.0
+  epochs: int = 3
+  steps: int = 0
+  batch: int = 32
+  microbatches: int = 1
+  warmup: float = 0.06
+  weight_decay: float = 0.01
+  dropout: float = 0.1
+  label_smoothing: float = 0.0
+  class_weights: str = "none"
+  max_length: int = 0
+  long: str = ""
+  stride: int = 64
+  max_shapes: int = 4
+  max_answer: int = 0
+  evaluate_every: int = 0
+  patience: int = 3
+  select: str = ""
+  development_examples: int = 200
+  few_shot: int = 4
+  prompted_examples: int = 100
+  checkpoint_seconds: float = 30.0
+  seed: int = 0
+
+  @property
+  def method_name(self) -> str:
+    """The method without its number of layers."""
+    return self.method.partition(":")[0]
+
+  @property
+  def layers(self) -> int:
+    """N of last:N; 0 for other methods."""
+    number = self.method.partition(":")[2]
+    return int(number) if number.isascii() and number.isdigit() else 0
+
+  @property
+  def optimizer(self) -> Optimizer:
+    """AdamW with BERT's settings: a linear warmup and decay, and gradients clipped at 1."""
+    return Optimizer(
+      peak_learning_rate=self.learning_rate or RATES[self.method_name],
+      schedule="linear",
+      warmup=self.warmup,
+      beta2=0.999,
+      weight_decay=self.weight_decay,
+      clip=1.0,
+      microbatches=self.microbatches,
+      label_smoothing=self.label_smoothing,
+    )
+
+  def check(self) -> None:
+    """Checks what can be checked without the model and the data.
+
+    Raises:
+      UserError: for a value that cannot be, with what to write instead.
+    """
+    choices = {
+      "task": TASKS, "form": FORMS, "long": LONG_POLICIES, "class_weights": CLASS_WEIGHTS, "select": SELECTIONS
+    }  # fmt: skip
+    for name, known in choices.items():
+      if getattr(self, name) not in known:
+        raise UserError(
+          f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(filter(None, known))}"
+        )
+    for name in ("start_from", "data"):
+      if not getattr(self, name):
+        raise UserError(f"{name} is missing; {_MISSING[name]}")
+    if self.method_name not in METHODS or (":" in self.method) != (self.method_name == "last"):
+      raise UserError(f"method is {self.method!r}; it must be full, head, last:N or lora")
+    if self.method_name == "last" and self.layers < 1:
+      raise UserError(f"method is {self.method!r}; write the number of layers, as in last:2")
+    for name, (low, high) in _RANGES.items():
+      if not low <= getattr(self, name) <= high:
+        raise UserError(f"{name} is {getattr(self, name)}; it must be from {low:g} to {high:g}")
+    if self.batch % self.microbatches:
+      raise UserError(
+        f"batch is {self.batch}, which {self.microbatches} microbatches do not divide; choose a multiple"
+      )
+    if self.class_weights != "none" and self.task not in ("classify", "tag"):
+      raise UserError(f"class_weights needs classes, which task {self.task} does not have; leave it out")
+
+  def identity(self) -> str:
+    """Returns 12 hex digits that identify what a fine-tuning computes."""
+    values = typed_json.encode_record(self)
+    values.pop("checkpoint_seconds")
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+_MISSING = {
+  "start_from": "give the folder of a run, or of a Hugging Face checkpoint",
+  "data": "give a file, or the name of a set",
+}
+_RANGES = {
+  "limit": (0, 2**31),
+  "rank": (1, 4096),
+  "alpha": (1e-6, 1e6),
+  "learning_rate": (0, 1e3),
+  "epochs": (1, 1e6),
+  "steps": (0, 2**31 - 1),
+  "batch": (1, 65_536),
+  "microbatches": (1, 65_536),
+  "warmup": (0, 0.99),
+  "weight_decay": (0, 1e3),
+  "dropout": (0, 0.99),
+  "label_smoothing": (0, 0.99),
+  "max_length": (0, 2**31 - 1),
+  "stride": (0, 2**31 - 1),
+  "max_shapes": (1, 64),
+  "max_answer": (0, 65_536),
+  "evaluate_every": (0, 2**31 - 1),
+  "patience": (0, 2**31 - 1),
+  "development_examples": (0, 2**31 - 1),
+  "few_shot": (0, 1_000),
+  "prompted_examples": (0, 2**31 - 1),
+  "checkpoint_seconds": (0, 1e9),
+  "seed": (0, 2**32 - 1),
+}

@@ -1,0 +1,152 @@
+"""A loaded model made ready for a task: its form, its head, what of it is trained, and its answers."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, cast
+
+import jax
+import numpy as np
+
+from gen.config import Model
+from gen.config.heads import HeadConfig
+from gen.data.tasks.examples import TaskData
+from gen.errors import UserError
+from gen.finetuning import forms, trained_part
+from gen.finetuning.classify_form import TaskPrediction
+from gen.finetuning.encoded_rows import EncodedRow
+from gen.finetuning.forms import HeadForm, TaskForm
+from gen.finetuning.settings import FinetuneSettings
+from gen.finetuning.span_form import SpanForm
+from gen.finetuning.text_form import TextForm
+from gen.finetuning.tuning_step import TuningPrograms
+from gen.generation.loaded_model import LoadedModel
+from gen.models import heads
+
+
+@dataclasses.dataclass
+class TaskModel:
+  """A model with the form and the head of a task.
+
+  Attributes:
+    loaded: the model before fine-tuning.
+    model: its config in training, with dropout.
+    head: its head; of kind none in the text form.
+    form: how examples become rows.
+    params: parameters with the new head.
+    settings: of the fine-tuning.
+  """
+
+  loaded: LoadedModel
+  model: Model
+  head: HeadConfig
+  form: TaskForm
+  params: Any
+  settings: FinetuneSettings
+
+  @property
+  def form_name(self) -> str:
+    """Head or text."""
+    return "text" if self.head.kind == "none" else "head"
+
+  def split(self) -> tuple[Any, Any]:
+    """Returns what is trained, and the frozen parameters."""
+    settings = self.settings
+    return trained_part.split_parameters(
+      self.params, self.model, self.head, settings.method_name, settings.layers
+    )
+
+  def predict(
+    self,
+    programs: TuningPrograms,
+    trained: Any,
+    frozen: Any,
+    lengths: Sequence[int],
+    examples: Sequence[Any],
+    what: str,
+  ) -> list[TaskPrediction]:
+    """Returns the answer to each example.
+
+    Args:
+      programs: the compiled functions.
+      trained: what is trained, at some step.
+      frozen: the other parameters.
+      lengths: padded lengths of training.
+      examples: of a part of the data.
+      what: its name, in errors.
+    """
+    if self.head.kind == "none":
+      return cast(TextForm, self.form).predict(programs.complete(trained, frozen), examples, what)
+    form = cast(HeadForm, self.form)
+    rows = form.rows(examples, what)
+    logits: list[Any] = [None] * len(rows)
+    for numbers, batch in forms.batches_of(rows, lengths, self.settings.batch, form.targets):
+      found = np.asarray(programs.logits(trained, frozen, batch))
+      for place, number in enumerate(numbers):
+        # Rows of one target have one vector of logits, others one a token.
+        logits[number] = found[place] if self.head.kind == "classify" else found[place, : rows[number].length]
+    return form.predictions(rows, logits, examples)
+
+  def mean_loss(
+    self,
+    programs: TuningPrograms,
+    trained: Any,
+    frozen: Any,
+    lengths: Sequence[int],
+    rows: Sequence[EncodedRow],
+  ) -> float:
+    """Returns the mean loss of rows, without dropout."""
+    sums = np.zeros(2)
+    for _, batch in forms.batches_of(rows, lengths, self.settings.batch, self.form.targets):
+      sums += np.array(programs.evaluate(trained, frozen, batch), np.float64)
+    return float(sums[0] / max(sums[1], 1e-9))
+
+  def tune_threshold(
+    self, predictions: Sequence[TaskPrediction], examples: Sequence[Any]
+  ) -> list[TaskPrediction]:
+    """Returns the predictions under the threshold of "no answer" that scores best on them, which is kept."""
+    if not isinstance(self.form, SpanForm):
+      return list(predictions)
+    return self.form.choose_threshold(predictions, examples)
+
+
+def open_task_model(loaded: LoadedModel, settings: FinetuneSettings, data: TaskData) -> TaskModel:
+  """Returns a model with the form and the head of a task.
+
+  Raises:
+    UserError: for a task that the model or the data do not fit.
+  """
+  check_data(data, settings)
+  name = forms.choose_form(loaded, settings, data)
+  model = (
+    loaded.model if loaded.model.recurrent else dataclasses.replace(loaded.model, dropout=settings.dropout)
+  )
+  if name == "text":
+    form: TaskForm = forms.make_text_form(loaded, settings, data)
+    return TaskModel(loaded, model, form.head, form, loaded.params, settings)
+  head = forms.make_head(loaded, settings, data)
+  form = cast(TaskForm, forms.make_head_form(loaded, head, settings, data))
+  # Stream 0 of the seed is the head's; stream 1 is dropout's.
+  key = jax.random.fold_in(jax.random.key(np.uint32(settings.seed)), 0)
+  params = heads.attach_head(loaded.params, loaded.model, head, key)
+  return TaskModel(loaded, model, head, form, params, settings)
+
+
+def check_data(data: TaskData, settings: FinetuneSettings) -> None:
+  """Checks that data can be trained on and scored.
+
+  Raises:
+    UserError: for data of another task, an empty part, or a single class.
+  """
+  if data.task != settings.task:
+    raise UserError(f"the data of {data.source} are of task {data.task}, not {settings.task}")
+  for name in ("train", "development", "test"):
+    if not getattr(data, name):
+      raise UserError(f"{data.source} has no {name} examples; give more data, or a file for that part")
+  if settings.task not in ("classify", "tag"):
+    return
+  if not data.labels:
+    raise UserError(f"{data.source} holds numbers, not classes; fine-tuning needs classes")
+  if len(data.labels) < 2:
+    raise UserError(
+      f"{data.source} has a single label, {data.labels[0]!r}, so there is nothing to learn; check the column of labels"
+    )

@@ -1,0 +1,96 @@
+"""What a method trains: all parameters, the head, the last layers and the head, or low-rank adapters and the head.
+
+The parameters are split into a trained and a frozen tree. Layers are stacked along a first axis, so of a stack whose
+last N layers are trained, the frozen tree has the first ones and the trained tree the last.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gen.config import Model
+from gen.config.heads import HeadConfig
+from gen.errors import UserError
+
+PARAMETERS = "params"  # in the tree of what is trained, beside adapters
+_LAYERS = "layers"
+Tree = Mapping[str, Any]
+
+
+def split_parameters(
+  params: Tree, model: Model, head: HeadConfig, method: str, layers: int = 0
+) -> tuple[Any, Any]:
+  """Returns the trained part of parameters, and the frozen part.
+
+  Args:
+    params: of the model with its head.
+    model: its config.
+    head: its head.
+    method: full, head, last or lora.
+    layers: of last.
+
+  Raises:
+    UserError: for a method that leaves nothing to train, or more layers than there are.
+  """
+  new = head.kind != "none"
+  if method == "full":
+    return {PARAMETERS: dict(params)}, {}
+  if method == "head" and not new:
+    raise UserError("method=head needs form=head, which has a new head; choose full, last:N or lora")
+  if method == "last" and not 1 <= layers <= model.target_depth:
+    raise UserError(
+      f"method=last:{layers} names more layers than the model's {model.target_depth}; choose at most those, or full"
+    )
+  names = ("head", "pool") if new else ("head",) if method == "last" else ()
+  # Of a model of two stacks these are layers of the one that predicts.
+  own = {name: params[name] for name in names if name in params}
+  rest = {name: value for name, value in params.items() if name not in own}
+  if method != "last":
+    return {PARAMETERS: own}, rest
+  last, first = _cut(rest["target"], layers)
+  return {PARAMETERS: own | {"target": last}}, rest | {"target": first}
+
+
+def _cut(tree: Tree, layers: int, inside: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Returns the last layers of a stack with the norm after it, and all else."""
+  last: dict[str, Any] = {}
+  first: dict[str, Any] = {}
+  for name, value in tree.items():
+    if not inside and name == "stack":
+      tail, begin = {}, {}
+      for part, below in value.items():
+        if part == _LAYERS:
+          tail[part] = jax.tree.map(lambda leaf: leaf[-layers:], below)
+          begin[part] = jax.tree.map(lambda leaf: leaf[:-layers], below)
+        else:
+          tail[part] = below
+      last[name], first[name] = tail, begin
+    else:
+      first[name] = value
+  return last, first
+
+
+def complete_parameters(trained: Tree, frozen: Tree, adapt: Callable[[Any, Any], Any] | None = None) -> Any:
+  """Returns the parameters of the complete model; the inverse of `split_parameters`.
+
+  Args:
+    trained: what is trained.
+    frozen: the other parameters.
+    adapt: applies trained adapters to parameters; None without.
+  """
+  params = _merged(frozen, trained[PARAMETERS])
+  return params if adapt is None else adapt(params, trained["adapters"])
+
+
+def _merged(first: Tree, second: Tree) -> dict[str, Any]:
+  merged = dict(first)
+  for name, value in second.items():
+    if name not in merged:
+      merged[name] = value
+    elif isinstance(value, Mapping):
+      merged[name] = _merged(merged[name], value)
+    else:
+      merged[name] = jnp.concatenate([merged[name], value])
+  return merged

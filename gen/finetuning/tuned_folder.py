@@ -1,0 +1,68 @@
+"""A fine-tuned model as the folder of a run, with the tokenizer and the files of the model that it started from."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from gen.config import Data, Run, user_sources
+from gen.errors import UserError
+from gen.finetuning.task_model import TaskModel
+from gen.interop import generation_config, pretrained
+from gen.interop.runs import KEPT, TOKENIZER_FILES
+from gen.io import checksums, json_reading
+from gen.training import headed_checkpoint, run_folder, start_source
+from gen.training.headed_checkpoint import HeadedParameters
+from gen.training.run_folder import TOKENIZER
+
+
+def write_model(workdir: Path, model: TaskModel, params: Any, step: int) -> None:
+  """Writes a fine-tuned model into its folder.
+
+  Args:
+    workdir: the folder.
+    model: the model that was fine-tuned.
+    params: its parameters after that, adapters merged.
+    step: of the checkpoint.
+
+  Raises:
+    UserError: if the folder cannot be written.
+  """
+  settings = model.settings
+  source, _ = start_source.split_step(settings.start_from)
+  foreign = "model_type" in json_reading.read_json(source / run_folder.CONFIG)
+  data = Data() if foreign else run_folder.saved_run(source).data
+  run = user_sources.with_sources(
+    Run(
+      name=workdir.name,
+      seed=settings.seed,
+      model=model.loaded.model,
+      data=data,
+      optimizer=settings.optimizer,
+      steps=step,
+    )
+  )
+  try:
+    _copy_files(source, workdir, foreign)
+  except OSError as error:
+    raise UserError(f"{workdir} cannot be written: {error.strerror}") from error
+  headed = HeadedParameters(model.loaded.model, model.head, params)
+  meta = {
+    "tokenizer": model.loaded.tokenizer.hash,
+    "head": model.loaded.reading.head,
+    "fine_tuned_from": settings.start_from,
+  }
+  headed_checkpoint.save_headed(workdir, run, step, headed, model.loaded.params, meta)
+
+
+def _copy_files(source: Path, workdir: Path, foreign: bool) -> None:
+  """Copies what gives the ids their meaning: of a Hugging Face folder, its config and the files of its tokenizer."""
+  if not foreign:
+    for name in (TOKENIZER, KEPT):
+      if (source / name).is_dir():
+        shutil.copytree(source / name, workdir / name, dirs_exist_ok=True)
+    return
+  (workdir / KEPT).mkdir(parents=True, exist_ok=True)
+  for name in (pretrained.CONFIG, generation_config.NAME, *TOKENIZER_FILES):
+    if (source / name).is_file():
+      shutil.copyfile(source / name, workdir / KEPT / name)
+  checksums.seal_folder(workdir / KEPT)

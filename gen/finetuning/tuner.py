@@ -1,0 +1,277 @@
+"""The loop of a fine-tuning: steps, evaluations on the development part, early stopping, checkpoints, the best step.
+
+A checkpoint is everything that the loop needs: what is trained, the optimizer's state, the step, the random key, and in
+its meta the best score so far and the evaluations since. Batches are a function of (seed, step). So a fine-tuning that
+was stopped or killed ends with the same bits as one that was not.
+"""
+
+import collections
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen.errors import UserError
+from gen.finetuning import encoded_rows, length_batches
+from gen.finetuning.encoded_rows import EncodedRow
+from gen.finetuning.settings import FinetuneSettings
+from gen.finetuning.tuning_step import TuningPrograms
+from gen.io import json_reading
+from gen.optimizers import learning_rate, schedule_params
+from gen.training.checkpoints import Checkpoints
+from gen.training.hooks import RunHooks, RunStopped
+from gen.training.journal import Journal
+from gen.training.step import TrainState
+
+ROWS_PER_RUN = 50  # journal rows of the training loss
+MAX_SKIPPED = 20  # steps whose gradient is not finite, after which training ends
+BEST = "cost"  # number of a checkpoint's meta by which the best one is kept: the lowest
+
+
+@dataclasses.dataclass
+class TuningProgress:
+  """What a checkpoint's meta holds beside the state.
+
+  Attributes:
+    best: the best score so far, higher is better; None before the first evaluation.
+    best_step: step of it.
+    waited: evaluations since.
+    seconds: inside steps.
+    loss: sum of the training loss since the last row.
+    weight: its weight.
+  """
+
+  best: float | None = None
+  best_step: int = 0
+  waited: int = 0
+  seconds: float = 0.0
+  loss: float = 0.0
+  weight: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class TuningOutcome:
+  """A fine-tuning after its last step.
+
+  Attributes:
+    trained: what was trained, at the best step.
+    step: steps done.
+    steps: steps planned.
+    best: the best score on the development part.
+    best_step: the step that it was reached at.
+    seconds: inside steps.
+    padded_tokens: tokens of an epoch with padding.
+    tokens: tokens of an epoch without.
+  """
+
+  trained: Any
+  step: int
+  steps: int
+  best: float
+  best_step: int
+  seconds: float
+  padded_tokens: int
+  tokens: int
+
+
+class Tuner:
+  """A fine-tuning in progress."""
+
+  def __init__(
+    self,
+    programs: TuningPrograms,
+    trained: Any,
+    frozen: Any,
+    rows: Sequence[EncodedRow],
+    targets: int,
+    settings: FinetuneSettings,
+    evaluate: Callable[[Any], float],
+    identity: dict[str, str],
+  ) -> None:
+    """Plans the batches.
+
+    Args:
+      programs: the compiled functions.
+      trained: what is trained, before the first step.
+      frozen: the other parameters.
+      rows: training rows.
+      targets: targets of a row, 0 for one a token.
+      settings: batch, epochs, schedule, patience and seed.
+      evaluate: from what is trained to a score on the development part, higher is better.
+      identity: hashes that a checkpoint must agree with.
+    """
+    self._programs, self._frozen, self._rows, self._settings = programs, frozen, rows, settings
+    self._evaluate, self._identity = evaluate, identity
+    self.order = length_batches.LengthBatches(
+      [row.length for row in rows], settings.batch, settings.seed, settings.max_shapes
+    )
+    self._shapes = encoded_rows.padded_shapes(rows, self.order.lengths, targets)
+    self.steps = settings.steps or settings.epochs * self.order.steps_per_epoch
+    self._every = settings.evaluate_every or min(self.order.steps_per_epoch, self.steps)
+    self._schedule = schedule_params(settings.optimizer, self.steps)
+    self._log_every = max(1, self.steps // ROWS_PER_RUN)
+    self._progress, self._evaluated = TuningProgress(), 0.0
+    self._clock, self._paces = time.monotonic(), collections.deque[float](maxlen=9)
+    key = jax.random.key_data(jax.random.fold_in(jax.random.key(np.uint32(settings.seed)), 1))
+    # A copy, because the step is given the state's buffers, and writes over them.
+    trained = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), trained)
+    self._state = TrainState(jnp.int32(0), trained, programs.initialize(trained), jnp.int32(0), key)
+
+  def run(self, workdir: Path, journal: Journal, hooks: RunHooks) -> TuningOutcome:
+    """Trains to the last step or until the score no longer rises, and returns the best step.
+
+    Args:
+      workdir: folder of the checkpoints, in which it resumes.
+      journal: receives a row for each part of the training, and for each evaluation.
+      hooks: observe it and may stop it.
+
+    Raises:
+      UserError: for a checkpoint of another fine-tuning, or too many gradients that are not finite.
+      RunStopped: after saving, if the hooks ask for it.
+    """
+    with Checkpoints(
+      workdir, keep=1, keep_best=BEST, report=lambda line: hooks.progress(_note(line))
+    ) as checkpoints:
+      self._restore(checkpoints, journal, hooks)
+      done, saved = int(self._state.step), time.monotonic()
+      first, self._clock = done, saved
+      pending: list[Any] = []
+      while done < self.steps and not self._is_over():
+        batch = self._batch(done)
+        begun = time.perf_counter()
+        self._state, sums = self._programs.train(self._state, self._frozen, batch, self._schedule)
+        pending.append(sums)
+        done += 1
+        ends_row = done % self._log_every == 0 or done == self.steps
+        evaluates = done % self._every == 0 or done == self.steps
+        # Reading a sum waits for its step, so sums are read where a row or a save needs them.
+        due = time.monotonic() - saved >= self._settings.checkpoint_seconds
+        if ends_row or evaluates or due or len(pending) >= 8:
+          self._add(pending)
+        self._progress.seconds += time.perf_counter() - begun
+        if ends_row:
+          self._log(done, first, journal, hooks)
+        if evaluates:
+          self._score(done, journal, hooks)
+        stop = hooks.stop()
+        if evaluates or due or stop:
+          self._add(pending)
+          self._save(checkpoints, done, journal, evaluates)
+          saved = time.monotonic()
+        if stop and done < self.steps and not self._is_over():
+          checkpoints.wait()
+          raise RunStopped(f"stopped after step {done:,} of {self.steps:,}; saved in {workdir}")
+      checkpoints.wait()
+      return self._outcome(checkpoints, done)
+
+  def _is_over(self) -> bool:
+    patience = self._settings.patience
+    return bool(patience) and self._progress.waited >= patience
+
+  def _batch(self, step: int) -> Any:
+    numbers, bucket = self.order.at(step)
+    rows = [self._rows[number] for number in numbers]
+    return encoded_rows.stack_rows(rows, self._settings.batch, self._shapes[bucket])
+
+  def _add(self, pending: list[Any]) -> None:
+    for sums in pending:
+      self._progress.loss += float(sums.loss)
+      self._progress.weight += float(sums.weight)
+    pending.clear()
+
+  def _log(self, done: int, first: int, journal: Journal, hooks: RunHooks) -> None:
+    progress, settings = self._progress, self._settings
+    skipped = int(self._state.skipped)
+    # The median of the last rows is not that of steps that compiled.
+    self._paces.append((time.monotonic() - self._clock) / min(self._log_every, done - first))
+    evaluations = -(-(self.steps - done) // self._every)
+    left = float(np.median(self._paces)) * (self.steps - done) + evaluations * self._evaluated
+    row = {
+      "kind": "train", "step": done, "steps": self.steps, "epoch": done / self.order.steps_per_epoch,
+      "loss": progress.loss / progress.weight if progress.weight else math.nan,
+      "learning_rate": float(learning_rate(settings.optimizer.schedule, done - 1, self._schedule)),
+      "skipped": skipped, "seconds_left": left,
+    }  # fmt: skip
+    progress.loss = progress.weight = 0.0
+    journal.append({name: value for name, value in row.items() if name != "seconds_left"})
+    hooks.progress(row)
+    self._clock = time.monotonic()
+    if skipped > MAX_SKIPPED:
+      raise UserError(
+        f"the gradient of {skipped} steps was not finite by step {done:,}; lower the learning rate "
+        f"({settings.optimizer.peak_learning_rate:g})"
+      )
+
+  def _score(self, done: int, journal: Journal, hooks: RunHooks) -> None:
+    begun = time.monotonic()
+    score, progress = self._evaluate(self._state.params), self._progress
+    self._evaluated = time.monotonic() - begun
+    if progress.best is None or score > progress.best:
+      progress.best, progress.best_step, progress.waited = score, done, 0
+    else:
+      progress.waited += 1
+    row = {
+      "kind": "evaluation",
+      "step": done,
+      "score": score,
+      "best": progress.best,
+      "best_step": progress.best_step,
+    }
+    journal.append(row)
+    hooks.progress(row)
+    self._clock = time.monotonic()
+
+  def _save(self, checkpoints: Checkpoints, done: int, journal: Journal, evaluated: bool) -> None:
+    progress = self._progress
+    meta = {"identity": self._identity, "progress": dataclasses.asdict(progress), "journal": journal.mark()}
+    if evaluated and progress.best_step == done and progress.best is not None:
+      meta[BEST] = -progress.best
+    checkpoints.save(done, self._state, meta)
+
+  def _restore(self, checkpoints: Checkpoints, journal: Journal, hooks: RunHooks) -> None:
+    if checkpoints.latest() is None:
+      journal.rewind(0)
+      return
+
+    def accept(meta: dict[str, Any]) -> None:
+      if meta.get("identity") != self._identity:
+        raise UserError(
+          f"{checkpoints.folder} holds a fine-tuning of other settings, data or parameters; choose another --workdir"
+        )
+
+    self._state, meta = checkpoints.restore(self._state, fall_back=True, accept=accept)
+    values = json_reading.require_field(
+      meta, "progress", dict, f"the meta of a checkpoint in {checkpoints.folder}"
+    )
+    self._progress = TuningProgress(**values)
+    journal.rewind(int(self._state.step))
+    hooks.progress({"kind": "resume", "step": int(self._state.step)})
+
+  def _outcome(self, checkpoints: Checkpoints, done: int) -> TuningOutcome:
+    """Returns the best step, read back from its checkpoint where it is not the last."""
+    progress, trained = self._progress, self._state.params
+    if progress.best is None:
+      raise UserError("no step was evaluated; train for at least one step")
+    if progress.best_step != done:
+      trained = checkpoints.restore_parameters(trained, progress.best_step)
+    tokens = sum(row.length for row in self._rows)
+    return TuningOutcome(
+      trained,
+      done,
+      self.steps,
+      progress.best,
+      progress.best_step,
+      progress.seconds,
+      self.order.padded_tokens,
+      tokens,
+    )
+
+
+def _note(line: str) -> dict[str, Any]:
+  return {"kind": "note", "text": line}

@@ -1,0 +1,86 @@
+"""What a fine-tuning prints: lines of progress, and the table of its scores."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gen.evaluation.metrics.score import Score
+from gen.finetuning.finetune import FinetuneResult
+from gen.io.quantities import format_seconds
+
+
+def progress_line(row: dict[str, Any]) -> str | None:
+  """Returns the line of a row of progress, or None for one without."""
+  if row["kind"] == "train":
+    skipped = f"  {row['skipped']} skipped" if row["skipped"] else ""
+    return (
+      f"step {row['step']:>6,}/{row['steps']:,}  epoch {row['epoch']:.2f}  loss {row['loss']:.4f}  "
+      f"rate {row['learning_rate']:.2e}{skipped}  {format_seconds(row['seconds_left'])} left"
+    )
+  if row["kind"] == "evaluation":
+    best = (
+      "best so far"
+      if row["best_step"] == row["step"]
+      else f"best {row['best']:.4f} at step {row['best_step']:,}"
+    )
+    return f"step {row['step']:>6,}  development {row['score']:.4f}, {best}"
+  if row["kind"] == "resume":
+    return f"resumes after step {row['step']:,}"
+  return str(row["text"]) if row["kind"] == "note" else None
+
+
+def score_lines(result: FinetuneResult) -> list[str]:
+  """Returns the table of the scores, each with its 95 % interval, and sentences on how they were reached."""
+  prompted = [
+    (f"prompted, {count} example{'' if count == '1' else 's'}", score)
+    for count, score in result.prompted.items()
+  ]
+  rows = [("fine-tuned", result.score), *prompted, ("baseline", result.baseline)]
+  lines = [f"{'':>22}  {result.score.name:>10}  95 % interval", *map(_row, rows)]
+  others = ", ".join(
+    f"{name} {value:.4f}" for name, value in result.score.values.items() if name != result.score.name
+  )
+  lines.append("")
+  if others:
+    lines.append(f"also: {others}")
+  if result.score.signature:
+    lines.append(f"signature: {result.score.signature}")
+  lines.append(f"prompted before fine-tuning: {prompted_sentence(result)}")
+  stopped = f" of {result.planned_steps:,} (stopped early)" if result.steps < result.planned_steps else ""
+  lines.append(
+    f"{result.trained_parameters:,} of {result.parameters:,} parameters trained ({result.settings.method}) for "
+    f"{result.steps:,} steps{stopped}, {format_seconds(result.seconds)} in steps; the best step is {result.best_step:,}"
+  )
+  return lines
+
+
+def prompted_sentence(result: FinetuneResult) -> str:
+  """Returns on what the untrained model was asked, or why it was not."""
+  return result.prompted_note or "on all test examples"
+
+
+def verdict_line(result: FinetuneResult) -> str:
+  """Returns whether fine-tuning was worth it: its interval against what is beside it."""
+  beside = {"the baseline": result.baseline} | {
+    f"the same model with {count} examples in its prompt": score for count, score in result.prompted.items()
+  }
+  name, best = max(beside.items(), key=lambda item: item[1].value)
+  if result.score.low > best.value:
+    return f"fine-tuning is better than {name} ({best.value:.4f}), which lies below its interval"
+  if result.score.high < best.value:
+    return f"fine-tuning is worse than {name} ({best.value:.4f}): train longer, or give more examples"
+  return f"fine-tuning is not clearly better than {name} ({best.value:.4f}), which lies inside its interval"
+
+
+def _row(row: tuple[str, Score]) -> str:
+  name, score = row
+  return f"{name:>22}  {score.value:>10.4f}  [{score.low:.4f}, {score.high:.4f}]"
+
+
+def sweep_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+  """Returns the table of a sweep: the development and the test score of each learning rate and seed."""
+  lines = [f"{'rate':>10}  {'seed':>5}  {'development':>11}  {'test':>8}"]
+  lines += [
+    f"{row['learning_rate']:>10.2e}  {row['seed']:>5}  {row['development']:>11.4f}  {row['score']:>8.4f}"
+    for row in rows
+  ]
+  return lines

@@ -1,0 +1,127 @@
+"""One step of fine-tuning: the gradient of a task's loss, over microbatches, and the optimizer's update.
+
+What is trained is a tree of its own: parts of the parameters, and adapters. What is frozen is an argument of the step,
+and neither copied nor updated.
+"""
+
+import functools
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from gen.batch import Batch
+from gen.config import Model, Optimizer, from_dict, to_dict
+from gen.config.heads import HeadConfig
+from gen.finetuning import task_loss, trained_part
+from gen.finetuning.task_loss import TaskSums
+from gen.optimizers import ScheduleParams, learning_rate, make_update_rule
+from gen.training.step import TrainState
+
+
+class TuningPrograms(NamedTuple):
+  """The compiled functions of one model, head and method; a batch of another shape compiles again.
+
+  Attributes:
+    train: (state, frozen parameters, Batch, ScheduleParams) -> (state, TaskSums); the state is donated.
+    evaluate: (trained, frozen, Batch) -> TaskSums, without dropout.
+    logits: (trained, frozen, Batch) -> logits of the head.
+    complete: (trained, frozen) -> the parameters of the complete model.
+    initialize: trained -> the optimizer's state.
+  """
+
+  train: Callable[..., tuple[TrainState, TaskSums]]
+  evaluate: Callable[..., TaskSums]
+  logits: Callable[..., Array]
+  complete: Callable[..., Any]
+  initialize: Callable[..., Any]
+
+
+def tuning_programs(
+  model: Model, head: HeadConfig, optimizer: Optimizer, adapters: Any | None
+) -> TuningPrograms:
+  """Returns the functions of a model, the same objects for the same arguments, so none compiles twice."""
+  fixed = to_dict(optimizer) | {"peak_learning_rate": 1.0, "warmup": 0.0}  # traced: sweeps share a program
+  return _programs(json.dumps(to_dict(model)), head, json.dumps(fixed), adapters)
+
+
+@functools.lru_cache(maxsize=16)
+def _programs(model_json: str, head: HeadConfig, optimizer_json: str, adapters: Any | None) -> TuningPrograms:
+  model = from_dict(Model, json.loads(model_json))
+  plain = from_dict(Model, json.loads(model_json) | {"dropout": 0.0})
+  optimizer = from_dict(Optimizer, json.loads(optimizer_json))
+  rule = make_update_rule(optimizer)
+
+  def complete(trained: Any, frozen: Any) -> Any:
+    return trained_part.complete_parameters(trained, frozen, None)
+
+  def loss(trained: Any, frozen: Any, batch: Batch, key: Array | None) -> TaskSums:
+    return task_loss.batch_loss(model, head, optimizer, complete(trained, frozen), batch, key)
+
+  def train(
+    state: TrainState, frozen: Any, batch: Batch, schedule: ScheduleParams
+  ) -> tuple[TrainState, TaskSums]:
+    key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+    grads, sums = _sum_gradients(
+      lambda trained, part, part_key: loss(trained, frozen, part, part_key),
+      state.params, batch, key, optimizer.microbatches,
+    )  # fmt: skip
+    rate = learning_rate(optimizer.schedule, state.step, schedule)
+    return _update(state, grads, sums, rule, rate, optimizer.clip), sums
+
+  def evaluate(trained: Any, frozen: Any, batch: Batch) -> TaskSums:
+    return task_loss.batch_loss(plain, head, optimizer, complete(trained, frozen), batch)
+
+  def logits(trained: Any, frozen: Any, batch: Batch) -> Array:
+    return task_loss.head_logits(plain, head, complete(trained, frozen), batch)
+
+  return TuningPrograms(
+    jax.jit(train, donate_argnums=0),
+    jax.jit(evaluate),
+    jax.jit(logits),
+    jax.jit(complete),
+    jax.jit(rule.init),
+  )
+
+
+def _sum_gradients(
+  loss: Callable[[Any, Batch, Array], TaskSums], trained: Any, batch: Batch, key: Array, count: int
+) -> tuple[Any, TaskSums]:
+  """Returns the gradient of the summed loss, and the sums, over `count` equal parts of the batch's rows."""
+
+  def of_part(part: Batch, part_key: Array) -> tuple[Any, TaskSums]:
+    def summed(tree: Any) -> tuple[Array, TaskSums]:
+      sums = loss(tree, part, part_key)
+      return sums.loss, sums
+
+    return jax.grad(summed, has_aux=True)(trained)
+
+  if count == 1:
+    return of_part(batch, key)
+  parts = jax.tree.map(lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), batch)
+  zero = (jax.tree.map(jnp.zeros_like, trained), TaskSums(jnp.float32(0), jnp.float32(0)))
+
+  def add(total: Any, inputs: tuple[Batch, Array]) -> tuple[Any, None]:
+    return jax.tree.map(jnp.add, total, of_part(*inputs)), None
+
+  return jax.lax.scan(add, zero, (parts, jax.random.split(key, count)))[0]
+
+
+def _update(state: TrainState, grads: Any, sums: TaskSums, rule: Any, rate: Array, clip: float) -> TrainState:
+  """Returns the state after the update; a gradient that is not finite changes nothing and is counted."""
+  # The mean is taken once, over all microbatches, so a batch in parts has the gradient of the batch as one.
+  mean = 1 / jnp.maximum(sums.weight, 1e-9)
+  norm = optax.global_norm(grads) * mean
+  finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
+  scale = mean * (jnp.minimum(1.0, clip / (norm + 1e-6)) if clip else 1.0)
+  grads = jax.tree.map(lambda grad: grad * scale, grads)
+  opt_state, apply_update = rule.update(grads, state.opt_state, state.params, rate)
+  opt_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), opt_state, state.opt_state)
+  params = apply_update(state.params, opt_state)
+  params = jax.tree.map(lambda new, old: jnp.where(finite, new, old), params, state.params)
+  skipped = state.skipped + jnp.where(finite, 0, 1)
+  return TrainState(state.step + 1, params, opt_state, skipped, state.key)

@@ -1,0 +1,99 @@
+"""A fine-tuning from its folder to its result: it learns, is not repeated, and resumes with the same bits."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from gen.errors import UserError
+from gen.finetuning import finetune
+from gen.finetuning.settings import FinetuneSettings
+from gen.generation import loaded_model
+from gen.io import typed_json
+from gen.training import headed_checkpoint
+from gen.training.hooks import NoHooks, RunStopped
+
+
+def settings_for(run_of, task, family, **changes):
+  values = {
+    "batch": 8, "epochs": 6, "learning_rate": 1e-2, "dropout": 0.0, "patience": 0, "few_shot": 0, "max_shapes": 1,
+    "prompted_examples": 0,
+  }  # fmt: skip
+  return FinetuneSettings(task=task, start_from=str(run_of(family)), data="made here", **(values | changes))
+
+
+@pytest.fixture(scope="module")
+def classified(run_of, data_of, tmp_path_factory):
+  """An encoder that was fine-tuned to classify: its settings, folder and result."""
+  folder = tmp_path_factory.mktemp("classified") / "run"
+  settings = settings_for(run_of, "classify", "encoder", dropout=0.1)
+  return settings, folder, finetune.finetune_model(settings, folder, data=data_of("classify"))
+
+
+def test_an_encoder_learns_to_classify_better_than_the_majority(classified):
+  _, _, result = classified
+  assert result.form == "head" and result.score.value > result.baseline.value
+  assert result.score.low <= result.score.value <= result.score.high
+
+
+def test_a_finished_fine_tuning_is_not_repeated(classified, data_of):
+  settings, folder, result = classified
+  again = finetune.finetune_model(settings, folder, data=data_of("classify"))
+  assert typed_json.encode_record(again) == json.loads(json.dumps(typed_json.encode_record(result)))
+
+
+def test_a_folder_holds_one_fine_tuning(classified, data_of):
+  settings, folder, _ = classified
+  with pytest.raises(UserError, match=r"another fine-tuning \(seed: 0 -> 4\)"):
+    finetune.finetune_model(dataclasses.replace(settings, seed=4), folder, data=data_of("classify"))
+
+
+def test_predictions_hold_input_prediction_score_and_label(classified, data_of):
+  _, folder, result = classified
+  rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+  assert [(row["input"], row["label"]) for row in rows] == [
+    (e.text, e.label) for e in data_of("classify").test
+  ]
+  right = np.mean([row["prediction"] == row["label"] for row in rows])
+  assert right == pytest.approx(result.score.values["accuracy"])
+  assert all(0.5 <= row["score"] <= 1 for row in rows)
+
+
+class StopAfter(NoHooks):
+  """Stops at the n-th time that it is asked."""
+
+  def __init__(self, asked):
+    """Takes n."""
+    self.left = asked
+
+  def stop(self):
+    """Counts down."""
+    self.left -= 1
+    return self.left == 0
+
+
+@pytest.mark.parametrize("steps", [4, 11])
+def test_a_stopped_fine_tuning_resumes_with_the_same_bits(classified, data_of, tmp_path, steps):
+  settings, folder, result = classified
+  with pytest.raises(RunStopped):
+    finetune.finetune_model(settings, tmp_path / "run", data=data_of("classify"), hooks=StopAfter(steps))
+  again = finetune.finetune_model(settings, tmp_path / "run", data=data_of("classify"))
+  assert again.score == result.score and again.best_step == result.best_step
+  read = [headed_checkpoint.read_headed(each).params for each in (folder, tmp_path / "run")]
+  assert jax.tree.all(jax.tree.map(np.array_equal, *read))
+  journals = [(each / "journal.jsonl").read_text() for each in (folder, tmp_path / "run")]
+  assert journals[0] == journals[1]
+
+
+def test_the_folder_opens_as_a_model_that_says_why_it_cannot_write(classified):
+  _, folder, result = classified
+  loaded = loaded_model.load_model(folder)
+  assert not loaded.reading.head
+  headed = headed_checkpoint.read_headed(folder)
+  assert headed.head.labels == result.labels
+  assert all(
+    np.array_equal(headed.params[name]["embedding"], loaded.params[name]["embedding"])
+    for name in ("embedding",)
+  )
