@@ -11,6 +11,7 @@ import pytest
 
 from gen import presets
 from gen.config import ATLAS_FAMILIES, Atlas, Run, Sweep, validation
+from gen.config.curation import Curation, check_curation
 
 ROOT = Path(__file__).parents[1]
 # Each may import those before it. What shares a floor does not import one another.
@@ -168,6 +169,9 @@ def test_every_file_in_configs_builds_and_opens_with_its_command(path):
 
     design.check_sweep(config)  # its widths take the place of the model's own
     assert design.expand_sweep(config, 260)
+    return
+  if isinstance(config, Curation):
+    check_curation(config)
     return
   validation.check_run(config)
   if not isinstance(config, Run):

@@ -64,7 +64,7 @@ class Corpus(NamedTuple):
     documents: number of documents of both sides.
     bytes: UTF-8 bytes of both sides.
     validation_bytes: UTF-8 bytes of the validation side.
-    sha256: of the text and the split.
+    sha256: of the text and the split, and of the manifest of a curated folder.
     seconds: time to build or find it.
     notes: one line for each way in which files were read.
   """
@@ -136,7 +136,7 @@ def _build(folder: Path, source: Source, fraction: float) -> dict[str, Any]:
     "documents": len(ends),
     "bytes": int(ends[-1]),
     "validation_bytes": int(lengths[validates].sum()),
-    "sha256": _identity(folder / "texts.bin", lengths, validates),
+    "sha256": _identity(folder / "texts.bin", lengths, validates, source.origin),
     "notes": source.notes(),
   }
 
@@ -210,8 +210,9 @@ def _choose_validation(positions: np.ndarray, fraction: float, name: str) -> np.
   return validates
 
 
-def _identity(path: Path, lengths: np.ndarray, validates: np.ndarray) -> str:
-  sha256 = hashlib.sha256(json.dumps([lengths.tolist(), validates.tolist()]).encode())
+def _identity(path: Path, lengths: np.ndarray, validates: np.ndarray, origin: str) -> str:
+  parts = [lengths.tolist(), validates.tolist(), *([origin] if origin else [])]
+  sha256 = hashlib.sha256(json.dumps(parts).encode())
   with path.open("rb") as stream:
     while chunk := stream.read(1 << 20):
       sha256.update(chunk)

@@ -14,9 +14,16 @@ class RowReader:
     csv.Error: for a field above the limit, or a line that is not CSV.
   """
 
-  def __init__(self, lines: Iterable[str], delimiter: str, max_field: int) -> None:
-    """Reads `lines` with fields of at most `max_field` characters."""
-    self._rows = csv.reader(lines, delimiter=delimiter)
+  def __init__(self, lines: Iterable[str], delimiter: str, max_field: int, strict: bool = False) -> None:
+    """Reads `lines` with fields of at most `max_field` characters.
+
+    Args:
+      lines: of the table.
+      delimiter: between its cells.
+      max_field: characters of the longest field.
+      strict: whether a quote that is never closed, or closed within a cell, is an error.
+    """
+    self._rows = csv.reader(lines, delimiter=delimiter, strict=strict)
     self._max_field = max_field
 
   @property

@@ -25,14 +25,14 @@ def parse_rows(text: str, name: str) -> list[dict[str, Any]]:
   [{'loss': 2.5}, {'loss': 3.5}]
   """
   lines = text.split("\n")
-  rows = []
+  rows: list[dict[str, Any]] = []
   for number, line in enumerate(lines, 1):
     if not line.strip():
       continue
     try:
       row = json.loads(line)
     except (ValueError, RecursionError):
-      if number == len(lines):  # a last line without a line break was truncated by a crash
+      if number == len(lines) and rows:  # a last line without a line break was truncated by a crash
         continue
       raise UserError(f"line {number} of {name} is not JSON: {line[:60]!r}; repair or delete it") from None
     if not isinstance(row, dict):
@@ -52,6 +52,8 @@ def parse_value(text: str, name: str) -> Any:
   try:
     return json_reading.parse_json(text, name, object)
   except UserError as error:
+    if not text.strip():
+      raise
     raise UserError(f"{name} is not JSON ({str(error).removeprefix(name).strip()})") from None
 
 
@@ -62,11 +64,22 @@ def _require_all(rows: list[dict[str, Any]], name: str) -> None:
     return
   number = total = 0
   for row in [*rows, {seals.ROW: 1}]:
-    begins = row.get(seals.ROW) == 1
+    begins = _count(row, seals.ROW, name) == 1
     if begins and seals.SEAL in row:
       formats.without_format(row, formats.JOURNAL, f"the first row of {name}", formats.REMEDY)
     if (not begins and row.get(seals.ROW) != number + 1) or (begins and number < total):
       raise UserError(
         f"{name} was changed after it was written: rows are missing, added or in another order; restore the file"
       )
-    number, total = row[seals.ROW], row.get(seals.ROWS, 0)
+    number, total = row[seals.ROW], _count(row, seals.ROWS, name)
+
+
+def _count(row: dict[str, Any], field: str, name: str) -> int:
+  """Returns a count in a row of a journal; 0 where the row has none."""
+  value = row.get(field, 0)
+  if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    raise UserError(
+      f"{name} was changed after it was written: {field!r} of a row is {json_reading.describe_kind(value)}, not a "
+      "count; restore the file"
+    )
+  return value

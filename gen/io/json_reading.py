@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.errors import UserError
+from gen.io import file_content
 
 MAX_BYTES = 512 * 2**20  # larger than any configuration, tokenizer or index in use
 _NAMES = {
@@ -33,15 +34,9 @@ def read_json(path: str | Path, kind: type = dict, max_bytes: int = MAX_BYTES) -
   Raises:
     UserError: if the file cannot be read, or its content is not such JSON.
   """
-  path = Path(path)
   try:
-    size = path.stat().st_size
-    if path.exists() and not path.is_file():  # reading a pipe could wait for ever
-      raise UserError(f"cannot read {path}: it is not a file")
-    if size > max_bytes:
-      raise UserError(f"{path} has {size:,} bytes, too many for a JSON file (limit {max_bytes:,})")
-    content = path.read_bytes()
-  except OSError as error:
+    content = file_content.read_regular(path, max_bytes, "a JSON file")
+  except FileNotFoundError as error:
     raise UserError(f"cannot read {path}: {error.strerror}") from error
   return parse_json(content, str(path), kind)
 

@@ -49,6 +49,10 @@ def without_seal(values: dict[str, Any], name: str) -> dict[str, Any]:
   """
   if SEAL not in values:
     return values
-  if values[SEAL] != seal_of(values):
+  try:
+    seal = seal_of(values)
+  except RecursionError:  # JSON can be read a little deeper than it can be written
+    raise UserError(f"{name} is nested too deeply") from None
+  if values[SEAL] != seal:
     raise UserError(f"{name} was changed after it was written: its values do not match its seal")
   return {key: value for key, value in values.items() if key != SEAL}

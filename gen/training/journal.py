@@ -18,13 +18,14 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from gen.errors import UserError
-from gen.io import formats, json_reading, seals
+from gen.io import file_content, formats, json_reading, seals
 from gen.io.strict_json import encode_json, plain_value
 
 LOST = (
   "lost_rows"  # in the first row of a journal that was begun again: how many a checkpoint was saved after
 )
 _OF_FILE = (formats.FORMAT, seals.ROW, seals.ROWS, seals.SEAL)  # fields of the file, not of its rows
+_MAX_BYTES = 4 << 30  # far more than any run logs
 MEASURED = ("train", "evaluation")  # kinds of row that a resumed run writes again
 
 
@@ -47,6 +48,8 @@ class Journal:
     self.path = Path(path)
     try:
       self.path.parent.mkdir(parents=True, exist_ok=True)
+      if self.path.exists() and not self.path.is_file():  # opening a pipe would wait for a reader
+        raise UserError(f"cannot write the journal {self.path}: it is not a file")
       self._descriptor = _open(self.path)
       _repair(self.path)
     except OSError as error:
@@ -191,11 +194,9 @@ def require_rows(path: str | Path, mark: dict[str, Any], owner: str) -> None:
 def _lines(path: Path) -> list[dict[str, Any]]:
   """Returns the rows with their numbers and seals, after checking them."""
   try:
-    content = path.read_bytes()
+    content = file_content.read_regular(path, _MAX_BYTES, "a journal")
   except FileNotFoundError:
     return []
-  except OSError as error:
-    raise UserError(f"cannot read the journal {path}: {error.strerror}") from error
   *lines, _ = content.split(b"\n")  # the last piece is empty, or a truncated line
   rows = [_decode(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
   if any(seals.SEAL in row for row in rows):

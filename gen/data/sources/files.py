@@ -27,6 +27,8 @@ MAX_PAGE = 64 << 20  # characters of one HTML page
 _KERNEL = ("/dev", "/proc", "/sys")  # their files may be endless or block
 _NAMES = {"jsonl": "JSON lines", "json": "JSON", "csv": "a table", "html": "HTML", "parquet": "parquet"}
 
+ReadPage = Callable[[str], str]
+
 
 def find_files(pattern: str) -> list[tuple[str, Path]]:
   """Returns (name, path) of the files of a path, a folder or a glob, sorted by name.
@@ -158,6 +160,8 @@ def read_documents(
   forced: str | None = None,
   notes: Notes | None = None,
   max_bytes: int = compressed.MAX_UNPACKED,
+  alone: bool | None = None,
+  read_page: ReadPage = html_text.visible_text,
 ) -> Iterator[Document]:
   """Yields the documents of files in order.
 
@@ -167,20 +171,22 @@ def read_documents(
     forced: the format of every file, one of `kinds.FORMATS`; None detects it.
     notes: collects how files were read.
     max_bytes: that a compressed file may expand to; 0 for no limit.
+    alone: whether the files are a single text, which is cut into blocks; None finds out.
+    read_page: returns the text of an HTML page.
 
   Raises:
     UserError: for what holds no text, bytes that are not UTF-8, damaged compression, a broken record, a missing field.
   """
   notes = notes or Notes()
-  alone = is_one_text(named_files, forced, max_bytes)
+  alone = is_one_text(named_files, forced, max_bytes) if alone is None else alone
   for name, path in named_files:
     with _opened(name, path, forced, notes.warn, max_bytes) as item:
       if item.kind.format not in ("zip", "tar"):
-        reading = _Reading(name, str(path), path, field, alone, notes)
+        reading = _Reading(name, str(path), path, field, alone, notes, read_page)
         yield from reading.documents(item, functools.partial(_opened, name, path, forced, _ignore, max_bytes))
         continue
       for index, (member, opened) in enumerate(_members(path, item, forced, notes.warn)):
-        reading = _Reading(f"{name}/{member}", f"{path}/{member}", None, field, alone, notes)
+        reading = _Reading(f"{name}/{member}", f"{path}/{member}", None, field, alone, notes, read_page)
         yield from reading.documents(opened, functools.partial(_member, path, index, forced, max_bytes))
 
 
@@ -271,6 +277,7 @@ class _Reading(NamedTuple):
     field: of records, as requested by the user.
     alone: whether it is the only text.
     notes: collects how it is read.
+    read_page: returns the text of an HTML page.
   """
 
   name: str
@@ -279,6 +286,7 @@ class _Reading(NamedTuple):
   field: str
   alone: bool
   notes: Notes
+  read_page: ReadPage = html_text.visible_text
 
   def documents(
     self, item: _Item, again: Callable[[], contextlib.AbstractContextManager[_Item]]
@@ -316,7 +324,7 @@ class _Reading(NamedTuple):
           f"{self.where}: it is an HTML page of more than {MAX_PAGE >> 20} million characters; split it"
         )
     try:
-      text = html_text.visible_text("".join(pieces))
+      text = self.read_page("".join(pieces))
     except ValueError as error:
       raise UserError(f"{self.where}: {error}; split it, or read it as text:PATH") from None
     yield from self._pieces(text)

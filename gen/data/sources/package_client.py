@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tomllib
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,22 +44,49 @@ def download_wheel(name: str, version: str, folder: Path, sha256: str = "", file
   Raises:
     UserError: if there is no client, no index answers, or the index has no such wheel or another one.
   """
+  flags = ("--only-binary=:all:", *_platform_flags(file))
+  return download_archive(name, version, folder, flags, "*.whl", sha256)
+
+
+def download_archive(
+  name: str,
+  version: str,
+  folder: Path,
+  flags: Sequence[str],
+  pattern: str,
+  sha256: str = "",
+  variables: Mapping[str, str] | None = None,
+) -> Path:
+  """Downloads one archive into a folder.
+
+  Args:
+    name: of the package.
+    version: exact.
+    folder: receives the archive.
+    flags: of the client, which choose the kind of archive.
+    pattern: of the archive's name.
+    sha256: of the archive; the client refuses any other. Empty accepts what the index holds.
+    variables: of the client's environment, besides the user's.
+
+  Raises:
+    UserError: if there is no client, no index answers, or the index has no such archive or another one.
+  """
   wanted = f"{name}=={version}"
   requirements = folder / "requirements.txt"
   requirements.write_text(wanted + (f" --hash=sha256:{sha256}" if sha256 else "") + "\n")
   command = [
     *_client(),
     # pip reports unreachable indexes and refused access only at its second level of detail.
-    *("download", "-vv", "--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-input"),
+    *("download", "-vv", "--no-deps", "--ignore-requires-python", "--no-input"),
     *(
       "--disable-pip-version-check",
       "--progress-bar=off",
       f"--dest={folder}",
       f"--requirement={requirements}",
     ),
-    *_platform_flags(file),
+    *flags,
   ]
-  environment = _environment(os.environ)
+  environment = _environment(os.environ) | dict(variables or {})
   try:
     done = subprocess.run(
       command, capture_output=True, env=environment, stdin=subprocess.DEVNULL, check=False
@@ -67,11 +94,11 @@ def download_wheel(name: str, version: str, folder: Path, sha256: str = "", file
   except OSError as error:
     raise UserError(f"package {wanted}: {command[0]} cannot be started: {error.strerror}") from error
   requirements.unlink()
-  wheels = list(folder.glob("*.whl"))
-  if done.returncode or len(wheels) != 1:
+  archives = list(folder.glob(pattern))
+  if done.returncode or len(archives) != 1:
     output = (done.stderr + b"\n" + done.stdout).decode(errors="replace")
     raise UserError(_reason(wanted, output, "PIP_NO_INDEX" in environment))
-  return wheels[0]
+  return archives[0]
 
 
 def _client() -> list[str]:

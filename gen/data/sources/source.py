@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from gen.config import Data
 from gen.data import cache
 from gen.data.document import Document
-from gen.data.sources import environment, files, kinds, manifests, own_source, packages
+from gen.data.sources import curated, environment, files, kinds, manifests, own_source, packages
 from gen.data.sources.manifests import Archive
 from gen.data.sources.notes import Notes
 from gen.errors import UserError
@@ -36,6 +36,7 @@ class Source(NamedTuple):
     documents: yields its documents in a fixed order.
     blocks: whether they are blocks of one text, which are never deduplicated.
     notes: returns lines about how files were read, once the documents have been read.
+    origin: SHA-256 of the manifest of a curated folder, which is part of the corpus's hash; else empty.
   """
 
   name: str
@@ -43,6 +44,7 @@ class Source(NamedTuple):
   documents: Callable[[], Iterator[Document]]
   blocks: bool = False
   notes: Callable[[], list[str]] = list
+  origin: str = ""
 
 
 def read_documents(data: Data) -> Iterator[Document]:
@@ -81,7 +83,18 @@ def find_source(data: Data, report: Report | None = None) -> Source:
     return _named_set(name, rest, data)
   if colon and re.fullmatch(r"[A-Za-z][A-Za-z0-9_+-]+", scheme):
     _refuse_scheme(name, scheme)
-  return _files(name, name, data)
+  folder = curated.open_curated(name)
+  return _files(name, name, data) if folder is None else _curated(name, folder, data)
+
+
+def _curated(name: str, folder: curated.CuratedFolder, data: Data) -> Source:
+  return Source(
+    name,
+    ["curated", kinds.VERSION, folder.sha256],
+    lambda: files.read_documents(folder.files, "text", "jsonl", None, data.max_bytes),
+    notes=lambda: folder.notes,
+    origin=folder.sha256,
+  )
 
 
 def _refuse_scheme(name: str, scheme: str) -> None:

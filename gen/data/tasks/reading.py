@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from gen.data.tasks import (
   build_dialogues,
@@ -31,6 +31,7 @@ def load_task(
   development: float = 0.1,
   test: float = 0.1,
   tag_scheme: str = "",
+  report: Callable[[str], None] | None = None,
 ) -> TaskData:
   """Returns the examples of a task in three parts that share no text and no document.
 
@@ -44,6 +45,7 @@ def load_task(
     development: share of the examples, where the data has no such part.
     test: the same.
     tag_scheme: IOB1, IOB2, IOE1, IOE2, BIOES or BILOU; empty detects it.
+    report: called with one line before a download.
 
   Raises:
     UserError: for data that cannot be read or trained on; it names the file and the row.
@@ -52,7 +54,7 @@ def load_task(
     raise UserError(f"there is no task {task!r}; use one of {', '.join(TASKS)}")
   if limit < 0:
     raise UserError(f"limit is {limit}; it is a number of training examples, or 0 for all")
-  opened = task_sources.read_source(task, source, columns)
+  opened = task_sources.read_source(task, source, columns, report)
   columns = dict(opened.columns) | dict(columns)
   records = _with_parts(task, opened, columns, source)
   built = _build(task, records, columns, tag_scheme, source)

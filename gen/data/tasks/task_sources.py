@@ -1,20 +1,23 @@
 """The meaning of a source of labelled data: files, named sets, packaged sets, archives of packages."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from gen.data.tasks import task_files
+from gen.data.tasks import packaged_sets, task_files
 from gen.data.tasks.record import RecordSet
 from gen.errors import UserError
 
 
-def read_source(task: str, source: str, columns: Mapping[str, str]) -> RecordSet:
+def read_source(
+  task: str, source: str, columns: Mapping[str, str], report: Callable[[str], None] | None = None
+) -> RecordSet:
   """Returns the records that a source names.
 
   Args:
     task: of the data.
     source: a path, a folder, a glob, PART=PATH for each part, SCHEME:PATH, tfds:NAME or a packaged set.
     columns: names of columns that the user gave, by field.
+    report: called with one line before a download.
 
   Raises:
     UserError: if there is no such source, or it holds no records.
@@ -23,6 +26,9 @@ def read_source(task: str, source: str, columns: Mapping[str, str]) -> RecordSet
     raise UserError(
       "the data has no name; give a file, a folder, tfds:NAME or a packaged set such as wiki_topics"
     )
+  # A file of this name must not hide the packaged set; ./wiki_topics names the file.
+  if source in packaged_sets.SETS:
+    return packaged_sets.read_set(source, task, report)
   scheme, colon, rest = source.partition(":")
   if colon and scheme in task_files.FORMATS and not Path(source).exists():
     return task_files.read_files(task, rest, columns, scheme)

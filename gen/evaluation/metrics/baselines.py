@@ -1,6 +1,5 @@
 """Scores that need no model: the most frequent label, the source as target, the first sentence."""
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gen.data.tasks.examples import TaggedExample, TaskData
+from gen.data.tasks.sentences import first_sentence
 from gen.errors import UserError
 from gen.evaluation.metrics.score import Score, score_predictions
 
@@ -27,10 +27,6 @@ _BASELINES = {
   "answer": ("first_sentence", "no_answer"),
   "instruct": ("copy", "first_sentence"),
 }
-_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]*[A-Z0-9])")
-_ABBREVIATED = re.compile(
-  r"(?:\b(?:e\.g|i\.e|cf|vs|al|Dr|Mr|Mrs|Ms|St|No|Fig|approx|ca|b|d|born|Jr|Sr)|\b[A-Z])\.$"
-)
 
 
 def score_baseline(data: TaskData, name: str = "", part: str = "test") -> Score:
@@ -97,16 +93,3 @@ def _source_of(example: Any) -> str:
   if hasattr(example, "context"):
     return example.context
   return next((message.content for message in reversed(example.messages) if message.role == "user"), "")
-
-
-def first_sentence(text: str) -> str:
-  """Returns the text up to the first end of a sentence; common abbreviations and initials end none.
-
-  >>> first_sentence("J. S. Bach wrote it, e.g. the Mass. It is long.")
-  'J. S. Bach wrote it, e.g. the Mass.'
-  """
-  text = " ".join(text.split())
-  for end in _END.finditer(text):
-    if not _ABBREVIATED.search(text[: end.start()]):
-      return text[: end.end()].strip()
-  return text

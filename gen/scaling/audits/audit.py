@@ -22,7 +22,7 @@ from gen.errors import UserError
 from gen.scaling.audits import fit_checks, unit_checks, valley_checks
 from gen.scaling.audits.findings import ALARM, Finding, StudyFacts
 from gen.scaling.laws import fit, isoflop, parametric
-from gen.scaling.runs import runs_table
+from gen.scaling.runs import runs_table, table_files
 from gen.scaling.runs.runs_table import RunsTable
 
 OTHER_PARAMS = ("params_total", "params_no_embed", "params_no_embedding", "params_non_embedding")
@@ -119,7 +119,8 @@ def other_params(
     UserError: for a named column that is missing or has a value that is not a number above zero.
   """
   counts = {}
-  for name in names or OTHER_PARAMS:
+  text = "" if names else table_files.text_of(Path(path))
+  for name in names or [name for name in OTHER_PARAMS if name in text]:
     try:
       counts[name] = runs_table.read_runs(path, {**columns, "params": name}).params
     except UserError:

@@ -77,6 +77,7 @@ def _corrected(tails: np.ndarray, draws: np.ndarray, estimate: float, left_out: 
   half = 0.5 / len(draws)
   bias = _NORMAL.inv_cdf(min(max(float(below), half), 1 - half))
   off = left_out.mean() - left_out if len(left_out) else np.zeros(1)
+  off = off / (np.abs(off).max() or 1.0)  # the acceleration has no unit, and cubes of large values overflow
   spread = np.sum(off**2) ** 1.5
   acceleration = np.sum(off**3) / (6 * spread) if spread > 0 else 0.0
   normal = bias + np.array([_NORMAL.inv_cdf(float(tail)) for tail in tails])

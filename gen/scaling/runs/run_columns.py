@@ -52,7 +52,7 @@ _LETTERS = {"params": "N", "tokens": "D", "loss": "the loss", "flops": "C"}
 _SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 _COUNT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKmMbBgGtT]?)")
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?\s*[kKmMbBgGtT]?")
-_SHOWN = 40
+_SHOWN, _SHOWN_OF_MANY = 40, 12
 _FAILED = ("crashed", "failed", "killed", "preempted", "cancelled", "canceled", "running", "diverged")
 
 
@@ -117,7 +117,8 @@ def split_unit(kind: str, name: str) -> tuple[str, float]:
   """
   plain = _plain(name)
   units = _UNITS["flops" if kind == "flops" else "counts"] if kind in ("params", "tokens", "flops") else {}
-  for word in sorted(units, key=len, reverse=True):
+  found = [word for word in units if plain.endswith(word)]
+  for word in sorted(found, key=len, reverse=True):
     if plain == word and kind == "flops":
       return "flops", units[word]
     if plain.endswith(f"_{word}"):
@@ -173,12 +174,13 @@ def describe_missing(column: str, header: Sequence[str], rows: Sequence[Sequence
   near = difflib.get_close_matches(column, names, 1, 0.5)
   near = near or [name for name in names if column.lower() in name.lower()][:1]
   hint = f"; the nearest is {near[0]!r} (--{column}_column={near[0]} reads it)" if near else ""
+  shown = _SHOWN if len(names) <= _SHOWN else _SHOWN_OF_MANY
   listed = [
-    repr(name) + (_looks([row[i] for row in rows if i < len(row)]) if rows else "")
-    for i, name in enumerate(names[:_SHOWN])
+    repr(name[:60]) + (_looks([row[i] for row in rows if i < len(row)]) if rows else "")
+    for i, name in enumerate(names[:shown])
   ]
-  more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-  return f"; it has {', '.join(listed)}{more}{hint}"
+  more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
+  return f"; it has {', '.join(listed) or 'no column that all rows have'}{more}{hint}"
 
 
 def _looks(cells: list[str]) -> str:
@@ -230,3 +232,19 @@ def of_rows(rows: Iterable[Mapping[str, object]]) -> list[str]:
   """Returns the fields that all rows have, in the first one's order."""
   rows = list(rows)
   return [name for name in (rows[0] if rows else ()) if all(name in row for row in rows)]
+
+
+def check_fields(rows: Sequence[Mapping[str, object]], fields: Sequence[str], source: str) -> None:
+  """Checks that no run lacks a field that most runs have and that may be N, D or the loss.
+
+  Raises:
+    UserError: with the row and the field.
+  """
+  common = max(rows[:100], key=len)
+  known = {word for name in NUMBERS for word in NAMES[name].split()}
+  for name in common:
+    if name not in fields and name.lower() in known:
+      row = next(i for i, row in enumerate(rows, 1) if name not in row)
+      raise UserError(
+        f"{source}: row {row} has no {name!r}, which other rows have; add it, or delete the row"
+      )

@@ -184,8 +184,9 @@ def read_described(path: str | Path, columns: Mapping[str, str] | None = None) -
     return _from_table(text, str(path), columns or {})
   rows = json_rows(text, path)
   fields = run_columns.of_rows(rows)
-  if not rows or all(name in fields for name in _NUMBERS) or "kind" in fields:
+  if not rows or all(name in fields for name in _NUMBERS) or rows[0].get("kind") == "result":
     return runs_from_rows(rows, str(path), columns), []
+  run_columns.check_fields(rows, fields, str(path))
   cells = [["" if row[name] is None else str(row[name]) for name in fields] for row in rows]
   places, notes = run_columns.find_columns(fields, columns or {}, cells, str(path))
   lines = list(range(1, len(rows) + 1))
@@ -228,10 +229,10 @@ def read_curves(path: str | Path, points: RunsTable) -> list[dict[str, Any]]:
     return []
   rows = json_lines.parse_rows(text, str(path))
   params = dict(zip(points.names.tolist(), points.params.tolist(), strict=True))
-  names = {row.get("run"): str(row.get("name")) for row in table_files.last_results(rows)}
+  names = {str(row.get("run")): str(row.get("name")) for row in table_files.last_results(rows)}
   curves = []
   for row in rows:
-    name = names.get(row.get("run")) if isinstance(row, dict) and row.get("kind") == "train" else None
+    name = names.get(str(row.get("run"))) if row.get("kind") == "train" else None
     if name in params:
       curves.append({**row, "run": name, "params": params[name]})
   return curves
@@ -256,7 +257,9 @@ def runs_from_rows(
       described = run_columns.describe_missing(column, list(rows[missing[0]]))
       raise UserError(f"{source}: result {missing[0] + 1} has no {column!r}{described}")
     if len(missing) < len(rows):
-      named[name] = [_number(row.get(column)) for row in rows]
+      named[name] = [
+        table_numbers.row_number(row.get(column), column, i, source) for i, row in enumerate(rows, 1)
+      ]
   names = [str(row.get("name") or f"row {i}") for i, row in enumerate(rows, 1)]
   return make_runs(**named, names=names, source=source)
 
@@ -288,7 +291,13 @@ def _from_table(text: str, source: str, columns: Mapping[str, str]) -> tuple[Run
   least = max(places.values()) + 1
   for line, row in table_rows:
     if len(row) < least:
-      raise UserError(f"{source}: line {line} has {len(row)} cells, the first line {len(header)}")
+      cells = f"{len(row)} cell{'s' * (len(row) != 1)}"
+      raise UserError(f"{source}: line {line} has {cells}, the first line {len(header)}")
+    if any(cell.strip() for cell in row[len(header) :]):
+      raise UserError(
+        f"{source}: line {line} has {len(row)} cells, but the first line names {len(header)} columns; name every "
+        "column, and quote a number that holds the separator"
+      )
   if not table_rows:
     raise UserError(f"{source} has no rows below its first line")
   lost = run_columns.unfinished_rows(header, [row for _, row in table_rows], places, semicolons)
@@ -315,15 +324,6 @@ def _completed(arrays: dict[str, Any]) -> dict[str, Any]:
   with np.errstate(all="ignore"):
     third = np.asarray(arrays["flops"], np.float64) / (6 * np.asarray(arrays[present], np.float64))
   return {**arrays, absent: third}
-
-
-def _number(value: Any) -> float:
-  try:
-    return float(value)
-  except (TypeError, ValueError):
-    return math.nan
-  except OverflowError:  # an integer that no float holds
-    return math.inf
 
 
 def _array(name: str, values: Any) -> np.ndarray:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.errors import UserError
-from gen.io import json_lines
+from gen.io import file_content, json_lines
 from gen.io.csv_rows import RowReader
 from gen.scaling.runs import run_columns
 from gen.scaling.verdicts import results_file
@@ -31,8 +31,9 @@ _FOREIGN = {
   b"SQLite": "a database",
   b"%PDF": "a PDF",
 }
+_KINDS = ("train", "evaluation", "result")  # of rows in a journal
 _SEPARATORS = ",;\t|"
-_MAX_COLUMNS = 100_000
+_MAX_COLUMNS = 10_000
 _MAX_HEAD = 4 * 2**20  # characters in which the first two lines of a journal end
 _MAX_CELL = 131_072  # characters; longer cells come from a quote that is never closed
 
@@ -44,11 +45,9 @@ def text_of(path: Path) -> str:
     UserError: with the reason why it cannot be read.
   """
   try:
-    content = path.read_bytes()
+    content = file_content.read_regular(path, MAX_BYTES, "a table of runs")
   except FileNotFoundError:
     raise UserError(f"{path}: no such file; give the runs as a .csv or a journal.jsonl") from None
-  except OSError as error:
-    raise UserError(f"cannot read {path}: {error.strerror}") from None
   return _decoded(_unpacked(content, path), path)
 
 
@@ -80,15 +79,28 @@ def _unpacked(content: bytes, path: Path) -> bytes:
 
 
 def _decoded(content: bytes, path: Path) -> str:
-  wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+  encoding = _encoding(content)
   try:
-    return content.decode("utf-16" if wide else "utf-8-sig")
+    return content.decode(encoding)
   except UnicodeDecodeError as error:
-    name = "UTF-16" if wide else "UTF-8"
+    name = encoding[:6].strip("-").upper()
+    name = name if name[-1].isdigit() and name != "UTF-8" else "UTF-8"
     known = next((what for magic, what in _FOREIGN.items() if content.startswith(magic)), "")
     if known:
       raise UserError(f"{path} holds {known}; export the runs as a .csv") from None
     raise UserError(f"{path}: invalid {name} at byte {error.start}; save the table as UTF-8") from None
+
+
+def _encoding(content: bytes) -> str:
+  """Returns the encoding that a byte-order mark names, or that the zero bytes of the first cells show."""
+  if content[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+    return "utf-32"
+  if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    return "utf-16"
+  even, odd = content[:400:2].count(0), content[1:400:2].count(0)
+  if max(even, odd) > 0.9 * len(content[:400:2]) and not min(even, odd):  # ASCII in two bytes a letter
+    return "utf-16-be" if even > odd else "utf-16-le"
+  return "utf-8-sig"
 
 
 def is_json(text: str) -> bool:
@@ -132,17 +144,37 @@ def read_cells(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
     UserError: for a line that does not belong to a table.
   """
   lines = text.splitlines()
-  reader = RowReader(lines, find_separator(lines), _MAX_CELL)
+  separator = find_separator(lines)
+  reader = RowReader(lines, separator, _MAX_CELL, strict=True)
+  columns, before = 0, 0
   try:
     for row in reader:
+      first, before = before + 1, reader.line_num
       if len(row) > _MAX_COLUMNS:
         raise UserError(
           f"{source}: line {reader.line_num} has {len(row):,} cells, too many for a table of runs"
         )
       if any(cell.strip() for cell in row) and not row[0].lstrip().startswith("#"):
+        columns = columns or len(row)
+        if first < before and any(cell.count(separator) >= max(columns - 1, 1) for cell in row):
+          raise UserError(
+            f"{source}: lines {first} to {before} are one row, because a quote in line {first} ends in line {before}; "
+            "correct the quotes"
+          )
         yield reader.line_num, row
   except csv.Error as error:
-    raise UserError(f"{source}: line {max(reader.line_num, 1)} is not a line of a CSV: {error}") from None
+    raise UserError(f"{source}: {_broken_line(str(error), before + 1)}") from None
+
+
+def _broken_line(error: str, line: int) -> str:
+  """Says in words what the csv module found wrong with a line."""
+  if "unexpected end of data" in error:
+    return f"line {line} opens a quote that is never closed"
+  if "field limit" in error:
+    return (
+      f"line {line} has a cell of more than {_MAX_CELL:,} characters, perhaps of a quote that is never closed"
+    )
+  return f"line {line} is not a line of a CSV: {error}"
 
 
 def find_separator(lines: list[str]) -> str:
@@ -191,9 +223,7 @@ def json_rows(text: str, path: Path) -> list[dict[str, Any]]:
   """
   if not is_one_value(text, path.name):
     rows = json_lines.parse_rows(text, str(path))
-    if any(isinstance(row, dict) and "kind" in row for row in rows) or not rows:
-      return last_results(rows)
-    return [row for row in rows if isinstance(row, dict)]
+    return last_results(rows) if _is_journal(rows) else rows
   content = json_lines.parse_value(text, str(path))
   if isinstance(content, dict):
     results_file.check_results(content, str(path))
@@ -201,6 +231,13 @@ def json_rows(text: str, path: Path) -> list[dict[str, Any]]:
   if not isinstance(points, list) or not all(isinstance(row, dict) for row in points):
     raise UserError(f"{path} has no list of points; give a results.json, a journal.jsonl or a .csv")
   return points
+
+
+def _is_journal(rows: list[dict[str, Any]]) -> bool:
+  """Returns whether rows are a journal's; another program's rows may have a field "kind" as well."""
+  if not rows or any(row.get("kind") in _KINDS for row in rows):
+    return True
+  return "kind" in rows[0] and not any(run_columns.is_loss(field) for field in rows[0])
 
 
 def last_results(rows: list[Any]) -> list[dict[str, Any]]:

@@ -6,10 +6,12 @@ A column is read as a whole: "3,047" is a loss of about three beside "3,05", and
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from gen.errors import UserError
+from gen.io import json_reading
 from gen.scaling.runs import run_columns
 
 _NUMBER = r"(?:[eE][+-]?\d+)?\s*[kKmMbBgGtT]?"
@@ -54,7 +56,8 @@ def read_columns(
     title = header[places[name]]
     # A loss of thousands of nats does not exist, so "3,047" is about three even where nothing else says so.
     small = name == "loss" and not any("." in cell for cell in cells)
-    arrays[name] = _numbers(cells, title, lines, source, commas or small, certain)
+    # For the same reason a point in it never separates thousands, also beside decimal commas.
+    arrays[name] = _numbers(cells, title, lines, source, commas or small, certain and name != "loss")
     unit = 1.0 if name in chosen else run_columns.split_unit(name, title)[1]
     if unit != 1 and _counts_units(cells, arrays[name]):
       arrays[name] = arrays[name] * unit
@@ -148,3 +151,25 @@ def _numbers(
       raise UserError(f"{source}: {title} in row {row} (line {line}) is not a number: {cell.strip()[:60]!r}")
     values.append(value)
   return np.array(values)
+
+
+def row_number(value: Any, column: str, row: int, source: str) -> float:
+  """Returns a field of a row of JSON as a number; NaN where it is empty.
+
+  Raises:
+    UserError: for a list, an object, true or false, or text that is no number.
+  """
+  if isinstance(value, (list, dict)) or (isinstance(value, bool) and column != "held_out"):
+    raise UserError(f"{source}: {column} in row {row} is {json_reading.describe_kind(value)}, not a number")
+  if isinstance(value, str) and value.strip() and run_columns.parse_cell(value) is None:
+    raise UserError(f"{source}: {column} in row {row} is not a number: {value.strip()[:60]!r}")
+  return _number(value)
+
+
+def _number(value: Any) -> float:
+  try:
+    return float(value)
+  except (TypeError, ValueError):
+    return math.nan
+  except OverflowError:  # an integer that no float holds
+    return math.inf

@@ -1,0 +1,131 @@
+"""Rules of Gopher (Rae et al. 2021, arXiv:2112.11446): quality, section A.1.1; repetition, table A1."""
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from gen.config.curation import GopherQuality, GopherRepetition
+from gen.data.curation import words
+from gen.data.curation.verdicts import Drop, Verdict
+from gen.data.document import Document
+
+_BULLETS = ("•", "‣", "▪", "◦", "●", "○", "*", "-", "–")  # "bullet point"; the characters are our choice
+_ELLIPSES = ("...", "…")
+_PARAGRAPHS = re.compile(r"\n\s*\n")
+_LETTER = re.compile(r"[^\W\d_]")
+
+
+def check_quality(document: Document, rules: GopherQuality) -> Verdict:
+  """Keeps a document that passes the quality rules."""
+  text = document.text
+  tokens = text.split()
+  count = len(tokens)
+  if not rules.min_words <= count <= rules.max_words:
+    return Drop("too few words" if count < rules.min_words else "too many words", f"{count:,} words")
+  mean = sum(map(len, tokens)) / count if count else 0.0
+  if not rules.min_mean_word <= mean <= rules.max_mean_word:
+    return Drop("mean word length", f"{mean:.2f} characters")
+  ellipses = text.count("...") + text.count("…")
+  symbols = max(text.count("#"), ellipses) / max(count, 1)
+  if symbols > rules.max_symbols:
+    return Drop("symbols per word", f"{symbols:.3f}")
+  lines = [line for line in map(str.strip, text.split("\n")) if line]
+  for reason, matched, limit in (
+    ("lines that begin with a bullet", sum(line.startswith(_BULLETS) for line in lines), rules.max_bullets),
+    ("lines that end with an ellipsis", sum(line.endswith(_ELLIPSES) for line in lines), rules.max_ellipses),
+  ):
+    if matched > limit * len(lines):
+      return Drop(reason, f"{matched / len(lines):.0%} of {len(lines):,} lines")
+  alphabetic = sum(map(str.isalpha, tokens))
+  if alphabetic < rules.min_alphabetic * count:  # words with punctuation are searched only if they matter
+    alphabetic = sum(_LETTER.search(token) is not None for token in tokens)
+  if alphabetic < rules.min_alphabetic * count:
+    return Drop("words without a letter", f"{1 - alphabetic / count:.0%} of words")
+  if rules.min_stop_words and not _has_stop_words(text, rules):
+    return Drop("too few stop words", f"fewer than {rules.min_stop_words}")
+  return document
+
+
+def _has_stop_words(text: str, rules: GopherQuality) -> bool:
+  """Returns whether enough stop words occur; most texts show it in their first words."""
+  wanted = frozenset(rules.stop_words)
+  matched = (word for word in words.split_words(text[:4096]) if word in wanted)
+  found = sum(1 for _ in itertools.islice(matched, rules.min_stop_words))
+  if found < rules.min_stop_words and len(text) > 4096:
+    found = sum(word in wanted for word in words.split_words(text))
+  return found >= rules.min_stop_words
+
+
+def check_repetition(document: Document, rules: GopherRepetition) -> Verdict:
+  """Keeps a document that repeats itself no more than the rules allow."""
+  text = document.text
+  lines = [line for line in map(str.strip, text.split("\n")) if line]
+  paragraphs = [part for part in map(str.strip, _PARAGRAPHS.split(text)) if part]
+  for unit, units, limit, character_limit in (
+    ("lines", lines, rules.lines, rules.line_characters),
+    ("paragraphs", paragraphs, rules.paragraphs, rules.paragraph_characters),
+  ):
+    count, characters = repeated_units(units)
+    if count > limit * len(units):
+      return Drop(f"repeated {unit}", f"{count / len(units):.0%} of {len(units):,}")
+    total = sum(map(len, units))
+    if characters > character_limit * total:
+      return Drop(f"characters in repeated {unit}", f"{characters / total:.0%}")
+  tokens = text.split()
+  if not tokens:
+    return document
+  for n, share, limit in ngram_shares(tokens, rules):
+    if share > limit:
+      kind = "the most frequent" if n < 5 else "repeated"
+      return Drop(f"characters in {kind} {n}-gram{'' if n < 5 else 's'}", f"{share:.0%}")
+  return document
+
+
+def repeated_units(units: Sequence[str]) -> tuple[int, int]:
+  """Returns how many units occurred before, and their characters."""
+  if len(set(units)) == len(units):
+    return 0, 0
+  seen: set[str] = set()
+  count = characters = 0
+  for unit in units:
+    if unit in seen:
+      count += 1
+      characters += len(unit)
+    else:
+      seen.add(unit)
+  return count, characters
+
+
+def ngram_shares(tokens: list[str], rules: GopherRepetition) -> Iterator[tuple[int, float, float]]:
+  """Yields (n, share of the words' characters, limit): the most frequent 2- to 4-gram, then repeated 5- to 10-grams.
+
+  All occurrences of a repeated n-gram count, and each character counts once.
+  """
+  lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
+  total = int(lengths.sum())
+  ends = np.concatenate([[0], np.cumsum(lengths)])
+  hashes = words.word_hashes(tokens)
+  grams = hashes
+  for n, limit in enumerate((*rules.top_ngrams, *rules.ngrams), start=2):
+    grams = words.extend_ngrams(grams, hashes)
+    if not len(grams):
+      return
+    order = np.argsort(grams, kind="stable")
+    ordered = grams[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    counts = np.diff(np.append(starts, len(ordered)))
+    if counts.max() == 1:
+      return  # longer n-grams do not repeat either
+    sizes = ends[n:] - ends[:-n]
+    if n < 5:
+      best = starts[counts == counts.max()]
+      yield n, float(counts.max() * sizes[order[best]].max() / total), limit
+      continue
+    repeats = np.zeros(len(grams), bool)
+    repeats[order] = np.repeat(counts > 1, counts)
+    covered = np.zeros(len(tokens) + 1, np.int64)
+    np.add.at(covered, np.flatnonzero(repeats), 1)
+    np.add.at(covered, np.flatnonzero(repeats) + n, -1)
+    yield n, float(lengths[np.cumsum(covered[:-1]) > 0].sum() / total), limit

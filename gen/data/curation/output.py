@@ -1,0 +1,143 @@
+"""The folder that a curation writes: shards of text, a manifest, a table of drops, and a report."""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import zstandard
+
+from gen.data.curation import reading, report, shard_work, shards
+from gen.data.curation.shard_work import Work
+from gen.data.sources import curated
+from gen.errors import UserError
+from gen.io import checksums, formats, json_reading
+
+SHARD = 64 << 20  # bytes of text of one shard of the result
+Finished = tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]
+
+
+def read_finished(folder: Path, identity: dict[str, Any], remedy: str) -> Finished | None:
+  """Returns manifest, stages and report of a complete folder; None if it is not complete.
+
+  Raises:
+    UserError: if it is the result of another curation.
+  """
+  if not (folder / curated.MANIFEST).is_file():
+    return None
+  manifest = json_reading.read_json(folder / curated.MANIFEST)
+  changed = [name for name in identity if manifest.get("identity", {}).get(name) != identity[name]]
+  if changed:
+    raise UserError(f"{folder} holds the result of a curation with other {' and '.join(changed)}; {remedy}")
+  described = json_reading.read_json(folder / "report.json")
+  return manifest, described["stages"], described
+
+
+def write_output(
+  folder: Path,
+  work: Work,
+  count: int,
+  stages: Sequence[dict[str, Any]],
+  identity: dict[str, Any],
+  reader: reading.Reader,
+) -> Finished:
+  """Writes the result of a curation; the manifest comes last, so a folder with one is complete.
+
+  Raises:
+    UserError: if a file cannot be written.
+  """
+  files = _write_texts(folder, work.folder(len(work.passes) - 1), count)
+  _write_drops(folder / "drops.jsonl", work, count)
+  manifest = formats.with_format(
+    {
+      "kind": curated.KIND,
+      "identity": identity,
+      "stages": [
+        {"name": tally["name"], "in": tally["in"], "out": tally["out"], "reasons": tally["reasons"]}
+        for tally in stages
+      ],
+      "files": files,
+      "notes": reader.note_lines,
+      "skipped": [fault._asdict() for fault in reader.faults],
+      "versions": report.library_versions(),
+    },
+    curated.VERSION,
+  )
+  described = report.make_report(manifest, stages)
+  checksums.write_atomically(
+    folder / "report.json", json.dumps(described, ensure_ascii=False, indent=1).encode()
+  )
+  report.write_page(folder / "report.html", described)
+  checksums.write_atomically(
+    folder / curated.MANIFEST, (json.dumps(manifest, ensure_ascii=False, indent=1) + "\n").encode()
+  )
+  return manifest, list(stages), described
+
+
+def _write_texts(folder: Path, last: Path, count: int) -> list[dict[str, Any]]:
+  """Writes the shards of the result; returns name, bytes, SHA-256, and documents of each."""
+  (folder / "shards").mkdir(exist_ok=True)
+  files: list[dict[str, Any]] = []
+  lines = _lines(last, count)
+  pending: bytes | None = next(lines, None)
+  while pending is not None:
+    path = folder / "shards" / f"{len(files):05d}.jsonl.zst"
+    documents = length = 0
+    partial = path.with_name(path.name + ".partial")
+    try:
+      with (
+        partial.open("wb") as file,
+        zstandard.ZstdCompressor(level=shards.LEVEL).stream_writer(file, closefd=False) as stream,
+      ):
+        while pending is not None and length < SHARD:
+          stream.write(pending)
+          documents, length = documents + 1, length + len(pending)
+          pending = next(lines, None)
+      _make_durable(partial)
+      partial.replace(path)
+    except OSError as error:
+      partial.unlink(missing_ok=True)
+      raise shards.no_space(path, error) from error
+    with path.open("rb") as file:
+      sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    files.append(
+      {"name": f"shards/{path.name}", "bytes": path.stat().st_size, "sha256": sha256, "documents": documents}
+    )
+  return files
+
+
+def _make_durable(path: Path) -> None:
+  with path.open("rb") as file:
+    os.fsync(file.fileno())
+
+
+def _lines(folder: Path, count: int) -> Iterator[bytes]:
+  """Yields the result's rows as JSON lines; the number of a document in its sources gives it a name of its own."""
+  for index in range(count):
+    for row in shards.read_rows(folder, index):
+      fields = {"name": row.name, "source": row.source, "n": row.n, "text": row.text} | (
+        {"scores": row.scores} if row.scores else {}
+      )
+      yield json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _write_drops(path: Path, work: Work, count: int) -> None:
+  """Writes one line for each dropped document, with its stage and reason."""
+  partial = path.with_name(path.name + ".partial")
+  try:
+    with partial.open("wb") as file:
+      _copy_drops(file, work, count)
+    _make_durable(partial)
+    partial.replace(path)
+  except OSError as error:
+    partial.unlink(missing_ok=True)
+    raise shards.no_space(path, error) from error
+
+
+def _copy_drops(file: BinaryIO | io.BufferedWriter, work: Work, count: int) -> None:
+  for current in work.passes:
+    for lines in shard_work.join_drops(work.folder(current.number), count):
+      file.write(lines)
