@@ -286,9 +286,14 @@ def check_sweep(folder: Path, executor: str = "gpus") -> list[CheckRow]:
     "--config.widths=((8, 16, 32), (8, 16, 32))", "--config.held_out=0", "--config.held_out_widths=()",
     "--config.bootstraps=20",
   ]  # fmt: skip
-  done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-  if done.returncode:
-    raise UserError((done.stderr.strip().splitlines() or ["the sweep failed without a reason"])[-1])
+  # Its progress goes to this process's stderr, whose last line is told where the time limit ends both.
+  process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+  last = "the sweep failed without a reason"
+  for line in process.stderr or ():
+    last = line.strip() or last
+    print(last, file=sys.stderr, flush=True)
+  if process.wait():
+    raise UserError(last)
   lines = (folder / "sweep" / "journal.jsonl").read_text().splitlines()
   trained = sum(json.loads(line).get("kind") == "result" for line in lines)
   return [CheckRow("sweep", f"runs trained with --executor={executor}", float(trained), "= 6", trained == 6)]

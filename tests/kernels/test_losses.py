@@ -170,3 +170,10 @@ def test_bfloat16_hidden_states_stay_near_and_keep_their_dtype():
   near(loss, wanted, 1e-2)
   for found, exactly in zip(gradients, exact, strict=True):
     near(found.astype(jnp.float32), exactly, 3e-2)
+
+
+@pytest.mark.parametrize(("platform", "chunk"), [("cpu", 128), ("gpu", 2048), ("tpu", 2048)])
+def test_an_accelerator_computes_more_logits_at_a_time_than_a_cpu(monkeypatch, platform, chunk):
+  monkeypatch.setattr(losses, "target_platform", lambda: platform)
+  (pieces,) = losses._chunks(losses.LossTerms(), 50257, jnp.zeros(5 * chunk))
+  assert pieces.shape == (5, chunk)
