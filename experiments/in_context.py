@@ -32,21 +32,15 @@ RATE_POWER = quantities.DEFINE_float(
   "rate_power",
   1.0,
   "A transformer's peak learning rate is the config's times (its width / width)^rate_power.",
-  lower_bound=-10,
-  upper_bound=10,
+  -10,
+  10,
 )
 RECURRENT_RATE = quantities.DEFINE_float(
   "recurrent_rate", 5e-3, "The recurrent model's peak learning rate.", lower_bound=0
 )
-LETTERS = quantities.DEFINE_integer(
-  "letters", 4, "Number of letters, and of labels.", lower_bound=1, upper_bound=26
-)
+LETTERS = quantities.DEFINE_integer("letters", 4, "Number of letters, and of labels.", 1, 26)
 PAIRS = quantities.DEFINE_integer(
-  "pairs",
-  12,
-  "Pairs of a training sequence; they fill the context window.",
-  lower_bound=1,
-  upper_bound=100_000,
+  "pairs", 12, "Pairs of a training sequence; they fill the context window.", 1, 100_000
 )
 KS = quantities.DEFINE_integers("ks", [0, 1, 2, 4, 8], "Numbers of examples in the prompt.", lower_bound=0)
 TUNED = quantities.DEFINE_integers(
@@ -65,8 +59,7 @@ def main(run: Run) -> int:
   validation.require_one_device(run)
   if run.model.family != "decoder" or not run.steps:
     raise UserError("the config must have model.family decoder, and steps above 0")
-  unknown = [name for name in FAMILIES.value if name not in TRANSFORMERS]
-  if unknown:
+  if unknown := [name for name in FAMILIES.value if name not in TRANSFORMERS]:
     raise UserError(
       f"--families: {unknown[0]!r} is not a transformer family; choose from {', '.join(TRANSFORMERS)}"
     )

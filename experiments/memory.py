@@ -20,6 +20,7 @@ from gen.config import mesh_shape
 from gen.errors import UserError
 from gen.io import outputs, quantities
 
+MAX_SIZE = 2**31 - 1  # sizes of arrays are int32
 PRESET = flags.DEFINE_string("preset", "", "Named model, as in docs/families.md.")
 PARAMS = quantities.DEFINE_float(
   "params", 0.0, "Number of parameters instead of a preset: the account of state alone.", lower_bound=0
@@ -27,21 +28,13 @@ PARAMS = quantities.DEFINE_float(
 LAYOUT = flags.DEFINE_enum(
   "layout", "ddp", ("ddp", "zero1", "zero2", "zero3"), "What is sharded over the data axis."
 )
-DEVICES = quantities.DEFINE_integer(
-  "devices", 1, "Devices, all along the data axis.", lower_bound=1, upper_bound=2**31 - 1
-)
+DEVICES = quantities.DEFINE_integer("devices", 1, "Devices, all along the data axis.", 1, MAX_SIZE)
 MESH = flags.DEFINE_string(
   "mesh", "", "Axes of the mesh, as in data=4,fsdp=8,tensor=2; instead of --devices."
 )
-BATCH = quantities.DEFINE_integer(
-  "batch", 0, "Rows of a step; 0: one per device.", lower_bound=0, upper_bound=1_048_576
-)
+BATCH = quantities.DEFINE_integer("batch", 0, "Rows of a step; 0: one per device.", 0, 1_048_576)
 LENGTH = quantities.DEFINE_integer(
-  "length",
-  0,
-  "Positions of a row; 0: the preset's context, or 1024.",
-  lower_bound=0,
-  upper_bound=2**31 - 1,
+  "length", 0, "Positions of a row; 0: the preset's context, or 1024.", 0, MAX_SIZE
 )
 MICROBATCHES = quantities.DEFINE_integer("microbatches", 1, "Microbatches of a step.", lower_bound=1)
 PRECISION = flags.DEFINE_enum(
@@ -49,11 +42,9 @@ PRECISION = flags.DEFINE_enum(
 )
 REMAT = flags.DEFINE_enum("remat", "none", ("none", "dots", "full"), "What the backward pass recomputes.")
 COMPILE = flags.DEFINE_boolean("compile", True, "Also compile the step for simulated devices.")
+FIGURES = (".png", ".pdf", ".svg")
 PLOT = outputs.DEFINE_file(
-  "plot",
-  "",
-  "File for a figure of bytes per device against devices (.png, .pdf, .svg).",
-  suffixes=(".png", ".pdf", ".svg"),
+  "plot", "", "File for a figure of bytes per device against devices (.png, .pdf, .svg).", suffixes=FIGURES
 )
 CHIP = flags.DEFINE_string("chip", "", "Report whether a step fits onto this chip, such as h100 or v5p.")
 JSON = outputs.DEFINE_json()
@@ -67,14 +58,20 @@ def main() -> int:
     raise UserError("give either --preset=NAME or --params=NUMBER")
   if PARAMS.value and MESH.value:
     raise UserError("--mesh needs the shapes of a --preset; with --params give --devices")
-  from gen.costs import topologies
+  os.environ["JAX_PLATFORMS"] = "cpu"  # before jax is imported
+  from gen.costs import memory_figure, memory_report, topologies
   from gen.io import json_report
 
   target = json_report.report_target(JSON.value)
   chip = topologies.find_chip(CHIP.value) if CHIP.value else None
-  report, lines = _account() if PARAMS.value else _footprint()
-  from gen.costs import memory_figure, memory_report
-
+  if PARAMS.value:
+    length = LENGTH.value or presets.DEFAULT_LENGTH
+    account = memory_report.StateAccount(
+      PARAMS.value, LAYOUT.value, DEVICES.value, PRECISION.value, BATCH.value, length, MICROBATCHES.value
+    )
+    report, lines = memory_report.report_state(account)
+  else:
+    report, lines = _footprint()
   if chip:
     lines.append(memory_report.judge_fit(report, CHIP.value, chip.memory))
   if PLOT.value:
@@ -85,20 +82,11 @@ def main() -> int:
   return 0 if report.get("fits", True) else UNFIT
 
 
-def _account() -> tuple[dict[str, Any], list[str]]:
-  from gen.costs import memory_report
-
-  length = LENGTH.value or presets.DEFAULT_LENGTH
-  account = memory_report.StateAccount(
-    PARAMS.value, LAYOUT.value, DEVICES.value, PRECISION.value, BATCH.value, length, MICROBATCHES.value
-  )
-  return memory_report.report_state(account)
-
-
 def _footprint() -> tuple[dict[str, Any], list[str]]:
   mesh = MESH.value or (f"data={DEVICES.value}" if DEVICES.value > 1 or LAYOUT.value != "ddp" else "")
   devices = math.prod(mesh_shape(mesh).values()) if MESH.value else DEVICES.value
-  os.environ["JAX_PLATFORMS"] = "cpu"  # before jax is imported
+  import jax
+
   from gen.costs import memory_report
 
   run = memory_report.preset_run(
@@ -111,8 +99,6 @@ def _footprint() -> tuple[dict[str, Any], list[str]]:
     PRECISION.value,
     REMAT.value,
   )
-  import jax
-
   if COMPILE.value and devices > 1:
     jax.config.update("jax_num_cpu_devices", devices)  # before jax initializes its devices
   report = memory_report.report_run(run, PRESET.value, devices, PRECISION.value, COMPILE.value)

@@ -8,8 +8,6 @@ same targets with the last 1, 2, 4, ... 64 words in sight, and measures time and
 Writes rnn_vs_transformer.json, .png and .pdf into the work folder. After an interruption the same command resumes.
 """
 
-import copy
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +16,7 @@ from absl import flags
 from gen.cli import environment, launch, shared_flags, terminal
 from gen.config import Run, validation
 from gen.errors import UserError
-from gen.io import outputs, quantities, strict_json
+from gen.io import outputs, quantities
 
 if TYPE_CHECKING:
   from gen.training.rows import RunResult
@@ -45,7 +43,7 @@ def main(run: Run) -> int:
     raise UserError(f"config.model.family is {run.model.family}; this experiment needs a decoder")
   words, lengths = (sorted(set(flag.value)) for flag in (WORDS, LENGTHS))
   from gen.data import cache, dataset
-  from gen.evaluation import loss_by_context
+  from gen.evaluation import loss_by_context, loss_by_context_report
   from gen.sharding import layouts
   from gen.training import loop
   from gen.training.hooks import Interruptible, RunStopped
@@ -58,29 +56,17 @@ def main(run: Run) -> int:
   windows = loss_by_context.draw_windows(data.validation, words, run.data.length, TARGETS.value)
   rows = []
   hooks = Interruptible(terminal.print_progress)
-  for each in (run, _recurrent(run)):
+  for each in (run, loss_by_context.recurrent_run(run, RECURRENT.value, RATE.value)):
     try:
       result, params = _trained(each, workdir / each.model.family, data, hooks)
     except RunStopped as stopped:
       terminal.print_progress(f"{stopped}; the same command resumes")
       return launch.INTERRUPTED
     points = loss_by_context.loss_curve(each.model, params, words, windows)
-    costs = [loss_by_context.measure_cost(each.model, length)._asdict() for length in lengths]
-    rows.append(
-      _row(result, [point._asdict() for point in points], loss_by_context.useful_context(points), costs)
-    )
+    costs = [loss_by_context.measure_cost(each.model, length) for length in lengths]
+    rows.append(loss_by_context_report.report_model(result, points, costs))
   _write(workdir, rows)
   return 0
-
-
-def _recurrent(run: Run) -> Run:
-  """Returns the run of the recurrent model: as many parameters, the same tokens in the same order."""
-  from gen.evaluation import loss_by_context
-
-  recurrent = copy.deepcopy(run)
-  recurrent.model = loss_by_context.of_equal_size(run.model, RECURRENT.value)
-  recurrent.optimizer.peak_learning_rate = RATE.value or run.optimizer.peak_learning_rate
-  return recurrent
 
 
 def _trained(run: Run, folder: Path, data: Any, hooks: Any) -> tuple["RunResult", Any]:
@@ -97,24 +83,14 @@ def _trained(run: Run, folder: Path, data: Any, hooks: Any) -> tuple["RunResult"
     return result, checkpoints.restore(template)[0].params
 
 
-def _row(
-  result: "RunResult", curve: list[dict[str, Any]], reach: int, costs: list[dict[str, Any]]
-) -> dict[str, Any]:
-  names = ("family", "width", "depth", "params", "params_total", "tokens", "flops", "loss", "seconds")
-  rest = {"learning_rate": result.learning_rate, "reach": reach, "by_words": curve, "by_length": costs}
-  return {name: getattr(result, name) for name in names} | rest
-
-
 def _write(workdir: Path, rows: list[dict[str, Any]]) -> None:
   from gen import versions
   from gen.evaluation import loss_by_context_figure, loss_by_context_report
-  from gen.io import formats, json_report, seals
-  from gen.io.checksums import write_atomically
+  from gen.io import json_report
 
   values: dict[str, Any] = {"models": rows, "versions": versions.installed_versions()}
-  results = seals.with_seal(json.loads(strict_json.encode_json(formats.with_format(values, formats.RESULTS))))
   try:
-    write_atomically(workdir / "rnn_vs_transformer.json", json.dumps(results, indent=1).encode() + b"\n")
+    results = json_report.write_sealed(values, workdir / "rnn_vs_transformer.json")
     loss_by_context_figure.draw_comparison(workdir, rows)
   except OSError as error:
     raise UserError(f"cannot write in {workdir}: {error.strerror}; both runs are done and saved") from error

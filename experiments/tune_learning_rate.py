@@ -9,14 +9,13 @@ Prints the config fields that hold the rule, and whether it passed. The same com
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gen.cli import environment, launch, shared_flags
 from gen.config import Sweep
 from gen.errors import UserError
-from gen.io import outputs, strict_json
+from gen.io import outputs
 from gen.scaling.workers import executors
 
 if TYPE_CHECKING:
@@ -95,19 +94,16 @@ def _tune(console: "Console", sweep: Sweep, folder: Path, executor: executors.Ru
 
 def _write(path: Path, rule: "LearningRateRule", verified: "RuleCheck | None") -> None:
   from gen import versions
-  from gen.io import formats, json_report, seals
-  from gen.io.checksums import write_atomically
+  from gen.io import json_report
 
   results = dataclasses.asdict(rule) | {"fields": rule.fields()}
   results["verified"] = None if verified is None else dataclasses.asdict(verified)
   results["versions"] = versions.installed_versions()
-  values = formats.with_format(results, formats.RESULTS)
-  plain = seals.with_seal(json.loads(strict_json.encode_json(values)))  # NaN becomes null
   try:
-    write_atomically(path, json.dumps(plain, indent=1).encode())
+    written = json_report.write_sealed(results, path)
   except OSError as error:
     raise UserError(f"cannot write {path}: {error.strerror}; all runs are done and saved") from error
-  json_report.write_report(plain, json_report.report_target(JSON.value))
+  json_report.write_report(written, json_report.report_target(JSON.value))
 
 
 if __name__ == "__main__":

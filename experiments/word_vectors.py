@@ -2,14 +2,14 @@
 
   uv run experiments/word_vectors.py
   uv run experiments/word_vectors.py --corpus=texts/*.txt --kind=cbow --analogies=man:king:woman
+  uv run experiments/word_vectors.py --vectors=runs/words/vectors.npz --words=matrix,mean
 
 Trains skip-gram or CBOW with negative sampling (arXiv:1301.3781, arXiv:1310.4546) and writes vectors.npz, vectors.txt,
 cloud.png and cloud.html (an interactive 3-D figure of the words) into the folder of the run.
 """
 
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -18,8 +18,8 @@ from gen.config import Data
 from gen.io import outputs, quantities
 
 if TYPE_CHECKING:
-  from gen.evaluation.words.vocabulary import Vocabulary, WordIds
-  from gen.evaluation.words.word2vec import Word2VecSettings
+  from gen.evaluation.words.word_cloud import AnalogyAnswer
+  from gen.evaluation.words.word_report import Question
   from gen.evaluation.words.word_vectors import WordVectors
 
 CORPUS = flags.DEFINE_string("corpus", "manual", "Text, as in --config.data.corpus of a run.")
@@ -48,6 +48,7 @@ RATE = quantities.DEFINE_float("learning_rate", 5e-3, "Initial learning rate of 
 SEED = shared_flags.define_seed("initial vectors and samples")
 SHOWN = quantities.DEFINE_integer("shown", 1000, "Words in the cloud.", lower_bound=4)
 WORDS = flags.DEFINE_list("words", [], "Words whose neighbours are printed; empty: a built-in list.")
+VECTORS = flags.DEFINE_string("vectors", "", "A file of vectors that an earlier call wrote, to train none.")
 ANALOGIES = flags.DEFINE_list(
   "analogies", [], "Questions a:b:c, as in man:king:woman; empty: a built-in list."
 )
@@ -56,10 +57,13 @@ ANALOGIES = flags.DEFINE_list(
 def main() -> int:
   """Trains, prints and writes."""
   from gen.data import cache, corpus
-  from gen.evaluation.words import vocabulary, word2vec, word_report
-  from gen.io import json_report
+  from gen.evaluation.words import vocabulary, word2vec, word_report, word_vectors
 
   questions = [word_report.parse_question(text) for text in ANALOGIES.value or word_report.QUESTIONS]
+  if VECTORS.value:
+    vectors = word_vectors.load_vectors(Path(VECTORS.value))
+    _report({"vectors": VECTORS.value}, vectors, *_answer(vectors, questions))
+    return 0
   data = Data(corpus=CORPUS.value, field=FIELD.value, cache=CACHE.value)
   environment.compilation_cache(cache.cache_folder(data) / "compiled")
   text = corpus.build_corpus(data, terminal.print_progress)
@@ -73,49 +77,39 @@ def main() -> int:
     KIND.value, WIDTH.value, WINDOW.value, NEGATIVES.value, threshold=THRESHOLD.value, rows=ROWS.value,
     epochs=EPOCHS.value, learning_rate=RATE.value, seed=SEED.value,
   )  # fmt: skip
-  vectors = _train(text_ids, known_words, settings)
-  shown = word_report.shown_words(vectors, WORDS.value)
-  if not ANALOGIES.value:
-    questions = [question for question in questions if all(word in vectors.ids for word in question)]
-  answers = word_report.answer_questions(vectors, questions)
-  for word in shown:
-    print(f"{word:>12}  {', '.join(near for near, _ in vectors.nearest(word))}")
-  for answer in answers:
-    print(f"{answer.question:>36}  {', '.join(f'{word} {cosine:.2f}' for word, cosine in answer.best)}")
-  facts = [
-    f"{settings.kind.replace('_', '-')} of width {settings.width}, window {settings.window}, {settings.epochs} epochs,"
-    f" on {text.name}: {len(text_ids.ids_n):,} words, {len(known_words.words):,} of them different."
-  ]
+  vectors = word_vectors.train_words(text_ids, known_words, settings, terminal.print_progress)
+  shown, answers = _answer(vectors, questions)
+  facts = [word_report.facts_line(settings, text.name, len(text_ids.ids_n), len(known_words.words))]
   for path in word_report.write_files(
     Path(WORKDIR.value), vectors, known_words, facts, shown, answers, SHOWN.value
   ):
     terminal.print_progress(f"wrote {path}")
-  json_report.write_report(
-    {
-      "corpus": text.name, "words": len(text_ids.ids_n), "vocabulary": len(known_words.words),
-      "nearest": {word: dict(vectors.nearest(word)) for word in shown},
-      "analogies": [
-        {"question": answer.question, "best": [list(pair) for pair in answer.best]} for answer in answers
-      ],
-    },
-    json_report.report_target(JSON.value),
-  )  # fmt: skip
+  counted = {"corpus": text.name, "words": len(text_ids.ids_n), "vocabulary": len(known_words.words)}
+  _report(counted, vectors, shown, answers)
   return 0
 
 
-def _train(text_ids: "WordIds", vocabulary: "Vocabulary", settings: "Word2VecSettings") -> "WordVectors":
-  import numpy as np
+def _answer(vectors: "WordVectors", questions: "list[Question]") -> "tuple[list[str], list[AnalogyAnswer]]":
+  """Prints neighbours and analogies; returns the words and the answers."""
+  from gen.evaluation.words import word_report
 
-  from gen.evaluation.words import word2vec
-  from gen.evaluation.words.word_vectors import WordVectors
+  shown = word_report.shown_words(vectors, WORDS.value)
+  if not ANALOGIES.value:
+    questions = [question for question in questions if all(word in vectors.ids for word in question)]
+  answers = word_report.answer_questions(vectors, questions)
+  for line in word_report.report_lines(vectors, shown, answers):
+    print(line)
+  return shown, answers
 
-  began = time.perf_counter()
-  for progress in word2vec.train_vectors(text_ids.ids_n, text_ids.documents_n, vocabulary.counts_v, settings):
-    terminal.print_progress(
-      f"epoch {progress.epoch}/{settings.epochs}  loss {progress.loss:.4f}  {progress.words:,} words after subsampling"
-      f"  {time.perf_counter() - began:.0f} s"
-    )
-  return WordVectors(vocabulary.words, np.asarray(progress.tables.inputs_vd))
+
+def _report(
+  facts: dict[str, Any], vectors: "WordVectors", shown: list[str], answers: "list[AnalogyAnswer]"
+) -> None:
+  from gen.evaluation.words import word_report
+  from gen.io import json_report
+
+  report = facts | word_report.report_words(vectors, shown, answers)
+  json_report.write_report(report, json_report.report_target(JSON.value))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ W windows, T length, K visible words, D width. A window is the text before one t
 latest word. All K use the same targets, so that curves differ only by the visible context.
 """
 
+import copy
 import functools
 import json
 import time
@@ -17,7 +18,7 @@ from jax import Array
 
 from gen import counts
 from gen.batch import Batch
-from gen.config import Model, from_dict, to_dict
+from gen.config import Model, Run, from_dict, to_dict
 from gen.data.objectives import token_tables
 from gen.data.token_stream import TokenStream
 from gen.errors import UserError
@@ -52,6 +53,20 @@ def of_equal_size(model: Model, family: str, step_of_width: int = 4) -> Model:
   while gap(width + step_of_width) < gap(width):
     width += step_of_width
   return of(width)
+
+
+def recurrent_run(run: Run, family: str, learning_rate: float) -> Run:
+  """Returns the run of a recurrent model with as many parameters, on the same tokens in the same order.
+
+  Args:
+    run: of the transformer.
+    family: of the recurrent model: rnn | lstm | gru.
+    learning_rate: its peak; 0 is the transformer's.
+  """
+  recurrent = copy.deepcopy(run)
+  recurrent.model = of_equal_size(run.model, family)
+  recurrent.optimizer.peak_learning_rate = learning_rate or run.optimizer.peak_learning_rate
+  return recurrent
 
 
 def words_in(stream: TokenStream) -> np.ndarray:

@@ -1,8 +1,32 @@
 """A transformer and a recurrent model side by side: loss by words in sight and cost by length, as lines."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from gen.evaluation import loss_by_context_figure
+from gen.evaluation import loss_by_context, loss_by_context_figure
+from gen.training.rows import RunResult
+
+RESULT_FIELDS = ("family", "width", "depth", "params", "params_total", "tokens", "flops", "loss", "seconds")
+
+
+def report_model(
+  result: RunResult,
+  points: Sequence[loss_by_context.ContextPoint],
+  costs: Sequence[loss_by_context.PassCost],
+) -> dict[str, Any]:
+  """Returns one model's part of the comparison as plain values.
+
+  Args:
+    result: of its training.
+    points: its loss by words in sight.
+    costs: its time and memory by length.
+  """
+  return {name: getattr(result, name) for name in RESULT_FIELDS} | {
+    "learning_rate": result.learning_rate,
+    "reach": loss_by_context.useful_context(points),
+    "by_words": [point._asdict() for point in points],
+    "by_length": [cost._asdict() for cost in costs],
+  }
 
 
 def report_lines(rows: list[dict[str, Any]]) -> list[str]:

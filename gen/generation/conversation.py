@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 
+from gen.cli import terminal, text_input
 from gen.errors import UserError
 from gen.generation import context_window, decode, text
 from gen.generation.loaded_model import LoadedModel
@@ -147,6 +148,26 @@ class Conversation:
       used = text.count_tokens(self.restored, self.said, 0)
       parts.append(f"{used.prompt} tokens so far" + (f" of {used.window}" if used.window else ""))
     return ", ".join(parts)
+
+
+def hold_conversation(
+  restored: LoadedModel, sampler: Sampler, limits: decode.DecodeLimits, seed: int, blank: str
+) -> None:
+  """Answers line after line of standard input until it ends, or until `/quit`.
+
+  Args:
+    restored: the model.
+    sampler: the first settings of sampling.
+    limits: the first limits of an answer.
+    seed: of the random draws.
+    blank: what marks a blank in a prompt.
+  """
+  conversation = Conversation(restored, sampler, limits, seed, blank)
+  terminal.print_progress(f"{restored.where}; {conversation.settings()}; /help lists the commands")
+  for line in text_input.input_lines():
+    conversation.handle_line(line, lambda piece: print(piece, end="", flush=True))
+    if conversation.over:
+      break
 
 
 def _number(name: str, value: str, kind: Any) -> float | int:

@@ -106,14 +106,19 @@ def warn_tokenless(restored: LoadedModel, answers: Sequence[text.TextAnswer]) ->
     )
 
 
-def count_line(count: Any) -> str:
-  """Returns the line of `--count_only`.
+def print_count(restored: LoadedModel, prompt: str, new: int, blank: str) -> dict[str, Any]:
+  """Prints how much of the context window a prompt and its answer use; returns the same as plain values.
 
   Args:
-    count: as of `text.count_tokens`.
+    restored: the model.
+    prompt: the text to continue.
+    new: number of tokens of the answer.
+    blank: what marks a blank in the prompt.
   """
+  count = text.count_tokens(restored, prompt, new, blank)
   window = "no context window"
   if count.left is not None:
     left = f"{count.left} left of" if count.left >= 0 else f"{-count.left} more than"
     window = f"{left} the context window's {count.window}"
-  return f"{count.prompt} tokens of the prompt and {count.new} new ones: {count.used} used, {window}"
+  print(f"{count.prompt} tokens of the prompt and {count.new} new ones: {count.used} used, {window}")
+  return count._asdict() | {"used": count.used, "left": count.left}

@@ -4,9 +4,11 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from gen.errors import UserError
-from gen.io import outputs, strict_json, typed_json
+from gen.io import formats, outputs, seals, strict_json, typed_json
+from gen.io.checksums import write_atomically
 
 STANDARD_OUTPUT = Path("-")
 
@@ -78,3 +80,19 @@ def write_results(results: object, file: Path, target: Path | None) -> None:
   except OSError as error:
     raise UserError(f"cannot write {file}: {error.strerror}") from error
   write_report(results, target)
+
+
+def write_sealed(results: dict[str, Any], file: Path) -> dict[str, Any]:
+  """Writes results with their format version and a checksum, in one rename; returns them as they were written.
+
+  Args:
+    results: plain values; numbers that JSON does not have become null.
+    file: where to write.
+
+  Raises:
+    OSError: if the file cannot be written.
+  """
+  versioned = formats.with_format(results, formats.RESULTS)
+  sealed = seals.with_seal(json.loads(strict_json.encode_json(versioned)))
+  write_atomically(file, json.dumps(sealed, indent=1).encode() + b"\n")
+  return sealed

@@ -5,6 +5,8 @@ on any machine.
 """
 
 import contextlib
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -12,7 +14,7 @@ import jax
 from gen.config import Run
 from gen.config.model import DefaultText
 from gen.errors import UserError
-from gen.sharding import chip_peaks
+from gen.sharding import chip_peaks, processes
 from gen.training import run_folder
 
 ACCELERATED = "bfloat16"
@@ -32,6 +34,21 @@ def choose_dtype(run: Run, workdir: Path) -> str:
   ):  # Without a run, or a damaged one, which is reported when it is opened.
     return run_folder.saved_run(workdir).model.dtype
   return device_dtype(run.model.dtype)
+
+
+def set_dtype(run: Run, workdir: Path, say: Callable[[str], None]) -> None:
+  """Sets the dtype of compute of a run, equal in all processes.
+
+  Args:
+    run: as of `choose_dtype`; its model is replaced.
+    workdir: folder of the run.
+    say: called with one line where the dtype is not the config's.
+  """
+  before, dtype = run.model.dtype, processes.from_first(lambda: choose_dtype(run, workdir))
+  run.model = dataclasses.replace(run.model, dtype=dtype)
+  if dtype != before:
+    kind = "its default on a GPU or TPU, or that of the run in the folder"
+    say(f"model.dtype is {dtype}, {kind}; --config.model.dtype sets another")
 
 
 def device_dtype(default: str) -> str:

@@ -12,6 +12,8 @@ from gen.data import objectives
 from gen.data.dataset import Dataset
 from gen.errors import UserError
 
+MANY_EPOCHS = 4  # up to which repeated text is worth about as much as new text (arXiv:2305.16264, section 1)
+
 
 class RowLength(NamedTuple):
   """The length of one row of a run, in three meanings.
@@ -138,3 +140,12 @@ def count_steps(run: Run) -> int:
 def count_epochs(run: Run, loaded: Dataset) -> float:
   """Returns how often a completed run reads its training text."""
   return count_steps(run) * run.data.batch * row_length(run).tokens / len(loaded.train.ids)
+
+
+def epochs_line(run: Run, loaded: Dataset) -> str:
+  """Returns a line on how often a completed run reads its training text, with advice where that is often."""
+  epochs = count_epochs(run, loaded)
+  line = f"reads {epochs:.2g} epochs of {len(loaded.train.ids):,} training tokens"
+  if epochs <= MANY_EPOCHS:
+    return line
+  return f"{line}; text read more than about {MANY_EPOCHS} times adds little: lower steps, or give more text"

@@ -53,6 +53,12 @@ def test_vectors_are_written_in_both_formats_alike(done):
   np.testing.assert_array_equal(first.vectors_vd, second.vectors_vd)
 
 
+def test_saved_vectors_answer_again_without_training(done):
+  folder, printed = done
+  again = command(f"--vectors={folder / 'vectors.txt'}", "--words=red,dog", "--analogies=red:green:white")
+  assert (again.returncode, again.stdout, again.stderr) == (0, printed, "")
+
+
 def test_the_page_holds_all_of_itself_and_the_cloud(done):
   text = (done[0] / "cloud.html").read_text()
   assert not re.search(r"https?://|<link|src=|@import|url\(", text)

@@ -1,11 +1,13 @@
-"""Neighbours, analogies and files of trained word vectors."""
+"""Neighbours, analogies and files of word vectors."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gen.errors import UserError
 from gen.evaluation.words import word_cloud
 from gen.evaluation.words.vocabulary import Vocabulary
+from gen.evaluation.words.word2vec import Word2VecSettings
 from gen.evaluation.words.word_cloud import AnalogyAnswer
 from gen.evaluation.words.word_vectors import WordVectors
 
@@ -68,6 +70,35 @@ def answer_questions(vectors: WordVectors, questions: Sequence[Question]) -> lis
     UserError: for a word that is not in the vocabulary.
   """
   return [AnalogyAnswer(question, vectors.analogy(*question, count=3)) for question in questions]
+
+
+def facts_line(settings: Word2VecSettings, corpus: str, words: int, vocabulary: int) -> str:
+  """Returns a sentence on how the vectors were trained; counts are of all words and of different ones."""
+  return (
+    f"{settings.kind.replace('_', '-')} of width {settings.width}, window {settings.window}, {settings.epochs} epochs,"
+    f" on {corpus}: {words:,} words, {vocabulary:,} of them different."
+  )
+
+
+def report_lines(vectors: WordVectors, words: Sequence[str], answers: Sequence[AnalogyAnswer]) -> list[str]:
+  """Returns the neighbours of words and the answers to analogies as lines."""
+  lines = [f"{word:>12}  {', '.join(near for near, _ in vectors.nearest(word))}" for word in words]
+  for answer in answers:
+    best = ", ".join(f"{word} {cosine:.2f}" for word, cosine in answer.best)
+    lines.append(f"{answer.question:>36}  {best}")
+  return lines
+
+
+def report_words(
+  vectors: WordVectors, words: Sequence[str], answers: Sequence[AnalogyAnswer]
+) -> dict[str, Any]:
+  """Returns the neighbours of words and the answers to analogies as plain values."""
+  return {
+    "nearest": {word: dict(vectors.nearest(word)) for word in words},
+    "analogies": [
+      {"question": answer.question, "best": [list(pair) for pair in answer.best]} for answer in answers
+    ],
+  }
 
 
 def write_files(

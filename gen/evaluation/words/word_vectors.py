@@ -5,12 +5,16 @@ V words, D width, N words of a question, K components.
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from gen.errors import UserError
+from gen.evaluation.words import word2vec
+from gen.evaluation.words.vocabulary import Vocabulary, WordIds
+from gen.evaluation.words.word2vec import Word2VecSettings
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -123,3 +127,23 @@ def principal_components(x_nd: np.ndarray, count: int = 3) -> tuple[np.ndarray, 
 def _unit(x: np.ndarray) -> np.ndarray:
   """Returns vectors at length 1."""
   return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+
+
+def train_words(
+  text_ids: WordIds, vocabulary: Vocabulary, settings: Word2VecSettings, say: Callable[[str], None]
+) -> WordVectors:
+  """Trains the vectors of a text's words.
+
+  Args:
+    text_ids: the text.
+    vocabulary: its words.
+    settings: of training.
+    say: called with one line after each epoch.
+  """
+  began = time.perf_counter()
+  for progress in word2vec.train_vectors(text_ids.ids_n, text_ids.documents_n, vocabulary.counts_v, settings):
+    say(
+      f"epoch {progress.epoch}/{settings.epochs}  loss {progress.loss:.4f}  {progress.words:,} words after subsampling"
+      f"  {time.perf_counter() - began:.0f} s"
+    )
+  return WordVectors(vocabulary.words, np.asarray(progress.tables.inputs_vd))
