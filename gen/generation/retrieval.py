@@ -12,7 +12,7 @@ import json
 import logging
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -49,14 +49,6 @@ class RetrievedPassages(NamedTuple):
   number: int
   passage: Passage
   score: float
-
-
-class PassageIndex(Protocol):
-  """An index of passages."""
-
-  def search(self, query: str, count: int) -> list[RetrievedPassages]:
-    """Returns at most `count` passages, best first; ties in the order of the index."""
-    ...
 
 
 class Bm25Index:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from gen.scaling.workers import clusters, jobs
-from gen.scaling.workers.ledger import without_clock
 from gen.training import journal, run_folder
+from tests.tiny_run import without_clocks
 
 pytestmark = pytest.mark.optimized  # a kill changes no bit
 ROOT = Path(__file__).parents[2]
@@ -100,7 +100,7 @@ def undisturbed(place):
 
 
 def comparable(results):
-  points = [without_clock(point) for point in results["points"]]
+  points = [without_clocks(point) for point in results["points"]]
   return {name: value for name, value in results.items() if name not in CLOCK} | {"points": points}
 
 
@@ -191,7 +191,7 @@ def test_a_sweep_that_was_killed_and_stopped_ends_with_the_same_numbers(place, u
     assert "resume" in kinds, "it went on from its checkpoint"
   assert comparable(place.results("disturbed")) == comparable(place.results("undisturbed"))
   rows = [
-    [without_clock(row) for row in journal.read_journal(place.folder / w / "journal.jsonl")]
+    [without_clocks(row) for row in journal.read_journal(place.folder / w / "journal.jsonl")]
     for w in ("disturbed", "undisturbed")
   ]
   assert rows[0] == rows[1]
@@ -255,5 +255,5 @@ def test_a_job_that_is_killed_ends_with_the_local_workers_rows_bit_for_bit(place
   assert [event.kind for event in events] == ["started", "retried", "started", "finished"]
   rows = [journal.read_journal(folder / name / "journal.jsonl") for folder in (here, there)]
   assert [row["kind"] for row in rows[1]].count("resume") == 1 and (there / name / "killed").exists()
-  rows = [[without_clock(row) for row in some if row["kind"] not in ("start", "resume")] for some in rows]
+  rows = [[without_clocks(row) for row in some if row["kind"] not in ("start", "resume")] for some in rows]
   assert len(rows[0]) > 10 and rows[0] == rows[1]

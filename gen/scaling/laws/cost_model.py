@@ -6,14 +6,10 @@ head does in models of one depth. N parameters, D tokens; x is ln N.
 
 import dataclasses
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-
-from gen import counts
-from gen.config import Model
 
 SIX = 6.0  # 2 FLOPs forward, 4 backward
 _DECAY = 0.5  # of the slope beyond the sizes, a unit of ln N
@@ -177,20 +173,6 @@ def measured_cost(params: ArrayLike, tokens: ArrayLike, flops: ArrayLike) -> Cos
   if np.sum(left**2) > (1 - _EXPLAINED) * np.sum((log_k - log_k.mean()) ** 2):
     return CostModel((reference,), log_reference=reference)
   return CostModel(tuple(best.tolist()), centre, float(sizes[0]), float(sizes[-1]), reference)
-
-
-def counted_cost(models: Iterable[Model], length: int, source_length: int = 0) -> CostModel:
-  """Returns k(N) of models, counted exactly from their shapes (see `gen.counts`).
-
-  Args:
-    models: two or more sizes of one family.
-    length: positions of a row, which are its tokens.
-    source_length: positions of the source, for encoder-decoders.
-  """
-  shapes = list(models)
-  params = [float(counts.count_matrices(model)) for model in shapes]
-  flops = [float(counts.count_flops(model, length, source_length).total) for model in shapes]
-  return measured_cost(params, np.full(len(params), float(length)), flops)
 
 
 def cost_from_dict(entry: Any) -> CostModel | None:

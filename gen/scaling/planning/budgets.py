@@ -225,11 +225,6 @@ def _agreed(what: str, in_words: Amount | None, known: Amount | None, otherwise:
   return in_words if in_words is not None else known if known is not None else otherwise
 
 
-def flops_of_pf_days(days: float) -> float:
-  """Converts PF/s-days to FLOPs."""
-  return require_positive("the budget in PF/s-days", days) * PF_DAY
-
-
 def pf_days_of(flops: float) -> float:
   """Converts FLOPs to PF/s-days.
 
@@ -237,26 +232,6 @@ def pf_days_of(flops: float) -> float:
   3634
   """
   return flops / PF_DAY
-
-
-def flops_of_devices(device: str, count: float, hours: float, utilization: float = UTILIZATION) -> float:
-  """Returns the FLOPs that devices do in a time.
-
-  Args:
-    device: a name in `PEAKS`, or its peak in FLOP/s as a number.
-    count: number of devices.
-    hours: wall time in hours.
-    utilization: share of the peak, above 0 and at most 1.
-
-  Raises:
-    UserError: for an unknown device, with the nearest name, and for invalid values.
-  """
-  return (
-    require_positive("count", count)
-    * require_positive("hours", hours)
-    * HOUR
-    * device_rate(device, utilization)
-  )
 
 
 def device_rate(device: str, utilization: float = UTILIZATION) -> float:

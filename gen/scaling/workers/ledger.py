@@ -22,7 +22,6 @@ from gen.errors import UserError
 from gen.io import formats, json_reading, seals, typed_json
 from gen.io.checksums import write_atomically
 from gen.scaling.sweeps import design, trunk_sweeps
-from gen.scaling.verdicts.results_file import CLOCK
 from gen.training import checkpoint_folder, journal, run_folder
 from gen.training.run_folder import field_differences
 
@@ -184,11 +183,6 @@ class SweepLedger:
   def _write_journal(self, complete: bool = False) -> None:
     rows = (row for run in self.runs for row in self._rows[run.name])
     write_atomically(self.folder / JOURNAL, journal.seal_rows(rows, complete))
-
-
-def without_clock(row: dict[str, Any]) -> dict[str, Any]:
-  """Returns what two trainings of one run have in common, bit for bit."""
-  return {name: value for name, value in row.items() if name not in CLOCK}
 
 
 def _begin(path: Path, sweep: Sweep, identity: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from gen.data.objectives import (
   span_corruption,
 )
 from gen.errors import UserError
-from tests.data.objectives import rows
+from tests.data.objectives import inversion, rows
 
 S = rows.SPECIALS
 
@@ -67,7 +67,7 @@ def test_texts_come_back_and_each_document_is_told_its_mode(length):
   tokens_bn, segments_bn = tokens_bn[keep_b], segments_bn[keep_b]
   batch = objective(tokens_bn, np.random.default_rng(0), segments_bn)
   specials = objective.spelling
-  found_b = span_corruption.invert_corruption(batch, specials, objective.modes)
+  found_b = inversion.invert_corruption(batch, specials, objective.modes)
   for row, found in enumerate(found_b):
     wanted = rows.documents(tokens_bn[row], segments_bn[row])
     modes = {source[0] for source in rows.documents(batch.source_bs[row], batch.source_segments_bs[row])}

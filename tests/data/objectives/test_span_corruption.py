@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gen.data.objectives import Specials, make_objective, raw_row_length, row_shapes, span_corruption
 from gen.errors import UserError
-from tests.data.objectives import rows
+from tests.data.objectives import inversion, rows
 
 S = rows.SPECIALS
 
@@ -105,7 +105,7 @@ def test_packed_documents_come_back_from_source_and_target(length, seed, mean_do
   fits_b = span_corruption.count_documents(segments_bn) <= max(1, spans // 2)  # not crowded by documents
   tokens_bn, segments_bn = tokens_bn[fits_b], segments_bn[fits_b]
   batch = objective(tokens_bn, np.random.default_rng(seed), segments_bn)
-  for row, found in enumerate(span_corruption.invert_corruption(batch, S)):
+  for row, found in enumerate(inversion.invert_corruption(batch, S)):
     for got, want in zip(found, expected(tokens_bn[row], segments_bn[row]), strict=True):
       np.testing.assert_array_equal(got, want)
 
@@ -115,9 +115,7 @@ def test_packed_documents_come_back_from_source_and_target(length, seed, mean_do
 def test_of_any_row_documents_come_back_whole_or_are_left_out_at_its_end(data, length, seed):
   objective = make_objective("span_corruption", S, length)
   tokens_n, segments_n = data.draw(rows.any_row(objective.lengths.raw))
-  (found,) = span_corruption.invert_corruption(
-    objective(tokens_n, np.random.default_rng(seed), segments_n), S
-  )
+  (found,) = inversion.invert_corruption(objective(tokens_n, np.random.default_rng(seed), segments_n), S)
   wanted = expected(tokens_n, segments_n)
   assert len(found) <= len(wanted)
   for got, want in zip(found, wanted, strict=False):
@@ -131,7 +129,7 @@ def test_any_single_document_comes_back(data, length):
   size = data.draw(st.integers(1, objective.lengths.raw))
   tokens_n = np.array(data.draw(st.lists(st.integers(4, 149), min_size=size, max_size=size)))
   batch = objective(tokens_n, np.random.default_rng(data.draw(st.integers(0, 99))))
-  ((got,),) = span_corruption.invert_corruption(batch, S)
+  ((got,),) = inversion.invert_corruption(batch, S)
   np.testing.assert_array_equal(got, np.append(tokens_n, S.eos))
 
 
@@ -171,7 +169,7 @@ def test_more_spans_than_sentinels_is_an_error_unless_they_may_merge():
   batch = objective(rows.text((3, objective.lengths.raw)), np.random.default_rng(0))
   assert ((batch.source_bs >= 160).sum(1) == 100).all()
   for got, want in zip(
-    span_corruption.invert_corruption(batch, S), rows.text((3, objective.lengths.raw)), strict=True
+    inversion.invert_corruption(batch, S), rows.text((3, objective.lengths.raw)), strict=True
   ):
     np.testing.assert_array_equal(got[0][:-1], want)
 

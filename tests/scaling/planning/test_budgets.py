@@ -44,10 +44,10 @@ def test_a_budget_is_read_in_any_unit(text, flops):
 
 
 def test_units_come_back():
-  flops = budgets.flops_of_devices("h100", 64, 72, 0.4)
+  flops = 64 * 72 * 3600 * budgets.device_rate("h100", 0.4)
   described = budgets.describe_budget(flops, "h100", 64, 0.4)
   assert (described.hours, described.device_hours) == (pytest.approx(72), pytest.approx(64 * 72))
-  assert budgets.flops_of_pf_days(described.pf_days) == pytest.approx(flops)
+  assert described.pf_days * budgets.PF_DAY == pytest.approx(flops)
   assert budgets.of_machine_minutes(described.machine_minutes) == pytest.approx(flops)
 
 

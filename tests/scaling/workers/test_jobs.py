@@ -11,9 +11,9 @@ from gen.config import to_dict
 from gen.errors import UserError
 from gen.scaling.workers import clusters, executors, jobs
 from gen.scaling.workers import pool as pools
-from gen.scaling.workers.ledger import without_clock
 from gen.training import journal
 from tests.scaling.workers.test_pool import COMMAND, directives, kinds, runs_of, sittings
+from tests.tiny_run import without_clocks
 
 WAITS = {"how": "waits for a stop", "at": 3}
 
@@ -38,7 +38,7 @@ def test_jobs_write_the_local_pools_rows_though_one_is_killed_and_one_pre_empted
   events = list(submitted(there).train(runs, there))
   for run in runs:
     rows = [journal.read_journal(folder / run.name / "journal.jsonl") for folder in (here, there)]
-    assert len(rows[0]) == 41 and [*map(without_clock, rows[0])] == [*map(without_clock, rows[1])]
+    assert len(rows[0]) == 41 and [*map(without_clocks, rows[0])] == [*map(without_clocks, rows[1])]
   assert kinds(events, "retried") == [("retried", "C1e9-w8-s0")]
   assert sorted(kinds(events, "finished")) == sorted(("finished", run.name) for run in runs)
   assert starts(there, "C1e9-w8-s0") == [0, 10], "no more than the steps since the last save are lost"
