@@ -12,17 +12,12 @@ table of the law, or writes JSON; --html also audits the runs, plans the next bu
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from gen.cli import launch, shared_flags, table_flags
 from gen.errors import UserError
 from gen.io import outputs, quantities
-
-if TYPE_CHECKING:
-  from gen.scaling.report.fit_progress import FitProgress
-  from gen.scaling.runs.runs_table import RunsTable
 
 RUNS = table_flags.define_runs()
 APPROACH = flags.DEFINE_enum(
@@ -44,13 +39,10 @@ BOOTSTRAPS = quantities.DEFINE_integer(
 )
 SEED = shared_flags.define_seed("resampling")
 LEVEL = quantities.DEFINE_float(
-  "level", 0.95, "Coverage of the intervals; it names them in the JSON (ci95).", lower_bound=0, upper_bound=1
+  "level", 0.95, "Coverage of the intervals; it names them in the JSON (ci95).", 0, 1
 )
 INTERVAL = flags.DEFINE_enum(
-  "interval",
-  "auto",
-  ["auto", "percentile", "bca"],
-  "Kind of intervals; auto: percentile.",
+  "interval", "auto", ["auto", "percentile", "bca"], "Kind of intervals; auto: percentile."
 )
 CLUSTER = flags.DEFINE_enum("cluster", "run", ["run", "budget", "seed"], "Unit of resampling.")
 CONVENTION = flags.DEFINE_string(
@@ -59,6 +51,7 @@ CONVENTION = flags.DEFINE_string(
   "What N and C count: given (as the file says), 6nd (6 N D), or names of docs/planning.md's tables, one of N, one of "
   "C, as in non_embedding,kaplan; these take the shape of each run from the file (see docs/fitting.md).",
 )
+OPTIONS = (DELTA, TIED, METHOD, EDGE, BOOTSTRAPS, SEED, LEVEL, INTERVAL, CLUSTER)  # of `fit.FitOptions`
 EXCLUDE = table_flags.define_exclude_top_losses()
 COLUMNS = table_flags.define_columns()
 
@@ -68,28 +61,22 @@ def main() -> int:
   if not RUNS.value:
     raise UserError("no runs are given; name their table with --runs=FILE.csv (or a journal.jsonl)")
   from gen.io import json_report
+  from gen.scaling.laws import fit, fit_summary
+  from gen.scaling.report import audited_page
+  from gen.scaling.report.fit_progress import FitProgress
+  from gen.scaling.runs import fitted_runs, recount_conventions
 
   target = json_report.report_target(JSON.value)
-  from gen.scaling.laws import fit, fit_summary
-  from gen.scaling.report.fit_progress import FitProgress
-  from gen.scaling.runs import recount_conventions
-
-  points, curves, notes = _read()
+  points, curves, notes = fitted_runs.read_fitted_runs(
+    RUNS.value, table_flags.chosen_columns(COLUMNS), PARAMS_UNIT.value, TOKENS_UNIT.value, CONVENTION.value,
+    EXCLUDE.value, APPROACH.value in ("envelope", "all"), lambda text: json_report.print_note(text, JSON.value),
+  )  # fmt: skip
   why = recount_conventions.unequal_reason(points, CONVENTION.value)
   if why and APPROACH.value == "isoflop":
     raise UserError(why)
-  options = {
-    "delta": DELTA.value,
-    "tied": TIED.value,
-    "method": METHOD.value,
-    "edge": EDGE.value,
-    "bootstraps": BOOTSTRAPS.value,
-    "seed": SEED.value,
-    "level": LEVEL.value,
-    "interval": INTERVAL.value,
-    "cluster": CLUSTER.value,
-  }
-  with FitProgress(_descents(len(points)), silent=JSON.value == "-") as progress:
+  options = {flag.name: flag.value for flag in OPTIONS}
+  descents = audited_page.expected_descents(len(points), APPROACH.value, options, bool(HTML.value))
+  with FitProgress(descents, silent=JSON.value == "-") as progress:
     resampled = f" and {BOOTSTRAPS.value:,} resamples" if BOOTSTRAPS.value else ""
     progress.say(f"fitting {len(points):,} runs ({APPROACH.value}{resampled}) ...")
     if APPROACH.value == "all":
@@ -101,96 +88,14 @@ def main() -> int:
       report = fit_summary.summarize_fit(APPROACH.value, fitted, points)
     report |= {"convention": CONVENTION.value, "columns": notes}
     if HTML.value:
-      report["audit"] = _audit(points, progress)
-      _write_page(Path(HTML.value), points, curves, report["audit"], progress)
+      report["audit"] = audited_page.audit_table(points, BOOTSTRAPS.value, SEED.value, progress)
+      results = audited_page.fit_page(
+        points, curves, RUNS.value, BOOTSTRAPS.value, SEED.value, report["audit"]
+      )
+      audited_page.write_page(Path(HTML.value), results, curves, progress)
   print("\n".join(fit_summary.summary_lines(report)))
   json_report.write_report(report, target)
   return 0
-
-
-def _descents(runs: int) -> int:
-  """Returns about how many descents of the solver the command takes."""
-  from gen.scaling.laws import descents
-
-  fitted, descent_count = APPROACH.value in ("parametric", "all"), 0
-  if fitted:
-    descent_count += descents.search_descents(TIED.value) + BOOTSTRAPS.value
-    descent_count += runs if INTERVAL.value == "bca" else 0
-  if HTML.value:
-    # The audit and the page fit with the paper's delta; a search for the same optimum is not repeated.
-    same = fitted and not TIED.value and DELTA.value == DELTA.default
-    descent_count += 0 if same else descents.search_descents()
-    descent_count += 2 * _page_bootstraps() + runs
-  return descent_count
-
-
-def _page_bootstraps() -> int:
-  return max(20, min(BOOTSTRAPS.value, 300))
-
-
-def _read() -> tuple["RunsTable", list[dict[str, Any]], list[str]]:
-  """Returns the runs, the curves that the envelope needs, and which column was taken for what."""
-  from gen.scaling.runs import recount_conventions, runs_table, units
-
-  chosen = recount_conventions.parse_choice(CONVENTION.value)
-  columns = table_flags.chosen_columns(COLUMNS)
-  raw_runs, notes = runs_table.read_described(RUNS.value, columns)
-  for text in notes:
-    _tell(f"{RUNS.value}: {text}")
-  raw_runs = units.convert_runs(raw_runs, RUNS.value, PARAMS_UNIT.value, TOKENS_UNIT.value)
-  points = recount_conventions.recount_runs(raw_runs, chosen, RUNS.value)
-  factors = dict(zip(raw_runs.names.tolist(), (points.flops / raw_runs.flops).tolist(), strict=True))
-  if EXCLUDE.value:
-    points = points.without_top_losses(EXCLUDE.value)
-  wants_curves = APPROACH.value in ("envelope", "all")
-  curves = runs_table.read_curves(RUNS.value, points.select(~points.held_out)) if wants_curves else []
-  # C grows with D alone within a run, so a run's C is counted anew by one factor.
-  counted = [
-    {**row, "flops": row["flops"] * factors[row["run"]]} if row.get("flops") else row for row in curves
-  ]
-  return points, counted, notes
-
-
-def _tell(text: str) -> None:
-  """Prints on stderr how the table was read; prints nothing if JSON goes to standard output."""
-  from gen.io import json_report
-
-  json_report.print_note(text, JSON.value)
-
-
-def _audit(points: "RunsTable", progress: "FitProgress") -> dict[str, Any]:
-  """Returns the audit as plain values; the reason where it refuses the runs."""
-  from gen.scaling.audits import audit
-
-  progress.say("auditing the runs ...")
-  try:
-    report = audit.audit_runs(points, bootstraps=_page_bootstraps(), seed=SEED.value)
-  except UserError as error:
-    progress.say(f"warning: {error}")
-    return {"error": str(error)}
-  for line in audit.audit_lines(report):
-    progress.say(line)
-  return report.as_dict()
-
-
-def _write_page(
-  path: Path,
-  points: "RunsTable",
-  curves: list[dict[str, Any]],
-  audited: dict[str, Any],
-  progress: "FitProgress",
-) -> None:
-  """Fits the approaches for the page, plans the next budget, and draws."""
-  from gen.scaling.report import table_report
-
-  results = table_report.fit_results(
-    points, curves, Path(RUNS.value).name, _page_bootstraps(), SEED.value, audited
-  )
-  for line in table_report.next_lines(results):
-    progress.say(line)
-  progress.say("drawing the page ...")
-  table_report.write_page(path, results, curves)
-  progress.say(f"the page is {path}")
 
 
 if __name__ == "__main__":

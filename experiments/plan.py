@@ -14,24 +14,15 @@ A budget is one of --flops, --pf_days, --hours of --count --gpu, --machine_minut
 journal.jsonl, a results.json, or the constants of a law as JSON. Says which column it took for what.
 """
 
-from typing import TYPE_CHECKING, Any
-
 from absl import flags
 
-from gen.cli import launch, shared_flags, table_flags
+from gen.cli import launch
 from gen.errors import UserError
 from gen.io import outputs, quantities
+from gen.scaling.planning import budget_flags, law_flags
 
-if TYPE_CHECKING:
-  from gen.scaling.planning.budget_words import BudgetAmounts
-  from gen.scaling.planning.law_source import LawSource
-
-_LEAST_TOKENS = 1e5  # served or unique, that are believed without a unit
-LAW = flags.DEFINE_string(
-  "law",
-  "besiroglu2024",
-  "A published law, or a file of runs or constants; 'list' lists the laws.",
-)
+law_flags.define_flags()
+budget_flags.define_flags()
 PARAMS = quantities.DEFINE_float("params", None, "N of a model: 70B, 70e9.", lower_bound=0)
 TOKENS = quantities.DEFINE_float("tokens", None, "D: 300B, 1.4T.", lower_bound=0)
 MODEL = flags.DEFINE_string(
@@ -39,38 +30,9 @@ MODEL = flags.DEFINE_string(
   None,
   "A published model or a preset, for its parameters and tokens: gpt-3, llama-3-8b; 'list' lists them.",
 )
-PARAMS_UNIT, TOKENS_UNIT = table_flags.define_units(
-  "--params and of N in the file: 1e6 if they are in millions",
-  "the token flags and of D in the file: 1e9 if they are in billions",
-)
 VOCAB = quantities.DEFINE_integer(
-  "vocab",
-  None,
-  "Vocabulary of the model's shape; by default the study's or the family's.",
-  lower_bound=1,
-  upper_bound=2**31 - 1,
+  "vocab", None, "Vocabulary of the model's shape; by default the study's or the family's.", 1, 2**31 - 1
 )
-BUDGET = flags.DEFINE_string(
-  "budget", None, "C in words: 5.76e23, '3640 PF-days', '8 h100 for 3 days at 40 %', '24 GPU-days of h100'."
-)
-FLOPS = quantities.DEFINE_float("flops", None, "C in FLOPs.", lower_bound=0)
-PF_DAYS = quantities.DEFINE_float("pf_days", None, "C in PF/s-days, 8.64e19 FLOPs.", lower_bound=0)
-MINUTES = quantities.DEFINE_float(
-  "machine_minutes", None, "C in minutes of this machine, whose matrix products are timed.", lower_bound=0
-)
-HOURS = quantities.DEFINE_float(
-  "hours", None, "C in hours of --count devices of the kind --gpu at --utilization.", lower_bound=0
-)
-GPU = flags.DEFINE_string("gpu", None, "Device by name, or its peak in FLOP/s; h100 by default.")
-COUNT = quantities.DEFINE_float("count", None, "Number of devices; 1 by default.", lower_bound=0)
-UTILIZATION = quantities.DEFINE_float(
-  "utilization",
-  None,
-  "Share of the peak that training reaches; 0.4 by default.",
-  lower_bound=0,
-  upper_bound=1,
-)
-PRICE = quantities.DEFINE_float("price_per_hour", None, "Price of one device per hour.", lower_bound=0)
 FAMILY = flags.DEFINE_string(
   "family", "chinchilla", "Family of presets for the model's shape: chinchilla, gpt2, t5, ..."
 )
@@ -84,18 +46,10 @@ UNIQUE = quantities.DEFINE_float(
   "unique_tokens", None, "Unique tokens available; more are repeats (Muennighoff et al. 2023).", lower_bound=0
 )
 OVERTRAIN = quantities.DEFINE_floats(
-  "overtrain",
-  [],
-  "Cost of models that are this many times smaller than the optimum.",
-  may_be_empty=True,
-  lower_bound=0,
+  "overtrain", [], "Cost of models that are this many times smaller than the optimum.", 0, may_be_empty=True
 )
 NEXT = quantities.DEFINE_integer(
-  "next",
-  0,
-  "Number of runs to add to the study of --law, chosen to narrow N* most per FLOP.",
-  lower_bound=0,
-  upper_bound=10_000,
+  "next", 0, "Number of runs to add to the study of --law, chosen to narrow N* most per FLOP.", 0, 10_000
 )
 MAX_FLOPS = quantities.DEFINE_float(
   "max_run_flops",
@@ -103,184 +57,50 @@ MAX_FLOPS = quantities.DEFINE_float(
   "Maximum FLOPs of one run of --next; by default those of the study's largest run.",
   lower_bound=0,
 )
-APPROACH = flags.DEFINE_enum(
-  "approach", "parametric", ["parametric", "isoflop", "envelope"], "How runs are fitted."
-)
-COUNTING = flags.DEFINE_string(
-  "params_convention", "matrices", "Convention in which N of the file is counted (docs/planning.md)."
-)
-BOOTSTRAPS = quantities.DEFINE_integer(
-  "bootstraps",
-  1000,
-  "Resamples for the intervals of a fitted file of runs.",
-  lower_bound=0,
-  upper_bound=1_000_000,
-)
-SEED = shared_flags.define_seed("resampling")
-LEVEL = quantities.DEFINE_float("level", 0.95, "Coverage of the intervals.", lower_bound=0, upper_bound=1)
 JSON = outputs.DEFINE_json()
-COLUMNS = table_flags.define_columns()
 
 
 def main() -> int:
   """Reads the question and the law, plans, and prints or writes the plan."""
-  if LAW.value in ("list", "help"):
-    return _list_laws()
-  if MODEL.value in ("list", "help"):
-    return _list_models()
   from gen.io import json_report
+  from gen.scaling.planning import plan, plan_summary, published_lists
 
+  listed = ("list", "help")
+  if flags.FLAGS.law in listed or MODEL.value in listed:
+    print_list = published_lists.print_laws if flags.FLAGS.law in listed else published_lists.print_models
+    json_report.write_report(print_list(), json_report.report_target(JSON.value))
+    return 0
   target = json_report.report_target(JSON.value)
-  from gen.scaling.planning import budgets, plan, plan_summary
-  from gen.scaling.planning.budget_words import BudgetAmounts
-
-  amounts = _amounts()
-  # Without a budget the devices alone are wanted.
-  budget = budgets.resolve_budget(
-    amounts or BudgetAmounts(flops=1.0), GPU.value, COUNT.value, UTILIZATION.value, PRICE.value
+  amounts = budget_flags.amounts_from_flags(
+    optional=any(flag.value is not None for flag in (PARAMS, TOKENS, MODEL))
   )
-  devices: dict[str, Any] = {}
-  if budget.device_given:
-    devices = {"gpu": budget.device, "count": budget.count, "utilization": budget.utilization}
-    devices["price_per_hour"] = budget.price
-  overtrain = _factors()
-  law = _law()
-  report = plan.make_plan(
-    law,
-    budget.flops if amounts else None,
-    params=_count(PARAMS, law),
-    tokens=_count(TOKENS, law),
-    model=MODEL.value,
-    **devices,
-    family=FAMILY.value,
-    vocab=VOCAB.value,
-    inference_tokens=_count(INFERENCE, law),
-    unique_tokens=_count(UNIQUE, law),
-    overtrain=overtrain,
-    add=NEXT.value,
-    max_run_flops=MAX_FLOPS.value,
-  )
-  for text in law.columns:
-    json_report.print_note(f"{LAW.value}: {text}", JSON.value)
-  print("\n".join(plan_summary.plan_lines(report)))
-  json_report.write_report(report, target)
-  return 0
-
-
-def _list_laws() -> int:
-  from gen.io import json_report
-  from gen.scaling.planning import published
-
-  for name, known in published.LAWS.items():
-    default = ", the default" if name == published.DEFAULT else ""
-    print(f"{name:24} N* ~ C^{known.law.a:.3f}  N counts {known.counting:14} {known.source}{default}")
-  json_report.write_report(
-    {
-      name: {"a": known.law.a, "counting": known.counting, "source": known.source}
-      for name, known in published.LAWS.items()
-    },
-    json_report.report_target(JSON.value),
-  )
-  return 0
-
-
-def _list_models() -> int:
-  from gen import presets
-  from gen.io import json_report
-  from gen.scaling.planning import published_models
-  from gen.scaling.runs.quantity_text import format_count
-
-  for model in published_models.MODELS.values():
-    tokens = "not published" if model.tokens is None else format_count(model.tokens)
-    doubt = f" ({model.unconfirmed} not confirmed)" if model.unconfirmed else ""
-    print(f"{model.name:20} N {format_count(model.params):>8}  D {tokens:>13}  {model.source}{doubt}")
-  print(f"presets, without tokens: {', '.join(presets.preset_names())}")
-  models = {
-    model.name: {
-      "N": model.params,
-      "D": model.tokens,
-      "source": model.source,
-      "unconfirmed": model.unconfirmed,
-    }
-    for model in published_models.MODELS.values()
-  }
-  json_report.write_report(
-    {"models": models, "presets": list(presets.preset_names())}, json_report.report_target(JSON.value)
-  )
-  return 0
-
-
-def _amounts() -> "BudgetAmounts | None":
-  """Returns the budget that one flag gives; None where the question is another."""
-  from gen.scaling.planning import budget_words, budgets
-
-  numbers = {
-    "flops": FLOPS.value,
-    "pf_days": PF_DAYS.value,
-    "machine_minutes": MINUTES.value,
-    "hours": HOURS.value,
-  }
-  named = [name for name, value in numbers.items() if value is not None]
-  named += ["budget"] if BUDGET.value is not None else []
-  if not named and (PARAMS.value is not None or TOKENS.value is not None or MODEL.value is not None):
-    return None
-  if len(named) != 1:
-    which = "none is given" if not named else "given are " + ", ".join(f"--{name}" for name in named)
-    raise UserError(
-      "a plan needs one budget, --flops, --pf_days, --hours (with --gpu and --count), --machine_minutes or --budget, "
-      f"or else --params, --tokens or --model; {which}"
-    )
-  if BUDGET.value is not None:
-    return budget_words.read_amounts(BUDGET.value, budgets.PEAKS)
-  value = budgets.require_positive(f"--{named[0]}", numbers[named[0]] or 0.0)
-  if named[0] in ("flops", "pf_days"):
-    return budget_words.BudgetAmounts(flops=value * (budgets.PF_DAY if named[0] == "pf_days" else 1.0))
-  if named[0] == "hours":
-    return budget_words.BudgetAmounts(hours=value)
-  return budget_words.BudgetAmounts(hours=value / 60, device=budget_words.THIS_MACHINE)
-
-
-def _count(flag: flags.FlagHolder, law: "LawSource") -> float | None:
-  """Returns a count of parameters or tokens in ones; small ones are believed where the law's runs are small."""
-  if flag.value is None:
-    return None
-  from gen.scaling.runs import units
-
-  kind = "params" if flag.name == "params" else "tokens"
-  unit = PARAMS_UNIT.value if kind == "params" else TOKENS_UNIT.value
-  low, high = units.USUAL[kind]
-  if flag.name not in (
-    "params",
-    "tokens",
-  ):  # what a model is asked for, or the texts that there are, may be little
-    low = _LEAST_TOKENS
-  if law.runs is not None:
-    low = min(low, float((law.runs.params if kind == "params" else law.runs.tokens).min()) / 100)
-  return units.convert_count(kind, flag.value, unit, (low, high), flag.name)
-
-
-def _law() -> "LawSource":
-  from gen.scaling.planning import law_source
-  from gen.scaling.runs import conventions
-
-  if COUNTING.value not in conventions.PARAMETERS:
-    raise UserError(
-      f"--params_convention={COUNTING.value} is unknown; there are {', '.join(conventions.PARAMETERS)}"
-    )
-  return law_source.open_law(
-    LAW.value, APPROACH.value, COUNTING.value,
-    params_unit=PARAMS_UNIT.value, tokens_unit=TOKENS_UNIT.value, columns=table_flags.chosen_columns(COLUMNS),
-    bootstraps=BOOTSTRAPS.value, seed=SEED.value, level=LEVEL.value,
-  )  # fmt: skip
-
-
-def _factors() -> list[float]:
+  budget, devices = budget_flags.resolve_flags(amounts)
   for factor in OVERTRAIN.value:
     if factor <= 0:
       raise UserError(
         f"--overtrain={factor:g}: give a factor above zero, how many times smaller the model is than the optimum"
       )
-  return OVERTRAIN.value
+  law = law_flags.law_from_flags()
+  report = plan.make_plan(
+    law,
+    budget.flops if amounts else None,
+    params=law_flags.count_from_flag("params", law),
+    tokens=law_flags.count_from_flag("tokens", law),
+    model=MODEL.value,
+    **devices,
+    family=FAMILY.value,
+    vocab=VOCAB.value,
+    inference_tokens=law_flags.count_from_flag("inference_tokens", law),
+    unique_tokens=law_flags.count_from_flag("unique_tokens", law),
+    overtrain=OVERTRAIN.value,
+    add=NEXT.value,
+    max_run_flops=MAX_FLOPS.value,
+  )
+  for text in law.columns:
+    json_report.print_note(f"{flags.FLAGS.law}: {text}", JSON.value)
+  print("\n".join(plan_summary.plan_lines(report)))
+  json_report.write_report(report, target)
+  return 0
 
 
 if __name__ == "__main__":

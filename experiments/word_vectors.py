@@ -19,7 +19,6 @@ from gen.io import outputs, quantities
 
 if TYPE_CHECKING:
   from gen.evaluation.words.word_cloud import AnalogyAnswer
-  from gen.evaluation.words.word_report import Question
   from gen.evaluation.words.word_vectors import WordVectors
 
 CORPUS = flags.DEFINE_string("corpus", "manual", "Text, as in --config.data.corpus of a run.")
@@ -59,10 +58,10 @@ def main() -> int:
   from gen.data import cache, corpus
   from gen.evaluation.words import vocabulary, word2vec, word_report, word_vectors
 
-  questions = [word_report.parse_question(text) for text in ANALOGIES.value or word_report.QUESTIONS]
+  questions = [word_report.parse_question(text) for text in ANALOGIES.value]
   if VECTORS.value:
     vectors = word_vectors.load_vectors(Path(VECTORS.value))
-    _report({"vectors": VECTORS.value}, vectors, *_answer(vectors, questions))
+    _report({"vectors": VECTORS.value}, vectors, *word_report.print_answers(vectors, WORDS.value, questions))
     return 0
   data = Data(corpus=CORPUS.value, field=FIELD.value, cache=CACHE.value)
   environment.compilation_cache(cache.cache_folder(data) / "compiled")
@@ -78,7 +77,7 @@ def main() -> int:
     epochs=EPOCHS.value, learning_rate=RATE.value, seed=SEED.value,
   )  # fmt: skip
   vectors = word_vectors.train_words(text_ids, known_words, settings, terminal.print_progress)
-  shown, answers = _answer(vectors, questions)
+  shown, answers = word_report.print_answers(vectors, WORDS.value, questions)
   facts = [word_report.facts_line(settings, text.name, len(text_ids.ids_n), len(known_words.words))]
   for path in word_report.write_files(
     Path(WORKDIR.value), vectors, known_words, facts, shown, answers, SHOWN.value
@@ -87,19 +86,6 @@ def main() -> int:
   counted = {"corpus": text.name, "words": len(text_ids.ids_n), "vocabulary": len(known_words.words)}
   _report(counted, vectors, shown, answers)
   return 0
-
-
-def _answer(vectors: "WordVectors", questions: "list[Question]") -> "tuple[list[str], list[AnalogyAnswer]]":
-  """Prints neighbours and analogies; returns the words and the answers."""
-  from gen.evaluation.words import word_report
-
-  shown = word_report.shown_words(vectors, WORDS.value)
-  if not ANALOGIES.value:
-    questions = [question for question in questions if all(word in vectors.ids for word in question)]
-  answers = word_report.answer_questions(vectors, questions)
-  for line in word_report.report_lines(vectors, shown, answers):
-    print(line)
-  return shown, answers
 
 
 def _report(

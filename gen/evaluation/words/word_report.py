@@ -101,6 +101,29 @@ def report_words(
   }
 
 
+def print_answers(
+  vectors: WordVectors, words: Sequence[str], questions: Sequence[Question]
+) -> tuple[list[str], list[AnalogyAnswer]]:
+  """Prints and returns neighbours and analogies.
+
+  Args:
+    vectors: the trained vectors.
+    words: words whose neighbours are shown; empty: a built-in list.
+    questions: the analogies; empty: those of `QUESTIONS` whose words are in the vocabulary.
+
+  Raises:
+    UserError: for a word that is not in the vocabulary.
+  """
+  if not questions:
+    built_in = [parse_question(text) for text in QUESTIONS]
+    questions = [question for question in built_in if all(word in vectors.ids for word in question)]
+  shown = shown_words(vectors, words)
+  answers = answer_questions(vectors, questions)
+  for line in report_lines(vectors, shown, answers):
+    print(line)
+  return shown, answers
+
+
 def write_files(
   folder: Path,
   vectors: WordVectors,
