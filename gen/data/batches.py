@@ -85,6 +85,7 @@ class RowOrder:
     and new documents are numbered from 2.
     """
     ids, tokenizer = self._stream.ids, self._stream.tokenizer
+    # A row is a window at its number times the stride, so any row is made without the ones before it.
     places_nw = rows_n[:, None] * self.stride + np.arange(self.window)
     inside_nw = places_nw < len(ids)
     tokens_nw = ids[np.minimum(places_nw, len(ids) - 1)].astype(np.int32)
@@ -150,6 +151,7 @@ class ContiguousOrder:
     )
 
   def _start(self, epoch: int) -> int:
+    # Another start in each epoch, so that other rows are left over and other tokens share a row.
     return int(np.random.default_rng((self._seed, epoch)).integers(self._rows))
 
 

@@ -25,6 +25,7 @@ from gen.generation.loaded_model import LoadedModel
 from gen.optimizers import schedule_params
 from gen.training import step
 
+# 2 FLOPs a weight forward; the backward pass has two products of that size.
 BACKWARD = 3  # a step costs three forward passes
 DISPATCH = 16  # steps of one compiled call
 
@@ -75,6 +76,7 @@ def fine_tune(
   programs = step.step_programs(model, optimizer)
   fresh = programs.initialize(np.uint32(0))
   state = fresh._replace(params=jax.tree.map(jnp.array, restored.params))
+  # The compiled call takes DISPATCH batches; full-batch steps repeat one.
   many = batch.map_arrays(lambda array: np.stack([array] * DISPATCH))
   for done in range(0, steps, DISPATCH):
     state, _ = programs.train(

@@ -26,6 +26,7 @@ from gen.generation import context_window, decoders, text
 from gen.generation.loaded_model import LoadedModel
 from gen.models import language_model
 
+# 64 MiB in float32, and as much again for their log-softmax.
 MAX_LOGITS = 1 << 24  # in memory at a time
 MAX_ROWS, MULTIPLE = 32, 16  # shapes are rounded up to these, so that few programs are compiled
 
@@ -63,7 +64,7 @@ class ScoredRow(NamedTuple):
   inputs: list[int]
   targets: list[int]
   first: int
-  budget_unit: int
+  counted: int
   source: np.ndarray | None = None
   prefix: int = 0
 
@@ -98,7 +99,7 @@ def answer_likelihoods(
   for row, (nats, best) in zip(rows, score_rows(restored, rows), strict=True):
     sums[row.owner] += nats
     greedy[row.owner] &= best
-    tokens[row.owner] += row.budget_unit
+    tokens[row.owner] += row.counted
   return [
     AnswerLikelihood(float(sums[i]), int(tokens[i]), len(answer.encode()), bool(greedy[i]))
     for i, (_, answer) in enumerate(pairs)
@@ -153,6 +154,7 @@ def split_ids(restored: LoadedModel, prompt: str, answer: str) -> tuple[list[int
   Raises:
     UserError: for an answer without a token.
   """
+  # The prompt's own ids are no prefix of the text's where a piece spans the boundary, so both are compared.
   alone = restored.tokenizer.encode(prompt).tolist()
   ids = restored.tokenizer.encode(prompt + answer).tolist()
   same = [a == b for a, b in zip(alone, ids, strict=False)]
@@ -234,6 +236,7 @@ def _cloze(restored: LoadedModel, owner: int, prompt: str, answer: str, blank: s
     )
   rows = []
   for predicted in range(len(new)):
+    # Later tokens of the answer stay masked, or the model could read off the end of a word.
     inputs = [*left, *new[:predicted], *[mask] * (len(new) - predicted), *right]
     targets = [*left, *new, *right]
     rows.append(ScoredRow(owner, inputs, targets, column + predicted, 1))
@@ -257,6 +260,7 @@ def score_rows(
   """
   program = _program(json.dumps(to_dict(restored.model)))
   scores: list[tuple[float, bool]] = [(0.0, True)] * len(rows)
+  # By length, so that a batch is padded little.
   order = sorted(range(len(rows)), key=lambda i: (round_length(len(rows[i].inputs)), i))
   while order:
     length = round_length(len(rows[order[0]].inputs))
@@ -294,7 +298,7 @@ def rows_to_arrays(rows: Sequence[ScoredRow], batch: int, length: int) -> tuple[
     size = len(row.inputs)
     inputs_bt[b, :size], targets_bt[b, :size], segments_bt[b, :size] = row.inputs, row.targets, 1
     prefix_bt[b, : row.prefix] = 1
-    weights_bt[b, row.first : row.first + row.budget_unit] = 1
+    weights_bt[b, row.first : row.first + row.counted] = 1
   sources = [row.source for row in rows if row.source is not None]
   prefix = prefix_bt if prefix_bt.any() else None
   if not sources:

@@ -63,6 +63,7 @@ def recurrent_run(run: Run, family: str, learning_rate: float) -> Run:
     family: of the recurrent model: rnn | lstm | gru.
     learning_rate: its peak; 0 is the transformer's.
   """
+  # The optimizer is changed below, and configs are mutable.
   recurrent = copy.deepcopy(run)
   recurrent.model = of_equal_size(run.model, family)
   recurrent.optimizer.peak_learning_rate = learning_rate or run.optimizer.peak_learning_rate

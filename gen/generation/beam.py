@@ -20,6 +20,7 @@ from gen.errors import UserError
 from gen.generation import compiled_decoding, constraints, decoders, decoding_batch
 from gen.interop.generation_config import Constraints
 
+# Finite, because -inf minus -inf is NaN; sums of log-probabilities stay far above it.
 DEAD = -1e9  # log-probability of an unused beam
 EARLY = (False, True, "never")
 
@@ -119,6 +120,7 @@ def beam_search(
   scores_bw = np.asarray(search.finished_scores_bw)
   lengths_bw = np.where(scores_bw > DEAD / 2, np.asarray(search.finished_lengths_bw), 0)
   tokens_bwn = np.asarray(search.finished_bwn)
+  # Where fewer than W texts have ended, the others are dead beams, of length 0.
   within_bwn = np.arange(tokens_bwn.shape[-1]) < lengths_bw[..., None]
   return BeamState(np.where(within_bwn, tokens_bwn, 0), lengths_bw, scores_bw, rules.lead)
 
@@ -188,6 +190,8 @@ def _extend(s: BeamSearch, rules: BeamRules, penalty: Array, vocab: int) -> tupl
   finished = _finish(s, rules, penalty, scores_bc, ends_bc, longer_bcn)
   running_bw, chosen_bw = jax.lax.top_k(scores_bc + jnp.where(ends_bc, DEAD, 0.0), width)
   drawn = s.drawn + 1
+  # The best score that a running beam can still reach: at the longest length for "never", as transformers
+  # bounds it.
   longest = rules.max_tokens if rules.early_stopping == "never" else drawn
   length = rules.lead + jnp.where(penalty > 0, longest, drawn)
   best_b = running_bw[:, 0] / length.astype(jnp.float32) ** penalty
@@ -225,6 +229,7 @@ def _candidates(s: BeamSearch, rules: BeamRules, vocab: int) -> tuple[Array, Arr
   log_nv = constraints.ConstraintFilter(rules.constraints, stops_v)(log_nv, text, s.drawn)
   log_nv = jnp.where(stops_v & (s.drawn < rules.min_tokens), -jnp.inf, log_nv)
   all_bc = (log_nv.reshape(batch, width, vocab) + s.running_scores_bw[..., None]).reshape(batch, -1)
+  # At most one candidate per beam and stop token ends, so W that do not end remain, as in transformers.
   wanted = min(max(2, 1 + len(rules.stop_tokens)) * width, width * vocab)
   scores_bc, flat_bc = jax.lax.top_k(all_bc, wanted)
   return scores_bc, flat_bc // vocab, flat_bc % vocab

@@ -61,6 +61,7 @@ class DecodePrograms(NamedTuple):
   advance: Callable[..., DecodeState]
 
 
+# jit caches by function identity, so the same settings must give the same functions.
 @functools.lru_cache(maxsize=64)
 def decode_programs(
   model_json: str,
@@ -89,21 +90,21 @@ def decode_programs(
 
     return jax.lax.while_loop(lambda s: (s.drawn < until) & ~s.done_b.all(), one_more, state)
 
+  # The state is donated: the KV cache is updated in place and not copied for each chunk of tokens.
   return DecodePrograms(jax.jit(start), jax.jit(advance, donate_argnums=1))
 
 
 def unstack_layers(params: Any) -> Any:
-  """Returns parameters whose layers of what is decoded lie apart, so that no token waits for copies of them.
+  """Returns parameters with unstacked layers of the decoder, so that no token waits for copies of them.
 
-  On one CPU their kernels are turned as well (`gen.kernels.decode_weights`). Such parameters come back as they are.
-  They serve
-  generation alone, and take the layers' memory once more as long as they are held: who generates often makes them once
-  and hands them to `generate`.
+  On one CPU their kernels are transposed as well (`gen.kernels.decode_weights`). Parameters that are unstacked already
+  are returned unchanged. The result serves generation alone, and needs the layers' memory once more. A caller that
+  generates often makes it once and passes it to `generate`.
   """
   layers = params.get("target", {}).get("stack", {}).get("layers", ())
   if isinstance(layers, tuple) or "block" in layers or "own" in layers.get("attention", ()):
     return params  # code of the user's own may read all layers at once
-  return _apart(params, _on_one_cpu(layers))
+  return _unstacked(params, _on_one_cpu(layers))
 
 
 def _on_one_cpu(params: Any) -> bool:
@@ -114,9 +115,9 @@ def _on_one_cpu(params: Any) -> bool:
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _apart(params: Any, turns: bool) -> Any:
+def _unstacked(params: Any, transposes: bool) -> Any:
   target = decode_weights.unstack_layers(params["target"])
-  if turns:
+  if transposes:
     each = tuple(decode_weights.transpose_kernels(layer) for layer in target["stack"]["layers"])
     target["stack"] = {**target["stack"], "layers": each}
   return {**params, "target": target}
@@ -175,6 +176,7 @@ class _Drawer:
     seen = () if state.seen_bv is None else (state.seen_bv,)
     if getattr(self.sampler, "greedy", False):
       return sampling.argmax_token(self.sampler(allowed_bv, *seen))
+    # A token's randomness depends on its row's key and its number alone, not on chunks or other rows.
     keys_b = jax.vmap(jax.random.fold_in, (0, None))(draws.keys_b, number)
     return sampling.draw_tokens(self.sampler(allowed_bv, *seen), keys_b)
 

@@ -16,6 +16,7 @@ from gen.generation import sampling
 from gen.interop.generation_config import Constraints
 
 EMPTY = -1  # id of columns before a row's text begins
+# Matches any id, and differs from EMPTY, which matches no word.
 _ANY = -2
 
 
@@ -33,6 +34,7 @@ class TokenHistory(NamedTuple):
 
 def reads_text(rules: Constraints) -> bool:
   """Returns whether the rules depend on the text, not only on the number of new tokens."""
+  # Words of one id are forbidden everywhere, so they need no text.
   longer = any(len(word) > 1 for word in rules.bad_words)
   depends = rules.min_length or rules.no_repeat or rules.repetition_penalty != 1
   return longer or bool(depends) or rules.forced_second is not None

@@ -62,6 +62,7 @@ class TransformerDecoder:
 
   def prefill(self, params: Any, prompts: PromptBatch, capacity: int) -> tuple[Array, DecodeCache]:
     """Returns the logits [B, V] after the prompts, and the cache."""
+    # Padding on the left has negative positions, which the attention mask excludes.
     positions_bs = jnp.arange(capacity) - prompts.pads_b[:, None]
     logits_bv, changed = self.module.apply(
       {"params": params},
@@ -127,6 +128,7 @@ class RecomputingDecoder:
     length = prompts.tokens_bt.shape[1]
     lengths_b = length - jnp.asarray(prompts.pads_b)
     slots_s = jnp.arange(capacity)
+    # Moves each prompt from the right end of its row to the left end.
     places_bs = jnp.minimum(slots_s + (length - lengths_b)[:, None], length - 1)
     ids_bs = jnp.take_along_axis(jnp.asarray(prompts.tokens_bt), places_bs, axis=1)
     ids_bs = jnp.where(slots_s < lengths_b[:, None], ids_bs, 0)

@@ -99,6 +99,7 @@ class DecodingBatch:
     if isinstance(sampler, Sampler):
       sampler.check(model.vocab)
       if sampler.repetition_penalty != 1:
+        # Both penalties at once would multiply.
         limits = dataclasses.replace(limits, constraints=limits.constraints._replace(repetition_penalty=1.0))
     if limits.stop_strings and decode is None:
       raise UserError("stop strings need the argument decode, a function from ids to text")
@@ -111,6 +112,7 @@ class DecodingBatch:
     if model.family == "encoder_decoder":
       self.sources = context_window.fit_sources(self.prompts, self.window, limits.window)
       self.texts = check_prompts([start], model.vocab) * len(self.prompts)
+    # The complete text. `texts` is what fits into the window, and constraints and penalties read all of it.
     self._said = list(self.texts)
     self.texts = list(context_window.fit_prompts(self.texts, limits.max_tokens, self.window, limits.window))
     self._penalizes = isinstance(sampler, Sampler) and sampler.repetition_penalty != 1
@@ -249,6 +251,7 @@ def row_keys(key: Array, prompts: Sequence[Ids]) -> Array:
         f"there are {len(key)} keys for {len(prompts)} prompts; give one key, or one per prompt"
       )
     return key
+  # crc32, because Python's hash of bytes differs between processes.
   names = [zlib.crc32(np.asarray(ids, np.int32).tobytes()) for ids in prompts]
   copies = [names[:row].count(name) for row, name in enumerate(names)]
   fold = jax.vmap(lambda name, copy: jax.random.fold_in(jax.random.fold_in(key, name), copy))

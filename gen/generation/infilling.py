@@ -96,6 +96,7 @@ def fill_masks(
 def _program(model_json: str, sampler: Any, mask: int, order: str, banned: tuple[int, ...]) -> Any:
   model = from_dict(Model, json.loads(model_json))
   module = language_model.build_model(model)
+  # A drawn mask would leave its position open, and the loop would not end.
   never_v = np.isin(np.arange(model.vocab), (mask, *banned))
 
   def one_more(params: Any, segments_bt: Array, keys_b: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -103,6 +104,7 @@ def _program(model_json: str, sampler: Any, mask: int, order: str, banned: tuple
     logits_btv: Any = module.apply({"params": params}, tokens_bt, segments_bt=segments_bt)
     each_b, holes_bt = jnp.arange(len(tokens_bt)), (tokens_bt == mask) & (segments_bt > 0)
     best_bt = jax.nn.log_softmax(logits_btv).max(-1)
+    # argmax takes the first of equal values, so all zeros give the leftmost mask.
     place_b = jnp.where(holes_bt, best_bt if order == "surest" else 0.0, -jnp.inf).argmax(-1)
     logits_bv = logits_btv[each_b, place_b]
     filtered_bv = sampler(jnp.where(never_v, sampling.EXCLUDED, logits_bv))

@@ -55,7 +55,9 @@ def top_p(logits_bv: Array, p: float) -> Array:
     return logits_bv
   order_bv = jnp.argsort(-logits_bv, axis=-1, stable=True)
   sorted_bv = jax.nn.softmax(jnp.take_along_axis(logits_bv, order_bv, axis=-1), axis=-1)
+  # Mass before each token, not up to it: the token that crosses p belongs to the set.
   before_bv = jnp.cumsum(sorted_bv, axis=-1) - sorted_bv
+  # The likeliest token always stays, also for a p below ROUNDING.
   kept_bv = (before_bv < p - ROUNDING).at[..., 0].set(True)
   return jnp.where(_marked(order_bv, kept_bv, logits_bv.shape[-1]), logits_bv, EXCLUDED)
 
@@ -70,6 +72,7 @@ def min_p(logits_bv: Array, p: float) -> Array:
 
 def repetition_penalty(logits_bv: Array, seen_bv: Array, penalty: float) -> Array:
   """Makes earlier tokens less likely: divides their logits by the penalty, and multiplies negative ones."""
+  # Dividing a negative logit would raise it.
   lowered_bv = jnp.where(logits_bv < 0, logits_bv * penalty, logits_bv / penalty)
   return jnp.where(seen_bv, lowered_bv, logits_bv)
 

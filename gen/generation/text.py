@@ -63,6 +63,7 @@ def prompt_ids(restored: LoadedModel, text: str, blank: str = BLANK) -> np.ndarr
     ids += [_hole(restored, index), *_piece(restored, piece, index + 1 < len(others))]
   if len(ids) == len(how.before) and (text.strip() or not ids):
     raise UserError("the tokenizer has no ids for this prompt; use characters of its vocabulary")
+  # UL2's mode tokens are the tokenizer's last sentinels (`gen.data.objectives.mixture`).
   if how.objective == "ul2":  # the mode of short spans, or of continuing a text
     mode = mixture.MODES.index("R" if others else "S") - len(mixture.MODES)
     ids = [tokenizer.sentinel(SENTINELS + mode), *ids] + ([] if others else [_hole(restored, 0)])

@@ -12,6 +12,7 @@ _SCALING = {
   "linear": ("factor",),
   "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
 }
+# Bases in use are up to 1e7; their powers must stay within float32.
 _LARGEST = 1e30
 
 

@@ -17,6 +17,7 @@ from gen.io import json_reading
 
 DTYPES = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16), "BF16": np.dtype(ml_dtypes.bfloat16)}
 MAX_BYTES = 1 << 25  # of a header or another JSON file; parsed, it may need 30 times as much memory
+# NumPy's own maximum in versions before 2.
 MAX_AXES = 32
 _WORD_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1} | {
   f"{sign}{8 * size}": size for sign in "IU" for size in (1, 2, 4, 8)

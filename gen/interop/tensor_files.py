@@ -22,6 +22,7 @@ from gen.io import json_reading
 BLOCK = 16 << 20  # bytes in memory at a time
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+# A pickle runs code when it is read, so these are refused.
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _OTHER_FORMATS = (*_PICKLES, ".h5", ".msgpack", ".gguf")
 

@@ -9,6 +9,7 @@ from gen.errors import UserError
 from gen.interop.architecture import Architecture
 from gen.interop.tensor_files import TensorHeader, TensorListing
 
+# Prefixes of torch.compile, DataParallel, FSDP and activation checkpointing.
 WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 OUTER = "model."  # of the attribute that holds the model in a training module
 

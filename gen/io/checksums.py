@@ -39,6 +39,7 @@ def seal_folder(folder: Path) -> None:
   """
   files = {name: _entry(folder / name) for name in _names(folder) if not _is_litter(name)}
   write_durably(folder / NAME, _render(files))
+  # Names are content of their folders, so these must reach the disk too.
   for path in [folder, *(item for item in folder.rglob("*") if item.is_dir())]:
     sync_folder(path)
 
@@ -85,6 +86,7 @@ def write_atomically(path: Path, content: bytes) -> None:
   Raises:
     UserError: if the file cannot be written.
   """
+  # In the same folder: a rename is atomic only within one file system.
   partial = path.with_name(path.name + ".partial")
   try:
     path.parent.mkdir(parents=True, exist_ok=True)

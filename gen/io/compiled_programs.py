@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+# Changes with the form of entries; entries with another one count as absent.
 MAGIC = b"gen-program-1\n"
 MIN_COMPILE_SECONDS = 0.3  # programs that compile faster are not stored; jax's default is 1 s
 _SUFFIXES = ("-cache", "-atime")  # jax's files of one entry: the program, and the time of its last use
@@ -58,6 +59,7 @@ def _is_utf8(path: str) -> bool:
 
 
 def _digest(key: str, content: bytes) -> bytes:
+  # The key is part of it: an entry under another key's name is another program.
   return hashlib.sha256(key.encode() + b"\0" + content).digest()
 
 

@@ -19,6 +19,7 @@ from gen.errors import UserError
 
 NAME = ".lock"
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of file systems without locks
+# Short against a person's patience, long against a system call.
 _POLL_SECONDS = 0.05
 
 

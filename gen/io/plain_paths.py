@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gen.errors import UserError
 
+# Letters that no shell, glob or URL gives a meaning of its own.
 _PLAIN = re.compile(r"[A-Za-z0-9_./=+,@-]+")
 DESCRIPTORS = Path("/proc/self/fd")  # on Linux: links to all open files
 

@@ -16,6 +16,7 @@ from absl import flags
 
 flags.disclaim_key_flags()  # flags count as those of the experiment that defines them, so that its --help shows them
 
+# The largest int64; larger values would wrap in arrays.
 MAX_INTEGER = 2**63 - 1
 UNITS = {
   "": 1,

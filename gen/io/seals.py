@@ -23,6 +23,7 @@ def seal_of(values: dict[str, Any]) -> str:
     values: plain values that JSON can hold.
   """
   plain = {name: value for name, value in values.items() if name != SEAL}
+  # Sorted keys and no spaces: one text for equal values.
   text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
   return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 

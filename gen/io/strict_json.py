@@ -23,6 +23,7 @@ def plain_value(value: Any) -> Any:
     return [plain_value(item) for item in value]
   if isinstance(value, os.PathLike):
     return os.fspath(value)
+  # Not isinstance: importing jax for its type would take a second.
   if hasattr(value, "tolist"):  # numpy's scalars and arrays, jax's arrays
     return plain_value(value.tolist())
   return None if isinstance(value, float) and not math.isfinite(value) else value

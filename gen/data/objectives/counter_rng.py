@@ -11,6 +11,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
 _STREAM = np.uint64(0xD1342543DE82EF95)
+# Shifts of SplitMix64, and the 11 bits by which 64 exceed the 53 of a float64's fraction.
 _SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
 _FRACTION = np.uint64(11)
 
@@ -66,6 +67,7 @@ def choose_exactly(
   """Marks exactly `counts_b` of each row's candidates (all, if there are fewer), uniformly."""
   rows, columns = np.nonzero(candidates_bn)
   scores_bn = np.full(candidates_bn.shape, np.iinfo(np.uint64).max)
+  # The candidates with the lowest random numbers are a uniform choice without replacement.
   scores_bn[rows, columns] = random_bits(keys_b[rows], stream, columns)
   ordered_bn = np.sort(scores_bn, axis=1)
   counts_b = np.minimum(counts_b, candidates_bn.sum(1))

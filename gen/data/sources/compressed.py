@@ -47,6 +47,7 @@ _MAGIC = {
   "bzip2": re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"),
   "zstd": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),
 }
+# bzip2's: `BZh`, the level, and the six bytes of a block.
 _LONGEST_MAGIC = 10
 Warn = Callable[[str], None]
 

@@ -24,6 +24,7 @@ from gen.errors import UserError
 from gen.io import cores
 
 PROJECT = versions.DISTRIBUTION
+# About three lines; shorter docstrings are a summary alone.
 MIN_CHARACTERS = 200
 KINDS = ("docstrings", "code")
 

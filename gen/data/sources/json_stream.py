@@ -9,6 +9,7 @@ from gen.errors import UserError
 
 MAX_TEXT = 64 << 20  # characters of one value
 MAX_MEMORY = 384 << 20  # bytes of one value as Python objects
+# Characters read at first; a longer value doubles them.
 _FIRST = 1 << 16
 _BLANK = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()

@@ -25,8 +25,10 @@ VERSION = 1  # of the rules on this page; part of what identifies a corpus
 FORMATS = ("text", "jsonl", "json", "csv", "html", "parquet")
 # Names of the field with a record's text, in the order in which they are tried.
 FIELDS = ("text", "content", "body", "document", "article", "passage", "story", "sentence")
+# Enough for a long header of comments, and read at once.
 HEAD = 1 << 16
 MAX_RECORD = 64 << 20  # bytes of one record
+# A table of text has few; one of numbers is not text.
 MAX_COLUMNS = 10_000
 _COMPRESSIONS = (".gz", ".xz", ".zst", ".zstd", ".bz2", ".bgz")
 _CHECKPOINT = "the weights of a model; scripts/import_checkpoint.py reads a folder of them"
@@ -55,6 +57,8 @@ _OBJECT = re.compile(rf"\{{\s*(?:{_STRING}\s*:\s*[\[{{\"\d\-tfnNI]|\}})")
 _HTML = re.compile(
   r"(?:<\?xml[^>]*>\s*|<!--(?:(?!-->).)*-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S
 )
+# All control characters but white space, backspace, the four separators, and the escape of terminals'
+# colours.
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b\x1c\x1d\x1e\x1f\b"))
 
 

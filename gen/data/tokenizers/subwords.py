@@ -20,6 +20,7 @@ BYTES = 256
 FIRST_BYTE = 4  # id of the byte 0 in each model that `train_subwords` makes
 MAX_LINE = 4096  # characters of one line of training text
 SAMPLE = {"bpe": 10_000_000, "unigram": 4_000_000}  # characters; the unigram model takes ten times as long
+# Any fixed number: the sample of training text must not vary between calls.
 _SEED = 20_210_317
 # SentencePiece skips lines that contain its own marks: the tab, U+2585, NUL, and the space's sign.
 _MARKS = re.compile("[\0\t\r\n\u2585\u2581]+")

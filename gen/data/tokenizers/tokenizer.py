@@ -27,6 +27,7 @@ from gen.data.corpus import Corpus
 from gen.errors import UserError
 from gen.io import user_code
 
+# As many as T5's released vocabulary has.
 SENTINELS = 100
 FIRST = ("<pad>", "</s>", "<unk>", "<s>")
 LAST = ("<cls>", "<sep>", "<mask>", *(f"<extra_id_{i}>" for i in range(SENTINELS)))

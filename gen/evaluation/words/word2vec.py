@@ -87,6 +87,7 @@ def negative_distribution(counts_v: np.ndarray, power: float = 0.75) -> AliasTab
   share_v = weights_v / weights_v.sum() * len(weights_v)
   keep_v, other_v = np.ones(len(share_v)), np.arange(len(share_v), dtype=np.int32)
   poor, rich = list(np.flatnonzero(share_v < 1)), list(np.flatnonzero(share_v >= 1))
+  # Vose's construction: each step fills one word's share up from a word with more than its share.
   while poor and rich:
     receiver, giver = poor.pop(), rich[-1]
     keep_v[receiver], other_v[receiver] = share_v[receiver], giver
@@ -146,6 +147,7 @@ def negative_sampling_loss(
   x_btd = tables.inputs_vd[ids_bt]
   out_bjd = tables.outputs_vd[jnp.concatenate([ids_bt, draws.negatives_bn], axis=1)]
   y_bsd, z_bnd = out_bjd[:, :length], out_bjd[:, length:]
+  # A negative that equals the word itself would push its own vector away.
   distinct_btn = (ids_bt[:, :, None] != draws.negatives_bn[:, None, :]).astype(jnp.float32)
   counts_bt = pairs_bts.sum(-1)
   if kind == "skip_gram":
@@ -250,6 +252,7 @@ def thin_frequent_words(ids_n: np.ndarray, documents_n: np.ndarray, keep_v: np.n
   Padding at the end has no loss. The cuts are random in each call.
   """
   indices = np.flatnonzero(rng.random(len(ids_n)) < keep_v[ids_n])
+  # A random offset, so that rows cut the text at other words in each epoch.
   lead = int(rng.integers(length))
   size = -(-(lead + len(indices)) // (length * multiple)) * length * multiple
   ids, documents = np.zeros(size, np.int32), np.full(size, -1, np.int32)

@@ -16,6 +16,7 @@ MAX_IDS = 1 << 24  # far above any vocabulary in use; tables of so many ids stil
 MAX_PIECE = 4096  # characters; the longest in use are rows of 256 spaces
 MAX_GROWTH = 64  # times the length of a text; Unicode normalization is not counted
 MAX_WORD = 2000  # characters of a word; WordPiece's time is cubic in them
+# Components of a tokenizer.json that process text, in order.
 _PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 MAX_FIELDS = 1 << 20  # of a model of SentencePiece: one for each piece; 256,000 are in use
 MAX_NESTS = 4 << 20  # lists and objects; a million merges are as many lists

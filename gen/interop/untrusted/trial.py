@@ -45,6 +45,7 @@ def require_safe(kind: str, content: bytes, name: str) -> None:
     raise UserError(
       f"{name} has {len(content):,} bytes, more than the {max_bytes:,} that a tokenizer may have"
     )
+  # A file is tried once per process: its tokenizer may be loaded several times.
   digest = hashlib.sha256(kind.encode() + b"\0" + content).hexdigest()
   if digest not in _passed:
     error = _in_child(kind, content)
@@ -55,6 +56,7 @@ def require_safe(kind: str, content: bytes, name: str) -> None:
 
 def _in_child(kind: str, content: bytes) -> str | None:
   """Returns the reason to reject a file, or None."""
+  # One more CPU second for each 4 MiB.
   seconds, memory = min(SECONDS + (len(content) >> 22), MAX_SECONDS), MEMORY + 4 * len(content)
   library = "tokenizers" if kind == "tokenizer.json" else "sentencepiece"
   spec = importlib.util.find_spec(library)
@@ -62,6 +64,7 @@ def _in_child(kind: str, content: bytes) -> str | None:
   if spec is None or spec.origin is None or not sys.executable:
     return None  # the reader reports the missing library
   folders = [str(Path(spec.origin).parents[1]), str(here.parents[3])]
+  # -I and -S: the child reads no environment, no user site and no .pth file.
   command = [sys.executable, "-I", "-S", str(here), kind, str(seconds), str(memory), *folders]
   try:
     ended = subprocess.run(

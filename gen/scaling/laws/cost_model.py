@@ -160,6 +160,7 @@ def measured_cost(params: ArrayLike, tokens: ArrayLike, flops: ArrayLike) -> Cos
   n, d, c = (np.asarray(values, np.float64) for values in (params, tokens, flops))
   log_k = np.log(c / n / d)
   reference = float(np.mean(log_k))
+  # Tables whose C is 6 N D get exactly 6, so that their plans show no rounding.
   if abs(math.exp(reference) / SIX - 1) < _EXACT:
     reference = math.log(SIX)
   sizes, of_run = np.unique(n, return_inverse=True)
@@ -193,6 +194,8 @@ def _curve(x: np.ndarray, y: np.ndarray) -> np.ndarray:
   for degree in range(min(_MAX_TERMS, (len(x) + 1) // 2) + 1):
     power = np.polynomial.Polynomial.fit(x, y, degree).convert()
     slope = power.deriv()(np.linspace(x[0], x[-1], 50)) if degree else np.zeros(1)
+    # d ln(k N) / d ln N = 1 + slope must stay positive, or a larger model would cost less; 0.1 is kept as a
+    # margin.
     if degree and not (np.min(slope) > -0.9 and np.max(slope) < 3):
       continue
     rms = max(float(np.sqrt(np.mean((power(x) - y) ** 2))), _SMALLEST_RMS)

@@ -33,12 +33,17 @@ FREE = np.eye(5)
 TIED = np.diag([1.0, 1.0, 1.0, 1.0, 0.0])  # alpha = beta: one step moves both
 TIED[4, 3] = 1.0
 _WIDEST = 0.1  # first delta, in log loss: most residuals of a sane study are inside
+# Ratio of successive deltas: half a decade, so delta 1e-8 takes 14 of them.
 _NARROWING = 10.0**-0.5
 _LEVEL_TOLERANCE = 1e-5  # predicted relative decrease at which a delta above the last is left
 _INNER_TOLERANCE = 1e-4  # the same over delta^2, what one run inside the quadratic zone can weigh
+# Bounds of one move in each parameter. The terms are exponentials of the parameters, so a full Newton step
+# from a far start may be too long by hundreds.
 _LONGEST_STEP = 5.0
 _NEAR = 1e-3  # promised relative decrease below which the curvature of the model counts
 _LONGEST_PREDICTION = 0.3
+# Levenberg-Marquardt damping, relative to the Hessian's diagonal. Near the minimum of 1e-9 a step is
+# Newton's; at the maximum it moves nothing, and the lane has ended.
 _MIN_DAMPING = 1e-9
 _MAX_DAMPING = 1e10
 # Of XLA: half the time to compile and two thirds of the time to run of what it does by itself.
@@ -103,8 +108,11 @@ def minimise_huber(
   shared = [np.pad(np.asarray(v, np.float64), (0, padding)) for v in problem[:3]]
   counts_sn = np.pad(np.asarray(counts_sn, np.float64), ((0, 0), (0, padding)))
   parts: list[tuple[Array, ...]] = []
+  # Float64: a sum of Huber losses at delta 1e-8 is about 1e-9, below what float32 can resolve. On the CPU,
+  # because TPUs emulate float64 and a study must give the same constants on every machine.
   with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
     for begin in range(0, lanes, width):
+      # The last batch repeats its last lane, so that every batch has one shape and one compiled program.
       rows = np.minimum(np.arange(begin, begin + width), lanes - 1)
       lane_counts_sn = counts_sn[rows] if len(counts_sn) > 1 else np.repeat(counts_sn, width, 0)
       parts.append(
@@ -189,6 +197,8 @@ def _step(
   """Takes one step: to a lower value at this delta, or from its optimum along the path to the next delta."""
   newton, drift = _solve(state.hessian_pp, jnp.stack([state.gradient, state.outward], 1), state.damping).T
   promised = -jnp.dot(state.gradient, newton)
+  # At the last delta the wanted tolerance holds. Before it, the optimum only has to be near enough for the
+  # tangent to predict the next one.
   last = state.delta <= delta
   settled = (
     jnp.isfinite(state.value)
@@ -201,6 +211,7 @@ def _step(
   predicted = newton + drift * (next_delta - state.delta)
   move = jnp.where(narrower, _shorten(predicted, _LONGEST_PREDICTION), _shorten(newton, _LONGEST_STEP))
   theta = state.theta + moves_pp @ move
+  # After failures the Hessian moves towards that of reweighted least squares, which is positive definite.
   blend = jnp.minimum(1.0, 0.3 * state.damping)
   near = promised <= _NEAR * state.value
   value, gradient, hessian_pp, outward = _evaluate(
@@ -253,6 +264,7 @@ def _evaluate(
   a, b, e, alpha, beta = theta
   u = jnp.exp(jnp.clip(a - e - alpha * x, -300.0, 300.0))  # the terms of N and of D over E
   v = jnp.exp(jnp.clip(b - e - beta * y, -300.0, 300.0))
+  # Relative to E, so that the logsumexp needs no maximum: u and v are clipped to e^300 above.
   total = 1 + u + v
   pe = 1 / total
   pa, pb = u * pe, v * pe
@@ -263,6 +275,8 @@ def _evaluate(
   slope = jnp.clip(residual, -delta, delta)
   weight = jnp.where(inner, 1.0, delta / jnp.maximum(size, 1e-300))
   curved = jnp.where(near, 1 - blend, 0.0)
+  # Weight of the outer products of first derivatives. The term with `slope` completes the second derivative
+  # of logsumexp, diag(p) - p p', of which `curved * sa` below is the diagonal part.
   k = counts * (blend * weight + (1 - blend) * inner - curved * slope)
   s = counts * slope
   o = counts * jnp.where(inner, 0.0, jnp.sign(residual))
@@ -305,6 +319,7 @@ def _solve(hessian_pp: Array, slopes_pr: Array, damping: Array) -> Array:
     row = jnp.where(here, 1.0, 0.0) @ rest_pq
     column = jnp.where(here, 0.0, rest_pq[:, :size] @ here.astype(rest_pq.dtype))
     pivot, scale = rest_pq[j, j], scales[j]
+    # 1e-14 is about 50 roundings of float64: a smaller pivot is noise of the elimination.
     row = row / jnp.where(pivot > 1e-14 * scale, pivot, scale)
     return jnp.where(here[:, None], row, rest_pq - column[:, None] * row)
 

@@ -121,6 +121,7 @@ def fit(
   )
   options = isoflop_draws.DrawOptions(method, bootstraps, seed, cluster)
   drawn = isoflop_draws.draw_laws(points, chosen, [minima[i] for i in used], options)
+  # Leaving out clusters is needed for BCa's acceleration alone, and costs a fit per cluster.
   left_out_k4 = None
   if interval_method == "bca" and len(drawn.rows_b4):
     left_out_k4 = _left_out(points, cluster, method, edge)

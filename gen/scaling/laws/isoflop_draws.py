@@ -118,6 +118,7 @@ def draw_lines(
 def _over_noise(
   budgets: list[BudgetLosses], noise: RunNoise, options: DrawOptions, random: np.random.Generator
 ) -> LawDraws:
+  # The unknown sigma is drawn too: a normal over the root of a chi-squared is Student's t.
   scale = noise.sd * np.sqrt(noise.freedom / random.chisquare(noise.freedom, options.bootstraps))
   lows = []
   for budget in budgets:

@@ -75,6 +75,7 @@ def inference_optimum(
   a, _, e, alpha, beta = theta_sp.T
   left = best["loss"] - np.exp(e)  # what the terms of N and D share
   with np.errstate(all="ignore"):
+    # Below this size the term of N alone exceeds the wanted loss.
     smallest = (a - np.log(left)) / alpha  # ln N at which no data are enough
   low, high = smallest.copy(), np.log(best["N"])
   for _ in range(_BISECTIONS):
@@ -149,6 +150,7 @@ def repeated_optimum(
     )
     best = np.argmin(np.where(np.isfinite(loss_sm), loss_sm, np.inf), 1)
     centre = log_n_sm[np.arange(len(best)), best]
+    # Each search is 2.5 grid steps wide to either side of the last best, so the minimum stays inside.
     width = 2.5 * width / (_PLACES // 2)
   log_d = cost.log_tokens(flops, centre)
   optimum = _named(centre, log_d)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+# Exponents of L*(C) in the literature lie between .03 and .2; the grid leaves wide margins.
 _EXPONENTS = np.geomspace(0.005, 2.0, 200)
 MIN_BUDGETS = 3
 

@@ -108,8 +108,11 @@ def start_grid(mean_log_loss: float, tied: bool) -> np.ndarray:
       for a, b, e, pair in itertools.product(heights, heights, np.arange(-1, 1.5, 0.5), pairs)
     ]
   )
+  # The paper's grid is for N and D themselves. Here x and y are centred, so the heights move to a typical
+  # run of the paper: 1e9 parameters on 2e10 tokens.
   starts_sp[:, 0] -= starts_sp[:, 3] * math.log(1e9)
   starts_sp[:, 1] -= starts_sp[:, 4] * math.log(2e10)
+  # The grid's ln E spans -1 to 1, which suits losses of about e nats.
   starts_sp[:, :3] += mean_log_loss - 1.0
   return starts_sp
 
@@ -118,6 +121,7 @@ def _thinned(problem: huber_solver.HuberProblem) -> huber_solver.HuberProblem:
   """Returns the problem with at most `_SEARCHED` runs, spread evenly over size and data."""
   if len(problem.x) <= _SEARCHED:
     return problem
+  # Sorted by size, then data, then loss: the choice does not depend on the order of the rows.
   order = np.lexsort((problem.l, problem.y, problem.x))
   some = order[np.linspace(0, len(order) - 1, _SEARCHED).astype(int)]
   return huber_solver.HuberProblem(problem.x[some], problem.y[some], problem.l[some], problem.moves_pp)
@@ -153,6 +157,7 @@ def _from_halves(
   problem: huber_solver.HuberProblem, starts_sp: np.ndarray, first: float, delta: float
 ) -> _Ends:
   """Fits halves of the runs nearly by least squares, then all runs from where those fits end."""
+  # Fixed seeds: the search is part of the estimate, which must not vary between calls.
   count, random = len(problem.x), np.random.default_rng(0)
   half = min(count, max(count // 2, 6))
   chosen_sn = random.permuted(np.tile(np.arange(count) < half, (huber_solver.BATCH_SIZE, 1)), axis=1)
@@ -175,6 +180,7 @@ def _nearby(problem: huber_solver.HuberProblem, candidates: _Ends, delta: float)
     counts_sn = random.multinomial(count, np.full(count, 1 / count), size=huber_solver.BATCH_SIZE)
     moved = huber_solver.minimise_huber(problem, counts_sn, lanes_sp, delta, first, 1e-6, _SECOND_STEPS)
     moved.theta_sp[: len(starts_sp)] = starts_sp
+    # The optimum may lie at E = 0, that is at ln E = -inf, which no descent reaches in finite steps.
     moved.theta_sp[: len(starts_sp), 2] = float(np.mean(problem.l)) + _NO_E
     chosen = _joined(
       chosen, _orphans(huber_solver.minimise_huber(problem, ones_1n, moved.theta_sp, delta, delta, 1e-12))
@@ -208,6 +214,7 @@ def _lowest(ends: _Ends, count: int) -> np.ndarray:
 def _places(ends_sp: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Groups ends that agree; returns (group of each end, first end of each of the lowest groups)."""
   order = np.argsort(values, kind="stable")
+  # Ends that agree to two decimals in each parameter are one basin.
   rounded_sp = np.round(np.clip(ends_sp, -1e6, 1e6), 2)
   _, first, indices = np.unique(rounded_sp[order], axis=0, return_index=True, return_inverse=True)
   rank = np.argsort(np.argsort(first))  # by the value of their lowest end

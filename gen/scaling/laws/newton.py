@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 MAX_STEPS = 60
+# Ten times the default delta: inside it most residuals of a usual study are quadratic.
 WIDEST = 1e-2  # delta at which a descent begins, if the wanted one is narrower
 _NARROWING = 0.5
 _LONGEST, _LONGEST_SHARE = 3.0, 0.1  # step in any parameter, in absolute terms plus relative to the parameter
@@ -36,6 +37,7 @@ class NewtonResult(NamedTuple):
 def evaluate_model(theta: np.ndarray, x: np.ndarray, y: np.ndarray, l: np.ndarray) -> LogLossModel:
   """Returns residuals of log loss and derivatives at theta."""
   a, b, e, alpha, beta = theta
+  # e^300 squared is still finite in float64.
   u = np.exp(np.clip(a - e - alpha * x, -300, 300))
   v = np.exp(np.clip(b - e - beta * y, -300, 300))
   pe = 1 / (1 + u + v)
@@ -82,7 +84,9 @@ def newton_steps(
   slope = moves_pp.T @ huber_gradient(model, delta)
   for _ in range(MAX_STEPS):
     hessian_pp = moves_pp.T @ huber_hessian(model, x, y, delta) @ moves_pp
+    # lstsq, because the Hessian is singular where runs do not show a term: the step of least norm is taken.
     move = moves_pp @ np.linalg.lstsq(hessian_pp, -slope, rcond=1e-15)[0]
+    # Near the minimum float64 no longer shows a change of the value, so a shorter gradient decides.
     for shorter in (1.0, 0.5, 0.2, 0.05):
       next_theta = theta + shorter * move
       next_model = evaluate_model(next_theta, x, y, l)

@@ -155,6 +155,7 @@ def _roots(rows: tuple[np.ndarray, ...], cost: CostModel, start: np.ndarray) -> 
     value = height - alpha * x + beta * (log_c - cost.log_k(x) - x) - np.log1p(slope)
     return value, -alpha - beta * (1 + slope) - bend / (1 + slope)
 
+  # Newton within a bracket: a step that leaves it is replaced by a bisection, so 200 steps always suffice.
   low, high = start - 1, start + 1
   for _ in range(60):  # the bracket doubles until the condition changes its sign in it
     short, far = condition(low)[0] < 0, condition(high)[0] > 0
@@ -190,6 +191,8 @@ def _least(along: Callable[[np.ndarray], np.ndarray], top: float) -> float:
     low, high = grid[best - 1], grid[best + 1]
     for _ in range(_STEPS):
       middle = (low + high) / 2
+      # The sign of the slope is bisected, not the value: values near a minimum are equal to 1e-16 over 1e-8
+      # in ln N.
       slope = float(_STENCIL @ along(middle + _SPACING * _OFFSETS))
       low, high = (low, middle) if slope > 0 else (middle, high)
       if high - low <= _CLOSE * max(1.0, abs(middle)):

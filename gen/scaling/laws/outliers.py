@@ -8,6 +8,7 @@ import numpy as np
 
 FAR_OUT = 9.0  # residuals, in robust standard deviations
 MIN_NOISE = 1e-4  # relative, of losses: what runs that follow a law exactly are taken to have
+# Studies without noise have tiny residuals, of which nine standard deviations mean nothing.
 _MIN_RESIDUAL = 0.01
 
 
@@ -17,6 +18,7 @@ def residual_scale(residuals: np.ndarray, constants: int = 5) -> float:
   >>> round(residual_scale(np.tile([-0.01, 0.01], 50)), 4)
   0.0152
   """
+  # Degrees of freedom, as in the unbiased variance; .6745 is the third quartile of the standard normal.
   spare = len(residuals) / max(len(residuals) - constants, 1)
   return max(float(np.median(np.abs(residuals))) / 0.6745 * spare**0.5, MIN_NOISE)
 

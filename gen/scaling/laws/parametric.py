@@ -184,6 +184,7 @@ def check_design(points: RunsTable, constants: int = 5) -> None:
       raise UserError(
         f"{name} is the same in all {len(points)} runs, so the law cannot be identified; vary it between runs"
       )
+  # On a line D = r N^s, A / N^alpha and B / D^beta are two powers of one variable, which exchange freely.
   if np.corrcoef(x, y)[0, 1] > 1 - 1e-6:
     slope = np.polyfit(x, y, 1)[0]
     ratio = math.exp(np.mean(y - x))

@@ -81,6 +81,8 @@ def _normal_limit(
   """Returns draws from the bootstrap's limit for many runs: a normal with the sandwich covariance."""
   model, moves_pp = bottom.model, problem.moves_pp
   size = np.abs(model.residual)
+  # Least absolute deviations have no curvature but at zero residuals. Its expectation is the density of the
+  # residuals there, estimated with a kernel whose width falls as n^-1/5 (Silverman's rule).
   near = max(
     delta, 1.5 * float(np.median(size)) * len(size) ** -0.2
   )  # a density's bandwidth, where delta is tiny
@@ -93,6 +95,7 @@ def _normal_limit(
   scores_np = model.jacobian_np * slope[:, None]
   sums_kp = np.stack([np.bincount(clusters, column) for column in scores_np.T], 1) @ moves_pp
   random = np.random.default_rng(seed)
+  # Pseudo-inverse: with alpha = beta the fifth direction does not move, so its row is zero.
   inverse_pp = np.linalg.pinv(bread_pp, rcond=1e-14, hermitian=True)
   spread_pp = inverse_pp @ (sums_kp.T @ sums_kp) @ inverse_pp
   return bottom.theta + random.multivariate_normal(np.zeros(5), spread_pp, draws, method="eigh") @ moves_pp.T

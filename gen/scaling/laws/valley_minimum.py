@@ -130,6 +130,7 @@ def third_differences(x: np.ndarray, lowest_size: int) -> np.ndarray:
 
 
 def _powers(x: np.ndarray) -> np.ndarray:
+  # Centred and scaled: with powers of ln N itself (about 20) the fit would lose several digits.
   scaled = (x - x.mean()) / np.ptp(x)
   return np.stack([np.ones_like(scaled), scaled, scaled**2], 1)
 
@@ -138,6 +139,7 @@ def _parabola(x: np.ndarray, loss_bm: np.ndarray) -> ValleyMinimum:
   middle, width = x.mean(), np.ptp(x)
   c0, c1, c2 = np.linalg.pinv(_powers(x)) @ loss_bm.T
   with np.errstate(divide="ignore", invalid="ignore"):
+    # A parabola that opens downwards, or a line, has no minimum.
     bends = c2 > _FLAT * np.abs(loss_bm).mean(1)
     vertex = np.where(bends, -c1 / (2 * c2), np.nan)
     log_n = middle + width * vertex
