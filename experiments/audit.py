@@ -48,7 +48,7 @@ def main() -> int:
   import numpy as np
 
   from gen.scaling.audits import audit
-  from gen.scaling.laws import descents
+  from gen.scaling.laws.solvers import descents
   from gen.scaling.report.fit_progress import FitProgress
   from gen.scaling.runs import runs_table, units
 

@@ -6,7 +6,7 @@ behavior of maximum likelihood estimates under nonstandard conditions"). S draws
 
 import numpy as np
 
-from gen.scaling.laws import huber_solver, newton
+from gen.scaling.laws.solvers import huber_solver, newton
 from gen.scaling.runs import bootstrap
 from gen.scaling.runs.runs_table import RunsTable
 

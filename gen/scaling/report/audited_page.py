@@ -6,8 +6,8 @@ from typing import Any
 
 from gen.errors import UserError
 from gen.scaling.audits import audit
-from gen.scaling.laws import descents
 from gen.scaling.laws.fit import FitOptions
+from gen.scaling.laws.solvers import descents
 from gen.scaling.report import table_report
 from gen.scaling.report.fit_progress import FitProgress
 from gen.scaling.runs.runs_table import RunsTable

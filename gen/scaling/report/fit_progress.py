@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Self, TextIO
 
 from gen.io import quantities
-from gen.scaling.laws import descents
+from gen.scaling.laws.solvers import descents
 
 REDRAWN = 0.2  # seconds between two states of the line at a terminal
 REPEATED = 10.0  # seconds between two lines in a log

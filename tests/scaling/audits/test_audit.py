@@ -8,8 +8,9 @@ import pytest
 
 from gen.errors import UserError
 from gen.scaling.audits import audit
-from gen.scaling.laws import fit, multistart
+from gen.scaling.laws import fit
 from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.laws.solvers import multistart
 
 WHOLE_GRID = multistart.start_grid
 

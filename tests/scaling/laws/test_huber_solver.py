@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize, special
 
-from gen.scaling.laws import huber_solver
+from gen.scaling.laws.solvers import huber_solver
 
 THETA = np.array([-1.1, -0.7, 0.45, 0.37, 0.29])
 

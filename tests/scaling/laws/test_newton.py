@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from gen.scaling.laws import huber_solver
-from gen.scaling.laws import newton as newton_method
+from gen.scaling.laws.solvers import huber_solver
+from gen.scaling.laws.solvers import newton as newton_method
 
 THETA = np.array([-1.1, -0.7, 0.45, 0.37, 0.29])
 

@@ -7,8 +7,8 @@ import pytest
 
 from gen.errors import UserError
 from gen.scaling.laws import cost_model, fit
-from gen.scaling.laws import newton as newton_method
 from gen.scaling.laws.law import HOFFMANN_2022, ParametricLaw
+from gen.scaling.laws.solvers import newton as newton_method
 from gen.scaling.planning import next_runs
 
 TRUTH = {"large": HOFFMANN_2022, "small": ParametricLaw(0.9, 120.0, 350.0, 0.36, 0.38)}

@@ -5,8 +5,9 @@ import io
 import numpy as np
 import pytest
 
-from gen.scaling.laws import descents, parametric
+from gen.scaling.laws import parametric
 from gen.scaling.laws.law import HOFFMANN_2022
+from gen.scaling.laws.solvers import descents
 from gen.scaling.report.fit_progress import FitProgress
 from gen.scaling.runs import runs_table
 

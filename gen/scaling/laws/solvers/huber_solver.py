@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from gen.scaling.laws import descents
+from gen.scaling.laws.solvers import descents
 
 BATCH_SIZE = 64  # solved side by side: their working set stays in a core's cache
 NAMES = ("ln A", "ln B", "ln E", "alpha", "beta")

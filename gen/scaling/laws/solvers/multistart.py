@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gen.errors import UserError
-from gen.scaling.laws import huber_solver, newton
+from gen.scaling.laws.solvers import huber_solver, newton
 
 _COARSE, _FINE = 0.1, 1e-3  # deltas between which the first descents stay
 _COARSE_STEPS, _FINE_STEPS = 30, 20
