@@ -27,19 +27,11 @@ class NamedSet:
     Raises:
       UserError: if there is no such set or split, or it has not been prepared.
     """
-    import tensorflow_datasets as tfds
-
     self.name, self.split = name, split
-    try:
-      # TFDS itself reads the variable only once, when it is imported.
-      builder = tfds.builder(name, file_format="array_record", data_dir=os.environ.get("TFDS_DATA_DIR"))
-    except tfds.core.DatasetNotFoundError as error:
-      raise UserError(f"data.corpus tfds:{name}: TFDS has no such set{_nearest(str(error))}") from None
-    # TFDS raises various errors: AssertionError for a version, ValueError for a config.
-    except Exception as error:
-      raise UserError(f"data.corpus tfds:{name}: cannot be opened: {_first_line(error)}") from error
+    builder = _find_builder(name)
     self._source = self._open(builder)
     self.full_name = builder.info.full_name
+    self.features = builder.info.features
     self._folder = Path(builder.data_path)
 
   def _open(self, builder: Any) -> Any:
@@ -67,6 +59,11 @@ class NamedSet:
     stamps = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     return [self.full_name, self.split, len(self._source), stamps]
 
+  def records(self) -> Iterator[dict[str, Any]]:
+    """Yields the records, each a value for each feature."""
+    for index in range(len(self._source)):
+      yield self._source[index]
+
   def documents(self, field: str) -> Iterator[Document]:
     """Yields one document per record.
 
@@ -76,6 +73,28 @@ class NamedSet:
     for index in range(len(self._source)):
       where = f"tfds:{self.name}/{self.split}:{index}"
       yield Document(where, text_of_record(self._source[index], field, where))
+
+
+def list_splits(name: str) -> list[str]:
+  """Returns the names of a set's splits; none if it has not been prepared.
+
+  Raises:
+    UserError: if there is no such set.
+  """
+  return list(_find_builder(name).info.splits or ())
+
+
+def _find_builder(name: str) -> Any:
+  import tensorflow_datasets as tfds
+
+  try:
+    # TFDS itself reads the variable only once, when it is imported.
+    return tfds.builder(name, file_format="array_record", data_dir=os.environ.get("TFDS_DATA_DIR"))
+  except tfds.core.DatasetNotFoundError as error:
+    raise UserError(f"data.corpus tfds:{name}: TFDS has no such set{_nearest(str(error))}") from None
+  # TFDS raises various errors: AssertionError for a version, ValueError for a config.
+  except Exception as error:
+    raise UserError(f"data.corpus tfds:{name}: cannot be opened: {_first_line(error)}") from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from gen.data.tasks import packaged_sets, task_files
+from gen.data.tasks import package_members, packaged_sets, task_files, tfds_records
 from gen.data.tasks.record import RecordSet
 from gen.errors import UserError
 
@@ -30,6 +30,10 @@ def read_source(
   if source in packaged_sets.SETS:
     return packaged_sets.read_set(source, task, report)
   scheme, colon, rest = source.partition(":")
+  if colon and scheme == "tfds":
+    return tfds_records.read_tfds(rest)
+  if colon and scheme == "package":
+    return package_members.read_member(task, source, columns, report)
   if colon and scheme in task_files.FORMATS and not Path(source).exists():
     return task_files.read_files(task, rest, columns, scheme)
   return task_files.read_files(task, source, columns)
