@@ -19,83 +19,16 @@ several calls as CALL.NAME, the versions in its metadata.
 import argparse
 import importlib.util
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
 import transformers
-
-
-class Case(NamedTuple):
-  """One checkpoint: its class, its config, and what is done to it before it is saved."""
-
-  name: str
-  kind: str
-  config: dict[str, Any]
-  dtype: str = "float32"
-  shards: str = "5GB"
-  own_output: bool = False
-
-
-BERT = dict(vocab_size=31, hidden_size=15, num_hidden_layers=2, num_attention_heads=3, intermediate_size=13,
-            max_position_embeddings=11, type_vocab_size=3)  # fmt: skip
-ROBERTA = BERT | dict(pad_token_id=3, max_position_embeddings=14, type_vocab_size=2)
-GPT2 = dict(
-  vocab_size=29, n_embd=15, n_layer=2, n_head=3, n_positions=10, n_inner=14, bos_token_id=1, eos_token_id=2
-)
-BLOOM = dict(vocab_size=27, hidden_size=15, n_layer=2, n_head=5)
-T5 = dict(vocab_size=33, d_model=10, d_kv=3, d_ff=11, num_layers=1, num_decoder_layers=2, num_heads=3,
-          relative_attention_num_buckets=8, relative_attention_max_distance=9, decoder_start_token_id=0)  # fmt: skip
-BART = dict(vocab_size=35, d_model=12, encoder_layers=1, decoder_layers=2, encoder_attention_heads=3,
-            decoder_attention_heads=2, encoder_ffn_dim=17, decoder_ffn_dim=10, max_position_embeddings=12)  # fmt: skip
-ROPE = dict(rope_type="default", rope_theta=500.0)
-LLAMA3 = dict(rope_type="llama3", rope_theta=900.0, factor=4.0, low_freq_factor=1.5, high_freq_factor=3.0,
-              original_max_position_embeddings=40)  # fmt: skip
-LLAMA = dict(vocab_size=37, hidden_size=15, intermediate_size=19, num_hidden_layers=2, num_attention_heads=3,
-             num_key_value_heads=1, head_dim=6, max_position_embeddings=24, rope_parameters=ROPE,
-             pad_token_id=None, bos_token_id=1, eos_token_id=2)  # fmt: skip
-NEOX = dict(vocab_size=33, hidden_size=24, intermediate_size=17, num_hidden_layers=2, num_attention_heads=3,
-            max_position_embeddings=20, rope_parameters=dict(ROPE, partial_rotary_factor=0.25),
-            bos_token_id=1, eos_token_id=2)  # fmt: skip
-FIXTURES = (
-  Case("bert", "BertModel", BERT),
-  Case("bert-mlm", "BertForMaskedLM", BERT | dict(hidden_act="relu", layer_norm_eps=1e-3)),
-  Case("bert-pretraining", "BertForPreTraining", BERT | dict(tie_word_embeddings=False)),
-  Case("roberta", "RobertaModel", ROBERTA),
-  Case("roberta-mlm", "RobertaForMaskedLM", ROBERTA),
-  Case("xlm-roberta-mlm", "XLMRobertaForMaskedLM", ROBERTA | dict(pad_token_id=1)),
-  Case("gpt2", "GPT2Model", GPT2 | dict(scale_attn_weights=False)),
-  Case("gpt2-lm", "GPT2LMHeadModel", GPT2, shards="5KB"),
-  Case("gpt2-lm-by-layer", "GPT2LMHeadModel", GPT2 | dict(scale_attn_by_inverse_layer_idx=True)),
-  Case("gpt2-lm-untied", "GPT2LMHeadModel", GPT2 | dict(tie_word_embeddings=False), own_output=True),
-  Case("bloom", "BloomModel", BLOOM),
-  Case("bloom-lm", "BloomForCausalLM", BLOOM | dict(hidden_size=14, n_head=7), dtype="bfloat16"),
-  Case("t5", "T5Model", T5),
-  Case("t5-lm", "T5ForConditionalGeneration", T5),
-  Case("t5-encoder", "T5EncoderModel", T5),
-  Case("t5-v1.1-lm", "T5ForConditionalGeneration",
-       T5 | dict(feed_forward_proj="gated-gelu", tie_word_embeddings=False), own_output=True),
-  Case("bart", "BartModel", BART),
-  Case("bart-lm", "BartForConditionalGeneration", BART | dict(scale_embedding=True), dtype="float16"),
-  Case("llama", "LlamaModel", LLAMA | dict(rope_parameters=dict(ROPE, rope_type="linear", factor=2.5))),
-  Case("llama-lm", "LlamaForCausalLM", LLAMA | dict(attention_bias=True, mlp_bias=True), shards="5KB"),
-  Case("llama-3-lm", "LlamaForCausalLM", LLAMA | dict(rope_parameters=LLAMA3, tie_word_embeddings=True)),
-  Case("mistral-lm", "MistralForCausalLM", LLAMA | dict(hidden_size=14, sliding_window=3)),
-  Case("qwen2", "Qwen2Model", LLAMA | dict(use_sliding_window=True, sliding_window=4, max_window_layers=0)),
-  Case("qwen2-lm", "Qwen2ForCausalLM", LLAMA | dict(tie_word_embeddings=True), dtype="bfloat16"),
-  Case("qwen3-lm", "Qwen3ForCausalLM", LLAMA | dict(num_attention_heads=4, num_key_value_heads=2)),
-  Case("gemma", "GemmaModel", LLAMA | dict(hidden_act="gelu_pytorch_tanh", head_dim=4)),
-  Case("gemma-lm", "GemmaForCausalLM", LLAMA | dict(hidden_act="gelu_pytorch_tanh")),
-  Case("olmo2-lm", "Olmo2ForCausalLM", LLAMA | dict(num_key_value_heads=3)),
-  Case("starcoder2-lm", "Starcoder2ForCausalLM",
-       LLAMA | dict(use_bias=False, hidden_act="gelu_pytorch_tanh", tie_word_embeddings=False)),
-  Case("apertus-lm", "ApertusForCausalLM", LLAMA | dict(hidden_act="gelu_new")),
-  Case("gpt-neox", "GPTNeoXModel", NEOX | dict(use_parallel_residual=False)),
-  Case("gpt-neox-lm", "GPTNeoXForCausalLM", NEOX),
-)  # fmt: skip
+from parity_cases import FIXTURES, LLAMA, LLAMA3, NEOX, ROPE, Case
 
 DECODERS = ("gpt2", "bloom", "llama", "mistral", "qwen2", "qwen3", "gemma", "olmo2", "starcoder2", "apertus",
             "gpt_neox")  # fmt: skip
@@ -144,8 +77,11 @@ def make(case: Case, folder: Path, draw: random.Random) -> None:
       output = reference(**arguments, **started(reference, arguments))
       answer = getattr(output, "prediction_logits", None)
       answer = getattr(output, "logits", None) if answer is None else answer
+      if answer is None and "start_logits" in output:
+        answer = torch.stack([output.start_logits, output.end_logits], dim=-1)
       answer = output.last_hidden_state if answer is None else answer
-      tensors = arguments | {"answer": answer, "counts": counts(reference.config, arguments)}
+      seen = counts(reference.config, arguments) if answer.ndim == 3 else torch.ones(len(answer))
+      tensors = arguments | {"answer": answer, "counts": seen}
       answers |= {f"{call}.{name}": tensor.contiguous() for name, tensor in tensors.items()}
   safetensors.torch.save_file(answers, folder / "answers.safetensors", metadata=versions())
   for leftover in folder.glob("generation_config.json"):
@@ -200,10 +136,21 @@ def calls(config: Any, draw: random.Random) -> list[dict[str, torch.Tensor]]:
         ids[arguments["attention_mask"] == 0] = config.pad_token_id
     if kind == "bert" or "roberta" in kind:
       arguments["token_type_ids"] = torch.randint(0, config.type_vocab_size, (rows, length))
-    if config.is_encoder_decoder and pattern in ("right", "holes"):
+    if "ForSequenceClassification" in config.architectures[0]:
+      ended(config, ids, arguments.get("attention_mask", torch.ones_like(ids)))
+    elif config.is_encoder_decoder and pattern in ("right", "holes"):
       arguments["decoder_input_ids"] = torch.randint(0, config.vocab_size, (rows, target_length))
     arguments_of_calls.append(arguments)
   return arguments_of_calls
+
+
+def ended(config: Any, ids: torch.Tensor, mask: torch.Tensor) -> None:
+  """Gives texts to classify the end that a decoder's classifier looks for: padding after it, or one token before."""
+  if config.is_encoder_decoder:
+    ids[ids == config.eos_token_id] = config.eos_token_id + 1
+    ids[torch.arange(len(ids)), (mask * torch.arange(ids.shape[1])).argmax(1)] = config.eos_token_id
+  elif config.model_type in DECODERS:
+    ids[mask == 0] = config.pad_token_id
 
 
 def padding(pattern: str, rows: int, length: int) -> torch.Tensor:
@@ -359,12 +306,38 @@ def neox(name: str, draw: random.Random) -> Case:
   return Case(name, draw.choice(["GPTNeoXModel", "GPTNeoXForCausalLM"]), config, *stored(draw))
 
 
+def headed(name: str, draw: random.Random) -> Case:
+  """Returns a random model with a head for a task."""
+  case = draw.choice((bert, roberta, gpt2, bart, llama))(name, draw)
+  family = re.split("LMHead|Model|For", case.kind)[0]
+  kinds = ["SequenceClassification", "TokenClassification", "QuestionAnswering"]
+  few = {"Bart": kinds[:1], "Olmo2": kinds[:1], "Apertus": kinds[1:2]}
+  kinds = few.get(family, kinds[:2] if case.config.get("rope_parameters") else kinds)
+  count = draw.choice(
+    [1, 3, 4, 7]
+  )  # transformers leaves 2 out of config.json, and reads its absence as 3 for BART
+  kind = draw.choice(kinds)
+  config = case.config | ({} if kind == "QuestionAnswering" else dict(num_labels=count))
+  config["pad_token_id"] = config.get("pad_token_id") or 0
+  return Case(name, f"{family}For{kind}", config, *case[3:5])
+
+
 def stored(draw: random.Random) -> tuple[str, str]:
   """Returns a type, and how large a file may be."""
   return draw.choice(["float32"] * 4 + ["float16", "bfloat16"]), draw.choice(["5GB", "5GB", "8KB"])
 
 
-MAKERS: tuple[Callable[[str, random.Random], Case], ...] = (bert, roberta, gpt2, bloom, t5, bart, llama, neox)
+MAKERS: tuple[Callable[[str, random.Random], Case], ...] = (
+  bert,
+  roberta,
+  gpt2,
+  bloom,
+  t5,
+  bart,
+  llama,
+  neox,
+  headed,
+)
 
 if __name__ == "__main__":
   main()

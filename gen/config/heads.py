@@ -71,6 +71,9 @@ class HeadConfig:
     return 2 if self.kind == "span" else len(self.labels)
 
 
+NO_HEAD = HeadConfig("none")
+
+
 def published_head(
   model: Model, kind: str, labels: tuple[str, ...] = (), dropout: float = 0.1, problem: str = "single"
 ) -> HeadConfig:

@@ -168,6 +168,10 @@ def _directory(folder: Path, tokenizer_folder: Folder | None) -> LoadedModel:
   if tokenizer_folder and tokenizers.is_in(folder):
     _require(tokenizers.load_tokenizer(folder).hash, tokenizer, folder, tokenizer_folder)
   described, params = huggingface.load_checkpoint(folder)
+  if (
+    described.task is not None
+  ):  # a language model has no such head; `huggingface.load_checkpoint` returns it
+    params = {name: value for name, value in params.items() if name != "head"}
   how = _reading(folder, described.values, described.config, tokenizer, described.head)
   how = how._replace(notes=described.notes + how.notes)
   wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params)

@@ -9,8 +9,9 @@ import numpy as np
 
 from gen.config import Model
 from gen.errors import UserError
-from gen.interop import tensor_layouts
-from gen.interop.tensor_layouts import TensorLayout
+from gen.interop import task_heads
+from gen.interop.task_heads import TaskClass
+from gen.interop.tensor_rows import TensorRows
 
 ACTIVATIONS = {
   "gelu": "gelu",
@@ -26,20 +27,6 @@ ACTIVATION_NAMES = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
 LAYERS = "target/stack/layers"  # the layers of a model with one stack
 LARGEST = 1 << 31  # upper bound of all sizes and ids of a config
 TOKENS = "embedding/embedding"
-
-
-class TensorRow(NamedTuple):
-  """One tensor: its name without the prefix, with "{}" for the layer; the paths of its parameters; its layout.
-
-  Paths are those of the parameter tree; parameters of stacked layers have the layer as first axis.
-  """
-
-  name: str
-  paths: tuple[str, ...]
-  layout: TensorLayout
-
-
-TensorRows = tuple[TensorRow, ...]
 
 
 class TensorContents(NamedTuple):
@@ -64,6 +51,7 @@ class Architecture:
     rows: the tensors of a `Model`; those without parameters in the model are skipped.
     head_names: prefixes of the names of tensors outside `prefix`.
     classes: supported classes, and whether each has a head; the first of either kind is written.
+    tasks: supported classes with a head for a task.
     output: name of the output matrix.
     plain_head: whether the head consists of the output matrix alone.
     spellings: names of tensors that some files have, and those of the rows.
@@ -85,6 +73,7 @@ class Architecture:
   plain_head: bool
   twins: tuple[tuple[str, ...], ...]
   unused: tuple[str, ...] = ()
+  tasks: dict[str, TaskClass] = dataclasses.field(default_factory=dict)
   spellings: dict[str, str] = dataclasses.field(default_factory=dict)
   unties: bool = True
   positions: Callable[[dict[str, Any], np.ndarray, np.ndarray], np.ndarray | None] = lambda *_: None
@@ -97,8 +86,15 @@ class Architecture:
     return self.spellings.get(name, name)
 
   def full(self, name: str, head: bool) -> str:
-    """Returns the name that a tensor has in a file of the model with or without its head."""
-    return name if not head or name.startswith(self.head_names) else self.prefix + name
+    """Returns the name that a tensor has in a file of the model with or without a head."""
+    outside = (*self.head_names, *task_heads.NAMES)
+    return name if not head or name.startswith(outside) else self.prefix + name
+
+  def task_rows(self, hf: dict[str, Any]) -> TensorRows:
+    """Returns the tensors of the head that the class in a config.json has for a task; none for another class."""
+    named = hf.get("architectures") or [""]
+    kind = named[0] if isinstance(named, list) else named
+    return self.tasks[kind].rows if kind in self.tasks else ()
 
   def is_unused(self, name: str) -> bool:
     """Returns whether no logit depends on a tensor."""
@@ -139,39 +135,6 @@ def _brief(value: Any) -> str:
   except (ValueError, RecursionError):  # more digits or depth than Python can write
     text = "this"
   return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def embedding_row(name: str, path: str) -> TensorRows:
-  """Returns the row of an embedding."""
-  return (TensorRow(name, (path,), tensor_layouts.TABLE),)
-
-
-def norm_rows(name: str, path: str) -> TensorRows:
-  """Returns the rows of a LayerNorm, or of an RMSNorm, which has no bias."""
-  scale, bias = (f"{path}/scale",), (f"{path}/bias",)
-  return (
-    TensorRow(f"{name}.weight", scale, tensor_layouts.VECTOR),
-    TensorRow(f"{name}.bias", bias, tensor_layouts.VECTOR),
-  )
-
-
-def dense_rows(name: str, path: str, layout: TensorLayout = tensor_layouts.LINEAR) -> TensorRows:
-  """Returns the rows of a dense layer."""
-  kernel, bias = (f"{path}/kernel",), (f"{path}/bias",)
-  return (TensorRow(f"{name}.weight", kernel, layout), TensorRow(f"{name}.bias", bias, tensor_layouts.VECTOR))
-
-
-def projection_rows(name: str, path: str, layout: TensorLayout = tensor_layouts.LINEAR) -> TensorRows:
-  """Returns the rows of one projection of attention."""
-  kernel, bias = (f"{path}/kernel",), (f"{path}_bias",)
-  return (TensorRow(f"{name}.weight", kernel, layout), TensorRow(f"{name}.bias", bias, tensor_layouts.VECTOR))
-
-
-def fused_rows(name: str, path: str, weight: TensorLayout, bias: TensorLayout) -> TensorRows:
-  """Returns the rows of queries, keys and values in one tensor."""
-  parts = ("query", "key", "value")
-  kernels, biases = (tuple(f"{path}/{part}{end}" for part in parts) for end in ("/kernel", "_bias"))
-  return (TensorRow(f"{name}.weight", kernels, weight), TensorRow(f"{name}.bias", biases, bias))
 
 
 def activation_name(hf: dict[str, Any], key: str) -> str:

@@ -3,22 +3,25 @@
 from typing import Any
 
 from gen.config import Model
+from gen.interop import task_heads
 from gen.interop.architecture import (
   ACTIVATION_NAMES,
   TOKENS,
   Architecture,
   TensorContents,
-  TensorRow,
-  TensorRows,
   activation_name,
-  dense_rows,
-  embedding_row,
-  norm_rows,
-  projection_rows,
   refuse_unsupported,
   split_width,
 )
 from gen.interop.tensor_layouts import LINEAR, LINEAR_FROM_HEADS, ROW
+from gen.interop.tensor_rows import (
+  TensorRow,
+  TensorRows,
+  dense_rows,
+  embedding_row,
+  norm_rows,
+  projection_rows,
+)
 
 
 def _attention(name: str, path: str) -> TensorRows:
@@ -129,6 +132,7 @@ BART = Architecture(
   rows=lambda _: ROWS,
   head_names=("lm_head.", "final_logits_bias"),
   classes={"BartForConditionalGeneration": True, "BartModel": False},
+  tasks=task_heads.bart_classes(),
   output="lm_head.weight",
   plain_head=True,
   twins=(("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"),),

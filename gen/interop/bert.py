@@ -7,23 +7,26 @@ import numpy as np
 
 from gen.config import Model
 from gen.errors import UserError
+from gen.interop import task_heads
 from gen.interop.architecture import (
   ACTIVATION_NAMES,
   LAYERS,
   TOKENS,
   Architecture,
   TensorContents,
-  TensorRow,
-  TensorRows,
   activation_name,
-  dense_rows,
-  embedding_row,
-  norm_rows,
-  projection_rows,
   refuse_unsupported,
   split_width,
 )
 from gen.interop.tensor_layouts import LINEAR, LINEAR_FROM_HEADS, VECTOR
+from gen.interop.tensor_rows import (
+  TensorRow,
+  TensorRows,
+  dense_rows,
+  embedding_row,
+  norm_rows,
+  projection_rows,
+)
 
 _LAYER = "encoder.layer.{}"
 _BODY: TensorRows = (
@@ -144,6 +147,7 @@ BERT = Architecture(
     ("embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"),
     ("cls.predictions.decoder.bias", "cls.predictions.bias"),  # only the former is added to logits
   ),
+  tasks=task_heads.encoder_classes("Bert", "pooler"),
   unused=(*_BUFFERS, r"cls\.seq_relationship\.(weight|bias)", r"cls\.predictions\.bias"),
 )
 ROBERTA = Architecture(
@@ -161,6 +165,7 @@ ROBERTA = Architecture(
     ("embeddings.word_embeddings.weight", "lm_head.decoder.weight"),
     ("lm_head.decoder.bias", "lm_head.bias"),
   ),
+  tasks=task_heads.encoder_classes("Roberta", "dense"),
   unused=(*_BUFFERS, r"lm_head\.bias"),
   positions=_past_padding,
 )
@@ -170,5 +175,6 @@ XLM_ROBERTA = Architecture(
     "name": "xlm-roberta",
     "defaults": ROBERTA.defaults | {"vocab_size": 30_522},
     "classes": {f"XLM{name}": head for name, head in ROBERTA.classes.items()},
+    "tasks": {f"XLM{name}": task for name, task in ROBERTA.tasks.items()},
   }
 )

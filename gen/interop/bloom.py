@@ -10,6 +10,11 @@ from gen.interop.architecture import (
   TOKENS,
   Architecture,
   TensorContents,
+  refuse_unsupported,
+  split_width,
+)
+from gen.interop.tensor_layouts import LINEAR, LINEAR_BY_HEAD, LINEAR_FROM_HEADS, VECTORS_BY_HEAD
+from gen.interop.tensor_rows import (
   TensorRow,
   TensorRows,
   dense_rows,
@@ -17,10 +22,7 @@ from gen.interop.architecture import (
   fused_rows,
   norm_rows,
   projection_rows,
-  refuse_unsupported,
-  split_width,
 )
-from gen.interop.tensor_layouts import LINEAR, LINEAR_BY_HEAD, LINEAR_FROM_HEADS, VECTORS_BY_HEAD
 
 ROWS: TensorRows = (
   *embedding_row("word_embeddings.weight", TOKENS),

@@ -8,17 +8,20 @@ from typing import Any
 import numpy as np
 
 from gen.config import Model, user_sources
+from gen.config.heads import NO_HEAD, HeadConfig
 from gen.errors import UserError
-from gen.interop import equivalents, parameters, pretrained, registry, tensor_files
+from gen.interop import equivalents, parameters, pretrained, registry, task_heads, tensor_files
 from gen.interop.architecture import Architecture, TensorContents
 from gen.interop.pretrained import Pretrained, StoredTensors
-from gen.models import language_model
+from gen.models import heads
 
 # Fields about initialization, training and execution, which do not change the function that a model computes.
 _NOT_MEANING = ("dropout", "initializer_scale", "dtype", "scan", "remat", "loss_chunk", "attention")
 
 
-def describe_model(model: Model, dtype: str = "F32", like: dict[str, Any] | None = None) -> Pretrained:
+def describe_model(
+  model: Model, dtype: str = "F32", like: dict[str, Any] | None = None, head: HeadConfig | None = None
+) -> Pretrained:
   """Returns a model of `gen` as a model of the format.
 
   Where no architecture has exactly this model, an equivalent form is taken, if there is one: then `config` is the
@@ -28,6 +31,7 @@ def describe_model(model: Model, dtype: str = "F32", like: dict[str, Any] | None
     model: its config, with a vocabulary.
     dtype: the format's name of the parameters' type.
     like: config.json of a model whose class and other values are reused; None chooses.
+    head: the head for a task that the model has in the place of its language-model head, or None.
 
   Raises:
     UserError: if no architecture is equivalent; with the nearest and the difference.
@@ -38,55 +42,91 @@ def describe_model(model: Model, dtype: str = "F32", like: dict[str, Any] | None
     raise UserError(
       f"no format holds {field} {reference}, which is code of your own; share its file with the run"
     )
-  description = _describe_exactly(model, dtype, like)
+  if head is not None and head.kind != "none":
+    model = heads.body_config(model, head)
+  else:
+    head = None
+  description = _describe_exactly(model, dtype, like, head)
   if isinstance(description, Pretrained):
     return description
   for equivalent, change in equivalents.find_equivalents(model) if like is None else ():
-    form = _describe_exactly(equivalent, dtype, None)
+    form = _describe_exactly(equivalent, dtype, None, head)
     if isinstance(form, Pretrained):
       return dataclasses.replace(form, notes=(f"{form.architecture} is this model where {change}",))
   raise UserError(f"no Hugging Face architecture matches this model; the nearest, {description}")
 
 
-def _describe_exactly(model: Model, dtype: str, like: dict[str, Any] | None) -> Pretrained | str:
+def _describe_exactly(
+  model: Model, dtype: str, like: dict[str, Any] | None, task: HeadConfig | None
+) -> Pretrained | str:
   """Returns the model in an architecture that has all of it, or the nearest and the first difference."""
-  shapes = parameters.flatten_tree(language_model.parameter_shapes(model))
-  arrays = parameters.abstract_arrays(shapes)
+  shapes = heads.headed_parameter_shapes(model, task or NO_HEAD)
+  arrays = parameters.abstract_arrays(parameters.flatten_tree(shapes))
   tries = [
     (_difference(model, arrays, architecture, kind), architecture, kind)
     for architecture in registry.ARCHITECTURES.values()
-    for kind in architecture.classes
-    if like is None or (architecture.name == like.get("model_type") and kind in like.get("architectures", []))
+    for kind in _classes(architecture, task)
+    if like is None or (architecture.name == like.get("model_type") and _is_like(kind, like, task))
   ]
+  if not tries and like is not None:
+    return _describe_exactly(model, dtype, None, task)
   if not tries:
-    return _describe_exactly(model, dtype, None)
+    raise UserError(_no_class(task or NO_HEAD))
   lacks, architecture, kind = min(tries, key=lambda each: len(each[0]))
   if lacks:
     return f"{architecture.name}, has {lacks[0]}"
-  head = architecture.classes[kind]
-  names = _names(model, arrays, architecture)
+  head = architecture.classes.get(kind, False)
   hf = {"architectures": [kind], "model_type": architecture.name} | architecture.describe(model)
   hf = hf | (like or {})
+  if task is not None:
+    hf = task_heads.with_head(hf, kind, architecture.tasks[kind], task)
+  names = _names(model, arrays, architecture, kind)
+  prefixed = head or task is not None
   hf.pop("torch_dtype", None)  # older name of dtype
   hf["dtype"] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}[dtype]
   file = tensor_files.SINGLE
   stored = [
-    StoredTensors(architecture.full(name, head), file, dtype, shape, name) for name, shape in names.items()
+    StoredTensors(architecture.full(name, prefixed), file, dtype, shape, name)
+    for name, shape in names.items()
   ]
   for group in architecture.twins:
     # Other readers may use fields that have no effect here.
     more = [name for name in group if group[0] in names and architecture.is_unused(name)]
     stored += [
-      StoredTensors(architecture.full(name, head), file, dtype, names[group[0]], group[0]) for name in more
+      StoredTensors(architecture.full(name, prefixed), file, dtype, names[group[0]], group[0])
+      for name in more
     ]
-  return Pretrained(model, architecture.name, head, hf, tuple(stored), {file: {"format": "pt"}})
+  return Pretrained(model, architecture.name, head, hf, tuple(stored), {file: {"format": "pt"}}, task=task)
+
+
+def _classes(architecture: Architecture, task: HeadConfig | None) -> list[str]:
+  """Returns an architecture's classes that have a model's head."""
+  if task is None:
+    return list(architecture.classes)
+  return [kind for kind, each in architecture.tasks.items() if task_heads.matches_head(each, task)]
+
+
+def _is_like(kind: str, like: dict[str, Any], task: HeadConfig | None) -> bool:
+  # A head for a task has a class of its own, whatever class the model came from.
+  return task is not None or kind in like.get("architectures", [])
+
+
+def _no_class(head: HeadConfig) -> str:
+  what = f"head of kind {head.kind}"
+  if head.kind == "classify":
+    what += f" with pooling {head.pooling}, hidden {head.hidden} and {'a' if head.bias else 'no'} bias"
+  return (
+    f"no class of the Hugging Face format has a {what}; its encoders pool by first, its decoders by last "
+    "without hidden layer and bias"
+  )
 
 
 def _names(
-  model: Model, arrays: Mapping[str, np.ndarray], architecture: Architecture
+  model: Model, arrays: Mapping[str, np.ndarray], architecture: Architecture, kind: str
 ) -> dict[str, tuple[int, ...]]:
-  """Returns the tensors that a model of these parameters has in an architecture, with their shapes."""
-  slots = pretrained.tensor_slots(architecture.rows(model), arrays)
+  """Returns the tensors that a model of these parameters has in a class, with their shapes."""
+  task_rows = architecture.tasks[kind].rows if kind in architecture.tasks else ()
+  slots = pretrained.tensor_slots(architecture.rows(model) + task_rows, arrays)
   return {name: slot.shape for name, slot in slots.items()}
 
 
@@ -94,8 +134,9 @@ def _difference(
   model: Model, arrays: Mapping[str, np.ndarray], architecture: Architecture, kind: str
 ) -> list[str]:
   """Returns the differences between a model of these parameters and its form in an architecture."""
-  names = _names(model, arrays, architecture)
-  contents = TensorContents(frozenset(names), architecture.classes[kind], architecture.output in names, kind)
+  names = _names(model, arrays, architecture, kind)
+  head = architecture.classes.get(kind, False)
+  contents = TensorContents(frozenset(names), head, architecture.output in names, kind)
   try:
     hf = architecture.complete(architecture.describe(model))
     theirs, ours = _meaning(architecture.model(hf, contents)), _meaning(model)

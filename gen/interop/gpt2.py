@@ -3,20 +3,14 @@
 from typing import Any
 
 from gen.config import Model
+from gen.interop import task_heads
 from gen.interop.architecture import (
   ACTIVATION_NAMES,
   LAYERS,
   TOKENS,
   Architecture,
   TensorContents,
-  TensorRow,
-  TensorRows,
   activation_name,
-  dense_rows,
-  embedding_row,
-  fused_rows,
-  norm_rows,
-  projection_rows,
   refuse_unsupported,
   split_width,
 )
@@ -26,6 +20,15 @@ from gen.interop.tensor_layouts import (
   COLUMNS_SIDE_BY_SIDE,
   LINEAR,
   VECTORS_SIDE_BY_SIDE,
+)
+from gen.interop.tensor_rows import (
+  TensorRow,
+  TensorRows,
+  dense_rows,
+  embedding_row,
+  fused_rows,
+  norm_rows,
+  projection_rows,
 )
 
 ROWS: TensorRows = (
@@ -105,6 +108,7 @@ GPT2 = Architecture(
   rows=lambda _: ROWS,
   head_names=("lm_head.",),
   classes={"GPT2LMHeadModel": True, "GPT2Model": False},
+  tasks=task_heads.decoder_classes("GPT2", "classify tag span", "classifier"),
   output="lm_head.weight",
   plain_head=True,
   unused=(r"h\.\d+\.attn\.(bias|masked_bias)",),

@@ -12,19 +12,21 @@ from gen.interop.architecture import (
   TOKENS,
   Architecture,
   TensorContents,
-  TensorRow,
-  TensorRows,
   activation_name,
-  dense_rows,
-  embedding_row,
-  fused_rows,
-  norm_rows,
-  projection_rows,
   refuse_unsupported,
   split_width,
 )
 from gen.interop.rotary import describe_rotary, read_rotary
 from gen.interop.tensor_layouts import LINEAR, LINEAR_BY_HEAD, LINEAR_FROM_HEADS, VECTORS_BY_HEAD
+from gen.interop.tensor_rows import (
+  TensorRow,
+  TensorRows,
+  dense_rows,
+  embedding_row,
+  fused_rows,
+  norm_rows,
+  projection_rows,
+)
 
 ROWS: TensorRows = (
   *embedding_row("embed_in.weight", TOKENS),

@@ -4,9 +4,10 @@
     logits_btv = huggingface.forward_pass(model, params, input_ids)
     huggingface.save_checkpoint(directory, model, params)   # the same tensors under the same names
 
-BERT, RoBERTa, XLM-RoBERTa, GPT-2, BLOOM, T5 (1.0 and 1.1, and its encoder alone) and BART, with and without their
-language-model heads. `model.config` is a `gen.config.Model`, and `params` is the tree of
-`language_model.build_model(model.config)` in the types of the files. `save_checkpoint` also accepts a
+BERT, RoBERTa, XLM-RoBERTa, GPT-2, BLOOM, T5 (1.0 and 1.1, and its encoder alone), BART and decoders of Llama's kind,
+with and without their language-model heads, and most with heads for tasks (`model.task`, see gen/models/heads.py).
+`model.config` is a `gen.config.Model`, and `params` is the tree of `language_model.build_model(model.config)`, or of
+`heads.build_headed_model(model.config, model.task)`, in the types of the files. `save_checkpoint` also accepts a
 `gen.config.Model`, for a model that was trained here.
 
 Memory: files are read and written in blocks of a few megabytes, so little memory is needed besides the parameters;
@@ -25,6 +26,7 @@ import jax
 import numpy as np
 
 from gen.config import Model, from_dict, to_dict
+from gen.config.heads import NO_HEAD, HeadConfig
 from gen.errors import UserError
 from gen.interop import (
   description,
@@ -38,7 +40,7 @@ from gen.interop import (
 from gen.interop.pretrained import CONFIG, Pretrained, StoredTensors
 from gen.interop.tensor_files import DTYPES, NewTensor, TensorHeader
 from gen.interop.tensor_layouts import TensorSlot
-from gen.models import language_model
+from gen.models import heads
 
 
 def load_checkpoint(directory: str | Path) -> tuple[Pretrained, Any]:
@@ -56,8 +58,7 @@ def load_checkpoint(directory: str | Path) -> tuple[Pretrained, Any]:
   """
   directory = Path(directory)
   model, listed = pretrained.find_checkpoint(directory)
-  shapes = parameters.flatten_tree(language_model.parameter_shapes(model.config))
-  rows = model.table.rows(model.config)
+  shapes, rows = model.parameter_shapes, model.rows
   wanted = {
     name: slot.shape
     for name, slot in pretrained.tensor_slots(rows, parameters.abstract_arrays(shapes)).items()
@@ -85,7 +86,7 @@ def _types(model: Pretrained, shapes: dict[str, Any]) -> dict[str, np.dtype]:
   for stored in model.tensors:
     by_row.setdefault(stored.row, set()).add(stored.dtype)
   dtypes: dict[str, set[str]] = {path: set() for path in shapes}
-  for row in model.table.rows(model.config):
+  for row in model.rows:
     for path in row.paths:
       if path in shapes:
         layers = shapes[path].shape[0] if "{}" in row.name else 1
@@ -93,7 +94,9 @@ def _types(model: Pretrained, shapes: dict[str, Any]) -> dict[str, np.dtype]:
   return {path: DTYPES[next(iter(words)) if len(words) == 1 else "F32"] for path, words in dtypes.items()}
 
 
-def save_checkpoint(directory: str | Path, model: Pretrained | Model, params: Any) -> None:
+def save_checkpoint(
+  directory: str | Path, model: Pretrained | Model, params: Any, head: HeadConfig | None = None
+) -> None:
   """Writes a checkpoint that `load_checkpoint` and transformers read; creates the directory if absent.
 
   Names, types, files and tensors without parameters are those of the checkpoint that `model` was loaded from. If the
@@ -103,18 +106,24 @@ def save_checkpoint(directory: str | Path, model: Pretrained | Model, params: An
     directory: the output; an existing checkpoint is replaced.
     model: from `load_checkpoint`, or a `gen.config.Model` equivalent to one of the architectures.
     params: its parameters, arrays of numpy or jax.
+    head: the head for a task that a `Model` has (`gen.models.heads`); None for its language-model head.
 
   Raises:
     UserError: if no architecture is equivalent, the parameters do not fit it, or writing fails.
   """
   directory = Path(directory)
   flat = {path: np.asarray(leaf) for path, leaf in parameters.flatten_tree(params).items()}
-  described = model if isinstance(model, Pretrained) else description.describe_model(model, _word(flat))
+  described = (
+    model if isinstance(model, Pretrained) else description.describe_model(model, _word(flat), head=head)
+  )
   if isinstance(model, Model):
-    _check_parameters(model, flat)
-    flat = equivalents.convert_parameters(flat, model, described.config)
-  _check_parameters(described.config, flat)
-  rows = described.table.rows(described.config)
+    _check_parameters(
+      parameters.flatten_tree(heads.headed_parameter_shapes(model, described.task or NO_HEAD)), flat
+    )
+    body = model if described.task is None else heads.body_config(model, described.task)
+    flat = equivalents.convert_parameters(flat, body, described.config)
+  _check_parameters(described.parameter_shapes, flat)
+  rows = described.rows
   slots = pretrained.tensor_slots(rows, flat)
   loaded = pretrained.tensor_slots(rows, parameters.abstract_arrays(flat, _types(described, flat)))
   entries: dict[str, list[NewTensor]] = {file: [] for file in described.metadata}
@@ -127,8 +136,7 @@ def save_checkpoint(directory: str | Path, model: Pretrained | Model, params: An
     raise UserError(f"{directory} cannot be written: {error.strerror}") from error
 
 
-def _check_parameters(config: Model, flat: dict[str, np.ndarray]) -> None:
-  shapes = parameters.flatten_tree(language_model.parameter_shapes(config))
+def _check_parameters(shapes: dict[str, Any], flat: dict[str, np.ndarray]) -> None:
   for path in [*shapes, *flat]:
     if path not in flat or path not in shapes:
       raise UserError(
@@ -196,6 +204,8 @@ def forward_pass(
 ) -> np.ndarray:
   """Returns the outputs of transformers' model: logits, or the last hidden states without a head.
 
+  Of a model with a head for a task, these are the head's logits.
+
   Args:
     model: from `load_checkpoint`, or a `gen.config.Model` equivalent to one of the architectures.
     params: its parameters.
@@ -206,7 +216,8 @@ def forward_pass(
       transformers for BART, and in T5 for labels.
 
   Returns:
-    float32 [batch, length, vocab] or [batch, length, width]. Values at a position without visible keys
+    float32 [batch, length, vocab] or [batch, length, width]; of a head [batch, labels] for texts, [batch, length,
+    labels] for tokens, or [batch, length, 2] for the ends of a span. Values at a position without visible keys
     (padding on the left of a decoder) are undefined.
 
   Raises:
@@ -215,19 +226,20 @@ def forward_pass(
   described = model if isinstance(model, Pretrained) else description.describe_model(model)
   arguments = inputs.prepare_inputs(described, input_ids, attention_mask, token_type_ids, decoder_input_ids)
   config = model if isinstance(model, Model) else described.config
-  program = _program(json.dumps(to_dict(config)), described.head)
+  program = _program(json.dumps(to_dict(config)), described.head, described.task)
   with jax.default_matmul_precision("highest"):
     return np.asarray(program(parameters.to_device(params), arguments))
 
 
 @functools.lru_cache(maxsize=16)
-def _program(config: str, head: bool) -> Callable[[Any, dict[str, np.ndarray]], jax.Array]:
+def _program(
+  config: str, head: bool, task: HeadConfig | None
+) -> Callable[[Any, dict[str, np.ndarray]], jax.Array]:
   """Returns the compiled forward pass of a model, in float32; one layer is compiled and looped over."""
   model = from_dict(Model, json.loads(config))
-  module = language_model.build_model(
-    dataclasses.replace(model, dtype="float32", scan=True, remat="none", dropout=0.0)
-  )
-  method = "__call__" if head else "states"
+  model = dataclasses.replace(model, dtype="float32", scan=True, remat="none", dropout=0.0)
+  module = heads.build_headed_model(model, task or NO_HEAD)
+  method = "__call__" if head or task else "states"
 
   def apply(params: Any, given: dict[str, np.ndarray]) -> jax.Array:
     wide = jax.tree.map(lambda leaf: leaf.astype(np.float32), params)

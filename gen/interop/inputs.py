@@ -25,7 +25,8 @@ def prepare_inputs(
   if model.config.family == "encoder_decoder":
     target_bt = _target(model, ids_bt, decoder_input_ids)
     _fits(model, np.arange(max(ids_bt.shape[1], target_bt.shape[1])))
-    return {"inputs_bt": target_bt, "source_bs": ids_bt, "source_segments_bs": mask_bt}
+    arguments = {"inputs_bt": target_bt, "source_bs": ids_bt, "source_segments_bs": mask_bt}
+    return arguments | _pooled(model, ids_bt, "eos_token_id", target_bt.shape)
   if decoder_input_ids is not None:
     raise UserError(f"decoder_input_ids are set, but this {model.architecture} has no decoder")
   places_bt = model.table.positions(model.values, ids_bt, mask_bt)
@@ -36,7 +37,37 @@ def prepare_inputs(
   if token_type_ids is not None:
     arguments["token_types_bt"] = _ids("token_type_ids", token_type_ids, model.config.token_types)
     _same_shape("token_type_ids", arguments["token_types_bt"], ids_bt)
-  return arguments
+  return arguments | _pooled(model, ids_bt, "pad_token_id", ids_bt.shape)
+
+
+def _pooled(
+  model: Pretrained, ids_bt: np.ndarray, token: str, shape: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+  """Returns which tokens a classifier of whole texts reads the last of, as transformers finds it by their ids.
+
+  Args:
+    model: the model.
+    ids_bt: of the text; its padding in a decoder, its end in an encoder-decoder, is a token of config.json.
+    token: the field of that token.
+    shape: of the ids that the last stack reads.
+
+  Raises:
+    UserError: for decoder_input_ids of another length, or a text of an encoder-decoder without its end.
+  """
+  if model.task is None or model.task.kind != "classify" or model.task.pooling != "last":
+    return {}
+  identity = model.values.get(token)
+  if token == "pad_token_id":
+    pooled_bt = np.ones_like(ids_bt) if identity is None else ids_bt != identity
+    return {"pooled_bt": pooled_bt.astype(np.int32)}
+  if shape != ids_bt.shape:
+    raise UserError(
+      "decoder_input_ids must be as long as input_ids, where a classifier reads their last end of text"
+    )
+  pooled_bt = ids_bt == identity
+  if not pooled_bt.any(axis=1).all():
+    raise UserError(f"a row of input_ids has no {token} {identity}, whose last position the classifier reads")
+  return {"pooled_bt": pooled_bt.astype(np.int32)}
 
 
 def _target(model: Pretrained, ids_bs: np.ndarray, decoder_input_ids: Any) -> np.ndarray:

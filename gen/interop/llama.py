@@ -11,6 +11,7 @@ from typing import Any
 
 from gen.config import Model
 from gen.errors import UserError
+from gen.interop import task_heads
 from gen.interop.architecture import (
   ACTIVATION_NAMES,
   LARGEST,
@@ -18,17 +19,19 @@ from gen.interop.architecture import (
   TOKENS,
   Architecture,
   TensorContents,
-  TensorRow,
-  TensorRows,
   activation_name,
-  dense_rows,
-  embedding_row,
-  norm_rows,
-  projection_rows,
   refuse_unsupported,
 )
 from gen.interop.rotary import describe_rotary, read_rotary
 from gen.interop.tensor_layouts import LINEAR, LINEAR_FROM_HEADS, VECTOR
+from gen.interop.tensor_rows import (
+  TensorRow,
+  TensorRows,
+  dense_rows,
+  embedding_row,
+  norm_rows,
+  projection_rows,
+)
 
 _LAYER = "layers.{}"
 _GATED = {"silu": "swiglu", "swish": "swiglu", "gelu_new": "geglu", "gelu_pytorch_tanh": "geglu"}
@@ -249,6 +252,7 @@ def _architecture(
   defaults: dict[str, Any],
   describe: Callable[[Model], dict[str, Any]] = _describe,
   rows: TensorRows | None = None,
+  tasks: str = "classify tag",
 ) -> Architecture:
   table = _rows(_PRE_NORMS, _MLP) if rows is None else rows
   return Architecture(
@@ -260,6 +264,7 @@ def _architecture(
     rows=lambda _: table,
     head_names=("lm_head.",),
     classes={f"{kind}ForCausalLM": True, f"{kind}Model": False},
+    tasks=task_heads.decoder_classes(kind, tasks),
     output="lm_head.weight",
     plain_head=True,
     twins=(("embed_tokens.weight", "lm_head.weight"),),
@@ -296,6 +301,7 @@ OLMO2 = _architecture(
   rows=_rows(
     {"post_attention_layernorm": "attention_norm", "post_feedforward_layernorm": "feed_forward_norm"}, _MLP
   ),
+  tasks="classify",
 )  # fmt: skip
 APERTUS = _architecture(
   "apertus", "Apertus", _apertus,
@@ -305,6 +311,7 @@ APERTUS = _architecture(
     {"attention_layernorm": "attention_norm", "feedforward_layernorm": "feed_forward_norm"},
     {"up_proj": "in", "down_proj": "out"},
   ),
+  tasks="tag",
 )  # fmt: skip
 STARCODER2 = _architecture(
   "starcoder2", "Starcoder2", _starcoder2,

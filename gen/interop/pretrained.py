@@ -13,11 +13,14 @@ import numpy as np
 
 from gen import counts
 from gen.config import Model
+from gen.config.heads import HeadConfig
 from gen.errors import UserError
-from gen.interop import generation_config, registry, tensor_files, wrappers
-from gen.interop.architecture import Architecture, TensorContents, TensorRows
+from gen.interop import generation_config, parameters, registry, task_heads, tensor_files, wrappers
+from gen.interop.architecture import Architecture, TensorContents
 from gen.interop.tensor_files import TensorHeader, TensorListing
 from gen.interop.tensor_layouts import TensorSlot
+from gen.interop.tensor_rows import TensorRows
+from gen.models import heads, language_model
 
 CONFIG = "config.json"
 
@@ -56,6 +59,7 @@ class Pretrained:
     index: metadata of the index of several files; None for one file.
     notes: sentences for the user about the files.
     generation: content of generation_config.json, if there is one.
+    task: the head for a task that it has in the place of a language-model head, or None.
   """
 
   config: Model
@@ -67,6 +71,24 @@ class Pretrained:
   index: dict[str, Any] | None = None
   notes: tuple[str, ...] = ()
   generation: bytes | None = None
+  task: HeadConfig | None = None
+
+  @property
+  def rows(self) -> TensorRows:
+    """The tables of its tensors."""
+    return self.table.rows(self.config) + self.table.task_rows(self.hf)
+
+  @property
+  def parameter_shapes(self) -> dict[str, Any]:
+    """The shapes of its parameters by path, without memory of their size."""
+    if self.task is None:
+      return parameters.flatten_tree(language_model.parameter_shapes(self.config))
+    return parameters.flatten_tree(heads.headed_parameter_shapes(self.config, self.task))
+
+  @property
+  def has_prefix(self) -> bool:
+    """Whether names of its tensors begin with its architecture's prefix."""
+    return self.head or self.task is not None
 
   @property
   def table(self) -> Architecture:
@@ -92,11 +114,12 @@ def find_checkpoint(directory: Path) -> tuple[Pretrained, TensorListing]:
   values = architecture.complete(hf)
   listed, notes = wrappers.unwrap_names(listed or tensor_files.list_tensors(directory), architecture)
   plain = _plain_names(architecture, listed)
-  head = architecture.classes[kind] if kind else _has_head(architecture, plain, listed)
+  head = _has_head(architecture, plain, listed) if not kind else architecture.classes.get(kind, False)
   rows, own_output = _resolve(directory, architecture, values, head, plain)
   contents = TensorContents(frozenset(rows.values()), head, own_output, kind)
   try:
     config = architecture.model(values, contents)
+    task = _read_task(architecture, kind, values, plain)
     _check_size(config, listed)
   except (ArithmeticError, LookupError, TypeError, ValueError) as error:
     if isinstance(error, UserError):
@@ -110,7 +133,17 @@ def find_checkpoint(directory: Path) -> tuple[Pretrained, TensorListing]:
   beside = directory / generation_config.NAME
   generation = beside.read_bytes() if beside.is_file() else None
   tensors, metadata, index = tuple(stored), listed.metadata, listed.overview
-  return Pretrained(config, architecture.name, head, hf, tensors, metadata, index, notes, generation), listed
+  model = Pretrained(config, architecture.name, head, hf, tensors, metadata, index, notes, generation, task)
+  return model, listed
+
+
+def _read_task(
+  architecture: Architecture, kind: str, values: dict[str, Any], plain: Mapping[str, TensorHeader]
+) -> HeadConfig | None:
+  if kind not in architecture.tasks:
+    return None
+  shapes = {name: tensor.shape for name, tensor in plain.items()}
+  return task_heads.read_head(architecture.tasks[kind], values, shapes)
 
 
 def _check_size(config: Model, listed: TensorListing) -> None:
@@ -211,7 +244,7 @@ def check_tensors(model: Pretrained, wanted: Mapping[str, tuple[int, ...]]) -> N
     if not stored.row:
       continue
     if stored.row not in wanted:
-      kind = "with its head" if model.head else "without a head"
+      kind = "with its head" if model.has_prefix else "without a head"
       raise UserError(f"{stored.file}: unexpected tensor {stored.name}; {model.architecture} {kind} has none")
     if stored.shape != wanted[stored.row]:
       shapes = f"{list(stored.shape)}, but config.json gives {list(wanted[stored.row])}"
@@ -221,5 +254,5 @@ def check_tensors(model: Pretrained, wanted: Mapping[str, tuple[int, ...]]) -> N
       raise UserError(f"{stored.file}: {stored.name} is of type {stored.dtype}; supported are {known}")
   for name in wanted:
     if name not in there:
-      full = model.table.full(name, model.head)
+      full = model.table.full(name, model.has_prefix)
       raise UserError(f"the tensor {full} is missing; the files have {len(model.tensors)} others")

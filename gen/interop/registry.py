@@ -56,9 +56,10 @@ def class_name(architecture: Architecture, hf: dict[str, Any]) -> str:
   name = named[0] if isinstance(named, list) else named
   if not isinstance(name, str):
     raise UserError("config.json: architectures must be a list of names of classes")
-  if name and name not in architecture.classes:
+  known = (*architecture.classes, *architecture.tasks)
+  if name and name not in known:
     raise UserError(
       f"config.json: the class {name[:60]} of {architecture.name} is not supported; supported are "
-      f"{', '.join(architecture.classes)}"
+      f"{', '.join(known)}"
     )
   return str(name)

@@ -36,7 +36,7 @@ from gen.training.checkpoints import Checkpoints
 from gen.training.step import saved_state
 
 KEPT = "huggingface"
-TOKENIZER_FILES = tokenizers.ALL_FILES
+TOKENIZER_FILES = (*tokenizers.ALL_FILES, "chat_template.jinja")
 
 
 def import_checkpoint(source: str | Path, workdir: str | Path) -> Run:
@@ -49,6 +49,12 @@ def import_checkpoint(source: str | Path, workdir: str | Path) -> Run:
   if (workdir / pretrained.CONFIG).exists():
     raise UserError(f"{workdir} already contains a run; choose another --workdir or remove it")
   model, params = huggingface.load_checkpoint(source)
+  if model.task is not None:
+    kind = model.hf["architectures"][0]
+    raise UserError(
+      f"{source} holds a {kind}, whose head is for a task; a run of pre-training has a language-model head, so "
+      "fine-tune the folder as it is (experiments/finetune.py --start_from)"
+    )
   for note in model.notes:
     logging.getLogger(__name__).warning(note)
   run = Run(name=workdir.name, model=model.config, steps=1)

@@ -4,19 +4,16 @@ from typing import Any
 
 from gen.config import Model
 from gen.errors import UserError
-from gen.interop.architecture import (
-  TOKENS,
-  Architecture,
-  TensorContents,
+from gen.interop.architecture import TOKENS, Architecture, TensorContents, refuse_unsupported
+from gen.interop.tensor_layouts import LINEAR, LINEAR_FROM_HEADS
+from gen.interop.tensor_rows import (
   TensorRow,
   TensorRows,
   dense_rows,
   embedding_row,
   norm_rows,
   projection_rows,
-  refuse_unsupported,
 )
-from gen.interop.tensor_layouts import LINEAR, LINEAR_FROM_HEADS
 
 # feed_forward_proj: activation here
 _ACTIVATIONS = {

@@ -154,8 +154,8 @@ CONFIG_MISTAKES = [
   ),
   (
     "bert",
-    {"architectures": ["BertForTokenClassification"]},
-    "class BertForTokenClassification of bert is not supported",
+    {"architectures": ["BertForMultipleChoice"]},
+    "class BertForMultipleChoice of bert is not supported",
   ),
   ("bert", {"hidden_act": "silu"}, "hidden_act 'silu' is not one of gelu"),
   ("bert", {"is_decoder": True}, "is_decoder = True is not supported, only False"),

@@ -1,0 +1,149 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gen.config import Model
+from gen.config.heads import HeadConfig, published_head
+from gen.errors import UserError
+from gen.models import heads, language_model
+
+T = 5
+LABELS = ("a", "b", "c")
+ROWS = [[3, 7, 1], [9, 2, 8, 4, 5]]
+ENCODER = Model(family="encoder", vocab=11, width=8, depth=2, head_width=4, context=9, positions="learned")
+DECODER = dataclasses.replace(ENCODER, family="decoder", positions="rotary")
+MODELS = {
+  "encoder": ENCODER,
+  "decoder": DECODER,
+  "alibi": dataclasses.replace(DECODER, positions="alibi"),
+  "lstm": Model(family="lstm", vocab=11, width=8, depth=1),
+  "encoder_decoder": dataclasses.replace(ENCODER, family="encoder_decoder", positions="relative"),
+}
+
+
+def padded(rows, left=False, junk=0):
+  """Returns ids and segments of rows padded to T columns, with junk in the padding."""
+  ids_bt, segments_bt = np.full((len(rows), T), junk), np.zeros((len(rows), T), int)
+  for row, (ids, segments) in zip(rows, zip(ids_bt, segments_bt, strict=True), strict=True):
+    at = slice(T - len(row), T) if left else slice(0, len(row))
+    ids[at], segments[at] = row, 1
+  return jnp.asarray(ids_bt), jnp.asarray(segments_bt)
+
+
+def head_logits(model, head, params, rows, **padding):
+  """Returns the logits of the head, of padding too."""
+  ids_bt, segments_bt = padded(rows, **padding)
+  more = {"source_bs": ids_bt, "source_segments_bs": segments_bt} if model.family == "encoder_decoder" else {}
+  module = heads.build_headed_model(model, head)
+  return module.apply({"params": params}, ids_bt, segments_bt=segments_bt, **more)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_neither_padding_nor_its_side_changes_a_text_s_logits(name):
+  model = MODELS[name]
+  for pooling in ("first", "mean", "last"):
+    head = HeadConfig("classify", LABELS, pooling)
+    params = heads.initialize_headed_parameters(model, head, jax.random.key(1))
+    alone_k = np.concatenate([head_logits(model, head, params, [row])[0] for row in ROWS])
+    for padding in ({"junk": 6}, {"left": True, "junk": 10}):
+      if padding.get("left") and model.recurrent:
+        continue  # a recurrent state starts at the first column
+      together_bk = head_logits(model, head, params, ROWS, **padding)
+      np.testing.assert_allclose(together_bk.reshape(-1), alone_k, atol=1e-5)
+
+
+def test_pooling_reads_the_first_the_mean_or_the_last_token():
+  x_btd = jnp.arange(2 * 4 * 3.0).reshape(2, 4, 3)
+  pooled_bt = jnp.array([[0, 1, 1, 0], [0, 0, 0, 0]])
+  assert heads.pool_states(x_btd, pooled_bt, "first")[0].tolist() == [3, 4, 5]
+  assert heads.pool_states(x_btd, pooled_bt, "mean")[0].tolist() == [4.5, 5.5, 6.5]
+  assert heads.pool_states(x_btd, pooled_bt, "last")[0].tolist() == [6, 7, 8]
+  # A row without a token is no division by 0.
+  assert heads.pool_states(x_btd, pooled_bt, "mean")[1].tolist() == [0, 0, 0]
+  assert heads.pool_states(x_btd, pooled_bt, "last")[1].tolist() == [12, 13, 14]
+
+
+def test_tags_and_spans_have_logits_for_each_token():
+  ids_bt = jnp.asarray([ROWS[1]])
+  for head, outputs in ((HeadConfig("tag", LABELS), 3), (HeadConfig("span"), 2)):
+    params = heads.initialize_headed_parameters(ENCODER, head, jax.random.key(2))
+    logits_btk = heads.build_headed_model(ENCODER, head).apply({"params": params}, ids_bt)
+    states_btd = language_model.build_model(heads.body_config(ENCODER, head)).apply(
+      {"params": {name: value for name, value in params.items() if name != "head"}}, ids_bt, method="states"
+    )
+    output = params["head"]["output"]
+    expected_btk = states_btd @ output["kernel"] + output["bias"]
+    assert logits_btk.shape == (1, T, outputs)
+    np.testing.assert_allclose(logits_btk, expected_btk, atol=1e-5)
+
+
+def test_a_head_takes_the_place_of_the_language_model_s_and_keeps_the_rest():
+  model = dataclasses.replace(ENCODER, head_transform=True, head_bias=True, pooler=True)
+  params = language_model.initialize_parameters(model, jax.random.key(3))
+  head = published_head(model, "classify", LABELS)
+  assert head.hidden == "pooler"
+  headed = heads.attach_head(params, model, head, jax.random.key(4))
+  assert headed["pool"] is params["pool"] and headed["target"] is params["target"]
+  shapes = jax.tree.map(jnp.shape, headed)
+  assert shapes == jax.tree.map(jnp.shape, heads.headed_parameter_shapes(model, head))
+  assert shapes["head"] == {"output": {"kernel": (8, 3), "bias": (3,)}}
+  # A model without the pooler gets one, and a head that does not read it leaves it out.
+  without = {name: value for name, value in params.items() if name != "pool"}
+  assert set(heads.attach_head(without, model, head, jax.random.key(5))) == {
+    "embedding",
+    "head",
+    "pool",
+    "target",
+  }
+  assert "pool" not in heads.attach_head(params, model, HeadConfig("tag", LABELS), jax.random.key(5))
+
+
+def test_the_head_s_dropout_needs_a_key_and_is_its_own():
+  head = HeadConfig("classify", LABELS, "last", 0.5, "dense")
+  params = heads.initialize_headed_parameters(DECODER, head, jax.random.key(6))
+  module, ids_bt = heads.build_headed_model(DECODER, head), jnp.asarray([ROWS[1]])
+  plain, again = (module.apply({"params": params}, ids_bt) for _ in range(2))
+  dropped = module.apply({"params": params}, ids_bt, rngs={"dropout": jax.random.key(7)})
+  assert (plain == again).all() and not jnp.allclose(plain, dropped)
+  states = language_model.build_model(DECODER).apply(
+    {"params": {name: value for name, value in params.items() if name != "head"}}, ids_bt, method="states"
+  )
+  dense, output = params["head"]["dense"], params["head"]["output"]
+  by_hand = jnp.tanh(states[:, -1] @ dense["kernel"] + dense["bias"]) @ output["kernel"] + output["bias"]
+  np.testing.assert_allclose(plain, by_hand, atol=1e-5)
+
+
+def test_a_head_of_kind_none_is_the_language_model():
+  head = HeadConfig("none")
+  params = heads.initialize_headed_parameters(DECODER, head, jax.random.key(8))
+  assert heads.attach_head(params, DECODER, head, jax.random.key(9)).keys() == params.keys()
+  logits = heads.build_headed_model(DECODER, head).apply({"params": params}, jnp.asarray([ROWS[0]]))
+  assert logits.shape == (1, 3, 11)
+
+
+def test_the_decoder_of_a_classified_text_reads_it_after_the_start_token():
+  assert heads.decoder_inputs(jnp.array([[4, 5, 2]]), 9).tolist() == [[9, 4, 5]]
+
+
+@pytest.mark.parametrize(
+  ("fields", "sentence"),
+  [
+    ({"kind": "sort"}, "head.kind is 'sort'; it must be one of classify, tag, span, none"),
+    ({"kind": "classify"}, "head.labels is empty"),
+    ({"kind": "span", "labels": LABELS}, "head.labels is set"),
+    ({"kind": "tag", "labels": ("a", "a")}, "names 'a' twice"),
+    ({"kind": "tag", "labels": LABELS, "hidden": "dense"}, "head.hidden is 'dense'"),
+    ({"kind": "tag", "labels": LABELS, "dropout": 1.0}, "head.dropout is 1.0"),
+  ],
+)
+def test_a_head_that_cannot_be_is_one_sentence(fields, sentence):
+  with pytest.raises(UserError, match=sentence):
+    HeadConfig(**fields)
+
+
+def test_a_family_of_the_user_s_own_has_no_heads():
+  with pytest.raises(UserError, match="code of your own"):
+    heads.build_headed_model(dataclasses.replace(DECODER, family="mine.py:Bag"), HeadConfig("span"))
