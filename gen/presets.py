@@ -54,6 +54,18 @@ _LLAMA3: dict[str, Any] = {"vocab": 128_256, "rotary_base": 500_000.0}
 _LLAMA3_1: dict[str, Any] = _LLAMA3 | {"context": 131_072, "rotary_factor": 8.0, "rotary_context": 8192}
 _QWEN: dict[str, Any] = {"qkv_bias": True, "rotary_base": 1_000_000.0, "context": 131_072}
 _QWEN_SMALL: dict[str, Any] = _QWEN | {"vocab": 151_936, "tied": True, "norm_epsilon": 1e-6}
+_QWEN3: dict[str, Any] = _LLAMA | {
+  "vocab": 151_936, "head_width": 128, "key_value_heads": 8, "qk_norm": True, "rotary_base": 1_000_000.0,
+  "norm_epsilon": 1e-6, "context": 40_960,
+}  # fmt: skip
+_GEMMA: dict[str, Any] = _LLAMA | {
+  "vocab": 256_000, "head_width": 256, "activation": "geglu", "norm_offset": True, "norm_epsilon": 1e-6, "tied": True,
+  "context": 8192,
+}  # fmt: skip
+_OLMO2: dict[str, Any] = _LLAMA | {
+  "vocab": 100_352, "head_width": 128, "norm_placement": "output", "qk_norm": True, "qk_norm_joint": True,
+  "rotary_base": 500_000.0, "norm_epsilon": 1e-6, "context": 4096,
+}  # fmt: skip
 _PYTHIA: dict[str, Any] = {
   "family": "decoder", "positions": "rotary", "activation": "gelu", "parallel": True, "bias": True, "norm_bias": True,
   "context": 2048,
@@ -82,6 +94,21 @@ LLAMA: dict[str, tuple[int, int, int, int, int, dict[str, Any]]] = {
   "qwen2.5-14b": (5120, 48, 13_824, 40, 8, _QWEN | {"vocab": 152_064}),
   "qwen2.5-32b": (5120, 64, 27_648, 40, 8, _QWEN | {"vocab": 152_064}),
   "qwen2.5-72b": (8192, 80, 29_568, 64, 8, _QWEN | {"vocab": 152_064}),
+}
+# name: (width, depth, feed-forward width, heads, more); arXiv:2505.09388, arXiv:2403.08295, arXiv:2501.00656
+LATER: dict[str, tuple[int, int, int, int, dict[str, Any]]] = {
+  "qwen3-0.6b": (1024, 28, 3072, 16, _QWEN3 | {"tied": True}),
+  "qwen3-1.7b": (2048, 28, 6144, 16, _QWEN3 | {"tied": True}),
+  "qwen3-4b": (2560, 36, 9728, 32, _QWEN3 | {"tied": True}),
+  "qwen3-8b": (4096, 36, 12_288, 32, _QWEN3),
+  "qwen3-14b": (5120, 40, 17_408, 40, _QWEN3),
+  "qwen3-32b": (5120, 64, 25_600, 64, _QWEN3),
+  "gemma-2b": (2048, 18, 16_384, 8, _GEMMA | {"key_value_heads": 1}),
+  "gemma-7b": (3072, 28, 24_576, 16, _GEMMA),
+  "olmo2-1b": (2048, 16, 8192, 16, _OLMO2),
+  "olmo2-7b": (4096, 32, 11_008, 32, _OLMO2),
+  "olmo2-13b": (5120, 40, 13_824, 40, _OLMO2),
+  "olmo2-32b": (5120, 64, 27_648, 40, _OLMO2 | {"key_value_heads": 8}),
 }
 # name: (width, depth, head width, vocabulary)
 PYTHIA = {
@@ -223,6 +250,14 @@ def _llama(width: int, depth: int, feed_forward: int, heads: int, groups: int, m
   return Model(feed_forward=feed_forward, **sizes, **grouped, **(_LLAMA | more))
 
 
+def _later(width: int, depth: int, feed_forward: int, heads: int, more: dict[str, Any]) -> Model:
+  # Gemma's embeddings are scaled by the root of the width.
+  scale = width**0.5 if more.get("norm_offset") else 1.0
+  return Model(
+    width=width, depth=depth, feed_forward=feed_forward, heads=heads, embedding_scale=scale, **more
+  )
+
+
 def _models() -> dict[str, Model]:
   bert_sizes = {"-base": (768, 12, 64), "-large": (1024, 24, 64)}
   mlm = {"head_transform": True, "head_bias": True}
@@ -243,6 +278,7 @@ def _models() -> dict[str, Model]:
   models |= {f"chinchilla-{row[0]}m": _chinchilla(*row[1:]) for row in CHINCHILLA}
   models["chinchilla-70b"] = _chinchilla(8192, 32_768, 128, 64, 80)
   models |= {name: _llama(*row) for name, row in LLAMA.items()}
+  models |= {name: _later(*row) for name, row in LATER.items()}
   models |= {
     name: Model(width=width, depth=depth, head_width=head, rotary_width=head // 4, vocab=vocab, **_PYTHIA)
     for name, (width, depth, head, vocab) in PYTHIA.items()

@@ -38,6 +38,18 @@ PUBLISHED = {  # of the weights that everyone uses
   "t5-v1.1-base": 247_577_856,
   "bart-base": 139_420_416,
   "bart-large": 406_291_456,
+  "qwen3-0.6b": 596_049_920,
+  "qwen3-1.7b": 1_720_574_976,
+  "qwen3-4b": 4_022_468_096,
+  "qwen3-8b": 8_190_735_360,
+  "qwen3-14b": 14_768_307_200,
+  "qwen3-32b": 32_762_123_264,
+  "gemma-2b": 2_506_172_416,  # of the Hugging Face weights, without 128 unused rows
+  "gemma-7b": 8_537_680_896,
+  "olmo2-1b": 1_484_916_736,
+  "olmo2-7b": 7_298_617_344,
+  "olmo2-13b": 13_716_198_400,
+  "olmo2-32b": 32_234_279_936,
   "modern": 1_100_048_384,  # the shape of TinyLlama (arXiv:2401.02385)
 }
 ROUNDED = {  # as their papers say, in millions: arXiv:1706.03762 (table 3 rounds to 65 and 213); arXiv:2005.14165
@@ -98,6 +110,9 @@ def test_llama_3_1_scales_its_positions_and_mistral_has_a_window():
 LINES = (
   "llama-3-8b",
   "qwen2.5-0.5b",
+  "qwen3-0.6b",
+  "gemma-2b",
+  "olmo2-1b",
   "pythia-70m",
   "gpt1",
   "gpt2",

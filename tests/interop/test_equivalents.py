@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from configs import chinchilla, decoder
+from gen import presets
 from gen.config import Model
 from gen.errors import UserError
 from gen.interop import description, equivalents, huggingface, parameters
@@ -72,3 +73,19 @@ def test_the_model_without_change_keeps_its_parameters():
   flat = {"embedding/embedding": np.ones((3, 2), np.float32)}
   kept = equivalents.convert_parameters(flat, Model(), Model())
   np.testing.assert_array_equal(kept["embedding/embedding"], flat["embedding/embedding"])
+
+
+PUBLISHED = {
+  "llama-3.1-8b": "LlamaForCausalLM",
+  "mistral-7b": "MistralForCausalLM",
+  "qwen2.5-0.5b": "Qwen2ForCausalLM",
+  "qwen3-0.6b": "Qwen3ForCausalLM",
+  "gemma-2b": "GemmaForCausalLM",
+  "olmo2-1b": "Olmo2ForCausalLM",
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_preset_of_a_released_model_is_written_as_its_own_class(name):
+  described = description.describe_model(presets.get_model(name))
+  assert (described.hf["architectures"], described.notes) == ([PUBLISHED[name]], ())
