@@ -24,7 +24,7 @@ class RenderLimit(Exception):
   """A rendering exceeds a limit; one clause without the template's name."""
 
 
-def main() -> None:
+def answer_requests() -> None:
   """Answers requests until there are no more."""
   seconds, memory, characters = map(int, sys.argv[1:4])
   sys.path.extend(sys.argv[4:])
@@ -139,4 +139,4 @@ def render_request(request: dict[str, Any], characters: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-  main()
+  answer_requests()
