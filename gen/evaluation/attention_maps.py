@@ -64,6 +64,7 @@ def attention_weights(model: Model, params: Any, **arguments: Any) -> dict[str, 
   for (stack, module), kind in KINDS.items():
     layer = seen.get(stack, {}).get("stack", {}).get("layers", {}).get(module)
     if layer is not None:
+      # flax's sow collects a tuple, here of the one call.
       (weights[kind],) = layer["weights"]
   return weights
 

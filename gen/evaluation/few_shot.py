@@ -183,6 +183,7 @@ def summarize_answers(k: int, answers: Sequence[ScoredAnswer]) -> FewShotResult:
   if not answers:
     raise UserError("there is no item to evaluate on; give at least one")
   right = sum(answer.correct for answer in answers)
+  # Wilson's interval stays within [0, 1] and covers few questions too, unlike the normal one.
   ends = stats.binomtest(right, len(answers)).proportion_ci(0.95, method="wilson")
   shares = [answer.share for answer in answers if answer.share is not None]
   share = math.fsum(shares) / len(shares) if shares else None
@@ -221,6 +222,7 @@ def _given(restored: LoadedModel, prompt: prompts.FewShotPrompt, written: text.T
   )
   if copies and blank and decoded.startswith(before):  # the model repeats the complete text
     return (
+      # The last occurrence, because an answer may contain the text after the blank.
       decoded[len(before) : decoded.rfind(after)] if after and after in decoded else decoded[len(before) :]
     )
   return decoded

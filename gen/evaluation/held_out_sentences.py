@@ -78,6 +78,7 @@ def held_out_sentences(
     for kind, line in read_sentences(path.read_bytes()):
       sentence = Sentence(line, kind, package)
       if MIN_WORDS <= len(line.split()) <= max_words and line not in known:
+        # A sentence of two packages or kinds has no right answer.
         unclear |= {line} if sentences.setdefault(line, sentence) != sentence else set()
   return [sentence for sentence in sentences.values() if sentence.text not in unclear]
 
@@ -115,6 +116,7 @@ def make_task(name: str, sentences: Sequence[Sentence], count: int, seed: int = 
   """
   if name not in TASKS:
     raise UserError(f"there is no task {name!r}; choose from {', '.join(TASKS)}")
+  # A text as seed is hashed by SHA-512, alike in every process.
   draw = random.Random(f"{seed} {name}")
   if name == "ending":
     return _endings(sentences, count, draw)
@@ -145,6 +147,7 @@ def _endings(sentences: Sequence[Sentence], count: int, draw: random.Random) -> 
   for sentence in draw.sample(list(sentences), len(sentences)):
     words = sentence.text.split()
     beginning, ending = (" ".join(part) for part in (words[: len(words) // 2], words[len(words) // 2 :]))
+    # Of two equal endings both would be right.
     if ending not in halves.values():
       halves.setdefault(beginning, ending)
   chosen = list(halves.items())[:count]

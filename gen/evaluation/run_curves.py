@@ -98,6 +98,7 @@ def _curves(folder: Path, rows: list[dict[str, Any]]) -> RunCurves:
     if row.get("kind") != "train" or not _is_measured(row):
       continue
     rate = row.get("tokens_per_second") or 0.0
+    # From the rate inside steps; differences of the rows' clocks would include evaluations and saves.
     seconds += (row["tokens"] - tokens) / rate if rate > 0 else 0.0
     tokens = row["tokens"]
     train.append(

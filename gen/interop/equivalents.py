@@ -47,6 +47,8 @@ def _can_center(model: Model) -> bool:
     and not model.norm_bias
     and model.norm_placement == "pre"
     and model.final_norm
+    # A tied head reads the embedding itself, so centring it would change the logits. The other parts are
+    # added to the stream without a matrix that could be centred.
     and not (model.tied or model.embedding_norm or model.token_types)
     and model.positions != "sinusoidal"
   )
@@ -66,6 +68,7 @@ def convert_parameters(
   if equivalent.norm != model.norm:
     for path in _ADDED:
       if path in converted:
+        # float64, so that a row's mean is 0 to the last digit of the stored type.
         wide = converted[path].astype(np.float64)
         converted[path] = (wide - wide.mean(axis=-1, keepdims=True)).astype(converted[path].dtype)
   if (equivalent.bias, equivalent.norm_bias) != (model.bias, model.norm_bias):

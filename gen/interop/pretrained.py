@@ -159,6 +159,7 @@ def _check_size(config: Model, listed: TensorListing) -> None:
       f"config.json gives {layers:,} layers, but the files hold only {len(listed.tensors):,} tensors"
     )
   total = counts.count_parameters(config).total
+  # A wide margin for what files may leave out; it stops configs that describe terabytes.
   if total > 8 * there + 1_000_000:
     raise UserError(f"config.json describes {total:,} parameters, but the files hold only {there:,} numbers")
 

@@ -135,6 +135,7 @@ def read_blocks(
 ) -> Iterator[tuple[slice, np.ndarray]]:
   """Yields the tensor, reshaped, in blocks of (rows, their elements)."""
   dtype = DTYPES[tensor.dtype]
+  # Unbuffered: each block goes straight from the file into its array.
   with (directory / tensor.file).open("rb", buffering=0) as file:
     file.seek(tensor.begin)
     for rows in row_blocks(shape, dtype.itemsize):
@@ -146,6 +147,7 @@ def read_blocks(
 def _fill(file: Any, into: np.ndarray, path: Path) -> None:
   view = memoryview(into)  # type: ignore[arg-type]
   while view:
+    # It may return fewer bytes than the view has.
     count = file.readinto(view)
     if not count:
       raise UserError(f"{path} ended before its last tensor")
