@@ -15,6 +15,7 @@ from jax import Array
 
 from gen.config import Model
 from gen.errors import UserError
+from gen.kernels import gradients
 from gen.models import language_model, own_modules
 
 DecodeCache = Any
@@ -150,7 +151,7 @@ class RecomputingDecoder:
     x_bsd: Any = self.module.apply(variables, ids_bs, **others, method="hidden")
     kernel_dv, bias_v = cast(Any, self.module.apply(variables, method="head_weights"))
     x_bd = jnp.take_along_axis(x_bsd, (lengths_b - 1)[:, None, None], axis=1)[:, 0]
-    logits_bv = jnp.matmul(x_bd, kernel_dv.astype(x_bd.dtype), preferred_element_type=jnp.float32)
+    logits_bv = gradients.matmul_logits(x_bd, kernel_dv)
     logits_bv = logits_bv if bias_v is None else logits_bv + bias_v
     cap = self.module.config.logits_soft_cap
     return cap * jnp.tanh(logits_bv / cap) if cap else logits_bv, cache

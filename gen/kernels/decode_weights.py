@@ -16,6 +16,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from gen.kernels import quantized
+from gen.precision.quantized_array import StoredKernel
+
 # Rows up to which the weight is the left operand. A product of few rows takes the time to read its weight; with more
 # rows it is bound by arithmetic, and the weight stands on the right as in training.
 MAX_ROWS = 32
@@ -102,6 +105,8 @@ def matmul_with_table(x_ni: Array, table_oi: Array) -> Array:
   One row reads a table of 50,257 x 768 at 43 GB/s as E x^T, and at 25 as x E^T (two cores of a Xeon).
   """
   # Float32 whatever the compute dtype: these are logits, and a softmax follows.
+  if isinstance(table_oi, StoredKernel):
+    return quantized.multiply(x_ni, table_oi, jnp.float32)
   return _left(table_oi, x_ni, jnp.float32)
 
 

@@ -19,7 +19,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from gen.kernels import decode_weights
+from gen.kernels import decode_weights, quantized
+from gen.precision.quantized_array import StoredKernel
 from gen.sharding import activation_sharding
 
 _TRANSPOSED: contextvars.ContextVar[bool] = contextvars.ContextVar("transposed", default=False)
@@ -66,7 +67,9 @@ def transposed_active() -> bool:
 @jax.custom_vjp
 def matmul(x_ni: Array, kernel_io: Array) -> Array:
   """Returns x W as [N, O], with a gradient of W that runs at the rate of a matrix product on a CPU too."""
-  # Decoding asks for no gradient, so only this primal function looks for transposed weights.
+  # Decoding asks for no gradient, so only this primal function looks for weights of fewer bits or transposed ones.
+  if isinstance(kernel_io, StoredKernel):
+    return quantized.multiply(x_ni, kernel_io)
   return decode_weights.transposed_matmul(x_ni, kernel_io) if transposed_active() else x_ni @ kernel_io
 
 
@@ -85,6 +88,15 @@ def _matmul_backward(saved: tuple[Array, Array], dy_no: Array) -> tuple[Array, A
 
 
 matmul.defvjp(_matmul_forward, _matmul_backward)
+
+
+def matmul_logits(x: Array, kernel_dv: Array) -> Array:
+  """Returns the logits x W as float32 [..., V], of hidden states [..., D] in the compute dtype."""
+  if isinstance(kernel_dv, StoredKernel):
+    logits_nv = quantized.multiply(x.reshape(-1, x.shape[-1]), kernel_dv, jnp.float32)
+    return logits_nv.reshape(*x.shape[:-1], -1)
+  # Float32 sums whatever the compute dtype: a softmax follows.
+  return jnp.matmul(x, kernel_dv.astype(x.dtype), preferred_element_type=jnp.float32)
 
 
 def contract_tokens(x_ni: Array, y_no: Array) -> Array:
@@ -337,8 +349,9 @@ def project_heads(
     dtype: compute dtype.
   """
   # Concatenated, kernels that are split by heads would have to be redistributed over the mesh, and kernels that are
-  # stored transposed would be copied for every token.
-  separate = transposed_active() or (on_mesh() and activation_sharding.num_shards("heads") > 1)
+  # stored transposed or with fewer bits would be copied for every token.
+  separate = transposed_active() or any(isinstance(kernel, StoredKernel) for kernel in kernels_dhk)
+  separate = separate or (on_mesh() and activation_sharding.num_shards("heads") > 1)
   ends = [
     i
     for i in range(1, len(kernels_dhk))
@@ -356,8 +369,11 @@ def _project_together(
 ) -> tuple[Array, ...]:
   batch, length, width = x_btd.shape
   count, heads, head_width = len(kernels_dhk), *kernels_dhk[0].shape[1:]
-  kernel_dchk = jnp.stack([kernel.astype(dtype) for kernel in kernels_dhk], axis=1)
-  kernel_do = kernel_dchk.reshape(width, count * heads * head_width)
+  if isinstance(kernels_dhk[0], StoredKernel):
+    kernel_do = kernels_dhk[0]
+  else:
+    kernel_dchk = jnp.stack([kernel.astype(dtype) for kernel in kernels_dhk], axis=1)
+    kernel_do = kernel_dchk.reshape(width, count * heads * head_width)
   y_nchk = matmul(x_btd.reshape(-1, width), kernel_do).reshape(-1, count, heads, head_width)
   if biases_hk is not None:
     y_nchk = y_nchk + jnp.stack(biases_hk).astype(dtype)

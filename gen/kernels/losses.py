@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from gen.kernels.gradients import on_mesh, target_platform
+from gen.kernels.gradients import matmul_logits, on_mesh, target_platform
 from gen.sharding import activation_sharding
 
 # Logits that exist at a time: 1 MiB of float32, which stays in a core's cache. At vocab 1024 chunks of 64 to 512
@@ -176,7 +176,7 @@ def _chunk_loss(
   hidden_cd, targets_c, weights_c = chunk
   vocab = kernel_dv.shape[1]
   # Logits, softmax and loss are float32 whatever the compute dtype.
-  logits_cv = jnp.matmul(hidden_cd, kernel_dv, preferred_element_type=jnp.float32)
+  logits_cv = matmul_logits(hidden_cd, kernel_dv)
   logits_cv = logits_cv if bias_v is None else logits_cv + bias_v
   if terms.soft_cap:
     logits_cv = terms.soft_cap * jnp.tanh(logits_cv / terms.soft_cap)

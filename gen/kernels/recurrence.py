@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from gen.kernels import gradients
+from gen.kernels import gradients, quantized
+from gen.precision.quantized_array import StoredKernel
 from gen.sharding import activation_sharding
 
 # Steps of the loop over time that one pass of its body computes. XLA counts the FLOPs of a loop's body once, so
@@ -240,7 +241,10 @@ def unflatten_time(x_ng: Array, length: int) -> Array:
 
 def _product(hidden_bd: Array, kernel_dg: Array, bias_g: Array | None) -> Array:
   # The state is float32, so that rounding does not accumulate over T steps; products are in the compute dtype.
-  products_bg = hidden_bd.astype(kernel_dg.dtype) @ kernel_dg
+  if isinstance(kernel_dg, StoredKernel):
+    products_bg = quantized.multiply(hidden_bd, kernel_dg)
+  else:
+    products_bg = hidden_bd.astype(kernel_dg.dtype) @ kernel_dg
   return products_bg if bias_g is None else products_bg + bias_g
 
 

@@ -73,7 +73,7 @@ class OutputHead(nn.Module):
         *x_btd.shape[:-1], -1
       )
     else:
-      logits_btv = jnp.matmul(x_btd, kernel_dv.astype(self.config.dtype), preferred_element_type=jnp.float32)
+      logits_btv = gradients.matmul_logits(x_btd, kernel_dv)
     logits_btv = logits_btv if bias_v is None else logits_btv + bias_v
     cap = self.config.logits_soft_cap
     return cap * jnp.tanh(logits_btv / cap) if cap else logits_btv

@@ -25,8 +25,9 @@ from flax import linen as nn
 from jax import Array
 
 from gen.config import Model
-from gen.kernels import gradients
+from gen.kernels import gradients, quantized
 from gen.models import own_modules
+from gen.precision.quantized_array import StoredKernel
 from gen.sharding import activation_sharding
 
 Initializer = Callable[..., Array]
@@ -71,6 +72,10 @@ def make_weight(
     shape: its shape.
     axes: a logical name or None for each axis; `gen.sharding` maps names to axes of the mesh.
   """
+  if module.has_variable("params", name) and isinstance(
+    stored := module.get_variable("params", name), StoredKernel
+  ):
+    return cast(Array, stored)  # with fewer bits; products recognize it
   boxed = nn.with_logical_partitioning(initializer, axes)
   value = cast(Array, module.param(name, boxed, shape, jnp.float32))
   # Under ZeRO-3 and fsdp it is stored in shards, and gathered here, before it is used.
@@ -79,6 +84,8 @@ def make_weight(
 
 def shard(x: Array, *axes: str | None) -> Array:
   """Returns x split over the mesh by the logical names of its axes (None: not split); without a mesh, x."""
+  if isinstance(x, StoredKernel):
+    return x
   # Without these hints XLA may choose another split for an activation than for the next, and communicate between them.
   return activation_sharding.shard_activation(x, *axes) if gradients.on_mesh() else x
 
@@ -141,6 +148,7 @@ class Norm(nn.Module):
     """Normalizes [..., width]; the result is in the config's dtype."""
     # In float32: a mean of squares in bfloat16 would have 8 bits.
     scale_d = make_weight(self, "scale", ZEROS if self.offset else ONES, (self.width,), (self.axis,))
+    scale_d = scale_d.astype(jnp.float32)
     scale_d = 1 + scale_d if self.offset else scale_d
     y = gradients.normalize(x.astype(jnp.float32), scale_d, self.kind == "layernorm", self.epsilon)
     if self.bias and self.kind == "layernorm":
@@ -180,8 +188,7 @@ class Embedding(nn.Module):
 
   def __call__(self, ids: Array) -> Array:
     """Maps ids of any shape to [..., width], float32."""
-    # "clip" instead of jax's default "fill", which would return NaN for an id outside the table.
-    return jnp.take(self.matrix(), ids, axis=0, mode="clip").astype(jnp.float32)
+    return quantized.take_rows(self.matrix(), ids)
 
 
 def apply_dropout(config: Model, x: Array, module: nn.Module) -> Array:
