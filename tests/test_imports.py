@@ -25,7 +25,7 @@ FLOORS = (
   {"training"},
   {"interop", "costs"},
   {"generation"},
-  {"evaluation"},
+  {"evaluation", "quantization"},
   {"scaling"},
   {"finetuning"},
   {"api"},

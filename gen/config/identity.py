@@ -48,6 +48,7 @@ def identity_fields(run: Run) -> dict[str, Any]:
   values["data"].pop("cache")
   values["data"].pop("max_bytes")
   values["model"].pop("attention")
+  values["model"].pop("cache_format")
   # A run without them is what it was before there were such fields.
   for name in ("frozen", "rate_multipliers"):
     if not values["optimizer"][name]:

@@ -98,6 +98,7 @@ class Model(HoldsReferences):
     "auto"  # plain | fused: a kernel of the backend | auto: fused where the backend has a kernel
   )
   loss_chunk: int = 0  # tokens whose logits exist at a time; 0 lets the step choose
+  cache_format: str = "float"  # float | int8: of keys and values while text is generated
   block: str = ""  # a flax module in the place of each block, as mine.py:Block; empty: the transformer's
   attention_module: str = ""  # one in the place of self-attention
   feed_forward_module: str = ""  # one in the place of the feed-forward

@@ -33,6 +33,7 @@ CHOICES = {
   "model.dtype": ("float32", "bfloat16", "float16"),
   "model.remat": ("none", "dots", "full"),
   "model.attention": ("auto", "plain", "fused"),
+  "model.cache_format": ("float", "int8"),
   "optimizer.schedule": ("linear", "cosine", "constant", *STABLE),
   "layout": ("ddp", "zero1", "zero2", "zero3"),
 }

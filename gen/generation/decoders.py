@@ -212,7 +212,12 @@ def cache_bytes(model: Model, batch: int, capacity: int, source: int = 0) -> int
   7804
   """
   target = model.target
-  per_token = 2 * model.target_depth * target.key_value_width * _item_size(model.dtype)
+  heads = target.n_key_value_heads
+  # int8 keys and values have a float32 scale each.
+  of_head = (
+    target.head_width + 4 if model.cache_format == "int8" else target.head_width * _item_size(model.dtype)
+  )
+  per_token = 2 * model.target_depth * heads * of_head
   places = 4 * batch * (capacity + source) + 4  # positions, source segments, and the count of filled slots
   return batch * (capacity + source) * per_token + places
 

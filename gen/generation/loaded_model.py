@@ -26,7 +26,7 @@ from gen.interop.text_frames import TextFrame
 from gen.interop.tokenizers import model_vocab
 from gen.io import json_reading
 from gen.models import language_model
-from gen.training import run_folder
+from gen.training import quantized_checkpoints, run_folder
 from gen.training.checkpoints import Checkpoints
 from gen.training.run_folder import TOKENIZER
 
@@ -100,7 +100,8 @@ def _load(folder: Path, step: int | None, tokenizer: Folder | None, report: Repo
     edited = user_sources.edited_model(run)
     notes = [f"the code of {path} was edited since {folder} was trained" for path in edited]
     how = how._replace(notes=(*how.notes, *notes))
-    params = checkpoints.restore_parameters(language_model.parameter_shapes(run.model), chosen)
+    template = quantized_checkpoints.parameter_template(run.model, checkpoints.meta(chosen), str(folder))
+    params = checkpoints.restore_parameters(template, chosen)
   return LoadedModel(run.model, params, loaded, how, f"{run.name or folder.name}, step {chosen:,}")
 
 

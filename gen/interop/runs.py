@@ -31,7 +31,7 @@ from gen.interop import (
 from gen.interop.tokenizers import written
 from gen.io import checksums
 from gen.models import language_model
-from gen.training import run_folder
+from gen.training import quantized_checkpoints, run_folder
 from gen.training.checkpoints import Checkpoints
 from gen.training.step import saved_state
 
@@ -101,6 +101,11 @@ def export_checkpoint(
   with Checkpoints(workdir / "checkpoints") as checkpoints:
     if step is not None and step not in checkpoints.steps():
       raise UserError(f"{workdir} has no checkpoint of step {step}; it has {checkpoints.steps() or 'none'}")
+    chosen = checkpoints.steps()[-1] if step is None and checkpoints.steps() else step
+    if chosen is not None:
+      quantized_checkpoints.refuse_quantized(
+        checkpoints.meta(chosen), "written in the Hugging Face format", str(workdir)
+      )
     params = checkpoints.restore_parameters(language_model.parameter_shapes(run.model), step)
   flat = {path: np.asarray(leaf) for path, leaf in parameters.flatten_tree(params).items()}
   flat = equivalents.convert_parameters(flat, run.model, model.config)

@@ -9,7 +9,7 @@ from typing import Any
 from gen.errors import UserError
 
 FORMAT = "format"  # the field that holds a version
-RUN_FOLDER, JOURNAL, RESULTS = 1, 1, 1
+RUN_FOLDER, JOURNAL, RESULTS, QUANTIZATION = 1, 1, 1, 1
 REMEDY = "read it with the gen that wrote it, or train anew in another --workdir"
 
 

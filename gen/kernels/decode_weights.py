@@ -106,7 +106,7 @@ def matmul_with_table(x_ni: Array, table_oi: Array) -> Array:
   """
   # Float32 whatever the compute dtype: these are logits, and a softmax follows.
   if isinstance(table_oi, StoredKernel):
-    return quantized.multiply(x_ni, table_oi, jnp.float32)
+    return quantized.multiply_stored(x_ni, table_oi, jnp.float32)
   return _left(table_oi, x_ni, jnp.float32)
 
 

@@ -69,7 +69,7 @@ def matmul(x_ni: Array, kernel_io: Array) -> Array:
   """Returns x W as [N, O], with a gradient of W that runs at the rate of a matrix product on a CPU too."""
   # Decoding asks for no gradient, so only this primal function looks for weights of fewer bits or transposed ones.
   if isinstance(kernel_io, StoredKernel):
-    return quantized.multiply(x_ni, kernel_io)
+    return quantized.multiply_stored(x_ni, kernel_io)
   return decode_weights.transposed_matmul(x_ni, kernel_io) if transposed_active() else x_ni @ kernel_io
 
 
@@ -93,7 +93,7 @@ matmul.defvjp(_matmul_forward, _matmul_backward)
 def matmul_logits(x: Array, kernel_dv: Array) -> Array:
   """Returns the logits x W as float32 [..., V], of hidden states [..., D] in the compute dtype."""
   if isinstance(kernel_dv, StoredKernel):
-    logits_nv = quantized.multiply(x.reshape(-1, x.shape[-1]), kernel_dv, jnp.float32)
+    logits_nv = quantized.multiply_stored(x.reshape(-1, x.shape[-1]), kernel_dv, jnp.float32)
     return logits_nv.reshape(*x.shape[:-1], -1)
   # Float32 sums whatever the compute dtype: a softmax follows.
   return jnp.matmul(x, kernel_dv.astype(x.dtype), preferred_element_type=jnp.float32)

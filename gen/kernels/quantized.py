@@ -55,7 +55,7 @@ class ObservedKernel(StoredKernel):
     return self.kernel
 
 
-def multiply(x_ni: Array, kernel: StoredKernel, dtype: Any = None) -> Array:
+def multiply_stored(x_ni: Array, kernel: StoredKernel, dtype: Any = None) -> Array:
   """Returns x W as [N, O].
 
   Args:

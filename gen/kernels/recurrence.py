@@ -242,7 +242,7 @@ def unflatten_time(x_ng: Array, length: int) -> Array:
 def _product(hidden_bd: Array, kernel_dg: Array, bias_g: Array | None) -> Array:
   # The state is float32, so that rounding does not accumulate over T steps; products are in the compute dtype.
   if isinstance(kernel_dg, StoredKernel):
-    products_bg = quantized.multiply(hidden_bd, kernel_dg)
+    products_bg = quantized.multiply_stored(hidden_bd, kernel_dg)
   else:
     products_bg = hidden_bd.astype(kernel_dg.dtype) @ kernel_dg
   return products_bg if bias_g is None else products_bg + bias_g

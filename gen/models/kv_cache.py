@@ -7,20 +7,25 @@ Prompts end at the same slot, with padding on their left, so that all rows write
                  0 1 2 3 4   5 6 7 8        a row with a prompt of 5; both are about to write slot 7
                              `-' drawn
 
+With `model.cache_format` int8 each key and value is stored as int8 with a scale, its largest magnitude / 127.
+
 B rows, S slots, T new tokens, G key and value heads, K head width.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
+from gen.kernels import quantized
+
 # Added to the score of a masked key: exp underflows to 0 in float32, and the weights are 0. It is finite, because a row
 # whose keys are all masked would give NaN with -inf; here its weights are even, and nothing reads them.
 MASKED_SCORE = -1e9
 KEYS, VALUES = "keys", "values"  # names in the collection "cache"
+SCALES = "_scales"  # ending of the name of an int8 array's scales, float32 [B, G, S, 1]
 
 
 class CacheSlots(NamedTuple):
@@ -74,23 +79,44 @@ class CacheSlots(NamedTuple):
     if self.first is None:
       # Allocated at full length at once: the cache's shape never changes, so each step is the same program.
       free = self.positions_bs.shape[1] - k_bgtk.shape[2]
-      for name, new in ((KEYS, k_bgtk), (VALUES, v_bgtk)):
+      for name, new in _stored(module, k_bgtk, v_bgtk):
         module.put_variable("cache", name, jnp.pad(new, ((0, 0), (0, 0), (0, free), (0, 0))))
       # Without the empty slots the prompt's products are as small as in training.
       return k_bgtk, v_bgtk
-    for name, new in ((KEYS, k_bgtk), (VALUES, v_bgtk)):
+    for name, new in _stored(module, k_bgtk, v_bgtk):
       cached: Array = module.get_variable("cache", name)
       # All rows write the same slot, so this is one slice, which XLA updates in place, and no scatter.
       module.put_variable("cache", name, jax.lax.dynamic_update_slice_in_dim(cached, new, self.first, axis=2))
-    return load_memory(module)
+    return _loaded(module, KEYS, k_bgtk.dtype), _loaded(module, VALUES, v_bgtk.dtype)
 
 
 def store_memory(module: nn.Module, k_bgsk: Array, v_bgsk: Array) -> None:
   """Writes the keys and values [B, G, S, K] of cross attention into the module's cache, once for all steps."""
-  module.put_variable("cache", KEYS, k_bgsk)
-  module.put_variable("cache", VALUES, v_bgsk)
+  for name, array in _stored(module, k_bgsk, v_bgsk):
+    module.put_variable("cache", name, array)
 
 
-def load_memory(module: nn.Module) -> tuple[Array, Array]:
-  """Returns the module's cached keys and values, each [B, G, S, K]."""
-  return module.get_variable("cache", KEYS), module.get_variable("cache", VALUES)
+def load_memory(module: nn.Module, dtype: Any = jnp.float32) -> tuple[Array, Array]:
+  """Returns the module's cached keys and values, each [B, G, S, K]; int8 ones in the dtype."""
+  return _loaded(module, KEYS, dtype), _loaded(module, VALUES, dtype)
+
+
+def _stored(module: nn.Module, k_bgtk: Array, v_bgtk: Array) -> list[tuple[str, Array]]:
+  """Returns the arrays of the cache by name, as the config of the module stores them."""
+  arrays = ((KEYS, k_bgtk), (VALUES, v_bgtk))
+  if getattr(getattr(module, "config", None), "cache_format", "float") != "int8":
+    return list(arrays)
+  stored = []
+  for name, array in arrays:
+    levels_nk, scales_n1 = quantized.quantize_rows(array.reshape(-1, array.shape[-1]))
+    stored.append((name, levels_nk.reshape(array.shape)))
+    stored.append((name + SCALES, scales_n1.reshape(*array.shape[:-1], 1)))
+  return stored
+
+
+def _loaded(module: nn.Module, name: str, dtype: Any) -> Array:
+  array: Array = module.get_variable("cache", name)
+  if array.dtype != jnp.int8:
+    return array
+  scales: Array = module.get_variable("cache", name + SCALES)
+  return (array.astype(jnp.float32) * scales).astype(dtype)

@@ -183,7 +183,7 @@ class Attention(nn.Module):
     biases_hk = (self.query_bias,) if self.config.bias or self.config.qkv_bias else None
     (q_bhtk,) = gradients.project_heads((x_btd,), (self.query(),), biases_hk, self.config.dtype)
     q_bhtk = self._normalize(self.query_norm, q_bhtk) if self.config.qk_norm else q_bhtk
-    return q_bhtk, *kv_cache.load_memory(self)
+    return q_bhtk, *kv_cache.load_memory(self, q_bhtk.dtype)
 
   def _mix(self, q_bhtk: Array, k_bgsk: Array, v_bgsk: Array, inputs: AttentionInputs) -> Array:
     """Returns softmax(q k^T scale + biases) v, [B, H, T, K]."""

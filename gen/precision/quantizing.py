@@ -210,7 +210,7 @@ def _round(
 
 
 def expand_groups(of_groups: np.ndarray, inputs: int) -> np.ndarray:
-  """Returns one number for each input, [O, I] or [1, 1], of one for each group, [O, G] or [1, 1]."""
+  """Returns one number for each input, [O, I], of one for each group, [O, G]; of a single group, [O, 1] or [1, 1]."""
   groups = of_groups.shape[-1]
   return of_groups if groups == 1 else np.repeat(of_groups, inputs // groups, axis=-1)
 

@@ -27,11 +27,12 @@ from gen.io import json_reading, typed_json
 from gen.optimizers import schedule_params
 from gen.sharding import chip_peaks, layouts, processes
 from gen.training import evaluate, memory_check, own_functions, start_source, starting, state_sharding, step
-from gen.training.checkpoints import Checkpoints, require_tokenizer
+from gen.training.checkpoints import Checkpoints
 from gen.training.folder_claim import take_folder
 from gen.training.hooks import NoHooks, RunHooks, RunStopped
 from gen.training.journal import Journal, JournalSink, read_journal, require_rows
 from gen.training.profiler import StepProfiler
+from gen.training.quantized_checkpoints import require_trainable
 from gen.training.row_mirrors import RowMirrors
 from gen.training.rows import (
   BranchRow,
@@ -202,7 +203,7 @@ class TrainingRun:
     return state
 
   def _require(self, meta: dict[str, Any]) -> None:
-    require_tokenizer(meta, self.loaded.tokenizer.hash, self.checkpoints.folder)
+    require_trainable(meta, self.loaded.tokenizer.hash, self.checkpoints.folder)
     if meta.get("corpus_sha256") != self.loaded.corpus.sha256:
       raise UserError(
         f"{self.checkpoints.folder} was trained on another corpus; use the same data.corpus, or another --workdir"
@@ -217,10 +218,8 @@ class TrainingRun:
       setattr(self, name, sums.get(name, 0))
 
   def _initial_recurrent_state(self, state: step.TrainState) -> Any:
-    recurrent_state = step.with_recurrent_state(state, self.run.model, self.run.data.batch).recurrent_state
-    if self.shardings is None:
-      return recurrent_state
-    return jax.device_put(recurrent_state, self.shardings.recurrent_state)
+    zeros = step.with_recurrent_state(state, self.run.model, self.run.data.batch).recurrent_state
+    return zeros if self.shardings is None else jax.device_put(zeros, self.shardings.recurrent_state)
 
   def _rewind(self, done: int) -> None:
     if self.journal is not None:

@@ -21,7 +21,7 @@ from gen.errors import UserError
 from gen.io import checksums, json_reading, user_code
 from gen.models import language_model
 from gen.optimizers import select_paths, tree_paths
-from gen.training import checkpoint_folder, run_folder
+from gen.training import checkpoint_folder, quantized_checkpoints, run_folder
 from gen.training.checkpoints import OPTIMIZER, Checkpoints
 
 HUGGING_FACE = "huggingface"  # of an imported run: the subfolder of its original files
@@ -177,6 +177,9 @@ def read_parameters(source: StartSource) -> tuple[Model, Any]:
       lambda leaf: np.empty(leaf.shape, leaf.dtype), language_model.parameter_shapes(source.run.model)
     )
     with Checkpoints(source.folder / run_folder.CHECKPOINTS) as checkpoints:
+      quantized_checkpoints.refuse_quantized(
+        checkpoints.meta(source.step), "trained further", str(source.where)
+      )
       params = checkpoints.restore_parameters(template, source.step)
       head = checkpoints.meta(source.step).get("head", True)
     return source.run.model, params if head else _without_head(params)

@@ -50,7 +50,7 @@ def activations_of(rows, inputs=INPUTS):
 def test_a_product_with_float_activations_is_that_of_the_weights_it_stands_for(name, rows):
   array, weights_oi = stored(SCHEMES[name])
   x_ni = activations_of(rows)
-  got = quantized.multiply(jnp.asarray(x_ni), array)
+  got = quantized.multiply_stored(jnp.asarray(x_ni), array)
   np.testing.assert_allclose(got, x_ni.astype(np.float64) @ weights_oi.T, atol=1e-5)
   np.testing.assert_allclose(array.dequantize(), weights_oi.T, atol=1e-6)
 
@@ -62,19 +62,19 @@ def test_a_product_of_integers_is_that_of_float64_on_the_same_integers(name, row
   x_ni = activations_of(rows)
   levels_ni, scales_n1 = quantized.quantize_rows(jnp.asarray(x_ni))
   exact = np.asarray(levels_ni, np.float64) * np.asarray(scales_n1, np.float64) @ weights_oi.T
-  np.testing.assert_allclose(quantized.multiply(jnp.asarray(x_ni), array), exact, atol=1e-5)
+  np.testing.assert_allclose(quantized.multiply_stored(jnp.asarray(x_ni), array), exact, atol=1e-5)
 
 
 def test_a_kernel_of_many_blocks_with_a_part_left_over_gives_the_same(monkeypatch):
   array, weights_oi = stored(SCHEMES["channel"])
   monkeypatch.setattr(quantized, "BLOCK_ELEMENTS", 3 * INPUTS)
   x_ni = activations_of(2)
-  np.testing.assert_allclose(quantized.multiply(jnp.asarray(x_ni), array), x_ni @ weights_oi.T, atol=1e-5)
+  np.testing.assert_allclose(quantized.multiply_stored(jnp.asarray(x_ni), array), x_ni @ weights_oi.T, atol=1e-5)
 
 
 def test_one_row_is_multiplied_as_two_so_that_no_weight_is_widened():
   array, _ = stored(SCHEMES["channel"], "int8")
-  text = str(jax.make_jaxpr(lambda x: quantized.multiply(x, array))(jnp.ones((1, INPUTS))))
+  text = str(jax.make_jaxpr(lambda x: quantized.multiply_stored(x, array))(jnp.ones((1, INPUTS))))
   assert (
     f"i8[2,{INPUTS}]" in text
     and f"i32[{OUTPUTS},{INPUTS}]" not in text
@@ -95,7 +95,7 @@ def test_smoothing_and_static_scales_are_applied_to_activations():
   x_ni = activations_of(3)
   levels = np.clip(np.rint(x_ni * factors / np.float32(0.03)), -127, 127)
   exact = levels.astype(np.float64) * np.float32(0.03) @ weights_oi.T
-  np.testing.assert_allclose(quantized.multiply(jnp.asarray(x_ni), array), exact, atol=1e-5)
+  np.testing.assert_allclose(quantized.multiply_stored(jnp.asarray(x_ni), array), exact, atol=1e-5)
 
 
 def test_rows_of_a_table_and_logits_with_it_are_those_of_its_numbers():

@@ -1,0 +1,190 @@
+"""What quantization costs: loss and bits per byte on held-out text, and agreement of greedy texts, with intervals.
+
+Intervals are those of a paired bootstrap: batches (or prompts) are drawn with replacement, alike for both models, and
+the difference is taken in each draw.
+"""
+
+import functools
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gen.batch import Batch
+from gen.config import Model, from_dict, to_dict
+from gen.data.batches import ValidationBatches
+from gen.generation import decode
+from gen.generation.sampling import Sampler
+from gen.kernels import losses
+from gen.models import language_model
+from gen.training import step
+
+DRAWS, LEVEL = 1000, 0.95
+GREEDY = Sampler(temperature=0.0)
+
+
+class PairedDifference(NamedTuple):
+  """A quantity of two models.
+
+  Attributes:
+    before: of the float32 model.
+    after: of the quantized model.
+    difference: after - before.
+    low: lower end of the interval of the difference, at 95 %.
+    high: its upper end.
+  """
+
+  before: float
+  after: float
+  difference: float
+  low: float
+  high: float
+
+
+class GreedyAgreement(NamedTuple):
+  """How far greedy predictions of two models agree.
+
+  Attributes:
+    share: of tokens that are equal at the same position.
+    low: lower end of its interval, at 95 %.
+    high: its upper end.
+    tokens: tokens that were compared.
+    kind: "generated" tokens, or "masked" ones of an encoder.
+  """
+
+  share: float
+  low: float
+  high: float
+  tokens: int
+  kind: str
+
+
+class ModelPair(NamedTuple):
+  """Two models of one shape.
+
+  Attributes:
+    before: config of the float32 model.
+    after: config of the quantized one, whose cache may have fewer bits.
+    params: float32 parameters.
+    quantized: the quantized tree.
+  """
+
+  before: Model
+  after: Model
+  params: Any
+  quantized: Any
+
+
+def compare_losses(
+  pair: ModelPair, held_out: ValidationBatches, seed: int = 0
+) -> dict[str, PairedDifference]:
+  """Returns loss (nats per token) and bits per byte of both models on held-out batches."""
+  terms = losses.LossTerms(soft_cap=pair.before.logits_soft_cap, chunk=pair.before.loss_chunk)
+  program = jax.jit(lambda params, batch: step.batch_loss(pair.before, terms, params, batch))
+  sums = [[program(params, batch) for batch in held_out.batches] for params in (pair.params, pair.quantized)]
+  nll_mu = np.array([[float(found.nll) for found in of_model] for of_model in sums])
+  weight_u = np.array([float(found.weight) for found in sums[0]])
+  per_byte = weight_u.sum() / max(held_out.bytes, 1) / math.log(2)
+  draws_du = _draws(len(weight_u), seed)
+  totals_d = np.maximum(weight_u[draws_du].sum(1), 1)
+  before, after = nll_mu.sum(1) / max(weight_u.sum(), 1)
+  differences_d = (nll_mu[1] - nll_mu[0])[draws_du].sum(1) / totals_d
+  low, high = np.quantile(differences_d, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+  in_nats = np.array([before, after, after - before, low, high])
+  return {
+    "loss": PairedDifference(*in_nats.tolist()),
+    "bits_per_byte": PairedDifference(*(in_nats * per_byte).tolist()),
+  }
+
+
+def _draws(units: int, seed: int) -> np.ndarray:
+  return np.random.default_rng(seed).integers(0, units, (DRAWS, units))
+
+
+def compare_greedy(
+  pair: ModelPair, batches: Sequence[Batch], *, prompts: int, new: int, seed: int = 0
+) -> GreedyAgreement:
+  """Returns the share of greedy tokens that both models agree on.
+
+  Args:
+    pair: the models.
+    batches: held-out rows; prompts are the first halves of rows, or the sources of an encoder-decoder.
+    prompts: rows to take, at most.
+    new: tokens that are generated after each.
+    seed: of the bootstrap.
+  """
+  rows = [
+    (batch, row) for batch in batches for row in range(len(batch.inputs_bt)) if batch.weights_bt[row].any()
+  ]
+  rows = [
+    rows[index] for index in np.unique(np.linspace(0, len(rows) - 1, min(prompts, len(rows))).astype(int))
+  ]
+  if pair.before.family == "encoder":
+    kind, agreed = "masked", [_masked_agreement(pair, batch, row) for batch, row in rows]
+  else:
+    kind, agreed = "generated", _generated_agreement(pair, rows, new)
+  equal_p, count_p = np.array(agreed, np.float64).T
+  draws_dp = _draws(len(agreed), seed)
+  shares_d = equal_p[draws_dp].sum(1) / np.maximum(count_p[draws_dp].sum(1), 1)
+  low, high = np.quantile(shares_d, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+  return GreedyAgreement(float(equal_p.sum() / max(count_p.sum(), 1)), low, high, int(count_p.sum()), kind)
+
+
+def _generated_agreement(
+  pair: ModelPair, rows: Sequence[tuple[Batch, int]], new: int
+) -> list[tuple[int, int]]:
+  starts: tuple[int, ...] = (0,)
+  if pair.before.family == "encoder_decoder":
+    texts = [_text(batch.source_bs, batch.source_segments_bs, row) for batch, row in rows]
+    starts = (int(rows[0][0].inputs_bt[rows[0][1], 0]),)
+  else:
+    texts = [
+      ids[: max(1, len(ids) // 2)] for ids in (_text(b.inputs_bt, b.segments_bt, row) for b, row in rows)
+    ]
+  longest = max(len(ids) for ids in texts)
+  if pair.before.context and not pair.before.recurrent and pair.before.family != "encoder_decoder":
+    new = max(1, min(new, pair.before.context - longest))
+  elif pair.before.context and pair.before.family == "encoder_decoder":
+    new = max(1, min(new, pair.before.context - 1))
+  made = [
+    decode.generate(
+      language_model.build_model(model),
+      params,
+      texts,
+      GREEDY,
+      jax.random.key(0),
+      start=starts,
+      max_tokens=new,
+    ).rows()
+    for model, params in ((pair.before, pair.params), (pair.after, pair.quantized))
+  ]
+  return [
+    (int((np.asarray(a)[: len(b)] == np.asarray(b)[: len(a)]).sum()), max(len(a), len(b)))
+    for a, b in zip(*made, strict=True)
+  ]
+
+
+def _text(ids_bt: Any, segments_bt: Any, row: int) -> np.ndarray:
+  """Returns the ids of a row's first document."""
+  ids_t = np.asarray(ids_bt[row])
+  return ids_t if segments_bt is None else ids_t[np.asarray(segments_bt[row]) == 1]
+
+
+def _masked_agreement(pair: ModelPair, batch: Batch, row: int) -> tuple[int, int]:
+  one = batch.map_arrays(lambda array: array[row : row + 1])
+  arguments = language_model.batch_arguments(pair.before, one)
+  program = _argmax_program(json.dumps(to_dict(pair.before)))
+  best = [program(params, arguments) for params in (pair.params, pair.quantized)]
+  bears_t = np.asarray(one.weights_bt)[0] > 0
+  return int((np.asarray(best[0])[0] == np.asarray(best[1])[0])[bears_t].sum()), int(bears_t.sum())
+
+
+@functools.lru_cache(maxsize=4)
+def _argmax_program(model_json: str) -> Callable[..., Any]:
+  """Returns the compiled argmax of a model's logits, for its config as JSON."""
+  module = language_model.build_model(from_dict(Model, json.loads(model_json)))
+  return jax.jit(lambda params, arguments: jnp.argmax(module.apply({"params": params}, **arguments), axis=-1))

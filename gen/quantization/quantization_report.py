@@ -1,0 +1,72 @@
+"""The report of `experiments/quantize.py`: bytes and error of each kernel, and loss and agreement before and after."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from gen.quantization.comparison import GreedyAgreement, PairedDifference
+from gen.quantization.model_quantization import KernelReport, QuantizedModel
+from gen.quantization.model_scheme import ModelScheme
+
+
+def scheme_words(scheme: ModelScheme) -> dict[str, Any]:
+  """Returns the scheme as plain values."""
+  return dataclasses.asdict(scheme)
+
+
+def build_report(
+  scheme: ModelScheme,
+  made: QuantizedModel,
+  compared: dict[str, PairedDifference] | None = None,
+  agreement: GreedyAgreement | None = None,
+) -> dict[str, Any]:
+  """Returns the report as plain values; quantities that were not measured are null."""
+  return {
+    "scheme": scheme_words(scheme),
+    "kernels": [found._asdict() for found in made.reports],
+    "bytes_before": made.bytes_before,
+    "bytes_after": made.bytes_after,
+    "bytes_ratio": made.bytes_after / made.bytes_before,
+    "loss": None if compared is None else compared["loss"]._asdict(),
+    "bits_per_byte": None if compared is None else compared["bits_per_byte"]._asdict(),
+    "greedy_agreement": None if agreement is None else agreement._asdict(),
+  }
+
+
+def kernel_line(found: KernelReport) -> str:
+  """Returns a line of the table of kernels."""
+  results = "" if found.output_error is None else f"{found.output_error:12.4f}"
+  return (
+    f"{found.name:48} {found.format:7} {found.weights:>12,} {found.bytes_before:>13,} {found.bytes_after:>12,}"
+    f" {found.error:8.4f}{results}"
+  )
+
+
+def print_kernels(say: Callable[[str], None]) -> Callable[[KernelReport], None]:
+  """Prints the head of the table of kernels; returns what prints a line of it."""
+  say(
+    f"{'parameter':48} {'format':7} {'weights':>12} {'bytes before':>13} {'after':>12} {'error':>8}  of results"
+  )
+  return lambda found: say(kernel_line(found))
+
+
+def summary_lines(report: dict[str, Any]) -> list[str]:
+  """Returns the lines below the table."""
+  lines = [
+    f"all parameters: {report['bytes_before']:,} bytes before, {report['bytes_after']:,} after"
+    f" ({report['bytes_ratio']:.3f})"
+  ]
+  for name, unit in (("loss", "nats per token"), ("bits_per_byte", "bits per byte")):
+    found = report[name]
+    if found:
+      lines.append(
+        f"{name.replace('_', ' ')}: {found['before']:.4f} before, {found['after']:.4f} after; difference"
+        f" {found['difference']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}] {unit}"
+      )
+  greedy = report["greedy_agreement"]
+  if greedy:
+    lines.append(
+      f"greedy agreement: {greedy['share']:.3f} [{greedy['low']:.3f}, {greedy['high']:.3f}] of"
+      f" {greedy['tokens']:,} {greedy['kind']} tokens"
+    )
+  return lines
