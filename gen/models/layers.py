@@ -16,7 +16,7 @@ B batch, T query, S key, N tokens, R distance, H heads, K head width, D width.
 import functools
 import math
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -72,9 +72,8 @@ def make_weight(
     shape: its shape.
     axes: a logical name or None for each axis; `gen.sharding` maps names to axes of the mesh.
   """
-  if module.has_variable("params", name) and isinstance(
-    stored := module.get_variable("params", name), StoredKernel
-  ):
+  stored: Any = module.get_variable("params", name) if module.has_variable("params", name) else None
+  if isinstance(stored, StoredKernel):
     return cast(Array, stored)  # with fewer bits; products recognize it
   boxed = nn.with_logical_partitioning(initializer, axes)
   value = cast(Array, module.param(name, boxed, shape, jnp.float32))

@@ -187,4 +187,9 @@ def _masked_agreement(pair: ModelPair, batch: Batch, row: int) -> tuple[int, int
 def _argmax_program(model_json: str) -> Callable[..., Any]:
   """Returns the compiled argmax of a model's logits, for its config as JSON."""
   module = language_model.build_model(from_dict(Model, json.loads(model_json)))
-  return jax.jit(lambda params, arguments: jnp.argmax(module.apply({"params": params}, **arguments), axis=-1))
+
+  def predict(params: Any, arguments: dict[str, Any]) -> Any:
+    logits_btv: Any = module.apply({"params": params}, **arguments)
+    return jnp.argmax(logits_btv, axis=-1)
+
+  return jax.jit(predict)

@@ -69,7 +69,9 @@ def test_a_kernel_of_many_blocks_with_a_part_left_over_gives_the_same(monkeypatc
   array, weights_oi = stored(SCHEMES["channel"])
   monkeypatch.setattr(quantized, "BLOCK_ELEMENTS", 3 * INPUTS)
   x_ni = activations_of(2)
-  np.testing.assert_allclose(quantized.multiply_stored(jnp.asarray(x_ni), array), x_ni @ weights_oi.T, atol=1e-5)
+  np.testing.assert_allclose(
+    quantized.multiply_stored(jnp.asarray(x_ni), array), x_ni @ weights_oi.T, atol=1e-5
+  )
 
 
 def test_one_row_is_multiplied_as_two_so_that_no_weight_is_widened():
