@@ -98,6 +98,7 @@ WRITTEN = {
   ("data", "cache"),
   ("data", "max_bytes"),
   ("model", "attention"),
+  ("model", "cache_format"),
 }
 
 
