@@ -88,7 +88,8 @@ def main() -> int:
       report = fit_summary.summarize_fit(APPROACH.value, fitted, points)
     report |= {"convention": CONVENTION.value, "columns": notes}
     if HTML.value:
-      report["audit"] = audited_page.audit_table(points, BOOTSTRAPS.value, SEED.value, progress)
+      interval = audited_page.exponent_interval(APPROACH.value, options, report)
+      report["audit"] = audited_page.audit_table(points, BOOTSTRAPS.value, SEED.value, progress, interval)
       results = audited_page.fit_page(
         points, curves, RUNS.value, BOOTSTRAPS.value, SEED.value, report["audit"]
       )

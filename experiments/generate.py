@@ -8,7 +8,7 @@ goes to standard output. An encoder fills the blanks (___) of its prompt; an enc
 
 from absl import flags
 
-from gen.cli import launch, shared_flags, terminal, text_input
+from gen.cli import compile_clock, launch, shared_flags, terminal, text_input
 from gen.errors import UserError
 from gen.generation import decoding_flags
 from gen.io import outputs, quantities
@@ -56,15 +56,16 @@ def main() -> int:
   prints = target != json_report.STANDARD_OUTPUT
   streams = SAMPLES.value == 1 and prints
   if beam_search := decoding_flags.beam_search_from_flags(SAMPLES.value):
-    answers = prompt_answers.search_answers(restored, prompt, limits, *beam_search, BLANK.value)[
-      : SAMPLES.value
-    ]
+    with compile_clock.compile_notice(terminal.print_progress):
+      found = prompt_answers.search_answers(restored, prompt, limits, *beam_search, BLANK.value)
+    answers = found[: SAMPLES.value]
     if streams:
       print(answers[0].text)
   else:
-    answers = prompt_answers.sample_answers(
-      restored, prompt, sampler, limits, SAMPLES.value, SEED.value, BLANK.value, streams
-    )
+    with compile_clock.compile_notice(terminal.print_progress):
+      answers = prompt_answers.sample_answers(
+        restored, prompt, sampler, limits, SAMPLES.value, SEED.value, BLANK.value, streams
+      )
   if len(answers) > 1 and prints:
     prompt_answers.report_answers(answers)
   rows = [answer._asdict() | {"tokens": answer.tokens.tolist()} for answer in answers]

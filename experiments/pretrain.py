@@ -56,7 +56,7 @@ def _train(run: Run) -> int:
   from gen.data import cache, dataset
   from gen.io import json_report
   from gen.io.locks import FolderLock
-  from gen.training import compute_dtype, folder_claim, loop, run_length, start_source, trunks
+  from gen.training import compute_dtype, folder_claim, loop, run_folder, run_length, start_source, trunks
   from gen.training.run_console import RunConsole, print_once
 
   def check_folder(workdir: Path) -> None:  # Before the corpus is built: nobody else's, and writable.
@@ -71,8 +71,10 @@ def _train(run: Run) -> int:
   environment.compilation_cache(cache.cache_folder(run.data) / "compiled")
   console = RunConsole()
   data = dataset.load_dataset(run.data, print_once)
-  print_once(run_length.epochs_line(loop.complete_run(run, data), data))
-  print_once("compiling; the first lines of training come after that")
+  complete = loop.complete_run(run, data)
+  print_once(run_length.epochs_line(complete, data))
+  if not run_folder.has_result(workdir, complete):
+    print_once("compiling; the first lines of training come after that")
   try:
     result = trunks.train_branch(run, workdir, data, console)
   except loop.RunStopped as stopped:

@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike
 from gen import counts
 from gen.config import Model, Run
 from gen.errors import UserError
+from gen.io.argument_words import name_arguments, names_arguments
 from gen.scaling.planning.plan_records import Plan
 from gen.scaling.runs.runs_table import RunsTable
 
@@ -62,6 +63,7 @@ class ModelCounts:
   flops_6n: float
 
 
+@names_arguments
 def read_runs(runs: Runs, columns: Mapping[str, str] | None = None) -> RunsTable:
   """Returns a table of runs.
 
@@ -116,6 +118,7 @@ def fit(
 ) -> "EnvelopeFit": ...
 
 
+@names_arguments
 def fit(
   runs: Runs,
   approach: Literal["parametric", "isoflop", "envelope"] = "parametric",
@@ -158,6 +161,7 @@ def fit(
   return laws.fit_approach(table, approach, curves=curves, **options)
 
 
+@names_arguments
 def plan(
   law: "str | Path | ParametricLaw | PowerLawFit" = "besiroglu2024",
   *,
@@ -169,6 +173,8 @@ def plan(
   inference_tokens: float | None = None,
   unique_tokens: float | None = None,
   overtrain: Sequence[float] = (),
+  params_unit: float | None = None,
+  tokens_unit: float | None = None,
 ) -> Plan:
   """Plans a model: how many parameters on how many tokens.
 
@@ -182,6 +188,8 @@ def plan(
     inference_tokens: tokens that the model will process in its life.
     unique_tokens: tokens that there are, if they must be repeated.
     overtrain: factors by which smaller models are priced.
+    params_unit: of N in the law's file of runs, such as 1e6 for millions.
+    tokens_unit: of D in it, such as 1e9 for billions.
 
   Raises:
     UserError: for values that make no plan, and for a law that does not answer the question.
@@ -193,12 +201,20 @@ def plan(
   from gen.scaling.planning import budgets, law_source
   from gen.scaling.planning import plan as plans
 
-  known = law_source.open_law(law) if isinstance(law, (str, Path)) else law
+  units = {"params_unit": params_unit, "tokens_unit": tokens_unit}
+  if isinstance(law, (str, Path)):
+    known: Any = law_source.open_law(law, **units)
+  elif any(unit is not None for unit in units.values()):
+    raise UserError(
+      "params_unit and tokens_unit are of a law's file; scale the columns before the fit instead"
+    )
+  else:
+    known = law
   if budget is not None:
     if flops is not None:
       raise UserError("flops and budget are both given; leave one out")
     flops = budgets.parse_budget(budget)
-  return plans.make_plan(
+  answer = plans.make_plan(
     known,
     flops,
     params=params,
@@ -208,8 +224,10 @@ def plan(
     unique_tokens=unique_tokens,
     overtrain=overtrain,
   )
+  return dataclasses.replace(answer, warnings=tuple(map(name_arguments, answer.warnings)))
 
 
+@names_arguments
 def audit(
   runs: Runs, *, columns: Mapping[str, str] | None = None, bootstraps: int = 300, seed: int = 0
 ) -> "AuditReport":
@@ -229,6 +247,7 @@ def audit(
   return audits.audit_runs(read_runs(runs, columns), bootstraps=bootstraps, seed=seed)
 
 
+@names_arguments
 def count(model: Model | str, length: int = 0, source_length: int = 0) -> ModelCounts:
   """Counts a model's parameters and FLOPs from its shape alone.
 
@@ -261,6 +280,7 @@ def count(model: Model | str, length: int = 0, source_length: int = 0) -> ModelC
   )
 
 
+@names_arguments
 def train(
   run: Run,
   workdir: str | Path,
@@ -286,6 +306,7 @@ def train(
   return trunks.train_branch(run, workdir, dataset.load_dataset(run.data, report), hooks)
 
 
+@names_arguments
 def load(folder: str | Path, step: int | None = None) -> "LoadedModel":
   """Loads a trained model with its tokenizer.
 
@@ -301,6 +322,7 @@ def load(folder: str | Path, step: int | None = None) -> "LoadedModel":
   return loaded_model.load_model(folder, step)
 
 
+@names_arguments
 def generate(
   model: "LoadedModel",
   prompts: Prompts,

@@ -6,7 +6,7 @@
     scripts/checkpoints.py diff FOLDER STEP STEP         also: diff FOLDER [STEP] FOLDER [STEP]
     scripts/checkpoints.py diff --values FOLDER 100 200  compares the numbers too
 
-FOLDER holds the steps, or is a run's folder with `checkpoints` inside.
+FOLDER holds the steps, or is a run's folder with `checkpoints` inside. `verify` also takes the folder of a sweep.
 """
 
 import argparse
@@ -55,9 +55,13 @@ def ls(flags: argparse.Namespace) -> int:
 
 
 def verify(flags: argparse.Namespace) -> int:
-  """Compares every byte with the manifests and opens every array."""
-  worst = 0
-  for folder, step in _targets(flags.targets, all_steps=True):
+  """Compares every byte with the manifests and opens every array; of every run, in the folder of a sweep."""
+  worst, shown = 0, None
+  words = [part for word in flags.targets for part in _runs_of(word)]
+  for folder, step in _targets(words, all_steps=True):
+    if words != flags.targets and folder != shown:
+      shown = folder
+      print(f"{_shown(folder)}:")
     damages, strays = (
       checkpoint_folder.find_damages(folder, step),
       checkpoint_folder.find_strays(folder, step),
@@ -117,6 +121,17 @@ def _folder(word: str) -> Path:
   return inside if not checkpoint_folder.complete_steps(folder) and inside.is_dir() else folder
 
 
+def _runs_of(word: str) -> list[str]:
+  """Returns the folders of checkpoints below the folder of a sweep; any other word alone."""
+  folder = Path(word)
+  if not folder.is_dir() or checkpoint_folder.complete_steps(_folder(word)):
+    return [word]
+  found = [
+    path for depth in ("*", "*/*") for path in sorted(folder.glob(f"{depth}/checkpoints")) if path.is_dir()
+  ]
+  return [str(path) for path in found if checkpoint_folder.complete_steps(path)] or [word]
+
+
 def _targets(words: list[str], all_steps: bool = False) -> list[Target]:
   """Returns (folder, step) for each step named; a folder without one stands for its latest, or all."""
   targets: list[Target] = []
@@ -129,11 +144,18 @@ def _targets(words: list[str], all_steps: bool = False) -> list[Target]:
     if folder is not None and not named:
       steps = checkpoint_folder.complete_steps(folder)
       if not steps:
-        raise UserError(f"{folder} has no complete checkpoint")
+        raise UserError(f"{folder} has no complete checkpoint{_below(folder)}")
       targets += [(folder, step) for step in (steps if all_steps else steps[-1:])]
     if word:
       folder, named = _step_or_folder(word, targets)
   return targets
+
+
+def _below(folder: Path) -> str:
+  """Names the runs below a folder, which may be a sweep's."""
+  names = [path.parent.name for path in sorted(folder.glob("*/checkpoints"))]
+  more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+  return f"; it is the folder of several runs: {', '.join(names[:3])}{more}" if names else ""
 
 
 def _step_or_folder(word: str, targets: list[Target]) -> tuple[Path, bool]:

@@ -103,6 +103,12 @@ def saved_run(folder: Path, step: int | None = None) -> Run:
   return run
 
 
+def has_result(workdir: Path, run: Run) -> bool:
+  """Returns whether the journal has a result of a completed run, whose claim on the folder is not checked."""
+  rows = journal.read_journal(workdir / JOURNAL)
+  return any(row.get("kind") == "result" and row.get("run") == config_hash(run) for row in rows)
+
+
 def stored_result(workdir: Path, run: Run, corpus_sha256: str) -> dict[str, Any] | None:
   """Returns the result of a run if its journal has one, after checking that the journal is complete and the run's.
 

@@ -141,3 +141,11 @@ def test_a_stray_file_is_named_and_is_no_damage(saved, run_script):
     0,
     ("step 20: ok; not part of it, and ignored: state/.DS_Store\n", ""),
   )
+
+
+def test_verify_takes_the_folder_of_a_sweep(saved, run_script):
+  sweep = saved.parent
+  code, output = run_script("verify", sweep)
+  assert code == 0 and output.out.splitlines() == [f"{saved / 'checkpoints'}:", "step 10: ok", "step 20: ok"]
+  code, output = run_script("show", sweep)
+  assert code == 2 and output.err.strip().endswith("it is the folder of several runs: run")

@@ -29,7 +29,7 @@ OTHER_PARAMS = ("params_total", "params_no_embed", "params_no_embedding", "param
 GRADES = ((0, "A"), (1, "B"), (3, "C"))  # most alarms of each grade; more are a D
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class AuditReport:
   """The result of an audit.
 
@@ -52,6 +52,15 @@ class AuditReport:
     """Findings that speak against the study."""
     return [finding for finding in self.findings if finding.status == ALARM]
 
+  def __repr__(self) -> str:
+    """Returns one line: the grade and the alarms."""
+    names = ", ".join(finding.name for finding in self.alarms) or "none"
+    return f"<AuditReport grade {self.grade} of {self.runs} runs, alarms: {names}>"
+
+  def __str__(self) -> str:
+    """Returns the grade and every check, one a line."""
+    return "\n".join(audit_lines(self))
+
   def as_dict(self) -> dict[str, Any]:
     """Returns the report as plain values for JSON."""
     return {
@@ -71,6 +80,7 @@ def audit_runs(
   bootstraps: int = 300,
   seed: int = 0,
   delta: float = parametric.DELTA,
+  interval: list[float] | None = None,
 ) -> AuditReport:
   """Grades a study.
 
@@ -80,6 +90,8 @@ def audit_runs(
     bootstraps: resamples from which standard errors are estimated.
     seed: seed of the resampling.
     delta: delta of the Huber loss in the parametric fit.
+    interval: 95 % percentile interval of the exponent a from a fit of the same runs with the same delta, so that a
+      caller reports one interval; None resamples.
 
   Raises:
     UserError: for runs that cannot identify a law, with the reason.
@@ -94,7 +106,7 @@ def audit_runs(
     raise UserError(_refusal(str(error), units)) from None
   made_so = valley_checks.is_isoflop_design(points)
   valleys = _valleys(points, bootstraps, seed) if made_so else None
-  facts = StudyFacts(points, law, made_so, valleys, _others(runs, points, other_params))
+  facts = StudyFacts(points, law, made_so, valleys, _others(runs, points, other_params), interval)
   findings = [*units, *(finding for check in fit_checks.CHECKS for finding in check(facts))]
   findings += unit_checks.check_after_fit(points, law)
   count = sum(finding.status == ALARM for finding in findings)

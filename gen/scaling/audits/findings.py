@@ -41,6 +41,7 @@ class StudyFacts:
     designed: whether the runs are grouped in budgets, so that valleys are meaningful.
     valleys: the IsoFLOP fit; None if there is none.
     other_params: N in other conventions.
+    interval: of the exponent a, from a fit of these runs that the caller reports; None for the audit's own resamples.
   """
 
   points: RunsTable
@@ -48,6 +49,7 @@ class StudyFacts:
   designed: bool
   valleys: IsoflopFit | None
   other_params: dict[str, np.ndarray]
+  interval: list[float] | None = None
 
 
 def make_finding(name: str, bad: bool, value: Any, limit: Any, sentence: str) -> Finding:

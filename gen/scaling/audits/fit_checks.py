@@ -66,14 +66,16 @@ def check_identifiability(facts: StudyFacts) -> Iterator[Finding]:
   elif count < 10:
     sentence += ": almost none are left to check a law of five constants"
   yield make_finding("identifiability", bad, correlation, [-0.995, 0.98], sentence)
-  low, high = bootstrap.draw_interval(facts.law.exponents(facts.law.draws_sp), facts.law.a, facts.law.level)
+  draws = facts.law.exponents(facts.law.draws_sp)
+  low, high = facts.interval or bootstrap.draw_interval(draws, facts.law.a, facts.law.level)
+  source = "" if facts.interval else f" from the audit's {len(draws):,} resamples"
   width = high - low
   yield make_finding(
     "precision",
     not width < _WIDEST,
     width,
     _WIDEST,
-    f"the {100 * facts.law.level:g} % percentile interval of a is [{low:.3f}, {high:.3f}], {width:.3f} wide",
+    f"the {100 * facts.law.level:g} % percentile interval of a is [{low:.3f}, {high:.3f}], {width:.3f} wide{source}",
   )
   rows = np.stack([facts.points.params, facts.points.tokens, facts.points.loss], 1)
   twice = count - len(np.unique(rows, axis=0))

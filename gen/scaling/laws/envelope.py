@@ -40,7 +40,7 @@ class FrontierPoint:
   loss: float
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class EnvelopeFit(FrontierFit):
   """Power laws through the envelope.
 

@@ -65,7 +65,7 @@ class IsoflopValley:
     return self.sizes[-1] / self.sizes[0]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class IsoflopFit(FrontierFit):
   """Power laws through the valleys.
 

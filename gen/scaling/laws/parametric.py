@@ -25,7 +25,7 @@ _MAX_BUDGETS = 50
 CONSTANTS = ("E", "A", "B", "alpha", "beta", "a", "b")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class ParametricFit(PowerLawFit):
   """The fitted law, diagnostics of the fit, and intervals; power laws over the budgets, with the k of each size.
 
@@ -56,6 +56,9 @@ class ParametricFit(PowerLawFit):
   def exponents(self, theta_sp: np.ndarray) -> np.ndarray:
     """Returns the exponent a of other constants, over the same budgets with the same k(N)."""
     return optimum.optimum_lines(theta_sp, self.budgets, self.cost)[:, 1]
+
+  def _constants(self) -> dict[str, float]:
+    return {name: getattr(self.law, name) for name in ("E", "A", "B", "alpha", "beta")}
 
   def _estimate(self, flops: float) -> dict[str, float]:
     return dict(zip(("N", "D", "loss"), map(float, self.law.optimum(flops)), strict=True))

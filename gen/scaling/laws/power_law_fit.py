@@ -33,7 +33,7 @@ class PredictedOptimum:
   intervals: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class PowerLawFit:
   """Power laws N* = k_N C^a and D* = k_D C^b.
 
@@ -65,6 +65,28 @@ class PowerLawFit:
     """Exponent of D* over C."""
     return self.d_law.exponent
 
+  def __repr__(self) -> str:
+    """Returns one line; the fields hold arrays of thousands of resamples."""
+    n_law = f"N* = {self.n_law.coefficient:.4g} C^{self.a:.4f}"
+    return f"<{type(self).__name__} {n_law}, D* = {self.d_law.coefficient:.4g} C^{self.b:.4f}>"
+
+  def __str__(self) -> str:
+    """Returns the constants with their intervals, and the warnings, one a line."""
+    values = {
+      "a": self.a, "b": self.b, "N_coefficient": self.n_law.coefficient, "D_coefficient": self.d_law.coefficient
+    }  # fmt: skip
+    values |= self._constants()
+    head = f"N* = N_coefficient C^a and D* = D_coefficient C^b ({type(self).__name__})"
+    lines = [head + (f", with {100 * self.level:.6g} % intervals" if self.intervals else "")]
+    for name, value in values.items():
+      pair = self.intervals.get(name)
+      lines.append(f"  {name:14} {value:>10.4g}" + (f"  [{pair[0]:.4g}, {pair[1]:.4g}]" if pair else ""))
+    return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
+
+  def _constants(self) -> dict[str, float]:
+    """Returns the constants of the law by name, beside those of N* and D*."""
+    return {}
+
   def predict(self, flops: float) -> PredictedOptimum:
     """Returns the optimum at a budget in FLOPs, with intervals."""
     values, draws, left_out = self._estimate(flops), self._draws(flops), self._left_out(flops)
@@ -88,7 +110,7 @@ class PowerLawFit:
     raise NotImplementedError
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class FrontierFit(PowerLawFit):
   """Power laws through measured optima: approaches 1 and 2.
 

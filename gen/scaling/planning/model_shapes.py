@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from gen import counts, presets
 from gen.config import Model
 from gen.errors import UserError
+from gen.scaling.planning import published_models
 from gen.scaling.planning.plan_records import ProposedShape
 from gen.scaling.runs import conventions
 
 _MIN_WIDTH, _MIN_DEPTH = 24, 2  # of a model that is worth training
 _MAX_HEAD = 0.5  # share of N that the output head may have
-_NEAR = 4.0  # factor in N within which a named model is near
+_NEAR = 1.5  # factor in N within which a named model is near
 _SLENDER = 0.15  # what a factor e in width over depth away from the template's counts, against one in N
 
 
@@ -31,6 +32,7 @@ class NamedShape:
     params: its N.
     counting: convention of both N.
     of: what names the models: presets, or the study.
+    named: the model nearest to N in ln N, its N, and what names it: published models, presets, or the study.
   """
 
   preset: str
@@ -39,6 +41,7 @@ class NamedShape:
   params: int
   counting: str
   of: str = "presets"
+  named: tuple[str, float, str] = ("", 0.0, "")
 
   @property
   def head_share(self) -> float:
@@ -65,7 +68,10 @@ class NamedShape:
       preset=self.preset,
       preset_params=self.preset_params,
       of=self.of,
-      near=1 / _NEAR < self.preset_params / self.params < _NEAR,
+      named=self.named[0],
+      named_params=self.named[1],
+      named_in=self.named[2],
+      near=1 / _NEAR <= self.named[1] / self.params <= _NEAR,
       fault=self.fault,
       counting=self.counting,
       params=self.params,
@@ -134,7 +140,23 @@ def nearest_shape(
     conventions.count_parameters(model, counting),
     counting,
     "the study" if study else "presets",
+    (best, float(sizes[best]), "the study") if study else _nearest_model(params, counting),
   )
+
+
+def _nearest_model(params: float, counting: str) -> tuple[str, float, str]:
+  """Returns the published model or preset nearest to N in ln N, its N, and which of them it is.
+
+  Presets are counted in the convention. What a paper gives counts all parameters, which is close enough to compare.
+  """
+  models = [
+    (name, float(conventions.count_parameters(presets.get_model(name), counting)), "presets")
+    for name in presets.preset_names()
+  ]
+  models += [
+    (model.name, float(model.params), "published models") for model in published_models.MODELS.values()
+  ]
+  return min(models, key=lambda model: abs(math.log(model[1] / params)))
 
 
 def _family(name: str) -> str:

@@ -27,17 +27,16 @@ from gen.scaling.laws.law import ParametricLaw
 from gen.scaling.laws.power_law_fit import PowerLawFit
 from gen.scaling.planning import budgets, model_shapes, next_runs, plan_warnings, questions
 from gen.scaling.planning.law_source import BudgetOptimum, LawSource, MeasuredValues, make_source
+from gen.scaling.planning.plan_question import LawDescription, PlanQuestion
 from gen.scaling.planning.plan_records import (
   BudgetRow,
   InferencePlan,
   Intervals,
   LawAnswer,
-  LawDescription,
   NextRuns,
   OptimumDistance,
   OvertrainedPlan,
   Plan,
-  PlanQuestion,
   ProposedShape,
   RepetitionPlan,
   RuleOfThumb,
@@ -245,6 +244,7 @@ class _Price:
   count: float
   utilization: float
   per_hour: float | None
+  timed: bool  # whether the user named devices
 
   def hours(self, flops: float) -> float:
     """Returns the wall time on all devices."""
@@ -259,7 +259,7 @@ class _Price:
     interval = dict(optimum.interval)
     if "ratio" in interval:
       interval["tokens_per_parameter"] = interval.pop("ratio")
-    if interval:
+    if interval and self.timed:  # times of a device that nobody chose say nothing
       ends = interval.get("flops", [flops, flops])
       interval["hours"] = [self.hours(c) for c in ends]
       costs = [cost for c in ends if (cost := self.cost(c)) is not None]
@@ -291,7 +291,7 @@ def _price(chosen: PlanOptions) -> _Price:
   utilization = budgets.UTILIZATION if chosen.utilization is None else chosen.utilization
   budgets.device_rate(gpu, utilization)
   budgets.check_price(chosen.price_per_hour)
-  return _Price(gpu, count, utilization, chosen.price_per_hour)
+  return _Price(gpu, count, utilization, chosen.price_per_hour, chosen.device_given)
 
 
 def _inference(known: LawSource, flops: float, tokens: float, price: _Price) -> InferencePlan:

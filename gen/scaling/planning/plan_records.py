@@ -7,65 +7,11 @@ a record's own fields, by their names, and lacks the fields without one.
 import dataclasses
 
 from gen.scaling.planning.budgets import BudgetInUnits
+from gen.scaling.planning.plan_question import LawDescription, PlanQuestion
+from gen.scaling.runs.quantity_text import format_count
 
 Intervals = dict[str, list[float]]
 """[low, high] by the name of the quantity."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class LawDescription:
-  """The law behind a plan.
-
-  Attributes:
-    name: of the law.
-    source: paper, or the runs that it was fitted to.
-    columns: what was taken for what in the runs' file, in sentences.
-    counting: convention of N.
-    k: training FLOPs per parameter and token.
-    intervals: method of the intervals, or the reason why there are none.
-    level: coverage of the intervals; None without intervals.
-  """
-
-  name: str
-  source: str
-  columns: tuple[str, ...]
-  counting: str
-  k: float
-  intervals: str
-  level: float | None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class NamedModel:
-  """A published model or a preset.
-
-  Attributes:
-    name: its usual name.
-    params: N.
-    tokens: D that it was trained on; None if unknown.
-    source: paper, model card, or preset.
-    unconfirmed: the value that no source confirms, or "".
-    counting: convention of `params`.
-    family: encoder, decoder, ...
-  """
-
-  name: str
-  params: float
-  tokens: float | None
-  source: str
-  unconfirmed: str
-  counting: str
-  family: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class PlanQuestion:
-  """The question to a plan: C, N and D (None if not given), and the model that a name stands for."""
-
-  flops: float | None
-  params: float | None
-  tokens: float | None
-  model: NamedModel | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -99,10 +45,13 @@ class ProposedShape:
   """A model shape for a plan, and the nearest named model.
 
   Attributes:
-    preset: the named model nearest to N.
+    preset: the model that the shape is scaled from: a preset of the family, or a model of the study.
     preset_params: its N.
-    of: what names the models: presets, or the study.
-    near: whether it is near enough to be shown.
+    of: what names it: presets, or the study.
+    named: the published model, preset or model of the study nearest to N.
+    named_params: its N.
+    named_in: what names it: published models, presets, or the study.
+    near: whether its N is within a factor of 1.5.
     fault: reason against training this shape, or "".
     counting: convention of N.
     params: N of the shape.
@@ -119,6 +68,9 @@ class ProposedShape:
   preset: str
   preset_params: int
   of: str
+  named: str
+  named_params: float
+  named_in: str
   near: bool
   fault: str
   counting: str
@@ -323,7 +275,7 @@ class NextRuns:
   share_of_grid: float
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
 class Plan:
   """What a law says of a budget, a size, a number of tokens, or a model.
 
@@ -376,6 +328,26 @@ class Plan:
   repetition: RepetitionPlan | None = dataclasses.field(default=None, repr=False)
   overtrain: tuple[OvertrainedPlan, ...] | None = dataclasses.field(default=None, repr=False)
   next: NextRuns | None = dataclasses.field(default=None, repr=False)
+
+  def __repr__(self) -> str:
+    """Returns one line: N, D, C and the loss."""
+    loss = "" if self.loss is None else f", loss {self.loss:.4f}"
+    return f"<Plan of {self.law.name}: N {self.N:.4g}, D {self.D:.4g}, C {self.flops:.4g}{loss}>"
+
+  def __str__(self) -> str:
+    """Returns the answer with its intervals, and the warnings, one a line."""
+    rows = [
+      ("parameters", "N", format_count(self.N)),
+      ("tokens", "D", format_count(self.D)),
+      ("tokens a parameter", "tokens_per_parameter", f"{self.tokens_per_parameter:.3g}"),
+      ("FLOPs", "flops", f"{self.flops:.4g}"),
+      ("loss, nats a token", "loss", "unknown" if self.loss is None else f"{self.loss:.4f}"),
+    ]
+    lines = [f"by the law {self.law.name}"]
+    for title, name, text in rows:
+      pair = self.interval.get(name)
+      lines.append(f"  {title:20} {text:>10}" + (f"  [{pair[0]:.4g}, {pair[1]:.4g}]" if pair else ""))
+    return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
 
   @property
   def params(self) -> float:

@@ -85,7 +85,7 @@ def _shape(report: Plan) -> list[str]:
     return []
   text = []
   if shape.near:
-    text.append(f"{shape.preset} is nearest among {shape.of}, N {format_count(shape.preset_params)}")
+    text.append(f"{shape.named} is nearest among {shape.named_in}, N {format_count(shape.named_params)}")
   text.append(
     f"scaled to N: width {shape.width}, depth {shape.depth}, {shape.heads} heads of "
     f"{shape.head_width}, feed-forward {shape.feed_forward_width}, vocabulary {shape.vocab:,}: "

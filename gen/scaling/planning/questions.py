@@ -21,7 +21,8 @@ from gen.errors import UserError
 from gen.scaling.laws import law_batch
 from gen.scaling.planning import budgets, law_source, published, published_models
 from gen.scaling.planning.law_source import BudgetOptimum, LawSource
-from gen.scaling.planning.plan_records import Intervals, NamedModel, OptimumDistance, PlanQuestion
+from gen.scaling.planning.plan_question import NamedModel, PlanQuestion
+from gen.scaling.planning.plan_records import Intervals, OptimumDistance
 from gen.scaling.runs import conventions
 
 _SIZES = (1.0, 1e30)  # N and D that float64 and the shapes of models can hold
@@ -84,7 +85,7 @@ def read_question(
     )
   if all(value is None for value in amounts.values()):
     raise UserError(
-      "a plan needs a budget, parameters, tokens or a model: --budget, --params, --tokens or --model"
+      "a plan needs a budget, a size, data or a model: give one of --flops, --budget, --params, --tokens and --model"
     )
   if all(value is not None for value in amounts.values()):
     raise UserError("a budget, parameters and tokens are given; two of them fix the third: leave one out")

@@ -9,6 +9,8 @@ from gen.scaling.laws.approaches import TITLES
 from gen.scaling.report import tables
 from gen.scaling.report.view import ResultsView, finite_number, read_list, read_section
 
+_REFUSED = "not credible"
+
 
 def answering_approach(study: ResultsView) -> str | None:
   """Returns the approach that answers: the parametric law, or the best that there is."""
@@ -18,7 +20,7 @@ def answering_approach(study: ResultsView) -> str | None:
 
 
 def answer_sentence(study: ResultsView) -> str:
-  """Returns the answer; where there is none, why."""
+  """Returns the answer; where there is none, why. The verdict comes first where it is against the answer."""
   name = answering_approach(study)
   if name is None or not study.target:
     why = next(iter(study.absent.values()), "no run has finished")
@@ -31,10 +33,12 @@ def answer_sentence(study: ResultsView) -> str:
   )
   beyond = ", beyond the sizes trained" if _beyond(study, params) else ""
   model = f"{tables.format_count(params)} parameters{_shape(study, params)}"
-  return (
-    f"For {tables.format_flops(study.target)} FLOPs, train a model of {model} "
-    f"on {tables.format_count(tokens)} {study.unit} (approach {TITLES[name]}{spread}{beyond}): {_belief(study)}."
-  )
+  belief = _belief(study)
+  fitted = f"on {tables.format_count(tokens)} {study.unit} (approach {TITLES[name]}{spread}{beyond})"
+  if belief.startswith(_REFUSED):
+    budget = tables.format_flops(study.target)
+    return f"N{belief[1:]}: the curve would have a model of {model} {fitted} for {budget} FLOPs."
+  return f"For {tables.format_flops(study.target)} FLOPs, train a model of {model} {fitted}: {belief}."
 
 
 def _belief(study: ResultsView) -> str:

@@ -42,7 +42,29 @@ def expected_descents(runs: int, approach: str, options: Mapping[str, Any], page
   return count
 
 
-def audit_table(points: RunsTable, bootstraps: int, seed: int, progress: FitProgress) -> dict[str, Any]:
+def exponent_interval(
+  approach: str, options: Mapping[str, Any], report: Mapping[str, Any]
+) -> list[float] | None:
+  """Returns the interval of a that a fit reports, if the audit would resample the same fit; else None.
+
+  Args:
+    approach: the one that was fitted, or "all".
+    options: fields of `fit.FitOptions`.
+    report: as of `fit_summary.summarize_fit`.
+  """
+  usual = {"tied": False, "delta": FitOptions.delta, "level": FitOptions.level, "cluster": "run"}
+  same = approach in ("parametric", "all") and all(options[name] == value for name, value in usual.items())
+  pair = report.get("ci95", {}).get("a") if same and options["interval"] != "bca" else None
+  return None if pair is None else list(pair)
+
+
+def audit_table(
+  points: RunsTable,
+  bootstraps: int,
+  seed: int,
+  progress: FitProgress,
+  interval: list[float] | None = None,
+) -> dict[str, Any]:
   """Returns the audit as plain values, or {"error": sentence} where it refuses the runs.
 
   Args:
@@ -50,10 +72,11 @@ def audit_table(points: RunsTable, bootstraps: int, seed: int, progress: FitProg
     bootstraps: of the fit.
     seed: of the resampling.
     progress: where the audit's lines go.
+    interval: of the exponent a, which the caller reports; None resamples.
   """
   progress.say("auditing the runs ...")
   try:
-    report = audit.audit_runs(points, bootstraps=page_bootstraps(bootstraps), seed=seed)
+    report = audit.audit_runs(points, bootstraps=page_bootstraps(bootstraps), seed=seed, interval=interval)
   except UserError as error:
     progress.say(f"warning: {error}")
     return {"error": str(error)}

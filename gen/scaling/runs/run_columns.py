@@ -95,6 +95,12 @@ def find_columns(
     if name in columns_of and name in _LETTERS and (header[columns_of[name]] != name or rest):
       notes.append(f"{header[columns_of[name]]!r} is taken for {_LETTERS[name]}{_instead(name, rest)}")
   missing = [name for name in NUMBERS if name not in columns_of]
+  if not columns_of and not columns and _is_prose(header, rows):
+    raise UserError(
+      f"{source} is text, not a table of runs: its first line begins with {header[0][:40]!r}, and hardly any line "
+      "below it holds numbers; give a table with columns such as params, tokens, loss, JSON lines, a journal.jsonl "
+      "or a results.json"
+    )
   if "loss" in missing or len(missing) > 1 or (missing and "flops" not in columns_of):
     raise UserError(f"{source} has no column {missing[0]!r}{describe_missing(missing[0], header, rows)}")
   if missing:
@@ -103,6 +109,16 @@ def find_columns(
   elif "flops" not in columns_of:
     notes.append("no column gives C: C = 6 N D")
   return columns_of, notes
+
+
+def _is_prose(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+  """Returns whether hardly any line below the first has the cells of the first and a number among them."""
+  full = [
+    row
+    for row in rows
+    if len(row) == len(header) and any(_any_number(cell) is not None for cell in row if cell)
+  ]
+  return len(full) < max(1, len(rows) // 4)
 
 
 def split_unit(kind: str, name: str) -> tuple[str, float]:

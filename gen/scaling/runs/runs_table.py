@@ -26,7 +26,7 @@ _NUMBERS = ("params", "tokens", "loss")
 _OPTIONAL = ("flops", "budget", "seed", "held_out", "steps")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class RunsTable:
   """The runs of a study; every array has one entry for each run.
 
@@ -54,6 +54,14 @@ class RunsTable:
 
   def __len__(self) -> int:
     return len(self.params)
+
+  def __repr__(self) -> str:
+    """Returns one line: the number of runs, and the ranges of N, D and the loss."""
+    if not len(self):
+      return "<RunsTable of 0 runs>"
+    named = (("N", self.params), ("D", self.tokens), ("loss", self.loss))
+    ranges = ", ".join(f"{name} {values.min():.4g} to {values.max():.4g}" for name, values in named)
+    return f"<RunsTable of {len(self):,} runs, {ranges}>"
 
   def select(self, which: ArrayLike) -> "RunsTable":
     """Returns the runs that a mask or indices choose."""

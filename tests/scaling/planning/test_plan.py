@@ -71,7 +71,7 @@ def test_a_fitted_law_has_intervals_that_hold_the_estimate_and_the_truth():
     unique_tokens=1e9,
     overtrain=[2.0],
   )
-  assert set(found.interval) == {"N", "D", "tokens_per_parameter", "loss", "hours"}
+  assert set(found.interval) == {"N", "D", "tokens_per_parameter", "loss"}
   for name, truth in zip(("N", "D", "loss"), LAW.optimum(1e18), strict=True):
     low, high = found.interval[name]
     assert low < getattr(found, name) < high and low < truth < high

@@ -10,7 +10,7 @@ def said(results, **changes):
 
 
 def test_the_answer_names_budget_model_data_approach_and_verdict(results):
-  text = said(results)
+  text = said(results, verdict={"credible": True, "reasons": []})
   guess = results["prediction"]["parametric"]
   assert text.count(".") >= 1 and text.endswith(".") and "\n" not in text
   for words in ("For 5e13 FLOPs, train a model of", "bytes (approach 3 parametric; 90 % interval of N ["):
@@ -22,9 +22,11 @@ def test_the_verdict_is_part_of_the_answer(results):
   reasons = [
     {"name": name, "passed": name == "valleys", "sentence": "x."} for name in ("valleys", "held_out_loss")
   ]
-  assert "not credible, 1 of 2 criteria not met (held out loss)" in said(
-    results, verdict={"credible": False, "reasons": reasons}
+  refused = said(results, verdict={"credible": False, "reasons": reasons})
+  assert refused.startswith(
+    "Not credible, 1 of 2 criteria not met (held out loss): the curve would have a model of"
   )
+  assert refused.endswith("for 5e13 FLOPs.")
   assert "credible, all 2 criteria are met" in said(results, verdict={"credible": True, "reasons": reasons})
   assert "no verdict was recorded" in said(results, verdict={})
 

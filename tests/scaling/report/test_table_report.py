@@ -54,7 +54,7 @@ def test_a_study_that_the_audit_refuses_says_so_on_its_page():
   found = table_report.fit_results(runs_of(), [], "mine.csv", 20, 0, {"error": "the study is refused: <b>"})
   text = study_page.render_page(found, [])
   assert "Refused by the audit" in text and "the study is refused: &lt;b&gt;" in text
-  assert "not credible, because the audit refuses the study" in text
+  assert "Not credible, because the audit refuses the study" in text
 
 
 def test_a_page_that_the_disk_refuses_is_one_sentence():
