@@ -201,10 +201,9 @@ def plan(
   from gen.scaling.planning import budgets, law_source
   from gen.scaling.planning import plan as plans
 
-  units = {"params_unit": params_unit, "tokens_unit": tokens_unit}
   if isinstance(law, (str, Path)):
-    known: Any = law_source.open_law(law, **units)
-  elif any(unit is not None for unit in units.values()):
+    known: Any = law_source.open_law(law, params_unit=params_unit, tokens_unit=tokens_unit)
+  elif params_unit is not None or tokens_unit is not None:
     raise UserError(
       "params_unit and tokens_unit are of a law's file; scale the columns before the fit instead"
     )

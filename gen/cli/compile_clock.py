@@ -25,9 +25,9 @@ class CompileClock:
     self.seconds = 0.0
     jax.monitoring.register_event_duration_secs_listener(self._add)
 
-  def _add(self, event: str, duration: float, **_: str | int) -> None:
+  def _add(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
     if event.endswith(_EVENTS):
-      self.seconds += duration
+      self.seconds += duration_secs
 
 
 @functools.cache
