@@ -97,7 +97,7 @@ def _curves(folder: Path, rows: list[dict[str, Any]]) -> RunCurves:
       evaluations.append(row)
     if row.get("kind") != "train" or not _is_measured(row):
       continue
-    rate = row.get("tokens_per_second") or 0.0
+    rate = row["tokens_per_second"] if _is_plain(row.get("tokens_per_second")) else 0.0
     # From the rate inside steps; differences of the rows' clocks would include evaluations and saves.
     seconds += (row["tokens"] - tokens) / rate if rate > 0 else 0.0
     tokens = row["tokens"]
@@ -121,7 +121,12 @@ def _curves(folder: Path, rows: list[dict[str, Any]]) -> RunCurves:
 
 def _is_measured(row: dict[str, Any]) -> bool:
   """Returns whether a row holds all numbers of a point; a loss that was not finite is null."""
-  return all(isinstance(row.get(name), (int, float)) for name in ("step", "tokens", "flops", "loss"))
+  return all(_is_plain(row.get(name)) for name in ("step", "tokens", "flops", "loss"))
+
+
+def _is_plain(value: Any) -> bool:
+  """Returns whether a value is a finite number that float64 holds; other programs' journals may hold anything."""
+  return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e308 < value < 1e308
 
 
 def _seconds_at(train: list[CurvePoint], step: int) -> float:

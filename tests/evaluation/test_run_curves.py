@@ -123,3 +123,22 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(folders, caps
   assert plot_runs.main([str(folders[0]), flag]) == 2
   captured = capsys.readouterr()
   assert captured.err.startswith("error: --") and not captured.out
+
+
+@pytest.mark.parametrize("field", ["step", "tokens", "flops", "loss", "tokens_per_second"])
+@pytest.mark.parametrize("value", [None, [], {}, "x", True, 10**400, float("nan"), float("inf")])
+def test_a_row_of_another_program_with_any_value_is_left_out_or_drawn(tmp_path, field, value):
+  row = {
+    "kind": "train",
+    "run": "a",
+    "step": 1,
+    "tokens": 10,
+    "flops": 1e3,
+    "loss": 3.0,
+    "tokens_per_second": 5.0,
+  }
+  rows = [row, row | {"step": 2, field: value}]
+  (tmp_path / "journal.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+  (run,) = run_curves.read_runs([tmp_path])
+  assert len(run.train) == (2 if field == "tokens_per_second" else 1)
+  assert run_curves.summary_lines([run]) and run_curves.run_report(run)
