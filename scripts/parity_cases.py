@@ -83,5 +83,7 @@ FIXTURES = (
   Case("gpt2-span", "GPT2ForQuestionAnswering", GPT2),
   Case("llama-classify", "LlamaForSequenceClassification", LLAMA | LABELS | dict(pad_token_id=5)),
   Case("qwen3-tag", "Qwen3ForTokenClassification", LLAMA | LABELS),
+  Case("bloom-classify", "BloomForSequenceClassification", BLOOM | LABELS | dict(pad_token_id=3)),
+  Case("gpt-neox-tag", "GPTNeoXForTokenClassification", NEOX | LABELS),
   Case("bart-classify", "BartForSequenceClassification", BART | LABELS),
 )  # fmt: skip

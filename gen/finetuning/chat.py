@@ -1,6 +1,6 @@
 """Chat templates: a conversation as the text that a model was, or will be, trained on.
 
-    template = read_template(folder)                     # of a checkpoint; None where it has none
+    template = find_template(folder)                     # of a model; None where it has none
     prompt = template.render(messages, add_generation_prompt=True).text
     chat = template.render(messages)
     chat.answers                                         # spans of the text that the assistant wrote
@@ -25,10 +25,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gen.data.tokenizers.tokenizer import PRETRAINED
 from gen.errors import UserError
 from gen.finetuning import chat_renderer
+from gen.interop.runs import KEPT
 from gen.interop.tokenizers import settings
 from gen.io import checksums, json_reading
+from gen.training.run_folder import TOKENIZER
 
 FILE, FOLDER = "chat_template.jinja", "additional_chat_templates"
 DEFAULT = "default"
@@ -301,6 +304,19 @@ def read_template(folder: str | Path, name: str = "") -> ChatTemplate | None:
   tokens = {f"{role}_token": token for role, token in roles.items()}
   template, where = found[chosen]
   return ChatTemplate(template, tokens, where, chosen)
+
+
+def find_template(folder: str | Path, name: str = "") -> ChatTemplate | None:
+  """Returns the chat template of a model's folder, of a run or of the Hugging Face format, or None.
+
+  A run has its own beside its config, or that of the checkpoint or the tokenizer that it came from.
+
+  Raises:
+    UserError: as `read_template`.
+  """
+  places = (Path(), Path(KEPT), Path(TOKENIZER) / PRETRAINED)
+  found = (read_template(Path(folder) / place, name) for place in places)
+  return next((template for template in found if template is not None), None)
 
 
 def _templates_of(folder: Path) -> dict[str, tuple[str, str]]:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from gen.config import Model
+from gen.interop import task_heads
 from gen.interop.architecture import (
   LAYERS,
   TOKENS,
@@ -96,6 +97,7 @@ BLOOM = Architecture(
   rows=lambda _: ROWS,
   head_names=("lm_head.",),
   classes={"BloomForCausalLM": True, "BloomModel": False},
+  tasks=task_heads.decoder_classes("Bloom", "classify tag span", "classifier"),
   output="lm_head.weight",
   plain_head=True,
   twins=(("word_embeddings.weight", "lm_head.weight"),),

@@ -6,6 +6,7 @@ Query, key and value are interleaved by head; a part of each head turns; attenti
 from typing import Any
 
 from gen.config import Model
+from gen.interop import task_heads
 from gen.interop.architecture import (
   ACTIVATION_NAMES,
   LAYERS,
@@ -112,6 +113,7 @@ GPT_NEOX = Architecture(
   rows=lambda _: ROWS,
   head_names=("embed_out.", "lm_head."),
   classes={"GPTNeoXForCausalLM": True, "GPTNeoXModel": False},
+  tasks=task_heads.decoder_classes("GPTNeoX", "classify tag span", "classifier"),
   output="embed_out.weight",
   plain_head=True,
   spellings={"lm_head.weight": "embed_out.weight"},

@@ -4,6 +4,7 @@ Only headers, small unused tensors, and duplicate tensors are read here.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,12 +74,12 @@ class Pretrained:
   generation: bytes | None = None
   task: HeadConfig | None = None
 
-  @property
+  @functools.cached_property
   def rows(self) -> TensorRows:
     """The tables of its tensors."""
     return self.table.rows(self.config) + self.table.task_rows(self.hf)
 
-  @property
+  @functools.cached_property
   def parameter_shapes(self) -> dict[str, Any]:
     """The shapes of its parameters by path, without memory of their size."""
     if self.task is None:

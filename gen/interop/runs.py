@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gen.config import Run, config_hash, to_dict
+from gen.config import Model, Run, config_hash, to_dict
+from gen.config.heads import NO_HEAD, HeadConfig
 from gen.data.tokenizers import tokenizer as own_tokenizers
 from gen.errors import UserError
 from gen.interop import (
@@ -30,8 +31,8 @@ from gen.interop import (
 )
 from gen.interop.tokenizers import written
 from gen.io import checksums
-from gen.models import language_model
-from gen.training import quantized_checkpoints, run_folder
+from gen.models import heads, language_model
+from gen.training import checkpoint_folder, headed_checkpoint, quantized_checkpoints, run_folder
 from gen.training.checkpoints import Checkpoints
 from gen.training.step import saved_state
 
@@ -95,20 +96,16 @@ def export_checkpoint(
   run = run_folder.saved_run(workdir)
   original = workdir / KEPT
   like = kept_config(original) if (original / pretrained.CONFIG).is_file() else None
-  model = description.describe_model(run.model, like=like)
+  head = _head_of(workdir, step)
+  model = description.describe_model(run.model, like=like, head=head)
   tokenizer = _own_tokenizer(workdir, run) if like is None else None
   model = model if tokenizer is None else _with_special_ids(model, tokenizer)
-  with Checkpoints(workdir / "checkpoints") as checkpoints:
-    if step is not None and step not in checkpoints.steps():
-      raise UserError(f"{workdir} has no checkpoint of step {step}; it has {checkpoints.steps() or 'none'}")
-    chosen = checkpoints.steps()[-1] if step is None and checkpoints.steps() else step
-    if chosen is not None:
-      quantized_checkpoints.refuse_quantized(
-        checkpoints.meta(chosen), "written in the Hugging Face format", str(workdir)
-      )
-    params = checkpoints.restore_parameters(language_model.parameter_shapes(run.model), step)
+  if model.task is not None and model.task.pooling == "last" and model.hf.get("pad_token_id") is None:
+    note = "config.json has no pad_token_id, without which transformers classifies one text at a time"
+    model = dataclasses.replace(model, notes=(*model.notes, note))
+  params, body = _read_parameters(workdir, run, head, step)
   flat = {path: np.asarray(leaf) for path, leaf in parameters.flatten_tree(params).items()}
-  flat = equivalents.convert_parameters(flat, run.model, model.config)
+  flat = equivalents.convert_parameters(flat, body, model.config)
   huggingface.save_checkpoint(output, model, parameters.unflatten_tree(flat))
   if tokenizer is not None:
     _write_own_tokenizer(workdir, output, run, tokenizer)
@@ -116,6 +113,28 @@ def export_checkpoint(
     if (original / name).is_file():
       shutil.copyfile(original / name, output / name)
   return model
+
+
+def _head_of(workdir: Path, step: int | None) -> HeadConfig:
+  """Returns the head of the checkpoint to export; of kind none where there is no such checkpoint."""
+  steps = checkpoint_folder.complete_steps(workdir / run_folder.CHECKPOINTS)
+  exists = bool(steps) if step is None else step in steps
+  return headed_checkpoint.read_head(workdir, step) if exists else NO_HEAD
+
+
+def _read_parameters(workdir: Path, run: Run, head: HeadConfig, step: int | None) -> tuple[Any, Model]:
+  """Returns the parameters of a checkpoint, and the config of the model without a head for a task."""
+  with Checkpoints(workdir / run_folder.CHECKPOINTS) as checkpoints:
+    if step is not None and step not in checkpoints.steps():
+      raise UserError(f"{workdir} has no checkpoint of step {step}; it has {checkpoints.steps() or 'none'}")
+    chosen = checkpoints.steps()[-1] if step is None and checkpoints.steps() else step
+    if chosen is not None:
+      quantized_checkpoints.refuse_quantized(
+        checkpoints.meta(chosen), "written in the Hugging Face format", str(workdir)
+      )
+    if head.kind == "none":
+      return checkpoints.restore_parameters(language_model.parameter_shapes(run.model), step), run.model
+  return headed_checkpoint.read_headed(workdir, step).params, heads.body_config(run.model, head)
 
 
 def _with_special_ids(

@@ -131,6 +131,13 @@ def test_templates_are_read_from_either_file_of_a_tokenizer(tmp_path):
   assert chat.read_template(tmp_path).template == chat.CHATML
 
 
+def test_a_run_has_the_template_of_what_it_came_from_or_its_own(tmp_path):
+  assert chat.find_template(tmp_path) is None
+  for place in ("tokenizer/pretrained", "huggingface", ""):
+    chat.save_template(tmp_path / place, ChatTemplate(f"from {place}"))
+    assert chat.find_template(tmp_path).template == f"from {place}"
+
+
 @pytest.mark.parametrize(
   ("config", "sentence"),
   [
