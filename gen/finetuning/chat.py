@@ -20,6 +20,7 @@ import re
 import select
 import subprocess
 import sys
+import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -197,6 +198,7 @@ class _Renderer:
   def __init__(self) -> None:
     self._process: subprocess.Popen[str] | None = None
     self._owner = os.getpid()
+    self._lock = threading.Lock()
 
   def ask(self, request: dict[str, Any], where: str) -> dict[str, Any]:
     """Returns the answer to a request; raises UserError with what goes wrong."""
@@ -204,6 +206,15 @@ class _Renderer:
       line = json.dumps(request)
     except (TypeError, ValueError, RecursionError) as error:
       raise UserError(f"{where}: the conversation holds a value that is no JSON ({error})") from error
+    with self._lock:
+      answer = self._ask_in_turn(line)
+    if answer is None:
+      raise UserError(f"{where} cannot be rendered: it takes too long, or too much memory")
+    if "error" in answer:
+      raise UserError(f"{where} cannot be rendered: {answer['error']}")
+    return answer
+
+  def _ask_in_turn(self, line: str) -> dict[str, Any] | None:
     if self._owner != os.getpid():  # a forked process must not write into its parent's pipes
       self._process, self._owner = None, os.getpid()
     if self._process is not None and self._process.poll() is not None:
@@ -211,9 +222,6 @@ class _Renderer:
     answer = self._exchange(line)
     if answer is None:
       self.close()
-      raise UserError(f"{where} cannot be rendered: it takes too long, or too much memory")
-    if "error" in answer:
-      raise UserError(f"{where} cannot be rendered: {answer['error']}")
     return answer
 
   def _exchange(self, line: str) -> dict[str, Any] | None:

@@ -56,8 +56,7 @@ def save_adapters(
   """
   flat = {path: np.asarray(leaf, np.float32) for path, leaf in flatten_tree(adapters).items()}
   tensors: dict[str, np.ndarray] = {}
-  ranks: dict[str, int] = {}
-  names: dict[str, list[str]] = {}
+  names: dict[tuple[str, int], list[str]] = {}  # of modules, by their common end and the rank
   columns, done = False, set()
   shared = _shared_rows(model, flat)
   for module in adapter_modules.list_modules(model):
@@ -69,15 +68,14 @@ def save_adapters(
     columns |= adapter_modules.is_columns(module)
     tensors[f"{PREFIX}{module.name}.lora_A.weight"] = a_ir.T
     tensors[f"{PREFIX}{module.name}.lora_B.weight"] = b_ro.T if adapter_modules.is_columns(module) else b_ro
-    ranks[module.suffix] = a_ir.shape[1]
-    names.setdefault(module.suffix, []).append(module.name)
+    names.setdefault((module.suffix, a_ir.shape[1]), []).append(module.name)
     done.update(module.folders)
   lost = sorted({path.rpartition("/")[0] for path in flat} - done)
   if lost:
     raise UserError(
       f"{model.architecture} has no matrix of its own for the adapter of {lost[0]}; export it merged"
     )
-  config = _describe(model, lora, ranks, names, columns, base)
+  config = _describe(model, lora, names, columns, base)
   if whole:
     saved = _whole_tensors(model, whole)
     tensors |= saved
@@ -130,20 +128,21 @@ def _joined(
 def _describe(
   model: Pretrained,
   lora: LoraConfig,
-  ranks: Mapping[str, int],
-  names: Mapping[str, list[str]],
+  names: Mapping[tuple[str, int], list[str]],
   columns: bool,
   base: str,
 ) -> dict[str, Any]:
   """Returns adapter_config.json."""
-  other = {suffix: rank for suffix, rank in ranks.items() if rank != lora.rank}
-  power = 0.5 if lora.rank_stabilized else 1.0
   every = [module.name for module in adapter_modules.list_modules(model)]
-  keys = {suffix: _pattern_keys(suffix, names[suffix], every) for suffix in names}
+  power = 0.5 if lora.rank_stabilized else 1.0
+  ranks = {
+    key: rank for (suffix, rank), of_rank in names.items() for key in _pattern_keys(suffix, of_rank, every)
+  }
+  other = {key: rank for key, rank in ranks.items() if rank != lora.rank}
   head = model.task
   kind = _TASKS[head.kind] if head is not None else _FAMILIES.get(model.config.family, "FEATURE_EXTRACTION")
   return {
-    "alpha_pattern": {key: lora.scale * rank**power for each, rank in other.items() for key in keys[each]},
+    "alpha_pattern": {key: lora.scale * rank**power for key, rank in other.items()},
     "base_model_name_or_path": base or None,
     "bias": "none",
     "fan_in_fan_out": columns,
@@ -154,8 +153,8 @@ def _describe(
     "modules_to_save": None,
     "peft_type": "LORA",
     "r": lora.rank,
-    "rank_pattern": {key: rank for each, rank in other.items() for key in keys[each]},
-    "target_modules": sorted(key for each in keys.values() for key in each),
+    "rank_pattern": other,
+    "target_modules": sorted(ranks),
     "task_type": kind if head is not None or model.head else "FEATURE_EXTRACTION",
     "use_rslora": lora.rank_stabilized,
   }
