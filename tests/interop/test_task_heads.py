@@ -18,7 +18,7 @@ from gen.models import heads, language_model
 from gen.training import headed_checkpoint
 from gen.training.headed_checkpoint import HeadedParameters
 
-IDS = np.array([[3, 7, 1, 9], [2, 6, 8, 5]])
+IDS = np.array([[3, 7, 10, 9], [2, 6, 8, 5]])  # without 1, padding of RoBERTa
 LABELS = ("none", "größer", "B-x")
 BERT = Model(
   family="encoder", vocab=13, width=12, depth=2, heads=3, head_width=4, feed_forward=7, context=9,
