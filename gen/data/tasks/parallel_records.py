@@ -7,8 +7,13 @@ from gen.data.tasks.text_lines import open_text, read_lines
 from gen.errors import UserError
 
 
-def read_aligned(source: Path, target: Path) -> list[Record]:
+def read_aligned(source: Path, target: Path, names: tuple[str, str] = ("source", "target")) -> list[Record]:
   """Returns the pairs of two files whose lines belong together.
+
+  Args:
+    source: a file with one text a line.
+    target: the same.
+    names: of the columns.
 
   Raises:
     UserError: if they have different numbers of lines.
@@ -22,7 +27,7 @@ def read_aligned(source: Path, target: Path) -> list[Record]:
       f"{source} has {len(sources):,} lines and {target} has {len(targets):,}; their lines must belong together"
     )
   return [
-    Record(f"{source}:{number}", {"source": first, "target": second}, file=str(source))
+    Record(f"{source}:{number}", {names[0]: first, names[1]: second}, file=str(source))
     for number, (first, second) in enumerate(zip(sources, targets, strict=True), 1)
     if first.strip() or second.strip()
   ]

@@ -1,8 +1,8 @@
 """Splits examples into train, development and test without leaks: by document, by position, or by text.
 
 A document lies in one part. Without documents, tagged sentences and translations are split by position, in contiguous
-blocks, because neighbours repeat each other; other texts are split one by one. Equal texts lie in one part. Parts that
-the data gives are kept.
+blocks, because neighbours repeat each other; other texts are split one by one. Equal texts lie in one part, and so do
+documents that share a text, unless that joins many. Parts that the data gives are kept.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from gen.errors import UserError
 
 BLOCKS = 100  # of a set that is split by position
 _MIN_BLOCK = 5  # examples
+_MAX_JOINED = 0.1  # share of the examples in documents that share texts, directly or through others
 _BY_POSITION = ("tag", "translate")
 Parts = dict[str, list[Placed]]
 
@@ -87,7 +88,7 @@ def draw_position(seed: int, key: Any) -> str:
 def _split(
   task: str, placed: Sequence[Placed], wanted: dict[str, float], seed: int, in_order: bool, total: int
 ) -> tuple[Parts, list[str]]:
-  units, how = _make_units(task, placed, in_order)
+  units, how, notes = _make_units(task, placed, in_order)
   if len(units) < 1 + sum(share > 0 for share in wanted.values()):
     raise UserError(
       f"{len(placed)} examples in {len(units)} texts or documents are too few to split; give more"
@@ -98,7 +99,7 @@ def _split(
   else:
     chosen = _draw_units(units, wanted, key, total)
   part_of = {index: part for part, indices in chosen.items() for index in indices}
-  notes = [f"split by {how}, seed {seed}"]
+  notes = [f"split by {how}, seed {seed}", *notes]
   if how != "text":
     notes += _join_copies(placed, part_of)
   _keep_labels(task, placed, part_of)
@@ -111,23 +112,49 @@ def _split(
   return parts, notes
 
 
-def _make_units(task: str, placed: Sequence[Placed], in_order: bool) -> tuple[dict[Any, list[int]], str]:
-  """Returns the indices of examples that stay together, and what they share."""
+def _make_units(
+  task: str, placed: Sequence[Placed], in_order: bool
+) -> tuple[dict[Any, list[int]], str, list[str]]:
+  """Returns the indices of examples that stay together, what they share, and a sentence about joined documents."""
   units: dict[Any, list[int]] = defaultdict(list)
   documents = {item.example.document for item in placed}
   if len(documents) > 2:
     for index, item in enumerate(placed):
       units[item.example.document or text_key(item.example)].append(index)
-    return units, "document"
+    joined = _join_units(placed, units)
+    apart = len(units) - len(joined)
+    notes = [f"{apart:,} documents share a text with another one and go where it is"] if apart else []
+    return joined, "document", notes
   if in_order or task in _BY_POSITION:
     size = -(-len(placed) // min(BLOCKS, max(1, len(placed) // _MIN_BLOCK)))
     size = size if len(placed) >= 4 * _MIN_BLOCK else 1
     for index in range(len(placed)):
       units[index // size].append(index)
-    return units, "position"
+    return units, "position", []
   for index, item in enumerate(placed):
     units[text_key(item.example)].append(index)
-  return units, "text"
+  return units, "text", []
+
+
+def _join_units(placed: Sequence[Placed], units: dict[Any, list[int]]) -> dict[Any, list[int]]:
+  """Returns the units with those joined that share a text; as they were if that joins most of the examples."""
+  root: dict[Any, Any] = {unit: unit for unit in units}
+
+  def find(unit: Any) -> Any:
+    while root[unit] != unit:
+      root[unit] = unit = root[root[unit]]
+    return unit
+
+  first: dict[Hashable, Any] = {}
+  for unit, indices in units.items():
+    for index in indices:
+      other = find(first.setdefault(text_key(placed[index].example), unit))
+      root[other] = find(unit)
+  joined: dict[Any, list[int]] = defaultdict(list)
+  for unit, indices in units.items():
+    joined[find(unit)] += indices
+  largest = max(map(len, joined.values()))
+  return joined if largest <= _MAX_JOINED * len(placed) else units
 
 
 def _draw_units(

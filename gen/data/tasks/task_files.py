@@ -80,9 +80,10 @@ def _add_folder(made: RecordSet, task: str, source: str, columns: Mapping[str, s
     parts = {path: part for path, part in parts.items() if part}
   aligned = _aligned_pairs(list(parts), columns) if task == "translate" else []
   for first, second in aligned:
-    records = parallel_records.read_aligned(first, second)
+    languages = [plain_name(path.name).rpartition(".")[2] for path in (first, second)]
+    records = parallel_records.read_aligned(first, second, (languages[0], languages[1]))
     made.records += [record._replace(part=parts[first]) for record in records]
-    made.notes.append(f"{first.name} is taken for source, {second.name} for target")
+    made.notes.append(f"{first.name} and {second.name} are read line by line")
     made.in_order = True
   for path, part in parts.items():
     if not any(path in pair for pair in aligned):
