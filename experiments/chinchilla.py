@@ -18,7 +18,7 @@ from absl import flags
 from gen.cli import environment, launch, shared_flags
 from gen.config import Sweep
 from gen.errors import UserError
-from gen.io import outputs, strict_json
+from gen.io import outputs, strict_json, typed_json
 from gen.scaling.workers import executors
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ def _conclude(console: "Console", sweep: Sweep, trained: "TrainedStudy", folder:
     trained.results, trained.curves, sweep.criteria, bootstraps=sweep.bootstraps, seed=sweep.seed
   )
   # The journal's encoding turns what JSON lacks (NaN) into null.
-  results = json.loads(strict_json.encode_json(study.collect_results(sweep, trained, analysis)))
+  results = json.loads(
+    strict_json.encode_json(typed_json.encode_record(study.collect_results(sweep, trained, analysis)))
+  )
   study_console.print_study(console, results)
   try:
     write_atomically(

@@ -18,7 +18,7 @@ from absl import flags
 from gen.cli import environment, launch, shared_flags
 from gen.config import ATLAS_FAMILIES, Atlas
 from gen.errors import UserError
-from gen.io import outputs, strict_json
+from gen.io import outputs, strict_json, typed_json
 from gen.scaling.workers import executors
 
 if TYPE_CHECKING:
@@ -68,6 +68,12 @@ def main(atlas: Atlas) -> int:
     return launch.INTERRUPTED
 
 
+def _plain(results: object) -> dict[str, object]:
+  """Returns a record as JSON holds it, in which NaN is null."""
+  content: dict[str, object] = json.loads(strict_json.encode_json(typed_json.encode_record(results)))
+  return content
+
+
 def _conclude(
   console: "Console", atlas: Atlas, chosen: dict[str, Any], trained: dict[str, "TrainedStudy"], folder: Path
 ) -> int:
@@ -79,24 +85,21 @@ def _conclude(
   from gen.scaling.verdicts import results_file
   from gen.training import journal
 
-  # The journal's encoding turns what JSON lacks (NaN) into null.
-  results = json.loads(strict_json.encode_json(atlas_study.collect_results(atlas, chosen, trained)))
-  studies = results.pop("studies")
-  results = results_file.seal_results(results)
-  atlas_console.print_atlas(console, results)
+  collected = atlas_study.collect_results(atlas, chosen, trained)
+  results = results_file.seal_results(_plain(collected.results))
+  atlas_console.print_atlas(console, collected.results)
   rows = [
     row | {"family": name} for name in chosen for row in [*trained[name].curves, *trained[name].results]
   ]
   try:
-    for name, study in studies.items():
-      write_atomically(
-        folder / name / "results.json", json.dumps(results_file.seal_results(study), indent=1).encode()
-      )
-      study_page.write_page(study, trained[name].curves, folder / name)
+    for name, study in collected.studies.items():
+      content = results_file.seal_results(_plain(study))
+      write_atomically(folder / name / "results.json", json.dumps(content, indent=1).encode())
+      study_page.write_page(content, trained[name].curves, folder / name)
     write_atomically(folder / "results.json", json.dumps(results, indent=1).encode())
     write_atomically(folder / "journal.jsonl", journal.seal_rows(rows, complete=True))
-    pictures = atlas_figures.write_figures(results, folder / "plots")
-    page = atlas_page.write_page(results, folder)
+    pictures = atlas_figures.write_figures(collected.results, folder / "plots")
+    page = atlas_page.write_page(collected.results, folder)
   except OSError as error:
     raise UserError(f"cannot write in {folder}: {error.strerror}; all runs are done and saved") from error
   console.print(f"\nwritten: {folder / 'journal.jsonl'}, {folder / 'results.json'}, {page}, and")

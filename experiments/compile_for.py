@@ -61,7 +61,7 @@ def main(run: Run) -> int:
   if target != json_report.STANDARD_OUTPUT:
     print("\n".join(compile_report.report_lines(report)))
   json_report.write_report(report, target)
-  return 0 if report["fits"] else UNFIT
+  return 0 if report.fits else UNFIT
 
 
 def with_config(words: list[str]) -> list[str]:

@@ -7,13 +7,16 @@ For decoders, recurrent models and encoder-decoders. Writes decoding.json, next_
 into the work folder.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from gen.cli import launch, shared_flags, terminal
 from gen.errors import UserError
 from gen.io import outputs, quantities
+
+if TYPE_CHECKING:
+  from gen.evaluation.decoding import NextToken, SampledTexts
 
 CHECKPOINT = shared_flags.define_checkpoint()
 STEP = shared_flags.define_step()
@@ -54,8 +57,8 @@ def main() -> int:
   curve = []
   for temperature in temperatures:
     sampler = type(own)(temperature=temperature)
-    curve.append(_sample(restored, f"temperature {temperature:g}", sampler) | {"temperature": temperature})
-  _write(restored.where, names, [row._asdict() for row in after], texts, curve)
+    curve.append((temperature, _sample(restored, f"temperature {temperature:g}", sampler)))
+  _write(restored.where, names, after, texts, curve)
   return 0
 
 
@@ -66,19 +69,19 @@ def _settings(settings: dict[str, Any]) -> dict[str, Any]:
   return {name: settings[name] for name in SETTINGS.value} or settings
 
 
-def _sample(restored: Any, name: str, sampler: Any) -> dict[str, Any]:
+def _sample(restored: Any, name: str, sampler: Any) -> "SampledTexts":
   from gen.evaluation import decoding
 
   sizes = {"samples": SAMPLES.value, "tokens": TOKENS.value, "seed": SEED.value}
-  return decoding.sample_texts(restored, PROMPTS.value, name, sampler, **sizes)._asdict()
+  return decoding.sample_texts(restored, PROMPTS.value, name, sampler, **sizes)
 
 
 def _write(
   where: str,
   names: list[str],
-  after: list[dict[str, Any]],
-  texts: list[dict[str, Any]],
-  curve: list[dict[str, Any]],
+  after: "list[NextToken]",
+  texts: "list[SampledTexts]",
+  curve: "list[tuple[float, SampledTexts]]",
 ) -> None:
   from gen import versions
   from gen.evaluation import decoding_figure, decoding_report
@@ -87,11 +90,14 @@ def _write(
   workdir = shared_flags.result_folder(WORKDIR.value, f"{CHECKPOINT.value.rstrip('/')}_decoding")
   results = {
     "checkpoint": where, "prompts": PROMPTS.value, "tokens": names, "next": after, "texts": texts,
-    "temperatures": curve, "versions": versions.installed_versions(),
+    "temperatures": [row._asdict() | {"temperature": temperature} for temperature, row in curve],
+    "versions": versions.installed_versions(),
   }  # fmt: skip
   decoding_figure.draw_next(workdir, names, after)
   decoding_figure.draw_texts(workdir, texts, curve)
-  print("\n".join(decoding_report.report_lines(PROMPTS.value[0], names, after, texts, curve)))
+  print(
+    "\n".join(decoding_report.report_lines(PROMPTS.value[0], names, after, texts, [row for _, row in curve]))
+  )
   print(workdir / "decoding.json, next_token.png, decoding.png")
   json_report.write_results(results, workdir / "decoding.json", json_report.report_target(JSON.value))
 

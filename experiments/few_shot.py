@@ -10,13 +10,16 @@ Writes few_shot.json, answers.jsonl (each prompt and its scores), .png and .pdf 
 """
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from gen.cli import launch, shared_flags, terminal
 from gen.errors import UserError
 from gen.io import outputs, quantities
+
+if TYPE_CHECKING:
+  from gen.evaluation.few_shot_report import FewShotRow
 
 CHECKPOINTS = flags.DEFINE_multi_string(
   "checkpoint", [], "Folder of a run, or of a Hugging Face checkpoint; may be given several times."
@@ -56,7 +59,7 @@ def main() -> int:
   return 0
 
 
-def _write(sentences: int, rows: list[dict[str, Any]], answers: list[dict[str, Any]]) -> None:
+def _write(sentences: int, rows: "list[FewShotRow]", answers: list[dict[str, object]]) -> None:
   from gen import versions
   from gen.evaluation import few_shot_figure, few_shot_report
   from gen.io import json_report

@@ -11,13 +11,16 @@ has predictions.jsonl, results.json and finetune.html, which shows the worst err
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from gen.cli import launch, shared_flags, signals, terminal
 from gen.errors import UserError
 from gen.io import outputs, quantities
+
+if TYPE_CHECKING:
+  from gen.training.rows import RowValues
 
 TASK = flags.DEFINE_enum(
   "task",
@@ -118,7 +121,7 @@ class Watch:
   def __init__(self) -> None:
     self.stop = signals.StopRequest(terminal.print_progress).stop
 
-  def progress(self, row: dict[str, Any]) -> None:
+  def progress(self, row: "RowValues") -> None:
     """Prints the line of a row."""
     from gen.finetuning import tuning_report
 

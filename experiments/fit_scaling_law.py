@@ -12,12 +12,16 @@ table of the law, or writes JSON; --html also audits the runs, plans the next bu
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from absl import flags
 
 from gen.cli import launch, shared_flags, table_flags
 from gen.errors import UserError
 from gen.io import outputs, quantities
+
+if TYPE_CHECKING:
+  from gen.scaling.laws.fit_options import FitKeywords
 
 RUNS = table_flags.define_runs()
 APPROACH = flags.DEFINE_enum(
@@ -74,7 +78,7 @@ def main() -> int:
   why = recount_conventions.unequal_reason(points, CONVENTION.value)
   if why and APPROACH.value == "isoflop":
     raise UserError(why)
-  options = {flag.name: flag.value for flag in OPTIONS}
+  options = cast("FitKeywords", {flag.name: flag.value for flag in OPTIONS})
   descents = audited_page.expected_descents(len(points), APPROACH.value, options, bool(HTML.value))
   with FitProgress(descents, silent=JSON.value == "-") as progress:
     resampled = f" and {BOOTSTRAPS.value:,} resamples" if BOOTSTRAPS.value else ""

@@ -12,7 +12,7 @@ Writes in_context.json, answers.jsonl (each prompt and its scores), .png and .pd
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -20,6 +20,9 @@ from gen.cli import environment, launch, shared_flags, terminal
 from gen.config import RECURRENT, TRANSFORMERS, Run, validation
 from gen.errors import UserError
 from gen.io import outputs, quantities
+
+if TYPE_CHECKING:
+  from gen.evaluation.in_context_study import InContextRow
 
 WORKDIR = shared_flags.define_workdir("Folder of the results; empty: runs/NAME.")
 JSON = outputs.DEFINE_json()
@@ -91,7 +94,7 @@ def main(run: Run) -> int:
   return 0
 
 
-def _write(workdir: Path, task: Any, rows: list[dict[str, Any]], answers: list[dict[str, Any]]) -> None:
+def _write(workdir: Path, task: Any, rows: "list[InContextRow]", answers: list[dict[str, object]]) -> None:
   from gen import versions
   from gen.evaluation import in_context_figure, in_context_study
   from gen.io import json_report

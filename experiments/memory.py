@@ -10,7 +10,7 @@ account of state alone, for any number of parameters.
 
 import math
 import os
-from typing import Any
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -19,6 +19,9 @@ from gen.cli import launch
 from gen.config import mesh_shape
 from gen.errors import UserError
 from gen.io import outputs, quantities
+
+if TYPE_CHECKING:
+  from gen.costs.memory_report import RunMemoryReport, StateReport
 
 MAX_SIZE = 2**31 - 1  # sizes of arrays are int32
 PRESET = flags.DEFINE_string("preset", "", "Named model, as in docs/families.md.")
@@ -69,20 +72,22 @@ def main() -> int:
     account = memory_report.StateAccount(
       PARAMS.value, LAYOUT.value, DEVICES.value, PRECISION.value, BATCH.value, length, MICROBATCHES.value
     )
+    report: StateReport | RunMemoryReport
     report, lines = memory_report.report_state(account)
   else:
     report, lines = _footprint()
   if chip:
-    lines.append(memory_report.judge_fit(report, CHIP.value, chip.memory))
+    report, sentence = memory_report.judge_fit(report, CHIP.value, chip.memory)
+    lines.append(sentence)
   if PLOT.value:
-    memory_figure.write_figure(report["parameters"], PRECISION.value, PLOT.value, PRESET.value)
+    memory_figure.write_figure(report.parameters, PRECISION.value, PLOT.value, PRESET.value)
   if target != json_report.STANDARD_OUTPUT:
     print("\n".join(lines))
   json_report.write_report(report, target)
-  return 0 if report.get("fits", True) else UNFIT
+  return UNFIT if report.fits is False else 0
 
 
-def _footprint() -> tuple[dict[str, Any], list[str]]:
+def _footprint() -> tuple["RunMemoryReport", list[str]]:
   mesh = MESH.value or (f"data={DEVICES.value}" if DEVICES.value > 1 or LAYOUT.value != "ddp" else "")
   devices = math.prod(mesh_shape(mesh).values()) if MESH.value else DEVICES.value
   import jax

@@ -55,16 +55,17 @@ def main() -> int:
   return 0
 
 
-def _write(results: dict[str, Any], recorded: "RecordedStudy", folder: Path, is_atlas: bool) -> None:
+def _write(results: dict[str, object], recorded: "RecordedStudy", folder: Path, is_atlas: bool) -> None:
   from gen.io.checksums import write_atomically
-  from gen.scaling.atlas import atlas_figures, atlas_page
+  from gen.scaling.atlas import atlas_figures, atlas_page, atlas_records
   from gen.scaling.report import figures, study_page
 
   try:
     write_atomically(folder / "results.json", json.dumps(results, indent=1).encode())
     if is_atlas:
-      atlas_figures.write_figures(results, folder / "plots")
-      atlas_page.write_page(results, folder)
+      atlas = atlas_records.read_atlas(results, "results.json")
+      atlas_figures.write_figures(atlas, folder / "plots")
+      atlas_page.write_page(atlas, folder)
     else:
       figures.write_figures(results, recorded.curves, folder / "plots")
       study_page.write_page(results, recorded.curves, folder, recorded.panels)

@@ -19,6 +19,7 @@ from gen.errors import UserError
 from gen.io import outputs, quantities
 
 if TYPE_CHECKING:
+  from gen.evaluation.loss_by_context import ComparedModel
   from gen.training.rows import RunResult
 
 WORKDIR = shared_flags.define_workdir("Folder of runs and results; empty: runs/NAME.")
@@ -83,12 +84,12 @@ def _trained(run: Run, folder: Path, data: Any, hooks: Any) -> tuple["RunResult"
     return result, checkpoints.restore(template)[0].params
 
 
-def _write(workdir: Path, rows: list[dict[str, Any]]) -> None:
+def _write(workdir: Path, rows: "list[ComparedModel]") -> None:
   from gen import versions
   from gen.evaluation import loss_by_context_figure, loss_by_context_report
-  from gen.io import json_report
+  from gen.io import json_report, typed_json
 
-  values: dict[str, Any] = {"models": rows, "versions": versions.installed_versions()}
+  values = {"models": typed_json.encode_value(rows), "versions": versions.installed_versions()}
   try:
     results = json_report.write_sealed(values, workdir / "rnn_vs_transformer.json")
     loss_by_context_figure.draw_comparison(workdir, rows)

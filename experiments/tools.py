@@ -46,9 +46,9 @@ def main(run: Run) -> int:
   without, without_flops = arithmetic_study.train_solver(run, plain, steps, report)
   solve = arithmetic_study.solve_problems
   rows = [
-    solve("calls, with the calculator", caller, calls, problems, True) | {"flops": flops},
-    solve("calls, without calculator", caller, calls, problems, False) | {"flops": flops},
-    solve("trained without calls", without, plain, problems, False) | {"flops": without_flops},
+    solve("calls, with the calculator", caller, calls, problems, True, flops),
+    solve("calls, without calculator", caller, calls, problems, False, flops),
+    solve("trained without calls", without, plain, problems, False, without_flops),
   ]
   file = workdir / "tools.json"
   print("\n".join([*arithmetic_study.report_lines(rows), str(file)]))

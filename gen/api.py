@@ -16,7 +16,7 @@ training FLOPs, loss in nats per token. Every mistake of the caller is a `gen.Us
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, cast, overload
 
 from numpy.typing import ArrayLike
 
@@ -24,6 +24,7 @@ from gen import counts
 from gen.config import Model, Run
 from gen.errors import UserError
 from gen.io.argument_words import name_arguments, names_arguments
+from gen.scaling.laws.fit_options import FitKeywords
 from gen.scaling.planning.plan_records import Plan
 from gen.scaling.runs.runs_table import RunsTable
 
@@ -81,20 +82,6 @@ def read_runs(runs: Runs, columns: Mapping[str, str] | None = None) -> RunsTable
   if isinstance(runs, (str, Path)):
     return runs_table.read_runs(runs, columns)
   return runs_table.runs_from_columns(runs, columns)
-
-
-class FitKeywords(TypedDict, total=False):
-  """The fields of `gen.scaling.laws.fit.FitOptions`, which says what they mean."""
-
-  delta: float
-  tied: bool
-  method: str
-  edge: str
-  bootstraps: int
-  seed: int
-  level: float
-  interval: str
-  cluster: str
 
 
 Columns = Mapping[str, str] | None

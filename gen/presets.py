@@ -10,70 +10,82 @@ those of gen/config/model.py.
 
 import dataclasses
 import difflib
-from typing import Any
+from dataclasses import replace
+from typing import TypedDict
 
 from gen.config import Model
 from gen.errors import UserError
 
-_BIASED = {"bias": True, "norm_bias": True, "tied": True}
-_GPT: dict[str, Any] = {"family": "decoder", "positions": "learned", "activation": "gelu_tanh", **_BIASED}
-_BLOOM: dict[str, Any] = {
-  "family": "decoder", "vocab": 250_880, "positions": "alibi", "embedding_norm": True,
-  "activation": "gelu_tanh", "context": 2048, **_BIASED,
-}  # fmt: skip
-_BERT: dict[str, Any] = {
-  "family": "encoder", "vocab": 30_522, "positions": "learned", "context": 512, "token_types": 2,
-  "norm_placement": "post", "norm_epsilon": 1e-12, "embedding_norm": True, "activation": "gelu",
-  "dropout": 0.1, **_BIASED,
-}  # fmt: skip
-_ROBERTA: dict[str, Any] = _BERT | {
-  "vocab": 50_265, "position_offset": 2, "token_types": 1, "norm_epsilon": 1e-5,
-}  # fmt: skip
-_T5: dict[str, Any] = {
-  "family": "encoder_decoder", "vocab": 32_128, "positions": "relative", "norm": "rmsnorm", "norm_epsilon": 1e-6,
-  "attention_scale": 1.0, "activation": "relu", "tied": True, "dropout": 0.1,
-}  # fmt: skip
-_T5_V1_1: dict[str, Any] = _T5 | {"activation": "geglu", "tied": False}
-_BART: dict[str, Any] = {
-  "family": "encoder_decoder", "vocab": 50_265, "positions": "learned", "context": 1024, "position_offset": 2,
-  "norm_placement": "post", "embedding_norm": True, "activation": "gelu", "dropout": 0.1, **_BIASED,
-}  # fmt: skip
-_TRANSFORMER: dict[str, Any] = {
-  "family": "encoder_decoder", "vocab": 37_000, "positions": "sinusoidal", "norm_placement": "post",
-  "activation": "relu", "norm_epsilon": 1e-6, "head_width": 64, **_BIASED,
-}  # fmt: skip
-_CHINCHILLA: dict[str, Any] = {
-  "family": "decoder", "vocab": 32_000, "positions": "transformer_xl", "norm": "rmsnorm", "context": 2048,
-  "activation": "gelu_tanh", "bias": True, "tied": True,
-}  # fmt: skip
+_BIASED = Model(bias=True, norm_bias=True, tied=True)
+_GPT = replace(_BIASED, family="decoder", positions="learned", activation="gelu_tanh")
+_BLOOM = replace(
+  _BIASED, family="decoder", vocab=250_880, positions="alibi", embedding_norm=True, activation="gelu_tanh",
+  context=2048,
+)  # fmt: skip
+_BERT = replace(
+  _BIASED, family="encoder", vocab=30_522, positions="learned", context=512, token_types=2, norm_placement="post",
+  norm_epsilon=1e-12, embedding_norm=True, activation="gelu", dropout=0.1,
+)  # fmt: skip
+_ROBERTA = replace(_BERT, vocab=50_265, position_offset=2, token_types=1, norm_epsilon=1e-5)
+_T5 = Model(
+  family="encoder_decoder", vocab=32_128, positions="relative", norm="rmsnorm", norm_epsilon=1e-6,
+  attention_scale=1.0, activation="relu", tied=True, dropout=0.1,
+)  # fmt: skip
+_T5_V1_1 = replace(_T5, activation="geglu", tied=False)
+_BART = replace(
+  _BIASED, family="encoder_decoder", vocab=50_265, positions="learned", context=1024, position_offset=2,
+  norm_placement="post", embedding_norm=True, activation="gelu", dropout=0.1,
+)  # fmt: skip
+_TRANSFORMER = replace(
+  _BIASED, family="encoder_decoder", vocab=37_000, positions="sinusoidal", norm_placement="post", activation="relu",
+  norm_epsilon=1e-6, head_width=64,
+)  # fmt: skip
+_CHINCHILLA = Model(
+  family="decoder", vocab=32_000, positions="transformer_xl", norm="rmsnorm", context=2048, activation="gelu_tanh",
+  bias=True, tied=True,
+)  # fmt: skip
 
-_LLAMA: dict[str, Any] = {
-  "family": "decoder", "positions": "rotary", "norm": "rmsnorm", "activation": "swiglu",
-}  # fmt: skip
-_LLAMA3: dict[str, Any] = {"vocab": 128_256, "rotary_base": 500_000.0}
-_LLAMA3_1: dict[str, Any] = _LLAMA3 | {"context": 131_072, "rotary_factor": 8.0, "rotary_context": 8192}
-_QWEN: dict[str, Any] = {"qkv_bias": True, "rotary_base": 1_000_000.0, "context": 131_072}
-_QWEN_SMALL: dict[str, Any] = _QWEN | {"vocab": 151_936, "tied": True, "norm_epsilon": 1e-6}
-_QWEN3: dict[str, Any] = _LLAMA | {
-  "vocab": 151_936, "head_width": 128, "key_value_heads": 8, "qk_norm": True, "rotary_base": 1_000_000.0,
-  "norm_epsilon": 1e-6, "context": 40_960,
-}  # fmt: skip
-_GEMMA: dict[str, Any] = _LLAMA | {
-  "vocab": 256_000, "head_width": 256, "activation": "geglu", "norm_offset": True, "norm_epsilon": 1e-6, "tied": True,
-  "context": 8192,
-}  # fmt: skip
-_OLMO2: dict[str, Any] = _LLAMA | {
-  "vocab": 100_352, "head_width": 128, "norm_placement": "output", "qk_norm": True, "qk_norm_joint": True,
-  "rotary_base": 500_000.0, "norm_epsilon": 1e-6, "context": 4096,
-}  # fmt: skip
-_PYTHIA: dict[str, Any] = {
-  "family": "decoder", "positions": "rotary", "activation": "gelu", "parallel": True, "bias": True, "norm_bias": True,
-  "context": 2048,
-}  # fmt: skip
+_LLAMA = Model(family="decoder", positions="rotary", norm="rmsnorm", activation="swiglu")
+_QWEN3 = replace(
+  _LLAMA, vocab=151_936, head_width=128, key_value_heads=8, qk_norm=True, rotary_base=1_000_000.0,
+  norm_epsilon=1e-6, context=40_960,
+)  # fmt: skip
+_GEMMA = replace(
+  _LLAMA, vocab=256_000, head_width=256, activation="geglu", norm_offset=True, norm_epsilon=1e-6, tied=True,
+  context=8192,
+)  # fmt: skip
+_OLMO2 = replace(
+  _LLAMA, vocab=100_352, head_width=128, norm_placement="output", qk_norm=True, qk_norm_joint=True,
+  rotary_base=500_000.0, norm_epsilon=1e-6, context=4096,
+)  # fmt: skip
+_PYTHIA = Model(
+  family="decoder", positions="rotary", activation="gelu", parallel=True, bias=True, norm_bias=True, context=2048,
+)  # fmt: skip
+
+
+class LlamaFields(TypedDict, total=False):
+  """Fields of `Model` in which the models of `LLAMA` differ beside their sizes."""
+
+  vocab: int
+  context: int
+  norm_epsilon: float
+  rotary_base: float
+  rotary_factor: float
+  rotary_context: int
+  qkv_bias: bool
+  window: int
+  tied: bool
+
+
+_LLAMA3: LlamaFields = {"vocab": 128_256, "rotary_base": 500_000.0}
+_LLAMA3_1: LlamaFields = _LLAMA3 | {"context": 131_072, "rotary_factor": 8.0, "rotary_context": 8192}
+_QWEN: LlamaFields = {"qkv_bias": True, "rotary_base": 1_000_000.0, "context": 131_072}
+_QWEN_SMALL: LlamaFields = _QWEN | {"vocab": 151_936, "tied": True, "norm_epsilon": 1e-6}
 
 # name: (width, depth, feed-forward width, heads, key and value heads, more)
-_OLD, _SECOND = {"vocab": 32_000, "context": 2048}, {"vocab": 32_000, "context": 4096}
-LLAMA: dict[str, tuple[int, int, int, int, int, dict[str, Any]]] = {
+_OLD: LlamaFields = {"vocab": 32_000, "context": 2048}
+_SECOND: LlamaFields = {"vocab": 32_000, "context": 4096}
+LLAMA: dict[str, tuple[int, int, int, int, int, LlamaFields]] = {
   "llama-7b": (4096, 32, 11_008, 32, 32, _OLD | {"norm_epsilon": 1e-6}),
   "llama-13b": (5120, 40, 13_824, 40, 40, _OLD | {"norm_epsilon": 1e-6}),
   "llama-33b": (6656, 60, 17_920, 52, 52, _OLD | {"norm_epsilon": 1e-6}),
@@ -96,19 +108,19 @@ LLAMA: dict[str, tuple[int, int, int, int, int, dict[str, Any]]] = {
   "qwen2.5-72b": (8192, 80, 29_568, 64, 8, _QWEN | {"vocab": 152_064}),
 }
 # name: (width, depth, feed-forward width, heads, more); arXiv:2505.09388, arXiv:2403.08295, arXiv:2501.00656
-LATER: dict[str, tuple[int, int, int, int, dict[str, Any]]] = {
-  "qwen3-0.6b": (1024, 28, 3072, 16, _QWEN3 | {"tied": True}),
-  "qwen3-1.7b": (2048, 28, 6144, 16, _QWEN3 | {"tied": True}),
-  "qwen3-4b": (2560, 36, 9728, 32, _QWEN3 | {"tied": True}),
+LATER: dict[str, tuple[int, int, int, int, Model]] = {
+  "qwen3-0.6b": (1024, 28, 3072, 16, replace(_QWEN3, tied=True)),
+  "qwen3-1.7b": (2048, 28, 6144, 16, replace(_QWEN3, tied=True)),
+  "qwen3-4b": (2560, 36, 9728, 32, replace(_QWEN3, tied=True)),
   "qwen3-8b": (4096, 36, 12_288, 32, _QWEN3),
   "qwen3-14b": (5120, 40, 17_408, 40, _QWEN3),
   "qwen3-32b": (5120, 64, 25_600, 64, _QWEN3),
-  "gemma-2b": (2048, 18, 16_384, 8, _GEMMA | {"key_value_heads": 1}),
+  "gemma-2b": (2048, 18, 16_384, 8, replace(_GEMMA, key_value_heads=1)),
   "gemma-7b": (3072, 28, 24_576, 16, _GEMMA),
   "olmo2-1b": (2048, 16, 8192, 16, _OLMO2),
   "olmo2-7b": (4096, 32, 11_008, 32, _OLMO2),
   "olmo2-13b": (5120, 40, 13_824, 40, _OLMO2),
-  "olmo2-32b": (5120, 64, 27_648, 40, _OLMO2 | {"key_value_heads": 8}),
+  "olmo2-32b": (5120, 64, 27_648, 40, replace(_OLMO2, key_value_heads=8)),
 }
 # name: (width, depth, head width, vocabulary)
 PYTHIA = {
@@ -218,69 +230,70 @@ CHINCHILLA = (
 )
 
 
-def _plain(shared: dict[str, Any], sizes: dict[str, tuple[int, int, int]], **fields: Any) -> dict[str, Model]:
+def _sized(shared: Model, sizes: dict[str, tuple[int, int, int]]) -> dict[str, Model]:
   """Returns models of sizes (width, depth, head width) with shared fields."""
   return {
-    name: Model(width=width, depth=depth, head_width=head_width, **shared, **fields)
+    name: replace(shared, width=width, depth=depth, head_width=head_width)
     for name, (width, depth, head_width) in sizes.items()
   }
 
 
-def _t5(shared: dict[str, Any], sizes: dict[str, tuple[int, int, int, int, int]]) -> dict[str, Model]:
+def _t5(shared: Model, sizes: dict[str, tuple[int, int, int, int, int]]) -> dict[str, Model]:
   models = {}
   for name, (width, depth, heads, head_width, feed_forward) in sizes.items():
     # T5 scales the hidden states before the logits by 1 / sqrt(width). Version 1.1 is untied and does not.
-    scale = width**-0.5 if shared["tied"] else 1.0
-    models[name] = Model(
-      width=width, depth=depth, heads=heads, head_width=head_width, feed_forward=feed_forward,
-      logits_scale=scale, **shared,
+    scale = width**-0.5 if shared.tied else 1.0
+    models[name] = replace(
+      shared, width=width, depth=depth, heads=heads, head_width=head_width, feed_forward=feed_forward,
+      logits_scale=scale,
     )  # fmt: skip
   return models
 
 
 def _chinchilla(width: int, feed_forward: int, head_width: int, heads: int, depth: int) -> Model:
-  return Model(
-    width=width, depth=depth, heads=heads, head_width=head_width, feed_forward=feed_forward, **_CHINCHILLA
+  return replace(
+    _CHINCHILLA, width=width, depth=depth, heads=heads, head_width=head_width, feed_forward=feed_forward
   )
 
 
-def _llama(width: int, depth: int, feed_forward: int, heads: int, groups: int, more: dict[str, Any]) -> Model:
-  grouped: dict[str, Any] = {"key_value_heads": groups} if groups != heads else {}
-  sizes: dict[str, Any] = {"width": width, "depth": depth, "heads": heads, "head_width": width // heads}
-  return Model(feed_forward=feed_forward, **sizes, **grouped, **(_LLAMA | more))
+def _llama(width: int, depth: int, feed_forward: int, heads: int, groups: int, more: LlamaFields) -> Model:
+  return replace(
+    _LLAMA, width=width, depth=depth, heads=heads, head_width=width // heads, feed_forward=feed_forward,
+    key_value_heads=groups if groups != heads else 0, **more,
+  )  # fmt: skip
 
 
-def _later(width: int, depth: int, feed_forward: int, heads: int, more: dict[str, Any]) -> Model:
+def _later(width: int, depth: int, feed_forward: int, heads: int, shared: Model) -> Model:
   # Gemma's embeddings are scaled by the root of the width.
-  scale = width**0.5 if more.get("norm_offset") else 1.0
-  return Model(
-    width=width, depth=depth, feed_forward=feed_forward, heads=heads, embedding_scale=scale, **more
+  scale = width**0.5 if shared.norm_offset else 1.0
+  return replace(
+    shared, width=width, depth=depth, feed_forward=feed_forward, heads=heads, embedding_scale=scale
   )
 
 
 def _models() -> dict[str, Model]:
   bert_sizes = {"-base": (768, 12, 64), "-large": (1024, 24, 64)}
-  mlm = {"head_transform": True, "head_bias": True}
-  models = {"gpt1": Model(vocab=40_478, width=768, depth=12, head_width=64, context=512,
-                          norm_placement="post", dropout=0.1, **_GPT)}  # fmt: skip
-  models |= _plain(_GPT, GPT2, vocab=50_257, context=1024, dropout=0.1)
-  models |= _plain(_GPT, GPT3, vocab=50_257, context=2048)
-  models |= _plain(_BLOOM, BLOOM)
+  models = {"gpt1": replace(_GPT, vocab=40_478, width=768, depth=12, head_width=64, context=512,
+                            norm_placement="post", dropout=0.1)}  # fmt: skip
+  models |= _sized(replace(_GPT, vocab=50_257, context=1024, dropout=0.1), GPT2)
+  models |= _sized(replace(_GPT, vocab=50_257, context=2048), GPT3)
+  models |= _sized(_BLOOM, BLOOM)
   for name, shared in (("bert", _BERT), ("roberta", _ROBERTA)):
-    models |= _plain(shared, {name + size: shape for size, shape in bert_sizes.items()}, pooler=True)
-    models |= _plain(shared, {f"{name}{size}-mlm": shape for size, shape in bert_sizes.items()}, **mlm)
+    pooled, with_head = replace(shared, pooler=True), replace(shared, head_transform=True, head_bias=True)
+    models |= _sized(pooled, {name + size: shape for size, shape in bert_sizes.items()})
+    models |= _sized(with_head, {f"{name}{size}-mlm": shape for size, shape in bert_sizes.items()})
   models |= _t5(_T5, T5) | _t5(_T5_V1_1, T5_V1_1)
-  models |= _plain(_BART, {"bart-base": (768, 6, 64), "bart-large": (1024, 12, 64)})
+  models |= _sized(_BART, {"bart-base": (768, 6, 64), "bart-large": (1024, 12, 64)})
   for name, width, dropout in (("base", 512, 0.1), ("big", 1024, 0.3)):
-    models[f"transformer-{name}"] = Model(
-      width=width, depth=6, embedding_scale=width**0.5, dropout=dropout, **_TRANSFORMER
+    models[f"transformer-{name}"] = replace(
+      _TRANSFORMER, width=width, depth=6, embedding_scale=width**0.5, dropout=dropout
     )
   models |= {f"chinchilla-{row[0]}m": _chinchilla(*row[1:]) for row in CHINCHILLA}
   models["chinchilla-70b"] = _chinchilla(8192, 32_768, 128, 64, 80)
   models |= {name: _llama(*row) for name, row in LLAMA.items()}
   models |= {name: _later(*row) for name, row in LATER.items()}
   models |= {
-    name: Model(width=width, depth=depth, head_width=head, rotary_width=head // 4, vocab=vocab, **_PYTHIA)
+    name: replace(_PYTHIA, width=width, depth=depth, head_width=head, rotary_width=head // 4, vocab=vocab)
     for name, (width, depth, head, vocab) in PYTHIA.items()
   }
   models["modern"] = Model(

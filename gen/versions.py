@@ -32,7 +32,7 @@ def installed_versions() -> dict[str, str]:
   return versions
 
 
-def describe_machine() -> dict[str, str | int]:
+def describe_machine() -> dict[str, str | int | None]:
   """Returns the processor, number of cores and system, on which timings depend."""
   import os
 

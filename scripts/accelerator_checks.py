@@ -29,6 +29,7 @@ from gen.generation.sampling import Sampler
 from gen.models import language_model
 from gen.sharding import chip_peaks
 from gen.training import hooks, loop, step
+from gen.training.rows import RowValues
 
 ROOT = Path(__file__).resolve().parents[1]
 FAMILIES = ("decoder", "encoder", "encoder_decoder", "lstm")
@@ -251,7 +252,7 @@ class _StopAt(hooks.NoHooks):
   def __init__(self, step: int) -> None:
     self.last_step, self.seen = step, 0
 
-  def progress(self, row: dict[str, Any]) -> None:
+  def progress(self, row: RowValues) -> None:
     self.seen = max(self.seen, row.get("step", 0))
 
   def stop(self) -> bool:

@@ -77,7 +77,7 @@ def _model(directory: Path) -> tuple[Any, Any, tuple[int, ...]]:
       return language_model.build_model(model), params, (0,)
     huggingface.save_checkpoint(directory, model, params)
   described, params = huggingface.load_checkpoint(directory)
-  first = described.values.get("decoder_start_token_id")
+  first = described.values.optional_integer("decoder_start_token_id")
   wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params)
   model = dataclasses.replace(described.config, dtype="float32")
   return language_model.build_model(model), wide, (0 if first is None else first,)

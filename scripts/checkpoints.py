@@ -21,6 +21,7 @@ import numpy as np
 from gen.cli import terminal
 from gen.errors import UserError
 from gen.training import checkpoint_folder
+from gen.training.checkpoint_records import CheckpointRecord
 
 Target = tuple[Path, int]
 
@@ -167,7 +168,7 @@ def _step_or_folder(word: str, targets: list[Target]) -> tuple[Path, bool]:
   return _folder(word), False
 
 
-def _row(record: dict[str, Any]) -> str:
+def _row(record: CheckpointRecord) -> str:
   saved = datetime.datetime.fromtimestamp(record["saved"]).isoformat(sep=" ", timespec="seconds")
   return f"{record['step']:>12}  {saved}  {record['bytes'] / 1e6:>9.3f}  {len(record['tree']):>6}"
 

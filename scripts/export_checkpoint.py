@@ -30,7 +30,9 @@ def main() -> None:
   model = runs.export_checkpoint(workdir, output, STEP.value)
   for note in model.notes:
     print(note)
-  print(f"{output}: {model.hf['architectures'][0]}, {len(model.tensors)} tensors")
+  kinds = model.hf["architectures"]
+  kind = kinds[0] if isinstance(kinds, list) else kinds
+  print(f"{output}: {kind}, {len(model.tensors)} tensors")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,18 @@
 """Converts configs to plain values and back."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from gen.io import typed_json
 
 
-def to_dict(config: Any) -> dict[str, Any]:
+def to_dict(config: Any) -> dict[str, object]:
   """Returns a config as plain values that JSON can hold."""
   return dataclasses.asdict(config)
 
 
-def from_dict(kind: type, values: dict[str, Any]) -> Any:
+def from_dict(kind: type, values: Mapping[str, object]) -> Any:
   """Returns a config from plain values; the inverse of `to_dict`, also for values that were read from JSON.
 
   Args:

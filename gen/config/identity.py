@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-from typing import Any
 
 from gen.config.codec import to_dict
 from gen.config.model import Model
@@ -40,26 +39,34 @@ _ADDED = {
 }  # fmt: skip
 
 
-def identity_fields(run: Run) -> dict[str, Any]:
+def identity_fields(run: Run) -> dict[str, object]:
   """Returns the fields of a run that change what it computes."""
   values = to_dict(run)
   for name in _NOT_IDENTITY:
     values.pop(name)
-  values["data"].pop("cache")
-  values["data"].pop("max_bytes")
-  values["model"].pop("attention")
-  values["model"].pop("cache_format")
+  data, model, optimizer = (config_section(values, name) for name in ("data", "model", "optimizer"))
+  data.pop("cache")
+  data.pop("max_bytes")
+  model.pop("attention")
+  model.pop("cache_format")
   # A run without them is what it was before there were such fields.
   for name in ("frozen", "rate_multipliers"):
-    if not values["optimizer"][name]:
-      values["optimizer"].pop(name)
+    if not optimizer[name]:
+      optimizer.pop(name)
   for name in ("start_opt_state", "start_partial", "callbacks", "metrics"):
     if not values[name]:
       values.pop(name)
   for name, default in _ADDED.items():
-    if values["model"][name] == default:
-      values["model"].pop(name)
+    if model[name] == default:
+      model.pop(name)
   return values
+
+
+def config_section(values: dict[str, object], name: str) -> dict[str, object]:
+  """Returns the fields of a config inside another."""
+  section = values[name]
+  assert isinstance(section, dict)
+  return section
 
 
 def config_hash(run: Run) -> str:

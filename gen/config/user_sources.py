@@ -23,17 +23,17 @@ def own_references(config: Any, prefix: str = "") -> dict[str, str]:
     config: a run, or one of its groups.
     prefix: path of that group, as "model."; empty for a run.
   """
-  found: dict[str, str] = {}
+  references: dict[str, str] = {}
   for path in FIELDS:
     if path.startswith(prefix):
       value = operator.attrgetter(path.removeprefix(prefix))(config)
       if isinstance(value, str):
-        found[path] = value
+        references[path] = value
       else:
-        found |= {f"{path}[{index}]": str(item) for index, item in enumerate(value)}
+        references |= {f"{path}[{index}]": str(item) for index, item in enumerate(value)}
   return {
     path: text.removeprefix(CORPUS)
-    for path, text in found.items()
+    for path, text in references.items()
     if user_code.is_reference(text) and (path != "data.corpus" or text.startswith(CORPUS))
   }
 
@@ -53,10 +53,10 @@ def with_sources(run: Run) -> Run:
 
 def program_sources(model: Model, optimizer: Optimizer | None = None) -> tuple[str, ...]:
   """Returns the checksums of the code that a compiled program of a model and an optimizer depends on."""
-  found = own_references(model, "model.")
+  references = own_references(model, "model.")
   if optimizer is not None:
-    found |= own_references(optimizer, "optimizer.")
-  return tuple(_checksum(path, text) for path, text in found.items())
+    references |= own_references(optimizer, "optimizer.")
+  return tuple(_checksum(path, text) for path, text in references.items())
 
 
 def edited_model(run: Run) -> list[str]:

@@ -63,15 +63,15 @@ def device_activations(model: Model, tensor: int) -> Model:
   def share(size: int) -> int:
     return size // tensor if size % tensor == 0 else size
 
-  fields: dict[str, Any] = {"vocab": share(model.vocab)}
+  part = dataclasses.replace(model, vocab=share(model.vocab))
   if not model.recurrent:
     heads, groups = share(model.n_heads), share(model.n_key_value_heads)
-    fields |= {"heads": heads, "key_value_heads": groups if heads % groups == 0 else heads}
-    fields["feed_forward"] = share(model.feed_forward_width)
+    part.heads, part.key_value_heads = heads, groups if heads % groups == 0 else heads
+    part.feed_forward = share(model.feed_forward_width)
     if model.decoder_heads or model.decoder_feed_forward:
-      fields["decoder_heads"] = share(model.target.n_heads)
-      fields["decoder_feed_forward"] = share(model.target.feed_forward_width)
-  return dataclasses.replace(model, **fields)
+      part.decoder_heads = share(model.target.n_heads)
+      part.decoder_feed_forward = share(model.target.feed_forward_width)
+  return part
 
 
 def example_batch(run: Run, rows: int) -> Batch:

@@ -4,8 +4,8 @@ The state is counted tensor by tensor with the trainer's sharding tables, so it 
 pass are read from the traced step. Other needs of the backward pass, and gathered weights, are estimates.
 """
 
+import dataclasses
 import math
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -38,7 +38,7 @@ class MemoryFootprint(NamedTuple):
     opt_state: the optimizer's arrays, such as AdamW's two moments.
     counters: steps, the optimizer's count, random key, and the state of a recurrent model.
     batch: the rows of a dispatch of one step.
-    kept: residuals of the forward pass for the backward pass, without arguments.
+    activations: residuals of the forward pass for the backward pass, without arguments.
     working: peak of the backward pass's other temporaries; an estimate.
     gathered: sharded weights while they are gathered for a product; an estimate.
     cache: KV cache of as many rows and positions as a batch has, during generation.
@@ -49,7 +49,7 @@ class MemoryFootprint(NamedTuple):
   opt_state: int
   counters: int
   batch: int
-  kept: int
+  activations: int
   working: int
   gathered: int
   cache: int
@@ -67,7 +67,7 @@ class MemoryFootprint(NamedTuple):
   @property
   def peak(self) -> int:
     """Peak bytes of a step."""
-    return self.live + self.batch + self.gradients + self.kept + self.working + self.gathered
+    return self.live + self.batch + self.gradients + self.activations + self.working + self.gathered
 
 
 def paper_layout(run: Run) -> ShardingLayout:
@@ -153,7 +153,7 @@ def run_footprint(run: Run) -> MemoryFootprint:
     recurrent_state = activations.array_bytes(
       jax.eval_shape(lambda: recurrent.init_recurrent_state(run.model, rows))
     )
-  kept = activations.kept_activations(run, rows, tensor)
+  residuals = activations.kept_activations(run, rows, tensor)
   arrays, scalars = opt_state_bytes(run)
   return MemoryFootprint(
     part_bytes(run, "parameters"),
@@ -161,7 +161,7 @@ def run_footprint(run: Run) -> MemoryFootprint:
     arrays,
     COUNTERS + scalars + recurrent_state,
     batch,
-    kept.total(_weight_parts(run)),
+    residuals.total(_weight_parts(run)),
     activations.working_bytes(run, rows, tensor),
     gathered_bytes(run, tensor),
     cache_bytes(run, rows, tensor),
@@ -283,21 +283,55 @@ def compile_step(run: Run, layout: ShardingLayout | None) -> tuple[CompiledSizes
   return CompiledSizes(arguments, temporaries, peak), compiled.as_text()
 
 
-def as_dict(run: Run, footprint: MemoryFootprint, moves: list[CollectiveBytes]) -> Mapping[str, Any]:
-  """Returns a footprint as JSON values; sizes are bytes per device."""
-  return {
-    "state_bytes_per_device": footprint.state,
-    "parameters_bytes_per_device": footprint.parameters,
-    "gradients_bytes_per_device": footprint.gradients,
-    "opt_state_bytes_per_device": footprint.opt_state,
-    "master_copies_bytes_per_device": 0,
-    "live_bytes_per_device": footprint.live,
-    "batch_bytes_per_device": footprint.batch,
-    "activations_bytes_per_device": footprint.kept,
-    "working_bytes_per_device": footprint.working,
-    "gathered_bytes_per_device": footprint.gathered,
-    "cache_bytes_per_device": footprint.cache,
-    "peak_bytes_per_device": footprint.peak,
-    "recomputed_share_of_flops": recomputed_share(run),
-    "collectives": [each._asdict() for each in moves],
-  }
+@dataclasses.dataclass(frozen=True, slots=True)
+class CollectiveTraffic:
+  """One kind of collective of a step, as JSON has it (see `CollectiveBytes`)."""
+
+  kind: str
+  what: str
+  over: str
+  bytes: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class FootprintReport:
+  """A footprint as JSON has it; sizes are bytes per device.
+
+  Attributes are those of `MemoryFootprint`, master copies are the parameters
+  themselves. `collectives` are what each device sends in a step.
+  """
+
+  state_bytes_per_device: float
+  parameters_bytes_per_device: float
+  gradients_bytes_per_device: float
+  opt_state_bytes_per_device: float
+  master_copies_bytes_per_device: float
+  live_bytes_per_device: float
+  batch_bytes_per_device: float
+  activations_bytes_per_device: float
+  working_bytes_per_device: float
+  gathered_bytes_per_device: float
+  cache_bytes_per_device: float
+  peak_bytes_per_device: float
+  recomputed_share_of_flops: float
+  collectives: list[CollectiveTraffic]
+
+
+def report_footprint(run: Run, footprint: MemoryFootprint, moves: list[CollectiveBytes]) -> FootprintReport:
+  """Returns a footprint as JSON has it."""
+  return FootprintReport(
+    state_bytes_per_device=footprint.state,
+    parameters_bytes_per_device=footprint.parameters,
+    gradients_bytes_per_device=footprint.gradients,
+    opt_state_bytes_per_device=footprint.opt_state,
+    master_copies_bytes_per_device=0,
+    live_bytes_per_device=footprint.live,
+    batch_bytes_per_device=footprint.batch,
+    activations_bytes_per_device=footprint.activations,
+    working_bytes_per_device=footprint.working,
+    gathered_bytes_per_device=footprint.gathered,
+    cache_bytes_per_device=footprint.cache,
+    peak_bytes_per_device=footprint.peak,
+    recomputed_share_of_flops=recomputed_share(run),
+    collectives=[CollectiveTraffic(*move) for move in moves],
+  )

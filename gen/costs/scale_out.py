@@ -159,9 +159,9 @@ def step_cost(
   recompute = compute / 3
   busy = compute + recompute
   seconds = busy + tensor_seconds + max(traffic - busy, cluster.exposed * traffic)
-  kept = activation_bytes(shape, 1, job.length) * rows / tensor
+  activations = activation_bytes(shape, 1, job.length) * rows / tensor
   return StepCost(
-    data, fsdp, tensor, microbatches, state, kept, compute, recompute, tensor_seconds, traffic, seconds
+    data, fsdp, tensor, microbatches, state, activations, compute, recompute, tensor_seconds, traffic, seconds
   )
 
 

@@ -4,6 +4,7 @@ A rate is FLOPs of the step's matrix products (`gen.counts`; 6 N + 12 L D T a to
 seconds of the process, and its limit is what one large matrix product does on the same cores between the steps.
 """
 
+import dataclasses
 import resource
 import statistics
 import sys
@@ -28,22 +29,23 @@ ROWS = 1024  # rows of random text
 OBJECTIVES = {"encoder": "masked", "encoder_decoder": "span_corruption"}  # of other families: causal
 
 # The best-known member of each family, without dropout. The decoder is GPT-2 without biases.
-ARCHITECTURES: dict[str, dict[str, Any]] = {
-  "decoder": {"positions": "learned", "tied": True},
-  "encoder": {
-    "positions": "learned", "tied": True, "bias": True, "norm_bias": True, "norm_placement": "post",
-    "embedding_norm": True, "token_types": 2, "activation": "gelu", "head_transform": True, "head_bias": True,
-  },
-  "encoder_decoder": {
-    "positions": "relative", "tied": True, "norm": "rmsnorm", "attention_scale": 1.0, "activation": "relu",
-  },
+ARCHITECTURES = {
+  "decoder": Model(positions="learned", tied=True),
+  "encoder": Model(
+    positions="learned", tied=True, bias=True, norm_bias=True, norm_placement="post", embedding_norm=True,
+    token_types=2, activation="gelu", head_transform=True, head_bias=True,
+  ),
+  "encoder_decoder": Model(
+    positions="relative", tied=True, norm="rmsnorm", attention_scale=1.0, activation="relu",
+  ),
 }  # fmt: skip
 
 
 def benchmark_model(family: str, **sizes: Any) -> Model:
   """Returns a GPT-2, BERT, T5 or recurrent model of these sizes; `sizes` can set any field of the model."""
-  fields: dict[str, Any] = {"family": family, "initializer_scale": 0.5}
-  return Model(**fields | ARCHITECTURES.get(family, {}) | sizes)
+  architecture = ARCHITECTURES.get(family, Model())
+  fields: Any = {"family": family, "initializer_scale": 0.5} | sizes
+  return dataclasses.replace(architecture, **fields)
 
 
 class _Ids(NamedTuple):

@@ -36,7 +36,7 @@ class CacheEntry(NamedTuple):
   """
 
   path: Path
-  meta: dict[str, Any]
+  meta: dict[str, object]
   existed: bool
 
 
@@ -51,7 +51,7 @@ def cache_key(*parts: Any) -> str:
   return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def find_or_build(root: Path, name: str, build: Callable[[Path], dict[str, Any]]) -> CacheEntry:
+def find_or_build(root: Path, name: str, build: Callable[[Path], dict[str, object]]) -> CacheEntry:
   """Returns an entry, which is built if it is absent or damaged.
 
   Args:
@@ -73,7 +73,7 @@ def find_or_build(root: Path, name: str, build: Callable[[Path], dict[str, Any]]
     return CacheEntry(path, _build(path, build), False)
 
 
-def _build(path: Path, build: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+def _build(path: Path, build: Callable[[Path], dict[str, object]]) -> dict[str, object]:
   # Only the lock's holder builds, so leftovers here come from a process that died.
   unfinished = path.with_name(f".{path.name}.unfinished")
   shutil.rmtree(unfinished, ignore_errors=True)
@@ -87,10 +87,11 @@ def _build(path: Path, build: Callable[[Path], dict[str, Any]]) -> dict[str, Any
   except BaseException:
     shutil.rmtree(unfinished, ignore_errors=True)
     raise
-  return json.loads(json.dumps(meta))  # as a later call will read it
+  stored: dict[str, object] = json.loads(json.dumps(meta))  # as a later call will read it
+  return stored
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path) -> dict[str, object] | None:
   """Returns the meta of a complete entry, or None if it is absent or damaged."""
   try:
     text = (path / MANIFEST).read_text()
@@ -104,7 +105,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def _manifest(files: dict[str, list[int]], meta: dict[str, Any]) -> str:
+def _manifest(files: dict[str, list[int]], meta: dict[str, object]) -> str:
   """Returns the manifest's text, unique for given values, so that any other text means damage."""
   body = json.dumps({"files": files, "meta": meta}, indent=1)
   return json.dumps(

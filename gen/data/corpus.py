@@ -126,7 +126,7 @@ def _open(path: Path, name: str, meta: dict[str, Any], seconds: float) -> Corpus
   return Corpus(name, train, validation, seconds=seconds, notes=notes, **{key: meta[key] for key in _META})
 
 
-def _build(folder: Path, source: Source, fraction: float) -> dict[str, Any]:
+def _build(folder: Path, source: Source, fraction: float) -> dict[str, object]:
   ends, positions = _write(folder / "texts.bin", source)
   validates = _choose_validation(positions, fraction, source.name)
   _save(folder / "ends.npy", ends)

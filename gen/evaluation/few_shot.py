@@ -8,7 +8,7 @@ Every answer records its exact prompt, and the share of the window used by examp
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, cast
 
 import jax
 from scipy import stats
@@ -74,6 +74,27 @@ class FewShotResult(NamedTuple):
   high: float
   share: float | None
   answers: list[ScoredAnswer]
+
+
+class AccuracyValues(TypedDict, total=False):
+  """A `FewShotResult` without its answers, or an accuracy after fine-tuning, as JSON has it."""
+
+  k: int
+  accuracy: float
+  low: float
+  high: float
+  share: float | None
+  steps: int
+  flops: float
+  context_flops: float
+
+
+def accuracy_values(curve: Sequence[FewShotResult]) -> list[AccuracyValues]:
+  """Returns results as JSON has them, without the answers."""
+  return [
+    cast(AccuracyValues, {name: value for name, value in point._asdict().items() if name != "answers"})
+    for point in curve
+  ]
 
 
 def by_likelihood(

@@ -1,25 +1,28 @@
 """The figure of few-shot tasks: each checkpoint's accuracy against the number of examples, one panel per task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib import ticker
 
+from gen.evaluation.few_shot_report import FewShotRow
 from gen.evaluation.in_context_figure import COLOURS, draw_points
 from gen.figures import style
 
 NAME = "few_shot"
 
 
-def draw_accuracy(folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
+def draw_accuracy(folder: Path, rows: Sequence[FewShotRow]) -> list[Path]:
   """Draws the accuracy of each model on each task and returns the files.
 
   Args:
     folder: of the output files.
     rows: models and tasks, as experiments/few_shot.py writes them.
   """
-  tasks, models = (list(dict.fromkeys(row[key] for row in rows)) for key in ("task", "model"))
+  tasks, models = (
+    list(dict.fromkeys(row["task"] for row in rows)),
+    list(dict.fromkeys(row["model"] for row in rows)),
+  )
   with style.paper_style():
     figure, panels = style.new_figure(style.PAGE, 2.7, len(tasks), sharey=True)
     for axes, task in zip(panels, tasks, strict=True):

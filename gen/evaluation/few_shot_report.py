@@ -1,12 +1,13 @@
 """Few-shot accuracy of several models on held-out sentences, as rows, answers and lines."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from gen.config import Data
 from gen.data import corpus
 from gen.errors import UserError
-from gen.evaluation import held_out_sentences
+from gen.evaluation import few_shot, held_out_sentences
+from gen.evaluation.few_shot import AccuracyValues
 from gen.generation import loaded_model
 
 
@@ -30,9 +31,25 @@ def unseen_sentences(folders: Sequence[str], max_words: int, report: Callable[[s
   return held_out_sentences.held_out_sentences(fraction, trained, max_words)
 
 
+class FewShotRow(TypedDict):
+  """A model's accuracies on a task, as JSON has them.
+
+  `beyond` is how many tokens more examples need, by their number, and `window` is how many the model has.
+  """
+
+  model: str
+  family: str
+  task: str
+  chance: float
+  questions: int
+  points: list[AccuracyValues]
+  beyond: dict[int, int]
+  window: int
+
+
 def evaluate_task(
   restored: Any, task: Any, ks: list[int], seed: int, normalize: str
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+) -> tuple[FewShotRow, list[dict[str, object]]]:
   """Returns a model's row of a task, and each question with its prompt and answer.
 
   Args:
@@ -43,8 +60,8 @@ def evaluate_task(
     normalize: what a choice's log-probability is divided by.
   """
   curve = held_out_sentences.accuracy_curve(restored, task, ks, seed, normalize)
-  points = [{name: value for name, value in point._asdict().items() if name != "answers"} for point in curve]
-  row = {
+  points = few_shot.accuracy_values(curve)
+  row: FewShotRow = {
     "model": restored.where, "family": restored.model.family, "task": task.name, "chance": task.chance,
     "questions": len(task.items), "points": points,
     "beyond": {k: held_out_sentences.tokens_needed(restored, task, k, seed) for k in ks[len(points) :]},
@@ -58,7 +75,7 @@ def evaluate_task(
   return row, answers
 
 
-def report_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+def report_lines(rows: Sequence[FewShotRow]) -> list[str]:
   """Returns each model's accuracy on each task, by the number of examples in the prompt."""
   lines = []
   for row in rows:

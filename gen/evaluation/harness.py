@@ -173,7 +173,7 @@ class Backend:
     """
     raise UserError(f"{self.restored.where} has no chat template; leave out --apply_chat_template")
 
-  def get_model_info(self) -> dict[str, Any]:
+  def get_model_info(self) -> dict[str, str | int]:
     """Returns the model's entry in the harness's results."""
     size = sum(leaf.size for leaf in jax.tree.leaves(self.restored.params))
     return {"checkpoint": self.restored.where, "model_num_parameters": size, "tokenizer": self.tokenizer_name}

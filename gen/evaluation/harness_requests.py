@@ -1,6 +1,6 @@
 """Parses requests of lm-evaluation-harness: settings of generation, and windows of long texts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gen.errors import UserError
@@ -24,7 +24,7 @@ class RequestSettings(NamedTuple):
   until: tuple[str, ...]
 
 
-def read_settings(settings: dict[str, Any], max_tokens: int) -> RequestSettings:
+def read_settings(settings: Mapping[str, Any], max_tokens: int) -> RequestSettings:
   """Reads the generation_kwargs of a task.
 
   Args:

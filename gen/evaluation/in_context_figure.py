@@ -8,6 +8,8 @@ from typing import Any
 from matplotlib import ticker
 from matplotlib.axes import Axes
 
+from gen.evaluation.few_shot import AccuracyValues
+from gen.evaluation.in_context_study import InContextRow
 from gen.figures import style
 
 NAME = "in_context"
@@ -15,7 +17,7 @@ TITLES = {"letter": "Mappings of the trained kind", "digit": "Mappings of anothe
 COLOURS = ("#0072b2", "#d1495b", "#b8860b", "#459c8e", "#8d3474")
 
 
-def draw_accuracy(folder: Path, rows: Sequence[Mapping[str, Any]], best: Mapping[int, float]) -> list[Path]:
+def draw_accuracy(folder: Path, rows: Sequence[InContextRow], best: Mapping[int, float]) -> list[Path]:
   """Draws each model's accuracy, one column of panels per family, and returns the files.
 
   Args:
@@ -44,20 +46,22 @@ def draw_accuracy(folder: Path, rows: Sequence[Mapping[str, Any]], best: Mapping
     return style.save_figure(figure, folder, NAME)
 
 
-def _panel(axes: Axes, rows: Sequence[Mapping[str, Any]], kind: str) -> None:
+def _panel(axes: Axes, rows: Sequence[InContextRow], kind: str) -> None:
   """Draws models of one family on questions of one kind."""
   for row, colour in zip(rows, itertools.cycle(COLOURS), strict=False):
     draw_points(axes, row["kinds"][kind]["in_context"], colour, "-", f"{row['width']}, in the prompt")
     draw_points(axes, row["kinds"][kind]["tuned"], colour, (0, (4, 2)), f"{row['width']}, fine-tuned")
   axes.set_xscale("symlog", base=2, linthresh=1)
   axes.set_xticks(
-    sorted({point["k"] for row in rows for way in row["kinds"][kind].values() for point in way})
+    sorted(
+      {point["k"] for row in rows for way in ("in_context", "tuned") for point in row["kinds"][kind][way]}
+    )
   )
   axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
   axes.set_ylim(0, 1.05)
 
 
-def draw_points(axes: Axes, points: Sequence[Mapping[str, Any]], colour: str, line: Any, label: str) -> None:
+def draw_points(axes: Axes, points: Sequence[AccuracyValues], colour: str, line: Any, label: str) -> None:
   """Draws a line of accuracies with their intervals."""
   ks, middles = [point["k"] for point in points], [point["accuracy"] for point in points]
   errors = [

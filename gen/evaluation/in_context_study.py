@@ -3,12 +3,13 @@
 import copy
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, cast
 
 from gen import counts
 from gen.config import Run, validation
 from gen.errors import UserError
-from gen.evaluation import in_context, loss_by_context
+from gen.evaluation import few_shot, in_context, loss_by_context
+from gen.evaluation.few_shot import AccuracyValues
 from gen.evaluation.synthetic import label_mapping_masked, label_mapping_task, synthetic_training
 
 PROGRESS_STEPS = 200  # steps between two lines of progress
@@ -81,9 +82,31 @@ def _transformer(run: Run, family: str, width: int, rate_power: float) -> Run:
   return variant
 
 
+class KindAccuracies(TypedDict):
+  """Accuracies on questions of one kind: with examples in the prompt, and after fine-tuning on them."""
+
+  in_context: list[AccuracyValues]
+  tuned: list[AccuracyValues]
+
+
+class InContextRow(TypedDict):
+  """A model of the study, as its JSON has it; `losses` are (step, nats per label), `kinds` by the kind of question."""
+
+  name: str
+  family: str
+  width: int
+  parameters: int
+  flops: float
+  batch: int
+  steps: int
+  seconds: float
+  losses: list[tuple[int, float]]
+  kinds: dict[str, KindAccuracies]
+
+
 def evaluate_model(
   run: Run, task: Any, settings: TuningSettings, report: Callable[[str], None]
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+) -> tuple[InContextRow, list[dict[str, object]]]:
   """Trains a model and returns its row, and each question with its prompt and answer.
 
   Args:
@@ -105,13 +128,13 @@ def evaluate_model(
   restored = synthetic_training.train_model(run, rows, on_loss)
   seconds = time.perf_counter() - begun
   report(f"{name}: {run.steps:,} steps, {losses[-1][1]:.3f} nats per label, {seconds:.0f} s")
-  row: dict[str, Any] = {
+  row: InContextRow = {
     "name": name, "family": run.model.family, "width": run.model.width,
     "parameters": counts.count_parameters(restored.model).total,
     "flops": synthetic_training.training_flops(run, rows),
     "batch": run.data.batch, "steps": run.steps, "seconds": seconds, "losses": losses, "kinds": {},
   }  # fmt: skip
-  answers = []
+  answers: list[dict[str, object]] = []
   for kind in label_mapping_task.GOES_BY:
     curve = in_context.accuracy_curve(restored, task, settings.ks, settings.questions, kind, run.seed)
     fine_tuned = [
@@ -121,16 +144,14 @@ def evaluate_model(
       )
       for k in settings.tuned
     ]  # fmt: skip
-    points = [
-      {name: value for name, value in point._asdict().items() if name != "answers"} for point in curve
-    ]
-    row["kinds"][kind] = {"in_context": points, "tuned": [point._asdict() for point in fine_tuned]}
+    tuned = [cast(AccuracyValues, point._asdict()) for point in fine_tuned]
+    row["kinds"][kind] = {"in_context": few_shot.accuracy_values(curve), "tuned": tuned}
     for point in curve:
       answers += [{"model": name, "kind": kind, "k": point.k} | answer._asdict() for answer in point.answers]
   return row, answers
 
 
-def report_lines(rows: Sequence[dict[str, Any]], titles: dict[str, str]) -> list[str]:
+def report_lines(rows: Sequence[InContextRow], titles: dict[str, str]) -> list[str]:
   """Returns the accuracies of all models as one table per kind of mapping, and a sentence on each model.
 
   Args:
@@ -146,7 +167,7 @@ def report_lines(rows: Sequence[dict[str, Any]], titles: dict[str, str]) -> list
   return lines + [_verdict(row) for row in rows]
 
 
-def _table(row: dict[str, Any], kind: str) -> list[str]:
+def _table(row: InContextRow, kind: str) -> list[str]:
   lines = []
   by_examples = {point["k"]: point for point in row["kinds"][kind]["in_context"]}
   fine_tuned = {point["k"]: point for point in row["kinds"][kind]["tuned"]}
@@ -158,11 +179,11 @@ def _table(row: dict[str, Any], kind: str) -> list[str]:
   return lines
 
 
-def _cell(point: dict[str, Any] | None) -> str:
+def _cell(point: AccuracyValues | None) -> str:
   return "-" if point is None else f"{point['accuracy']:.3f} [{point['low']:.2f}, {point['high']:.2f}]"
 
 
-def _verdict(row: dict[str, Any]) -> str:
+def _verdict(row: InContextRow) -> str:
   """Returns sentences on the gain from examples in the prompt, and the number from which fine-tuning is better."""
   parts = []
   for kind, words in (("letter", "of the trained kind"), ("digit", "of the new kind")):

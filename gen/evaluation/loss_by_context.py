@@ -178,6 +178,40 @@ class ContextPoint(NamedTuple):
   gain_error: float | None = None
 
 
+class ComparedModel(NamedTuple):
+  """A trained model of a comparison.
+
+  Attributes:
+    family: of the model.
+    width: of the model.
+    depth: of the model.
+    params: N of the laws.
+    params_total: all parameters.
+    tokens: read in training.
+    flops: of training.
+    loss: on validation text, nats per token.
+    seconds: inside training steps.
+    learning_rate: the peak.
+    reach: visible words up to which the loss falls by more than twice the standard error.
+    by_words: loss by visible words.
+    by_length: cost by length of the text.
+  """
+
+  family: str
+  width: int
+  depth: int
+  params: int
+  params_total: int
+  tokens: int
+  flops: float
+  loss: float
+  seconds: float
+  learning_rate: float
+  reach: int
+  by_words: Sequence[ContextPoint]
+  by_length: Sequence["PassCost"]
+
+
 def loss_curve(
   model: Model, params: Any, words: Sequence[int], seen: Sequence[Windows]
 ) -> list[ContextPoint]:

@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib import ticker
 from matplotlib.axes import Axes
 
+from gen.evaluation.loss_by_context import ComparedModel
 from gen.figures import style
 
 COLOURS = ("#0072b2", "#d1495b")  # of the transformer and of the recurrent model
@@ -23,13 +24,12 @@ def name_of(family: str) -> str:
   return NAMES.get(family, family.upper())
 
 
-def draw_comparison(folder: Path, models: Sequence[dict[str, Any]]) -> list[Path]:
+def draw_comparison(folder: Path, models: Sequence[ComparedModel]) -> list[Path]:
   """Draws the rows of two models into a folder and returns the files.
 
   Args:
     folder: where NAME.png and NAME.pdf go.
-    models: for each `family`, `by_words` (words, loss, standard_error) and `by_length` (the fields of
-      `gen.evaluation.loss_by_context.PassCost`).
+    models: a transformer and a recurrent model.
   """
   with style.paper_style():
     figure, (loss, time, memory) = style.new_figure(style.PAGE, 2.5, 3)
@@ -37,9 +37,9 @@ def draw_comparison(folder: Path, models: Sequence[dict[str, Any]]) -> list[Path
       _loss(loss, model, colour)
       _against_length(time, model, colour, "seconds_per_token", 1e-6)
       _against_length(memory, model, colour, "remembered_bytes", 1024)
-    _across(loss, [point["words"] for point in models[0]["by_words"]], "words in sight")
+    _across(loss, [point.words for point in models[0].by_words], "words in sight")
     for axes in (time, memory):
-      _across(axes, [point["length"] for point in models[0]["by_length"]], "tokens of text")
+      _across(axes, [point.length for point in models[0].by_length], "tokens of text")
     loss.set_title("Loss")
     loss.set_ylabel("nats per token")
     loss.legend(loc="upper right")
@@ -53,9 +53,9 @@ def draw_comparison(folder: Path, models: Sequence[dict[str, Any]]) -> list[Path
     return style.save_figure(figure, folder, NAME)
 
 
-def _loss(axes: Axes, model: dict[str, Any], colour: str) -> None:
+def _loss(axes: Axes, model: ComparedModel, colour: str) -> None:
   words, means, errors = (
-    [point[key] for point in model["by_words"]] for key in ("words", "loss", "standard_error")
+    [getattr(point, key) for point in model.by_words] for key in ("words", "loss", "standard_error")
   )
   axes.errorbar(
     words,
@@ -65,12 +65,12 @@ def _loss(axes: Axes, model: dict[str, Any], colour: str) -> None:
     marker="o",
     markersize=3.2,
     elinewidth=0.7,
-    label=name_of(model["family"]),
+    label=name_of(model.family),
   )
 
 
-def _against_length(axes: Axes, model: dict[str, Any], colour: str, key: str, unit: float) -> None:
-  points = [(point["length"], point[key] / unit) for point in model["by_length"]]
+def _against_length(axes: Axes, model: ComparedModel, colour: str, key: str, unit: float) -> None:
+  points = [(point.length, getattr(point, key) / unit) for point in model.by_length]
   axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=3.2)
 
 

@@ -1,12 +1,14 @@
 """The curves of runs from their journals, side by side, and what differs between their configs."""
 
+import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gen.errors import UserError
 from gen.training import journal, run_folder
+from gen.training.rows import RowValues
 
 AXES = ("steps", "tokens", "flops", "seconds")
 MAX_RUNS = 200  # in one figure
@@ -50,7 +52,7 @@ class RunCurves(NamedTuple):
   folder: str
   train: tuple[CurvePoint, ...]
   evaluation: tuple[CurvePoint, ...]
-  config: dict[str, Any]
+  config: Mapping[str, object]
   finished: bool
 
 
@@ -73,7 +75,7 @@ def _read_folder(folder: Path) -> Iterator[RunCurves]:
   path = folder / run_folder.JOURNAL
   if not path.is_file():
     raise UserError(f"{folder} has no {run_folder.JOURNAL}; give the --workdir of a run or of a sweep")
-  rows_by_run: dict[str, list[dict[str, Any]]] = {}
+  rows_by_run: dict[str, list[RowValues]] = {}
   for row in journal.read_journal(path):
     if isinstance(row.get("run"), str):
       rows_by_run.setdefault(row["run"], []).append(row)
@@ -84,10 +86,10 @@ def _read_folder(folder: Path) -> Iterator[RunCurves]:
   yield from measured
 
 
-def _curves(folder: Path, rows: list[dict[str, Any]]) -> RunCurves:
+def _curves(folder: Path, rows: list[RowValues]) -> RunCurves:
   train: list[CurvePoint] = []
-  evaluations: list[dict[str, Any]] = []
-  config: dict[str, Any] = {}
+  evaluations: list[RowValues] = []
+  config: Mapping[str, object] = {}
   name, finished, tokens, seconds = "", False, 0.0, 0.0
   for row in rows:
     name = str(row.get("name") or name)
@@ -119,7 +121,7 @@ def _curves(folder: Path, rows: list[dict[str, Any]]) -> RunCurves:
   return RunCurves(name or folder.name, str(folder), tuple(train), points, _flat(config), finished)
 
 
-def _is_measured(row: dict[str, Any]) -> bool:
+def _is_measured(row: RowValues) -> bool:
   """Returns whether a row holds all numbers of a point; a loss that was not finite is null."""
   return all(_is_plain(row.get(name)) for name in ("step", "tokens", "flops", "loss"))
 
@@ -139,10 +141,10 @@ def _seconds_at(train: list[CurvePoint], step: int) -> float:
   return before.seconds + share * (after.seconds - before.seconds)
 
 
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-  values: dict[str, Any] = {}
+def _flat(config: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+  values: dict[str, object] = {}
   for name, value in config.items():
-    values |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    values |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
   return values
 
 
@@ -163,7 +165,7 @@ def _unique_names(runs: list[RunCurves]) -> list[str]:
   return names
 
 
-def config_differences(runs: Sequence[RunCurves]) -> dict[str, list[Any]]:
+def config_differences(runs: Sequence[RunCurves]) -> dict[str, list[object]]:
   """Returns, for each field in which the configs differ, its value in each run; None where a run does not say it.
 
   Names and how often something is written or logged are left out, since they change no number.
@@ -214,26 +216,34 @@ def _last(points: tuple[CurvePoint, ...]) -> str:
   return f"{points[-1].loss:.4f}" if points else "-"
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
   if isinstance(value, float):
     return f"{value:g}"
   return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
-def run_report(run: RunCurves) -> dict[str, Any]:
-  """Returns a run's points as JSON holds them, by column."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class CurvesReport:
+  """A run's points as JSON holds them, by column of `CurvePoint`."""
 
-  def columns(points: tuple[CurvePoint, ...]) -> dict[str, list[Any]]:
-    return {name: [getattr(point, name) for point in points] for name in CurvePoint._fields}
+  name: str
+  folder: str
+  finished: bool
+  train: dict[str, list[float | None]]
+  evaluation: dict[str, list[float | None]]
 
-  return {
-    "name": run.name,
-    "folder": run.folder,
-    "finished": run.finished,
-    "train": columns(run.train),
-    "evaluation": {
-      name: values
-      for name, values in columns(run.evaluation).items()
-      if name not in ("learning_rate", "gradient_norm")
-    },
-  }
+
+def run_report(run: RunCurves) -> CurvesReport:
+  """Returns a run's points by column; evaluations have no learning rate and no gradient norm."""
+
+  def columns(points: tuple[CurvePoint, ...], names: Sequence[str]) -> dict[str, list[float | None]]:
+    return {name: [getattr(point, name) for point in points] for name in names}
+
+  measured = [name for name in CurvePoint._fields if name not in ("learning_rate", "gradient_norm")]
+  return CurvesReport(
+    run.name,
+    run.folder,
+    run.finished,
+    columns(run.train, CurvePoint._fields),
+    columns(run.evaluation, measured),
+  )

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 from matplotlib import colormaps, colors
@@ -49,8 +48,10 @@ def _draw_run(axes: Axes, run: RunCurves, x: str, colour: str) -> None:
   if run.train:
     axes.plot(*_points(run.train, x), color=colour, linewidth=0.9, alpha=0.75, label=label)
   if run.evaluation:
-    marks: dict[str, Any] = {"marker": "o", "markersize": 3.4, "linewidth": 1.4, "color": colour}
-    axes.plot(*_points(run.evaluation, x), **marks, label=None if run.train else label)
+    name = None if run.train else label
+    axes.plot(
+      *_points(run.evaluation, x), marker="o", markersize=3.4, linewidth=1.4, color=colour, label=name
+    )
 
 
 def _points(points: tuple[CurvePoint, ...], x: str) -> tuple[list[float], list[float]]:
@@ -108,7 +109,7 @@ def _svg(text: str) -> str:
   return text[text.index("<svg") :]
 
 
-def _summary(run: RunCurves) -> dict[str, Any]:
+def _summary(run: RunCurves) -> dict[str, str | bool]:
   last = max((*run.train, *run.evaluation), key=lambda point: point.steps)
   return {
     "name": run.name,
@@ -123,5 +124,5 @@ def _summary(run: RunCurves) -> dict[str, Any]:
   }
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
   return "-" if value is None else str(value)

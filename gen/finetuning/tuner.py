@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -24,9 +24,11 @@ from gen.finetuning.settings import FinetuneSettings
 from gen.finetuning.tuning_step import TuningPrograms
 from gen.io import json_reading
 from gen.optimizers import learning_rate, schedule_params
+from gen.training.checkpoint_records import CheckpointMeta
 from gen.training.checkpoints import Checkpoints
 from gen.training.hooks import RunHooks, RunStopped
 from gen.training.journal import Journal
+from gen.training.rows import RowValues
 from gen.training.step import TrainState
 
 ROWS_PER_RUN = 50  # journal rows of the training loss
@@ -136,7 +138,7 @@ class Tuner:
       RunStopped: after saving, if the hooks ask for it.
     """
     with Checkpoints(
-      workdir, keep=1, keep_best=BEST, report=lambda line: hooks.progress(_note(line))
+      workdir, keep=1, keep_best=BEST, report=lambda line: hooks.progress(cast(RowValues, _note(line)))
     ) as checkpoints:
       self._restore(checkpoints, journal, hooks)
       done, saved = int(self._state.step), time.monotonic()
@@ -200,7 +202,7 @@ class Tuner:
     }  # fmt: skip
     progress.loss = progress.weight = 0.0
     journal.append({name: value for name, value in row.items() if name != "seconds_left"})
-    hooks.progress(row)
+    hooks.progress(cast(RowValues, row))
     self._clock = time.monotonic()
     if skipped > MAX_SKIPPED:
       raise UserError(
@@ -224,12 +226,16 @@ class Tuner:
       "best_step": progress.best_step,
     }
     journal.append(row)
-    hooks.progress(row)
+    hooks.progress(cast(RowValues, row))
     self._clock = time.monotonic()
 
   def _save(self, checkpoints: Checkpoints, done: int, journal: Journal, evaluated: bool) -> None:
     progress = self._progress
-    meta = {"identity": self._identity, "progress": dataclasses.asdict(progress), "journal": journal.mark()}
+    meta: dict[str, object] = {
+      "identity": self._identity,
+      "progress": dataclasses.asdict(progress),
+      "journal": journal.mark(),
+    }
     if evaluated and progress.best_step == done and progress.best is not None:
       meta[BEST] = -progress.best
     checkpoints.save(done, self._state, meta)
@@ -239,8 +245,8 @@ class Tuner:
       journal.rewind(0)
       return
 
-    def accept(meta: dict[str, Any]) -> None:
-      if meta.get("identity") != self._identity:
+    def accept(meta: CheckpointMeta) -> None:
+      if dict(meta).get("identity") != self._identity:
         raise UserError(
           f"{checkpoints.folder} holds a fine-tuning of other settings, data or parameters; choose another --workdir"
         )

@@ -1,6 +1,6 @@
 """What a fine-tuning prints: lines of progress, and the table of its scores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gen.evaluation.metrics.score import Score
@@ -8,7 +8,7 @@ from gen.finetuning.finetune import FinetuneResult
 from gen.io.quantities import format_seconds
 
 
-def progress_line(row: dict[str, Any]) -> str | None:
+def progress_line(row: Mapping[str, Any]) -> str | None:
   """Returns the line of a row of progress, or None for one without."""
   if row["kind"] == "train":
     skipped = f"  {row['skipped']} skipped" if row["skipped"] else ""

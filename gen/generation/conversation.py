@@ -46,7 +46,7 @@ class Conversation:
   ) -> None:
     """Starts an empty conversation."""
     self.restored, self.sampler, self.limits = restored, sampler, limits
-    self.said, self.over = "", False
+    self.transcript, self.over = "", False
     self._seed, self._blank, self._turn = seed, blank, 0
     self._remembers = restored.model.family not in ("encoder", "encoder_decoder")
 
@@ -64,7 +64,7 @@ class Conversation:
       write(f"error: {error}\n")
 
   def _answer(self, line: str, write: Write) -> None:
-    prompt = self.said + line if self._remembers else line
+    prompt = self.transcript + line if self._remembers else line
     answer = ""
     try:
       for piece in self._pieces(prompt):
@@ -75,7 +75,7 @@ class Conversation:
     write("\n")
     self._turn += 1
     if self._remembers:
-      self.said = prompt + answer + "\n"
+      self.transcript = prompt + answer + "\n"
 
   def _pieces(self, prompt: str) -> Iterator[str]:
     """Yields the answer piece by piece."""
@@ -120,7 +120,7 @@ class Conversation:
         raise UserError(f"/history needs on or off, not {_shortened(value)!r}")
       self._remembers = value == "on"
     elif name == "clear":
-      self.said, self._turn = "", 0
+      self.transcript, self._turn = "", 0
     elif name in ("quit", "exit"):
       self.over = True
       return "bye"
@@ -144,8 +144,8 @@ class Conversation:
     parts += [f"{name} {getattr(self.limits, name)}" for name in OF_LIMITS]
     parts += [f"stop {stop!r}" for stop in self.limits.stop_strings]
     parts += [f"seed {self._seed}", f"history {'on' if self._remembers else 'off'}"]
-    if self.said and self._remembers:
-      used = text.count_tokens(self.restored, self.said, 0)
+    if self.transcript and self._remembers:
+      used = text.count_tokens(self.restored, self.transcript, 0)
       parts.append(f"{used.prompt} tokens so far" + (f" of {used.window}" if used.window else ""))
     return ", ".join(parts)
 

@@ -9,7 +9,7 @@ All code that uses trained models gets a `LoadedModel` from `load_model`, so it 
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ from gen.interop.tokenizers import model_vocab
 from gen.io import json_reading
 from gen.models import language_model
 from gen.training import quantized_checkpoints, run_folder
+from gen.training.checkpoint_records import CheckpointMeta
 from gen.training.checkpoints import Checkpoints
 from gen.training.run_folder import TOKENIZER
 
@@ -136,7 +137,7 @@ def load_run(run: Run, tokenizer: Tokenizer) -> TextFrame:
   )
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _config(folder: Path) -> dict[str, object]:
   path = folder / CONFIG
   if not folder.is_dir():
     raise UserError(
@@ -181,7 +182,7 @@ def _directory(folder: Path, tokenizer_folder: Folder | None) -> LoadedModel:
 
 
 def _reading(
-  folder: Path, hf: dict[str, Any], model: Model, tokenizer: tokenizers.PretrainedTokenizer, head: bool
+  folder: Path, hf: Mapping[str, object], model: Model, tokenizer: tokenizers.PretrainedTokenizer, head: bool
 ) -> TextFrame:
   """Returns the text format of a model, whose tokenizer now raises UserError for ids outside the model's vocabulary."""
   model_vocab.limit_to_model(tokenizer, model.vocab)
@@ -191,7 +192,7 @@ def _reading(
 
 
 def _of_run(
-  folder: Path, run: Run, meta: dict[str, Any], tokenizer_folder: Folder | None, report: Report | None
+  folder: Path, run: Run, meta: CheckpointMeta, tokenizer_folder: Folder | None, report: Report | None
 ) -> tuple[Tokenizer, TextFrame]:
   """Returns the tokenizer of a run and its text format; both are the original ones of an imported model."""
   original = folder / KEPT

@@ -47,7 +47,7 @@ class _Row:
   prompt: str
   ids: np.ndarray
   left: int
-  said: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
+  continuation: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
   calls: list[ToolCall] = dataclasses.field(default_factory=list)
   written: int = 0
   text: str = ""
@@ -129,11 +129,11 @@ def _round(
   if restored.model.family == "encoder_decoder":
     drawn, params = [], compiled_decoding.unstack_layers(restored.params)
     for row in rows:
-      start = (*how.start, *row.said.tolist())
+      start = (*how.start, *row.continuation.tolist())
       row_tokens = decode.generate(restored.module, params, [row.ids], sampler, key, start=start, **options)
       drawn.append((row_tokens.rows()[0], bool(row_tokens.stopped_b[0])))
     return drawn
-  prompts = [np.concatenate([row.ids, row.said]) for row in rows]
+  prompts = [np.concatenate([row.ids, row.continuation]) for row in rows]
   prompts += [prompts[-1]] * (batch - len(prompts))  # one shape for all rounds
   generated = decode.generate(restored.module, restored.params, prompts, sampler, key, **options)
   return [(generated.rows()[i], bool(generated.stopped_b[i])) for i in range(len(rows))]
@@ -157,13 +157,21 @@ def _take(
     row.text, row.stopped = row.text + new[: min(ends)], True
     return
   if arrow < 0 or registry is None:
-    row.said, row.text, row.stopped = np.concatenate([row.said, tokens]), row.text + new, stopped
+    row.continuation, row.text, row.stopped = (
+      np.concatenate([row.continuation, tokens]),
+      row.text + new,
+      stopped,
+    )
     return
   call_text = new[: arrow + len(tools.ARROW)]
   call = tools.find_open_call(row.prompt + row.text + call_text)
   if call is None:
     ended = bool(len(tokens)) and int(tokens[-1]) in restored.reading.stop
-    row.said, row.text, row.stopped = np.concatenate([row.said, tokens]), row.text + new, ended
+    row.continuation, row.text, row.stopped = (
+      np.concatenate([row.continuation, tokens]),
+      row.text + new,
+      ended,
+    )
     return
   result = registry.result(call) if len(row.calls) < max_calls else f"error: no more than {max_calls} calls"
   row.calls.append(ToolCall(call, result))
@@ -171,5 +179,7 @@ def _take(
     before = text.detokenize(restored, tokens[:-1])
     tokens = np.concatenate([tokens[:-1], restored.tokenizer.encode(call_text[len(before) :])])
   put = f" {result}{tools.CLOSE}"
-  row.said = np.concatenate([row.said, tokens, restored.tokenizer.encode(put)]).astype(np.int32)
+  row.continuation = np.concatenate([row.continuation, tokens, restored.tokenizer.encode(put)]).astype(
+    np.int32
+  )
   row.text += call_text + put

@@ -109,7 +109,7 @@ class ToolRegistry:
       return f"error: {error}"[: self.limits.result]
     return value
 
-  def parse(self, call: str) -> tuple[Tool, dict[str, Any]]:
+  def parse(self, call: str) -> tuple[Tool, dict[str, object]]:
     """Returns the tool of a call and its arguments by name.
 
     Raises:
@@ -129,12 +129,12 @@ class ToolRegistry:
       raise ToolError(f"unknown tool {node.func.id}; there are {known}")
     return tool, self._arguments(tool, node)
 
-  def _arguments(self, tool: Tool, node: ast.Call) -> dict[str, Any]:
+  def _arguments(self, tool: Tool, node: ast.Call) -> dict[str, object]:
     names = list(tool.types)
     if len(node.args) > len(names):
       raise ToolError(f"{tool.name} takes {len(names)} arguments, not {len(node.args)}")
     arguments: list[tuple[str | None, ast.expr]] = [*zip(names, node.args, strict=False)]
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for name, value in [*arguments, *((keyword.arg, keyword.value) for keyword in node.keywords)]:
       if name is None or name not in tool.types:
         raise ToolError(f"{tool.name} has no argument {name}; write {tool.signature}")
@@ -146,7 +146,7 @@ class ToolRegistry:
         raise ToolError(f"{tool.name} needs a value for {name}")
     return values
 
-  def _run(self, tool: Tool, arguments: dict[str, Any]) -> str:
+  def _run(self, tool: Tool, arguments: dict[str, object]) -> str:
     results: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
 
     def work() -> None:

@@ -2,14 +2,15 @@
 
 import dataclasses
 import re
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from gen.config import Model
 from gen.errors import UserError
 from gen.interop import task_heads
+from gen.interop.hf_config import HfConfig
 from gen.interop.task_heads import TaskClass
 from gen.interop.tensor_rows import TensorRows
 
@@ -63,9 +64,9 @@ class Architecture:
 
   name: str
   prefix: str
-  defaults: dict[str, Any]
-  model: Callable[[dict[str, Any], TensorContents], Model]
-  describe: Callable[[Model], dict[str, Any]]
+  defaults: dict[str, object]
+  model: Callable[[HfConfig, TensorContents], Model]
+  describe: Callable[[Model], Mapping[str, object]]
   rows: Callable[[Model], TensorRows]
   head_names: tuple[str, ...]
   classes: dict[str, bool]
@@ -76,7 +77,7 @@ class Architecture:
   tasks: dict[str, TaskClass] = dataclasses.field(default_factory=dict)
   spellings: dict[str, str] = dataclasses.field(default_factory=dict)
   unties: bool = True
-  positions: Callable[[dict[str, Any], np.ndarray, np.ndarray], np.ndarray | None] = lambda *_: None
+  positions: Callable[[HfConfig, np.ndarray, np.ndarray], np.ndarray | None] = lambda *_: None
 
   def plain(self, name: str) -> str:
     """Returns a tensor's name without prefix, in its current spelling."""
@@ -90,7 +91,7 @@ class Architecture:
     outside = (*self.head_names, *task_heads.NAMES)
     return name if not head or name.startswith(outside) else self.prefix + name
 
-  def task_rows(self, hf: dict[str, Any]) -> TensorRows:
+  def task_rows(self, hf: Mapping[str, object]) -> TensorRows:
     """Returns the tensors of the head that the class in a config.json has for a task; none for another class."""
     named = hf.get("architectures") or [""]
     kind = named[0] if isinstance(named, list) else named
@@ -100,7 +101,7 @@ class Architecture:
     """Returns whether no logit depends on a tensor."""
     return any(re.fullmatch(pattern, name) for pattern in self.unused)
 
-  def complete(self, hf: dict[str, Any]) -> dict[str, Any]:
+  def complete(self, hf: Mapping[str, object]) -> HfConfig:
     """Returns config.json with default values for missing fields.
 
     Raises:
@@ -114,10 +115,10 @@ class Architecture:
         raise UserError(
           f"config.json: {key} = {_brief(value)} is not supported; use a value such as {default!r}"
         )
-    return self.defaults | hf
+    return HfConfig(self.defaults | dict(hf))
 
 
-def _fits(value: Any, default: Any) -> bool:
+def _fits(value: object, default: object) -> bool:
   if default is None:
     return value is None or _fits(value, 1)
   if isinstance(default, bool) or not isinstance(default, int | float):
@@ -129,7 +130,7 @@ def _fits(value: Any, default: Any) -> bool:
   return isinstance(default, float) or (isinstance(value, int) and (value > 0 or default == 0))
 
 
-def _brief(value: Any) -> str:
+def _brief(value: object) -> str:
   try:
     text = repr(value)
   except (ValueError, RecursionError):  # more digits or depth than Python can write
@@ -137,18 +138,19 @@ def _brief(value: Any) -> str:
   return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def activation_name(hf: dict[str, Any], key: str) -> str:
+def activation_name(hf: HfConfig, key: str) -> str:
   """Returns our name of the config's activation.
 
   Raises:
     UserError: for an unknown one.
   """
-  if not isinstance(hf[key], str) or hf[key] not in ACTIVATIONS:
-    raise UserError(f"config.json: {key} {_brief(hf[key])} is not one of {', '.join(ACTIVATIONS)}")
-  return ACTIVATIONS[hf[key]]
+  named = hf[key]
+  if not isinstance(named, str) or named not in ACTIVATIONS:
+    raise UserError(f"config.json: {key} {_brief(named)} is not one of {', '.join(ACTIVATIONS)}")
+  return ACTIVATIONS[named]
 
 
-def refuse_unsupported(hf: dict[str, Any], **only: Any) -> None:
+def refuse_unsupported(hf: HfConfig, **only: object) -> None:
   """Raises UserError for a config with unsupported values.
 
   Raises:
@@ -159,12 +161,12 @@ def refuse_unsupported(hf: dict[str, Any], **only: Any) -> None:
       raise UserError(f"config.json: {key} = {_brief(hf[key])} is not supported, only {value!r}")
 
 
-def split_width(hf: dict[str, Any], width: str, heads: str) -> int:
+def split_width(hf: HfConfig, width: str, heads: str) -> int:
   """Returns the head width.
 
   Raises:
     UserError: if the width is not a multiple of the heads.
   """
-  if hf[width] % hf[heads]:
+  if hf.integer(width) % hf.integer(heads):
     raise UserError(f"config.json: {width} {hf[width]} is not a multiple of {heads} {hf[heads]}")
-  return int(hf[width]) // int(hf[heads])
+  return hf.integer(width) // hf.integer(heads)

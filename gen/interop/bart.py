@@ -1,7 +1,5 @@
 """BART (arXiv:1910.13461) in the Hugging Face format."""
 
-from typing import Any
-
 from gen.config import Model
 from gen.interop import task_heads
 from gen.interop.architecture import (
@@ -13,6 +11,7 @@ from gen.interop.architecture import (
   refuse_unsupported,
   split_width,
 )
+from gen.interop.hf_config import HfConfig
 from gen.interop.tensor_layouts import LINEAR, LINEAR_FROM_HEADS, ROW
 from gen.interop.tensor_rows import (
   TensorRow,
@@ -56,27 +55,27 @@ ROWS: TensorRows = (
 _OFFSET = 2  # rows of the position table before the first position
 
 
-def _model(hf: dict[str, Any], contents: TensorContents) -> Model:
+def _model(hf: HfConfig, contents: TensorContents) -> Model:
   # Fields of related models (mBART, Blenderbot) that occur in files of the same model type.
   refuse_unsupported(hf, normalize_before=False, add_final_layer_norm=False, normalize_embedding=True)
   split_width(hf, "d_model", "decoder_attention_heads")
-  heads, decoder_heads = hf["encoder_attention_heads"], hf["decoder_attention_heads"]
-  feed_forward, decoder_feed_forward = hf["encoder_ffn_dim"], hf["decoder_ffn_dim"]
+  heads, decoder_heads = hf.integer("encoder_attention_heads"), hf.integer("decoder_attention_heads")
+  feed_forward, decoder_feed_forward = hf.integer("encoder_ffn_dim"), hf.integer("decoder_ffn_dim")
   return Model(
     family="encoder_decoder",
-    vocab=hf["vocab_size"],
-    width=hf["d_model"],
-    depth=hf["encoder_layers"],
-    decoder_depth=hf["decoder_layers"],
+    vocab=hf.integer("vocab_size"),
+    width=hf.integer("d_model"),
+    depth=hf.integer("encoder_layers"),
+    decoder_depth=hf.integer("decoder_layers"),
     heads=heads,
     head_width=split_width(hf, "d_model", "encoder_attention_heads"),
     decoder_heads=0 if decoder_heads == heads else decoder_heads,
     feed_forward=feed_forward,
     decoder_feed_forward=0 if decoder_feed_forward == feed_forward else decoder_feed_forward,
-    context=hf["max_position_embeddings"],
+    context=hf.integer("max_position_embeddings"),
     position_offset=_OFFSET,
     positions="learned",
-    embedding_scale=hf["d_model"] ** 0.5 if hf["scale_embedding"] else 1.0,
+    embedding_scale=hf.integer("d_model") ** 0.5 if hf.flag("scale_embedding") else 1.0,
     embedding_norm=True,
     activation=activation_name(hf, "activation_function"),
     norm_placement="post",
@@ -84,11 +83,11 @@ def _model(hf: dict[str, Any], contents: TensorContents) -> Model:
     norm_bias=True,
     tied=not contents.own_output,
     head_bias=contents.head and "final_logits_bias" in contents.names,
-    dropout=hf["dropout"],
+    dropout=hf.number("dropout"),
   )
 
 
-def _describe(model: Model) -> dict[str, Any]:
+def _describe(model: Model) -> dict[str, object]:
   return {
     "vocab_size": model.vocab,
     "d_model": model.width,

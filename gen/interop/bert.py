@@ -1,7 +1,6 @@
 """BERT (arXiv:1810.04805), RoBERTa (arXiv:1907.11692) and XLM-RoBERTa in the Hugging Face format."""
 
 import functools
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from gen.interop.architecture import (
   refuse_unsupported,
   split_width,
 )
+from gen.interop.hf_config import HfConfig
 from gen.interop.tensor_layouts import LINEAR, LINEAR_FROM_HEADS, VECTOR
 from gen.interop.tensor_rows import (
   TensorRow,
@@ -60,7 +60,7 @@ ROBERTA_ROWS: TensorRows = (
 )
 
 _BUFFERS = (r"embeddings\.(position_ids|token_type_ids)",)
-_DEFAULTS: dict[str, Any] = {
+_DEFAULTS: dict[str, object] = {
   "vocab_size": 30_522,
   "hidden_size": 768,
   "num_hidden_layers": 12,
@@ -75,27 +75,28 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-def _model(offset: bool, hf: dict[str, Any], contents: TensorContents) -> Model:
+def _model(offset: bool, hf: HfConfig, contents: TensorContents) -> Model:
   refuse_unsupported(hf, is_decoder=False, add_cross_attention=False, position_embedding_type="absolute")
-  if offset and hf["pad_token_id"] is None:
+  padding = hf.optional_integer("pad_token_id") if offset else -1
+  if padding is None:
     raise UserError("config.json: pad_token_id is missing; positions are counted from it")
   # RoBERTa's positions start after the position of padding, which equals padding's id.
-  first = hf["pad_token_id"] + 1 if offset else 0
+  first = padding + 1
   return Model(
     family="encoder",
-    vocab=hf["vocab_size"],
-    width=hf["hidden_size"],
-    depth=hf["num_hidden_layers"],
-    heads=hf["num_attention_heads"],
+    vocab=hf.integer("vocab_size"),
+    width=hf.integer("hidden_size"),
+    depth=hf.integer("num_hidden_layers"),
+    heads=hf.integer("num_attention_heads"),
     head_width=split_width(hf, "hidden_size", "num_attention_heads"),
-    feed_forward=hf["intermediate_size"],
-    context=hf["max_position_embeddings"] - first,
+    feed_forward=hf.integer("intermediate_size"),
+    context=hf.integer("max_position_embeddings") - first,
     position_offset=first,
     positions="learned",
-    token_types=hf["type_vocab_size"],
+    token_types=hf.integer("type_vocab_size"),
     activation=activation_name(hf, "hidden_act"),
     norm_placement="post",
-    norm_epsilon=hf["layer_norm_eps"],
+    norm_epsilon=hf.number("layer_norm_eps"),
     embedding_norm=True,
     bias=True,
     norm_bias=True,
@@ -104,11 +105,11 @@ def _model(offset: bool, hf: dict[str, Any], contents: TensorContents) -> Model:
     head_activation="gelu" if contents.head and offset else "",  # RoBERTa's head always uses gelu
     head_bias=contents.head,
     pooler="pooler.dense.weight" in contents.names,
-    dropout=hf["hidden_dropout_prob"],
+    dropout=hf.number("hidden_dropout_prob"),
   )
 
 
-def _describe(model: Model) -> dict[str, Any]:
+def _describe(model: Model) -> dict[str, object]:
   return {
     "vocab_size": model.vocab,
     "hidden_size": model.width,
@@ -126,9 +127,9 @@ def _describe(model: Model) -> dict[str, Any]:
   }
 
 
-def _past_padding(hf: dict[str, Any], ids_bt: np.ndarray, _: np.ndarray) -> np.ndarray:
+def _past_padding(hf: HfConfig, ids_bt: np.ndarray, _: np.ndarray) -> np.ndarray:
   """Returns positions that count tokens except padding; padding has the position before the first."""
-  real_bt = ids_bt != hf["pad_token_id"]
+  real_bt = ids_bt != hf.optional_integer("pad_token_id")
   return np.cumsum(real_bt, axis=1) * real_bt - 1
 
 

@@ -1,7 +1,5 @@
 """BLOOM (arXiv:2211.05100) in the Hugging Face format: query, key and value are interleaved by head."""
 
-from typing import Any
-
 import numpy as np
 
 from gen.config import Model
@@ -14,6 +12,7 @@ from gen.interop.architecture import (
   refuse_unsupported,
   split_width,
 )
+from gen.interop.hf_config import HfConfig
 from gen.interop.tensor_layouts import LINEAR, LINEAR_BY_HEAD, LINEAR_FROM_HEADS, VECTORS_BY_HEAD
 from gen.interop.tensor_rows import (
   TensorRow,
@@ -41,28 +40,28 @@ ROWS: TensorRows = (
 _ALSO = {"n_embed": "hidden_size", "num_hidden_layers": "n_layer", "num_attention_heads": "n_head"}
 
 
-def _model(hf: dict[str, Any], contents: TensorContents) -> Model:
-  hf = hf | {key: hf[also] for also, key in _ALSO.items() if hf.get(also) is not None}
+def _model(hf: HfConfig, contents: TensorContents) -> Model:
+  hf = hf.replaced({key: hf[also] for also, key in _ALSO.items() if hf.get(also) is not None})
   refuse_unsupported(hf, apply_residual_connection_post_layernorm=False)
   return Model(
     family="decoder",
-    vocab=hf["vocab_size"],
-    width=hf["hidden_size"],
-    depth=hf["n_layer"],
-    heads=hf["n_head"],
+    vocab=hf.integer("vocab_size"),
+    width=hf.integer("hidden_size"),
+    depth=hf.integer("n_layer"),
+    heads=hf.integer("n_head"),
     head_width=split_width(hf, "hidden_size", "n_head"),
     positions="alibi",
     embedding_norm=True,
     activation="gelu_tanh",
-    norm_epsilon=hf["layer_norm_epsilon"],
+    norm_epsilon=hf.number("layer_norm_epsilon"),
     bias=True,
     norm_bias=True,
     tied=not contents.own_output,
-    dropout=hf["hidden_dropout"],
+    dropout=hf.number("hidden_dropout"),
   )
 
 
-def _describe(model: Model) -> dict[str, Any]:
+def _describe(model: Model) -> dict[str, object]:
   return {
     "vocab_size": model.vocab,
     "hidden_size": model.width,
@@ -76,7 +75,7 @@ def _describe(model: Model) -> dict[str, Any]:
   }
 
 
-def _past_masked(_: dict[str, Any], ids_bt: np.ndarray, mask_bt: np.ndarray) -> np.ndarray:
+def _past_masked(_: HfConfig, ids_bt: np.ndarray, mask_bt: np.ndarray) -> np.ndarray:
   """Returns positions that count unmasked tokens."""
   return np.maximum(np.cumsum(mask_bt, axis=1) - 1, 0)
 

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ _NOT_MEANING = ("dropout", "initializer_scale", "dtype", "scan", "remat", "loss_
 
 
 def describe_model(
-  model: Model, dtype: str = "F32", like: dict[str, Any] | None = None, head: HeadConfig | None = None
+  model: Model, dtype: str = "F32", like: Mapping[str, object] | None = None, head: HeadConfig | None = None
 ) -> Pretrained:
   """Returns a model of `gen` as a model of the format.
 
@@ -57,7 +56,7 @@ def describe_model(
 
 
 def _describe_exactly(
-  model: Model, dtype: str, like: dict[str, Any] | None, task: HeadConfig | None
+  model: Model, dtype: str, like: Mapping[str, object] | None, task: HeadConfig | None
 ) -> Pretrained | str:
   """Returns the model in an architecture that has all of it, or the nearest and the first difference."""
   shapes = heads.headed_parameter_shapes(model, task or NO_HEAD)
@@ -76,8 +75,8 @@ def _describe_exactly(
   if lacks:
     return f"{architecture.name}, has {lacks[0]}"
   head = architecture.classes.get(kind, False)
-  hf = {"architectures": [kind], "model_type": architecture.name} | architecture.describe(model)
-  hf = hf | (like or {})
+  hf: dict[str, object] = {"architectures": [kind], "model_type": architecture.name}
+  hf = hf | dict(architecture.describe(model)) | dict(like or {})
   if task is not None:
     hf = task_heads.with_head(hf, kind, architecture.tasks[kind], task)
   names = _names(model, arrays, architecture, kind)
@@ -106,9 +105,9 @@ def _classes(architecture: Architecture, task: HeadConfig | None) -> list[str]:
   return [kind for kind, each in architecture.tasks.items() if task_heads.matches_head(each, task)]
 
 
-def _is_like(kind: str, like: dict[str, Any], task: HeadConfig | None) -> bool:
+def _is_like(kind: str, like: Mapping[str, object], task: HeadConfig | None) -> bool:
   # A head for a task has a class of its own, whatever class the model came from.
-  return task is not None or kind in like.get("architectures", [])
+  return task is not None or kind in _names_of_classes(like)
 
 
 def _no_class(head: HeadConfig) -> str:
@@ -119,6 +118,11 @@ def _no_class(head: HeadConfig) -> str:
     f"no class of the Hugging Face format has a {what}; its encoders pool by first, its decoders by last "
     "without hidden layer and bias"
   )
+
+
+def _names_of_classes(hf: Mapping[str, object]) -> list[object]:
+  named = hf.get("architectures")
+  return named if isinstance(named, list) else []
 
 
 def _names(
@@ -149,11 +153,13 @@ def _difference(
   ]
 
 
-def _equal(first: Any, second: Any) -> bool:
-  return first == second or (isinstance(first, float) and math.isclose(first, second, rel_tol=1e-9))
+def _equal(first: object, second: object) -> bool:
+  return first == second or (
+    isinstance(first, float) and isinstance(second, int | float) and math.isclose(first, second, rel_tol=1e-9)
+  )
 
 
-def _meaning(model: Model) -> dict[str, Any]:
+def _meaning(model: Model) -> dict[str, object]:
   """Returns the fields that determine what a model computes, with derived sizes, without unused fields."""
   target = model.target
   values = dataclasses.asdict(model) | {

@@ -6,8 +6,9 @@ num_beams, max_length...) is the caller's choice. Settings that are not applied 
 """
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from gen.errors import UserError
 from gen.io import json_reading
@@ -27,7 +28,7 @@ _CHOICES: dict[str, tuple[str, Any]] = {
 }
 _OF_BEAMS, _OF_SAMPLING = ("length_penalty",), ("temperature", "top_k", "top_p", "min_p")
 # Unsupported settings that change the output, and the value without effect.
-_UNSUPPORTED: dict[str, Any] = {
+_UNSUPPORTED: dict[str, object] = {
   "encoder_no_repeat_ngram_size": 0,
   "encoder_repetition_penalty": 1.0,
   "sequence_bias": None,
@@ -93,7 +94,7 @@ class GenerationConfig(NamedTuple):
   notes: tuple[str, ...]
 
 
-def read_generation_config(folder: Path, hf: dict[str, Any], vocab: int) -> GenerationConfig:
+def read_generation_config(folder: Path, hf: Mapping[str, object], vocab: int) -> GenerationConfig:
   """Reads the generation settings of a checkpoint.
 
   Args:
@@ -138,7 +139,7 @@ def read_generation_config(folder: Path, hf: dict[str, Any], vocab: int) -> Gene
   return GenerationConfig(eos, start, forced, constraints, _notes(values, path.name if there else name))
 
 
-def _notes(values: dict[str, Any], name: str) -> tuple[str, ...]:
+def _notes(values: Mapping[str, object], name: str) -> tuple[str, ...]:
   notes = []
   unsupported = [key for key, neutral in _UNSUPPORTED.items() if not _neutral(values.get(key), neutral)]
   if unsupported:
@@ -159,16 +160,16 @@ def _notes(values: dict[str, Any], name: str) -> tuple[str, ...]:
   return tuple(notes)
 
 
-def _neutral(value: Any, neutral: Any) -> bool:
+def _neutral(value: object, neutral: object) -> bool:
   return value is None or value == neutral or value in ([], {}, False)
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
   text = repr(value)
   return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _bad_words(values: dict[str, Any], name: str, eos: Ids, vocab: int) -> tuple[Ids, ...]:
+def _bad_words(values: Mapping[str, object], name: str, eos: Ids, vocab: int) -> tuple[Ids, ...]:
   words = values.get("bad_words_ids")
   if words is None:
     return ()
@@ -184,11 +185,11 @@ def _bad_words(values: dict[str, Any], name: str, eos: Ids, vocab: int) -> tuple
   return tuple(sorted(word for word in sequences if all(0 <= token < vocab for token in word)))
 
 
-def _is_id(value: Any) -> bool:
+def _is_id(value: object) -> TypeGuard[int]:
   return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _ids(values: dict[str, Any], key: str, name: str) -> Ids:
+def _ids(values: Mapping[str, object], key: str, name: str) -> Ids:
   value = values.get(key)
   listed = value if isinstance(value, list) else [] if value is None else [value]
   if not all(_is_id(token) for token in listed):
@@ -196,14 +197,14 @@ def _ids(values: dict[str, Any], key: str, name: str) -> Ids:
   return tuple(listed)
 
 
-def _id(values: dict[str, Any], key: str, name: str) -> int | None:
+def _id(values: Mapping[str, object], key: str, name: str) -> int | None:
   ids = _ids(values, key, name)
   if len(ids) > 1:
     raise UserError(f"{name}: {key} is {_short(values[key])}; one id is supported, the same for every text")
   return ids[0] if ids else None
 
 
-def _number(values: dict[str, Any], key: str, name: str, kind: type, default: float | None) -> Any:
+def _number(values: Mapping[str, object], key: str, name: str, kind: type, default: float | None) -> Any:
   value = values.get(key)
   if value is None:
     return default

@@ -1,7 +1,5 @@
 """GPT-2 in the Hugging Face format: kernels are [inputs, outputs]; queries, keys and values are concatenated."""
 
-from typing import Any
-
 from gen.config import Model
 from gen.interop import task_heads
 from gen.interop.architecture import (
@@ -14,6 +12,7 @@ from gen.interop.architecture import (
   refuse_unsupported,
   split_width,
 )
+from gen.interop.hf_config import HfConfig
 from gen.interop.tensor_layouts import (
   COLUMNS,
   COLUMNS_FROM_HEADS,
@@ -45,30 +44,30 @@ ROWS: TensorRows = (
 )
 
 
-def _model(hf: dict[str, Any], contents: TensorContents) -> Model:
+def _model(hf: HfConfig, contents: TensorContents) -> Model:
   refuse_unsupported(hf, add_cross_attention=False)
   return Model(
     family="decoder",
-    vocab=hf["vocab_size"],
-    width=hf["n_embd"],
-    depth=hf["n_layer"],
-    heads=hf["n_head"],
+    vocab=hf.integer("vocab_size"),
+    width=hf.integer("n_embd"),
+    depth=hf.integer("n_layer"),
+    heads=hf.integer("n_head"),
     head_width=split_width(hf, "n_embd", "n_head"),
-    feed_forward=hf["n_inner"] or 0,
-    context=hf["n_positions"],
+    feed_forward=hf.optional_integer("n_inner") or 0,
+    context=hf.integer("n_positions"),
     positions="learned",
     activation=activation_name(hf, "activation_function"),
-    attention_scale=0.0 if hf["scale_attn_weights"] else 1.0,
-    attention_scale_by_layer=hf["scale_attn_by_inverse_layer_idx"],
-    norm_epsilon=hf["layer_norm_epsilon"],
+    attention_scale=0.0 if hf.flag("scale_attn_weights") else 1.0,
+    attention_scale_by_layer=hf.flag("scale_attn_by_inverse_layer_idx"),
+    norm_epsilon=hf.number("layer_norm_epsilon"),
     bias=True,
     norm_bias=True,
     tied=not contents.own_output,
-    dropout=hf["resid_pdrop"],
+    dropout=hf.number("resid_pdrop"),
   )
 
 
-def _describe(model: Model) -> dict[str, Any]:
+def _describe(model: Model) -> dict[str, object]:
   return {
     "vocab_size": model.vocab,
     "n_embd": model.width,

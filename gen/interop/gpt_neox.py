@@ -3,8 +3,6 @@
 Query, key and value are interleaved by head; a part of each head turns; attention and feed-forward may read one input.
 """
 
-from typing import Any
-
 from gen.config import Model
 from gen.interop import task_heads
 from gen.interop.architecture import (
@@ -17,6 +15,7 @@ from gen.interop.architecture import (
   refuse_unsupported,
   split_width,
 )
+from gen.interop.hf_config import HfConfig
 from gen.interop.rotary import describe_rotary, read_rotary
 from gen.interop.tensor_layouts import LINEAR, LINEAR_BY_HEAD, LINEAR_FROM_HEADS, VECTORS_BY_HEAD
 from gen.interop.tensor_rows import (
@@ -42,33 +41,32 @@ ROWS: TensorRows = (
 )
 
 
-def _model(hf: dict[str, Any], contents: TensorContents) -> Model:
+def _model(hf: HfConfig, contents: TensorContents) -> Model:
   refuse_unsupported(hf, attention_bias=True, is_decoder=False)
   head_width = split_width(hf, "hidden_size", "num_attention_heads")
-  older = {"rope_theta": hf["rotary_emb_base"], "partial_rotary_factor": hf["rotary_pct"]}
+  older = {"rope_theta": hf.number("rotary_emb_base"), "partial_rotary_factor": hf.number("rotary_pct")}
   return Model(
     family="decoder",
-    vocab=hf["vocab_size"],
-    width=hf["hidden_size"],
-    depth=hf["num_hidden_layers"],
-    heads=hf["num_attention_heads"],
+    vocab=hf.integer("vocab_size"),
+    width=hf.integer("hidden_size"),
+    depth=hf.integer("num_hidden_layers"),
+    heads=hf.integer("num_attention_heads"),
     head_width=head_width,
-    feed_forward=hf["intermediate_size"],
-    context=hf["max_position_embeddings"],
+    feed_forward=hf.integer("intermediate_size"),
+    context=hf.integer("max_position_embeddings"),
     activation=activation_name(hf, "hidden_act"),
-    norm_epsilon=hf["layer_norm_eps"],
+    norm_epsilon=hf.number("layer_norm_eps"),
     bias=True,
     norm_bias=True,
-    parallel=hf["use_parallel_residual"],
+    parallel=hf.flag("use_parallel_residual"),
     tied=not contents.own_output,
-    dropout=hf["hidden_dropout"],
-    **read_rotary(hf | older, head_width),
+    dropout=hf.number("hidden_dropout"),
+    **read_rotary(hf.replaced(older), head_width),
   )
 
 
-def _describe(model: Model) -> dict[str, Any]:
+def _describe(model: Model) -> dict[str, object]:
   rotary = describe_rotary(model)
-  theta = rotary.pop("rope_theta")
   share = rotary["rope_parameters"].setdefault("partial_rotary_factor", 1.0)
   return {
     "vocab_size": model.vocab,
@@ -84,9 +82,10 @@ def _describe(model: Model) -> dict[str, Any]:
     "hidden_dropout": model.dropout,
     "attention_dropout": 0.0,
     "tie_word_embeddings": model.tied,
-    "rotary_emb_base": theta,
+    "rotary_emb_base": rotary["rope_theta"],
     "rotary_pct": share,
-    **rotary,
+    "rope_scaling": rotary["rope_scaling"],
+    "rope_parameters": rotary["rope_parameters"],
   }
 
 

@@ -241,9 +241,9 @@ def _program(
   module = heads.build_headed_model(model, task or NO_HEAD)
   method = "__call__" if head or task else "states"
 
-  def apply(params: Any, given: dict[str, np.ndarray]) -> jax.Array:
+  def apply(params: Any, inputs: dict[str, np.ndarray]) -> jax.Array:
     wide = jax.tree.map(lambda leaf: leaf.astype(np.float32), params)
-    answer: Any = module.apply({"params": wide}, method=method, **given)  # type: ignore[arg-type]
+    answer: Any = module.apply({"params": wide}, method=method, **inputs)  # type: ignore[arg-type]
     return answer.astype(np.float32)
 
   return jax.jit(apply)

@@ -6,8 +6,8 @@ Mistral (arXiv:2310.06825) has a sliding window, Qwen2 (arXiv:2407.10671) biases
 LayerNorm and no gate.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from gen.config import Model
 from gen.errors import UserError
@@ -22,6 +22,7 @@ from gen.interop.architecture import (
   activation_name,
   refuse_unsupported,
 )
+from gen.interop.hf_config import HfConfig
 from gen.interop.rotary import describe_rotary, read_rotary
 from gen.interop.tensor_layouts import LINEAR, LINEAR_FROM_HEADS, VECTOR
 from gen.interop.tensor_rows import (
@@ -36,7 +37,7 @@ from gen.interop.tensor_rows import (
 _LAYER = "layers.{}"
 _GATED = {"silu": "swiglu", "swish": "swiglu", "gelu_new": "geglu", "gelu_pytorch_tanh": "geglu"}
 _GATED_NAMES = {"swiglu": "silu", "geglu": "gelu_pytorch_tanh"}
-_SIZES = {
+_SIZES: dict[str, object] = {
   "hidden_size": 4096,
   "intermediate_size": 11_008,
   "num_hidden_layers": 32,
@@ -71,46 +72,47 @@ def _rows(norms: dict[str, str], feed_forward: dict[str, str]) -> TensorRows:
   return (*rows, TensorRow("lm_head.weight", ("head/logits/kernel",), LINEAR))
 
 
-def _sizes(hf: dict[str, Any], contents: TensorContents) -> dict[str, Any]:
-  """Returns the fields that all of these architectures read alike."""
-  heads = hf["num_attention_heads"]
-  groups = hf["num_key_value_heads"] or heads
+def _sized(hf: HfConfig, contents: TensorContents) -> Model:
+  """Returns a model with the fields that all of these architectures read alike."""
+  heads = hf.integer("num_attention_heads")
+  groups = hf.optional_integer("num_key_value_heads") or heads
   if heads % groups:
     raise UserError(
       f"config.json: num_attention_heads {heads} is not a multiple of num_key_value_heads {groups}"
     )
-  head_width = hf["head_dim"] or hf["hidden_size"] // heads
+  head_width = hf.optional_integer("head_dim") or hf.integer("hidden_size") // heads
   if not head_width:
-    raise UserError(f"config.json: hidden_size {hf['hidden_size']} is less than num_attention_heads {heads}")
+    raise UserError(
+      f"config.json: hidden_size {hf.integer('hidden_size')} is less than num_attention_heads {heads}"
+    )
   rotary = read_rotary(hf, head_width)
   if rotary["rotary_width"]:  # transformers turns all of a head, whatever the file says
     raise UserError("config.json: partial_rotary_factor must be 1 in this architecture")
-  return {
-    "family": "decoder",
-    "vocab": hf["vocab_size"],
-    "width": hf["hidden_size"],
-    "depth": hf["num_hidden_layers"],
-    "heads": heads,
-    "key_value_heads": 0 if groups == heads else groups,
-    "head_width": head_width,
-    "feed_forward": hf["intermediate_size"],
-    "context": hf["max_position_embeddings"],
-    "tied": not contents.own_output,
+  return Model(
+    family="decoder",
+    vocab=hf.integer("vocab_size"),
+    width=hf.integer("hidden_size"),
+    depth=hf.integer("num_hidden_layers"),
+    heads=heads,
+    key_value_heads=0 if groups == heads else groups,
+    head_width=head_width,
+    feed_forward=hf.integer("intermediate_size"),
+    context=hf.integer("max_position_embeddings"),
+    tied=not contents.own_output,
     **rotary,
-  }
+  )
 
 
-def _rms(hf: dict[str, Any], contents: TensorContents, **more: Any) -> Model:
+def _rms(hf: HfConfig, contents: TensorContents) -> Model:
   """Returns a model with RMSNorm and a gated feed-forward."""
-  if not isinstance(hf["hidden_act"], str) or hf["hidden_act"] not in _GATED:
-    raise UserError(
-      f"config.json: hidden_act {str(hf['hidden_act'])[:40]!r} is not one of {', '.join(_GATED)}"
-    )
-  fields = {"activation": _GATED[hf["hidden_act"]], "norm": "rmsnorm", "norm_epsilon": hf["rms_norm_eps"]}
-  return Model(**(_sizes(hf, contents) | fields | more))
+  act = hf["hidden_act"]
+  if not isinstance(act, str) or act not in _GATED:
+    raise UserError(f"config.json: hidden_act {str(act)[:40]!r} is not one of {', '.join(_GATED)}")
+  sized = _sized(hf, contents)
+  return replace(sized, activation=_GATED[act], norm="rmsnorm", norm_epsilon=hf.number("rms_norm_eps"))
 
 
-def _window(hf: dict[str, Any], default: int, full_layers: int = 0) -> int:
+def _window(hf: HfConfig, default: int, full_layers: int = 0) -> int:
   """Returns the window of all layers, 0 for none.
 
   Args:
@@ -121,7 +123,7 @@ def _window(hf: dict[str, Any], default: int, full_layers: int = 0) -> int:
   Raises:
     UserError: if only some layers have one.
   """
-  window, depth = _count(hf, "sliding_window", default), hf["num_hidden_layers"]
+  window, depth = _count(hf, "sliding_window", default), hf.integer("num_hidden_layers")
   if not window:
     return 0
   full = min(full_layers, depth)
@@ -131,7 +133,7 @@ def _window(hf: dict[str, Any], default: int, full_layers: int = 0) -> int:
   return window if kinds[0] == "sliding_attention" else 0
 
 
-def _count(hf: dict[str, Any], key: str, default: int) -> int:
+def _count(hf: HfConfig, key: str, default: int) -> int:
   value = hf.get(key, default)
   value = 0 if value is None else value
   if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < LARGEST:
@@ -139,68 +141,69 @@ def _count(hf: dict[str, Any], key: str, default: int) -> int:
   return value
 
 
-def _llama(hf: dict[str, Any], contents: TensorContents) -> Model:
+def _llama(hf: HfConfig, contents: TensorContents) -> Model:
   refuse_unsupported(hf, pretraining_tp=1)
-  if hf["attention_bias"] != hf["mlp_bias"]:
+  if hf.flag("attention_bias") != hf.flag("mlp_bias"):
     raise UserError(
       "config.json: attention_bias and mlp_bias must be equal; a bias of one alone is not supported"
     )
-  if hf["hidden_size"] % hf["num_attention_heads"]:
+  if hf.integer("hidden_size") % hf.integer("num_attention_heads"):
     raise UserError("config.json: hidden_size of a Llama must be a multiple of num_attention_heads")
-  return _rms(hf, contents, bias=hf["attention_bias"])
+  return replace(_rms(hf, contents), bias=hf.flag("attention_bias"))
 
 
-def _mistral(hf: dict[str, Any], contents: TensorContents) -> Model:
-  return _rms(hf, contents, window=_window(hf, 4096))
+def _mistral(hf: HfConfig, contents: TensorContents) -> Model:
+  return replace(_rms(hf, contents), window=_window(hf, 4096))
 
 
-def _qwen_window(hf: dict[str, Any]) -> int:
-  return _window(hf, 4096, _count(hf, "max_window_layers", 28)) if hf["use_sliding_window"] else 0
+def _qwen_window(hf: HfConfig) -> int:
+  return _window(hf, 4096, _count(hf, "max_window_layers", 28)) if hf.flag("use_sliding_window") else 0
 
 
-def _qwen2(hf: dict[str, Any], contents: TensorContents) -> Model:
-  return _rms(hf, contents, qkv_bias=True, window=_qwen_window(hf))
+def _qwen2(hf: HfConfig, contents: TensorContents) -> Model:
+  return replace(_rms(hf, contents), qkv_bias=True, window=_qwen_window(hf))
 
 
-def _qwen3(hf: dict[str, Any], contents: TensorContents) -> Model:
+def _qwen3(hf: HfConfig, contents: TensorContents) -> Model:
   refuse_unsupported(hf, attention_bias=False)
-  return _rms(hf, contents, qk_norm=True, window=_qwen_window(hf))
+  return replace(_rms(hf, contents), qk_norm=True, window=_qwen_window(hf))
 
 
-def _gemma(hf: dict[str, Any], contents: TensorContents) -> Model:
+def _gemma(hf: HfConfig, contents: TensorContents) -> Model:
   refuse_unsupported(hf, attention_bias=False, use_bidirectional_attention=False)
   # Older files name the exact activation, but mean the approximation.
   act = hf.get("hidden_activation") or hf["hidden_act"]
-  hf = hf | {"hidden_act": "gelu_pytorch_tanh" if act == "gelu" else act}
-  return _rms(hf, contents, norm_offset=True, embedding_scale=hf["hidden_size"] ** 0.5)
+  hf = hf.replaced({"hidden_act": "gelu_pytorch_tanh" if act == "gelu" else act})
+  scale = hf.integer("hidden_size") ** 0.5
+  return replace(_rms(hf, contents), norm_offset=True, embedding_scale=scale)
 
 
-def _olmo2(hf: dict[str, Any], contents: TensorContents) -> Model:
+def _olmo2(hf: HfConfig, contents: TensorContents) -> Model:
   refuse_unsupported(hf, attention_bias=False)
-  return _rms(hf, contents, norm_placement="output", qk_norm=True, qk_norm_joint=True)
+  return replace(_rms(hf, contents), norm_placement="output", qk_norm=True, qk_norm_joint=True)
 
 
-def _apertus(hf: dict[str, Any], contents: TensorContents) -> Model:
+def _apertus(hf: HfConfig, contents: TensorContents) -> Model:
   refuse_unsupported(hf, attention_bias=False, mlp_bias=False, post_norm=False)
   act = activation_name(hf, "hidden_act")
-  return Model(
-    **_sizes(hf, contents), activation=act, norm="rmsnorm", norm_epsilon=hf["rms_norm_eps"], qk_norm=True
+  return replace(
+    _sized(hf, contents), activation=act, norm="rmsnorm", norm_epsilon=hf.number("rms_norm_eps"), qk_norm=True
   )
 
 
-def _starcoder2(hf: dict[str, Any], contents: TensorContents) -> Model:
-  return Model(
-    **_sizes(hf, contents),
+def _starcoder2(hf: HfConfig, contents: TensorContents) -> Model:
+  return replace(
+    _sized(hf, contents),
     activation=activation_name(hf, "hidden_act"),
-    norm_epsilon=hf["norm_epsilon"],
+    norm_epsilon=hf.number("norm_epsilon"),
     norm_bias=True,
-    bias=hf["use_bias"],
+    bias=hf.flag("use_bias"),
     window=_window(hf, 0),
-    dropout=hf["residual_dropout"],
+    dropout=hf.number("residual_dropout"),
   )
 
 
-def _describe(model: Model) -> dict[str, Any]:
+def _describe(model: Model) -> dict[str, object]:
   return {
     "vocab_size": model.vocab,
     "hidden_size": model.width,
@@ -220,15 +223,15 @@ def _describe(model: Model) -> dict[str, Any]:
   }
 
 
-def _describe_llama(model: Model) -> dict[str, Any]:
+def _describe_llama(model: Model) -> dict[str, object]:
   return _describe(model) | {"attention_bias": model.bias, "mlp_bias": model.bias}
 
 
-def _describe_mistral(model: Model) -> dict[str, Any]:
+def _describe_mistral(model: Model) -> dict[str, object]:
   return _describe(model) | {"sliding_window": model.window or None}
 
 
-def _describe_qwen(model: Model) -> dict[str, Any]:
+def _describe_qwen(model: Model) -> dict[str, object]:
   kind = "sliding_attention" if model.window else "full_attention"
   return _describe(model) | {
     "use_sliding_window": bool(model.window),
@@ -238,7 +241,7 @@ def _describe_qwen(model: Model) -> dict[str, Any]:
   }
 
 
-def _describe_starcoder2(model: Model) -> dict[str, Any]:
+def _describe_starcoder2(model: Model) -> dict[str, object]:
   values = _describe(model)
   values["norm_epsilon"] = values.pop("rms_norm_eps")
   dropouts = {"residual_dropout": model.dropout, "embedding_dropout": model.dropout}
@@ -248,9 +251,9 @@ def _describe_starcoder2(model: Model) -> dict[str, Any]:
 def _architecture(
   name: str,
   kind: str,
-  model: Callable[[dict[str, Any], TensorContents], Model],
-  defaults: dict[str, Any],
-  describe: Callable[[Model], dict[str, Any]] = _describe,
+  model: Callable[[HfConfig, TensorContents], Model],
+  defaults: Mapping[str, object],
+  describe: Callable[[Model], dict[str, object]] = _describe,
   rows: TensorRows | None = None,
   tasks: str = "classify tag",
 ) -> Architecture:
@@ -258,7 +261,7 @@ def _architecture(
   return Architecture(
     name=name,
     prefix="model.",
-    defaults=_SIZES | defaults,
+    defaults=_SIZES | dict(defaults),
     model=model,
     describe=describe,
     rows=lambda _: table,

@@ -18,6 +18,7 @@ from gen.config.heads import HeadConfig
 from gen.errors import UserError
 from gen.interop import generation_config, parameters, registry, task_heads, tensor_files, wrappers
 from gen.interop.architecture import Architecture, TensorContents
+from gen.interop.hf_config import HfConfig
 from gen.interop.tensor_files import TensorHeader, TensorListing
 from gen.interop.tensor_layouts import TensorSlot
 from gen.interop.tensor_rows import TensorRows
@@ -66,10 +67,10 @@ class Pretrained:
   config: Model
   architecture: str
   head: bool
-  hf: dict[str, Any]
+  hf: dict[str, object]
   tensors: tuple[StoredTensors, ...]
   metadata: dict[str, dict[str, str]]
-  index: dict[str, Any] | None = None
+  index: dict[str, object] | None = None
   notes: tuple[str, ...] = ()
   generation: bytes | None = None
   task: HeadConfig | None = None
@@ -97,7 +98,7 @@ class Pretrained:
     return registry.ARCHITECTURES[self.architecture]
 
   @property
-  def values(self) -> dict[str, Any]:
+  def values(self) -> HfConfig:
     """config.json with default values for missing fields."""
     return self.table.complete(self.hf)
 
@@ -139,7 +140,7 @@ def find_checkpoint(directory: Path) -> tuple[Pretrained, TensorListing]:
 
 
 def _read_task(
-  architecture: Architecture, kind: str, values: dict[str, Any], plain: Mapping[str, TensorHeader]
+  architecture: Architecture, kind: str, values: Mapping[str, object], plain: Mapping[str, TensorHeader]
 ) -> HeadConfig | None:
   if kind not in architecture.tasks:
     return None
@@ -189,7 +190,7 @@ def _has_head(architecture: Architecture, plain: Mapping[str, TensorHeader], lis
 def _resolve(
   directory: Path,
   architecture: Architecture,
-  values: dict[str, Any],
+  values: Mapping[str, object],
   head: bool,
   plain: Mapping[str, TensorHeader],
 ) -> tuple[dict[str, str], bool]:

@@ -1,6 +1,6 @@
 """The supported architectures of the Hugging Face format."""
 
-from typing import Any
+from collections.abc import Mapping
 
 from gen.errors import UserError
 from gen.interop.architecture import Architecture
@@ -29,7 +29,7 @@ REFUSED = {  # related model types, and why they are not supported
 }
 
 
-def find_architecture(hf: dict[str, Any]) -> Architecture:
+def find_architecture(hf: Mapping[str, object]) -> Architecture:
   """Returns the architecture that a config.json names.
 
   Raises:
@@ -46,7 +46,7 @@ def find_architecture(hf: dict[str, Any]) -> Architecture:
   return ARCHITECTURES[name]
 
 
-def class_name(architecture: Architecture, hf: dict[str, Any]) -> str:
+def class_name(architecture: Architecture, hf: Mapping[str, object]) -> str:
   """Returns the class that a config.json names, or an empty string.
 
   Raises:

@@ -1,10 +1,12 @@
 """Rotary positions in config.json: `rope_parameters` of newer files, `rope_theta` and `rope_scaling` of older ones."""
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import TypedDict
 
 from gen.config import Model
 from gen.errors import UserError
+from gen.interop.hf_config import HfConfig
 
 # rope_type: its numbers beside rope_theta
 _SCALING = {
@@ -16,7 +18,27 @@ _SCALING = {
 _LARGEST = 1e30
 
 
-def read_rotary(hf: dict[str, Any], head_width: int) -> dict[str, Any]:
+class RotaryFields(TypedDict, total=False):
+  """The fields of `Model` about rotary positions."""
+
+  positions: str
+  rotary_base: float
+  rotary_width: int
+  rotary_factor: float
+  rotary_context: int
+  rotary_low: float
+  rotary_high: float
+
+
+class RotaryDescription(TypedDict):
+  """The fields of config.json about rotary positions: older names, and all of them in `rope_parameters`."""
+
+  rope_theta: float
+  rope_scaling: dict[str, str | float] | None
+  rope_parameters: dict[str, str | float]
+
+
+def read_rotary(hf: HfConfig, head_width: int) -> RotaryFields:
   """Returns the fields of a `Model` about rotary positions.
 
   Args:
@@ -45,7 +67,7 @@ def read_rotary(hf: dict[str, Any], head_width: int) -> dict[str, Any]:
       f"config.json: rotary positions would turn {turned} of a head's {head_width} dimensions; it must be an even "
       f"number from 2 to {head_width}"
     )
-  fields: dict[str, Any] = {"positions": "rotary", "rotary_base": numbers["rope_theta"]}
+  fields: RotaryFields = {"positions": "rotary", "rotary_base": numbers["rope_theta"]}
   fields["rotary_width"] = 0 if turned == head_width else turned
   fields["rotary_factor"] = numbers.get("factor", 1.0)
   if kind == "llama3":
@@ -53,20 +75,20 @@ def read_rotary(hf: dict[str, Any], head_width: int) -> dict[str, Any]:
     if high <= low:
       raise UserError(f"config.json: high_freq_factor {high:g} must be more than low_freq_factor {low:g}")
     context = int(numbers["original_max_position_embeddings"])
-    fields |= {"rotary_context": context, "rotary_low": low, "rotary_high": high}
+    fields["rotary_context"], fields["rotary_low"], fields["rotary_high"] = context, low, high
   return fields
 
 
-def _number(key: str, values: dict[str, Any]) -> float:
+def _number(key: str, values: Mapping[str, object]) -> float:
   value = values.get(key)
   if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _LARGEST:
     raise UserError(f"config.json: rope parameter {key} must be a positive number, not {str(value)[:40]}")
   return float(value)
 
 
-def describe_rotary(model: Model) -> dict[str, Any]:
+def describe_rotary(model: Model) -> RotaryDescription:
   """Returns config.json's fields of a model's rotary positions, in both spellings."""
-  settings: dict[str, Any] = {"rope_type": "default"}
+  settings: dict[str, str | float] = {"rope_type": "default"}
   if model.rotary_context:
     settings |= {
       "rope_type": "llama3",

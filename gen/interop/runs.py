@@ -33,6 +33,7 @@ from gen.interop.tokenizers import written
 from gen.io import checksums
 from gen.models import heads, language_model
 from gen.training import checkpoint_folder, headed_checkpoint, quantized_checkpoints, run_folder
+from gen.training.checkpoint_records import CheckpointMeta
 from gen.training.checkpoints import Checkpoints
 from gen.training.step import saved_state
 
@@ -51,7 +52,8 @@ def import_checkpoint(source: str | Path, workdir: str | Path) -> Run:
     raise UserError(f"{workdir} already contains a run; choose another --workdir or remove it")
   model, params = huggingface.load_checkpoint(source)
   if model.task is not None:
-    kind = model.hf["architectures"][0]
+    kinds = model.hf["architectures"]
+    kind = kinds[0] if isinstance(kinds, list) else kinds
     raise UserError(
       f"{source} holds a {kind}, whose head is for a task; a run of pre-training has a language-model head, so "
       "fine-tune the folder as it is (experiments/finetune.py --start_from)"
@@ -63,8 +65,8 @@ def import_checkpoint(source: str | Path, workdir: str | Path) -> Run:
   params = jax.tree.map(lambda leaf: leaf.astype(np.float32), params)
   key = jax.random.key_data(jax.random.key(run.seed))
   state = state._replace(params=params, key=np.asarray(key))
-  meta: dict[str, Any] = {"config": to_dict(run), "run": config_hash(run), "tokenizer": _hash(source)}
-  meta["head"] = model.head
+  meta: CheckpointMeta = {"config": to_dict(run), "run": config_hash(run), "tokenizer": _hash(source) or ""}
+  meta["head"], meta["imported"] = model.head, str(source)
   try:
     (workdir / KEPT).mkdir(parents=True, exist_ok=True)
     for name in (pretrained.CONFIG, generation_config.NAME, *TOKENIZER_FILES):
@@ -72,7 +74,7 @@ def import_checkpoint(source: str | Path, workdir: str | Path) -> Run:
         shutil.copyfile(source / name, workdir / KEPT / name)
     checksums.seal_folder(workdir / KEPT)
     with Checkpoints(workdir / "checkpoints") as checkpoints:
-      checkpoints.save(0, jax.tree.map(jnp.asarray, state), meta | {"imported": str(source)})
+      checkpoints.save(0, jax.tree.map(jnp.asarray, state), meta)
     checksums.write_atomically(workdir / run_folder.CONFIG, run_folder.config_text(run))
   except OSError as error:
     raise UserError(f"{workdir} cannot be written: {error.strerror}") from error
@@ -163,7 +165,7 @@ def _write_own_tokenizer(workdir: Path, output: Path, run: Run, tokenizer: own_t
   written.write_tokenizer(output, tokenizer, run.model.vocab, ends=run.model.family != "decoder")
 
 
-def kept_config(folder: Path) -> dict[str, Any]:
+def kept_config(folder: Path) -> dict[str, object]:
   """Returns the original config.json of an imported run.
 
   Raises:

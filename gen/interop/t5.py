@@ -1,10 +1,9 @@
 """T5 (arXiv:1910.10683), version 1.1 (arXiv:2002.05202) and T5's encoder alone, in the Hugging Face format."""
 
-from typing import Any
-
 from gen.config import Model
 from gen.errors import UserError
 from gen.interop.architecture import TOKENS, Architecture, TensorContents, refuse_unsupported
+from gen.interop.hf_config import HfConfig
 from gen.interop.tensor_layouts import LINEAR, LINEAR_FROM_HEADS
 from gen.interop.tensor_rows import (
   TensorRow,
@@ -64,13 +63,16 @@ def _rows(model: Model) -> TensorRows:
   return (*shared, *both, TensorRow("lm_head.weight", ("head/logits/kernel",), LINEAR))
 
 
-def _model(hf: dict[str, Any], contents: TensorContents) -> Model:
+def _model(hf: HfConfig, contents: TensorContents) -> Model:
   refuse_unsupported(hf, is_decoder=False)
-  if hf["feed_forward_proj"] not in _ACTIVATIONS:
+  if hf.text("feed_forward_proj") not in _ACTIVATIONS:
     known = ", ".join(_ACTIVATIONS)
-    raise UserError(f"config.json: feed_forward_proj {hf['feed_forward_proj']!r} is not one of {known}")
+    raise UserError(f"config.json: feed_forward_proj {hf.text('feed_forward_proj')!r} is not one of {known}")
   decoder = any(name.startswith("decoder.block.") for name in contents.names)
-  buckets, furthest = hf["relative_attention_num_buckets"], hf["relative_attention_max_distance"]
+  buckets, furthest = (
+    hf.integer("relative_attention_num_buckets"),
+    hf.integer("relative_attention_max_distance"),
+  )
   if buckets < 4 or furthest <= buckets // 2:
     raise UserError(
       f"config.json: relative_attention_num_buckets {buckets} and relative_attention_max_distance {furthest} leave "
@@ -81,27 +83,29 @@ def _model(hf: dict[str, Any], contents: TensorContents) -> Model:
   scaled = hf.get("scale_decoder_outputs", hf.get("tie_word_embeddings", True) is not False)
   return Model(
     family="encoder_decoder" if has_decoder else "encoder",
-    vocab=hf["vocab_size"],
-    width=hf["d_model"],
-    depth=hf["num_layers"],
-    decoder_depth=(hf["num_decoder_layers"] or hf["num_layers"]) if has_decoder else 0,
-    heads=hf["num_heads"],
-    head_width=hf["d_kv"],
-    feed_forward=hf["d_ff"],
+    vocab=hf.integer("vocab_size"),
+    width=hf.integer("d_model"),
+    depth=hf.integer("num_layers"),
+    decoder_depth=(hf.optional_integer("num_decoder_layers") or hf.integer("num_layers"))
+    if has_decoder
+    else 0,
+    heads=hf.integer("num_heads"),
+    head_width=hf.integer("d_kv"),
+    feed_forward=hf.integer("d_ff"),
     positions="relative",
     relative_buckets=buckets,
     relative_distance=furthest,
     attention_scale=1.0,
-    activation=_ACTIVATIONS[hf["feed_forward_proj"]],
+    activation=_ACTIVATIONS[hf.text("feed_forward_proj")],
     norm="rmsnorm",
-    norm_epsilon=hf["layer_norm_epsilon"],
-    logits_scale=hf["d_model"] ** -0.5 if scaled and contents.head and has_decoder else 1.0,
+    norm_epsilon=hf.number("layer_norm_epsilon"),
+    logits_scale=hf.integer("d_model") ** -0.5 if scaled and contents.head and has_decoder else 1.0,
     tied=not contents.own_output,
-    dropout=hf["dropout_rate"],
+    dropout=hf.number("dropout_rate"),
   )
 
 
-def _describe(model: Model) -> dict[str, Any]:
+def _describe(model: Model) -> dict[str, object]:
   scaled = model.logits_scale != 1.0
   names = {ours: theirs for theirs, ours in _ACTIVATIONS.items()}
   return {

@@ -5,7 +5,7 @@ the head's, which begin with one of `NAMES`.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gen.config.heads import HeadConfig
 from gen.errors import UserError
@@ -99,7 +99,7 @@ def matches_head(task: TaskClass, head: HeadConfig) -> bool:
   return all(getattr(task.head, field) == getattr(head, field) for field in fields)
 
 
-def read_head(task: TaskClass, hf: dict[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> HeadConfig:
+def read_head(task: TaskClass, hf: Mapping[str, object], shapes: Mapping[str, tuple[int, ...]]) -> HeadConfig:
   """Returns the head of a checkpoint.
 
   Args:
@@ -133,16 +133,15 @@ def read_head(task: TaskClass, hf: dict[str, Any], shapes: Mapping[str, tuple[in
   return HeadConfig(head.kind, labels, head.pooling, float(dropout), head.hidden, head.bias, known[problem])
 
 
-def read_labels(hf: dict[str, Any], outputs: int) -> tuple[str, ...]:
+def read_labels(hf: Mapping[str, object], outputs: int) -> tuple[str, ...]:
   """Returns the names of the outputs: of id2label, or LABEL_0, LABEL_1, ... as transformers names them.
 
   Raises:
     UserError: for an id2label that does not name each output once.
   """
-  given = hf.get("id2label")
-  if given is None:
+  if hf.get("id2label") is None:
     return tuple(f"LABEL_{number}" for number in range(outputs))
-  json_reading.require_kind(given, dict, "config.json: id2label")
+  given = json_reading.require_kind(hf["id2label"], dict, "config.json: id2label")
   names = {}
   for key, name in given.items():
     number = int(key) if key.isascii() and key.isdigit() and len(key) < 10 else -1
@@ -155,7 +154,7 @@ def read_labels(hf: dict[str, Any], outputs: int) -> tuple[str, ...]:
   return tuple(names[number] for number in range(outputs))
 
 
-def with_head(hf: dict[str, Any], kind: str, task: TaskClass, head: HeadConfig) -> dict[str, Any]:
+def with_head(hf: Mapping[str, object], kind: str, task: TaskClass, head: HeadConfig) -> dict[str, object]:
   """Returns a config.json with the fields of a head; the inverse of `read_head`.
 
   Args:
@@ -164,7 +163,8 @@ def with_head(hf: dict[str, Any], kind: str, task: TaskClass, head: HeadConfig) 
     task: the class.
     head: its head.
   """
-  values = {key: value for key, value in hf.items() if key not in _HEAD_FIELDS} | {"architectures": [kind]}
+  values: dict[str, object] = {key: value for key, value in hf.items() if key not in _HEAD_FIELDS}
+  values["architectures"] = [kind]
   if task.dropout:
     values[task.dropout[0]] = head.dropout
   if head.kind == "span":

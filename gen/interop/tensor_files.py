@@ -32,7 +32,7 @@ class TensorListing(NamedTuple):
 
   tensors: dict[str, TensorHeader]
   metadata: dict[str, dict[str, str]]  # of each file
-  overview: dict[str, Any] | None  # metadata of the index file, if there is one
+  overview: dict[str, object] | None  # metadata of the index file, if there is one
 
 
 def list_tensors(directory: Path) -> TensorListing:
@@ -67,7 +67,7 @@ def list_tensors(directory: Path) -> TensorListing:
   return TensorListing(tensors, metadata, index)
 
 
-def _index(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def _index(path: Path) -> tuple[dict[str, object], dict[str, str]]:
   """Returns the metadata of an index, and the file of each tensor."""
   content = read_json(path)
   metadata = json_reading.require_kind(content.get("metadata", {}), dict, f"{path}: metadata")
@@ -88,7 +88,7 @@ def _brief(text: str) -> str:
   return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, object]:
   """Returns the object in a JSON file.
 
   Raises:
@@ -96,7 +96,7 @@ def read_json(path: Path) -> dict[str, Any]:
   """
   if not path.exists():
     raise UserError(f"{path.parent} has no {path.name}")
-  content: dict[str, Any] = json_reading.read_json(path, max_bytes=safetensors_header.MAX_BYTES)
+  content: dict[str, object] = json_reading.read_json(path, max_bytes=safetensors_header.MAX_BYTES)
   return content
 
 
@@ -189,7 +189,7 @@ class NewTensor(NamedTuple):
 
 def write_tensors(path: Path, entries: list[NewTensor], metadata: dict[str, str]) -> None:
   """Writes a file of tensors; the file appears under its name only when complete."""
-  header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
+  header: dict[str, object] = {"__metadata__": metadata} if metadata else {}
   offset = 0
   for entry in entries:
     offsets = [offset, offset := offset + entry.size]

@@ -1,6 +1,7 @@
 """The special tokens around a model's texts: around a prompt, at the start of a target, and at the end of text."""
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from gen.config import Model
 from gen.errors import UserError
@@ -39,7 +40,11 @@ class TextFrame(NamedTuple):
 
 
 def frame_of_format(
-  hf: dict[str, Any], generation: GenerationConfig, model: Model, tokenizer: PretrainedTokenizer, head: bool
+  hf: Mapping[str, object],
+  generation: GenerationConfig,
+  model: Model,
+  tokenizer: PretrainedTokenizer,
+  head: bool,
 ) -> TextFrame:
   """Returns the text format of a Hugging Face checkpoint.
 
@@ -78,11 +83,13 @@ def frame_of_format(
   return TextFrame(objective, before, after, start, stop, head, constraints=constraints, notes=notes)
 
 
-def _start(hf: dict[str, Any], generation: GenerationConfig, vocab: int) -> Ids:
+def _start(hf: Mapping[str, object], generation: GenerationConfig, vocab: int) -> Ids:
   """Returns the first ids of a target: the start token, and the forced token after it."""
   first = generation.decoder_start
   if first is None:
-    first = next((hf[key] for key in ("pad_token_id", "bos_token_id") if hf.get(key) is not None), 0)
+    first = next(
+      (token for key in ("pad_token_id", "bos_token_id") if isinstance(token := hf.get(key), int)), 0
+    )
   start = (first,) if generation.forced_bos is None else (first, generation.forced_bos)
   for token in start:
     if vocab and not 0 <= token < vocab:

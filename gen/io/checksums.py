@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from gen.errors import UserError
 
@@ -29,6 +29,13 @@ LITTER = (
   ".#*",
   ".fuse_hidden*",
 )
+
+
+class FileEntry(TypedDict):
+  """Size and SHA-256 of a file."""
+
+  bytes: int
+  sha256: str
 
 
 def seal_folder(folder: Path) -> None:
@@ -112,7 +119,7 @@ def sync_folder(folder: Path) -> None:
     os.close(descriptor)
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], str]:
+def _read(folder: Path) -> tuple[dict[str, FileEntry], str]:
   """Returns the entries of the manifest, and a clause about its fault, or ""."""
   try:
     files = _parse((folder / NAME).read_text())
@@ -133,12 +140,12 @@ def _names(folder: Path) -> list[str]:
   return sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != NAME)
 
 
-def _entry(path: Path) -> dict[str, Any]:
+def _entry(path: Path) -> FileEntry:
   with path.open("rb") as file:
     return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
-def _compare(name: str, path: Path, expected: dict[str, Any]) -> list[str]:
+def _compare(name: str, path: Path, expected: FileEntry) -> list[str]:
   try:
     entry = _entry(path)
   except OSError as error:
@@ -148,14 +155,14 @@ def _compare(name: str, path: Path, expected: dict[str, Any]) -> list[str]:
   return [] if entry == expected else [f"{name} has changed (SHA-256 differs)"]
 
 
-def _render(files: dict[str, Any]) -> str:
+def _render(files: dict[str, FileEntry]) -> str:
   body = json.dumps(files, sort_keys=True, indent=1)
   return (
     json.dumps({"files": files, "sha256": hashlib.sha256(body.encode()).hexdigest()}, sort_keys=True) + "\n"
   )
 
 
-def _parse(text: str) -> dict[str, Any] | None:
+def _parse(text: str) -> dict[str, FileEntry] | None:
   """Returns the manifest's files, or None unless the text is exactly what `_render` writes for them."""
   try:
     files = json.loads(text)["files"]

@@ -4,7 +4,6 @@ A version rises where a reader of today could misread what an older one wrote, o
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from gen.errors import UserError
 
@@ -13,12 +12,12 @@ RUN_FOLDER, JOURNAL, RESULTS, QUANTIZATION = 1, 1, 1, 1
 REMEDY = "read it with the gen that wrote it, or train anew in another --workdir"
 
 
-def with_format(values: Mapping[str, Any], version: int) -> dict[str, Any]:
+def with_format(values: Mapping[str, object], version: int) -> dict[str, object]:
   """Returns an object with its version as the first field."""
   return {FORMAT: version, **values}
 
 
-def without_format(values: Mapping[str, Any], version: int, name: str, remedy: str) -> dict[str, Any]:
+def without_format(values: Mapping[str, object], version: int, name: str, remedy: str) -> dict[str, object]:
   """Returns an object without its version.
 
   Args:

@@ -75,7 +75,7 @@ def parse_json(content: bytes | str, name: str, kind: type = dict, unique: bool 
   return require_kind(value, kind, name)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
   values = dict(pairs)
   if len(values) < len(pairs):
     seen: set[str] = set()

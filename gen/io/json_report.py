@@ -2,9 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from gen.errors import UserError
 from gen.io import formats, outputs, seals, strict_json, typed_json
@@ -82,7 +81,7 @@ def write_results(results: object, file: Path, target: Path | None) -> None:
   write_report(results, target)
 
 
-def write_sealed(results: dict[str, Any], file: Path) -> dict[str, Any]:
+def write_sealed(results: Mapping[str, object], file: Path) -> dict[str, object]:
   """Writes results with their format version and a checksum, in one rename; returns them as they were written.
 
   Args:

@@ -63,12 +63,12 @@ def format_seconds(seconds: float | None) -> str:
   """
   if seconds is None or not math.isfinite(seconds):
     return "? min"
-  whole = round(seconds)
-  if whole < 60:
-    return f"{whole} s"
-  if whole < 3600:
-    return f"{whole // 60} min {whole % 60} s"
-  return f"{whole // 3600} h {whole % 3600 // 60} min"
+  rounded = round(seconds)
+  if rounded < 60:
+    return f"{rounded} s"
+  if rounded < 3600:
+    return f"{rounded // 60} min {rounded % 60} s"
+  return f"{rounded // 3600} h {rounded % 3600 // 60} min"
 
 
 def parse_integer(

@@ -6,7 +6,7 @@ another order. It detects accidents and edits by hand, but not a program that co
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Mapping
 
 from gen.errors import UserError
 
@@ -16,7 +16,7 @@ ROWS = "rows"  # number of all lines, if the journal was complete when it was wr
 _DIGITS = 16  # hex digits: 64 bits are enough against accidents
 
 
-def seal_of(values: dict[str, Any]) -> str:
+def seal_of(values: Mapping[str, object]) -> str:
   """Returns the seal of an object; a seal in it is ignored.
 
   Args:
@@ -28,7 +28,7 @@ def seal_of(values: dict[str, Any]) -> str:
   return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
-def with_seal(values: dict[str, Any]) -> dict[str, Any]:
+def with_seal(values: Mapping[str, object]) -> dict[str, object]:
   """Returns the object with its seal as the last entry.
 
   >>> with_seal({"loss": 2.5})
@@ -38,7 +38,7 @@ def with_seal(values: dict[str, Any]) -> dict[str, Any]:
   return plain | {SEAL: seal_of(plain)}
 
 
-def without_seal(values: dict[str, Any], name: str) -> dict[str, Any]:
+def without_seal(values: Mapping[str, object], name: str) -> dict[str, object]:
   """Returns the object without its seal; one without a seal is returned as it is.
 
   Args:
@@ -49,7 +49,7 @@ def without_seal(values: dict[str, Any], name: str) -> dict[str, Any]:
     UserError: if its seal differs.
   """
   if SEAL not in values:
-    return values
+    return dict(values)
   try:
     seal = seal_of(values)
   except RecursionError:  # JSON can be read a little deeper than it can be written

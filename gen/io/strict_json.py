@@ -3,10 +3,11 @@
 import json
 import math
 import os
+from collections.abc import Mapping
 from typing import Any
 
 
-def encode_json(row: dict[str, Any]) -> bytes:
+def encode_json(row: Mapping[str, object]) -> bytes:
   r"""Returns a row as one line of strict JSON.
 
   >>> encode_json({"kind": "train", "loss": float("nan")})

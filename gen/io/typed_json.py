@@ -32,7 +32,7 @@ EMPTY_IF_NONE = {_EMPTY: True}
 """
 
 
-def encode_record(record: Any) -> dict[str, Any]:
+def encode_record(record: Any) -> dict[str, object]:
   """Returns a record as plain values that JSON can hold, in the order of its fields.
 
   >>> @dataclasses.dataclass
@@ -42,7 +42,7 @@ def encode_record(record: Any) -> dict[str, Any]:
   >>> encode_record(Point(math.nan)), encode_record(Point(2.5, 1))
   ({'loss': None}, {'loss': 2.5, 'seed': 1})
   """
-  values = {}
+  values: dict[str, object] = {}
   for field in dataclasses.fields(record):
     value = getattr(record, field.name)
     if value is None and _EMPTY in field.metadata:
@@ -90,7 +90,7 @@ def decode_record(kind: type[Record], values: Any, name: str, null_is_nan: bool 
 
 
 @functools.cache
-def _field_types(kind: Any) -> dict[str, Any]:
+def _field_types(kind: Any) -> dict[str, type]:
   """Returns the type of each field of a dataclass, by name."""
   hints = typing.get_type_hints(kind)
   return {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init}
@@ -111,9 +111,11 @@ def _empty_if_none(kind: Any) -> tuple[str, ...]:
 
 
 def encode_value(value: Any) -> Any:
-  """Returns a value as JSON can hold it; each record in it, at any depth, becomes an object."""
+  """Returns a value as JSON can hold it; each record and named tuple in it becomes an object."""
   if dataclasses.is_dataclass(value):
     return encode_record(value)
+  if isinstance(value, tuple) and hasattr(value, "_asdict"):
+    return {name: encode_value(item) for name, item in value._asdict().items()}
   if isinstance(value, Mapping):
     return {str(key): encode_value(item) for key, item in value.items()}
   if isinstance(value, list | tuple):
@@ -130,6 +132,8 @@ def _decode(kind: Any, value: Any, name: str, field: str, null_is_nan: bool) -> 
     return _decode_union(inner, value, name, field, null_is_nan)
   if dataclasses.is_dataclass(kind):
     return decode_record(kind, value, f"{name}: {field}", null_is_nan)  # type: ignore[arg-type, type-var]
+  if typing.is_typeddict(kind) and isinstance(value, Mapping):
+    return dict(value)
   if origin in (list, tuple) and isinstance(value, list | tuple):
     return _decode_items(kind, value, name, field, null_is_nan)
   if origin in (dict, Mapping) and isinstance(value, Mapping):

@@ -15,7 +15,8 @@ from gen.config import Optimizer
 from gen.config.parameter_patterns import assign_multipliers
 from gen.optimizers.update_rule import UpdateRule
 
-Tree = Mapping[str, Any]
+Tree = Mapping[str, "Array | Tree"]
+"""Parameters, gradients or updates by name, nested."""
 
 
 def group_parameters(config: Optimizer, rule: UpdateRule) -> UpdateRule:
@@ -26,7 +27,7 @@ def group_parameters(config: Optimizer, rule: UpdateRule) -> UpdateRule:
   if not config.frozen and not config.rate_multipliers:
     return rule
 
-  def init(params: Tree) -> dict[str, Any]:
+  def init(params: Tree) -> dict[str, object]:
     return {
       name: rule.init(select_paths(params, paths)) for name, (_, paths) in _groups(config, params).items()
     }
@@ -54,7 +55,7 @@ def group_parameters(config: Optimizer, rule: UpdateRule) -> UpdateRule:
   return UpdateRule(init, update)
 
 
-def split_frozen(config: Optimizer, params: Tree) -> tuple[dict[str, Any], Callable[[Tree], dict[str, Any]]]:
+def split_frozen(config: Optimizer, params: Tree) -> tuple[Tree, Callable[[Tree], Tree]]:
   """Returns the parameters that are trained, and a function that puts the frozen ones beside them.
 
   Raises:
@@ -64,7 +65,7 @@ def split_frozen(config: Optimizer, params: Tree) -> tuple[dict[str, Any], Calla
   return trained, lambda tree: merge_trees(params, tree)
 
 
-def select_trained(config: Optimizer, tree: Tree) -> dict[str, Any]:
+def select_trained(config: Optimizer, tree: Tree) -> Tree:
   """Returns a tree in the form of the parameters without the frozen ones.
 
   Raises:
@@ -90,10 +91,10 @@ def tree_paths(tree: Tree) -> list[str]:
   ]
 
 
-def select_paths(tree: Tree, paths: Collection[str], prefix: str = "") -> dict[str, Any]:
+def select_paths(tree: Tree, paths: Collection[str], prefix: str = "") -> Tree:
   """Returns the part of a tree with these paths; what is empty then is left out."""
   wanted = paths if isinstance(paths, set | frozenset) else frozenset(paths)
-  selected: dict[str, Any] = {}
+  selected: dict[str, Array | Tree] = {}
   for name, value in tree.items():
     path = f"{prefix}{name}"
     if isinstance(value, Mapping):
@@ -104,9 +105,12 @@ def select_paths(tree: Tree, paths: Collection[str], prefix: str = "") -> dict[s
   return selected
 
 
-def merge_trees(tree: Tree, part: Tree) -> dict[str, Any]:
+def merge_trees(tree: Tree, part: Tree) -> Tree:
   """Returns a tree with the leaves of another in place of its own."""
   merged = dict(tree)
   for name, value in part.items():
-    merged[name] = merge_trees(merged[name], value) if isinstance(value, Mapping) else value
+    own = merged.get(name)
+    merged[name] = (
+      merge_trees(own, value) if isinstance(value, Mapping) and isinstance(own, Mapping) else value
+    )
   return merged

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ COPIED_META = ("tokenizer", "head", "corpus_sha256")
 
 
 def save_quantized(
-  source: Path, output: Path, run: Run, step: int, params: Any, meta: dict[str, Any], words: dict[str, Any]
+  source: Path,
+  output: Path,
+  run: Run,
+  step: int,
+  params: Any,
+  meta: Mapping[str, object],
+  words: dict[str, Any],
 ) -> None:
   """Writes a folder with config, tokenizer and one checkpoint, sealed as all checkpoints.
 

@@ -58,21 +58,22 @@ def find_place(
   Raises:
     UserError: if only a part of the place is set, or it is invalid.
   """
-  variables = {
+  variables: dict[str, str | int] = {
     "coordinator": environment.get("JAX_COORDINATOR_ADDRESS", ""),
     "processes": _number(environment, "JAX_NUM_PROCESSES", 0),
     "process": _number(environment, "JAX_PROCESS_ID", _number(environment, "JOB_COMPLETION_INDEX", -1)),
   }
-  absent = {"coordinator": "", "processes": 0, "process": -1}
-  settings: dict[str, Any] = dict(absent)
+  absent: dict[str, str | int] = {"coordinator": "", "processes": 0, "process": -1}
+  settings: dict[str, str | int] = dict(absent)
   launcher = _slurm(environment) or _open_mpi(environment) or {}
-  for source in (launcher, variables, {"coordinator": address, "processes": count, "process": index}):
+  stated: dict[str, str | int] = {"coordinator": address, "processes": count, "process": index}
+  for source in (launcher, variables, stated):
     settings |= {name: value for name, value in source.items() if value != absent[name]}
   # A process index alone, from a variable, is no request: JOB_COMPLETION_INDEX is set in any indexed job.
   requested = settings["coordinator"] or settings["processes"] or index >= 0
   if not requested or settings["processes"] == 1:
     return None
-  return _checked(**settings)
+  return _checked(str(settings["coordinator"]), int(settings["processes"]), int(settings["process"]))
 
 
 def _checked(coordinator: str, processes: int, process: int) -> ProcessPlace:
@@ -104,7 +105,7 @@ def _number(environment: Mapping[str, str], name: str, otherwise: int) -> int:
   return int(text)
 
 
-def _slurm(environment: Mapping[str, str]) -> dict[str, Any] | None:
+def _slurm(environment: Mapping[str, str]) -> dict[str, str | int] | None:
   """Returns the place from the variables of a SLURM step (srun); None in a batch script or on one task."""
   count = _number(environment, "SLURM_STEP_NUM_TASKS", 0)
   if count < 2 or "SLURM_STEP_NODELIST" not in environment:
@@ -128,12 +129,15 @@ def first_host(nodes: str) -> str:
   return "".join(part or "" for part in head.groups()) if head else nodes
 
 
-def _open_mpi(environment: Mapping[str, str]) -> dict[str, Any] | None:
+def _open_mpi(environment: Mapping[str, str]) -> dict[str, str | int] | None:
   """Returns the place from the variables of mpirun, without a coordinator over several machines: it names none."""
   count = _number(environment, "OMPI_COMM_WORLD_SIZE", 0)
   if count < 2:
     return None
-  place: dict[str, Any] = {"processes": count, "process": _number(environment, "OMPI_COMM_WORLD_RANK", -1)}
+  place: dict[str, str | int] = {
+    "processes": count,
+    "process": _number(environment, "OMPI_COMM_WORLD_RANK", -1),
+  }
   if _number(environment, "OMPI_COMM_WORLD_LOCAL_SIZE", 0) == count:
     job = re.sub(r"\D", "", environment.get("OMPI_MCA_ess_base_jobid", environment.get("PMIX_NAMESPACE", "")))
     place["coordinator"] = f"127.0.0.1:{PORTS + int(job or 0) % 4096}"

@@ -17,17 +17,16 @@ import re
 import shutil
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from gen.errors import UserError
 from gen.io import checksums, json_reading
+from gen.training.checkpoint_records import CheckpointRecord, LeafRecord, Tree
 
 STATE, META = "state", "meta.json"
 PARTIAL, OLD, DAMAGED, REPLACED = ".partial", ".old", ".damaged", ".replaced"
 MAX_LINES = 10  # of each kind of difference that an error lists
 _NAME = re.compile(r"[0-9]{9,}")  # of a step
-
-Tree = dict[str, dict[str, Any]]  # path -> {"shape": [...], "dtype": "float32"}
 
 
 def path_of(folder: Path, step: int) -> Path:
@@ -64,7 +63,7 @@ def _folders(folder: Path, *suffixes: str) -> list[Path]:
   ]
 
 
-def read_record(folder: Path, step: int) -> dict[str, Any]:
+def read_record(folder: Path, step: int) -> CheckpointRecord:
   """Returns the content of `meta.json`, after comparing it with the manifest.
 
   Raises:
@@ -202,7 +201,7 @@ def retained_steps(
   return retained | ({best} if best is not None else set())
 
 
-def _record(path: Path, step: int) -> dict[str, Any]:
+def _record(path: Path, step: int) -> CheckpointRecord:
   """Returns the content of a step's `meta.json`, after checking the type of each entry."""
   name = str(path / META)
   values = json_reading.read_json(path / META)
@@ -215,7 +214,7 @@ def _record(path: Path, step: int) -> dict[str, Any]:
     json_reading.require_field(entry, "dtype", str, f"{name}: tree: {leaf}")
   if values["step"] != step:
     raise UserError(f"{name} is of step {values['step']}, but it is in the folder of step {step}")
-  return values
+  return cast(CheckpointRecord, values)
 
 
 def _existing(folder: Path, step: int) -> Path:
@@ -226,6 +225,6 @@ def _existing(folder: Path, step: int) -> Path:
   return path
 
 
-def describe_leaf(leaf: dict[str, Any]) -> str:
+def describe_leaf(leaf: LeafRecord) -> str:
   """Returns type and shape of a leaf, such as float32[2,3]."""
   return f"{leaf['dtype']}[{','.join(map(str, leaf['shape']))}]"

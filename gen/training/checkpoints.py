@@ -11,7 +11,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,6 +25,7 @@ from gen.errors import UserError
 from gen.io import checksums, plain_paths
 from gen.sharding import processes
 from gen.training import checkpoint_folder, orbax_setup, stored_arrays
+from gen.training.checkpoint_records import CheckpointMeta, Tree
 
 PARAMETERS, OPTIMIZER = "params", "opt_state"  # parts of a training state that can be read alone
 
@@ -73,7 +74,7 @@ class Checkpoints:
     self._opened = False
     self._paths = contextlib.ExitStack()  # plain paths that orbax writes to, closed after the write
 
-  def save(self, step: int, state: Any, meta: dict[str, Any]) -> None:
+  def save(self, step: int, state: Any, meta: Mapping[str, object]) -> None:
     """Saves the state and its metadata as one step that appears completely or not at all.
 
     Args:
@@ -93,7 +94,7 @@ class Checkpoints:
     partial = checkpoint_folder.path_of(self.folder, step).with_suffix(checkpoint_folder.PARTIAL)
     try:
       processes.from_first(lambda: self._begin(partial))
-      arrays = {name: leaf for name, leaf in flat.items() if leaf.size}
+      arrays: Mapping[str, jax.Array | np.ndarray] = {name: leaf for name, leaf in flat.items() if leaf.size}
       if processes.process_count() == 1:
         arrays = _on_host(arrays)
       else:  # orbax synchronizes the processes here, which must not interleave with the next step's collectives.
@@ -115,8 +116,8 @@ class Checkpoints:
     step: int | None = None,
     *,
     fall_back: bool = False,
-    accept: Callable[[dict[str, Any]], None] = lambda meta: None,
-  ) -> tuple[Any, dict[str, Any]]:
+    accept: Callable[[CheckpointMeta], None] = lambda meta: None,
+  ) -> tuple[Any, CheckpointMeta]:
     """Returns the state, bit for bit, in the template's layout, and its meta.
 
     Args:
@@ -175,7 +176,7 @@ class Checkpoints:
     self.wait()
     return checkpoint_folder.complete_steps(self.folder)
 
-  def meta(self, step: int) -> dict[str, Any]:
+  def meta(self, step: int) -> CheckpointMeta:
     """Returns the meta of a complete step without reading an array."""
     return checkpoint_folder.read_record(self.folder, step)["meta"]
 
@@ -233,12 +234,17 @@ class Checkpoints:
     if processes.is_first():
       shutil.rmtree(partial, ignore_errors=True)
 
-  def _write(self, partial: Path, arrays: dict[str, Any]) -> None:
+  def _write(self, partial: Path, arrays: Mapping[str, jax.Array | np.ndarray]) -> None:
     path = self._paths.enter_context(plain_paths.plain_path(partial))
     self._checkpointer.save(path / checkpoint_folder.STATE, args=ocp.args.PyTreeSave(arrays))
 
   def _finish(
-    self, step: int, partial: Path, text: str, tree: checkpoint_folder.Tree, arrays: dict[str, Any]
+    self,
+    step: int,
+    partial: Path,
+    text: str,
+    tree: Tree,
+    arrays: Mapping[str, jax.Array | np.ndarray],
   ) -> None:
     """Runs in the thread: writes, reads back, seals and names the step, then deletes steps that are not retained.
 
@@ -261,7 +267,7 @@ class Checkpoints:
       self._abandon(partial)
       self._failure = self._explained(step, error)
 
-  def _read_back(self, partial: Path, tree: checkpoint_folder.Tree, arrays: dict[str, Any]) -> None:
+  def _read_back(self, partial: Path, tree: Tree, arrays: Mapping[str, jax.Array | np.ndarray]) -> None:
     """Raises OSError unless each array can be opened, and, if this process has all of it, holds the saved values."""
     faults = stored_arrays.array_faults(partial / checkpoint_folder.STATE, tree, arrays or None)
     if faults:
@@ -297,7 +303,7 @@ class Checkpoints:
       return UserError(f"{failed}: the folder is not writable; choose another; {saved}")
     return UserError(f"{failed}: {(text or type(error).__name__).splitlines()[0]}; {saved}")
 
-  def _read(self, step: int, template: Any, part: str = "") -> tuple[Any, dict[str, Any]]:
+  def _read(self, step: int, template: Any, part: str = "") -> tuple[Any, CheckpointMeta]:
     """Returns the state of a step, or one part of it, and its meta."""
     record = checkpoint_folder.read_record(self.folder, step)
     flat, expected = _flatten(template)
@@ -319,28 +325,15 @@ class Checkpoints:
     return jax.tree.unflatten(structure, restored), record["meta"]
 
 
-def require_tokenizer(meta: dict[str, Any], tokenizer: str, path: str | Path) -> None:
-  """Checks that the checkpoint at a path was trained with the tokenizer of a hash.
-
-  Raises:
-    UserError: if the checkpoint has another hash.
-  """
-  if meta.get("tokenizer") != tokenizer:
-    raise UserError(
-      f"checkpoint {path} was trained with tokenizer {meta.get('tokenizer')}, but the data now use {tokenizer}; "
-      "set the same data.tokenizer, data.vocab and data.corpus as in training"
-    )
-
-
-def _flatten(tree: Any) -> tuple[dict[str, Any], checkpoint_folder.Tree]:
+def _flatten(tree: Any) -> tuple[dict[str, jax.Array], Tree]:
   """Returns the leaves by path (random keys as their data), and their shapes and dtypes."""
-  flat: dict[str, Any] = {}
+  flat: dict[str, jax.Array] = {}
   for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
     name = jax.tree_util.keystr(path, simple=True, separator="/")
     if name in flat:
       raise ValueError(f"two leaves of the state are both called {name}")
     flat[name] = _plain(leaf)
-  shapes = {name: {"shape": list(leaf.shape), "dtype": str(leaf.dtype)} for name, leaf in flat.items()}
+  shapes: Tree = {name: {"shape": list(leaf.shape), "dtype": str(leaf.dtype)} for name, leaf in flat.items()}
   return flat, shapes
 
 
@@ -355,7 +348,7 @@ def _plain(leaf: Any) -> Any:
   return jax.eval_shape(jax.random.key_data, leaf) if _abstract(leaf) else jax.random.key_data(leaf)
 
 
-def _on_host(arrays: dict[str, Any]) -> dict[str, np.ndarray]:
+def _on_host(arrays: Mapping[str, jax.Array | np.ndarray]) -> dict[str, np.ndarray]:
   """Returns the current values on the host, independent of later changes to the arrays."""
   # On a CPU `np.asarray` returns a view, which is safe: jax reuses a donated buffer only if no view of it exists. On
   # other devices all copies are started before the first is waited for.

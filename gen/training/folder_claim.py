@@ -8,14 +8,15 @@ parameters (`start_from`).
 
 import contextlib
 from pathlib import Path
-from typing import Any
 
 from gen.config import STABLE, Run, config_hash, identity_fields
+from gen.config.identity import config_section
 from gen.data.dataset import Dataset
 from gen.errors import UserError
 from gen.io.locks import FolderLock
 from gen.optimizers import schedule_params
 from gen.training import checkpoint_folder, lineage, run_folder
+from gen.training.rows import RowValues
 from gen.training.run_folder import CHECKPOINTS, TOKENIZER, AnotherRun
 from gen.training.run_length import count_steps
 
@@ -25,7 +26,7 @@ _LENGTH = ("steps", "tokens", "flops")
 
 def take_folder(
   workdir: Path, run: Run, loaded: Dataset, open_files: contextlib.ExitStack
-) -> dict[str, Any] | None:
+) -> RowValues | None:
   """Locks the folder until `open_files` closes and writes the run's config; returns the run's result if it has one.
 
   Raises:
@@ -109,11 +110,12 @@ def _differ_in_length(before: Run, run: Run) -> bool:
   return _without_length(before) == _without_length(run)
 
 
-def _without_length(run: Run) -> dict[str, Any]:
+def _without_length(run: Run) -> dict[str, object]:
   values = identity_fields(run)
   for name in _LENGTH:
     values.pop(name)
-  values["optimizer"].pop("warmup")
+  optimizer = config_section(values, "optimizer")
+  optimizer.pop("warmup")
   if run.optimizer.schedule in STABLE:
-    values["optimizer"].pop("decay")
+    optimizer.pop("decay")
   return values

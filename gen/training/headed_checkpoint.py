@@ -86,9 +86,10 @@ def read_head(folder: Path, step: int | None = None) -> HeadConfig:
     raise UserError(f"{folder} has no checkpoint{'' if step is None else f' of step {step}'}; it has {steps}")
   chosen = steps[-1] if step is None else step
   meta = checkpoint_folder.read_record(folder / run_folder.CHECKPOINTS, chosen)["meta"]
-  if TASK_HEAD not in meta:
+  head = dict(meta).get(TASK_HEAD)
+  if head is None:
     return HeadConfig("none")
-  return typed_json.decode_record(HeadConfig, meta[TASK_HEAD], f"the head of step {chosen} in {folder}")
+  return typed_json.decode_record(HeadConfig, head, f"the head of step {chosen} in {folder}")
 
 
 def read_headed(folder: Path, step: int | None = None) -> HeadedParameters:

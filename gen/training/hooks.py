@@ -1,9 +1,10 @@
 """Hooks by which a caller observes a run and stops it."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from gen.cli import signals
+from gen.training.rows import RowValues
 
 
 class RunStopped(Exception):
@@ -13,7 +14,7 @@ class RunStopped(Exception):
 class RunHooks(Protocol):
   """The interface by which a caller observes a run and stops it."""
 
-  def progress(self, row: dict[str, Any]) -> None:
+  def progress(self, row: RowValues) -> None:
     """Called with each journal row as it is written."""
 
   def stop(self) -> bool:
@@ -24,7 +25,7 @@ class RunHooks(Protocol):
 class NoHooks:
   """Hooks that do nothing."""
 
-  def progress(self, row: dict[str, Any]) -> None:
+  def progress(self, row: RowValues) -> None:
     """Ignores the row."""
 
   def stop(self) -> bool:

@@ -12,14 +12,15 @@ line also has the version of this format.
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol, cast
 
 from gen.errors import UserError
 from gen.io import file_content, formats, json_reading, seals
 from gen.io.strict_json import encode_json, plain_value
+from gen.training.rows import JournalMark, RowValues
 
 LOST = (
   "lost_rows"  # in the first row of a journal that was begun again: how many a checkpoint was saved after
@@ -32,7 +33,7 @@ MEASURED = ("train", "evaluation")  # kinds of row that a resumed run writes aga
 class JournalSink(Protocol):
   """Interface of a receiver of rows: a journal, a mirror of it, a progress display."""
 
-  def append(self, row: dict[str, Any]) -> None:
+  def append(self, row: RowValues) -> None:
     """Receives one row."""
 
 
@@ -60,14 +61,14 @@ class Journal:
       self.close()
       raise
 
-  def append(self, row: dict[str, Any]) -> None:
+  def append(self, row: Mapping[str, object]) -> None:
     """Appends one row; afterwards it survives the death of the process.
 
     Raises:
       UserError: if the disk is full or refuses.
     """
-    row = _sealed(row, len(self._marks) + 1) if self._sealed else row
-    line = encode_json(row)
+    stored = _sealed(row, len(self._marks) + 1) if self._sealed else row
+    line = encode_json(stored)
     if self._descriptor < 0:
       raise ValueError(f"the journal {self.path} is closed")
     written = 0
@@ -79,14 +80,14 @@ class Journal:
       if written:
         os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
       raise UserError(f"cannot write the journal {self.path}: {error.strerror}") from error
-    self._marks += _seals([row])
+    self._marks += _seals([stored])
 
   @property
   def _sealed(self) -> bool:
     """Whether rows get seals: all rows of a journal do, or none if another program began it."""
     return not self._marks or bool(self._marks[0])
 
-  def mark(self) -> dict[str, Any]:
+  def mark(self) -> JournalMark:
     """Makes the rows durable and returns their number and a checksum of their seals, which identify them."""
     # A checkpoint stores the mark. Without fsync a power failure could lose the rows, but not the checkpoint.
     os.fsync(self._descriptor)
@@ -140,7 +141,7 @@ class TensorBoard:
 
     self._writer = tensorboardX.SummaryWriter(str(folder))
 
-  def append(self, row: dict[str, Any]) -> None:
+  def append(self, row: RowValues) -> None:
     """Writes each number of a train or evaluation row as a scalar of its step."""
     if row.get("kind") not in MEASURED:
       return
@@ -153,7 +154,7 @@ class TensorBoard:
     self._writer.close()
 
 
-def read_journal(path: str | Path, sealed: bool = False) -> list[dict[str, Any]]:
+def read_journal(path: str | Path, sealed: bool = False) -> list[RowValues]:
   """Returns the rows of a journal without a truncated last line; an empty list if there is no file.
 
   Args:
@@ -171,7 +172,7 @@ def read_journal(path: str | Path, sealed: bool = False) -> list[dict[str, Any]]
   return [_bare(row) if seals.SEAL in row else row for row in lines]
 
 
-def require_rows(path: str | Path, mark: dict[str, Any], owner: str) -> None:
+def require_rows(path: str | Path, mark: JournalMark, owner: str) -> None:
   """Checks that a journal begins with the rows that `Journal.mark` described, or records that they were lost.
 
   Args:
@@ -183,7 +184,7 @@ def require_rows(path: str | Path, mark: dict[str, Any], owner: str) -> None:
     UserError: if rows are missing or different.
   """
   rows, count = _lines(Path(path)), json_reading.require_field(mark, "rows", int, f"{owner}: journal")
-  lost = max((row[LOST] for row in rows if isinstance(row.get(LOST), int)), default=0)
+  lost = max((row.get("lost_rows") or 0 for row in rows), default=0)
   if lost < count and _mark(_seals(rows[:count])) != mark:
     raise UserError(
       f"{path} does not begin with the {count} rows that it had when {owner} was saved; restore the file, or delete it "
@@ -191,7 +192,7 @@ def require_rows(path: str | Path, mark: dict[str, Any], owner: str) -> None:
     )
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def _lines(path: Path) -> list[RowValues]:
   """Returns the rows with their numbers and seals, after checking them."""
   try:
     content = file_content.read_regular(path, _MAX_BYTES, "a journal")
@@ -206,7 +207,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
   return rows
 
 
-def _check(row: dict[str, Any], number: int, path: Path) -> None:
+def _check(row: RowValues, number: int, path: Path) -> None:
   """Checks a row's seal and its line number."""
   name = f"line {number} of {path}"
   if seals.SEAL not in row:
@@ -220,7 +221,7 @@ def _check(row: dict[str, Any], number: int, path: Path) -> None:
     )
 
 
-def seal_rows(rows: Iterable[dict[str, Any]], complete: bool = False) -> bytes:
+def seal_rows(rows: Iterable[RowValues], complete: bool = False) -> bytes:
   """Returns the content of a journal.
 
   Args:
@@ -232,24 +233,24 @@ def seal_rows(rows: Iterable[dict[str, Any]], complete: bool = False) -> bytes:
   return b"".join(encode_json(_sealed(row | total, number)) for number, row in enumerate(bare, 1))
 
 
-def _sealed(row: dict[str, Any], number: int) -> dict[str, Any]:
+def _sealed(row: Mapping[str, object], number: int) -> RowValues:
   version = {formats.FORMAT: formats.JOURNAL} if number == 1 else {}
-  return seals.with_seal(plain_value(row) | version | {seals.ROW: number})
+  return cast(RowValues, seals.with_seal(plain_value(row) | version | {seals.ROW: number}))
 
 
-def _bare(row: dict[str, Any]) -> dict[str, Any]:
-  return {name: value for name, value in row.items() if name not in _OF_FILE}
+def _bare(row: RowValues) -> RowValues:
+  return cast(RowValues, {name: value for name, value in row.items() if name not in _OF_FILE})
 
 
-def _seals(rows: list[dict[str, Any]]) -> list[str]:
+def _seals(rows: Sequence[Mapping[str, object]]) -> list[str]:
   return [str(row.get(seals.SEAL, "")) for row in rows]
 
 
-def _mark(marks: list[str]) -> dict[str, Any]:
+def _mark(marks: list[str]) -> JournalMark:
   return {"rows": len(marks), "sha256": hashlib.sha256(" ".join(marks).encode()).hexdigest()[:16]}
 
 
-def _decode(line: bytes, number: int, path: Path) -> dict[str, Any]:
+def _decode(line: bytes, number: int, path: Path) -> RowValues:
   try:
     row = json.loads(line)
   except (ValueError, RecursionError):
@@ -258,7 +259,7 @@ def _decode(line: bytes, number: int, path: Path) -> dict[str, Any]:
     raise UserError(
       f"line {number} of {path} is not a JSON object: {line[:60]!r}; repair or delete that line"
     )
-  return row
+  return cast(RowValues, row)
 
 
 def _open(path: Path) -> int:
@@ -283,7 +284,7 @@ def _repair(path: Path) -> None:
       file.truncate(end)
 
 
-def _is_after(row: dict[str, Any], last_steps: dict[str, int], run: str | None) -> bool:
+def _is_after(row: RowValues, last_steps: dict[str, int], run: str | None) -> bool:
   """Returns whether a row of that run was measured after the last step of its kind that is retained."""
   kind = str(row.get("kind"))
   measured = kind in MEASURED and (run is None or row.get("run") == run)

@@ -50,7 +50,9 @@ def read_lineage(workdir: Path) -> Lineage:
   if seals.SEAL not in values:
     raise UserError(f"{path} has no seal; restore the file")
   plain = seals.without_seal(values, str(path))
-  return Lineage(plain["now"], tuple((row["run"], row["steps"], row["at"]) for row in plain["earlier"]))
+  now = json_reading.require_field(plain, "now", str, str(path))
+  earlier = json_reading.require_field(plain, "earlier", list, str(path))
+  return Lineage(now, tuple((row["run"], row["steps"], row["at"]) for row in earlier))
 
 
 def record_extension(workdir: Path, before: str, steps: int, now: str, at: int) -> None:

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -26,7 +26,17 @@ from gen.errors import UserError
 from gen.io import json_reading, typed_json
 from gen.optimizers import schedule_params
 from gen.sharding import chip_peaks, layouts, processes
-from gen.training import evaluate, memory_check, own_functions, start_source, starting, state_sharding, step
+from gen.training import (
+  evaluate,
+  memory_check,
+  own_functions,
+  rows,
+  start_source,
+  starting,
+  state_sharding,
+  step,
+)
+from gen.training.checkpoint_records import CheckpointMeta
 from gen.training.checkpoints import Checkpoints
 from gen.training.folder_claim import take_folder
 from gen.training.hooks import NoHooks, RunHooks, RunStopped
@@ -34,19 +44,6 @@ from gen.training.journal import Journal, JournalSink, read_journal, require_row
 from gen.training.profiler import StepProfiler
 from gen.training.quantized_checkpoints import require_trainable
 from gen.training.row_mirrors import RowMirrors
-from gen.training.rows import (
-  BranchRow,
-  EvaluationRow,
-  JournalRow,
-  ResumeRow,
-  RowStamp,
-  RunData,
-  RunProgress,
-  RunResult,
-  SourceRow,
-  StartRow,
-  TrainRow,
-)
 from gen.training.run_folder import CHECKPOINTS, JOURNAL
 from gen.training.run_length import complete_run, count_steps, flops_per_row, row_length
 
@@ -56,7 +53,7 @@ _SUMS = ("seconds", "loss_tokens", "train_loss", "nll", "weight", "since", "sinc
 _INHERITED = ("inherited_steps", "inherited_seconds")  # what a trunk had done before the run began
 
 # (completed run, its initial state) -> a later state of the same run and the meta saved with it, or None.
-StartFrom = Callable[[Run, step.TrainState], tuple[step.TrainState, dict[str, Any]] | None]
+StartFrom = Callable[[Run, step.TrainState], tuple[step.TrainState, CheckpointMeta] | None]
 
 
 def train_run(
@@ -65,7 +62,7 @@ def train_run(
   loaded: Dataset,
   hooks: RunHooks | None = None,
   begin: StartFrom | None = None,
-) -> RunResult:
+) -> rows.RunResult:
   """Trains a run to its end in `workdir` and returns its result row.
 
   Args:
@@ -86,7 +83,7 @@ def train_run(
   with contextlib.ExitStack() as open_files:
     finished = processes.from_first(lambda: take_folder(workdir, run, loaded, open_files))
     if finished is not None:
-      return typed_json.decode_record(RunResult, finished, f"the result in {workdir / JOURNAL}")
+      return typed_json.decode_record(rows.RunResult, finished, f"the result in {workdir / JOURNAL}")
     journal = None
     if processes.is_first():
       journal = open_files.enter_context(Journal(workdir / JOURNAL))
@@ -144,7 +141,7 @@ class TrainingRun:
     if latest is None:
       self._rewind(-1)
       self._write(
-        StartRow(
+        rows.StartRow(
           **self._stamp(),
           config=to_dict(self.run),
           versions=versions.installed_versions(),
@@ -162,7 +159,7 @@ class TrainingRun:
     lost = processes.from_first(lambda: self._rejoin(meta, int(state.step)))
     run = self.run
     self._write(
-      ResumeRow(**self._stamp(), step=int(state.step), mesh=run.mesh, layout=run.layout, lost_rows=lost)
+      rows.ResumeRow(**self._stamp(), step=int(state.step), mesh=run.mesh, layout=run.layout, lost_rows=lost)
     )
     return state
 
@@ -170,7 +167,7 @@ class TrainingRun:
     """Begins with a checkpoint's parameters; saves them, so that the run no longer needs their source."""
     self.state, source, notes = starting.start_state(self.run, drawn, self.loaded.tokenizer)
     self._write(
-      SourceRow(
+      rows.SourceRow(
         **self._stamp(), source=str(source.folder), step=source.step, sha256=source.checksum, notes=notes
       )
     )
@@ -178,7 +175,7 @@ class TrainingRun:
     self._save(0)
     return self.state
 
-  def _rejoin(self, meta: dict[str, Any], done: int) -> int | None:
+  def _rejoin(self, meta: CheckpointMeta, done: int) -> int | None:
     """Rewinds the journal to a checkpoint, after checking that it holds the rows of the time of saving.
 
     If the journal was deleted, a new one is begun; returns the number of lost rows then, and otherwise None.
@@ -194,22 +191,22 @@ class TrainingRun:
     self._rewind(done)
     return None
 
-  def _branch(self, state: step.TrainState, meta: dict[str, Any]) -> step.TrainState:
+  def _branch(self, state: step.TrainState, meta: CheckpointMeta) -> step.TrainState:
     """Continues from a state of a trunk."""
     self._require(meta)
     self._adopt(meta)
     self.inherited_steps, self.inherited_seconds = int(state.step), self.seconds
-    self._write(BranchRow(**self._stamp(), trunk=self.run.trunk, **self._progress(int(state.step))))
+    self._write(rows.BranchRow(**self._stamp(), trunk=self.run.trunk, **self._progress(int(state.step))))
     return state
 
-  def _require(self, meta: dict[str, Any]) -> None:
+  def _require(self, meta: CheckpointMeta) -> None:
     require_trainable(meta, self.loaded.tokenizer.hash, self.checkpoints.folder)
     if meta.get("corpus_sha256") != self.loaded.corpus.sha256:
       raise UserError(
         f"{self.checkpoints.folder} was trained on another corpus; use the same data.corpus, or another --workdir"
       )
 
-  def _adopt(self, meta: dict[str, Any]) -> None:
+  def _adopt(self, meta: CheckpointMeta) -> None:
     owner = f"the meta of a checkpoint in {self.checkpoints.folder}"
     sums = json_reading.require_field(meta, "sums", dict, owner)
     for name in _SUMS:
@@ -226,7 +223,7 @@ class TrainingRun:
       # Only the last evaluation comes after the checkpoint of its step, so a resumed run repeats it.
       self.journal.rewind(done, evaluation=min(done, self.steps - 1))
 
-  def _data(self) -> RunData:
+  def _data(self) -> rows.RunData:
     return {
       "corpus": self.run.data.corpus,
       "corpus_sha256": self.loaded.corpus.sha256,
@@ -234,7 +231,7 @@ class TrainingRun:
       "devices": [str(d) for d in jax.devices()],
     }
 
-  def to_the_end(self) -> RunResult:
+  def to_the_end(self) -> rows.RunResult:
     """Trains to the end of the run and returns its result row."""
     with self.mirrors, self.profiler:
       return self._result(self.advance(self.steps))
@@ -306,18 +303,18 @@ class TrainingRun:
     self.nll, self.weight, self.since = self.nll + nll, self.weight + weight, self.since + count
     self.loss_tokens += weight
 
-  def _progress(self, done: int) -> RunProgress:
+  def _progress(self, done: int) -> rows.RunProgress:
     tokens = done * self.tokens_per_step
     return {"step": done, "tokens": tokens, "flops": tokens * self.flops_per_token}
 
-  def _stamp(self) -> RowStamp:
+  def _stamp(self) -> rows.RowStamp:
     return {"time": time.time(), "run": self.hash, "name": self.run.name}
 
   def _log(self, done: int) -> None:
     skipped = int(self.state.skipped)
     rate = self.since * self.tokens_per_step / max(self.since_seconds, 1e-9)
     self.train_loss = self.nll / self.weight if self.weight else float("nan")
-    row = TrainRow(
+    row = rows.TrainRow(
       **self._stamp(),
       **self._progress(done),
       loss=self.train_loss,
@@ -341,45 +338,47 @@ class TrainingRun:
 
   def _save(self, done: int) -> None:
     sums = {name: getattr(self, name) for name in (*_SUMS, *_INHERITED)}
-    meta = {"config": to_dict(self.run), "run": self.hash, "sums": sums} | self._data()
+    meta: CheckpointMeta = {"config": to_dict(self.run), "run": self.hash, "sums": sums, **self._data()}
     if self.journal is not None:
       meta["journal"] = self.journal.mark()
-    self.checkpoints.save(done, self.state, meta | {"data": {"seed": self.run.seed, "step": done}})
+    self.checkpoints.save(done, self.state, {**meta, "data": {"seed": self.run.seed, "step": done}})
 
   def _save_now(self) -> None:
     if self.checkpoints.latest() != (done := int(self.state.step)):
       self._save(done)
 
   def _write_evaluation(self, done: int) -> evaluate.Evaluation:
-    found = self._evaluate()
-    own = self.own.measure(self.state.params, self.rows.batches, self.shardings)
-    values: dict[str, Any] = {"loss": found.loss, "bits_per_byte": found.bits_per_byte, "metrics": own}
-    self._write(EvaluationRow(**self._stamp(), **self._progress(done), **values))
-    return found
+    evaluation = self._evaluate()
+    row = rows.EvaluationRow(
+      **self._stamp(), **self._progress(done), loss=evaluation.loss, bits_per_byte=evaluation.bits_per_byte,
+      metrics=self.own.measure(self.state.params, self.rows.batches, self.shardings),
+    )  # fmt: skip
+    self._write(row)
+    return evaluation
 
   def _evaluate(self) -> evaluate.Evaluation:
-    params, rows, programs = self.state.params, self.rows, self.programs
-    batches = rows.batches if self.shardings is None else map(self.shardings.batch, rows.batches)
+    params, text_rows, programs = self.state.params, self.rows, self.programs
+    batches = text_rows.batches if self.shardings is None else map(self.shardings.batch, text_rows.batches)
     # Validation rows are a text of their own: they start without a state, not from that of the training rows.
     initial = self._initial_recurrent_state(self.state)
     if initial is None:
-      return evaluate.evaluate_loss(programs.evaluate, params, batches, rows.bytes)
-    return evaluate.evaluate_recurrent(programs.evaluate_carried, params, batches, rows.bytes, initial)
+      return evaluate.evaluate_loss(programs.evaluate, params, batches, text_rows.bytes)
+    return evaluate.evaluate_recurrent(programs.evaluate_carried, params, batches, text_rows.bytes, initial)
 
-  def _write(self, row: JournalRow) -> None:
-    values = typed_json.encode_record(row)
+  def _write(self, row: rows.JournalRow) -> None:
+    values = cast(rows.RowValues, typed_json.encode_record(row))
     for sink in self.sinks:
       sink.append(values)
     self.hooks.progress(values)
 
-  def _result(self, done: int) -> RunResult:
+  def _result(self, done: int) -> rows.RunResult:
     run, model, progress = self.run, self.run.model, self._progress(done)
     # Saved before the evaluation, so that a kill during it costs no training step.
     self._save_now()
     evaluation = self._write_evaluation(done)
     groups, rate = counts.count_parameters(model), progress["flops"] / max(self.seconds, 1e-9)
     self.checkpoints.wait()
-    result = RunResult(
+    result = rows.RunResult(
       **self._stamp(), family=model.family, objective=run.data.objective, width=model.width, depth=model.depth,
       budget=run.flops or None, seed=run.seed, batch=run.data.batch, length=run.data.length, steps=self.steps,
       learning_rate=run.optimizer.peak_learning_rate, params=counts.count_matrices(model),

@@ -59,13 +59,13 @@ class OwnFunctions:
     if not self._metrics:
       return None
     placed = [batch if shardings is None else shardings.batch(batch) for batch in batches]
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for what, function in self._metrics.items():
       with self._saved_on_error(what):
         values = function(self._module, params, placed)
         values = values if isinstance(values, dict) else {function.__name__: values}
-        found |= {str(name): _number(value, what) for name, value in values.items()}
-    return found
+        metrics |= {str(name): _number(value, what) for name, value in values.items()}
+    return metrics
 
   def are_due(self, done: int) -> bool:
     """Returns whether the callbacks ask for a row of the journal after so many steps."""
@@ -97,15 +97,15 @@ class OwnFunctions:
       raise
 
 
-def _load(references: tuple[str, ...], field: str) -> dict[str, Any]:
+def _load(references: tuple[str, ...], field: str) -> dict[str, Callable[..., object]]:
   """Returns the functions, by what errors call them."""
-  found = {}
+  functions = {}
   for index, reference in enumerate(references):
     function = user_code.load_object(reference, f"{field}[{index}]")
     if not callable(function):
       raise UserError(f"{field}[{index}] {reference} is a {type(function).__name__}; it must be a function")
-    found[f"{field}[{index}] {reference}"] = function
-  return found
+    functions[f"{field}[{index}] {reference}"] = function
+  return functions
 
 
 def _number(value: Any, what: str) -> float:

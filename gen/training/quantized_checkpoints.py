@@ -5,7 +5,8 @@ do not say. Values, scales and zero points are arrays of the checkpoint like all
 """
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from gen.errors import UserError
 from gen.io import formats, json_reading
 from gen.models import language_model
 from gen.precision.quantized_array import QuantizedArray
-from gen.training import checkpoints
+from gen.training.checkpoint_records import CheckpointMeta, require_tokenizer
 
 ENTRY = "quantization"  # of a checkpoint's meta
 REMEDY = "quantize the original checkpoint again"
@@ -55,7 +56,7 @@ def quantization_meta(params: Any, words: dict[str, Any]) -> dict[str, Any]:
   return formats.with_format({"scheme": words, "arrays": arrays, "bfloat16": narrow}, formats.QUANTIZATION)
 
 
-def parameter_template(model: Model, meta: dict[str, Any], owner: str) -> Any:
+def parameter_template(model: Model, meta: Mapping[str, object], owner: str) -> Any:
   """Returns the tree of shapes of a checkpoint's parameters, quantized where its meta says so.
 
   Args:
@@ -73,7 +74,7 @@ def parameter_template(model: Model, meta: dict[str, Any], owner: str) -> Any:
     _object(meta[ENTRY], owner), formats.QUANTIZATION, f"{owner}: {ENTRY}", REMEDY
   )
   arrays = _object(entry.get("arrays"), f"{owner}: {ENTRY}: arrays")
-  narrow = set(entry.get("bfloat16") or ())
+  narrow = set(json_reading.require_kind(entry.get("bfloat16") or [], list, f"{owner}: {ENTRY}: bfloat16"))
   names = {_name(path) for path, _ in _leaves(shapes)}
   unknown = sorted(set(arrays) - names)
   if unknown:
@@ -154,7 +155,7 @@ def quantized_axes(names: Any, params: Any) -> Any:
   return jax.tree.map(axes_of, params, names, is_leaf=lambda leaf: isinstance(leaf, QuantizedArray))
 
 
-def refuse_quantized(meta: dict[str, Any], what: str, owner: str) -> None:
+def refuse_quantized(meta: Mapping[str, object], what: str, owner: str) -> None:
   """Checks that a checkpoint is not quantized, for work that needs its float32 parameters.
 
   Args:
@@ -174,14 +175,14 @@ def refuse_quantized(meta: dict[str, Any], what: str, owner: str) -> None:
     )
 
 
-def require_trainable(meta: dict[str, Any], tokenizer: str, path: Any) -> None:
+def require_trainable(meta: Mapping[str, object], tokenizer: str, path: Any) -> None:
   """Checks that a run can train on from a checkpoint: not quantized, and of the tokenizer with a hash.
 
   Raises:
     UserError: if it cannot.
   """
   refuse_quantized(meta, "trained further", f"checkpoint {path}")
-  checkpoints.require_tokenizer(meta, tokenizer, path)
+  require_tokenizer(cast(CheckpointMeta, meta), tokenizer, path)
 
 
 def _object(value: Any, owner: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from gen.config import Run, config_hash, to_dict
 from gen.errors import UserError
 from gen.io.strict_json import plain_value
 from gen.training.journal import MEASURED, TensorBoard
+from gen.training.rows import RowValues
 
 PROJECT = "gen"  # of W&B, unless WANDB_PROJECT names another
 
@@ -27,9 +28,9 @@ def require_wandb() -> None:
   Raises:
     UserError: if it is not installed.
   """
-  found = importlib.util.find_spec("wandb")
+  spec = importlib.util.find_spec("wandb")
   # A folder named wandb, which W&B itself writes, passes for a package without code.
-  if found is None or found.origin is None:
+  if spec is None or spec.origin is None:
     raise UserError(
       "wandb is true, but the package wandb is not installed; start with `uv run --extra wandb ...`, or "
       "leave wandb false"
@@ -65,7 +66,7 @@ class WeightsAndBiases:
         f"W&B does not start: {reason}; log in with `wandb login`, or set WANDB_MODE=offline to write {workdir}/wandb"
       ) from error
 
-  def append(self, row: dict[str, Any]) -> None:
+  def append(self, row: RowValues) -> None:
     """Logs each number of a train or evaluation row at its step; the result becomes the summary."""
     numbers = {
       name: value
@@ -104,7 +105,7 @@ class RowMirrors:
     if workdir is not None and run.wandb:
       self._mirrors.append(WeightsAndBiases(run, workdir))
 
-  def append(self, row: dict[str, Any]) -> None:
+  def append(self, row: RowValues) -> None:
     """Writes a row to each mirror; one that fails is dropped with a warning."""
     for mirror in list(self._mirrors):
       self._attempt(mirror, lambda mirror=mirror: mirror.append(row))

@@ -7,7 +7,7 @@ that starts from a checkpoint a source row. Losses are in nats per token.
 """
 
 import dataclasses
-from typing import Any, TypedDict
+from typing import TypedDict
 
 
 class RowStamp(TypedDict):
@@ -33,6 +33,79 @@ class RunData(TypedDict):
   corpus_sha256: str
   tokenizer: str
   devices: list[str]
+
+
+class JournalMark(TypedDict):
+  """What identifies the rows of a journal: their number, and a checksum of their seals."""
+
+  rows: int
+  sha256: str
+
+
+class RowValues(TypedDict, total=False):
+  """A row of a journal as plain values. It has the fields of its kind (`JournalRow` and below), and those below.
+
+  The last row of a run in a sweep also has `held_out`; a row in a file has `row`, `rows`, `format` and `seal`.
+  """
+
+  kind: str
+  time: float
+  run: str
+  name: str
+  config: dict[str, object]
+  versions: dict[str, str]
+  undivided: list[str]
+  uncounted: list[str] | None
+  corpus: str
+  corpus_sha256: str
+  tokenizer: str
+  devices: list[str]
+  source: str
+  sha256: str
+  notes: list[str]
+  mesh: str
+  layout: str
+  lost_rows: int | None
+  step: int
+  tokens: int
+  flops: float
+  trunk: str
+  loss: float
+  learning_rate: float
+  gradient_norm: float
+  tokens_per_second: float
+  gflops: float
+  mfu: float | None
+  skipped: int
+  steps: int
+  bits_per_byte: float
+  metrics: dict[str, float] | None
+  family: str
+  objective: str
+  width: int
+  depth: int
+  budget: float | None
+  seed: int
+  batch: int
+  length: int
+  params: int
+  params_total: int
+  params_by_group: dict[str, int]
+  positions: int
+  loss_tokens: float
+  flops_spent: float
+  flops_6nd: float
+  flops_per_token: float
+  train_loss: float
+  epochs: float
+  seconds: float
+  seconds_spent: float
+  wall_seconds: float
+  held_out: bool
+  row: int
+  rows: int
+  format: int
+  seal: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,7 +141,7 @@ class StartRow(JournalRow):
   """
 
   kind: str = "start"
-  config: dict[str, Any]
+  config: dict[str, object]
   versions: dict[str, str]
   undivided: list[str]
   corpus: str
@@ -256,4 +329,4 @@ class RunResult(JournalRow):
   mfu: float | None = None
   corpus_sha256: str
   tokenizer: str
-  config: dict[str, Any]
+  config: dict[str, object]

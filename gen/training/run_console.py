@@ -4,11 +4,10 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from gen.cli import signals
 from gen.sharding import processes
-from gen.training.rows import RunResult
+from gen.training.rows import RowValues, RunResult
 
 
 def print_once(line: str) -> None:
@@ -32,7 +31,7 @@ class RunConsole:
     self.stop = signals.StopRequest(print_once).stop
     self._printed = 0.0
 
-  def progress(self, row: dict[str, Any]) -> None:
+  def progress(self, row: RowValues) -> None:
     """Prints a line for a row; those of training at most once per second."""
     if not processes.is_first():
       return
@@ -66,7 +65,7 @@ class RunConsole:
       print(f"the lowest validation loss was {loss:.4f}, at step {step:,}")
 
 
-def _train_line(row: dict[str, Any]) -> str:
+def _train_line(row: RowValues) -> str:
   mfu = f"MFU {row['mfu']:.1%}  " if row.get("mfu") is not None else ""
   skipped = f"  {row['skipped']} skipped" if row["skipped"] else ""
   return (
@@ -80,7 +79,7 @@ def _speed(gflops: float | None) -> str:
   return "FLOPs not counted" if gflops is None or math.isnan(gflops) else f"{gflops:.1f} GFLOP/s"
 
 
-def _time_left(row: dict[str, Any]) -> str:
+def _time_left(row: RowValues) -> str:
   tokens = row["tokens"] / row["step"] * (row["steps"] - row["step"])
   seconds = tokens / max(row["tokens_per_second"], 1e-9)
   return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"

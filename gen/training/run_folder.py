@@ -7,7 +7,7 @@ rewritten from the command line if these are of the same run, and an edited conf
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +15,8 @@ from gen.config import Run, config_hash, from_dict, identity_fields, to_dict, us
 from gen.errors import UserError
 from gen.io import checksums, formats, json_reading
 from gen.training import checkpoint_folder, journal, lineage
+from gen.training.checkpoint_records import CheckpointMeta
+from gen.training.rows import RowValues
 
 CONFIG, CHECKPOINTS, JOURNAL = "config.json", "checkpoints", "journal.jsonl"  # of a run, in its folder
 TOKENIZER = "tokenizer"  # folder beside the checkpoints: what their ids mean
@@ -109,7 +111,7 @@ def has_result(workdir: Path, run: Run) -> bool:
   return any(row.get("kind") == "result" and row.get("run") == config_hash(run) for row in rows)
 
 
-def stored_result(workdir: Path, run: Run, corpus_sha256: str) -> dict[str, Any] | None:
+def stored_result(workdir: Path, run: Run, corpus_sha256: str) -> RowValues | None:
   """Returns the result of a run if its journal has one, after checking that the journal is complete and the run's.
 
   Raises:
@@ -175,7 +177,7 @@ def _config(workdir: Path) -> Run | None:
   return _saved_config(values, path)
 
 
-def _saved_config(values: dict[str, Any], path: Path) -> Run:
+def _saved_config(values: dict[str, object], path: Path) -> Run:
   return _run(formats.without_format(values, formats.RUN_FOLDER, str(path), formats.REMEDY), str(path))
 
 
@@ -191,7 +193,7 @@ def _copies(workdir: Path) -> Iterator[tuple[str, Run]]:
       yield line, _run(row["config"], line)
 
 
-def _metas(workdir: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _metas(workdir: Path) -> Iterator[tuple[str, CheckpointMeta]]:
   """Yields (checkpoint, meta) for each checkpoint whose meta is undamaged, the latest first."""
   folder = workdir / CHECKPOINTS
   for step in reversed(checkpoint_folder.complete_steps(folder)):
@@ -217,8 +219,8 @@ def _differences(before: Run, run: Run) -> str:
 
 
 def field_differences(
-  before: dict[str, Any], now: dict[str, Any], prefix: str = ""
-) -> Iterator[tuple[str, Any, Any]]:
+  before: Mapping[str, object], now: Mapping[str, object], prefix: str = ""
+) -> Iterator[tuple[str, object, object]]:
   """Yields (path, value before, value now) of fields that differ.
 
   >>> list(field_differences({"model": {"width": 8, "depth": 1}}, {"model": {"width": 9, "depth": 1}}))
@@ -226,7 +228,7 @@ def field_differences(
   """
   for name in [*before, *(name for name in now if name not in before)]:
     old, new = before.get(name), now.get(name)
-    if isinstance(old, dict) and isinstance(new, dict):
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
       yield from field_differences(old, new, f"{prefix}{name}.")
     elif old != new:
       yield prefix + name, old, new

@@ -135,7 +135,7 @@ def _find_copy(
   if len(shape) != len(source):
     return None
   axis = next((at for at, name in enumerate(axes) if name in ("vocab", "positions")), -1)
-  if any(one != other for at, (one, other) in enumerate(zip(shape, source, strict=True)) if at != axis):
+  if any(size != theirs for at, (size, theirs) in enumerate(zip(shape, source, strict=True)) if at != axis):
     return None
   if axis < 0:
     return _Copy(path, 0, np.arange(shape[0] if shape else 1))
@@ -184,32 +184,32 @@ def _sentences(
   where: StartSource,
 ) -> list[str]:
   notes = [f"starts from {where.where}: {copied:,} of {total:,} parameter arrays are copied"]
-  said = set()
+  noted = set()
   for copy in copies:
     shape, new = source[copy.path].shape, len(copy.matches)
     old = shape[copy.axis] if shape else 1
-    kept = int((copy.matches != vocabulary_rows.NEW).sum())
+    present = int((copy.matches != vocabulary_rows.NEW).sum())
     used = len(np.unique(copy.matches[copy.matches != vocabulary_rows.NEW]))
     what = "positions" if copy.path.endswith("positions/embedding") else "rows of the vocabulary"
-    if what in said or (kept == new and used == old):
+    if what in noted or (present == new and used == old):
       continue
-    said.add(what)
-    drawn = f", and {new - kept:,} drawn" if kept < new else ""
+    noted.add(what)
+    drawn = f", and {new - present:,} drawn" if present < new else ""
     left = f"; {old - used:,} of the checkpoint's {old:,} are not used" if used < old else ""
-    notes.append(f"{kept:,} of {new:,} {what} are copied{drawn}{left}")
+    notes.append(f"{present:,} of {new:,} {what} are copied{drawn}{left}")
   if faults:
     more = f" (and {len(faults) - 1:,} more)" if len(faults) > 1 else ""
     notes.append(f"not everything agrees, as start_partial allows: {faults[0]}{more}")
   return notes
 
 
-def _require_same_model(wanted: Model, found: Model, source: StartSource) -> None:
+def _require_same_model(wanted: Model, saved: Model, source: StartSource) -> None:
   """Refuses a source whose model computes something else from parameters of the same shapes.
 
   Raises:
     UserError: with the first field that differs.
   """
-  mine, its = _meaning(wanted), _meaning(found)
+  mine, its = _meaning(wanted), _meaning(saved)
   for name, value in mine.items():
     if value != its.get(name):
       raise UserError(
@@ -218,7 +218,7 @@ def _require_same_model(wanted: Model, found: Model, source: StartSource) -> Non
       )
 
 
-def _meaning(model: Model) -> dict[str, Any]:
+def _meaning(model: Model) -> dict[str, object]:
   """Returns the fields that decide what the parameters mean, with derived sizes in place of zeros."""
   values = dataclasses.asdict(model)
   for name in _FREE:

@@ -4,18 +4,20 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorstore
 
 from gen.errors import UserError
 from gen.io import plain_paths
+from gen.training.checkpoint_records import LeafRecord, Tree
+
+if TYPE_CHECKING:
+  import jax
 
 MISSING = "missing"
 MAX_NAMES = 3  # of missing arrays that a message lists
-
-Tree = dict[str, dict[str, Any]]  # path -> {"shape": [...], "dtype": "float32"}
 
 
 def read_array(state: Path, name: str) -> Any:
@@ -35,7 +37,9 @@ def read_array(state: Path, name: str) -> Any:
       raise UserError(f"cannot read {name} in {state}: {_reason(error)}") from None
 
 
-def array_faults(state: Path, tree: Tree, values: Mapping[str, np.ndarray] | None = None) -> list[str]:
+def array_faults(
+  state: Path, tree: Tree, values: Mapping[str, "jax.Array | np.ndarray"] | None = None
+) -> list[str]:
   """Opens all arrays of a step; returns one clause for all missing arrays, and one for each other fault.
 
   Args:
@@ -59,7 +63,7 @@ def array_faults(state: Path, tree: Tree, values: Mapping[str, np.ndarray] | Non
   return clauses
 
 
-def _fault(leaf: dict[str, Any], opening: Any, value: np.ndarray | None) -> str:
+def _fault(leaf: LeafRecord, opening: Any, value: "jax.Array | np.ndarray | None") -> str:
   """Returns what is wrong with an array that is being opened; empty if nothing is."""
   try:
     array = opening.result()
@@ -90,7 +94,7 @@ def _opened(state: Path, names: Any) -> Iterator[dict[str, Any]]:
     }
 
 
-def _same_bits(stored: np.ndarray, saved: np.ndarray) -> bool:
+def _same_bits(stored: np.ndarray, saved: "jax.Array | np.ndarray") -> bool:
   # As bytes: NaN is unequal to itself, and 0 equals -0.
   stored_bytes, saved_bytes = (
     np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (stored, saved)

@@ -13,9 +13,9 @@ import contextlib
 import dataclasses
 import time
 from pathlib import Path
-from typing import Any
 
 from gen.config import Run, from_dict, identity_fields
+from gen.config.identity import config_section
 from gen.data.dataset import Dataset
 from gen.errors import UserError
 from gen.io import json_reading
@@ -23,10 +23,11 @@ from gen.io.locks import FolderLock, LockBusy
 from gen.optimizers import schedule_params
 from gen.sharding import processes
 from gen.training import checkpoint_folder, loop, step
+from gen.training.checkpoint_records import CheckpointMeta
 from gen.training.checkpoints import Checkpoints
 from gen.training.hooks import NoHooks, RunHooks, RunStopped
 from gen.training.journal import Journal
-from gen.training.rows import RunResult
+from gen.training.rows import RowValues, RunResult
 from gen.training.run_folder import field_differences
 from gen.training.run_length import count_steps
 
@@ -71,7 +72,7 @@ class SharedTrunk:
     self.folder, self._loaded, self._hooks = folder, loaded, hooks
     self._checkpoints = folder / "checkpoints"
 
-  def begin(self, run: Run, state: step.TrainState) -> tuple[step.TrainState, dict[str, Any]] | None:
+  def begin(self, run: Run, state: step.TrainState) -> tuple[step.TrainState, CheckpointMeta] | None:
     """Returns the state and meta from which a completed run continues, after training the trunk if necessary.
 
     That is the trunk's state where the run branches off. If the trunk is further and has no checkpoint there, because
@@ -103,7 +104,7 @@ class SharedTrunk:
     """Trains the trunk up to a step, and retains the states of all its branches."""
     trunk = dataclasses.replace(run, name=run.trunk, tensorboard=False, wandb=False, profile="")
     branches = {branch_step(dataclasses.replace(run, flops=flops)) for flops in run.branches} | {branch}
-    metas: list[dict[str, Any]] = []
+    metas: list[CheckpointMeta] = []
     with (
       Journal(self.folder / "journal.jsonl") as journal,
       Checkpoints(self._checkpoints, keep=run.keep_checkpoints, keep_steps=branches) as checkpoints,
@@ -118,7 +119,7 @@ class SharedTrunk:
 
   def _restored(
     self, run: Run, state: step.TrainState, branch: int
-  ) -> tuple[step.TrainState, dict[str, Any]] | None:
+  ) -> tuple[step.TrainState, CheckpointMeta] | None:
     nearest = max(
       (saved for saved in checkpoint_folder.complete_steps(self._checkpoints) if saved <= branch),
       default=None,
@@ -128,7 +129,7 @@ class SharedTrunk:
     with Checkpoints(self._checkpoints) as checkpoints:
       return checkpoints.restore(state, nearest, fall_back=True, accept=lambda meta: self._require(run, meta))
 
-  def _require(self, run: Run, meta: dict[str, Any]) -> None:
+  def _require(self, run: Run, meta: CheckpointMeta) -> None:
     owner = f"a checkpoint of {self.folder}"
     before = from_dict(Run, json_reading.require_field(meta, "config", dict, owner))
     changes = list(field_differences(_shared(before), _shared(run)))
@@ -146,15 +147,16 @@ class _TrunkHooks:
     self._hooks = hooks
     self.stop = hooks.stop
 
-  def progress(self, row: dict[str, Any]) -> None:
+  def progress(self, row: RowValues) -> None:
     self._hooks.progress(row | {"kind": "trunk"})
 
 
-def _shared(run: Run) -> dict[str, Any]:
+def _shared(run: Run) -> dict[str, object]:
   """Returns the fields that are equal in all completed runs of one trunk."""
   values = identity_fields(run)
   for name in ("steps", "tokens", "flops"):
     values.pop(name)
-  values["optimizer"].pop("decay")
-  values["optimizer"]["warmup"] = schedule_params(run.optimizer, count_steps(run)).warmup
+  optimizer = config_section(values, "optimizer")
+  optimizer.pop("decay")
+  optimizer["warmup"] = schedule_params(run.optimizer, count_steps(run)).warmup
   return values

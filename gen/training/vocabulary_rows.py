@@ -32,9 +32,9 @@ def match_rows(tokenizer: Tokenizer, rows: int, source: Tokenizer | None, source
   seen: dict[bytes, int] = defaultdict(int)
   for number in range(min(tokenizer.vocab, rows)):
     key = _key(tokenizer, number)
-    if found := places.get(key):
+    if rows_of_key := places.get(key):
       # A text may have several ids, such as a letter and its byte; they correspond in their order.
-      matches_v[number] = found[min(seen[key], len(found) - 1)]
+      matches_v[number] = rows_of_key[min(seen[key], len(rows_of_key) - 1)]
       seen[key] += 1
   return _match_roles(matches_v, tokenizer, source, source_rows)
 

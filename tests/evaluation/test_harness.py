@@ -15,6 +15,7 @@ from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.errors import UserError
 from gen.evaluation import harness, harness_tasks
 from gen.generation import loaded_model
+from gen.io import typed_json
 from gen.models import language_model as language_models
 
 BYTES = ByteTokenizer()
@@ -277,17 +278,17 @@ def test_a_report_holds_each_score_and_where_it_comes_from(stub):
   model = harness.language_model()(restored(), batch_size=2)
   report = harness_tasks.evaluate_tasks(model, ["known"], log_samples=True)
   ((nats, _),) = model.loglikelihood([Request("ab", "c")])
-  assert report["tasks"]["known"] == {
+  assert typed_json.encode_value(report.tasks["known"]) == {
     "version": 2, "shots": 3, "questions": 7, "scores": [
       {"metric": "acc", "filter": "none", "value": 0.5, "standard_error": 0.1},
       {"metric": "ppl", "filter": "cut", "value": nats, "standard_error": None},
     ],
   }  # fmt: skip
-  assert report["samples"] == {"known": ["each"]} and report["model"]["max_length"] == SIZE
+  assert report.samples == {"known": ["each"]} and report.model["max_length"] == SIZE
   first, accuracy, perplexity = harness_tasks.report_lines(report)
   assert first.startswith("a test: ") and "acc" in accuracy and "0.5000 ± 0.1000" in accuracy
   assert "ppl (cut)" in perplexity and "±" not in perplexity
-  assert "samples" not in harness_tasks.evaluate_tasks(model, ["known"])
+  assert harness_tasks.evaluate_tasks(model, ["known"]).samples is None
 
 
 def test_unknown_tasks_and_missing_data_are_one_sentence(stub, tmp_path):

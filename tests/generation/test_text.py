@@ -112,9 +112,9 @@ def talk():
 def test_the_same_seed_gives_the_same_conversation(talk):
   conversation, say = talk
   first = say("hello")
-  assert first.endswith("\n") and conversation.said.startswith("hello")
+  assert first.endswith("\n") and conversation.transcript.startswith("hello")
   say("/clear")
-  assert conversation.said == ""
+  assert conversation.transcript == ""
   assert say("hello") == first
 
 
@@ -161,12 +161,12 @@ def test_an_interrupt_ends_the_answer_and_not_the_conversation(talk):
 def test_history_is_part_of_the_prompt_until_it_is_switched_off(talk):
   conversation, say = talk
   say("first")
-  before = conversation.said
+  before = conversation.transcript
   say("second")
-  assert conversation.said.startswith(before + "second")
+  assert conversation.transcript.startswith(before + "second")
   say("/history off")
   say("third")
-  assert "third" not in conversation.said
+  assert "third" not in conversation.transcript
 
 
 def test_models_of_two_vocabularies_are_told_apart():

@@ -16,8 +16,8 @@ import pytest
 
 from gen.errors import UserError
 from gen.io import checksums
-from gen.training import checkpoint_folder
-from gen.training.checkpoints import Checkpoints, require_tokenizer
+from gen.training import checkpoint_folder, checkpoint_records
+from gen.training.checkpoints import Checkpoints
 
 KILLED = Path(__file__).parent / "killed_saves.py"
 
@@ -267,11 +267,11 @@ def test_one_unlike_leaf_is_seen_behind_many_missing_ones(two_steps):
 
 
 def test_another_tokenizer_is_one_sentence():
-  require_tokenizer({"tokenizer": "abc"}, "abc", "here")
+  checkpoint_records.require_tokenizer({"tokenizer": "abc"}, "abc", "here")
   with pytest.raises(
     UserError, match="checkpoint here was trained with tokenizer abc, but the data now use def"
   ):
-    require_tokenizer({"tokenizer": "abc"}, "def", "here")
+    checkpoint_records.require_tokenizer({"tokenizer": "abc"}, "def", "here")
 
 
 def _no_space(*_, **__):

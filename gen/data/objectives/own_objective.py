@@ -46,9 +46,9 @@ def load_objective(reference: str) -> tuple[Any, Callable[[int], RowLengths]]:
   Raises:
     UserError: if it cannot be imported, or lacks `families` or `row_lengths`.
   """
-  found = user_code.load_object(reference, FIELD)
-  kind: Any = found
-  if not (isinstance(found, type) and issubclass(found, Objective)):
+  loaded = user_code.load_object(reference, FIELD)
+  kind: Any = loaded
+  if not (isinstance(loaded, type) and issubclass(loaded, Objective)):
     raise UserError(f"{FIELD} {reference} is no subclass of gen.data.objectives.Objective")
   for attribute in ("families", "row_lengths"):
     if not hasattr(kind, attribute):

@@ -26,9 +26,9 @@ def fingerprint_function(reference: str) -> list[Any]:
     raise UserError(
       f"{FIELD} {reference} is a {type(function).__name__}; it must be a function that yields documents"
     )
-  other = getattr(function, "fingerprint", None)
+  fingerprint = getattr(function, "fingerprint", None)
   with user_code.errors_of(f"{FIELD} {reference}: fingerprint"):
-    values = None if other is None else strict_json.plain_value(other())
+    values = None if fingerprint is None else strict_json.plain_value(fingerprint())
   return ["python", reference.rpartition(":")[2], user_code.source_checksum(reference, FIELD), values]
 
 
@@ -40,15 +40,15 @@ def read_documents(reference: str) -> Iterator[Document]:
   """
   function, what = user_code.load_object(reference, FIELD), f"{FIELD} {reference}"
   with user_code.errors_of(what):
-    for number, found in enumerate(function()):
-      yield _document(number, found, what)
+    for number, item in enumerate(function()):
+      yield _document(number, item, what)
 
 
-def _document(number: int, found: Any, what: str) -> Document:
+def _document(number: int, item: Any, what: str) -> Document:
   """Returns a document, or raises UserError."""
-  named = (str(number), found) if isinstance(found, str) else found
+  named = (str(number), item) if isinstance(item, str) else item
   if not (isinstance(named, tuple) and len(named) == 2 and all(isinstance(part, str) for part in named)):
-    raise UserError(f"{what}: document {number} is a {type(found).__name__}; yield a str, or (name, text)")
+    raise UserError(f"{what}: document {number} is a {type(item).__name__}; yield a str, or (name, text)")
   try:
     named[1].encode("utf-8")
   except UnicodeEncodeError:

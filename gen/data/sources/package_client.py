@@ -16,7 +16,6 @@ import tomllib
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from gen.errors import UserError
 
@@ -163,7 +162,7 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
   return dict(variables) | known
 
 
-def _pip_variables(variables: Mapping[str, str], settings: dict[str, Any]) -> dict[str, str]:
+def _pip_variables(variables: Mapping[str, str], settings: Mapping[str, object]) -> dict[str, str]:
   """Returns pip's variables that say what uv's variables and files say."""
   tables = [table for table in _list(settings.get("index")) if isinstance(table, dict) and "url" in table]
   default = variables.get("UV_DEFAULT_INDEX") or variables.get("UV_INDEX_URL")
@@ -187,11 +186,11 @@ def _pip_variables(variables: Mapping[str, str], settings: dict[str, Any]) -> di
   return {name: value for name, value in made.items() if value}
 
 
-def _list(value: Any) -> list[Any]:
+def _list(value: object) -> list[object]:
   return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _named(table: dict[str, Any]) -> str:
+def _named(table: Mapping[str, object]) -> str:
   """Returns an index as uv's variables write it: NAME=URL, or the URL alone."""
   return f"{table['name']}={table['url']}" if table.get("name") else str(table["url"])
 
@@ -210,13 +209,13 @@ def _with_credentials(index: str, variables: Mapping[str, str]) -> str:
   return urllib.parse.urlunsplit(parts._replace(netloc=secret + parts.netloc))
 
 
-def _uv_files(folder: Path, variables: Mapping[str, str]) -> dict[str, Any]:
+def _uv_files(folder: Path, variables: Mapping[str, str]) -> dict[str, object]:
   """Returns uv's settings for a folder: of the nearest project, over the user's, over the machine's."""
   if variables.get("UV_NO_CONFIG"):
     return {}
   if variables.get("UV_CONFIG_FILE"):
     return _settings(Path(variables["UV_CONFIG_FILE"]))
-  merged: dict[str, Any] = {}
+  merged: dict[str, object] = {}
   home = Path(variables.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
   for path in (Path("/etc/uv/uv.toml"), home / "uv" / "uv.toml"):
     merged |= _settings(path)
@@ -227,7 +226,7 @@ def _uv_files(folder: Path, variables: Mapping[str, str]) -> dict[str, Any]:
   return merged
 
 
-def _settings(path: Path) -> dict[str, Any]:
+def _settings(path: Path) -> dict[str, object]:
   """Returns the settings of one file of uv's; empty if it is absent or no valid TOML, which uv itself reports."""
   try:
     content = tomllib.loads(path.read_text("utf-8"))

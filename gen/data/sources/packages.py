@@ -116,7 +116,9 @@ def fetch_wheel(root: Path, archive: Archive, report: Report | None = None) -> W
 
   key = cache.cache_key(manifests.normal_name(archive.name), archive.version, archive.sha256)
   made = cache.find_or_build(root, f"archive-{key}", download)
-  return Wheel(made.path / made.meta["file"], made.meta["sha256"], made.meta["size"])
+  file, sha256, size = (made.meta[name] for name in ("file", "sha256", "size"))
+  assert isinstance(file, str) and isinstance(sha256, str) and isinstance(size, int)
+  return Wheel(made.path / file, sha256, size)
 
 
 def fingerprint_archives(archives: Sequence[Archive]) -> list[Any]:

@@ -282,16 +282,16 @@ def _of_files(place: str, report: Report | None) -> Tokenizer:
     raise UserError(
       f"data.tokenizer is {place!r}; it must be bytes, bpe or unigram, or the folder or tokenizer.json of a tokenizer"
     )
-  found = find_tokenizer(place)
+  tokenizer = find_tokenizer(place)
   if report:
-    report(f"tokenizer of {place}: {found.text_vocab:,} text ids, hash {found.hash}")
-    added: list[str] = getattr(found, "added", [])
+    report(f"tokenizer of {place}: {tokenizer.text_vocab:,} text ids, hash {tokenizer.hash}")
+    added: list[str] = getattr(tokenizer, "added", [])
     if added:
       names = ", ".join(added[:4]) + (f" and {len(added) - 4:,} more" if len(added) > 4 else "")
       report(
-        f"the tokenizer has no id of its own for {names}; they have ids from {found.vocab - len(added):,} on"
+        f"the tokenizer has no id of its own for {names}; they have ids from {tokenizer.vocab - len(added):,} on"
       )
-  return found
+  return tokenizer
 
 
 def _train_subwords(kind: str, texts: Sequence[str], vocab: int) -> Tokenizer:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import jax
 
@@ -43,9 +43,32 @@ def train_solver(run: Run, task: Arithmetic, steps: int, report: Callable[[str],
   return restored, step_flops(run, task) * steps
 
 
+class SolvedProblem(TypedDict):
+  """A problem and what a model wrote; `calls` are the fields of its `ToolCall`s."""
+
+  prompt: str
+  text: str
+  answer: str | None
+  expected: str
+  correct: bool
+  calls: list[dict[str, object]]
+
+
+class ArithmeticRow(TypedDict):
+  """The accuracy of a model with a 95 % interval, in total and by operator, every text, and the FLOPs of training."""
+
+  name: str
+  accuracy: float
+  low: float
+  high: float
+  by_operator: dict[str, float | None]
+  texts: list[SolvedProblem]
+  flops: float
+
+
 def solve_problems(
-  name: str, restored: Any, task: Arithmetic, problems: Sequence[str], has_calculator: bool
-) -> dict[str, Any]:
+  name: str, restored: Any, task: Arithmetic, problems: Sequence[str], has_calculator: bool, flops: float
+) -> ArithmeticRow:
   """Returns a row: accuracy with a 95 % interval, in total and by operator, and every text.
 
   Args:
@@ -54,17 +77,23 @@ def solve_problems(
     task: the task that it was trained on.
     problems: held-out problems, such as "12+7".
     has_calculator: whether calls are answered.
+    flops: of its training.
   """
   from scipy import stats
 
   prompts = [task.solved(problem)[0] for problem in problems]
   max_tokens = task.length - 1 - max(len(prompt) for prompt in prompts)
   registry, key = tools.standard_tools(), jax.random.key(0)
-  limits: dict[str, Any] = {"max_tokens": max_tokens, "policy": "slide"}
   outputs = tool_generation.answer_with_tools(
-    restored, prompts, registry if has_calculator else None, GREEDY, key, **limits
+    restored,
+    prompts,
+    registry if has_calculator else None,
+    GREEDY,
+    key,
+    max_tokens=max_tokens,
+    policy="slide",
   )
-  texts: list[dict[str, Any]] = []
+  texts: list[SolvedProblem] = []
   for problem, prompt, output in zip(problems, prompts, outputs, strict=True):
     answer, expected = task.answer(output.text), str(tools.evaluate_arithmetic(problem))
     texts.append({
@@ -80,11 +109,11 @@ def solve_problems(
   return {
     "name": name, "accuracy": solved / len(texts), "low": float(ends.low), "high": float(ends.high),
     "by_operator": {sign: sum(right) / len(right) if right else None for sign, right in by_operator.items()},
-    "texts": texts,
+    "texts": texts, "flops": flops,
   }  # fmt: skip
 
 
-def report_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+def report_lines(rows: Sequence[ArithmeticRow]) -> list[str]:
   """Returns the accuracies as a table, and one example of a call."""
   signs = list(rows[0]["by_operator"])
   lines = [f"{'':>28}  {'solved':>20}  " + "  ".join(f"{sign:>5}" for sign in signs)]

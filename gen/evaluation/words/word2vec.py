@@ -286,9 +286,9 @@ def train_steps(
   adam = optax.scale_by_adam(BETA1, BETA2)
 
   def step(
-    carried: tuple[WordTables, optax.OptState], given: tuple[WordRows, Array, Array]
+    carried: tuple[WordTables, optax.OptState], batch: tuple[WordRows, Array, Array]
   ) -> tuple[Any, Any]:
-    (tables, moments), (rows, rate, number) = carried, given
+    (tables, moments), (rows, rate, number) = carried, batch
     drawn = draw_windows(
       jax.random.fold_in(key, number),
       distribution,

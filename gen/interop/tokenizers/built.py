@@ -7,9 +7,8 @@ The result equals that of transformers' classes of the same name.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -65,7 +64,9 @@ def byte_level(directory: Path, settings: TokenizerSettings) -> JsonTokenizer:
     "fuse_unk": False, "byte_fallback": False, "ignore_merges": False, "vocab": vocab,
     "merges": _merges(directory / MERGES),
   }  # fmt: skip
-  content = _described(model, settings, roles, pre_tokenizer=pieces, post_processor=post, decoder=pieces)
+  content = _described(
+    model, vocab, settings, roles, pre_tokenizer=pieces, post_processor=post, decoder=pieces
+  )
   return JsonTokenizer(
     content, settings._replace(roles=roles, added={}), f"{directory / VOCAB} with {MERGES}"
   )
@@ -91,21 +92,21 @@ def word_pieces(directory: Path, settings: TokenizerSettings) -> JsonTokenizer:
     "type": "WordPiece", "unk_token": roles["unk"], "continuing_subword_prefix": "##",
     "max_input_chars_per_word": 100, "vocab": vocab,
   }  # fmt: skip
-  normalizer: dict[str, Any] | None = {
+  normalizer: dict[str, object] | None = {
     "type": "BertNormalizer",
     "clean_text": True,
     "handle_chinese_chars": settings.option("tokenize_chinese_chars", True),
     "strip_accents": settings.option("strip_accents", False) if _given(settings, "strip_accents") else None,
     "lowercase": settings.option("do_lower_case", True),
   }
-  cut: dict[str, Any] = {"type": "BertPreTokenizer"}
+  cut: dict[str, object] = {"type": "BertPreTokenizer"}
   if not settings.option("do_basic_tokenize", True):
     normalizer, cut = (
       None,
       {"type": "Split", "pattern": {"Regex": _SPACES}, "behavior": "Removed", "invert": False},
     )
   content = _described(
-    model, settings, roles, normalizer=normalizer, pre_tokenizer=cut,
+    model, vocab, settings, roles, normalizer=normalizer, pre_tokenizer=cut,
     post_processor=_template([cls[0]], [sep[0]], [cls, sep]),
     decoder={"type": "WordPiece", "prefix": "##", "cleanup": False},
   )  # fmt: skip
@@ -172,10 +173,13 @@ def _is_roberta(settings: TokenizerSettings, vocab: dict[str, int]) -> bool:
 
 
 def _described(
-  model: dict[str, Any], settings: TokenizerSettings, roles: dict[str, str], **parts: Any
+  model: Mapping[str, object],
+  vocab: dict[str, int],
+  settings: TokenizerSettings,
+  roles: dict[str, str],
+  **parts: object,
 ) -> bytes:
   """Returns tokenizer.json of a model, with special and added tokens."""
-  vocab = model["vocab"]
   special = dict.fromkeys([*roles.values(), *settings.others])
   tokens = {
     vocab[name]: TokenAddition(name, normalized=False, special=True) for name in special if name in vocab
@@ -187,16 +191,16 @@ def _described(
     vocab |= {settings.added[number].content: number for number in missing}
   added = [{"id": number, **token._asdict()} for number, token in sorted(tokens.items())]
   shape = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None}
-  return json.dumps(shape | parts | {"model": model}, ensure_ascii=False).encode()
+  return json.dumps(shape | parts | {"model": dict(model)}, ensure_ascii=False).encode()
 
 
-def _template(before: list[str], after: list[str], marks: list[tuple[str, int]]) -> dict[str, Any]:
+def _template(before: list[str], after: list[str], marks: list[tuple[str, int]]) -> dict[str, object]:
   """Returns a post-processor that adds special tokens around a text, or around each of two."""
 
-  def special(names: list[str], kind: int) -> list[dict[str, Any]]:
+  def special(names: list[str], kind: int) -> list[dict[str, object]]:
     return [{"SpecialToken": {"id": name, "type_id": kind}} for name in names]
 
-  def text(name: str, kind: int) -> list[dict[str, Any]]:
+  def text(name: str, kind: int) -> list[dict[str, object]]:
     return [{"Sequence": {"id": name, "type_id": kind}}, *special(after, kind)]
 
   single = special(before, 0) + text("A", 0)
@@ -215,7 +219,7 @@ def _id(name: str, vocab: dict[str, int], settings: TokenizerSettings, directory
   return ids[name]
 
 
-def _checked(vocab: dict[str, Any], path: Path) -> dict[str, int]:
+def _checked(vocab: dict[str, int], path: Path) -> dict[str, int]:
   """Returns a vocabulary after checking that its ids are unique integers.
 
   Raises:

@@ -66,13 +66,14 @@ class JsonTokenizer(PretrainedTokenizer):
     files = {JSON: content, **settings.files}
     super().__init__(files, [_shown(piece, decoder) for piece in pieces], special, roles)
 
-  def _require_ids(self, added: list[dict[str, Any]], name: str) -> None:
+  def _require_ids(self, added: list[dict[str, object]], name: str) -> None:
     """Checks that the library gives added tokens the ids of the file."""
     for token in added:
-      got = self._library.token_to_id(token["content"])
+      content = json_reading.require_field(token, "content", str, name)
+      got = self._library.token_to_id(content)
       if got not in (None, token["id"]):
         raise UserError(
-          f"{name} gives the added token {token['content'][:40]!r} the id {token['id']}, and the library {got}: ids"
+          f"{name} gives the added token {content[:40]!r} the id {token['id']}, and the library {got}: ids"
           " must follow the vocabulary without gaps"
         )
 

@@ -209,7 +209,7 @@ def count_sentinels(settings: TokenizerSettings) -> int:
   return count
 
 
-def _apply(table: _Table, settings: TokenizerSettings, kind: str) -> dict[str, Any]:
+def _apply(table: _Table, settings: TokenizerSettings, kind: str) -> dict[str, object]:
   """Adds tokens to a table; returns those whose ids differ from the file's, for the hash."""
   known = len(table.pieces)
   for number, token in sorted(settings.added.items()):
@@ -221,7 +221,7 @@ def _apply(table: _Table, settings: TokenizerSettings, kind: str) -> dict[str, A
       table.pieces[number] = encode_utf8(token.content)
   text = {str(number): list(token) for number, token in settings.added.items() if not token.special}
   count = count_sentinels(settings) if kind == T5_MODEL else T5_SENTINELS
-  changed: dict[str, Any] = {"added": text} if text else {}
+  changed: dict[str, object] = {"added": text} if text else {}
   if len(table.pieces) > known:
     changed["vocab"] = len(table.pieces)
   if count != T5_SENTINELS:

@@ -52,7 +52,7 @@ class TokenizerSettings(NamedTuple):
     files: contents of the files that were read, by name.
   """
 
-  values: dict[str, Any]
+  values: dict[str, object]
   roles: dict[str, str]
   others: tuple[str, ...]
   added: dict[int, TokenAddition]
@@ -108,7 +108,7 @@ def read_settings(directory: Path) -> TokenizerSettings:
   )  # fmt: skip
 
 
-def _added(directory: Path, values: dict[str, Any], older: dict[str, Any]) -> dict[int, TokenAddition]:
+def _added(directory: Path, values: dict[str, object], older: dict[str, object]) -> dict[int, TokenAddition]:
   """Returns added tokens by id; added_tokens_decoder takes precedence over added_tokens.json."""
   additions: dict[int, TokenAddition] = {}
   where = str(directory / ADDED)

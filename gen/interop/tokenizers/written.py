@@ -6,7 +6,6 @@ tokens, and U+2581 becomes a space.
 
 import json
 from pathlib import Path
-from typing import Any
 
 import sentencepiece
 
@@ -28,7 +27,9 @@ def write_tokenizer(folder: Path, tokenizer: Tokenizer, vocab: int, ends: bool) 
     ends: whether a text is followed by the end token.
   """
   (folder / JSON).write_text(json.dumps(_describe(tokenizer, vocab, ends), ensure_ascii=False) + "\n")
-  config: dict[str, Any] = {role: tokenizer.name(getattr(tokenizer, ours)) for role, ours in _ROLES.items()}
+  config: dict[str, object] = {
+    role: tokenizer.name(getattr(tokenizer, ours)) for role, ours in _ROLES.items()
+  }
   for role, number in (("mask", tokenizer.mask), ("cls", tokenizer.cls), ("sep", tokenizer.sep)):
     if number < vocab:
       config[f"{role}_token"] = tokenizer.name(number)
@@ -36,7 +37,7 @@ def write_tokenizer(folder: Path, tokenizer: Tokenizer, vocab: int, ends: bool) 
   (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n")
 
 
-def _describe(tokenizer: Tokenizer, vocab: int, ends: bool) -> dict[str, Any]:
+def _describe(tokenizer: Tokenizer, vocab: int, ends: bool) -> dict[str, object]:
   """Returns the content of tokenizer.json."""
   special = {
     tokenizer.name(number): number
@@ -67,7 +68,7 @@ def _describe(tokenizer: Tokenizer, vocab: int, ends: bool) -> dict[str, Any]:
   return rest | parts
 
 
-def _bpe(vocab: dict[str, int], merges: list[list[str]], fallback: bool) -> dict[str, Any]:
+def _bpe(vocab: dict[str, int], merges: list[list[str]], fallback: bool) -> dict[str, object]:
   return {
     "type": "BPE", "dropout": None, "unk_token": "<unk>", "continuing_subword_prefix": None,
     "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": fallback, "ignore_merges": False, "vocab": vocab,
@@ -75,7 +76,7 @@ def _bpe(vocab: dict[str, int], merges: list[list[str]], fallback: bool) -> dict
   }  # fmt: skip
 
 
-def _of_bytes(special: dict[str, int]) -> dict[str, Any]:
+def _of_bytes(special: dict[str, int]) -> dict[str, object]:
   first = ByteTokenizer().encode("\0")[0]
   letters = {letter: int(first) + byte for letter, byte in byte_letters().items()}
   level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
@@ -84,7 +85,7 @@ def _of_bytes(special: dict[str, int]) -> dict[str, Any]:
   }  # fmt: skip
 
 
-def _of_pieces(tokenizer: Tokenizer, special: dict[str, int]) -> dict[str, Any]:
+def _of_pieces(tokenizer: Tokenizer, special: dict[str, int]) -> dict[str, object]:
   processor = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.serialized_model())
   names = [processor.id_to_piece(number) for number in range(processor.get_piece_size())]
   names = [
@@ -96,7 +97,7 @@ def _of_pieces(tokenizer: Tokenizer, special: dict[str, int]) -> dict[str, Any]:
     if not (processor.is_byte(number) or tokenizer.is_special(number))
   }
   if tokenizer.kind == "unigram":
-    model: dict[str, Any] = {
+    model: dict[str, object] = {
       "type": "Unigram", "unk_id": tokenizer.unk, "byte_fallback": True,
       "vocab": [[name, score.get(name, _NEVER)] for name in names],
     }  # fmt: skip
@@ -120,10 +121,10 @@ def _of_pieces(tokenizer: Tokenizer, special: dict[str, int]) -> dict[str, Any]:
 
 def _merges(score: dict[str, float], ids: dict[str, int]) -> list[list[str]]:
   """Returns all pairs of pieces that make a piece, the best first."""
-  found: list[tuple[float, int, int, list[str]]] = []
+  merges: list[tuple[float, int, int, list[str]]] = []
   for name, value in score.items():
     for cut in range(1, len(name)):
       left, right = name[:cut], name[cut:]
       if left in score and right in score:
-        found.append((-value, ids[left], ids[right], [left, right]))
-  return [pair for *_, pair in sorted(found)]
+        merges.append((-value, ids[left], ids[right], [left, right]))
+  return [pair for *_, pair in sorted(merges)]

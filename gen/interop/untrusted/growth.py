@@ -6,7 +6,7 @@ that replaces "e" lengthens the result again. So the output of each component pa
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gen.interop.untrusted import patterns
 
@@ -28,7 +28,7 @@ class _GrowthStage(NamedTuple):
   apply: Callable[[str], str]
 
 
-def growth_factor(parts: list[dict[str, Any]]) -> float:
+def growth_factor(parts: list[dict[str, object]]) -> float:
   """Returns the largest factor found, for components in their order; checked by `patterns.check_pattern` before.
 
   >>> growth_factor([{"type": "Replace", "pattern": {"String": "a"}, "content": "bb"}] * 9)
@@ -48,7 +48,7 @@ def growth_factor(parts: list[dict[str, Any]]) -> float:
   return longest
 
 
-def _stage(part: dict[str, Any]) -> _GrowthStage:
+def _stage(part: dict[str, object]) -> _GrowthStage:
   pattern, content = part.get("pattern"), part.get("content")
   if part.get("type") == "ByteLevel":
     return _GrowthStage("\N{LATIN SMALL LETTER E WITH ACUTE}" * 2, 1, lambda text: text * 2)

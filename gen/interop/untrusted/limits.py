@@ -7,7 +7,7 @@ a table of terabytes. These limits are far above those of tokenizers in use.
 import base64
 import binascii
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gen.interop.untrusted import growth, patterns
@@ -28,7 +28,7 @@ class LimitError(ValueError):
   """A file exceeds a limit: one sentence without the file's name."""
 
 
-def check_json(content: bytes) -> dict[str, Any]:
+def check_json(content: bytes) -> dict[str, object]:
   """Checks a tokenizer.json; returns its content.
 
   Raises:
@@ -38,14 +38,14 @@ def check_json(content: bytes) -> dict[str, Any]:
   if nests > MAX_NESTS:
     raise LimitError(f"it has {nests:,} lists and objects, more than {MAX_NESTS:,}")
   try:
-    described: dict[str, Any] = json.loads(content.decode("utf-8-sig"))
+    described: dict[str, object] = json.loads(content.decode("utf-8-sig"))
   except RecursionError:
     raise LimitError("it is nested too deeply") from None
   except ValueError as error:
     raise LimitError(f"it is not valid JSON: {error}") from None
   _is(described, dict, "it")
   _check_ids(described)
-  stages: dict[str, list[dict[str, Any]]] = {}
+  stages: dict[str, list[dict[str, object]]] = {}
   for name in _PARTS:
     stages[name] = []
     for number, (depth, part) in enumerate(_components(described.get(name))):
@@ -64,10 +64,11 @@ def check_json(content: bytes) -> dict[str, Any]:
   return described
 
 
-def find_regexes(described: Any) -> list[str]:
+def find_regexes(described: Mapping[str, object]) -> list[str]:
   """Returns the patterns in the components of a tokenizer.json that was checked."""
   parts = [part for name in _PARTS for _, part in _components(described.get(name))]
-  patterns_of = [part["pattern"].get("Regex") for part in parts if isinstance(part.get("pattern"), dict)]
+  patterns_given = [part.get("pattern") for part in parts]
+  patterns_of = [pattern.get("Regex") for pattern in patterns_given if isinstance(pattern, dict)]
   return [pattern for pattern in patterns_of if isinstance(pattern, str)]
 
 
@@ -86,7 +87,7 @@ def check_sentence_pieces(content: bytes) -> None:
           _check_table(table)
 
 
-def _check_ids(described: dict[str, Any]) -> None:
+def _check_ids(described: dict[str, object]) -> None:
   model = _is(described.get("model"), dict, "its model")
   vocab = model.get("vocab")
   if isinstance(vocab, dict):
@@ -121,7 +122,7 @@ def _check_id(piece: str, number: Any) -> None:
     raise LimitError(f"it has a piece of {len(piece):,} characters, more than {MAX_PIECE:,}")
 
 
-def _components(part: Any, depth: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+def _components(part: object, depth: int = 0) -> Iterator[tuple[int, dict[str, object]]]:
   """Yields a component and those inside it, with their depths."""
   if not isinstance(part, dict):
     return
@@ -134,11 +135,12 @@ def _components(part: Any, depth: int = 0) -> Iterator[tuple[int, dict[str, Any]
         yield from _components(inner, depth + 1)
 
 
-def _check_lists(part: dict[str, Any], name: str) -> None:
+def _check_lists(part: dict[str, object], name: str) -> None:
   """Bounds the number of parts that a template adds to a text."""
   for key in ("single", "pair"):
-    if isinstance(part.get(key), list) and len(part[key]) > _COUNT:
-      raise LimitError(f"its {name} adds {len(part[key]):,} parts to a text")
+    pieces = part.get(key)
+    if isinstance(pieces, list) and len(pieces) > _COUNT:
+      raise LimitError(f"its {name} adds {len(pieces):,} parts to a text")
   tokens = part.get("special_tokens")
   for token in tokens.values() if isinstance(tokens, dict) else ():
     ids = token.get("ids") if isinstance(token, dict) else None
@@ -148,7 +150,7 @@ def _check_lists(part: dict[str, Any], name: str) -> None:
       raise LimitError(f"its {name} gives {len(ids):,} ids to one special token")
 
 
-def _check_part(part: dict[str, Any], name: str) -> None:
+def _check_part(part: dict[str, object], name: str) -> None:
   """Bounds the pattern, the texts and the table of a component."""
   pattern = part.get("pattern")
   if isinstance(pattern, dict) and isinstance(pattern.get("Regex"), str):
@@ -160,9 +162,10 @@ def _check_part(part: dict[str, Any], name: str) -> None:
     value = part.get(key)
     if isinstance(value, str) and len(value) > _SEGMENT:
       raise LimitError(f"its {name} has {key} of {len(value):,} characters, more than {_SEGMENT}")
-  if isinstance(part.get("precompiled_charsmap"), str):
+  table = part.get("precompiled_charsmap")
+  if isinstance(table, str):
     try:
-      _check_table(base64.b64decode(part["precompiled_charsmap"]))
+      _check_table(base64.b64decode(table))
     except binascii.Error:
       raise LimitError(f"its {name} has a precompiled_charsmap that is not base64") from None
 

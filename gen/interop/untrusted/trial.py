@@ -16,7 +16,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 SECONDS, MEMORY = 2, 1 << 30  # CPU seconds and bytes; both grow with the file. GPT-2's file takes .2 s
 MAX_SECONDS = 4  # for a file of any size; 250,000 pieces in 37 MB take 2.0 s
@@ -99,7 +98,7 @@ def try_out(kind: str, content: bytes) -> None:
     _try_sentence_pieces(content)
 
 
-def _try_json(content: bytes, described: dict[str, Any]) -> None:
+def _try_json(content: bytes, described: dict[str, object]) -> None:
   import tokenizers
 
   from gen.interop.untrusted import limits
@@ -160,7 +159,7 @@ def run_trial(kind: str, seconds: str, memory: str, *folders: str) -> None:
   """Tries the file on standard input and prints its error, if any."""
   sys.path[:0] = folders
   gc.disable()  # garbage collection dominates the time of files with many lists
-  answer: dict[str, Any] = {}
+  answer: dict[str, object] = {}
   _limit(int(seconds), int(memory))
   try:
     try_out(kind, sys.stdin.buffer.read())

@@ -5,18 +5,20 @@ same question do.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gen.figures import style
+from gen.io import typed_json
+from gen.scaling.atlas.atlas_records import AtlasResults, EqualLossCosts, FamilyResults, MeasuredValue
 from gen.scaling.atlas.comparable import EQUAL, family_title
+from gen.scaling.laws.three_fits import LawEntry
 from gen.scaling.report import valleys, view
-from gen.scaling.report.view import finite_number, read_list, read_section
+from gen.scaling.report.view import finite_number, read_section
 
 COLOURS = {"decoder": "#0072b2", "encoder": "#d55e00", "encoder_decoder": "#009e73", "lstm": "#8d3474"}
 DARK = {"#0072b2": "#58a6ff", "#d55e00": "#ff9e57", "#009e73": "#4fd1a5", "#8d3474": "#d78cc0"}
@@ -28,20 +30,20 @@ _WORDS = {
 }
 
 
-def draw_loss_by_flops(results: Mapping[str, Any]) -> Figure:
+def draw_loss_by_flops(results: AtlasResults) -> Figure:
   """Least loss against FLOPs, axes of their own for each objective."""
   return _losses(results, "budget", "compute C (FLOPs)")
 
 
-def draw_loss_by_seconds(results: Mapping[str, Any]) -> Figure:
+def draw_loss_by_seconds(results: AtlasResults) -> Figure:
   """Least loss of each budget against the seconds that it took at the compute-optimal size."""
   return _losses(results, "seconds", "seconds in steps, one core")
 
 
-def draw_sizes(results: Mapping[str, Any]) -> Figure:
+def draw_sizes(results: AtlasResults) -> Figure:
   """N* against C of every family, and its exponent with its interval."""
   made, (left, right) = style.new_figure(style.PAGE, 2.9, 2)
-  drawn = [_course(left, name, family, "budget", "N") for name, family in _families(results)]
+  drawn = [_course(left, name, family, "budget", "N") for name, family in results.families.items()]
   if any(len(xs) for xs, _ in drawn):
     _axes(left, drawn, "compute C (FLOPs)", "optimal parameters N*")
     left.legend(loc="upper left")
@@ -51,12 +53,13 @@ def draw_sizes(results: Mapping[str, Any]) -> Figure:
   return made
 
 
-def draw_per_parameter(results: Mapping[str, Any]) -> Figure:
+def draw_per_parameter(results: AtlasResults) -> Figure:
   """Tokens per parameter at the optimum, one panel for each meaning of D."""
   made, axes = style.new_figure(style.PAGE, 2.7, 3)
   for panel, (meaning, words) in zip(axes, _WORDS.items(), strict=True):
     drawn = [
-      _course(panel, name, family, "budget", "per_parameter", meaning) for name, family in _families(results)
+      _course(panel, name, family, "budget", "per_parameter", meaning)
+      for name, family in results.families.items()
     ]
     if not any(len(xs) for xs, _ in drawn):
       style.write_note(panel, "No family has a budget with a minimum.")
@@ -68,35 +71,34 @@ def draw_per_parameter(results: Mapping[str, Any]) -> Figure:
   return made
 
 
-def draw_valleys(results: Mapping[str, Any]) -> Figure:
+def draw_valleys(results: AtlasResults) -> Figure:
   """The valleys of every family, side by side."""
-  families = list(read_section(results, "families").items())
+  families = list(results.families.items())
   made, axes = style.new_figure(style.PAGE * 1.25, 2.7, max(1, len(families)))
   for panel, (name, family) in zip(axes, families, strict=False):
-    seen = view.read_results({**family, "config": {"data": _data(results, name)}})
+    seen = view.read_results(typed_json.encode_record(family) | {"config": {"data": _data(results, name)}})
     valleys.draw_valleys(panel, seen)
     panel.set_title(family_title(name), fontsize=9)
   return made
 
 
-def draw_equal_loss(results: Mapping[str, Any]) -> Figure:
+def draw_equal_loss(results: AtlasResults) -> Figure:
   """FLOPs and seconds that the LSTM pays over the decoder's, at losses that both reach."""
   made, axes = style.new_figure(style.PAGE, 2.7, 2)
-  entry = read_section(results, "equal_loss")
+  entry = results.equal_loss
   for panel, cost in zip(axes, ("flops", "seconds"), strict=True):
-    rows = read_list(entry, cost)
-    if not rows:
-      style.write_note(
-        panel, str(entry.get("error") or "The decoder and the LSTM are not both in this atlas.")
-      )
+    rows = [] if entry is None else entry.flops if cost == "flops" else entry.seconds
+    if entry is None or not rows:
+      error = entry and entry.error
+      style.write_note(panel, error or "The decoder and the LSTM are not both in this atlas.")
       continue
-    _ratio(panel, rows, str(entry["of"]))
+    _ratio(panel, rows, entry.of)
     words = "FLOPs" if cost == "flops" else "seconds, at sizes best for FLOPs"
-    panel.set_ylabel(f"{family_title(entry['of'])} over {family_title(entry['over'])}\n({words})")
+    panel.set_ylabel(f"{family_title(entry.of)} over {family_title(entry.over)}\n({words})")
   return made
 
 
-FIGURES: dict[str, Callable[[Mapping[str, Any]], Figure]] = {
+FIGURES: dict[str, Callable[[AtlasResults], Figure]] = {
   "loss_by_flops": draw_loss_by_flops,
   "loss_by_seconds": draw_loss_by_seconds,
   "sizes": draw_sizes,
@@ -106,7 +108,7 @@ FIGURES: dict[str, Callable[[Mapping[str, Any]], Figure]] = {
 }
 
 
-def write_figures(results: Mapping[str, Any], folder: Path) -> list[Path]:
+def write_figures(results: AtlasResults, folder: Path) -> list[Path]:
   """Writes every figure as PNG and PDF into a folder, made if need be; returns the files."""
   folder.mkdir(parents=True, exist_ok=True)
   paths = []
@@ -116,28 +118,24 @@ def write_figures(results: Mapping[str, Any], folder: Path) -> list[Path]:
   return paths
 
 
-def page_panels(results: Mapping[str, Any]) -> dict[str, str]:
+def page_panels(results: AtlasResults) -> dict[str, str]:
   """Returns every figure as SVG text for a page; marks of runs carry no names, which several families share."""
   with style.paper_style():
     drawn = {name: style.to_svg(make(results), f"atlas-{name}") for name, make in FIGURES.items()}
   return {name: re.sub(r'<g id="(?:run|line)-\d+">', "<g>", svg) for name, svg in drawn.items()}
 
 
-def _families(results: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-  return list(read_section(results, "families").items())
+def _data(results: AtlasResults, name: str) -> dict[str, object]:
+  return read_section(read_section(results.config, name), "data")
 
 
-def _data(results: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-  return read_section(read_section(read_section(results, "config"), name), "data")
-
-
-def _losses(results: Mapping[str, Any], across: str, label: str) -> Figure:
-  names = [name for name, _ in _families(results)]
+def _losses(results: AtlasResults, across: str, label: str) -> Figure:
+  names = list(results.families)
   together = [name for name in EQUAL if name in names]
   groups = ([together] if together else []) + [[name] for name in names if name not in EQUAL]
   made, axes = style.new_figure(style.PAGE * (1 if len(groups) > 1 else 0.6), 2.7, max(1, len(groups)))
   for panel, group in zip(axes, groups, strict=False):
-    drawn = [_course(panel, name, read_section(results, "families")[name], across, "loss") for name in group]
+    drawn = [_course(panel, name, results.families[name], across, "loss") for name in group]
     if not any(len(xs) for xs, _ in drawn):
       style.write_note(panel, f"{' and '.join(map(family_title, group))}: no budget with a minimum.")
       continue
@@ -153,21 +151,18 @@ def _what(group: Sequence[str]) -> str:
 
 
 def _course(
-  axes: Axes, name: str, family: Mapping[str, Any], across: str, up: str, inner: str = ""
+  axes: Axes, name: str, family: FamilyResults, across: str, up: str, inner: str = ""
 ) -> tuple[list[float], list[float]]:
   """Draws one value of a family's optima against another, with intervals; returns the points."""
   xs, ys, lows, highs = [], [], [], []
-  for row in read_list(family, "optima"):
-    x = (
-      finite_number(row.get(across))
-      if across == "budget"
-      else finite_number(read_section(row, across).get("value"))
-    )
-    entry = read_section(read_section(row, up), inner) if inner else read_section(row, up)
-    y = finite_number(entry.get("value"))
-    if x is None or y is None:
+  for row in family.optima or []:
+    measured: MeasuredValue | None = None if across == "budget" else getattr(row, across)
+    x = finite_number(row.budget if across == "budget" else measured and measured.value)
+    entry: MeasuredValue | None = (row.per_parameter or {}).get(inner) if inner else getattr(row, up)
+    y = finite_number(entry and entry.value)
+    if x is None or y is None or entry is None:
       continue
-    low, high = entry.get("interval") or (y, y)
+    low, high = entry.interval or (y, y)
     xs.append(x)
     ys.append(y)
     lows.append(max(0.0, y - low))
@@ -195,13 +190,13 @@ def _axes(
     axes.set_ylim(min(up) - room, max(up) + 2 * room)
 
 
-def _exponents(axes: Axes, results: Mapping[str, Any]) -> None:
+def _exponents(axes: Axes, results: AtlasResults) -> None:
   """Draws a of each family by approaches 2 and 3, with intervals."""
   rows = []
-  for name, family in _families(results):
-    for approach, mark in (("isoflop", "o"), ("parametric", "D")):
-      law = read_section(read_section(family, "laws"), approach)
-      value, reach = finite_number(law.get("a")), read_section(law, "ci90").get("a")
+  for name, family in results.families.items():
+    laws: list[tuple[LawEntry, str]] = [(family.laws.isoflop, "o"), (family.laws.parametric, "D")]
+    for law, mark in laws:
+      value, reach = finite_number(law.a), (law.ci90 or {}).get("a")
       if value is not None:
         rows.append((name, mark, value, reach or (value, value)))
   if not rows:
@@ -221,11 +216,11 @@ def _exponents(axes: Axes, results: Mapping[str, Any]) -> None:
   axes.set_xlabel("exponent a of N*(C), approaches 2 and 3")
 
 
-def _ratio(axes: Axes, rows: Sequence[Mapping[str, Any]], name: str) -> None:
-  losses = [row["loss"] for row in rows]
-  ratios = np.array([row["ratio"] for row in rows])
+def _ratio(axes: Axes, rows: Sequence[EqualLossCosts], name: str) -> None:
+  losses = [row.loss for row in rows]
+  ratios = np.array([row.ratio for row in rows])
   axes.axhline(1.0, color=style.MUTED, lw=0.8, ls=(0, (2, 2)))
-  ends = [row.get("interval") for row in rows]
+  ends = [row.interval for row in rows]
   if all(ends):
     low, high = np.array(ends).T
     axes.fill_between(losses, low, high, color=COLOURS.get(name), alpha=0.16, lw=0)

@@ -6,11 +6,12 @@ A study's own results are those of any sweep (`gen.scaling.workers.study.collect
 number between families, whether it may be compared, and whether the curves behind it are credible.
 """
 
+import dataclasses
 import datetime
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -18,21 +19,36 @@ from rich.console import Console
 from gen import versions
 from gen.config import Atlas, Sweep, to_dict
 from gen.errors import UserError
-from gen.io import formats
+from gen.io import formats, typed_json
 from gen.scaling.atlas import comparable, comparison, equal_loss
+from gen.scaling.atlas.atlas_records import (
+  AtlasPoint,
+  AtlasResults,
+  EqualCompute,
+  EqualLoss,
+  EqualLossCosts,
+  ExponentDifference,
+  FamilyOptimum,
+  FamilyResults,
+  LossDifference,
+  MeasuredValue,
+)
 from gen.scaling.atlas.comparison import MEANINGS, MEASURES, ComparisonSide, FamilyComparison, FamilyFits
+from gen.scaling.laws.three_fits import LawEntries
 from gen.scaling.verdicts import held_out, verdict
 from gen.scaling.workers import study
 from gen.scaling.workers.executors import LOCAL, RunExecutor
-from gen.scaling.workers.study import TrainedStudy
+from gen.scaling.workers.study import StudyResults, TrainedStudy
+from gen.training.rows import RowValues
 
-# What a published row keeps of a run; the whole row is in its family's own results.json.
-_COLUMNS = (
-  *("name", "width", "depth", "budget", "seed", "held_out", "batch", "steps", "learning_rate", "params"),
-  *("tokens", "positions", "loss_tokens", "flops", "flops_6nd", "loss", "bits_per_byte", "seconds", "gflops"),
-)
+_POINT_FIELDS = [field.name for field in dataclasses.fields(AtlasPoint)]
 
-_LEFT_OUT = ("band", "curve", "frontier", "residuals")  # of a law
+
+class CollectedAtlas(NamedTuple):
+  """What an atlas found, and the whole results of each of its studies."""
+
+  results: AtlasResults
+  studies: dict[str, StudyResults]
 
 
 def train_studies(
@@ -44,8 +60,8 @@ def train_studies(
 
 def collect_results(
   atlas: Atlas, chosen: Mapping[str, Sweep], trained: Mapping[str, TrainedStudy]
-) -> dict[str, Any]:
-  """Returns what the atlas found, as results.json holds it; the whole results of each study are under `studies`.
+) -> CollectedAtlas:
+  """Returns what the atlas found, and the results of each study.
 
   Args:
     atlas: the configuration.
@@ -53,87 +69,104 @@ def collect_results(
     trained: their runs.
   """
   studies = {name: _study(atlas, chosen[name], trained[name]) for name in chosen}
-  credible = {name: bool(study["verdict"]["credible"]) for name, study in studies.items()}
+  credible = {name: study.verdict.credible for name, study in studies.items()}
   any_of = next(iter(studies.values()))
   level = next(iter(chosen.values())).criteria.confidence
-  comparison = _compared(atlas, chosen, trained, level)
-  families = {name: _summary(name, study) for name, study in studies.items()}
-  sides: dict[str, Any] = {"differences": [], "equal_loss": {}, "equal_compute": {}, "intervals": "none"}
-  if isinstance(comparison, FamilyComparison):
-    for name, side in comparison.sides.items():
-      families[name] |= _optima(comparison, side)
-    sides = _between(comparison, credible)
-  else:
-    sides["error"] = comparison
-  return {
-    formats.FORMAT: formats.RESULTS,
-    "name": atlas.name,
-    "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-    "credible": credible,
-    "caution": _caution(credible),
-    "comparable": comparable.comparison_statements(list(chosen)),
-    "meanings_of_D": MEANINGS,
-    "confidence": level,
-    "families": families,
-    **sides,
-    "seconds": max(study.seconds for study in trained.values()),
-    "corpus": any_of["corpus"],
-    "tokenizer": any_of["tokenizer"],
-    "versions": versions.installed_versions(),
-    "machine": versions.describe_machine() | next(iter(trained.values())).executor.described(atlas.workers),
-    "config": to_dict(atlas),
-    "studies": studies,
-  }
+  compared = _compared(atlas, chosen, trained, level)
+  comparison, error = (compared, None) if isinstance(compared, FamilyComparison) else (None, compared)
+  results = AtlasResults(
+    format=formats.RESULTS,
+    name=atlas.name,
+    created=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+    credible=credible,
+    caution=_caution(credible),
+    comparable=comparable.comparison_statements(list(chosen)),
+    meanings_of_D=MEANINGS,
+    confidence=level,
+    families={name: _summary(name, study, comparison) for name, study in studies.items()},
+    differences=[] if comparison is None else _differences(comparison, credible),
+    equal_loss=None if comparison is None else _equal_loss(comparison, credible),
+    equal_compute=None if comparison is None else _equal_compute(comparison, credible),
+    intervals="none" if comparison is None else comparison.how,
+    error=error,
+    seconds=max(study.seconds for study in trained.values()),
+    corpus=any_of.corpus,
+    tokenizer=any_of.tokenizer,
+    versions=versions.installed_versions(),
+    machine=versions.describe_machine() | next(iter(trained.values())).executor.described(atlas.workers),
+    config=to_dict(atlas),
+  )
+  return CollectedAtlas(results, studies)
 
 
-def without_curves(results: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns a study's results without the bands, frontier and residuals of its laws."""
-  laws = {
-    approach: {key: value for key, value in law.items() if key not in _LEFT_OUT}
-    for approach, law in results["laws"].items()
-  }
-  return {**results, "laws": laws}
+def without_curves(laws: LawEntries) -> LawEntries:
+  """Returns the laws of a study without their bands, curves, frontier and residuals."""
+  return LawEntries(
+    envelope=dataclasses.replace(laws.envelope, band=None, curve=None, frontier=None),
+    isoflop=dataclasses.replace(laws.isoflop, band=None, curve=None),
+    parametric=dataclasses.replace(laws.parametric, band=None, curve=None, residuals=None),
+  )
 
 
-def with_families(results: Mapping[str, Any], families: Mapping[str, Any]) -> dict[str, Any]:
+def with_families(results: AtlasResults, families: dict[str, FamilyResults]) -> AtlasResults:
   """Returns an atlas' results with other families, and what their verdicts say of the comparisons.
 
   Args:
     results: as `collect_results` gave them.
     families: their entries, judged anew.
   """
-  credible = {name: bool(family["verdict"]["credible"]) for name, family in families.items()}
-  made = {**results, "families": dict(families), "credible": credible, "caution": _caution(credible)}
-  made["differences"] = [
-    row | {"credible": all(credible[name] for name in row["families"])} for row in results["differences"]
-  ]
-  for name, base in (("equal_loss", "over"), ("equal_compute", "minus")):
-    entry = results[name]
-    made[name] = entry | {"credible": credible[entry["of"]] and credible[entry[base]]} if entry else entry
-  return made
+  credible = {name: family.verdict.credible for name, family in families.items()}
+  loss, compute = results.equal_loss, results.equal_compute
+  if loss is not None:
+    loss = dataclasses.replace(loss, credible=credible[loss.of] and credible[loss.over])
+  if compute is not None:
+    compute = dataclasses.replace(compute, credible=credible[compute.of] and credible[compute.minus])
+  return dataclasses.replace(
+    results,
+    families=families,
+    credible=credible,
+    caution=_caution(credible),
+    differences=[
+      dataclasses.replace(row, credible=all(credible[name] for name in row.families))
+      for row in results.differences
+    ],
+    equal_loss=loss,
+    equal_compute=compute,
+  )
 
 
-def _study(atlas: Atlas, sweep: Sweep, trained: TrainedStudy) -> dict[str, Any]:
+def _study(atlas: Atlas, sweep: Sweep, trained: TrainedStudy) -> StudyResults:
   analysis = verdict.analyse_sweep(
     trained.results, trained.curves, sweep.criteria, bootstraps=atlas.bootstraps, seed=atlas.seed
   )
   return study.collect_results(sweep, trained, analysis)
 
 
-def _summary(name: str, study: Mapping[str, Any]) -> dict[str, Any]:
+def _summary(name: str, study: StudyResults, comparison: FamilyComparison | None) -> FamilyResults:
   """Returns the part of a study's results that the atlas keeps: no bands, no frontier, no configuration."""
-  laws = without_curves(study)["laws"]
-  points = [{key: point.get(key) for key in _COLUMNS} for point in study["points"]]
-  ratios = [point["flops"] / point["flops_6nd"] for point in study["points"]]
-  names = ("verdict", "held_out", "leave_one_budget_out", "seed_noise", "left_out", "failed", "utilization")
-  return {
-    "title": comparable.family_title(name),
-    "objective": study["points"][0]["objective"] if study["points"] else None,
-    "flops_over_6nd": [min(ratios), max(ratios)] if ratios else None,
-    "laws": laws,
-    "points": points,
-    **{key: study.get(key) for key in names},
-  }
+  ratios = [point["flops"] / point["flops_6nd"] for point in study.points]
+  side = None if comparison is None else comparison.sides[name]
+  return FamilyResults(
+    title=comparable.family_title(name),
+    objective=study.points[0]["objective"] if study.points else None,
+    flops_over_6nd=[min(ratios), max(ratios)] if ratios else None,
+    laws=without_curves(study.laws),
+    points=[_point(point) for point in study.points],
+    verdict=study.verdict,
+    held_out=study.held_out,
+    leave_one_budget_out=study.leave_one_budget_out,
+    seed_noise=study.seed_noise,
+    left_out=study.left_out,
+    failed=study.failed,
+    utilization=study.utilization,
+    optima=None if comparison is None or side is None else _optima(comparison, side),
+    exponents=None if comparison is None or side is None else _exponents(comparison, side),
+  )
+
+
+def _point(row: RowValues) -> AtlasPoint:
+  values = {key: row.get(key) for key in _POINT_FIELDS}
+  return typed_json.decode_record(AtlasPoint, values, f"the result of {row.get('name')}")
 
 
 def _caution(credible: Mapping[str, bool]) -> str:
@@ -176,104 +209,111 @@ def _family(name: str, trained: TrainedStudy, min_steps: int) -> FamilyFits:
   return FamilyFits(name, parts.fitted, measures)
 
 
-def _optima(comparison: FamilyComparison, side: ComparisonSide) -> dict[str, Any]:
-  """Returns the optimum of a family at each budget, and the exponents, with intervals."""
-  names = {"N": None} | {measure: measure for measure in MEASURES}
-  exponents = {
-    name: _value(comparison, side.found.exponents(name), side.drawn and side.drawn.exponents(name))
-    for name in names
+def _exponents(comparison: FamilyComparison, side: ComparisonSide) -> dict[str, MeasuredValue]:
+  """Returns the exponents of N* and of each measure of a family, with intervals."""
+  return {
+    name: _value(comparison, side.optima.exponents(name), side.drawn and side.drawn.exponents(name))
+    for name in ("N", *MEASURES)
   }
-  rows = []
-  for g, flops in enumerate(side.found.flops):
-    row: dict[str, Any] = {"budget": float(flops), "inside": bool(side.inside[g])}
-    if side.inside[g]:
-      row["N"] = _value(comparison, side.found.log_n_bg[:, g], side.drawn and side.drawn.log_n_bg[:, g], True)
-      row["loss"] = _value(comparison, side.found.loss_bg[:, g], side.drawn and side.drawn.loss_bg[:, g])
-      for measure in MEASURES:
-        row[measure] = _value(
-          comparison,
-          side.found.measures[measure][:, g],
-          side.drawn and side.drawn.measures[measure][:, g],
-          True,
-        )
-      row["per_parameter"] = {
-        meaning: _value(
-          comparison,
-          side.found.measures[meaning][:, g] - side.found.log_n_bg[:, g],
-          side.drawn and side.drawn.measures[meaning][:, g] - side.drawn.log_n_bg[:, g],
-          True,
-        )
-        for meaning in MEANINGS
-      }
-    rows.append(row)
-  return {"optima": rows, "exponents": exponents}
+
+
+def _optima(comparison: FamilyComparison, side: ComparisonSide) -> list[FamilyOptimum]:
+  """Returns the optimum of a family at each budget, with intervals."""
+  return [
+    _optimum(comparison, side, g) if side.inside[g] else FamilyOptimum(float(flops), False)
+    for g, flops in enumerate(side.optima.flops)
+  ]
+
+
+def _optimum(comparison: FamilyComparison, side: ComparisonSide, g: int) -> FamilyOptimum:
+  optima, drawn = side.optima, side.drawn
+  measures = {
+    name: _value(comparison, optima.measures[name][:, g], drawn and drawn.measures[name][:, g], True)
+    for name in MEASURES
+  }
+  return FamilyOptimum(
+    budget=float(optima.flops[g]),
+    inside=True,
+    N=_value(comparison, optima.log_n_bg[:, g], drawn and drawn.log_n_bg[:, g], True),
+    loss=_value(comparison, optima.loss_bg[:, g], drawn and drawn.loss_bg[:, g]),
+    **measures,
+    per_parameter={
+      meaning: _value(
+        comparison,
+        optima.measures[meaning][:, g] - optima.log_n_bg[:, g],
+        drawn and drawn.measures[meaning][:, g] - drawn.log_n_bg[:, g],
+        True,
+      )
+      for meaning in MEANINGS
+    },
+  )
 
 
 def _value(
-  comparison: FamilyComparison, estimate: np.ndarray, draws: Any, logs: bool = False
-) -> dict[str, Any]:
+  comparison: FamilyComparison, estimate: np.ndarray, draws: np.ndarray | None, logs: bool = False
+) -> MeasuredValue:
   """Returns a value and its interval, out of logarithms if need be."""
   value = float(estimate[0])
   reach = comparison.interval(draws, value)
   write = np.exp if logs else np.asarray
-  return {
-    "value": float(write(value)),
-    "interval": None if reach is None else [float(write(x)) for x in reach],
-  }
+  return MeasuredValue(float(write(value)), None if reach is None else [float(write(x)) for x in reach])
 
 
-def _between(comparison: FamilyComparison, credible: Mapping[str, bool]) -> dict[str, Any]:
-  """Returns differences of exponents of each two families, and what equal loss and equal compute say of the equals."""
+def _differences(comparison: FamilyComparison, credible: Mapping[str, bool]) -> list[ExponentDifference]:
+  """Returns differences of exponents of each two families."""
   differences = []
   for first, second in itertools.combinations(comparison.sides, 2):
     pair = comparison.sides[first], comparison.sides[second]
-    row: dict[str, Any] = {
-      "families": [first, second],
-      "credible": credible[first] and credible[second],
-      "residual_correlation": comparison.correlation.get((first, second)),
-    }
+    gaps = {}
     for name in ("N", *MEANINGS):
-      gap = pair[0].found.exponents(name) - pair[1].found.exponents(name)
+      gap = pair[0].optima.exponents(name) - pair[1].optima.exponents(name)
       drawn = None
       if pair[0].drawn is not None and pair[1].drawn is not None:
         drawn = pair[0].drawn.exponents(name) - pair[1].drawn.exponents(name)
-      row["a" if name == "N" else f"exponent_of_{name}"] = _value(comparison, gap, drawn)
-    differences.append(row)
-  return {
-    "intervals": comparison.how,
-    "differences": differences,
-    "equal_loss": _equal_loss(comparison, credible),
-    "equal_compute": _equal_compute(comparison, credible),
-  }
+      gaps["a" if name == "N" else f"exponent_of_{name}"] = _value(comparison, gap, drawn)
+    differences.append(
+      ExponentDifference(
+        families=[first, second],
+        credible=credible[first] and credible[second],
+        residual_correlation=comparison.correlation.get((first, second)),
+        **gaps,
+      )
+    )
+  return differences
 
 
-def _equal_loss(comparison: FamilyComparison, credible: Mapping[str, bool]) -> dict[str, Any]:
+def _equal_loss(comparison: FamilyComparison, credible: Mapping[str, bool]) -> EqualLoss | None:
   first, second = comparable.EQUAL
   if not {first, second} <= set(comparison.sides):
-    return {}
-  entry: dict[str, Any] = {"of": second, "over": first, "credible": credible[first] and credible[second]}
+    return None
+  costs: dict[str, list[EqualLossCosts]] = {}
+  error = None
   for cost in ("flops", "seconds"):
     try:
-      entry[cost] = equal_loss.cost_multipliers(comparison, first, second, cost)
-    except UserError as error:
-      entry[cost], entry["error"] = [], str(error)
-  return entry
+      rows = equal_loss.cost_multipliers(comparison, first, second, cost)
+    except UserError as mistake:
+      rows, error = [], str(mistake)
+    costs[cost] = [EqualLossCosts(row.loss, row.first, row.second, row.ratio, row.interval) for row in rows]
+  both = credible[first] and credible[second]
+  return EqualLoss(
+    of=second, over=first, credible=both, flops=costs["flops"], seconds=costs["seconds"], error=error
+  )
 
 
-def _equal_compute(comparison: FamilyComparison, credible: Mapping[str, bool]) -> dict[str, Any]:
+def _equal_compute(comparison: FamilyComparison, credible: Mapping[str, bool]) -> EqualCompute | None:
   """Returns by how much the loss of the second of the equals lies above the first's at each budget."""
   name, other_name = comparable.EQUAL
   if not {name, other_name} <= set(comparison.sides):
-    return {}
+    return None
   first, second = comparison.sides[name], comparison.sides[other_name]
   rows = []
-  for g, flops in enumerate(first.found.flops):
-    h = np.flatnonzero(second.found.flops == flops)
+  for g, flops in enumerate(first.optima.flops):
+    h = np.flatnonzero(second.optima.flops == flops)
     if not len(h) or not (first.inside[g] and second.inside[h[0]]):
       continue
-    gap = second.found.loss_bg[:, h[0]] - first.found.loss_bg[:, g]
+    gap = second.optima.loss_bg[:, h[0]] - first.optima.loss_bg[:, g]
     drawn = None
     if first.drawn is not None and second.drawn is not None:
       drawn = second.drawn.loss_bg[:, h[0]] - first.drawn.loss_bg[:, g]
-    rows.append({"budget": float(flops), "difference": _value(comparison, gap, drawn)})
-  return {"of": other_name, "minus": name, "credible": credible[name] and credible[other_name], "rows": rows}
+    rows.append(LossDifference(float(flops), _value(comparison, gap, drawn)))
+  return EqualCompute(other_name, name, credible[name] and credible[other_name], rows)

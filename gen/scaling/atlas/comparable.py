@@ -4,7 +4,8 @@ The sentences are part of the result: a table of four families invites compariso
 """
 
 from collections.abc import Collection
-from typing import Any
+
+from gen.scaling.atlas.atlas_records import ComparisonStatement
 
 TITLES = {
   "decoder": "causal decoder",
@@ -82,17 +83,17 @@ _STATEMENTS: tuple[tuple[str, tuple[str, ...], bool, str], ...] = (
 )
 
 
-def comparison_statements(families: Collection[str]) -> list[dict[str, Any]]:
+def comparison_statements(families: Collection[str]) -> list[ComparisonStatement]:
   """Returns what concerns these families: what is compared, whether it may be, and why.
 
-  >>> [one["what"] for one in comparison_statements(["lstm"])][:2]
+  >>> [statement.what for statement in comparison_statements(["lstm"])][:2]
   ['exponents a and b between objectives', 'N between families']
   """
   statements = []
   for what, concerned, may, why in _STATEMENTS:
     present = [name for name in concerned if name in families]
     if present and not (concerned == EQUAL and len(present) < len(EQUAL)):
-      statements.append({"what": what, "families": present, "comparable": may, "why": why})
+      statements.append(ComparisonStatement(what, present, may, why))
   return statements
 
 

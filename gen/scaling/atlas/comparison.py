@@ -63,14 +63,14 @@ class ComparisonSide:
   Attributes:
     family: its runs.
     budgets: its budgets, by ascending FLOPs.
-    found: their minima; one draw.
+    optima: their minima; one draw.
     inside: whether each minimum lies between two of its sizes, [G].
     drawn: minima of all draws; None where there are no residuals to draw from.
   """
 
   family: FamilyFits
   budgets: list[BudgetLosses]
-  found: FamilyOptima
+  optima: FamilyOptima
   inside: np.ndarray
   drawn: FamilyOptima | None = None
 

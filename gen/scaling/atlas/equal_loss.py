@@ -6,7 +6,7 @@ Between two budgets ln C is a straight line in the loss; nothing is said of loss
 Only families that answer the same question at the same targets may be set side by side so. B draws, G budgets.
 """
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,9 +16,19 @@ from gen.scaling.atlas.comparison import FamilyComparison, FamilyOptima
 PLACES = 5  # losses at which the two are compared
 
 
+class EqualLossRatio(NamedTuple):
+  """What two families pay for one loss, the second's cost over the first's, and its interval if there are draws."""
+
+  loss: float
+  first: float
+  second: float
+  ratio: float
+  interval: list[float] | None
+
+
 def cost_multipliers(
   comparison: FamilyComparison, first_name: str, other_name: str, cost: str = "flops"
-) -> list[dict[str, Any]]:
+) -> list[EqualLossRatio]:
   """Returns what `other_name` pays over `first_name`, at losses from the highest to the lowest that both measured.
 
   Args:
@@ -27,20 +37,17 @@ def cost_multipliers(
     other_name: the family whose cost is compared.
     cost: flops, or seconds (inside steps, at the compute-optimal sizes).
 
-  Returns:
-    loss, the cost of each, their ratio, and its interval where there are draws.
-
   Raises:
     UserError: where they have no loss in common.
   """
   sides = [comparison.sides[name] for name in (first_name, other_name)]
-  known = [_known(side.found) for side in sides]
+  known = [_known(side.optima) for side in sides]
   for name, which in zip((first_name, other_name), known, strict=True):
     if which.sum() < 2:
       raise UserError(
         f"{name} has {which.sum()} budgets with a minimum; costs at equal loss take at least two"
       )
-  ranges = [side.found.loss_bg[0, which] for side, which in zip(sides, known, strict=True)]
+  ranges = [side.optima.loss_bg[0, which] for side, which in zip(sides, known, strict=True)]
   low, high = max(losses.min() for losses in ranges), min(losses.max() for losses in ranges)
   if not low < high:
     spans = ", ".join(
@@ -49,7 +56,7 @@ def cost_multipliers(
     )
     raise UserError(f"the families share no loss ({spans} nats), so they cannot be compared at equal loss")
   losses = np.linspace(high, low, PLACES)
-  prices = [_prices(side.found, which, losses, cost)[0] for side, which in zip(sides, known, strict=True)]
+  prices = [_prices(side.optima, which, losses, cost)[0] for side, which in zip(sides, known, strict=True)]
   drawn = None
   if all(side.drawn is not None for side in sides):
     at = [_prices(side.drawn, which, losses, cost) for side, which in zip(sides, known, strict=True)]  # type: ignore[arg-type]
@@ -58,13 +65,15 @@ def cost_multipliers(
   for i, loss in enumerate(losses):
     gap = float(prices[1][i] - prices[0][i])
     reach = comparison.interval(None if drawn is None else drawn[:, i], gap)
-    rows.append({
-      "loss": float(loss),
-      first_name: float(np.exp(prices[0][i])),
-      other_name: float(np.exp(prices[1][i])),
-      "ratio": float(np.exp(gap)),
-      "interval": None if reach is None else [float(np.exp(end)) for end in reach],
-    })  # fmt: skip
+    rows.append(
+      EqualLossRatio(
+        loss=float(loss),
+        first=float(np.exp(prices[0][i])),
+        second=float(np.exp(prices[1][i])),
+        ratio=float(np.exp(gap)),
+        interval=None if reach is None else [float(np.exp(end)) for end in reach],
+      )
+    )
   return rows
 
 

@@ -14,7 +14,7 @@ and predict.
 import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from numpy.typing import ArrayLike
 
@@ -22,9 +22,11 @@ from gen.errors import UserError
 from gen.scaling.laws import approaches, cost_model
 from gen.scaling.laws.approaches import Fits
 from gen.scaling.laws.cost_model import CostModel
+from gen.scaling.laws.fit_options import FitKeywords
 from gen.scaling.laws.power_law_fit import PowerLawFit
 from gen.scaling.runs import bootstrap
 from gen.scaling.runs.runs_table import RunsTable, make_runs, read_runs
+from gen.training.rows import RowValues
 
 if TYPE_CHECKING:  # Approach 3 imports jax, which the others do without.
   from gen.scaling.laws.envelope import EnvelopeFit
@@ -67,7 +69,7 @@ def fit_parametric(
   tokens: ArrayLike | None = None,
   loss: ArrayLike | None = None,
   flops: ArrayLike | None = None,
-  **options: Any,
+  **options: Unpack[FitKeywords],
 ) -> "ParametricFit":
   """Fits approach 3, L(N, D) = E + A / N^alpha + B / D^beta, to all runs at once.
 
@@ -93,7 +95,7 @@ def fit_isoflop(
   tokens: ArrayLike | None = None,
   loss: ArrayLike | None = None,
   flops: ArrayLike | None = None,
-  **options: Any,
+  **options: Unpack[FitKeywords],
 ) -> "IsoflopFit":
   """Fits approach 2: N*(C) and D*(C) through the valleys of loss at equal FLOPs.
 
@@ -109,8 +111,8 @@ def fit_envelope(
   loss: ArrayLike | None = None,
   flops: ArrayLike | None = None,
   *,
-  curves: Iterable[Mapping[str, Any]] | None = None,
-  **options: Any,
+  curves: Iterable[RowValues] | None = None,
+  **options: Unpack[FitKeywords],
 ) -> "EnvelopeFit":
   """Fits approach 1: N*(C) and D*(C) through the runs of least loss at each number of FLOPs.
 
@@ -125,8 +127,8 @@ def fit_approach(
   runs: RunsTable | Mapping[str, ArrayLike],
   approach: str = "parametric",
   *,
-  curves: Iterable[Mapping[str, Any]] | None = None,
-  **options: Any,
+  curves: Iterable[RowValues] | None = None,
+  **options: Unpack[FitKeywords],
 ) -> PowerLawFit:
   """Fits one approach to the runs that are not held out.
 
@@ -152,9 +154,9 @@ def fit_approach(
 def fit_all(
   runs: RunsTable | Mapping[str, ArrayLike],
   *,
-  curves: Iterable[Mapping[str, Any]] | None = None,
+  curves: Iterable[RowValues] | None = None,
   without: Mapping[str, str] | None = None,
-  **options: Any,
+  **options: Unpack[FitKeywords],
 ) -> Fits:
   """Fits every approach with `fit_approach`; records the reason for an approach whose data are missing.
 
@@ -181,7 +183,7 @@ def fit_all(
 
 
 def _prepared(
-  runs: RunsTable | Mapping[str, ArrayLike], options: Mapping[str, Any]
+  runs: RunsTable | Mapping[str, ArrayLike], options: FitKeywords
 ) -> tuple[RunsTable, FitOptions, CostModel]:
   """Returns the runs to fit, the options, and k(N) of all runs."""
   table, chosen = _whole(runs), _options(options)
@@ -223,7 +225,7 @@ def _whole(runs: RunsTable | Mapping[str, ArrayLike]) -> RunsTable:
   return make_runs(**{name: runs[name] for name in known if name in runs})  # type: ignore[arg-type]
 
 
-def _options(changes: Mapping[str, Any]) -> FitOptions:
+def _options(changes: FitKeywords) -> FitOptions:
   known = [field.name for field in dataclasses.fields(FitOptions)]
   for name in changes:
     if name not in known:
@@ -265,7 +267,7 @@ def _isoflop(points: RunsTable, options: FitOptions, cost: CostModel) -> "Isoflo
 
 
 def _envelope(
-  points: RunsTable, curves: Iterable[Mapping[str, Any]] | None, options: FitOptions, cost: CostModel
+  points: RunsTable, curves: Iterable[RowValues] | None, options: FitOptions, cost: CostModel
 ) -> "EnvelopeFit":
   from gen.scaling.laws import envelope
 

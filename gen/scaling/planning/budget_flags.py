@@ -1,7 +1,5 @@
 """Flags of an experiment that takes a compute budget, in any unit, and the devices that train."""
 
-from typing import Any
-
 from absl import flags
 
 from gen.errors import UserError
@@ -9,6 +7,7 @@ from gen.io import quantities
 from gen.scaling.planning import budget_words, budgets
 from gen.scaling.planning.budget_words import BudgetAmounts
 from gen.scaling.planning.budgets import ComputeBudget
+from gen.scaling.planning.plan import DeviceOptions
 
 flags.disclaim_key_flags()  # absl then lists them under the experiment that defines them, so --help shows them.
 
@@ -62,7 +61,7 @@ def amounts_from_flags(optional: bool) -> BudgetAmounts | None:
   return BudgetAmounts(hours=value / 60, device=budget_words.THIS_MACHINE)
 
 
-def resolve_flags(amounts: BudgetAmounts | None) -> tuple[ComputeBudget, dict[str, Any]]:
+def resolve_flags(amounts: BudgetAmounts | None) -> tuple[ComputeBudget, DeviceOptions]:
   """Returns the budget in FLOPs, and the devices as arguments of `plan.make_plan`, which are none if none are given.
 
   Args:
@@ -74,5 +73,6 @@ def resolve_flags(amounts: BudgetAmounts | None) -> tuple[ComputeBudget, dict[st
   )
   if not budget.device_given:
     return budget, {}
-  devices = {"gpu": budget.device, "count": budget.count, "utilization": budget.utilization}
-  return budget, devices | {"price_per_hour": budget.price}
+  devices: DeviceOptions = {"gpu": budget.device, "count": budget.count, "utilization": budget.utilization}
+  devices["price_per_hour"] = budget.price
+  return budget, devices

@@ -286,7 +286,7 @@ class _BudgetTerms:
 
   def __init__(self, text: str, factors: list[_BudgetFactor]) -> None:
     self.text, self.factors = text, factors
-    self.said: dict[str, float] = {}
+    self.stated: dict[str, float] = {}
     self.device: str | None = None
     self.stray: list[float] = []
 
@@ -294,15 +294,15 @@ class _BudgetTerms:
     for term in self._terms():
       self._add(term)
     for value in self.stray:
-      if len(self.stray) > 1 or set(self.said) & {"flops", "hours", "device_hours", "money"}:
+      if len(self.stray) > 1 or set(self.stated) & {"flops", "hours", "device_hours", "money"}:
         self._fail(f"the number {value:g} has no unit; add one, as in 8 h100, or multiply it with x")
-      self.said["flops"] = value
-    sizes = [name for name in ("flops", "hours", "device_hours", "money") if name in self.said]
+      self.stated["flops"] = value
+    sizes = [name for name in ("flops", "hours", "device_hours", "money") if name in self.stated]
     if len(sizes) != 1:
       names = {"flops": "FLOPs", "hours": "a time", "device_hours": "device-hours", "money": "money"}
       what = " and ".join(names[name] for name in sizes) or "no amount"
       self._fail(f"it has {what}, but it must have one of FLOPs, a time, device-hours and money")
-    return BudgetAmounts(**self.said, device=self.device)
+    return BudgetAmounts(**self.stated, device=self.device)
 
   def _terms(self) -> Iterator[list[_BudgetFactor]]:
     """Yields groups of factors: joined by "x", or a number and the factor after it."""
@@ -373,9 +373,9 @@ class _BudgetTerms:
       self._say("hours", math.fsum(times))
 
   def _say(self, name: str, value: float) -> None:
-    if name in self.said:
-      self._fail(f"it contains {name.replace('_', '-')} twice, {self.said[name]:g} and {value:g}")
-    self.said[name] = value
+    if name in self.stated:
+      self._fail(f"it contains {name.replace('_', '-')} twice, {self.stated[name]:g} and {value:g}")
+    self.stated[name] = value
 
   def _name(self, factor: _BudgetFactor) -> None:
     names = {self.device, factor.device} - {None, ANY}

@@ -83,13 +83,18 @@ class PlanOptions:
     return any(value is not None for value in (self.gpu, self.count, self.utilization, self.price_per_hour))
 
 
-class PlanKeywords(TypedDict, total=False):
-  """The fields of `PlanOptions`, which says what they mean."""
+class DeviceOptions(TypedDict, total=False):
+  """The fields of `PlanOptions` about devices."""
 
   gpu: str | None
   count: float | None
   utilization: float | None
   price_per_hour: float | None
+
+
+class PlanKeywords(DeviceOptions, total=False):
+  """The fields of `PlanOptions`, which says what they mean."""
+
   family: str
   vocab: int | None
   inference_tokens: float | None

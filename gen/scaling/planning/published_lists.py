@@ -1,13 +1,11 @@
 """Lists of the published laws and models: printed, and returned as plain values."""
 
-from typing import Any
-
 from gen import presets
 from gen.scaling.planning import published, published_models
 from gen.scaling.runs.quantity_text import format_count
 
 
-def print_laws() -> dict[str, Any]:
+def print_laws() -> dict[str, dict[str, str | float]]:
   """Prints the published laws, and returns the exponent, convention and source of each."""
   for name, known in published.LAWS.items():
     default = ", the default" if name == published.DEFAULT else ""
@@ -18,7 +16,7 @@ def print_laws() -> dict[str, Any]:
   }
 
 
-def print_models() -> dict[str, Any]:
+def print_models() -> dict[str, object]:
   """Prints the published models and the presets, and returns them."""
   models = published_models.MODELS.values()
   for model in models:

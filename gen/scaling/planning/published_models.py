@@ -139,7 +139,7 @@ _TABLE: tuple[PublishedModel, ...] = (
   PublishedModel("smollm2-360m", 361_821_120, 4e12, _SMOLLM2),
   PublishedModel("smollm2-1.7b", 1_711_376_384, 11e12, _SMOLLM2),
 )
-MODELS = {one.name: one for one in _TABLE}
+MODELS = {model.name: model for model in _TABLE}
 ALIASES = {
   "gpt-3": "gpt-3-175b",
   "davinci": "gpt-3-175b",

@@ -7,7 +7,7 @@ import numpy as np
 
 from gen.scaling.laws.approaches import TITLES
 from gen.scaling.report import tables
-from gen.scaling.report.view import ResultsView, finite_number, read_list, read_section
+from gen.scaling.report.view import ResultsView, finite_number, read_list, read_section, read_texts
 
 _REFUSED = "not credible"
 
@@ -55,10 +55,10 @@ def _belief(study: ResultsView) -> str:
   return f"not credible, {len(failed)} of {len(reasons)} criteria not met ({names})"
 
 
-def _audited(audit: dict[str, Any]) -> str:
+def _audited(audit: dict[str, object]) -> str:
   if "error" in audit:
     return "not credible, because the audit refuses the study"
-  alarms = [name.replace("_", " ") for name in read_list(audit, "alarms", str)]
+  alarms = [name.replace("_", " ") for name in read_texts(audit, "alarms")]
   sentence = f"the audit gives grade {audit.get('grade')}"
   return f"{sentence}, {_some(alarms, 'alarm')}" if alarms else f"{sentence}, no alarm"
 

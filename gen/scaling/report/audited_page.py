@@ -7,10 +7,12 @@ from typing import Any
 from gen.errors import UserError
 from gen.scaling.audits import audit
 from gen.scaling.laws.fit import FitOptions
+from gen.scaling.laws.fit_options import FitKeywords
 from gen.scaling.laws.solvers import descents
 from gen.scaling.report import table_report
 from gen.scaling.report.fit_progress import FitProgress
 from gen.scaling.runs.runs_table import RunsTable
+from gen.training.rows import RowValues
 
 # The audit and the page resample at least so often and at most so often, whatever the fit does.
 MIN_BOOTSTRAPS, MAX_BOOTSTRAPS = 20, 300
@@ -21,7 +23,7 @@ def page_bootstraps(bootstraps: int) -> int:
   return max(MIN_BOOTSTRAPS, min(bootstraps, MAX_BOOTSTRAPS))
 
 
-def expected_descents(runs: int, approach: str, options: Mapping[str, Any], page: bool) -> int:
+def expected_descents(runs: int, approach: str, options: FitKeywords, page: bool) -> int:
   """Returns about how many descents of the solver a fit takes, with an audited page if one is written.
 
   Args:
@@ -42,9 +44,7 @@ def expected_descents(runs: int, approach: str, options: Mapping[str, Any], page
   return count
 
 
-def exponent_interval(
-  approach: str, options: Mapping[str, Any], report: Mapping[str, Any]
-) -> list[float] | None:
+def exponent_interval(approach: str, options: FitKeywords, report: Mapping[str, Any]) -> list[float] | None:
   """Returns the interval of a that a fit reports, if the audit would resample the same fit; else None.
 
   Args:
@@ -53,7 +53,9 @@ def exponent_interval(
     report: as of `fit_summary.summarize_fit`.
   """
   usual = {"tied": False, "delta": FitOptions.delta, "level": FitOptions.level, "cluster": "run"}
-  same = approach in ("parametric", "all") and all(options[name] == value for name, value in usual.items())
+  same = approach in ("parametric", "all") and all(
+    dict(options)[name] == value for name, value in usual.items()
+  )
   pair = report.get("ci95", {}).get("a") if same and options["interval"] != "bca" else None
   return None if pair is None else list(pair)
 
@@ -64,7 +66,7 @@ def audit_table(
   seed: int,
   progress: FitProgress,
   interval: list[float] | None = None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
   """Returns the audit as plain values, or {"error": sentence} where it refuses the runs.
 
   Args:
@@ -87,12 +89,12 @@ def audit_table(
 
 def fit_page(
   points: RunsTable,
-  curves: Sequence[Mapping[str, Any]],
+  curves: Sequence[RowValues],
   source: str,
   bootstraps: int,
   seed: int,
-  audited: Mapping[str, Any],
-) -> dict[str, Any]:
+  audited: Mapping[str, object],
+) -> table_report.TableStudy:
   """Fits the approaches for the page, and returns what it shows.
 
   Args:
@@ -109,7 +111,7 @@ def fit_page(
 
 
 def write_page(
-  path: Path, results: Mapping[str, Any], curves: Sequence[Mapping[str, Any]], progress: FitProgress
+  path: Path, results: table_report.TableStudy, curves: Sequence[RowValues], progress: FitProgress
 ) -> None:
   """Prints the next budget by each approach, and draws the page.
 

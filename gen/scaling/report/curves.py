@@ -1,13 +1,14 @@
 """Training loss against FLOPs, one line a run, with the envelope that approach 1 reads its optima from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from gen.figures import style
-from gen.scaling.report.view import ResultsView, finite_number, read_list
+from gen.scaling.report.view import ResultsView, finite_number, read_list, run_number
+from gen.training.rows import RowValues
 
 _MAX_ROWS = 300  # more points per line are not visible on paper
 
@@ -20,7 +21,7 @@ class TrainingCurve(NamedTuple):
   loss: np.ndarray
 
 
-def read_curves(view: ResultsView, rows: Sequence[Mapping[str, Any]]) -> list[TrainingCurve]:
+def read_curves(view: ResultsView, rows: Sequence[RowValues]) -> list[TrainingCurve]:
   """Groups a journal's rows of training by run; of a step that was logged twice the last counts."""
   indices = {run["run"]: index for index, run in enumerate(view.runs) if "run" in run}
   steps: dict[Any, dict[Any, tuple[float, float]]] = {}
@@ -53,18 +54,17 @@ def draw_curves(axes: Axes, view: ResultsView, curves: Sequence[TrainingCurve]) 
   order = sorted(curves, key=lambda training_curve: -_size(view, training_curve))
   for curve in order:
     size = _size(view, curve)
-    axes.plot(curve.flops, curve.loss, color=ramp(size), lw=0.8, alpha=0.85, zorder=3, **_name(curve))
+    (line,) = axes.plot(curve.flops, curve.loss, color=ramp(size), lw=0.8, alpha=0.85, zorder=3)
+    if curve.run is not None:
+      line.set_gid(f"line-{curve.run}")
     if curve.run is not None and finite_number(view.runs[curve.run].get("loss")):
       run = view.runs[curve.run]
-      axes.plot(run.get("flops", curve.flops[-1]), run["loss"], "o", ms=2.6, mfc=ramp(size), mec=style.PAPER,
+      flops = run_number(run, "flops") if "flops" in run else curve.flops[-1]
+      axes.plot(flops, run_number(run, "loss"), "o", ms=2.6, mfc=ramp(size), mec=style.PAPER,
                 mew=0.4, zorder=5, gid=f"run-{curve.run}")  # fmt: skip
   _limits(axes, view, curves)
   _draw_envelope(axes, view)
   _key(axes, ramp)
-
-
-def _name(curve: TrainingCurve) -> dict[str, Any]:
-  return {} if curve.run is None else {"gid": f"line-{curve.run}"}
 
 
 def _size(view: ResultsView, curve: TrainingCurve) -> float:

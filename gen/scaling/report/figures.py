@@ -6,7 +6,6 @@ lacks is said in words where the drawing would be.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -14,6 +13,7 @@ from gen.figures import style
 from gen.scaling.report import frontier, residuals, valleys
 from gen.scaling.report.curves import TrainingCurve, draw_curves, read_curves
 from gen.scaling.report.view import ResultsView, read_results
+from gen.training.rows import RowValues
 
 __all__ = ["FIGURES", "write_figures"]
 
@@ -68,9 +68,7 @@ FIGURES: dict[str, Callable[[ResultsView, Sequence[TrainingCurve]], Figure]] = {
 }
 
 
-def write_figures(
-  results: Mapping[str, Any], curves: Sequence[Mapping[str, Any]], folder: Path
-) -> list[Path]:
+def write_figures(results: Mapping[str, object], curves: Sequence[RowValues], folder: Path) -> list[Path]:
   """Writes every figure as PNG and PDF into a folder.
 
   Args:

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from gen.figures import style
-from gen.scaling.report.view import ResultsView, finite_number, first_reason
+from gen.scaling.report.view import ResultsView, finite_number, first_reason, run_number
 
 
 def draw_residuals(axes: Axes, view: ResultsView, letter: str) -> None:
@@ -12,13 +12,14 @@ def draw_residuals(axes: Axes, view: ResultsView, letter: str) -> None:
   if not _can_draw(axes, view):
     return
   name, label = {"N": ("params", "parameters N"), "D": ("tokens", f"data D ({view.unit})")}[letter]
-  values = [run[name] for run in _runs(view)]
+  values = [run_number(run, name) for run in _runs(view)]
   style.log_axis(axes, "x", label, min(values) / 1.3, max(values) * 1.3)
   residuals = []
   for index, run in enumerate(view.runs):
     if finite_number(run.get("loss")) is not None:
-      residuals.append(100 * float(np.log(run["loss"] / view.predicted_loss(run["params"], run["tokens"]))))
-      _mark(axes, view, index, run[name], residuals[-1])
+      guess = view.predicted_loss(run_number(run, "params"), run_number(run, "tokens"))
+      residuals.append(100 * float(np.log(run_number(run, "loss") / guess)))
+      _mark(axes, view, index, run_number(run, name), residuals[-1])
   reach = 1.35 * max(1.0, *(abs(value) for value in residuals))
   axes.set_ylim(-reach, reach)
   axes.axhline(0, color=style.INK, lw=0.8, zorder=2)
@@ -33,9 +34,10 @@ def draw_agreement(axes: Axes, view: ResultsView) -> None:
   ends: list[float] = []
   for index, run in enumerate(view.runs):
     if finite_number(run.get("loss")) is not None:
-      guess = float(view.predicted_loss(run["params"], run["tokens"]))
-      ends += [guess, run["loss"]]
-      _mark(axes, view, index, guess, run["loss"])
+      guess = float(view.predicted_loss(run_number(run, "params"), run_number(run, "tokens")))
+      loss = run_number(run, "loss")
+      ends += [guess, loss]
+      _mark(axes, view, index, guess, loss)
   room = 0.05 * (max(ends) - min(ends) or 1.0)
   limits = (min(ends) - room, max(ends) + room)
   axes.plot(limits, limits, color=style.INK, lw=0.8, zorder=2)
@@ -52,14 +54,14 @@ def _can_draw(axes: Axes, view: ResultsView) -> bool:
   return True
 
 
-def _runs(view: ResultsView) -> list[dict[str, float]]:
+def _runs(view: ResultsView) -> list[dict[str, object]]:
   return [view.runs[index] for spot in view.spots for index in spot.members]
 
 
 def _mark(axes: Axes, view: ResultsView, index: int, across: float, up: float) -> None:
   run = view.runs[index]
   held_out = bool(run.get("held_out"))
-  colour = style.HELD_OUT if held_out else view.budget_ramp(run.get("budget"))
+  colour = style.HELD_OUT if held_out else view.budget_ramp(finite_number(run.get("budget")))
   face = style.PAPER if held_out else colour
   axes.plot(across, up, "o", ms=3.8, mfc=face, mec=colour, mew=0.9, alpha=0.9, zorder=4, gid=f"run-{index}")
 
@@ -67,7 +69,7 @@ def _mark(axes: Axes, view: ResultsView, index: int, across: float, up: float) -
 def _shade_noise(axes: Axes, view: ResultsView) -> None:
   noise = finite_number(view.results.get("seed_noise"))
   if noise:
-    share = 100 * noise / float(np.mean([run["loss"] for run in _runs(view)]))
+    share = 100 * noise / float(np.mean([run_number(run, "loss") for run in _runs(view)]))
     axes.axhspan(-share, share, color=style.GRID, alpha=0.7, lw=0, zorder=0)
     axes.text(
       0.98,

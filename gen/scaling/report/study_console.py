@@ -1,8 +1,9 @@
 """The tables and the verdict of a study on a terminal."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from gen.io import typed_json
 from gen.scaling.report import tables, view
 from gen.scaling.report.tables import (
   ReportTable,
@@ -12,6 +13,7 @@ from gen.scaling.report.tables import (
   format_digits,
   format_flops,
 )
+from gen.scaling.verdicts.criteria import Reason, Verdict
 
 if TYPE_CHECKING:
   from rich.console import Console
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 MIN_COLUMNS = 160  # columns of the widest table of a study
 
 
-def print_study(console: "Console", results: Mapping[str, Any]) -> None:
+def print_study(console: "Console", results: Mapping[str, object]) -> None:
   """Prints the tables, the fits, the prediction and the verdict of a study.
 
   Args:
@@ -41,12 +43,13 @@ def print_study(console: "Console", results: Mapping[str, Any]) -> None:
       draw_table(console, table, MIN_COLUMNS)
   for text in tables.fit_warnings(results_view):
     console.print(f"warning: {text}")
-  share = results["utilization"]["share"]
+  share = view.finite_number(view.read_section(results, "utilization").get("share")) or 0.0
   console.print(f"\n{100 * share:.0f} % of the workers' wall time was inside training steps")
-  print_failures(console, results["failed"])
-  verdict = results["verdict"]
-  console.print("\ncredible" if verdict["credible"] else "\nnot credible")
-  print_reasons(console, verdict["reasons"])
+  failed = view.read_section(results, "failed")
+  print_failures(console, {name: str(reason) for name, reason in failed.items()})
+  verdict = typed_json.decode_record(Verdict, results.get("verdict"), "verdict")
+  console.print("\ncredible" if verdict.credible else "\nnot credible")
+  print_reasons(console, verdict.reasons)
 
 
 def print_failures(console: "Console", failed: Mapping[str, str], indent: str = "") -> None:
@@ -55,10 +58,10 @@ def print_failures(console: "Console", failed: Mapping[str, str], indent: str = 
     console.print(f"{indent}{name} has no result: {reason}")
 
 
-def print_reasons(console: "Console", reasons: list[dict[str, Any]]) -> None:
+def print_reasons(console: "Console", reasons: Sequence[Reason]) -> None:
   """Prints each criterion of a verdict and whether it is met."""
   for reason in reasons:
-    console.print(f"  {'met    ' if reason['passed'] else 'NOT MET'}  {reason['sentence']}")
+    console.print(f"  {'met    ' if reason.passed else 'NOT MET'}  {reason.sentence}")
 
 
 def size_table(results_view: view.ResultsView) -> ReportTable:

@@ -4,10 +4,10 @@ The page holds all of itself (style, script, drawings) and asks no network for a
 pointer by a small script; without scripts the same figures and tables stand there, with titles on the marks.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import jinja2
 from markupsafe import Markup
@@ -15,26 +15,69 @@ from markupsafe import Markup
 from gen.scaling.laws.approaches import TITLES
 from gen.scaling.report import answer, inline, tables, view
 from gen.scaling.report.curves import read_curves
-from gen.scaling.report.view import ResultsView, finite_number, read_list, read_section
+from gen.scaling.report.view import ResultsView, finite_number, read_list, read_section, read_texts
+from gen.training.rows import RowValues
+
+
+class StateView(NamedTuple):
+  """How the page shows an outcome: its class of style, its mark, and its word."""
+
+  state: str
+  mark: str
+  word: str
+
+
+class ReasonView(NamedTuple):
+  """A criterion or a finding of an audit, as the page shows it."""
+
+  name: str
+  sentence: str
+  state: str
+  mark: str
+  word: str
+
+
+class VerdictView(NamedTuple):
+  """A verdict as the page shows it; `credible` is None where nobody judged."""
+
+  state: str
+  title: str
+  sentence: str
+  reasons: list[ReasonView]
+  credible: bool | None = None
+
+
+class TileView(NamedTuple):
+  """One of the numbers at the head of the page."""
+
+  label: str
+  value: str
+  note: str
+
+
+class RunView(NamedTuple):
+  """A run, and what the page says of it: (name, fact) each."""
+
+  name: str
+  facts: list[tuple[str, str]]
+
 
 STATES = {
-  True: {"state": "good", "mark": "✓", "said": "met"},
-  False: {"state": "bad", "mark": "✗", "said": "not met"},
-  None: {"state": "open", "mark": "?", "said": "not judged"},
+  True: StateView("good", "✓", "met"),
+  False: StateView("bad", "✗", "not met"),
+  None: StateView("open", "?", "not judged"),
 }
-
-
 AUDIT_STATES = {
-  "pass": STATES[True] | {"said": "pass"},
-  "alarm": STATES[False] | {"said": "alarm"},
-  "skip": STATES[None] | {"said": "skipped"},
+  "pass": STATES[True]._replace(word="pass"),
+  "alarm": STATES[False]._replace(word="alarm"),
+  "skip": STATES[None]._replace(word="skipped"),
 }
 _FIRST = {"bad": 0, "open": 1, "good": 2}  # what speaks against a study is read first
 
 
 def write_page(
-  results: Mapping[str, Any],
-  curves: Sequence[Mapping[str, Any]],
+  results: Mapping[str, object],
+  curves: Sequence[RowValues],
   folder: Path,
   figures: Mapping[str, Markup] | None = None,
 ) -> Path:
@@ -55,8 +98,8 @@ def write_page(
 
 
 def render_page(
-  results: Mapping[str, Any],
-  curves: Sequence[Mapping[str, Any]],
+  results: Mapping[str, object],
+  curves: Sequence[RowValues],
   figures: Mapping[str, Markup] | None = None,
 ) -> str:
   """Returns the page; arguments as of `write_page`."""
@@ -64,22 +107,21 @@ def render_page(
   environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
   environment.filters["plain"] = tables.format_value
   template = environment.from_string(_resource("report.html.jinja"))
-  context = _context(study, curves)
-  context["panels"] |= figures or {}
-  return template.render(context)
+  return template.render(_context(study, curves, figures or {}))
 
 
 def _resource(name: str) -> str:
   return resources.files("gen.scaling.report").joinpath(name).read_text("utf-8")
 
 
-def _context(study: ResultsView, curves: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _context(
+  study: ResultsView, curves: Sequence[RowValues], figures: Mapping[str, Markup]
+) -> dict[str, object]:
   results = study.results
-  runs: list[dict[str, Any]] = [
-    {"name": str(run.get("name", index)), "facts": tables.run_facts(study, run)}
-    for index, run in enumerate(study.runs)
+  runs = [
+    RunView(str(run.get("name", index)), tables.run_facts(study, run)) for index, run in enumerate(study.runs)
   ]
-  titles = ["\n".join([run["name"], *(f"{name}: {fact}" for name, fact in run["facts"])]) for run in runs]
+  titles = ["\n".join([run.name, *(f"{name}: {fact}" for name, fact in run.facts)]) for run in runs]
   light, dark = inline.panel_palette(study)
   return {
     "name": str(results.get("name") or "study"),
@@ -91,7 +133,7 @@ def _context(study: ResultsView, curves: Sequence[Mapping[str, Any]]) -> dict[st
     "missing": _missing(study),
     "of_sweep": not read_section(results, "audit"),
     "has_curves": bool(curves),
-    "panels": inline.page_panels(study, read_curves(study, curves), titles),
+    "panels": inline.page_panels(study, read_curves(study, curves), titles) | dict(figures),
     "captions": _captions(study),
     "prediction": tables.prediction_table(study),
     "no_prediction": "No approach gave a law, so nothing is predicted.",
@@ -105,7 +147,7 @@ def _context(study: ResultsView, curves: Sequence[Mapping[str, Any]]) -> dict[st
     "warnings": tables.fit_warnings(study),
     "points": tables.runs_table(study),
     "provenance": _provenance(results),
-    "runs": runs,
+    "runs": [run._asdict() for run in runs],
     "light": light,
     "dark": dark,
     "css": Markup(_resource("report.css")),
@@ -130,57 +172,64 @@ def _facts(study: ResultsView) -> list[str]:
   return facts + [str(value) for value in (name, created) if value]
 
 
-def _verdict(results: Mapping[str, Any]) -> dict[str, Any]:
+def _verdict(results: Mapping[str, object]) -> VerdictView:
   entry = read_section(results, "verdict")
   credible = entry.get("credible")
   if not isinstance(credible, bool) and read_section(results, "audit"):
     return _graded(results)
   if not isinstance(credible, bool):
     sentence = "The results hold no verdict, because the study was not judged."
-    return {"state": "open", "title": "Not judged", "sentence": sentence, "reasons": []}
+    return VerdictView("open", "Not judged", sentence, [])
   reasons = [
-    {"name": str(reason.get("name", "")).replace("_", " "), "sentence": str(reason.get("sentence", ""))}
-    | STATES[reason.get("passed") if isinstance(reason.get("passed"), bool) else None]
+    ReasonView(
+      str(reason.get("name", "")).replace("_", " "),
+      str(reason.get("sentence", "")),
+      *STATES[passed if isinstance(passed := reason.get("passed"), bool) else None],
+    )
     for reason in read_list(entry, "reasons")
   ]
-  failed = sum(reason["state"] == "bad" for reason in reasons)
+  failed = sum(reason.state == "bad" for reason in reasons)
   sentence = (
     "All criteria, which were written down before the sweep, are met."
     if credible
     else f"{failed} of {len(reasons)} criteria, which were written down before the sweep, are not met."
   )
   title, state = ("Credible", "good") if credible else ("Not credible", "bad")
-  return {"state": state, "title": title, "sentence": sentence,
-          "reasons": sorted(reasons, key=lambda reason: _FIRST[reason["state"]])}  # fmt: skip
+  return VerdictView(
+    state, title, sentence, sorted(reasons, key=lambda reason: _FIRST[reason.state]), credible
+  )
 
 
-def _graded(results: Mapping[str, Any]) -> dict[str, Any]:
+def _graded(results: Mapping[str, object]) -> VerdictView:
   """Returns the audit's grade in the place of a verdict."""
   entry = read_section(results, "audit")
   if "error" in entry:
-    return {"state": "bad", "title": "Refused by the audit", "sentence": str(entry["error"]), "reasons": []}
-  findings, alarms = _audit(results), read_list(entry, "alarms", str)
+    return VerdictView("bad", "Refused by the audit", str(entry["error"]), [])
+  findings, alarms = _audit(results), read_texts(entry, "alarms")
   sentence = (
     f"{len(alarms)} of {len(findings)} checks raise an alarm."
     if len(alarms) != 1
     else f"1 of {len(findings)} checks raises an alarm."
   )
   state = {"A": "good", "D": "bad"}.get(str(entry.get("grade")), "open")
-  return {"state": state, "title": f"Audit grade {entry.get('grade')}", "sentence": sentence, "reasons": []}
+  return VerdictView(state, f"Audit grade {entry.get('grade')}", sentence, [])
 
 
-def _audit(results: Mapping[str, Any]) -> list[dict[str, str]]:
+def _audit(results: Mapping[str, object]) -> list[ReasonView]:
   """Returns the findings of the audit, alarms first; none where there was no audit."""
   findings = [
-    {"name": str(finding.get("name", "")).replace("_", " "), "sentence": str(finding.get("sentence", ""))}
-    | AUDIT_STATES.get(str(finding.get("status")), STATES[None])
+    ReasonView(
+      str(finding.get("name", "")).replace("_", " "),
+      str(finding.get("sentence", "")),
+      *AUDIT_STATES.get(str(finding.get("status")), STATES[None]),
+    )
     for finding in read_list(read_section(results, "audit"), "findings")
   ]
   order = {"alarm": 0, "pass": 1}
-  return sorted(findings, key=lambda finding: order.get(finding["said"], 2))
+  return sorted(findings, key=lambda finding: order.get(finding.word, 2))
 
 
-def _tiles(study: ResultsView) -> list[dict[str, str]]:
+def _tiles(study: ResultsView) -> list[TileView]:
   """The four numbers that a reader looks for first, from the approach that answers."""
   name = next(
     (approach for approach in ("parametric", "isoflop", "envelope") if approach in study.laws), None
@@ -189,22 +238,20 @@ def _tiles(study: ResultsView) -> list[dict[str, str]]:
     return []
   law = study.laws[name]
 
-  def note(reach: Any, write: Any = tables.format_digits) -> str:
+  def note(reach: tuple[float, float] | None, write: Callable[[float], str] = tables.format_digits) -> str:
     title = f"approach {TITLES[name]}"
     return f"{title}, {study.level} {tables.format_interval(reach, write)}" if reach else title
 
-  tiles = [{"label": "exponent a of N*(C)", "value": f"{law.a:.3f}", "note": note(law.intervals.get("a"))}]
+  tiles = [TileView("exponent a of N*(C)", f"{law.a:.3f}", note(law.intervals.get("a")))]
   guess = study.predictions.get(name)
   if study.target and guess:
     at = f"at {tables.format_flops(study.target)} FLOPs"
     for letter, words in (("N", "parameters"), ("D", study.unit)):
       title = note(guess.intervals.get(letter), tables.format_count)
-      tiles.append(
-        {"label": f"optimal {words} {at}", "value": tables.format_count(guess.values[letter]), "note": title}
-      )
+      tiles.append(TileView(f"optimal {words} {at}", tables.format_count(guess.values[letter]), title))
     if "loss" in guess.values:
       title = note(guess.intervals.get("loss"))
-      tiles.append({"label": f"loss {at} (nats)", "value": f"{guess.values['loss']:.3f}", "note": title})
+      tiles.append(TileView(f"loss {at} (nats)", f"{guess.values['loss']:.3f}", title))
   return tiles
 
 
@@ -242,7 +289,7 @@ def _captions(study: ResultsView) -> dict[str, str]:
   }
 
 
-def _provenance(results: Mapping[str, Any]) -> dict[str, Any]:
+def _provenance(results: Mapping[str, object]) -> dict[str, object]:
   titles = {"corpus": "Corpus", "tokenizer": "Tokenizer", "versions": "Versions", "machine": "Machine",
             "seeds": "Seeds", "config": "Configuration"}  # fmt: skip
   return {title: results.get(key) if results.get(key) else "not recorded" for key, title in titles.items()}

@@ -16,6 +16,7 @@ from gen.scaling.report.view import (
   finite_number,
   read_list,
   read_section,
+  read_texts,
 )
 
 _UNKNOWN = "–"
@@ -122,7 +123,7 @@ def _cell(value: Any, write: Any = format_digits, small: str = "") -> TableCell:
   return TableCell(_UNKNOWN if known is None else write(known), small, known)
 
 
-def run_facts(view: ResultsView, run: Mapping[str, Any]) -> list[tuple[str, str]]:
+def run_facts(view: ResultsView, run: Mapping[str, object]) -> list[tuple[str, str]]:
   """Returns what the card beside a run's mark says."""
   params, tokens = finite_number(run.get("params")), finite_number(run.get("tokens"))
   pairs = [
@@ -350,7 +351,7 @@ def fit_warnings(view: ResultsView) -> list[str]:
   sentences = []
   for name in NAMES:
     part = view.part(name)
-    words = ([str(part["error"])] if part.get("error") else []) + read_list(part, "warnings", str)
+    words = ([str(part["error"])] if part.get("error") else []) + read_texts(part, "warnings")
     sentences += [f"{TITLES[name]}: {text}" for text in words]
   if finite_number(read_section(view.results, "compute").get("trunks")):
     sentences.append(

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from gen.figures import style
-from gen.scaling.report.view import ResultsView, RunPoint, ValleyView
+from gen.scaling.report.view import ResultsView, RunPoint, ValleyView, run_number
 
 # Words stay readable where a curve crosses them; strokes around letters would be a path each in a page.
 _GROUND: dict[str, Any] = {"boxstyle": "square,pad=0.08", "fc": style.PAPER, "ec": "none", "alpha": 0.85}
@@ -66,7 +66,7 @@ def _draw_budget(axes: Axes, view: ResultsView, spots: list[RunPoint], valley: V
 def _draw_spot(axes: Axes, view: ResultsView, spot: RunPoint, colour: str) -> None:
   several = len(spot.members) > 1
   for index in spot.members:
-    loss = view.runs[index]["loss"]
+    loss = run_number(view.runs[index], "loss")
     face = style.PAPER if spot.held_out else colour
     look: dict[str, Any] = (
       {"ms": 3.0, "mec": "none", "alpha": 0.4} if several else {"ms": 4.2, "mec": colour, "mew": 1.0}
@@ -100,7 +100,11 @@ def _draw_prediction(axes: Axes, view: ResultsView) -> None:
 def _clear_of(axes: Axes, view: ResultsView, star: tuple[float, float]) -> tuple[float, float] | None:
   """Returns where beside the star, in points, the word is farthest from curves and marks; None where none is clear."""
   places = [(spot.params, spot.loss) for spot in view.spots]
-  places += [(run["params"], run["loss"]) for run in view.runs if run.get("params") and run.get("loss")]
+  places += [
+    (run_number(run, "params"), run_number(run, "loss"))
+    for run in view.runs
+    if run.get("params") and run.get("loss")
+  ]
   for valley in view.valleys:
     sizes = [spot.params for spot in view.spots if spot.budget == valley.budget]
     if sizes:

@@ -92,8 +92,8 @@ class ResultsView:
     bytes: whether D counts bytes rather than tokens of a trained tokenizer.
   """
 
-  results: Mapping[str, Any]
-  runs: list[dict[str, Any]]
+  results: Mapping[str, object]
+  runs: list[dict[str, object]]
   spots: list[RunPoint]
   budgets: list[float]
   held_out: float | None
@@ -114,7 +114,7 @@ class ResultsView:
   @property
   def size_ramp(self) -> style.Ramp:
     """Colours of the models' sizes."""
-    return style.size_ramp([run["params"] for run in self.runs if finite_number(run.get("params"))])
+    return style.size_ramp([params for run in self.runs if (params := finite_number(run.get("params")))])
 
   @property
   def unit(self) -> str:
@@ -148,7 +148,7 @@ class ResultsView:
     flops = finite_number(read_section(self.results, "prediction").get("flops"))
     return flops or (10 * self.budgets[-1] if self.budgets else None)
 
-  def part(self, approach: str) -> dict[str, Any]:
+  def part(self, approach: str) -> dict[str, object]:
     """Returns an approach's entry in the results, empty if it has none."""
     return read_section(read_section(self.results, "laws"), approach)
 
@@ -164,7 +164,7 @@ class ResultsView:
     return law["E"] + law["A"] / params ** law["alpha"] + law["B"] / tokens ** law["beta"]
 
 
-def read_results(results: Mapping[str, Any]) -> ResultsView:
+def read_results(results: Mapping[str, object]) -> ResultsView:
   """Reads a results dictionary; nothing in it is required."""
   runs = [dict(run) for run in read_list(results, "points")]
   spots = _spots(runs)
@@ -199,7 +199,7 @@ def read_results(results: Mapping[str, Any]) -> ResultsView:
   )
 
 
-def _spots(runs: Sequence[Mapping[str, Any]]) -> list[RunPoint]:
+def _spots(runs: Sequence[Mapping[str, object]]) -> list[RunPoint]:
   groups: dict[tuple[float, bool, float], list[int]] = {}
   for index, run in enumerate(runs):
     budget, params = finite_number(run.get("budget")), finite_number(run.get("params"))
@@ -213,11 +213,11 @@ def _spots(runs: Sequence[Mapping[str, Any]]) -> list[RunPoint]:
   ]
 
 
-def _mean(runs: Sequence[Mapping[str, Any]], members: Iterable[int], name: str) -> float:
-  return float(np.mean([runs[index][name] for index in members]))
+def _mean(runs: Sequence[Mapping[str, object]], members: Iterable[int], name: str) -> float:
+  return float(np.mean([run_number(runs[index], name) for index in members]))
 
 
-def _valleys(results: Mapping[str, Any]) -> list[ValleyView]:
+def _valleys(results: Mapping[str, object]) -> list[ValleyView]:
   read = [
     (entry, False) for entry in read_list(read_section(read_section(results, "laws"), "isoflop"), "valleys")
   ]
@@ -229,7 +229,7 @@ def _valleys(results: Mapping[str, Any]) -> list[ValleyView]:
   )
 
 
-def _valley(entry: Mapping[str, Any], held_out: bool) -> ValleyView | None:
+def _valley(entry: Mapping[str, object], held_out: bool) -> ValleyView | None:
   names = ("budget", "vertex_N", "vertex_D", "vertex_loss", "curvature")
   values = [finite_number(entry.get(name)) for name in names]
   budget, params, tokens, loss, curvature = values
@@ -239,7 +239,7 @@ def _valley(entry: Mapping[str, Any], held_out: bool) -> ValleyView | None:
   return ValleyView(budget, params, tokens, loss, curvature, r_squared, inside, held_out)
 
 
-def _law(name: str, part: Mapping[str, Any]) -> tuple[LawView | None, str]:
+def _law(name: str, part: Mapping[str, object]) -> tuple[LawView | None, str]:
   values = [finite_number(part.get(key)) for key in ("a", "b", "N_coefficient", "D_coefficient")]
   a, b, size, data = values
   if a is None or b is None or not size or not data or size < 0 or data < 0:
@@ -260,7 +260,7 @@ def _law(name: str, part: Mapping[str, Any]) -> tuple[LawView | None, str]:
   ), ""
 
 
-def _curve(entry: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _curve(entry: Mapping[str, object]) -> dict[str, np.ndarray]:
   try:
     curve = {name: np.asarray(entry[name], float) for name in ("flops", "N", "D")}
   except (KeyError, TypeError, ValueError):
@@ -272,7 +272,7 @@ def _curve(entry: Mapping[str, Any]) -> dict[str, np.ndarray]:
   return curve if sound and len(curve["flops"]) > 1 else {}
 
 
-def _band(entry: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _band(entry: Mapping[str, object]) -> dict[str, np.ndarray]:
   try:
     band = {name: np.asarray(entry[name], float) for name in ("flops", "N", "D")}
   except (KeyError, TypeError, ValueError):
@@ -285,7 +285,7 @@ def _band(entry: Mapping[str, Any]) -> dict[str, np.ndarray]:
   return band if fine else {}
 
 
-def _predictions(entry: Mapping[str, Any]) -> dict[str, PredictionView]:
+def _predictions(entry: Mapping[str, object]) -> dict[str, PredictionView]:
   predictions = {}
   for name in NAMES:
     part = read_section(entry, name)
@@ -297,7 +297,7 @@ def _predictions(entry: Mapping[str, Any]) -> dict[str, PredictionView]:
   return predictions
 
 
-def _counts_bytes(results: Mapping[str, Any]) -> bool:
+def _counts_bytes(results: Mapping[str, object]) -> bool:
   tokenizer = read_section(results, "tokenizer")
   kind = tokenizer.get("kind", tokenizer.get("name"))
   if kind is None:
@@ -305,21 +305,21 @@ def _counts_bytes(results: Mapping[str, Any]) -> bool:
   return kind == "bytes"
 
 
-def first_reason(part: Mapping[str, Any], otherwise: str) -> str:
+def first_reason(part: Mapping[str, object], otherwise: str) -> str:
   """Returns what a failed part says of itself."""
   error = part.get("error")
-  reasons = [str(error)] if error else [str(warning) for warning in read_list(part, "warnings", str)]
+  reasons = [str(error)] if error else [str(warning) for warning in read_texts(part, "warnings")]
   return reasons[0] if reasons else otherwise
 
 
-def finite_number(value: Any) -> float | None:
+def finite_number(value: object) -> float | None:
   """Returns a finite number, or None for anything else."""
   if isinstance(value, bool) or not isinstance(value, numbers.Real):
     return None
   return float(value) if math.isfinite(value) else None
 
 
-def finite_interval(value: Any) -> tuple[float, float] | None:
+def finite_interval(value: object) -> tuple[float, float] | None:
   """Returns [low, high] if it is two finite numbers."""
   if not isinstance(value, list | tuple) or len(value) != 2:
     return None
@@ -327,13 +327,25 @@ def finite_interval(value: Any) -> tuple[float, float] | None:
   return None if low is None or high is None else (low, high)
 
 
-def read_section(parent: Mapping[str, Any], name: str) -> dict[str, Any]:
+def read_section(parent: Mapping[str, object], name: str) -> dict[str, object]:
   """Returns a nested dictionary, empty if it is absent or no dictionary."""
   section = parent.get(name)
   return section if isinstance(section, dict) else {}
 
 
-def read_list(parent: Mapping[str, Any], name: str, kind: type = dict) -> list[Any]:
-  """Returns the items of one kind in a nested list, empty if it is absent."""
+def read_list(parent: Mapping[str, object], name: str) -> list[dict[str, object]]:
+  """Returns the dictionaries in a nested list, empty if it is absent."""
   items = parent.get(name)
-  return [item for item in items if isinstance(item, kind)] if isinstance(items, list | tuple) else []
+  return [item for item in items if isinstance(item, dict)] if isinstance(items, list | tuple) else []
+
+
+def read_texts(parent: Mapping[str, object], name: str) -> list[str]:
+  """Returns the texts in a nested list, empty if it is absent."""
+  items = parent.get(name)
+  return [item for item in items if isinstance(item, str)] if isinstance(items, list | tuple) else []
+
+
+def run_number(run: Mapping[str, object], name: str) -> float:
+  """Returns a number of a run, NaN if the run has none."""
+  value = finite_number(run.get(name))
+  return math.nan if value is None else value

@@ -1,10 +1,11 @@
 """A table of runs as a fit takes it: read, in ones, recounted in a convention, without the highest losses."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gen.scaling.runs import recount_conventions, runs_table, units
 from gen.scaling.runs.runs_table import RunsTable
+from gen.training.rows import RowValues
 
 
 class FittedRuns(NamedTuple):
@@ -17,7 +18,7 @@ class FittedRuns(NamedTuple):
   """
 
   points: RunsTable
-  curves: list[dict[str, Any]]
+  curves: list[RowValues]
   notes: list[str]
 
 
@@ -57,7 +58,7 @@ def read_fitted_runs(
     points = points.without_top_losses(exclude)
   curves = runs_table.read_curves(path, points.select(~points.held_out)) if with_curves else []
   # C grows with D alone within a run, so a run's C is counted anew by one factor.
-  recounted = [
+  recounted: list[RowValues] = [
     {**row, "flops": row["flops"] * factors[row["run"]]} if row.get("flops") else row for row in curves
   ]
   return FittedRuns(points, recounted, notes)

@@ -128,7 +128,7 @@ def read_shapes(path: str | Path) -> list[RunShape]:
   path = Path(path)
   text = table_files.text_of(path)
   if table_files.is_json(text):
-    rows: Sequence[Mapping[str, Any]] = table_files.json_rows(text, path)
+    rows: Sequence[Mapping[str, object]] = table_files.json_rows(text, path)
   else:
     table = table_files.read_cells(text, str(path))
     header = [name.strip() for name in next(table, (1, []))[1]]
@@ -136,9 +136,10 @@ def read_shapes(path: str | Path) -> list[RunShape]:
   return [_shape(row, f"{path}: run {number}") for number, row in enumerate(rows, 1)]
 
 
-def _shape(row: Mapping[str, Any], where: str) -> RunShape:
-  if isinstance(row.get("config"), Mapping):
-    return _of_config(from_dict(Run, dict(row["config"])))
+def _shape(row: Mapping[str, object], where: str) -> RunShape:
+  config = row.get("config")
+  if isinstance(config, Mapping):
+    return _of_config(from_dict(Run, dict(config)))
   fields = {
     name: value for name, value in row.items() if value not in (None, "") and name in (*_FIELDS, *NEEDED)
   }

@@ -133,8 +133,8 @@ def split_unit(kind: str, name: str) -> tuple[str, float]:
   """
   plain = _plain(name)
   units = _UNITS["flops" if kind == "flops" else "counts"] if kind in ("params", "tokens", "flops") else {}
-  found = [word for word in units if plain.endswith(word)]
-  for word in sorted(found, key=len, reverse=True):
+  endings = [word for word in units if plain.endswith(word)]
+  for word in sorted(endings, key=len, reverse=True):
     if plain == word and kind == "flops":
       return "flops", units[word]
     if plain.endswith(f"_{word}"):

@@ -9,7 +9,7 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +18,7 @@ from gen.errors import UserError
 from gen.io import json_lines
 from gen.scaling.runs import run_columns, table_files, table_numbers
 from gen.scaling.runs.table_files import json_rows, text_of
+from gen.training.rows import RowValues
 
 SAME_BUDGET = 1.1  # runs whose FLOPs differ by less than this factor share a budget
 _BELIEVED = (1e-30, 1e60)  # N, D, losses and FLOPs in any unit; squares and products stay in float64
@@ -203,7 +204,7 @@ def read_described(path: str | Path, columns: Mapping[str, str] | None = None) -
   return make_runs(**_completed(arrays), names=names, source=str(path)), notes + units
 
 
-def runs_from_columns(table: Mapping[str, Any], columns: Mapping[str, str] | None = None) -> RunsTable:
+def runs_from_columns(table: Mapping[str, ArrayLike], columns: Mapping[str, str] | None = None) -> RunsTable:
   """Returns the runs of columns in memory, such as a dict of arrays or a DataFrame; names are recognized as in a file.
 
   Raises:
@@ -222,7 +223,7 @@ def runs_from_columns(table: Mapping[str, Any], columns: Mapping[str, str] | Non
   return _from_table(text.getvalue(), "the runs", columns or {})[0]
 
 
-def read_curves(path: str | Path, points: RunsTable) -> list[dict[str, Any]]:
+def read_curves(path: str | Path, points: RunsTable) -> list[RowValues]:
   """Returns a journal's train rows of the runs in `points`, each with the run's name and N; other files have none.
 
   Args:
@@ -243,11 +244,11 @@ def read_curves(path: str | Path, points: RunsTable) -> list[dict[str, Any]]:
     name = names.get(str(row.get("run"))) if row.get("kind") == "train" else None
     if name in params:
       curves.append({**row, "run": name, "params": params[name]})
-  return curves
+  return cast(list[RowValues], curves)
 
 
 def runs_from_rows(
-  rows: Iterable[Mapping[str, Any]], source: str = "the rows", columns: Mapping[str, str] | None = None
+  rows: Iterable[Mapping[str, object]], source: str = "the rows", columns: Mapping[str, str] | None = None
 ) -> RunsTable:
   """Builds a table of runs from dictionaries with params, tokens, loss and any of the optional fields.
 

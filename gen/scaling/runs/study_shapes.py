@@ -54,7 +54,7 @@ def _of_results(text: str, path: Path) -> list[Model | None]:
   return [_resized(model, row) for row in table_files.json_rows(text, path)]
 
 
-def _resized(base: Model, row: Mapping[str, Any]) -> Model | None:
+def _resized(base: Model, row: Mapping[str, object]) -> Model | None:
   """Returns a run's model, or None if the row lacks its width, depth or vocabulary."""
   groups = row.get("params_by_group")
   width, depth, vocab = row.get("width"), row.get("depth"), base.vocab

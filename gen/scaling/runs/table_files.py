@@ -213,7 +213,7 @@ def commented_head(lines: list[str], count: int, source: str) -> list[str]:
   )
 
 
-def json_rows(text: str, path: Path) -> list[dict[str, Any]]:
+def json_rows(text: str, path: Path) -> list[dict[str, object]]:
   """Returns the runs of a journal, of JSON lines, of a JSON array or of a results.json, in their order.
 
   In a journal the runs are the rows of kind "result"; the last row of each run counts.
@@ -233,16 +233,16 @@ def json_rows(text: str, path: Path) -> list[dict[str, Any]]:
   return points
 
 
-def _is_journal(rows: list[dict[str, Any]]) -> bool:
+def _is_journal(rows: list[dict[str, object]]) -> bool:
   """Returns whether rows are a journal's; another program's rows may have a field "kind" as well."""
   if not rows or any(row.get("kind") in _KINDS for row in rows):
     return True
   return "kind" in rows[0] and not any(run_columns.is_loss(field) for field in rows[0])
 
 
-def last_results(rows: list[Any]) -> list[dict[str, Any]]:
+def last_results(rows: list[Any]) -> list[dict[str, object]]:
   """Returns the last result row of each run in a journal."""
-  results: dict[str, dict[str, Any]] = {}
+  results: dict[str, dict[str, object]] = {}
   for number, row in enumerate(rows):
     if isinstance(row, dict) and row.get("kind") == "result":
       results[str(row.get("run") or row.get("name") or number)] = row

@@ -12,12 +12,12 @@ warning names it. Intervals come from the scatter of the cells about the plane (
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from gen.config import Sweep
 from gen.errors import UserError
+from gen.training.rows import RowValues
 
 WORST_RATIO = 0.02  # nats that the rule may cost at the largest run, over the best of the rates tried there
 
@@ -120,7 +120,7 @@ def held_out_sweep(sweep: Sweep, multiples: tuple[float, ...]) -> Sweep:
   )
 
 
-def measured_cells(rows: Sequence[Mapping[str, Any]]) -> list[RateCell]:
+def measured_cells(rows: Sequence[RowValues]) -> list[RateCell]:
   """Returns the measured cells, by width and steps, from result rows.
 
   >>> losses = [3.0 + math.log(r / 4e-3) ** 2 for r in (1e-3, 2e-3, 4e-3, 8e-3)]
@@ -263,7 +263,7 @@ class RuleCheck:
 
 
 def verify_rule(
-  rule: LearningRateRule, rows: Sequence[Mapping[str, Any]], max_cost: float = WORST_RATIO
+  rule: LearningRateRule, rows: Sequence[RowValues], max_cost: float = WORST_RATIO
 ) -> RuleCheck:
   """Judges the rule by runs larger than those that it was fitted to, at its rate and at multiples of it.
 

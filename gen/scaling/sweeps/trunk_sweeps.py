@@ -7,11 +7,11 @@ computed.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from gen.config import STABLE, Run, Sweep
 from gen.errors import UserError
+from gen.training.rows import RowValues
 
 
 def check_trunks(sweep: Sweep) -> None:
@@ -87,7 +87,7 @@ class StudyCompute:
   saving: float
 
 
-def study_compute(rows: Iterable[Mapping[str, Any]]) -> StudyCompute:
+def study_compute(rows: Iterable[RowValues]) -> StudyCompute:
   """Returns the cost of the runs in result rows.
 
   >>> trunk = {"trunk": "trunk-w8-s0"}
@@ -106,7 +106,7 @@ def study_compute(rows: Iterable[Mapping[str, Any]]) -> StudyCompute:
   return StudyCompute(charged, spent + shared, shared, len(trunks), saving)
 
 
-def step_seconds(rows: Iterable[Mapping[str, Any]]) -> float:
+def step_seconds(rows: Iterable[RowValues]) -> float:
   """Returns the seconds inside training steps of all result rows, each trunk counted once."""
   total, trunks = 0.0, dict[str, float]()
   for row in rows:

@@ -5,8 +5,8 @@ budgets alone. Approach 3 uses the k(N) of all sizes, which follows from their s
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,10 +18,11 @@ from gen.scaling.laws.power_law_fit import PowerLawFit
 from gen.scaling.laws.three_fits import OptimumEntry
 from gen.scaling.runs import runs_table
 from gen.scaling.runs.runs_table import RunsTable
+from gen.training.rows import RowValues
 
 
 class HeldOutSplit(NamedTuple):
-  """The runs of a sweep: fitted, held out, and the names of those too short to be either; `whole` has all runs.
+  """The runs of a sweep: fitted, held out, and the names of those too short to be either; `all_runs` has them all.
 
   `rows` are the indices of the fitted runs in the results, `held_rows` of the held-out ones.
   """
@@ -31,10 +32,10 @@ class HeldOutSplit(NamedTuple):
   held_out: RunsTable
   held_rows: np.ndarray
   short: list[str]
-  whole: RunsTable
+  all_runs: RunsTable
 
 
-def split_runs(results: Sequence[Mapping[str, Any]], least_steps: int) -> HeldOutSplit:
+def split_runs(results: Sequence[RowValues], least_steps: int) -> HeldOutSplit:
   """Separates held-out runs and runs with too few steps from the others; runs with unknown steps are kept.
 
   Raises:

@@ -23,6 +23,7 @@ from gen.scaling.sweeps import design
 from gen.scaling.verdicts import verdict
 from gen.scaling.verdicts.criteria import Reason
 from gen.training import loop
+from gen.training.rows import RowValues
 
 # Of the verdict's: a drawn study has no curves for approach 1, whose interval one of them compares.
 NOT_REHEARSED = ("intervals_overlap", "seed_noise")
@@ -115,7 +116,7 @@ def rehearse_sweep(
   return _summary(judged, len(runs), sum(run.flops for run in runs), noise)
 
 
-def _row(sweep: Sweep, run: Run) -> dict[str, Any]:
+def _row(sweep: Sweep, run: Run) -> RowValues:
   """Returns the result row of a run, without its loss."""
   steps = loop.count_steps(run)
   return {

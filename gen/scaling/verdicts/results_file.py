@@ -4,8 +4,6 @@ It excludes times, dates and machines, so equal studies have equal seals. An atl
 of all of it.
 """
 
-from typing import Any
-
 from gen.io import formats, seals
 
 # Fields that differ from run to run of the same; the second list is of the whole study.
@@ -14,17 +12,17 @@ _REMEDY = "read it with the version of gen that wrote it, or fit its journal.jso
 VARYING = ("created", "seconds", "utilization", "name", "config", "machine")
 
 
-def seal_results(results: dict[str, Any]) -> dict[str, Any]:
+def seal_results(results: dict[str, object]) -> dict[str, object]:
   """Returns the results with their seal as the last entry."""
   return results | {seals.SEAL: seals.seal_of(_content(results))}
 
 
-def reseal_results(results: dict[str, Any]) -> dict[str, Any]:
+def reseal_results(results: dict[str, object]) -> dict[str, object]:
   """Returns derived results with a new seal if the original results had one."""
   return seal_results(results) if seals.SEAL in results else results
 
 
-def check_results(results: dict[str, Any], name: str) -> None:
+def check_results(results: dict[str, object], name: str) -> None:
   """Compares results with their seal and their format version, if they carry a seal.
 
   Results without a seal may be of another program.
@@ -42,7 +40,7 @@ def check_results(results: dict[str, Any], name: str) -> None:
     seals.without_seal(_content(results) | {seals.SEAL: results[seals.SEAL]}, name)
 
 
-def check_format(results: dict[str, Any], name: str) -> None:
+def check_format(results: dict[str, object], name: str) -> None:
   """Checks the format version of results.
 
   Args:
@@ -55,16 +53,17 @@ def check_format(results: dict[str, Any], name: str) -> None:
   formats.without_format(results, formats.RESULTS, name, _REMEDY)
 
 
-def _content(results: dict[str, Any]) -> dict[str, Any]:
+def _content(results: dict[str, object]) -> dict[str, object]:
   if "families" in results:
     return {name: value for name, value in results.items() if name != seals.SEAL}
   content = {name: value for name, value in results.items() if name not in (*VARYING, seals.SEAL)}
-  if isinstance(content.get("points"), list):
-    content["points"] = [_without_clock(point) for point in content["points"]]
+  points = content.get("points")
+  if isinstance(points, list):
+    content["points"] = [_without_clock(point) for point in points]
   return content
 
 
-def _without_clock(point: Any) -> Any:
+def _without_clock(point: object) -> object:
   if not isinstance(point, dict):
     return point
   return {name: value for name, value in point.items() if name not in CLOCK}

@@ -9,7 +9,6 @@ Fits never use held-out runs or runs that are too short. A part that cannot be f
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from gen.scaling.runs.runs_table import RunsTable
 from gen.scaling.verdicts import held_out
 from gen.scaling.verdicts.criteria import Verdict, judge_sweep, make_verdict, unfitted_reason
 from gen.scaling.verdicts.held_out import HeldOutComparison, LeftOutBudget
+from gen.training.rows import RowValues
 
 EXTRAPOLATION_FACTOR = 10.0  # the prediction is for so many times the largest fitted budget
 
@@ -62,7 +62,7 @@ class Analysis:
   verdict: Verdict
 
 
-def read_analysis(results: Mapping[str, Any], name: str) -> Analysis:
+def read_analysis(results: Mapping[str, object], name: str) -> Analysis:
   """Returns the analysis that results hold, beside the runs and what else they say.
 
   Args:
@@ -78,8 +78,8 @@ def read_analysis(results: Mapping[str, Any], name: str) -> Analysis:
 
 
 def analyse_sweep(
-  results: Sequence[Mapping[str, Any]],
-  curves: Iterable[Mapping[str, Any]],
+  results: Sequence[RowValues],
+  curves: Iterable[RowValues],
   criteria: Criteria,
   *,
   bootstraps: int = 1000,
@@ -99,7 +99,7 @@ def analyse_sweep(
   except UserError as error:
     return _unfitted(str(error))
   runs = [str(results[i].get("run")) for i in parts.rows]
-  table = parts.whole
+  table = parts.all_runs
   cost = cost_model.measured_cost(table.params, table.tokens, table.flops)
   fits = three_fits.fit_approaches(parts.fitted, curves, runs, criteria.confidence, bootstraps, seed, cost)
   budgets = [budget.flops for budget in valley_minimum.split_budgets(parts.fitted)]

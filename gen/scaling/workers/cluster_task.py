@@ -47,7 +47,7 @@ class ClusterTask:
     core: core to which the worker is pinned; -1 leaves that to the cluster.
   """
 
-  config: dict[str, Any]
+  config: dict[str, object]
   folder: str
   outcome: str
   logs: str

@@ -206,7 +206,7 @@ def import_submitit(executor: str) -> Any:
   return submitit
 
 
-def sbatch_parameters(options: Mapping[str, str]) -> dict[str, Any]:
+def sbatch_parameters(options: Mapping[str, str]) -> dict[str, str | int]:
   """Returns sbatch's options as submitit takes them: numbers as numbers, the time in minutes.
 
   Raises:
@@ -215,14 +215,14 @@ def sbatch_parameters(options: Mapping[str, str]) -> dict[str, Any]:
   >>> sbatch_parameters({"partition": "gpu", "time": "1-02:00:00", "gpus-per-task": "1"})
   {'partition': 'gpu', 'time': 1560, 'gpus_per_task': 1}
   """
-  parameters: dict[str, Any] = {}
+  parameters: dict[str, str | int] = {}
   for name, value in options.items():
     name = name.replace("-", "_")
     if name in OURS:
       raise UserError(f"--slurm={name}={value}: the sweep sets {name} itself; remove it")
     parameters[name] = sbatch_minutes(value) if name == "time" else int(value) if value.isdecimal() else value
   parameters.setdefault("time", MINUTES)
-  if parameters["time"] < MIN_MINUTES:
+  if int(parameters["time"]) < MIN_MINUTES:
     raise UserError(
       f"--slurm=time={options['time']}: SLURM signals jobs up to 150 seconds before their end, and they must have "
       f"begun by then; give at least {MIN_MINUTES} minutes"

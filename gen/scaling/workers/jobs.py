@@ -12,7 +12,6 @@ import dataclasses
 import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from gen.config import Run, to_dict
 from gen.errors import UserError
@@ -23,6 +22,7 @@ from gen.scaling.workers.ledger import CHECKPOINTS, JOURNAL
 from gen.scaling.workers.messages import RunOutcome
 from gen.scaling.workers.pool import WorkerEvent
 from gen.training import checkpoint_folder, journal
+from gen.training.rows import RowValues
 
 FOLDER = "jobs"  # below the sweep's logs
 RECORD = "submitted.jsonl"
@@ -254,7 +254,7 @@ class ClusterJobs:
           yield from self._dead(followed, folder)
 
   def _ended(
-    self, followed: FollowedJob, outcome: RunOutcome, rows: list[dict[str, Any]]
+    self, followed: FollowedJob, outcome: RunOutcome, rows: list[RowValues]
   ) -> Iterator[WorkerEvent]:
     self._remove_worker(followed)
     if outcome.kind == "finished":

@@ -15,7 +15,6 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 from gen.config import Run, Sweep, config_hash, from_dict, to_dict
 from gen.errors import UserError
@@ -23,6 +22,7 @@ from gen.io import formats, json_reading, seals, typed_json
 from gen.io.checksums import write_atomically
 from gen.scaling.sweeps import design, trunk_sweeps
 from gen.training import checkpoint_folder, journal, run_folder
+from gen.training.rows import RowValues
 from gen.training.run_folder import field_differences
 
 CONFIG = "config.json"
@@ -50,7 +50,7 @@ class StudyClock:
 class SweepLedger:
   """The record of one sweep in one folder; the caller must hold the folder's lock."""
 
-  def __init__(self, folder: Path, sweep: Sweep, runs: list[Run], identity: dict[str, Any]) -> None:
+  def __init__(self, folder: Path, sweep: Sweep, runs: list[Run], identity: dict[str, str]) -> None:
     """Opens the record, or creates one.
 
     Args:
@@ -78,7 +78,7 @@ class SweepLedger:
     """Returns the runs without a result, in starting order."""
     return [run for run in self._queue if self.result(run) is None]
 
-  def result(self, run: Run) -> dict[str, Any] | None:
+  def result(self, run: Run) -> RowValues | None:
     """Returns the result row of a run, if it has one."""
     return next((row for row in self._rows[run.name] if row["kind"] == "result"), None)
 
@@ -88,7 +88,7 @@ class SweepLedger:
       checkpoint_folder.complete_steps(self.folder / run.name / CHECKPOINTS)
     )
 
-  def record(self, run: Run, row: dict[str, Any]) -> None:
+  def record(self, run: Run, row: RowValues) -> None:
     """Adds a row of a run to the sweep's journal.
 
     Raises:
@@ -99,11 +99,11 @@ class SweepLedger:
       self._rows[run.name].append(row)
       self._journal.append(row)
 
-  def results(self) -> list[dict[str, Any]]:
+  def results(self) -> list[RowValues]:
     """Returns the result rows in canonical order."""
     return [row for run in self.runs if (row := self.result(run)) is not None]
 
-  def curves(self) -> list[dict[str, Any]]:
+  def curves(self) -> list[RowValues]:
     """Returns the train and evaluation rows of the finished runs, run by run in canonical order."""
     finished = [run for run in self.runs if self.result(run) is not None]
     return [row for run in finished for row in self._rows[run.name] if row["kind"] in journal.MEASURED]
@@ -145,7 +145,7 @@ class SweepLedger:
     ):  # The rows are safe in the runs' journals; the first error matters more.
       self.close()
 
-  def _read(self, run: Run) -> list[dict[str, Any]]:
+  def _read(self, run: Run) -> list[RowValues]:
     """Returns the rows of a run's journal, after checking that they belong to this run."""
     folder = self.folder / run.name
     try:
@@ -165,27 +165,27 @@ class SweepLedger:
       self._check(run, row, f"line {number} of {folder / JOURNAL}")
     return [self._complete(run, row) for row in rows if row.get("kind") in KINDS]
 
-  def _check(self, run: Run, row: dict[str, Any], name: str) -> None:
+  def _check(self, run: Run, row: RowValues, name: str) -> None:
     """Checks that a row belongs to the run, and that a result was trained on this sweep's text."""
     if row.get("run") != self._hashes[run.name]:
       raise UserError(f"{name} is of run {row.get('run')}, not of {run.name}; restore the file")
     for key, value in self._identity.items():
       if row.get("kind") == "result" and row.get(key, value) != value:
-        raise UserError(f"{name} is of another {key} ({row[key]}, now {value}); choose another --workdir")
+        raise UserError(f"{name} is of another {key} ({row.get(key)}, now {value}); choose another --workdir")
 
-  def _complete(self, run: Run, row: dict[str, Any]) -> dict[str, Any]:
+  def _complete(self, run: Run, row: RowValues) -> RowValues:
     """Adds the sweep's fields to a row of a run."""
     if row["kind"] != "result":
       return row
     held_out = design.is_held_out(self.sweep, run)
-    return row | {"name": run.name, "budget": run.flops, "held_out": held_out}
+    return {**row, "name": run.name, "budget": run.flops, "held_out": held_out}
 
   def _write_journal(self, complete: bool = False) -> None:
     rows = (row for run in self.runs for row in self._rows[run.name])
     write_atomically(self.folder / JOURNAL, journal.seal_rows(rows, complete))
 
 
-def _begin(path: Path, sweep: Sweep, identity: dict[str, Any]) -> None:
+def _begin(path: Path, sweep: Sweep, identity: dict[str, str]) -> None:
   """Compares the study with the one in the folder, and writes it there."""
   present = json.loads(json.dumps({"sweep": to_dict(sweep), **identity}))
   if path.exists():
@@ -195,7 +195,7 @@ def _begin(path: Path, sweep: Sweep, identity: dict[str, Any]) -> None:
       study = from_dict(Sweep, json_reading.require_field(saved, "sweep", dict, str(path)))
     except UserError as error:
       raise UserError(f"{path} is not the config of a sweep ({error}); choose another --workdir") from None
-    saved["sweep"] = json.loads(json.dumps(to_dict(study)))
+    saved_sweep = json.loads(json.dumps(to_dict(study)))
     for name in identity:
       if saved.get(name) != present[name]:
         raise UserError(
@@ -203,7 +203,7 @@ def _begin(path: Path, sweep: Sweep, identity: dict[str, Any]) -> None:
           "another text; restore it, or choose another --workdir"
         )
     same = {name: present["sweep"].get(name) for name in GROWABLE_FIELDS}
-    changed = _changes(saved["sweep"] | same, present["sweep"])
+    changed = _changes(saved_sweep | same, present["sweep"])
     if changed:
       raise UserError(
         f"{path.parent} holds another sweep ({changed}); go back to its settings, or choose another --workdir"
@@ -219,7 +219,7 @@ def _clock(path: Path) -> StudyClock:
   return typed_json.decode_record(StudyClock, values, str(path), null_is_nan=False)
 
 
-def _changes(before: dict[str, Any], now: dict[str, Any]) -> str:
+def _changes(before: dict[str, object], now: dict[str, object]) -> str:
   """Describes the relevant fields that differ, compared in their JSON form."""
   before, now = json.loads(json.dumps(before)), json.loads(json.dumps(now))
   changed = [

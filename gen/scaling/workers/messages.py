@@ -6,10 +6,11 @@
 """
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
 from gen.config import Run, from_dict, to_dict
 from gen.io import json_reading, strict_json, typed_json
+from gen.training.rows import RowValues
 
 Command = Literal["train", "stop"]
 Reply = Literal["row", "finished", "stopped", "diverged", "mistake", "crashed"]
@@ -26,7 +27,7 @@ class WorkerCommand:
   """
 
   command: Command
-  config: dict[str, Any] | None = None
+  config: dict[str, object] | None = None
   folder: str | None = None
 
   def run(self) -> Run:
@@ -47,7 +48,7 @@ class WorkerReply:
   """
 
   reply: Reply
-  row: dict[str, Any] | None = None
+  row: RowValues | None = None
   text: str | None = None
 
 

@@ -25,7 +25,7 @@ from gen.cli.environment import worker_environment
 from gen.config import Run, to_dict
 from gen.errors import UserError
 from gen.scaling.workers import messages
-from gen.scaling.workers.messages import WorkerCommand, WorkerReply
+from gen.training.rows import RowValues
 
 COMMAND = (sys.executable, "-m", "gen.scaling.workers.worker")
 # A worker that cannot have its GPU fails; left alone, jax would take the CPU.
@@ -53,7 +53,7 @@ class WorkerEvent:
   kind: EventKind
   worker: int
   run: Run
-  row: dict[str, Any] = dataclasses.field(default_factory=dict)
+  row: RowValues = dataclasses.field(default_factory=RowValues)
   text: str = ""
 
 
@@ -126,7 +126,7 @@ class PoolWorker:
 
   def ask_to_stop(self) -> None:
     """Asks the worker to save its run and exit."""
-    self._send(WorkerCommand("stop"))
+    self._send(messages.WorkerCommand("stop"))
 
   def retire(self) -> None:
     """Ends an idle worker."""
@@ -157,7 +157,7 @@ class PoolWorker:
   def _input(self) -> Any:
     return self._process.stdin
 
-  def _send(self, command: WorkerCommand) -> None:
+  def _send(self, command: messages.WorkerCommand) -> None:
     with contextlib.suppress(OSError):
       self._input.write(messages.encode_message(command))
       self._input.flush()
@@ -195,7 +195,7 @@ class WorkerPool:
     self._places = tuple(places) or tuple(map(WorkerSlot, pool_cores()))
     self._slots: list[PoolWorker | None] = [None] * (workers or len(self._places))
     self._logs, self._command, self._max_attempts = logs, command, attempts
-    self._inbox: queue.SimpleQueue[tuple[PoolWorker, WorkerReply | None]] = queue.SimpleQueue()
+    self._inbox: queue.SimpleQueue[tuple[PoolWorker, messages.WorkerReply | None]] = queue.SimpleQueue()
     self._waiting: collections.deque[Run] = collections.deque()
     self._attempts: collections.Counter[str] = collections.Counter()
     self._stopping, self._told = False, False
@@ -303,7 +303,7 @@ class WorkerPool:
     self._slots[number] = worker
     return worker
 
-  def _take(self, worker: PoolWorker, message: WorkerReply | None) -> Iterator[WorkerEvent]:
+  def _take(self, worker: PoolWorker, message: messages.WorkerReply | None) -> Iterator[WorkerEvent]:
     run = worker.run
     if message is None:
       yield from self._dead(worker)

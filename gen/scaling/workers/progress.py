@@ -8,7 +8,7 @@ LiveProgress    a table, redrawn in place
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -20,6 +20,7 @@ from gen.config import Run
 from gen.io import quantities
 from gen.scaling.sweeps import trunk_sweeps
 from gen.scaling.workers.pool import WorkerEvent
+from gen.training.rows import RowValues
 
 QUIET_SECONDS = 30.0  # between two plain lines about runs under way
 
@@ -29,7 +30,7 @@ class CurrentRun:
   """The run that a worker trains, and its last row."""
 
   run: Run
-  row: dict[str, Any] = dataclasses.field(default_factory=dict)
+  row: RowValues = dataclasses.field(default_factory=RowValues)
   begun: float = 0.0  # seconds of the tally's clock
 
   @property
@@ -213,7 +214,7 @@ class LiveProgress:
     for heading in ("worker", "run", "loss", "tokens/s", "GFLOP/s", "done"):
       table.add_column(heading, justify="left" if heading in ("worker", "run") else "right")
     for number, now in sorted(tally.current.items()):
-      loss, speed, rate = (now.row.get(name) for name in ("loss", "tokens_per_second", "gflops"))
+      loss, speed, rate = now.row.get("loss"), now.row.get("tokens_per_second"), now.row.get("gflops")
       table.add_row(
         str(number),
         now.run.name,

@@ -10,18 +10,19 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from markupsafe import Markup
 
 from gen.config import Criteria, from_dict
 from gen.errors import UserError
 from gen.io import json_lines, json_reading, typed_json
-from gen.scaling.atlas import atlas_study
+from gen.scaling.atlas import atlas_records, atlas_study
 from gen.scaling.runs import table_files
 from gen.scaling.verdicts import results_file, verdict
-from gen.scaling.verdicts.criteria import make_verdict
+from gen.scaling.verdicts.criteria import Verdict, make_verdict
 from gen.scaling.verdicts.verdict import Analysis
+from gen.training.rows import RowValues
 
 JOURNALS = ("journal.jsonl", "journal.jsonl.gz")
 _FROM_TRAINING = ("complete", "one_epoch")  # reasons that the runs decided, not the fits
@@ -37,7 +38,7 @@ class RecordedStudy(NamedTuple):
   """
 
   results: dict[str, Any]
-  curves: list[dict[str, Any]]
+  curves: list[RowValues]
   panels: dict[str, Markup]
 
 
@@ -66,7 +67,7 @@ def read_study(folder: Path) -> RecordedStudy:
   return RecordedStudy(results, [row for row in rows if row.get("kind") == "train"], panels)
 
 
-def reanalyse_study(recorded: RecordedStudy) -> dict[str, Any]:
+def reanalyse_study(recorded: RecordedStudy) -> dict[str, object]:
   """Returns the results with laws, predictions and verdict made anew by the study's own criteria and seed."""
   results = recorded.results
   config = json_reading.require_field(results, "config", dict, "results.json")
@@ -80,21 +81,31 @@ def reanalyse_study(recorded: RecordedStudy) -> dict[str, Any]:
   return _merged(results, before, analysis)
 
 
-def reanalyse_atlas(recorded: RecordedStudy) -> dict[str, Any]:
+def reanalyse_atlas(recorded: RecordedStudy) -> dict[str, object]:
   """Returns an atlas' results with each family's laws and verdict made anew."""
-  results = recorded.results
-  config = json_reading.require_field(results, "config", dict, "results.json")
+  results = atlas_records.read_atlas(recorded.results, "results.json")
+  config = results.config
   made = {}
-  for name, family in results["families"].items():
+  for name, family in results.families.items():
     sweep = json_reading.require_field(config, name, dict, "results.json: config")
-    before = verdict.read_analysis(family, f"results.json: families.{name}")
+    before = verdict.read_analysis(recorded.results["families"][name], f"results.json: families.{name}")
     analysis = verdict.analyse_sweep(
-      family["points"], [], _criteria(sweep), bootstraps=int(config.get("bootstraps", 1000)),
-      seed=int(config.get("seed", 0)),
+      recorded.results["families"][name]["points"], [], _criteria(sweep),
+      bootstraps=json_reading.require_field({"bootstraps": 1000} | config, "bootstraps", int, "results.json: config"),
+      seed=json_reading.require_field({"seed": 0} | config, "seed", int, "results.json: config"),
     )  # fmt: skip
     analysis = _with_recorded_curves(before, analysis)
-    made[name] = atlas_study.without_curves(_merged(family, before, analysis))
-  return atlas_study.with_families(results, made)
+    made[name] = dataclasses.replace(
+      family,
+      laws=atlas_study.without_curves(analysis.laws),
+      verdict=_judged(before, analysis),
+      held_out=analysis.held_out,
+      leave_one_budget_out=analysis.leave_one_budget_out,
+      seed_noise=analysis.seed_noise,
+      left_out=analysis.left_out,
+    )
+  fresh = typed_json.encode_record(atlas_study.with_families(results, made))
+  return {**recorded.results, **fresh}
 
 
 def _panels(page: Path) -> dict[str, Markup]:
@@ -136,20 +147,24 @@ def _with_recorded_curves(before: Analysis, analysis: Analysis) -> Analysis:
   )
 
 
-def _merged(old: Mapping[str, Any], before: Analysis, analysis: Analysis) -> dict[str, Any]:
+def _merged(old: Mapping[str, object], before: Analysis, analysis: Analysis) -> dict[str, object]:
   """Returns results with the parts of an analysis that they held before, and what training says in the verdict."""
-  of_training = [reason for reason in before.verdict.reasons if reason.name in _FROM_TRAINING]
-  judged = make_verdict([*analysis.verdict.reasons, *of_training])
-  fresh = typed_json.encode_record(dataclasses.replace(analysis, verdict=judged))
+  fresh = typed_json.encode_record(dataclasses.replace(analysis, verdict=_judged(before, analysis)))
   return {**old, **{name: value for name, value in fresh.items() if name in old}}
 
 
-def _criteria(config: dict[str, Any]) -> Criteria:
+def _judged(before: Analysis, analysis: Analysis) -> Verdict:
+  """Returns the verdict of an analysis, with what training said before."""
+  of_training = [reason for reason in before.verdict.reasons if reason.name in _FROM_TRAINING]
+  return make_verdict([*analysis.verdict.reasons, *of_training])
+
+
+def _criteria(config: Mapping[str, object]) -> Criteria:
   criteria: Criteria = from_dict(
     Criteria, json_reading.require_field(config, "criteria", dict, "results.json: config")
   )
   return criteria
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-  return json_lines.parse_rows(table_files.text_of(path), str(path))
+def _rows(path: Path) -> list[RowValues]:
+  return cast(list[RowValues], json_lines.parse_rows(table_files.text_of(path), str(path)))

@@ -11,7 +11,6 @@ import datetime
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -20,14 +19,17 @@ from gen.config import Run, Sweep, to_dict
 from gen.data import dataset
 from gen.data.dataset import Dataset
 from gen.errors import UserError
-from gen.io import formats, typed_json
+from gen.io import formats
 from gen.scaling.sweeps import design, trunk_sweeps
+from gen.scaling.sweeps.trunk_sweeps import StudyCompute
 from gen.scaling.verdicts.criteria import Reason, Verdict, make_verdict
+from gen.scaling.verdicts.study_records import CorpusRecord, TokenizerRecord
 from gen.scaling.verdicts.verdict import Analysis
 from gen.scaling.workers import forecast, pool, progress
 from gen.scaling.workers.executors import LOCAL, RunExecutor
 from gen.scaling.workers.ledger import LOGS, SweepLedger
 from gen.training import loop, run_length
+from gen.training.rows import RowValues
 
 
 @dataclasses.dataclass
@@ -49,14 +51,51 @@ class TrainedStudy:
 
   loaded: Dataset
   runs: list[Run]
-  results: list[dict[str, Any]]
-  curves: list[dict[str, Any]]
+  results: list[RowValues]
+  curves: list[RowValues]
   failed: dict[str, str]
   epochs: dict[str, float]
   interrupted: bool
   utilization: dict[str, float]
   seconds: float
   executor: RunExecutor = LOCAL
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StudyResults(Analysis):
+  """What results.json holds: an analysis, its runs, and where they are from.
+
+  Attributes:
+    format: version of results.
+    name: of the study.
+    created: time, ISO 8601.
+    points: the result row of each run, without its config.
+    failed: why runs have no result, by name.
+    utilization: wall time of workers, and how much of it was inside training steps.
+    compute: cost of the runs.
+    seconds: wall time of training, over all sittings.
+    corpus: text of the runs.
+    tokenizer: of the runs.
+    seeds: of the runs.
+    versions: of software.
+    machine: where the runs were trained.
+    config: the configuration, as plain values.
+  """
+
+  format: int
+  name: str
+  created: str
+  points: list[RowValues]
+  failed: dict[str, str]
+  utilization: dict[str, float]
+  compute: StudyCompute
+  seconds: float
+  corpus: CorpusRecord
+  tokenizer: TokenizerRecord
+  seeds: list[int]
+  versions: dict[str, str]
+  machine: dict[str, str | int | None]
+  config: dict[str, object]
 
 
 @dataclasses.dataclass
@@ -244,7 +283,7 @@ def _standing(ledgers: Iterable[SweepLedger], left: int) -> str:
   return f"resuming: {done} of {total} runs are done, {held}"
 
 
-def collect_results(sweep: Sweep, trained: TrainedStudy, analysis: Analysis) -> dict[str, Any]:
+def collect_results(sweep: Sweep, trained: TrainedStudy, analysis: Analysis) -> StudyResults:
   """Returns what results.json holds.
 
   Args:
@@ -253,29 +292,30 @@ def collect_results(sweep: Sweep, trained: TrainedStudy, analysis: Analysis) -> 
     analysis: the laws fitted to them, what they predict, and the verdict.
   """
   corpus, tokenizer, data = trained.loaded.corpus, trained.loaded.tokenizer, sweep.data
-  return {
-    formats.FORMAT: formats.RESULTS,
-    "name": sweep.name,
-    "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-    "points": [{name: value for name, value in row.items() if name != "config"} for row in trained.results],
-    **typed_json.encode_record(dataclasses.replace(analysis, verdict=_judged(analysis.verdict, trained))),
-    "failed": trained.failed,
-    "utilization": trained.utilization,
-    "compute": typed_json.encode_record(trunk_sweeps.study_compute(trained.results)),
-    "seconds": trained.seconds,
-    "corpus": {
-      "name": data.corpus,
-      "documents": corpus.documents,
-      "bytes": corpus.bytes,
-      "validation_bytes": corpus.validation_bytes,
-      "sha256": corpus.sha256,
-    },
-    "tokenizer": {"kind": data.tokenizer, "vocab": tokenizer.vocab, "hash": tokenizer.hash},
-    "seeds": sorted({run.seed for run in trained.runs}),
-    "versions": versions.installed_versions(),
-    "machine": versions.describe_machine() | trained.executor.described(sweep.workers),
-    "config": to_dict(sweep),
-  }
+  judged = dataclasses.replace(analysis, verdict=_judged(analysis.verdict, trained))
+  return StudyResults(
+    format=formats.RESULTS,
+    name=sweep.name,
+    created=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+    points=[_without_config(row) for row in trained.results],
+    **{field.name: getattr(judged, field.name) for field in dataclasses.fields(Analysis)},
+    failed=trained.failed,
+    utilization=trained.utilization,
+    compute=trunk_sweeps.study_compute(trained.results),
+    seconds=trained.seconds,
+    corpus=CorpusRecord(data.corpus, corpus.documents, corpus.bytes, corpus.validation_bytes, corpus.sha256),
+    tokenizer=TokenizerRecord(data.tokenizer, tokenizer.vocab, tokenizer.hash),
+    seeds=sorted({run.seed for run in trained.runs}),
+    versions=versions.installed_versions(),
+    machine=versions.describe_machine() | trained.executor.described(sweep.workers),
+    config=to_dict(sweep),
+  )
+
+
+def _without_config(row: RowValues) -> RowValues:
+  copy = row.copy()
+  copy.pop("config", None)
+  return copy
 
 
 def _judged(verdict: Verdict, trained: TrainedStudy) -> Verdict:

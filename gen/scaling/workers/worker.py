@@ -18,7 +18,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from gen.cli import environment, signals
 from gen.config import Data, Run, from_dict, to_dict
@@ -26,12 +26,13 @@ from gen.errors import UserError
 from gen.io import typed_json
 from gen.scaling.workers import messages
 from gen.scaling.workers.messages import WorkerCommand, WorkerReply
+from gen.training.rows import RowValues
 
 CRASHED = 1  # exit codes
 ORPHANED = 3
 
 # (run, folder, hooks) -> the result row, or None if the run was saved and left on request.
-Train = Callable[[Run, Path, "WorkerHooks"], dict[str, Any] | None]
+Train = Callable[[Run, Path, "WorkerHooks"], RowValues | None]
 
 
 class WorkerChannel:
@@ -94,7 +95,7 @@ class WorkerHooks:
     self._channel, self._inbox = channel, inbox
     self.skipped = 0  # steps with a gradient that is not finite
 
-  def progress(self, row: dict[str, Any]) -> None:
+  def progress(self, row: RowValues) -> None:
     """Passes a row of the run's journal on; who has seen one counts on the steps before it."""
     self._inbox.safe_to_leave = False
     self.skipped = row.get("skipped", self.skipped)
@@ -133,13 +134,13 @@ def serve_pool(channel: WorkerChannel, inbox: WorkerInbox, train: Train) -> int:
   return 0
 
 
-def train_run(run: Run, folder: Path, hooks: WorkerHooks) -> dict[str, Any] | None:
+def train_run(run: Run, folder: Path, hooks: WorkerHooks) -> RowValues | None:
   """Trains one run with everything it reads from the cache; arguments as of `Train`."""
   from gen.training import trunks
 
   try:
     result = trunks.train_branch(run, folder, _loaded(json.dumps(to_dict(run.data) | {"batch": 0})), hooks)
-    return typed_json.encode_record(result)
+    return cast(RowValues, typed_json.encode_record(result))
   except trunks.RunStopped:
     return None
 

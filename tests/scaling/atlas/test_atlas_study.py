@@ -1,6 +1,6 @@
 """An atlas: the studies must read one text, train in one pool, and say of each number what it rests on."""
 
-import copy
+import dataclasses
 import io
 import json
 import sys
@@ -13,16 +13,18 @@ from rich.console import Console
 
 from gen.config import ATLAS_FAMILIES, Atlas, Criteria, Data, Model, Sweep
 from gen.errors import UserError
-from gen.io import strict_json
+from gen.io import strict_json, typed_json
 from gen.scaling.atlas import (
   atlas_checks,
   atlas_console,
   atlas_figures,
   atlas_page,
+  atlas_records,
   atlas_study,
   atlas_tables,
   comparable,
 )
+from gen.scaling.laws import three_fits
 from gen.scaling.laws.law import ParametricLaw
 from gen.scaling.workers.study import TrainedStudy
 from gen.training import journal
@@ -139,55 +141,56 @@ def results():
   for one in chosen.values():
     one.budgets = BUDGETS
   made = atlas_study.collect_results(atlas, chosen, {name: trained_of(name) for name in ATLAS_FAMILIES})
-  return json.loads(strict_json.encode_json(made))
+  written = json.loads(strict_json.encode_json(typed_json.encode_record(made.results)))
+  return atlas_records.read_atlas(written, "results.json")
 
 
 def test_every_family_has_its_own_verdict_and_the_result_says_so_itself(results):
-  assert set(results["credible"]) == set(results["families"]) == set(ATLAS_FAMILIES)
-  assert not any(results["credible"].values()), "nothing was held out, so no curve may pass"
-  assert results["caution"].startswith("No family's curve is credible")
-  assert all(row["credible"] is False for row in results["differences"])
-  assert results["equal_loss"]["credible"] is False
+  assert set(results.credible) == set(results.families) == set(ATLAS_FAMILIES)
+  assert not any(results.credible.values()), "nothing was held out, so no curve may pass"
+  assert results.caution.startswith("No family's curve is credible")
+  assert all(row.credible is False for row in results.differences)
+  assert results.equal_loss.credible is False
   some = atlas_study._caution({"decoder": True, "encoder": False, "lstm": False})
   assert some.startswith("The curves of masked encoder and LSTM are not credible")
   assert atlas_study._caution({"decoder": True}).startswith("Every family's curve is credible")
 
 
 def test_optima_carry_tokens_per_parameter_by_each_meaning(results):
-  for name, family in results["families"].items():
-    assert len(family["optima"]) == 3 and len(family["points"]) == 30
-    for row in family["optima"]:
-      n, d, loss = LAWS[name].optimum(row["budget"])
-      ratios = {meaning: entry["value"] for meaning, entry in row["per_parameter"].items()}
+  for name, family in results.families.items():
+    assert len(family.optima) == 3 and len(family.points) == 30
+    for row in family.optima:
+      n, d, loss = LAWS[name].optimum(row.budget)
+      ratios = {meaning: entry.value for meaning, entry in row.per_parameter.items()}
       assert ratios["tokens"] == pytest.approx(d / n, rel=0.3)
       assert ratios["positions"] / ratios["tokens"] == pytest.approx(1.25)
       assert ratios["loss_tokens"] / ratios["tokens"] == pytest.approx(0.15)
-      assert row["loss"]["value"] == pytest.approx(loss, abs=0.01)
-      low, high = row["N"]["interval"]
-      assert low < row["N"]["value"] < high
+      assert row.loss.value == pytest.approx(loss, abs=0.01)
+      low, high = row.N.interval
+      assert low < row.N.value < high
 
 
 def test_each_two_families_are_compared_and_only_equals_at_equal_loss(results):
-  pairs = [tuple(row["families"]) for row in results["differences"]]
+  pairs = [tuple(row.families) for row in results.differences]
   assert len(set(pairs)) == 6
-  for row in results["differences"]:
-    low, high = row["a"]["interval"]
-    assert low < row["a"]["value"] < high
-  assert (results["equal_loss"]["of"], results["equal_loss"]["over"]) == ("lstm", "decoder")
-  ratios = [row["ratio"] for row in results["equal_loss"]["flops"]]
+  for row in results.differences:
+    low, high = row.a.interval
+    assert low < row.a.value < high
+  assert (results.equal_loss.of, results.equal_loss.over) == ("lstm", "decoder")
+  ratios = [row.ratio for row in results.equal_loss.flops]
   # A and B times 1.25 at alpha = beta = .4: the same loss costs 1.25^(2 / .4) times the FLOPs.
   assert ratios == pytest.approx([1.25**5] * 5, rel=0.25)
-  assert len(results["equal_compute"]["rows"]) == 3
-  assert all(row["difference"]["value"] > 0 for row in results["equal_compute"]["rows"])
+  assert len(results.equal_compute.rows) == 3
+  assert all(row.difference.value > 0 for row in results.equal_compute.rows)
 
 
 def test_what_may_not_be_compared_is_part_of_the_result(results):
-  said = {one["what"]: one["comparable"] for one in results["comparable"]}
+  said = {one.what: one.comparable for one in results.comparable}
   assert said["loss of the decoder and the LSTM"] and not said["loss of the masked encoder with any other"]
   assert "loss of the decoder and the LSTM" not in [
-    one["what"] for one in comparable.comparison_statements(["lstm"])
+    one.what for one in comparable.comparison_statements(["lstm"])
   ]
-  assert set(results["meanings_of_D"]) == {"tokens", "positions", "loss_tokens"}
+  assert set(results.meanings_of_D) == {"tokens", "positions", "loss_tokens"}
 
 
 def test_a_family_without_a_run_that_is_long_enough_is_named():
@@ -195,8 +198,8 @@ def test_a_family_without_a_run_that_is_long_enough_is_named():
   chosen["lstm"].criteria.min_steps = 10_000
   trained = {name: trained_of(name) for name in chosen}
   made = atlas_study.collect_results(Atlas(name="two", bootstraps=20), chosen, trained)
-  assert made["error"].startswith("LSTM: none of the 30 runs")
-  assert made["differences"] == [] and atlas_page.render_page(json.loads(strict_json.encode_json(made)))
+  assert made.results.error.startswith("LSTM: none of the 30 runs")
+  assert made.results.differences == [] and atlas_page.render_page(made.results)
 
 
 def test_the_page_holds_itself_and_shows_every_family(results):
@@ -207,7 +210,7 @@ def test_the_page_holds_itself_and_shows_every_family(results):
   assert page.count('<svg class="figure"') == len(atlas_figures.FIGURES)
   for name in ATLAS_FAMILIES:
     assert f"{comparable.family_title(name)}: not credible" in page
-  assert results["caution"].replace("'", "&#39;") in page
+  assert results.caution.replace("'", "&#39;") in page
   identifiers = [part.split('"')[0] for part in page.split(' id="')[1:]]
   assert len(identifiers) == len(set(identifiers))
 
@@ -217,10 +220,10 @@ def test_the_tables_have_a_row_for_everything(results):
   assert len(atlas_tables.optimum_table(results).rows) == 12
   assert len(atlas_tables.difference_table(results).rows) == 6
   assert len(atlas_tables.equal_loss(results).rows) == 5
-  edge = copy.deepcopy(results)
-  row = edge["families"]["encoder"]["optima"][0]
-  for name in ("N", "loss", "seconds", "per_parameter"):
-    del row[name]
+  encoder = results.families["encoder"]
+  optima = [atlas_records.FamilyOptimum(encoder.optima[0].budget, False), *encoder.optima[1:]]
+  families = results.families | {"encoder": dataclasses.replace(encoder, optima=optima)}
+  edge = dataclasses.replace(results, families=families)
   assert atlas_tables.optimum_table(edge).rows[3].cells[2].text == "at the edge"
 
 
@@ -229,9 +232,11 @@ def test_figures_are_drawn_and_say_what_is_missing(results, tmp_path):
   for name in ("loss_by_flops", "equal_loss"):
     atlas_figures.FIGURES[name](results).savefig(tmp_path / f"{name}.png")
     assert (tmp_path / f"{name}.png").stat().st_size > 5000
-  empty = copy.deepcopy(results) | {"equal_loss": {}}
-  for family in empty["families"].values():
-    family["optima"], family["laws"] = [], {}
+  laws = three_fits.failed_entries("there are too few runs")
+  families = {
+    name: dataclasses.replace(family, optima=[], laws=laws) for name, family in results.families.items()
+  }
+  empty = dataclasses.replace(results, equal_loss=None, families=families)
   texts = [text.get_text() for name in ("sizes", "equal_loss") for axes in atlas_figures.FIGURES[name](empty).axes
            for text in axes.texts]  # fmt: skip
   assert len(texts) == 4 and "No family gave a law." in texts
@@ -241,9 +246,9 @@ def test_the_terminal_shows_every_table_comparison_and_verdict(results):
   file = io.StringIO()
   atlas_console.print_atlas(Console(file=file, width=30, highlight=False, soft_wrap=True), results)
   text = file.getvalue()
-  for comparison in results["comparable"]:
-    answer = "may be" if comparison["comparable"] else "MAY NOT BE"
-    assert f"{answer} compared: {comparison['what']}: {comparison['why']}" in text
-  for family in results["families"].values():
-    assert f"\n{family['title']}: {'credible' if family['verdict']['credible'] else 'not credible'}" in text
-  assert atlas_tables.law_table(results).caption in text and results["caution"] in text
+  for comparison in results.comparable:
+    answer = "may be" if comparison.comparable else "MAY NOT BE"
+    assert f"{answer} compared: {comparison.what}: {comparison.why}" in text
+  for family in results.families.values():
+    assert f"\n{family.title}: {'credible' if family.verdict.credible else 'not credible'}" in text
+  assert atlas_tables.law_table(results).caption in text and results.caution in text

@@ -40,15 +40,15 @@ def test_optima_and_exponents_are_those_of_the_law():
   side = compared(family("one"), bootstraps=0).sides["one"]
   assert side.inside.all()
   n, d, loss = ONE.optimum(np.array(BUDGETS))
-  assert np.exp(side.found.log_n_bg[0]) == pytest.approx(n, rel=0.04)
-  assert side.found.loss_bg[0] == pytest.approx(loss, rel=0.002)
-  assert np.exp(side.found.measures["tokens"][0]) == pytest.approx(d, rel=0.04)
-  assert side.found.exponents()[0] == pytest.approx(ONE.a, abs=0.005)
-  assert side.found.exponents("tokens")[0] == pytest.approx(ONE.b, abs=0.005)
+  assert np.exp(side.optima.log_n_bg[0]) == pytest.approx(n, rel=0.04)
+  assert side.optima.loss_bg[0] == pytest.approx(loss, rel=0.002)
+  assert np.exp(side.optima.measures["tokens"][0]) == pytest.approx(d, rel=0.04)
+  assert side.optima.exponents()[0] == pytest.approx(ONE.a, abs=0.005)
+  assert side.optima.exponents("tokens")[0] == pytest.approx(ONE.b, abs=0.005)
 
 
 def test_each_meaning_of_d_keeps_its_ratio_at_the_optimum():
-  found = compared(family("one"), bootstraps=0).sides["one"].found
+  found = compared(family("one"), bootstraps=0).sides["one"].optima
   for meaning, ratio in (("positions", 1.25), ("loss_tokens", 0.15)):
     gap = found.measures[meaning] - found.measures["tokens"]
     assert np.exp(gap) == pytest.approx(np.full_like(gap, ratio), rel=1e-6)
@@ -83,7 +83,7 @@ def test_families_with_the_same_runs_differ_by_nothing_in_every_draw():
 def test_intervals_of_a_difference_hold_the_truth_as_often_as_they_say():
   truth, held = ONE.a - OTHER.a, 0
   exact = compared(family("one", ONE), family("other", OTHER), bootstraps=0).sides
-  bias = float(exact["one"].found.exponents()[0] - exact["other"].found.exponents()[0]) - truth
+  bias = float(exact["one"].optima.exponents()[0] - exact["other"].optima.exponents()[0]) - truth
   assert abs(bias) < 0.01
   for number in range(100):
     random = np.random.default_rng(1000 + number)
@@ -109,7 +109,7 @@ def test_a_budget_with_its_minimum_at_the_edge_has_no_optimum_and_no_residuals()
   kept = ~((one.points.budget == BUDGETS[0]) & (one.points.params < 4 * lowest))
   half = FamilyFits("half", one.points.select(kept), {k: v[kept] for k, v in one.measures.items()})
   side = compared(half).sides["half"]
-  assert not side.inside[0] and np.isnan(side.found.log_n_bg[0, 0])
+  assert not side.inside[0] and np.isnan(side.optima.log_n_bg[0, 0])
   assert np.isfinite(side.drawn.exponents()).all()
 
 
@@ -130,10 +130,10 @@ def dearer(factor):
 def test_the_multiplier_is_the_factor_by_which_a_family_is_dearer():
   both = compared(family("one"), family("other", dearer(2.0)), bootstraps=0)
   rows = equal_loss.cost_multipliers(both, "one", "other")
-  assert [row["ratio"] for row in rows] == pytest.approx([2.0] * 5, rel=0.03)
-  assert rows[0]["loss"] > rows[-1]["loss"]
+  assert [row.ratio for row in rows] == pytest.approx([2.0] * 5, rel=0.03)
+  assert rows[0].loss > rows[-1].loss
   for row in rows:
-    assert row["one"] * row["ratio"] == pytest.approx(row["other"]) and row["interval"] is None
+    assert row.first * row.ratio == pytest.approx(row.second) and row.interval is None
 
 
 def test_the_multiplier_of_a_twin_is_one_and_seconds_are_read_at_the_optimum():
@@ -141,7 +141,7 @@ def test_the_multiplier_of_a_twin_is_one_and_seconds_are_read_at_the_optimum():
   both = compared(family("one", ONE, shared), family("twin", ONE, shared))
   for cost in ("flops", "seconds"):
     for row in equal_loss.cost_multipliers(both, "one", "twin", cost):
-      assert row["ratio"] == pytest.approx(1.0) and row["interval"] == pytest.approx([1.0, 1.0])
+      assert row.ratio == pytest.approx(1.0) and row.interval == pytest.approx([1.0, 1.0])
 
 
 def test_losses_that_only_one_reached_are_not_compared():

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from gen.errors import UserError
+from gen.io import typed_json
 from gen.scaling.audits import audit
+from gen.scaling.laws import three_fits
 from gen.scaling.laws.law import ParametricLaw
 from gen.scaling.report import study_page, table_report
 from gen.scaling.runs import runs_table
+from gen.scaling.verdicts.verdict import Prediction
 
 
 def runs_of(outlier=1.0):
@@ -52,11 +55,12 @@ def test_the_page_says_what_the_audit_found_and_its_grade(tmp_path):
 
 def test_a_study_that_the_audit_refuses_says_so_on_its_page():
   found = table_report.fit_results(runs_of(), [], "mine.csv", 20, 0, {"error": "the study is refused: <b>"})
-  text = study_page.render_page(found, [])
+  text = study_page.render_page(typed_json.encode_record(found), [])
   assert "Refused by the audit" in text and "the study is refused: &lt;b&gt;" in text
   assert "Not credible, because the audit refuses the study" in text
 
 
 def test_a_page_that_the_disk_refuses_is_one_sentence():
+  empty = table_report.TableStudy("mine.csv", [], three_fits.failed_entries("no runs"), Prediction())
   with pytest.raises(UserError, match="cannot write /dev/full: No space"):
-    table_report.write_page(Path("/dev/full"), {"name": "mine.csv"}, [])
+    table_report.write_page(Path("/dev/full"), empty, [])

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from gen.config import Criteria, Data, Model, Sweep
 from gen.errors import UserError
+from gen.io import typed_json
 from gen.scaling.laws.three_fits import EnvelopeEntry, IsoflopEntry, LawEntries, ParametricEntry
 from gen.scaling.verdicts.criteria import Verdict
 from gen.scaling.verdicts.verdict import Analysis
@@ -78,9 +79,9 @@ def test_a_failed_run_is_reported_and_the_verdict_knows(sweep, tmp_path):
   assert list(trained.failed) == ["C2e7-w8-s0"] and "C2e7-w8-s0 failed: the gradient was not finite" in said
   assert len(trained.results) == 3
   results = studies.collect_results(sweep, trained, ANALYSIS)
-  assert results["verdict"]["credible"] is False and results["failed"] == trained.failed
-  (complete,) = [reason for reason in results["verdict"]["reasons"] if reason["name"] == "complete"]
-  assert complete["passed"] is False and "1 of 4 runs" in complete["sentence"]
+  assert results.verdict.credible is False and results.failed == trained.failed
+  (complete,) = [reason for reason in results.verdict.reasons if reason.name == "complete"]
+  assert complete.passed is False and "1 of 4 runs" in complete.sentence
 
 
 def test_a_sweep_that_goes_on_says_what_it_found(sweep, tmp_path):
@@ -102,15 +103,16 @@ def test_text_that_is_read_twice_is_said_before_and_judged_after(sweep, tmp_path
   assert "2 runs read the corpus more than once, C2e9-w8-s0" in said
   assert trained.epochs["C2e9-w8-s0"] > 1 > trained.epochs["C1e7-w16-s0"]
   reasons = {
-    reason["name"]: reason
-    for reason in studies.collect_results(sweep, trained, ANALYSIS)["verdict"]["reasons"]
+    reason.name: reason for reason in studies.collect_results(sweep, trained, ANALYSIS).verdict.reasons
   }
-  assert reasons["one_epoch"]["passed"] is False and reasons["complete"]["passed"] is True
+  assert reasons["one_epoch"].passed is False and reasons["complete"].passed is True
 
 
 def test_results_name_all_that_a_reader_must_know(sweep, tmp_path):
   trained, _ = train(sweep, tmp_path / "sweep")
-  results = json.loads(json.dumps(studies.collect_results(sweep, trained, ANALYSIS)))
+  results = json.loads(
+    json.dumps(typed_json.encode_record(studies.collect_results(sweep, trained, ANALYSIS)))
+  )
   assert results["verdict"]["credible"] is True
   assert results["corpus"]["sha256"] == trained.loaded.corpus.sha256 and results["corpus"]["documents"] == 12
   assert results["tokenizer"]["hash"] == trained.loaded.tokenizer.hash and results["seeds"] == [0]
