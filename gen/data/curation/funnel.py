@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from gen.config import codec
 from gen.config.curation import STAGES, Curation
-from gen.data.curation import output, reading, registry, shard_work, shards, tallies, words
+from gen.data.curation import inputs, output, reading, registry, scoring, shard_work, shards, tallies, words
 from gen.data.curation.plan import Pass, Store, make_passes
 from gen.data.curation.progress import Progress
 from gen.data.curation.shard_pool import ShardPool
@@ -38,6 +38,18 @@ class Outcome(NamedTuple):
   report: dict[str, Any]
 
 
+class LanguageModelScorer(NamedTuple):
+  """A language model behind a function, so that curation imports no models.
+
+  Attributes:
+    scorer: returns the bits per byte of texts.
+    identity: what the model is, such as the checksum of its parameters; part of the result's identity.
+  """
+
+  scorer: scoring.Scorer
+  identity: str
+
+
 class Options(NamedTuple):
   """What does not change the result of a curation.
 
@@ -60,6 +72,7 @@ def curate_sources(
   skip_damaged: bool = False,
   options: Options = Options(),  # noqa: B008  immutable
   count_tokens: Callable[[str], int] = words.count_tokens,
+  model: LanguageModelScorer | None = None,
 ) -> Outcome:
   """Runs the stages of a config over sources and writes a corpus.
 
@@ -71,34 +84,45 @@ def curate_sources(
     skip_damaged: whether a file that cannot be read is reported and skipped.
     options: that do not change the result.
     count_tokens: of a text; picklable.
+    model: of the stage perplexity, which needs one.
 
   Raises:
     UserError: for anything wrong with the config, the sources or the folder, and for an empty result.
   """
-  stages = registry.build_stages(config)
+  registry.check_stages(config)
+  if "perplexity" in inputs.active_stages(config) and model is None:
+    raise UserError("stage perplexity has a checkpoint but no model to score with; pass one as `model`")
   opened = reading.open_sources(sources, config)
-  identity = _identity(opened, config, licence, skip_damaged, count_tokens)
-  work = Work(folder / WORK, make_passes(stages), count_tokens)
+  inputs.require_separate(opened, config)
+  identity = _identity(opened, config, licence, skip_damaged, count_tokens, model)
   with locks.FolderLock(folder / WORK):
     finished = output.read_finished(folder, identity, _REMEDY)
     if finished is not None:
       shutil.rmtree(folder / WORK, ignore_errors=True)
       return Outcome(*finished[:2], True, finished[2])
     _claim_work(folder, identity)
+    found = inputs.prepare_inputs(config, folder / WORK)
+    stages = registry.build_stages(config, found, model.scorer if model else None)
+    work = Work(folder / WORK, make_passes(stages), count_tokens)
     reader = reading.Reader(opened, config, skip_damaged)
     progress = Progress(options.silent)
     with ShardPool(options.workers or cores.available_cores(), shard_work.start_worker, work) as pool:
       count = _run_passes(work, pool, reader, progress)
     merged = _merged_tallies(work, count)
     _require_text(merged, reader)
-    result = output.write_output(folder, work, count, merged, identity, reader)
+    result = output.write_output(folder, work, count, merged, identity, reader, found)
     if not options.keep_work:
       shutil.rmtree(folder / WORK, ignore_errors=True)
   return Outcome(*result[:2], False, result[2])
 
 
 def _identity(
-  opened: Sequence[reading.RawSource], config: Curation, licence: str, skip_damaged: bool, count_tokens: Any
+  opened: Sequence[reading.RawSource],
+  config: Curation,
+  licence: str,
+  skip_damaged: bool,
+  count_tokens: Any,
+  model: LanguageModelScorer | None,
 ) -> dict[str, Any]:
   """Returns what the result depends on."""
   sources = [
@@ -116,6 +140,7 @@ def _identity(
     "licence": licence,
     "config": values,
     "own": registry.own_checksums(config),
+    "inputs": inputs.fingerprint_inputs(config) | ({"perplexity": model.identity} if model else {}),
     "skip_damaged": skip_damaged,
     "tokens": getattr(count_tokens, "__name__", str(count_tokens)),
   }

@@ -10,12 +10,13 @@ from typing import Any, BinaryIO
 
 import zstandard
 
-from gen.data.curation import reading, report, shard_work, shards
+from gen.data.curation import inputs, reading, report, shard_work, shards
 from gen.data.curation.shard_work import Work
 from gen.data.sources import curated
 from gen.errors import UserError
 from gen.io import checksums, formats, json_reading
 
+LEVEL = 3  # of Zstandard
 SHARD = 64 << 20  # bytes of text of one shard of the result
 Finished = tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]
 
@@ -43,6 +44,7 @@ def write_output(
   stages: Sequence[dict[str, Any]],
   identity: dict[str, Any],
   reader: reading.Reader,
+  found: inputs.StageInputs,
 ) -> Finished:
   """Writes the result of a curation; the manifest comes last, so a folder with one is complete.
 
@@ -50,6 +52,9 @@ def write_output(
     UserError: if a file cannot be written.
   """
   files = _write_texts(folder, work.folder(len(work.passes) - 1), count)
+  for name, path in found.models.items():
+    if path.parent == work.root:  # trained in this run
+      checksums.write_atomically(folder / "classifiers" / f"{name}.npz", path.read_bytes())
   _write_drops(folder / "drops.jsonl", work, count)
   manifest = formats.with_format(
     {
@@ -60,7 +65,7 @@ def write_output(
         for tally in stages
       ],
       "files": files,
-      "notes": reader.note_lines,
+      "notes": [*reader.note_lines, *found.notes],
       "skipped": [fault._asdict() for fault in reader.faults],
       "versions": report.library_versions(),
     },
@@ -90,7 +95,7 @@ def _write_texts(folder: Path, last: Path, count: int) -> list[dict[str, Any]]:
     try:
       with (
         partial.open("wb") as file,
-        zstandard.ZstdCompressor(level=shards.LEVEL).stream_writer(file, closefd=False) as stream,
+        zstandard.ZstdCompressor(level=LEVEL).stream_writer(file, closefd=False) as stream,
       ):
         while pending is not None and length < SHARD:
           stream.write(pending)

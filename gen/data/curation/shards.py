@@ -18,7 +18,7 @@ import zstandard
 from gen.data import cache
 from gen.errors import UserError
 
-LEVEL = 3  # of Zstandard
+LEVEL = 1  # of Zstandard, in the work folder
 
 
 class Row(NamedTuple):

@@ -60,7 +60,7 @@ def count_tokens(text: str) -> int:
 
 def word_hashes(words: list[str]) -> np.ndarray:
   """Returns the hash of each word."""
-  return np.array([_TABLE[word] for word in words], np.uint64)
+  return np.fromiter(map(_TABLE.__getitem__, words), np.uint64, len(words))
 
 
 def extend_ngrams(hashes: np.ndarray, following: np.ndarray) -> np.ndarray:
@@ -87,5 +87,11 @@ def ngram_hashes(hashes: np.ndarray, n: int) -> np.ndarray:
 
 def shingle_set(text: str, n: int) -> np.ndarray:
   """Returns the sorted hashes of the different n-grams of a text; a shorter text is one n-gram of all its words."""
+  grams = np.sort(all_shingles(text, n))
+  return grams[np.append(True, grams[1:] != grams[:-1])] if len(grams) else grams
+
+
+def all_shingles(text: str, n: int) -> np.ndarray:
+  """Returns the hashes of `shingle_set` in the order of the text, repetitions included."""
   hashes = word_hashes(split_words(text))
-  return np.unique(ngram_hashes(hashes, min(n, len(hashes)))) if len(hashes) else hashes
+  return ngram_hashes(hashes, min(n, len(hashes)))

@@ -114,6 +114,11 @@ def detect_kind(
   return _by_content(text, head, stream, _suffix(name), encoding)
 
 
+def is_page(start: str) -> bool:
+  """Returns whether a text without blanks before it begins as an HTML page does."""
+  return _HTML.match(start) is not None
+
+
 def _suffix(name: str) -> str:
   path = PurePosixPath(name.lower())
   while path.suffix in _COMPRESSIONS:

@@ -1,0 +1,174 @@
+"""Personal data in a text, replaced by marks: addresses, numbers and keys that identify a person or open an account."""
+
+import ipaddress
+import re
+from collections.abc import Callable
+
+from gen.config.curation import PersonalData
+from gen.data.curation.verdicts import Kept, Verdict
+from gen.data.document import Document
+
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}"
+_EMAIL = re.compile(rf"(?<![\w.+%/-])[A-Za-z0-9][\w.+%'-]{{0,63}}@{_HOST}(?![\w@-])")
+_PHONE = re.compile(
+  r"(?<![\w.,:/#=+$€£%-])(?:"
+  r"\+\d{1,3}[ .-]?(?:\(0?\d{1,4}\)[ .-]?)?\d{1,4}(?:[ ./-]?\d{2,5}){1,5}"  # +44 20 7946 0958
+  r"|(?:(?:1|001)[ .-]?)?\(\d{3}\)[ .-]?\d{3}[ .-]\d{4}"  # (212) 555-0187
+  r"|(?:(?:1|001)[ .-])?\d{3}([ .-])\d{3}\1\d{4}"  # 212-555-0187
+  r"|0\d{2,4}[ /-]\d{3,4}[ -]?\d{3,5}"  # 020 7946 0958, 030/901820
+  r"|00\d{2}[ .-]?\d{2,4}(?:[ .-]?\d{2,4}){2,4}"  # 0049 30 901820
+  r"|0\d(?:[ .]\d{2}){4}"  # 01 42 68 53 00
+  r")(?: ?(?:x|ext\.?) ?\d{1,5})?(?![\w%]|[.,:/-]\d)"
+)
+_LABELLED_PHONE = re.compile(
+  r"(?i:\b(?:phone|telephone|tel|mobile|cell|fax|call|whatsapp)(?: (?:me|us|at|on|no|number|is)){0,3}[.:]{0,2} {1,2})"
+  r"(\(?\d[\d ().-]{5,17}\d)(?![\w%]|[.,:/-]\d)"
+)
+_STREET = (
+  r"Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Square|Sq|Place|Pl|Terrace|Ter|Highway|Hwy"
+  r"|Parkway|Pkwy|Circle|Cir|Crescent|Way"
+)
+_CAPITAL = r"[A-Z][a-z'’]{1,20}"
+_NAME = (
+  rf"(?:(?:[NSEW]|North|South|East|West)\.? )?(?:\d{{1,3}}(?:st|nd|rd|th)|{_CAPITAL}(?: {_CAPITAL}){{0,2}})"
+)
+_STATE = (
+  r"A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[AT]"
+  r"|W[AIVY]"
+)
+_CITY = rf"{_CAPITAL}(?:[ -]{_CAPITAL}){{0,2}}"
+_CODE = rf"(?:(?:{_STATE}) \d{{5}}(?:-\d{{4}})?|[A-Z]{{1,2}}\d[A-Z\d]? ?\d[A-Z]{{2}})"
+_ADDRESS = re.compile(
+  rf"(?<![\w.,-])\d{{1,5}}[A-Za-z]? {_NAME} (?:{_STREET})\b\.?"
+  r"(?:,? (?:Apt|Apartment|Suite|Ste|Unit|Floor|Fl|#)\.? ?[\w-]{1,6})?"
+  rf"(?:(?:,\s{{0,2}}|\n){_CITY},?\s{{1,2}}{_CODE}(?!\w))?"
+  rf"|\b{_CITY}, (?:{_STATE}) \d{{5}}(?:-\d{{4}})?(?!\w)"
+  r"|\b[A-ZÄÖÜ][a-zäöüß-]{2,25}(?:straße|strasse|str\.|gasse|weg|allee|platz) \d{1,4}[a-z]?"
+  r"(?:,\s?\d{5} [A-ZÄÖÜ][\wäöüß-]+)?"
+  r"|\bP\.? ?O\.? Box \d{1,6}"
+)
+_INTERNET = re.compile(
+  r"(?<![\w.:/-])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)|(?<![\w:.])(?:[0-9a-fA-F]{0,4}:){3,7}[0-9a-fA-F]{1,4}(?![\w:.])"
+)
+_CARD = re.compile(
+  r"(?<![\w.-])(?:\d{13,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{1,7}|3\d{3}([ -])\d{6}\2\d{5})(?![\w]|[.-]\d)"
+)
+_CARD_PREFIX = re.compile(r"4|5[1-5]|2[2-7]|3[47]|36|38|30[0-5]|6(?:011|5|4[4-9])|35(?:2[89]|[3-8])|62")
+_IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)")
+_KEY = re.compile(
+  r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----[\s\S]{0,10000}?-----END (?:[A-Z]+ )*PRIVATE KEY-----"
+  r"|(?<![\w-])(?:"
+  r"A(?:KIA|SIA)[A-Z0-9]{16}"  # Amazon Web Services
+  r"|gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{60,255}"  # GitHub
+  r"|glpat-[\w-]{20,64}|xox[abeprs]-[A-Za-z0-9-]{10,200}"  # GitLab, Slack
+  r"|sk-(?:proj-|ant-[a-z0-9]+-)?[A-Za-z0-9_-]{32,200}|[sr]k_live_[A-Za-z0-9]{16,100}"  # OpenAI, Anthropic, Stripe
+  r"|AIza[\w-]{35}|ya29\.[\w-]{20,300}|hf_[A-Za-z0-9]{30,60}|npm_[A-Za-z0-9]{36}|pypi-[\w-]{50,250}"
+  r"|eyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\.[\w-]{10,1000}"  # JSON Web Token
+  r")(?![\w-])"
+)
+_ASSIGNED = re.compile(
+  r"(?i:\b(?:api[_-]?key|secret(?:[_-]?key)?|access[_-]?token|auth[_-]?token|client[_-]?secret|password|passwd))"
+  r"[\"']?\s{0,3}[:=]\s{0,3}[\"']?([A-Za-z0-9+/_=.~-]{16,200})(?![\w(])"
+)
+_DIGITS = re.compile(r"\D")
+
+
+def has_luhn_digit(number: str) -> bool:
+  """Returns whether the last digit of a card number is its check digit (ISO/IEC 7812-1, Luhn).
+
+  >>> has_luhn_digit("4111111111111111"), has_luhn_digit("4111111111111112")
+  (True, False)
+  """
+  digits = [int(digit) for digit in reversed(number)]
+  return (sum(digits[::2]) + sum(sum(divmod(2 * digit, 10)) for digit in digits[1::2])) % 10 == 0
+
+
+def _is_card(match: re.Match[str]) -> bool:
+  number = _DIGITS.sub("", match[0])
+  return (
+    13 <= len(number) <= 19
+    and bool(_CARD_PREFIX.match(number))
+    and len(set(number)) > 1
+    and has_luhn_digit(number)
+  )
+
+
+def _is_iban(match: re.Match[str]) -> bool:
+  """Returns whether the check digits are right (ISO 13616): the number modulo 97 is 1."""
+  account = match[0].replace(" ", "")
+  if not 15 <= len(account) <= 34:
+    return False
+  return int("".join(str(int(sign, 36)) for sign in account[4:] + account[:4])) % 97 == 1
+
+
+def _is_public_address(match: re.Match[str]) -> bool:
+  """Returns whether it is an address on the internet, not of a local network, of documentation, or a version."""
+  if (
+    match.string[max(0, match.start() - 12) : match.start()].lower().endswith(("version ", "release ", "v. "))
+  ):
+    return False
+  try:
+    return ipaddress.ip_address(match[0]).is_global
+  except ValueError:
+    return False
+
+
+def _is_phone(match: re.Match[str]) -> bool:
+  """Returns whether it has as many digits as numbers have, and is no run of the same few digits."""
+  digits = _DIGITS.sub("", match[0])
+  return 9 <= len(digits) <= 15 and len(set(digits)) > 3
+
+
+def _is_labelled_phone(match: re.Match[str]) -> bool:
+  """Returns whether what follows a word such as "phone" has as many digits as a number, in any form."""
+  return 7 <= len(_DIGITS.sub("", match[1])) <= 15
+
+
+def _is_secret(match: re.Match[str]) -> bool:
+  """Returns whether an assigned value looks drawn at random: letters in both cases and digits, or long hex."""
+  value = match[1]
+  kinds = (any(map(str.isupper, value)), any(map(str.islower, value)), any(map(str.isdigit, value)))
+  is_hex = re.fullmatch(r"[0-9a-f]{32,128}", value) is not None
+  return len(set(value)) >= 8 and (all(kinds) or is_hex) and not re.search(r"[a-z]+[._-][a-z]+[._-]", value)
+
+
+_Check = Callable[[re.Match[str]], bool]
+# (field of the config, mark, signs of which one must occur, pattern, check); a key comes before what may be part of it.
+_KINDS: tuple[tuple[str, str, str, re.Pattern[str], _Check | None], ...] = (
+  ("keys", "<key>", "", _KEY, None),
+  ("keys", "<key>", ":=", _ASSIGNED, _is_secret),
+  ("emails", "<email>", "@", _EMAIL, None),
+  ("cards", "<card>", "0123456789", _CARD, _is_card),
+  ("cards", "<account>", "0123456789", _IBAN, _is_iban),
+  ("internet_addresses", "<ip>", ".:", _INTERNET, _is_public_address),
+  ("addresses", "<address>", "0123456789", _ADDRESS, None),
+  ("phones", "<phone>", "0123456789", _PHONE, _is_phone),
+  ("phones", "<phone>", "0123456789", _LABELLED_PHONE, _is_labelled_phone),
+)
+
+
+def replace_personal_data(document: Document, parameters: PersonalData) -> Verdict:
+  """Replaces personal data by marks; the counts say how many of each."""
+  text = document.text
+  counts: dict[str, int] = {}
+  for field, mark, signs, pattern, check in _KINDS:
+    if not getattr(parameters, field) or (signs and not any(sign in text for sign in signs)):
+      continue
+    text, count = _replace(text, mark, pattern, check)
+    if count:
+      counts[mark] = counts.get(mark, 0) + count
+  return Kept(Document(document.name, text), counts=counts) if counts else document
+
+
+def _replace(text: str, mark: str, pattern: re.Pattern[str], check: _Check | None) -> tuple[str, int]:
+  """Returns the text with each match that passes the check replaced, and their number."""
+  count = 0
+
+  def mark_of(match: re.Match[str]) -> str:
+    nonlocal count
+    if check is not None and not check(match):
+      return match[0]
+    count += 1
+    return match[0].replace(match[1], mark) if check in (_is_secret, _is_labelled_phone) else mark
+
+  return pattern.sub(mark_of, text), count
