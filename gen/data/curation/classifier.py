@@ -88,7 +88,8 @@ def train_classifier(first: Iterable[Document], second: Iterable[Document], fiel
   if shares.min() == 0:
     held[:] = False
     shares = np.array([(labels == label).sum() for label in (0, 1)])
-  chosen, targets = features[~held], labels[~held]
+  used = np.unique(features[~held].indices)  # the weights of other buckets stay zero
+  chosen, targets = features[~held][:, used], labels[~held]
   balance = (0.5 / shares)[targets.astype(int)]  # both samples weigh the same, whatever their sizes
 
   def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
@@ -99,12 +100,13 @@ def train_classifier(first: Iterable[Document], second: Iterable[Document], fiel
     return value + PENALTY * (parameters[:-1] ** 2).sum(), gradient
 
   found = scipy.optimize.minimize(
-    loss, np.zeros(BUCKETS + 1), jac=True, method="L-BFGS-B", options={"maxiter": 200}
+    loss, np.zeros(len(used) + 1), jac=True, method="L-BFGS-B", options={"maxiter": 200}
   )
-  weights, bias = found.x[:-1].astype(np.float32), float(found.x[-1])
+  weights, bias = np.zeros(BUCKETS, np.float32), float(found.x[-1])
+  weights[used] = found.x[:-1]
   facts: dict[str, Any] = {"documents": [len(sample) for sample in samples]}
   if held.any():
-    right = ((features[held] @ found.x[:-1] + bias) > 0) == (labels[held] > 0.5)
+    right = ((features[held] @ weights + bias) > 0) == (labels[held] > 0.5)
     facts |= {"held_out": int(held.sum()), "accuracy": round(float(right.mean()), 4)}
   return TextClassifier(weights, bias, facts)
 

@@ -114,9 +114,11 @@ def _is_public_address(match: re.Match[str]) -> bool:
 
 
 def _is_phone(match: re.Match[str]) -> bool:
-  """Returns whether it has as many digits as numbers have, and is no run of the same few digits."""
-  digits = _DIGITS.sub("", match[0])
-  return 9 <= len(digits) <= 15 and len(set(digits)) > 3
+  """Returns whether it has as many digits as numbers have, and is no part of a longer row of groups."""
+  digits = _DIGITS.sub("", re.split("x|ext", match[0])[0])
+  before = match.string[max(0, match.start() - 2) : match.start()]
+  continues = before[:1].isdigit() and before[1:] == " " and not match[0].startswith("+")
+  return 9 <= len(digits) <= 15 and len(set(digits)) > 3 and not continues
 
 
 def _is_labelled_phone(match: re.Match[str]) -> bool:

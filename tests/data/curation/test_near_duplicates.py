@@ -7,7 +7,6 @@ import random
 import numpy as np
 import pytest
 
-from gen.config.curation import NearDuplicates
 from gen.data.curation import minhash, near_duplicates, reading, words
 
 VOCABULARY = [f"word{number}" for number in range(900)]
@@ -50,7 +49,9 @@ def test_planted_pairs_are_found_and_nothing_else(curate, write_jsonl, monkeypat
 
 def test_a_chain_is_one_cluster_whose_first_stays(curate, write_jsonl):
   base = VOCABULARY[:60]
-  chain = [" ".join([*base[:-k], *(f"new{at}" for at in range(k))]) if k else " ".join(base) for k in (8, 0, 4)]
+  chain = [
+    " ".join([*base[:-k], *(f"new{at}" for at in range(k))]) if k else " ".join(base) for k in (8, 0, 4)
+  ]
   first, last = shingles(chain[0]), shingles(chain[1])
   assert len(first & last) < 0.8 * len(first | last)  # the ends are not similar, but each is to the middle
   _, folder = curate(write_jsonl(chain), ("near_duplicates",))
@@ -83,7 +84,10 @@ def test_bands_miss_a_pair_at_the_threshold_as_rarely_as_asked(threshold, permut
 
 def test_signatures_agree_as_often_as_sets_do():
   rng = np.random.default_rng(4)
-  first, second = np.unique(rng.integers(0, 1 << 63, 600, np.uint64)), np.unique(rng.integers(0, 1 << 63, 600, np.uint64))
+  first, second = (
+    np.unique(rng.integers(0, 1 << 63, 600, np.uint64)),
+    np.unique(rng.integers(0, 1 << 63, 600, np.uint64)),
+  )
   second = np.unique(np.concatenate([first[:400], second[:200]]))
   agree = minhash.compute_signature(first, 1000, 3) == minhash.compute_signature(second, 1000, 3)
   assert abs(agree.mean() - minhash.jaccard_similarity(first, second)) < 0.05
