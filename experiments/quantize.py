@@ -16,36 +16,20 @@ from absl import flags
 
 from gen.cli import launch, shared_flags, terminal
 from gen.io import outputs, quantities
+from gen.quantization import scheme_flags
 
 CHECKPOINT = shared_flags.define_checkpoint("Folder of a run (the --workdir of experiments/pretrain.py).")
 STEP = shared_flags.define_step()
-WEIGHTS = flags.DEFINE_enum("weights", "int8", ("int8", "int4", "nf4"), "Format of the kernels of layers.")
-ACTIVATIONS = flags.DEFINE_enum("activations", "none", ("none", "int8"), "Format of activations in products.")
-SCHEME = flags.DEFINE_string("scheme", "", "Words of the scheme, as above; empty: absmax, round, dynamic.")
-EMBEDDINGS = flags.DEFINE_enum(
-  "embeddings", "int8", ("int8", "int4", "nf4", "float32"), "Format of embeddings."
-)
-HEAD = flags.DEFINE_enum(
-  "head",
-  "int8",
-  ("int8", "int4", "nf4", "float32"),
-  "Format of an output kernel that is not the embeddings'.",
-)
-NORMS = flags.DEFINE_enum("norms", "float32", ("float32", "bfloat16"), "Format of norms and biases.")
-CACHE = flags.DEFINE_enum(
-  "cache", "float", ("float", "int8"), "Format of keys and values while text is generated."
-)
+scheme_flags.define_flags()
 TEXT = flags.DEFINE_string(
   "text", "", "File of held-out text; empty: the validation side of the run's corpus."
 )
 CALIBRATION = flags.DEFINE_string(
   "calibration", "", "File of calibration text; empty: the training side, or the first half of --text."
 )
-ROWS = quantities.DEFINE_integer(
-  "rows", 128, "Rows of calibration text, at most.", lower_bound=1, upper_bound=1_000_000
-)
+ROWS = quantities.DEFINE_integer("rows", 128, "Rows of calibration text, at most.", 1, 1_000_000)
 PROMPTS = quantities.DEFINE_integer(
-  "prompts", 32, "Rows whose greedy texts are compared; 0: none.", lower_bound=0, upper_bound=65_536
+  "prompts", 32, "Rows whose greedy texts are compared; 0: none.", 0, 65_536
 )
 NEW = quantities.DEFINE_integer("new", 32, "Tokens of each greedy text.", lower_bound=1, upper_bound=65_536)
 COMPARE = flags.DEFINE_boolean("compare", True, "Compare losses and greedy texts before and after.")
@@ -57,12 +41,7 @@ JSON = outputs.DEFINE_json()
 def main() -> int:
   """Quantizes, compares and writes."""
   shared_flags.require_checkpoint(CHECKPOINT.value)
-  from gen.quantization import model_scheme
-
-  scheme = model_scheme.parse_scheme(
-    WEIGHTS.value, ACTIVATIONS.value, SCHEME.value,
-    embeddings=EMBEDDINGS.value, head=HEAD.value, vectors=NORMS.value, cache=CACHE.value,
-  )  # fmt: skip
+  scheme = scheme_flags.scheme_from_flags()
   from gen.generation import loaded_model
   from gen.io import json_report
   from gen.quantization import model_quantization, quantization_report, quantization_text, quantized_run
@@ -86,7 +65,7 @@ def main() -> int:
       run, loaded.tokenizer, TEXT.value, CALIBRATION.value, has_corpus="imported" not in meta and "head" not in meta,
       report=terminal.print_progress,
     )  # fmt: skip
-  statistics = _calibrate(scheme, run, loaded, text)
+  statistics = _calibrate(scheme, run, loaded, text) if scheme.needs_calibration else None
   made = model_quantization.quantize_model(
     loaded.params, run.model, scheme, statistics, quantization_report.print_kernels(print)
   )
@@ -94,7 +73,8 @@ def main() -> int:
   report = quantization_report.build_report(scheme, made, compared, agreement)
   print("\n".join(quantization_report.summary_lines(report)))
   if output:
-    changed, words = quantized_run.with_cache(run, CACHE.value), quantization_report.scheme_words(scheme)
+    changed = quantized_run.with_cache(run, flags.FLAGS.cache)
+    words = quantization_report.scheme_words(scheme)
     quantized_run.save_quantized(source, output, changed, int(meta["step"]), made.params, meta, words)
     terminal.print_progress(f"wrote {output}")
   json_report.write_report({"checkpoint": str(source), "output": OUTPUT.value or None, **report}, target)
@@ -102,9 +82,7 @@ def main() -> int:
 
 
 def _calibrate(scheme: Any, run: Any, loaded: Any, text: Any) -> Any:
-  """Returns the statistics of calibration text, or None where the scheme needs none."""
-  if not scheme.needs_calibration:
-    return None
+  """Returns the statistics of calibration text."""
   from gen.quantization import calibration, quantization_text
 
   terminal.print_progress(f"calibrating on up to {ROWS.value} rows of text")
@@ -117,7 +95,7 @@ def _compare(run: Any, loaded: Any, made: Any, text: Any) -> tuple[Any, Any]:
   from gen.quantization import comparison, quantization_text, quantized_run
 
   held_out = quantization_text.comparison_batches(run, text.held_out)
-  after = quantized_run.with_cache(run, CACHE.value).model
+  after = quantized_run.with_cache(run, flags.FLAGS.cache).model
   pair = comparison.ModelPair(run.model, after, loaded.params, made.params)
   compared = comparison.compare_losses(pair, held_out, SEED.value)
   if not PROMPTS.value:
