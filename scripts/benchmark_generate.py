@@ -2,9 +2,11 @@
 
     uv run scripts/benchmark_generate.py --preset=gpt2 --batch=1,8 --prompt=64 --new=64 --json=-
     uv run scripts/benchmark_generate.py --checkpoint=DIRECTORY --peer=VENV/bin/python
+    uv run scripts/benchmark_generate.py --weights=int8 --batch=1,8
 
 The model is a preset with random weights, or a folder in the Hugging Face format. --peer is a Python with torch and
 transformers, a venv of its own; it reads the same weights from a temporary directory, and must give the same tokens.
+With --weights it also measures the same model with fewer bits, in turn with float32, and the memory of both programs.
 The numbers are defined in `gen.generation.benchmark.DecodingSpeed`. Measure on a quiet machine.
 """
 
@@ -29,6 +31,12 @@ BATCH = quantities.DEFINE_integers(
 PROMPT = quantities.DEFINE_integer("prompt", 64, "Tokens of each prompt, or source.", lower_bound=1)
 NEW = quantities.DEFINE_integer("new", 64, "Tokens to generate.", lower_bound=2)
 REPEATS = quantities.DEFINE_integer("repeats", 5, "Timed calls of each kind.", lower_bound=1)
+WEIGHTS = flags.DEFINE_enum(
+  "weights", "float32", ("float32", "int8", "int4", "nf4"), "Format to compare with float32."
+)
+ACTIVATIONS = flags.DEFINE_enum(
+  "activations", "int8", ("none", "int8"), "Format of activations, with --weights."
+)
 PEER = flags.DEFINE_string("peer", "", "Python with torch and transformers to compare with.")
 JSON = outputs.DEFINE_file(
   "json",
@@ -45,7 +53,8 @@ def main() -> int:
   with tempfile.TemporaryDirectory() as folder:
     directory = Path(CHECKPOINT.value or folder)
     module, params, start = _model(directory)
-    rows = [_row(module, params, start, batch, directory) for batch in batches]
+    trees = [params] if WEIGHTS.value == "float32" else [params, _narrow(module.config, params)]
+    rows = [_row(module, trees, start, batch, directory) for batch in batches]
   text = json.dumps({"model": CHECKPOINT.value or PRESET.value, "rows": rows}, indent=1)
   if JSON.value == "-":
     print(text, file=outputs.json_stream())
@@ -54,6 +63,12 @@ def main() -> int:
     Path(JSON.value).write_text(text + "\n")
   for row in rows:
     _show("gen", row["gen"])
+    if "narrow" in row:
+      _show(WEIGHTS.value, row["narrow"])
+      print(
+        f"{WEIGHTS.value} in float32's: decode {row['narrow_decode_ratio']:.2f} times as fast, prefill"
+        f" {row['narrow_prefill_ratio']:.2f}; {row['narrow_bytes_ratio']:.3f} of the memory"
+      )
     if row["transformers"]:
       _show("transformers", row["transformers"])
       print(f"{row['ratio']:.2f} times transformers' tokens/s, same tokens: {row['same_tokens']}")
@@ -83,12 +98,21 @@ def _model(directory: Path) -> tuple[Any, Any, tuple[int, ...]]:
   return language_model.build_model(model), wide, (0 if first is None else first,)
 
 
-def _row(module: Any, params: Any, start: tuple[int, ...], batch: int, directory: Path) -> dict[str, Any]:
+def _row(
+  module: Any, trees: list[Any], start: tuple[int, ...], batch: int, directory: Path
+) -> dict[str, Any]:
   from gen.generation import benchmark
 
-  sizes = {"batch": batch, "prompt": PROMPT.value, "new": NEW.value, "repeats": REPEATS.value}
-  ours = benchmark.measure_decoding(module, params, start=start, **sizes)._asdict()
+  sizes: dict[str, Any] = {"batch": batch, "prompt": PROMPT.value, "new": NEW.value}
+  measured = benchmark.measure_in_turn(module, trees, start=start, repeats=REPEATS.value, **sizes)
+  ours = measured[0]._asdict()
   row: dict[str, Any] = {"gen": ours, "transformers": None}
+  if len(measured) > 1:
+    wide, narrow = (benchmark.decoding_bytes(module, tree, **sizes) for tree in trees)
+    row["narrow"] = measured[1]._asdict() | {"bytes": narrow._asdict() | {"total": narrow.total}}
+    row["narrow_decode_ratio"] = ours["decode_seconds"] / measured[1].decode_seconds
+    row["narrow_prefill_ratio"] = ours["prefill_seconds"] / measured[1].prefill_seconds
+    row["narrow_bytes_ratio"] = narrow.total / wide.total
   if PEER.value:
     prompts = benchmark.random_prompts(module.config.vocab, batch, PROMPT.value)
     theirs = _peer(directory, {"prompts": prompts, "new": NEW.value, "repeats": REPEATS.value})
@@ -96,6 +120,15 @@ def _row(module: Any, params: Any, start: tuple[int, ...], batch: int, directory
     ratio = ours["tokens_per_second"] / theirs["tokens_per_second"]
     row |= {"transformers": theirs, "same_tokens": same, "ratio": ratio}
   return row
+
+
+def _narrow(model: Any, params: Any) -> Any:
+  """Returns the parameters in the format of --weights."""
+  from gen.quantization import model_quantization, model_scheme
+
+  activations = "none" if WEIGHTS.value == "nf4" else ACTIVATIONS.value
+  scheme = model_scheme.parse_scheme(WEIGHTS.value, activations, "")
+  return model_quantization.quantize_model(params, model, scheme).params
 
 
 def _peer(directory: Path, question: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ decode     each further token of all rows, from the difference between many toke
 
 import statistics
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -66,36 +67,100 @@ def measure_decoding(
   Raises:
     UserError: for fewer than two new tokens, a family without a KV cache, or a length beyond the window.
   """
+  (measured,) = measure_in_turn(
+    module, [params], batch=batch, prompt=prompt, new=new, repeats=repeats, start=start
+  )
+  return measured
+
+
+def measure_in_turn(
+  module: Any,
+  trees: Sequence[Any],
+  *,
+  batch: int,
+  prompt: int,
+  new: int,
+  repeats: int = 5,
+  start: decoding_batch.Ids = (0,),
+) -> list[DecodingSpeed]:
+  """Returns the speed of each of several trees of parameters, as `measure_decoding` does.
+
+  They take turns in each repeat, so that what else the machine does slows all of them.
+  """
   model = module.config
   if new < 2:
     raise UserError(f"{new} new tokens leave no token to time after the first; ask for at least 2")
   if model.family not in ("decoder", "encoder_decoder"):
     raise UserError(f"a model of family {model.family} has no KV cache; take a decoder or an encoder-decoder")
   prompts = random_prompts(model.vocab, batch, prompt)
-  params, key = compiled_decoding.unstack_layers(jax.device_put(params)), jax.random.key(0)
+  placed, key = (
+    [compiled_decoding.unstack_layers(jax.device_put(params)) for params in trees],
+    jax.random.key(0),
+  )
 
-  def seconds(count: int) -> tuple[float, decode.GeneratedTokens]:
+  def seconds(params: Any, count: int) -> tuple[float, decode.GeneratedTokens]:
     begun = time.perf_counter()
     generated = decode.generate(module, params, prompts, GREEDY, key, start=start, max_tokens=count)
     return time.perf_counter() - begun, generated
 
-  first = [seconds(count)[0] for count in (1, new)]
-  timed = [(seconds(1)[0], *seconds(new)) for _ in range(repeats)]
-  prefill, total = (statistics.median(times) for times in list(zip(*timed, strict=True))[:2])
-  further = max(total - prefill, 1e-9)
-  return DecodingSpeed(
-    batch,
-    prompt,
-    new,
-    sum(first) - prefill - total,
-    prefill,
-    further,
-    batch * prompt / prefill,
-    batch * (new - 1) / further,
-    batch * new / total,
-    _cache_bytes(model, batch, prompt, new, len(start)),
-    timed[-1][2].rows()[0].tolist(),
-  )
+  first = [sum(seconds(params, count)[0] for count in (1, new)) for params in placed]
+  timed = [[(seconds(params, 1)[0], *seconds(params, new)) for params in placed] for _ in range(repeats)]
+  measured = []
+  for index, compiled in enumerate(first):
+    rounds = [row[index] for row in timed]
+    prefill, total = (statistics.median(times) for times in list(zip(*rounds, strict=True))[:2])
+    further = max(total - prefill, 1e-9)
+    measured.append(
+      DecodingSpeed(
+        batch,
+        prompt,
+        new,
+        compiled - prefill - total,
+        prefill,
+        further,
+        batch * prompt / prefill,
+        batch * (new - 1) / further,
+        batch * new / total,
+        _cache_bytes(model, batch, prompt, new, len(start)),
+        rounds[-1][2].rows()[0].tolist(),
+      )
+    )
+  return measured
+
+
+class DecodingBytes(NamedTuple):
+  """Memory of the program that generates tokens.
+
+  Attributes:
+    params: bytes of the parameters, as decoding holds them.
+    state: of the cache and the tokens so far.
+    temporaries: of the compiled program, by XLA's account.
+  """
+
+  params: int
+  state: int
+  temporaries: int
+
+  @property
+  def total(self) -> int:
+    """All three."""
+    return self.params + self.state + self.temporaries
+
+
+def decoding_bytes(module: Any, params: Any, *, batch: int, prompt: int, new: int) -> DecodingBytes:
+  """Returns the memory of generating tokens with a cache, from the compiled program; runs nothing."""
+  limits = decoding_batch.DecodeLimits(max_tokens=new)
+  prompts = [np.asarray(ids) for ids in random_prompts(module.config.vocab, batch, prompt)]
+  texts = decoding_batch.DecodingBatch(module.config, prompts, GREEDY, limits, (0,), None, False)
+  room = -(-new // decoding_batch.MULTIPLE) * decoding_batch.MULTIPLE
+  programs = compiled_decoding.decode_programs(texts.model_json, GREEDY, (), room, False, limits.constraints)
+  params = compiled_decoding.unstack_layers(jax.device_put(params))
+  keys_b = decoding_batch.row_keys(jax.random.key(0), texts.prompts)
+  draws = compiled_decoding.DrawState(keys_b, np.int32(0), np.int32(0), texts.history())
+  state = jax.eval_shape(programs.start, params, texts.arranged(), draws, texts.done_b, texts.seen())
+  compiled = programs.advance.lower(params, state, draws, np.int32(new)).compile()  # type: ignore[attr-defined]
+  sizes = [sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree)) for tree in (params, state)]
+  return DecodingBytes(sizes[0], sizes[1], compiled.memory_analysis().temp_size_in_bytes)
 
 
 def _cache_bytes(model: Any, batch: int, prompt: int, new: int, start: int) -> int:

@@ -70,11 +70,24 @@ def multiply_stored(x_ni: Array, kernel: StoredKernel, dtype: Any = None) -> Arr
     kernel_io = kernel.kernel.reshape(inputs, -1) if kernel.inputs_first else kernel.kernel.T
     return jnp.matmul(x_ni, kernel_io.astype(x_ni.dtype), preferred_element_type=dtype)
   quantized = cast(QuantizedArray, kernel)
+  if quantized.format != "int8" or quantized.activations != "int8":
+    quantized = dataclasses.replace(quantized, values=_after(x_ni, quantized.values))
   if quantized.smoothing is not None:
     x_ni = x_ni * quantized.smoothing.astype(x_ni.dtype)
   if quantized.activations == "int8":
     return _multiply_integers(x_ni, quantized).astype(dtype)
   return _multiply_blocks(x_ni, quantized, dtype)
+
+
+def _after(x_ni: Array, values: Array) -> Array:
+  """Returns the values, in a form that XLA cannot convert before it has the activations.
+
+  Converted weights depend on no activation. XLA's scheduler converts those of all layers first, and holds a float32
+  copy of the model. A barrier does not help, since it is gone before the program is scheduled.
+  """
+  bits = jax.lax.bitcast_convert_type(x_ni.reshape(-1)[0].astype(jnp.float32), jnp.int32)
+  zero = (bits & 1) >> 1  # always 0, which XLA does not see
+  return values + zero.astype(values.dtype)
 
 
 def quantize_rows(x_ni: Array, scale: Array | None = None) -> tuple[Array, Array]:

@@ -15,6 +15,7 @@ from gen.generation import benchmark, decode, decoders
 from gen.generation.sampling import GREEDY
 from gen.interop import huggingface
 from gen.models import language_model
+from gen.quantization import model_quantization, model_scheme
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark_generate.py"
 SHAPE = Model(
@@ -83,3 +84,14 @@ def test_a_mistake_is_one_sentence():
   done = subprocess.run([sys.executable, SCRIPT, "--batch=0"], capture_output=True, text=True, check=False)
   assert done.returncode == 2 and "--batch=0: write whole numbers of at least 1" in done.stderr
   assert done.stderr.count("\n") == 1
+
+
+def test_fewer_bits_are_measured_in_turn_with_their_memory():
+  model = Model(vocab=40, width=16, depth=1, head_width=4, context=64, positions="learned", tied=True)
+  params = jax.tree.map(np.asarray, language_model.initialize_parameters(model, jax.random.key(3)))
+  module = language_model.build_model(model)
+  made = model_quantization.quantize_model(
+    params, model, model_scheme.parse_scheme("int8", "int8", "")
+  ).params
+  wide, narrow = benchmark.measure_in_turn(module, [params, made], batch=2, prompt=4, new=3, repeats=1)
+  assert wide.tokens_per_second > 0 and narrow.tokens_per_second > 0 and len(narrow.tokens) == 3
