@@ -62,9 +62,10 @@ def _read_messages(record: Record) -> tuple[str, list[Message]]:
   prompt = next((name for name in _PROMPTS if name in values), "")
   completion = next((name for name in _COMPLETIONS if name in values), "")
   if not prompt or not completion:
+    listed = ", ".join(map(repr, list(values)[:12])) or "no fields"
     raise UserError(
-      f"{record.where}: it has {', '.join(map(repr, list(values)[:12]))}; a dialogue needs messages, conversations,"
-      " prompt and completion, or instruction, input and output"
+      f"{record.where}: it has {listed}; a dialogue needs messages, conversations, prompt and completion,"
+      " or instruction, input and output"
     )
   first = (
     [Message("system", values["system"])]
@@ -77,8 +78,9 @@ def _read_messages(record: Record) -> tuple[str, list[Message]]:
       _read_message(item, f"{record.where}, message {index}") for index, item in enumerate(turns, 1)
     ]
   question = read_text(record, prompt, prompt)
-  if prompt == "instruction" and values.get("input"):
-    question += "\n\n" + read_text(record, "input", "input")
+  extra = next((name for name in ("input", "context") if prompt == "instruction" and values.get(name)), "")
+  if extra:
+    question += "\n\n" + read_text(record, extra, extra)
   answer = read_text(record, completion, completion)
   form = "instruction, input and output" if prompt == "instruction" else f"{prompt} and {completion}"
   return form, [*first, Message("user", question), Message("assistant", answer)]

@@ -79,8 +79,11 @@ def _read_answer(value: Any, where: str) -> str:
 
 def _read_start(value: Any, where: str) -> int:
   try:
-    return int(value)
-  except (TypeError, ValueError):
+    number = int(value)
+    if number != float(value):
+      raise ValueError(value)
+    return number
+  except (TypeError, ValueError, OverflowError):
     raise UserError(f"{where}: the start of an answer is {str(value)[:40]!r}; give a whole number") from None
 
 

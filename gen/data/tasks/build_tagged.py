@@ -6,7 +6,11 @@ from gen.data.tasks import column_names, tag_schemes
 from gen.data.tasks.examples import TaggedExample
 from gen.data.tasks.placed import MAX_LABEL, Built, Placed, read_document, read_list
 from gen.data.tasks.record import Record
+from gen.data.tasks.table_records import plain_column
 from gen.errors import UserError
+
+_SENTENCES = ("sentence", "sentence_id", "sent_id", "sentence_no", "sentence_number", "sentence_idx", "sent")
+_MIN_ROWS = 5  # fewer rows of one token may be sentences of one token
 
 
 def build_tagged(records: Sequence[Record], columns: Mapping[str, str], scheme: str, where: str) -> Built:
@@ -30,6 +34,7 @@ def build_tagged(records: Sequence[Record], columns: Mapping[str, str], scheme: 
     notes: list[str] = []
   else:
     fields, notes = column_names.find_fields("tag", list(records[0].values), columns, where)
+    records = _group_tokens(records, fields, where)
   sentences = [_read_sentence(record, fields) for record in records]
   tags, more = _as_iob2(records, [tags for _, tags in sentences], scheme.upper(), where)
   placed = [
@@ -40,6 +45,40 @@ def build_tagged(records: Sequence[Record], columns: Mapping[str, str], scheme: 
   if len(labels) < 2:
     raise UserError(f"{where}: all tags are {labels[0]!r}; there is nothing to learn")
   return Built(placed, labels, [*notes, *more])
+
+
+def _group_tokens(records: Sequence[Record], fields: Mapping[str, str], where: str) -> Sequence[Record]:
+  """Returns the sentences of a table with one token a row, by its column of sentences; other records as they are.
+
+  The name of a sentence may stand in its first row alone, as spreadsheets have it.
+  """
+  cells = [record.values.get(fields["tokens"]) for record in records]
+  if not all(isinstance(cell, str) and len(cell.split()) <= 1 for cell in cells) or len(cells) < _MIN_ROWS:
+    return records
+  names = [
+    name for name in records[0].values if plain_column(name) in _SENTENCES and name not in fields.values()
+  ]
+  if not names:
+    raise UserError(
+      f"{where}: each row holds one token, and no column is called sentence_id or sentence;"
+      " add one that names each token's sentence, or write CoNLL columns"
+    )
+  sentences: list[list[Record]] = []
+  current = None
+  for record in records:
+    name = str(record.values.get(names[0]) or "").strip()
+    if not sentences or (name and name != current):
+      sentences.append([])
+      current = name
+    sentences[-1].append(record)
+  return [_join_tokens(rows, fields) for rows in sentences]
+
+
+def _join_tokens(rows: Sequence[Record], fields: Mapping[str, str]) -> Record:
+  first = rows[0]
+  values = {name: [row.values.get(name) for row in rows] for name in (fields["tokens"], fields["tags"])}
+  others = {name: value for name, value in first.values.items() if name not in values}
+  return first._replace(values=others | values)
 
 
 def _read_sentence(record: Record, fields: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """Texts with labels or numbers, from records."""
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,13 +22,11 @@ def build_texts(records: Sequence[Record], columns: Mapping[str, str], where: st
   Raises:
     UserError: for columns that are not found, and fields that are empty, too long or of another type.
   """
-  names = [
-    name
-    for name, value in records[0].values.items()
-    if name in columns.values() or not isinstance(value, (list, dict))
-  ]
-  columns = dict(columns) or guess_columns(names, records)
-  fields, notes = column_names.find_fields("classify", names, columns, where)
+  names = list(records[0].values)
+  guessed = {} if columns else guess_columns(names, records)
+  fields, notes = _find_fields(records[0], guessed or columns, where)
+  if guessed:
+    notes = [f"columns have no names: {guessed['text']} is taken for text, {guessed['label']} for label"]
   placed = [Placed(_read_text_pair(record, fields), record.where, record.part) for record in records]
   if "label_value" in fields:
     numbers = [_read_number(record, fields["label_value"]) for record in records]
@@ -37,13 +35,23 @@ def build_texts(records: Sequence[Record], columns: Mapping[str, str], where: st
     if not _are_measures(labels) or "label" in columns:
       _require_classes(labels, fields["label"], where)
       placed = [_with(item, label=label) for item, label in zip(placed, labels, strict=True)]
-      return Built(placed, tuple(sorted(set(labels))), notes)
+      return Built(placed, tuple(sorted(set(labels))), [*notes, *_warn_of_contradictions(placed)])
     numbers = [float(label) for label in labels]
     notes.append(f"{fields['label']!r} holds numbers with fractions, so the task is regression")
   placed = [_with(item, label_value=number) for item, number in zip(placed, numbers, strict=True)]
   if len(set(numbers)) < 2:
     raise UserError(f"{where}: all numbers are {numbers[0]:g}; there is nothing to learn")
   return Built(placed, (), notes)
+
+
+def _find_fields(record: Record, columns: Mapping[str, str], where: str) -> tuple[dict[str, str], list[str]]:
+  """Returns the columns of fields: lists count only where no other column will do, and are then told."""
+  flat = [name for name, value in record.values.items() if not isinstance(value, (list, dict))]
+  flat += [name for name in columns.values() if name in record.values and name not in flat]
+  try:
+    return column_names.find_fields("classify", flat, columns, where)
+  except UserError:
+    return column_names.find_fields("classify", list(record.values), columns, where)
 
 
 def _read_text_pair(record: Record, fields: Mapping[str, str]) -> TextExample:
@@ -72,7 +80,8 @@ def _read_label(record: Record, column: str) -> str:
   if isinstance(value, (list, dict)):
     kind = json_reading.describe_kind(value)
     raise UserError(f"{record.where}: the label (column {column!r}) is {kind}; give one class a text")
-  label = str(value).strip()
+  is_whole = isinstance(value, float) and value.is_integer()
+  label = str(int(value) if is_whole else value).strip()
   if len(label) > MAX_LABEL:
     raise UserError(
       f"{record.where}: the label has {len(label):,} characters, so it is a text; name another column"
@@ -113,6 +122,20 @@ def _require_classes(labels: Sequence[str], column: str, where: str) -> None:
       f"{where}: {len(kinds):,} different labels in {len(labels):,} rows, so {column!r} holds no classes;"
       " name another column"
     )
+
+
+def _warn_of_contradictions(placed: Sequence[Placed]) -> list[str]:
+  """Returns a warning about texts that occur with different labels."""
+  labels_of: dict[tuple[str, str], set[str]] = defaultdict(set)
+  where_of: dict[tuple[str, str], str] = {}
+  for item in placed:
+    key = (item.example.text, item.example.second_text)
+    labels_of[key].add(item.example.label)
+    where_of.setdefault(key, item.where)
+  several = [key for key, labels in labels_of.items() if len(labels) > 1]
+  if not several:
+    return []
+  return [f"warning: {len(several):,} texts occur with different labels, the first at {where_of[several[0]]}"]
 
 
 def guess_columns(names: Sequence[str], records: Sequence[Record]) -> dict[str, str]:

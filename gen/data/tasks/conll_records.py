@@ -13,8 +13,8 @@ from gen.errors import UserError
 
 DOCUMENT_MARK = "-DOCSTART-"
 _UNIVERSAL = 10  # columns of CoNLL-U
-_COMMENT = re.compile(r"#\s*[\w-]+\s*=|#\s*new(par|doc)\b")
-_DOCUMENT_COMMENT = re.compile(r"#\s*newdoc(?:\s+id\s*=\s*(.*))?")
+_COMMENT = re.compile(r"#\s*[\w-]+\s*=|#\s*new(par|doc)\b|#(begin|end) document\b")
+_DOCUMENT_COMMENT = re.compile(r"#(?:\s*newdoc|begin document)\b(?:\s+id\s*=)?\s*(.*)")
 Token = tuple[int, list[str]]  # line number, fields
 
 

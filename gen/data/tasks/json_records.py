@@ -6,7 +6,7 @@ from typing import Any
 
 from gen.data.sources import json_stream
 from gen.data.sources.records import numbered_lines
-from gen.data.tasks.record import Record
+from gen.data.tasks.record import Record, find_part
 from gen.data.tasks.text_lines import OpenText, decode_line, read_all
 from gen.errors import UserError
 from gen.io import json_reading
@@ -53,6 +53,16 @@ def find_records(value: Any, where: str) -> list[Record]:
       for number, item in enumerate(value, 1)
     ]
   if isinstance(value, dict):
+    if len(value) == 1 and isinstance(next(iter(value.values())), dict):
+      return find_records(next(iter(value.values())), where)
+    parts = {key: find_part(key) for key, item in value.items() if isinstance(item, list)}
+    if "train" in parts.values():
+      return [
+        record._replace(where=record.where.replace(", record", f", {key}, record"), part=part)
+        for key, part in parts.items()
+        if part
+        for record in find_records(value[key], where)
+      ]
     lists = [item for item in value.values() if isinstance(item, list) and item and isinstance(item[0], dict)]
     if lists:
       return find_records(max(lists, key=len), where)

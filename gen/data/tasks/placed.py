@@ -1,5 +1,6 @@
 """Examples with their places in files, and the faults of single fields."""
 
+import ast
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -97,10 +98,24 @@ def read_list(record: Record, column: str, what: str) -> list[Any]:
     text = value.strip()
     if not text.startswith("["):
       return text.split()
-    value = json_reading.parse_json(text.replace("'", '"'), f"{record.where}: the {what}", list)
+    value = _parse_list(text, f"{record.where}: the {what} (column {column!r})")
   if value is not None and hasattr(value, "tolist"):  # an array of TFDS
     value = value.tolist()
   if not isinstance(value, Sequence) or isinstance(value, bytes):
     kind = json_reading.describe_kind(value)
     raise UserError(f"{record.where}: the {what} (column {column!r}) is {kind}; it must be a list")
   return [item.decode("utf-8", "replace") if isinstance(item, bytes) else item for item in value]
+
+
+def _parse_list(text: str, where: str) -> list[Any]:
+  """Returns a list written as JSON, or as Python writes it."""
+  try:
+    return json_reading.parse_json(text, where, list)
+  except UserError:
+    try:
+      value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+      value = None
+  if not isinstance(value, list):
+    raise UserError(f"{where}: {text[:40]!r} is no list; write it in JSON, or words between spaces")
+  return value

@@ -24,7 +24,7 @@ def read_table(
   opened: OpenText,
   known_names: Collection[str],
   delimiter: str = "",
-  header: bool | None = None,
+  numbered: Collection[str] = (),
   must_know: bool = False,
 ) -> tuple[list[Record], bool]:
   """Returns the records of a table, and whether its first row has names.
@@ -33,7 +33,7 @@ def read_table(
     opened: the file.
     known_names: names of columns, in small letters, that identify a first row of names.
     delimiter: between fields; empty detects it.
-    header: whether the first row has names; None decides by its content. Columns without names are "1", "2" and so on.
+    numbered: numbers of columns that the user gave, from 1, for a table without names; empty decides by the content.
     must_know: whether only known names make a first row of names.
 
   Raises:
@@ -45,9 +45,9 @@ def read_table(
   delimiter = delimiter or find_delimiter(opened.name, [line for _, line in lines[:_SEEN]])
   rows = _split_tabs(lines) if delimiter == "\t" else None
   rows = list(_quoted_rows(lines, delimiter, opened.where)) if rows is None else rows
-  if header is None:
-    header = _has_header(rows, known_names, must_know)
   first = rows[0][1]
+  # A row of names may be numbers too, such as that of a data frame without names.
+  header = set(numbered) <= set(first) if numbered else _has_header(rows, known_names, must_know)
   names = [name.strip() for name in first] if header else [str(index) for index in range(1, len(first) + 1)]
   repeated = [name for name, count in Counter(names).items() if count > 1]
   if repeated:
@@ -63,6 +63,25 @@ def _record(row: Row, names: Sequence[str], where: str) -> Record:
       " quote fields that contain a separator"
     )
   return Record(f"{where}:{number}", dict(zip(names, fields, strict=True)), file=where)
+
+
+def read_prefixed(opened: OpenText, prefix: str) -> list[Record]:
+  """Returns the records of lines of a prefix, a class, a space and a text, as fastText reads them.
+
+  Raises:
+    UserError: for a line of another form.
+  """
+  records = []
+  for number, line in read_lines(opened.stream, opened.where):
+    if not line.strip():
+      continue
+    label, _, text = line.removeprefix(prefix).partition(" ")
+    if not line.startswith(prefix) or text.startswith(prefix):
+      raise UserError(
+        f"{opened.where}:{number}: a line must begin with one {prefix}CLASS, then a space and the text"
+      )
+    records.append(Record(f"{opened.where}:{number}", {"label": label, "text": text}, file=opened.where))
+  return records
 
 
 def find_delimiter(name: str, lines: Sequence[str]) -> str:

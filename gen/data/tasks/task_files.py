@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gen.data.sources import files
+from gen.data.sources import compressed, files
 from gen.data.tasks import (
   column_names,
   conll_records,
@@ -20,6 +20,7 @@ from gen.io.json_reading import parse_json
 
 FORMATS = ("jsonl", "json", "csv", "tsv", "conll", "squad")
 _LEFT_OUT = re.compile(r"(readme|license|licence|citation|changelog)\b.*|.*\.(md|py|html|sh)", re.I)
+_FASTTEXT = "__label__"  # before the class at the beginning of a line
 _PAIRS = ("translate", "summarize")
 
 
@@ -151,13 +152,18 @@ def read_opened(
   if form == "conll" or (task == "tag" and form not in ("csv", "tsv")):
     records, note = conll_records.read_conll(opened, columns)
     return records, f"{opened.name}: read as CoNLL columns; {note}"
+  if task == "classify" and not forced:
+    head, stream = compressed.peek_stream(opened.stream, len(_FASTTEXT))
+    opened = opened._replace(stream=stream)
+    if head.decode("utf-8", "replace") == _FASTTEXT:
+      return table_records.read_prefixed(opened, _FASTTEXT), f"{opened.name}: read as fastText's lines"
   delimiter = {"tsv": "\t", "csv": ""}.get(forced, "")
   told = [column for column in columns.values() if column]
   names = column_names.known_names(task) | {
     table_records.plain_column(name) for name in told if not name.isdigit()
   }
-  header = False if told and all(name.isdigit() for name in told) else None
-  records, header = table_records.read_table(opened, names, delimiter, header, must_know=task in _PAIRS)
+  numbered = told if all(name.isdigit() for name in told) else []
+  records, header = table_records.read_table(opened, names, delimiter, numbered, must_know=task in _PAIRS)
   return records, f"{opened.name}: read as a table{'' if header else ' without names of columns'}"
 
 

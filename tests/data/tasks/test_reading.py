@@ -49,6 +49,29 @@ def test_texts_with_labels_are_read_from_any_table(tmp_path, form):
     assert any("is taken for text" in note for note in data.notes)
 
 
+def test_less_usual_tables_of_labels_are_read(tmp_path):
+  fast = "".join(f"__label__{label} {text}\n" for text, label in ROWS)
+  frame = "0,1\n" + "".join(f"{text},{label}\n" for text, label in ROWS)
+  parts = {
+    part: [{"text": text, "label": label} for text, label in ROWS[i::2]]
+    for i, part in enumerate(("train", "test"))
+  }
+  for name, content, columns in (
+    ("fast.txt", fast, {}),
+    ("frame.csv", frame, {"text": "0", "label": "1"}),
+    ("parts.json", json.dumps({"data": parts}), {}),
+  ):
+    data = load_task("classify", write(tmp_path / name, content), columns=columns)
+    assert {(example.text, example.label) for example in every(data)} == set(ROWS)
+  assert len(data.test) == 20  # a JSON file's own parts are kept
+
+
+def test_a_text_with_two_labels_is_told(tmp_path):
+  rows = "text,label\n" + "".join(f"text {i % 13},{i % 2}\n" for i in range(40))
+  notes = load_task("classify", write(tmp_path / "data.csv", rows)).notes
+  assert any("13 texts occur with different labels, the first at" in note for note in notes)
+
+
 def test_packed_files_are_read_as_their_content(tmp_path):
   plain = load_task("classify", write(tmp_path / "data.jsonl", lines("jsonl")))
   for name, pack in (("data.jsonl.gz", gzip.compress), ("data.jsonl.xz", lzma.compress)):
@@ -229,6 +252,16 @@ def test_tokens_and_tags_are_read_from_columns_and_from_records(tmp_path):
     assert example in every(data) and data.labels == ("B-PER", "O")
   parts = load_task("tag", str(tmp_path / "data.conll"), columns={"tags": "2"})
   assert parts.labels == ("NNP", "VBZ")
+
+
+def test_tokens_are_read_from_rows_and_from_lists_in_cells(tmp_path):
+  example = TaggedExample(("Ann's", "x7"), ("B-PER", "O"))
+  rows = "Sentence #,Word,Tag\n" + "".join(f"Sentence: {i},Ann's,B-PER\n,x{i},O\n" for i in range(30))
+  lists = "tokens,tags\n" + "".join(f'"[""Ann\'s"", \'x{i}\']","[\'B-PER\', \'O\']"\n' for i in range(30))
+  for name, text in (("rows.csv", rows), ("lists.csv", lists)):
+    assert example in every(load_task("tag", write(tmp_path / name, text)))
+  with pytest.raises(UserError, match="each row holds one token"):
+    load_task("tag", write(tmp_path / "bare.csv", "word,tag\n" + "Ann,B-PER\nx,O\n" * 9))
 
 
 def test_marks_of_documents_are_followed(tmp_path):
