@@ -81,4 +81,5 @@ def fit_sources(sources: list[np.ndarray], window: int, policy: str) -> list[np.
 
 def slide_window(text: np.ndarray, window: int) -> np.ndarray:
   """Returns the text after the window slides: all of it while one more token fits."""
+  # Half of the window, so that the prompt is read anew only after many tokens.
   return text if len(text) < window else text[-max(1, window // 2) :]

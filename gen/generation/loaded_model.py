@@ -176,6 +176,7 @@ def _directory(folder: Path, tokenizer_folder: Folder | None) -> LoadedModel:
     params = {name: value for name, value in params.items() if name != "head"}
   how = _reading(folder, described.values, described.config, tokenizer, described.head)
   how = how._replace(notes=described.notes + how.notes)
+  # float32, because CPUs multiply bfloat16 and float16 by converting each operand first.
   wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params)
   model = dataclasses.replace(described.config, dtype="float32")
   return LoadedModel(model, wide, tokenizer, how, folder.resolve().name)

@@ -148,6 +148,7 @@ def embed_texts(encoder: LoadedModel, texts: Sequence[str], batch: int = 16) -> 
       raise UserError("a passage is empty; give every passage some text")
     room = size - len(how.before) - len(how.after) if size else len(ids)
     rows.append(np.array([*how.before, *ids[:room], *how.after], np.int32))
+  # By length: a batch is padded to its longest row.
   order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
   found_pd = np.zeros((len(rows), model.width), np.float32)
   for begin in range(0, len(order), batch):
@@ -168,6 +169,7 @@ def _program(model_json: str) -> Any:
 
   def run(params: Any, tokens_bt: Array, segments_bt: Array, counted_bt: Array) -> Array:
     states_btd: Any = module.apply({"params": params}, tokens_bt, segments_bt=segments_bt, method="states")
+    # A sum: its length is divided out in the next line anyway.
     mean_bd = jnp.einsum("btd,bt->bd", states_btd.astype(jnp.float32), counted_bt.astype(jnp.float32))
     return mean_bd / jnp.maximum(jnp.linalg.norm(mean_bd, axis=-1, keepdims=True), 1e-9)
 
@@ -235,6 +237,7 @@ def ground_question(
     )
   prompt, used, left_out = question, list[RetrievedPassages](), list[RetrievedPassages]()
   for retrieved in passages:
+    # Counted as one text, because tokens may span the boundary of two passages.
     longer = _joined(template, [*used, retrieved], question)
     tried = text.count_tokens(restored, longer, new, blank)
     if tried.left is not None and tried.left < 0:

@@ -173,6 +173,7 @@ def _filled(
   restored: LoadedModel, prompts: list[np.ndarray], sampler: Sampler, key: Array
 ) -> list[TextAnswer]:
   tokenizer = restored.tokenizer
+  # A special token or an id without one would leave a hole in the text.
   marks = [i for i in range(restored.model.vocab) if i >= tokenizer.vocab or tokenizer.is_special(i)]
   filled = infilling.fill_masks(
     restored.module, restored.params, prompts, tokenizer.mask, sampler, key, order="surest", banned=marks

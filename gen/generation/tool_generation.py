@@ -133,6 +133,7 @@ def _round(
       row_tokens = decode.generate(restored.module, params, [row.ids], sampler, key, start=start, **options)
       drawn.append((row_tokens.rows()[0], bool(row_tokens.stopped_b[0])))
     return drawn
+  # The texts so far are read again: inserted results are not in the cache.
   prompts = [np.concatenate([row.ids, row.continuation]) for row in rows]
   prompts += [prompts[-1]] * (batch - len(prompts))  # one shape for all rounds
   generated = decode.generate(restored.module, restored.params, prompts, sampler, key, **options)

@@ -152,9 +152,11 @@ class ToolRegistry:
     def work() -> None:
       try:
         results.put((str(tool.function(**arguments)), None))
+      # Whatever a tool raises is the model's to read; it must not end the generation.
       except BaseException as error:
         results.put((None, error))
 
+    # A daemon thread: a tool that never returns must not keep the program from ending.
     threading.Thread(target=work, name=f"tool {tool.name}", daemon=True).start()
     try:
       value, error = results.get(timeout=self.limits.seconds)
@@ -164,6 +166,7 @@ class ToolRegistry:
       raise ToolError(" ".join(f"{error}".split()) or type(error).__name__)
     if len(value) > self.limits.result:
       raise ToolError(f"the result of {tool.name} is longer than {self.limits.result} characters")
+    # A result with a closing bracket or a line break would end the call's span early.
     return value.replace("\n", " ").replace(CLOSE, ")")
 
 
@@ -178,6 +181,7 @@ def _literal(tool: Tool, name: str, value: ast.expr) -> Any:
       return float(literal)
     except OverflowError:
       raise ToolError(f"{name} of {tool.name} is too large") from None
+  # type, not isinstance: True is an int in Python.
   if type(literal) is not kind:
     raise ToolError(f"{name} of {tool.name} must be of type {kind.__name__}")
   return literal
@@ -194,6 +198,7 @@ _BINARY: dict[type, Callable[[Any, Any], Any]] = {
 }
 _UNARY: dict[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos}
 MAX_BITS = 2048  # of an integer; larger results raise before they are computed
+# Far below the interpreter's own limit, whose error comes deep inside `ast`.
 MAX_DEPTH = 50
 
 
@@ -241,6 +246,7 @@ def _value(node: ast.expr, depth: int) -> int | float:
 def _check_power(base: int | float, exponent: int | float) -> None:
   """Raises ValueError for a power of integers that would take long."""
   integers = isinstance(base, int) and isinstance(exponent, int)
+  # 9**9**9 would occupy the thread for hours, and the time limit cannot stop it.
   if integers and abs(exponent) * max(1, int(base).bit_length()) > MAX_BITS:
     raise ValueError("the number is too large")
 
