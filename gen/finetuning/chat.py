@@ -29,12 +29,12 @@ from typing import Any, NamedTuple
 from gen.data.tokenizers.tokenizer import PRETRAINED
 from gen.errors import UserError
 from gen.finetuning import chat_renderer
-from gen.interop.runs import KEPT
+from gen.interop.runs import CHAT_TEMPLATE, KEPT
 from gen.interop.tokenizers import settings
 from gen.io import checksums, json_reading
 from gen.training.run_folder import TOKENIZER
 
-FILE, FOLDER = "chat_template.jinja", "additional_chat_templates"
+FILE, FOLDER = CHAT_TEMPLATE, "additional_chat_templates"
 DEFAULT = "default"
 MAX_TEMPLATE = 1 << 20  # bytes; the longest in use have 20 kB
 SECONDS, MEMORY, CHARACTERS = 2, 1 << 30, 1 << 24  # of one rendering

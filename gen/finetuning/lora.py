@@ -154,7 +154,7 @@ def initialize_adapters(params: Any, lora: LoraConfig, key: Array) -> dict[str, 
   Raises:
     UserError: for a target that matches no matrix, or a rank above a matrix's own.
   """
-  flat = {}
+  flat: dict[str, Any] = {}
   for number, (path, shape) in enumerate(find_targets(params, lora.targets).items()):
     if lora.rank > min(shape.inputs, shape.outputs):
       raise UserError(

@@ -57,7 +57,8 @@ def save_adapters(
   flat = {path: np.asarray(leaf, np.float32) for path, leaf in flatten_tree(adapters).items()}
   tensors: dict[str, np.ndarray] = {}
   names: dict[tuple[str, int], list[str]] = {}  # of modules, by their common end and the rank
-  columns, done = False, set()
+  columns = False
+  done: set[str] = set()
   shared = _shared_rows(model, flat)
   for module in adapter_modules.list_modules(model):
     if not any(f"{each}/{FIRST}" in flat for each in module.folders):

@@ -38,7 +38,8 @@ from gen.training.checkpoints import Checkpoints
 from gen.training.step import saved_state
 
 KEPT = "huggingface"
-TOKENIZER_FILES = (*tokenizers.ALL_FILES, "chat_template.jinja")
+CHAT_TEMPLATE = "chat_template.jinja"
+TOKENIZER_FILES = (*tokenizers.ALL_FILES, CHAT_TEMPLATE)
 
 
 def import_checkpoint(source: str | Path, workdir: str | Path) -> Run:
@@ -114,6 +115,8 @@ def export_checkpoint(
   for name in (generation_config.NAME, *TOKENIZER_FILES):
     if (original / name).is_file():
       shutil.copyfile(original / name, output / name)
+  if (workdir / CHAT_TEMPLATE).is_file():  # of instruction tuning; it replaces that of the checkpoint
+    shutil.copyfile(workdir / CHAT_TEMPLATE, output / CHAT_TEMPLATE)
   return model
 
 

@@ -18,7 +18,7 @@ from gen.models import heads, language_model
 from gen.training import headed_checkpoint
 from gen.training.headed_checkpoint import HeadedParameters
 
-IDS = np.array([[3, 7, 10, 9], [2, 6, 8, 5]])  # without 1, padding of RoBERTa
+IDS = np.array([[3, 7, 10, 9], [2, 6, 8, 5]])
 LABELS = ("none", "größer", "B-x")
 BERT = Model(
   family="encoder", vocab=13, width=12, depth=2, heads=3, head_width=4, feed_forward=7, context=9,
@@ -41,26 +41,35 @@ CLASSES = [
 @pytest.mark.parametrize(("model", "kind", "name"), CLASSES, ids=lambda value: str(value)[:30])
 def test_a_model_with_a_head_is_written_as_the_class_that_computes_the_same(model, kind, name, tmp_path):
   head = published_head(model, kind, () if kind == "span" else LABELS, dropout=0.25)
-  params = heads.initialize_headed_parameters(model, head, jax.random.key(0))
+  random = np.random.default_rng(3)
+  params = jax.tree.map(
+    lambda leaf: random.normal(size=leaf.shape).astype(np.float32), heads.headed_parameter_shapes(model, head)
+  )
   huggingface.save_checkpoint(tmp_path, model, params, head)
   described, again = huggingface.load_checkpoint(tmp_path)
   assert described.hf["architectures"] == [name]
   # Spans have no dropout in any class, and classifiers of a decoder's texts none either.
   assert described.task == head
-  module = heads.build_headed_model(model, head)
-  expected = module.apply({"params": params}, jnp.asarray(IDS))
-  np.testing.assert_allclose(huggingface.forward_pass(described, again, IDS), expected, atol=1e-4)
+  flat, flat_again = flatten_tree(params), flatten_tree(again)
+  assert all(np.array_equal(flat[path], flat_again[path]) for path in flat)
+  if flat.keys() != flat_again.keys():  # an equivalent form, with biases of 0
+    module = heads.build_headed_model(model, head)
+    expected = jax.jit(module.apply)({"params": params}, jnp.asarray(IDS))
+    np.testing.assert_allclose(huggingface.forward_pass(described, again, IDS), expected, atol=1e-4)
 
 
 def test_a_run_s_head_is_exported_with_its_labels(tmp_path):
   model = dataclasses.replace(BERT, vocab=300)  # of bytes
   head = published_head(model, "classify", LABELS)
-  before = language_model.initialize_parameters(model, jax.random.key(1))
+  shapes = language_model.parameter_shapes(model)
+  before = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.3, jnp.float32), shapes)
   params = heads.attach_head(before, model, head, jax.random.key(2))
   run = Run(name="tuned", model=model, steps=7)
   run.data.tokenizer = "bytes"
   headed_checkpoint.save_headed(tmp_path / "run", run, 7, HeadedParameters(model, head, params), before, {})
+  (tmp_path / "run/chat_template.jinja").write_text("{{ messages }}")
   runs.export_checkpoint(tmp_path / "run", tmp_path / "out")
+  assert (tmp_path / "out/chat_template.jinja").read_text() == "{{ messages }}"
   described, again = huggingface.load_checkpoint(tmp_path / "out")
   config = json.loads((tmp_path / "out/config.json").read_text())
   assert config["architectures"] == ["BertForSequenceClassification"]

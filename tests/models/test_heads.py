@@ -33,11 +33,17 @@ def padded(rows, left=False, junk=0):
   return jnp.asarray(ids_bt), jnp.asarray(segments_bt)
 
 
+def drawn(model, head):
+  """Returns random parameters of a model with a head, which takes less time than to initialize them."""
+  random = np.random.default_rng(1)
+  shapes = heads.headed_parameter_shapes(model, head)
+  return jax.tree.map(lambda leaf: jnp.asarray(0.4 * random.normal(size=leaf.shape), jnp.float32), shapes)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_neither_padding_nor_its_side_changes_a_text_s_logits(name):
   model, head = MODELS[name], HeadConfig("classify", LABELS, "mean")  # the mean reads every token
-  params = heads.initialize_headed_parameters(model, head, jax.random.key(1))
-  module = heads.build_headed_model(model, head)
+  params, module = drawn(model, head), heads.build_headed_model(model, head)
 
   @jax.jit
   def logits(ids_bt, segments_bt):
@@ -50,7 +56,7 @@ def test_neither_padding_nor_its_side_changes_a_text_s_logits(name):
   if not model.recurrent:  # a recurrent state starts at the first column
     np.testing.assert_allclose(logits(*padded(ROWS, left=True, junk=10)), expected_bk, atol=1e-5)
   if name == "encoder":
-    alone_1k = module.apply({"params": params}, jnp.asarray([ROWS[0]]))
+    alone_1k = jax.jit(module.apply)({"params": params}, jnp.asarray([ROWS[0]]))
     np.testing.assert_allclose(alone_1k, expected_bk[:1], atol=1e-5)
 
 
@@ -65,14 +71,19 @@ def test_pooling_reads_the_first_the_mean_or_the_last_token():
   assert heads.pool_states(x_btd, pooled_bt, "last")[1].tolist() == [12, 13, 14]
 
 
+def hidden_states(model, params, ids_bt):
+  """Returns the last hidden states of a model without its head."""
+  body = {name: value for name, value in params.items() if name != "head"}
+  module = language_model.build_model(model)
+  return jax.jit(lambda ids_bt: module.apply({"params": body}, ids_bt, method="states"))(ids_bt)
+
+
 def test_tags_and_spans_have_logits_for_each_token():
   ids_bt = jnp.asarray([ROWS[1]])
   for head, outputs in ((HeadConfig("tag", LABELS), 3), (HeadConfig("span"), 2)):
-    params = heads.initialize_headed_parameters(ENCODER, head, jax.random.key(2))
-    logits_btk = heads.build_headed_model(ENCODER, head).apply({"params": params}, ids_bt)
-    states_btd = language_model.build_model(heads.body_config(ENCODER, head)).apply(
-      {"params": {name: value for name, value in params.items() if name != "head"}}, ids_bt, method="states"
-    )
+    params, module = drawn(ENCODER, head), heads.build_headed_model(ENCODER, head)
+    logits_btk = jax.jit(module.apply)({"params": params}, ids_bt)
+    states_btd = hidden_states(heads.body_config(ENCODER, head), params, ids_bt)
     output = params["head"]["output"]
     expected_btk = states_btd @ output["kernel"] + output["bias"]
     assert logits_btk.shape == (1, T, outputs)
@@ -81,7 +92,7 @@ def test_tags_and_spans_have_logits_for_each_token():
 
 def test_a_head_takes_the_place_of_the_language_model_s_and_keeps_the_rest():
   model = dataclasses.replace(ENCODER, head_transform=True, head_bias=True, pooler=True)
-  params = language_model.initialize_parameters(model, jax.random.key(3))
+  params = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), language_model.parameter_shapes(model))
   head = published_head(model, "classify", LABELS)
   assert head.hidden == "pooler"
   headed = heads.attach_head(params, model, head, jax.random.key(4))
@@ -102,14 +113,12 @@ def test_a_head_takes_the_place_of_the_language_model_s_and_keeps_the_rest():
 
 def test_the_head_s_dropout_needs_a_key_and_is_its_own():
   head = HeadConfig("classify", LABELS, "last", 0.5, "dense")
-  params = heads.initialize_headed_parameters(DECODER, head, jax.random.key(6))
-  module, ids_bt = heads.build_headed_model(DECODER, head), jnp.asarray([ROWS[1]])
-  plain, again = (module.apply({"params": params}, ids_bt) for _ in range(2))
-  dropped = module.apply({"params": params}, ids_bt, rngs={"dropout": jax.random.key(7)})
-  assert (plain == again).all() and not jnp.allclose(plain, dropped)
-  states = language_model.build_model(DECODER).apply(
-    {"params": {name: value for name, value in params.items() if name != "head"}}, ids_bt, method="states"
-  )
+  params, ids_bt = drawn(DECODER, head), jnp.asarray([ROWS[1]])
+  apply = jax.jit(heads.build_headed_model(DECODER, head).apply)
+  plain = apply({"params": params}, ids_bt)
+  dropped = apply({"params": params}, ids_bt, rngs={"dropout": jax.random.key(7)})
+  assert not jnp.allclose(plain, dropped)
+  states = hidden_states(DECODER, params, ids_bt)
   dense, output = params["head"]["dense"], params["head"]["output"]
   by_hand = jnp.tanh(states[:, -1] @ dense["kernel"] + dense["bias"]) @ output["kernel"] + output["bias"]
   np.testing.assert_allclose(plain, by_hand, atol=1e-5)
@@ -117,10 +126,10 @@ def test_the_head_s_dropout_needs_a_key_and_is_its_own():
 
 def test_a_head_of_kind_none_is_the_language_model():
   head = HeadConfig("none")
-  params = heads.initialize_headed_parameters(DECODER, head, jax.random.key(8))
-  assert heads.attach_head(params, DECODER, head, jax.random.key(9)).keys() == params.keys()
-  logits = heads.build_headed_model(DECODER, head).apply({"params": params}, jnp.asarray([ROWS[0]]))
-  assert logits.shape == (1, 3, 11)
+  assert isinstance(heads.build_headed_model(DECODER, head), language_model.LanguageModel)
+  params = {"embedding": 1, "head": 2, "target": 3}
+  assert heads.attach_head(params, DECODER, head, jax.random.key(9)) == params
+  assert heads.initialize_head(DECODER, head, jax.random.key(9)) == {}
 
 
 def test_the_decoder_of_a_classified_text_reads_it_after_the_start_token():
