@@ -17,11 +17,11 @@ TRIED = {
   "decoder": ("zero2", "all three"),
   "encoder_decoder": ("zero3",),
   "lstm": ("all three",),
-  "decoder@muon": ("zero3", "all three"),
+  "decoder@muon": ("zero3",),
   "decoder@adafactor": ("zero3",),
   "decoder@lion": ("zero3",),
   "decoder@sgd": ("zero3",),
-  "decoder@adamw+groups": ("zero3", "all three"),
+  "decoder@adamw+groups": ("all three",),
 }
 PAIRS = [(family, layout) for family, layouts in TRIED.items() for layout in layouts]
 

@@ -33,7 +33,6 @@ from gen.scaling.verdicts.results_file import CLOCK
 from gen.scaling.workers import study
 from gen.scaling.workers.study import TrainedStudy
 
-HITS = 4  # of one sweep, at most
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED, PATIENCE = 3, 300.0  # exit code of a sitting that saved and stopped; seconds
 ANSWER = "numbers.json"  # of a finished sweep, written by its last sitting
@@ -169,10 +168,12 @@ def hit(
   return number.name, "worker" if workers else "sweep"
 
 
-def disturb(sweep: Sweep, folder: Path, took: float, rng: random.Random) -> tuple[list[tuple[str, str]], int]:
+def disturb(
+  sweep: Sweep, folder: Path, took: float, rng: random.Random, most: int
+) -> tuple[list[tuple[str, str]], int]:
   """Hits a sweep until it has had its share, and lets it end; returns the hits and the number of sittings."""
   hits: list[tuple[str, str]] = []
-  wanted, sittings = rng.randint(2, HITS), 1
+  wanted, sittings = rng.randint(2, most), 1
   sitting = start(sweep, folder)
   while len(hits) < wanted:
     found = hit(sitting, folder, took, rng, first=not hits)
@@ -201,6 +202,7 @@ def main() -> None:
   parser.add_argument("folder", type=Path)
   parser.add_argument("--seconds", type=float, default=60.0)
   parser.add_argument("--seed", type=int, default=0)
+  parser.add_argument("--hits", type=int, default=4, help="of one sweep, at most; at least 2")
   flags = parser.parse_args()
   flags.folder.mkdir(parents=True, exist_ok=True)
   signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also under nohup
@@ -213,7 +215,7 @@ def main() -> None:
       twins[trunks] = undisturbed(sweep, flags.folder / f"twin{sweeps}")
       begun += twins[trunks][1]
     wanted, took = twins[trunks]
-    some, count = disturb(sweep, folder, took / 2, rng)  # half of it was compilation
+    some, count = disturb(sweep, folder, took / 2, rng, flags.hits)  # half of it was compilation
     if json.loads((folder / ANSWER).read_text()) != wanted:
       raise SystemExit(f"the sweep in {folder} ended with other numbers after {some}")
     hits.update(" of a ".join(one) for one in some)
