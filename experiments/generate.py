@@ -1,10 +1,13 @@
 """What does a trained model write? Continues prompts, fills blanks, or holds a conversation.
 
   uv run experiments/generate.py --checkpoint=runs/decoder --prompt="The function returns" --samples=4
+  uv run experiments/generate.py --checkpoint=runs/chat --chat --prompt="How are you?"
 
 Without --prompt it is interactive (/help lists the commands); --prompt=- reads standard input to its end. The answer
 goes to standard output. An encoder fills the blanks (___) of its prompt; an encoder-decoder generates its target.
 """
+
+import dataclasses
 
 from absl import flags
 
@@ -21,6 +24,9 @@ decoding_flags.define_flags()
 SAMPLES = quantities.DEFINE_integer("samples", 1, "Number of answers.", lower_bound=1, upper_bound=1_000_000)
 SEED = shared_flags.define_seed("sampled tokens")
 BLANK = flags.DEFINE_string("blank", "___", "Mark of a blank in the prompt of an encoder.")
+CHAT = flags.DEFINE_bool(
+  "chat", False, "The prompt is a user's message: apply the model's chat template, and end with the answer."
+)
 COUNT_ONLY = flags.DEFINE_bool("count_only", False, "Only print how many tokens are used and left.")
 JSON = outputs.DEFINE_json()
 
@@ -33,6 +39,8 @@ def main() -> int:
   if PROMPT.value is None and (COUNT_ONLY.value or JSON.value):
     flag = "--count_only counts" if COUNT_ONLY.value else "--json writes the answers to"
     raise UserError(f"{flag} a prompt; give --prompt")
+  if CHAT.value and PROMPT.value is None:
+    raise UserError("--chat applies a template to a message; give it by --prompt")
   prompt = text_input.read_prompt(PROMPT.value)
   from gen.generation import conversation, loaded_model, prompt_answers, special_tokens
   from gen.io import json_report
@@ -44,6 +52,11 @@ def main() -> int:
     CHECKPOINT.value, STEP.value, TOKENIZER.value or None, terminal.print_progress
   )
   restored = special_tokens.allow_special(restored, decoding_flags.special_from_flags())
+  if CHAT.value:
+    from gen.finetuning import chat_form
+
+    restored, prompt, marks = chat_form.begin_chat(restored, CHECKPOINT.value, prompt)
+    limits = dataclasses.replace(limits, stop_strings=(*limits.stop_strings, *marks))
   sampler.check(restored.model.vocab)
   limits.check(restored.model.vocab)
   if prompt is None:

@@ -1,0 +1,233 @@
+"""Dialogues as rows: a chat template makes a text of each, and what the assistant wrote has loss.
+
+Several dialogues share a row. Each is a segment of its own, so no token attends to another dialogue, and positions
+begin anew.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gen.config.heads import HeadConfig
+from gen.data.tasks.examples import DialogueExample, Message
+from gen.errors import UserError
+from gen.finetuning import chat, model_inputs, text_form
+from gen.finetuning.chat import ChatTemplate
+from gen.finetuning.classify_form import TaskPrediction
+from gen.finetuning.encoded_rows import EncodedRow
+from gen.finetuning.settings import FinetuneSettings
+from gen.generation import special_tokens
+from gen.generation.loaded_model import LoadedModel
+from gen.interop.runs import KEPT
+
+MAX_NEW = 128  # tokens of an answer, where settings give none
+OPEN_ROWS = 64  # rows that a dialogue may still join
+
+
+class ChatForm:
+  """Dialogues of a decoder.
+
+  Attributes:
+    head: of kind none, the language model itself.
+    targets: 0, as each token has one.
+    template: how a dialogue becomes a text.
+    max_new: most tokens of an answer.
+  """
+
+  targets = 0
+
+  def __init__(self, loaded: LoadedModel, template: ChatTemplate, settings: FinetuneSettings) -> None:
+    """Derives how dialogues become rows.
+
+    Args:
+      loaded: the model, with its tokenizer.
+      template: how a dialogue becomes a text.
+      settings: max_length, long and max_answer.
+
+    Raises:
+      UserError: for long=windows, as no answer has a place in two rows.
+    """
+    # The template's own marks are special tokens where the tokenizer has them.
+    self.loaded = special_tokens.allow_special(loaded, True)
+    self.head, self.template = HeadConfig("none"), template
+    self._length = model_inputs.row_length(loaded, settings.max_length)
+    self._long, self.max_new = settings.long or "error", settings.max_answer or MAX_NEW
+    if self._long == "windows":
+      raise UserError("long=windows is not for dialogues; choose truncate, which cuts the end of a dialogue")
+
+  def rows(self, examples: Sequence[DialogueExample], what: str) -> list[EncodedRow]:
+    """Returns the packed rows of dialogues; one that is too long is an error, or loses its end.
+
+    Raises:
+      UserError: for a dialogue that a row does not hold, or one whose answers have no place in the template's text.
+    """
+    read = [
+      self._encoded(example, f"{what} dialogue {number:,}") for number, example in enumerate(examples, 1)
+    ]
+    if self._long == "error":
+      model_inputs.require_fits(
+        [len(row.inputs) for row in read], self._length, f"{what} dialogue", windows=False
+      )
+    cut = [_cut(row._replace(owner=owner), self._length) for owner, row in enumerate(read)]
+    return pack_rows(cut, self._length)
+
+  def _encoded(self, example: DialogueExample, where: str) -> EncodedRow:
+    """Returns the row of one dialogue."""
+    rendered = self.template.render_with_answers(plain_messages(example.messages), now=chat_time())
+    pieces, place = [], 0
+    for begin, end in rendered.answers:
+      pieces += [(rendered.text[place:begin], 0.0), (rendered.text[begin:end], 1.0)]
+      place = end
+    pieces.append((rendered.text[place:], 0.0))
+    ids, weights = list(self._before(rendered.text)), []
+    weights = [0.0] * len(ids)
+    for piece, weight in pieces:
+      more = self._encode(piece)
+      ids += more
+      weights += [weight] * len(more)
+    if not any(weights):
+      raise UserError(f"{where} has no answer of the assistant with text; leave it out")
+    stop = self.loaded.reading.stop[:1]
+    # The end token, so that a model that knows no mark of the template's still ends its answers.
+    if stop and ids[-1] != stop[0] and weights[-1]:
+      ids += stop
+      weights += [1.0]
+    return EncodedRow(0, ids[:-1], ids[1:], weights[1:])
+
+  def _before(self, text: str) -> tuple[int, ...]:
+    """Returns the ids before a text, unless the template writes them itself."""
+    before, tokenizer = self.loaded.reading.before, self.loaded.tokenizer
+    names = "".join(tokenizer.name(number) for number in before)
+    return () if names and text.startswith(names) else tuple(before)
+
+  def _encode(self, text: str) -> list[int]:
+    if not text:
+      return []
+    ids: list[int] = special_tokens.encode_with_special(
+      self.loaded.tokenizer, text, self.loaded.reading.special
+    ).tolist()
+    return ids
+
+  def predict(
+    self, params: Any, examples: Sequence[DialogueExample], what: str = "test"
+  ) -> list[TaskPrediction]:
+    """Returns the greedy answer to the messages before each dialogue's last answer."""
+    del what
+    loaded, marks = with_end_marks(self.loaded._replace(params=params), self.template)
+    prompts = [chat_prompt(self.template, loaded, each.messages[: _last(each)]) for each in examples]
+    written = text_form.write_answers(loaded, prompts, self.max_new, marks)
+    return [TaskPrediction(answer.strip(), score) for answer, score in written]
+
+
+def _last(example: DialogueExample) -> int:
+  """Returns the index of the last answer."""
+  return max(number for number, message in enumerate(example.messages) if message.role == chat.ASSISTANT)
+
+
+def _cut(row: EncodedRow, length: int) -> EncodedRow:
+  return row._replace(inputs=row.inputs[:length], targets=row.targets[:length], weights=row.weights[:length])
+
+
+def pack_rows(rows: Sequence[EncodedRow], length: int) -> list[EncodedRow]:
+  """Returns the rows joined, each in the first open row that holds it; a joined row has the owner of its first."""
+  open_rows: list[list[EncodedRow]] = []
+  sizes: list[int] = []
+  full: list[list[EncodedRow]] = []
+  for row in rows:
+    place = next((at for at, size in enumerate(sizes) if size + len(row.inputs) <= length), None)
+    if place is None:
+      open_rows.append([row])
+      sizes.append(len(row.inputs))
+    else:
+      open_rows[place].append(row)
+      sizes[place] += len(row.inputs)
+    if len(open_rows) > OPEN_ROWS:
+      fullest = int(np.argmax(sizes))
+      full.append(open_rows.pop(fullest))
+      sizes.pop(fullest)
+  return [_joined(parts) for parts in (*full, *open_rows)]
+
+
+def _joined(parts: Sequence[EncodedRow]) -> EncodedRow:
+  inputs: list[int] = []
+  targets: list[int] = []
+  weights: list[float] = []
+  segments: list[int] = []
+  for number, part in enumerate(parts, 1):
+    inputs += part.inputs
+    targets += part.targets
+    weights += part.weights
+    segments += [number] * len(part.inputs)
+  return EncodedRow(parts[0].owner, inputs, targets, weights, segments=segments)
+
+
+def plain_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
+  """Returns messages as templates read them."""
+  return [{"role": message.role, "content": message.content} for message in messages]
+
+
+def chat_prompt(template: ChatTemplate, loaded: LoadedModel, messages: Sequence[Message]) -> str:
+  """Returns the text before an answer, without the ids that the model's prompts begin with anyway."""
+  text = template.render(plain_messages(messages), True, now=chat_time()).text
+  names = "".join(loaded.tokenizer.name(number) for number in loaded.reading.before)
+  return text.removeprefix(names) if names else text
+
+
+def end_marks(template: ChatTemplate) -> tuple[str, ...]:
+  """Returns what the template writes after an answer, up to white space, as text that ends one."""
+  probe = "\ue000"
+  text = template.render_with_answers(
+    [{"role": "user", "content": "a"}, {"role": chat.ASSISTANT, "content": probe}], now=chat_time()
+  ).text
+  mark = text.partition(probe)[2].strip()
+  return (mark,) if mark else ()
+
+
+def chat_time() -> Any:
+  """Returns the time that templates may print: one time, so that a resumed run reads the same text."""
+  import datetime
+
+  return datetime.datetime(2020, 1, 1)
+
+
+def begin_chat(
+  loaded: LoadedModel, folder: str | Path, message: str
+) -> tuple[LoadedModel, str, tuple[str, ...]]:
+  """Returns a model that reads a template's marks, the prompt of a user's message, and what ends the answer.
+
+  Args:
+    loaded: the model.
+    folder: its folder, with its template.
+    message: of the user.
+
+  Raises:
+    UserError: for a model that continues no text, or a template that cannot be rendered.
+  """
+  if loaded.model.family in ("encoder", "encoder_decoder"):
+    raise UserError(f"a model of family {loaded.model.family} holds no dialogue; choose a decoder")
+  loaded = special_tokens.allow_special(loaded, True)
+  template = find_template(folder)
+  loaded, marks = with_end_marks(loaded, template)
+  return loaded, chat_prompt(template, loaded, [Message("user", message)]), marks
+
+
+def with_end_marks(loaded: LoadedModel, template: ChatTemplate) -> tuple[LoadedModel, tuple[str, ...]]:
+  """Returns a model whose answers end at the template's mark, and the mark where it is text.
+
+  A mark that is a special token ends an answer by its id, since it has no text.
+  """
+  marks, ids = end_marks(template), dict(loaded.reading.special)
+  stop = (*loaded.reading.stop, *(ids[mark] for mark in marks if mark in ids))
+  reading = loaded.reading._replace(stop=tuple(dict.fromkeys(stop)))
+  return loaded._replace(reading=reading), tuple(mark for mark in marks if mark not in ids)
+
+
+def find_template(folder: str | Path) -> ChatTemplate:
+  """Returns the template of a run's or a Hugging Face folder, or ChatML where it has none."""
+  for place in (Path(folder), Path(folder) / KEPT):
+    found = chat.read_template(place) if place.is_dir() else None
+    if found is not None:
+      return found
+  return chat.default_template()
