@@ -46,8 +46,8 @@ ALPHA = quantities.DEFINE_float("alpha", 16.0, "LoRA: updates are scaled by alph
 TARGETS = flags.DEFINE_list("targets", [], "LoRA: matrices that it changes; empty: queries and values.")
 LEARNING_RATES = quantities.DEFINE_floats(
   "learning_rates",
-  [],
-  "Peak learning rates; several are a sweep; empty: one that suits the method.",
+  [0.0],
+  "Peak learning rates; several are a sweep; 0: one that suits the method.",
   lower_bound=0,
 )
 SEEDS = quantities.DEFINE_integer("seeds", 1, "Number of seeds of a sweep.", lower_bound=1, upper_bound=1_000)
@@ -138,6 +138,7 @@ def main() -> int:
   from gen.config import Data
   from gen.data import cache
   from gen.finetuning import finetune, tuning_report
+  from gen.finetuning.results import FinetuneResult
   from gen.io import json_report, typed_json
   from gen.training.hooks import RunStopped
 
@@ -145,27 +146,45 @@ def main() -> int:
   settings, workdir = _settings(), Path(WORKDIR.value or f"runs/finetune_{TASK.value}")
   settings.check()
   environment.compilation_cache(cache.cache_folder(Data()) / "compiled")
+  report: dict[str, Any] = {}
   try:
-    result = finetune.finetune_model(settings, workdir, hooks=Watch(), report=terminal.print_progress)
+    if SEEDS.value > 1 or len(LEARNING_RATES.value) > 1:
+      report = _sweep(settings, workdir)
+      workdir = Path(report["folder"])
+      result = typed_json.decode_record(FinetuneResult, report["result"], "the result of the sweep")
+    else:
+      result = finetune.finetune_model(settings, workdir, hooks=Watch(), report=terminal.print_progress)
   except RunStopped as stopped:
     terminal.print_progress(f"{stopped}; the same command resumes")
     return launch.INTERRUPTED
   print("\n".join(tuning_report.score_lines(result)))
   print(tuning_report.verdict_line(result))
   print(f"model, predictions.jsonl and results.json in {workdir}")
-  json_report.write_report(typed_json.encode_record(result), target)
+  json_report.write_report(report or typed_json.encode_record(result), target)
   return 0
+
+
+def _sweep(settings: Any, workdir: Path) -> dict[str, Any]:
+  """Fine-tunes for each learning rate and seed, and prints the table of the sweep."""
+  from gen.finetuning import sweeps, tuning_report
+  from gen.finetuning.settings import RATES
+
+  rates = [rate or RATES[settings.method_name] for rate in LEARNING_RATES.value]
+  swept = sweeps.run_sweep(settings, rates, SEEDS.value, workdir, WORKERS.value, terminal.print_progress)
+  print("\n".join(tuning_report.sweep_lines(swept["rows"])))
+  print(f"the best rate on the development part is {swept['best']:g}; its best seed, in {swept['folder']}:\n")
+  return swept
 
 
 def _settings() -> Any:
   """Returns the settings of the command line."""
   from gen.finetuning.settings import FinetuneSettings
 
-  rates = LEARNING_RATES.value or [0.0]
   return FinetuneSettings(
-    task=TASK.value, start_from=START_FROM.value, data=DATA.value, columns=_columns(), limit=LIMIT.value,
+    task=TASK.value or "", start_from=START_FROM.value, data=DATA.value, columns=_columns(), limit=LIMIT.value,
     form=FORM.value, prompt=PROMPT.value.replace("\\n", "\n"), method=METHOD.value, rank=RANK.value,
-    alpha=ALPHA.value, targets=tuple(TARGETS.value), learning_rate=rates[0], epochs=EPOCHS.value, steps=STEPS.value,
+    alpha=ALPHA.value, targets=tuple(TARGETS.value), learning_rate=LEARNING_RATES.value[0],
+    epochs=EPOCHS.value, steps=STEPS.value,
     batch=BATCH.value, microbatches=MICROBATCHES.value, warmup=WARMUP.value, weight_decay=WEIGHT_DECAY.value,
     dropout=DROPOUT.value, label_smoothing=SMOOTHING.value, class_weights=CLASS_WEIGHTS.value,
     max_length=MAX_LENGTH.value, long=LONG.value, stride=STRIDE.value, max_shapes=MAX_SHAPES.value,

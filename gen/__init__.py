@@ -8,9 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
   from gen import precision, presets
-  from gen.api import ModelCounts, Plan, audit, count, fit, generate, load, plan, read_runs, train
+  from gen.api import (
+    ModelCounts,
+    Plan,
+    audit,
+    count,
+    fit,
+    generate,
+    load,
+    plan,
+    read_runs,
+    train,
+  )
   from gen.config import Criteria, Data, Model, Optimizer, Run, Sweep
   from gen.errors import UserError
+  from gen.finetuning.api import finetune, predict
 
 __version__ = "0.1.0"
 
@@ -27,6 +39,7 @@ _MODULES = {
     "read_runs",
     "train",
   ),
+  "gen.finetuning.api": ("finetune", "predict"),
   "gen.config": ("Criteria", "Data", "Model", "Optimizer", "Run", "Sweep"),
   "gen.errors": ("UserError",),
   "gen.precision": ("precision",),
@@ -46,11 +59,13 @@ __all__ = [
   "UserError",
   "audit",
   "count",
+  "finetune",
   "fit",
   "generate",
   "load",
   "plan",
   "precision",
+  "predict",
   "presets",
   "read_runs",
   "train",

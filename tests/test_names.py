@@ -15,6 +15,8 @@ ONE_WORD = {
   "api.plan",
   "api.train",
   "data/sources/compressed.decompress",
+  "finetuning/api.finetune",
+  "finetuning/api.predict",
   "generation/decode.generate",
   "generation/text.detokenize",
   "kernels/gradients.matmul",

@@ -132,7 +132,7 @@ class ClassifyForm:
     return [TaskPrediction(self.head.labels[row.argmax()], float(row.max())) for row in probabilities]
 
 
-def balanced_weights(counts: Sequence[int]) -> list[float]:
+def balanced_weights(counts: Sequence[float]) -> list[float]:
   """Returns weights by which each class weighs as much as any other, with mean 1 over the examples.
 
   >>> balanced_weights([1, 3])

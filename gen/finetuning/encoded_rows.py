@@ -97,11 +97,21 @@ def stack_rows(rows: Sequence[EncodedRow], batch: int, shape: PaddedShape) -> Ba
       types_bt[b, :tokens] = row.types
     if prefix_bt is not None:
       prefix_bt[b, : row.prefix] = 1
-  source = _stacked_source(rows, batch, shape.source) if shape.source else (None, None, None)
+  ids_bs = parts_bs = places_bs = None
+  if shape.source:
+    ids_bs, parts_bs, places_bs = _stacked_source(rows, batch, shape.source)
   return Batch(
-    inputs_bt, targets_bk, weights_bk, segments_bt, positions_bt, *source, token_types_bt=types_bt,
-    prefix_bt=prefix_bt,
-  )  # fmt: skip
+    inputs_bt,
+    targets_bk,
+    weights_bk,
+    segments_bt,
+    positions_bt,
+    ids_bs,
+    parts_bs,
+    places_bs,
+    types_bt,
+    prefix_bt,
+  )
 
 
 def _positions(segments_t: np.ndarray) -> np.ndarray:

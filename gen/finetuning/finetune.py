@@ -11,7 +11,6 @@ Everything that a user can get wrong is checked before the first step.
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -28,69 +27,21 @@ from gen.data.tasks.examples import TaskData
 from gen.errors import UserError
 from gen.evaluation.metrics import baselines
 from gen.evaluation.metrics.score import Score, score_predictions
-from gen.finetuning import predictions_file, prompted, tuned_folder, tuner, tuning_step
+from gen.finetuning import predictions_file, prompted, results, tuned_folder, tuner, tuning_page, tuning_step
 from gen.finetuning.classify_form import TaskPrediction
+from gen.finetuning.results import FinetuneResult
 from gen.finetuning.settings import FinetuneSettings
 from gen.finetuning.task_model import TaskModel, open_task_model
 from gen.generation import loaded_model
-from gen.io import checksums, formats, json_reading, typed_json
+from gen.io import checksums, json_reading, typed_json
 from gen.io.locks import FolderLock
 from gen.training import start_source
 from gen.training.hooks import NoHooks, RunHooks
 from gen.training.journal import Journal
 
-SETTINGS, RESULTS, TRAINING, JOURNAL = "settings.json", "results.json", "training", "journal.jsonl"
+SETTINGS, TRAINING, JOURNAL = "settings.json", "training", "journal.jsonl"
 LOCK_SECONDS = 10  # for another process to release the folder: a stopped one may still be saving
 Report = Callable[[str], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class FinetuneResult:
-  """A finished fine-tuning.
-
-  Attributes:
-    settings: what was asked.
-    family: of the model.
-    form: head or text.
-    labels: classes or tags.
-    examples: number in each part of the data.
-    licence: of the data.
-    parameters: of the model.
-    trained_parameters: those that were trained.
-    learning_rate: peak.
-    steps: done.
-    planned_steps: those without early stopping.
-    best_step: whose parameters are kept.
-    development: the best score on the development part; where steps are chosen by loss, the loss with a minus.
-    seconds: inside steps.
-    padding: padded tokens of an epoch over its tokens.
-    score: on the test part.
-    baseline: score that needs no model, on the same examples.
-    prompted: scores of the same model before fine-tuning, by the number of examples in its prompt.
-    prompted_note: on how many examples, or why there are none.
-    versions: of the software.
-  """
-
-  settings: FinetuneSettings
-  family: str
-  form: str
-  labels: tuple[str, ...]
-  examples: dict[str, int]
-  licence: str
-  parameters: int
-  trained_parameters: int
-  learning_rate: float
-  steps: int
-  planned_steps: int
-  best_step: int
-  development: float
-  seconds: float
-  padding: float
-  score: Score
-  baseline: Score
-  prompted: dict[str, Score]
-  prompted_note: str
-  versions: dict[str, str]
 
 
 def finetune_model(
@@ -151,11 +102,9 @@ def finished_result(workdir: Path, settings: FinetuneSettings) -> FinetuneResult
   Raises:
     UserError: for the result of other settings.
   """
-  path = workdir / RESULTS
-  if not path.is_file():
+  if not (workdir / results.NAME).is_file():
     return None
-  values = formats.without_format(json_reading.read_json(path), formats.RUN_FOLDER, str(path), formats.REMEDY)
-  result = typed_json.decode_record(FinetuneResult, values, str(path))
+  result = results.read_result(workdir)
   if result.settings.identity() != settings.identity():
     raise UserError(
       f"{workdir} holds another fine-tuning ({_changed(result.settings, settings)}); choose another --workdir"
@@ -189,7 +138,7 @@ def _claim(workdir: Path, settings: FinetuneSettings, identity: dict[str, str]) 
 def _tree_hash(params: Any) -> str:
   digest = hashlib.sha256()
   for leaf in jax.tree.leaves(params):
-    digest.update(np.ascontiguousarray(leaf))
+    digest.update(np.ascontiguousarray(leaf).tobytes())
   return digest.hexdigest()[:16]
 
 
@@ -218,7 +167,7 @@ class _Finetuning:
     self.development_rows = model.form.rows(self.development, "development")
     model.form.rows(data.test, "test")
     self.trained, self.frozen = model.split()
-    self.programs = tuning_step.tuning_programs(model.model, model.head, settings.optimizer, None)
+    self.programs = tuning_step.tuning_programs(model.model, model.head, settings.optimizer, model.adapters)
     self.by_loss = (settings.select or ("loss" if settings.task == "instruct" else "score")) == "loss"
     self.tuner = tuner.Tuner(
       self.programs,
@@ -247,14 +196,16 @@ class _Finetuning:
       _count(self.model.params), _count(self.trained), self.settings.optimizer.peak_learning_rate,
       outcome.step, outcome.steps, outcome.best_step, outcome.best, outcome.seconds,
       outcome.padded_tokens / outcome.tokens, score, baselines.score_baseline(data), beside, note,
-      versions.installed_versions(),
+      self.model.max_answer, self.model.threshold, versions.installed_versions(),
     )  # fmt: skip
+    if self.model.adapters is not None:
+      tuned_folder.write_adapters(self.workdir, self.model, trained, self.report)
     tuned_folder.write_model(
       self.workdir, self.model, self.programs.complete(trained, self.frozen), outcome.best_step
     )
     predictions_file.write_predictions(self.workdir, self.settings.task, predictions, data.test)
-    values = formats.with_format(typed_json.encode_record(result), formats.RUN_FOLDER)
-    checksums.write_atomically(self.workdir / RESULTS, (json.dumps(values, indent=1) + "\n").encode())
+    tuning_page.write_page(self.workdir, result, predictions, data.test)
+    results.write_result(self.workdir, result)
     shutil.rmtree(self.workdir / TRAINING, ignore_errors=True)
     return result
 

@@ -29,7 +29,7 @@ from gen.generation.loaded_model import LoadedModel
 
 _HEAD_KINDS = {"classify": "classify", "tag": "tag", "answer": "span"}
 # (family, task) -> forms, the usual one first.
-_FORMS = {
+_FORMS: dict[str, dict[str, tuple[str, ...]]] = {
   "encoder": {"classify": ("head",), "tag": ("head",), "answer": ("head",)},
   "decoder": {
     "classify": ("head", "text"), "tag": ("head", "text"), "answer": ("text",), "translate": ("text",),
@@ -62,7 +62,7 @@ class HeadForm(TaskForm, Protocol):
     ...
 
 
-def choose_form(loaded: LoadedModel, settings: FinetuneSettings, data: TaskData) -> str:
+def choose_form(loaded: LoadedModel, settings: FinetuneSettings) -> str:
   """Returns head or text.
 
   Raises:
@@ -92,7 +92,6 @@ def choose_form(loaded: LoadedModel, settings: FinetuneSettings, data: TaskData)
     )
   if form == "text" and settings.class_weights != "none":
     raise UserError("class_weights needs form=head; leave it out, or choose that form")
-  del data
   return form
 
 

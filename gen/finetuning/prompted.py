@@ -67,7 +67,8 @@ def _as_text(settings: FinetuneSettings) -> FinetuneSettings:
 def _solved(form: TextForm, train: Sequence[Any], count: int, seed: int) -> tuple[str, int]:
   """Returns up to `count` solved examples as one text, and their number: as many as fit into half of a row."""
   drawn = np.random.default_rng((seed, 3)).permutation(len(train))[: 4 * count].tolist()
-  room, taken = int(SHARE * form.room), []
+  room = int(SHARE * form.room)
+  taken: list[str] = []
   for number in drawn:
     example = train[number]
     solved = form.prompt.fill(example) + form.prompt.answer(example)

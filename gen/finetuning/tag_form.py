@@ -122,7 +122,8 @@ def split_words(loaded: LoadedModel, sentences: Sequence[Sequence[str]], what: s
   unknown = loaded.tokenizer.unk if loaded.tokenizer.unk is not None else 0
   read = []
   for sentence in sentences:
-    ids, firsts = [], []
+    ids: list[int] = []
+    firsts: list[int] = []
     for _ in sentence:
       piece = next(pieces).tolist()
       firsts.append(len(ids))

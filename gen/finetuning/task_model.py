@@ -11,16 +11,19 @@ from gen.config import Model
 from gen.config.heads import HeadConfig
 from gen.data.tasks.examples import TaskData
 from gen.errors import UserError
-from gen.finetuning import forms, trained_part
+from gen.finetuning import chat_form, forms, lora, trained_part
+from gen.finetuning.chat_form import ChatForm
 from gen.finetuning.classify_form import TaskPrediction
 from gen.finetuning.encoded_rows import EncodedRow
 from gen.finetuning.forms import HeadForm, TaskForm
+from gen.finetuning.lora import LoraConfig
 from gen.finetuning.settings import FinetuneSettings
 from gen.finetuning.span_form import SpanForm
 from gen.finetuning.text_form import TextForm
 from gen.finetuning.tuning_step import TuningPrograms
 from gen.generation.loaded_model import LoadedModel
 from gen.models import heads
+from gen.training import start_source
 
 
 @dataclasses.dataclass
@@ -48,12 +51,40 @@ class TaskModel:
     """Head or text."""
     return "text" if self.head.kind == "none" else "head"
 
+  @property
+  def max_answer(self) -> int:
+    """Most tokens of an answer; 0 where there are classes."""
+    return self.form.max_new if isinstance(self.form, (TextForm, ChatForm)) else self.settings.max_answer
+
+  @property
+  def threshold(self) -> float | None:
+    """Of "no answer", see `gen.finetuning.span_form`; None where every question has one."""
+    return self.form.threshold if isinstance(self.form, SpanForm) else None
+
+  @threshold.setter
+  def threshold(self, value: float | None) -> None:
+    if isinstance(self.form, SpanForm):
+      self.form.threshold = value
+
   def split(self) -> tuple[Any, Any]:
     """Returns what is trained, and the frozen parameters."""
     settings = self.settings
-    return trained_part.split_parameters(
+    trained, frozen = trained_part.split_parameters(
       self.params, self.model, self.head, settings.method_name, settings.layers
     )
+    if self.adapters is not None:
+      # Stream 2 of the seed is the adapters'.
+      key = jax.random.fold_in(jax.random.key(np.uint32(settings.seed)), 2)
+      trained[trained_part.ADAPTERS] = lora.initialize_adapters(self.params, self.adapters, key)
+    return trained, frozen
+
+  @property
+  def adapters(self) -> LoraConfig | None:
+    """Which matrices have low-rank adapters; None for other methods."""
+    settings = self.settings
+    if settings.method_name != "lora":
+      return None
+    return LoraConfig(settings.rank, settings.alpha, settings.targets or LoraConfig.targets)
 
   def predict(
     self,
@@ -74,8 +105,8 @@ class TaskModel:
       examples: of a part of the data.
       what: its name, in errors.
     """
-    if self.head.kind == "none":
-      return cast(TextForm, self.form).predict(programs.complete(trained, frozen), examples, what)
+    if isinstance(self.form, (TextForm, ChatForm)):
+      return self.form.predict(programs.complete(trained, frozen), examples, what)
     form = cast(HeadForm, self.form)
     rows = form.rows(examples, what)
     logits: list[Any] = [None] * len(rows)
@@ -116,19 +147,30 @@ def open_task_model(loaded: LoadedModel, settings: FinetuneSettings, data: TaskD
     UserError: for a task that the model or the data do not fit.
   """
   check_data(data, settings)
-  name = forms.choose_form(loaded, settings, data)
+  if forms.choose_form(loaded, settings) == "text":
+    return open_tuned(loaded, HeadConfig("none"), settings, data)
+  head = forms.make_head(loaded, settings, data)
+  # Stream 0 of the seed is the head's; stream 1 is dropout's.
+  key = jax.random.fold_in(jax.random.key(np.uint32(settings.seed)), 0)
+  model = open_tuned(loaded, head, settings, data)
+  return dataclasses.replace(model, params=heads.attach_head(loaded.params, loaded.model, head, key))
+
+
+def open_tuned(
+  loaded: LoadedModel, head: HeadConfig, settings: FinetuneSettings, data: TaskData
+) -> TaskModel:
+  """Returns a model whose parameters have the head already, with the form of its task."""
   model = (
     loaded.model if loaded.model.recurrent else dataclasses.replace(loaded.model, dropout=settings.dropout)
   )
-  if name == "text":
-    form: TaskForm = forms.make_text_form(loaded, settings, data)
-    return TaskModel(loaded, model, form.head, form, loaded.params, settings)
-  head = forms.make_head(loaded, settings, data)
-  form = cast(TaskForm, forms.make_head_form(loaded, head, settings, data))
-  # Stream 0 of the seed is the head's; stream 1 is dropout's.
-  key = jax.random.fold_in(jax.random.key(np.uint32(settings.seed)), 0)
-  params = heads.attach_head(loaded.params, loaded.model, head, key)
-  return TaskModel(loaded, model, head, form, params, settings)
+  if head.kind != "none":
+    form = cast(TaskForm, forms.make_head_form(loaded, head, settings, data))
+  elif settings.task == "instruct":
+    folder, _ = start_source.split_step(settings.start_from)
+    form = ChatForm(loaded, chat_form.find_template(folder), settings)
+  else:
+    form = forms.make_text_form(loaded, settings, data)
+  return TaskModel(loaded, model, head, form, loaded.params, settings)
 
 
 def check_data(data: TaskData, settings: FinetuneSettings) -> None:

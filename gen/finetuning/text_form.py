@@ -135,7 +135,7 @@ class TextForm:
           f"{self._length}; choose a larger max_answer or max_length"
         )
       weights = np.zeros(len(scored.inputs), np.float32)
-      weights[scored.first : scored.first + scored.budget_unit] = 1.0
+      weights[scored.first : scored.first + scored.counted] = 1.0
       source = () if scored.source is None else scored.source.tolist()
       rows.append(
         EncodedRow(owner, scored.inputs, scored.targets, weights.tolist(), (), source, scored.prefix)

@@ -14,7 +14,7 @@ from gen.config import Model
 from gen.config.heads import HeadConfig
 from gen.errors import UserError
 
-PARAMETERS = "params"  # in the tree of what is trained, beside adapters
+PARAMETERS, ADAPTERS = "params", "adapters"  # in the tree of what is trained
 _LAYERS = "layers"
 Tree = Mapping[str, Any]
 
@@ -29,7 +29,7 @@ def split_parameters(
     model: its config.
     head: its head.
     method: full, head, last or lora.
-    layers: of last.
+    layers: of last; lora's adapters are not made here.
 
   Raises:
     UserError: for a method that leaves nothing to train, or more layers than there are.
@@ -81,7 +81,7 @@ def complete_parameters(trained: Tree, frozen: Tree, adapt: Callable[[Any, Any],
     adapt: applies trained adapters to parameters; None without.
   """
   params = _merged(frozen, trained[PARAMETERS])
-  return params if adapt is None else adapt(params, trained["adapters"])
+  return params if adapt is None else adapt(params, trained[ADAPTERS])
 
 
 def _merged(first: Tree, second: Tree) -> dict[str, Any]:

@@ -1,18 +1,23 @@
 """A fine-tuned model as the folder of a run, with the tokenizer and the files of the model that it started from."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from gen.config import Data, Run, user_sources
 from gen.errors import UserError
+from gen.finetuning import chat, lora_files, trained_part
+from gen.finetuning.chat_form import ChatForm
 from gen.finetuning.task_model import TaskModel
-from gen.interop import generation_config, pretrained
+from gen.interop import description, generation_config, pretrained
 from gen.interop.runs import KEPT, TOKENIZER_FILES
 from gen.io import checksums, json_reading
 from gen.training import headed_checkpoint, run_folder, start_source
 from gen.training.headed_checkpoint import HeadedParameters
 from gen.training.run_folder import TOKENIZER
+
+ADAPTERS = "adapters"  # folder of low-rank adapters alone
 
 
 def write_model(workdir: Path, model: TaskModel, params: Any, step: int) -> None:
@@ -43,6 +48,8 @@ def write_model(workdir: Path, model: TaskModel, params: Any, step: int) -> None
   )
   try:
     _copy_files(source, workdir, foreign)
+    if isinstance(model.form, ChatForm):
+      chat.save_template(workdir, model.form.template)
   except OSError as error:
     raise UserError(f"{workdir} cannot be written: {error.strerror}") from error
   headed = HeadedParameters(model.loaded.model, model.head, params)
@@ -52,6 +59,23 @@ def write_model(workdir: Path, model: TaskModel, params: Any, step: int) -> None
     "fine_tuned_from": settings.start_from,
   }
   headed_checkpoint.save_headed(workdir, run, step, headed, model.loaded.params, meta)
+
+
+def write_adapters(workdir: Path, model: TaskModel, trained: Any, report: Callable[[str], None]) -> None:
+  """Writes adapters alone in the layout of `peft`, or says why the layout cannot hold them."""
+  if model.adapters is None:
+    return
+  source, _ = start_source.split_step(model.settings.start_from)
+  values = json_reading.read_json(source / run_folder.CONFIG)
+  like = values if "model_type" in values else None
+  try:
+    described = description.describe_model(model.loaded.model, like=like, head=model.head)
+    lora_files.save_adapters(
+      workdir / ADAPTERS, described, model.adapters, trained[trained_part.ADAPTERS], trained[trained_part.PARAMETERS],
+      str(source),
+    )  # fmt: skip
+  except UserError as error:
+    report(f"the adapters are merged into the model, and not written alone: {error}")
 
 
 def _copy_files(source: Path, workdir: Path, foreign: bool) -> None:

@@ -194,7 +194,7 @@ class Tuner:
     self._paces.append((time.monotonic() - self._clock) / min(self._log_every, done - first))
     evaluations = -(-(self.steps - done) // self._every)
     left = float(np.median(self._paces)) * (self.steps - done) + evaluations * self._evaluated
-    row = {
+    row: dict[str, Any] = {
       "kind": "train", "step": done, "steps": self.steps, "epoch": done / self.order.steps_per_epoch,
       "loss": progress.loss / progress.weight if progress.weight else math.nan,
       "learning_rate": float(learning_rate(settings.optimizer.schedule, done - 1, self._schedule)),
@@ -218,7 +218,7 @@ class Tuner:
       progress.best, progress.best_step, progress.waited = score, done, 0
     else:
       progress.waited += 1
-    row = {
+    row: dict[str, Any] = {
       "kind": "evaluation",
       "step": done,
       "score": score,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gen.evaluation.metrics.score import Score
-from gen.finetuning.finetune import FinetuneResult
+from gen.finetuning.results import FinetuneResult
 from gen.io.quantities import format_seconds
 
 

@@ -17,7 +17,8 @@ from jax import Array
 from gen.batch import Batch
 from gen.config import Model, Optimizer, from_dict, to_dict
 from gen.config.heads import HeadConfig
-from gen.finetuning import task_loss, trained_part
+from gen.finetuning import lora, task_loss, trained_part
+from gen.finetuning.lora import LoraConfig
 from gen.finetuning.task_loss import TaskSums
 from gen.optimizers import ScheduleParams, learning_rate, make_update_rule
 from gen.training.step import TrainState
@@ -42,7 +43,7 @@ class TuningPrograms(NamedTuple):
 
 
 def tuning_programs(
-  model: Model, head: HeadConfig, optimizer: Optimizer, adapters: Any | None
+  model: Model, head: HeadConfig, optimizer: Optimizer, adapters: LoraConfig | None
 ) -> TuningPrograms:
   """Returns the functions of a model, the same objects for the same arguments, so none compiles twice."""
   fixed = to_dict(optimizer) | {"peak_learning_rate": 1.0, "warmup": 0.0}  # traced: sweeps share a program
@@ -50,14 +51,17 @@ def tuning_programs(
 
 
 @functools.lru_cache(maxsize=16)
-def _programs(model_json: str, head: HeadConfig, optimizer_json: str, adapters: Any | None) -> TuningPrograms:
+def _programs(
+  model_json: str, head: HeadConfig, optimizer_json: str, adapters: LoraConfig | None
+) -> TuningPrograms:
   model = from_dict(Model, json.loads(model_json))
   plain = from_dict(Model, json.loads(model_json) | {"dropout": 0.0})
   optimizer = from_dict(Optimizer, json.loads(optimizer_json))
   rule = make_update_rule(optimizer)
+  adapt = None if adapters is None else functools.partial(lora.apply_adapters, lora=adapters)
 
   def complete(trained: Any, frozen: Any) -> Any:
-    return trained_part.complete_parameters(trained, frozen, None)
+    return trained_part.complete_parameters(trained, frozen, adapt)
 
   def loss(trained: Any, frozen: Any, batch: Batch, key: Array | None) -> TaskSums:
     return task_loss.batch_loss(model, head, optimizer, complete(trained, frozen), batch, key)
