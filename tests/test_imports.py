@@ -33,7 +33,7 @@ FLOORS = (
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 FREE = {"errors", "batch", "versions", "io", "config", "counts", "presets", "cli", "__init__"}
 LONGEST = 400
-LONGEST_EXPERIMENTS = {"finetune.py": 220}  # half of it are flags; all others have 115 lines at most
+LONGEST_EXPERIMENT = 115
 
 
 def sources(*folders):
@@ -129,7 +129,7 @@ def test_no_file_is_longer_than_four_hundred_lines():
 def test_an_experiment_is_short():
   """What an experiment prints, and flags that others share, belong to the packages of gen."""
   lines = {path.name: len(path.read_text().splitlines()) for path in sources("experiments")}
-  assert not {name: count for name, count in lines.items() if count > LONGEST_EXPERIMENTS.get(name, 115)}
+  assert not {name: count for name, count in lines.items() if count > LONGEST_EXPERIMENT}
 
 
 def test_nothing_is_called_utils():

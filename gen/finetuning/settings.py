@@ -1,4 +1,4 @@
-"""What a fine-tuning is told: the task, the start, what is trained, for how long, and how examples become rows."""
+"""The settings of a fine-tuning: the task, the start, what is trained, for how long, and how examples become rows."""
 
 import dataclasses
 import hashlib

@@ -3,9 +3,25 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gen.cli import signals, terminal
 from gen.evaluation.metrics.score import Score
 from gen.finetuning.results import FinetuneResult
 from gen.io.quantities import format_seconds
+from gen.training.rows import RowValues
+
+
+class TuningConsole:
+  """Hooks that print the rows of progress, and stop a fine-tuning at the first interrupt."""
+
+  def __init__(self) -> None:
+    """Installs the signal handlers; to be created in the main thread."""
+    self.stop = signals.StopRequest(terminal.print_progress).stop
+
+  def progress(self, row: RowValues) -> None:
+    """Prints the line of a row."""
+    line = progress_line(row)
+    if line is not None:
+      terminal.print_progress(line)
 
 
 def progress_line(row: Mapping[str, Any]) -> str | None:
