@@ -108,9 +108,8 @@ def _are_measures(labels: Sequence[str]) -> bool:
     numbers = [float(label) for label in labels]
   except ValueError:
     return False
-  return len(set(numbers)) > _FEW and any(
-    number != int(number) for number in numbers if math.isfinite(number)
-  )
+  is_finite = all(map(math.isfinite, numbers))
+  return is_finite and len(set(numbers)) > _FEW and any(number != int(number) for number in numbers)
 
 
 def _require_classes(labels: Sequence[str], column: str, where: str) -> None:

@@ -62,7 +62,7 @@ def _record(where: str, document: str, words: list[Token], at_token: int, at_tag
 
 def _column(columns: Mapping[str, str], name: str, default: int, width: int, where: str) -> int:
   told = str(columns.get(name, default))
-  if not told.isdigit() or not 1 <= int(told) <= width:
+  if not (told.isascii() and told.isdigit()) or not 1 <= int(told) <= width:
     raise UserError(f"{where}: the column of {name} is {told!r}; give a number from 1 to {width}")
   return int(told) - 1
 

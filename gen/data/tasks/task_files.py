@@ -73,7 +73,8 @@ def _add_folder(made: RecordSet, task: str, source: str, columns: Mapping[str, s
   except UserError as error:
     raise UserError(str(error).removeprefix("data.corpus ")) from None
   named = [(name, path) for name, path in found if len(found) == 1 or not _LEFT_OUT.fullmatch(path.name)]
-  parts = {path: part_of_name(name) for name, path in named}
+  # The name of a single file says nothing about the others that a split needs.
+  parts = {path: part_of_name(name) if len(named) > 1 else "" for name, path in named}
   if any(parts.values()):
     others = [path.name for path, part in parts.items() if not part]
     if others:
@@ -128,7 +129,6 @@ def _add_file(
       records, note = read_opened(task, opened, columns, forced)
   made.records += [record._replace(part=part or record.part) for record in records]
   made.notes.append(note)
-  made.in_order = made.in_order or (task in ("tag", *_PAIRS) and "a table" not in note and "JSON" not in note)
 
 
 def read_opened(

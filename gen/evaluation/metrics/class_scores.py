@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gen.evaluation.metrics.resampling import Evaluator, divide_or_zero, evaluate_sums
+from gen.evaluation.metrics.resampling import Evaluator, divide_or_zero
 
 
 def evaluate_classes(predictions: Sequence[str], labels: Sequence[str]) -> Evaluator:
@@ -22,21 +22,28 @@ def evaluate_classes(predictions: Sequence[str], labels: Sequence[str]) -> Evalu
   number = {name: index for index, name in enumerate(names)}
   predicted_n = np.array([number[name] for name in predictions])
   true_n = np.array([number[name] for name in labels])
-  return Evaluator("accuracy", evaluate_sums(class_sums(predicted_n, true_n, len(names)), finish_classes))
+
+  def evaluate(counts_bn: np.ndarray) -> dict[str, np.ndarray]:
+    sums = [count_classes(predicted_n, true_n, counts_n, len(names)) for counts_n in counts_bn]
+    return finish_classes(np.stack(sums))
+
+  return Evaluator("accuracy", evaluate)
 
 
-def class_sums(predicted_n: np.ndarray, true_n: np.ndarray, classes: int) -> np.ndarray:
-  """Returns for each example, one-hot over classes: correct, predicted, true [N, 3 L]."""
-  sums_n3l = np.zeros((len(true_n), 3, classes))
-  rows_n = np.arange(len(true_n))
-  sums_n3l[rows_n, 0, true_n] = predicted_n == true_n
-  sums_n3l[rows_n, 1, predicted_n] = 1
-  sums_n3l[rows_n, 2, true_n] = 1
-  return sums_n3l.reshape(len(true_n), -1)
+def count_classes(
+  predicted_n: np.ndarray, true_n: np.ndarray, counts_n: np.ndarray, classes: int
+) -> np.ndarray:
+  """Returns how often each class is predicted correctly, predicted, and true, one after the other [3 L].
+
+  No array has examples times classes, because there may be thousands of both.
+  """
+  correct_n = counts_n * (predicted_n == true_n)
+  pairs = ((true_n, correct_n), (predicted_n, counts_n), (true_n, counts_n))
+  return np.concatenate([np.bincount(classes_n, weights_n, classes) for classes_n, weights_n in pairs])
 
 
 def finish_classes(sums_bs: np.ndarray) -> dict[str, np.ndarray]:
-  """Returns the metrics of sums of `class_sums`."""
+  """Returns the metrics of counts of `count_classes` [B, 3 L]."""
   correct_bl, predicted_bl, true_bl = np.split(sums_bs, 3, axis=1)
   total_b, correct_b = true_bl.sum(1), correct_bl.sum(1)
   f1_bl = divide_or_zero(2 * correct_bl, predicted_bl + true_bl)

@@ -129,6 +129,12 @@ def test_a_fault_of_tags_names_the_line(tmp_path, content, says, scheme):
   assert says in refused(tmp_path, "tag", "data.conll", content, tag_scheme=scheme)
 
 
+@pytest.mark.parametrize("column", ["0", "3", "²", "tag"])
+def test_a_column_of_tags_is_a_number_within_the_file(tmp_path, column):
+  told = refused(tmp_path, "tag", "data.conll", sentences(), columns={"tags": column})
+  assert f"the column of tags is {column!r}; give a number from 1 to 2" in told
+
+
 @pytest.mark.parametrize(
   ("record", "says"),
   [

@@ -135,6 +135,11 @@ def test_parts_that_the_data_gives_are_kept(tmp_path):
   assert [example.text for example in column.test] == [f"text {i}" for i in range(2, 30, 3)]
 
 
+def test_the_name_of_a_single_file_is_no_part(tmp_path):
+  data = load_task("classify", write(tmp_path / "my_test.csv", lines("csv")))
+  assert (len(data.train), len(data.development), len(data.test)) == (32, 4, 4)
+
+
 def test_a_missing_part_is_split_from_train_and_copies_are_told(tmp_path):
   rows = [f"text {i},{i % 2}\n" for i in range(40)]
   write(tmp_path / "train.csv", "text,label\n" + "".join(rows[:30]))
