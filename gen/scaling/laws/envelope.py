@@ -11,7 +11,7 @@ C FLOPs, N parameters, D tokens; B draws, K curves, S points on the grid of C.
 
 import dataclasses
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,9 @@ from gen.scaling.laws.loss_curves import CurveLines, CurveReading
 from gen.scaling.laws.loss_trend import LossTrend
 from gen.scaling.laws.power_law_fit import FrontierFit, intervals_of_row, laws_of_row
 from gen.scaling.runs.runs_table import RunsTable, make_runs, run_cells
-from gen.training.rows import RowValues
+
+if TYPE_CHECKING:
+  from gen.training.rows import RowValues
 
 READS = ("auto", "decayed", "curves", "ends")
 _FEW_SIZES = 4
@@ -68,7 +70,7 @@ class EnvelopeFit(FrontierFit):
 
 def fit(
   points: RunsTable,
-  curves: Iterable[RowValues] | None = None,
+  curves: Iterable["RowValues"] | None = None,
   *,
   runs: Iterable[str] | None = None,
   read: str = "auto",

@@ -26,12 +26,12 @@ from gen.scaling.laws.fit_options import FitKeywords
 from gen.scaling.laws.power_law_fit import PowerLawFit
 from gen.scaling.runs import bootstrap
 from gen.scaling.runs.runs_table import RunsTable, make_runs, read_runs
-from gen.training.rows import RowValues
 
 if TYPE_CHECKING:  # Approach 3 imports jax, which the others do without.
   from gen.scaling.laws.envelope import EnvelopeFit
   from gen.scaling.laws.isoflop import IsoflopFit
   from gen.scaling.laws.parametric import ParametricFit
+  from gen.training.rows import RowValues
 
 APPROACHES = tuple(reversed(approaches.NAMES))  # parametric first: it alone needs no equal budgets
 
@@ -111,7 +111,7 @@ def fit_envelope(
   loss: ArrayLike | None = None,
   flops: ArrayLike | None = None,
   *,
-  curves: Iterable[RowValues] | None = None,
+  curves: Iterable["RowValues"] | None = None,
   **options: Unpack[FitKeywords],
 ) -> "EnvelopeFit":
   """Fits approach 1: N*(C) and D*(C) through the runs of least loss at each number of FLOPs.
@@ -127,7 +127,7 @@ def fit_approach(
   runs: RunsTable | Mapping[str, ArrayLike],
   approach: str = "parametric",
   *,
-  curves: Iterable[RowValues] | None = None,
+  curves: Iterable["RowValues"] | None = None,
   **options: Unpack[FitKeywords],
 ) -> PowerLawFit:
   """Fits one approach to the runs that are not held out.
@@ -154,7 +154,7 @@ def fit_approach(
 def fit_all(
   runs: RunsTable | Mapping[str, ArrayLike],
   *,
-  curves: Iterable[RowValues] | None = None,
+  curves: Iterable["RowValues"] | None = None,
   without: Mapping[str, str] | None = None,
   **options: Unpack[FitKeywords],
 ) -> Fits:
@@ -267,7 +267,7 @@ def _isoflop(points: RunsTable, options: FitOptions, cost: CostModel) -> "Isoflo
 
 
 def _envelope(
-  points: RunsTable, curves: Iterable[RowValues] | None, options: FitOptions, cost: CostModel
+  points: RunsTable, curves: Iterable["RowValues"] | None, options: FitOptions, cost: CostModel
 ) -> "EnvelopeFit":
   from gen.scaling.laws import envelope
 

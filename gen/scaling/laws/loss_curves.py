@@ -11,12 +11,14 @@ C FLOPs, N parameters, D tokens; N runs, K curves, J knots of curves (sizes with
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from gen.scaling.runs.runs_table import RunsTable, run_cells
-from gen.training.rows import RowValues
+
+if TYPE_CHECKING:
+  from gen.training.rows import RowValues
 
 PLACES = 1500  # FLOPs at which curves are read (Hoffmann et al. 2022, section 3.1)
 MIN_SIZES = 5  # with runs at several budgets, for curves of their ends
@@ -164,7 +166,7 @@ def _ends(log_params: np.ndarray, known_ks: np.ndarray) -> tuple[np.ndarray, np.
   return np.where(known_ks, sizes_k1, np.inf).min(0), np.where(known_ks, sizes_k1, -np.inf).max(0)
 
 
-def curve_lines(curves: Iterable[RowValues], named: list[str]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+def curve_lines(curves: Iterable["RowValues"], named: list[str]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
   """Returns smoothed (ln C, loss) of each run with a training curve; the last row of a step counts."""
   rows = {name: index for index, name in enumerate(named)}
   losses: dict[int, dict[float, float]] = {}

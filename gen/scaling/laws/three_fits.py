@@ -7,7 +7,7 @@ C FLOPs, N parameters, D tokens.
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from gen.scaling.laws.isoflop import IsoflopValley
 from gen.scaling.laws.parametric import ParametricFit
 from gen.scaling.laws.power_law_fit import PowerLawFit
 from gen.scaling.runs.runs_table import RunsTable
-from gen.training.rows import RowValues
+
+if TYPE_CHECKING:
+  from gen.training.rows import RowValues
 
 _Fit = TypeVar("_Fit", bound=PowerLawFit)
 _BAND = 25  # budgets of an interval's band
@@ -140,7 +142,7 @@ class LawEntries:
 
 def fit_approaches(
   points: RunsTable,
-  curves: Iterable[RowValues],
+  curves: Iterable["RowValues"],
   runs: Sequence[str],
   level: float,
   bootstraps: int,

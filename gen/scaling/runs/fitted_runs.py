@@ -1,11 +1,13 @@
 """A table of runs as a fit takes it: read, in ones, recounted in a convention, without the highest losses."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gen.scaling.runs import recount_conventions, runs_table, units
 from gen.scaling.runs.runs_table import RunsTable
-from gen.training.rows import RowValues
+
+if TYPE_CHECKING:
+  from gen.training.rows import RowValues
 
 
 class FittedRuns(NamedTuple):
@@ -18,7 +20,7 @@ class FittedRuns(NamedTuple):
   """
 
   points: RunsTable
-  curves: list[RowValues]
+  curves: list["RowValues"]
   notes: list[str]
 
 

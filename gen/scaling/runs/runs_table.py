@@ -9,7 +9,7 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,7 +18,9 @@ from gen.errors import UserError
 from gen.io import json_lines
 from gen.scaling.runs import run_columns, table_files, table_numbers
 from gen.scaling.runs.table_files import json_rows, text_of
-from gen.training.rows import RowValues
+
+if TYPE_CHECKING:
+  from gen.training.rows import RowValues
 
 SAME_BUDGET = 1.1  # runs whose FLOPs differ by less than this factor share a budget
 _BELIEVED = (1e-30, 1e60)  # N, D, losses and FLOPs in any unit; squares and products stay in float64
@@ -223,7 +225,7 @@ def runs_from_columns(table: Mapping[str, ArrayLike], columns: Mapping[str, str]
   return _from_table(text.getvalue(), "the runs", columns or {})[0]
 
 
-def read_curves(path: str | Path, points: RunsTable) -> list[RowValues]:
+def read_curves(path: str | Path, points: RunsTable) -> list["RowValues"]:
   """Returns a journal's train rows of the runs in `points`, each with the run's name and N; other files have none.
 
   Args:
@@ -244,7 +246,7 @@ def read_curves(path: str | Path, points: RunsTable) -> list[RowValues]:
     name = names.get(str(row.get("run"))) if row.get("kind") == "train" else None
     if name in params:
       curves.append({**row, "run": name, "params": params[name]})
-  return cast(list[RowValues], curves)
+  return cast("list[RowValues]", curves)
 
 
 def runs_from_rows(
