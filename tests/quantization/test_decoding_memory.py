@@ -18,9 +18,8 @@ pytestmark = pytest.mark.optimized
 
 @pytest.mark.parametrize("activations", ["int8", "none"])
 def test_decoding_in_int8_takes_at_most_three_tenths_of_float32s_memory(activations, monkeypatch):
-  monkeypatch.setattr(
-    quantized, "BLOCK_ELEMENTS", 1 << 15
-  )  # as small beside this model as the block beside GPT-2
+  # As small beside this model as the block is beside GPT-2.
+  monkeypatch.setattr(quantized, "BLOCK_ELEMENTS", 1 << 13)
   # A sixth of GPT-2's width, its share of embeddings, and few layers, which are alike.
   model = dataclasses.replace(
     presets.get_model("gpt2"), width=192, depth=2, heads=3, vocab=2_300, context=128, dropout=0.0
