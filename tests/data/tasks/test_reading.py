@@ -119,6 +119,17 @@ def test_documents_stay_whole(tmp_path):
   assert list(map(len, documents)) == [14, 2, 4] and len(set.union(*documents)) == 20
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_train_has_every_label(tmp_path, seed):
+  rows = "text,label,document\n" + "".join(
+    f"text {i},{'rare' if i < 4 else i % 2},d{i // 4}\n" for i in range(40)
+  )
+  data = load_task("classify", write(tmp_path / "data.csv", rows), test=0.4, seed=seed)
+  assert {example.label for example in data.train} == {"0", "1", "rare"}
+  documents = [{example.document for example in part} for part in (data.train, data.development, data.test)]
+  assert len(documents[0] | documents[1] | documents[2]) == sum(map(len, documents)) == 10
+
+
 def test_parts_that_the_data_gives_are_kept(tmp_path):
   rows = "text,label,split\n" + "".join(
     f"text {i},{i % 2},{('train', 'valid', 'test')[i % 3]}\n" for i in range(30)

@@ -84,6 +84,10 @@ def test_a_subsequence_is_as_long_as_by_the_table():
     assert rouge.common_subsequence(first, second) == table[-1, -1]
 
 
+def test_words_of_three_letters_are_not_stemmed():
+  assert rouge.split_words("Its was dying", stemmer=True) == ["its", "was", "die"]
+
+
 def data(task, train, test, labels=()):
   return TaskData(task, tuple(train), (), tuple(test), tuple(labels), "made", "")
 
