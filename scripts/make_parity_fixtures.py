@@ -308,7 +308,7 @@ def neox(name: str, draw: random.Random) -> Case:
 
 def headed(name: str, draw: random.Random) -> Case:
   """Returns a random model with a head for a task."""
-  case = draw.choice((bert, roberta, gpt2, bart, llama))(name, draw)
+  case = draw.choice((bert, roberta, gpt2, bloom, bart, llama, neox))(name, draw)
   family = re.split("LMHead|Model|For", case.kind)[0]
   kinds = ["SequenceClassification", "TokenClassification", "QuestionAnswering"]
   few = {"Bart": kinds[:1], "Olmo2": kinds[:1], "Apertus": kinds[1:2]}

@@ -29,7 +29,7 @@ from gen.interop.parameters import flatten_tree, unflatten_tree
 KERNEL, FIRST, SECOND = "kernel", "a", "b"
 _TRAINED_WHOLE = ("head/", "pool/")  # of a model with a head for a task
 _OF_HEADS = ("attention/out/kernel", "cross_attention/out/kernel")  # [H, K, D]: two axes of inputs
-_STACKED = "/stack/layers/"
+_STACKED = "/layers/"  # of transformers and of recurrent models
 
 
 @dataclasses.dataclass(frozen=True)

@@ -102,6 +102,13 @@ def test_targets_are_names_or_patterns_and_leave_the_head_of_a_task_alone(params
   assert list(lora.find_targets(headed, ("head/dense",))) == ["head/dense/kernel"]
 
 
+def test_layers_of_a_recurrent_model_are_stacked_too():
+  shapes = language_model.parameter_shapes(Model(family="gru", vocab=11, width=6, depth=3))
+  (path, shape), *others = lora.find_targets(shapes, ("layers",)).items()
+  assert (path, shape.layers, shape.inputs, shape.outputs) == ("target/layers/kernel", 3, 6, 3 * 6)
+  assert not others
+
+
 def test_a_target_or_a_rank_that_does_not_fit_is_one_sentence(params):
   with pytest.raises(
     UserError, match="'queries', which matches no matrix; there are attention/key, attention"
