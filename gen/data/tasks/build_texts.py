@@ -7,7 +7,7 @@ from typing import Any
 
 from gen.data.tasks import column_names
 from gen.data.tasks.examples import TextExample
-from gen.data.tasks.placed import MAX_LABEL, Built, Placed, read_document, read_text
+from gen.data.tasks.placed import MAX_LABEL, Built, Placed, read_document, read_text, require_column
 from gen.data.tasks.record import Record
 from gen.errors import UserError
 from gen.io import json_reading
@@ -66,7 +66,8 @@ def _with(item: Placed, label: str = "", label_value: float | None = None) -> Pl
 
 
 def _read_label(record: Record, column: str) -> str:
-  value: Any = record.values.get(column)
+  require_column(record, column)
+  value: Any = record.values[column]
   if isinstance(value, bytes):
     value = value.decode("utf-8", "replace")
   if isinstance(value, list) and len(value) == 1:

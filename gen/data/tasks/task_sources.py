@@ -1,5 +1,7 @@
 """The meaning of a source of labelled data: files, named sets, packaged sets, archives of packages."""
 
+import difflib
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -36,4 +38,19 @@ def read_source(
     return package_members.read_member(task, source, columns, report)
   if colon and scheme in task_files.FORMATS and not Path(source).exists():
     return task_files.read_files(task, rest, columns, scheme)
-  return task_files.read_files(task, source, columns)
+  try:
+    return task_files.read_files(task, source, columns)
+  except UserError as error:
+    raise UserError(f"{error}{_suggest(source, str(error))}") from None
+
+
+def _suggest(source: str, message: str) -> str:
+  """Returns the end of a sentence about a source that is no file: the nearest set, or the schemes."""
+  if not message.endswith("no such file or folder"):
+    return ""
+  near = difflib.get_close_matches(source.lower(), packaged_sets.SETS, 1, 0.7)
+  if near:
+    return f"; the nearest packaged set is {near[0]}"
+  if re.match(r"[a-z]+:", source):
+    return f"; schemes are {', '.join((*task_files.FORMATS, 'tfds', 'package'))}"
+  return f", and no packaged set ({', '.join(packaged_sets.SETS)})"

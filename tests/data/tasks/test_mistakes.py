@@ -218,6 +218,28 @@ def test_lines_that_are_not_json_are_told(tmp_path):
   assert "nested too deeply" in refused(tmp_path, "classify", "data.jsonl", deep)
 
 
+@pytest.mark.parametrize(
+  ("source", "says"),
+  [
+    ("wiki_topic", "no such file or folder; the nearest packaged set is wiki_topics"),
+    ("xyz:poems", "schemes are jsonl, json, csv, tsv, conll, squad, tfds, package"),
+    ("nowhere", r"no such file or folder, and no packaged set \(wiki_topics"),
+    ("package:poems", "^'package:poems' names no exact version"),
+    ("train=nowhere.csv", "nowhere.csv: no such file"),
+  ],
+)
+def test_a_source_that_is_not_there_is_told_with_the_nearest(source, says):
+  with pytest.raises(UserError, match=says):
+    load_task("classify", source)
+
+
+def test_a_row_without_a_column_of_the_first_one_is_told(tmp_path):
+  rows = [json.dumps({"text": text, "label": label}) for text, label in GOOD]
+  content = "\n".join([*rows, json.dumps({"body": "a", "label": "pos"})])
+  told = refused(tmp_path, "classify", "data.jsonl", content)
+  assert "data.jsonl:17: no column 'text', which the first row has (its columns: 'body', 'label')" in told
+
+
 def test_a_set_for_another_task_is_told():
   with pytest.raises(UserError, match=r"wiki_topics has examples of the task classify, not tag"):
     load_task("tag", "wiki_topics")
