@@ -52,7 +52,7 @@ def main() -> int:
     CHECKPOINT.value, STEP.value, TOKENIZER.value or None, terminal.print_progress
   )
   restored = special_tokens.allow_special(restored, decoding_flags.special_from_flags())
-  if CHAT.value:
+  if CHAT.value and prompt is not None:
     from gen.finetuning import chat_form
 
     restored, prompt, marks = chat_form.begin_chat(restored, CHECKPOINT.value, prompt)

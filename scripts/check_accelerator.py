@@ -156,8 +156,8 @@ def ask(check: str, seconds: float, command: list[str] | None = None) -> Any:
   except subprocess.TimeoutExpired:
     os.killpg(process.pid, signal.SIGKILL)
     _, errors = process.communicate()
-    last = errors.strip().splitlines()[-1:]
-    return f"no answer within {seconds:.0f} s" + (f"; its last line: {last[0]}" if last else "")
+    lines = errors.strip().splitlines()
+    return f"no answer within {seconds:.0f} s" + (f"; its last line: {lines[-1]}" if lines else "")
   finally:
     with contextlib.suppress(ProcessLookupError):
       os.killpg(process.pid, signal.SIGKILL)

@@ -3,7 +3,7 @@
 `define_flags` defines them for the experiment that calls it; the other functions read them from the command line.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -60,7 +60,8 @@ def sampler_from_flags() -> "Sampler":
   """Returns the sampler of the command line, unchecked."""
   from gen.generation.sampling import Sampler
 
-  return Sampler(**{name: flags.FLAGS[name].value for name in SAMPLING})
+  values: dict[str, Any] = {name: flags.FLAGS[name].value for name in SAMPLING}
+  return Sampler(**values)
 
 
 def limits_from_flags(interactive: bool) -> "DecodeLimits":

@@ -1,5 +1,7 @@
 """Flags of an experiment that takes a compute budget, in any unit, and the devices that train."""
 
+from typing import Any
+
 from absl import flags
 
 from gen.errors import UserError
@@ -50,7 +52,8 @@ def amounts_from_flags(optional: bool) -> BudgetAmounts | None:
       "a plan needs one budget, --flops, --pf_days, --hours (with --gpu and --count), --machine_minutes or --budget, "
       f"or else --params, --tokens or --model; {which}"
     )
-  name, given = named[0], flags.FLAGS[named[0]].value
+  name = named[0]
+  given: Any = flags.FLAGS[name].value
   if name == "budget":
     return budget_words.read_amounts(given, budgets.PEAKS)
   value = budgets.require_positive(f"--{name}", given)
