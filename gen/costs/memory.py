@@ -205,7 +205,10 @@ def cache_bytes(run: Run, rows: int, tensor: int = 1) -> int:
   row = run_length.row_length(run)
   stack = counts.block_stacks(model)[0]
   slots = row.target + (row.source if stack.cross else 0)
-  return 2 * stack.depth * rows * slots * stack.shape.key_value_width * _compute_bytes(model)
+  # int8 keys and values have a float32 scale each.
+  width, heads = stack.shape.key_value_width, stack.shape.key_value_width // stack.shape.head_width
+  of_token = width + heads * WORD if model.cache_format == "int8" else width * _compute_bytes(model)
+  return 2 * stack.depth * rows * slots * of_token
 
 
 def recomputed_share(run: Run) -> float:

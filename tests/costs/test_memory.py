@@ -36,9 +36,18 @@ def test_the_peak_of_a_step_is_predicted_within_fifteen_per_cent_of_the_compiler
   assert extra in range(64) or extra + positions in range(64)
 
 
-@pytest.mark.parametrize("family", ["decoder", "encoder_decoder", "gru"])
-def test_keys_and_values_are_counted_as_generation_makes_them(family):
-  run, rows = run_of(family, key_value_heads=2 if family == "decoder" else 0), 5
+@pytest.mark.parametrize(
+  ("family", "cache"),
+  [
+    ("decoder", "float"),
+    ("encoder_decoder", "float"),
+    ("gru", "float"),
+    ("decoder", "int8"),
+    ("encoder_decoder", "int8"),
+  ],
+)
+def test_keys_and_values_are_counted_as_generation_makes_them(family, cache):
+  run, rows = run_of(family, key_value_heads=2 if family == "decoder" else 0, cache_format=cache), 5
   row = step_benchmark.loop.row_length(run)
   module = language_model.build_model(run.model)
   ids = jnp.zeros((rows, 2), jnp.int32)
