@@ -15,7 +15,7 @@ from gen.config.heads import HeadConfig
 from gen.errors import UserError
 
 PARAMETERS, ADAPTERS = "params", "adapters"  # in the tree of what is trained
-_LAYERS = "layers"
+_STACK, _LAYERS = "stack", "layers"
 Tree = Mapping[str, Any]
 
 
@@ -39,6 +39,10 @@ def split_parameters(
     return {PARAMETERS: dict(params)}, {}
   if method == "head" and not new:
     raise UserError("method=head needs form=head, which has a new head; choose full, last:N or lora")
+  if method == "last" and ":" in model.family:
+    raise UserError(
+      f"method=last:{layers} needs a stack of layers, and {model.family} is code of your own; choose full"
+    )
   if method == "last" and not 1 <= layers <= model.target_depth:
     raise UserError(
       f"method=last:{layers} names more layers than the model's {model.target_depth}; choose at most those, or full"
@@ -53,23 +57,18 @@ def split_parameters(
   return {PARAMETERS: own | {"target": last}}, rest | {"target": first}
 
 
-def _cut(tree: Tree, layers: int, inside: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+def _cut(tree: Tree, layers: int) -> tuple[dict[str, Any], dict[str, Any]]:
   """Returns the last layers of a stack with the norm after it, and all else."""
-  last: dict[str, Any] = {}
-  first: dict[str, Any] = {}
-  for name, value in tree.items():
-    if not inside and name == "stack":
-      tail, begin = {}, {}
-      for part, below in value.items():
-        if part == _LAYERS:
-          tail[part] = jax.tree.map(lambda leaf: leaf[-layers:], below)
-          begin[part] = jax.tree.map(lambda leaf: leaf[:-layers], below)
-        else:
-          tail[part] = below
-      last[name], first[name] = tail, begin
-    else:
-      first[name] = value
-  return last, first
+  stack = tree.get(_STACK, tree)  # a recurrent model has its layers in no stack
+  last: dict[str, Any] = {
+    name: jax.tree.map(lambda leaf: leaf[-layers:], value) if name == _LAYERS else value
+    for name, value in stack.items()
+  }
+  first: dict[str, Any] = {_LAYERS: jax.tree.map(lambda leaf: leaf[:-layers], stack[_LAYERS])}
+  if stack is tree:
+    return last, first
+  rest = {name: value for name, value in tree.items() if name != _STACK}
+  return {_STACK: last}, rest | {_STACK: first}
 
 
 def complete_parameters(trained: Tree, frozen: Tree, adapt: Callable[[Any, Any], Any] | None = None) -> Any:
