@@ -55,7 +55,7 @@ def main() -> int:
   if CHAT.value and prompt is not None:
     from gen.finetuning import chat_form
 
-    restored, prompt, marks = chat_form.begin_chat(restored, CHECKPOINT.value, prompt)
+    restored, prompt, marks = chat_form.begin_chat(restored, CHECKPOINT.value, prompt or "")
     limits = dataclasses.replace(limits, stop_strings=(*limits.stop_strings, *marks))
   sampler.check(restored.model.vocab)
   limits.check(restored.model.vocab)

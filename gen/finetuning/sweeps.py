@@ -81,7 +81,9 @@ def run_sweep(
   ]
   with FolderLock(workdir):
     _claim(workdir, settings)
-    rows = {row["name"]: row for row in read_journal(workdir / JOURNAL) if row.get("kind") == "result"}
+    rows: dict[str, dict[str, Any]] = {
+      row["name"]: dict(row) for row in read_journal(workdir / JOURNAL) if row.get("kind") == "result"
+    }
     waiting = [run for run in runs if run.name not in rows]
     report(f"{len(runs)} fine-tunings, {len(runs) - len(waiting)} of them done")
     pool = WorkerPool(min(workers, len(waiting)) if workers else 0, workdir / LOGS, COMMAND)
@@ -89,7 +91,7 @@ def run_sweep(
     with Journal(workdir / JOURNAL) as journal, stopped_by_signals(pool) as signals:
       for event in pool.train(waiting, workdir) if waiting else ():
         if event.kind == "finished":
-          row = {"kind": "result", "name": event.run.name} | event.row
+          row: dict[str, Any] = {"kind": "result", "name": event.run.name, **event.row}
           journal.append(row)
           rows[event.run.name] = row
           report(f"{event.run.name}: development {row['development']:.4f}, {len(rows)} of {len(runs)} done")

@@ -13,12 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gen.errors import UserError
-from gen.finetuning import encoded_rows, length_batches
+from gen.finetuning import encoded_rows, length_batches, tuning_step
 from gen.finetuning.encoded_rows import EncodedRow
 from gen.finetuning.settings import FinetuneSettings
 from gen.finetuning.tuning_step import TuningPrograms
@@ -29,7 +27,6 @@ from gen.training.checkpoints import Checkpoints
 from gen.training.hooks import RunHooks, RunStopped
 from gen.training.journal import Journal
 from gen.training.rows import RowValues
-from gen.training.step import TrainState
 
 ROWS_PER_RUN = 50  # journal rows of the training loss
 MAX_SKIPPED = 20  # steps whose gradient is not finite, after which training ends
@@ -120,10 +117,7 @@ class Tuner:
     self._log_every = max(1, self.steps // ROWS_PER_RUN)
     self._progress, self._evaluated = TuningProgress(), 0.0
     self._clock, self._paces = time.monotonic(), collections.deque[float](maxlen=9)
-    key = jax.random.key_data(jax.random.fold_in(jax.random.key(np.uint32(settings.seed)), 1))
-    # A copy, because the step is given the state's buffers, and writes over them.
-    trained = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), trained)
-    self._state = TrainState(jnp.int32(0), trained, programs.initialize(trained), jnp.int32(0), key)
+    self._state = tuning_step.initial_state(programs, trained, settings.seed)
 
   def run(self, workdir: Path, journal: Journal, hooks: RunHooks) -> TuningOutcome:
     """Trains to the last step or until the score no longer rises, and returns the best step.

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 
@@ -90,6 +91,14 @@ def _programs(
     jax.jit(complete),
     jax.jit(rule.init),
   )
+
+
+def initial_state(programs: TuningPrograms, trained: Any, seed: int) -> TrainState:
+  """Returns the state before the first step; stream 1 of the seed is dropout's."""
+  key = jax.random.key_data(jax.random.fold_in(jax.random.key(np.uint32(seed)), 1))
+  # A copy, because the step writes over the buffers of the state that it is given.
+  trained = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), trained)
+  return TrainState(jnp.int32(0), trained, programs.initialize(trained), jnp.int32(0), key)
 
 
 def _sum_gradients(

@@ -9,8 +9,8 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 
 from gen.evaluation.few_shot import AccuracyValues
-from gen.evaluation.in_context_study import InContextRow
 from gen.figures import style
+from gen.finetuning.in_context_study import InContextRow
 
 NAME = "in_context"
 TITLES = {"letter": "Mappings of the trained kind", "digit": "Mappings of another kind"}

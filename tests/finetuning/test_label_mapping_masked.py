@@ -6,11 +6,12 @@ import pytest
 
 from gen import counts
 from gen.config import Data, Model, Optimizer, Run
-from gen.evaluation import fine_tuning, in_context, likelihood
+from gen.evaluation import likelihood
 from gen.evaluation.synthetic import synthetic_training
 from gen.evaluation.synthetic.label_mapping_masked import HiddenLabels, rows_for
 from gen.evaluation.synthetic.label_mapping_task import LAYOUT, LabelMappingTask
 from gen.evaluation.synthetic.synthetic_training import BYTES
+from gen.finetuning import fixed_cost, in_context
 from gen.generation.loaded_model import LoadedModel
 from gen.models import language_model
 
@@ -118,8 +119,8 @@ def test_a_family_that_fills_gaps_is_trained_asked_and_fine_tuned(family):
   assert found.context_flops == pytest.approx(30 * (shown - bare) / 3)
   assert found.steps == int(found.context_flops // (2 * bare)) and found.flops == found.steps * 2 * bare
   pairs = [("3a___", "B"), ("4b___", "A")]
-  tuned = fine_tuning.fine_tune(restored, pairs, 20.5 * 2 * bare, 1e-2, rows=4)
-  twice = fine_tuning.fine_tune(restored, pairs * 2, 20.5 * 4 * bare, 1e-2, rows=4)
+  tuned = fixed_cost.fine_tune(restored, pairs, 20.5 * 2 * bare, 1e-2, rows=4)
+  twice = fixed_cost.fine_tune(restored, pairs * 2, 20.5 * 4 * bare, 1e-2, rows=4)
   old, new, same = (
     [one.log_probability for one in likelihood.answer_likelihoods(model, pairs)]
     for model in (restored, tuned.restored, twice.restored)

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from gen.evaluation import few_shot, fine_tuning
+from gen.evaluation import few_shot
 from gen.evaluation.synthetic import label_mapping_task
 from gen.evaluation.synthetic.label_mapping_task import LAYOUT, LabelMappingTask
+from gen.finetuning import fixed_cost
 from gen.generation import prompts
 from gen.generation.loaded_model import LoadedModel
 
@@ -75,7 +76,7 @@ def fine_tuned_accuracy(
   draw = np.random.default_rng((seed, 2, label_mapping_task.GOES_BY.index(goes_by)))
   right: list[float] = []
   blank = prompts.blank_of(restored.model.family, restored.reading.objective)
-  spent = fine_tuning.TunedModel(restored, 0, 0.0)
+  spent = fixed_cost.TunedModel(restored, 0, 0.0)
   budget = 0.0
   for number in range(num_mappings):
     mapping = task.mapping(draw, goes_by)
@@ -84,9 +85,9 @@ def fine_tuned_accuracy(
     examples = [pool[i] for i in prompt.examples]
     left = [item for i, item in enumerate(pool) if i not in prompt.examples]
     question = _asked(left[0], examples, blank)
-    budget = fine_tuning.reading_flops(restored, questions, *question, left[0]["label"])
+    budget = fixed_cost.reading_flops(restored, questions, *question, left[0]["label"])
     pairs = [(LAYOUT.zero_shot(example, blank).text, example["label"]) for example in examples]
-    spent = fine_tuning.fine_tune(restored, pairs, budget, rate, rows)
+    spent = fixed_cost.fine_tune(restored, pairs, budget, rate, rows)
     right.append(few_shot.by_likelihood(spent.restored, LAYOUT, left, [], task.choices, 0).accuracy)
   return TunedAccuracy(k, *mean_interval(right), spent.steps, spent.flops, budget)
 

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, TypedDict, cast
 from gen import counts
 from gen.config import Run, validation
 from gen.errors import UserError
-from gen.evaluation import few_shot, in_context, loss_by_context
+from gen.evaluation import few_shot, loss_by_context
 from gen.evaluation.few_shot import AccuracyValues
 from gen.evaluation.synthetic import label_mapping_masked, label_mapping_task, synthetic_training
+from gen.finetuning import in_context
 
 PROGRESS_STEPS = 200  # steps between two lines of progress
 

@@ -10,11 +10,12 @@ import pytest
 from gen import counts
 from gen.config import Data, Model, Optimizer, Run
 from gen.errors import UserError
-from gen.evaluation import fine_tuning, in_context, likelihood
+from gen.evaluation import likelihood
 from gen.evaluation.synthetic import synthetic_training
 from gen.evaluation.synthetic.arithmetic import Arithmetic, is_held_out
 from gen.evaluation.synthetic.label_mapping_task import LAYOUT, LabelMappingTask
 from gen.evaluation.synthetic.synthetic_training import BYTES
+from gen.finetuning import fixed_cost, in_context
 
 TASK = LabelMappingTask(letters=3, pairs=5)
 
@@ -115,9 +116,9 @@ def test_fine_tuning_makes_the_answers_likelier_and_leaves_the_model_as_it_was(t
   pairs = [("3a", "B"), ("4b", "A")]
   before = jax.tree.map(np.array, restored.params)
   price = sum(counts.count_flops(restored.model, 3).total for _ in pairs)
-  tuned = fine_tuning.fine_tune(restored, pairs, 20.5 * price, 1e-2, rows=4)
+  tuned = fixed_cost.fine_tune(restored, pairs, 20.5 * price, 1e-2, rows=4)
   assert (tuned.steps, tuned.flops) == (20, 20 * price)
-  twice = fine_tuning.fine_tune(restored, pairs * 2, 20.5 * 2 * price, 1e-2, rows=4)
+  twice = fixed_cost.fine_tune(restored, pairs * 2, 20.5 * 2 * price, 1e-2, rows=4)
   old, new, same = (
     [one.log_probability for one in likelihood.answer_likelihoods(model, pairs)]
     for model in (restored, tuned.restored, twice.restored)
@@ -125,9 +126,9 @@ def test_fine_tuning_makes_the_answers_likelier_and_leaves_the_model_as_it_was(t
   assert all(b > a + 0.1 for a, b in zip(old, new, strict=True))
   assert new == pytest.approx(same, abs=1e-3)  # neither padding nor weight changes the mean
   assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), before, restored.params))
-  assert fine_tuning.fine_tune(restored, pairs, 0.5 * price, 1e-2, rows=4).steps == 0
+  assert fixed_cost.fine_tune(restored, pairs, 0.5 * price, 1e-2, rows=4).steps == 0
   with pytest.raises(UserError, match="no examples to fine-tune on"):
-    fine_tuning.fine_tune(restored, [], 1e9, 1e-2)
+    fixed_cost.fine_tune(restored, [], 1e9, 1e-2)
 
 
 def test_padding_and_prompts_bear_no_loss():

@@ -12,22 +12,20 @@ import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gen import counts
 from gen.batch import Batch
 from gen.config import Model, Optimizer
+from gen.config.heads import HeadConfig
 from gen.errors import UserError
 from gen.evaluation import likelihood
+from gen.finetuning import trained_part, tuning_step
 from gen.generation.loaded_model import LoadedModel
 from gen.optimizers import schedule_params
-from gen.training import step
 
 # 2 FLOPs a weight forward; the backward pass has two products of that size.
 BACKWARD = 3  # a step costs three forward passes
-DISPATCH = 16  # steps of one compiled call
 
 
 class TunedModel(NamedTuple):
@@ -73,16 +71,12 @@ def fine_tune(
   price = sum(_step_flops(model, row) for row in read)
   steps = int(flops // price)
   optimizer = Optimizer(peak_learning_rate=rate, schedule="constant", warmup=0.0, weight_decay=0.0)
-  programs = step.step_programs(model, optimizer)
-  fresh = programs.initialize(np.uint32(0))
-  state = fresh._replace(params=jax.tree.map(jnp.array, restored.params))
-  # The compiled call takes DISPATCH batches; full-batch steps repeat one.
-  many = batch.map_arrays(lambda array: np.stack([array] * DISPATCH))
-  for done in range(0, steps, DISPATCH):
-    state, _ = programs.train(
-      state, many, min(DISPATCH, steps - done), schedule_params(optimizer, max(1, steps))
-    )
-  return TunedModel(restored._replace(params=state.params), steps, steps * price)
+  programs = tuning_step.tuning_programs(model, HeadConfig("none"), optimizer, None)
+  state = tuning_step.initial_state(programs, {trained_part.PARAMETERS: restored.params}, seed=0)
+  schedule = schedule_params(optimizer, max(1, steps))
+  for _ in range(steps):
+    state, _ = programs.train(state, {}, batch, schedule)
+  return TunedModel(restored._replace(params=state.params[trained_part.PARAMETERS]), steps, steps * price)
 
 
 def _step_flops(model: Model, row: likelihood.ScoredRow) -> float:
