@@ -1,9 +1,12 @@
 """Tiny models of each family in run folders, and examples that they can learn."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
+from gen import presets
 from gen.config import Data, Model, Optimizer, Run, config_hash, to_dict
 from gen.data.tasks.examples import PairExample, QuestionExample, TaggedExample, TaskData, TextExample
 from gen.data.tokenizers.tokenizer import ByteTokenizer
@@ -15,10 +18,13 @@ OBJECTIVES = {"encoder": "masked", "decoder": "causal", "encoder_decoder": "span
 WORDS = "ash bay elm fig oak yew red sun wet".split()  # noqa: SIM905
 
 
-def write_run(folder, family, **shape):
-  """Writes the folder of a run before its first step."""
+def write_run(folder, family, preset="", **shape):
+  """Writes the folder of a run before its first step; with a preset, of its architecture."""
   sizes = {"width": 20, "depth": 2, "head_width": 10, "context": 48, "vocab": ByteTokenizer().vocab}
-  model = Model(family=family, **(sizes | shape))
+  if preset:
+    sizes |= {"heads": 2, "key_value_heads": 0, "feed_forward": 24}
+  known = presets.get_model(preset) if preset else Model(family=family)
+  model = dataclasses.replace(known, **(sizes | shape))
   run = Run(
     name=family,
     model=model,

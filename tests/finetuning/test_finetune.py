@@ -87,6 +87,13 @@ def test_a_stopped_fine_tuning_resumes_with_the_same_bits(classified, data_of, t
   assert journals[0] == journals[1]
 
 
+def test_training_stops_when_the_score_no_longer_rises_and_keeps_the_best_step(run_of, data_of, tmp_path):
+  # At so small a rate no prediction changes, so the first evaluation stays the best.
+  settings = settings_for(run_of, "classify", "encoder", learning_rate=1e-12, patience=2, dropout=0.1)
+  result = finetune.finetune_model(settings, tmp_path / "run", data=data_of("classify"))
+  assert (result.best_step, result.steps, result.planned_steps) == (6, 18, 36)
+
+
 def test_the_folder_opens_as_a_model_that_says_why_it_cannot_write(classified):
   _, folder, result = classified
   loaded = loaded_model.load_model(folder)
