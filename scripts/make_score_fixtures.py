@@ -167,9 +167,9 @@ def score_answers(random_source: random.Random) -> dict[str, Any]:
     second.append([answers, predictions, no_answers, dict(scores)])
   first = []
   for _ in range(120):
-    answers = [draw(1, 3) for _ in range(random_source.randint(1, 3))]
+    accepted = [draw(1, 3) for _ in range(random_source.randint(1, 3))]
     prediction = draw(0, 3)
-    first.append([answers, prediction, *score_first_squad(prediction, answers)])
+    first.append([accepted, prediction, *score_first_squad(prediction, accepted)])
   return {"v2.0": second, "v1.1": first}
 
 
