@@ -15,8 +15,8 @@ TEXTS = [
   *(path for name in FOLDERS for path in (ROOT / name).rglob("*") if path.is_file()),
 ]
 FOR_OTHERS = {"h5py", "importlib-resources"}  # tensorflow-datasets imports them and does not declare them
-# Used where they are installed: by the scripts of parity and of drawings, for parquet, with jax.
-OF_OTHERS = {"jaxlib", "pillow", "pyarrow", "safetensors"}
+# Used where they are installed: by the scripts of parity and of drawings, with jax.
+OF_OTHERS = {"jaxlib", "pillow", "safetensors"}
 PAGES = [path for path in TEXTS if path.suffix in (".py", ".md", ".js", ".html")]
 OF_THE_INDEX = re.compile(
   r"(?:install|uv add)\s+(?:-\S+\s+)*['\"]?gen\b(?![/.-])|\bgen\["

@@ -14,8 +14,8 @@ class Data(HoldsReferences):
   # manual[:small|:large] | law | package:NAME==VERSION[:MEMBER] | manifest:PATH | a path or glob | FORMAT:PATH
   # | tfds:NAME | environment[:docstrings|:code], of what is installed | python:FUNCTION, as python:mine.py:documents
   corpus: str = "manual"
-  field: str = "text"  # of records: JSON, tables, parquet, TFDS
-  split: str = "train"  # of TFDS sets
+  field: str = "text"  # of records: JSON, tables, parquet, Arrow, TFDS
+  split: str = "train"  # of TFDS sets and of folders of Hugging Face datasets
   validation_fraction: float = 0.05  # of files (documents where a source has no files)
   tokenizer: str = (
     "bytes"  # bytes | bpe | unigram | the folder or tokenizer.json of a tokenizer | a class, as mine.py:Words

@@ -215,6 +215,46 @@ def parquet_twice():
   return written.getvalue()
 
 
+def arrow_of(columns, keep=None, replaced=None, **options):
+  pyarrow = pytest.importorskip("pyarrow")
+  written, table = io.BytesIO(), pyarrow.table(columns)
+  with pyarrow.ipc.new_stream(
+    written, table.schema, options=pyarrow.ipc.IpcWriteOptions(**options)
+  ) as writer:
+    writer.write_table(table)
+  content = written.getvalue()[:keep]
+  return content.replace(*replaced) if replaced else content
+
+
+def dictionary_of(text):
+  pyarrow = pytest.importorskip("pyarrow")
+  return pyarrow.array([text] * 2000).dictionary_encode()
+
+
+ARROW = {
+  "without an end mark": lambda: arrow_of({"text": ["one", "two"]}, keep=-8),
+  "half of a batch": lambda: arrow_of({"text": ["one", "two"]}, keep=-30),
+  "a schema alone": lambda: arrow_of({"text": ["one", "two"]}, keep=200),
+  "a schema of 15 MB": lambda: b"\xff\xff\xff\xff\xff\xff\xff\0\x10\0\0\0" + bytes(99),
+  "a file of zero bytes": lambda: b"ARROW1" + bytes(999),
+  "offsets beyond the text": lambda: arrow_of(
+    {"text": ["one", "two"]}, replaced=(struct.pack("<iii", 0, 3, 6), struct.pack("<iii", 0, 3, 1 << 30))
+  ),
+  "offsets below zero": lambda: arrow_of(
+    {"text": ["one", "two"]}, replaced=(struct.pack("<iii", 0, 3, 6), struct.pack("<iii", 0, -(1 << 30), 6))
+  ),
+  "text of whole numbers": lambda: arrow_of({"text": [1, 2, 3]}),
+  "nothing but null": lambda: arrow_of({"text": [None] * 9}),
+  "a dictionary that repeats": lambda: arrow_of({"text": dictionary_of("x" * 10**6)}),
+  "a bomb of zstd": lambda: arrow_of({"text": ["x" * 10**6] * 900}, compression="zstd"),
+  "a length of 2^60 bytes": lambda: arrow_of(
+    {"text": ["x" * 600_001]},
+    compression="zstd",
+    replaced=(struct.pack("<q", 600_001), struct.pack("<q", 1 << 60)),
+  ),
+}
+
+
 REFUSED = {  # what some of the sentences say
   "zstd with a window of 4 GB": "needs too much memory",
   "xz with a dictionary of 4 GB": "needs too much memory",
@@ -224,6 +264,11 @@ REFUSED = {  # what some of the sentences say
   "a dictionary that repeats": "more than 200 times its size",
   "encrypted wholly": "an encrypted parquet file",
   "encrypted": "encrypted",
+  "without an end mark": "truncated",
+  "half of a batch": "cannot be read",
+  "offsets beyond the text": "cannot be read",
+  "offsets below zero": "cannot be read",
+  "a length of 2^60 bytes": "more than 200 times its size",
 }
 KINDS = {
   "a.gz": COMPRESSED,
@@ -232,6 +277,7 @@ KINDS = {
   "a.jsonl": JSON,
   "a.csv": TABLES,
   "a.parquet": PARQUET,
+  "a.arrow": ARROW,
 }
 EVERY = [(name, key) for name, contents in KINDS.items() for key in contents]
 LARGE = re.compile("million|end|never closed|bomb|blanks|quotes in turn|repeats|200 MB|many|lists of lists")

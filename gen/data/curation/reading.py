@@ -9,7 +9,7 @@ from gen.config import Data
 from gen.config.curation import Curation
 from gen.data.curation.shards import Row
 from gen.data.document import Document
-from gen.data.sources import files, kinds, mail
+from gen.data.sources import dataset_folders, files, kinds, mail
 from gen.data.sources.notes import Notes
 from gen.data.sources.source import Source, find_source
 from gen.errors import UserError
@@ -69,6 +69,8 @@ def _open_source(name: str, config: Curation) -> RawSource:
     is_named = find_named(name, config)
     if is_named is not None:
       return RawSource(name, [], source=is_named)
+    if dataset_folders.open_folder(name, dataset_folders.DEFAULT_SPLIT) is not None:
+      return RawSource(name, [], source=_find_corpus(name, config))
     return RawSource(name, files.find_files(name))
   return RawSource(name, [], source=_find_corpus(name, config))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from gen.data.document import Document
-from gen.data.sources import archives, compressed, encodings, html_text, kinds, records
+from gen.data.sources import archives, column_files, compressed, encodings, html_text, kinds, records
 from gen.data.sources.notes import Notes
 from gen.errors import UserError
 
@@ -25,7 +25,6 @@ MIN_BLOCKS = 20  # of a short file: enough for a split into training and validat
 MAX_TEXT = 64 << 20  # characters of one document; a longer text is cut into blocks
 MAX_PAGE = 64 << 20  # characters of one HTML page
 _KERNEL = ("/dev", "/proc", "/sys")  # their files may be endless or block
-_NAMES = {"jsonl": "JSON lines", "json": "JSON", "csv": "a table", "html": "HTML", "parquet": "parquet"}
 
 ReadPage = Callable[[str], str]
 
@@ -210,7 +209,7 @@ def read_content(name: str, where: str, content: bytes, field: str) -> Iterator[
       expansion = compressed.Expansion(where)
       plain, layers, consumed, _ = compressed.decompress(stream, where, stream.tell, _ignore, expansion)
       kind, plain = kinds.detect_kind(plain, name, where)
-      if kind.format in ("zip", "tar", "parquet"):
+      if kind.format in kinds.NOT_IN_ARCHIVES:
         raise UserError(f"{where}: it is a {kind.format} file inside an archive; unpack it first")
       yield _Item(plain, kind, layers, consumed, expansion)
 
@@ -252,7 +251,7 @@ def _members(
       )
       plain, layers, _, _ = compressed.decompress(stream, where, consumed, warn, item.expansion)
       kind, plain = kinds.detect_kind(plain, name, where, forced)
-      if kind.format in ("zip", "tar", "parquet"):
+      if kind.format in kinds.NOT_IN_ARCHIVES:
         raise UserError(f"{where}: it is a {kind.format} file inside an archive; unpack it first")
       yield name, _Item(plain, kind, layers, consumed, item.expansion)
 
@@ -295,7 +294,7 @@ class _Reading(NamedTuple):
     kind, stream = item.kind, item.stream
     encoding = "" if kind.encoding in ("utf-8", "utf-8-sig") else f", {kind.encoding.upper()}"
     field = records.TextField(
-      self.field, lambda what: self.notes.add(self.name, f"{_NAMES[kind.format]}{encoding}, {what}")
+      self.field, lambda what: self.notes.add(self.name, f"{kinds.TITLES[kind.format]}{encoding}, {what}")
     )
     if kind.format == "jsonl":
       return records.json_lines(stream, self.name, self.where, field)
@@ -303,10 +302,12 @@ class _Reading(NamedTuple):
       return records.json_values(stream, self.name, self.where, field)
     if kind.format == "csv":
       return records.table_documents(stream, self.name, self.where, field, kind.delimiter)
-    if kind.format == "parquet":
+    if kind.format in column_files.READERS:
       if self.path is None or item.layers:
-        raise UserError(f"{self.where}: it is a parquet file inside another compression; unpack it first")
-      return records.parquet_documents(self.path, self.name, self.where, field, item.expansion)
+        raise UserError(
+          f"{self.where}: {kind.format} inside another compression is not read; unpack it first"
+        )
+      return column_files.READERS[kind.format](self.path, self.name, field, item.expansion)
     if kind.format == "html":
       self.notes.add(self.name, f"HTML{encoding}, visible text")
       return self._page(stream)

@@ -2,7 +2,7 @@
 
 | kind | recognized by |
 |---|---|
-| zip, tar, parquet | their magic bytes |
+| zip, tar, parquet, arrow | their magic bytes |
 | jsonl | a first line that is a JSON object, and a second line that is one, where there is a second |
 | json | a list of objects, lists or texts, or one object over several lines |
 | html | a first tag that is <!doctype html>, <html>, <head> or <body> |
@@ -22,7 +22,16 @@ from gen.errors import UserError
 from gen.io.csv_rows import RowReader
 
 VERSION = 1  # of the rules on this page; part of what identifies a corpus
-FORMATS = ("text", "jsonl", "json", "csv", "html", "parquet")
+FORMATS = ("text", "jsonl", "json", "csv", "html", "parquet", "arrow")
+TITLES = {  # of formats of records and pages, in notes
+  "jsonl": "JSON lines",
+  "json": "JSON",
+  "csv": "a table",
+  "html": "HTML",
+  "parquet": "parquet",
+  "arrow": "Arrow",
+}
+NOT_IN_ARCHIVES = ("zip", "tar", "parquet", "arrow")
 # Names of the field with a record's text, in the order in which they are tried.
 FIELDS = ("text", "content", "body", "document", "article", "passage", "story", "sentence")
 # Enough for a long header of comments, and read at once.
@@ -45,12 +54,13 @@ _REFUSED = (  # (first bytes of the file, its kind)
   (rb"SQLite format 3\x00", "an SQLite database; export a table as CSV first"),
   (rb"\x7fELF|MZ.{58,}|\xcf\xfa\xed\xfe|\xca\xfe\xba\xbe|\x00asm", "a program"),
   (rb"7z\xbc\xaf\x27\x1c|Rar!\x1a\x07|\x1f\x9d|\x04\x22\x4d\x18", "an archive of another kind; unpack it first"),
-  (rb"ARROW1|\xff\xff\xff\xff.\x00\x00\x00", "an Arrow file; save it as parquet or JSON lines first"),
   (rb"PARE", "an encrypted parquet file; decrypt it first"),
   (rb"Obj\x01|ORC", "an Avro or ORC file; save it as parquet or JSON lines first"),
   (rb"ID3|OggS|fLaC|RIFF....(WAVE|AVI )|....ftyp|\x1aE\xdf\xa3", "sound or video"),
 )  # fmt: skip
 _REFUSED_COMPILED = tuple((re.compile(pattern, re.S), what) for pattern, what in _REFUSED)
+# An Arrow file, or an Arrow stream: a mark and the length of the schema, which is below 16 MiB.
+_ARROW = re.compile(rb"ARROW1\x00\x00|\xff\xff\xff\xff...\x00.\x00\x00\x00", re.S)
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _LIST = re.compile(rf'\[\s*(?:\{{\s*(?:{_STRING}\s*:|\}})|"(?:[^"\\]|\\.)*(?:"\s*(?:,|\]|$)|$)|\]\s*$)')
 _OBJECT = re.compile(rf"\{{\s*(?:{_STRING}\s*:\s*[\[{{\"\d\-tfnNI]|\}})")
@@ -100,6 +110,10 @@ def detect_kind(
     return FileKind("parquet"), stream
   if forced == "parquet":
     raise UserError(f"{where}: not a parquet file")
+  if _ARROW.match(head) and forced in (None, "arrow"):
+    return FileKind("arrow"), stream
+  if forced == "arrow":
+    raise UserError(f"{where}: not an Arrow file")
   encoding = encodings.detect_encoding(head)
   if encoding in ("utf-8", "utf-8-sig") and forced is None:
     _refuse_binary(head, name, where)

@@ -1,15 +1,14 @@
-"""Documents in records: JSON lines, JSON lists and objects, CSV and parquet, one record at a time."""
+"""Documents in records: JSON lines, JSON lists and objects, and CSV, one record at a time."""
 
 import csv
 import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import IO, Any
 
 from gen.data.document import Document
-from gen.data.sources import compressed, encodings, json_stream, kinds
+from gen.data.sources import encodings, json_stream, kinds
 from gen.errors import UserError
 from gen.io import json_reading
 from gen.io.csv_rows import RowReader
@@ -22,8 +21,6 @@ MAX_MEMBERS = 100_000  # of an object too large for memory: each takes ten micro
 _MAX_LINES = 1_000_000  # of one row; its texts may be books
 MAX_BLANK_LINES = 100_000  # in a row: a file of nothing else would take seconds a megabyte
 _MAX_COMPARED = 200  # characters of a name: difflib's time is quadratic in them
-_PARQUET_ROWS = 16  # decoded at a time: each may hold a text of megabytes
-_EXPANDS = f"{{where}}: it expands to more than {compressed.MAX_RATIO} times its size, so it is not text"
 Say = Callable[[str], None]
 
 
@@ -314,55 +311,3 @@ def _table_lines(stream: IO[bytes], where: str, delimiter: str, finished: list[i
         f"{where}:{number}: not UTF-8: byte at offset {offset + error.start} of the file; convert it"
       ) from None
     offset += len(line)
-
-
-def parquet_documents(
-  path: Path, name: str, where: str, field: TextField, expansion: compressed.Expansion
-) -> Iterator[Document]:
-  """Yields one document per row of a parquet file, except null.
-
-  Raises:
-    UserError: if pyarrow is not installed, or the file is damaged.
-  """
-  try:
-    from pyarrow import parquet
-  except ImportError:
-    raise UserError(
-      f"{where}: reading a parquet file needs pyarrow, which is not installed; run uv pip install pyarrow"
-    ) from None
-  number = length = 0
-  try:
-    size = path.stat().st_size
-    opened = parquet.ParquetFile(path, pre_buffer=False)
-    chosen = field.choose(opened.schema_arrow.names, where)
-    _check_parquet(opened, chosen, where, expansion)
-    for batch in opened.iter_batches(batch_size=_PARQUET_ROWS, columns=[chosen]):
-      for scalar in batch.column(0):
-        value, number = scalar.as_py(), number + 1
-        if value is None:
-          continue
-        text = text_of_record({chosen: value}, chosen, f"{where}, row {number}")
-        # A dictionary stores a text once for any number of rows, so the sizes in the footer bound nothing.
-        length += len(text)
-        if length > max(compressed.FREE_BYTES, compressed.MAX_RATIO * size):
-          raise UserError(_EXPANDS.format(where=where))
-        yield Document(f"{name}:{number}", text)
-  except UserError:
-    raise
-  # pyarrow's own errors are subclasses of these.
-  except (OSError, ValueError, NotImplementedError, KeyError, MemoryError) as error:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    raise UserError(f"{where}: the parquet file cannot be read: {reason[:200]}") from error
-
-
-def _check_parquet(opened: Any, column: str, where: str, expansion: compressed.Expansion) -> None:
-  unpacked = packed = 0
-  for group in range(opened.metadata.num_row_groups):
-    row_group = opened.metadata.row_group(group)
-    for index in range(row_group.num_columns):
-      if row_group.column(index).path_in_schema == column:
-        unpacked += row_group.column(index).total_uncompressed_size
-        packed += row_group.column(index).total_compressed_size
-  if unpacked > max(compressed.FREE_BYTES, compressed.MAX_RATIO * packed):
-    raise UserError(_EXPANDS.format(where=where))
-  expansion.add(unpacked)

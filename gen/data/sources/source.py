@@ -9,7 +9,16 @@ from typing import Any, NamedTuple
 from gen.config import Data
 from gen.data import cache
 from gen.data.document import Document
-from gen.data.sources import curated, environment, files, kinds, manifests, own_source, packages
+from gen.data.sources import (
+  curated,
+  dataset_folders,
+  environment,
+  files,
+  kinds,
+  manifests,
+  own_source,
+  packages,
+)
 from gen.data.sources.manifests import Archive
 from gen.data.sources.notes import Notes
 from gen.errors import UserError
@@ -84,7 +93,21 @@ def find_source(data: Data, report: Report | None = None) -> Source:
   if colon and re.fullmatch(r"[A-Za-z][A-Za-z0-9_+-]+", scheme):
     _refuse_scheme(name, scheme)
   folder = curated.open_curated(name)
-  return _files(name, name, data) if folder is None else _curated(name, folder, data)
+  if folder is not None:
+    return _curated(name, folder, data)
+  rows = dataset_folders.open_folder(name, data.split)
+  return _files(name, name, data) if rows is None else _dataset(name, rows, data)
+
+
+def _dataset(name: str, folder: dataset_folders.DatasetFolder, data: Data) -> Source:
+  notes = Notes()
+  named_files = [(path.name, path) for path in folder.paths]
+  return Source(
+    name,
+    ["datasets", kinds.VERSION, folder.split, data.field, files.fingerprint_files(named_files)],
+    lambda: folder.read_documents(data.field, notes, data.max_bytes),
+    notes=notes.lines,
+  )
 
 
 def _curated(name: str, folder: curated.CuratedFolder, data: Data) -> Source:

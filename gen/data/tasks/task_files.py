@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gen.data.sources import compressed, files
+from gen.data.sources import column_files, compressed, files
 from gen.data.tasks import (
   column_names,
   conll_records,
@@ -171,7 +171,7 @@ def _read_parquet(path: Path) -> list[Record]:
   try:
     from pyarrow import parquet
   except ImportError:
-    raise UserError(f"{path}: reading a parquet file needs pyarrow; run uv pip install pyarrow") from None
+    raise UserError(f"{path}: reading a parquet file {column_files.EXTRA}") from None
   try:
     rows = parquet.read_table(path).to_pylist()
   except (OSError, ValueError, NotImplementedError, KeyError, MemoryError) as error:

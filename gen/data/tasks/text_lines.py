@@ -37,7 +37,7 @@ def open_text(path: Path) -> Iterator[OpenText]:
   where = str(path)
   with compressed.open_decompressed(path, lambda _: None) as opened:
     kind, stream = kinds.detect_kind(opened.stream, path.name, where)
-    if kind.format in ("zip", "tar", "parquet"):
+    if kind.format in kinds.NOT_IN_ARCHIVES:
       raise UserError(f"{where}: it is a {kind.format} file; unpack it, or save it as JSON lines, first")
     yield OpenText(stream, kind, plain_name(path.name), where)
 
