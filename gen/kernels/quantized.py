@@ -168,17 +168,14 @@ def _multiply_blocks(x_ni: Array, kernel: QuantizedArray, dtype: Any) -> Array:
   return jax.lax.fori_loop(0, -(-outputs // rows), add, jnp.zeros((x_ni.shape[0], outputs), dtype))
 
 
-def take_rows(table: Array | StoredKernel, ids: Array) -> Array:
-  """Returns the rows of a table [V, D] by ids of any shape, float32 [..., D]."""
+def take_rows(table: QuantizedArray, ids: Array) -> Array:
+  """Returns the rows of a table [V, D] of fewer bits by ids of any shape, float32 [..., D]."""
+  flat = ids.reshape(-1)
   # "clip" instead of jax's default "fill", which would return NaN for an id outside the table.
-  if isinstance(table, QuantizedArray):
-    flat = ids.reshape(-1)
-    scales, zeros = (
-      array if array is None or array.shape[0] == 1 else jnp.take(array, flat, axis=0, mode="clip")
-      for array in (table.scales, table.zeros)
-    )
-    values = jnp.take(table.values, flat, axis=0, mode="clip")
-    rows = dequantize_rows(values, cast(Array, scales), zeros, table.format, table.input_size)
-    return rows.reshape(*ids.shape, table.input_size)
-  array = cast(Array, table)
-  return jnp.take(array, ids, axis=0, mode="clip").astype(jnp.float32)
+  scales, zeros = (
+    array if array is None or array.shape[0] == 1 else jnp.take(array, flat, axis=0, mode="clip")
+    for array in (table.scales, table.zeros)
+  )
+  values = jnp.take(table.values, flat, axis=0, mode="clip")
+  rows = dequantize_rows(values, cast(Array, scales), zeros, table.format, table.input_size)
+  return rows.reshape(*ids.shape, table.input_size)

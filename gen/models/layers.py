@@ -27,7 +27,7 @@ from jax import Array
 from gen.config import Model
 from gen.kernels import gradients, quantized
 from gen.models import own_modules
-from gen.precision.quantized_array import StoredKernel
+from gen.precision.quantized_array import QuantizedArray, StoredKernel
 from gen.sharding import activation_sharding
 
 Initializer = Callable[..., Array]
@@ -187,7 +187,11 @@ class Embedding(nn.Module):
 
   def __call__(self, ids: Array) -> Array:
     """Maps ids of any shape to [..., width], float32."""
-    return quantized.take_rows(self.matrix(), ids)
+    table_vd = self.matrix()
+    if isinstance(table_vd, QuantizedArray):
+      return quantized.take_rows(table_vd, ids)
+    # "clip" instead of jax's default "fill", which would return NaN for an id outside the table.
+    return jnp.take(table_vd, ids, axis=0, mode="clip").astype(jnp.float32)
 
 
 def apply_dropout(config: Model, x: Array, module: nn.Module) -> Array:
