@@ -159,7 +159,7 @@ def run_footprint(run: Run) -> MemoryFootprint:
     part_bytes(run, "parameters"),
     part_bytes(run, "gradients"),
     arrays,
-    COUNTERS + scalars + recurrent_state,
+    COUNTERS + scalars + recurrent_state + (3 * WORD if run.model.dtype == "float16" else 0),
     batch,
     residuals.total(_weight_parts(run)),
     activations.working_bytes(run, rows, tensor),

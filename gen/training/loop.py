@@ -323,8 +323,9 @@ class TrainingRun:
       tokens_per_second=rate,
       gflops=rate * self.flops_per_token / 1e9,
       mfu=chip_peaks.share_of_peak(rate * self.flops_per_token, self.run.model.dtype, self.devices),
-      skipped=skipped,
+      skipped=skipped + (0 if self.state.loss_scale is None else int(self.state.loss_scale.backoffs)),
       steps=self.steps,
+      loss_scale=None if self.state.loss_scale is None else float(self.state.loss_scale.scale),
     )
     self._write(row)
     self.nll, self.weight, self.since, self.since_seconds = 0.0, 0.0, 0, 0.0

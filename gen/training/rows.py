@@ -222,6 +222,7 @@ class TrainRow(MeasuredRow):
     gflops: GFLOP/s inside steps.
     mfu: share of the chips' peak that these are; None on a CPU or an unknown chip.
     skipped: steps so far whose gradient was not finite.
+    loss_scale: of float16, after the row's last step; None for other dtypes.
     steps: of the whole run.
   """
 
@@ -233,6 +234,7 @@ class TrainRow(MeasuredRow):
   gflops: float
   mfu: float | None = None
   skipped: int
+  loss_scale: float | None = None
   steps: int
 
 

@@ -19,6 +19,7 @@ from gen.kernels import losses
 from gen.kernels.recurrence import RecurrentState
 from gen.models import language_model, recurrent
 from gen.optimizers import ScheduleParams, UpdateRule, learning_rate, make_update_rule, split_frozen
+from gen.precision import loss_scaling
 from gen.sharding.layouts import ShardingLayout
 from gen.training import state_sharding, xla_options
 
@@ -35,6 +36,7 @@ class TrainState(NamedTuple):
     skipped: number of steps whose gradient was not finite and that changed nothing, int32.
     key: the run's random key as data, for dropout; each step folds in its number.
     recurrent_state: state of a recurrent model for each row, if `model.carry`; otherwise None.
+    loss_scale: of float16; otherwise None.
   """
 
   step: Array
@@ -43,6 +45,7 @@ class TrainState(NamedTuple):
   skipped: Array
   key: Array
   recurrent_state: RecurrentState | None = None
+  loss_scale: loss_scaling.LossScale | None = None
 
 
 class StepSums(NamedTuple):
@@ -75,15 +78,14 @@ def initialize_state(model: Model, optimizer: Optimizer, seed: Any) -> TrainStat
   key = jax.random.key(seed)
   params = language_model.initialize_parameters(model, jax.random.fold_in(key, 0))
   opt_state = make_update_rule(optimizer).init(params)
-  data = jax.random.key_data(jax.random.fold_in(key, 1))
-  return TrainState(jnp.int32(0), params, opt_state, jnp.int32(0), data)
+  data, scale = jax.random.key_data(jax.random.fold_in(key, 1)), loss_scaling.initial_scale(model.dtype)
+  return TrainState(jnp.int32(0), params, opt_state, jnp.int32(0), data, loss_scale=scale)
 
 
 def with_recurrent_state(state: TrainState, model: Model, batch: int) -> TrainState:
   """Returns the state for batches of `batch` rows, with a recurrent state of zeros if the model carries one."""
-  return (
-    state._replace(recurrent_state=recurrent.init_recurrent_state(model, batch)) if model.carry else state
-  )
+  zeros = recurrent.init_recurrent_state(model, batch) if model.carry else None
+  return state._replace(recurrent_state=zeros)
 
 
 def constrain_tree(tree: Any, shardings: Any) -> Any:
@@ -120,16 +122,13 @@ def recurrent_loss(
   module = language_model.build_model(model)
   rngs = None if key is None or model.dropout == 0.0 else {"dropout": key}
   variables = {"params": params}
-  hidden_btd: Any
+  arguments = language_model.batch_arguments(model, batch)
   if recurrent_state is None:
-    hidden_btd = module.apply(
-      variables, **language_model.batch_arguments(model, batch), method="hidden", rngs=rngs
-    )
+    hidden_btd = cast(Array, module.apply(variables, **arguments, method="hidden", rngs=rngs))
   else:
-    others = language_model.batch_arguments(model, batch) | {"state": jax.lax.stop_gradient(recurrent_state)}
-    hidden_btd, recurrent_state = cast(
-      Any, module.apply(variables, **others, method="carry_hidden", rngs=rngs)
-    )
+    arguments["state"] = jax.lax.stop_gradient(recurrent_state)
+    result: Any = module.apply(variables, **arguments, method="carry_hidden", rngs=rngs)
+    hidden_btd, recurrent_state = result
   kernel_dv, bias_v = cast(tuple[Array, Array | None], module.apply(variables, method="head_weights"))
   # The model returns hidden states, not logits: the loss makes the logits chunk by chunk.
   hidden_nd = hidden_btd.reshape(-1, model.width)
@@ -139,9 +138,8 @@ def recurrent_loss(
 
 def loss_terms(model: Model, optimizer: Optimizer) -> losses.LossTerms:
   """Returns the constants of the training loss."""
-  return losses.LossTerms(
-    optimizer.z_loss, optimizer.label_smoothing, model.logits_soft_cap, model.loss_chunk
-  )
+  cap, chunk = model.logits_soft_cap, model.loss_chunk
+  return losses.LossTerms(optimizer.z_loss, optimizer.label_smoothing, cap, chunk)
 
 
 def recurrent_gradients(
@@ -154,7 +152,7 @@ def recurrent_gradients(
 ) -> tuple[Any, losses.LossSums, RecurrentState | None]:
   """Returns what `batch_gradients` does, and the recurrent state for the next batch, or None."""
   if state.recurrent_state is None:
-    return *batch_gradients(model, optimizer, state.params, batch, key, shardings), None
+    return *batch_gradients(model, optimizer, state.params, batch, key, shardings, state.loss_scale), None
   terms = loss_terms(model, optimizer)
   trained, complete = (
     split_frozen(optimizer, state.params) if optimizer.frozen else (state.params, lambda tree: tree)
@@ -162,7 +160,7 @@ def recurrent_gradients(
 
   def loss(tree: Any) -> tuple[Array, Any]:
     sums, recurrent_state = recurrent_loss(model, terms, complete(tree), batch, state.recurrent_state, key)
-    return sums.loss, (sums, recurrent_state)
+    return loss_scaling.scale_loss(sums.loss, state.loss_scale), (sums, recurrent_state)
 
   grads, (sums, recurrent_state) = jax.grad(loss, has_aux=True)(trained)
   return grads, sums, recurrent_state
@@ -175,6 +173,7 @@ def batch_gradients(
   batch: Batch,
   key: Array,
   shardings: state_sharding.StateSharding | None = None,
+  scale: loss_scaling.LossScale | None = None,
 ) -> tuple[Any, losses.LossSums]:
   """Returns the gradients of the summed loss, and the sums, over all microbatches; frozen parameters have none.
 
@@ -185,6 +184,7 @@ def batch_gradients(
     batch: rows [B, T].
     key: of dropout; each microbatch has its own.
     shardings: where gradients lie on a mesh; None without one.
+    scale: of the loss, by which the gradients are then multiplied too; None for 1.
   """
   terms = loss_terms(model, optimizer)
   trained, complete = split_frozen(optimizer, params) if optimizer.frozen else (params, lambda tree: tree)
@@ -192,7 +192,7 @@ def batch_gradients(
   def of_part(part: Batch, part_key: Array) -> tuple[Any, losses.LossSums]:
     def loss(tree: Any) -> tuple[Array, losses.LossSums]:
       sums = batch_loss(model, terms, complete(tree), part, part_key)
-      return sums.loss, sums
+      return loss_scaling.scale_loss(sums.loss, scale), sums
 
     grads, sums = jax.grad(loss, has_aux=True)(trained)
     # Under ZeRO-2 and 3 this constraint makes the sum over devices a reduce-scatter instead of an all-reduce.
@@ -242,7 +242,7 @@ def train_step(
   key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
   grads, sums, recurrent_state = recurrent_gradients(model, optimizer, state, batch, key, shardings)
   # At least 1, so that a batch without loss-bearing tokens has zero gradients, not 0 / 0.
-  per_token = 1 / jnp.maximum(sums.weight, 1.0)
+  per_token = loss_scaling.unscale_factor(state.loss_scale) / jnp.maximum(sums.weight, 1.0)
   norm = optax.global_norm(grads) * per_token
   finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
   # 1e-6 as in torch.nn.utils.clip_grad_norm_; it only guards against a norm of 0. Mean and clipping are one factor, so
@@ -264,9 +264,12 @@ def train_step(
   params = jax.tree.map(if_finite, apply_update(state.params, opt_state), state.params)
   params = constrain_tree(params, shardings and shardings.parameters)
   recurrent_state = jax.tree.map(if_finite, recurrent_state, state.recurrent_state)
-  skipped = state.skipped + jnp.where(finite, 0, 1)
+  # A step that a large scale of the loss spoils is no sign of divergence, and is counted there.
+  skipped = state.skipped + jnp.where(finite, 0, 1 - loss_scaling.can_back_off(state.loss_scale))
   totals = StepSums(if_finite(sums.loss, 0.0), if_finite(sums.nll, 0.0), if_finite(sums.weight, 0.0), norm)
-  return TrainState(state.step + 1, params, opt_state, skipped, state.key, recurrent_state), totals
+  scale = loss_scaling.adjust_scale(state.loss_scale, finite)
+  after = (state.step + 1, params, opt_state, skipped, state.key, recurrent_state, scale)
+  return TrainState(*after), totals
 
 
 def train_steps(
@@ -362,7 +365,7 @@ def _sharded_programs(
   of_state: tuple[Any, ...] = (
     replicated, shardings.parameters, shardings.opt_state, replicated, replicated, shardings.recurrent_state,
   )  # fmt: skip
-  state = TrainState(*of_state)
+  state = TrainState(*of_state, loss_scale=loss_scaling.scale_sharding(model.dtype, replicated))
   on_mesh = shardings.traced
   platform = shardings.layout.mesh.devices.flat[0].platform
   return StepPrograms(
