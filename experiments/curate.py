@@ -73,4 +73,5 @@ def _load_model(config: Curation) -> Any:
 
 
 if __name__ == "__main__":
-  launch.run_experiment(main, Curation, "configs/curation.py", trains=False)
+  # Found from any folder, because the raw text is often in another.
+  launch.run_experiment(main, Curation, str(Path(__file__).parents[1] / "configs/curation.py"), trains=False)

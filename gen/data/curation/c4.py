@@ -57,8 +57,9 @@ def _is_kept(line: str, rules: C4Rules, phrases: tuple[str, ...]) -> bool:
   """Returns whether a line stays; no phrase may occur in it."""
   if rules.end_punctuation and (not line.endswith(_ENDS) or line.endswith("...")):
     return False
-  tokens = line.split()
-  if len(tokens) < rules.min_words or max(map(len, tokens)) > _MAX_WORD:
+  if len(line.split(None, rules.min_words)) < rules.min_words:
+    return False
+  if len(line) > _MAX_WORD and max(map(len, line.split())) > _MAX_WORD:
     return False
   return not any(phrase in line.lower() for phrase in phrases)
 

@@ -14,7 +14,9 @@ from gen.data.document import Document
 _BULLETS = ("•", "‣", "▪", "◦", "●", "○", "*", "-", "–")  # "bullet point"; the characters are our choice
 _ELLIPSES = ("...", "…")
 _PARAGRAPHS = re.compile(r"\n\s*\n")
-_LETTER = re.compile(r"[^\W\d_]")
+_FROM_LETTER = re.compile(
+  r"[^\W\d_]\S*"
+)  # from the first letter of a word to its end: one match for each word
 
 
 def check_quality(document: Document, rules: GopherQuality) -> Verdict:
@@ -40,7 +42,7 @@ def check_quality(document: Document, rules: GopherQuality) -> Verdict:
       return Drop(reason, f"{matched / len(lines):.0%} of {len(lines):,} lines")
   alphabetic = sum(map(str.isalpha, tokens))
   if alphabetic < rules.min_alphabetic * count:  # words with punctuation are searched only if they matter
-    alphabetic = sum(_LETTER.search(token) is not None for token in tokens)
+    alphabetic = len(_FROM_LETTER.findall(text))
   if alphabetic < rules.min_alphabetic * count:
     return Drop("words without a letter", f"{1 - alphabetic / count:.0%} of words")
   if rules.min_stop_words and not _has_stop_words(text, rules):
@@ -101,12 +103,14 @@ def repeated_units(units: Sequence[str]) -> tuple[int, int]:
 def ngram_shares(tokens: list[str], rules: GopherRepetition) -> Iterator[tuple[int, float, float]]:
   """Yields (n, share of the words' characters, limit): the most frequent 2- to 4-gram, then repeated 5- to 10-grams.
 
-  All occurrences of a repeated n-gram count, and each character counts once.
+  All occurrences of the most frequent n-gram count. Of a repeated one those after its first count, as in the paper's
+  rule for lines; with the first, the limits drop prose that quotes itself. Each character counts once.
   """
   lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
   total = int(lengths.sum())
   ends = np.concatenate([[0], np.cumsum(lengths)])
-  hashes = words.word_hashes(tokens)
+  # Only equality within the document counts, so the hash of this process is enough.
+  hashes = np.fromiter(map(hash, tokens), np.int64, len(tokens)).view(np.uint64)
   grams = hashes
   for n, limit in enumerate((*rules.top_ngrams, *rules.ngrams), start=2):
     grams = words.extend_ngrams(grams, hashes)
@@ -114,17 +118,18 @@ def ngram_shares(tokens: list[str], rules: GopherRepetition) -> Iterator[tuple[i
       return
     order = np.argsort(grams, kind="stable")
     ordered = grams[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    counts = np.diff(np.append(starts, len(ordered)))
-    if counts.max() == 1:
+    begins = np.append(True, ordered[1:] != ordered[:-1])
+    if begins.all():
       return  # longer n-grams do not repeat either
+    starts = np.flatnonzero(begins)
+    counts = np.diff(np.append(starts, len(ordered)))
     sizes = ends[n:] - ends[:-n]
     if n < 5:
       best = starts[counts == counts.max()]
       yield n, float(counts.max() * sizes[order[best]].max() / total), limit
       continue
     repeats = np.zeros(len(grams), bool)
-    repeats[order] = np.repeat(counts > 1, counts)
+    repeats[order] = ~begins
     covered = np.zeros(len(tokens) + 1, np.int64)
     np.add.at(covered, np.flatnonzero(repeats), 1)
     np.add.at(covered, np.flatnonzero(repeats) + n, -1)

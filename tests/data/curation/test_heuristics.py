@@ -70,7 +70,7 @@ def shares_by_hand(text, n):
   total = sum(map(len, words))
   most = max(map(grams.count, grams))
   top = max(most * sum(map(len, gram)) for gram in grams if grams.count(gram) == most)
-  covered = {at + k for at, gram in enumerate(grams) if grams.count(gram) > 1 for k in range(n)}
+  covered = {at + k for at, gram in enumerate(grams) if gram in grams[:at] for k in range(n)}
   return top / total, sum(len(words[at]) for at in covered) / total
 
 
