@@ -90,7 +90,13 @@ def read_data(settings: FinetuneSettings, report: Report) -> TaskData:
   Raises:
     UserError: for data that cannot be read or trained on.
   """
-  data = reading.load_task(settings.task, settings.data, columns=settings.columns, limit=settings.limit)
+  data = reading.load_task(
+    settings.task,
+    settings.data,
+    columns=settings.columns,
+    limit=settings.limit,
+    tag_scheme=settings.tag_scheme,
+  )
   for note in data.notes:
     report(note)
   return data

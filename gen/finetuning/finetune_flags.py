@@ -32,6 +32,12 @@ def define_flags() -> None:
   )
   flags.DEFINE_list("columns", [], "Names of the data's columns, as text=review,label=stars.")
   quantities.DEFINE_integer("limit", 0, "Most training examples; 0: all.", lower_bound=0)
+  flags.DEFINE_enum(
+    "tag_scheme",
+    "",
+    ("", "IOB1", "IOB2", "IOE1", "IOE2", "BIOES", "BILOU"),
+    "Scheme of tags; empty: detected.",
+  )
   flags.DEFINE_enum("form", "", ("", "head", "text"), "A new head, or the answer as text; empty: what suits.")
   flags.DEFINE_string("prompt", "", "Template of form text, with fields in braces; empty: the task's.")
   flags.DEFINE_string("method", "full", "What is trained: full, head, last:N (layers) or lora.")

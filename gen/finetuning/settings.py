@@ -28,6 +28,7 @@ class FinetuneSettings:
     data: a file, a folder, a named set, or a packaged archive; see `gen.data.tasks.reading`.
     columns: names of the data's columns, by gen's names.
     limit: most training examples; 0 is all.
+    tag_scheme: IOB1, IOB2, IOE1, IOE2, BIOES or BILOU; empty detects it.
     form: head (a new layer on the hidden states) or text (the answer is generated).
     prompt: template of the text form, with the fields of the task's examples in braces.
     method: full, head, last:N (layers) or lora.
@@ -64,6 +65,7 @@ class FinetuneSettings:
   data: str
   columns: dict[str, str] = dataclasses.field(default_factory=dict)
   limit: int = 0
+  tag_scheme: str = ""
   form: str = ""
   prompt: str = ""
   method: str = "full"

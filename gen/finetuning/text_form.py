@@ -4,6 +4,7 @@ A decoder continues the prompt; an encoder-decoder reads it and writes the answe
 are tokenized as they are when the model generates.
 """
 
+import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -156,10 +157,17 @@ class TextForm:
   def _as_classes(
     self, loaded: LoadedModel, examples: Sequence[Any], written: Sequence[tuple[str, float]], what: str
   ) -> list[TaskPrediction]:
-    """Returns the written classes; where what is written is no class, the likeliest class."""
+    """Returns the written classes; where what is written is no class, the likeliest class.
+
+    Of very many classes it is the one whose name is most similar.
+    """
     answers = [TaskPrediction(answer.strip(), float(np.exp(score))) for answer, score in written]
     odd = [number for number, answer in enumerate(answers) if answer.value not in self.labels]
-    if odd and len(self.labels) <= MAX_CHOICES:
+    if len(self.labels) > MAX_CHOICES:
+      for number in odd:
+        (nearest,) = difflib.get_close_matches(answers[number].value, self.labels, 1, 0.0)
+        answers[number] = answers[number]._replace(value=nearest)
+    elif odd:
       likeliest = choose_labels(self, loaded, [examples[number] for number in odd], what)
       for number, answer in zip(odd, likeliest, strict=True):
         answers[number] = answer
