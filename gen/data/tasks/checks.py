@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from gen.data.tasks.builders.placed import Placed
 from gen.data.tasks.examples import TaggedExample
-from gen.data.tasks.placed import Placed
 from gen.data.tasks.splits import Parts
 from gen.errors import UserError
 

@@ -7,7 +7,7 @@ as airline_sentiment. Names compare without case, spaces and punctuation.
 import difflib
 from collections.abc import Mapping, Sequence
 
-from gen.data.tasks.table_records import plain_column
+from gen.data.tasks.records.table_records import plain_column
 from gen.errors import UserError
 
 _DOCUMENT = "document doc document_id doc_id group group_id filename file_name file"

@@ -4,20 +4,11 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 
-from gen.data.tasks import (
-  build_dialogues,
-  build_pairs,
-  build_questions,
-  build_tagged,
-  build_texts,
-  checks,
-  column_names,
-  splits,
-  task_sources,
-)
+from gen.data.tasks import checks, column_names, splits, task_sources
+from gen.data.tasks.builders import build_dialogues, build_pairs, build_questions, build_tagged, build_texts
+from gen.data.tasks.builders.placed import Built
 from gen.data.tasks.examples import TASKS, TaskData
-from gen.data.tasks.placed import Built
-from gen.data.tasks.record import NO_COLUMNS, PARTS, Record, RecordSet, find_part
+from gen.data.tasks.records.record import NO_COLUMNS, PARTS, Record, RecordSet, find_part
 from gen.errors import UserError
 
 

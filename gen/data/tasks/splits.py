@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
+from gen.data.tasks.builders.placed import Placed
 from gen.data.tasks.examples import DialogueExample, PairExample, QuestionExample, TaggedExample, TextExample
-from gen.data.tasks.placed import Placed
-from gen.data.tasks.record import PARTS
+from gen.data.tasks.records.record import PARTS
 from gen.errors import UserError
 
 BLOCKS = 100  # of a set that is split by position

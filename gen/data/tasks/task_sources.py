@@ -5,8 +5,9 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from gen.data.tasks import package_members, packaged_sets, task_files, tfds_records
-from gen.data.tasks.record import RecordSet
+from gen.data.tasks.packaged import package_members, packaged_sets
+from gen.data.tasks.records import task_files, tfds_records
+from gen.data.tasks.records.record import RecordSet
 from gen.errors import UserError
 
 

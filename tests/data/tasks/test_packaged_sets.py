@@ -11,8 +11,9 @@ import pytest
 
 from gen.data.sources import docstrings, environment, manifests, packages
 from gen.data.sources.packages import Wheel
-from gen.data.tasks import packaged_docstrings, packaged_pubmed, packaged_sentiment, packaged_sets, sentences
+from gen.data.tasks import sentences
 from gen.data.tasks.examples import TASKS, QuestionExample
+from gen.data.tasks.packaged import packaged_docstrings, packaged_pubmed, packaged_sentiment, packaged_sets
 from gen.data.tasks.reading import load_task
 
 

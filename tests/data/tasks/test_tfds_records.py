@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from gen.data.sources.tfds_sets import NamedSet
-from gen.data.tasks import tfds_records
 from gen.data.tasks.reading import load_task
+from gen.data.tasks.records import tfds_records
 from gen.errors import UserError
 
 tfds = pytest.importorskip("tensorflow_datasets")

@@ -7,8 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-from gen.data.tasks.record import Record
-from gen.data.tasks.text_lines import OpenText, read_lines
+from gen.data.tasks.records.record import Record
+from gen.data.tasks.records.text_lines import OpenText, read_lines
 from gen.errors import UserError
 
 DOCUMENT_MARK = "-DOCSTART-"

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from gen.data.tasks import column_names
+from gen.data.tasks.builders.placed import Built, Placed, read_document, read_text
 from gen.data.tasks.examples import PairExample
-from gen.data.tasks.placed import Built, Placed, read_document, read_text
-from gen.data.tasks.record import Record
+from gen.data.tasks.records.record import Record
 
 _NESTED = "translation"  # a field of Hugging Face's sets: an object of two languages
 

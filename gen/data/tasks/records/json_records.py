@@ -6,8 +6,8 @@ from typing import Any
 
 from gen.data.sources import json_stream
 from gen.data.sources.records import numbered_lines
-from gen.data.tasks.record import Record, find_part
-from gen.data.tasks.text_lines import OpenText, decode_line, read_all
+from gen.data.tasks.records.record import Record, find_part
+from gen.data.tasks.records.text_lines import OpenText, decode_line, read_all
 from gen.errors import UserError
 from gen.io import json_reading
 

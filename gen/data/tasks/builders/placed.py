@@ -4,7 +4,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gen.data.tasks.record import Record
+from gen.data.tasks.records.record import Record
 from gen.errors import UserError
 from gen.io import json_reading
 

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
 from gen.data.sources import kinds
-from gen.data.tasks.record import Record
-from gen.data.tasks.text_lines import OpenText, read_lines
+from gen.data.tasks.records.record import Record
+from gen.data.tasks.records.text_lines import OpenText, read_lines
 from gen.errors import UserError
 from gen.io.csv_rows import RowReader
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from gen.data.tasks.record import Record
+from gen.data.tasks.records.record import Record
 from gen.errors import UserError
 from gen.io.json_reading import require_field, require_kind
 

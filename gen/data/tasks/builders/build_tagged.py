@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from gen.data.tasks import column_names, tag_schemes
+from gen.data.tasks.builders.placed import MAX_LABEL, Built, Placed, read_document, read_list
 from gen.data.tasks.examples import TaggedExample
-from gen.data.tasks.placed import MAX_LABEL, Built, Placed, read_document, read_list
-from gen.data.tasks.record import Record
-from gen.data.tasks.table_records import plain_column
+from gen.data.tasks.records.record import Record
+from gen.data.tasks.records.table_records import plain_column
 from gen.errors import UserError
 
 _SENTENCES = ("sentence", "sentence_id", "sent_id", "sentence_no", "sentence_number", "sentence_idx", "sent")

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from gen.data.tasks.record import Record
-from gen.data.tasks.text_lines import open_text, read_lines
+from gen.data.tasks.records.record import Record
+from gen.data.tasks.records.text_lines import open_text, read_lines
 from gen.errors import UserError
 
 

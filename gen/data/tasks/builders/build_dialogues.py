@@ -11,9 +11,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gen.data.tasks.builders.placed import Built, Placed, read_text
 from gen.data.tasks.examples import DialogueExample, Message
-from gen.data.tasks.placed import Built, Placed, read_text
-from gen.data.tasks.record import Record
+from gen.data.tasks.records.record import Record
 from gen.errors import UserError
 from gen.io.json_reading import describe_kind, require_kind
 

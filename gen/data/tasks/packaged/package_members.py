@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 from gen.config import Data
 from gen.data import cache
 from gen.data.sources import packages
-from gen.data.tasks import task_files
-from gen.data.tasks.record import RecordSet
+from gen.data.tasks.records import task_files
+from gen.data.tasks.records.record import RecordSet
 from gen.errors import UserError
 
 MAX_MEMBER = 1 << 30  # bytes as stored in the wheel, unpacked from it

@@ -5,16 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gen.data.sources import column_files, compressed, files
-from gen.data.tasks import (
-  column_names,
-  conll_records,
-  json_records,
-  parallel_records,
-  squad_records,
-  table_records,
-)
-from gen.data.tasks.record import Record, RecordSet, find_part
-from gen.data.tasks.text_lines import OpenText, open_text, plain_name, read_all
+from gen.data.tasks import column_names
+from gen.data.tasks.records import conll_records, json_records, parallel_records, squad_records, table_records
+from gen.data.tasks.records.record import Record, RecordSet, find_part
+from gen.data.tasks.records.text_lines import OpenText, open_text, plain_name, read_all
 from gen.errors import UserError
 from gen.io.json_reading import parse_json
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from gen.data.sources.tfds_sets import NamedSet, list_splits
-from gen.data.tasks.record import PARTS, Record, RecordSet, find_part
+from gen.data.tasks.records.record import PARTS, Record, RecordSet, find_part
 from gen.errors import UserError
 
 SCHEME = "tfds"

@@ -15,14 +15,14 @@ from gen.config import Data
 from gen.data import cache
 from gen.data.sources import environment, packages
 from gen.data.sources.manifests import Archive
-from gen.data.tasks import (
+from gen.data.tasks.packaged import (
   packaged_bible,
   packaged_docstrings,
   packaged_pubmed,
   packaged_sentiment,
   packaged_wiki,
 )
-from gen.data.tasks.record import Record, RecordSet
+from gen.data.tasks.records.record import Record, RecordSet
 from gen.errors import UserError
 
 _MANIFEST = Path(__file__).with_name("archives.toml")

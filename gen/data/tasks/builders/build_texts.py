@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gen.data.tasks import column_names
+from gen.data.tasks.builders.placed import MAX_LABEL, Built, Placed, read_document, read_text, require_column
 from gen.data.tasks.examples import TextExample
-from gen.data.tasks.placed import MAX_LABEL, Built, Placed, read_document, read_text, require_column
-from gen.data.tasks.record import Record
+from gen.data.tasks.records.record import Record
 from gen.errors import UserError
 from gen.io import json_reading
 

@@ -1,0 +1,1 @@
+"""Named sets in pinned archives of the package index."""

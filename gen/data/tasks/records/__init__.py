@@ -1,0 +1,1 @@
+"""Readers of the formats of labelled data, one a file."""
