@@ -267,8 +267,8 @@ def train_step(
   # A step that a large scale of the loss spoils is no sign of divergence, and is counted there.
   skipped = state.skipped + jnp.where(finite, 0, 1 - loss_scaling.can_back_off(state.loss_scale))
   totals = StepSums(if_finite(sums.loss, 0.0), if_finite(sums.nll, 0.0), if_finite(sums.weight, 0.0), norm)
-  scale = loss_scaling.adjust_scale(state.loss_scale, finite)
-  after = (state.step + 1, params, opt_state, skipped, state.key, recurrent_state, scale)
+  loss_scale = loss_scaling.adjust_scale(state.loss_scale, finite)
+  after = (state.step + 1, params, opt_state, skipped, state.key, recurrent_state, loss_scale)
   return TrainState(*after), totals
 
 
@@ -365,7 +365,7 @@ def _sharded_programs(
   of_state: tuple[Any, ...] = (
     replicated, shardings.parameters, shardings.opt_state, replicated, replicated, shardings.recurrent_state,
   )  # fmt: skip
-  state = TrainState(*of_state, loss_scale=loss_scaling.scale_sharding(model.dtype, replicated))
+  state = TrainState(*of_state)._replace(loss_scale=loss_scaling.scale_sharding(model.dtype, replicated))
   on_mesh = shardings.traced
   platform = shardings.layout.mesh.devices.flat[0].platform
   return StepPrograms(
