@@ -156,10 +156,12 @@ def _claim_work(folder: Path, identity: dict[str, Any]) -> None:
   path = folder / WORK / "identity.json"
   if path.exists():
     before = json_reading.read_json(path)
-    if before != identity:
+    if before != identity and any((folder / WORK).glob("pass-*/*.done.json")):
       changed = [name for name in identity if before.get(name) != identity[name]]
       raise UserError(f"{folder} holds an unfinished curation with other {' and '.join(changed)}; {_REMEDY}")
-    return
+    if before == identity:
+      return
+    _remove_work(folder / WORK)  # of a run that ended before it wrote any text
   others = [item.name for item in folder.iterdir() if item.name != WORK]
   if others:
     raise UserError(
@@ -168,12 +170,28 @@ def _claim_work(folder: Path, identity: dict[str, Any]) -> None:
   shards.write_file(path, json.dumps(identity, indent=1).encode())
 
 
+def _make_folder(folder: Path) -> None:
+  try:
+    folder.mkdir(exist_ok=True)
+  except OSError as error:
+    raise shards.no_space(folder, error) from error
+
+
+def _remove_work(folder: Path) -> None:
+  """Removes all of a work folder but its lock, which this process holds."""
+  for path in folder.iterdir():
+    if path.is_dir():
+      shutil.rmtree(path)
+    elif path.name != locks.NAME:
+      path.unlink()
+
+
 def _run_passes(work: Work, pool: ShardPool, reader: reading.Reader, progress: Progress) -> int:
   """Runs all passes; returns the number of shards."""
   count = _finished_reading(work, reader)
   for current in work.passes:
     folder = work.folder(current.number)
-    folder.mkdir(exist_ok=True)
+    _make_folder(folder)
     title = f"pass {current.number + 1} of {len(work.passes)}"
     progress.start_pass(title)
     if current.number == 0:

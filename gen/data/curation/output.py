@@ -75,7 +75,10 @@ def write_output(
   checksums.write_atomically(
     folder / "report.json", json.dumps(described, ensure_ascii=False, indent=1).encode()
   )
-  report.write_page(folder / "report.html", described)
+  try:
+    report.write_page(folder / "report.html", described)
+  except OSError as error:
+    raise shards.no_space(folder / "report.html", error) from error
   checksums.write_atomically(
     folder / curated.MANIFEST, (json.dumps(manifest, ensure_ascii=False, indent=1) + "\n").encode()
   )
@@ -84,7 +87,10 @@ def write_output(
 
 def _write_texts(folder: Path, last: Path, count: int) -> list[dict[str, Any]]:
   """Writes the shards of the result; returns name, bytes, SHA-256, and documents of each."""
-  (folder / "shards").mkdir(exist_ok=True)
+  try:
+    (folder / "shards").mkdir(exist_ok=True)
+  except OSError as error:
+    raise shards.no_space(folder / "shards", error) from error
   files: list[dict[str, Any]] = []
   lines = _lines(last, count)
   pending: bytes | None = next(lines, None)
@@ -106,8 +112,8 @@ def _write_texts(folder: Path, last: Path, count: int) -> list[dict[str, Any]]:
     except OSError as error:
       partial.unlink(missing_ok=True)
       raise shards.no_space(path, error) from error
-    with path.open("rb") as file:
-      sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    with path.open("rb") as written:
+      sha256 = hashlib.file_digest(written, "sha256").hexdigest()
     files.append(
       {"name": f"shards/{path.name}", "bytes": path.stat().st_size, "sha256": sha256, "documents": documents}
     )

@@ -23,7 +23,7 @@ from gen.data.curation.exact_duplicates import ExactDuplicates
 from gen.data.curation.near_duplicates import NearDuplicateStage
 from gen.data.curation.plan import GlobalStage, LocalStage
 from gen.data.curation.size_budget import BudgetStage
-from gen.data.curation.verdicts import Verdict
+from gen.data.curation.verdicts import Apply, Verdict
 from gen.data.document import Document
 from gen.errors import UserError
 from gen.io import user_code
@@ -42,7 +42,7 @@ def apply_own(document: Document, parameters: OwnParameters) -> Verdict:
   return user_code.load_object(parameters.reference, "own")(document)
 
 
-_LOCAL = {
+_LOCAL: dict[str, Apply] = {
   "extract": extraction.extract_text,
   "unicode": unicode_repair.repair_text,
   "language": language.check_language,

@@ -78,7 +78,10 @@ def run_shard(work: Work, number: int, index: int, rows: list[Row] | None) -> in
     decided = _Decisions(before, index) if current.decided else None
   pending = _Shard(work, current)
   for at, row in enumerate(rows):
-    pending.add(row, None if decided is None else functools.partial(decided.verdict, current.decided, at))
+    if decided is None or current.decided is None:
+      pending.add(row, None)
+    else:
+      pending.add(row, functools.partial(decided.verdict, current.decided, at))
   pending.write(work.folder(number), index)
   return pending.entered
 

@@ -149,6 +149,16 @@ def test_another_config_or_source_does_not_continue(curate, write_jsonl, make_do
     curate(source, RULES)
 
 
+def test_a_run_that_failed_before_any_text_leaves_the_folder_to_another(
+  curate, write_jsonl, make_documents, tmp_path
+):
+  broken = tmp_path / "broken.jsonl"
+  broken.write_text("{not json}\n")
+  with pytest.raises(UserError, match="not JSON"):
+    curate(broken, RULES)
+  assert curate(write_jsonl(make_documents(2)), RULES)[0].report["out"]["documents"] == 2
+
+
 def test_an_empty_result_names_the_stage_that_ate_it(curate, write_jsonl):
   lists = [
     f"{number} line of the list and that of words without an end mark\n" * 20 for number in ("one", "two")
