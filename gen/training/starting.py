@@ -58,7 +58,7 @@ def start_state(run: Run, drawn: TrainState, tokenizer: Tokenizer) -> StartedSta
   source = start_source.find_source(run.start_from)
   model, params = start_source.read_parameters(source)
   if not run.start_partial:
-    _require_same_model(run.model, model, source)
+    require_same_model(run.model, model, source)
   flat = dict(zip(tree_paths(params), jax.tree.leaves(params), strict=True))
   own_tokenizer = start_source.read_tokenizer(source)
   if own_tokenizer is None and run.model.vocab != model.vocab:
@@ -203,7 +203,7 @@ def _sentences(
   return notes
 
 
-def _require_same_model(wanted: Model, saved: Model, source: StartSource) -> None:
+def require_same_model(wanted: Model, saved: Model, source: StartSource) -> None:
   """Refuses a source whose model computes something else from parameters of the same shapes.
 
   Raises:

@@ -22,7 +22,7 @@ from gen import counts
 from gen.config import Run, Sweep, field_ranges, user_sources, validation
 from gen.data import objectives
 from gen.errors import UserError
-from gen.scaling.sweeps import trunk_sweeps
+from gen.scaling.sweeps import started_sweeps, trunk_sweeps
 from gen.training import run_length
 
 LETTERS = {"flops": "C", "tokens": "D", "tokens_per_parameter": "R", "steps": "S"}  # of budgets, in names
@@ -47,7 +47,7 @@ def expand_sweep(sweep: Sweep, vocab: int) -> list[Run]:
   Raises:
     UserError: for an invalid sweep, before anything is built.
   """
-  cells = sweep_cells(sweep)
+  cells, sweep = sweep_cells(sweep), started_sweeps.with_source(sweep)
   runs = [
     _run(sweep, cell, width, seed, vocab, rate, cells)
     for cell in cells
@@ -91,14 +91,11 @@ def check_sweep(sweep: Sweep) -> None:
   Raises:
     UserError: with one sentence, at the first mistake.
   """
-  if sweep.start_from:
-    raise UserError(
-      "start_from is for single runs (experiments/pretrain.py), and those of a sweep start from seeds; leave it out"
-    )
   base = copy.deepcopy(sweep)
   if sweep.widths and sweep.widths[0]:
     base.model.width = sweep.widths[0][0]
   validation.check_run(base, horizon=False)
+  started_sweeps.check_start(sweep)
   expand_sweep(sweep, vocab=256)
 
 
