@@ -46,11 +46,12 @@ def main(run: Run) -> int:
   from gen.data import cache, dataset
   from gen.evaluation import loss_by_context, loss_by_context_report
   from gen.sharding import layouts
-  from gen.training import loop
+  from gen.training import compute_dtype, loop
   from gen.training.hooks import Interruptible, RunStopped
 
   layouts.layout_of_run(run)  # raises the error about missing devices before the corpus is built
   workdir = Path(WORKDIR.value or f"runs/{run.name}")
+  compute_dtype.set_dtype(run, workdir / run.model.family, terminal.print_progress)
   environment.compilation_cache(cache.cache_folder(run.data) / "compiled")
   data = dataset.load_dataset(run.data, terminal.print_progress)
   run = loop.complete_run(run, data)

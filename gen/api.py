@@ -287,8 +287,10 @@ def train(
     gen.training.hooks.RunStopped: when a hook said so, after saving.
   """
   from gen.data import dataset
-  from gen.training import trunks
+  from gen.training import compute_dtype, trunks
 
+  run = dataclasses.replace(run)
+  compute_dtype.set_dtype(run, Path(workdir), report or (lambda _: None))
   return trunks.train_branch(run, workdir, dataset.load_dataset(run.data, report), hooks)
 
 

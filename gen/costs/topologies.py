@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from gen.costs import gpus
 from gen.errors import UserError
+from gen.sharding.chip_peaks import chip_peak
 
 MACHINE = 8  # GPUs of one machine, as in a DGX
 
@@ -39,13 +40,13 @@ class Chip(NamedTuple):
 
 
 CHIPS = {
-  "v4": Chip(32 * 2**30, 275e12, 3),
-  "v5e": Chip(16 * 2**30, 197e12, 2),
-  "v5p": Chip(95 * 2**30, 459e12, 3),
-  "v6e": Chip(32 * 2**30, 918e12, 2),
-  "a100": Chip(85_100_068_864, 312e12, 1, "cuda"),
-  "h100": Chip(84_942_979_072, 989e12, 1, "cuda"),
-  "h200": Chip(141 * 10**9, 989e12, 1, "cuda"),
+  "v4": Chip(32 * 2**30, chip_peak("tpu-v4"), 3),
+  "v5e": Chip(16 * 2**30, chip_peak("tpu-v5e"), 2),
+  "v5p": Chip(95 * 2**30, chip_peak("tpu-v5p"), 3),
+  "v6e": Chip(32 * 2**30, chip_peak("tpu-v6e"), 2),
+  "a100": Chip(85_100_068_864, chip_peak("a100"), 1, "cuda"),
+  "h100": Chip(84_942_979_072, chip_peak("h100"), 1, "cuda"),
+  "h200": Chip(141 * 10**9, chip_peak("h200"), 1, "cuda"),
 }
 
 

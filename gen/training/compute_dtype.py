@@ -1,5 +1,6 @@
 """The dtype of compute where the user sets none: bfloat16 on GPUs and TPUs, float32 on CPUs.
 
+Every run is resolved where it is trained (`loop.train_run`). A program that prints the choice resolves it before that.
 The resolved dtype is stored in config.json and is part of the run's identity, so a run that is continued keeps its own
 on any machine.
 """
@@ -36,6 +37,12 @@ def choose_dtype(run: Run, workdir: Path) -> str:
   return device_dtype(run.model.dtype)
 
 
+def with_dtype(run: Run, workdir: Path) -> Run:
+  """Returns the run with its dtype of compute, equal in all processes; arguments as of `choose_dtype`."""
+  dtype = processes.from_first(lambda: choose_dtype(run, workdir))
+  return dataclasses.replace(run, model=dataclasses.replace(run.model, dtype=dtype))
+
+
 def set_dtype(run: Run, workdir: Path, say: Callable[[str], None]) -> None:
   """Sets the dtype of compute of a run, equal in all processes.
 
@@ -44,17 +51,14 @@ def set_dtype(run: Run, workdir: Path, say: Callable[[str], None]) -> None:
     workdir: folder of the run.
     say: called with one line where the dtype is not the config's.
   """
-  before, dtype = run.model.dtype, processes.from_first(lambda: choose_dtype(run, workdir))
-  run.model = dataclasses.replace(run.model, dtype=dtype)
-  if dtype != before:
+  before, run.model = run.model.dtype, with_dtype(run, workdir).model
+  if run.model.dtype != before:
     kind = "its default on a GPU or TPU, or that of the run in the folder"
-    say(f"model.dtype is {dtype}, {kind}; --config.model.dtype sets another")
+    say(f"model.dtype is {run.model.dtype}, {kind}; --config.model.dtype sets another")
 
 
 def device_dtype(default: str) -> str:
   """Returns bfloat16 if this process computes on a GPU or TPU that has it, and otherwise the default."""
   if jax.default_backend() == "cpu":
     return default
-  peaks = chip_peaks.PEAKS.get(jax.devices()[0].device_kind)
-  lacking = peaks is not None and peaks.bfloat16 is None  # V100 and T4
-  return default if lacking else ACCELERATED
+  return default if chip_peaks.lacks_bfloat16(jax.devices()[0].device_kind) else ACCELERATED

@@ -27,6 +27,7 @@ from gen.io import json_reading, typed_json
 from gen.optimizers import schedule_params
 from gen.sharding import chip_peaks, layouts, processes
 from gen.training import (
+  compute_dtype,
   evaluate,
   memory_check,
   own_functions,
@@ -78,7 +79,7 @@ def train_run(
   """
   validation.check_run(run)
   workdir = Path(workdir)
-  run = start_source.with_start(complete_run(run, loaded), workdir)
+  run = start_source.with_start(complete_run(compute_dtype.with_dtype(run, workdir), loaded), workdir)
   memory_check.check_fits_in_memory(run.model, run.optimizer)
   with contextlib.ExitStack() as open_files:
     finished = processes.from_first(lambda: take_folder(workdir, run, loaded, open_files))

@@ -43,9 +43,14 @@ def test_a_chip_or_dtype_without_a_known_peak_has_none(kind, dtype):
   assert chip_peaks.peak_rate(kind, dtype) is None
 
 
+def test_a_core_of_an_old_tpu_has_half_of_the_peak_of_its_chip():
+  assert chip_peaks.peak_rate("TPU v3", "bfloat16") == budgets.PEAKS["tpu-v3"] / 2 == 61.5e12
+  assert chip_peaks.peak_rate("TPU v2", "bfloat16") == 22.5e12
+
+
 def test_utilization_is_of_all_devices_and_absent_on_a_cpu(monkeypatch):
   assert chip_peaks.share_of_peak(1e9, "float32") is None
   device = type("Device", (), {"device_kind": "NVIDIA A100-SXM4-80GB"})
-  monkeypatch.setattr(chip_peaks.jax, "devices", lambda: [device])
+  monkeypatch.setattr("jax.devices", lambda: [device])
   assert chip_peaks.share_of_peak(312e12, "bfloat16", 4) == 0.25
   assert chip_peaks.share_of_peak(78e12, "float32") == 0.5

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from gen.config import Model, Run
-from gen.training import compute_dtype, run_folder
+from gen.errors import UserError
+from gen.training import compute_dtype, loop, run_folder
 
 
 @pytest.fixture
@@ -50,3 +51,15 @@ def test_a_run_that_goes_on_elsewhere_keeps_its_own(tmp_path, on, backend, dtype
   assert compute_dtype.choose_dtype(resumed, tmp_path) == dtype
   model = dataclasses.replace(resumed.model, dtype=dtype)
   run_folder.claim_folder(tmp_path, dataclasses.replace(resumed, model=model))
+
+
+def test_every_run_is_resolved_where_it_is_trained(run, data, tmp_path, monkeypatch):
+  def refuse(model, optimizer):
+    raise UserError(f"{model.dtype} and nothing compiled")
+
+  monkeypatch.setattr(compute_dtype, "device_dtype", lambda default: "bfloat16")
+  monkeypatch.setattr(loop.memory_check, "check_fits_in_memory", refuse)
+  asked = dataclasses.replace(run, model=dataclasses.replace(run.model, dtype=Model().dtype))
+  with pytest.raises(UserError, match="bfloat16 and nothing compiled"):
+    loop.train_run(asked, tmp_path / "run", data)
+  assert asked.model.dtype == "float32"

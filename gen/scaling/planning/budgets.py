@@ -22,26 +22,16 @@ import numpy as np
 from gen.errors import UserError
 from gen.scaling.planning import budget_words
 from gen.scaling.planning.budget_words import BudgetAmounts
+from gen.sharding import chip_peaks
 
 PF_DAY = 8.64e19  # FLOPs
 HOUR = 3600.0  # seconds
 UTILIZATION = 0.4  # of a device's peak, where nothing is said
-PEAKS = {  # FLOP/s
-  "v100": 125e12,
-  "a100": 312e12,
-  "h100": 989e12,
-  "h200": 989e12,
-  "b200": 2250e12,
-  "l4": 121e12,
-  "l40s": 362e12,
-  "mi250x": 383e12,
-  "mi300x": 1307e12,
-  "tpu-v3": 123e12,
-  "tpu-v4": 275e12,
-  "tpu-v5e": 197e12,
-  "tpu-v5p": 459e12,
-  "tpu-v6e": 918e12,
-}
+DEVICES = (
+  "v100", "a100", "h100", "h200", "b200", "l4", "l40s", "mi250x", "mi300x",
+  "tpu-v3", "tpu-v4", "tpu-v5e", "tpu-v5p", "tpu-v6e",
+)  # fmt: skip
+PEAKS = {name: chip_peaks.chip_peak(name) for name in DEVICES}  # FLOP/s
 DEVICE = "h100"  # where nothing is said
 
 

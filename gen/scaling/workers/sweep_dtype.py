@@ -9,6 +9,7 @@ from gen.errors import UserError
 from gen.io import json_reading
 from gen.scaling.workers.executors import RunExecutor
 from gen.scaling.workers.ledger import CONFIG
+from gen.training import compute_dtype
 
 
 def set_default_dtype(sweep: Sweep, folder: Path, executor: RunExecutor) -> str:
@@ -25,7 +26,7 @@ def set_default_dtype(sweep: Sweep, folder: Path, executor: RunExecutor) -> str:
   if not isinstance(sweep.model.dtype, DefaultText):
     return ""
   saved = _saved_dtype(folder / CONFIG)
-  dtype = saved or ("bfloat16" if executor.on_gpus else str(sweep.model.dtype))
+  dtype = saved or (compute_dtype.ACCELERATED if executor.on_gpus else str(sweep.model.dtype))
   if dtype == sweep.model.dtype:
     return ""
   sweep.model = dataclasses.replace(sweep.model, dtype=dtype)
