@@ -3,7 +3,10 @@
 import functools
 import json
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,9 +47,17 @@ _WORK: list[Work] = []  # of this worker process
 
 def start_worker(work: Work) -> None:
   """Stores the work of a process; an interrupt is the main process's to handle."""
-  if multiprocessing.parent_process() is not None:
+  parent = multiprocessing.parent_process()
+  if parent is not None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
   _WORK[:] = [work]
+
+
+def _end_with(sentinel: int) -> None:
+  """Ends this process when the main process was killed; it would wait for tasks for ever."""
+  multiprocessing.connection.wait([sentinel])
+  os._exit(1)
 
 
 def run_task(task: tuple[int, int, list[Row] | None]) -> tuple[int, int]:
