@@ -248,19 +248,22 @@ def uncounted_modules(model: Model) -> list[str]:
   ]
 
 
-def require_counted(model: Model, purpose: str) -> None:
+def require_counted(
+  model: Model, purpose: str, remedy: str = "add it, or give the length of a run in steps or tokens"
+) -> None:
   """Refuses a model whose FLOPs are not counted.
 
   Args:
     model: its config.
     purpose: what needs the count, as the sentence begins.
+    remedy: what the user can do, as it ends.
 
   Raises:
     UserError: with one sentence.
   """
   uncounted = uncounted_modules(model)
   if uncounted:
-    raise UserError(f"{purpose}, but {uncounted[0]}; add it, or give the length of a run in steps or tokens")
+    raise UserError(f"{purpose}, but {uncounted[0]}; {remedy}")
 
 
 def _own_flops(model: Model, name: str, length: int) -> float:

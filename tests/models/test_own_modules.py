@@ -106,6 +106,18 @@ def test_a_layer_of_gen_named_as_ones_own_gives_the_same_logits_and_counts(own, 
     assert counts.count_parameters(model) == counts.count_parameters(MODEL)
 
 
+@pytest.mark.parametrize("fields", [{"scan": True}, {"remat": "full"}, {"scan": True, "remat": "full"}])
+def test_a_block_of_ones_own_is_scanned_and_computed_again_like_any(own, fields):
+  model = dataclasses.replace(MODEL, block=own("Cached"), scan=False)
+  params = language_model.initialize_parameters(model, jax.random.key(6))
+
+  def total(params, model):
+    return jnp.square(logits(model, params)).mean()
+
+  expected, found = (jax.grad(total)(params, each) for each in (model, dataclasses.replace(model, **fields)))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found, expected)
+
+
 def test_a_bias_of_ones_own_is_that_of_alibi(own):
   plain, model = (dataclasses.replace(MODEL, positions=name) for name in ("alibi", own("alibi")))
   params = language_model.initialize_parameters(plain, jax.random.key(4))

@@ -106,7 +106,7 @@ def is_held_out(sweep: Sweep, run: Run) -> bool:
 
 def flops_per_step(run: Run) -> float:
   """Returns the exact training FLOPs of one step of a run whose vocabulary is known."""
-  counts.require_counted(run.model, "a sweep compares runs by their FLOPs")
+  counts.require_counted(run.model, "a sweep compares runs by their FLOPs", "add it")
   target, source = _lengths(run)
   return counts.count_flops(run.model, target, source).total * run.data.batch + run_length.update_flops(run)
 
