@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib import ticker
+from matplotlib.axes import Axes
 
+from gen.evaluation.few_shot import AccuracyValues
 from gen.evaluation.few_shot_report import FewShotRow
-from gen.evaluation.in_context_figure import COLOURS, draw_points
 from gen.figures import style
 
 NAME = "few_shot"
+COLOURS = ("#0072b2", "#d1495b", "#b8860b", "#459c8e", "#8d3474")
 
 
 def draw_accuracy(folder: Path, rows: Sequence[FewShotRow]) -> list[Path]:
@@ -40,3 +43,15 @@ def draw_accuracy(folder: Path, rows: Sequence[FewShotRow]) -> list[Path]:
     panels[0].set_ylabel("accuracy")
     panels[0].legend(loc="upper left")
     return style.save_figure(figure, folder, NAME)
+
+
+def draw_points(axes: Axes, points: Sequence[AccuracyValues], colour: str, line: Any, label: str) -> None:
+  """Draws a line of accuracies with their intervals."""
+  ks, middles = [point["k"] for point in points], [point["accuracy"] for point in points]
+  errors = [
+    [max(0.0, point["accuracy"] - point["low"]) for point in points],
+    [max(0.0, point["high"] - point["accuracy"]) for point in points],
+  ]
+  axes.errorbar(
+    ks, middles, errors, color=colour, linestyle=line, marker="o", markersize=3, elinewidth=0.7, label=label
+  )

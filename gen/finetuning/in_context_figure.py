@@ -3,18 +3,16 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib import ticker
 from matplotlib.axes import Axes
 
-from gen.evaluation.few_shot import AccuracyValues
+from gen.evaluation.few_shot_figure import COLOURS, draw_points
 from gen.figures import style
 from gen.finetuning.in_context_study import InContextRow
 
 NAME = "in_context"
 TITLES = {"letter": "Mappings of the trained kind", "digit": "Mappings of another kind"}
-COLOURS = ("#0072b2", "#d1495b", "#b8860b", "#459c8e", "#8d3474")
 
 
 def draw_accuracy(folder: Path, rows: Sequence[InContextRow], best: Mapping[int, float]) -> list[Path]:
@@ -59,15 +57,3 @@ def _panel(axes: Axes, rows: Sequence[InContextRow], kind: str) -> None:
   )
   axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
   axes.set_ylim(0, 1.05)
-
-
-def draw_points(axes: Axes, points: Sequence[AccuracyValues], colour: str, line: Any, label: str) -> None:
-  """Draws a line of accuracies with their intervals."""
-  ks, middles = [point["k"] for point in points], [point["accuracy"] for point in points]
-  errors = [
-    [max(0.0, point["accuracy"] - point["low"]) for point in points],
-    [max(0.0, point["high"] - point["accuracy"]) for point in points],
-  ]
-  axes.errorbar(
-    ks, middles, errors, color=colour, linestyle=line, marker="o", markersize=3, elinewidth=0.7, label=label
-  )

@@ -43,9 +43,8 @@ FAMILIES = {
     "scan": True,
     "depth": 2,
   },
-  "encoder": step_benchmark.ARCHITECTURES["encoder"],
-  "encoder_decoder": step_benchmark.ARCHITECTURES["encoder_decoder"]
-  | {"key_value_heads": 1, "remat": "dots"},
+  "encoder": {},
+  "encoder_decoder": {"key_value_heads": 1, "remat": "dots"},
   "rnn": {},
   "lstm": {"carry": True, "depth": 2},
   "gru": {"residual": True},
@@ -68,10 +67,11 @@ def run_of(name):
   family, _, optimizer = name.partition("@")
   optimizer, _, groups = optimizer.partition("+")
   recurrent = family in RECURRENT
+  architecture = Model() if family == "decoder" else step_benchmark.ARCHITECTURES.get(family, Model())
   sizes = {"vocab": 160, "width": 16, "depth": 1}
   sizes |= {} if recurrent else {"heads": 8, "head_width": 4, "feed_forward": 24, "context": 16}
   return Run(
-    model=Model(**{"family": family} | sizes | FAMILIES[family]),
+    model=dataclasses.replace(architecture, **{"family": family} | sizes | FAMILIES[family]),
     data=Data(
       length=16, batch=16, objective=step_benchmark.OBJECTIVES.get(family, "causal"), stream=family == "lstm"
     ),
