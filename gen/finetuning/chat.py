@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gen.data.tokenizers.tokenizer import PRETRAINED
-from gen.errors import UserError
+from gen.errors import UserError, summarize_error
 from gen.finetuning import chat_renderer
 from gen.interop.runs import CHAT_TEMPLATE, KEPT
 from gen.interop.tokenizers import settings
@@ -205,7 +205,9 @@ class _Renderer:
     try:
       line = json.dumps(request)
     except (TypeError, ValueError, RecursionError) as error:
-      raise UserError(f"{where}: the conversation holds a value that is no JSON ({error})") from error
+      raise UserError(
+        f"{where}: the conversation holds a value that is no JSON ({summarize_error(error)})"
+      ) from error
     with self._lock:
       answer = self._ask_in_turn(line)
     if answer is None:

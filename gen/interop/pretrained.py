@@ -15,7 +15,7 @@ import numpy as np
 from gen import counts
 from gen.config import Model
 from gen.config.heads import HeadConfig
-from gen.errors import UserError
+from gen.errors import UserError, summarize_error
 from gen.interop import generation_config, parameters, registry, task_heads, tensor_files, wrappers
 from gen.interop.architecture import Architecture, TensorContents
 from gen.interop.hf_config import HfConfig
@@ -126,7 +126,9 @@ def find_checkpoint(directory: Path) -> tuple[Pretrained, TensorListing]:
   except (ArithmeticError, LookupError, TypeError, ValueError) as error:
     if isinstance(error, UserError):
       raise
-    raise UserError(f"config.json describes a model that cannot be built ({error})") from error
+    raise UserError(
+      f"config.json describes a model that cannot be built ({summarize_error(error)})"
+    ) from error
   stored = []
   for name, tensor in plain.items():
     row = rows[name]

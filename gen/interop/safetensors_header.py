@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeGuard
 import ml_dtypes
 import numpy as np
 
-from gen.errors import UserError
+from gen.errors import UserError, summarize_error
 from gen.io import json_reading
 
 DTYPES = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16), "BF16": np.dtype(ml_dtypes.bfloat16)}
@@ -68,7 +68,7 @@ def read_header(path: Path) -> tuple[list[TensorHeader], dict[str, str]]:
   try:
     header = json_reading.parse_json(content, "it", unique=True)
   except UserError as error:
-    raise UserError(f"{path} is damaged: its header cannot be read ({error})") from error
+    raise UserError(f"{path} is damaged: its header cannot be read ({summarize_error(error)})") from error
   metadata = _metadata(header.pop("__metadata__", {}), path)
   tensors = [_tensor(path, name, entry, 8 + length, size) for name, entry in header.items()]
   _check_places(path, tensors, 8 + length, size)

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import TypedDict
 
-from gen.errors import UserError
+from gen.errors import UserError, summarize_error
 
 NAME = "manifest.json"
 # Temporary files that file managers, network file systems and editors create in any folder.
@@ -126,7 +126,7 @@ def _read(folder: Path) -> tuple[dict[str, FileEntry], str]:
   except FileNotFoundError:
     return {}, f"{NAME} is missing"
   except (OSError, UnicodeDecodeError) as error:
-    return {}, f"{NAME} cannot be read ({error})"
+    return {}, f"{NAME} cannot be read ({summarize_error(error)})"
   return ({}, f"{NAME} is damaged") if files is None else (files, "")
 
 

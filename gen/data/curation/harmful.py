@@ -14,7 +14,7 @@ from gen.data import cache
 from gen.data.curation.verdicts import Drop, Kept, Verdict
 from gen.data.document import Document
 from gen.data.sources import packages
-from gen.errors import UserError
+from gen.errors import UserError, summarize_error
 
 MAX_BYTES = 64 << 20  # of a list
 _TOKEN = re.compile(r"[\w@$*+!]+(?:['’-][\w@$*+!]+)*")
@@ -131,7 +131,9 @@ def _read_member(name: str, config: Curation) -> bytes:
   except KeyError:
     raise UserError(f"harmful.words {name[:200]}: the package has no file {member}") from None
   except zipfile.BadZipFile as error:
-    raise UserError(f"harmful.words {name[:200]}: the archive is damaged ({error})") from error
+    raise UserError(
+      f"harmful.words {name[:200]}: the archive is damaged ({summarize_error(error)})"
+    ) from error
 
 
 def _parse(content: bytes, name: str) -> Iterable[tuple[str, float]]:
@@ -160,7 +162,7 @@ def _parse(content: bytes, name: str) -> Iterable[tuple[str, float]]:
     if isinstance(error, UserError):
       raise
     raise UserError(
-      f"harmful.words {name[:200]}:{rows.line_num}: not a term and a number ({error})"
+      f"harmful.words {name[:200]}:{rows.line_num}: not a term and a number ({summarize_error(error)})"
     ) from None
 
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from gen.data.sources import compressed
-from gen.errors import UserError
+from gen.errors import UserError, summarize_error
 
 MAX_DIRECTORY = 4 << 20  # bytes of a zip's list of members: about 50,000 names
 _DOCUMENTS = (  # (a member that identifies the kind of a zip archive, the kind)
@@ -132,4 +132,4 @@ def _naming(path: Path) -> Iterator[None]:
   except (ValueError, OverflowError, IndexError, MemoryError) as error:
     if isinstance(error, UserError):
       raise
-    raise UserError(f"{path}: the archive is damaged ({error})") from error
+    raise UserError(f"{path}: the archive is damaged ({summarize_error(error)})") from error

@@ -19,7 +19,7 @@ from typing import IO, Any, NamedTuple
 
 import zstandard
 
-from gen.errors import UserError
+from gen.errors import UserError, summarize_error
 
 MAX_LAYERS = 4
 MAX_UNPACKED = 16 << 30  # bytes that a file may expand to; data.max_bytes replaces it
@@ -119,12 +119,12 @@ def naming_file(where: str) -> Iterator[None]:
   except DAMAGE as error:
     if "memory" in str(error).lower():  # of liblzma and of libzstd, for a window above their limits
       raise UserError(
-        f"{where}: decompressing it needs too much memory ({error}); unpack it first"
+        f"{where}: decompressing it needs too much memory ({summarize_error(error)}); unpack it first"
       ) from error
-    raise UserError(f"{where}: the compressed file is damaged ({error})") from error
+    raise UserError(f"{where}: the compressed file is damaged ({summarize_error(error)})") from error
   except NotImplementedError as error:  # raised by zipfile for an unsupported method or version
     raise UserError(
-      f"{where}: a compression within the archive is not supported ({error}); unpack it first"
+      f"{where}: a compression within the archive is not supported ({summarize_error(error)}); unpack it first"
     ) from error
   except RuntimeError as error:
     if "encrypted" not in str(error) and "password" not in str(error):
@@ -132,7 +132,7 @@ def naming_file(where: str) -> Iterator[None]:
     raise UserError(f"{where}: the archive is encrypted; unpack it first") from error
   except OSError as error:
     if error.errno is None:  # raised by bz2 for damage
-      raise UserError(f"{where}: the compressed file is damaged ({error})") from error
+      raise UserError(f"{where}: the compressed file is damaged ({summarize_error(error)})") from error
     raise UserError(f"{where}: cannot be read: {error.strerror}") from error
 
 

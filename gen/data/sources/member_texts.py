@@ -23,7 +23,7 @@ from typing import Any
 from gen.data.document import Document
 from gen.data.sources import archives, docstrings, environment, files, html_text
 from gen.data.sources.manifests import Reading
-from gen.errors import UserError
+from gen.errors import UserError, summarize_error
 from gen.io import cores
 from gen.io.json_reading import parse_json
 
@@ -162,7 +162,7 @@ def _unpacked(content: bytes, where: str) -> bytes:
     if not stream.eof and not stream.unconsumed_tail:
       raise EOFError("it ends early")
   except (zlib.error, EOFError, gzip.BadGzipFile) as error:
-    raise UserError(f"{where}: the compressed member is damaged ({error})") from error
+    raise UserError(f"{where}: the compressed member is damaged ({summarize_error(error)})") from error
   if stream.unconsumed_tail:
     raise UserError(f"{where}: expands to more than {MAX_MEMBER >> 20} MiB; it is not read")
   return unpacked

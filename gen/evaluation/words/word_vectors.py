@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gen.errors import UserError
+from gen.errors import UserError, summarize_error
 from gen.evaluation.words import word2vec
 from gen.evaluation.words.vocabulary import Vocabulary, WordIds
 from gen.evaluation.words.word2vec import Word2VecSettings
@@ -100,7 +100,7 @@ def load_vectors(path: Path) -> WordVectors:
     raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
   except (ValueError, IndexError, KeyError) as error:
     raise UserError(
-      f"{path} holds no word vectors ({error}); write them with experiments/word_vectors.py"
+      f"{path} holds no word vectors ({summarize_error(error)}); write them with experiments/word_vectors.py"
     ) from None
 
 

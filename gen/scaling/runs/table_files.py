@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gen.errors import UserError
+from gen.errors import UserError, summarize_error
 from gen.io import file_content, json_lines
 from gen.io.csv_rows import RowReader
 from gen.scaling.runs import run_columns
@@ -68,11 +68,11 @@ def _unpacked(content: bytes, path: Path) -> bytes:
     else:
       return content
   except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-    raise UserError(f"{path}: the compressed file is damaged ({error})") from None
+    raise UserError(f"{path}: the compressed file is damaged ({summarize_error(error)})") from None
   except Exception as error:  # zstandard's own, which is imported only where it is needed
     if type(error).__name__ != "ZstdError":
       raise
-    raise UserError(f"{path}: the compressed file is damaged ({error})") from None
+    raise UserError(f"{path}: the compressed file is damaged ({summarize_error(error)})") from None
   if len(unpacked) > MAX_BYTES:
     raise UserError(f"{path} unpacks to more than {MAX_BYTES:,} bytes, too many for a table of runs")
   return unpacked

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from gen.config import Run, Sweep, config_hash, from_dict, to_dict
-from gen.errors import UserError
+from gen.errors import UserError, summarize_error
 from gen.io import formats, json_reading, seals, typed_json
 from gen.io.checksums import write_atomically
 from gen.scaling.sweeps import design, trunk_sweeps
@@ -194,7 +194,9 @@ def _begin(path: Path, sweep: Sweep, identity: dict[str, str]) -> None:
     try:  # A field that is newer than the folder has its default there.
       study = from_dict(Sweep, json_reading.require_field(saved, "sweep", dict, str(path)))
     except UserError as error:
-      raise UserError(f"{path} is not the config of a sweep ({error}); choose another --workdir") from None
+      raise UserError(
+        f"{path} is not the config of a sweep ({summarize_error(error)}); choose another --workdir"
+      ) from None
     saved_sweep = json.loads(json.dumps(to_dict(study)))
     for name in identity:
       if saved.get(name) != present[name]:
