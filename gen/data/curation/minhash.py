@@ -8,7 +8,7 @@ import functools
 
 import numpy as np
 
-_EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
+_EMPTY = np.uint32(0xFFFFFFFF)
 _HIGH = np.uint64(32)
 _BLOCK = 1 << 15  # products at a time, which stay in a core's cache
 
@@ -38,7 +38,10 @@ def _hash_functions(permutations: int, seed: int) -> tuple[np.ndarray, np.ndarra
 
 def compute_signature(shingles: np.ndarray, permutations: int, seed: int) -> np.ndarray:
   """Returns the smallest hash of a set under each hash function."""
-  factors, terms = _hash_functions(permutations, seed)
+  # The high halves of 64-bit functions: processors multiply several 32-bit numbers at once.
+  factors, terms = ((values >> _HIGH).astype(np.uint32) for values in _hash_functions(permutations, seed))
+  factors |= np.uint32(1)
+  shingles = (shingles >> _HIGH).astype(np.uint32)
   smallest = np.full(permutations, _EMPTY)
   step = max(1, _BLOCK // permutations)
   for start in range(0, len(shingles), step):
@@ -51,7 +54,7 @@ def compute_signature(shingles: np.ndarray, permutations: int, seed: int) -> np.
 def hash_bands(signature: np.ndarray, bands: int, rows: int) -> np.ndarray:
   """Returns one hash for the rows of each band."""
   factors, _ = _hash_functions(rows, bands)
-  hashes = ((signature[: bands * rows] >> _HIGH).reshape(bands, rows) * factors).sum(axis=1)
+  hashes = (signature[: bands * rows].astype(np.uint64).reshape(bands, rows) * factors).sum(axis=1)
   return (hashes ^ (hashes >> np.uint64(29))) * np.uint64(0x94D049BB133111EB)
 
 
