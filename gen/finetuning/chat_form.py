@@ -75,6 +75,7 @@ class ChatForm:
 
   def _encoded(self, example: DialogueExample, where: str) -> EncodedRow:
     """Returns the row of one dialogue."""
+    require_no_marks(example.messages, self.loaded, where)
     rendered = self.template.render_with_answers(plain_messages(example.messages), now=chat_time())
     pieces, place = [], 0
     for begin, end in rendered.answers:
@@ -116,6 +117,8 @@ class ChatForm:
     """Returns the greedy answer to the messages before each dialogue's last answer."""
     del what
     loaded, marks = with_end_marks(self.loaded._replace(params=params), self.template)
+    for number, each in enumerate(examples, 1):
+      require_no_marks(each.messages[: _last(each)], loaded, f"dialogue {number:,}")
     prompts = [chat_prompt(self.template, loaded, each.messages[: _last(each)]) for each in examples]
     written = text_form.write_answers(loaded, prompts, self.max_new, marks)
     return [TaskPrediction(answer.strip(), score) for answer, score in written]
@@ -168,6 +171,21 @@ def plain_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
   return [{"role": message.role, "content": message.content} for message in messages]
 
 
+def require_no_marks(messages: Sequence[Message], loaded: LoadedModel, where: str) -> None:
+  """Checks that no message contains the text of a special token, which the rendered text could not tell from a mark.
+
+  Raises:
+    UserError: naming the token and the message.
+  """
+  for number, message in enumerate(messages, 1):
+    for name, _ in loaded.reading.special:
+      if name and name in message.content:
+        raise UserError(
+          f"{where}, message {number}: the text contains {name!r}, a special token of the model, so it could pass for "
+          "a mark of the template; remove it"
+        )
+
+
 def chat_prompt(template: ChatTemplate, loaded: LoadedModel, messages: Sequence[Message]) -> str:
   """Returns the text before an answer, without the ids that the model's prompts begin with anyway."""
   text = template.render(plain_messages(messages), True, now=chat_time()).text
@@ -203,14 +221,17 @@ def begin_chat(
     message: of the user.
 
   Raises:
-    UserError: for a model that continues no text, or a template that cannot be rendered.
+    UserError: for a model that continues no text, a template that cannot be rendered, or a message with a special
+      token.
   """
   if loaded.model.family in ("encoder", "encoder_decoder"):
     raise UserError(f"a model of family {loaded.model.family} holds no dialogue; choose a decoder")
   loaded = special_tokens.allow_special(loaded, True)
   template = find_template(folder)
   loaded, marks = with_end_marks(loaded, template)
-  return loaded, chat_prompt(template, loaded, [Message("user", message)]), marks
+  messages = [Message("user", message)]
+  require_no_marks(messages, loaded, "the dialogue")
+  return loaded, chat_prompt(template, loaded, messages), marks
 
 
 def with_end_marks(loaded: LoadedModel, template: ChatTemplate) -> tuple[LoadedModel, tuple[str, ...]]:

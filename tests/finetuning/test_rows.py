@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gen.config.heads import HeadConfig
-from gen.data.tasks.examples import QuestionExample, TaggedExample, TextExample
+from gen.data.tasks.examples import Message, QuestionExample, TaggedExample, TextExample
 from gen.errors import UserError
 from gen.finetuning import (
   chat_form,
@@ -21,7 +21,7 @@ from gen.finetuning import (
 from gen.finetuning.encoded_rows import EncodedRow, PaddedShape
 from gen.finetuning.settings import FinetuneSettings
 from gen.finetuning.tag_form import TagForm
-from gen.generation import loaded_model
+from gen.generation import loaded_model, special_tokens
 from gen.models import heads
 from gen.optimizers import schedule_params
 from gen.training.step import TrainState
@@ -194,3 +194,11 @@ def test_more_layers_than_there_are_cannot_be_trained(encoder):
 def test_balanced_weights_give_each_class_the_same_sum():
   weights = classify_form.balanced_weights([8, 2, 0])
   assert [8 * weights[0], 2 * weights[1], weights[2]] == [5.0, 5.0, 0.0]
+
+
+def test_a_message_with_a_special_token_could_pass_for_a_mark_and_is_refused(run_of):
+  loaded = special_tokens.allow_special(loaded_model.load_model(run_of("decoder")), True)
+  mark = loaded.reading.special[0][0]
+  chat_form.require_no_marks([Message("user", "plain text")], loaded, "dialogue 3")
+  with pytest.raises(UserError, match="dialogue 3, message 2: the text contains"):
+    chat_form.require_no_marks([Message("user", "a"), Message("assistant", f"b{mark}")], loaded, "dialogue 3")
