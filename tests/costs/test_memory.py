@@ -74,10 +74,10 @@ def test_layouts_divide_what_they_split_and_tensor_what_is_computed_apart():
   alone = memory.run_footprint(run)
   split = memory.run_footprint(dataclasses.replace(run, mesh="data=8", layout="zero3"))
   assert split.state * 8 == alone.state
-  assert split.kept < alone.kept / 7 and split.batch * 8 == alone.batch
+  assert split.activations < alone.activations / 7 and split.batch * 8 == alone.batch
   tensor = memory.run_footprint(dataclasses.replace(run, mesh="tensor=4"))
   assert alone.state / 4 < tensor.state < 1.05 * alone.state / 4
-  assert alone.kept / 4 < tensor.kept < alone.kept
+  assert alone.activations / 4 < tensor.activations < alone.activations
 
 
 def test_weights_that_are_stored_apart_are_put_together_two_layers_at_a_time_and_at_both_ends():
@@ -93,7 +93,7 @@ def test_weights_that_are_stored_apart_are_put_together_two_layers_at_a_time_and
 
 def test_remat_keeps_less_and_says_what_it_computes_again():
   runs = [run_of(remat=remat) for remat in ("none", "dots", "full")]
-  kept = [memory.run_footprint(run).kept for run in runs]
+  kept = [memory.run_footprint(run).activations for run in runs]
   assert kept == sorted(kept, reverse=True) and len(set(kept)) == 3
   again = [memory.recomputed_share(run) for run in runs]
   assert again[0] == 0 < again[1] < again[2] < 1 / 3

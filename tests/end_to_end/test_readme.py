@@ -120,6 +120,10 @@ def shrunk(command: str, folder: Path) -> list[str]:
     ],
     "experiments/compile_for.py": ["--preset=t5-small", "--config.model.depth=1"],
   }
+  if "raw/*.jsonl.gz" in command:
+    return shlex.split(
+      command.replace("raw/*.jsonl.gz", "docs/*.md").replace("corpora/clean", str(folder / "clean"))
+    )
   if "FILE.csv" in command:
     rows = ["params,tokens,loss"]
     rows += [
