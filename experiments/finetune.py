@@ -42,8 +42,9 @@ def main() -> int:
   from gen.cli import environment
   from gen.config import Data
   from gen.data import cache
-  from gen.finetuning import finetune, tuning_report
-  from gen.finetuning.results import FinetuneResult
+  from gen.finetuning import finetune
+  from gen.finetuning.reports import tuning_report
+  from gen.finetuning.reports.results import FinetuneResult
   from gen.io import json_report, typed_json
   from gen.training.hooks import RunStopped
 
@@ -74,7 +75,8 @@ def main() -> int:
 
 def _sweep(settings: Any, workdir: Path) -> dict[str, Any]:
   """Fine-tunes for each learning rate and seed, and prints the table of the sweep."""
-  from gen.finetuning import sweeps, tuning_report
+  from gen.finetuning import sweeps
+  from gen.finetuning.reports import tuning_report
   from gen.finetuning.settings import RATES
 
   rates = [rate or RATES[settings.method_name] for rate in LEARNING_RATES.value]

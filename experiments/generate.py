@@ -53,7 +53,7 @@ def main() -> int:
   )
   restored = special_tokens.allow_special(restored, decoding_flags.special_from_flags())
   if CHAT.value and prompt is not None:
-    from gen.finetuning import chat_form
+    from gen.finetuning.dialogues import chat_form
 
     restored, prompt, marks = chat_form.begin_chat(restored, CHECKPOINT.value, prompt or "")
     limits = dataclasses.replace(limits, stop_strings=(*limits.stop_strings, *marks))

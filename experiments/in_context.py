@@ -69,7 +69,7 @@ def main(run: Run) -> int:
   widths, ks, tuned = (sorted(set(flag.value)) for flag in (WIDTHS, KS, TUNED))
   from gen.data import cache
   from gen.evaluation.synthetic.label_mapping_task import LabelMappingTask
-  from gen.finetuning import in_context_study
+  from gen.finetuning.in_context_learning import in_context_study
 
   task = LabelMappingTask(LETTERS.value, PAIRS.value)
   if max(ks) >= task.pairs:
@@ -96,7 +96,7 @@ def main(run: Run) -> int:
 
 def _write(workdir: Path, task: Any, rows: "list[InContextRow]", answers: list[dict[str, object]]) -> None:
   from gen import versions
-  from gen.finetuning import in_context_figure, in_context_study
+  from gen.finetuning.in_context_learning import in_context_figure, in_context_study
   from gen.io import json_report
 
   best = {k["k"]: task.best(k["k"]) for k in rows[0]["kinds"]["letter"]["in_context"]}

@@ -9,7 +9,7 @@ from gen.errors import UserError
 
 if TYPE_CHECKING:  # Imported where they are used, since they import jax.
   from gen.data.tasks.examples import TaskData
-  from gen.finetuning.results import FinetuneResult
+  from gen.finetuning.reports.results import FinetuneResult
   from gen.training.hooks import RunHooks
 
 

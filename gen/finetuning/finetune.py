@@ -27,10 +27,11 @@ from gen.data.tasks.examples import TaskData
 from gen.errors import UserError
 from gen.evaluation.metrics import baselines
 from gen.evaluation.metrics.score import Score, score_predictions
-from gen.finetuning import predictions_file, prompted, results, tuned_folder, tuner, tuning_page, tuning_step
-from gen.finetuning.classify_form import TaskPrediction
-from gen.finetuning.results import FinetuneResult
+from gen.finetuning import prompted, tuned_folder, tuner, tuning_step
+from gen.finetuning.reports import predictions_file, results, tuning_page
+from gen.finetuning.reports.results import FinetuneResult
 from gen.finetuning.settings import FinetuneSettings
+from gen.finetuning.task_forms.classify_form import TaskPrediction
 from gen.finetuning.task_model import TaskModel, open_task_model
 from gen.generation import loaded_model
 from gen.io import checksums, json_reading, typed_json

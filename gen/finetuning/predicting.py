@@ -15,8 +15,9 @@ from gen.data.tasks.examples import (
   TextExample,
 )
 from gen.errors import UserError
-from gen.finetuning import results, task_model, tuning_step
-from gen.finetuning.classify_form import TaskPrediction
+from gen.finetuning import task_model, tuning_step
+from gen.finetuning.reports import results
+from gen.finetuning.task_forms.classify_form import TaskPrediction
 from gen.generation import loaded_model
 from gen.training import headed_checkpoint
 

@@ -14,9 +14,10 @@ from gen.data.tasks.examples import TaskData
 from gen.errors import UserError
 from gen.evaluation import likelihood
 from gen.evaluation.metrics.score import Score, score_predictions
-from gen.finetuning import forms, model_inputs, prompt_texts, text_form
+from gen.finetuning import model_inputs
 from gen.finetuning.settings import FinetuneSettings
-from gen.finetuning.text_form import MAX_CHOICES, TextForm
+from gen.finetuning.task_forms import forms, prompt_texts, text_form
+from gen.finetuning.task_forms.text_form import MAX_CHOICES, TextForm
 from gen.generation.loaded_model import LoadedModel
 from gen.generation.text import BLANK
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from gen.config import Optimizer, Run
 from gen.errors import UserError
-from gen.finetuning import results
+from gen.finetuning.reports import results
 from gen.finetuning.settings import FinetuneSettings
 from gen.io import checksums, json_reading, typed_json
 from gen.io.locks import FolderLock

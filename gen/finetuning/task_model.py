@@ -11,15 +11,18 @@ from gen.config import Model
 from gen.config.heads import HeadConfig
 from gen.data.tasks.examples import TaskData
 from gen.errors import UserError
-from gen.finetuning import chat_form, forms, lora, trained_part
-from gen.finetuning.chat_form import ChatForm
-from gen.finetuning.classify_form import TaskPrediction
-from gen.finetuning.encoded_rows import EncodedRow
-from gen.finetuning.forms import HeadForm, TaskForm
-from gen.finetuning.lora import LoraConfig
+from gen.finetuning import trained_part
+from gen.finetuning.adapters import lora
+from gen.finetuning.adapters.lora import LoraConfig
+from gen.finetuning.dialogues import chat_form
+from gen.finetuning.dialogues.chat_form import ChatForm
 from gen.finetuning.settings import FinetuneSettings
-from gen.finetuning.span_form import SpanForm
-from gen.finetuning.text_form import TextForm
+from gen.finetuning.task_forms import forms
+from gen.finetuning.task_forms.classify_form import TaskPrediction
+from gen.finetuning.task_forms.encoded_rows import EncodedRow
+from gen.finetuning.task_forms.forms import HeadForm, TaskForm
+from gen.finetuning.task_forms.span_form import SpanForm
+from gen.finetuning.task_forms.text_form import TextForm
 from gen.finetuning.tuning_step import TuningPrograms
 from gen.generation.loaded_model import LoadedModel
 from gen.models import heads
@@ -58,7 +61,7 @@ class TaskModel:
 
   @property
   def threshold(self) -> float | None:
-    """Of "no answer", see `gen.finetuning.span_form`; None where every question has one."""
+    """Of "no answer", see `gen.finetuning.task_forms.span_form`; None where every question has one."""
     return self.form.threshold if isinstance(self.form, SpanForm) else None
 
   @threshold.setter

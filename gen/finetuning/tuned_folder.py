@@ -7,8 +7,10 @@ from typing import Any
 
 from gen.config import Data, Run, user_sources
 from gen.errors import UserError
-from gen.finetuning import chat, lora_files, trained_part
-from gen.finetuning.chat_form import ChatForm
+from gen.finetuning import trained_part
+from gen.finetuning.adapters import lora_files
+from gen.finetuning.dialogues import chat
+from gen.finetuning.dialogues.chat_form import ChatForm
 from gen.finetuning.task_model import TaskModel
 from gen.interop import description, generation_config, pretrained
 from gen.interop.runs import KEPT, TOKENIZER_FILES

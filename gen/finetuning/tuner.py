@@ -16,9 +16,10 @@ from typing import Any, cast
 import numpy as np
 
 from gen.errors import UserError
-from gen.finetuning import encoded_rows, length_batches, tuning_step
-from gen.finetuning.encoded_rows import EncodedRow
+from gen.finetuning import length_batches, tuning_step
 from gen.finetuning.settings import FinetuneSettings
+from gen.finetuning.task_forms import encoded_rows
+from gen.finetuning.task_forms.encoded_rows import EncodedRow
 from gen.finetuning.tuning_step import TuningPrograms
 from gen.io import json_reading
 from gen.optimizers import learning_rate, schedule_params

@@ -18,9 +18,11 @@ from jax import Array
 from gen.batch import Batch
 from gen.config import Model, Optimizer, from_dict, to_dict
 from gen.config.heads import HeadConfig
-from gen.finetuning import lora, task_loss, trained_part
-from gen.finetuning.lora import LoraConfig
-from gen.finetuning.task_loss import TaskSums
+from gen.finetuning import trained_part
+from gen.finetuning.adapters import lora
+from gen.finetuning.adapters.lora import LoraConfig
+from gen.finetuning.task_forms import task_loss
+from gen.finetuning.task_forms.task_loss import TaskSums
 from gen.optimizers import ScheduleParams, learning_rate, make_update_rule
 from gen.training.step import TrainState
 

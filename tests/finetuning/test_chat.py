@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gen.errors import UserError
-from gen.finetuning import chat
-from gen.finetuning.chat import ChatTemplate
+from gen.finetuning.dialogues import chat
+from gen.finetuning.dialogues.chat import ChatTemplate
 
 FIXTURES = json.loads((Path(__file__).parent / "chat_templates.json").read_text(encoding="utf-8"))
 TEMPLATES = {entry["name"]: entry for entry in FIXTURES["templates"]}

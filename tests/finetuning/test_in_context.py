@@ -15,7 +15,7 @@ from gen.evaluation.synthetic import synthetic_training
 from gen.evaluation.synthetic.arithmetic import Arithmetic, is_held_out
 from gen.evaluation.synthetic.label_mapping_task import LAYOUT, LabelMappingTask
 from gen.evaluation.synthetic.synthetic_training import BYTES
-from gen.finetuning import fixed_cost, in_context
+from gen.finetuning.in_context_learning import fixed_cost, in_context
 
 TASK = LabelMappingTask(letters=3, pairs=5)
 

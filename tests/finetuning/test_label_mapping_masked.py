@@ -11,7 +11,7 @@ from gen.evaluation.synthetic import synthetic_training
 from gen.evaluation.synthetic.label_mapping_masked import HiddenLabels, rows_for
 from gen.evaluation.synthetic.label_mapping_task import LAYOUT, LabelMappingTask
 from gen.evaluation.synthetic.synthetic_training import BYTES
-from gen.finetuning import fixed_cost, in_context
+from gen.finetuning.in_context_learning import fixed_cost, in_context
 from gen.generation.loaded_model import LoadedModel
 from gen.models import language_model
 

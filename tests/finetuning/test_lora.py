@@ -8,8 +8,8 @@ import pytest
 from gen.config import Model
 from gen.config.heads import HeadConfig
 from gen.errors import UserError
-from gen.finetuning import lora
-from gen.finetuning.lora import LoraConfig
+from gen.finetuning.adapters import lora
+from gen.finetuning.adapters.lora import LoraConfig
 from gen.interop.parameters import flatten_tree
 from gen.models import heads, language_model
 

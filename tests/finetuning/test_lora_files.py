@@ -11,8 +11,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from gen.errors import UserError
-from gen.finetuning import lora, lora_files, lora_reading
-from gen.finetuning.lora import LoraConfig
+from gen.finetuning.adapters import lora, lora_files, lora_reading
+from gen.finetuning.adapters.lora import LoraConfig
 from gen.interop import huggingface
 from gen.interop.parameters import flatten_tree, unflatten_tree
 

@@ -9,18 +9,12 @@ import pytest
 from gen.config.heads import HeadConfig
 from gen.data.tasks.examples import Message, QuestionExample, TaggedExample, TextExample
 from gen.errors import UserError
-from gen.finetuning import (
-  chat_form,
-  classify_form,
-  encoded_rows,
-  span_form,
-  task_loss,
-  trained_part,
-  tuning_step,
-)
-from gen.finetuning.encoded_rows import EncodedRow, PaddedShape
+from gen.finetuning import trained_part, tuning_step
+from gen.finetuning.dialogues import chat_form
 from gen.finetuning.settings import FinetuneSettings
-from gen.finetuning.tag_form import TagForm
+from gen.finetuning.task_forms import classify_form, encoded_rows, span_form, task_loss
+from gen.finetuning.task_forms.encoded_rows import EncodedRow, PaddedShape
+from gen.finetuning.task_forms.tag_form import TagForm
 from gen.generation import loaded_model, special_tokens
 from gen.models import heads
 from gen.optimizers import schedule_params

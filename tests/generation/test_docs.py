@@ -35,7 +35,12 @@ def test_the_code_of_the_page_runs(trained):
 
 
 def test_the_commands_of_the_page_name_flags_that_exist():
-  scripts = ("experiments/generate.py", "experiments/pretrain.py", "scripts/benchmark_generate.py")
+  scripts = (
+    "experiments/generate.py",
+    "experiments/pretrain.py",
+    "scripts/benchmark_generate.py",
+    "gen/generation/decoding_flags.py",
+  )
   known = "".join((ROOT / script).read_text() for script in scripts)
   flags = set(re.findall(r"--(\w+)", PAGE)) - {"config"}
   assert len(flags) > 10

@@ -8,7 +8,6 @@ import dataclasses
 
 from gen.config import Sweep
 from gen.errors import UserError
-from gen.training import start_source, starting
 
 
 def with_source(sweep: Sweep) -> Sweep:
@@ -19,6 +18,8 @@ def with_source(sweep: Sweep) -> Sweep:
   """
   if not sweep.start_from:
     return sweep
+  from gen.training import start_source  # imports jax, which the process that starts workers does not need
+
   source = start_source.find_source(sweep.start_from)
   pinned = sweep.start_from if source.run is None else f"{source.folder}:{source.step}"
   return dataclasses.replace(sweep, start_from=pinned, sources=(source.entry,))
@@ -42,6 +43,8 @@ def check_start(sweep: Sweep) -> None:
       f"start_from is a checkpoint of one shape, but config.widths holds {', '.join(map(str, widths))}; keep the "
       "width of the checkpoint, and vary budgets, learning_rate_multipliers or seeds"
     )
+  from gen.training import start_source, starting
+
   source = start_source.find_source(sweep.start_from)
   if source.run is None or sweep.start_partial or not widths:
     return  # A worker compares a Hugging Face model when it reads its arrays.

@@ -179,7 +179,7 @@ def test_a_shape_comes_near_in_every_family():
     for params in (2e7, 3e8, 9e9):
       found = model_shapes.nearest_shape(params, family)
       assert found.model.width % found.model.head_width == 0 or family in ("t5", "t5-v1.1", "chinchilla")
-      if family != "bloom" or params > 1e8:  # whose vocabulary alone is larger
+      if family not in ("bloom", "gemma", "olmo2") or params > 1e8:  # whose vocabularies alone are larger
         assert found.params == pytest.approx(params, rel=0.12), (family, params)
       assert found.params == conventions.count_parameters(found.model, "matrices")
 

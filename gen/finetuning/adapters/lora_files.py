@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from gen.errors import UserError
-from gen.finetuning import adapter_modules
-from gen.finetuning.adapter_modules import AdaptedModule
-from gen.finetuning.lora import FIRST, KERNEL, SECOND, LoraConfig
+from gen.finetuning.adapters import adapter_modules
+from gen.finetuning.adapters.adapter_modules import AdaptedModule
+from gen.finetuning.adapters.lora import FIRST, KERNEL, SECOND, LoraConfig
 from gen.interop import pretrained, tensor_files
 from gen.interop.parameters import flatten_tree
 from gen.interop.pretrained import Pretrained

@@ -20,9 +20,9 @@ from gen.errors import UserError
 from gen.evaluation.metrics import answer_scores
 from gen.evaluation.metrics.answer_scores import AnswerPrediction
 from gen.finetuning import model_inputs
-from gen.finetuning.classify_form import TaskPrediction
-from gen.finetuning.encoded_rows import EncodedRow
 from gen.finetuning.settings import FinetuneSettings
+from gen.finetuning.task_forms.classify_form import TaskPrediction
+from gen.finetuning.task_forms.encoded_rows import EncodedRow
 from gen.generation.loaded_model import LoadedModel
 
 MAX_ANSWER = 30  # tokens of an answer where none is given, as in BERT

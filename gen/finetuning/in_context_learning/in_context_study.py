@@ -11,7 +11,7 @@ from gen.errors import UserError
 from gen.evaluation import few_shot, loss_by_context
 from gen.evaluation.few_shot import AccuracyValues
 from gen.evaluation.synthetic import label_mapping_masked, label_mapping_task, synthetic_training
-from gen.finetuning import in_context
+from gen.finetuning.in_context_learning import in_context
 
 PROGRESS_STEPS = 200  # steps between two lines of progress
 

@@ -18,13 +18,14 @@ from gen.batch import Batch
 from gen.config.heads import HeadConfig, published_head
 from gen.data.tasks.examples import TaskData
 from gen.errors import UserError
-from gen.finetuning import classify_form, encoded_rows, length_batches
-from gen.finetuning.classify_form import ClassifyForm, TaskPrediction
-from gen.finetuning.encoded_rows import EncodedRow
+from gen.finetuning import length_batches
 from gen.finetuning.settings import FinetuneSettings
-from gen.finetuning.span_form import SpanForm
-from gen.finetuning.tag_form import TagForm
-from gen.finetuning.text_form import TextForm
+from gen.finetuning.task_forms import classify_form, encoded_rows
+from gen.finetuning.task_forms.classify_form import ClassifyForm, TaskPrediction
+from gen.finetuning.task_forms.encoded_rows import EncodedRow
+from gen.finetuning.task_forms.span_form import SpanForm
+from gen.finetuning.task_forms.tag_form import TagForm
+from gen.finetuning.task_forms.text_form import TextForm
 from gen.generation.loaded_model import LoadedModel
 
 _HEAD_KINDS = {"classify": "classify", "tag": "tag", "answer": "span"}

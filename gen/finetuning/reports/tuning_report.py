@@ -5,7 +5,7 @@ from typing import Any
 
 from gen.cli import signals, terminal
 from gen.evaluation.metrics.score import Score
-from gen.finetuning.results import FinetuneResult
+from gen.finetuning.reports.results import FinetuneResult
 from gen.io.quantities import format_seconds
 from gen.training.rows import RowValues
 

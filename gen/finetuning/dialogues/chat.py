@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from gen.data.tokenizers.tokenizer import PRETRAINED
 from gen.errors import UserError, summarize_error
-from gen.finetuning import chat_renderer
+from gen.finetuning.dialogues import chat_renderer
 from gen.interop.runs import CHAT_TEMPLATE, KEPT
 from gen.interop.tokenizers import settings
 from gen.io import checksums, json_reading

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gen.errors import UserError
-from gen.finetuning import prompt_texts
-from gen.finetuning.classify_form import TaskPrediction
+from gen.finetuning.task_forms import prompt_texts
+from gen.finetuning.task_forms.classify_form import TaskPrediction
 
 NAME = "predictions.jsonl"
 

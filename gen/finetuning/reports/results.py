@@ -37,7 +37,7 @@ class FinetuneResult:
     prompted: scores of the same model before fine-tuning, by the number of examples in its prompt.
     prompted_note: on how many examples, or why there are none.
     max_answer: most tokens of an answer; 0 where there are classes.
-    threshold: of "no answer", see `gen.finetuning.span_form`; None where every question has one.
+    threshold: of "no answer", see `gen.finetuning.task_forms.span_form`; None where every question has one.
     versions: of the software.
   """
 

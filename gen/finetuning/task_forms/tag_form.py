@@ -12,9 +12,9 @@ import numpy as np
 from gen.config.heads import HeadConfig
 from gen.data.tasks.examples import TaggedExample
 from gen.finetuning import model_inputs
-from gen.finetuning.classify_form import TaskPrediction
-from gen.finetuning.encoded_rows import EncodedRow
 from gen.finetuning.settings import FinetuneSettings
+from gen.finetuning.task_forms.classify_form import TaskPrediction
+from gen.finetuning.task_forms.encoded_rows import EncodedRow
 from gen.generation.loaded_model import LoadedModel
 
 

@@ -14,11 +14,12 @@ import numpy as np
 from gen.config.heads import HeadConfig
 from gen.errors import UserError
 from gen.evaluation import likelihood
-from gen.finetuning import model_inputs, prompt_texts
-from gen.finetuning.classify_form import TaskPrediction
-from gen.finetuning.encoded_rows import EncodedRow
-from gen.finetuning.prompt_texts import TaskPrompt
+from gen.finetuning import model_inputs
 from gen.finetuning.settings import FinetuneSettings
+from gen.finetuning.task_forms import prompt_texts
+from gen.finetuning.task_forms.classify_form import TaskPrediction
+from gen.finetuning.task_forms.encoded_rows import EncodedRow
+from gen.finetuning.task_forms.prompt_texts import TaskPrompt
 from gen.generation import text
 from gen.generation.loaded_model import LoadedModel
 from gen.generation.sampling import GREEDY

@@ -13,11 +13,13 @@ import numpy as np
 from gen.config.heads import HeadConfig
 from gen.data.tasks.examples import DialogueExample, Message
 from gen.errors import UserError
-from gen.finetuning import chat, model_inputs, text_form
-from gen.finetuning.chat import ChatTemplate
-from gen.finetuning.classify_form import TaskPrediction
-from gen.finetuning.encoded_rows import EncodedRow
+from gen.finetuning import model_inputs
+from gen.finetuning.dialogues import chat
+from gen.finetuning.dialogues.chat import ChatTemplate
 from gen.finetuning.settings import FinetuneSettings
+from gen.finetuning.task_forms import text_form
+from gen.finetuning.task_forms.classify_form import TaskPrediction
+from gen.finetuning.task_forms.encoded_rows import EncodedRow
 from gen.generation import special_tokens
 from gen.generation.loaded_model import LoadedModel
 from gen.interop.runs import KEPT

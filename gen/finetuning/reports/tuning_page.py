@@ -8,9 +8,9 @@ from typing import Any
 
 from gen.evaluation.metrics import answer_scores
 from gen.figures import page
-from gen.finetuning import predictions_file
-from gen.finetuning.classify_form import TaskPrediction
-from gen.finetuning.results import FinetuneResult
+from gen.finetuning.reports import predictions_file
+from gen.finetuning.reports.results import FinetuneResult
+from gen.finetuning.task_forms.classify_form import TaskPrediction
 
 NAME = "finetune.html"
 MAX_CLASSES = 40  # of a confusion matrix; the rarest others are one class

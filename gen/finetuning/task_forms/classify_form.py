@@ -8,8 +8,8 @@ import numpy as np
 from gen.config.heads import HeadConfig
 from gen.data.tasks.examples import TextExample
 from gen.finetuning import model_inputs
-from gen.finetuning.encoded_rows import EncodedRow
 from gen.finetuning.settings import FinetuneSettings
+from gen.finetuning.task_forms.encoded_rows import EncodedRow
 from gen.generation.loaded_model import LoadedModel
 
 

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gen.errors import UserError
-from gen.finetuning import adapter_modules
-from gen.finetuning.adapter_modules import AdaptedModule
-from gen.finetuning.lora import FIRST, KERNEL, SECOND, LoraConfig
-from gen.finetuning.lora_files import CONFIG, PREFIX, TENSORS
+from gen.finetuning.adapters import adapter_modules
+from gen.finetuning.adapters.adapter_modules import AdaptedModule
+from gen.finetuning.adapters.lora import FIRST, KERNEL, SECOND, LoraConfig
+from gen.finetuning.adapters.lora_files import CONFIG, PREFIX, TENSORS
 from gen.interop import pretrained, safetensors_header, tensor_files
 from gen.interop.parameters import abstract_arrays, unflatten_tree
 from gen.interop.pretrained import Pretrained

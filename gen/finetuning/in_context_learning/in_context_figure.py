@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from gen.evaluation.few_shot_figure import COLOURS, draw_points
 from gen.figures import style
-from gen.finetuning.in_context_study import InContextRow
+from gen.finetuning.in_context_learning.in_context_study import InContextRow
 
 NAME = "in_context"
 TITLES = {"letter": "Mappings of the trained kind", "digit": "Mappings of another kind"}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gen.finetuning.lora import KERNEL, MatrixShape, matrix_shape
+from gen.finetuning.adapters.lora import KERNEL, MatrixShape, matrix_shape
 from gen.interop import tensor_layouts
 from gen.interop.pretrained import Pretrained
 from gen.interop.tensor_rows import TensorRow

@@ -13,7 +13,7 @@ from scipy import stats
 from gen.evaluation import few_shot
 from gen.evaluation.synthetic import label_mapping_task
 from gen.evaluation.synthetic.label_mapping_task import LAYOUT, LabelMappingTask
-from gen.finetuning import fixed_cost
+from gen.finetuning.in_context_learning import fixed_cost
 from gen.generation import prompts
 from gen.generation.loaded_model import LoadedModel
 

@@ -1,0 +1,1 @@
+"""LoRA and the files of peft."""

@@ -1,0 +1,1 @@
+"""Chat templates, and dialogues as rows."""

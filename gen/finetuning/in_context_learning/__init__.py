@@ -1,0 +1,1 @@
+"""Examples in the prompt beside fine-tuning on them."""
