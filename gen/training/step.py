@@ -192,7 +192,7 @@ def batch_gradients(
   def of_part(part: Batch, part_key: Array) -> tuple[Any, losses.LossSums]:
     def loss(tree: Any) -> tuple[Array, losses.LossSums]:
       sums = batch_loss(model, terms, complete(tree), part, part_key)
-      return loss_scaling.scale_loss(sums.loss, scale), sums
+      return loss_scaling.scale_loss(sums.loss, scale) if scale else sums.loss, sums
 
     grads, sums = jax.grad(loss, has_aux=True)(trained)
     # Under ZeRO-2 and 3 this constraint makes the sum over devices a reduce-scatter instead of an all-reduce.
@@ -239,10 +239,10 @@ def train_step(
   # Without this constraint XLA leaves parameters sharded between the steps of a dispatch under ZeRO-1 and 2, and
   # all-gathers them several times in each step.
   state = state._replace(params=constrain_tree(state.params, shardings and shardings.parameters))
-  key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+  key, scaling = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step), state.loss_scale
   grads, sums, recurrent_state = recurrent_gradients(model, optimizer, state, batch, key, shardings)
   # At least 1, so that a batch without loss-bearing tokens has zero gradients, not 0 / 0.
-  per_token = loss_scaling.unscale_factor(state.loss_scale) / jnp.maximum(sums.weight, 1.0)
+  per_token = (loss_scaling.unscale_factor(scaling) if scaling else 1.0) / jnp.maximum(sums.weight, 1.0)
   norm = optax.global_norm(grads) * per_token
   finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
   # 1e-6 as in torch.nn.utils.clip_grad_norm_; it only guards against a norm of 0. Mean and clipping are one factor, so
@@ -265,10 +265,10 @@ def train_step(
   params = constrain_tree(params, shardings and shardings.parameters)
   recurrent_state = jax.tree.map(if_finite, recurrent_state, state.recurrent_state)
   # A step that a large scale of the loss spoils is no sign of divergence, and is counted there.
-  skipped = state.skipped + jnp.where(finite, 0, 1 - loss_scaling.can_back_off(state.loss_scale))
+  skipped = jnp.where(finite, 0, 1 - loss_scaling.can_back_off(scaling) if scaling else 1)
   totals = StepSums(if_finite(sums.loss, 0.0), if_finite(sums.nll, 0.0), if_finite(sums.weight, 0.0), norm)
-  loss_scale = loss_scaling.adjust_scale(state.loss_scale, finite)
-  after = (state.step + 1, params, opt_state, skipped, state.key, recurrent_state, loss_scale)
+  scaling = loss_scaling.adjust_scale(scaling, finite) if scaling else None
+  after = (state.step + 1, params, opt_state, state.skipped + skipped, state.key, recurrent_state, scaling)
   return TrainState(*after), totals
 
 
