@@ -46,7 +46,8 @@ def choose_field(names: Iterable[str], requested: str) -> str | None:
 
 def no_field(names: Iterable[Any], requested: str, where: str) -> UserError:
   """Returns the error for a record without the field; it suggests the nearest field and lists all."""
-  listed_names = [str(name) for name in names]
+  # A quoted name of a CSV file may hold line breaks, and an error is one line.
+  listed_names = [" ".join(str(name).split()) for name in names]
   compared = [name[:_MAX_COMPARED] for name in listed_names[:1_000]]
   nearest = difflib.get_close_matches(requested[:_MAX_COMPARED], compared, 1, 0.0)
   listed = ", ".join(name[:40] for name in listed_names[:_MAX_NAMES]) + (

@@ -157,3 +157,10 @@ def test_lines_longer_than_any_buffer_are_read(tmp_path):
   line = json.dumps({"text": "x" * 3_000_000})
   (tmp_path / "a.jsonl").write_text(line)
   assert len(texts(tmp_path)["a.jsonl:1"]) == 3_000_000
+
+
+def test_a_field_whose_name_has_a_line_break_is_named_on_one_line(tmp_path):
+  (tmp_path / "a.csv").write_text('id,"three\n four"\n3,five\n')
+  with pytest.raises(UserError, match=r"\(its fields: id, three four\)") as caught:
+    list(files.read_documents(files.find_files(str(tmp_path / "a.csv")), "text"))
+  assert "\n" not in str(caught.value)
