@@ -98,7 +98,9 @@ def saved_run(folder: Path, step: int | None = None) -> Run:
   meta = checkpoint_folder.read_record(folder / CHECKPOINTS, chosen)["meta"]
   checkpoint = f"checkpoint {checkpoint_folder.path_of(folder / CHECKPOINTS, chosen)}"
   copy = _run(meta["config"], checkpoint) if "config" in meta else run
-  if not lineage.read_lineage(folder).joins(config_hash(copy), config_hash(run)):
+  # The cache's format is no part of what a run is, but changes what it generates.
+  cache_differs = copy.model.cache_format != run.model.cache_format
+  if cache_differs or not lineage.read_lineage(folder).joins(config_hash(copy), config_hash(run)):
     raise UserError(
       f"{path} differs from the config in {checkpoint} ({_differences(copy, run)}); restore the file"
     )
