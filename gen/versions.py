@@ -21,10 +21,10 @@ PACKAGES = (
 
 
 @functools.cache
-def installed_versions() -> dict[str, str]:
-  """Returns the versions of Python and of the packages that may change a result."""
+def installed_versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
+  """Returns the versions of Python and of packages; by default of those that may change a training's result."""
   versions = {"python": sys.version.split()[0]}
-  for name in PACKAGES:
+  for name in packages:
     try:
       versions[name] = importlib.metadata.version(DISTRIBUTION if name == "gen" else name)
     except importlib.metadata.PackageNotFoundError:

