@@ -4,118 +4,88 @@
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from absl import flags
 
 from gen.cli import shared_flags
+from gen.data.tasks import tag_schemes
+from gen.data.tasks.examples import TASKS
 from gen.errors import UserError
+from gen.finetuning import settings
+from gen.finetuning.settings import FinetuneSettings
 from gen.io import quantities
-
-if TYPE_CHECKING:
-  from gen.finetuning.settings import FinetuneSettings
 
 flags.disclaim_key_flags()  # absl then lists them under the experiment that defines them, so --help shows them.
 
 
+# Flags by kind, each with its bounds or choices and its help. Defaults are those of `FinetuneSettings`.
+_CHOICES = {
+  "tag_scheme": (("", *tag_schemes.SCHEMES), "Scheme of tags; empty: detected."),
+  "form": (settings.FORMS, "A new head, or the answer as text; empty: what suits."),
+  "class_weights": (settings.CLASS_WEIGHTS, "balanced: each class weighs as much as any other."),
+  "long": (
+    settings.LONG_POLICIES,
+    "What happens to longer inputs; empty: windows for tag and answer, else error.",
+  ),
+  "select": (settings.SELECTIONS, "What the best step is chosen by; empty: score, or loss for instruct."),
+}
+_TEXTS = {
+  "prompt": "Template of form text, with fields in braces; empty: the task's.",
+  "method": "What is trained: full, head, last:N (layers) or lora.",
+}
+_LISTS = {
+  "columns": "Names of the data's columns, as text=review,label=stars.",
+  "targets": "LoRA: matrices that it changes; empty: queries and values.",
+}
+_INTEGERS = {
+  "limit": (0, None, "Most training examples; 0: all."),
+  "rank": (1, 4_096, "LoRA: rank of the updates."),
+  "epochs": (1, 1_000_000, "Most times that the examples are read."),
+  "steps": (0, None, "Most steps, in place of epochs; 0: by epochs."),
+  "batch": (1, 65_536, "Rows of a step."),
+  "microbatches": (1, 65_536, "Gradient accumulation: parts of a batch."),
+  "max_length": (0, None, "Most tokens of a row; 0: the model's window, at most 512."),
+  "stride": (0, None, "Tokens that two windows share."),
+  "max_shapes": (1, 64, "Most padded lengths, each compiled once."),
+  "max_answer": (0, 65_536, "Most tokens of an answer; 0: 30 for spans, else the longest of training."),
+  "evaluate_every": (0, None, "Steps between evaluations; 0: once an epoch."),
+  "patience": (0, None, "Evaluations without a better score before training stops; 0: never."),
+  "development_examples": (0, None, "Form text: most examples of an evaluation; 0: all."),
+  "few_shot": (0, 1_000, "Solved examples in the untrained model's prompt; 0: none."),
+  "prompted_examples": (0, None, "Most test examples that the untrained model is asked."),
+}
+_NUMBERS = {
+  "alpha": (0, None, "LoRA: updates are scaled by alpha / rank."),
+  "warmup": (0, 0.99, "Fraction of the steps in which the rate rises."),
+  "weight_decay": (0, None, "Weight decay of matrices."),
+  "dropout": (0, 0.99, "Probability."),
+  "label_smoothing": (0, 0.99, "Form text: share of the target spread over all tokens."),
+}
+
+
 def define_flags() -> None:
   """Defines the flags of one fine-tuning."""
-  flags.DEFINE_enum(
-    "task",
-    None,
-    ("classify", "tag", "translate", "summarize", "answer", "instruct"),
-    "What the model shall do.",
-  )
+  defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(FinetuneSettings)}
+  flags.DEFINE_enum("task", None, TASKS, "What the model shall do.")
   flags.DEFINE_string("start_from", "", "Folder of a run, or FOLDER:STEP; or of a Hugging Face checkpoint.")
   flags.DEFINE_string(
     "data", "", "A file, a folder with parts, a named set, or tfds:NAME (docs/finetuning.md)."
   )
-  flags.DEFINE_list("columns", [], "Names of the data's columns, as text=review,label=stars.")
-  quantities.DEFINE_integer("limit", 0, "Most training examples; 0: all.", lower_bound=0)
-  flags.DEFINE_enum(
-    "tag_scheme",
-    "",
-    ("", "IOB1", "IOB2", "IOE1", "IOE2", "BIOES", "BILOU"),
-    "Scheme of tags; empty: detected.",
-  )
-  flags.DEFINE_enum("form", "", ("", "head", "text"), "A new head, or the answer as text; empty: what suits.")
-  flags.DEFINE_string("prompt", "", "Template of form text, with fields in braces; empty: the task's.")
-  flags.DEFINE_string("method", "full", "What is trained: full, head, last:N (layers) or lora.")
-  quantities.DEFINE_integer("rank", 8, "LoRA: rank of the updates.", lower_bound=1, upper_bound=4_096)
-  quantities.DEFINE_float("alpha", 16.0, "LoRA: updates are scaled by alpha / rank.", lower_bound=0)
-  flags.DEFINE_list("targets", [], "LoRA: matrices that it changes; empty: queries and values.")
-  quantities.DEFINE_integer(
-    "epochs", 3, "Most times that the examples are read.", lower_bound=1, upper_bound=1_000_000
-  )
-  quantities.DEFINE_integer("steps", 0, "Most steps, in place of epochs; 0: by epochs.", lower_bound=0)
-  quantities.DEFINE_integer("batch", 32, "Rows of a step.", lower_bound=1, upper_bound=65_536)
-  quantities.DEFINE_integer(
-    "microbatches", 1, "Gradient accumulation: parts of a batch.", lower_bound=1, upper_bound=65_536
-  )
-  quantities.DEFINE_float(
-    "warmup", 0.06, "Fraction of the steps in which the rate rises.", lower_bound=0, upper_bound=0.99
-  )
-  quantities.DEFINE_float("weight_decay", 0.01, "Weight decay of matrices.", lower_bound=0)
-  quantities.DEFINE_float("dropout", 0.1, "Probability.", lower_bound=0, upper_bound=0.99)
-  quantities.DEFINE_float(
-    "label_smoothing",
-    0.0,
-    "Form text: share of the target spread over all tokens.",
-    lower_bound=0,
-    upper_bound=0.99,
-  )
-  flags.DEFINE_enum(
-    "class_weights", "none", ("none", "balanced"), "balanced: each class weighs as much as any other."
-  )
-  quantities.DEFINE_integer(
-    "max_length", 0, "Most tokens of a row; 0: the model's window, at most 512.", lower_bound=0
-  )
-  flags.DEFINE_enum(
-    "long",
-    "",
-    ("", "error", "truncate", "windows"),
-    "What happens to longer inputs; empty: windows for tag and answer, else error.",
-  )
-  quantities.DEFINE_integer("stride", 64, "Tokens that two windows share.", lower_bound=0)
-  quantities.DEFINE_integer(
-    "max_shapes", 4, "Most padded lengths, each compiled once.", lower_bound=1, upper_bound=64
-  )
-  quantities.DEFINE_integer(
-    "max_answer",
-    0,
-    "Most tokens of an answer; 0: 30 for spans, else the longest of training.",
-    lower_bound=0,
-    upper_bound=65_536,
-  )
-  quantities.DEFINE_integer(
-    "evaluate_every", 0, "Steps between evaluations; 0: once an epoch.", lower_bound=0
-  )
-  quantities.DEFINE_integer(
-    "patience", 3, "Evaluations without a better score before training stops; 0: never.", lower_bound=0
-  )
-  flags.DEFINE_enum(
-    "select",
-    "",
-    ("", "score", "loss"),
-    "What the best step is chosen by; empty: score, or loss for instruct.",
-  )
-  quantities.DEFINE_integer(
-    "development_examples", 200, "Form text: most examples of an evaluation; 0: all.", lower_bound=0
-  )
-  quantities.DEFINE_integer(
-    "few_shot",
-    4,
-    "Solved examples in the untrained model's prompt; 0: none.",
-    lower_bound=0,
-    upper_bound=1_000,
-  )
-  quantities.DEFINE_integer(
-    "prompted_examples", 100, "Most test examples that the untrained model is asked.", lower_bound=0
-  )
+  for name, (choices, text) in _CHOICES.items():
+    flags.DEFINE_enum(name, defaults[name], choices, text)
+  for name, text in _TEXTS.items():
+    flags.DEFINE_string(name, defaults[name], text)
+  for name, text in _LISTS.items():
+    flags.DEFINE_list(name, [], text)
+  for name, (least, most, text) in _INTEGERS.items():
+    quantities.DEFINE_integer(name, defaults[name], text, least, most)
+  for name, (lowest, highest, text) in _NUMBERS.items():
+    quantities.DEFINE_float(name, defaults[name], text, lowest, highest)
   shared_flags.define_seed("head, the order of examples and dropout")
 
 
-def settings_from_flags(learning_rate: float) -> "FinetuneSettings":
+def settings_from_flags(learning_rate: float) -> FinetuneSettings:
   """Returns the settings of the command line, unchecked.
 
   Args:
@@ -124,8 +94,6 @@ def settings_from_flags(learning_rate: float) -> "FinetuneSettings":
   Raises:
     UserError: for a column without a name.
   """
-  from gen.finetuning.settings import FinetuneSettings
-
   fields = {field.name for field in dataclasses.fields(FinetuneSettings)}
   values: dict[str, Any] = {name: flags.FLAGS[name].value for name in fields if name in flags.FLAGS}
   values["columns"] = named_columns(values["columns"])
