@@ -5,7 +5,7 @@
     law = gen.fit("runs.csv")                                   # approach 3, with intervals
     law.predict(1e21).N
     gen.plan(law, flops=1e21).tokens_per_parameter
-    run = gen.Run(model=gen.Model(width=64, depth=2), data=gen.Data(corpus="files:notes/*.txt"), steps=200)
+    run = gen.Run(model=gen.Model(width=64, depth=2), data=gen.Data(corpus="notes/*.txt"), steps=200)
     result = gen.train(run, "runs/notes")
     gen.generate(gen.load("runs/notes"), "The", max_tokens=20)
 

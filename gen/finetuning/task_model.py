@@ -14,7 +14,7 @@ from gen.errors import UserError
 from gen.finetuning import trained_part
 from gen.finetuning.adapters import lora
 from gen.finetuning.adapters.lora import LoraConfig
-from gen.finetuning.dialogues import chat_form
+from gen.finetuning.dialogues import chat
 from gen.finetuning.dialogues.chat_form import ChatForm
 from gen.finetuning.settings import FinetuneSettings
 from gen.finetuning.task_forms import forms
@@ -170,7 +170,7 @@ def open_tuned(
     form = cast(TaskForm, forms.make_head_form(loaded, head, settings, data))
   elif settings.task == "instruct":
     folder, _ = start_source.split_step(settings.start_from)
-    form = ChatForm(loaded, chat_form.find_template(folder), settings)
+    form = ChatForm(loaded, chat.template_or_default(folder), settings)
   else:
     form = forms.make_text_form(loaded, settings, data)
   return TaskModel(loaded, model, head, form, loaded.params, settings)

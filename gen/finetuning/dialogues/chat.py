@@ -329,6 +329,15 @@ def find_template(folder: str | Path, name: str = "") -> ChatTemplate | None:
   return next((template for template in found if template is not None), None)
 
 
+def template_or_default(folder: str | Path) -> ChatTemplate:
+  """Returns the default chat template of a model's folder, or ChatML where it has none.
+
+  Raises:
+    UserError: as `read_template`.
+  """
+  return find_template(folder) or default_template()
+
+
 def _templates_of(folder: Path) -> dict[str, tuple[str, str]]:
   """Returns (template, where it stands) of each template by its name."""
   found: dict[str, tuple[str, str]] = {}

@@ -22,7 +22,6 @@ from gen.finetuning.task_forms.classify_form import TaskPrediction
 from gen.finetuning.task_forms.encoded_rows import EncodedRow
 from gen.generation import special_tokens
 from gen.generation.loaded_model import LoadedModel
-from gen.interop.runs import KEPT
 
 MAX_NEW = 128  # tokens of an answer, where settings give none
 OPEN_ROWS = 64  # rows that a dialogue may still join
@@ -93,7 +92,7 @@ class ChatForm:
     if not any(weights):
       raise UserError(f"{where} has no answer of the assistant with text; leave it out")
     stop = self.loaded.reading.stop[:1]
-    # The end token, so that a model that knows no mark of the template's still ends its answers.
+    # The end token, because a template's mark may be plain text, which ends no answer of `generate.py` without --chat.
     if stop and ids[-1] != stop[0] and weights[-1]:
       ids += stop
       weights += [1.0]
@@ -229,7 +228,7 @@ def begin_chat(
   if loaded.model.family in ("encoder", "encoder_decoder"):
     raise UserError(f"a model of family {loaded.model.family} holds no dialogue; choose a decoder")
   loaded = special_tokens.allow_special(loaded, True)
-  template = find_template(folder)
+  template = chat.template_or_default(folder)
   loaded, marks = with_end_marks(loaded, template)
   messages = [Message("user", message)]
   require_no_marks(messages, loaded, "the dialogue")
@@ -245,12 +244,3 @@ def with_end_marks(loaded: LoadedModel, template: ChatTemplate) -> tuple[LoadedM
   stop = (*loaded.reading.stop, *(ids[mark] for mark in marks if mark in ids))
   reading = loaded.reading._replace(stop=tuple(dict.fromkeys(stop)))
   return loaded._replace(reading=reading), tuple(mark for mark in marks if mark not in ids)
-
-
-def find_template(folder: str | Path) -> ChatTemplate:
-  """Returns the template of a run's or a Hugging Face folder, or ChatML where it has none."""
-  for place in (Path(folder), Path(folder) / KEPT):
-    found = chat.read_template(place) if place.is_dir() else None
-    if found is not None:
-      return found
-  return chat.default_template()
