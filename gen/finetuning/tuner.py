@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from gen.errors import UserError
-from gen.finetuning import length_batches, tuning_step
+from gen.finetuning import length_batches
 from gen.finetuning.settings import FinetuneSettings
 from gen.finetuning.task_forms import encoded_rows
 from gen.finetuning.task_forms.encoded_rows import EncodedRow
@@ -118,7 +118,7 @@ class Tuner:
     self._log_every = max(1, self.steps // ROWS_PER_RUN)
     self._progress, self._evaluated = TuningProgress(), 0.0
     self._clock, self._paces = time.monotonic(), collections.deque[float](maxlen=9)
-    self._state = tuning_step.initial_state(programs, trained, settings.seed)
+    self._state = programs.initialize(trained, settings.seed)
 
   def run(self, workdir: Path, journal: Journal, hooks: RunHooks) -> TuningOutcome:
     """Trains to the last step or until the score no longer rises, and returns the best step.

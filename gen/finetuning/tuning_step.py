@@ -24,6 +24,7 @@ from gen.finetuning.adapters.lora import LoraConfig
 from gen.finetuning.task_forms import task_loss
 from gen.finetuning.task_forms.task_loss import TaskSums
 from gen.optimizers import ScheduleParams, learning_rate, make_update_rule
+from gen.precision import loss_scaling
 from gen.training.step import TrainState
 
 
@@ -35,14 +36,14 @@ class TuningPrograms(NamedTuple):
     evaluate: (trained, frozen, Batch) -> TaskSums, without dropout.
     logits: (trained, frozen, Batch) -> logits of the head.
     complete: (trained, frozen) -> the parameters of the complete model.
-    initialize: trained -> the optimizer's state.
+    initialize: (trained, seed) -> the state before the first step.
   """
 
   train: Callable[..., tuple[TrainState, TaskSums]]
   evaluate: Callable[..., TaskSums]
   logits: Callable[..., Array]
   complete: Callable[..., Any]
-  initialize: Callable[..., Any]
+  initialize: Callable[[Any, int], TrainState]
 
 
 def tuning_programs(
@@ -69,13 +70,22 @@ def _programs(
   def loss(trained: Any, frozen: Any, batch: Batch, key: Array | None) -> TaskSums:
     return task_loss.batch_loss(model, head, optimizer, complete(trained, frozen), batch, key)
 
+  make_opt_state = jax.jit(rule.init)
+
+  def initialize(trained: Any, seed: int) -> TrainState:
+    key = jax.random.key_data(jax.random.fold_in(jax.random.key(np.uint32(seed)), 1))  # stream 1 is dropout's
+    # A copy, because the step writes over the buffers of the state that it is given.
+    trained = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), trained)
+    scale = loss_scaling.initial_scale(model.dtype)
+    return TrainState(jnp.int32(0), trained, make_opt_state(trained), jnp.int32(0), key, loss_scale=scale)
+
   def train(
     state: TrainState, frozen: Any, batch: Batch, schedule: ScheduleParams
   ) -> tuple[TrainState, TaskSums]:
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
     grads, sums = _sum_gradients(
       lambda trained, part, part_key: loss(trained, frozen, part, part_key),
-      state.params, batch, key, optimizer.microbatches,
+      state, batch, key, optimizer.microbatches,
     )  # fmt: skip
     rate = learning_rate(optimizer.schedule, state.step, schedule)
     return _update(state, grads, sums, rule, rate, optimizer.clip), sums
@@ -91,34 +101,26 @@ def _programs(
     jax.jit(evaluate),
     jax.jit(logits),
     jax.jit(complete),
-    jax.jit(rule.init),
+    initialize,
   )
 
 
-def initial_state(programs: TuningPrograms, trained: Any, seed: int) -> TrainState:
-  """Returns the state before the first step; stream 1 of the seed is dropout's."""
-  key = jax.random.key_data(jax.random.fold_in(jax.random.key(np.uint32(seed)), 1))
-  # A copy, because the step writes over the buffers of the state that it is given.
-  trained = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), trained)
-  return TrainState(jnp.int32(0), trained, programs.initialize(trained), jnp.int32(0), key)
-
-
 def _sum_gradients(
-  loss: Callable[[Any, Batch, Array], TaskSums], trained: Any, batch: Batch, key: Array, count: int
+  loss: Callable[[Any, Batch, Array], TaskSums], state: TrainState, batch: Batch, key: Array, count: int
 ) -> tuple[Any, TaskSums]:
-  """Returns the gradient of the summed loss, and the sums, over `count` equal parts of the batch's rows."""
+  """Returns the gradient of the summed loss, times its scale, and the sums, over `count` parts of the batch's rows."""
 
   def of_part(part: Batch, part_key: Array) -> tuple[Any, TaskSums]:
     def summed(tree: Any) -> tuple[Array, TaskSums]:
       sums = loss(tree, part, part_key)
-      return sums.loss, sums
+      return loss_scaling.scale_loss(sums.loss, state.loss_scale), sums
 
-    return jax.grad(summed, has_aux=True)(trained)
+    return jax.grad(summed, has_aux=True)(state.params)
 
   if count == 1:
     return of_part(batch, key)
   parts = jax.tree.map(lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), batch)
-  zero = (jax.tree.map(jnp.zeros_like, trained), TaskSums(jnp.float32(0), jnp.float32(0)))
+  zero = (jax.tree.map(jnp.zeros_like, state.params), TaskSums(jnp.float32(0), jnp.float32(0)))
 
   def add(total: Any, inputs: tuple[Batch, Array]) -> tuple[Any, None]:
     return jax.tree.map(jnp.add, total, of_part(*inputs)), None
@@ -129,7 +131,7 @@ def _sum_gradients(
 def _update(state: TrainState, grads: Any, sums: TaskSums, rule: Any, rate: Array, clip: float) -> TrainState:
   """Returns the state after the update; a gradient that is not finite changes nothing and is counted."""
   # The mean is taken once, over all microbatches, so a batch in parts has the gradient of the batch as one.
-  mean = 1 / jnp.maximum(sums.weight, 1e-9)
+  mean = loss_scaling.unscale_factor(state.loss_scale) / jnp.maximum(sums.weight, 1e-9)
   norm = optax.global_norm(grads) * mean
   finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
   scale = mean * (jnp.minimum(1.0, clip / (norm + 1e-6)) if clip else 1.0)
@@ -138,5 +140,7 @@ def _update(state: TrainState, grads: Any, sums: TaskSums, rule: Any, rate: Arra
   opt_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), opt_state, state.opt_state)
   params = apply_update(state.params, opt_state)
   params = jax.tree.map(lambda new, old: jnp.where(finite, new, old), params, state.params)
-  skipped = state.skipped + jnp.where(finite, 0, 1)
-  return TrainState(state.step + 1, params, opt_state, skipped, state.key)
+  # A step that a large scale of the loss spoils is no sign of divergence, and is counted there.
+  skipped = state.skipped + jnp.where(finite, 0, 1 - loss_scaling.can_back_off(state.loss_scale))
+  scaling = loss_scaling.adjust_scale(state.loss_scale, finite)
+  return TrainState(state.step + 1, params, opt_state, skipped, state.key, loss_scale=scaling)

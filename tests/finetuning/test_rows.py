@@ -18,7 +18,6 @@ from gen.finetuning.task_forms.tag_form import TagForm
 from gen.generation import loaded_model, special_tokens
 from gen.models import heads
 from gen.optimizers import schedule_params
-from gen.training.step import TrainState
 
 SETTINGS = FinetuneSettings("classify", "a run", "a file", max_length=24, stride=4, batch=8)
 LABELS = ("other", "tree")
@@ -154,9 +153,7 @@ def test_padding_and_microbatches_do_not_change_a_step(encoder, kind):
   def step(length, microbatches):
     settings = dataclasses.replace(SETTINGS, learning_rate=1e-2, microbatches=microbatches, warmup=0.0)
     programs = tuning_step.tuning_programs(encoder.model, head, settings.optimizer, None)
-    trained = jax.tree.map(jax.numpy.array, {trained_part.PARAMETERS: params})
-    key = jax.random.key_data(jax.random.key(0))
-    state = TrainState(jax.numpy.int32(0), trained, programs.initialize(trained), jax.numpy.int32(0), key)
+    state = programs.initialize({trained_part.PARAMETERS: params}, 0)
     batch = encoded_rows.stack_rows(rows, 4, PaddedShape(length, targets=targets))
     state, sums = programs.train(state, {}, batch, schedule_params(settings.optimizer, 3))
     return float(sums.loss / sums.weight), state.opt_state[0].mu
@@ -165,6 +162,25 @@ def test_padding_and_microbatches_do_not_change_a_step(encoder, kind):
   assert whole[0] == pytest.approx(parts[0], rel=1e-5)
   gaps = jax.tree.map(lambda a, b: float(abs(a - b).max()), whole[1], parts[1])
   assert max(jax.tree.leaves(gaps)) < 1e-6
+
+
+def test_a_step_in_float16_scales_its_loss_and_recovers_from_an_overflow(encoder):
+  model = dataclasses.replace(encoder.model, dtype="float16")
+  head = HeadConfig("classify", LABELS, dropout=0.0)
+  params = heads.attach_head(encoder.params, model, head, jax.random.key(1))
+  optimizer = dataclasses.replace(SETTINGS, learning_rate=1e-2, warmup=0.0).optimizer
+  programs = tuning_step.tuning_programs(model, head, optimizer, None)
+  rows = [EncodedRow(owner, [5 + owner, 9, 30], [owner % 2], [1.0]) for owner in range(4)]
+  batch = encoded_rows.stack_rows(rows, 4, PaddedShape(8, targets=1))
+  state = programs.initialize({trained_part.PARAMETERS: params}, 0)
+  planted = state.loss_scale._replace(scale=jax.numpy.float32(2.0**40))
+  state, sums = programs.train(state._replace(loss_scale=planted), {}, batch, schedule_params(optimizer, 99))
+  assert int(state.loss_scale.backoffs) == 1 and int(state.skipped) == 0
+  losses = [float(sums.loss)]
+  for _ in range(30):
+    state, sums = programs.train(state, {}, batch, schedule_params(optimizer, 99))
+    losses.append(float(sums.loss))
+  assert losses[1] == losses[0] and losses[-1] < losses[0] / 2 and int(state.loss_scale.backoffs) < 30
 
 
 @pytest.mark.parametrize(("method", "layers"), [("full", 0), ("head", 0), ("last", 1), ("lora", 0)])

@@ -72,7 +72,7 @@ def fine_tune(
   steps = int(flops // price)
   optimizer = Optimizer(peak_learning_rate=rate, schedule="constant", warmup=0.0, weight_decay=0.0)
   programs = tuning_step.tuning_programs(model, HeadConfig("none"), optimizer, None)
-  state = tuning_step.initial_state(programs, {trained_part.PARAMETERS: restored.params}, seed=0)
+  state = programs.initialize({trained_part.PARAMETERS: restored.params}, 0)
   schedule = schedule_params(optimizer, max(1, steps))
   for _ in range(steps):
     state, _ = programs.train(state, {}, batch, schedule)
