@@ -121,15 +121,6 @@ def count_bytes(params: Any) -> int:
   return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
 
 
-def dequantize_model(params: Any) -> Any:
-  """Returns a tree of float32 arrays that stand for the same numbers."""
-
-  def widen(leaf: Any) -> Any:
-    return leaf.dequantize() if isinstance(leaf, QuantizedArray) else jnp.asarray(leaf, jnp.float32)
-
-  return jax.tree.map(widen, params, is_leaf=lambda leaf: isinstance(leaf, QuantizedArray))
-
-
 def _weight_scheme(place: KernelPlace, scheme: ModelScheme) -> WeightScheme | None:
   """Returns how a parameter is quantized, or None if it stays as it is."""
   format = {"embedding": scheme.embeddings, "head": scheme.head}.get(place.role)

@@ -88,16 +88,6 @@ def find_best_threshold(
   return best / len(scores), threshold
 
 
-def apply_threshold(
-  scores: Sequence[float], no_answers: Sequence[float], answerable: Sequence[bool], threshold: float
-) -> list[float]:
-  """Returns the scores when questions whose no-answer score is above the threshold are answered by nothing."""
-  return [
-    float(not has) if no_answer > threshold else score
-    for score, no_answer, has in zip(scores, no_answers, answerable, strict=True)
-  ]
-
-
 def evaluate_answers(
   predictions: Sequence[str | AnswerPrediction], examples: Sequence[QuestionExample]
 ) -> Evaluator:

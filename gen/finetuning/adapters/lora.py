@@ -215,8 +215,3 @@ def _add_products(
     else:
       result[name] = value
   return result
-
-
-def count_adapters(adapters: Any) -> int:
-  """Returns how many numbers adapters hold."""
-  return sum(math.prod(np.shape(leaf)) for leaf in jax.tree.leaves(adapters))
