@@ -108,8 +108,8 @@ def _multiply_integers(x_ni: Array, kernel: QuantizedArray) -> Array:
   """Returns x W, float32, by a product of int8 matrices with int32 sums."""
   rows = x_ni.shape[0]
   levels_ni, scales_n1 = quantize_rows(x_ni, kernel.input_scale)
-  # XLA's CPU backend widens a weight to four bytes for a single row, and reads it as int8 for two: 53,257 us in place
-  # of 2,656 at 2,048 x 8,192.
+  # XLA's CPU backend widens a weight to four bytes for a single row, and reads it as int8 for two: 43,388 us in place
+  # of 2,348 at 2,048 x 8,192 (docs/notes/quantization.md).
   levels_ni = jnp.pad(levels_ni, ((0, 1), (0, 0))) if rows == 1 else levels_ni
   values = kernel.values if kernel.format == "int8" else _after(x_ni, kernel.values)
   weights_oi = unpack_levels(values, kernel.format, kernel.input_size)
