@@ -35,6 +35,7 @@ class TaskHead(nn.Module):
     cfg, head = self.config, self.head_config
     if head.hidden == "dense":
       self.dense = layers.Dense(cfg.width, cfg.width, ("embed", "mlp"), True, cfg.initializer_scale)
+    # The K labels are few and need not divide by the devices, so their axis has no name and is never split.
     self.output = layers.Dense(cfg.width, head.outputs, ("embed", None), head.bias, cfg.initializer_scale)
 
   def __call__(self, x: Array) -> Array:
@@ -42,6 +43,7 @@ class TaskHead(nn.Module):
     # The head is small, and its logits decide; it is computed in float32 whatever the model's type is.
     x = self._drop(x.astype(jnp.float32))
     if self.head_config.hidden == "dense":
+      # tanh and dropout on both sides, as in RoBERTa's and BART's heads of transformers.
       x = self._drop(jnp.tanh(self.dense(x)))
     return cast(Array, self.output(x))
 
@@ -79,6 +81,7 @@ class HeadedModel(language_model.LanguageModel):
     A head's dropout and the model's need the random key "dropout" (`rngs`); without it there is none.
     """
     if positions_bt is None and segments_bt is not None and self.config.positions not in _BY_DISTANCE:
+      # Counted from the first token that is no padding, so a row gives the same logits whichever side is padded.
       positions_bt = jnp.maximum(jnp.cumsum(segments_bt > 0, axis=1) - 1, 0)
     x_btd = self.states(inputs_bt, segments_bt=segments_bt, positions_bt=positions_bt, **others)
     head = self.head_config
@@ -109,6 +112,7 @@ def pool_states(x_btd: Array, pooled_bt: Array, pooling: str) -> Array:
     sum_bd = jnp.where(pooled_bt[..., None], x_btd.astype(jnp.float32), 0.0).sum(1)
     return sum_bd / jnp.maximum(weights_bt.sum(1, keepdims=True), 1.0)
   if pooling == "first":
+    # argmax of booleans is the first true one.
     index_b = jnp.argmax(pooled_bt, axis=1)
   else:
     length = pooled_bt.shape[1]
@@ -175,6 +179,7 @@ def attach_head(params: Any, config: Model, head: HeadConfig, key: Array) -> dic
   """
   if head.kind == "none":
     return dict(params)
+  # A key of its own for the pooler, so that the head's values do not depend on whether a pooler is drawn.
   head_key, pool_key = jax.random.split(key)
   body = {name: value for name, value in params.items() if name not in ("head", "pool")}
   if head.hidden == "pooler":

@@ -108,6 +108,7 @@ def _stored(module: nn.Module, k_bgtk: Array, v_bgtk: Array) -> list[tuple[str, 
     return list(arrays)
   stored = []
   for name, array in arrays:
+    # One scale for each key and value, of K numbers: a scale for the cache would have to change as text grows.
     levels_nk, scales_n1 = quantized.quantize_rows(array.reshape(-1, array.shape[-1]))
     stored.append((name, levels_nk.reshape(array.shape)))
     stored.append((name + SCALES, scales_n1.reshape(*array.shape[:-1], 1)))

@@ -39,6 +39,7 @@ class OutputHead(nn.Module):
     """Creates the parameters of the config."""
     cfg = self.config
     if cfg.head_transform:
+      # The outputs of this [D, D] kernel are named as hidden units: tensor parallelism splits "mlp" and never "embed".
       names = ("embed", "mlp")
       self.transform = layers.Dense(cfg.width, cfg.width, names, cfg.bias, cfg.initializer_scale, cfg.dtype)
       self.transform_norm = layers.make_norm(cfg)
@@ -54,10 +55,12 @@ class OutputHead(nn.Module):
     if cfg.head_transform:
       activation = layers.find_activation(cfg.head_activation or cfg.activation)
       x_btd = self.transform_norm(activation(self.transform(x_btd)))
+    # On D numbers of a token, not on its V logits. T5 with a tied table scales by 1 / sqrt(D) here.
     return x_btd * cfg.logits_scale if cfg.logits_scale != 1.0 else x_btd
 
   def weights(self) -> tuple[Array, Array | None]:
     """Returns the kernel as [D, V] and the bias [V] or None, float32."""
+    # Float32: `losses.cross_entropy` casts the kernel once for all chunks, and sums its gradient in float32.
     kernel_dv = self.table.matrix().T if self.config.tied else self.logits()
     return kernel_dv, self.bias if self.config.head_bias else None
 
@@ -69,12 +72,12 @@ class OutputHead(nn.Module):
     # Decoding: for few rows the table is the left operand, see `decode_weights`. Not if the vocabulary is split.
     if self.config.tied and rows <= decode_weights.MAX_ROWS and layers.num_shards("vocab") == 1:
       table_vd = self.table.matrix().astype(self.config.dtype)
-      logits_btv = decode_weights.matmul_with_table(x_btd.reshape(rows, -1), table_vd).reshape(
-        *x_btd.shape[:-1], -1
-      )
+      logits_nv = decode_weights.matmul_with_table(x_btd.reshape(rows, -1), table_vd)
+      logits_btv = logits_nv.reshape(*x_btd.shape[:-1], -1)
     else:
       logits_btv = gradients.matmul_logits(x_btd, kernel_dv)
     logits_btv = logits_btv if bias_v is None else logits_btv + bias_v
+    # Bounded smoothly, as in Gemma 2 (arXiv:2408.00118, section 2); a clip would have no gradient outside.
     cap = self.config.logits_soft_cap
     return cap * jnp.tanh(logits_btv / cap) if cap else logits_btv
 
@@ -91,19 +94,18 @@ class LanguageModel(nn.Module):
   def setup(self) -> None:
     """Creates the stacks."""
     cfg = self.config
+    # One table for source, target and, if tied, logits (arXiv:1608.05859, three-way weight tying).
     self.embedding = layers.Embedding(cfg.vocab, cfg.width)
     causal = cfg.family != "encoder"
-    self.target: Any = (
-      recurrent.RecurrentStack(cfg, self.embedding)
-      if cfg.recurrent
-      else TokenStack(cfg.target, self.embedding, cfg.target_depth, causal, self.has_source)
-    )
+    if cfg.recurrent:
+      self.target: Any = recurrent.RecurrentStack(cfg, self.embedding)
+    else:
+      self.target = TokenStack(cfg.target, self.embedding, cfg.target_depth, causal, self.has_source)
     if self.has_source:
       self.source = TokenStack(cfg, self.embedding, cfg.depth, causal=False)
     self.head = self.make_head()
     if cfg.pooler:
-      names = ("embed", "mlp")
-      self.pool = layers.Dense(cfg.width, cfg.width, names, True, cfg.initializer_scale, cfg.dtype)
+      self.pool = layers.Dense(cfg.width, cfg.width, ("embed", "mlp"), True, cfg.initializer_scale, cfg.dtype)
 
   def make_head(self) -> Any:
     """Returns the module behind the last hidden states; `heads.HeadedModel` has another."""
@@ -148,14 +150,8 @@ class LanguageModel(nn.Module):
     if self.config.recurrent:
       return cast(Array, self.target(inputs_bt, segments_bt)[0])
     if not self.has_source:
-      return self.target(
-        inputs_bt,
-        segments_bt,
-        positions_bt,
-        token_types_bt,
-        key_segments_bt=key_segments_bt,
-        prefix_bt=prefix_bt,
-      )
+      keys = {"key_segments_bt": key_segments_bt, "prefix_bt": prefix_bt}
+      return self.target(inputs_bt, segments_bt, positions_bt, token_types_bt, **keys)
     if source_bs is None:
       raise ValueError("an encoder-decoder needs a source; pass source_bs")
     memory_bsd = self.encode(source_bs, source_segments_bs, source_positions_bs)
@@ -217,6 +213,7 @@ class LanguageModel(nn.Module):
       source_segments_bs: 1 for text, 0 for padding of the source; None if there is no padding.
       prefix: whether a decoder attends in both directions inside its prompt, as after training with objective `prefix`.
     """
+    # Left padding is segment 0 and text is segment 1, so no token of a prompt attends to padding.
     segments_bt = (positions_bs[:, : inputs_bt.shape[1]] >= 0).astype(jnp.int32)
     memory_bsd = None
     if self.has_source:
@@ -226,6 +223,7 @@ class LanguageModel(nn.Module):
       source_segments_bs = jnp.ones_like(source_bs) if source_segments_bs is None else source_segments_bs
       self.put_variable("cache", "source_segments_bs", source_segments_bs)
     self.put_variable("cache", "positions_bs", positions_bs)
+    # A traced number and not a Python int, so that every later step is the same compiled program.
     self.put_variable("cache", "filled", jnp.int32(inputs_bt.shape[1]))
     slots = CacheSlots(positions_bs)
     # Prompts end in the same column, so one column has the logits of all rows.
@@ -326,6 +324,7 @@ class TokenStack(nn.Module):
     if cfg.positions not in DISTANCES:
       return None
     if slots is not None and not slots.is_prefill:
+      # Prompts end in one column, so distances of slots equal distances of positions, and one bias serves all rows.
       queries_bt, keys_bs = slots.slot_indices()
     else:
       queries_bt = keys_bs = jnp.arange(length)[None] if positions_bt is None else positions_bt
@@ -386,6 +385,7 @@ def example_inputs(config: Model, batch: int = 1, length: int = 2) -> dict[str, 
 def initialize_parameters(config: Model, key: Array) -> Any:
   """Returns a tree of float32 parameters, drawn from the key; raises as `build_model`."""
   variables = build_model(config).init(key, **example_inputs(config))
+  # Boxes hold the logical names of axes (see `logical_axes`). Optimizers and checkpoints take arrays alone.
   return nn.meta.unbox(variables["params"])
 
 

@@ -51,12 +51,14 @@ def find_activation(name: str) -> Callable[[Array], Array]:
 
 def fan_in_normal(fan_in: int, scale: float = 1.0) -> Callable[..., Array]:
   """Returns a normal initializer of standard deviation scale / sqrt(fan_in)."""
-  # Keeps the variance of activations at 1 through a layer (LeCun et al. 1998).
+  # Keeps the variance of activations at 1 through a layer (LeCun et al. 1998, Efficient BackProp, section 4.6).
   return nn.initializers.normal(scale / math.sqrt(fan_in))
 
 
 def output_scale(config: Model) -> float:
   """Returns the factor on initial weights that write to the residual stream: 1 / sqrt(2 L), as in GPT-2."""
+  # L blocks add 2 L results to the residual stream, whose variance would grow as 2 L (Radford et al. 2019, 2.3). An
+  # encoder-decoder takes its deeper stack for both.
   return config.initializer_scale / math.sqrt(2 * max(config.depth, config.target_depth))
 
 
@@ -65,12 +67,7 @@ def make_weight(
 ) -> Array:
   """Returns a float32 parameter of the module.
 
-  Args:
-    module: the module that owns it.
-    name: its name there.
-    initializer: of its first values.
-    shape: its shape.
-    axes: a logical name or None for each axis; `gen.sharding` maps names to axes of the mesh.
+  `axes` has a logical name or None for each axis; `gen.sharding` maps names to axes of the mesh.
   """
   stored: Any = module.get_variable("params", name) if module.has_variable("params", name) else None
   if isinstance(stored, StoredKernel):
@@ -157,14 +154,9 @@ class Norm(nn.Module):
 
 def make_norm(config: Model, name: str | None = None) -> Norm:
   """Returns the config's norm over the residual stream."""
+  cfg = config
   return Norm(
-    config.width,
-    config.norm,
-    config.norm_bias,
-    config.norm_epsilon,
-    config.dtype,
-    offset=config.norm_offset,
-    name=name,
+    cfg.width, cfg.norm, cfg.norm_bias, cfg.norm_epsilon, cfg.dtype, offset=cfg.norm_offset, name=name
   )
 
 
@@ -178,6 +170,7 @@ class Embedding(nn.Module):
 
   def setup(self) -> None:
     """Makes the table."""
+    # Rows have a norm of about 1: with a tied table and a normalized hidden state, logits start with variance 1.
     initializer = fan_in_normal(self.width, self.scale)
     self.table_vd = make_weight(self, "embedding", initializer, (self.rows, self.width), self.axes)
 
@@ -249,6 +242,8 @@ def apply_rotary(x_bhtk: Array, angles: tuple[Array, Array]) -> Array:
   Dimensions of a head after the rotated ones stay.
   """
   cosines, sines = angles
+  # Pairs are halves of a head, as in GPT-NeoX and in Llama's weights of transformers, where the paper pairs neighbours.
+  # Slices of halves are contiguous; strided ones are not. Angles are float32, and so is the rotation.
   half = cosines.shape[-1]
   x, y, rest = x_bhtk[..., :half], x_bhtk[..., half : 2 * half], x_bhtk[..., 2 * half :]
   parts = [x * cosines - y * sines, y * cosines + x * sines]
@@ -294,6 +289,7 @@ class RelativeBias(nn.Module):
     """Returns the bias [B, H, T, S] for positions of queries and keys."""
     cfg = self.config
     shape = (cfg.relative_buckets, cfg.n_heads)
+    # 1 / sqrt(D) is T5's own scale of this table. Heads are split as those of attention, so the bias needs no gather.
     table = make_weight(self, "embedding", fan_in_normal(cfg.width), shape, (None, "heads"))
     distance_bts = keys_bs[:, None, :] - queries_bt[:, :, None]
     buckets_bts = relative_buckets(
@@ -316,6 +312,7 @@ def alibi_slopes(heads: int) -> np.ndarray:
 
 def alibi_bias(queries_bt: Array, keys_bs: Array, heads: int) -> Array:
   """Returns the bias -slope |query - key| as [B, H, T, S]."""
+  # The paper's bias is for keys before the query. The absolute distance extends it to encoders.
   distance_bts = jnp.abs(keys_bs[:, None, :] - queries_bt[:, :, None]).astype(jnp.float32)
   return -jnp.asarray(alibi_slopes(heads))[None, :, None, None] * distance_bts[:, None]
 
@@ -366,6 +363,7 @@ class DistanceScores(nn.Module):
     )
     content_hk = make_weight(self, "content_bias", ZEROS, sizes, axes).astype(cfg.dtype)
     distance_hk = make_weight(self, "distance_bias", ZEROS, sizes, axes).astype(cfg.dtype)
+    # Keys of distances are the same for all rows, so this product has no batch axis.
     keys_hrk = jnp.einsum("rd,dhk->hrk", waves_rd.astype(cfg.dtype), project().astype(cfg.dtype))
     scores_bhtr = jnp.einsum(
       "bhtk,hrk->bhtr", q_bhtk + distance_hk[:, None], keys_hrk, preferred_element_type=jnp.float32
@@ -392,6 +390,7 @@ class InputEmbeddings(nn.Module):
     elif cfg.positions == "sinusoidal":
       x_btd = x_btd + sinusoidal_positions(positions_bt, cfg.width)
     if cfg.token_types:
+      # Without types every token is BERT's sentence A, which is row 0.
       kinds = Embedding(cfg.token_types, cfg.width, (None, "embed"), name="token_types")
       x_btd = x_btd + kinds(jnp.zeros_like(ids_bt) if token_types_bt is None else token_types_bt)
     if cfg.embedding_norm:

@@ -53,6 +53,7 @@ class OwnBlock(nn.Module):
       y_btd = self.own(x_btd, *inputs)
     if getattr(y_btd, "shape", None) != x_btd.shape:
       raise UserError(f"{what} returns {_shown(y_btd)}; it must return an array of shape {x_btd.shape}")
+    # The user's module may compute in float32. A scan over layers needs the same dtype before and after a block.
     return y_btd.astype(x_btd.dtype)
 
 
@@ -74,9 +75,9 @@ class OwnFamily(nn.Module):
     """Returns hidden states [B, T, D] ready for the product with `head_weights`."""
     what = _describe(self.config, "model.family")
     with user_code.errors_of(f"{what}: hidden"):
-      x_btd = self.own.hidden(
-        inputs_bt, **{name: value for name, value in others.items() if value is not None}
-      )
+      # Absent fields are left out, so that a family declares only those that it reads.
+      present = {name: value for name, value in others.items() if value is not None}
+      x_btd = self.own.hidden(inputs_bt, **present)
     wanted = (*inputs_bt.shape, self.config.width)
     if getattr(x_btd, "shape", None) != wanted:
       raise UserError(f"{what}: hidden returns {_shown(x_btd)}; it must return an array of shape {wanted}")
@@ -144,6 +145,7 @@ def rotary_angles(config: Model, positions_bt: Array) -> tuple[Array, Array] | N
     return None
   what = _describe(config, "model.positions")
   with user_code.errors_of(what):
+    # Float32 as `layers.rotary_rates`: bfloat16 cannot represent integers above 256 exactly.
     angles_btk = jnp.asarray(function(positions_bt, config), jnp.float32)
   wanted = (*positions_bt.shape, config.head_width // 2)
   if angles_btk.shape != wanted:
@@ -166,6 +168,7 @@ def distance_bias(
   if arguments != BIAS:
     return None
   if slots is not None:
+    # Padding has negative positions, for which a function of the user need not be defined; the mask hides its scores.
     queries_bt = jnp.maximum(slots.new_positions(length), 0)
     keys_bs = queries_bt if slots.is_prefill else jnp.maximum(slots.positions_bs, 0)
   else:
@@ -174,6 +177,7 @@ def distance_bias(
   with user_code.errors_of(what):
     bias_bhts = jnp.asarray(function(queries_bt, keys_bs, config), jnp.float32)
   wanted = (len(queries_bt), config.n_heads, queries_bt.shape[1], keys_bs.shape[1])
+  # Rows and heads may be broadcast, so a bias that all heads share is not copied.
   fits = bias_bhts.ndim == 4 and all(
     size in (1, full) for size, full in zip(bias_bhts.shape, wanted, strict=True)
   )
@@ -191,6 +195,7 @@ def _positions(config: Model) -> tuple[Callable[..., Any], int]:
       f"{_describe(config, 'model.positions')} takes {arguments} arguments; it must be a function of (positions_bt, "
       "config) that returns angles, or of (queries_bt, keys_bs, config) that returns a bias"
     )
+  # A rotation turns pairs of numbers; with an odd width one number would have no partner.
   if arguments == ANGLES and config.head_width % 2:
     raise UserError(
       f"{_describe(config, 'model.positions')} turns pairs, and head_width {config.head_width} is odd"
@@ -205,6 +210,7 @@ def reads_cache(config: Model) -> bool:
   """
   if ":" in config.family:
     return False
+  # Positions and activations need no attribute: neither keeps anything between two tokens.
   fields = [field for field in ("model.block", "model.attention_module") if _reference(config, field)]
   return all(
     getattr(user_code.load_object(_reference(config, field), field), "cached", False) for field in fields

@@ -31,6 +31,7 @@ def _rnn(inputs_bg: Array, products_bg: Array, state: RecurrentState) -> tuple[R
   return RecurrentState(jnp.tanh(inputs_bg + products_bg)), None
 
 
+# Gates are in the order of PyTorch and cuDNN (i, f, g, o and r, z, n), so their weights load without a permutation.
 def _lstm(inputs_bg: Array, products_bg: Array, state: RecurrentState) -> tuple[RecurrentState, Array]:
   i_bd, f_bd, g_bd, o_bd = jnp.split(inputs_bg + products_bg, 4, axis=-1)
   i_bd, f_bd, g_bd, o_bd = nn.sigmoid(i_bd), nn.sigmoid(f_bd), jnp.tanh(g_bd), nn.sigmoid(o_bd)
@@ -44,6 +45,7 @@ def _gru(inputs_bg: Array, products_bg: Array, state: RecurrentState) -> tuple[R
   of_r_bd, of_z_bd, of_n_bd = jnp.split(products_bg, 3, axis=-1)
   r_bd, z_bd = nn.sigmoid(r_bd + of_r_bd), nn.sigmoid(z_bd + of_z_bd)
   n_bd = jnp.tanh(n_bd + r_bd * of_n_bd)
+  # (1 - z) n + z h with one product less.
   return RecurrentState(n_bd + z_bd * (state.hidden - n_bd)), recurrence.join_gates(r_bd, z_bd, n_bd, of_n_bd)
 
 
@@ -88,6 +90,7 @@ def gate_bias(family: str) -> layers.Initializer:
   def initialize(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
     del key
     bias = jnp.zeros(shape, dtype)
+    # Row 1 is f in the order i, f, g, o.
     return bias.at[1].set(1.0) if family == "lstm" else bias
 
   return initialize
@@ -99,6 +102,7 @@ def orthogonal_gates(scale: float) -> layers.Initializer:
   def initialize(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
     width, gates, _ = shape
     draw = nn.initializers.orthogonal(scale)
+    # One draw for each gate: the blocks of a single [D, gates D] matrix with orthonormal rows are not orthogonal.
     return jnp.stack([draw(gate, (width, width), dtype) for gate in jax.random.split(key, gates)], axis=1)
 
   return initialize
@@ -121,6 +125,7 @@ class RecurrentLayer(nn.Module):
     cell, width, dtype = CELLS[cfg.family], cfg.width, cfg.dtype
     shape, names = (width, cell.gates, width), ("embed", None, "mlp")
     normal = layers.fan_in_normal(width, cfg.initializer_scale)
+    # Gates are an axis of their own, so that tensor parallelism splits the units of each gate alike.
     kernel_dg = layers.make_weight(self, "input_kernel", normal, shape, names).reshape(width, -1)
     recurrent_dg = layers.make_weight(self, "kernel", orthogonal_gates(cfg.initializer_scale), shape, names)
     # Under tensor parallelism U is split by units. It is gathered once here, not at each step of the loop.
@@ -131,11 +136,11 @@ class RecurrentLayer(nn.Module):
     if not cell.summed:
       inner_d = layers.make_weight(self, "candidate_bias", layers.ZEROS, (width,), ("mlp",))
       inner_g = jnp.pad(inner_d, ((cell.gates - 1) * width, 0)).astype(dtype)
+    # Without `residual` a layer reads the result of the one below as it is, as in the papers of the module's docstring.
     y_tbd = layers.make_norm(cfg, name="norm")(x_tbd) if cfg.residual else x_tbd
     # x W of all steps in one product: only h U has to wait for the state.
-    inputs_ng = gradients.matmul(recurrence.flatten_time(y_tbd), kernel_dg.astype(dtype)) + bias_g.astype(
-      dtype
-    )
+    inputs_ng = gradients.matmul(recurrence.flatten_time(y_tbd), kernel_dg.astype(dtype))
+    inputs_ng = inputs_ng + bias_g.astype(dtype)
     inputs_tbg = recurrence.unflatten_time(inputs_ng, x_tbd.shape[0])
     states, last = recurrence.scan_layer(
       cell, inputs_tbg, recurrent_dg.reshape(width, -1).astype(dtype), inner_g, state, seen
@@ -169,9 +174,8 @@ class RecurrentStack(nn.Module):
       split_rngs={"params": True, "dropout": True},
       in_axes=(0, nn.broadcast),
       length=cfg.depth,
-      unroll=1
-      if cfg.scan
-      else cfg.depth,  # unrolled, XLA can optimize across layers; compile time grows with depth
+      # Unrolled, XLA can optimize across layers; compile time then grows with depth.
+      unroll=1 if cfg.scan else cfg.depth,
       metadata_params={nn.PARTITION_NAME: "layers"},
     )
     x_tbd = layers.apply_dropout(cfg, x_tbd, self)

@@ -88,6 +88,7 @@ def attention_mask(
     seen_bts &= back if prefix_bs is None else back | (prefix_bs[:, None, :] > 0)
   if window:
     seen_bts &= ~jnp.tri(queries_bt.shape[1], keys_bs.shape[1], -window, dtype=bool)
+  # Added to scores and not selected, so that mask and biases of distance are one sum. The axis of 1 is the heads'.
   return jnp.where(seen_bts, 0.0, MASKED_SCORE)[:, None].astype(jnp.float32)
 
 
@@ -106,6 +107,8 @@ class Attention(nn.Module):
     cfg = self.config
 
     def projection(heads: int, axis: str) -> layers.KernelOnly:
+      # Heads are an axis of their own, which tensor parallelism splits. In a [D, H K] matrix a part of an axis would be
+      # split.
       shape = (cfg.width, heads, cfg.head_width)
       return layers.KernelOnly(shape, ("embed", axis, "head"), cfg.width, cfg.initializer_scale)
 
@@ -113,6 +116,7 @@ class Attention(nn.Module):
     self.key = projection(cfg.n_key_value_heads, "kv_heads")
     self.value = projection(cfg.n_key_value_heads, "kv_heads")
     output = (cfg.n_heads, cfg.head_width, cfg.width)
+    # Its inputs are the H K results of all heads, which is the fan-in of its initial scale.
     self.out = layers.KernelOnly(
       output, ("heads", "head", "embed"), cfg.attention_width, layers.output_scale(cfg)
     )
@@ -125,6 +129,8 @@ class Attention(nn.Module):
     if cfg.positions == "transformer_xl":
       # In cross attention it is never called, and so has no parameters.
       self.distances = layers.DistanceScores(cfg)
+    # Scores of normalized queries and keys are bounded. Others grow at high learning rates until training diverges
+    # (arXiv:2309.14322).
     if cfg.qk_norm:
       self.query_norm = self._norm(cfg.attention_width)
       self.key_norm = self._norm(cfg.key_value_width)
@@ -159,6 +165,7 @@ class Attention(nn.Module):
       q_bhtk = q_bhtk / (inputs.layer + 1)
     if inputs.angles is not None:
       q_bhtk, k_bgsk = (layers.apply_rotary(x, inputs.angles) for x in (q_bhtk, k_bgsk))
+    # Keys are cached after their rotation: a token's position does not change while text is generated.
     if inputs.slots is not None and cross:
       kv_cache.store_memory(self, k_bgsk, v_bgsk)
     elif inputs.slots is not None:
@@ -187,6 +194,7 @@ class Attention(nn.Module):
 
   def _mix(self, q_bhtk: Array, k_bgsk: Array, v_bgsk: Array, inputs: AttentionInputs) -> Array:
     """Returns softmax(q k^T scale + biases) v, [B, H, T, K]."""
+    # 1 / sqrt(K) keeps scores at variance 1 (arXiv:1706.03762, 3.2.1). T5 has 1, and draws queries smaller by sqrt(K).
     scale, bias = self.config.attention_scale or self.config.head_width**-0.5, inputs.bias
     if inputs.segments is not None:
       return fused_attention.fused_dot_product_attention(
@@ -201,6 +209,7 @@ class Attention(nn.Module):
       q_bhtk, distance_bhts = self.distances(q_bhtk, inputs.waves_rd, in_order)
       bias = bias + distance_bhts * scale
     if self.is_mutable_collection(INTERMEDIATES):
+      # Computed a second time, for this caller alone: `softmax_attention` never divides its powers into weights.
       self.sow(INTERMEDIATES, "weights", gradients.attention_weights(q_bhtk, k_bgsk, bias, scale))
     # With a cache the keys are slots, not the queries' own tokens in order.
     in_order = self.causal and inputs.slots is None
@@ -211,6 +220,7 @@ class Attention(nn.Module):
     """Returns the heads' results projected to the residual stream, [B, T, D]."""
     cfg = self.config
     batch, _, queries, _ = mixed_bhtk.shape
+    # Tokens and heads times their width are flattened, so that the product has two axes, see `layers.Dense`.
     mixed_nd = mixed_bhtk.swapaxes(1, 2).reshape(batch * queries, cfg.attention_width)
     kernel_od = self.out().astype(cfg.dtype).reshape(cfg.attention_width, cfg.width)
     out_nd = gradients.matmul(mixed_nd, kernel_od)
@@ -230,6 +240,7 @@ class FeedForward(nn.Module):
     cfg = self.config
     width, hidden, scale = cfg.width, cfg.feed_forward_width, cfg.initializer_scale
     inward = ("embed", "mlp")
+    # (activation(x W) * x V) W2: "in" is W, "gate" is V and "out" is W2 of arXiv:2002.05202, section 2.
     h_btf = layers.Dense(width, hidden, inward, cfg.bias, scale, cfg.dtype, name="in")(x_btd)
     h_btf = layers.find_activation(cfg.activation)(h_btf)
     if cfg.gated:
@@ -256,6 +267,7 @@ class TransformerBlock(nn.Module):
     inputs = inputs if layer is None else inputs._replace(layer=layer)
     if cfg.block:
       return own_modules.OwnBlock(cfg, "model.block", self.causal, name="block")(x_btd, inputs), None
+    # Kept for `parallel`: feed-forward and attention both read the block's input (GPT-NeoX, arXiv:2204.06745).
     first_btd = x_btd
     x_btd = self._branch(x_btd, "attention", lambda x: self._attention()(x, inputs))
     if self.cross:
@@ -284,6 +296,7 @@ class TransformerBlock(nn.Module):
     # The residual stream is split by rows only. This is where partial sums of tensor parallelism are all-reduced.
     change_btd = shard(change(normalize(read_btd) if placement == "pre" else read_btd), "batch", None, None)
     change_btd = normalize(change_btd) if placement == "output" else change_btd
+    # Dropout is on the branch alone (arXiv:1706.03762, 5.4): the residual stream itself always passes.
     x_btd = x_btd + layers.apply_dropout(self.config, change_btd, self)
     return normalize(x_btd) if placement == "post" else x_btd
 
@@ -309,6 +322,8 @@ class LayerStack(nn.Module):
     block = gradients.recompute_layer(TransformerBlock, cfg.remat, cfg.scan)
     numbers = (jnp.arange(self.depth),) if cfg.attention_scale_by_layer else ()
     # Also without `config.scan`: parameters are stacked either way, so checkpoints do not depend on it.
+    # Each layer draws its own parameters and dropout; inputs are shared by all. No axis of the mesh splits the stacked
+    # axis "layers": each pass of the loop would need a layer that lies on one device.
     scanned = nn.scan(
       block,
       variable_axes={"params": 0, INTERMEDIATES: 0},
@@ -333,6 +348,7 @@ class LayerStack(nn.Module):
     """
     stacked: Any = self.get_variable("params", "layers")
     unstacked = stacked if isinstance(stacked, tuple) else None  # see `decode_weights.unstack_layers`
+    # parent=None: flax would register it as a submodule, with parameters of its own beside the stack's.
     block = TransformerBlock(self.config, self.cross, self.causal, parent=None)
     for index in range(self.depth):
       name = f"layer_{index}"
