@@ -56,6 +56,7 @@ def unstack_layers(params: Any) -> Any:
   if isinstance(stacked, Mapping):
     depth = len(jax.tree.leaves(stacked)[0])
     layers = tuple(jax.tree.map(lambda x, index=index: x[index], stacked) for index in range(depth))
+    # `LayerStack` recognizes unstacked layers by the tuple.
     unstacked["stack"] = {**unstacked["stack"], "layers": layers}
   return unstacked
 

@@ -69,6 +69,7 @@ def why_no_kernel(
   platform = gradients.target_platform()
   if platform not in ("tpu", "gpu"):
     return f"there is no attention kernel for a {platform}"
+  # Kernels take causality as a flag and segments as ids. A prefix would need the [T, S] mask as an array.
   if prefix:
     return "no kernel supports attention in both directions inside a prefix (objective prefix)"
   if (model.block or model.attention_module or ":" in model.positions) and not cross:
@@ -177,6 +178,7 @@ def _on_tpu(
   k_bhsk, v_bhsk = _padded(k_bhsk, 2), _padded(v_bhsk, 2)
   if bias is not None:
     # The kernel takes no bias that is shared by the rows of a batch.
+    # Both axes of its scores are padded, as queries and keys are; segments mask what is added.
     bias = _padded(_padded(jnp.broadcast_to(bias, (batch, heads, queries, keys)), 2), 3)
   # Padding has a segment of its own, so no query of a text attends to it.
   segments = flash_attention.SegmentIds(_padded(queries_bt, 1, PADDING), _padded(keys_bs, 1, PADDING))

@@ -65,6 +65,7 @@ def multiply_stored(x_ni: Array, kernel: StoredKernel, dtype: Any = None) -> Arr
   """
   dtype = x_ni.dtype if dtype is None else dtype
   if isinstance(kernel, ObservedKernel):
+    # XLA removes a pure callback whose result nothing reads; a debug callback stays, also inside scans.
     jax.debug.callback(kernel.observe, kernel.number, x_ni)
     inputs = x_ni.shape[-1]
     kernel_io = kernel.kernel.reshape(inputs, -1) if kernel.inputs_first else kernel.kernel.T
@@ -101,6 +102,7 @@ def quantize_rows(x_ni: Array, scale: Array | None = None) -> tuple[Array, Array
     scales_n1 = jnp.where(largest_n1 > 0, largest_n1 / 127, 1.0)
   else:
     scales_n1 = jnp.broadcast_to(scale, (x_ni.shape[0], 1))
+  # -128 is left out, so that the range is symmetric and every level has its negative.
   return jnp.clip(jnp.round(x_ni / scales_n1), -127, 127).astype(jnp.int8), scales_n1
 
 
@@ -117,10 +119,13 @@ def _multiply_integers(x_ni: Array, kernel: QuantizedArray) -> Array:
   if groups == 1:
     sums_no = _integer_sums(levels_ni, weights_oi)[:rows].astype(jnp.float32)
     if kernel.zeros is not None:
+      # Summed in int32, since two levels of 127 overflow int8; exact in float32 up to 132,104 inputs (127 I < 2^24).
       totals_n1 = levels_ni[:rows].astype(jnp.int32).sum(-1, keepdims=True).astype(jnp.float32)
       sums_no = sums_no - totals_n1 * kernel.zeros[:, 0].astype(jnp.float32)
+    # Both scales are one factor, so the sums are read and written once.
     return sums_no * (scales_n1 * kernel.scales[:, 0])
   # One product for each group, since each has its scale.
+  # [G, N, C] x [G, O, C] -> [G, N, O]: the groups are a batch axis, so all products are one operation.
   levels_gnc = levels_ni.reshape(levels_ni.shape[0], groups, -1).swapaxes(0, 1)
   weights_goc = weights_oi.reshape(weights_oi.shape[0], groups, -1).swapaxes(0, 1)
   numbers = (((2,), (2,)), ((0,), (0,)))
@@ -165,6 +170,7 @@ def _multiply_blocks(x_ni: Array, kernel: QuantizedArray, dtype: Any) -> Array:
     y_nr = block(values, part(kernel.scales), part(kernel.zeros))
     return jax.lax.dynamic_update_slice_in_dim(y_no, y_nr, first, axis=1)
 
+  # A loop over slices. A scan would need the kernel cut into [blocks, R, I] with a padded last block, which is a copy.
   return jax.lax.fori_loop(0, -(-outputs // rows), add, jnp.zeros((x_ni.shape[0], outputs), dtype))
 
 

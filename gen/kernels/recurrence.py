@@ -166,6 +166,7 @@ def _scan(cell, inputs_tbg, kernel_dg, bias_g, state, seen):  # type: ignore[no-
     after = after if mark is None else _select(mark.reads, after, before)
     return after, (after, saved)
 
+  # Where `seen` is None it has no leaves, so one scan serves rows with and without boundaries.
   last, (states, saved) = jax.lax.scan(body, state, (inputs_tbg, seen), unroll=_UNROLL.get())
   return states, last, saved
 
@@ -200,6 +201,7 @@ def _scan_backward(cell, residuals, cotangents):  # type: ignore[no-untyped-def]
       grad = _times(grad, mark.keep)
     return grad, (products_bg, None if cell.summed else inputs_bg.astype(kernel_gd.dtype))
 
+  # The gradient of the last state starts the reverse loop; those of all states are added step by step inside.
   states_grad, last_grad = cotangents
   steps = (saved, before, states, states_grad, seen)
   state_grad, (products_tbg, inputs_tbg) = jax.lax.scan(

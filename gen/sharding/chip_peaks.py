@@ -30,6 +30,8 @@ def _tpu(rate: float) -> ChipPeaks:
   return ChipPeaks(rate, None, rate)
 
 
+# Dense rates: from Ampere on, NVIDIA's sheets also state twice as much, with structured sparsity. The tensor cores of
+# V100 and T4 multiply float16 and not bfloat16; float32 products run on their CUDA cores.
 CHIPS: dict[str, ChipPeaks] = {  # of whole chips, by the names in which budgets are written
   "v100": ChipPeaks(None, 125e12, 15.7e12),
   "t4": ChipPeaks(None, 65e12, 8.1e12),
@@ -44,6 +46,7 @@ CHIPS: dict[str, ChipPeaks] = {  # of whole chips, by the names in which budgets
   "l40s": _gpu(362e12, 183e12),
   "mi250x": _gpu(383e12, None),
   "mi300x": _gpu(1307e12, None),
+  # cloud.google.com/tpu/docs, system architecture: bfloat16 of whole chips.
   "tpu-v2": _tpu(45e12),
   "tpu-v3": _tpu(123e12),
   "tpu-v4": _tpu(275e12),

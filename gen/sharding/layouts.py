@@ -87,6 +87,7 @@ def split_tensor(
   def split_first(axes: tuple[str, ...], candidates: tuple[str, ...]) -> bool:
     """Splits the first dimension that divides, in the order of the candidates; returns whether one did."""
     order = sorted((candidates.index(name), index) for index, name in enumerate(names) if name in candidates)
+    # `any` stops at the first dimension that divides, so an axis of the mesh splits one dimension at most.
     return any(split(index, axes) for _, index in order)
 
   storage_axes = tuple(axis for axis in storage_axes if sizes.get(axis, 1) > 1)
@@ -129,6 +130,7 @@ class ShardingLayout:
 
     data comes last, so that a device's part over both axes lies inside its part over fsdp.
     """
+    # fsdp shards every part in every stage; the stage says what data shards in addition.
     return ("fsdp", "data") if getattr(self.stage, part) else ("fsdp",)
 
   def specs(self, axes: Any, shapes: Any, part: str) -> Any:

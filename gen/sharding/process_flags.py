@@ -8,6 +8,7 @@ from gen.sharding.rendezvous import ProcessPlace
 
 flags.disclaim_key_flags()  # absl then lists them under the experiment that defines them, so --help shows them.
 
+# Far beyond any run; it catches a number with digits too many.
 MILLION = 1_000_000
 
 

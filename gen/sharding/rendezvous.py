@@ -110,6 +110,8 @@ class Meeting:
     place = self.place
     try:
       family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
+      # "" listens on all interfaces: the coordinator's public address need not be one of this machine's own. All others
+      # may connect at the same moment, so the backlog holds them all.
       listener = socket.create_server(("", place.port), family=family, backlog=place.processes)
     except (OSError, OverflowError) as error:
       raise UserError(
@@ -117,6 +119,7 @@ class Meeting:
       ) from error
     with listener:
       while len(self._peers) < place.processes - 1:
+        # Never 0, which would make the socket non-blocking: accept would raise BlockingIOError and not TimeoutError.
         listener.settimeout(max(deadline - time.monotonic(), 0.001))
         try:
           peer = _Peer(listener.accept()[0])
@@ -131,6 +134,7 @@ class Meeting:
           continue  # another program connected to this port
         self._admit(peer, hello)
     for peer in self._peers.values():
+      # Sent only when all are connected, so that no process initializes jax for a run that does not start.
       peer.send("welcome")
       peer.socket.settimeout(None)
 
@@ -273,6 +277,7 @@ def _reach(place: ProcessPlace, deadline: float, wait_seconds: float) -> socket.
   reason = "no answer"
   while (seconds_left := deadline - time.monotonic()) > 0:
     try:
+      # 5 s for an attempt: a firewall that drops packets must not use up the whole wait in one attempt.
       connection = socket.create_connection(
         (place.host.strip("[]"), place.port), timeout=min(seconds_left, 5)
       )

@@ -35,8 +35,8 @@ class StateBytes(NamedTuple):
 
 # Bytes per parameter. Mixed precision: 16 in all, of which 12 are the optimizer's (K in arXiv:1910.02054, section 3.1).
 PRECISIONS = {"float32": StateBytes(4, 4, 8, 0), "mixed": StateBytes(2, 2, 8, 4)}
-# The course notes' rule for one device in float32: 4 bytes for the weight and 20 more to train it, six times the
-# weights in all: the gradient's 4, Adam's 8, and about 8 for activations and temporaries.
+# A rule of thumb that courses teach, for one device in float32: 4 bytes for a weight and 20 more to train it. These are
+# the gradient's 4, Adam's 8, and about 8 for activations and temporaries, which really depend on the batch.
 RULE_OF_THUMB = {"weights": 4, "gradients": 4, "moments": 8, "activations_and_temporaries": 8}
 
 
@@ -67,12 +67,13 @@ def state_bytes(parameters: float, layout: str, devices: int, precision: str = "
     raise UserError(f"params is {parameters}; it must be a number greater than 0")
   stage, part_bytes = STAGES[layout], PRECISIONS[precision]
   share = {name: devices if is_split else 1 for name, is_split in stage._asdict().items()}
-  share["master_copies"] = share["opt_state"]  # they are the optimizer's, and split with its moments
+  # The paper's K = 12 counts master copies with the moments (3.1), so ZeRO-1 splits both.
+  share["master_copies"] = share["opt_state"]
   return StateBytes(*(parameters * size / share[name] for name, size in part_bytes._asdict().items()))
 
 
 def rule_of_thumb(parameters: float) -> float:
-  """Returns the course notes' bytes of training on one device in float32: 24 GB for 1 B parameters.
+  """Returns the bytes of training on one device in float32 by `RULE_OF_THUMB`: 24 GB for 1 B parameters.
 
   >>> rule_of_thumb(1e9) / 1e9
   24.0
@@ -105,6 +106,7 @@ def ring_bytes(kind: str, size: float, parts: int) -> float:
   >>> ring_bytes("all-reduce", 8.0, 4), ring_bytes("all-gather", 8.0, 4)
   (12.0, 6.0)
   """
+  # Each of the n parts of a tensor passes n - 1 links of the ring, so each device sends (n - 1) / n of it.
   return size * (parts - 1) / parts * (2 if kind == "all-reduce" else 1)
 
 
@@ -124,6 +126,8 @@ def step_collectives(
     sizes: devices along each axis of the mesh.
     microbatches: of a step.
   """
+  # By arXiv:1910.02054, section 7, ZeRO-2 sends as much as DDP, 2 N, and ZeRO-3 sends 3 N. ZeRO-1 sends 3 N here and
+  # not the paper's 2 N, because its gradients are all-reduced and not scattered.
   data, fsdp = sizes.get("data", 1), sizes.get("fsdp", 1)
   # Twice: forward and backward pass gather separately, because a gathered weight is not kept between them.
   stage, twice = STAGES[layout], 2.0 * microbatches * parameters
@@ -180,6 +184,9 @@ def activation_bytes(
     precision: mixed | float32.
     remat: none | full.
   """
+  # Of 34, attention keeps 11, the feed-forward 19 and two norms 4. 5 H T / D are scores, softmax and its dropout
+  # (arXiv:2205.05198, section 4.1).
   block = float(length * rows * shape.width) * (34 + 5 * shape.heads * length / shape.width)
   total = block * shape.depth if remat == "none" else block + 2.0 * length * rows * shape.width * shape.depth
+  # The formula counts 2 bytes a number and 1 a mask of dropout. Masks are doubled too here, which is slightly too much.
   return total * (2 if precision == "float32" else 1)
