@@ -41,6 +41,7 @@ class ScheduleParams(NamedTuple):
 def schedule_params(optimizer: Optimizer, steps: int) -> ScheduleParams:
   """Returns the parameters of the schedule for a run of `steps` steps; fractions become steps."""
   warmup = round(optimizer.warmup * steps)
+  # At least 1, because the rate divides by it.
   decay = max(1, round(optimizer.decay * steps))
   # Python floats: jit would compile again for an int.
   return ScheduleParams(
@@ -70,12 +71,15 @@ def learning_rate(schedule: str, step: Array | int, constants: ScheduleParams) -
   # step + 1: a rate of 0 would waste the first step.
   rising = (step + 1) / jnp.maximum(constants.warmup, 1.0)
   after_warmup = constants.steps - constants.warmup
+  # Linear and cosine schedules begin after the warmup: `done` is 0 at the peak, whatever the share of the warmup is.
   done = jnp.clip((step - constants.warmup) / jnp.maximum(after_warmup, 1.0), 0.0, 1.0)
   if schedule == "linear":
     shape = constants.final + (1 - constants.final) * (1 - done)
   elif schedule == "cosine":
     shape = constants.final + (1 - constants.final) * 0.5 * (1 + jnp.cos(jnp.pi * done))
   elif schedule in STABLE:
+    # Counted from the end, so that the rate before the decay does not depend on the run's length. Runs of several
+    # lengths then share one trunk.
     remaining = jnp.clip((constants.steps - step) / constants.decay, 0.0, 1.0)
     falling = remaining if schedule == "wsd" else 1 - jnp.sqrt(1 - remaining)
     shape = constants.final + (1 - constants.final) * falling
@@ -85,6 +89,7 @@ def learning_rate(schedule: str, step: Array | int, constants: ScheduleParams) -
     return _own_rate(schedule, step, constants)
   else:
     raise ValueError(f"schedule is {schedule!r}; it must be one of {', '.join(SCHEDULES)}")
+  # Selected and not branched on: the step is traced, so both values are computed in one program.
   return constants.peak * jnp.where(step < constants.warmup, jnp.minimum(rising, 1.0), shape)
 
 
@@ -117,6 +122,8 @@ def make_adamw(config: Optimizer) -> UpdateRule:
     # XLA writes them over the old ones.
     def apply(params: Any, opt_state: Any) -> Any:
       steps = _direction(config, opt_state, params)
+      # `rate` also multiplies the decay, as in PyTorch and optax. Algorithm 2 of arXiv:1711.05101 multiplies the decay
+      # by the schedule alone, so a decay of that paper is this one times the peak rate.
       return jax.tree.map(lambda p, u: p - rate * u, params, steps)
 
     return (adam.update(grads, moments)[1], decayed), apply
@@ -130,8 +137,10 @@ def _direction(config: Optimizer, opt_state: Any, params: Any) -> Any:
   Weight decay applies to matrices only, see `decay_mask`.
   """
   adam, decayed = opt_state
+  # Moments start at 0: m / (1 - beta^t) removes that bias (arXiv:1412.6980, section 3).
   mean = optax.tree.bias_correction(adam.mu, config.beta1, adam.count)
   square = optax.tree.bias_correction(adam.nu, config.beta2, adam.count)
+  # Epsilon stands outside the root, as in algorithm 1 of arXiv:1412.6980.
   steps = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + config.epsilon), mean, square)
   return optax.add_decayed_weights(config.weight_decay, decay_mask).update(steps, decayed, params)[0]
 
@@ -157,4 +166,5 @@ def path_names(path: tuple[Any, ...]) -> list[str]:
 
 def layer_rank(names: list[str], value: Any) -> int:
   """Returns the rank that a parameter has in one layer: a stack of layers adds one axis."""
+  # Otherwise a stack of norms, [L, D], would count as a matrix.
   return value.ndim - ("layers" in names)

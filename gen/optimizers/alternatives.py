@@ -11,6 +11,7 @@ from gen.optimizers.update_rule import UpdateRule, from_optax
 
 def make_lion(config: Optimizer) -> UpdateRule:
   """Returns Lion (arXiv:2302.06675); its authors take a third to a tenth of AdamW's rate, and beta2=0.99."""
+  # Each number of an update is +1 or -1, so an update is larger than AdamW's at the same rate.
   return _with_decay(config, lambda: optax.scale_by_lion(config.beta1, config.beta2))
 
 
@@ -21,6 +22,8 @@ def make_adafactor(config: Optimizer) -> UpdateRule:
   layers are one of them.
   """
 
+  # optax's defaults are the paper's proposed values: decay 1 - t^-0.8, epsilon_1 1e-30, epsilon_2 1e-3. So is the
+  # threshold d = 1 of clipping. Its relative step size is left out: the rate is the schedule's.
   def make() -> optax.GradientTransformation:
     return optax.chain(
       optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0), optax.scale_by_param_block_rms()
@@ -31,11 +34,13 @@ def make_adafactor(config: Optimizer) -> UpdateRule:
 
 def make_sgd(config: Optimizer) -> UpdateRule:
   """Returns stochastic gradient descent with Nesterov momentum."""
+  # g + momentum m with m = momentum m + g: without dampening, the effective rate is 1 / (1 - momentum) times the rate.
   return _with_decay(config, lambda: optax.trace(config.momentum, nesterov=True))
 
 
 def _with_decay(config: Optimizer, make_scaling: Any) -> UpdateRule:
   return from_optax(
+    # The decay is added after the scaling and before the rate: decoupled, as AdamW's.
     lambda schedule: optax.chain(
       make_scaling(),
       optax.add_decayed_weights(config.weight_decay, decay_mask),

@@ -24,6 +24,7 @@ def group_parameters(config: Optimizer, rule: UpdateRule) -> UpdateRule:
 
   The rule's functions raise UserError for a pattern that matches no parameter.
   """
+  # The state then has the tree of the parameters, so that checkpoints without groups have no level for them.
   if not config.frozen and not config.rate_multipliers:
     return rule
 
@@ -33,6 +34,7 @@ def group_parameters(config: Optimizer, rule: UpdateRule) -> UpdateRule:
     }
 
   def update(grads: Tree, opt_state: Any, params: Tree, rate: Array) -> tuple[Any, Callable[[Any, Any], Any]]:
+    # Groups are found from paths while the step is traced, so they cost nothing in the compiled program.
     groups = _groups(config, params)
     results = {
       name: rule.update(
@@ -79,6 +81,7 @@ def _groups(config: Optimizer, params: Tree) -> dict[str, tuple[float, list[str]
   groups: dict[str, tuple[float, list[str]]] = {}
   multipliers = assign_multipliers(tree_paths(params), config.frozen, config.rate_multipliers)
   for path, multiplier in multipliers.items():
+    # repr of a float is exact, so two multipliers never share a name.
     groups.setdefault(f"rate_{multiplier!r}", (multiplier, []))[1].append(path)
   return groups
 

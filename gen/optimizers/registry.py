@@ -42,6 +42,7 @@ def _rule_of_all(config: Optimizer) -> UpdateRule:
 
   def make(schedule: Callable[[Any], Any]) -> optax.GradientTransformation:
     try:
+      # A schedule and not a number: the rate is traced, and one compiled step serves all rates of a sweep.
       transformation = factory(learning_rate=schedule, **options)
     except (TypeError, ValueError) as error:
       raise UserError(
@@ -68,6 +69,7 @@ def read_options(text: str) -> dict[str, Any]:
   {'b1': 0.95, 'nesterov': True}
   """
   try:
+    # Parsed as the arguments of a call and read as literals: no code of the flag is run.
     call = ast.parse(f"options({text})", mode="eval").body
     if not isinstance(call, ast.Call) or call.args or any(word.arg is None for word in call.keywords):
       raise ValueError(text)
@@ -86,6 +88,7 @@ def count_update_flops(config: Optimizer, params: Any) -> float:
   """
   if config.name in ELEMENTWISE:
     return 0.0
+  # Newton-Schulz is the only update with matrix products; counts leave out elementwise work everywhere.
   params = select_trained(config, params) if config.frozen else params
   if config.name == "muon":
     return muon.count_flops(params)

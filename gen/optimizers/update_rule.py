@@ -33,9 +33,12 @@ def from_optax(make: Callable[[Callable[[Any], Array]], optax.GradientTransforma
   """
 
   def init(params: Any) -> Any:
+    # Only shapes and types of the state matter here; the rate of 0 is never used.
     return make(lambda count: jnp.zeros_like(count, jnp.float32)).init(params)
 
   def update(grads: Any, opt_state: Any, params: Any, rate: Array) -> tuple[Any, Callable[[Any, Any], Any]]:
+    # Made anew at each trace, because the schedule closes over this step's traced rate. optax's transformations are
+    # pure functions, and all that they remember is in `opt_state`.
     updates, opt_state = make(lambda count: rate).update(grads, opt_state, params)
     return opt_state, lambda params, opt_state: optax.apply_updates(params, updates)
 
