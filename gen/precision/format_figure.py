@@ -40,6 +40,7 @@ def _draw_bits(axes: Axes, report: dict[str, Any]) -> None:
           Rectangle((column + 0.08, row - 0.4), 0.84, 0.8, facecolor=filled, edgecolor=colour, linewidth=0.8)
         )
         column += 1
+    # Right of the widest format, which has 32 squares.
     text = "no pattern" if entry["pattern"] is None else entry["value_text"]
     axes.text(32.6, row, text, va="center", fontsize=8)
   for left, word, colour in (
@@ -50,6 +51,7 @@ def _draw_bits(axes: Axes, report: dict[str, Any]) -> None:
     axes.text(left, len(rows) - 0.2, word, color=colour, va="top", fontsize=8)
   axes.set_yticks(range(len(rows)), [entry["title"] for entry in rows])
   axes.set_xticks([])
+  # 32 squares, and room for a value of nine digits.
   axes.set_xlim(0, 41)
   axes.set_ylim(len(rows) + 0.4, -0.6)
   axes.grid(False)
@@ -68,6 +70,7 @@ def _draw_spacing(axes: Axes) -> None:
     axes.plot(numbers, relative, color=colour, label=found.title)
   axes.set_xscale("log")
   axes.set_yscale("log")
+  # From below FP32's spacing, 2^-23 (1.2e-7), to above the spacing of subnormal numbers, which reaches 1.
   axes.set_ylim(3e-8, 2)
   axes.set_xlabel("number")
   axes.set_ylabel("spacing / number")

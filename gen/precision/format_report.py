@@ -30,11 +30,13 @@ def parse_any_number(text: str) -> float:
     number = quantities.parse_number(text)
   except ValueError as error:
     raise UserError(f"--number: {error}; pi, e, inf and nan are numbers too") from None
+  # Python reads 1e-400 as 0.0 without an error. A text with a digit other than 0 before the exponent is no 0.
   if number == 0 and any(digit in "123456789" for digit in bare.partition("e")[0]):
     raise UserError(
       f"--number={quantities.shorten_text(text)} is below the smallest number of 64 bits, 4.9e-324; give a larger one"
     )
-  return math.copysign(number, sign)  # -0 keeps its sign
+  # copysign and not a product, so that -0 keeps its sign.
+  return math.copysign(number, sign)
 
 
 def report_number(number: float, scale: float = 1.0) -> dict[str, Any]:
@@ -54,6 +56,7 @@ def report_number(number: float, scale: float = 1.0) -> dict[str, Any]:
       encoded._asdict()
       | {
         "title": found.title,
+        # Four bits a digit, rounded up: TF32's 19 bits have five digits.
         "hexadecimal": None if encoded.pattern is None else f"0x{encoded.pattern:0{-(-found.bits // 4)}X}",
         "bits": found.bits,
         "stored_bits": found.stored_bits,
@@ -102,6 +105,7 @@ def table_lines(report: dict[str, Any]) -> list[str]:
 
 def _text(value: float) -> str:
   """Returns a number with its sign and at most nine digits: -0 differs from 0."""
+  # Nine digits tell every two float32 numbers apart.
   return "NaN" if math.isnan(value) else f"{value:.9g}"
 
 

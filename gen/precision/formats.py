@@ -1,4 +1,4 @@
-"""Number formats of 32 bits and fewer, encoded and decoded by integer operations of numpy alone.
+"""Number formats of 32 bits and fewer (floats: `gen.precision.float_format`), and the bits of a number in each.
 
     fp32, fp16     IEEE 754 binary32 and binary16
     tf32           exponent of fp32 with 10 bits of fraction, held in a register of 32 bits (NVIDIA A100)
@@ -8,164 +8,19 @@
     int8, int4     two's complement; numbers are rounded to the nearest integer and saturate
     nf4            16 levels at quantiles of a normal distribution, in [-1, 1] (QLoRA, arXiv:2305.14314)
 
-A float of E bits of exponent and F bits of fraction, with the fields s, e and f and the bias 2^(E - 1) - 1, is
-
-    (-1)^s 2^(e - bias) (1 + f / 2^F)     if e > 0 (normal)
-    (-1)^s 2^(1 - bias) f / 2^F           if e = 0 (subnormal)
-
 Every encoding rounds to the nearest number, ties to the even pattern (nf4: ties to the lower level). Integers and nf4
 stand for numbers of any range through a scale: number = scale x level.
 """
 
 import dataclasses
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gen.errors import UserError
-
-_FRACTION = 52  # of float64, in which numbers arrive
-_BIAS = 1023
-
-
-def _pattern_type(bits: int) -> Any:
-  """Returns the smallest unsigned integer type that holds so many bits."""
-  return np.uint8 if bits <= 8 else np.uint16 if bits <= 16 else np.uint32
-
-
-@dataclasses.dataclass(frozen=True)
-class FloatFormat:
-  """A binary floating-point format.
-
-  Attributes:
-    name: its key in `FORMATS`.
-    title: its usual name.
-    exponent_bits: E.
-    fraction_bits: F.
-    stored_bits: bits in memory.
-    infinities: whether the largest exponent holds infinities and NaN; otherwise only the pattern of ones is NaN.
-  """
-
-  name: str
-  title: str
-  exponent_bits: int
-  fraction_bits: int
-  stored_bits: int
-  infinities: bool = True
-
-  @property
-  def bits(self) -> int:
-    """Bits of a pattern: sign, exponent and fraction."""
-    return 1 + self.exponent_bits + self.fraction_bits
-
-  @property
-  def min_power(self) -> int:
-    """Power of two of the smallest normal number: 1 - bias."""
-    return 2 - 2 ** (self.exponent_bits - 1)
-
-  @property
-  def _infinity(self) -> int:
-    return (2**self.exponent_bits - 1) << self.fraction_bits
-
-  @property
-  def _nan(self) -> int:
-    # The quiet NaN of IEEE 754 has the first bit of its fraction set.
-    return self._infinity | (1 << (self.fraction_bits - 1) if self.infinities else 2**self.fraction_bits - 1)
-
-  @property
-  def _largest(self) -> int:
-    """Pattern of the largest finite number."""
-    return (self._infinity if self.infinities else self._nan) - 1
-
-  @property
-  def largest(self) -> float:
-    """Largest finite number."""
-    return float(self.decode(self._largest))
-
-  @property
-  def lowest(self) -> float:
-    """Lowest finite number."""
-    return -self.largest
-
-  @property
-  def smallest_normal(self) -> float:
-    """Smallest positive number of full precision."""
-    return 2.0**self.min_power
-
-  @property
-  def smallest(self) -> float:
-    """Smallest positive number."""
-    return 2.0 ** (self.min_power - self.fraction_bits)
-
-  @property
-  def rounding_error(self) -> float:
-    """Largest relative error of a normal number: half of the spacing at 1."""
-    return 2.0 ** (-self.fraction_bits - 1)
-
-  def encode(self, numbers: ArrayLike) -> np.ndarray:
-    """Returns the patterns of numbers, rounded to nearest, ties to even.
-
-    Numbers beyond the largest become infinity, or NaN where the format has no infinity.
-
-    Args:
-      numbers: any numbers, taken as float64.
-
-    >>> hex(FORMATS["fp32"].encode(3.141592)), hex(FORMATS["bf16"].encode(3.141592))
-    ('0x40490fd8', '0x4049')
-    """
-    bits = np.asarray(numbers, np.float64).view(np.uint64).astype(np.uint64)
-    sign, field = bits >> np.uint64(63), ((bits >> np.uint64(_FRACTION)) & np.uint64(0x7FF)).astype(np.int64)
-    fraction = (bits & np.uint64(2**_FRACTION - 1)).astype(np.int64)
-    # The number is significand x 2^(power - 52); subnormal numbers of float64 have no hidden bit.
-    significand = np.where(field > 0, fraction | 2**_FRACTION, fraction)
-    power = np.maximum(field, 1) - _BIAS
-    # Below the smallest normal number each power of two costs one more bit of the fraction.
-    dropped = _FRACTION - self.fraction_bits + np.maximum(self.min_power - power, 0)
-    dropped = np.minimum(dropped, 62)
-    retained, rest = significand >> dropped, significand & ((np.int64(1) << dropped) - 1)
-    half = np.int64(1) << (dropped - 1)
-    retained = retained + ((rest > half) | ((rest == half) & (retained % 2 == 1)))
-    # The hidden bit, and a carry out of the fraction, add 1 to the exponent that lies beside it.
-    magnitude = (np.maximum(power - self.min_power, 0) << self.fraction_bits) + retained
-    magnitude = np.where(
-      magnitude > self._largest, self._infinity if self.infinities else self._nan, magnitude
-    )
-    magnitude = np.where((field == 0x7FF) & (fraction > 0), self._nan, magnitude)
-    patterns = (sign.astype(np.int64) << (self.bits - 1)) | magnitude
-    return patterns.astype(_pattern_type(self.bits))
-
-  def decode(self, patterns: ArrayLike) -> np.ndarray:
-    """Returns the numbers of patterns, exactly, as float64.
-
-    >>> float(FORMATS["fp16"].decode(0x4248))
-    3.140625
-    """
-    codes = np.asarray(patterns).astype(np.int64)
-    fraction = codes & (2**self.fraction_bits - 1)
-    exponent = (codes >> self.fraction_bits) & (2**self.exponent_bits - 1)
-    significand = np.where(exponent > 0, fraction | 2**self.fraction_bits, fraction)
-    power = np.maximum(exponent, 1) - 1 + self.min_power - self.fraction_bits
-    magnitude = np.ldexp(significand.astype(np.float64), power.astype(np.int32))
-    codes_of_magnitude = codes & (2 ** (self.bits - 1) - 1)
-    if self.infinities:
-      magnitude = np.where(codes_of_magnitude == self._infinity, np.inf, magnitude)
-    magnitude = np.where(codes_of_magnitude > self._largest + self.infinities, np.nan, magnitude)
-    return np.where(codes >> (self.bits - 1) & 1, -magnitude, magnitude)
-
-  def spacing(self, number: float) -> float:
-    """Returns the distance between neighbours at a number; NaN where it is not finite in this format."""
-    value = float(self.decode(self.encode(number)))
-    if not math.isfinite(value):
-      return math.nan
-    power = max(math.frexp(value)[1] - 1, self.min_power) if value else self.min_power
-    return 2.0 ** (power - self.fraction_bits)
-
-  def split_bits(self, pattern: int) -> tuple[str, str, str]:
-    """Returns sign, exponent and fraction of a pattern as text of zeros and ones."""
-    text = f"{int(pattern):0{self.bits}b}"
-    return text[0], text[1 : 1 + self.exponent_bits], text[1 + self.exponent_bits :]
+from gen.precision.float_format import FloatFormat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,12 +68,15 @@ class IntegerFormat:
     values = np.asarray(numbers, np.float64)
     if np.isnan(values).any():
       raise UserError(f"{self.title} has no NaN; remove the numbers that are not a number")
+    # Rounded before it is clipped: 127.5 is 128 first, and saturates.
     integers = np.clip(np.rint(values), self.lowest, self.largest).astype(np.int64)
+    # The mask keeps the low bits of two's complement, which is the pattern.
     return (integers & (2**self.bits - 1)).astype(np.uint8)
 
   def decode(self, patterns: ArrayLike) -> np.ndarray:
     """Returns the integers of patterns, as float64."""
     codes = np.asarray(patterns).astype(np.int64) & (2**self.bits - 1)
+    # A set sign bit counts as -2^(bits - 1), so subtracting 2^bits once gives the negative number.
     return np.where(codes >> (self.bits - 1), codes - 2**self.bits, codes).astype(np.float64)
 
   def spacing(self, number: float) -> float:
@@ -278,6 +136,7 @@ class LevelFormat:
     if np.isnan(values).any():
       raise UserError(f"{self.title} has no NaN; remove the numbers that are not a number")
     levels = np.asarray(self.levels)
+    # The index of the nearest level is the number of midpoints below the number.
     return np.searchsorted((levels[1:] + levels[:-1]) / 2, values).astype(np.uint8)
 
   def decode(self, patterns: ArrayLike) -> np.ndarray:
@@ -288,6 +147,7 @@ class LevelFormat:
     """Returns the distance from a number's level to the next, at the largest to the one before; NaN for NaN."""
     if math.isnan(number):
       return math.nan
+    # The last level has no next one.
     index = min(int(self.encode(number)), len(self.levels) - 2)
     return self.levels[index + 1] - self.levels[index]
 
@@ -309,6 +169,7 @@ NF4_LEVELS = (
 FORMATS: dict[str, NumberFormat] = {
   made.name: made
   for made in (
+    # Bits of exponent and fraction, and bits in memory.
     FloatFormat("fp32", "FP32", 8, 23, 32),
     FloatFormat("tf32", "TF32", 8, 10, 32),
     FloatFormat("fp16", "FP16", 5, 10, 16),
@@ -375,9 +236,11 @@ def describe_number(number: float, name: str, scale: float = 1.0) -> EncodedNumb
   found = find_format(name)
   if not 0 < scale < math.inf:
     raise UserError(f"scale is {scale}; it must be a positive finite number")
+  # A float has a range of its own, so a scale would only hide its limits.
   scale = 1.0 if isinstance(found, FloatFormat) else scale
   if math.isnan(number) and not isinstance(found, FloatFormat):
     return EncodedNumber(found.name, None, "", "", "", math.nan, math.nan, math.nan)
+  # In float64 throughout, so that the error shown is the format's and not this division's.
   pattern = int(found.encode(number / scale))
   value = float(found.decode(pattern)) * scale
   error = value - number if math.isfinite(value) and math.isfinite(number) else math.nan

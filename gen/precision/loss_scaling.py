@@ -10,9 +10,13 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+# Keras' LossScaleOptimizer begins here too (initial_scale, with dynamic_growth_steps=2000). A scale that is too large
+# costs a skipped step for each halving, one that is too small the smallest gradients.
 INITIAL = 2.0**15
+# Powers of two change the exponent alone, so scaling rounds no number that stays in range.
 GROWTH, BACKOFF = 2.0, 0.5
-GROWTH_INTERVAL = 2_000  # finite steps
+GROWTH_INTERVAL = 2_000  # finite steps; the default of PyTorch's GradScaler as well
+# Below 1 the loss would shrink gradients that are already too small. 2^24 is the largest in NVIDIA's apex.
 MIN_SCALE, MAX_SCALE = 1.0, 2.0**24
 
 # What a step computes in float32 whatever `model.dtype` is, and the function that casts it.
@@ -59,6 +63,7 @@ def scale_loss(loss: Array, scale: LossScale | None) -> Array:
 
 def unscale_factor(scale: LossScale | None) -> Array | float:
   """Returns the factor on gradients of the scaled loss."""
+  # Exact: the reciprocal of a power of two.
   return 1.0 if scale is None else 1 / scale.scale
 
 
@@ -76,6 +81,7 @@ def adjust_scale(scale: LossScale | None, finite: Array) -> LossScale | None:
   if scale is None:
     return None
   count = jnp.where(finite, scale.finite + 1, 0)
+  # Selected and not branched on, so that the compiled step is one program.
   grows = count >= GROWTH_INTERVAL
   factor = jnp.where(finite, jnp.where(grows, GROWTH, 1.0), BACKOFF)
   backoffs = scale.backoffs + jnp.where(finite, 0, can_back_off(scale))
@@ -84,4 +90,5 @@ def adjust_scale(scale: LossScale | None, finite: Array) -> LossScale | None:
 
 def can_back_off(scale: LossScale | None) -> Array | int:
   """Returns 1 if a gradient that is not finite may be due to the scale, and 0 if the training itself diverges."""
+  # At the smallest scale the loss is not scaled at all, so what overflows is the model itself.
   return 0 if scale is None else (scale.scale > MIN_SCALE).astype(jnp.int32)

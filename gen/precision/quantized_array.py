@@ -51,6 +51,7 @@ class StoredKernel:
     sizes = tuple(-size // math.prod(sizes) if word == -1 else word for word in sizes)
     if math.prod(sizes) != size:
       raise ValueError(f"a kernel of shape {self.shape} has no shape {sizes}")
+    # Only the shape changes: products flatten a kernel to [I, O] anyway, and `values` already are that matrix.
     return dataclasses.replace(self, shape=sizes)  # type: ignore[type-var]
 
   def __jax_array__(self) -> Array:
@@ -109,6 +110,7 @@ class QuantizedArray(StoredKernel):
   def dequantize(self) -> Array:
     """Returns the float32 numbers, with the axis of layers where there is one; smoothing is not undone."""
     if self.values.ndim > 2:
+      # Every leaf has the axis of layers first, so vmap over the pytree maps one layer after the other.
       return jax.vmap(QuantizedArray.dequantize)(self)
     weights_oi = dequantize_rows(self.values, self.scales, self.zeros, self.format, self.input_size)
     return (weights_oi.T if self.inputs_first else weights_oi).reshape(self.shape)
@@ -131,6 +133,7 @@ def dequantize_rows(
   if format == "nf4":
     levels = jnp.take(jnp.asarray(NF4_LEVELS, jnp.float32), levels.astype(jnp.int32), mode="clip")
   groups = scales_rg.shape[-1]
+  # Computed in float32 and cast at the end: a level times a scale rounded to bfloat16 first would round twice.
   grouped = levels.astype(jnp.float32).reshape(levels.shape[0], groups, -1)
   grouped = grouped if zeros_rg is None else grouped - zeros_rg[..., None].astype(jnp.float32)
   return (grouped * scales_rg[..., None]).reshape(levels.shape).astype(dtype)
@@ -140,7 +143,9 @@ def unpack_levels(values: Array, format: str, inputs: int) -> Array:
   """Returns the levels [R, I] as int8; of nf4 the indices."""
   if format == "int8":
     return values
+  # Stacked on a last axis and flattened, so that even inputs come from low halves (`quantizing.pack_nibbles`).
   nibbles = jnp.stack([values & 15, values >> 4], axis=-1).reshape(*values.shape[:-1], -1)[..., :inputs]
+  # Cut to I, since rows of an odd number of inputs are padded by half a byte.
   codes = nibbles.astype(jnp.int8)
   return codes if format == "nf4" else (codes ^ 8) - 8  # the sign of 4 bits in two's complement
 
@@ -170,6 +175,7 @@ def store_matrices(
   """
 
   def stack(arrays: Sequence[np.ndarray | None]) -> Array | None:
+    # Zero points are absent from all layers or from none, since the scheme is one.
     present = [array for array in arrays if array is not None]
     if not present:
       return None

@@ -24,6 +24,7 @@ WEIGHT_FORMATS = ("int8", "int4", "nf4")
 CLIPPINGS = ("absmax", "percentile", "mse")
 DEFAULT_GROUP = 64  # inputs of a group of 4-bit weights, as in QLoRA (arXiv:2305.14314)
 # Shares of the largest magnitude that the search for the least squared error tries.
+# From all of the range down to 0.3 of it in steps of 0.02; the full range comes first and wins ties.
 _SHARES = np.linspace(1.0, 0.3, 36)
 _BITS = {"int8": 8, "int4": 4, "nf4": 4}
 
@@ -65,6 +66,7 @@ class WeightScheme:
     """
     if self.granularity != "group":
       return inputs
+    # A divisor is needed, so that every group of a row has equally many inputs and scales form an array [O, G].
     if not self.group:
       return max(size for size in range(1, min(DEFAULT_GROUP, inputs) + 1) if inputs % size == 0)
     if inputs % self.group:
@@ -96,6 +98,7 @@ def level_range(scheme: WeightScheme) -> tuple[int, int]:
   """
   if scheme.format == "nf4":
     return 0, 15
+  # Symmetric int8 levels times int8 activations then have products of at most 127^2, and a level's negative is a level.
   high = 2 ** (scheme.bits - 1) - 1
   return (-high if scheme.symmetric else -high - 1), high
 
@@ -141,9 +144,11 @@ def _bounds(grouped: np.ndarray, scheme: WeightScheme) -> tuple[np.ndarray, np.n
   if scheme.clipping == "percentile":
     share = scheme.percentile / 100
     if scheme.symmetric:
+      # Of magnitudes and not of each side, so that the covered range stays symmetric.
       limit = np.quantile(np.abs(grouped), share, axis=-1).astype(np.float32)
       return -limit, limit
     low, high = np.quantile(grouped, [1 - share, share], axis=-1).astype(np.float32)
+    # 0 must lie in the range, as its level is the zero point, see `_scales`.
     return np.minimum(low, 0), np.maximum(high, 0)
   if scheme.symmetric:
     limit = np.abs(grouped).max(-1)
@@ -154,6 +159,7 @@ def _bounds(grouped: np.ndarray, scheme: WeightScheme) -> tuple[np.ndarray, np.n
 def _scales(low: np.ndarray, high: np.ndarray, scheme: WeightScheme) -> tuple[np.ndarray, np.ndarray | None]:
   lowest, highest = level_range(scheme)
   if scheme.format == "nf4":
+    # The outermost levels are -1 and 1, so the scale is the largest magnitude itself (absmax, arXiv:2305.14314, 2).
     return np.where(high > 0, high, 1).astype(np.float32), None
   if scheme.symmetric:
     scales = high / np.float32(highest)
@@ -180,6 +186,7 @@ def _least_squares(
     back = _values(
       levels, tried[..., None], None if tried_zeros is None else tried_zeros[..., None], scheme.format
     )
+    # Summed in float64, because the errors of neighbouring shares differ by little.
     error = np.square(back - grouped, dtype=np.float64).sum(-1)
     better = error < best_error
     best_error = np.where(better, error, best_error)
@@ -204,7 +211,9 @@ def _round(
   ratios = weights / scales
   if scheme.format == "nf4":
     levels = np.asarray(NF4_LEVELS, np.float32)
+    # The nearest level is the number of midpoints below; ties go to the lower level.
     return np.searchsorted((levels[1:] + levels[:-1]) / 2, ratios).astype(np.int8)
+  # Rounded before the zero point is added, as ONNX defines it: ties are even in w / s.
   levels = np.rint(ratios) if zeros is None else np.rint(ratios) + zeros
   return np.clip(levels, lowest, highest).astype(np.int8)
 
@@ -235,7 +244,9 @@ def pack_nibbles(levels: np.ndarray) -> np.ndarray:
   >>> [hex(byte) for byte in pack_nibbles(np.array([1, -8, 7], np.int8))]
   ['0x81', '0x7']
   """
+  # The low four bits of two's complement; of nf4 the index itself.
   codes = levels.astype(np.uint8) & 15
   if codes.shape[-1] % 2:
+    # An odd row ends in half a byte; `unpack_levels` cuts it off by the number of inputs.
     codes = np.concatenate([codes, np.zeros_like(codes[..., :1])], -1)
   return codes[..., ::2] | (codes[..., 1::2] << 4)
