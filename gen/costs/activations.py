@@ -61,11 +61,13 @@ def device_activations(model: Model, tensor: int) -> Model:
     return model
 
   def share(size: int) -> int:
+    # What does not divide is replicated, as `layouts.split_tensor` leaves it.
     return size // tensor if size % tensor == 0 else size
 
   part = dataclasses.replace(model, vocab=share(model.vocab))
   if not model.recurrent:
     heads, groups = share(model.n_heads), share(model.n_key_value_heads)
+    # Repeated key heads where tensor parallelism does not divide them, as in `fused_dot_product_attention`.
     part.heads, part.key_value_heads = heads, groups if heads % groups == 0 else heads
     part.feed_forward = share(model.feed_forward_width)
     if model.decoder_heads or model.decoder_feed_forward:
@@ -76,6 +78,7 @@ def device_activations(model: Model, tensor: int) -> Model:
 
 def example_batch(run: Run, rows: int) -> Batch:
   """Returns the shapes of a batch of the run's objective with the given number of rows."""
+  # One row of random ids goes through the objective, whose lengths then are exact; other rows only repeat its shapes.
   one_row = dataclasses.replace(run, data=dataclasses.replace(run.data, batch=1, stream=False))
   batch = step_benchmark.random_batches(one_row).at(0)
   return jax.tree.map(lambda x: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype), batch)
@@ -98,6 +101,7 @@ def kept_activations(run: Run, rows: int, tensor: int = 1) -> KeptActivations:
     model = dataclasses.replace(one_layer, **cast(Any, depths))
     return _residual_bytes(json.dumps(to_dict(model)), json.dumps(to_dict(run.data)), rows)
 
+  # Traced and not compiled: a trace allocates nothing, and needs no device of the mesh.
   total = traced(rows)
   layers = []
   for name, depth in fields:
@@ -112,6 +116,7 @@ def _all_one(fields: list[tuple[str, int]]) -> Any:
   return {name: 1 for name, _ in fields}
 
 
+# Keyed by JSON, because configs are mutable and have no hash.
 @functools.lru_cache(maxsize=256)
 def _residual_bytes(model_json: str, data_json: str, rows: int) -> int:
   """Returns the residual bytes of one traced forward pass."""
@@ -123,6 +128,7 @@ def _residual_bytes(model_json: str, data_json: str, rows: int) -> int:
 
   def forward(params: Any, batch: Batch, key: Any, recurrent_state: Any) -> Any:
     def loss(params: Any) -> jax.Array:
+      # The step's own loss, so that fused losses and custom gradients keep exactly what training keeps.
       return step.recurrent_loss(model, terms, params, batch, recurrent_state, key)[0].loss
 
     return jax.vjp(loss, params)
@@ -132,8 +138,10 @@ def _residual_bytes(model_json: str, data_json: str, rows: int) -> int:
     language_model.parameter_shapes(model), example_batch(run, rows), key, state
   ).jaxpr
   arguments = set(traced.invars)
+  # `jax.vjp` returns a pytree of residuals. An array that two operations keep is one variable, and counts once.
   results = dict.fromkeys(v for v in traced.outvars if not isinstance(v, jax.extend.core.Literal))
   return array_bytes(
+    # Arguments are parameters and the batch, which live through the step anyway.
     [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in results if v not in arguments]
   )
 
@@ -143,6 +151,7 @@ def working_bytes(run: Run, rows: int, tensor: int = 1) -> int:
   model = run.model
   if model.recurrent:
     row = run_length.row_length(run)
+    # A recurrence has no block whose residuals could be the measure: gates of all steps dominate.
     return round(GATE_COPIES * rows * row.target * counts.GATES[model.family] * model.width * 4)
   without_remat = dataclasses.replace(run, model=dataclasses.replace(model, remat="none"))
   blocks = [each.rows for each in kept_activations(without_remat, rows, tensor).layers]

@@ -12,18 +12,23 @@ from typing import NamedTuple
 
 from gen.sharding.state_bytes import ring_bytes
 
+# HLO's names of the operations that move data between devices (XLA's operation semantics).
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+# Bytes of a number by HLO's name of its type. A new type counts as 4, see `_collective`.
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f32": 4, "s32": 4, "u32": 4,
           "f64": 8, "s64": 8, "u64": 8, "c64": 8}  # fmt: skip
 _COMPUTATION = re.compile(r"^(ENTRY\s+)?%?([\w.\-]+)\s*\(.*\)\s*->\s*.*\{\s*$")
+# Asynchronous collectives are two operations, -start and -done. Only the first is counted.
 _OPERATION = re.compile(rf"=\s*(.*?)\s({'|'.join(KINDS)})(-start)?\(")
 _ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
+# What an operation calls: loops have body and condition, conditionals have branches, calls have to_apply.
 _CALLED = re.compile(r"(?:to_apply|body|true_computation|false_computation|calls)=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 # Groups run along some axes of a mesh, or along a part of one: 'axis_0':(2)4 is a group of four devices.
 _MESH = re.compile(
   r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\(\[[^\]]*\](?:T\([^)]*\))?\))?\s*\{([^}]*)\}"
 )
+# XLA states this for loops whose bounds it has derived, such as a scan's.
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 
 
@@ -66,6 +71,7 @@ def collectives_of_program(text: str) -> list[Collective]:
 def _inside(computations: Mapping[str, list[str]]) -> Callable[[str], tuple[Collective, ...]]:
   """Returns a function from a computation's name to its collectives, including those of the computations it calls."""
 
+  # Cached by name: a computation that two operations call is parsed once.
   @functools.cache
   def inside(name: str) -> tuple[Collective, ...]:
     collectives: list[Collective] = []
@@ -120,9 +126,11 @@ def _collective(line: str) -> Iterator[Collective]:
     arrays = arrays[len(arrays) // 2 :]  # (operands, results); all-reduce-start lists its results only
   parts = _group_size(line)
   size = sum(_BYTES.get(dtype, 4) * _count(shape) for dtype, shape in arrays)
+  # A permute sends its operand to one other device, whatever the size of the group.
   if kind == "collective-permute":
     sent = float(size)
   else:
+    # The ring's formula takes the complete tensor; a reduce-scatter's result is only a device's part of it.
     sent = ring_bytes(kind, size * parts if kind == "reduce-scatter" else size, parts)
   yield Collective(kind, tuple(f"{dtype}[{shape}]" for dtype, shape in arrays), parts, 1, sent)
 
@@ -139,7 +147,9 @@ def _group_size(line: str) -> int:
     axes = re.findall(r"'([^']+)'(?::\(\d+\)(\d+))?", meshed[2])
     return math.prod(int(part or sizes[axis]) for axis, part in axes)
   listed = re.search(r"replica_groups=\{\{([\d,]*)\}", line)
+  # Every group has as many devices as the first: {{0,1},{2,3}}.
   if listed:
     return len(listed[1].split(","))
+  # Iota notation: [groups, devices of a group]<=[...].
   counted = re.search(r"replica_groups=\[\d+,(\d+)\]", line)
   return int(counted[1]) if counted else 1

@@ -52,11 +52,15 @@ def prepare_run(run: Run, chips: int, precision: str) -> Run:
   """
   model = dataclasses.replace(
     run.model,
+    # Large models are deep, and an unrolled program would take minutes to compile. A recurrent model's loop is over
+    # time.
     scan=not run.model.recurrent,
     dtype="bfloat16" if precision == "mixed" else "float32",
     vocab=run.model.vocab or run.data.vocab,
     context=max(run.model.context, run.data.length) if run.model.context else 0,
   )
+  # One step a dispatch, so that bytes and FLOPs of the program are those of a step. fsdp over all chips shards the
+  # state most.
   return dataclasses.replace(run, model=model, steps_per_dispatch=1, mesh=run.mesh or f"fsdp={chips}")
 
 
@@ -94,12 +98,14 @@ def compile_report(
     temporary_bytes_per_device=sizes.temporaries,
     peak_bytes_per_device=sizes.peak,
     memory_bytes_per_device=topology.chip.memory,
+    # The compiler's peak leaves nothing for a runtime's own buffers, so a step that just fits may fail on the chip.
     fits=sizes.peak <= topology.chip.memory,
     state_bytes_over_devices=memory.run_footprint(run).state,
     collective_bytes_per_device=collectives.by_kind(collectives.collectives_of_program(text)),
     collective_bytes_are_complete=collectives.loops_are_known(text),
     flops_per_step=flops,
     utilization=utilization,
+    # FLOPs of the model alone: what remat recomputes belongs to the utilization that is assumed (MFU).
     step_seconds=flops / rate / utilization,
     tokens_per_second=run.data.batch * loop.row_length(run).tokens * rate * utilization / flops,
     compile_seconds=time.monotonic() - begun,

@@ -32,6 +32,8 @@ class Gpu(NamedTuple):
   clock: float
 
 
+# The A100 has capability 8.0 and 164 KiB of shared memory, H100 and H200 have 9.0 and 228 KiB; an H200 is an H100 with
+# other memory.
 GPUS = {
   "a100": Gpu("NVIDIA A100-SXM4-80GB", 8, 108, 64, 164 * 2**10, 40 * 2**20, 2.039e12, 1.41),
   "h100": Gpu("NVIDIA H100 80GB HBM3", 9, 132, 128, 228 * 2**10, 50 * 2**20, 3.35e12, 1.98),
@@ -54,6 +56,7 @@ def gpu_target(gpu: Gpu, memory: int) -> str:
   # From compute capability 9.0 on, matrix products use instructions of one generation only (sm_90a).
   features = "ACCELERATED_FEATURES" if gpu.capability >= 9 else "NONE"
   facts = {
+    # The limits down to the registers are the same for capability 8.0 and 9.0.
     "threads_per_warp": 32,
     "threads_per_block_limit": 1024,
     "threads_per_core_limit": 2048,
@@ -65,7 +68,9 @@ def gpu_target(gpu: Gpu, memory: int) -> str:
     "block_dim_limit_z": 2**16 - 1,
     "registers_per_block_limit": 2**16,
     "registers_per_core_limit": 2**16,
+    # Without opting in, a block has 48 KiB on every GPU.
     "shared_memory_per_block": 48 * 2**10,
+    # CUDA reserves 1 KiB of shared memory for each block.
     "shared_memory_per_block_optin": gpu.shared - 2**10,
     "shared_memory_per_core": gpu.shared,
     "core_count": gpu.multiprocessors,

@@ -67,11 +67,13 @@ class MemoryFootprint(NamedTuple):
   @property
   def peak(self) -> int:
     """Peak bytes of a step."""
+    # All at once, at the end of the forward pass: an upper bound, since gradients grow as residuals are freed.
     return self.live + self.batch + self.gradients + self.activations + self.working + self.gathered
 
 
 def paper_layout(run: Run) -> ShardingLayout:
   """Returns the layout of a run on devices that need not exist."""
+  # Without a mesh one device holds all, which is a mesh of one.
   sizes = mesh_shape(run.mesh) or {"data": 1}
   return ShardingLayout(AbstractMesh(tuple(sizes.values()), tuple(sizes)), run.layout)  # type: ignore[arg-type]
 
@@ -81,6 +83,7 @@ def part_bytes(run: Run, name: str) -> int:
 
   Frozen parameters have neither gradients nor moments.
   """
+  # Tensor by tensor and not N / devices: tensors that do not divide stay whole, and small models have many.
   layout, total = paper_layout(run), 0
   names, shapes = language_model.logical_axes(run.model), language_model.parameter_shapes(run.model)
   if name != "parameters" and run.optimizer.frozen:
@@ -109,6 +112,7 @@ def trained_share(run: Run) -> float:
 def opt_state_bytes(run: Run) -> tuple[int, int]:
   """Returns the bytes of the optimizer's arrays on one device, and those of its scalars."""
   init = optimizers.make_update_rule(run.optimizer).init
+  # From the optimizer's own `init`, so that Adafactor's factors and a user's optimizer are counted right too.
   leaves = jax.tree.leaves(jax.eval_shape(init, language_model.parameter_shapes(run.model)))
   placed = state_sharding.shard_state(run.model, paper_layout(run), run.optimizer).opt_state
   arrays = scalars = 0
@@ -147,6 +151,7 @@ def run_footprint(run: Run) -> MemoryFootprint:
       "few steps and look"
     )
   rows, tensor = rows_of(run), mesh_shape(run.mesh).get("tensor", 1)
+  # The loop stacks microbatches into one argument, of which one is computed at a time.
   batch = activations.array_bytes(activations.example_batch(run, rows)) * run.optimizer.microbatches
   recurrent_state = 0
   if run.model.carry:
@@ -159,6 +164,7 @@ def run_footprint(run: Run) -> MemoryFootprint:
     part_bytes(run, "parameters"),
     part_bytes(run, "gradients"),
     arrays,
+    # Dynamic loss scaling keeps a scale and two counters.
     COUNTERS + scalars + recurrent_state + (3 * WORD if run.model.dtype == "float16" else 0),
     batch,
     residuals.total(_weight_parts(run)),
@@ -184,6 +190,7 @@ def gathered_bytes(run: Run, tensor: int = 1) -> int:
     return 0
   model = activations.device_activations(run.model, tensor)
   parameters = counts.count_parameters(model)
+  # A tied table is gathered twice: for the look-up, and again for the head at the other end of the model.
   ends = 2 * parameters.embedding if model.tied else parameters.embedding + parameters.head
   depth = sum(stack.depth for stack in counts.block_stacks(model)) or model.depth
   layers = (parameters.total - parameters.embedding - parameters.head) * min(GATHERED_LAYERS, depth) // depth
@@ -206,8 +213,10 @@ def cache_bytes(run: Run, rows: int, tensor: int = 1) -> int:
   stack = counts.block_stacks(model)[0]
   slots = row.target + (row.source if stack.cross else 0)
   # int8 keys and values have a float32 scale each.
+  # Keys and values of one token in one layer.
   width, heads = stack.shape.key_value_width, stack.shape.key_value_width // stack.shape.head_width
   of_token = width + heads * WORD if model.cache_format == "int8" else width * _compute_bytes(model)
+  # Keys and values are equally large.
   return 2 * stack.depth * rows * slots * of_token
 
 
@@ -215,6 +224,7 @@ def recomputed_share(run: Run) -> float:
   """Returns the FLOPs that remat recomputes, as a share of the step's FLOPs."""
   row = run_length.row_length(run)
   flops = counts.count_flops(run.model, row.target, row.source)
+  # "dots" keeps the results of dense layers and computes attention's scores again, see `gradients.RECOMPUTE`.
   recomputed = {"none": 0.0, "dots": flops.scores, "full": flops.total - flops.head}[run.model.remat]
   return (
     recomputed / 3 / flops.total
@@ -241,6 +251,7 @@ def _tensor_traffic(run: Run, tensor: int) -> CollectiveBytes:
   row, model = run_length.row_length(run), run.model
   positions = 0
   for stack, reads in zip(counts.block_stacks(model), (row.target, row.source), strict=False):
+    # Attention, cross attention and feed-forward each all-reduce once forward and once backward (arXiv:1909.08053, 3).
     positions += stack.depth * reads * 2 * (3 if stack.cross else 2)
     positions += stack.depth * row.source * stack.cross  # the gradient of the encoder's output
   positions += 2 * (row.target + row.source)  # embeddings forward, the head's input backward
@@ -275,6 +286,7 @@ def compile_step(run: Run, layout: ShardingLayout | None) -> tuple[CompiledSizes
       step.initialize_state(run.model, run.optimizer, 0), run.model, run.data.batch
     )
 
+  # The leading axis is that of the steps of a dispatch.
   batch = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), activations.example_batch(run, run.data.batch)
   )
@@ -282,6 +294,7 @@ def compile_step(run: Run, layout: ShardingLayout | None) -> tuple[CompiledSizes
   compiled = train.lower(jax.eval_shape(start), batch, 1, schedule_params(run.optimizer, 1)).compile()
   sizes = compiled.memory_analysis()
   arguments, temporaries = sizes.argument_size_in_bytes, sizes.temp_size_in_bytes
+  # Donated arguments are written over by results, so those bytes would count twice.
   peak = arguments + temporaries + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
   return CompiledSizes(arguments, temporaries, peak), compiled.as_text()
 

@@ -8,12 +8,14 @@ from gen.sharding.layouts import STAGES
 
 MAX_DEVICES = 1024  # right end of the axis; beyond it the lines are flat
 NAMES = {"ddp": "data parallel", "zero1": "ZeRO-1", "zero2": "ZeRO-2", "zero3": "ZeRO-3"}
+# Lines differ in colour and in dashes, so that they can be told apart in print.
 COLOURS = ("#22262e", "#b8860b", "#0072b2", "#d1495b")
 DASHES = ((0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.3, 1.2, 1.3)), "-")
 
 
 def memory_lines(parameters: float, precision: str) -> dict[str, list[tuple[int, float]]]:
   """Returns (devices, bytes on each) of every layout, for 1, 2, 4, ... devices."""
+  # All powers of two up to 1,024, its bit_length being 11.
   counts = [2**power for power in range(MAX_DEVICES.bit_length())]
   return {
     layout: [(count, state_bytes.state_bytes(parameters, layout, count, precision).total) for count in counts]
@@ -37,6 +39,7 @@ def write_figure(parameters: float, precision: str, path: str, name: str = "") -
       devices, sizes = zip(*points, strict=True)
       axes.plot(devices, [size / 1e9 for size in sizes], color=colour, linestyle=dash, label=NAMES[layout])
     style.log_axis(axes, "x", "devices", 1, MAX_DEVICES)
+    # The lowest and the highest line's ends, with a third of room.
     low, high = drawn["zero3"][-1][1] / 1e9, drawn["ddp"][0][1] / 1e9
     style.log_axis(axes, "y", "state on each device (GB)", low / 1.3, high * 1.3)
     axes.set_title(

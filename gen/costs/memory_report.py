@@ -160,6 +160,7 @@ def report_state(account: StateAccount) -> tuple[StateReport, list[str]]:
   """Returns the account of state for a number of parameters, as a record and as lines; sizes are bytes."""
   parameters, layout, devices, precision, batch, length, microbatches = account
   state = state_bytes.state_bytes(parameters, layout, devices, precision)
+  # A device has one row at least, or it would have nothing to do.
   rows = max(1, batch // devices)
   shape = state_bytes.decoder_shape(parameters)
   steps = {
@@ -167,6 +168,7 @@ def report_state(account: StateAccount) -> tuple[StateReport, list[str]]:
     for remat in ("none", "full")
   }
   each = state_bytes.PRECISIONS[precision]
+  # Gradients travel in the type that they are stored in, which `PRECISIONS` gives.
   moves = state_bytes.step_collectives(
     parameters * each.parameters, parameters * each.gradients, layout, {"data": devices}, microbatches
   )
@@ -222,7 +224,9 @@ def preset_run(
   model = presets.get_model(name)
   length = length or presets.get_length(name)
   dtype = "bfloat16" if precision == "mixed" else "float32"
+  # Scanned, as large models are trained; the account of activations is exact only then (`gen.costs.activations`).
   model = dataclasses.replace(model, scan=True, dtype=dtype, remat=remat, context=max(model.context, length))
+  # Each data-parallel device needs a row in each microbatch.
   rows = sizes.get("data", 1) * sizes.get("fsdp", 1) * microbatches
   run = Run(
     name=name,
@@ -249,6 +253,7 @@ def report_run(run: Run, name: str, devices: int, precision: str, compiles: bool
     compiles: whether the step is also compiled, for the devices that jax has.
   """
   policies = {}
+  # All three policies, because the question behind a report is mostly which one fits.
   for remat in REMATS:
     variant = dataclasses.replace(run, model=dataclasses.replace(run.model, remat=remat))
     footprint = memory.run_footprint(variant)
@@ -290,6 +295,7 @@ def judge_fit(report: MemoryReport, chip: str, chip_bytes: int) -> tuple[MemoryR
     chip: name of the chip.
     chip_bytes: its memory.
   """
+  # An account by parameters has no remat; its step is the one that keeps all activations.
   peak = report.step_bytes_per_device if isinstance(report, StateReport) else report.peak_bytes_per_device
   fits = peak <= chip_bytes
   sentence = (
@@ -303,6 +309,7 @@ def run_lines(report: RunMemoryReport) -> list[str]:
   """Returns the lines of `report_run`'s report, in MiB per device."""
 
   def row(name: str, key: str, note: str = "") -> str:
+    # MiB, as the compiler's own messages; the account of the ZeRO paper above is in GB, as the paper.
     return f"  {name:<22}{getattr(report, f'{key}_bytes_per_device') / 2**20:14,.1f}   {note}".rstrip()
 
   compiler = report.compiler
@@ -328,6 +335,7 @@ def run_lines(report: RunMemoryReport) -> list[str]:
       for name in ("arguments", "temporaries", "peak")
     )
     lines.append(f"compiler: {', '.join(sizes)}")
+    # Only these layouts scatter gradients, so only their compiled peak differs by it.
     if report.layout in ("zero2", "zero3") or "fsdp" in report.mesh:
       lines.append(CPU_GRADIENTS)
   for remat, policy in report.remat_policies.items():

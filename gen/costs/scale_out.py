@@ -140,25 +140,34 @@ def step_cost(
     raise UserError(
       f"{job.rows} rows per step are fewer than data={data} x fsdp={fsdp} x {microbatches} microbatches"
     )
+  # fsdp shards all of the state, and data the optimizer's part of it: ZeRO-1 over data (arXiv:1910.02054, 5.1).
   each = PRECISIONS["mixed"]
   share = job.parameters / tensor / fsdp
   state = share * (each.parameters + each.gradients) + share * (each.opt_state + each.master_copies) / data
+  # 6 N by forward and backward products (arXiv:2001.08361, 2.1). Scores are 12 L D T a token without a mask, and half
+  # of it with a causal kernel.
   flops = (6 * job.parameters + 6 * shape.depth * shape.width * job.length) * job.tokens
   compute = flops / (devices * cluster.flops_per_second * cluster.utilization)
+  # Two all-reduces a layer forward and two backward (arXiv:1909.08053, section 3).
   sent = 4 * shape.depth * microbatches
   tensor_seconds = _seconds(cluster, "all-reduce", 2.0 * rows * job.length * shape.width, tensor, 1, sent)
   weights = each.parameters * job.parameters / tensor  # bytes, unsharded over fsdp
   layers = shape.depth * microbatches
+  # Layer by layer, because weights are gathered for one layer at a time; twice, for both passes.
   traffic = 2 * _seconds(cluster, "all-gather", weights / shape.depth, fsdp, tensor, layers)
   traffic += _seconds(cluster, "reduce-scatter", weights / shape.depth, fsdp, tensor, layers)
+  # Once a step: microbatches accumulate before the replicas' gradients are joined.
   traffic += _seconds(cluster, "all-reduce", weights / fsdp / shape.depth, data, tensor * fsdp, shape.depth)
   if data > 1:  # ZeRO-1 shards only the moments over data, so parameters are gathered after the update.
     traffic += (
       _seconds(cluster, "all-gather", weights / fsdp / shape.depth, data, tensor * fsdp, shape.depth) / 2
     )
+  # Forward is a third of forward and backward together, and `full` remat runs it once more.
   recompute = compute / 3
   busy = compute + recompute
+  # Overlapped traffic shows where it outlasts the products, and by its exposed share in any case.
   seconds = busy + tensor_seconds + max(traffic - busy, cluster.exposed * traffic)
+  # Split by tensor parallelism altogether, as with sequence parallelism (arXiv:2205.05198, section 4.2.2).
   activations = activation_bytes(shape, 1, job.length) * rows / tensor
   return StepCost(
     data, fsdp, tensor, microbatches, state, activations, compute, recompute, tensor_seconds, traffic, seconds
@@ -169,6 +178,7 @@ def _seconds(cluster: PaperCluster, kind: str, size: float, parts: int, stride: 
   """Returns the seconds of `times` collectives over `parts` devices whose indices are `stride` apart."""
   if parts == 1:
     return 0.0
+  # Devices are numbered with tensor innermost, then fsdp, then data: groups of a small stride share a machine.
   inside = parts * stride <= cluster.machine
   rate = cluster.fast if inside else cluster.slow
   # Each device has its own network card, so rings through one machine run in parallel at the slow rate.
@@ -177,6 +187,7 @@ def _seconds(cluster: PaperCluster, kind: str, size: float, parts: int, stride: 
 
 def fitting_layouts(job: TrainingJob, cluster: PaperCluster, devices: int) -> Iterator[StepCost]:
   """Yields every layout that fits, with the fewest microbatches: fsdp a power of two, tensor within a machine."""
+  # Beyond a machine tensor parallelism would send activations at the slow rate, which nothing overlaps.
   for tensor in _powers(min(cluster.machine, devices)):
     for fsdp in _powers(devices // tensor):
       if devices % (tensor * fsdp):
@@ -186,6 +197,7 @@ def fitting_layouts(job: TrainingJob, cluster: PaperCluster, devices: int) -> It
           cost = step_cost(job, cluster, fsdp, tensor, devices, microbatches)
         except UserError:
           break
+        # More microbatches than needed only add latency, so the first that fits is the fastest of its mesh.
         if cost.memory <= USABLE * cluster.memory:
           yield cost
           break

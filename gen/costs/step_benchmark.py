@@ -62,6 +62,7 @@ def random_batches(run: Run) -> batches.Batches:
     UserError: if the vocabulary is too small for text and the special ids.
   """
   row, vocab = loop.row_length(run), run.model.vocab
+  # T5's vocabulary has 100 sentinels, extra_id_0 to extra_id_99.
   markers = min(100, vocab // 4)
   end = vocab - 4 - markers  # end of the text ids; cls, sep, mask, bos and the sentinels follow
   if end < 4:
@@ -108,9 +109,11 @@ class StepTrial:
     """
     begun = time.process_time()
     stack = self.batches.stack(self.done, self.run.steps_per_dispatch)
+    # CPU seconds count what the process did, and not what other programs on a busy machine did beside it.
     cpu, wall = time.process_time(), time.perf_counter()
     self.input_seconds.append((cpu - begun) / self.run.steps_per_dispatch)
     self.state, sums = self.programs.train(self.state, stack, count, self.schedule)
+    # Reading the loss waits for the dispatch to end; jax returns before.
     loss = float(sums.loss)
     spent = time.process_time() - cpu, time.perf_counter() - wall
     if not np.isfinite(loss):
@@ -131,6 +134,7 @@ def matrix_product() -> Callable[[], float]:
   """Returns a function that multiplies two large matrices and returns the rate in FLOPs per CPU second."""
   left = jax.random.normal(jax.random.key(0), (PRODUCT, PRODUCT), jnp.float32)
   multiply = jax.jit(jnp.matmul)
+  # Compiled and run once before it is timed.
   multiply(left, left).block_until_ready()
 
   def rate() -> float:
@@ -163,7 +167,9 @@ def measure_step(run: Run, steps: int) -> dict[str, float]:
     count = min(run.steps_per_dispatch, steps + 2 - trial.done)
     cpu, wall = trial.steps(count)
     spent.append((cpu / count, wall / count))
+    # After each dispatch and not once: a machine's speed drifts, and only neighbours in time compare.
     rates.append(product())
+  # Medians: one dispatch that an interruption hit does not move them.
   cpu, wall = (statistics.median(column) for column in zip(*spent, strict=True))
   tokens = run.data.batch * loop.row_length(run).tokens
   gflops = run.data.batch * loop.flops_per_row(run) / cpu / 1e9
@@ -185,4 +191,5 @@ def measure_step(run: Run, steps: int) -> dict[str, float]:
 def peak_resident_bytes() -> int:
   """Returns the peak resident memory of this process in bytes."""
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  # getrusage reports bytes on macOS and KiB on Linux.
   return peak if sys.platform == "darwin" else peak * 1024

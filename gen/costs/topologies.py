@@ -39,11 +39,13 @@ class Chip(NamedTuple):
   platform: str = "tpu"
 
 
+# Bytes, peak and axes of the grid: v5e and v6e are wired in two dimensions, v4 and v5p in three.
 CHIPS = {
   "v4": Chip(32 * 2**30, chip_peak("tpu-v4"), 3),
   "v5e": Chip(16 * 2**30, chip_peak("tpu-v5e"), 2),
   "v5p": Chip(95 * 2**30, chip_peak("tpu-v5p"), 3),
   "v6e": Chip(32 * 2**30, chip_peak("tpu-v6e"), 2),
+  # Less than 80 GiB (85.9e9 bytes), because the driver keeps a part.
   "a100": Chip(85_100_068_864, chip_peak("a100"), 1, "cuda"),
   "h100": Chip(84_942_979_072, chip_peak("h100"), 1, "cuda"),
   "h200": Chip(141 * 10**9, chip_peak("h200"), 1, "cuda"),
@@ -100,6 +102,7 @@ def parse_topology(text: str) -> Topology:
     raise UserError(f"topology {text!r}: {error}, as in v5p:4x4x4 or h100:8") from None
   sizes = grid.split("x")
   are_counts = all(size.isascii() and size.isdigit() and int(size) for size in sizes)
+  # GPUs have no grid: links inside a machine join all with all.
   if kind.platform == "cuda" and not (are_counts and len(sizes) == 1):
     raise UserError(f"topology {text!r}: give the number of GPUs, as in {name}:8 or {name}:64")
   if len(sizes) != kind.axes or not are_counts:
@@ -109,6 +112,7 @@ def parse_topology(text: str) -> Topology:
       f" {example}"
     )
   topology = Topology(text, kind, tuple(map(int, sizes)))
+  # A machine that is filled in part would make devices unequal, which the compiler's description cannot say.
   if kind.platform == "cuda" and topology.chips > MACHINE and topology.chips % MACHINE:
     raise UserError(f"topology {text!r}: give {MACHINE} GPUs or fewer, or a multiple of {MACHINE}")
   return topology
@@ -133,7 +137,9 @@ def topology_devices(topology: Topology) -> list[Any]:
     raise UserError(
       "compiling for a TPU needs libtpu (130 MB); run with uv run --extra tpu, or `pip install libtpu`"
     )
+  # Otherwise jax would take libtpu as its backend, and look for chips of this machine.
   os.environ["JAX_PLATFORMS"] = "cpu"
+  # SKIP_MDS_QUERY keeps libtpu from asking a cloud machine's metadata server, which does not exist here.
   quiet = {"TPU_SKIP_MDS_QUERY": "1", "TPU_STDERR_LOG_LEVEL": "3", "TPU_MIN_LOG_LEVEL": "3"}
   for name, value in (quiet | {"TF_CPP_MIN_LOG_LEVEL": "3"} if of_gpus else quiet).items():
     os.environ.setdefault(name, value)
@@ -151,6 +157,7 @@ def topology_devices(topology: Topology) -> list[Any]:
   except Exception as error:  # the compilers raise errors of several types
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     raise UserError(f"{compiler} does not support topology {topology.name!r}: {reason}") from error
+  # A chip whose two cores are separate, as of v2 and v3, would be two devices.
   if len(devices) != topology.chips:
     raise UserError(
       f"topology {topology.name!r} has {topology.chips} chips, but {compiler} gives it {len(devices)} devices; a mesh"
@@ -181,6 +188,7 @@ def _quiet_plugin() -> Iterator[None]:
   sys.stderr.flush()
   standard_error = os.dup(2)
   with tempfile.TemporaryFile() as sink:
+    # The plugin writes from C++, so Python's `sys.stderr` cannot be redirected instead.
     os.dup2(sink.fileno(), 2)
     try:
       yield

@@ -40,6 +40,7 @@ def count_xla_flops(model: Model, target: int, source: int = 0, batch: int = 3) 
 
 
 def _row(model: Model, target: int, source: int, batch: int) -> Batch:
+  # Values do not change a count; any ids will do.
   random = np.random.default_rng(0)
 
   def ids(length: int) -> np.ndarray:

@@ -42,9 +42,11 @@ class InputStatistics:
 
   def add(self, x_ni: np.ndarray) -> None:
     """Adds rows of activations."""
+    # For a maximum and a quantile the sign does not matter: activations are quantized symmetrically.
     magnitudes_ni = np.abs(x_ni)
     self.largest_i = np.maximum(self.largest_i, magnitudes_ni.max(0))
     if self.hessian_ii is not None:
+      # The factor 2 of the paper's 2 X X^T is left out: it changes no ratio, and damping is relative to the diagonal.
       self.hessian_ii += x_ni.T.astype(np.float64) @ x_ni
     taken = sum(part.size for part in self.magnitudes)
     if taken < MAX_SAMPLES:
@@ -60,6 +62,7 @@ class InputStatistics:
       percentile: from 50 to 100.
       factors_i: of smoothing, which are applied to inputs.
     """
+    # With smoothing each input has its factor, and the sample does not say which input a magnitude is of.
     if percentile >= 100 or factors_i is not None:
       largest_i = self.largest_i if factors_i is None else self.largest_i * factors_i
       return float(largest_i.max())
@@ -95,10 +98,12 @@ def observe_inputs(params: Any, model: Model, batches: Iterable[Batch], *, hessi
 
   observed = kernel_places.replace_leaves(params, dict(_observed(params, places, observe)))
   terms = losses.LossTerms(soft_cap=model.logits_soft_cap, chunk=model.loss_chunk)
+  # The loss of training itself, so that every product that training runs is observed, the head's included.
   program = jax.jit(lambda tree, batch: step.batch_loss(model, terms, tree, batch).nll)
   empty = True
   for batch in batches:
     empty = False
+    # A program may end before its callbacks; the barrier below waits for those.
     jax.block_until_ready(program(observed, batch))
   jax.effects_barrier()
   if empty:
@@ -116,6 +121,7 @@ def _observed(params: Any, places: list[KernelPlace], observe: Any) -> Any:
   number = 0
   for place in places:
     count = place.layers or 1
+    # An array of numbers along the axis of layers: a scan hands each layer its own number.
     numbers = np.arange(number, number + count, dtype=np.int32)
     array = jnp.asarray(kernel_places.read_leaf(params, place.path))
     numbered = jnp.asarray(numbers if place.layers is not None else numbers[0])

@@ -23,7 +23,9 @@ from gen.kernels import losses
 from gen.models import language_model
 from gen.training import step
 
+# Each end of a 95 % interval is then the 25th draw from its side.
 DRAWS, LEVEL = 1000, 0.95
+# Greedy, so that a difference of texts is one of models and not of draws.
 GREEDY = Sampler(temperature=0.0)
 
 
@@ -86,17 +88,20 @@ def compare_losses(
   terms = losses.LossTerms(soft_cap=pair.before.logits_soft_cap, chunk=pair.before.loss_chunk)
   program = jax.jit(lambda params, batch: step.batch_loss(pair.before, terms, params, batch))
   sums = [[program(params, batch) for batch in held_out.batches] for params in (pair.params, pair.quantized)]
+  # [2 models, units]: sums and not means, since batches may hold different numbers of loss-bearing tokens.
   nll_mu = np.array([[float(found.nll) for found in of_model] for of_model in sums])
   weight_u = np.array([float(found.weight) for found in sums[0]])
   per_byte = weight_u.sum() / max(held_out.bytes, 1) / math.log(2)
   draws_du = _draws(len(weight_u), seed)
   totals_d = np.maximum(weight_u[draws_du].sum(1), 1)
   before, after = nll_mu.sum(1) / max(weight_u.sum(), 1)
+  # The same draw for both models: what makes a batch hard cancels, and the interval is that of the difference.
   differences_d = (nll_mu[1] - nll_mu[0])[draws_du].sum(1) / totals_d
   low, high = np.quantile(differences_d, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
   in_nats = np.array([before, after, after - before, low, high])
   return {
     "loss": PairedDifference(*in_nats.tolist()),
+    # Bytes do not depend on the draw, so one factor converts the interval as well.
     "bits_per_byte": PairedDifference(*(in_nats * per_byte).tolist()),
   }
 
@@ -121,7 +126,9 @@ def compare_greedy(
     (batch, row) for batch in batches for row in range(len(batch.inputs_bt)) if batch.weights_bt[row].any()
   ]
   rows = [
-    rows[index] for index in np.unique(np.linspace(0, len(rows) - 1, min(prompts, len(rows))).astype(int))
+    # Evenly over the text, so that no single document decides.
+    rows[index]
+    for index in np.unique(np.linspace(0, len(rows) - 1, min(prompts, len(rows))).astype(int))
   ]
   if pair.before.family == "encoder":
     kind, agreed = "masked", [_masked_agreement(pair, batch, row) for batch, row in rows]
@@ -129,6 +136,7 @@ def compare_greedy(
     kind, agreed = "generated", _generated_agreement(pair, rows, new)
   equal_p, count_p = np.array(agreed, np.float64).T
   draws_dp = _draws(len(agreed), seed)
+  # Prompts are drawn and not tokens: after the first difference all later tokens of a text tend to differ.
   shares_d = equal_p[draws_dp].sum(1) / np.maximum(count_p[draws_dp].sum(1), 1)
   low, high = np.quantile(shares_d, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
   return GreedyAgreement(float(equal_p.sum() / max(count_p.sum(), 1)), low, high, int(count_p.sum()), kind)
@@ -143,7 +151,9 @@ def _generated_agreement(
     starts = (int(rows[0][0].inputs_bt[rows[0][1], 0]),)
   else:
     texts = [
-      ids[: max(1, len(ids) // 2)] for ids in (_text(b.inputs_bt, b.segments_bt, row) for b, row in rows)
+      # Half of a row is the prompt, so that the continuation stays inside the length that the model was trained on.
+      ids[: max(1, len(ids) // 2)]
+      for ids in (_text(b.inputs_bt, b.segments_bt, row) for b, row in rows)
     ]
   longest = max(len(ids) for ids in texts)
   if pair.before.context and not pair.before.recurrent and pair.before.family != "encoder_decoder":
@@ -163,6 +173,7 @@ def _generated_agreement(
     for model, params in ((pair.before, pair.params), (pair.after, pair.quantized))
   ]
   return [
+    # A text that ends early agrees on none of the other's further tokens.
     (int((np.asarray(a)[: len(b)] == np.asarray(b)[: len(a)]).sum()), max(len(a), len(b)))
     for a, b in zip(*made, strict=True)
   ]
@@ -179,10 +190,12 @@ def _masked_agreement(pair: ModelPair, batch: Batch, row: int) -> tuple[int, int
   arguments = language_model.batch_arguments(pair.before, one)
   program = _argmax_program(json.dumps(to_dict(pair.before)))
   best = [program(params, arguments) for params in (pair.params, pair.quantized)]
+  # Masked tokens alone bear loss; what an encoder predicts for visible tokens is never trained.
   bears_t = np.asarray(one.weights_bt)[0] > 0
   return int((np.asarray(best[0])[0] == np.asarray(best[1])[0])[bears_t].sum()), int(bears_t.sum())
 
 
+# Keyed by the config as JSON, because configs are mutable and have no hash.
 @functools.lru_cache(maxsize=4)
 def _argmax_program(model_json: str) -> Callable[..., Any]:
   """Returns the compiled argmax of a model's logits, for its config as JSON."""

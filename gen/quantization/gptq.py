@@ -41,6 +41,7 @@ def quantize_gptq(
   scales_og, zeros_og = quantizing.find_scales(weights_oi, scheme, name)
   if not np.isfinite(hessian_ii).all():
     raise UserError(f"the inputs of {name} on the calibration text are not finite; the model gives NaN there")
+  # float64: H is nearly singular where inputs are correlated, and its inverse is factored again below.
   hessian_ii = hessian_ii.astype(np.float64)
   outputs, inputs = weights_oi.shape
   size = scheme.group_size(inputs, name)
@@ -48,12 +49,16 @@ def quantize_gptq(
   diagonal_i = np.diagonal(hessian_ii).copy()
   # An input that is always 0 has no error; it keeps its own rounding.
   hessian_ii[diagonal_i == 0, diagonal_i == 0] = 1
+  # The authors' option: large inputs first, whose rounding errors can still be made up for by all others.
   order_i = np.argsort(-diagonal_i, kind="stable") if act_order else np.arange(inputs)
   factor_ii = _inverse_factor(hessian_ii[np.ix_(order_i, order_i)])
   weights_oi = weights_oi[:, order_i]
   levels_oi = np.empty((outputs, inputs), np.int8)
   scales_og, zeros_og = scales_og.copy(), None if zeros_og is None else zeros_og.copy()
+  # Reordered inputs of a group do not follow each other, so its scale is that of the weights before any update.
   refits = scheme.granularity == "group" and not act_order
+  # Updates beyond a block wait and become one product at its end (arXiv:2210.17323, 3.3, lazy batch updates). The
+  # result is the same: a column's weights are read only when its turn comes.
   for begin in range(0, inputs, BLOCK):
     end = min(begin + BLOCK, inputs)
     errors_oi = np.zeros((outputs, end - begin))
@@ -70,6 +75,7 @@ def quantize_gptq(
           zeros_og[:, group : group + 1] = zero_o1
       scale_o1 = scales_og[:, group : group + 1]
       zero_o1 = None if zeros_og is None else zeros_og[:, group : group + 1]
+      # Rounded in float32, as `quantize_matrix` does, so that both give the same levels where nothing was updated.
       column_o1 = weights_oi[:, column : column + 1].astype(np.float32)
       level_o1 = quantizing.round_to_levels(column_o1, scale_o1, zero_o1, scheme)
       levels_oi[:, place] = level_o1[:, 0]
@@ -106,7 +112,9 @@ def _one_group(scheme: WeightScheme) -> WeightScheme:
 
 def _inverse_factor(hessian_ii: np.ndarray) -> np.ndarray:
   """Returns the upper factor U of H^-1 = U^T U, damped."""
+  # Without damping H of fewer rows than inputs is singular.
   mean = float(np.mean(np.diagonal(hessian_ii)))
   damped_ii = hessian_ii + DAMPING * mean * np.eye(len(hessian_ii))
   inverse_ii = np.linalg.inv(damped_ii)
+  # Made symmetric again: the inverse is so only up to rounding, and Cholesky reads one triangle.
   return np.linalg.cholesky((inverse_ii + inverse_ii.T) / 2).T

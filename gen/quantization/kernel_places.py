@@ -51,6 +51,7 @@ class KernelPlace(NamedTuple):
 
   def matrices(self, parameter: Any) -> Iterator[np.ndarray]:
     """Yields the matrix [O, I] of each layer of the parameter, float32."""
+    # Outputs first: scales belong to outputs, and a CPU reads weights [O, I] fastest (`gen.kernels.decode_weights`).
     array = np.asarray(parameter, np.float32)
     for layer in array if self.layers is not None else array[None]:
       matrix = layer.reshape(self.input_size, -1).T if self.inputs_first else layer
@@ -72,6 +73,7 @@ def _place(path: Path, shape: tuple[int, ...], model: Model) -> KernelPlace | No
   layers = shape[0] if "layers" in path else None
   own_shape = tuple(shape if layers is None else shape[1:])
   parent = path[-2] if len(path) > 1 else ""
+  # Tables of ids and of positions. Small ones would save nothing, and T5's biases are added to scores directly.
   if path[-1] == "embedding" and parent not in SMALL_TABLES:
     return KernelPlace(path, "embedding", own_shape, 1, layers, model.tied and path[0] == "embedding")
   if path[-1] not in KERNELS or len(own_shape) < 2:

@@ -86,10 +86,12 @@ def quantize_model(
     raise UserError("the model is quantized already; give the checkpoint that it was quantized from")
   if scheme.needs_calibration and statistics is None:
     raise UserError("static activations, smoothing and gptq need calibration text; give some")
+  # int8 is the flag's default, which a user need not have chosen.
   if model.tied and scheme.head not in (scheme.embeddings, "int8"):
     raise UserError(
       "the output kernel of this model is its table of embeddings; set --embeddings in place of --head"
     )
+  # Place by place and not by a map over the tree, so that only one matrix exists in float64 at a time.
   leaves, reports = {}, []
   for place in kernel_places.find_places(params, model):
     weights = _weight_scheme(place, scheme)
@@ -136,7 +138,9 @@ def _quantize_place(
   scheme: ModelScheme,
   statistics: Statistics | None,
 ) -> tuple[QuantizedArray, KernelReport]:
+  # A table that is only looked up has no activations, and nf4's levels are no integers.
   integers = scheme.activations == "int8" and place.multiplied and weights.format != "nf4"
+  # Layers alone: the rows of a tied table are also looked up, where no activation would undo the factors.
   smooths = integers and scheme.smoothing > 0 and place.role == "layer"
   matrices: list[QuantizedMatrix] = []
   factors: list[np.ndarray] = []
@@ -153,7 +157,9 @@ def _quantize_place(
     matrix = _quantize_layer(weights_oi, weights, scheme, seen, factors_i, place.role, name)
     matrices.append(matrix)
     if integers and scheme.static and seen is not None:
+      # 127 levels on each side. 1e-30 stands for inputs that were always 0, so that no division by 0 follows.
       limits.append(max(seen.limit(scheme.static_percentile, factors_i) / 127, 1e-30))
+    # Sums over layers, so that one root at the end gives the error of the whole stacked parameter.
     squares += _squares(weights_oi, matrix, weights.format, seen, factors_i)
   array = store_matrices(
     matrices,
@@ -193,6 +199,7 @@ def _quantize_layer(
 ) -> QuantizedMatrix:
   if scheme.method != "gptq" or role != "layer" or seen is None or seen.hessian_ii is None:
     return quantizing.quantize_matrix(weights_oi, weights, name)
+  # Smoothed inputs are x f, so their second moments are f H f.
   hessian_ii = seen.hessian_ii if factors_i is None else seen.hessian_ii * np.outer(factors_i, factors_i)
   return gptq.quantize_gptq(weights_oi, hessian_ii, weights, act_order=scheme.act_order, name=name)
 
@@ -205,10 +212,12 @@ def smoothing_factors(largest_i: np.ndarray, weights_oi: np.ndarray, share: floa
     weights_oi: the matrix that multiplies them.
     share: a, of the range that moves to the weights.
   """
+  # Over outputs: a factor belongs to an input, whose column of weights is divided by it.
   of_weights_i = np.abs(weights_oi).max(0)
   usable_i = (largest_i > 0) & (of_weights_i > 0)
   with np.errstate(divide="ignore", invalid="ignore"):
     factors_i = of_weights_i ** (1 - share) / largest_i**share
+  # Bounded, so that an input which the calibration text hardly used cannot overflow on other text.
   return np.where(usable_i, np.clip(factors_i, 1e-4, 1e4), 1).astype(np.float32)
 
 
@@ -224,6 +233,7 @@ def _squares(
   if seen is not None and seen.hessian_ii is not None:
     hessian_ii = seen.hessian_ii if factors_i is None else seen.hessian_ii * np.outer(factors_i, factors_i)
     for place, array_oi in ((2, error_oi), (3, weights_oi.astype(np.float64))):
+      # tr(E H E^T), the squared error of all results on calibration text. Rounding may bring it just below 0.
       squares[place] = max(float(np.einsum("oi,oi->", array_oi @ hessian_ii, array_oi)), 0.0)
   return np.array(squares)
 
@@ -238,6 +248,7 @@ def _narrow_vectors(tree: Any) -> Any:
   """Returns the tree with norms and biases in bfloat16."""
 
   def narrow(path: Any, leaf: Any) -> Any:
+    # Quantized kernels are dataclasses and leaves here; their scales stay float32.
     named = isinstance(path[-1], jax.tree_util.DictKey) and str(path[-1].key).endswith(VECTORS)
     return jnp.asarray(leaf, jnp.bfloat16) if named else leaf
 

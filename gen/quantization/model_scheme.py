@@ -51,6 +51,7 @@ class ModelScheme:
 
   def table_scheme(self, format: str) -> WeightScheme:
     """Returns the scheme of tables and heads: a scale for each row, or in 4 bits for each group of it."""
+    # 16 levels over a whole row lose its small weights, so a scale of 4 bits covers a group (arXiv:2305.14314 has 64).
     granularity = "channel" if format == "int8" else "group"
     return WeightScheme(
       format, granularity=granularity, clipping=self.weights.clipping, percentile=self.weights.percentile
@@ -72,6 +73,7 @@ def parse_scheme(weights: str, activations: str, words: str, **others: str) -> M
   >>> parse_scheme("int4", "none", "group:32,mse").weights.group
   32
   """
+  # 8 bits with a scale for each output, 4 bits with one for each group: the same choice as in `table_scheme`.
   fields: dict[str, object] = {"granularity": "channel" if weights == "int8" else "group"}
   whole: dict[str, object] = {}
   kinds: set[str] = set()
@@ -95,12 +97,14 @@ def _read_word(name: str, value: str, word: str, fields: dict[str, object], whol
     fields["granularity"] = name
     return "granularity"
   if name == "group":
+    # 0 lets the group follow the inputs of each kernel; no kernel has 65,536 inputs in one group.
     fields |= {"granularity": name, "group": int(_number(value, word, 1, 65_536, whole=True)) if value else 0}
     return "granularity"
   if name in ("absmax", "mse") and not value:
     fields["clipping"] = name
     return "clipping"
   if name == "percentile":
+    # 99.9 leaves out one weight in a thousand. Below the median a scale would clip most weights.
     fields |= {"clipping": name, "percentile": _number(value, word, 50, 100) if value else 99.9}
     return "clipping"
   if name == "dynamic" and not value:
@@ -109,6 +113,7 @@ def _read_word(name: str, value: str, word: str, fields: dict[str, object], whol
     whole |= {"static": True, "static_percentile": _number(value, word, 50, 100) if value else 100.0}
     return "scale of activations"
   if name == "smooth":
+    # 0.5 is the paper's balance for most models (arXiv:2211.10438, section 4); 0 would be no smoothing.
     whole["smoothing"] = _number(value, word, 0.01, 1) if value else 0.5
     return "smoothing"
   if name in ("round", "gptq") and value in ("", "act_order") and not (name == "round" and value):
@@ -132,12 +137,14 @@ def _check(scheme: ModelScheme, activations: str) -> None:
   format = scheme.weights.format
   if format not in quantizing.WEIGHT_FORMATS:
     raise UserError(f"weights {format!r} are unknown; choose one of {', '.join(quantizing.WEIGHT_FORMATS)}")
+  # A zero point shifts integer levels by whole steps, and nf4's levels are not evenly spaced.
   if format == "nf4" and not scheme.weights.symmetric:
     raise UserError("nf4 has fixed levels around zero, so it has no affine scheme; take symmetric, or int4")
   if format == "nf4" and activations == "int8":
     raise UserError(
       "nf4 levels are no integers, so activations stay in floating point; take --activations=none, or int4"
     )
+  # Both would be ignored silently: each only changes how activations are rounded.
   if activations == "none" and (scheme.static or scheme.smoothing):
     word = "static" if scheme.static else "smooth"
     raise UserError(f"--scheme: {word} is about int8 activations; give --activations=int8 too")

@@ -26,6 +26,7 @@ def build_report(
     "kernels": [found._asdict() for found in made.reports],
     "bytes_before": made.bytes_before,
     "bytes_after": made.bytes_after,
+    # Of arrays in memory. A file on disk may be compressed, which is not counted.
     "bytes_ratio": made.bytes_after / made.bytes_before,
     "loss": None if compared is None else compared["loss"]._asdict(),
     "bits_per_byte": None if compared is None else compared["bits_per_byte"]._asdict(),
@@ -35,6 +36,7 @@ def build_report(
 
 def kernel_line(found: KernelReport) -> str:
   """Returns a line of the table of kernels."""
+  # Known for GPTQ alone, since other methods do not gather second moments.
   results = "" if found.output_error is None else f"{found.output_error:12.4f}"
   return (
     f"{found.name:48} {found.format:7} {found.weights:>12,} {found.bytes_before:>13,} {found.bytes_after:>12,}"

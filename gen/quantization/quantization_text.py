@@ -56,6 +56,7 @@ def open_text(
     held_out = _stream(text, tokenizer)
     if calibration:
       return TextSource(_stream(calibration, tokenizer), held_out)
+    # Calibration and comparison must not share text: scales fitted to it would flatter the quantized model.
     half = len(held_out.ids) // 2
     return TextSource(_part(held_out, 0, half), _part(held_out, half, len(held_out.ids)))
   if not has_corpus:
@@ -75,6 +76,7 @@ def _stream(path: str, tokenizer: Tokenizer) -> TokenStream:
   if not content.strip():
     raise UserError(f"{path} is empty; give a file with text")
   (ids,) = tokenizer.encode_batch([content], 1)
+  # A file is one document, with the marks that the trainer puts around documents.
   before, after = ([] if special is None else [special] for special in (tokenizer.bos, tokenizer.eos))
   return TokenStream(np.concatenate([before, ids, after]).astype(np.int64), np.array([0]), tokenizer)
 
@@ -98,8 +100,10 @@ def calibration_batches(run: Run, stream: TokenStream, rows: int) -> Iterator[Ba
   made = batches.RowOrder(stream, objective, seed=0)
   if made.all < 1:
     raise UserError("the calibration text has no token to predict; give more text")
+  # Evenly over the text: its beginning alone may be of one kind, such as headers.
   chosen_n = np.unique(np.linspace(0, made.all - 1, min(rows, made.all)).astype(int))
   size = min(run.data.batch, len(chosen_n))
+  # Complete batches only, so that one program is compiled.
   for begin in range(0, len(chosen_n) - size + 1, size):
     rows_n = chosen_n[begin : begin + size]
     yield made.make(rows_n, np.zeros_like(rows_n))
@@ -110,6 +114,8 @@ def comparison_batches(run: Run, stream: TokenStream) -> batches.ValidationBatch
   objective = batches.make_objective(run.data, stream.tokenizer, run.model.role)
   tokens = min(run.data.validation_tokens, len(stream.ids))
   rows = max(1, tokens // max(1, run.data.length))
+  # The bootstrap draws batches: with fewer than 32 of them its intervals would be too narrow and rough.
   size = max(1, min(run.data.batch, rows // MIN_UNITS))
+  # stream=False: `batch_loss` starts each row from an empty recurrent state, so their order does not matter.
   data = dataclasses.replace(run.data, batch=size, stream=False)
   return batches.validation_batches(stream, data, objective)

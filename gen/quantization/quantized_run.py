@@ -13,6 +13,7 @@ from gen.io import checksums
 from gen.training import quantized_checkpoints, run_folder
 from gen.training.checkpoints import PARAMETERS, Checkpoints
 
+# What generation and evaluation read of a checkpoint's metadata; the state of training does not apply any more.
 COPIED_META = ("tokenizer", "head", "corpus_sha256")
 
 
@@ -39,6 +40,7 @@ def save_quantized(
   Raises:
     UserError: if the output holds a run already, or cannot be written.
   """
+  # Again just before writing: quantizing may have taken minutes since the first check.
   check_output(output)
   kept = {name: meta[name] for name in COPIED_META if name in meta}
   entry = quantized_checkpoints.quantization_meta(params, {**words, "checkpoint": str(source)})
@@ -48,8 +50,10 @@ def save_quantized(
     for name in (run_folder.TOKENIZER, KEPT):
       if (source / name).is_dir():
         shutil.copytree(source / name, output / name, dirs_exist_ok=True)
+    # Not asynchronous: the config below must not name a checkpoint that is not complete.
     with Checkpoints(output / run_folder.CHECKPOINTS, asynchronous=False) as checkpoints:
       checkpoints.save(step, {PARAMETERS: params}, new_meta)
+    # Last, because a folder without a config is no run: an interrupted write leaves nothing that opens.
     checksums.write_atomically(output / run_folder.CONFIG, run_folder.config_text(run))
   except OSError as error:
     raise UserError(f"{output} cannot be written: {error.strerror}") from error
