@@ -9,11 +9,14 @@ from typing import Any, NamedTuple
 
 from gen.config import codec
 from gen.config.curation import STAGES, Curation
-from gen.data.curation import inputs, output, reading, registry, scoring, shard_work, shards, tallies, words
-from gen.data.curation.plan import Pass, Store, make_passes
-from gen.data.curation.progress import Progress
-from gen.data.curation.shard_pool import ShardPool
-from gen.data.curation.shard_work import Work
+from gen.data.curation import inputs, output, reading, registry
+from gen.data.curation.global_stages import scoring
+from gen.data.curation.passes import shard_work, shards, tallies
+from gen.data.curation.passes.plan import Pass, Store, make_passes
+from gen.data.curation.passes.progress import Progress
+from gen.data.curation.passes.shard_pool import ShardPool
+from gen.data.curation.passes.shard_work import Work
+from gen.data.curation.rules import words
 from gen.errors import UserError
 from gen.io import cores, json_reading, locks
 

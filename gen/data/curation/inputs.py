@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gen.config.curation import Curation
-from gen.data.curation import classifier, contamination, extraction, harmful, reading, shards
-from gen.data.curation.verdicts import Kept
+from gen.data.curation import reading
+from gen.data.curation.passes import shards
+from gen.data.curation.rules import classifier, contamination, extraction, harmful
+from gen.data.curation.rules.verdicts import Kept
 from gen.data.document import Document
 from gen.errors import UserError
 

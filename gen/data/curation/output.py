@@ -11,8 +11,9 @@ from typing import Any, BinaryIO
 import zstandard
 
 from gen import versions
-from gen.data.curation import inputs, reading, report, shard_work, shards
-from gen.data.curation.shard_work import Work
+from gen.data.curation import inputs, reading, report
+from gen.data.curation.passes import shard_work, shards
+from gen.data.curation.passes.shard_work import Work
 from gen.data.sources import curated
 from gen.errors import UserError
 from gen.io import checksums, formats, json_reading

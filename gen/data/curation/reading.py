@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from gen.config import Data
 from gen.config.curation import Curation
-from gen.data.curation.shards import Row
+from gen.data.curation.passes.shards import Row
 from gen.data.document import Document
 from gen.data.sources import dataset_folders, files, kinds, mail
 from gen.data.sources.notes import Notes

@@ -5,25 +5,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gen.config.curation import STAGES, Curation, check_curation
-from gen.data.curation import (
+from gen.data.curation import inputs
+from gen.data.curation.global_stages import scoring
+from gen.data.curation.global_stages.exact_duplicates import ExactDuplicates
+from gen.data.curation.global_stages.near_duplicates import NearDuplicateStage
+from gen.data.curation.global_stages.size_budget import BudgetStage
+from gen.data.curation.passes.plan import GlobalStage, LocalStage
+from gen.data.curation.rules import (
   c4,
   contamination,
   extraction,
   fineweb,
   gopher,
   harmful,
-  inputs,
   language,
   optional,
   personal_data,
-  scoring,
   unicode_repair,
 )
-from gen.data.curation.exact_duplicates import ExactDuplicates
-from gen.data.curation.near_duplicates import NearDuplicateStage
-from gen.data.curation.plan import GlobalStage, LocalStage
-from gen.data.curation.size_budget import BudgetStage
-from gen.data.curation.verdicts import Apply, Verdict
+from gen.data.curation.rules.verdicts import Apply, Verdict
 from gen.data.document import Document
 from gen.errors import UserError
 from gen.io import user_code

@@ -6,8 +6,9 @@ import pytest
 
 from gen.config import Data
 from gen.data import corpus
-from gen.data.curation import funnel, reading, shard_work
-from gen.data.curation.verdicts import Drop
+from gen.data.curation import funnel, reading
+from gen.data.curation.passes import shard_work
+from gen.data.curation.rules.verdicts import Drop
 from gen.errors import UserError
 from gen.io import user_code
 

@@ -18,17 +18,17 @@ from gen.config.curation import (
   QualityModel,
   UnicodeRepair,
 )  # fmt: skip
-from gen.data.curation import (
+from gen.data.curation import funnel  # fmt: skip
+from gen.data.curation.rules import (
   classifier,
   contamination,
   extraction,
-  funnel,
   harmful,
   language,
   personal_data,
   unicode_repair,
-)  # fmt: skip
-from gen.data.curation.verdicts import Drop, Kept
+)
+from gen.data.curation.rules.verdicts import Drop, Kept
 from gen.data.document import Document
 from gen.errors import UserError
 from tests.data.curation.conftest import WORDS

@@ -1,8 +1,8 @@
 """Repair of text that was decoded with a wrong encoding, such as "Ã©" for "é", by ftfy."""
 
 from gen.config.curation import UnicodeRepair
-from gen.data.curation import optional
-from gen.data.curation.verdicts import Drop, Kept, Verdict
+from gen.data.curation.rules import optional
+from gen.data.curation.rules.verdicts import Drop, Kept, Verdict
 from gen.data.document import Document
 
 MAX_REPLACED = 0.01  # share of replacement characters; their text is lost, and ftfy cannot bring it back

@@ -3,7 +3,7 @@
 import re
 
 from gen.config.curation import C4Rules
-from gen.data.curation.verdicts import Drop, Kept, Verdict
+from gen.data.curation.rules.verdicts import Drop, Kept, Verdict
 from gen.data.document import Document
 
 # "lines that ended in a terminal punctuation mark (i.e. a period, exclamation mark, question mark, or end

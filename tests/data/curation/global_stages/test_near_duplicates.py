@@ -7,7 +7,9 @@ import random
 import numpy as np
 import pytest
 
-from gen.data.curation import minhash, near_duplicates, reading, words
+from gen.data.curation import reading
+from gen.data.curation.global_stages import minhash, near_duplicates
+from gen.data.curation.rules import words
 
 VOCABULARY = [f"word{number}" for number in range(900)]
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gen.data.curation import words
+from gen.data.curation.rules import words
 from gen.data.document import Document
 from gen.errors import UserError
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 from gen.config.curation import Extract
-from gen.data.curation import optional
-from gen.data.curation.verdicts import Drop, Kept, Verdict
+from gen.data.curation.rules import optional
+from gen.data.curation.rules.verdicts import Drop, Kept, Verdict
 from gen.data.document import Document
 from gen.data.sources import html_text, kinds, mail
 

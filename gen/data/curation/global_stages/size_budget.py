@@ -5,9 +5,10 @@ from collections.abc import Callable
 import numpy as np
 
 from gen.config.curation import Budget
-from gen.data.curation import shards, words
-from gen.data.curation.plan import Store
-from gen.data.curation.verdicts import Drop, Verdict
+from gen.data.curation.passes import shards
+from gen.data.curation.passes.plan import Store
+from gen.data.curation.rules import words
+from gen.data.curation.rules.verdicts import Drop, Verdict
 from gen.data.document import Document
 
 

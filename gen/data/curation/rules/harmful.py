@@ -11,7 +11,7 @@ from typing import NamedTuple
 from gen.config import Data
 from gen.config.curation import Curation, HarmfulWords
 from gen.data import cache
-from gen.data.curation.verdicts import Drop, Kept, Verdict
+from gen.data.curation.rules.verdicts import Drop, Kept, Verdict
 from gen.data.document import Document
 from gen.data.sources import packages
 from gen.errors import UserError, summarize_error

@@ -1,8 +1,8 @@
 """Rules of FineWeb (Penedo et al. 2024, arXiv:2406.17557, section 3.5): shares of lines."""
 
 from gen.config.curation import FineWebRules
-from gen.data.curation import gopher
-from gen.data.curation.verdicts import Drop, Verdict
+from gen.data.curation.rules import gopher
+from gen.data.curation.rules.verdicts import Drop, Verdict
 from gen.data.document import Document
 
 _PUNCTUATION = (".", "!", "?", '"', "'", "”", "’", "»", "…", "。", "！", "？", "」")

@@ -4,8 +4,8 @@ import math
 from collections import Counter
 from typing import Any
 
-from gen.data.curation import words
-from gen.data.curation.verdicts import Drop, Kept
+from gen.data.curation.rules import words
+from gen.data.curation.rules.verdicts import Drop, Kept
 from gen.data.document import Document
 
 SAMPLES = 20  # kept and dropped documents of each stage

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gen.config.curation import GopherQuality, GopherRepetition
-from gen.data.curation import words
-from gen.data.curation.verdicts import Drop, Verdict
+from gen.data.curation.rules import words
+from gen.data.curation.rules.verdicts import Drop, Verdict
 from gen.data.document import Document
 
 _BULLETS = ("•", "‣", "▪", "◦", "●", "○", "*", "-", "–")  # "bullet point"; the characters are our choice

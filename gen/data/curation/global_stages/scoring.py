@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gen.data.curation import classifier, shards
-from gen.data.curation.plan import Store
-from gen.data.curation.verdicts import Drop, Kept, Verdict
+from gen.data.curation.passes import shards
+from gen.data.curation.passes.plan import Store
+from gen.data.curation.rules import classifier
+from gen.data.curation.rules.verdicts import Drop, Kept, Verdict
 from gen.data.document import Document
 
 Scorer = Callable[[Sequence[str]], Sequence[float]]  # of texts; called in the main process

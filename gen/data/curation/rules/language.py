@@ -5,8 +5,8 @@ import re
 from typing import Any
 
 from gen.config.curation import Language
-from gen.data.curation import optional
-from gen.data.curation.verdicts import Drop, Kept, Verdict
+from gen.data.curation.rules import optional
+from gen.data.curation.rules.verdicts import Drop, Kept, Verdict
 from gen.data.document import Document
 
 SAMPLE = 2_000  # characters that are looked at: 1,000 from the beginning and 1,000 from the middle

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gen.data.curation import shards, tallies, words
-from gen.data.curation.plan import GlobalStage, LocalStage, Pass
-from gen.data.curation.shards import Row
-from gen.data.curation.verdicts import Drop, Kept, Verdict
+from gen.data.curation.passes import shards, tallies
+from gen.data.curation.passes.plan import GlobalStage, LocalStage, Pass
+from gen.data.curation.passes.shards import Row
+from gen.data.curation.rules import words
+from gen.data.curation.rules.verdicts import Drop, Kept, Verdict
 from gen.data.document import Document
 from gen.errors import UserError
 from gen.io import user_code

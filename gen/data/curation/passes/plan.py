@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from gen.data.curation import shards
-from gen.data.curation.verdicts import Apply, Verdict
+from gen.data.curation.passes import shards
+from gen.data.curation.rules.verdicts import Apply, Verdict
 from gen.data.document import Document
 
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gen.config.curation import Contamination
-from gen.data.curation import words
-from gen.data.curation.verdicts import Drop, Verdict
+from gen.data.curation.rules import words
+from gen.data.curation.rules.verdicts import Drop, Verdict
 from gen.data.document import Document
 from gen.errors import UserError
 

@@ -5,8 +5,8 @@ import random
 import pytest
 
 from gen.config.curation import C4Rules, FineWebRules, GopherQuality, GopherRepetition
-from gen.data.curation import c4, fineweb, gopher
-from gen.data.curation.verdicts import Drop, Kept
+from gen.data.curation.rules import c4, fineweb, gopher
+from gen.data.curation.rules.verdicts import Drop, Kept
 from gen.data.document import Document
 from tests.data.curation.conftest import draw_document, draw_sentence
 

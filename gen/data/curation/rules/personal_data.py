@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 
 from gen.config.curation import PersonalData
-from gen.data.curation.verdicts import Kept, Verdict
+from gen.data.curation.rules.verdicts import Kept, Verdict
 from gen.data.document import Document
 
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}"

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from gen.config.curation import NearDuplicates as Parameters
-from gen.data.curation import minhash, shards, words
-from gen.data.curation.plan import Store
-from gen.data.curation.verdicts import Drop, Verdict
+from gen.data.curation.global_stages import minhash
+from gen.data.curation.passes import shards
+from gen.data.curation.passes.plan import Store
+from gen.data.curation.rules import words
+from gen.data.curation.rules.verdicts import Drop, Verdict
 from gen.data.document import Document
 
 MAX_TRIED = 128  # documents of other clusters that one document is compared with in one group of a band

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from gen.config.curation import Copies
-from gen.data.curation import shards, words
-from gen.data.curation.plan import Store
-from gen.data.curation.verdicts import Drop, Kept, Verdict
+from gen.data.curation.passes import shards
+from gen.data.curation.passes.plan import Store
+from gen.data.curation.rules import words
+from gen.data.curation.rules.verdicts import Drop, Kept, Verdict
 from gen.data.document import Document
 
 MAX_SORTED = 1 << 22  # hashes that are sorted at a time: 32 bytes each

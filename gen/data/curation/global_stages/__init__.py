@@ -1,0 +1,1 @@
+"""Stages that compare all documents before they decide: duplicates, scores, and a budget of size."""

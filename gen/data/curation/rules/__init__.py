@@ -1,0 +1,1 @@
+"""Rules for one document at a time: keep it, change it, or drop it with a reason."""
