@@ -12,7 +12,8 @@ import os
 
 from gen.config import Data, Optimizer, Run
 from gen.interop import pretrained
-from gen.training import run_folder, start_source
+from gen.training import start_source
+from gen.training.run_folders import run_folder
 
 OBJECTIVES = {
   "encoder": "masked",

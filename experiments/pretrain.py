@@ -44,7 +44,7 @@ def main(run: Run) -> int:
 def _check(run: Run) -> None:
   """Checks the run, and that its mesh is one of the devices that there are, before anything is built."""
   from gen.sharding import layouts
-  from gen.training import row_mirrors
+  from gen.training.run_log import row_mirrors
 
   validation.check_run(run)
   if run.wandb:
@@ -56,8 +56,9 @@ def _train(run: Run) -> int:
   from gen.data import cache, dataset
   from gen.io import json_report
   from gen.io.locks import FolderLock
-  from gen.training import compute_dtype, folder_claim, loop, run_folder, run_length, start_source, trunks
-  from gen.training.run_console import RunConsole, print_once
+  from gen.training import compute_dtype, loop, start_source, trunks
+  from gen.training.run_folders import folder_claim, run_folder, run_length
+  from gen.training.run_log.run_console import RunConsole, print_once
 
   def check_folder(workdir: Path) -> None:  # Before the corpus is built: nobody else's, and writable.
     with FolderLock(workdir):

@@ -45,9 +45,9 @@ def main() -> int:
   from gen.generation import loaded_model
   from gen.io import json_report
   from gen.quantization import model_quantization, quantization_report, quantization_text, quantized_run
-  from gen.training import quantized_checkpoints
-  from gen.training.checkpoints import Checkpoints
-  from gen.training.run_folder import CHECKPOINTS
+  from gen.training.checkpointing import quantized_checkpoints
+  from gen.training.checkpointing.checkpoints import Checkpoints
+  from gen.training.run_folders.run_folder import CHECKPOINTS
 
   target = json_report.report_target(JSON.value)
   source, output = Path(CHECKPOINT.value), Path(OUTPUT.value) if OUTPUT.value else None

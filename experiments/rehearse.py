@@ -75,7 +75,7 @@ def _vocab(sweep: Sweep) -> int:
   """Returns the ids that the study's models will have; only a learnt tokenizer needs the corpus."""
   from gen.data import dataset
   from gen.data.tokenizers import tokenizer
-  from gen.training import run_length
+  from gen.training.run_folders import run_length
 
   if sweep.model.vocab:
     return sweep.model.vocab

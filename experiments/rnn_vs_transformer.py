@@ -20,7 +20,7 @@ from gen.io import outputs, quantities
 
 if TYPE_CHECKING:
   from gen.evaluation.loss_by_context import ComparedModel
-  from gen.training.rows import RunResult
+  from gen.training.run_log.rows import RunResult
 
 WORKDIR = shared_flags.define_workdir("Folder of runs and results; empty: runs/NAME.")
 JSON = outputs.DEFINE_json()
@@ -76,7 +76,7 @@ def _trained(run: Run, folder: Path, data: Any, hooks: Any) -> tuple["RunResult"
   import numpy as np
 
   from gen.training import loop, step
-  from gen.training.checkpoints import Checkpoints
+  from gen.training.checkpointing.checkpoints import Checkpoints
 
   terminal.print_progress(f"{run.model.family}: {loop.count_steps(run):,} steps in {folder}")
   result = loop.train_run(run, folder, data, hooks)

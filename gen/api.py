@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # Imported where they are used, since they import jax.
   from gen.scaling.laws.parametric import ParametricFit
   from gen.scaling.laws.power_law_fit import PowerLawFit
   from gen.training.hooks import RunHooks
-  from gen.training.rows import RunResult
+  from gen.training.run_log.rows import RunResult
 
 Prompts = TypeVar("Prompts", str, list[str])
 Runs = str | Path | RunsTable | Mapping[str, ArrayLike]

@@ -29,7 +29,7 @@ from gen.generation.sampling import Sampler
 from gen.models import language_model
 from gen.sharding import chip_peaks
 from gen.training import hooks, loop, step
-from gen.training.rows import RowValues
+from gen.training.run_log.rows import RowValues
 
 ROOT = Path(__file__).resolve().parents[1]
 FAMILIES = ("decoder", "encoder", "encoder_decoder", "lstm")

@@ -20,8 +20,8 @@ import numpy as np
 
 from gen.cli import terminal
 from gen.errors import UserError
-from gen.training import checkpoint_folder
-from gen.training.checkpoint_records import CheckpointRecord
+from gen.training.checkpointing import checkpoint_folder
+from gen.training.checkpointing.checkpoint_records import CheckpointRecord
 
 Target = tuple[Path, int]
 

@@ -10,7 +10,7 @@ from typing import Any
 from gen.config import Data, Model, Optimizer, Run
 from gen.io import typed_json
 from gen.training import hooks
-from gen.training.rows import RunResult
+from gen.training.run_log.rows import RunResult
 
 WORDS = "the model reads a row of tokens and predicts what comes next in it while its loss falls".split()  # noqa: SIM905
 CLOCKS = ("time", "seconds", "seconds_spent", "wall_seconds", "tokens_per_second", "gflops")

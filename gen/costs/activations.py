@@ -19,7 +19,8 @@ from gen.batch import Batch
 from gen.config import Data, Model, Run, from_dict, to_dict
 from gen.costs import step_benchmark
 from gen.models import language_model, recurrent
-from gen.training import run_length, step
+from gen.training import step
+from gen.training.run_folders import run_length
 
 # Peak temporaries of the backward pass, fitted to compiled steps of all families (docs/scaling_up.md, "temporaries").
 BACKWARD_SHARE = 0.55  # of one block's residuals

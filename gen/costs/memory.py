@@ -20,7 +20,8 @@ from gen.optimizers import schedule_params
 from gen.sharding import state_bytes
 from gen.sharding.layouts import ShardingLayout, split_tensor
 from gen.sharding.state_bytes import CollectiveBytes
-from gen.training import run_length, state_sharding, step
+from gen.training import state_sharding, step
+from gen.training.run_folders import run_length
 
 WORD = 4  # bytes of float32, which parameters, gradients and moments are
 GATHERED_LAYERS = (

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gen.errors import UserError
-from gen.training import journal, run_folder
-from gen.training.rows import RowValues
+from gen.training.run_folders import run_folder
+from gen.training.run_log import journal
+from gen.training.run_log.rows import RowValues
 
 AXES = ("steps", "tokens", "flops", "seconds")
 MAX_RUNS = 200  # in one figure

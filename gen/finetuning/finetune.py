@@ -38,7 +38,7 @@ from gen.io import checksums, json_reading, typed_json
 from gen.io.locks import FolderLock
 from gen.training import start_source
 from gen.training.hooks import NoHooks, RunHooks
-from gen.training.journal import Journal
+from gen.training.run_log.journal import Journal
 
 SETTINGS, TRAINING, JOURNAL = "settings.json", "training", "journal.jsonl"
 LOCK_SECONDS = 10  # for another process to release the folder: a stopped one may still be saving

@@ -19,7 +19,7 @@ from gen.finetuning import task_model, tuning_step
 from gen.finetuning.reports import results
 from gen.finetuning.task_forms.classify_form import TaskPrediction
 from gen.generation import loaded_model
-from gen.training import headed_checkpoint
+from gen.training.run_folders import headed_checkpoint
 
 _READS = {
   "classify": "a text, or two texts",

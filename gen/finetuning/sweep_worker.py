@@ -8,7 +8,7 @@ from gen.config import Data, Run
 from gen.data import cache
 from gen.scaling.workers import worker
 from gen.scaling.workers.worker import WorkerHooks
-from gen.training.rows import RowValues
+from gen.training.run_log.rows import RowValues
 
 
 def train_member(run: Run, folder: Path, hooks: WorkerHooks) -> RowValues | None:

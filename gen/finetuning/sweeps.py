@@ -26,7 +26,7 @@ from gen.io import checksums, json_reading, typed_json
 from gen.io.locks import FolderLock
 from gen.scaling.workers.pool import WorkerPool, stopped_by_signals
 from gen.training.hooks import RunStopped
-from gen.training.journal import Journal, read_journal
+from gen.training.run_log.journal import Journal, read_journal
 
 SETTINGS, JOURNAL, LOGS = "sweep.json", "journal.jsonl", "logs"
 COMMAND = (sys.executable, "-m", "gen.finetuning.sweep_worker")

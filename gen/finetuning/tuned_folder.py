@@ -15,9 +15,10 @@ from gen.finetuning.task_model import TaskModel
 from gen.interop import description, generation_config, pretrained
 from gen.interop.runs import KEPT, TOKENIZER_FILES
 from gen.io import checksums, json_reading
-from gen.training import headed_checkpoint, run_folder, start_source
-from gen.training.headed_checkpoint import HeadedParameters
-from gen.training.run_folder import TOKENIZER
+from gen.training import start_source
+from gen.training.run_folders import headed_checkpoint, run_folder
+from gen.training.run_folders.headed_checkpoint import HeadedParameters
+from gen.training.run_folders.run_folder import TOKENIZER
 
 ADAPTERS = "adapters"  # folder of low-rank adapters alone
 

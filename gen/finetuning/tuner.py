@@ -23,11 +23,11 @@ from gen.finetuning.task_forms.encoded_rows import EncodedRow
 from gen.finetuning.tuning_step import TuningPrograms
 from gen.io import json_reading
 from gen.optimizers import learning_rate, schedule_params
-from gen.training.checkpoint_records import CheckpointMeta
-from gen.training.checkpoints import Checkpoints
+from gen.training.checkpointing.checkpoint_records import CheckpointMeta
+from gen.training.checkpointing.checkpoints import Checkpoints
 from gen.training.hooks import RunHooks, RunStopped
-from gen.training.journal import Journal
-from gen.training.rows import RowValues
+from gen.training.run_log.journal import Journal
+from gen.training.run_log.rows import RowValues
 
 ROWS_PER_RUN = 50  # journal rows of the training loss
 MAX_SKIPPED = 20  # steps whose gradient is not finite, after which training ends

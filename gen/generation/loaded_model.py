@@ -26,10 +26,11 @@ from gen.interop.text_frames import TextFrame
 from gen.interop.tokenizers import model_vocab
 from gen.io import json_reading
 from gen.models import language_model
-from gen.training import quantized_checkpoints, run_folder
-from gen.training.checkpoint_records import CheckpointMeta
-from gen.training.checkpoints import Checkpoints
-from gen.training.run_folder import TOKENIZER
+from gen.training.checkpointing import quantized_checkpoints
+from gen.training.checkpointing.checkpoint_records import CheckpointMeta
+from gen.training.checkpointing.checkpoints import Checkpoints
+from gen.training.run_folders import run_folder
+from gen.training.run_folders.run_folder import TOKENIZER
 
 CONFIG = "config.json"
 Report = Callable[[str], None]

@@ -32,9 +32,10 @@ from gen.interop import (
 from gen.interop.tokenizers import written
 from gen.io import checksums
 from gen.models import heads, language_model
-from gen.training import checkpoint_folder, headed_checkpoint, quantized_checkpoints, run_folder
-from gen.training.checkpoint_records import CheckpointMeta
-from gen.training.checkpoints import Checkpoints
+from gen.training.checkpointing import checkpoint_folder, quantized_checkpoints
+from gen.training.checkpointing.checkpoint_records import CheckpointMeta
+from gen.training.checkpointing.checkpoints import Checkpoints
+from gen.training.run_folders import headed_checkpoint, run_folder
 from gen.training.step import saved_state
 
 KEPT = "huggingface"

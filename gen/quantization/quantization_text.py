@@ -13,7 +13,7 @@ from gen.data import batches, dataset
 from gen.data.token_stream import TokenStream
 from gen.data.tokenizers.tokenizer import Tokenizer
 from gen.errors import UserError
-from gen.training.checkpoint_records import require_tokenizer
+from gen.training.checkpointing.checkpoint_records import require_tokenizer
 
 MIN_UNITS = 32  # batches of a comparison that a bootstrap draws from, where the text has as many rows
 

@@ -10,8 +10,9 @@ from gen.config import Run, config_hash, to_dict
 from gen.errors import UserError
 from gen.interop.runs import KEPT
 from gen.io import checksums
-from gen.training import quantized_checkpoints, run_folder
-from gen.training.checkpoints import PARAMETERS, Checkpoints
+from gen.training.checkpointing import quantized_checkpoints
+from gen.training.checkpointing.checkpoints import PARAMETERS, Checkpoints
+from gen.training.run_folders import run_folder
 
 # What generation and evaluation read of a checkpoint's metadata; the state of training does not apply any more.
 COPIED_META = ("tokenizer", "head", "corpus_sha256")

@@ -16,7 +16,7 @@ from gen.config import Run
 from gen.config.model import DefaultText
 from gen.errors import UserError
 from gen.sharding import chip_peaks, processes
-from gen.training import run_folder
+from gen.training.run_folders import run_folder
 
 ACCELERATED = "bfloat16"
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gen.cli import signals
-from gen.training.rows import RowValues
+from gen.training.run_log.rows import RowValues
 
 
 class RunStopped(Exception):

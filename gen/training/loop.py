@@ -31,22 +31,22 @@ from gen.training import (
   evaluate,
   memory_check,
   own_functions,
-  rows,
   start_source,
   starting,
   state_sharding,
   step,
 )
-from gen.training.checkpoint_records import CheckpointMeta
-from gen.training.checkpoints import Checkpoints
-from gen.training.folder_claim import take_folder
+from gen.training.checkpointing.checkpoint_records import CheckpointMeta
+from gen.training.checkpointing.checkpoints import Checkpoints
+from gen.training.checkpointing.quantized_checkpoints import require_trainable
 from gen.training.hooks import NoHooks, RunHooks, RunStopped
-from gen.training.journal import Journal, JournalSink, read_journal, require_rows
 from gen.training.profiler import StepProfiler
-from gen.training.quantized_checkpoints import require_trainable
-from gen.training.row_mirrors import RowMirrors
-from gen.training.run_folder import CHECKPOINTS, JOURNAL
-from gen.training.run_length import complete_run, count_steps, flops_per_row, row_length
+from gen.training.run_folders.folder_claim import take_folder
+from gen.training.run_folders.run_folder import CHECKPOINTS, JOURNAL
+from gen.training.run_folders.run_length import complete_run, count_steps, flops_per_row, row_length
+from gen.training.run_log import rows
+from gen.training.run_log.journal import Journal, JournalSink, read_journal, require_rows
+from gen.training.run_log.row_mirrors import RowMirrors
 
 ROWS_PER_RUN = 50  # journal rows of a run where log_every is 0
 # Attributes that are saved with each checkpoint: seconds inside steps, the last mean loss, sums since the last row.

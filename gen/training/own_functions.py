@@ -16,7 +16,7 @@ from gen.config import Run
 from gen.errors import UserError
 from gen.io import typed_json, user_code
 from gen.models import language_model
-from gen.training.rows import TrainRow
+from gen.training.run_log.rows import TrainRow
 from gen.training.state_sharding import StateSharding
 
 

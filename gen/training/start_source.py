@@ -21,8 +21,9 @@ from gen.errors import UserError
 from gen.io import checksums, json_reading, user_code
 from gen.models import language_model
 from gen.optimizers import select_paths, tree_paths
-from gen.training import checkpoint_folder, quantized_checkpoints, run_folder
-from gen.training.checkpoints import OPTIMIZER, Checkpoints
+from gen.training.checkpointing import checkpoint_folder, quantized_checkpoints
+from gen.training.checkpointing.checkpoints import OPTIMIZER, Checkpoints
+from gen.training.run_folders import run_folder
 
 HUGGING_FACE = "huggingface"  # of an imported run: the subfolder of its original files
 _CONFIG = "config.json"

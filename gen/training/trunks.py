@@ -22,14 +22,15 @@ from gen.io import json_reading
 from gen.io.locks import FolderLock, LockBusy
 from gen.optimizers import schedule_params
 from gen.sharding import processes
-from gen.training import checkpoint_folder, loop, step
-from gen.training.checkpoint_records import CheckpointMeta
-from gen.training.checkpoints import Checkpoints
+from gen.training import loop, step
+from gen.training.checkpointing import checkpoint_folder
+from gen.training.checkpointing.checkpoint_records import CheckpointMeta
+from gen.training.checkpointing.checkpoints import Checkpoints
 from gen.training.hooks import NoHooks, RunHooks, RunStopped
-from gen.training.journal import Journal
-from gen.training.rows import RowValues, RunResult
-from gen.training.run_folder import field_differences
-from gen.training.run_length import count_steps
+from gen.training.run_folders.run_folder import field_differences
+from gen.training.run_folders.run_length import count_steps
+from gen.training.run_log.journal import Journal
+from gen.training.run_log.rows import RowValues, RunResult
 
 POLL_SECONDS = 0.2  # between two checks whether another process has trained the trunk far enough
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gen.training import journal
+from gen.training.run_log import journal
 from tests import tiny_run
 
 ROOT = Path(__file__).parents[2]

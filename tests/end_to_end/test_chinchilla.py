@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from gen.scaling.workers import clusters, jobs
-from gen.training import journal, run_folder
+from gen.training.run_folders import run_folder
+from gen.training.run_log import journal
 from tests.tiny_run import without_clocks
 
 pytestmark = pytest.mark.optimized  # a kill changes no bit
@@ -224,7 +225,7 @@ def test_what_cannot_be_is_one_sentence_and_exit_code_2(place):
 KILLS_ITS_JOB = """
 import os, signal, time
 from gen.scaling.workers import worker
-from gen.training import checkpoint_folder
+from gen.training.checkpointing import checkpoint_folder
 
 def train(run, folder, hooks):
   said, mark = hooks.progress, folder / "killed"

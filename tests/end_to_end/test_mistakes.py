@@ -155,7 +155,7 @@ def small_disk(tmp_path):
 
 
 def test_a_full_disk_is_one_sentence_and_keeps_the_journal(folder, small_disk):
-  from gen.training import journal
+  from gen.training.run_log import journal
 
   words = [*TINY, f"--config.data.corpus={folder / 'sound.jsonl'}", "--config.model.width=64"]
   ((code, said),) = tried(folder, [[*words, f"--workdir={small_disk / 'run'}", "--config.log_every=1"]])

@@ -6,7 +6,7 @@ import pytest
 
 from gen.errors import UserError
 from gen.evaluation import run_curves, run_curves_figure
-from gen.training.journal import Journal
+from gen.training.run_log.journal import Journal
 from scripts import plot_runs
 
 

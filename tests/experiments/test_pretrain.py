@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gen.training import checkpoint_folder
+from gen.training.checkpointing import checkpoint_folder
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,8 +11,9 @@ from gen.config import Data, Model, Optimizer, Run, config_hash, to_dict
 from gen.data.tasks.examples import PairExample, QuestionExample, TaggedExample, TaskData, TextExample
 from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.io import checksums
-from gen.training import run_folder, step
-from gen.training.checkpoints import Checkpoints
+from gen.training import step
+from gen.training.checkpointing.checkpoints import Checkpoints
+from gen.training.run_folders import run_folder
 
 OBJECTIVES = {"encoder": "masked", "decoder": "causal", "encoder_decoder": "span_corruption"}
 WORDS = "ash bay elm fig oak yew red sun wet".split()  # noqa: SIM905

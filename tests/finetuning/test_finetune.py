@@ -12,8 +12,8 @@ from gen.finetuning import finetune
 from gen.finetuning.settings import FinetuneSettings
 from gen.generation import loaded_model
 from gen.io import typed_json
-from gen.training import headed_checkpoint
 from gen.training.hooks import NoHooks, RunStopped
+from gen.training.run_folders import headed_checkpoint
 
 
 def settings_for(run_of, task, family, **changes):

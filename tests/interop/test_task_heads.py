@@ -15,8 +15,8 @@ from gen.generation import loaded_model
 from gen.interop import description, huggingface, runs
 from gen.interop.parameters import flatten_tree
 from gen.models import heads, language_model
-from gen.training import headed_checkpoint
-from gen.training.headed_checkpoint import HeadedParameters
+from gen.training.run_folders import headed_checkpoint
+from gen.training.run_folders.headed_checkpoint import HeadedParameters
 
 IDS = np.array([[3, 7, 10, 9], [2, 6, 8, 5]])
 LABELS = ("none", "größer", "B-x")

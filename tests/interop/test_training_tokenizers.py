@@ -14,7 +14,8 @@ from gen.generation import loaded_model
 from gen.interop import huggingface
 from gen.interop.tokenizers.training import CompletedTokenizer, load_for_training
 from gen.models import language_model
-from gen.training import journal, loop, vocabulary_rows
+from gen.training import loop, vocabulary_rows
+from gen.training.run_log import journal
 
 pytest.importorskip("tokenizers")
 WORDS = "the cat sat on a mat and saw that it was flat".split()  # noqa: SIM905

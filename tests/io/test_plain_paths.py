@@ -10,8 +10,8 @@ import pytest
 
 from gen.errors import UserError
 from gen.io import checksums, plain_paths
-from gen.training import checkpoint_folder, stored_arrays
-from gen.training.checkpoints import Checkpoints
+from gen.training.checkpointing import checkpoint_folder, stored_arrays
+from gen.training.checkpointing.checkpoints import Checkpoints
 
 NAMES = [
   "width=[16,64]",

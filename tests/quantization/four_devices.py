@@ -11,7 +11,7 @@ from gen.models import language_model
 from gen.quantization import model_quantization
 from gen.quantization.model_scheme import parse_scheme
 from gen.sharding import layouts
-from gen.training import quantized_checkpoints
+from gen.training.checkpointing import quantized_checkpoints
 
 MODEL = Model(vocab=32, width=16, depth=2, head_width=4, context=16)
 

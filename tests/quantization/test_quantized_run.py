@@ -17,8 +17,9 @@ from gen.models import language_model
 from gen.precision.quantized_array import QuantizedArray
 from gen.quantization import model_quantization, quantization_report, quantized_run
 from gen.quantization.model_scheme import parse_scheme
-from gen.training import checkpoint_folder, quantized_checkpoints, start_source
-from gen.training.checkpoints import Checkpoints
+from gen.training import start_source
+from gen.training.checkpointing import checkpoint_folder, quantized_checkpoints
+from gen.training.checkpointing.checkpoints import Checkpoints
 
 FAMILIES = ("decoder", "encoder_decoder", "encoder", "distances", "gru", "lstm")
 

@@ -11,8 +11,8 @@ import time
 from gen.config import config_hash
 from gen.errors import UserError
 from gen.scaling.workers import worker
-from gen.training import run_folder
-from gen.training.journal import Journal
+from gen.training.run_folders import run_folder
+from gen.training.run_log.journal import Journal
 
 STEPS = 40
 SAVE_EVERY = 5

@@ -15,7 +15,8 @@ from gen.scaling.runs import runs_table
 from gen.scaling.sweeps import design
 from gen.scaling.verdicts import results_file
 from gen.scaling.workers import jobs, ledger, reanalysis
-from gen.training import journal, run_folder
+from gen.training.run_folders import run_folder
+from gen.training.run_log import journal
 from tests import mutations
 
 IDENTITY = {"corpus_sha256": "ab", "tokenizer": "cd"}

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gen.training.checkpoints import Checkpoints
+from gen.training.checkpointing.checkpoints import Checkpoints
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "checkpoints.py"
 

@@ -13,8 +13,8 @@ from configs import chinchilla
 from gen.config import Data, Run, config_hash, to_dict
 from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.interop import huggingface, runs, tokenizers
-from gen.training import run_folder
-from gen.training.checkpoints import Checkpoints
+from gen.training.checkpointing.checkpoints import Checkpoints
+from gen.training.run_folders import run_folder
 from gen.training.step import saved_state
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

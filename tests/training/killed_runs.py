@@ -23,7 +23,9 @@ from gen.cli import environment
 from gen.config import Data, Model, Optimizer, Run
 from gen.data import dataset
 from gen.generation import loaded_model
-from gen.training import checkpoint_folder, journal, loop
+from gen.training import loop
+from gen.training.checkpointing import checkpoint_folder
+from gen.training.run_log import journal
 
 CLOCKS = ("time", "seconds", "seconds_spent", "wall_seconds", "tokens_per_second", "gflops", "lost_rows")
 KILLS = 4  # of one run, at most

@@ -6,7 +6,8 @@ import pytest
 
 from gen.config import Model, Run
 from gen.errors import UserError
-from gen.training import compute_dtype, loop, run_folder
+from gen.training import compute_dtype, loop
+from gen.training.run_folders import run_folder
 
 
 @pytest.fixture

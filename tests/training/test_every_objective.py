@@ -12,7 +12,7 @@ from gen.config import Data, Model, Optimizer, Run
 from gen.data import batches, dataset, objectives
 from gen.models import language_model
 from gen.training import loop, step
-from gen.training.checkpoints import Checkpoints
+from gen.training.checkpointing.checkpoints import Checkpoints
 
 TRANSFORMERS = ("encoder", "decoder", "encoder_decoder")
 PAIRS = [

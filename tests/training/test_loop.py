@@ -17,7 +17,10 @@ from gen.config import Model, Optimizer
 from gen.errors import UserError
 from gen.io import locks
 from gen.scaling.sweeps import trunk_sweeps
-from gen.training import checkpoint_folder, checkpoints, hooks, journal, loop, run_length, trunks
+from gen.training import hooks, loop, trunks
+from gen.training.checkpointing import checkpoint_folder, checkpoints
+from gen.training.run_folders import run_length
+from gen.training.run_log import journal
 from tests.tiny_run import StopAt, without_clocks
 
 pytestmark = pytest.mark.optimized  # a stop, a dispatch or a trunk changes no bit

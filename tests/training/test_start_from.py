@@ -11,9 +11,11 @@ from gen.config import config_hash
 from gen.data import dataset
 from gen.errors import UserError
 from gen.models import language_model
-from gen.training import journal, loop, run_folder
-from gen.training.checkpoints import Checkpoints
+from gen.training import loop
+from gen.training.checkpointing.checkpoints import Checkpoints
 from gen.training.hooks import NoHooks, RunStopped
+from gen.training.run_folders import run_folder
+from gen.training.run_log import journal
 
 
 class StopAt(NoHooks):

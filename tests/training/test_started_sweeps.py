@@ -7,7 +7,9 @@ import pytest
 from gen.config import Run, Sweep, config_hash
 from gen.errors import UserError
 from gen.scaling.sweeps import design
-from gen.training import journal, loop, run_folder
+from gen.training import loop
+from gen.training.run_folders import run_folder
+from gen.training.run_log import journal
 
 
 def sweep_from(run, folder, **fields):

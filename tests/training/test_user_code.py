@@ -7,8 +7,9 @@ import pytest
 from gen.config import Optimizer
 from gen.errors import UserError
 from gen.generation import loaded_model
-from gen.training import loop, run_length
+from gen.training import loop
 from gen.training.hooks import NoHooks, RunStopped
+from gen.training.run_folders import run_length
 
 SOURCE = """
 import optax

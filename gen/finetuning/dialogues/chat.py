@@ -32,7 +32,7 @@ from gen.finetuning.dialogues import chat_renderer
 from gen.interop.runs import CHAT_TEMPLATE, KEPT
 from gen.interop.tokenizers import settings
 from gen.io import checksums, json_reading
-from gen.training.run_folder import TOKENIZER
+from gen.training.run_folders.run_folder import TOKENIZER
 
 FILE, FOLDER = CHAT_TEMPLATE, "additional_chat_templates"
 DEFAULT = "default"

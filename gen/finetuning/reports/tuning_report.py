@@ -7,7 +7,7 @@ from gen.cli import signals, terminal
 from gen.evaluation.metrics.score import Score
 from gen.finetuning.reports.results import FinetuneResult
 from gen.io.quantities import format_seconds
-from gen.training.rows import RowValues
+from gen.training.run_log.rows import RowValues
 
 
 class TuningConsole:

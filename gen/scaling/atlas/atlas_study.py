@@ -39,7 +39,7 @@ from gen.scaling.verdicts import held_out, verdict
 from gen.scaling.workers import study
 from gen.scaling.workers.executors import LOCAL, RunExecutor
 from gen.scaling.workers.study import StudyResults, TrainedStudy
-from gen.training.rows import RowValues
+from gen.training.run_log.rows import RowValues
 
 _POINT_FIELDS = [field.name for field in dataclasses.fields(AtlasPoint)]
 

@@ -24,7 +24,7 @@ from gen.scaling.laws.power_law_fit import FrontierFit, intervals_of_row, laws_o
 from gen.scaling.runs.runs_table import RunsTable, make_runs, run_cells
 
 if TYPE_CHECKING:
-  from gen.training.rows import RowValues
+  from gen.training.run_log.rows import RowValues
 
 READS = ("auto", "decayed", "curves", "ends")
 _FEW_SIZES = 4

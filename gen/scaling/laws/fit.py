@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # Approach 3 imports jax, which the others do without.
   from gen.scaling.laws.envelope import EnvelopeFit
   from gen.scaling.laws.isoflop import IsoflopFit
   from gen.scaling.laws.parametric import ParametricFit
-  from gen.training.rows import RowValues
+  from gen.training.run_log.rows import RowValues
 
 APPROACHES = tuple(reversed(approaches.NAMES))  # parametric first: it alone needs no equal budgets
 

@@ -18,7 +18,7 @@ import numpy as np
 from gen.scaling.runs.runs_table import RunsTable, run_cells
 
 if TYPE_CHECKING:
-  from gen.training.rows import RowValues
+  from gen.training.run_log.rows import RowValues
 
 PLACES = 1500  # FLOPs at which curves are read (Hoffmann et al. 2022, section 3.1)
 MIN_SIZES = 5  # with runs at several budgets, for curves of their ends

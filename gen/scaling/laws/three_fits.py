@@ -22,7 +22,7 @@ from gen.scaling.laws.power_law_fit import PowerLawFit
 from gen.scaling.runs.runs_table import RunsTable
 
 if TYPE_CHECKING:
-  from gen.training.rows import RowValues
+  from gen.training.run_log.rows import RowValues
 
 _Fit = TypeVar("_Fit", bound=PowerLawFit)
 _BAND = 25  # budgets of an interval's band

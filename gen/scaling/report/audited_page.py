@@ -12,7 +12,7 @@ from gen.scaling.laws.solvers import descents
 from gen.scaling.report import table_report
 from gen.scaling.report.fit_progress import FitProgress
 from gen.scaling.runs.runs_table import RunsTable
-from gen.training.rows import RowValues
+from gen.training.run_log.rows import RowValues
 
 # The audit and the page resample at least so often and at most so often, whatever the fit does.
 MIN_BOOTSTRAPS, MAX_BOOTSTRAPS = 20, 300

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from gen.figures import style
 from gen.scaling.report.view import ResultsView, finite_number, read_list, run_number
-from gen.training.rows import RowValues
+from gen.training.run_log.rows import RowValues
 
 _MAX_ROWS = 300  # more points per line are not visible on paper
 

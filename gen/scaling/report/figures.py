@@ -13,7 +13,7 @@ from gen.figures import style
 from gen.scaling.report import frontier, residuals, valleys
 from gen.scaling.report.curves import TrainingCurve, draw_curves, read_curves
 from gen.scaling.report.view import ResultsView, read_results
-from gen.training.rows import RowValues
+from gen.training.run_log.rows import RowValues
 
 __all__ = ["FIGURES", "write_figures"]
 

@@ -16,7 +16,7 @@ from gen.scaling.laws.approaches import TITLES
 from gen.scaling.report import answer, inline, tables, view
 from gen.scaling.report.curves import read_curves
 from gen.scaling.report.view import ResultsView, finite_number, read_list, read_section, read_texts
-from gen.training.rows import RowValues
+from gen.training.run_log.rows import RowValues
 
 
 class StateView(NamedTuple):

@@ -16,7 +16,7 @@ from gen.scaling.laws.three_fits import LawEntries, OptimumEntry
 from gen.scaling.report import study_page
 from gen.scaling.runs.runs_table import RunsTable
 from gen.scaling.verdicts.verdict import Prediction
-from gen.training.rows import RowValues
+from gen.training.run_log.rows import RowValues
 
 LEVEL = 0.9  # of the intervals on a page
 _AHEAD = 10.0  # times the largest budget, where the page predicts

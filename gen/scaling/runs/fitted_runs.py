@@ -7,7 +7,7 @@ from gen.scaling.runs import recount_conventions, runs_table, units
 from gen.scaling.runs.runs_table import RunsTable
 
 if TYPE_CHECKING:
-  from gen.training.rows import RowValues
+  from gen.training.run_log.rows import RowValues
 
 
 class FittedRuns(NamedTuple):

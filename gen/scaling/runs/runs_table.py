@@ -20,7 +20,7 @@ from gen.scaling.runs import run_columns, table_files, table_numbers
 from gen.scaling.runs.table_files import json_rows, text_of
 
 if TYPE_CHECKING:
-  from gen.training.rows import RowValues
+  from gen.training.run_log.rows import RowValues
 
 SAME_BUDGET = 1.1  # runs whose FLOPs differ by less than this factor share a budget
 _BELIEVED = (1e-30, 1e60)  # N, D, losses and FLOPs in any unit; squares and products stay in float64

@@ -23,7 +23,7 @@ from gen.config import Run, Sweep, field_ranges, user_sources, validation
 from gen.data import objectives
 from gen.errors import UserError
 from gen.scaling.sweeps import started_sweeps, trunk_sweeps
-from gen.training import run_length
+from gen.training.run_folders import run_length
 
 LETTERS = {"flops": "C", "tokens": "D", "tokens_per_parameter": "R", "steps": "S"}  # of budgets, in names
 

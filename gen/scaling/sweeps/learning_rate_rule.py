@@ -17,7 +17,7 @@ import numpy as np
 
 from gen.config import Sweep
 from gen.errors import UserError
-from gen.training.rows import RowValues
+from gen.training.run_log.rows import RowValues
 
 WORST_RATIO = 0.02  # nats that the rule may cost at the largest run, over the best of the rates tried there
 

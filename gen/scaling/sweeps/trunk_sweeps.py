@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from gen.config import STABLE, Run, Sweep
 from gen.errors import UserError
-from gen.training.rows import RowValues
+from gen.training.run_log.rows import RowValues
 
 
 def check_trunks(sweep: Sweep) -> None:

@@ -18,7 +18,7 @@ from gen.scaling.laws.power_law_fit import PowerLawFit
 from gen.scaling.laws.three_fits import OptimumEntry
 from gen.scaling.runs import runs_table
 from gen.scaling.runs.runs_table import RunsTable
-from gen.training.rows import RowValues
+from gen.training.run_log.rows import RowValues
 
 
 class HeldOutSplit(NamedTuple):

@@ -23,7 +23,7 @@ from gen.scaling.sweeps import design
 from gen.scaling.verdicts import verdict
 from gen.scaling.verdicts.criteria import Reason
 from gen.training import loop
-from gen.training.rows import RowValues
+from gen.training.run_log.rows import RowValues
 
 # Of the verdict's: a drawn study has no curves for approach 1, whose interval one of them compares.
 NOT_REHEARSED = ("intervals_overlap", "seed_noise")

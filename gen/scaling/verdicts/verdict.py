@@ -22,7 +22,7 @@ from gen.scaling.runs.runs_table import RunsTable
 from gen.scaling.verdicts import held_out
 from gen.scaling.verdicts.criteria import Verdict, judge_sweep, make_verdict, unfitted_reason
 from gen.scaling.verdicts.held_out import HeldOutComparison, LeftOutBudget
-from gen.training.rows import RowValues
+from gen.training.run_log.rows import RowValues
 
 EXTRAPOLATION_FACTOR = 10.0  # the prediction is for so many times the largest fitted budget
 

@@ -21,8 +21,9 @@ from gen.scaling.workers.cluster_task import ClusterTask
 from gen.scaling.workers.ledger import CHECKPOINTS, JOURNAL
 from gen.scaling.workers.messages import RunOutcome
 from gen.scaling.workers.pool import WorkerEvent
-from gen.training import checkpoint_folder, journal
-from gen.training.rows import RowValues
+from gen.training.checkpointing import checkpoint_folder
+from gen.training.run_log import journal
+from gen.training.run_log.rows import RowValues
 
 FOLDER = "jobs"  # below the sweep's logs
 RECORD = "submitted.jsonl"

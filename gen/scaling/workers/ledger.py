@@ -21,9 +21,11 @@ from gen.errors import UserError, summarize_error
 from gen.io import formats, json_reading, seals, typed_json
 from gen.io.checksums import write_atomically
 from gen.scaling.sweeps import design, trunk_sweeps
-from gen.training import checkpoint_folder, journal, run_folder
-from gen.training.rows import RowValues
-from gen.training.run_folder import field_differences
+from gen.training.checkpointing import checkpoint_folder
+from gen.training.run_folders import run_folder
+from gen.training.run_folders.run_folder import field_differences
+from gen.training.run_log import journal
+from gen.training.run_log.rows import RowValues
 
 CONFIG = "config.json"
 JOURNAL = "journal.jsonl"

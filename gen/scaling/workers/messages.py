@@ -10,7 +10,7 @@ from typing import Literal
 
 from gen.config import Run, from_dict, to_dict
 from gen.io import json_reading, strict_json, typed_json
-from gen.training.rows import RowValues
+from gen.training.run_log.rows import RowValues
 
 Command = Literal["train", "stop"]
 Reply = Literal["row", "finished", "stopped", "diverged", "mistake", "crashed"]

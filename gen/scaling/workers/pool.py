@@ -25,7 +25,7 @@ from gen.cli.environment import worker_environment
 from gen.config import Run, to_dict
 from gen.errors import UserError
 from gen.scaling.workers import messages
-from gen.training.rows import RowValues
+from gen.training.run_log.rows import RowValues
 
 COMMAND = (sys.executable, "-m", "gen.scaling.workers.worker")
 # A worker that cannot have its GPU fails; left alone, jax would take the CPU.

@@ -20,7 +20,7 @@ from gen.config import Run
 from gen.io import quantities
 from gen.scaling.sweeps import trunk_sweeps
 from gen.scaling.workers.pool import WorkerEvent
-from gen.training.rows import RowValues
+from gen.training.run_log.rows import RowValues
 
 QUIET_SECONDS = 30.0  # between two plain lines about runs under way
 

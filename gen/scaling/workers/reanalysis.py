@@ -22,7 +22,7 @@ from gen.scaling.runs import table_files
 from gen.scaling.verdicts import results_file, verdict
 from gen.scaling.verdicts.criteria import Verdict, make_verdict
 from gen.scaling.verdicts.verdict import Analysis
-from gen.training.rows import RowValues
+from gen.training.run_log.rows import RowValues
 
 JOURNALS = ("journal.jsonl", "journal.jsonl.gz")
 _FROM_TRAINING = ("complete", "one_epoch")  # reasons that the runs decided, not the fits

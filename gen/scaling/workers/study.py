@@ -28,8 +28,9 @@ from gen.scaling.verdicts.verdict import Analysis
 from gen.scaling.workers import forecast, pool, progress
 from gen.scaling.workers.executors import LOCAL, RunExecutor
 from gen.scaling.workers.ledger import LOGS, SweepLedger
-from gen.training import loop, run_length
-from gen.training.rows import RowValues
+from gen.training import loop
+from gen.training.run_folders import run_length
+from gen.training.run_log.rows import RowValues
 
 
 @dataclasses.dataclass

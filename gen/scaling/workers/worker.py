@@ -26,7 +26,7 @@ from gen.errors import UserError
 from gen.io import typed_json
 from gen.scaling.workers import messages
 from gen.scaling.workers.messages import WorkerCommand, WorkerReply
-from gen.training.rows import RowValues
+from gen.training.run_log.rows import RowValues
 
 CRASHED = 1  # exit codes
 ORPHANED = 3

@@ -27,7 +27,7 @@ from gen.scaling.atlas import (
 from gen.scaling.laws import three_fits
 from gen.scaling.laws.law import ParametricLaw
 from gen.scaling.workers.study import TrainedStudy
-from gen.training import journal
+from gen.training.run_log import journal
 
 COMMAND = (sys.executable, str(Path(__file__).parents[1] / "fake_worker.py"))
 OBJECTIVES = {"encoder": "masked", "encoder_decoder": "span_corruption"}

@@ -11,7 +11,7 @@ from gen.config import to_dict
 from gen.errors import UserError
 from gen.scaling.workers import clusters, executors, jobs
 from gen.scaling.workers import pool as pools
-from gen.training import journal
+from gen.training.run_log import journal
 from tests.scaling.workers.test_pool import COMMAND, directives, kinds, runs_of, sittings
 from tests.tiny_run import without_clocks
 

@@ -6,7 +6,8 @@ from gen.config import Criteria, Data, Model, Optimizer, Sweep, config_hash
 from gen.errors import UserError
 from gen.scaling.sweeps import design
 from gen.scaling.workers import ledger as ledgers
-from gen.training import journal, run_folder
+from gen.training.run_folders import run_folder
+from gen.training.run_log import journal
 
 IDENTITY = {"corpus_sha256": "ab", "tokenizer": "cd"}
 

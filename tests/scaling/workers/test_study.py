@@ -13,7 +13,7 @@ from gen.scaling.laws.three_fits import EnvelopeEntry, IsoflopEntry, LawEntries,
 from gen.scaling.verdicts.criteria import Verdict
 from gen.scaling.verdicts.verdict import Analysis
 from gen.scaling.workers import study as studies
-from gen.training import journal
+from gen.training.run_log import journal
 
 COMMAND = (sys.executable, str(Path(__file__).parents[1] / "fake_worker.py"))
 ANALYSIS = Analysis(

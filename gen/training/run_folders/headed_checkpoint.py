@@ -20,8 +20,9 @@ from gen.config.heads import HeadConfig
 from gen.errors import UserError
 from gen.io import checksums, typed_json
 from gen.models import heads, language_model
-from gen.training import checkpoint_folder, run_folder
-from gen.training.checkpoints import Checkpoints
+from gen.training.checkpointing import checkpoint_folder
+from gen.training.checkpointing.checkpoints import Checkpoints
+from gen.training.run_folders import run_folder
 
 TASK_HEAD = "task_head"
 _ON_TOP = ("head", "pool")

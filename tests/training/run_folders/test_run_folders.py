@@ -8,8 +8,10 @@ import pytest
 
 from gen.generation import loaded_model
 from gen.interop import runs
-from gen.training import checkpoint_folder, evaluate, journal, loop
+from gen.training import evaluate, loop
+from gen.training.checkpointing import checkpoint_folder
 from gen.training.hooks import NoHooks, RunStopped
+from gen.training.run_log import journal
 from tests.tiny_run import StopAt
 
 pytestmark = pytest.mark.optimized  # as test_loop.py, with which it shares the compiled step

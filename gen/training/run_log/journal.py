@@ -20,7 +20,7 @@ from typing import Protocol, cast
 from gen.errors import UserError
 from gen.io import file_content, formats, json_reading, seals
 from gen.io.strict_json import encode_json, plain_value
-from gen.training.rows import JournalMark, RowValues
+from gen.training.run_log.rows import JournalMark, RowValues
 
 LOST = (
   "lost_rows"  # in the first row of a journal that was begun again: how many a checkpoint was saved after

@@ -13,7 +13,10 @@ from gen.config import config_hash, from_dict
 from gen.errors import UserError
 from gen.generation import loaded_model
 from gen.io import seals
-from gen.training import checkpoint_folder, journal, loop, run_folder
+from gen.training import loop
+from gen.training.checkpointing import checkpoint_folder
+from gen.training.run_folders import run_folder
+from gen.training.run_log import journal
 from tests import mutations, tiny_run
 
 pytestmark = pytest.mark.optimized  # as test_loop.py, with which it shares the compiled step

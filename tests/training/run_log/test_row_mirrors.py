@@ -8,7 +8,8 @@ import pytest
 
 from gen.config import Run
 from gen.errors import UserError
-from gen.training import loop, row_mirrors
+from gen.training import loop
+from gen.training.run_log import row_mirrors
 
 FAKE = """
   calls = []

@@ -21,7 +21,7 @@ from typing import Any, cast
 
 from gen.errors import UserError
 from gen.io import checksums, json_reading
-from gen.training.checkpoint_records import CheckpointRecord, LeafRecord, Tree
+from gen.training.checkpointing.checkpoint_records import CheckpointRecord, LeafRecord, Tree
 
 STATE, META = "state", "meta.json"
 PARTIAL, OLD, DAMAGED, REPLACED = ".partial", ".old", ".damaged", ".replaced"
@@ -91,7 +91,7 @@ def find_damages(folder: Path, step: int) -> list[str]:
   except UserError as error:
     return [str(error)]
   # Imported here and in `read_array`, because the other functions only need the standard library.
-  from gen.training import stored_arrays
+  from gen.training.checkpointing import stored_arrays
 
   return stored_arrays.array_faults(path / STATE, tree)
 
@@ -125,7 +125,7 @@ def read_array(folder: Path, step: int, name: str) -> Any:
   Raises:
     UserError: if it cannot be read.
   """
-  from gen.training import stored_arrays
+  from gen.training.checkpointing import stored_arrays
 
   return stored_arrays.read_array(path_of(folder, step) / STATE, name)
 

@@ -11,7 +11,7 @@ import tensorstore
 
 from gen.errors import UserError
 from gen.io import plain_paths
-from gen.training.checkpoint_records import LeafRecord, Tree
+from gen.training.checkpointing.checkpoint_records import LeafRecord, Tree
 
 if TYPE_CHECKING:
   import jax

@@ -7,7 +7,7 @@ import pytest
 
 from gen.errors import UserError
 from gen.io import checksums
-from gen.training import checkpoint_folder
+from gen.training.checkpointing import checkpoint_folder
 from tests import mutations
 
 MISSING, EXTRA, UNLIKE = 13, 12, 14

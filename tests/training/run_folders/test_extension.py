@@ -5,8 +5,10 @@ import dataclasses
 import pytest
 
 from gen.errors import UserError
-from gen.training import folder_claim, journal, loop, run_folder
+from gen.training import loop
 from gen.training.hooks import NoHooks, RunStopped
+from gen.training.run_folders import folder_claim, run_folder
+from gen.training.run_log import journal
 
 
 class StopAt(NoHooks):

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from gen.errors import UserError
-from gen.training.rows import JournalMark
+from gen.training.run_log.rows import JournalMark
 
 
 class LeafRecord(TypedDict):

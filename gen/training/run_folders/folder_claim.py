@@ -15,10 +15,11 @@ from gen.data.dataset import Dataset
 from gen.errors import UserError
 from gen.io.locks import FolderLock
 from gen.optimizers import schedule_params
-from gen.training import checkpoint_folder, lineage, run_folder
-from gen.training.rows import RowValues
-from gen.training.run_folder import CHECKPOINTS, TOKENIZER, AnotherRun
-from gen.training.run_length import count_steps
+from gen.training.checkpointing import checkpoint_folder
+from gen.training.run_folders import lineage, run_folder
+from gen.training.run_folders.run_folder import CHECKPOINTS, TOKENIZER, AnotherRun
+from gen.training.run_folders.run_length import count_steps
+from gen.training.run_log.rows import RowValues
 
 LOCK_SECONDS = 10  # for another process to release the folder: a stopped run may still be saving
 _LENGTH = ("steps", "tokens", "flops")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from gen.errors import UserError
 from gen.io import strict_json
-from gen.training import journal
-from gen.training.journal import Journal, TensorBoard
+from gen.training.run_log import journal
+from gen.training.run_log.journal import Journal, TensorBoard
 
 VALUES = st.recursive(
   st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -77,7 +77,7 @@ def test_a_torn_line_longer_than_a_block_is_cut_off(tmp_path):
 def test_rows_written_before_sigkill_are_there(tmp_path):
   code = f"""
 import os
-from gen.training.journal import Journal
+from gen.training.run_log.journal import Journal
 rows = Journal({str(tmp_path / "j")!r})
 for step in range(7):
   rows.append({{"step": step}})

@@ -14,9 +14,11 @@ from typing import Any, cast
 from gen.config import Run, config_hash, from_dict, identity_fields, to_dict, user_sources
 from gen.errors import UserError
 from gen.io import checksums, formats, json_reading
-from gen.training import checkpoint_folder, journal, lineage
-from gen.training.checkpoint_records import CheckpointMeta
-from gen.training.rows import RowValues
+from gen.training.checkpointing import checkpoint_folder
+from gen.training.checkpointing.checkpoint_records import CheckpointMeta
+from gen.training.run_folders import lineage
+from gen.training.run_log import journal
+from gen.training.run_log.rows import RowValues
 
 CONFIG, CHECKPOINTS, JOURNAL = "config.json", "checkpoints", "journal.jsonl"  # of a run, in its folder
 TOKENIZER = "tokenizer"  # folder beside the checkpoints: what their ids mean

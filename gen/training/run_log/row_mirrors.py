@@ -16,8 +16,8 @@ from absl import logging
 from gen.config import Run, config_hash, to_dict
 from gen.errors import UserError
 from gen.io.strict_json import plain_value
-from gen.training.journal import MEASURED, TensorBoard
-from gen.training.rows import RowValues
+from gen.training.run_log.journal import MEASURED, TensorBoard
+from gen.training.run_log.rows import RowValues
 
 PROJECT = "gen"  # of W&B, unless WANDB_PROJECT names another
 

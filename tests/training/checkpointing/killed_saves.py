@@ -1,6 +1,6 @@
 """Kills processes that save without pause, at random moments, and checks after each that nothing was lost.
 
-    python tests/training/killed_saves.py FOLDER --kills=100 --seed=0
+    python tests/training/checkpointing/killed_saves.py FOLDER --kills=100 --seed=0
 
 Each victim first restores the latest step and compares every number with what that step must hold, then saves on.
 Prints one JSON line: kills, how many hit a save half-written, and the last step. Any corrupt or lost latest step
@@ -21,8 +21,8 @@ import jax
 import numpy as np
 
 from gen.io import checksums
-from gen.training import checkpoint_folder
-from gen.training.checkpoints import Checkpoints
+from gen.training.checkpointing import checkpoint_folder
+from gen.training.checkpointing.checkpoints import Checkpoints
 
 SHAPES = {"kernel": (64, 96), "bias": (96,), "count": ()}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gen.cli import signals
 from gen.sharding import processes
-from gen.training.rows import RowValues, RunResult
+from gen.training.run_log.rows import RowValues, RunResult
 
 
 def print_once(line: str) -> None:

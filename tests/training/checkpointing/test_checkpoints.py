@@ -16,8 +16,8 @@ import pytest
 
 from gen.errors import UserError
 from gen.io import checksums
-from gen.training import checkpoint_folder, checkpoint_records
-from gen.training.checkpoints import Checkpoints
+from gen.training.checkpointing import checkpoint_folder, checkpoint_records
+from gen.training.checkpointing.checkpoints import Checkpoints
 
 KILLED = Path(__file__).parent / "killed_saves.py"
 
@@ -356,7 +356,7 @@ SHARDED = """
 import sys
 import jax, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
-from gen.training.checkpoints import Checkpoints
+from gen.training.checkpointing.checkpoints import Checkpoints
 devices = np.array(jax.devices())
 first = NamedSharding(Mesh(devices, ["data"]), P("data"))
 second = NamedSharding(Mesh(devices.reshape(2, 2), ["data", "tensor"]), P("tensor", "data"))

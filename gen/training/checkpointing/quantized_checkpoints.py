@@ -17,7 +17,7 @@ from gen.errors import UserError
 from gen.io import formats, json_reading
 from gen.models import language_model
 from gen.precision.quantized_array import QuantizedArray
-from gen.training.checkpoint_records import CheckpointMeta, require_tokenizer
+from gen.training.checkpointing.checkpoint_records import CheckpointMeta, require_tokenizer
 
 ENTRY = "quantization"  # of a checkpoint's meta
 REMEDY = "quantize the original checkpoint again"

@@ -24,8 +24,8 @@ from absl import logging
 from gen.errors import UserError
 from gen.io import checksums, plain_paths
 from gen.sharding import processes
-from gen.training import checkpoint_folder, orbax_setup, stored_arrays
-from gen.training.checkpoint_records import CheckpointMeta, Tree
+from gen.training.checkpointing import checkpoint_folder, orbax_setup, stored_arrays
+from gen.training.checkpointing.checkpoint_records import CheckpointMeta, Tree
 
 PARAMETERS, OPTIMIZER = "params", "opt_state"  # parts of a training state that can be read alone
 
