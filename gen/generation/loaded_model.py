@@ -20,7 +20,8 @@ from gen.config import Model, Run, user_sources
 from gen.data import batches, corpus
 from gen.data.tokenizers.tokenizer import MODEL, ByteTokenizer, Tokenizer, load_tokenizer, tokenizer_for_data
 from gen.errors import UserError
-from gen.interop import generation_config, huggingface, registry, text_frames, tokenizers
+from gen.interop import generation_config, huggingface, text_frames, tokenizers
+from gen.interop.architectures import registry
 from gen.interop.runs import KEPT, kept_config
 from gen.interop.text_frames import TextFrame
 from gen.interop.tokenizers import model_vocab

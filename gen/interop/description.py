@@ -9,8 +9,9 @@ import numpy as np
 from gen.config import Model, user_sources
 from gen.config.heads import NO_HEAD, HeadConfig
 from gen.errors import UserError
-from gen.interop import equivalents, parameters, pretrained, registry, task_heads, tensor_files
-from gen.interop.architecture import Architecture, TensorContents
+from gen.interop import equivalents, parameters, pretrained, tensor_files
+from gen.interop.architectures import registry, task_heads
+from gen.interop.architectures.architecture import Architecture, TensorContents
 from gen.interop.pretrained import Pretrained, StoredTensors
 from gen.models import heads
 

@@ -37,9 +37,9 @@ from gen.interop import (
   pretrained,
   tensor_files,
 )
+from gen.interop.architectures.tensor_layouts import TensorSlot
 from gen.interop.pretrained import CONFIG, Pretrained, StoredTensors
 from gen.interop.tensor_files import DTYPES, NewTensor, TensorHeader
-from gen.interop.tensor_layouts import TensorSlot
 from gen.models import heads
 
 

@@ -16,12 +16,13 @@ from gen import counts
 from gen.config import Model
 from gen.config.heads import HeadConfig
 from gen.errors import UserError, summarize_error
-from gen.interop import generation_config, parameters, registry, task_heads, tensor_files, wrappers
-from gen.interop.architecture import Architecture, TensorContents
-from gen.interop.hf_config import HfConfig
+from gen.interop import generation_config, parameters, tensor_files, wrappers
+from gen.interop.architectures import registry, task_heads
+from gen.interop.architectures.architecture import Architecture, TensorContents
+from gen.interop.architectures.hf_config import HfConfig
+from gen.interop.architectures.tensor_layouts import TensorSlot
+from gen.interop.architectures.tensor_rows import TensorRows
 from gen.interop.tensor_files import TensorHeader, TensorListing
-from gen.interop.tensor_layouts import TensorSlot
-from gen.interop.tensor_rows import TensorRows
 from gen.models import heads, language_model
 
 CONFIG = "config.json"

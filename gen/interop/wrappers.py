@@ -6,7 +6,7 @@ A model that was compiled, distributed or trained inside another module is often
 """
 
 from gen.errors import UserError
-from gen.interop.architecture import Architecture
+from gen.interop.architectures.architecture import Architecture
 from gen.interop.tensor_files import TensorHeader, TensorListing
 
 # Prefixes of torch.compile, DataParallel, FSDP and activation checkpointing.

@@ -10,7 +10,8 @@ import pytest
 from safetensors import deserialize
 from safetensors.numpy import load_file
 
-from gen.interop import huggingface, registry
+from gen.interop import huggingface
+from gen.interop.architectures import registry
 
 FIXTURES = sorted(path.parent for path in Path(__file__).parent.glob("fixtures/*/config.json"))
 

@@ -12,7 +12,7 @@ from gen.errors import UserError
 from gen.interop import tokenizers
 from gen.interop.untrusted import limits, patterns, trial
 from tests import hostile, mutations
-from tests.interop.test_tokenizer_files import bert, gpt2, pieces
+from tests.interop.tokenizers.test_tokenizer_files import bert, gpt2, pieces
 
 IN_USE = {
   "GPT-2": r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",

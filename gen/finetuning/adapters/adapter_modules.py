@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gen.finetuning.adapters.lora import KERNEL, MatrixShape, matrix_shape
-from gen.interop import tensor_layouts
+from gen.interop.architectures import tensor_layouts
+from gen.interop.architectures.tensor_rows import TensorRow
 from gen.interop.pretrained import Pretrained
-from gen.interop.tensor_rows import TensorRow
 
 _COLUMNS = (
   tensor_layouts.COLUMNS,

@@ -20,10 +20,10 @@ from gen.finetuning.adapters import adapter_modules
 from gen.finetuning.adapters.adapter_modules import AdaptedModule
 from gen.finetuning.adapters.lora import FIRST, KERNEL, SECOND, LoraConfig
 from gen.interop import pretrained, tensor_files
+from gen.interop.architectures.tensor_layouts import TensorSlot
 from gen.interop.parameters import flatten_tree
 from gen.interop.pretrained import Pretrained
 from gen.interop.tensor_files import NewTensor
-from gen.interop.tensor_layouts import TensorSlot
 from gen.io import checksums
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"

@@ -17,10 +17,10 @@ from gen.finetuning.adapters.adapter_modules import AdaptedModule
 from gen.finetuning.adapters.lora import FIRST, KERNEL, SECOND, LoraConfig
 from gen.finetuning.adapters.lora_files import CONFIG, PREFIX, TENSORS
 from gen.interop import pretrained, safetensors_header, tensor_files
+from gen.interop.architectures.tensor_layouts import TensorSlot
 from gen.interop.parameters import abstract_arrays, unflatten_tree
 from gen.interop.pretrained import Pretrained
 from gen.interop.tensor_files import DTYPES, TensorHeader
-from gen.interop.tensor_layouts import TensorSlot
 from gen.io import json_reading
 
 # Fields of adapter_config.json whose other values change what an adapter computes.

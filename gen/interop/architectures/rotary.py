@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from gen.config import Model
 from gen.errors import UserError
-from gen.interop.hf_config import HfConfig
+from gen.interop.architectures.hf_config import HfConfig
 
 # rope_type: its numbers beside rope_theta
 _SCALING = {

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 
 from gen.errors import UserError
-from gen.interop.architecture import Architecture
-from gen.interop.bart import BART
-from gen.interop.bert import BERT, ROBERTA, XLM_ROBERTA
-from gen.interop.bloom import BLOOM
-from gen.interop.gpt2 import GPT2
-from gen.interop.gpt_neox import GPT_NEOX
-from gen.interop.llama import APERTUS, GEMMA, LLAMA, MISTRAL, OLMO2, QWEN2, QWEN3, STARCODER2
-from gen.interop.t5 import T5
+from gen.interop.architectures.architecture import Architecture
+from gen.interop.architectures.bart import BART
+from gen.interop.architectures.bert import BERT, ROBERTA, XLM_ROBERTA
+from gen.interop.architectures.bloom import BLOOM
+from gen.interop.architectures.gpt2 import GPT2
+from gen.interop.architectures.gpt_neox import GPT_NEOX
+from gen.interop.architectures.llama import APERTUS, GEMMA, LLAMA, MISTRAL, OLMO2, QWEN2, QWEN3, STARCODER2
+from gen.interop.architectures.t5 import T5
 
 _LLAMA_LIKE = (LLAMA, MISTRAL, QWEN2, QWEN3, GEMMA, OLMO2, STARCODER2, APERTUS)
 ARCHITECTURES = {

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from gen.interop import tensor_layouts
-from gen.interop.tensor_layouts import TensorLayout
+from gen.interop.architectures import tensor_layouts
+from gen.interop.architectures.tensor_layouts import TensorLayout
 
 
 class TensorRow(NamedTuple):

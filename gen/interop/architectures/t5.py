@@ -2,10 +2,10 @@
 
 from gen.config import Model
 from gen.errors import UserError
-from gen.interop.architecture import TOKENS, Architecture, TensorContents, refuse_unsupported
-from gen.interop.hf_config import HfConfig
-from gen.interop.tensor_layouts import LINEAR, LINEAR_FROM_HEADS
-from gen.interop.tensor_rows import (
+from gen.interop.architectures.architecture import TOKENS, Architecture, TensorContents, refuse_unsupported
+from gen.interop.architectures.hf_config import HfConfig
+from gen.interop.architectures.tensor_layouts import LINEAR, LINEAR_FROM_HEADS
+from gen.interop.architectures.tensor_rows import (
   TensorRow,
   TensorRows,
   dense_rows,

@@ -6,8 +6,8 @@ import numpy as np
 
 from gen.config import Model
 from gen.errors import UserError
-from gen.interop import task_heads
-from gen.interop.architecture import (
+from gen.interop.architectures import task_heads
+from gen.interop.architectures.architecture import (
   ACTIVATION_NAMES,
   LAYERS,
   TOKENS,
@@ -17,9 +17,9 @@ from gen.interop.architecture import (
   refuse_unsupported,
   split_width,
 )
-from gen.interop.hf_config import HfConfig
-from gen.interop.tensor_layouts import LINEAR, LINEAR_FROM_HEADS, VECTOR
-from gen.interop.tensor_rows import (
+from gen.interop.architectures.hf_config import HfConfig
+from gen.interop.architectures.tensor_layouts import LINEAR, LINEAR_FROM_HEADS, VECTOR
+from gen.interop.architectures.tensor_rows import (
   TensorRow,
   TensorRows,
   dense_rows,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from gen.config.heads import HeadConfig
 from gen.errors import UserError
-from gen.interop.tensor_rows import TensorRows, dense_rows
+from gen.interop.architectures.tensor_rows import TensorRows, dense_rows
 from gen.io import json_reading
 
 NAMES = ("classifier.", "classification_head.", "qa_outputs.", "score.")

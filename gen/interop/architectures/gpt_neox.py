@@ -4,8 +4,8 @@ Query, key and value are interleaved by head; a part of each head turns; attenti
 """
 
 from gen.config import Model
-from gen.interop import task_heads
-from gen.interop.architecture import (
+from gen.interop.architectures import task_heads
+from gen.interop.architectures.architecture import (
   ACTIVATION_NAMES,
   LAYERS,
   TOKENS,
@@ -15,10 +15,15 @@ from gen.interop.architecture import (
   refuse_unsupported,
   split_width,
 )
-from gen.interop.hf_config import HfConfig
-from gen.interop.rotary import describe_rotary, read_rotary
-from gen.interop.tensor_layouts import LINEAR, LINEAR_BY_HEAD, LINEAR_FROM_HEADS, VECTORS_BY_HEAD
-from gen.interop.tensor_rows import (
+from gen.interop.architectures.hf_config import HfConfig
+from gen.interop.architectures.rotary import describe_rotary, read_rotary
+from gen.interop.architectures.tensor_layouts import (
+  LINEAR,
+  LINEAR_BY_HEAD,
+  LINEAR_FROM_HEADS,
+  VECTORS_BY_HEAD,
+)
+from gen.interop.architectures.tensor_rows import (
   TensorRow,
   TensorRows,
   dense_rows,

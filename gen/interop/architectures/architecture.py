@@ -9,10 +9,10 @@ import numpy as np
 
 from gen.config import Model
 from gen.errors import UserError
-from gen.interop import task_heads
-from gen.interop.hf_config import HfConfig
-from gen.interop.task_heads import TaskClass
-from gen.interop.tensor_rows import TensorRows
+from gen.interop.architectures import task_heads
+from gen.interop.architectures.hf_config import HfConfig
+from gen.interop.architectures.task_heads import TaskClass
+from gen.interop.architectures.tensor_rows import TensorRows
 
 ACTIVATIONS = {
   "gelu": "gelu",

@@ -3,8 +3,8 @@
 import numpy as np
 
 from gen.config import Model
-from gen.interop import task_heads
-from gen.interop.architecture import (
+from gen.interop.architectures import task_heads
+from gen.interop.architectures.architecture import (
   LAYERS,
   TOKENS,
   Architecture,
@@ -12,9 +12,14 @@ from gen.interop.architecture import (
   refuse_unsupported,
   split_width,
 )
-from gen.interop.hf_config import HfConfig
-from gen.interop.tensor_layouts import LINEAR, LINEAR_BY_HEAD, LINEAR_FROM_HEADS, VECTORS_BY_HEAD
-from gen.interop.tensor_rows import (
+from gen.interop.architectures.hf_config import HfConfig
+from gen.interop.architectures.tensor_layouts import (
+  LINEAR,
+  LINEAR_BY_HEAD,
+  LINEAR_FROM_HEADS,
+  VECTORS_BY_HEAD,
+)
+from gen.interop.architectures.tensor_rows import (
   TensorRow,
   TensorRows,
   dense_rows,

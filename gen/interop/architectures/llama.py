@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from gen.config import Model
 from gen.errors import UserError
-from gen.interop import task_heads
-from gen.interop.architecture import (
+from gen.interop.architectures import task_heads
+from gen.interop.architectures.architecture import (
   ACTIVATION_NAMES,
   LARGEST,
   LAYERS,
@@ -22,10 +22,10 @@ from gen.interop.architecture import (
   activation_name,
   refuse_unsupported,
 )
-from gen.interop.hf_config import HfConfig
-from gen.interop.rotary import describe_rotary, read_rotary
-from gen.interop.tensor_layouts import LINEAR, LINEAR_FROM_HEADS, VECTOR
-from gen.interop.tensor_rows import (
+from gen.interop.architectures.hf_config import HfConfig
+from gen.interop.architectures.rotary import describe_rotary, read_rotary
+from gen.interop.architectures.tensor_layouts import LINEAR, LINEAR_FROM_HEADS, VECTOR
+from gen.interop.architectures.tensor_rows import (
   TensorRow,
   TensorRows,
   dense_rows,

@@ -1,8 +1,8 @@
 """GPT-2 in the Hugging Face format: kernels are [inputs, outputs]; queries, keys and values are concatenated."""
 
 from gen.config import Model
-from gen.interop import task_heads
-from gen.interop.architecture import (
+from gen.interop.architectures import task_heads
+from gen.interop.architectures.architecture import (
   ACTIVATION_NAMES,
   LAYERS,
   TOKENS,
@@ -12,15 +12,15 @@ from gen.interop.architecture import (
   refuse_unsupported,
   split_width,
 )
-from gen.interop.hf_config import HfConfig
-from gen.interop.tensor_layouts import (
+from gen.interop.architectures.hf_config import HfConfig
+from gen.interop.architectures.tensor_layouts import (
   COLUMNS,
   COLUMNS_FROM_HEADS,
   COLUMNS_SIDE_BY_SIDE,
   LINEAR,
   VECTORS_SIDE_BY_SIDE,
 )
-from gen.interop.tensor_rows import (
+from gen.interop.architectures.tensor_rows import (
   TensorRow,
   TensorRows,
   dense_rows,

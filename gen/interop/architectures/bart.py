@@ -1,8 +1,8 @@
 """BART (arXiv:1910.13461) in the Hugging Face format."""
 
 from gen.config import Model
-from gen.interop import task_heads
-from gen.interop.architecture import (
+from gen.interop.architectures import task_heads
+from gen.interop.architectures.architecture import (
   ACTIVATION_NAMES,
   TOKENS,
   Architecture,
@@ -11,9 +11,9 @@ from gen.interop.architecture import (
   refuse_unsupported,
   split_width,
 )
-from gen.interop.hf_config import HfConfig
-from gen.interop.tensor_layouts import LINEAR, LINEAR_FROM_HEADS, ROW
-from gen.interop.tensor_rows import (
+from gen.interop.architectures.hf_config import HfConfig
+from gen.interop.architectures.tensor_layouts import LINEAR, LINEAR_FROM_HEADS, ROW
+from gen.interop.architectures.tensor_rows import (
   TensorRow,
   TensorRows,
   dense_rows,

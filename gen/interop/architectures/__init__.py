@@ -1,0 +1,1 @@
+"""Architectures of the Hugging Face format: names, layouts and configs of their tensors."""
