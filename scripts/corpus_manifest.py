@@ -15,8 +15,8 @@ from absl import flags
 from gen.cli import launch
 from gen.config import Data
 from gen.data import cache
-from gen.data.sources import manifests, packages
-from gen.data.sources.manifests import Archive
+from gen.data.sources.python_packages import manifests, packages
+from gen.data.sources.python_packages.manifests import Archive
 from gen.errors import UserError
 
 UPDATE = flags.DEFINE_string("update", "", "Manifest whose computed fields are filled in.")

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from gen.data import corpus
-from gen.data.sources import environment
+from gen.data.sources.python_packages import environment
 from gen.errors import UserError
 from gen.evaluation import few_shot
 from gen.generation import decoders, prompts, text

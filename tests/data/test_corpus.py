@@ -7,7 +7,7 @@ import pytest
 
 from gen.config import Data
 from gen.data import corpus
-from gen.data.sources import environment
+from gen.data.sources.python_packages import environment
 from gen.errors import UserError
 
 

@@ -11,7 +11,7 @@ import zipfile
 import pytest
 import zstandard
 
-from gen.data.sources import files
+from gen.data.sources.file_formats import files
 from gen.errors import UserError
 
 LINES = "".join(json.dumps({"id": i, "text": f'line {i} «ü», "q"\nend'}) + "\n" for i in range(9)).encode()

@@ -16,8 +16,9 @@ import pytest
 import zstandard
 
 from gen.config import Data, Run, config_hash, identity_fields
-from gen.data.sources import compressed, files, json_stream, kinds, records, source
-from gen.data.sources.notes import Notes
+from gen.data.sources import source
+from gen.data.sources.file_formats import compressed, files, json_stream, kinds, records
+from gen.data.sources.file_formats.notes import Notes
 from gen.errors import UserError
 
 SECONDS = 20  # a loaded machine has its bad moments; a quiet one takes 3

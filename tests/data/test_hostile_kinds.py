@@ -12,7 +12,7 @@ import zlib
 import pytest
 import zstandard
 
-from gen.data.sources import files
+from gen.data.sources.file_formats import files
 from tests import hostile
 
 

@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from gen.config import Data, Model, Run
-from gen.data.sources import environment
+from gen.data.sources.python_packages import environment
 from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.errors import UserError
 from gen.evaluation import held_out_sentences

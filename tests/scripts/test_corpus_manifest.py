@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gen.data.sources import manifests, packages
+from gen.data.sources.python_packages import manifests, packages
 from gen.errors import UserError
 
 ROOT = Path(__file__).parents[2]

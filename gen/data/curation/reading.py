@@ -9,8 +9,9 @@ from gen.config import Data
 from gen.config.curation import Curation
 from gen.data.curation.passes.shards import Row
 from gen.data.document import Document
-from gen.data.sources import dataset_folders, files, kinds, mail
-from gen.data.sources.notes import Notes
+from gen.data.sources import dataset_folders
+from gen.data.sources.file_formats import files, kinds, mail
+from gen.data.sources.file_formats.notes import Notes
 from gen.data.sources.source import Source, find_source
 from gen.errors import UserError
 
@@ -77,7 +78,7 @@ def _open_source(name: str, config: Curation) -> RawSource:
 
 def find_named(name: str, config: Curation) -> Source | None:
   """Returns the source of a name without a scheme that is no path, such as manual; None for a path."""
-  from gen.data.sources import manifests
+  from gen.data.sources.python_packages import manifests
 
   known = (*manifests.manifest_names(), "environment")
   return _find_corpus(name, config) if name in known else None

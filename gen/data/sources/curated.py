@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gen.data.sources import files
+from gen.data.sources.file_formats import files
 from gen.errors import UserError
 from gen.io import formats, json_reading
 

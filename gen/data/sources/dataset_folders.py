@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gen.data.document import Document
-from gen.data.sources import column_files, compressed
-from gen.data.sources.notes import Notes
-from gen.data.sources.records import TextField
+from gen.data.sources.file_formats import column_files, compressed
+from gen.data.sources.file_formats.notes import Notes
+from gen.data.sources.file_formats.records import TextField
 from gen.errors import UserError
 from gen.io import json_reading
 

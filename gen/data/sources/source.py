@@ -9,18 +9,11 @@ from typing import Any, NamedTuple
 from gen.config import Data
 from gen.data import cache
 from gen.data.document import Document
-from gen.data.sources import (
-  curated,
-  dataset_folders,
-  environment,
-  files,
-  kinds,
-  manifests,
-  own_source,
-  packages,
-)
-from gen.data.sources.manifests import Archive
-from gen.data.sources.notes import Notes
+from gen.data.sources import curated, dataset_folders, own_source
+from gen.data.sources.file_formats import files, kinds
+from gen.data.sources.file_formats.notes import Notes
+from gen.data.sources.python_packages import environment, manifests, packages
+from gen.data.sources.python_packages.manifests import Archive
 from gen.errors import UserError
 from gen.io import user_code
 

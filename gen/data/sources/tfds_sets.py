@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.data.document import Document
-from gen.data.sources.records import text_of_record
+from gen.data.sources.file_formats.records import text_of_record
 from gen.errors import UserError
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gen.data.sources import package_client
+from gen.data.sources.python_packages import package_client
 
 
 class FakeIndex:

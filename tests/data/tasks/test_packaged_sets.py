@@ -9,8 +9,8 @@ import zipfile
 
 import pytest
 
-from gen.data.sources import docstrings, environment, manifests, packages
-from gen.data.sources.packages import Wheel
+from gen.data.sources.python_packages import docstrings, environment, manifests, packages
+from gen.data.sources.python_packages.packages import Wheel
 from gen.data.tasks import sentences
 from gen.data.tasks.examples import TASKS, QuestionExample
 from gen.data.tasks.packaged import packaged_docstrings, packaged_pubmed, packaged_sentiment, packaged_sets

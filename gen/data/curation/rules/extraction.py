@@ -9,7 +9,7 @@ from gen.config.curation import Extract
 from gen.data.curation.rules import optional
 from gen.data.curation.rules.verdicts import Drop, Kept, Verdict
 from gen.data.document import Document
-from gen.data.sources import html_text, kinds, mail
+from gen.data.sources.file_formats import html_text, kinds, mail
 
 _HEAD = 4096  # characters in which mail and pages are recognized
 MAX_PARSED = (

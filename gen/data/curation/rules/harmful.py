@@ -13,7 +13,7 @@ from gen.config.curation import Curation, HarmfulWords
 from gen.data import cache
 from gen.data.curation.rules.verdicts import Drop, Kept, Verdict
 from gen.data.document import Document
-from gen.data.sources import packages
+from gen.data.sources.python_packages import packages
 from gen.errors import UserError, summarize_error
 
 MAX_BYTES = 64 << 20  # of a list

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from gen.config import Data
 from gen.data import cache
-from gen.data.sources import packages
+from gen.data.sources.python_packages import packages
 from gen.data.tasks.records import task_files
 from gen.data.tasks.records.record import RecordSet
 from gen.errors import UserError

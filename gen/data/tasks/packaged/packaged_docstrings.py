@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from gen.data.sources import docstrings, environment
+from gen.data.sources.python_packages import docstrings, environment
 from gen.io import cores
 
 _MIN_BODY, _MAX_BODY = 100, 6_000  # characters

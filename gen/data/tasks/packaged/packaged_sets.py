@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from gen.config import Data
 from gen.data import cache
-from gen.data.sources import environment, packages
-from gen.data.sources.manifests import Archive
+from gen.data.sources.python_packages import environment, packages
+from gen.data.sources.python_packages.manifests import Archive
 from gen.data.tasks.packaged import (
   packaged_bible,
   packaged_docstrings,

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from gen.data.sources import json_stream
-from gen.data.sources.records import numbered_lines
+from gen.data.sources.file_formats import json_stream
+from gen.data.sources.file_formats.records import numbered_lines
 from gen.data.tasks.records.record import Record, find_part
 from gen.data.tasks.records.text_lines import OpenText, decode_line, read_all
 from gen.errors import UserError

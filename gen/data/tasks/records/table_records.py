@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
-from gen.data.sources import kinds
+from gen.data.sources.file_formats import kinds
 from gen.data.tasks.records.record import Record
 from gen.data.tasks.records.text_lines import OpenText, read_lines
 from gen.errors import UserError

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gen.data.sources import column_files, compressed, files
+from gen.data.sources.file_formats import column_files, compressed, files
 from gen.data.tasks import column_names
 from gen.data.tasks.records import conll_records, json_records, parallel_records, squad_records, table_records
 from gen.data.tasks.records.record import Record, RecordSet, find_part

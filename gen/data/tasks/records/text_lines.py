@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from gen.data.sources import compressed, encodings, kinds, records
+from gen.data.sources.file_formats import compressed, encodings, kinds, records
 from gen.errors import UserError
 
 SUFFIXES = (".gz", ".xz", ".zst", ".zstd", ".bz2", ".bgz")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
 
 from gen.data.document import Document
-from gen.data.sources import encodings, json_stream, kinds
+from gen.data.sources.file_formats import encodings, json_stream, kinds
 from gen.errors import UserError
 from gen.io import json_reading
 from gen.io.csv_rows import RowReader

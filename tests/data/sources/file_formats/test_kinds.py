@@ -18,9 +18,9 @@ import zstandard
 
 from gen.config import Data
 from gen.data import corpus
-from gen.data.sources import files, html_text, records
 from gen.data.sources import source as source_module
-from gen.data.sources.notes import Notes
+from gen.data.sources.file_formats import files, html_text, records
+from gen.data.sources.file_formats.notes import Notes
 from gen.errors import UserError
 
 TEXTS = [f"Text {i}: «ünï», 😀 and a comma.\nIts second line." for i in range(7)]

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from gen.data import cache
 from gen.data.document import Document
-from gen.data.sources import kinds, manifests, member_texts, package_client, source_archive_client
-from gen.data.sources.manifests import Archive, Manifest, Reading
+from gen.data.sources.file_formats import kinds
+from gen.data.sources.python_packages import manifests, member_texts, package_client, source_archive_client
+from gen.data.sources.python_packages.manifests import Archive, Manifest, Reading
 from gen.errors import UserError
 
 FORMAT = 1  # of the rules by which members become documents; raise it when they change

@@ -17,7 +17,7 @@ import re
 from pathlib import PurePosixPath
 from typing import IO, NamedTuple
 
-from gen.data.sources import compressed, encodings
+from gen.data.sources.file_formats import compressed, encodings
 from gen.errors import UserError
 from gen.io.csv_rows import RowReader
 

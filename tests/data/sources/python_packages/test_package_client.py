@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from gen.data.sources import package_client
+from gen.data.sources.python_packages import package_client
 from gen.errors import UserError
 
 TEXT = {"poems/one.txt": "a line of text\n" * 20}

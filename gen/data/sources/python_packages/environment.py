@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 
 from gen import versions
 from gen.data.document import Document
-from gen.data.sources import docstrings
+from gen.data.sources.python_packages import docstrings
 from gen.errors import UserError
 from gen.io import cores
 

@@ -6,8 +6,8 @@ import tarfile
 
 import pytest
 
-from gen.data.sources import packages, source_archive_client
-from gen.data.sources.manifests import Archive
+from gen.data.sources.python_packages import packages, source_archive_client
+from gen.data.sources.python_packages.manifests import Archive
 from gen.errors import UserError
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from gen.config import Data
 from gen.data import corpus
-from gen.data.sources import manifests, packages
 from gen.data.sources import source as source_module
+from gen.data.sources.python_packages import manifests, packages
 from gen.errors import UserError
 
 LONG = "A sentence that makes this long enough to count as a document of its own. " * 4

@@ -7,8 +7,8 @@ from typing import IO
 
 from gen.config.curation import Curation
 from gen.data.document import Document
-from gen.data.sources import compressed, files, kinds
-from gen.data.sources.notes import Notes
+from gen.data.sources.file_formats import compressed, files, kinds
+from gen.data.sources.file_formats.notes import Notes
 from gen.errors import UserError
 
 SCHEME = "mail"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gen.data.sources import docstrings
+from gen.data.sources.python_packages import docstrings
 
 
 def test_docstrings_of_everything_that_has_one_are_found_in_order():

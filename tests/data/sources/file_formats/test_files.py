@@ -8,7 +8,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gen.data.sources import files
+from gen.data.sources.file_formats import files
 from gen.errors import UserError
 
 SMALL = "Ein Satz.\r\nZwei Sätze — 三つ.\n\n"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from gen.data.sources import compressed
+from gen.data.sources.file_formats import compressed
 from gen.errors import UserError, summarize_error
 
 MAX_DIRECTORY = 4 << 20  # bytes of a zip's list of members: about 50,000 names

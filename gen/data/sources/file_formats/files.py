@@ -15,8 +15,16 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from gen.data.document import Document
-from gen.data.sources import archives, column_files, compressed, encodings, html_text, kinds, records
-from gen.data.sources.notes import Notes
+from gen.data.sources.file_formats import (
+  archives,
+  column_files,
+  compressed,
+  encodings,
+  html_text,
+  kinds,
+  records,
+)
+from gen.data.sources.file_formats.notes import Notes
 from gen.errors import UserError
 
 MIN_BLOCK_SIZE, MAX_BLOCK_SIZE = 1_024, 65_536  # characters of one block of a single file

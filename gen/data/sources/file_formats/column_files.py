@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from gen.data.document import Document
-from gen.data.sources import compressed
-from gen.data.sources.records import TextField, text_of_record
+from gen.data.sources.file_formats import compressed
+from gen.data.sources.file_formats.records import TextField, text_of_record
 from gen.errors import UserError
 
 EXTRA = "needs pyarrow, which is not installed; use uv run --extra arrow, or uv pip install pyarrow"

@@ -8,7 +8,7 @@ that are known already. The archive is named by its SHA-256, so it is one that d
 import os
 from pathlib import Path
 
-from gen.data.sources import package_client
+from gen.data.sources.python_packages import package_client
 
 _BACKEND = """
 import os

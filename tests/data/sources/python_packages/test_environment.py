@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from gen.data.sources import environment
+from gen.data.sources.python_packages import environment
 from gen.errors import UserError
 
 

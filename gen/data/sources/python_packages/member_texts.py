@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from gen.data.document import Document
-from gen.data.sources import archives, docstrings, environment, files, html_text
-from gen.data.sources.manifests import Reading
+from gen.data.sources.file_formats import archives, files, html_text
+from gen.data.sources.python_packages import docstrings, environment
+from gen.data.sources.python_packages.manifests import Reading
 from gen.errors import UserError, summarize_error
 from gen.io import cores
 from gen.io.json_reading import parse_json

@@ -1,0 +1,1 @@
+"""Documents in files: kind, compression, encoding, and one reader per format."""
