@@ -19,7 +19,7 @@ from gen.errors import UserError
 from gen.io import outputs, quantities
 
 if TYPE_CHECKING:
-  from gen.evaluation.few_shot_report import FewShotRow
+  from gen.evaluation.few_shot_tasks.few_shot_report import FewShotRow
 
 CHECKPOINTS = flags.DEFINE_multi_string(
   "checkpoint", [], "Folder of a run, or of a Hugging Face checkpoint; may be given several times."
@@ -40,7 +40,7 @@ def main() -> int:
   """Evaluates each checkpoint on every task, and writes the results."""
   shared_flags.require_checkpoint("".join(CHECKPOINTS.value[:1]))
   ks = sorted(set(KS.value))
-  from gen.evaluation import few_shot_report, held_out_sentences
+  from gen.evaluation.few_shot_tasks import few_shot_report, held_out_sentences
   from gen.generation import loaded_model
 
   unknown = [name for name in TASKS.value if name not in held_out_sentences.TASKS]
@@ -61,7 +61,7 @@ def main() -> int:
 
 def _write(sentences: int, rows: "list[FewShotRow]", answers: list[dict[str, object]]) -> None:
   from gen import versions
-  from gen.evaluation import few_shot_figure, few_shot_report
+  from gen.evaluation.few_shot_tasks import few_shot_figure, few_shot_report
   from gen.io import json_report
 
   workdir = shared_flags.result_folder(WORKDIR.value, f"{CHECKPOINTS.value[0].rstrip('/')}_few_shot")

@@ -33,7 +33,8 @@ def main() -> int:
   shared_flags.require_checkpoint(CHECKPOINT.value)
   from gen import versions
   from gen.data import corpus
-  from gen.evaluation import docstring_questions, retrieval_study
+  from gen.evaluation import retrieval_study
+  from gen.evaluation.few_shot_tasks import docstring_questions
   from gen.generation import loaded_model, retrieval
   from gen.io import json_report
 

@@ -19,7 +19,7 @@ from gen.errors import UserError
 from gen.io import outputs, quantities
 
 if TYPE_CHECKING:
-  from gen.evaluation.loss_by_context import ComparedModel
+  from gen.evaluation.context_length.loss_by_context import ComparedModel
   from gen.training.run_log.rows import RunResult
 
 WORKDIR = shared_flags.define_workdir("Folder of runs and results; empty: runs/NAME.")
@@ -44,7 +44,7 @@ def main(run: Run) -> int:
     raise UserError(f"config.model.family is {run.model.family}; this experiment needs a decoder")
   words, lengths = (sorted(set(flag.value)) for flag in (WORDS, LENGTHS))
   from gen.data import cache, dataset
-  from gen.evaluation import loss_by_context, loss_by_context_report
+  from gen.evaluation.context_length import loss_by_context, loss_by_context_report
   from gen.sharding import layouts
   from gen.training import compute_dtype, loop
   from gen.training.hooks import Interruptible, RunStopped
@@ -87,7 +87,7 @@ def _trained(run: Run, folder: Path, data: Any, hooks: Any) -> tuple["RunResult"
 
 def _write(workdir: Path, rows: "list[ComparedModel]") -> None:
   from gen import versions
-  from gen.evaluation import loss_by_context_figure, loss_by_context_report
+  from gen.evaluation.context_length import loss_by_context_figure, loss_by_context_report
   from gen.io import json_report, typed_json
 
   values = {"models": typed_json.encode_value(rows), "versions": versions.installed_versions()}

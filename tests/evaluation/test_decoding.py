@@ -7,7 +7,8 @@ import pytest
 from gen.config import Data, Model, Run
 from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.errors import UserError
-from gen.evaluation import decoding, docstring_questions
+from gen.evaluation import decoding
+from gen.evaluation.few_shot_tasks import docstring_questions
 from gen.generation import loaded_model
 from gen.generation.sampling import Sampler
 from gen.models import language_model

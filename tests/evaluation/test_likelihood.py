@@ -11,7 +11,8 @@ import pytest
 from gen.config import Data, Model, Run
 from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.errors import UserError
-from gen.evaluation import few_shot, likelihood
+from gen.evaluation import likelihood
+from gen.evaluation.few_shot_tasks import few_shot
 from gen.generation import loaded_model, text
 from gen.generation.prompts import PromptLayout, PromptTemplate
 from gen.models import language_model

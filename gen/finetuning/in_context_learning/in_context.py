@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from gen.evaluation import few_shot
+from gen.evaluation.few_shot_tasks import few_shot
 from gen.evaluation.synthetic import label_mapping_task
 from gen.evaluation.synthetic.label_mapping_task import LAYOUT, LabelMappingTask
 from gen.finetuning.in_context_learning import fixed_cost

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib import ticker
 from matplotlib.axes import Axes
 
-from gen.evaluation.few_shot_figure import COLOURS, draw_points
+from gen.evaluation.few_shot_tasks.few_shot_figure import COLOURS, draw_points
 from gen.figures import style
 from gen.finetuning.in_context_learning.in_context_study import InContextRow
 

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, TypedDict, cast
 from gen import counts
 from gen.config import Run, validation
 from gen.errors import UserError
-from gen.evaluation import few_shot, loss_by_context
-from gen.evaluation.few_shot import AccuracyValues
+from gen.evaluation.context_length import loss_by_context
+from gen.evaluation.few_shot_tasks import few_shot
+from gen.evaluation.few_shot_tasks.few_shot import AccuracyValues
 from gen.evaluation.synthetic import label_mapping_masked, label_mapping_task, synthetic_training
 from gen.finetuning.in_context_learning import in_context
 

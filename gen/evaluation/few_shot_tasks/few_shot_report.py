@@ -6,8 +6,8 @@ from typing import Any, TypedDict
 from gen.config import Data
 from gen.data import corpus
 from gen.errors import UserError
-from gen.evaluation import few_shot, held_out_sentences
-from gen.evaluation.few_shot import AccuracyValues
+from gen.evaluation.few_shot_tasks import few_shot, held_out_sentences
+from gen.evaluation.few_shot_tasks.few_shot import AccuracyValues
 from gen.generation import loaded_model
 
 

@@ -12,7 +12,7 @@ from gen import counts
 from gen.config import RECURRENT, Model
 from gen.data.token_stream import TokenStream
 from gen.errors import UserError
-from gen.evaluation import loss_by_context
+from gen.evaluation.context_length import loss_by_context
 from gen.models import language_model
 
 NAMES = ["", "", "\u2581a", "b", "\u2581c", "d", "\u2581e"]  # two specials

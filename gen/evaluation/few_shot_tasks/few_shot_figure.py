@@ -7,8 +7,8 @@ from typing import Any
 from matplotlib import ticker
 from matplotlib.axes import Axes
 
-from gen.evaluation.few_shot import AccuracyValues
-from gen.evaluation.few_shot_report import FewShotRow
+from gen.evaluation.few_shot_tasks.few_shot import AccuracyValues
+from gen.evaluation.few_shot_tasks.few_shot_report import FewShotRow
 from gen.figures import style
 
 NAME = "few_shot"

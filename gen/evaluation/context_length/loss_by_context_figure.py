@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib import ticker
 from matplotlib.axes import Axes
 
-from gen.evaluation.loss_by_context import ComparedModel
+from gen.evaluation.context_length.loss_by_context import ComparedModel
 from gen.figures import style
 
 COLOURS = ("#0072b2", "#d1495b")  # of the transformer and of the recurrent model

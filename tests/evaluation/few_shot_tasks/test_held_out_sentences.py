@@ -9,8 +9,8 @@ from gen.config import Data, Model, Run
 from gen.data.sources.python_packages import environment
 from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.errors import UserError
-from gen.evaluation import held_out_sentences
-from gen.evaluation.held_out_sentences import Sentence
+from gen.evaluation.few_shot_tasks import held_out_sentences
+from gen.evaluation.few_shot_tasks.held_out_sentences import Sentence
 from gen.generation import loaded_model
 from gen.models import language_model
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from gen.evaluation import loss_by_context, loss_by_context_figure
-from gen.evaluation.loss_by_context import ComparedModel, ContextPoint
+from gen.evaluation.context_length import loss_by_context, loss_by_context_figure
+from gen.evaluation.context_length.loss_by_context import ComparedModel, ContextPoint
 from gen.training.run_log.rows import RunResult
 
 RESULT_FIELDS = ("family", "width", "depth", "params", "params_total", "tokens", "flops", "loss", "seconds")

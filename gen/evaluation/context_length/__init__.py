@@ -1,0 +1,1 @@
+"""The use that a model makes of its context, against what the context costs."""

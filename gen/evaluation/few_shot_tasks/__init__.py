@@ -1,0 +1,1 @@
+"""Tasks of solved examples before a question: their items, scores, report and figure."""
