@@ -42,7 +42,7 @@ def main(sweep: Sweep) -> int:
 
   design.check_sweep(sweep)
   from gen.io import json_report
-  from gen.scaling.laws import law_batch
+  from gen.scaling.laws.loss_law import law_batch
   from gen.scaling.planning import law_source
   from gen.scaling.verdicts import rehearsal, verdict
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # Imported where they are used, since they import jax.
   from gen.scaling.audits.audit import AuditReport
   from gen.scaling.laws.envelope import EnvelopeFit
   from gen.scaling.laws.isoflop import IsoflopFit
-  from gen.scaling.laws.law import ParametricLaw
+  from gen.scaling.laws.loss_law.law import ParametricLaw
   from gen.scaling.laws.parametric import ParametricFit
   from gen.scaling.laws.power_law_fit import PowerLawFit
   from gen.training.hooks import RunHooks

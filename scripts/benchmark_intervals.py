@@ -16,8 +16,9 @@ import numpy as np
 
 from gen.cli import terminal
 from gen.errors import UserError
-from gen.scaling.laws import fit, optimum, parametric
-from gen.scaling.laws.law import HOFFMANN_2022, ParametricLaw
+from gen.scaling.laws import fit, parametric
+from gen.scaling.laws.loss_law import optimum
+from gen.scaling.laws.loss_law.law import HOFFMANN_2022, ParametricLaw
 from gen.scaling.runs import bootstrap
 from gen.scaling.runs.runs_table import RunsTable
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gen.cli import launch
-from gen.scaling.laws.law import HOFFMANN_2022
+from gen.scaling.laws.loss_law.law import HOFFMANN_2022
 
 EXPERIMENT = "audit.py"
 pytestmark = pytest.mark.optimized  # the solver runs for longer than it compiles

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gen.cli import launch
-from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.laws.loss_law.law import ParametricLaw
 from gen.scaling.planning import published_models
 
 EXPERIMENT = "plan.py"

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.laws.loss_law.law import ParametricLaw
 from gen.scaling.runs import runs_table
 
 LAW = {"E": 0.6, "A": 57.0, "B": 228.0, "alpha": 0.42, "beta": 0.40}

@@ -10,7 +10,7 @@ from gen.errors import UserError
 from gen.io import strict_json, typed_json
 from gen.scaling.audits import audit
 from gen.scaling.laws import fit, fit_summary
-from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.laws.loss_law.law import ParametricLaw
 from gen.scaling.planning import law_source, plan, plan_summary
 from gen.scaling.runs import runs_table
 

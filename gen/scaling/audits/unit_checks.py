@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gen.scaling.audits.findings import Finding, make_finding
-from gen.scaling.laws.law import HOFFMANN_2022
+from gen.scaling.laws.loss_law.law import HOFFMANN_2022
 from gen.scaling.laws.parametric import ParametricFit
 from gen.scaling.runs.runs_table import RunsTable
 

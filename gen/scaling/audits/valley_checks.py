@@ -11,7 +11,7 @@ import numpy as np
 from gen.scaling.audits.findings import SKIP, Finding, StudyFacts, make_finding
 from gen.scaling.laws import isoflop, valley_minimum
 from gen.scaling.laws.isoflop import IsoflopValley
-from gen.scaling.laws.law import bounded_log
+from gen.scaling.laws.loss_law.law import bounded_log
 from gen.scaling.laws.outliers import residual_scale
 from gen.scaling.runs.runs_table import RunsTable
 

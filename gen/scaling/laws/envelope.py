@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gen.errors import UserError
-from gen.scaling.laws import cost_model, isoflop, isoflop_draws, loss_curves
-from gen.scaling.laws.cost_model import CostModel
+from gen.scaling.laws import isoflop, isoflop_draws, loss_curves
 from gen.scaling.laws.loss_curves import CurveLines, CurveReading
+from gen.scaling.laws.loss_law import cost_model
+from gen.scaling.laws.loss_law.cost_model import CostModel
 from gen.scaling.laws.loss_trend import LossTrend
 from gen.scaling.laws.power_law_fit import FrontierFit, intervals_of_row, laws_of_row
 from gen.scaling.runs.runs_table import RunsTable, make_runs, run_cells

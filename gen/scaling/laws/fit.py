@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 from numpy.typing import ArrayLike
 
 from gen.errors import UserError
-from gen.scaling.laws import approaches, cost_model
+from gen.scaling.laws import approaches
 from gen.scaling.laws.approaches import Fits
-from gen.scaling.laws.cost_model import CostModel
 from gen.scaling.laws.fit_options import FitKeywords
+from gen.scaling.laws.loss_law import cost_model
+from gen.scaling.laws.loss_law.cost_model import CostModel
 from gen.scaling.laws.power_law_fit import PowerLawFit
 from gen.scaling.runs import bootstrap
 from gen.scaling.runs.runs_table import RunsTable, make_runs, read_runs

@@ -12,9 +12,10 @@ import dataclasses
 import numpy as np
 
 from gen.errors import UserError
-from gen.scaling.laws import cost_model, isoflop_draws, valley_minimum
-from gen.scaling.laws.cost_model import CostModel
-from gen.scaling.laws.law import PowerLaw, bounded_exp
+from gen.scaling.laws import isoflop_draws, valley_minimum
+from gen.scaling.laws.loss_law import cost_model
+from gen.scaling.laws.loss_law.cost_model import CostModel
+from gen.scaling.laws.loss_law.law import PowerLaw, bounded_exp
 from gen.scaling.laws.loss_trend import LossTrend
 from gen.scaling.laws.power_law_fit import FrontierFit, intervals_of_row, laws_of_row
 from gen.scaling.laws.valley_minimum import BudgetLosses, ValleyMinimum

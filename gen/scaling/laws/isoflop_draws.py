@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gen.errors import UserError
-from gen.scaling.laws import law, valley_minimum
+from gen.scaling.laws import valley_minimum
+from gen.scaling.laws.loss_law import law
 from gen.scaling.laws.loss_trend import LossTrend
 from gen.scaling.laws.valley_minimum import BudgetLosses, ValleyMinimum
 from gen.scaling.runs import bootstrap

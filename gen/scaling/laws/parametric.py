@@ -3,7 +3,7 @@
 The objective is the sum over runs of Huber_delta(log predicted - log measured loss), solved to its optimum from the
 paper's grid of 4,500 starts (`gen.scaling.laws.solvers.multistart`), with bootstrap intervals. A delta of 1e-8 gives
 least absolute deviations, an infinite delta least squares. Optima and exponents are of C = k(N) N D with the k of the
-runs' sizes (`gen.scaling.laws.cost_model`). Letters as in `gen.scaling.laws.law`; S starts or resamples, P parameters.
+runs' sizes (`gen.scaling.laws.loss_law.cost_model`). Letters as in `gen.scaling.laws.loss_law.law`; S starts or resamples, P parameters.
 """
 
 import dataclasses
@@ -12,9 +12,10 @@ import math
 import numpy as np
 
 from gen.errors import UserError
-from gen.scaling.laws import cost_model, law_batch, optimum, parametric_draws, parametric_warnings
-from gen.scaling.laws.cost_model import CostModel
-from gen.scaling.laws.law import ParametricLaw, PowerLaw
+from gen.scaling.laws import parametric_draws, parametric_warnings
+from gen.scaling.laws.loss_law import cost_model, law_batch, optimum
+from gen.scaling.laws.loss_law.cost_model import CostModel
+from gen.scaling.laws.loss_law.law import ParametricLaw, PowerLaw
 from gen.scaling.laws.power_law_fit import PowerLawFit
 from gen.scaling.laws.solvers import huber_solver, multistart, newton
 from gen.scaling.runs import bootstrap

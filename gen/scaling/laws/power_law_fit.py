@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from gen.scaling.laws import cost_model
-from gen.scaling.laws.cost_model import CostModel
-from gen.scaling.laws.law import PowerLaw, bounded_exp
+from gen.scaling.laws.loss_law import cost_model
+from gen.scaling.laws.loss_law.cost_model import CostModel
+from gen.scaling.laws.loss_law.law import PowerLaw, bounded_exp
 from gen.scaling.laws.loss_trend import LossTrend
 from gen.scaling.runs import bootstrap
 

@@ -14,9 +14,9 @@ import numpy as np
 from gen.errors import UserError
 from gen.scaling.laws import envelope, isoflop, parametric
 from gen.scaling.laws.approaches import Fits
-from gen.scaling.laws.cost_model import CostEntry, CostModel
 from gen.scaling.laws.envelope import FrontierPoint
 from gen.scaling.laws.isoflop import IsoflopValley
+from gen.scaling.laws.loss_law.cost_model import CostEntry, CostModel
 from gen.scaling.laws.parametric import ParametricFit
 from gen.scaling.laws.power_law_fit import PowerLawFit
 from gen.scaling.runs.runs_table import RunsTable

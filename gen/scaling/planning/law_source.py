@@ -14,10 +14,11 @@ import numpy as np
 from gen.config import Model
 from gen.errors import UserError
 from gen.io import json_lines, json_reading, seals
-from gen.scaling.laws import cost_model, fit, law_batch
+from gen.scaling.laws import fit
 from gen.scaling.laws.approaches import numbered_name
-from gen.scaling.laws.cost_model import CostModel
-from gen.scaling.laws.law import ParametricLaw, PowerLaw
+from gen.scaling.laws.loss_law import cost_model, law_batch
+from gen.scaling.laws.loss_law.cost_model import CostModel
+from gen.scaling.laws.loss_law.law import ParametricLaw, PowerLaw
 from gen.scaling.laws.parametric import ParametricFit
 from gen.scaling.laws.power_law_fit import PowerLawFit, PredictedOptimum
 from gen.scaling.planning import published
@@ -68,7 +69,7 @@ class LawSource:
     source: paper, or the runs that it was fitted to.
     counting: convention of N.
     k: training FLOPs per parameter and token; if k varies with N, its mean over the runs (see `cost`).
-    rows_sp: the constants in one row (see `gen.scaling.laws.law_batch`); None for a law of the optimum alone.
+    rows_sp: the constants in one row (see `gen.scaling.laws.loss_law.law_batch`); None for a law of the optimum alone.
     draws_sp: the constants of each resample, and with each run left out if intervals are BCa.
     left_out_kp: the constants with each run left out; None for percentile intervals.
     frontier: for a law of the optimum alone: C -> its optimum.

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from gen.errors import UserError
-from gen.scaling.laws import optimum
-from gen.scaling.laws.cost_model import CostModel
-from gen.scaling.laws.law import bounded_exp
+from gen.scaling.laws.loss_law import optimum
+from gen.scaling.laws.loss_law.cost_model import CostModel
+from gen.scaling.laws.loss_law.law import bounded_exp
 from gen.scaling.laws.solvers import newton
 from gen.scaling.planning import budgets
 from gen.scaling.planning.plan_records import ChosenRun, NextRuns

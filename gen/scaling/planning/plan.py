@@ -10,7 +10,7 @@
     answer.N, answer.interval["N"]
 
 C = k N D training FLOPs (k = 6 where nothing else is known), N parameters, D tokens, loss in nats per token.
-`gen.scaling.laws.law_batch` has the optima with inference, overtraining and repeated data, and `questions` the plans
+`gen.scaling.laws.loss_law.law_batch` has the optima with inference, overtraining and repeated data, and `questions` the plans
 for given sizes.
 """
 
@@ -22,8 +22,8 @@ from typing import TypedDict, Unpack
 import numpy as np
 
 from gen.errors import UserError
-from gen.scaling.laws import law_batch
-from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.laws.loss_law import law_batch
+from gen.scaling.laws.loss_law.law import ParametricLaw
 from gen.scaling.laws.power_law_fit import PowerLawFit
 from gen.scaling.planning import budgets, model_shapes, next_runs, plan_warnings, questions
 from gen.scaling.planning.law_source import BudgetOptimum, LawSource, MeasuredValues, make_source

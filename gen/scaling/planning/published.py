@@ -12,7 +12,7 @@ import difflib
 import math
 
 from gen.errors import UserError
-from gen.scaling.laws.law import FLOPS_PER_PARAMETER_TOKEN, HOFFMANN_2022, ParametricLaw, PowerLaw
+from gen.scaling.laws.loss_law.law import FLOPS_PER_PARAMETER_TOKEN, HOFFMANN_2022, ParametricLaw, PowerLaw
 from gen.scaling.planning.budgets import PF_DAY
 
 

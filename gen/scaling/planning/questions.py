@@ -18,7 +18,7 @@ import numpy as np
 
 from gen import presets
 from gen.errors import UserError
-from gen.scaling.laws import law_batch
+from gen.scaling.laws.loss_law import law_batch
 from gen.scaling.planning import budgets, law_source, published, published_models
 from gen.scaling.planning.law_source import BudgetOptimum, LawSource
 from gen.scaling.planning.plan_question import NamedModel, PlanQuestion

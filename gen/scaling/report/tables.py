@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gen.figures.style import short_count
-from gen.scaling.laws import cost_model
 from gen.scaling.laws.approaches import NAMES, TITLES
+from gen.scaling.laws.loss_law import cost_model
 from gen.scaling.report.view import (
   ResultsView,
   finite_interval,

@@ -18,7 +18,7 @@ from scipy import stats
 from gen import counts
 from gen.config import Run, Sweep
 from gen.errors import UserError
-from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.laws.loss_law.law import ParametricLaw
 from gen.scaling.sweeps import design
 from gen.scaling.verdicts import verdict
 from gen.scaling.verdicts.criteria import Reason

@@ -15,8 +15,9 @@ import numpy as np
 from gen.config import Criteria
 from gen.errors import UserError
 from gen.io import typed_json
-from gen.scaling.laws import cost_model, isoflop, parametric, three_fits, valley_minimum
+from gen.scaling.laws import isoflop, parametric, three_fits, valley_minimum
 from gen.scaling.laws.approaches import Fits
+from gen.scaling.laws.loss_law import cost_model
 from gen.scaling.laws.three_fits import LawEntries, OptimumEntry
 from gen.scaling.runs.runs_table import RunsTable
 from gen.scaling.verdicts import held_out

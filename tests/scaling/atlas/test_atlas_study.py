@@ -25,7 +25,7 @@ from gen.scaling.atlas import (
   comparable,
 )
 from gen.scaling.laws import three_fits
-from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.laws.loss_law.law import ParametricLaw
 from gen.scaling.workers.study import TrainedStudy
 from gen.training.run_log import journal
 

@@ -6,7 +6,7 @@ import pytest
 from gen.errors import UserError
 from gen.scaling.atlas import comparison, equal_loss
 from gen.scaling.atlas.comparison import FamilyFits
-from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.laws.loss_law.law import ParametricLaw
 from gen.scaling.runs.runs_table import make_runs
 
 BUDGETS = (1e12, 2e12, 5e12, 9e12)

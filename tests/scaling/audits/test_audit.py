@@ -9,7 +9,7 @@ import pytest
 from gen.errors import UserError
 from gen.scaling.audits import audit
 from gen.scaling.laws import fit
-from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.laws.loss_law.law import ParametricLaw
 from gen.scaling.laws.solvers import multistart
 
 WHOLE_GRID = multistart.start_grid

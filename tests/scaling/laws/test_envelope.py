@@ -5,7 +5,7 @@ import pytest
 
 from gen.errors import UserError
 from gen.scaling.laws import envelope, loss_curves
-from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.laws.loss_law.law import ParametricLaw
 from gen.scaling.runs import runs_table
 
 LAW = ParametricLaw(E=0.6, A=57.0, B=228.0, alpha=0.42, beta=0.40)  # of the fixture `study`

@@ -10,7 +10,7 @@ from scipy.interpolate import Akima1DInterpolator
 
 from gen.errors import UserError
 from gen.scaling.laws import isoflop, isoflop_draws, valley_minimum
-from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.laws.loss_law.law import ParametricLaw
 from gen.scaling.runs import runs_table
 
 LAW = ParametricLaw(E=0.6, A=57.0, B=228.0, alpha=0.42, beta=0.40)  # of the fixture `study`

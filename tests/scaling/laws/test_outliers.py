@@ -7,9 +7,9 @@ import pytest
 from scipy import optimize, special
 
 from gen.scaling.audits import audit
-from gen.scaling.laws import law as law_module
 from gen.scaling.laws import outliers, parametric
-from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.laws.loss_law import law as law_module
+from gen.scaling.laws.loss_law.law import ParametricLaw
 from gen.scaling.laws.solvers import multistart
 from gen.scaling.runs import runs_table
 

@@ -9,7 +9,7 @@ from scipy import optimize, special
 
 from gen.errors import UserError
 from gen.scaling.laws import parametric
-from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.laws.loss_law.law import ParametricLaw
 from gen.scaling.runs import runs_table
 
 NAMES = ("E", "A", "B", "alpha", "beta")

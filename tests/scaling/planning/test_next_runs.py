@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from gen.errors import UserError
-from gen.scaling.laws import cost_model, fit
-from gen.scaling.laws.law import HOFFMANN_2022, ParametricLaw
+from gen.scaling.laws import fit
+from gen.scaling.laws.loss_law import cost_model
+from gen.scaling.laws.loss_law.law import HOFFMANN_2022, ParametricLaw
 from gen.scaling.laws.solvers import newton as newton_method
 from gen.scaling.planning import next_runs
 

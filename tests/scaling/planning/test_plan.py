@@ -13,7 +13,7 @@ from gen import presets
 from gen.config import Model
 from gen.errors import UserError
 from gen.scaling.laws import fit
-from gen.scaling.laws.law import HOFFMANN_2022, ParametricLaw
+from gen.scaling.laws.loss_law.law import HOFFMANN_2022, ParametricLaw
 from gen.scaling.planning import budgets, law_source, model_shapes, plan, plan_summary, published
 from gen.scaling.runs import conventions, study_shapes
 

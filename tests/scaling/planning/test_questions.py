@@ -9,7 +9,7 @@ from scipy import optimize
 from gen import presets
 from gen.errors import UserError
 from gen.scaling.laws import fit
-from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.laws.loss_law.law import ParametricLaw
 from gen.scaling.planning import law_source, plan, plan_summary, published, published_models, questions
 
 # Constants as the papers print them, once more, and not through the module under test.

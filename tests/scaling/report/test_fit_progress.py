@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gen.scaling.laws import parametric
-from gen.scaling.laws.law import HOFFMANN_2022
+from gen.scaling.laws.loss_law.law import HOFFMANN_2022
 from gen.scaling.laws.solvers import descents
 from gen.scaling.report.fit_progress import FitProgress
 from gen.scaling.runs import runs_table

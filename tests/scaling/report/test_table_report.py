@@ -11,7 +11,7 @@ from gen.errors import UserError
 from gen.io import typed_json
 from gen.scaling.audits import audit
 from gen.scaling.laws import three_fits
-from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.laws.loss_law.law import ParametricLaw
 from gen.scaling.report import study_page, table_report
 from gen.scaling.runs import runs_table
 from gen.scaling.verdicts.verdict import Prediction

@@ -7,7 +7,7 @@ import pytest
 from gen import counts, presets
 from gen.config import FAMILIES, Model
 from gen.errors import UserError
-from gen.scaling.laws.law import HOFFMANN_2022
+from gen.scaling.laws.loss_law.law import HOFFMANN_2022
 from gen.scaling.planning import budgets, published
 from gen.scaling.runs import conventions
 

@@ -5,7 +5,7 @@ import pytest
 
 from gen.errors import UserError
 from gen.scaling.laws import fit
-from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.laws.loss_law.law import ParametricLaw
 from gen.scaling.planning import law_source
 from gen.scaling.runs import runs_table, units
 

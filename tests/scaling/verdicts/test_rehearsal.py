@@ -8,7 +8,7 @@ import pytest
 from gen import counts
 from gen.config import Data, Model, Sweep
 from gen.errors import UserError
-from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.laws.loss_law.law import ParametricLaw
 from gen.scaling.sweeps import design
 from gen.scaling.verdicts import rehearsal
 

@@ -13,7 +13,7 @@ from gen.config import Criteria
 from gen.errors import UserError
 from gen.io import strict_json, typed_json
 from gen.scaling.laws import three_fits
-from gen.scaling.laws.law import ParametricLaw
+from gen.scaling.laws.loss_law.law import ParametricLaw
 from gen.scaling.verdicts import criteria, held_out, verdict
 
 LAW = ParametricLaw(E=0.6, A=57.0, B=228.0, alpha=0.42, beta=0.40)  # of the fixture `study`

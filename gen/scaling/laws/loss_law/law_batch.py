@@ -1,7 +1,7 @@
 """Optima of many laws L(N, D) = E + A / N^alpha + B / D^beta at once: an estimate and its resamples.
 
 Rows are theta = (ln A, ln B, ln E, alpha, beta), one a law; C = k N D training FLOPs, k / 3 N of them a token forward;
-`cost` is k(N) (`gen.scaling.laws.cost_model`) or one k.
+`cost` is k(N) (`gen.scaling.laws.loss_law.cost_model`) or one k.
 Each function takes rows [S, 5] and returns arrays [S] by name, NaN where a law has no such optimum.
 
   optimum      least loss at C (Hoffmann et al. 2022, arXiv:2203.15556, equation 4)
@@ -14,9 +14,9 @@ import math
 
 import numpy as np
 
-from gen.scaling.laws.cost_model import CostModel
-from gen.scaling.laws.law import ParametricLaw, bounded_exp
-from gen.scaling.laws.optimum import as_cost, optima_of_rows
+from gen.scaling.laws.loss_law.cost_model import CostModel
+from gen.scaling.laws.loss_law.law import ParametricLaw, bounded_exp
+from gen.scaling.laws.loss_law.optimum import as_cost, optima_of_rows
 
 # Appendix A of Muennighoff et al. 2023: how many repetitions of a token, and excesses of a parameter, wear it out.
 DATA_HALFWAY, PARAMS_HALFWAY = 15.387756, 5.309743  # R_D*, R_N*

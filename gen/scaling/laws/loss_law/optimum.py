@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gen.errors import UserError
-from gen.scaling.laws.cost_model import CostModel, constant_cost
+from gen.scaling.laws.loss_law.cost_model import CostModel, constant_cost
 
 _STEPS = 200  # of Newton or bisection; about six are taken
 _CLOSE = 1e-13  # relative change of ln N that ends the search

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from gen.scaling.laws import law as law_module
-from gen.scaling.laws.law import ParametricLaw, PowerLaw
+from gen.scaling.laws.loss_law import law as law_module
+from gen.scaling.laws.loss_law.law import ParametricLaw, PowerLaw
 from gen.scaling.laws.loss_trend import LossTrend
 
 

@@ -6,7 +6,7 @@ With C = k N D FLOPs (k = 6 by convention) the least loss is at
   G = (alpha A / (beta B))^(1 / (alpha + beta))
 
 (Hoffmann et al. 2022, arXiv:2203.15556, equation 4). Where k varies with N a law carries k(N) as `cost`, and its
-optimum follows it (`gen.scaling.laws.optimum`). N parameters, D tokens, C FLOPs, losses in nats per token.
+optimum follows it (`gen.scaling.laws.loss_law.optimum`). N parameters, D tokens, C FLOPs, losses in nats per token.
 """
 
 import dataclasses
@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gen.scaling.laws import optimum
-from gen.scaling.laws.cost_model import CostModel
+from gen.scaling.laws.loss_law import optimum
+from gen.scaling.laws.loss_law.cost_model import CostModel
 
 FLOPS_PER_PARAMETER_TOKEN = 6.0  # 2 forward, 4 backward
 _LARGEST_LOG = 709.0  # of a float64

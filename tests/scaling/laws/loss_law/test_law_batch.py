@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from gen.scaling.laws import law_batch
-from gen.scaling.laws.law import HOFFMANN_2022, ParametricLaw
+from gen.scaling.laws.loss_law import law_batch
+from gen.scaling.laws.loss_law.law import HOFFMANN_2022, ParametricLaw
 
 LAWS = [
   HOFFMANN_2022,

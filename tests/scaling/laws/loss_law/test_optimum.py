@@ -10,8 +10,9 @@ from scipy import optimize
 from gen import counts
 from gen.config import Model
 from gen.errors import UserError
-from gen.scaling.laws import cost_model, fit, law_batch, optimum
-from gen.scaling.laws.law import HOFFMANN_2022, ParametricLaw
+from gen.scaling.laws import fit
+from gen.scaling.laws.loss_law import cost_model, law_batch, optimum
+from gen.scaling.laws.loss_law.law import HOFFMANN_2022, ParametricLaw
 
 LONG = ParametricLaw(E=1.0966, A=102.34, B=1614.5, alpha=0.53146, beta=0.57602)  # of the long study
 STEEP = ParametricLaw(E=0.7, A=30.0, B=9e4, alpha=0.31, beta=0.83)
