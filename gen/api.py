@@ -341,7 +341,7 @@ def generate(
   import jax
 
   from gen.generation import text
-  from gen.generation.sampling import Sampler
+  from gen.generation.decoding.sampling import Sampler
 
   several = [prompts] if isinstance(prompts, str) else list(prompts)
   sampler = Sampler(temperature=temperature, top_k=top_k, top_p=top_p)

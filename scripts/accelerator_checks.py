@@ -24,8 +24,8 @@ from gen.config import Data, Model, Optimizer, Run
 from gen.costs import memory, step_benchmark
 from gen.data import dataset
 from gen.errors import UserError
-from gen.generation import decode
-from gen.generation.sampling import Sampler
+from gen.generation.decoding import decode
+from gen.generation.decoding.sampling import Sampler
 from gen.models import language_model
 from gen.sharding import chip_peaks
 from gen.training import hooks, loop, step

@@ -7,7 +7,7 @@
 The model is a preset with random weights, or a folder in the Hugging Face format. --peer is a Python with torch and
 transformers, a venv of its own; it reads the same weights from a temporary directory, and must give the same tokens.
 With --weights it also measures the same model with fewer bits, in turn with float32, and the memory of both programs.
-The numbers are defined in `gen.generation.benchmark.DecodingSpeed`. Measure on a quiet machine.
+The numbers are defined in `gen.generation.decoding.benchmark.DecodingSpeed`. Measure on a quiet machine.
 """
 
 import dataclasses
@@ -101,7 +101,7 @@ def _model(directory: Path) -> tuple[Any, Any, tuple[int, ...]]:
 def _row(
   module: Any, trees: list[Any], start: tuple[int, ...], batch: int, directory: Path
 ) -> dict[str, Any]:
-  from gen.generation import benchmark
+  from gen.generation.decoding import benchmark
 
   sizes: dict[str, Any] = {"batch": batch, "prompt": PROMPT.value, "new": NEW.value}
   measured = benchmark.measure_in_turn(module, trees, start=start, repeats=REPEATS.value, **sizes)

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gen.errors import UserError
-from gen.generation import decode, decoders, decoding_batch, text
+from gen.generation import text
+from gen.generation.decoding import decode, decoders, decoding_batch
+from gen.generation.decoding.sampling import GREEDY, Sampler
 from gen.generation.loaded_model import LoadedModel
-from gen.generation.sampling import GREEDY, Sampler
 
 SETTINGS: dict[str, Sampler] = {
   "the model's own": Sampler(),

@@ -27,7 +27,8 @@ from gen.errors import UserError
 from gen.evaluation import likelihood
 from gen.evaluation.harness_requests import RequestSettings, read_settings, rolling_windows
 from gen.evaluation.likelihood import ScoredRow
-from gen.generation import compiled_decoding, decode, decoders, decoding_batch, loaded_model, text
+from gen.generation import loaded_model, text
+from gen.generation.decoding import compiled_decoding, decode, decoders, decoding_batch
 from gen.generation.loaded_model import LoadedModel
 
 NAME = "gen"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gen.errors import UserError
-from gen.generation import sampling
+from gen.generation.decoding import sampling
 
 MAX_TOKENS_NAMES = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 SAMPLER_NAMES = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")

@@ -22,7 +22,8 @@ from jax import Array
 
 from gen.config import Model, from_dict, to_dict
 from gen.errors import UserError
-from gen.generation import context_window, decoders, text
+from gen.generation import text
+from gen.generation.decoding import context_window, decoders
 from gen.generation.loaded_model import LoadedModel
 from gen.models import language_model
 

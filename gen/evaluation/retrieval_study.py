@@ -9,7 +9,7 @@ import numpy as np
 
 from gen.evaluation import likelihood
 from gen.generation import retrieval, text
-from gen.generation.sampling import GREEDY
+from gen.generation.decoding.sampling import GREEDY
 
 BATCH = 16  # prompts that are answered together
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gen.errors import UserError
-from gen.generation import decoders
+from gen.generation.decoding import decoders
 from gen.generation.loaded_model import LoadedModel
 from gen.interop.tokenizers import PretrainedTokenizer
 

@@ -16,9 +16,10 @@ import jax
 
 from gen.cli import terminal, text_input
 from gen.errors import UserError
-from gen.generation import context_window, decode, text
+from gen.generation import text
+from gen.generation.decoding import context_window, decode
+from gen.generation.decoding.sampling import Sampler
 from gen.generation.loaded_model import LoadedModel
-from gen.generation.sampling import Sampler
 
 HELP = "\n".join((__doc__ or "").splitlines()[2:])
 OF_SAMPLER = {field.name: field.type for field in dataclasses.fields(Sampler)}

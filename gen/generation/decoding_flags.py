@@ -11,8 +11,8 @@ from gen.errors import UserError
 from gen.io import quantities
 
 if TYPE_CHECKING:  # both import jax, which --help does not need
-  from gen.generation.decoding_batch import DecodeLimits
-  from gen.generation.sampling import Sampler
+  from gen.generation.decoding.decoding_batch import DecodeLimits
+  from gen.generation.decoding.sampling import Sampler
 
 flags.disclaim_key_flags()  # absl then lists them under the experiment that defines them, so --help shows them.
 
@@ -58,7 +58,7 @@ def _special_flag() -> "flags.MultiFlag[str]":
 
 def sampler_from_flags() -> "Sampler":
   """Returns the sampler of the command line, unchecked."""
-  from gen.generation.sampling import Sampler
+  from gen.generation.decoding.sampling import Sampler
 
   values: dict[str, Any] = {name: flags.FLAGS[name].value for name in SAMPLING}
   return Sampler(**values)
@@ -70,7 +70,7 @@ def limits_from_flags(interactive: bool) -> "DecodeLimits":
   Args:
     interactive: whether a conversation is held, which by default slides its context window.
   """
-  from gen.generation.decoding_batch import DecodeLimits
+  from gen.generation.decoding.decoding_batch import DecodeLimits
 
   values = flags.FLAGS
   window = values.window or ("slide" if interactive else "error")

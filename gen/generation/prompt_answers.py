@@ -6,10 +6,11 @@ from typing import Any
 
 import jax
 
-from gen.generation import beam, text
-from gen.generation.decode import DecodeLimits
+from gen.generation import text
+from gen.generation.decoding import beam
+from gen.generation.decoding.decode import DecodeLimits
+from gen.generation.decoding.sampling import Sampler
 from gen.generation.loaded_model import LoadedModel
-from gen.generation.sampling import Sampler
 
 
 def sample_answers(

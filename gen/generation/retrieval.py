@@ -21,7 +21,8 @@ from jax import Array
 
 from gen.config import Model, from_dict, to_dict
 from gen.errors import UserError
-from gen.generation import decoders, text
+from gen.generation import text
+from gen.generation.decoding import decoders
 from gen.generation.loaded_model import LoadedModel
 from gen.generation.prompts import PromptTemplate
 from gen.models import language_model

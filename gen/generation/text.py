@@ -19,9 +19,10 @@ from jax import Array
 from gen.data.objectives import mixture
 from gen.data.tokenizers.tokenizer import SENTINELS
 from gen.errors import UserError
-from gen.generation import context_window, decode, decoders, infilling, special_tokens
+from gen.generation import special_tokens
+from gen.generation.decoding import context_window, decode, decoders, infilling
+from gen.generation.decoding.sampling import Sampler
 from gen.generation.loaded_model import LoadedModel
-from gen.generation.sampling import Sampler
 from gen.interop.tokenizers import PretrainedTokenizer, model_vocab
 
 BLANK = "___"

@@ -12,9 +12,10 @@ import numpy as np
 from jax import Array
 
 from gen.errors import UserError
-from gen.generation import compiled_decoding, decode, text, tools
+from gen.generation import text, tools
+from gen.generation.decoding import compiled_decoding, decode
+from gen.generation.decoding.sampling import Sampler
 from gen.generation.loaded_model import LoadedModel
-from gen.generation.sampling import Sampler
 
 
 class ToolCall(NamedTuple):

@@ -17,8 +17,8 @@ import numpy as np
 from gen.batch import Batch
 from gen.config import Model, from_dict, to_dict
 from gen.data.batches import ValidationBatches
-from gen.generation import decode
-from gen.generation.sampling import Sampler
+from gen.generation.decoding import decode
+from gen.generation.decoding.sampling import Sampler
 from gen.kernels import losses
 from gen.models import language_model
 from gen.training import step

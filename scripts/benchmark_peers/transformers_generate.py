@@ -16,7 +16,7 @@ import transformers
 
 
 def main() -> None:
-  """Measures prefill and decode as gen.generation.benchmark does."""
+  """Measures prefill and decode as gen.generation.decoding.benchmark does."""
   question: dict[str, Any] = json.load(sys.stdin)
   config = transformers.AutoConfig.from_pretrained(sys.argv[1])
   kind = (

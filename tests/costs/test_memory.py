@@ -8,7 +8,7 @@ import pytest
 
 from gen.config import Data, Model, Optimizer, Run
 from gen.costs import activations, memory, step_benchmark
-from gen.generation import decoders
+from gen.generation.decoding import decoders
 from gen.models import language_model
 
 

@@ -10,7 +10,7 @@ from gen.errors import UserError
 from gen.evaluation import decoding
 from gen.evaluation.few_shot_tasks import docstring_questions
 from gen.generation import loaded_model
-from gen.generation.sampling import Sampler
+from gen.generation.decoding.sampling import Sampler
 from gen.models import language_model
 
 BYTES = ByteTokenizer()

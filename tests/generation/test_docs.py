@@ -49,7 +49,7 @@ def test_the_commands_of_the_page_name_flags_that_exist():
 
 
 def test_the_settings_of_the_page_are_those_of_the_sampler():
-  from gen.generation.sampling import Sampler
+  from gen.generation.decoding.sampling import Sampler
 
   settings = re.findall(r"^\| `(\w+)` \|.*\| (\d+) \|$", PAGE, re.MULTILINE)
   assert len(settings) >= 5

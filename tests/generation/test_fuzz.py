@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from gen.config import Data, Model, Run
 from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.errors import UserError
-from gen.generation import decode, loaded_model
+from gen.generation import loaded_model
 from gen.generation.conversation import OF_LIMITS, OF_SAMPLER, Conversation
-from gen.generation.sampling import GREEDY, Sampler
+from gen.generation.decoding import decode
+from gen.generation.decoding.sampling import GREEDY, Sampler
 from gen.models import language_model
 from tests.fuzzing import LONG
 

@@ -15,7 +15,7 @@ from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.errors import UserError
 from gen.evaluation import attention_maps
 from gen.generation import loaded_model, text
-from gen.generation.sampling import GREEDY
+from gen.generation.decoding.sampling import GREEDY
 from gen.interop import huggingface, runs
 from gen.training import loop
 

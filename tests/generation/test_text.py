@@ -12,9 +12,10 @@ from gen.config import Data, Model, Run
 from gen.data import objectives
 from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.errors import UserError
-from gen.generation import decode, loaded_model, text
+from gen.generation import loaded_model, text
 from gen.generation.conversation import Conversation
-from gen.generation.sampling import GREEDY, Sampler
+from gen.generation.decoding import decode
+from gen.generation.decoding.sampling import GREEDY, Sampler
 from gen.models import language_model
 
 BYTES = ByteTokenizer()

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from gen.config import Data, Model, Run
 from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.errors import UserError
-from gen.generation import decode, loaded_model, tool_generation, tools
-from gen.generation.sampling import GREEDY
+from gen.generation import loaded_model, tool_generation, tools
+from gen.generation.decoding import decode
+from gen.generation.decoding.sampling import GREEDY
 from gen.models import language_model
 
 REGISTRY = tools.standard_tools({"moon": "made of [green] cheese"}, datetime.date(2024, 2, 28))

@@ -10,7 +10,7 @@ import tokenizers as library
 
 from gen.errors import UserError
 from gen.generation import loaded_model, text
-from gen.generation.sampling import GREEDY
+from gen.generation.decoding.sampling import GREEDY
 from gen.interop import generation_config, huggingface, runs
 from gen.interop.generation_config import Constraints
 

@@ -12,7 +12,7 @@ from gen import counts
 from gen.config import Data, Model, Optimizer, Run, identity_fields, validation
 from gen.data import objectives
 from gen.errors import UserError
-from gen.generation import decoders
+from gen.generation.decoding import decoders
 from gen.interop import description
 from gen.io import user_code
 from gen.models import language_model

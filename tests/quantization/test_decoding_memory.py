@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gen import presets
-from gen.generation import benchmark
+from gen.generation.decoding import benchmark
 from gen.kernels import quantized
 from gen.models import language_model
 from gen.quantization import model_quantization

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gen.errors import UserError
-from gen.generation import decode, decoders
-from gen.generation.sampling import Sampler
+from gen.generation.decoding import decode, decoders
+from gen.generation.decoding.sampling import Sampler
 from gen.kernels import losses
 from gen.precision.quantized_array import QuantizedArray
 from gen.quantization import calibration, kernel_places, model_quantization

@@ -11,8 +11,8 @@ import pytest
 
 from gen.config import Model
 from gen.errors import UserError
-from gen.generation import benchmark, decode, decoders
-from gen.generation.sampling import GREEDY
+from gen.generation.decoding import benchmark, decode, decoders
+from gen.generation.decoding.sampling import GREEDY
 from gen.interop import huggingface
 from gen.models import language_model
 from gen.quantization import model_quantization, model_scheme

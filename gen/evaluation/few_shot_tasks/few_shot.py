@@ -15,10 +15,11 @@ from scipy import stats
 
 from gen.errors import UserError
 from gen.evaluation import likelihood
-from gen.generation import decoders, prompts, text
+from gen.generation import prompts, text
+from gen.generation.decoding import decoders
+from gen.generation.decoding.sampling import GREEDY
 from gen.generation.loaded_model import LoadedModel
 from gen.generation.prompts import Item, PromptLayout
-from gen.generation.sampling import GREEDY
 
 NORMALIZATIONS = ("none", "tokens", "bytes")
 Choices = Callable[[Item], Sequence[str]]

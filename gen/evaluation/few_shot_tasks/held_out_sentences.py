@@ -18,7 +18,8 @@ from gen.data import corpus
 from gen.data.sources.python_packages import environment
 from gen.errors import UserError
 from gen.evaluation.few_shot_tasks import few_shot
-from gen.generation import decoders, prompts, text
+from gen.generation import prompts, text
+from gen.generation.decoding import decoders
 from gen.generation.loaded_model import LoadedModel
 from gen.generation.prompts import Item, PromptLayout, PromptTemplate
 

@@ -11,7 +11,7 @@ from gen.config import Run
 from gen.evaluation.synthetic import synthetic_training
 from gen.evaluation.synthetic.arithmetic import Arithmetic
 from gen.generation import tool_generation, tools
-from gen.generation.sampling import GREEDY
+from gen.generation.decoding.sampling import GREEDY
 
 
 def step_flops(run: Run, task: Arithmetic) -> float:

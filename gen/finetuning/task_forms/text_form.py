@@ -21,8 +21,8 @@ from gen.finetuning.task_forms.classify_form import TaskPrediction
 from gen.finetuning.task_forms.encoded_rows import EncodedRow
 from gen.finetuning.task_forms.prompt_texts import TaskPrompt
 from gen.generation import text
+from gen.generation.decoding.sampling import GREEDY
 from gen.generation.loaded_model import LoadedModel
-from gen.generation.sampling import GREEDY
 
 NO_BLANK = "\ue000blank\ue000"  # a mark that no text has: blanks in the data are text
 BATCH = 32  # prompts that are generated together

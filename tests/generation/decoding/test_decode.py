@@ -8,8 +8,8 @@ import pytest
 
 from gen.config import Model
 from gen.errors import UserError
-from gen.generation import compiled_decoding, decode, decoders, sampling
-from gen.generation.sampling import GREEDY, Sampler
+from gen.generation.decoding import compiled_decoding, decode, decoders, sampling
+from gen.generation.decoding.sampling import GREEDY, Sampler
 from gen.kernels import decode_weights
 from gen.models import language_model
 

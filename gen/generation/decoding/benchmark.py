@@ -13,8 +13,8 @@ import jax
 import numpy as np
 
 from gen.errors import UserError
-from gen.generation import compiled_decoding, decode, decoders, decoding_batch
-from gen.generation.sampling import GREEDY
+from gen.generation.decoding import compiled_decoding, decode, decoders, decoding_batch
+from gen.generation.decoding.sampling import GREEDY
 
 
 class DecodingSpeed(NamedTuple):

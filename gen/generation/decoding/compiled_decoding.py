@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 
 from gen.config import Model, from_dict
-from gen.generation import constraints, decoders, sampling
+from gen.generation.decoding import constraints, decoders, sampling
 from gen.interop.generation_config import UNCONSTRAINED, Constraints
 from gen.kernels import decode_weights
 

@@ -17,7 +17,7 @@ from jax import Array
 
 from gen.config import Model, from_dict
 from gen.errors import UserError
-from gen.generation import compiled_decoding, constraints, decoders, decoding_batch
+from gen.generation.decoding import compiled_decoding, constraints, decoders, decoding_batch
 from gen.interop.generation_config import Constraints
 
 # Finite, because -inf minus -inf is NaN; sums of log-probabilities stay far above it.

@@ -185,7 +185,7 @@ def make_decoder(model: Model, prefix: bool = False) -> Decoder:
     return RecurrentDecoder(language_model.build_model(model))
   raise UserError(
     f"a model of family {model.family} does not predict next tokens; it fills masked positions"
-    " (gen.generation.infilling)"
+    " (gen.generation.decoding.infilling)"
   )
 
 

@@ -11,8 +11,8 @@ import pytest
 import scipy.stats
 
 from gen.errors import UserError
-from gen.generation import sampling
-from gen.generation.sampling import Sampler
+from gen.generation.decoding import sampling
+from gen.generation.decoding.sampling import Sampler
 
 FIXTURES = Path(__file__).parent / "fixtures"
 LOGITS = (2 * np.random.default_rng(3).normal(size=(4, 23))).astype(np.float32)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gen.config import Model
-from gen.generation import beam, constraints, decode
-from gen.generation.sampling import GREEDY, Sampler
+from gen.generation.decoding import beam, constraints, decode
+from gen.generation.decoding.sampling import GREEDY, Sampler
 from gen.interop.generation_config import Constraints
 from gen.models import language_model
 

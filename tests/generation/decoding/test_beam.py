@@ -10,8 +10,8 @@ import pytest
 
 from gen.config import Model, from_dict
 from gen.errors import UserError
-from gen.generation import beam, decode
-from gen.generation.sampling import GREEDY
+from gen.generation.decoding import beam, decode
+from gen.generation.decoding.sampling import GREEDY
 from gen.models import language_model
 
 FIXTURES = Path(__file__).parent / "fixtures"

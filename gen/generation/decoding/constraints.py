@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from gen.generation import sampling
+from gen.generation.decoding import sampling
 from gen.interop.generation_config import Constraints
 
 EMPTY = -1  # id of columns before a row's text begins

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from gen.generation import decoders
+from gen.generation.decoding import decoders
 
 
 @pytest.mark.parametrize("name", ["gpt2", "modern", "t5-small", "waves"])

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from gen.generation import compiled_decoding, decoding_batch, sampling
-from gen.generation.decoding_batch import Decode, DecodeLimits, GeneratedTokens, Ids
-from gen.generation.sampling import Sampler
+from gen.generation.decoding import compiled_decoding, decoding_batch, sampling
+from gen.generation.decoding.decoding_batch import Decode, DecodeLimits, GeneratedTokens, Ids
+from gen.generation.decoding.sampling import Sampler
 
 TOKENS_PER_CHUNK = 8  # tokens between two checks for a stop string
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gen.errors import UserError
-from gen.generation import context_window
+from gen.generation.decoding import context_window
 
 PROMPTS = [np.arange(9), np.arange(3)]
 

@@ -17,8 +17,8 @@ from jax import Array
 
 from gen.config import Model, from_dict, to_dict
 from gen.errors import UserError
-from gen.generation import decoders, decoding_batch, sampling
-from gen.generation.sampling import Sampler
+from gen.generation.decoding import decoders, decoding_batch, sampling
+from gen.generation.decoding.sampling import Sampler
 from gen.models import language_model
 
 ORDERS = ("left", "surest")
@@ -65,7 +65,7 @@ def fill_masks(
   model = module.config
   if model.family != "encoder":
     raise UserError(
-      f"a model of family {model.family} cannot fill holes; it continues text (gen.generation.decode)"
+      f"a model of family {model.family} cannot fill holes; it continues text (gen.generation.decoding.decode)"
     )
   if order not in ORDERS:
     raise UserError(f"order {order!r} is unknown; choose left or surest")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gen.errors import UserError
-from gen.generation import infilling
-from gen.generation.sampling import GREEDY, Sampler
+from gen.generation.decoding import infilling
+from gen.generation.decoding.sampling import GREEDY, Sampler
 from gen.models import language_model
 
 MASK = 28

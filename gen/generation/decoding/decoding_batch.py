@@ -13,9 +13,9 @@ from jax import Array
 
 from gen.config import Model, to_dict
 from gen.errors import UserError
-from gen.generation import constraints, context_window, decoders
-from gen.generation.compiled_decoding import DecodeState
-from gen.generation.sampling import Sampler
+from gen.generation.decoding import constraints, context_window, decoders
+from gen.generation.decoding.compiled_decoding import DecodeState
+from gen.generation.decoding.sampling import Sampler
 from gen.interop.generation_config import UNCONSTRAINED, Constraints
 
 MULTIPLE = 16  # lengths are rounded up to it, so that few programs are compiled

@@ -1,0 +1,1 @@
+"""Decoding: samplers, the compiled loop with its cache, beam search, and infilling."""
