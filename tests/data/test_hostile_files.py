@@ -247,7 +247,7 @@ def test_a_text_too_long_for_one_document_is_cut_as_a_lone_one_is(tmp_path, monk
   (tmp_path / "b.txt").write_text("short")
   monkeypatch.setattr(files, "MAX_TEXT", 1 << 20)
   got = [document.text for document in files.read_documents(files.find_files(str(tmp_path)), "text")]
-  assert got == [*files.split_blocks(text), "short"]
+  assert got == [*text_blocks.split_blocks(text), "short"]
 
 
 def test_a_warning_is_kept_once():

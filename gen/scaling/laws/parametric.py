@@ -3,7 +3,8 @@
 The objective is the sum over runs of Huber_delta(log predicted - log measured loss), solved to its optimum from the
 paper's grid of 4,500 starts (`gen.scaling.laws.solvers.multistart`), with bootstrap intervals. A delta of 1e-8 gives
 least absolute deviations, an infinite delta least squares. Optima and exponents are of C = k(N) N D with the k of the
-runs' sizes (`gen.scaling.laws.loss_law.cost_model`). Letters as in `gen.scaling.laws.loss_law.law`; S starts or resamples, P parameters.
+runs' sizes (`gen.scaling.laws.loss_law.cost_model`). Letters as in `gen.scaling.laws.loss_law.law`; S starts or
+resamples, P parameters.
 """
 
 import dataclasses

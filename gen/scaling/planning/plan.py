@@ -10,8 +10,8 @@
     answer.N, answer.interval["N"]
 
 C = k N D training FLOPs (k = 6 where nothing else is known), N parameters, D tokens, loss in nats per token.
-`gen.scaling.laws.loss_law.law_batch` has the optima with inference, overtraining and repeated data, and `questions` the plans
-for given sizes.
+`gen.scaling.laws.loss_law.law_batch` has the optima with inference, overtraining and repeated data, and
+`questions` the plans for given sizes.
 """
 
 import dataclasses

@@ -23,13 +23,11 @@ from gen.data.sources.file_formats import (
   html_text,
   kinds,
   records,
+  text_blocks,
 )
 from gen.data.sources.file_formats.notes import Notes
 from gen.errors import UserError
 
-MIN_BLOCK_SIZE, MAX_BLOCK_SIZE = 1_024, 65_536  # characters of one block of a single file
-BLOCKS = 400  # of a single file, if their sizes allow it
-MIN_BLOCKS = 20  # of a short file: enough for a split into training and validation
 MAX_TEXT = 64 << 20  # characters of one document; a longer text is cut into blocks
 MAX_PAGE = 64 << 20  # characters of one HTML page
 _KERNEL = ("/dev", "/proc", "/sys")  # their files may be endless or block
@@ -342,7 +340,7 @@ class _Reading(NamedTuple):
     if not self.alone:
       yield Document(self.name, text)
       return
-    for index, block in enumerate(split_blocks(text)):
+    for index, block in enumerate(text_blocks.split_blocks(text)):
       yield Document(f"{self.name}#{index:06d}", block)
 
   def _text(
@@ -361,47 +359,6 @@ class _Reading(NamedTuple):
     pieces.clear()
     length += sum(len(chunk) for chunk in chunks)
     with again() as item:
-      streamed = blocks_of(encodings.decode_chunks(item.stream, self.where), length)
+      streamed = text_blocks.cut_chunks(encodings.decode_chunks(item.stream, self.where), length)
       for index, block in enumerate(streamed):
         yield Document(f"{self.name}#{index:06d}", block)
-
-
-def split_blocks(text: str) -> Iterator[str]:
-  r"""Cuts a text into contiguous blocks, at blank lines if possible, else at line ends, else at spaces.
-
-  The concatenated blocks are the text. There are about 400 blocks of 1,000 to 64,000 characters, and at least about
-  20 of a shorter text.
-
-  >>> "".join(split_blocks("one two\n" * 50)) == "one two\n" * 50
-  True
-  """
-  return blocks_of(iter([text]), len(text))
-
-
-def blocks_of(chunks: Iterator[str], length: int) -> Iterator[str]:
-  """Cuts a text in chunks exactly as `split_blocks` cuts the text.
-
-  Args:
-    chunks: of the text.
-    length: of the text, in characters.
-  """
-  size = min(max(length // BLOCKS, MIN_BLOCK_SIZE), MAX_BLOCK_SIZE, max(1, length // MIN_BLOCKS))
-  text, start = "", 0
-  for chunk in chunks:
-    text, start = text[start:] + chunk, 0
-    while len(text) - start > 2 * size:
-      end = _cut(text, start, size)
-      yield text[start:end]
-      start = end
-  if start < len(text):
-    yield text[start:]
-
-
-def _cut(text: str, start: int, size: int) -> int:
-  """Returns the end of the block: the first good boundary between size and twice the size."""
-  low, high = start + size, start + 2 * size
-  for mark in ("\n\n", "\n", " "):
-    index = text.find(mark, low, high)
-    if index >= 0:
-      return index + len(mark)
-  return high

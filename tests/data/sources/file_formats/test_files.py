@@ -8,7 +8,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gen.data.sources.file_formats import files
+from gen.data.sources.file_formats import files, text_blocks
 from gen.errors import UserError
 
 SMALL = "Ein Satz.\r\nZwei Sätze — 三つ.\n\n"
@@ -76,7 +76,7 @@ def test_names_do_not_depend_on_where_the_whole_lies(tmp_path, monkeypatch):
 
 @given(st.text(alphabet=st.sampled_from("ab \n\u2028é"), max_size=4000))
 def test_blocks_joined_are_the_text(text):
-  found = list(files.split_blocks(text))
+  found = list(text_blocks.split_blocks(text))
   assert "".join(found) == text
   assert all(found)
   assert len(text) < 3 or len(found) > 1
@@ -84,7 +84,7 @@ def test_blocks_joined_are_the_text(text):
 
 def test_blocks_end_at_blank_lines_where_there_are_any():
   text = "".join(f"paragraph {i}\nof two lines\n\n" for i in range(20_000))
-  found = list(files.split_blocks(text))
+  found = list(text_blocks.split_blocks(text))
   assert 200 <= len(found) <= 400
   assert all(block.endswith("\n\n") for block in found)
 
