@@ -75,7 +75,8 @@ def _conclude(console: "Console", sweep: Sweep, trained: "TrainedStudy", folder:
   from gen.io import json_report
   from gen.io.checksums import write_atomically
   from gen.scaling.report import answer, figures, study_console, study_page, view
-  from gen.scaling.verdicts import results_file, verdict
+  from gen.scaling.runs import results_file
+  from gen.scaling.verdicts import verdict
   from gen.scaling.workers import study
 
   analysis = verdict.analyse_sweep(

@@ -82,7 +82,7 @@ def _conclude(
   from gen.io.checksums import write_atomically
   from gen.scaling.atlas import atlas_console, atlas_figures, atlas_page, atlas_study
   from gen.scaling.report import study_page
-  from gen.scaling.verdicts import results_file
+  from gen.scaling.runs import results_file
   from gen.training.run_log import journal
 
   collected = atlas_study.collect_results(atlas, chosen, trained)

@@ -18,7 +18,7 @@ from gen.errors import UserError
 from gen.io import outputs, strict_json
 
 if TYPE_CHECKING:
-  from gen.scaling.workers.reanalysis import RecordedStudy
+  from gen.scaling.atlas.reanalysis import RecordedStudy
 
 STUDY = flags.DEFINE_string(
   "study", "", "Folder with the study's results.json, and its journal if there is one."
@@ -32,9 +32,9 @@ def main() -> int:
   if not STUDY.value or not OUTPUT.value:
     raise UserError("name the study's folder with --study=FOLDER and where to write with --output=FOLDER")
   from gen.io import json_report
+  from gen.scaling.atlas import reanalysis
   from gen.scaling.report import answer, view
-  from gen.scaling.verdicts import results_file
-  from gen.scaling.workers import reanalysis
+  from gen.scaling.runs import results_file
 
   target = Path(OUTPUT.value)
   try:

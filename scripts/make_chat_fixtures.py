@@ -1,9 +1,9 @@
-"""Renders conversations with transformers through ten chat templates, for tests/finetuning/test_chat.py.
+"""Renders conversations with transformers through ten chat templates, for tests/finetuning/dialogues/test_chat.py.
 
 It runs in an environment of its own, which need not have `gen`:
 
     python3 -m venv hf && hf/bin/pip install transformers==5.24.0 jinja2 tokenizers
-    hf/bin/python scripts/make_chat_fixtures.py tests/finetuning/chat_templates.json
+    hf/bin/python scripts/make_chat_fixtures.py tests/finetuning/dialogues/chat_templates.json
 
 The templates are written for this purpose, each in the style of a family of models. The file holds for each the
 template, the special tokens, and a list of conversations with options, the text, and the spans of {% generation %}.

@@ -1,7 +1,9 @@
-"""Writes tests/generation/fixtures: what transformers generates from tiny models, and their parameters as gen's.
+"""Writes tests/generation/decoding/fixtures: what transformers generates from tiny models.
+
+Their parameters are written beside it, as gen's.
 
   python3 -m venv VENV && VENV/bin/pip install torch transformers
-  VENV/bin/python scripts/make_generation_fixtures.py tests/generation/fixtures
+  VENV/bin/python scripts/make_generation_fixtures.py tests/generation/decoding/fixtures
 
 Runs without gen and jax, so that nothing of what it is compared with takes part. Parameters are rounded to float16
 before use, which halves the files.

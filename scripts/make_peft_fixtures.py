@@ -7,8 +7,9 @@ It runs in an environment of its own, which need not have `gen`:
     hf/bin/python scripts/make_peft_fixtures.py tests/interop/fixtures runs/adapters --check
 
 Each folder holds adapter_config.json, adapter_model.safetensors and answers.safetensors: ids, and the logits of the
-adapted model. With --check the folders, named CHECKPOINT@ANYTHING, are gen's (`tests/finetuning/test_lora_files.py`
-keeps them where GEN_ADAPTERS names a folder), and the largest difference of peft's logits is printed for each.
+adapted model. With --check the folders, named CHECKPOINT@ANYTHING, are gen's
+(`tests/finetuning/adapters/test_lora_files.py` keeps them where GEN_ADAPTERS names a folder), and the largest
+difference of peft's logits is printed for each.
 """
 
 # ruff: noqa: C408 - configs read as calls

@@ -1,6 +1,7 @@
 """The house keeps its order: imports run one way, files stay short, and `import gen` is light."""
 
 import ast
+import functools
 import importlib.util
 import re
 import subprocess
@@ -33,11 +34,17 @@ FLOORS = (
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 FREE = {"errors", "batch", "versions", "io", "config", "counts", "presets", "cli", "__init__"}
 LONGEST = 400
+MAX_MODULES = 20  # of a folder
 LONGEST_EXPERIMENT = 115
 
 
 def sources(*folders):
   return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+@functools.cache
+def syntax_tree(path):
+  return ast.parse(path.read_text())
 
 
 def part_of(path):
@@ -48,7 +55,7 @@ def part_of(path):
 
 def imported(path):
   """Returns the parts of `gen` that a file imports, wherever in it, and their line."""
-  for node in ast.walk(ast.parse(path.read_text())):
+  for node in ast.walk(syntax_tree(path)):
     names = []
     if isinstance(node, ast.Import):
       names = [alias.name for alias in node.names]
@@ -95,7 +102,7 @@ def test_imports_run_one_way():
 def test_gen_imports_no_experiments_scripts_or_tests():
   outside = ("experiments", "scripts", "tests", "configs")
   for path in sources("gen"):
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(syntax_tree(path)):
       names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
       names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
       assert not [name for name in names if name.split(".")[0] in outside], path
@@ -115,6 +122,80 @@ def test_an_arrow_upward_would_be_seen(tmp_path, monkeypatch):
     "gen/data/wrong.py:4 imports gen.scaling",
   ]
   assert upward(house / "scaling/right.py") == []
+
+
+def imported_names(path):
+  """Yields the dotted name of all that a file imports, wherever in it."""
+  for node in ast.walk(syntax_tree(path)):
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+      yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def arrows_between_packages(package):
+  """Returns {(package, the package it imports)} of the packages that lie in one package."""
+  beside = {path.parent.name for path in package.glob("*/__init__.py")}
+  prefix = ".".join(package.relative_to(ROOT).parts) + "."
+  arrows = set()
+  for here in beside:
+    for path in (package / here).rglob("*.py"):
+      names = (name for name in imported_names(path) if name.startswith(prefix))
+      arrows |= {(here, name.removeprefix(prefix).split(".")[0]) for name in names}
+  return {(here, there) for here, there in arrows if here != there and there in beside}
+
+
+def circle(arrows):
+  """Returns the packages from which no order of imports leads out."""
+  left = set(arrows)
+  while leaves := {there for _, there in left} - {here for here, _ in left}:
+    left = {(here, there) for here, there in left if there not in leaves}
+  return {here for here, _ in left}
+
+
+def test_packages_beside_one_another_import_in_one_direction():
+  packages = {path.parent for path in sources("gen") if path.name == "__init__.py"} - {ROOT / "gen"}
+  circles = {str(package): circle(arrows_between_packages(package)) for package in packages}
+  assert not {package: names for package, names in circles.items() if names}
+
+
+def test_a_circle_of_packages_would_be_seen(tmp_path, monkeypatch):
+  for name, text in {
+    "rows": "from gen.runs.laws import fit",
+    "laws": "import gen.runs.rows.table",
+    "plan": "",
+  }.items():
+    (tmp_path / "gen/runs" / name).mkdir(parents=True)
+    (tmp_path / "gen/runs" / name / "__init__.py").write_text("")
+    (tmp_path / "gen/runs" / name / "module.py").write_text(text + "\nfrom gen.runs.plan import budgets\n")
+  monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+  arrows = arrows_between_packages(tmp_path / "gen/runs")
+  assert arrows == {("rows", "laws"), ("laws", "rows"), ("rows", "plan"), ("laws", "plan")}
+  assert circle(arrows) == {"rows", "laws"}
+  assert circle(arrows - {("rows", "laws")}) == set()
+
+
+def test_no_folder_of_gen_holds_more_than_twenty_modules():
+  folders = {path.parent for path in sources("gen")}
+  modules = {
+    folder: len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) for folder in folders
+  }
+  assert not {str(folder): count for folder, count in modules.items() if count > MAX_MODULES}
+
+
+def test_the_folders_of_tests_mirror_those_of_gen():
+  """A test that has the name of a module lies in the folder of that module, within each package of gen."""
+  astray = []
+  for test in sources("tests"):
+    package, *_ = test.relative_to(ROOT / "tests").parts
+    modules = [path for path in sources(f"gen/{package}") if f"test_{path.name}" == test.name]
+    beside = [
+      path
+      for path in modules
+      if path.parent.relative_to(ROOT / "gen") == test.parent.relative_to(ROOT / "tests")
+    ]
+    astray += [f"{test} tests {modules[0]}"] if modules and not beside else []
+  assert not astray
 
 
 def test_no_file_is_longer_than_four_hundred_lines():

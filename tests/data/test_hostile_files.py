@@ -17,7 +17,7 @@ import zstandard
 
 from gen.config import Data, Run, config_hash, identity_fields
 from gen.data.sources import source
-from gen.data.sources.file_formats import compressed, files, json_stream, kinds, records
+from gen.data.sources.file_formats import compressed, files, json_stream, kinds, records, text_blocks
 from gen.data.sources.file_formats.notes import Notes
 from gen.errors import UserError
 

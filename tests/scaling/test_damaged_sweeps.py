@@ -10,11 +10,11 @@ import pytest
 from gen.config import Data, Model, Sweep, config_hash, to_dict
 from gen.errors import UserError
 from gen.io import seals
+from gen.scaling.atlas import reanalysis
 from gen.scaling.planning import law_source
-from gen.scaling.runs import runs_table
+from gen.scaling.runs import results_file, runs_table
 from gen.scaling.sweeps import design
-from gen.scaling.verdicts import results_file
-from gen.scaling.workers import jobs, ledger, reanalysis
+from gen.scaling.workers import jobs, ledger
 from gen.training.run_folders import run_folder
 from gen.training.run_log import journal
 from tests import mutations

@@ -29,7 +29,7 @@ from rich.console import Console
 from gen.cli import environment
 from gen.config import Criteria, Data, Model, Optimizer, Sweep
 from gen.generation import loaded_model
-from gen.scaling.verdicts.results_file import CLOCK
+from gen.scaling.runs.results_file import CLOCK
 from gen.scaling.workers import study
 from gen.scaling.workers.study import TrainedStudy
 

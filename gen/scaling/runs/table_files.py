@@ -17,8 +17,7 @@ from typing import Any
 from gen.errors import UserError, summarize_error
 from gen.io import file_content, json_lines
 from gen.io.csv_rows import RowReader
-from gen.scaling.runs import run_columns
-from gen.scaling.verdicts import results_file
+from gen.scaling.runs import results_file, run_columns
 
 MAX_BYTES = 256 << 20  # unpacked; a million runs with fifty columns take about as much
 _FOREIGN = {

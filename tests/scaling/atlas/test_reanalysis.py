@@ -9,8 +9,8 @@ import pytest
 from gen.config import Criteria, to_dict
 from gen.errors import UserError
 from gen.io import typed_json
+from gen.scaling.atlas import reanalysis
 from gen.scaling.verdicts import verdict
-from gen.scaling.workers import reanalysis
 
 
 @pytest.fixture(scope="module")

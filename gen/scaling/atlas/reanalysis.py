@@ -18,8 +18,8 @@ from gen.config import Criteria, from_dict
 from gen.errors import UserError
 from gen.io import json_lines, json_reading, typed_json
 from gen.scaling.atlas import atlas_records, atlas_study
-from gen.scaling.runs import table_files
-from gen.scaling.verdicts import results_file, verdict
+from gen.scaling.runs import results_file, table_files
+from gen.scaling.verdicts import verdict
 from gen.scaling.verdicts.criteria import Verdict, make_verdict
 from gen.scaling.verdicts.verdict import Analysis
 from gen.training.run_log.rows import RowValues

@@ -16,8 +16,8 @@ from gen.finetuning.adapters.lora import LoraConfig
 from gen.interop import huggingface
 from gen.interop.parameters import flatten_tree, unflatten_tree
 
-ADAPTERS = sorted(path.parent for path in Path(__file__).parent.glob("adapters/*/adapter_config.json"))
-CHECKPOINTS = Path(__file__).parents[1] / "interop/fixtures"
+ADAPTERS = sorted(path.parent for path in Path(__file__).parent.glob("*/adapter_config.json"))
+CHECKPOINTS = Path(__file__).parents[2] / "interop/fixtures"
 
 
 def checkpoint_of(folder):
@@ -82,7 +82,7 @@ def test_adapters_of_gen_are_read_again_as_they_are(folder, tmp_path):
 def editable(tmp_path):
   """Returns a copy of adapters, the model that they adapt, and a function that changes their files."""
   folder = tmp_path / "bert-classify"
-  shutil.copytree(Path(__file__).parent / "adapters/bert-classify", folder)
+  shutil.copytree(Path(__file__).parent / "bert-classify", folder)
   (folder / "answers.safetensors").unlink()
 
   def change(tensors=lambda _: None, **config):
