@@ -54,7 +54,7 @@ class FitOptions:
     cluster: the unit of resampling: run, budget or seed.
   """
 
-  delta: float = 1e-3
+  delta: float = 1e-3  # Hoffmann et al. 2022, appendix D.3
   tied: bool = False
   method: str = "parabola"
   edge: str = "drop"
@@ -172,6 +172,7 @@ def fit_all(
   """
   points, curves = _whole(runs), None if curves is None else list(curves)
   fitted: dict[str, Any] = {"parametric": fit_approach(points, **options)}
+  # The parametric law alone needs no budgets, so its failure is the table's and is raised; others only lack data.
   errors = {}
   for approach in APPROACHES[1:]:
     try:
@@ -230,6 +231,7 @@ def _options(changes: FitKeywords) -> FitOptions:
   known = [field.name for field in dataclasses.fields(FitOptions)]
   for name in changes:
     if name not in known:
+      # A cutoff of 0: there is always a nearest name.
       nearest = difflib.get_close_matches(name, known, 1, 0.0)[0]
       raise UserError(f"a fit has no option {name!r}; the nearest is {nearest!r}")
   return FitOptions(**changes)
@@ -272,6 +274,7 @@ def _envelope(
 ) -> "EnvelopeFit":
   from gen.scaling.laws import envelope
 
+  # An envelope has one kind of interval. A request for another is answered by a warning.
   fitted = envelope.fit(
     points, curves, bootstraps=options.bootstraps, seed=options.seed, level=options.level, cost=cost
   )

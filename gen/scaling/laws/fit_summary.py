@@ -63,6 +63,7 @@ def interval_key(level: float) -> str:
   >>> interval_key(0.95), interval_key(0.999)
   ('ci95', 'ci99.9')
   """
+  # 0.95 * 100 is 95.0 after six digits, and 99.9 keeps its decimal.
   return f"ci{100 * level:.6g}"
 
 
@@ -103,6 +104,7 @@ def _table(name: str, part: Mapping[str, Any]) -> list[str]:
 
 
 def _number(value: float) -> str:
+  # Exponents with four decimals, coefficients such as 3e8 with four digits.
   return f"{value:.4f}" if 1e-2 <= abs(value) < 100 else f"{value:.4g}"
 
 

@@ -111,6 +111,7 @@ def fit(
     UserError: for data without two valleys, and for invalid options.
   """
   check_options(method, edge, bootstraps, level, interval_method)
+  # One valley for each budget, then one line through the minima: the two steps of section 3.2.
   budgets = valley_minimum.split_budgets(points)
   minima = [valley_minimum.find_minimum(budget, method) for budget in budgets]
   used, warnings = _choose(budgets, minima, edge)
@@ -118,7 +119,9 @@ def fit(
   n_law, d_law = laws_of_row(rows[0])
   chosen = [budgets[i] for i in used]
   trend = LossTrend.through(
-    [used_budget.flops for used_budget in chosen], np.array([[minima[i].loss[0] for i in used]])
+    # L*(C) is of the same minima, so loss and size at a budget come from one valley.
+    [used_budget.flops for used_budget in chosen],
+    np.array([[minima[i].loss[0] for i in used]]),
   )
   options = isoflop_draws.DrawOptions(method, bootstraps, seed, cluster)
   drawn = isoflop_draws.draw_laws(points, chosen, [minima[i] for i in used], options)
@@ -157,6 +160,7 @@ def leave_out(fitted: IsoflopFit) -> dict[float, float]:
   pairs = np.array(
     [(valley.budget, valley.vertex_N) for valley in fitted.valleys if valley.budget in fitted.used]
   )
+  # Two budgets give a line; without one of them there is none.
   if len(pairs) < 3:
     return {}
   rest = [np.delete(pairs, i, 0) for i in range(len(pairs))]
@@ -189,7 +193,9 @@ def _choose(
     if len(budget.log_n) < 3:
       why = "fewer than the three sizes that a valley needs: left out"
     elif not np.isfinite(low.log_n[0]):
+      # Sizes are too close for the noise, or the losses of this budget are wrong.
       why = "no minimum, because losses bend down, not up, in ln N: left out"
+    # A vertex outside the sizes is an extrapolation by a parabola, which a wide valley does not follow.
     elif not low.inside[0] and edge == "drop":
       why = "its minimum at the edge of its sizes: left out"
     else:
@@ -228,6 +234,7 @@ def _lines(budgets: list[BudgetLosses], minima: list[ValleyMinimum]) -> np.ndarr
 
 def _valley(budget: BudgetLosses, low: ValleyMinimum) -> IsoflopValley:
   log_n, height, bend = float(low.log_n[0]), float(low.loss[0]), float(low.curvature[0])
+  # h + bend (x - x0)^2, multiplied out.
   coefficients = [height + bend * log_n**2, -2 * bend * log_n, bend]
   return IsoflopValley(
     budget=budget.flops,
@@ -247,6 +254,7 @@ def _left_out(points: RunsTable, cluster: str, method: str, edge: str) -> np.nda
   """Returns (ln k_N, a, ln k_D, b) with each cluster left out; NaN where nothing can be fitted."""
   clusters = bootstrap.cluster_labels(points, cluster)
   rows_k4 = np.full((int(clusters.max()) + 1, 4), np.nan)
+  # A cluster that is left out may take a budget's valley with it: the choice of budgets is made anew.
   for k in range(len(rows_k4)):
     budgets = valley_minimum.split_budgets(points.select(clusters != k))
     minima = [valley_minimum.find_minimum(budget, method) for budget in budgets]

@@ -79,18 +79,22 @@ def measure_noise(budgets: list[BudgetLosses], method: str) -> RunNoise:
   squares = weight = 0.0
   repeats = left_over = 0
   for budget in budgets:
+    # Deviations from the mean of a size's seeds lose one degree of freedom a size.
     within = budget.run_loss - budget.loss[budget.size_of_run]
     squares, weight = squares + float(np.sum(within**2)), weight + len(within) - len(budget.loss)
     repeats += len(within) - len(budget.loss)
+    # Three sizes lie on their parabola exactly and say nothing about noise.
     if len(budget.log_n) < 4:
       continue
     if method == "parabola":
       rest = valley_minimum.parabola_residuals(budget.log_n, budget.loss)
+      # E[residual^2] = sigma^2 (1 - leverage) / seeds: the sum of squares over this weight is unbiased.
       weight += float(np.sum((1 - valley_minimum.parabola_leverage(budget.log_n)) / budget.count))
       left_over += len(rest) - 3
     else:
       rows_km = valley_minimum.third_differences(budget.log_n, int(np.argmin(budget.loss)))
       rest = rows_km @ budget.loss
+      # The variance of a row's result: its squared weights times those of the means.
       weight += float(np.sum(rows_km**2 @ (1 / budget.count)))
       left_over += len(rest)
     squares += float(np.sum(rest**2))
@@ -105,6 +109,7 @@ def draw_lines(
   """Returns (ln k_N, a, ln k_D, b) of each draw, NaN minima left out."""
   known_bg = np.isfinite(log_n_bg) & np.isfinite(log_d_bg)
   weights_bg = known_bg * (1.0 if weights_bg is None else weights_bg)
+  # Centred at the middle of ln C: height and slope of the line are then nearly uncorrelated, and no digits are lost.
   log_c = np.log(flops)
   middle = log_c.mean()
   rows = []
@@ -124,6 +129,7 @@ def _over_noise(
   lows = []
   for budget in budgets:
     errors_bm = random.standard_normal((options.bootstraps, len(budget.loss))) / np.sqrt(budget.count)
+    # Above 0, because Akima's spline takes logarithms; a loss that noise brings to 0 is no loss at all.
     noisy_bm = np.maximum(budget.loss + scale[:, None] * errors_bm, 1e-9)
     lows.append(valley_minimum.find_minimum(budget, options.method, noisy_bm))
   rows_b4, trends, lost = _through(budgets, lows)
@@ -147,6 +153,7 @@ def _through(
   rows_b4 = draw_lines(
     np.array([used_budget.flops for used_budget in budgets]), log_n_bg, log_d_bg, weights_bg
   )
+  # The trend of L*(C) needs every budget, unlike a line, which leaves missing minima out.
   complete = np.all(np.isfinite(log_n_bg), 1)
   trends = (
     LossTrend.through([used_budget.flops for used_budget in budgets], loss_bg[complete])
@@ -160,6 +167,7 @@ def _over_lines(
   budgets: list[BudgetLosses], minima: list[ValleyMinimum], options: DrawOptions, random: np.random.Generator
 ) -> LawDraws:
   """Draws from the scatter of the minima about the power law, if three sizes and one seed leave no residuals."""
+  # A line takes two degrees of freedom from the scatter of the minima.
   freedom = len(budgets) - 2
   if freedom < 1:
     warning = (
@@ -190,6 +198,7 @@ def _over_budgets(
     raise UserError(f"{len(budgets)} budgets cannot be resampled; use --cluster=run")
   chances = np.full(len(budgets), 1 / len(budgets))
   counts_bg = random.multinomial(len(budgets), chances, options.bootstraps).astype(np.float64)
+  # Minima do not change when budgets are resampled; only their weights in the line do.
   lows = [ValleyMinimum(*(np.broadcast_to(part, options.bootstraps) for part in low)) for low in minima]
   rows_b4, _, _ = _through(budgets, lows, counts_bg)
   return LawDraws(rows_b4, None, f"bootstrap over budgets, {options.bootstraps} resamples", [])
@@ -209,10 +218,12 @@ def _over_seeds(points: RunsTable, budgets: list[BudgetLosses], options: DrawOpt
 
 def _resampled(budget: BudgetLosses, counts_br: np.ndarray, method: str) -> ValleyMinimum:
   """Returns the minima for counts of the budget's runs; draws that lack the same sizes are solved together."""
+  # 1 where a run is of a size: a product with it sums over the runs of each size, for all draws at once.
   member_rm = (budget.size_of_run[:, None] == np.arange(len(budget.log_n))).astype(np.float64)
   total_bm = counts_br @ member_rm
   sums_bm = (counts_br * budget.run_loss) @ member_rm
   out = [np.full(len(counts_br), np.nan) for _ in range(3)] + [np.zeros(len(counts_br), bool)]
+  # Draws that lack the same sizes have the same x, and `find_minimum` solves them in one call.
   kinds, kind = np.unique(total_bm > 0, axis=0, return_inverse=True)
   for i, present in enumerate(kinds):
     rows = np.flatnonzero(kind.ravel() == i)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PLACES = 1500  # FLOPs at which curves are read (Hoffmann et al. 2022, section 3.1)
 MIN_SIZES = 5  # with runs at several budgets, for curves of their ends
-_SMOOTHED = 0.05  # of a training curve: width of the mean, in ln C
+_SMOOTHED = 0.05  # of a training curve: width of the mean, in ln C, which is 5 % of C
 _MIN_ROWS = 5  # fewer are no curve
 
 CurveLines = Mapping[int, tuple[np.ndarray, np.ndarray]]  # (ln C, loss) of runs by number
@@ -91,6 +91,7 @@ class JoinedCurves:
     """Returns the loss of each curve at each place [K, S], infinite where it has none."""
     weights_jn = self.member_jn * counts
     with np.errstate(divide="ignore", invalid="ignore"):
+      # A knot that a resample leaves out has weight 0 and a loss of NaN, which breaks the curve there.
       log_loss_j = np.log(weights_jn @ self.loss_n / weights_jn.sum(1))
     between_ks = (1 - self.share_ks) * log_loss_j[self.before_ks] + self.share_ks * log_loss_j[self.after_ks]
     return np.where(np.isfinite(between_ks), np.exp(between_ks), np.inf)
@@ -127,6 +128,7 @@ def _between(
   width = own[second] - own[first]
   share = np.divide(log_c - own[first], width, out=np.zeros_like(log_c), where=width > 0)
   inside = (own[0] - 1e-9 <= log_c) & (log_c <= own[-1] + 1e-9)
+  # ln D - ln C is interpolated, which is nearly constant for one size.
   log_d = log_c + np.interp(log_c, own, log_d_j[knots] - own)
   return knots[first], knots[second], np.where(inside, share, np.nan), log_d
 
@@ -138,7 +140,9 @@ def readings_of_training(points: RunsTable, lines: CurveLines) -> AveragedCurves
   loss_ns = np.full((len(points), PLACES), np.nan)
   for index, (own_log_c, loss) in lines.items():
     loss_ns[index] = np.interp(log_c, own_log_c, loss, left=np.nan)
+    # np.interp would hold the last loss beyond the end of the run.
     loss_ns[index, log_c > ends[index] + 1e-9] = np.nan
+  # A run's tokens grow in proportion to its FLOPs.
   log_tokens_ns = (np.log(points.tokens) - ends)[:, None] + log_c
   return _averaged(points, np.exp(log_c), loss_ns, log_tokens_ns)
 
@@ -176,6 +180,7 @@ def curve_lines(curves: Iterable["RowValues"], named: list[str]) -> dict[int, tu
     if index is None or row.get("kind", "train") != "train":
       continue
     if isinstance(flops, int | float) and isinstance(loss, int | float) and flops > 0 and np.isfinite(loss):
+      # A run that was resumed may have written a step twice; the later row replaces the earlier.
       losses.setdefault(index, {})[float(flops)] = float(loss)
   lines = {}
   for index, pairs in losses.items():

@@ -22,8 +22,8 @@ from gen.scaling.laws.solvers import huber_solver, multistart, newton
 from gen.scaling.runs import bootstrap
 from gen.scaling.runs.runs_table import RunsTable
 
-DELTA = 1e-3
-_MAX_BUDGETS = 50
+DELTA = 1e-3  # of the Huber function, in log loss (appendix D.3)
+_MAX_BUDGETS = 50  # through which power laws are drawn; a line does not change with more
 CONSTANTS = ("E", "A", "B", "alpha", "beta", "a", "b")
 
 
@@ -101,6 +101,7 @@ def fit(
     UserError: for data that cannot identify the law, and for invalid options.
   """
   check_options(delta, bootstraps, level, method)
+  # At least as many runs as constants; checked before the search.
   check_design(points, 4 if tied else 5)
   problem, shift = _problem(points, tied)
   bottom, starts, at_best = multistart.search_optimum(problem, delta, tied)
@@ -147,6 +148,7 @@ def leave_out(points: RunsTable, fitted: ParametricFit, groups: np.ndarray) -> l
   problem, shift = _problem(points, fitted.law.alpha == fitted.law.beta)
   law = fitted.law
   theta = law_batch.law_row(law)[0]
+  # Into centred coordinates: a - alpha x = (a - alpha mean x) - alpha (x - mean x).
   start = theta + np.array([-law.alpha * shift[0], -law.beta * shift[1], 0, 0, 0])
   counts_kn = bootstrap.leave_one_out(groups)
   ends = parametric_draws.refit_draws(problem, counts_kn, start, fitted.delta)
@@ -169,6 +171,7 @@ def check_options(delta: float, bootstraps: int, level: float, method: str) -> N
 
 def check_design(points: RunsTable, constants: int = 5) -> None:
   """Raises UserError for runs that cannot identify the law, whatever their losses."""
+  # Copies of a run add no information, whatever the number of rows.
   distinct = len(np.unique(np.stack([points.params, points.tokens, points.loss], 1), axis=0))
   if distinct < constants:
     raise UserError(
@@ -177,6 +180,7 @@ def check_design(points: RunsTable, constants: int = 5) -> None:
     )
   x, y = np.log(points.params), np.log(points.tokens)
   for name, values in (("params", x), ("tokens", y), ("loss", np.log(points.loss))):
+    # Below rounding of a logarithm near 25.
     if np.ptp(values) < 1e-9:
       raise UserError(
         f"{name} is the same in all {len(points)} runs, so the law cannot be identified; vary it between runs"
@@ -223,6 +227,7 @@ def _intervals(fitted: ParametricFit) -> dict[str, list[float]]:
   if not len(fitted.draws_sp):
     return {}
   law = fitted.law
+  # Intervals are of the derived quantities in each draw: ends of A and alpha belong to different draws.
   draws = _quantities(fitted.draws_sp, fitted.budgets, fitted.cost)
   left_out = (
     {} if fitted.left_out_kp is None else _quantities(fitted.left_out_kp, fitted.budgets, fitted.cost)
@@ -262,5 +267,6 @@ def _uncentred_gradient(
   delta: float,
 ) -> np.ndarray:
   slope = newton.huber_gradient(bottom.model, delta)
+  # Chain rule back to ln N and ln D themselves, in which published gradients are stated.
   slope = slope - np.array([0, 0, 0, shift[0] * slope[0], shift[1] * slope[1]])
   return np.append(slope[:3], slope[3] + slope[4]) if tied else slope

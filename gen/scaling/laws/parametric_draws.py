@@ -13,7 +13,7 @@ from gen.scaling.runs.runs_table import RunsTable
 _MAX_RESAMPLED = 20_000  # runs; for more, intervals come from the bootstrap's normal limit
 _MIN_ROBUST = 1e-4  # a narrower delta is reached from wider ones in each resample
 _ROUNDING = 1e-20  # objective per run where residuals in log loss are about 1e-10
-_RESAMPLE_START = 1e-2
+_RESAMPLE_START = 1e-2  # first delta of a resample: ten times the paper's, where most residuals are quadratic
 
 
 def draw_laws(
@@ -27,6 +27,7 @@ def draw_laws(
   bootstraps, seed, method, cluster = options
   if not bootstraps:
     return np.zeros((0, 5)), None, "none", []
+  # Runs of one seed or budget may share their errors, so they are drawn together if asked for.
   clusters = bootstrap.cluster_labels(points, cluster)
   if len(points) > _MAX_RESAMPLED:
     draws_sp = _normal_limit(problem, bottom, delta, clusters, bootstraps, seed)
@@ -93,6 +94,7 @@ def _normal_limit(
     moves_pp.T @ (bread_pp + newton.weighted_curvature(model, slope, problem.x, problem.y)) @ moves_pp
   )
   scores_np = model.jacobian_np * slope[:, None]
+  # Scores are summed within clusters first: the meat of the sandwich is that of clusters.
   sums_kp = np.stack([np.bincount(clusters, column) for column in scores_np.T], 1) @ moves_pp
   random = np.random.default_rng(seed)
   # Pseudo-inverse: with alpha = beta the fifth direction does not move, so its row is zero.

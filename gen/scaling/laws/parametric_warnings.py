@@ -18,20 +18,25 @@ def fit_warnings(fitted: "ParametricFit", points: RunsTable, intervals: dict[str
   law, sentences = fitted.law, outliers.outlier_sentences(fitted.residuals, points.loss, points.names)
   x, y = np.log(points.params), np.log(points.tokens)
   correlation = float(np.corrcoef(x, y)[0, 1])
+  # Along D = r N^s only one of the two exponents is identified; 0.98 leaves 4 % of the variance to tell them apart.
   if correlation > 0.98:
     sentences.append(
       f"ln N and ln D correlate by {correlation:.4f}: the effects of N and D are hard to tell apart"
     )
+  # At one budget ln N + ln D is constant.
   if correlation < -0.995:
     sentences.append("all runs have nearly one budget: how the optimum moves with compute is extrapolated")
+  # Twice the five constants.
   if len(points) < 10:
     sentences.append(
       f"{len(points)} runs for {5 if law.alpha != law.beta else 4} constants: almost none are left to check the law"
     )
+  # Rounding of the sum grows with the number of runs.
   if fitted.gradient_norm > 1e-10 * max(1.0, len(points) / 1000):
     sentences.append(f"the gradient's norm is {fitted.gradient_norm:.2g}, above the goal of 1e-10")
   shares = np.median(found_shares(law, points), 0)
   for name, share in zip(("A / N^alpha", "B / D^beta", "E"), shares, strict=True):
+    # A term this small could have almost any constants.
     if share < 1e-3:
       sentences.append(
         f"{name} is {share:.1e} of the loss: the runs do not show this term, so its constants mean nothing"
@@ -41,6 +46,7 @@ def fit_warnings(fitted: "ParametricFit", points: RunsTable, intervals: dict[str
       "an exponent is not positive: loss does not fall with both N and D, so there is no optimum"
     )
   spread = np.log(points.flops / (points.params * points.tokens))
+  # C / (N D) varies by more than a fifth, so one k would shift the optimum.
   if np.ptp(spread) > 0.2:
     sentences.append(
       f"FLOPs per parameter and token run from {math.exp(spread.min()):.2f} to {math.exp(spread.max()):.2f}: "
@@ -50,6 +56,7 @@ def fit_warnings(fitted: "ParametricFit", points: RunsTable, intervals: dict[str
         else f"a, b and the optima follow C = k(N) N D; one k, {law.k:.2f}, would give a = {law.a:.3f}"
       )
     )
+  # From 0.35 to 0.65, N* differs by a factor of 2 for each factor of 10 in C.
   if "a" in intervals and not np.ptp(intervals["a"]) < 0.3:
     low, high = intervals["a"]
     sentences.append(f"a is only known to lie in [{low:.2f}, {high:.2f}]: too wide to plan with")

@@ -128,6 +128,7 @@ class FrontierFit(PowerLawFit):
 
   def _estimate(self, flops: float) -> dict[str, float]:
     n = self.n_law(flops)
+    # D follows from N and C, so that the point lies on the budget.
     values = {"N": n, "D": float(tokens_at_sizes(flops, n, self.d_law(flops), self.cost))}
     return values if self.trend is None else values | {"loss": float(self.trend(flops))}
 
@@ -143,6 +144,7 @@ def optima_of_lines(rows_b4: np.ndarray, flops: float, cost: CostModel) -> dict[
   """Returns N* and D* at a budget in FLOPs under each row (ln k_N, a, ln k_D, b)."""
   log_c = math.log(flops)
   with np.errstate(over="ignore", invalid="ignore"):
+    # Columns 0 and 1 are N*, 2 and 3 are D*.
     n, d = (np.exp(rows_b4[:, i] + rows_b4[:, i + 1] * log_c) for i in (0, 2))
     return {"N": n, "D": tokens_at_sizes(flops, n, d, cost)}
 
@@ -171,5 +173,6 @@ def intervals_of_row(
   for column, name in ((1, "a"), (3, "b"), (0, "N_coefficient"), (2, "D_coefficient")):
     left_out = None if left_out_k4 is None else left_out_k4[:, column]
     pair = bootstrap.draw_interval(draws_b4[:, column], float(row[column]), level, left_out)
+    # Heights are logarithms: the interval is taken there, where draws are symmetric, and then exponentiated.
     intervals[name] = pair if column % 2 else [bounded_exp(end) for end in pair]
   return intervals

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
   from gen.training.run_log.rows import RowValues
 
 _Fit = TypeVar("_Fit", bound=PowerLawFit)
-_BAND = 25  # budgets of an interval's band
+_BAND = 25  # budgets of an interval's band; a line in logarithms needs few
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -210,6 +210,7 @@ def law_entries(fits: Fits, points: RunsTable, rows: np.ndarray, low: float, hig
     high: FLOPs at the upper end.
   """
   first, two, three = fits.envelope, fits.isoflop, fits.parametric
+  # Valleys are worth showing even where they give no law.
   valleys = isoflop.find_valleys(points) if two is None else two.valleys
   entries = [valley_entry(valley, rows) for valley in valleys]
   return LawEntries(
@@ -257,6 +258,7 @@ def _band(fitted: PowerLawFit, low: float, high: float) -> tuple[OptimumCurve | 
   """Returns N* and D* along C, and their intervals, where there are any."""
   flops = np.geomspace(low, high, _BAND)
   optima = [fitted.predict(float(c)) for c in flops]
+  # JSON has no infinity, and a figure could not draw it.
   if not all(math.isfinite(optimum.N) and math.isfinite(optimum.D) for optimum in optima):
     return None, None
   curve = OptimumCurve(flops.tolist(), [optimum.N for optimum in optima], [optimum.D for optimum in optima])

@@ -43,6 +43,7 @@ class BudgetLosses:
 
   def log_d(self, log_n: np.ndarray) -> np.ndarray:
     """Returns ln D at ln N: a parabola through the sizes, a straight line through two."""
+    # ln D = ln C - ln k(N) - ln N is a line in ln N but for k, which bends it slightly.
     degree = min(2, len(self.log_n) - 1)
     middle = self.log_n.mean()
     return np.polyval(np.polyfit(self.log_n - middle, self.tokens, degree), log_n - middle)
@@ -80,9 +81,11 @@ def _budget(points: RunsTable, flops: float, runs: np.ndarray, cell: np.ndarray)
   count, params = np.bincount(size), points.params[runs][first]  # cells are numbered by size within a budget
   nominal = points.budget[runs[0]]
   return BudgetLosses(
+    # The nominal budget where all runs have one: measured C differs from it by rounding to whole steps.
     flops=float(nominal) if np.all(np.isfinite(points.budget)) else flops,
     params=params,
     log_n=np.log(params),
+    # Seeds of one size are averaged before the fit, so that a size with more of them does not pull the parabola.
     loss=np.bincount(size, points.loss[runs]) / count,
     count=count,
     tokens=np.bincount(size, np.log(points.tokens[runs])) / count,
@@ -120,10 +123,12 @@ def third_differences(x: np.ndarray, lowest_size: int) -> np.ndarray:
   """
   starts = np.arange(len(x) - 3)
   distance = np.abs(starts + 1.5 - lowest_size)
+  # Windows of four sizes whose middle is within 1.6 sizes of the lowest: at most three.
   starts = starts[distance <= max(1.6, distance.min())]
   rows_km = np.zeros((len(starts), len(x)))
   for row, start in zip(rows_km, starts, strict=True):
     four = x[start : start + 4]
+    # Weights of the third divided difference, which is 0 on every parabola.
     weights = np.array([1.0 / np.prod(four[i] - np.delete(four, i)) for i in range(4)])
     row[start : start + 4] = weights / np.linalg.norm(weights)
   return rows_km
@@ -137,21 +142,25 @@ def _powers(x: np.ndarray) -> np.ndarray:
 
 def _parabola(x: np.ndarray, loss_bm: np.ndarray) -> ValleyMinimum:
   middle, width = x.mean(), np.ptp(x)
+  # One pseudo-inverse for all draws: they share the sizes.
   c0, c1, c2 = np.linalg.pinv(_powers(x)) @ loss_bm.T
   with np.errstate(divide="ignore", invalid="ignore"):
     # A parabola that opens downwards, or a line, has no minimum.
     bends = c2 > _FLAT * np.abs(loss_bm).mean(1)
     vertex = np.where(bends, -c1 / (2 * c2), np.nan)
     log_n = middle + width * vertex
+    # At -c1 / (2 c2) the parabola is c0 - c1^2 / (4 c2), which is c0 + c1 vertex / 2.
     return ValleyMinimum(log_n, c0 + c1 * vertex / 2, c2 / width**2, (x[0] < log_n) & (log_n < x[-1]))
 
 
 def _akima(x: np.ndarray, loss_bm: np.ndarray) -> ValleyMinimum:
   """Returns the lowest point of the spline: the best knot, or the lower minimum beside it."""
+  # Of ln L, as Porian et al. interpolate it.
   spline = Akima1DInterpolator(x, np.log(loss_bm), axis=1, method="akima")
   cubic, square, slope, height = spline.c  # each [M - 1, B], by the distance from the left knot
   width = np.diff(x)[:, None]
   with np.errstate(divide="ignore", invalid="ignore"):
+    # Zeros of the slope 3 c t^2 + 2 s t + l of each cubic piece.
     root = np.sqrt(square**2 - 3 * cubic * slope)
     # The root where the slope rises, in the form that does not cancel.
     vertex = np.where(square > 0, -slope / (square + root), (root - square) / (3 * cubic))
@@ -161,6 +170,7 @@ def _akima(x: np.ndarray, loss_bm: np.ndarray) -> ValleyMinimum:
   best = np.argmin(value, 0)
   draws = np.arange(len(loss_bm))
   offset, low = vertex[best, draws], value[best, draws]
+  # Pieces hold their left knots; the last knot belongs to none.
   at_end = ends < low
   log_n = np.where(at_end, x[-1], x[best] + offset)
   low = np.where(at_end, ends, low)

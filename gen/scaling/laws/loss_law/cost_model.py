@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-SIX = 6.0  # 2 FLOPs forward, 4 backward
+SIX = 6.0  # 2 FLOPs forward, 4 backward (arXiv:2001.08361, section 2.1)
 _DECAY = 0.5  # of the slope beyond the sizes, a unit of ln N
 _EXACT = 1e-6  # ln k that varies less is constant
-_MAX_TERMS = 5
+_MAX_TERMS = 5  # of the polynomial beside its constant; more would follow the rounding of single shapes
 _EXPLAINED = 0.9  # share of the scatter of ln k; less, and k is no function of N
 _SMALLEST_RMS = 1e-7  # of the polynomial, in ln k; a better fit than this is no better
 
@@ -72,8 +72,10 @@ class CostModel:
     x = np.asarray(x, np.float64)
     if self.is_constant:
       return np.full_like(x, self.coefficients[0])
+    # A polynomial may do anything outside its points. There the tangent at the end is followed, and levels off.
     inner = np.clip(x, math.log(self.low), math.log(self.high))
     beyond = x - inner
+    # The integral of e^(-decay |t|) from 0 to `beyond`, so that ln k and its slope are continuous at the ends.
     reach = -np.sign(beyond) * np.expm1(-_DECAY * np.abs(beyond)) / _DECAY
     return self._inside(inner, 0) + self._inside(inner, 1) * reach
 
@@ -109,6 +111,8 @@ class CostModel:
 
   def params(self, flops: ArrayLike, ratio: ArrayLike) -> np.ndarray:
     """Returns N for a ratio of tokens per parameter at a budget: k(N) N^2 ratio = C."""
+    # Newton on ln k(N) + 2 ln N = ln C - ln ratio. The slope of the left side is above 1.1, see `_curve`, so it
+    # converges.
     goal = np.log(np.asarray(flops, np.float64)) - np.log(np.asarray(ratio, np.float64))
     x = (goal - self.log_reference) / 2
     for _ in range(100):
@@ -122,6 +126,7 @@ class CostModel:
   def outside(self, params: ArrayLike) -> Any:
     """Returns whether sizes lie outside the counted range."""
     n = np.asarray(params, np.float64)
+    # Sizes of the study itself come back from exp(log N) changed by rounding; they are not outside.
     return (n < self.low * (1 - 1e-9)) | (n > self.high * (1 + 1e-9))
 
   def entry(self) -> CostEntry:
@@ -167,10 +172,12 @@ def measured_cost(params: ArrayLike, tokens: ArrayLike, flops: ArrayLike) -> Cos
   if np.ptp(log_k) < _EXACT or len(sizes) < 2:
     return CostModel((reference,), log_reference=reference)
   x, count = np.log(sizes), np.bincount(of_run)
+  # One point for each size, and not for each run: a size that was trained often tells no more about the shape of k.
   y = np.bincount(of_run, log_k) / count
   centre = float(x.mean())
   best = _curve(x - centre, y)
   left = log_k - np.polynomial.Polynomial(best)(x[of_run] - centre)
+  # k then depends on more than N, for instance on the length of rows. One constant is the honest description.
   if np.sum(left**2) > (1 - _EXPLAINED) * np.sum((log_k - log_k.mean()) ** 2):
     return CostModel((reference,), log_reference=reference)
   return CostModel(tuple(best.tolist()), centre, float(sizes[0]), float(sizes[-1]), reference)
@@ -191,7 +198,9 @@ def cost_from_dict(entry: Any) -> CostModel | None:
 def _curve(x: np.ndarray, y: np.ndarray) -> np.ndarray:
   """Returns the polynomial of least BIC (Bayesian information criterion) for which k N increases with N."""
   best, score = np.array([y.mean()]), math.inf
+  # At most half as many terms as sizes, so that a polynomial never runs through all points.
   for degree in range(min(_MAX_TERMS, (len(x) + 1) // 2) + 1):
+    # Fitted on a scaled domain, which is well conditioned, and converted to plain powers of x for storage.
     power = np.polynomial.Polynomial.fit(x, y, degree).convert()
     slope = power.deriv()(np.linspace(x[0], x[-1], 50)) if degree else np.zeros(1)
     # d ln(k N) / d ln N = 1 + slope must stay positive, or a larger model would cost less; 0.1 is kept as a
@@ -199,6 +208,7 @@ def _curve(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if degree and not (np.min(slope) > -0.9 and np.max(slope) < 3):
       continue
     rms = max(float(np.sqrt(np.mean((power(x) - y) ** 2))), _SMALLEST_RMS)
+    # n ln(rms^2) + p ln n (Schwarz 1978): a further term must lower the error by more than it costs.
     bic = 2 * len(x) * math.log(rms) + (degree + 1) * math.log(len(x))
     if bic < score:
       best, score = power.coef, bic

@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike
 from gen.scaling.laws.loss_law import optimum
 from gen.scaling.laws.loss_law.cost_model import CostModel
 
-FLOPS_PER_PARAMETER_TOKEN = 6.0  # 2 forward, 4 backward
-_LARGEST_LOG = 709.0  # of a float64
+FLOPS_PER_PARAMETER_TOKEN = 6.0  # 2 forward, 4 backward (arXiv:2001.08361, section 2.1)
+_LARGEST_LOG = 709.0  # of a float64: ln of the largest is 709.78
 
 
 def bounded_exp(value: float) -> float:
@@ -79,6 +79,7 @@ class ParametricLaw:
     """G of N* = G (C / k)^a; NaN if the exponents allow no optimum."""
     if min(self.alpha, self.beta) <= 0 or min(self.A, self.B) <= 0:
       return math.nan
+    # In logarithms: A alone may exceed float64 where alpha is large.
     ratio = math.log(self.alpha / self.beta) + math.log(self.A) - math.log(self.B)
     return bounded_exp(ratio / (self.alpha + self.beta))
 
@@ -106,6 +107,7 @@ class ParametricLaw:
         n, d = self.n_coefficient * c**self.a, self.d_coefficient * c**self.b
       else:
         rows_sp = np.tile(self.theta_p, (c.size, 1))
+        # With k(N) there is no closed form; one law is copied to a row for each budget and all are solved at once.
         n = np.exp(optimum.log_sizes(rows_sp, c.ravel(), self.cost)).reshape(c.shape)
         d = self.cost.tokens(c, n)
     return n, d, self.loss(n, d)
@@ -130,6 +132,7 @@ class PowerLaw:
   @classmethod
   def through(cls, x: ArrayLike, y: ArrayLike) -> "PowerLaw":
     """Fits a line by least squares in logarithms."""
+    # Relative errors count alike at all sizes, which span decades.
     log_x, log_y = np.log(np.asarray(x, np.float64)), np.log(np.asarray(y, np.float64))
     slope, height = fit_line(log_x, log_y)
     return cls(float(np.exp(height)), float(slope))
@@ -141,6 +144,7 @@ def fit_line(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) ->
   total = w.sum(-1)
   with np.errstate(invalid="ignore", divide="ignore"):
     mean_x, mean_y = (w * x).sum(-1) / total, (w * y).sum(-1) / total
+    # About the weighted mean: sums of x^2 less a squared sum would cancel for ln C near 45.
     off = x - mean_x[..., None]
     spread = (w * off**2).sum(-1)
     slope = np.where(spread > 1e-12 * total, (w * off * (y - mean_y[..., None])).sum(-1) / spread, np.nan)

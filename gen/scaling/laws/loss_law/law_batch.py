@@ -20,9 +20,9 @@ from gen.scaling.laws.loss_law.optimum import as_cost, optima_of_rows
 
 # Appendix A of Muennighoff et al. 2023: how many repetitions of a token, and excesses of a parameter, wear it out.
 DATA_HALFWAY, PARAMS_HALFWAY = 15.387756, 5.309743  # R_D*, R_N*
-_BISECTIONS = 80
-_PLACES = 161  # of a search over ln N, refined
-_REFINEMENTS = 5
+_BISECTIONS = 80  # 2^-80 of any bracket of ln N is below float64's resolution
+_PLACES = 161  # of a search over ln N, refined; odd, so that the centre is one of them
+_REFINEMENTS = 5  # each narrows the search to a 32nd: 5 leave steps of 1e-7 in ln N
 _WIDEST = math.log(1e4)  # of that search, to either side of the optimum
 
 BatchOptimum = dict[str, np.ndarray]
@@ -71,9 +71,10 @@ def inference_optimum(
     cost: k(N), or one k for all sizes.
   """
   cost = as_cost(cost)
+  # Sardana et al. hold the loss at that of the training optimum. The model shrinks as more is served.
   best = batch_optimum(theta_sp, flops, cost)
   a, _, e, alpha, beta = theta_sp.T
-  left = best["loss"] - np.exp(e)  # what the terms of N and D share
+  left = best["loss"] - np.exp(e)
   with np.errstate(all="ignore"):
     # Below this size the term of N alone exceeds the wanted loss.
     smallest = (a - np.log(left)) / alpha  # ln N at which no data are enough
@@ -83,6 +84,8 @@ def inference_optimum(
     size_term = np.exp(a - alpha * middle)
     log_d = tokens_for(theta_sp, best["loss"], middle)
     with np.errstate(all="ignore"):
+      # The derivative of k N (D + I / 3) by ln N at equal loss, over k N. Along that line dD/dN follows from alpha A /
+      # N^alpha + beta B / D^beta (dln D/dln N) = 0.
       dearer = 1 + cost.slope(middle)  # d ln (k N) / d ln N
       slope = np.exp(log_d) * (dearer - alpha * size_term / (beta * (left - size_term)))
     rises = (
@@ -109,6 +112,7 @@ def overtrained_model(
   """
   cost = as_cost(cost)
   best = batch_optimum(theta_sp, flops, cost)
+  # At equal loss it needs more tokens; at equal FLOPs it loses.
   log_n = np.log(best["N"]) - math.log(factor)
   log_d = tokens_for(theta_sp, best["loss"], log_n)
   model = _named(log_n, log_d)
@@ -124,6 +128,7 @@ def tokens_for(theta_sp: np.ndarray, wanted: np.ndarray, log_n: np.ndarray) -> n
   a, b, e, alpha, beta = theta_sp.T
   rest = wanted - np.exp(e) - np.exp(a - alpha * log_n)
   with np.errstate(all="ignore"):
+    # 1e-300 only keeps the logarithm of rows quiet that `where` discards.
     return np.where(rest > 0, (b - np.log(np.maximum(rest, 1e-300))) / beta, np.inf)
 
 
@@ -171,6 +176,7 @@ def _worn(
   params_halfway: float,
 ) -> np.ndarray:
   """Returns the loss with repeated tokens and excess parameters counted at their effective number."""
+  # A run that reads fewer than U tokens repeats none: it has only that many unique ones.
   log_unique_sm = np.minimum(math.log(unique_tokens), log_d_sm)
   a, b, _, alpha, beta = _columns(theta_sp, 2)
   with np.errstate(all="ignore"):
@@ -184,6 +190,7 @@ def _effective(log_all: np.ndarray, log_first: np.ndarray | float, halfway: floa
   """Returns ln of the effective number of `all`, of which the part beyond `first` has a decaying value."""
   log_first = np.minimum(log_first, log_all)
   with np.errstate(over="ignore"):  # Infinitely many repetitions are worth R*.
+    # R of the paper: repetitions beyond the first pass. expm1 and log1p keep digits where R is small.
     excess = np.expm1(log_all - log_first)
   return np.asarray(log_first + np.log1p(halfway * -np.expm1(-excess / halfway)))
 

@@ -76,6 +76,7 @@ def find_optimum(law: Any, flops: float, cost: CostModel | float = 6.0) -> LawOp
   def along(log_n: np.ndarray) -> np.ndarray:
     return np.asarray(loss(np.exp(log_n), np.exp(cost.log_tokens(flops, log_n))), np.float64)
 
+  # From one parameter to one token: N D = C / k leaves no other models.
   log_n = _least(along, math.log(flops) - float(cost.log_k(np.zeros(1))[0]))
   params, tokens = (math.exp(min(value, 709.0)) for value in (log_n, float(cost.log_tokens(flops, log_n))))
   return LawOptimum(
@@ -95,6 +96,7 @@ def log_sizes(theta_sp: np.ndarray, flops: ArrayLike, cost: CostModel | float = 
   with np.errstate(all="ignore"):
     a, b, _, alpha, beta = np.asarray(theta_sp, np.float64).T
     log_c = np.broadcast_to(np.log(np.asarray(flops, np.float64)), np.shape(alpha))
+    # The closed form with one k, which is the start where k varies.
     height = np.log(alpha / beta) + a - b
     x = (height + beta * (log_c - cost.log_reference)) / (alpha + beta)
   sound = (alpha > 0) & (beta > 0) & np.isfinite(x)
@@ -127,6 +129,7 @@ def optimum_lines(theta_sp: np.ndarray, budgets: ArrayLike, cost: CostModel | fl
   """
   cost, log_c = as_cost(cost), np.log(np.unique(np.asarray(budgets, np.float64)))
   if len(log_c) == 1 or cost.is_constant:  # the slope at one place
+    # Two budgets 0.2 % apart give the local exponent.
     log_c = log_c.mean() + np.array([-1e-3, 1e-3])
   log_n_sb = np.stack([log_sizes(theta_sp, c, cost) for c in np.exp(log_c)], 1)
   log_d_sb = cost.log_tokens(np.exp(log_c), log_n_sb)
@@ -135,6 +138,7 @@ def optimum_lines(theta_sp: np.ndarray, budgets: ArrayLike, cost: CostModel | fl
   if cost.is_constant:
     _, _, _, alpha, beta = np.asarray(theta_sp, np.float64).T
     with np.errstate(all="ignore"):
+      # Exact, where the line's slope has rounding.
       a = beta / (alpha + beta)
     b = 1 - a
   heights = (log_n_sb.mean(1) - a * log_c.mean(), log_d_sb.mean(1) - b * log_c.mean())
@@ -153,9 +157,11 @@ def _roots(rows: tuple[np.ndarray, ...], cost: CostModel, start: np.ndarray) -> 
   def condition(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     slope, bend = cost.slope(x), cost.bend(x)
     value = height - alpha * x + beta * (log_c - cost.log_k(x) - x) - np.log1p(slope)
+    # Its derivative in x, for Newton's step.
     return value, -alpha - beta * (1 + slope) - bend / (1 + slope)
 
   # Newton within a bracket: a step that leaves it is replaced by a bisection, so 200 steps always suffice.
+  # A factor e of size to either side of the optimum with one k.
   low, high = start - 1, start + 1
   for _ in range(60):  # the bracket doubles until the condition changes its sign in it
     short, far = condition(low)[0] < 0, condition(high)[0] > 0
@@ -183,6 +189,7 @@ def _least(along: Callable[[np.ndarray], np.ndarray], top: float) -> float:
   with np.errstate(all="ignore"):
     grid = np.linspace(0, top, _PLACES)
     values = along(grid)
+    # Laws of users may overflow or be undefined far from their data.
     values = np.where(np.isfinite(values), values, np.inf)
     best = int(np.argmin(values))
     if not 0 < best < _PLACES - 1:

@@ -10,8 +10,9 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 
+# 6 x 6 heights, 5 values of ln E, and 5 x 5 exponents, or 5 if they are tied.
 _STARTS, _TIED_STARTS = 4_500, 900  # of the paper's grid, which is used at two deltas
-_SECOND = 576  # from the most promising ends of the grid
+_SECOND = 576  # from the most promising ends of the grid: 512 unfinished ones and 64 places
 _AROUND = 256  # from halves of the runs, and next to the lowest
 
 _watcher: ContextVar[Callable[[int], None] | None] = ContextVar("watcher of descents", default=None)

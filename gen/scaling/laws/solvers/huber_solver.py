@@ -29,6 +29,7 @@ from gen.scaling.laws.solvers import descents
 
 BATCH_SIZE = 64  # solved side by side: their working set stays in a core's cache
 NAMES = ("ln A", "ln B", "ln E", "alpha", "beta")
+# Columns are directions in which theta moves.
 FREE = np.eye(5)
 TIED = np.diag([1.0, 1.0, 1.0, 1.0, 0.0])  # alpha = beta: one step moves both
 TIED[4, 3] = 1.0

@@ -26,11 +26,11 @@ from gen.errors import UserError
 from gen.scaling.laws.solvers import huber_solver, newton
 
 _COARSE, _FINE = 0.1, 1e-3  # deltas between which the first descents stay
-_COARSE_STEPS, _FINE_STEPS = 30, 20
-_SECOND_STEPS, _SECOND_STARTS = 60, 512
+_COARSE_STEPS, _FINE_STEPS = 30, 20  # of all 4,500 starts, most of which end in no good place
+_SECOND_STEPS, _SECOND_STARTS = 60, 512  # of the lowest that had not converged by then
 _SEARCHED = 512  # runs that the search for the valley looks at; the optimum is of all runs
 _ROUNDS = 3  # of resampling round the lowest
-_FINALISTS = 4
+_FINALISTS = 4  # distinct candidates that are taken to the bottom in float64
 _FINALIST_GAP = 1e-3  # relative, over the lowest: farther candidates are not taken to the bottom
 _LARGE = 5_000  # runs, of which one finalist goes straight to the bottom, in few steps
 _SAME = 1e-6  # relative difference of values that are one optimum
@@ -99,6 +99,7 @@ def _search(x: bytes, y: bytes, l: bytes, moves_pp: bytes, delta: float, tied: b
 
 def start_grid(mean_log_loss: float, tied: bool) -> np.ndarray:
   """Returns the paper's starts, scaled to N, D and loss of the study, so every unit gives the same search."""
+  # Appendix D.3: alpha and beta in 0, 0.5 .. 2; a and b in 0, 5 .. 25; e in -1, -0.5 .. 1.
   exponents = np.arange(0, 2.5, 0.5)
   heights = np.arange(0, 30, 5.0)
   pairs = [(p, p) for p in exponents] if tied else list(itertools.product(exponents, exponents))

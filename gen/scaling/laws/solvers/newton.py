@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-MAX_STEPS = 60
+MAX_STEPS = 60  # Newton doubles the digits in each, so few are taken from a close start
 # Ten times the default delta: inside it most residuals of a usual study are quadratic.
 WIDEST = 1e-2  # delta at which a descent begins, if the wanted one is narrower
-_NARROWING = 0.5
+_NARROWING = 0.5  # of delta a level, gentler than `huber_solver`'s half decade
 _LONGEST, _LONGEST_SHARE = 3.0, 0.1  # step in any parameter, in absolute terms plus relative to the parameter
-_MAX_DAMPING = 1e8
+_MAX_DAMPING = 1e8  # a step is then too short to change theta's digits
 
 
 class LogLossModel(NamedTuple):
