@@ -14,7 +14,7 @@ class Criteria:
   min_r_squared: float = 0.9  # of each valley's parabola
   min_size_span: float = 4.0  # largest over smallest N of a valley
   max_exponent_gap: float = 0.05  # |a2 - a3|
-  max_held_out_loss_error: float = 0.02  # relative
+  max_held_out_loss_error: float = 0.02  # relative, mean over the held-out runs
   max_held_out_size_factor: float = 2.0  # of N* at the held-out budget
   max_leave_out_shift: float = 0.05  # of a, any one budget left out
   min_exponent: float = 0.40  # sanity band of a

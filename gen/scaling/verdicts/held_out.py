@@ -14,6 +14,7 @@ from gen.errors import UserError
 from gen.scaling.laws import isoflop, three_fits
 from gen.scaling.laws.approaches import Fits
 from gen.scaling.laws.isoflop import IsoflopValley
+from gen.scaling.laws.parametric import ParametricFit
 from gen.scaling.laws.power_law_fit import PowerLawFit
 from gen.scaling.laws.three_fits import OptimumEntry
 from gen.scaling.runs import runs_table
@@ -58,11 +59,14 @@ class HeldOutPrediction(OptimumEntry):
 
   Attributes:
     N_factor: N predicted over measured.
-    loss_error: loss predicted over measured, minus 1; None if the approach predicts no loss.
+    loss_error: loss predicted over measured at the minimum, minus 1; None if the approach predicts no loss.
+    mean_loss_error: exp of the mean of ln(predicted / measured) over the held-out runs, minus 1; None if the approach
+      predicts no loss of a run. It averages the noise of all runs, where the minimum of a few sizes multiplies it.
   """
 
   N_factor: float
   loss_error: float | None = None
+  mean_loss_error: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,13 +127,18 @@ def compare_prediction(fits: Fits, parts: HeldOutSplit) -> HeldOutComparison | N
   return HeldOutComparison(
     budget=valley.budget,
     valley=three_fits.valley_entry(valley, parts.held_rows),
-    **{name: _predict(fitted, valley) for name, fitted in fits.items()},
+    **{name: _predict(fitted, valley, parts.held_out) for name, fitted in fits.items()},
     error=None if valley.inside else edge,
   )
 
 
-def _predict(fitted: PowerLawFit, valley: IsoflopValley) -> HeldOutPrediction:
+def _predict(fitted: PowerLawFit, valley: IsoflopValley, runs: RunsTable) -> HeldOutPrediction:
   entry = three_fits.optimum_entry(fitted, valley.budget)
   loss_error = None if entry.loss is None else entry.loss / valley.vertex_loss - 1
+  mean_error = None
+  if isinstance(fitted, ParametricFit):  # only approach 3 predicts the loss of any N and D
+    logs = np.log(fitted.law.loss(runs.params, runs.tokens) / runs.loss)
+    mean_error = float(np.expm1(logs.mean()))
   values = {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry)}
-  return HeldOutPrediction(**values, N_factor=entry.N / valley.vertex_N, loss_error=loss_error)
+  factor = entry.N / valley.vertex_N
+  return HeldOutPrediction(**values, N_factor=factor, loss_error=loss_error, mean_loss_error=mean_error)
