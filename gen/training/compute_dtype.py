@@ -18,7 +18,7 @@ from gen.errors import UserError
 from gen.sharding import chip_peaks, processes
 from gen.training.run_folders import run_folder
 
-ACCELERATED = "bfloat16"
+ACCELERATED = "bfloat16"  # the range of float32, so that no loss scale is needed as with float16
 
 
 def choose_dtype(run: Run, workdir: Path) -> str:
@@ -28,6 +28,7 @@ def choose_dtype(run: Run, workdir: Path) -> str:
     run: its `model.dtype` counts as the user's unless it is the unchanged default.
     workdir: folder of the run; it need not exist.
   """
+  # `DefaultText` tells a default from the same text that a user wrote.
   if not isinstance(run.model.dtype, DefaultText):
     return run.model.dtype
   with contextlib.suppress(

@@ -11,6 +11,7 @@ class RunStopped(Exception):
   """The run was asked to stop and has saved a checkpoint; the same call continues it."""
 
 
+# A protocol and no base class: a sweep, a console and tests implement it with nothing in common.
 class RunHooks(Protocol):
   """The interface by which a caller observes a run and stops it."""
 

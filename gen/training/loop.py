@@ -141,16 +141,11 @@ class TrainingRun:
     latest = self.checkpoints.latest()
     if latest is None:
       self._rewind(-1)
-      self._write(
-        rows.StartRow(
-          **self._stamp(),
-          config=to_dict(self.run),
-          versions=versions.installed_versions(),
-          undivided=self.undivided,
-          uncounted=counts.uncounted_modules(self.run.model) or None,
-          **self._data(),
-        )
-      )
+      start = rows.StartRow(
+        **self._stamp(), config=to_dict(self.run), versions=versions.installed_versions(),
+        undivided=self.undivided, uncounted=counts.uncounted_modules(self.run.model) or None, **self._data(),
+      )  # fmt: skip
+      self._write(start)
       if self.run.start_from:
         return self._start_from_source(state)
       later = begin(self.run, state) if begin is not None else None
@@ -158,20 +153,18 @@ class TrainingRun:
     state, meta = self.checkpoints.restore(state, fall_back=True, accept=self._require)
     self._adopt(meta)
     lost = processes.from_first(lambda: self._rejoin(meta, int(state.step)))
-    run = self.run
-    self._write(
-      rows.ResumeRow(**self._stamp(), step=int(state.step), mesh=run.mesh, layout=run.layout, lost_rows=lost)
-    )
+    mesh, layout = self.run.mesh, self.run.layout
+    row = rows.ResumeRow(**self._stamp(), step=int(state.step), mesh=mesh, layout=layout, lost_rows=lost)
+    self._write(row)
     return state
 
   def _start_from_source(self, drawn: step.TrainState) -> step.TrainState:
     """Begins with a checkpoint's parameters; saves them, so that the run no longer needs their source."""
     self.state, source, notes = starting.start_state(self.run, drawn, self.loaded.tokenizer)
-    self._write(
-      rows.SourceRow(
-        **self._stamp(), source=str(source.folder), step=source.step, sha256=source.checksum, notes=notes
-      )
+    row = rows.SourceRow(
+      **self._stamp(), source=str(source.folder), step=source.step, sha256=source.checksum, notes=notes
     )
+    self._write(row)
     self._write_evaluation(0)
     self._save(0)
     return self.state
@@ -248,6 +241,7 @@ class TrainingRun:
     # A dispatch of zero steps compiles the program, so that the clock below measures steps only.
     self.state, _ = self.programs.train(self.state, batches, 0, self.schedule)
     while done < until:
+      # Dispatches end where something must be read or saved; the program takes the count as an argument.
       count = min(step for step in (*keep_steps, until, self._next_stop(done)) if step > done) - done
       self.profiler.before(done)
       begun = time.perf_counter()
@@ -299,6 +293,7 @@ class TrainingRun:
 
   def _add(self, sums: step.StepSums, count: int, begun: float) -> None:
     nll, weight, self.gradient_norm = float(sums.nll), float(sums.weight), float(sums.gradient_norm)
+    # Taken after the floats above: converting them waits for the steps.
     elapsed = time.perf_counter() - begun
     self.seconds, self.since_seconds = self.seconds + elapsed, self.since_seconds + elapsed
     self.nll, self.weight, self.since = self.nll + nll, self.weight + weight, self.since + count
@@ -312,13 +307,16 @@ class TrainingRun:
     return {"time": time.time(), "run": self.hash, "name": self.run.name}
 
   def _log(self, done: int) -> None:
+    # Read once for each row and not for each step, because reading waits for the device.
     skipped = int(self.state.skipped)
+    # Over seconds inside steps alone: evaluation, saving and compiling do not slow training in this figure.
     rate = self.since * self.tokens_per_step / max(self.since_seconds, 1e-9)
     self.train_loss = self.nll / self.weight if self.weight else float("nan")
     row = rows.TrainRow(
       **self._stamp(),
       **self._progress(done),
       loss=self.train_loss,
+      # Steps count from 0, so the last of `done` steps has number done - 1.
       learning_rate=float(step.learning_rate(self.run.optimizer.schedule, done - 1, self.schedule)),
       gradient_norm=self.gradient_norm,
       tokens_per_second=rate,
@@ -379,6 +377,7 @@ class TrainingRun:
     self._save_now()
     evaluation = self._write_evaluation(done)
     groups, rate = counts.count_parameters(model), progress["flops"] / max(self.seconds, 1e-9)
+    # The result is written only after the last checkpoint is complete, so a journal with a result has its parameters.
     self.checkpoints.wait()
     result = rows.RunResult(
       **self._stamp(), family=model.family, objective=run.data.objective, width=model.width, depth=model.depth,

@@ -30,6 +30,7 @@ def check_fits_in_memory(model: Model, optimizer: Optimizer | None = None) -> No
   size = count * STATE_BYTES
   if optimizer is not None and optimizer.frozen:
     size -= _frozen_count(model, optimizer) * (STATE_BYTES - FROZEN_BYTES)
+  # The best case, with all of the state split over all devices: what fails here cannot run in any layout.
   needed = size * jax.local_device_count() / jax.device_count()
   if needed > memory:
     part = "" if jax.process_count() == 1 else f" {needed / 1e9:,.0f} GB here, of"
@@ -50,6 +51,7 @@ def _frozen_count(model: Model, optimizer: Optimizer) -> int:
 
 def machine_bytes() -> int:
   """Returns the bytes of memory that processes of this machine, or of this container, may use."""
+  # Physical memory and not what is free: other programs may end, and pages of files are given back.
   limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
   for path in map(Path, LIMITS):
     # Without a limit the file holds the word max.

@@ -38,6 +38,7 @@ class OwnFunctions:
       UserError: for a reference that cannot be imported, or is no function.
     """
     self._save = save
+    # Built for metrics alone: a family of the user's own may be slow to construct.
     self._module = language_model.build_model(run.model) if run.metrics else None
     self._metrics = _load(run.metrics, "metrics")
     self._callbacks = _load(run.callbacks, "callbacks")
@@ -58,6 +59,7 @@ class OwnFunctions:
     """
     if not self._metrics:
       return None
+    # On the mesh, as parameters are: a product of arrays on different devices is an error.
     placed = [batch if shardings is None else shardings.batch(batch) for batch in batches]
     metrics: dict[str, float] = {}
     for what, function in self._metrics.items():
@@ -85,6 +87,7 @@ class OwnFunctions:
       return
     for what, function in self._callbacks.items():
       with self._saved_on_error(f"{what} after step {row.step}"):
+        # Plain values, so that a callback depends on no class of this package.
         function(row.step, typed_json.encode_record(row), params)
 
   @contextlib.contextmanager
@@ -92,6 +95,7 @@ class OwnFunctions:
     try:
       with user_code.errors_of(what):
         yield
+    # The work so far is worth more than the metric that failed.
     except UserError:
       self._save()
       raise

@@ -44,6 +44,7 @@ class StepProfiler:
     first, last = steps_to_trace
     if last > steps:
       raise UserError(f"profile is {text!r}, but the run has {steps:,} steps; name steps from 1 to {steps:,}")
+    # A dispatch runs several steps in one program, which a trace cannot enter or leave in between.
     self.ends = (first - 1, last)
 
   def before(self, done: int) -> None:

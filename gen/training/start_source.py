@@ -70,6 +70,7 @@ def with_start(run: Run, workdir: Path) -> Run:
   if not run.start_from:
     return user_sources.with_sources(run)
   folder, _ = split_step(run.start_from)
+  # A run would otherwise begin with its own latest checkpoint, and change its identity with each save.
   if os.path.isdir(folder) and folder.resolve() == workdir.resolve():  # noqa: PTH112
     raise UserError(f"start_from is the run's own folder {workdir}; choose another --workdir for the new run")
   stored = _stored_entry(workdir, run.start_from)
@@ -86,6 +87,7 @@ def _entry_now(text: str, stored: str | None) -> str:
   step = int(stored.removeprefix(user_sources.START).partition(":")[0])
   try:
     return find_source(str(folder) if step < 0 else f"{folder}:{step if named is None else named}").entry
+  # The source was deleted or is damaged; the run's own checkpoint no longer needs it.
   except UserError:
     return stored
 
@@ -147,6 +149,7 @@ def find_source(text: str) -> StartSource:
   chosen = steps[-1] if step is None else step
   run = run_folder.saved_run(folder, chosen)
   manifest = checkpoint_folder.path_of(folder / run_folder.CHECKPOINTS, chosen) / checksums.NAME
+  # The manifest holds the checksums of all files, so its own checksum stands for the whole checkpoint.
   return StartSource(folder, chosen, hashlib.sha256(manifest.read_bytes()).hexdigest()[:16], run)
 
 
@@ -156,12 +159,14 @@ def _folder_checksum(folder: Path) -> str:
   return _content_checksum(tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats))
 
 
+# Hashing gigabytes takes seconds. Size and time of modification are in the key, so a changed file is hashed again.
 @functools.lru_cache(maxsize=8)
 def _content_checksum(files: tuple[tuple[Path, int, int], ...]) -> str:
   digest = hashlib.sha256()
   for path, size, _ in files:
     digest.update(f"{path.name} {size}\n".encode())
     with path.open("rb") as stream:
+      # 4 MiB at a time, so that a file larger than memory can be hashed.
       while block := stream.read(1 << 22):
         digest.update(block)
   return digest.hexdigest()[:16]
@@ -182,6 +187,7 @@ def read_parameters(source: StartSource) -> tuple[Model, Any]:
         checkpoints.meta(source.step), "trained further", str(source.where)
       )
       params = checkpoints.restore_parameters(template, source.step)
+      # A fine-tuned model's language-model head is that of before, and does not fit its body any more.
       head = checkpoints.meta(source.step).get("head", True)
     return source.run.model, params if head else _without_head(params)
   described, params = user_code.load_object(_READ_CHECKPOINT, "start_from")(source.folder)

@@ -72,6 +72,7 @@ def start_state(run: Run, drawn: TrainState, tokenizer: Tokenizer) -> StartedSta
     notes.append(f"{source.where} has no tokenizer; its ids are taken for those of the run's")
   state = drawn._replace(params=new)
   if run.start_opt_state:
+    # In the template's layout: the source may have been trained on another mesh.
     state = state._replace(opt_state=start_source.read_opt_state(source, _template(drawn.opt_state)))
     notes.append("the optimizer's state is copied too")
   return StartedState(state, source, notes)
@@ -134,6 +135,7 @@ def _find_copy(
   """Returns how a parameter is filled; None if its shape does not allow it."""
   if len(shape) != len(source):
     return None
+  # Only these axes may differ in size: their rows have a meaning of their own, by token or by number.
   axis = next((at for at, name in enumerate(axes) if name in ("vocab", "positions")), -1)
   if any(size != theirs for at, (size, theirs) in enumerate(zip(shape, source, strict=True)) if at != axis):
     return None
@@ -142,6 +144,7 @@ def _find_copy(
   if axes[axis] == "vocab":
     return _Copy(path, axis, matches_v)
   numbers = np.arange(shape[axis])
+  # Longer contexts keep drawn values behind the source's last position.
   return _Copy(path, axis, np.where(numbers < source[axis], numbers, vocabulary_rows.NEW))
 
 
@@ -152,6 +155,7 @@ def _fill(copy: _Copy, drawn: Any, value: np.ndarray) -> np.ndarray:
     len(matches) == value.shape[copy.axis] and (matches == np.arange(len(matches))).all()
   ):
     return value
+  # NEW is -1: row 0 stands in for it, and is overwritten below.
   filled = np.take(value, np.maximum(matches, 0), axis=copy.axis)
   is_new = matches == vocabulary_rows.NEW
   if is_new.any():
@@ -172,6 +176,7 @@ def _on_host(drawn: Any) -> np.ndarray:
 def _placed(value: np.ndarray, like: Any) -> Any:
   """Returns host values as an array that lies where another does."""
   value = np.array(value, like.dtype)  # a copy: the step that is given the array may overwrite it
+  # Each process hands over its own shards alone.
   return jax.make_array_from_callback(value.shape, like.sharding, lambda index: value[index])
 
 
@@ -227,6 +232,7 @@ def _meaning(model: Model) -> dict[str, object]:
     if model.positions != positions:
       for name in names:
         values.pop(name)
+  # Zeros stand for derived sizes; two configs that derive and state the same size are one model.
   values |= {"heads": model.n_heads, "key_value_heads": model.n_key_value_heads}
   values |= {
     "feed_forward": model.feed_forward_width,
@@ -241,6 +247,7 @@ def _meaning(model: Model) -> dict[str, object]:
   else:
     for name in ("decoder_depth", "decoder_heads", "decoder_feed_forward"):
       values.pop(name)
+  # A recurrent layer has none of these.
   if model.recurrent:
     for name in ("heads", "key_value_heads", "head_width", "feed_forward", "positions"):
       values.pop(name, None)

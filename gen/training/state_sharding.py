@@ -115,10 +115,12 @@ def shard_state(model: Model, layout: ShardingLayout, optimizer: Optimizer) -> S
     optimizer: decides which parameters have gradients, and the state that is kept of them.
   """
   names, shapes = language_model.logical_axes(model), language_model.parameter_shapes(model)
+  # Three trees of one structure: parts of the state may be split differently, as the layout's stage says.
   trees = {
     part: layout.shardings(layout.specs(names, shapes, part))
     for part in ("parameters", "gradients", "opt_state")
   }
+  # The optimizer's own tree, traced without data: moments are found in it by their paths.
   opt_state = _like_parameters(
     jax.eval_shape(optimizers.make_update_rule(optimizer).init, shapes),
     shapes,
@@ -126,6 +128,7 @@ def shard_state(model: Model, layout: ShardingLayout, optimizer: Optimizer) -> S
     layout.replicated,
   )
   gradients = trees["gradients"]
+  # Frozen parameters have no gradient, so their leaves must be absent here too.
   if optimizer.frozen:
     gradients = optimizers.select_trained(optimizer, gradients)
   recurrent_state = None
@@ -152,6 +155,7 @@ def _like_parameters(tree: Any, shapes: Any, parameters: Any, otherwise: Any) ->
   def find(path: tuple[Any, ...], leaf: Any) -> Any:
     words = tuple(map(str, path))
     endings = (words[index:] for index in range(len(words)))
+    # The longest ending first, so that a moment of stack/layers/... is not taken for a parameter with a shorter path.
     shape, sharding = next((of_path[ending] for ending in endings if ending in of_path), ((), otherwise))
     return sharding if leaf.shape == shape else otherwise
 

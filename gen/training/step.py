@@ -78,6 +78,7 @@ def initialize_state(model: Model, optimizer: Optimizer, seed: Any) -> TrainStat
   key = jax.random.key(seed)
   params = language_model.initialize_parameters(model, jax.random.fold_in(key, 0))
   opt_state = make_update_rule(optimizer).init(params)
+  # As data: uint32 words have a sharding and a place in a checkpoint like every other array.
   data, scale = jax.random.key_data(jax.random.fold_in(key, 1)), loss_scaling.initial_scale(model.dtype)
   return TrainState(jnp.int32(0), params, opt_state, jnp.int32(0), data, loss_scale=scale)
 
@@ -204,6 +205,7 @@ def batch_gradients(
   parts = jax.tree.map(lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), batch)
   parts = parts if shardings is None else shardings.microbatches(parts)
 
+  # Sums and not means: microbatches may hold different numbers of loss-bearing tokens.
   def add(total: Any, inputs: tuple[Batch, Array]) -> tuple[Any, None]:
     return jax.tree.map(jnp.add, total, of_part(*inputs)), None
 
@@ -243,6 +245,7 @@ def train_step(
   grads, sums, recurrent_state = recurrent_gradients(model, optimizer, state, batch, key, shardings)
   # At least 1, so that a batch without loss-bearing tokens has zero gradients, not 0 / 0.
   per_token = (loss_scaling.unscale_factor(scaling) if scaling else 1.0) / jnp.maximum(sums.weight, 1.0)
+  # Of the mean loss's gradient, so that `optimizer.clip` means the same for every batch and number of microbatches.
   norm = optax.global_norm(grads) * per_token
   finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
   # 1e-6 as in torch.nn.utils.clip_grad_norm_; it only guards against a norm of 0. Mean and clipping are one factor, so
@@ -291,6 +294,7 @@ def train_steps(
     state, total = carry
     batch = jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, i, keepdims=False), batches)
     state, sums = train_step(model, optimizer, state, batch, schedule, shardings, rule)
+    # The norm is the last step's: a sum over a dispatch would depend on its length.
     added = StepSums(*(a + b for a, b in zip(total, sums, strict=True)))
     return state, added._replace(gradient_norm=sums.gradient_norm)
 
@@ -338,11 +342,9 @@ def _programs(
   if layout is not None:
     return _sharded_programs(model, optimizer, plain, state_sharding.shard_state(model, layout, optimizer))
   platform = jax.default_backend()
+  once = xla_options.options_once(platform)
   return StepPrograms(
-    jax.jit(
-      functools.partial(initialize_state, model, optimizer),
-      compiler_options=xla_options.options_once(platform),
-    ),
+    jax.jit(functools.partial(initialize_state, model, optimizer), compiler_options=once),
     jax.jit(
       functools.partial(train_steps, model, optimizer, rule=make_update_rule(optimizer)),
       donate_argnums=0,  # the new state is written over the old one
@@ -368,6 +370,7 @@ def _sharded_programs(
   state = TrainState(*of_state)._replace(loss_scale=loss_scaling.scale_sharding(model.dtype, replicated))
   on_mesh = shardings.traced
   platform = shardings.layout.mesh.devices.flat[0].platform
+  rule = make_update_rule(optimizer)
   return StepPrograms(
     jax.jit(
       on_mesh(functools.partial(initialize_state, model, optimizer)),
@@ -375,11 +378,7 @@ def _sharded_programs(
       compiler_options=xla_options.options_once(platform),
     ),
     jax.jit(
-      on_mesh(
-        functools.partial(
-          train_steps, model, optimizer, shardings=shardings, rule=make_update_rule(optimizer)
-        )
-      ),
+      on_mesh(functools.partial(train_steps, model, optimizer, shardings=shardings, rule=rule)),
       donate_argnums=0,
       in_shardings=(state, stack, replicated, replicated),
       # Equal to the state's input shardings, which donation needs.

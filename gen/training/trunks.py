@@ -51,6 +51,7 @@ def train_branch(run: Run, workdir: str | Path, loaded: Dataset, hooks: RunHooks
   hooks = hooks or NoHooks()
   if not run.trunk:
     return loop.train_run(run, workdir, loaded, hooks)
+  # Which process waits for the lock, and which for the others, would have to be agreed on at each poll.
   if processes.process_count() > 1:
     raise UserError(
       f"trunk is {run.trunk!r}, but a run of several processes cannot train a trunk; leave trunk empty"
@@ -90,6 +91,7 @@ class SharedTrunk:
     branch = branch_step(run)
     while branch not in checkpoint_folder.complete_steps(self._checkpoints):
       try:
+        # Checked again under the lock: another run may have trained it since the check above.
         with FolderLock(self.folder):
           if max(checkpoint_folder.complete_steps(self._checkpoints), default=0) < branch:
             self._extend(run, branch)
@@ -103,7 +105,9 @@ class SharedTrunk:
 
   def _extend(self, run: Run, branch: int) -> None:
     """Trains the trunk up to a step, and retains the states of all its branches."""
+    # Mirrors and traces are the runs' own; a trunk is part of several runs.
     trunk = dataclasses.replace(run, name=run.trunk, tensorboard=False, wandb=False, profile="")
+    # All branches that the study plans, so that later runs find their states although only the last few are kept.
     branches = {branch_step(dataclasses.replace(run, flops=flops)) for flops in run.branches} | {branch}
     metas: list[CheckpointMeta] = []
     with (
@@ -158,6 +162,7 @@ def _shared(run: Run) -> dict[str, object]:
   for name in ("steps", "tokens", "flops"):
     values.pop(name)
   optimizer = config_section(values, "optimizer")
+  # The share of the decay differs with the length; the warmup is compared in steps, since it is what the trunk trains.
   optimizer.pop("decay")
   optimizer["warmup"] = schedule_params(run.optimizer, count_steps(run)).warmup
   return values

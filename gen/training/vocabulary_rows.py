@@ -43,6 +43,7 @@ def _match_roles(
   matches_v: np.ndarray, tokenizer: Tokenizer, source: Tokenizer, source_rows: int
 ) -> np.ndarray:
   """Returns the matches with those of special tokens by role; the first role of an id decides."""
+  # Later assignments win, so the roles are taken from the last to the first.
   for role in reversed(ROLES):
     mine, its = getattr(tokenizer, role), getattr(source, role)
     if mine is not None and its is not None and mine < len(matches_v) and its < source_rows:
@@ -52,5 +53,6 @@ def _match_roles(
 
 def _key(tokenizer: Tokenizer, number: int) -> bytes:
   if tokenizer.is_special(number):
+    # The zero byte: no text piece begins with this prefix, so special tokens never match text.
     return b"\0special " + tokenizer.name(number).encode()
   return b"text " + tokenizer.piece(number)

@@ -26,12 +26,15 @@ from gen.training.checkpointing.checkpoint_records import CheckpointRecord, Leaf
 STATE, META = "state", "meta.json"
 PARTIAL, OLD, DAMAGED, REPLACED = ".partial", ".old", ".damaged", ".replaced"
 MAX_LINES = 10  # of each kind of difference that an error lists
-_NAME = re.compile(r"[0-9]{9,}")  # of a step
+_NAME = re.compile(
+  r"[0-9]{9,}"
+)  # of a step: nine digits or more, so that names sort as numbers up to 10^9 - 1
 
 
 def path_of(folder: Path, step: int) -> Path:
   """Returns the path of a complete checkpoint of `step`, whether or not it exists."""
   path = folder / f"{step:09d}"
+  # Between the two renames of `commit_step` only the first version exists, under this name.
   replaced = path.with_suffix(REPLACED)
   return replaced if replaced.is_dir() and not path.is_dir() else path
 
@@ -83,6 +86,7 @@ def find_damages(folder: Path, step: int) -> list[str]:
     UserError: if there is no such step.
   """
   path = _existing(folder, step)
+  # Checksums first: opening an array reads only its metadata, and would miss a flipped bit in the values.
   damages = checksums.find_damages(path)
   if damages:
     return damages
@@ -195,6 +199,7 @@ def retained_steps(
   >>> sorted(retained_steps([10, 20, 30, 40, 50], keep=2, every=20, best=10, newest=50))
   [10, 20, 40, 50]
   """
+  # The newest stays even where an older run left steps with higher numbers.
   retained = set(complete[-keep:]) | {newest} | (set(named) & set(complete))
   if every:
     retained |= {step for step in complete if step % every == 0}

@@ -18,6 +18,7 @@ Tree = dict[str, LeafRecord]
 """Arrays by path."""
 
 
+# Not total: checkpoints of fine-tuning, imports and quantization hold only a part of these entries.
 class CheckpointMeta(TypedDict, total=False):
   """What is saved beside the arrays of a checkpoint.
 

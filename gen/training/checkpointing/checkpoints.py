@@ -68,6 +68,7 @@ class Checkpoints:
     plain_paths.require_plain(self.folder)
     self._keep, self._every, self._best, self._named = keep, keep_every, keep_best, keep_steps
     self._asynchronous, self._report = asynchronous, report
+    # orbax's own manager is not used for names and retention: a step counts as complete here only with its manifest.
     self._checkpointer = ocp.AsyncCheckpointer(orbax_setup.make_handler())
     self._thread: threading.Thread | None = None
     self._failure: UserError | None = None
@@ -93,6 +94,7 @@ class Checkpoints:
     text = json.dumps(record, default=lambda value: value.tolist())
     partial = checkpoint_folder.path_of(self.folder, step).with_suffix(checkpoint_folder.PARTIAL)
     try:
+      # In process 0 alone, which then answers the others: all of them write into the same folder.
       processes.from_first(lambda: self._begin(partial))
       arrays: Mapping[str, jax.Array | np.ndarray] = {name: leaf for name, leaf in flat.items() if leaf.size}
       if processes.process_count() == 1:
@@ -145,6 +147,7 @@ class Checkpoints:
 
   def _sound(self, step: int | None, fall_back: bool) -> int:
     """Returns the step to restore, after comparing its files with the manifest; see `restore`."""
+    # A step that was set aside is followed by the one before it, which may be damaged too.
     while True:
       chosen = step if step is not None else max(checkpoint_folder.complete_steps(self.folder), default=None)
       if chosen is None:

@@ -43,6 +43,7 @@ def quantization_meta(params: Any, words: dict[str, Any]) -> dict[str, Any]:
     _name(path): {
       "format": leaf.format,
       "groups": leaf.scales.shape[-1],
+      # One scale for all outputs; with a single output both have one row, and nothing is shared.
       "shared": leaf.scales.shape[-2] == 1 != leaf.values.shape[-2],
       "zeros": leaf.zeros is not None,
       "smoothing": leaf.smoothing is not None,
@@ -94,12 +95,14 @@ def _array_template(name: str, shape: tuple[int, ...], entry: dict[str, Any], ow
   for field, kind in _FIELDS.items():
     json_reading.require_field(entry, field, kind, where)
   words = name.split("/")
+  # Shapes follow from the model's own, so the entry cannot contradict the arrays of the checkpoint.
   stack = shape[:1] if "layers" in words else ()
   own = tuple(shape[len(stack) :])
   table = words[-1] == "embedding"
   heads_in = words[-2:-1] == ["out"] and len(own) == 3
   inputs = own[-1] if table else math.prod(own[: 2 if heads_in else 1])
   outputs = math.prod(own) // inputs
+  # Two levels of four bits to a byte, rounded up.
   bytes_of_row = inputs if entry["format"] == "int8" else -(-inputs // 2)
   of_scales = (*stack, 1 if entry["shared"] else outputs, entry["groups"])
 
@@ -137,12 +140,14 @@ def quantized_axes(names: Any, params: Any) -> Any:
     ends = 1 if not heads_in else 2
     first, last = (words[:ends], words[ends:]) if leaf.inputs_first else (words[1:], words[:1])
     input_axis, output_axis = first[0], last[0]
+    # A shared scale has one row, which cannot be split.
     scale_axis = None if leaf.scales.shape[-2] == 1 else output_axis
     of_scales = PartitionSpec(*stack, scale_axis, None if leaf.scales.shape[-1] == 1 else input_axis)
     return QuantizedArray(
       PartitionSpec(*stack, output_axis, input_axis),  # type: ignore[arg-type]
       of_scales,  # type: ignore[arg-type]
       None if leaf.zeros is None else of_scales,  # type: ignore[arg-type]
+      # Factors on activations are split as the inputs that they multiply.
       None if leaf.smoothing is None else PartitionSpec(*stack, input_axis),  # type: ignore[arg-type]
       None if leaf.input_scale is None else PartitionSpec(*stack),  # type: ignore[arg-type]
       leaf.shape,

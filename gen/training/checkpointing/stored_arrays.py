@@ -47,6 +47,7 @@ def array_faults(
     tree: dtypes and shapes; arrays of size 0 are not stored.
     values: the saved values; if set, each array is also read back and compared bit for bit.
   """
+  # zarr has no chunk for an array of no elements, and orbax writes nothing for it.
   stored = {name: leaf for name, leaf in tree.items() if 0 not in leaf["shape"]}
   try:
     with _opened(state, stored) as opening:
@@ -85,6 +86,7 @@ def _opened(state: Path, names: Any) -> Iterator[dict[str, Any]]:
     base = {"driver": "file", "path": f"{folder}/"}
     yield {
       name: tensorstore.open(
+        # orbax's format on disk: zarr arrays inside one OCDBT key-value store. Read without orbax, which imports jax.
         {"driver": "zarr", "kvstore": {"driver": "ocdbt", "base": base, "path": f"{name}/"}},
         context=context,
         open=True,

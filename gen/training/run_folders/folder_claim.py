@@ -22,7 +22,7 @@ from gen.training.run_folders.run_length import count_steps
 from gen.training.run_log.rows import RowValues
 
 LOCK_SECONDS = 10  # for another process to release the folder: a stopped run may still be saving
-_LENGTH = ("steps", "tokens", "flops")
+_LENGTH = ("steps", "tokens", "flops")  # fields of which one sets a run's length
 
 
 def take_folder(
@@ -83,6 +83,7 @@ def require_extendable(workdir: Path, another: AnotherRun) -> None:
   schedule = run.optimizer.schedule
   begun = f"{workdir} holds this run with {old:,} steps, at step {done:,}"
   instead = f"train on in another --workdir with --config.start_from={workdir}"
+  # linear and cosine reach their end at the last step, so every rate depends on the length.
   if schedule != "constant" and schedule not in STABLE:
     raise UserError(
       f"{begun}; its schedule {schedule} depends on the length, so a run of {new:,} steps is another one: {instead}"
@@ -90,11 +91,13 @@ def require_extendable(workdir: Path, another: AnotherRun) -> None:
   if done > new:
     raise UserError(f"{begun}, which is beyond the {new:,} steps asked for; choose another --workdir")
   ends = [schedule_params(each.optimizer, steps) for each, steps in ((before, old), (run, new))]
+  # In steps: a share of 5 % of a longer run is a longer warmup, whose steps would differ from those done.
   if ends[0].warmup != ends[1].warmup:
     raise UserError(
       f"{begun}; its warmup of {ends[0].warmup:.0f} steps would become one of {ends[1].warmup:.0f}: keep it with "
       f"--config.optimizer.warmup={ends[0].warmup / new:.6g}, or {instead}"
     )
+  # From there on the two runs have different rates.
   decays = min(round(each.steps - each.decay) for each in ends)
   if schedule in STABLE and done > decays:
     earlier = [step for step in checkpoint_folder.complete_steps(workdir / CHECKPOINTS) if step <= decays]
@@ -116,6 +119,7 @@ def _without_length(run: Run) -> dict[str, object]:
   for name in _LENGTH:
     values.pop(name)
   optimizer = config_section(values, "optimizer")
+  # Compared in steps by `require_extendable`, where the lengths are known.
   optimizer.pop("warmup")
   if run.optimizer.schedule in STABLE:
     optimizer.pop("decay")

@@ -63,6 +63,7 @@ def save_headed(
   if has_head:
     on_top = {name: headed.params[name] for name in _ON_TOP if name in headed.params}
     body = {name: on_top.get(name, value) if name == "pool" else value for name, value in before.items()}
+    # The language model of before keeps its own head, so that every reader of runs finds a complete tree.
     body |= {name: value for name, value in headed.params.items() if name not in _ON_TOP}
     state = {"params": body, TASK_HEAD: on_top}
     meta = meta | {"head": False, TASK_HEAD: typed_json.encode_record(headed.head)}

@@ -29,6 +29,7 @@ class Lineage(NamedTuple):
 
   def joins(self, first: str, second: str) -> bool:
     """Returns whether two runs are the same one up to where it was extended."""
+    # Earlier runs are equal among each other too: each is a beginning of the next.
     runs = {self.now, *(run for run, _, _ in self.earlier)}
     return first == second or {first, second} <= runs
 
@@ -65,6 +66,7 @@ def record_extension(workdir: Path, before: str, steps: int, now: str, at: int) 
     now: hash of the run as it is.
     at: the step of its latest checkpoint.
   """
+  # The run that goes on may have been an earlier one: extended, and shortened again before it was trained further.
   earlier = [*(row for row in read_lineage(workdir).earlier if row[0] != now), (before, steps, at)]
   rows = [{"run": run, "steps": count, "at": step} for run, count, step in earlier]
   values = seals.with_seal({"now": now, "earlier": rows})

@@ -50,6 +50,7 @@ def claim_folder(workdir: Path, run: Run) -> None:
     UserError: for a folder that holds another run, or cannot be written.
   """
   before = _compare(workdir, lambda _: run)
+  # Fields outside the identity, such as the mesh, may change; the file then holds those of the last call.
   if before is None or to_dict(before) != to_dict(run):
     checksums.write_atomically(workdir / CONFIG, config_text(run))
 
@@ -128,6 +129,7 @@ def stored_result(workdir: Path, run: Run, corpus_sha256: str) -> RowValues | No
       raise UserError(
         f"line {number} of {path} is of run {row.get('run')}, not of {own}; choose another --workdir"
       )
+    # A result of an earlier, shorter run does not finish this one.
     if row.get("kind") != "result" or row.get("run") != own:
       continue
     if row.get("corpus_sha256") != corpus_sha256:
@@ -153,6 +155,7 @@ def _compare(workdir: Path, run_beside: Callable[[Run], Run]) -> Run | None:
   """
   before, copies = _config(workdir), list(_copies(workdir))
   runs = lineage.read_lineage(workdir)
+  # Each copy is under a checksum and the config is not, so a difference means that the config was edited.
   for owner, copy in copies:
     # Checked before the caller's run: after an edit of the config the message is about the config.
     if before is not None and not runs.joins(config_hash(copy), config_hash(before)):
@@ -230,6 +233,7 @@ def field_differences(
   >>> list(field_differences({"model": {"width": 8, "depth": 1}}, {"model": {"width": 9, "depth": 1}}))
   [('model.width', 8, 9)]
   """
+  # Fields of both sides, in the order in which the config defines them.
   for name in [*before, *(name for name in now if name not in before)]:
     old, new = before.get(name), now.get(name)
     if isinstance(old, Mapping) and isinstance(new, Mapping):

@@ -42,6 +42,7 @@ def row_length(run: Run) -> RowLength:
       f"data.objective {data.objective} trains {' or '.join(families)}, not model.family {run.model.family}; "
       "change one of them"
     )
+  # Objectives of an encoder-decoder make a source and a target of each window; others have one row.
   source, target = objectives.row_shapes(data.objective, data.length, family=family)
   if family != "encoder_decoder":
     source = 0
@@ -60,6 +61,7 @@ def update_flops(run: Run) -> float:
   """Returns the FLOPs of matrix products in one update of a run's optimizer; 0 for elementwise optimizers."""
   if run.optimizer.name in ELEMENTWISE:
     return 0.0
+  # Only what the count depends on, so that runs of a sweep share the cached count.
   named = {name: getattr(run.optimizer, name) for name in ("name", "options", "frozen")}
   return _update_flops(json.dumps(to_dict(run.model)), json.dumps(named))
 
@@ -126,6 +128,7 @@ def count_steps(run: Run) -> int:
   step_tokens = run.data.batch * row.tokens
   if run.steps:
     return run.steps
+  # Exact FLOPs and not 6 N D: runs of one budget then spend the same, whatever attention and head take of it.
   tokens = run.tokens or run.flops / flops_per_row(run) * row.tokens
   # Rounded, not cut: a budget is met within half a step.
   steps = round(tokens / step_tokens)

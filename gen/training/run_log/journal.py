@@ -247,6 +247,7 @@ def _seals(rows: Sequence[Mapping[str, object]]) -> list[str]:
 
 
 def _mark(marks: list[str]) -> JournalMark:
+  # 16 of 64 digits: the mark detects lost rows and is no defence against forgery.
   return {"rows": len(marks), "sha256": hashlib.sha256(" ".join(marks).encode()).hexdigest()[:16]}
 
 
@@ -292,6 +293,7 @@ def _is_after(row: RowValues, last_steps: dict[str, int], run: str | None) -> bo
 
 
 def _replace(path: Path, content: bytes) -> None:
+  # In the same folder, so that the rename stays inside one file system and is atomic.
   partial = path.with_name(path.name + ".partial")
   try:
     with partial.open("wb") as file:

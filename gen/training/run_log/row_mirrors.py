@@ -49,6 +49,7 @@ class WeightsAndBiases:
     require_wandb()
     import wandb  # slow to import, and only needed if `run.wandb`
 
+    # The folder is part of W&B's id: the same config may be trained in two folders, as two runs.
     place = hashlib.sha256(str(workdir.resolve()).encode()).hexdigest()[:8]
     try:
       self._run = wandb.init(

@@ -38,6 +38,7 @@ class RunConsole:
     self.rows += 1
     if row["kind"] == "resume":
       print_once(f"resumes after step {row['step']:,}")
+    # Tiny models log many rows a second, which would flood a terminal.
     elif row["kind"] == "train" and time.time() - self._printed > 1:
       self._printed = time.time()
       print_once(_train_line(row))
@@ -47,6 +48,7 @@ class RunConsole:
       # Rows hold null for a loss that is not finite.
       loss, bits = _loss(row["loss"]), _loss(row["bits_per_byte"])
       print_once(f"step {row['step']:>7,}  validation {loss} nats/token  {bits} bits/byte")
+      # Tuples compare by loss and then by step, so the first of equal losses wins.
       self.lowest = min(self.lowest, (row["loss"] if row["loss"] is not None else math.inf, row["step"]))
 
   def print_result(self, result: RunResult, workdir: Path) -> None:
