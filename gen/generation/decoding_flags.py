@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # both import jax, which --help does not need
 flags.disclaim_key_flags()  # absl then lists them under the experiment that defines them, so --help shows them.
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")  # fields of Sampler, in its order
-MILLION = 1_000_000
+MILLION = 1_000_000  # of tokens, far beyond any context window
 
 
 def define_flags() -> None:

@@ -99,7 +99,9 @@ def _load(folder: Path, step: int | None, tokenizer: Folder | None, report: Repo
       raise UserError(f"{folder} has no checkpoint of step {step}; it has {there}")
     chosen = there[-1] if step is None else step
     run = run_folder.saved_run(folder, chosen)
+    # Before the arrays, which take longer to read: a wrong tokenizer is reported first.
     loaded, how = _of_run(folder, run, checkpoints.meta(chosen), tokenizer, report)
+    # A note and no error: parameters can be read although the user's code has changed since.
     edited = user_sources.edited_model(run)
     notes = [f"the code of {path} was edited since {folder} was trained" for path in edited]
     how = how._replace(notes=(*how.notes, *notes))
@@ -153,6 +155,7 @@ def _config(folder: Path) -> dict[str, object]:
   except OSError as error:
     raise UserError(f"{path} cannot be read: {error}") from error
   values = json_reading.read_json(path)
+  # Only the config of a sweep has budgets.
   if "budgets" in values:
     runs = sorted(
       path.parent for path in folder.glob("*/config.json") if (path.parent / "checkpoints").is_dir()
@@ -198,6 +201,7 @@ def _of_run(
   folder: Path, run: Run, meta: CheckpointMeta, tokenizer_folder: Folder | None, report: Report | None
 ) -> tuple[Tokenizer, TextFrame]:
   """Returns the tokenizer of a run and its text format; both are the original ones of an imported model."""
+  # Files of the import are kept there, and are the source of its tokenizer and special tokens.
   original = folder / KEPT
   if original.is_dir() and not (folder / TOKENIZER).is_dir():
     pretrained = _foreign(original, tokenizer_folder)
@@ -221,6 +225,7 @@ def _tokenizer(folder: Path, run: Run, tokenizer_folder: Folder | None, report: 
     )
   if (folder / TOKENIZER).is_dir():
     return load_tokenizer(folder / TOKENIZER)
+  # Bytes need no file.
   if run.data.tokenizer == ByteTokenizer.kind:
     return ByteTokenizer()
   return tokenizer_for_data(run.data, corpus.build_corpus(run.data, report), report)

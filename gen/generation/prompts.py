@@ -199,9 +199,11 @@ def choose_examples(
     raise UserError(
       f"{k} examples are requested, but the pool has {len(able)} without the item itself; ask for fewer"
     )
+  # Seeded by the item too, so that each question has its own examples; crc32, because hash() differs between processes.
   draw = random.Random(f"{seed} {zlib.crc32(repr(item).encode(errors='surrogatepass'))}")
   draw.shuffle(able)
   chosen = (_in_turn(able, answers, draw) if answers else able)[:k]
+  # Once more: alternating answers would give the next answer away.
   draw.shuffle(chosen)
   return tuple(chosen)
 
@@ -227,5 +229,6 @@ def blank_of(family: str, objective: str) -> str | None:
   >>> blank_of("encoder", "masked"), blank_of("encoder_decoder", "prefix"), blank_of("decoder", "causal")
   ('___', None, None)
   """
+  # prefix and ul2 continue a text; other objectives of encoder-decoders fill blanks.
   fills = family == "encoder" or (family == "encoder_decoder" and objective not in ("prefix", "ul2"))
   return BLANK if fills else None

@@ -55,6 +55,7 @@ class RetrievedPassages(NamedTuple):
 class Bm25Index:
   """An index by words; passages without any word of the query are not returned."""
 
+  # Lucene's defaults, in the range that Robertson and Zaragoza 2009 recommend (1.2 < k1 < 2, 0.5 < b < 0.8).
   def __init__(self, passages: Sequence[Passage], k1: float = 1.2, b: float = 0.75) -> None:
     """Counts the words of the passages.
 
@@ -75,9 +76,11 @@ class Bm25Index:
     logging.getLogger("bm25s").setLevel(logging.WARNING)  # it logs each index that it builds
     self.passages = list(passages)
     counted = [search_words(passage.text) for passage in self.passages]
+    # Unknown words have no statistics; a query of such words alone finds nothing.
     self._known = {word for each in counted for word in each}
     if not self._known:
       raise UserError("the passages contain no words; give at least one with words")
+    # lucene's inverse document frequency is never negative, unlike the original for words in most passages.
     self._index = bm25s.BM25(k1=k1, b=b, method="lucene")
     self._index.index(counted, show_progress=False)
 
@@ -147,6 +150,7 @@ def embed_texts(encoder: LoadedModel, texts: Sequence[str], batch: int = 16) -> 
     ids = encoder.tokenizer.encode(content)
     if not len(ids):
       raise UserError("a passage is empty; give every passage some text")
+    # The marks at both ends stay, as in training.
     room = size - len(how.before) - len(how.after) if size else len(ids)
     rows.append(np.array([*how.before, *ids[:room], *how.after], np.int32))
   # By length: a batch is padded to its longest row.
@@ -159,6 +163,7 @@ def embed_texts(encoder: LoadedModel, texts: Sequence[str], batch: int = 16) -> 
     )
     places_bt, ends_b1 = np.arange(tokens_bt.shape[1]), tokens_bt.shape[1] - pads_b[:, None]
     segments_bt = (places_bt < ends_b1).astype(np.int32)
+    # The marks are the same in every text, and would only move all means towards each other.
     counted_bt = (places_bt >= len(how.before)) & (places_bt < ends_b1 - len(how.after))
     found_pd[taken] = np.asarray(program(encoder.params, tokens_bt, segments_bt, counted_bt))[: len(taken)]
   return found_pd
@@ -180,6 +185,7 @@ def _program(model_json: str) -> Any:
 def _best(passages: Sequence[Passage], scores_p: np.ndarray, count: int) -> list[RetrievedPassages]:
   if count < 1:
     raise UserError(f"{count} passages are requested; ask for at least 1")
+  # Equal scores keep the order of the passages, so results do not vary.
   order = np.argsort(-np.asarray(scores_p), kind="stable")[:count]
   return [RetrievedPassages(int(i), passages[i], float(scores_p[i])) for i in order]
 
@@ -255,6 +261,7 @@ def _joined(template: PromptTemplate, used: Sequence[RetrievedPassages], questio
     template.fill(text=retrieved.passage.text, source=retrieved.passage.source, number=str(number))
     for number, retrieved in enumerate(used, 1)
   ]
+  # The best passage last: models use the ends of a long context best (arXiv:2307.03172).
   return "".join(reversed(parts)) + question
 
 
@@ -274,6 +281,7 @@ def split_passages(content: str, source: str, max_words: int) -> list[Passage]:
       pieces.append((line.strip() if len(each) <= max_words else " ".join(part), len(part)))
   passages, lines, held = [], list[str](), 0
   for piece, size in pieces:
+    # `held` is above 0 here, since no piece is longer than max_words.
     if held + size > max_words:
       passages.append(Passage("\n".join(lines), source))
       lines, held = [], 0

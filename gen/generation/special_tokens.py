@@ -41,11 +41,13 @@ def encode_with_special(tokenizer: Tokenizer, text: str, marks: tuple[tuple[str,
   if not there:
     return tokenizer.encode(text)
   allowed = {name for name, _ in marks}
+  # The library would recognize all special tokens of the text, also those that are not allowed.
   if isinstance(tokenizer, JsonTokenizer) and not any(
     name in text for name in _special(tokenizer) if name not in allowed
   ):
     return tokenizer.encode_marked(text)  # uses the library's rules for spaces around them
   numbers = dict(there)
+  # <|user|> before <|user: an alternative of a pattern wins by its place.
   longest_first = sorted(numbers, key=len, reverse=True)
   pieces = re.split(f"({'|'.join(map(re.escape, longest_first))})", text)
   tokens = [

@@ -102,6 +102,7 @@ def _hole(restored: LoadedModel, index: int) -> int:
 def count_tokens(restored: LoadedModel, text: str, new: int, blank: str = BLANK) -> context_window.WindowUse:
   """Returns the window's count of a prompt and `new` tokens; targets have a separate window."""
   prompt = len(prompt_ids(restored, text, blank))
+  # Their targets do not share the window of the prompt.
   if restored.model.family in ("encoder", "encoder_decoder"):
     new = 0
   return context_window.WindowUse(prompt, new, decoders.window_length(restored.model))
@@ -163,6 +164,7 @@ def _answer(
 ) -> TextAnswer:
   tokens = generated.rows()[row]
   text = detokenize(restored, tokens)
+  # The earliest of several stop strings ends the text, and is not part of it.
   places = [text.index(stop) for stop in stop_strings if stop in text] if generated.stopped_b[row] else []
   text = text[: min(places)] if places else text
   return TextAnswer(
@@ -201,5 +203,6 @@ def without_partial_stop(text: str, stop_strings: tuple[str, ...] = ()) -> str:
   'so far '
   """
   text = text.rstrip("\N{REPLACEMENT CHARACTER}")
+  # The longest beginning of a stop string at the end of the text is held back until more is known.
   held = [length for stop in stop_strings for length in range(1, len(stop)) if text.endswith(stop[:length])]
   return text[: len(text) - max(held, default=0)]

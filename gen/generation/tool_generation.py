@@ -90,6 +90,7 @@ def answer_with_tools(
   if restored.model.family == "encoder":
     raise UserError("an encoder cannot call tools; take a decoder or an encoder-decoder")
   rows = [_Row(prompt, text.prompt_ids(restored, prompt), max_tokens) for prompt in prompts]
+  # The arrow is a stop string of its own: generation pauses there, before the model writes a result itself.
   halts = stop_strings if registry is None else (tools.ARROW, *stop_strings)
   while any(not row.done for row in rows):
     waiting = [row for row in rows if not row.done]
@@ -152,6 +153,7 @@ def _take(
 ) -> None:
   """Stores a row's new tokens, and answers the call at their end."""
   new = text.detokenize(restored, tokens)
+  # Results do not count: a tool's text must not use up the model's budget.
   row.left, row.written = row.left - len(tokens), row.written + len(tokens)
   ends = [new.index(stop) for stop in stop_strings if stop in new]
   arrow = new.find(tools.ARROW)
@@ -166,6 +168,7 @@ def _take(
     )
     return
   call_text = new[: arrow + len(tools.ARROW)]
+  # Searched in the prompt as well, since a call may have been opened there.
   call = tools.find_open_call(row.prompt + row.text + call_text)
   if call is None:
     ended = bool(len(tokens)) and int(tokens[-1]) in restored.reading.stop

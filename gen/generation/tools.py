@@ -22,7 +22,7 @@ from typing import Any, get_type_hints
 
 from gen.errors import UserError
 
-OPEN, ARROW, CLOSE = "[", " ->", "]"
+OPEN, ARROW, CLOSE = "[", " ->", "]"  # as Toolformer writes calls (arXiv:2302.04761, section 2)
 TYPES = (int, float, str, bool)
 
 
@@ -40,6 +40,7 @@ class ToolLimits:
     result: maximum characters of a result.
   """
 
+  # Enough for a table or a formula; text waits for it.
   seconds: float = 1.0
   call: int = 200
   result: int = 200
@@ -82,6 +83,7 @@ class ToolRegistry:
       UserError: for an argument whose type is not int, float, str or bool, or a name that is taken.
     """
     name = function.__name__
+    # A lambda is named <lambda>, which no call could name.
     if not name.isidentifier() or name in self._tools:
       raise UserError(f"a tool {name!r} cannot be registered: the name is taken, or is not an identifier")
     hints, types, needed = get_type_hints(function), {}, 0
@@ -197,7 +199,7 @@ _BINARY: dict[type, Callable[[Any, Any], Any]] = {
   ast.Pow: operator.pow,
 }
 _UNARY: dict[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos}
-MAX_BITS = 2048  # of an integer; larger results raise before they are computed
+MAX_BITS = 2048  # of an integer, 617 digits; larger results raise before they are computed
 # Far below the interpreter's own limit, whose error comes deep inside `ast`.
 MAX_DEPTH = 50
 

@@ -150,6 +150,7 @@ def _program(model_json: str, rules: BeamRules, prefix: bool) -> Any:
   def search(params: Any, prompts: decoders.PromptBatch, text_bh: Array | None, penalty: Array) -> BeamSearch:
     batch, length = prompts.tokens_bt.shape
     logits_bv, filled = decoder.prefill(params, prompts, length + rules.max_tokens)
+    # Prompts are read once a row, and their cache is then copied to the W beams.
     copies_n = jnp.repeat(jnp.arange(batch), width)
     empty_bwn = jnp.zeros((batch, width, rules.max_tokens), jnp.int32)
     dead_bw = jnp.full((batch, width), DEAD, jnp.float32)
@@ -172,6 +173,7 @@ def _program(model_json: str, rules: BeamRules, prefix: bool) -> Any:
 
     def body(s: BeamSearch) -> BeamSearch:
       s, from_n, tokens_n = _extend(s, rules, penalty, model.vocab)
+      # A beam may continue another one, so the cache's rows are gathered before each step.
       logits_nv, longer = decoder.step(params, decoders.select_rows(s.cache, from_n), tokens_n)
       return s._replace(logits_nv=logits_nv, cache=longer)
 
@@ -184,24 +186,30 @@ def _extend(s: BeamSearch, rules: BeamRules, penalty: Array, vocab: int) -> tupl
   """Returns the search after one more token, each beam's source row, and each beam's token."""
   width = rules.beams
   scores_bc, from_bc, tokens_bc = _candidates(s, rules, vocab)
+  # At the last token every text ends, with or without a stop token.
   ends_bc = _stops(rules, vocab)[tokens_bc] | (s.drawn + 1 == rules.max_tokens)
   longer_bcn = jnp.take_along_axis(s.running_bwn, from_bc[..., None], 1)
   longer_bcn = jnp.where(jnp.arange(rules.max_tokens) == s.drawn, tokens_bc[..., None], longer_bcn)
   finished = _finish(s, rules, penalty, scores_bc, ends_bc, longer_bcn)
+  # Ended candidates sink below all others; enough remain, see `_candidates`.
   running_bw, chosen_bw = jax.lax.top_k(scores_bc + jnp.where(ends_bc, DEAD, 0.0), width)
   drawn = s.drawn + 1
   # The best score that a running beam can still reach: at the longest length for "never", as transformers
   # bounds it.
   longest = rules.max_tokens if rules.early_stopping == "never" else drawn
+  # Log-probabilities are negative: with a positive penalty the longest text divides most, and bounds the score above.
   length = rules.lead + jnp.where(penalty > 0, longest, drawn)
   best_b = running_bw[:, 0] / length.astype(jnp.float32) ** penalty
+  # Half of DEAD separates real scores from unused beams, to which small sums were added.
   full_b = (finished.finished_scores_bw > DEAD / 2).all(1)
   betters_b = ~full_b | (best_b > finished.finished_scores_bw.min(1))
   if rules.early_stopping is True:
     betters_b = ~full_b
+  # Recorded and not raised: the loop is compiled. The caller reads `broken` at its end.
   bad = ~jnp.isfinite(s.logits_nv).all()
   from_bw = jnp.take_along_axis(from_bc, chosen_bw, 1)
   tokens_bw = jnp.take_along_axis(tokens_bc, chosen_bw, 1)
+  # From the beam's number within its prompt to its row of the cache [B W].
   offsets_b1 = jnp.arange(len(from_bw))[:, None] * width
   after = finished._replace(
     drawn=drawn,
@@ -221,6 +229,7 @@ def _stops(rules: BeamRules, vocab: int) -> Array:
 def _candidates(s: BeamSearch, rules: BeamRules, vocab: int) -> tuple[Array, Array, Array]:
   """Returns scores, beams and tokens [B, C] of the best extensions, of which at least W do not end."""
   batch, width = s.running_scores_bw.shape
+  # Constraints come after the softmax, as in transformers' beam search: what they exclude is not redistributed.
   log_nv = jax.nn.log_softmax(s.logits_nv)
   text, stops_v = None, np.isin(np.arange(vocab), rules.stop_tokens)
   if s.text_nh is not None:
@@ -242,6 +251,7 @@ def _finish(
   eligible_bc = (
     ends_bc & (scores_bc > DEAD / 2) & (jnp.arange(scores_bc.shape[1]) < rules.beams) & s.open_b[:, None]
   )
+  # Only candidates among the W best may finish, as in transformers.
   final_bc = scores_bc / jnp.float32(rules.lead + s.drawn + 1) ** penalty
   merged = jnp.concatenate([s.finished_scores_bw, jnp.where(eligible_bc, final_bc, 2 * DEAD)], 1)
   scores_bw, kept_bw = jax.lax.top_k(merged, rules.beams)

@@ -49,6 +49,7 @@ class DecodingSpeed(NamedTuple):
 
 def random_prompts(vocab: int, batch: int, length: int, seed: int = 0) -> list[list[int]]:
   """Returns random ids, the same for all implementations."""
+  # From 3 on: the lowest ids are mostly special tokens.
   return np.random.default_rng(seed).integers(3, vocab, (batch, length)).tolist()
 
 
@@ -103,11 +104,13 @@ def measure_in_turn(
     generated = decode.generate(module, params, prompts, GREEDY, key, start=start, max_tokens=count)
     return time.perf_counter() - begun, generated
 
+  # Both lengths once, since each compiles programs of its own; this round is not timed.
   first = [sum(seconds(params, count)[0] for count in (1, new)) for params in placed]
   timed = [[(seconds(params, 1)[0], *seconds(params, new)) for params in placed] for _ in range(repeats)]
   measured = []
   for index, compiled in enumerate(first):
     rounds = [row[index] for row in timed]
+    # Reading the prompt is in both times, so their difference is that of the further tokens.
     prefill, total = (statistics.median(times) for times in list(zip(*rounds, strict=True))[:2])
     further = max(total - prefill, 1e-9)
     measured.append(

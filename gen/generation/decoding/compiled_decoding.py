@@ -74,6 +74,7 @@ def decode_programs(
   """Returns the functions of a model (its config as JSON), compiled for up to `room` new tokens."""
   model = from_dict(Model, json.loads(model_json))
   decoder = decoders.make_decoder(model, prefix)
+  # A table of the vocabulary: one look-up a token, whatever the number of stop tokens.
   stops_v = np.isin(np.arange(model.vocab), stop_tokens)
   drawer = _Drawer(sampler, stops_v, constraints.ConstraintFilter(rules, stops_v))
 
@@ -88,6 +89,7 @@ def decode_programs(
       logits_bv, longer = decoder.step(params, state.cache, state.last_b)
       return drawer(state._replace(cache=longer), draws, logits_bv)
 
+    # A while loop and no scan: it ends when all rows have, and `until` is traced, so chunks of any length share it.
     return jax.lax.while_loop(lambda s: (s.drawn < until) & ~s.done_b.all(), one_more, state)
 
   # The state is donated: the KV cache is updated in place and not copied for each chunk of tokens.
@@ -102,6 +104,7 @@ def unstack_layers(params: Any) -> Any:
   generates often makes it once and passes it to `generate`.
   """
   layers = params.get("target", {}).get("stack", {}).get("layers", ())
+  # A tuple: unstacked already.
   if isinstance(layers, tuple) or "block" in layers or "own" in layers.get("attention", ()):
     return params  # code of the user's own may read all layers at once
   return _unstacked(params, _on_one_cpu(layers))
@@ -111,6 +114,7 @@ def _on_one_cpu(params: Any) -> bool:
   """Returns whether all arrays are on one CPU device; host arrays go to the first device."""
   placed = [leaf.devices() for leaf in jax.tree.leaves(params) if isinstance(leaf, jax.Array)]
   devices = set[jax.Device]().union(*placed) or {jax.devices()[0]}
+  # Only measured on CPUs (`gen.kernels.decode_weights`); on a mesh the kernels would have to be split anew.
   return len(devices) == 1 and all(device.platform == "cpu" for device in devices)
 
 
@@ -149,8 +153,10 @@ class _Drawer:
   def __call__(self, state: DecodeState, draws: DrawState, logits_bv: Array) -> DecodeState:
     """Returns the state after one more token; finished rows get 0."""
     number = draws.before + state.drawn
+    # Rows that have ended read padding, whose logits do not matter.
     broken_b = ~jnp.isfinite(logits_bv).all(-1) & ~state.done_b
     tokens_b = jnp.where(state.done_b, 0, self._tokens(state, draws, number, logits_bv)).astype(jnp.int32)
+    # Of the model's own distribution, before filters, so that log-probabilities compare between samplers.
     chosen_b = jnp.take_along_axis(jax.nn.log_softmax(logits_bv), tokens_b[:, None], 1)[:, 0]
     chosen_b = jnp.where(state.done_b, 0.0, chosen_b)
     seen_bv = state.seen_bv
@@ -169,6 +175,7 @@ class _Drawer:
   def _tokens(self, state: DecodeState, draws: DrawState, number: Array, logits_bv: Array) -> Array:
     text = None
     if draws.text_bh is not None:
+      # History and new tokens side by side: the new ones begin at a fixed column, and `end` says how many are valid.
       ids_bh = jnp.concatenate([draws.text_bh, state.tokens_bn], 1)
       text = constraints.TokenHistory(ids_bh, draws.text_bh.shape[1] + state.drawn)
     allowed_bv = self.allows(logits_bv, text, number)

@@ -105,6 +105,7 @@ def _scattered(ids_bn: Array, marks_bn: Array, vocab: int) -> Array:
 
 def _last(ids_bh: Array, end: Array, count: int) -> Array:
   """Returns the last ids of each row, EMPTY if it has fewer, [B, count]."""
+  # Padded on the left first, so that a slice of `count` ids exists for short texts as well.
   padded = jnp.pad(ids_bh, ((0, 0), (count, 0)), constant_values=EMPTY)
   return jax.lax.dynamic_slice_in_dim(padded, end, count, axis=1)
 
@@ -115,6 +116,7 @@ def _repeats(ids_bh: Array, end: Array, size: int, vocab: int) -> Array:
   windows = ids_bh.shape[1] - before
   if windows < 1:
     return jnp.zeros((ids_bh.shape[0], vocab), bool)
+  # For each window of n - 1 ids, the id that followed it; where the window equals the text's end, that id is excluded.
   next_bw = ids_bh[:, before:]
   match_bw = next_bw >= 0
   last_bn: Any = _last(ids_bh, end, before) if before else None
@@ -127,6 +129,7 @@ def _repeats(ids_bh: Array, end: Array, size: int, vocab: int) -> Array:
 def _completed(ids_bh: Array, end: Array, words: tuple[tuple[int, ...], ...], vocab: int) -> Array:
   """Returns which ids would complete a word, [B, V]."""
   longest = max(map(len, words)) - 1
+  # Shorter words are padded on the left by a wildcard, so that all words are compared in one operation.
   begun_wl = np.array([(_ANY,) * (longest - len(word) + 1) + word[:-1] for word in words], np.int32)
   last_bl = _last(ids_bh, end, longest)
   match_bw = ((last_bl[:, None] == begun_wl) | (begun_wl == _ANY)).all(-1)

@@ -47,6 +47,7 @@ def fit_prompts(prompts: list[np.ndarray], new: int, window: int, policy: str) -
   if policy not in POLICIES:
     raise UserError(f"window {policy!r} is unknown; choose one of {', '.join(POLICIES)}")
   counts = [WindowUse(len(ids), new, window) for ids in prompts]
+  # A sliding window is cut later, each time that it is full.
   if not window or policy == "slide":
     return prompts
   if policy == "truncate" and new >= window:
@@ -54,6 +55,7 @@ def fit_prompts(prompts: list[np.ndarray], new: int, window: int, policy: str) -
       f"{new} new tokens do not fit with a prompt into the context window of {window}; ask for at most {window - 1}"
     )
   if policy == "truncate":
+    # The end of a prompt stays: what the model continues stands there.
     return [ids[-(window - new) :] for ids in prompts]
   for row, count in enumerate(counts):
     if count.used > window:

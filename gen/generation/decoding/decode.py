@@ -1,8 +1,7 @@
 """Text generation, token by token: prompts are read once, then one compiled loop samples with a cache.
 
 `generate` returns when all rows are done; `stream_tokens` yields partial results after every few tokens. A row's text
-depends
-only on the key and its prompt, not on other rows or on how often results are read. B rows.
+depends only on the key and its prompt, not on other rows or on how often results are read. B rows.
 """
 
 import collections
@@ -17,7 +16,7 @@ from gen.generation.decoding import compiled_decoding, decoding_batch, sampling
 from gen.generation.decoding.decoding_batch import Decode, DecodeLimits, GeneratedTokens, Ids
 from gen.generation.decoding.sampling import Sampler
 
-TOKENS_PER_CHUNK = 8  # tokens between two checks for a stop string
+TOKENS_PER_CHUNK = 8  # tokens between two checks for a stop string, which need the host
 
 
 def generate(
@@ -52,6 +51,7 @@ def generate(
   every = TOKENS_PER_CHUNK if rules.stop_strings else rules.max_tokens
   how: dict[str, Any] = {"start": start, "decode": decode, "prefix": prefix, "every": every}
   steps = stream_tokens(module, params, prompts, sampler, key, **how, **limits)
+  # Runs the generator to its end and keeps its last value.
   (last,) = collections.deque(steps, maxlen=1)
   return last
 
@@ -77,6 +77,7 @@ def stream_tokens(
   params = compiled_decoding.unstack_layers(params)
   while not texts.finished:
     chunk, before = texts.next_chunk(), texts.drawn
+    # The cache's length in the compiled program. It counts only new tokens; those of prompts are rounded up as well.
     room = -(-chunk // decoding_batch.MULTIPLE) * decoding_batch.MULTIPLE
     rules = texts.limits.constraints
     made = compiled_decoding.decode_programs(

@@ -101,6 +101,7 @@ class RecurrentDecoder:
 
   def step(self, params: Any, cache: DecodeCache, tokens_b: Array) -> tuple[Array, DecodeCache]:
     """Returns the logits [B, V] after one more token of each row, and the state."""
+    # The state is [L, B, D] in the model; a cache has its rows first, so that `select_rows` serves every family.
     state = jax.tree.map(lambda x_bld: x_bld.swapaxes(0, 1), cache)
     return self._read(params, tokens_b[:, None], state, None)
 
@@ -144,12 +145,14 @@ class RecomputingDecoder:
   def _read(self, params: Any, cache: DecodeCache) -> tuple[Array, DecodeCache]:
     ids_bs, lengths_b = cache["ids_bs"], cache["lengths_b"]
     slots_bs = jnp.broadcast_to(jnp.arange(ids_bs.shape[1]), ids_bs.shape)
+    # Slots behind the text are segment 0; a causal model would not look at them, one with a bidirectional prefix might.
     others = {"segments_bt": (slots_bs < lengths_b[:, None]).astype(jnp.int32), "positions_bt": slots_bs}
     if self.prefix:
       others["prefix_bt"] = (slots_bs < cache["prompts_b"][:, None]).astype(jnp.int32)
     variables = {"params": params}
     x_bsd: Any = self.module.apply(variables, ids_bs, **others, method="hidden")
     kernel_dv, bias_v = cast(Any, self.module.apply(variables, method="head_weights"))
+    # The last position alone goes through the head: V logits a row and not V for each slot.
     x_bd = jnp.take_along_axis(x_bsd, (lengths_b - 1)[:, None, None], axis=1)[:, 0]
     logits_bv = gradients.matmul_logits(x_bd, kernel_dv)
     logits_bv = logits_bv if bias_v is None else logits_bv + bias_v
@@ -171,6 +174,7 @@ def make_decoder(model: Model, prefix: bool = False) -> Decoder:
     raise UserError(
       f"prefix is for decoders; a model of family {model.family} sets the prefix of its prompt itself"
     )
+  # Modules of the user's own may not append to the cache; then each token is computed from the whole text.
   has_cache = own_modules.reads_cache(model)
   if model.role == "decoder" and not has_cache:
     return RecomputingDecoder(language_model.build_model(model), prefix)
@@ -218,6 +222,7 @@ def cache_bytes(model: Model, batch: int, capacity: int, source: int = 0) -> int
     target.head_width + 4 if model.cache_format == "int8" else target.head_width * _item_size(model.dtype)
   )
   per_token = 2 * model.target_depth * heads * of_head
+  # int32 numbers, which are not split by heads or layers.
   places = 4 * batch * (capacity + source) + 4  # positions, source segments, and the count of filled slots
   return batch * (capacity + source) * per_token + places
 
@@ -229,6 +234,7 @@ def _item_size(dtype: str) -> int:
 def pad_prompts(prompts: list[np.ndarray], multiple: int, left: bool) -> tuple[np.ndarray, np.ndarray]:
   """Returns ids [B, T] padded with 0 to a multiple, and the padding of each row."""
   longest = max(len(ids) for ids in prompts)
+  # Rounded up, so that prompts of nearby lengths share a compiled program.
   length = -(-longest // multiple) * multiple
   pads_b = np.array([length - len(ids) for ids in prompts], np.int32)
   tokens_bt = np.zeros((len(prompts), length), np.int32)

@@ -140,6 +140,7 @@ class DecodingBatch:
     if self.limits.window != "slide" or not size:
       return left
     self.texts = [context_window.slide_window(text, size) for text in self.texts]
+    # The chunk ends where the fullest window does, so that all rows slide together and share one program.
     rooms = [size - len(text) for text, done in zip(self.texts, self.done_b, strict=True) if not done]
     return max(1, min(left, *rooms))
 
@@ -182,6 +183,7 @@ class DecodingBatch:
     self.drawn = now
     for row in np.flatnonzero(~self.done_b).tolist():
       self._end(row, earlier)
+    # Set for rows that were not stopped: `stopped_b` stays false for them.
     self.done_b |= self.drawn >= self.limits.max_tokens
 
   def _end(self, row: int, earlier: int) -> None:
@@ -189,6 +191,7 @@ class DecodingBatch:
     tokens_n = self.tokens_bn[row, : self.drawn]
     stops = np.flatnonzero(np.isin(tokens_n[earlier:], self.limits.stop_tokens))
     ends = [earlier + int(stops[0]) + 1] if stops.size else []
+    # Token by token: a stop string may end inside a chunk, and its tokens behind are dropped.
     for length in range(max(earlier, self.limits.min_tokens - 1) + 1, (ends or [self.drawn])[0] + 1):
       if self.limits.stop_strings and self._says_stop(tokens_n[:length]):
         ends = [length]
@@ -201,6 +204,7 @@ class DecodingBatch:
 
   def _says_stop(self, tokens_n: np.ndarray) -> bool:
     assert self._decode is not None
+    # The whole text and not only the new tokens: a stop string may span a chunk, and bytes of one character two tokens.
     text = self._decode(tokens_n)
     return any(stop in text for stop in self.limits.stop_strings)
 
@@ -254,5 +258,6 @@ def row_keys(key: Array, prompts: Sequence[Ids]) -> Array:
   # crc32, because Python's hash of bytes differs between processes.
   names = [zlib.crc32(np.asarray(ids, np.int32).tobytes()) for ids in prompts]
   copies = [names[:row].count(name) for row, name in enumerate(names)]
+  # Folded twice: by the prompt, and by how many equal prompts came before.
   fold = jax.vmap(lambda name, copy: jax.random.fold_in(jax.random.fold_in(key, name), copy))
   return fold(np.array(names, np.uint32), np.array(copies, np.uint32))

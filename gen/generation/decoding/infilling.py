@@ -105,11 +105,14 @@ def _program(model_json: str, sampler: Any, mask: int, order: str, banned: tuple
     each_b, holes_bt = jnp.arange(len(tokens_bt)), (tokens_bt == mask) & (segments_bt > 0)
     best_bt = jax.nn.log_softmax(logits_btv).max(-1)
     # argmax takes the first of equal values, so all zeros give the leftmost mask.
+    # One mask a row and step, all rows at once: rows with fewer masks wait, unchanged.
     place_b = jnp.where(holes_bt, best_bt if order == "surest" else 0.0, -jnp.inf).argmax(-1)
     logits_bv = logits_btv[each_b, place_b]
+    # Excluded before the filters, so that top-p and top-k count only ids that may be written.
     filtered_bv = sampler(jnp.where(never_v, sampling.EXCLUDED, logits_bv))
     drawn_b = sampling.draw_tokens(filtered_bv, jax.vmap(jax.random.fold_in, (0, None))(keys_b, count))
     open_b = holes_bt.any(-1)
+    # Of the unfiltered distribution, as in `decode`.
     chosen_b = jax.nn.log_softmax(logits_bv)[each_b, drawn_b]
     tokens_bt = tokens_bt.at[each_b, place_b].set(jnp.where(open_b, drawn_b, tokens_bt[each_b, place_b]))
     log_bt = log_bt.at[each_b, place_b].set(jnp.where(open_b, chosen_b, log_bt[each_b, place_b]))

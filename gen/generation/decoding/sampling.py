@@ -1,9 +1,9 @@
 """Sampling: filters that map logits to logits, their composition, and a random draw.
 
 A filter sets excluded logits to -inf, and keeps or rescales the others. Filters compose in any order; `Sampler` uses
-the customary one: repetition penalty (arXiv:1909.05858, 4.1),
-temperature, top-k (arXiv:1805.04833), top-p (arXiv:1904.09751), min-p (arXiv:2407.01082). Greedy decoding is
-temperature 0. Ties between logits go to the lower index.
+the customary one: repetition penalty (arXiv:1909.05858, 4.1), temperature, top-k (arXiv:1805.04833), top-p
+(arXiv:1904.09751), min-p (arXiv:2407.01082). Greedy decoding is temperature 0. Ties between logits go to the lower
+index.
 B rows, V vocab.
 """
 
@@ -41,6 +41,7 @@ def top_k(logits_bv: Array, k: int) -> Array:
   >>> top_k(jnp.array([[2.0, 1.0, 2.0, 2.0]]), 2).tolist()
   [[2.0, -inf, 2.0, -inf]]
   """
+  # By indices and not by the kth value, which would keep all tokens that are tied with it.
   _, best_bk = jax.lax.top_k(logits_bv, k)
   return jnp.where(_marked(best_bk, jnp.ones_like(best_bk, bool), logits_bv.shape[-1]), logits_bv, EXCLUDED)
 
@@ -53,6 +54,7 @@ def top_p(logits_bv: Array, p: float) -> Array:
   """
   if p >= 1:
     return logits_bv
+  # Stable, so that ties go to the lower index here too.
   order_bv = jnp.argsort(-logits_bv, axis=-1, stable=True)
   sorted_bv = jax.nn.softmax(jnp.take_along_axis(logits_bv, order_bv, axis=-1), axis=-1)
   # Mass before each token, not up to it: the token that crosses p belongs to the set.
@@ -164,6 +166,7 @@ class Sampler:
     """Filters logits; without `seen_bv`, there is no repetition penalty."""
     if seen_bv is not None and self.repetition_penalty != 1:
       logits_bv = repetition_penalty(logits_bv, seen_bv, self.repetition_penalty)
+    # Before top-p and min-p, whose probabilities are those of the scaled logits (as in transformers).
     if self.temperature != 1:
       logits_bv = apply_temperature(logits_bv, self.temperature)
     if self.top_k:

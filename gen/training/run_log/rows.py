@@ -2,8 +2,8 @@
 
     start -> source? -> (train | evaluation)* -> (resume -> (train | evaluation)*)* -> result
 
-A run that goes on from a trunk has a branch row after its start row, and one
-that starts from a checkpoint a source row. Losses are in nats per token.
+A run that goes on from a trunk has a branch row after its start row, and one that starts from a checkpoint a source
+row. Losses are in nats per token.
 """
 
 import dataclasses
