@@ -45,6 +45,10 @@ class Range(NamedTuple):
 
 SIZE, SIZE_OR_NONE = Range(1, LARGEST_SIZE), Range(0, LARGEST_SIZE)
 POSITIVE, NOT_NEGATIVE = Range(0, LARGEST, open_low=True), Range(0, LARGEST)
+# Factors of activations, losses and updates: squares and sums stay within float32, whose largest number is 3.4e38.
+LARGEST_FACTOR = 1e6
+POSITIVE_FACTOR = Range(0, LARGEST_FACTOR, open_low=True)
+FACTOR = Range(0, LARGEST_FACTOR)
 FRACTION, SHARE = Range(0, 1, open_high=True), Range(0, 1)
 EXPONENT = Range(-10, 10)
 
@@ -71,7 +75,7 @@ RUN: dict[str, Range] = {
   "model.key_value_heads": SIZE_OR_NONE,
   "model.feed_forward": SIZE_OR_NONE,
   "model.context": SIZE_OR_NONE,
-  "model.norm_epsilon": POSITIVE,
+  "model.norm_epsilon": POSITIVE_FACTOR,
   "model.relative_buckets": SIZE,
   "model.relative_distance": SIZE,
   "model.rotary_base": POSITIVE,
@@ -81,14 +85,14 @@ RUN: dict[str, Range] = {
   "model.rotary_low": POSITIVE,
   "model.rotary_high": POSITIVE,
   "model.window": SIZE_OR_NONE,
-  "model.attention_scale": NOT_NEGATIVE,
+  "model.attention_scale": FACTOR,
   "model.token_types": SIZE_OR_NONE,
   "model.position_offset": SIZE_OR_NONE,
-  "model.embedding_scale": POSITIVE,
-  "model.logits_scale": POSITIVE,
-  "model.logits_soft_cap": NOT_NEGATIVE,
+  "model.embedding_scale": POSITIVE_FACTOR,
+  "model.logits_scale": POSITIVE_FACTOR,
+  "model.logits_soft_cap": FACTOR,
   "model.dropout": FRACTION,
-  "model.initializer_scale": POSITIVE,
+  "model.initializer_scale": POSITIVE_FACTOR,
   "model.loss_chunk": SIZE_OR_NONE,
   "data.validation_fraction": FRACTION,
   "data.vocab": SIZE,
@@ -96,18 +100,18 @@ RUN: dict[str, Range] = {
   "data.batch": SIZE,
   "data.validation_tokens": SIZE,
   "data.max_bytes": NOT_NEGATIVE,
-  "optimizer.peak_learning_rate": POSITIVE,
+  "optimizer.peak_learning_rate": POSITIVE_FACTOR,
   "optimizer.warmup": FRACTION,
   "optimizer.decay": SHARE,
   "optimizer.final": SHARE,
   "optimizer.beta1": FRACTION,
   "optimizer.beta2": FRACTION,
-  "optimizer.epsilon": POSITIVE,
+  "optimizer.epsilon": POSITIVE_FACTOR,
   "optimizer.momentum": FRACTION,
-  "optimizer.weight_decay": NOT_NEGATIVE,
+  "optimizer.weight_decay": FACTOR,
   "optimizer.clip": NOT_NEGATIVE,
   "optimizer.microbatches": SIZE,
-  "optimizer.z_loss": NOT_NEGATIVE,
+  "optimizer.z_loss": FACTOR,
   "optimizer.label_smoothing": FRACTION,
   "optimizer.max_skipped_steps": SIZE_OR_NONE,
 }

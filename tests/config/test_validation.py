@@ -173,3 +173,10 @@ def test_no_number_of_a_run_may_be_outside_its_range(path, value):
 )
 def test_a_range_holds_its_closed_ends_alone(allowed, inside, outside):
   assert all(map(allowed.holds, inside)) and not any(map(allowed.holds, outside))
+
+
+@pytest.mark.parametrize("name", ["attention_scale", "embedding_scale", "logits_scale", "initializer_scale"])
+def test_a_factor_that_would_overflow_float32_is_refused_with_its_limit(name):
+  with pytest.raises(UserError, match=rf"model\.{name} is 1e\+30; it must be at most 1,000,000"):
+    validation.check_run(run_with({f"model.{name}": 1e30}))
+  validation.check_run(run_with({f"model.{name}": 1e5}))
