@@ -114,6 +114,7 @@ def count_parameters(model: Model) -> Parameters:
     if model.positions == "learned":
       group["embedding"] += (model.context + model.position_offset) * model.width
     if model.positions == "transformer_xl":
+      # Transformer-XL: the kernel of distances, and the biases u and v of [H, K] each.
       group["attention"] += stack.depth * (model.width + 2) * model.attention_width
     if model.positions == "relative":
       group["embedding"] += model.relative_buckets * stack.shape.n_heads
@@ -128,12 +129,14 @@ def count_parameters(model: Model) -> Parameters:
 
 
 def _attention(model: Model) -> int:
+  # Queries and output are D x H K, keys and values D x G K.
   kernels = model.width * (2 * model.attention_width + 2 * model.key_value_width)
   into = model.attention_width + 2 * model.key_value_width
   return kernels + (model.bias or model.qkv_bias) * into + model.bias * model.width
 
 
 def _feed_forward(model: Model) -> int:
+  # A gated layer has two products inward (arXiv:2002.05202).
   inward = 2 if model.gated else 1
   kernels = model.width * model.feed_forward_width * (inward + 1)
   return kernels + model.bias * (inward * model.feed_forward_width + model.width)
@@ -165,6 +168,7 @@ def count_matrices(model: Model) -> int:
   )
   if model.recurrent:
     layers = model.depth * _recurrent(model)
+  # Tied or not, the output product costs 2 D V FLOPs a token, so N must hold it for C = 6 N D to count it.
   return layers + model.width * model.vocab + model.head_transform * model.width**2
 
 
@@ -200,6 +204,7 @@ def count_flops(model: Model, length: int, source_length: int = 0) -> Flops:
   # A product of [T, I] and [I, O] has 2 T I O FLOPs: a multiplication and an addition for each term.
   projections = 2 * model.width * 2 * model.attention_width  # queries and output, per token
   keys = 2 * model.width * 2 * model.key_value_width
+  # For each pair 2 H K FLOPs of q k^T and 2 H K of the product with v.
   pairs = 4 * model.attention_width
   attention = scores = feed_forward = own = 0.0
   for stack, tokens in zip(block_stacks(model), (length, source_length), strict=False):
@@ -211,6 +216,7 @@ def count_flops(model: Model, length: int, source_length: int = 0) -> Flops:
       attention += stack.depth * _own_flops(stack.shape, "attention_module", tokens)
     else:
       attention += stack.depth * tokens * (projections + keys)
+      # All T^2 pairs, masked or not, as in the 12 L D T of PaLM's MFU (arXiv:2204.02311, appendix B).
       scores += stack.depth * tokens * tokens * pairs
     if model.feed_forward_module:
       feed_forward += stack.depth * _own_flops(stack.shape, "feed_forward_module", tokens)
@@ -293,6 +299,7 @@ def _count_tree(model_json: str, sources: tuple[str, ...]) -> tuple[dict[str, in
     size = math.prod(shape)
     groups[_group(names)] += size
     is_matrix = len(shape) - ("layers" in names) >= 2 and not names[-1].endswith("bias")
+    # BERT's pooler reads one position of a row, and the loss never reads it.
     if is_matrix and names[-1] != "embedding" and names[0] != "pool":
       matrices += size
       has_head = has_head or model.vocab in shape

@@ -77,6 +77,7 @@ class LlamaFields(TypedDict, total=False):
   tied: bool
 
 
+# config.json of the checkpoints that their makers published, as the paper of each family describes them.
 _LLAMA3: LlamaFields = {"vocab": 128_256, "rotary_base": 500_000.0}
 _LLAMA3_1: LlamaFields = _LLAMA3 | {"context": 131_072, "rotary_factor": 8.0, "rotary_context": 8192}
 _QWEN: LlamaFields = {"qkv_bias": True, "rotary_base": 1_000_000.0, "context": 131_072}

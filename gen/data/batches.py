@@ -109,6 +109,7 @@ class ShuffledOrder:
   def __init__(self, rows: int, batch: int, seed: int) -> None:
     """Stores the number of rows of the stream, the rows of a batch, and the seed of the orders."""
     self._rows, self._batch, self._seed = rows, batch, seed
+    # Steps follow each other, so one epoch's order is enough; a dispatch that spans two draws the second once.
     self._order = functools.lru_cache(maxsize=1)(self._drawn)
 
   def rows(self, step: int, count: int) -> tuple[np.ndarray, np.ndarray, None]:
@@ -121,6 +122,7 @@ class ShuffledOrder:
     return rows_n, epochs_n, None
 
   def _drawn(self, epoch: int) -> np.ndarray:
+    # Seeded by both numbers: an epoch's order needs none of the orders before it, so a run resumes anywhere.
     return np.random.default_rng((self._seed, epoch)).permutation(self._rows)
 
 
@@ -183,6 +185,7 @@ class Batches:
         f" length {data.length}: fewer than one batch of {data.batch}; use more text, or a smaller data.length or"
         " data.batch"
       )
+    # Whole rows alone (`full`): all have the same number of tokens, and D of the laws is exact.
     order = ContiguousOrder if data.stream else ShuffledOrder
     self._order = order(self._rows.full, data.batch, seed % 2**64)
 
@@ -239,6 +242,7 @@ def validation_batches(
   Raises:
     UserError: if the stream has nothing to predict.
   """
+  # Seed 0 whatever the run's seed is, see the docstring.
   rows = RowOrder(stream, objective or make_objective(data, stream.tokenizer), seed=0)
   count = min(rows.all, -(-data.validation_tokens // rows.stride))
   if count < 1:
@@ -260,5 +264,6 @@ def validation_batches(
     complete.map_arrays(operator.itemgetter(slice(start, start + data.batch)))
     for start in range(0, len(rows_n), data.batch)
   ]
+  # Bytes of the targets that bear loss, and not of all text, so that bits per byte compare between objectives.
   text_bytes = stream.tokenizer.byte_lengths[complete.targets_bt[bears_bt]].sum(dtype=np.int64)
   return ValidationBatches(batches, int(bears_bt.sum()), int(text_bytes))

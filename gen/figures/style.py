@@ -39,6 +39,7 @@ APPROACHES = {  # colours
   "isoflop": "#0072b2",
   "parametric": "#d1495b",
 }
+# On and off lengths in units of the line's width; approaches differ without colour too.
 DASHES = {"envelope": (0, (4.5, 1.4)), "isoflop": "-", "parametric": (0, (6, 1.3, 1.2, 1.3))}
 
 # Colours that a page replaces in dark mode.

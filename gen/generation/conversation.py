@@ -24,7 +24,7 @@ from gen.generation.loaded_model import LoadedModel
 HELP = "\n".join((__doc__ or "").splitlines()[2:])
 OF_SAMPLER = {field.name: field.type for field in dataclasses.fields(Sampler)}
 OF_LIMITS = {"max_tokens": int, "min_tokens": int, "window": str}
-MAX_SEED = 1 << 32
+MAX_SEED = 1 << 32  # seeds are 32 bits wide, as jax's keys take them by default
 Write = Callable[[str], None]
 
 

@@ -14,7 +14,7 @@ from gen.errors import UserError
 from gen.io import json_reading
 
 NAME = "generation_config.json"
-MAX_BYTES = 1 << 23
+MAX_BYTES = 1 << 23  # of the file; real ones have a few hundred bytes, and lists of suppressed ids some more
 Ids = tuple[int, ...]
 # Settings of the caller: the flag of experiments/generate.py, and the value without effect.
 _CHOICES: dict[str, tuple[str, Any]] = {

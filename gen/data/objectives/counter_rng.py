@@ -52,12 +52,14 @@ def derive_keys(rng: np.random.Generator | np.ndarray, shape: tuple[int, ...]) -
 def random_bits(keys: np.ndarray, stream: int, counters: np.ndarray) -> np.ndarray:
   """Returns 64 random bits for each counter; two counters of one key and stream never share a value."""
   with np.errstate(over="ignore"):
+    # Mixed twice: without the first, streams of neighbouring keys would be shifted copies of each other.
     bases = _mix(keys + np.uint64(stream + 1) * _STREAM)
     return _mix(bases + counters.astype(np.uint64) * _GOLDEN)
 
 
 def random_uniform(keys: np.ndarray, stream: int, counters: np.ndarray) -> np.ndarray:
   """Returns float64 in [0, 1) for each counter."""
+  # 53 bits are all that a float64 in [0, 1) can hold evenly.
   return (random_bits(keys, stream, counters) >> _FRACTION) * 2.0**-53
 
 

@@ -42,7 +42,7 @@ class Infilling(Objective):
     self,
     specials: Specials,
     length: int,
-    rate: float = 0.3,
+    rate: float = 0.3,  # of the text; 30 % and Poisson's mean 3 are arXiv:1910.13461, sections 5.1 and 2.2
     mean_span: float = 3.0,
     start: int | None = None,
     sentence_end_v: np.ndarray | None = None,
@@ -55,6 +55,7 @@ class Infilling(Objective):
         f"infilling needs a rate in (0, 1) and a mean span in (0, 100], not {rate} and {mean_span}"
       )
     self.rate, self.mean_span = rate, mean_span
+    # BART's decoder starts with </s> (decoder_start_token_id 2 in its config).
     self.start = specials.eos if start is None else start
     self.cumulative = poisson_cumulative(mean_span)
     self.permutation = None
@@ -70,6 +71,7 @@ class Infilling(Objective):
     runs = spans.find_token_runs(tokens_bn, segments_bn, self.specials.corruptible_v)
     (noise_bn, begins_bn), empty_b = self._places(runs, keys_b)
     kept_bn = ~noise_bn & (segments_bn > 0)
+    # Empty spans lengthen the source, which must stay within its row.
     room_b = self.lengths.source - kept_bn.sum(1) - begins_bn.sum(1)
     inserts_bn = counter_rng.choose_exactly(
       kept_bn & runs.open_bn, np.clip(empty_b, 0, room_b), keys_b, _INSERTS
@@ -109,6 +111,7 @@ class Infilling(Objective):
 
 def poisson_cumulative(mean: float) -> np.ndarray:
   """Returns the cumulative probabilities of 0, 1, 2, ... for inverting them."""
+  # 12 standard deviations beyond the mean: what is cut off is far below float64's resolution.
   counts = range(int(mean + 12 * math.sqrt(mean) + 20))
   logs = [count * math.log(mean) - mean - math.lgamma(count + 1) for count in counts]
   return np.cumsum(np.exp(logs))

@@ -39,7 +39,7 @@ class Masked(Objective):
     self,
     specials: Specials,
     length: int,
-    rate: float = 0.15,
+    rate: float = 0.15,  # this and the two shares: arXiv:1810.04805, section 3.1
     mask_share: float = 0.8,
     random_share: float = 0.1,
     copies: int = 0,
@@ -63,7 +63,9 @@ class Masked(Objective):
   def corrupt(self, tokens_bn: np.ndarray, segments_bn: np.ndarray, keys_b: np.ndarray) -> Batch:
     """Chooses tokens, replaces them, and makes the originals the targets."""
     candidates_bn = self.specials.corruptible_v[tokens_bn] & (segments_bn > 0)
+    # An exact count and not a draw for each token, as in BERT's own data: every row bears equally much loss.
     counts_b = np.rint(self.rate * (segments_bn > 0).sum(1)).astype(int)
+    # At least one, or a short row would have no loss at all.
     counts_b = np.maximum(counts_b, candidates_bn.any(1))
     if self.word_start_v is None:
       chosen_bn = counter_rng.choose_exactly(candidates_bn, counts_b, keys_b, _CHOICE)
@@ -88,6 +90,7 @@ class Masked(Objective):
     random = begin + np.floor(counter_rng.random_uniform(keys, _RANDOM, columns) * (end - begin)).astype(
       np.int32
     )
+    # One draw decides between the three: it falls into [0, 0.8), [0.8, 0.9) or [0.9, 1).
     unmasked = np.where(fate < self.mask_share + self.random_share, random, tokens)
     return np.where(fate < self.mask_share, self.specials.mask, unmasked)
 
@@ -105,6 +108,7 @@ def choose_whole_words(
   rows_w, columns_w = np.nonzero(begins_bn)
   word_of_token = np.cumsum(begins_bn[candidates_bn]) - 1
   sizes_w = np.bincount(word_of_token, minlength=rows_w.size)
+  # Words of each row in random order; lexsort's last key, the row, is the primary one.
   order_w = np.lexsort((counter_rng.random_bits(keys_b[rows_w], _CHOICE, columns_w), rows_w))
   taken_w = np.zeros(rows_w.size, bool)
   left_b = counts_b.copy()

@@ -75,6 +75,7 @@ class Mixture(Objective):
     start: int | None = None,
   ):
     specials.require("ul2", "eos", "sentinels")
+    # A tokenizer need not have mode tokens of its own; T5's last sentinels are rarely used.
     self.modes = specials.sentinels[-3:] if modes is None else modes
     sentinels = tuple(token for token in specials.sentinels if token not in self.modes)
     if len(self.modes) != 3 or not sentinels:
@@ -84,6 +85,7 @@ class Mixture(Objective):
     self.start = specials.pad if start is None else start
     self.denoisers = tuple(denoisers)
     weights_d = np.array([d.weight for d in denoisers], float)
+    # Weights are relative frequencies; equal ones draw each of the seven equally often.
     self.cumulative_d = np.cumsum(weights_d) / weights_d.sum()
     self.rate_d = np.array([d.rate for d in denoisers])
     self.mean_d = np.array([d.mean_span for d in denoisers], float)
@@ -111,6 +113,7 @@ class Mixture(Objective):
     places = spans.random_spans(runs, *fitted, keys_b)
     ends = spans.suffix_spans(runs, counts[0], keys_b)
     sequential_b1 = self.sequential_d[denoiser_b][:, None]
+    # Both kinds are made for all rows, and each row takes its own: no loop over rows.
     places = spans.SpanPositions(*(np.where(sequential_b1, s, p) for s, p in zip(ends, places, strict=True)))
     return span_corruption.spell_out(
       tokens_bn,

@@ -68,6 +68,7 @@ class Objective(abc.ABC):
     rows = tokens.shape[:-1]
     tokens_bn = self._checked(tokens.reshape(-1, tokens.shape[-1]))
     if segments is None:
+      # One document in each row; padding is no part of it.
       segments_bn = (tokens_bn != self.specials.pad).astype(np.int32)
     else:
       segments_bn = pad_right(np.asarray(segments).reshape(-1, tokens.shape[-1]), self.lengths.raw, 0)
@@ -169,6 +170,7 @@ def emit_tokens(
   ids_bnc = np.empty((batch, raw, 3), np.int32)
   for slot, part in enumerate(parts):
     ids_bnc[:, :, slot] = part
+  # Flat indices count row, token and slot in reading order, so what is written keeps its order.
   written = np.flatnonzero(ids_bnc >= 0)
   rows, tokens = written // (3 * raw), written // 3
   counts_b = np.bincount(rows, minlength=batch)

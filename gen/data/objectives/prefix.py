@@ -68,6 +68,7 @@ def draw_prefixes(segments_bn: np.ndarray, keys_b: np.ndarray) -> np.ndarray:
   rows, columns = np.nonzero(segment_starts(segments_bn))
   ends = np.append(columns[1:], 0)
   sizes = np.where(np.append(rows[1:], -1) == rows, ends, segments_bn.shape[1]) - columns
+  # From 1 to size - 1: one token at least to read, and one to predict.
   cuts = 1 + np.floor(counter_rng.random_uniform(keys_b[rows], _CUT, columns) * (sizes - 1)).astype(int)
   return segment_positions(segments_bn) < np.repeat(cuts, sizes).reshape(segments_bn.shape)
 
@@ -77,5 +78,6 @@ def prefix_positions(batch: Batch) -> np.ndarray:
   bears_bt = np.asarray(batch.weights_bt) > 0
   before_bt: np.ndarray = np.cumsum(bears_bt, axis=1) - bears_bt
   segments_bt = np.asarray(batch.segments_bt)
+  # The count where the document begins: what earlier documents predict does not end this one's prefix.
   base_bt = np.maximum.accumulate(np.where(segment_starts(segments_bt), before_bt, 0), axis=1)
   return (before_bt == base_bt) & (segments_bt > 0)

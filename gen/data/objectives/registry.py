@@ -37,6 +37,7 @@ OBJECTIVES = {
   "masked_static": ObjectiveEntry(masked.Masked, masked.row_lengths, {"copies": 1}),
   "masked_whole_word": ObjectiveEntry(masked.Masked, masked.row_lengths, {}, ("word_start_v",)),
   "span_corruption": ObjectiveEntry(span_corruption.SpanCorruption, span_corruption.row_lengths, {}),
+  # ByT5 hides spans of 20 bytes on average (arXiv:2105.13626, section 3.1).
   "span_corruption_bytes": ObjectiveEntry(
     span_corruption.SpanCorruption, span_corruption.row_lengths, {"mean_span": 20.0}
   ),

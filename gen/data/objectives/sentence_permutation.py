@@ -60,10 +60,12 @@ class SentencePermutation(Objective):
     ends_bn = self.sentence_end_v[tokens_bn]
     begins_bn = runs.begins_bn.copy()
     begins_bn[:, 1:] |= ends_bn[:, :-1] & ~ends_bn[:, 1:] & self._may_begin(tokens_bn[:, 1:])
+    # A special token is a block of its own, so it stays in its place.
     begins_bn |= ~runs.open_bn
     columns_n = np.arange(tokens_bn.shape[1])
     first_bn = np.maximum.accumulate(np.where(begins_bn, columns_n, 0), axis=1)
     # Sorted by run, then by the sentence's random number, then by position (the sort is stable).
+    # 40 bits for each sentence, which leaves 24 for the number of its run: both fit into one 64-bit key.
     random_bn = counter_rng.random_bits(keys_b[:, None], _ORDER, first_bn) >> np.uint64(24)
     block_bn = np.cumsum(runs.begins_bn | ~runs.open_bn, axis=1).astype(np.uint64)
     order_bn = np.argsort((block_bn << np.uint64(40)) | random_bn, axis=1, kind="stable")

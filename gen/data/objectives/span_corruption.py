@@ -39,6 +39,7 @@ def noise_counts(
   An infinite mean gives a single span; `max_spans` merges spans into longer ones.
   """
   raw = np.asarray(raw)
+  # At least one noise token and at least one that stays, as in T5's random_spans_noise_mask.
   noise = np.minimum(np.maximum(np.rint(raw * rate), 1), np.maximum(raw - 1, 0))
   count = np.minimum(np.maximum(np.rint(noise / mean), 1), max_spans)
   return noise.astype(int), np.minimum(count, np.minimum(noise, raw - noise)).astype(int)
@@ -66,6 +67,7 @@ def row_lengths(
     raise UserError(
       f"span corruption needs a rate in (0, 1) and a mean span of at least 1, not {rate} and {mean_span}"
     )
+  # All candidates at once: the rounding of both counts has no closed inverse.
   raw = np.arange(2, int((length + 2) / (1 - rate)) + 3)
   noise, count = noise_counts(raw, rate, mean_span, max_spans)
   fits = np.flatnonzero(raw - noise + count + 1 + extra <= length)
@@ -162,12 +164,14 @@ def spell_out(
   pad, eos = specials.pad, specials.eos
   before_bn = np.cumsum(begins_bn, axis=1)
   first_bn = segment_starts(segments_bn)
+  # Spans are numbered from 1 in each document: less the number of those before the document's first token.
   index_bn = before_bn - np.maximum.accumulate(np.where(first_bn, before_bn - begins_bn, 0), axis=1)
   sentinels = np.array((NONE, *specials.sentinels), np.int32)
   sentinel_bn = sentinels[np.where(begins_bn, index_bn, 0)]
   kept_bn = np.where(noise_bn | (segments_bn == 0), NONE, tokens_bn)
   mode_bn = NONE if modes_b is None else np.where(first_bn & (segments_bn > 0), modes_b[:, None], NONE)
   last_bn = _last(segments_bn > 0) & lacks_eos(tokens_bn, segments_bn, eos)[:, None]
+  # Before, at and after each raw token; NONE writes nothing.
   source: Emission = (mode_bn, np.where(begins_bn, sentinel_bn, kept_bn), np.where(last_bn, eos, NONE))
   end_bn = np.where(_last_noise(noise_bn, segments_bn), eos, NONE)
   target: Emission = (sentinel_bn, np.where(noise_bn, tokens_bn, NONE), end_bn)

@@ -63,6 +63,7 @@ def share_out(
   The sums are exact, and each share is its exact proportion rounded down or up, without bias (systematic sampling).
   """
   sums_b = sum_by_row(weights_r, rows_r, totals_b.size)
+  # One random offset for all runs of a row: shares are then rounded up and down without a bias, and sum exactly.
   offsets_b = (counter_rng.random_uniform(keys_b, stream, np.zeros(1, int)) * sums_b).astype(int)
   ends_r = np.cumsum(weights_r) - (np.cumsum(sums_b) - sums_b)[rows_r]
   totals_r, offsets_r, sums_r = totals_b[rows_r], offsets_b[rows_r], np.maximum(sums_b[rows_r], 1)
@@ -146,6 +147,7 @@ def random_spans(
   mean_b = -(-noise_b // np.maximum(spans_b, 1))
   places_r = np.maximum(sizes_r - mean_b[rows_r] + 1, 0)
   places_r = np.where(sum_by_row(places_r, rows_r, batch)[rows_r] > 0, places_r, sizes_r)
+  # n tokens hold at most (n + 1) / 2 spans that are one token apart.
   spans_r = np.minimum(share_out(spans_b, places_r, rows_r, keys_b, _SPANS), (sizes_r + 1) // 2)
   spread_r = np.maximum(spans_r, 1)
   short_b = (noise_b > sum_by_row(_room(spans_r, sizes_r), rows_r, batch)) & (

@@ -47,7 +47,7 @@ class Specials:
       cls=tokenizer.cls,
       sep=tokenizer.sep,
       mask=tokenizer.mask,
-      sentinels=tuple(tokenizer.sentinel(index) for index in range(100)),
+      sentinels=tuple(tokenizer.sentinel(index) for index in range(100)),  # as many as T5 has
     )
 
   @functools.cached_property
@@ -55,6 +55,7 @@ class Specials:
     """Whether each id may be corrupted: only text and unknown pieces may."""
     corruptible_v = np.ones(self.vocab, bool)
     specials = (self.pad, self.eos, self.bos, self.cls, self.sep, self.mask, *self.sentinels)
+    # An index of -1 would mark the last id of the vocabulary.
     corruptible_v[[token for token in specials if token != NONE]] = False
     return corruptible_v
 

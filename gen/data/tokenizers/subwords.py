@@ -16,7 +16,7 @@ from gen.data.tokenizers.tokenizer import Tokenizer, encode_utf8
 from gen.errors import UserError
 
 SPACE = "\u2581"
-BYTES = 256
+BYTES = 256  # pieces for single bytes, into which unknown characters fall back
 FIRST_BYTE = 4  # id of the byte 0 in each model that `train_subwords` makes
 MAX_LINE = 4096  # characters of one line of training text
 SAMPLE = {"bpe": 10_000_000, "unigram": 4_000_000}  # characters; the unigram model takes ten times as long

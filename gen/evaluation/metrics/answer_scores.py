@@ -50,6 +50,7 @@ def match_answer(prediction: str, answers: Sequence[str], has_impossible: bool) 
     has_impossible: whether the data has questions without answers, as SQuAD v2.0; its script then compares empty texts.
   """
   if has_impossible:
+    # As the script of v2.0: answers that normalize to nothing count as none.
     answers = [answer for answer in answers if normalize_answer(answer)] or [""]
   predicted = normalize_answer(prediction)
   accepted = [normalize_answer(answer) for answer in answers]
@@ -81,6 +82,7 @@ def find_best_threshold(
   """
   current = best = float(sum(not has for has in answerable))
   threshold = 0.0
+  # From the most answerable question on: each is now answered, and the score changes by what that gains or loses.
   for index in sorted(range(len(scores)), key=lambda index: no_answers[index]):
     current += scores[index] if answerable[index] else -float(bool(predictions[index]))
     if current > best:

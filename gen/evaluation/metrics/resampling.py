@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-RESAMPLES = 1_000
+RESAMPLES = 1_000  # as sacrebleu's paired bootstrap; the ends at 95 % are then the 25th draws
 LEVEL = 0.95
 _MAX_COUNTS = 1 << 22  # numbers of one block of resamples
 
@@ -67,6 +67,7 @@ def draw_counts(clusters: np.ndarray, seed: int, resamples: int = RESAMPLES) -> 
   random = np.random.default_rng(seed)
   block = max(1, _MAX_COUNTS // len(clusters))
   for start in range(0, resamples, block):
+    # How often each cluster is drawn: the same distribution as drawing with replacement, without indices.
     drawn_bk = random.multinomial(kinds, np.full(kinds, 1 / kinds), size=min(block, resamples - start))
     yield drawn_bk[:, clusters].astype(np.float64)
 

@@ -20,6 +20,7 @@ def split_words(text: str, stemmer: bool = False) -> list[str]:
   (['two', 'cats', 'tails'], ['two', 'cat', 'tail'])
   """
   words = [word for word in _OTHERS.split(text.lower()) if word]
+  # rouge-score stems only words of more than three letters.
   return [stem_word(word) if len(word) > 3 else word for word in words] if stemmer else words
 
 
@@ -62,6 +63,7 @@ def common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
   row = full
   for word in first:
     matches = row & masks.get(word, 0)
+    # Zeros of the row mark where the length grows; `full` drops the carry of the addition.
     row = ((row + matches) | (row - matches)) & full
   return len(second) - row.bit_count()
 

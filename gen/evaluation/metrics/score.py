@@ -81,6 +81,7 @@ def score_predictions(
   clusters = resampling.cluster_examples([example.document for example in examples])
   draws = resampling.draw_values(evaluator, clusters, seed)
   found = {name: resampling.find_interval(value, draws[name]) for name, value in values.items()}
+  # Intervals of all metrics come from the same draws, so they can be compared.
   main = found[evaluator.main]
   unit = "document" if clusters.max() + 1 < len(examples) else "example"
   signature = f"{evaluator.signature}|" if evaluator.signature else ""
@@ -103,6 +104,7 @@ def compare_predictions(
   values = [resampling.evaluate_once(system, len(examples))[name] for system in systems]
   draws = [resampling.draw_values(system, clusters, seed)[name] for system in systems]
   interval = resampling.find_interval(values[0] - values[1], draws[0] - draws[1])
+  # Ties count against the first system, as a one-sided test would.
   return ScoreDifference(name, *interval, float((draws[0] > draws[1]).mean()))
 
 

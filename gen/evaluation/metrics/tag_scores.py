@@ -28,6 +28,7 @@ def evaluate_tags(
     [find_strict_entities(each, scheme) for each in sequences] for sequences in (tags, predictions)
   )
   types = sorted({entity[0] for entities in (*true, *predicted) for entity in entities})
+  # Types of the strict mode are counted apart: a span that it drops must not enter its macro average.
   strict_types = sorted({entity[0] for entities in (*strict_true, *strict_predicted) for entity in entities})
   sums_ns = np.concatenate(
     [_sum_types(true, predicted, types), _sum_types(strict_true, strict_predicted, strict_types),
@@ -58,6 +59,7 @@ def _sum_types(
 def _finish_types(sums_bs: np.ndarray, types: Sequence[str], ending: str) -> dict[str, np.ndarray]:
   correct_bl, predicted_bl, true_bl = np.split(sums_bs, 3, axis=1)
   correct_b, predicted_b, true_b = correct_bl.sum(1), predicted_bl.sum(1), true_bl.sum(1)
+  # 2 P R / (P + R) with both fractions written out.
   f1_bl = divide_or_zero(2 * correct_bl, predicted_bl + true_bl)
   present_bl = predicted_bl + true_bl > 0
   values = {

@@ -17,7 +17,7 @@ import sys
 from datetime import datetime
 from typing import Any
 
-MAX_SPANS = 100_000
+MAX_SPANS = 100_000  # that a template marks as generated; one in a loop would mark more
 
 
 class RenderLimit(Exception):

@@ -22,7 +22,7 @@ from gen.interop.tokenizers.settings import CONFIG, NOTHING, TokenAddition, Toke
 from gen.interop.untrusted import trial
 
 T5_MODEL, XLM_ROBERTA_MODEL, LLAMA_MODEL = "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"
-T5_SENTINELS = 100
+T5_SENTINELS = 100  # extra_ids of transformers' T5Tokenizer
 # Unsupported classes: their ids, special tokens or normalization differ.
 _OTHERS = {
   f"{name}Tokenizer"

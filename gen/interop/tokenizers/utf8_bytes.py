@@ -14,7 +14,7 @@ from gen.interop.tokenizers.base import MAX_IDS, Ids, PretrainedTokenizer
 from gen.interop.tokenizers.settings import CONFIG, TokenizerSettings
 
 BYT5 = "ByT5Tokenizer"
-FIRST, SENTINELS = 3, 125
+FIRST, SENTINELS = 3, 125  # pad, eos and unk come first; extra_ids of transformers' ByT5Tokenizer
 
 
 class Utf8Tokenizer(PretrainedTokenizer):

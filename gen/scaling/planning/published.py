@@ -71,7 +71,7 @@ class PublishedLaw:
 _SIZES = (400e6, 1e9, 10e9, 67e9, 175e9, 280e9, 520e9, 1e12, 10e12)
 _APPROACH_1 = (1.92e19, 1.21e20, 1.23e22, 5.76e23, 3.85e24, 9.90e24, 3.43e25, 1.27e26, 1.30e28)
 _APPROACH_2 = (1.84e19, 1.20e20, 1.32e22, 6.88e23, 4.54e24, 1.18e25, 4.19e25, 1.59e26, 1.75e28)
-_KAPLAN_A = 0.73
+_KAPLAN_A = 0.73  # exponent of N* (arXiv:2001.08361, section 6.1)
 _STOPPED_EARLY = (
   "its constants come from a fit that stopped before its optimum, and contradict approaches 1 and 2 of the same paper "
   "(20.9 and 23.9 tokens a parameter at 5.76e23 FLOPs); besiroglu2024 is the refit (Besiroglu et al. 2024)"

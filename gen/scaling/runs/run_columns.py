@@ -49,10 +49,11 @@ _UNITS: dict[str, dict[str, float]] = {  # words at the end of a column's name
   | {f"{base}{power}": 10.0**power for power in (9, 12, 15, 18, 21) for base in ("1e", "e", "10_")},
 }  # fmt: skip
 _LETTERS = {"params": "N", "tokens": "D", "loss": "the loss", "flops": "C"}
+# Suffixes of single numbers in a table; g is giga, for tables that write 1.5G tokens.
 _SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 _COUNT = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKmMbBgGtT]?)")
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?\s*[kKmMbBgGtT]?")
-_SHOWN, _SHOWN_OF_MANY = 40, 12
+_SHOWN, _SHOWN_OF_MANY = 40, 12  # columns up to which an error lists all, and how many it lists of more
 _FAILED = ("crashed", "failed", "killed", "preempted", "cancelled", "canceled", "running", "diverged")
 
 

@@ -32,7 +32,7 @@ _FOREIGN = {
 }
 _KINDS = ("train", "evaluation", "result")  # of rows in a journal
 _SEPARATORS = ",;\t|"
-_MAX_COLUMNS = 10_000
+_MAX_COLUMNS = 10_000  # of a table; more would be data in the wrong direction
 _MAX_HEAD = 4 * 2**20  # characters in which the first two lines of a journal end
 _MAX_CELL = 131_072  # characters; longer cells come from a quote that is never closed
 

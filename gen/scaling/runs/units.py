@@ -26,7 +26,7 @@ _SMALLEST = {"params": 300.0, "tokens": 5e4}  # medians of a table of runs that 
 _UNITS = {"params": (1e9, 1e6), "tokens": (1e9, 1e12, 1e6)}  # the likeliest first
 _LIKELY = {"params": (2e7, 5e12), "tokens": (1e9, 5e13)}
 _WORDS = {"params": "parameters", "tokens": "tokens"}
-_TOKENS_A_PARAMETER = 20.0
+_TOKENS_A_PARAMETER = 20.0  # of compute-optimal models (Hoffmann et al. 2022), to guess an unstated unit
 _FLOPS = (2.0, 60.0)  # FLOPs a parameter and token, of small models too
 
 

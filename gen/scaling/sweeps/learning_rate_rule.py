@@ -140,10 +140,12 @@ def _cell(width: int, steps: int, by_rate: Mapping[float, list[float]]) -> RateC
   rates = sorted(by_rate)
   losses = [sum(by_rate[rate]) / len(by_rate[rate]) for rate in rates]
   lowest = int(np.argmin(losses))
+  # At the edge of the rates tried the minimum is only bounded from one side.
   best, least, curvature = math.nan, losses[lowest], math.nan
   if 0 < lowest < len(rates) - 1:
     three = slice(lowest - 1, lowest + 2)
     x = np.log(rates[three]) - math.log(rates[lowest])
+    # Three rates alone: farther from its minimum the loss rises faster than a parabola, above all at high rates.
     c2, c1, c0 = np.polyfit(x, losses[three], 2)
     if c2 > 0:
       best, curvature = rates[lowest] * math.exp(-c1 / (2 * c2)), float(c2)
@@ -168,6 +170,7 @@ def fit_rule(
   inside = [cell for cell in measured if not cell.at_edge]
   warnings = [_beyond(cell) for cell in measured if cell.at_edge]
   axes = [("width", rate_width), ("steps", rate_steps)]
+  # A power needs two different values of its variable.
   varied = [pair for pair in axes if len({getattr(cell, pair[0]) for cell in inside}) > 1]
   if not inside or len(inside) < 1 + len(varied):
     reasons = "; ".join(warnings) or "no run has finished"
@@ -176,6 +179,7 @@ def fit_rule(
     )
   columns = [np.log([getattr(cell, name) / middle for cell in inside]) for name, middle in varied]
   design_nk = np.stack([np.ones(len(inside)), *columns], 1)
+  # In logarithms the rule is a plane, and relative errors of the rates count alike.
   height_n = np.log([cell.best for cell in inside])
   if np.linalg.matrix_rank(design_nk) < design_nk.shape[1]:
     raise UserError(
@@ -280,6 +284,7 @@ def verify_rule(
     raise UserError(f"a rule is verified at one width and horizon; the runs have {len(cells)}")
   (cell,) = cells
   wanted = rule(cell.width, cell.steps)
+  # Rates are rounded in configs, so the rule's own is found by its distance in ln rate.
   nearest = int(np.argmin(np.abs(np.log(np.array(cell.rates) / wanted))))
   cost = cell.losses[nearest] - min(cell.losses)
   return RuleCheck(

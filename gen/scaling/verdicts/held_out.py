@@ -117,6 +117,7 @@ def compare_prediction(fits: Fits, parts: HeldOutSplit) -> HeldOutComparison | N
   """
   if not len(parts.held_out):
     return None
+  # The largest: extrapolation is judged farthest from the fitted budgets.
   budget = float(parts.held_out.group_flops()[-1])
   valleys = isoflop.find_valleys(parts.held_out)
   if not valleys:
@@ -137,6 +138,7 @@ def _predict(fitted: PowerLawFit, valley: IsoflopValley, runs: RunsTable) -> Hel
   loss_error = None if entry.loss is None else entry.loss / valley.vertex_loss - 1
   mean_error = None
   if isinstance(fitted, ParametricFit):  # only approach 3 predicts the loss of any N and D
+    # Means of logarithms: over- and underestimates by the same factor cancel.
     logs = np.log(fitted.law.loss(runs.params, runs.tokens) / runs.loss)
     mean_error = float(np.expm1(logs.mean()))
   values = {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry)}

@@ -27,7 +27,7 @@ from gen.training.run_log.rows import RowValues
 
 # Of the verdict's: a drawn study has no curves for approach 1, whose interval one of them compares.
 NOT_REHEARSED = ("intervals_overlap", "seed_noise")
-CONFIDENCE = 0.95
+CONFIDENCE = 0.95  # of the interval of the share of rehearsals that were credible
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import functools
 
 import numpy as np
 
-_EMPTY = np.uint32(0xFFFFFFFF)
+_EMPTY = np.uint32(0xFFFFFFFF)  # the minimum over no shingles: above every hash
 _HIGH = np.uint64(32)
 _BLOCK = 1 << 15  # products at a time, which stay in a core's cache
 

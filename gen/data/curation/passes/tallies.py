@@ -12,7 +12,7 @@ SAMPLES = 20  # kept and dropped documents of each stage
 EXCERPT = 400  # characters of a sample
 _BINS = 40  # of a score in [0, 1]
 _ODD = 0x9E3779B97F4A7C15
-_MASK = (1 << 64) - 1
+_MASK = (1 << 64) - 1  # Python's integers do not wrap at 64 bits by themselves
 Size = tuple[int, int, int]  # documents, bytes, tokens
 
 

@@ -18,9 +18,9 @@ from gen.data.curation.rules import words
 from gen.data.document import Document
 from gen.errors import UserError
 
-FORMAT = 1
+FORMAT = 1  # version of the model's file; another version is refused
 KIND = "text classifier"
-BUCKETS = 1 << 18
+BUCKETS = 1 << 18  # of hashed n-grams: 1 MiB of float32 weights
 MAX_CHARACTERS = 20_000  # of a text that are read
 MAX_DOCUMENTS = 20_000  # of a sample
 MIN_DOCUMENTS = 10

@@ -16,6 +16,7 @@ _HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 _PUNCTUATION = string.punctuation.encode()
 _MAX_TABLE = 1 << 20  # words whose hash is kept
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
+# A multiplier and a shift of SplitMix64 (Steele et al. 2014).
 _MIXER = np.uint64(0xBF58476D1CE4E5B9)
 _SHIFT = np.uint64(31)
 

@@ -21,7 +21,7 @@ import zstandard
 
 from gen.errors import UserError, summarize_error
 
-MAX_LAYERS = 4
+MAX_LAYERS = 4  # of compression within compression; more is an attack, or a mistake
 MAX_UNPACKED = 16 << 30  # bytes that a file may expand to; data.max_bytes replaces it
 MAX_MEMBERS = 10_000  # of one stream, if they hold less than MIN_MEMBER bytes on average
 MIN_MEMBER = 256  # bytes; compressors cut a stream into members of 64 KiB or more
@@ -37,7 +37,7 @@ DAMAGE = (
   tarfile.TarError,
   struct.error,
 )
-_CHUNK = 1 << 16
+_CHUNK = 1 << 16  # bytes read at a time
 _OUTPUT = 1 << 20  # maximum bytes decompressed at a time
 # A 4-byte block of Zstandard can expand to 128 KiB, and the library cannot stop within its input.
 _ZSTANDARD_CHUNK = 1 << 12

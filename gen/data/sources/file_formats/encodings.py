@@ -14,7 +14,7 @@ MARKS = (  # UTF-32's mark begins with UTF-16's
   (codecs.BOM_UTF16_LE, "utf-16"),
   (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_CHUNK = 1 << 20
+_CHUNK = 1 << 20  # bytes decoded at a time
 
 
 def detect_encoding(head: bytes) -> str:

@@ -12,7 +12,7 @@ from gen.data.sources.file_formats.notes import Notes
 from gen.errors import UserError
 
 SCHEME = "mail"
-_HEAD = 4096
+_HEAD = 4096  # bytes in which a message's first headers stand
 _HEADER = re.compile(rb"[!-9;-~]+:(?: |\t|\r?$)")
 _KNOWN = re.compile(
   rb"^(?:from|to|subject|date|message-id|received|return-path|mime-version|delivered-to|x-[\w-]+):",

@@ -11,7 +11,7 @@ from pathlib import Path
 from gen.errors import UserError
 
 _INNER = "/additional_resources/hutto_ICWSM_2014.tar.gz"
-_MIN_RATING = 0.5
+_MIN_RATING = 0.5  # on a scale from -4 to 4; sentences nearer to 0 are neither positive nor negative
 
 
 def read_sentiment(archive: Path, kind: str) -> Iterator[dict[str, str]]:
