@@ -14,6 +14,8 @@ LONG_POLICIES = ("", "error", "truncate", "windows")
 CLASS_WEIGHTS = ("none", "balanced")
 SELECTIONS = ("", "score", "loss")
 # Peak learning rates where none is given. A new head alone, and low-rank matrices, want larger steps than all weights.
+# 5e-5 is the largest of BERT's own (arXiv:1810.04805, A.3); LoRA's is from its authors' runs on GLUE (arXiv:2106.09685,
+# appendix D).
 RATES = {"full": 5e-5, "last": 1e-4, "head": 1e-3, "lora": 5e-4}
 METHODS = tuple(RATES)
 
@@ -73,11 +75,11 @@ class FinetuneSettings:
   alpha: float = 16.0
   targets: tuple[str, ...] = ()
   learning_rate: float = 0.0
-  epochs: int = 3
+  epochs: int = 3  # within BERT's 2 to 4, as the batch of 32 (arXiv:1810.04805, A.3)
   steps: int = 0
   batch: int = 32
   microbatches: int = 1
-  warmup: float = 0.06
+  warmup: float = 0.06  # RoBERTa's on GLUE (arXiv:1907.11692, table 10)
   weight_decay: float = 0.01
   dropout: float = 0.1
   label_smoothing: float = 0.0
@@ -114,6 +116,7 @@ class FinetuneSettings:
       peak_learning_rate=self.learning_rate or RATES[self.method_name],
       schedule="linear",
       warmup=self.warmup,
+      # BERT's, where pre-training here has 0.98: fine-tuning takes few steps, and its moments may be slow.
       beta2=0.999,
       weight_decay=self.weight_decay,
       clip=1.0,
@@ -155,6 +158,7 @@ class FinetuneSettings:
   def identity(self) -> str:
     """Returns 12 hex digits that identify what a fine-tuning computes."""
     values = typed_json.encode_record(self)
+    # When it saves does not change what is computed.
     values.pop("checkpoint_seconds")
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 

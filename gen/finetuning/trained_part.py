@@ -47,6 +47,7 @@ def split_parameters(
     raise UserError(
       f"method=last:{layers} names more layers than the model's {model.target_depth}; choose at most those, or full"
     )
+  # A new head starts from random values, so every method trains it; a language model's head only with the last layers.
   names = ("head", "pool") if new else ("head",) if method == "last" else ()
   # Of a model of two stacks these are layers of the one that predicts.
   own = {name: params[name] for name in names if name in params}
@@ -91,5 +92,6 @@ def _merged(first: Tree, second: Tree) -> dict[str, Any]:
     elif isinstance(value, Mapping):
       merged[name] = _merged(merged[name], value)
     else:
+      # A stack whose first layers are frozen and whose last are trained: both parts along the axis of layers.
       merged[name] = jnp.concatenate([merged[name], value])
   return merged

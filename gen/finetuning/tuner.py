@@ -149,6 +149,7 @@ class Tuner:
         evaluates = done % self._every == 0 or done == self.steps
         # Reading a sum waits for its step, so sums are read where a row or a save needs them.
         due = time.monotonic() - saved >= self._settings.checkpoint_seconds
+        # At most eight steps wait, so that dispatches do not run ahead of the host without bound.
         if ends_row or evaluates or due or len(pending) >= 8:
           self._add(pending)
         self._progress.seconds += time.perf_counter() - begun
@@ -232,6 +233,7 @@ class Tuner:
       "journal": journal.mark(),
     }
     if evaluated and progress.best_step == done and progress.best is not None:
+      # Negated, because `Checkpoints` keeps the step with the lowest number.
       meta[BEST] = -progress.best
     checkpoints.save(done, self._state, meta)
 
@@ -259,6 +261,7 @@ class Tuner:
     progress, trained = self._progress, self._state.params
     if progress.best is None:
       raise UserError("no step was evaluated; train for at least one step")
+    # Early stopping and overfitting end later than the best step.
     if progress.best_step != done:
       trained = checkpoints.restore_parameters(trained, progress.best_step)
     tokens = sum(row.length for row in self._rows)

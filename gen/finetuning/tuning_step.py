@@ -59,6 +59,7 @@ def _programs(
   model_json: str, head: HeadConfig, optimizer_json: str, adapters: LoraConfig | None
 ) -> TuningPrograms:
   model = from_dict(Model, json.loads(model_json))
+  # A second config for evaluation, so that no key has to be passed to switch dropout off.
   plain = from_dict(Model, json.loads(model_json) | {"dropout": 0.0})
   optimizer = from_dict(Optimizer, json.loads(optimizer_json))
   rule = make_update_rule(optimizer)
@@ -97,6 +98,7 @@ def _programs(
     return task_loss.head_logits(plain, head, complete(trained, frozen), batch)
 
   return TuningPrograms(
+    # The frozen tree is an argument that is not donated: it is the same array in every step.
     jax.jit(train, donate_argnums=0),
     jax.jit(evaluate),
     jax.jit(logits),
@@ -134,6 +136,7 @@ def _update(state: TrainState, grads: Any, sums: TaskSums, rule: Any, rate: Arra
   mean = loss_scaling.unscale_factor(state.loss_scale) / jnp.maximum(sums.weight, 1e-9)
   norm = optax.global_norm(grads) * mean
   finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
+  # 1e-6 and one factor for mean and clipping, as in `gen.training.step.train_step`.
   scale = mean * (jnp.minimum(1.0, clip / (norm + 1e-6)) if clip else 1.0)
   grads = jax.tree.map(lambda grad: grad * scale, grads)
   opt_state, apply_update = rule.update(grads, state.opt_state, state.params, rate)

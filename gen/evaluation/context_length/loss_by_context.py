@@ -50,6 +50,7 @@ def of_equal_size(model: Model, family: str, step_of_width: int = 4) -> Model:
     return abs(counts.count_parameters(of(width)).total - wanted)
 
   width = step_of_width
+  # Parameters grow with the width, so the distance falls to one minimum.
   while gap(width + step_of_width) < gap(width):
     width += step_of_width
   return of(width)
@@ -127,6 +128,7 @@ def draw_windows(
       f"no validation document has {max(words)} words in {max_length} tokens; take fewer visible words or "
       "more text"
     )
+  # Sorted, so that windows next to each other share memory of the stream.
   chosen = np.sort(np.random.default_rng(seed).choice(able, min(count, len(able)), replace=False))
   return [_cut(stream, chosen, start(chosen, number)) for number in words]
 
@@ -245,6 +247,7 @@ def _losses(model_json: str, params: Any, seen: Windows) -> Array:
   model = from_dict(Model, json.loads(model_json))
   module = language_model.build_model(model)
   length = seen.ids_wt.shape[1]
+  # Padding on the right: a causal model's last visible position does not see it.
   segments_wt = (jnp.arange(length) < seen.lengths_w[:, None]).astype(jnp.int32)
   hidden_wtd: Any = module.apply({"params": params}, seen.ids_wt, segments_bt=segments_wt, method="hidden")
   hidden_wd: Array = jnp.take_along_axis(hidden_wtd, (seen.lengths_w - 1)[:, None, None], axis=1)[:, 0]
@@ -310,4 +313,5 @@ def measure_cost(model: Model, length: int, repeats: int = 5) -> PassCost:
     jax.block_until_ready(program(params, batch))
     seconds.append(time.perf_counter() - begun)
   temporary = int(getattr(analysis, "temp_size_in_bytes", 0))
+  # The fastest call: others were slowed by other programs.
   return PassCost(length, min(seconds[1:]) / length, temporary, remembered_bytes(model, length))

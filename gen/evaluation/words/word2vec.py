@@ -18,8 +18,8 @@ import optax
 from jax import Array
 
 KINDS = ("skip_gram", "cbow")
-BETA1, BETA2 = 0.9, 0.999  # Adam's
-STEPS = 32  # that one compiled call takes at most
+BETA1, BETA2 = 0.9, 0.999  # Adam's (arXiv:1412.6980, algorithm 1)
+STEPS = 32  # that one compiled call takes at most; more only lengthen the epoch's padding
 
 
 class WordTables(NamedTuple):
@@ -83,6 +83,7 @@ def keep_probabilities(counts_v: np.ndarray, threshold: float) -> np.ndarray:
 
 def negative_distribution(counts_v: np.ndarray, power: float = 0.75) -> AliasTable:
   """Returns the distribution of negatives, the words' counts to the power 3/4 (arXiv:1310.4546, 2.2)."""
+  # Between the unigram (1) and the uniform distribution (0): rare words are negatives more often than they occur.
   weights_v = np.asarray(counts_v, np.float64) ** power
   share_v = weights_v / weights_v.sum() * len(weights_v)
   keep_v, other_v = np.ones(len(share_v)), np.arange(len(share_v), dtype=np.int32)
@@ -119,6 +120,7 @@ def pair_weights(rows: WordRows, windows_bt: Array) -> Array:
   length = rows.ids_bt.shape[1]
   distance_ts = jnp.abs(jnp.arange(length)[:, None] - jnp.arange(length)[None, :])
   near_bts = (distance_ts > 0)[None] & (distance_ts[None] <= windows_bt[:, :, None])
+  # Windows do not cross documents, and padding (-1) is no context.
   documents_bt = jnp.asarray(rows.documents_bt)
   same_bts = documents_bt[:, :, None] == documents_bt[:, None, :]
   return (near_bts & same_bts & (documents_bt >= 0)[:, :, None]).astype(jnp.float32)
@@ -151,6 +153,7 @@ def negative_sampling_loss(
   distinct_btn = (ids_bt[:, :, None] != draws.negatives_bn[:, None, :]).astype(jnp.float32)
   counts_bt = pairs_bts.sum(-1)
   if kind == "skip_gram":
+    # [B, T, S]: every pair of a row, of which the window keeps a band.
     attracted = (-jax.nn.log_sigmoid(jnp.einsum("btd,bsd->bts", x_btd, y_bsd)) * pairs_bts).sum()
     weights_btn = jnp.einsum("bts,bsn->btn", pairs_bts, distinct_btn)
     weight = counts_bt.sum()
@@ -161,6 +164,7 @@ def negative_sampling_loss(
     attracted = (-jax.nn.log_sigmoid((x_btd * y_bsd).sum(-1)) * seen_bt).sum()
     weights_btn = seen_bt[:, :, None] * distinct_btn
     weight = seen_bt.sum()
+  # Each pair has k negatives of its own in the paper. Here a pair weighs all N of its row by k / N.
   repelled_btn = -jax.nn.log_sigmoid(-jnp.einsum("btd,bnd->btn", x_btd, z_bnd))
   return attracted + negatives / noises * (repelled_btn * weights_btn).sum(), weight
 
@@ -236,6 +240,7 @@ def train_vectors(
     for call in range(calls):
       part = WordRows(*(rows_xt.reshape(calls, steps, settings.rows, -1)[call] for rows_xt in rows))
       done = number + (call + np.arange(steps) / steps) / calls
+      # Linear to nothing over all epochs, as in the authors' program.
       rates_k = settings.learning_rate * (1 - done / settings.epochs)
       state, *sums = train_steps(
         state, part, rates_k.astype(np.float32), jax.random.fold_in(key, call), distribution, settings
@@ -303,6 +308,7 @@ def train_steps(
       return total / jnp.maximum(weight, 1.0), (total, weight)
 
     gradient, sums = jax.grad(mean, has_aux=True)(tables)
+    # Adam and not the paper's SGD: a row's gradient sums over many pairs, so its size depends on their number.
     change, moments = adam.update(gradient, moments)
     tables = jax.tree.map(lambda table, delta: table - rate * delta, tables, change)
     return (tables, moments), sums

@@ -64,6 +64,7 @@ class WordVectors:
 
   def _best(self, direction_d: np.ndarray, count: int, without: Sequence[int]) -> list[tuple[str, float]]:
     cosines_v = self.directions_vd @ direction_d
+    # The words of the question are the nearest to their own combination, and are excluded as in the paper.
     cosines_v[list(without)] = -np.inf
     count = min(count, len(self.words) - len(set(without)))
     best = np.argsort(-cosines_v, kind="stable")[:count]
@@ -78,6 +79,7 @@ class WordVectors:
     with path.open("w", encoding="utf-8") as stream:
       stream.write(f"{len(self.words)} {self.vectors_vd.shape[1]}\n")
       for word, vector_d in zip(self.words, self.vectors_vd, strict=True):
+        # Nine digits restore a float32 exactly.
         stream.write(f"{word} {' '.join(f'{value:.9g}' for value in vector_d)}\n")
 
 

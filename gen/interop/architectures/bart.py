@@ -49,10 +49,11 @@ ROWS: TensorRows = (
   *embedding_row("shared.weight", TOKENS),
   *_stack("encoder", "source"),
   *_stack("decoder", "target"),
+  # [1, V] in the file: a buffer, which training does not change.
   TensorRow("final_logits_bias", ("head/bias",), ROW),
   TensorRow("lm_head.weight", ("head/logits/kernel",), LINEAR),
 )
-_OFFSET = 2  # rows of the position table before the first position
+_OFFSET = 2  # rows of the position table before the first position, as fairseq counts from padding's id + 1
 
 
 def _model(hf: HfConfig, contents: TensorContents) -> Model:
@@ -75,6 +76,7 @@ def _model(hf: HfConfig, contents: TensorContents) -> Model:
     context=hf.integer("max_position_embeddings"),
     position_offset=_OFFSET,
     positions="learned",
+    # As in the original Transformer; BART's own files leave it off.
     embedding_scale=hf.integer("d_model") ** 0.5 if hf.flag("scale_embedding") else 1.0,
     embedding_norm=True,
     activation=activation_name(hf, "activation_function"),

@@ -60,6 +60,7 @@ ROBERTA_ROWS: TensorRows = (
 )
 
 _BUFFERS = (r"embeddings\.(position_ids|token_type_ids)",)
+# Of transformers' BertConfig, which RobertaConfig repeats but for the vocabulary and the padding.
 _DEFAULTS: dict[str, object] = {
   "vocab_size": 30_522,
   "hidden_size": 768,
@@ -90,6 +91,7 @@ def _model(offset: bool, hf: HfConfig, contents: TensorContents) -> Model:
     heads=hf.integer("num_attention_heads"),
     head_width=split_width(hf, "hidden_size", "num_attention_heads"),
     feed_forward=hf.integer("intermediate_size"),
+    # RoBERTa's 514 rows serve 512 positions.
     context=hf.integer("max_position_embeddings") - first,
     position_offset=first,
     positions="learned",
@@ -101,6 +103,7 @@ def _model(offset: bool, hf: HfConfig, contents: TensorContents) -> Model:
     bias=True,
     norm_bias=True,
     tied=not contents.own_output,
+    # A file of the body alone gives a model without the layers before the logits.
     head_transform=contents.head,
     head_activation="gelu" if contents.head and offset else "",  # RoBERTa's head always uses gelu
     head_bias=contents.head,
@@ -130,6 +133,7 @@ def _describe(model: Model) -> dict[str, object]:
 def _past_padding(hf: HfConfig, ids_bt: np.ndarray, _: np.ndarray) -> np.ndarray:
   """Returns positions that count tokens except padding; padding has the position before the first."""
   real_bt = ids_bt != hf.optional_integer("pad_token_id")
+  # -1 for padding: with the offset added, that is the row of padding's own id.
   return np.cumsum(real_bt, axis=1) * real_bt - 1
 
 

@@ -37,6 +37,7 @@ ROWS: TensorRows = (
   *fused_rows("h.{}.attn.c_attn", f"{LAYERS}/attention", COLUMNS_SIDE_BY_SIDE, VECTORS_SIDE_BY_SIDE),
   *projection_rows("h.{}.attn.c_proj", f"{LAYERS}/attention/out", COLUMNS_FROM_HEADS),
   *norm_rows("h.{}.ln_2", f"{LAYERS}/feed_forward_norm"),
+  # Conv1D of transformers stores [inputs, outputs], unlike Linear, which stores [outputs, inputs].
   *dense_rows("h.{}.mlp.c_fc", f"{LAYERS}/feed_forward/in", COLUMNS),
   *dense_rows("h.{}.mlp.c_proj", f"{LAYERS}/feed_forward/out", COLUMNS),
   *norm_rows("ln_f", "target/stack/norm"),
@@ -53,6 +54,7 @@ def _model(hf: HfConfig, contents: TensorContents) -> Model:
     depth=hf.integer("n_layer"),
     heads=hf.integer("n_head"),
     head_width=split_width(hf, "n_embd", "n_head"),
+    # null means 4 D, which 0 derives here.
     feed_forward=hf.optional_integer("n_inner") or 0,
     context=hf.integer("n_positions"),
     positions="learned",
@@ -110,6 +112,7 @@ GPT2 = Architecture(
   tasks=task_heads.decoder_classes("GPT2", "classify tag span", "classifier"),
   output="lm_head.weight",
   plain_head=True,
+  # Causal masks, stored as buffers.
   unused=(r"h\.\d+\.attn\.(bias|masked_bias)",),
   twins=(("wte.weight", "lm_head.weight"),),
 )

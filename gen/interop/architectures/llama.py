@@ -37,6 +37,7 @@ from gen.interop.architectures.tensor_rows import (
 _LAYER = "layers.{}"
 _GATED = {"silu": "swiglu", "swish": "swiglu", "gelu_new": "geglu", "gelu_pytorch_tanh": "geglu"}
 _GATED_NAMES = {"swiglu": "silu", "geglu": "gelu_pytorch_tanh"}
+# Values that transformers' LlamaConfig takes where config.json leaves a field out.
 _SIZES: dict[str, object] = {
   "hidden_size": 4096,
   "intermediate_size": 11_008,
@@ -52,6 +53,7 @@ _SIZES: dict[str, object] = {
   "partial_rotary_factor": 1.0,
 }
 
+# transformers applies the activation to gate_proj, which therefore is "in" here, and multiplies by up_proj, our "gate".
 _MLP = {"gate_proj": "in", "up_proj": "gate", "down_proj": "out"}
 _PRE_NORMS = {"input_layernorm": "attention_norm", "post_attention_layernorm": "feed_forward_norm"}
 
@@ -75,6 +77,7 @@ def _rows(norms: dict[str, str], feed_forward: dict[str, str]) -> TensorRows:
 def _sized(hf: HfConfig, contents: TensorContents) -> Model:
   """Returns a model with the fields that all of these architectures read alike."""
   heads = hf.integer("num_attention_heads")
+  # Without the field attention is multi-head; older files have none.
   groups = hf.optional_integer("num_key_value_heads") or heads
   if heads % groups:
     raise UserError(
@@ -123,10 +126,12 @@ def _window(hf: HfConfig, default: int, full_layers: int = 0) -> int:
   Raises:
     UserError: if only some layers have one.
   """
+  # null in the file means no window; an absent field means the architecture's default.
   window, depth = _count(hf, "sliding_window", default), hf.integer("num_hidden_layers")
   if not window:
     return 0
   full = min(full_layers, depth)
+  # Qwen2 counts from below: the first max_window_layers layers see everything.
   kinds = hf.get("layer_types") or ["full_attention"] * full + ["sliding_attention"] * (depth - full)
   if not isinstance(kinds, list) or any(kind != kinds[0] for kind in kinds) or len(kinds) != depth:
     raise UserError("config.json: layers that alternate between local and full attention are not supported")
@@ -143,6 +148,7 @@ def _count(hf: HfConfig, key: str, default: int) -> int:
 
 def _llama(hf: HfConfig, contents: TensorContents) -> Model:
   refuse_unsupported(hf, pretraining_tp=1)
+  # `model.bias` is one switch for both.
   if hf.flag("attention_bias") != hf.flag("mlp_bias"):
     raise UserError(
       "config.json: attention_bias and mlp_bias must be equal; a bias of one alone is not supported"
@@ -174,12 +180,14 @@ def _gemma(hf: HfConfig, contents: TensorContents) -> Model:
   # Older files name the exact activation, but mean the approximation.
   act = hf.get("hidden_activation") or hf["hidden_act"]
   hf = hf.replaced({"hidden_act": "gelu_pytorch_tanh" if act == "gelu" else act})
+  # Gemma multiplies embeddings by sqrt(D), and its norms by 1 + scale.
   scale = hf.integer("hidden_size") ** 0.5
   return replace(_rms(hf, contents), norm_offset=True, embedding_scale=scale)
 
 
 def _olmo2(hf: HfConfig, contents: TensorContents) -> Model:
   refuse_unsupported(hf, attention_bias=False)
+  # One norm over all heads of a token, before they are cut into heads.
   return replace(_rms(hf, contents), norm_placement="output", qk_norm=True, qk_norm_joint=True)
 
 
@@ -271,6 +279,7 @@ def _architecture(
     output="lm_head.weight",
     plain_head=True,
     twins=(("embed_tokens.weight", "lm_head.weight"),),
+    # A constant that older files store; it follows from rope_theta.
     unused=(r"layers\.\d+\.self_attn\.rotary_emb\.inv_freq",),
   )
 

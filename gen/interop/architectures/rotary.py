@@ -48,6 +48,7 @@ def read_rotary(hf: HfConfig, head_width: int) -> RotaryFields:
   Raises:
     UserError: for a kind of scaling that is not supported, or a value that is not a positive number.
   """
+  # The older name first: a file that has both was written for readers of either, with equal values.
   settings = hf.get("rope_scaling") or hf.get("rope_parameters") or {}
   if not isinstance(settings, dict) or any(isinstance(value, dict) for value in settings.values()):
     raise UserError("config.json: rope parameters by kind of layer are not supported, only one set for all")
@@ -61,6 +62,7 @@ def read_rotary(hf: HfConfig, head_width: int) -> RotaryFields:
   }
   values |= settings
   numbers = {key: _number(key, values) for key in ("rope_theta", "partial_rotary_factor", *_SCALING[kind])}
+  # Rounded down, as transformers does.
   turned = int(head_width * numbers["partial_rotary_factor"])
   if not 0 < turned <= head_width or turned % 2:
     raise UserError(
@@ -101,6 +103,7 @@ def describe_rotary(model: Model) -> RotaryDescription:
   if settings["rope_type"] != "default":
     settings["factor"] = model.rotary_factor
   scaling = None if settings["rope_type"] == "default" else dict(settings)
+  # After `scaling` was copied: older readers take the base from the top level alone.
   settings["rope_theta"] = model.rotary_base
   if model.turned_width != model.head_width:
     settings["partial_rotary_factor"] = _share(model.turned_width, model.head_width)

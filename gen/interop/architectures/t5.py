@@ -34,11 +34,14 @@ def _attention(name: str, path: str) -> TensorRows:
 
 def _stack(name: str, path: str, gated: bool, cross: bool) -> TensorRows:
   layer, layers = f"{name}.block.{{}}.layer", f"{path}/stack/layers"
+  # Sub-layers are numbered: self-attention 0, cross attention 1 if there is one, then the feed-forward.
   last = 2 if cross else 1
   inward = {"wi_0": "in", "wi_1": "gate"} if gated else {"wi": "in"}
   rows: TensorRows = (
     *embedding_row(
-      f"{name}.block.0.layer.0.SelfAttention.relative_attention_bias.weight", f"{path}/relative/embedding"
+      # One table in the first block, which the other blocks share.
+      f"{name}.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+      f"{path}/relative/embedding",
     ),
     *_attention(f"{layer}.0.SelfAttention", f"{layers}/attention"),
     *norm_rows(f"{layer}.0.layer_norm", f"{layers}/attention_norm"),
@@ -69,6 +72,7 @@ def _model(hf: HfConfig, contents: TensorContents) -> Model:
     known = ", ".join(_ACTIVATIONS)
     raise UserError(f"config.json: feed_forward_proj {hf.text('feed_forward_proj')!r} is not one of {known}")
   decoder = any(name.startswith("decoder.block.") for name in contents.names)
+  # Half of the buckets hold single distances; the others need a range to grow over.
   buckets, furthest = (
     hf.integer("relative_attention_num_buckets"),
     hf.integer("relative_attention_max_distance"),
@@ -95,10 +99,13 @@ def _model(hf: HfConfig, contents: TensorContents) -> Model:
     positions="relative",
     relative_buckets=buckets,
     relative_distance=furthest,
+    # T5's queries are drawn smaller by sqrt(K) instead, so trained ones already hold the factor.
     attention_scale=1.0,
     activation=_ACTIVATIONS[hf.text("feed_forward_proj")],
+    # T5LayerNorm neither centres nor adds a bias.
     norm="rmsnorm",
     norm_epsilon=hf.number("layer_norm_epsilon"),
+    # Tied embeddings have variance 1 in T5, so hidden states are scaled before their product with them.
     logits_scale=hf.integer("d_model") ** -0.5 if scaled and contents.head and has_decoder else 1.0,
     tied=not contents.own_output,
     dropout=hf.number("dropout_rate"),

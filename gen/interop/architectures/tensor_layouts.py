@@ -73,6 +73,7 @@ class TensorSlot(NamedTuple):
 
   def get(self, rows: slice, dtype: np.dtype) -> np.ndarray:
     """Returns rows of the expanded tensor, a copy in another type."""
+    # Cast while it is copied, block by block, so that no second copy of a tensor exists in another type.
     block = np.empty((rows.stop - rows.start, *self.expanded[1:]), dtype)
     for index, view in enumerate(self.views):
       block[() if self.layout.axis is None else self._part(index)] = view[rows]

@@ -97,10 +97,12 @@ def audit_runs(
     UserError: for runs that cannot identify a law, with the reason.
   """
   points = fit.not_held_out(runs)
+  # Quartiles of fewer draws are too rough for a standard error.
   if bootstraps < 20:
     raise UserError(f"bootstraps is {bootstraps}; an audit needs at least 20 for its standard errors")
   units = unit_checks.check_before_fit(points)
   try:
+    # BCa, because it leaves out each run in turn, which the check of leverage reads.
     law = parametric.fit(points, delta=delta, bootstraps=bootstraps, seed=seed, method="bca")
   except UserError as error:
     raise UserError(_refusal(str(error), units)) from None

@@ -63,4 +63,5 @@ def error_of(draws: np.ndarray) -> float:
   if len(draws) < 2:
     return 0.0
   low, high = np.quantile(draws, [0.25, 0.75])
+  # 1.349 is the distance of a normal distribution's quartiles, in standard deviations.
   return float(high - low) / 1.349

@@ -36,6 +36,7 @@ def check_convergence(facts: StudyFacts) -> Iterator[Finding]:
     "there",
   )  # fmt: skip
   exponents = {"alpha": law.law.alpha, "beta": law.law.beta}
+  # The paper's grid has exponents from 0 to 2 (appendix D.3); an optimum beyond it was not searched for.
   outside = {name: value for name, value in exponents.items() if not 0 < value < 2}
   shares = np.median(parametric_warnings.found_shares(law.law, facts.points), 0)
   gone = [
@@ -120,6 +121,7 @@ def _structure(facts: StudyFacts, far: np.ndarray) -> Finding:
   """Tests residuals against a paraboloid in (ln N, ln D) and against a step at each budget."""
   near = ~far
   r, points = facts.law.residuals[near], facts.points.select(near)
+  # Six constants of the paraboloid, and as many degrees of freedom to test it by.
   if len(r) < 12 or np.std(r) < 1e-5:
     return Finding(
       "residual_structure", SKIP, None, _CHANCE, "the residuals are too few or too small to show a pattern"
@@ -127,6 +129,7 @@ def _structure(facts: StudyFacts, far: np.ndarray) -> Finding:
   x, y = (_standard(np.log(values)) for values in (points.params, points.tokens))
   smooth = _chance(r, np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], 1))
   groups = points.groups()
+  # A step at each budget: losses of different budgets may come from different code or data.
   means = np.bincount(groups, r) / np.bincount(groups)
   steps = _chance_of(r, r - means[groups], len(means))
   p_value, what = min((smooth, "bend with N and D"), (steps, "differ from budget to budget"))
@@ -181,6 +184,7 @@ def _without_budgets(facts: StudyFacts, groups: np.ndarray, budgets: np.ndarray)
   top = facts.points.select(last)
   ahead = np.log(laws[-1].loss(top.params, top.tokens)) - np.log(top.loss)
   miss, noise = float(np.median(ahead)), residual_scale(facts.law.residuals, 5)
+  # Noise excuses a larger error, but none beyond 5 %.
   limit = min(max(_AHEAD, 3 * noise), _MAX_AHEAD)
   yield make_finding(
     "extrapolation", not abs(miss) <= limit, miss, limit,
@@ -243,6 +247,7 @@ def _chance_of(r: np.ndarray, left: np.ndarray, rank: int) -> float:
   total, rest = float(np.sum((r - r.mean()) ** 2)), float(left @ left)
   if rest <= 0:
     return 0.0
+  # F = explained over unexplained variance, each by its degrees of freedom.
   ratio = max(total - rest, 0.0) / (rank - 1) / (rest / (len(r) - rank))
   return float(stats.f.sf(ratio, rank - 1, len(r) - rank))
 

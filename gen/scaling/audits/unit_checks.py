@@ -98,6 +98,7 @@ def _over_published(points: RunsTable) -> float:
   known = (points.params > _MIN_SIZE) & (points.tokens > _MIN_DATA)
   if known.sum() < 5:
     return math.nan
+  # The published law is of English web text; a factor of 2.2 leaves room for code, other languages and vocabularies.
   return float(np.median(points.loss[known] / HOFFMANN_2022.loss(points.params[known], points.tokens[known])))
 
 
@@ -138,6 +139,7 @@ def _mixed(points: RunsTable) -> tuple[int, list[str]]:
   beginnings += [~(alone < np.min(alone) / 2)]
   best, kind = float(alone @ alone), np.zeros(len(x), bool)
   for high in beginnings:
+    # Alternating least squares end after a few rounds, when no run changes its group.
     for _ in range(20):
       left = _left(design_nq, l - _LOG_BITS * high) + _LOG_BITS * high  # about the surface of the lower kind
       if np.array_equal(high, left > _LOG_BITS / 2):

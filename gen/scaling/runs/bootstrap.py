@@ -41,6 +41,7 @@ def resample_counts(clusters: np.ndarray, resamples: int, seed: int) -> np.ndarr
   """Returns how often each resample draws each run, [B, N]."""
   kinds = int(clusters.max()) + 1
   random = np.random.default_rng(seed)
+  # Counts of clusters drawn with replacement; each run counts as often as its cluster was drawn.
   drawn_bk = random.multinomial(kinds, np.full(kinds, 1 / kinds), size=resamples)
   return drawn_bk[:, clusters].astype(np.float64)
 
@@ -73,12 +74,15 @@ def draw_interval(
 
 def _corrected(tails: np.ndarray, draws: np.ndarray, estimate: float, left_out: np.ndarray) -> np.ndarray:
   """Returns the tail probabilities corrected for bias (z0) and acceleration."""
+  # Ties count half, so that draws which all equal the estimate have no bias.
   below = np.mean(draws < estimate) + 0.5 * np.mean(draws == estimate)
+  # Half a draw from either end: beyond it the empirical distribution says nothing.
   half = 0.5 / len(draws)
   bias = _NORMAL.inv_cdf(min(max(float(below), half), 1 - half))
   off = left_out.mean() - left_out if len(left_out) else np.zeros(1)
   off = off / (np.abs(off).max() or 1.0)  # the acceleration has no unit, and cubes of large values overflow
   spread = np.sum(off**2) ** 1.5
+  # Efron 1987, by the jackknife: a sixth of the skewness of the leave-one-out estimates.
   acceleration = np.sum(off**3) / (6 * spread) if spread > 0 else 0.0
   normal = bias + np.array([_NORMAL.inv_cdf(float(tail)) for tail in tails])
   # Where the correction breaks down (a denominator of nothing), the tail stays where bias alone puts it.

@@ -17,7 +17,7 @@ from gen import counts
 from gen.config import Model
 from gen.errors import UserError
 
-BACKWARD = 2.0  # FLOPs of the backward pass over those of the forward pass
+BACKWARD = 2.0  # FLOPs of the backward pass over those of the forward pass, as appendix F assumes
 
 PARAMETERS = {
   "all": "every parameter, each once (a tied head is the embedding's)",
@@ -98,6 +98,7 @@ def count_flops(model: Model, length: int, source_length: int = 0, convention: s
     forward = 2.0 * length * counts.count_matrices(model) - 2.0 * length * model.vocab * model.width
   if convention == "chinchilla":
     look_up = 2.0 * (length + source_length) * model.vocab * model.width
+    # Appendix F counts the embedding as a product with one-hot rows.
     forward += look_up + 2.0 * length * model.width * model.vocab
   return (1 + BACKWARD) * forward
 
@@ -156,6 +157,7 @@ def _layer(shape: Model, reads: int, cross: int) -> float:
     projected += 2.0 * shape.width * (reads * inner + 2 * cross * keys)
     pairs += reads * cross
   scores = (2.0 * inner + 3.0 * shape.n_heads + 2.0 * inner) * pairs  # logits, softmax, reduction
+  # Cross attention has an output projection of its own.
   output = 2.0 * reads * inner * shape.width * (2 if cross else 1)
   dense = 2.0 * reads * shape.width * shape.feed_forward_width * (3 if shape.gated else 2)
   return projected + scores + output + dense
@@ -167,6 +169,7 @@ def _weighted(model: Model, length: int, source_length: int, *, head: bool) -> f
     layers = float(length * (counts.count_matrices(model) - model.width * model.vocab))
   else:
     scores = counts.count_flops(model, length, source_length)
+    # Six FLOPs a weight and position; scores are no product with weights.
     layers = (scores.attention + scores.feed_forward) / 6
   extra = length * model.width * model.width * model.head_transform
   return layers + (length * model.width * model.vocab + extra if head else 0.0)

@@ -134,6 +134,7 @@ def of_table(params: ArrayLike, tokens: ArrayLike, flops: ArrayLike | None = Non
   if not small and of_ratio(d / n) is None:
     return {}
   sizes: Sequence[float] = (1.0, *NAMES)
+  # Every pair of units that leaves counts of a model and a corpus.
   pairs = [(a, b) for a in sizes for b in sizes if n * a >= 1e3 and d * b >= _SMALLEST["tokens"]]
   if math.isfinite(c):
     pairs = [pair for pair in pairs if _FLOPS[0] < c / (n * pair[0] * d * pair[1]) < _FLOPS[1]] or pairs
@@ -196,5 +197,6 @@ def _middle(values: ArrayLike) -> float:
 
 
 def _surprise(params: float, tokens: float) -> float:
-  """Returns how unusual N and D are: the distance in decades from 20 tokens per parameter and from 1 B parameters."""
+  """Returns how unusual N and D are: the distance in decades from 20 tokens per parameter and from 3e8 parameters."""
+  # The ratio weighs most: sizes alone spread over many decades, so they only decide between equal ratios.
   return abs(math.log10(tokens / params / _TOKENS_A_PARAMETER)) + 0.3 * abs(math.log10(params) - 8.5)

@@ -55,6 +55,7 @@ def expand_sweep(sweep: Sweep, vocab: int) -> list[Run]:
     for rate in sweep.learning_rate_multipliers or (1.0,)
     for seed in range(cell.seeds)
   ]
+  # Longest first, so that workers end at about the same time.
   return sorted(runs, key=expected_time, reverse=True)
 
 
@@ -173,6 +174,7 @@ def _run(
     _suit_batch(sweep, run, min(ends.values()), max(ends.values()))
   steps = max(ends.values()) / flops_per_step(run)
   peak = learning_rate(sweep, width, steps, run.data.batch)
+  # Four digits: the config stays readable, and its hash does not depend on the last bit of a power.
   run.optimizer.peak_learning_rate = float(f"{peak * rate:.4g}")
   if sweep.trunks:
     branches = sorted(flops for sharing, flops in ends.items() if seed < sharing.seeds)
@@ -183,6 +185,7 @@ def _run(
 
 def _suit_batch(sweep: Sweep, run: Run, shortest: float, longest: float) -> None:
   """Halves or doubles a run's batch until its steps are within min_steps and max_steps; horizons are in FLOPs."""
+  # FLOPs of a step change with the batch, so they are counted again in each round.
   while run.data.batch % 2 == 0 and shortest / flops_per_step(run) < sweep.min_steps:
     run.data.batch //= 2
   while (
