@@ -94,6 +94,7 @@ RUN: dict[str, Range] = {
   "model.dropout": FRACTION,
   "model.initializer_scale": POSITIVE_FACTOR,
   "model.loss_chunk": SIZE_OR_NONE,
+  "model.quantize_group": SIZE_OR_NONE,
   "data.validation_fraction": FRACTION,
   "data.vocab": SIZE,
   "data.length": SIZE,

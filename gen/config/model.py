@@ -99,6 +99,10 @@ class Model(HoldsReferences):
   )
   loss_chunk: int = 0  # tokens whose logits exist at a time; 0 lets the step choose
   cache_format: str = "float"  # float | int8: of keys and values while text is generated
+  # Quantization-aware training: kernels of layers, and the inputs of their products, are rounded in the forward pass.
+  quantize_weights: str = "none"  # none | int8 | int4
+  quantize_activations: str = "none"  # none | int8 | int4, one scale for each token
+  quantize_group: int = 0  # inputs that share a scale; 0: int8 one scale an output, int4 a divisor up to 64
   block: str = ""  # a flax module in the place of each block, as mine.py:Block; empty: the transformer's
   attention_module: str = ""  # one in the place of self-attention
   feed_forward_module: str = ""  # one in the place of the feed-forward

@@ -34,6 +34,8 @@ CHOICES = {
   "model.remat": ("none", "dots", "full"),
   "model.attention": ("auto", "plain", "fused"),
   "model.cache_format": ("float", "int8"),
+  "model.quantize_weights": ("none", "int8", "int4"),
+  "model.quantize_activations": ("none", "int8", "int4"),
   "optimizer.schedule": ("linear", "cosine", "constant", *STABLE),
   "layout": ("ddp", "zero1", "zero2", "zero3"),
 }
@@ -45,7 +47,7 @@ TOKENIZERS = ("bytes", "bpe", "unigram")  # other values are the folder or file 
 _RECURRENT_FIELDS = (
   "family vocab width depth heads head_width context norm norm_epsilon norm_bias final_norm embedding_scale "
   "logits_scale logits_soft_cap tied head_transform head_activation head_bias dropout initializer_scale dtype scan "
-  "remat loss_chunk residual carry"
+  "remat loss_chunk residual carry quantize_weights quantize_activations quantize_group"
 )
 
 
@@ -72,6 +74,7 @@ def check_run(run: Run, horizon: bool = True) -> None:
     _check_recurrent(run.model)
   else:
     _check_model(run.model)
+  _check_quantized_training(run.model)
   _check_stream(run)
   _check_batch(run.data, run.optimizer)
   _check_mesh(run)
@@ -243,6 +246,30 @@ def _check_recurrent(model: Model) -> None:
       f"a {model.family} has norms only with model.residual; set it too, or leave model.norm, norm_bias and final_norm "
       "at their defaults"
     )
+
+
+def _check_quantized_training(model: Model) -> None:
+  rounds = (model.quantize_weights, model.quantize_activations) != ("none", "none")
+  if rounds and (":" in model.family or model.block):
+    name = "family" if ":" in model.family else "block"
+    raise UserError(
+      f"model.quantize_weights and quantize_activations round products of gen's own layers, which model.{name} "
+      f"{getattr(model, name)} replaces; set them to none"
+    )
+  if model.quantize_group and model.quantize_weights == "none":
+    raise UserError(
+      f"model.quantize_group is {model.quantize_group}, but no weights are rounded; set model.quantize_weights too"
+    )
+  inputs = {"model.width": model.width}
+  if not model.recurrent:
+    inputs |= {"heads times model.head_width": model.attention_width}
+    inputs |= {"the feed-forward width": model.feed_forward_width}
+    inputs |= {"model.decoder_feed_forward": model.decoder_feed_forward}
+  for name, size in inputs.items():
+    if model.quantize_group and size % model.quantize_group:
+      raise UserError(
+        f"model.quantize_group {model.quantize_group} does not divide {name}, which is {size}; choose a divisor"
+      )
 
 
 def _check_stream(run: Run) -> None:

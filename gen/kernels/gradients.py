@@ -20,6 +20,7 @@ from flax import linen as nn
 from jax import Array
 
 from gen.kernels import decode_weights, quantized
+from gen.precision import fake_quantization
 from gen.precision.quantized_array import StoredKernel
 from gen.sharding import activation_sharding
 
@@ -64,12 +65,19 @@ def transposed_active() -> bool:
   return _TRANSPOSED.get()
 
 
-@jax.custom_vjp
 def matmul(x_ni: Array, kernel_io: Array) -> Array:
   """Returns x W as [N, O], with a gradient of W that runs at the rate of a matrix product on a CPU too."""
-  # Decoding asks for no gradient, so only this primal function looks for weights of fewer bits or transposed ones.
+  if isinstance(kernel_io, fake_quantization.FakeQuantizedKernel):
+    x_ni = fake_quantization.round_activations(x_ni, kernel_io.formats.activations)
+    return _matmul(x_ni, kernel_io.matrix(x_ni.dtype))
   if isinstance(kernel_io, StoredKernel):
     return quantized.multiply_stored(x_ni, kernel_io)
+  return _matmul(x_ni, kernel_io)
+
+
+@jax.custom_vjp
+def _matmul(x_ni: Array, kernel_io: Array) -> Array:
+  # Decoding asks for no gradient, so only this primal function looks for transposed weights.
   return decode_weights.transposed_matmul(x_ni, kernel_io) if transposed_active() else x_ni @ kernel_io
 
 
@@ -87,7 +95,7 @@ def _matmul_backward(saved: tuple[Array, Array], dy_no: Array) -> tuple[Array, A
   return dy_no @ kernel_io.T, contract_tokens(x_ni, dy_no).astype(kernel_io.dtype)
 
 
-matmul.defvjp(_matmul_forward, _matmul_backward)
+_matmul.defvjp(_matmul_forward, _matmul_backward)
 
 
 def matmul_logits(x: Array, kernel_dv: Array) -> Array:

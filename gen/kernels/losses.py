@@ -21,7 +21,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from gen.kernels import quantized
 from gen.kernels.gradients import matmul_logits, on_mesh, target_platform
+from gen.precision.quantized_array import StoredKernel
 from gen.sharding import activation_sharding
 
 # Logits that exist at a time: 1 MiB of float32, which stays in a core's cache. At vocab 1024 chunks of 64 to 512
@@ -134,27 +136,35 @@ def _fused_forward(hidden_nd, kernel_dv, bias_v, targets_n, weights_n, terms):  
   """Returns the sums, and as residuals the gradients of `loss`, already computed."""
   dtype = hidden_nd.dtype
   narrow_dv = kernel_dv.astype(dtype)
+  frozen = isinstance(kernel_dv, StoredKernel)  # of fewer bits, without a gradient
   zeros_v = None if bias_v is None else jnp.zeros_like(bias_v)
 
   def body(carry, chunk):  # type: ignore[no-untyped-def]
     loss, nll, kernel_grad_dv, bias_grad_v = carry
     chunk_loss, chunk_nll, logits_grad_cv = _chunk_loss(chunk, narrow_dv, bias_v, terms)
     logits_grad_cv = logits_grad_cv.astype(dtype)
-    hidden_grad_cd = jax.lax.dot_general(logits_grad_cv, narrow_dv, (((1,), (1,)), ((), ())))
+    if frozen:
+      hidden_grad_cd = quantized.multiply_transposed(logits_grad_cv, narrow_dv)
+    else:
+      hidden_grad_cd = jax.lax.dot_general(logits_grad_cv, narrow_dv, (((1,), (1,)), ((), ())))
     # [D, V] = h^T p; the transposed form p^T h runs at a third of the speed on a CPU. It is summed in float32 over all
     # chunks, because many small terms are added to one large sum.
-    kernel_grad_dv += jax.lax.dot_general(
-      chunk[0], logits_grad_cv, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32
-    )
+    if kernel_grad_dv is not None:
+      kernel_grad_dv += jax.lax.dot_general(
+        chunk[0], logits_grad_cv, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32
+      )
     if bias_grad_v is not None:
       bias_grad_v += logits_grad_cv.astype(jnp.float32).sum(0)
     return (loss + chunk_loss, nll + chunk_nll, kernel_grad_dv, bias_grad_v), hidden_grad_cd
 
   chunks = _chunks(terms, kernel_dv.shape[1], hidden_nd, targets_n, weights_n)
-  start = (jnp.float32(0), jnp.float32(0), jnp.zeros(kernel_dv.shape, jnp.float32), zeros_v)
+  zeros_dv = None if frozen else jnp.zeros(kernel_dv.shape, jnp.float32)
+  start = (jnp.float32(0), jnp.float32(0), zeros_dv, zeros_v)
   (loss, nll, kernel_grad_dv, bias_grad_v), hidden_grad = jax.lax.scan(body, start, chunks)
   # Without the tokens that `_chunks` added.
   hidden_grad_nd = hidden_grad.reshape(-1, hidden_nd.shape[1])[: hidden_nd.shape[0]]
+  # A frozen kernel may be stored in 16 bits; a gradient has the type of what it is for.
+  kernel_grad_dv = None if frozen else kernel_grad_dv.astype(kernel_dv.dtype)
   return (loss, nll), (hidden_grad_nd, kernel_grad_dv, bias_grad_v)
 
 

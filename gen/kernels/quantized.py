@@ -12,6 +12,7 @@ N rows, I inputs, O outputs, G groups of inputs, C inputs of a group.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -19,7 +20,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from gen.precision.quantized_array import QuantizedArray, StoredKernel, dequantize_rows, unpack_levels
+from gen.precision.quantized_array import (
+  AdaptedKernel,
+  QuantizedArray,
+  StoredKernel,
+  dequantize_rows,
+  unpack_levels,
+)
 
 # Numbers of a kernel that exist in the type of the activations at a time: 4 MiB of float32. One block of everything
 # would be a copy of GPT-2's table of embeddings in float32, which takes more memory than all of its int8 weights.
@@ -60,7 +67,8 @@ def multiply_stored(x_ni: Array, kernel: StoredKernel, dtype: Any = None) -> Arr
 
   Args:
     x_ni: activations.
-    kernel: quantized or observed.
+    kernel: quantized, with adapters or without, or observed. Without int8 activations, gradients flow to x and to
+      adapters; quantized weights have none.
     dtype: of the result; None is that of x.
   """
   dtype = x_ni.dtype if dtype is None else dtype
@@ -70,6 +78,9 @@ def multiply_stored(x_ni: Array, kernel: StoredKernel, dtype: Any = None) -> Arr
     inputs = x_ni.shape[-1]
     kernel_io = kernel.kernel.reshape(inputs, -1) if kernel.inputs_first else kernel.kernel.T
     return jnp.matmul(x_ni, kernel_io.astype(x_ni.dtype), preferred_element_type=dtype)
+  if isinstance(kernel, AdaptedKernel):
+    low_no = x_ni @ kernel.a.astype(x_ni.dtype) @ kernel.b.astype(x_ni.dtype)
+    return multiply_stored(x_ni, kernel.base, dtype) + low_no.astype(dtype)
   quantized = cast(QuantizedArray, kernel)
   if quantized.smoothing is not None:
     x_ni = x_ni * quantized.smoothing.astype(x_ni.dtype)
@@ -142,6 +153,7 @@ def _integer_sums(levels_ni: Array, weights_oi: Array) -> Array:
   return jax.lax.dot_general(levels_ni, weights_oi, numbers, preferred_element_type=jnp.int32)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _multiply_blocks(x_ni: Array, kernel: QuantizedArray, dtype: Any) -> Array:
   """Returns x W with weights converted to the type of x, a block of outputs at a time."""
   outputs = kernel.values.shape[0]
@@ -172,6 +184,59 @@ def _multiply_blocks(x_ni: Array, kernel: QuantizedArray, dtype: Any) -> Array:
 
   # A loop over slices. A scan would need the kernel cut into [blocks, R, I] with a padded last block, which is a copy.
   return jax.lax.fori_loop(0, -(-outputs // rows), add, jnp.zeros((x_ni.shape[0], outputs), dtype))
+
+
+def _multiply_blocks_forward(
+  x_ni: Array, kernel: QuantizedArray, dtype: Any
+) -> tuple[Array, tuple[QuantizedArray, Array]]:
+  # Automatic differentiation would store each block's float weights: a float copy of the model.
+  return _multiply_blocks(x_ni, kernel, dtype), (kernel, jnp.zeros((), x_ni.dtype))
+
+
+def _multiply_blocks_backward(
+  dtype: Any, saved: tuple[QuantizedArray, Array], dy_no: Array
+) -> tuple[Array, None]:
+  del dtype
+  kernel, like = saved
+  return multiply_transposed(dy_no.astype(like.dtype), kernel), None
+
+
+_multiply_blocks.defvjp(_multiply_blocks_forward, _multiply_blocks_backward)
+
+
+def multiply_transposed(dy_no: Array, kernel: QuantizedArray) -> Array:
+  """Returns dy W^T as [N, I], the gradient of a product's input, with weights converted in blocks as in the product.
+
+  Args:
+    dy_no: gradient of x W.
+    kernel: W, without smoothing: its factors are applied to x outside.
+  """
+  outputs, inputs = kernel.values.shape[0], kernel.input_size
+
+  def block(dy_nr: Array, values: Array, scales_rg: Array, zeros_rg: Array | None) -> Array:
+    values = _after(dy_nr, values)
+    weights_ri = dequantize_rows(values, scales_rg, zeros_rg, kernel.format, inputs, dy_nr.dtype)
+    return jnp.matmul(dy_nr, weights_ri, preferred_element_type=jnp.float32)
+
+  rows = max(1, BLOCK_ELEMENTS // inputs)
+  if outputs <= rows or not jax.sharding.get_abstract_mesh().empty:
+    return block(dy_no, kernel.values, kernel.scales, kernel.zeros).astype(dy_no.dtype)
+  shared = kernel.scales.shape[0] == 1
+
+  def add(index: Array, dx_ni: Array) -> Array:
+    # The last block overlaps the one before it; outputs of that one are not counted again.
+    first = jnp.minimum(index * rows, outputs - rows)
+    fresh_r = first + jnp.arange(rows) >= index * rows
+    dy_nr = jnp.where(fresh_r, jax.lax.dynamic_slice_in_dim(dy_no, first, rows, axis=1), 0)
+
+    def part(array: Any) -> Any:
+      return array if array is None or shared else jax.lax.dynamic_slice_in_dim(array, first, rows)
+
+    values = jax.lax.dynamic_slice_in_dim(kernel.values, first, rows)
+    return dx_ni + block(dy_nr, values, part(kernel.scales), part(kernel.zeros))
+
+  zero_ni = jnp.zeros((dy_no.shape[0], inputs), jnp.float32)
+  return jax.lax.fori_loop(0, -(-outputs // rows), add, zero_ni).astype(dy_no.dtype)
 
 
 def take_rows(table: QuantizedArray, ids: Array) -> Array:

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from gen.kernels import gradients, quantized
+from gen.precision import fake_quantization
 from gen.precision.quantized_array import StoredKernel
 from gen.sharding import activation_sharding
 
@@ -58,6 +59,7 @@ class RecurrentCell(NamedTuple):
       of `forward`.
     summed: whether `forward` only uses the sum of its first two arguments, whose gradients are then equal.
     has_cell: whether there is a memory cell beside the hidden state.
+    state_format: of the hidden state in products, rounded in training: none | int8 | int4.
   """
 
   gates: int
@@ -67,6 +69,7 @@ class RecurrentCell(NamedTuple):
   ]
   summed: bool
   has_cell: bool = False
+  state_format: str = "none"
 
 
 def join_gates(*parts_bd: Array) -> Array:
@@ -162,7 +165,8 @@ def _scan(cell, inputs_tbg, kernel_dg, bias_g, state, seen):  # type: ignore[no-
   ) -> tuple[RecurrentState, tuple[RecurrentState, Any]]:
     inputs_bg, mark = inputs
     before = before if mark is None else _times(before, mark.keep)
-    after, saved = cell.forward(inputs_bg, _product(before.hidden, kernel_dg, bias_g), before)
+    hidden_bd = fake_quantization.round_activations(before.hidden, cell.state_format)
+    after, saved = cell.forward(inputs_bg, _product(hidden_bd, kernel_dg, bias_g), before)
     after = after if mark is None else _select(mark.reads, after, before)
     return after, (after, saved)
 
@@ -185,7 +189,8 @@ def _scan_backward(cell, residuals, cotangents):  # type: ignore[no-untyped-def]
   before = before if seen is None else _times(before, seen.keep)
   # U is transposed once, because products with U^T taken from U run at 0.6 of the rate. The barrier keeps XLA from
   # making the transpose a part of the product again.
-  kernel_gd = jax.lax.optimization_barrier(kernel_dg.T)
+  frozen = isinstance(kernel_dg, StoredKernel)  # of fewer bits, without a gradient
+  kernel_gd = jax.lax.optimization_barrier((kernel_dg.dequantize() if frozen else kernel_dg).T)
 
   def body(after_grad: RecurrentState, step: Any) -> tuple[RecurrentState, tuple[Array, Array | None]]:
     saved, before, after, states_grad, mark = step
@@ -209,8 +214,9 @@ def _scan_backward(cell, residuals, cotangents):  # type: ignore[no-untyped-def]
   )
   # One product over all N = T B tokens; automatic differentiation would add a [D, G] matrix to a sum in every step.
   products_ng = flatten_time(products_tbg)
-  hidden_nd = flatten_time(before.hidden).astype(products_ng.dtype)
-  kernel_grad_dg = gradients.contract_tokens(hidden_nd, products_ng)
+  hidden_nd = fake_quantization.round_activations(flatten_time(before.hidden), cell.state_format)
+  hidden_nd = hidden_nd.astype(products_ng.dtype)
+  kernel_grad_dg = None if frozen else gradients.contract_tokens(hidden_nd, products_ng)
   bias_grad_g = None if bias_g is None else products_ng.sum(0)
   return products_tbg if cell.summed else inputs_tbg, kernel_grad_dg, bias_grad_g, state_grad, None
 

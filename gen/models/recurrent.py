@@ -24,6 +24,8 @@ from gen.config import Model
 from gen.kernels import gradients, recurrence
 from gen.kernels.recurrence import DocumentBoundaries, RecurrentCell, RecurrentState
 from gen.models import layers
+from gen.precision import fake_quantization
+from gen.precision.quantized_array import AdaptedKernel, StoredKernel
 
 
 def _rnn(inputs_bg: Array, products_bg: Array, state: RecurrentState) -> tuple[RecurrentState, None]:
@@ -125,11 +127,19 @@ class RecurrentLayer(nn.Module):
     cell, width, dtype = CELLS[cfg.family], cfg.width, cfg.dtype
     shape, names = (width, cell.gates, width), ("embed", None, "mlp")
     normal = layers.fan_in_normal(width, cfg.initializer_scale)
+    formats = fake_quantization.training_formats(cfg)
     # Gates are an axis of their own, so that tensor parallelism splits the units of each gate alike.
     kernel_dg = layers.make_weight(self, "input_kernel", normal, shape, names).reshape(width, -1)
+    kernel_dg = fake_quantization.wrap_kernel(kernel_dg, width, formats)
     recurrent_dg = layers.make_weight(self, "kernel", orthogonal_gates(cfg.initializer_scale), shape, names)
     # Under tensor parallelism U is split by units. It is gathered once here, not at each step of the loop.
-    recurrent_dg = layers.shard(recurrent_dg, None, None, None)
+    recurrent_dg = layers.shard(recurrent_dg, None, None, None).reshape(width, -1)
+    if isinstance(recurrent_dg, AdaptedKernel):
+      recurrent_dg = recurrent_dg.dequantize()  # the loop's gradient is that of one matrix
+    elif formats is not None and not isinstance(recurrent_dg, StoredKernel):
+      # Rounded once, not at each step of the loop.
+      recurrent_dg = fake_quantization.round_weights(recurrent_dg, formats)
+      cell = cell._replace(state_format=formats.activations)
     bias_g = layers.make_weight(self, "bias", gate_bias(cfg.family), shape[1:], names[1:]).reshape(-1)
     inner_g = None
     # Only the GRU's candidate needs a second bias, inside r (p + b'); in sums with x W + b it would be redundant.
@@ -142,9 +152,7 @@ class RecurrentLayer(nn.Module):
     inputs_ng = gradients.matmul(recurrence.flatten_time(y_tbd), kernel_dg.astype(dtype))
     inputs_ng = inputs_ng + bias_g.astype(dtype)
     inputs_tbg = recurrence.unflatten_time(inputs_ng, x_tbd.shape[0])
-    states, last = recurrence.scan_layer(
-      cell, inputs_tbg, recurrent_dg.reshape(width, -1).astype(dtype), inner_g, state, seen
-    )
+    states, last = recurrence.scan_layer(cell, inputs_tbg, recurrent_dg.astype(dtype), inner_g, state, seen)
     y_tbd = layers.apply_dropout(cfg, states.hidden.astype(dtype), self)
     return x_tbd + y_tbd if cfg.residual else y_tbd, last
 

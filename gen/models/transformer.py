@@ -21,6 +21,7 @@ from gen.kernels.fused_attention import SegmentIds
 from gen.models import kv_cache, layers, own_modules
 from gen.models.kv_cache import MASKED_SCORE, CacheSlots
 from gen.models.layers import shard
+from gen.precision import fake_quantization
 
 # flax's collection of values that a caller requests (attention weights); otherwise they are not computed.
 INTERMEDIATES = "intermediates"
@@ -104,13 +105,13 @@ class Attention(nn.Module):
 
   def setup(self) -> None:
     """Makes the four projections."""
-    cfg = self.config
+    cfg, formats = self.config, fake_quantization.training_formats(self.config)
 
     def projection(heads: int, axis: str) -> layers.KernelOnly:
       # Heads are an axis of their own, which tensor parallelism splits. In a [D, H K] matrix a part of an axis would be
       # split.
       shape = (cfg.width, heads, cfg.head_width)
-      return layers.KernelOnly(shape, ("embed", axis, "head"), cfg.width, cfg.initializer_scale)
+      return layers.KernelOnly(shape, ("embed", axis, "head"), cfg.width, cfg.initializer_scale, formats)
 
     self.query = projection(cfg.n_heads, "heads")
     self.key = projection(cfg.n_key_value_heads, "kv_heads")
@@ -118,7 +119,7 @@ class Attention(nn.Module):
     output = (cfg.n_heads, cfg.head_width, cfg.width)
     # Its inputs are the H K results of all heads, which is the fan-in of its initial scale.
     self.out = layers.KernelOnly(
-      output, ("heads", "head", "embed"), cfg.attention_width, layers.output_scale(cfg)
+      output, ("heads", "head", "embed"), cfg.attention_width, layers.output_scale(cfg), formats
     )
     if cfg.bias or cfg.qkv_bias:
       self.query_bias = self._bias("query_bias", cfg.n_heads, "heads")
@@ -239,18 +240,23 @@ class FeedForward(nn.Module):
     """Maps the residual stream [B, T, D] to its change [B, T, D]."""
     cfg = self.config
     width, hidden, scale = cfg.width, cfg.feed_forward_width, cfg.initializer_scale
+<<<<<<< HEAD
     inward = ("embed", "mlp")
     # (activation(x W) * x V) W2: "in" is W, "gate" is V and "out" is W2 of arXiv:2002.05202, section 2.
     h_btf = layers.Dense(width, hidden, inward, cfg.bias, scale, cfg.dtype, name="in")(x_btd)
+=======
+    formats = fake_quantization.training_formats(cfg)
+    inward = (width, hidden, ("embed", "mlp"), cfg.bias, scale, cfg.dtype, formats)
+    h_btf = layers.Dense(*inward, name="in")(x_btd)
+>>>>>>> 4ae41b1 (Round weights in training, straight through)
     h_btf = layers.find_activation(cfg.activation)(h_btf)
     if cfg.gated:
-      h_btf = h_btf * layers.Dense(width, hidden, inward, cfg.bias, scale, cfg.dtype, name="gate")(x_btd)
+      h_btf = h_btf * layers.Dense(*inward, name="gate")(x_btd)
     # Under tensor parallelism the hidden layer stays split by units between the two products; only the second product
     # is followed by a sum over devices (arXiv:1909.08053, section 3).
     h_btf = shard(layers.apply_dropout(cfg, h_btf, self), "batch", None, "mlp")
-    return layers.Dense(
-      hidden, width, ("mlp", "embed"), cfg.bias, layers.output_scale(cfg), cfg.dtype, name="out"
-    )(h_btf)
+    outward = (hidden, width, ("mlp", "embed"), cfg.bias, layers.output_scale(cfg), cfg.dtype, formats)
+    return layers.Dense(*outward, name="out")(h_btf)
 
 
 class TransformerBlock(nn.Module):

@@ -116,6 +116,45 @@ class QuantizedArray(StoredKernel):
     return (weights_oi.T if self.inputs_first else weights_oi).reshape(self.shape)
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class AdaptedKernel(StoredKernel):
+  """A frozen kernel of fewer bits with a low-rank adapter beside it: W + s A B (QLoRA, arXiv:2305.14314).
+
+  Attributes:
+    base: W, which has no gradient.
+    a: A, [I, R].
+    b: s B, [R, O]; layers are a first axis of all three where they are stacked.
+    shape: of the kernel in one layer.
+  """
+
+  base: QuantizedArray
+  a: Array
+  b: Array
+  shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+  def dequantize(self) -> Array:
+    """Returns W + s A B, float32."""
+    shape = (*self.base.values.shape[:-2], *self.shape)  # with the axis of layers where there is one
+    return self.base.dequantize().reshape(shape) + jnp.matmul(self.a, self.b).reshape(shape)
+
+
+def parameter_shape(leaf: Any) -> tuple[int, ...]:
+  """Returns the shape of a parameter, which may have fewer bits, with its axis of layers."""
+  if not isinstance(leaf, QuantizedArray):
+    return tuple(np.shape(leaf))
+  return (*leaf.values.shape[:-2], *leaf.shape)
+
+
+def dequantize_tree(params: Any) -> Any:
+  """Returns a tree of parameters in float32, kernels of fewer bits included."""
+
+  def widen(leaf: Any) -> Array:
+    return leaf.dequantize() if isinstance(leaf, StoredKernel) else jnp.asarray(leaf, jnp.float32)
+
+  return jax.tree.map(widen, params, is_leaf=lambda leaf: isinstance(leaf, StoredKernel))
+
+
 def dequantize_rows(
   values: Array, scales_rg: Array, zeros_rg: Array | None, format: str, inputs: int, dtype: Any = jnp.float32
 ) -> Array:

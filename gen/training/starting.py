@@ -20,7 +20,10 @@ from gen.training.start_source import StartSource
 from gen.training.step import TrainState
 
 # Fields of a model that change how it is trained or computed, not what its parameters mean.
-_FREE = "vocab context dropout initializer_scale dtype scan remat attention loss_chunk carry".split()  # noqa: SIM905
+_FREE = (  # noqa: SIM905
+  "vocab context dropout initializer_scale dtype scan remat attention loss_chunk carry "
+  "quantize_weights quantize_activations quantize_group"  # rounding may begin after float training
+).split()
 _ONLY_WITH = {  # positions -> fields that no others read
   "relative": ("relative_buckets", "relative_distance"),
   "rotary": ("rotary_base",),
