@@ -54,6 +54,9 @@ def identity_fields(run: Run) -> dict[str, object]:
   for name in ("frozen", "rate_multipliers"):
     if not optimizer[name]:
       optimizer.pop(name)
+  for name in ("moment_dtype", "param_dtype"):
+    if optimizer[name] == "float32":
+      optimizer.pop(name)
   for name in ("start_opt_state", "start_partial", "callbacks", "metrics"):
     if not values[name]:
       values.pop(name)

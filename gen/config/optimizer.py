@@ -35,6 +35,8 @@ class Optimizer(HoldsReferences):
   microbatches: int = 1  # gradient accumulation: number of parts of the batch
   z_loss: float = 0.0  # weight of log(Z)^2 (PaLM)
   label_smoothing: float = 0.0  # share of the target spread over the vocabulary
+  moment_dtype: str = "float32"  # float32 | bfloat16, rounded stochastically: arrays of the optimizer's state
+  param_dtype: str = "float32"  # the same of parameters between steps; products are of model.dtype
   frozen: tuple[str, ...] = ()  # patterns of parameters that are not trained, as ("embedding", "*_norm/*")
   rate_multipliers: tuple[str, ...] = ()  # PATTERN=NUMBER: multiples of the learning rate, as ("head/*=10",)
   max_skipped_steps: int = 20  # the run ends if more steps have a gradient that is not finite

@@ -36,6 +36,8 @@ CHOICES = {
   "model.cache_format": ("float", "int8"),
   "model.quantize_weights": ("none", "int8", "int4"),
   "model.quantize_activations": ("none", "int8", "int4"),
+  "optimizer.moment_dtype": ("float32", "bfloat16"),
+  "optimizer.param_dtype": ("float32", "bfloat16"),
   "optimizer.schedule": ("linear", "cosine", "constant", *STABLE),
   "layout": ("ddp", "zero1", "zero2", "zero3"),
 }

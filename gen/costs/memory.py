@@ -17,13 +17,16 @@ from gen.costs import activations
 from gen.errors import UserError
 from gen.models import language_model, recurrent
 from gen.optimizers import schedule_params
+from gen.precision import stochastic_rounding
 from gen.sharding import state_bytes
 from gen.sharding.layouts import ShardingLayout, split_tensor
 from gen.sharding.state_bytes import CollectiveBytes
 from gen.training import state_sharding, step
 from gen.training.run_folders import run_length
 
-WORD = 4  # bytes of float32, which parameters, gradients and moments are
+WORD = (
+  4  # bytes of float32, which gradients are, and parameters and moments unless the optimizer says otherwise
+)
 GATHERED_LAYERS = (
   2  # layers with gathered weights at a time: the one that computes and the prefetched next one
 )
@@ -34,7 +37,7 @@ class MemoryFootprint(NamedTuple):
   """Bytes on one device.
 
   Attributes:
-    parameters: float32; they are their own master copies, cast where they are used.
+    parameters: of `optimizer.param_dtype`; they are their own master copies, cast where they are used.
     gradients: float32, while a step runs.
     opt_state: the optimizer's arrays, such as AdamW's two moments.
     counters: steps, the optimizer's count, random key, and the state of a recurrent model.
@@ -94,7 +97,8 @@ def part_bytes(run: Run, name: str) -> int:
   for axis_names, leaf in zip(axes, jax.tree.leaves(shapes), strict=True):
     padded = (*axis_names, *[None] * (leaf.ndim - len(axis_names)))
     spec, _ = split_tensor(padded, leaf.shape, layout.sizes, layout.storage_axes(name))
-    total += WORD * math.prod(leaf.shape) // math.prod(layout.sizes[axis] for axis in _axes(spec))
+    word = 2 if name == "parameters" and run.optimizer.param_dtype == "bfloat16" and leaf.ndim else WORD
+    total += word * math.prod(leaf.shape) // math.prod(layout.sizes[axis] for axis in _axes(spec))
   return total
 
 
@@ -112,9 +116,14 @@ def trained_share(run: Run) -> float:
 
 def opt_state_bytes(run: Run) -> tuple[int, int]:
   """Returns the bytes of the optimizer's arrays on one device, and those of its scalars."""
-  init = optimizers.make_update_rule(run.optimizer).init
+  rule, dtype = optimizers.make_update_rule(run.optimizer), run.optimizer.moment_dtype
   # From the optimizer's own `init`, so that Adafactor's factors and a user's optimizer are counted right too.
-  leaves = jax.tree.leaves(jax.eval_shape(init, language_model.parameter_shapes(run.model)))
+  leaves = jax.tree.leaves(
+    jax.eval_shape(
+      lambda params: stochastic_rounding.store_tree(rule.init(params), dtype),
+      language_model.parameter_shapes(run.model),
+    )
+  )
   placed = state_sharding.shard_state(run.model, paper_layout(run), run.optimizer).opt_state
   arrays = scalars = 0
   for leaf, sharding in zip(leaves, jax.tree.leaves(placed), strict=True):

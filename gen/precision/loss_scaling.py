@@ -21,9 +21,10 @@ MIN_SCALE, MAX_SCALE = 1.0, 2.0**24
 
 # What a step computes in float32 whatever `model.dtype` is, and the function that casts it.
 FLOAT32_PARTS = {
-  "parameters and their update": "gen.training.step.initialize_state",
+  "update of parameters": "gen.training.step.train_step",
+  "parameters between steps, unless optimizer.param_dtype is bfloat16": "gen.training.step.initialize_state",
   "gradients of parameters, their sum over microbatches, their norm": "gen.training.step.batch_gradients",
-  "moments": "gen.optimizers",
+  "moments, unless optimizer.moment_dtype is bfloat16": "gen.training.step.initialize_state",
   "embeddings and positions, until their sum is cast": "gen.models.layers.InputEmbeddings",
   "norms": "gen.models.layers.Norm",
   "scores and softmax of attention": "gen.kernels.gradients.softmax_attention",

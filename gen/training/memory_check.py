@@ -11,8 +11,6 @@ from gen.errors import UserError
 from gen.models import language_model
 from gen.sharding.state_bytes import PRECISIONS
 
-STATE_BYTES = PRECISIONS["float32"].total  # 16 for each parameter: itself, its gradient and two moments
-FROZEN_BYTES = PRECISIONS["float32"].parameters  # of a frozen parameter
 # Limits of a container, by control groups of version 2 and 1.
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -27,9 +25,10 @@ def check_fits_in_memory(model: Model, optimizer: Optimizer | None = None) -> No
   if jax.default_backend() != "cpu":
     return
   count, memory = counts.count_parameters(model).total, machine_bytes()
-  size = count * STATE_BYTES
+  each, frozen = _bytes_of_parameter(optimizer or Optimizer())
+  size = count * each
   if optimizer is not None and optimizer.frozen:
-    size -= _frozen_count(model, optimizer) * (STATE_BYTES - FROZEN_BYTES)
+    size -= _frozen_count(model, optimizer) * (each - frozen)
   # The best case, with all of the state split over all devices: what fails here cannot run in any layout.
   needed = size * jax.local_device_count() / jax.device_count()
   if needed > memory:
@@ -38,6 +37,14 @@ def check_fits_in_memory(model: Model, optimizer: Optimizer | None = None) -> No
       f"the model has {count:,} parameters, whose weights, gradients and two moments take{part} "
       f"{size / 1e9:,.0f} GB; this machine has {memory / 1e9:,.0f} GB: choose a smaller model"
     )
+
+
+def _bytes_of_parameter(optimizer: Optimizer) -> tuple[float, float]:
+  """Returns the bytes of a trained parameter with its gradient and moments, and those of a frozen one."""
+  wide, narrow = PRECISIONS["float32"], PRECISIONS["bfloat16"]
+  own = (narrow if optimizer.param_dtype == "bfloat16" else wide).parameters
+  moments = (narrow if optimizer.moment_dtype == "bfloat16" else wide).opt_state
+  return own + wide.gradients + moments, own
 
 
 def _frozen_count(model: Model, optimizer: Optimizer) -> int:

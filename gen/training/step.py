@@ -19,7 +19,7 @@ from gen.kernels import losses
 from gen.kernels.recurrence import RecurrentState
 from gen.models import language_model, recurrent
 from gen.optimizers import ScheduleParams, UpdateRule, learning_rate, make_update_rule, split_frozen
-from gen.precision import loss_scaling
+from gen.precision import loss_scaling, stochastic_rounding
 from gen.sharding.layouts import ShardingLayout
 from gen.training import state_sharding, xla_options
 
@@ -31,8 +31,8 @@ class TrainState(NamedTuple):
 
   Attributes:
     step: steps done, int32.
-    params: parameters, float32.
-    opt_state: the optimizer's state.
+    params: parameters, of `optimizer.param_dtype`.
+    opt_state: the optimizer's state, of `optimizer.moment_dtype`.
     skipped: number of steps whose gradient was not finite and that changed nothing, int32.
     key: the run's random key as data, for dropout; each step folds in its number.
     recurrent_state: state of a recurrent model for each row, if `model.carry`; otherwise None.
@@ -77,7 +77,8 @@ def initialize_state(model: Model, optimizer: Optimizer, seed: Any) -> TrainStat
   # Two streams: parameters (0) and dropout (1). The seed is an argument, so one program serves all seeds.
   key = jax.random.key(seed)
   params = language_model.initialize_parameters(model, jax.random.fold_in(key, 0))
-  opt_state = make_update_rule(optimizer).init(params)
+  opt_state = stochastic_rounding.store_tree(make_update_rule(optimizer).init(params), optimizer.moment_dtype)
+  params = stochastic_rounding.store_tree(params, optimizer.param_dtype)
   # As data: uint32 words have a sharding and a place in a checkpoint like every other array.
   data, scale = jax.random.key_data(jax.random.fold_in(key, 1)), loss_scaling.initial_scale(model.dtype)
   return TrainState(jnp.int32(0), params, opt_state, jnp.int32(0), data, loss_scale=scale)
@@ -242,6 +243,9 @@ def train_step(
   # all-gathers them several times in each step.
   state = state._replace(params=constrain_tree(state.params, shardings and shardings.parameters))
   key, scaling = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step), state.loss_scale
+  # Gradients and the update are float32 whatever is stored between steps.
+  widen = stochastic_rounding.widen_tree
+  stored, state = state, state._replace(params=widen(state.params), opt_state=widen(state.opt_state))
   grads, sums, recurrent_state = recurrent_gradients(model, optimizer, state, batch, key, shardings)
   # At least 1, so that a batch without loss-bearing tokens has zero gradients, not 0 / 0.
   per_token = (loss_scaling.unscale_factor(scaling) if scaling else 1.0) / jnp.maximum(sums.weight, 1.0)
@@ -261,10 +265,12 @@ def train_step(
   rule = rule or make_update_rule(optimizer)
   new_opt_state, apply_update = rule.update(grads, state.opt_state, state.params, rate)
   opt_state = jax.tree.map(if_finite, new_opt_state, state.opt_state)
+  opt_state = stochastic_rounding.round_like(opt_state, stored.opt_state, key, 0)
   # The barrier orders the update of the moments before that of the parameters, so XLA can reuse the old moments'
   # buffers: 371 MiB in place of 383 for a decoder of width 256.
   opt_state = jax.lax.optimization_barrier(constrain_tree(opt_state, shardings and shardings.opt_state))
-  params = jax.tree.map(if_finite, apply_update(state.params, opt_state), state.params)
+  params = jax.tree.map(if_finite, apply_update(state.params, widen(opt_state)), state.params)
+  params = stochastic_rounding.round_like(params, stored.params, key, 1)
   params = constrain_tree(params, shardings and shardings.parameters)
   recurrent_state = jax.tree.map(if_finite, recurrent_state, state.recurrent_state)
   # A step that a large scale of the loss spoils is no sign of divergence, and is counted there.
@@ -356,10 +362,7 @@ def _programs(
 
 
 def _sharded_programs(
-  model: Model,
-  optimizer: Optimizer,
-  plain: losses.LossTerms,
-  shardings: state_sharding.StateSharding,
+  model: Model, optimizer: Optimizer, plain: losses.LossTerms, shardings: state_sharding.StateSharding
 ) -> StepPrograms:
   """Returns the functions of a shape on a mesh, with explicit shardings of arguments and results."""
   replicated, rows, stack = shardings.replicated, shardings.layout.rows(), shardings.layout.rows(1)

@@ -311,6 +311,9 @@ class Checkpoints:
     record = checkpoint_folder.read_record(self.folder, step)
     flat, expected = _flatten(template)
     stored = {name: leaf for name, leaf in record["tree"].items() if not part or name.startswith(f"{part}/")}
+    if part:  # parameters that were stored in bfloat16 are read as the float32 that readers ask for
+      wide = [name for name, leaf in stored.items() if leaf["dtype"] == "bfloat16" and name in expected]
+      stored |= {name: {**stored[name], "dtype": expected[name]["dtype"]} for name in wide}
     lines = checkpoint_folder.tree_differences(stored, expected)
     if lines:
       path = checkpoint_folder.path_of(self.folder, step)
@@ -369,7 +372,7 @@ def _abstract(leaf: Any) -> bool:
 
 def _restore_argument(leaf: Any) -> ocp.RestoreArgs:
   if isinstance(leaf, np.ndarray | np.generic):
-    return ocp.RestoreArgs(restore_type=np.ndarray)
+    return ocp.RestoreArgs(restore_type=np.ndarray, dtype=leaf.dtype)
   sharding = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   return ocp.ArrayRestoreArgs(
     restore_type=jax.Array, sharding=sharding, global_shape=leaf.shape, dtype=leaf.dtype

@@ -1,0 +1,125 @@
+"""Does training in fewer bits cost loss? Each family in float32, bfloat16, float16 and with a state of bfloat16.
+
+    uv run scripts/compare_precisions.py --workdir=runs/precisions --steps=200 --seeds=3
+    uv run scripts/compare_precisions.py --workdir=runs/precisions --families=decoder,gru --json=-
+
+Each run is trained and evaluated as experiments/pretrain.py does it. The difference to float32 is taken for each seed,
+and its interval is Student's at 95 %. bfloat16_state stores parameters and moments in bfloat16 too, rounded
+stochastically. Finished runs in the work folder are not trained again.
+"""
+
+import dataclasses
+import itertools
+from pathlib import Path
+
+from absl import flags
+
+from gen.cli import environment, launch, terminal
+from gen.config import FAMILIES, Data, Model, Optimizer, Run
+from gen.errors import UserError
+from gen.io import outputs, quantities
+
+PRECISIONS = ("float32", "bfloat16", "float16", "bfloat16_state")
+OBJECTIVES = {"encoder": "masked", "encoder_decoder": "span_corruption"}
+WORKDIR = flags.DEFINE_string("workdir", "runs/precisions", "Folder of the runs.")
+RUN_FAMILIES = flags.DEFINE_list("families", list(FAMILIES), "Families to train.")
+CORPUS = flags.DEFINE_string("corpus", Data().corpus, "Corpus, as --config.data.corpus.")
+WIDTH = quantities.DEFINE_integer("width", 32, "Width of the models.", 8, 4_096)
+DEPTH = quantities.DEFINE_integer("depth", 2, "Layers.", 1, 256)
+STEPS = quantities.DEFINE_integer("steps", 200, "Steps of each run.", 1, 1_000_000)
+SEEDS = quantities.DEFINE_integer("seeds", 3, "Seeds of each run; the interval needs two.", 2, 100)
+JSON = outputs.DEFINE_json()
+
+
+def make_run(family: str, precision: str, seed: int) -> Run:
+  """Returns a small run of a family in a precision."""
+  stored = "bfloat16" if precision == "bfloat16_state" else "float32"
+  return Run(
+    name=f"{family}-{precision}-s{seed}",
+    seed=seed,
+    model=Model(
+      family=family, width=WIDTH.value, depth=DEPTH.value, head_width=8,
+      dtype="bfloat16" if precision == "bfloat16_state" else precision,
+    ),
+    data=Data(
+      corpus=CORPUS.value, tokenizer="bytes", length=64, batch=16, validation_tokens=16_384,
+      objective=OBJECTIVES.get(family, "causal"),
+    ),
+    optimizer=Optimizer(moment_dtype=stored, param_dtype=stored),
+    steps=STEPS.value,
+  )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PrecisionLoss:
+  """The loss of a family in a precision.
+
+  Attributes:
+    family: of the model.
+    precision: of training.
+    loss: mean over seeds, nats per token, on the validation set.
+    difference: mean of the difference to float32 of the same seed.
+    interval: [low, high] of the difference, Student's, at 95 %.
+    skipped: steps without a finite gradient, all seeds together.
+  """
+
+  family: str
+  precision: str
+  loss: float
+  difference: float
+  interval: list[float]
+  skipped: int
+
+
+def main() -> int:
+  """Trains what is missing, and prints the table."""
+  unknown = sorted(set(RUN_FAMILIES.value) - set(FAMILIES))
+  if unknown or not RUN_FAMILIES.value:
+    raise UserError(f"--families={','.join(RUN_FAMILIES.value)}: choose of {', '.join(FAMILIES)}")
+  import numpy as np
+  from scipy import stats
+
+  from gen.data import cache, dataset
+  from gen.io import json_report
+  from gen.training import loop
+
+  target = json_report.report_target(JSON.value)
+  environment.compilation_cache(cache.cache_folder(Data()) / "compiled")
+  rows: list[PrecisionLoss] = []
+  exact = np.zeros(SEEDS.value)  # losses of float32, the first precision
+  for family, precision in itertools.product(RUN_FAMILIES.value, PRECISIONS):
+    results = []
+    for seed in range(SEEDS.value):
+      run = make_run(family, precision, seed)
+      data = dataset.load_dataset(run.data, terminal.print_progress)
+      results.append(loop.train_run(run, Path(WORKDIR.value) / run.name, data))
+    losses = np.array([result.loss for result in results])
+    exact = losses if precision == "float32" else exact
+    differences = losses - exact
+    error = differences.std(ddof=1) / len(losses) ** 0.5
+    reach = float(stats.t.ppf(0.975, len(losses) - 1) * error)
+    mean = float(differences.mean())
+    rows.append(
+      PrecisionLoss(
+        family, precision, float(losses.mean()), mean, [mean - reach, mean + reach],
+        sum(result.skipped for result in results),
+      )
+    )  # fmt: skip
+    terminal.print_progress(_line(rows[-1]))
+  if target != json_report.STANDARD_OUTPUT:
+    print(
+      "\n".join([f"{'family':<16}{'precision':<16}{'loss':>9}   difference to float32", *map(_line, rows)])
+    )
+  json_report.write_report({"steps": STEPS.value, "seeds": SEEDS.value, "rows": rows}, target)
+  return 0
+
+
+def _line(row: PrecisionLoss) -> str:
+  low, high = row.interval
+  return (
+    f"{row.family:<16}{row.precision:<16}{row.loss:>9.4f}   {row.difference:+.4f} [{low:+.4f}, {high:+.4f}]"
+  )
+
+
+if __name__ == "__main__":
+  launch.run_experiment(main)
