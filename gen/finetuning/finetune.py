@@ -13,6 +13,7 @@ Everything that a user can get wrong is checked before the first step.
 import contextlib
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from gen.data.tasks.examples import TaskData
 from gen.errors import UserError
 from gen.evaluation.metrics import baselines
 from gen.evaluation.metrics.score import Score, score_predictions
-from gen.finetuning import prompted, tuned_folder, tuner, tuning_step
+from gen.finetuning import frozen_base, prompted, tuned_folder, tuner, tuning_step
 from gen.finetuning.reports import predictions_file, results, tuning_page
 from gen.finetuning.reports.results import FinetuneResult
 from gen.finetuning.settings import FinetuneSettings
@@ -36,6 +37,8 @@ from gen.finetuning.task_model import TaskModel, open_task_model
 from gen.generation import loaded_model
 from gen.io import checksums, json_reading, typed_json
 from gen.io.locks import FolderLock
+from gen.precision import quantized_array
+from gen.precision.quantized_array import QuantizedArray, parameter_shape
 from gen.training import start_source
 from gen.training.hooks import NoHooks, RunHooks
 from gen.training.run_log.journal import Journal
@@ -78,7 +81,8 @@ def finetune_model(
     folder, step = start_source.split_step(settings.start_from)
     loaded = loaded_model.load_model(folder, step, report=report)
     identity = {"settings": settings.identity(), "data": data.sha256, "model": _tree_hash(loaded.params)}
-    model = open_task_model(loaded, settings, data)
+    model = open_task_model(frozen_base.prepare_base(loaded, settings), settings, data)
+    del loaded  # the float32 base, where the model has one of fewer bits
     finetuning = _Finetuning(settings, workdir, data, model, identity, report)
     _claim(workdir, settings, identity)
     journal = stack.enter_context(Journal(workdir / JOURNAL))
@@ -204,12 +208,12 @@ class _Finetuning:
       outcome.step, outcome.steps, outcome.best_step, outcome.best, outcome.seconds,
       outcome.padded_tokens / outcome.tokens, score, baselines.score_baseline(data), beside, note,
       self.model.max_answer, self.model.threshold, versions.installed_versions(),
+      self.tuner.state_bytes,
     )  # fmt: skip
     if self.model.adapters is not None:
       tuned_folder.write_adapters(self.workdir, self.model, trained, self.report)
-    tuned_folder.write_model(
-      self.workdir, self.model, self.programs.complete(trained, self.frozen), outcome.best_step
-    )
+    merged = quantized_array.dequantize_tree(self.programs.complete(trained, self.frozen))
+    tuned_folder.write_model(self.workdir, self.model, merged, outcome.best_step)
     predictions_file.write_predictions(self.workdir, self.settings.task, predictions, data.test)
     tuning_page.write_page(self.workdir, result, predictions, data.test)
     results.write_result(self.workdir, result)
@@ -246,4 +250,5 @@ def _sizes(data: TaskData) -> dict[str, int]:
 
 
 def _count(tree: Any) -> int:
-  return sum(leaf.size for leaf in jax.tree.leaves(tree))
+  leaves = jax.tree.leaves(tree, is_leaf=lambda leaf: isinstance(leaf, QuantizedArray))
+  return sum(math.prod(parameter_shape(leaf)) for leaf in leaves)

@@ -28,6 +28,15 @@ _CHOICES = {
     settings.LONG_POLICIES,
     "What happens to longer inputs; empty: windows for tag and answer, else error.",
   ),
+  "base_format": (
+    settings.BASE_FORMATS,
+    "QLoRA: format of the frozen base under LoRA's adapters; empty: as it is.",
+  ),
+  "quantize_weights": (
+    settings.ROUNDED,
+    "Quantization-aware training: format of kernels in the forward pass.",
+  ),
+  "quantize_activations": (settings.ROUNDED, "The same of their inputs."),
   "select": (settings.SELECTIONS, "What the best step is chosen by; empty: score, or loss for instruct."),
 }
 _TEXTS = {

@@ -13,6 +13,8 @@ FORMS = ("", "head", "text")
 LONG_POLICIES = ("", "error", "truncate", "windows")
 CLASS_WEIGHTS = ("none", "balanced")
 SELECTIONS = ("", "score", "loss")
+BASE_FORMATS = ("", "int8", "int4", "nf4")
+ROUNDED = ("none", "int8", "int4")
 # Peak learning rates where none is given. A new head alone, and low-rank matrices, want larger steps than all weights.
 # 5e-5 is the largest of BERT's own (arXiv:1810.04805, A.3); LoRA's is from its authors' runs on GLUE (arXiv:2106.09685,
 # appendix D).
@@ -37,6 +39,9 @@ class FinetuneSettings:
     rank: of LoRA's matrices.
     alpha: LoRA's updates are scaled by alpha / rank.
     targets: matrices that LoRA changes; empty: queries and values.
+    base_format: of the frozen base under LoRA's adapters (QLoRA): int8, int4 or nf4; empty keeps it as it is.
+    quantize_weights: quantization-aware training: none, or the format that kernels are rounded to, int8 or int4.
+    quantize_activations: the same of their inputs.
     learning_rate: peak.
     epochs: times that the training examples are read at most.
     steps: at most; 0 is by epochs.
@@ -74,6 +79,9 @@ class FinetuneSettings:
   rank: int = 8
   alpha: float = 16.0
   targets: tuple[str, ...] = ()
+  base_format: str = ""
+  quantize_weights: str = "none"
+  quantize_activations: str = "none"
   learning_rate: float = 0.0
   epochs: int = 3  # within BERT's 2 to 4, as the batch of 32 (arXiv:1810.04805, A.3)
   steps: int = 0
@@ -131,7 +139,8 @@ class FinetuneSettings:
       UserError: for a value that cannot be, with what to write instead.
     """
     choices = {
-      "task": TASKS, "form": FORMS, "long": LONG_POLICIES, "class_weights": CLASS_WEIGHTS, "select": SELECTIONS
+      "task": TASKS, "form": FORMS, "long": LONG_POLICIES, "class_weights": CLASS_WEIGHTS, "select": SELECTIONS,
+      "base_format": BASE_FORMATS, "quantize_weights": ROUNDED, "quantize_activations": ROUNDED,
     }  # fmt: skip
     for name, known in choices.items():
       if getattr(self, name) not in known:
@@ -148,6 +157,7 @@ class FinetuneSettings:
     for name, (low, high) in _RANGES.items():
       if not low <= getattr(self, name) <= high:
         raise UserError(f"{name} is {getattr(self, name)}; it must be from {low:g} to {high:g}")
+    self._check_formats()
     if self.batch % self.microbatches:
       raise UserError(
         f"batch is {self.batch}, which {self.microbatches} microbatches do not divide; choose a multiple"
@@ -155,11 +165,31 @@ class FinetuneSettings:
     if self.class_weights != "none" and self.task not in ("classify", "tag"):
       raise UserError(f"class_weights needs classes, which task {self.task} does not have; leave it out")
 
+  def _check_formats(self) -> None:
+    if self.base_format and self.method_name != "lora":
+      raise UserError(
+        f"base_format is {self.base_format}, and weights of fewer bits have no gradients; set method to lora, or leave "
+        "base_format out"
+      )
+    if self.base_format and (self.quantize_weights, self.quantize_activations) != ("none", "none"):
+      name = "quantize_weights" if self.quantize_weights != "none" else "quantize_activations"
+      raise UserError(
+        f"base_format {self.base_format} rounds the base once, and {name} rounds in each step; set one of them"
+      )
+
   def identity(self) -> str:
     """Returns 12 hex digits that identify what a fine-tuning computes."""
     values = typed_json.encode_record(self)
     # When it saves does not change what is computed.
     values.pop("checkpoint_seconds")
+    # A fine-tuning without them is what it was before there were such fields.
+    for name, default in (
+      ("base_format", ""),
+      ("quantize_weights", "none"),
+      ("quantize_activations", "none"),
+    ):
+      if values[name] == default:
+        values.pop(name)
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 

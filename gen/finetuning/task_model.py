@@ -166,6 +166,13 @@ def open_tuned(
   model = (
     loaded.model if loaded.model.recurrent else dataclasses.replace(loaded.model, dropout=settings.dropout)
   )
+  if (settings.quantize_weights, settings.quantize_activations) != ("none", "none"):
+    formats: dict[str, Any] = {
+      name: getattr(settings, name) for name in ("quantize_weights", "quantize_activations")
+    }
+    model = dataclasses.replace(model, **formats)
+    # The model that is saved, and asked for texts, is the one that was trained.
+    loaded = loaded._replace(model=dataclasses.replace(loaded.model, **formats))
   if head.kind != "none":
     form = cast(TaskForm, forms.make_head_form(loaded, head, settings, data))
   elif settings.task == "instruct":

@@ -15,6 +15,7 @@ from gen.finetuning.task_model import TaskModel
 from gen.interop import description, generation_config, pretrained
 from gen.interop.runs import KEPT, TOKENIZER_FILES
 from gen.io import checksums, json_reading
+from gen.precision import quantized_array
 from gen.training import start_source
 from gen.training.run_folders import headed_checkpoint, run_folder
 from gen.training.run_folders.headed_checkpoint import HeadedParameters
@@ -61,7 +62,8 @@ def write_model(workdir: Path, model: TaskModel, params: Any, step: int) -> None
     "head": model.loaded.reading.head,
     "fine_tuned_from": settings.start_from,
   }
-  headed_checkpoint.save_headed(workdir, run, step, headed, model.loaded.params, meta)
+  before = quantized_array.dequantize_tree(model.loaded.params)
+  headed_checkpoint.save_headed(workdir, run, step, headed, before, meta)
 
 
 def write_adapters(workdir: Path, model: TaskModel, trained: Any, report: Callable[[str], None]) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import jax
 import numpy as np
 
 from gen.errors import UserError
@@ -119,6 +120,12 @@ class Tuner:
     self._progress, self._evaluated = TuningProgress(), 0.0
     self._clock, self._paces = time.monotonic(), collections.deque[float](maxlen=9)
     self._state = programs.initialize(trained, settings.seed)
+
+  @property
+  def state_bytes(self) -> int:
+    """Bytes of the arrays between steps: what is trained, its moments, and the frozen parameters."""
+    trees = (self._state.params, self._state.opt_state, self._frozen)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(trees))
 
   def run(self, workdir: Path, journal: Journal, hooks: RunHooks) -> TuningOutcome:
     """Trains to the last step or until the score no longer rises, and returns the best step.

@@ -94,7 +94,7 @@ def quantize_model(
   # Place by place and not by a map over the tree, so that only one matrix exists in float64 at a time.
   leaves, reports = {}, []
   for place in kernel_places.find_places(params, model):
-    weights = _weight_scheme(place, scheme)
+    weights = weight_scheme(place, scheme)
     if weights is None:
       continue
     array, found = _quantize_place(
@@ -108,7 +108,7 @@ def quantize_model(
     raise UserError("the model has no kernel that can be quantized; code of your own keeps its numbers")
   made = kernel_places.replace_leaves(params, leaves)
   if scheme.vectors == "bfloat16":
-    made = _narrow_vectors(made)
+    made = narrow_vectors(made)
   return QuantizedModel(made, reports, count_bytes(params), count_bytes(made))
 
 
@@ -123,7 +123,7 @@ def count_bytes(params: Any) -> int:
   return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
 
 
-def _weight_scheme(place: KernelPlace, scheme: ModelScheme) -> WeightScheme | None:
+def weight_scheme(place: KernelPlace, scheme: ModelScheme) -> WeightScheme | None:
   """Returns how a parameter is quantized, or None if it stays as it is."""
   format = {"embedding": scheme.embeddings, "head": scheme.head}.get(place.role)
   if format is None or (format == scheme.weights.format and place.role == "head"):
@@ -244,12 +244,15 @@ def _stacked(arrays: list[Any], place: KernelPlace) -> Any:
   return np.stack(arrays) if place.layers is not None else arrays[0]
 
 
-def _narrow_vectors(tree: Any) -> Any:
+def narrow_vectors(tree: Any) -> Any:
   """Returns the tree with norms and biases in bfloat16."""
 
   def narrow(path: Any, leaf: Any) -> Any:
     # Quantized kernels are dataclasses and leaves here; their scales stay float32.
-    named = isinstance(path[-1], jax.tree_util.DictKey) and str(path[-1].key).endswith(VECTORS)
-    return jnp.asarray(leaf, jnp.bfloat16) if named else leaf
+    if not (isinstance(path[-1], jax.tree_util.DictKey) and str(path[-1].key).endswith(VECTORS)):
+      return leaf
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+      return jax.ShapeDtypeStruct(leaf.shape, jnp.bfloat16)
+    return jnp.asarray(leaf, jnp.bfloat16)
 
   return jax.tree_util.tree_map_with_path(narrow, tree, is_leaf=lambda leaf: dataclasses.is_dataclass(leaf))

@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from gen.errors import UserError
 from gen.interop.parameters import flatten_tree, unflatten_tree
+from gen.precision.quantized_array import AdaptedKernel, QuantizedArray, parameter_shape
 
 KERNEL, FIRST, SECOND = "kernel", "a", "b"
 _TRAINED_WHOLE = ("head/", "pool/")  # of a model with a head for a task
@@ -121,7 +121,7 @@ def find_targets(params: Any, targets: tuple[str, ...]) -> dict[str, MatrixShape
   Raises:
     UserError: for a target that matches no matrix.
   """
-  shapes = {path: np.shape(leaf) for path, leaf in flatten_tree(params).items()}
+  shapes = {path: parameter_shape(leaf) for path, leaf in _flatten_parameters(params).items()}
   matrices = {
     path: matrix_shape(path, shape)
     for path, shape in shapes.items()
@@ -135,6 +135,12 @@ def find_targets(params: Any, targets: tuple[str, ...]) -> dict[str, MatrixShape
       raise UserError(f"lora.targets has {target!r}, which matches no matrix; there are {', '.join(known)}")
     found |= matched
   return dict(sorted(found.items()))
+
+
+def _flatten_parameters(params: Any) -> dict[str, Any]:
+  """Returns the parameters by path, each kernel of fewer bits as one."""
+  leaves = jax.tree_util.tree_leaves_with_path(params, is_leaf=lambda leaf: isinstance(leaf, QuantizedArray))
+  return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
 def _matches(path: str, target: str) -> bool:
@@ -178,7 +184,7 @@ def apply_adapters(
   """Returns the parameters with W + s A B in the place of each matrix W that has adapters.
 
   Inside a traced function, gradients flow to the adapters through the sum. Matrices without adapters are the same
-  arrays as before.
+  arrays as before. Beside a matrix of fewer bits, A and B stay two factors (`AdaptedKernel`).
 
   Args:
     params: of the model.
@@ -212,6 +218,9 @@ def _add_products(
       result[name] = _add_products(value, changed, scale, f"{path}/")
     elif name == KERNEL and (folder := path.rpartition("/")[0]) in changed:
       a_lir, b_lro = changed[folder]
+      if isinstance(value, QuantizedArray):
+        result[name] = AdaptedKernel(value, a_lir, scale * b_lro, value.shape)
+        continue
       # Float32 as the adapters are, and cast with the kernel's own type only in the sum.
       product_lio = scale * jnp.matmul(a_lir, b_lro)
       result[name] = value + product_lio.reshape(jnp.shape(value)).astype(value.dtype)

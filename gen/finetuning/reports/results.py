@@ -39,6 +39,7 @@ class FinetuneResult:
     max_answer: most tokens of an answer; 0 where there are classes.
     threshold: of "no answer", see `gen.finetuning.task_forms.span_form`; None where every question has one.
     versions: of the software.
+    state_bytes: of parameters and moments between steps; 0 in results of older versions.
   """
 
   settings: FinetuneSettings
@@ -63,6 +64,7 @@ class FinetuneResult:
   max_answer: int
   threshold: float | None
   versions: dict[str, str]
+  state_bytes: int = 0
 
 
 def read_result(folder: Path) -> FinetuneResult:

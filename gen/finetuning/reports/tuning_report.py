@@ -66,6 +66,9 @@ def score_lines(result: FinetuneResult) -> list[str]:
     f"{result.trained_parameters:,} of {result.parameters:,} parameters trained ({result.settings.method}) for "
     f"{result.steps:,} steps{stopped}, {format_seconds(result.seconds)} in steps; the best step is {result.best_step:,}"
   )
+  if result.state_bytes:
+    base = f", base in {result.settings.base_format}" if result.settings.base_format else ""
+    lines.append(f"{result.state_bytes / 1e6:,.2f} MB of parameters and moments between steps{base}")
   return lines
 
 
