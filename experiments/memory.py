@@ -2,10 +2,13 @@
 
   uv run experiments/memory.py --preset=gpt2-xl --layout=zero3 --devices=64 --batch=64 --nocompile
   uv run experiments/memory.py --params=7.5e9 --layout=zero2 --devices=64 --precision=mixed --json=-
+  uv run experiments/memory.py --params=1B --by_bits --plot=bits.png
+  uv run experiments/memory.py --preset=gpt2 --use=decode --weights=int8 --cache=int8
+  uv run experiments/memory.py --preset=gpt2 --use=finetune --method=lora --base_format=nf4
 
 With a preset it counts the trainer's state exactly, estimates what a step needs, and compiles the same step for as many
 simulated devices. --nocompile leaves the compilation out, which takes most of the time. With --params it gives the
-account of state alone, for any number of parameters.
+account of state alone, for any number of parameters, or with --by_bits the table of the formats.
 """
 
 import math
@@ -18,6 +21,7 @@ from gen import presets
 from gen.cli import launch
 from gen.config import mesh_shape
 from gen.errors import UserError
+from gen.finetuning import memory_flags
 from gen.io import outputs, quantities
 
 if TYPE_CHECKING:
@@ -41,7 +45,7 @@ LENGTH = quantities.DEFINE_integer(
 )
 MICROBATCHES = quantities.DEFINE_integer("microbatches", 1, "Microbatches of a step.", lower_bound=1)
 PRECISION = flags.DEFINE_enum(
-  "precision", "mixed", ("mixed", "float32"), "Of compute; mixed: bfloat16 products."
+  "precision", "mixed", ("mixed", "float32", "bfloat16"), "mixed: bfloat16 products; bfloat16: the state too."
 )
 REMAT = flags.DEFINE_enum("remat", "none", ("none", "dots", "full"), "What the backward pass recomputes.")
 COMPILE = flags.DEFINE_boolean("compile", True, "Also compile the step for simulated devices.")
@@ -50,6 +54,7 @@ PLOT = outputs.DEFINE_file(
   "plot", "", "File for a figure of bytes per device against devices (.png, .pdf, .svg).", suffixes=FIGURES
 )
 CHIP = flags.DEFINE_string("chip", "", "Report whether a step fits onto this chip, such as h100 or v5p.")
+memory_flags.define_flags()
 JSON = outputs.DEFINE_json()
 
 UNFIT = 1  # exit code
@@ -66,6 +71,8 @@ def main() -> int:
   from gen.io import json_report
 
   target = json_report.report_target(JSON.value)
+  if memory_flags.is_asked():
+    return memory_flags.answer(target)
   chip = topologies.find_chip(CHIP.value) if CHIP.value else None
   if PARAMS.value:
     length = LENGTH.value or presets.DEFAULT_LENGTH
@@ -95,15 +102,8 @@ def _footprint() -> tuple["RunMemoryReport", list[str]]:
   from gen.costs import memory_report
 
   run = memory_report.preset_run(
-    PRESET.value,
-    mesh,
-    LAYOUT.value,
-    LENGTH.value,
-    BATCH.value,
-    MICROBATCHES.value,
-    PRECISION.value,
-    REMAT.value,
-  )
+    PRESET.value, mesh, LAYOUT.value, LENGTH.value, BATCH.value, MICROBATCHES.value, PRECISION.value, REMAT.value,
+  )  # fmt: skip
   if COMPILE.value and devices > 1:
     jax.config.update("jax_num_cpu_devices", devices)  # before jax initializes its devices
   report = memory_report.report_run(run, PRESET.value, devices, PRECISION.value, COMPILE.value)

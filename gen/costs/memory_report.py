@@ -214,7 +214,7 @@ def preset_run(
     length: positions of a row; 0 is the preset's context.
     batch: rows of a step; 0 is one row per device and microbatch.
     microbatches: parts of a step's batch.
-    precision: of compute: mixed (bfloat16) | float32.
+    precision: of compute: mixed (bfloat16) | float32; bfloat16 is mixed with parameters and moments in it too.
     remat: what the backward pass recomputes: none | dots | full.
 
   Raises:
@@ -223,7 +223,8 @@ def preset_run(
   sizes = mesh_shape(mesh)
   model = presets.get_model(name)
   length = length or presets.get_length(name)
-  dtype = "bfloat16" if precision == "mixed" else "float32"
+  dtype = "float32" if precision == "float32" else "bfloat16"
+  stored = "bfloat16" if precision == "bfloat16" else "float32"
   # Scanned, as large models are trained; the account of activations is exact only then (`gen.costs.activations`).
   model = dataclasses.replace(model, scan=True, dtype=dtype, remat=remat, context=max(model.context, length))
   # Each data-parallel device needs a row in each microbatch.
@@ -232,7 +233,7 @@ def preset_run(
     name=name,
     model=model,
     data=Data(objective=presets.get_objective(name), length=length, batch=batch or rows),
-    optimizer=Optimizer(microbatches=microbatches),
+    optimizer=Optimizer(microbatches=microbatches, moment_dtype=stored, param_dtype=stored),
     steps=1,
     steps_per_dispatch=1,
     mesh=mesh,
@@ -317,7 +318,7 @@ def run_lines(report: RunMemoryReport) -> list[str]:
     f"{report.preset}, {report.parameters:,} parameters, {report.layout} on {report.devices} devices "
     f"({report.mesh or 'no mesh'}), batch {report.batch} x {report.length}, {report.precision}, remat "
     f"{report.remat}; MiB per device",
-    row("parameters", "parameters", "float32: they are the master copies"),
+    row("parameters", "parameters", "they are the master copies"),
     row("gradients", "gradients"),
     row("optimizer state", "opt_state"),
     row("master copies", "master_copies"),

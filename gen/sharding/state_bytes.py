@@ -34,7 +34,12 @@ class StateBytes(NamedTuple):
 
 
 # Bytes per parameter. Mixed precision: 16 in all, of which 12 are the optimizer's (K in arXiv:1910.02054, section 3.1).
-PRECISIONS = {"float32": StateBytes(4, 4, 8, 0), "mixed": StateBytes(2, 2, 8, 4)}
+# bfloat16: parameters and moments in 16 bits with stochastic rounding, and float32 gradients.
+PRECISIONS = {
+  "float32": StateBytes(4, 4, 8, 0),
+  "mixed": StateBytes(2, 2, 8, 4),
+  "bfloat16": StateBytes(2, 4, 4, 0),
+}
 # A rule of thumb that courses teach, for one device in float32: 4 bytes for a weight and 20 more to train it. These are
 # the gradient's 4, Adam's 8, and about 8 for activations and temporaries, which really depend on the batch.
 RULE_OF_THUMB = {"weights": 4, "gradients": 4, "moments": 8, "activations_and_temporaries": 8}
@@ -52,7 +57,7 @@ def state_bytes(parameters: float, layout: str, devices: int, precision: str = "
     parameters: number of parameters; need not be an integer.
     layout: ddp | zero1 | zero2 | zero3.
     devices: number of devices that share the state.
-    precision: mixed | float32.
+    precision: mixed | float32 | bfloat16.
 
   Raises:
     UserError: for an unknown layout or precision, or an invalid number.
@@ -181,7 +186,7 @@ def activation_bytes(
     shape: of the decoder.
     rows: on a device, B.
     length: T.
-    precision: mixed | float32.
+    precision: mixed | float32 | bfloat16.
     remat: none | full.
   """
   # Of 34, attention keeps 11, the feed-forward 19 and two norms 4. 5 H T / D are scores, softmax and its dropout

@@ -112,3 +112,14 @@ def test_collectives_of_tensor_parallelism_are_four_a_block():
   one = 2 * 96 * 96 * 4  # rows, positions, width, bytes
   assert (found.kind, found.over) == ("all-reduce", "tensor")
   assert found.bytes == pytest.approx((4 * 3 + 2) * one * 2 * 3 / 4)
+
+
+@pytest.mark.parametrize(("moments", "params"), [("bfloat16", "float32"), ("bfloat16", "bfloat16")])
+def test_a_state_of_16_bits_is_counted_to_the_byte(moments, params):
+  run = run_of("gru", width=20)
+  run = dataclasses.replace(run, optimizer=Optimizer(moment_dtype=moments, param_dtype=params))
+  state = jax.eval_shape(lambda: memory.step.initialize_state(run.model, run.optimizer, 0))
+  found = memory.run_footprint(run)
+  assert found.parameters == activations.array_bytes(state.params)
+  assert found.opt_state + found.counters == activations.array_bytes((state.opt_state, state[0], state[3:]))
+  assert found.opt_state < 0.51 * memory.run_footprint(run_of("gru", width=20)).opt_state
