@@ -7,6 +7,7 @@
   uv run experiments/plan.py --model=llama-3-8b
   uv run experiments/plan.py --pf_days=100 --law=hoffmann2022 --inference_tokens=2e12 --overtrain=2,4
   uv run experiments/plan.py --flops=1e15 --law=runs/chinchilla/results.json --next=6 --json=plan.json
+  uv run experiments/plan.py --memory=100MB --bits=4,8 --tokens=2B --precision_law=runs/precision_law/results.json
 
 A budget is one of --flops, --pf_days, --hours of --count --gpu, --machine_minutes, or --budget in words:
 '3640 PF-days', '64 x 2 h of h100', '8 h100 for 3 days', '24 GPU-days of h100', '$10k at $2/h'.
@@ -19,10 +20,11 @@ from absl import flags
 from gen.cli import launch
 from gen.errors import UserError
 from gen.io import outputs, quantities
-from gen.scaling.planning import budget_flags, law_flags
+from gen.scaling.planning import budget_flags, law_flags, memory_flags
 
 law_flags.define_flags()
 budget_flags.define_flags()
+memory_flags.define_flags()
 PARAMS = quantities.DEFINE_float("params", None, "N of a model: 70B, 70e9.", lower_bound=0)
 TOKENS = quantities.DEFINE_float("tokens", None, "D: 300B, 1.4T.", lower_bound=0)
 MODEL = flags.DEFINE_string(
@@ -81,6 +83,8 @@ def main() -> int:
         f"--overtrain={factor:g}: give a factor above zero, how many times smaller the model is than the optimum"
       )
   law = law_flags.law_from_flags()
+  if memory_flags.is_asked():
+    return memory_flags.answer(law, budget.flops if amounts else None, target)
   report = plan.make_plan(
     law,
     budget.flops if amounts else None,

@@ -85,25 +85,51 @@ def compare_losses(
   pair: ModelPair, held_out: ValidationBatches, seed: int = 0
 ) -> dict[str, PairedDifference]:
   """Returns loss (nats per token) and bits per byte of both models on held-out batches."""
-  terms = losses.LossTerms(soft_cap=pair.before.logits_soft_cap, chunk=pair.before.loss_chunk)
-  program = jax.jit(lambda params, batch: step.batch_loss(pair.before, terms, params, batch))
-  sums = [[program(params, batch) for batch in held_out.batches] for params in (pair.params, pair.quantized)]
-  # [2 models, units]: sums and not means, since batches may hold different numbers of loss-bearing tokens.
-  nll_mu = np.array([[float(found.nll) for found in of_model] for of_model in sums])
-  weight_u = np.array([float(found.weight) for found in sums[0]])
-  per_byte = weight_u.sum() / max(held_out.bytes, 1) / math.log(2)
+  before, after = (batch_losses(pair.before, params, held_out) for params in (pair.params, pair.quantized))
+  found = pair_losses(before, after, seed)
+  per_byte = before.weight_u.sum() / max(held_out.bytes, 1) / math.log(2)
+  # Bytes do not depend on the draw, so one factor converts the interval as well.
+  return {"loss": found, "bits_per_byte": PairedDifference(*(np.array(found) * per_byte).tolist())}
+
+
+class BatchLosses(NamedTuple):
+  """Sums over each held-out batch of one model.
+
+  Attributes:
+    nll_u: negative log likelihood, nats.
+    weight_u: tokens with loss.
+  """
+
+  nll_u: np.ndarray
+  weight_u: np.ndarray
+
+
+def batch_losses(model: Model, params: Any, held_out: ValidationBatches) -> BatchLosses:
+  """Returns the sums of each held-out batch; models of one config share a compiled program."""
+  program = _loss_program(json.dumps(to_dict(model)))
+  # Sums and not means, since batches may hold different numbers of loss-bearing tokens.
+  sums = [program(params, batch) for batch in held_out.batches]
+  return BatchLosses(
+    np.array([float(found.nll) for found in sums]), np.array([float(found.weight) for found in sums])
+  )
+
+
+@functools.lru_cache(maxsize=4)
+def _loss_program(model_json: str) -> Callable[..., Any]:
+  model = from_dict(Model, json.loads(model_json))
+  terms = losses.LossTerms(soft_cap=model.logits_soft_cap, chunk=model.loss_chunk)
+  return jax.jit(lambda params, batch: step.batch_loss(model, terms, params, batch))
+
+
+def pair_losses(before: BatchLosses, after: BatchLosses, seed: int = 0) -> PairedDifference:
+  """Returns the losses of two models on the same batches, nats per token, with the interval of their difference."""
+  weight_u = before.weight_u
   draws_du = _draws(len(weight_u), seed)
-  totals_d = np.maximum(weight_u[draws_du].sum(1), 1)
-  before, after = nll_mu.sum(1) / max(weight_u.sum(), 1)
   # The same draw for both models: what makes a batch hard cancels, and the interval is that of the difference.
-  differences_d = (nll_mu[1] - nll_mu[0])[draws_du].sum(1) / totals_d
-  low, high = np.quantile(differences_d, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-  in_nats = np.array([before, after, after - before, low, high])
-  return {
-    "loss": PairedDifference(*in_nats.tolist()),
-    # Bytes do not depend on the draw, so one factor converts the interval as well.
-    "bits_per_byte": PairedDifference(*(in_nats * per_byte).tolist()),
-  }
+  differences_d = (after.nll_u - before.nll_u)[draws_du].sum(1) / np.maximum(weight_u[draws_du].sum(1), 1)
+  low, high = np.quantile(differences_d, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+  first, second = (float(each.nll_u.sum() / max(weight_u.sum(), 1)) for each in (before, after))
+  return PairedDifference(first, second, second - first, low, high)
 
 
 def _draws(units: int, seed: int) -> np.ndarray:

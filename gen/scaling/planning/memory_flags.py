@@ -1,0 +1,62 @@
+"""Flags of the question which bits a memory budget should buy, and its answer."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from gen.errors import UserError
+from gen.io import quantities
+from gen.scaling.planning import law_flags
+
+if TYPE_CHECKING:
+  from gen.scaling.planning.law_source import LawSource
+
+flags.disclaim_key_flags()  # absl then lists them under the experiment that defines them, so --help shows them.
+
+
+def define_flags() -> None:
+  """Defines the flags of the question."""
+  quantities.DEFINE_float(
+    "memory",
+    None,
+    "Bytes of weights, as 100MB or 2GiB: which bits should they have?",
+    lower_bound=1,
+    in_bytes=True,
+  )
+  quantities.DEFINE_floats("bits", [4.0, 8.0], "With --memory: numbers of bits to compare.", 1)
+  flags.DEFINE_string("precision_law", "", "With --memory: results.json of experiments/precision_law.py.")
+
+
+def is_asked() -> bool:
+  """Returns whether the command line asks about memory."""
+  return flags.FLAGS.memory is not None or bool(flags.FLAGS.precision_law)
+
+
+def answer(law: "LawSource", flops: float | None, target: Path | None) -> int:
+  """Prints or writes the plan of a memory budget; returns the exit code.
+
+  Args:
+    law: of the loss.
+    flops: the budget of each model; None takes --tokens.
+    target: of `--json`.
+
+  Raises:
+    UserError: for a flag that is missing, or a question that the laws do not answer.
+  """
+  values = flags.FLAGS
+  if values.memory is None or not values.precision_law:
+    raise UserError(
+      "give --memory=BYTES and --precision_law=FILE, the results.json of experiments/precision_law.py, together"
+    )
+  from gen.io import json_report
+  from gen.scaling.planning import memory_plan
+
+  tokens = law_flags.count_from_flag("tokens", law)
+  made = memory_plan.choose_bits(
+    law, values.precision_law, values.memory, values.bits, tokens=tokens, flops=flops
+  )
+  if target != json_report.STANDARD_OUTPUT:
+    print("\n".join(memory_plan.memory_lines(made)))
+  json_report.write_report(made, target)
+  return 0

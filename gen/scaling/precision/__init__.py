@@ -1,0 +1,1 @@
+"""What rounding to few bits after training costs: the measurements of a study, and their law."""
