@@ -15,6 +15,7 @@ from typing import Any
 from absl import flags
 
 from gen.cli import launch, shared_flags, terminal
+from gen.evaluation import paired_task_flags
 from gen.io import outputs, quantities
 from gen.quantization import scheme_flags
 
@@ -33,6 +34,7 @@ PROMPTS = quantities.DEFINE_integer(
 )
 NEW = quantities.DEFINE_integer("new", 32, "Tokens of each greedy text.", lower_bound=1, upper_bound=65_536)
 COMPARE = flags.DEFINE_boolean("compare", True, "Compare losses and greedy texts before and after.")
+paired_task_flags.define_flags()
 SEED = shared_flags.define_seed("bootstrap")
 OUTPUT = outputs.DEFINE_folder("output", "", "Folder of the quantized run; empty: none is written.")
 JSON = outputs.DEFINE_json()
@@ -41,6 +43,7 @@ JSON = outputs.DEFINE_json()
 def main() -> int:
   """Quantizes, compares and writes."""
   shared_flags.require_checkpoint(CHECKPOINT.value)
+  paired_task_flags.require_output(OUTPUT.value)
   scheme = scheme_flags.scheme_from_flags()
   from gen.generation import loaded_model
   from gen.io import json_report
@@ -77,6 +80,7 @@ def main() -> int:
     words = quantization_report.scheme_words(scheme)
     quantized_run.save_quantized(source, output, changed, int(meta["step"]), made.params, meta, words)
     terminal.print_progress(f"wrote {output}")
+  report["tasks"] = paired_task_flags.score_folders(source, OUTPUT.value, SEED.value)
   json_report.write_report({"checkpoint": str(source), "output": OUTPUT.value or None, **report}, target)
   return 0
 

@@ -27,6 +27,7 @@ from gen.interop.text_frames import TextFrame
 from gen.interop.tokenizers import model_vocab
 from gen.io import json_reading
 from gen.models import language_model
+from gen.sharding.layouts import ShardingLayout
 from gen.training.checkpointing import quantized_checkpoints
 from gen.training.checkpointing.checkpoint_records import CheckpointMeta
 from gen.training.checkpointing.checkpoints import Checkpoints
@@ -66,6 +67,7 @@ def load_model(
   step: int | None = None,
   tokenizer: Folder | None = None,
   report: Report | None = None,
+  layout: ShardingLayout | None = None,
 ) -> LoadedModel:
   """Reads a model from the folder of a run, or from a folder in the Hugging Face format.
 
@@ -75,21 +77,34 @@ def load_model(
     tokenizer: a folder with a saved tokenizer, which replaces the model's own.
     report: called with one line for each thing that is built, and for each note about the files; None logs notes as
       warnings.
+    layout: mesh over which a run's parameters are split while they are read, also those of fewer bits; None is one
+      device.
 
   Raises:
-    UserError: if there is no such model or checkpoint, or no tokenizer, or not the tokenizer of its training.
+    UserError: if there is no such model or checkpoint, no tokenizer, not the tokenizer of its training, or a layout for
+      a folder in the Hugging Face format.
   """
-  loaded = _load(Path(folder), step, tokenizer, report)
+  loaded = _load(Path(folder), step, tokenizer, report, layout)
   for note in loaded.reading.notes:
     (report or logging.getLogger(__name__).warning)(note)
   return loaded
 
 
-def _load(folder: Path, step: int | None, tokenizer: Folder | None, report: Report | None) -> LoadedModel:
+def _load(
+  folder: Path,
+  step: int | None,
+  tokenizer: Folder | None,
+  report: Report | None,
+  layout: ShardingLayout | None,
+) -> LoadedModel:
   config = _config(folder)
   if "model_type" in config:
     if step is not None:
       raise UserError(f"{folder} holds a single checkpoint without a step number; leave out step {step}")
+    if layout is not None:
+      raise UserError(
+        f"{folder} is in the Hugging Face format, which is read onto one device; import it as a run"
+      )
     return _directory(folder, tokenizer)
   with Checkpoints(folder / "checkpoints") as checkpoints:
     there = checkpoints.steps()
@@ -106,6 +121,8 @@ def _load(folder: Path, step: int | None, tokenizer: Folder | None, report: Repo
     notes = [f"the code of {path} was edited since {folder} was trained" for path in edited]
     how = how._replace(notes=(*how.notes, *notes))
     template = quantized_checkpoints.parameter_template(run.model, checkpoints.meta(chosen), str(folder))
+    if layout is not None:
+      template = quantized_checkpoints.split_template(template, run.model, layout)
     params = checkpoints.restore_parameters(template, chosen)
   return LoadedModel(run.model, params, loaded, how, f"{run.name or folder.name}, step {chosen:,}")
 

@@ -17,6 +17,7 @@ from gen.errors import UserError
 from gen.io import formats, json_reading
 from gen.models import language_model
 from gen.precision.quantized_array import QuantizedArray
+from gen.sharding.layouts import ShardingLayout
 from gen.training.checkpointing.checkpoint_records import CheckpointMeta, require_tokenizer
 
 ENTRY = "quantization"  # of a checkpoint's meta
@@ -158,6 +159,23 @@ def quantized_axes(names: Any, params: Any) -> Any:
     )
 
   return jax.tree.map(axes_of, params, names, is_leaf=lambda leaf: isinstance(leaf, QuantizedArray))
+
+
+def split_template(template: Any, model: Model, layout: ShardingLayout) -> Any:
+  """Returns a tree of shapes with the shardings of a layout; values and scales of a kernel are split together.
+
+  Args:
+    template: of `parameter_template`.
+    model: its config.
+    layout: the mesh, and what is split over it.
+  """
+  names = quantized_axes(language_model.logical_axes(model), template)
+  shardings = layout.shardings(layout.specs(names, template, "parameters"))
+  return jax.tree.map(
+    lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+    template,
+    shardings,
+  )
 
 
 def refuse_quantized(meta: Mapping[str, object], what: str, owner: str) -> None:
