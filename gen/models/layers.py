@@ -234,8 +234,7 @@ def rotary_angles(positions_bt: Array, config: Model) -> tuple[Array, Array] | N
   """
   if ":" in config.positions:
     return own_modules.rotary_angles(config, positions_bt)
-  rates_k = rotary_rates(config)
-  angles_b1tk = positions_bt[:, None, :, None].astype(jnp.float32) * rates_k
+  angles_b1tk = positions_bt[:, None, :, None].astype(jnp.float32) * rotary_rates(config)
   return jnp.cos(angles_b1tk), jnp.sin(angles_b1tk)
 
 
@@ -360,16 +359,18 @@ class DistanceScores(nn.Module):
       in_order: whether the waves are those of each key's distance to the single query instead.
     """
     cfg = self.config
-    sizes, axes = (cfg.n_heads, cfg.head_width), ("heads", "head")
-    formats = fake_quantization.training_formats(cfg)
+    sizes, axes, formats = (
+      (cfg.n_heads, cfg.head_width),
+      ("heads", "head"),
+      fake_quantization.training_formats(cfg),
+    )
     project = KernelOnly(
       (cfg.width, *sizes), ("embed", *axes), cfg.width, cfg.initializer_scale, formats, name="distance"
     )
     content_hk = make_weight(self, "content_bias", ZEROS, sizes, axes).astype(cfg.dtype)
     distance_hk = make_weight(self, "distance_bias", ZEROS, sizes, axes).astype(cfg.dtype)
     # Keys of distances are the same for all rows, so this product has no batch axis.
-    kernel_dhk = jnp.asarray(project().astype(cfg.dtype), cfg.dtype)
-    keys_hrk = jnp.einsum("rd,dhk->hrk", waves_rd.astype(cfg.dtype), kernel_dhk)
+    keys_hrk = jnp.einsum("rd,dhk->hrk", waves_rd.astype(cfg.dtype), project().astype(cfg.dtype))
     scores_bhtr = jnp.einsum(
       "bhtk,hrk->bhtr", q_bhtk + distance_hk[:, None], keys_hrk, preferred_element_type=jnp.float32
     )
