@@ -359,11 +359,8 @@ class DistanceScores(nn.Module):
       in_order: whether the waves are those of each key's distance to the single query instead.
     """
     cfg = self.config
-    sizes, axes, formats = (
-      (cfg.n_heads, cfg.head_width),
-      ("heads", "head"),
-      fake_quantization.training_formats(cfg),
-    )
+    sizes, axes = (cfg.n_heads, cfg.head_width), ("heads", "head")
+    formats = fake_quantization.training_formats(cfg)
     project = KernelOnly(
       (cfg.width, *sizes), ("embed", *axes), cfg.width, cfg.initializer_scale, formats, name="distance"
     )
@@ -390,8 +387,9 @@ class InputEmbeddings(nn.Module):
     # Sums and the norm are float32; only the result is in the compute dtype.
     x_btd = self.table(ids_bt) * cfg.embedding_scale
     if cfg.positions == "learned":
-      rows = cfg.context + cfg.position_offset
-      table = Embedding(rows, cfg.width, ("positions", "embed"), name="positions")
+      table = Embedding(
+        cfg.context + cfg.position_offset, cfg.width, ("positions", "embed"), name="positions"
+      )
       x_btd = x_btd + table(positions_bt + cfg.position_offset)
     elif cfg.positions == "sinusoidal":
       x_btd = x_btd + sinusoidal_positions(positions_bt, cfg.width)

@@ -240,15 +240,10 @@ class FeedForward(nn.Module):
     """Maps the residual stream [B, T, D] to its change [B, T, D]."""
     cfg = self.config
     width, hidden, scale = cfg.width, cfg.feed_forward_width, cfg.initializer_scale
-<<<<<<< HEAD
-    inward = ("embed", "mlp")
-    # (activation(x W) * x V) W2: "in" is W, "gate" is V and "out" is W2 of arXiv:2002.05202, section 2.
-    h_btf = layers.Dense(width, hidden, inward, cfg.bias, scale, cfg.dtype, name="in")(x_btd)
-=======
     formats = fake_quantization.training_formats(cfg)
     inward = (width, hidden, ("embed", "mlp"), cfg.bias, scale, cfg.dtype, formats)
+    # (activation(x W) * x V) W2: "in" is W, "gate" is V and "out" is W2 of arXiv:2002.05202, section 2.
     h_btf = layers.Dense(*inward, name="in")(x_btd)
->>>>>>> 4ae41b1 (Round weights in training, straight through)
     h_btf = layers.find_activation(cfg.activation)(h_btf)
     if cfg.gated:
       h_btf = h_btf * layers.Dense(*inward, name="gate")(x_btd)
