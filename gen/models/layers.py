@@ -73,8 +73,7 @@ def make_weight(
   stored: Any = module.get_variable("params", name) if module.has_variable("params", name) else None
   if isinstance(stored, StoredKernel):
     return cast(Array, stored)  # with fewer bits; products recognize it
-  boxed = nn.with_logical_partitioning(initializer, axes)
-  value = cast(Array, module.param(name, boxed, shape, jnp.float32))
+  value: Any = module.param(name, nn.with_logical_partitioning(initializer, axes), shape, jnp.float32)
   # Under ZeRO-3 and fsdp it is stored in shards, and gathered here, before it is used.
   return activation_sharding.gather_weight(value, *axes) if gradients.on_mesh() else value
 
@@ -387,9 +386,8 @@ class InputEmbeddings(nn.Module):
     # Sums and the norm are float32; only the result is in the compute dtype.
     x_btd = self.table(ids_bt) * cfg.embedding_scale
     if cfg.positions == "learned":
-      table = Embedding(
-        cfg.context + cfg.position_offset, cfg.width, ("positions", "embed"), name="positions"
-      )
+      rows = cfg.context + cfg.position_offset
+      table = Embedding(rows, cfg.width, ("positions", "embed"), name="positions")
       x_btd = x_btd + table(positions_bt + cfg.position_offset)
     elif cfg.positions == "sinusoidal":
       x_btd = x_btd + sinusoidal_positions(positions_bt, cfg.width)
