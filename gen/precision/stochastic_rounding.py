@@ -8,12 +8,15 @@ Stochastic rounding takes the number above with the probability that makes the m
 The update itself is computed in float32. Random bits are a pure function of the step's key and the array's number.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from gen.config import Optimizer
+
+State = TypeVar("State", bound=Any)  # a training state: a NamedTuple with params and opt_state
 STREAM = 2  # of a step's key; dropout draws from the key itself
 
 
@@ -42,9 +45,22 @@ def store_tree(tree: Any, dtype: str) -> Any:
   return jax.tree.map(narrow, tree)
 
 
-def widen_tree(tree: Any) -> Any:
-  """Returns a tree whose bfloat16 arrays are float32; other leaves are the same."""
+def widen_tree(tree: Any, dtype: str) -> Any:
+  """Returns a tree of `store_tree` in float32; the tree itself where it was not changed.
+
+  An optimizer of the user's own may have bfloat16 arrays by itself, which then stay what they are.
+  """
+  if dtype == "float32":
+    return tree
   return jax.tree.map(lambda leaf: leaf.astype(jnp.float32) if leaf.dtype == jnp.bfloat16 else leaf, tree)
+
+
+def widen_state(state: State, optimizer: Optimizer) -> State:
+  """Returns a training state with parameters and moments in float32, in which its update is computed."""
+  return state._replace(
+    params=widen_tree(state.params, optimizer.param_dtype),
+    opt_state=widen_tree(state.opt_state, optimizer.moment_dtype),
+  )
 
 
 def round_like(tree: Any, stored: Any, key: Array, number: int) -> Any:
@@ -57,12 +73,15 @@ def round_like(tree: Any, stored: Any, key: Array, number: int) -> Any:
     number: of the tree: each has random bits of its own.
   """
   leaves, structure = jax.tree.flatten(tree)
-  types = [leaf.dtype for leaf in jax.tree.leaves(stored)]
-  if jnp.bfloat16 not in types:
+  narrow = [
+    new.dtype == jnp.float32 and old.dtype == jnp.bfloat16
+    for new, old in zip(leaves, jax.tree.leaves(stored), strict=True)
+  ]
+  if not any(narrow):
     return tree
   own = jax.random.fold_in(jax.random.fold_in(key, STREAM), number)
   rounded = [
-    round_stochastically(leaf, jax.random.fold_in(own, index)) if dtype == jnp.bfloat16 else leaf
-    for index, (leaf, dtype) in enumerate(zip(leaves, types, strict=True))
+    round_stochastically(leaf, jax.random.fold_in(own, index)) if narrow[index] else leaf
+    for index, leaf in enumerate(leaves)
   ]
   return jax.tree.unflatten(structure, rounded)

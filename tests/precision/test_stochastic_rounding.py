@@ -108,3 +108,9 @@ def test_the_types_are_a_part_of_a_runs_identity_only_where_they_differ():
   run = Run(model=MODEL, data=Data(), optimizer=Optimizer(), steps=1)
   assert not [name for name in identity.identity_fields(run)["optimizer"] if "dtype" in name]
   assert config_hash(run) != config_hash(dataclasses.replace(run, optimizer=OPTIMIZER))
+
+
+def test_what_an_optimizer_of_the_users_own_stores_in_16_bits_stays_its_own():
+  own = {"mu": jnp.ones(3, jnp.bfloat16), "count": jnp.int32(2)}
+  assert stochastic_rounding.widen_tree(own, "float32") is own
+  assert stochastic_rounding.round_like(own, own, jax.random.key(0), 0) is own
