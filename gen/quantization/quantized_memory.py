@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gen.config import Model
-from gen.generation import decoders
+from gen.generation.decoding import decoders
 from gen.models import language_model, recurrent
 from gen.precision.quantized_array import QuantizedArray
 from gen.precision.quantizing import WeightScheme

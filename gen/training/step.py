@@ -243,7 +243,6 @@ def train_step(
   # all-gathers them several times in each step.
   state = state._replace(params=constrain_tree(state.params, shardings and shardings.parameters))
   key, scaling = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step), state.loss_scale
-  # Gradients and the update are float32 whatever is stored between steps.
   stored, state = state, stochastic_rounding.widen_state(state, optimizer)
   grads, sums, recurrent_state = recurrent_gradients(model, optimizer, state, batch, key, shardings)
   # At least 1, so that a batch without loss-bearing tokens has zero gradients, not 0 / 0.
@@ -371,9 +370,8 @@ def _sharded_programs(
     replicated, shardings.parameters, shardings.opt_state, replicated, replicated, shardings.recurrent_state,
   )  # fmt: skip
   state = TrainState(*of_state)._replace(loss_scale=loss_scaling.scale_sharding(model.dtype, replicated))
-  on_mesh = shardings.traced
+  on_mesh, rule = shardings.traced, make_update_rule(optimizer)
   platform = shardings.layout.mesh.devices.flat[0].platform
-  rule = make_update_rule(optimizer)
   return StepPrograms(
     jax.jit(
       on_mesh(functools.partial(initialize_state, model, optimizer)),

@@ -25,7 +25,7 @@ from gen.precision.quantized_array import QuantizedArray
 from gen.precision.quantizing import WeightScheme
 from gen.quantization import model_quantization
 from gen.quantization.model_scheme import parse_scheme
-from gen.training import journal
+from gen.training.run_log import journal
 
 TEXT = HeadConfig("none")
 

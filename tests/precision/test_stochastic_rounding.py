@@ -12,7 +12,7 @@ from gen.config import Data, Model, Optimizer, Run, config_hash, identity
 from gen.optimizers import schedule_params
 from gen.precision import stochastic_rounding
 from gen.training import step
-from gen.training.checkpoints import Checkpoints
+from gen.training.checkpointing.checkpoints import Checkpoints
 
 OPTIMIZER = Optimizer(
   peak_learning_rate=1e-2, schedule="constant", warmup=0.0, moment_dtype="bfloat16", param_dtype="bfloat16"

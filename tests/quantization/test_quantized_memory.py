@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from gen.generation import decoders
+from gen.generation.decoding import decoders
 from gen.quantization import model_quantization, quantized_memory
 from gen.quantization.model_scheme import parse_scheme
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from gen.errors import UserError
 from gen.io import json_reading
-from gen.scaling.laws import law_batch
+from gen.scaling.laws.loss_law import law_batch
 from gen.scaling.planning.law_source import LawSource
 from gen.scaling.precision import precision_law
 from gen.scaling.precision.precision_law import PrecisionFit, RoundedLoss

@@ -15,7 +15,9 @@ from gen.generation import loaded_model
 from gen.io import checksums, json_lines, json_reading
 from gen.quantization import comparison, quantization_text, rounding
 from gen.scaling.precision.precision_law import RoundedLoss
-from gen.training import checkpoint_folder, journal, quantized_checkpoints, run_folder
+from gen.training.checkpointing import checkpoint_folder, quantized_checkpoints
+from gen.training.run_folders import run_folder
+from gen.training.run_log import journal
 
 MEASUREMENTS, RESULTS = "measurements.jsonl", "results.json"
 Report = Callable[[str], None]

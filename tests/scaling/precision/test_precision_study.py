@@ -13,9 +13,9 @@ from gen.io import checksums
 from gen.models import language_model
 from gen.quantization import comparison
 from gen.scaling.precision import precision_figure, precision_law, precision_study
-from gen.training import run_folder
-from gen.training.checkpoints import Checkpoints
-from gen.training.journal import Journal
+from gen.training.checkpointing.checkpoints import Checkpoints
+from gen.training.run_folders import run_folder
+from gen.training.run_log.journal import Journal
 
 
 def write_run(folder, corpus, cache, width, finished=True):
