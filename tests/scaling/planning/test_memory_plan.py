@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from gen.scaling.laws.loss_law.law import ParametricLaw
 
 from gen.errors import UserError
+from gen.scaling.laws.loss_law.law import ParametricLaw
 from gen.scaling.planning import law_source, memory_plan
 from gen.scaling.precision.precision_law import PrecisionLaw, RoundedLoss
 
