@@ -72,7 +72,7 @@ def main() -> int:
 
   target = json_report.report_target(JSON.value)
   if memory_flags.is_asked():
-    return memory_flags.answer(target)
+    return memory_flags.print_account(target)
   chip = topologies.find_chip(CHIP.value) if CHIP.value else None
   if PARAMS.value:
     length = LENGTH.value or presets.DEFAULT_LENGTH

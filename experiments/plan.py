@@ -84,7 +84,7 @@ def main() -> int:
       )
   law = law_flags.law_from_flags()
   if memory_flags.is_asked():
-    return memory_flags.answer(law, budget.flops if amounts else None, target)
+    return memory_flags.print_choices(law, budget.flops if amounts else None, target)
   report = plan.make_plan(
     law,
     budget.flops if amounts else None,

@@ -37,7 +37,7 @@ def is_asked() -> bool:
   return bool(flags.FLAGS.by_bits) or flags.FLAGS.use != TRAIN
 
 
-def answer(target: Path | None) -> int:
+def print_account(target: Path | None) -> int:
   """Prints and writes the account of the command line; returns the exit code.
 
   Args:

@@ -33,7 +33,7 @@ def is_asked() -> bool:
   return flags.FLAGS.memory is not None or bool(flags.FLAGS.precision_law)
 
 
-def answer(law: "LawSource", flops: float | None, target: Path | None) -> int:
+def print_choices(law: "LawSource", flops: float | None, target: Path | None) -> int:
   """Prints or writes the plan of a memory budget; returns the exit code.
 
   Args:
