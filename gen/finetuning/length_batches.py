@@ -104,4 +104,5 @@ class LengthBatches:
     for begin in range(0, len(rest), self._batch):
       part = rest[begin : begin + self._batch]
       batches.append((part, int(self._bucket_n[part].max())))
+    # Shuffled once more: in the order of buckets an epoch would go from short rows to long ones.
     return [batches[i] for i in random.permutation(len(batches))]

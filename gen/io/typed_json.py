@@ -151,6 +151,7 @@ def _decode_union(kinds: tuple[Any, ...], value: Any, name: str, field: str, nul
   rest = [kind for kind in kinds if kind is not type(None)]
   if len(rest) == 1:  # Its own error says more than that of the union.
     return _decode(rest[0], value, name, field, null_is_nan)
+  # In the order of the annotation, so `int | float` keeps a whole number whole.
   for kind in rest:
     try:
       return _decode(kind, value, name, field, null_is_nan)
@@ -180,9 +181,11 @@ def _is_of(kind: Any, value: Any) -> bool:
     return value in get_args(kind)
   if not isinstance(kind, type):
     return False
+  # First, because bool is a subclass of int.
   if isinstance(value, bool):
     return kind is bool
   if kind is int and isinstance(value, float):
+    # Other writers of JSON, JavaScript's among them, do not tell 3.0 from 3.
     return value.is_integer()
   return isinstance(value, (int, float) if kind is float else kind)
 

@@ -89,6 +89,7 @@ def stack_rows(rows: Sequence[EncodedRow], batch: int, shape: PaddedShape) -> Ba
   positions_bt[:] = np.arange(shape.length)
   for b, row in enumerate(rows):
     tokens = len(row.inputs)
+    # Padding keeps segment 0, which attention and losses skip.
     inputs_bt[b, :tokens], segments_bt[b, :tokens] = row.inputs, row.segments or 1
     targets_bk[b, : len(row.targets)], weights_bk[b, : len(row.targets)] = row.targets, row.weights
     if row.segments:

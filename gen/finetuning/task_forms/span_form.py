@@ -26,7 +26,9 @@ from gen.finetuning.task_forms.encoded_rows import EncodedRow
 from gen.generation.loaded_model import LoadedModel
 
 MAX_ANSWER = 30  # tokens of an answer where none is given, as in BERT
-BEST = 20  # first and last tokens that are combined
+BEST = (
+  20  # likeliest first tokens that are tried, each with all last ones; n_best_size of BERT's run_squad.py
+)
 _WORD = re.compile(r"[^\W_]+|[^\w\s]|_")
 
 
@@ -86,6 +88,7 @@ class SpanForm:
     contexts = locate_pieces(self.loaded, [e.context for e in examples], what)
     rows = []
     for owner, (example, question, context) in enumerate(zip(examples, questions, contexts, strict=True)):
+      # At most half of the row, so that a long question leaves room for its context.
       asked = question[: self._frame.room(self._length, pair=True) // 2].tolist()
       answer = _find_tokens(example, context)
       for begin, end in self._windows(owner, asked, context, what):
@@ -93,6 +96,7 @@ class SpanForm:
         shift = len(ids) - len(self._frame.after) - (end - begin) - begin
         inside = answer is not None and begin <= answer[0] and answer[1] < end
         targets = (answer[0] + shift, answer[1] + shift) if inside and answer is not None else (0, 0)
+        # The mean of both cross entropies, as in BERT's run_squad.py.
         rows.append(EncodedRow(owner, ids, targets, (0.5, 0.5), types if any(types) else ()))
     return rows
 
@@ -126,6 +130,7 @@ class SpanForm:
         logits_t2 = next(by_row).astype(np.float64)
         offset = len(self._frame.before) + len(asked) + len(self._frame.between)
         here_t2 = logits_t2[offset : offset + end - begin]
+        # The least over the windows, as in run_squad.py: any window without the answer would claim that there is none.
         none = min(none, float(logits_t2[0].sum()))
         score, first, last = best_pair(here_t2[:, 0], here_t2[:, 1], self._max_answer)
         if score > best:
@@ -213,6 +218,7 @@ def _characters(tokenizer: Tokenizer, word: str, ids: np.ndarray) -> list[tuple[
     return [(0, len(plain))]
   pieces = [tokenizer.piece(number) for number in ids.tolist()]
   text, target = b"".join(pieces), plain.encode()
+  # The space before a word belongs to its first piece, but not to the answer.
   lead = len(text) - len(text.lstrip(b" "))
   if len(text) - lead != len(target):
     return [(0, len(plain))] * len(ids)

@@ -78,6 +78,7 @@ class TagForm:
     self, owner: int, sentence: WordPieces, numbers: Sequence[int], begin: int, end: int
   ) -> EncodedRow:
     ids, _ = self._frame.join(sentence.ids[begin:end].tolist())
+    # Only first pieces have a weight: BERT, section 5.3 (arXiv:1810.04805), classifies the first sub-token of a word.
     targets, weights = [0] * len(ids), [0.0] * len(ids)
     for number, first in zip(numbers, sentence.firsts.tolist(), strict=True):
       if begin <= first < end:

@@ -21,6 +21,7 @@ from gen.kernels import losses
 from gen.models import heads, language_model
 from gen.training import step
 
+# Not -inf: a row of padding alone would have NaN as its softmax, and 0 * NaN is NaN.
 NEVER = -1e9  # logit of a position that is no token
 
 
@@ -56,10 +57,12 @@ def batch_loss(
   logits = head_logits(model, head, params, batch, key)
   targets, weights = cast(Array, batch.targets_bt), cast(Array, batch.weights_bt)
   if head.kind == "classify":
+    # [B, K] -> [B, 1, K], one target a row.
     logits = logits[:, None]
   if head.kind == "span":
     is_token_bt1 = (cast(Array, batch.segments_bt) > 0)[..., None]
     # A batch's padding must not change its loss, so padding has no probability.
+    # [B, T, 2] -> [B, 2, T]: the classes of both targets are the positions.
     logits = jnp.where(is_token_bt1, logits, NEVER).swapaxes(1, 2)
   log_probabilities = jax.nn.log_softmax(logits)
   nats = -jnp.take_along_axis(log_probabilities, targets[..., None], axis=-1)[..., 0]

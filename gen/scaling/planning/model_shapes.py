@@ -160,15 +160,18 @@ def _nearest_model(params: float, counting: str) -> tuple[str, float, str]:
 
 
 def _family(name: str) -> str:
+  # T5 1.1 has gated feed-forward layers, so its shapes do not scale those of T5.
   return name.split("-")[0] if not name.startswith("t5-v1.1") else "t5-v1.1"
 
 
 def _scaled(template: Model, params: float, counting: str) -> Model:
   """Returns the template with the heads and layers that come nearest to N at about its ratio of width to depth."""
   slender = template.width / template.depth
+  # At a fixed ratio of width to depth, matrices hold a multiple of width^2 depth, so N grows as the cube of the width.
   grown = (params / conventions.count_parameters(template, counting)) ** (1 / 3)
   around = template.width * grown
   head_width = template.head_width
+  # Four heads at least: one head as wide as a small model would be no multi-head attention.
   while head_width > 16 and around < 4 * head_width:
     head_width //= 2
   best, cost = template, math.inf
@@ -185,6 +188,7 @@ def _scaled(template: Model, params: float, counting: str) -> Model:
 def _heads(around: float) -> list[int]:
   """Returns candidate numbers of heads, somewhat beyond the expected one: all for a small model, some for a large."""
   highest, middle = 1.6 * around + 2, round(around)
+  # Geometric, 121 at most: neighbors differ by a few percent in width, as finely as N has to be met.
   candidates = {round(highest ** (i / 120)) for i in range(121)} | set(range(middle - 8, middle + 9))
   return sorted(heads for heads in candidates if 1 <= heads <= highest)
 
@@ -195,8 +199,10 @@ def _depths(template: Model, heads: int, head_width: int, params: float, countin
   first, two = (
     conventions.count_parameters(_resized(template, width, depth, head_width), counting) for depth in (1, 2)
   )
+  # N is linear in the depth, so two counts give the depth at which it is N.
   ideal = 1 + (params - first) / (two - first)
   slim = width * template.depth / template.width
+  # A third around the template's ratio: at a coarse grid of heads the exact depth may be far from any trained shape.
   low, high = 0.75 * slim, 1.33 * slim
   return {max(1, round(min(max(depth, low), high))) for depth in (math.floor(ideal), math.ceil(ideal), slim)}
 

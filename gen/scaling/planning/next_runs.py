@@ -25,7 +25,9 @@ from gen.scaling.planning.plan_records import ChosenRun, NextRuns
 from gen.scaling.runs.runs_table import RunsTable
 
 _BUDGETS, _SIZES = 13, 41  # of the grid of candidates
+# Without a bound the greedy choice may put all runs on one point.
 _REPEATS = 3  # seeds of one candidate
+# Losses drawn exactly from a law would make the variance 0, and every gain 0 / 0.
 _MIN_NOISE = 1e-6
 
 
@@ -152,6 +154,7 @@ def study_design(
   Raises:
     UserError: for fewer than seven runs.
   """
+  # Five parameters leave two residuals to estimate the scatter from.
   if len(points) < 7:
     raise UserError(
       f"{len(points)} runs are too few to measure how losses scatter about the law; give at least 7"
@@ -161,9 +164,12 @@ def study_design(
     _free(model.jacobian_np, theta),
     _free(_slope(theta, flops, optimum.as_cost(cost)), theta),
   )
+  # Residuals of a fit are smaller than the scatter by the share of parameters in the runs.
   spare = len(points) / (len(points) - slopes_np.shape[1])
   # Half the residuals are within .6745 sd: what single broken runs do not move.
   noise = max(float(np.median(np.abs(model.residual))) / 0.6745 * math.sqrt(spare), _MIN_NOISE)
+  # Columns of norm 1 before the inverse: ln A and beta differ by orders of magnitude in slope, and the cut at 1e-13
+  # would otherwise remove a direction that the runs do determine.
   scales = np.linalg.norm(slopes_np, axis=0)
   information_pp = (slopes_np / scales).T @ (slopes_np / scales)
   covariance_pp = (
@@ -171,6 +177,8 @@ def study_design(
   )
   design = StudyDesign(covariance_pp, slope_p, noise, statistics.NormalDist().inv_cdf((1 + level) / 2))
   if now is not None and 0 < now[0] < now[1] < math.inf and design.variance > 0:
+    # The study's own interval, where it comes from a bootstrap, differs from the linear estimate by a factor: that
+    # factor is kept, so the expected intervals continue the present one.
     half = (math.log(now[1]) - math.log(now[0])) / 2
     design = dataclasses.replace(design, scale=half / math.sqrt(design.variance))
   return design
@@ -201,6 +209,7 @@ def _slope(theta: np.ndarray, flops: float, cost: CostModel) -> np.ndarray:
   _, _, _, alpha, beta = map(float, theta)
   best = log_best_size(theta, flops, cost)
   log_d, slope, bend = float(cost.log_tokens(flops, best)), float(cost.slope(best)), float(cost.bend(best))
+  # The implicit function theorem: d ln N* / d theta = -(dF / d theta) / (dF / d ln N) of the condition F = 0.
   steepness = alpha + beta * (1 + slope) + bend / (1 + slope)
   return np.array([1.0, -1.0, 0.0, 1 / alpha - best, log_d - 1 / beta]) / steepness
 

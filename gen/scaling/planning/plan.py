@@ -44,6 +44,7 @@ from gen.scaling.planning.plan_records import (
 
 PLACES = 10  # budgets of the table
 _BELOW, _ABOVE = 100.0, 10.0  # the table reaches from flops / 100 to 10 flops
+# Our choice; beyond it a family of presets is the better template than a study of small models.
 _STUDY_REACH = 10.0  # times a study's largest model, up to which a shape is scaled from its own
 
 
@@ -133,6 +134,7 @@ def make_plan(
   price = _price(chosen)
   question = questions.read_question(known, flops, params, tokens, model)
   answered = _extra_answers(known, _answer_question(known, question, chosen, price), chosen, price)
+  # In this order: warnings read how far the answer lies beyond the runs.
   answered = dataclasses.replace(answered, beyond=plan_warnings.times_beyond(known, answered))
   return dataclasses.replace(
     answered,

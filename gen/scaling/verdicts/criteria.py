@@ -14,6 +14,7 @@ from gen.scaling.laws.isoflop import IsoflopValley
 from gen.scaling.verdicts.held_out import HeldOutComparison, HeldOutPrediction, HeldOutSplit, LeftOutBudget
 
 MAX_GRADIENT = 1e-10  # norm, for up to 1,000 runs
+# Approach 1 is left out: it reads losses in the middle of runs, before their learning rates have decayed.
 JUDGED = ("isoflop", "parametric")
 
 
@@ -155,6 +156,7 @@ def _parabola(worst: IsoflopValley, limit: float) -> str:
 
 
 def _convergence(fits: Fits, runs: int) -> Reason:
+  # The gradient is a sum over runs, and so is its rounding error.
   limit = MAX_GRADIENT * max(1.0, runs / 1000)
   fitted = fits.parametric
   if fitted is None:
@@ -178,6 +180,7 @@ def _overlap(fits: Fits) -> Reason:
   if missing:
     text = f"Three intervals of a cannot be compared: {' and '.join(missing)} gave none."
     return _reason("intervals_overlap", False, None, 0.0, text)
+  # Above 0 only where two intervals do not touch.
   gaps = {
     (first, second): max(pairs[first][0], pairs[second][0]) - min(pairs[first][1], pairs[second][1])
     for first, second in itertools.combinations(pairs, 2)
@@ -265,6 +268,7 @@ def _held_out_size(entry: HeldOutComparison, valley: IsoflopValley, limit: float
   if missing or entry.error:
     why = entry.error or f"{' and '.join(missing)} gave no law"
     return _reason("held_out_size", False, None, limit, f"The held-out budget's N* cannot be judged: {why}.")
+  # Too large and too small count alike.
   offs = {name: max(guess.N_factor, 1 / guess.N_factor) for name, guess in predicted.items()}
   worst = max(offs, key=lambda name: offs[name])
   value = offs[worst]

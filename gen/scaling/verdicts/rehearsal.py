@@ -107,8 +107,10 @@ def rehearse_sweep(
   random = np.random.default_rng(seed)
   judged = []
   for done in range(studies):
+    # Above 0 however large the noise: fits take logarithms.
     losses = np.maximum(true + noise * random.standard_normal(len(true)), 1e-9)
     drawn = [row | {"loss": float(loss)} for row, loss in zip(rows, losses, strict=True)]
+    # No bootstrap: the criterion of intervals is not rehearsed, and the others read point estimates.
     reasons = verdict.analyse_sweep(drawn, [], sweep.criteria, bootstraps=0).verdict.reasons
     judged.append({reason.name: reason for reason in reasons if reason.name not in NOT_REHEARSED})
     if report is not None:
@@ -143,6 +145,7 @@ def _summary(judged: list[dict[str, Reason]], runs: int, flops: float, noise: fl
       CriterionShare(name, reasons_of_name[0].limit, sum(reason.passed for reason in reasons_of_name), median)
     )
   credible = sum(all(reason.passed for reason in reasons.values()) for reasons in judged)
+  # Wilson's interval, because Wald's has length zero where all or none of the studies are credible.
   ends = stats.binomtest(credible, len(judged)).proportion_ci(CONFIDENCE, method="wilson")
   return RehearsalReport(
     len(judged), credible, [float(ends.low), float(ends.high)], criteria, runs, float(flops), noise

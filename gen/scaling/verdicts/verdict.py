@@ -127,6 +127,7 @@ def seed_noise(fitted: RunsTable) -> float | None:
   """Returns the sd of a run's loss over seeds, pooled over all sizes with several seeds; None if there are none."""
   squares, freedom = 0.0, 0
   for budget in valley_minimum.split_budgets(fitted):
+    # Deviations from the mean of each size. A size loses one degree of freedom for its mean, so one seed adds nothing.
     squares += float(np.sum((budget.run_loss - budget.loss[budget.size_of_run]) ** 2))
     freedom += len(budget.run_loss) - len(budget.loss)
   return math.sqrt(squares / freedom) if freedom else None
@@ -135,6 +136,7 @@ def seed_noise(fitted: RunsTable) -> float | None:
 def leave_one_budget_out(fits: Fits, fitted: RunsTable) -> list[LeftOutBudget]:
   """Returns the exponent a of approaches 2 and 3 with each budget left out in turn, and by how much that moves it."""
   budgets = [budget.flops for budget in valley_minimum.split_budgets(fitted)]
+  # A line through the single budget that is left would have no slope.
   if len(budgets) < 3:
     return []
   two, three = fits.isoflop, fits.parametric

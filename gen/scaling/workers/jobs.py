@@ -173,6 +173,7 @@ class ClusterJobs:
     by_name = {run.name: run for run in self._waiting}
     rows = [row for row in read_rows(record.path, self._cluster.name).values() if row.run in by_name]
     alive = self._cluster.states([row.job for row in rows]) if rows else {}
+    # Not the same as "no jobs": to submit again would train a run twice in one folder.
     if alive is None:
       raise UserError(
         f"{record.path} names {len(rows)} jobs of {self._cluster.name}, which does not respond; try again when it does"
@@ -274,12 +275,14 @@ class ClusterJobs:
   def _dead(self, followed: FollowedJob, folder: Path) -> Iterator[WorkerEvent]:
     """Submits the run of a job without an outcome again, or gives it up."""
     self._remove_worker(followed)
+    # Progress resets the count: on a pre-emptible partition a long run is killed often without any fault.
     advanced = _last_step(folder, followed.run) > followed.step
     self._attempts[followed.run.name] = 0 if advanced else self._attempts[followed.run.name] + 1
     why = f"job {followed.job.name} ended before its run"
     if self.stopping:
       yield WorkerEvent("stopped", followed.number, followed.run)
     elif self._attempts[followed.run.name] < self._max_attempts:
+      # In front: sweeps start their longest runs first, so a retried one is late already.
       self._waiting.appendleft(followed.run)
       yield WorkerEvent("retried", followed.number, followed.run, text=why)
     else:
@@ -317,6 +320,7 @@ def refuse_others(logs: Path, executor: str, others: Sequence[clusters.JobCluste
   for cluster in others:
     jobs = [row.job for row in read_rows(record, cluster.name).values()]
     alive = cluster.states(jobs) if jobs else {}
+    # An unreachable cluster counts as busy, since two writers would damage a run's journal.
     if alive or alive is None:
       names = ", ".join(job.name for job in (jobs if alive is None else alive))
       may = "may not have ended" if alive is None else "have not ended"

@@ -17,6 +17,7 @@ from gen.data.curation.rules.verdicts import Drop, Kept, Verdict
 from gen.data.document import Document
 
 MAX_SORTED = 1 << 22  # hashes that are sorted at a time: 32 bytes each
+# In groups, so that `split` keeps the separators and the pieces join to the text again.
 _SEPARATORS = {"paragraphs": re.compile(r"(\n\s*\n)"), "lines": re.compile(r"(\n)")}
 
 
@@ -57,6 +58,7 @@ class ExactDuplicates:
   def _units(self, text: str) -> Iterator[tuple[str, int | None]]:
     """Yields (piece, hash) of pieces that join to the text; the hash is None for those that always stay."""
     if self.name == "documents":
+      # One space between words, so copies that differ in their line breaks alone are equal.
       yield text, words.text_hash(" ".join(text.split()))
       return
     pieces = _SEPARATORS[self.name].split(text)
@@ -84,14 +86,17 @@ def mark_copies(store: Store, copies: int, max_sorted: int = MAX_SORTED) -> None
   total = int(offsets[-1])
   decision = store.open_decision(total, np.int64)
   parts = max(1, -(-total // max_sorted))
+  # + 1, because the parts must cover the range; the last one is then shorter and clipped to 2^64 - 1.
   width = (1 << 64) // parts + 1
   for part in range(parts):
     hashes, positions = _select_part(store, offsets, part * width, min((part + 1) * width, 1 << 64) - 1)
+    # Stable, and positions ascend: the first of equal hashes is the first copy in the corpus, whichever shard has it.
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
     begins = np.concatenate([[True], ordered[1:] != ordered[:-1]]) if len(ordered) else np.zeros(0, bool)
     starts = np.flatnonzero(begins)
     group = np.cumsum(begins) - 1
+    # The number of equal hashes before each one.
     rank = np.arange(len(ordered)) - starts[group] if len(ordered) else np.zeros(0, np.int64)
     extra = rank >= copies
     decision[positions[order[extra]]] = positions[order[starts[group[extra]]]] + 1

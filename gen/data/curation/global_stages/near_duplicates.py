@@ -20,6 +20,7 @@ from gen.data.curation.rules import words
 from gen.data.curation.rules.verdicts import Drop, Verdict
 from gen.data.document import Document
 
+# A band in which thousands of pages agree, such as boilerplate, would otherwise be compared pair by pair.
 MAX_TRIED = 128  # documents of other clusters that one document is compared with in one group of a band
 _OPEN_SHARDS = 256  # whose sets are in memory or mapped at a time
 
@@ -49,6 +50,8 @@ class NearDuplicateStage:
     """Writes for each document 0, or 1 + the position of the first of its cluster, which stays."""
     offsets = store.offsets()
     candidates = np.zeros(int(offsets[-1]), bool)
+    # Two passes over the bands. The first marks the documents that share a band with any other: only their sets of
+    # shingles, many times larger than signatures, are written to disk. The second compares.
     for band in range(self.bands):
       for group in _groups(_band(store, offsets, band)):
         candidates[group] = True
@@ -95,6 +98,8 @@ class Clusters:
     """Unites the clusters of two documents."""
     a, b = self.find(first), self.find(second)
     if a != b:
+      # By position and not by rank as in the textbook: the root must be the first document, which is the one that
+      # stays.
       self._parents[max(a, b)] = min(a, b)
       self.joined += 1
 
@@ -120,12 +125,14 @@ def join_group(
   members: dict[int, list[int]] = {}  # of the group so far, by cluster
   for position in map(int, group):
     root, tried, own = clusters.find(position), 0, None
+    # A copy of the keys, because `members` changes below.
     for other_root in [key for key in members if key != root]:
       for other in members[other_root]:
         tried += 1
         own = load(position) if own is None else own
         if _is_similar(own, load(other), threshold):
           clusters.join(position, other)
+          # The shorter list is appended to the longer, so a document moves at most log2 n times.
           united = members.pop(other_root), members.pop(root, [])
           short, long = sorted(united, key=len)
           root = clusters.find(position)
@@ -142,6 +149,7 @@ def join_group(
 def _is_similar(first: np.ndarray, second: np.ndarray, threshold: float) -> bool:
   """Returns whether two sets reach the threshold; sizes alone may exclude it."""
   small, large = sorted((len(first), len(second)))
+  # |A and B| is at most the smaller set, |A or B| at least the larger.
   if small < threshold * large:
     return False
   return minhash.jaccard_similarity(first, second) >= threshold

@@ -80,12 +80,14 @@ class ScoreStage:
     parts = [shards.load_array(store.folder, index, part) for index in range(store.shards)]
     scores = np.concatenate([np.zeros(0), *parts])
     inside = (scores >= self.limits.low) & (scores <= self.limits.high)
+    # 1e-9: 0.29 * 100 is 28.999999999999996 in binary, and 29 documents are meant.
     allowed = int(np.floor(self.limits.keep * len(scores) + 1e-9))
     order = np.argsort(
       np.where(inside, -scores if self.limits.largest_first else scores, np.inf), kind="stable"
     )
     stays = np.zeros(len(scores), bool)
     stays[order[:allowed]] = True
+    # One number carries both: scores are at least 0, so a negative one marks a document that goes.
     decision = store.open_decision(len(scores), np.float64)
     decision[:] = np.where(stays & inside, scores, -1 - scores)
 
@@ -104,6 +106,7 @@ class ScoreStage:
   def _compute(self, store: Store) -> None:
     """Writes the scores of each shard that has none yet."""
     for index in range(store.shards):
+      # Kept by shard, because a language model's scores are costly and a curation may be interrupted.
       path = shards.shard_path(store.folder, index, "scores.npy")
       if not path.exists():
         scores = [score for batch in _batches(store, index) for score in self._scores(batch)]

@@ -25,6 +25,8 @@ class BudgetStage:
     """Returns bytes, tokens, and the key by which documents are ordered."""
     key = 0.0  # of all, so that the order of the sources stays
     if self.parameters.order == "random":
+      # 53 of 64 bits, so that the float64 is exact. A hash instead of a shuffle: a document keeps its place as others
+      # come.
       key = float(words.text_hash(f"{self.parameters.seed} {row.name} {row.n}") >> 11)
     elif self.parameters.order == "quality":
       key = -float(row.scores.get("quality", 0.0))
@@ -34,10 +36,12 @@ class BudgetStage:
     """Marks the documents beyond the budget with 1."""
     parts = [store.features(index) for index in range(store.shards)]
     rows = np.concatenate([np.zeros((0, 3)), *parts])
+    # Stable: equal keys keep the order of the sources.
     order = np.argsort(rows[:, 2], kind="stable")
     stays = np.ones(len(rows), bool)
     for column, limit in enumerate((self.parameters.bytes, self.parameters.tokens)):
       if limit:
+        # A prefix of the order, without later documents that would still fit: those would favor short texts.
         stays &= np.cumsum(rows[order, column]) <= limit
     decision = store.open_decision(len(rows), np.uint8)
     decision[order] = ~stays

@@ -26,6 +26,7 @@ _MAX_WORD = 1000  # characters; the authors' code drops lines with longer words
 def clean_page(document: Document, rules: C4Rules) -> Verdict:
   """Removes lines that are no sentences, and drops pages of code, of filler, or of too few sentences."""
   text = document.text
+  # "Some pages inadvertently contained code. Since the curly bracket { appears in many programming languages".
   if rules.brackets and "{" in text:
     return Drop("a curly bracket")
   lowered = text.lower()
@@ -33,12 +34,14 @@ def clean_page(document: Document, rules: C4Rules) -> Verdict:
     return Drop("lorem ipsum")
   # "we removed any line with the word Javascript"
   phrases = ("javascript",) * rules.javascript + _POLICIES * rules.policies
+  # Searched in the page first: most pages have none, and then no line has to be searched.
   phrases = tuple(phrase for phrase in phrases if phrase in lowered)
   if rules.citations and "[" in text:
     text = _CITATION.sub("", text)
   lines, removed = [], 0
   for line in text.split("\n"):
     stripped = line.strip()
+    # Blank lines stay, since they part paragraphs, which later stages compare.
     if not stripped:
       lines.append("")
       continue
@@ -55,8 +58,10 @@ def clean_page(document: Document, rules: C4Rules) -> Verdict:
 
 def _is_kept(line: str, rules: C4Rules, phrases: tuple[str, ...]) -> bool:
   """Returns whether a line stays; no phrase may occur in it."""
+  # A line that breaks off in "..." is a teaser; the authors' code drops it although it ends in a period.
   if rules.end_punctuation and (not line.endswith(_ENDS) or line.endswith("...")):
     return False
+  # Split only so far as the rule needs: a line may be megabytes long.
   if len(line.split(None, rules.min_words)) < rules.min_words:
     return False
   if len(line) > _MAX_WORD and max(map(len, line.split())) > _MAX_WORD:

@@ -52,7 +52,9 @@ def text_features(text: str) -> tuple[np.ndarray, np.ndarray]:
   """Returns the buckets of a text's words and pairs of words, and the value of each."""
   hashes = words.word_hashes(words.split_words(text[:MAX_CHARACTERS]))
   grams = np.concatenate([hashes, words.ngram_hashes(hashes, 2)])
+  # The upper 18 bits, which are BUCKETS: the last step of a hash is a product, whose low bits are mixed least.
   buckets, counts = np.unique(grams >> np.uint64(64 - 18), return_counts=True)
+  # Sublinear counts and vectors of length 1, so that neither a repeated word nor a long text outweighs the rest.
   values = 1 + np.log(counts)
   length = np.sqrt((values**2).sum())
   return buckets.astype(np.int64), values / length if len(values) else values
@@ -78,14 +80,17 @@ def train_classifier(first: Iterable[Document], second: Iterable[Document], fiel
         f"{field}: a sample has {len(documents)} documents; a classifier needs {MIN_DOCUMENTS} of each"
       )
   shared = {document.text for document in samples[0]} & {document.text for document in samples[1]}
+  # A sample given twice trains to a score of 0.5 everywhere, which looks like a classifier.
   if 2 * len(shared) > min(map(len, samples)):
     raise UserError(f"{field}: {len(shared):,} documents are in both samples, so they cannot be told apart")
   labels = np.repeat([1.0, 0.0], [len(documents) for documents in samples])
   documents = [document for sample in samples for document in sample]
+  # By the name's hash, so a document is held out or not whatever else the samples hold.
   held = np.array([words.text_hash(document.name) % HELD_OUT == 0 for document in documents])
   features = _matrix(documents)
   shares = np.array([(labels[~held] == label).sum() for label in (0, 1)])
   if shares.min() == 0:
+    # So few documents that one side would have none left to train on: nothing is held out, and no accuracy is given.
     held[:] = False
     shares = np.array([(labels == label).sum() for label in (0, 1)])
   used = np.unique(features[~held].indices)  # the weights of other buckets stay zero
@@ -94,13 +99,19 @@ def train_classifier(first: Iterable[Document], second: Iterable[Document], fiel
 
   def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
     logits = chosen @ parameters[:-1] + parameters[-1]
+    # logaddexp: log(1 + exp(x)) overflows above 709, and a separable sample drives logits there.
     value = (balance * (np.logaddexp(0, logits) - targets * logits)).sum()
     slopes = balance * (1 / (1 + np.exp(-np.clip(logits, -50, 50))) - targets)
     gradient = np.append(chosen.T @ slopes + 2 * PENALTY * parameters[:-1], slopes.sum())
     return value + PENALTY * (parameters[:-1] ** 2).sum(), gradient
 
   found = scipy.optimize.minimize(
-    loss, np.zeros(len(used) + 1), jac=True, method="L-BFGS-B", options={"maxiter": 200}
+    # Strictly convex by the penalty, so the start does not matter; 200 steps are our choice.
+    loss,
+    np.zeros(len(used) + 1),
+    jac=True,
+    method="L-BFGS-B",
+    options={"maxiter": 200},
   )
   weights, bias = np.zeros(BUCKETS, np.float32), float(found.x[-1])
   weights[used] = found.x[:-1]
@@ -115,6 +126,8 @@ def _draw(documents: Iterable[Document]) -> Iterator[Document]:
   """Returns up to MAX_DOCUMENTS documents of a sample: those with the smallest hashes of their names."""
   import heapq
 
+  # A heap of negated hashes has the largest kept hash at its root. The choice depends on names alone, not on the order
+  # of files, and memory is bounded by the sample.
   keyed = ((-words.text_hash(document.name), at, document) for at, document in enumerate(documents))
   kept: list[tuple[int, int, Document]] = []
   for item in keyed:

@@ -5,6 +5,7 @@ from gen.data.curation.rules import gopher
 from gen.data.curation.rules.verdicts import Drop, Verdict
 from gen.data.document import Document
 
+# English marks, and those of Chinese and Japanese, whose pages would otherwise all fail the first rule.
 _PUNCTUATION = (".", "!", "?", '"', "'", "”", "’", "»", "…", "。", "！", "？", "」")
 
 
@@ -19,6 +20,7 @@ def check_lines(document: Document, rules: FineWebRules) -> Verdict:
     return Drop("lines that end in punctuation", f"{punctuated:.0%} of {len(lines):,} lines")
   total = sum(map(len, lines))
   repeated = gopher.repeated_units(lines)[1] / total
+  # The first condition lets max_repeated=0 stand for "no repetition at all" without dropping every document.
   if repeated > 0 and repeated >= rules.max_repeated:  # "fraction of characters in duplicated lines >= 0.1"
     return Drop("characters in repeated lines", f"{repeated:.0%}")
   short = sum(len(line) < rules.short_line for line in lines) / len(lines)

@@ -12,6 +12,7 @@ from gen.data.curation.rules.verdicts import Drop, Verdict
 from gen.data.document import Document
 
 _BULLETS = ("•", "‣", "▪", "◦", "●", "○", "*", "-", "–")  # "bullet point"; the characters are our choice
+# Both spellings, since section A.1.1 names "the ellipsis" and web text has either.
 _ELLIPSES = ("...", "…")
 _PARAGRAPHS = re.compile(r"\n\s*\n")
 _FROM_LETTER = re.compile(
@@ -22,6 +23,7 @@ _FROM_LETTER = re.compile(
 def check_quality(document: Document, rules: GopherQuality) -> Verdict:
   """Keeps a document that passes the quality rules."""
   text = document.text
+  # At spaces, not by `words.split_words`, which would count "it's" as two words and symbols as none.
   tokens = text.split()
   count = len(tokens)
   if not rules.min_words <= count <= rules.max_words:
@@ -30,6 +32,7 @@ def check_quality(document: Document, rules: GopherQuality) -> Verdict:
   if not rules.min_mean_word <= mean <= rules.max_mean_word:
     return Drop("mean word length", f"{mean:.2f} characters")
   ellipses = text.count("...") + text.count("…")
+  # "symbol-to-word ratio greater than 0.1 for either the hash symbol or the ellipsis": the larger one, not the sum.
   symbols = max(text.count("#"), ellipses) / max(count, 1)
   if symbols > rules.max_symbols:
     return Drop("symbols per word", f"{symbols:.3f}")
@@ -40,6 +43,7 @@ def check_quality(document: Document, rules: GopherQuality) -> Verdict:
   ):
     if matched > limit * len(lines):
       return Drop(reason, f"{matched / len(lines):.0%} of {len(lines):,} lines")
+  # "80% of words in a document contain at least one alphabetic character". Most documents pass by the cheap count.
   alphabetic = sum(map(str.isalpha, tokens))
   if alphabetic < rules.min_alphabetic * count:  # words with punctuation are searched only if they matter
     alphabetic = len(_FROM_LETTER.findall(text))
@@ -53,6 +57,7 @@ def check_quality(document: Document, rules: GopherQuality) -> Verdict:
 def _has_stop_words(text: str, rules: GopherQuality) -> bool:
   """Returns whether enough stop words occur; most texts show it in their first words."""
   wanted = frozenset(rules.stop_words)
+  # A prefix decides for nearly all English prose; only a document that fails on it is split to its end.
   matched = (word for word in words.split_words(text[:4096]) if word in wanted)
   found = sum(1 for _ in itertools.islice(matched, rules.min_stop_words))
   if found < rules.min_stop_words and len(text) > 4096:
@@ -69,12 +74,14 @@ def check_repetition(document: Document, rules: GopherRepetition) -> Verdict:
     ("lines", lines, rules.lines, rules.line_characters),
     ("paragraphs", paragraphs, rules.paragraphs, rules.paragraph_characters),
   ):
+    # ">" as in table A1's maxima; a product, because a document without units would divide by zero.
     count, characters = repeated_units(units)
     if count > limit * len(units):
       return Drop(f"repeated {unit}", f"{count / len(units):.0%} of {len(units):,}")
     total = sum(map(len, units))
     if characters > character_limit * total:
       return Drop(f"characters in repeated {unit}", f"{characters / total:.0%}")
+  # The shares below are of the words' characters, without the spaces between them.
   tokens = text.split()
   if not tokens:
     return document
@@ -113,9 +120,11 @@ def ngram_shares(tokens: list[str], rules: GopherRepetition) -> Iterator[tuple[i
   hashes = np.fromiter(map(hash, tokens), np.int64, len(tokens)).view(np.uint64)
   grams = hashes
   for n, limit in enumerate((*rules.top_ngrams, *rules.ngrams), start=2):
+    # Each length extends the one before, so that ten lengths cost ten passes and no n-gram is ever a string.
     grams = words.extend_ngrams(grams, hashes)
     if not len(grams):
       return
+    # Stable: of equal n-grams the first in the text comes first, and it is the one that does not count as repeated.
     order = np.argsort(grams, kind="stable")
     ordered = grams[order]
     begins = np.append(True, ordered[1:] != ordered[:-1])
@@ -123,13 +132,16 @@ def ngram_shares(tokens: list[str], rules: GopherRepetition) -> Iterator[tuple[i
       return  # longer n-grams do not repeat either
     starts = np.flatnonzero(begins)
     counts = np.diff(np.append(starts, len(ordered)))
+    # sizes[i] is the number of characters of the n-gram at word i, from the cumulative lengths.
     sizes = ends[n:] - ends[:-n]
     if n < 5:
+      # Of equally frequent n-grams the longest counts, so the result does not depend on the order of hashes.
       best = starts[counts == counts.max()]
       yield n, float(counts.max() * sizes[order[best]].max() / total), limit
       continue
     repeats = np.zeros(len(grams), bool)
     repeats[order] = ~begins
+    # A difference array: its running sum is above zero inside any repeated n-gram, so an overlap counts once.
     covered = np.zeros(len(tokens) + 1, np.int64)
     np.add.at(covered, np.flatnonzero(repeats), 1)
     np.add.at(covered, np.flatnonzero(repeats) + n, -1)

@@ -17,6 +17,7 @@ from gen.data.sources.python_packages import packages
 from gen.errors import UserError, summarize_error
 
 MAX_BYTES = 64 << 20  # of a list
+# @ $ * + ! stand for letters in words that are to pass a filter.
 _TOKEN = re.compile(r"[\w@$*+!]+(?:['’-][\w@$*+!]+)*")
 _TERMS = ("term", "text", "word", "phrase")  # names of the column of terms
 _SEVERITIES = ("severity", "severity_rating", "weight", "score")
@@ -43,6 +44,7 @@ def check_words(document: Document, words: WordList) -> Verdict:
   at = 0
   while at < len(tokens):
     width = 1
+    # The longest term first, and its words count once: a phrase may be harmless, or worse, where its words are not.
     for length in range(words.longest.get(tokens[at], 0), 0, -1):
       term = tuple(tokens[at : at + length])
       if term in words.severities:
@@ -168,6 +170,7 @@ def _parse(content: bytes, name: str) -> Iterable[tuple[str, float]]:
 
 def _number(text: str) -> float:
   value = float(text)
+  # Refuses NaN and infinity, which one damaged row would carry into every document's score.
   if not 0 <= value < 1e6:
     raise ValueError(f"severity {text[:20]}")
   return value

@@ -14,7 +14,10 @@ _UNSPACED = (
 _SPACED_OR_SINGLE = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 _HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 _PUNCTUATION = string.punctuation.encode()
+# Words are frequent by Zipf's law, so a table saves most hashes. It is cleared when full instead of evicting single
+# words: the frequent ones return at once.
 _MAX_TABLE = 1 << 20  # words whose hash is kept
+# 2^64 divided by the golden ratio, SplitMix64's increment; odd, so a product by it loses no bit.
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 # A multiplier and a shift of SplitMix64 (Steele et al. 2014).
 _MIXER = np.uint64(0xBF58476D1CE4E5B9)
@@ -34,6 +37,7 @@ _TABLE = _WordTable()
 
 def text_hash(text: str) -> int:
   """Returns the 64-bit BLAKE2b hash of a text."""
+  # Not Python's `hash`, which differs from process to process, while shards are hashed by several workers.
   return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest())
 
 
@@ -74,6 +78,7 @@ def extend_ngrams(hashes: np.ndarray, following: np.ndarray) -> np.ndarray:
   count = len(hashes) - 1
   if count <= 0:
     return np.empty(0, np.uint64)
+  # Mixed before the next word is added: a plain sum would give "a b" and "b a" one hash. Products wrap at 64 bits.
   mixed = (hashes[:count] ^ (hashes[:count] >> _SHIFT)) * _MIXER
   return (mixed + following[len(following) - count :]) * _FACTOR
 
