@@ -56,8 +56,8 @@ def _train(run: Run) -> int:
   from gen.data import cache, dataset
   from gen.io import json_report
   from gen.io.locks import FolderLock
-  from gen.training import compute_dtype, loop, start_source, trunks
-  from gen.training.run_folders import folder_claim, run_folder, run_length
+  from gen.training import compute_dtype, loop, run_text, start_source, trunks
+  from gen.training.run_folders import folder_claim, run_folder
   from gen.training.run_log.run_console import RunConsole, print_once
 
   def check_folder(workdir: Path) -> None:  # Before the corpus is built: nobody else's, and writable.
@@ -73,7 +73,8 @@ def _train(run: Run) -> int:
   console = RunConsole()
   data = dataset.load_dataset(run.data, print_once)
   complete = loop.complete_run(run, data)
-  print_once(run_length.epochs_line(complete, data))
+  for line in run_text.RunText(complete, data).notes():
+    print_once(line)
   if not run_folder.has_result(workdir, complete):
     print_once("compiling; the first lines of training come after that")
   try:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, get_args, get_origin
 
+from gen.config import mixture
 from gen.errors import UserError
 from gen.io import quantities
 
@@ -114,6 +115,8 @@ def _plain_value(path: str, value: str | None, kind: Any) -> str:
       return str(quantities.parse_integer(value, -quantities.MAX_INTEGER))
     if kind is float:
       return repr(quantities.parse_number(value))
+    if get_origin(kind) is tuple and get_args(kind)[0] is mixture.MixtureCorpus:
+      return _mixture(value)
     if get_origin(kind) is tuple and get_args(kind)[0] is str and not value.lstrip().startswith(("(", "[")):
       return repr(tuple(part.strip() for part in value.split(",") if part.strip()))  # words need no quotes
     if get_origin(kind) is tuple:
@@ -129,7 +132,15 @@ def _plain_value(path: str, value: str | None, kind: Any) -> str:
   return value
 
 
+def _mixture(value: str) -> str:
+  """Returns a mixture, written as text or as a Python literal, as tuples of its corpora's fields."""
+  written: Any = quantities.parse_literal(value) if value.lstrip().startswith(("(", "[", "{")) else value
+  return repr(tuple(dataclasses.astuple(corpus) for corpus in mixture.read_mixture(written)))
+
+
 def _example(kind: Any) -> str:
+  if get_args(kind)[0] is mixture.MixtureCorpus:
+    return mixture.EXAMPLE
   if get_args(kind)[0] is str:
     return "('a', 'b')"
   return "((1, 2), (3, 4))" if get_origin(get_args(kind)[0]) is tuple else "(1, 2)"

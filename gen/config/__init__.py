@@ -5,6 +5,7 @@ from gen.config.data import Data
 from gen.config.families import ATLAS_FAMILIES, FAMILIES, MESH_AXES, RECURRENT, STABLE, TRANSFORMERS
 from gen.config.identity import config_hash, identity_fields
 from gen.config.mesh import mesh_shape
+from gen.config.mixture import MixtureCorpus
 from gen.config.model import Model
 from gen.config.optimizer import Optimizer
 from gen.config.run import Run
@@ -20,6 +21,7 @@ __all__ = [
   "Atlas",
   "Criteria",
   "Data",
+  "MixtureCorpus",
   "Model",
   "Optimizer",
   "Run",

@@ -1,7 +1,9 @@
 """The text of a run and how it becomes rows of tokens. T length, B batch."""
 
 import dataclasses
+from typing import Any
 
+from gen.config.mixture import MixtureCorpus, read_mixture
 from gen.config.references import HoldsReferences
 
 
@@ -14,6 +16,17 @@ class Data(HoldsReferences):
   # manual[:small|:large] | law | package:NAME==VERSION[:MEMBER] | manifest:PATH | a path or glob | FORMAT:PATH
   # | tfds:NAME | environment[:docstrings|:code], of what is installed | python:FUNCTION, as python:mine.py:documents
   corpus: str = "manual"
+  # Several corpora in the place of data.corpus, as manual=0.7,law=0.3 (gen/config/mixture.py); empty: data.corpus.
+  mixture: tuple[MixtureCorpus, ...] = ()
+  mixture_unit: str = (
+    "share"  # share | tokens: whether its weights are shares of the rows, or tokens of the run
+  )
+  mixture_temperature: float = 0.0  # its weights are sizes^(1/temperature), as 1 or 3.3; 0: as given
+  # Later weights: (fraction of the run, weight of each corpus in order), as ((0.8, 0.2, 0.8),) for the last fifth.
+  mixture_schedule: tuple[tuple[float, ...], ...] = ()
+  unique_tokens: int = (
+    0  # only the first so many training tokens are read, of documents in random order; 0: all
+  )
   field: str = "text"  # of records: JSON, tables, parquet, Arrow, TFDS
   split: str = "train"  # of TFDS sets and of folders of Hugging Face datasets
   validation_fraction: float = 0.05  # of files (documents where a source has no files)
@@ -28,3 +41,7 @@ class Data(HoldsReferences):
   validation_tokens: int = 131_072  # minimum number of tokens to evaluate, if the corpus has them
   max_bytes: int = 17_179_869_184  # that one compressed file or archive may expand to; 0: no limit
   cache: str = ""  # folder of corpora, tokenizers and compiled programs; empty: $GEN_CACHE or ~/.cache/gen
+
+  def __setattr__(self, name: str, value: Any) -> None:
+    """Sets a field; a mixture may be text, {name: weight}, or a tuple of corpora."""
+    super().__setattr__(name, read_mixture(value) if name == "mixture" else value)

@@ -96,6 +96,8 @@ RUN: dict[str, Range] = {
   "model.loss_chunk": SIZE_OR_NONE,
   "model.quantize_group": SIZE_OR_NONE,
   "data.validation_fraction": FRACTION,
+  "data.mixture_temperature": NOT_NEGATIVE,
+  "data.unique_tokens": Range(0, 2**63 - 1),
   "data.vocab": SIZE,
   "data.length": SIZE,
   "data.batch": SIZE,

@@ -5,6 +5,7 @@ import hashlib
 import json
 
 from gen.config.codec import to_dict
+from gen.config.data import Data
 from gen.config.model import Model
 from gen.config.run import Run
 
@@ -39,6 +40,13 @@ _ADDED = {
   )
 }  # fmt: skip
 
+# The same of the data.
+_ADDED_DATA = {
+  field.name: field.default
+  for field in dataclasses.fields(Data)
+  if field.name.startswith("mixture") or field.name == "unique_tokens"
+}
+
 
 def identity_fields(run: Run) -> dict[str, object]:
   """Returns the fields of a run that change what it computes."""
@@ -48,6 +56,11 @@ def identity_fields(run: Run) -> dict[str, object]:
   data, model, optimizer = (config_section(values, name) for name in ("data", "model", "optimizer"))
   data.pop("cache")
   data.pop("max_bytes")
+  if data["mixture"]:
+    data.pop("corpus")  # which a mixture replaces
+  for name, default in _ADDED_DATA.items():
+    if data[name] == default:
+      data.pop(name)
   model.pop("attention")
   model.pop("cache_format")
   # A run without them is what it was before there were such fields.

@@ -13,6 +13,7 @@ from gen.io import user_code
 
 # Fields that may name objects of the user's own code.
 FIELDS = (*Optimizer.own_code, *Model.own_code, *Data.own_code, *Run.own_code)
+_CORPORA = ("data.corpus", "data.mixture")
 START = "start_from="  # begins the entry of the checkpoint
 
 
@@ -25,7 +26,9 @@ def own_references(config: Any, prefix: str = "") -> dict[str, str]:
   """
   references: dict[str, str] = {}
   for path in FIELDS:
-    if path.startswith(prefix):
+    if path.startswith(prefix) and path == "data.corpus":
+      references |= corpus_names(config if prefix else config.data)
+    elif path.startswith(prefix):
       value = operator.attrgetter(path.removeprefix(prefix))(config)
       if isinstance(value, str):
         references[path] = value
@@ -34,8 +37,15 @@ def own_references(config: Any, prefix: str = "") -> dict[str, str]:
   return {
     path: text.removeprefix(CORPUS)
     for path, text in references.items()
-    if user_code.is_reference(text) and (path != "data.corpus" or text.startswith(CORPUS))
+    if user_code.is_reference(text) and (not path.startswith(_CORPORA) or text.startswith(CORPUS))
   }
+
+
+def corpus_names(data: Data) -> dict[str, str]:
+  """Returns the corpora that a run reads as the config names them, by field."""
+  if data.mixture:
+    return {f"data.mixture[{index}]": corpus.source for index, corpus in enumerate(data.mixture)}
+  return {"data.corpus": data.corpus}
 
 
 def with_sources(run: Run) -> Run:

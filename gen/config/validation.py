@@ -14,7 +14,9 @@ from gen.config import (
   Run,
   field_ranges,
   mesh_shape,
+  mixture,
   parameter_patterns,
+  user_sources,
 )
 from gen.config.optimizer import OPTIMIZER_NAMES
 from gen.config.profile_steps import parse_profile
@@ -69,6 +71,7 @@ def check_run(run: Run, horizon: bool = True) -> None:
       own = f", or your own as {REFERENCE}" if path in FIELDS else ""
       raise UserError(f"{path} is {value!r}; it must be one of {', '.join(choices)}{own}")
   check_ranges(run, field_ranges.RUN)
+  mixture.check_mixture(run.data)
   _check_tokenizer(run.data.tokenizer)
   _check_own_code(run)
   _check_optimizer(run.optimizer)
@@ -156,9 +159,11 @@ def _check_own_code(run: Run) -> None:
     for name in ("callbacks", "metrics")
     for index, text in enumerate(getattr(run, name))
   ]
-  corpora = [("data.corpus", data.corpus)] if data.corpus.startswith(CORPUS) else []
+  corpora = [
+    (path, text) for path, text in user_sources.corpus_names(data).items() if text.startswith(CORPUS)
+  ]
   for path, text in (*modules.items(), *functions, *corpora):
-    if not user_code.is_reference(text.removeprefix(CORPUS) if path == "data.corpus" else text):
+    if not user_code.is_reference(text.removeprefix(CORPUS) if path.startswith("data.") else text):
       raise UserError(f"{path} is {text!r}; name a function or class as {REFERENCE}")
   own_family = user_code.is_reference(model.family)
   unused = (
@@ -345,6 +350,12 @@ def _check_split(run: Run, sizes: dict[str, int]) -> None:
 def _check_trunk(run: Run) -> None:
   if not run.trunk:
     return
+  schedule = run.data.mixture_schedule
+  if schedule and schedule[0][0] < 1 - run.optimizer.decay:
+    raise UserError(
+      f"data.mixture_schedule changes the weights at {schedule[0][0]:g} of the run, before its decay begins at"
+      f" {1 - run.optimizer.decay:g}, so runs of several lengths share no trunk; begin later, or leave trunks out"
+    )
   if run.trunk in (".", "..") or "/" in run.trunk:
     raise UserError(
       f"trunk is {run.trunk!r}; it must be the name of a folder beside the run's own, without a path"

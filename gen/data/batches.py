@@ -106,24 +106,28 @@ class ShuffledOrder:
   The latest epoch's order is cached: 8 bytes a row.
   """
 
-  def __init__(self, rows: int, batch: int, seed: int) -> None:
-    """Stores the number of rows of the stream, the rows of a batch, and the seed of the orders."""
-    self._rows, self._batch, self._seed = rows, batch, seed
+  def __init__(self, rows: int, batch: int, seed: int, salt: tuple[int, ...] = ()) -> None:
+    """Stores the number of rows of the stream, the rows of a batch, the seed of the orders, and a salt of it."""
+    self._rows, self._batch, self._seed, self._salt = rows, batch, seed, salt
     # Steps follow each other, so one epoch's order is enough; a dispatch that spans two draws the second once.
     self._order = functools.lru_cache(maxsize=1)(self._drawn)
 
   def rows(self, step: int, count: int) -> tuple[np.ndarray, np.ndarray, None]:
     """Returns the rows of `count` steps from `step` on: their numbers and epochs; None, as no row continues another."""
-    epochs_n, places_n = np.divmod(step * self._batch + np.arange(count * self._batch), self._rows)
+    return *self.pick(step * self._batch + np.arange(count * self._batch)), None
+
+  def pick(self, numbers_n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the rows of ascending places in the order, epoch after epoch: their numbers and epochs."""
+    epochs_n, places_n = np.divmod(numbers_n, self._rows)
     rows_n = np.empty_like(places_n)
-    for epoch in range(int(epochs_n[0]), int(epochs_n[-1]) + 1):
+    for epoch in np.unique(epochs_n).tolist():
       here_n = epochs_n == epoch
       rows_n[here_n] = self._order(epoch)[places_n[here_n]]
-    return rows_n, epochs_n, None
+    return rows_n, epochs_n
 
   def _drawn(self, epoch: int) -> np.ndarray:
     # Seeded by both numbers: an epoch's order needs none of the orders before it, so a run resumes anywhere.
-    return np.random.default_rng((self._seed, epoch)).permutation(self._rows)
+    return np.random.default_rng((self._seed, epoch, *self._salt)).permutation(self._rows)
 
 
 class ContiguousOrder:

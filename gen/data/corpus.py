@@ -5,11 +5,12 @@ deduplicated.) A document belongs to validation if the hash of its name, as a nu
 The split therefore does not depend on other documents or on their order.
 """
 
+import dataclasses
 import hashlib
 import json
 import mmap
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -54,6 +55,33 @@ class Texts(Sequence[str]):
   __hash__ = None  # type: ignore[assignment]
 
 
+class JoinedTexts(Sequence[str]):
+  """The texts of several corpora, one corpus after the other.
+
+  Attributes:
+    parts: the texts of each corpus.
+  """
+
+  def __init__(self, parts: Sequence[Sequence[str]]) -> None:
+    """Stores the texts of each corpus."""
+    self.parts = tuple(parts)
+    self._ends = np.cumsum([len(part) for part in parts])
+
+  def __len__(self) -> int:
+    return int(self._ends[-1])
+
+  @overload
+  def __getitem__(self, index: int) -> str: ...
+  @overload
+  def __getitem__(self, index: slice) -> list[str]: ...
+  def __getitem__(self, index: int | slice) -> str | list[str]:
+    if isinstance(index, slice):
+      return [self[i] for i in range(*index.indices(len(self)))]
+    place = range(len(self))[index]
+    part = int(np.searchsorted(self._ends, place, side="right"))
+    return self.parts[part][place - int(self._ends[part])]
+
+
 class Corpus(NamedTuple):
   """Text for training and text for validation.
 
@@ -67,6 +95,7 @@ class Corpus(NamedTuple):
     sha256: of the text and the split, and of the manifest of a curated folder.
     seconds: time to build or find it.
     notes: one line for each way in which files were read.
+    parts: the corpora of a mixture, by name; else None.
   """
 
   name: str
@@ -78,18 +107,21 @@ class Corpus(NamedTuple):
   sha256: str
   seconds: float
   notes: tuple[str, ...] = ()
+  parts: "Mapping[str, Corpus] | None" = None
 
 
 def build_corpus(data: Data, report: Report | None = None) -> Corpus:
-  """Returns the corpus that `data` names, from the cache if it was built before.
+  """Returns the corpus that `data` names, from the cache if it was built before; a mixture is several in one.
 
   Args:
-    data: only corpus, field, split, validation_fraction and cache are used.
-    report: called with one line of documents, bytes, SHA-256 and seconds.
+    data: only corpus, mixture, field, split, validation_fraction and cache are used.
+    report: called with one line of documents, bytes, SHA-256 and seconds, for each corpus.
 
   Raises:
     UserError: if the source is missing, damaged, empty or too small to be split.
   """
+  if data.mixture:
+    return _build_mixture(data, report)
   begin = time.perf_counter()
   if not 0 < data.validation_fraction < 1:
     raise UserError(f"data.validation_fraction is {data.validation_fraction}; it must be between 0 and 1")
@@ -104,6 +136,29 @@ def build_corpus(data: Data, report: Report | None = None) -> Corpus:
     for note in corpus.notes:
       report(note)
   return corpus
+
+
+def _build_mixture(data: Data, report: Report | None) -> Corpus:
+  """Returns the joined corpora of a mixture; the hash covers their names and texts, not their weights."""
+  parts: dict[str, Corpus] = {}
+  for named in data.mixture:
+    try:
+      parts[named.name] = build_corpus(dataclasses.replace(data, corpus=named.source, mixture=()), report)
+    except UserError as error:
+      raise UserError(f"data.mixture, {named.name}: {error}") from error
+  corpora = list(parts.values())
+  identity = [[name, part.sha256] for name, part in parts.items()]
+  return Corpus(
+    name=" + ".join(parts),
+    train=JoinedTexts([part.train for part in corpora]),
+    validation=JoinedTexts([part.validation for part in corpora]),
+    documents=sum(part.documents for part in corpora),
+    bytes=sum(part.bytes for part in corpora),
+    validation_bytes=sum(part.validation_bytes for part in corpora),
+    sha256=hashlib.sha256(json.dumps(identity).encode()).hexdigest(),
+    seconds=sum(part.seconds for part in corpora),
+    parts=parts,
+  )
 
 
 def describe_corpus(corpus: Corpus) -> str:
@@ -163,13 +218,13 @@ def _write(path: Path, source: Source) -> tuple[np.ndarray, np.ndarray]:
 def _unique(documents: Iterator[Document], may_repeat: bool) -> Iterator[Document]:
   seen: set[bytes] = set()
   for document in documents:
-    digest = _digest(document.text)
+    digest = digest_text(document.text)
     if digest is not None and (may_repeat or digest not in seen):
       seen.add(digest)
       yield document
 
 
-def _digest(text: str) -> bytes | None:
+def digest_text(text: str) -> bytes | None:
   """Returns the hash of a text's words with one space between them; None if there are no words.
 
   It hashes in pieces, because a list of all words of a long text takes ten times its memory.

@@ -19,8 +19,8 @@ from absl import logging
 
 from gen import counts, versions
 from gen.batch import Batch
-from gen.config import Run, config_hash, to_dict, validation
-from gen.data import batches
+from gen.config import Run, config_hash, mixture, to_dict, validation
+from gen.data.batches import ValidationBatches
 from gen.data.dataset import Dataset
 from gen.errors import UserError
 from gen.io import json_reading, typed_json
@@ -31,6 +31,7 @@ from gen.training import (
   evaluate,
   memory_check,
   own_functions,
+  run_text,
   start_source,
   starting,
   state_sharding,
@@ -118,9 +119,7 @@ class TrainingRun:
     self.undivided = [] if layout is None else state_sharding.undivided_dimensions(run.model, layout)
     self.programs = step.step_programs(run.model, run.optimizer, layout)
     self.shardings = self.programs.shardings
-    objective = batches.make_objective(run.data, loaded.tokenizer, run.model.role)
-    self.batches = batches.Batches(loaded.train, run.data, run.seed, objective)
-    self.rows = batches.validation_batches(loaded.validation, run.data, objective)
+    self.text = run_text.RunText(run, loaded)
     self.schedule = schedule_params(run.optimizer, self.steps)
     self.local_rows = None if self.shardings is None else self.shardings.local_rows(run.data.batch)
     self.row, self.devices = row_length(run), jax.device_count() if run.mesh else 1
@@ -144,6 +143,7 @@ class TrainingRun:
       start = rows.StartRow(
         **self._stamp(), config=to_dict(self.run), versions=versions.installed_versions(),
         undivided=self.undivided, uncounted=counts.uncounted_modules(self.run.model) or None, **self._data(),
+        **self.text.described(),
       )  # fmt: skip
       self._write(start)
       if self.run.start_from:
@@ -219,7 +219,7 @@ class TrainingRun:
 
   def _data(self) -> rows.RunData:
     return {
-      "corpus": self.run.data.corpus,
+      "corpus": mixture.mixture_text(self.run.data.mixture) or self.run.data.corpus,
       "corpus_sha256": self.loaded.corpus.sha256,
       "tokenizer": self.loaded.tokenizer.hash,
       "devices": [str(d) for d in jax.devices()],
@@ -267,10 +267,9 @@ class TrainingRun:
 
   def _stack(self, done: int) -> Batch:
     """Returns the batches of the next dispatch."""
-    batches = self.batches.stack(done, self.run.steps_per_dispatch, self.local_rows)
-    if self.shardings is None:
-      return batches
-    return self.shardings.stack(batches, self.local_rows, self.run.data.batch)
+    batches = self.text.batches.stack(done, self.run.steps_per_dispatch, self.local_rows)
+    local, shardings = self.local_rows, self.shardings
+    return batches if shardings is None else shardings.stack(batches, local, self.run.data.batch)
 
   def _next_stop(self, done: int) -> int:
     """Returns the step at which the next dispatch ends: at the next row, evaluation or save, or after K steps."""
@@ -347,17 +346,17 @@ class TrainingRun:
     if self.checkpoints.latest() != (done := int(self.state.step)):
       self._save(done)
 
-  def _write_evaluation(self, done: int) -> evaluate.Evaluation:
-    evaluation = self._evaluate()
+  def _write_evaluation(self, done: int) -> rows.EvaluationRow:
+    evaluation, corpora = self.text.evaluate(self._evaluate)
     row = rows.EvaluationRow(
       **self._stamp(), **self._progress(done), loss=evaluation.loss, bits_per_byte=evaluation.bits_per_byte,
-      metrics=self.own.measure(self.state.params, self.rows.batches, self.shardings),
+      metrics=self.own.measure(self.state.params, self.text.validation.batches, self.shardings), corpora=corpora,
     )  # fmt: skip
     self._write(row)
-    return evaluation
+    return row
 
-  def _evaluate(self) -> evaluate.Evaluation:
-    params, text_rows, programs = self.state.params, self.rows, self.programs
+  def _evaluate(self, text_rows: ValidationBatches) -> evaluate.Evaluation:
+    params, programs = self.state.params, self.programs
     batches = text_rows.batches if self.shardings is None else map(self.shardings.batch, text_rows.batches)
     # Validation rows are a text of their own: they start without a state, not from that of the training rows.
     initial = self._initial_recurrent_state(self.state)
@@ -388,12 +387,13 @@ class TrainingRun:
       flops=progress["flops"], flops_spent=progress["flops"] - self._progress(self.inherited_steps)["flops"],
       trunk=run.trunk or None, flops_6nd=counts.six_n_flops(model) * progress["tokens"],
       flops_per_token=self.flops_per_token, loss=evaluation.loss, bits_per_byte=evaluation.bits_per_byte,
-      train_loss=self.train_loss, skipped=int(self.state.skipped), epochs=self.batches.epoch(self.steps),
+      train_loss=self.train_loss, skipped=int(self.state.skipped), epochs=self.text.batches.epoch(self.steps),
       seconds=self.seconds, seconds_spent=self.seconds - self.inherited_seconds,
       wall_seconds=time.time() - self.started, tokens_per_second=progress["tokens"] / max(self.seconds, 1e-9),
       gflops=rate / 1e9, mfu=chip_peaks.share_of_peak(rate, model.dtype, self.devices),
       corpus_sha256=self.loaded.corpus.sha256, tokenizer=self.loaded.tokenizer.hash,
       config=json.loads(json.dumps(to_dict(run))),  # tuples become lists, as in the journal
+      corpora=self.text.results(done, evaluation.corpora),
     )  # fmt: skip
     self._write(result)
     return result

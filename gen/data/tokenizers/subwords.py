@@ -124,7 +124,15 @@ def _explain(message: str, kind: str, vocab: int) -> UserError:
 
 
 def sample_documents(texts: Sequence[str], characters: int) -> Iterator[str]:
-  """Yields documents in a fixed random order, up to `characters` in total; the last one is cut."""
+  """Yields documents in a fixed random order, up to `characters` in total; the last one is cut.
+
+  Each corpus of a mixture gives the same share of the characters, whatever its size and weight.
+  """
+  parts: Sequence[Sequence[str]] = getattr(texts, "parts", ())
+  if parts:
+    for part in parts:
+      yield from sample_documents(part, characters // len(parts))
+    return
   for index in np.random.default_rng(_SEED).permutation(len(texts)).tolist():
     text = texts[index][:characters]
     yield text

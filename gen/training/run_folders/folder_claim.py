@@ -79,6 +79,11 @@ def require_extendable(workdir: Path, another: AnotherRun) -> None:
   before, run, done = another.before, another.run, _latest_step(workdir)
   if not _differ_in_length(before, run) or before.trunk or run.trunk or not done:
     raise another
+  if run.data.mixture_schedule:
+    raise UserError(
+      f"{workdir} holds this run with another length; its data.mixture_schedule depends on the length: train on in"
+      f" another --workdir with --config.start_from={workdir}"
+    )
   old, new = count_steps(before), count_steps(run)
   schedule = run.optimizer.schedule
   begun = f"{workdir} holds this run with {old:,} steps, at step {done:,}"

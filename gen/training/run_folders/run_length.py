@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from gen import counts
 from gen.config import Model, Optimizer, Run, from_dict, to_dict, user_sources
 from gen.config.optimizer import ELEMENTWISE
-from gen.data import objectives
+from gen.data import batches, objectives, training_batches
 from gen.data.dataset import Dataset
 from gen.errors import UserError
 
@@ -141,14 +141,14 @@ def count_steps(run: Run) -> int:
 
 
 def count_epochs(run: Run, loaded: Dataset) -> float:
-  """Returns how often a completed run reads its training text."""
-  return count_steps(run) * run.data.batch * row_length(run).tokens / len(loaded.train.ids)
+  """Returns how often a completed run reads its training text; of a mixture, the corpus that it reads most often.
 
-
-def epochs_line(run: Run, loaded: Dataset) -> str:
-  """Returns a line on how often a completed run reads its training text, with advice where that is often."""
-  epochs = count_epochs(run, loaded)
-  line = f"reads {epochs:.2g} epochs of {len(loaded.train.ids):,} training tokens"
-  if epochs <= MANY_EPOCHS:
-    return line
-  return f"{line}; text read more than about {MANY_EPOCHS} times adds little: lower steps, or give more text"
+  Raises:
+    UserError: if a mixture cannot fill the run.
+  """
+  steps = count_steps(run)
+  if run.data.mixture:
+    objective = batches.make_objective(run.data, loaded.tokenizer, run.model.role)
+    return training_batches.make_batches(loaded, run.data, run.seed, steps, objective).epoch(steps)
+  (stream,) = training_batches.training_streams(loaded, run.data).values()
+  return steps * run.data.batch * row_length(run).tokens / len(stream.ids)

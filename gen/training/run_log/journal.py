@@ -145,13 +145,26 @@ class TensorBoard:
     """Writes each number of a train or evaluation row as a scalar of its step."""
     if row.get("kind") not in MEASURED:
       return
-    for name, value in plain_value(row).items():
-      if name not in ("step", "time") and isinstance(value, int | float):
-        self._writer.add_scalar(f"{row['kind']}/{name}", value, int(row["step"]))
+    for name, value in row_numbers(row).items():
+      self._writer.add_scalar(f"{row['kind']}/{name}", value, int(row["step"]))
 
   def close(self) -> None:
     """Writes pending events and closes the file."""
     self._writer.close()
+
+
+def row_numbers(row: RowValues) -> dict[str, float]:
+  """Returns the numbers of a row but its step and time, by name; those of a mixture's corpus as "law/loss"."""
+  numbers: dict[str, float] = {}
+  plain = plain_value(row)
+  for prefix, values in (
+    ("", plain),
+    *((f"{name}/", each) for name, each in (plain.get("corpora") or {}).items()),
+  ):
+    for name, value in values.items():
+      if name not in ("step", "time") and isinstance(value, int | float) and not isinstance(value, bool):
+        numbers[prefix + name] = value
+  return numbers
 
 
 def read_journal(path: str | Path, sealed: bool = False) -> list[RowValues]:

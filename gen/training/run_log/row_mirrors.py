@@ -15,8 +15,7 @@ from absl import logging
 
 from gen.config import Run, config_hash, to_dict
 from gen.errors import UserError
-from gen.io.strict_json import plain_value
-from gen.training.run_log.journal import MEASURED, TensorBoard
+from gen.training.run_log.journal import MEASURED, TensorBoard, row_numbers
 from gen.training.run_log.rows import RowValues
 
 PROJECT = "gen"  # of W&B, unless WANDB_PROJECT names another
@@ -69,11 +68,7 @@ class WeightsAndBiases:
 
   def append(self, row: RowValues) -> None:
     """Logs each number of a train or evaluation row at its step; the result becomes the summary."""
-    numbers = {
-      name: value
-      for name, value in plain_value(row).items()
-      if name not in ("step", "time") and isinstance(value, int | float) and not isinstance(value, bool)
-    }
+    numbers = row_numbers(row)
     if row.get("kind") == "result":
       self._run.summary.update({f"result/{name}": value for name, value in numbers.items()})
     elif row.get("kind") in MEASURED:

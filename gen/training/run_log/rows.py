@@ -35,6 +35,15 @@ class RunData(TypedDict):
   devices: list[str]
 
 
+class TextReading(TypedDict):
+  """What a run will read of its text; fields as of `StartRow`."""
+
+  epochs: float
+  unique_tokens: int
+  corpora: "dict[str, CorpusReading] | None"
+  notes: list[str]
+
+
 class JournalMark(TypedDict):
   """What identifies the rows of a journal: their number, and a checksum of their seals."""
 
@@ -102,10 +111,47 @@ class RowValues(TypedDict, total=False):
   seconds_spent: float
   wall_seconds: float
   held_out: bool
+  unique_tokens: int
+  corpora: dict[str, dict[str, float]] | None
   row: int
   rows: int
   format: int
   seal: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CorpusLoss:
+  """The validation loss of one corpus of a mixture.
+
+  Attributes:
+    loss: nats per loss-bearing token.
+    bits_per_byte: of the text that these stand for.
+  """
+
+  loss: float
+  bits_per_byte: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CorpusReading:
+  """What a run reads of one corpus of a mixture.
+
+  Attributes:
+    share: of the rows that the run reads.
+    tokens: that the run reads.
+    epochs: how often it reads the corpus.
+    unique_tokens: training tokens of the corpus.
+  """
+
+  share: float
+  tokens: int
+  epochs: float
+  unique_tokens: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CorpusResult(CorpusLoss, CorpusReading):
+  """What a run read of one corpus of a mixture, and its validation loss."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -138,6 +184,10 @@ class StartRow(JournalRow):
     corpus_sha256: of the corpus.
     tokenizer: hash of the tokenizer.
     devices: names of the devices.
+    epochs: how often the run will read its text; of a mixture, the corpus that it reads most often.
+    unique_tokens: tokens of its training text.
+    corpora: what the run will read of each corpus of its mixture; None without one.
+    notes: sentences on what the run reads of its text.
   """
 
   kind: str = "start"
@@ -149,6 +199,10 @@ class StartRow(JournalRow):
   tokenizer: str
   devices: list[str]
   uncounted: list[str] | None = None
+  epochs: float
+  unique_tokens: int
+  corpora: dict[str, CorpusReading] | None = None
+  notes: list[str]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -246,12 +300,14 @@ class EvaluationRow(MeasuredRow):
     loss: nats per loss-bearing token.
     bits_per_byte: of the text that these stand for.
     metrics: of the user's own, by name; None where the run has none.
+    corpora: loss of each corpus of a mixture, by name; None without one. `loss` is over the rows of all.
   """
 
   kind: str = "evaluation"
   loss: float
   bits_per_byte: float
   metrics: dict[str, float] | None = None
+  corpora: dict[str, CorpusLoss] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -284,7 +340,7 @@ class RunResult(JournalRow):
     bits_per_byte: on the validation set.
     train_loss: of the last train row.
     skipped: steps whose gradient was not finite.
-    epochs: how often the corpus was read.
+    epochs: how often the corpus was read; of a mixture, the one that was read most often.
     seconds: inside steps, the trunk's included.
     seconds_spent: inside the run's own steps.
     wall_seconds: of the last sitting.
@@ -294,6 +350,7 @@ class RunResult(JournalRow):
     corpus_sha256: of the corpus.
     tokenizer: hash of the tokenizer.
     config: of the run.
+    corpora: what was read of each corpus of a mixture and its loss, by name; None without one.
   """
 
   kind: str = "result"
@@ -332,3 +389,4 @@ class RunResult(JournalRow):
   corpus_sha256: str
   tokenizer: str
   config: dict[str, object]
+  corpora: dict[str, CorpusResult] | None = None

@@ -48,6 +48,10 @@ class RunConsole:
       # Rows hold null for a loss that is not finite.
       loss, bits = _loss(row["loss"]), _loss(row["bits_per_byte"])
       print_once(f"step {row['step']:>7,}  validation {loss} nats/token  {bits} bits/byte")
+      for name, corpus in (row.get("corpora") or {}).items():
+        print_once(
+          f"  {name}: {_loss(corpus['loss'])} nats/token  {_loss(corpus['bits_per_byte'])} bits/byte"
+        )
       # Tuples compare by loss and then by step, so the first of equal losses wins.
       self.lowest = min(self.lowest, (row["loss"] if row["loss"] is not None else math.inf, row["step"]))
 
@@ -62,6 +66,11 @@ class RunConsole:
       f"{_speed(result.gflops)}, {mfu}{result.seconds:.0f} s in steps\n"
       f"journal and checkpoints in {workdir}"
     )
+    for name, corpus in (result.corpora or {}).items():
+      print(
+        f"{name}: loss {_loss(corpus.loss)}, {_loss(corpus.bits_per_byte)} bits per byte; {corpus.share:.1%} of rows,"
+        f" {corpus.tokens:,} tokens, {corpus.epochs:.2g} epochs"
+      )
     loss, step = self.lowest
     if loss < result.loss:
       print(f"the lowest validation loss was {loss:.4f}, at step {step:,}")
