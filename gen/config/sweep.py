@@ -45,6 +45,11 @@ class Sweep(Run):
   trunks: bool = False  # each size is one run at a constant rate, each budget a branch that decays (wsd)
   # Multiples of the rule's learning rate, each of which is one more run; empty: 1.
   learning_rate_multipliers: tuple[float, ...] = ()
+  # Weights of data.mixture in its order, as ((1, 0), (0.5, 0.5)): each is one more run; empty: data.mixture's own.
+  mixtures: tuple[tuple[float, ...], ...] = ()
+  unique_tokens: tuple[
+    int, ...
+  ] = ()  # limits of the training text, each of which is one more run; empty: data's
   held_out: float = 0.0  # budget that is not used in fits, but to test them; 0 is none
   held_out_widths: tuple[int, ...] = ()  # sizes of the held-out budget
   # The learning rate of a run is optimizer.peak_learning_rate * (width / rate_width)^rate_width_power * ...

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gen.io import typed_json
-from gen.scaling.report import tables, view
+from gen.scaling.report import corpora, tables, view
 from gen.scaling.report.tables import (
   ReportTable,
   TableCell,
@@ -36,6 +36,7 @@ def print_study(console: "Console", results: Mapping[str, object]) -> None:
     tables.constants_table(results_view),
     tables.prediction_table(results_view),
     tables.held_out_table(results_view),
+    corpora.corpora_table(results_view),
   )
   for table in drawn:
     if table is not None:

@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from gen.scaling.laws.approaches import TITLES
-from gen.scaling.report import answer, inline, tables, view
+from gen.scaling.report import answer, corpora, inline, tables, view
 from gen.scaling.report.curves import read_curves
 from gen.scaling.report.view import ResultsView, finite_number, read_list, read_section, read_texts
 from gen.training.run_log.rows import RowValues
@@ -146,6 +146,7 @@ def _context(
     "leave_out": tables.leave_out_table(study),
     "warnings": tables.fit_warnings(study),
     "points": tables.runs_table(study),
+    "corpora": corpora.corpora_table(study),
     "provenance": _provenance(results),
     "runs": [run._asdict() for run in runs],
     "light": light,

@@ -1,4 +1,4 @@
-"""Expands a sweep into runs: budgets x sizes x learning rates x seeds, each trained to its budget.
+"""Expands a sweep into runs: budgets x sizes x texts x learning rates x seeds, each trained to its budget.
 
 A budget is FLOPs (IsoFLOP, approach 2 of arXiv:2203.15556), tokens (several at one size: fixed N), tokens per
 parameter, or steps (`Sweep.budget_unit`). C FLOPs, D width. All differences between runs are set here: width, depth,
@@ -22,7 +22,7 @@ from gen import counts
 from gen.config import Run, Sweep, field_ranges, user_sources, validation
 from gen.data import objectives
 from gen.errors import UserError
-from gen.scaling.sweeps import started_sweeps, trunk_sweeps
+from gen.scaling.sweeps import started_sweeps, text_axes, trunk_sweeps
 from gen.training.run_folders import run_length
 
 LETTERS = {"flops": "C", "tokens": "D", "tokens_per_parameter": "R", "steps": "S"}  # of budgets, in names
@@ -49,9 +49,10 @@ def expand_sweep(sweep: Sweep, vocab: int) -> list[Run]:
   """
   cells, sweep = sweep_cells(sweep), started_sweeps.with_source(sweep)
   runs = [
-    _run(sweep, cell, width, seed, vocab, rate, cells)
+    _run(dataclasses.replace(sweep, data=text.data), cell, width, seed, vocab, rate, cells, text.name)
     for cell in cells
     for width in cell.widths
+    for text in text_axes.text_variants(sweep)
     for rate in sweep.learning_rate_multipliers or (1.0,)
     for seed in range(cell.seeds)
   ]
@@ -132,17 +133,19 @@ def learning_rate(sweep: Sweep, width: int, steps: float, batch: int = 0) -> flo
   return float(f"{sweep.optimizer.peak_learning_rate * by_width * by_steps * by_batch:.4g}")
 
 
-def name_of(budget: float, width: int, seed: int, counted: str = "flops", rate: float | None = None) -> str:
-  """Returns a run's name; it contains the learning-rate multiplier if the sweep has several.
+def name_of(
+  budget: float, width: int, seed: int, counted: str = "flops", rate: float | None = None, text: str = ""
+) -> str:
+  """Returns a run's name; it contains the learning-rate multiplier and the text's name if the sweep has several.
 
   >>> name_of(1.25e12, 64, 0), name_of(2000, 64, 0, "steps", 0.5)
   ('C1.25e12-w64-s0', 'S2e3-w64-r0.5-s0')
   """
-  return f"{_horizon_name(counted, budget)}-{_size_name(width, seed, rate)}"
+  return f"{_horizon_name(counted, budget)}-{_size_name(width, seed, rate, text)}"
 
 
-def _size_name(width: int, seed: int, rate: float | None) -> str:
-  return f"w{width}-s{seed}" if rate is None else f"w{width}-r{rate:g}-s{seed}"
+def _size_name(width: int, seed: int, rate: float | None, text: str) -> str:
+  return f"w{width}{'' if rate is None else f'-r{rate:g}'}{text}-s{seed}"
 
 
 def _horizon_name(counted: str, budget: float) -> str:
@@ -151,13 +154,20 @@ def _horizon_name(counted: str, budget: float) -> str:
 
 
 def _run(
-  sweep: Sweep, cell: SweepCell, width: int, seed: int, vocab: int, rate: float, others: list[SweepCell]
+  sweep: Sweep,
+  cell: SweepCell,
+  width: int,
+  seed: int,
+  vocab: int,
+  rate: float,
+  others: list[SweepCell],
+  text: str,
 ) -> Run:
   shared = {field.name: copy.deepcopy(getattr(sweep, field.name)) for field in dataclasses.fields(Run)}
   run = Run(**shared)
   run.seed = sweep.seed + seed
   named = rate if sweep.learning_rate_multipliers else None
-  run.name = name_of(cell.budget, width, run.seed, sweep.budget_unit, named)
+  run.name = name_of(cell.budget, width, run.seed, sweep.budget_unit, named, text)
   run.model.width, run.data.batch = width, cell.batch
   run.model.depth = dict(sweep.depths).get(width, sweep.model.depth)
   if run.model.heads:
@@ -178,7 +188,7 @@ def _run(
   run.optimizer.peak_learning_rate = float(f"{peak * rate:.4g}")
   if sweep.trunks:
     branches = sorted(flops for sharing, flops in ends.items() if seed < sharing.seeds)
-    name = f"trunk-{_size_name(width, run.seed, named)}"
+    name = f"trunk-{_size_name(width, run.seed, named, text)}"
     trunk_sweeps.join_trunk(run, name, flops_per_step(run), sorted(ends.values()), branches)
   return user_sources.with_sources(run)
 

@@ -34,7 +34,10 @@ CHECKPOINTS = "checkpoints"  # of a run, in its folder
 CLOCK_FILE = "clock.json"
 KINDS = ("train", "evaluation", "result")  # the rows that a sweep's journal holds
 # Fields that may differ between sessions: they add runs, or affect only how runs are executed.
-GROWABLE_FIELDS = ("rates", "budgets", "widths", "batches", "depths", "seeds", "held_out", "held_out_widths")
+GROWABLE_FIELDS = (
+  *("rates", "budgets", "widths", "batches", "depths", "seeds", "held_out", "held_out_widths"),
+  *("mixtures", "unique_tokens"),
+)
 IGNORED_FIELDS = (
   *("name", "workers", "bootstraps", "log_every", "evaluate_every", "tensorboard", "wandb", "profile"),
   *("checkpoint_every", "checkpoint_seconds", "keep_checkpoints", "data.cache"),

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from gen import versions
-from gen.config import Run, Sweep, to_dict
+from gen.config import Run, Sweep, mixture, to_dict
 from gen.data import dataset
 from gen.data.dataset import Dataset
 from gen.errors import UserError
@@ -304,7 +304,13 @@ def collect_results(sweep: Sweep, trained: TrainedStudy, analysis: Analysis) -> 
     utilization=trained.utilization,
     compute=trunk_sweeps.study_compute(trained.results),
     seconds=trained.seconds,
-    corpus=CorpusRecord(data.corpus, corpus.documents, corpus.bytes, corpus.validation_bytes, corpus.sha256),
+    corpus=CorpusRecord(
+      mixture.mixture_text(data.mixture) or data.corpus,
+      corpus.documents,
+      corpus.bytes,
+      corpus.validation_bytes,
+      corpus.sha256,
+    ),
     tokenizer=TokenizerRecord(data.tokenizer, tokenizer.vocab, tokenizer.hash),
     seeds=sorted({run.seed for run in trained.runs}),
     versions=versions.installed_versions(),
@@ -330,5 +336,15 @@ def _judged(verdict: Verdict, trained: TrainedStudy) -> Verdict:
       *verdict.reasons,
       Reason("complete", not missing, missing, 0, sentence),
       Reason("one_epoch", often <= 1, often, 1, _repetition(trained.epochs)),
+      *_different_texts(trained.runs),
     ]
   )
+
+
+def _different_texts(runs: Sequence[Run]) -> list[Reason]:
+  """Returns why a law of runs of several weights or limits is not credible; empty where all read one text."""
+  texts = len({(mixture.mixture_text(run.data.mixture), run.data.unique_tokens) for run in runs})
+  sentence = (
+    f"The runs read {texts} different texts (mixtures, unique_tokens), which one law does not describe."
+  )
+  return [Reason("one_text", False, texts, 1, sentence)] if texts > 1 else []

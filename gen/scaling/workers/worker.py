@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from gen.cli import environment, signals
-from gen.config import Data, Run, from_dict, to_dict
+from gen.config import Data, Run, from_dict, mixture, to_dict
 from gen.errors import UserError
 from gen.io import typed_json
 from gen.scaling.workers import messages
@@ -139,7 +139,9 @@ def train_run(run: Run, folder: Path, hooks: WorkerHooks) -> RowValues | None:
   from gen.training import trunks
 
   try:
-    result = trunks.train_branch(run, folder, _loaded(json.dumps(to_dict(run.data) | {"batch": 0})), hooks)
+    result = trunks.train_branch(
+      run, folder, _loaded(json.dumps(to_dict(mixture.same_text(run.data)))), hooks
+    )
     return cast(RowValues, typed_json.encode_record(result))
   except trunks.RunStopped:
     return None
@@ -147,7 +149,7 @@ def train_run(run: Run, folder: Path, hooks: WorkerHooks) -> RowValues | None:
 
 @functools.lru_cache(maxsize=2)
 def _loaded(data_json: str) -> Any:
-  """Returns the data of a run; the runs of a sweep share them, whatever their batch."""
+  """Returns the data of a run; the runs of a sweep share them, whatever their batch and weights."""
   from gen.data import cache, dataset
 
   data = from_dict(Data, json.loads(data_json))

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import sys
@@ -119,3 +120,12 @@ def test_results_name_all_that_a_reader_must_know(sweep, tmp_path):
   assert all("config" not in point for point in results["points"]) and len(results["points"]) == 4
   assert results["compute"]["spent_flops"] == results["compute"]["charged_flops"] == 6e7
   assert {"versions", "machine", "config", "created", "seconds", "utilization", "name"} <= set(results)
+
+
+def test_a_law_of_runs_on_different_texts_is_not_credible(sweep, tmp_path):
+  several = dataclasses.replace(sweep, unique_tokens=(300, 600))
+  trained, _ = train(several, tmp_path / "sweep")
+  assert len(trained.results) == 8
+  verdict = studies.collect_results(several, trained, ANALYSIS).verdict
+  assert not verdict.credible
+  assert verdict.reasons[-1].sentence.startswith("The runs read 2 different texts (mixtures, unique_tokens)")
