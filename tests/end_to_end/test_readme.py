@@ -62,6 +62,19 @@ TUNE = [
   "--config.held_out=50",
 ]
 TUNE += ["--config.held_out_widths=(8,)", "--config.data.validation_tokens=2000", "--config.workers=1"]
+MIXED = [
+  "--config.data.mixture=docs/notes=1,docs/*.md=1",
+  "--target=README.md",
+  "--interior=2",
+  "--config.budgets=(2e8,)",
+  "--config.widths=((8,),)",
+  "--config.held_out=4e8",
+  "--config.held_out_widths=(8,)",
+  "--config.model.depth=1",
+  "--config.bootstraps=5",
+  "--config.data.validation_tokens=1000",
+  "--config.workers=1",
+]
 BRANCHES = [
   "--config.widths=((8,),(8,))",
   "--config.workers=1",
@@ -109,6 +122,7 @@ def shrunk(command: str, folder: Path) -> list[str]:
     "experiments/chinchilla.py": (BRANCHES if "configs/wsd.py" in command else SWEEP) + work,
     "experiments/compare_families.py": ATLAS + work,
     "experiments/tune_learning_rate.py": TUNE + work,
+    "experiments/tune_mixture.py": MIXED + work,
     "experiments/pretrain.py": TINY + work,
     "experiments/rehearse.py": ["--studies=1"],
     "experiments/word_vectors.py": [

@@ -4,6 +4,7 @@
 """
 
 import json
+import math
 import os
 import signal
 import time
@@ -56,7 +57,17 @@ def train(run, folder, hooks):
       if hooks.stop() and state["step"] < steps:
         _save(saved, state)
         return None
-    return write("result", width=run.model.width, loss=state["sum"], flops=run.flops, seconds=0.1, gflops=0.5)
+    corpora = {"corpora": _losses(run)} if run.data.mixture else {}
+    return write(
+      "result", width=run.model.width, loss=state["sum"], flops=run.flops, seconds=0.1, gflops=0.5, **corpora
+    )
+
+
+def _losses(run):
+  """Returns the same loss for each corpus of a mixture, by a law of the first two weights."""
+  first, second = (corpus.weight for corpus in run.data.mixture[:2])
+  loss = 1 + math.exp(-2 * first) + math.exp(-3 * second)
+  return {corpus.name: {"loss": loss, "bits_per_byte": loss / 2} for corpus in run.data.mixture}
 
 
 def _save(path, state):
