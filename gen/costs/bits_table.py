@@ -48,6 +48,7 @@ def bits_rows(parameters: float) -> list[BitsRow]:
     weights = formats.parameter_bytes(parameters, name)
     each = weights / parameters
     bits = round(8 * each)
+    # Moments of fewer than 8 bits are not part of the rule.
     thumb = state_bytes.rule_of_thumb(parameters) * each / 4 if bits >= 8 else None
     # Parameters and two moments of one size: optimizer.param_dtype and moment_dtype.
     state = parameters * (3 * each + GRADIENT) if bits >= 16 else None

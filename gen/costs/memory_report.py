@@ -14,6 +14,7 @@ from gen.costs.memory import CollectiveTraffic, FootprintReport
 from gen.sharding import layouts, state_bytes
 
 PARTS = ("parameters", "gradients", "opt_state", "master_copies")
+# In the order of falling memory and rising recomputation.
 REMATS = ("none", "dots", "full")
 # XLA's CPU backend sums gradients before it shards them, so the compiled peak is higher than on accelerators.
 CPU_GRADIENTS = (

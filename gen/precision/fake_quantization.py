@@ -81,6 +81,7 @@ def wrap_kernel(kernel: Array, input_size: int, formats: TrainingFormats | None)
 
 def weight_scheme(formats: TrainingFormats) -> WeightScheme:
   """Returns how the same weights are quantized after training."""
+  # 15 levels are too few for the outliers of a complete row, so int4 always has groups.
   grouped = formats.group > 0 or formats.weights == "int4"
   return WeightScheme(
     formats.weights, granularity="group" if grouped else "channel", group=formats.group if grouped else 0
@@ -97,6 +98,7 @@ def round_weights(kernel_io: Array, formats: TrainingFormats) -> Array:
     return kernel_io
   scheme = weight_scheme(formats)
   size = scheme.group_size(kernel_io.shape[0], "a kernel (model.quantize_group)")
+  # [G, inputs of a group, O]: the scale is over axis 1. Inputs come first here, unlike in `quantizing`.
   grouped = kernel_io.astype(jnp.float32).reshape(-1, size, kernel_io.shape[1])
   return _round_straight_through(grouped, level_range(scheme)[1], 1).reshape(kernel_io.shape)
 
@@ -106,9 +108,12 @@ def round_activations(x_ni: Array, format: str) -> Array:
   if format == "none":
     return x_ni
   highest = level_range(WeightScheme(format))[1]
+  # Each token has its own scale, so no token's rounding depends on the others of its batch.
   return _round_straight_through(x_ni.astype(jnp.float32), highest, -1).astype(x_ni.dtype)
 
 
+# A rule of its own: x + stop_gradient(fake(x) - x) has the same gradient, but that sum rounds, so its values may miss
+# their levels by an ulp.
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def _round_straight_through(x: Array, highest: int, axis: int) -> Array:
   """Returns x at symmetric levels with a scale for each slice along an axis."""

@@ -141,6 +141,7 @@ class AdaptedKernel(StoredKernel):
 
 def parameter_shape(leaf: Any) -> tuple[int, ...]:
   """Returns the shape of a parameter, which may have fewer bits, with its axis of layers."""
+  # `shape` is static and that of one layer, so the axis of layers is read off the array of levels.
   if not isinstance(leaf, QuantizedArray):
     return tuple(np.shape(leaf))
   return (*leaf.values.shape[:-2], *leaf.shape)
@@ -152,6 +153,7 @@ def dequantize_tree(params: Any) -> Any:
   def widen(leaf: Any) -> Array:
     return leaf.dequantize() if isinstance(leaf, StoredKernel) else jnp.asarray(leaf, jnp.float32)
 
+  # Without `is_leaf` the map would descend into a kernel's levels and scales, which are arrays too.
   return jax.tree.map(widen, params, is_leaf=lambda leaf: isinstance(leaf, StoredKernel))
 
 
@@ -170,6 +172,7 @@ def dequantize_rows(
   """
   levels = unpack_levels(values, format, inputs)
   if format == "nf4":
+    # Indices lie in 0 to 15 by construction; "clip" saves the mask that jax's default mode computes for others.
     levels = jnp.take(jnp.asarray(NF4_LEVELS, jnp.float32), levels.astype(jnp.int32), mode="clip")
   groups = scales_rg.shape[-1]
   # Computed in float32 and cast at the end: a level times a scale rounded to bfloat16 first would round twice.

@@ -30,7 +30,9 @@ def round_stochastically(x: Array, key: Array) -> Array:
   bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
   # The lower half of float32 is what bfloat16 drops: adding 16 random bits carries with the wanted probability.
   noise = jax.random.bits(key, x.shape, jnp.uint16).astype(jnp.uint32)
+  # Sign and magnitude: the sum rounds away from zero for either sign, so the mean is exact for negative numbers too.
   rounded = jax.lax.bitcast_convert_type((bits + noise) & jnp.uint32(0xFFFF0000), jnp.float32)
+  # Noise in the lower bits would turn inf into NaN.
   return jnp.where(jnp.isfinite(x), rounded, x).astype(jnp.bfloat16)
 
 
@@ -40,6 +42,7 @@ def store_tree(tree: Any, dtype: str) -> Any:
     return tree
 
   def narrow(leaf: Any) -> Any:
+    # Scalars save nothing, and a count of steps in bfloat16 would stand still at 256.
     return leaf.astype(dtype) if leaf.dtype == jnp.float32 and leaf.ndim else leaf
 
   return jax.tree.map(narrow, tree)

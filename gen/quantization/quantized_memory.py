@@ -42,6 +42,7 @@ def quantized_shapes(model: Model, scheme: ModelScheme) -> Any:
   Raises:
     UserError: for a group that does not divide.
   """
+  # Of the abstract model, so a model larger than this machine's memory can be asked about.
   shapes = language_model.parameter_shapes(model)
   leaves = {}
   for place in kernel_places.find_places(shapes, model):
@@ -60,6 +61,7 @@ def _array_shape(place: KernelPlace, weights: WeightScheme, scheme: ModelScheme)
   outputs = math.prod(place.shape) // inputs
   size = weights.group_size(inputs, place.name)
   of_scales = (*stack, 1, 1) if weights.granularity == "tensor" else (*stack, outputs, inputs // size)
+  # The same conditions as in `model_quantization`, and a test compares both.
   integers = scheme.activations == "int8" and place.multiplied and weights.format != "nf4"
   smooths = integers and scheme.smoothing > 0 and place.role == "layer"
   wide = weights.format == "int8"
@@ -68,6 +70,7 @@ def _array_shape(place: KernelPlace, weights: WeightScheme, scheme: ModelScheme)
     return jax.ShapeDtypeStruct(sizes, dtype) if present else None
 
   return QuantizedArray(
+    # Two levels of 4 bits in a byte; an odd row is padded.
     shaped((*stack, outputs, inputs if wide else -(-inputs // 2)), jnp.int8 if wide else jnp.uint8),
     shaped(of_scales, jnp.float32),
     shaped(of_scales, jnp.int8, not weights.symmetric and weights.format != "nf4"),
@@ -101,6 +104,7 @@ def decoding_footprint(
   if model.recurrent:
     state = jax.eval_shape(lambda: recurrent.init_recurrent_state(model, rows))
     return DecodingFootprint(parameters, model_quantization.count_bytes(state))
+  # An encoder sees all positions at once and caches nothing.
   if model.family == "encoder":
     return DecodingFootprint(parameters, 0)
   return DecodingFootprint(parameters, decoders.cache_bytes(model, rows, length, source))

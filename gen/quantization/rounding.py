@@ -13,6 +13,7 @@ from gen.errors import UserError
 from gen.quantization import kernel_places
 from gen.quantization.kernel_places import KernelPlace
 
+# With 1 bit the only level would be 0.
 MIN_BITS, MAX_BITS = 2, 16
 
 
@@ -43,8 +44,11 @@ def _round(parameter: Any, place: KernelPlace, bits: int) -> np.ndarray:
       f"{place.name} holds weights that are NaN or infinite, which no scale covers; take another checkpoint"
     )
   first = 0 if place.layers is None else 1
+  # All axes but those of layers and outputs: one scale for each output of each layer.
   axes = tuple(range(first, first + place.inputs)) if place.inputs_first else (array.ndim - 1,)
+  # Symmetric: the level -2^(P - 1) is left out, whose negative does not exist.
   highest = np.float32(2 ** (bits - 1) - 1)
   scales = np.abs(array).max(axes, keepdims=True) / highest
+  # An output of zeros alone: any scale represents it.
   scales = np.where(scales > 0, scales, 1).astype(np.float32)
   return np.clip(np.rint(array / scales), -highest, highest) * scales

@@ -19,6 +19,7 @@ from gen.errors import UserError
 from gen.scaling.runs import bootstrap
 
 LEVEL = 0.95
+# With one kind a column of the equations would be constant, and its unknown not told from ln C_T.
 MIN_KINDS = 2  # different sizes, ratios and numbers of bits that the unknowns need
 NAMES = ("coefficient", "data_exponent", "size_exponent", "bits_scale", "ratio_exponent")
 
@@ -71,6 +72,7 @@ class PrecisionLaw(NamedTuple):
     (0.7358, 0.7358)
     """
     exponent = self.data_exponent * math.log(tokens) - self.size_exponent * math.log(params)
+    # 700: exp overflows float64 above 709.
     return self.coefficient * math.exp(min(exponent - bits / self.bits_scale, 700.0))
 
 
@@ -133,6 +135,7 @@ def fit_precision(rows: Sequence[RoundedLoss], resamples: int = 1000, seed: int 
   Raises:
     UserError: for rows that do not determine the constants: one size, one number of tokens or one number of bits.
   """
+  # Selection by the measured value biases the smallest deltas upwards; the alternative, ln of noise, has no mean.
   used = [row for row in rows if row.low > 0 and row.added > 0]
   _check(used, len(rows))
   design_np, target_n = _equations(used)
@@ -182,6 +185,8 @@ def added_loss_draws(
 def _check(used: Sequence[RoundedLoss], given: int) -> None:
   kinds = {
     "sizes (N)": {row.N for row in used},
+    # At one ratio ln D and ln N are collinear, and g_D and g_N enter only by their difference. Rounded to 0.1 %, since
+    # runs of one ratio differ by the rounding of their steps.
     "ratios of tokens to parameters (D / N)": {round(math.log(row.D / row.N), 3) for row in used},
     "numbers of bits": {row.bits for row in used},
   }
@@ -191,6 +196,7 @@ def _check(used: Sequence[RoundedLoss], given: int) -> None:
         f"the law of precision needs {MIN_KINDS} or more {name}; of {given} rows, {len(used)} have an added loss "
         f"clearly above zero, with {len(values)} of them: measure more runs, or fewer bits"
       )
+  # Two residuals more than constants; and with two runs the bootstrap has three different resamples at most.
   if len({row.run for row in used}) < 3 or len(used) < 6:
     raise UserError(
       f"the law of precision has four constants; {len(used)} usable rows of {len({row.run for row in used})} runs do "
@@ -216,6 +222,7 @@ def _ratio_exponent(design_np: np.ndarray, target_n: np.ndarray) -> float:
 def _solve(design_np: np.ndarray, target_n: np.ndarray, weights_n: np.ndarray | None = None) -> np.ndarray:
   if weights_n is not None:
     root_n = np.sqrt(weights_n)
+    # Square roots, as least squares squares them: a run drawn twice then counts twice.
     design_np, target_n = design_np * root_n[:, None], target_n * root_n
   return np.linalg.lstsq(design_np, target_n, rcond=None)[0]
 
@@ -261,6 +268,7 @@ def _hold_out(used: Sequence[RoundedLoss], resamples: int, seed: int) -> HeldOut
   inside = 0
   for index, row in enumerate(held):
     low, high = bootstrap.draw_interval(draws_bn[:, index], predicted_n[index], LEVEL)
+    # Both are uncertain, so the intervals have to meet, not to contain a point.
     inside += math.log(row.low) <= high and math.log(row.high) >= low
   error = float(np.sqrt(np.square(predicted_n - measured_n).mean()))
   return HeldOutSize(largest, len(held), error, math.exp(error), int(inside))

@@ -54,6 +54,7 @@ def find_runs(study: Path) -> list[StudyRun]:
     raise UserError(
       f"{study} holds no finished run with a checkpoint; give a sweep whose checkpoints were kept"
     )
+  # Nats per token compare only over one tokenizer and one text.
   corpora = {(each.run.data.corpus, each.run.data.tokenizer, each.run.data.vocab) for each in runs}
   if len(corpora) > 1:
     raise UserError(
@@ -68,9 +69,11 @@ def _finished(folder: Path) -> StudyRun | None:
     return None
   steps = checkpoint_folder.complete_steps(folder / run_folder.CHECKPOINTS)
   rows = [row for row in journal.read_journal(folder / run_folder.JOURNAL) if row.get("kind") == "result"]
+  # An earlier checkpoint would be measured against the tokens of the result.
   if not steps or not rows or rows[-1]["steps"] != steps[-1]:
     return None
   meta = checkpoint_folder.read_record(folder / run_folder.CHECKPOINTS, steps[-1])["meta"]
+  # Rounded twice, its added loss would be that of both roundings.
   if quantized_checkpoints.ENTRY in meta:
     return None
   return StudyRun(folder, run_folder.saved_run(folder), rows[-1]["params"], rows[-1]["tokens"], steps[-1])
@@ -103,6 +106,7 @@ def measure_runs(
     if missing:
       for row in _measure(each, missing, report, seed):
         done[_key(each, int(row.bits))] = row
+        # As soon as it is measured: an interrupted study loses one run at most.
         _append(path, each, row)
     rows += [done[_key(each, count)] for count in bits]
   return rows
@@ -116,6 +120,8 @@ def _measure(each: StudyRun, bits: Sequence[int], report: Report, seed: int) -> 
   loaded = loaded_model.load_model(each.folder, each.step, None, report)
   text = quantization_text.open_text(each.run, loaded.tokenizer, report=report)
   held_out = quantization_text.comparison_batches(each.run, text.held_out)
+  # Once for all numbers of bits. Rounded weights have the shapes and the type of the others, so no program is compiled
+  # again.
   before = comparison.batch_losses(loaded.model, loaded.params, held_out)
   rows = []
   for count in bits:
@@ -162,6 +168,7 @@ def _read_done(path: Path) -> dict[tuple[str, int, int], RoundedLoss]:
       json_reading.require_field(values, name, kind, f"line {number} of {path}")
     row = RoundedLoss(**{name: values[name] for name in RoundedLoss.__slots__})
     done[(row.run, values["step"], int(row.bits))] = row
+  # The torn line is cut off, since the next row would otherwise be appended to it.
   if text and not text.endswith("\n"):
     checksums.write_atomically(path, text[: text.rfind("\n") + 1].encode())
   return done
