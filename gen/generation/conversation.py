@@ -34,7 +34,8 @@ class Conversation:
   Attributes:
     sampler: the settings of sampling.
     limits: when an answer ends.
-    said: lines and answers so far, as ids of the model's input.
+    transcript: lines and answers so far.
+    over: whether a command ended it.
   """
 
   def __init__(
@@ -71,6 +72,7 @@ class Conversation:
       for piece in self._pieces(prompt):
         write(piece)
         answer += piece
+    # Ends the answer, not the conversation: what was said so far stays in its history.
     except KeyboardInterrupt:
       write(" [stopped]")
     write("\n")
@@ -80,6 +82,7 @@ class Conversation:
 
   def _pieces(self, prompt: str) -> Iterator[str]:
     """Yields the answer piece by piece."""
+    # A key for each turn: the same seed and lines give the same conversation, and two equal lines different answers.
     key = jax.random.fold_in(jax.random.key(self._seed), self._turn)
     written, answer = "", None
     options: dict[str, Any] = {name: getattr(self.limits, name) for name in OF_LIMITS}
@@ -88,6 +91,7 @@ class Conversation:
       self.restored, [prompt], self.sampler, key, blank=self._blank, every=1, stop_strings=stops, **options
     ):
       now = text.without_partial_stop(answer.text, stops)
+      # What was printed cannot be taken back, so a text whose beginning changed waits for the end.
       if now.startswith(written) and now != written:
         yield now[len(written) :]
         written = now

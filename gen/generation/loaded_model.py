@@ -190,6 +190,7 @@ def _directory(folder: Path, tokenizer_folder: Folder | None) -> LoadedModel:
   """Reads a directory of the format; parameters become float32."""
   tokenizer = _foreign(folder, tokenizer_folder)
   if tokenizer_folder and tokenizers.is_in(folder):
+    # Ids of another tokenizer load and run, and give fluent nonsense: the hash is what tells.
     _require(tokenizers.load_tokenizer(folder).hash, tokenizer, folder, tokenizer_folder)
   described, params = huggingface.load_checkpoint(folder)
   if (
@@ -245,6 +246,7 @@ def _tokenizer(folder: Path, run: Run, tokenizer_folder: Folder | None, report: 
   # Bytes need no file.
   if run.data.tokenizer == ByteTokenizer.kind:
     return ByteTokenizer()
+  # Training a tokenizer is deterministic in the corpus, and `_require` compares its hash afterwards.
   return tokenizer_for_data(run.data, corpus.build_corpus(run.data, report), report)
 
 

@@ -130,6 +130,7 @@ class PromptLayout:
   answer: str = "answer"
   instruction: str = ""
   separator: str = "\n\n"
+  # Unequal answers in a prompt bias a model to the frequent one: "majority label bias" of arXiv:2102.09690.
   balanced: bool = True
 
   def __post_init__(self) -> None:
@@ -215,6 +216,7 @@ def _in_turn(able: list[int], answers: Sequence[str], draw: random.Random) -> li
     groups.setdefault(answers[number], []).append(number)
   order = sorted(groups)
   draw.shuffle(order)
+  # (turn, answer): the first example of each answer, then the second of each, and so on.
   turns = [
     (turn, position, number)
     for position, name in enumerate(order)

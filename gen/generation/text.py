@@ -65,6 +65,8 @@ def prompt_ids(restored: LoadedModel, text: str, blank: str = BLANK) -> np.ndarr
   if len(ids) == len(how.before) and (text.strip() or not ids):
     raise UserError("the tokenizer has no ids for this prompt; use characters of its vocabulary")
   # UL2's mode tokens are the tokenizer's last sentinels (`gen.data.objectives.mixture`).
+  # Each row of its training began with a mode (arXiv:2205.05131, mode switching), so a prompt without one is unlike
+  # all.
   if how.objective == "ul2":  # the mode of short spans, or of continuing a text
     mode = mixture.MODES.index("R" if others else "S") - len(mixture.MODES)
     ids = [tokenizer.sentinel(SENTINELS + mode), *ids] + ([] if others else [_hole(restored, 0)])
@@ -79,6 +81,8 @@ def prompt_ids(restored: LoadedModel, text: str, blank: str = BLANK) -> np.ndarr
 def _piece(restored: LoadedModel, text: str, before_blank: bool) -> np.ndarray:
   """Returns the ids of a text; marks of other libraries' tokenizers absorb the space before them."""
   tokenizer = restored.tokenizer
+  # "is" and " is" are different words of most vocabularies; a mark of these tokenizers stands for the word with its
+  # space.
   text = text.rstrip() if before_blank and isinstance(tokenizer, PretrainedTokenizer) else text
   return special_tokens.encode_with_special(tokenizer, text, restored.reading.special)
 
@@ -148,6 +152,7 @@ def stream_answers(
     **limits,
   }
   module, limit = restored.module, options.get("max_tokens", decode.DecodeLimits.max_tokens)
+  # With stop strings the text is looked at now and then; without, nothing could end it early, so it is one chunk.
   pace = every or (decode.TOKENS_PER_CHUNK if stop_strings else limit)
   for generated in decode.stream_tokens(
     module, restored.params, prompts, sampler, key, every=pace, **options
@@ -202,6 +207,7 @@ def without_partial_stop(text: str, stop_strings: tuple[str, ...] = ()) -> str:
   >>> without_partial_stop("so far EN", ("END",))
   'so far '
   """
+  # A character of several bytes may be split between tokens: its first bytes decode to a replacement character.
   text = text.rstrip("\N{REPLACEMENT CHARACTER}")
   # The longest beginning of a stop string at the end of the text is held back until more is known.
   held = [length for stop in stop_strings for length in range(1, len(stop)) if text.endswith(stop[:length])]

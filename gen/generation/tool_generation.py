@@ -99,6 +99,7 @@ def answer_with_tools(
       _take(
         restored,
         row,
+        # The batch runs to the largest budget left, so a row may have more tokens than its own.
         tokens[: row.left],
         stopped and len(tokens) <= row.left,
         registry,
@@ -131,6 +132,7 @@ def _round(
   if restored.model.family == "encoder_decoder":
     drawn, params = [], compiled_decoding.unstack_layers(restored.params)
     for row in rows:
+      # A decoder start of its own length for each row, which a batch could not share.
       start = (*how.start, *row.continuation.tolist())
       row_tokens = decode.generate(restored.module, params, [row.ids], sampler, key, start=start, **options)
       drawn.append((row_tokens.rows()[0], bool(row_tokens.stopped_b[0])))

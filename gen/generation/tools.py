@@ -121,6 +121,7 @@ class ToolRegistry:
       raise ToolError(f"the call is longer than {self.limits.call} characters")
     try:
       node = ast.parse(call.strip(), mode="eval").body
+    # `ast.parse` raises any of these for what a model may write: null bytes, deep nesting, huge numbers.
     except (SyntaxError, ValueError, RecursionError, MemoryError):
       raise ToolError("not a call; write name(argument, ...)") from None
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
@@ -149,6 +150,7 @@ class ToolRegistry:
     return values
 
   def _run(self, tool: Tool, arguments: dict[str, object]) -> str:
+    # A queue, as a thread cannot return a value and its result may come after the limit, when nobody waits.
     results: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
 
     def work() -> None:
@@ -277,6 +279,7 @@ def standard_tools(
   def calculator(expression: str) -> str:
     """Computes an expression."""
     value = evaluate_arithmetic(expression)
+    # 10 digits: 0.1 + 0.2 is 0.3, and not 0.30000000000000004, for a model that copies it.
     return str(value) if isinstance(value, int) else f"{value:.10g}"
 
   @registry.tool

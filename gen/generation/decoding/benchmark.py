@@ -112,6 +112,7 @@ def measure_in_turn(
     rounds = [row[index] for row in timed]
     # Reading the prompt is in both times, so their difference is that of the further tokens.
     prefill, total = (statistics.median(times) for times in list(zip(*rounds, strict=True))[:2])
+    # Noise may make the difference of two short times negative.
     further = max(total - prefill, 1e-9)
     measured.append(
       DecodingSpeed(
@@ -155,6 +156,7 @@ def decoding_bytes(module: Any, params: Any, *, batch: int, prompt: int, new: in
   limits = decoding_batch.DecodeLimits(max_tokens=new)
   prompts = [np.asarray(ids) for ids in random_prompts(module.config.vocab, batch, prompt)]
   texts = decoding_batch.DecodingBatch(module.config, prompts, GREEDY, limits, (0,), None, False)
+  # Rounded as `decode` rounds it, so that the program is the one that runs.
   room = -(-new // decoding_batch.MULTIPLE) * decoding_batch.MULTIPLE
   programs = compiled_decoding.decode_programs(texts.model_json, GREEDY, (), room, False, limits.constraints)
   params = compiled_decoding.unstack_layers(jax.device_put(params))

@@ -95,6 +95,7 @@ class RecurrentDecoder:
     from gen.models import recurrent
 
     batch, length = prompts.tokens_bt.shape
+    # Padding on the left would move the state of a recurrent network, unlike attention, which a mask keeps from it.
     segments_bt = (jnp.arange(length) >= prompts.pads_b[:, None]).astype(jnp.int32)
     state = recurrent.init_recurrent_state(self.module.config, batch)
     return self._read(params, prompts.tokens_bt, state, segments_bt)
@@ -139,6 +140,7 @@ class RecomputingDecoder:
   def step(self, params: Any, cache: DecodeCache, tokens_b: Array) -> tuple[Array, DecodeCache]:
     """Returns the logits [B, V] after one more token of each row, and the text with it."""
     rows_b = jnp.arange(len(tokens_b))
+    # Each row at its own length: prompts differ, and no row is padded inside its text.
     ids_bs = cache["ids_bs"].at[rows_b, cache["lengths_b"]].set(tokens_b)
     return self._read(params, {**cache, "ids_bs": ids_bs, "lengths_b": cache["lengths_b"] + 1})
 
@@ -200,6 +202,7 @@ def window_length(model: Model) -> int:
 
 def select_rows(cache: DecodeCache, rows_n: Array) -> DecodeCache:
   """Returns the cache of these rows, in this order, as beam search needs it."""
+  # Leaves without an axis are counts that all rows share.
   return jax.tree.map(lambda x: x[rows_n] if x.ndim else x, cache)
 
 

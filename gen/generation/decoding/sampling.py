@@ -18,7 +18,10 @@ from gen.errors import UserError
 
 LogitsFilter = Callable[[Array], Array]
 EXCLUDED = -jnp.inf
+# A logit of 100 divided by 1e-30 would be inf, and a row with two of them has no softmax.
 MIN_FACTOR, MAX_FACTOR = 1e-6, 1e6  # bounds of factors of logits, which must stay within float32's range
+# Sums of float32 probabilities over a vocabulary end near 1, not at it: at p = 0.9 a set of exactly 0.9 would get one
+# token more.
 ROUNDING = 1e-6  # tolerance of a sum of probabilities that reaches top_p
 
 
@@ -69,6 +72,7 @@ def min_p(logits_bv: Array, p: float) -> Array:
   if p <= 0:
     return logits_bv
   probabilities_bv = jax.nn.softmax(logits_bv, axis=-1)
+  # The likeliest token always stays, as p is at most 1.
   return jnp.where(probabilities_bv >= p * probabilities_bv.max(-1, keepdims=True), logits_bv, EXCLUDED)
 
 
@@ -109,12 +113,14 @@ def argmax_token(logits_bv: Array) -> Array:
   """
   vocab = logits_bv.shape[-1]
   is_largest_bv = logits_bv == logits_bv.max(-1, keepdims=True)
+  # vocab - 1 where no logit equals the largest, as in a row of NaN: the index stays inside the vocabulary.
   places_bv = jnp.where(is_largest_bv, jnp.arange(vocab, dtype=jnp.int32), vocab - 1)
   return places_bv.min(-1)
 
 
 def draw_tokens(logits_bv: Array, keys_b: Array) -> Array:
   """Samples a token of each row with the row's own key, [B] int32."""
+  # A key for each row, so that a text does not depend on the others of its batch.
   return jax.vmap(lambda key, logits_v: jax.random.categorical(key, logits_v))(keys_b, logits_bv)
 
 
