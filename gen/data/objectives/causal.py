@@ -23,7 +23,9 @@ class Causal(Objective):
   def corrupt(self, tokens_bn: np.ndarray, segments_bn: np.ndarray, keys_b: np.ndarray) -> Batch:
     """Shifts by one; uses no random numbers."""
     del keys_b
+    # The row's last raw token is a target only.
     segments_bt = np.ascontiguousarray(segments_bn[:, :-1])
+    # Across a boundary the next token is of another document, which nothing before it predicts.
     bears_bt = (segments_bt > 0) & (segments_bt == segments_bn[:, 1:])
     return Batch(
       inputs_bt=np.where(segments_bt > 0, tokens_bn[:, :-1], self.specials.pad).astype(np.int32),

@@ -67,6 +67,7 @@ class Infilling(Objective):
     pad, mask = self.specials.pad, self.specials.mask
     targets_bt = np.where(segments_bn > 0, tokens_bn, pad)
     if self.permutation is not None:
+      # After the targets were taken: they hold the sentences in their order.
       tokens_bn = self.permutation.permuted(tokens_bn, segments_bn, keys_b)
     runs = spans.find_token_runs(tokens_bn, segments_bn, self.specials.corruptible_v)
     (noise_bn, begins_bn), empty_b = self._places(runs, keys_b)
@@ -89,10 +90,12 @@ class Infilling(Objective):
     text_b = runs.open_bn.sum(1)
     spans_bj = self.draw(np.rint(self.rate * text_b).astype(int), keys_b)
     hides_bj = spans_bj > 0
+    # -1 stands for "no candidate" and 0 for an empty span, which hides nothing but still inserts a mask.
     spans_b, kept_b = hides_bj.sum(1), text_b - np.maximum(spans_bj, 0).sum(1)
     least_b = (kept_b >= spans_b - 1).astype(int)  # one token between two spans, if there are enough
     gaps = spans.gaps_between(kept_b, spans_b, least_b, keys_b, np.zeros_like(kept_b))
     noise, begins = spans.interleave_spans(gaps, spans_bj[hides_bj], spans_b)
+    # A span that crosses into the next document is two spans there, each with a mask of its own.
     begins |= noise & runs.begins_bn[runs.open_bn]
     return spans.span_flags(runs, noise, begins), (spans_bj == 0).sum(1)
 

@@ -70,6 +70,7 @@ class Masked(Objective):
     if self.word_start_v is None:
       chosen_bn = counter_rng.choose_exactly(candidates_bn, counts_b, keys_b, _CHOICE)
     else:
+      # A document cut by the row may begin inside a word, whose rest counts as one.
       begins_bn = self.word_start_v[tokens_bn] | segment_starts(segments_bn)
       chosen_bn = choose_whole_words(candidates_bn, begins_bn, counts_b, keys_b)
     inputs_bt = np.where(segments_bn > 0, tokens_bn, self.specials.pad)
@@ -77,6 +78,7 @@ class Masked(Objective):
     inputs_bt[rows, columns] = self._replaced(tokens_bn[rows, columns], keys_b[rows], columns)
     return Batch(
       inputs_bt=inputs_bt,
+      # All tokens are targets, and the weights pick the chosen ones: shapes then do not depend on how many were chosen.
       targets_bt=np.where(segments_bn > 0, tokens_bn, self.specials.pad),
       weights_bt=chosen_bn.astype(np.float32),
       segments_bt=segments_bn,
@@ -86,6 +88,7 @@ class Masked(Objective):
   def _replaced(self, tokens: np.ndarray, keys: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Returns the replacements of the chosen tokens."""
     fate = counter_rng.random_uniform(keys, _FATE, columns)
+    # Text alone: a random special token would be a hint that no text has.
     begin, end = self.specials.text_begin, self.specials.text_end
     random = begin + np.floor(counter_rng.random_uniform(keys, _RANDOM, columns) * (end - begin)).astype(
       np.int32

@@ -46,10 +46,13 @@ def row_lengths(length: int, denoisers: Sequence[Denoiser] = DENOISERS, max_span
   """Returns the sizes of a row for an encoder input of `length` with at most `max_spans` spans."""
   if not denoisers or any(d.mode not in MODES or d.weight < 0 for d in denoisers):
     raise UserError(f"UL2 needs denoisers with modes {', '.join(MODES)} and weights of at least 0")
+  # One shape for all rows costs padding: rows of heavier denoisers leave a part of their source empty. A shape for each
+  # denoiser would compile a step for each.
   raw = min(
     span_corruption.row_lengths(length, d.rate, d.mean_span, max_spans, extra=1).raw for d in denoisers
   )
   counts = [span_corruption.noise_counts(raw, d.rate, d.mean_span, max_spans) for d in denoisers]
+  # + 1: the eos of the target.
   return RowLengths(raw, length, max(int(noise + count) + 1 for noise, count in counts))
 
 
@@ -97,6 +100,7 @@ class Mixture(Objective):
     drawn_b = np.searchsorted(
       self.cumulative_d, counter_rng.random_uniform(keys_b, _DENOISER, np.zeros(1, int)), "right"
     )
+    # The cumulative sum may end a rounding below 1, and a draw above it would have no denoiser.
     return np.minimum(drawn_b, len(self.denoisers) - 1)
 
   def corrupt(self, tokens_bn: np.ndarray, segments_bn: np.ndarray, keys_b: np.ndarray) -> Batch:

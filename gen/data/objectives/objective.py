@@ -45,6 +45,7 @@ class Objective(abc.ABC):
 
   def keys(self, seed: int, epoch: int | np.ndarray, rows: int | np.ndarray) -> np.ndarray:
     """Returns the random keys of rows, to be passed as `rng`; a static objective ignores the epoch."""
+    # A function of seed, epoch and row alone, so a resumed run and another number of devices give the same batches.
     return counter_rng.row_keys(seed, np.asarray(epoch) % self.copies if self.copies else epoch, rows)
 
   def __call__(
@@ -118,6 +119,7 @@ def segment_positions(segments_bn: np.ndarray) -> np.ndarray:
 def shift_right(targets_bt: np.ndarray, segments_bt: np.ndarray, start: int, pad: int) -> np.ndarray:
   """Returns decoder inputs: targets shifted right, with `start` where a segment begins."""
   inputs_bt = np.full_like(targets_bt, start)
+  # The last token of the document before would otherwise be the first input of the next one.
   inputs_bt[:, 1:] = np.where(segment_starts(segments_bt)[:, 1:], start, targets_bt[:, :-1])
   return np.where(segments_bt > 0, inputs_bt, pad)
 
@@ -174,6 +176,7 @@ def emit_tokens(
   written = np.flatnonzero(ids_bnc >= 0)
   rows, tokens = written // (3 * raw), written // 3
   counts_b = np.bincount(rows, minlength=batch)
+  # Written past its row, an id would silently land in the next one, as the indices below are flat.
   assert counts_b.max(initial=0) <= length, "an objective wrote more than its shape holds"
   flat = rows * length + np.arange(written.size) - (np.cumsum(counts_b) - counts_b)[rows]
   out_bt, out_segments_bt = np.full((batch, length), pad, np.int32), np.zeros((batch, length), np.int32)

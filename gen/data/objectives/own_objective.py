@@ -31,6 +31,7 @@ class OwnObjective(Objective):
     """
     with user_code.errors_of(f"{self._what}: corrupt"):
       batch = Batch(*self._own.corrupt(tokens_bn, segments_bn, keys_b))
+    # Checked at every batch: a wrong shape would compile another step, and end far from here in a product.
     for name, array in batch._asdict().items():
       length = self.lengths.source if name.startswith("source") else self.lengths.target
       if array is not None and np.shape(array) != (len(tokens_bn), length):

@@ -20,6 +20,7 @@ from gen.data.objectives.objective import (
 from gen.data.objectives.specials import NONE, Specials
 from gen.errors import UserError
 
+# A recurrent network reads from left to right only, and an encoder predicts no continuation.
 FAMILIES = ("decoder", "encoder_decoder")
 _CUT = 0  # stream of random numbers
 
@@ -50,6 +51,7 @@ class Prefix(Objective):
     continues_bn = (segments_bn > 0) & ~draw_prefixes(segments_bn, keys_b)
     if self.causal is not None:
       batch = self.causal.corrupt(tokens_bn, segments_bn, keys_b)
+      # Position t predicts token t + 1, so the weight is that of the next token: the prefix's last position has loss.
       batch = batch._replace(weights_bt=batch.weights_bt * continues_bn[:, 1:])
       return batch._replace(prefix_bt=prefix_positions(batch).astype(np.int32))
     prefix_bn = (segments_bn > 0) & ~continues_bn

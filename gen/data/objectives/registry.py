@@ -145,6 +145,7 @@ def _lengths(name: str, length: int, parameters: dict[str, Any]) -> RowLengths:
   entry = _entry(name)
   if length < 1:
     raise UserError(f"objective {name!r} needs a length of at least 1, not {length}")
+  # The signature is the list of parameters: a second one beside it would go stale.
   names = inspect.signature(entry.lengths).parameters
   values = entry.fixed | parameters
   return entry.lengths(length, **{key: value for key, value in values.items() if key in names})

@@ -68,11 +68,13 @@ def row_lengths(
       f"span corruption needs a rate in (0, 1) and a mean span of at least 1, not {rate} and {mean_span}"
     )
   # All candidates at once: the rounding of both counts has no closed inverse.
+  # The source keeps about (1 - rate) of the raw tokens, so no more than that many can fit.
   raw = np.arange(2, int((length + 2) / (1 - rate)) + 3)
   noise, count = noise_counts(raw, rate, mean_span, max_spans)
   fits = np.flatnonzero(raw - noise + count + 1 + extra <= length)
   if not fits.size:
     raise UserError(f"a length of {length} is too small for span corruption; use at least {3 + extra}")
+  # The most raw tokens: a row with fewer would leave padding in every source. T5 packs 568 into 512 at 15 %.
   best = fits[-1]
   return RowLengths(int(raw[best]), length, int(noise[best] + count[best] + 1))
 
@@ -111,6 +113,7 @@ class SpanCorruption(Objective):
     """Replaces spans by sentinels."""
     runs = spans.find_token_runs(tokens_bn, segments_bn, self.specials.corruptible_v)
     counts = noise_counts((segments_bn > 0).sum(1), self.rate, self.mean_span, len(self.specials.sentinels))
+    # A row cut inside a document still ends in eos, so that source and target have the form of complete ones.
     eos_b = lacks_eos(tokens_bn, segments_bn, self.specials.eos)
     noise_b, spans_b = fit_counts(counts, (segments_bn > 0).sum(1) + eos_b, runs.documents_b, self.lengths)
     places = spans.random_spans(runs, noise_b, spans_b, keys_b)
@@ -146,6 +149,7 @@ def fit_counts(
   # One span fewer saves a position on both sides; one more noise token moves one from source to target.
   fewer_b = (over_source_b + over_target_b + 1) // 2
   more_b = np.clip(0, over_source_b - fewer_b, fewer_b - over_target_b)
+  # One span stays where there was one, or the row would have no loss.
   spans_b = np.maximum(spans_b - fewer_b, np.minimum(spans_b, 1))
   return np.maximum(noise_b + more_b, spans_b), spans_b
 
@@ -166,6 +170,7 @@ def spell_out(
   first_bn = segment_starts(segments_bn)
   # Spans are numbered from 1 in each document: less the number of those before the document's first token.
   index_bn = before_bn - np.maximum.accumulate(np.where(first_bn, before_bn - begins_bn, 0), axis=1)
+  # Index 0 is no sentinel, as spans count from 1.
   sentinels = np.array((NONE, *specials.sentinels), np.int32)
   sentinel_bn = sentinels[np.where(begins_bn, index_bn, 0)]
   kept_bn = np.where(noise_bn | (segments_bn == 0), NONE, tokens_bn)

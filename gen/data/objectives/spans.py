@@ -45,6 +45,7 @@ def find_token_runs(tokens_bn: np.ndarray, segments_bn: np.ndarray, corruptible_
   """Returns the runs of corruptible tokens."""
   open_bn = corruptible_v[tokens_bn] & (segments_bn > 0)
   begins_bn = open_bn & segment_starts(segments_bn)
+  # A special token inside a document ends a run as well: no span may hide it or stretch over it.
   begins_bn[:, 1:] |= open_bn[:, 1:] & ~open_bn[:, :-1]
   rows_r, columns_r = np.nonzero(begins_bn)
   sizes_r = np.bincount(np.cumsum(begins_bn[open_bn]) - 1, minlength=rows_r.size)
@@ -82,6 +83,7 @@ def random_compositions(
 
   `counters_g` is the first random counter of each group; a group uses as many counters as its total.
   """
+  # The widths of the sort's key: 22 bits of group, 24 random ones and 18 of the item are 64.
   if totals_g.size >= 2**22 or totals_g.max(initial=0) >= 2**18:
     raise ValueError("more than 2^22 runs in a call, or 2^18 tokens in a row: corrupt fewer rows at a time")
   first_g = np.cumsum(totals_g) - totals_g
@@ -94,6 +96,7 @@ def random_compositions(
   chosen_g = parts_g > 0
   limits_g = np.zeros(totals_g.size, np.uint64)
   limits_g[chosen_g] = np.sort(order)[(first_g + parts_g - 1)[chosen_g]]
+  # The first item and the parts - 1 lowest of the others: a uniform subset of cuts is a uniform composition.
   cuts = np.flatnonzero(order <= limits_g[group])
   return np.diff(cuts, append=group.size)
 
@@ -119,6 +122,8 @@ def gaps_between(
   kept_g: np.ndarray, spans_g: np.ndarray, least_g: np.ndarray, keys_g: np.ndarray, counters_g: np.ndarray
 ) -> np.ndarray:
   """Divides unmasked tokens into the gaps before, between (each at least `least_g`) and after the spans of a group."""
+  # Compositions have parts of at least 1, and gaps may be 0. So each gap that may be empty is drawn one longer, and the
+  # lines below take these ones away again.
   totals_g = kept_g + 2 + (1 - least_g) * np.maximum(spans_g - 1, 0)
   gaps = random_compositions(totals_g, spans_g + 1, keys_g, counters_g, _GAPS)
   last_g = np.cumsum(spans_g + 1) - 1
@@ -144,6 +149,7 @@ def random_spans(
   the noise, there are more and shorter spans, or less noise.
   """
   rows_r, sizes_r, batch = runs.rows_r, runs.sizes_r, noise_b.size
+  # A document shorter than a span of mean length has no position for one, and gets no span unless all are that short.
   mean_b = -(-noise_b // np.maximum(spans_b, 1))
   places_r = np.maximum(sizes_r - mean_b[rows_r] + 1, 0)
   places_r = np.where(sum_by_row(places_r, rows_r, batch)[rows_r] > 0, places_r, sizes_r)
@@ -156,6 +162,7 @@ def random_spans(
   spans_r = np.where(short_b[rows_r], spread_r, spans_r)
   room_r = _room(spans_r, sizes_r)
   noise_b = np.minimum(noise_b, sum_by_row(room_r, rows_r, batch))
+  # By spans and not by tokens, so that spans have the mean length in every run; what does not fit goes to other runs.
   noise_r = np.minimum(share_out(noise_b, spans_r, rows_r, keys_b, _NOISE), room_r)
   missing_b = noise_b - sum_by_row(noise_r, rows_r, batch)
   if missing_b.any():
@@ -174,6 +181,7 @@ def _room(spans_r: np.ndarray, sizes_r: np.ndarray) -> np.ndarray:
 def suffix_spans(runs: TokenRuns, noise_b: np.ndarray, keys_b: np.ndarray) -> SpanPositions:
   """Makes the ends of runs noise, `noise_b` tokens of each row in total."""
   noise_r = share_out(noise_b, runs.sizes_r, runs.rows_r, keys_b, _NOISE)
+  # The place of each corruptible token in its run.
   item = np.arange(runs.sizes_r.sum()) - np.repeat(np.cumsum(runs.sizes_r) - runs.sizes_r, runs.sizes_r)
   starts = np.repeat(runs.sizes_r - noise_r, runs.sizes_r)
   return span_flags(runs, item >= starts, item == starts)

@@ -33,4 +33,5 @@ def sentence_ends(pieces: Sequence[str]) -> np.ndarray:
   >>> sentence_ends(["end.", "Why?", "3.1", ""]).tolist()
   [True, True, False, False]
   """
+  # By the last character alone, so an abbreviation ends a sentence too.
   return np.array([piece.endswith((".", "?", "!")) for piece in pieces])
