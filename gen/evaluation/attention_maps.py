@@ -54,6 +54,7 @@ def attention_weights(model: Model, params: Any, **arguments: Any) -> dict[str, 
     raise UserError(f"a model of family {model.family} has no attention; give a transformer")
 
   def run(params: Any, arguments: dict[str, Any]) -> Any:
+    # The weights of the very computation, which `sow` stores, and not a second one that could differ from it.
     _, variables = language_model.build_model(model).apply(
       {"params": params}, **arguments, method="states", mutable=[INTERMEDIATES]
     )

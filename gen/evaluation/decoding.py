@@ -72,6 +72,7 @@ def next_tokens(
   """
   logits_v, size = next_logits(restored, prompt), restored.model.vocab
   seen_bv = jnp.zeros((1, size), bool).at[0, text.prompt_ids(restored, prompt)].set(True)
+  # By the unfiltered logits, so that all settings are compared on the same tokens.
   top = np.argsort(-logits_v, kind="stable")[: min(count, size)]
   tokens = []
   for name, sampler in settings.items():

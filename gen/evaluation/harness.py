@@ -184,6 +184,8 @@ class Backend:
 
   def _pair(self, number: int, context: str, continuation: str) -> tuple[list[int], list[int]]:
     """Returns the ids of a context, at least one, and of its continuation."""
+    # As the harness does for causal models: most vocabularies have words with a leading space, none with a trailing
+    # one.
     moved = len(context) - len(context.rstrip())
     context, continuation = context[: len(context) - moved], context[len(context) - moved :] + continuation
     framed = list(self.restored.reading.before)
@@ -192,6 +194,7 @@ class Backend:
       new = (framed + self._ids(context + continuation))[len(context_ids) :]
     else:
       context_ids, new = [self.before], self._ids(continuation)
+      # A tokenizer may put its first token before any text; here it is the context already.
       if new[:1] == context_ids:
         new = new[1:]
     if not new or len(new) > self.max_length:
@@ -222,7 +225,9 @@ class Backend:
     prompts = [(framed + self._ids(context)) or [self.before] for context in contexts]
     self._tell_cut("prompts", [len(ids) + how.max_tokens for ids in prompts])
     prompts = [ids[-room:] for ids in prompts]
+    # By the prompt's ids, so a text does not depend on the size of batches.
     keys = decoding_batch.row_keys(self._key, prompts)
+    # Longest first, as the harness: a batch that does not fit into memory fails at once and not after an hour.
     order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     texts = [""] * len(prompts)
     for begin in range(0, len(order), self.batch):

@@ -141,6 +141,7 @@ def rows_for(
   ids = [*how.before, *context_ids, *new, *(how.stop[:1] if ends else ())]
   count = len(new) + int(ends and bool(how.stop))
   (ids_n,) = _fitted([np.array(ids)], count, restored, policy)
+  # The prediction at position t is of token t + 1, so the answer's first one stands at the prompt's last token.
   ids, first = ids_n.tolist(), len(ids_n) - count - 1
   if first < 0:
     raise UserError(f"prompt {prompt!r} has no token to predict the answer from; give a longer prompt")
@@ -175,6 +176,7 @@ def _fitted(texts: list[np.ndarray], count: int, restored: LoadedModel, policy: 
     )
   if policy not in ("error", "truncate"):
     raise UserError(f"window {policy!r} is unknown; choose error or truncate")
+  # One more than the window, as the last token is a target only.
   return [ids[-(size + 1) :] for ids in texts] if size else texts
 
 
@@ -292,6 +294,7 @@ def rows_to_arrays(rows: Sequence[ScoredRow], batch: int, length: int) -> tuple[
 
   Rows are padded, and the last row is repeated to fill the batch; missing parts are None.
   """
+  # A full batch always: another number of rows would compile another program.
   rows = [*rows, *[rows[-1]] * (batch - len(rows))]
   inputs_bt, targets_bt, segments_bt, prefix_bt = np.zeros((4, batch, length), np.int32)
   weights_bt = np.zeros((batch, length), np.float32)
@@ -328,6 +331,7 @@ def _program(model_json: str) -> Any:
     if source_bs is not None:
       others |= {"source_bs": source_bs, "source_segments_bs": source_segments_bs}
     logits_btv: Any = module.apply({"params": params}, inputs_bt, **others)
+    # In float32: nats of long answers are sums of many terms, and choices differ by fractions of one.
     log_btv = jax.nn.log_softmax(logits_btv.astype(jnp.float32))
     chosen_bt = jnp.take_along_axis(log_btv, targets_bt[..., None], axis=-1)[..., 0]
     best_bt = (log_btv.argmax(-1) == targets_bt) | (weights_bt == 0)

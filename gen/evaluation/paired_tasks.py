@@ -10,6 +10,7 @@ import numpy as np
 
 from gen.evaluation import harness, harness_tasks
 
+# As `gen.evaluation.metrics.resampling`: each end of the interval is then the 25th draw.
 DRAWS, LEVEL = 1000, 0.95
 
 
@@ -106,6 +107,7 @@ def _is_number(value: Any) -> bool:
 def _paired(task: str, metric: str, pairs_n2: np.ndarray, seed: int) -> PairedScore:
   count = len(pairs_n2)
   draws_dn = np.random.default_rng(seed).integers(0, count, (DRAWS, count))
+  # Differences of the same questions, whose difficulty cancels.
   differences_n = pairs_n2[:, 1] - pairs_n2[:, 0]
   low, high = np.quantile(differences_n[draws_dn].mean(1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
   before, after = pairs_n2.mean(0).tolist()

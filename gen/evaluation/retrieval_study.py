@@ -70,7 +70,9 @@ def evaluate_search(
     max_tokens, *(len(restored.tokenizer.encode(question.answer)) for question in questions)
   )
   sampled = [
-    retrieval.ground_question(restored, each.prompt, search(each), answer_tokens) for each in questions
+    # Room for the longest answer in every prompt, so that passages are cut alike for all ways to search.
+    retrieval.ground_question(restored, each.prompt, search(each), answer_tokens)
+    for each in questions
   ]
   judged = likelihood.answer_likelihoods(
     restored, [(grounded.prompt, each.answer) for grounded, each in zip(sampled, questions, strict=True)]

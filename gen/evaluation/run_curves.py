@@ -95,6 +95,7 @@ def _curves(folder: Path, rows: list[RowValues]) -> RunCurves:
   for row in rows:
     name = str(row.get("name") or name)
     config = row["config"] if isinstance(row.get("config"), dict) else config
+    # A resumed run's journal may go on after an earlier result.
     finished = finished or row.get("kind") == "result"
     if row.get("kind") == "evaluation" and _is_measured(row):
       evaluations.append(row)

@@ -115,6 +115,7 @@ def draw_windows(
   place_n = np.arange(len(stream.ids))
   document_n = stream.starts[np.searchsorted(stream.starts, place_n, side="right") - 1]
 
+  # The first token of the number-th latest word: word numbers ascend, so it is found by bisection.
   def start(place: np.ndarray, number: int) -> np.ndarray:
     return np.searchsorted(word_n, word_n[place - 1] - number + 1)
 
@@ -146,6 +147,7 @@ def losses_at(model: Model, params: Any, seen: Windows, batch: int = 64) -> np.n
   """Returns the loss of each window's target, in nats."""
   losses_w: list[np.ndarray] = []
   for begin in range(0, len(seen.targets_w), batch):
+    # np.resize repeats rows to fill the last batch, so one program serves all; repeated ones are cut off below.
     part = Windows(*(np.resize(array[begin : begin + batch], (batch, *array.shape[1:])) for array in seen))
     real = min(batch, len(seen.targets_w) - begin)
     losses_w.append(np.asarray(_losses(json.dumps(to_dict(model)), params, part), np.float64)[:real])
@@ -254,6 +256,7 @@ def _losses(model_json: str, params: Any, seen: Windows) -> Array:
   kernel_dv, bias_v = cast(
     tuple[Array, Array | None], module.apply({"params": params}, method="head_weights")
   )
+  # The last visible position alone, [W, V]: logits of all positions would be T times as large.
   logits_wv = hidden_wd.astype(jnp.float32) @ kernel_dv
   logits_wv = logits_wv if bias_v is None else logits_wv + bias_v[None]
   if model.logits_soft_cap:
@@ -274,6 +277,7 @@ def remembered_bytes(model: Model, length: int) -> int:
   if model.recurrent:
     state = jax.eval_shape(lambda: recurrent.init_recurrent_state(model, 1))
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+  # Keys and values, 4 bytes each.
   return 2 * model.target_depth * model.target.key_value_width * length * 4
 
 
@@ -299,7 +303,9 @@ def measure_cost(model: Model, length: int, repeats: int = 5) -> PassCost:
   ids = np.random.default_rng(0).integers(0, model.vocab, (1, length)).astype(np.int32)
   batch = Batch(ids, ids, np.ones((1, length), np.float32), np.ones_like(ids), np.arange(length)[None])
   params = jax.tree.map(
-    lambda leaf: jnp.full(leaf.shape, 0.01, leaf.dtype), language_model.parameter_shapes(model)
+    # Any numbers do, as long as they are finite: time does not depend on them.
+    lambda leaf: jnp.full(leaf.shape, 0.01, leaf.dtype),
+    language_model.parameter_shapes(model),
   )
 
   def total(params: Any, batch: Batch) -> Array:

@@ -251,6 +251,7 @@ def _given(restored: LoadedModel, prompt: prompts.FewShotPrompt, written: text.T
 
 
 def _normalized(answer: likelihood.AnswerLikelihood, by: str) -> float:
+  # Sums of nats favor short choices.
   return answer.log_probability / {"none": 1, "tokens": answer.tokens, "bytes": max(1, answer.bytes)}[by]
 
 

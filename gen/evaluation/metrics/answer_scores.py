@@ -38,6 +38,7 @@ def normalize_answer(text: str) -> str:
   >>> normalize_answer("The  Eiffel-Tower!")
   'eiffeltower'
   """
+  # In the script's order: punctuation first, so "a-b" becomes the word "ab", and then articles.
   return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
@@ -80,6 +81,7 @@ def find_best_threshold(
     answerable: whether each question has an answer.
     predictions: texts.
   """
+  # The start is a threshold below all scores: nothing is answered, which is right where there is no answer.
   current = best = float(sum(not has for has in answerable))
   threshold = 0.0
   # From the most answerable question on: each is now answered, and the score changes by what that gains or loses.
@@ -106,6 +108,7 @@ def evaluate_answers(
     [pairs_n2, pairs_n2 * has_n[:, None], np.stack([has_n, np.ones(len(pairs))], 1)], 1
   )
   has_scores = any(isinstance(each, AnswerPrediction) for each in predictions)
+  # Found once on all examples, as the script does: a threshold of each resample would be fitted to it.
   fixed = _thresholds(full, pairs, answerable) if has_scores else {}
 
   def finish(sums_bs: np.ndarray) -> dict[str, np.ndarray]:
@@ -115,6 +118,7 @@ def evaluate_answers(
       values |= {
         "has_answer_exact": divide_or_zero(has_exact_b, has_b),
         "has_answer_f1": divide_or_zero(has_f1_b, has_b),
+        # By difference, since the sums of all and of the answerable are already there.
         "no_answer_exact": divide_or_zero(exact_b - has_exact_b, total_b - has_b),
         "no_answer_f1": divide_or_zero(f1_b - has_f1_b, total_b - has_b),
       }

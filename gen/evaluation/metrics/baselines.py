@@ -83,6 +83,7 @@ def _predict_tags(train: Sequence[TaggedExample], examples: Sequence[TaggedExamp
       counts[token][tag] += 1
       total[tag] += 1
   usual = total.most_common(1)[0][0]
+  # Equal counts are decided by the first occurrence, as Counter keeps the order of insertion.
   best = {token: tags.most_common(1)[0][0] for token, tags in counts.items()}
   return [tuple(best.get(token, usual) for token in example.tokens) for example in examples]
 

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable
 from functools import lru_cache
 
+# NLTK's pool of irregular forms (mode NLTK_EXTENSIONS).
 _IRREGULAR = {
   "skies": "sky", "sky": "sky", "dying": "die", "lying": "lie", "tying": "tie", "news": "news", "innings": "inning",
   "inning": "inning", "outings": "outing", "outing": "outing", "cannings": "canning", "canning": "canning",
@@ -76,6 +77,7 @@ def _apply(rules: tuple[tuple[str, str], ...], word: str, allows: Callable[[str]
 
 
 def _step1a(word: str) -> str:
+  # Also of the extensions: four letters keep "ie", so that "dies" becomes "die" and not "di".
   if word.endswith("ies"):
     return word[:-1] if len(word) == 4 else word[:-2]
   if word.endswith("sses"):
@@ -111,6 +113,7 @@ def _step1c(word: str) -> str:
 
 
 def _step2(word: str) -> str:
+  # The extension for "-ally": what is left may end in another suffix of this step.
   if word.endswith("alli") and _measure(word[:-4]) > 0:
     return _step2(word[:-2])
   if word.endswith("logi"):

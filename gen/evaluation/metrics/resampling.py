@@ -12,6 +12,7 @@ import numpy as np
 
 RESAMPLES = 1_000  # as sacrebleu's paired bootstrap; the ends at 95 % are then the 25th draws
 LEVEL = 0.95
+# 32 MiB of float64, whatever the number of examples.
 _MAX_COUNTS = 1 << 22  # numbers of one block of resamples
 
 
@@ -69,6 +70,8 @@ def draw_counts(clusters: np.ndarray, seed: int, resamples: int = RESAMPLES) -> 
   for start in range(0, resamples, block):
     # How often each cluster is drawn: the same distribution as drawing with replacement, without indices.
     drawn_bk = random.multinomial(kinds, np.full(kinds, 1 / kinds), size=min(block, resamples - start))
+    # Each example counts as often as its cluster. Sentences of a document are not independent, and drawing them one by
+    # one would give intervals that are too narrow.
     yield drawn_bk[:, clusters].astype(np.float64)
 
 

@@ -19,6 +19,7 @@ def split_words(text: str, stemmer: bool = False) -> list[str]:
   >>> split_words("Two cats' tails"), split_words("Two cats' tails", stemmer=True)
   (['two', 'cats', 'tails'], ['two', 'cat', 'tail'])
   """
+  # ASCII alone, as rouge-score: other scripts have no words here, and score 0.
   words = [word for word in _OTHERS.split(text.lower()) if word]
   # rouge-score stems only words of more than three letters.
   return [stem_word(word) if len(word) > 3 else word for word in words] if stemmer else words

@@ -100,6 +100,7 @@ def compare_predictions(
   """
   systems = [make_evaluator(task, predictions, examples) for predictions in (first, second)]
   name = systems[0].main
+  # One set of draws and one seed for both systems: what makes an example hard cancels in the difference.
   clusters = resampling.cluster_examples([example.document for example in examples])
   values = [resampling.evaluate_once(system, len(examples))[name] for system in systems]
   draws = [resampling.draw_values(system, clusters, seed)[name] for system in systems]

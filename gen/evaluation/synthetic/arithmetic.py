@@ -89,7 +89,9 @@ class Arithmetic:
     Raises:
       UserError: if there are fewer.
     """
+    # A seed of three numbers, which no training step has.
     draw = np.random.default_rng((seed, 1, 1))
+    # Half of the expected number of held-out problems, so that drawing distinct ones ends soon.
     max_problems = len(self.operators) * (9 * 10 ** (self.digits - 1)) ** 2 // (2 * HELD_OUT)
     if count > max_problems:
       raise UserError(
@@ -112,4 +114,5 @@ class Arithmetic:
 
 def is_held_out(problem: str) -> bool:
   """Returns whether a problem is for testing, from its text alone."""
+  # By a hash of the text and not by a list: training draws without end and need not know the test problems.
   return hashlib.sha256(problem.encode()).digest()[0] % HELD_OUT == 0

@@ -120,6 +120,7 @@ def principal_components(x_nd: np.ndarray, count: int = 3) -> tuple[np.ndarray, 
   centred_nd = np.asarray(x_nd, np.float64) - np.mean(x_nd, axis=0, dtype=np.float64)
   u_nk, sizes_k, _ = np.linalg.svd(centred_nd, full_matrices=False)
   points_nk = u_nk[:, :count] * sizes_k[:count]
+  # An SVD's signs are arbitrary and differ between libraries of linear algebra.
   furthest_k = np.abs(points_nk).argmax(0)
   signs_k = np.where(points_nk[furthest_k, np.arange(count)] < 0, -1.0, 1.0)
   variance = np.square(sizes_k).sum()
@@ -128,6 +129,7 @@ def principal_components(x_nd: np.ndarray, count: int = 3) -> tuple[np.ndarray, 
 
 def _unit(x: np.ndarray) -> np.ndarray:
   """Returns vectors at length 1."""
+  # 1e-12: a vector of zeros stays zero instead of NaN.
   return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
 
 
