@@ -81,7 +81,8 @@ def finetune_model(
     folder, step = start_source.split_step(settings.start_from)
     loaded = loaded_model.load_model(folder, step, report=report)
     identity = {"settings": settings.identity(), "data": data.sha256, "model": _tree_hash(loaded.params)}
-    model = open_task_model(frozen_base.prepare_base(loaded, settings), settings, data)
+    rated = settings.with_rate(loaded.model.width)
+    model = open_task_model(frozen_base.prepare_base(loaded, settings), rated, data)
     del loaded  # the float32 base, where the model has one of fewer bits
     finetuning = _Finetuning(settings, workdir, data, model, identity, report)
     _claim(workdir, settings, identity)
@@ -100,7 +101,11 @@ def read_data(settings: FinetuneSettings, report: Report) -> TaskData:
     settings.data,
     columns=settings.columns,
     limit=settings.limit,
+    development=settings.development_share,
+    test=settings.test_share,
     tag_scheme=settings.tag_scheme,
+    limit_seed=settings.seed,
+    report=report,
   )
   for note in data.notes:
     report(note)
@@ -170,6 +175,8 @@ class _Finetuning:
     report: Report,
   ) -> None:
     """Encodes the examples, and plans the batches."""
+    # The folder and the result keep the settings that were asked for; the model's have its learning rate.
+    self.asked, settings = settings, model.settings
     self.settings, self.workdir, self.data, self.model, self.report = settings, workdir, data, model, report
     rows = model.form.rows(data.train, "training")
     self.development = data.development
@@ -203,7 +210,7 @@ class _Finetuning:
     score = self._scored(predictions, data.test)
     beside, note = prompted.prompt_model(self.model.loaded, self.settings, data)
     result = FinetuneResult(
-      self.settings, self.model.loaded.model.family, self.model.form_name, data.labels, _sizes(data), data.licence,
+      self.asked, self.model.loaded.model.family, self.model.form_name, data.labels, _sizes(data), data.licence,
       _count(self.model.params), _count(self.trained), self.settings.optimizer.peak_learning_rate,
       outcome.step, outcome.steps, outcome.best_step, outcome.best, outcome.seconds,
       outcome.padded_tokens / outcome.tokens, score, baselines.score_baseline(data), beside, note,

@@ -50,7 +50,7 @@ _LISTS = {
 _INTEGERS = {
   "limit": (0, None, "Most training examples; 0: all."),
   "rank": (1, 4_096, "LoRA: rank of the updates."),
-  "epochs": (1, 1_000_000, "Most times that the examples are read."),
+  "epochs": (0, 1_000_000, "Most times that the examples are read; 0: 3, or as many as 300 steps need."),
   "steps": (0, None, "Most steps, in place of epochs; 0: by epochs."),
   "batch": (1, 65_536, "Rows of a step."),
   "microbatches": (1, 65_536, "Gradient accumulation: parts of a batch."),
@@ -58,13 +58,19 @@ _INTEGERS = {
   "stride": (0, None, "Tokens that two windows share."),
   "max_shapes": (1, 64, "Most padded lengths, each compiled once."),
   "max_answer": (0, 65_536, "Most tokens of an answer; 0: 30 for spans, else the longest of training."),
-  "evaluate_every": (0, None, "Steps between evaluations; 0: once an epoch."),
+  "evaluate_every": (0, None, "Steps between evaluations; 0: once an epoch, and at most ten times."),
   "patience": (0, None, "Evaluations without a better score before training stops; 0: never."),
   "development_examples": (0, None, "Form text: most examples of an evaluation; 0: all."),
   "few_shot": (0, 1_000, "Solved examples in the untrained model's prompt; 0: none."),
   "prompted_examples": (0, None, "Most test examples that the untrained model is asked."),
 }
 _NUMBERS = {
+  "development_share": (
+    1e-6,
+    0.9,
+    "Share of the examples for the development part, where the data has none.",
+  ),
+  "test_share": (1e-6, 0.9, "Share of the examples for the test part, where the data has none."),
   "alpha": (0, None, "LoRA: updates are scaled by alpha / rank."),
   "warmup": (0, 0.99, "Fraction of the steps in which the rate rises."),
   "weight_decay": (0, None, "Weight decay of matrices."),

@@ -20,6 +20,12 @@ ROUNDED = ("none", "int8", "int4")
 # appendix D).
 RATES = {"full": 5e-5, "last": 1e-4, "head": 1e-3, "lora": 5e-4}
 METHODS = tuple(RATES)
+# Those of full and last are BERT's, for its width. Narrower models want larger ones: Turc et al. (arXiv:1908.08962)
+# go up to 3e-4 at width 128.
+RATE_WIDTH, MAX_RATE = 768, 1e-3
+# Three epochs of a few hundred examples are too few steps to learn a task (arXiv:2006.04884, arXiv:2006.05987).
+# Three is within BERT's two to four (arXiv:1810.04805, A.3).
+EPOCHS, MIN_STEPS, MAX_EVALUATIONS = 3, 300, 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +38,8 @@ class FinetuneSettings:
     data: a file, a folder, a named set, or a packaged archive; see `gen.data.tasks.reading`.
     columns: names of the data's columns, by gen's names.
     limit: most training examples; 0 is all.
+    development_share: of the examples, for the development part, where the data has none.
+    test_share: the same for the test part.
     tag_scheme: IOB1, IOB2, IOE1, IOE2, BIOES or BILOU; empty detects it.
     form: head (a new layer on the hidden states) or text (the answer is generated).
     prompt: template of the text form, with the fields of the task's examples in braces.
@@ -42,10 +50,10 @@ class FinetuneSettings:
     base_format: of the frozen base under LoRA's adapters (QLoRA): int8, int4 or nf4; empty keeps it as it is.
     quantize_weights: quantization-aware training: none, or the format that kernels are rounded to, int8 or int4.
     quantize_activations: the same of their inputs.
-    learning_rate: peak.
-    epochs: times that the training examples are read at most.
+    learning_rate: peak; 0 is one that suits the method and the model's width.
+    epochs: times that the training examples are read at most; 0 is 3, or as many as 300 steps need.
     steps: at most; 0 is by epochs.
-    batch: rows of a step.
+    batch: rows of a step, at most the training rows.
     microbatches: parts of a batch whose gradients are added up.
     warmup: fraction of the steps.
     weight_decay: on matrices.
@@ -57,14 +65,14 @@ class FinetuneSettings:
     stride: tokens that two windows share.
     max_shapes: most padded lengths.
     max_answer: most tokens of an answer: of a span, or generated.
-    evaluate_every: steps between two evaluations; 0 is once an epoch.
+    evaluate_every: steps between two evaluations; 0 is once an epoch, and at most ten times.
     patience: evaluations without a better score after which training stops; 0 never stops early.
     select: what the best step is chosen by: score or loss, on the development part.
     development_examples: most examples that an evaluation generates answers for; 0 is all.
     few_shot: examples in the prompt of the untrained model that is set beside; 0 for none.
     prompted_examples: most test examples that the untrained model is asked.
     checkpoint_seconds: seconds between two checkpoints.
-    seed: of the new head, the order of rows and dropout.
+    seed: of the new head, the order of rows, dropout, and the choice of `limit` examples.
   """
 
   task: str
@@ -72,6 +80,8 @@ class FinetuneSettings:
   data: str
   columns: dict[str, str] = dataclasses.field(default_factory=dict)
   limit: int = 0
+  development_share: float = 0.1
+  test_share: float = 0.1
   tag_scheme: str = ""
   form: str = ""
   prompt: str = ""
@@ -83,9 +93,9 @@ class FinetuneSettings:
   quantize_weights: str = "none"
   quantize_activations: str = "none"
   learning_rate: float = 0.0
-  epochs: int = 3  # within BERT's 2 to 4, as the batch of 32 (arXiv:1810.04805, A.3)
+  epochs: int = 0
   steps: int = 0
-  batch: int = 32
+  batch: int = 32  # BERT's (arXiv:1810.04805, A.3)
   microbatches: int = 1
   warmup: float = 0.06  # RoBERTa's on GLUE (arXiv:1907.11692, table 10)
   weight_decay: float = 0.01
@@ -121,7 +131,7 @@ class FinetuneSettings:
   def optimizer(self) -> Optimizer:
     """AdamW with BERT's settings: a linear warmup and decay, and gradients clipped at 1."""
     return Optimizer(
-      peak_learning_rate=self.learning_rate or RATES[self.method_name],
+      peak_learning_rate=self.learning_rate or usual_rate(self.method_name, RATE_WIDTH),
       schedule="linear",
       warmup=self.warmup,
       # BERT's, where pre-training here has 0.98: fine-tuning takes few steps, and its moments may be slow.
@@ -131,6 +141,23 @@ class FinetuneSettings:
       microbatches=self.microbatches,
       label_smoothing=self.label_smoothing,
     )
+
+  def planned_steps(self, steps_per_epoch: int) -> int:
+    """Returns the steps of a complete fine-tuning."""
+    return self.steps or (
+      self.epochs * steps_per_epoch if self.epochs else max(EPOCHS * steps_per_epoch, MIN_STEPS)
+    )
+
+  def evaluation_steps(self, steps_per_epoch: int) -> int:
+    """Returns the steps between two evaluations."""
+    steps = self.planned_steps(steps_per_epoch)
+    return self.evaluate_every or min(steps, max(steps_per_epoch, -(-steps // MAX_EVALUATIONS)))
+
+  def with_rate(self, width: int) -> "FinetuneSettings":
+    """Returns the settings with the learning rate that suits the method and a model's width, where none is given."""
+    if self.learning_rate:
+      return self
+    return dataclasses.replace(self, learning_rate=usual_rate(self.method_name, width))
 
   def check(self) -> None:
     """Checks what can be checked without the model and the data.
@@ -161,6 +188,11 @@ class FinetuneSettings:
     if self.batch % self.microbatches:
       raise UserError(
         f"batch is {self.batch}, which {self.microbatches} microbatches do not divide; choose a multiple"
+      )
+    if self.development_share + self.test_share >= 1:
+      raise UserError(
+        f"development_share and test_share are {self.development_share:g} and {self.test_share:g}; together they must "
+        "be below 1"
       )
     if self.class_weights != "none" and self.task not in ("classify", "tag"):
       raise UserError(f"class_weights needs classes, which task {self.task} does not have; leave it out")
@@ -193,16 +225,33 @@ class FinetuneSettings:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def usual_rate(method: str, width: int) -> float:
+  """Returns the peak learning rate of a method where none is given.
+
+  Args:
+    method: full, head, last or lora.
+    width: of the model.
+
+  >>> usual_rate("full", 768), usual_rate("full", 384), usual_rate("lora", 384)
+  (5e-05, 0.0001, 0.0005)
+  """
+  if method not in ("full", "last"):
+    return RATES[method]
+  return float(f"{min(MAX_RATE, RATES[method] * RATE_WIDTH / width):.2g}")
+
+
 _MISSING = {
   "start_from": "give the folder of a run, or of a Hugging Face checkpoint",
   "data": "give a file, or the name of a set",
 }
 _RANGES = {
   "limit": (0, 2**31),
+  "development_share": (1e-6, 0.9),
+  "test_share": (1e-6, 0.9),
   "rank": (1, 4096),
   "alpha": (1e-6, 1e6),
   "learning_rate": (0, 1e3),
-  "epochs": (1, 1e6),
+  "epochs": (0, 1e6),
   "steps": (0, 2**31 - 1),
   "batch": (1, 65_536),
   "microbatches": (1, 65_536),

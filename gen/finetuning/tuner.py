@@ -109,12 +109,14 @@ class Tuner:
     """
     self._programs, self._frozen, self._rows, self._settings = programs, frozen, rows, settings
     self._evaluate, self._identity = evaluate, identity
+    # A few examples fill no batch; padding rows would be computed in vain.
+    self._batch_rows = min(settings.batch, -(-len(rows) // settings.microbatches) * settings.microbatches)
     self.order = length_batches.LengthBatches(
-      [row.length for row in rows], settings.batch, settings.seed, settings.max_shapes
+      [row.length for row in rows], self._batch_rows, settings.seed, settings.max_shapes
     )
     self._shapes = encoded_rows.padded_shapes(rows, self.order.lengths, targets)
-    self.steps = settings.steps or settings.epochs * self.order.steps_per_epoch
-    self._every = settings.evaluate_every or min(self.order.steps_per_epoch, self.steps)
+    self.steps = settings.planned_steps(self.order.steps_per_epoch)
+    self._every = settings.evaluation_steps(self.order.steps_per_epoch)
     self._schedule = schedule_params(settings.optimizer, self.steps)
     self._log_every = max(1, self.steps // ROWS_PER_RUN)
     self._progress, self._evaluated = TuningProgress(), 0.0
@@ -182,7 +184,7 @@ class Tuner:
   def _batch(self, step: int) -> Any:
     numbers, bucket = self.order.at(step)
     rows = [self._rows[number] for number in numbers]
-    return encoded_rows.stack_rows(rows, self._settings.batch, self._shapes[bucket])
+    return encoded_rows.stack_rows(rows, self._batch_rows, self._shapes[bucket])
 
   def _add(self, pending: list[Any]) -> None:
     for sums in pending:

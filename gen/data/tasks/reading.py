@@ -19,6 +19,7 @@ def load_task(
   columns: Mapping[str, str] = NO_COLUMNS,
   seed: int = 0,
   limit: int = 0,
+  limit_seed: int = 0,
   development: float = 0.1,
   test: float = 0.1,
   tag_scheme: str = "",
@@ -31,8 +32,9 @@ def load_task(
     source: a file, a folder with train, validation and test files, tfds:NAME, or the name of a packaged set.
     columns: names of the data's columns by the names of the examples' fields, such as {"text": "review"}; columns
       without names are numbered from 1.
-    seed: of the split, and of the choice of `limit` examples.
+    seed: of the split.
     limit: number of training examples that are kept; 0 keeps all. A smaller number keeps a subset of a larger one.
+    limit_seed: of the choice of them.
     development: share of the examples, where the data has no such part.
     test: the same.
     tag_scheme: IOB1, IOB2, IOE1, IOE2, BIOES or BILOU; empty detects it.
@@ -53,7 +55,7 @@ def load_task(
   checks.require_known_labels(parts)
   train = parts["train"]
   if limit and limit < len(train):
-    chosen = sorted(range(len(train)), key=lambda index: splits.draw_position(seed, index))[:limit]
+    chosen = sorted(range(len(train)), key=lambda index: splits.draw_position(limit_seed, index))[:limit]
     train = [train[index] for index in sorted(chosen)]
     notes.append(f"{limit:,} of {len(parts['train']):,} training examples are kept")
   parts["train"] = train
