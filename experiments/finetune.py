@@ -24,7 +24,7 @@ finetune_flags.define_flags()
 LEARNING_RATES = quantities.DEFINE_floats(
   "learning_rates",
   [0.0],
-  "Peak learning rates; several are a sweep; 0: one that suits the method.",
+  "Peak learning rates; several are a sweep; 0: one that suits the method and the model's width.",
   lower_bound=0,
 )
 SEEDS = quantities.DEFINE_integer("seeds", 1, "Number of seeds of a sweep.", lower_bound=1, upper_bound=1_000)
@@ -77,9 +77,8 @@ def _sweep(settings: Any, workdir: Path) -> dict[str, Any]:
   """Fine-tunes for each learning rate and seed, and prints the table of the sweep."""
   from gen.finetuning import sweeps
   from gen.finetuning.reports import tuning_report
-  from gen.finetuning.settings import RATES
 
-  rates = [rate or RATES[settings.method_name] for rate in LEARNING_RATES.value]
+  rates = sweeps.usual_rates(settings, LEARNING_RATES.value)
   swept = sweeps.run_sweep(settings, rates, SEEDS.value, workdir, WORKERS.value, terminal.print_progress)
   print("\n".join(tuning_report.sweep_lines(swept["rows"])))
   print(f"the best rate on the development part is {swept['best']:g}; its best seed, in {swept['folder']}:\n")

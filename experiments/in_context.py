@@ -22,7 +22,7 @@ from gen.errors import UserError
 from gen.io import outputs, quantities
 
 if TYPE_CHECKING:
-  from gen.evaluation.in_context_study import InContextRow
+  from gen.finetuning.in_context_learning.in_context_study import InContextRow
 
 WORKDIR = shared_flags.define_workdir("Folder of the results; empty: runs/NAME.")
 JSON = outputs.DEFINE_json()

@@ -6,7 +6,7 @@ masked-language-model head fills a blank with each class.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,40 +25,63 @@ SEPARATOR = "\n\n"  # between solved examples
 SHARE = 0.5  # of a row, that solved examples may take
 
 
-def prompt_model(
-  loaded: LoadedModel, settings: FinetuneSettings, data: TaskData
-) -> tuple[dict[str, Score], str]:
-  """Returns the scores of a model's prompted answers by the number of examples in the prompt, and a note.
+class AskedModel(NamedTuple):
+  """A model's prompted answers.
+
+  Attributes:
+    scores: by the number of solved examples in the prompt; empty if the model could not be asked.
+    note: on how many test examples, or why there are none.
+  """
+
+  scores: dict[str, Score]
+  note: str
+
+
+def prompt_model(loaded: LoadedModel, settings: FinetuneSettings, data: TaskData) -> AskedModel:
+  """Returns the scores of a model's prompted answers: with no example, and with `settings.few_shot` of them.
 
   Args:
     loaded: the model before fine-tuning.
     settings: prompted_examples, few_shot, prompt and seed.
     data: of the task.
   """
+  return ask_model(loaded, settings, data, (0, settings.few_shot))
+
+
+def ask_model(
+  loaded: LoadedModel, settings: FinetuneSettings, data: TaskData, counts: Sequence[int]
+) -> AskedModel:
+  """Returns the scores of a model's prompted answers with several numbers of solved examples.
+
+  Args:
+    loaded: the model before fine-tuning.
+    settings: prompted_examples, prompt and seed.
+    data: of the task.
+    counts: numbers of solved examples; as many of each as fit into half of the window are taken.
+  """
   asked = data.test[: settings.prompted_examples]
   if not asked:
-    return {}, "not asked for"
+    return AskedModel({}, "not asked for")
   if settings.task == "instruct":
-    return {}, "not defined for dialogues"
+    return AskedModel({}, "not defined for dialogues")
   if loaded.model.family == "encoder":
-    return _ask_encoder(loaded, data, asked)
+    return AskedModel(*_ask_encoder(loaded, data, asked))
   if not loaded.reading.head:
-    return {}, "not defined for a model without a language-model head"
+    return AskedModel({}, "not defined for a model without a language-model head")
+  scores: dict[str, Score] = {}
+  notes = [f"on the first {len(asked):,} of {len(data.test):,} test examples"] * (len(asked) < len(data.test))
   try:
     form = forms.make_text_form(loaded, _as_text(settings), data)
-    scores, count = {"0": _ask(form, data, asked)}, settings.few_shot
-    before, count = _solved(form, data.train, count, settings.seed) if count else ("", 0)
-    if count:
-      scores[str(count)] = _ask(form, data, asked, before)
+    for count in dict.fromkeys(counts):
+      before, taken = _solved(form, data.train, count, settings.seed) if count else ("", 0)
+      if str(taken) not in scores and (taken or not count):
+        scores[str(taken)] = _ask(form, data, asked, before)
+      if taken < count:
+        few = f"{taken} of {count} solved examples fit" if taken else "no solved example fits"
+        notes.append(f"{few} into half of the window")
   except UserError as error:
-    return {}, f"could not be asked: {error}"
-  note = (
-    f"on the first {len(asked):,} of {len(data.test):,} test examples" if len(asked) < len(data.test) else ""
-  )
-  if settings.few_shot and count < settings.few_shot:
-    few = f"{count} of {settings.few_shot} solved examples fit" if count else "no solved example fits"
-    note = "; ".join(filter(None, [note, f"{few} into half of the window"]))
-  return scores, note
+    return AskedModel({}, f"could not be asked: {error}")
+  return AskedModel(scores, "; ".join(notes))
 
 
 def _as_text(settings: FinetuneSettings) -> FinetuneSettings:

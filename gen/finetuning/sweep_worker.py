@@ -1,5 +1,6 @@
 """A worker process of a sweep of fine-tunings; it speaks with its pool as `gen.scaling.workers.worker` does."""
 
+import shutil
 from pathlib import Path
 from typing import cast
 
@@ -12,23 +13,24 @@ from gen.training.run_log.rows import RowValues
 
 
 def train_member(run: Run, folder: Path, hooks: WorkerHooks) -> RowValues | None:
-  """Fine-tunes for one learning rate and seed, and returns its row; None if it was saved and left on request."""
-  from gen.finetuning import finetune, sweeps
+  """Trains or evaluates one member of a sweep, and returns its row; None if it was saved and left on request."""
+  from gen.finetuning import finetune, sweep_members
+  from gen.finetuning.worth_of_labels import label_members
   from gen.training.hooks import RunStopped
+  from gen.training.run_folders import run_folder
 
   environment.compilation_cache(cache.cache_folder(Data()) / "compiled")
-  rate, shared = run.optimizer.peak_learning_rate, sweeps.shared_settings(folder.parent)
-  settings = sweeps.member_settings(shared, rate, run.seed, run.seed == shared.seed)
+  member = sweep_members.read_member(folder)
+  if member.kind != "finetune":
+    return cast(RowValues, label_members.evaluate_untrained(member))
   try:
-    result = finetune.finetune_model(settings, folder, hooks=hooks)
+    result = finetune.finetune_model(member.settings, folder, hooks=hooks)
   except RunStopped:
     return None
-  row = {
-    "learning_rate": rate, "seed": run.seed, "development": result.development, "score": result.score.value,
-    "metric": result.score.name, "best_step": result.best_step,
-  }  # fmt: skip
+  if not member.keep_model:
+    shutil.rmtree(folder / run_folder.CHECKPOINTS, ignore_errors=True)
   # The pool passes the row on as it is; only the sweep reads it.
-  return cast(RowValues, row)
+  return cast(RowValues, sweep_members.tuned_row(result))
 
 
 if __name__ == "__main__":

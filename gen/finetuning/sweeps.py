@@ -1,9 +1,8 @@
 """A sweep of fine-tunings over learning rates and seeds, in the worker processes that scaling sweeps have.
 
     sweep.json               the settings that all share
-    journal.jsonl            one result row for each fine-tuning that is done
     rate_1e-05_seed_0/       the folder of one fine-tuning
-    logs/                    output of the workers
+    and the files of `gen.finetuning.sweep_members`
 
 The rate with the best mean development score wins; test scores choose nothing.
 """
@@ -11,25 +10,23 @@ The rate with the best mean development score wins; test scores choose nothing.
 import dataclasses
 import itertools
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gen.config import Optimizer, Run
 from gen.errors import UserError
+from gen.finetuning import sweep_members
 from gen.finetuning.reports import results
-from gen.finetuning.settings import FinetuneSettings
+from gen.finetuning.settings import FinetuneSettings, usual_rate
+from gen.finetuning.sweep_members import SweepMember
+from gen.generation import loaded_model
 from gen.io import checksums, json_reading, typed_json
 from gen.io.locks import FolderLock
-from gen.scaling.workers.pool import WorkerPool, stopped_by_signals
-from gen.training.hooks import RunStopped
-from gen.training.run_log.journal import Journal, read_journal
+from gen.training import start_source
 
-SETTINGS, JOURNAL, LOGS = "sweep.json", "journal.jsonl", "logs"
-COMMAND = (sys.executable, "-m", "gen.finetuning.sweep_worker")
+SETTINGS = "sweep.json"
 
 
 def sweep_name(rate: float, seed: int) -> str:
@@ -45,6 +42,19 @@ def member_settings(settings: FinetuneSettings, rate: float, seed: int, first: b
   """Returns the settings of one fine-tuning of a sweep; the first alone asks the untrained model."""
   prompted = settings.prompted_examples if first else 0
   return dataclasses.replace(settings, learning_rate=rate, seed=seed, prompted_examples=prompted)
+
+
+def usual_rates(settings: FinetuneSettings, rates: Sequence[float]) -> list[float]:
+  """Returns the learning rates of a sweep, with the one that suits the method and the model's width for each 0.
+
+  Raises:
+    UserError: if there is a 0, and the model cannot be read.
+  """
+  if all(rates):
+    return list(rates)
+  folder, step = start_source.split_step(settings.start_from)
+  width = loaded_model.load_model(folder, step).model.width
+  return [rate or usual_rate(settings.method_name, width) for rate in rates]
 
 
 def run_sweep(
@@ -74,36 +84,14 @@ def run_sweep(
     RunStopped: when a signal asks for it; what was begun resumes.
   """
   settings.check()
-  pairs = list(itertools.product(dict.fromkeys(rates), range(settings.seed, settings.seed + seeds)))
-  runs = [
-    Run(name=sweep_name(rate, seed), seed=seed, optimizer=Optimizer(peak_learning_rate=rate))
-    for rate, seed in pairs
-  ]
+  members = {
+    sweep_name(rate, seed): SweepMember(member_settings(settings, rate, seed, seed == settings.seed))
+    for rate, seed in itertools.product(dict.fromkeys(rates), range(settings.seed, settings.seed + seeds))
+  }
   with FolderLock(workdir):
     _claim(workdir, settings)
-    rows: dict[str, dict[str, Any]] = {
-      row["name"]: dict(row) for row in read_journal(workdir / JOURNAL) if row.get("kind") == "result"
-    }
-    waiting = [run for run in runs if run.name not in rows]
-    report(f"{len(runs)} fine-tunings, {len(runs) - len(waiting)} of them done")
-    pool = WorkerPool(min(workers, len(waiting)) if workers else 0, workdir / LOGS, COMMAND)
-    failed: dict[str, str] = {}
-    with Journal(workdir / JOURNAL) as journal, stopped_by_signals(pool) as signals:
-      for event in pool.train(waiting, workdir) if waiting else ():
-        if event.kind == "finished":
-          row: dict[str, Any] = {"kind": "result", "name": event.run.name, **event.row}
-          journal.append(row)
-          rows[event.run.name] = row
-          report(f"{event.run.name}: development {row['development']:.4f}, {len(rows)} of {len(runs)} done")
-        elif event.kind in ("failed", "retried"):
-          failed[event.run.name] = event.text
-          report(f"{event.run.name} {event.kind}: {event.text}")
-      if signals:
-        raise RunStopped(f"stopped: {len(rows)} of {len(runs)} fine-tunings are done and saved in {workdir}")
-  done = [rows[run.name] for run in runs if run.name in rows]
-  if not done:
-    raise UserError(f"no fine-tuning of the sweep succeeded: {next(iter(failed.values()), 'none was begun')}")
-  return _summary(workdir, done, {name: why for name, why in failed.items() if name not in rows})
+    swept = sweep_members.train_members(members, workdir, workers, report)
+  return _summary(workdir, [swept.rows[name] for name in members if name in swept.rows], swept.failed)
 
 
 def _summary(workdir: Path, rows: list[dict[str, Any]], failed: dict[str, str]) -> dict[str, Any]:
@@ -140,9 +128,3 @@ def _claim(workdir: Path, settings: FinetuneSettings) -> None:
   if (workdir / "config.json").is_file() or (workdir / results.NAME).is_file():
     raise UserError(f"{workdir} holds a single fine-tuning or a run; choose another --workdir")
   checksums.write_atomically(path, (json.dumps(values, indent=1) + "\n").encode())
-
-
-def shared_settings(workdir: Path) -> FinetuneSettings:
-  """Returns the settings of a sweep's folder."""
-  path = workdir / SETTINGS
-  return typed_json.decode_record(FinetuneSettings, json_reading.read_json(path), str(path))

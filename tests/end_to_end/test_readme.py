@@ -83,7 +83,16 @@ BRANCHES = [
 # tests/experiments run these to their end; here their flags are looked up.
 ELSEWHERE = {
   f"experiments/{name}.py"
-  for name in ("decoding", "few_shot", "finetune", "in_context", "retrieval", "rnn_vs_transformer", "tools")
+  for name in (
+    "decoding",
+    "few_shot",
+    "finetune",
+    "in_context",
+    "retrieval",
+    "rnn_vs_transformer",
+    "tools",
+    "worth_of_labels",
+  )
 }
 
 

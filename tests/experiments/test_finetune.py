@@ -79,7 +79,7 @@ def test_an_encoder_decoder_writes_and_a_sweep_keeps_what_is_done(tmp_path):
   report = json.loads((tmp_path / "sweep.json").read_text())
   assert [row["name"] for row in report["rows"]] == ["rate_0.001_seed_0", "rate_0.01_seed_0"]
   assert report["best"] in (1e-3, 1e-2) and "the best rate on the development part" in done.stdout
-  assert "2 fine-tunings, 2 of them done" in run_finetune(*arguments).stderr
+  assert "2 members of the sweep, 2 of them done" in run_finetune(*arguments).stderr
   run_program(
     "experiments/generate.py", f"--checkpoint={report['folder']}", "--prompt=translate: ash", "--max_tokens=3"
   )

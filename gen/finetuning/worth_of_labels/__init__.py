@@ -1,0 +1,1 @@
+"""What labelled examples are worth: scores against their number, by method, and against the pre-training loss."""
