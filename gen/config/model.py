@@ -4,6 +4,7 @@ Letters: D width, L depth, H heads, G key and value heads, K head width, F feed-
 """
 
 import dataclasses
+from typing import NamedTuple
 
 from gen.config.families import RECURRENT
 from gen.config.references import HoldsReferences
@@ -16,6 +17,20 @@ class DefaultText(str):
   """
 
   __slots__ = ()
+
+
+class TrainingFormats(NamedTuple):
+  """What a training with fake quantization rounds.
+
+  Attributes:
+    weights: none | int8 | int4, of the kernels of layers.
+    activations: none | int8 | int4, of their inputs.
+    group: inputs that share a scale; 0: int8 has one for each output, int4 the largest divisor up to 64.
+  """
+
+  weights: str
+  activations: str
+  group: int
 
 
 @dataclasses.dataclass
@@ -111,6 +126,13 @@ class Model(HoldsReferences):
   def role(self) -> str:
     """The family whose objectives a model is trained on: a family of the user's own is a decoder."""
     return "decoder" if ":" in self.family else self.family
+
+  @property
+  def training_formats(self) -> TrainingFormats | None:
+    """What training rounds; None for nothing."""
+    if self.quantize_weights == "none" == self.quantize_activations:
+      return None
+    return TrainingFormats(self.quantize_weights, self.quantize_activations, self.quantize_group)
 
   @property
   def n_heads(self) -> int:

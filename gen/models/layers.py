@@ -104,7 +104,7 @@ class KernelOnly(nn.Module):
   def __call__(self) -> Array:
     """Returns the weight, float32."""
     kernel = make_weight(self, "kernel", fan_in_normal(self.fan_in, self.scale), self.shape, self.axes)
-    return fake_quantization.wrap_kernel(kernel, self.fan_in, self.formats)
+    return fake_quantization.wrap_kernel(kernel, self.fan_in, self.formats) if self.formats else kernel
 
 
 class Dense(nn.Module):
@@ -123,7 +123,8 @@ class Dense(nn.Module):
     """Maps [..., inputs] to [..., outputs]."""
     initializer = fan_in_normal(self.inputs, self.scale)
     kernel_io = make_weight(self, "kernel", initializer, (self.inputs, self.outputs), self.axes)
-    kernel_io = fake_quantization.wrap_kernel(kernel_io, self.inputs, self.formats)
+    if self.formats:
+      kernel_io = fake_quantization.wrap_kernel(kernel_io, self.inputs, self.formats)
     # With tokens flattened to one axis, XLA's CPU backend computes the gradient of W at the rate of a matrix product.
     # Contracting batch and length as two axes takes twice as long: 21 ms for a feed-forward instead of 10.5.
     y_no = gradients.matmul(x.reshape(-1, self.inputs), kernel_io.astype(self.dtype))
@@ -359,10 +360,8 @@ class DistanceScores(nn.Module):
     """
     cfg = self.config
     sizes, axes = (cfg.n_heads, cfg.head_width), ("heads", "head")
-    formats = fake_quantization.training_formats(cfg)
-    project = KernelOnly(
-      (cfg.width, *sizes), ("embed", *axes), cfg.width, cfg.initializer_scale, formats, name="distance"
-    )
+    shape, names, scale = (cfg.width, *sizes), ("embed", *axes), cfg.initializer_scale
+    project = KernelOnly(shape, names, cfg.width, scale, cfg.training_formats, name="distance")
     content_hk = make_weight(self, "content_bias", ZEROS, sizes, axes).astype(cfg.dtype)
     distance_hk = make_weight(self, "distance_bias", ZEROS, sizes, axes).astype(cfg.dtype)
     # Keys of distances are the same for all rows, so this product has no batch axis.

@@ -127,10 +127,11 @@ class RecurrentLayer(nn.Module):
     cell, width, dtype = CELLS[cfg.family], cfg.width, cfg.dtype
     shape, names = (width, cell.gates, width), ("embed", None, "mlp")
     normal = layers.fan_in_normal(width, cfg.initializer_scale)
-    formats = fake_quantization.training_formats(cfg)
+    formats = cfg.training_formats
     # Gates are an axis of their own, so that tensor parallelism splits the units of each gate alike.
     kernel_dg = layers.make_weight(self, "input_kernel", normal, shape, names).reshape(width, -1)
-    kernel_dg = fake_quantization.wrap_kernel(kernel_dg, width, formats)
+    if formats:
+      kernel_dg = fake_quantization.wrap_kernel(kernel_dg, width, formats)
     recurrent_dg = layers.make_weight(self, "kernel", orthogonal_gates(cfg.initializer_scale), shape, names)
     # Under tensor parallelism U is split by units. It is gathered once here, not at each step of the loop.
     recurrent_dg = layers.shard(recurrent_dg, None, None, None).reshape(width, -1)

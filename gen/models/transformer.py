@@ -21,7 +21,6 @@ from gen.kernels.fused_attention import SegmentIds
 from gen.models import kv_cache, layers, own_modules
 from gen.models.kv_cache import MASKED_SCORE, CacheSlots
 from gen.models.layers import shard
-from gen.precision import fake_quantization
 
 # flax's collection of values that a caller requests (attention weights); otherwise they are not computed.
 INTERMEDIATES = "intermediates"
@@ -105,7 +104,7 @@ class Attention(nn.Module):
 
   def setup(self) -> None:
     """Makes the four projections."""
-    cfg, formats = self.config, fake_quantization.training_formats(self.config)
+    cfg, formats = self.config, self.config.training_formats
 
     def projection(heads: int, axis: str) -> layers.KernelOnly:
       # Heads are an axis of their own, which tensor parallelism splits. In a [D, H K] matrix a part of an axis would be
@@ -240,7 +239,7 @@ class FeedForward(nn.Module):
     """Maps the residual stream [B, T, D] to its change [B, T, D]."""
     cfg = self.config
     width, hidden, scale = cfg.width, cfg.feed_forward_width, cfg.initializer_scale
-    formats = fake_quantization.training_formats(cfg)
+    formats = cfg.training_formats
     inward = (width, hidden, ("embed", "mlp"), cfg.bias, scale, cfg.dtype, formats)
     # (activation(x W) * x V) W2: "in" is W, "gate" is V and "out" is W2 of arXiv:2002.05202, section 2.
     h_btf = layers.Dense(*inward, name="in")(x_btd)

@@ -14,29 +14,15 @@ I inputs, O outputs, N tokens, G groups of inputs.
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from gen.config import Model
+from gen.config.model import TrainingFormats
 from gen.precision.quantized_array import StoredKernel
 from gen.precision.quantizing import WeightScheme, level_range
-
-
-class TrainingFormats(NamedTuple):
-  """What a training with fake quantization rounds.
-
-  Attributes:
-    weights: none | int8 | int4, of the kernels of layers.
-    activations: none | int8 | int4, of their inputs.
-    group: inputs that share a scale; 0: int8 has one for each output, int4 the largest divisor up to 64.
-  """
-
-  weights: str
-  activations: str
-  group: int
 
 
 @jax.tree_util.register_dataclass
@@ -65,16 +51,9 @@ class FakeQuantizedKernel(StoredKernel):
     return self.matrix(jnp.float32).reshape(self.shape)
 
 
-def training_formats(config: Model) -> TrainingFormats | None:
-  """Returns what the training of a model rounds; None for nothing."""
-  if config.quantize_weights == "none" == config.quantize_activations:
-    return None
-  return TrainingFormats(config.quantize_weights, config.quantize_activations, config.quantize_group)
-
-
-def wrap_kernel(kernel: Array, input_size: int, formats: TrainingFormats | None) -> Array:
-  """Returns a kernel as products take it: itself, unless training rounds it."""
-  if formats is None or isinstance(kernel, StoredKernel):
+def wrap_kernel(kernel: Array, input_size: int, formats: TrainingFormats) -> Array:
+  """Returns a kernel as the products of a training take it."""
+  if isinstance(kernel, StoredKernel):
     return kernel  # one with fewer bits is rounded already
   return FakeQuantizedKernel(kernel, kernel.shape, input_size, formats)  # type: ignore[return-value]
 
