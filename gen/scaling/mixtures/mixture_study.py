@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gen.config import Run, Sweep
+from gen.config import Run, Sweep, mixture
 from gen.config.mixture import MixtureCorpus
 from gen.errors import UserError
 from gen.scaling.mixtures import mixing_law, mixture_design
@@ -117,6 +117,9 @@ def designed_sweep(sweep: Sweep, target: str, interior: int) -> Sweep:
     )
   if target not in {corpus.name for corpus in data.mixture}:
     data = dataclasses.replace(data, mixture=(*data.mixture, MixtureCorpus(target, weight=0.0)))
+  # Equal shares: each run has weights of its own, and these only mark the candidates.
+  share = 1 / len(candidate_names(sweep))
+  data = mixture.with_weights(data, [share if corpus.weight else 0.0 for corpus in data.mixture])
   count = len(sweep.budgets)
   base = dataclasses.replace(
     sweep,

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from gen.scaling.report import study_page, tables, view
+from gen.scaling.report import corpora, study_page, tables, view
 
 HOSTILE = "</script><img src=x onerror=alert(1)>{{7*7}}"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -222,3 +222,23 @@ def test_a_browser_draws_the_page_at_two_widths_without_complaint(path, tmp_path
     assert said["overflow"] <= 0
     assert min(said["figures"]) > 300
     assert said["letters"] >= 10  # pixels
+
+
+def test_a_study_on_a_mixture_has_the_loss_of_each_corpus(whole_study, tmp_path):
+  results, lines = whole_study
+  points = [dict(point) for point in results["points"]]
+  assert corpora.corpora_table(view.read_results(results)) is None
+  points[1]["corpora"] = {
+    HOSTILE: {"loss": 2.25, "share": 0.7, "epochs": 1.5},
+    "law": {"loss": 3.125, "share": 0.3, "epochs": 9.0},
+  }
+  mixed = {**results, "points": points}
+  table = corpora.corpora_table(view.read_results(mixed))
+  assert table.head == ["Run", HOSTILE, "law"] and len(table.rows) == len(points)
+  assert [(cell.text, cell.small) for cell in table.rows[1].cells[1:]] == [
+    ("2.2500", "70.0%, 1.5"),
+    ("3.1250", "30.0%, 9"),
+  ]
+  assert [cell.text for cell in table.rows[0].cells[1:]] == ["–", "–"]
+  page = Page(study_page.write_page(mixed, lines, tmp_path).read_text("utf-8"))
+  assert "Validation loss of each corpus" in page.text and "3.1250" in page.text

@@ -166,7 +166,15 @@ def test_tensorboard_receives_the_measured_numbers(tmp_path):
   mirror = TensorBoard(tmp_path)
   mirror.append({"kind": "start", "config": {}})
   mirror.append(
-    {"kind": "train", "time": 1.0, "run": "x", "step": 7, "loss": np.float32(2.5), "bad": float("nan")}
+    {
+      "kind": "train",
+      "time": 1.0,
+      "run": "x",
+      "step": 7,
+      "loss": np.float32(2.5),
+      "bad": float("nan"),
+      "corpora": {"law": {"loss": 3.5}},
+    }
   )
   mirror.close()
   (file,) = tmp_path.iterdir()
@@ -176,7 +184,7 @@ def test_tensorboard_receives_the_measured_numbers(tmp_path):
     event = event_pb2.Event.FromString(content[12 : 12 + length])
     found += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
     content = content[12 + length + 4 :]
-  assert found == [(7, "train/loss", 2.5)]
+  assert found == [(7, "train/loss", 2.5), (7, "train/law/loss", 3.5)]
 
 
 def _no_space(*_):
