@@ -5,6 +5,7 @@ deduplicated.) A document belongs to validation if the hash of its name, as a nu
 The split therefore does not depend on other documents or on their order.
 """
 
+import collections
 import dataclasses
 import hashlib
 import json
@@ -200,8 +201,9 @@ def _write(path: Path, source: Source) -> tuple[np.ndarray, np.ndarray]:
   """Writes unique texts one after the other; returns their end offsets and the hash of each name in [0, 1)."""
   ends, positions = [], []
   total = count = 0
+  left_out = collections.Counter[str]()
   with path.open("wb") as stream:
-    for document in _unique(source.documents(), source.blocks):
+    for document in _unique(source.documents(), source.blocks, left_out):
       content = document.text.encode("utf-8")
       stream.write(content)
       total += len(content)
@@ -209,17 +211,29 @@ def _write(path: Path, source: Source) -> tuple[np.ndarray, np.ndarray]:
       positions.append(split_position(document.name))
       count += 1
   if not count:
+    blank = left_out["blank"]
+    reason = f"none of its {blank:,} documents has any text" if blank else "its source holds no document"
+    raise UserError(f"data.corpus {source.name}: the corpus is empty, because {reason}; name other files")
+  if count == 1 and left_out:
     raise UserError(
-      f"data.corpus {source.name}: the corpus is empty, because no document has any text; name other files"
+      f"data.corpus {source.name}: one document is left, which cannot be split into training and validation:"
+      f" {left_out['repeated']:,} others repeat it and {left_out['blank']:,} have no text; add other documents"
     )
   return np.array(ends, np.int64), np.array(positions)
 
 
-def _unique(documents: Iterator[Document], may_repeat: bool) -> Iterator[Document]:
+def _unique(
+  documents: Iterator[Document], may_repeat: bool, left_out: collections.Counter[str]
+) -> Iterator[Document]:
+  """Yields documents with text, each once; counts those without text and the repeated ones in `left_out`."""
   seen: set[bytes] = set()
   for document in documents:
     digest = digest_text(document.text)
-    if digest is not None and (may_repeat or digest not in seen):
+    if digest is None:
+      left_out["blank"] += 1
+    elif digest in seen and not may_repeat:
+      left_out["repeated"] += 1
+    else:
       seen.add(digest)
       yield document
 

@@ -163,3 +163,13 @@ def test_a_compressed_text_of_megabytes_is_read_whole(speeches, tmp_path):
   assert "".join(blocks) == text and found.documents == len(blocks) > 30
   assert found.bytes == len(text.encode())
   assert 0.01 < found.validation_bytes / found.bytes < 0.12
+
+
+def test_a_corpus_of_which_too_little_is_left_says_what_went(tmp_path):
+  blank, same = tmp_path / "blank.jsonl", tmp_path / "same.jsonl"
+  blank.write_text('{"text": " "}\n{"text": ""}\n{"text": "\\n"}\n')
+  same.write_text('{"text": "one  text"}\n{"text": "one text"}\n{"text": " "}\n{"text": "one\\ntext"}\n')
+  with pytest.raises(UserError, match="is empty, because none of its 3 documents has any text"):
+    corpus.build_corpus(data_of(blank, tmp_path / "cache"))
+  with pytest.raises(UserError, match=r"one document is left, .* 2 others repeat it and 1 have no text"):
+    corpus.build_corpus(data_of(same, tmp_path / "cache"))
