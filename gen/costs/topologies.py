@@ -105,6 +105,7 @@ def parse_topology(text: str) -> Topology:
   # GPUs have no grid: links inside a machine join all with all.
   if kind.platform == "cuda" and not (are_counts and len(sizes) == 1):
     raise UserError(f"topology {text!r}: give the number of GPUs, as in {name}:8 or {name}:64")
+  # All axes must be given, since XLA lays its rings along them and a guessed grid would have other traffic.
   if len(sizes) != kind.axes or not are_counts:
     example = f"{name}:" + "x".join("4" * kind.axes)
     raise UserError(
@@ -176,6 +177,7 @@ def _has_cuda() -> bool:
 def _machines(topology: Topology) -> dict[str, str]:
   """Returns the description of a GPU topology: the target, and machines x GPUs in one domain of fast links."""
   name = topology.name.partition(":")[0]
+  # Fewer than eight GPUs are one machine that has no more.
   per_machine = min(topology.chips, MACHINE)
   target = gpus.gpu_target(gpus.GPUS[name], topology.chip.memory)
   return {"target_config": target, "topology": f"1x{topology.chips // per_machine}x{per_machine}"}

@@ -42,6 +42,7 @@ class MixtureBatches:
       UserError: if a corpus has too little text for a row, or the mixture cannot fill the run.
     """
     self.names, self._batch, self._objective = list(streams), data.batch, objective
+    # By name and not by place: a corpus keeps its order of rows when others are added to the mixture.
     salts = [int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) for name in streams]
     self._rows = [
       RowOrder(stream, objective, seed + salt) for stream, salt in zip(streams.values(), salts, strict=True)
@@ -65,12 +66,14 @@ class MixtureBatches:
     """Returns (first row, weights), with the weights that hold from the beginning; weights change between steps."""
     weights: list[float] = [corpus.weight or 0.0 for corpus in data.mixture]
     if data.mixture_temperature:
+      # |L|^alpha of mT5 (arXiv:2010.11934, section 3.2) with alpha = 1 / temperature; it chose 0.3.
       weights = [size ** (1 / data.mixture_temperature) for size in sizes]
     if data.mixture_unit == "tokens" and abs(sum(weights) - self._tokens) > self._tokens / 100:
       raise UserError(
         f"data.mixture sets {sum(weights):,.0f} tokens in all, but the run reads {self._tokens:,}; set"
         f" tokens={sum(weights):.10g}, or data.mixture_unit to share"
       )
+    # Rounded to whole steps, since the rows of a batch share their weights.
     later = [(round(row[0] * steps) * data.batch, row[1:]) for row in data.mixture_schedule]
     return [(0, weights), *later]
 
@@ -118,6 +121,7 @@ class MixtureBatches:
     if rows_b is not None:
       rows_n = rows_n.reshape(count, self._batch)[:, rows_b].reshape(-1)
     corpora_n, numbers_n = self.plan.locate(rows_n)
+    # One call a corpus and not one a row: an objective works on arrays.
     chosen = np.unique(corpora_n).tolist()
     made = []
     for index in chosen:

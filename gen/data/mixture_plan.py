@@ -14,6 +14,7 @@ import numpy as np
 
 from gen.errors import UserError
 
+# Bounds both the memory of an order and the smallest share: one row in 65,536.
 MAX_PERIOD = 1 << 16
 _SALT = 0x6D6978  # parts this order from the orders of rows, which use the same seed
 
@@ -176,6 +177,7 @@ class MixturePlan:
       count = int(segment.counts_k[k])
       if text.max_rows is None or not count:
         continue
+      # The place of its last row: counts of a period are constant, so only one period has to be drawn.
       period, rank = divmod(text.max_rows - int(segment.before_k[k]) - 1, count)
       if begin + period * period_rows >= end:
         continue
@@ -191,8 +193,10 @@ class MixturePlan:
     shares_k = weights_k / weights_k.sum()
     periods_p = np.arange(MAX_PERIOD, MAX_PERIOD // 2, -1)
     exact_pk = periods_p[:, None] * shares_k
+    # Rounded, so that equal periods tie despite their last digits, and argmin takes the longest, which comes first.
     errors_p = np.abs(exact_pk - np.rint(exact_pk)).max(1).round(6)
     exact_k = exact_pk[int(np.argmin(errors_p))]
+    # Largest remainders: whole rows first, and what is missing goes to the corpora with the largest fractions.
     counts_k = np.floor(exact_k + 1e-6).astype(int)
     missing = round(exact_k.sum()) - int(counts_k.sum())
     counts_k[np.argsort(counts_k - exact_k, kind="stable")[:missing]] += 1

@@ -28,6 +28,7 @@ def prepare_base(loaded: LoadedModel, settings: FinetuneSettings) -> LoadedModel
   """
   if model_quantization.is_quantized(loaded.params):
     _check_quantized(loaded, settings)
+    # A pooler is trained with the task's head, and integers have no gradient.
     pool = {"pool": dequantize_tree(loaded.params["pool"])} if "pool" in loaded.params else {}
     return loaded._replace(params={**loaded.params, **pool})
   if not settings.base_format:
@@ -64,6 +65,7 @@ def _narrow_tables(made: Any, params: Any) -> Any:
   """Returns a quantized tree with its float tables and head in bfloat16, and a pooler as it was: heads train it."""
 
   def narrow(path: Any, leaf: Any) -> Any:
+    # Norms and biases stay float32: they are few, and QLoRA computes in 16 bits around them.
     if isinstance(leaf, QuantizedArray) or str(path[-1].key) not in ("embedding", "kernel"):
       return leaf
     if isinstance(leaf, jax.ShapeDtypeStruct):

@@ -15,6 +15,7 @@ from gen.generation.decoding import decoders
 from gen.generation.loaded_model import LoadedModel
 from gen.interop.tokenizers import PretrainedTokenizer
 
+# BERT's number of positions (arXiv:1810.04805, section A.2), which most tasks of classification are cut to.
 DEFAULT_LENGTH = 512  # of a row, where the model has no window or a longer one
 Ids = list[int]
 
@@ -59,10 +60,12 @@ def input_frame(loaded: LoadedModel) -> InputFrame:
   if model.role != "encoder":
     return InputFrame(before, tuple(tokenizer.encode("\n").tolist()), after, 0)
   if isinstance(tokenizer, PretrainedTokenizer):
+    # The tokenizer's own pair is taken apart: between two texts BERT has one mark and RoBERTa two.
     probe = tokenizer.encode("a").tolist()
     pair = tokenizer.encode_for_model("a", "a").tolist()
     begin, end = len(before) + len(probe), len(pair) - len(after) - len(probe)
     return InputFrame(before, tuple(pair[begin:end]), after, second)
+  # A vocabulary without a separator has an end mark, which no text holds either.
   mark = tokenizer.sep if tokenizer.sep < model.vocab else tokenizer.eos
   return InputFrame(before, (mark,), after, second)
 
@@ -99,6 +102,7 @@ def encode_texts(loaded: LoadedModel, texts: Sequence[str], what: str) -> list[n
   try:
     every = loaded.tokenizer.encode_batch(texts)
   except UserError:
+    # One by one after a failure only, to name the text; a batch is encoded in parallel.
     for number, text in enumerate(texts, 1):
       try:
         loaded.tokenizer.encode(text)

@@ -125,6 +125,7 @@ def save_checkpoint(
   _check_parameters(described.parameter_shapes, flat)
   rows = described.rows
   slots = pretrained.tensor_slots(rows, flat)
+  # What types loading would have given: only a parameter that differs from it was changed since, and has a new type.
   loaded = pretrained.tensor_slots(rows, parameters.abstract_arrays(flat, _types(described, flat)))
   entries: dict[str, list[NewTensor]] = {file: [] for file in described.metadata}
   for stored in described.tensors:
@@ -162,6 +163,7 @@ def _entry(stored: StoredTensors, slot: TensorSlot | None, loaded: TensorSlot | 
   same = slot.dtype == loaded.dtype
   word = stored.dtype if same else next(word for word, dtype in DTYPES.items() if dtype == slot.dtype)
   size = math.prod(slot.shape) * DTYPES[word].itemsize
+  # Computed as it is written: a large checkpoint would otherwise be in memory twice.
   return NewTensor(stored.name, word, slot.shape, size, _Pieces(slot, DTYPES[word]))
 
 
@@ -227,6 +229,7 @@ def forward_pass(
   arguments = inputs.prepare_inputs(described, input_ids, attention_mask, token_type_ids, decoder_input_ids)
   config = model if isinstance(model, Model) else described.config
   program = _program(json.dumps(to_dict(config)), described.head, described.task)
+  # GPUs and TPUs would multiply float32 in fewer bits, and outputs are compared with those of transformers on a CPU.
   with jax.default_matmul_precision("highest"):
     return np.asarray(program(parameters.to_device(params), arguments))
 
@@ -237,6 +240,7 @@ def _program(
 ) -> Callable[[Any, dict[str, np.ndarray]], jax.Array]:
   """Returns the compiled forward pass of a model, in float32; one layer is compiled and looped over."""
   model = from_dict(Model, json.loads(config))
+  # scan: one layer is compiled, and layers of a checkpoint are stacked already.
   model = dataclasses.replace(model, dtype="float32", scan=True, remat="none", dropout=0.0)
   module = heads.build_headed_model(model, task or NO_HEAD)
   method = "__call__" if head or task else "states"

@@ -58,6 +58,7 @@ def frame_of_format(
   Raises:
     UserError: if a target would begin with an id outside the model's vocabulary.
   """
+  # T5 has sentinels and no mask; BART has a mask.
   both = "span_corruption" if tokenizer.mask is None else "infilling"
   objective = {"encoder": "masked", "encoder_decoder": both}.get(model.family, "causal")
   before, after = tokenizer.frame()
@@ -67,6 +68,7 @@ def frame_of_format(
   constraints = generation.constraints
   if model.family == "encoder_decoder":
     start = _start(hf, generation, model.vocab if head else 0)
+    # transformers counts the forced first tokens as new ones, and here they are given.
     constraints = constraints._replace(min_new=max(0, constraints.min_new - len(start) + 1))
   forced_notes: tuple[str, ...] = ()
   if model.family not in ("encoder", "encoder_decoder") and generation.forced_bos is not None:

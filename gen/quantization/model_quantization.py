@@ -153,6 +153,7 @@ def _quantize_place(
     if smooths and seen is not None:
       factors_i = smoothing_factors(seen.largest_i, weights_oi, scheme.smoothing)
       factors.append(factors_i)
+      # f is the paper's 1 / s: inputs are multiplied by it when the model runs, so weights are divided by it here.
       weights_oi = weights_oi / factors_i
     matrix = _quantize_layer(weights_oi, weights, scheme, seen, factors_i, place.role, name)
     matrices.append(matrix)

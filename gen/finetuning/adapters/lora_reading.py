@@ -69,6 +69,7 @@ class _PeftConfig(NamedTuple):
   def scale_of(self, name: str, rank: int) -> float:
     """Returns the factor s of a module's adapter."""
     alpha = next((value for key, value in self.alphas.items() if _names_module(key, name)), self.alpha)
+    # alpha / r (arXiv:2106.09685, section 4.1), or alpha / sqrt(r) of rsLoRA (arXiv:2312.03732).
     return alpha / (rank**0.5 if self.rank_stabilized else rank)
 
 
@@ -104,6 +105,7 @@ def load_adapters(folder: str | Path, model: Pretrained) -> LoadedAdapters:
       f"{folder / TENSORS} holds no adapter of this {model.architecture}; give adapters of this model"
     )
   whole = _read_whole(folder, tensors, model)
+  # Readers take from `tensors` what they know, so what is left belongs to another model.
   if tensors:
     name = next(iter(tensors))[:80]
     raise UserError(f"{folder / TENSORS}: {name} belongs to no matrix of this {model.architecture}")

@@ -123,6 +123,7 @@ class ClassifyForm:
     sums = np.zeros((len(examples), len(self.head.labels)))
     counts = np.zeros(len(examples))
     for row, logits_k in zip(rows, logits, strict=True):
+      # Log-softmax of each window: the mean of logits would weigh windows by how large theirs happen to be.
       shifted_k = logits_k.astype(np.float64) - logits_k.max()
       sums[row.owner] += shifted_k - np.log(np.exp(shifted_k).sum())
       counts[row.owner] += 1
@@ -138,5 +139,6 @@ def balanced_weights(counts: Sequence[float]) -> list[float]:
   >>> balanced_weights([1, 3])
   [2.0, 0.6666666666666666]
   """
+  # n / (k n_c), scikit-learn's "balanced"; classes without an example count nowhere.
   present = sum(count > 0 for count in counts)
   return [sum(counts) / (present * count) if count else 0.0 for count in counts]

@@ -17,8 +17,10 @@ from scipy import optimize, stats
 
 from gen.errors import UserError
 
+# The fit is not convex in the constants: terms can swap or coincide, so single starts end in local minima.
 STARTS = 8  # of each fit, from random constants
 MAX_TERMS = 2  # more are not determined by the few runs of a study
+# Our choice: one fewer would leave the scatter to a single residual.
 _SPARE = 2  # runs that a fit needs beyond its constants
 _FLOOR = 1e-6  # the weights' ridge: constants that the runs do not determine stay near 0
 
@@ -121,10 +123,12 @@ def fit_mixtures(
     )
   left_out = {terms: _leave_each_out(weights_nk, losses_n, terms, rng) for terms in allowed}
   errors = {terms: float(np.sqrt(np.mean((left - losses_n) ** 2))) for terms, left in left_out.items()}
+  # Among equal errors the fewer terms, as they come first.
   terms = min(errors, key=lambda count: errors[count])
   law = fit_law(weights_nk, losses_n, terms, rng)
   fitted_n = law.predict(weights_nk)
   spare = runs - 1 - terms * corpora
+  # Residuals of a fit are smaller than the noise by the share of its constants in the runs.
   residuals_n = (losses_n - fitted_n) * np.sqrt(runs / spare)
   best = law.find_minimum()
   drawn = [_refit(law, weights_nk, fitted_n + rng.choice(residuals_n, runs), rng) for _ in range(bootstraps)]
@@ -155,6 +159,7 @@ def _leave_each_out(
   weights_nk: np.ndarray, losses_n: np.ndarray, terms: int, rng: np.random.Generator
 ) -> np.ndarray:
   """Returns the loss of each mixture by the law of the runs with other weights."""
+  # Only a start for the fits below, which then converge on the other runs.
   whole = fit_law(weights_nk, losses_n, terms, rng)
   predicted_n = np.empty(len(losses_n))
   for index, weights_k in enumerate(weights_nk):
@@ -173,6 +178,7 @@ def fit_law(weights_nk: np.ndarray, losses_n: np.ndarray, terms: int, rng: np.ra
     terms: I.
     rng: of the starts.
   """
+  # 1e-3 nats, so that equal losses still have starts that differ.
   spread, corpora = float(np.ptp(losses_n)) + 1e-3, weights_nk.shape[1]
   starts = [
     np.concatenate(
@@ -210,6 +216,7 @@ def _least_squares(
 
   def values(constants: np.ndarray) -> np.ndarray:
     exponents_ni = weights_nk @ constants[1:].reshape(terms, corpora).T
+    # e^50 nats are worse than any loss, and their squares still lie within float64.
     return np.exp(np.minimum(exponents_ni, 50.0))
 
   def residuals(constants: np.ndarray) -> np.ndarray:

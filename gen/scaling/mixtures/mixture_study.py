@@ -116,6 +116,7 @@ def designed_sweep(sweep: Sweep, target: str, interior: int) -> Sweep:
       "data.mixture must give at least two candidates a weight, as in --config.data.mixture=manual=1,law=1"
     )
   if target not in {corpus.name for corpus in data.mixture}:
+    # Weight 0: a corpus that is evaluated and never trained on.
     data = dataclasses.replace(data, mixture=(*data.mixture, MixtureCorpus(target, weight=0.0)))
   # Equal shares: each run has weights of its own, and these only mark the candidates.
   share = 1 / len(candidate_names(sweep))
@@ -148,6 +149,7 @@ def checking_sweep(sweep: Sweep, designed: Sweep, proposed: Sequence[float]) -> 
     widths=((sweep.held_out_widths or sweep.widths[-1])[:1],),
     batches=sweep.batches[-1:],
     seeds=sweep.seeds[-1:],
+    # Seeds that no designed run has: the proposal was chosen on their noise, and would look better than it is.
     seed=sweep.seed + max(sweep.seeds, default=1),
   )
   return _with_mixtures(base, list(dict.fromkeys([tuple(proposed), equal])))
@@ -234,6 +236,7 @@ def check_proposal(study: MixtureStudy, runs: Sequence[MixtureRun]) -> MixtureCh
     raise UserError(
       "the proposed weights cannot be checked: they and equal weights have no finished run in common"
     )
+  # Paired: runs of one seed share the order of their rows and their first parameters.
   gains = [equal_losses[seed] - proposed_losses[seed] for seed in seeds]
   error = float(np.std(gains, ddof=1) / math.sqrt(len(gains))) if len(gains) > 1 else None
   gain = float(np.mean(gains))
@@ -242,6 +245,7 @@ def check_proposal(study: MixtureStudy, runs: Sequence[MixtureRun]) -> MixtureCh
     equal=float(np.mean([equal_losses[seed] for seed in seeds])),
     gain=gain,
     error=error,
+    # Two standard errors, about 95 % for many seeds; with few, the test is looser than it says.
     better=gain > 2 * (error or 0.0),
     runs=list(runs),
   )

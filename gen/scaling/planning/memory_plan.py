@@ -124,6 +124,7 @@ def choose_bits(
     assert data is not None
     points.append((size, data, float(each)))
     float_losses.append(float(law_batch.batch_loss(law.rows_sp, np.log(size), np.log(data))[0]))
+  # The uncertainty of what rounding adds alone: L's own cancels in part, as all choices read one law.
   draws_bk = precision_law.added_loss_draws(measured, points)
   choices = []
   for index, ((size, data, count), float_loss) in enumerate(zip(points, float_losses, strict=True)):
@@ -132,6 +133,7 @@ def choose_bits(
     outside = _is_outside(measured, size, data, count)
     choices.append(BitsChoice(count, size, data, float_loss, added, interval, float_loss + added, outside))
   choices.sort(key=lambda choice: choice.loss)
+  # Ends of separate intervals, which is stricter than an interval of the difference would be.
   worst_of_best = choices[0].float_loss + choices[0].added_interval[1]
   clear = all(worst_of_best < other.float_loss + other.added_interval[0] for other in choices[1:])
   return MemoryPlan(memory_bytes, law.name, fit.runs, choices, clear)
@@ -143,6 +145,7 @@ def _is_outside(measured: Sequence[RoundedLoss], params: float, tokens: float, b
     (tokens / params, [row.D / row.N for row in measured]),
     (bits, [row.bits for row in measured]),
   ):
+    # A tenth of a percent, as sizes and ratios come from rounded shapes.
     if not min(known) * 0.999 <= value <= max(known) * 1.001:
       return True
   return False

@@ -22,8 +22,10 @@ from gen.scaling.runs.table_files import json_rows, text_of
 if TYPE_CHECKING:
   from gen.training.run_log.rows import RowValues
 
+# Sizes of a study are rounded to whole widths and steps, so the FLOPs of one budget differ by some percent.
 SAME_BUDGET = 1.1  # runs whose FLOPs differ by less than this factor share a budget
 _BELIEVED = (1e-30, 1e60)  # N, D, losses and FLOPs in any unit; squares and products stay in float64
+# Without it a dense scan of C, each step below 10 %, would be one budget from end to end.
 _WIDEST_BUDGET = 1.25  # a chain of neighbours wider than this factor is no budget
 _NUMBERS = ("params", "tokens", "loss")
 _OPTIONAL = ("flops", "budget", "seed", "held_out", "steps")
@@ -96,6 +98,7 @@ class RunsTable:
       raise UserError(
         f"cannot leave out {count} of {len(self)} runs: give a number from 0 to {len(self) - 1}"
       )
+    # Sorted once more, so that the runs keep their order.
     lowest = np.sort(np.argsort(self.loss, kind="stable")[: len(self) - count])
     return self.select(lowest)
 

@@ -70,10 +70,12 @@ class SweepLedger:
     self.folder, self.sweep = folder, sweep
     self.runs = design.canonical_order(runs)
     self._queue = list(runs)
+    # By content and not by name alone: a run whose config has changed must not count as trained.
     self._hashes = {run.name: config_hash(run) for run in runs}
     self._identity = identity
     _begin(folder / CONFIG, sweep, identity)
     self._rows = {run.name: self._read(run) for run in self.runs}
+    # Written anew from the runs' own journals, which are complete even where the sweep was killed between two rows.
     self._write_journal()
     self._journal = journal.Journal(folder / JOURNAL)
     self._began, self._clock = time.monotonic(), _clock(folder / CLOCK_FILE)

@@ -81,6 +81,7 @@ class SweepTally:
       self._waiting.pop(event.run.name, None)
     elif event.kind == "row" and event.worker in self.current:
       current = self.current[event.worker]
+      # Merged, since an evaluation's row has no speed, which the display goes on to show.
       current.row = current.row | event.row
       self._rates[event.worker] = 1e9 * (event.row.get("gflops") or 0.0) or self._rates.get(event.worker, 0.0)
     elif event.kind == "retried":
@@ -101,6 +102,7 @@ class SweepTally:
   @property
   def gflops(self) -> float:
     """Total GFLOP/s by the last report of each worker; a worker between two runs counts too."""
+    # While runs wait, a worker without one is about to have one; at the end it is idle.
     busy = self._rates if self._waiting else self.current
     return sum(self._rates.get(number, 0.0) for number in busy) / 1e9
 
@@ -121,6 +123,7 @@ class SweepTally:
       return None
     rate = sum(known) / len(known)
     under_way = [current.due - current.flops for current in self.current.values()]
+    # Compilation can be most of a small run's time, so FLOPs alone would promise too early an end.
     outside = sum(self._outside) / max(1, len(self._outside))
     together = (self.flops_left / rate + outside * len(self._waiting)) / self.workers
     return max(together, max([*under_way, *self._waiting.values()], default=0.0) / rate)
