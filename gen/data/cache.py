@@ -48,6 +48,7 @@ def cache_folder(data: Data) -> Path:
 def cache_key(*parts: Any) -> str:
   """Returns 16 hex digits that name the parts (anything that JSON can hold)."""
   text = json.dumps(parts, sort_keys=True, ensure_ascii=True)
+  # 64 bits: keys only have to differ among the entries of one cache.
   return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -82,6 +83,7 @@ def _build(path: Path, build: Callable[[Path], dict[str, object]]) -> dict[str, 
     meta = build(unfinished)
     files = {file.name: _signature(file) for file in sorted(unfinished.iterdir())}
     (unfinished / MANIFEST).write_text(_manifest(files, meta))
+    # A rename cannot replace a folder that holds files, so a damaged entry goes first.
     shutil.rmtree(path, ignore_errors=True)
     unfinished.rename(path)
   except BaseException:
@@ -120,6 +122,7 @@ def _signature(file: Path) -> list[int]:
   checksum = 0
   with file.open("rb") as stream:
     while chunk := stream.read(1 << 20):
+      # CRC-32 and not SHA-256: it guards against damage, not against an attacker, and every start of a run reads it.
       checksum = zlib.crc32(chunk, checksum)
   return [size, checksum]
 

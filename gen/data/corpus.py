@@ -176,6 +176,7 @@ def _open(path: Path, name: str, meta: dict[str, Any], seconds: float) -> Corpus
   starts = np.concatenate([[0], ends[:-1]])
   validates = np.load(path / "validates.npy")
   with (path / "texts.bin").open("rb") as stream:
+    # Mapped: several workers share one copy in the system's page cache, and a text larger than memory can be read.
     content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
   train, validation = (Texts(content, starts[side], ends[side]) for side in (~validates, validates))
   notes = tuple(meta.get("notes", ()))
@@ -228,6 +229,7 @@ def _unique(
   """Yields documents with text, each once; counts those without text and the repeated ones in `left_out`."""
   seen: set[bytes] = set()
   for document in documents:
+    # 16 bytes a document instead of its text: the set of all fits into memory.
     digest = digest_text(document.text)
     if digest is None:
       left_out["blank"] += 1
@@ -262,6 +264,7 @@ def digest_text(text: str) -> bytes | None:
 
 def split_position(name: str) -> float:
   """Returns the hash of a document's name in [0, 1); below the fraction, the document is for validation."""
+  # 48 bits, which a float64 in [0, 1) holds exactly.
   return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:6]) / 2**48
 
 
@@ -272,6 +275,7 @@ def _choose_validation(positions: np.ndarray, fraction: float, name: str) -> np.
       f"data.corpus {name}: one document cannot be split into training and validation; add another document"
     )
   validates = positions < fraction
+  # The document nearest to the limit, so that the choice depends on names alone here too.
   if not validates.any():
     validates[np.argmin(positions)] = True
   if validates.all():
@@ -280,6 +284,7 @@ def _choose_validation(positions: np.ndarray, fraction: float, name: str) -> np.
 
 
 def _identity(path: Path, lengths: np.ndarray, validates: np.ndarray, origin: str) -> str:
+  # Lengths and sides are part of it: the same bytes cut into other documents are another corpus.
   parts = [lengths.tolist(), validates.tolist(), *([origin] if origin else [])]
   sha256 = hashlib.sha256(json.dumps(parts).encode())
   with path.open("rb") as stream:

@@ -80,6 +80,7 @@ def load_dataset(data: Data, report: Report | None = None) -> Dataset:
   text = corpus.build_corpus(data, report)
   if report and text.parts:
     overlap.report_overlap(data, text.parts, report)
+  # One tokenizer of all corpora of a mixture, or ids of different corpora would mean different text.
   trained = tokenizer.tokenizer_for_data(data, text, report)
   tokens = {
     name: CorpusTokens(*token_stream.tokenize_corpus(part, trained, data, _naming(name, report)))

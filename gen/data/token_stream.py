@@ -18,6 +18,7 @@ from gen.io import cores
 
 FORMAT = 1  # of the cached files and of the rules above; raise it when either changes
 CHUNK = 4_000_000  # characters encoded at a time; bounds memory
+# Fixed, not the run's seed: all runs of a study share one cached stream. Each draws its own order of rows.
 _SEED = 20_220_329  # of the order of documents
 Report = Callable[[str], None]
 
@@ -70,6 +71,7 @@ def limit_stream(stream: TokenStream, tokens: int) -> TokenStream:
 
 
 def _write(folder: Path, side: str, texts: Sequence[str], tokenizer: Tokenizer) -> None:
+  # Half the bytes where ids fit; they are widened when a batch is made.
   dtype = np.dtype(np.uint16 if tokenizer.vocab <= 1 << 16 else np.uint32)
   lengths = []
   with (folder / f"{side}.npy").open("wb") as stream:

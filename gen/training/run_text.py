@@ -57,6 +57,8 @@ class RunText:
     if not self._run.data.mixture:
       return evaluate(self.validation), None
     found = {name: evaluate(part) for name, part in self._parts.items()}
+    # Pooled from the parts, so each row is evaluated once; a mean of the corpora's losses would weigh a small one as
+    # much.
     nll = sum(each.loss * each.tokens for each in found.values())
     tokens = sum(each.tokens for each in found.values())
     pooled = Evaluation(nll / max(tokens, 1.0), nll / math.log(2) / max(self.validation.bytes, 1), tokens)
@@ -69,6 +71,7 @@ class RunText:
     if not isinstance(self.batches, MixtureBatches):
       return None
     tokens = step * self._run.data.batch * row_length(self._run).tokens
+    # From the plan and not from counters: the same numbers after a restart, at any step.
     shares_k, epochs_k = self.batches.shares(step), self.batches.epochs(step)
     return {
       name: rows.CorpusReading(

@@ -112,6 +112,7 @@ def split_step(text: str) -> tuple[Path, int | None]:
   (PosixPath('runs/a'), 37)
   """
   folder, colon, step = text.rpartition(":")
+  # A folder whose own name ends in ":37" is taken as that folder.
   if colon and folder and step.isascii() and step.isdigit() and not os.path.exists(text):  # noqa: PTH110
     return Path(folder), int(step)
   return Path(text), None
@@ -154,6 +155,7 @@ def find_source(text: str) -> StartSource:
 
 
 def _folder_checksum(folder: Path) -> str:
+  # Sorted, since a folder lists its files in no order that two machines share.
   paths = [folder / _CONFIG, *sorted(folder.glob("*.safetensors"))]
   stats = [(path, path.stat()) for path in paths]
   return _content_checksum(tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats))

@@ -60,6 +60,7 @@ def start_state(run: Run, drawn: TrainState, tokenizer: Tokenizer) -> StartedSta
   """
   source = start_source.find_source(run.start_from)
   model, params = start_source.read_parameters(source)
+  # Shapes alone do not tell whether parameters mean the same: layers with GELU and with ReLU have equal ones.
   if not run.start_partial:
     require_same_model(run.model, model, source)
   flat = dict(zip(tree_paths(params), jax.tree.leaves(params), strict=True))
@@ -69,10 +70,12 @@ def start_state(run: Run, drawn: TrainState, tokenizer: Tokenizer) -> StartedSta
       f"{source.where} has no tokenizer, so rows of its vocabulary ({model.vocab:,}) cannot be matched with the run's "
       f"({run.model.vocab:,}); put the tokenizer's files there"
     )
+  # By token and not by row: a row of another vocabulary's order would be another word's embedding.
   matches_v = vocabulary_rows.match_rows(tokenizer, run.model.vocab, own_tokenizer, model.vocab)
   new, notes = _merge(run, drawn.params, flat, matches_v, source)
   if own_tokenizer is None:
     notes.append(f"{source.where} has no tokenizer; its ids are taken for those of the run's")
+  # Step, random key and moments stay those of a new run: only the parameters come from the source.
   state = drawn._replace(params=new)
   if run.start_opt_state:
     # In the template's layout: the source may have been trained on another mesh.

@@ -63,6 +63,7 @@ def train_branch(run: Run, workdir: str | Path, loaded: Dataset, hooks: RunHooks
 def branch_step(run: Run) -> int:
   """Returns the steps of a completed run before its decay begins."""
   schedule = schedule_params(run.optimizer, count_steps(run))
+  # Of the schedule itself, whose rounding of fractions to steps must be the one that the run will follow.
   return int(schedule.steps - schedule.decay)
 
 
@@ -125,6 +126,7 @@ class SharedTrunk:
   def _restored(
     self, run: Run, state: step.TrainState, branch: int
   ) -> tuple[step.TrainState, CheckpointMeta] | None:
+    # Another run may have trained the trunk beyond this branch, where no state was kept for it.
     nearest = max(
       (saved for saved in checkpoint_folder.complete_steps(self._checkpoints) if saved <= branch),
       default=None,

@@ -73,6 +73,7 @@ def read_record(folder: Path, step: int) -> CheckpointRecord:
     UserError: if there is no such step, or its record is not as it was written.
   """
   path = _existing(folder, step)
+  # The record alone: checksums of all arrays would read the whole checkpoint to learn its step.
   damages = checksums.damages_of(path, META)
   if damages:
     raise UserError(f"checkpoint {path} is damaged: {damages[0]}")

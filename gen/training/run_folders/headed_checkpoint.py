@@ -25,6 +25,7 @@ from gen.training.checkpointing.checkpoints import Checkpoints
 from gen.training.run_folders import run_folder
 
 TASK_HEAD = "task_head"
+# BERT's pooler belongs to the head: masked language modelling does not read it.
 _ON_TOP = ("head", "pool")
 
 
@@ -117,4 +118,5 @@ def read_headed(folder: Path, step: int | None = None) -> HeadedParameters:
 
 
 def _on_host(shapes: Any) -> Any:
+  # numpy templates, so that arrays are read onto the host; the caller places them.
   return jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)

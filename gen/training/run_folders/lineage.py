@@ -13,6 +13,7 @@ from typing import NamedTuple
 from gen.errors import UserError
 from gen.io import checksums, formats, json_reading, seals
 
+# A file of its own: the config in older checkpoints and rows stays as it was sealed.
 FILE = "extended.json"
 
 

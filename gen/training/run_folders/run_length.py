@@ -59,6 +59,7 @@ def flops_per_row(run: Run) -> float:
 
 def update_flops(run: Run) -> float:
   """Returns the FLOPs of matrix products in one update of a run's optimizer; 0 for elementwise optimizers."""
+  # Muon alone multiplies matrices, and a budget of FLOPs pays for that too.
   if run.optimizer.name in ELEMENTWISE:
     return 0.0
   # Only what the count depends on, so that runs of a sweep share the cached count.
@@ -77,6 +78,7 @@ def _update_flops(model: str, optimizer: str) -> float:
 
 def vocab_of_tokenizer(objective: str, tokenizer: Any) -> int:
   """Returns the number of ids of a model: those of text, and except for objective `causal` those of sentinels too."""
+  # A causal model never sees a sentinel: a hundred rows less in its table and its head.
   return int(tokenizer.text_vocab if objective == "causal" else tokenizer.vocab)
 
 
