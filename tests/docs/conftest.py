@@ -2,11 +2,11 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import programs
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +26,8 @@ def walk(tmp_path, monkeypatch):
         continue
       for words in map(shlex.split, block.splitlines()):
         assert words[:2] == ["uv", "run"]
-        subprocess.run([sys.executable, ROOT / words[2], *words[3:]], check=True, capture_output=True)
+        done = programs.run([ROOT / words[2], *words[3:]], cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
     return names
 
   return through

@@ -1,37 +1,15 @@
 """What a user gets wrong is one sentence and exit code 2, and nothing is built before the config is sound."""
 
-import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import programs
+
 ROOT = Path(__file__).parents[2]
-# Modules are imported once, and each command line is tried in a fork: it costs what the mistake costs, not an import.
-DRIVER = """
-import json, os, runpy, sys
-import gen.config, gen.presets, gen.config.validation
-from gen.data import cache, dataset
-from gen.io import locks; from gen.training import loop
-for number, words in enumerate(json.loads(sys.argv[1])):
-  sys.stdout.flush()
-  child = os.fork()
-  if not child:
-    said = os.open(f"{sys.argv[2]}/{number}", os.O_CREAT | os.O_WRONLY)
-    os.dup2(said, 1), os.dup2(said, 2)
-    sys.argv = ["experiments/pretrain.py", *words]
-    sys.orig_argv = [sys.executable, *sys.argv]
-    code = 70
-    try:
-      runpy.run_path("experiments/pretrain.py", run_name="__main__")
-    except SystemExit as end:
-      code = end.code
-    os._exit(code)
-  print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
 TINY = ["--config.steps=2", "--config.evaluate_every=0", "--config.model.width=8", "--config.model.head_width=4",
         "--config.model.depth=1", "--config.data.batch=2", "--config.data.length=16", "--config.data.tokenizer=bytes",
         "--config.data.validation_fraction=0.3", "--config.data.validation_tokens=100"]  # fmt: skip
@@ -69,17 +47,12 @@ TEXTS = [  # found when the text is read
 
 
 def tried(folder, cases):
-  """Returns (exit code, what was said) of each command line."""
-  said = folder / f"said{len(list(folder.iterdir()))}"
-  said.mkdir()
-  environment = os.environ | {"GEN_CACHE": str(folder / "cache"), "GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}
-  done = subprocess.run(
-    [sys.executable, "-c", DRIVER, json.dumps(cases), str(said)],
-    cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900,
-  )  # fmt: skip
-  assert done.returncode == 0, done.stderr
-  codes = [int(line) for line in done.stdout.split()]
-  return [(code, (said / str(number)).read_text()) for number, code in enumerate(codes)]
+  """Returns (exit code, what was printed) of each command line."""
+  environment, answers = os.environ | {"GEN_CACHE": str(folder / "cache")}, []
+  for words in cases:
+    done = programs.run(["experiments/pretrain.py", *words], env=environment)
+    answers.append((done.returncode, done.stdout + done.stderr))
+  return answers
 
 
 @pytest.fixture(scope="module")

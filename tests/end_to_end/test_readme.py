@@ -5,12 +5,12 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from gen.config import ATLAS_FAMILIES
+from tests import programs
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -103,10 +103,7 @@ def commands() -> list[str]:
 
 
 def run(words: list[str], cache: Path) -> subprocess.CompletedProcess[str]:
-  environment = os.environ | {"GEN_CACHE": str(cache), "XLA_FLAGS": QUICK_TO_COMPILE}
-  return subprocess.run(
-    [sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
-  )
+  return programs.run(words, env=os.environ | {"GEN_CACHE": str(cache), "XLA_FLAGS": QUICK_TO_COMPILE})
 
 
 @pytest.fixture(scope="module")
@@ -190,9 +187,7 @@ def test_the_python_of_the_readme_runs():
   code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
   assert code
   for snippet in code:
-    done = subprocess.run(
-      [sys.executable, "-c", snippet], cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
+    done = programs.run(["-c", snippet])
     assert done.returncode == 0, done.stderr[-3000:]
     assert "124439808" in done.stdout
 

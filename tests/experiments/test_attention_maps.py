@@ -3,8 +3,6 @@
 import base64
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +13,13 @@ from gen.data import dataset
 from gen.errors import UserError
 from gen.generation import loaded_model
 from gen.training import loop
+from tests import programs
 
 ROOT = Path(__file__).parents[2]
 
 
 def command(*arguments):
-  return subprocess.run(
-    [sys.executable, ROOT / "experiments/attention_maps.py", *map(str, arguments)], capture_output=True, text=True
-  )  # fmt: skip
+  return programs.run(["experiments/attention_maps.py", *arguments])
 
 
 @pytest.fixture(scope="module")

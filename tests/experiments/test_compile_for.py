@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -14,6 +12,7 @@ from gen import counts, presets
 from gen.config import Data, Run
 from gen.costs import memory, topologies
 from gen.errors import UserError
+from tests import programs
 
 EXPERIMENT = "compile_for.py"
 ROOT = Path(__file__).parents[2]
@@ -64,6 +63,5 @@ def test_a_mistake_is_one_sentence(compile_for, words, run, sentence):
 
 
 def test_a_preset_is_named_by_a_flag_and_a_wrong_one_refused_from_the_shell():
-  words = [sys.executable, "experiments/compile_for.py", "--preset=gtp2", "--config.data.batch=4"]
-  done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+  done = programs.run(["experiments/compile_for.py", "--preset=gtp2", "--config.data.batch=4"])
   assert (done.returncode, done.stderr) == (2, "error: there is no preset 'gtp2'; the nearest is 'gpt2'\n")

@@ -1,8 +1,6 @@
 """The fine-tuning command: forms of each family, a sweep, what it writes, and what opens its folder."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from gen.finetuning import finetune, sweeps
 from gen.finetuning.settings import FinetuneSettings
 from gen.generation import loaded_model
 from gen.interop import runs
+from tests import programs
 from tests.finetuning.conftest import DATA, write_run
 
 ROOT = Path(__file__).parents[2]
@@ -26,9 +25,7 @@ FEW = (
 
 
 def run_program(name, *arguments, code=0):
-  done = subprocess.run(
-    [sys.executable, ROOT / name, *map(str, arguments)], capture_output=True, text=True, cwd=ROOT
-  )
+  done = programs.run([name, *arguments])
   assert done.returncode == code, done.stderr[-3000:]
   return done
 

@@ -3,9 +3,7 @@
 import importlib.util
 import io
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from gen.config import Data, Model, Run
 from gen.data import dataset
 from gen.errors import UserError
 from gen.training import loop
+from tests import programs
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "experiments" / "generate.py"
@@ -173,11 +172,6 @@ def test_a_folder_without_a_run_is_refused(generate, tmp_path):
 
 
 def test_a_mistake_ends_the_process_with_code_2_and_a_sentence(folder):
-  done = subprocess.run(
-    [sys.executable, SCRIPT, f"--checkpoint={folder}", "--prompt=a", "--temperature=-1"],
-    capture_output=True,
-    text=True,
-    env=os.environ | {"JAX_PLATFORMS": "cpu"},
-  )
+  done = programs.run([SCRIPT, f"--checkpoint={folder}", "--prompt=a", "--temperature=-1"])
   assert done.returncode == 2
   assert done.stderr.strip() == "error: flag --temperature=-1: -1 is too small; the value must be at least 0"

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,14 +9,14 @@ import pytest
 from gen.config import Data, Model, Run
 from gen.data import dataset
 from gen.training import loop
+from tests import programs
 
 ROOT = Path(__file__).parents[2]
 
 
 def call(folder, script, *words):
-  command = [sys.executable, str(ROOT / "experiments" / script), *words]
   environment = os.environ | {"GEN_CACHE": str(folder / "cache")}
-  return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+  return programs.run([ROOT / "experiments" / script, *words], cwd=folder, env=environment)
 
 
 def flags(config, **settings):

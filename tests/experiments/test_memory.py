@@ -1,19 +1,17 @@
 """The tool that foretells memory answers in JSON, draws its plot, and says what it cannot do."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import programs
 
 ROOT = Path(__file__).parents[2]
 
 
 def memory(*words):
-  return subprocess.run(
-    [sys.executable, ROOT / "experiments/memory.py", *words], capture_output=True, text=True, cwd=ROOT
-  )
+  return programs.run(["experiments/memory.py", *words])
 
 
 def test_an_account_of_parameters_has_the_papers_numbers_and_a_plot(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gen.training.checkpointing import checkpoint_folder
+from tests import programs
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,10 +23,9 @@ def place(tmp_path_factory):
 
 
 def call(place, config, *flags):
-  words = [sys.executable, "experiments/pretrain.py", f"--config=configs/{config}.py"]
+  words = ["experiments/pretrain.py", f"--config=configs/{config}.py"]
   words += [f"--config.data.corpus=jsonl:{place / 'text.jsonl'}", "--config.data.length=16", *flags]
-  environment = os.environ | {"GEN_CACHE": str(place / "cache")}
-  return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+  return programs.run(words, env=os.environ | {"GEN_CACHE": str(place / "cache")})
 
 
 def test_a_run_of_a_sweep_is_trained_alone_and_found_done_the_second_time(place):

@@ -1,22 +1,18 @@
 """The command, through its own entry: a config and a law in, how often each criterion was met out."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import programs
 
 ROOT = Path(__file__).parents[2]
 CONSTANTS = {"E": 1.05, "A": 66.0, "B": 1784.0, "alpha": 0.48, "beta": 0.58}
 
 
 def run(*words):
-  return subprocess.run(
-    [sys.executable, "experiments/rehearse.py", "--config=configs/full.py", *map(str, words)],
-    cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=300,
-  )  # fmt: skip
+  return programs.run(["experiments/rehearse.py", "--config=configs/full.py", *words])
 
 
 def test_a_law_and_a_noise_give_the_counts_as_json(tmp_path):

@@ -1,12 +1,11 @@
 """The comparison runs from the command line, trains both at equal size, and refuses in a sentence."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import programs
 
 ROOT = Path(__file__).parents[2]
 WORDS = "the model reads a row of words and says what comes next while its loss falls slowly".split()  # noqa: SIM905
@@ -17,8 +16,7 @@ def text(i):
 
 
 def call(folder, *words):
-  command = [sys.executable, str(ROOT / "experiments/rnn_vs_transformer.py"), *words]
-  return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=dict(os.environ))
+  return programs.run([ROOT / "experiments/rnn_vs_transformer.py", *words], cwd=folder)
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,10 @@
 """The command: mistakes are one sentence and exit code 2, before anything is built."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import programs
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,9 +21,6 @@ ROOT = Path(__file__).parents[2]
   ],
 )  # fmt: skip
 def test_a_mistake_is_one_sentence_and_exit_code_2(flags, sentence, tmp_path):
-  done = subprocess.run(
-    [sys.executable, "experiments/tune_learning_rate.py", *flags, f"--workdir={tmp_path / 'tune'}"],
-    cwd=ROOT, env=os.environ | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}, capture_output=True, text=True,
-  )  # fmt: skip
+  done = programs.run(["experiments/tune_learning_rate.py", *flags, f"--workdir={tmp_path / 'tune'}"])
   assert done.returncode == 2 and sentence in done.stderr and not done.stdout
   assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "tune").exists()

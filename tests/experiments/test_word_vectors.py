@@ -2,23 +2,20 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gen.evaluation.words import word_vectors
+from tests import programs
 
 ROOT = Path(__file__).parents[2]
 COLOURS, BEASTS = ("red", "green", "blue", "white"), ("cat", "dog", "cow", "hen")
 
 
 def command(*arguments):
-  return subprocess.run(
-    [sys.executable, ROOT / "experiments/word_vectors.py", *map(str, arguments)], capture_output=True, text=True
-  )  # fmt: skip
+  return programs.run(["experiments/word_vectors.py", *arguments])
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The cost of decoding is measured for what was asked, and set beside a peer that must give the same tokens."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from gen.generation.decoding.sampling import GREEDY
 from gen.interop import huggingface
 from gen.models import language_model
 from gen.quantization import model_quantization, model_scheme
+from tests import programs
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark_generate.py"
 SHAPE = Model(
@@ -58,12 +58,7 @@ def test_a_peer_is_given_the_same_weights_and_prompts_and_its_tokens_are_compare
   peer.write_text(PEER.format(python=sys.executable, tokens=tokens))
   peer.chmod(0o755)
   flags = [f"--checkpoint={folder / 'model'}", "--batch=2", "--prompt=9", "--new=5", "--repeats=1"]
-  done = subprocess.run(
-    [sys.executable, SCRIPT, *flags, f"--peer={peer}", "--json=-"],
-    capture_output=True,
-    text=True,
-    check=False,
-  )
+  done = programs.run([SCRIPT, *flags, f"--peer={peer}", "--json=-"])
   assert done.returncode == 0, done.stderr
   (row,) = json.loads(done.stdout)["rows"]
   found = row["gen"]
@@ -81,7 +76,7 @@ def test_one_token_cannot_be_told_from_the_prefill(small):
 
 
 def test_a_mistake_is_one_sentence():
-  done = subprocess.run([sys.executable, SCRIPT, "--batch=0"], capture_output=True, text=True, check=False)
+  done = programs.run([SCRIPT, "--batch=0"])
   assert done.returncode == 2 and "--batch=0: write whole numbers of at least 1" in done.stderr
   assert done.stderr.count("\n") == 1
 

@@ -1,21 +1,18 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from gen import counts
 from gen.config import Model
+from tests import programs
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark_step.py"
 SIZES = {"width": 12, "depth": 2, "heads": 3, "length": 20, "batch": 5, "vocab": 40, "steps": 3}
 
 
 def run(*arguments):
-  return subprocess.run(
-    [sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=False
-  )
+  return programs.run([SCRIPT, *arguments])
 
 
 @pytest.fixture(scope="module")

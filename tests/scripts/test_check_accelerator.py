@@ -3,8 +3,6 @@
 import dataclasses
 import importlib.util
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from absl import flags
 
 from gen.config import Data, Model, Run
 from gen.errors import UserError
+from tests import programs
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "check_accelerator.py"
@@ -182,8 +181,7 @@ def test_a_machine_without_an_accelerator_is_one_sentence(driver, answer):
 
 
 def test_on_a_cpu_the_script_says_so_and_exits_with_2():
-  environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-  done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, env=environment, cwd=ROOT)
+  done = programs.run([SCRIPT])
   assert done.returncode == 2 and done.stdout == ""
   assert len(done.stderr.strip().splitlines()) == 1 and "no GPU or TPU" in done.stderr
 

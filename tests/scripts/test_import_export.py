@@ -1,7 +1,5 @@
 import dataclasses
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -16,15 +14,14 @@ from gen.interop import huggingface, runs, tokenizers
 from gen.training.checkpointing.checkpoints import Checkpoints
 from gen.training.run_folders import run_folder
 from gen.training.step import saved_state
+from tests import programs
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 FIXTURES = Path(__file__).parents[1] / "interop" / "fixtures"
 
 
 def run(script, *arguments):
-  return subprocess.run(
-    [sys.executable, SCRIPTS / script, *map(str, arguments)], capture_output=True, text=True, check=False
-  )
+  return programs.run([SCRIPTS / script, *arguments])
 
 
 def test_a_checkpoint_becomes_a_run_and_a_checkpoint_again(tmp_path):

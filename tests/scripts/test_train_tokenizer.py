@@ -1,16 +1,13 @@
-import subprocess
-import sys
 from pathlib import Path
 
 from gen.data.tokenizers import tokenizer
+from tests import programs
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train_tokenizer.py"
 
 
 def run(*arguments):
-  return subprocess.run(
-    [sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=False
-  )
+  return programs.run([SCRIPT, *arguments])
 
 
 def test_a_tokenizer_is_trained_saved_and_judged(tmp_path):
