@@ -56,7 +56,7 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-  """Marks tests of whole programs and puts them first: a long one at the end would keep one worker alone.
+  """Marks tests of whole programs, and brings all tests into the order of `_turn`.
 
   `uv run pytest` leaves out what is marked `process` or `release`. `--all`, `-m`, or files on the command line bring
   them back.
@@ -69,7 +69,7 @@ def pytest_collection_modifyitems(config, items):
       item.add_marker("process")
     if "fuzz" in getattr(item, "fixturenames", ()):
       item.add_marker("fuzz")
-  items.sort(key=lambda item: "end_to_end" not in item.path.parts)
+  items.sort(key=_turn)
   if config.option.all or config.option.markexpr or config.args_source is pytest.Config.ArgsSource.ARGS:
     return
   left_out = [item for item in items if any(item.get_closest_marker(name) for name in LEFT_OUT)]
@@ -81,6 +81,19 @@ def pytest_collection_modifyitems(config, items):
   config.stash[LEFT] = counts
   if hasattr(config, "workeroutput"):
     config.workeroutput["left_out"] = counts
+
+
+def _is_optimized(node):
+  return node.get_closest_marker("optimized") is not None or node.path.parent.name == "docs"
+
+
+def _turn(item):
+  """Returns the place of a test in the order.
+
+  Whole programs come first: a long one at the end would keep one worker alone. Modules that compile in the same way
+  follow each other, because the other way clears what was compiled.
+  """
+  return "end_to_end" not in item.path.parts, not _is_optimized(item)
 
 
 @pytest.fixture
@@ -143,8 +156,7 @@ def compiler(request):
   are run as users run them too. Tests of scaling laws are not optimized: that took 51.8 instead of 50.5 seconds of
   processor time for approach 3.
   """
-  optimized = request.node.get_closest_marker("optimized") or request.path.parent.name == "docs"
-  wanted = "false" if optimized else ASKED
+  wanted = "false" if _is_optimized(request.node) else ASKED
   if os.environ[QUICK] == wanted:
     return
   os.environ[QUICK] = wanted

@@ -21,7 +21,8 @@ _SUFFIXES = ("-cache", "-atime")  # jax's files of one entry: the program, and t
 def keep_programs_in(folder: str | os.PathLike[str]) -> None:
   """Stores compiled programs in a folder, so that the next process does not compile them again.
 
-  If JAX_COMPILATION_CACHE_DIR is set, they are stored in a folder below that one instead.
+  If JAX_COMPILATION_CACHE_DIR is set, they are stored in a folder below that one instead. So does
+  JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS replace `MIN_COMPILE_SECONDS`.
   """
   import jax
 
@@ -30,7 +31,8 @@ def keep_programs_in(folder: str | os.PathLike[str]) -> None:
   jax.config.update("jax_compilation_cache_dir", path if sealed else None)
   if not _is_utf8(path):  # XLA's own caches in that folder need a UTF-8 path
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_SECONDS)
+  if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_SECONDS)
   jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
