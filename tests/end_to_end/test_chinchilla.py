@@ -1,11 +1,11 @@
 """The whole road in real processes: stopped, killed, gone on with, and compared with a sweep that nobody disturbed."""
 
 import contextlib
+import itertools
 import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,10 +15,10 @@ import pytest
 from gen.scaling.workers import clusters, jobs
 from gen.training.run_folders import run_folder
 from gen.training.run_log import journal
+from tests import programs
 from tests.tiny_run import without_clocks
 
 pytestmark = pytest.mark.optimized  # a kill changes no bit
-ROOT = Path(__file__).parents[2]
 CLOCK = ("created", "seconds", "utilization", "name", "config", "machine")
 CONFIG = """
 from gen.config import Criteria, Data, Model, Optimizer, Sweep
@@ -45,7 +45,7 @@ class Place:
   """A corpus, a config and a cache that all sweeps of this file share."""
 
   def __init__(self, folder):
-    self.folder = folder
+    self.folder, self.numbers = folder, itertools.count()
     words = [
       "the",
       "model",
@@ -69,20 +69,19 @@ class Place:
     (folder / "tiny.py").write_text(CONFIG.format(corpus=str(folder / "text" / "*.txt")))
 
   def start(self, workdir, *flags):
-    command = [sys.executable, "experiments/chinchilla.py", f"--config={self.folder / 'tiny.py'}"]
-    return subprocess.Popen(
-      [*command, f"--workdir={self.folder / workdir}", *flags],
-      cwd=ROOT,
-      env=os.environ | {"GEN_CACHE": str(self.folder / "cache")},
-      stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT,
-      text=True,
-    )
+    """Starts the sweep; returns its process and the file that it prints to."""
+    command = ["experiments/chinchilla.py", f"--config={self.folder / 'tiny.py'}"]
+    printed = self.folder / f"printed{next(self.numbers)}"
+    with printed.open("w") as file:
+      process = programs.start(
+        [*command, f"--workdir={self.folder / workdir}", *flags],
+        stdout=file, stderr=file, env=os.environ | {"GEN_CACHE": str(self.folder / "cache")},
+      )  # fmt: skip
+    return process, printed
 
   def run(self, workdir, *flags):
-    process = self.start(workdir, *flags)
-    said, _ = process.communicate(timeout=300)
-    return process.returncode, said
+    process, printed = self.start(workdir, *flags)
+    return process.wait(300), printed.read_text()
 
   def results(self, workdir):
     return json.loads((self.folder / workdir / "results.json").read_text())
@@ -105,10 +104,10 @@ def comparable(results):
   return {name: value for name, value in results.items() if name not in CLOCK} | {"points": points}
 
 
-def until(condition, process, seconds=120):
+def until(condition, process, printed, seconds=120):
   end = time.monotonic() + seconds
   while not condition():
-    assert process.poll() is None, process.communicate()[0]
+    assert process.poll() is None, printed.read_text()
     assert time.monotonic() < end
     time.sleep(0.02)
 
@@ -160,8 +159,8 @@ def test_one_command_trains_fits_judges_and_writes_everything(place, undisturbed
 
 def test_a_sweep_that_was_killed_and_stopped_ends_with_the_same_numbers(place, undisturbed):
   folder = place.folder / "disturbed"
-  process = place.start("disturbed")
-  until(lambda: len(half_done(folder)) == 2, process)
+  process, printed = place.start("disturbed")
+  until(lambda: len(half_done(folder)) == 2, process, printed)
   orphans = workers_of(folder)
   os.kill(process.pid, signal.SIGKILL)
   process.wait()
@@ -171,13 +170,12 @@ def test_a_sweep_that_was_killed_and_stopped_ends_with_the_same_numbers(place, u
     assert time.monotonic() < deadline, f"workers {orphans} outlive their sweep"
     time.sleep(0.05)
 
-  process = place.start("disturbed")
-  until(lambda: half_done(folder) - killed, process)
+  process, printed = place.start("disturbed")
+  until(lambda: half_done(folder) - killed, process, printed)
   code, said = place.run("disturbed")
   assert code == 2 and f"process {process.pid}" in said, "a second sweep is refused, naming the first"
   process.send_signal(signal.SIGINT)
-  said, _ = process.communicate(timeout=300)
-  assert process.returncode == 130 and "to resume:" in said and not workers_of(folder)
+  assert process.wait(300) == 130 and "to resume:" in printed.read_text() and not workers_of(folder)
 
   finished = {
     path.parent: path.read_bytes()

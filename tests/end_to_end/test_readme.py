@@ -30,7 +30,7 @@ TINY = [
 SWEEP = [
   TEXT,
   "--config.budgets=(2e8,4e8)",
-  "--config.widths=((8,16),(8,16))",
+  "--config.widths=((8,),(8,))",
   "--config.model.heads=2",
   "--config.seeds=()",
   "--config.batches=()",
@@ -40,6 +40,7 @@ SWEEP = [
   "--config.bootstraps=20",
   "--config.model.depth=1",
   "--config.data.validation_tokens=2000",
+  "--config.workers=1",
 ]
 STUDY = {  # of each family of an atlas
   "budgets": "(2e8,4e8)",
@@ -74,11 +75,6 @@ MIXED = [
   "--config.bootstraps=5",
   "--config.data.validation_tokens=1000",
   "--config.workers=1",
-]
-BRANCHES = [
-  "--config.widths=((8,),(8,))",
-  "--config.workers=1",
-  *(flag for flag in SWEEP if ".widths=" not in flag),
 ]
 # tests/experiments run these to their end; here their flags are looked up.
 ELSEWHERE = {
@@ -125,7 +121,7 @@ def shrunk(command: str, folder: Path) -> list[str]:
   words = shlex.split(command)
   work = [f"--workdir={folder / 'run'}"]
   flags = {
-    "experiments/chinchilla.py": (BRANCHES if "configs/wsd.py" in command else SWEEP) + work,
+    "experiments/chinchilla.py": SWEEP + work,
     "experiments/compare_families.py": ATLAS + work,
     "experiments/tune_learning_rate.py": TUNE + work,
     "experiments/tune_mixture.py": MIXED + work,
