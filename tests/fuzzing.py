@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-SECONDS = 2.0
+SECONDS = 1.0
 LONG = bool(os.environ.get("GEN_FUZZ_SECONDS"))
 MADE = "fuzz tries"  # the property of a report that counts them
 Case = TypeVar("Case")
