@@ -84,7 +84,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _is_optimized(node):
-  return node.get_closest_marker("optimized") is not None or node.path.parent.name == "docs"
+  return node.get_closest_marker("optimized") is not None
 
 
 def _turn(item):
@@ -152,9 +152,8 @@ def compiler(request):
   """Compiles as users do, here and in processes started from here, for modules with `pytestmark = optimized`.
 
   Where two programs must agree in every bit, they shall do so as users run them: only optimized code contracts a
-  product and a sum into one operation, and it may do so in one program and not in the other. The commands of pages
-  are run as users run them too. Tests of scaling laws are not optimized: that took 51.8 instead of 50.5 seconds of
-  processor time for approach 3.
+  product and a sum into one operation, and it may do so in one program and not in the other. Most tests of scaling
+  laws are not optimized: that took 51.8 instead of 50.5 seconds of processor time for approach 3.
   """
   wanted = "false" if _is_optimized(request.node) else ASKED
   if os.environ[QUICK] == wanted:
