@@ -4,8 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -21,6 +19,7 @@ from gen.errors import UserError
 from gen.kernels import fused_attention, gradients
 from gen.kernels.fused_attention import SegmentIds
 from gen.models import language_model, layers, transformer
+from tests import programs
 
 B, H, K = 2, 2, 8
 
@@ -220,8 +219,7 @@ def test_on_a_mesh_each_device_runs_the_kernel_on_its_rows_and_heads(heads):
 
 
 def test_on_four_devices_values_and_gradients_are_those_of_one():
-  program = Path(__file__).with_name("fused_on_four_devices.py")
-  done = subprocess.run([sys.executable, program], capture_output=True, text=True)
+  done = programs.run([Path(__file__).with_name("fused_on_four_devices.py")])
   assert done.returncode == 0, done.stderr[-3000:]
 
 

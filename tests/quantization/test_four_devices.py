@@ -2,11 +2,11 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import programs
 
 PROGRAM = Path(__file__).with_name("four_devices.py")
 
@@ -14,13 +14,7 @@ PROGRAM = Path(__file__).with_name("four_devices.py")
 @pytest.mark.process
 def test_values_and_scales_are_split_together_and_logits_stay():
   flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
-  root = PROGRAM.parents[2]
-  done = subprocess.run(
-    [sys.executable, PROGRAM],
-    env=os.environ | flags | {"PYTHONPATH": str(root)},
-    capture_output=True,
-    text=True,
-  )
+  done = programs.run([PROGRAM], env=os.environ | flags)
   assert done.returncode == 0, done.stderr[-3000:]
   int8, int4 = map(json.loads, done.stdout.splitlines())
   # Heads are split over two devices: 16 outputs of 2 layers become 8, and so do their scales.

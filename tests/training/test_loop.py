@@ -3,10 +3,7 @@
 import dataclasses
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -21,6 +18,7 @@ from gen.training import hooks, loop, trunks
 from gen.training.checkpointing import checkpoint_folder, checkpoints
 from gen.training.run_folders import run_length
 from gen.training.run_log import journal
+from tests import programs
 from tests.tiny_run import StopAt, without_clocks
 
 pytestmark = pytest.mark.optimized  # a stop, a dispatch or a trunk changes no bit
@@ -82,17 +80,20 @@ print(json.dumps(typed_json.encode_record(result)))
 
 def test_a_run_killed_in_mid_flight_ends_with_the_same_bits(run, whole, tmp_path):
   # Long enough for the kill to fall between checkpoints, and compared with its own uninterrupted twin.
-  command = [sys.executable, "-c", KILLED, json.dumps(dataclasses.asdict(run)), str(tmp_path)]
-  process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+  folder = tmp_path / "run"
+  command = ["-c", KILLED, json.dumps(dataclasses.asdict(run)), folder]
+  with (tmp_path / "printed").open("w") as printed:
+    process = programs.start(command, printed, printed)
   deadline = time.time() + 120
   while time.time() < deadline and process.poll() is None:
-    steps = tmp_path / "checkpoints"
+    steps = folder / "checkpoints"
     if steps.exists() and any(path.name.isdigit() for path in steps.iterdir()):
       break
     time.sleep(0.005)
-  os.kill(process.pid, signal.SIGKILL)
+  process.send_signal(signal.SIGKILL)
   process.wait()
-  finished = subprocess.run(command, capture_output=True, text=True, check=True)
+  finished = programs.run(command)
+  assert finished.returncode == 0, finished.stderr
   assert without_clocks(json.loads(finished.stdout)) == without_clocks(whole[0])
 
 

@@ -18,6 +18,7 @@ from gen.errors import UserError
 from gen.io import checksums
 from gen.training.checkpointing import checkpoint_folder, checkpoint_records
 from gen.training.checkpointing.checkpoints import Checkpoints
+from tests import programs
 
 KILLED = Path(__file__).parent / "killed_saves.py"
 
@@ -374,7 +375,8 @@ def test_arrays_split_over_devices_come_back_in_another_layout_and_on_one_device
     "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
     "JAX_PLATFORMS": "cpu",
   }
-  subprocess.run([sys.executable, "-c", SHARDED, str(tmp_path)], check=True, env=environment, timeout=300)
+  done = programs.run(["-c", SHARDED, tmp_path], env=environment)
+  assert done.returncode == 0, done.stderr
   with Checkpoints(tmp_path) as checkpoints:
     restored, _ = checkpoints.restore({"x": jax.ShapeDtypeStruct((8, 12), np.float32)})
   assert len(restored["x"].devices()) == 1
