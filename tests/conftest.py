@@ -90,10 +90,11 @@ def _is_optimized(node):
 def _turn(item):
   """Returns the place of a test in the order.
 
-  Whole programs come first: a long one at the end would keep one worker alone. Modules that compile in the same way
-  follow each other, because the other way clears what was compiled.
+  Whole programs come first: a long one at the end would keep one worker alone. Modules that compile as users do follow
+  each other, because a module that compiles in the other way clears what was compiled.
   """
-  return "end_to_end" not in item.path.parts, not _is_optimized(item)
+  alone = item.get_closest_marker("process") is None
+  return alone, _is_optimized(item) != alone
 
 
 @pytest.fixture
