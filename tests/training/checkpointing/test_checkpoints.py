@@ -370,11 +370,7 @@ assert restored["x"].sharding == second and (restored["x"] == x).all()
 
 
 def test_arrays_split_over_devices_come_back_in_another_layout_and_on_one_device(tmp_path):
-  environment = {
-    **os.environ,
-    "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-    "JAX_PLATFORMS": "cpu",
-  }
+  environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
   done = programs.run(["-c", SHARDED, tmp_path], env=environment)
   assert done.returncode == 0, done.stderr
   with Checkpoints(tmp_path) as checkpoints:
