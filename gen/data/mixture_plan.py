@@ -211,6 +211,6 @@ class MixturePlan:
   def _unfilled(self, begin: int, weights_k: np.ndarray) -> UserError:
     names = ", ".join(text.name for text, weight in zip(self._texts, weights_k, strict=True) if weight)
     return UserError(
-      f"data.mixture cannot fill the run: {names} reach their most epochs after {begin:,} of its {self.rows:,} rows;"
+      f"data.mixture cannot fill the run: the most epochs of {names} end after {begin:,} of its {self.rows:,} rows;"
       " allow more epochs, give more text, or shorten the run"
     )

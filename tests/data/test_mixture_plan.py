@@ -82,7 +82,7 @@ def test_a_run_that_cannot_be_filled_is_refused_and_one_that_fits_exactly_is_not
   plan = MixturePlan(texts, [(0, (0.9, 0.1, 0))], 50, 0)
   assert np.bincount(corpora_of(plan, 50)).tolist() == [20, 30]
   with pytest.raises(
-    UserError, match=r"cannot fill the run: a, b reach their most epochs after 50 of its 51 rows"
+    UserError, match=r"cannot fill the run: the most epochs of a, b end after 50 of its 51 rows"
   ):
     MixturePlan(texts, [(0, (0.9, 0.1, 0))], 51, 0)
 

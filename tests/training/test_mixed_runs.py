@@ -92,7 +92,7 @@ def test_a_limit_is_said_once_and_a_run_that_cannot_be_filled_is_refused(mixed, 
   corpora = tuple(dataclasses.replace(corpus, max_epochs=1.0) for corpus in mixed.data.mixture)
   short = dataclasses.replace(long, data=dataclasses.replace(long.data, mixture=corpora))
   with pytest.raises(
-    UserError, match=r"data.mixture cannot fill the run: sentences, sums reach their most epochs"
+    UserError, match=r"data.mixture cannot fill the run: the most epochs of sentences, sums end"
   ):
     loop.train_run(short, tmp_path, text)
   assert not (tmp_path / "checkpoints").exists() or not any((tmp_path / "checkpoints").iterdir())
