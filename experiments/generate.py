@@ -3,8 +3,9 @@
   uv run experiments/generate.py --checkpoint=runs/decoder --prompt="The function returns" --samples=4
   uv run experiments/generate.py --checkpoint=runs/chat --chat --prompt="How are you?"
 
-Without --prompt it is interactive (/help lists the commands); --prompt=- reads standard input to its end. The answer
-goes to standard output. An encoder fills the blanks (___) of its prompt; an encoder-decoder generates its target.
+Without --prompt it is interactive (/help lists the commands, Ctrl-D ends it) and answers each line of standard input;
+--prompt=- reads standard input to its end. With --chat lines are messages of one dialogue. The answer goes to standard
+output. An encoder fills the blanks (___) of its prompt; an encoder-decoder generates its target.
 """
 
 import dataclasses
@@ -25,7 +26,7 @@ SAMPLES = quantities.DEFINE_integer("samples", 1, "Number of answers.", lower_bo
 SEED = shared_flags.define_seed("sampled tokens")
 BLANK = flags.DEFINE_string("blank", "___", "Mark of a blank in the prompt of an encoder.")
 CHAT = flags.DEFINE_bool(
-  "chat", False, "The prompt is a user's message: apply the model's chat template, and end with the answer."
+  "chat", False, "The prompt, or each line, is a user's message: apply the model's chat template."
 )
 COUNT_ONLY = flags.DEFINE_bool("count_only", False, "Only print how many tokens are used and left.")
 JSON = outputs.DEFINE_json()
@@ -39,8 +40,6 @@ def main() -> int:
   if PROMPT.value is None and (COUNT_ONLY.value or JSON.value):
     flag = "--count_only counts" if COUNT_ONLY.value else "--json writes the answers to"
     raise UserError(f"{flag} a prompt; give --prompt")
-  if CHAT.value and PROMPT.value is None:
-    raise UserError("--chat applies a template to a message; give it by --prompt")
   prompt = text_input.read_prompt(PROMPT.value)
   from gen.generation import conversation, loaded_model, prompt_answers, special_tokens
   from gen.io import json_report
@@ -59,8 +58,16 @@ def main() -> int:
     limits = dataclasses.replace(limits, stop_strings=(*limits.stop_strings, *marks))
   sampler.check(restored.model.vocab)
   limits.check(restored.model.vocab)
+  if prompt is None and CHAT.value:
+    from gen.finetuning.dialogues.chat_conversation import ChatConversation
+
+    talk = ChatConversation(restored, CHECKPOINT.value, sampler, limits, SEED.value)
+    conversation.hold_conversation(talk)
+    return 0
   if prompt is None:
-    conversation.hold_conversation(restored, sampler, limits, SEED.value, BLANK.value)
+    conversation.hold_conversation(
+      conversation.Conversation(restored, sampler, limits, SEED.value, BLANK.value)
+    )
     return 0
   if COUNT_ONLY.value:
     count = prompt_answers.print_count(restored, prompt, limits.max_tokens, BLANK.value)

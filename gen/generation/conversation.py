@@ -35,7 +35,9 @@ class Conversation:
     sampler: the settings of sampling.
     limits: when an answer ends.
     transcript: lines and answers so far.
+    marks: texts that end an answer, beside those of the limits.
     over: whether a command ended it.
+    remembers: whether lines and answers so far are part of a prompt.
   """
 
   def __init__(
@@ -49,8 +51,9 @@ class Conversation:
     """Starts an empty conversation."""
     self.restored, self.sampler, self.limits = restored, sampler, limits
     self.transcript, self.over = "", False
+    self.marks: tuple[str, ...] = ()
     self._seed, self._blank, self._turn = seed, blank, 0
-    self._remembers = restored.model.family not in ("encoder", "encoder_decoder")
+    self.remembers = restored.model.family not in ("encoder", "encoder_decoder")
 
   def handle_line(self, line: str, write: Write) -> None:
     """Runs a command, or streams the answer to a prompt; a user's mistake is written as a sentence.
@@ -66,7 +69,7 @@ class Conversation:
       write(f"error: {error}\n")
 
   def _answer(self, line: str, write: Write) -> None:
-    prompt = self.transcript + line if self._remembers else line
+    prompt = self.prompt_of(line)
     answer = ""
     try:
       for piece in self._pieces(prompt):
@@ -77,8 +80,20 @@ class Conversation:
       write(" [stopped]")
     write("\n")
     self._turn += 1
-    if self._remembers:
-      self.transcript = prompt + answer + "\n"
+    if self.remembers:
+      self.remember(line, answer)
+
+  def prompt_of(self, line: str) -> str:
+    """Returns the prompt of a line: what was said, where it counts, and the line."""
+    return self.transcript + line if self.remembers else line
+
+  def remember(self, line: str, answer: str) -> None:
+    """Adds a line and its answer to what was said."""
+    self.transcript += line + answer + "\n"
+
+  def forget(self) -> None:
+    """Empties the conversation."""
+    self.transcript, self._turn = "", 0
 
   def _pieces(self, prompt: str) -> Iterator[str]:
     """Yields the answer piece by piece."""
@@ -86,7 +101,7 @@ class Conversation:
     key = jax.random.fold_in(jax.random.key(self._seed), self._turn)
     written, answer = "", None
     options: dict[str, Any] = {name: getattr(self.limits, name) for name in OF_LIMITS}
-    stops = self.limits.stop_strings
+    stops = (*self.limits.stop_strings, *self.marks)
     for (answer,) in text.stream_answers(
       self.restored, [prompt], self.sampler, key, blank=self._blank, every=1, stop_strings=stops, **options
     ):
@@ -123,9 +138,9 @@ class Conversation:
     elif name == "history":
       if value not in ("on", "off"):
         raise UserError(f"/history needs on or off, not {_shortened(value)!r}")
-      self._remembers = value == "on"
+      self.remembers = value == "on"
     elif name == "clear":
-      self.transcript, self._turn = "", 0
+      self.forget()
     elif name in ("quit", "exit"):
       self.over = True
       return "bye"
@@ -148,27 +163,17 @@ class Conversation:
     parts = [f"{name} {getattr(self.sampler, name):g}" for name in OF_SAMPLER]
     parts += [f"{name} {getattr(self.limits, name)}" for name in OF_LIMITS]
     parts += [f"stop {stop!r}" for stop in self.limits.stop_strings]
-    parts += [f"seed {self._seed}", f"history {'on' if self._remembers else 'off'}"]
-    if self.transcript and self._remembers:
+    parts += [f"seed {self._seed}", f"history {'on' if self.remembers else 'off'}"]
+    if self.transcript and self.remembers:
       used = text.count_tokens(self.restored, self.transcript, 0)
       parts.append(f"{used.prompt} tokens so far" + (f" of {used.window}" if used.window else ""))
     return ", ".join(parts)
 
 
-def hold_conversation(
-  restored: LoadedModel, sampler: Sampler, limits: decode.DecodeLimits, seed: int, blank: str
-) -> None:
-  """Answers line after line of standard input until it ends, or until `/quit`.
-
-  Args:
-    restored: the model.
-    sampler: the first settings of sampling.
-    limits: the first limits of an answer.
-    seed: of the random draws.
-    blank: what marks a blank in a prompt.
-  """
-  conversation = Conversation(restored, sampler, limits, seed, blank)
-  terminal.print_progress(f"{restored.where}; {conversation.settings()}; /help lists the commands")
+def hold_conversation(conversation: Conversation) -> None:
+  """Answers line after line of standard input until it ends, or until `/quit`."""
+  where = conversation.restored.where
+  terminal.print_progress(f"{where}; {conversation.settings()}; /help lists the commands")
   for line in text_input.input_lines():
     conversation.handle_line(line, lambda piece: print(piece, end="", flush=True))
     if conversation.over:

@@ -1,6 +1,8 @@
 """The fine-tuning command: forms of each family, a sweep, what it writes, and what opens its folder."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,12 @@ def test_a_decoder_learns_dialogues_and_answers_by_the_same_template(tmp_path):
   run_program(
     "experiments/generate.py", f"--checkpoint={workdir}", "--chat", "--prompt=ash", "--max_tokens=3"
   )
+  # Lines of standard input are messages of one dialogue; its end ends the program.
+  command = [ROOT / "experiments/generate.py", f"--checkpoint={workdir}", "--chat", "--max_tokens=3"]
+  done = subprocess.run(
+    [sys.executable, *command], input="ash\nelm\n", capture_output=True, text=True, cwd=ROOT
+  )
+  assert done.returncode == 0 and len(done.stdout.splitlines()) >= 2, done.stderr[-3000:]
 
 
 @pytest.mark.parametrize(

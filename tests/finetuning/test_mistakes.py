@@ -4,10 +4,16 @@ import dataclasses
 
 import pytest
 
-from gen.data.tasks.examples import TextExample
+from gen.data.tasks.examples import DialogueExample, Message, TextExample
 from gen.errors import UserError
 from gen.finetuning import finetune
 from gen.finetuning.settings import FinetuneSettings
+from tests.finetuning.conftest import task_data
+
+
+def dialogue(text):
+  return DialogueExample((Message("user", text), Message("assistant", text[:3])))
+
 
 CASES = {
   "layers": ({"method": "last:0"}, "write the number of layers"),
@@ -40,6 +46,12 @@ def test_settings_that_cannot_be_are_one_sentence(run_of, data_of, tmp_path, cas
 def test_a_task_that_a_family_cannot_do_names_the_families_that_can(run_of, data_of, tmp_path):
   said = check(run_of, data_of("translate"), tmp_path)
   assert "cannot be fine-tuned to translate; start from a model of family decoder or encoder_decoder" in said
+
+
+def test_dialogues_of_an_encoder_decoder_name_the_way_to_train_on_them(run_of, tmp_path):
+  data = dataclasses.replace(task_data("instruct", dialogue), source="talk.jsonl")
+  said = check(run_of, data, tmp_path, "encoder_decoder")
+  assert "model of family decoder, or give prompts and answers as pairs of texts to task translate" in said
 
 
 def test_one_label_an_empty_part_and_another_task_are_refused(run_of, data_of, tmp_path):

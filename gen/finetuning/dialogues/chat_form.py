@@ -225,14 +225,23 @@ def begin_chat(
     UserError: for a model that continues no text, a template that cannot be rendered, or a message with a special
       token.
   """
-  if loaded.model.family in ("encoder", "encoder_decoder"):
-    raise UserError(f"a model of family {loaded.model.family} holds no dialogue; choose a decoder")
-  loaded = special_tokens.allow_special(loaded, True)
-  template = chat.template_or_default(folder)
-  loaded, marks = with_end_marks(loaded, template)
+  loaded, template, marks = open_chat(loaded, folder)
   messages = [Message("user", message)]
   require_no_marks(messages, loaded, "the dialogue")
   return loaded, chat_prompt(template, loaded, messages), marks
+
+
+def open_chat(loaded: LoadedModel, folder: str | Path) -> tuple[LoadedModel, ChatTemplate, tuple[str, ...]]:
+  """Returns a model that reads the marks of its folder's template, the template, and what ends an answer.
+
+  Raises:
+    UserError: for a model that continues no text, or a template that cannot be rendered.
+  """
+  if loaded.model.family in ("encoder", "encoder_decoder"):
+    raise UserError(f"a model of family {loaded.model.family} holds no dialogue; choose a decoder")
+  template = chat.template_or_default(folder)
+  loaded, marks = with_end_marks(special_tokens.allow_special(loaded, True), template)
+  return loaded, template, marks
 
 
 def with_end_marks(loaded: LoadedModel, template: ChatTemplate) -> tuple[LoadedModel, tuple[str, ...]]:

@@ -74,9 +74,11 @@ def choose_form(loaded: LoadedModel, settings: FinetuneSettings) -> str:
   known = table.get(settings.task)
   if ":" in family or known is None:
     able = [name for name, forms in _FORMS.items() if settings.task in forms]
+    pairs = family == "encoder_decoder" and settings.task == "instruct"
     raise UserError(
       f"a model of family {family} cannot be fine-tuned to {settings.task}; start from a model of family "
       f"{' or '.join(able)}"
+      + (", or give prompts and answers as pairs of texts to task translate" if pairs else "")
     )
   if settings.form and settings.form not in known:
     raise UserError(

@@ -1,0 +1,69 @@
+"""A dialogue at the terminal makes the prompts that fine-tuning on dialogues makes, turn by turn."""
+
+import pytest
+
+from gen.errors import UserError
+from gen.finetuning.dialogues import chat, chat_form
+from gen.finetuning.dialogues.chat_conversation import ChatConversation
+from gen.generation import loaded_model
+from gen.generation.decoding.decode import DecodeLimits
+from gen.generation.decoding.sampling import GREEDY
+
+
+class Scripted(ChatConversation):
+  """Keeps its prompts, and answers what it is told to."""
+
+  def _pieces(self, prompt):
+    self.prompts = [*getattr(self, "prompts", []), prompt]
+    yield from (" fine", "! ")
+
+
+@pytest.fixture
+def talk(run_of):
+  folder = run_of("decoder")
+  return Scripted(loaded_model.load_model(folder), folder, GREEDY, DecodeLimits(max_tokens=3), 0)
+
+
+def say(conversation, line):
+  written = []
+  conversation.handle_line(line, written.append)
+  return "".join(written)
+
+
+def rendered(*turns):
+  roles = ("user", "assistant", "user")
+  messages = [{"role": role, "content": turn} for role, turn in zip(roles, turns, strict=False)]
+  return chat.default_template().render(messages, True, now=chat_form.chat_time()).text
+
+
+def test_each_message_is_answered_after_the_whole_dialogue(talk):
+  assert say(talk, "hello") == " fine! \n" and say(talk, "") == ""
+  say(talk, "and now?")
+  assert talk.prompts == [rendered("hello"), rendered("hello", "fine!", "and now?")]
+
+
+def test_history_and_clear_begin_anew(talk):
+  for command in ("/clear", "/history off"):
+    say(talk, "hello")
+    say(talk, command)
+    say(talk, "again")
+    assert talk.prompts[-1] == rendered("again")
+
+
+def test_an_answer_ends_at_the_template_s_mark_whatever_stop_is_set(talk):
+  assert talk.marks == ("<|im_end|>",)
+  say(talk, "/stop x")
+  assert talk.marks == ("<|im_end|>",) and talk.limits.stop_strings == ("x",)
+
+
+def test_a_message_with_a_mark_is_a_sentence_and_the_dialogue_goes_on(talk):
+  name = next(name for name, _ in talk.restored.reading.special if name)
+  assert say(talk, f"a {name} b").startswith("error: the message, message 1: the text contains")
+  say(talk, "hello")
+  assert talk.prompts == [rendered("hello")]
+
+
+def test_a_model_that_continues_no_text_holds_no_dialogue(run_of):
+  loaded = loaded_model.load_model(run_of("encoder"))
+  with pytest.raises(UserError, match="a model of family encoder holds no dialogue; choose a decoder"):
+    ChatConversation(loaded, run_of("encoder"), GREEDY, DecodeLimits(max_tokens=3), 0)
