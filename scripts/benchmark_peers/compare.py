@@ -8,7 +8,10 @@ project: ours with huge pages, as `gen.cli.launch` has it. Bursts of a few steps
 over rounds of CPU seconds a step is compared, so that what else the machine does falls on all alike. `step` is what a
 step's arrays hold at their worst moment, state included, by the compiler or by the allocator (0 is unknown); `peak` is
 what the process grew by. --shape is width,depth,heads,length,batch,vocab and may be repeated; --family compares the
-encoder with transformers' BERT, the encoder-decoder with its T5 and the LSTM with torch.nn.LSTM.
+encoder with transformers' BERT, the encoder-decoder with its T5 and the LSTM with torch.nn.LSTM. With --tuning it is
+the fine-tuning of an encoder to two classes, beside transformers' BERT with a classifier; MiniLM's shape:
+
+    uv run scripts/benchmark_peers/compare.py --tuning --shape=384,6,12,128,32,30522 --torch=VENV/bin/python
 """
 
 import argparse
@@ -31,7 +34,9 @@ TORCH_MODELS = {"decoder": "nanogpt", "encoder": "bert", "encoder_decoder": "t5"
 def programs(options: argparse.Namespace) -> dict[str, tuple[list[str], dict[str, str]]]:
   """Returns the commands to compare, by name, with the environment of each."""
   plain = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
-  ours = [sys.executable, str(HERE / "ours.py"), f"--family={options.family}"]
+  dropout = f"--dropout={options.dropout}"
+  ours = [sys.executable, str(HERE / "ours.py"), f"--family={options.family}", dropout]
+  ours += ["--tuning=True"] if options.tuning else []
   commands = {"gen": (ours, environment.worker_environment())}
   if options.nanodo and options.family == "decoder":
     python, source = options.nanodo.split(":")
@@ -42,8 +47,9 @@ def programs(options: argparse.Namespace) -> dict[str, tuple[list[str], dict[str
     if options.huge:
       commands["NanoDO with huge pages"] = (command, environment.worker_environment())
   if options.torch and (options.family != "decoder" or options.nanogpt):
-    model = TORCH_MODELS[options.family]
+    model = "bert_classifier" if options.tuning else TORCH_MODELS[options.family]
     command = [options.torch, str(HERE / "torch_step.py"), f"--model={model}", f"--source={options.nanogpt}"]
+    command.append(dropout)
     commands["PyTorch eager"] = (command, plain)
     if options.compiled:
       commands["PyTorch compiled"] = ([*command, "--compile=True"], plain)
@@ -53,9 +59,9 @@ def programs(options: argparse.Namespace) -> dict[str, tuple[list[str], dict[str
 class Process:
   """A program that runs steps when it is asked."""
 
-  def __init__(self, command: list[str], variables: dict[str, str], core: int, nice: int) -> None:
-    """Starts it on a core; it is ready once `answer` returns."""
-    prefix = ["taskset", "-c", str(core)] + (["nice", "-n", str(nice)] if nice else [])
+  def __init__(self, command: list[str], variables: dict[str, str], core: str, nice: int) -> None:
+    """Starts it on a core, or several; it is ready once `answer` returns."""
+    prefix = ["taskset", "-c", core] + (["nice", "-n", str(nice)] if nice else [])
     pipe = subprocess.PIPE
     self._command = command
     self._process = subprocess.Popen([*prefix, *command], env=variables, stdin=pipe, stdout=pipe, text=True)
@@ -110,6 +116,8 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--shape", action="append", required=True, help="width,depth,heads,length,batch,vocab")
   parser.add_argument("--family", default="decoder", choices=TORCH_MODELS)
+  parser.add_argument("--tuning", action="store_true", help="fine-tuning of an encoder to two classes")
+  parser.add_argument("--dropout", type=float, default=0.0, help="of gen's model, and of BERT")
   parser.add_argument("--nanodo", default="", help="PYTHON:SOURCE of NanoDO")
   parser.add_argument("--torch", default="", help="Python with PyTorch, and transformers for BERT and T5")
   parser.add_argument("--nanogpt", default="", help="nanoGPT's source")
@@ -118,12 +126,13 @@ def main() -> None:
   parser.add_argument("--huge", action="store_true", help="also NanoDO with huge pages")
   parser.add_argument("--rounds", type=int, default=5)
   parser.add_argument("--steps", type=int, default=3, help="steps of a burst; at most 4")
-  parser.add_argument("--core", type=int, default=0)
+  parser.add_argument("--core", default="0", help="the core, or several as 0,1")
   parser.add_argument(
     "--nice", type=int, default=0, help="niceness of the processes; below 0 takes privileges"
   )
   parser.add_argument("--json", default="", help="JSON file for all numbers")
   options = parser.parse_args()
+  options.family = "encoder" if options.tuning else options.family
   rows: list[Any] = []
   print(
     f"{'shape':>24}  {'program':<24} {'CPU ms a step':>13} {'ours is':>8} "

@@ -1,7 +1,7 @@
 """Steps of PyTorch models, eager or compiled, for `compare.py`.
 
---model is nanogpt (karpathy/nanoGPT in --source), bert or t5 (transformers), or lstm (torch.nn.LSTM under an
-embedding and a linear head). Each step is a forward, a backward, a clip by the global norm and AdamW.
+--model is nanogpt (karpathy/nanoGPT in --source), bert, bert_classifier or t5 (transformers), or lstm (torch.nn.LSTM
+under an embedding and a linear head). Each step is a forward, a backward, a clip by the global norm and AdamW.
 """
 
 import sys
@@ -28,22 +28,43 @@ def nanogpt(options: Any) -> tuple[Any, Any, Callable[..., Any]]:
   return model, optimizer, lambda forward: forward(rows[:, :-1].contiguous(), rows[:, 1:].contiguous())[1]
 
 
-def bert(options: Any) -> tuple[Any, Any, Callable[..., Any]]:
-  """Returns transformers' BERT for masked tokens, 15 % of which bear loss."""
-  import torch
-  from transformers import BertConfig, BertForMaskedLM
+def _bert_config(options: Any) -> Any:
+  from transformers import BertConfig
 
-  config = BertConfig(
+  return BertConfig(
     vocab_size=options.vocab,
     hidden_size=options.width,
     num_hidden_layers=options.depth,
     num_attention_heads=options.heads,
     intermediate_size=4 * options.width,
     max_position_embeddings=options.length,
-    hidden_dropout_prob=0.0,
-    attention_probs_dropout_prob=0.0,
+    hidden_dropout_prob=float(options.dropout),
+    attention_probs_dropout_prob=float(options.dropout),
   )
-  model = BertForMaskedLM(config)
+
+
+def bert_classifier(options: Any) -> tuple[Any, Any, Callable[..., Any]]:
+  """Returns transformers' BERT with a classifier, and the optimizer that its trainer takes by default."""
+  import torch
+  from transformers import BertForSequenceClassification
+
+  model = BertForSequenceClassification(_bert_config(options))
+  ids = torch.randint(0, options.vocab, (options.batch, options.length))
+  labels, attention = torch.randint(0, 2, (options.batch,)), torch.ones_like(ids)
+  optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.01, fused=True)
+  return (
+    model.train(),
+    optimizer,
+    lambda forward: forward(input_ids=ids, attention_mask=attention, labels=labels).loss,
+  )
+
+
+def bert(options: Any) -> tuple[Any, Any, Callable[..., Any]]:
+  """Returns transformers' BERT for masked tokens, 15 % of which bear loss."""
+  import torch
+  from transformers import BertForMaskedLM
+
+  model = BertForMaskedLM(_bert_config(options))
   ids = torch.randint(0, options.vocab, (options.batch, options.length))
   labels = torch.where(torch.rand(ids.shape) < 0.15, ids, -100)
   attention = torch.ones_like(ids)
@@ -128,7 +149,7 @@ def _adamw(model: Any) -> Any:
 
 def main() -> None:
   """Serves bursts of steps."""
-  options = bursts.arguments(__doc__ or "", model="nanogpt", source="", compile="False")
+  options = bursts.arguments(__doc__ or "", model="nanogpt", source="", compile="False", dropout="0")
   import torch
 
   torch.manual_seed(0)
