@@ -45,6 +45,7 @@ def main() -> None:
   parser.add_argument("output", type=Path)
   parser.add_argument("--random", type=int, default=0, help="cases of each architecture; 0: the fixtures")
   parser.add_argument("--sentences", action="store_true", help="embeddings of a sentence encoder only")
+  parser.add_argument("--only", default="", help="only cases whose names begin so")
   parser.add_argument("--seed", type=int, default=0)
   flags = parser.parse_args()
   transformers.logging.set_verbosity_error()
@@ -57,6 +58,8 @@ def main() -> None:
   if flags.random:
     cases = tuple(maker(f"{maker.__name__}-{i}", draw) for maker in MAKERS for i in range(flags.random))
   for number, case in enumerate(cases):
+    if not case.name.startswith(flags.only):
+      continue
     torch.manual_seed(flags.seed * 1000 + number)
     make(case, flags.output / case.name, draw)
     print(case.name, case.kind, flush=True)
@@ -176,6 +179,11 @@ def counts(config: Any, arguments: dict[str, torch.Tensor]) -> torch.Tensor:
   mask = arguments.get("attention_mask", torch.ones_like(arguments["input_ids"]))
   if (config.is_encoder_decoder and config.model_type != "t5") or "decoder_input_ids" in arguments:
     return torch.ones_like(arguments.get("decoder_input_ids", mask))
+  if config.model_type == "modernbert" and "sliding_attention" in config.layer_types:
+    near = torch.nn.functional.max_pool1d(
+      mask[:, None].float(), 2 * config.sliding_window + 1, 1, config.sliding_window
+    )
+    return near[:, 0].long()
   if config.model_type not in DECODERS:
     return torch.ones_like(mask)
   seen = mask.cumsum(1)
@@ -327,6 +335,38 @@ def stored(draw: random.Random) -> tuple[str, str]:
   return draw.choice(["float32"] * 4 + ["float16", "bfloat16"]), draw.choice(["5GB", "5GB", "8KB"])
 
 
+def modernbert(name: str, draw: random.Random) -> Case:
+  """Returns a random ModernBERT, in any order of full and local layers that one number describes."""
+  heads, depth = draw.randint(1, 5), draw.randint(1, 6)
+  bias, every = draw.random() < 0.3, draw.randint(1, 4)
+  config = dict(
+    vocab_size=draw.randint(12, 90), hidden_size=heads * 2 * draw.randint(1, 5), num_attention_heads=heads,
+    num_hidden_layers=depth, intermediate_size=draw.randint(3, 40), max_position_embeddings=draw.randint(5, 40),
+    local_attention=draw.randint(2, 12), norm_eps=draw.choice([1e-5, 1e-3]), norm_bias=draw.random() < 0.3,
+    attention_bias=bias, mlp_bias=bias, classifier_bias=bias, decoder_bias=draw.random() < 0.7,
+    classifier_pooling=draw.choice(["cls", "mean"]), tie_word_embeddings=draw.random() < 0.7, pad_token_id=3,
+    bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2, global_attn_every_n_layers=every,
+  )  # fmt: skip
+  if draw.random() < 0.2:
+    config["layer_types"] = ["sliding_attention"] * depth
+  if draw.random() < 0.5:
+    config["rope_parameters"] = {
+      kind: dict(rope_type="default", rope_theta=draw.uniform(10.0, 2e5))
+      for kind in ("full_attention", "sliding_attention")
+    }
+  kinds = (
+    "Model",
+    "ForMaskedLM",
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+  )
+  kind = draw.choice(kinds)
+  if "Classification" in kind:
+    config["num_labels"] = draw.randint(1, 5)
+  return Case(name, f"ModernBert{kind}", config, *stored(draw))
+
+
 MAKERS: tuple[Callable[[str, random.Random], Case], ...] = (
   bert,
   roberta,
@@ -337,6 +377,7 @@ MAKERS: tuple[Callable[[str, random.Random], Case], ...] = (
   llama,
   neox,
   headed,
+  modernbert,
 )
 
 if __name__ == "__main__":

@@ -36,6 +36,9 @@ LLAMA = dict(vocab_size=37, hidden_size=15, intermediate_size=19, num_hidden_lay
 NEOX = dict(vocab_size=33, hidden_size=24, intermediate_size=17, num_hidden_layers=2, num_attention_heads=3,
             max_position_embeddings=20, rope_parameters=dict(ROPE, partial_rotary_factor=0.25),
             bos_token_id=1, eos_token_id=2)  # fmt: skip
+MODERNBERT = dict(vocab_size=31, hidden_size=12, intermediate_size=9, num_hidden_layers=4, num_attention_heads=3,
+                  max_position_embeddings=24, local_attention=5, pad_token_id=3, bos_token_id=1, eos_token_id=2,
+                  cls_token_id=1, sep_token_id=2)  # fmt: skip
 LABELS = dict(id2label={0: "none", 1: "B-Größe", 2: "other"}, label2id={"none": 0, "B-Größe": 1, "other": 2})
 FIXTURES = (
   Case("bert", "BertModel", BERT),
@@ -86,4 +89,9 @@ FIXTURES = (
   Case("bloom-classify", "BloomForSequenceClassification", BLOOM | LABELS | dict(pad_token_id=3)),
   Case("gpt-neox-tag", "GPTNeoXForTokenClassification", NEOX | LABELS),
   Case("bart-classify", "BartForSequenceClassification", BART | LABELS),
+  Case("modernbert", "ModernBertModel", MODERNBERT | dict(layer_types=["full_attention"] * 4)),
+  Case("modernbert-mlm", "ModernBertForMaskedLM", MODERNBERT),
+  Case("modernbert-classify", "ModernBertForSequenceClassification",
+       MODERNBERT | LABELS | dict(classifier_pooling="mean", num_hidden_layers=3, global_attn_every_n_layers=2)),
+  Case("modernbert-tag", "ModernBertForTokenClassification", MODERNBERT | LABELS | dict(norm_bias=True)),
 )  # fmt: skip

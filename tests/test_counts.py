@@ -35,6 +35,7 @@ SWITCHES = [
   {"norm_placement": "output", "norm_offset": True},
   {"head_transform": True, "bias": True, "norm_bias": True},
   {"head_transform": True, "tied": True, "head_bias": True},
+  {"first_norm": False, "activation": "geglu_exact"},
   {"pooler": True},
   {"decoder_depth": 3, "decoder_heads": 9, "decoder_feed_forward": 7, "qk_norm": True},
   {"scan": True, "remat": "full", "dropout": 0.2, "dtype": "bfloat16", "logits_soft_cap": 3.0},

@@ -85,6 +85,8 @@ RUN: dict[str, Range] = {
   "model.rotary_low": POSITIVE,
   "model.rotary_high": POSITIVE,
   "model.window": SIZE_OR_NONE,
+  "model.global_every": SIZE_OR_NONE,
+  "model.window_rotary_base": NOT_NEGATIVE,
   "model.attention_scale": FACTOR,
   "model.token_types": SIZE_OR_NONE,
   "model.position_offset": SIZE_OR_NONE,

@@ -1,9 +1,9 @@
 """The head that a fine-tuned model has in the place of its language-model head.
 
     kind      logits        published form
-    classify  [B, K]        BERT, RoBERTa, GPT-2, Llama, BART ...ForSequenceClassification
-    tag       [B, T, K]     BERT, RoBERTa ...ForTokenClassification
-    span      [B, T, 2]     BERT, RoBERTa ...ForQuestionAnswering: first and last token of the answer
+    classify  [B, K]        BERT, RoBERTa, ModernBERT, GPT-2, Llama, BART ...ForSequenceClassification
+    tag       [B, T, K]     BERT, RoBERTa, ModernBERT ...ForTokenClassification
+    span      [B, T, 2]     BERT, RoBERTa, ModernBERT ...ForQuestionAnswering: first and last token of the answer
     none      [B, T, V]     the language model itself, for text to text
 
 B batch, T length, K labels, V vocab.
@@ -16,7 +16,7 @@ from gen.errors import UserError
 
 KINDS = ("classify", "tag", "span", "none")
 POOLINGS = ("first", "mean", "last")
-HIDDEN_LAYERS = ("none", "pooler", "dense")
+HIDDEN_LAYERS = ("none", "pooler", "dense", "transform")
 PROBLEMS = ("single", "regression", "multi_label")
 
 
@@ -28,9 +28,10 @@ class HeadConfig:
     kind: one of `KINDS`.
     labels: names of the outputs of `classify` and `tag`, in their order; one name for a regression.
     pooling: which tokens of a text `classify` reads: its first, the mean of all, or its last one that is no padding.
-    dropout: probability before each dense layer of the head, in training.
+    dropout: probability before each dense layer of the head, in training; before the logits alone after `transform`.
     hidden: the layer before the logits of `classify`. `pooler` is BERT's, tanh of a dense layer that belongs to the
-      model; `dense` is RoBERTa's and BART's, the same with dropout before it, and belongs to the head.
+      model; `dense` is RoBERTa's and BART's, the same with dropout before it, and belongs to the head. `transform` is
+      that of a masked-language-model head, a dense layer, an activation and a norm (ModernBERT, all kinds).
     bias: whether the logits have one (GPT-2's and Llama's classifiers have none).
     problem: `single` label, `multi_label`, or `regression`, whose outputs are numbers.
 
@@ -62,7 +63,7 @@ class HeadConfig:
     if len(set(self.labels)) < len(self.labels):
       twice = next(label for label in self.labels if self.labels.count(label) > 1)
       raise UserError(f"head.labels names {twice!r} twice; each label needs a name of its own")
-    if self.kind != "classify" and self.hidden != "none":
+    if self.kind != "classify" and self.hidden not in ("none", "transform"):
       raise UserError(f"head.hidden is {self.hidden!r}, which only a head of kind classify has")
 
   @property
@@ -79,12 +80,15 @@ def published_head(
 ) -> HeadConfig:
   """Returns the head that the paper of a model's family has for a kind of task.
 
-  Encoders with BERT's positions have its pooler, those with RoBERTa's a dense layer. Decoders and recurrent models read
-  the last token by one matrix without bias. Encoder-decoders read the last token of the decoder, as BART.
+  Encoders with BERT's positions have its pooler, those with RoBERTa's a dense layer, and ModernBERTs a dense layer with
+  a norm. Decoders and recurrent models read the last token by one matrix without bias. Encoder-decoders read the last
+  token of the decoder, as BART.
 
   Raises:
     UserError: for an unknown kind, or labels that do not fit it.
   """
+  if kind in KINDS[:3] and model.role == "encoder" and not model.first_norm:
+    return HeadConfig(kind, labels, "first", dropout, "transform", problem=problem)
   if kind != "classify":
     return HeadConfig(kind, labels, dropout=dropout if kind == "tag" else 0.0, problem=problem)
   if model.role == "encoder":

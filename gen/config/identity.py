@@ -37,6 +37,7 @@ _ADDED = {
     "norm_offset", "qkv_bias", "rotary_width", "rotary_factor", "rotary_context", "rotary_low", "rotary_high", "window",
     "qk_norm_joint", "parallel", "block", "attention_module", "feed_forward_module",
     "quantize_weights", "quantize_activations", "quantize_group",
+    "first_norm", "global_every", "window_rotary_base",
   )
 }  # fmt: skip
 

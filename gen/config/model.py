@@ -62,10 +62,13 @@ class Model(HoldsReferences):
   key_value_heads: int = 0  # G; 0 is heads, 1 is multi-query attention
   feed_forward: int = 0  # F; 0 is 4 width
   context: int = 0  # longest input, the number of learned positions; 0 is the data's length
-  activation: str = "gelu_tanh"  # relu | gelu | gelu_tanh | geglu | swiglu | a function, as jax.nn:silu
+  activation: str = (
+    "gelu_tanh"  # relu | gelu | gelu_tanh | geglu | geglu_exact | swiglu | a function, as jax.nn:silu
+  )
   norm: str = "layernorm"  # layernorm | rmsnorm
   norm_placement: str = "pre"  # pre | post | output, of each branch before the sum (OLMo 2)
   norm_epsilon: float = 1e-5  # added to the variance
+  first_norm: bool = True  # norm before the first layer's attention (pre-norm; ModernBERT has none)
   norm_offset: bool = False  # norms multiply by 1 + scale (Gemma)
   bias: bool = False  # of dense layers
   qkv_bias: bool = False  # of queries, keys and values, where bias is false (Qwen2)
@@ -81,7 +84,14 @@ class Model(HoldsReferences):
   rotary_context: int = 0  # Llama 3: rotary_factor is for wavelengths over rotary_context / rotary_low
   rotary_low: float = 1.0  # Llama 3's low_freq_factor
   rotary_high: float = 4.0  # Llama 3's high_freq_factor: shorter wavelengths than context / high stay
-  window: int = 0  # tokens that a query of a decoder attends to, itself included; 0 is all (Mistral)
+  # Tokens that a query of a decoder attends to, itself included (Mistral), or of an encoder on either side; 0 is all.
+  window: int = 0
+  global_every: int = (
+    0  # of an encoder with a window: layers 0, n, 2 n ... attend to all (ModernBERT); 0 is none
+  )
+  window_rotary_base: float = (
+    0.0  # rotary_base of the layers with a window, beside global ones; 0 is the same
+  )
   attention_scale: float = 0.0  # factor on the scores; 0 is 1 / sqrt(head_width)
   attention_scale_by_layer: bool = False  # scores of layer l (1, 2, ...) are divided by l (GPT-2's variant)
   qk_norm: bool = False  # norm of queries and keys before their product
@@ -167,7 +177,17 @@ class Model(HoldsReferences):
   @property
   def gated(self) -> bool:
     """Whether the feed-forward has a second, gating matrix."""
-    return self.activation in ("geglu", "swiglu")
+    return self.activation in ("geglu", "geglu_exact", "swiglu")
+
+  @property
+  def numbered(self) -> bool:
+    """Whether a layer's number decides what it computes."""
+    return self.attention_scale_by_layer or self.global_every > 0 or not self.first_norm
+
+  @property
+  def local(self) -> "Model":
+    """The shape whose positions are those of the layers with a window."""
+    return dataclasses.replace(self, rotary_base=self.window_rotary_base or self.rotary_base)
 
   @property
   def recurrent(self) -> bool:

@@ -27,7 +27,7 @@ from gen.io import user_code
 
 CHOICES = {
   "model.family": FAMILIES,
-  "model.activation": ("relu", "gelu", "gelu_tanh", "geglu", "swiglu"),
+  "model.activation": ("relu", "gelu", "gelu_tanh", "geglu", "geglu_exact", "swiglu"),
   "model.head_activation": ("", "relu", "gelu", "gelu_tanh"),
   "model.norm": ("layernorm", "rmsnorm"),
   "model.norm_placement": ("pre", "post", "output"),
@@ -206,8 +206,7 @@ def _check_model(model: Model) -> None:
       f"the {model.n_heads} heads are not a multiple of model.key_value_heads {model.key_value_heads}"
     )
   _check_rotary(model)
-  if model.window and model.family != "decoder":
-    raise UserError(f"model.window is for decoders, not model.family {model.family}; set it to 0")
+  _check_layers(model)
   if model.parallel and (model.norm_placement == "post" or model.family == "encoder_decoder"):
     raise UserError(
       "model.parallel adds two branches of one input; it needs model.norm_placement pre or output, and no "
@@ -215,6 +214,28 @@ def _check_model(model: Model) -> None:
     )
   if model.qk_norm_joint and not model.qk_norm:
     raise UserError("model.qk_norm_joint says how queries and keys are normed; set model.qk_norm too")
+
+
+def _check_layers(model: Model) -> None:
+  """Checks what differs between layers."""
+  if model.window and model.family == "encoder_decoder":
+    raise UserError(
+      "model.window is for decoders and encoders, not model.family encoder_decoder; set it to 0"
+    )
+  if model.global_every and (model.family != "encoder" or not model.window):
+    raise UserError(
+      "model.global_every says which layers of an encoder ignore model.window; set that too, or leave it at 0"
+    )
+  if model.window_rotary_base and not (model.global_every and model.positions == "rotary"):
+    raise UserError(
+      "model.window_rotary_base is for layers with a window beside global ones; it needs model.global_every and "
+      "model.positions rotary"
+    )
+  if not model.first_norm and (model.norm_placement != "pre" or model.parallel):
+    raise UserError(
+      "model.first_norm=False leaves out a norm at the entrance of a branch; it needs model.norm_placement pre, and no "
+      "model.parallel"
+    )
 
 
 def _check_rotary(model: Model) -> None:

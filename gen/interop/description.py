@@ -175,6 +175,7 @@ def _meaning(model: Model) -> dict[str, object]:
     "final_norm": model.final_norm and model.norm_placement != "post",
     "qkv_bias": model.bias or model.qkv_bias,
     "rotary_width": model.turned_width,
+    "window_rotary_base": model.local.rotary_base,
     "qk_norm_joint": model.qk_norm_joint and model.qk_norm,
     "head_activation": model.head_transform and (model.head_activation or model.activation),
   }
@@ -185,6 +186,8 @@ def _meaning(model: Model) -> dict[str, object]:
     without += ["relative_buckets", "relative_distance"]
   if model.positions != "rotary":
     without += ["rotary_base", "rotary_width", "rotary_factor"]
+  if model.positions != "rotary" or not model.global_every:
+    without += ["window_rotary_base"]
   if model.positions != "rotary" or not model.rotary_context:
     without += ["rotary_low", "rotary_high"]
   return {name: value for name, value in values.items() if name not in without}

@@ -4,8 +4,9 @@
     logits_btv = huggingface.forward_pass(model, params, input_ids)
     huggingface.save_checkpoint(directory, model, params)   # the same tensors under the same names
 
-BERT, RoBERTa, XLM-RoBERTa, GPT-2, BLOOM, T5 (1.0 and 1.1, and its encoder alone), BART and decoders of Llama's kind,
-with and without their language-model heads, and most with heads for tasks (`model.task`, see gen/models/heads.py).
+BERT, RoBERTa, XLM-RoBERTa, ModernBERT, GPT-2, BLOOM, T5 (1.0 and 1.1, and its encoder alone), BART and decoders of
+Llama's kind, with and without their language-model heads, and most with heads for tasks (`model.task`, see
+gen/models/heads.py).
 `model.config` is a `gen.config.Model`, and `params` is the tree of `language_model.build_model(model.config)`, or of
 `heads.build_headed_model(model.config, model.task)`, in the types of the files. `save_checkpoint` also accepts a
 `gen.config.Model`, for a model that was trained here.
@@ -66,6 +67,10 @@ def load_checkpoint(directory: str | Path) -> tuple[Pretrained, Any]:
   pretrained.check_tensors(model, wanted)
   types = _types(model, shapes)
   flat = {path: parameters.empty_array(leaf.shape, types[path]) for path, leaf in shapes.items()}
+  for row in rows:
+    for path in row.paths if row.first else ():
+      if path in flat:
+        flat[path][: row.first] = path.endswith("scale")
   slots = pretrained.tensor_slots(rows, flat)
   done = set()
   for stored in model.tensors:
@@ -89,8 +94,8 @@ def _types(model: Pretrained, shapes: dict[str, Any]) -> dict[str, np.dtype]:
   for row in model.rows:
     for path in row.paths:
       if path in shapes:
-        layers = shapes[path].shape[0] if "{}" in row.name else 1
-        dtypes[path] |= set().union(*(by_row[row.name.format(layer)] for layer in range(layers)))
+        layers = range(row.first, shapes[path].shape[0]) if "{}" in row.name else range(1)
+        dtypes[path] |= set().union(*(by_row[row.name.format(layer)] for layer in layers))
   return {path: DTYPES[next(iter(words)) if len(words) == 1 else "F32"] for path, words in dtypes.items()}
 
 

@@ -37,6 +37,8 @@ def prepare_inputs(
   if token_type_ids is not None:
     arguments["token_types_bt"] = _ids("token_type_ids", token_type_ids, model.config.token_types)
     _same_shape("token_type_ids", arguments["token_types_bt"], ids_bt)
+  if model.task is not None and model.task.pooling == "mean":
+    arguments["pooled_bt"] = mask_bt
   return arguments | _pooled(model, ids_bt, "pad_token_id", ids_bt.shape)
 
 

@@ -233,7 +233,7 @@ def tensor_slots(rows: TensorRows, flat: Mapping[str, np.ndarray]) -> dict[str, 
     if "{}" not in row.name:
       slots[row.name] = TensorSlot(row.layout, tuple(row.layout.view(array) for array in arrays))
       continue
-    for layer in range(arrays[0].shape[0]):
+    for layer in range(row.first, arrays[0].shape[0]):
       views = tuple(row.layout.view(array[layer]) for array in arrays)
       slots[row.name.format(layer)] = TensorSlot(row.layout, views)
   return slots

@@ -4,6 +4,7 @@ The parameters are the model's own tree, without its language-model head, and th
 
     output/kernel [D, K], output/bias [K]     logits
     dense/kernel [D, D], dense/bias [D]       the layer before them, if `HeadConfig.hidden` is dense
+    transform, transform_norm                 the same as in a masked-language-model head, if it is transform
 
 BERT's pooler stays where the model has it, under "pool". Padding is segment 0; no logit of a text depends on it.
 
@@ -35,13 +36,19 @@ class TaskHead(nn.Module):
     cfg, head = self.config, self.head_config
     if head.hidden == "dense":
       self.dense = layers.Dense(cfg.width, cfg.width, ("embed", "mlp"), True, cfg.initializer_scale)
+    if head.hidden == "transform":
+      self.transform = layers.Dense(cfg.width, cfg.width, ("embed", "mlp"), cfg.bias, cfg.initializer_scale)
+      self.transform_norm = layers.make_norm(dataclasses.replace(cfg, dtype="float32"))
     # The K labels are few and need not divide by the devices, so their axis has no name and is never split.
     self.output = layers.Dense(cfg.width, head.outputs, ("embed", None), head.bias, cfg.initializer_scale)
 
   def __call__(self, x: Array) -> Array:
     """Returns the logits."""
     # The head is small, and its logits decide; it is computed in float32 whatever the model's type is.
-    x = self._drop(x.astype(jnp.float32))
+    x = x.astype(jnp.float32)
+    if self.head_config.hidden == "transform":
+      x = self.transform_norm(layers.find_activation("gelu")(self.transform(x)))
+    x = self._drop(x)
     if self.head_config.hidden == "dense":
       # tanh and dropout on both sides, as in RoBERTa's and BART's heads of transformers.
       x = self._drop(jnp.tanh(self.dense(x)))
@@ -169,7 +176,8 @@ def initialize_head(config: Model, head: HeadConfig, key: Array) -> dict[str, An
 def attach_head(params: Any, config: Model, head: HeadConfig, key: Array) -> dict[str, Any]:
   """Returns a model's parameters with a fresh head in the place of its language-model head.
 
-  A pooler that the head reads and the model lacks is drawn too; one that the head does not read is left out.
+  A pooler that the head reads and the model lacks is drawn too; one that the head does not read is left out. A layer
+  `transform` is that of the language-model head, if there is one.
 
   Args:
     params: of `language_model.build_model(config)`, or of a model with another head.
@@ -184,7 +192,11 @@ def attach_head(params: Any, config: Model, head: HeadConfig, key: Array) -> dic
   body = {name: value for name, value in params.items() if name not in ("head", "pool")}
   if head.hidden == "pooler":
     body["pool"] = params["pool"] if "pool" in params else _fresh_pooler(config, pool_key)
-  return body | {"head": initialize_head(config, head, head_key)}
+  fresh = initialize_head(config, head, head_key)
+  known = params.get("head", {}) if head.hidden == "transform" else {}
+  return body | {
+    "head": fresh | {name: known[name] for name in ("transform", "transform_norm") if name in known}
+  }
 
 
 def _fresh_pooler(config: Model, key: Array) -> dict[str, Any]:

@@ -287,7 +287,7 @@ class TokenStack(nn.Module):
       positions_bt = jnp.broadcast_to(jnp.arange(length), ids_bt.shape)
     x_btd = layers.InputEmbeddings(cfg, self.table, name="embeddings")(ids_bt, positions_bt, token_types_bt)
     # The mask is a bias for plain attention, or segments for a fused kernel.
-    bias = segments = None
+    bias = segments = local = None
     if step_slots is not None:
       bias = step_slots.mask(cfg.window)
     else:
@@ -295,6 +295,9 @@ class TokenStack(nn.Module):
       segments = self._fused(slots, segments_bt, keys_bt, prefix=prefix_bt is not None)
       if segments is None:
         bias = attention_mask(segments_bt, keys_bt, self.causal, prefix_bt, cfg.window)
+      if bias is not None and cfg.global_every:
+        local = (bias, layers.rotary_angles(positions_bt, cfg.local) if cfg.positions == "rotary" else None)
+        bias = attention_mask(segments_bt, keys_bt, self.causal, prefix_bt)
     angles = waves_rd = None
     if ":" in cfg.positions or cfg.positions == "rotary":
       angles = layers.rotary_angles(positions_bt, cfg)
@@ -308,8 +311,8 @@ class TokenStack(nn.Module):
       if memory_segments is None:
         memory_bias = attention_mask(segments_bt, memory_segments_bs, causal=False)
     inputs = AttentionInputs(
-      bias, distance_bias, angles, waves_rd, memory_bsd, memory_bias, slots, None, segments, memory_segments
-    )
+      bias, distance_bias, angles, waves_rd, memory_bsd, memory_bias, slots, None, segments, memory_segments, local
+    )  # fmt: skip
     return LayerStack(cfg, self.depth, self.cross, masks_later, name="stack")(x_btd, inputs)
 
   def _distance_bias(self, length: int, positions_bt: Array | None, slots: CacheSlots | None) -> Array | None:
@@ -335,10 +338,7 @@ class TokenStack(nn.Module):
   def _fused(
     self, slots: CacheSlots | None, queries_bt: Array, keys_bs: Array, **kind: bool
   ) -> SegmentIds | None:
-    """Returns the mask as segments for a fused kernel, or None for plain attention.
-
-    Attention is plain with a cache, if the caller requests attention weights, during initialization, and on a CPU.
-    """
+    """Returns the mask as segments for a fused kernel, or None: with a cache, for sown weights, on a CPU."""
     if slots is not None or self.is_initializing() or self.is_mutable_collection(INTERMEDIATES):
       return None
     if self.config.attention != "fused" and gradients.target_platform() == "cpu":

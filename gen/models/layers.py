@@ -41,6 +41,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
   "gelu": gradients.recompute_activation(functools.partial(nn.gelu, approximate=False)),
   "gelu_tanh": gradients.recompute_activation(functools.partial(nn.gelu, approximate=True)),
   "geglu": gradients.recompute_activation(functools.partial(nn.gelu, approximate=True)),
+  "geglu_exact": gradients.recompute_activation(functools.partial(nn.gelu, approximate=False)),
   "swiglu": gradients.recompute_activation(nn.silu),
 }
 

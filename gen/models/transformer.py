@@ -7,6 +7,7 @@ at the entrance of a branch (GPT-2, T5), post-norm after the sum (BERT, BART), o
 B batch, T query, S key, D width, F feed-forward width, H heads, G key and value heads, K head width, L layers.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -40,6 +41,7 @@ class AttentionInputs(NamedTuple):
     layer: number of the layer, from 0, if its scores depend on it.
     segments: the mask of self-attention for a fused kernel; None for plain attention.
     memory_segments: the same for cross attention.
+    local: the mask and the angles of layers with a window, where others have none; None where all layers are alike.
   """
 
   bias: Array | None
@@ -53,6 +55,17 @@ class AttentionInputs(NamedTuple):
   layer: Array | int | None = None
   segments: SegmentIds | None = None
   memory_segments: SegmentIds | None = None
+  local: tuple[Array, tuple[Array, Array] | None] | None = None
+
+  def of_layer(self, config: Model, layer: Array | int) -> "AttentionInputs":
+    """Returns the inputs of one layer, whose number decides over its window and the scale of its scores."""
+    if self.local is not None:
+      is_global = layer % config.global_every == 0
+      bias, angles = jax.tree.map(
+        functools.partial(jnp.where, is_global), (self.bias, self.angles), self.local
+      )
+      return self._replace(bias=bias, angles=angles, local=None)
+    return self._replace(layer=layer) if config.attention_scale_by_layer else self
 
   def of_memory(self) -> "AttentionInputs":
     """Returns the inputs of cross attention: a memory has its own mask, and no positions relative to the target."""
@@ -68,7 +81,7 @@ def attention_mask(
 
   A query attends inside its own segment. If causal, it does not attend to later keys, except those of the prefix,
   which is visible to the whole segment (arXiv:1910.10683, figure 3). With a window, it attends to that many tokens,
-  itself included (arXiv:2310.06825).
+  itself included (arXiv:2310.06825), or to so many on either side if later keys are not masked (arXiv:2412.13663).
 
       segments 1 1 2 2, causal      x . . .      segments 1 1 1 2, causal,      x x . .
                                     x x . .      prefix   1 1 0 0               x x . .
@@ -80,14 +93,17 @@ def attention_mask(
     keys_bs: segment of each key.
     causal: whether later keys are masked.
     prefix_bs: 1 for keys of the prefix, or None.
-    window: tokens that a query attends to; 0 is all.
+    window: tokens that a query attends to, or those on either side; 0 is all.
   """
   seen_bts = queries_bt[:, :, None] == keys_bs[:, None, :]
   if causal:
     back = jnp.tri(queries_bt.shape[1], keys_bs.shape[1], dtype=bool)
     seen_bts &= back if prefix_bs is None else back | (prefix_bs[:, None, :] > 0)
   if window:
-    seen_bts &= ~jnp.tri(queries_bt.shape[1], keys_bs.shape[1], -window, dtype=bool)
+    masked = -window if causal else -window - 1  # the nearest earlier key that is masked
+    seen_bts &= ~jnp.tri(queries_bt.shape[1], keys_bs.shape[1], masked, dtype=bool)
+  if window and not causal:
+    seen_bts &= jnp.tri(queries_bt.shape[1], keys_bs.shape[1], window, dtype=bool)
   # Added to scores and not selected, so that mask and biases of distance are one sum. The axis of 1 is the heads'.
   return jnp.where(seen_bts, 0.0, MASKED_SCORE)[:, None].astype(jnp.float32)
 
@@ -261,15 +277,18 @@ class TransformerBlock(nn.Module):
   causal: bool = False
 
   @nn.compact
-  def __call__(self, x_btd: Array, inputs: AttentionInputs, layer: Array | None = None) -> tuple[Array, None]:
+  def __call__(
+    self, x_btd: Array, inputs: AttentionInputs, layer: Array | int | None = None
+  ) -> tuple[Array, None]:
     """Returns (residual stream [B, T, D], None), as a scan's body must; `layer` is the block's number, if needed."""
     cfg = self.config
-    inputs = inputs if layer is None else inputs._replace(layer=layer)
+    inputs = inputs if layer is None else inputs.of_layer(cfg, layer)
     if cfg.block:
       return own_modules.OwnBlock(cfg, "model.block", self.causal, name="block")(x_btd, inputs), None
     # Kept for `parallel`: feed-forward and attention both read the block's input (GPT-NeoX, arXiv:2204.06745).
     first_btd = x_btd
-    x_btd = self._branch(x_btd, "attention", lambda x: self._attention()(x, inputs))
+    bare = None if cfg.first_norm or layer is None else layer == 0
+    x_btd = self._branch(x_btd, "attention", lambda x: self._attention()(x, inputs), bare=bare)
     if self.cross:
       cross = Attention(cfg, name="cross_attention")
       x_btd = self._branch(x_btd, "cross_attention", lambda x: cross(x, inputs, cross=True))
@@ -288,13 +307,20 @@ class TransformerBlock(nn.Module):
     return FeedForward(self.config, name="feed_forward")
 
   def _branch(
-    self, x_btd: Array, name: str, change: Callable[[Array], Array], read_btd: Array | None = None
+    self,
+    x_btd: Array,
+    name: str,
+    change: Callable[[Array], Array],
+    read_btd: Array | None = None,
+    bare: Array | bool | None = None,
   ) -> Array:
-    """Adds to the residual stream what a branch computes of it, or of what it reads instead."""
+    """Adds to the residual stream what a branch computes of it, or of what it reads instead; `bare`: without a norm."""
     normalize, placement = layers.make_norm(self.config, name=f"{name}_norm"), self.config.norm_placement
     read_btd = x_btd if read_btd is None else read_btd
     # The residual stream is split by rows only. This is where partial sums of tensor parallelism are all-reduced.
-    change_btd = shard(change(normalize(read_btd) if placement == "pre" else read_btd), "batch", None, None)
+    normed_btd = normalize(read_btd) if placement == "pre" else read_btd
+    normed_btd = normed_btd if bare is None else jnp.where(bare, read_btd, normed_btd)
+    change_btd = shard(change(normed_btd), "batch", None, None)
     change_btd = normalize(change_btd) if placement == "output" else change_btd
     # Dropout is on the branch alone (arXiv:1706.03762, 5.4): the residual stream itself always passes.
     x_btd = x_btd + layers.apply_dropout(self.config, change_btd, self)
@@ -320,7 +346,7 @@ class LayerStack(nn.Module):
     if inputs.slots is not None:
       return self._finish(self._one_by_one(x_btd, inputs))
     block = gradients.recompute_layer(TransformerBlock, cfg.remat, cfg.scan)
-    numbers = (jnp.arange(self.depth),) if cfg.attention_scale_by_layer else ()
+    numbers = (jnp.arange(self.depth),) if cfg.numbered else ()
     # Also without `config.scan`: parameters are stacked either way, so checkpoints do not depend on it.
     # Each layer draws its own parameters and dropout; inputs are shared by all. No axis of the mesh splits the stacked
     # axis "layers": each pass of the loop would need a layer that lies on one device.
@@ -358,8 +384,8 @@ class LayerStack(nn.Module):
         "params": decode_weights.untranspose_kernels(params),
         "cache": self.get_variable("cache", name, {}),
       }
-      inputs = inputs._replace(layer=index) if self.config.attention_scale_by_layer else inputs
+      number = index if self.config.numbered else None
       with gradients.transposed_weights(decode_weights.is_transposed(params)):
-        (x_btd, _), changed = block.apply(variables, x_btd, inputs, mutable=["cache"])
+        (x_btd, _), changed = block.apply(variables, x_btd, inputs, number, mutable=["cache"])
       self.put_variable("cache", name, changed.get("cache", {}))
     return x_btd

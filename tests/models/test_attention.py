@@ -211,6 +211,14 @@ def test_a_window_hides_what_lies_before_that_many_tokens():
   np.testing.assert_array_equal(seen, wanted)
 
 
+def test_a_window_of_an_encoder_has_so_many_tokens_on_either_side():
+  segments = np.array([[1, 1, 1, 1, 1, 2]])
+  seen = np.asarray(transformer.attention_mask(segments, segments, False, window=2))[0, 0] == 0
+  wanted = [[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0], [0, 1, 1, 1, 1, 0], [0, 0, 1, 1, 1, 0],
+            [0, 0, 0, 0, 0, 1]]  # fmt: skip
+  np.testing.assert_array_equal(seen, wanted)
+
+
 @pytest.mark.parametrize("switches", MODELS, ids=str)
 @pytest.mark.parametrize("rotary", [False, True])
 def test_self_attention_is_the_layer_written_out(switches, rotary):

@@ -111,6 +111,27 @@ def test_a_head_takes_the_place_of_the_language_model_s_and_keeps_the_rest():
   assert "pool" not in heads.attach_head(params, model, HeadConfig("tag", LABELS), jax.random.key(5))
 
 
+def test_a_layer_before_the_logits_is_that_of_the_language_model_head():
+  model = dataclasses.replace(
+    ENCODER, first_norm=False, head_transform=True, head_bias=True, activation="gelu"
+  )
+  params = jax.tree.map(
+    lambda leaf: jax.random.normal(jax.random.key(leaf.size), leaf.shape),
+    language_model.parameter_shapes(model),
+  )
+  head = published_head(model, "tag", LABELS)
+  assert head.hidden == "transform"
+  headed = heads.attach_head(params, model, head, jax.random.key(4))
+  assert all(headed["head"][name] is params["head"][name] for name in ("transform", "transform_norm"))
+  bare = {name: value for name, value in params.items() if name != "head"}
+  assert set(heads.attach_head(bare, model, head, jax.random.key(4))["head"]) == set(headed["head"])
+  ids_bt = jnp.asarray([ROWS[1]])
+  prepared_btd = language_model.build_model(model).apply({"params": params}, ids_bt, method="hidden")
+  output = headed["head"]["output"]
+  found_btk = jax.jit(heads.build_headed_model(model, head).apply)({"params": headed}, ids_bt)
+  np.testing.assert_allclose(found_btk, prepared_btd @ output["kernel"] + output["bias"], atol=1e-5)
+
+
 def test_the_head_s_dropout_needs_a_key_and_is_its_own():
   head = HeadConfig("classify", LABELS, "last", 0.5, "dense")
   params, ids_bt = drawn(DECODER, head), jnp.asarray([ROWS[1]])

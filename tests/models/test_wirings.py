@@ -11,7 +11,16 @@ from gen.models import language_model
 
 V, T, S = 31, 11, 9
 SIZES = {"width": 12, "heads": 3, "head_width": 4, "feed_forward": 10, "depth": 2, "vocab": V, "context": T}
+# Layers that differ: a window in all but every second one, and no norm before the first one's attention.
+MODERN = {
+  "window": 2,
+  "global_every": 2,
+  "window_rotary_base": 30.0,
+  "first_norm": False,
+  "activation": "geglu_exact",
+}
 PACKED = [
+  ("encoder", MODERN | {"depth": 3, "embedding_norm": True}),
   ("encoder", {"positions": "sinusoidal", "norm_placement": "post", "bias": True}),
   ("encoder", {"positions": "alibi", "embedding_norm": True, "activation": "relu"}),
   ("encoder", {"positions": "rotary", "token_types": 2, "head_transform": True}),
@@ -80,6 +89,7 @@ def loss_and_gradients(model, params, row, weights_btv):
 
 
 FAMILIES = [
+  ("encoder", MODERN | {"depth": 3, "head_transform": True}),
   ("encoder", {"positions": "learned", "norm_placement": "post", "bias": True}),
   ("decoder", {"positions": "rotary", "key_value_heads": 1, "activation": "swiglu"}),
   ("decoder", {"positions": "learned", "attention_scale_by_layer": True}),

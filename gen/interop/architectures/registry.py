@@ -10,11 +10,13 @@ from gen.interop.architectures.bloom import BLOOM
 from gen.interop.architectures.gpt2 import GPT2
 from gen.interop.architectures.gpt_neox import GPT_NEOX
 from gen.interop.architectures.llama import APERTUS, GEMMA, LLAMA, MISTRAL, OLMO2, QWEN2, QWEN3, STARCODER2
+from gen.interop.architectures.modernbert import MODERNBERT
 from gen.interop.architectures.t5 import T5
 
 _LLAMA_LIKE = (LLAMA, MISTRAL, QWEN2, QWEN3, GEMMA, OLMO2, STARCODER2, APERTUS)
 ARCHITECTURES = {
-  each.name: each for each in (BERT, ROBERTA, XLM_ROBERTA, GPT2, BLOOM, T5, BART, *_LLAMA_LIKE, GPT_NEOX)
+  each.name: each
+  for each in (BERT, ROBERTA, XLM_ROBERTA, MODERNBERT, GPT2, BLOOM, T5, BART, *_LLAMA_LIKE, GPT_NEOX)
 }
 _LOCAL = "its layers alternate between local and full attention"
 REFUSED = {  # related model types, and why they are not supported

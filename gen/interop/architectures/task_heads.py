@@ -4,6 +4,7 @@ A model of such a class has no language-model head. Its names of tensors are tho
 the head's, which begin with one of `NAMES`.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ _PROBLEMS = {
   "multi_label": "multi_label_classification",
   "regression": "regression",
 }
+_POOLINGS = {"cls": "first", "mean": "mean"}
 _HEAD_FIELDS = ("id2label", "label2id", "num_labels", "problem_type", "classifier_dropout")
 _MAX_LABELS = 1 << 20  # more than any classifier has
 
@@ -31,6 +33,7 @@ class TaskClass(NamedTuple):
     rows: the tensors of the head.
     dropout: fields of config.json with the head's dropout, the first that is there.
     default_dropout: without any of them.
+    chooses_pooling: whether config.json says how texts are pooled, by its first token or the mean.
   """
 
   head: HeadConfig
@@ -38,6 +41,7 @@ class TaskClass(NamedTuple):
   rows: TensorRows
   dropout: tuple[str, ...] = ("classifier_dropout",)
   default_dropout: float = 0.1
+  chooses_pooling: bool = False
 
 
 def _class_of(
@@ -69,6 +73,17 @@ def encoder_classes(name: str, hidden: str) -> dict[str, TaskClass]:
   }
 
 
+def modernbert_classes() -> dict[str, TaskClass]:
+  """Returns the classes of ModernBERT, by their names; its layer before the logits is in the table of the model."""
+  kinds = {"SequenceClassification": ("classify", _LABEL), "TokenClassification": ("tag", _LABEL)}
+  return {
+    f"ModernBertFor{name}": _class_of(
+      HeadConfig(kind, labels, "first", 0.0, "transform"), "classifier"
+    )._replace(chooses_pooling=kind == "classify")
+    for name, (kind, labels) in (kinds | {"QuestionAnswering": ("span", ())}).items()
+  }
+
+
 def decoder_classes(name: str, kinds: str, tag_output: str = "score") -> dict[str, TaskClass]:
   """Returns the classes of a decoder, by their names.
 
@@ -95,6 +110,8 @@ def bart_classes() -> dict[str, TaskClass]:
 
 def matches_head(task: TaskClass, head: HeadConfig) -> bool:
   """Returns whether a class computes what a head computes."""
+  if task.chooses_pooling and head.pooling in _POOLINGS.values():
+    task = task._replace(head=dataclasses.replace(task.head, pooling=head.pooling))
   fields = ("kind", "hidden", "bias") + (("pooling",) if head.kind == "classify" else ())
   return all(getattr(task.head, field) == getattr(head, field) for field in fields)
 
@@ -129,8 +146,15 @@ def read_head(task: TaskClass, hf: Mapping[str, object], shapes: Mapping[str, tu
     raise UserError(f"config.json: problem_type {str(problem)[:40]!r} is not one of {', '.join(known)}")
   found = next((hf[field] for field in task.dropout if hf.get(field) is not None), task.default_dropout)
   dropout = json_reading.require_kind(found, float, "config.json: the dropout of the classifier")
-  head = task.head
-  return HeadConfig(head.kind, labels, head.pooling, float(dropout), head.hidden, head.bias, known[problem])
+  head, pooling = task.head, task.head.pooling
+  if task.chooses_pooling:
+    named = hf.get("classifier_pooling", "cls")
+    if not isinstance(named, str) or named not in _POOLINGS:
+      raise UserError(
+        f"config.json: classifier_pooling {str(named)[:40]!r} is not one of {', '.join(_POOLINGS)}"
+      )
+    pooling = _POOLINGS[named]
+  return HeadConfig(head.kind, labels, pooling, float(dropout), head.hidden, head.bias, known[problem])
 
 
 def read_labels(hf: Mapping[str, object], outputs: int) -> tuple[str, ...]:
@@ -173,4 +197,6 @@ def with_head(hf: Mapping[str, object], kind: str, task: TaskClass, head: HeadCo
   values["label2id"] = {label: number for number, label in enumerate(head.labels)}
   if head.kind == "classify":
     values["problem_type"] = _PROBLEMS[head.problem]
+  if task.chooses_pooling:
+    values["classifier_pooling"] = next(name for name, ours in _POOLINGS.items() if ours == head.pooling)
   return values

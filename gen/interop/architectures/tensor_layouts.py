@@ -35,6 +35,9 @@ COLUMNS_FROM_HEADS = TensorLayout(lambda x: x.reshape(-1, x.shape[-1]))  # [H K,
 # Queries, keys and values in one tensor: concatenated (GPT-2), or interleaved by head (BLOOM).
 COLUMNS_SIDE_BY_SIDE = TensorLayout(COLUMNS.view, (1, 2), 1)  # [D, 3 H K]
 VECTORS_SIDE_BY_SIDE = TensorLayout(ROW.view, (3,), 1)  # [3 H K]
+LINEAR_SIDE_BY_SIDE = TensorLayout(
+  lambda x: x.reshape(1, x.shape[0], -1).swapaxes(1, 2), (3, 1), 1
+)  # [3 H K, D]
 LINEAR_BY_HEAD = TensorLayout(lambda x: x.transpose(1, 2, 0), (3, 1), 1)  # [H 3 K, D]
 VECTORS_BY_HEAD = TensorLayout(lambda x: x, (3,), 1)  # [H 3 K]
 

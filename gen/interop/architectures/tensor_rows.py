@@ -9,12 +9,14 @@ from gen.interop.architectures.tensor_layouts import TensorLayout
 class TensorRow(NamedTuple):
   """One tensor: its name without the prefix, with "{}" for the layer; the paths of its parameters; its layout.
 
-  Paths are those of the parameter tree; parameters of stacked layers have the layer as first axis.
+  Paths are those of the parameter tree; parameters of stacked layers have the layer as first axis. Layers before
+  `first` have no such tensor; nothing reads their parameters, which are 1 for scales and 0 for others.
   """
 
   name: str
   paths: tuple[str, ...]
   layout: TensorLayout
+  first: int = 0
 
 
 TensorRows = tuple[TensorRow, ...]

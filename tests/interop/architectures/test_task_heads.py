@@ -26,6 +26,11 @@ BERT = Model(
   activation="gelu", bias=True, norm_bias=True, tied=True, head_transform=True, head_bias=True,
 )  # fmt: skip
 ROBERTA = dataclasses.replace(BERT, position_offset=2, token_types=1, head_activation="gelu")
+MODERNBERT = Model(
+  family="encoder", vocab=13, width=12, depth=3, heads=3, head_width=4, feed_forward=7, context=9, window=2,
+  global_every=2, window_rotary_base=70.0, activation="geglu_exact", first_norm=False, embedding_norm=True, tied=True,
+  head_transform=True, head_activation="gelu", head_bias=True,
+)  # fmt: skip
 DECODER = Model(vocab=13, width=12, depth=2, head_width=6, context=9, feed_forward=7)  # as configs/decoder.py
 LLAMA = dataclasses.replace(DECODER, norm="rmsnorm", activation="swiglu")
 CLASSES = [
@@ -33,6 +38,8 @@ CLASSES = [
   (BERT, "tag", "BertForTokenClassification"),
   (ROBERTA, "classify", "RobertaForSequenceClassification"),
   (ROBERTA, "span", "RobertaForQuestionAnswering"),
+  (MODERNBERT, "classify", "ModernBertForSequenceClassification"),
+  (MODERNBERT, "span", "ModernBertForQuestionAnswering"),
   (DECODER, "classify", "Starcoder2ForSequenceClassification"),
   (LLAMA, "tag", "LlamaForTokenClassification"),
 ]
