@@ -18,14 +18,13 @@ import math
 from collections.abc import Callable
 from typing import Any, cast
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from jax import Array
 
 from gen.config import Model
-from gen.kernels import gradients, quantized
+from gen.kernels import dropout, gradients, quantized
 from gen.models import own_modules
 from gen.precision import fake_quantization
 from gen.precision.quantized_array import QuantizedArray, StoredKernel
@@ -196,7 +195,7 @@ def apply_dropout(config: Model, x: Array, module: nn.Module) -> Array:
   if config.dropout == 0.0 or not module.has_rng("dropout"):
     return x
   # Scaled by the share that stays, so that evaluation needs no factor.
-  keep = jax.random.bernoulli(module.make_rng("dropout"), 1 - config.dropout, x.shape)
+  keep = dropout.draw_mask(module.make_rng("dropout"), 1 - config.dropout, x.shape)
   return jnp.where(keep, x / (1 - config.dropout), 0)
 
 

@@ -58,12 +58,13 @@ def encoded_row(number, row, described):
 def tuned(case, folder):
   """Returns a model after the recorded steps, its parameters, and the loss of each step."""
   described, params = huggingface.load_checkpoint(CHECKPOINTS / case["checkpoint"])
-  model = dataclasses.replace(described.config, dropout=0.0)
+  model = dataclasses.replace(described.config, dropout=0.0, scan=True)  # compiles one layer
   head = dataclasses.replace(described.task or HeadConfig("none"), dropout=0.0)
   params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params)
+  steps = len(case["order"])
   settings = FinetuneSettings(
-    case["task"], "start", "data", steps=len(case["order"]), batch=RECORDED["batch"], dropout=0.0, max_shapes=1,
-    **RECORDED["settings"],
+    case["task"], "start", "data", steps=steps, batch=RECORDED["batch"], dropout=0.0, max_shapes=1,
+    evaluate_every=steps, **RECORDED["settings"],
   )  # fmt: skip
   trained, frozen, adapters = {trained_part.PARAMETERS: params}, {}, None
   if case["adapters"]:
@@ -84,14 +85,14 @@ def tuned(case, folder):
   return described, programs.complete(outcome.trained, frozen), losses
 
 
-def keep(case, described, params):
+def keep(case, described, params, losses):
   """Keeps a tuned model for `make_tuning_fixtures.py --check`, where GEN_TUNED names a folder."""
   if os.environ.get("GEN_TUNED"):
-    name = case["checkpoint"] + ("@lora" if case["adapters"] else "")
-    folder = Path(os.environ["GEN_TUNED"]) / name
+    folder = Path(os.environ["GEN_TUNED"]) / named(case)
     huggingface.save_checkpoint(
       folder, dataclasses.replace(described.config, dropout=0.0), params, described.task
     )
+    (folder / "losses.json").write_text(json.dumps([losses, case["losses"]]))
     end = described.hf.get("eos_token_id") or 3
     inputs = {"input_ids": np.array([[4, 7, 6, 8, end], [5, 9, 3, 4, end]])}
     if described.config.family == "encoder_decoder" and described.task is None:
@@ -102,11 +103,23 @@ def keep(case, described, params):
     )
 
 
+# Each takes seconds to compile, so one of each architecture is in the default set of tests.
+USUAL = ("bert-classify", "gpt2-lm", "t5-lm", "bart-lm")
+
+
+def named(case):
+  return case["checkpoint"] + ("@lora" if case["adapters"] else "")
+
+
 @pytest.mark.parametrize(
-  "case", RECORDED["cases"], ids=lambda case: case["checkpoint"] + ("@lora" if case["adapters"] else "")
+  "case",
+  [
+    pytest.param(case, id=named(case), marks=() if named(case) in USUAL else pytest.mark.process)
+    for case in RECORDED["cases"]
+  ],
 )
 def test_the_loss_of_each_step_is_that_of_transformers(case, tmp_path):
   described, params, losses = tuned(case, tmp_path)
   assert losses[-1] < 0.8 * losses[0]
   np.testing.assert_allclose(losses, case["losses"], rtol=0, atol=1e-3)
-  keep(case, described, params)
+  keep(case, described, params, losses)
