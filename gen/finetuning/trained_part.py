@@ -35,8 +35,9 @@ def split_parameters(
     UserError: for a method that leaves nothing to train, or more layers than there are.
   """
   new = head.kind != "none"
+  constant = {} if new else _constants(params, model)
   if method == "full":
-    return {PARAMETERS: dict(params)}, {}
+    return {PARAMETERS: _without(params, constant)}, constant
   if method == "head" and not new:
     raise UserError("method=head needs form=head, which has a new head; choose full, last:N or lora")
   if method == "last" and ":" in model.family:
@@ -55,7 +56,24 @@ def split_parameters(
   if method != "last":
     return {PARAMETERS: own}, rest
   last, first = _cut(rest["target"], layers)
-  return {PARAMETERS: own | {"target": last}}, rest | {"target": first}
+  return {PARAMETERS: _without(own, constant) | {"target": last}}, rest | {"target": first} | constant
+
+
+def _constants(params: Tree, model: Model) -> dict[str, Any]:
+  """Returns what no method trains: BART's bias of the logits, which is a constant in its published code."""
+  if model.family != "encoder_decoder" or not model.head_bias:
+    return {}
+  return {"head": {"bias": params["head"]["bias"]}}
+
+
+def _without(tree: Tree, constant: Tree) -> dict[str, Any]:
+  """Returns a tree without some of its leaves; branches that are left empty stay out."""
+  left = {
+    name: _without(value, constant[name]) if name in constant and isinstance(value, Mapping) else value
+    for name, value in tree.items()
+    if name not in constant or isinstance(value, Mapping)
+  }
+  return {name: value for name, value in left.items() if not isinstance(value, Mapping) or value}
 
 
 def _cut(tree: Tree, layers: int) -> tuple[dict[str, Any], dict[str, Any]]:

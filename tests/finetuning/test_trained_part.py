@@ -38,3 +38,18 @@ def test_the_last_layers_and_the_head_are_trained_and_no_bit_of_the_others(name)
     else:
       assert same.all(), path
   assert stacked and any(path.endswith("norm/scale") and path not in stacked for path in before)
+
+
+@pytest.mark.parametrize("method", ["full", "last"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_bias_of_the_logits_of_a_bart_is_a_constant(method, tied):
+  model = Model(family="encoder_decoder", vocab=11, width=8, depth=2, head_width=4, head_bias=True, tied=tied)
+  head = HeadConfig("none")
+  params = jax.tree.map(lambda leaf: np.ones(leaf.shape), heads.headed_parameter_shapes(model, head))
+  trained, frozen = trained_part.split_parameters(params, model, head, method, 1)
+  assert frozen["head"] == {"bias": params["head"]["bias"]}
+  assert set(trained[trained_part.PARAMETERS].get("head", {})) == (set() if tied else {"logits"})
+  after = flatten_tree(trained_part.complete_parameters(trained, frozen))
+  assert {path: leaf.shape for path, leaf in after.items()} == {
+    path: leaf.shape for path, leaf in flatten_tree(params).items()
+  }
