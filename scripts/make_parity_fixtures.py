@@ -83,7 +83,12 @@ def make(case: Case, folder: Path, draw: random.Random) -> None:
       if answer is None and "start_logits" in output:
         answer = torch.stack([output.start_logits, output.end_logits], dim=-1)
       answer = output.last_hidden_state if answer is None else answer
-      seen = counts(reference.config, arguments) if answer.ndim == 3 else torch.ones(len(answer))
+      seen = counts(reference.config, arguments)
+      if answer.ndim == 2:  # of whole texts; a ModernBERT may pool a first token that sees nothing
+        first = getattr(reference.config, "classifier_pooling", "") == "cls"
+        seen = (
+          seen[:, 0] if first and reference.config.model_type == "modernbert" else torch.ones(len(answer))
+        )
       tensors = arguments | {"answer": answer, "counts": seen}
       answers |= {f"{call}.{name}": tensor.contiguous() for name, tensor in tensors.items()}
   safetensors.torch.save_file(answers, folder / "answers.safetensors", metadata=versions())

@@ -19,7 +19,7 @@ from gen.finetuning.tuner import Tuner
 from gen.interop import huggingface
 from gen.interop.parameters import flatten_tree, unflatten_tree
 from gen.training.hooks import NoHooks
-from gen.training.journal import Journal
+from gen.training.run_log.journal import Journal
 
 RECORDED = json.loads((Path(__file__).parent / "tuning_parity.json").read_text())
 CHECKPOINTS, ADAPTERS = Path(__file__).parents[1] / "interop/fixtures", Path(__file__).parent / "adapters"
