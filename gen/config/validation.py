@@ -219,23 +219,15 @@ def _check_model(model: Model) -> None:
 def _check_layers(model: Model) -> None:
   """Checks what differs between layers."""
   if model.window and model.family == "encoder_decoder":
-    raise UserError(
-      "model.window is for decoders and encoders, not model.family encoder_decoder; set it to 0"
-    )
+    raise UserError("model.window is for decoders and encoders, not an encoder_decoder; set it to 0")
   if model.global_every and (model.family != "encoder" or not model.window):
-    raise UserError(
-      "model.global_every says which layers of an encoder ignore model.window; set that too, or leave it at 0"
-    )
+    raise UserError("model.global_every is for an encoder with model.window; set that too, or leave it at 0")
   if model.window_rotary_base and not (model.global_every and model.positions == "rotary"):
     raise UserError(
-      "model.window_rotary_base is for layers with a window beside global ones; it needs model.global_every and "
-      "model.positions rotary"
+      "model.window_rotary_base needs model.global_every and model.positions rotary; set them too"
     )
   if not model.first_norm and (model.norm_placement != "pre" or model.parallel):
-    raise UserError(
-      "model.first_norm=False leaves out a norm at the entrance of a branch; it needs model.norm_placement pre, and no "
-      "model.parallel"
-    )
+    raise UserError("model.first_norm=False needs model.norm_placement pre, and no model.parallel")
 
 
 def _check_rotary(model: Model) -> None:
