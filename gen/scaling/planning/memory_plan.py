@@ -81,7 +81,7 @@ def read_precision_law(path: str | Path) -> tuple[PrecisionFit, list[RoundedLoss
     where = f"{path}: measurement {number}"
     json_reading.require_kind(row, dict, where)
     text = json_reading.require_field(row, "run", str, where)
-    numbers = [json_reading.require_field(row, name, float, where) for name in RoundedLoss.__slots__[1:]]
+    numbers = [json_reading.require_field(row, name, float, where) for name in precision_law.FIELDS[1:]]
     if not all(map(math.isfinite, numbers)) or min(numbers[:3]) <= 0:
       raise UserError(f"{where} has a number that is not finite, or N, D or bits that are not positive")
     measured.append(RoundedLoss(text, *numbers))

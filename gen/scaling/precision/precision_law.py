@@ -49,6 +49,9 @@ class RoundedLoss:
   high: float
 
 
+FIELDS = tuple(field.name for field in dataclasses.fields(RoundedLoss))
+
+
 class PrecisionLaw(NamedTuple):
   """The constants of the law.
 

@@ -14,6 +14,7 @@ from gen.errors import UserError
 from gen.generation import loaded_model
 from gen.io import checksums, json_lines, json_reading
 from gen.quantization import comparison, quantization_text, rounding
+from gen.scaling.precision import precision_law
 from gen.scaling.precision.precision_law import RoundedLoss
 from gen.training.checkpointing import checkpoint_folder, quantized_checkpoints
 from gen.training.run_folders import run_folder
@@ -147,7 +148,7 @@ def _measure(each: StudyRun, bits: Sequence[int], report: Report, seed: int) -> 
 
 
 def _append(path: Path, each: StudyRun, row: RoundedLoss) -> None:
-  values = {"step": each.step, **{name: getattr(row, name) for name in RoundedLoss.__slots__}}
+  values = {"step": each.step, **{name: getattr(row, name) for name in precision_law.FIELDS}}
   try:
     with path.open("a", encoding="utf-8") as file:
       file.write(json.dumps(values) + "\n")
@@ -166,7 +167,7 @@ def _read_done(path: Path) -> dict[tuple[str, int, int], RoundedLoss]:
   for number, values in enumerate(json_lines.parse_rows(text, str(path)), 1):
     for name, kind in kinds.items():
       json_reading.require_field(values, name, kind, f"line {number} of {path}")
-    row = RoundedLoss(**{name: values[name] for name in RoundedLoss.__slots__})
+    row = RoundedLoss(**{name: values[name] for name in precision_law.FIELDS})
     done[(row.run, values["step"], int(row.bits))] = row
   # The torn line is cut off, since the next row would otherwise be appended to it.
   if text and not text.endswith("\n"):
