@@ -72,7 +72,7 @@ class GopherQuality:
   max_bullets: float = 0.9  # share of lines that begin with a bullet
   max_ellipses: float = 0.3  # share of lines that end with an ellipsis
   min_alphabetic: float = 0.8  # share of words with a letter
-  min_stop_words: int = 2  # occurrences; English, so set 0 for other languages
+  min_stop_words: int = 2  # different ones; English, so set 0 for other languages
   stop_words: tuple[str, ...] = ("the", "be", "to", "of", "and", "that", "have", "with")
 
 

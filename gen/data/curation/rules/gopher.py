@@ -1,6 +1,5 @@
 """Rules of Gopher (Rae et al. 2021, arXiv:2112.11446): quality, section A.1.1; repetition, table A1."""
 
-import itertools
 import re
 from collections.abc import Iterator, Sequence
 
@@ -55,14 +54,13 @@ def check_quality(document: Document, rules: GopherQuality) -> Verdict:
 
 
 def _has_stop_words(text: str, rules: GopherQuality) -> bool:
-  """Returns whether enough stop words occur; most texts show it in their first words."""
+  """Returns whether enough different stop words occur; most texts show it in their first words."""
   wanted = frozenset(rules.stop_words)
   # A prefix decides for nearly all English prose; only a document that fails on it is split to its end.
-  matched = (word for word in words.split_words(text[:4096]) if word in wanted)
-  found = sum(1 for _ in itertools.islice(matched, rules.min_stop_words))
-  if found < rules.min_stop_words and len(text) > 4096:
-    found = sum(word in wanted for word in words.split_words(text))
-  return found >= rules.min_stop_words
+  met = wanted.intersection(words.split_words(text[:4096]))
+  if len(met) < rules.min_stop_words and len(text) > 4096:
+    met = wanted.intersection(words.split_words(text))
+  return len(met) >= rules.min_stop_words
 
 
 def check_repetition(document: Document, rules: GopherRepetition) -> Verdict:

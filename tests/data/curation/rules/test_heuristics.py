@@ -35,6 +35,7 @@ def reason(apply, text, rules):
      "lines that end with an ellipsis"),
     (GOOD + " 12345" * 60, "words without a letter"),
     ("some words without any other kinds " * 12, "too few stop words"),
+    ("some words without the other kinds " * 12, "too few stop words"),
   ],
 )  # fmt: skip
 def test_gopher_quality(text, expected):
