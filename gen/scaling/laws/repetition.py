@@ -1,0 +1,228 @@
+"""What repeated text is worth: laws of the loss with D tokens of which U are unique.
+
+Muennighoff et al. 2023 (arXiv:2305.16264) discount repeated tokens and excess parameters:
+
+    L = E + A / N'^alpha + B / D'^beta
+    D' = U + U R*_D (1 - exp(-R_D / R*_D)),          R_D = D / U - 1
+    N' = U_N + U_N R*_N (1 - exp(-R_N / R*_N)),      R_N = N / U_N - 1
+
+where U_N is the smaller of N and the size that is compute-optimal for U tokens. Lovelace et al. 2026
+(arXiv:2605.01640) add a penalty instead, here in the form of one coefficient, with exponents of 1:
+
+    L = E + A / N^alpha + B / D^beta + P R_D N / U
+
+A study at equal FLOPs has one N and D for each budget. E, A, alpha and, in the second form, B / D^beta are then one
+constant for each budget, and `fit_decay` and `fit_penalty` estimate the rest.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+from scipy import optimize, special
+
+from gen.errors import UserError
+from gen.scaling.laws.loss_law.law import ParametricLaw
+
+MIN_DECAY, MAX_DECAY = (
+  1e-2,
+  1e4,
+)  # of R*_D: below, repeated text is worth nothing; above, it is as good as new
+_GRID = 61  # starts of the search for R*_D
+RESAMPLES = 200
+MIN_REPEATED = 2  # different numbers of epochs above 1 that a fit takes
+
+
+@dataclasses.dataclass(frozen=True)
+class RepetitionLaw:
+  """The law of Muennighoff et al.; infinite decays make it that of Hoffmann et al.
+
+  Attributes:
+    base: E, A, B, alpha, beta, of text that is read once.
+    data_decay: R*_D, the repetitions after which repeated tokens are worth 1 - 1/e of new ones on average.
+    size_decay: R*_N, the same of excess parameters.
+  """
+
+  base: ParametricLaw
+  data_decay: float
+  size_decay: float = math.inf
+
+  def loss(self, params: np.ndarray, tokens: np.ndarray, unique: np.ndarray) -> np.ndarray:
+    """Returns the loss of models with N parameters trained on D tokens, U of them unique."""
+    unique = np.minimum(unique, tokens)
+    excess = effective_amount(params, np.minimum(params, self.optimal_params(unique)), self.size_decay)
+    return np.asarray(self.base.loss(excess, effective_amount(tokens, unique, self.data_decay)))
+
+  def optimal_params(self, unique: np.ndarray) -> np.ndarray:
+    """Returns the compute-optimal parameters for U tokens that are read once, at C = 6 N D."""
+    base = self.base
+    return np.asarray(
+      (base.alpha * base.A / (base.beta * base.B) * np.asarray(unique) ** base.beta) ** (1 / base.alpha)
+    )
+
+
+# Appendix A of arXiv:2305.16264; A, B and E are exponentials of the fitted logarithms.
+MUENNIGHOFF = RepetitionLaw(
+  ParametricLaw(
+    E=math.exp(0.6254804), A=math.exp(6.255414), B=math.exp(7.3049974), alpha=0.3526596, beta=0.3526596
+  ),
+  data_decay=15.387756,
+  size_decay=5.309743,
+)
+
+
+def effective_amount(amount: np.ndarray, unique: np.ndarray, decay: float) -> np.ndarray:
+  """Returns D' of D and U, or N' of N and U_N: what repeated tokens are worth in new ones.
+
+  >>> effective_amount(np.array([100.0, 400.0]), np.array([100.0, 100.0]), 15.387756).round(1).tolist()
+  [100.0, 372.6]
+
+  Args:
+    amount: D, or N.
+    unique: the part without repetition, at most `amount`.
+    decay: R*; infinite: repeated tokens are as good as new ones.
+  """
+  repeats = np.maximum(amount / unique - 1, 0)
+  if math.isinf(decay):
+    return unique * (1 + repeats)
+  return unique * (1 - decay * np.expm1(-repeats / decay))
+
+
+@dataclasses.dataclass(frozen=True)
+class FittedCoefficient:
+  """A fitted coefficient with its interval.
+
+  Attributes:
+    value: estimate.
+    low: lower end of the interval; None where there is none.
+    high: upper end of the interval; None where there is none.
+    error: root of the mean squared residual of the loss, in the unit of the loss.
+    at_bound: whether the estimate lies at the end of the range that was searched, so that the runs do not identify it.
+  """
+
+  value: float
+  low: float | None
+  high: float | None
+  error: float
+  at_bound: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class RepeatedRuns:
+  """Runs of which some repeat their text, as arrays of one length.
+
+  Attributes:
+    budgets: number of each run's budget; N and D are the same within a budget.
+    params: N.
+    tokens: D.
+    unique: U, at most D.
+    loss: of each run.
+  """
+
+  budgets: np.ndarray
+  params: np.ndarray
+  tokens: np.ndarray
+  unique: np.ndarray
+  loss: np.ndarray
+
+  def taken(self, index: np.ndarray) -> "RepeatedRuns":
+    """Returns some of the runs."""
+    return RepeatedRuns(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
+
+  @property
+  def one_hot(self) -> np.ndarray:
+    """A column for each budget, 1 for its runs."""
+    return (self.budgets[:, None] == np.unique(self.budgets)).astype(float)
+
+
+def fit_decay(
+  runs: RepeatedRuns, level: float, beta: float = MUENNIGHOFF.base.beta, seed: int = 0
+) -> FittedCoefficient:
+  """Fits R*_D to L = c_budget + B / D'^beta by least squares; the interval is of resampled residuals.
+
+  Args:
+    runs: of a study at equal FLOPs.
+    level: of the interval.
+    beta: exponent of the data; one D for each budget does not identify it, so it is the published one.
+    seed: of the resampling.
+
+  Raises:
+    UserError: for too few runs.
+  """
+  _require_runs(runs)
+  decay = _best_decay(runs, runs.loss, beta)
+  columns = _decay_columns(runs, decay, beta)
+  fitted = columns @ _project(columns, runs.loss)
+  residuals, freedom = runs.loss - fitted, len(runs.loss) - columns.shape[1] - 1
+  error = float(np.sqrt(np.mean(residuals**2)))
+  at_bound = not MIN_DECAY * 1.01 < decay < MAX_DECAY / 1.01
+  if freedom < 1:
+    return FittedCoefficient(decay, None, None, error, at_bound)
+  random = np.random.default_rng(seed)
+  scaled = residuals * math.sqrt(len(residuals) / freedom)
+  draws = [_best_decay(runs, fitted + random.choice(scaled, len(scaled)), beta) for _ in range(RESAMPLES)]
+  low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]).tolist()
+  return FittedCoefficient(decay, low, high, error, at_bound)
+
+
+def fit_penalty(runs: RepeatedRuns, level: float) -> FittedCoefficient:
+  """Fits P to L = c_budget + P R_D N / U by least squares, which has a closed form and Student's t intervals.
+
+  Args:
+    runs: of a study at equal FLOPs.
+    level: of the interval.
+
+  Raises:
+    UserError: for too few runs.
+  """
+  _require_runs(runs)
+  columns = np.column_stack([runs.one_hot, (runs.tokens / runs.unique - 1) * runs.params / runs.unique])
+  solution = np.linalg.lstsq(columns, runs.loss, rcond=None)[0]
+  residuals, freedom = runs.loss - columns @ solution, len(runs.loss) - columns.shape[1]
+  error, value = float(np.sqrt(np.mean(residuals**2))), float(solution[-1])
+  if freedom < 1:
+    return FittedCoefficient(value, None, None, error)
+  variance = residuals @ residuals / freedom * np.linalg.inv(columns.T @ columns)[-1, -1]
+  reach = float(special.stdtrit(freedom, (1 + level) / 2)) * math.sqrt(variance)
+  return FittedCoefficient(value, value - reach, value + reach, error)
+
+
+def _require_runs(runs: RepeatedRuns) -> None:
+  epochs = np.unique(np.round(runs.tokens / runs.unique, 2))
+  repeated = epochs[epochs > 1.05]
+  if len(repeated) < MIN_REPEATED:
+    raise UserError(
+      f"a law of repetition takes runs at {MIN_REPEATED} or more numbers of epochs above 1, and there "
+      f"{'is' if len(repeated) == 1 else 'are'} {len(repeated)}; give more config.repetitions"
+    )
+
+
+def _best_decay(runs: RepeatedRuns, loss: np.ndarray, beta: float) -> float:
+  """Returns the R*_D of least squares: a grid, then a bounded search around its best point."""
+
+  def squares(log_decay: float) -> float:
+    columns = _decay_columns(runs, math.exp(log_decay), beta)
+    rest = loss - columns @ _project(columns, loss)
+    return float(rest @ rest)
+
+  grid = np.linspace(math.log(MIN_DECAY), math.log(MAX_DECAY), _GRID)
+  best = int(np.argmin([squares(point) for point in grid]))
+  low, high = grid[max(0, best - 1)], grid[min(_GRID - 1, best + 1)]
+  found = optimize.minimize_scalar(squares, bounds=(low, high), method="bounded", options={"xatol": 1e-8})
+  return float(math.exp(found.x))
+
+
+def _decay_columns(runs: RepeatedRuns, decay: float, beta: float) -> np.ndarray:
+  """Returns the columns whose linear combination is the loss at one R*_D."""
+  # Over the tokens of the largest budget, so that the columns are of one size.
+  shrunk = (effective_amount(runs.tokens, runs.unique, decay) / runs.tokens.max()) ** -beta
+  return np.column_stack([runs.one_hot, shrunk])
+
+
+def _project(columns: np.ndarray, loss: np.ndarray) -> np.ndarray:
+  """Returns the coefficients of least squares; that of D' is not negative, because less text is never better."""
+  solution = np.linalg.lstsq(columns, loss, rcond=None)[0]
+  if solution[-1] >= 0:
+    return solution
+  means = np.linalg.lstsq(columns[:, :-1], loss, rcond=None)[0]
+  return np.append(means, 0.0)
