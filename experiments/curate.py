@@ -9,7 +9,6 @@ it. A run that was stopped continues with the same command; any number of --work
 """
 
 from pathlib import Path
-from typing import Any
 
 from absl import flags
 
@@ -37,6 +36,7 @@ def main(config: Curation) -> int:
   if not OUTPUT.value:
     raise UserError("no folder is given; name that of the result with --output=FOLDER")
   from gen.data.curation import funnel, registry, report
+  from gen.evaluation import curation_scoring
   from gen.io import json_report
 
   target = json_report.report_target(JSON.value)
@@ -48,7 +48,7 @@ def main(config: Curation) -> int:
     licence=LICENCE.value,
     skip_damaged=DAMAGED.value == "skip",
     options=funnel.Options(WORKERS.value),
-    model=_load_model(config),
+    model=curation_scoring.perplexity_model(config),
   )
   if outcome.existed:
     json_report.print_note(f"{OUTPUT.value} is complete already", JSON.value)
@@ -56,20 +56,6 @@ def main(config: Curation) -> int:
   print(Path(OUTPUT.value) / "report.html")
   json_report.write_report(outcome.report, target)
   return 0
-
-
-def _load_model(config: Curation) -> Any:
-  """Returns the model of the stage perplexity, or None if the stage does nothing."""
-  from gen.data.curation import funnel, inputs
-
-  if "perplexity" not in inputs.active_stages(config):
-    return None
-  from gen.evaluation import harness, text_bits
-
-  backend = harness.Backend(config.perplexity.checkpoint)
-  return funnel.LanguageModelScorer(
-    text_bits.make_scorer(backend), text_bits.model_checksum(backend.restored)
-  )
 
 
 if __name__ == "__main__":

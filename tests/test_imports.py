@@ -12,6 +12,7 @@ import pytest
 
 from gen import presets
 from gen.config import ATLAS_FAMILIES, Atlas, Run, Sweep, validation
+from gen.config.comparisons import CurationStudy, DomainStudy, check_curation_study, check_domain_study
 from gen.config.curation import Curation, check_curation
 
 ROOT = Path(__file__).parents[1]
@@ -260,6 +261,9 @@ def test_every_file_in_configs_builds_and_opens_with_its_command(path):
     return
   if isinstance(config, Curation):
     check_curation(config)
+    return
+  if isinstance(config, DomainStudy | CurationStudy):
+    (check_domain_study if isinstance(config, DomainStudy) else check_curation_study)(config)
     return
   validation.check_run(config)
   if not isinstance(config, Run):

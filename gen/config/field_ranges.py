@@ -145,6 +145,20 @@ SWEEP: dict[str, Range] = {
   "criteria.confidence": Range(0, 1, open_low=True, open_high=True),
 }
 
+EPOCHS = Range(1, 1000, open_low=True)  # of text that is repeated
+
+COMPARISON: dict[str, Range] = {
+  "held_out_bytes": Range(1000, LARGEST_SIZE),
+  "max_overlap": SHARE,
+  "confidence": Range(0, 1, open_low=True, open_high=True),
+}
+
+DOMAIN: dict[str, Range] = {
+  **COMPARISON,
+  "domain_share": Range(0, 1, open_low=True, open_high=True),
+  "adaptation_rate": POSITIVE,
+}
+
 CURATION: dict[str, Range] = {
   "max_bytes": NOT_NEGATIVE,
   "language.min_score": SHARE,

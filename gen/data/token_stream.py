@@ -70,6 +70,21 @@ def limit_stream(stream: TokenStream, tokens: int) -> TokenStream:
   return stream._replace(ids=stream.ids[:tokens], starts=stream.starts[stream.starts < tokens])
 
 
+def encode_texts(texts: Sequence[str], tokenizer: Tokenizer) -> TokenStream:
+  """Returns the stream of a few texts, in memory and in their order.
+
+  >>> from gen.data.tokenizers.tokenizer import ByteTokenizer
+  >>> encode_texts(["a", "bc"], ByteTokenizer()).starts.tolist()
+  [0, 3]
+  """
+  framed = [
+    np.concatenate([[tokenizer.bos], ids, [tokenizer.eos]])
+    for ids in tokenizer.encode_batch(list(texts), cores.available_cores())
+  ]
+  lengths = np.array([len(ids) for ids in framed], np.int64)
+  return TokenStream(np.concatenate(framed), np.cumsum(lengths) - lengths, tokenizer)
+
+
 def _write(folder: Path, side: str, texts: Sequence[str], tokenizer: Tokenizer) -> None:
   # Half the bytes where ids fit; they are widened when a batch is made.
   dtype = np.dtype(np.uint16 if tokenizer.vocab <= 1 << 16 else np.uint32)

@@ -80,6 +80,7 @@ MIXED = [
 ELSEWHERE = {
   f"experiments/{name}.py"
   for name in (
+    "adapt_domain",
     "decoding",
     "few_shot",
     "finetune",

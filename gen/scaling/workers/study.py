@@ -9,13 +9,14 @@ import contextlib
 import dataclasses
 import datetime
 import functools
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from gen import versions
-from gen.config import Run, Sweep, mixture, to_dict
+from gen.config import Data, Run, Sweep, from_dict, mixture, to_dict
 from gen.data import dataset
 from gen.data.dataset import Dataset
 from gen.errors import UserError
@@ -139,6 +140,7 @@ def train_all(
   workers: int = 0,
   command: Sequence[str] = pool.COMMAND,
   executor: RunExecutor = LOCAL,
+  allow_failures: bool = False,
 ) -> dict[str, TrainedStudy]:
   """Trains what is left of several studies in one pool of workers, each study in the folder of its name.
 
@@ -149,28 +151,40 @@ def train_all(
     workers: runs at a time; 0 is one per core or GPU, and as many as a cluster grants.
     command: the worker process.
     executor: where runs are trained.
+    allow_failures: whether a study may end without any result, as one of a single run may.
 
   Raises:
     UserError: for a study that cannot be, a folder of another one, or a mistake that a worker met.
   """
   for mesh in {sweep.mesh for sweep in sweeps_by_name.values()}:
     executor.check_mesh(mesh)
+  report = functools.partial(console.print, soft_wrap=True, highlight=False)
+  # Studies of the same text share it, and its lines are printed once.
+  load = functools.lru_cache(
+    lambda data_json: dataset.load_dataset(from_dict(Data, json.loads(data_json)), report)
+  )
   with contextlib.ExitStack() as stack:
     opened = {}
     for name, sweep in sweeps_by_name.items():
-      opened[name] = _open(sweep, folder / name, console)
+      design.check_sweep(sweep)
+      loop.row_length(sweep)
+      opened[name] = _open(
+        sweep,
+        folder / name,
+        console,
+        load(json.dumps(to_dict(sweep.data) | {"batch": 1, "unique_tokens": 0})),
+      )
       stack.enter_context(opened[name].ledger)
     failed, interrupted = _work(opened, folder, workers, console, command, executor)
   return {
-    name: dataclasses.replace(_trained(study, failed[name], interrupted), executor=executor)
+    name: dataclasses.replace(
+      _trained(study, failed[name], interrupted, interrupted or allow_failures), executor=executor
+    )
     for name, study in opened.items()
   }
 
 
-def _open(sweep: Sweep, folder: Path, console: Console) -> OpenedStudy:
-  design.check_sweep(sweep)
-  loop.row_length(sweep)
-  loaded = dataset.load_dataset(sweep.data, functools.partial(console.print, soft_wrap=True, highlight=False))
+def _open(sweep: Sweep, folder: Path, console: Console, loaded: Dataset) -> OpenedStudy:
   runs = design.expand_sweep(sweep, loop.complete_run(sweep, loaded).model.vocab)
   epochs = _epochs(runs, loaded)
   if max(epochs.values()) > 1:
@@ -179,10 +193,12 @@ def _open(sweep: Sweep, folder: Path, console: Console) -> OpenedStudy:
   return OpenedStudy(sweep, loaded, runs, epochs, SweepLedger(folder, sweep, runs, identity))
 
 
-def _trained(opened: OpenedStudy, failed: dict[str, str], interrupted: bool) -> TrainedStudy:
+def _trained(
+  opened: OpenedStudy, failed: dict[str, str], interrupted: bool, may_be_empty: bool
+) -> TrainedStudy:
   ledger, runs = opened.ledger, opened.runs
   results = ledger.results()
-  if not results and not interrupted:
+  if not results and not may_be_empty:
     first = next(iter(failed.items()))
     raise UserError(f"no run of {ledger.folder} could be trained; {first[0]}: {first[1]}")
   return TrainedStudy(

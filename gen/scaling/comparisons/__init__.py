@@ -1,0 +1,1 @@
+"""Texts compared by training on them at equal FLOPs: adapting to a domain."""
