@@ -179,9 +179,9 @@ def _take_environment(environment: dict[str, str]) -> None:
   os.environ.update(environment)
   for name in before.keys() | environment.keys():
     value, option = environment.get(name), name.lower()
-    if not name.startswith("JAX_") or value == before.get(name) or not hasattr(jax.config, option):
+    if not name.startswith("JAX_") or value == before.get(name) or option not in jax.config.values:
       continue
-    current = getattr(jax.config, option)
+    current = jax.config.values[option]  # its attributes leave flags out
     if isinstance(current, bool):
       jax.config.update(option, value in ("1", "true", "True"))
     else:

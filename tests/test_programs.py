@@ -38,13 +38,14 @@ def test_an_exception_is_a_traceback_and_code_1():
 
 
 def test_options_of_jax_and_xla_come_from_the_programs_environment():
-  code = (
-    "import jax; print(jax.config.jax_enable_x64, jax.device_count(), jax.config.jax_compilation_cache_dir)"
-  )
-  environment = os.environ | {"JAX_ENABLE_X64": "1", "XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
-  environment.pop("JAX_COMPILATION_CACHE_DIR", None)
-  assert programs.run(["-c", code], env=environment).stdout == "True 3 None\n"
-  assert programs.run(["-c", code]).stdout.startswith("False 1 ")
+  names = ("jax_enable_x64", "jax_disable_most_optimizations", "jax_compilation_cache_dir")
+  code = f"import jax; print(jax.device_count(), *(jax.config.values[name] for name in {names}))"
+  changed = {"JAX_ENABLE_X64": "1", "XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
+  for quick in ("true", "false"):
+    environment = os.environ | changed | {"JAX_DISABLE_MOST_OPTIMIZATIONS": quick}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    assert programs.run(["-c", code], env=environment).stdout == f"3 True {quick == 'true'} None\n"
+  assert programs.run(["-c", code]).stdout.startswith("1 False ")
 
 
 def test_a_program_is_signalled_and_polled_and_its_end_runs_what_was_registered(tmp_path):
