@@ -90,6 +90,7 @@ def _as_text(settings: FinetuneSettings) -> FinetuneSettings:
 
 def _solved(form: TextForm, train: Sequence[Any], count: int, seed: int) -> tuple[str, int]:
   """Returns up to `count` solved examples as one text, and their number: as many as fit into half of a row."""
+  # Four times as many as needed, since long examples are passed over; 3 parts this stream from others of the seed.
   drawn = np.random.default_rng((seed, 3)).permutation(len(train))[: 4 * count].tolist()
   room = int(SHARE * form.room)
   taken: list[str] = []
@@ -140,6 +141,7 @@ def _ask_encoder(loaded: LoadedModel, data: TaskData, asked: Sequence[Any]) -> t
     found = likelihood.answer_likelihoods(loaded, pairs)
   except UserError as error:
     return {}, f"could not be asked: {error}"
+  # By token, or a class of two tokens would lose to one of a single token by its length.
   means = np.array([answer.log_probability / answer.tokens for answer in found]).reshape(len(asked), -1)
   values = [data.labels[int(row.argmax())] for row in means]
   note = f"a blank filled, on the first {len(asked):,} of {len(data.test):,} test examples"

@@ -99,6 +99,7 @@ def _summary(workdir: Path, rows: list[dict[str, Any]], failed: dict[str, str]) 
     rate: float(np.mean([row["development"] for row in rows if row["learning_rate"] == rate]))
     for rate in dict.fromkeys(row["learning_rate"] for row in rows)
   }
+  # By the mean over seeds: the best single run of many rates and seeds would mostly be luck.
   best = max(by_rate, key=lambda rate: by_rate[rate])
   chosen = max((row for row in rows if row["learning_rate"] == best), key=lambda row: row["development"])
   folder = workdir / chosen["name"]

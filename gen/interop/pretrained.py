@@ -115,6 +115,7 @@ def find_checkpoint(directory: Path) -> tuple[Pretrained, TensorListing]:
   architecture = registry.find_architecture(hf)
   kind = registry.class_name(architecture, hf)
   values = architecture.complete(hf)
+  # Names first: everything below goes by the names of the plain architecture.
   listed, notes = wrappers.unwrap_names(listed or tensor_files.list_tensors(directory), architecture)
   plain = _plain_names(architecture, listed)
   head = _has_head(architecture, plain, listed) if not kind else architecture.classes.get(kind, False)
@@ -207,6 +208,7 @@ def _resolve(
     for copy in others:
       if copy == architecture.output and own_output:
         continue
+      # Some files hold a tied output matrix beside the embeddings; only equal numbers count as tied.
       if tensor_files.same_tensors(directory, plain[first], plain[copy]):
         rows[copy] = group[0]
       elif copy == architecture.output and head:
@@ -233,6 +235,7 @@ def tensor_slots(rows: TensorRows, flat: Mapping[str, np.ndarray]) -> dict[str, 
     if "{}" not in row.name:
       slots[row.name] = TensorSlot(row.layout, tuple(row.layout.view(array) for array in arrays))
       continue
+    # Views, not copies: a tensor is read straight into its layer of the stacked array.
     for layer in range(row.first, arrays[0].shape[0]):
       views = tuple(row.layout.view(array[layer]) for array in arrays)
       slots[row.name.format(layer)] = TensorSlot(row.layout, views)

@@ -63,6 +63,7 @@ def import_checkpoint(source: str | Path, workdir: str | Path) -> Run:
   for note in model.notes:
     logging.getLogger(__name__).warning(note)
   run = Run(name=workdir.name, model=model.config, steps=1)
+  # Zero moments: the files have none, and a run that goes on from here needs an optimizer's complete state.
   state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), _template(run))
   params = jax.tree.map(lambda leaf: leaf.astype(np.float32), params)
   key = jax.random.key_data(jax.random.key(run.seed))
@@ -77,6 +78,7 @@ def import_checkpoint(source: str | Path, workdir: str | Path) -> Run:
     checksums.seal_folder(workdir / KEPT)
     with Checkpoints(workdir / "checkpoints") as checkpoints:
       checkpoints.save(0, jax.tree.map(jnp.asarray, state), meta)
+    # Last, because its presence says that the folder holds a run.
     checksums.write_atomically(workdir / run_folder.CONFIG, run_folder.config_text(run))
   except OSError as error:
     raise UserError(f"{workdir} cannot be written: {error.strerror}") from error

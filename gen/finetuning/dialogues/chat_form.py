@@ -196,6 +196,7 @@ def chat_prompt(template: ChatTemplate, loaded: LoadedModel, messages: Sequence[
 
 def end_marks(template: ChatTemplate) -> tuple[str, ...]:
   """Returns what the template writes after an answer, up to white space, as text that ends one."""
+  # Of Unicode's private use area, so that no template writes it.
   probe = "\ue000"
   text = template.render_with_answers(
     [{"role": "user", "content": "a"}, {"role": chat.ASSISTANT, "content": probe}], now=chat_time()
@@ -208,6 +209,7 @@ def chat_time() -> Any:
   """Returns the time that templates may print: one time, so that a resumed run reads the same text."""
   import datetime
 
+  # Any fixed day; a template that prints the date would otherwise give each run other text.
   return datetime.datetime(2020, 1, 1)
 
 

@@ -45,6 +45,8 @@ class PretrainedTokenizer(Tokenizer):
     )
     for role in ROLES:
       setattr(self, role, roles.get(role))
+    # Of the files' bytes: libraries have no canonical form, so equal ids from differently written files have two
+    # hashes.
     self.hash = hashlib.sha256(self.kind.encode() + b"\0" + self._model()).hexdigest()[:16]
 
   def sentinel(self, index: int) -> int:
@@ -133,6 +135,7 @@ def library_errors(what: str) -> Iterator[None]:
     yield
   except (UserError, OSError, KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
     raise
+  # Rust panics, such as of a malformed regular expression, are no `Exception`.
   except BaseException as error:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     raise UserError(f"{what}: {reason}") from error

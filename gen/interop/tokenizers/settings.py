@@ -118,6 +118,7 @@ def _added(directory: Path, values: dict[str, object], older: dict[str, object])
   decoder = values.get("added_tokens_decoder")
   newer: dict[int, TokenAddition] = {}
   for key, token in json_reading.require_kind(decoder or {}, dict, where).items():
+    # isdecimal alone accepts digits of other scripts; 20 digits bound the time of `int`.
     number = int(key) if key.isascii() and key.isdecimal() and len(key) < 20 else key
     _place(newer, number, _token(token, f"{where} {key[:40]!r}"), where)
   return additions | newer

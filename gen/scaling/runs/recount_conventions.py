@@ -95,6 +95,7 @@ def recount_runs(runs: RunsTable, chosen: ConventionChoice, path: str | Path) ->
 def _regrouped(runs: RunsTable, flops: np.ndarray) -> RunsTable:
   """Returns the runs with another C, each budget that of its runs as they are now counted."""
   groups = runs.groups()
+  # The geometric mean, as a budget's runs differ by factors.
   log_c = np.bincount(groups, np.log(flops)) / np.bincount(groups)
   return dataclasses.replace(runs, flops=flops, budget=np.exp(log_c)[groups])
 

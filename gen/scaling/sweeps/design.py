@@ -98,6 +98,7 @@ def check_sweep(sweep: Sweep) -> None:
     base.model.width = sweep.widths[0][0]
   validation.check_run(base, horizon=False)
   started_sweeps.check_start(sweep)
+  # Any vocabulary finds the mistakes; the tokenizer's needs the corpus.
   expand_sweep(sweep, vocab=256)
 
 
@@ -165,6 +166,7 @@ def _run(
 ) -> Run:
   shared = {field.name: copy.deepcopy(getattr(sweep, field.name)) for field in dataclasses.fields(Run)}
   run = Run(**shared)
+  # Runs of one seed read their text in the same order at all sizes, so comparisons of sizes are paired.
   run.seed = sweep.seed + seed
   named = rate if sweep.learning_rate_multipliers else None
   run.name = name_of(cell.budget, width, run.seed, sweep.budget_unit, named, text)
@@ -230,6 +232,7 @@ def expected_time(run: Run) -> tuple[float, ...]:
   The branches of a trunk come after all runs that train a trunk, ordered by when their trunk is done.
   """
   longest = max(run.branches, default=run.flops)
+  # 24 is our estimate of how slowly narrow products run; it orders runs and enters no result.
   return trunk_sweeps.own_share(run) * longest * (1 + 24 / run.model.width), run.flops, -run.seed
 
 
