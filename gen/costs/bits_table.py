@@ -84,7 +84,7 @@ def write_figure(parameters: float, rows: Sequence[BitsRow], path: str) -> None:
   """
   with style.paper_style():
     made, (axes,) = style.new_figure(style.COLUMN * 1.25, 2.6)
-    kinds = (
+    kinds: tuple[tuple[str, str, list[float | None]], ...] = (
       ("weights", "#0072b2", [row.weights_bytes for row in rows]),
       ("training, by rule", "#d1495b", [row.rule_of_thumb_bytes for row in rows]),
       ("state of gen", "#b8860b", [row.state_bytes for row in rows]),

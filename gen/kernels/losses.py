@@ -164,7 +164,7 @@ def _fused_forward(hidden_nd, kernel_dv, bias_v, targets_n, weights_n, terms):  
   # Without the tokens that `_chunks` added.
   hidden_grad_nd = hidden_grad.reshape(-1, hidden_nd.shape[1])[: hidden_nd.shape[0]]
   # A frozen kernel may be stored in 16 bits; a gradient has the type of what it is for.
-  kernel_grad_dv = None if frozen else kernel_grad_dv.astype(kernel_dv.dtype)
+  kernel_grad_dv = None if kernel_grad_dv is None else kernel_grad_dv.astype(kernel_dv.dtype)
   return (loss, nll), (hidden_grad_nd, kernel_grad_dv, bias_grad_v)
 
 

@@ -73,7 +73,7 @@ def make_weight(
   stored: Any = module.get_variable("params", name) if module.has_variable("params", name) else None
   if isinstance(stored, StoredKernel):
     return cast(Array, stored)  # with fewer bits; products recognize it
-  value: Array = module.param(name, nn.with_logical_partitioning(initializer, axes), shape, jnp.float32)
+  value = cast(Array, module.param(name, nn.with_logical_partitioning(initializer, axes), shape, jnp.float32))
   # Under ZeRO-3 and fsdp it is stored in shards, and gathered here, before it is used.
   return activation_sharding.gather_weight(value, *axes) if gradients.on_mesh() else value
 
