@@ -81,6 +81,7 @@ ELSEWHERE = {
   f"experiments/{name}.py"
   for name in (
     "adapt_domain",
+    "curation",
     "decoding",
     "few_shot",
     "finetune",

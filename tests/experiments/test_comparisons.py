@@ -47,6 +47,9 @@ def command(script, *flags, cache=""):
     ("adapt_domain", ["--general=manual"], "--domain is not given"),
     ("adapt_domain", ["--domain=law", "--general=law"], "are both 'law'; name two different corpora"),
     ("adapt_domain", ["--domain=law", "--general=manual", "--config.replays=(2,)"], "must be in [0, 1)"),
+    ("curation", ["--judge=law"], "--source is not given"),
+    ("curation", ["--source=raw.jsonl"], "--judge is not given"),
+    ("curation", ["--source=raw.jsonl", "--judge=law", "--config.after=magic"], "config.after holds 'magic'"),
   ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(script, flags, sentence, tmp_path):
@@ -71,3 +74,16 @@ def test_a_tiny_domain_is_compared_and_a_second_call_trains_nothing(tmp_path):
   }
   for arm in results["arms"]:
     assert all(abs(run["flops"] - arm["budget"]) <= run["step_flops"] / 2 for run in arm["runs"])
+
+
+@pytest.mark.slow
+def test_a_tiny_curation_is_judged(tmp_path):
+  raw = write_texts(tmp_path / "raw.jsonl", "prose", "junk", "junk")
+  judge = write_texts(tmp_path / "judge.jsonl", "prose")
+  words = [f"--source={raw}", f"--judge={judge}", f"--workdir={tmp_path / 'work'}", *SWEEP]
+  words += ["--config.curation.stages=gopher_quality", "--config.repetitions=(2,6)"]
+  done = command("curation", *words, "--json=-", cache=tmp_path / "cache")
+  assert done.returncode == 0, done.stderr[-3000:]
+  results = json.loads(done.stdout)
+  assert [stage["stage"] for stage in results["stages"]] == ["raw", "gopher_quality"]
+  assert len(results["verdicts"]) == 2 and (tmp_path / "work" / "curation.pdf").exists()
