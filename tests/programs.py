@@ -22,6 +22,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from tests import quick_compiling
+
 ROOT = Path(__file__).parents[1]
 # Experiments re-execute Python to set the allocator's variable, and would import everything anew.
 ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}
@@ -94,7 +96,8 @@ def start(
 ) -> Program:
   """Starts a program: a script, `-m MODULE` or `-c CODE`, and its arguments; its output goes to the open files."""
   ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-  request = {"words": list(map(str, words)), "cwd": str(cwd), "env": ENVIRONMENT | dict(env or os.environ)}
+  environment = quick_compiling.with_flags(ENVIRONMENT | dict(env or os.environ))
+  request = {"words": list(map(str, words)), "cwd": str(cwd), "env": environment}
   outputs = [file if isinstance(file, int) else file.fileno() for file in (stdout, stderr)]
   with theirs:
     socket.send_fds(_server()[0], [json.dumps(request).encode()], [theirs.fileno(), *outputs])
@@ -135,6 +138,7 @@ def _serve(channel: socket.socket) -> None:
   import gc
 
   exec(IMPORTED, {})
+  quick_compiling.apply_to_jax()
   gc.collect()
   gc.freeze()  # a program's collections then leave the shared pages alone
   while True:
