@@ -75,12 +75,12 @@ def _trained(run: Run, folder: Path, data: Any, hooks: Any) -> tuple["RunResult"
   """Returns the result row and the parameters of a run, trained if it is not yet."""
   import numpy as np
 
-  from gen.training import loop, step
+  from gen.training import compiled_step, loop
   from gen.training.checkpointing.checkpoints import Checkpoints
 
   terminal.print_progress(f"{run.model.family}: {loop.count_steps(run):,} steps in {folder}")
   result = loop.train_run(run, folder, data, hooks)
-  template = step.step_programs(run.model, run.optimizer).initialize(np.uint32(0))
+  template = compiled_step.step_programs(run.model, run.optimizer).initialize(np.uint32(0))
   with Checkpoints(folder / "checkpoints") as checkpoints:
     return result, checkpoints.restore(template)[0].params
 

@@ -21,7 +21,7 @@ import gen
 from gen.batch import Batch
 from gen.config import TRANSFORMERS, Model, Optimizer
 from gen.optimizers import schedule_params
-from gen.training import step
+from gen.training import compiled_step
 
 ROOT = str(Path(gen.__file__).parent) + os.sep
 
@@ -35,7 +35,7 @@ def functions_by_file(model: Model, rows: int = 2, length: int = 129) -> dict[st
     length: tokens of a row. More than 128 of them go in blocks, and would go through a chip's attention kernel.
   """
   optimizer = Optimizer()
-  programs = step.step_programs(model, optimizer)
+  programs = compiled_step.step_programs(model, optimizer)
   ids_kbt = jnp.ones((1, rows, length), jnp.int32)
   places_kbt = jnp.broadcast_to(jnp.arange(length), ids_kbt.shape)
   source = (ids_kbt, ids_kbt, places_kbt) if model.family == "encoder_decoder" else ()

@@ -21,7 +21,7 @@ from gen.precision import stochastic_rounding
 from gen.sharding import state_bytes
 from gen.sharding.layouts import ShardingLayout, split_tensor
 from gen.sharding.state_bytes import CollectiveBytes
-from gen.training import state_sharding, step
+from gen.training import compiled_step, state_sharding, step
 from gen.training.run_folders import run_length
 
 WORD = (
@@ -289,7 +289,7 @@ def compile_step(run: Run, layout: ShardingLayout | None) -> tuple[CompiledSizes
     run: completed: its vocabulary and context are set.
     layout: on devices, simulated or real; None is one device.
   """
-  programs = step.step_programs(run.model, run.optimizer, layout)
+  programs = compiled_step.step_programs(run.model, run.optimizer, layout)
 
   def start() -> step.TrainState:
     return step.with_recurrent_state(

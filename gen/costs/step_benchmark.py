@@ -22,7 +22,7 @@ from gen.data.objectives import Specials
 from gen.data.token_stream import TokenStream
 from gen.errors import UserError
 from gen.optimizers import schedule_params
-from gen.training import loop, step
+from gen.training import compiled_step, loop
 
 PRODUCT = 2048  # rows and columns of the large product; its matrices (16 MiB each) exceed the caches
 ROWS = 1024  # rows of random text
@@ -92,7 +92,7 @@ class StepTrial:
       run: completed: its vocabulary and context are set.
     """
     self.run, self.batches = run, random_batches(run)
-    self.programs = step.step_programs(run.model, run.optimizer)
+    self.programs = compiled_step.step_programs(run.model, run.optimizer)
     self.schedule = schedule_params(run.optimizer, run.steps)
     self.done = 0
     self.input_seconds: list[float] = []

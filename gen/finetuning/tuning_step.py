@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
 
 from gen.batch import Batch
@@ -25,7 +24,10 @@ from gen.finetuning.task_forms import task_loss
 from gen.finetuning.task_forms.task_loss import TaskSums
 from gen.optimizers import ScheduleParams, learning_rate, make_update_rule
 from gen.precision import loss_scaling
+from gen.training import step
 from gen.training.step import TrainState
+
+MIN_WEIGHT = 1e-9  # of a batch
 
 
 class TuningPrograms(NamedTuple):
@@ -83,13 +85,14 @@ def _programs(
   def train(
     state: TrainState, frozen: Any, batch: Batch, schedule: ScheduleParams
   ) -> tuple[TrainState, TaskSums]:
-    key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
-    grads, sums = _sum_gradients(
+    zero = TaskSums(jnp.float32(0), jnp.float32(0))
+    grads, sums = step.sum_gradients(
       lambda trained, part, part_key: loss(trained, frozen, part, part_key),
-      state, batch, key, optimizer.microbatches,
+      state.params, batch, step.step_key(state), optimizer.microbatches, zero, state.loss_scale,
     )  # fmt: skip
     rate = learning_rate(optimizer.schedule, state.step, schedule)
-    return _update(state, grads, sums, rule, rate, optimizer.clip), sums
+    # Weights of examples may be fractions, and so may the sum of a batch.
+    return step.apply_gradients(state, grads, sums, optimizer, rule, rate, MIN_WEIGHT)[0], sums
 
   def evaluate(trained: Any, frozen: Any, batch: Batch) -> TaskSums:
     return task_loss.batch_loss(plain, head, optimizer, complete(trained, frozen), batch)
@@ -105,45 +108,3 @@ def _programs(
     jax.jit(complete),
     initialize,
   )
-
-
-def _sum_gradients(
-  loss: Callable[[Any, Batch, Array], TaskSums], state: TrainState, batch: Batch, key: Array, count: int
-) -> tuple[Any, TaskSums]:
-  """Returns the gradient of the summed loss, times its scale, and the sums, over `count` parts of the batch's rows."""
-
-  def of_part(part: Batch, part_key: Array) -> tuple[Any, TaskSums]:
-    def summed(tree: Any) -> tuple[Array, TaskSums]:
-      sums = loss(tree, part, part_key)
-      return loss_scaling.scale_loss(sums.loss, state.loss_scale), sums
-
-    return jax.grad(summed, has_aux=True)(state.params)
-
-  if count == 1:
-    return of_part(batch, key)
-  parts = jax.tree.map(lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), batch)
-  zero = (jax.tree.map(jnp.zeros_like, state.params), TaskSums(jnp.float32(0), jnp.float32(0)))
-
-  def add(total: Any, inputs: tuple[Batch, Array]) -> tuple[Any, None]:
-    return jax.tree.map(jnp.add, total, of_part(*inputs)), None
-
-  return jax.lax.scan(add, zero, (parts, jax.random.split(key, count)))[0]
-
-
-def _update(state: TrainState, grads: Any, sums: TaskSums, rule: Any, rate: Array, clip: float) -> TrainState:
-  """Returns the state after the update; a gradient that is not finite changes nothing and is counted."""
-  # The mean is taken once, over all microbatches, so a batch in parts has the gradient of the batch as one.
-  mean = loss_scaling.unscale_factor(state.loss_scale) / jnp.maximum(sums.weight, 1e-9)
-  norm = optax.global_norm(grads) * mean
-  finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
-  # 1e-6 and one factor for mean and clipping, as in `gen.training.step.train_step`.
-  scale = mean * (jnp.minimum(1.0, clip / (norm + 1e-6)) if clip else 1.0)
-  grads = jax.tree.map(lambda grad: grad * scale, grads)
-  opt_state, apply_update = rule.update(grads, state.opt_state, state.params, rate)
-  opt_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), opt_state, state.opt_state)
-  params = apply_update(state.params, opt_state)
-  params = jax.tree.map(lambda new, old: jnp.where(finite, new, old), params, state.params)
-  # A step that a large scale of the loss spoils is no sign of divergence, and is counted there.
-  skipped = state.skipped + jnp.where(finite, 0, 1 - loss_scaling.can_back_off(state.loss_scale))
-  scaling = loss_scaling.adjust_scale(state.loss_scale, finite)
-  return TrainState(state.step + 1, params, opt_state, skipped, state.key, loss_scale=scaling)

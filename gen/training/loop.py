@@ -27,6 +27,7 @@ from gen.io import json_reading, typed_json
 from gen.optimizers import schedule_params
 from gen.sharding import chip_peaks, layouts, processes
 from gen.training import (
+  compiled_step,
   compute_dtype,
   evaluate,
   memory_check,
@@ -117,7 +118,7 @@ class TrainingRun:
     self.sinks: list[JournalSink] = [] if journal is None else [journal, self.mirrors]
     layout = layouts.layout_of_run(run)
     self.undivided = [] if layout is None else state_sharding.undivided_dimensions(run.model, layout)
-    self.programs = step.step_programs(run.model, run.optimizer, layout)
+    self.programs = compiled_step.step_programs(run.model, run.optimizer, layout)
     self.shardings = self.programs.shardings
     self.text = run_text.RunText(run, loaded)
     self.schedule = schedule_params(run.optimizer, self.steps)

@@ -4,9 +4,8 @@ K steps of a dispatch, M microbatches, B batch, T length, N tokens, D width.
 """
 
 import functools
-import json
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +13,13 @@ import optax
 from jax import Array
 
 from gen.batch import Batch
-from gen.config import Model, Optimizer, from_dict, to_dict, user_sources
+from gen.config import Model, Optimizer
 from gen.kernels import losses
 from gen.kernels.recurrence import RecurrentState
 from gen.models import language_model, recurrent
 from gen.optimizers import ScheduleParams, UpdateRule, learning_rate, make_update_rule, split_frozen
 from gen.precision import loss_scaling, stochastic_rounding
-from gen.sharding.layouts import ShardingLayout
-from gen.training import state_sharding, xla_options
+from gen.training import state_sharding
 
 Params = Mapping[str, Any]  # a tree of arrays by name
 
@@ -64,6 +62,21 @@ class StepSums(NamedTuple):
   gradient_norm: Array
 
 
+class SummedLoss(Protocol):
+  """Sums of a loss over a batch; their quotient is the mean."""
+
+  @property
+  def loss(self) -> Array:
+    """Weighted sum of what is minimized."""
+
+  @property
+  def weight(self) -> Array:
+    """Sum of the weights."""
+
+
+Sums = TypeVar("Sums", bound=SummedLoss)
+
+
 def zero_sums() -> StepSums:
   """Returns sums of no steps."""
   return StepSums(*(jnp.float32(0) for _ in StepSums._fields))
@@ -88,6 +101,11 @@ def with_recurrent_state(state: TrainState, model: Model, batch: int) -> TrainSt
   """Returns the state for batches of `batch` rows, with a recurrent state of zeros if the model carries one."""
   zeros = recurrent.init_recurrent_state(model, batch) if model.carry else None
   return state._replace(recurrent_state=zeros)
+
+
+def step_key(state: TrainState) -> Array:
+  """Returns the random key of the step that follows."""
+  return jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
 
 
 def constrain_tree(tree: Any, shardings: Any) -> Any:
@@ -191,16 +209,45 @@ def batch_gradients(
   terms = loss_terms(model, optimizer)
   trained, complete = split_frozen(optimizer, params) if optimizer.frozen else (params, lambda tree: tree)
 
-  def of_part(part: Batch, part_key: Array) -> tuple[Any, losses.LossSums]:
-    def loss(tree: Any) -> tuple[Array, losses.LossSums]:
-      sums = batch_loss(model, terms, complete(tree), part, part_key)
+  def loss(tree: Any, part: Batch, part_key: Array) -> losses.LossSums:
+    return batch_loss(model, terms, complete(tree), part, part_key)
+
+  zero = losses.LossSums(*(jnp.float32(0),) * 3)
+  return sum_gradients(loss, trained, batch, key, optimizer.microbatches, zero, scale, shardings)
+
+
+def sum_gradients(
+  loss: Callable[[Any, Batch, Array], Sums],
+  params: Any,
+  batch: Batch,
+  key: Array,
+  count: int,
+  zero: Sums,
+  scale: loss_scaling.LossScale | None = None,
+  shardings: state_sharding.StateSharding | None = None,
+) -> tuple[Any, Sums]:
+  """Returns the gradients of a summed loss, times its scale, and its sums, over all microbatches.
+
+  Args:
+    loss: (params, rows, key) -> the sums over the rows.
+    params: what is trained.
+    batch: rows [B, T].
+    key: of dropout; each microbatch has its own.
+    count: number of microbatches.
+    zero: the sums of no rows.
+    scale: of the loss; None for 1.
+    shardings: where gradients lie on a mesh; None without one.
+  """
+
+  def of_part(part: Batch, part_key: Array) -> tuple[Any, Sums]:
+    def scaled_loss(tree: Any) -> tuple[Array, Sums]:
+      sums = loss(tree, part, part_key)
       return loss_scaling.scale_loss(sums.loss, scale) if scale else sums.loss, sums
 
-    grads, sums = jax.grad(loss, has_aux=True)(trained)
+    grads, sums = jax.grad(scaled_loss, has_aux=True)(params)
     # Under ZeRO-2 and 3 this constraint makes the sum over devices a reduce-scatter instead of an all-reduce.
     return constrain_tree(grads, shardings and shardings.gradients), sums
 
-  count = optimizer.microbatches
   if count == 1:
     return of_part(batch, key)
   parts = jax.tree.map(lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), batch)
@@ -211,9 +258,68 @@ def batch_gradients(
     return jax.tree.map(jnp.add, total, of_part(*inputs)), None
 
   # The accumulator is split like the gradients: otherwise it would be replicated on each device.
-  zeros = constrain_tree(jax.tree.map(jnp.zeros_like, trained), shardings and shardings.gradients)
-  zero = (zeros, losses.LossSums(*(jnp.float32(0),) * 3))
-  return jax.lax.scan(add, zero, (parts, jax.random.split(key, count)))[0]
+  zeros = constrain_tree(jax.tree.map(jnp.zeros_like, params), shardings and shardings.gradients)
+  return jax.lax.scan(add, (zeros, zero), (parts, jax.random.split(key, count)))[0]
+
+
+def apply_gradients(
+  state: TrainState,
+  grads: Any,
+  sums: SummedLoss,
+  optimizer: Optimizer,
+  rule: UpdateRule,
+  rate: Array,
+  min_weight: float = 1.0,
+  shardings: state_sharding.StateSharding | None = None,
+  stored: TrainState | None = None,
+) -> tuple[TrainState, Array, Array]:
+  """Returns the state after one update, the gradients' norm before clipping, and whether all was finite.
+
+  Where the gradient is not finite, neither parameters nor opt_state change, and the step is counted in `skipped`. The
+  recurrent state is the caller's.
+
+  Args:
+    state: before the step, in float32.
+    grads: of the summed loss, times the state's scale of the loss.
+    sums: the loss and its weight, by which the mean is taken once, over all microbatches.
+    optimizer: its largest norm of the mean gradient (`clip`), and the type of its moments.
+    rule: its update rule.
+    rate: learning rate.
+    min_weight: least divisor of the mean, so that a batch without weight has zero gradients, not 0 / 0.
+    shardings: where each part of the state lies on a mesh; None without one.
+    stored: the state as it is between steps, where that has fewer bits; new values are rounded to its types.
+  """
+  clip, scaling = optimizer.clip, state.loss_scale
+  unscale = loss_scaling.unscale_factor(scaling) if scaling else 1.0
+  per_weight = unscale / jnp.maximum(sums.weight, min_weight)
+  # Of the mean loss's gradient, so that `optimizer.clip` means the same for every batch and number of microbatches.
+  norm = optax.global_norm(grads) * per_weight
+  finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
+  # 1e-6 as in torch.nn.utils.clip_grad_norm_; it only guards against a norm of 0. Mean and clipping are one factor, so
+  # gradients are read and written once.
+  factor = per_weight * (jnp.minimum(1.0, clip / (norm + 1e-6)) if clip else 1.0)
+  grads = jax.tree.map(lambda g: g * factor, grads)
+  # A select instead of a branch: the program is the same whether or not the gradient is finite.
+  if_finite = functools.partial(jnp.where, finite)
+  new_opt_state, apply_update = rule.update(grads, state.opt_state, state.params, rate)
+  opt_state = jax.tree.map(if_finite, new_opt_state, state.opt_state)
+  if stored is not None:
+    opt_state = stochastic_rounding.round_like(opt_state, stored.opt_state, step_key(state), 0)
+  # The barrier orders the update of the moments before that of the parameters, so XLA can reuse the old moments'
+  # buffers: 371 MiB in place of 383 for a decoder of width 256.
+  opt_state = jax.lax.optimization_barrier(constrain_tree(opt_state, shardings and shardings.opt_state))
+  moments = (
+    stochastic_rounding.widen_tree(opt_state, optimizer.moment_dtype) if stored is not None else opt_state
+  )
+  params = jax.tree.map(if_finite, apply_update(state.params, moments), state.params)
+  if stored is not None:
+    params = stochastic_rounding.round_like(params, stored.params, step_key(state), 1)
+  params = constrain_tree(params, shardings and shardings.parameters)
+  # A step that a large scale of the loss spoils is no sign of divergence, and is counted there.
+  skipped = jnp.where(finite, 0, 1 - loss_scaling.can_back_off(scaling) if scaling else 1)
+  scaling = loss_scaling.adjust_scale(scaling, finite) if scaling else None
+  after = state._replace(step=state.step + 1, params=params, opt_state=opt_state, loss_scale=scaling)
+  return after._replace(skipped=state.skipped + skipped), norm, finite
 
 
 def train_step(
@@ -242,42 +348,22 @@ def train_step(
   # Without this constraint XLA leaves parameters sharded between the steps of a dispatch under ZeRO-1 and 2, and
   # all-gathers them several times in each step.
   state = state._replace(params=constrain_tree(state.params, shardings and shardings.parameters))
-  key, scaling = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step), state.loss_scale
-  stored, state = state, stochastic_rounding.widen_state(state, optimizer)
-  grads, sums, recurrent_state = recurrent_gradients(model, optimizer, state, batch, key, shardings)
-  # At least 1, so that a batch without loss-bearing tokens has zero gradients, not 0 / 0.
-  per_token = (loss_scaling.unscale_factor(scaling) if scaling else 1.0) / jnp.maximum(sums.weight, 1.0)
-  # Of the mean loss's gradient, so that `optimizer.clip` means the same for every batch and number of microbatches.
-  norm = optax.global_norm(grads) * per_token
-  finite = jnp.isfinite(norm) & jnp.isfinite(sums.loss)
-  # 1e-6 as in torch.nn.utils.clip_grad_norm_; it only guards against a norm of 0. Mean and clipping are one factor, so
-  # gradients are read and written once.
-  scale = per_token * (jnp.minimum(1.0, optimizer.clip / (norm + 1e-6)) if optimizer.clip else 1.0)
-  grads = jax.tree.map(lambda g: g * scale, grads)
-
-  # A select instead of a branch: the program is the same whether or not the gradient is finite.
-  def if_finite(new: Array, old: Array | float) -> Array:
-    return jnp.where(finite, new, old)
-
+  # Only a state of fewer bits is widened, so that the step of float32 is all that a reader has to follow.
+  narrow = "bfloat16" in (optimizer.param_dtype, optimizer.moment_dtype)
+  wide = stochastic_rounding.widen_state(state, optimizer) if narrow else state
+  grads, sums, recurrent_state = recurrent_gradients(
+    model, optimizer, wide, batch, step_key(state), shardings
+  )
   rate = learning_rate(optimizer.schedule, state.step, schedule)
   rule = rule or make_update_rule(optimizer)
-  new_opt_state, apply_update = rule.update(grads, state.opt_state, state.params, rate)
-  opt_state = jax.tree.map(if_finite, new_opt_state, state.opt_state)
-  opt_state = stochastic_rounding.round_like(opt_state, stored.opt_state, key, 0)
-  # The barrier orders the update of the moments before that of the parameters, so XLA can reuse the old moments'
-  # buffers: 371 MiB in place of 383 for a decoder of width 256.
-  opt_state = jax.lax.optimization_barrier(constrain_tree(opt_state, shardings and shardings.opt_state))
-  moments = stochastic_rounding.widen_tree(opt_state, optimizer.moment_dtype)
-  params = jax.tree.map(if_finite, apply_update(state.params, moments), state.params)
-  params = stochastic_rounding.round_like(params, stored.params, key, 1)
-  params = constrain_tree(params, shardings and shardings.parameters)
+  after, norm, finite = apply_gradients(
+    wide, grads, sums, optimizer, rule, rate, shardings=shardings, stored=state if narrow else None
+  )
+
+  if_finite = functools.partial(jnp.where, finite)
   recurrent_state = jax.tree.map(if_finite, recurrent_state, state.recurrent_state)
-  # A step that a large scale of the loss spoils is no sign of divergence, and is counted there.
-  skipped = jnp.where(finite, 0, 1 - loss_scaling.can_back_off(scaling) if scaling else 1)
   totals = StepSums(if_finite(sums.loss, 0.0), if_finite(sums.nll, 0.0), if_finite(sums.weight, 0.0), norm)
-  scaling = loss_scaling.adjust_scale(scaling, finite) if scaling else None
-  after = (state.step + 1, params, opt_state, state.skipped + skipped, state.key, recurrent_state, scaling)
-  return TrainState(*after), totals
+  return after._replace(recurrent_state=recurrent_state), totals
 
 
 def train_steps(
@@ -304,97 +390,3 @@ def train_steps(
     return state, added._replace(gradient_norm=sums.gradient_norm)
 
   return jax.lax.fori_loop(0, count, body, (state, zero_sums()))
-
-
-class StepPrograms(NamedTuple):
-  """The compiled functions of one shape; learning rate, horizon and seed are arguments.
-
-  Attributes:
-    initialize: seed -> TrainState.
-    train: (TrainState, stacked Batch, count, ScheduleParams) -> (TrainState, StepSums); the state is donated.
-    evaluate: (params, Batch) -> LossSums.
-    evaluate_carried: (params, Batch, recurrent state) -> (LossSums, recurrent state), for a model with `model.carry`.
-    shardings: of the state on a mesh; None without one.
-  """
-
-  initialize: Callable[..., TrainState]
-  train: Callable[..., tuple[TrainState, StepSums]]
-  evaluate: Callable[..., losses.LossSums]
-  evaluate_carried: Callable[..., tuple[losses.LossSums, Any]]
-  shardings: state_sharding.StateSharding | None = None
-
-
-def step_programs(model: Model, optimizer: Optimizer, layout: ShardingLayout | None = None) -> StepPrograms:
-  """Returns the jitted functions of a shape; the same objects for the same shape and layout, so none compiles twice."""
-  fixed = to_dict(optimizer)
-  for name in ("peak_learning_rate", "warmup", "decay", "final", "max_skipped_steps"):
-    fixed[name] = 0.0  # traced, or not read by the step: runs of a sweep that differ in these share a program
-  sources = user_sources.program_sources(model, optimizer)
-  return _programs(json.dumps(to_dict(model)), json.dumps(fixed), layout, sources)
-
-
-# Keyed by JSON, because configs are mutable and have no hash.
-@functools.lru_cache(maxsize=64)
-def _programs(
-  model_json: str, optimizer_json: str, layout: ShardingLayout | None, sources: tuple[str, ...]
-) -> StepPrograms:
-  """Compiles a shape; `sources` are the checksums of the user's own code that its config names."""
-  del sources
-  model = from_dict(Model, json.loads(model_json))
-  optimizer = from_dict(Optimizer, json.loads(optimizer_json))
-  # Evaluation reports the plain negative log likelihood: without smoothing, z-loss and dropout.
-  plain = losses.LossTerms(soft_cap=model.logits_soft_cap, chunk=model.loss_chunk)
-  if layout is not None:
-    return _sharded_programs(model, optimizer, plain, state_sharding.shard_state(model, layout, optimizer))
-  platform = jax.default_backend()
-  once = xla_options.options_once(platform)
-  return StepPrograms(
-    jax.jit(functools.partial(initialize_state, model, optimizer), compiler_options=once),
-    jax.jit(
-      functools.partial(train_steps, model, optimizer, rule=make_update_rule(optimizer)),
-      donate_argnums=0,  # the new state is written over the old one
-      compiler_options=xla_options.step_options(model, platform),
-    ),
-    jax.jit(functools.partial(batch_loss, model, plain)),
-    jax.jit(functools.partial(recurrent_loss, model, plain)),
-  )
-
-
-def _sharded_programs(
-  model: Model, optimizer: Optimizer, plain: losses.LossTerms, shardings: state_sharding.StateSharding
-) -> StepPrograms:
-  """Returns the functions of a shape on a mesh, with explicit shardings of arguments and results."""
-  replicated, rows, stack = shardings.replicated, shardings.layout.rows(), shardings.layout.rows(1)
-  # Counters and the key are replicated: each device reads them in every step.
-  of_state: tuple[Any, ...] = (
-    replicated, shardings.parameters, shardings.opt_state, replicated, replicated, shardings.recurrent_state,
-  )  # fmt: skip
-  state = TrainState(*of_state)._replace(loss_scale=loss_scaling.scale_sharding(model.dtype, replicated))
-  on_mesh, rule = shardings.traced, make_update_rule(optimizer)
-  platform = shardings.layout.mesh.devices.flat[0].platform
-  return StepPrograms(
-    jax.jit(
-      on_mesh(functools.partial(initialize_state, model, optimizer)),
-      out_shardings=state._replace(recurrent_state=None),
-      compiler_options=xla_options.options_once(platform),
-    ),
-    jax.jit(
-      on_mesh(functools.partial(train_steps, model, optimizer, shardings=shardings, rule=rule)),
-      donate_argnums=0,
-      in_shardings=(state, stack, replicated, replicated),
-      # Equal to the state's input shardings, which donation needs.
-      out_shardings=(state, replicated),
-      compiler_options=xla_options.step_options(model, platform),
-    ),
-    jax.jit(
-      on_mesh(functools.partial(batch_loss, model, plain)),
-      in_shardings=(shardings.parameters, rows),
-      out_shardings=replicated,
-    ),
-    jax.jit(
-      on_mesh(functools.partial(recurrent_loss, model, plain)),
-      in_shardings=(shardings.parameters, rows, shardings.recurrent_state),
-      out_shardings=(replicated, shardings.recurrent_state),
-    ),
-    shardings,
-  )

@@ -12,7 +12,7 @@ from gen.batch import Batch
 from gen.config import RECURRENT, Model, Optimizer
 from gen.kernels import losses, recurrence
 from gen.models import language_model, recurrent
-from gen.training import step
+from gen.training import compiled_step, step
 
 V, D, L, T, B = 29, 6, 2, 7, 3
 IDS = np.random.default_rng(5).integers(0, V, (B, T))
@@ -313,7 +313,9 @@ def test_state_crosses_the_truncation_and_gradients_do_not(family, random_parame
 
 def test_a_training_step_hands_its_state_on_and_clears_it_where_another_document_begins(random_parameters):
   model, optimizer = model_of("lstm", carry=True, dropout=0.2), Optimizer()
-  start = step.with_recurrent_state(step.step_programs(model, optimizer).initialize(np.uint32(0)), model, B)
+  start = step.with_recurrent_state(
+    compiled_step.step_programs(model, optimizer).initialize(np.uint32(0)), model, B
+  )
   over = step.ScheduleParams(0.0, 10.0, 0.0, 1.0, 0.0)  # of rate 0: the parameters stay
   train = jax.jit(functools.partial(step.train_step, model, optimizer))
   once, _ = train(start, batch_of(IDS), over)
@@ -331,7 +333,9 @@ def test_a_training_step_hands_its_state_on_and_clears_it_where_another_document
 
 def test_a_step_that_is_skipped_leaves_the_carried_state(random_parameters):
   model, optimizer = model_of("gru", carry=True), Optimizer()
-  start = step.with_recurrent_state(step.step_programs(model, optimizer).initialize(np.uint32(0)), model, B)
+  start = step.with_recurrent_state(
+    compiled_step.step_programs(model, optimizer).initialize(np.uint32(0)), model, B
+  )
   over = step.ScheduleParams(0.1, 10.0, 0.0, 1.0, 0.0)
   train = jax.jit(functools.partial(step.train_step, model, optimizer))
   once, _ = train(start, batch_of(IDS), over)

@@ -30,7 +30,7 @@ from gen.data import dataset
 from gen.io import typed_json
 from gen.optimizers import schedule_params
 from gen.sharding import layouts
-from gen.training import loop, step
+from gen.training import compiled_step, loop, step
 from tests import tiny_run
 
 STEPS = 20
@@ -99,7 +99,7 @@ def placed(state, place):
 
 def train(run, layout, start):
   """Returns the losses of all steps, the last state, and the compiled step."""
-  programs = step.step_programs(run.model, run.optimizer, layout)
+  programs = compiled_step.step_programs(run.model, run.optimizer, layout)
   state = placed(step.with_recurrent_state(start, run.model, run.data.batch), programs.shardings)
   stack, over, compiled, losses = (
     step_benchmark.random_batches(run).stack(0, STEPS),
@@ -133,7 +133,7 @@ def accumulated(run, text):
 
 def losses(family, names):
   run = run_of(family)
-  start = step.step_programs(run.model, run.optimizer).initialize(np.uint32(3))
+  start = compiled_step.step_programs(run.model, run.optimizer).initialize(np.uint32(3))
   found = {"alone": {"losses": train(run, None, start)[0]}}
   for name in names:
     axes, stage = LAYOUTS[name]

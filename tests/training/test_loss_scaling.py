@@ -12,7 +12,7 @@ from gen.config import Model, Optimizer
 from gen.optimizers import schedule_params
 from gen.precision import loss_scaling
 from gen.precision.loss_scaling import LossScale
-from gen.training import step
+from gen.training import compiled_step, step
 
 OPTIMIZER = Optimizer(peak_learning_rate=1e-2, schedule="constant", warmup=0.0)
 MODELS = {
@@ -48,7 +48,7 @@ def test_the_scale_halves_after_overflow_doubles_after_an_interval_and_stays_in_
 @pytest.mark.parametrize("family", MODELS)
 def test_a_planted_overflow_is_skipped_changes_nothing_and_training_goes_on(family):
   model = MODELS[family]
-  programs, data = step.step_programs(model, OPTIMIZER), batches(4)
+  programs, data = compiled_step.step_programs(model, OPTIMIZER), batches(4)
   schedule = schedule_params(OPTIMIZER, 100)
   state = programs.initialize(np.uint32(1))._replace(loss_scale=scale_of(2.0**40))
   before = jax.tree.map(np.array, state.params)

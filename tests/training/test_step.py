@@ -13,7 +13,7 @@ from gen.costs import memory, step_benchmark
 from gen.kernels import losses
 from gen.models import language_model
 from gen.optimizers import learning_rate, schedule_params
-from gen.training import evaluate, step, xla_options
+from gen.training import compiled_step, evaluate, step, xla_options
 
 pytestmark = pytest.mark.optimized  # how many steps a program runs changes no bit
 STEPS, B, T, V = 4, 6, 5, 11
@@ -45,7 +45,7 @@ def same(one, other):
 
 @pytest.fixture(scope="module")
 def programs():
-  return step.step_programs(MODEL, OPTIMIZER)
+  return compiled_step.step_programs(MODEL, OPTIMIZER)
 
 
 @pytest.fixture
@@ -71,14 +71,16 @@ def test_one_program_serves_all_rates_horizons_and_seeds():
   faster = dataclasses.replace(
     OPTIMIZER, peak_learning_rate=0.5, warmup=0.3, final=0.2, decay=0.1, max_skipped_steps=3
   )
-  assert step.step_programs(MODEL, OPTIMIZER) is step.step_programs(dataclasses.replace(MODEL), faster)
-  assert step.step_programs(MODEL, OPTIMIZER) is not step.step_programs(
+  assert compiled_step.step_programs(MODEL, OPTIMIZER) is compiled_step.step_programs(
+    dataclasses.replace(MODEL), faster
+  )
+  assert compiled_step.step_programs(MODEL, OPTIMIZER) is not compiled_step.step_programs(
     MODEL, dataclasses.replace(OPTIMIZER, beta1=0.5)
   )
-  assert step.step_programs(MODEL, OPTIMIZER) is not step.step_programs(
+  assert compiled_step.step_programs(MODEL, OPTIMIZER) is not compiled_step.step_programs(
     dataclasses.replace(MODEL, tied=True), OPTIMIZER
   )
-  found = step.step_programs(MODEL, OPTIMIZER)
+  found = compiled_step.step_programs(MODEL, OPTIMIZER)
   for seed, optimizer, count, steps in ((0, OPTIMIZER, 1, 10), (9, faster, 4, 10**6)):
     found.train(found.initialize(np.uint32(seed)), batches(seed), count, schedule_params(optimizer, steps))
   assert found.train._cache_size() == 1
@@ -147,7 +149,7 @@ def test_a_dispatch_of_no_steps_changes_nothing(run, programs):
 def gradients_of(count):
   """Gradients and sums of one batch in so many microbatches."""
   optimizer = dataclasses.replace(OPTIMIZER, microbatches=count)
-  params = step.step_programs(MODEL, OPTIMIZER).initialize(SEED).params
+  params = compiled_step.step_programs(MODEL, OPTIMIZER).initialize(SEED).params
   return jax.jit(functools.partial(step.batch_gradients, MODEL, optimizer))(
     params, at(batches(), 0), jax.random.key(0)
   )

@@ -18,7 +18,7 @@ from gen.errors import UserError
 from gen.generation.loaded_model import LoadedModel
 from gen.interop.text_frames import TextFrame
 from gen.optimizers import schedule_params
-from gen.training import step
+from gen.training import compiled_step
 
 DISPATCH = 20  # steps of one compiled call
 BYTES = ByteTokenizer()
@@ -61,7 +61,7 @@ def train_model(run: Run, exercise: SyntheticTask, report: Report | None = None)
       f"a model of family {run.model.family} cannot be trained on this task; take one of {', '.join(exercise.families)}"
     )
   model = complete_model(run.model, exercise.length)
-  programs = step.step_programs(model, run.optimizer)
+  programs = compiled_step.step_programs(model, run.optimizer)
   state, over = programs.initialize(np.uint32(run.seed)), schedule_params(run.optimizer, run.steps)
   for done in range(0, run.steps, DISPATCH):
     count = min(DISPATCH, run.steps - done)
