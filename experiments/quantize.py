@@ -46,7 +46,7 @@ def main() -> int:
   paired_task_flags.require_output(OUTPUT.value)
   scheme = scheme_flags.scheme_from_flags()
   from gen.generation import loaded_model
-  from gen.io import json_report
+  from gen.io import json_report, typed_json
   from gen.quantization import model_quantization, quantization_report, quantization_text, quantized_run
   from gen.training.checkpointing import quantized_checkpoints
   from gen.training.checkpointing.checkpoints import Checkpoints
@@ -80,8 +80,9 @@ def main() -> int:
     words = quantization_report.scheme_words(scheme)
     quantized_run.save_quantized(source, output, changed, int(meta["step"]), made.params, meta, words)
     terminal.print_progress(f"wrote {output}")
-  report["tasks"] = paired_task_flags.score_folders(source, OUTPUT.value, SEED.value)
-  json_report.write_report({"checkpoint": str(source), "output": OUTPUT.value or None, **report}, target)
+  tasks = paired_task_flags.score_folders(source, OUTPUT.value, SEED.value)
+  where = {"checkpoint": str(source), "output": OUTPUT.value or None}
+  json_report.write_report({**where, **typed_json.encode_record(report), "tasks": tasks}, target)
   return 0
 
 

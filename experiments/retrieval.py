@@ -54,10 +54,11 @@ def main() -> int:
   ]
   encoder = loaded_model.load_model(ENCODER.value, report=report) if ENCODER.value else None
   searches = retrieval_study.make_searches(passages, encoder, FOUND.value, SEED.value)
-  rows = [
+  answers = [
     retrieval_study.evaluate_search(name, restored, questions, search, MAX_TOKENS.value)
     for name, search in searches.items()
   ]
+  rows = retrieval_study.compare_searches(answers)
   print(f"{restored.where}: {len(questions)} questions, {len(passages):,} passages")
   print("\n".join(retrieval_study.report_lines(rows)))
   workdir = shared_flags.result_folder(WORKDIR.value, f"{CHECKPOINT.value.rstrip('/')}_retrieval")

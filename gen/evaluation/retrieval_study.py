@@ -1,5 +1,6 @@
 """Answers of a model with and without retrieved passages in its prompt: likelihood and exact match."""
 
+import dataclasses
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +13,58 @@ from gen.generation import retrieval, text
 from gen.generation.decoding.sampling import GREEDY
 
 BATCH = 16  # prompts that are answered together
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrievalAnswer:
+  """One answer, with its prompt.
+
+  Attributes:
+    prompt: with the passages that fit.
+    sources: of these passages.
+    expected: the right answer.
+    given: the generated answer.
+    correct: whether they are equal.
+    nats: log probability of the right answer.
+    tokens: of the right answer.
+    found: whether a passage holds it.
+  """
+
+  prompt: str
+  sources: list[str]
+  expected: str
+  given: str
+  correct: bool
+  nats: float
+  tokens: int
+  found: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchAnswers:
+  """The answers with one way to search."""
+
+  name: str
+  answers: list[RetrievalAnswer]
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrievalRow(SearchAnswers):
+  """The answers with one way to search, and their means.
+
+  Attributes:
+    nats_per_token: of the right answers.
+    gain: by how much that is less than in the first row.
+    gain_error: standard error of the gain.
+    exact_match: share of answers that are right.
+    found: share of questions with a passage that holds the answer.
+  """
+
+  nats_per_token: float
+  gain: float
+  gain_error: float
+  exact_match: float
+  found: float
 
 
 def make_searches(
@@ -56,8 +109,8 @@ def _right(passages: list[Any], question: Any) -> list[Any]:
 
 def evaluate_search(
   name: str, restored: Any, questions: Sequence[Any], search: Any, max_tokens: int
-) -> dict[str, Any]:
-  """Returns the row of a way to search: likelihood and exact match of each answer, with its prompt and sources.
+) -> SearchAnswers:
+  """Returns the answers with a way to search: likelihood and exact match of each, with its prompt and sources.
 
   Args:
     name: of the way to search.
@@ -84,32 +137,53 @@ def evaluate_search(
     (part,) = text.stream_answers(restored, prompts, GREEDY, jax.random.key(0), **limits)
     written += part
   answers = [
-    {
-      "prompt": grounded.prompt, "sources": grounded.sources, "expected": each.answer, "given": output.text.strip(),
-      "correct": output.text.strip() == each.answer, "nats": nats.log_probability, "tokens": nats.tokens,
-      "found": any(each.answer in hit.passage.text for hit in grounded.used),
-    }
+    RetrievalAnswer(
+      prompt=grounded.prompt,
+      sources=grounded.sources,
+      expected=each.answer,
+      given=output.text.strip(),
+      correct=output.text.strip() == each.answer,
+      nats=nats.log_probability,
+      tokens=nats.tokens,
+      found=any(each.answer in hit.passage.text for hit in grounded.used),
+    )
     for grounded, each, nats, output in zip(sampled, questions, judged, written, strict=True)
-  ]  # fmt: skip
-  return {"name": name, "answers": answers}
+  ]
+  return SearchAnswers(name, answers)
 
 
-def report_lines(rows: list[dict[str, Any]]) -> list[str]:
-  """Adds means and standard errors to the rows and returns them as a table; gains are against the first row."""
-  bare = np.array([-answer["nats"] / answer["tokens"] for answer in rows[0]["answers"]])
+def compare_searches(searches: Sequence[SearchAnswers]) -> list[RetrievalRow]:
+  """Returns the ways to search with means and standard errors; gains are against the first one."""
+  bare = _nats_per_token(searches[0])
+  rows = []
+  for search in searches:
+    nats = _nats_per_token(search)
+    gains = bare - nats
+    rows.append(
+      RetrievalRow(
+        search.name,
+        search.answers,
+        nats_per_token=float(nats.mean()),
+        gain=float(gains.mean()),
+        gain_error=float(gains.std(ddof=1) / np.sqrt(len(gains))),
+        exact_match=float(np.mean([answer.correct for answer in search.answers])),
+        found=float(np.mean([answer.found for answer in search.answers])),
+      )
+    )
+  return rows
+
+
+def _nats_per_token(search: SearchAnswers) -> np.ndarray:
+  return np.array([-answer.nats / answer.tokens for answer in search.answers])
+
+
+def report_lines(rows: Sequence[RetrievalRow]) -> list[str]:
+  """Returns the rows as a table."""
   lines = [
     f"{'':>18}  {'answer in prompt':>16}  {'nats per token':>14}  {'less than alone':>18}  {'exact match':>11}"
   ]
   for row in rows:
-    nats = np.array([-answer["nats"] / answer["tokens"] for answer in row["answers"]])
-    gains = bare - nats
-    error = gains.std(ddof=1) / np.sqrt(len(gains))
-    row |= {
-      "nats_per_token": float(nats.mean()), "gain": float(gains.mean()), "gain_error": float(error),
-      "exact_match": float(np.mean([answer["correct"] for answer in row["answers"]])),
-      "found": float(np.mean([answer["found"] for answer in row["answers"]])),
-    }  # fmt: skip
-    gain = f"{row['gain']:.3f} ± {row['gain_error']:.3f}"
-    cells = f"{row['found']:>16.2f}  {row['nats_per_token']:>14.3f}  {gain:>18}  {row['exact_match']:>11.3f}"
-    lines.append(f"{row['name']:>18}  {cells}")
+    gain = f"{row.gain:.3f} ± {row.gain_error:.3f}"
+    cells = f"{row.found:>16.2f}  {row.nats_per_token:>14.3f}  {gain:>18}  {row.exact_match:>11.3f}"
+    lines.append(f"{row.name:>18}  {cells}")
   return lines

@@ -21,6 +21,7 @@ from gen.finetuning import length_batches
 from gen.finetuning.settings import FinetuneSettings
 from gen.finetuning.task_forms import encoded_rows
 from gen.finetuning.task_forms.encoded_rows import EncodedRow
+from gen.finetuning.tuning_rows import NoteRow, TuningScoreRow, TuningTrainRow
 from gen.finetuning.tuning_step import TuningPrograms
 from gen.io import json_reading
 from gen.optimizers import learning_rate, schedule_params
@@ -199,7 +200,7 @@ class Tuner:
     self._paces.append((time.monotonic() - self._clock) / min(self._log_every, done - first))
     evaluations = -(-(self.steps - done) // self._every)
     left = float(np.median(self._paces)) * (self.steps - done) + evaluations * self._evaluated
-    row: dict[str, Any] = {
+    row: TuningTrainRow = {
       "kind": "train", "step": done, "steps": self.steps, "epoch": done / self.order.steps_per_epoch,
       "loss": progress.loss / progress.weight if progress.weight else math.nan,
       "learning_rate": float(learning_rate(settings.optimizer.schedule, done - 1, self._schedule)),
@@ -223,7 +224,7 @@ class Tuner:
       progress.best, progress.best_step, progress.waited = score, done, 0
     else:
       progress.waited += 1
-    row: dict[str, Any] = {
+    row: TuningScoreRow = {
       "kind": "evaluation",
       "step": done,
       "score": score,
@@ -286,5 +287,5 @@ class Tuner:
     )
 
 
-def _note(line: str) -> dict[str, Any]:
+def _note(line: str) -> NoteRow:
   return {"kind": "note", "text": line}

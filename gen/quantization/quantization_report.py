@@ -14,24 +14,48 @@ def scheme_words(scheme: ModelScheme) -> dict[str, Any]:
   return dataclasses.asdict(scheme)
 
 
+@dataclasses.dataclass(frozen=True)
+class QuantizationReport:
+  """A model before and after; what was not measured is None.
+
+  Attributes:
+    scheme: by which it was quantized.
+    kernels: bytes and error of each.
+    bytes_before: of all parameters in memory. A file on disk may be compressed, which is not counted.
+    bytes_after: of the quantized ones.
+    bytes_ratio: after / before.
+    loss: nats per token.
+    bits_per_byte: the same per byte of text.
+    greedy_agreement: share of tokens that both models choose.
+  """
+
+  scheme: ModelScheme
+  kernels: list[KernelReport]
+  bytes_before: int
+  bytes_after: int
+  bytes_ratio: float
+  loss: PairedDifference | None
+  bits_per_byte: PairedDifference | None
+  greedy_agreement: GreedyAgreement | None
+
+
 def build_report(
   scheme: ModelScheme,
   made: QuantizedModel,
   compared: dict[str, PairedDifference] | None = None,
   agreement: GreedyAgreement | None = None,
-) -> dict[str, Any]:
-  """Returns the report as plain values; quantities that were not measured are null."""
-  return {
-    "scheme": scheme_words(scheme),
-    "kernels": [found._asdict() for found in made.reports],
-    "bytes_before": made.bytes_before,
-    "bytes_after": made.bytes_after,
-    # Of arrays in memory. A file on disk may be compressed, which is not counted.
-    "bytes_ratio": made.bytes_after / made.bytes_before,
-    "loss": None if compared is None else compared["loss"]._asdict(),
-    "bits_per_byte": None if compared is None else compared["bits_per_byte"]._asdict(),
-    "greedy_agreement": None if agreement is None else agreement._asdict(),
-  }
+) -> QuantizationReport:
+  """Returns the report of a model before and after."""
+  return QuantizationReport(
+    scheme,
+    made.reports,
+    made.bytes_before,
+    made.bytes_after,
+    made.bytes_after / made.bytes_before,
+    None if compared is None else compared["loss"],
+    None if compared is None else compared["bits_per_byte"],
+    agreement,
+  )
 
 
 def kernel_line(found: KernelReport) -> str:
@@ -52,23 +76,25 @@ def print_kernels(say: Callable[[str], None]) -> Callable[[KernelReport], None]:
   return lambda found: say(kernel_line(found))
 
 
-def summary_lines(report: dict[str, Any]) -> list[str]:
+def summary_lines(report: QuantizationReport) -> list[str]:
   """Returns the lines below the table."""
   lines = [
-    f"all parameters: {report['bytes_before']:,} bytes before, {report['bytes_after']:,} after"
-    f" ({report['bytes_ratio']:.3f})"
+    f"all parameters: {report.bytes_before:,} bytes before, {report.bytes_after:,} after"
+    f" ({report.bytes_ratio:.3f})"
   ]
-  for name, unit in (("loss", "nats per token"), ("bits_per_byte", "bits per byte")):
-    found = report[name]
+  for name, found, unit in (
+    ("loss", report.loss, "nats per token"),
+    ("bits per byte", report.bits_per_byte, "bits per byte"),
+  ):
     if found:
       lines.append(
-        f"{name.replace('_', ' ')}: {found['before']:.4f} before, {found['after']:.4f} after; difference"
-        f" {found['difference']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}] {unit}"
+        f"{name}: {found.before:.4f} before, {found.after:.4f} after; difference"
+        f" {found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}] {unit}"
       )
-  greedy = report["greedy_agreement"]
+  greedy = report.greedy_agreement
   if greedy:
     lines.append(
-      f"greedy agreement: {greedy['share']:.3f} [{greedy['low']:.3f}, {greedy['high']:.3f}] of"
-      f" {greedy['tokens']:,} {greedy['kind']} tokens"
+      f"greedy agreement: {greedy.share:.3f} [{greedy.low:.3f}, {greedy.high:.3f}] of"
+      f" {greedy.tokens:,} {greedy.kind} tokens"
     )
   return lines

@@ -11,7 +11,7 @@ from gen.batch import Batch
 from gen.config import Data, Model, Optimizer, Run, config_hash, identity
 from gen.optimizers import schedule_params
 from gen.precision import stochastic_rounding
-from gen.training import step
+from gen.training import compiled_step
 from gen.training.checkpointing.checkpoints import Checkpoints
 
 OPTIMIZER = Optimizer(
@@ -60,7 +60,7 @@ def test_small_updates_add_up_where_rounding_to_nearest_loses_them():
 @pytest.fixture(scope="module")
 def trained():
   """Returns the programs and the state after some steps."""
-  programs = step.step_programs(MODEL, OPTIMIZER)
+  programs = compiled_step.step_programs(MODEL, OPTIMIZER)
   state = programs.initialize(np.uint32(1))
   state, sums = programs.train(state, batches(12), 12, schedule_params(OPTIMIZER, 100))
   return programs, jax.tree.map(np.asarray, state), sums

@@ -12,7 +12,7 @@ from gen.kernels import losses
 from gen.optimizers import schedule_params
 from gen.quantization import kernel_places, model_quantization
 from gen.quantization.model_scheme import parse_scheme
-from gen.training import step
+from gen.training import compiled_step, step
 
 PLAIN = losses.LossTerms()
 
@@ -58,7 +58,7 @@ def test_four_bits_cost_less_after_training_that_rounds():
   loss = jax.jit(lambda tree: step.batch_loss(plain, PLAIN, tree, last).nll)
   found = []
   for model in (plain, aware):
-    programs = step.step_programs(model, optimizer)
+    programs = compiled_step.step_programs(model, optimizer)
     state = programs.initialize(np.uint32(0))
     for _ in range(2):
       state, _ = programs.train(state, data, 80, schedule)

@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from gen.config import codec
 from gen.config.curation import STAGES, Curation
@@ -16,6 +16,8 @@ from gen.data.curation.passes.plan import Pass, Store, make_passes
 from gen.data.curation.passes.progress import Progress
 from gen.data.curation.passes.shard_pool import ShardPool
 from gen.data.curation.passes.shard_work import Work
+from gen.data.curation.passes.tallies import TallyRecord
+from gen.data.curation.result_records import IdentityRecord, ManifestRecord, ReportRecord, SourceRecord
 from gen.data.curation.rules import words
 from gen.errors import UserError
 from gen.io import cores, json_reading, locks
@@ -35,10 +37,10 @@ class Outcome(NamedTuple):
     report: as written to report.json.
   """
 
-  manifest: dict[str, Any]
-  stages: list[dict[str, Any]]
+  manifest: ManifestRecord
+  stages: list[TallyRecord]
   existed: bool
-  report: dict[str, Any]
+  report: ReportRecord
 
 
 class LanguageModelScorer(NamedTuple):
@@ -126,18 +128,18 @@ def _identity(
   skip_damaged: bool,
   count_tokens: Any,
   model: LanguageModelScorer | None,
-) -> dict[str, Any]:
+) -> IdentityRecord:
   """Returns what the result depends on."""
   sources = [
-    {
-      "name": source.name,
-      "sha256": hashlib.sha256(json.dumps(reading.fingerprint_source(source)).encode()).hexdigest(),
-    }
+    SourceRecord(
+      name=source.name,
+      sha256=hashlib.sha256(json.dumps(reading.fingerprint_source(source)).encode()).hexdigest(),
+    )
     for source in opened
   ]
   values = codec.to_dict(config)
   del values["cache"]
-  identity = {
+  identity: IdentityRecord = {
     "version": VERSION,
     "sources": sources,
     "licence": licence,
@@ -147,10 +149,10 @@ def _identity(
     "skip_damaged": skip_damaged,
     "tokens": getattr(count_tokens, "__name__", str(count_tokens)),
   }
-  return json.loads(json.dumps(identity))  # as a later run reads it
+  return cast(IdentityRecord, json.loads(json.dumps(identity)))  # as a later run reads it
 
 
-def _claim_work(folder: Path, identity: dict[str, Any]) -> None:
+def _claim_work(folder: Path, identity: IdentityRecord) -> None:
   """Starts or continues the work folder.
 
   Raises:
@@ -160,7 +162,7 @@ def _claim_work(folder: Path, identity: dict[str, Any]) -> None:
   if path.exists():
     before = json_reading.read_json(path)
     if before != identity and any((folder / WORK).glob("pass-*/*.done.json")):
-      changed = [name for name in identity if before.get(name) != identity[name]]
+      changed = [name for name, value in identity.items() if before.get(name) != value]
       raise UserError(f"{folder} holds an unfinished curation with other {' and '.join(changed)}; {_REMEDY}")
     if before == identity:
       return
@@ -248,7 +250,8 @@ def _first_pass(work: Work, pool: ShardPool, reader: reading.Reader, progress: P
     progress.update(reader.done_bytes, reader.total_bytes, amount)
   if not count:
     raise _no_documents(reader)
-  record = reader.record() | {"shards": count}
+  record = reader.record()
+  record["shards"] = count
   shards.write_file(work.root / "read.json", json.dumps(record).encode())
   return count
 
@@ -297,9 +300,9 @@ def _remove_texts(folder: Path, count: int) -> None:
       path.unlink()
 
 
-def _merged_pass(folder: Path, current: Pass, count: int) -> list[dict[str, Any]]:
+def _merged_pass(folder: Path, current: Pass, count: int) -> list[TallyRecord]:
   """Returns the tally of each stage of a pass."""
-  found: dict[str, dict[str, Any]] = {}
+  found: dict[str, TallyRecord] = {}
   for index in range(count):
     tally = shards.read_tally(folder, index)
     if tally is None:
@@ -309,7 +312,7 @@ def _merged_pass(folder: Path, current: Pass, count: int) -> list[dict[str, Any]
   return [found[name] for name in current.stage_names]
 
 
-def _merged_tallies(work: Work, count: int) -> list[dict[str, Any]]:
+def _merged_tallies(work: Work, count: int) -> list[TallyRecord]:
   return [
     tally for current in work.passes for tally in _merged_pass(work.folder(current.number), current, count)
   ]
@@ -320,7 +323,7 @@ def _no_documents(reader: reading.Reader) -> UserError:
   return UserError(f"the sources hold no documents{fault}; name others with --source")
 
 
-def _require_text(stages: Sequence[dict[str, Any]], reader: reading.Reader) -> None:
+def _require_text(stages: Sequence[TallyRecord], reader: reading.Reader) -> None:
   """Raises UserError for an empty result; it names the stage that dropped the most, and its main reason."""
   if stages[-1]["out"][0]:
     return

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import zstandard
 
@@ -14,16 +14,24 @@ from gen import versions
 from gen.data.curation import inputs, reading, report
 from gen.data.curation.passes import shard_work, shards
 from gen.data.curation.passes.shard_work import Work
+from gen.data.curation.passes.tallies import TallyRecord
+from gen.data.curation.result_records import (
+  FileRecord,
+  IdentityRecord,
+  ManifestRecord,
+  ReportRecord,
+  StageCounts,
+)
 from gen.data.sources import curated
 from gen.errors import UserError
-from gen.io import checksums, formats, json_reading
+from gen.io import checksums, json_reading
 
 LEVEL = 3  # of Zstandard
 SHARD = 64 << 20  # bytes of text of one shard of the result
-Finished = tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]
+Finished = tuple[ManifestRecord, list[TallyRecord], ReportRecord]
 
 
-def read_finished(folder: Path, identity: dict[str, Any], remedy: str) -> Finished | None:
+def read_finished(folder: Path, identity: IdentityRecord, remedy: str) -> Finished | None:
   """Returns manifest, stages and report of a complete folder; None if it is not complete.
 
   Raises:
@@ -32,7 +40,8 @@ def read_finished(folder: Path, identity: dict[str, Any], remedy: str) -> Finish
   if not (folder / curated.MANIFEST).is_file():
     return None
   manifest = json_reading.read_json(folder / curated.MANIFEST)
-  changed = [name for name in identity if manifest.get("identity", {}).get(name) != identity[name]]
+  before = manifest.get("identity", {})
+  changed = [name for name, value in identity.items() if before.get(name) != value]
   if changed:
     raise UserError(f"{folder} holds the result of a curation with other {' and '.join(changed)}; {remedy}")
   described = json_reading.read_json(folder / "report.json")
@@ -43,8 +52,8 @@ def write_output(
   folder: Path,
   work: Work,
   count: int,
-  stages: Sequence[dict[str, Any]],
-  identity: dict[str, Any],
+  stages: Sequence[TallyRecord],
+  identity: IdentityRecord,
   reader: reading.Reader,
   found: inputs.StageInputs,
 ) -> Finished:
@@ -58,20 +67,20 @@ def write_output(
     if path.parent == work.root:  # trained in this run
       checksums.write_atomically(folder / "classifiers" / f"{name}.npz", path.read_bytes())
   _write_drops(folder / "drops.jsonl", work, count)
-  manifest = formats.with_format(
-    {
-      "kind": curated.KIND,
-      "identity": identity,
-      "stages": [
+  manifest = ManifestRecord(
+    format=curated.VERSION,
+    kind=curated.KIND,
+    identity=identity,
+    stages=[
+      StageCounts(
         {"name": tally["name"], "in": tally["in"], "out": tally["out"], "reasons": tally["reasons"]}
-        for tally in stages
-      ],
-      "files": files,
-      "notes": [*reader.note_lines, *found.notes],
-      "skipped": [fault._asdict() for fault in reader.faults],
-      "versions": versions.installed_versions(report.PACKAGES),
-    },
-    curated.VERSION,
+      )
+      for tally in stages
+    ],
+    files=files,
+    notes=[*reader.note_lines, *found.notes],
+    skipped=reader.fault_records,
+    versions=versions.installed_versions(report.PACKAGES),
   )
   described = report.make_report(manifest, stages)
   checksums.write_atomically(
@@ -87,13 +96,13 @@ def write_output(
   return manifest, list(stages), described
 
 
-def _write_texts(folder: Path, last: Path, count: int) -> list[dict[str, Any]]:
+def _write_texts(folder: Path, last: Path, count: int) -> list[FileRecord]:
   """Writes the shards of the result; returns name, bytes, SHA-256, and documents of each."""
   try:
     (folder / "shards").mkdir(exist_ok=True)
   except OSError as error:
     raise shards.no_space(folder / "shards", error) from error
-  files: list[dict[str, Any]] = []
+  files: list[FileRecord] = []
   lines = _lines(last, count)
   pending: bytes | None = next(lines, None)
   while pending is not None:

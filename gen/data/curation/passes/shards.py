@@ -10,12 +10,13 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict, cast
 
 import numpy as np
 import zstandard
 
 from gen.data import cache
+from gen.data.curation.passes.tallies import TallyRecord
 from gen.errors import UserError
 
 LEVEL = 1  # of Zstandard, in the work folder
@@ -103,7 +104,21 @@ def load_array(folder: Path, index: int, part: str) -> np.ndarray:
   return np.load(path, mmap_mode="r" if path.stat().st_size > 1 << 16 else None, allow_pickle=False)
 
 
-def write_shard(folder: Path, index: int, parts: dict[str, bytes], tally: dict[str, Any]) -> None:
+class ShardRecord(TypedDict):
+  """What is counted in one shard of a pass.
+
+  Attributes:
+    stages: tally of each stage, by name.
+    entered: documents that entered.
+    left: documents that left.
+  """
+
+  stages: dict[str, TallyRecord]
+  entered: int
+  left: int
+
+
+def write_shard(folder: Path, index: int, parts: dict[str, bytes], tally: ShardRecord) -> None:
   """Writes the files of a shard, and its tally last.
 
   Raises:
@@ -115,7 +130,7 @@ def write_shard(folder: Path, index: int, parts: dict[str, bytes], tally: dict[s
   write_file(shard_path(folder, index, "done.json"), record.encode())
 
 
-def read_tally(folder: Path, index: int, check: bool = False) -> dict[str, Any] | None:
+def read_tally(folder: Path, index: int, check: bool = False) -> ShardRecord | None:
   """Returns the tally of a shard; None if it is absent or damaged.
 
   Args:
@@ -132,6 +147,6 @@ def read_tally(folder: Path, index: int, check: bool = False) -> dict[str, Any] 
       content = shard_path(folder, index, part).read_bytes()
       if [len(content), zlib.crc32(content)] != expected:
         return None
-    return body["tally"]
+    return cast(ShardRecord, body["tally"])
   except (OSError, ValueError, KeyError, TypeError, AttributeError):
     return None

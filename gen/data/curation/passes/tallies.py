@@ -2,7 +2,8 @@
 
 import math
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import NotRequired, TypedDict
 
 from gen.data.curation.rules import words
 from gen.data.curation.rules.verdicts import Drop, Kept
@@ -14,6 +15,47 @@ _BINS = 40  # of a score in [0, 1]
 _ODD = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1  # Python's integers do not wrap at 64 bits by themselves
 Size = tuple[int, int, int]  # documents, bytes, tokens
+
+
+class SampleRecord(TypedDict):
+  """A document that a stage kept or dropped.
+
+  Attributes:
+    draw: hash by which it was drawn.
+    name: of the document.
+    source: its label.
+    text: the beginning of it.
+    why: reason for which it was dropped.
+    score: of a stage that gives one.
+  """
+
+  draw: int
+  name: str
+  source: str
+  text: str
+  why: NotRequired[str]
+  score: NotRequired[float]
+
+
+# The tally of a stage as JSON; a call, because `in` is a keyword. Lists of three are documents, bytes and tokens, those
+# of `sources` the three that entered and the three that left.
+TallyRecord = TypedDict(
+  "TallyRecord",
+  {
+    "name": str,
+    "in": list[int],
+    "out": list[int],
+    "changed": int,
+    "reasons": dict[str, list[int]],
+    "counts": dict[str, int],
+    "scores": dict[str, int],
+    "lengths_in": dict[str, int],
+    "lengths_out": dict[str, int],
+    "sources": dict[str, list[int]],
+    "kept": list[SampleRecord],
+    "dropped": list[SampleRecord],
+  },
+)
 
 
 class StageTally:
@@ -32,8 +74,8 @@ class StageTally:
     self.scores: Counter[str] = Counter()
     self.lengths: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
     self.sources: dict[str, list[int]] = {}
-    self.kept: list[dict[str, Any]] = []
-    self.dropped: list[dict[str, Any]] = []
+    self.kept: list[SampleRecord] = []
+    self.dropped: list[SampleRecord] = []
 
   def add(
     self, before: Document, size: Size, source: str, key: int, verdict: Kept | Drop, after: Size
@@ -68,18 +110,24 @@ class StageTally:
     self._sample(self.kept, draw, verdict.document, source, verdict.score, "")
 
   def _sample(
-    self, samples: list[dict[str, Any]], draw: int, document: Document, source: str, score: Any, why: str
+    self,
+    samples: list[SampleRecord],
+    draw: int,
+    document: Document,
+    source: str,
+    score: float | None,
+    why: str,
   ) -> None:
     if len(samples) >= SAMPLES and draw >= samples[-1]["draw"]:
       return
-    sample = {"draw": draw, "name": document.name, "source": source, "text": shorten_sample(document.text)}
-    sample |= {"why": why} if why else {}
-    sample |= {} if score is None else {"score": round(float(score), 6)}
-    samples.append(sample)
-    samples.sort(key=lambda item: (item["draw"], item["name"]))
-    del samples[SAMPLES:]
+    sample = SampleRecord(draw=draw, name=document.name, source=source, text=shorten_sample(document.text))
+    if why:
+      sample["why"] = why
+    if score is not None:
+      sample["score"] = round(float(score), 6)
+    samples[:] = _first_samples([*samples, sample])
 
-  def as_dict(self) -> dict[str, Any]:
+  def as_dict(self) -> TallyRecord:
     """Returns the counts as JSON can hold them."""
     return {
       "name": self.name, "in": self.entered, "out": self.left, "changed": self.changed, "reasons": self.reasons,
@@ -89,24 +137,32 @@ class StageTally:
     }  # fmt: skip
 
 
-def merge_tallies(tallies: list[dict[str, Any]]) -> dict[str, Any]:
+def merge_tallies(tallies: Sequence[TallyRecord]) -> TallyRecord:
   """Returns the sum of tallies of one stage."""
   merged = StageTally(tallies[0]["name"]).as_dict()
   for tally in tallies:
-    for name in ("in", "out"):
-      _add(merged[name], tally[name])
+    _add(merged["in"], tally["in"])
+    _add(merged["out"], tally["out"])
     merged["changed"] += tally["changed"]
-    for name in ("reasons", "sources"):
-      for key, values in tally[name].items():
-        _add(merged[name].setdefault(key, [0] * len(values)), values)
-    for name in ("counts", "scores", "lengths_in", "lengths_out"):
-      for key, value in tally[name].items():
-        merged[name][key] = merged[name].get(key, 0) + value
-    for name in ("kept", "dropped"):
-      merged[name] = sorted(merged[name] + tally[name], key=lambda item: (item["draw"], item["name"]))[
-        :SAMPLES
-      ]
+    for lists, added in ((merged["reasons"], tally["reasons"]), (merged["sources"], tally["sources"])):
+      for key, values in added.items():
+        _add(lists.setdefault(key, [0] * len(values)), values)
+    _add_counts(merged["counts"], tally["counts"])
+    _add_counts(merged["scores"], tally["scores"])
+    _add_counts(merged["lengths_in"], tally["lengths_in"])
+    _add_counts(merged["lengths_out"], tally["lengths_out"])
+    merged["kept"] = _first_samples(merged["kept"] + tally["kept"])
+    merged["dropped"] = _first_samples(merged["dropped"] + tally["dropped"])
   return merged
+
+
+def _first_samples(samples: list[SampleRecord]) -> list[SampleRecord]:
+  return sorted(samples, key=lambda item: (item["draw"], item["name"]))[:SAMPLES]
+
+
+def _add_counts(into: dict[str, int], counts: Mapping[str, int]) -> None:
+  for key, value in counts.items():
+    into[key] = into.get(key, 0) + value
 
 
 def shorten_sample(text: str) -> str:
@@ -132,7 +188,7 @@ def _length_bin(length: int) -> str:
   return str(1 << max(length.bit_length() - 1, 0))
 
 
-def _add(into: list[int], values: Any) -> None:
+def _add(into: list[int], values: Sequence[int]) -> None:
   for index, value in enumerate(values):
     into[index] += value
 
