@@ -18,7 +18,7 @@ from gen.scaling.atlas.atlas_records import AtlasResults, EqualLossCosts, Family
 from gen.scaling.atlas.comparable import EQUAL, family_title
 from gen.scaling.laws.three_fits import LawEntry
 from gen.scaling.report import valleys, view
-from gen.scaling.report.view import finite_number, read_section
+from gen.scaling.report.sections import Section, finite_number
 
 COLOURS = {"decoder": "#0072b2", "encoder": "#d55e00", "encoder_decoder": "#009e73", "lstm": "#8d3474"}
 DARK = {"#0072b2": "#58a6ff", "#d55e00": "#ff9e57", "#009e73": "#4fd1a5", "#8d3474": "#d78cc0"}
@@ -125,8 +125,8 @@ def page_panels(results: AtlasResults) -> dict[str, str]:
   return {name: re.sub(r'<g id="(?:run|line)-\d+">', "<g>", svg) for name, svg in drawn.items()}
 
 
-def _data(results: AtlasResults, name: str) -> dict[str, object]:
-  return read_section(read_section(results.config, name), "data")
+def _data(results: AtlasResults, name: str) -> Section:
+  return Section(results.config).section(name).section("data")
 
 
 def _losses(results: AtlasResults, across: str, label: str) -> Figure:

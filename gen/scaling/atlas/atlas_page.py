@@ -14,8 +14,8 @@ from gen.scaling.atlas import atlas_figures, atlas_tables
 from gen.scaling.atlas.atlas_records import AtlasResults, FamilyResults
 from gen.scaling.atlas.comparable import family_title
 from gen.scaling.report import inline
+from gen.scaling.report.sections import finite_number
 from gen.scaling.report.study_page import STATES, ReasonView, VerdictView
-from gen.scaling.report.view import finite_number
 
 NAME = "report.html"
 

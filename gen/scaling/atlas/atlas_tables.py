@@ -6,6 +6,7 @@ from gen.scaling.atlas.atlas_records import AtlasResults, EqualLossCosts, Measur
 from gen.scaling.atlas.comparable import family_title
 from gen.scaling.atlas.comparison import MEANINGS
 from gen.scaling.laws.three_fits import LawEntry
+from gen.scaling.report.sections import finite_number
 from gen.scaling.report.tables import (
   ReportTable,
   TableCell,
@@ -15,7 +16,6 @@ from gen.scaling.report.tables import (
   format_flops,
   format_interval,
 )
-from gen.scaling.report.view import finite_number
 
 _SHORT = {"tokens": "corpus tokens", "positions": "positions", "loss_tokens": "loss-bearing"}
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from gen.scaling.laws.approaches import TITLES
 from gen.scaling.report import tables
-from gen.scaling.report.view import ResultsView, finite_number, read_list, read_section, read_texts
+from gen.scaling.report.sections import Section
+from gen.scaling.report.view import ResultsView
 
 _REFUSED = "not credible"
 
@@ -42,10 +43,10 @@ def answer_sentence(study: ResultsView) -> str:
 
 
 def _belief(study: ResultsView) -> str:
-  verdict = read_section(study.results, "verdict")
-  reasons = read_list(verdict, "reasons")
+  verdict = study.results.section("verdict")
+  reasons = verdict.sections("reasons")
   if not isinstance(verdict.get("credible"), bool):
-    if audit := read_section(study.results, "audit"):
+    if audit := study.results.section("audit"):
       return _audited(audit)
     return "no verdict was recorded"
   if verdict["credible"]:
@@ -55,10 +56,10 @@ def _belief(study: ResultsView) -> str:
   return f"not credible, {len(failed)} of {len(reasons)} criteria not met ({names})"
 
 
-def _audited(audit: dict[str, object]) -> str:
+def _audited(audit: Section) -> str:
   if "error" in audit:
     return "not credible, because the audit refuses the study"
-  alarms = [name.replace("_", " ") for name in read_texts(audit, "alarms")]
+  alarms = [name.replace("_", " ") for name in audit.texts("alarms")]
   sentence = f"the audit gives grade {audit.get('grade')}"
   return f"{sentence}, {_some(alarms, 'alarm')}" if alarms else f"{sentence}, no alarm"
 
@@ -69,13 +70,13 @@ def _some(names: list[str], what: str) -> str:
 
 
 def _beyond(study: ResultsView, params: float) -> bool:
-  sizes = [size for run in study.runs if (size := finite_number(run.get("params")))]
+  sizes = [size for run in study.runs if (size := run.number("params"))]
   return bool(sizes) and not min(sizes) <= params <= max(sizes)
 
 
 def _shape(study: ResultsView, params: float) -> str:
   """Returns the width that runs of one depth have at a size, in words; nothing where they do not tell."""
-  known = {(finite_number(run.get("params")), finite_number(run.get("width"))) for run in study.runs}
+  known = {(run.number("params"), run.number("width")) for run in study.runs}
   depths = {run.get("depth") for run in study.runs}
   pairs: Any = sorted(pair for pair in known if None not in pair)
   if len(depths) != 1 or None in depths or len(pairs) < 2 or len({pair[0] for pair in pairs}) < len(pairs):

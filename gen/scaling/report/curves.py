@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from gen.figures import style
-from gen.scaling.report.view import ResultsView, finite_number, read_list, run_number
+from gen.scaling.report.sections import finite_number
+from gen.scaling.report.view import ResultsView
 from gen.training.run_log.rows import RowValues
 
 _MAX_ROWS = 300  # more points per line are not visible on paper
@@ -57,10 +58,10 @@ def draw_curves(axes: Axes, view: ResultsView, curves: Sequence[TrainingCurve]) 
     (line,) = axes.plot(curve.flops, curve.loss, color=ramp(size), lw=0.8, alpha=0.85, zorder=3)
     if curve.run is not None:
       line.set_gid(f"line-{curve.run}")
-    if curve.run is not None and finite_number(view.runs[curve.run].get("loss")):
+    if curve.run is not None and view.runs[curve.run].number("loss"):
       run = view.runs[curve.run]
-      flops = run_number(run, "flops") if "flops" in run else curve.flops[-1]
-      axes.plot(flops, run_number(run, "loss"), "o", ms=2.6, mfc=ramp(size), mec=style.PAPER,
+      flops = run.number_or_nan("flops") if "flops" in run else curve.flops[-1]
+      axes.plot(flops, run.number_or_nan("loss"), "o", ms=2.6, mfc=ramp(size), mec=style.PAPER,
                 mew=0.4, zorder=5, gid=f"run-{curve.run}")  # fmt: skip
   _limits(axes, view, curves)
   _draw_envelope(axes, view)
@@ -68,7 +69,7 @@ def draw_curves(axes: Axes, view: ResultsView, curves: Sequence[TrainingCurve]) 
 
 
 def _size(view: ResultsView, curve: TrainingCurve) -> float:
-  return 0.0 if curve.run is None else finite_number(view.runs[curve.run].get("params")) or 0.0
+  return 0.0 if curve.run is None else view.runs[curve.run].number("params") or 0.0
 
 
 def _limits(axes: Axes, view: ResultsView, curves: Sequence[TrainingCurve]) -> None:
@@ -87,8 +88,8 @@ def _plain(value: float) -> str:
 
 
 def _draw_envelope(axes: Axes, view: ResultsView) -> None:
-  rows = read_list(view.part("envelope"), "frontier")
-  pairs = [(finite_number(row.get("flops")), finite_number(row.get("loss"))) for row in rows]
+  rows = view.part("envelope").sections("frontier")
+  pairs = [(row.number("flops"), row.number("loss")) for row in rows]
   known = sorted((flops, loss) for flops, loss in pairs if flops and loss)
   if len(known) < 2:
     axes.text(

@@ -6,7 +6,7 @@ from matplotlib.lines import Line2D
 
 from gen.figures import style
 from gen.scaling.laws.approaches import TITLES
-from gen.scaling.report.view import CHINCHILLA, LawView, ResultsView, run_number
+from gen.scaling.report.view import CHINCHILLA, LawView, ResultsView
 
 _LABELS = {"N": "optimal parameters N*", "D": "optimal data D*"}
 _EXPONENTS = {"N": "a", "D": "b"}
@@ -78,8 +78,8 @@ def _draw_runs(axes: Axes, view: ResultsView, letter: str) -> None:
       continue
     for index in spot.members:
       axes.plot(
-        spot.budget, run_number(view.runs[index], name), "o", ms=2.4, mfc=style.MUTED, mec="none", alpha=0.45, zorder=3,
-        gid=f"run-{index}",
+        spot.budget, view.runs[index].number_or_nan(name), "o", gid=f"run-{index}",
+        ms=2.4, mfc=style.MUTED, mec="none", alpha=0.45, zorder=3,
       )  # fmt: skip
 
 

@@ -4,7 +4,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from gen.figures import style
-from gen.scaling.report.view import ResultsView, finite_number, first_reason, run_number
+from gen.scaling.report.sections import Section
+from gen.scaling.report.view import ResultsView
 
 
 def draw_residuals(axes: Axes, view: ResultsView, letter: str) -> None:
@@ -12,14 +13,14 @@ def draw_residuals(axes: Axes, view: ResultsView, letter: str) -> None:
   if not _can_draw(axes, view):
     return
   name, label = {"N": ("params", "parameters N"), "D": ("tokens", f"data D ({view.unit})")}[letter]
-  values = [run_number(run, name) for run in _runs(view)]
+  values = [run.number_or_nan(name) for run in _runs(view)]
   style.log_axis(axes, "x", label, min(values) / 1.3, max(values) * 1.3)
   residuals = []
   for index, run in enumerate(view.runs):
-    if finite_number(run.get("loss")) is not None:
-      guess = view.predicted_loss(run_number(run, "params"), run_number(run, "tokens"))
-      residuals.append(100 * float(np.log(run_number(run, "loss") / guess)))
-      _mark(axes, view, index, run_number(run, name), residuals[-1])
+    if run.number("loss") is not None:
+      guess = view.predicted_loss(run.number_or_nan("params"), run.number_or_nan("tokens"))
+      residuals.append(100 * float(np.log(run.number_or_nan("loss") / guess)))
+      _mark(axes, view, index, run.number_or_nan(name), residuals[-1])
   reach = 1.35 * max(1.0, *(abs(value) for value in residuals))
   axes.set_ylim(-reach, reach)
   axes.axhline(0, color=style.INK, lw=0.8, zorder=2)
@@ -33,9 +34,9 @@ def draw_agreement(axes: Axes, view: ResultsView) -> None:
     return
   ends: list[float] = []
   for index, run in enumerate(view.runs):
-    if finite_number(run.get("loss")) is not None:
-      guess = float(view.predicted_loss(run_number(run, "params"), run_number(run, "tokens")))
-      loss = run_number(run, "loss")
+    if run.number("loss") is not None:
+      guess = float(view.predicted_loss(run.number_or_nan("params"), run.number_or_nan("tokens")))
+      loss = run.number_or_nan("loss")
       ends += [guess, loss]
       _mark(axes, view, index, guess, loss)
   room = 0.05 * (max(ends) - min(ends) or 1.0)
@@ -48,28 +49,28 @@ def draw_agreement(axes: Axes, view: ResultsView) -> None:
 
 def _can_draw(axes: Axes, view: ResultsView) -> bool:
   if view.constants is None or not _runs(view):
-    reason = first_reason(view.part("parametric"), "it was not fitted")
+    reason = view.part("parametric").first_reason("it was not fitted")
     style.write_note(axes, f"No residuals, because there is no parametric law: {reason}")
     return False
   return True
 
 
-def _runs(view: ResultsView) -> list[dict[str, object]]:
+def _runs(view: ResultsView) -> list[Section]:
   return [view.runs[index] for spot in view.spots for index in spot.members]
 
 
 def _mark(axes: Axes, view: ResultsView, index: int, across: float, up: float) -> None:
   run = view.runs[index]
   held_out = bool(run.get("held_out"))
-  colour = style.HELD_OUT if held_out else view.budget_ramp(finite_number(run.get("budget")))
+  colour = style.HELD_OUT if held_out else view.budget_ramp(run.number("budget"))
   face = style.PAPER if held_out else colour
   axes.plot(across, up, "o", ms=3.8, mfc=face, mec=colour, mew=0.9, alpha=0.9, zorder=4, gid=f"run-{index}")
 
 
 def _shade_noise(axes: Axes, view: ResultsView) -> None:
-  noise = finite_number(view.results.get("seed_noise"))
+  noise = view.results.number("seed_noise")
   if noise:
-    share = 100 * noise / float(np.mean([run_number(run, "loss") for run in _runs(view)]))
+    share = 100 * noise / float(np.mean([run.number_or_nan("loss") for run in _runs(view)]))
     axes.axhspan(-share, share, color=style.GRID, alpha=0.7, lw=0, zorder=0)
     axes.text(
       0.98,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from gen.io import typed_json
 from gen.scaling.report import corpora, tables, view
+from gen.scaling.report.sections import Section
 from gen.scaling.report.tables import (
   ReportTable,
   TableCell,
@@ -44,9 +45,9 @@ def print_study(console: "Console", results: Mapping[str, object]) -> None:
       draw_table(console, table, MIN_COLUMNS)
   for text in tables.fit_warnings(results_view):
     console.print(f"warning: {text}")
-  share = view.finite_number(view.read_section(results, "utilization").get("share")) or 0.0
+  share = Section(results).section("utilization").number("share") or 0.0
   console.print(f"\n{100 * share:.0f} % of the workers' wall time was inside training steps")
-  failed = view.read_section(results, "failed")
+  failed = Section(results).section("failed")
   print_failures(console, {name: str(reason) for name, reason in failed.items()})
   verdict = typed_json.decode_record(Verdict, results.get("verdict"), "verdict")
   console.print("\ncredible" if verdict.credible else "\nnot credible")

@@ -15,7 +15,8 @@ from markupsafe import Markup
 from gen.scaling.laws.approaches import TITLES
 from gen.scaling.report import answer, corpora, inline, tables, view
 from gen.scaling.report.curves import read_curves
-from gen.scaling.report.view import ResultsView, finite_number, read_list, read_section, read_texts
+from gen.scaling.report.sections import Section
+from gen.scaling.report.view import ResultsView
 from gen.training.run_log.rows import RowValues
 
 
@@ -131,7 +132,7 @@ def _context(
     "audit": _audit(results),
     "tiles": _tiles(study),
     "missing": _missing(study),
-    "of_sweep": not read_section(results, "audit"),
+    "of_sweep": not results.section("audit"),
     "has_curves": bool(curves),
     "panels": inline.page_panels(study, read_curves(study, curves), titles) | dict(figures),
     "captions": _captions(study),
@@ -158,25 +159,25 @@ def _context(
 
 def _facts(study: ResultsView) -> list[str]:
   results = study.results
-  total = sum(finite_number(run.get("flops")) or 0.0 for run in study.runs)
+  total = sum(run.number("flops") or 0.0 for run in study.runs)
   facts = [f"{len(study.runs)} runs at {len(study.budgets)} budgets"]
   if total:
-    spent = finite_number(read_section(results, "compute").get("spent_flops")) or total
+    spent = results.section("compute").number("spent_flops") or total
     facts.append(
       f"{tables.format_flops(total)} FLOPs"
       + (f" for {tables.format_flops(spent)} spent" if spent < 0.999 * total else "")
     )
-  if seconds := finite_number(results.get("seconds")):
+  if seconds := results.number("seconds"):
     facts.append(f"{seconds / 60:.1f} minutes")
-  name = read_section(results, "corpus").get("name")
+  name = results.section("corpus").get("name")
   created = str(results.get("created") or "")[:16].replace("T", " ")
   return facts + [str(value) for value in (name, created) if value]
 
 
-def _verdict(results: Mapping[str, object]) -> VerdictView:
-  entry = read_section(results, "verdict")
+def _verdict(results: Section) -> VerdictView:
+  entry = results.section("verdict")
   credible = entry.get("credible")
-  if not isinstance(credible, bool) and read_section(results, "audit"):
+  if not isinstance(credible, bool) and results.section("audit"):
     return _graded(results)
   if not isinstance(credible, bool):
     sentence = "The results hold no verdict, because the study was not judged."
@@ -187,7 +188,7 @@ def _verdict(results: Mapping[str, object]) -> VerdictView:
       str(reason.get("sentence", "")),
       *STATES[passed if isinstance(passed := reason.get("passed"), bool) else None],
     )
-    for reason in read_list(entry, "reasons")
+    for reason in entry.sections("reasons")
   ]
   failed = sum(reason.state == "bad" for reason in reasons)
   sentence = (
@@ -201,12 +202,12 @@ def _verdict(results: Mapping[str, object]) -> VerdictView:
   )
 
 
-def _graded(results: Mapping[str, object]) -> VerdictView:
+def _graded(results: Section) -> VerdictView:
   """Returns the audit's grade in the place of a verdict."""
-  entry = read_section(results, "audit")
+  entry = results.section("audit")
   if "error" in entry:
     return VerdictView("bad", "Refused by the audit", str(entry["error"]), [])
-  findings, alarms = _audit(results), read_texts(entry, "alarms")
+  findings, alarms = _audit(results), entry.texts("alarms")
   sentence = (
     f"{len(alarms)} of {len(findings)} checks raise an alarm."
     if len(alarms) != 1
@@ -216,7 +217,7 @@ def _graded(results: Mapping[str, object]) -> VerdictView:
   return VerdictView(state, f"Audit grade {entry.get('grade')}", sentence, [])
 
 
-def _audit(results: Mapping[str, object]) -> list[ReasonView]:
+def _audit(results: Section) -> list[ReasonView]:
   """Returns the findings of the audit, alarms first; none where there was no audit."""
   findings = [
     ReasonView(
@@ -224,7 +225,7 @@ def _audit(results: Mapping[str, object]) -> list[ReasonView]:
       str(finding.get("sentence", "")),
       *AUDIT_STATES.get(str(finding.get("status")), STATES[None]),
     )
-    for finding in read_list(read_section(results, "audit"), "findings")
+    for finding in results.section("audit").sections("findings")
   ]
   order = {"alarm": 0, "pass": 1}
   return sorted(findings, key=lambda finding: order.get(finding.word, 2))
@@ -290,7 +291,7 @@ def _captions(study: ResultsView) -> dict[str, str]:
   }
 
 
-def _provenance(results: Mapping[str, object]) -> dict[str, object]:
+def _provenance(results: Section) -> dict[str, object]:
   titles = {"corpus": "Corpus", "tokenizer": "Tokenizer", "versions": "Versions", "machine": "Machine",
             "seeds": "Seeds", "config": "Configuration"}  # fmt: skip
   return {title: results.get(key) if results.get(key) else "not recorded" for key, title in titles.items()}

@@ -4,20 +4,13 @@ Letters: C budget in FLOPs, N parameters, D tokens, a and b the exponents of N*(
 """
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gen.figures.style import short_count
 from gen.scaling.laws.approaches import NAMES, TITLES
 from gen.scaling.laws.loss_law import cost_model
-from gen.scaling.report.view import (
-  ResultsView,
-  finite_interval,
-  finite_number,
-  read_list,
-  read_section,
-  read_texts,
-)
+from gen.scaling.report.sections import Section, finite_number
+from gen.scaling.report.view import ResultsView
 
 _UNKNOWN = "–"
 
@@ -102,7 +95,7 @@ def runs_table(view: ResultsView) -> ReportTable:
   best = {spot.budget: spot for spot in sorted(view.spots, key=lambda candidate: -candidate.loss)}
   winners = {index for spot in best.values() for index in spot.members}
   for index, run in enumerate(view.runs):
-    params, tokens = finite_number(run.get("params")), finite_number(run.get("tokens"))
+    params, tokens = run.number("params"), run.number("tokens")
     ratio = tokens / params if params and tokens else None
     table.rows.append(TableRow(
       [
@@ -123,19 +116,19 @@ def _cell(value: Any, write: Any = format_digits, small: str = "") -> TableCell:
   return TableCell(_UNKNOWN if known is None else write(known), small, known)
 
 
-def run_facts(view: ResultsView, run: Mapping[str, object]) -> list[tuple[str, str]]:
+def run_facts(view: ResultsView, run: Section) -> list[tuple[str, str]]:
   """Returns what the card beside a run's mark says."""
-  params, tokens = finite_number(run.get("params")), finite_number(run.get("tokens"))
+  params, tokens = run.number("params"), run.number("tokens")
   pairs = [
     (
       "budget C",
-      format_flops(finite_number(run.get("budget"))) + (", held out" if run.get("held_out") else ""),
+      format_flops(run.number("budget")) + (", held out" if run.get("held_out") else ""),
     ),
     ("parameters N", format_count(params)),
     (f"data D ({view.unit})", format_count(tokens)),
     (f"{view.unit} per parameter", format_digits(tokens / params, 1) if params and tokens else _UNKNOWN),
-    ("loss (nats)", format_digits(finite_number(run.get("loss")), 4)),
-    ("bits per byte", format_digits(finite_number(run.get("bits_per_byte")), 4)),
+    ("loss (nats)", format_digits(run.number("loss"), 4)),
+    ("bits per byte", format_digits(run.number("bits_per_byte"), 4)),
     ("width × depth", f"{run.get('width', _UNKNOWN)} × {run.get('depth', _UNKNOWN)}"),
   ]
   more = {
@@ -146,12 +139,12 @@ def run_facts(view: ResultsView, run: Mapping[str, object]) -> list[tuple[str, s
     "gflops": "GFLOP/s",
   }
   for key, name in more.items():
-    if finite_number(run.get(key)) is not None:
-      pairs.append((name, f"{finite_number(run[key]):.5g}"))
+    if run.number(key) is not None:
+      pairs.append((name, f"{run.number(key):.5g}"))
   if run.get("trunk"):
-    pairs.append(("FLOPs spent beyond its trunk", format_flops(finite_number(run.get("flops_spent")))))
-  if finite_number(run.get("seconds")) is not None:
-    pairs.append(("seconds", format_digits(finite_number(run["seconds"]), 1)))
+    pairs.append(("FLOPs spent beyond its trunk", format_flops(run.number("flops_spent"))))
+  if run.number("seconds") is not None:
+    pairs.append(("seconds", format_digits(run.number("seconds"), 1)))
   return pairs
 
 
@@ -170,9 +163,7 @@ def prediction_table(view: ResultsView) -> ReportTable | None:
     f"{view.level} of loss",
   ]
   outside = [
-    TITLES[name]
-    for name in NAMES
-    if read_section(read_section(view.results, "prediction"), name).get("outside_sizes")
+    TITLES[name] for name in NAMES if view.results.section("prediction").section(name).get("outside_sizes")
   ]
   note = f" Beyond the sizes trained, where k(N) is extrapolated: {', '.join(outside)}." if outside else ""
   table = ReportTable(
@@ -192,8 +183,8 @@ def prediction_table(view: ResultsView) -> ReportTable | None:
 
 def held_out_table(view: ResultsView) -> ReportTable | None:
   """What the fits said about a budget that they had not seen, and what was measured."""
-  entry = read_section(view.results, "held_out")
-  valley, budget = read_section(entry, "valley"), format_flops(finite_number(entry.get("budget")))
+  entry = view.results.section("held_out")
+  valley, budget = entry.section("valley"), format_flops(entry.number("budget"))
   if not valley:
     return None
   head = ["", "N*", f"{view.level} of N*", "N* over measured", "Loss", f"{view.level} of loss", "Loss off by"]
@@ -209,17 +200,17 @@ def held_out_table(view: ResultsView) -> ReportTable | None:
   ]
   table.rows.append(TableRow([TableCell("measured"), *measured, _NOTHING, _NOTHING], None, True))
   for name in NAMES:
-    guess = read_section(entry, name)
-    if finite_number(guess.get("N")) is None:
+    guess = entry.section(name)
+    if guess.number("N") is None:
       continue
-    reach = read_section(guess, "ci90")
+    reach = guess.section("ci90")
     cells = [
       _cell(guess["N"], format_count),
-      TableCell(format_interval(finite_interval(reach.get("N")), format_count) or _UNKNOWN),
+      TableCell(format_interval(reach.interval("N"), format_count) or _UNKNOWN),
     ]
     cells += [_cell(guess.get("N_factor"), lambda value: f"{value:.2f}"), _cell(guess.get("loss"), _fine)]
     cells += [
-      TableCell(format_interval(finite_interval(reach.get("loss"))) or _UNKNOWN),
+      TableCell(format_interval(reach.interval("loss")) or _UNKNOWN),
       _cell(guess.get("loss_error"), _percent),
     ]
     table.rows.append(TableRow([TableCell(TITLES[name]), *cells]))
@@ -236,7 +227,7 @@ def _percent(value: float) -> str:
 
 def leave_out_table(view: ResultsView) -> ReportTable | None:
   """The exponent with each budget left out in turn."""
-  entries = read_list(view.results, "leave_one_budget_out")
+  entries = view.results.sections("leave_one_budget_out")
   if not entries:
     return None
   names = [name for name in ("isoflop", "parametric") if any(f"{name}_a" in entry for entry in entries)]
@@ -289,8 +280,8 @@ def interval_table(view: ResultsView) -> ReportTable:
 
 def compute_table(view: ResultsView) -> ReportTable | None:
   """What a study of trunks and branches costs, charged and spent; None for any other."""
-  entry = read_section(view.results, "compute")
-  if not finite_number(entry.get("trunks")):
+  entry = view.results.section("compute")
+  if not entry.number("trunks"):
     return None
   table = ReportTable(
     "FLOPs charged (each run as if trained alone, the C of the laws) and spent (computed, each trunk once).",
@@ -310,25 +301,23 @@ def constants_table(view: ResultsView) -> ReportTable | None:
   table = ReportTable(
     "L(N, D) = E + A / N^α + B / D^β, and how its fit ended.", ["Quantity", "Value", f"{view.level} interval"]
   )
-  reach = read_section(part, "ci90")
+  reach = part.section("ci90")
   for name in ("E", "A", "B", "alpha", "beta", "G"):
-    if finite_number(part.get(name)) is not None:
+    if part.number(name) is not None:
       table.rows.append(
         TableRow(
           [
             TableCell(name),
             _cell(part[name]),
-            TableCell(format_interval(finite_interval(reach.get(name))) or _UNKNOWN),
+            TableCell(format_interval(reach.interval(name)) or _UNKNOWN),
           ]
         )
       )
   ends = {"objective": "objective (sum)", "gradient_norm": "gradient norm", "starts": "starts",
           "starts_at_best": "starts at the best"}  # fmt: skip
   for key, words in ends.items():
-    if finite_number(part.get(key)) is not None:
-      table.rows.append(
-        TableRow([TableCell(words), TableCell(f"{finite_number(part[key]):.4g}"), TableCell("")])
-      )
+    if part.number(key) is not None:
+      table.rows.append(TableRow([TableCell(words), TableCell(f"{part.number(key):.4g}"), TableCell("")]))
   return table
 
 
@@ -351,9 +340,9 @@ def fit_warnings(view: ResultsView) -> list[str]:
   sentences = []
   for name in NAMES:
     part = view.part(name)
-    words = ([str(part["error"])] if part.get("error") else []) + read_texts(part, "warnings")
+    words = ([str(part["error"])] if part.get("error") else []) + part.texts("warnings")
     sentences += [f"{TITLES[name]}: {text}" for text in words]
-  if finite_number(read_section(view.results, "compute").get("trunks")):
+  if view.results.section("compute").number("trunks"):
     sentences.append(
       "runs that branch off one trunk share its noise: intervals that take them for independent are too narrow, above "
       "all those of one seed"

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from gen.figures import style
-from gen.scaling.report.view import ResultsView, RunPoint, ValleyView, run_number
+from gen.scaling.report.view import ResultsView, RunPoint, ValleyView
 
 # Words stay readable where a curve crosses them; strokes around letters would be a path each in a page.
 _GROUND: dict[str, Any] = {"boxstyle": "square,pad=0.08", "fc": style.PAPER, "ec": "none", "alpha": 0.85}
@@ -66,7 +66,7 @@ def _draw_budget(axes: Axes, view: ResultsView, spots: list[RunPoint], valley: V
 def _draw_spot(axes: Axes, view: ResultsView, spot: RunPoint, colour: str) -> None:
   several = len(spot.members) > 1
   for index in spot.members:
-    loss = run_number(view.runs[index], "loss")
+    loss = view.runs[index].number_or_nan("loss")
     face = style.PAPER if spot.held_out else colour
     look: dict[str, Any] = (
       {"ms": 3.0, "mec": "none", "alpha": 0.4} if several else {"ms": 4.2, "mec": colour, "mew": 1.0}
@@ -101,7 +101,7 @@ def _clear_of(axes: Axes, view: ResultsView, star: tuple[float, float]) -> tuple
   """Returns where beside the star, in points, the word is farthest from curves and marks; None where none is clear."""
   places = [(spot.params, spot.loss) for spot in view.spots]
   places += [
-    (run_number(run, "params"), run_number(run, "loss"))
+    (run.number_or_nan("params"), run.number_or_nan("loss"))
     for run in view.runs
     if run.get("params") and run.get("loss")
   ]

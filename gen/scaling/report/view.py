@@ -4,8 +4,6 @@ Letters: C budget or FLOPs, N parameters, D tokens, a and b the exponents of N*(
 """
 
 import dataclasses
-import math
-import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +11,7 @@ import numpy as np
 
 from gen.figures import style
 from gen.scaling.laws.approaches import NAMES
+from gen.scaling.report.sections import Section
 
 CHINCHILLA = 20.0  # tokens per parameter, Hoffmann et al. 2022
 
@@ -92,8 +91,8 @@ class ResultsView:
     bytes: whether D counts bytes rather than tokens of a trained tokenizer.
   """
 
-  results: Mapping[str, object]
-  runs: list[dict[str, object]]
+  results: Section
+  runs: list[Section]
   spots: list[RunPoint]
   budgets: list[float]
   held_out: float | None
@@ -114,7 +113,7 @@ class ResultsView:
   @property
   def size_ramp(self) -> style.Ramp:
     """Colours of the models' sizes."""
-    return style.size_ramp([params for run in self.runs if (params := finite_number(run.get("params")))])
+    return style.size_ramp([params for run in self.runs if (params := run.number("params"))])
 
   @property
   def unit(self) -> str:
@@ -124,33 +123,31 @@ class ResultsView:
   @property
   def level(self) -> str:
     """What share of the draws an interval holds, in words."""
-    return f"{100 * (finite_number(self.results.get('confidence')) or 0.9):g} %"
+    return f"{100 * (self.results.number('confidence') or 0.9):g} %"
 
   @property
   def constants(self) -> dict[str, float] | None:
     """E, A, B, alpha, beta of the parametric law, if all are known."""
-    laws = {
-      name: finite_number(self.part("parametric").get(name)) for name in ("E", "A", "B", "alpha", "beta")
-    }
+    laws = {name: self.part("parametric").number(name) for name in ("E", "A", "B", "alpha", "beta")}
     known = {name: value for name, value in laws.items() if value is not None}
     return known if len(known) == len(laws) else None
 
   @property
   def held_out_prediction(self) -> tuple[float, float] | None:
     """N* and loss that the parametric fit, which never saw it, predicts for the held-out budget."""
-    guess = read_section(read_section(self.results, "held_out"), "parametric")
-    params, loss = finite_number(guess.get("N")), finite_number(guess.get("loss"))
+    guess = self.results.section("held_out").section("parametric")
+    params, loss = guess.number("N"), guess.number("loss")
     return None if params is None or loss is None else (params, loss)
 
   @property
   def target(self) -> float | None:
     """FLOPs of the prediction; ten times the largest budget where the results do not say."""
-    flops = finite_number(read_section(self.results, "prediction").get("flops"))
+    flops = self.results.section("prediction").number("flops")
     return flops or (10 * self.budgets[-1] if self.budgets else None)
 
   def part(self, approach: str) -> dict[str, object]:
     """Returns an approach's entry in the results, empty if it has none."""
-    return read_section(read_section(self.results, "laws"), approach)
+    return self.results.section("laws").section(approach)
 
   def predicted_loss(self, params: Any, tokens: Any) -> Any:
     """Returns E + A / N^alpha + B / D^beta.
@@ -164,25 +161,24 @@ class ResultsView:
     return law["E"] + law["A"] / params ** law["alpha"] + law["B"] / tokens ** law["beta"]
 
 
-def read_results(results: Mapping[str, object]) -> ResultsView:
+def read_results(values: Mapping[str, object]) -> ResultsView:
   """Reads a results dictionary; nothing in it is required."""
-  runs = [dict(run) for run in read_list(results, "points")]
+  results = Section(values)
+  runs = results.sections("points")
   spots = _spots(runs)
   held_out = {spot.budget for spot in spots if spot.held_out}
   budgets = sorted({spot.budget for spot in spots if not spot.held_out})
   absent: dict[str, str] = {}
   laws = {}
   for name in NAMES:
-    law, reason = _law(name, read_section(read_section(results, "laws"), name))
+    law, reason = _law(name, results.section("laws").section(name))
     if law is None:
       absent[name] = reason
     else:
       laws[name] = law
   valleys = _valleys(results)
   if not valleys:
-    absent["valleys"] = first_reason(
-      read_section(read_section(results, "laws"), "isoflop"), "no budget gave a valley"
-    )
+    absent["valleys"] = results.section("laws").section("isoflop").first_reason("no budget gave a valley")
   if not held_out:
     absent["held_out"] = "no budget was held out of the fits"
   return ResultsView(
@@ -193,17 +189,17 @@ def read_results(results: Mapping[str, object]) -> ResultsView:
     held_out=max(held_out, default=None),
     valleys=valleys,
     laws=laws,
-    predictions=_predictions(read_section(results, "prediction")),
+    predictions=_predictions(results.section("prediction")),
     absent=absent,
     bytes=_counts_bytes(results),
   )
 
 
-def _spots(runs: Sequence[Mapping[str, object]]) -> list[RunPoint]:
+def _spots(runs: Sequence[Section]) -> list[RunPoint]:
   groups: dict[tuple[float, bool, float], list[int]] = {}
   for index, run in enumerate(runs):
-    budget, params = finite_number(run.get("budget")), finite_number(run.get("params"))
-    if budget and params and finite_number(run.get("tokens")) and finite_number(run.get("loss")) is not None:
+    budget, params = run.number("budget"), run.number("params")
+    if budget and params and run.number("tokens") and run.number("loss") is not None:
       groups.setdefault((budget, bool(run.get("held_out")), params), []).append(index)
   return [
     RunPoint(
@@ -213,54 +209,48 @@ def _spots(runs: Sequence[Mapping[str, object]]) -> list[RunPoint]:
   ]
 
 
-def _mean(runs: Sequence[Mapping[str, object]], members: Iterable[int], name: str) -> float:
-  return float(np.mean([run_number(runs[index], name) for index in members]))
+def _mean(runs: Sequence[Section], members: Iterable[int], name: str) -> float:
+  return float(np.mean([runs[index].number_or_nan(name) for index in members]))
 
 
-def _valleys(results: Mapping[str, object]) -> list[ValleyView]:
-  read = [
-    (entry, False) for entry in read_list(read_section(read_section(results, "laws"), "isoflop"), "valleys")
-  ]
-  held_out = read_section(results, "held_out")
-  read.append((read_section(held_out, "valley"), True))
+def _valleys(results: Section) -> list[ValleyView]:
+  read = [(entry, False) for entry in results.section("laws").section("isoflop").sections("valleys")]
+  held_out = results.section("held_out")
+  read.append((held_out.section("valley"), True))
   valleys = [_valley(entry, is_held_out) for entry, is_held_out in read]
   return sorted(
     (valley for valley in valleys if valley), key=lambda parabola: (parabola.held_out, parabola.budget)
   )
 
 
-def _valley(entry: Mapping[str, object], held_out: bool) -> ValleyView | None:
+def _valley(entry: Section, held_out: bool) -> ValleyView | None:
   names = ("budget", "vertex_N", "vertex_D", "vertex_loss", "curvature")
-  values = [finite_number(entry.get(name)) for name in names]
+  values = [entry.number(name) for name in names]
   budget, params, tokens, loss, curvature = values
   if not budget or not params or not tokens or loss is None or curvature is None or min(params, tokens) < 0:
     return None
-  r_squared, inside = finite_number(entry.get("r_squared")), bool(entry.get("inside", True))
+  r_squared, inside = entry.number("r_squared"), bool(entry.get("inside", True))
   return ValleyView(budget, params, tokens, loss, curvature, r_squared, inside, held_out)
 
 
-def _law(name: str, part: Mapping[str, object]) -> tuple[LawView | None, str]:
-  values = [finite_number(part.get(key)) for key in ("a", "b", "N_coefficient", "D_coefficient")]
+def _law(name: str, part: Section) -> tuple[LawView | None, str]:
+  values = [part.number(key) for key in ("a", "b", "N_coefficient", "D_coefficient")]
   a, b, size, data = values
   if a is None or b is None or not size or not data or size < 0 or data < 0:
-    return None, first_reason(part, "no law was fitted")
-  intervals = {
-    key: pair
-    for key in read_section(part, "ci90")
-    if (pair := finite_interval(read_section(part, "ci90")[key]))
-  }
+    return None, part.first_reason("no law was fitted")
+  intervals = {key: pair for key in part.section("ci90") if (pair := part.section("ci90").interval(key))}
   return LawView(
     name,
     a,
     b,
     {"N": size, "D": data},
     intervals,
-    _band(read_section(part, "band")),
-    _curve(read_section(part, "curve")),
+    _band(part.section("band")),
+    _curve(part.section("curve")),
   ), ""
 
 
-def _curve(entry: Mapping[str, object]) -> dict[str, np.ndarray]:
+def _curve(entry: Section) -> dict[str, np.ndarray]:
   try:
     curve = {name: np.asarray(entry[name], float) for name in ("flops", "N", "D")}
   except (KeyError, TypeError, ValueError):
@@ -272,7 +262,7 @@ def _curve(entry: Mapping[str, object]) -> dict[str, np.ndarray]:
   return curve if sound and len(curve["flops"]) > 1 else {}
 
 
-def _band(entry: Mapping[str, object]) -> dict[str, np.ndarray]:
+def _band(entry: Section) -> dict[str, np.ndarray]:
   try:
     band = {name: np.asarray(entry[name], float) for name in ("flops", "N", "D")}
   except (KeyError, TypeError, ValueError):
@@ -285,67 +275,21 @@ def _band(entry: Mapping[str, object]) -> dict[str, np.ndarray]:
   return band if fine else {}
 
 
-def _predictions(entry: Mapping[str, object]) -> dict[str, PredictionView]:
+def _predictions(entry: Section) -> dict[str, PredictionView]:
   predictions = {}
   for name in NAMES:
-    part = read_section(entry, name)
-    reach = read_section(part, "ci90")
-    values = {key: value for key in ("N", "D", "loss") if (value := finite_number(part.get(key))) is not None}
-    intervals = {key: pair for key in values if (pair := finite_interval(reach.get(key)))}
+    part = entry.section(name)
+    reach = part.section("ci90")
+    values = {key: value for key in ("N", "D", "loss") if (value := part.number(key)) is not None}
+    intervals = {key: pair for key in values if (pair := reach.interval(key))}
     if {"N", "D"} <= set(values):
       predictions[name] = PredictionView(values, intervals)
   return predictions
 
 
-def _counts_bytes(results: Mapping[str, object]) -> bool:
-  tokenizer = read_section(results, "tokenizer")
+def _counts_bytes(results: Section) -> bool:
+  tokenizer = results.section("tokenizer")
   kind = tokenizer.get("kind", tokenizer.get("name"))
   if kind is None:
-    kind = read_section(read_section(results, "config"), "data").get("tokenizer")
+    kind = results.section("config").section("data").get("tokenizer")
   return kind == "bytes"
-
-
-def first_reason(part: Mapping[str, object], otherwise: str) -> str:
-  """Returns what a failed part says of itself."""
-  error = part.get("error")
-  reasons = [str(error)] if error else [str(warning) for warning in read_texts(part, "warnings")]
-  return reasons[0] if reasons else otherwise
-
-
-def finite_number(value: object) -> float | None:
-  """Returns a finite number, or None for anything else."""
-  if isinstance(value, bool) or not isinstance(value, numbers.Real):
-    return None
-  return float(value) if math.isfinite(value) else None
-
-
-def finite_interval(value: object) -> tuple[float, float] | None:
-  """Returns [low, high] if it is two finite numbers."""
-  if not isinstance(value, list | tuple) or len(value) != 2:
-    return None
-  low, high = finite_number(value[0]), finite_number(value[1])
-  return None if low is None or high is None else (low, high)
-
-
-def read_section(parent: Mapping[str, object], name: str) -> dict[str, object]:
-  """Returns a nested dictionary, empty if it is absent or no dictionary."""
-  section = parent.get(name)
-  return section if isinstance(section, dict) else {}
-
-
-def read_list(parent: Mapping[str, object], name: str) -> list[dict[str, object]]:
-  """Returns the dictionaries in a nested list, empty if it is absent."""
-  items = parent.get(name)
-  return [item for item in items if isinstance(item, dict)] if isinstance(items, list | tuple) else []
-
-
-def read_texts(parent: Mapping[str, object], name: str) -> list[str]:
-  """Returns the texts in a nested list, empty if it is absent."""
-  items = parent.get(name)
-  return [item for item in items if isinstance(item, str)] if isinstance(items, list | tuple) else []
-
-
-def run_number(run: Mapping[str, object], name: str) -> float:
-  """Returns a number of a run, NaN if the run has none."""
-  value = finite_number(run.get(name))
-  return math.nan if value is None else value
