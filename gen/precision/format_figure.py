@@ -1,7 +1,6 @@
 """The bits of a number in each format as coloured squares, and the spacing of each format over its range."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,12 +8,13 @@ from matplotlib.patches import Rectangle
 
 from gen.figures import style
 from gen.precision import formats
+from gen.precision.format_report import NumberReport
 
 SIGN, EXPONENT, FRACTION = "#d1495b", "#459c8e", "#215482"
 _LINES = ("#22262e", "#6a7180", "#d1495b", "#0072b2", "#b8860b", "#459c8e")
 
 
-def write_figure(report: dict[str, Any], path: str) -> None:
+def write_figure(report: NumberReport, path: str) -> None:
   """Draws the report of a number.
 
   Args:
@@ -28,12 +28,12 @@ def write_figure(report: dict[str, Any], path: str) -> None:
     made.savefig(Path(path), dpi=style.DPI)
 
 
-def _draw_bits(axes: Axes, report: dict[str, Any]) -> None:
+def _draw_bits(axes: Axes, report: NumberReport) -> None:
   """Draws a row of squares for each format, filled where the bit is 1."""
-  rows = report["formats"]
+  rows = report.formats
   for row, entry in enumerate(rows):
     column = 0
-    for bits, colour in ((entry["sign"], SIGN), (entry["exponent"], EXPONENT), (entry["fraction"], FRACTION)):
+    for bits, colour in ((entry.sign, SIGN), (entry.exponent, EXPONENT), (entry.fraction, FRACTION)):
       for bit in bits:
         filled = colour if bit == "1" else "none"
         axes.add_patch(
@@ -41,7 +41,7 @@ def _draw_bits(axes: Axes, report: dict[str, Any]) -> None:
         )
         column += 1
     # Right of the widest format, which has 32 squares.
-    text = "no pattern" if entry["pattern"] is None else entry["value_text"]
+    text = "no pattern" if entry.pattern is None else entry.value_text
     axes.text(32.6, row, text, va="center", fontsize=8)
   for left, word, colour in (
     (0, "sign", SIGN),
@@ -49,7 +49,7 @@ def _draw_bits(axes: Axes, report: dict[str, Any]) -> None:
     (11, "fraction, integer or index", FRACTION),
   ):
     axes.text(left, len(rows) - 0.2, word, color=colour, va="top", fontsize=8)
-  axes.set_yticks(range(len(rows)), [entry["title"] for entry in rows])
+  axes.set_yticks(range(len(rows)), [entry.title for entry in rows])
   axes.set_xticks([])
   # 32 squares, and room for a value of nine digits.
   axes.set_xlim(0, 41)
@@ -57,7 +57,7 @@ def _draw_bits(axes: Axes, report: dict[str, Any]) -> None:
   axes.grid(False)
   axes.spines[:].set_visible(False)
   axes.tick_params(length=0)
-  axes.set_title(f"{report['number_text']} in each format, and what its bits stand for")
+  axes.set_title(f"{report.number_text} in each format, and what its bits stand for")
 
 
 def _draw_spacing(axes: Axes) -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from typing import Any
 
 from gen.errors import UserError
 from gen.io import quantities
@@ -10,6 +9,67 @@ from gen.precision import formats
 
 CONSTANTS = {"pi": math.pi, "e": math.e}
 _WORDS = {"nan": math.nan, "inf": math.inf, "infinity": math.inf}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FormatRow:
+  """A number in one format, and what the format is.
+
+  Attributes:
+    format: its name.
+    pattern: the bits as a whole number; None where the format has none for the number.
+    sign: the bit of the sign.
+    exponent: the exponent's bits.
+    fraction: the fraction's bits.
+    value: what the pattern stands for.
+    error: value - number.
+    spacing: distance between neighbours there.
+    title: the format's name in tables.
+    hexadecimal: the pattern.
+    bits: of a pattern.
+    stored_bits: that an array has for a number.
+    largest: number of the format.
+    lowest: number of the format.
+    smallest: number above 0.
+    smallest_normal: smallest number with all bits of the fraction; None for integers.
+    rounding_error: largest one.
+    rounding_error_is_relative: whether it is a share of the number.
+    fields: bits of each part of a pattern.
+    gigabytes_of_a_billion: numbers.
+    value_text: the value in at most nine digits.
+  """
+
+  format: str
+  pattern: int | None
+  sign: str
+  exponent: str
+  fraction: str
+  value: float
+  error: float
+  spacing: float
+  title: str
+  hexadecimal: str | None
+  bits: int
+  stored_bits: int
+  largest: float
+  lowest: float
+  smallest: float
+  smallest_normal: float | None
+  rounding_error: float
+  rounding_error_is_relative: bool
+  fields: dict[str, int]
+  gigabytes_of_a_billion: float
+  value_text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class NumberReport:
+  """A number in every format; `scale` is what a step of an integer format stands for."""
+
+  number: float
+  number_text: str
+  scale: float
+  formats: list[FormatRow]
 
 
 def parse_any_number(text: str) -> float:
@@ -39,7 +99,7 @@ def parse_any_number(text: str) -> float:
   return math.copysign(number, sign)
 
 
-def report_number(number: float, scale: float = 1.0) -> dict[str, Any]:
+def report_number(number: float, scale: float = 1.0) -> NumberReport:
   """Returns a number in every format, and what each format is.
 
   Args:
@@ -53,49 +113,49 @@ def report_number(number: float, scale: float = 1.0) -> dict[str, Any]:
   for name, found in formats.FORMATS.items():
     encoded = formats.describe_number(number, name, scale)
     rows.append(
-      encoded._asdict()
-      | {
-        "title": found.title,
+      FormatRow(
+        **encoded._asdict(),
+        title=found.title,
         # Four bits a digit, rounded up: TF32's 19 bits have five digits.
-        "hexadecimal": None if encoded.pattern is None else f"0x{encoded.pattern:0{-(-found.bits // 4)}X}",
-        "bits": found.bits,
-        "stored_bits": found.stored_bits,
-        "largest": found.largest,
-        "lowest": found.lowest,
-        "smallest": found.smallest,
-        "smallest_normal": getattr(found, "smallest_normal", None),
-        "rounding_error": found.rounding_error,
-        "rounding_error_is_relative": isinstance(found, formats.FloatFormat),
-        "fields": {key: value for key, value in dataclasses.asdict(found).items() if key.endswith("_bits")},
-        "gigabytes_of_a_billion": formats.parameter_bytes(1e9, name) / 1e9,
-        "value_text": _text(encoded.value),
-      }
+        hexadecimal=None if encoded.pattern is None else f"0x{encoded.pattern:0{-(-found.bits // 4)}X}",
+        bits=found.bits,
+        stored_bits=found.stored_bits,
+        largest=found.largest,
+        lowest=found.lowest,
+        smallest=found.smallest,
+        smallest_normal=getattr(found, "smallest_normal", None),
+        rounding_error=found.rounding_error,
+        rounding_error_is_relative=isinstance(found, formats.FloatFormat),
+        fields={key: value for key, value in dataclasses.asdict(found).items() if key.endswith("_bits")},
+        gigabytes_of_a_billion=formats.parameter_bytes(1e9, name) / 1e9,
+        value_text=_text(encoded.value),
+      )
     )
-  return {"number": number, "number_text": _text(number), "scale": scale, "formats": rows}
+  return NumberReport(number, _text(number), scale, rows)
 
 
-def table_lines(report: dict[str, Any]) -> list[str]:
+def table_lines(report: NumberReport) -> list[str]:
   """Returns the lines of a table of `report_number`'s result."""
   lines = [
-    f"{report['number_text']} in each format"
-    + (f"; integers and NF4 times the scale {report['scale']:g}" if report["scale"] != 1 else ""),
+    f"{report.number_text} in each format"
+    + (f"; integers and NF4 times the scale {report.scale:g}" if report.scale != 1 else ""),
     f"{'format':9} {'sign exponent fraction':37} {'pattern':>10} {'value':>14} {'error':>10} {'spacing':>9}",
   ]
-  for row in report["formats"]:
-    bits = " ".join(part for part in (row["sign"], row["exponent"], row["fraction"]) if part) or "no pattern"
+  for row in report.formats:
+    bits = " ".join(part for part in (row.sign, row.exponent, row.fraction) if part) or "no pattern"
     lines.append(
-      f"{row['title']:9} {bits:37} {row['hexadecimal'] or '-':>10} {_text(row['value']):>14}"
-      f" {_number(row['error']):>10} {_number(row['spacing']):>9}"
+      f"{row.title:9} {bits:37} {row.hexadecimal or '-':>10} {_text(row.value):>14}"
+      f" {_number(row.error):>10} {_number(row.spacing):>9}"
     )
   lines.append(
     f"\n{'format':9} {'bits':>4} {'lowest':>10} {'largest':>10} {'smallest':>9} {'normal from':>11} {'rounding':>9} "
     f"{'GB of 1 B':>9}"
   )
-  for row in report["formats"]:
+  for row in report.formats:
     lines.append(
-      f"{row['title']:9} {row['stored_bits']:4} {_number(row['lowest']):>10} {_number(row['largest']):>10} "
-      f"{_number(row['smallest']):>9} {_number(row['smallest_normal']):>11} {_number(row['rounding_error']):>9} "
-      f"{row['gigabytes_of_a_billion']:9g}"
+      f"{row.title:9} {row.stored_bits:4} {_number(row.lowest):>10} {_number(row.largest):>10} "
+      f"{_number(row.smallest):>9} {_number(row.smallest_normal):>11} {_number(row.rounding_error):>9} "
+      f"{row.gigabytes_of_a_billion:9g}"
     )
   lines.append(
     "rounding: the largest error, relative for floats, in steps for integers and in units of the scale for NF4"

@@ -10,7 +10,7 @@ import json
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 import numpy as np
 
@@ -28,6 +28,20 @@ PENALTY = 1e-5  # of the squared weights, relative to the mean loss
 HELD_OUT = 10  # every tenth document, by the hash of its name
 
 
+class TrainingFacts(TypedDict):
+  """Of a classifier's training.
+
+  Attributes:
+    documents: of each sample.
+    held_out: number of documents that were held out, where there were enough.
+    accuracy: on these.
+  """
+
+  documents: list[int]
+  held_out: NotRequired[int]
+  accuracy: NotRequired[float]
+
+
 class TextClassifier(NamedTuple):
   """A trained classifier.
 
@@ -39,7 +53,7 @@ class TextClassifier(NamedTuple):
 
   weights: np.ndarray
   bias: float
-  facts: dict[str, Any]
+  facts: TrainingFacts
 
   def score(self, text: str) -> float:
     """Returns the probability that a text is of the first sample."""
@@ -115,10 +129,10 @@ def train_classifier(first: Iterable[Document], second: Iterable[Document], fiel
   )
   weights, bias = np.zeros(BUCKETS, np.float32), float(found.x[-1])
   weights[used] = found.x[:-1]
-  facts: dict[str, Any] = {"documents": [len(sample) for sample in samples]}
+  facts: TrainingFacts = {"documents": [len(sample) for sample in samples]}
   if held.any():
     right = ((features[held] @ weights + bias) > 0) == (labels[held] > 0.5)
-    facts |= {"held_out": int(held.sum()), "accuracy": round(float(right.mean()), 4)}
+    facts["held_out"], facts["accuracy"] = int(held.sum()), round(float(right.mean()), 4)
   return TextClassifier(weights, bias, facts)
 
 
@@ -180,7 +194,7 @@ def load_classifier(path: Path) -> TextClassifier:
       )
     if not np.isfinite(weights).all():
       raise ValueError("weights that are not finite")
-    return TextClassifier(weights, float(about["bias"]), dict(about["facts"]))
+    return TextClassifier(weights, float(about["bias"]), cast(TrainingFacts, dict(about["facts"])))
   except OSError as error:
     raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
   except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
