@@ -54,6 +54,23 @@ def _stop(number: int, frame: Any) -> None:
   raise RenderLimit("it takes more processor time than a template may")
 
 
+class FixedDict:
+  """`dict` without the attributes of a class."""
+
+  def __call__(self, *arguments: Any, **named: Any) -> dict[Any, Any]:
+    """Returns a dictionary."""
+    return dict(*arguments, **named)
+
+
+def _to_json(
+  value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
+) -> str:
+  # jinja2's own escapes HTML.
+  return json.dumps(
+    value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+  )
+
+
 @functools.cache
 def make_environment() -> Any:
   """Returns the environment of templates, with the additions that transformers makes."""
@@ -82,32 +99,13 @@ def make_environment() -> Any:
         marks.append((environment.written, environment.written + len(content)))
       return content
 
-  class FixedDict:
-    """`dict` without the attributes of a class."""
-
-    def __call__(self, *arguments: Any, **named: Any) -> dict[Any, Any]:
-      """Returns a dictionary."""
-      return dict(*arguments, **named)
-
   def raise_exception(message: str) -> None:
     raise jinja2.TemplateError(message)
-
-  def to_json(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: Any = None,
-    separators: Any = None,
-    sort_keys: bool = False,
-  ) -> str:
-    # jinja2's own escapes HTML.
-    return json.dumps(
-      value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-    )
 
   environment: Any = jinja2.sandbox.ImmutableSandboxedEnvironment(
     trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, "jinja2.ext.loopcontrols"]
   )
-  environment.filters["tojson"] = to_json
+  environment.filters["tojson"] = _to_json
   environment.globals |= {"raise_exception": raise_exception, "dict": FixedDict()}
   environment.marks, environment.written = None, 0
   return environment
