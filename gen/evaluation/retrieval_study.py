@@ -130,11 +130,12 @@ def evaluate_search(
   judged = likelihood.answer_likelihoods(
     restored, [(grounded.prompt, each.answer) for grounded, each in zip(sampled, questions, strict=True)]
   )
-  limits: dict[str, Any] = {"max_tokens": max_tokens, "stop_strings": ("\n",)}
   written: list[Any] = []
   for begin in range(0, len(sampled), BATCH):
     prompts = [grounded.prompt for grounded in sampled[begin : begin + BATCH]]
-    (part,) = text.stream_answers(restored, prompts, GREEDY, jax.random.key(0), **limits)
+    (part,) = text.stream_answers(
+      restored, prompts, GREEDY, jax.random.key(0), max_tokens=max_tokens, stop_strings=("\n",)
+    )
     written += part
   answers = [
     RetrievalAnswer(

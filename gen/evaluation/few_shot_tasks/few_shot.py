@@ -8,7 +8,7 @@ Every answer records its exact prompt, and the share of the window used by examp
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypedDict, cast
+from typing import NamedTuple, TypedDict, cast
 
 import jax
 from scipy import stats
@@ -183,13 +183,14 @@ def by_generation(
     UserError: as in `text.stream_answers`.
   """
   prompts = _prompts(restored, layout, items, pool, k, seed, blanks)
-  limits: dict[str, Any] = {"max_tokens": max_tokens, "window": policy, "stop_strings": tuple(stop)}
   answers = []
   for begin in range(0, len(prompts), batch):
     part = prompts[begin : begin + batch]
+    texts = [text_written.text for text_written in part]
     (written,) = text.stream_answers(
-      restored, [text_written.text for text_written in part], GREEDY, jax.random.key(0), **limits
-    )
+      restored, texts, GREEDY, jax.random.key(0),
+      max_tokens=max_tokens, window=policy, stop_strings=tuple(stop),
+    )  # fmt: skip
     for item, prompt, text_written in zip(items[begin : begin + batch], part, written, strict=True):
       answer_text = _given(restored, prompt, text_written)
       answers.append(_answered(restored, prompt, item[layout.answer], answer_text.strip(), {}))

@@ -49,8 +49,9 @@ def generate(
   """
   rules = DecodeLimits(**limits)
   every = TOKENS_PER_CHUNK if rules.stop_strings else rules.max_tokens
-  how: dict[str, Any] = {"start": start, "decode": decode, "prefix": prefix, "every": every}
-  steps = stream_tokens(module, params, prompts, sampler, key, **how, **limits)
+  steps = stream_tokens(
+    module, params, prompts, sampler, key, start=start, decode=decode, prefix=prefix, every=every, **limits
+  )
   # Runs the generator to its end and keeps its last value.
   (last,) = collections.deque(steps, maxlen=1)
   return last
