@@ -18,10 +18,10 @@ import numpy as np
 
 from gen.errors import UserError
 from gen.finetuning import length_batches
+from gen.finetuning.reports.tuning_rows import NoteRow, TuningScoreRow, TuningTrainRow
 from gen.finetuning.settings import FinetuneSettings
 from gen.finetuning.task_forms import encoded_rows
 from gen.finetuning.task_forms.encoded_rows import EncodedRow
-from gen.finetuning.tuning_rows import NoteRow, TuningScoreRow, TuningTrainRow
 from gen.finetuning.tuning_step import TuningPrograms
 from gen.io import json_reading
 from gen.optimizers import learning_rate, schedule_params
