@@ -360,7 +360,9 @@ def train_step(
     wide, grads, sums, optimizer, rule, rate, shardings=shardings, stored=state if narrow else None
   )
 
-  if_finite = functools.partial(jnp.where, finite)
+  def if_finite(new: Array, old: Array | float) -> Array:
+    return jnp.where(finite, new, old)
+
   recurrent_state = jax.tree.map(if_finite, recurrent_state, state.recurrent_state)
   totals = StepSums(if_finite(sums.loss, 0.0), if_finite(sums.nll, 0.0), if_finite(sums.weight, 0.0), norm)
   return after._replace(recurrent_state=recurrent_state), totals

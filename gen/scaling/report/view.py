@@ -145,7 +145,7 @@ class ResultsView:
     flops = self.results.section("prediction").number("flops")
     return flops or (10 * self.budgets[-1] if self.budgets else None)
 
-  def part(self, approach: str) -> dict[str, object]:
+  def part(self, approach: str) -> Section:
     """Returns an approach's entry in the results, empty if it has none."""
     return self.results.section("laws").section(approach)
 
