@@ -7,7 +7,7 @@ weights and equal ones, each with two seeds, at four times the FLOPs. The weight
 are candidates.
 """
 
-from gen.config import Data, Model, Optimizer, Sweep
+from gen.config import Data, MixtureCorpus, Model, Optimizer, Sweep
 
 
 def get_config() -> Sweep:
@@ -16,7 +16,11 @@ def get_config() -> Sweep:
     name="tune_mixture",
     model=Model(family="decoder", depth=2, heads=2, qk_norm=True),
     data=Data(
-      mixture={"manual:small": 1, "law": 1}, tokenizer="bytes", length=128, batch=4, validation_tokens=32_768
+      mixture=(MixtureCorpus("manual:small", weight=1), MixtureCorpus("law", weight=1)),
+      tokenizer="bytes",
+      length=128,
+      batch=4,
+      validation_tokens=32_768,
     ),
     optimizer=Optimizer(peak_learning_rate=4.8e-3, beta2=0.95, schedule="linear", warmup=0.05),
     budgets=(1e11,),

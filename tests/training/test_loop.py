@@ -151,7 +151,7 @@ def test_too_many_steps_that_are_not_finite_end_the_run_and_name_the_checkpoint(
   wild = dataclasses.replace(
     run,
     optimizer=Optimizer(
-      peak_learning_rate=1e30, schedule="constant", warmup=0.5, clip=0.0, max_skipped_steps=2
+      peak_learning_rate=1e6, weight_decay=1e6, schedule="constant", warmup=0.5, clip=0.0, max_skipped_steps=2
     ),
     checkpoint_every=1,
     log_every=1,
