@@ -68,13 +68,20 @@ def leaves(values, path=()):
       yield (*path, name)
 
 
+# Fields whose values have a form of their own.
+OTHER = {
+  "mixture": [{"name": "law", "corpus": "", "weight": 2.0, "max_epochs": 0.0}],
+  "mixture_schedule": [[0.5, 1.0]],
+}
+
+
 def with_changed(run, path):
   values = config.to_dict(run)
   at = values
   for name in path[:-1]:
     at = at[name]
   texts = path[-1] in ("sources", "callbacks", "metrics", "frozen", "rate_multipliers")
-  at[path[-1]] = ("mine.py:name",) if texts else changed(at[path[-1]])
+  at[path[-1]] = OTHER.get(path[-1]) or (("mine.py:name",) if texts else changed(at[path[-1]]))
   return config.from_dict(Run, values)
 
 

@@ -1,4 +1,4 @@
-"""The course notes' table of memory: 4 bytes a weight in float32 and 20 more to train it, and halves and quarters.
+"""A table of memory by bits: 4 bytes a weight in float32 and 20 more to train it, and halves and quarters.
 
 The rule of thumb scales with the bytes of a number: 24 GB for 1 B parameters in 32 bits, 12 in 16, 6 in 8. Beside it
 stands what this trainer holds: gradients are float32 whatever parameters and moments are, and activations are extra.
@@ -24,7 +24,7 @@ class BitsRow:
     format: of the weights.
     bits: of a weight.
     weights_bytes: of the weights alone.
-    rule_of_thumb_bytes: of training by the notes' rule, in as many bits throughout; None below 8 bits.
+    rule_of_thumb_bytes: of training by the rule of thumb, in as many bits throughout; None below 8 bits.
     state_bytes: parameters, gradients and two moments in this trainer; None for formats that it does not train in.
   """
 
