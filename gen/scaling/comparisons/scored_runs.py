@@ -12,7 +12,7 @@ from gen.data.batches import ValidationBatches
 from gen.data.tokenizers.tokenizer import Tokenizer
 from gen.generation import loaded_model
 from gen.scaling.comparisons.held_out_text import HeldOutText
-from gen.training import evaluate, step
+from gen.training import compiled_step, evaluate
 from gen.training.run_log import journal
 from gen.training.run_log.rows import RowValues
 
@@ -87,7 +87,7 @@ class RunScorer:
   def _score(self, folder: Path) -> list[float]:
     loaded = loaded_model.load_model(folder, report=lambda _: None)
     run = loaded_model.read_run(folder)
-    program = step.step_programs(loaded.model, run.optimizer).evaluate
+    program = compiled_step.step_programs(loaded.model, run.optimizer).evaluate
     bits = []
     for text in self._texts:
       rows = self._batches(text, loaded.tokenizer, run.data)
