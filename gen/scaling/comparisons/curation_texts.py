@@ -55,7 +55,8 @@ def curate_stages(
     UserError: for anything that a curation refuses, and if no stage changes the text.
   """
   active = inputs.active_stages(study.curation)
-  texts, shards = [], []
+  texts: list[StageText] = []
+  shards: list[list[str]] = []
   for number, stage in enumerate((RAW, *active)):
     last = number == len(active)
     if stage != RAW and not last and study.after and stage not in study.after:
