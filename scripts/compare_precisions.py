@@ -21,7 +21,7 @@ from gen.io import outputs, quantities
 
 PRECISIONS = ("float32", "bfloat16", "float16", "bfloat16_state")
 OBJECTIVES = {"encoder": "masked", "encoder_decoder": "span_corruption"}
-WORKDIR = flags.DEFINE_string("workdir", "runs/precisions", "Folder of the runs.")
+WORKDIR = outputs.DEFINE_folder("workdir", "runs/precisions", "Folder of the runs.")
 RUN_FAMILIES = flags.DEFINE_list("families", list(FAMILIES), "Families to train.")
 CORPUS = flags.DEFINE_string("corpus", Data().corpus, "Corpus, as --config.data.corpus.")
 WIDTH = quantities.DEFINE_integer("width", 32, "Width of the models.", 8, 4_096)

@@ -45,7 +45,7 @@ def test_the_wheel_installs_in_an_empty_environment_and_imports(tmp_path):
   assert str(tmp_path) in run(python, "-c", code)
   code = "from gen import counts, presets; print(counts.count_parameters(presets.get_model('gpt2')).total)"
   assert run(python, "-c", code).strip() == "124439808"
-  code = "from gen.data.sources import packages; print(len(packages.find_manifest('manual:large')[1]))"
+  code = "from gen.data.sources.python_packages import packages; print(len(packages.find_manifest('manual:large')[1]))"
   assert int(run(python, "-c", code)) > 10
   code = "from gen.versions import installed_versions; print(installed_versions()['gen'])"
   assert run(python, "-c", code).strip() == wheel.name.split("-")[1]
