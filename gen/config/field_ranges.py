@@ -105,7 +105,7 @@ RUN: dict[str, Range] = {
   "data.batch": SIZE,
   "data.validation_tokens": SIZE,
   "data.max_bytes": NOT_NEGATIVE,
-  "optimizer.peak_learning_rate": POSITIVE_FACTOR,
+  "optimizer.peak_learning_rate": POSITIVE,
   "optimizer.warmup": FRACTION,
   "optimizer.decay": SHARE,
   "optimizer.final": SHARE,
