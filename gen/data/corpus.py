@@ -218,7 +218,7 @@ def _write(path: Path, source: Source) -> tuple[np.ndarray, np.ndarray]:
   if count == 1 and left_out:
     raise UserError(
       f"data.corpus {source.name}: one document is left, which cannot be split into training and validation:"
-      f" {left_out['repeated']:,} others repeat it and {left_out['blank']:,} have no text; add other documents"
+      f" {left_out['repeated']:,} repeated and {left_out['blank']:,} empty documents are left out; add others"
     )
   return np.array(ends, np.int64), np.array(positions)
 

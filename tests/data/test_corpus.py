@@ -171,5 +171,7 @@ def test_a_corpus_of_which_too_little_is_left_says_what_went(tmp_path):
   same.write_text('{"text": "one  text"}\n{"text": "one text"}\n{"text": " "}\n{"text": "one\\ntext"}\n')
   with pytest.raises(UserError, match="is empty, because none of its 3 documents has any text"):
     corpus.build_corpus(data_of(blank, tmp_path / "cache"))
-  with pytest.raises(UserError, match=r"one document is left, .* 2 others repeat it and 1 have no text"):
+  with pytest.raises(
+    UserError, match=r"one document is left, .* 2 repeated and 1 empty documents are left out"
+  ):
     corpus.build_corpus(data_of(same, tmp_path / "cache"))

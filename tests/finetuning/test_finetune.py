@@ -28,7 +28,7 @@ def settings_for(run_of, task, family, **changes):
 def classified(run_of, data_of, tmp_path_factory):
   """An encoder that was fine-tuned to classify: its settings, folder and result."""
   folder = tmp_path_factory.mktemp("classified") / "run"
-  settings = settings_for(run_of, "classify", "encoder", dropout=0.1)
+  settings = settings_for(run_of, "classify", "encoder", dropout=0.1, epochs=12)
   return settings, folder, finetune.finetune_model(settings, folder, data=data_of("classify"))
 
 

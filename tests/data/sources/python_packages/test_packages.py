@@ -75,7 +75,7 @@ def test_a_corpus_of_a_manifest_needs_no_archive_once_it_is_built(index, tmp_pat
   path.write_text(MANIFEST.format(archives=publish(index, "poems") + publish(index, "songs", "large")))
   data = Data(corpus=f"manifest:{path}", cache=str(tmp_path / "cache"), validation_fraction=0.5)
   # Two archives with the same text are one document, which cannot be split.
-  with pytest.raises(UserError, match="one document cannot be split"):
+  with pytest.raises(UserError, match="one document is left, which cannot be split"):
     corpus.build_corpus(data)
   path.write_text(
     MANIFEST.format(
