@@ -23,6 +23,7 @@ FORMULAS = {
   "gelu": lambda x: x * 0.5 * (1 + special.erf(x / np.sqrt(2))),
   "gelu_tanh": lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
   "geglu": lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+  "geglu_exact": lambda x: x * 0.5 * (1 + special.erf(x / np.sqrt(2))),
   "swiglu": lambda x: x * special.expit(x),
 }
 

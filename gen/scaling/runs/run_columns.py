@@ -190,7 +190,10 @@ def describe_missing(column: str, header: Sequence[str], rows: Sequence[Sequence
   names = list(header)
   near = difflib.get_close_matches(column, names, 1, 0.5)
   near = near or [name for name in names if column.lower() in name.lower()][:1]
-  hint = f"; the nearest is {near[0]!r} (--{column}_column={near[0]} reads it)" if near else ""
+  flag = f"--{column}_column"
+  hint = (
+    f"; the nearest is {near[0]!r} ({flag}={near[0]} reads it)" if near else f"; name it with {flag}=NAME"
+  )
   shown = _SHOWN if len(names) <= _SHOWN else _SHOWN_OF_MANY
   listed = [
     repr(name[:60]) + (_looks([row[i] for row in rows if i < len(row)]) if rows else "")
