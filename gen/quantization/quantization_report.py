@@ -61,7 +61,7 @@ def build_report(
 def kernel_line(found: KernelReport) -> str:
   """Returns a line of the table of kernels."""
   # Known for GPTQ alone, since other methods do not gather second moments.
-  results = "" if found.output_error is None else f"{found.output_error:12.4f}"
+  results = f"{'-':>12}" if found.output_error is None else f"{found.output_error:12.4f}"
   return (
     f"{found.name:48} {found.format:7} {found.weights:>12,} {found.bytes_before:>13,} {found.bytes_after:>12,}"
     f" {found.error:8.4f}{results}"
@@ -71,7 +71,7 @@ def kernel_line(found: KernelReport) -> str:
 def print_kernels(say: Callable[[str], None]) -> Callable[[KernelReport], None]:
   """Prints the head of the table of kernels; returns what prints a line of it."""
   say(
-    f"{'parameter':48} {'format':7} {'weights':>12} {'bytes before':>13} {'after':>12} {'error':>8}  of results"
+    f"{'parameter':48} {'format':7} {'weights':>12} {'bytes before':>13} {'after':>12} {'error':>8} {'of products':>11}"
   )
   return lambda found: say(kernel_line(found))
 

@@ -24,6 +24,10 @@ class TuningConsole:
       terminal.print_progress(line)
 
 
+# A bootstrap of fewer examples gives intervals that are far too narrow, [1, 1] where all are right.
+FEW_EXAMPLES = 20
+
+
 def progress_line(row: Mapping[str, Any]) -> str | None:
   """Returns the line of a row of progress, or None for one without."""
   if row["kind"] == "train":
@@ -83,6 +87,11 @@ def verdict_line(result: FinetuneResult) -> str:
     f"the same model with {count} examples in its prompt": score for count, score in result.prompted.items()
   }
   name, best = max(beside.items(), key=lambda item: item[1].value)
+  count = result.examples.get("test", FEW_EXAMPLES)
+  if count < FEW_EXAMPLES:
+    return (
+      f"{count} test examples are too few to say whether fine-tuning is better than {name} ({best.value:.4f})"
+    )
   if result.score.low > best.value:
     return f"fine-tuning is better than {name} ({best.value:.4f}), which lies below its interval"
   if result.score.high < best.value:
