@@ -130,7 +130,7 @@ def trained_of(family, seed=0):
         })  # fmt: skip
   corpus = SimpleNamespace(documents=3, bytes=9, validation_bytes=2, sha256="ab")
   loaded = SimpleNamespace(corpus=corpus, tokenizer=SimpleNamespace(vocab=268, hash="cd"))
-  runs = [SimpleNamespace(seed=0), SimpleNamespace(seed=1)]
+  runs = [SimpleNamespace(seed=0, data=Data()), SimpleNamespace(seed=1, data=Data())]
   return TrainedStudy(loaded, runs, rows, [], {}, {"a": 0.5}, False, {"share": 0.9}, 60.0)
 
 
