@@ -19,6 +19,8 @@ from tests.scaling.comparisons.in_process import InProcess
 GOOD = (
   "the of and to that have with be river mountain people light music story forest winter window bridge garden"
 )
+
+pytestmark = pytest.mark.slow  # trains real studies
 JUNK = "$$$ ### ||| 0x00 >>> *** %%% &&& === +++"
 
 

@@ -17,6 +17,8 @@ from gen.scaling.comparisons import domain_figure, domain_report, domain_study
 from gen.scaling.comparisons.domain_records import DomainResults
 from tests.scaling.comparisons.in_process import InProcess
 
+pytestmark = pytest.mark.slow  # trains real studies
+
 WORDS = {
   "law": "licensee shall warrant hereunder the software and any liability whereof is herein limited by it",
   "prose": "rivers ran under old stone bridges while children sang and winter birds crossed a grey sky",
