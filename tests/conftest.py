@@ -15,6 +15,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from gen.io import compiled_programs
 from tests import fuzzing
 
 QUICK = "JAX_DISABLE_MOST_OPTIMIZATIONS"
@@ -167,8 +168,17 @@ def compiler(request):
     jax.clear_caches()  # what other modules compiled
 
 
+@pytest.fixture(autouse=True, scope="session")
+def checked_programs():
+  """Checks the entries of jax's cache: jax writes them in place, and reading half of one can end the process."""
+  if (
+    "jax" in sys.modules
+  ):  # as after collecting any test that compiles; importing it here would cost the others
+    compiled_programs.keep_programs_in(PROGRAMS)
+
+
 @pytest.fixture(autouse=True, scope="module")
-def uncached(request):
+def uncached(request, checked_programs):
   """Switches the cache of compiled programs off for modules with `pytestmark = compiles`, children included."""
   if request.node.get_closest_marker("compiles") is None:
     yield
@@ -184,7 +194,7 @@ def uncached(request):
   if "jax" in sys.modules:
     import jax
 
-    jax.config.update("jax_compilation_cache_dir", str(PROGRAMS))
+    compiled_programs.keep_programs_in(PROGRAMS)
     jax.config.update("jax_enable_compilation_cache", True)
 
 

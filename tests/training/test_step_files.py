@@ -3,7 +3,11 @@
 import importlib.util
 from pathlib import Path
 
+import pytest
+
 from gen.config import Model
+
+pytestmark = pytest.mark.compiles  # reading a program from the cache is no part of a step
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "count_step_files.py"
 MAX_FILES = 8

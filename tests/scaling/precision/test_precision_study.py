@@ -86,8 +86,8 @@ def test_a_figure_is_drawn_of_measurements_and_law(tmp_path):
     for bits in (3, 4, 8)
     for added in [law.added_loss(N, N * ratio, bits)]
   ]
-  precision_figure.write_figure(precision_law.fit_precision(rows, 5), rows, tmp_path / "law.png")
-  assert (tmp_path / "law.png").stat().st_size > 10_000
+  precision_figure.write_figure(precision_law.fit_precision(rows, 5), rows, tmp_path)
+  assert (tmp_path / "precision_law.png").stat().st_size > 10_000
 
 
 def test_a_folder_without_finished_runs_is_refused(tmp_path):
