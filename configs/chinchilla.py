@@ -5,7 +5,7 @@
 5 budgets x 5 sizes, two seeds but at the two largest budgets, and a held-out budget of three sizes, 2.2 times above
 the largest. Norms of queries and keys, the second moment's decay, and how the learning rate goes with width and steps
 were measured before the sweep (docs/sweep.md, docs/notes/sweep_trials.md).
-Time: 11 min on two cores of an AMD EPYC with much other work beside it; 2.1e13 FLOPs.
+Time: 7 min on two idle cores of an AMD EPYC; 2.1e13 FLOPs.
 Expected: a valley in each budget; N* near 16 k parameters at the smallest budget and 50 k at the largest.
 """
 
