@@ -82,15 +82,13 @@ def _write(results: "CurationResults", folder: Path) -> None:
 
   console = Console(highlight=False, soft_wrap=True)
   curation_report.print_results(console, results)
-  try:
-    values = json_report.write_sealed(
-      typed_json.encode_record(results), folder / f"{curation_figure.NAME}.json"
-    )
-    pictures = curation_figure.write_figure(results, folder)
-  except OSError as error:
-    raise UserError(f"cannot write in {folder}: {error.strerror}; all runs are done and saved") from error
-  console.print(f"\nwritten: {folder / curation_figure.NAME}.json, {', '.join(map(str, pictures))}")
-  json_report.write_report(values, json_report.report_target(JSON.value))
+  written = json_report.write_study(
+    typed_json.encode_record(results),
+    folder / f"{curation_figure.NAME}.json",
+    json_report.report_target(JSON.value),
+    lambda: curation_figure.write_figure(results, folder),
+  )
+  console.print(f"\nwritten: {', '.join(map(str, written))}")
 
 
 if __name__ == "__main__":

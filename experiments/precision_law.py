@@ -31,7 +31,8 @@ def main() -> int:
   """Measures, fits, draws and writes."""
   if not STUDY.value or not WORKDIR.value:
     raise UserError("give --study=FOLDER with finished runs, and --workdir=FOLDER for the measurements")
-  from gen.io import checksums, json_report, strict_json
+  from gen import versions
+  from gen.io import json_report
   from gen.scaling.precision import precision_figure, precision_law, precision_study
 
   target = json_report.report_target(JSON.value)
@@ -41,11 +42,16 @@ def main() -> int:
   terminal.print_progress(f"{len(runs)} finished runs; {len(bits)} numbers of bits each")
   rows = precision_study.measure_runs(runs, bits, workdir, terminal.print_progress, SEED.value)
   fit = precision_law.fit_precision(rows, RESAMPLES.value, SEED.value)
-  record = {"study": STUDY.value, **precision_law.fit_record(fit, rows)}
-  checksums.write_atomically(workdir / precision_study.RESULTS, strict_json.encode_json(record))
-  precision_figure.write_figure(fit, rows, workdir / "precision_law.png")
   print("\n".join(precision_law.fit_lines(fit)))
-  json_report.write_report(record, target)
+  record = {"study": STUDY.value, **precision_law.fit_record(fit, rows)}
+  record["versions"] = versions.installed_versions()
+  written = json_report.write_study(
+    record,
+    workdir / precision_study.RESULTS,
+    target,
+    lambda: precision_figure.write_figure(fit, rows, workdir),
+  )
+  print(f"written: {', '.join(map(str, written))}")
   return 0
 
 

@@ -99,11 +99,7 @@ def _write(path: Path, rule: "LearningRateRule", verified: "RuleCheck | None") -
   results = dataclasses.asdict(rule) | {"fields": rule.fields()}
   results["verified"] = None if verified is None else dataclasses.asdict(verified)
   results["versions"] = versions.installed_versions()
-  try:
-    written = json_report.write_sealed(results, path)
-  except OSError as error:
-    raise UserError(f"cannot write {path}: {error.strerror}; all runs are done and saved") from error
-  json_report.write_report(written, json_report.report_target(JSON.value))
+  json_report.write_study(results, path, json_report.report_target(JSON.value))
 
 
 if __name__ == "__main__":

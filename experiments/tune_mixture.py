@@ -17,7 +17,6 @@ from absl import flags
 
 from gen.cli import environment, launch, shared_flags
 from gen.config import Sweep
-from gen.errors import UserError
 from gen.io import outputs, quantities
 from gen.scaling.workers import executors
 
@@ -99,15 +98,14 @@ def _write(console: "Console", folder: Path, found: "MixtureStudy") -> None:
   from gen.io import json_report
   from gen.scaling.mixtures import mixture_summary
 
-  path = folder / "mixture.json"
   results = dataclasses.asdict(found) | {"versions": versions.installed_versions()}
-  try:
-    written = json_report.write_sealed(results, path)
-    drawn = mixture_summary.draw_study(folder, found)
-  except OSError as error:
-    raise UserError(f"cannot write in {folder}: {error.strerror}; all runs are done and saved") from error
-  console.print(f"\nwritten: {', '.join(map(str, (path, *drawn)))}", markup=False)
-  json_report.write_report(written, json_report.report_target(JSON.value))
+  written = json_report.write_study(
+    results,
+    folder / "mixture.json",
+    json_report.report_target(JSON.value),
+    lambda: mixture_summary.draw_study(folder, found),
+  )
+  console.print(f"\nwritten: {', '.join(map(str, written))}", markup=False)
 
 
 if __name__ == "__main__":

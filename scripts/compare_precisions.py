@@ -11,6 +11,7 @@ stochastically. Finished runs in the work folder are not trained again.
 import dataclasses
 import itertools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -18,6 +19,9 @@ from gen.cli import environment, launch, terminal
 from gen.config import FAMILIES, Data, Model, Optimizer, Run
 from gen.errors import UserError
 from gen.io import outputs, quantities
+
+if TYPE_CHECKING:
+  from gen.scaling.comparisons.paired import PairedGap
 
 PRECISIONS = ("float32", "bfloat16", "float16", "bfloat16_state")
 OBJECTIVES = {"encoder": "masked", "encoder_decoder": "span_corruption"}
@@ -58,16 +62,14 @@ class PrecisionLoss:
     family: of the model.
     precision: of training.
     loss: mean over seeds, nats per token, on the validation set.
-    difference: mean of the difference to float32 of the same seed.
-    interval: [low, high] of the difference, Student's, at 95 %.
+    difference: to float32 of the same seed, with Student's interval at 95 %.
     skipped: steps without a finite gradient, all seeds together.
   """
 
   family: str
   precision: str
   loss: float
-  difference: float
-  interval: list[float]
+  difference: "PairedGap"
   skipped: int
 
 
@@ -77,10 +79,10 @@ def main() -> int:
   if unknown or not RUN_FAMILIES.value:
     raise UserError(f"--families={','.join(RUN_FAMILIES.value)}: choose of {', '.join(FAMILIES)}")
   import numpy as np
-  from scipy import stats
 
   from gen.data import cache, dataset
   from gen.io import json_report
+  from gen.scaling.comparisons import paired
   from gen.training import loop
 
   target = json_report.report_target(JSON.value)
@@ -95,16 +97,9 @@ def main() -> int:
       results.append(loop.train_run(run, Path(WORKDIR.value) / run.name, data))
     losses = np.array([result.loss for result in results])
     exact = losses if precision == "float32" else exact
-    differences = losses - exact
-    error = differences.std(ddof=1) / len(losses) ** 0.5
-    reach = float(stats.t.ppf(0.975, len(losses) - 1) * error)
-    mean = float(differences.mean())
-    rows.append(
-      PrecisionLoss(
-        family, precision, float(losses.mean()), mean, [mean - reach, mean + reach],
-        sum(result.skipped for result in results),
-      )
-    )  # fmt: skip
+    gap = paired.mean_interval((losses - exact).tolist(), 0.95)
+    skipped = sum(result.skipped for result in results)
+    rows.append(PrecisionLoss(family, precision, float(losses.mean()), gap, skipped))
     terminal.print_progress(_line(rows[-1]))
   if target != json_report.STANDARD_OUTPUT:
     print(
@@ -115,10 +110,9 @@ def main() -> int:
 
 
 def _line(row: PrecisionLoss) -> str:
-  low, high = row.interval
-  return (
-    f"{row.family:<16}{row.precision:<16}{row.loss:>9.4f}   {row.difference:+.4f} [{low:+.4f}, {high:+.4f}]"
-  )
+  from gen.scaling.comparisons import paired
+
+  return f"{row.family:<16}{row.precision:<16}{row.loss:>9.4f}   {paired.format_gap(row.difference, 4)}"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from gen.errors import UserError
@@ -95,3 +95,31 @@ def write_sealed(results: Mapping[str, object], file: Path) -> dict[str, object]
   sealed = seals.with_seal(json.loads(strict_json.encode_json(versioned)))
   write_atomically(file, json.dumps(sealed, indent=1).encode() + b"\n")
   return sealed
+
+
+def write_study(
+  results: Mapping[str, object], file: Path, target: Path | None, draw: Callable[[], Iterable[Path]] = tuple
+) -> list[Path]:
+  """Writes the sealed results of finished runs beside their figures, and where `--json` asks for them.
+
+  Args:
+    results: as of `write_sealed`.
+    file: of the results, in the folder of the runs.
+    target: as of `write_report`.
+    draw: writes the figures and returns their files.
+
+  Returns:
+    the files in that folder.
+
+  Raises:
+    UserError: if a file cannot be written.
+  """
+  try:
+    written = write_sealed(results, file)
+    drawn = list(draw())
+  except OSError as error:
+    raise UserError(
+      f"cannot write in {file.parent}: {error.strerror}; all runs are done and saved"
+    ) from error
+  write_report(written, target)
+  return [file, *drawn]

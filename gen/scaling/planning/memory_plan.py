@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from gen.errors import UserError
-from gen.io import json_reading
+from gen.io import json_reading, seals
 from gen.scaling.laws.loss_law import law_batch
 from gen.scaling.planning.law_source import LawSource
 from gen.scaling.precision import precision_law
@@ -72,9 +72,9 @@ def read_precision_law(path: str | Path) -> tuple[PrecisionFit, list[RoundedLoss
   """Returns the law and the measurements of a results.json of experiments/precision_law.py, fitted again.
 
   Raises:
-    UserError: for a file without measurements, or whose measurements determine no law.
+    UserError: for a file that was edited, or without measurements, or whose measurements determine no law.
   """
-  values = json_reading.read_json(Path(path))
+  values = seals.without_seal(json_reading.read_json(Path(path)), str(path))
   rows = json_reading.require_field(values, "measurements", list, str(path))
   measured = []
   for number, row in enumerate(rows, 1):

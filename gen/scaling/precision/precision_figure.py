@@ -9,13 +9,13 @@ from gen.figures import style
 from gen.scaling.precision.precision_law import PrecisionFit, RoundedLoss
 
 
-def write_figure(fit: PrecisionFit, rows: Sequence[RoundedLoss], path: Path) -> None:
-  """Draws the measurements of a study and its law.
+def write_figure(fit: PrecisionFit, rows: Sequence[RoundedLoss], folder: Path) -> list[Path]:
+  """Draws the measurements of a study and its law as precision_law.png and .pdf; returns the files.
 
   Args:
     fit: of the law.
     rows: measurements; those that are not clearly above zero are hollow.
-    path: the file; its suffix is the format.
+    folder: of the files.
   """
   sizes = sorted({row.N for row in rows})
   colours = style.size_ramp(sizes)
@@ -53,4 +53,4 @@ def write_figure(fit: PrecisionFit, rows: Sequence[RoundedLoss], path: Path) -> 
     for axes in (by_bits, by_ratio):
       style.log_axis(axes, "y", "added loss (nats per token)", low, high)
     by_bits.legend(frameon=False)
-    made.savefig(Path(path), dpi=style.DPI)
+    return style.save_figure(made, folder, "precision_law")
