@@ -38,6 +38,7 @@ def faults(path):
   """Yields one line per fault of a program's flags."""
   spec = importlib.util.spec_from_file_location(path.stem, path)
   module = importlib.util.module_from_spec(spec)
+  sys.modules[spec.name] = module  # dataclasses look up their annotations there
   spec.loader.exec_module(module)
   for name in sorted(set(flags.FLAGS) - LIBRARIES):
     flag = flags.FLAGS[name]
