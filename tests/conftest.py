@@ -56,6 +56,11 @@ def pytest_addoption(parser):
   )
 
 
+def pytest_make_parametrize_id(val, argname):
+  """Names bytes by their argument and number: compressed bytes hold the time, and workers would differ by it."""
+  return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(config, items):
   """Marks tests of whole programs, and brings all tests into the order of `_turn`.
 
