@@ -6,6 +6,7 @@ For a decoder of N parameters, L layers, width D; W tokens per step in rows of T
     tensor      4 L m x ring(all-reduce, 2 b T D, t) / fast  of activations, two each way (arXiv:1909.08053)
     fsdp        m (2 gathers + 1 scatter) of 2 N / t bytes  weights each way, gradients (arXiv:1910.02054, 7)
     data        all-reduce of 2 N / (t f) bytes, once       gradients, over the replicas
+                all-gather of 2 N / (t f) bytes, once       updated parameters, ZeRO-1
     latency     hop x log2(parts) for each collective       a tree's; a ring's would be worse
     recompute   a third of compute more                     `full` remat (arXiv:2205.05198)
 
@@ -156,12 +157,13 @@ def step_cost(
   # Layer by layer, because weights are gathered for one layer at a time; twice, for both passes.
   traffic = 2 * _seconds(cluster, "all-gather", weights / shape.depth, fsdp, tensor, layers)
   traffic += _seconds(cluster, "reduce-scatter", weights / shape.depth, fsdp, tensor, layers)
-  # Once a step: microbatches accumulate before the replicas' gradients are joined.
+  # Once a step: microbatches accumulate before the replicas' gradients are joined. Gradients have the bytes of
+  # parameters, 2 each in mixed precision.
   traffic += _seconds(cluster, "all-reduce", weights / fsdp / shape.depth, data, tensor * fsdp, shape.depth)
-  if data > 1:  # ZeRO-1 shards only the moments over data, so parameters are gathered after the update.
-    traffic += (
-      _seconds(cluster, "all-gather", weights / fsdp / shape.depth, data, tensor * fsdp, shape.depth) / 2
-    )
+  # ZeRO-1 shards only the optimizer state over data, so the updated bfloat16 parameters are gathered. With the
+  # all-reduce above each device sends 1.5 times as much as under DDP, like the trainer's zero1
+  # (`state_bytes.step_collectives`). Reduce-scattered gradients would save the half (arXiv:1910.02054, section 7.2).
+  traffic += _seconds(cluster, "all-gather", weights / fsdp / shape.depth, data, tensor * fsdp, shape.depth)
   # Forward is a third of forward and backward together, and `full` remat runs it once more.
   recompute = compute / 3
   busy = compute + recompute

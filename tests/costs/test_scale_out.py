@@ -26,11 +26,22 @@ def test_the_terms_of_a_step_by_hand():
   assert found.tensor_seconds == pytest.approx(4 * shape.depth * reduced)
   weights, depth = 2 * 6e9 / 4, shape.depth  # of one part of tensor
   moved = 3 * (15 / 16 * weights / 50e9 + depth * 4 * hop)  # fsdp, over 4 x 16 devices: between machines
-  moved += (2 / 2 + 1 / 2 / 2) * weights / 16 / 50e9 + depth * 1.5 * hop  # data: reduced, and gathered
+  moved += (2 / 2 + 1 / 2) * weights / 16 / 50e9 + depth * 2 * hop  # data: all-reduced, and gathered
   assert found.traffic_seconds == pytest.approx(moved, rel=1e-9)
   hidden = found.compute + found.recompute
   waited = max(moved - hidden, 0.1 * moved)
   assert found.seconds == pytest.approx(hidden + found.tensor_seconds + waited)
+
+
+@pytest.mark.parametrize(("devices", "fsdp", "tensor"), [(64, 1, 1), (96, 4, 3), (40, 1, 5)])
+def test_replicas_send_what_the_trainer_sends_under_zero1(devices, fsdp, tensor):
+  job, free = TrainingJob(7.5e9, 4e6), H100._replace(fast=1e9, slow=1e9, hop=0.0)
+  data = devices // fsdp // tensor
+  traffic = step_cost(job, free, fsdp, tensor, devices).traffic_seconds
+  traffic -= step_cost(job, free, fsdp, tensor, fsdp * tensor).traffic_seconds  # of fsdp alone
+  weights = 2 * 7.5e9 / tensor
+  planned = state_bytes.step_collectives(weights, weights, "zero1", {"data": data, "fsdp": fsdp})
+  assert traffic * 1e9 == pytest.approx(sum(each.bytes for each in planned if each.over == "data"))
 
 
 def test_a_smaller_network_never_makes_a_step_shorter():
