@@ -26,6 +26,7 @@ _BERT = replace(
   _BIASED, family="encoder", vocab=30_522, positions="learned", context=512, token_types=2, norm_placement="post",
   norm_epsilon=1e-12, embedding_norm=True, activation="gelu", dropout=0.1,
 )  # fmt: skip
+# arXiv:1907.11692 and the published config.json. Learned positions count from 2, after the padding's.
 _ROBERTA = replace(_BERT, vocab=50_265, position_offset=2, token_types=1, norm_epsilon=1e-5)
 _T5 = Model(
   family="encoder_decoder", vocab=32_128, positions="relative", norm="rmsnorm", norm_epsilon=1e-6,
@@ -79,13 +80,19 @@ class LlamaFields(TypedDict, total=False):
 
 # config.json of the checkpoints that their makers published, as the paper of each family describes them.
 _LLAMA3: LlamaFields = {"vocab": 128_256, "rotary_base": 500_000.0}
+# Llama 3.1 stretches the wavelengths of a context of 8,192 by 8 (its config.json).
 _LLAMA3_1: LlamaFields = _LLAMA3 | {"context": 131_072, "rotary_factor": 8.0, "rotary_context": 8192}
+# Qwen2.5 (arXiv:2412.15115), whose small models tie embeddings and have the smaller vocabulary.
 _QWEN: LlamaFields = {"qkv_bias": True, "rotary_base": 1_000_000.0, "context": 131_072}
+# 151,936 rows: the tokenizer's 151,665 ids, padded.
 _QWEN_SMALL: LlamaFields = _QWEN | {"vocab": 151_936, "tied": True, "norm_epsilon": 1e-6}
 
 # name: (width, depth, feed-forward width, heads, key and value heads, more)
 _OLD: LlamaFields = {"vocab": 32_000, "context": 2048}
+# Llama 2 (arXiv:2307.09288, table 1).
 _SECOND: LlamaFields = {"vocab": 32_000, "context": 4096}
+# Llama (arXiv:2302.13971, table 2), Llama 2 (arXiv:2307.09288), Llama 3 (arXiv:2407.21783, table 3), Mistral
+# (arXiv:2310.06825, table 1), Qwen2.5.
 LLAMA: dict[str, tuple[int, int, int, int, int, LlamaFields]] = {
   "llama-7b": (4096, 32, 11_008, 32, 32, _OLD | {"norm_epsilon": 1e-6}),
   "llama-13b": (5120, 40, 13_824, 40, 40, _OLD | {"norm_epsilon": 1e-6}),
@@ -153,6 +160,7 @@ GPT3 = {
   "gpt3-13b": (5120, 40, 128),
   "gpt3-175b": (12_288, 96, 128),
 }
+# name: (width, depth, head width); arXiv:2211.05100
 BLOOM = {
   "bloom-560m": (1024, 24, 64),
   "bloom-1b1": (1536, 24, 96),
@@ -169,6 +177,8 @@ T5 = {
   "t5-3b": (1024, 24, 32, 128, 16_384),
   "t5-11b": (1024, 24, 128, 128, 65_536),
 }
+# The same columns. T5 1.1 is described where its checkpoints are published, not in the paper; mT5 has its shapes
+# (arXiv:2010.11934).
 T5_V1_1 = {
   "t5-v1.1-small": (512, 8, 6, 64, 1024),
   "t5-v1.1-base": (768, 12, 12, 64, 2048),

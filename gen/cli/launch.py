@@ -21,6 +21,7 @@ from gen.errors import UserError
 from gen.io import outputs, quantities
 
 USER_MISTAKE = 2  # exit code
+# Exit code of a shell's child that SIGINT ended: 128 + 2.
 INTERRUPTED = 130
 LONGEST_WORD = 600  # characters of one word that an error repeats: more than most paths have
 

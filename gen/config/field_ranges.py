@@ -3,7 +3,8 @@
 import math
 from typing import NamedTuple
 
-LARGEST = 1e30  # no run has more FLOPs
+# No run has more FLOPs; the largest published one, Llama 3's 405B, has 3.8e25 (arXiv:2407.21783).
+LARGEST = 1e30
 LARGEST_SIZE = 2**31 - 1  # XLA's sizes and counters are int32
 
 
@@ -50,6 +51,8 @@ LARGEST_FACTOR = 1e6
 POSITIVE_FACTOR = Range(0, LARGEST_FACTOR, open_low=True)
 FACTOR = Range(0, LARGEST_FACTOR)
 FRACTION, SHARE = Range(0, 1, open_high=True), Range(0, 1)
+# Exponents of the rule of the learning rate, of which those in use lie between -1 and 1. Ten is far beyond, and catches
+# a slip of the hand.
 EXPONENT = Range(-10, 10)
 
 RUN: dict[str, Range] = {
@@ -121,6 +124,8 @@ RUN: dict[str, Range] = {
   "optimizer.max_skipped_steps": SIZE_OR_NONE,
 }
 
+# Resamples and workers are bounded at what one machine can hold: 10^6 draws of five constants, and more processes than
+# any node has cores.
 SWEEP: dict[str, Range] = {
   "min_steps": SIZE_OR_NONE,
   "max_steps": SIZE_OR_NONE,
@@ -147,6 +152,7 @@ SWEEP: dict[str, Range] = {
 
 EPOCHS = Range(1, 1000, open_low=True)  # of text that is repeated
 
+# Below 1,000 bytes a held-out text has a dozen sentences, and its bits per byte say nothing.
 COMPARISON: dict[str, Range] = {
   "held_out_bytes": Range(1000, LARGEST_SIZE),
   "max_overlap": SHARE,
@@ -159,6 +165,8 @@ DOMAIN: dict[str, Range] = {
   "adaptation_rate": POSITIVE,
 }
 
+# Chosen bounds of near_duplicates: within them the pairs stay few enough to be compared, and the signatures small.
+# Seeds are uint32, as elsewhere.
 CURATION: dict[str, Range] = {
   "max_bytes": NOT_NEGATIVE,
   "language.min_score": SHARE,

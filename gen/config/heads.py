@@ -42,7 +42,7 @@ class HeadConfig:
   kind: str
   labels: tuple[str, ...] = ()
   pooling: str = "first"
-  dropout: float = 0.1
+  dropout: float = 0.1  # BERT's (arXiv:1810.04805, section A.3)
   hidden: str = "none"
   bias: bool = True
   problem: str = "single"

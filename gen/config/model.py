@@ -52,12 +52,12 @@ class Model(HoldsReferences):
 
   family: str = "decoder"  # encoder | decoder | encoder_decoder | rnn | lstm | gru | a module, as mine.py:Bag
   vocab: int = 0  # V; 0 takes the tokenizer's
-  width: int = 128  # D, residual stream
+  width: int = 128  # D, residual stream; the default model trains in minutes on two cores
   depth: int = 4  # L; of the encoder in an encoder-decoder
   decoder_depth: int = 0  # of the decoder in an encoder-decoder; 0 is depth
   decoder_heads: int = 0  # of the decoder in an encoder-decoder, of the same H K; 0 is heads
   decoder_feed_forward: int = 0  # of the decoder in an encoder-decoder; 0 is feed_forward
-  head_width: int = 32  # K
+  head_width: int = 32  # K; four heads at the default width
   heads: int = 0  # H; 0 is width / head_width
   key_value_heads: int = 0  # G; 0 is heads, 1 is multi-query attention
   feed_forward: int = 0  # F; 0 is 4 width
@@ -67,7 +67,7 @@ class Model(HoldsReferences):
   )
   norm: str = "layernorm"  # layernorm | rmsnorm
   norm_placement: str = "pre"  # pre | post | output, of each branch before the sum (OLMo 2)
-  norm_epsilon: float = 1e-5  # added to the variance
+  norm_epsilon: float = 1e-5  # added to the variance; GPT-2's, and the usual one
   first_norm: bool = True  # norm before the first layer's attention (pre-norm; ModernBERT has none)
   norm_offset: bool = False  # norms multiply by 1 + scale (Gemma)
   bias: bool = False  # of dense layers
@@ -76,13 +76,13 @@ class Model(HoldsReferences):
   positions: str = (
     "rotary"  # none | learned | sinusoidal | rotary | relative | alibi | transformer_xl | a function
   )
-  relative_buckets: int = 32  # T5's buckets
-  relative_distance: int = 128  # distance from which on all are in T5's last bucket
-  rotary_base: float = 10_000.0  # of rotary positions: the longest wavelength over 2 pi
+  relative_buckets: int = 32  # T5's buckets (arXiv:1910.10683, section 2.1)
+  relative_distance: int = 128  # distance from which on all are in T5's last bucket (section 2.1)
+  rotary_base: float = 10_000.0  # of rotary positions: the longest wavelength over 2 pi (arXiv:2104.09864)
   rotary_width: int = 0  # dimensions of a head that turn; 0 is head_width (GPT-NeoX: a quarter)
   rotary_factor: float = 1.0  # on wavelengths (linear scaling)
   rotary_context: int = 0  # Llama 3: rotary_factor is for wavelengths over rotary_context / rotary_low
-  rotary_low: float = 1.0  # Llama 3's low_freq_factor
+  rotary_low: float = 1.0  # Llama 3's low_freq_factor, as its config.json has it
   rotary_high: float = 4.0  # Llama 3's high_freq_factor: shorter wavelengths than context / high stay
   # Tokens that a query of a decoder attends to, itself included (Mistral), or of an encoder on either side; 0 is all.
   window: int = 0

@@ -21,17 +21,21 @@ class Optimizer(HoldsReferences):
 
   name: str = "adamw"  # adamw | muon | lion | adafactor | sgd | a function, as optax:lamb or mine.py:make
   options: str = ""  # keyword arguments of a function given as name, as b1=0.95,nesterov=True
-  peak_learning_rate: float = 3e-3  # reached at the end of the warmup
+  # Reached at the end of the warmup; chosen for the default width of 128: wider models take less.
+  peak_learning_rate: float = 3e-3
   schedule: str = "linear"  # linear | cosine | constant | wsd | wsd_sqrt | a function, as mine.py:rate
-  warmup: float = 0.05  # fraction of the steps
-  decay: float = 0.2  # fraction of the steps that decay (wsd, wsd_sqrt)
+  # Fraction of the steps; chosen: less would be too few steps in a short run.
+  warmup: float = 0.05
+  decay: float = 0.2  # fraction of the steps that decay (wsd, wsd_sqrt), as in arXiv:2405.18392
   final: float = 0.0  # last learning rate as a fraction of the peak (all but constant)
-  beta1: float = 0.9  # decay of the first moment, per step
-  beta2: float = 0.98  # decay of the second moment, per step
-  momentum: float = 0.95  # of muon's matrices, and of sgd; per step
-  epsilon: float = 1e-8  # added to the root of the second moment
-  weight_decay: float = 0.1  # decoupled; on parameters of rank 2 and above
-  clip: float = 1.0  # global gradient norm; 0 is none
+  beta1: float = 0.9  # decay of the first moment, per step (arXiv:1412.6980)
+  # Decay of the second moment, per step, as in arXiv:1706.03762, section 5.3; .95 is GPT-3's, .999 Adam's.
+  beta2: float = 0.98
+  momentum: float = 0.95  # of muon's matrices, and of sgd; per step (Jordan et al. 2024)
+  epsilon: float = 1e-8  # added to the root of the second moment (arXiv:1412.6980)
+  # Decoupled; on parameters of rank 2 and above; GPT-3's (arXiv:2005.14165, appendix B).
+  weight_decay: float = 0.1
+  clip: float = 1.0  # global gradient norm; 0 is none; GPT-3's (arXiv:2005.14165, appendix B)
   microbatches: int = 1  # gradient accumulation: number of parts of the batch
   z_loss: float = 0.0  # weight of log(Z)^2 (PaLM)
   label_smoothing: float = 0.0  # share of the target spread over the vocabulary
@@ -39,4 +43,5 @@ class Optimizer(HoldsReferences):
   param_dtype: str = "float32"  # the same of parameters between steps; products are of model.dtype
   frozen: tuple[str, ...] = ()  # patterns of parameters that are not trained, as ("embedding", "*_norm/*")
   rate_multipliers: tuple[str, ...] = ()  # PATTERN=NUMBER: multiples of the learning rate, as ("head/*=10",)
-  max_skipped_steps: int = 20  # the run ends if more steps have a gradient that is not finite
+  # The run ends if more steps have a gradient that is not finite; chosen: a few are an accident.
+  max_skipped_steps: int = 20

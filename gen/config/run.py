@@ -22,11 +22,12 @@ class Run(HoldsReferences):
   steps: int = 0  # length of the run; exactly one of steps, tokens and flops
   tokens: float = 0.0  # length of the run in tokens
   flops: float = 0.0  # length of the run in training FLOPs
-  steps_per_dispatch: int = 16  # steps that one compiled call runs
+  # Steps that one compiled call runs; chosen: hides the host's time between steps, while few batches are in memory.
+  steps_per_dispatch: int = 16
   log_every: int = 0  # steps between two journal rows; 0: about 50 rows in a run
   evaluate_every: int = 0  # steps between two evaluations; 0: only at the end
   checkpoint_every: int = 0  # steps between two checkpoints; 0: checkpoint_seconds
-  checkpoint_seconds: float = 30.0  # seconds between two checkpoints
+  checkpoint_seconds: float = 30.0  # seconds between two checkpoints; what a kill can lose
   keep_checkpoints: int = 2  # number of latest checkpoints that are retained
   tensorboard: bool = False  # also write TensorBoard events
   wandb: bool = False  # also log to Weights & Biases (the extra wandb)

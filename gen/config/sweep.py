@@ -10,17 +10,24 @@ from gen.config.run import Run
 class Criteria:
   """What makes a sweep credible, decided before it runs: one field for each criterion."""
 
-  min_points_each_side: int = 2  # of the vertex of each valley
-  min_r_squared: float = 0.9  # of each valley's parabola
-  min_size_span: float = 4.0  # largest over smallest N of a valley
-  max_exponent_gap: float = 0.05  # |a2 - a3|
+  # Of the vertex of each valley; chosen: with one a parabola's arm would rest on a single run.
+  min_points_each_side: int = 2
+  min_r_squared: float = (
+    0.9  # of each valley's parabola; chosen: noise has at most a tenth of the valley's scatter
+  )
+  # Largest over smallest N of a valley; chosen: a narrower one is flat within noise.
+  min_size_span: float = 4.0
+  # |a2 - a3|; chosen: the paper's own lie 0.03 apart (arXiv:2203.15556, table 2).
+  max_exponent_gap: float = 0.05
   max_held_out_loss_error: float = 0.02  # relative, mean over the held-out runs
   max_held_out_size_factor: float = 2.0  # of N* at the held-out budget
-  max_leave_out_shift: float = 0.05  # of a, any one budget left out
-  min_exponent: float = 0.40  # sanity band of a
-  max_exponent: float = 0.65  # upper end of that band
-  min_steps: int = 1000  # a shorter run is left out of the fits
-  confidence: float = 0.90  # of all intervals
+  max_leave_out_shift: float = 0.05  # of a, any one budget left out; chosen: as the gap between approaches
+  # Sanity band of a; chosen: wide around the paper's 0.46 to 0.50 (arXiv:2203.15556, table 2).
+  min_exponent: float = 0.40
+  max_exponent: float = 0.65  # upper end of that band; below the 0.73 of arXiv:2001.08361
+  # A shorter run is left out of the fits; chosen: below it large models stay on their first plateau.
+  min_steps: int = 1000
+  confidence: float = 0.90  # of all intervals; 90 % leaves 5 % on either side, which 1,000 resamples resolve
 
 
 @dataclasses.dataclass
@@ -53,11 +60,13 @@ class Sweep(Run):
   held_out: float = 0.0  # budget that is not used in fits, but to test them; 0 is none
   held_out_widths: tuple[int, ...] = ()  # sizes of the held-out budget
   # The learning rate of a run is optimizer.peak_learning_rate * (width / rate_width)^rate_width_power * ...
+  # The peak itself holds at this width: a small one, at which it is cheap to tune.
   rate_width: float = 64.0
   rate_width_power: float = 0.0  # exponent of the width in that rule
   rate_steps: float = 10_000.0  # ... * (steps / rate_steps)^rate_steps_power
   rate_steps_power: float = 0.0  # exponent of the steps in that rule
   rate_batch_power: float = 0.0  # ... * (batch / data.batch)^rate_batch_power
+  # 1,000: an end of a 90 % interval is then the 50th draw.
   bootstraps: int = 1000  # resamples for each interval
   workers: int = 0  # number of worker processes; 0: one per core
   criteria: Criteria = dataclasses.field(default_factory=Criteria)
@@ -72,6 +81,7 @@ class Atlas:
   encoder: Sweep = dataclasses.field(default_factory=Sweep)
   encoder_decoder: Sweep = dataclasses.field(default_factory=Sweep)
   lstm: Sweep = dataclasses.field(default_factory=Sweep)
+  # As in a sweep.
   bootstraps: int = 1000  # resamples for each interval of a family, and of their comparison
   seed: int = 0  # of the resamples
   workers: int = 0  # number of worker processes; 0: one per core

@@ -10,6 +10,7 @@ MAX_DEVICES = 1024  # right end of the axis; beyond it the lines are flat
 NAMES = {"ddp": "data parallel", "zero1": "ZeRO-1", "zero2": "ZeRO-2", "zero3": "ZeRO-3"}
 # Lines differ in colour and in dashes, so that they can be told apart in print.
 COLOURS = ("#22262e", "#b8860b", "#0072b2", "#d1495b")
+# Matplotlib's (offset, (on, off, ...)) in units of the line's width; chosen to be told apart without colour.
 DASHES = ((0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.3, 1.2, 1.3)), "-")
 
 

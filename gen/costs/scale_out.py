@@ -54,7 +54,7 @@ CLUSTERS = {
   "a100": PaperCluster(80e9, 312e12, 8, 300e9, 25e9),
   "h100": PaperCluster(80e9, 989e12, 8, 450e9, 50e9),
 }
-USABLE = 0.9  # assumed share of memory; the rest is for fragmentation and libraries
+USABLE = 0.9  # chosen: a tenth of the memory is left for fragmentation, CUDA's context and NCCL's buffers
 
 
 class TrainingJob(NamedTuple):

@@ -24,8 +24,9 @@ from gen.errors import UserError
 from gen.optimizers import schedule_params
 from gen.training import compiled_step, loop
 
-PRODUCT = 2048  # rows and columns of the large product; its matrices (16 MiB each) exceed the caches
-ROWS = 1024  # rows of random text
+# Rows and columns of the large product; its matrices (16 MiB each in float32) exceed a core's caches.
+PRODUCT = 2048
+ROWS = 1024  # rows of random text; chosen: far more than a step reads, so that steps do not repeat a batch
 OBJECTIVES = {"encoder": "masked", "encoder_decoder": "span_corruption"}  # of other families: causal
 
 # The best-known member of each family, without dropout. The decoder is GPT-2 without biases.

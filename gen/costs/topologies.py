@@ -20,7 +20,7 @@ from gen.costs import gpus
 from gen.errors import UserError
 from gen.sharding.chip_peaks import chip_peak
 
-MACHINE = 8  # GPUs of one machine, as in a DGX
+MACHINE = 8  # GPUs of one machine, as in NVIDIA's DGX and HGX boards
 
 
 class Chip(NamedTuple):

@@ -17,7 +17,8 @@ from gen.data.tokenizers.tokenizer import Tokenizer
 from gen.io import cores
 
 FORMAT = 1  # of the cached files and of the rules above; raise it when either changes
-CHUNK = 4_000_000  # characters encoded at a time; bounds memory
+# Characters encoded at a time; bounds memory: some 4 bytes a character as text and 4 a token as ids.
+CHUNK = 4_000_000
 # Fixed, not the run's seed: all runs of a study share one cached stream. Each draws its own order of rows.
 _SEED = 20_220_329  # of the order of documents
 Report = Callable[[str], None]

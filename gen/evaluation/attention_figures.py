@@ -14,7 +14,8 @@ from gen.evaluation.attention_maps import AttentionMap
 from gen.figures import page, style
 
 TITLES = {"self": "Self-attention", "source": "Self-attention of the encoder", "cross": "Cross attention"}
-MAX_LABELS = 60  # maximum number of labelled tokens on an axis
+MAX_LABELS = 60  # labelled tokens on an axis; chosen: more would overlap at the 6-point type of `_panel`
+# Heads in a row of the figure: four panels of 1.8 inches fill a page.
 COLUMNS = 4
 
 

@@ -17,6 +17,9 @@ from gen.generation.decoding import decode, decoders, decoding_batch
 from gen.generation.decoding.sampling import GREEDY, Sampler
 from gen.generation.loaded_model import LoadedModel
 
+# One setting of each kind beside the model's own. Chosen: each clearly on its side of the usual (temperature 0.7 to 1,
+# top-k 40, top-p 0.9 to 0.95), so that its effect shows with a small model. CTRL's penalty is about 1.2
+# (arXiv:1909.05858, section 4.1).
 SETTINGS: dict[str, Sampler] = {
   "the model's own": Sampler(),
   "greedy": GREEDY,

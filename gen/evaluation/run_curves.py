@@ -12,7 +12,8 @@ from gen.training.run_log import journal
 from gen.training.run_log.rows import RowValues
 
 AXES = ("steps", "tokens", "flops", "seconds")
-MAX_RUNS = 200  # in one figure
+# In one figure; chosen: more lines than a reader tells apart, as few as a browser draws at once.
+MAX_RUNS = 200
 
 
 class CurvePoint(NamedTuple):

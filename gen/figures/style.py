@@ -22,7 +22,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-COLUMN, PAGE = 3.4, 7.0  # inches
+# Inches: a column and the text of a two-column page, as in IEEE's and ACM's templates.
+COLUMN, PAGE = 3.4, 7.0
+# Dots per inch of PNG files: twice a screen's, so that figures stay sharp in print and small as files.
 DPI = 200
 
 INK, MUTED, GRID, PAPER = "#22262e", "#6a7180", "#e4e7ec", "#ffffff"
@@ -226,6 +228,7 @@ def power_of_ten(value: float) -> str:
 
 
 LABEL_INCHES = 0.5  # width of a tick label and the space beside it
+# More labels than six crowd an axis of a column's width at 9 points.
 MAX_TICKS = 6
 
 

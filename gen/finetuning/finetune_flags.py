@@ -47,6 +47,8 @@ _LISTS = {
   "columns": "Names of the data's columns, as text=review,label=stars.",
   "targets": "LoRA: matrices that it changes; empty: queries and values.",
 }
+# Each is (lowest, highest, help). Upper bounds catch a slip of the hand before the data is read; `settings._RANGES`
+# checks the same values in Python.
 _INTEGERS = {
   "limit": (0, None, "Most training examples; 0: all."),
   "rank": (1, 4_096, "LoRA: rank of the updates."),
@@ -64,6 +66,7 @@ _INTEGERS = {
   "few_shot": (0, 1_000, "Solved examples in the untrained model's prompt; 0: none."),
   "prompted_examples": (0, None, "Most test examples that the untrained model is asked."),
 }
+# As above. The smallest shares are above 0, because 0 would be a part without examples.
 _NUMBERS = {
   "development_share": (
     1e-6,

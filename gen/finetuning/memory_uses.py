@@ -10,6 +10,7 @@ from gen.finetuning.settings import FinetuneSettings
 from gen.quantization import quantized_memory
 from gen.quantization.model_scheme import ModelScheme
 
+# Bytes of a mebibyte, the unit of the report.
 MIB = 2**20
 
 

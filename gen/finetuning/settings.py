@@ -244,6 +244,8 @@ _MISSING = {
   "start_from": "give the folder of a run, or of a Hugging Face checkpoint",
   "data": "give a file, or the name of a set",
 }
+# (lowest, highest). Sizes and counters are int32 in XLA, seeds uint32; fractions end below 1, where nothing would be
+# left. Other bounds are far beyond use, and catch a slip of the hand.
 _RANGES = {
   "limit": (0, 2**31),
   "development_share": (1e-6, 0.9),

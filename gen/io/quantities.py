@@ -18,6 +18,7 @@ flags.disclaim_key_flags()  # flags count as those of the experiment that define
 
 # The largest int64; larger values would wrap in arrays.
 MAX_INTEGER = 2**63 - 1
+# Decimal multiples as SI and English have them. There is no m, which is milli in SI.
 UNITS = {
   "": 1,
   "k": 10**3,

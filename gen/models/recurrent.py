@@ -51,6 +51,8 @@ def _gru(inputs_bg: Array, products_bg: Array, state: RecurrentState) -> tuple[R
   return RecurrentState(n_bd + z_bd * (state.hidden - n_bd)), recurrence.join_gates(r_bd, z_bd, n_bd, of_n_bd)
 
 
+# The first number is the cell's gates: one, four (Hochreiter and Schmidhuber 1997; Gers et al. 2000), three
+# (arXiv:1406.1078).
 CELLS = {
   "rnn": RecurrentCell(1, _rnn, recurrence.rnn_backward, summed=True),
   "lstm": RecurrentCell(4, _lstm, recurrence.lstm_backward, summed=True, has_cell=True),

@@ -26,6 +26,7 @@ DEFAULT_GROUP = 64  # inputs of a group of 4-bit weights, as in QLoRA (arXiv:230
 # Shares of the largest magnitude that the search for the least squared error tries.
 # From all of the range down to 0.3 of it in steps of 0.02; the full range comes first and wins ties.
 _SHARES = np.linspace(1.0, 0.3, 36)
+# Bits of one stored number. NF4's 16 levels take 4 (arXiv:2305.14314, section 3).
 _BITS = {"int8": 8, "int4": 4, "nf4": 4}
 
 

@@ -8,11 +8,15 @@ import numpy as np
 
 # The increment and the two multipliers of SplitMix64; the last is an LCG multiplier (Steele and Vigna 2022).
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+# "Mix13" of Stafford, which Steele et al. 2014 took for SplitMix64.
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
+# The second of the same pair.
 _SECOND = np.uint64(0x94D049BB133111EB)
+# A multiplier of a 64-bit LCG with good spectral figures (Steele and Vigna 2022): it spreads streams apart.
 _STREAM = np.uint64(0xD1342543DE82EF95)
 # Shifts of SplitMix64, and the 11 bits by which 64 exceed the 53 of a float64's fraction.
 _SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
+# 64 random bits less the 53 of a float64's significand.
 _FRACTION = np.uint64(11)
 
 

@@ -47,7 +47,7 @@ _LANGUAGES = (
 )
 _CODES = "en de fr es it pt nl ru pl cs sv da fi tr ar zh ja ko hi vi uk el ro hu"
 _OPTIONAL = ("second_text", "label_value", "starts", "identifier", "document", "split")
-_SHOWN = 30  # columns that an error lists
+_SHOWN = 30  # columns that an error lists; chosen: a few lines of names
 
 
 def known_names(task: str) -> set[str]:

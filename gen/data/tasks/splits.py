@@ -15,9 +15,11 @@ from gen.data.tasks.examples import DialogueExample, PairExample, QuestionExampl
 from gen.data.tasks.records.record import PARTS
 from gen.errors import UserError
 
-BLOCKS = 100  # of a set that is split by position
-_MIN_BLOCK = 5  # examples
-_MAX_JOINED = 0.1  # share of the examples in documents that share texts, directly or through others
+BLOCKS = 100  # of a set that is split by position; chosen: a share of 1 % can be met
+_MIN_BLOCK = 5  # examples; chosen: smaller blocks of neighbours would no longer keep neighbours together
+# Share of the examples in documents that share texts, directly or through others; chosen: more cannot be moved without
+# changing the shares of the parts.
+_MAX_JOINED = 0.1
 _BY_POSITION = ("tag", "translate")
 Parts = dict[str, list[Placed]]
 

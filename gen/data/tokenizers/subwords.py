@@ -18,7 +18,9 @@ from gen.errors import UserError
 SPACE = "\u2581"
 BYTES = 256  # pieces for single bytes, into which unknown characters fall back
 FIRST_BYTE = 4  # id of the byte 0 in each model that `train_subwords` makes
-MAX_LINE = 4096  # characters of one line of training text
+# Characters of one line of training text; SentencePiece drops longer lines (max_sentence_length, 4,192 bytes by
+# default).
+MAX_LINE = 4096
 SAMPLE = {"bpe": 10_000_000, "unigram": 4_000_000}  # characters; the unigram model takes ten times as long
 # Any fixed number: the sample of training text must not vary between calls.
 _SEED = 20_210_317

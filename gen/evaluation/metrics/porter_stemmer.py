@@ -22,6 +22,7 @@ def _rules(text: str) -> tuple[tuple[str, str], ...]:
   return tuple((rule.partition(">")[0], rule.partition(">")[2]) for rule in text.split())
 
 
+# Steps 2 to 4 of Porter 1980, each a table of suffixes.
 _RULES = {2: _rules(_STEP2), 3: _rules(_STEP3), 4: _rules(_STEP4)}
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 RESAMPLES = 1_000  # as sacrebleu's paired bootstrap; the ends at 95 % are then the 25th draws
+# The convention of papers on tasks; scaling laws have 90 % here (`Criteria.confidence`).
 LEVEL = 0.95
 # 32 MiB of float64, whatever the number of examples.
 _MAX_COUNTS = 1 << 22  # numbers of one block of resamples

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from gen.data.tasks.examples import TextExample
 from gen.errors import UserError
 
-INVERSE_PENALTY = 10.0  # C of scikit-learn
+# C of scikit-learn, whose default is 1; chosen: rows have unit length, so weights must be large to separate classes.
+INVERSE_PENALTY = 10.0
 _INSTALL = "word counts are classified by scikit-learn, which is not installed; run: uv sync --extra tasks"
 
 

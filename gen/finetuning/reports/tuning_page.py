@@ -14,8 +14,9 @@ from gen.finetuning.task_forms.classify_form import TaskPrediction
 
 NAME = "finetune.html"
 MAX_CLASSES = 40  # of a confusion matrix; the rarest others are one class
+# The most confident errors come first, and nobody reads more of them. It bounds the size of the page, too.
 MAX_ERRORS = 100
-MAX_CHARACTERS = 600  # of a text on the page
+MAX_CHARACTERS = 600  # of a text on the page; chosen: a paragraph
 OTHERS = "(others)"
 
 

@@ -109,6 +109,7 @@ def _describe(model: Model) -> dict[str, object]:
   }
 
 
+# The defaults are those of transformers' BartConfig, for fields that config.json leaves out.
 BART = Architecture(
   name="bart",
   prefix="model.",

@@ -155,6 +155,7 @@ BERT = Architecture(
   tasks=task_heads.encoder_classes("Bert", "pooler"),
   unused=(*_BUFFERS, r"cls\.seq_relationship\.(weight|bias)", r"cls\.predictions\.bias"),
 )
+# 50,265 and 1 are RobertaConfig's vocabulary and padding id.
 ROBERTA = Architecture(
   name="roberta",
   prefix="roberta.",
@@ -174,6 +175,7 @@ ROBERTA = Architecture(
   unused=(*_BUFFERS, r"lm_head\.bias"),
   positions=_past_padding,
 )
+# XLMRobertaConfig's default vocabulary is BERT's 30,522, although the published checkpoints have 250,002.
 XLM_ROBERTA = Architecture(
   **{
     **vars(ROBERTA),

@@ -85,6 +85,7 @@ def _past_masked(_: HfConfig, ids_bt: np.ndarray, mask_bt: np.ndarray) -> np.nda
   return np.maximum(np.cumsum(mask_bt, axis=1) - 1, 0)
 
 
+# The defaults are those of transformers' BloomConfig, whose sizes are those of a test model.
 BLOOM = Architecture(
   name="bloom",
   prefix="transformer.",

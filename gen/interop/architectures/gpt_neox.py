@@ -94,6 +94,7 @@ def _describe(model: Model) -> dict[str, object]:
   }
 
 
+# The defaults are those of transformers' GPTNeoXConfig, the shape of GPT-NeoX-20B (arXiv:2204.06745).
 GPT_NEOX = Architecture(
   name="gpt_neox",
   prefix="gpt_neox.",

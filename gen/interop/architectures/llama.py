@@ -287,6 +287,7 @@ def _architecture(
 _QWEN = {
   "vocab_size": 151_936, "intermediate_size": 22_016, "max_position_embeddings": 32_768, "use_sliding_window": False
 }  # fmt: skip
+# 32,000 is LlamaConfig's vocabulary, that of the first Llama (arXiv:2302.13971).
 LLAMA = _architecture(
   "llama",
   "Llama",
@@ -301,6 +302,7 @@ MISTRAL = _architecture(
   _describe_mistral,
 )  # fmt: skip
 QWEN2 = _architecture("qwen2", "Qwen2", _qwen2, _QWEN, _describe_qwen)
+# Qwen3Config has its own head width, which need not be width / heads (arXiv:2505.09388).
 QWEN3 = _architecture("qwen3", "Qwen3", _qwen3, _QWEN | {"head_dim": 128}, _describe_qwen)
 GEMMA = _architecture(
   "gemma", "Gemma", _gemma,

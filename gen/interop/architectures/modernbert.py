@@ -169,6 +169,7 @@ def _describe(model: Model) -> dict[str, object]:
   }
 
 
+# The defaults are those of transformers' ModernBertConfig, the base model (arXiv:2412.13663).
 MODERNBERT = Architecture(
   name="modernbert",
   prefix="model.",

@@ -18,13 +18,18 @@ from gen.scaling.laws import isoflop, outliers, parametric, parametric_warnings
 from gen.scaling.laws.outliers import residual_scale
 from gen.scaling.runs import bootstrap
 
-_GRADIENT = 1e-10  # norm, for up to 1,000 runs
-_SHIFT = 0.05  # in a, that a plan would notice
-_SINGLE = 0.04  # in a, that one run may move
-_ERRORS = 2.5  # standard errors
-_CHANCE = 1e-5  # that residuals of a sound study look so ordered
-_WIDEST = 0.3  # 95 % interval of a
-_AHEAD, _MAX_AHEAD = 0.015, 0.05  # relative error of the largest budget's losses, predicted from the others
+# Norm, for up to 1,000 runs: the sum's rounding in float64, as `verdicts.criteria.MAX_GRADIENT`.
+_GRADIENT = 1e-10
+_SHIFT = 0.05  # in a; chosen: over two decades of C it changes N* by a quarter, which a plan would notice
+_SINGLE = 0.04  # in a, that one run may move; chosen: just below what all of a budget may
+_ERRORS = 2.5  # standard errors: a sound study exceeds them in one of 80 cases, if the error is normal
+# That residuals of a sound study look so ordered; chosen: a law is never exact, so weak patterns are no alarm.
+_CHANCE = 1e-5
+# 95 % interval of a; chosen: wider ones hold both Kaplan et al.'s 0.73 and Hoffmann et al.'s 0.50.
+_WIDEST = 0.3
+# Relative error of the largest budget's losses, predicted from the others; chosen: noise excuses up to 5 %, where a
+# curve is useless.
+_AHEAD, _MAX_AHEAD = 0.015, 0.05
 
 
 def check_convergence(facts: StudyFacts) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ _RATIOS = (0.05, 1e4)  # tokens a parameter that anybody trains with
 _FLOPS = (2.0, 30.0)  # FLOPs a parameter and token
 _LOOKED_AT = 5000  # runs, evenly chosen, of which two kinds of losses are told apart
 _GAP = 1.5  # decades of tokens a parameter that no design leaves empty
+# Powers of ten by which tables are written too small, and their names in a finding.
 _THOUSANDS = {3: "thousands", 6: "millions", 9: "billions", 12: "trillions"}
 _HIGHEST_FLOOR = 2.2  # nats a token; published laws have E of 1.5 to 2
 _BITS_BAND = (1.25, 1.65)  # losses over those of the published law, which bits would be 1.44 times

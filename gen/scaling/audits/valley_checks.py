@@ -15,9 +15,12 @@ from gen.scaling.laws.loss_law.law import bounded_log
 from gen.scaling.laws.outliers import residual_scale
 from gen.scaling.runs.runs_table import RunsTable
 
-_OFF_CENTRE = 0.6  # of half a valley's width in ln N
-_BENT = 0.5  # cubic part over the depth of a valley at its end
-_MIN_SPAN = 4.0  # largest over smallest size
+# Of half a valley's width in ln N; chosen: beyond it the shorter arm is a fifth of the valley's width.
+_OFF_CENTRE = 0.6
+# Cubic part over the depth of a valley at its end; chosen: the two arms then differ by a factor of three.
+_BENT = 0.5
+_MIN_SPAN = 4.0  # largest over smallest size, as in `Criteria.min_size_span`
+# Chosen: in the median budget noise then has less than half the scatter of the valley itself.
 _MIN_R_SQUARED = 0.7
 _SIZES, _SHARED, _APART = 3, 0.6, 1.3  # runs of a budget, share of runs in such, factor between neighbours
 

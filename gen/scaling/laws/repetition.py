@@ -28,7 +28,9 @@ MIN_DECAY, MAX_DECAY = (
   1e-2,
   1e4,
 )  # of R*_D: below, repeated text is worth nothing; above, it is as good as new
-_GRID = 61  # starts of the search for R*_D
+# Starts of the search for R*_D; chosen: ten a decade, so neighbours bracket any minimum of one valley.
+_GRID = 61
+# Chosen: each is a fit. The ends of a 90 % interval are then the tenth draws from either side.
 RESAMPLES = 200
 MIN_REPEATED = 2  # different numbers of epochs above 1 that a fit takes
 

@@ -16,6 +16,7 @@ EXAMPLES = (
   "'$10k at $2/h' or '30 min of this machine'"
 )
 MAX_LENGTH = 300  # characters of a budget
+# Characters of the user's text that an error repeats: half a line of a terminal.
 _SHOWN = 60
 
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")

@@ -20,8 +20,11 @@ THIS_MACHINE = "this machine"
 ANY = "device"  # a device whose name is said elsewhere
 ANY_TPU = "tpu"
 
+# SI prefixes, as in 3 exaFLOP.
 _PREFIXES = {"kilo": 1e3, "mega": 1e6, "giga": 1e9, "tera": 1e12, "peta": 1e15, "exa": 1e18, "zetta": 1e21}
+# Their letters, without m, which may stand for mega, milli, million or minute.
 _LETTERS = {"k": 1e3, "g": 1e9, "t": 1e12, "p": 1e15, "e": 1e18, "z": 1e21}
+# English numbers, in the short scale; b is billion, as in 70B.
 _MAGNITUDES = (
   _PREFIXES | _LETTERS | {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12, "b": 1e9}
 )
@@ -52,6 +55,7 @@ _COUNTED = (
   "eleven",
   "twelve",
 )
+# Numbers written as words. "an" counts as one, as in "an hour"; what stands first counts as one, too.
 _NUMBERS = {word: float(max(value, 1)) for value, word in enumerate(_COUNTED)} | {"an": 1.0}
 _CURRENCIES = {
   "$": "$",

@@ -69,7 +69,9 @@ class PublishedLaw:
 
 # Tables 3 and A3 of Hoffmann et al. 2022: FLOPs at which a size is optimal, by approaches 1 and 2.
 _SIZES = (400e6, 1e9, 10e9, 67e9, 175e9, 280e9, 520e9, 1e12, 10e12)
+# Table 3 of the paper, by approach 1.
 _APPROACH_1 = (1.92e19, 1.21e20, 1.23e22, 5.76e23, 3.85e24, 9.90e24, 3.43e25, 1.27e26, 1.30e28)
+# Table A3 of the paper, by approach 2.
 _APPROACH_2 = (1.84e19, 1.20e20, 1.32e22, 6.88e23, 4.54e24, 1.18e25, 4.19e25, 1.59e26, 1.75e28)
 _KAPLAN_A = 0.73  # exponent of N* (arXiv:2001.08361, section 6.1)
 _STOPPED_EARLY = (

@@ -50,6 +50,7 @@ _GEMMA2 = "Gemma Team 2024, arXiv:2408.00118, table 2 and section 3"
 _QWEN = "Qwen Team 2024, arXiv:2412.15115 (18 T tokens for the family); N of the weights"
 _SMOLLM2 = "Allal et al. 2025, arXiv:2502.02737, and the model card; N of the weights"
 
+# (name, N, D, source). Whoever adds a row cites the paper or card that states D.
 _TABLE: tuple[PublishedModel, ...] = (
   PublishedModel("gpt-3-small", 125e6, 300e9, _GPT3),
   PublishedModel("gpt-3-medium", 356e6, 300e9, _GPT3),

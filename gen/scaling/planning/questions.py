@@ -25,12 +25,15 @@ from gen.scaling.planning.plan_question import NamedModel, PlanQuestion
 from gen.scaling.planning.plan_records import Intervals, OptimumDistance
 from gen.scaling.runs import conventions
 
-_SIZES = (1.0, 1e30)  # N and D that float64 and the shapes of models can hold
-BUDGETS = (1e7, 1e36)  # FLOPs of anything that is trained
+_SIZES = (1.0, 1e30)  # N and D that float64 and the shapes of models can hold: products stay below 1e308
+# FLOPs of anything that is trained: from a toy to far beyond the largest published run, of 3.8e25 (arXiv:2407.21783).
+BUDGETS = (1e7, 1e36)
 _LOG_FLOPS = (0.0, 160.0)  # ln C: up to 1e69
+# 2^-70 of an interval of 160 in ln C is 1e-19, below float64's resolution.
 _BISECTIONS = 70
 _LOSSES = ("loss", "loss_rise", "equal_loss_flops", "equal_loss_share", "equal_loss_N", "equal_loss_D")
-_SMALLEST = 1e16  # FLOPs: published laws say nothing of runs below
+# FLOPs; chosen: published laws rest on far larger runs, Hoffmann et al.'s valleys on 6e18 to 3e21 (section 3.2).
+_SMALLEST = 1e16
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ import numpy as np
 from gen.errors import UserError
 from gen.scaling.runs import bootstrap
 
+# Chosen: constants of few runs are judged at the level of task scores, not at the 90 % of sweeps.
 LEVEL = 0.95
 # With one kind a column of the equations would be constant, and its unknown not told from ln C_T.
 MIN_KINDS = 2  # different sizes, ratios and numbers of bits that the unknowns need

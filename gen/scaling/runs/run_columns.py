@@ -29,6 +29,7 @@ NAMES = {  # in order of preference
   "steps": "steps",
   "name": "name run_name run run_id",
 }
+# English magnitudes in the short scale, and the abbreviations that spreadsheets have for them.
 _COUNTS = {
   "thousand": 1e3,
   "million": 1e6,

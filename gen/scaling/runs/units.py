@@ -17,13 +17,17 @@ from gen.errors import UserError
 if TYPE_CHECKING:
   from gen.scaling.runs.runs_table import RunsTable
 
+# Of the short scale; a unit is what a count is multiplied by.
 NAMES = {1e3: "thousands", 1e6: "millions", 1e9: "billions", 1e12: "trillions"}
+# As tables of models write them: B for billions, not G.
 LETTERS = {1e3: "k", 1e6: "M", 1e9: "B", 1e12: "T"}
-RATIOS = (1e-3, 1e6)  # tokens a parameter: outside nobody has trained
+# Tokens a parameter; chosen: far outside of what is trained, and within a factor 1,000 of it.
+RATIOS = (1e-3, 1e6)
 # Sizes outside which a single count is taken for another unit, where no runs say otherwise.
 USUAL = {"params": (1e6, 1e15), "tokens": (1e7, 1e18)}
 _SMALLEST = {"params": 300.0, "tokens": 5e4}  # medians of a table of runs that are counts of ones
 _UNITS = {"params": (1e9, 1e6), "tokens": (1e9, 1e12, 1e6)}  # the likeliest first
+# Chosen: N and D of models that people plan, up to three times the 15 T tokens of Llama 3 (arXiv:2407.21783).
 _LIKELY = {"params": (2e7, 5e12), "tokens": (1e9, 5e13)}
 _WORDS = {"params": "parameters", "tokens": "tokens"}
 _TOKENS_A_PARAMETER = 20.0  # of compute-optimal models (Hoffmann et al. 2022), to guess an unstated unit

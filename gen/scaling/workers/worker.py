@@ -29,6 +29,7 @@ from gen.scaling.workers.messages import WorkerCommand, WorkerReply
 from gen.training.run_log.rows import RowValues
 
 CRASHED = 1  # exit codes
+# Any code but 0, 1 and the 2 of a user's mistake.
 ORPHANED = 3
 
 # (run, folder, hooks) -> the result row, or None if the run was saved and left on request.

@@ -16,7 +16,7 @@ from gen.data.curation.rules import words
 from gen.data.curation.rules.verdicts import Drop, Kept, Verdict
 from gen.data.document import Document
 
-MAX_SORTED = 1 << 22  # hashes that are sorted at a time: 32 bytes each
+MAX_SORTED = 1 << 22  # hashes that are sorted at a time: 32 bytes each, so 128 MiB
 # In groups, so that `split` keeps the separators and the pieces join to the text again.
 _SEPARATORS = {"paragraphs": re.compile(r"(\n\s*\n)"), "lines": re.compile(r"(\n)")}
 

@@ -9,6 +9,7 @@ import functools
 import numpy as np
 
 _EMPTY = np.uint32(0xFFFFFFFF)  # the minimum over no shingles: above every hash
+# Multiply-shift hashing takes the high half of the product, whose bits are the best mixed (Dietzfelbinger et al. 1997).
 _HIGH = np.uint64(32)
 _BLOCK = 1 << 15  # products at a time, which stay in a core's cache
 

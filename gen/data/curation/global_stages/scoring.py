@@ -13,7 +13,8 @@ from gen.data.curation.rules.verdicts import Drop, Kept, Verdict
 from gen.data.document import Document
 
 Scorer = Callable[[Sequence[str]], Sequence[float]]  # of texts; called in the main process
-BATCH = 64  # texts of one call
+# Texts of one call; chosen: enough for a full matrix product, few enough that a batch of long texts fits into memory.
+BATCH = 64
 
 
 class ScoreLimits(NamedTuple):

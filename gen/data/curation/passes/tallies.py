@@ -9,9 +9,11 @@ from gen.data.curation.rules import words
 from gen.data.curation.rules.verdicts import Drop, Kept
 from gen.data.document import Document
 
-SAMPLES = 20  # kept and dropped documents of each stage
+# Kept and dropped documents of each stage; chosen: as many as a person reads before deciding on a threshold.
+SAMPLES = 20
 EXCERPT = 400  # characters of a sample
-_BINS = 40  # of a score in [0, 1]
+_BINS = 40  # of a score in [0, 1]: bins of 0.025, finer than any threshold of a rule
+# 2^64 over the golden ratio, as in `gen.data.curation.rules.words`: odd, so that the product by it is a bijection.
 _ODD = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1  # Python's integers do not wrap at 64 bits by themselves
 Size = tuple[int, int, int]  # documents, bytes, tokens

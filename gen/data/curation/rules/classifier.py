@@ -20,12 +20,17 @@ from gen.errors import UserError
 
 FORMAT = 1  # version of the model's file; another version is refused
 KIND = "text classifier"
-BUCKETS = 1 << 18  # of hashed n-grams: 1 MiB of float32 weights
-MAX_CHARACTERS = 20_000  # of a text that are read
-MAX_DOCUMENTS = 20_000  # of a sample
+# Of hashed n-grams: 1 MiB of float32 weights, which stay in a core's cache; fastText's own default is 2 million.
+BUCKETS = 1 << 18
+# Of a text that are read; chosen: some ten pages, beyond which a text's quality is known.
+MAX_CHARACTERS = 20_000
+MAX_DOCUMENTS = 20_000  # of a sample; chosen: bounds the time of training, and 2^18 weights need no more
+# One document in HELD_OUT is held out, so fewer would leave nothing to test the classifier on.
 MIN_DOCUMENTS = 10
-PENALTY = 1e-5  # of the squared weights, relative to the mean loss
-HELD_OUT = 10  # every tenth document, by the hash of its name
+# Of the squared weights, relative to the mean loss; chosen: rare n-grams stay near 0, frequent ones are free.
+PENALTY = 1e-5
+# Every tenth document, by the hash of its name; chosen: a tenth, the usual share of a validation set.
+HELD_OUT = 10
 
 
 class TrainingFacts(TypedDict):

@@ -14,7 +14,7 @@ from gen.data.curation.rules.verdicts import Drop, Verdict
 from gen.data.document import Document
 from gen.errors import UserError
 
-MAX_NGRAMS = 50_000_000  # of evaluation text: 8 bytes each, in each worker
+MAX_NGRAMS = 50_000_000  # of evaluation text: 8 bytes each, so 400 MB in each worker
 
 
 class EvaluationNgrams(NamedTuple):

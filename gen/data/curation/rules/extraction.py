@@ -11,7 +11,7 @@ from gen.data.curation.rules.verdicts import Drop, Kept, Verdict
 from gen.data.document import Document
 from gen.data.sources.file_formats import html_text, kinds, mail
 
-_HEAD = 4096  # characters in which mail and pages are recognized
+_HEAD = 4096  # characters in which mail and pages are recognized; headers and a doctype stand well before
 MAX_PARSED = (
   4 << 20
 )  # characters of a page that trafilatura parses; of a longer one, all visible text is taken
@@ -21,6 +21,8 @@ _FRAGMENT = re.compile(
   re.I,
 )
 _CLOSING = re.compile(r"</[a-z][a-z0-9]*>", re.I)
+# Lines that introduce the quoted message: of Gmail and Apple Mail ("On ... wrote:", 200 characters at most, folded over
+# two lines), of Outlook, and Outlook's rule of underscores.
 _ANSWERED = re.compile(r"^(?:On .{5,200} wrote:|-{2,} ?Original Message ?-{2,}|_{20,})\s*$", re.M | re.S)
 
 

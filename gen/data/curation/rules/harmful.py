@@ -16,7 +16,7 @@ from gen.data.document import Document
 from gen.data.sources.python_packages import packages
 from gen.errors import UserError, summarize_error
 
-MAX_BYTES = 64 << 20  # of a list
+MAX_BYTES = 64 << 20  # of a list; chosen: a million phrases, far beyond any list in use
 # @ $ * + ! stand for letters in words that are to pass a filter.
 _TOKEN = re.compile(r"[\w@$*+!]+(?:['’-][\w@$*+!]+)*")
 _TERMS = ("term", "text", "word", "phrase")  # names of the column of terms

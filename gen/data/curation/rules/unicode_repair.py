@@ -5,7 +5,9 @@ from gen.data.curation.rules import optional
 from gen.data.curation.rules.verdicts import Drop, Kept, Verdict
 from gen.data.document import Document
 
-MAX_REPLACED = 0.01  # share of replacement characters; their text is lost, and ftfy cannot bring it back
+# Share of replacement characters; their text is lost, and ftfy cannot bring it back. Chosen: one in a hundred is a word
+# in each line.
+MAX_REPLACED = 0.01
 
 
 def repair_text(document: Document, parameters: UnicodeRepair) -> Verdict:

@@ -16,11 +16,12 @@ _HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 _PUNCTUATION = string.punctuation.encode()
 # Words are frequent by Zipf's law, so a table saves most hashes. It is cleared when full instead of evicting single
 # words: the frequent ones return at once.
-_MAX_TABLE = 1 << 20  # words whose hash is kept
+_MAX_TABLE = 1 << 20  # words whose hash is kept; chosen: about 150 MB of Python objects in each worker
 # 2^64 divided by the golden ratio, SplitMix64's increment; odd, so a product by it loses no bit.
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 # A multiplier and a shift of SplitMix64 (Steele et al. 2014).
 _MIXER = np.uint64(0xBF58476D1CE4E5B9)
+# The last of SplitMix64's three shifts (30, 27, 31): it brings the high bits, which the product mixed best, down.
 _SHIFT = np.uint64(31)
 
 

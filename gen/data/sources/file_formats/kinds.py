@@ -36,7 +36,8 @@ NOT_IN_ARCHIVES = ("zip", "tar", "parquet", "arrow")
 FIELDS = ("text", "content", "body", "document", "article", "passage", "story", "sentence")
 # Enough for a long header of comments, and read at once.
 HEAD = 1 << 16
-MAX_RECORD = 64 << 20  # bytes of one record
+# Bytes of one record; chosen: ten times the longest book, so that a file that is no text fails before memory ends.
+MAX_RECORD = 64 << 20
 # A table of text has few; one of numbers is not text.
 MAX_COLUMNS = 10_000
 _COMPRESSIONS = (".gz", ".xz", ".zst", ".zstd", ".bz2", ".bgz")
@@ -64,6 +65,7 @@ _ARROW = re.compile(rb"ARROW1\x00\x00|\xff\xff\xff\xff...\x00.\x00\x00\x00", re.
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _LIST = re.compile(rf'\[\s*(?:\{{\s*(?:{_STRING}\s*:|\}})|"(?:[^"\\]|\\.)*(?:"\s*(?:,|\]|$)|$)|\]\s*$)')
 _OBJECT = re.compile(rf"\{{\s*(?:{_STRING}\s*:\s*[\[{{\"\d\-tfnNI]|\}})")
+# The HTML standard lets an XML declaration and comments stand before the doctype or the first tag.
 _HTML = re.compile(
   r"(?:<\?xml[^>]*>\s*|<!--(?:(?!-->).)*-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S
 )

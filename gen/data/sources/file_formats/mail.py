@@ -12,8 +12,10 @@ from gen.data.sources.file_formats.notes import Notes
 from gen.errors import UserError
 
 SCHEME = "mail"
-_HEAD = 4096  # bytes in which a message's first headers stand
+# Bytes in which a message's first headers stand; RFC 5322 limits a line to 998 characters, so some do.
+_HEAD = 4096
 _HEADER = re.compile(rb"[!-9;-~]+:(?: |\t|\r?$)")
+# Header fields of RFC 5322, and those that mail servers add; a text that only looks like a header has none of them.
 _KNOWN = re.compile(
   rb"^(?:from|to|subject|date|message-id|received|return-path|mime-version|delivered-to|x-[\w-]+):",
   re.I | re.M,

@@ -14,7 +14,7 @@ from gen.io import json_reading
 from gen.io.csv_rows import RowReader
 
 DEFAULT_FIELD = "text"
-_MAX_NAMES = 12  # fields listed in an error
+_MAX_NAMES = 12  # fields listed in an error; chosen: as many as fit into three lines
 _MAX_DELIMITERS = 1_000_000  # in one line: each field is an object while the line is read
 MAX_OTHERS = 500_000  # elements of a list that holds no texts: each takes microseconds
 MAX_MEMBERS = 100_000  # of an object too large for memory: each takes ten microseconds

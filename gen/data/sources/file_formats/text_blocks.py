@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
-MIN_BLOCK_SIZE, MAX_BLOCK_SIZE = 1_024, 65_536  # characters of one block of a single file
-BLOCKS = 400  # of a single file, if their sizes allow it
+# Characters of one block of a single file; chosen: from a page to a chapter, the sizes of documents elsewhere.
+MIN_BLOCK_SIZE, MAX_BLOCK_SIZE = 1_024, 65_536
+# Of a single file, if their sizes allow it; chosen: a validation fraction of .05 then takes twenty of them.
+BLOCKS = 400
 MIN_BLOCKS = 20  # of a short file: enough for a split into training and validation
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from gen.errors import UserError
 from gen.io.json_reading import require_field, require_kind
 
+# parents[2] is gen/data, whose folder `manifests` ships with the package.
 FOLDER = Path(__file__).parents[2] / "manifests"
 FORMS = ("text", "docstrings", "strings", "records")
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")

@@ -28,7 +28,8 @@ from gen.errors import UserError, summarize_error
 from gen.io import cores
 from gen.io.json_reading import parse_json
 
-MAX_MEMBER = 256 << 20  # bytes of one member, and of one that is decompressed once more
+# Bytes of one member, and of one that is decompressed once more; chosen: larger than any member of the named packages.
+MAX_MEMBER = 256 << 20
 _Member = tuple[str, bytes]
 
 

@@ -16,7 +16,8 @@ from gen.errors import UserError
 from gen.io.csv_rows import RowReader
 
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
-_SEEN = 200  # rows from which delimiter and header are judged
+# Rows from which delimiter and header are judged; chosen: enough that one odd row does not decide.
+_SEEN = 200
 Row = tuple[int, list[str]]
 
 

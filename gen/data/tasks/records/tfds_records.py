@@ -37,6 +37,8 @@ _SQUAD = {
   "identifier": "id",
   "document": "title",
 }
+# Columns of the sets as TensorFlow Datasets names them. GLUE's test labels are not public, so the validation part
+# tests.
 PRESETS = {
   "glue/cola": TfdsPreset({"text": "sentence", "label": "label"}, _VALIDATED),
   "glue/sst2": TfdsPreset({"text": "sentence", "label": "label"}, _VALIDATED),

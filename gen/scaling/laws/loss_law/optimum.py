@@ -22,12 +22,16 @@ from numpy.typing import ArrayLike
 from gen.errors import UserError
 from gen.scaling.laws.loss_law.cost_model import CostModel, constant_cost
 
-_STEPS = 200  # of Newton or bisection; about six are taken
-_CLOSE = 1e-13  # relative change of ln N that ends the search
-_PLACES = 400  # of the grid that brackets the minimum of any law
+# Of Newton or bisection; about six are taken, and 200 bisections end at float64's resolution from any bracket.
+_STEPS = 200
+_CLOSE = 1e-13  # relative change of ln N that ends the search: a few hundred roundings of float64
+# Of the grid that brackets the minimum of any law; chosen: a tenth apart in ln N over seventeen decades, so a valley of
+# any law holds several.
+_PLACES = 400
 _STENCIL = (
   np.array([-1, 9, -45, 45, -9, 1]) / 60
 )  # sixth-order first derivative, at offsets -3 .. 3 without 0
+# In steps of the stencil; without 0, whose weight in a central difference is 0.
 _OFFSETS = np.array([-3, -2, -1, 1, 2, 3])
 _SPACING = 1e-2  # in ln N: rounding and truncation both below 1e-11 there
 

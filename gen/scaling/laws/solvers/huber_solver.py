@@ -42,10 +42,12 @@ _INNER_TOLERANCE = 1e-4  # the same over delta^2, what one run inside the quadra
 # from a far start may be too long by hundreds.
 _LONGEST_STEP = 5.0
 _NEAR = 1e-3  # promised relative decrease below which the curvature of the model counts
+# Bound of one prediction in each parameter, far below a step's: no test of the objective follows it.
 _LONGEST_PREDICTION = 0.3
 # Levenberg-Marquardt damping, relative to the Hessian's diagonal. Near the minimum of 1e-9 a step is
 # Newton's; at the maximum it moves nothing, and the lane has ended.
 _MIN_DAMPING = 1e-9
+# A step is then shorter than float64 resolves beside parameters of order 1 to 10.
 _MAX_DAMPING = 1e10
 # Of XLA: half the time to compile and two thirds of the time to run of what it does by itself.
 _QUICK = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
