@@ -53,6 +53,8 @@ class Conversation:
     self.transcript, self.over = "", False
     self.marks: tuple[str, ...] = ()
     self._seed, self._blank, self._turn = seed, blank, 0
+    # Encoders and encoder-decoders read one source or one text with blanks; a history is no part of what they were
+    # trained on.
     self.remembers = restored.model.family not in ("encoder", "encoder_decoder")
 
   def handle_line(self, line: str, write: Write) -> None:
@@ -134,6 +136,7 @@ class Conversation:
       seed = int(_number(name, value, int))
       if not 0 <= seed < MAX_SEED:
         raise UserError(f"/seed needs a number from 0 to 2^32 - 1, not {_shortened(value)!r}")
+      # From the first turn again, so that the same seed and lines repeat a conversation.
       self._seed, self._turn = seed, 0
     elif name == "history":
       if value not in ("on", "off"):

@@ -134,6 +134,7 @@ def read_run(folder: Folder) -> Run:
     UserError: if there is none, or it is not what its latest checkpoint was saved with.
   """
   config = _config(Path(folder))
+  # `model_type` is in each config.json of the Hugging Face format, and in none of a run.
   if "model_type" in config:
     raise UserError(
       f"{folder} is not a run folder and does not record its training data; give a run's --workdir"

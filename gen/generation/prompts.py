@@ -214,6 +214,7 @@ def _in_turn(able: list[int], answers: Sequence[str], draw: random.Random) -> li
   groups: dict[str, list[int]] = {}
   for number in able:
     groups.setdefault(answers[number], []).append(number)
+  # Sorted before the shuffle: the order of a pool's first answers must not decide the draw.
   order = sorted(groups)
   draw.shuffle(order)
   # (turn, answer): the first example of each answer, then the second of each, and so on.

@@ -158,6 +158,7 @@ def embed_texts(encoder: LoadedModel, texts: Sequence[str], batch: int = 16) -> 
   found_pd = np.zeros((len(rows), model.width), np.float32)
   for begin in range(0, len(order), batch):
     taken = order[begin : begin + batch]
+    # The last batch repeats its last row, so that all batches have one shape.
     tokens_bt, pads_b = decoders.pad_prompts(
       [rows[i] for i in taken] + [rows[taken[-1]]] * (batch - len(taken)), MULTIPLE, False
     )
@@ -177,6 +178,7 @@ def _program(model_json: str) -> Any:
     states_btd: Any = module.apply({"params": params}, tokens_bt, segments_bt=segments_bt, method="states")
     # A sum: its length is divided out in the next line anyway.
     mean_bd = jnp.einsum("btd,bt->bd", states_btd.astype(jnp.float32), counted_bt.astype(jnp.float32))
+    # Of length 1, so that a product is the cosine. 1e-9: a text of special tokens alone has a sum of 0.
     return mean_bd / jnp.maximum(jnp.linalg.norm(mean_bd, axis=-1, keepdims=True), 1e-9)
 
   return jax.jit(run)
@@ -242,6 +244,7 @@ def ground_question(
       f"the question has {count.prompt} tokens, and with {count.new} new ones needs {count.used} of the context"
       f" window's {count.window}; shorten it, or ask for fewer tokens"
     )
+  # Greedy, in the order of scores: a passage that fits is never given up for two others.
   prompt, used, left_out = question, list[RetrievedPassages](), list[RetrievedPassages]()
   for retrieved in passages:
     # Counted as one text, because tokens may span the boundary of two passages.

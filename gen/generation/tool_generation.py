@@ -183,6 +183,7 @@ def _take(
   result = registry.result(call) if len(row.calls) < max_calls else f"error: no more than {max_calls} calls"
   row.calls.append(ToolCall(call, result))
   if call_text != new:  # the last token contains text after the arrow, which is dropped
+    # The prefix of ids stays as drawn; only the cut piece is encoded again, so the model reads back what it wrote.
     before = text.detokenize(restored, tokens[:-1])
     tokens = np.concatenate([tokens[:-1], restored.tokenizer.encode(call_text[len(before) :])])
   put = f" {result}{tools.CLOSE}"

@@ -42,6 +42,7 @@ class ToolLimits:
 
   # Enough for a table or a formula; text waits for it.
   seconds: float = 1.0
+  # Characters: a call of a few arguments, and a result of a line or two; a window is short.
   call: int = 200
   result: int = 200
 
@@ -201,7 +202,8 @@ _BINARY: dict[type, Callable[[Any, Any], Any]] = {
   ast.Pow: operator.pow,
 }
 _UNARY: dict[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos}
-MAX_BITS = 2048  # of an integer, 617 digits; larger results raise before they are computed
+# Of an integer, 617 digits; larger results raise before they are computed. Chosen: far more than any text needs.
+MAX_BITS = 2048
 # Far below the interpreter's own limit, whose error comes deep inside `ast`.
 MAX_DEPTH = 50
 
@@ -242,6 +244,7 @@ def _value(node: ast.expr, depth: int) -> int | float:
   if isinstance(node.op, ast.Pow):
     _check_power(left, right)
   result = _BINARY[type(node.op)](left, right)
+  # A negative number to a fraction: Python's power of it is complex.
   if isinstance(result, complex):
     raise ValueError("the result is no real number")
   return _small(result)

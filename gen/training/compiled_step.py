@@ -43,6 +43,7 @@ def step_programs(model: Model, optimizer: Optimizer, layout: ShardingLayout | N
 
 
 # Keyed by JSON, because configs are mutable and have no hash.
+# 64: more shapes than a sweep usually has. Bounded, because each entry holds compiled programs.
 @functools.lru_cache(maxsize=64)
 def _programs(
   model_json: str, optimizer_json: str, layout: ShardingLayout | None, sources: tuple[str, ...]
@@ -88,11 +89,13 @@ def _sharded_programs(
   return StepPrograms(
     jax.jit(
       on_mesh(functools.partial(step.initialize_state, model, optimizer)),
+      # Parameters are drawn where they will lie: a model that one device cannot hold is never on one device.
       out_shardings=state._replace(recurrent_state=None),
       compiler_options=xla_options.options_once(platform),
     ),
     jax.jit(
       on_mesh(functools.partial(step.train_steps, model, optimizer, shardings=shardings, rule=rule)),
+      # The state is donated here too. `initialize` and `evaluate` donate nothing: their arguments are used again.
       donate_argnums=0,
       in_shardings=(state, stack, replicated, replicated),
       # Equal to the state's input shardings, which donation needs.

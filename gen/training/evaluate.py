@@ -53,6 +53,7 @@ def evaluate_recurrent(
     text_bytes: bytes of text that the loss-bearing tokens stand for.
     recurrent_state: the state before the first batch.
   """
+  # Sums stay on the device until all batches are dispatched; only the state couples one batch with the next.
   pending = []
   for batch in batches:
     sums, recurrent_state = program(params, batch, recurrent_state)

@@ -65,6 +65,7 @@ class OwnFunctions:
     for what, function in self._metrics.items():
       with self._saved_on_error(what):
         values = function(self._module, params, placed)
+        # A function of one number gives the metric its own name.
         values = values if isinstance(values, dict) else {function.__name__: values}
         metrics |= {str(name): _number(value, what) for name, value in values.items()}
     return metrics

@@ -76,6 +76,7 @@ class StepProfiler:
     self.tracing = False
     try:
       jax.profiler.stop_trace()
+    # A warning and no error: the run itself is unharmed, and a trace can be made again.
     except (OSError, RuntimeError) as error:
       logging.warning("the trace in %s is not written: %s", self._folder, error)
 

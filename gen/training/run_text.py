@@ -38,6 +38,7 @@ class RunText:
     streams = training_batches.training_streams(loaded, run.data)
     self._sizes = {name: len(stream.ids) for name, stream in streams.items()}
     self.epochs, self.unique_tokens = count_epochs(run, loaded), sum(self._sizes.values())
+    # Each corpus has rows of its own, so that its loss is known; the pooled loss follows from their sums.
     self._parts = {
       name: batches.validation_batches(part.validation, run.data, objective)
       for name, part in loaded.tokens.items()

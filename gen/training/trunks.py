@@ -32,7 +32,9 @@ from gen.training.run_folders.run_length import count_steps
 from gen.training.run_log.journal import Journal
 from gen.training.run_log.rows import RowValues, RunResult
 
-POLL_SECONDS = 0.2  # between two checks whether another process has trained the trunk far enough
+# Between two checks whether another process has trained the trunk far enough; chosen: short beside a trunk, rare beside
+# a core.
+POLL_SECONDS = 0.2
 
 
 def train_branch(run: Run, workdir: str | Path, loaded: Dataset, hooks: RunHooks | None = None) -> RunResult:
@@ -97,6 +99,8 @@ class SharedTrunk:
           if max(checkpoint_folder.complete_steps(self._checkpoints), default=0) < branch:
             self._extend(run, branch)
           return self._restored(run, state, branch)
+      # The other run may be killed while it trains the trunk: its lock is then free, and this run goes on from its
+      # checkpoint.
       except LockBusy:
         if self._hooks.stop():
           raise RunStopped(f"stopped while another run trained {self.folder}") from None

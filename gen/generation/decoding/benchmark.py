@@ -119,6 +119,7 @@ def measure_in_turn(
         batch,
         prompt,
         new,
+        # The first round compiled and ran once; what it took beyond a usual round was compilation.
         compiled - prefill - total,
         prefill,
         further,

@@ -16,7 +16,8 @@ from gen.generation.decoding import compiled_decoding, decoding_batch, sampling
 from gen.generation.decoding.decoding_batch import Decode, DecodeLimits, GeneratedTokens, Ids
 from gen.generation.decoding.sampling import Sampler
 
-TOKENS_PER_CHUNK = 8  # tokens between two checks for a stop string, which need the host
+# Tokens between two checks for a stop string, which need the host; chosen: at most 7 tokens are decoded in vain.
+TOKENS_PER_CHUNK = 8
 
 
 def generate(
@@ -75,7 +76,9 @@ def stream_tokens(
     module.config, prompts, sampler, DecodeLimits(**limits), start, decode, prefix
   )
   keys_b = decoding_batch.row_keys(key, texts.prompts)
+  # Once, not for each chunk: the loop of decoding reads each layer's weights by name.
   params = compiled_decoding.unstack_layers(params)
+  # An outer round for each slide of the window, which reads the text anew; an inner one for each result.
   while not texts.finished:
     chunk, before = texts.next_chunk(), texts.drawn
     # The cache's length in the compiled program. It counts only new tokens; those of prompts are rounded up as well.
@@ -93,4 +96,5 @@ def stream_tokens(
       if texts.finished or texts.drawn - before >= chunk:
         break
       until = min(texts.drawn - before + every, chunk)
+      # The host decides which rows have ended (stop strings need text), so it hands their flags back to the device.
       state = made.advance(params, state._replace(done_b=jnp.array(texts.done_b)), draws, np.int32(until))

@@ -18,7 +18,8 @@ from gen.generation.decoding.compiled_decoding import DecodeState
 from gen.generation.decoding.sampling import Sampler
 from gen.interop.generation_config import UNCONSTRAINED, Constraints
 
-MULTIPLE = 16  # lengths are rounded up to it, so that few programs are compiled
+# Lengths are rounded up to it, so that few programs are compiled; chosen: at most 15 positions of padding a row.
+MULTIPLE = 16
 MAX_TOKENS = 1 << 20  # new tokens; memory for them is allocated at the start
 Ids = Sequence[int] | np.ndarray
 Decode = Callable[[Any], str]
@@ -119,6 +120,7 @@ class DecodingBatch:
     batch = len(self.prompts)
     self.drawn = 0
     self.done_b, self.lengths_b = np.zeros(batch, bool), np.zeros(batch, np.int32)
+    # Tokens up to here are in `texts` already.
     self._read_b = self.lengths_b.copy()
     self.stopped_b = np.zeros(batch, bool)
     self.tokens_bn = np.zeros((batch, limits.max_tokens), np.int32)
@@ -162,6 +164,7 @@ class DecodingBatch:
     if not constraints.reads_text(self.limits.constraints):
       return None
     length = -(-max(map(len, self._said)) // MULTIPLE) * MULTIPLE
+    # On the left, because constraints read the end of a text, such as its last n-gram.
     ids_bh = np.full((len(self._said), length), constraints.EMPTY, np.int32)
     for row, text in enumerate(self._said):
       ids_bh[row, length - len(text) :] = text
@@ -169,7 +172,10 @@ class DecodingBatch:
 
   def collect(self, state: DecodeState, before: int) -> None:
     """Stores the tokens generated since the last call, and ends rows."""
+    # Reads from the device, and so waits for it; what follows is the host's work.
     count, broken_b = int(state.drawn), np.asarray(state.broken_b)
+    # `broken_b` is the first step at which a row's logits were not finite; of rows that have none it is beyond the
+    # count.
     if (broken_b < count).any():
       row = int(np.argmax(broken_b < count))
       raise UserError(

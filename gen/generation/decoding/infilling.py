@@ -79,6 +79,7 @@ def fill_masks(
       raise UserError(f"text {row} has {len(ids)} tokens, more than the context window's {model.context}")
   program = _program(json.dumps(to_dict(model)), sampler, mask, order, tuple(banned))
   tokens_bt, pads_b = decoders.pad_prompts(texts, decoding_batch.MULTIPLE, left=False)
+  # Padding on the right: positions are then those of training, which begin with the text.
   segments_bt = (np.arange(tokens_bt.shape[1]) < tokens_bt.shape[1] - pads_b[:, None]).astype(np.int32)
   filled_bt, log_bt, broken = program(params, tokens_bt, segments_bt, decoding_batch.row_keys(key, texts))
   if broken:
@@ -92,6 +93,7 @@ def fill_masks(
   )
 
 
+# jit caches by function object, so the same settings must give the same object. 16: of a few samplers and models.
 @functools.lru_cache(maxsize=16)
 def _program(model_json: str, sampler: Any, mask: int, order: str, banned: tuple[int, ...]) -> Any:
   model = from_dict(Model, json.loads(model_json))
@@ -120,6 +122,7 @@ def _program(model_json: str, sampler: Any, mask: int, order: str, banned: tuple
 
   def run(params: Any, tokens_bt: Array, segments_bt: Array, keys_b: Array) -> tuple[Array, Array, Array]:
     def goes_on(carry: tuple[Array, ...]) -> Array:
+      # Padding is outside the segments: an id of padding that equals the mask is no hole. NaN ends the loop at once.
       return ((carry[0] == mask) & (segments_bt > 0)).any() & ~carry[3]
 
     begun: tuple[Array, ...] = (

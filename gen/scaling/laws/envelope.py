@@ -28,10 +28,15 @@ if TYPE_CHECKING:
   from gen.training.run_log.rows import RowValues
 
 READS = ("auto", "decayed", "curves", "ends")
-_FEW_SIZES = 4  # sizes of the envelope, below which a warning says that N*(C) is a staircase
-_FRONTIER = 200  # places of the envelope that results hold, of 1,500
-_MIN_IN_A_BUDGET = 4  # runs to resample within
-_MANY = 2000  # runs; of more, the means of the lowest sizes of each budget stand for all
+# Sizes of the envelope, below which a warning says that N*(C) is a staircase; chosen: three sizes are two
+# steps.
+_FEW_SIZES = 4
+# Places of the envelope that results hold, of 1,500; chosen: more look the same in a figure.
+_FRONTIER = 200
+_MIN_IN_A_BUDGET = 4  # runs to resample within; `_resampled` says why three are too few
+# Runs; of more, the means of the lowest sizes of each budget stand for all. Chosen: bounds the work of a
+# resample, which is as many curves at 1,500 C.
+_MANY = 2000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +159,7 @@ def _draw_envelopes(points: RunsTable, reading: CurveReading, bootstraps: int, s
   counts_bn = _counts(groups, bootstraps, seed)
   rows = [_through(reading, *_lower(reading, counts)[::2]) for counts in counts_bn]
   c, least_bg = _least_finals(points, np.concatenate([np.ones((1, len(points))), counts_bn]))
+  # The first row counts every run once: the estimate itself, of which `trend` is made.
   whole_bg = least_bg[1:][np.isfinite(least_bg[1:]).all(1)]  # resamples that have every budget
   return EnvelopeDraws(
     np.array(rows).reshape(-1, 4),

@@ -170,6 +170,7 @@ def fit_all(
   Raises:
     UserError: if the parametric law cannot be fitted, or for an unknown option.
   """
+  # A list, because an iterator of rows would be empty for the second approach that reads it.
   points, curves = _whole(runs), None if curves is None else list(curves)
   fitted: dict[str, Any] = {"parametric": fit_approach(points, **options)}
   # The parametric law alone needs no budgets, so its failure is the table's and is raised; others only lack data.

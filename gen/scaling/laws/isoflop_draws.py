@@ -178,6 +178,7 @@ def _over_lines(
   log_n = np.array([low.log_n[0] for low in minima])
   slope, height = law.fit_line(log_c, log_n)
   sd = math.sqrt(float(np.sum((log_n - height - slope * log_c) ** 2)) / freedom)
+  # As in `_over_noise`: sigma is drawn with the noise, which gives Student's t.
   scale = sd * np.sqrt(freedom / random.chisquare(freedom, options.bootstraps))
   log_n_bg = log_n + scale[:, None] * random.standard_normal((options.bootstraps, len(budgets)))
   log_d_bg = np.stack([budget.log_d(log_n_bg[:, g]) for g, budget in enumerate(budgets)], 1)
@@ -200,6 +201,7 @@ def _over_budgets(
   counts_bg = random.multinomial(len(budgets), chances, options.bootstraps).astype(np.float64)
   # Minima do not change when budgets are resampled; only their weights in the line do.
   lows = [ValleyMinimum(*(np.broadcast_to(part, options.bootstraps) for part in low)) for low in minima]
+  # No trend: a resample lacks a third of the budgets on average, and three constants need all of few.
   rows_b4, _, _ = _through(budgets, lows, counts_bg)
   return LawDraws(rows_b4, None, f"bootstrap over budgets, {options.bootstraps} resamples", [])
 
@@ -230,6 +232,7 @@ def _resampled(budget: BudgetLosses, counts_br: np.ndarray, method: str) -> Vall
     if present.sum() < 3:
       continue
     loss_bm = sums_bm[rows][:, present] / total_bm[rows][:, present]
+    # `loss` of a part is a placeholder: the draws' own losses are given beside it.
     part = dataclasses.replace(
       budget,
       params=budget.params[present],

@@ -23,7 +23,8 @@ from gen.scaling.runs import bootstrap
 from gen.scaling.runs.runs_table import RunsTable
 
 DELTA = 1e-3  # of the Huber function, in log loss (appendix D.3)
-_MAX_BUDGETS = 50  # through which power laws are drawn; a line does not change with more
+# Through which power laws are drawn; a line does not change with more, and each costs an optimum in every draw.
+_MAX_BUDGETS = 50
 CONSTANTS = ("E", "A", "B", "alpha", "beta", "a", "b")
 
 
@@ -125,6 +126,7 @@ def fit(
     residuals=bottom.model.residual,
     delta=delta,
     level=level,
+    # Intervals and warnings take the fit itself: its exponents, over its budgets.
     intervals={},
     interval_method=how,
     draws_sp=uncentre_parameters(draws_sp, shift),
@@ -187,6 +189,7 @@ def check_design(points: RunsTable, constants: int = 5) -> None:
       )
   # On a line D = r N^s, A / N^alpha and B / D^beta are two powers of one variable, which exchange freely.
   if np.corrcoef(x, y)[0, 1] > 1 - 1e-6:
+    # The slope tells whether D is a multiple of N or another power of it, which the user will know from the design.
     slope = np.polyfit(x, y, 1)[0]
     ratio = math.exp(np.mean(y - x))
     line = f"D = {ratio:.3g} N" if abs(slope - 1) < 0.01 else f"D proportional to N^{slope:.2f}"
@@ -247,6 +250,7 @@ def _intervals(fitted: ParametricFit) -> dict[str, list[float]]:
 
 def _quantities(draws_sp: np.ndarray, budgets: np.ndarray, cost: CostModel) -> dict[str, np.ndarray]:
   a, b, e, alpha, beta = draws_sp.T
+  # Draws may hold degenerate laws, whose optimum overflows or is NaN; intervals leave NaN out.
   with np.errstate(all="ignore"):
     n_height, rise, d_height, data_rise = optimum.optimum_lines(draws_sp, budgets, cost).T
     named = {"E": np.exp(e), "A": np.exp(a), "B": np.exp(b), "alpha": alpha, "beta": beta}
@@ -269,4 +273,5 @@ def _uncentred_gradient(
   slope = newton.huber_gradient(bottom.model, delta)
   # Chain rule back to ln N and ln D themselves, in which published gradients are stated.
   slope = slope - np.array([0, 0, 0, shift[0] * slope[0], shift[1] * slope[1]])
+  # Of tied exponents the gradient is by the one exponent: the sum of both parts.
   return np.append(slope[:3], slope[3] + slope[4]) if tied else slope

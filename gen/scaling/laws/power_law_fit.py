@@ -143,6 +143,7 @@ class FrontierFit(PowerLawFit):
 def optima_of_lines(rows_b4: np.ndarray, flops: float, cost: CostModel) -> dict[str, np.ndarray]:
   """Returns N* and D* at a budget in FLOPs under each row (ln k_N, a, ln k_D, b)."""
   log_c = math.log(flops)
+  # A draw of a steep line may overflow far from the budgets; intervals leave out what is not finite.
   with np.errstate(over="ignore", invalid="ignore"):
     # Columns 0 and 1 are N*, 2 and 3 are D*.
     n, d = (np.exp(rows_b4[:, i] + rows_b4[:, i + 1] * log_c) for i in (0, 2))

@@ -157,10 +157,12 @@ def fit_decay(
   fitted = columns @ _project(columns, runs.loss)
   residuals, freedom = runs.loss - fitted, len(runs.loss) - columns.shape[1] - 1
   error = float(np.sqrt(np.mean(residuals**2)))
+  # One percent inside the bounds: the bounded search ends close to an end, not on it.
   at_bound = not MIN_DECAY * 1.01 < decay < MAX_DECAY / 1.01
   if freedom < 1:
     return FittedCoefficient(decay, None, None, error, at_bound)
   random = np.random.default_rng(seed)
+  # Residuals of a fit are smaller than the errors: a fit of p constants leaves n - p degrees of freedom.
   scaled = residuals * math.sqrt(len(residuals) / freedom)
   draws = [_best_decay(runs, fitted + random.choice(scaled, len(scaled)), beta) for _ in range(RESAMPLES)]
   low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]).tolist()
@@ -184,6 +186,7 @@ def fit_penalty(runs: RepeatedRuns, level: float) -> FittedCoefficient:
   error, value = float(np.sqrt(np.mean(residuals**2))), float(solution[-1])
   if freedom < 1:
     return FittedCoefficient(value, None, None, error)
+  # The usual covariance of least squares, s^2 (X'X)^-1.
   variance = residuals @ residuals / freedom * np.linalg.inv(columns.T @ columns)[-1, -1]
   reach = float(special.stdtrit(freedom, (1 + level) / 2)) * math.sqrt(variance)
   return FittedCoefficient(value, value - reach, value + reach, error)
@@ -191,6 +194,7 @@ def fit_penalty(runs: RepeatedRuns, level: float) -> FittedCoefficient:
 
 def _require_runs(runs: RepeatedRuns) -> None:
   epochs = np.unique(np.round(runs.tokens / runs.unique, 2))
+  # 1.05: a run of whole steps may read its text a few percent more than once, which is no repetition.
   repeated = epochs[epochs > 1.05]
   if len(repeated) < MIN_REPEATED:
     raise UserError(
@@ -207,6 +211,7 @@ def _best_decay(runs: RepeatedRuns, loss: np.ndarray, beta: float) -> float:
     rest = loss - columns @ _project(columns, loss)
     return float(rest @ rest)
 
+  # In ln R*_D, whose effect is even there. The grid comes first, because the squares may have two minima.
   grid = np.linspace(math.log(MIN_DECAY), math.log(MAX_DECAY), _GRID)
   best = int(np.argmin([squares(point) for point in grid]))
   low, high = grid[max(0, best - 1)], grid[min(_GRID - 1, best + 1)]
@@ -223,8 +228,11 @@ def _decay_columns(runs: RepeatedRuns, decay: float, beta: float) -> np.ndarray:
 
 def _project(columns: np.ndarray, loss: np.ndarray) -> np.ndarray:
   """Returns the coefficients of least squares; that of D' is not negative, because less text is never better."""
+  # Variable projection (Golub and Pereyra 1973): the linear constants are solved for at each R*_D, so the search has
+  # one dimension.
   solution = np.linalg.lstsq(columns, loss, rcond=None)[0]
   if solution[-1] >= 0:
     return solution
+  # With that coefficient at its bound of 0, the others are those of least squares without the column.
   means = np.linalg.lstsq(columns[:, :-1], loss, rcond=None)[0]
   return np.append(means, 0.0)

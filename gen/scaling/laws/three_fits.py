@@ -161,6 +161,7 @@ def fit_approaches(
     cost: k(N) of all sizes of the study, held-out ones included; by default that of `points`.
   """
   shared: FitArguments = {"bootstraps": bootstraps, "seed": seed, "level": level, "cost": cost}
+  # The three are independent: a table without budgets still has approach 3.
   errors: dict[str, str] = {}
   return Fits(
     _attempt("envelope", lambda: envelope.fit(points, curves, runs=runs, **shared), errors),
@@ -191,6 +192,7 @@ def _attempt(name: str, fit: Callable[[], _Fit], errors: dict[str, str]) -> _Fit
 def optimum_entry(fitted: PowerLawFit, flops: float) -> OptimumEntry:
   """Returns an approach's optimum at a budget in FLOPs, with intervals."""
   optimum, cost = fitted.predict(flops), fitted.cost
+  # With one k for all sizes, fields on k would say nothing, and are left out of the JSON.
   if cost.is_constant:
     return OptimumEntry(N=optimum.N, D=optimum.D, loss=optimum.loss, ci90=optimum.intervals)
   k, outside = float(cost.k(optimum.N)), bool(cost.outside(optimum.N))
@@ -262,6 +264,7 @@ def _band(fitted: PowerLawFit, low: float, high: float) -> tuple[OptimumCurve | 
   if not all(math.isfinite(optimum.N) and math.isfinite(optimum.D) for optimum in optima):
     return None, None
   curve = OptimumCurve(flops.tolist(), [optimum.N for optimum in optima], [optimum.D for optimum in optima])
+  # A band takes draws of both at each C; approaches without noise to draw from have none.
   if not all({"N", "D"} <= optimum.intervals.keys() for optimum in optima):
     return curve, None
   sizes, data = (

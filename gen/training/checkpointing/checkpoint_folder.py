@@ -25,7 +25,7 @@ from gen.training.checkpointing.checkpoint_records import CheckpointRecord, Leaf
 
 STATE, META = "state", "meta.json"
 PARTIAL, OLD, DAMAGED, REPLACED = ".partial", ".old", ".damaged", ".replaced"
-MAX_LINES = 10  # of each kind of difference that an error lists
+MAX_LINES = 10  # of each kind of difference that an error lists; chosen: a screen, for four kinds
 _NAME = re.compile(
   r"[0-9]{9,}"
 )  # of a step: nine digits or more, so that names sort as numbers up to 10^9 - 1
@@ -46,6 +46,7 @@ def complete_steps(folder: Path) -> list[int]:
 
 def find_leftovers(folder: Path) -> list[Path]:
   """Returns the half-written and half-deleted steps of killed processes."""
+  # A first version is a leftover only once the second has the final name; before, it is the checkpoint.
   superseded = [path for path in _folders(folder, REPLACED) if path.with_suffix("").is_dir()]
   return sorted([*superseded, *_folders(folder, PARTIAL, OLD)])
 
@@ -147,6 +148,7 @@ def remove_step(path: Path) -> None:
 def set_aside(path: Path) -> Path:
   """Renames a damaged step so that it is neither restored nor counted, but can be inspected."""
   aside = path.with_suffix(DAMAGED)
+  # A step may be damaged twice, if it was trained again after the first time.
   shutil.rmtree(aside, ignore_errors=True)
   path.rename(aside)
   return aside

@@ -33,6 +33,7 @@ def take_folder(
   Raises:
     UserError: for a folder that holds another run, is in use, or cannot be written.
   """
+  # The lock comes first: of two processes that start at once, the second must see what the first has written.
   open_files.enter_context(FolderLock(workdir, wait_seconds=LOCK_SECONDS))
   try:
     run_folder.claim_folder(workdir, run)
@@ -77,6 +78,7 @@ def require_extendable(workdir: Path, another: AnotherRun) -> None:
     UserError: if the run's steps depend on its length, with what to do instead.
   """
   before, run, done = another.before, another.run, _latest_step(workdir)
+  # A branch of a trunk has its length from the study; and a folder without a checkpoint has nothing to extend.
   if not _differ_in_length(before, run) or before.trunk or run.trunk or not done:
     raise another
   if run.data.mixture_schedule:

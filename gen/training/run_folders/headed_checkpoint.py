@@ -71,6 +71,7 @@ def save_headed(
   meta = {"config": to_dict(run), "run": config_hash(run)} | meta
   with Checkpoints(workdir / run_folder.CHECKPOINTS) as checkpoints:
     checkpoints.save(step, jax.tree.map(np.asarray, state), meta)
+  # The config comes last: a folder with a config and no checkpoint would count as a run that has not begun.
   checksums.write_atomically(workdir / run_folder.CONFIG, run_folder.config_text(run))
 
 
@@ -90,6 +91,7 @@ def read_head(folder: Path, step: int | None = None) -> HeadConfig:
   chosen = steps[-1] if step is None else step
   meta = checkpoint_folder.read_record(folder / run_folder.CHECKPOINTS, chosen)["meta"]
   head = dict(meta).get(TASK_HEAD)
+  # A run of pre-training has no such entry.
   if head is None:
     return HeadConfig("none")
   return typed_json.decode_record(HeadConfig, head, f"the head of step {chosen} in {folder}")

@@ -49,6 +49,7 @@ def read_lineage(workdir: Path) -> Lineage:
   if not path.is_file():
     return Lineage()
   values = formats.without_format(json_reading.read_json(path), formats.RUN_FOLDER, str(path), formats.REMEDY)
+  # The file decides which checkpoints count as this run's, so an edited one must not be believed.
   if seals.SEAL not in values:
     raise UserError(f"{path} has no seal; restore the file")
   plain = seals.without_seal(values, str(path))

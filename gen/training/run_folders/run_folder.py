@@ -71,6 +71,8 @@ def check_folder(workdir: Path, run: Run) -> None:
   """
 
   def completed(before: Run) -> Run:
+    # Both are derived from the corpus; those of the run in the folder stand in for them, as equal runs derive equal
+    # ones.
     vocab, context = run.model.vocab or before.model.vocab, run.model.context or before.model.context
     model = dataclasses.replace(run.model, vocab=vocab, context=context)
     return user_sources.with_sources(dataclasses.replace(run, model=model))
@@ -100,6 +102,7 @@ def saved_run(folder: Path, step: int | None = None) -> Run:
   chosen = steps[-1] if step is None else step
   meta = checkpoint_folder.read_record(folder / CHECKPOINTS, chosen)["meta"]
   checkpoint = f"checkpoint {checkpoint_folder.path_of(folder / CHECKPOINTS, chosen)}"
+  # Folders that were imported from another format have checkpoints without a copy.
   copy = _run(meta["config"], checkpoint) if "config" in meta else run
   # The cache's format is no part of what a run is, but changes what it generates.
   cache_differs = copy.model.cache_format != run.model.cache_format
@@ -179,6 +182,7 @@ def _config(workdir: Path) -> Run | None:
   path = workdir / CONFIG
   try:
     values = json_reading.read_json(path)
+  # A config cut short by a crash counts as absent: the copies under a checksum decide, and it is written again.
   except UserError:
     return None
   return _saved_config(values, path)

@@ -26,7 +26,8 @@ LOST = (
   "lost_rows"  # in the first row of a journal that was begun again: how many a checkpoint was saved after
 )
 _OF_FILE = (formats.FORMAT, seals.ROW, seals.ROWS, seals.SEAL)  # fields of the file, not of its rows
-_MAX_BYTES = 4 << 30  # far more than any run logs
+# Chosen: far more than any run logs, and what a file of another kind must not bring into memory.
+_MAX_BYTES = 4 << 30
 MEASURED = ("train", "evaluation")  # kinds of row that a resumed run writes again
 
 
@@ -51,12 +52,14 @@ class Journal:
       self.path.parent.mkdir(parents=True, exist_ok=True)
       if self.path.exists() and not self.path.is_file():  # opening a pipe would wait for a reader
         raise UserError(f"cannot write the journal {self.path}: it is not a file")
+      # Opened before the repair: the file then exists, and a folder that cannot be written fails here.
       self._descriptor = _open(self.path)
       _repair(self.path)
     except OSError as error:
       raise UserError(f"cannot write the journal {self.path}: {error.strerror}") from error
     try:
       self._marks = _seals(_lines(self.path))
+    # Also for Ctrl-C while a long journal is read: no later `close` would release the descriptor.
     except BaseException:
       self.close()
       raise
@@ -77,6 +80,7 @@ class Journal:
       while written < len(line):
         written += os.write(self._descriptor, line[written:])
     except OSError as error:
+      # A part of a line would be refused by the next reader; the row that could not be written is taken back.
       if written:
         os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
       raise UserError(f"cannot write the journal {self.path}: {error.strerror}") from error
@@ -106,6 +110,7 @@ class Journal:
     """
     rows = _lines(self.path)
     last_steps = {"train": step, "evaluation": step if evaluation is None else evaluation}
+    # Rows of other kinds stay (start, resume, branch): they record what happened, not what was measured.
     retained = [row for row in rows if not _is_after(row, last_steps, run)]
     if len(retained) < len(rows):
       # A seal covers the row's number, so all rows are sealed again.
@@ -267,6 +272,7 @@ def _mark(marks: list[str]) -> JournalMark:
 def _decode(line: bytes, number: int, path: Path) -> RowValues:
   try:
     row = json.loads(line)
+  # RecursionError: a line of nested brackets, which no journal has, must be one sentence and no traceback.
   except (ValueError, RecursionError):
     row = None
   if not isinstance(row, dict):

@@ -91,6 +91,7 @@ def _speed(gflops: float | None) -> str:
 
 
 def _time_left(row: RowValues) -> str:
+  # By the rate of the last interval: compilation and a pause before it would stay in a mean over the run.
   tokens = row["tokens"] / row["step"] * (row["steps"] - row["step"])
   seconds = tokens / max(row["tokens_per_second"], 1e-9)
   return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"

@@ -60,7 +60,9 @@ def huber_gradient(model: LogLossModel, delta: float) -> np.ndarray:
 
 def huber_hessian(model: LogLossModel, x: np.ndarray, y: np.ndarray, delta: float) -> np.ndarray:
   """Returns the second derivative of the sum of Huber losses by theta."""
+  # The Huber function's derivative: the residual, clipped at delta on either side.
   slope = np.clip(model.residual, -delta, delta)
+  # In log loss the model is not linear: the residual's own curvature enters with the slope.
   inner = (np.abs(model.residual) <= delta) - slope
   return (model.jacobian_np * inner[:, None]).T @ model.jacobian_np + weighted_curvature(model, slope, x, y)
 
@@ -87,10 +89,12 @@ def newton_steps(
     # lstsq, because the Hessian is singular where runs do not show a term: the step of least norm is taken.
     move = moves_pp @ np.linalg.lstsq(hessian_pp, -slope, rcond=1e-15)[0]
     # Near the minimum float64 no longer shows a change of the value, so a shorter gradient decides.
+    # Shorter and shorter parts of the step; after the last the gradient is as small as rounding lets it be.
     for shorter in (1.0, 0.5, 0.2, 0.05):
       next_theta = theta + shorter * move
       next_model = evaluate_model(next_theta, x, y, l)
       next_slope = moves_pp.T @ huber_gradient(next_model, delta)
+      # A rise of the value by 1e-12 is rounding. 1e-300 is for a value of 0, of runs that follow a law exactly.
       lower = (
         huber_value(next_model.residual, delta) <= huber_value(model.residual, delta) * (1 + 1e-12) + 1e-300
       )
@@ -143,11 +147,13 @@ def _damped(
 ) -> np.ndarray:
   """Takes damped Newton steps that lower the value until none does."""
   model = evaluate_model(theta, x, y, l)
+  # 1e-2: nearly Newton's step. Each failure raises it, each success lowers it.
   lowest, damping = huber_value(model.residual, delta), 1e-2
   for _ in range(max_steps):
     further = theta + _shorten(_step(model, x, y, delta, moves_pp, damping), theta)
     next_model = evaluate_model(further, x, y, l)
     height = huber_value(next_model.residual, delta)
+    # Not `>=`, because NaN, of a step too far, has to count as a failure.
     if not height < lowest:
       damping *= 4
       if damping > _MAX_DAMPING:
@@ -155,6 +161,7 @@ def _damped(
       continue
     gain = lowest - height
     theta, model, lowest, damping = further, next_model, height, max(0.3 * damping, 1e-12)
+    # No step gains beyond rounding any more, and it is not the damping that keeps steps short.
     if gain < 1e-15 * lowest and damping < 1e-6:
       break
   return theta
@@ -178,6 +185,7 @@ def _step(
   bent_pp = (1 - blend) * (
     moves_pp.T @ huber_hessian(model, x, y, delta) @ moves_pp
   ) + blend * least_squares_pp
+  # Parameters are scaled to one curvature each, so that damping treats ln A and alpha alike.
   scales = np.sqrt(np.diag(least_squares_pp)) + 1e-150
   # Absolute eigenvalues: negative curvature counts by its size, so the step also leads down from a saddle.
   bends, axes_pp = np.linalg.eigh(bent_pp / np.outer(scales, scales))
