@@ -88,9 +88,11 @@ class RowOrder:
     # A row is a window at its number times the stride, so any row is made without the ones before it.
     places_nw = rows_n[:, None] * self.stride + np.arange(self.window)
     inside_nw = places_nw < len(ids)
+    # Indices beyond the end are clipped for the read alone; their tokens are replaced below.
     tokens_nw = ids[np.minimum(places_nw, len(ids) - 1)].astype(np.int32)
     begins_nw = tokens_nw == tokenizer.bos  # the first token of each document, and nowhere else
     begins_nw[:, 0] |= True if continues_n is None else ~continues_n
+    # With a continued row, 1 is the document before its first token, which may go on.
     segments_nw = np.cumsum(begins_nw, axis=1, dtype=np.int32) + (continues_n is not None)
     if not inside_nw.all():
       tokens_nw, segments_nw = (
@@ -216,6 +218,8 @@ class Batches:
   def _make(self, step: int, count: int, rows_b: np.ndarray | None = None) -> Batch:
     rows_n, epochs_n, continues_n = self._order.rows(step, count)
     if rows_b is not None:
+      # Numbers of the rows are drawn for the complete batch in each process, so all agree; only their tokens are read
+      # here.
       local = (np.arange(count)[:, None] * self._batch + rows_b).reshape(-1)
       rows_n, epochs_n = rows_n[local], epochs_n[local]
       continues_n = None if continues_n is None else continues_n[local]
@@ -255,6 +259,7 @@ def validation_batches(
       f" {data.validation_tokens}, too few for one row; raise data.validation_fraction, or use more text"
     )
   steps = -(-count // data.batch)
+  # Rows of padding have weight 0: the last batch has the shape of the others, and one program serves all.
   rows_n = np.full(steps * data.batch, rows.padding_row)
   rows_n[:count] = np.arange(count)
   continues_n = None

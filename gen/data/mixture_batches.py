@@ -53,6 +53,7 @@ class MixtureBatches:
     phases = self._phases(data, steps, sizes)
     self._check_rows(phases, data, sizes)
     self._orders = [
+      # A batch of 1, since places count rows here. A corpus without a row has weight 0, and its order is never drawn.
       ShuffledOrder(max(rows.full, 1), 1, seed % 2**64, (salt,))
       for rows, salt in zip(self._rows, salts, strict=True)
     ]

@@ -90,6 +90,7 @@ class MixturePlan:
     self.rows, self._texts, self._seed = rows, list(texts), seed % 2**64
     self.limits: list[MixtureLimit] = []
     self._segments: list[MixtureSegment] = []
+    # 4: a dispatch spans a period or two, in one or two segments; an order takes 16 bytes a row of its period.
     self._order = functools.lru_cache(maxsize=4)(self._drawn)
     begins = [min(begin, rows) for begin, _ in phases]
     for (begin, end), (_, weights) in zip(zip(begins, [*begins[1:], rows], strict=True), phases, strict=True):
@@ -186,11 +187,13 @@ class MixturePlan:
       row = begin + period * period_rows + place + 1
       if row < end:
         found.append((row, text.name))
+    # The first of them alone: from its row on the weights change, and so do the rows at which the others are full.
     return min(found, default=None)
 
   def _round(self, weights_k: np.ndarray) -> np.ndarray:
     """Returns the rows of each corpus in a period, whose length is chosen so that they are nearest to the weights."""
     shares_k = weights_k / weights_k.sum()
+    # Down to half of it only: a shorter period has a multiple in this range, with the same errors.
     periods_p = np.arange(MAX_PERIOD, MAX_PERIOD // 2, -1)
     exact_pk = periods_p[:, None] * shares_k
     # Rounded, so that equal periods tie despite their last digits, and argmin takes the longest, which comes first.

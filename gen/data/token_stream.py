@@ -49,11 +49,15 @@ def tokenize_corpus(
       _write(folder, side, getattr(corpus, side), tokenizer)
     return {}
 
+  # The key holds all that the ids depend on: another tokenizer or corpus is another entry, and none is overwritten.
   name = "tokens-" + cache.cache_key(FORMAT, corpus.sha256, tokenizer.hash)
   made = cache.find_or_build(cache.cache_folder(data), name, build)
   train, validation = (
     TokenStream(
-      np.load(made.path / f"{side}.npy", mmap_mode="r"), np.load(made.path / f"{side}_starts.npy"), tokenizer
+      # Memory-mapped: a corpus may be larger than memory, and processes of one machine share its pages.
+      np.load(made.path / f"{side}.npy", mmap_mode="r"),
+      np.load(made.path / f"{side}_starts.npy"),
+      tokenizer,
     )
     for side in ("train", "validation")
   )

@@ -93,6 +93,7 @@ def read_maps(
   Raises:
     UserError: for an empty text, or one longer than the learned positions.
   """
+  # A decoder's text may go on, so no end mark follows it.
   words = _framed(
     tokenizer, text, frame or ((tokenizer.bos,), (tokenizer.eos,) if model.family != "decoder" else ())
   )

@@ -39,10 +39,12 @@ def read_settings(settings: Mapping[str, Any], max_tokens: int) -> RequestSettin
   """
   left = dict(settings)
   until = left.pop("until", None) or []
+  # Each name is an alias of the one before; the first that is set counts.
   lengths = [left.pop(name) for name in MAX_TOKENS_NAMES if left.get(name) is not None]
   chosen = {name: left.pop(name) for name in SAMPLER_NAMES if name in left}
   draws = left.pop("do_sample", None)
   if draws is None:
+    # A temperature asks for sampling; without one decoding is greedy.
     draws = chosen.get("temperature", 0) > 0
   if left.pop("num_beams", 1) != 1 or any(value is not None for value in left.values()):
     raise UserError(
@@ -65,5 +67,6 @@ def rolling_windows(tokens: Sequence[int], before: int, size: int) -> Iterator[t
   """
   for begin in range(0, len(tokens), size):
     end = min(begin + size, len(tokens))
+    # Only the first window lacks a token before its own; later ones read their context from the text.
     first = [before] if begin == 0 else []
     yield [*first, *tokens[max(0, end - size - 1) : end]], end - begin

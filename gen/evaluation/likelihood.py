@@ -29,7 +29,8 @@ from gen.models import language_model
 
 # 64 MiB in float32, and as much again for their log-softmax.
 MAX_LOGITS = 1 << 24  # in memory at a time
-MAX_ROWS, MULTIPLE = 32, 16  # shapes are rounded up to these, so that few programs are compiled
+# Shapes are rounded up to these, so that few programs are compiled; chosen: little padding, and full products.
+MAX_ROWS, MULTIPLE = 32, 16
 
 
 class AnswerLikelihood(NamedTuple):
@@ -267,6 +268,7 @@ def score_rows(
   order = sorted(range(len(rows)), key=lambda i: (round_length(len(rows[i].inputs)), i))
   while order:
     length = round_length(len(rows[order[0]].inputs))
+    # At least one row, even if its logits alone are more than the limit.
     limit = max(1, min(max_rows, MAX_LOGITS // (length * restored.model.vocab)))
     taken = [i for i in order[:limit] if round_length(len(rows[i].inputs)) == length]
     order = order[len(taken) :]
@@ -334,6 +336,7 @@ def _program(model_json: str) -> Any:
     # In float32: nats of long answers are sums of many terms, and choices differ by fractions of one.
     log_btv = jax.nn.log_softmax(logits_btv.astype(jnp.float32))
     chosen_bt = jnp.take_along_axis(log_btv, targets_bt[..., None], axis=-1)[..., 0]
+    # Positions that do not count are true, so that `all` is over those that do.
     best_bt = (log_btv.argmax(-1) == targets_bt) | (weights_bt == 0)
     return jnp.where(weights_bt > 0, chosen_bt, 0.0).sum(-1), best_bt.all(-1)
 

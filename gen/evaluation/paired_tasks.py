@@ -106,6 +106,7 @@ def _is_number(value: Any) -> bool:
 
 def _paired(task: str, metric: str, pairs_n2: np.ndarray, seed: int) -> PairedScore:
   count = len(pairs_n2)
+  # The same draw of questions for both models.
   draws_dn = np.random.default_rng(seed).integers(0, count, (DRAWS, count))
   # Differences of the same questions, whose difficulty cancels.
   differences_n = pairs_n2[:, 1] - pairs_n2[:, 0]

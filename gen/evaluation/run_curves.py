@@ -80,6 +80,7 @@ def _read_folder(folder: Path) -> Iterator[RunCurves]:
   rows_by_run: dict[str, list[RowValues]] = {}
   for row in journal.read_journal(path):
     if isinstance(row.get("run"), str):
+      # A sweep's journal holds rows of many runs, told apart by the hash of their config.
       rows_by_run.setdefault(row["run"], []).append(row)
   curves = [_curves(folder, rows) for rows in rows_by_run.values()]
   measured = [run for run in curves if run.train or run.evaluation]
@@ -173,6 +174,7 @@ def config_differences(runs: Sequence[RunCurves]) -> dict[str, list[object]]:
 
   Names and how often something is written or logged are left out, since they change no number.
   """
+  # Fields that name, log or store; a table of differences is about what changes a loss.
   left_out = (
     "name",
     "sources",

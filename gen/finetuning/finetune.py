@@ -80,6 +80,7 @@ def finetune_model(
     data = read_data(settings, report) if data is None else data
     folder, step = start_source.split_step(settings.start_from)
     loaded = loaded_model.load_model(folder, step, report=report)
+    # Settings, data and parameters: a resumed fine-tuning must be the same in all three.
     identity = {"settings": settings.identity(), "data": data.sha256, "model": _tree_hash(loaded.params)}
     rated = settings.with_rate(loaded.model.width)
     model = open_task_model(frozen_base.prepare_base(loaded, settings), rated, data)
@@ -146,6 +147,7 @@ def _claim(workdir: Path, settings: FinetuneSettings, identity: dict[str, str]) 
       changed = _changed(saved, settings) or "its data or the model that it starts from have changed"
       raise UserError(f"{workdir} holds another fine-tuning ({changed}); choose another --workdir")
     return
+  # No settings and yet a config: the folder is a run's, whose model the fine-tuned one would replace.
   if (workdir / "config.json").is_file():
     raise UserError(f"{workdir} holds a run or a model already; choose another --workdir")
   checksums.write_atomically(path, (json.dumps(values, indent=1) + "\n").encode())
@@ -155,6 +157,7 @@ def _tree_hash(params: Any) -> str:
   digest = hashlib.sha256()
   for leaf in jax.tree.leaves(params):
     digest.update(np.ascontiguousarray(leaf).tobytes())
+  # 64 bits, against accidents and not against forgery.
   return digest.hexdigest()[:16]
 
 
@@ -183,6 +186,7 @@ class _Finetuning:
     if model.form_name == "text" and settings.development_examples:
       self.development = data.development[: settings.development_examples]
     self.development_rows = model.form.rows(self.development, "development")
+    # For its errors alone, which must come before the training and not after it.
     model.form.rows(data.test, "test")
     self.trained, self.frozen = model.split()
     self.programs = tuning_step.tuning_programs(model.model, model.head, settings.optimizer, model.adapters)
@@ -219,10 +223,12 @@ class _Finetuning:
     )  # fmt: skip
     if self.model.adapters is not None:
       tuned_folder.write_adapters(self.workdir, self.model, trained, self.report)
+    # Adapters are merged into float weights, since no reader of runs need know of adapters.
     merged = quantized_array.dequantize_tree(self.programs.complete(trained, self.frozen))
     tuned_folder.write_model(self.workdir, self.model, merged, outcome.best_step)
     predictions_file.write_predictions(self.workdir, self.settings.task, predictions, data.test)
     tuning_page.write_page(self.workdir, result, predictions, data.test)
+    # Last but for the clean-up: a folder with this file is finished, whatever kills the process next.
     results.write_result(self.workdir, result)
     shutil.rmtree(self.workdir / TRAINING, ignore_errors=True)
     return result
@@ -243,6 +249,7 @@ class _Finetuning:
   def _development_score(self, trained: Any) -> float:
     if self.by_loss:
       rows = self.development_rows
+      # Negated: higher is better for the tuner.
       return -self.model.mean_loss(self.programs, trained, self.frozen, self.lengths, rows)
     predictions = self._predict(trained, self.development, "development")
     return self._scored(self.model.tune_threshold(predictions, self.development), self.development).value

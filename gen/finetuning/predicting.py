@@ -51,12 +51,14 @@ def predict_inputs(folder: str | Path, inputs: Sequence[Any]) -> list[TaskPredic
   data = TaskData(task, examples, examples, examples, labels, "inputs", "")
   loaded = loaded_model.load_model(folder)
   headed = headed_checkpoint.read_headed(folder)
+  # Of a model with a task's head the checkpoint says nothing of a language-model head.
   loaded = loaded._replace(
     reading=loaded.reading._replace(head=headed.head.kind == "none"), params=headed.params
   )
   model = task_model.open_tuned(loaded, headed.head, settings, data)
   model.threshold = result.threshold
   programs = tuning_step.tuning_programs(model.model, model.head, settings.optimizer, None)
+  # Lengths are padded to multiples of 8 here: a single input should not be padded to the longest row of training.
   return model.predict(programs, {"params": headed.params}, {}, (8,), examples, "input")
 
 
@@ -72,6 +74,7 @@ def make_example(task: str, given: Any, labels: Sequence[str], number: int) -> A
       return TextExample(_text(texts[0]), labels[0], _text(texts[1]) if len(texts) > 1 else "")
     if task == "tag":
       words = tuple(map(_text, given.split() if isinstance(given, str) else given))
+      # A class has to stand there; predictions do not read it.
       return TaggedExample(words, (labels[0],) * len(words))
     if task == "answer":
       question, context = given

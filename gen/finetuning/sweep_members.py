@@ -70,6 +70,7 @@ def train_members(
   rows: dict[str, dict[str, Any]] = {
     row["name"]: dict(row) for row in read_journal(workdir / JOURNAL) if row.get("kind") == "result"
   }
+  # The journal may hold members of a larger sweep; those that are not asked for stay there.
   rows = {name: row for name, row in rows.items() if name in members}
   waiting = [_run_of(name, member) for name, member in members.items() if name not in rows]
   report(f"{len(members)} members of the sweep, {len(rows)} of them done")
@@ -82,6 +83,7 @@ def train_members(
         journal.append(row)
         rows[event.run.name] = row
         report(f"{event.run.name}: {_score_text(row)}, {len(rows)} of {len(members)} done")
+      # A later success of a retried member takes it out again, below.
       elif event.kind in ("failed", "retried"):
         failed[event.run.name] = event.text
         report(f"{event.run.name} {event.kind}: {event.text}")
@@ -155,6 +157,7 @@ def _write_members(workdir: Path, members: Mapping[str, SweepMember]) -> None:
       raise UserError(
         f"{workdir} holds another sweep ({_difference(theirs, mine)}); choose another --workdir"
       )
+  # Members are only added: a smaller call leaves the others' settings in the file.
   if before != before | values:
     checksums.write_atomically(path, (json.dumps(before | values, indent=1) + "\n").encode())
 

@@ -131,6 +131,7 @@ class TaskModel:
     """Returns the mean loss of rows, without dropout."""
     sums = np.zeros(2)
     for _, batch in forms.batches_of(rows, lengths, self.settings.batch, self.form.targets):
+      # In float64, as in pre-training: float32 would lose digits over many batches.
       sums += np.array(programs.evaluate(trained, frozen, batch), np.float64)
     return float(sums[0] / max(sums[1], 1e-9))
 

@@ -83,6 +83,7 @@ def _cut(tree: Tree, layers: int) -> tuple[dict[str, Any], dict[str, Any]]:
     name: jax.tree.map(lambda leaf: leaf[-layers:], value) if name == _LAYERS else value
     for name, value in stack.items()
   }
+  # The norm after the stack reads the last layer's output, so it is trained with it.
   first: dict[str, Any] = {_LAYERS: jax.tree.map(lambda leaf: leaf[:-layers], stack[_LAYERS])}
   if stack is tree:
     return last, first

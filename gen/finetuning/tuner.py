@@ -31,8 +31,9 @@ from gen.training.hooks import RunHooks, RunStopped
 from gen.training.run_log.journal import Journal
 from gen.training.run_log.rows import RowValues
 
-ROWS_PER_RUN = 50  # journal rows of the training loss
-MAX_SKIPPED = 20  # steps whose gradient is not finite, after which training ends
+ROWS_PER_RUN = 50  # journal rows of the training loss; chosen: enough for a curve
+# Steps whose gradient is not finite, after which training ends, as in `Optimizer.max_skipped_steps`.
+MAX_SKIPPED = 20
 BEST = "cost"  # number of a checkpoint's meta by which the best one is kept: the lowest
 
 
@@ -121,6 +122,7 @@ class Tuner:
     self._schedule = schedule_params(settings.optimizer, self.steps)
     self._log_every = max(1, self.steps // ROWS_PER_RUN)
     self._progress, self._evaluated = TuningProgress(), 0.0
+    # Nine rows: an odd number has a median, and old ones say little about the present speed.
     self._clock, self._paces = time.monotonic(), collections.deque[float](maxlen=9)
     self._state = programs.initialize(trained, settings.seed)
 
@@ -221,6 +223,7 @@ class Tuner:
     score, progress = self._evaluate(self._state.params), self._progress
     self._evaluated = time.monotonic() - begun
     if progress.best is None or score > progress.best:
+      # A tie does not count as better: the earlier step stays, which has fit the training text less.
       progress.best, progress.best_step, progress.waited = score, done, 0
     else:
       progress.waited += 1
@@ -249,6 +252,7 @@ class Tuner:
 
   def _restore(self, checkpoints: Checkpoints, journal: Journal, hooks: RunHooks) -> None:
     if checkpoints.latest() is None:
+      # No checkpoint, so nothing of an earlier attempt counts: its rows are written again.
       journal.rewind(0)
       return
 

@@ -71,6 +71,8 @@ def tuning_footprint(model: Model, head: HeadConfig, settings: FinetuneSettings)
       trained[trained_part.ADAPTERS] = lora.initialize_adapters(params, config, key)
     return trained, frozen, make_update_rule(settings.optimizer).init(trained)
 
+  # The tuner's own functions, traced on shapes alone: so the figures follow the code, and nothing is allocated.
   trained, frozen, opt_state = jax.eval_shape(split, body)
   count = model_quantization.count_bytes
+  # Gradients have the shapes and the type of what is trained.
   return TuningFootprint(count(frozen), count(trained), count(trained), count(opt_state))

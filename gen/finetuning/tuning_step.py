@@ -27,7 +27,7 @@ from gen.precision import loss_scaling
 from gen.training import step
 from gen.training.step import TrainState
 
-MIN_WEIGHT = 1e-9  # of a batch
+MIN_WEIGHT = 1e-9  # of a batch: far below the weight of one example, and above 0, by which nothing is divided
 
 
 class TuningPrograms(NamedTuple):

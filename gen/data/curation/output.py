@@ -119,12 +119,15 @@ def _write_texts(folder: Path, last: Path, count: int) -> list[FileRecord]:
           stream.write(pending)
           documents, length = documents + 1, length + len(pending)
           pending = next(lines, None)
+      # On the disk before it has its name: the manifest, which is written later, must not survive a power failure
+      # alone.
       _make_durable(partial)
       partial.replace(path)
     except OSError as error:
       partial.unlink(missing_ok=True)
       raise shards.no_space(path, error) from error
     with path.open("rb") as written:
+      # Of the file as it lies on the disk, which is what readers will compare.
       sha256 = hashlib.file_digest(written, "sha256").hexdigest()
     files.append(
       {"name": f"shards/{path.name}", "bytes": path.stat().st_size, "sha256": sha256, "documents": documents}

@@ -145,6 +145,7 @@ class Reader:
 
   def chunks(self) -> Iterator[list[Row]]:
     """Yields the rows of one shard after the other."""
+    # A pass that begins anew reads all files again, and finds the same faults.
     self.faults, self._restored = [], []
     chunk: list[Row] = []
     length = 0
@@ -188,6 +189,7 @@ class Reader:
     try:
       for document in mail.read_raw(name, path, self._config, forced, alone, self.notes):
         length += len(document.text)
+        # Text of a compressed file is longer than the file: its share is bounded by the file's size.
         self.done_bytes = self._finished_bytes + min(size, length)
         yield document
     except UserError as error:

@@ -224,6 +224,7 @@ def loss_curve(
   before_w: np.ndarray | None = None
   for number, count in zip(words, seen, strict=True):
     now_w = losses_at(model, params, count)
+    # Paired by target: what makes a target hard cancels, so the error of a gain is far below that of a loss.
     gained = mean_and_error(before_w - now_w) if before_w is not None else (None, None)
     points.append(ContextPoint(number, *mean_and_error(now_w), *gained))
     before_w = now_w
@@ -260,6 +261,7 @@ def _losses(model_json: str, params: Any, seen: Windows) -> Array:
   logits_wv = hidden_wd.astype(jnp.float32) @ kernel_dv
   logits_wv = logits_wv if bias_v is None else logits_wv + bias_v[None]
   if model.logits_soft_cap:
+    # As in `losses.cross_entropy`, which is not used because it has no loss for each row.
     logits_wv = model.logits_soft_cap * jnp.tanh(logits_wv / model.logits_soft_cap)
   chosen_w = jnp.take_along_axis(logits_wv, seen.targets_w[:, None], axis=1)[:, 0]
   return jax.nn.logsumexp(logits_wv, axis=1) - chosen_w
@@ -299,6 +301,7 @@ class PassCost(NamedTuple):
 
 def measure_cost(model: Model, length: int, repeats: int = 5) -> PassCost:
   """Measures a training pass (forward and backward) over one text, with arbitrary parameters."""
+  # Learned positions must reach the longest text; their values do not change the time.
   model = Model(**(vars(model) | {"context": max(model.context, length)}))
   ids = np.random.default_rng(0).integers(0, model.vocab, (1, length)).astype(np.int32)
   batch = Batch(ids, ids, np.ones((1, length), np.float32), np.ones_like(ids), np.arange(length)[None])

@@ -19,7 +19,8 @@ _GOOGLE = re.compile(r"^ {2,8}(\w+)(?: \([^)\n]*\))?: +(\S.*)$")
 _NUMPY = re.compile(r"^ {0,4}(\w+) : \S.*$")
 _HEADING = re.compile(r"^\s*(Args|Arguments|Parameters)\b:?\s*$")
 _END = re.compile(r"^\s*(Returns?|Yields?|Raises|Notes?|Examples?|See Also|References|Attributes)\b:?\s*$")
-MIN_WORDS, MAX_WORDS = 4, 14  # of an answer
+# Of an answer; chosen: fewer words say little ("the axis"), more do not fit one line.
+MIN_WORDS, MAX_WORDS = 4, 14
 
 
 class DocstringQuestion(NamedTuple):
@@ -62,11 +63,13 @@ def draw_questions(
   Raises:
     UserError: if there is none.
   """
+  # By answer: of two questions with one answer the last stays, and a right passage is unique.
   questions = {
     question.answer: question
     for number, each in enumerate(texts)
     for question in read_questions(each, number)
   }
+  # An answer that the model has read is no test of retrieval: it could be recalled.
   known = "\n".join(trained)
   able = [question for question in questions.values() if question.answer not in known]
   if not able:

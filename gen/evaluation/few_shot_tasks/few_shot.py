@@ -139,6 +139,7 @@ def by_likelihood(
   if not all(offered):
     raise UserError(f"item {offered.index([])} has no choices; give at least one")
   pairs = [(prompt.text, choice) for prompt, each in zip(prompts, offered, strict=True) for choice in each]
+  # All pairs in one call: rows of similar length fill batches across questions.
   likelihoods = iter(likelihood.answer_likelihoods(restored, pairs, policy=policy))
   answers = []
   for item, prompt, each in zip(items, prompts, offered, strict=True):
@@ -188,6 +189,7 @@ def by_generation(
     part = prompts[begin : begin + batch]
     texts = [text_written.text for text_written in part]
     (written,) = text.stream_answers(
+      # Greedy decoding draws nothing; the key is only an argument.
       restored, texts, GREEDY, jax.random.key(0),
       max_tokens=max_tokens, window=policy, stop_strings=tuple(stop),
     )  # fmt: skip

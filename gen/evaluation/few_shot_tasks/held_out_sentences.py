@@ -24,8 +24,9 @@ from gen.generation.loaded_model import LoadedModel
 from gen.generation.prompts import Item, PromptLayout, PromptTemplate
 
 TASKS = ("package", "kind", "ending")
-PACKAGES = ENDINGS = 4  # number of choices
-MIN_WORDS, MAX_WORDS = 4, 7  # of a sentence
+PACKAGES = ENDINGS = 4  # number of choices, as in most tests of multiple choice
+# Of a sentence; chosen: long enough to tell its source, short enough for many examples in a window of 128.
+MIN_WORDS, MAX_WORDS = 4, 7
 MIN_ITEMS = 2  # per answer: one question, one example
 
 
@@ -99,6 +100,7 @@ def read_sentences(source: bytes) -> Iterator[tuple[str, str]]:
       continue
     content = inspect.cleandoc(ast.get_docstring(node, clean=False) or "")
     line = content.partition("\n")[0].strip()
+    # The mark of a blank must not be part of a question.
     if line.endswith(".") and line.isascii() and line.isprintable() and text.BLANK not in line:
       yield "class" if isinstance(node, ast.ClassDef) else "function", line
 
@@ -124,6 +126,7 @@ def make_task(name: str, sentences: Sequence[Sentence], count: int, seed: int = 
   groups: dict[str, list[str]] = {}
   for sentence in sentences:
     groups.setdefault(getattr(sentence, name), []).append(sentence.text)
+  # The packages with the most sentences: each answer needs the same number of questions.
   largest = sorted(groups, key=lambda answer: (-len(groups[answer]), answer))[:PACKAGES]
   each = min([count // len(largest), *(len(groups[answer]) for answer in largest)]) if largest else 0
   if len(largest) < 2 or each < MIN_ITEMS:

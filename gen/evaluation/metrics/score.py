@@ -78,6 +78,7 @@ def score_predictions(
   """
   evaluator = make_evaluator(task, predictions, examples, labels)
   values = resampling.evaluate_once(evaluator, len(examples))
+  # Examples of one document share its difficulty, so whole documents are drawn.
   clusters = resampling.cluster_examples([example.document for example in examples])
   draws = resampling.draw_values(evaluator, clusters, seed)
   found = {name: resampling.find_interval(value, draws[name]) for name, value in values.items()}
@@ -147,6 +148,7 @@ def find_answer(example: Any) -> str:
 
 
 def _evaluate_labels(predictions: Sequence[Any], examples: Sequence[Any], labels: Sequence[str]) -> Evaluator:
+  # Regression: the examples have numbers in the place of classes.
   if examples[0].label_value is not None:
     try:
       numbers = [float(each) for each in predictions]

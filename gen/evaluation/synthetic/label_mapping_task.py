@@ -67,6 +67,7 @@ class LabelMappingTask:
   def batch(self, step: int, rows: int, seed: int = 0) -> Batch:
     """Returns the sequences of a training step, a pure function of seed and step; only labels have loss."""
     ids_bt = self.sequences(step, rows, seed)
+    # Every fourth id is a label: digit, letter, label, space, after the mark at the beginning.
     bears_bt = np.tile((np.arange(ids_bt.shape[1] - 1) % 4 == 2).astype(np.float32), (rows, 1))
     return synthetic_training.make_batch(ids_bt, bears_bt)
 
@@ -76,6 +77,7 @@ class LabelMappingTask:
     A random fraction `plain` of them has the mapping in which a is A, b is B, and so on.
     """
     draw = np.random.default_rng((seed, _TRAIN, step))
+    # A permutation for each row: all mappings are equally likely, and each label is used once.
     label_bl = draw.permuted(np.tile(np.arange(self.letters), (rows, 1)), axis=1)
     letter_bn = draw.integers(self.letters, size=(rows, self.pairs))
     digit_bn = draw.integers(len(DIGITS), size=(rows, self.pairs))
@@ -106,6 +108,7 @@ class LabelMappingTask:
     """Returns a mapping: letter or digit, and the labels of all letters or digits, as balanced as possible."""
     if goes_by == "letter":
       return f"letter {''.join(draw.permutation(list(self.labels)))}"
+    # Ten digits share fewer labels: some have one more than others.
     labels = np.resize(np.arange(self.letters), len(DIGITS))
     return f"digit {''.join(self.labels[i] for i in draw.permutation(labels))}"
 

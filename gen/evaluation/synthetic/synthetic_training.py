@@ -20,7 +20,8 @@ from gen.interop.text_frames import TextFrame
 from gen.optimizers import schedule_params
 from gen.training import compiled_step
 
-DISPATCH = 20  # steps of one compiled call
+# Steps of one compiled call; chosen: hides the host's time between steps.
+DISPATCH = 20
 BYTES = ByteTokenizer()
 CAUSAL_FAMILIES = ("decoder", *RECURRENT)  # families that continue a text
 OBJECTIVES = {"encoder": "masked", "encoder_decoder": "span_corruption"}  # of the others
@@ -85,6 +86,7 @@ def training_flops(run: Run, exercise: SyntheticTask) -> float:
 
 def complete_model(model: Model, length: int) -> Model:
   """Returns the model with a window of `positions` positions and a byte vocabulary, with masks if it fills gaps."""
+  # A model that continues text needs no ids of masks and sentinels, and has fewer logits without them.
   vocab = BYTES.text_vocab if model.family in CAUSAL_FAMILIES else BYTES.vocab
   return dataclasses.replace(model, vocab=vocab, context=length)
 

@@ -64,7 +64,9 @@ def count_vocabulary(texts: Iterable[str], min_count: int = 10, max_words: int =
   for text in texts:
     counts.update(split_words(text))
   frequent = sorted(
-    ((word, count) for word, count in counts.items() if count >= min_count), key=lambda x: (-x[1], x[0])
+    # Ties by the alphabet: the same ids in any order of the texts.
+    ((word, count) for word, count in counts.items() if count >= min_count),
+    key=lambda x: (-x[1], x[0]),
   )
   frequent = frequent[: max_words or None]
   if len(frequent) < 2:

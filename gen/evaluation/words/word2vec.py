@@ -86,6 +86,7 @@ def negative_distribution(counts_v: np.ndarray, power: float = 0.75) -> AliasTab
   # Between the unigram (1) and the uniform distribution (0): rare words are negatives more often than they occur.
   weights_v = np.asarray(counts_v, np.float64) ** power
   share_v = weights_v / weights_v.sum() * len(weights_v)
+  # Words that are left at the end have a share of 1 up to rounding, and keep themselves.
   keep_v, other_v = np.ones(len(share_v)), np.arange(len(share_v), dtype=np.int32)
   poor, rich = list(np.flatnonzero(share_v < 1)), list(np.flatnonzero(share_v >= 1))
   # Vose's construction: each step fills one word's share up from a word with more than its share.
@@ -187,14 +188,18 @@ class Word2VecSettings(NamedTuple):
   """
 
   kind: str = "skip_gram"
+  # Defaults of the authors' program and of gensim: a width of 100, windows of 5, 5 negatives.
   width: int = 100
   window: int = 5
   negatives: float = 5.0
+  # As many as the words of a row: each word then meets about as many noise words as in the paper.
   shared: int = 32
+  # Larger than the paper's 1e-5, which is for a corpus of a billion words.
   threshold: float = 1e-4
   length: int = 32
   rows: int = 128
   epochs: int = 8
+  # Chosen for Adam on corpora of some million words.
   learning_rate: float = 5e-3
   seed: int = 0
 
@@ -228,12 +233,15 @@ def train_vectors(
   """
   keep_v, distribution = keep_probabilities(counts_v, settings.threshold), negative_distribution(counts_v)
   words = max(1.0, float(keep_v[ids_n].sum()))
+  # A small corpus has fewer steps in an epoch than a call may take.
   steps = min(STEPS, max(1, round(words / (settings.rows * settings.length))))
   tables = initialize_tables(len(counts_v), settings.width, jax.random.key(settings.seed))
   state = (tables, optax.scale_by_adam(BETA1, BETA2).init(tables))
   for number in range(settings.epochs):
+    # New subsampling in each epoch, as if the text were read again by the authors' program.
     rng = np.random.default_rng((settings.seed, number))
     rows = thin_frequent_words(ids_n, documents_n, keep_v, rng, settings.length, settings.rows * steps)
+    # The key itself drew the tables; each epoch folds in its number, from 1.
     key = jax.random.fold_in(jax.random.key(settings.seed), number + 1)
     calls = len(rows.ids_bt) // (settings.rows * steps)
     total = weight = 0.0

@@ -48,6 +48,7 @@ class LoraConfig:
   """
 
   rank: int = 8  # 4 and 8 are nearly as good as 64 in arXiv:2106.09685, section 7.2
+  # alpha / rank is 2, as is common with `peft`.
   alpha: float = 16.0
   targets: tuple[str, ...] = ("attention/query", "attention/value")  # best at equal size, section 7.1
   dropout: float = 0.0
@@ -108,6 +109,7 @@ def matrix_shape(path: str, shape: tuple[int, ...]) -> MatrixShape:
   """
   layers = shape[0] if _STACKED in f"/{path}" else 0
   axes = shape[1:] if layers else shape
+  # The projection after attention reads heads and head width, both inputs.
   split = 2 if path.endswith(_OF_HEADS) and len(axes) > 2 else 1
   return MatrixShape(layers, math.prod(axes[:split]), tuple(axes[split:]))
 
@@ -202,6 +204,7 @@ def apply_adapters(
       keep_li1 = jax.random.bernoulli(
         jax.random.fold_in(key, number), 1 - lora.dropout, (*a_lir.shape[:-1], 1)
       )
+      # Dropout of an input is a row of A that is zero; the others grow, so the mean stays.
       a_lir = jnp.where(keep_li1, a_lir / (1 - lora.dropout), 0)
     changed[folder] = (a_lir, b_lro)
   return _add_products(params, changed, lora.scale, "")

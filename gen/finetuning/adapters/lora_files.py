@@ -67,10 +67,12 @@ def save_adapters(
     slot = TensorSlot(module.row.layout, tuple(map(module.row.layout.view, parts)))
     b_ro = slot.get(slice(0, slot.expanded[0]), np.dtype(np.float32)).reshape(slot.shape)
     columns |= adapter_modules.is_columns(module)
+    # `peft` stores both as torch's Linear does, [outputs, inputs].
     tensors[f"{PREFIX}{module.name}.lora_A.weight"] = a_ir.T
     tensors[f"{PREFIX}{module.name}.lora_B.weight"] = b_ro.T if adapter_modules.is_columns(module) else b_ro
     names.setdefault((module.suffix, a_ir.shape[1]), []).append(module.name)
     done.update(module.folders)
+  # An adapter that no module took would be lost without a word, and the exported model would compute something else.
   lost = sorted({path.rpartition("/")[0] for path in flat} - done)
   if lost:
     raise UserError(
@@ -115,6 +117,7 @@ def _joined(
     return pairs[0][0], [b_ro.reshape(-1, *axes) for (_, b_ro), axes in zip(pairs, shapes, strict=True)]
   rank = max(a_ir.shape[1] for a_ir, _ in pairs)
   inputs = pairs[0][0].shape[0]
+  # Block-diagonal: the A side by side, and each B in the rows of its own A, so no adapter meets another's.
   a_ir = np.zeros((inputs, rank * len(pairs)), np.float32)
   parts = []
   for number, ((one_ir, one_ro), axes) in enumerate(zip(pairs, shapes, strict=True)):
@@ -139,10 +142,13 @@ def _describe(
   ranks = {
     key: rank for (suffix, rank), of_rank in names.items() for key in _pattern_keys(suffix, of_rank, every)
   }
+  # Only ranks that differ from the config's own need a pattern.
   other = {key: rank for key, rank in ranks.items() if rank != lora.rank}
   head = model.task
   kind = _TASKS[head.kind] if head is not None else _FAMILIES.get(model.config.family, "FEATURE_EXTRACTION")
   return {
+    # The factor s is one for all adapters here, and `peft` divides alpha by each module's rank: alpha grows with the
+    # rank.
     "alpha_pattern": {key: lora.scale * rank**power for key, rank in other.items()},
     "base_model_name_or_path": base or None,
     "bias": "none",

@@ -155,6 +155,7 @@ def _read_module(
   slot = TensorSlot(module.row.layout, tuple(map(module.row.layout.view, parts)))
   given = b_or.T if adapter_modules.is_columns(module) else b_or
   slot.put(slice(0, slot.expanded[0]), given.reshape(slot.expanded))
+  # The tree has one factor s. Another one of a module goes into its B, exactly where the two are equal.
   ratio = config.scale_of(module.name, rank) / config.scale_of("", config.rank)
   factor = np.float32(1 if math.isclose(ratio, 1, rel_tol=1e-6) else ratio)
   pairs = [_Pair(a_ri.T, factor * part.reshape(rank, -1)) for part in parts]
@@ -168,6 +169,7 @@ def _split_blocks(pairs: list[_Pair], rank: int) -> list[_Pair]:
     return pairs
   blocks = [slice(number * rank, (number + 1) * rank) for number in range(count)]
   for block, pair in zip(blocks, pairs, strict=True):
+    # Zeros outside its own block are what `save_adapters` wrote for adapters with an A each.
     others_ro = pair.b_ro.copy()
     others_ro[block] = 0
     if others_ro.any():
@@ -200,6 +202,7 @@ def _stack_layers(part: str, pairs: list[_Pair], stacked: bool, flat: dict[str, 
     return
   first, second = [], []
   for pair in pairs:
+    # Stacked layers need one rank. Zeros in both matrices add nothing to the product.
     more = rank - pair.a_ir.shape[1]
     first.append(np.pad(pair.a_ir, ((0, 0), (0, more))))
     second.append(np.pad(pair.b_ro, ((0, more), (0, 0))))
@@ -247,6 +250,7 @@ def _read_pattern(values: dict[str, Any], path: Path) -> dict[str, float]:
   pattern = json_reading.require_kind(values.get(key) or {}, dict, f"{path}: {key}")
   numbers = {}
   for name, value in pattern.items():
+    # `peft` takes regular expressions here. Those of a stranger's file are not run.
     if not re.fullmatch(r"[\w.]+", name):
       raise UserError(
         f"{path}: {key} has {name[:40]!r}; only names of modules are supported, no other patterns"

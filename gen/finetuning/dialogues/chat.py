@@ -208,6 +208,7 @@ class _Renderer:
       raise UserError(
         f"{where}: the conversation holds a value that is no JSON ({summarize_error(error)})"
       ) from error
+    # One request and its answer at a time: two threads would read each other's lines.
     with self._lock:
       answer = self._ask_in_turn(line)
     if answer is None:
@@ -219,6 +220,7 @@ class _Renderer:
   def _ask_in_turn(self, line: str) -> dict[str, Any] | None:
     if self._owner != os.getpid():  # a forked process must not write into its parent's pipes
       self._process, self._owner = None, os.getpid()
+    # It may have died of its own limits at the last request.
     if self._process is not None and self._process.poll() is not None:
       self.close()
     answer = self._exchange(line)
@@ -234,6 +236,7 @@ class _Renderer:
     try:
       process.stdin.write(line + "\n")
       process.stdin.flush()
+      # The renderer limits its own processor time; a wall clock is needed too, for a machine with other work.
       if not select.select([process.stdout], [], [], SECONDS * _WALL)[0]:
         return None
       answer = process.stdout.readline()
@@ -249,11 +252,13 @@ class _Renderer:
         folders.add(str(Path(spec.origin).parents[1]))
     limits = [str(SECONDS), str(MEMORY), str(CHARACTERS)]
     path = str(Path(chat_renderer.__file__).resolve())
+    # -I and -S: no environment variables and no site packages. Only the two libraries are on the path of the process.
     command = [sys.executable, "-I", "-S", path, *limits, *sorted(folders)]
     pipe = subprocess.PIPE
     self._process = subprocess.Popen(
       command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, encoding="ascii"
     )
+    # The process must not outlive its owner, however that ends.
     weakref.finalize(self, _end, self._process)
     return self._process
 
@@ -355,6 +360,7 @@ def _templates_of(folder: Path) -> dict[str, tuple[str, str]]:
   files = {DEFAULT: folder / FILE} | {
     each.stem: each for each in sorted((folder / FOLDER).glob("*.jinja")) if each.is_file()
   }
+  # A template file replaces all of tokenizer_config.json's, as in transformers.
   if files[DEFAULT].is_file():
     found = {}
   for label, file in files.items():

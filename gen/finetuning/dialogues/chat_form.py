@@ -23,8 +23,10 @@ from gen.finetuning.task_forms.encoded_rows import EncodedRow
 from gen.generation import special_tokens
 from gen.generation.loaded_model import LoadedModel
 
-MAX_NEW = 128  # tokens of an answer, where settings give none
-OPEN_ROWS = 64  # rows that a dialogue may still join
+MAX_NEW = 128  # tokens of an answer, where settings give none; chosen: a paragraph
+# Rows that a dialogue may still join; chosen: bounds the search, which is linear in them, and fills rows nearly as well
+# as all.
+OPEN_ROWS = 64
 
 
 class ChatForm:
@@ -80,6 +82,7 @@ class ChatForm:
     rendered = self.template.render_with_answers(plain_messages(example.messages), now=chat_time())
     pieces, place = [], 0
     for begin, end in rendered.answers:
+      # Cut at the answers before encoding: a token must not be half prompt and half answer, or its loss has no place.
       pieces += [(rendered.text[place:begin], 0.0), (rendered.text[begin:end], 1.0)]
       place = end
     pieces.append((rendered.text[place:], 0.0))
@@ -148,6 +151,7 @@ def pack_rows(rows: Sequence[EncodedRow], length: int) -> list[EncodedRow]:
       open_rows[place].append(row)
       sizes[place] += len(row.inputs)
     if len(open_rows) > OPEN_ROWS:
+      # The fullest row is closed, because it is the least likely to take another dialogue.
       fullest = int(np.argmax(sizes))
       full.append(open_rows.pop(fullest))
       sizes.pop(fullest)
@@ -163,6 +167,7 @@ def _joined(parts: Sequence[EncodedRow]) -> EncodedRow:
     inputs += part.inputs
     targets += part.targets
     weights += part.weights
+    # Segments count from 1; 0 is padding.
     segments += [number] * len(part.inputs)
   return EncodedRow(parts[0].owner, inputs, targets, weights, segments=segments)
 

@@ -73,6 +73,7 @@ def fine_tuned_accuracy(
     seed: of mappings and examples.
     rows: of the compiled batch.
   """
+  # 2: a stream of its own beside those of training (0) and of the questions (1) in `label_mapping_task`.
   draw = np.random.default_rng((seed, 2, label_mapping_task.GOES_BY.index(goes_by)))
   right: list[float] = []
   blank = prompts.blank_of(restored.model.family, restored.reading.objective)
@@ -84,9 +85,11 @@ def fine_tuned_accuracy(
     prompt = LAYOUT.few_shot({"word": ""}, pool, k, seed + number)
     examples = [pool[i] for i in prompt.examples]
     left = [item for i, item in enumerate(pool) if i not in prompt.examples]
+    # Every question of a mapping costs the same, so the first stands for all.
     question = _asked(left[0], examples, blank)
     budget = fixed_cost.reading_flops(restored, questions, *question, left[0]["label"])
     pairs = [(LAYOUT.zero_shot(example, blank).text, example["label"]) for example in examples]
+    # Each mapping starts from the same parameters, so mappings are independent and Student's interval holds.
     spent = fixed_cost.fine_tune(restored, pairs, budget, rate, rows)
     right.append(few_shot.by_likelihood(spent.restored, LAYOUT, left, [], task.choices, 0).accuracy)
   return TunedAccuracy(k, *mean_interval(right), spent.steps, spent.flops, budget)
@@ -101,6 +104,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
   mean = float(np.mean(values))
   if len(values) < 2:
     return mean, 0.0, 1.0
+  # Student's t: there are few mappings, and their spread is estimated.
   half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
   return mean, max(0.0, mean - half), min(1.0, mean + half)
 

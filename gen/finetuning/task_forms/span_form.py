@@ -25,7 +25,7 @@ from gen.finetuning.task_forms.classify_form import TaskPrediction
 from gen.finetuning.task_forms.encoded_rows import EncodedRow
 from gen.generation.loaded_model import LoadedModel
 
-MAX_ANSWER = 30  # tokens of an answer where none is given, as in BERT
+MAX_ANSWER = 30  # tokens of an answer where none is given; max_answer_length of BERT's run_squad.py
 BEST = (
   20  # likeliest first tokens that are tried, each with all last ones; n_best_size of BERT's run_squad.py
 )
@@ -124,6 +124,7 @@ class SpanForm:
     contexts = locate_pieces(self.loaded, [e.context for e in examples], "test")
     by_row, answers = iter(logits), []
     for owner, (example, question, context) in enumerate(zip(examples, questions, contexts, strict=True)):
+      # As in `rows`: windows of prediction must be those of training.
       asked = question[: self._frame.room(self._length, pair=True) // 2].tolist()
       best, best_span, none = -np.inf, (0, 0), np.inf
       for begin, end in self._windows(owner, asked, context, "test"):
@@ -224,6 +225,7 @@ def _characters(tokenizer: Tokenizer, word: str, ids: np.ndarray) -> list[tuple[
     return [(0, len(plain))] * len(ids)
   ends = np.maximum(np.cumsum([len(piece) for piece in pieces]) - lead, 0)
   begins = [0, *ends[:-1].tolist()]
+  # A piece may end inside a character of several bytes; an incomplete one is left out of the count.
   starts = [len(target[:byte].decode(errors="ignore")) for byte in begins]
   stops = [len(target[:byte].decode(errors="ignore")) for byte in ends.tolist()]
   return list(zip(starts, stops, strict=True))

@@ -25,9 +25,11 @@ from gen.generation.decoding.sampling import GREEDY
 from gen.generation.loaded_model import LoadedModel
 
 NO_BLANK = "\ue000blank\ue000"  # a mark that no text has: blanks in the data are text
-BATCH = 32  # prompts that are generated together
-MAX_NEW = 128  # tokens of an answer at most, where none is given
-MAX_CHOICES = 64  # classes whose likelihoods are compared where none was written
+# Prompts that are generated together; chosen: a full product in decoding at little memory for caches.
+BATCH = 32
+MAX_NEW = 128  # tokens of an answer at most, where none is given; chosen: a paragraph
+# Classes whose likelihoods are compared where none was written; chosen: each costs a pass over prompt and answer.
+MAX_CHOICES = 64
 
 
 class TextForm:

@@ -97,7 +97,12 @@ def average_rows(examples: int, rows: Sequence[Mapping[str, Any]]) -> LabelPoint
   """Returns the mean over seeds."""
   scores, lows, highs = (tuple(float(row[name]) for row in rows) for name in ("score", "low", "high"))
   return LabelPoint(
-    examples, float(np.mean(scores)), float(np.mean(lows)), float(np.mean(highs)), tuple(sorted(scores))
+    # Means of the ends: an interval of the test examples for a usual seed, not of the spread over seeds.
+    examples,
+    float(np.mean(scores)),
+    float(np.mean(lows)),
+    float(np.mean(highs)),
+    tuple(sorted(scores)),
   )
 
 
@@ -117,6 +122,7 @@ def find_crossings(curves: Sequence[LabelCurve]) -> list[Crossing]:
       for point in first.points
       if point.examples in theirs
     ]
+    # The last number at which `first` is not above: scores of few seeds cross by chance, so the final crossing counts.
     last = max((index for index, (_, above) in enumerate(shared) if not above), default=-1)
     if 0 <= last < len(shared) - 1:
       crossings.append(Crossing(first.method, second.method, shared[last][0], shared[last + 1][0]))
@@ -134,6 +140,7 @@ def pretraining_loss(start: str) -> float | None:
     curves = run_curves.read_runs([Path(folder)])
   except UserError:
     return None
+  # A folder may hold the curves of several runs, as after an extension; the last is the one that was continued.
   points = [point for point in curves[-1].evaluation if step is None or point.steps <= step]
   return points[-1].loss if points and math.isfinite(points[-1].loss) else None
 

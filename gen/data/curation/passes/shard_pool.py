@@ -9,7 +9,7 @@ from typing import Any
 
 from gen.errors import UserError
 
-_WAITING = 2  # tasks beyond one per worker
+_WAITING = 2  # tasks beyond one per worker: a worker that becomes free finds its next task at once
 
 
 class ShardPool:
@@ -29,7 +29,11 @@ class ShardPool:
       initialize(*arguments)
       return
     self._executor = concurrent.futures.ProcessPoolExecutor(
-      workers, multiprocessing.get_context("spawn"), initialize, arguments
+      # Not fork: jax and its threads may run in this process, and a forked child could wait for their locks for ever.
+      workers,
+      multiprocessing.get_context("spawn"),
+      initialize,
+      arguments,
     )
 
   def __enter__(self) -> "ShardPool":
@@ -52,6 +56,7 @@ class ShardPool:
     with _explained():
       for task in tasks:
         waiting.append(self._executor.submit(function, task))
+        # The oldest result first, so order is kept, and rows of no more than these tasks are in memory.
         while len(waiting) > self.workers + _WAITING:
           yield waiting.popleft().result()
       while waiting:

@@ -50,6 +50,7 @@ def start_worker(work: Work) -> None:
   """Stores the work of a process; an interrupt is the main process's to handle."""
   parent = multiprocessing.parent_process()
   if parent is not None:
+    # Ctrl-C reaches all processes of a terminal; workers that end on their own would break the pool.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
   _WORK[:] = [work]
@@ -58,6 +59,7 @@ def start_worker(work: Work) -> None:
 def _end_with(sentinel: int) -> None:
   """Ends this process when the main process was killed; it would wait for tasks for ever."""
   multiprocessing.connection.wait([sentinel])
+  # Not `sys.exit`, which would end this thread alone.
   os._exit(1)
 
 
@@ -105,6 +107,7 @@ class _Decisions:
     self._folder = folder
     starts = np.load(folder / "offsets.npy")
     self._starts = starts
+    # An empty array cannot be mapped into memory.
     decision = np.load(folder / "decision.npy", mmap_mode="r") if starts[-1] else np.zeros(0, np.uint8)
     self._values = np.array(decision[starts[index] : starts[index + 1]])
     self._ends = np.concatenate([[0], shards.load_array(folder, index, "ends.npy")])
@@ -154,6 +157,7 @@ class _Shard:
         self._drops.append(_drop_line(row, document, name, verdict, size))
         return
       if verdict.score is not None:
+        # Six digits: a score is for thresholds and reports, and JSON stays short.
         scores[name] = round(float(verdict.score), 6)
       document, size = verdict.document, after
     kept = Row(row.n, row.source, document.name, document.text, scores, size[2])
@@ -162,6 +166,7 @@ class _Shard:
       self._features.append(self._pass.features_of.features(kept))
 
   def _size(self, text: str, tokens: int = -1) -> tallies.Size:
+    # Of ASCII text the number of characters is that of bytes: no copy is made for most documents.
     length = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
     return 1, length, tokens if tokens >= 0 else self._work.count_tokens(text)
 
@@ -173,6 +178,7 @@ class _Shard:
     }
     if self._pass.features_of is not None:
       lengths = [len(features) for features in self._features]
+      # Also a shard without documents has an array of the right type.
       empty = self._pass.features_of.features(Row(0, "", "", ""))[:0]
       parts["features.npy"] = shards.encode_array(np.concatenate([empty, *self._features]))
       parts["ends.npy"] = shards.encode_array(np.cumsum(lengths, dtype=np.int64))

@@ -19,7 +19,7 @@ from gen.data import cache
 from gen.data.curation.passes.tallies import TallyRecord
 from gen.errors import UserError
 
-LEVEL = 1  # of Zstandard, in the work folder
+LEVEL = 1  # of Zstandard, in the work folder: the fastest, as these files are read once and deleted
 
 
 class Row(NamedTuple):
@@ -101,6 +101,7 @@ def encode_array(array: np.ndarray) -> bytes:
 def load_array(folder: Path, index: int, part: str) -> np.ndarray:
   """Returns an array of a shard, mapped into memory."""
   path = shard_path(folder, index, part)
+  # Small files are read: a mapping of each would cost more than its bytes.
   return np.load(path, mmap_mode="r" if path.stat().st_size > 1 << 16 else None, allow_pickle=False)
 
 
@@ -126,6 +127,7 @@ def write_shard(folder: Path, index: int, parts: dict[str, bytes], tally: ShardR
   """
   files = {part: write_file(shard_path(folder, index, part), content) for part, content in parts.items()}
   body = json.dumps({"files": files, "tally": tally}, ensure_ascii=False)
+  # The body is a string inside, so that its checksum is of exact bytes.
   record = json.dumps({"crc": zlib.crc32(body.encode()), "body": body}, ensure_ascii=False)
   write_file(shard_path(folder, index, "done.json"), record.encode())
 
@@ -148,5 +150,6 @@ def read_tally(folder: Path, index: int, check: bool = False) -> ShardRecord | N
       if [len(content), zlib.crc32(content)] != expected:
         return None
     return cast(ShardRecord, body["tally"])
+  # Any damage makes the shard count as absent, and it is made again.
   except (OSError, ValueError, KeyError, TypeError, AttributeError):
     return None
