@@ -55,6 +55,7 @@ def gpu_target(gpu: Gpu, memory: int) -> str:
   """
   # From compute capability 9.0 on, matrix products use instructions of one generation only (sm_90a).
   features = "ACCELERATED_FEATURES" if gpu.capability >= 9 else "NONE"
+  # CUDA's programming guide, "Technical specifications per compute capability", has the limits.
   facts = {
     # The limits down to the registers are the same for capability 8.0 and 9.0.
     "threads_per_warp": 32,

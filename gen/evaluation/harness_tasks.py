@@ -64,6 +64,7 @@ def evaluate_tasks(
   include_path: str | Path | None = None,
   shots: int | None = None,
   limit: int | None = None,
+  # The harness's own default of its random seeds.
   seed: int = 1234,
   log_samples: bool = False,
 ) -> HarnessReport:

@@ -113,7 +113,12 @@ def _builtin(
     return BudgetStage(parameters)
   if name == "perplexity":
     limits = scoring.ScoreLimits(
-      parameters.min_bits, parameters.max_bits or 1e6, parameters.keep, False, "bits per byte"
+      # No limit: text cannot need a million bits per byte.
+      parameters.min_bits,
+      parameters.max_bits or 1e6,
+      parameters.keep,
+      False,
+      "bits per byte",
     )
     return scoring.ScoreStage(name, limits, scorer=scorer)
   if name == "harmful_model":

@@ -42,6 +42,7 @@ DENOISERS = (  # the paper's seven, table 1
 )
 
 
+# 97: of T5's 100 sentinels three stand for the modes R, S and X.
 def row_lengths(length: int, denoisers: Sequence[Denoiser] = DENOISERS, max_spans: int = 97) -> RowLengths:
   """Returns the sizes of a row for an encoder input of `length` with at most `max_spans` spans."""
   if not denoisers or any(d.mode not in MODES or d.weight < 0 for d in denoisers):

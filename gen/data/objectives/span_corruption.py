@@ -92,6 +92,7 @@ class SpanCorruption(Objective):
     self,
     specials: Specials,
     length: int,
+    # T5's defaults (arXiv:1910.10683, section 3.3.4).
     rate: float = 0.15,
     mean_span: float = 3.0,
     start: int | None = None,

@@ -136,6 +136,7 @@ def _require_fields(
 
 
 def _describe(column: str, names: Sequence[str]) -> str:
+  # 0.6 is difflib's own cutoff; its time is quadratic in the length of a name.
   near = difflib.get_close_matches(column[:80], [name[:80] for name in names], 1, 0.6)
   listed = ", ".join(repr(name[:40]) for name in names[:_SHOWN])
   more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""

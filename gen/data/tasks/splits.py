@@ -171,6 +171,7 @@ def _draw_units(
     rest = []
     for unit in waiting:
       size = len(units[unit])
+      # A unit may exceed the share by a fifth, or a large document would leave the part nearly empty.
       if len(indices) < goal and (len(indices) + size <= 1.2 * goal or not indices):
         indices += units[unit]
       else:

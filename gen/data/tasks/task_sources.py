@@ -49,6 +49,7 @@ def _suggest(source: str, message: str) -> str:
   """Returns the end of a sentence about a source that is no file: the nearest set, or the schemes."""
   if not message.endswith("no such file or folder"):
     return ""
+  # Stricter than difflib's .6, because a source may be any path.
   near = difflib.get_close_matches(source.lower(), packaged_sets.SETS, 1, 0.7)
   if near:
     return f"; the nearest packaged set is {near[0]}"

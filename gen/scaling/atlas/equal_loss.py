@@ -13,7 +13,8 @@ import numpy as np
 from gen.errors import UserError
 from gen.scaling.atlas.comparison import FamilyComparison, FamilyOptima
 
-PLACES = 5  # losses at which the two are compared
+# Losses at which the two are compared; chosen: ends, middle and quarters of the range that both reach.
+PLACES = 5
 
 
 class EqualLossRatio(NamedTuple):

@@ -126,6 +126,7 @@ def _with_recorded_curves(before: Analysis, analysis: Analysis) -> Analysis:
     return analysis
   for name in ("isoflop", "parametric"):
     was, now = ((getattr(reason.laws, name).ci90 or {}).get("a") for reason in (before, analysis))
+    # 1e-6: the same draws on another machine differ by rounding.
     if was is None or now is None or max(abs(x - y) for x, y in zip(was, now, strict=True)) > 1e-6:
       raise UserError(
         "approach 1 of this study was read from training curves; give its journal.jsonl as well"

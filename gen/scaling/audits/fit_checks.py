@@ -45,7 +45,10 @@ def check_convergence(facts: StudyFacts) -> Iterator[Finding]:
   outside = {name: value for name, value in exponents.items() if not 0 < value < 2}
   shares = np.median(parametric_warnings.found_shares(law.law, facts.points), 0)
   gone = [
-    name for name, share in zip(("A / N^alpha", "B / D^beta", "E"), shares, strict=True) if share < 1e-3
+    # A term below a thousandth of the loss at the median run has no effect that the runs could show.
+    name
+    for name, share in zip(("A / N^alpha", "B / D^beta", "E"), shares, strict=True)
+    if share < 1e-3
   ]
   sentence = "the exponents lie inside the grid of starts, and the runs show every term of the law"
   if outside or gone:
@@ -64,6 +67,8 @@ def check_identifiability(facts: StudyFacts) -> Iterator[Finding]:
   x, y = np.log(facts.points.params), np.log(facts.points.tokens)
   correlation, count = float(np.corrcoef(x, y)[0, 1]), len(facts.points)
   sentence = f"ln N and ln D correlate by {correlation:.3f} over {count} runs"
+  # Limits of the correlation: beyond .98 the runs lie near D ~ N, and beyond -.995 near one budget. Ten runs are two
+  # for each constant.
   bad = not -0.995 <= correlation <= 0.98 or count < 10
   if correlation > 0.98:
     sentence += ": nearly all at one D / N, so the effects of N and D are hard to tell apart"
@@ -204,6 +209,7 @@ def check_conventions(facts: StudyFacts) -> Iterator[Finding]:
   }
   shifts = {name: shift for name, shift in exponent_shifts.items() if shift is not None}
   k = facts.points.flops / (facts.points.params * facts.points.tokens)
+  # 2 % in k is what rounding of FLOPs in a table makes; less is C = k N D.
   if np.ptp(np.log(k)) > 0.02:
     shifts["C as the file gives it, not as 6 N D,"] = _shift_of_flops(facts, k)
   if not shifts:

@@ -15,18 +15,22 @@ from gen.scaling.laws.parametric import ParametricFit
 from gen.scaling.runs.runs_table import RunsTable
 
 _BITS = 1 / math.log(2)  # bits in a nat
-_LARGEST_LOSS = 14.0  # nats: a uniform guess among a million tokens
+_LARGEST_LOSS = 14.0  # nats: a uniform guess among a million tokens, ln(10^6) = 13.8
 _DEAREST = 2.2  # losses over those of the published law, at sizes where it is known
 _RATIOS = (0.05, 1e4)  # tokens a parameter that anybody trains with
-_FLOPS = (2.0, 30.0)  # FLOPs a parameter and token
-_LOOKED_AT = 5000  # runs, evenly chosen, of which two kinds of losses are told apart
-_GAP = 1.5  # decades of tokens a parameter that no design leaves empty
+# FLOPs a parameter and token: 2 is a forward pass alone, and 30 a small model with its head and attention counted.
+_FLOPS = (2.0, 30.0)
+# Runs, evenly chosen, of which two kinds of losses are told apart; chosen: bounds the time of the search.
+_LOOKED_AT = 5000
+# Decades of tokens a parameter that no design leaves empty; chosen: a unit of thousands is twice as far.
+_GAP = 1.5
 # Powers of ten by which tables are written too small, and their names in a finding.
 _THOUSANDS = {3: "thousands", 6: "millions", 9: "billions", 12: "trillions"}
 _HIGHEST_FLOOR = 2.2  # nats a token; published laws have E of 1.5 to 2
 _BITS_BAND = (1.25, 1.65)  # losses over those of the published law, which bits would be 1.44 times
 _LOG_BITS = math.log(_BITS)
-_LEFT_OVER = 0.1  # of the squares, that two kinds of losses leave where there are two
+# Of the squares, that two kinds of losses leave where there are two; chosen: noise of sound losses leaves less.
+_LEFT_OVER = 0.1
 _MIN_SIZE, _MIN_DATA = 5e7, 5e8  # N and D from which on that law is known
 
 
@@ -48,12 +52,14 @@ def _counts(points: RunsTable) -> Finding:
     f"{middle:.3g} tokens a parameter, {math.exp(np.median(np.log(k))):.3g} FLOPs a parameter and token"
   )
   mixed = _apart(np.log10(ratio))
+  # With a margin: 1.5 for conventions of N, 100 for small models, whose attention and head dominate.
   if not _FLOPS[0] / 1.5 < np.exp(np.median(np.log(k))) < _FLOPS[1] * 100:
     return make_finding(
       "units_of_counts", True, middle, list(_RATIOS), f"{sentence}: N, D and C are not in consistent units"
     )
   if not _RATIOS[0] < middle < _RATIOS[1]:
     what = "tokens" if middle < 1 else "params"
+    # 20 tokens a parameter, the usual ratio (Hoffmann et al. 2022), tells the unit that is meant.
     factor = 20 / middle if middle < 1 else middle / 20
     return make_finding(
       "units_of_counts", True, middle, list(_RATIOS), f"{sentence}: are {what} in {_thousands(factor)}?"

@@ -93,6 +93,7 @@ def _centre(inside: list[IsoflopValley]) -> Finding:
 
 
 def _offset(valley: IsoflopValley) -> float:
+  # -745 is ln of the smallest float64.
   return max(bounded_log(valley.vertex_N), -745.0) - 0.5 * math.log(valley.sizes[0] * valley.sizes[-1])
 
 
@@ -113,6 +114,7 @@ def _symmetry(facts: StudyFacts, inside: list[IsoflopValley]) -> Finding:
       math.sqrt(float(left @ left) / freedom),
       residual_scale(facts.law.residuals, 5) * float(budget.loss.mean()),
     )
+    # A valley that opens downwards has no depth; 1e-12 makes the quotient large instead of undefined.
     depth = max(valley.curvature * half**2, 1e-12)
     bends.append(solved[3] / depth)
     errors.append(noise * math.sqrt(np.linalg.inv(powers_m4.T @ powers_m4)[3, 3]) / depth)
@@ -120,6 +122,7 @@ def _symmetry(facts: StudyFacts, inside: list[IsoflopValley]) -> Finding:
     return Finding("asymmetry", SKIP, None, _BENT, "no budget has the five sizes that an asymmetry takes")
   weights = 1 / np.square(errors)
   mean, error = float(np.average(bends, weights=weights)), float(weights.sum() ** -0.5)
+  # Four standard errors: several checks run on each study, and noise must not alarm any of them.
   bad = abs(mean) > _BENT and abs(mean) > 4 * error
   side = "large" if mean > 0 else "small"
   sentence = f"the cubic part of the valleys is {mean:+.2f} of their depth (standard error {error:.2f})"

@@ -53,6 +53,7 @@ def compute_ratio(
   if not logs:
     return None
   gap = mean_interval(logs, level)
+  # e^700 is near the largest float64.
   low, high = (None if end is None else math.exp(min(end, 700.0)) for end in (gap.low, gap.high))
   return ComputeRatio(math.exp(min(gap.mean, 700.0)), low, high, beyond)
 

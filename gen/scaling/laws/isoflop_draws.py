@@ -136,6 +136,7 @@ def _over_noise(
   warnings = []
   if noise.freedom < 5:
     warnings.append(f"noise is measured by {noise.source} alone: the intervals are wide for it")
+  # 2 %: fewer lost draws move the ends of a 95 % interval by less than the draws' own scatter.
   if lost > 0.02:
     warnings.append(
       f"in {100 * lost:.0f} % of the draws a budget has no minimum: noise is as large as the valleys"

@@ -127,6 +127,7 @@ def _between(
   second = np.minimum(first + 1, len(own) - 1)
   width = own[second] - own[first]
   share = np.divide(log_c - own[first], width, out=np.zeros_like(log_c), where=width > 0)
+  # 1e-9 in ln C: the grid's ends are knots themselves, up to rounding.
   inside = (own[0] - 1e-9 <= log_c) & (log_c <= own[-1] + 1e-9)
   # ln D - ln C is interpolated, which is nearly constant for one size.
   log_d = log_c + np.interp(log_c, own, log_d_j[knots] - own)
@@ -200,4 +201,5 @@ def _smooth(log_c: np.ndarray, loss: np.ndarray) -> np.ndarray:
   s0, s1, s2 = weights_rr.sum(1), (weights_rr * off_rr).sum(1), (weights_rr * off_rr**2).sum(1)
   line_rr = weights_rr * (s2[:, None] - s1[:, None] * off_rr)
   scale = s0 * s2 - s1**2
+  # A row without neighbours has no line through it, and keeps its loss.
   return np.where(scale > 1e-9 * s0 * np.maximum(s2, 1e-30), line_rr @ loss / np.maximum(scale, 1e-300), loss)

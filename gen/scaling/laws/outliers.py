@@ -46,6 +46,7 @@ def outlier_sentences(
   sentences = []
   for row in rows[:count]:
     called = f"row {row + 1}" + ("" if names[row] == f"row {row + 1}" else f" ({names[row]})")
+    # e^700 is near the largest float64; a law far off a run would give infinity in a sentence.
     expected = losses[row] * np.exp(min(residuals[row], 700.0))
     sentences.append(
       f"{called} is an outlier: its loss is {losses[row]:.4g}, the law says {expected:.4g}, "

@@ -159,6 +159,7 @@ def leave_out(points: RunsTable, fitted: ParametricFit, groups: np.ndarray) -> l
 
 def check_options(delta: float, bootstraps: int, level: float, method: str) -> None:
   """Raises UserError for invalid options."""
+  # Below the rounding of a log loss by float64 a narrower quadratic zone holds no residual.
   if not delta >= 1e-12:
     raise UserError(
       f"delta is {delta:g}; it must be above zero (1e-3 as in the paper; inf for least squares)"

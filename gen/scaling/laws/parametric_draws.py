@@ -66,6 +66,7 @@ def refit_draws(
     delta: of the Huber function.
   """
   wide = _RESAMPLE_START if delta < _MIN_ROBUST else delta
+  # 1e-8: a draw's own scatter is far wider than what a tighter tolerance would change.
   return huber_solver.minimise_huber(
     problem, counts_sn, np.tile(theta, (len(counts_sn), 1)), delta, wide, 1e-8
   )

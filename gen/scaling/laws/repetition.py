@@ -215,6 +215,7 @@ def _best_decay(runs: RepeatedRuns, loss: np.ndarray, beta: float) -> float:
   grid = np.linspace(math.log(MIN_DECAY), math.log(MAX_DECAY), _GRID)
   best = int(np.argmin([squares(point) for point in grid]))
   low, high = grid[max(0, best - 1)], grid[min(_GRID - 1, best + 1)]
+  # 1e-8 in ln R*_D: the square root of float64's resolution, below which a minimum is flat.
   found = optimize.minimize_scalar(squares, bounds=(low, high), method="bounded", options={"xatol": 1e-8})
   return float(math.exp(found.x))
 

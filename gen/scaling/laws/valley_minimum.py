@@ -122,6 +122,7 @@ def third_differences(x: np.ndarray, lowest_size: int) -> np.ndarray:
   Gasser, Sroka and Jennen-Steinmetz 1986, who use lines). At most three rows, or the nearest if none is near.
   """
   starts = np.arange(len(x) - 3)
+  # 1.5: the middle of four sizes, counted from the first.
   distance = np.abs(starts + 1.5 - lowest_size)
   # Windows of four sizes whose middle is within 1.6 sizes of the lowest: at most three.
   starts = starts[distance <= max(1.6, distance.min())]

@@ -182,6 +182,8 @@ def fit_law(weights_nk: np.ndarray, losses_n: np.ndarray, terms: int, rng: np.ra
   spread, corpora = float(np.ptp(losses_n)) + 1e-3, weights_nk.shape[1]
   starts = [
     np.concatenate(
+      # The floor lies below all losses, by a tenth of their spread to twice it; logarithms of terms scatter by 2 about
+      # the spread's.
       [[losses_n.min() - spread * rng.uniform(0.1, 2)], rng.normal(np.log(spread), 2, terms * corpora)]
     )
     for _ in range(STARTS)
@@ -194,6 +196,7 @@ def _refit(
 ) -> MixingLaw:
   """Fits anew from the constants of a law, and from these with noise, in which an unlucky start is left."""
   known = np.array([law.floor, *np.ravel(law.exponents)])
+  # 0.5 in logarithms: far enough for another basin, near enough to be one of the same law.
   starts = [known, known + rng.normal(0, 0.5, len(known))]
   return _best_law(weights_nk, losses_n, len(law.exponents), starts)
 
@@ -202,6 +205,7 @@ def _best_law(
   weights_nk: np.ndarray, losses_n: np.ndarray, terms: int, starts: Sequence[np.ndarray]
 ) -> MixingLaw:
   residuals, jacobian = _least_squares(weights_nk, losses_n, terms)
+  # 300 evaluations: Levenberg-Marquardt takes tens; a start that needs more is not the best.
   fits = [optimize.least_squares(residuals, start, jacobian, method="lm", max_nfev=300) for start in starts]
   floor, *exponents = min(fits, key=lambda fitted: fitted.cost).x
   return MixingLaw(float(floor), np.reshape(exponents, (terms, -1)).tolist())

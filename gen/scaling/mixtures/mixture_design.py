@@ -35,6 +35,7 @@ def design_weights(corpora: int, interior: int, seed: int) -> list[tuple[float, 
 def round_weights(weights: np.ndarray) -> tuple[float, ...]:
   """Returns weights as multiples of 1 / UNITS whose sum is 1, by largest remainders."""
   exact_k = np.asarray(weights, float) / np.sum(weights) * UNITS
+  # 1e-9: a product that is whole but for rounding counts as whole.
   counts_k = np.floor(exact_k + 1e-9).astype(int)
   counts_k[np.argsort(counts_k - exact_k, kind="stable")[: UNITS - counts_k.sum()]] += 1
   return tuple((counts_k / UNITS).tolist())

@@ -24,9 +24,11 @@ from gen.scaling.planning import budget_words
 from gen.scaling.planning.budget_words import BudgetAmounts
 from gen.sharding import chip_peaks
 
-PF_DAY = 8.64e19  # FLOPs
+PF_DAY = 8.64e19  # FLOPs: 1e15 for 86,400 seconds
 HOUR = 3600.0  # seconds
-UTILIZATION = 0.4  # of a device's peak, where nothing is said
+# Of a device's peak, where nothing is said; chosen: well-tuned large trainings report .4 to .5, such as PaLM's .46
+# (arXiv:2204.02311).
+UTILIZATION = 0.4
 DEVICES = (
   "v100", "a100", "h100", "h200", "b200", "l4", "l40s", "mi250x", "mi300x",
   "tpu-v3", "tpu-v4", "tpu-v5e", "tpu-v5p", "tpu-v6e",
@@ -278,6 +280,7 @@ def machine_rate() -> float:
 
   A small model's training step reaches a third to two thirds of it: minutes from here are a lower bound.
   """
+  # Large enough for the full rate of a BLAS, small enough for several products in .1 s on one core.
   size = 768
   left, right = np.ones((2, size, size), np.float32)
   left @ right

@@ -15,10 +15,15 @@ from gen.scaling.planning import published_models
 from gen.scaling.planning.plan_records import ProposedShape
 from gen.scaling.runs import conventions
 
-_MIN_WIDTH, _MIN_DEPTH = 24, 2  # of a model that is worth training
-_MAX_HEAD = 0.5  # share of N that the output head may have
-_NEAR = 1.5  # factor in N within which a named model is near
-_SLENDER = 0.15  # what a factor e in width over depth away from the template's counts, against one in N
+# Of a model that is worth training; chosen: below the smallest models of published sweeps.
+_MIN_WIDTH, _MIN_DEPTH = 24, 2
+# Share of N that the output head may have; chosen: beyond it most of N is a table, and laws are of blocks.
+_MAX_HEAD = 0.5
+# Factor in N within which a named model is near; chosen: about the step between models of a family.
+_NEAR = 1.5
+# What a factor e in width over depth away from the template's counts, against one in N; chosen: the size matters more
+# than the shape (arXiv:2001.08361, section 3.1).
+_SLENDER = 0.15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +192,7 @@ def _scaled(template: Model, params: float, counting: str) -> Model:
 
 def _heads(around: float) -> list[int]:
   """Returns candidate numbers of heads, somewhat beyond the expected one: all for a small model, some for a large."""
+  # 1.6 times the width at the template's slenderness: shapes beyond it would be flatter than any of the family.
   highest, middle = 1.6 * around + 2, round(around)
   # Geometric, 121 at most: neighbors differ by a few percent in width, as finely as N has to be met.
   candidates = {round(highest ** (i / 120)) for i in range(121)} | set(range(middle - 8, middle + 9))

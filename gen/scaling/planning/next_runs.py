@@ -24,7 +24,8 @@ from gen.scaling.planning import budgets
 from gen.scaling.planning.plan_records import ChosenRun, NextRuns
 from gen.scaling.runs.runs_table import RunsTable
 
-_BUDGETS, _SIZES = 13, 41  # of the grid of candidates
+# Of the grid of candidates, in C and in D / N; chosen: some 500 candidates, finer than anybody rounds a plan.
+_BUDGETS, _SIZES = 13, 41
 # Without a bound the greedy choice may put all runs on one point.
 _REPEATS = 3  # seeds of one candidate
 # Losses drawn exactly from a law would make the variance 0, and every gain 0 / 0.

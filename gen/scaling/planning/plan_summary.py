@@ -6,7 +6,7 @@ from gen.scaling.planning import budget_words, budgets, question_summary
 from gen.scaling.planning.plan_records import Plan
 from gen.scaling.runs.quantity_text import format_count
 
-_LONGEST_HERE = 30 * 24 * 60  # minutes of this machine; nobody trains longer on it
+_LONGEST_HERE = 30 * 24 * 60  # minutes of this machine, 30 days; chosen: nobody trains longer on one
 
 _TITLES = {
   "N": "parameters",

@@ -10,10 +10,11 @@ from gen.scaling.runs import units
 _FAR = (
   30.0  # times the largest budget of a published law's runs: beyond, an extrapolation that is worth a warning
 )
-_ABOVE = 1.02  # times the largest of a reader's own runs
+_ABOVE = 1.02  # times the largest of a reader's own runs; chosen: rounding of shapes reaches two percent
 _SMALLEST = 5e6  # parameters; published laws rest on models of tens of millions and more
 _MAX_EPOCHS = 40.0  # of Muennighoff et al. 2023: beyond, repeating did harm
-_CONTRADICTS = 1.5  # factor in tokens a parameter between a law and the rule of thumb
+# Factor in tokens a parameter between a law and the rule of thumb; chosen: laws of one text differ by less.
+_CONTRADICTS = 1.5
 
 
 def times_beyond(known: LawSource, report: Plan) -> dict[str, float | None]:
@@ -103,6 +104,7 @@ def _parts(report: Plan) -> list[str]:
   shape, params = report.shape, report.question.params or report.N
   if shape.fault:
     sentences.append(f"no shape is proposed: {shape.fault}")
+  # .1 in ln N is 10 %.
   elif abs(math.log(shape.params / params)) > 0.1:
     sentences.append(f"no shape of the family comes within 10 % of N: the nearest has {shape.params:.3g}")
   if report.repetition is not None and report.repetition.epochs > _MAX_EPOCHS:

@@ -21,6 +21,7 @@ def draw_residuals(axes: Axes, view: ResultsView, letter: str) -> None:
       guess = view.predicted_loss(run.number_or_nan("params"), run.number_or_nan("tokens"))
       residuals.append(100 * float(np.log(run.number_or_nan("loss") / guess)))
       _mark(axes, view, index, run.number_or_nan(name), residuals[-1])
+  # Room for the labels of the largest residuals.
   reach = 1.35 * max(1.0, *(abs(value) for value in residuals))
   axes.set_ylim(-reach, reach)
   axes.axhline(0, color=style.INK, lw=0.8, zorder=2)

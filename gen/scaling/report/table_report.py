@@ -18,8 +18,8 @@ from gen.scaling.runs.runs_table import RunsTable
 from gen.scaling.verdicts.verdict import Prediction
 from gen.training.run_log.rows import RowValues
 
-LEVEL = 0.9  # of the intervals on a page
-_AHEAD = 10.0  # times the largest budget, where the page predicts
+LEVEL = 0.9  # of the intervals on a page, as `Criteria.confidence`
+_AHEAD = 10.0  # times the largest budget, where the page predicts: as `verdict.EXTRAPOLATION_FACTOR`
 
 
 _MEASURED = ("params", "tokens", "loss", "flops", "seed", "steps")

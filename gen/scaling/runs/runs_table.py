@@ -23,7 +23,9 @@ if TYPE_CHECKING:
   from gen.training.run_log.rows import RowValues
 
 # Sizes of a study are rounded to whole widths and steps, so the FLOPs of one budget differ by some percent.
-SAME_BUDGET = 1.1  # runs whose FLOPs differ by less than this factor share a budget
+# Runs whose FLOPs differ by less than this factor share a budget; chosen: between the rounding above and the factor 2
+# between budgets.
+SAME_BUDGET = 1.1
 _BELIEVED = (1e-30, 1e60)  # N, D, losses and FLOPs in any unit; squares and products stay in float64
 # Without it a dense scan of C, each step below 10 %, would be one budget from end to end.
 _WIDEST_BUDGET = 1.25  # a chain of neighbours wider than this factor is no budget

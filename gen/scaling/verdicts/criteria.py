@@ -13,7 +13,7 @@ from gen.scaling.laws.approaches import NAMES, Fits, numbered_name
 from gen.scaling.laws.isoflop import IsoflopValley
 from gen.scaling.verdicts.held_out import HeldOutComparison, HeldOutPrediction, HeldOutSplit, LeftOutBudget
 
-MAX_GRADIENT = 1e-10  # norm, for up to 1,000 runs
+MAX_GRADIENT = 1e-10  # norm, for up to 1,000 runs: the rounding of the sum in float64
 # Approach 1 is left out: it reads losses in the middle of runs, before their learning rates have decayed.
 JUDGED = ("isoflop", "parametric")
 

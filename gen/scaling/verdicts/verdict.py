@@ -112,6 +112,7 @@ def analyse_sweep(
   )
   optima = {name: three_fits.optimum_entry(fitted, target) for name, fitted in fits.items()}
   return Analysis(
+    # Bands reach a little beyond the budgets and the prediction, so that figures show both inside.
     laws=three_fits.law_entries(fits, parts.fitted, parts.rows, budgets[0] / 2, 1.2 * target),
     prediction=Prediction(flops=target, **optima),
     held_out=compared,

@@ -30,7 +30,7 @@ from gen.io.checksums import write_atomically
 from gen.scaling.workers import pool
 from gen.scaling.workers.messages import RunOutcome
 
-LEFT = 3  # exit code of a job that left before its run had ended
+LEFT = 3  # exit code of a job that left before its run had ended: any but 0, 1 and 2
 HEARTBEAT = 1.0  # seconds between two looks at whether the process that started this one lives
 
 

@@ -18,7 +18,7 @@ from gen.errors import UserError
 from gen.scaling.workers.cluster_task import ClusterTask
 
 PROGRAMS = ("sbatch", "srun", "squeue", "scancel", "scontrol")
-MINUTES = 60  # of a job, unless the user says otherwise
+MINUTES = 60  # of a job, unless the user says otherwise: an hour, which queues take
 MIN_MINUTES = (
   5  # SLURM tells a job of its end 90 to 150 seconds before it, and the job must have begun by then
 )
@@ -92,6 +92,7 @@ class LocalCluster:
   def submit(self, tasks: Sequence[ClusterTask], home: Path) -> list[ClusterJob]:
     """Starts one process for each task."""
     executor = import_submitit(self.name).LocalExecutor(home, max_num_timeout=STARTS)
+    # A year: a run on this machine has no time limit.
     executor.update_parameters(timeout_min=60 * 24 * 365)
     jobs_started = []
     with _deaf_children():

@@ -16,8 +16,10 @@ from gen.scaling.workers import pool
 
 SHARE = 0.6  # of a core's rate, by a wide model's step
 NARROW = 24.0  # width at which it is half of that
-START_SECONDS = 3.0  # of a run on an idle core: start, compilation, checkpoints
-RANGE = (0.6, 2.0)  # times the forecast
+# Of a run on an idle core: start, compilation, checkpoints; chosen, and replaced by what the first runs take.
+START_SECONDS = 3.0
+# Times the forecast; chosen: other programs slow a machine down more than they ever speed it up.
+RANGE = (0.6, 2.0)
 
 
 def sweep_seconds(runs: Sequence[Run], workers: int, core_flops: float, crowd: float = 1.0) -> float:

@@ -67,6 +67,7 @@ def update_flops(run: Run) -> float:
   return _update_flops(json.dumps(to_dict(run.model)), json.dumps(named))
 
 
+# More shapes than a sweep has; an entry is two strings and a number.
 @functools.lru_cache(maxsize=4096)
 def _update_flops(model: str, optimizer: str) -> float:
   from gen import optimizers  # Imports jax, which counts of most runs do without.

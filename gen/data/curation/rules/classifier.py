@@ -64,6 +64,7 @@ class TextClassifier(NamedTuple):
     """Returns the probability that a text is of the first sample."""
     buckets, values = text_features(text)
     logit = float((self.weights[buckets] * values).sum()) + self.bias
+    # Beyond 50 the probability is 0 or 1 in float64, and exp would overflow at 709.
     return float(1 / (1 + np.exp(-np.clip(logit, -50, 50))))
 
 

@@ -86,6 +86,7 @@ def has_luhn_digit(number: str) -> bool:
 def _is_card(match: re.Match[str]) -> bool:
   number = _DIGITS.sub("", match[0])
   return (
+    # Lengths of card numbers in use; ISO/IEC 7812 allows at most 19 digits.
     13 <= len(number) <= 19
     and bool(_CARD_PREFIX.match(number))
     and len(set(number)) > 1
@@ -96,6 +97,7 @@ def _is_card(match: re.Match[str]) -> bool:
 def _is_iban(match: re.Match[str]) -> bool:
   """Returns whether the check digits are right (ISO 13616): the number modulo 97 is 1."""
   account = match[0].replace(" ", "")
+  # From Norway's 15 characters to the standard's maximum of 34.
   if not 15 <= len(account) <= 34:
     return False
   return int("".join(str(int(sign, 36)) for sign in account[4:] + account[:4])) % 97 == 1
@@ -118,11 +120,13 @@ def _is_phone(match: re.Match[str]) -> bool:
   digits = _DIGITS.sub("", re.split("x|ext", match[0])[0])
   before = match.string[max(0, match.start() - 2) : match.start()]
   continues = before[:1].isdigit() and before[1:] == " " and not match[0].startswith("+")
+  # ITU-T E.164 allows at most 15 digits. Shorter ones, and those of few different digits, are other numbers.
   return 9 <= len(digits) <= 15 and len(set(digits)) > 3 and not continues
 
 
 def _is_labelled_phone(match: re.Match[str]) -> bool:
   """Returns whether what follows a word such as "phone" has as many digits as a number, in any form."""
+  # 7 digits: local numbers, which the word before them tells.
   return 7 <= len(_DIGITS.sub("", match[1])) <= 15
 
 

@@ -85,11 +85,14 @@ def _check_directory(path: Path) -> None:
   """Raises UserError for a zip whose list of members would fill the memory."""
   with path.open("rb") as stream:
     stream.seek(0, 2)
+    # The end record has at most 65,535 bytes of comment after it (PKWARE's APPNOTE, 4.3.16), and zip64's two records
+    # before it.
     stream.seek(max(0, stream.tell() - (1 << 16) - 100))
     tail = stream.read()
   at, large = tail.rfind(b"PK\x05\x06"), tail.rfind(b"PK\x06\x06")
   sizes = []
   if 0 <= at <= len(tail) - 16:
+    # The directory's size is at byte 12, or 0xFFFFFFFF where zip64's record has it.
     sizes += [size for size in struct.unpack("<I", tail[at + 12 : at + 16]) if size != 0xFFFFFFFF]
   if 0 <= large <= len(tail) - 48:
     sizes += struct.unpack("<Q", tail[large + 40 : large + 48])

@@ -279,6 +279,7 @@ class _Decompressed(io.RawIOBase):
 
 def _engine(kind: str) -> Any:
   if kind == "gzip":
+    # 31: a window of 2^15 (15) and a gzip header (+ 16), as zlib's manual has it.
     return zlib.decompressobj(wbits=31)
   if kind == "bzip2":
     return bz2.BZ2Decompressor()

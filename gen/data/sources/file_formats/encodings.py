@@ -24,6 +24,8 @@ def detect_encoding(head: bytes) -> str:
       return name
   even, odd = head[0:1024:2].count(0), head[1:1024:2].count(0)
   half = min(len(head), 1024) // 2
+  # ASCII letters have one zero byte of two in UTF-16. 40 %: other letters among them; 2 %: the odd one on the other
+  # side.
   if half >= 4 and max(even, odd) > 0.4 * half and min(even, odd) < 0.02 * half:
     return "utf-16-le" if odd > even else "utf-16-be"
   return "utf-8"

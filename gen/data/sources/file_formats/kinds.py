@@ -106,6 +106,7 @@ def detect_kind(
   if forced != "text":
     if re.match(rb"PK(\x03\x04|\x05\x06|\x07\x08)", head):
       return FileKind("zip"), stream
+    # POSIX's mark of a tar header stands at byte 257.
     if head[257:262] == b"ustar":
       return FileKind("tar"), stream
   if head.startswith(b"PAR1") and forced in (None, "parquet"):
@@ -157,6 +158,7 @@ def _is_binary(head: bytes) -> bool:
   if 0 in head:
     return True
   control = len(head) - len(head.translate(None, _CONTROL))
+  # 2 %: a text may hold a few stray control characters; binary data without zeros has a tenth.
   return control > 0.02 * len(head)
 
 

@@ -158,6 +158,7 @@ def _decoded(content: bytes, where: str) -> str:
 
 def _unpacked(content: bytes, where: str) -> bytes:
   """Returns the content of a gzip member, of which a bomb is not unpacked."""
+  # 31: a window of 2^15 (15) and a gzip header (+ 16), as zlib's manual has it.
   stream = zlib.decompressobj(wbits=31)
   try:
     unpacked = stream.decompress(content, MAX_MEMBER)

@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike
 
 SIX = 6.0  # 2 FLOPs forward, 4 backward (arXiv:2001.08361, section 2.1)
 _DECAY = 0.5  # of the slope beyond the sizes, a unit of ln N
-_EXACT = 1e-6  # ln k that varies less is constant
+_EXACT = 1e-6  # ln k that varies less is constant: k of one cost model differs by rounding alone
 _MAX_TERMS = 5  # of the polynomial beside its constant; more would follow the rounding of single shapes
-_EXPLAINED = 0.9  # share of the scatter of ln k; less, and k is no function of N
+# Share of the scatter of ln k; less, and k is no function of N. Chosen: rounding of shapes leaves a few percent.
+_EXPLAINED = 0.9
 _SMALLEST_RMS = 1e-7  # of the polynomial, in ln k; a better fit than this is no better
 
 
@@ -115,6 +116,7 @@ class CostModel:
     # converges.
     goal = np.log(np.asarray(flops, np.float64)) - np.log(np.asarray(ratio, np.float64))
     x = (goal - self.log_reference) / 2
+    # Newton takes about five steps; 100 end a search that NaN would keep going.
     for _ in range(100):
       moved = x - (self.log_k(x) + 2 * x - goal) / (2 + self.slope(x))
       done = np.max(np.abs(moved - x), initial=0.0) < 1e-14 * np.max(np.abs(x), initial=1.0)

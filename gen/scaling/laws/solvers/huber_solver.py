@@ -142,11 +142,14 @@ def minimise_huber(
 
 def _lanes(lanes: int, points: int) -> int:
   """Returns how many lanes are solved in one batch: fewer if each has many runs."""
+  # 2 million residuals of a batch are 16 MB of float64 an array. Up to 4,096 runs a full batch fits a core's cache
+  # anyway.
   return int(max(1, min(BATCH_SIZE, lanes, 2_000_000 // max(points, 1)))) if points > 4096 else BATCH_SIZE
 
 
 def _padded(points: int) -> int:
   """Returns a padded length that many studies share, so that they reuse one compiled program."""
+  # Padding runs have count 0. Above 4,096 runs a program of its own costs less than the padding.
   return -(-points // 64) * 64 if points <= 4096 else points
 
 
@@ -173,6 +176,7 @@ def _descend(
     gradient=jnp.zeros_like(starts_sp),
     hessian_pp=jnp.tile(jnp.eye(5), (len(starts_sp), 1, 1)),
     outward=jnp.zeros_like(starts_sp),
+    # A tenth of the diagonal: starts are far, and undamped steps from there fail.
     damping=jnp.full(len(starts_sp), 0.1),
     delta=jnp.full(len(starts_sp), first_delta),
     steps=jnp.zeros(len(starts_sp), jnp.int32),
@@ -183,6 +187,7 @@ def _descend(
     lambda states: step(states, counts_sn),
     states,
   )
+  # A lane that ended at strong damping has stopped moving, not converged: 1e-2 is nearly Newton's step.
   return states.theta, states.value, states.done & (states.damping <= 1e-2), states.steps
 
 
@@ -222,6 +227,7 @@ def _step(
   )
   # A predicted point is accepted without a test: objective values at two deltas cannot be compared.
   accepted = ((value < state.value) | narrower) & jnp.isfinite(value)
+  # Down by five after a success and up by five after a failure, as is usual for Levenberg-Marquardt.
   damping = jnp.where(
     accepted, jnp.maximum(0.2 * state.damping, _MIN_DAMPING), jnp.minimum(5 * state.damping, 1e12)
   )
@@ -231,6 +237,7 @@ def _step(
     moves_pp.T @ gradient,
     moves_pp.T @ hessian_pp @ moves_pp,
     moves_pp.T @ outward,
+    # From a predicted point a step is nearly Newton's.
     jnp.where(narrower, 1e-3, damping),
     next_delta,
     state.steps + 1,
@@ -276,6 +283,7 @@ def _evaluate(
   inner = size <= delta
   value = jnp.sum(counts * jnp.where(inner, 0.5 * residual**2, delta * (size - 0.5 * delta)))
   slope = jnp.clip(residual, -delta, delta)
+  # Reweighted least squares (Huber 1981): delta / |r| outside the quadratic zone. 1e-300 is against 0 / 0 inside it.
   weight = jnp.where(inner, 1.0, delta / jnp.maximum(size, 1e-300))
   curved = jnp.where(near, 1 - blend, 0.0)
   # Weight of the outer products of first derivatives. The term with `slope` completes the second derivative
@@ -314,6 +322,7 @@ def _solve(hessian_pp: Array, slopes_pr: Array, damping: Array) -> Array:
   """
   size = len(hessian_pp)
   diagonal = jnp.abs(jnp.diagonal(hessian_pp))
+  # 1e-30: a column of zeros, of a term that no run shows, still has a positive pivot.
   scales = diagonal * (1 + damping) + 1e-30
   damped_pp = hessian_pp + jnp.diag(damping * diagonal)
 

@@ -92,6 +92,7 @@ def _search(x: bytes, y: bytes, l: bytes, moves_pp: bytes, delta: float, tied: b
     if few is problem
     else newton.huber_value(newton.evaluate_model(best.theta, *few[:3]).residual, delta)
   )
+  # 1e-20 a run is the objective where residuals are rounding, which no relative tolerance covers.
   reached = np.flatnonzero(ends.values <= level * (1 + _SAME) + 1e-20 * len(few.x))
   led = np.unique(np.concatenate([np.zeros(0, np.int64), *(ends.starts[i] for i in reached)]))
   return SearchResult(best, len(starts_sp), len(led))
@@ -143,6 +144,7 @@ def _descend(
   problem: huber_solver.HuberProblem, starts_sp: np.ndarray, delta: float, steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
   """Descends from all starts for a while, then from the most promising of the unfinished."""
+  # A tolerance of 1e-6: these ends are only sorted, and the best are descended again.
   ones_1n = np.ones((1, len(problem.x)))
   first = huber_solver.minimise_huber(problem, ones_1n, starts_sp, delta, delta, 1e-6, steps)
   ends_sp, values = first.theta_sp.copy(), first.value_s.copy()
@@ -160,9 +162,11 @@ def _from_halves(
   """Fits halves of the runs nearly by least squares, then all runs from where those fits end."""
   # Fixed seeds: the search is part of the estimate, which must not vary between calls.
   count, random = len(problem.x), np.random.default_rng(0)
+  # Six runs at least, one more than the law has constants.
   half = min(count, max(count // 2, 6))
   chosen_sn = random.permuted(np.tile(np.arange(count) < half, (huber_solver.BATCH_SIZE, 1)), axis=1)
   lanes_sp = starts_sp[np.arange(huber_solver.BATCH_SIZE) % len(starts_sp)]
+  # Ten times the stated delta: from the end of a half the optimum of all runs is near.
   halves = huber_solver.minimise_huber(problem, chosen_sn, lanes_sp, first, first, 1e-6, _SECOND_STEPS)
   ends = huber_solver.minimise_huber(
     problem, np.ones((1, count)), halves.theta_sp, delta, max(delta, min(_COARSE, 10 * delta))
@@ -176,6 +180,7 @@ def _nearby(problem: huber_solver.HuberProblem, candidates: _Ends, delta: float)
   ones_1n, first = np.ones((1, count)), min(max(delta, _FINE), _COARSE)
   chosen = candidates
   for _ in range(_ROUNDS):
+    # Eight places, each resampled eight times: one batch.
     lowest, starts_sp = float(chosen.values.min()), _lowest(chosen, 8)
     lanes_sp = starts_sp[np.arange(huber_solver.BATCH_SIZE) % len(starts_sp)]
     counts_sn = random.multinomial(count, np.full(count, 1 / count), size=huber_solver.BATCH_SIZE)
@@ -186,6 +191,7 @@ def _nearby(problem: huber_solver.HuberProblem, candidates: _Ends, delta: float)
     chosen = _joined(
       chosen, _orphans(huber_solver.minimise_huber(problem, ones_1n, moved.theta_sp, delta, delta, 1e-12))
     )
+    # A gain below 1e-10 is rounding, and further rounds would find no more.
     if not chosen.values.min() < lowest * (1 - 1e-10):
       break
   return chosen

@@ -179,6 +179,7 @@ def _step(
 ) -> np.ndarray:
   """Returns a step down: Newton's, blended with reweighted least squares as damping grows."""
   size = np.abs(model.residual)
+  # Reweighted least squares; min and max keep infinite deltas and zero residuals finite.
   weights = np.where(size <= delta, 1.0, min(delta, 1e6) / np.maximum(size, 1e-300))
   least_squares_pp = moves_pp.T @ (model.jacobian_np * weights[:, None]).T @ model.jacobian_np @ moves_pp
   blend = min(1.0, 0.3 * damping)
