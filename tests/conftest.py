@@ -1,10 +1,11 @@
 """What all tests share: quick compilation, a cache of compiled programs, markers, strict numerics, property tests.
 
 Tests compile more than they compute. XLA generates their machine code without optimizing it, which takes a third of
-the time; the graph of operations is optimized as ever. `JAX_DISABLE_MOST_OPTIMIZATIONS=false uv run pytest` compiles
-everything as users do. Compiled programs are kept in .pytest_cache/programs, for other workers, for the processes
-that tests start, and for the next run. An entry's key is the program, its options and jaxlib's version, so an entry is
-what compiling again would give. Tests about compiling carry the marker `compiles` and use no cache.
+the time or less (tests/quick_compiling.py); the graph of operations is optimized as ever.
+`JAX_DISABLE_MOST_OPTIMIZATIONS=false uv run pytest` compiles everything as users do. Compiled programs are kept in
+.pytest_cache/programs, for other workers, for the processes that tests start, and for the next run. An entry's key is
+the program, its options and jaxlib's version, so an entry is what compiling again would give. Tests about compiling
+carry the marker `compiles` and use no cache.
 """
 
 import os
@@ -16,9 +17,9 @@ import hypothesis
 import pytest
 
 from gen.io import compiled_programs
-from tests import fuzzing
+from tests import fuzzing, quick_compiling
 
-QUICK = "JAX_DISABLE_MOST_OPTIMIZATIONS"
+QUICK = quick_compiling.SWITCH
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 ASKED = os.environ.setdefault(QUICK, "true")
 PROGRAMS = Path(__file__).parents[1] / ".pytest_cache" / "programs"
@@ -162,6 +163,8 @@ def compiler(request):
   product and a sum into one operation, and it may do so in one program and not in the other. Most tests of scaling
   laws are not optimized: that took 51.8 instead of 50.5 seconds of processor time for approach 3.
   """
+  if "jax" in sys.modules:
+    quick_compiling.apply_to_jax()
   wanted = "false" if _is_optimized(request.node) else ASKED
   if os.environ[QUICK] == wanted:
     return

@@ -1,15 +1,13 @@
 """On eight simulated devices every layout learns what one device learns, holds its share, and hands it on."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from tests import programs
+
 pytestmark = pytest.mark.process
 
-ROOT = Path(__file__).parents[2]
 PROGRAM = "tests.sharding.eight_devices"
 # A few pairs. All 36, in four minutes: python -m tests.sharding.eight_devices losses decoder encoder encoder_decoder
 # rnn lstm gru
@@ -27,8 +25,7 @@ PAIRS = [(family, layout) for family, layouts in TRIED.items() for layout in lay
 
 
 def output(*words):
-  command = [sys.executable, "-m", PROGRAM, *map(str, words)]
-  done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+  done = programs.run(["-m", PROGRAM, *words])
   assert done.returncode == 0, done.stderr[-3000:]
   return json.loads(done.stdout.splitlines()[-1])
 
