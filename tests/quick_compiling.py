@@ -19,6 +19,18 @@ LEVEL = "xla_backend_optimization_level"
 HAS_OLDER_EMITTER = metadata.version("jaxlib").startswith("0.10.")
 
 
+_runs_long = False  # whether the programs of this process run longer than they compile
+
+
+def expect_long_runs(long: bool) -> None:
+  """Leaves XLA's newer emitter in place for programs that run longer than they compile, as the fits of laws do.
+
+  With the older one the tests of the parametric law took 100 s in place of 20.
+  """
+  global _runs_long
+  _runs_long = long
+
+
 def is_quick(environment: Mapping[str, str] = os.environ) -> bool:
   """Returns whether an environment asks for quick compilation, and this jaxlib has the older emitter."""
   return HAS_OLDER_EMITTER and environment.get(SWITCH, "").lower() in ("1", "true")
@@ -50,7 +62,7 @@ def apply_to_jax() -> None:
     *args: Any, env_options_overrides: dict[str, Any] | None = None, **options: Any
   ) -> Any:
     overrides = dict(env_options_overrides or {})
-    if is_quick():
+    if is_quick() and not _runs_long:
       overrides.pop(LEVEL, None)
       overrides[EMITTERS] = False
     return original(*args, env_options_overrides=overrides, **options)

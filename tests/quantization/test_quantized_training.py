@@ -59,8 +59,11 @@ def test_four_bits_cost_less_after_training_that_rounds():
   found = []
   for model in (plain, aware):
     programs = compiled_step.step_programs(model, optimizer)
-    state = programs.initialize(np.uint32(0))
-    for _ in range(2):
-      state, _ = programs.train(state, data, 80, schedule)
-    found.append(float(loss(model_quantization.quantize_model(state.params, plain, scheme).params)))
-  assert found[1] < 0.9 * found[0]
+    losses = []
+    for seed in range(5):
+      state = programs.initialize(np.uint32(seed))
+      for _ in range(2):
+        state, _ = programs.train(state, data, 80, schedule)
+      losses.append(float(loss(model_quantization.quantize_model(state.params, plain, scheme).params)))
+    found.append(losses)
+  assert all(after < 0.97 * before for before, after in zip(*found, strict=True))
