@@ -24,6 +24,7 @@ def test_a_step_fits_onto_a_chip_or_not(memory, verdict):
   assert report.fits == (verdict == "fits") and report.memory_bytes_per_device == memory
 
 
+@pytest.mark.slow
 def test_a_run_of_a_preset_has_the_flags_sizes_and_a_line_per_policy():
   run = memory_report.preset_run("t5-small", "data=2,fsdp=4", "zero3", 24, 0, 5, "float32", "dots")
   assert (run.data.batch, run.data.length, run.model.remat, run.model.dtype) == (40, 24, "dots", "float32")

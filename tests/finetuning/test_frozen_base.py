@@ -113,6 +113,7 @@ def test_the_bytes_of_a_fine_tuning_are_those_of_its_arrays(family, changes, hea
   assert (found.frozen, found.trained, found.opt_state) == (count(frozen), count(trained), count(opt_state))
 
 
+@pytest.mark.slow
 def test_a_decoder_learns_beside_a_base_of_four_bits_and_its_folder_opens(run_of, data_of, tmp_path):
   settings = FinetuneSettings(
     task="classify", start_from=str(run_of("decoder")), data="made here", method="lora", base_format="nf4", rank=4,

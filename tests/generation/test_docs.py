@@ -26,6 +26,7 @@ def trained(monkeypatch):
   monkeypatch.setattr(loaded_model, "load_model", {"runs/decoder": restored}.__getitem__)
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_runs(trained):
   blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
   assert len(blocks) >= 5

@@ -59,6 +59,7 @@ def answer(folder, prompt="the cat sat", **limits):
   return loaded, found.tokens.tolist(), notes
 
 
+@pytest.mark.slow
 def test_the_forced_beginning_stands_in_generation_config_alone(bart):
   model, params = huggingface.load_checkpoint(bart)
   ask(bart, forced_bos_token_id=3, decoder_start_token_id=2, eos_token_id=2)

@@ -49,7 +49,7 @@ def test_a_resumed_journal_holds_each_row_once_with_the_same_losses(run, data, w
   assert losses(journal.read_journal(tmp_path / "journal.jsonl")) == losses(whole[1])
 
 
-@pytest.mark.parametrize("dispatch", [1, 7, 64])
+@pytest.mark.parametrize("dispatch", [7, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 64))])
 def test_steps_per_dispatch_do_not_change_a_bit(run, data, whole, tmp_path, dispatch):
   other = dataclasses.replace(run, steps_per_dispatch=dispatch)
   result = loop.train_run(other, tmp_path, data)
@@ -78,6 +78,7 @@ print(json.dumps(typed_json.encode_record(result)))
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_mid_flight_ends_with_the_same_bits(run, whole, tmp_path):
   # Long enough for the kill to fall between checkpoints, and compared with its own uninterrupted twin.
   folder = tmp_path / "run"
@@ -180,7 +181,13 @@ def recurrent_of(run, family, carry):
   )
 
 
-@pytest.mark.parametrize(("family", "carry"), [("rnn", False), ("gru", True), ("lstm", True)])
+@pytest.mark.parametrize(
+  ("family", "carry"),
+  [
+    ("lstm", True),
+    *(pytest.param(*pair, marks=pytest.mark.slow) for pair in (("rnn", False), ("gru", True))),
+  ],
+)
 def test_a_recurrent_run_stopped_midway_ends_with_the_same_bits(run, data, tmp_path, family, carry):
   other = recurrent_of(run, family, carry)
   whole = loop.train_run(other, tmp_path / "whole", data)
@@ -191,6 +198,7 @@ def test_a_recurrent_run_stopped_midway_ends_with_the_same_bits(run, data, tmp_p
   assert without_clocks(whole).keys() == without_clocks(decoder).keys()
 
 
+@pytest.mark.slow
 def test_carrying_the_state_changes_what_is_learnt_and_its_evaluation(run, data, tmp_path):
   carried = recurrent_of(run, "lstm", True)
   forgetful = dataclasses.replace(carried, model=dataclasses.replace(carried.model, carry=False))

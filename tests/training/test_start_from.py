@@ -84,6 +84,7 @@ def test_a_run_resumes_bit_for_bit_after_its_source_was_deleted(base, data, sour
     loop.train_run(run, tmp_path / "new", data)
 
 
+@pytest.mark.slow
 def test_another_checkpoint_under_the_same_name_is_another_run(base, data, source, tmp_path):
   copy = shutil.copytree(source[0], tmp_path / "source")
   run = next_run(base, copy)
@@ -103,6 +104,7 @@ def test_the_place_of_a_source_is_no_part_of_what_a_run_is(base, data, source, t
   assert config_hash(base) == config_hash(dataclasses.replace(base, start_from=str(copy)))
 
 
+@pytest.mark.slow
 def test_frozen_parameters_keep_their_bits_through_training(base, data, source, tmp_path):
   optimizer = dataclasses.replace(base.optimizer, frozen=("embedding", "target/stack/layers/attention/*"))
   loop.train_run(next_run(base, source[0], optimizer=optimizer), tmp_path, data)
@@ -113,6 +115,7 @@ def test_frozen_parameters_keep_their_bits_through_training(base, data, source, 
   assert not np.array_equal(layers["feed_forward"]["in"]["kernel"], now["feed_forward"]["in"]["kernel"])
 
 
+@pytest.mark.slow
 def test_the_state_of_the_optimizer_is_copied_if_asked(base, data, source, tmp_path):
   run = next_run(base, source[0], start_opt_state=True, keep_checkpoints=9)
   loop.train_run(run, tmp_path, data)
@@ -148,6 +151,7 @@ def test_rows_of_another_vocabulary_are_matched_by_their_text(base, data, source
   assert note.startswith(f"{total:,} of 300 rows of the vocabulary are copied, and {300 - total:,} drawn")
 
 
+@pytest.mark.slow
 def test_learned_positions_are_extended_or_cut_and_said(base, data, tmp_path):
   learned = dataclasses.replace(base, model=dataclasses.replace(base.model, positions="learned"), steps=2)
   loop.train_run(learned, tmp_path / "source", data)
@@ -177,6 +181,7 @@ def test_another_model_is_one_sentence(base, data, source, tmp_path, model, sent
     loop.train_run(run, tmp_path, data)
 
 
+@pytest.mark.slow
 def test_what_agrees_of_another_family_is_copied_if_asked(base, data, source, tmp_path):
   encoder = dataclasses.replace(base.model, family="encoder")
   run = next_run(

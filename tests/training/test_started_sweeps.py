@@ -19,6 +19,7 @@ def sweep_from(run, folder, **fields):
   return Sweep(**(shared | design_fields | {"name": "", "start_from": str(folder)} | fields))
 
 
+@pytest.mark.slow
 def test_runs_of_a_sweep_start_from_the_checkpoint_of_the_time_they_were_made(run, data, trained, tmp_path):
   folder, _ = trained(run)
   sweep = sweep_from(run, folder, learning_rate_multipliers=(0.5, 2.0))

@@ -57,6 +57,7 @@ def test_a_run_does_not_go_on_with_edited_code(own, data, tmp_path):
     loop.train_run(own, tmp_path / "run", data)
 
 
+@pytest.mark.slow
 def test_muon_trains_and_resumes_bit_for_bit_and_its_products_count(run, data, tmp_path):
   muon = dataclasses.replace(
     run, name="", steps=13, optimizer=dataclasses.replace(run.optimizer, name="muon")

@@ -15,7 +15,6 @@ from gen.generation.decoding.sampling import GREEDY
 from gen.models import language_model
 
 FIXTURES = Path(__file__).parent / "fixtures"
-NAMES = ("gpt2", "bloom", "t5", "bart")
 
 
 def stored(name):
@@ -31,7 +30,9 @@ def stored(name):
   return record, language_model.build_model(from_dict(Model, record["config"])), tree
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+  "name", ["gpt2", "t5", *(pytest.param(x, marks=pytest.mark.slow) for x in ("bloom", "bart"))]
+)
 def test_greedy_and_beam_texts_are_transformers(name):
   record, module, params = stored(name)
   expected_shapes = jax.tree.map(lambda leaf: leaf.shape, language_model.parameter_shapes(module.config))

@@ -105,6 +105,7 @@ def test_documents_of_a_foreign_tokenizer_begin_and_end(data):
   assert ends.any() and (batch.weights_bt[ends] == 1).all()
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_a_hugging_face_folder_with_its_tokenizer(data, gpt2, tmp_path):
   model = Model(
     vocab=261, width=12, depth=2, head_width=6, context=20, positions="learned", tied=True, bias=True, norm_bias=True,

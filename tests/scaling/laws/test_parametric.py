@@ -105,6 +105,7 @@ def test_no_start_of_scipys_ends_lower(delta):
   assert found.gradient_norm <= 1e-10
 
 
+@pytest.mark.slow
 def test_points_read_off_a_figure_are_fitted_to_the_bottom(tmp_path):
   # As many runs as figure 4 of Hoffmann et al. 2022 shows, under the law that Besiroglu et al. 2024 (arXiv:2404.10102)
   # read from it; rounded as a reader of figures rounds, and five of them mistaken.
@@ -131,6 +132,7 @@ def test_tied_exponents_are_equal_and_cost_something():
   assert tied.gradient_norm <= 1e-10
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_estimate_and_shrink_with_more_runs():
   few, many = (parametric.fit(simulate(LAWS["small"], n, noise=0.003), bootstraps=150) for n in (30, 480))
   for name in (*NAMES, "a", "b", "N_coefficient"):
@@ -174,6 +176,7 @@ def test_the_optimum_at_a_budget_has_intervals():
     assert at.intervals[name][0] < getattr(at, name) < at.intervals[name][1]
 
 
+@pytest.mark.slow
 def test_leaving_out_a_group_refits_the_rest():
   runs = simulate(LAWS["small"], 32, noise=0.004)
   groups = np.arange(32) % 3
@@ -216,6 +219,7 @@ def test_options_that_cannot_be_are_refused(options):
     parametric.fit(simulate(LAWS["language"]), **options)
 
 
+@pytest.mark.slow
 def test_what_the_runs_cannot_show_is_said():
   law = LAWS["language"]
   params = np.geomspace(1e7, 1e9, 14)
@@ -227,6 +231,7 @@ def test_what_the_runs_cannot_show_is_said():
   assert any("B / D^beta" in text for text in parametric.fit(no_data_term, bootstraps=0).warnings)
 
 
+@pytest.mark.slow
 def test_many_runs_are_fitted_in_seconds():
   law = LAWS["language"]
   found = parametric.fit(simulate(law, 21_000, noise=0.01), bootstraps=50)

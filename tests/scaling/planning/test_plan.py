@@ -63,6 +63,7 @@ def test_time_and_cost_of_a_cluster():
   assert "11,520" in "\n".join(plan_summary.plan_lines(found))
 
 
+@pytest.mark.slow
 def test_a_fitted_law_has_intervals_that_hold_the_estimate_and_the_truth():
   found = plan.make_plan(
     fit.fit_parametric(study(), bootstraps=200),

@@ -146,6 +146,7 @@ def test_whole_numbers_above_two_to_the_63_keep_their_size(csv):
   assert runs_table.make_runs([2**70, 5], [10**19, 7], [3.5, 3.0]).params.tolist() == [2.0**70, 5]
 
 
+@pytest.mark.slow
 def test_a_table_of_a_million_rows_is_read_in_seconds(csv):
   random = np.random.default_rng(0)
   params, tokens = random.integers(1, 10**9, (2, 1_000_000))

@@ -46,6 +46,7 @@ def test_without_noise_a_sound_design_meets_every_criterion_and_finds_the_law():
   assert criterion(found, "held_out_loss").median < 0.003
 
 
+@pytest.mark.slow
 def test_noise_makes_a_design_less_credible_and_the_draws_are_the_seeds():
   noisy = rehearsed(0.05, studies=3)
   assert noisy.credible < noisy.studies

@@ -150,6 +150,7 @@ def test_a_damaged_meta_of_the_latest_step_falls_back_to_the_step_before(
     assert numbers(loop.train_run(tiny, place, data)) == numbers(finished[1])
 
 
+@pytest.mark.slow
 def test_a_stopped_run_refuses_a_journal_with_other_rows_and_goes_on_without_one(
   tiny, data, finished, stopped, tmp_path
 ):

@@ -61,6 +61,7 @@ def test_a_finished_run_is_extended_to_the_bits_of_a_longer_one(run, data, finis
     loop.train_run(of(run, 5), folder, data)
 
 
+@pytest.mark.slow
 def test_a_run_is_extended_before_its_learning_rate_decays(run, data, tmp_path):
   with pytest.raises(RunStopped):
     loop.train_run(of(run, 20, "wsd"), tmp_path / "run", data, StopAt(4))

@@ -60,6 +60,7 @@ def no_wandb(monkeypatch):
   monkeypatch.setattr(row_mirrors.importlib.util, "find_spec", lambda name: None)
 
 
+@pytest.mark.slow
 def test_a_run_is_logged_by_step_and_its_result_is_the_summary(run, data, tmp_path, wandb):
   logged = dataclasses.replace(run, wandb=True)
   result = loop.train_run(logged, tmp_path / "study" / "run", data)
