@@ -52,7 +52,7 @@ def finetune(
 
 
 def predict(folder: str | Path, inputs: Sequence[Any]) -> list[Any]:
-  """Returns the answers of a fine-tuned model: classes, tuples of tags, or texts.
+  """Returns the answers of a fine-tuned model: classes, numbers, tuples of tags, or texts.
 
   Args:
     folder: the workdir of `finetune`.

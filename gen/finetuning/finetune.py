@@ -221,6 +221,7 @@ class _Finetuning:
       self.model.max_answer, self.model.threshold, versions.installed_versions(),
       self.tuner.state_bytes,
     )  # fmt: skip
+    trained = self.model.in_data_units(trained)
     if self.model.adapters is not None:
       tuned_folder.write_adapters(self.workdir, self.model, trained, self.report)
     # Adapters are merged into float weights, since no reader of runs need know of adapters.

@@ -71,7 +71,10 @@ def make_example(task: str, given: Any, labels: Sequence[str], number: int) -> A
   try:
     if task == "classify":
       texts = (given,) if isinstance(given, str) else tuple(given)
-      return TextExample(_text(texts[0]), labels[0], _text(texts[1]) if len(texts) > 1 else "")
+      second = _text(texts[1]) if len(texts) > 1 else ""
+      if not labels:
+        return TextExample(_text(texts[0]), "", second, label_value=0.0)
+      return TextExample(_text(texts[0]), labels[0], second)
     if task == "tag":
       words = tuple(map(_text, given.split() if isinstance(given, str) else given))
       # A class has to stand there; predictions do not read it.

@@ -64,6 +64,8 @@ def ask_model(
     return AskedModel({}, "not asked for")
   if settings.task == "instruct":
     return AskedModel({}, "not defined for dialogues")
+  if forms.is_regression(data):
+    return AskedModel({}, "not defined for numbers")
   if loaded.model.family == "encoder":
     return AskedModel(*_ask_encoder(loaded, data, asked))
   if not loaded.reading.head:

@@ -21,6 +21,7 @@ from gen.finetuning.task_forms import forms
 from gen.finetuning.task_forms.classify_form import TaskPrediction
 from gen.finetuning.task_forms.encoded_rows import EncodedRow
 from gen.finetuning.task_forms.forms import HeadForm, TaskForm
+from gen.finetuning.task_forms.number_form import NumberForm
 from gen.finetuning.task_forms.span_form import SpanForm
 from gen.finetuning.task_forms.text_form import TextForm
 from gen.finetuning.tuning_step import TuningPrograms
@@ -135,6 +136,14 @@ class TaskModel:
       sums += np.array(programs.evaluate(trained, frozen, batch), np.float64)
     return float(sums[0] / max(sums[1], 1e-9))
 
+  def in_data_units(self, trained: Any) -> Any:
+    """Returns what was trained with a head of regression that gives numbers in the unit of the data."""
+    if not isinstance(self.form, NumberForm):
+      return trained
+    params = trained[trained_part.PARAMETERS]
+    head = params["head"] | {"output": self.form.fold(params["head"]["output"])}
+    return trained | {trained_part.PARAMETERS: params | {"head": head}}
+
   def tune_threshold(
     self, predictions: Sequence[TaskPrediction], examples: Sequence[Any]
   ) -> list[TaskPrediction]:
@@ -151,12 +160,17 @@ def open_task_model(loaded: LoadedModel, settings: FinetuneSettings, data: TaskD
     UserError: for a task that the model or the data do not fit.
   """
   check_data(data, settings)
+  if forms.is_regression(data):
+    # An encoder-decoder's usual form of task classify is text.
+    settings = dataclasses.replace(settings, form="head")
   if forms.choose_form(loaded, settings) == "text":
     return open_tuned(loaded, HeadConfig("none"), settings, data)
   head = forms.make_head(loaded, settings, data)
   # Stream 0 of the seed is the head's; stream 1 is dropout's.
   key = jax.random.fold_in(jax.random.key(np.uint32(settings.seed)), 0)
   model = open_tuned(loaded, head, settings, data)
+  if isinstance(model.form, NumberForm):
+    model.form.standardize(data.train)
   return dataclasses.replace(model, params=heads.attach_head(loaded.params, loaded.model, head, key))
 
 
@@ -184,6 +198,14 @@ def open_tuned(
   return TaskModel(loaded, model, head, form, loaded.params, settings)
 
 
+def _check_regression(settings: FinetuneSettings) -> None:
+  """Checks that settings are none of classes."""
+  if settings.form == "text":
+    raise UserError("form=text writes classes, and the labels are numbers; leave form out")
+  if settings.class_weights != "none":
+    raise UserError("class_weights needs classes, and the labels are numbers; leave it out")
+
+
 def check_data(data: TaskData, settings: FinetuneSettings) -> None:
   """Checks that data can be trained on and scored.
 
@@ -197,8 +219,9 @@ def check_data(data: TaskData, settings: FinetuneSettings) -> None:
       raise UserError(f"{data.source} has no {name} examples; give more data, or a file for that part")
   if settings.task not in ("classify", "tag"):
     return
-  if not data.labels:
-    raise UserError(f"{data.source} holds numbers, not classes; fine-tuning needs classes")
+  if forms.is_regression(data):
+    _check_regression(settings)
+    return
   if len(data.labels) < 2:
     raise UserError(
       f"{data.source} has a single label, {data.labels[0]!r}, so there is nothing to learn; check the column of labels"

@@ -212,3 +212,16 @@ def test_a_message_with_a_special_token_could_pass_for_a_mark_and_is_refused(run
   chat_form.require_no_marks([Message("user", "plain text")], loaded, "dialogue 3")
   with pytest.raises(UserError, match="dialogue 3, message 2: the text contains"):
     chat_form.require_no_marks([Message("user", "a"), Message("assistant", f"b{mark}")], loaded, "dialogue 3")
+
+
+def test_pairs_are_sorted_by_the_longer_text_so_neither_is_padded_far():
+  sizes = [(5, 7), (6, 30), (30, 6), (12, 11), (4, 3)]  # tokens of source and target
+  rows = [
+    EncodedRow(n, [1] * target, [1] * target, [1.0] * target, source=[1] * source)
+    for n, (source, target) in enumerate(sizes)
+  ]
+  assert [row.length for row in rows] == [7, 30, 30, 12, 4]
+  shapes = encoded_rows.padded_shapes(rows, (8, 16, 32), 0)
+  assert [(shape.source, shape.length) for shape in shapes] == [(8, 8), (16, 16), (32, 32)]
+  batch = encoded_rows.stack_rows([rows[0], rows[4]], 3, shapes[0])
+  assert batch.inputs_bt.shape == batch.source_bs.shape == (3, 8)

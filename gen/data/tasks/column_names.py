@@ -88,8 +88,11 @@ def find_fields(
   if "label" in chosen and "label_value" not in columns:
     chosen.pop("label_value", None)
   _require_fields(task, roles, chosen, names, where)
+  # A column with the field's own name was not guessed.
   notes = [
-    f"{chosen[field]!r} is taken for {field}" for field in roles if field in chosen and field not in columns
+    f"{chosen[field]!r} is taken for {field}"
+    for field in roles
+    if field in chosen and field not in columns and plain_column(chosen[field]) != field
   ]
   return chosen, notes
 

@@ -102,7 +102,8 @@ def _with_parts(task: str, opened: RecordSet, columns: dict[str, str], source: s
       raise UserError(
         f"{record.where}: the split (column {column!r}) is {value[:40]!r}; use train, validation or test"
       )
-  opened.notes.append(f"{column!r} is taken for the split")
+  if column_names.plain_column(column) != "split":
+    opened.notes.append(f"{column!r} is taken for the split")
   return [record._replace(part=part) for record, part in zip(records, parts, strict=True)]
 
 

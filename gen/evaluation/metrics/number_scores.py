@@ -39,6 +39,10 @@ def _rank(values_n: np.ndarray, counts_n: np.ndarray) -> np.ndarray:
 
 
 def _correlate(first_n: np.ndarray, second_n: np.ndarray, counts_n: np.ndarray) -> float:
+  drawn_n = counts_n > 0
+  # Compared as they are: rounding gives a constant less its mean a spread of about 1e-16.
+  if not (np.ptp(first_n[drawn_n]) and np.ptp(second_n[drawn_n])):
+    return 0.0
   weights_n = counts_n / counts_n.sum()
   first_n, second_n = first_n - weights_n @ first_n, second_n - weights_n @ second_n
   spread = np.sqrt((weights_n @ first_n**2) * (weights_n @ second_n**2))

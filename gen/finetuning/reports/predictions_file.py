@@ -42,7 +42,9 @@ def input_of(task: str, example: Any) -> Any:
 
 
 def label_of(task: str, example: Any) -> Any:
-  """Returns the right answer: a class, tags, a text, or all accepted answers to a question."""
+  """Returns the right answer: a class, a number, tags, a text, or all accepted answers to a question."""
+  if task == "classify" and example.label_value is not None:
+    return example.label_value
   if task == "tag":
     return list(example.tags)
   if task == "answer":

@@ -34,9 +34,8 @@ def write_page(
   task = result.settings.task
   errors = worst_errors(task, predictions, examples)
   wrong = sum(error_of(task, each, example) > 0 for each, example in zip(predictions, examples, strict=True))
-  labels, counts = (
-    ([], []) if task not in ("classify", "tag") else count_confusions(task, predictions, examples)
-  )
+  has_classes = task in ("classify", "tag") and bool(result.labels)
+  labels, counts = count_confusions(task, predictions, examples) if has_classes else ([], [])
   return page.write_page(
     workdir / NAME, "finetune", {"errors": errors}, title=f"{task}: {result.settings.data}", scores=_scores(result),
     metric=result.score.name, labels=labels, counts=counts, highest=max(map(max, counts), default=1) or 1,
@@ -45,7 +44,12 @@ def write_page(
 
 
 def error_of(task: str, prediction: TaskPrediction, example: Any) -> float:
-  """Returns how wrong a prediction is, from 0 to 1: of a class with its probability, of tags and texts in part."""
+  """Returns how wrong a prediction is, from 0 to 1: of a class with its probability, of tags and texts in part.
+
+  Of a number it is the absolute difference.
+  """
+  if task == "classify" and example.label_value is not None:
+    return abs(float(prediction.value - example.label_value))
   if task == "classify":
     return 0.0 if prediction.value == example.label else prediction.score
   if task == "tag":

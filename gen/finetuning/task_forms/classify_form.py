@@ -87,19 +87,23 @@ class ClassifyForm:
       model_inputs.require_fits(lengths, room, f"{what} text")
     rows = []
     for owner, (example, first, second) in enumerate(zip(examples, firsts, seconds, strict=True)):
-      target = self._number.get(example.label, 0)
+      target, weight = self._target(example)
       for ids, types in self._inputs(first, second, room):
-        rows.append(self._row(owner, ids, types, target))
+        rows.append(self._row(owner, ids, types, target, weight))
     return rows
 
-  def _row(self, owner: int, ids: list[int], types: list[int], target: int) -> EncodedRow:
-    weights = (self._weights[target],)
+  def _target(self, example: TextExample) -> tuple[float, float]:
+    """Returns the number of an example's class, and its weight in the loss."""
+    target = self._number.get(example.label, 0)
+    return target, self._weights[target]
+
+  def _row(self, owner: int, ids: list[int], types: list[int], target: float, weight: float) -> EncodedRow:
     types = types if any(types) else []
     if self.loaded.model.role != "encoder_decoder":
-      return EncodedRow(owner, ids, (target,), weights, types)
+      return EncodedRow(owner, ids, (target,), (weight,), types)
     # BART reads the text in both stacks, and classifies by the decoder's last position.
     start = self.loaded.reading.start[0]
-    return EncodedRow(owner, [start, *ids[:-1]], (target,), weights, source=ids)
+    return EncodedRow(owner, [start, *ids[:-1]], (target,), (weight,), source=ids)
 
   def _inputs(
     self, first: np.ndarray, second: np.ndarray | None, room: int

@@ -18,7 +18,8 @@ class EncodedRow(NamedTuple):
   Attributes:
     owner: index of the example.
     inputs: ids of the text, or of an encoder-decoder's target.
-    targets: one per id, or those of the complete row: a class, or the first and the last token of an answer.
+    targets: one per id, or those of the complete row: a class, a number of regression (a float), or the first and the
+      last token of an answer.
     weights: of the loss of each target.
     types: BERT's sentence A or B of each id; empty for none.
     source: ids of an encoder-decoder's source.
@@ -28,7 +29,7 @@ class EncodedRow(NamedTuple):
 
   owner: int
   inputs: Sequence[int]
-  targets: Sequence[int]
+  targets: Sequence[float]
   weights: Sequence[float]
   types: Sequence[int] = ()
   source: Sequence[int] = ()
@@ -37,8 +38,8 @@ class EncodedRow(NamedTuple):
 
   @property
   def length(self) -> int:
-    """Tokens by which rows are sorted: those of the source, if there is one."""
-    return len(self.source) or len(self.inputs)
+    """Tokens by which rows are sorted: of a source and a target those of the longer one."""
+    return max(len(self.source), len(self.inputs))
 
 
 class PaddedShape(NamedTuple):
@@ -70,12 +71,13 @@ def padded_shapes(rows: Sequence[EncodedRow], lengths: Sequence[int], targets: i
   types, prefix = any(row.types for row in rows), any(row.prefix for row in rows)
   if not any(row.source for row in rows):
     return [PaddedShape(length, 0, targets, types, prefix) for length in lengths]
-  # What is left over of a length joins a longer one, whose targets must hold it.
-  longest, shapes = 0, []
+  # What is left over of a length joins a longer one, which must hold it.
+  target, source, shapes = 0, 0, []
   for below, length in zip((0, *lengths), lengths, strict=False):
-    here = [len(row.inputs) for row in rows if below < row.length <= length]
-    longest = max(longest, *here, 0)
-    shapes.append(PaddedShape(length_batches.round_up(longest), length, targets))
+    here = [row for row in rows if below < row.length <= length]
+    target = max(target, *(len(row.inputs) for row in here), 0)
+    source = max(source, *(len(row.source) for row in here), 0)
+    shapes.append(PaddedShape(length_batches.round_up(target), length_batches.round_up(source), targets))
   return shapes
 
 
@@ -85,7 +87,9 @@ def stack_rows(rows: Sequence[EncodedRow], batch: int, shape: PaddedShape) -> Ba
   inputs_bt, segments_bt, positions_bt = np.zeros((3, batch, shape.length), np.int32)
   types_bt = np.zeros((batch, shape.length), np.int32) if shape.types else None
   prefix_bt = np.zeros((batch, shape.length), np.int32) if shape.prefix else None
-  targets_bk, weights_bk = np.zeros((batch, size), np.int32), np.zeros((batch, size), np.float32)
+  is_number = isinstance(rows[0].targets[0], float)
+  targets_bk = np.zeros((batch, size), np.float32 if is_number else np.int32)
+  weights_bk = np.zeros((batch, size), np.float32)
   positions_bt[:] = np.arange(shape.length)
   for b, row in enumerate(rows):
     tokens = len(row.inputs)

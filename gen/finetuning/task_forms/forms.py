@@ -2,6 +2,7 @@
 
                 encoder            decoder, rnn                    encoder-decoder
 classify        head               head, or text on request        text, or head on request
+  with numbers  head               head                            head
 tag             head               head, or text on request        text
 answer          head (spans)       text                            text
 translate       -                  text                            text
@@ -23,6 +24,7 @@ from gen.finetuning.settings import FinetuneSettings
 from gen.finetuning.task_forms import classify_form, encoded_rows
 from gen.finetuning.task_forms.classify_form import ClassifyForm, TaskPrediction
 from gen.finetuning.task_forms.encoded_rows import EncodedRow
+from gen.finetuning.task_forms.number_form import OUTPUT, NumberForm
 from gen.finetuning.task_forms.span_form import SpanForm
 from gen.finetuning.task_forms.tag_form import TagForm
 from gen.finetuning.task_forms.text_form import TextForm
@@ -98,9 +100,16 @@ def choose_form(loaded: LoadedModel, settings: FinetuneSettings) -> str:
   return form
 
 
+def is_regression(data: TaskData) -> bool:
+  """Returns whether the texts of a task have numbers in the place of classes."""
+  return data.task == "classify" and bool(data.train) and data.train[0].label_value is not None
+
+
 def make_head(loaded: LoadedModel, settings: FinetuneSettings, data: TaskData) -> HeadConfig:
   """Returns the head of the head form, as published models of the family have it."""
   kind = _HEAD_KINDS[settings.task]
+  if is_regression(data):
+    return published_head(loaded.model, kind, (OUTPUT,), settings.dropout, "regression")
   labels = () if kind == "span" else data.labels
   return published_head(loaded.model, kind, labels, settings.dropout)
 
@@ -112,6 +121,8 @@ def make_head_form(
   if head.kind == "span":
     parts = (*data.train, *data.development, *data.test)
     return cast(HeadForm, SpanForm(loaded, head, settings, any(not example.answers for example in parts)))
+  if head.problem == "regression":
+    return cast(HeadForm, NumberForm(loaded, head, settings))
   weights: list[float] = []
   if settings.class_weights == "balanced":
     counts = np.zeros(len(data.labels))

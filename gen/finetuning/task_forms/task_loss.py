@@ -1,6 +1,7 @@
 """The loss of a batch for every kind of head, as sums and weights.
 
     classify   cross entropy of the class                                        targets [B, 1]
+               of problem regression: squared error of the number                targets [B, 1], float32
     tag        cross entropy of each token's tag, where a token has one          targets [B, T]
     span       cross entropy of the answer's first and of its last token         targets [B, 2]
     none       cross entropy of the next token, where it has loss                targets [B, T]
@@ -29,7 +30,7 @@ class TaskSums(NamedTuple):
   """Sums over a batch; their quotient is the mean.
 
   Attributes:
-    loss: weighted sum, nats.
+    loss: weighted sum, nats; of regression, squared errors.
     weight: sum of the weights.
   """
 
@@ -56,6 +57,8 @@ def batch_loss(
     return TaskSums(sums.loss, sums.weight)
   logits = head_logits(model, head, params, batch, key)
   targets, weights = cast(Array, batch.targets_bt), cast(Array, batch.weights_bt)
+  if head.problem == "regression":
+    return TaskSums(((logits - targets) ** 2 * weights).sum(), weights.sum())
   if head.kind == "classify":
     # [B, K] -> [B, 1, K], one target a row.
     logits = logits[:, None]

@@ -19,6 +19,7 @@ from gen.evaluation.words import bag_of_words
 from gen.finetuning import finetune, prompted
 from gen.finetuning.settings import METHODS, FinetuneSettings
 from gen.finetuning.sweep_members import SweepMember, score_row
+from gen.finetuning.task_forms import forms
 from gen.generation import loaded_model
 from gen.training import start_source
 
@@ -101,9 +102,22 @@ def evaluate_untrained(member: SweepMember) -> dict[str, Any]:
   return score_row(PROMPT, taken, settings.seed, score, asked.note)
 
 
-def usual_methods(task: str) -> tuple[str, ...]:
-  """Returns the methods that suit a task."""
-  return ("full", "lora", "head", PROMPT, WORDS) if task == "classify" else ("full", "lora", PROMPT)
+def choose_methods(methods: Sequence[str], data: TaskData) -> Sequence[str]:
+  """Returns the methods that were named, or those that suit the data.
+
+  Raises:
+    UserError: for a named method that needs classes, where the labels are numbers.
+  """
+  if forms.is_regression(data):
+    for method in (PROMPT, WORDS):
+      if method in methods:
+        raise UserError(
+          f"{method} answers with classes, and the labels are numbers; leave {method} out of --methods"
+        )
+    return methods or ("full", "lora", "head")
+  return methods or (
+    ("full", "lora", "head", PROMPT, WORDS) if data.task == "classify" else ("full", "lora", PROMPT)
+  )
 
 
 def bound_counts(data: TaskData, counts: Sequence[int]) -> tuple[int, ...]:

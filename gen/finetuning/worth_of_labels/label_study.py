@@ -77,10 +77,7 @@ def run_study(
   """
   settings.check()
   data = finetune.read_data(dataclasses.replace(settings, limit=0), report)
-  methods, counts = (
-    methods or label_members.usual_methods(settings.task),
-    label_members.bound_counts(data, counts),
-  )
+  methods, counts = label_members.choose_methods(methods, data), label_members.bound_counts(data, counts)
   members = label_members.make_members(settings, methods, counts, seeds, starts)
   with FolderLock(workdir):
     swept = sweep_members.train_members(members, workdir, workers, report)
