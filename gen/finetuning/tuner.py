@@ -5,7 +5,6 @@ its meta the best score so far and the evaluations since. Batches are a function
 was stopped or killed ends with the same bits as one that was not.
 """
 
-import collections
 import dataclasses
 import math
 import time
@@ -14,11 +13,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import jax
-import numpy as np
 
 from gen.errors import UserError
 from gen.finetuning import length_batches
 from gen.finetuning.reports.tuning_rows import NoteRow, TuningScoreRow, TuningTrainRow
+from gen.finetuning.reports.tuning_time import TuningTime
 from gen.finetuning.settings import FinetuneSettings
 from gen.finetuning.task_forms import encoded_rows
 from gen.finetuning.task_forms.encoded_rows import EncodedRow
@@ -121,9 +120,8 @@ class Tuner:
     self._every = settings.evaluation_steps(self.order.steps_per_epoch)
     self._schedule = schedule_params(settings.optimizer, self.steps)
     self._log_every = max(1, self.steps // ROWS_PER_RUN)
-    self._progress, self._evaluated = TuningProgress(), 0.0
-    # Nine rows: an odd number has a median, and old ones say little about the present speed.
-    self._clock, self._paces = time.monotonic(), collections.deque[float](maxlen=9)
+    self._progress = TuningProgress()
+    self._time = TuningTime(self.order, self.steps, self._every)
     self._state = programs.initialize(trained, settings.seed)
 
   @property
@@ -149,13 +147,20 @@ class Tuner:
     ) as checkpoints:
       self._restore(checkpoints, journal, hooks)
       done, saved = int(self._state.step), time.monotonic()
-      first, self._clock = done, saved
       pending: list[Any] = []
+      self._time.restart()
       while done < self.steps and not self._is_over():
-        batch = self._batch(done)
+        batch, bucket = self._batch(done)
+        compiles = self._time.compiles(bucket)
+        if compiles:
+          self._add(pending)
         begun = time.perf_counter()
         self._state, sums = self._programs.train(self._state, self._frozen, batch, self._schedule)
         pending.append(sums)
+        if compiles:
+          # Awaited, so that its time can be left out of the estimate.
+          self._add(pending)
+        self._time.count_step(bucket, time.perf_counter() - begun)
         done += 1
         ends_row = done % self._log_every == 0 or done == self.steps
         evaluates = done % self._every == 0 or done == self.steps
@@ -166,7 +171,7 @@ class Tuner:
           self._add(pending)
         self._progress.seconds += time.perf_counter() - begun
         if ends_row:
-          self._log(done, first, journal, hooks)
+          self._log(done, journal, hooks)
         if evaluates:
           self._score(done, journal, hooks)
         stop = hooks.stop()
@@ -184,10 +189,10 @@ class Tuner:
     patience = self._settings.patience
     return bool(patience) and self._progress.waited >= patience
 
-  def _batch(self, step: int) -> Any:
+  def _batch(self, step: int) -> tuple[Any, int]:
     numbers, bucket = self.order.at(step)
     rows = [self._rows[number] for number in numbers]
-    return encoded_rows.stack_rows(rows, self._batch_rows, self._shapes[bucket])
+    return encoded_rows.stack_rows(rows, self._batch_rows, self._shapes[bucket]), bucket
 
   def _add(self, pending: list[Any]) -> None:
     for sums in pending:
@@ -195,23 +200,20 @@ class Tuner:
       self._progress.weight += float(sums.weight)
     pending.clear()
 
-  def _log(self, done: int, first: int, journal: Journal, hooks: RunHooks) -> None:
+  def _log(self, done: int, journal: Journal, hooks: RunHooks) -> None:
     progress, settings = self._progress, self._settings
     skipped = int(self._state.skipped)
-    # The median of the last rows is not that of steps that compiled.
-    self._paces.append((time.monotonic() - self._clock) / min(self._log_every, done - first))
-    evaluations = -(-(self.steps - done) // self._every)
-    left = float(np.median(self._paces)) * (self.steps - done) + evaluations * self._evaluated
+    self._time.end_row()
+    left = self._time.left(done)
     row: TuningTrainRow = {
       "kind": "train", "step": done, "steps": self.steps, "epoch": done / self.order.steps_per_epoch,
       "loss": progress.loss / progress.weight if progress.weight else math.nan,
       "learning_rate": float(learning_rate(settings.optimizer.schedule, done - 1, self._schedule)),
-      "skipped": skipped, "seconds_left": left,
+      "skipped": skipped,
     }  # fmt: skip
     progress.loss = progress.weight = 0.0
-    journal.append({name: value for name, value in row.items() if name != "seconds_left"})
-    hooks.progress(cast(RowValues, row))
-    self._clock = time.monotonic()
+    journal.append(row)
+    hooks.progress(cast(RowValues, {**row, **left._asdict()}))
     if skipped > MAX_SKIPPED:
       raise UserError(
         f"the gradient of {skipped} steps was not finite by step {done:,}; lower the learning rate "
@@ -221,7 +223,7 @@ class Tuner:
   def _score(self, done: int, journal: Journal, hooks: RunHooks) -> None:
     begun = time.monotonic()
     score, progress = self._evaluate(self._state.params), self._progress
-    self._evaluated = time.monotonic() - begun
+    self._time.count_evaluation(time.monotonic() - begun)
     if progress.best is None or score > progress.best:
       # A tie does not count as better: the earlier step stays, which has fit the training text less.
       progress.best, progress.best_step, progress.waited = score, done, 0
@@ -236,7 +238,6 @@ class Tuner:
     }
     journal.append(row)
     hooks.progress(cast(RowValues, row))
-    self._clock = time.monotonic()
 
   def _save(self, checkpoints: Checkpoints, done: int, journal: Journal, evaluated: bool) -> None:
     progress = self._progress

@@ -34,7 +34,7 @@ def progress_line(row: Mapping[str, Any]) -> str | None:
     skipped = f"  {row['skipped']} skipped" if row["skipped"] else ""
     return (
       f"step {row['step']:>6,}/{row['steps']:,}  epoch {row['epoch']:.2f}  loss {row['loss']:.4f}  "
-      f"rate {row['learning_rate']:.2e}{skipped}  {format_seconds(row['seconds_left'])} left"
+      f"rate {row['learning_rate']:.2e}{skipped}{_time_left(row)}"
     )
   if row["kind"] == "evaluation":
     best = (
@@ -46,6 +46,15 @@ def progress_line(row: Mapping[str, Any]) -> str | None:
   if row["kind"] == "resume":
     return f"resumes after step {row['step']:,}"
   return str(row["text"]) if row["kind"] == "note" else None
+
+
+def _time_left(row: Mapping[str, Any]) -> str:
+  """Returns the end of a line of training: the time that is left, once a step was timed."""
+  if row.get("seconds") is None:
+    return ""
+  untimed = row["untimed_evaluations"]
+  more = f" and {untimed} evaluation{'' if untimed == 1 else 's'}" if untimed else ""
+  return f"  {format_seconds(row['seconds'])}{more} left"
 
 
 def score_lines(result: FinetuneResult) -> list[str]:

@@ -1,6 +1,6 @@
 """Rows of the journal of a fine-tuning, as plain values."""
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, TypedDict
 
 
 class TuningTrainRow(TypedDict):
@@ -14,7 +14,6 @@ class TuningTrainRow(TypedDict):
     loss: mean since the row before.
     learning_rate: of the last step.
     skipped: steps whose gradient was not finite.
-    seconds_left: estimated, where progress is shown.
   """
 
   kind: Literal["train"]
@@ -24,7 +23,6 @@ class TuningTrainRow(TypedDict):
   loss: float
   learning_rate: float
   skipped: int
-  seconds_left: NotRequired[float]
 
 
 class TuningScoreRow(TypedDict):
