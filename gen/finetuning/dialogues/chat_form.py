@@ -180,14 +180,20 @@ def plain_messages(messages: Sequence[Message]) -> list[dict[str, str]]:
 def require_no_marks(messages: Sequence[Message], loaded: LoadedModel, where: str) -> None:
   """Checks that no message contains the text of a special token, which the rendered text could not tell from a mark.
 
+  Args:
+    messages: of a dialogue, or a single one.
+    loaded: the model.
+    where: what the messages are, in errors.
+
   Raises:
     UserError: naming the token and the message.
   """
   for number, message in enumerate(messages, 1):
+    place = f"{where}, message {number}" if len(messages) > 1 else where
     for name, _ in loaded.reading.special:
       if name and name in message.content:
         raise UserError(
-          f"{where}, message {number}: the text contains {name!r}, a special token of the model, so it could pass for "
+          f"{place}: the text contains {name!r}, a special token of the model, so it could pass for "
           "a mark of the template; remove it"
         )
 
@@ -234,7 +240,7 @@ def begin_chat(
   """
   loaded, template, marks = open_chat(loaded, folder)
   messages = [Message("user", message)]
-  require_no_marks(messages, loaded, "the dialogue")
+  require_no_marks(messages, loaded, "the message")
   return loaded, chat_prompt(template, loaded, messages), marks
 
 

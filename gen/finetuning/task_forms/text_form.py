@@ -130,9 +130,12 @@ class TextForm:
       answer = self.prompt.answer(example)
       if not answer.strip():
         raise UserError(f"{what} example {owner + 1:,} has an empty answer; give some text, or leave it out")
-      (scored,) = likelihood.rows_for(
-        self.loaded, prompt, answer, owner, blank=NO_BLANK, ends=True, policy="truncate"
-      )
+      try:
+        (scored,) = likelihood.rows_for(
+          self.loaded, prompt, answer, owner, blank=NO_BLANK, ends=True, policy="truncate"
+        )
+      except UserError as error:
+        raise UserError(f"{what} example {owner + 1:,}: {error}") from None
       if not self._answers_beside and len(scored.inputs) > self._length:
         raise UserError(
           f"{what} example {owner + 1:,} has {len(scored.inputs)} tokens with its answer, and a row holds "

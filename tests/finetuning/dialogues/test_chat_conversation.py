@@ -58,7 +58,7 @@ def test_an_answer_ends_at_the_template_s_mark_whatever_stop_is_set(talk):
 
 def test_a_message_with_a_mark_is_a_sentence_and_the_dialogue_goes_on(talk):
   name = next(name for name, _ in talk.restored.reading.special if name)
-  assert say(talk, f"a {name} b").startswith("error: the message, message 1: the text contains")
+  assert say(talk, f"a {name} b").startswith("error: the message: the text contains")
   say(talk, "hello")
   assert talk.prompts == [rendered("hello")]
 
