@@ -160,7 +160,7 @@ def pack_rows(rows: Sequence[EncodedRow], length: int) -> list[EncodedRow]:
 
 def _joined(parts: Sequence[EncodedRow]) -> EncodedRow:
   inputs: list[int] = []
-  targets: list[int] = []
+  targets: list[float] = []
   weights: list[float] = []
   segments: list[int] = []
   for number, part in enumerate(parts, 1):
