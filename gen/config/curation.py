@@ -106,7 +106,7 @@ class C4Rules:
 
 @dataclasses.dataclass
 class FineWebRules:
-  """Rules of FineWeb (arXiv:2406.17557, section 3.5)."""
+  """Rules of FineWeb (arXiv:2406.17557, section 3.6)."""
 
   min_punctuated: float = 0.12  # share of lines that end in punctuation
   max_repeated: float = 0.10  # share of characters in lines that occurred before

@@ -1,4 +1,4 @@
-"""Rules of FineWeb (Penedo et al. 2024, arXiv:2406.17557, section 3.5): shares of lines."""
+"""Rules of FineWeb (Penedo et al. 2024, arXiv:2406.17557, section 3.6): shares of lines."""
 
 from gen.config.curation import FineWebRules
 from gen.data.curation.rules import gopher
@@ -15,7 +15,7 @@ def check_lines(document: Document, rules: FineWebRules) -> Verdict:
   if not lines:
     return Drop("no lines")
   punctuated = sum(line.endswith(_PUNCTUATION) for line in lines) / len(lines)
-  # Section 3.5: "fraction of lines ending with punctuation <= 0.12".
+  # Section 3.6: "fraction of lines ending with punctuation <= 0.12".
   if punctuated <= rules.min_punctuated:
     return Drop("lines that end in punctuation", f"{punctuated:.0%} of {len(lines):,} lines")
   total = sum(map(len, lines))
