@@ -53,12 +53,12 @@ class NearDuplicateStage:
     # Two passes over the bands. The first marks the documents that share a band with any other: only their sets of
     # shingles, many times larger than signatures, are written to disk. The second compares.
     for band in range(self.bands):
-      for group in _groups(_band(store, offsets, band)):
+      for group in equal_groups(_band(store, offsets, band)):
         candidates[group] = True
     sets = _CandidateSets(store, offsets, candidates, self.parameters.ngram)
     clusters = Clusters(len(candidates))
     for band in range(self.bands):
-      for group in _groups(_band(store, offsets, band)):
+      for group in equal_groups(_band(store, offsets, band)):
         join_group(group, clusters, sets.load, self.parameters.threshold)
       store.say(f"near-duplicates: band {band + 1} of {self.bands}, {clusters.joined:,} documents joined")
     decision = store.open_decision(len(candidates), np.int64)
@@ -163,7 +163,7 @@ def _band(store: Store, offsets: np.ndarray, band: int) -> np.ndarray:
   return hashes
 
 
-def _groups(hashes: np.ndarray) -> Iterator[np.ndarray]:
+def equal_groups(hashes: np.ndarray) -> Iterator[np.ndarray]:
   """Yields the positions of equal hashes, ascending, of each hash that occurs twice or more."""
   order = np.argsort(hashes, kind="stable")
   ordered = hashes[order]

@@ -104,8 +104,7 @@ class StageTally:
       self._sample(self.dropped, draw, before, source, verdict.score, verdict.reason + _after(verdict.detail))
       return
     _add(self.left, after)
-    for index, value in enumerate(after):
-      by_source[3 + index] += value
+    _add(by_source, after, 3)
     self.lengths[1][_length_bin(after[1])] += 1
     self.changed += verdict.document.text != before.text
     self.counts.update(verdict.counts)
@@ -190,8 +189,8 @@ def _length_bin(length: int) -> str:
   return str(1 << max(length.bit_length() - 1, 0))
 
 
-def _add(into: list[int], values: Sequence[int]) -> None:
-  for index, value in enumerate(values):
+def _add(into: list[int], values: Sequence[int], start: int = 0) -> None:
+  for index, value in enumerate(values, start):
     into[index] += value
 
 

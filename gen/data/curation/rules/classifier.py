@@ -70,7 +70,7 @@ class TextClassifier(NamedTuple):
 
 def text_features(text: str) -> tuple[np.ndarray, np.ndarray]:
   """Returns the buckets of a text's words and pairs of words, and the value of each."""
-  hashes = words.word_hashes(words.split_words(text[:MAX_CHARACTERS]))
+  hashes = words.word_hashes(text[:MAX_CHARACTERS])
   grams = np.concatenate([hashes, words.ngram_hashes(hashes, 2)])
   # The upper 18 bits, which are BUCKETS: the last step of a hash is a product, whose low bits are mixed least.
   buckets, counts = np.unique(grams >> np.uint64(64 - 18), return_counts=True)

@@ -33,8 +33,7 @@ class EvaluationNgrams(NamedTuple):
 
 def check_overlap(document: Document, evaluation: EvaluationNgrams) -> Verdict:
   """Keeps a document that shares no n-grams with evaluation text, or few enough."""
-  tokens = words.split_words(document.text)
-  hashes = words.word_hashes(tokens)
+  hashes = words.word_hashes(document.text)
   shared, example = 0, ""
   for n, known in evaluation.grams:
     grams = words.ngram_hashes(hashes, n)
@@ -43,6 +42,7 @@ def check_overlap(document: Document, evaluation: EvaluationNgrams) -> Verdict:
     at = np.minimum(np.searchsorted(known, grams), len(known) - 1)
     matches = np.flatnonzero(known[at] == grams)
     if len(matches):
+      tokens = () if example else words.split_words(document.text)
       example = example or " ".join(tokens[matches[0] : matches[0] + n])
     shared += len(matches)
   if shared > evaluation.rules.max_shared:
@@ -59,7 +59,7 @@ def collect_ngrams(documents: Iterable[Document], rules: Contamination) -> Evalu
   found: dict[int, list[np.ndarray]] = {}
   ignored = count = 0
   for document in documents:
-    hashes = words.word_hashes(words.split_words(document.text))
+    hashes = words.word_hashes(document.text)
     n = min(rules.ngram, len(hashes))
     if n < rules.min_ngram:
       ignored += 1

@@ -17,17 +17,21 @@ _PARAGRAPHS = re.compile(r"\n\s*\n")
 _FROM_LETTER = re.compile(
   r"[^\W\d_]\S*"
 )  # from the first letter of a word to its end: one match for each word
+# The same for ASCII: letters stay, white space becomes a space, and all else is deleted.
+_LETTERS = bytes(32 if chr(code).isspace() else code for code in range(256))
+_NO_LETTERS = bytes(code for code in range(128) if not chr(code).isspace() and not chr(code).isalpha())
+_FIRST = 500  # words of a text that are searched for stop words before all of it is
 
 
 def check_quality(document: Document, rules: GopherQuality) -> Verdict:
   """Keeps a document that passes the quality rules."""
   text = document.text
   # At spaces, not by `words.split_words`, which would count "it's" as two words and symbols as none.
-  tokens = text.split()
+  tokens = words.split_at_spaces(text)
   count = len(tokens)
   if not rules.min_words <= count <= rules.max_words:
     return Drop("too few words" if count < rules.min_words else "too many words", f"{count:,} words")
-  mean = sum(map(len, tokens)) / count if count else 0.0
+  mean = len("".join(tokens)) / count if count else 0.0
   if not rules.min_mean_word <= mean <= rules.max_mean_word:
     return Drop("mean word length", f"{mean:.2f} characters")
   ellipses = text.count("...") + text.count("…")
@@ -45,20 +49,27 @@ def check_quality(document: Document, rules: GopherQuality) -> Verdict:
   # "80% of words in a document contain at least one alphabetic character". Most documents pass by the cheap count.
   alphabetic = sum(map(str.isalpha, tokens))
   if alphabetic < rules.min_alphabetic * count:  # words with punctuation are searched only if they matter
-    alphabetic = len(_FROM_LETTER.findall(text))
+    alphabetic = count_alphabetic(text)
   if alphabetic < rules.min_alphabetic * count:
     return Drop("words without a letter", f"{1 - alphabetic / count:.0%} of words")
-  if rules.min_stop_words and not _has_stop_words(text, rules):
+  if rules.min_stop_words and not _has_stop_words(text, tokens, rules):
     return Drop("too few stop words", f"fewer than {rules.min_stop_words}")
   return document
 
 
-def _has_stop_words(text: str, rules: GopherQuality) -> bool:
+def count_alphabetic(text: str) -> int:
+  """Returns the number of words, parted by spaces, that hold a letter."""
+  if text.isascii():
+    return len(text.encode().translate(_LETTERS, _NO_LETTERS).split())
+  return len(_FROM_LETTER.findall(text))
+
+
+def _has_stop_words(text: str, tokens: list[str], rules: GopherQuality) -> bool:
   """Returns whether enough different stop words occur; most texts show it in their first words."""
   wanted = frozenset(rules.stop_words)
-  # A prefix decides for nearly all English prose; only a document that fails on it is split to its end.
-  met = wanted.intersection(words.split_words(text[:4096]))
-  if len(met) < rules.min_stop_words and len(text) > 4096:
+  # The first words decide for nearly all English prose; only a document that fails on them is split at punctuation.
+  met = wanted.intersection(map(str.lower, tokens[:_FIRST]))
+  if len(met) < rules.min_stop_words:
     met = wanted.intersection(words.split_words(text))
   return len(met) >= rules.min_stop_words
 
@@ -80,7 +91,7 @@ def check_repetition(document: Document, rules: GopherRepetition) -> Verdict:
     if characters > character_limit * total:
       return Drop(f"characters in repeated {unit}", f"{characters / total:.0%}")
   # The shares below are of the words' characters, without the spaces between them.
-  tokens = text.split()
+  tokens = words.split_at_spaces(text)
   if not tokens:
     return document
   for n, share, limit in ngram_shares(tokens, rules):
@@ -116,31 +127,34 @@ def ngram_shares(tokens: list[str], rules: GopherRepetition) -> Iterator[tuple[i
   ends = np.concatenate([[0], np.cumsum(lengths)])
   # Only equality within the document counts, so the hash of this process is enough.
   hashes = np.fromiter(map(hash, tokens), np.int64, len(tokens)).view(np.uint64)
-  grams = hashes
+  # An n-gram repeats only if its first n - 1 words do. So each length looks at the positions that the one before left,
+  # which are few after two words.
+  at, grams = np.arange(len(tokens)), hashes
   for n, limit in enumerate((*rules.top_ngrams, *rules.ngrams), start=2):
-    # Each length extends the one before, so that ten lengths cost ten passes and no n-gram is ever a string.
-    grams = words.extend_ngrams(grams, hashes)
-    if not len(grams):
-      return
+    fits = int(np.searchsorted(at, len(tokens) - n, "right"))  # positions ascend
+    at = at[:fits]
+    grams = words.add_word(grams[:fits], hashes[at + (n - 1)])
     # Stable: of equal n-grams the first in the text comes first, and it is the one that does not count as repeated.
     order = np.argsort(grams, kind="stable")
     ordered = grams[order]
-    begins = np.append(True, ordered[1:] != ordered[:-1])
-    if begins.all():
+    same = ordered[1:] == ordered[:-1]  # as the one before
+    if not same.any():
       return  # longer n-grams do not repeat either
-    starts = np.flatnonzero(begins)
-    counts = np.diff(np.append(starts, len(ordered)))
-    # sizes[i] is the number of characters of the n-gram at word i, from the cumulative lengths.
-    sizes = ends[n:] - ends[:-n]
     if n < 5:
+      edges = np.flatnonzero(np.concatenate([[True], ~same, [True]]))
+      counts = edges[1:] - edges[:-1]
+      most = counts.max()
       # Of equally frequent n-grams the longest counts, so the result does not depend on the order of hashes.
-      best = starts[counts == counts.max()]
-      yield n, float(counts.max() * sizes[order[best]].max() / total), limit
-      continue
-    repeats = np.zeros(len(grams), bool)
-    repeats[order] = ~begins
-    # A difference array: its running sum is above zero inside any repeated n-gram, so an overlap counts once.
-    covered = np.zeros(len(tokens) + 1, np.int64)
-    np.add.at(covered, np.flatnonzero(repeats), 1)
-    np.add.at(covered, np.flatnonzero(repeats) + n, -1)
-    yield n, float(lengths[np.cumsum(covered[:-1]) > 0].sum() / total), limit
+      best = at[order[edges[:-1][counts == most]]]
+      yield n, float(most * (ends[best + n] - ends[best]).max() / total), limit
+    else:
+      repeats = at[order[1:][same]]
+      # A difference array: its running sum is above zero inside any repeated n-gram, so an overlap counts once.
+      covered = np.zeros(len(tokens) + 1, np.int64)
+      covered[repeats] += 1  # each position occurs once
+      covered[repeats + n] -= 1
+      yield n, float(lengths[np.cumsum(covered[:-1]) > 0].sum() / total), limit
+    repeated = np.zeros(len(order), bool)
+    repeated[order[1:][same]] = True
+    repeated[order[:-1][same]] = True
+    at, grams = at[repeated], grams[repeated]

@@ -1,8 +1,10 @@
 """Words of a text, and 64-bit hashes of words and n-grams that are the same in every process."""
 
+import functools
 import hashlib
 import re
 import string
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -23,13 +25,24 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _MIXER = np.uint64(0xBF58476D1CE4E5B9)
 # The last of SplitMix64's three shifts (30, 27, 31): it brings the high bits, which the product mixed best, down.
 _SHIFT = np.uint64(31)
+_BLOCK = 1 << 15  # bytes that are hashed at a time, so that all arrays stay in a core's cache
+# T: any constants do, if they are odd and share no pattern; K is odd, so it has an inverse modulo 2^64.
+_BYTE_VALUES = np.arange(1, 257, dtype=np.uint64) * _FACTOR
+_BYTE_VALUES = ((_BYTE_VALUES ^ (_BYTE_VALUES >> _SHIFT)) * _MIXER) | np.uint64(1)
+_BYTE_VALUES[32] = 0
+_POWERS = np.cumprod(np.full(_BLOCK, _FACTOR))
+_INVERSES = np.cumprod(np.full(_BLOCK, pow(int(_FACTOR), -1, 1 << 64), np.uint64))
+# Of ASCII text: letters in lower case, digits and the underscore as `\w` has them, spaces for all else.
+_FOLD = bytes(ord(chr(code).lower()) if re.match(r"\w", chr(code), re.A) else 32 for code in range(256))
 
 
-class _WordTable(dict[str, int]):
-  def __missing__(self, word: str) -> int:
+class _WordTable(dict[bytes, bytes]):
+  """Hashes of words in UTF-8, as eight bytes each: joined, they are an array without a Python integer on the way."""
+
+  def __missing__(self, word: bytes) -> bytes:
     if len(self) >= _MAX_TABLE:
       self.clear()
-    value = self[word] = text_hash(word)
+    value = self[word] = hashlib.blake2b(word, digest_size=8).digest()
     return value
 
 
@@ -40,6 +53,12 @@ def text_hash(text: str) -> int:
   """Returns the 64-bit BLAKE2b hash of a text."""
   # Not Python's `hash`, which differs from process to process, while shards are hashed by several workers.
   return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+
+
+@functools.lru_cache(maxsize=1)
+def split_at_spaces(text: str) -> list[str]:
+  """Returns `text.split()`; the rules that ask for it one after the other share the list, so it must not change."""
+  return text.split()
 
 
 def split_words(text: str) -> list[str]:
@@ -64,9 +83,14 @@ def count_tokens(text: str) -> int:
   return len(content.split()) + len(content) - len(content.translate(None, _PUNCTUATION))
 
 
-def word_hashes(words: list[str]) -> np.ndarray:
-  """Returns the hash of each word."""
-  return np.fromiter(map(_TABLE.__getitem__, words), np.uint64, len(words))
+def word_hashes(text: str) -> np.ndarray:
+  """Returns the hash of each of the words of a text, as `split_words` finds them."""
+  if text.isascii():
+    words = text.encode().translate(_FOLD).split()
+  else:
+    words = [word.encode("utf-8", "surrogatepass") for word in split_words(text)]
+  # Big-endian, as `text_hash` reads them.
+  return np.frombuffer(b"".join(map(_TABLE.__getitem__, words)), ">u8").astype(np.uint64)
 
 
 def extend_ngrams(hashes: np.ndarray, following: np.ndarray) -> np.ndarray:
@@ -79,9 +103,18 @@ def extend_ngrams(hashes: np.ndarray, following: np.ndarray) -> np.ndarray:
   count = len(hashes) - 1
   if count <= 0:
     return np.empty(0, np.uint64)
+  return add_word(hashes[:count], following[len(following) - count :])
+
+
+def add_word(hashes: np.ndarray, following: np.ndarray) -> np.ndarray:
+  """Returns the hashes of n-grams, each with the word after it; both arrays have one length."""
   # Mixed before the next word is added: a plain sum would give "a b" and "b a" one hash. Products wrap at 64 bits.
-  mixed = (hashes[:count] ^ (hashes[:count] >> _SHIFT)) * _MIXER
-  return (mixed + following[len(following) - count :]) * _FACTOR
+  mixed = hashes >> _SHIFT
+  mixed ^= hashes
+  mixed *= _MIXER
+  mixed += following
+  mixed *= _FACTOR
+  return mixed
 
 
 def ngram_hashes(hashes: np.ndarray, n: int) -> np.ndarray:
@@ -100,5 +133,41 @@ def shingle_set(text: str, n: int) -> np.ndarray:
 
 def all_shingles(text: str, n: int) -> np.ndarray:
   """Returns the hashes of `shingle_set` in the order of the text, repetitions included."""
-  hashes = word_hashes(split_words(text))
+  if text.isascii():
+    content = text.encode().translate(_FOLD)
+  else:
+    content = " ".join(split_words(text)).encode("utf-8", "surrogatepass")
+  hashes = np.concatenate([_hash_runs(block) for block in _cut_at_spaces(content)])
   return ngram_hashes(hashes, min(n, len(hashes)))
+
+
+def _cut_at_spaces(content: bytes) -> Iterator[bytes]:
+  """Yields blocks of whole words, each of at most _BLOCK bytes; of a longer word its first _BLOCK bytes."""
+  at = 0
+  while len(content) - at > _BLOCK:
+    end = content.rfind(b" ", at, at + _BLOCK) + 1
+    if not end:
+      end = content.find(b" ", at + _BLOCK) % (len(content) + 1)  # -1, without a space, becomes the end
+    yield content[at : min(end, at + _BLOCK)]
+    at = end
+  yield content[at:]
+
+
+def _hash_runs(block: bytes) -> np.ndarray:
+  """Returns a hash of each run of bytes without spaces: sum of T[byte] K^place, modulo 2^64, then mixed.
+
+  It takes a few operations for each byte of a block and none for each word, so it is faster than a table of words.
+  """
+  codes = np.frombuffer(b" " + block, np.uint8)
+  inside = codes != 32
+  starts = np.flatnonzero(inside[1:] & ~inside[:-1])
+  if not len(starts):
+    return np.empty(0, np.uint64)
+  values = _BYTE_VALUES[codes[1:]]
+  values *= _POWERS[: len(values)]
+  # Spaces count zero, so each sum is of the bytes from one start to the next. The inverse power moves it to place 0.
+  hashes = np.add.reduceat(values, starts) * _INVERSES[starts]
+  hashes ^= hashes >> _SHIFT
+  hashes *= _MIXER
+  hashes ^= hashes >> _SHIFT
+  return hashes

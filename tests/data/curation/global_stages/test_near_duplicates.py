@@ -100,3 +100,23 @@ def test_sets_of_shingles_are_those_of_words():
   text = "One two, three: one two three - one."
   assert len(words.shingle_set(text, 3)) == 3
   assert list(words.shingle_set(text, 3)) == sorted(set(words.all_shingles(text, 3)))
+
+
+def test_words_have_equal_hashes_where_they_are_equal_and_nowhere_else(monkeypatch):
+  rng = random.Random(4)
+  texts = ["It's GPT-3, 学习 naïve_x", "x" * 70 + " yy " + "x" * 71 + " z", " a", "z" + "y" * 300, "ab " * 90]
+  texts += ["".join(rng.choice("abAB_1 .é\n") for _ in range(150)) for _ in range(60)]
+  known = {}
+  for block in (1 << 15, 64):  # in blocks too; of a longer word its beginning counts
+    monkeypatch.setattr(words, "_BLOCK", block)
+    for text in texts:
+      split, hashes = words.split_words(text), words.all_shingles(text, 1).tolist()
+      assert len(split) == len(hashes)
+      for word, value in zip(split, hashes, strict=True):
+        assert known.setdefault(word.encode()[:block], value) == value
+  assert len(set(known.values())) == len(known) > 300
+
+
+def test_hashes_of_ascii_text_are_those_of_its_words():
+  for text in ("It's GPT-3, a_b\tC1\x1f", "naïve It's"):
+    assert words.word_hashes(text).tolist() == [words.text_hash(word) for word in words.split_words(text)]

@@ -42,6 +42,14 @@ def test_gopher_quality(text, expected):
   assert reason(gopher.check_quality, text, GopherQuality()) == expected
 
 
+def test_words_with_a_letter_are_counted_as_the_rule_for_any_script_counts_them():
+  rng = random.Random(2)
+  for _ in range(200):
+    text = "".join(rng.choice("aZ1_-# \t\n.\x1f\x0b\x00") for _ in range(40))
+    counted = sum(any(letter.isalpha() for letter in word) for word in text.split())
+    assert gopher.count_alphabetic(text) == gopher.count_alphabetic(text + " é") - 1 == counted, repr(text)
+
+
 def test_a_stop_word_behind_a_long_beginning_counts():
   text = "plain words alone " * 400 + " the and"
   assert reason(gopher.check_quality, text, GopherQuality()) is None
