@@ -3,7 +3,8 @@
   uv run experiments/curation.py --source=raw.jsonl --judge=clean.jsonl
 
 3 budgets x 2 seeds for each text, and 2, 4, 8 and 16 epochs of a part of the final text.
-Time: 48 runs for a source that four stages change, about 1.2e14 FLOPs, or an hour on two idle cores.
+Time: 54 runs for a source that four stages change, 1.2e14 FLOPs. That is 50 min on two cores at 20 GFLOP/s each, which
+runs of width 64 reached on a core that other work shared.
 Expected: a table with the loss that each stage buys, and one sentence for each budget.
 """
 
