@@ -5,7 +5,8 @@
 
 Each run is trained and evaluated as experiments/pretrain.py does it. The difference to float32 is taken for each seed,
 and its interval is Student's at 95 %. bfloat16_state stores parameters and moments in bfloat16 too, rounded
-stochastically. Finished runs in the work folder are not trained again.
+stochastically. Its speed is tokens per second inside steps, as a multiple of float32's, the median over seeds. Finished
+runs in the work folder are not trained again.
 """
 
 import dataclasses
@@ -63,6 +64,7 @@ class PrecisionLoss:
     precision: of training.
     loss: mean over seeds, nats per token, on the validation set.
     difference: to float32 of the same seed, with Student's interval at 95 %.
+    speed: tokens per second inside steps, as a multiple of float32's of the same seed; the median over seeds.
     skipped: steps without a finite gradient, all seeds together.
   """
 
@@ -70,6 +72,7 @@ class PrecisionLoss:
   precision: str
   loss: float
   difference: "PairedGap"
+  speed: float
   skipped: int
 
 
@@ -80,6 +83,7 @@ def main() -> int:
     raise UserError(f"--families={','.join(RUN_FAMILIES.value)}: choose of {', '.join(FAMILIES)}")
   import numpy as np
 
+  from gen import versions
   from gen.data import cache, dataset
   from gen.io import json_report
   from gen.scaling.comparisons import paired
@@ -88,7 +92,8 @@ def main() -> int:
   target = json_report.report_target(JSON.value)
   environment.compilation_cache(cache.cache_folder(Data()) / "compiled")
   rows: list[PrecisionLoss] = []
-  exact = np.zeros(SEEDS.value)  # losses of float32, the first precision
+  # Of float32, the first precision.
+  exact, plain = np.zeros(SEEDS.value), np.ones(SEEDS.value)
   for family, precision in itertools.product(RUN_FAMILIES.value, PRECISIONS):
     results = []
     for seed in range(SEEDS.value):
@@ -96,23 +101,35 @@ def main() -> int:
       data = dataset.load_dataset(run.data, terminal.print_progress)
       results.append(loop.train_run(run, Path(WORKDIR.value) / run.name, data))
     losses = np.array([result.loss for result in results])
-    exact = losses if precision == "float32" else exact
+    rates = np.array([result.tokens_per_second for result in results])
+    exact, plain = (losses, rates) if precision == "float32" else (exact, plain)
     gap = paired.mean_interval((losses - exact).tolist(), 0.95)
     skipped = sum(result.skipped for result in results)
-    rows.append(PrecisionLoss(family, precision, float(losses.mean()), gap, skipped))
+    speed = float(np.median(rates / plain))
+    rows.append(PrecisionLoss(family, precision, float(losses.mean()), gap, speed, skipped))
     terminal.print_progress(_line(rows[-1]))
   if target != json_report.STANDARD_OUTPUT:
     print(
-      "\n".join([f"{'family':<16}{'precision':<16}{'loss':>9}   difference to float32", *map(_line, rows)])
+      "\n".join(
+        [f"{'family':<16}{'precision':<16}{'loss':>9}{'speed':>7}   difference to float32", *map(_line, rows)]
+      )
     )
-  json_report.write_report({"steps": STEPS.value, "seeds": SEEDS.value, "rows": rows}, target)
+  sizes = {"width": WIDTH.value, "depth": DEPTH.value, "steps": STEPS.value, "seeds": SEEDS.value}
+  record = {
+    **sizes,
+    "rows": rows,
+    "versions": versions.installed_versions(),
+    "machine": versions.describe_machine(),
+  }
+  json_report.write_report(record, target)
   return 0
 
 
 def _line(row: PrecisionLoss) -> str:
   from gen.scaling.comparisons import paired
 
-  return f"{row.family:<16}{row.precision:<16}{row.loss:>9.4f}   {paired.format_gap(row.difference, 4)}"
+  gap = paired.format_gap(row.difference, 4)
+  return f"{row.family:<16}{row.precision:<16}{row.loss:>9.4f}{row.speed:>7.2f}   {gap}"
 
 
 if __name__ == "__main__":

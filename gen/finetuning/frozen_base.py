@@ -14,7 +14,7 @@ from gen.errors import UserError
 from gen.finetuning.settings import FinetuneSettings
 from gen.generation.loaded_model import LoadedModel
 from gen.models import language_model
-from gen.precision.quantized_array import QuantizedArray, dequantize_tree
+from gen.precision.quantized_array import QuantizedArray, dequantize_tree, is_quantized
 from gen.quantization import model_quantization, quantized_memory
 from gen.quantization.model_scheme import ModelScheme, parse_scheme
 
@@ -26,7 +26,7 @@ def prepare_base(loaded: LoadedModel, settings: FinetuneSettings) -> LoadedModel
     UserError: for a model that is quantized already and a method or format that it has not, or that has no kernels to
       quantize.
   """
-  if model_quantization.is_quantized(loaded.params):
+  if is_quantized(loaded.params):
     _check_quantized(loaded, settings)
     # A pooler is trained with the task's head, and integers have no gradient.
     pool = {"pool": dequantize_tree(loaded.params["pool"])} if "pool" in loaded.params else {}

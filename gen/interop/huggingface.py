@@ -19,7 +19,7 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from gen.config import Model, from_dict, to_dict
 from gen.config.heads import NO_HEAD, HeadConfig
 from gen.errors import UserError
 from gen.interop import (
+  compressed_tensors,
   description,
   equivalents,
   generation_config,
@@ -40,7 +41,7 @@ from gen.interop import (
 )
 from gen.interop.architectures.tensor_layouts import TensorSlot
 from gen.interop.pretrained import CONFIG, Pretrained, StoredTensors
-from gen.interop.tensor_files import DTYPES, NewTensor, TensorHeader
+from gen.interop.tensor_files import DTYPES, NewTensor, TensorHeader, TensorListing
 from gen.models import heads
 
 
@@ -76,12 +77,18 @@ def load_checkpoint(directory: str | Path) -> tuple[Pretrained, Any]:
   for stored in model.tensors:
     if stored.row and stored.row not in done:
       done.add(stored.row)
-      _read(directory, listed.tensors[stored.name], slots[stored.row])
+      _read(directory, listed, listed.tensors[stored.name], slots[stored.row])
   return model, parameters.unflatten_tree(flat)
 
 
-def _read(directory: Path, tensor: TensorHeader, slot: TensorSlot) -> None:
-  for rows, block in tensor_files.read_blocks(directory, tensor, slot.expanded):
+def _read(directory: Path, listed: TensorListing, tensor: TensorHeader, slot: TensorSlot) -> None:
+  packed = listed.packed.get((tensor.file, tensor.begin))
+  blocks = (
+    tensor_files.read_blocks(directory, tensor, slot.expanded)
+    if packed is None
+    else compressed_tensors.unpack_blocks(directory, packed, slot.expanded)
+  )
+  for rows, block in blocks:
     slot.put(rows, block)
 
 
@@ -100,7 +107,11 @@ def _types(model: Pretrained, shapes: dict[str, Any]) -> dict[str, np.dtype]:
 
 
 def save_checkpoint(
-  directory: str | Path, model: Pretrained | Model, params: Any, head: HeadConfig | None = None
+  directory: str | Path,
+  model: Pretrained | Model,
+  params: Any,
+  head: HeadConfig | None = None,
+  replaced: Mapping[str, list[NewTensor]] | None = None,
 ) -> None:
   """Writes a checkpoint that `load_checkpoint` and transformers read; creates the directory if absent.
 
@@ -112,6 +123,7 @@ def save_checkpoint(
     model: from `load_checkpoint`, or a `gen.config.Model` equivalent to one of the architectures.
     params: its parameters, arrays of numpy or jax.
     head: the head for a task that a `Model` has (`gen.models.heads`); None for its language-model head.
+    replaced: tensors that are written in the place of one, by its row in the architecture's table.
 
   Raises:
     UserError: if no architecture is equivalent, the parameters do not fit it, or writing fails.
@@ -134,7 +146,8 @@ def save_checkpoint(
   loaded = pretrained.tensor_slots(rows, parameters.abstract_arrays(flat, _types(described, flat)))
   entries: dict[str, list[NewTensor]] = {file: [] for file in described.metadata}
   for stored in described.tensors:
-    entries[stored.file].append(_entry(stored, slots.get(stored.row), loaded.get(stored.row)))
+    others = (replaced or {}).get(stored.row)
+    entries[stored.file] += others or [_entry(stored, slots.get(stored.row), loaded.get(stored.row))]
   try:
     directory.mkdir(parents=True, exist_ok=True)
     _write(directory, described, entries)

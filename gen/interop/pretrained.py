@@ -16,7 +16,7 @@ from gen import counts
 from gen.config import Model
 from gen.config.heads import HeadConfig
 from gen.errors import UserError, summarize_error
-from gen.interop import generation_config, parameters, tensor_files, wrappers
+from gen.interop import compressed_tensors, generation_config, parameters, tensor_files, wrappers
 from gen.interop.architectures import registry, task_heads
 from gen.interop.architectures.architecture import Architecture, TensorContents
 from gen.interop.architectures.hf_config import HfConfig
@@ -116,7 +116,11 @@ def find_checkpoint(directory: Path) -> tuple[Pretrained, TensorListing]:
   kind = registry.class_name(architecture, hf)
   values = architecture.complete(hf)
   # Names first: everything below goes by the names of the plain architecture.
-  listed, notes = wrappers.unwrap_names(listed or tensor_files.list_tensors(directory), architecture)
+  hf, listed, integer_notes = compressed_tensors.read_integers(
+    directory, hf, listed or tensor_files.list_tensors(directory)
+  )
+  listed, notes = wrappers.unwrap_names(listed, architecture)
+  notes += integer_notes
   plain = _plain_names(architecture, listed)
   head = _has_head(architecture, plain, listed) if not kind else architecture.classes.get(kind, False)
   rows, own_output = _resolve(directory, architecture, values, head, plain)

@@ -20,6 +20,8 @@ from gen.config.heads import NO_HEAD, HeadConfig
 from gen.data.tokenizers import tokenizer as own_tokenizers
 from gen.errors import UserError
 from gen.interop import (
+  compressed_export,
+  compressed_tensors,
   description,
   equivalents,
   generation_config,
@@ -31,7 +33,8 @@ from gen.interop import (
 )
 from gen.interop.tokenizers import written
 from gen.io import checksums
-from gen.models import heads, language_model
+from gen.models import heads
+from gen.precision import quantized_array
 from gen.training.checkpointing import checkpoint_folder, quantized_checkpoints
 from gen.training.checkpointing.checkpoint_records import CheckpointMeta
 from gen.training.checkpointing.checkpoints import Checkpoints
@@ -90,13 +93,16 @@ def export_checkpoint(
 ) -> pretrained.Pretrained:
   """Writes a checkpoint of a run in the format, with the tokenizer of the run.
 
+  Products of a quantized run are written as integers with scales (`gen.interop.compressed_tensors`).
+
   Args:
     workdir: the folder of the run.
     output: directory to write.
     step: of the checkpoint; None is the latest.
 
   Raises:
-    UserError: if there is no such run or checkpoint, or no architecture of the format is equivalent.
+    UserError: if there is no such run or checkpoint, no architecture of the format is equivalent, or the checkpoint is
+      quantized in a way that the format lacks.
   """
   workdir, output = Path(workdir), Path(output)
   run = run_folder.saved_run(workdir)
@@ -110,9 +116,15 @@ def export_checkpoint(
     note = "config.json has no pad_token_id, without which transformers classifies one text at a time"
     model = dataclasses.replace(model, notes=(*model.notes, note))
   params, body = _read_parameters(workdir, run, head, step)
-  flat = {path: np.asarray(leaf) for path, leaf in parameters.flatten_tree(params).items()}
-  flat = equivalents.convert_parameters(flat, body, model.config)
-  huggingface.save_checkpoint(output, model, parameters.unflatten_tree(flat))
+  wide = quantized_array.dequantize_tree(params) if quantized_array.is_quantized(params) else params
+  flat = {path: np.asarray(leaf) for path, leaf in parameters.flatten_tree(wide).items()}
+  converted = equivalents.convert_parameters(flat, body, model.config)
+  replaced = None
+  if wide is not params:
+    same = {path for path, array in flat.items() if converted[path] is array}
+    integers = compressed_export.compress_products(model, params, same, str(workdir))
+    model, replaced = integers.model, integers.tensors
+  huggingface.save_checkpoint(output, model, parameters.unflatten_tree(converted), replaced=replaced)
   if tokenizer is not None:
     _write_own_tokenizer(workdir, output, run, tokenizer)
   for name in (generation_config.NAME, *TOKENIZER_FILES):
@@ -136,12 +148,14 @@ def _read_parameters(workdir: Path, run: Run, head: HeadConfig, step: int | None
     if step is not None and step not in checkpoints.steps():
       raise UserError(f"{workdir} has no checkpoint of step {step}; it has {checkpoints.steps() or 'none'}")
     chosen = checkpoints.steps()[-1] if step is None and checkpoints.steps() else step
-    if chosen is not None:
-      quantized_checkpoints.refuse_quantized(
-        checkpoints.meta(chosen), "written in the Hugging Face format", str(workdir)
-      )
+    meta = checkpoints.meta(chosen) if chosen is not None else {}
     if head.kind == "none":
-      return checkpoints.restore_parameters(language_model.parameter_shapes(run.model), step), run.model
+      # Quantized where the checkpoint's meta says so.
+      template = quantized_checkpoints.parameter_template(run.model, meta, str(workdir))
+      return checkpoints.restore_parameters(template, step), run.model
+    quantized_checkpoints.refuse_quantized(
+      meta, "written in the Hugging Face format with a head for a task", str(workdir)
+    )
   return headed_checkpoint.read_headed(workdir, step).params, heads.body_config(run.model, head)
 
 
@@ -184,7 +198,9 @@ def kept_config(folder: Path) -> dict[str, object]:
   damages = [clause for name in names for clause in checksums.damages_of(folder, name)]
   if damages:
     raise UserError(f"{folder}: {damages[0]}; restore the file, or import the checkpoint again")
-  return tensor_files.read_json(folder / pretrained.CONFIG)
+  # Weights of integers were read as float32, so the original's description of them no longer holds.
+  kept = tensor_files.read_json(folder / pretrained.CONFIG)
+  return {name: value for name, value in kept.items() if name != compressed_tensors.FIELD}
 
 
 def _template(run: Run) -> Any:

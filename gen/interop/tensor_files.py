@@ -8,8 +8,9 @@ memory for a second checkpoint. Here only one block of rows is in memory besides
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,12 +28,33 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _OTHER_FORMATS = (*_PICKLES, ".h5", ".msgpack", ".gguf")
 
 
+class PackedWeight(NamedTuple):
+  """A weight of integers with scales, w = s q.
+
+  Attributes:
+    values: the tensor of its levels.
+    scales: the tensor of its scales.
+    shape: [O, I].
+    bits: of a level.
+    packed: whether levels are packed into words of 32 bits.
+  """
+
+  values: TensorHeader
+  scales: TensorHeader
+  shape: tuple[int, int]
+  bits: int
+  packed: bool
+
+
 class TensorListing(NamedTuple):
   """All tensors of a directory, and the metadata of its files."""
 
   tensors: dict[str, TensorHeader]
   metadata: dict[str, dict[str, str]]  # of each file
   overview: dict[str, object] | None  # metadata of the index file, if there is one
+  packed: Mapping[tuple[str, int], PackedWeight] = MappingProxyType(
+    {}
+  )  # by file and first byte of the levels
 
 
 def list_tensors(directory: Path) -> TensorListing:
@@ -165,6 +187,8 @@ def same_tensors(directory: Path, tensor: TensorHeader, other_tensor: TensorHead
   """Returns whether two tensors hold the same bits in the same shape."""
   if (tensor.dtype, tensor.shape) != (other_tensor.dtype, other_tensor.shape):
     return False
+  if tensor.end - tensor.begin != other_tensor.end - other_tensor.begin:
+    return False  # one holds integers in fewer bits
   with (directory / tensor.file).open("rb") as first, (directory / other_tensor.file).open("rb") as second:
     first.seek(tensor.begin)
     second.seek(other_tensor.begin)

@@ -139,6 +139,12 @@ class AdaptedKernel(StoredKernel):
     return self.base.dequantize().reshape(shape) + jnp.matmul(self.a, self.b).reshape(shape)
 
 
+def is_quantized(params: Any) -> bool:
+  """Returns whether a tree holds kernels of fewer bits."""
+  leaves = jax.tree.leaves(params, is_leaf=lambda leaf: isinstance(leaf, StoredKernel))
+  return any(isinstance(leaf, StoredKernel) for leaf in leaves)
+
+
 def parameter_shape(leaf: Any) -> tuple[int, ...]:
   """Returns the shape of a parameter, which may have fewer bits, with its axis of layers."""
   # `shape` is static and that of one layer, so the axis of layers is read off the array of levels.

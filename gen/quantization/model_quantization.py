@@ -14,7 +14,7 @@ import numpy as np
 from gen.config import Model
 from gen.errors import UserError
 from gen.precision import quantizing
-from gen.precision.quantized_array import QuantizedArray, StoredKernel, store_matrices
+from gen.precision.quantized_array import QuantizedArray, is_quantized, store_matrices
 from gen.precision.quantizing import QuantizedMatrix, WeightScheme
 from gen.quantization import gptq, kernel_places
 from gen.quantization.calibration import InputStatistics, Statistics
@@ -110,12 +110,6 @@ def quantize_model(
   if scheme.vectors == "bfloat16":
     made = narrow_vectors(made)
   return QuantizedModel(made, reports, count_bytes(params), count_bytes(made))
-
-
-def is_quantized(params: Any) -> bool:
-  """Returns whether a tree holds quantized arrays."""
-  leaves = jax.tree.leaves(params, is_leaf=lambda leaf: isinstance(leaf, StoredKernel))
-  return any(isinstance(leaf, StoredKernel) for leaf in leaves)
 
 
 def count_bytes(params: Any) -> int:
