@@ -11,7 +11,7 @@ has predictions.jsonl, results.json and finetune.html, which shows the worst err
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -19,6 +19,9 @@ from gen.cli import launch, shared_flags, terminal
 from gen.errors import UserError
 from gen.finetuning import finetune_flags
 from gen.io import outputs, quantities
+
+if TYPE_CHECKING:  # imports jax, which --help does without
+  from gen.finetuning.sweeps import SweepSummary
 
 finetune_flags.define_flags()
 LEARNING_RATES = quantities.DEFINE_floats(
@@ -53,7 +56,7 @@ def main() -> int:
   workdir = Path(WORKDIR.value or f"runs/finetune_{flags.FLAGS.task}")
   settings.check()
   environment.compilation_cache(cache.cache_folder(Data()) / "compiled")
-  report: dict[str, Any] = {}
+  report: SweepSummary | None = None
   try:
     if SEEDS.value > 1 or len(LEARNING_RATES.value) > 1:
       report = _sweep(settings, workdir)
@@ -73,7 +76,7 @@ def main() -> int:
   return 0
 
 
-def _sweep(settings: Any, workdir: Path) -> dict[str, Any]:
+def _sweep(settings: Any, workdir: Path) -> "SweepSummary":
   """Fine-tunes for each learning rate and seed, and prints the table of the sweep."""
   from gen.finetuning import sweeps
   from gen.finetuning.reports import tuning_report

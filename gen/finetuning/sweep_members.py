@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, cast
 
 from gen.config import Optimizer, Run
 from gen.errors import UserError
@@ -44,10 +44,37 @@ class SweepMember:
   keep_model: bool = True
 
 
+class MemberRow(TypedDict, total=False):
+  """The result of a member, a row of the sweep's journal.
+
+  Every row has the fields of `score_row`; those from `start` on are of fine-tuned members alone. `development` is the
+  score on the development part, and `baseline` that which needs no model.
+  """
+
+  kind: str
+  name: str
+  method: str
+  examples: int
+  seed: int
+  metric: str
+  note: str
+  score: float | None
+  low: float | None
+  high: float | None
+  start: str
+  learning_rate: float
+  development: float
+  steps: int
+  best_step: int
+  seconds: float
+  trained_parameters: int
+  baseline: float
+
+
 class SweepRows(NamedTuple):
   """What a sweep has, by the names of its members: rows of those done, and the reasons of those that failed."""
 
-  rows: dict[str, dict[str, Any]]
+  rows: dict[str, MemberRow]
   failed: dict[str, str]
 
 
@@ -67,8 +94,10 @@ def train_members(
     RunStopped: when a signal asks for it; what was begun resumes.
   """
   _write_members(workdir, members)
-  rows: dict[str, dict[str, Any]] = {
-    row["name"]: dict(row) for row in read_journal(workdir / JOURNAL) if row.get("kind") == "result"
+  rows = {
+    str(row["name"]): cast(MemberRow, dict(row))
+    for row in read_journal(workdir / JOURNAL)
+    if row.get("kind") == "result"
   }
   # The journal may hold members of a larger sweep; those that are not asked for stay there.
   rows = {name: row for name, row in rows.items() if name in members}
@@ -79,7 +108,7 @@ def train_members(
   with Journal(workdir / JOURNAL) as journal, stopped_by_signals(pool) as signals:
     for event in pool.train(waiting, workdir) if waiting else ():
       if event.kind == "finished":
-        row: dict[str, Any] = {"kind": "result", "name": event.run.name, **event.row}
+        row = cast(MemberRow, {"kind": "result", "name": event.run.name, **event.row})
         journal.append(row)
         rows[event.run.name] = row
         report(f"{event.run.name}: {_score_text(row)}, {len(rows)} of {len(members)} done")
@@ -107,7 +136,7 @@ def read_member(folder: Path) -> SweepMember:
   return typed_json.decode_record(SweepMember, values, f"{folder.name} in {path}")
 
 
-def tuned_row(result: FinetuneResult) -> dict[str, Any]:
+def tuned_row(result: FinetuneResult) -> MemberRow:
   """Returns the row of a member that was fine-tuned."""
   settings = result.settings
   return score_row(settings.method, result.examples["train"], settings.seed, result.score) | {
@@ -117,7 +146,7 @@ def tuned_row(result: FinetuneResult) -> dict[str, Any]:
   }  # fmt: skip
 
 
-def score_row(method: str, examples: int, seed: int, score: Score | None, note: str = "") -> dict[str, Any]:
+def score_row(method: str, examples: int, seed: int, score: Score | None, note: str = "") -> MemberRow:
   """Returns the fields that every row has; a score that is not defined is None.
 
   Args:
@@ -127,7 +156,7 @@ def score_row(method: str, examples: int, seed: int, score: Score | None, note: 
     score: on the test part.
     note: on how it was scored, or why it was not.
   """
-  row: dict[str, Any] = {"method": method, "examples": examples, "seed": seed, "metric": "", "note": note}
+  row: MemberRow = {"method": method, "examples": examples, "seed": seed, "metric": "", "note": note}
   row |= {"score": None, "low": None, "high": None}
   if score is not None:
     row |= {"metric": score.name, "score": score.value, "low": score.low, "high": score.high}
@@ -140,7 +169,7 @@ def _run_of(name: str, member: SweepMember) -> Run:
   return Run(name=name, seed=member.settings.seed, optimizer=rate)
 
 
-def _score_text(row: Mapping[str, Any]) -> str:
+def _score_text(row: MemberRow) -> str:
   if row.get("development") is not None:
     return f"development {row['development']:.4f}"
   return f"{row['metric']} {row['score']:.4f}" if row.get("score") is not None else str(row.get("note", ""))
@@ -162,9 +191,9 @@ def _write_members(workdir: Path, members: Mapping[str, SweepMember]) -> None:
     checksums.write_atomically(path, (json.dumps(before | values, indent=1) + "\n").encode())
 
 
-def _difference(theirs: Any, mine: dict[str, Any]) -> str:
+def _difference(theirs: Any, mine: Mapping[str, object]) -> str:
   """Returns the first field in which two members differ."""
-  pairs = [(theirs, mine)]
+  pairs: list[tuple[Any, Any]] = [(theirs, mine)]
   if isinstance(theirs, dict):
     pairs.insert(0, (theirs.get("settings"), mine["settings"]))
   for old, new in pairs:

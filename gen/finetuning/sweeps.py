@@ -12,7 +12,7 @@ import itertools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from gen.errors import UserError
 from gen.finetuning import sweep_members
 from gen.finetuning.reports import results
 from gen.finetuning.settings import FinetuneSettings, usual_rate
-from gen.finetuning.sweep_members import SweepMember
+from gen.finetuning.sweep_members import MemberRow, SweepMember
 from gen.generation import loaded_model
 from gen.io import checksums, json_reading, typed_json
 from gen.io.locks import FolderLock
@@ -36,6 +36,20 @@ def sweep_name(rate: float, seed: int) -> str:
   'rate_1e-05_seed_0'
   """
   return f"rate_{rate:g}_seed_{seed}"
+
+
+class SweepSummary(TypedDict):
+  """What a sweep has, as its JSON has it.
+
+  `rows` has one row a fine-tuning, `best` is the learning rate, `folder` that of its fine-tuning with the best
+  development score, `failed` has reasons by name, and `result` is that of the folder.
+  """
+
+  rows: list[MemberRow]
+  best: float
+  folder: str
+  failed: dict[str, str]
+  result: dict[str, object]
 
 
 def member_settings(settings: FinetuneSettings, rate: float, seed: int, first: bool) -> FinetuneSettings:
@@ -64,7 +78,7 @@ def run_sweep(
   workdir: Path,
   workers: int,
   report: Callable[[str], None],
-) -> dict[str, Any]:
+) -> SweepSummary:
   """Fine-tunes for each learning rate and seed that has no result yet, and returns all results.
 
   Args:
@@ -74,10 +88,6 @@ def run_sweep(
     workdir: folder of the sweep.
     workers: processes at a time; 0 is one per core.
     report: called with lines of progress.
-
-  Returns:
-    rows (one a fine-tuning), best (the learning rate), folder (of its fine-tuning with the best development score),
-    failed (reasons by name), and result (of that folder).
 
   Raises:
     UserError: for settings that cannot be, another sweep in the folder, or if no fine-tuning succeeds.
@@ -94,7 +104,7 @@ def run_sweep(
   return _summary(workdir, [swept.rows[name] for name in members if name in swept.rows], swept.failed)
 
 
-def _summary(workdir: Path, rows: list[dict[str, Any]], failed: dict[str, str]) -> dict[str, Any]:
+def _summary(workdir: Path, rows: list[MemberRow], failed: dict[str, str]) -> SweepSummary:
   by_rate = {
     rate: float(np.mean([row["development"] for row in rows if row["learning_rate"] == rate]))
     for rate in dict.fromkeys(row["learning_rate"] for row in rows)

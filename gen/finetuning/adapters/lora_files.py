@@ -135,7 +135,7 @@ def _describe(
   names: Mapping[tuple[str, int], list[str]],
   columns: bool,
   base: str,
-) -> dict[str, Any]:
+) -> dict[str, object]:
   """Returns adapter_config.json."""
   every = [module.name for module in adapter_modules.list_modules(model)]
   power = 0.5 if lora.rank_stabilized else 1.0
@@ -190,7 +190,7 @@ def _module_to_save(name: str, model: Pretrained) -> str:
   return name.removeprefix(PREFIX).removeprefix(model.table.prefix).split(".")[0]
 
 
-def _write(folder: Path, config: dict[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
+def _write(folder: Path, config: Mapping[str, object], tensors: Mapping[str, np.ndarray]) -> None:
   entries = [
     NewTensor(name, "F32", array.shape, array.nbytes, [np.ascontiguousarray(array)])
     for name, array in sorted(tensors.items())

@@ -5,7 +5,7 @@ I inputs of a matrix, O its outputs, R rank.
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -244,7 +244,7 @@ def _read_config(path: Path) -> _PeftConfig:
   return _PeftConfig(path, rank, checked.alpha, alphas, checked.dropout, stabilized)
 
 
-def _read_pattern(values: dict[str, Any], path: Path) -> dict[str, float]:
+def _read_pattern(values: Mapping[str, object], path: Path) -> dict[str, float]:
   """Returns values of alpha by the end of a module's name; ranks follow from the tensors."""
   key = "alpha_pattern"
   pattern = json_reading.require_kind(values.get(key) or {}, dict, f"{path}: {key}")

@@ -200,7 +200,7 @@ class _Renderer:
     self._owner = os.getpid()
     self._lock = threading.Lock()
 
-  def ask(self, request: dict[str, Any], where: str) -> dict[str, Any]:
+  def ask(self, request: Mapping[str, object], where: str) -> chat_renderer.RenderAnswer:
     """Returns the answer to a request; raises UserError with what goes wrong."""
     try:
       line = json.dumps(request)
@@ -217,7 +217,7 @@ class _Renderer:
       raise UserError(f"{where} cannot be rendered: {answer['error']}")
     return answer
 
-  def _ask_in_turn(self, line: str) -> dict[str, Any] | None:
+  def _ask_in_turn(self, line: str) -> chat_renderer.RenderAnswer | None:
     if self._owner != os.getpid():  # a forked process must not write into its parent's pipes
       self._process, self._owner = None, os.getpid()
     # It may have died of its own limits at the last request.
@@ -228,7 +228,7 @@ class _Renderer:
       self.close()
     return answer
 
-  def _exchange(self, line: str) -> dict[str, Any] | None:
+  def _exchange(self, line: str) -> chat_renderer.RenderAnswer | None:
     """Returns the answer to a line; None if there is none in time."""
     process = self._process or self._start()
     if process.stdin is None or process.stdout is None:

@@ -15,9 +15,17 @@ import resource
 import signal
 import sys
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 MAX_SPANS = 100_000  # that a template marks as generated; one in a loop would mark more
+
+
+class RenderAnswer(TypedDict, total=False):
+  """The answer to a request: a text with the spans of its marked blocks, or an error in one clause."""
+
+  text: str
+  spans: list[tuple[int, int]]
+  error: str
 
 
 class RenderLimit(Exception):
@@ -31,6 +39,7 @@ def answer_requests() -> None:
   make_environment()  # imports before the limit of memory holds
   resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
   signal.signal(signal.SIGPROF, _stop)
+  answer: RenderAnswer
   for line in sys.stdin:
     try:
       # Time in the library alone counts; the timer counts that of the whole process.
@@ -116,7 +125,7 @@ def _compile(template: str) -> Any:
   return make_environment().from_string(template)
 
 
-def render_request(request: dict[str, Any], characters: int) -> dict[str, Any]:
+def render_request(request: dict[str, Any], characters: int) -> RenderAnswer:
   """Returns the answer to a request; raises what the template raises.
 
   Args:

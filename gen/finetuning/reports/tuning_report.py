@@ -1,13 +1,16 @@
 """What a fine-tuning prints: lines of progress, and the table of its scores."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gen.cli import signals, terminal
 from gen.evaluation.metrics.score import Score
 from gen.finetuning.reports.results import FinetuneResult
 from gen.io.quantities import format_seconds
 from gen.training.run_log.rows import RowValues
+
+if TYPE_CHECKING:  # it imports the workers of scaling sweeps
+  from gen.finetuning.sweep_members import MemberRow
 
 
 class TuningConsole:
@@ -113,7 +116,7 @@ def _row(row: tuple[str, Score]) -> str:
   return f"{name:>22}  {score.value:>10.4f}  [{score.low:.4f}, {score.high:.4f}]"
 
 
-def sweep_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+def sweep_lines(rows: Sequence["MemberRow"]) -> list[str]:
   """Returns the table of a sweep: the development and the test score of each learning rate and seed."""
   lines = [f"{'rate':>10}  {'seed':>5}  {'development':>11}  {'test':>8}"]
   lines += [

@@ -7,14 +7,15 @@ import dataclasses
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
 from gen.errors import UserError
 from gen.evaluation import run_curves
+from gen.finetuning.sweep_members import MemberRow
 from gen.training import start_source
 
 
@@ -78,12 +79,12 @@ class StartPoint:
   point: LabelPoint
 
 
-def make_curves(rows: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> list[LabelCurve]:
+def make_curves(rows: Sequence[MemberRow], methods: Sequence[str]) -> list[LabelCurve]:
   """Returns the curve of each method from the rows of a study."""
   curves = []
   for method in methods:
     mine = [row for row in rows if row["method"] == method]
-    scored: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+    scored: dict[int, list[MemberRow]] = defaultdict(list)
     for row in mine:
       if row.get("score") is not None:
         scored[row["examples"]].append(row)
@@ -93,17 +94,16 @@ def make_curves(rows: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> li
   return curves
 
 
-def average_rows(examples: int, rows: Sequence[Mapping[str, Any]]) -> LabelPoint:
+def average_rows(examples: int, rows: Sequence[MemberRow]) -> LabelPoint:
   """Returns the mean over seeds."""
-  scores, lows, highs = (tuple(float(row[name]) for row in rows) for name in ("score", "low", "high"))
-  return LabelPoint(
-    # Means of the ends: an interval of the test examples for a usual seed, not of the spread over seeds.
-    examples,
-    float(np.mean(scores)),
-    float(np.mean(lows)),
-    float(np.mean(highs)),
-    tuple(sorted(scores)),
-  )
+  scores, lows, highs = (_column(rows, "score"), _column(rows, "low"), _column(rows, "high"))
+  # Means of the ends: an interval of the test examples for a usual seed, not of the spread over seeds.
+  means = (float(np.mean(values)) for values in (scores, lows, highs))
+  return LabelPoint(examples, *means, tuple(sorted(scores)))
+
+
+def _column(rows: Sequence[MemberRow], name: Literal["score", "low", "high"]) -> tuple[float, ...]:
+  return tuple(float(value) for row in rows if (value := row[name]) is not None)
 
 
 def find_crossings(curves: Sequence[LabelCurve]) -> list[Crossing]:

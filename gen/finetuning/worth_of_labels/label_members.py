@@ -10,7 +10,6 @@ Few labels leave none to choose a step by, so a fine-tuning ends with its last s
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 from gen.data.tasks.examples import TaskData
 from gen.errors import UserError
@@ -18,7 +17,7 @@ from gen.evaluation.metrics.score import score_predictions
 from gen.evaluation.words import bag_of_words
 from gen.finetuning import finetune, prompted
 from gen.finetuning.settings import METHODS, FinetuneSettings
-from gen.finetuning.sweep_members import SweepMember, score_row
+from gen.finetuning.sweep_members import MemberRow, SweepMember, score_row
 from gen.finetuning.task_forms import forms
 from gen.generation import loaded_model
 from gen.training import start_source
@@ -87,7 +86,7 @@ def _member(settings: FinetuneSettings, method: str, count: int, seed: int) -> S
   return SweepMember(tuned, "finetune", keep_model=False)
 
 
-def evaluate_untrained(member: SweepMember) -> dict[str, Any]:
+def evaluate_untrained(member: SweepMember) -> MemberRow:
   """Returns the row of a member that is not fine-tuned."""
   settings = member.settings
   data = finetune.read_data(settings, lambda line: None)
