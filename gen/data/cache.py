@@ -67,6 +67,7 @@ def find_or_build(root: Path, name: str, build: Callable[[Path], dict[str, objec
   meta = _read(path)
   if meta is not None:
     return CacheEntry(path, meta, True)
+  # A second process waits here for the first, which then finds the entry: no corpus is built twice.
   with _explained(root), filelock.FileLock(root / f".{name}.lock"):
     meta = _read(path)  # another process may have built it meanwhile
     if meta is not None:
@@ -86,6 +87,7 @@ def _build(path: Path, build: Callable[[Path], dict[str, object]]) -> dict[str, 
     # A rename cannot replace a folder that holds files, so a damaged entry goes first.
     shutil.rmtree(path, ignore_errors=True)
     unfinished.rename(path)
+  # Also at Ctrl-C: half an entry may have gigabytes.
   except BaseException:
     shutil.rmtree(unfinished, ignore_errors=True)
     raise
@@ -103,6 +105,7 @@ def _read(path: Path) -> dict[str, object] | None:
       _signature(path / name) == signature for name, signature in files.items()
     )
     return meta if complete else None
+  # Any damage makes an entry count as absent; it is built again.
   except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
     return None
 

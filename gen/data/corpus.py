@@ -215,6 +215,7 @@ def _write(path: Path, source: Source) -> tuple[np.ndarray, np.ndarray]:
     blank = left_out["blank"]
     reason = f"none of its {blank:,} documents has any text" if blank else "its source holds no document"
     raise UserError(f"data.corpus {source.name}: the corpus is empty, because {reason}; name other files")
+  # One document left of several is a mistake of the source, which a sentence about splitting would hide.
   if count == 1 and left_out:
     raise UserError(
       f"data.corpus {source.name}: one document is left, which cannot be split into training and validation:"
@@ -288,6 +289,7 @@ def _identity(path: Path, lengths: np.ndarray, validates: np.ndarray, origin: st
   parts = [lengths.tolist(), validates.tolist(), *([origin] if origin else [])]
   sha256 = hashlib.sha256(json.dumps(parts).encode())
   with path.open("rb") as stream:
+    # 1 MiB: large enough for the disk's full rate, small beside the corpus.
     while chunk := stream.read(1 << 20):
       sha256.update(chunk)
   return sha256.hexdigest()

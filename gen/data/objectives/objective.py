@@ -112,6 +112,7 @@ def segment_starts(segments_bn: np.ndarray) -> np.ndarray:
 def segment_positions(segments_bn: np.ndarray) -> np.ndarray:
   """Returns positions, counted from 0 inside each segment; 0 in padding."""
   index_n = np.arange(segments_bn.shape[1], dtype=np.int32)
+  # A running maximum of the starts gives each position the start of its own segment.
   begins_bn = np.maximum.accumulate(np.where(segment_starts(segments_bn), index_n, 0), axis=1)
   return np.where(segments_bn > 0, index_n - begins_bn, 0).astype(np.int32)
 
@@ -155,6 +156,7 @@ def complete_documents(parts: Emission, segments_bn: np.ndarray, length: int) ->
   rows_b, columns_b = np.arange(len(over_bn)), np.argmax(over_bn, axis=1)
   if not over_bn.any():
     return np.ones(over_bn.shape, bool)
+  # Back to where that document begins: half a document would have targets without their context.
   begins_b = columns_b - segment_positions(segments_bn)[rows_b, columns_b]
   limits_b = np.where(over_bn.any(1), begins_b, over_bn.shape[1])
   return np.arange(over_bn.shape[1]) < limits_b[:, None]
@@ -169,6 +171,7 @@ def emit_tokens(
     The ids and their segments in rows of `length`.
   """
   batch, raw = segments_bn.shape
+  # Three slots a token: a sentinel before it, the token, and an end mark after it.
   ids_bnc = np.empty((batch, raw, 3), np.int32)
   for slot, part in enumerate(parts):
     ids_bnc[:, :, slot] = part

@@ -99,6 +99,7 @@ def _of_state(folder: Path) -> DatasetFolder | None:
   if "_data_files" not in state:
     return None
   where = str(folder / STATE)
+  # `datasets` keeps a selection or a shuffle as indices over unchanged rows; reading the rows alone would ignore it.
   if state.get("_indices_data_files") or state.get("_indices_files"):
     raise UserError(f"{where}: an index selects the rows; call flatten_indices() and save the set again")
   entries = json_reading.require_field(state, "_data_files", list, where)
@@ -106,6 +107,7 @@ def _of_state(folder: Path) -> DatasetFolder | None:
     json_reading.require_field(json_reading.require_kind(entry, dict, where), "filename", str, where)
     for entry in entries
   ]
+  # A stranger's state.json must not name files elsewhere on the machine.
   outside = [name for name in names if Path(name).name != name]
   if outside:
     raise UserError(f"{where} names a file outside of its folder, {outside[0][:80]!r}; do not trust it")
@@ -126,6 +128,7 @@ def _of_cache(folder: Path, split: str) -> DatasetFolder | None:
   prefix, _, count = matched[0].groups()
   names = [match.string for match in matched]
   if count is not None:
+    # By their numbers and not by the glob: a missing shard must be named.
     names = [f"{prefix}-{chosen}-{shard:05}-of-{count}.arrow" for shard in range(int(count))]
   elif len(names) > 1:
     raise UserError(

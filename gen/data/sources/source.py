@@ -85,6 +85,7 @@ def find_source(data: Data, report: Report | None = None) -> Source:
     return _named_set(name, rest, data)
   if colon and re.fullmatch(r"[A-Za-z][A-Za-z0-9_+-]+", scheme):
     _refuse_scheme(name, scheme)
+  # Before other folders: a curated one has a manifest, whose checksum says all about its text.
   folder = curated.open_curated(name)
   if folder is not None:
     return _curated(name, folder, data)

@@ -129,6 +129,7 @@ def _make_units(
     return joined, "document", notes
   if in_order or task in _BY_POSITION:
     size = -(-len(placed) // min(BLOCKS, max(1, len(placed) // _MIN_BLOCK)))
+    # Of fewer examples three parts could not each have a block.
     size = size if len(placed) >= 4 * _MIN_BLOCK else 1
     for index in range(len(placed)):
       units[index // size].append(index)
@@ -144,6 +145,7 @@ def _join_units(placed: Sequence[Placed], units: dict[Any, list[int]]) -> dict[A
 
   def find(unit: Any) -> Any:
     while root[unit] != unit:
+      # Path halving: union-find stays near linear with a million documents.
       root[unit] = unit = root[root[unit]]
     return unit
 
@@ -163,6 +165,7 @@ def _draw_units(
   units: dict[Any, list[int]], wanted: dict[str, float], key: Callable[[Any], str], total: int
 ) -> dict[str, list[int]]:
   """Returns the indices of each wanted part: whole units in drawn order until the share is reached."""
+  # A hash of seed and unit gives the order: further examples do not move those that were drawn before.
   waiting = sorted(units, key=key)
   chosen: dict[str, list[int]] = {}
   for part, share in wanted.items():
@@ -188,6 +191,7 @@ def _draw_stratified(
   chosen: dict[str, list[int]] = {}
   left = 1.0
   for part, share in wanted.items():
+    # Each part is drawn from what the parts before it left.
     ratio, left = share / left, left - share
     goal = max(1, round(ratio * len(waiting))) if share else 0
     ratio = goal / len(waiting)
@@ -207,6 +211,7 @@ def _join_copies(placed: Sequence[Placed], part_of: dict[int, str]) -> list[str]
   moved = 0
   for index, key in enumerate(keys):
     if len(parts_of[key]) > 1:
+      # Towards train, never into test: a score on test must not rest on a text that was trained on.
       first = next(part for part in PARTS if part in parts_of[key])
       moved += part_of.get(index, "train") != first
       part_of[index] = first
@@ -244,6 +249,7 @@ def _warn_of_copies(parts: Parts) -> list[str]:
   """Returns warnings about texts that the data itself gives to several parts."""
   keys = {part: {text_key(item.example) for item in items} for part, items in parts.items()}
   notes = []
+  # A part that the data gives is the data's own decision, so copies are named and not moved.
   for first, second in (("train", "test"), ("train", "development"), ("development", "test")):
     shared = keys[first] & keys[second]
     if shared:

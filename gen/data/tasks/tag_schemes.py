@@ -81,6 +81,7 @@ def read_spans(tags: Sequence[str], scheme: str) -> tuple[list[Span], list[TagFa
     reason = _find_fault(before, (prefix, label), after, scheme)
     if reason:
       faults.append(TagFault(index, f"{tags[index]!r} {reason}"))
+    # A span ends where the next tag opens another one, or is outside.
     if _opens((prefix, label), after) or after[0] == OUTSIDE:
       spans.append(Span(label, begin, index))
   return spans, faults
@@ -116,7 +117,9 @@ def detect_scheme(sequences: Sequence[Sequence[str]]) -> str:
   ('IOB1', 'IOB2')
   """
   prefixes = {split_tag(tag)[0] for tags in sequences for tag in tags}
+  # Among equals the first wins, and IOB2 is the most common.
   order = ("IOB2", "IOB1", "IOE2", "IOE1", "BIOES", "BILOU")
+  # A scheme must have all prefixes that occur; if none has, the richest two are tried.
   able = [scheme for scheme in order if prefixes <= {OUTSIDE, *_PREFIXES[scheme]}] or ["BIOES", "BILOU"]
   counts = {scheme: sum(len(read_spans(tags, scheme)[1]) for tags in sequences) for scheme in able}
   return min(able, key=lambda scheme: counts[scheme])

@@ -60,8 +60,10 @@ class Tokenizer(ABC):
     self.text_vocab = len(pieces)
     self.vocab = self.text_vocab + len(LAST)
     self.cls, self.sep, self.mask = range(self.text_vocab, self.text_vocab + 3)
+    # Special ids have no bytes, so decoding drops them, and bits per byte count no text for them.
     self._pieces = [*pieces, *[b""] * len(LAST)]
     self.byte_lengths = np.array([len(piece) for piece in self._pieces], np.int32)
+    # 16 digits, 64 bits: hashes only tell tokenizers apart.
     self.hash = hashlib.sha256(self.kind.encode() + b"\0" + self._model()).hexdigest()[:16]
 
   def sentinel(self, index: int) -> int:
@@ -107,6 +109,7 @@ class Tokenizer(ABC):
       pieces.append(
         self.name(number).encode() if keep_special and self.is_special(number) else self._pieces[number]
       )
+    # Joined before decoding: a character of several bytes may be several tokens.
     return b"".join(pieces).decode("utf-8", errors="replace")
 
   @property
@@ -195,6 +198,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     raise UserError(f"{folder}: the tokenizer cannot be read: {error.strerror}") from error
   except (ValueError, KeyError, TypeError, RuntimeError, RecursionError) as error:
     raise UserError(f"{folder}: the tokenizer is damaged: {error}") from error
+  # A changed tokenizer would load and give fluent nonsense.
   if tokenizer.hash != description.get("hash"):
     raise UserError(
       f"{folder}: the tokenizer was changed: its hash is not the recorded {description.get('hash')}"

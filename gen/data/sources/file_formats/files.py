@@ -83,6 +83,7 @@ def _found(pattern: str, path: Path) -> list[tuple[str, Path]]:
 
 def _check_regular(path: Path) -> None:
   """Raises UserError for files of the kernel, which may be endless."""
+  # Resolved, because a link may lead there.
   real = path.resolve()
   if real == Path("/") or any(real.is_relative_to(folder) for folder in _KERNEL):
     raise UserError(f"{path}: it is a file of the system, which is not read as text; name other files")
@@ -233,6 +234,7 @@ def is_one_text(
   with _opened(name, path, forced, _ignore, max_bytes) as item:
     if item.kind.format not in ("zip", "tar"):
       return item.kind.format in ("text", "html")
+    # Two members at most are opened: a second one settles it.
     formats = [opened.kind.format for _, opened in itertools.islice(_members(path, item, forced, _ignore), 2)]
     return formats in (["text"], ["html"])
 
@@ -241,6 +243,7 @@ def _members(
   path: Path, item: _Item, forced: str | None, warn: compressed.Warn
 ) -> Iterator[tuple[str, _Item]]:
   """Yields the members of an archive, each without its compression."""
+  # A zip's list of members stands at its end, and a compressed stream cannot seek there.
   if item.kind.format == "zip" and item.layers:
     raise UserError(f"{path}: it is a zip archive inside {item.layers[-1]}; unpack it first")
   size = path.stat().st_size
@@ -357,6 +360,7 @@ class _Reading(NamedTuple):
       yield from self._pieces("".join(pieces))
       return
     pieces.clear()
+    # The rest is only measured: block sizes depend on the length of the whole text, which does not fit into memory.
     length += sum(len(chunk) for chunk in chunks)
     with again() as item:
       streamed = text_blocks.cut_chunks(encodings.decode_chunks(item.stream, self.where), length)

