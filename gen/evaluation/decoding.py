@@ -170,6 +170,7 @@ def sample_texts(
     raise UserError("there is no prompt; give at least one")
   how = restored.reading
   ids = [text.prompt_ids(restored, prompt) for prompt in prompts for _ in range(samples)]
+  # No stop token: texts of equal length, or a setting that ends early would seem less repetitive.
   options: dict[str, Any] = {
     "start": how.start,
     "prefix": how.prefix,

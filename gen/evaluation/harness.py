@@ -154,6 +154,7 @@ class Backend:
     arguments = [request.args for request in requests]
     groups: dict[str, list[int]] = {}
     for number, (_, settings) in enumerate(arguments):
+      # Requests of one task mostly share their settings, which are constants of the compiled program.
       groups.setdefault(json.dumps(settings, sort_keys=True), []).append(number)
     texts = [""] * len(arguments)
     for numbers in groups.values():
@@ -204,6 +205,7 @@ class Backend:
 
   def _row(self, owner: int, ids: list[int], count: int) -> ScoredRow:
     """Returns a row for predicting the last tokens of a text, cut at its left to the window."""
+    # One more than the window, because the last id is a target only.
     ids = ids[-(self.max_length + 1) :]
     first = len(ids) - 1 - count
     return ScoredRow(
@@ -241,6 +243,7 @@ class Backend:
       )  # fmt: skip
       for number, ids in zip(taken, made.rows(), strict=False):
         content = text.detokenize(self.restored, ids)
+        # The text ends at the first stop string; tokens may reach beyond it.
         for stop in how.until:
           content = content.partition(stop)[0]
         texts[number] = content

@@ -88,6 +88,7 @@ def make_searches(
   if encoder is not None:
     embedded = retrieval.EmbeddingIndex(passages, encoder)
     searches["embeddings"] = lambda question: embedded.search(question.query, count)
+  # Upper and lower bound of what any search can give: the answer in the prompt, and a prompt just as long without it.
   searches["the right passage"] = lambda question: _right(passages, question)
   searches["a random passage"] = lambda question: [_passage(passages, draw.randrange(len(passages)))]
   return searches
@@ -160,6 +161,7 @@ def compare_searches(searches: Sequence[SearchAnswers]) -> list[RetrievalRow]:
   rows = []
   for search in searches:
     nats = _nats_per_token(search)
+    # Paired by question, so the error of a gain is that of the differences.
     gains = bare - nats
     rows.append(
       RetrievalRow(

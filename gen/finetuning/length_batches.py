@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-MULTIPLE = 8  # lengths are rounded up to it
-MIN_SAVING = 0.05  # share of the padded tokens that one more shape must save
+# Lengths are rounded up to it; chosen: as the padding of transformers, by which GPUs use their matrix units.
+MULTIPLE = 8
+# Share of the padded tokens that one more shape must save; chosen: a compilation costs about as much as such a saving.
+MIN_SAVING = 0.05
 
 
 def round_up(tokens: int) -> int:
@@ -79,6 +81,7 @@ class LengthBatches:
     sizes = np.bincount(self._bucket_n, minlength=len(self.lengths))
     left = int((sizes % batch).sum())
     self.steps_per_epoch = int((sizes // batch).sum()) + -(-left // batch)
+    # 2: `padded_tokens` asks for epoch 0 while another is read.
     self._epoch = functools.lru_cache(maxsize=2)(self._drawn)
 
   @property
@@ -100,6 +103,7 @@ class LengthBatches:
       full = len(rows) // self._batch * self._batch
       batches += [(part, bucket) for part in rows[:full].reshape(-1, self._batch)]
       left.append(rows[full:])
+    # From short to long, so that a batch of rests is padded little.
     rest = np.concatenate(left)
     for begin in range(0, len(rest), self._batch):
       part = rest[begin : begin + self._batch]

@@ -22,7 +22,8 @@ from gen.generation.loaded_model import LoadedModel
 from gen.generation.text import BLANK
 
 SEPARATOR = "\n\n"  # between solved examples
-SHARE = 0.5  # of a row, that solved examples may take
+# Of a row, that solved examples may take; chosen: the question must have as much room as all examples.
+SHARE = 0.5
 
 
 class AskedModel(NamedTuple):
@@ -136,7 +137,9 @@ def _ask_encoder(loaded: LoadedModel, data: TaskData, asked: Sequence[Any]) -> t
   )
   pairs = []
   for example in asked:
+    # A blank in the data would be a second blank of the prompt.
     text = f"{example.text} {example.second_text}".replace(BLANK, " ").strip()
+    # Two tokens less than the room: text that is joined to the cue may be split otherwise.
     cut = tokenizer.decode(tokenizer.encode(text)[: max(1, room - 2)])
     pairs += [(cut + cue, label) for label in data.labels]
   try:

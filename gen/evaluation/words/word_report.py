@@ -59,6 +59,7 @@ def shown_words(vectors: WordVectors, named: Sequence[str]) -> list[str]:
       vectors.id(word)
     return words
   present = [word for word in WORDS if word in vectors.ids]
+  # Beyond the first eighth, where words without meaning of their own are (the, of).
   rare = [word for word in vectors.words[len(vectors.words) // 8 :] if len(word) > 2]
   return present if len(present) >= MIN_WORDS else [*present, *rare[:8]]
 

@@ -38,6 +38,7 @@ def answer_requests() -> None:
   sys.path.extend(sys.argv[4:])
   make_environment()  # imports before the limit of memory holds
   resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+  # SIGPROF comes with ITIMER_PROF, which counts processor time and not that of waiting for a request.
   signal.signal(signal.SIGPROF, _stop)
   answer: RenderAnswer
   for line in sys.stdin:
@@ -51,6 +52,7 @@ def answer_requests() -> None:
       answer = {"error": f"it needs more than {memory >> 20:,} MiB of memory"}
     except RecursionError:
       answer = {"error": "it calls itself too deeply"}
+    # A template may raise anything; it is the template's fault and one clause, whatever it is.
     except Exception as error:
       answer = {"error": f"{type(error).__name__}: {error}"[:400]}
     finally:
@@ -120,6 +122,7 @@ def make_environment() -> Any:
   return environment
 
 
+# Compiling takes longer than rendering, and a run has one template or two.
 @functools.lru_cache(maxsize=16)
 def _compile(template: str) -> Any:
   return make_environment().from_string(template)

@@ -38,6 +38,7 @@ class TunedModel(NamedTuple):
 
 def forward_flops(restored: LoadedModel, prompt: str, answer: str) -> float:
   """Returns the FLOPs of computing the likelihood of an answer after a prompt of any length."""
+  # The count is of a prompt of any length: a prompt beyond the window is priced, and never run.
   boundless = restored._replace(model=dataclasses.replace(restored.model, context=0))
   rows = likelihood.rows_for(boundless, prompt, answer)
   return sum(_step_flops(restored.model, row) for row in rows) / BACKWARD
@@ -69,7 +70,9 @@ def fine_tune(
   read = [row for prompt, answer in pairs for row in likelihood.rows_for(restored, prompt, answer)]
   batch = _batch(read, max(rows, len(read)))
   price = sum(_step_flops(model, row) for row in read)
+  # Rounded down: fine-tuning never has more than the FLOPs of the prompts.
   steps = int(flops // price)
+  # Nothing that a few steps could not use: no warmup, no decay.
   optimizer = Optimizer(peak_learning_rate=rate, schedule="constant", warmup=0.0, weight_decay=0.0)
   programs = tuning_step.tuning_programs(model, HeadConfig("none"), optimizer, None)
   state = programs.initialize({trained_part.PARAMETERS: restored.params}, 0)

@@ -75,6 +75,7 @@ def padded_shapes(rows: Sequence[EncodedRow], lengths: Sequence[int], targets: i
   target, source, shapes = 0, 0, []
   for below, length in zip((0, *lengths), lengths, strict=False):
     here = [row for row in rows if below < row.length <= length]
+    # Running maxima: a batch of longer rows may hold those that were left over of shorter ones.
     target = max(target, *(len(row.inputs) for row in here), 0)
     source = max(source, *(len(row.source) for row in here), 0)
     shapes.append(PaddedShape(length_batches.round_up(target), length_batches.round_up(source), targets))

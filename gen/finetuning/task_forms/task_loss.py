@@ -52,6 +52,7 @@ def batch_loss(
   """Returns the sums of a batch's loss; dropout and label smoothing are applied if a key is passed."""
   if head.kind == "none":
     terms = losses.LossTerms(soft_cap=model.logits_soft_cap, chunk=model.loss_chunk)
+    # Evaluation has the plain loss, without smoothing and z-loss: it must not depend on them.
     terms = terms if key is None else step.loss_terms(model, optimizer)
     sums = step.batch_loss(model, terms, params, batch, key)
     return TaskSums(sums.loss, sums.weight)

@@ -142,6 +142,7 @@ class TextForm:
           f"{self._length}; choose a larger max_answer or max_length"
         )
       weights = np.zeros(len(scored.inputs), np.float32)
+      # Loss on the answer alone: a prompt's tokens are given, not learned.
       weights[scored.first : scored.first + scored.counted] = 1.0
       source = () if scored.source is None else scored.source.tolist()
       rows.append(
@@ -185,6 +186,8 @@ def choose_labels(
 ) -> list[TaskPrediction]:
   """Returns the likeliest label of each example after its prompt, and its share of the labels' probability."""
   prompts = form.prompts(examples, what, before)
+  # A decoder continues the prompt, after which a word begins with a space; an encoder-decoder's answer is a text of its
+  # own.
   space = "" if loaded.model.family == "encoder_decoder" else " "
   pairs = [(prompt, space + label) for prompt in prompts for label in form.labels]
   found = likelihood.answer_likelihoods(loaded, pairs, blank=NO_BLANK, ends=True, policy="truncate")
