@@ -152,6 +152,7 @@ class ClusterJobs:
     except OSError as error:
       raise UserError(f"cannot record jobs in {self._home}: {error.strerror or error}") from error
     finally:
+      # Also at an error of this process: jobs that nobody follows would train on and fill the disk.
       self._cluster.cancel([followed.job for followed in self._followed.values()], at_once=self._killing)
     if self._mistake:
       raise UserError(self._mistake)
@@ -191,6 +192,7 @@ class ClusterJobs:
 
   def _submit(self, folder: Path, record: journal.Journal) -> Iterator[WorkerEvent]:
     """Submits waiting runs, up to the sweep's limit."""
+    # A cluster without a limit queues all of them by itself, in one array of jobs.
     room = self._cluster.limit - len(self._followed) if self._cluster.limit else len(self._waiting)
     batch = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
     if not batch or self.stopping:
@@ -210,6 +212,7 @@ class ClusterJobs:
       for (index, run), number in zip(enumerate(batch), list(free), strict=False)
     ]
     jobs = self._cluster.submit(tasks, home)
+    # Followed before they are recorded: if the disk refuses the record, these jobs are still cancelled.
     for job, run, task in zip(jobs, batch, tasks, strict=True):
       self._follow(job, run, Path(task.outcome), folder)
     for job, run, task in zip(jobs, batch, tasks, strict=True):
@@ -250,6 +253,7 @@ class ClusterJobs:
         yield WorkerEvent("row", followed.number, followed.run, row)
       if outcome is not None:
         yield from self._ended(followed, outcome, rows)
+      # None is a cluster that does not respond, which says nothing of its jobs.
       elif states is not None:
         followed.absences = 0 if followed.job in states else followed.absences + 1
         if followed.absences >= ABSENCES:

@@ -172,6 +172,7 @@ def train_all(
         sweep,
         folder / name,
         console,
+        # Batch and limit do not change the text; with one value for all, studies share one entry of the cache.
         load(json.dumps(to_dict(sweep.data) | {"batch": 1, "unique_tokens": 0})),
       )
       stack.enter_context(opened[name].ledger)
@@ -251,6 +252,7 @@ def _work(
   if going_on := _standing(ledgers.values(), len(places)):
     console.print(going_on)
   left = [dataclasses.replace(run, name=path) for path, (_, run) in places.items()]
+  # The longest first: a long run that begins last would keep one worker busy and all others idle.
   left.sort(key=design.expected_time, reverse=True)
   trainer = executor.trainer(workers, len(left), folder / LOGS, command)
   every = [run for ledger in ledgers.values() for run in ledger.runs]
@@ -263,6 +265,7 @@ def _work(
       show.show(event)
       name, run = places[event.run.name]
       ledger = ledgers[name]
+      # A result may have been recorded as a row of the journal already.
       if event.kind == "row" or (event.kind == "finished" and ledger.result(run) is None):
         ledger.record(run, event.row)
       elif event.kind == "failed":
