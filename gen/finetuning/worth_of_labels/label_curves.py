@@ -98,8 +98,8 @@ def average_rows(examples: int, rows: Sequence[MemberRow]) -> LabelPoint:
   """Returns the mean over seeds."""
   scores, lows, highs = (_column(rows, "score"), _column(rows, "low"), _column(rows, "high"))
   # Means of the ends: an interval of the test examples for a usual seed, not of the spread over seeds.
-  means = (float(np.mean(values)) for values in (scores, lows, highs))
-  return LabelPoint(examples, *means, tuple(sorted(scores)))
+  score, low, high = (float(np.mean(values)) for values in (scores, lows, highs))
+  return LabelPoint(examples, score, low, high, tuple(sorted(scores)))
 
 
 def _column(rows: Sequence[MemberRow], name: Literal["score", "low", "high"]) -> tuple[float, ...]:
