@@ -25,6 +25,7 @@ from gen.io import json_reading
 FIELD, METHOD = "quantization_config", "compressed-tensors"
 INT_FORMAT, PACK_FORMAT, MIXED_FORMAT = "int-quantized", "pack-quantized", "mixed-precision"
 WEIGHT, SCALE, PACKED, SHAPE = ".weight", ".weight_scale", ".weight_packed", ".weight_shape"
+# Bits whose codes fill words and bytes without a remainder; others are not read.
 _BITS = (4, 8)
 
 
@@ -147,7 +148,7 @@ def pack_words(levels_oi: np.ndarray, bits: int) -> np.ndarray:
   >>> [hex(word) for word in pack_words(np.array([[-8, 7, 1]], np.int8), 4)[0]]
   ['0x9f0']
   """
-  codes = (levels_oi.astype(np.int16) + (1 << (bits - 1))).astype(np.uint8)
+  codes: np.ndarray = (levels_oi.astype(np.int16) + (1 << (bits - 1))).astype(np.uint8)
   per_word = 32 // bits
   codes = np.pad(codes, ((0, 0), (0, -codes.shape[1] % per_word)))
   if bits == 4:

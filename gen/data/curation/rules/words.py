@@ -28,9 +28,11 @@ _SHIFT = np.uint64(31)
 _BLOCK = 1 << 15  # bytes that are hashed at a time, so that all arrays stay in a core's cache
 # T: any constants do, if they are odd and share no pattern; K is odd, so it has an inverse modulo 2^64.
 _BYTE_VALUES = np.arange(1, 257, dtype=np.uint64) * _FACTOR
+# A round of SplitMix64's mixer; the lowest bit is set, so that each value is odd.
 _BYTE_VALUES = ((_BYTE_VALUES ^ (_BYTE_VALUES >> _SHIFT)) * _MIXER) | np.uint64(1)
 _BYTE_VALUES[32] = 0
 _POWERS = np.cumprod(np.full(_BLOCK, _FACTOR))
+# Powers of K's inverse: a word's hash is shifted to its own beginning by a product.
 _INVERSES = np.cumprod(np.full(_BLOCK, pow(int(_FACTOR), -1, 1 << 64), np.uint64))
 # Of ASCII text: letters in lower case, digits and the underscore as `\w` has them, spaces for all else.
 _FOLD = bytes(ord(chr(code).lower()) if re.match(r"\w", chr(code), re.A) else 32 for code in range(256))
