@@ -41,14 +41,14 @@ class ObservedKernel(StoredKernel):
   Attributes:
     kernel: the array itself, as the model's layer expects it.
     number: of the kernel and its layer, int32.
-    observe: called on the host with (number, x_ni).
+    observe: called on the host with (number, x_ni); returns a float32 zero.
     shape: of the kernel.
     inputs_first: whether its inputs are its first axes; otherwise it is a table [O, I].
   """
 
   kernel: Array
   number: Array
-  observe: Callable[[Any, Any], None] = dataclasses.field(metadata={"static": True})
+  observe: Callable[[Any, Any], Any] = dataclasses.field(metadata={"static": True})
   shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
   inputs_first: bool = dataclasses.field(metadata={"static": True}, default=True)
 
@@ -73,11 +73,13 @@ def multiply_stored(x_ni: Array, kernel: StoredKernel, dtype: Any = None) -> Arr
   """
   dtype = x_ni.dtype if dtype is None else dtype
   if isinstance(kernel, ObservedKernel):
-    # XLA removes a pure callback whose result nothing reads; a debug callback stays, also inside scans.
-    jax.debug.callback(kernel.observe, kernel.number, x_ni)
+    # A zero that the product reads: XLA removes a pure callback whose result nothing reads. flax's scan refuses an
+    # effect in its body, such as that of a debug callback, in flax 0.12.12.
+    zero = jax.pure_callback(kernel.observe, jax.ShapeDtypeStruct((), jnp.float32), kernel.number, x_ni)
     inputs = x_ni.shape[-1]
     kernel_io = kernel.kernel.reshape(inputs, -1) if kernel.inputs_first else kernel.kernel.T
-    return jnp.matmul(x_ni, kernel_io.astype(x_ni.dtype), preferred_element_type=dtype)
+    product_no = jnp.matmul(x_ni, kernel_io.astype(x_ni.dtype), preferred_element_type=dtype)
+    return product_no + zero.astype(dtype)
   if isinstance(kernel, AdaptedKernel):
     low_no = x_ni @ kernel.a.astype(x_ni.dtype) @ kernel.b.astype(x_ni.dtype)
     return multiply_stored(x_ni, kernel.base, dtype) + low_no.astype(dtype)

@@ -88,13 +88,14 @@ def observe_inputs(params: Any, model: Model, batches: Iterable[Batch], *, hessi
   keys = [(place.name, layer) for place in places for layer in range(place.layers or 1)]
   statistics: Statistics = {}
 
-  def observe(number: Any, x_ni: Any) -> None:
+  def observe(number: Any, x_ni: Any) -> np.float32:
     key, rows = keys[int(number)], np.asarray(x_ni, np.float32)
     if key not in statistics:
       inputs = rows.shape[1]
       hessian = np.zeros((inputs, inputs)) if hessians else None
       statistics[key] = InputStatistics(np.zeros(inputs, np.float32), hessian, [])
     statistics[key].add(rows)
+    return np.float32(0)
 
   observed = kernel_places.replace_leaves(params, dict(_observed(params, places, observe)))
   terms = losses.LossTerms(soft_cap=model.logits_soft_cap, chunk=model.loss_chunk)
@@ -103,9 +104,7 @@ def observe_inputs(params: Any, model: Model, batches: Iterable[Batch], *, hessi
   empty = True
   for batch in batches:
     empty = False
-    # A program may end before its callbacks; the barrier below waits for those.
     jax.block_until_ready(program(observed, batch))
-  jax.effects_barrier()
   if empty:
     raise UserError("the calibration text has no tokens; give text for at least one row")
   broken = sorted({name for (name, _), found in statistics.items() if not np.isfinite(found.largest_i).all()})

@@ -1,12 +1,9 @@
 """Compiler options of XLA for the programs of a step, where they differ from the defaults: only on a CPU."""
 
-import functools
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from gen.config import Model
+from gen.io import compiler_options
 
 # XLA's CPU backend gives products and sums of rows to YNNPACK, by default each product alone. With this option it also
 # fuses the operation that follows a product and reads only its result.
@@ -37,16 +34,6 @@ def step_options(model: Model, platform: str) -> dict[str, Any]:
   # `gradients.relu_from_output`). Encoder-decoder, width 128: 142 MiB in place of 163, 408 ms a step in place of 436,
   # together with one bias for all rows. Gradients of other activations read the input, so they gain nothing.
   applies = platform == "cpu" and model.activation == "relu" and not model.recurrent
-  return dict(_FUSE_AFTER_PRODUCTS) if applies and are_supported(**_FUSE_AFTER_PRODUCTS) else {}
-
-
-@functools.cache
-def are_supported(**options: str) -> bool:
-  """Returns whether this release of XLA has the options for a CPU; some are called experimental."""
-  # Compiles the smallest program: XLA raises an error for an unknown option.
-  try:
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
-      jax.jit(jnp.negative, compiler_options=options).lower(0.0).compile()
-  except jax.errors.JaxRuntimeError:
-    return False
-  return True
+  return (
+    dict(_FUSE_AFTER_PRODUCTS) if applies and compiler_options.are_supported(**_FUSE_AFTER_PRODUCTS) else {}
+  )

@@ -3,20 +3,16 @@ import dataclasses
 import pytest
 
 from gen.config import Model
+from gen.io import compiler_options
 from gen.training import xla_options
 
 RELU = Model(family="encoder_decoder", activation="relu")
 
 
-def test_an_option_that_xla_does_not_have_is_not_understood():
-  assert xla_options.are_supported(xla_cpu_experimental_ynn_fusion_type="")
-  assert not xla_options.are_supported(xla_cpu_no_such_fusion_type="")
-
-
 def test_steps_ask_a_cpu_for_relu_inside_its_product_where_that_can_be_had(monkeypatch):
-  monkeypatch.setattr(xla_options, "are_supported", lambda **options: True)
+  monkeypatch.setattr(compiler_options, "are_supported", lambda **options: True)
   assert "DOT" in xla_options.step_options(RELU, "cpu")["xla_cpu_experimental_ynn_fusion_type"]
-  monkeypatch.setattr(xla_options, "are_supported", lambda **options: False)
+  monkeypatch.setattr(compiler_options, "are_supported", lambda **options: False)
   assert xla_options.step_options(RELU, "cpu") == {}
 
 

@@ -18,13 +18,15 @@ of 1e-8, which is least absolute deviations, cost no more than twice 1e-3.
 import dataclasses
 import functools
 import itertools
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from gen.io import compiler_options
 from gen.scaling.laws.solvers import descents
 
 BATCH_SIZE = 64  # solved side by side: their working set stays in a core's cache
@@ -49,8 +51,9 @@ _LONGEST_PREDICTION = 0.3
 _MIN_DAMPING = 1e-9
 # A step is then shorter than float64 resolves beside parameters of order 1 to 10.
 _MAX_DAMPING = 1e10
-# Of XLA: half the time to compile and two thirds of the time to run of what it does by itself.
-_QUICK = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
+# Of XLA: half the time to compile and two thirds of the time to run of what it does by itself. jaxlib 0.12 has the
+# second no more.
+_QUICK = ({"xla_backend_optimization_level": 1}, {"xla_cpu_use_fusion_emitters": False})
 
 
 class HuberProblem(NamedTuple):
@@ -119,7 +122,7 @@ def minimise_huber(
       rows = np.minimum(np.arange(begin, begin + width), lanes - 1)
       lane_counts_sn = counts_sn[rows] if len(counts_sn) > 1 else np.repeat(counts_sn, width, 0)
       parts.append(
-        _descend(
+        _compiled_descent()(
           np.asarray(starts_sp, np.float64)[rows],
           lane_counts_sn,
           *shared,
@@ -153,7 +156,15 @@ def _padded(points: int) -> int:
   return -(-points // 64) * 64 if points <= 4096 else points
 
 
-@functools.partial(jax.jit, compiler_options=_QUICK)
+@functools.cache
+def _compiled_descent() -> Callable[..., tuple[Array, Array, Array, Array]]:
+  """Returns `_descend` with those options of `_QUICK` that this release of XLA has."""
+  options: dict[str, Any] = {}
+  for option in _QUICK:
+    options |= option if compiler_options.are_supported(**option) else {}
+  return jax.jit(_descend, compiler_options=options)
+
+
 def _descend(
   starts_sp: Array,
   counts_sn: Array,

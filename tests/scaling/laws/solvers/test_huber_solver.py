@@ -104,3 +104,13 @@ def test_doubles_are_used_and_left_as_they_were():
   one = problem(11)
   huber_solver.minimise_huber(one, ones(one), THETA[None], 0.1)
   assert jnp.ones(2).dtype == jnp.float32
+
+
+def test_an_option_that_this_release_of_xla_lacks_is_left_out(monkeypatch):
+  one = problem()
+  expected = huber_solver.minimise_huber(one, ones(one), THETA[None], 1e-3)
+  monkeypatch.setattr(huber_solver, "_QUICK", ({"xla_cpu_no_such_option": False}, *huber_solver._QUICK))
+  huber_solver._compiled_descent.cache_clear()
+  found = huber_solver.minimise_huber(one, ones(one), THETA[None], 1e-3)
+  np.testing.assert_array_equal(found.theta_sp, expected.theta_sp)
+  huber_solver._compiled_descent.cache_clear()
