@@ -20,6 +20,8 @@ def test_the_table_of_formats_has_their_bits_and_ranges():
   rows = re.findall(
     r"^\| (\S+(?: E\dM\d)?) \| (\d+) \|[^|]*\| ([\d.,e]+) \| ([\d.e-]+) \|", PAGE, re.MULTILINE
   )
+  titles = {named.title for named in FORMATS.values()}
+  rows = [row for row in rows if row[0] in titles]  # other tables of the page have such rows too
   assert len(rows) == len(FORMATS)
   for (title, bits, largest, smallest), found in zip(rows, FORMATS.values(), strict=True):
     assert title == found.title and int(bits) == found.stored_bits
