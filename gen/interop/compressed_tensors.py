@@ -6,7 +6,7 @@ each output or for each group of inputs. A product X then has, in place of X.wei
     int-quantized     X.weight int8 [O, I]                     X.weight_scale [O, G]
     pack-quantized    X.weight_packed int32 [O, I bits / 32]   X.weight_scale [O, G]   X.weight_shape [2]
 
-Packed levels are q + 2^(bits - 1), from the lowest bits of each word on. vLLM and transformers open both.
+Packed levels are q + 2^(bits - 1), from the lowest bits of each word on. transformers opens both.
 
 O outputs, I inputs, G groups of inputs.
 """
