@@ -4,7 +4,7 @@ uv run experiments/chinchilla.py --config=configs/full.py
 
 The learning rate's rule was measured on earlier text, and heads of one width, with steps between bounds,
 come from the studies before it; budgets and sizes from what simulated studies of their law needed (docs/sweep.md).
-Time and result are those of the corpus `environment:code`, the default of earlier versions.
+Time and result are those of the published study, which read the corpus `environment:code`.
 Time: 79 min on two cores of an AMD EPYC with other work in the first half hour, in as many sittings as you like:
 the same command goes on.
 Expected: N* near 39 k parameters at the smallest budget and 160 k at the largest.

@@ -68,7 +68,7 @@ class StopRequest:
       with contextlib.suppress(
         RuntimeError, OSError
       ):  # The signal may have interrupted a write of another line.
-        self._say("stopping after this dispatch; interrupt again to stop at once")
+        self._say("stopping after the steps under way; interrupt again to stop at once")
 
   def stop(self) -> bool:
     """Returns whether the program should save and stop."""

@@ -167,7 +167,7 @@ def describe_corpus(corpus: Corpus) -> str:
   share = corpus.validation_bytes / corpus.bytes
   return (
     f"corpus {corpus.name}: {corpus.documents:,} documents ({len(corpus.validation):,} for validation),"
-    f" {corpus.bytes:,} bytes ({share:.1%}), sha256 {corpus.sha256}, {corpus.seconds:.1f} s"
+    f" {corpus.bytes:,} bytes ({share:.1%} for validation), sha256 {corpus.sha256}, {corpus.seconds:.1f} s"
   )
 
 

@@ -54,7 +54,7 @@ def import_checkpoint(source: str | Path, workdir: str | Path) -> Run:
   """
   source, workdir = Path(source), Path(workdir)
   if (workdir / pretrained.CONFIG).exists():
-    raise UserError(f"{workdir} already contains a run; choose another --workdir or remove it")
+    raise UserError(f"{workdir} already contains a run; choose another --workdir, or remove it")
   model, params = huggingface.load_checkpoint(source)
   if model.task is not None:
     kinds = model.hf["architectures"]

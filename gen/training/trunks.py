@@ -147,7 +147,7 @@ class SharedTrunk:
     if changes:
       differences = ", ".join(f"{name}: {old} -> {new}" for name, old, new in changes)
       raise UserError(
-        f"{self.folder} is the trunk of other runs ({differences}); choose another --workdir or remove it"
+        f"{self.folder} is the trunk of other runs ({differences}); choose another --workdir, or remove it"
       )
 
 

@@ -121,7 +121,7 @@ def make_runs(
   steps: ArrayLike | None = None,
   names: Sequence[str] | None = None,
   lines: Sequence[int] | None = None,
-  source: str = "the runs",
+  source: str = "the table",
 ) -> RunsTable:
   """Builds a table of runs from arrays and checks it.
 
@@ -227,7 +227,7 @@ def runs_from_columns(table: Mapping[str, ArrayLike], columns: Mapping[str, str]
   writer = csv.writer(text)
   writer.writerow(values)
   writer.writerows(zip(*(column.tolist() for column in values.values()), strict=True))
-  return _from_table(text.getvalue(), "the runs", columns or {})[0]
+  return _from_table(text.getvalue(), "the table", columns or {})[0]
 
 
 def read_curves(path: str | Path, points: RunsTable) -> list["RowValues"]:

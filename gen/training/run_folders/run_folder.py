@@ -36,10 +36,10 @@ class AnotherRun(UserError):
     """Makes the message, which names the folder and the fields that differ."""
     self.before, self.run = before, run
     sentence = (
-      f"{workdir} holds another run ({_differences(before, run)}); choose another --workdir or remove it"
+      f"{workdir} holds another run ({_differences(before, run)}); choose another --workdir, or remove it"
     )
     if checkpoint_folder.complete_steps(workdir / CHECKPOINTS):
-      sentence += f"; there, --config.start_from={workdir} starts from its parameters"
+      sentence += f"; in another --workdir, --config.start_from={workdir} starts from its parameters"
     super().__init__(sentence)
 
 

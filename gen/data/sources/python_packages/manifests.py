@@ -102,7 +102,7 @@ class Manifest(NamedTuple):
       UserError: if there is no such tier.
     """
     if tier not in self.tiers:
-      known = ", ".join(f"{name}:{each}" for each in self.tiers)
+      known = ", ".join([name, *(f"{name}:{each}" for each in self.tiers)])
       raise UserError(f"data.corpus {name}:{tier} is not known; write {known}")
     held = self.tiers[: self.tiers.index(tier) + 1]
     return tuple(archive for archive in self.archives if archive.tier in held)

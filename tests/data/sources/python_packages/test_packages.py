@@ -215,7 +215,7 @@ def test_processes_that_start_together_download_an_archive_once(index, tmp_path)
     ("package:poems", "names no exact version"),
     ("package:poems>=1", "names no exact version"),
     ("package:../poems==1", "names no exact version"),
-    ("manual:huge", "manual:huge is not known; write manual:small, manual:medium, manual:large"),
+    ("manual:huge", "manual:huge is not known; write manual, manual:small, manual:medium, manual:large"),
     ("manifest:no.toml", "cannot read no.toml: No such file"),
     ("packages:poems==1", "the nearest is package"),
   ],
