@@ -77,7 +77,7 @@ def main() -> int:
   }
   for attention_map in maps:
     layers, heads, queries, keys = attention_map.weights_lhts.shape
-    print(f"{attention_map.kind}: layers: {layers}, heads: {heads}, {queries} x {keys} tokens")
+    print(f"{attention_map.kind}: {queries} x {keys} tokens, layers {layers}, heads {heads}")
     sizes = {"layers": layers, "heads": heads, "queries": queries, "keys": keys}
     report["maps"].append({"kind": attention_map.kind} | sizes)
   for path in paths:

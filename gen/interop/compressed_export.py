@@ -130,8 +130,9 @@ def _levels(leaf: QuantizedArray) -> np.ndarray:
 
 def _scales(leaf: QuantizedArray) -> np.ndarray:
   """Returns the scale of each weight, in the shape of its parameter."""
-  of_groups = np.asarray(leaf.scales)
-  each = np.repeat(of_groups, leaf.input_size // of_groups.shape[-1], axis=-1)
+  each = np.asarray(leaf.scales)
+  if each.shape[-1] > 1:  # one scale for all inputs is broadcast without a copy
+    each = np.repeat(each, leaf.input_size // each.shape[-1], axis=-1)
   return _as_parameter(np.broadcast_to(each, (*leaf.values.shape[:-1], leaf.input_size)), leaf)
 
 
@@ -146,10 +147,8 @@ def _slots(row: TensorRow, arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor
 
 def _names(model: Pretrained, row: TensorRow) -> list[str]:
   """Returns the modules of a row that the model has, as `ignore` lists them."""
-  names = [stored.row for stored in model.tensors]
-  of_row = [
-    name for name in names if name in _layer_names(row, model.config.depth + model.config.target_depth)
-  ]
+  names = _layer_names(row, model.config.depth + model.config.target_depth)
+  of_row = [stored.row for stored in model.tensors if stored.row in names]
   return [model.table.full(name, model.has_prefix).removesuffix(WEIGHT) for name in of_row]
 
 
