@@ -178,7 +178,7 @@ def compiler(request):
   """
   if "jax" in sys.modules:
     quick_compiling.apply_to_jax()
-  quick_compiling.expect_long_runs("scaling" in request.path.parts)
+  quick_compiling.expect_long_runs("scaling" in request.path.relative_to(request.config.rootpath).parts)
   wanted = "false" if _is_optimized(request.node) else ASKED
   if os.environ[QUICK] == wanted:
     return
