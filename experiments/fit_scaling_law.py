@@ -95,7 +95,7 @@ def main() -> int:
       interval = audited_page.exponent_interval(APPROACH.value, options, report)
       report["audit"] = audited_page.audit_table(points, BOOTSTRAPS.value, SEED.value, progress, interval)
       results = audited_page.fit_page(
-        points, curves, RUNS.value, BOOTSTRAPS.value, SEED.value, report["audit"]
+        points, curves, RUNS.value, BOOTSTRAPS.value, SEED.value, LEVEL.value, report["audit"]
       )
       audited_page.write_page(Path(HTML.value), results, curves, progress)
   print("\n".join(fit_summary.summary_lines(report)))

@@ -93,6 +93,7 @@ def fit_page(
   source: str,
   bootstraps: int,
   seed: int,
+  level: float,
   audited: Mapping[str, object],
 ) -> table_report.TableStudy:
   """Fits the approaches for the page, and returns what it shows.
@@ -103,10 +104,11 @@ def fit_page(
     source: file of the runs, whose name is the page's.
     bootstraps: of the fit.
     seed: of the resampling.
+    level: coverage of the intervals.
     audited: as of `audit_table`.
   """
   return table_report.fit_results(
-    points, curves, Path(source).name, page_bootstraps(bootstraps), seed, audited
+    points, curves, Path(source).name, page_bootstraps(bootstraps), seed, level, audited
   )
 
 

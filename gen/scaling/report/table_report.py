@@ -18,7 +18,6 @@ from gen.scaling.runs.runs_table import RunsTable
 from gen.scaling.verdicts.verdict import Prediction
 from gen.training.run_log.rows import RowValues
 
-LEVEL = 0.9  # of the intervals on a page, as `Criteria.confidence`
 _AHEAD = 10.0  # times the largest budget, where the page predicts: as `verdict.EXTRAPOLATION_FACTOR`
 
 
@@ -49,6 +48,7 @@ class TableStudy:
     points: the runs.
     laws: the law of each approach, or why there is none.
     prediction: the optimum at ten times the largest budget.
+    confidence: coverage of the intervals.
     audit: an `AuditReport` as plain values, or {"error": sentence}; None without an audit.
   """
 
@@ -56,6 +56,7 @@ class TableStudy:
   points: list[TablePoint]
   laws: LawEntries
   prediction: Prediction
+  confidence: float
   audit: dict[str, object] | None = None
 
 
@@ -65,6 +66,7 @@ def fit_results(
   name: str,
   bootstraps: int,
   seed: int,
+  level: float,
   audit: Mapping[str, object] | None = None,
 ) -> TableStudy:
   """Fits the approaches and returns what the page shows.
@@ -75,12 +77,13 @@ def fit_results(
     name: of the study.
     bootstraps: resamples for the intervals.
     seed: of the resampling.
+    level: coverage of the intervals, between 0 and 1.
     audit: an `AuditReport` as plain values, or {"error": sentence} for runs that the audit refuses.
   """
   rows = np.flatnonzero(~runs.held_out)
   points = runs.select(rows)
   fits = three_fits.fit_approaches(
-    points, curves, [str(run_name) for run_name in points.names], LEVEL, bootstraps, seed
+    points, curves, [str(run_name) for run_name in points.names], level, bootstraps, seed
   )
   budgets = points.group_flops()
   low, high = float(budgets.min()) / 2, float(budgets.max()) * 12
@@ -91,6 +94,7 @@ def fit_results(
     points=_entries(runs),
     laws=three_fits.law_entries(fits, points, rows, low, high),
     prediction=Prediction(flops=target, **optima),
+    confidence=level,
     audit=dict(audit) if audit else None,
   )
 

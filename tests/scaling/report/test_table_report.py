@@ -28,9 +28,10 @@ def runs_of(outlier=1.0):
 
 def test_a_table_of_runs_has_a_page_with_laws_valleys_and_a_next_budget(tmp_path):
   runs = runs_of()
-  found = table_report.fit_results(runs, [], "mine.csv", 20, 0)
+  found = table_report.fit_results(runs, [], "mine.csv", 20, 0, 0.8)
   table_report.write_page(tmp_path / "page.html", found, [])
   page = (tmp_path / "page.html").read_text()
+  assert "80 % of N*" in page and "90 %" not in page
   assert "mine.csv" in page and "run&lt;3&gt;" in page and "run<3>" not in page
   lines = table_report.next_lines(found)
   assert any("next, at 1.6e+20 FLOPs by parametric" in line for line in lines)
@@ -40,7 +41,7 @@ def test_the_page_says_what_the_audit_found_and_its_grade(tmp_path):
   runs = runs_of(outlier=1.4)
   audited = audit.audit_runs(runs, bootstraps=20).as_dict()
   assert audited["alarms"]
-  found = table_report.fit_results(runs, [], "mine.csv", 20, 0, audited)
+  found = table_report.fit_results(runs, [], "mine.csv", 20, 0, 0.8, audited)
   table_report.write_page(tmp_path / "page.html", found, [])
   text = (tmp_path / "page.html").read_text()
   assert f"Audit grade {audited['grade']}" in text and f"the audit gives grade {audited['grade']}" in text
@@ -54,13 +55,15 @@ def test_the_page_says_what_the_audit_found_and_its_grade(tmp_path):
 
 
 def test_a_study_that_the_audit_refuses_says_so_on_its_page():
-  found = table_report.fit_results(runs_of(), [], "mine.csv", 20, 0, {"error": "the study is refused: <b>"})
+  found = table_report.fit_results(
+    runs_of(), [], "mine.csv", 20, 0, 0.8, {"error": "the study is refused: <b>"}
+  )
   text = study_page.render_page(typed_json.encode_record(found), [])
   assert "Refused by the audit" in text and "the study is refused: &lt;b&gt;" in text
   assert "Not credible, because the audit refuses the study" in text
 
 
 def test_a_page_that_the_disk_refuses_is_one_sentence():
-  empty = table_report.TableStudy("mine.csv", [], three_fits.failed_entries("no runs"), Prediction())
+  empty = table_report.TableStudy("mine.csv", [], three_fits.failed_entries("no runs"), Prediction(), 0.9)
   with pytest.raises(UserError, match="cannot write /dev/full: No space"):
     table_report.write_page(Path("/dev/full"), empty, [])
