@@ -118,7 +118,7 @@ def _time_lengths(model: Any, rows: list[Any], lengths: list[int]) -> dict[int, 
   from gen.finetuning.task_forms import encoded_rows
   from gen.optimizers import schedule_params
 
-  optimizer = model.settings.optimizer
+  optimizer = model.settings.optimizer_config
   programs = tuning_step.tuning_programs(model.model, model.head, optimizer, None)
   trained, frozen = model.split()
   schedule = schedule_params(optimizer, 1000)

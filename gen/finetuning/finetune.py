@@ -189,7 +189,7 @@ class _Finetuning:
     # For its errors alone, which must come before the training and not after it.
     model.form.rows(data.test, "test")
     self.trained, self.frozen = model.split()
-    self.programs = tuning_step.tuning_programs(model.model, model.head, settings.optimizer, model.adapters)
+    self.programs = tuning_step.tuning_programs(model.model, model.head, settings.optimizer_config, model.adapters)
     self.by_loss = (settings.select or ("loss" if settings.task == "instruct" else "score")) == "loss"
     self.tuner = tuner.Tuner(
       self.programs,
@@ -215,7 +215,7 @@ class _Finetuning:
     beside, note = prompted.prompt_model(self.model.loaded, self.settings, data)
     result = FinetuneResult(
       self.asked, self.model.loaded.model.family, self.model.form_name, data.labels, _sizes(data), data.licence,
-      _count(self.model.params), _count(self.trained), self.settings.optimizer.peak_learning_rate,
+      _count(self.model.params), _count(self.trained), self.settings.optimizer_config.peak_learning_rate,
       outcome.step, outcome.steps, outcome.best_step, outcome.best, outcome.seconds,
       outcome.padded_tokens / outcome.tokens, score, baselines.score_baseline(data), beside, note,
       self.model.max_answer, self.model.threshold, versions.installed_versions(),

@@ -9,6 +9,7 @@ from typing import Any
 from absl import flags
 
 from gen.cli import shared_flags
+from gen.config.optimizer import OPTIMIZER_NAMES
 from gen.data.tasks import tag_schemes
 from gen.data.tasks.examples import TASKS
 from gen.errors import UserError
@@ -37,6 +38,7 @@ _CHOICES = {
     "Quantization-aware training: format of kernels in the forward pass.",
   ),
   "quantize_activations": (settings.ROUNDED, "The same of their inputs."),
+  "optimizer": (OPTIMIZER_NAMES, "Update rule; adamw suits a trained start, muon a fresh one."),
   "select": (settings.SELECTIONS, "What the best step is chosen by; empty: score, or loss for instruct."),
 }
 _TEXTS = {
@@ -75,6 +77,7 @@ _NUMBERS = {
   ),
   "test_share": (1e-6, 0.9, "Share of the examples for the test part, where the data has none."),
   "alpha": (0, None, "LoRA: updates are scaled by alpha / rank."),
+  "beta2": (0, 0.999_999, "Decay of the optimizer's second moment, per step."),
   "warmup": (0, 0.99, "Fraction of the steps in which the rate rises."),
   "weight_decay": (0, None, "Weight decay of matrices."),
   "dropout": (0, 0.99, "Probability."),

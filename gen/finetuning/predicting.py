@@ -57,7 +57,7 @@ def predict_inputs(folder: str | Path, inputs: Sequence[Any]) -> list[TaskPredic
   )
   model = task_model.open_tuned(loaded, headed.head, settings, data)
   model.threshold = result.threshold
-  programs = tuning_step.tuning_programs(model.model, model.head, settings.optimizer, None)
+  programs = tuning_step.tuning_programs(model.model, model.head, settings.optimizer_config, None)
   # Lengths are padded to multiples of 8 here: a single input should not be padded to the longest row of training.
   return model.predict(programs, {"params": headed.params}, {}, (8,), examples, "input")
 

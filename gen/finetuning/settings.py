@@ -5,6 +5,7 @@ import hashlib
 import json
 
 from gen.config import Optimizer
+from gen.config.optimizer import OPTIMIZER_NAMES
 from gen.data.tasks.examples import TASKS
 from gen.errors import UserError
 from gen.io import typed_json
@@ -50,6 +51,8 @@ class FinetuneSettings:
     base_format: of the frozen base under LoRA's adapters (QLoRA): int8, int4 or nf4; empty keeps it as it is.
     quantize_weights: quantization-aware training: none, or the format that kernels are rounded to, int8 or int4.
     quantize_activations: the same of their inputs.
+    optimizer: adamw, muon, lion, adafactor or sgd, as of pre-training.
+    beta2: decay of the second moment, per step.
     learning_rate: peak; 0 is one that suits the method and the model's width.
     epochs: times that the training examples are read at most; 0 is 3, or as many as 300 steps need.
     steps: at most; 0 is by epochs.
@@ -92,6 +95,10 @@ class FinetuneSettings:
   base_format: str = ""
   quantize_weights: str = "none"
   quantize_activations: str = "none"
+  optimizer: str = "adamw"
+  # BERT's (arXiv:1810.04805, A.2), where pre-training here has 0.98: fine-tuning takes few steps, and its moments may
+  # be slow.
+  beta2: float = 0.999
   learning_rate: float = 0.0
   epochs: int = 0
   steps: int = 0
@@ -128,14 +135,14 @@ class FinetuneSettings:
     return int(number) if number.isascii() and number.isdigit() else 0
 
   @property
-  def optimizer(self) -> Optimizer:
-    """AdamW with BERT's settings: a linear warmup and decay, and gradients clipped at 1."""
+  def optimizer_config(self) -> Optimizer:
+    """The optimizer with BERT's schedule: a linear warmup and decay, and gradients clipped at 1."""
     return Optimizer(
+      name=self.optimizer,
       peak_learning_rate=self.learning_rate or usual_rate(self.method_name, RATE_WIDTH),
       schedule="linear",
       warmup=self.warmup,
-      # BERT's, where pre-training here has 0.98: fine-tuning takes few steps, and its moments may be slow.
-      beta2=0.999,
+      beta2=self.beta2,
       weight_decay=self.weight_decay,
       clip=1.0,
       microbatches=self.microbatches,
@@ -168,6 +175,7 @@ class FinetuneSettings:
     choices = {
       "task": TASKS, "form": FORMS, "long": LONG_POLICIES, "class_weights": CLASS_WEIGHTS, "select": SELECTIONS,
       "base_format": BASE_FORMATS, "quantize_weights": ROUNDED, "quantize_activations": ROUNDED,
+      "optimizer": OPTIMIZER_NAMES,
     }  # fmt: skip
     for name, known in choices.items():
       if getattr(self, name) not in known:
@@ -219,6 +227,8 @@ class FinetuneSettings:
       ("base_format", ""),
       ("quantize_weights", "none"),
       ("quantize_activations", "none"),
+      ("optimizer", "adamw"),
+      ("beta2", 0.999),
     ):
       if values[name] == default:
         values.pop(name)
@@ -252,6 +262,7 @@ _RANGES = {
   "test_share": (1e-6, 0.9),
   "rank": (1, 4096),
   "alpha": (1e-6, 1e6),
+  "beta2": (0, 0.999_999),
   "learning_rate": (0, 1e3),
   "epochs": (0, 1e6),
   "steps": (0, 2**31 - 1),

@@ -46,7 +46,7 @@ def write_model(workdir: Path, model: TaskModel, params: Any, step: int) -> None
       seed=settings.seed,
       model=model.loaded.model,
       data=data,
-      optimizer=settings.optimizer,
+      optimizer=settings.optimizer_config,
       steps=step,
     )
   )

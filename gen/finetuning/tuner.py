@@ -118,7 +118,7 @@ class Tuner:
     self._shapes = encoded_rows.padded_shapes(rows, self.order.lengths, targets)
     self.steps = settings.planned_steps(self.order.steps_per_epoch)
     self._every = settings.evaluation_steps(self.order.steps_per_epoch)
-    self._schedule = schedule_params(settings.optimizer, self.steps)
+    self._schedule = schedule_params(settings.optimizer_config, self.steps)
     self._log_every = max(1, self.steps // ROWS_PER_RUN)
     self._progress = TuningProgress()
     self._time = TuningTime(self.order, self.steps, self._every)
@@ -208,7 +208,7 @@ class Tuner:
     row: TuningTrainRow = {
       "kind": "train", "step": done, "steps": self.steps, "epoch": done / self.order.steps_per_epoch,
       "loss": progress.loss / progress.weight if progress.weight else math.nan,
-      "learning_rate": float(learning_rate(settings.optimizer.schedule, done - 1, self._schedule)),
+      "learning_rate": float(learning_rate(settings.optimizer_config.schedule, done - 1, self._schedule)),
       "skipped": skipped,
     }  # fmt: skip
     progress.loss = progress.weight = 0.0
@@ -217,7 +217,7 @@ class Tuner:
     if skipped > MAX_SKIPPED:
       raise UserError(
         f"the gradient of {skipped} steps was not finite by step {done:,}; lower the learning rate "
-        f"({settings.optimizer.peak_learning_rate:g})"
+        f"({settings.optimizer_config.peak_learning_rate:g})"
       )
 
   def _score(self, done: int, journal: Journal, hooks: RunHooks) -> None:

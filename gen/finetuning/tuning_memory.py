@@ -69,7 +69,7 @@ def tuning_footprint(model: Model, head: HeadConfig, settings: FinetuneSettings)
     if settings.method_name == "lora":
       config = LoraConfig(settings.rank, settings.alpha, settings.targets or LoraConfig.targets)
       trained[trained_part.ADAPTERS] = lora.initialize_adapters(params, config, key)
-    return trained, frozen, make_update_rule(settings.optimizer).init(trained)
+    return trained, frozen, make_update_rule(settings.optimizer_config).init(trained)
 
   # The tuner's own functions, traced on shapes alone: so the figures follow the code, and nothing is allocated.
   trained, frozen, opt_state = jax.eval_shape(split, body)

@@ -29,7 +29,7 @@ class TuningTrial:
     """Compiles, and runs the first step."""
     begun = time.perf_counter()
     head = published_head(model, "classify", ("no", "yes"), model.dropout)
-    optimizer = FinetuneSettings("classify", "start", "data").optimizer
+    optimizer = FinetuneSettings("classify", "start", "data").optimizer_config
     self._programs = tuning_step.tuning_programs(model, head, optimizer, None)
     self._schedule = schedule_params(optimizer, 1000)
     ids_bt, targets_b1 = random_examples(model.vocab, rows, length)

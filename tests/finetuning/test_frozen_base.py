@@ -107,7 +107,7 @@ def test_the_bytes_of_a_fine_tuning_are_those_of_its_arrays(family, changes, hea
   if settings.method_name == "lora":
     config = LoraConfig(settings.rank, settings.alpha, settings.targets or LoraConfig.targets)
     trained[trained_part.ADAPTERS] = lora.initialize_adapters(params, config, jax.random.key(2))
-  opt_state = make_update_rule(settings.optimizer).init(trained)
+  opt_state = make_update_rule(settings.optimizer_config).init(trained)
   found = tuning_memory.tuning_footprint(model, head, settings)
   count = model_quantization.count_bytes
   assert (found.frozen, found.trained, found.opt_state) == (count(frozen), count(trained), count(opt_state))
@@ -172,7 +172,7 @@ def test_a_quantized_checkpoint_takes_adapters_alone():
 
   def loss(adapters, params):
     tree = lora.apply_adapters(params, adapters, LoraConfig(2))
-    return task_loss.batch_loss(model, TEXT, settings_of().optimizer, tree, batch).loss
+    return task_loss.batch_loss(model, TEXT, settings_of().optimizer_config, tree, batch).loss
 
   got = jax.jit(jax.grad(loss))(adapters, ready.params)
   exact = jax.jit(jax.grad(loss))(adapters, quantized_array.dequantize_tree(ready.params))

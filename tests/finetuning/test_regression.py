@@ -70,7 +70,7 @@ def test_the_loss_is_the_squared_error_of_standardized_numbers(run_of):
   np.testing.assert_allclose(batch.targets_bt[:, 0], (values[:8] - values.mean()) / values.std(), rtol=1e-5)
   head = heads.build_headed_model(model.model, model.head)
   logits_bk = task_loss.head_logits(loaded.model, model.head, model.params, batch)
-  sums = task_loss.batch_loss(loaded.model, model.head, SETTINGS.optimizer, model.params, batch)
+  sums = task_loss.batch_loss(loaded.model, model.head, SETTINGS.optimizer_config, model.params, batch)
   assert head is not None and float(sums.weight) == 8
   squares = (np.asarray(logits_bk)[:, 0] - batch.targets_bt[:, 0]) ** 2
   np.testing.assert_allclose(float(sums.loss), squares.sum(), rtol=1e-5)

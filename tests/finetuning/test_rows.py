@@ -121,7 +121,7 @@ def test_pieces_of_one_letter_each_stand_for_their_own_characters(encoder):
 def test_packed_texts_have_the_loss_that_they_have_alone(run_of):
   decoder = loaded_model.load_model(run_of("decoder"))
   random, head = np.random.default_rng(0), HeadConfig("none")
-  settings = FinetuneSettings("instruct", "a run", "a file").optimizer
+  settings = FinetuneSettings("instruct", "a run", "a file").optimizer_config
   rows = []
   for owner, length in enumerate((5, 9, 7)):
     ids = random.integers(4, 200, length + 1).tolist()
@@ -152,10 +152,10 @@ def test_padding_and_microbatches_do_not_change_a_step(encoder, kind):
 
   def step(length, microbatches):
     settings = dataclasses.replace(SETTINGS, learning_rate=1e-2, microbatches=microbatches, warmup=0.0)
-    programs = tuning_step.tuning_programs(encoder.model, head, settings.optimizer, None)
+    programs = tuning_step.tuning_programs(encoder.model, head, settings.optimizer_config, None)
     state = programs.initialize({trained_part.PARAMETERS: params}, 0)
     batch = encoded_rows.stack_rows(rows, 4, PaddedShape(length, targets=targets))
-    state, sums = programs.train(state, {}, batch, schedule_params(settings.optimizer, 3))
+    state, sums = programs.train(state, {}, batch, schedule_params(settings.optimizer_config, 3))
     return float(sums.loss / sums.weight), state.opt_state[0].mu
 
   whole, parts = step(16, 1), step(24, 2)
@@ -168,7 +168,7 @@ def test_a_step_in_float16_scales_its_loss_and_recovers_from_an_overflow(encoder
   model = dataclasses.replace(encoder.model, dtype="float16")
   head = HeadConfig("classify", LABELS, dropout=0.0)
   params = heads.attach_head(encoder.params, model, head, jax.random.key(1))
-  optimizer = dataclasses.replace(SETTINGS, learning_rate=1e-2, warmup=0.0).optimizer
+  optimizer = dataclasses.replace(SETTINGS, learning_rate=1e-2, warmup=0.0).optimizer_config
   programs = tuning_step.tuning_programs(model, head, optimizer, None)
   rows = [EncodedRow(owner, [5 + owner, 9, 30], [owner % 2], [1.0]) for owner in range(4)]
   batch = encoded_rows.stack_rows(rows, 4, PaddedShape(8, targets=1))

@@ -74,7 +74,7 @@ def tuned(case, folder):
     whole = flatten_tree(given.whole)
     frozen = unflatten_tree({path: leaf for path, leaf in flatten_tree(params).items() if path not in whole})
     trained = {trained_part.PARAMETERS: given.whole, trained_part.ADAPTERS: given.adapters}
-  programs = tuning_step.tuning_programs(model, head, settings.optimizer, adapters)
+  programs = tuning_step.tuning_programs(model, head, settings.optimizer_config, adapters)
   rows = [encoded_row(number, row, described) for number, row in enumerate(case["rows"])]
   targets = {"classify": 1, "span": 2}.get(head.kind, 0)
   tuner = Tuner(programs, trained, frozen, rows, targets, settings, lambda _: 0.0, {})

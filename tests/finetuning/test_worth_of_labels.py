@@ -12,6 +12,7 @@ from gen.finetuning.settings import FinetuneSettings, usual_rate
 from gen.finetuning.sweep_members import SweepMember
 from gen.finetuning.worth_of_labels import label_curves, label_figure, label_members
 from gen.finetuning.worth_of_labels.label_curves import LabelCurve, LabelPoint, StartPoint
+from gen.io import typed_json
 from tests.experiments.test_finetune import write_data
 
 SETTINGS = FinetuneSettings("classify", "a run", "a file", seed=5)
@@ -112,6 +113,20 @@ def test_few_examples_are_read_until_there_are_enough_steps():
   assert [SETTINGS.planned_steps(steps) for steps in (1, 90, 226)] == [300, 300, 678]
   assert dataclasses.replace(SETTINGS, epochs=2).planned_steps(1) == 2
   assert [SETTINGS.evaluation_steps(steps) for steps in (1, 90, 226)] == [30, 90, 226]
+
+
+def test_another_optimizer_is_another_fine_tuning_and_the_usual_one_keeps_its_identity():
+  muon = dataclasses.replace(SETTINGS, optimizer="muon", beta2=0.98)
+  assert (muon.optimizer_config.name, muon.optimizer_config.beta2) == ("muon", 0.98)
+  assert len({SETTINGS.identity(), muon.identity(), dataclasses.replace(muon, beta2=0.97).identity()}) == 3
+  before = {
+    name: value
+    for name, value in typed_json.encode_record(SETTINGS).items()
+    if name not in ("optimizer", "beta2")
+  }
+  assert typed_json.decode_record(FinetuneSettings, before, "settings.json").identity() == SETTINGS.identity()
+  with pytest.raises(UserError, match="optimizer is 'adam'; it must be one of adamw, muon"):
+    dataclasses.replace(SETTINGS, optimizer="adam").check()
 
 
 def test_a_classifier_of_words_has_a_row_of_its_own(tmp_path):
