@@ -101,7 +101,7 @@ class Model(HoldsReferences):
   final_norm: bool = True  # norm after the last block (pre-norm)
   token_types: int = 0  # sentence types (BERT: 2)
   position_offset: int = 0  # RoBERTa and BART count learned positions from 2
-  embedding_scale: float = 1.0  # factor on embeddings (original Transformer: sqrt(width))
+  embedding_scale: float = 1.0  # factor on embeddings (original Transformer: sqrt(width), for sinusoids)
   logits_scale: float = 1.0  # factor on hidden states before the logits (T5: 1 / sqrt(width))
   logits_soft_cap: float = 0.0  # c tanh(logits / c); 0 is none
   tied: bool = False  # logits from the embedding's transpose

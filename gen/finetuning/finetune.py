@@ -189,7 +189,9 @@ class _Finetuning:
     # For its errors alone, which must come before the training and not after it.
     model.form.rows(data.test, "test")
     self.trained, self.frozen = model.split()
-    self.programs = tuning_step.tuning_programs(model.model, model.head, settings.optimizer_config, model.adapters)
+    self.programs = tuning_step.tuning_programs(
+      model.model, model.head, settings.optimizer_config, model.adapters
+    )
     self.by_loss = (settings.select or ("loss" if settings.task == "instruct" else "score")) == "loss"
     self.tuner = tuner.Tuner(
       self.programs,
