@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from gen.data.tasks import column_names, tag_schemes
+from gen.data.tasks.builders import marked_spans
 from gen.data.tasks.builders.placed import MAX_LABEL, Built, Placed, read_document, read_list
 from gen.data.tasks.examples import TaggedExample
 from gen.data.tasks.records.record import Record
@@ -17,13 +18,14 @@ def build_tagged(records: Sequence[Record], columns: Mapping[str, str], scheme: 
   """Returns sentences with tags in IOB2, or with plain classes where tags have no prefixes.
 
   Args:
-    records: with tokens and tags.
+    records: with tokens and tags, or with texts and entities that have places.
     columns: names of the columns, by field.
     scheme: one of `tag_schemes.SCHEMES`; empty detects it.
     where: name of the source in errors.
 
   Raises:
-    UserError: for tokens and tags of unequal number, empty tokens, and tags that their scheme does not allow.
+    UserError: for tokens and tags of unequal number, empty tokens, tags that their scheme does not allow, and entities
+      without a place in their text.
   """
   if scheme and scheme.upper() not in tag_schemes.SCHEMES:
     raise UserError(
@@ -34,7 +36,10 @@ def build_tagged(records: Sequence[Record], columns: Mapping[str, str], scheme: 
     notes: list[str] = []
   else:
     fields, notes = column_names.find_fields("tag", list(records[0].values), columns, where)
-    records = _group_tokens(records, fields, where)
+    if marked_spans.has_marks(records, fields):
+      records, scheme = [marked_spans.as_tokens(record, fields) for record in records], "IOB2"
+    else:
+      records = _group_tokens(records, fields, where)
   sentences = [_read_sentence(record, fields) for record in records]
   tags, more = _as_iob2(records, [tags for _, tags in sentences], scheme.upper(), where)
   placed = [
