@@ -10,7 +10,10 @@ runs in the work folder are not trained again.
 """
 
 import dataclasses
+import functools
 import itertools
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +39,13 @@ SEEDS = quantities.DEFINE_integer("seeds", 3, "Seeds of each run; the interval n
 JSON = outputs.DEFINE_json()
 
 
+def _data(family: str) -> Data:
+  return Data(
+    corpus=CORPUS.value, tokenizer="bytes", length=64, batch=16, validation_tokens=16_384,
+    objective=OBJECTIVES.get(family, "causal"),
+  )  # fmt: skip
+
+
 def make_run(family: str, precision: str, seed: int) -> Run:
   """Returns a small run of a family in a precision."""
   stored = "bfloat16" if precision == "bfloat16_state" else "float32"
@@ -46,10 +56,7 @@ def make_run(family: str, precision: str, seed: int) -> Run:
       family=family, width=WIDTH.value, depth=DEPTH.value, head_width=8,
       dtype="bfloat16" if precision == "bfloat16_state" else precision,
     ),
-    data=Data(
-      corpus=CORPUS.value, tokenizer="bytes", length=64, batch=16, validation_tokens=16_384,
-      objective=OBJECTIVES.get(family, "causal"),
-    ),
+    data=_data(family),
     optimizer=Optimizer(moment_dtype=stored, param_dtype=stored),
     steps=STEPS.value,
   )  # fmt: skip
@@ -63,14 +70,16 @@ class PrecisionLoss:
     family: of the model.
     precision: of training.
     loss: mean over seeds, nats per token, on the validation set.
+    losses: of each seed.
     difference: to float32 of the same seed, with Student's interval at 95 %.
     speed: tokens per second inside steps, as a multiple of float32's of the same seed; the median over seeds.
-    skipped: steps without a finite gradient, all seeds together.
+    skipped: steps without a finite gradient, all seeds together; of float16, those that halved its scale.
   """
 
   family: str
   precision: str
   loss: float
+  losses: list[float]
   difference: "PairedGap"
   speed: float
   skipped: int
@@ -94,19 +103,19 @@ def main() -> int:
   rows: list[PrecisionLoss] = []
   # Of float32, the first precision.
   exact, plain = np.zeros(SEEDS.value), np.ones(SEEDS.value)
+  load = functools.lru_cache(maxsize=1)(
+    lambda name: dataset.load_dataset(_data(name), terminal.print_progress)
+  )
   for family, precision in itertools.product(RUN_FAMILIES.value, PRECISIONS):
-    results = []
-    for seed in range(SEEDS.value):
-      run = make_run(family, precision, seed)
-      data = dataset.load_dataset(run.data, terminal.print_progress)
-      results.append(loop.train_run(run, Path(WORKDIR.value) / run.name, data))
+    runs = [make_run(family, precision, seed) for seed in range(SEEDS.value)]
+    results = [loop.train_run(run, Path(WORKDIR.value) / run.name, load(family)) for run in runs]
     losses = np.array([result.loss for result in results])
     rates = np.array([result.tokens_per_second for result in results])
     exact, plain = (losses, rates) if precision == "float32" else (exact, plain)
     gap = paired.mean_interval((losses - exact).tolist(), 0.95)
     skipped = sum(result.skipped for result in results)
     speed = float(np.median(rates / plain))
-    rows.append(PrecisionLoss(family, precision, float(losses.mean()), gap, speed, skipped))
+    rows.append(PrecisionLoss(family, precision, float(losses.mean()), losses.tolist(), gap, speed, skipped))
     terminal.print_progress(_line(rows[-1]))
   if target != json_report.STANDARD_OUTPUT:
     print(
@@ -114,9 +123,12 @@ def main() -> int:
         [f"{'family':<16}{'precision':<16}{'loss':>9}{'speed':>7}   difference to float32", *map(_line, rows)]
       )
     )
+  command = shlex.join(["scripts/compare_precisions.py", *sys.argv[1:]])
   sizes = {"width": WIDTH.value, "depth": DEPTH.value, "steps": STEPS.value, "seeds": SEEDS.value}
   record = {
+    "command": command,
     **sizes,
+    "corpus": CORPUS.value,
     "rows": rows,
     "versions": versions.installed_versions(),
     "machine": versions.describe_machine(),

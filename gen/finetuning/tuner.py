@@ -29,6 +29,7 @@ from gen.training.checkpointing.checkpoints import Checkpoints
 from gen.training.hooks import RunHooks, RunStopped
 from gen.training.run_log.journal import Journal
 from gen.training.run_log.rows import RowValues
+from gen.training.step import count_skipped
 
 ROWS_PER_RUN = 50  # journal rows of the training loss; chosen: enough for a curve
 # Steps whose gradient is not finite, after which training ends, as in `Optimizer.max_skipped_steps`.
@@ -209,7 +210,7 @@ class Tuner:
       "kind": "train", "step": done, "steps": self.steps, "epoch": done / self.order.steps_per_epoch,
       "loss": progress.loss / progress.weight if progress.weight else math.nan,
       "learning_rate": float(learning_rate(settings.optimizer_config.schedule, done - 1, self._schedule)),
-      "skipped": skipped,
+      "skipped": count_skipped(self._state),
     }  # fmt: skip
     progress.loss = progress.weight = 0.0
     journal.append(row)

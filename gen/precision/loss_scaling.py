@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-# Keras' LossScaleOptimizer begins here too (initial_scale, with dynamic_growth_steps=2000). A scale that is too large
-# costs a skipped step for each halving, one that is too small the smallest gradients.
-INITIAL = 2.0**15
+# The loss is a sum over tokens, so the scale multiplies the gradient of each token, and not that of their mean. Keras'
+# LossScaleOptimizer begins with 2^15 on a mean. That number on a sum overflows: runs of all families came down to 2^8
+# within 8 skipped steps (docs/notes/quantization.md). A scale that is too large costs a skipped step for each halving,
+# one that is too small the smallest gradients.
+INITIAL = 2.0**8
 # Powers of two change the exponent alone, so scaling rounds no number that stays in range.
 GROWTH, BACKOFF = 2.0, 0.5
 GROWTH_INTERVAL = 2_000  # finite steps; the default of PyTorch's GradScaler as well

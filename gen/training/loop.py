@@ -322,7 +322,7 @@ class TrainingRun:
       tokens_per_second=rate,
       gflops=rate * self.flops_per_token / 1e9,
       mfu=chip_peaks.share_of_peak(rate * self.flops_per_token, self.run.model.dtype, self.devices),
-      skipped=skipped + (0 if self.state.loss_scale is None else int(self.state.loss_scale.backoffs)),
+      skipped=step.count_skipped(self.state),
       steps=self.steps,
       loss_scale=None if self.state.loss_scale is None else float(self.state.loss_scale.scale),
     )
@@ -388,7 +388,7 @@ class TrainingRun:
       flops=progress["flops"], flops_spent=progress["flops"] - self._progress(self.inherited_steps)["flops"],
       trunk=run.trunk or None, flops_6nd=counts.six_n_flops(model) * progress["tokens"],
       flops_per_token=self.flops_per_token, loss=evaluation.loss, bits_per_byte=evaluation.bits_per_byte,
-      train_loss=self.train_loss, skipped=int(self.state.skipped), epochs=self.text.batches.epoch(self.steps),
+      train_loss=self.train_loss, skipped=step.count_skipped(self.state), epochs=self.text.batches.epoch(self.steps),
       seconds=self.seconds, seconds_spent=self.seconds - self.inherited_seconds,
       wall_seconds=time.time() - self.started, tokens_per_second=progress["tokens"] / max(self.seconds, 1e-9),
       gflops=rate / 1e9, mfu=chip_peaks.share_of_peak(rate, model.dtype, self.devices),

@@ -103,6 +103,11 @@ def with_recurrent_state(state: TrainState, model: Model, batch: int) -> TrainSt
   return state._replace(recurrent_state=zeros)
 
 
+def count_skipped(state: TrainState) -> int:
+  """Returns the steps so far whose gradient was not finite, those included that a large scale of the loss spoiled."""
+  return int(state.skipped) + (int(state.loss_scale.backoffs) if state.loss_scale else 0)
+
+
 def step_key(state: TrainState) -> Array:
   """Returns the random key of the step that follows."""
   return jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)

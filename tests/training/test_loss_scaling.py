@@ -56,7 +56,7 @@ def test_a_planted_overflow_is_skipped_changes_nothing_and_training_goes_on(fami
   assert (
     float(state.loss_scale.scale) == 2.0**24 and int(state.loss_scale.backoffs) == 1
   )  # the largest there is
-  assert int(state.skipped) == 0
+  assert int(state.skipped) == 0 and step.count_skipped(state) == 1
   assert all(map(np.array_equal, jax.tree.leaves(before), jax.tree.leaves(state.params)))
   losses = []
   for _ in range(12):
