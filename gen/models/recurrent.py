@@ -30,7 +30,8 @@ from gen.precision.quantized_array import AdaptedKernel, StoredKernel
 
 def _rnn(inputs_bg: Array, products_bg: Array, state: RecurrentState) -> tuple[RecurrentState, None]:
   del state
-  return RecurrentState(jnp.tanh(inputs_bg + products_bg)), None
+  # The state is float32, and so is its sum here; in other cells the state before it makes it float32.
+  return RecurrentState(jnp.tanh(inputs_bg.astype(jnp.float32) + products_bg)), None
 
 
 # Gates are in the order of PyTorch and cuDNN (i, f, g, o and r, z, n), so their weights load without a permutation.

@@ -345,7 +345,20 @@ def test_a_step_that_is_skipped_leaves_the_carried_state(random_parameters):
   np.testing.assert_array_equal(twice.recurrent_state.hidden, once.recurrent_state.hidden)
 
 
-def test_half_precision_stays_near(random_parameters):
-  model = model_of("lstm", dtype="bfloat16")
-  params = random_parameters(model)
-  close(apply(model, params), apply(model_of("lstm"), params), 0.05)
+@pytest.mark.parametrize(
+  ("family", "dtype"), [("rnn", "bfloat16"), ("rnn", "float16"), ("lstm", "bfloat16"), ("gru", "float16")]
+)
+def test_half_precision_stays_near_and_keeps_a_state_of_float32(family, dtype, random_parameters):
+  narrow, wide = model_of(family, dtype=dtype), model_of(family)
+  params = random_parameters(wide)
+  close(apply(narrow, params), apply(wide, params), 0.05)
+  module, zeros = language_model.build_model(narrow), recurrent.init_recurrent_state(narrow, B)
+  _, state = module.apply({"params": params}, IDS, zeros, method="carry")
+  assert {leaf.dtype for leaf in jax.tree.leaves(state)} == {np.dtype(np.float32)}
+  terms = losses.LossTerms()
+  grads = [
+    jax.grad(lambda tree, model=model: step.batch_loss(model, terms, tree, batch_of(IDS)).loss)(params)
+    for model in (narrow, wide)
+  ]
+  for a, b in zip(*map(jax.tree.leaves, grads), strict=True):
+    assert np.linalg.norm(a - b) < 0.05 * np.linalg.norm(b) + 1e-6
