@@ -2,11 +2,12 @@
 
     uv run scripts/benchmark_generate.py --preset=gpt2 --batch=1,8 --prompt=64 --new=64 --json=-
     uv run scripts/benchmark_generate.py --checkpoint=DIRECTORY --peer=VENV/bin/python
-    uv run scripts/benchmark_generate.py --weights=int8 --batch=1,8
+    uv run scripts/benchmark_generate.py --weights=int8 --cache=int8 --batch=1,8
 
 The model is a preset with random weights, or a folder in the Hugging Face format. --peer is a Python with torch and
 transformers, a venv of its own; it reads the same weights from a temporary directory, and must give the same tokens.
-With --weights it also measures the same model with fewer bits, in turn with float32, and the memory of both programs.
+With --weights or --cache it also measures the same model with fewer bits, in turn with float32, and the memory of both
+programs.
 The numbers are defined in `gen.generation.decoding.benchmark.DecodingSpeed`. Measure on a quiet machine.
 """
 
@@ -37,6 +38,9 @@ WEIGHTS = flags.DEFINE_enum(
 ACTIVATIONS = flags.DEFINE_enum(
   "activations", "int8", ("none", "int8"), "Format of activations, with --weights."
 )
+CACHE = flags.DEFINE_enum(
+  "cache", "float32", ("float32", "int8"), "Format of keys and values to compare with float32."
+)
 PEER = flags.DEFINE_string("peer", "", "Python with torch and transformers to compare with.")
 JSON = outputs.DEFINE_file(
   "json",
@@ -53,9 +57,12 @@ def main() -> int:
   with tempfile.TemporaryDirectory() as folder:
     directory = Path(CHECKPOINT.value or folder)
     module, params, start = _model(directory)
-    trees = [params] if WEIGHTS.value == "float32" else [params, _narrow(module.config, params)]
-    rows = [_row(module, trees, start, batch, directory) for batch in batches]
-  text = json.dumps({"model": CHECKPOINT.value or PRESET.value, "rows": rows}, indent=1)
+    models = [(module, params)]
+    if (WEIGHTS.value, CACHE.value) != ("float32", "float32"):
+      models.append(_narrow(module.config, params))
+    rows = [_row(models, start, batch, directory) for batch in batches]
+  formats = {"weights": WEIGHTS.value, "cache": CACHE.value}
+  text = json.dumps({"model": CHECKPOINT.value or PRESET.value, **formats, "rows": rows}, indent=1)
   if JSON.value == "-":
     print(text, file=outputs.json_stream())
     return 0
@@ -66,8 +73,8 @@ def main() -> int:
     if "narrow" in row:
       _show(WEIGHTS.value, row["narrow"])
       print(
-        f"{WEIGHTS.value} in float32's: decode {row['narrow_decode_ratio']:.2f} times as fast, prefill"
-        f" {row['narrow_prefill_ratio']:.2f}; {row['narrow_bytes_ratio']:.3f} of the memory"
+        f"weights {WEIGHTS.value}, cache {CACHE.value}, against float32: decode {row['narrow_decode_ratio']:.2f}"
+        f" times as fast, prefill {row['narrow_prefill_ratio']:.2f}; {row['narrow_bytes_ratio']:.3f} of the memory"
       )
     if row["transformers"]:
       _show("transformers", row["transformers"])
@@ -99,22 +106,23 @@ def _model(directory: Path) -> tuple[Any, Any, tuple[int, ...]]:
 
 
 def _row(
-  module: Any, trees: list[Any], start: tuple[int, ...], batch: int, directory: Path
+  models: list[tuple[Any, Any]], start: tuple[int, ...], batch: int, directory: Path
 ) -> dict[str, Any]:
   from gen.generation.decoding import benchmark
 
   sizes: dict[str, Any] = {"batch": batch, "prompt": PROMPT.value, "new": NEW.value}
-  measured = benchmark.measure_in_turn(module, trees, start=start, repeats=REPEATS.value, **sizes)
+  measured = benchmark.measure_in_turn(models, start=start, repeats=REPEATS.value, **sizes)
   ours = measured[0]._asdict()
   row: dict[str, Any] = {"gen": ours, "transformers": None}
   if len(measured) > 1:
-    wide, narrow = (benchmark.decoding_bytes(module, tree, **sizes) for tree in trees)
-    row["narrow"] = measured[1]._asdict() | {"bytes": narrow._asdict() | {"total": narrow.total}}
+    wide, narrow = (benchmark.decoding_bytes(*model, **sizes) for model in models)
+    row["bytes"], of_narrow = (found._asdict() | {"total": found.total} for found in (wide, narrow))
+    row["narrow"] = measured[1]._asdict() | {"bytes": of_narrow}
     row["narrow_decode_ratio"] = ours["decode_seconds"] / measured[1].decode_seconds
     row["narrow_prefill_ratio"] = ours["prefill_seconds"] / measured[1].prefill_seconds
     row["narrow_bytes_ratio"] = narrow.total / wide.total
   if PEER.value:
-    prompts = benchmark.random_prompts(module.config.vocab, batch, PROMPT.value)
+    prompts = benchmark.random_prompts(models[0][0].config.vocab, batch, PROMPT.value)
     theirs = _peer(directory, {"prompts": prompts, "new": NEW.value, "repeats": REPEATS.value})
     same = theirs["tokens"][: NEW.value] == ours["tokens"]
     ratio = ours["tokens_per_second"] / theirs["tokens_per_second"]
@@ -122,13 +130,17 @@ def _row(
   return row
 
 
-def _narrow(model: Any, params: Any) -> Any:
-  """Returns the parameters in the format of --weights."""
+def _narrow(model: Any, params: Any) -> tuple[Any, Any]:
+  """Returns the module and the parameters in the formats of --weights and --cache."""
+  from gen.models import language_model
   from gen.quantization import model_quantization, model_scheme
 
-  activations = "none" if WEIGHTS.value == "nf4" else ACTIVATIONS.value
-  scheme = model_scheme.parse_scheme(WEIGHTS.value, activations, "")
-  return model_quantization.quantize_model(params, model, scheme).params
+  if WEIGHTS.value != "float32":
+    activations = "none" if WEIGHTS.value == "nf4" else ACTIVATIONS.value
+    scheme = model_scheme.parse_scheme(WEIGHTS.value, activations, "")
+    params = model_quantization.quantize_model(params, model, scheme).params
+  cache = "int8" if CACHE.value == "int8" else "float"
+  return language_model.build_model(dataclasses.replace(model, cache_format=cache)), params
 
 
 def _peer(directory: Path, question: dict[str, Any]) -> dict[str, Any]:

@@ -20,12 +20,14 @@ from flax import linen as nn
 from jax import Array
 
 from gen.kernels import quantized
+from gen.kernels.cached_attention import QuantizedRows
 
 # Added to the score of a masked key: exp underflows to 0 in float32, and the weights are 0. It is finite, because a row
 # whose keys are all masked would give NaN with -inf; here its weights are even, and nothing reads them.
 MASKED_SCORE = -1e9
 KEYS, VALUES = "keys", "values"  # names in the collection "cache"
 SCALES = "_scales"  # ending of the name of an int8 array's scales, float32 [B, G, S, 1]
+CachedRows = Array | QuantizedRows  # keys or values as the cache stores them
 
 
 class CacheSlots(NamedTuple):
@@ -76,6 +78,11 @@ class CacheSlots(NamedTuple):
 
     A prompt attends only to itself, a later token to every slot [B, G, S, K].
     """
+    keys, values = self.append_stored(module, k_bgtk, v_bgtk)
+    return dequantize(keys, k_bgtk.dtype), dequantize(values, v_bgtk.dtype)
+
+  def append_stored(self, module: nn.Module, k_bgtk: Array, v_bgtk: Array) -> tuple[CachedRows, CachedRows]:
+    """Does what `append` does, and returns a cache of int8 as it is stored."""
     if self.first is None:
       # Allocated at full length at once: the cache's shape never changes, so each step is the same program.
       free = self.positions_bs.shape[1] - k_bgtk.shape[2]
@@ -87,7 +94,7 @@ class CacheSlots(NamedTuple):
       cached: Array = module.get_variable("cache", name)
       # All rows write the same slot, so this is one slice, which XLA updates in place, and no scatter.
       module.put_variable("cache", name, jax.lax.dynamic_update_slice_in_dim(cached, new, self.first, axis=2))
-    return _loaded(module, KEYS, k_bgtk.dtype), _loaded(module, VALUES, v_bgtk.dtype)
+    return load_stored(module)
 
 
 def store_memory(module: nn.Module, k_bgsk: Array, v_bgsk: Array) -> None:
@@ -96,9 +103,15 @@ def store_memory(module: nn.Module, k_bgsk: Array, v_bgsk: Array) -> None:
     module.put_variable("cache", name, array)
 
 
-def load_memory(module: nn.Module, dtype: Any = jnp.float32) -> tuple[Array, Array]:
-  """Returns the module's cached keys and values, each [B, G, S, K]; int8 ones in the dtype."""
-  return _loaded(module, KEYS, dtype), _loaded(module, VALUES, dtype)
+def load_stored(module: nn.Module) -> tuple[CachedRows, CachedRows]:
+  """Returns the module's cached keys and values [B, G, S, K], as they are stored."""
+  keys, values = (_loaded(module, name) for name in (KEYS, VALUES))
+  return keys, values
+
+
+def dequantize(rows: CachedRows, dtype: Any) -> Array:
+  """Returns keys or values as an array [B, G, S, K]; int8 ones in the dtype."""
+  return rows.dequantize(dtype) if isinstance(rows, QuantizedRows) else rows
 
 
 def _stored(module: nn.Module, k_bgtk: Array, v_bgtk: Array) -> list[tuple[str, Array]]:
@@ -115,9 +128,8 @@ def _stored(module: nn.Module, k_bgtk: Array, v_bgtk: Array) -> list[tuple[str, 
   return stored
 
 
-def _loaded(module: nn.Module, name: str, dtype: Any) -> Array:
+def _loaded(module: nn.Module, name: str) -> CachedRows:
   array: Array = module.get_variable("cache", name)
-  if array.dtype != jnp.int8:
-    return array
-  scales: Array = module.get_variable("cache", name + SCALES)
-  return (array.astype(jnp.float32) * scales).astype(dtype)
+  return (
+    array if array.dtype != jnp.int8 else QuantizedRows(array, module.get_variable("cache", name + SCALES))
+  )

@@ -17,10 +17,11 @@ from flax import linen as nn
 from jax import Array
 
 from gen.config import Model
-from gen.kernels import decode_weights, fused_attention, gradients
+from gen.kernels import cached_attention, decode_weights, fused_attention, gradients
+from gen.kernels.cached_attention import QuantizedRows
 from gen.kernels.fused_attention import SegmentIds
 from gen.models import kv_cache, layers, own_modules
-from gen.models.kv_cache import MASKED_SCORE, CacheSlots
+from gen.models.kv_cache import MASKED_SCORE, CachedRows, CacheSlots
 from gen.models.layers import shard
 
 # flax's collection of values that a caller requests (attention weights); otherwise they are not computed.
@@ -185,7 +186,7 @@ class Attention(nn.Module):
     if inputs.slots is not None and cross:
       kv_cache.store_memory(self, k_bgsk, v_bgsk)
     elif inputs.slots is not None:
-      k_bgsk, v_bgsk = inputs.slots.append(self, k_bgsk, v_bgsk)
+      return self.merge(self._mix(q_bhtk, *inputs.slots.append_stored(self, k_bgsk, v_bgsk), inputs))
     return self.merge(self._mix(q_bhtk, k_bgsk, v_bgsk, inputs))
 
   def project(self, x_btd: Array, memory_bsd: Array) -> tuple[Array, Array, Array]:
@@ -201,17 +202,19 @@ class Attention(nn.Module):
     q, k, v = (shard(x, "batch", "heads", None, None) for x in (q, k, v))
     return q, k, v
 
-  def _recall_memory(self, x_btd: Array) -> tuple[Array, Array, Array]:
+  def _recall_memory(self, x_btd: Array) -> tuple[Array, CachedRows, CachedRows]:
     """Returns queries, and the keys and values of a memory that were cached with the prompt."""
     biases_hk = (self.query_bias,) if self.config.bias or self.config.qkv_bias else None
     (q_bhtk,) = gradients.project_heads((x_btd,), (self.query(),), biases_hk, self.config.dtype)
     q_bhtk = self._normalize(self.query_norm, q_bhtk) if self.config.qk_norm else q_bhtk
-    return q_bhtk, *kv_cache.load_memory(self, q_bhtk.dtype)
+    return q_bhtk, *kv_cache.load_stored(self)
 
-  def _mix(self, q_bhtk: Array, k_bgsk: Array, v_bgsk: Array, inputs: AttentionInputs) -> Array:
+  def _mix(self, q_bhtk: Array, keys: CachedRows, values: CachedRows, inputs: AttentionInputs) -> Array:
     """Returns softmax(q k^T scale + biases) v, [B, H, T, K]."""
     # 1 / sqrt(K) keeps scores at variance 1 (arXiv:1706.03762, 3.2.1). T5 has 1, and draws queries smaller by sqrt(K).
     scale, bias = self.config.attention_scale or self.config.head_width**-0.5, inputs.bias
+    # Of a cache of int8 only a caller that asks for weights reads these; XLA removes the conversion otherwise.
+    k_bgsk, v_bgsk = (kv_cache.dequantize(rows, q_bhtk.dtype) for rows in (keys, values))
     if inputs.segments is not None:
       return fused_attention.fused_dot_product_attention(
         q_bhtk, k_bgsk, v_bgsk, inputs.distance_bias, inputs.segments, scale, self.causal
@@ -227,6 +230,8 @@ class Attention(nn.Module):
     if self.is_mutable_collection(INTERMEDIATES):
       # Computed a second time, for this caller alone: `softmax_attention` never divides its powers into weights.
       self.sow(INTERMEDIATES, "weights", gradients.attention_weights(q_bhtk, k_bgsk, bias, scale))
+    if isinstance(keys, QuantizedRows) and isinstance(values, QuantizedRows):
+      return cached_attention.attend_quantized(q_bhtk, keys, values, bias, scale)
     # With a cache the keys are slots, not the queries' own tokens in order.
     in_order = self.causal and inputs.slots is None
     mix = gradients.causal_attention if in_order else gradients.dot_product_attention

@@ -1,5 +1,6 @@
 """The cost of decoding is measured for what was asked, and set beside a peer that must give the same tokens."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -88,5 +89,9 @@ def test_fewer_bits_are_measured_in_turn_with_their_memory():
   made = model_quantization.quantize_model(
     params, model, model_scheme.parse_scheme("int8", "int8", "")
   ).params
-  wide, narrow = benchmark.measure_in_turn(module, [params, made], batch=2, prompt=4, new=3, repeats=1)
+  cached = language_model.build_model(dataclasses.replace(model, cache_format="int8"))
+  wide, narrow = benchmark.measure_in_turn(
+    [(module, params), (cached, made)], batch=2, prompt=4, new=3, repeats=1
+  )
   assert wide.tokens_per_second > 0 and narrow.tokens_per_second > 0 and len(narrow.tokens) == 3
+  assert 2 * narrow.cache_bytes < 1.5 * wide.cache_bytes

@@ -69,14 +69,13 @@ def measure_decoding(
     UserError: for fewer than two new tokens, a family without a KV cache, or a length beyond the window.
   """
   (measured,) = measure_in_turn(
-    module, [params], batch=batch, prompt=prompt, new=new, repeats=repeats, start=start
+    [(module, params)], batch=batch, prompt=prompt, new=new, repeats=repeats, start=start
   )
   return measured
 
 
 def measure_in_turn(
-  module: Any,
-  trees: Sequence[Any],
+  models: Sequence[tuple[Any, Any]],
   *,
   batch: int,
   prompt: int,
@@ -84,29 +83,36 @@ def measure_in_turn(
   repeats: int = 5,
   start: decoding_batch.Ids = (0,),
 ) -> list[DecodingSpeed]:
-  """Returns the speed of each of several trees of parameters, as `measure_decoding` does.
+  """Returns the speed of each of several models of one vocabulary, as `measure_decoding` does.
 
   They take turns in each repeat, so that what else the machine does slows all of them.
+
+  Args:
+    models: module and parameters of each.
+    batch: rows.
+    prompt: tokens of each prompt, or of each source.
+    new: tokens to generate.
+    repeats: timed calls of each kind.
+    start: what targets begin with.
   """
-  model = module.config
   if new < 2:
     raise UserError(f"{new} new tokens leave no token to time after the first; ask for at least 2")
-  if model.family not in ("decoder", "encoder_decoder"):
-    raise UserError(f"a model of family {model.family} has no KV cache; take a decoder or an encoder-decoder")
-  prompts = random_prompts(model.vocab, batch, prompt)
-  placed, key = (
-    [compiled_decoding.unstack_layers(jax.device_put(params)) for params in trees],
-    jax.random.key(0),
-  )
+  for module, _ in models:
+    family = module.config.family
+    if family not in ("decoder", "encoder_decoder"):
+      raise UserError(f"a model of family {family} has no KV cache; take a decoder or an encoder-decoder")
+  prompts = random_prompts(models[0][0].config.vocab, batch, prompt)
+  placed = [(module, compiled_decoding.unstack_layers(jax.device_put(params))) for module, params in models]
+  key = jax.random.key(0)
 
-  def seconds(params: Any, count: int) -> tuple[float, decode.GeneratedTokens]:
+  def seconds(module: Any, params: Any, count: int) -> tuple[float, decode.GeneratedTokens]:
     begun = time.perf_counter()
     generated = decode.generate(module, params, prompts, GREEDY, key, start=start, max_tokens=count)
     return time.perf_counter() - begun, generated
 
   # Both lengths once, since each compiles programs of its own; this round is not timed.
-  first = [sum(seconds(params, count)[0] for count in (1, new)) for params in placed]
-  timed = [[(seconds(params, 1)[0], *seconds(params, new)) for params in placed] for _ in range(repeats)]
+  first = [sum(seconds(*each, count)[0] for count in (1, new)) for each in placed]
+  timed = [[(seconds(*each, 1)[0], *seconds(*each, new)) for each in placed] for _ in range(repeats)]
   measured = []
   for index, compiled in enumerate(first):
     rounds = [row[index] for row in timed]
@@ -126,7 +132,7 @@ def measure_in_turn(
         batch * prompt / prefill,
         batch * (new - 1) / further,
         batch * new / total,
-        _cache_bytes(model, batch, prompt, new, len(start)),
+        _cache_bytes(placed[index][0].config, batch, prompt, new, len(start)),
         rounds[-1][2].rows()[0].tolist(),
       )
     )
