@@ -34,6 +34,11 @@ _LINEAR = (
 )
 
 
+# transformers 5.24 initializes T5's layers by the names of their weights, and fails where these are packed. So each
+# level has a byte there.
+_UNPACKED = ("t5",)
+
+
 class IntegerModel(NamedTuple):
   """A model of the format whose products are integers.
 
@@ -52,6 +57,7 @@ class _Kind(NamedTuple):
   bits: int
   group: int  # inputs that share a scale; 0: all
   activations: str
+  packed: bool
 
 
 def compress_products(model: Pretrained, params: Any, unchanged: Set[str], owner: str) -> IntegerModel:
@@ -89,7 +95,7 @@ def compress_products(model: Pretrained, params: Any, unchanged: Set[str], owner
     slots = zip(_slots(row, levels).items(), _slots(row, scales).values(), strict=True)
     for (name, of_levels), of_scales in slots:
       base = model.table.full(name, model.has_prefix).removesuffix(WEIGHT)
-      kinds[base] = _kind([products[path] for path in row.paths])
+      kinds[base] = _kind([products[path] for path in row.paths], model.architecture)
       tensors[name] = _entries(base, of_levels, of_scales, kinds[base])
   if not any("." in base for base in kinds):
     raise UserError(
@@ -156,10 +162,12 @@ def _layer_names(row: TensorRow, layers: int) -> set[str]:
   return {row.name.format(layer) for layer in range(layers)} if "{}" in row.name else {row.name}
 
 
-def _kind(leaves: list[QuantizedArray]) -> _Kind:
+def _kind(leaves: list[QuantizedArray], architecture: str) -> _Kind:
   first = leaves[0]
   groups = first.scales.shape[-1]
-  return _Kind(int(first.format[3:]), first.input_size // groups if groups > 1 else 0, first.activations)
+  packed = first.activations != "int8" and architecture not in _UNPACKED
+  group = first.input_size // groups if groups > 1 else 0
+  return _Kind(int(first.format[3:]), group, first.activations, packed)
 
 
 def _entries(base: str, levels: TensorSlot, scales: TensorSlot, kind: _Kind) -> list[NewTensor]:
@@ -171,11 +179,11 @@ def _entries(base: str, levels: TensorSlot, scales: TensorSlot, kind: _Kind) -> 
   scales_og = np.ascontiguousarray(scales_oi[:, :: kind.group or inputs])
   assert (np.repeat(scales_og, kind.group or inputs, axis=1) == scales_oi).all(), base
   written = {SCALE: (scales_og, "F32")}
-  if kind.activations == "int8":
-    written[WEIGHT] = (levels_oi, "I8")
-  else:
+  if kind.packed:
     written[PACKED] = (compressed_tensors.pack_words(levels_oi, kind.bits), "I32")
     written[SHAPE] = (np.array([outputs, inputs], "<i8"), "I64")
+  else:
+    written[WEIGHT] = (levels_oi, "I8")
   return [
     NewTensor(base + end, word, array.shape, array.nbytes, [array]) for end, (array, word) in written.items()
   ]
@@ -209,11 +217,10 @@ def _group(kind: _Kind, targets: list[str]) -> dict[str, Any]:
     "dynamic": False,
   }
   rounded = shared | {"num_bits": 8, "strategy": "token", "dynamic": True}
-  integers = kind.activations == "int8"
   return {
     "targets": targets,
     "weights": weights,
-    "input_activations": rounded if integers else None,
+    "input_activations": rounded if kind.activations == "int8" else None,
     "output_activations": None,
-    "format": INT_FORMAT if integers else PACK_FORMAT,
+    "format": PACK_FORMAT if kind.packed else INT_FORMAT,
   }

@@ -1,5 +1,6 @@
 """Weights of integers in Hugging Face files: compressed-tensors' own are read, quantized runs are written as theirs."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from gen import presets
 from gen.config import Data, Model, Run
 from gen.data.tokenizers.tokenizer import ByteTokenizer
 from gen.errors import UserError
@@ -129,6 +131,27 @@ def test_kernels_of_another_kind_have_groups_and_those_that_a_form_changes_are_f
   config = json.loads((tmp_path / "form" / "config.json").read_text())["quantization_config"]
   assert config["ignore"] == ["model.layers.0.self_attn.o_proj", "model.layers.0.mlp.down_proj"]
   assert "attention/out/kernel" in exported.notes[-1]
+
+
+def test_levels_of_a_t5_have_a_byte_each_because_transformers_reads_its_weights_by_name(tmp_path):
+  model = dataclasses.replace(
+    presets.get_model("t5-v1.1-small"), vocab=262, width=16, depth=1, heads=2, head_width=8, feed_forward=24,
+    dropout=0.0,
+  )  # fmt: skip
+  made = make_run(tmp_path / "run", model, ("int4", "none", "group:8"))
+  runs.export_checkpoint(tmp_path / "run", tmp_path / "out")
+  config = json.loads((tmp_path / "out" / "config.json").read_text())["quantization_config"]
+  assert [group["format"] for group in config["config_groups"].values()] == ["int-quantized"] * 2
+  tensors = load_file(tmp_path / "out" / "model.safetensors")
+  base = "decoder.block.0.layer.2.DenseReluDense.wo"
+  assert tensors[f"{base}.weight"].dtype == np.int8 and np.abs(tensors[f"{base}.weight"]).max() == 7
+  kernel = quantized_array.dequantize_tree(made)["target"]["stack"]["layers"]["feed_forward"]["out"][
+    "kernel"
+  ][0]
+  np.testing.assert_allclose(unpacked(tensors, base, 4), kernel.T, rtol=1e-6)
+  _, params = huggingface.load_checkpoint(tmp_path / "out")
+  read = params["target"]["stack"]["layers"]["feed_forward"]["out"]["kernel"][0]
+  np.testing.assert_allclose(read, kernel, rtol=1e-6)
 
 
 def test_a_tied_output_is_not_an_integer_product(tmp_path):
