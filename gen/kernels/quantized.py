@@ -111,8 +111,9 @@ def quantize_rows(x_ni: Array, scale: Array | None = None) -> tuple[Array, Array
   """
   x_ni = x_ni.astype(jnp.float32)
   if scale is None:
-    largest_n1 = jnp.abs(x_ni).max(-1, keepdims=True)
-    scales_n1 = jnp.where(largest_n1 > 0, largest_n1 / 127, 1.0)
+    scales_n1 = jnp.abs(x_ni).max(-1, keepdims=True) / 127
+    # All numbers are 0, or so small that the division underflows: any scale represents them.
+    scales_n1 = jnp.where(scales_n1 > 0, scales_n1, 1.0)
   else:
     scales_n1 = jnp.broadcast_to(scale, (x_ni.shape[0], 1))
   # -128 is left out, so that the range is symmetric and every level has its negative.

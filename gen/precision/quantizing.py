@@ -146,9 +146,14 @@ def _bounds(grouped: np.ndarray, scheme: WeightScheme) -> tuple[np.ndarray, np.n
     share = scheme.percentile / 100
     if scheme.symmetric:
       # Of magnitudes and not of each side, so that the covered range stays symmetric.
-      limit = np.quantile(np.abs(grouped), share, axis=-1).astype(np.float32)
+      magnitudes = np.abs(grouped)
+      limit = np.quantile(magnitudes, share, axis=-1).astype(np.float32)
+      # Where most weights are pruned to 0, a scale that covers zeros alone would lose all others.
+      limit = np.where(limit > 0, limit, magnitudes.max(-1))
       return -limit, limit
     low, high = np.quantile(grouped, [1 - share, share], axis=-1).astype(np.float32)
+    pruned = (low >= 0) & (high <= 0)
+    low, high = np.where(pruned, grouped.min(-1), low), np.where(pruned, grouped.max(-1), high)
     # 0 must lie in the range, as its level is the zero point, see `_scales`.
     return np.minimum(low, 0), np.maximum(high, 0)
   if scheme.symmetric:
@@ -166,7 +171,11 @@ def _scales(low: np.ndarray, high: np.ndarray, scheme: WeightScheme) -> tuple[np
     scales = high / np.float32(highest)
     # All weights are 0, or so small that the division underflows: any scale represents 0.
     return np.where(scales > 0, scales, 1).astype(np.float32), None
-  scales = ((high - low) / np.float32(highest - lowest)).astype(np.float32)
+  levels = np.float32(highest - lowest)
+  with np.errstate(over="ignore"):
+    scales = ((high - low) / levels).astype(np.float32)
+  # Ends of opposite signs may lie further apart than the largest float32.
+  scales = np.where(np.isfinite(scales), scales, high / levels - low / levels)
   scales = np.where(scales > 0, scales, 1).astype(np.float32)
   # 0 must be a level: padding and pruned weights are exactly 0.
   zeros = np.clip(np.rint(lowest - low / scales), lowest, highest).astype(np.int8)

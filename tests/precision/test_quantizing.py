@@ -73,6 +73,18 @@ def test_zeros_and_the_smallest_numbers_have_a_scale():
       assert np.isfinite(quantizing.dequantize_matrix(matrix, scheme.format)).all()
 
 
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_clipping_by_percentile_keeps_the_few_weights_that_pruning_left(symmetric):
+  weights = np.zeros((2, 20), np.float32)
+  weights[0, 3], weights[1] = -0.5, np.linspace(-1, 1, 20)
+  matrix = quantizing.quantize_matrix(
+    weights, WeightScheme(symmetric=symmetric, clipping="percentile", percentile=80)
+  )
+  back = quantizing.dequantize_matrix(matrix, "int8")
+  np.testing.assert_allclose(back[0], weights[0], atol=0.005)
+  assert np.abs(back[1]).max() < 0.9  # its largest weights are clipped
+
+
 def test_two_levels_of_four_bits_share_a_byte():
   levels = np.arange(-8, 7, dtype=np.int8).reshape(3, 5)
   packed = quantizing.pack_nibbles(levels)
