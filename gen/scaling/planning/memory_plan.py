@@ -118,7 +118,7 @@ def choose_bits(
   fit, measured = read_precision_law(path)
   assert law.rows_sp is not None
   points, float_losses = [], []
-  for each in bits:
+  for each in dict.fromkeys(bits):
     size = 8 * memory_bytes / each
     data = tokens if flops is None else float(law.cost.tokens(flops, size))
     assert data is not None

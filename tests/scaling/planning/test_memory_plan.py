@@ -34,7 +34,8 @@ def test_the_better_choice_is_the_least_sum_of_both_laws(tmp_path):
   cheap, dear = PrecisionLaw(0.05, 0.2, 0.2, 1.5), PrecisionLaw(40.0, 0.2, 0.2, 1.5)
   for law, best in ((cheap, 4), (dear, 8)):
     path = file_of(tmp_path, law)
-    plan = memory_plan.choose_bits(known, path, 1e6, (4, 8), tokens=2e7)
+    plan = memory_plan.choose_bits(known, path, 1e6, (4, 8, 4), tokens=2e7)
+    assert len(plan.choices) == 2  # a number that is given twice is one choice
     assert plan.choices[0].bits == best and plan.clear
     for choice in plan.choices:
       assert 8e6 / choice.bits == choice.N and choice.D == 2e7
