@@ -44,8 +44,9 @@ LENGTH = quantities.DEFINE_integer(
   "length", 0, "Positions of a row; 0: the preset's context, or 1024.", 0, MAX_SIZE
 )
 MICROBATCHES = quantities.DEFINE_integer("microbatches", 1, "Microbatches of a step.", lower_bound=1)
+PRECISIONS = ("mixed", "float32", "float16", "bfloat16")
 PRECISION = flags.DEFINE_enum(
-  "precision", "mixed", ("mixed", "float32", "bfloat16"), "mixed: bfloat16 products; bfloat16: the state too."
+  "precision", "mixed", PRECISIONS, "mixed: bfloat16 products; bfloat16: the state too."
 )
 REMAT = flags.DEFINE_enum("remat", "none", ("none", "dots", "full"), "What the backward pass recomputes.")
 COMPILE = flags.DEFINE_boolean("compile", True, "Also compile the step for simulated devices.")

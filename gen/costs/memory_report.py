@@ -215,7 +215,7 @@ def preset_run(
     length: positions of a row; 0 is the preset's context.
     batch: rows of a step; 0 is one row per device and microbatch.
     microbatches: parts of a step's batch.
-    precision: of compute: mixed (bfloat16) | float32; bfloat16 is mixed with parameters and moments in it too.
+    precision: of compute: mixed (bfloat16) | float32 | float16; bfloat16 is mixed with a state in it too.
     remat: what the backward pass recomputes: none | dots | full.
 
   Raises:
@@ -224,7 +224,7 @@ def preset_run(
   sizes = mesh_shape(mesh)
   model = presets.get_model(name)
   length = length or presets.get_length(name)
-  dtype = "float32" if precision == "float32" else "bfloat16"
+  dtype = precision if precision in ("float32", "float16") else "bfloat16"
   stored = "bfloat16" if precision == "bfloat16" else "float32"
   # Scanned, as large models are trained; the account of activations is exact only then (`gen.costs.activations`).
   model = dataclasses.replace(model, scan=True, dtype=dtype, remat=remat, context=max(model.context, length))

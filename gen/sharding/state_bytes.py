@@ -34,10 +34,12 @@ class StateBytes(NamedTuple):
 
 
 # Bytes per parameter. Mixed precision: 16 in all, of which 12 are the optimizer's (K in arXiv:1910.02054, section 3.1).
-# bfloat16: parameters and moments in 16 bits with stochastic rounding, and float32 gradients.
+# float16 has the same: its scale of the loss is three numbers in all. bfloat16: parameters and moments in 16 bits with
+# stochastic rounding, and float32 gradients.
 PRECISIONS = {
   "float32": StateBytes(4, 4, 8, 0),
   "mixed": StateBytes(2, 2, 8, 4),
+  "float16": StateBytes(2, 2, 8, 4),
   "bfloat16": StateBytes(2, 4, 4, 0),
 }
 # A rule of thumb that courses teach, for one device in float32: 4 bytes for a weight and 20 more to train it. These are
@@ -57,7 +59,7 @@ def state_bytes(parameters: float, layout: str, devices: int, precision: str = "
     parameters: number of parameters; need not be an integer.
     layout: ddp | zero1 | zero2 | zero3.
     devices: number of devices that share the state.
-    precision: mixed | float32 | bfloat16.
+    precision: mixed | float32 | float16 | bfloat16.
 
   Raises:
     UserError: for an unknown layout or precision, or an invalid number.
@@ -186,7 +188,7 @@ def activation_bytes(
     shape: of the decoder.
     rows: on a device, B.
     length: T.
-    precision: mixed | float32 | bfloat16.
+    precision: mixed | float32 | float16 | bfloat16.
     remat: none | full.
   """
   # Of 34, attention keeps 11, the feed-forward 19 and two norms 4. 5 H T / D are scores, softmax and its dropout
