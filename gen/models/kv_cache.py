@@ -79,7 +79,7 @@ class CacheSlots(NamedTuple):
     A prompt attends only to itself, a later token to every slot [B, G, S, K].
     """
     keys, values = self.append_stored(module, k_bgtk, v_bgtk)
-    return dequantize(keys, k_bgtk.dtype), dequantize(values, v_bgtk.dtype)
+    return dequantize_rows(keys, k_bgtk.dtype), dequantize_rows(values, v_bgtk.dtype)
 
   def append_stored(self, module: nn.Module, k_bgtk: Array, v_bgtk: Array) -> tuple[CachedRows, CachedRows]:
     """Does what `append` does, and returns a cache of int8 as it is stored."""
@@ -109,7 +109,7 @@ def load_stored(module: nn.Module) -> tuple[CachedRows, CachedRows]:
   return keys, values
 
 
-def dequantize(rows: CachedRows, dtype: Any) -> Array:
+def dequantize_rows(rows: CachedRows, dtype: Any) -> Array:
   """Returns keys or values as an array [B, G, S, K]; int8 ones in the dtype."""
   return rows.dequantize(dtype) if isinstance(rows, QuantizedRows) else rows
 
