@@ -25,7 +25,7 @@ class PairedScore:
     before: mean of the first model.
     after: mean of the second.
     difference: after - before.
-    low: lower end of its interval, at 95 %.
+    low: lower end of its interval, at 95 %; NaN for a single question.
     high: its upper end.
   """
 
@@ -111,6 +111,8 @@ def _paired(task: str, metric: str, pairs_n2: np.ndarray, seed: int) -> PairedSc
   # Differences of the same questions, whose difficulty cancels.
   differences_n = pairs_n2[:, 1] - pairs_n2[:, 0]
   low, high = np.quantile(differences_n[draws_dn].mean(1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+  # All draws of one question are alike, so their interval would have no width and claim to be exact.
+  low, high = (low, high) if count > 1 else (math.nan, math.nan)
   before, after = pairs_n2.mean(0).tolist()
   return PairedScore(task, metric, count, before, after, after - before, low, high)
 
@@ -119,6 +121,11 @@ def score_lines(scores: Sequence[PairedScore]) -> list[str]:
   """Returns a line for each score."""
   return [
     f"{each.task} {each.metric}: {each.before:.4f} before, {each.after:.4f} after; difference "
-    f"{each.difference:+.4f} [{each.low:+.4f}, {each.high:+.4f}] on {each.questions:,} questions"
+    f"{each.difference:+.4f} "
+    + (
+      f"[{each.low:+.4f}, {each.high:+.4f}] on {each.questions:,} questions"
+      if each.questions > 1
+      else "on one question, so without an interval"
+    )
     for each in scores
   ]

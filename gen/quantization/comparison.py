@@ -36,7 +36,7 @@ class PairedDifference(NamedTuple):
     before: of the float32 model.
     after: of the quantized model.
     difference: after - before.
-    low: lower end of the interval of the difference, at 95 %.
+    low: lower end of the interval of the difference, at 95 %; NaN for a single batch, which has no scatter.
     high: its upper end.
   """
 
@@ -52,7 +52,7 @@ class GreedyAgreement(NamedTuple):
 
   Attributes:
     share: of tokens that are equal at the same position.
-    low: lower end of its interval, at 95 %.
+    low: lower end of its interval, at 95 %; NaN for a single prompt.
     high: its upper end.
     tokens: tokens that were compared.
     kind: "generated" tokens, or "masked" ones of an encoder.
@@ -127,9 +127,17 @@ def pair_losses(before: BatchLosses, after: BatchLosses, seed: int = 0) -> Paire
   draws_du = _draws(len(weight_u), seed)
   # The same draw for both models: what makes a batch hard cancels, and the interval is that of the difference.
   differences_d = (after.nll_u - before.nll_u)[draws_du].sum(1) / np.maximum(weight_u[draws_du].sum(1), 1)
-  low, high = np.quantile(differences_d, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+  low, high = _interval(differences_d, len(weight_u))
   first, second = (float(each.nll_u.sum() / max(weight_u.sum(), 1)) for each in (before, after))
   return PairedDifference(first, second, second - first, low, high)
+
+
+def _interval(values_d: np.ndarray, units: int) -> tuple[float, float]:
+  # All draws of one unit are alike, so their interval would have no width and claim to be exact.
+  if units < 2:
+    return math.nan, math.nan
+  low, high = np.quantile(values_d, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+  return low, high
 
 
 def _draws(units: int, seed: int) -> np.ndarray:
@@ -164,7 +172,7 @@ def compare_greedy(
   draws_dp = _draws(len(agreed), seed)
   # Prompts are drawn and not tokens: after the first difference all later tokens of a text tend to differ.
   shares_d = equal_p[draws_dp].sum(1) / np.maximum(count_p[draws_dp].sum(1), 1)
-  low, high = np.quantile(shares_d, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+  low, high = _interval(shares_d, len(agreed))
   return GreedyAgreement(float(equal_p.sum() / max(count_p.sum(), 1)), low, high, int(count_p.sum()), kind)
 
 

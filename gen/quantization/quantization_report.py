@@ -1,6 +1,7 @@
 """The report of `experiments/quantize.py`: bytes and error of each kernel, and loss and agreement before and after."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -87,14 +88,13 @@ def summary_lines(report: QuantizationReport) -> list[str]:
     ("bits per byte", report.bits_per_byte, "bits per byte"),
   ):
     if found:
+      interval = f" [{found.low:+.4f}, {found.high:+.4f}] {unit}"
       lines.append(
-        f"{name}: {found.before:.4f} before, {found.after:.4f} after; difference"
-        f" {found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}] {unit}"
+        f"{name}: {found.before:.4f} before, {found.after:.4f} after; difference {found.difference:+.4f}"
+        + (f" {unit} on one batch, so without an interval" if math.isnan(found.low) else interval)
       )
   greedy = report.greedy_agreement
   if greedy:
-    lines.append(
-      f"greedy agreement: {greedy.share:.3f} [{greedy.low:.3f}, {greedy.high:.3f}] of"
-      f" {greedy.tokens:,} {greedy.kind} tokens"
-    )
+    interval = "" if math.isnan(greedy.low) else f" [{greedy.low:.3f}, {greedy.high:.3f}]"
+    lines.append(f"greedy agreement: {greedy.share:.3f}{interval} of {greedy.tokens:,} {greedy.kind} tokens")
   return lines

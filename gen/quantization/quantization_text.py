@@ -52,10 +52,12 @@ def open_text(
   Raises:
     UserError: for files that cannot be read or hold no text, and for an imported run without files.
   """
+  # First, so that a mistake in a file costs no reading of a corpus.
+  calibrated = _stream(calibration, tokenizer) if calibration else None
   if text:
     held_out = _stream(text, tokenizer)
-    if calibration:
-      return TextSource(_stream(calibration, tokenizer), held_out)
+    if calibrated is not None:
+      return TextSource(calibrated, held_out)
     # Calibration and comparison must not share text: scales fitted to it would flatter the quantized model.
     half = len(held_out.ids) // 2
     return TextSource(_part(held_out, 0, half), _part(held_out, half, len(held_out.ids)))
@@ -63,7 +65,7 @@ def open_text(
     raise UserError("the run was imported and names no text of its own; give --text=FILE")
   data = dataset.load_dataset(run.data, report)
   require_tokenizer({"tokenizer": tokenizer.hash}, data.tokenizer.hash, run.data.corpus)
-  return TextSource(_stream(calibration, tokenizer) if calibration else data.train, data.validation)
+  return TextSource(data.train if calibrated is None else calibrated, data.validation)
 
 
 def _stream(path: str, tokenizer: Tokenizer) -> TokenStream:
