@@ -55,7 +55,7 @@ def _code(function: Callable[..., int | None], kind: type | None, default: str, 
 
       sys.argv[1:] = check_overrides(sys.argv[1:], kind)
       holder = config_flags.DEFINE_config_file(
-        "config", default, "Python file whose get_config() returns the config."
+        "config", _own_file(default), "Python file whose get_config() returns the config."
       )
       _check_file(sys.argv[1:])
     arguments = _parse(sys.argv, kind)
@@ -112,6 +112,12 @@ def stop_line(done: int, total: int, folder: str | os.PathLike[str]) -> str:
 def asks_for_help(argv: list[str]) -> bool:
   """Returns whether a command line asks for help."""
   return any(word.lstrip("-").split("=")[0] in ("help", "helpfull", "helpshort", "h") for word in argv[1:])
+
+
+def _own_file(default: str) -> str:
+  """Returns the default config's path, the project's own where the working directory has none of that name."""
+  own = os.path.join(os.path.dirname(__file__), *[os.pardir] * 2, default)  # noqa: PTH118, PTH120
+  return default if os.path.isfile(default) else os.path.normpath(own)  # noqa: PTH113
 
 
 def _check_file(words: list[str]) -> None:

@@ -11,6 +11,8 @@ from gen.io import quantities
 flags.disclaim_key_flags()  # absl then lists them under the experiment that defines them, so --help shows them.
 
 TRAIN = "train"
+# Flags that one use alone reads.
+_READS = {"decode": ("weights", "cache"), "finetune": ("method", "base_format", "rank", "targets")}
 
 
 def define_flags() -> None:
@@ -33,7 +35,16 @@ def define_flags() -> None:
 
 
 def is_asked() -> bool:
-  """Returns whether the command line asks for one of these accounts."""
+  """Returns whether the command line asks for one of these accounts.
+
+  Raises:
+    UserError: for a flag of another use, which would be ignored.
+  """
+  values = flags.FLAGS
+  for use, names in _READS.items():
+    given = [name for name in names if values[name].present]
+    if given and values.use != use:
+      raise UserError(f"--{given[0]} is of --use={use}; give that too, or leave --{given[0]} out")
   return bool(flags.FLAGS.by_bits) or flags.FLAGS.use != TRAIN
 
 

@@ -44,7 +44,7 @@ def report_decoding(
     cache: float | int8, of keys and values.
     rows: texts at a time; 0 is one.
     length: positions of each; 0 is the preset's.
-    precision: of compute: mixed | float32; float keys and values have its type.
+    precision: of compute: mixed | float32 | float16 | bfloat16; float keys and values have its type.
 
   Raises:
     UserError: for an unknown preset, or a group that does not divide.
@@ -81,7 +81,7 @@ def report_finetuning(name: str, settings: FinetuneSettings, precision: str) -> 
 
 def _model(name: str, precision: str, length: int) -> Model:
   model = presets.get_model(name)
-  dtype = "bfloat16" if precision == "mixed" else "float32"
+  dtype = precision if precision in ("float32", "float16") else "bfloat16"
   return dataclasses.replace(model, dtype=dtype, context=max(model.context, length))
 
 

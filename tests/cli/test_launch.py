@@ -5,12 +5,15 @@ import platform
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from gen.cli import environment, overrides
+from gen.cli import environment, launch, overrides
 from gen.config import Run, Sweep
 from gen.errors import UserError
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -89,6 +92,14 @@ def test_overrides_are_read_with_an_equals_sign_or_without():
   words = ["--config=a.py", "--config.seed=1", "--config.steps", "3", "--json=x", "--config.data.corpus=k=v"]
   read = [(path, value) for _, path, value in overrides.placed_overrides(words)]
   assert read == [("seed", "1"), ("steps", "3"), ("data.corpus", "k=v")]
+
+
+def test_a_default_config_is_the_projects_own_where_the_working_directory_has_none(monkeypatch, tmp_path):
+  monkeypatch.chdir(tmp_path)
+  assert Path(launch._own_file("configs/decoder.py")).samefile(ROOT / "configs" / "decoder.py")
+  (tmp_path / "configs").mkdir()
+  (tmp_path / "configs" / "decoder.py").touch()
+  assert launch._own_file("configs/decoder.py") == "configs/decoder.py"
 
 
 def test_a_worker_has_as_many_threads_as_cores_and_the_allocators_settings_once(monkeypatch):
