@@ -5,6 +5,7 @@ import dataclasses
 from gen.scaling.comparisons.compute_worth import ComputeRatio
 from gen.scaling.comparisons.paired import PairedGap
 from gen.scaling.laws.repetition import FittedCoefficient
+from gen.scaling.laws.repetition_penalty import PenaltyLaw
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,17 +85,19 @@ class RepeatedArm:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RepetitionFits:
-  """The law of repetition, fitted to bits per byte of the final text and its parts.
+  """The laws of repetition, fitted to bits per byte of the final text and its parts.
 
   Attributes:
     decay: R*_D of Muennighoff et al.
     penalty: P of the form of one coefficient.
+    exponents: the same law with its two exponents fitted.
     published_decay: R*_D of arXiv:2305.16264.
     error: why there is no fit; empty if there is one.
   """
 
   decay: FittedCoefficient | None
   penalty: FittedCoefficient | None
+  exponents: PenaltyLaw | None
   published_decay: float
   error: str
 

@@ -6,6 +6,7 @@ from gen.scaling.comparisons.compute_worth import format_ratio
 from gen.scaling.comparisons.curation_records import CurationResults
 from gen.scaling.comparisons.paired import format_gap
 from gen.scaling.laws.repetition import FittedCoefficient
+from gen.scaling.laws.repetition_penalty import PenaltyLaw
 from gen.scaling.report import study_console
 from gen.scaling.report.tables import ReportTable, TableCell, TableRow, format_count, format_flops
 
@@ -88,19 +89,37 @@ def repeated_table(results: CurationResults) -> ReportTable:
 
 
 def law_lines(results: CurationResults) -> list[str]:
-  """Returns the fitted law of repetition beside the published one."""
+  """Returns the fitted laws of repetition beside the published ones."""
   fits = results.repetition
   if fits.decay is None or fits.penalty is None:
     return [f"No law of repetition: {fits.error}."] if results.repeated else []
   open_end = "; these runs do not identify R*_D" if fits.decay.at_bound else ""
-  return [
+  lines = [
     f"R*_D = {_coefficient(fits.decay)} repetitions (published: {fits.published_decay:.1f}, arXiv:2305.16264), "
     f"error {fits.decay.error:.4f} bits per byte{open_end}",
     f"P = {_coefficient(fits.penalty)} bits per byte (loss + P R_D N / U, arXiv:2605.01640), "
     f"error {fits.penalty.error:.4f}",
   ]
+  if (law := fits.exponents) is not None:
+    lines.append(
+      f"P = {_coefficient(law.coefficient)}, delta = {_coefficient(law.repeats)}, kappa = {_coefficient(law.capacity)} "
+      f"(loss + P R_D^delta (N / U)^kappa), error {law.coefficient.error:.4f}{_identified(law)}"
+    )
+  return lines
+
+
+def _identified(law: PenaltyLaw) -> str:
+  """Returns which exponents the runs do not bound."""
+  free = [
+    name for name, fitted in (("delta", law.repeats), ("kappa", law.capacity))
+    if fitted.at_bound or fitted.low is None or fitted.high is None
+  ]  # fmt: skip
+  return f"; these runs do not bound {' and '.join(free)}" if free else ""
 
 
 def _coefficient(fitted: FittedCoefficient) -> str:
-  ends = "" if fitted.low is None or fitted.high is None else f" [{fitted.low:.3g}, {fitted.high:.3g}]"
-  return f"{fitted.value:.3g}{ends}"
+  """Writes an estimate with its interval, of which three dots mark an open end."""
+  if fitted.low is None and fitted.high is None:
+    return f"{fitted.value:.3g}"
+  low, high = ("..." if end is None else f"{end:.3g}" for end in (fitted.low, fitted.high))
+  return f"{fitted.value:.3g} [{low}, {high}]"

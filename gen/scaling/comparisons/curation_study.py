@@ -31,7 +31,7 @@ from gen.scaling.comparisons.curation_records import (
 from gen.scaling.comparisons.curation_texts import StageText
 from gen.scaling.comparisons.held_out_text import HeldOutText
 from gen.scaling.comparisons.scored_runs import RunScorer
-from gen.scaling.laws import repetition
+from gen.scaling.laws import repetition, repetition_penalty
 from gen.scaling.workers import pool, study
 from gen.scaling.workers.executors import LOCAL, RunExecutor
 from gen.scaling.workers.study import TrainedStudy
@@ -290,7 +290,11 @@ def fit_repetition(
   published = repetition.MUENNIGHOFF.data_decay
   try:
     runs = repetition.RepeatedRuns(*np.array(rows, float).reshape(-1, 5).T)
-    decay, penalty = repetition.fit_decay(runs, level), repetition.fit_penalty(runs, level)
+    return RepetitionFits(
+      decay=repetition.fit_decay(runs, level), penalty=repetition_penalty.fit_coefficient(runs, level),
+      exponents=repetition_penalty.fit_exponents(runs, level), published_decay=published, error="",
+    )  # fmt: skip
   except UserError as error:
-    return RepetitionFits(decay=None, penalty=None, published_decay=published, error=str(error))
-  return RepetitionFits(decay=decay, penalty=penalty, published_decay=published, error="")
+    return RepetitionFits(
+      decay=None, penalty=None, exponents=None, published_decay=published, error=str(error)
+    )

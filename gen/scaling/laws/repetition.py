@@ -6,20 +6,17 @@ Muennighoff et al. 2023 (arXiv:2305.16264) discount repeated tokens and excess p
     D' = U + U R*_D (1 - exp(-R_D / R*_D)),          R_D = D / U - 1
     N' = U_N + U_N R*_N (1 - exp(-R_N / R*_N)),      R_N = N / U_N - 1
 
-where U_N is the smaller of N and the size that is compute-optimal for U tokens. Lovelace et al. 2026
-(arXiv:2605.01640) add a penalty instead, here in the form of one coefficient, with exponents of 1:
+where U_N is the smaller of N and the size that is compute-optimal for U tokens. `repetition_penalty` holds another law.
 
-    L = E + A / N^alpha + B / D^beta + P R_D N / U
-
-A study at equal FLOPs has one N and D for each budget. E, A, alpha and, in the second form, B / D^beta are then one
-constant for each budget, and `fit_decay` and `fit_penalty` estimate the rest.
+A study at equal FLOPs has one N and D for each budget. E, A and alpha are then one constant for each budget, and
+`fit_decay` estimates the rest.
 """
 
 import dataclasses
 import math
 
 import numpy as np
-from scipy import optimize, special
+from scipy import optimize
 
 from gen.errors import UserError
 from gen.scaling.laws.loss_law.law import ParametricLaw
@@ -151,7 +148,7 @@ def fit_decay(
   Raises:
     UserError: for too few runs.
   """
-  _require_runs(runs)
+  require_repeats(runs)
   decay = _best_decay(runs, runs.loss, beta)
   columns = _decay_columns(runs, decay, beta)
   fitted = columns @ _project(columns, runs.loss)
@@ -169,30 +166,12 @@ def fit_decay(
   return FittedCoefficient(decay, low, high, error, at_bound)
 
 
-def fit_penalty(runs: RepeatedRuns, level: float) -> FittedCoefficient:
-  """Fits P to L = c_budget + P R_D N / U by least squares, which has a closed form and Student's t intervals.
-
-  Args:
-    runs: of a study at equal FLOPs.
-    level: of the interval.
+def require_repeats(runs: RepeatedRuns) -> None:
+  """Checks that the runs repeat their text in enough ways for a law.
 
   Raises:
-    UserError: for too few runs.
+    UserError: for too few numbers of epochs.
   """
-  _require_runs(runs)
-  columns = np.column_stack([runs.one_hot, (runs.tokens / runs.unique - 1) * runs.params / runs.unique])
-  solution = np.linalg.lstsq(columns, runs.loss, rcond=None)[0]
-  residuals, freedom = runs.loss - columns @ solution, len(runs.loss) - columns.shape[1]
-  error, value = float(np.sqrt(np.mean(residuals**2))), float(solution[-1])
-  if freedom < 1:
-    return FittedCoefficient(value, None, None, error)
-  # The usual covariance of least squares, s^2 (X'X)^-1.
-  variance = residuals @ residuals / freedom * np.linalg.inv(columns.T @ columns)[-1, -1]
-  reach = float(special.stdtrit(freedom, (1 + level) / 2)) * math.sqrt(variance)
-  return FittedCoefficient(value, value - reach, value + reach, error)
-
-
-def _require_runs(runs: RepeatedRuns) -> None:
   epochs = np.unique(np.round(runs.tokens / runs.unique, 2))
   # 1.05: a run of whole steps may read its text a few percent more than once, which is no repetition.
   repeated = epochs[epochs > 1.05]

@@ -7,17 +7,20 @@ import pytest
 from scipy import optimize
 
 from gen.errors import UserError
-from gen.scaling.laws import repetition
+from gen.scaling.laws import repetition, repetition_penalty
 from gen.scaling.laws.repetition import MUENNIGHOFF, RepeatedRuns, RepetitionLaw
 
 BETA = MUENNIGHOFF.base.beta
 
 
-def make_runs(loss_of, noise=0.0, epochs=(1, 2, 5, 12, 30), seeds=3, seed=4):
+SIZES = ((7e4, 2e6), (2e5, 6e6), (5e5, 1.3e7))  # N and D of each budget
+
+
+def make_runs(loss_of, noise=0.0, epochs=(1, 2, 5, 12, 30), seeds=3, seed=4, sizes=SIZES):
   random = np.random.default_rng(seed)
   rows = [
     (number, params, tokens, tokens / often)
-    for number, (params, tokens) in enumerate([(7e4, 2e6), (2e5, 6e6), (5e5, 1.3e7)])
+    for number, (params, tokens) in enumerate(sizes)
     for often in epochs
     for _ in range(seeds)
   ]
@@ -29,11 +32,6 @@ def make_runs(loss_of, noise=0.0, epochs=(1, 2, 5, 12, 30), seeds=3, seed=4):
 def decaying(decay):
   law = RepetitionLaw(MUENNIGHOFF.base, decay)
   return law.loss
-
-
-def penalized(p):
-  base = MUENNIGHOFF.base
-  return lambda n, d, u: base.loss(n, d) + p * (d / u - 1) * n / u
 
 
 def test_text_that_is_read_once_has_the_base_law():
@@ -88,20 +86,6 @@ def test_the_decay_of_noisy_losses_is_that_of_scipys_least_squares_and_its_inter
   assert found.low < 9.0 < found.high and found.low < found.value < found.high
 
 
-def test_the_penalty_and_its_interval_are_those_of_scipys_curve_fit():
-  runs = make_runs(penalized(0.31), noise=0.01)
-  found = repetition.fit_penalty(runs, 0.9)
-
-  def model(_, p, *offsets):
-    return runs.one_hot @ np.array(offsets) + p * (runs.tokens / runs.unique - 1) * runs.params / runs.unique
-
-  best, covariance = optimize.curve_fit(model, runs.tokens, runs.loss, p0=[0.0, 1.0, 1.0, 1.0])
-  assert found.value == pytest.approx(best[0], rel=1e-6)
-  error = math.sqrt(covariance[0, 0])
-  assert (found.high - found.value) / error == pytest.approx(1.6829, abs=2e-4)  # t of 41 degrees of freedom
-  assert found.low < 0.31 < found.high
-
-
 def test_text_that_loses_nothing_does_not_identify_a_decay():
   base = MUENNIGHOFF.base
   found = repetition.fit_decay(make_runs(lambda n, d, _: base.loss(n, d), noise=1e-3, seeds=2), 0.9)
@@ -110,6 +94,6 @@ def test_text_that_loses_nothing_does_not_identify_a_decay():
 
 def test_too_few_numbers_of_epochs_are_refused():
   runs = make_runs(decaying(9.0), epochs=(1, 4))
-  for fit in (repetition.fit_decay, repetition.fit_penalty):
+  for fit in (repetition.fit_decay, repetition_penalty.fit_coefficient, repetition_penalty.fit_exponents):
     with pytest.raises(UserError, match="2 or more numbers of epochs above 1, and there is 1"):
       fit(runs, 0.9)
