@@ -163,6 +163,7 @@ DOMAIN: dict[str, Range] = {
   **COMPARISON,
   "domain_share": Range(0, 1, open_low=True, open_high=True),
   "adaptation_rate": POSITIVE,
+  "task_examples": SIZE,
 }
 
 # Chosen bounds of near_duplicates: within them the pairs stay few enough to be compared, and the signatures small.

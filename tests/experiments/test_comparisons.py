@@ -47,6 +47,8 @@ def command(script, *flags, cache=""):
     ("adapt_domain", ["--general=manual"], "--domain is not given"),
     ("adapt_domain", ["--domain=law", "--general=law"], "are both 'law'; name two different corpora"),
     ("adapt_domain", ["--domain=law", "--general=manual", "--config.replays=(2,)"], "must be in [0, 1)"),
+    ("adapt_domain", ["--domain=law", "--general=manual", "--config.task_examples=0"], "task_examples is 0"),
+    ("adapt_domain", ["--domain=law", "--general=manual", "--task=none.csv"], "none.csv"),
     ("curation", ["--judge=law"], "--source is not given"),
     ("curation", ["--source=raw.jsonl"], "--judge is not given"),
     ("curation", ["--source=raw.jsonl", "--judge=law", "--config.after=magic"], "config.after holds 'magic'"),
@@ -62,7 +64,14 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(script, flags, sentence, tmp_
 def test_a_tiny_domain_is_compared_and_a_second_call_trains_nothing(tmp_path):
   texts = [write_texts(tmp_path / f"{kind}.jsonl", kind) for kind in ("law", "prose")]
   words = [f"--domain={texts[0]}", f"--general={texts[1]}", f"--workdir={tmp_path / 'work'}", *SWEEP]
-  words += ["--config.sweep.data.vocab=300", "--config.replays=(0,0.3)"]
+  labelled = tmp_path / "labelled.csv"
+  chosen = random.Random(7)
+  rows = [
+    (kind, " ".join(chosen.choices(WORDS[kind].split(), k=6))) for kind in ("law", "prose") for _ in range(90)
+  ]
+  labelled.write_text("text,label\n" + "".join(f"{text},{kind}\n" for kind, text in rows))
+  words += ["--config.sweep.data.vocab=300", "--config.replays=(0.3,)", f"--task={labelled}"]
+  words += ["--config.task_examples=60"]
   done = command("adapt_domain", *words, cache=tmp_path / "cache")
   assert done.returncode == 0, done.stderr[-3000:]
   assert "For this domain" in done.stdout and (tmp_path / "work" / "adapt_domain.png").exists()
@@ -72,6 +81,11 @@ def test_a_tiny_domain_is_compared_and_a_second_call_trains_nothing(tmp_path):
     "adapted_30",
     "scratch_own",
   }
+  task = results["task"]
+  assert {arm["arm"] for arm in task["arms"]} == {"general", "adapted_30", "scratch", "scratch_own", "tfidf"}
+  assert (
+    task["examples"] == 60 and all(len(arm["scores"]) == 2 for arm in task["arms"]) and not task["failed"]
+  )
   for arm in results["arms"]:
     assert all(abs(run["flops"] - arm["budget"]) <= run["step_flops"] / 2 for run in arm["runs"])
 

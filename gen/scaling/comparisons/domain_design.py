@@ -27,6 +27,7 @@ GENERAL, FIRST, SCRATCH, SCRATCH_OWN, ADAPTED = (
   "scratch_own",
   "adapted",
 )
+WORDS = "tfidf"  # of a task: a classifier of word counts, without a model
 
 
 class DomainTexts(NamedTuple):
@@ -64,6 +65,7 @@ def arm_title(arm: str) -> str:
     FIRST: "general text, first phase",
     SCRATCH: "domain from scratch, general tokenizer",
     SCRATCH_OWN: "domain from scratch, own tokenizer",
+    WORDS: "word counts, no model",
   }[arm]
 
 

@@ -107,6 +107,52 @@ class HeldOutRecord:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskArm:
+  """One way of spending a budget, fine-tuned on labelled texts of the domain.
+
+  Attributes:
+    arm: name of the arm, or of a classifier that reads no model.
+    scores: on the test part, by seed.
+    mean: of the scores, with its interval over seeds.
+    over_general_model: score minus that of the general model with the same seed; paired.
+  """
+
+  arm: str
+  scores: dict[str, float]
+  mean: PairedGap
+  over_general_model: PairedGap | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DomainTask:
+  """Scores of one task of the domain.
+
+  Attributes:
+    data: name of the labelled texts.
+    licence: of them.
+    metric: of the scores.
+    budget: FLOPs of the models' pre-training.
+    examples: labelled texts that each fine-tuning reads.
+    test_examples: texts that each score is of.
+    baseline: score that needs no model, by its name.
+    arms: ways of spending the budget, and a classifier of word counts.
+    failed: why fine-tunings have no score, by name.
+    settings: that all fine-tunings share.
+  """
+
+  data: str
+  licence: str
+  metric: str
+  budget: float
+  examples: int
+  test_examples: int
+  baseline: dict[str, float]
+  arms: list[TaskArm]
+  failed: dict[str, str]
+  settings: dict[str, object]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DomainResults:
   """What adapt_domain.json holds.
 
@@ -126,6 +172,7 @@ class DomainResults:
     versions: of software.
     machine: where the runs were trained.
     config: the configuration.
+    task: scores of a task of the domain, where one was named.
   """
 
   name: str
@@ -143,3 +190,4 @@ class DomainResults:
   versions: dict[str, str]
   machine: dict[str, str | int | None]
   config: dict[str, object]
+  task: DomainTask | None = None

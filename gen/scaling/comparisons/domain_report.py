@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from gen.scaling.comparisons.domain_design import arm_title
-from gen.scaling.comparisons.domain_records import DomainResults
+from gen.scaling.comparisons.domain_records import DomainResults, DomainTask
 from gen.scaling.comparisons.paired import PairedGap, format_gap
 from gen.scaling.report import study_console
 from gen.scaling.report.tables import ReportTable, TableCell, TableRow, format_count, format_flops
@@ -23,6 +23,10 @@ def print_results(console: "Console", results: DomainResults) -> None:
   for verdict in results.verdicts:
     console.print(verdict.sentence)
   console.print(results.summary)
+  if results.task is not None:
+    console.print()
+    study_console.draw_table(console, task_table(results.task, results.confidence), MIN_COLUMNS)
+    study_console.print_failures(console, results.task.failed)
   study_console.print_failures(console, results.failed)
 
 
@@ -52,6 +56,29 @@ def arm_table(results: DomainResults) -> ReportTable:
     ]
     table.rows.append(TableRow([TableCell(cell) for cell in cells]))
   return table
+
+
+def task_table(task: DomainTask, confidence: float) -> ReportTable:
+  """Returns the scores of a task of the domain."""
+  level = f"{100 * confidence:g} %"
+  baseline = ", ".join(f"{name} {value:.3f}" for name, value in task.baseline.items())
+  table = ReportTable(
+    f"{task.data}: {task.metric} of {task.test_examples:,} test examples after {task.examples:,} labelled ones, for "
+    f"models of {format_flops(task.budget)} FLOPs; means over seeds, paired differences, {level} intervals. "
+    f"Baseline: {baseline}.",
+    ["Arm", "Seeds", task.metric, "Minus general model's"],
+  )
+  for arm in task.arms:
+    cells = [
+      arm_title(arm.arm), str(len(arm.scores)), _score(arm.mean), _gap(arm.over_general_model)
+    ]  # fmt: skip
+    table.rows.append(TableRow([TableCell(cell) for cell in cells]))
+  return table
+
+
+def _score(mean: PairedGap) -> str:
+  ends = "" if mean.low is None or mean.high is None else f" [{mean.low:.3f}, {mean.high:.3f}]"
+  return f"{mean.mean:.3f}{ends}"
 
 
 def _gap(gap: PairedGap | None) -> str:

@@ -221,6 +221,28 @@ def _corpus_record(loaded: Dataset) -> CorpusRecord:
   return CorpusRecord(text.name, text.documents, text.bytes, text.validation_bytes, text.sha256)
 
 
+def finished_runs(
+  study_config: DomainStudy, trained: TrainedArms, folder: Path
+) -> dict[str, dict[int, Path]]:
+  """Returns the folders of the runs of the largest budget that have a result, by arm and seed.
+
+  Args:
+    study_config: the study.
+    trained: its runs.
+    folder: where they are.
+  """
+  largest = max(study_config.sweep.budgets)
+  firsts = {run.name: run for run in trained.studies[domain_design.FIRST].runs}
+  runs: dict[str, dict[int, Path]] = {}
+  for name, each in trained.studies.items():
+    arm, _, first = name.partition("/")
+    for row in each.results if arm != domain_design.FIRST else ():
+      budget = domain_design.study_budget(study_config, firsts[first]) if first else row["budget"]
+      if budget == largest:
+        runs.setdefault(arm, {})[int(row["seed"])] = folder / name / str(row["name"])
+  return runs
+
+
 class _ScoredRow(NamedTuple):
   """A finished run: its arm, the whole budget, its result rows phase by phase, and what the last two phases score."""
 
