@@ -11,16 +11,16 @@ then trade off against each other. Budgets of one width have different ratios.
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import numpy as np
 from scipy import optimize, special
 
 from gen.scaling.laws.repetition import RESAMPLES, FittedCoefficient, RepeatedRuns, require_repeats
 
-# Of both exponents; chosen: at .05 sixteen epochs cost 1.15 times what two cost, at 4 they cost 50,000 times as much.
-MIN_EXPONENT, MAX_EXPONENT = 0.05, 4.0
-_GRID = 80  # starts of the search in each exponent, .05 apart
+# Ranges of delta and kappa; chosen: at .05 sixteen epochs cost 1.15 times what two cost, at 4 they cost 50,000 times as
+# much. Below 0 kappa contradicts the law, which the runs must be able to say.
+REPEATS_RANGE, CAPACITY_RANGE = (0.05, 4.0), (-2.0, 4.0)
+_STEP = 0.05  # between starts of the search
 PROFILE = 16  # points of a profile
 
 
@@ -103,11 +103,11 @@ def fit_exponents(runs: RepeatedRuns, level: float, seed: int = 0) -> PenaltyLaw
     coefficient=_with_interval(
       best[0], None if draws is None else draws[:, 0], level, error, (0.0, math.inf)
     ),
-    repeats=_with_interval(best[1], None if draws is None else draws[:, 1], level, error),
-    capacity=_with_interval(best[2], None if draws is None else draws[:, 2], level, error),
+    repeats=_with_interval(best[1], None if draws is None else draws[:, 1], level, error, REPEATS_RANGE),
+    capacity=_with_interval(best[2], None if draws is None else draws[:, 2], level, error, CAPACITY_RANGE),
     correlation=float(np.corrcoef(draws[:, 1:].T)[0, 1]) if draws is not None and spread else None,
-    repeats_profile=search.profile(centred, lambda delta, kappa: (delta, kappa)),
-    capacity_profile=search.profile(centred, lambda kappa, delta: (delta, kappa)),
+    repeats_profile=search.profile(centred, 0),
+    capacity_profile=search.profile(centred, 1),
   )
 
 
@@ -116,10 +116,10 @@ def _with_interval(
   draws: np.ndarray | None,
   level: float,
   error: float,
-  bounds: tuple[float, float] = (MIN_EXPONENT, MAX_EXPONENT),
+  bounds: tuple[float, float],
 ) -> FittedCoefficient:
   """Returns a coefficient whose interval is open where the draws reach the range of the search."""
-  # A thousandth inside the bounds, because the search may end close to an end.
+  # A thousandth inside the range of an exponent, because the search may end close to an end. P has no such range.
   inside = (bounds[0] + 1e-3, bounds[1] - 1e-3) if bounds[0] else bounds
   at_bound = not inside[0] <= value <= inside[1]
   if draws is None:
@@ -141,8 +141,8 @@ class _ExponentSearch:
     self._log_capacity = np.log(runs.params / runs.unique)
     one_hot = runs.one_hot
     self._means = one_hot / one_hot.sum(axis=0) @ one_hot.T
-    self._grid = np.linspace(MIN_EXPONENT, MAX_EXPONENT, _GRID)
-    starts = np.meshgrid(self._grid, self._grid, indexing="ij")
+    self._grids = [np.arange(low, high + _STEP / 2, _STEP) for low, high in (REPEATS_RANGE, CAPACITY_RANGE)]
+    starts = np.meshgrid(*self._grids, indexing="ij")
     self._starts = np.column_stack([each.ravel() for each in starts])
     columns = self.column(*(self._starts[:, number, None] for number in (0, 1)))
     self._unit_columns = columns / np.linalg.norm(columns, axis=1, keepdims=True)
@@ -165,31 +165,31 @@ class _ExponentSearch:
     """Returns P, delta and kappa of least squares."""
     # All starts in one product. The valley may be narrow, so the best of them is refined.
     start = self._starts[int(np.argmax(self._unit_columns @ centred))]
-    inside = np.clip(start, MIN_EXPONENT + 1e-6, MAX_EXPONENT - 1e-6)  # the solver takes no start on a bound
+    lowest, highest = np.array([REPEATS_RANGE, CAPACITY_RANGE]).T
+    inside = np.clip(start, lowest + 1e-6, highest - 1e-6)  # the solver takes no start on a bound
     found = optimize.least_squares(
-      lambda point: self.residuals(centred, *point), inside, bounds=(MIN_EXPONENT, MAX_EXPONENT),
+      lambda point: self.residuals(centred, *point), inside, bounds=(lowest, highest),
       xtol=1e-10, ftol=1e-14, gtol=1e-14,
     )  # fmt: skip
     delta, kappa = found.x.tolist()
     return _coefficient(self.column(delta, kappa), centred), delta, kappa
 
-  def profile(
-    self, centred: np.ndarray, exponents: Callable[[float, float], tuple[float, float]]
-  ) -> list[tuple[float, float]]:
+  def profile(self, centred: np.ndarray, number: int) -> list[tuple[float, float]]:
     """Returns the least error at values of one exponent, over P and the other.
 
     Args:
       centred: losses.
-      exponents: delta and kappa of the one and the other.
+      number: 0 for delta, 1 for kappa.
     """
-    points = []
-    for one in np.linspace(MIN_EXPONENT, MAX_EXPONENT, PROFILE).tolist():
+    grid, points = self._grids[1 - number], []
+    for one in np.linspace(*(REPEATS_RANGE, CAPACITY_RANGE)[number], PROFILE).tolist():
 
       def error(other: float, one: float = one) -> float:
-        return float(np.sqrt(np.mean(self.residuals(centred, *exponents(one, other)) ** 2)))
+        pair = (other, one) if number else (one, other)
+        return float(np.sqrt(np.mean(self.residuals(centred, *pair) ** 2)))
 
-      best = int(np.argmin([error(other) for other in self._grid]))
-      low, high = self._grid[max(0, best - 1)], self._grid[min(_GRID - 1, best + 1)]
+      best = int(np.argmin([error(other) for other in grid]))
+      low, high = grid[max(0, best - 1)], grid[min(len(grid) - 1, best + 1)]
       found = optimize.minimize_scalar(error, bounds=(low, high), method="bounded")
       points.append((round(one, 4), float(found.fun)))
     return points

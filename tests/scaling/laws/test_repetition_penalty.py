@@ -8,7 +8,7 @@ from scipy import optimize
 
 from gen.scaling.laws import repetition_penalty
 from gen.scaling.laws.repetition import MUENNIGHOFF
-from gen.scaling.laws.repetition_penalty import MAX_EXPONENT, MIN_EXPONENT
+from gen.scaling.laws.repetition_penalty import CAPACITY_RANGE
 from tests.scaling.laws.test_repetition import make_runs
 
 ONE_WIDTH = ((7e4, 2e5), (7e4, 9e5), (7e4, 4e6))  # N / D differs between the budgets
@@ -33,7 +33,7 @@ def test_the_penalty_and_its_interval_are_those_of_scipys_curve_fit():
   assert found.low < 0.31 < found.high
 
 
-@pytest.mark.parametrize(("delta", "kappa"), [(0.4, 0.9), (1.7, 0.35)])
+@pytest.mark.parametrize(("delta", "kappa"), [(0.4, 0.9), (1.7, 0.35), (1.2, -0.4)])
 def test_exponents_of_exact_losses_are_found(delta, kappa):
   law = repetition_penalty.fit_exponents(
     make_runs(penalized(0.05, delta, kappa), sizes=ONE_WIDTH, seeds=1), 0.9
@@ -68,7 +68,8 @@ def test_one_ratio_of_parameters_and_tokens_leaves_the_exponents_to_trade_off():
   known = repetition_penalty.fit_exponents(make_runs(penalized(0.5), sizes=ONE_WIDTH, **made), 0.9)
 
   def width(fitted):
-    return (fitted.high or MAX_EXPONENT) - (fitted.low or MIN_EXPONENT)
+    low, high = CAPACITY_RANGE
+    return (high if fitted.high is None else fitted.high) - (low if fitted.low is None else fitted.low)
 
   assert width(apart.capacity) > 20 * width(known.capacity)
   assert apart.correlation < -0.9
