@@ -8,7 +8,10 @@ report.html, report.json, and drops.jsonl with a line for each dropped document.
 it. A run that was stopped continues with the same command; any number of --workers gives the same bytes.
 """
 
+import signal
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -16,6 +19,9 @@ from gen.cli import launch
 from gen.config.curation import Curation
 from gen.errors import UserError
 from gen.io import outputs, quantities
+
+if TYPE_CHECKING:
+  from gen.data.curation.funnel import Outcome
 
 SOURCE = flags.DEFINE_list(
   "source", [], "Corpora to curate: files, folders, globs, mail:PATH, package:..., ..."
@@ -35,13 +41,31 @@ def main(config: Curation) -> int:
   """Curates the sources and prints the report."""
   if not OUTPUT.value:
     raise UserError("no folder is given; name that of the result with --output=FOLDER")
-  from gen.data.curation import funnel, registry, report
-  from gen.evaluation import curation_scoring
+  from gen.data.curation import report
   from gen.io import json_report
 
   target = json_report.report_target(JSON.value)
+  signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops as Ctrl-C does, with a sentence
+  try:
+    outcome = _curate(config)
+  except KeyboardInterrupt:
+    print("stopped; the same command continues where it stopped", file=sys.stderr)
+    return launch.INTERRUPTED
+  if outcome.existed:
+    json_report.print_note(f"{OUTPUT.value} is complete already", JSON.value)
+  print("\n".join(report.report_lines(outcome.report)))
+  print(Path(OUTPUT.value) / "report.html")
+  json_report.write_report(outcome.report, target)
+  return 0
+
+
+def _curate(config: Curation) -> "Outcome":
+  """Runs the curation that the flags describe."""
+  from gen.data.curation import funnel, registry
+  from gen.evaluation import curation_scoring
+
   registry.check_stages(config)
-  outcome = funnel.curate_sources(
+  return funnel.curate_sources(
     SOURCE.value,
     Path(OUTPUT.value),
     config,
@@ -50,12 +74,6 @@ def main(config: Curation) -> int:
     options=funnel.Options(WORKERS.value),
     model=curation_scoring.perplexity_model(config),
   )
-  if outcome.existed:
-    json_report.print_note(f"{OUTPUT.value} is complete already", JSON.value)
-  print("\n".join(report.report_lines(outcome.report)))
-  print(Path(OUTPUT.value) / "report.html")
-  json_report.write_report(outcome.report, target)
-  return 0
 
 
 if __name__ == "__main__":

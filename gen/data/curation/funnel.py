@@ -22,7 +22,7 @@ from gen.data.curation.rules import words
 from gen.errors import UserError
 from gen.io import cores, json_reading, locks
 
-VERSION = 3  # of the rules of all stages and of the work folder; raise it when a result may change
+VERSION = 4  # of the rules of all stages and of the work folder; raise it when a result may change
 WORK = ".curation"  # folder inside the output until the run is complete
 _REMEDY = "run it with the same sources and config, delete the folder, or name another --output"
 
@@ -98,6 +98,7 @@ def curate_sources(
   if "perplexity" in inputs.active_stages(config) and model is None:
     raise UserError("stage perplexity has a checkpoint but no model to score with; pass one as `model`")
   opened = reading.open_sources(sources, config)
+  inputs.require_outside(folder, opened)
   inputs.require_separate(opened, config)
   identity = _identity(opened, config, licence, skip_damaged, count_tokens, model)
   with locks.FolderLock(folder / WORK):

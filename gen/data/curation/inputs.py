@@ -80,11 +80,20 @@ def _file_checksum(path: Path, field: str) -> str:
 
 
 def _corpus_checksum(name: str, config: Curation, field: str) -> str:
-  try:
-    opened = reading.open_sources([name], config)
-  except UserError as error:
-    raise UserError(f"{field}: {error}") from error
+  opened = reading.open_sources([name], config, field)
   return hashlib.sha256(json.dumps(reading.fingerprint_source(opened[0])).encode()).hexdigest()
+
+
+def require_outside(folder: Path, opened: Sequence[reading.RawSource]) -> None:
+  """Checks that the result is not written among its sources, where the next run would read it.
+
+  Raises:
+    UserError: if it is.
+  """
+  for source in opened:
+    root = reading.folder_of(source)
+    if root is not None and folder.resolve().is_relative_to(root.resolve()):
+      raise UserError(f"--output={folder} lies in the source {source.name}; name a folder outside of it")
 
 
 def require_separate(opened: Sequence[reading.RawSource], config: Curation) -> None:
@@ -98,7 +107,7 @@ def require_separate(opened: Sequence[reading.RawSource], config: Curation) -> N
   held = {path.resolve() for source in opened for _, path in source.files}
   names = {source.name for source in opened}
   for name in config.contamination.evaluation:
-    evaluation = reading.open_sources([name], config)[0]
+    evaluation = reading.open_sources([name], config, "contamination.evaluation")[0]
     shared = [path for _, path in evaluation.files if path.resolve() in held]
     if shared or name in names:
       raise UserError(

@@ -11,10 +11,10 @@ from gen.data.curation.passes.shards import Row
 from gen.data.curation.result_records import FaultRecord, ReadingRecord
 from gen.data.document import Document
 from gen.data.sources import dataset_folders
-from gen.data.sources.file_formats import files, kinds, mail
+from gen.data.sources.file_formats import files, kinds, mail, text_blocks
 from gen.data.sources.file_formats.notes import Notes
 from gen.data.sources.source import Source, find_source
-from gen.errors import UserError
+from gen.errors import UserError, naming
 
 # Characters of one shard of the first pass; chosen: a second of work, so that shards balance over workers.
 CHUNK = 4 << 20
@@ -50,18 +50,27 @@ class Fault(NamedTuple):
   error: str
 
 
-def open_sources(names: Sequence[str], config: Curation) -> list[RawSource]:
+def open_sources(names: Sequence[str], config: Curation, field: str = "--source") -> list[RawSource]:
   """Returns the sources of these names.
+
+  Args:
+    names: as the user wrote them.
+    config: only field, max_bytes and cache are used.
+    field: flag or field of the config that holds the names, for errors.
 
   Raises:
     UserError: if one does not exist, or two are the same.
   """
   if not names:
     raise UserError("no source is given; name one with --source=FILE, a folder, a glob, or any corpus")
+  if not all(name.strip() for name in names):
+    # An empty path would be the current folder.
+    raise UserError(f"{field} holds an empty name; write names with one comma between two of them")
   repeated = [name for name in names if list(names).count(name) > 1]
   if repeated:
-    raise UserError(f"--source names {repeated[0]} twice; name each source once")
-  return [_open_source(name, config) for name in names]
+    raise UserError(f"{field} names {repeated[0]} twice; name each source once")
+  with naming(field):
+    return [_open_source(name, config) for name in names]
 
 
 def _open_source(name: str, config: Curation) -> RawSource:
@@ -76,6 +85,16 @@ def _open_source(name: str, config: Curation) -> RawSource:
       return RawSource(name, [], source=_find_corpus(name, config))
     return RawSource(name, files.find_files(name))
   return RawSource(name, [], source=_find_corpus(name, config))
+
+
+def folder_of(source: RawSource) -> Path | None:
+  """Returns the folder all of whose files a source takes, now or in a later run; None for other sources."""
+  name = source.name.removeprefix(f"{source.forced}:") if source.forced else source.name
+  path = Path(name).expanduser()
+  if source.files and path.is_dir():
+    return path
+  # "**" takes folders below the part before it.
+  return Path(name.partition("**")[0] or ".") if source.files and "**" in name else None
 
 
 def find_named(name: str, config: Curation) -> Source | None:
@@ -174,11 +193,12 @@ class Reader:
           yield label, document
 
   def _is_one_text(self, source: RawSource) -> bool:
-    """Returns whether the only file of a source is a text; a damaged one is not."""
-    if source.forced == mail.SCHEME:
+    """Returns whether the only file of a source is a text that is cut into blocks."""
+    # Blocks of a text below the size of one block would be too short for the rules; it needs no split into parts here.
+    if source.forced == mail.SCHEME or source.files[0][1].stat().st_size <= text_blocks.MAX_BLOCK_SIZE:
       return False
     try:
-      return files.is_one_text(source.files, source.forced, self._config.max_bytes)
+      return files.is_one_text(source.files, source.forced, self._config.max_bytes, pages=False)
     except UserError:
       return False  # the same error is raised when the file is read
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from gen.config import Data
+from gen.config.curation import Curation
 from gen.data import corpus
 from gen.data.curation import funnel, reading
 from gen.data.curation.passes import shard_work
@@ -233,6 +234,38 @@ def test_damage_ends_the_run_or_is_skipped_and_reported(curate, write_jsonl, mak
   assert [fault["file"] for fault in outcome.report["skipped"]] == ["b.bin", "c.txt"]
   assert "not UTF-8" in outcome.report["skipped"][1]["error"]
   assert texts_of(result) == [good[0], good[2]]
+
+
+def test_a_page_or_a_short_text_alone_is_one_document(curate, make_documents, tmp_path):
+  (text,) = make_documents(1)
+  for name, content in (("page.html", f"<html><body><p>{text}</p></body></html>"), ("short.txt", text)):
+    (tmp_path / name).write_text(content)
+    outcome, _ = curate(tmp_path / name, ("documents",), name=f"out {name}")
+    assert outcome.stages[0]["in"][0] == 1, name
+
+
+@pytest.mark.parametrize(
+  ("names", "sentence"),
+  [
+    (["missing.jsonl"], "--source missing.jsonl: no such file or folder"),
+    (["no*.jsonl"], "--source no*.jsonl: no file matches"),
+    (["none:x"], "--source 'none:x': there is no scheme 'none'"),
+    (["raw.jsonl", " "], "--source holds an empty name; write names with one comma between two of them"),
+  ],
+)
+def test_a_source_that_cannot_be_is_named_by_its_flag(names, sentence, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "raw.jsonl").write_text("{}")
+  with pytest.raises(UserError) as caught:
+    reading.open_sources(names, Curation())
+  assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("source", ["{}", "jsonl:{}", "{}/**/*.jsonl"])
+def test_a_result_among_its_sources_is_refused(source, curate, write_jsonl, make_documents):
+  folder = write_jsonl(make_documents(2)).parent
+  with pytest.raises(UserError, match=r"lies in the source .*name a folder outside"):
+    curate(source.format(folder), ("documents",), name="clean")
 
 
 def test_a_drop_has_a_reason():

@@ -2,6 +2,7 @@
 
 import email
 import email.message
+import logging
 import re
 from collections.abc import Iterator
 
@@ -62,6 +63,8 @@ def page_text(page: str, parameters: Extract) -> str:
     except ValueError:  # too many tags
       return ""
   trafilatura = optional.import_extra("trafilatura", "extract")
+  # A page without text is dropped with a reason in the report; the library would print four lines that name no page.
+  logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
   text = trafilatura.extract(
     page,
     include_comments=False,

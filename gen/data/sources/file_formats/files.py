@@ -225,18 +225,29 @@ def read_content(name: str, where: str, content: bytes, field: str) -> Iterator[
 
 
 def is_one_text(
-  named_files: list[tuple[str, Path]], forced: str | None = None, max_bytes: int = compressed.MAX_UNPACKED
+  named_files: list[tuple[str, Path]],
+  forced: str | None = None,
+  max_bytes: int = compressed.MAX_UNPACKED,
+  pages: bool = True,
 ) -> bool:
-  """Returns whether the files are a single text, which is then cut into blocks."""
+  """Returns whether the files are a single text, which is then cut into blocks.
+
+  Args:
+    named_files: (name, path) of each.
+    forced: the format of every file, one of `kinds.FORMATS`; None detects it.
+    max_bytes: that a compressed file may expand to; 0 for no limit.
+    pages: whether an HTML page is such a text.
+  """
+  texts = ("text", "html") if pages else ("text",)
   if len(named_files) != 1:
     return False
   name, path = named_files[0]
   with _opened(name, path, forced, _ignore, max_bytes) as item:
     if item.kind.format not in ("zip", "tar"):
-      return item.kind.format in ("text", "html")
+      return item.kind.format in texts
     # Two members at most are opened: a second one settles it.
     formats = [opened.kind.format for _, opened in itertools.islice(_members(path, item, forced, _ignore), 2)]
-    return formats in (["text"], ["html"])
+    return len(formats) == 1 and formats[0] in texts
 
 
 def _members(
