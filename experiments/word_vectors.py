@@ -15,7 +15,7 @@ from absl import flags
 
 from gen.cli import environment, launch, shared_flags, terminal
 from gen.config import Data
-from gen.errors import naming
+from gen.errors import name_flag
 from gen.io import outputs, quantities
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def main() -> int:
     return 0
   data = Data(corpus=CORPUS.value, field=FIELD.value, cache=CACHE.value)
   environment.compilation_cache(cache.cache_folder(data) / "compiled")
-  with naming("--corpus"):
+  with name_flag("--corpus"):
     text = corpus.build_corpus(data, terminal.print_progress)
   known_words = vocabulary.count_vocabulary(text.train, MIN_COUNT.value, MAX_WORDS.value)
   text_ids = vocabulary.encode_words(text.train, known_words)

@@ -21,10 +21,10 @@ def summarize_error(error: BaseException, limit: int = 200) -> str:
 
 
 @contextlib.contextmanager
-def naming(flag: str, field: str = "data.corpus") -> Iterator[None]:
+def name_flag(flag: str, field: str = "data.corpus") -> Iterator[None]:
   """Puts a flag into the sentence of a mistake, in place of the field of the config that its value went through.
 
-  >>> with naming("--judge"):
+  >>> with name_flag("--judge"):
   ...   raise UserError("data.corpus none.txt: no such file or folder")
   Traceback (most recent call last):
   gen.errors.UserError: --judge none.txt: no such file or folder

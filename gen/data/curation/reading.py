@@ -14,7 +14,7 @@ from gen.data.sources import dataset_folders
 from gen.data.sources.file_formats import files, kinds, mail, text_blocks
 from gen.data.sources.file_formats.notes import Notes
 from gen.data.sources.source import Source, find_source
-from gen.errors import UserError, naming
+from gen.errors import UserError, name_flag
 
 # Characters of one shard of the first pass; chosen: a second of work, so that shards balance over workers.
 CHUNK = 4 << 20
@@ -69,7 +69,7 @@ def open_sources(names: Sequence[str], config: Curation, field: str = "--source"
   repeated = [name for name in names if list(names).count(name) > 1]
   if repeated:
     raise UserError(f"{field} names {repeated[0]} twice; name each source once")
-  with naming(field):
+  with name_flag(field):
     return [_open_source(name, config) for name in names]
 
 

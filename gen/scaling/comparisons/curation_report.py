@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from gen.scaling.comparisons.compute_worth import format_ratio
 from gen.scaling.comparisons.curation_records import CurationResults
 from gen.scaling.comparisons.paired import format_gap
+from gen.scaling.laws import repetition
 from gen.scaling.laws.repetition import FittedCoefficient
 from gen.scaling.laws.repetition_penalty import PenaltyLaw
 from gen.scaling.report import study_console
@@ -93,7 +94,14 @@ def law_lines(results: CurationResults) -> list[str]:
   fits = results.repetition
   if fits.decay is None or fits.penalty is None:
     return [f"No law of repetition: {fits.error}."] if results.repeated else []
-  open_end = "; these runs do not identify R*_D" if fits.decay.at_bound else ""
+  decay = fits.decay
+  # The search for R*_D has a range, and draws that lie at its end bound nothing.
+  wide = (
+    decay.low is not None
+    and decay.high is not None
+    and (decay.low < 1.01 * repetition.MIN_DECAY or decay.high > repetition.MAX_DECAY / 1.01)
+  )
+  open_end = "; these runs do not bound R*_D" if decay.at_bound or wide else ""
   lines = [
     f"R*_D = {_coefficient(fits.decay)} repetitions (published: {fits.published_decay:.1f}, arXiv:2305.16264), "
     f"error {fits.decay.error:.4f} bits per byte{open_end}",

@@ -18,7 +18,7 @@ from gen.config.comparisons import CurationStudy
 from gen.data import corpus, dataset
 from gen.data.dataset import Dataset
 from gen.data.tokenizers.subwords import SubwordTokenizer
-from gen.errors import UserError, naming
+from gen.errors import UserError, name_flag
 from gen.scaling.comparisons import compute_worth, curation_design, curation_verdict, held_out_text, paired
 from gen.scaling.comparisons.curation_design import RAW, REPEAT
 from gen.scaling.comparisons.curation_records import (
@@ -83,7 +83,7 @@ def open_texts(
     UserError: for a text that cannot be read or is too short, or too much overlap.
   """
   data, name = config.sweep.data, config.sweep.data.tokenizer
-  with naming("--judge"):
+  with name_flag("--judge"):
     judging = corpus.build_corpus(dataclasses.replace(data, corpus=judge), report)
   raw = dataset.load_dataset(dataclasses.replace(data, corpus=str(texts[0].folder.resolve())), report)
   held_out = held_out_text.draw_held_out(

@@ -18,7 +18,7 @@ from gen.config import to_dict
 from gen.config.comparisons import DomainStudy
 from gen.data import corpus, dataset
 from gen.data.dataset import Dataset
-from gen.errors import UserError, naming
+from gen.errors import UserError, name_flag
 from gen.scaling.comparisons import domain_design, domain_verdict, held_out_text, paired
 from gen.scaling.comparisons.domain_design import DomainTexts
 from gen.scaling.comparisons.domain_records import (
@@ -86,9 +86,9 @@ def open_texts(
   """
   data, name = study_config.sweep.data, study_config.sweep.data.tokenizer
   domain_data = dataclasses.replace(data, corpus=domain)
-  with naming("--domain"):
+  with name_flag("--domain"):
     domain_corpus = corpus.build_corpus(domain_data, report)
-  with naming("--general"):
+  with name_flag("--general"):
     loaded = dataset.load_dataset(dataclasses.replace(data, corpus=general), report)
   if domain_corpus.sha256 == loaded.corpus.sha256:
     raise UserError(f"--domain={domain} and --general={general} are the same text; name two different ones")
