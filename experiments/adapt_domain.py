@@ -51,7 +51,7 @@ def main(study: DomainStudy) -> int:
   from rich.console import Console
 
   from gen.data import cache
-  from gen.finetuning import domain_task
+  from gen.finetuning.worth_of_labels import domain_task
   from gen.io.locks import FolderLock
   from gen.scaling.comparisons import domain_study
   from gen.scaling.workers import sweep_dtype

@@ -9,8 +9,9 @@ from gen.config.comparisons import DomainStudy
 from gen.config.sweep import Sweep
 from gen.data.tasks.examples import TaskData, TextExample
 from gen.errors import UserError
-from gen.finetuning import domain_task, sweep_members
+from gen.finetuning import sweep_members
 from gen.finetuning.sweep_members import SweepRows
+from gen.finetuning.worth_of_labels import domain_task
 from gen.scaling.comparisons.domain_records import DomainResults
 
 SCORES = {
