@@ -5,7 +5,7 @@
 
 Trains at each budget and seed: a general model; one that continues on the domain, with shares of general text replayed;
 one from scratch on the domain, with the general tokenizer and with its own. Scores all in bits per byte of held-out
-text of both. With --task=LABELLED_TEXTS it also fine-tunes the models of the largest budget on a task of the domain.
+text of both. With --task=LABELLED_TEXTS it also fine-tunes models of the largest budget on a task of the domain.
 Writes adapt_domain.json, .png and .pdf. The same command resumes a run that was stopped.
 """
 

@@ -12,14 +12,21 @@ from gen.errors import UserError
 from gen.finetuning import sweep_members
 from gen.finetuning.sweep_members import SweepRows
 from gen.finetuning.worth_of_labels import domain_task
-from gen.scaling.comparisons.domain_records import DomainResults
+from gen.scaling.comparisons.domain_records import DomainArm, DomainResults
+from gen.scaling.comparisons.paired import PairedGap
 
 SCORES = {
   "general_seed_0": 0.50, "general_seed_1": 0.60, "scratch_seed_0": 0.58, "scratch_seed_1": 0.70,
-  "tfidf_seed_0": 0.66, "tfidf_seed_1": 0.66,
+  "adapted_0_seed_0": 0.51, "adapted_0_seed_1": 0.51, "tfidf_seed_0": 0.66, "tfidf_seed_1": 0.66,
 }  # fmt: skip
+ARMS = [
+  DomainArm(
+    arm=arm, budget=6e7, width=8, params=99, runs=[], domain=PairedGap(bits, None, None, 1),
+    general=PairedGap(2.0, None, None, 1), over_general_model=None, forgetting=None,
+  ) for arm, bits in (("general", 3.0), ("adapted_0", 2.2), ("adapted_30", 2.4), ("scratch", 2.1))
+]  # fmt: skip
 EMPTY = DomainResults(
-  name="", created="", confidence=0.9, arms=[], verdicts=[], summary="", vocabulary=[], held_out=[], corpora={},
+  name="", created="", confidence=0.9, arms=ARMS, verdicts=[], summary="", vocabulary=[], held_out=[], corpora={},
   tokenizers={}, failed={}, seconds=0.0, versions={}, machine={}, config={},
 )  # fmt: skip
 
@@ -38,7 +45,10 @@ def add_task(tmp_path, monkeypatch, lost=()):
   monkeypatch.setattr(sweep_members, "train_members", train)
   part = tuple(TextExample(f"text {number}", "ab"[number % 2]) for number in range(9))
   read = TaskData("classify", part, part[:2], part[:5], ("a", "b"), "set.csv", "")
-  runs = {arm: {seed: Path(arm) / f"s{seed}" for seed in (0, 1)} for arm in ("general", "scratch")}
+  runs = {
+    arm: {seed: Path(arm) / f"s{seed}" for seed in (0, 1)}
+    for arm in ("general", "adapted_30", "adapted_0", "scratch")
+  }
   study = DomainStudy(sweep=Sweep(budgets=(3e7, 6e7)), task_examples=7)
   return domain_task.add_task(EMPTY, "set.csv", read, study, runs, tmp_path, print).task, asked
 
@@ -46,7 +56,8 @@ def add_task(tmp_path, monkeypatch, lost=()):
 def test_all_ways_are_fine_tuned_with_the_same_settings_on_the_same_examples(tmp_path, monkeypatch):
   task, asked = add_task(tmp_path, monkeypatch)
   tuned = [member.settings for member in asked.values() if member.kind == "finetune"]
-  assert len(tuned) == 4 and len({each.start_from for each in tuned}) == 4
+  assert len(tuned) == 6 and len({each.start_from for each in tuned}) == 6
+  assert not any(name.startswith("adapted_30") for name in asked)  # the other adapted model has less loss
   assert len({dataclasses.replace(each, start_from="", seed=0) for each in map(_plain, tuned)}) == 1
   assert {(each.limit, each.patience) for each in tuned} == {(7, 0)}
   assert task.budget == 6e7 and task.examples == 7 and task.test_examples == 5
@@ -59,8 +70,9 @@ def _plain(settings):
 
 def test_differences_to_the_general_model_are_paired_by_seed(tmp_path, monkeypatch):
   task, _ = add_task(tmp_path, monkeypatch)
-  general, scratch, words = task.arms
-  assert (general.arm, scratch.arm, words.arm) == ("general", "scratch", "tfidf")
+  general, adapted, scratch, words = task.arms
+  assert [arm.arm for arm in task.arms] == ["general", "adapted_0", "scratch", "tfidf"]
+  assert adapted.over_general_model.mean == pytest.approx(-0.04) and words.scores["1"] == 0.66
   assert general.over_general_model is None and scratch.scores == {"0": 0.58, "1": 0.70}
   # Of 2 pairs: mean +-t s / sqrt(2), t = 6.314 at one degree of freedom.
   assert scratch.over_general_model.mean == pytest.approx(0.09)

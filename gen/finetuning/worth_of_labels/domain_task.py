@@ -1,7 +1,8 @@
 """A task of a domain: the models of a study of a domain, fine-tuned alike on labelled texts.
 
-Each way of spending the largest budget is fine-tuned once for each seed. A seed draws the same examples for all ways,
-so differences are paired. No step is chosen by the development part, because the last one counts for all.
+The general model, the best adapted one (by its loss on the domain) and those from scratch are fine-tuned, all of the
+largest budget, once for each seed. A seed draws the same examples for all, so differences are paired. No step is chosen
+by the development part, because the last one counts for all.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ from gen.data.tasks.examples import TaskData
 from gen.errors import UserError
 from gen.evaluation.metrics import baselines
 from gen.finetuning import finetune, sweep_members
-from gen.finetuning.settings import FinetuneSettings
+from gen.finetuning.settings import EPOCHS, FinetuneSettings
 from gen.finetuning.sweep_members import MemberRow, SweepMember
 from gen.finetuning.task_forms import forms
 from gen.finetuning.worth_of_labels.label_members import NEVER
@@ -70,6 +71,7 @@ def add_task(
     gen.training.hooks.RunStopped: when a signal asks for it; the same call resumes.
   """
   examples, level = study.task_examples, study.confidence
+  runs = {arm: by_seed for arm, by_seed in runs.items() if arm in _compared_arms(results)}
   members = {
     f"{arm}_seed_{seed}": SweepMember(_settings(data, str(path.resolve()), examples, seed), keep_model=False)
     for arm, by_seed in runs.items()
@@ -119,11 +121,19 @@ def add_task(
   return dataclasses.replace(results, task=task)
 
 
+def _compared_arms(results: DomainResults) -> set[str]:
+  """Returns the arms that are fine-tuned: of the adapted ones that with the least loss on the domain alone."""
+  largest = max(arm.budget for arm in results.arms)
+  arms = {arm.arm: arm.domain.mean for arm in results.arms if arm.budget == largest}
+  adapted = [arm for arm in arms if arm.startswith(domain_design.ADAPTED)]
+  return (arms.keys() - set(adapted)) | set(sorted(adapted, key=arms.__getitem__)[:1])
+
+
 def _settings(data: str, start: str, examples: int, seed: int) -> FinetuneSettings:
   """Returns the settings of one fine-tuning: the defaults, and the last step for all."""
   return FinetuneSettings(
     "classify", start, data, limit=examples, seed=seed, test_share=TEST_SHARE, development_share=DEVELOPMENT_SHARE,
-    long=LONG, patience=0, evaluate_every=NEVER, prompted_examples=0,
+    long=LONG, epochs=EPOCHS, patience=0, evaluate_every=NEVER, prompted_examples=0,
   )  # fmt: skip
 
 
