@@ -87,10 +87,15 @@ def _read_item(item: str, mixture: str) -> MixtureCorpus:
   name = (weighted[1] if weighted else head).strip()
   if not name or name.startswith("="):
     raise UserError(f"data.mixture {mixture!r} has a corpus without a name; write it as {EXAMPLE!r}")
+  max_epochs = _read_number(limited[2], f"the most epochs of {name}") if limited else 0.0
+  if limited and not max_epochs:  # 0 would be no limit
+    raise UserError(
+      f"data.mixture: the most epochs of {name} is 0; write {name}=0 to evaluate it alone, or leave max out"
+    )
   return MixtureCorpus(
     name,
     weight=_read_number(weighted[2], f"the weight of {name}") if weighted else None,
-    max_epochs=_read_number(limited[2], f"the most epochs of {name}") if limited else 0.0,
+    max_epochs=max_epochs,
   )
 
 

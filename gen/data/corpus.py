@@ -146,7 +146,7 @@ def _build_mixture(data: Data, report: Report | None) -> Corpus:
     try:
       parts[named.name] = build_corpus(dataclasses.replace(data, corpus=named.source, mixture=()), report)
     except UserError as error:
-      raise UserError(f"data.mixture, {named.name}: {error}") from error
+      raise UserError(f"data.mixture, {named.name}: {str(error).removeprefix('data.corpus ')}") from error
   corpora = list(parts.values())
   identity = [[name, part.sha256] for name, part in parts.items()]
   return Corpus(

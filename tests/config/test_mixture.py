@@ -118,6 +118,7 @@ def test_a_mistake_is_one_sentence(changes, sentence):
     ("=0.7,law=0.3", "has a corpus without a name"),
     ("manual=0.7,,law=0.3", "has a corpus without a name"),
     ("law=1 max often", "the most epochs of law is 'often'"),
+    ("law=1 max 0 epochs", "the most epochs of law is 0; write law=0 to evaluate it alone"),
   ],
 )
 def test_text_that_is_no_mixture_is_one_sentence(text, sentence):

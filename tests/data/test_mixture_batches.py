@@ -192,7 +192,7 @@ def test_each_corpus_gives_the_tokenizer_the_same_number_of_characters():
 
 
 def test_an_unknown_corpus_is_named(data):
-  with pytest.raises(UserError, match=r"data.mixture, nowhere: data.corpus nowhere: no such file or folder"):
+  with pytest.raises(UserError, match=r"data.mixture, nowhere: nowhere: no such file or folder"):
     dataset.load_dataset(dataclasses.replace(data, mixture="nowhere=1"))
 
 
