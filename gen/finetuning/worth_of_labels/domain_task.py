@@ -23,7 +23,8 @@ from gen.scaling.comparisons.domain_records import DomainResults, DomainTask, Ta
 
 FOLDER = "task"  # in the folder of the study
 # Chosen: 3,000 of PubMed's 60,000 sentences, whose accuracy has a standard error of .009.
-TEST_SHARE, DEVELOPMENT_SHARE = 0.05, 0.02
+TEST_SHARE, DEVELOPMENT_SHARE = 0.05, 0.005
+BATCH = 16  # BERT's smaller one: a few thousand labels then take twice the steps
 LONG = (
   "truncate"  # the few sentences beyond the window of the models, whose beginning tells the class as well
 )
@@ -72,12 +73,15 @@ def add_task(
   """
   examples, level = study.task_examples, study.confidence
   runs = {arm: by_seed for arm, by_seed in runs.items() if arm in _compared_arms(results)}
-  members = {
-    f"{arm}_seed_{seed}": SweepMember(_settings(data, str(path.resolve()), examples, seed), keep_model=False)
-    for arm, by_seed in runs.items()
-    for seed, path in by_seed.items()
-  }
   seeds = sorted({seed for by_seed in runs.values() for seed in by_seed})
+  members = {
+    f"{arm}_seed_{seed}": SweepMember(
+      _settings(data, str(by_seed[seed].resolve()), examples, seed), keep_model=False
+    )
+    for seed in seeds
+    for arm, by_seed in runs.items()
+    if seed in by_seed
+  }
   members |= {
     f"{domain_design.WORDS}_seed_{seed}": SweepMember(
       _settings(data, "", examples, seed), "words", keep_model=False
@@ -133,7 +137,7 @@ def _settings(data: str, start: str, examples: int, seed: int) -> FinetuneSettin
   """Returns the settings of one fine-tuning: the defaults, and the last step for all."""
   return FinetuneSettings(
     "classify", start, data, limit=examples, seed=seed, test_share=TEST_SHARE, development_share=DEVELOPMENT_SHARE,
-    long=LONG, epochs=EPOCHS, patience=0, evaluate_every=NEVER, prompted_examples=0,
+    long=LONG, epochs=EPOCHS, batch=BATCH, patience=0, evaluate_every=NEVER, prompted_examples=0,
   )  # fmt: skip
 
 
