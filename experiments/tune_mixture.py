@@ -17,6 +17,7 @@ from absl import flags
 
 from gen.cli import environment, launch, shared_flags
 from gen.config import Sweep
+from gen.errors import name_flag
 from gen.io import outputs, quantities
 from gen.scaling.workers import executors
 
@@ -69,7 +70,9 @@ def _tune(
   failed: dict[str, str] = {}
 
   def train(part: Sweep, name: str) -> "list[mixture_study.MixtureRun] | None":
-    trained = study.train_study(part, folder / name, console, executor=executor)
+    # The target is one more corpus of the mixture, with a weight of 0.
+    with name_flag("--target", f"data.mixture, {TARGET.value}:"):
+      trained = study.train_study(part, folder / name, console, executor=executor)
     failed.update(trained.failed)
     if trained.interrupted:
       console.print(launch.stop_line(len(trained.results), len(trained.runs), folder / name))
