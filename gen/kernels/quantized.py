@@ -91,7 +91,7 @@ def multiply_stored(x_ni: Array, kernel: StoredKernel, dtype: Any = None) -> Arr
   return _multiply_blocks(x_ni, quantized, dtype)
 
 
-def _after(x_ni: Array, values: Array) -> Array:
+def read_after(x_ni: Array, values: Array) -> Array:
   """Returns the values, in a form that XLA cannot convert before it has the activations.
 
   Converted weights depend on no activation. XLA's scheduler converts those of all layers first, and holds a float32
@@ -110,12 +110,14 @@ def quantize_rows(x_ni: Array, scale: Array | None = None) -> tuple[Array, Array
     scale: static scale of all rows; None takes the largest magnitude of each row / 127.
   """
   x_ni = x_ni.astype(jnp.float32)
+  largest_n1 = jnp.abs(x_ni).max(-1, keepdims=True)
   if scale is None:
-    scales_n1 = jnp.abs(x_ni).max(-1, keepdims=True) / 127
-    # All numbers are 0, or so small that the division underflows: any scale represents them.
-    scales_n1 = jnp.where(scales_n1 > 0, scales_n1, 1.0)
+    scales_n1 = largest_n1 / 127
+    # All numbers are 0, or so small that the division underflows: any scale represents them. A scale of NaN stays, so
+    # that the product of a broken row is NaN too.
+    scales_n1 = jnp.where(scales_n1 == 0, 1.0, scales_n1)
   else:
-    scales_n1 = jnp.broadcast_to(scale, (x_ni.shape[0], 1))
+    scales_n1 = scale + 0 * largest_n1  # NaN for a row that is not finite
   # -128 is left out, so that the range is symmetric and every level has its negative.
   return jnp.clip(jnp.round(x_ni / scales_n1), -127, 127).astype(jnp.int8), scales_n1
 
@@ -127,7 +129,7 @@ def _multiply_integers(x_ni: Array, kernel: QuantizedArray) -> Array:
   # XLA's CPU backend widens a weight to four bytes for a single row, and reads it as int8 for two: 43,388 us in place
   # of 2,348 at 2,048 x 8,192 (docs/notes/quantization.md).
   levels_ni = jnp.pad(levels_ni, ((0, 1), (0, 0))) if rows == 1 else levels_ni
-  values = kernel.values if kernel.format == "int8" else _after(x_ni, kernel.values)
+  values = kernel.values if kernel.format == "int8" else read_after(x_ni, kernel.values)
   weights_oi = unpack_levels(values, kernel.format, kernel.input_size)
   groups = kernel.scales.shape[-1]
   if groups == 1:
@@ -163,7 +165,7 @@ def _multiply_blocks(x_ni: Array, kernel: QuantizedArray, dtype: Any) -> Array:
 
   def block(values: Array, scales_rg: Array, zeros_rg: Array | None) -> Array:
     # Of the block alone: of all values it would be a copy.
-    values = _after(x_ni, values)
+    values = read_after(x_ni, values)
     weights_ri = dequantize_rows(values, scales_rg, zeros_rg, kernel.format, kernel.input_size, x_ni.dtype)
     numbers = (((1,), (1,)), ((), ()))
     return jax.lax.dot_general(x_ni, weights_ri, numbers, preferred_element_type=dtype)
@@ -217,7 +219,7 @@ def multiply_transposed(dy_no: Array, kernel: QuantizedArray) -> Array:
   outputs, inputs = kernel.values.shape[0], kernel.input_size
 
   def block(dy_nr: Array, values: Array, scales_rg: Array, zeros_rg: Array | None) -> Array:
-    values = _after(dy_nr, values)
+    values = read_after(dy_nr, values)
     weights_ri = dequantize_rows(values, scales_rg, zeros_rg, kernel.format, inputs, dy_nr.dtype)
     return jnp.matmul(dy_nr, weights_ri, preferred_element_type=jnp.float32)
 

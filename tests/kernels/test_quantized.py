@@ -91,6 +91,14 @@ def test_rows_of_activations_round_to_even_saturate_and_may_be_zero():
   assert levels.tolist() == [[127, -127]]
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("scale", [None, 0.5])
+def test_a_row_that_is_not_finite_has_no_finite_product(bad, scale):
+  levels, scales = quantized.quantize_rows(jnp.array([[1.0, bad, 2.0], [1.0, 3.0, 2.0]]), scale)
+  products = np.asarray(levels, np.float32).sum(1) * np.asarray(scales)[:, 0]
+  assert np.isnan(products[0]) and np.isfinite(products[1])
+
+
 def test_smoothing_and_static_scales_are_applied_to_activations():
   factors = np.linspace(0.5, 2, INPUTS).astype(np.float32)
   array, weights_oi = stored(SCHEMES["channel"], "int8", smoothing=factors, input_scale=np.float32(0.03))

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from gen import presets
+from gen.config import Model
 from gen.generation.decoding import benchmark
-from gen.kernels import quantized
+from gen.kernels import cached_attention, quantized
 from gen.models import language_model
 from gen.quantization import model_quantization
 from gen.quantization.model_scheme import parse_scheme
@@ -33,3 +34,16 @@ def test_decoding_in_int8_takes_at_most_three_tenths_of_float32s_memory(activati
   sizes = {"batch": 1, "prompt": 8, "new": 8}
   wide, narrow = (benchmark.decoding_bytes(module, tree, **sizes) for tree in (params, made.params))
   assert narrow.total <= 0.30 * wide.total, (narrow, wide)
+
+
+def test_an_int8_cache_is_neither_copied_nor_widened_as_a_whole(monkeypatch):
+  # Eight heads a block of the 24 here, as few as in GPT-2 with eight rows.
+  monkeypatch.setattr(cached_attention, "BLOCK_ELEMENTS", 8 * 48 * 16)
+  model = Model(
+    vocab=80, width=48, depth=3, head_width=16, context=64, positions="learned", cache_format="int8"
+  )
+  params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), language_model.parameter_shapes(model))
+  made = model_quantization.quantize_model(params, model, parse_scheme("int8", "int8", "")).params
+  found = benchmark.decoding_bytes(language_model.build_model(model), made, batch=8, prompt=32, new=16)
+  widened = 4 * 24 * 48 * 16  # of the keys of one layer
+  assert found.temporaries < 1.2 * widened, (found, widened)
