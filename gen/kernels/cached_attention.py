@@ -5,8 +5,8 @@ A stored row is s q, with levels q and one scale s. So the scales leave both pro
     scores = s_k (x q_k^T)        result = (softmax(scores) s_v) q_v
 
 On a CPU, heads are taken a block at a time, whose levels exist in float32 only while they are read. Twelve layers of
-12 heads over 160 slots take 8.4 ms with eight rows, as much as with keys and values of float32. Conversion of a layer's
-complete cache takes 54 ms (one core with AVX-512).
+12 heads over 160 slots take 8.4 ms with eight rows, as much as with keys and values of float32. With conversion of a
+layer's complete cache they take 54 ms (one core with AVX-512).
 
 B rows, T new tokens, S slots, H heads, G key and value heads, R = H / G, N = B G, K head width.
 """
