@@ -36,6 +36,7 @@ def test_decoding_in_int8_takes_at_most_three_tenths_of_float32s_memory(activati
   assert narrow.total <= 0.30 * wide.total, (narrow, wide)
 
 
+@pytest.mark.slow
 def test_an_int8_cache_is_neither_copied_nor_widened_as_a_whole(monkeypatch):
   # Eight heads a block of the 24 here, as few as in GPT-2 with eight rows.
   monkeypatch.setattr(cached_attention, "BLOCK_ELEMENTS", 8 * 48 * 16)
