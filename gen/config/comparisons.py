@@ -28,6 +28,7 @@ class DomainStudy:
   )
   # Chosen: at 2,000 the scores of models of this size differ by their pre-training and no longer by their luck.
   task_examples: int = 2_000  # labelled texts of --task that each fine-tuning reads
+  task_seeds: int = 0  # seeds that are fine-tuned; 0: all
   confidence: float = 0.9  # of all intervals
 
 

@@ -164,6 +164,7 @@ DOMAIN: dict[str, Range] = {
   "domain_share": Range(0, 1, open_low=True, open_high=True),
   "adaptation_rate": POSITIVE,
   "task_examples": SIZE,
+  "task_seeds": SIZE_OR_NONE,
 }
 
 # Chosen bounds of near_duplicates: within them the pairs stay few enough to be compared, and the signatures small.

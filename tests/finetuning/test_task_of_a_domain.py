@@ -31,13 +31,14 @@ EMPTY = DomainResults(
 )  # fmt: skip
 
 
-def add_task(tmp_path, monkeypatch, lost=()):
+def add_task(tmp_path, monkeypatch, lost=(), task_seeds=0):
   asked = {}
 
   def train(members, workdir, workers, report):
     asked.update(members)
     rows = {
-      name: {"name": name, "metric": "accuracy", "examples": 7, "score": SCORES[name]}
+      name: {"name": name, "metric": "accuracy", "examples": 7, "score": SCORES[name], "low": SCORES[name] - 0.1,
+             "high": SCORES[name] + 0.1}
       for name in members if name not in lost
     }  # fmt: skip
     return SweepRows(rows, dict.fromkeys(lost, "no memory"))
@@ -49,7 +50,7 @@ def add_task(tmp_path, monkeypatch, lost=()):
     arm: {seed: Path(arm) / f"s{seed}" for seed in (0, 1)}
     for arm in ("general", "adapted_30", "adapted_0", "scratch")
   }
-  study = DomainStudy(sweep=Sweep(budgets=(3e7, 6e7)), task_examples=7)
+  study = DomainStudy(sweep=Sweep(budgets=(3e7, 6e7)), task_examples=7, task_seeds=task_seeds)
   return domain_task.add_task(EMPTY, "set.csv", read, study, runs, tmp_path, print).task, asked
 
 
@@ -91,3 +92,10 @@ def test_a_task_of_numbers_is_refused(tmp_path):
   path.write_text("text,score\n" + "".join(f"text {number},{number}.5\n" for number in range(40)))
   with pytest.raises(UserError, match="its labels are numbers"):
     domain_task.read_task(str(path), 10, lambda _: None)
+
+
+def test_one_seed_has_the_interval_of_the_test_examples_alone(tmp_path, monkeypatch):
+  task, asked = add_task(tmp_path, monkeypatch, task_seeds=1)
+  assert all(name.endswith("seed_0") for name in asked) and len(task.arms) == 4
+  assert task.arms[0].mean.low is None
+  assert (task.arms[0].test_low, task.arms[0].test_high) == pytest.approx((0.4, 0.6))

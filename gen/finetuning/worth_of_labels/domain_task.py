@@ -73,7 +73,8 @@ def add_task(
   """
   examples, level = study.task_examples, study.confidence
   runs = {arm: by_seed for arm, by_seed in runs.items() if arm in _compared_arms(results)}
-  seeds = sorted({seed for by_seed in runs.values() for seed in by_seed})
+  # A slice to None has all of them.
+  seeds = sorted({seed for by_seed in runs.values() for seed in by_seed})[: study.task_seeds or None]
   members = {
     f"{arm}_seed_{seed}": SweepMember(
       _settings(data, str(by_seed[seed].resolve()), examples, seed), keep_model=False
@@ -89,15 +90,11 @@ def add_task(
     for seed in seeds
   }
   swept = sweep_members.train_members(members, folder / FOLDER, study.sweep.workers, report)
-  scores = {
-    arm: {seed: _score(swept.rows.get(f"{arm}_seed_{seed}")) for seed in seeds}
+  rows = {
+    arm: {seed: row for seed in seeds if (row := swept.rows.get(f"{arm}_seed_{seed}"))}
     for arm in (*runs, domain_design.WORDS)
   }
-  known = {
-    arm: {seed: value for seed, value in by_seed.items() if value is not None}
-    for arm, by_seed in scores.items()
-  }
-  general = known.get(domain_design.GENERAL, {})
+  general = _scores(rows.get(domain_design.GENERAL, {}))
   first = next(iter(swept.rows.values()))
   baseline = baselines.score_baseline(read)
   settings = dataclasses.asdict(_settings(data, "", examples, 0))
@@ -111,14 +108,7 @@ def add_task(
     examples=first["examples"],
     test_examples=len(read.test),
     baseline={baselines.USUAL[read.task]: baseline.value},
-    arms=[
-      TaskArm(
-        arm=arm, scores={str(seed): value for seed, value in by_seed.items()},
-        mean=paired.mean_interval(list(by_seed.values()), level),
-        over_general_model=None if arm == domain_design.GENERAL else paired.paired_gap(by_seed, general, level),
-      )
-      for arm, by_seed in known.items() if by_seed
-    ],
+    arms=[_task_arm(arm, by_seed, general, level) for arm, by_seed in rows.items() if _scores(by_seed)],
     failed=swept.failed,
     settings=settings,
   )  # fmt: skip
@@ -141,5 +131,19 @@ def _settings(data: str, start: str, examples: int, seed: int) -> FinetuneSettin
   )  # fmt: skip
 
 
-def _score(row: MemberRow | None) -> float | None:
-  return None if row is None else row.get("score")
+def _task_arm(arm: str, rows: Mapping[int, MemberRow], general: Mapping[int, float], level: float) -> TaskArm:
+  scores = _scores(rows)
+  ends = [(row["low"], row["high"]) for row in rows.values()]
+  lows, highs = ([float(end) for end in side if end is not None] for side in zip(*ends, strict=True))
+  return TaskArm(
+    arm=arm, scores={str(seed): value for seed, value in scores.items()},
+    mean=paired.mean_interval(list(scores.values()), level),
+    # Means of the ends over seeds: the interval of the test examples for a usual seed.
+    test_low=sum(lows) / len(lows) if lows else None, test_high=sum(highs) / len(highs) if highs else None,
+    over_general_model=None if arm == domain_design.GENERAL else paired.paired_gap(scores, general, level),
+  )  # fmt: skip
+
+
+def _scores(rows: Mapping[int, MemberRow]) -> dict[int, float]:
+  """Returns the scores that are defined, by seed."""
+  return {seed: value for seed, row in rows.items() if (value := row.get("score")) is not None}

@@ -114,12 +114,16 @@ class TaskArm:
     arm: name of the arm, or of a classifier that reads no model.
     scores: on the test part, by seed.
     mean: of the scores, with its interval over seeds.
+    test_low: lower end of the 95 % interval of the test examples, mean over seeds; None where it is not defined.
+    test_high: upper end.
     over_general_model: score minus that of the general model with the same seed; paired.
   """
 
   arm: str
   scores: dict[str, float]
   mean: PairedGap
+  test_low: float | None
+  test_high: float | None
   over_general_model: PairedGap | None
 
 

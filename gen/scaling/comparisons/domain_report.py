@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from gen.scaling.comparisons.domain_design import arm_title
-from gen.scaling.comparisons.domain_records import DomainResults, DomainTask
+from gen.scaling.comparisons.domain_records import DomainResults, DomainTask, TaskArm
 from gen.scaling.comparisons.paired import PairedGap, format_gap
 from gen.scaling.report import study_console
 from gen.scaling.report.tables import ReportTable, TableCell, TableRow, format_count, format_flops
@@ -66,11 +66,11 @@ def task_table(task: DomainTask, confidence: float) -> ReportTable:
     f"{task.data}: {task.metric} of {task.test_examples:,} test examples after {task.examples:,} labelled ones, for "
     f"models of {format_flops(task.budget)} FLOPs; means over seeds, paired differences, {level} intervals. "
     f"Baseline: {baseline}.",
-    ["Arm", "Seeds", task.metric, "Minus general model's"],
+    ["Arm", "Seeds", task.metric, "95 % of the test examples", "Minus general model's"],
   )
   for arm in task.arms:
     cells = [
-      arm_title(arm.arm), str(len(arm.scores)), _score(arm.mean), _gap(arm.over_general_model)
+      arm_title(arm.arm), str(len(arm.scores)), _score(arm.mean), _ends(arm), _gap(arm.over_general_model)
     ]  # fmt: skip
     table.rows.append(TableRow([TableCell(cell) for cell in cells]))
   return table
@@ -79,6 +79,11 @@ def task_table(task: DomainTask, confidence: float) -> ReportTable:
 def _score(mean: PairedGap) -> str:
   ends = "" if mean.low is None or mean.high is None else f" [{mean.low:.3f}, {mean.high:.3f}]"
   return f"{mean.mean:.3f}{ends}"
+
+
+def _ends(arm: TaskArm) -> str:
+  """Returns the interval of the test examples."""
+  return "" if arm.test_low is None or arm.test_high is None else f"[{arm.test_low:.3f}, {arm.test_high:.3f}]"
 
 
 def _gap(gap: PairedGap | None) -> str:
