@@ -15,6 +15,7 @@ LABELS = {
   "full": "fine-tuned", "lora": "LoRA", "head": "head alone", "prompt": "examples in the prompt",
   "tfidf": "tf-idf, logistic regression",
 }  # fmt: skip
+_METRICS = {"rougeL": "ROUGE-L", "bleu": "BLEU", "f1": "F1"}
 
 
 def draw_curves(
@@ -34,7 +35,7 @@ def draw_curves(
   with style.paper_style():
     figure, axes = style.new_figure(style.PAGE if panels == 2 else 4.6, 3.0, panels, sharey=True)
     _draw_methods(axes[0], curves, baseline)
-    axes[0].set_ylabel(metric.replace("_", " "))
+    axes[0].set_ylabel(_METRICS.get(metric, metric.replace("_", " ")))
     if panels == 2:
       _draw_starts(axes[1], known)
     return style.save_figure(figure, folder, NAME)
@@ -55,7 +56,10 @@ def _draw_methods(axes: Axes, curves: Sequence[LabelCurve], baseline: float) -> 
     axes.axhline(baseline, color=style.MUTED, linewidth=0.8, linestyle=":", label="without a model")
   # An untrained model without examples stands at 0.
   axes.set_xscale("symlog", base=2, linthresh=1)
-  axes.set_xticks(sorted({point.examples for curve in curves for point in curve.points}))
+  counted = sorted({point.examples for curve in curves for point in curve.points})
+  if counted:  # half a step of the scale beside the outermost points
+    axes.set_xlim(counted[0] / 2**0.5 if counted[0] else -0.5, max(1, counted[-1]) * 2**0.5)
+  axes.set_xticks(counted)
   axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: style.short_count(value)))
   axes.set_xlabel("labelled examples")
   axes.legend(loc="best")
