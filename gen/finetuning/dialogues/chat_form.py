@@ -23,7 +23,7 @@ from gen.finetuning.task_forms.encoded_rows import EncodedRow
 from gen.generation import special_tokens
 from gen.generation.loaded_model import LoadedModel
 
-MAX_NEW = 128  # tokens of an answer, where settings give none; chosen: a paragraph
+MAX_NEW = 128  # most tokens of an answer, where settings give none; chosen: a paragraph
 # Rows that a dialogue may still join; chosen: bounds the search, which is linear in them, and fills rows nearly as well
 # as all.
 OPEN_ROWS = 64
@@ -50,13 +50,20 @@ class ChatForm:
       settings: max_length, long and max_answer.
 
     Raises:
-      UserError: for long=windows, as no answer has a place in two rows.
+      UserError: for long=windows, as no answer has a place in two rows, and for answers that fill a row.
     """
     # The template's own marks are special tokens where the tokenizer has them.
     self.loaded = special_tokens.allow_special(loaded, True)
     self.head, self.template = HeadConfig("none"), template
     self._length = model_inputs.row_length(loaded, settings.max_length)
-    self._long, self.max_new = settings.long or "error", settings.max_answer or MAX_NEW
+    self._long = settings.long or "error"
+    # Where a row is short, half of it stays for the messages before an answer.
+    self.max_new = settings.max_answer or min(MAX_NEW, max(1, self._length // 2))
+    if self.max_new >= self._length:
+      raise UserError(
+        f"max_answer is {self.max_new}, and a row holds {self._length} tokens of messages and answer together; "
+        "choose a smaller max_answer, or a larger max_length"
+      )
     if self._long == "windows":
       raise UserError("long=windows is not for dialogues; choose truncate, which cuts the end of a dialogue")
 

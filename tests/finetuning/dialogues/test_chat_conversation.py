@@ -1,10 +1,14 @@
 """A dialogue at the terminal makes the prompts that fine-tuning on dialogues makes, turn by turn."""
 
+import dataclasses
+
 import pytest
 
 from gen.errors import UserError
 from gen.finetuning.dialogues import chat, chat_form
 from gen.finetuning.dialogues.chat_conversation import ChatConversation
+from gen.finetuning.dialogues.chat_form import ChatForm
+from gen.finetuning.settings import FinetuneSettings
 from gen.generation import loaded_model
 from gen.generation.decoding.decode import DecodeLimits
 from gen.generation.decoding.sampling import GREEDY
@@ -67,3 +71,12 @@ def test_a_model_that_continues_no_text_holds_no_dialogue(run_of):
   loaded = loaded_model.load_model(run_of("encoder"))
   with pytest.raises(UserError, match="a model of family encoder holds no dialogue; choose a decoder"):
     ChatConversation(loaded, run_of("encoder"), GREEDY, DecodeLimits(max_tokens=3), 0)
+
+
+def test_an_answer_leaves_room_for_the_messages_before_it(run_of):
+  loaded = loaded_model.load_model(run_of("decoder"))
+  template = chat.template_or_default(run_of("decoder"))
+  settings = FinetuneSettings("instruct", "a run", "a file", max_length=22)
+  assert ChatForm(loaded, template, settings).max_new == 11
+  with pytest.raises(UserError, match="max_answer is 22, and a row holds 22 tokens"):
+    ChatForm(loaded, template, dataclasses.replace(settings, max_answer=22))
