@@ -7,7 +7,7 @@
   uv run experiments/plan.py --model=llama-3-8b
   uv run experiments/plan.py --pf_days=100 --law=hoffmann2022 --inference_tokens=2e12 --overtrain=2,4
   uv run experiments/plan.py --flops=1e15 --law=runs/chinchilla/results.json --next=6 --json=plan.json
-  uv run experiments/plan.py --memory=100MB --bits=4,8 --tokens=2B --precision_law=runs/precision_law/results.json
+  uv run experiments/plan.py --memory=100MB --bits=4,8 --tokens=2B
 
 A budget is one of --flops, --pf_days, --hours of --count --gpu, --machine_minutes, or --budget in words:
 '3640 PF-days', '64 x 2 h of h100', '8 h100 for 3 days', '24 GPU-days of h100', '$10k at $2/h'.
@@ -74,7 +74,7 @@ def main() -> int:
     return 0
   target = json_report.report_target(JSON.value)
   amounts = budget_flags.amounts_from_flags(
-    optional=any(flag.value is not None for flag in (PARAMS, TOKENS, MODEL))
+    optional=memory_flags.is_asked() or any(flag.value is not None for flag in (PARAMS, TOKENS, MODEL))
   )
   budget, devices = budget_flags.resolve_flags(amounts)
   for factor in OVERTRAIN.value:

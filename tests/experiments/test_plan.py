@@ -221,3 +221,10 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(run, words, said):
   code, out, err = run(*words)
   assert code == launch.USER_MISTAKE and out == ""
   assert err.startswith("error: ") and err.count("\n") == 1 and said in err, err
+
+
+def test_a_memory_budget_is_planned_by_the_published_law_of_precision(run):
+  report = report_of(run("--memory=1MB", "--bits=4,8", "--tokens=20M", "--json=-"))
+  assert sorted(choice["N"] for choice in report["choices"]) == [1e6, 2e6] and report["precision_runs"] == 43
+  code, _, err = run("--memory=1MB", "--bits=4,8")
+  assert code == 2 and "give --tokens, or a budget" in err

@@ -12,6 +12,9 @@ from gen.scaling.planning import law_flags
 if TYPE_CHECKING:
   from gen.scaling.planning.law_source import LawSource
 
+# The published law, which a checkout has and an installed package has not.
+PUBLISHED = Path(__file__).parents[3] / "results" / "precision" / "law.json"
+
 flags.disclaim_key_flags()  # absl then lists them under the experiment that defines them, so --help shows them.
 
 
@@ -25,7 +28,11 @@ def define_flags() -> None:
     in_bytes=True,
   )
   quantities.DEFINE_floats("bits", [4.0, 8.0], "With --memory: numbers of bits to compare.", 1)
-  flags.DEFINE_string("precision_law", "", "With --memory: results.json of experiments/precision_law.py.")
+  flags.DEFINE_string(
+    "precision_law",
+    "",
+    "With --memory: results.json of experiments/precision_law.py; empty: the published one.",
+  )
 
 
 def is_asked() -> bool:
@@ -45,17 +52,22 @@ def print_choices(law: "LawSource", flops: float | None, target: Path | None) ->
     UserError: for a flag that is missing, or a question that the laws do not answer.
   """
   values = flags.FLAGS
-  if values.memory is None or not values.precision_law:
+  if values.memory is None:
     raise UserError(
-      "give --memory=BYTES and --precision_law=FILE, the results.json of experiments/precision_law.py, together"
+      "--precision_law says what fewer bits cost in a memory budget; give the budget as --memory=100MB"
     )
+  path = values.precision_law or PUBLISHED
+  if not values.precision_law and not PUBLISHED.is_file():
+    raise UserError("--memory needs --precision_law=FILE, the results.json of experiments/precision_law.py")
   from gen.io import json_report
   from gen.scaling.planning import memory_plan
 
   tokens = law_flags.count_from_flag("tokens", law)
-  made = memory_plan.choose_bits(
-    law, values.precision_law, values.memory, values.bits, tokens=tokens, flops=flops
-  )
+  made = memory_plan.choose_bits(law, path, values.memory, values.bits, tokens=tokens, flops=flops)
+  if not values.precision_law:
+    json_report.print_note(
+      "what rounding adds is by the published law, results/precision/law.json", flags.FLAGS.json
+    )
   if target != json_report.STANDARD_OUTPUT:
     print("\n".join(memory_plan.memory_lines(made)))
   json_report.write_report(made, target)
