@@ -24,6 +24,9 @@ from gen.optimizers import schedule_params
 from gen.training import compiled_step
 
 ROOT = str(Path(gen.__file__).parent) + os.sep
+CACHE = str(
+  Path("io") / "compiled_programs.py"
+)  # stores programs that were long to compile: no part of a step
 
 
 def functions_by_file(model: Model, rows: int = 2, length: int = 129) -> dict[str, set[str]]:
@@ -46,7 +49,7 @@ def functions_by_file(model: Model, rows: int = 2, length: int = 129) -> dict[st
   def note(frame: types.FrameType, event: str, argument: object) -> None:
     del argument
     file = frame.f_code.co_filename
-    if event == "call" and file.startswith(ROOT):
+    if event == "call" and file.startswith(ROOT) and file != ROOT + CACHE:
       calls[file.removeprefix(ROOT)].add(frame.f_code.co_qualname)
 
   sys.setprofile(note)

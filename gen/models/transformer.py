@@ -214,7 +214,9 @@ class Attention(nn.Module):
     # 1 / sqrt(K) keeps scores at variance 1 (arXiv:1706.03762, 3.2.1). T5 has 1, and draws queries smaller by sqrt(K).
     scale, bias = self.config.attention_scale or self.config.head_width**-0.5, inputs.bias
     # Of a cache of int8 only a caller that asks for weights reads these; XLA removes the conversion otherwise.
-    k_bgsk, v_bgsk = (kv_cache.dequantize_rows(rows, q_bhtk.dtype) for rows in (keys, values))
+    k_bgsk, v_bgsk = (
+      rows.dequantize(q_bhtk.dtype) if isinstance(rows, QuantizedRows) else rows for rows in (keys, values)
+    )
     if inputs.segments is not None:
       return fused_attention.fused_dot_product_attention(
         q_bhtk, k_bgsk, v_bgsk, inputs.distance_bias, inputs.segments, scale, self.causal
