@@ -227,4 +227,4 @@ def test_a_memory_budget_is_planned_by_the_published_law_of_precision(run):
   report = report_of(run("--memory=1MB", "--bits=4,8", "--tokens=20M", "--json=-"))
   assert sorted(choice["N"] for choice in report["choices"]) == [1e6, 2e6] and report["precision_runs"] == 43
   code, _, err = run("--memory=1MB", "--bits=4,8")
-  assert code == 2 and "give --tokens, or a budget" in err
+  assert code == 2 and "give either --tokens, or a budget" in err

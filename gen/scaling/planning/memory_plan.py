@@ -112,8 +112,9 @@ def choose_bits(
   """
   law.needs_surface("--memory")
   if (tokens is None) == (flops is None):
+    given = "neither is given" if tokens is None else "both are given"
     raise UserError(
-      "--memory compares trained models: give --tokens, or a budget such as --flops, but not both"
+      f"--memory compares trained models: give either --tokens, or a budget such as --flops; {given}"
     )
   fit, measured = read_precision_law(path)
   assert law.rows_sp is not None

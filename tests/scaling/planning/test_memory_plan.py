@@ -59,8 +59,8 @@ def test_what_cannot_be_answered_is_one_sentence(tmp_path):
   broken = tmp_path / "broken.json"
   broken.write_text(json.dumps({"measurements": [{"run": "a", "N": 1.0}]}))
   for source, changes, sentence in (
-    (path, {}, "give --tokens, or a budget"),
-    (path, {"tokens": 1e7, "flops": 1e15}, "but not both"),
+    (path, {}, "neither is given"),
+    (path, {"tokens": 1e7, "flops": 1e15}, "both are given"),
     (broken, {"tokens": 1e7}, "measurement 1 has no 'D'"),
     (tmp_path / "none.json", {"tokens": 1e7}, "none.json"),
   ):

@@ -37,7 +37,14 @@ def build_tagged(records: Sequence[Record], columns: Mapping[str, str], scheme: 
   else:
     fields, notes = column_names.find_fields("tag", list(records[0].values), columns, where)
     if marked_spans.has_marks(records, fields):
-      records, scheme = [marked_spans.as_tokens(record, fields) for record in records], "IOB2"
+      marked, scheme = records, "IOB2"
+      records = [marked_spans.as_tokens(record, fields) for record in marked]
+      notes.append("entities with places become tags of words and single marks, in IOB2")
+      cut, total = marked_spans.count_cut_words(marked, fields)
+      if cut:
+        notes.append(
+          f"warning: {where}: {cut:,} of {total:,} entities begin or end inside a word; check their places"
+        )
     else:
       records = _group_tokens(records, fields, where)
   sentences = [_read_sentence(record, fields) for record in records]

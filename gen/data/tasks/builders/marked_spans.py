@@ -64,6 +64,21 @@ def as_tokens(record: Record, fields: Mapping[str, str]) -> Record:
   return record._replace(values={**record.values, fields["tokens"]: tokens, fields["tags"]: tags})
 
 
+def count_cut_words(records: Sequence[Record], fields: Mapping[str, str]) -> tuple[int, int]:
+  """Returns how many entities begin or end inside a word, and how many there are; `as_tokens` has accepted them."""
+  cut = total = 0
+  for record in records:
+    text = record.values[fields["tokens"]]
+    for entity in read_list(record, fields["tags"], "entities"):
+      begin, end, _ = _read_span(entity, text, record.where)
+      total += 1
+      # A word goes on over a place where one match of its letters covers both sides.
+      cut += any(
+        0 < at < len(text) and re.fullmatch(r"\w\w", text[at - 1 : at + 1]) is not None for at in (begin, end)
+      )
+  return cut, total
+
+
 def _add(tokens: list[str], tags: list[str], part: str, label: str) -> None:
   found = _TOKEN.findall(part)
   tokens += found
