@@ -37,14 +37,12 @@ def build_tagged(records: Sequence[Record], columns: Mapping[str, str], scheme: 
   else:
     fields, notes = column_names.find_fields("tag", list(records[0].values), columns, where)
     if marked_spans.has_marks(records, fields):
-      marked, scheme = records, "IOB2"
-      records = [marked_spans.as_tokens(record, fields) for record in marked]
+      read = [marked_spans.as_tokens(record, fields) for record in records]
+      records, scheme = [record for record, _ in read], "IOB2"
       notes.append("entities with places become tags of words and single marks, in IOB2")
-      cut, total = marked_spans.count_cut_words(marked, fields)
+      cut = sum(count for _, count in read)
       if cut:
-        notes.append(
-          f"warning: {where}: {cut:,} of {total:,} entities begin or end inside a word; check their places"
-        )
+        notes.append(f"warning: {where}: {cut:,} entities begin or end inside a word; check their places")
     else:
       records = _group_tokens(records, fields, where)
   sentences = [_read_sentence(record, fields) for record in records]

@@ -33,8 +33,8 @@ def has_marks(records: Sequence[Record], fields: Mapping[str, str]) -> bool:
   return False
 
 
-def as_tokens(record: Record, fields: Mapping[str, str]) -> Record:
-  """Returns a record with tokens, and tags in IOB2.
+def as_tokens(record: Record, fields: Mapping[str, str]) -> tuple[Record, int]:
+  """Returns a record with tokens and tags in IOB2, and how many of its entities begin or end inside a word.
 
   Raises:
     UserError: for an entity without a place or a label, outside its text, of spaces alone, or within another.
@@ -61,22 +61,13 @@ def as_tokens(record: Record, fields: Mapping[str, str]) -> Record:
     _add(tokens, tags, text[begin:end], label)
     at = end
   _add(tokens, tags, text[at:], "")
-  return record._replace(values={**record.values, fields["tokens"]: tokens, fields["tags"]: tags})
+  cut = sum(_is_inside(text, begin) or _is_inside(text, end) for begin, end, _ in spans)
+  return record._replace(values={**record.values, fields["tokens"]: tokens, fields["tags"]: tags}), cut
 
 
-def count_cut_words(records: Sequence[Record], fields: Mapping[str, str]) -> tuple[int, int]:
-  """Returns how many entities begin or end inside a word, and how many there are; `as_tokens` has accepted them."""
-  cut = total = 0
-  for record in records:
-    text = record.values[fields["tokens"]]
-    for entity in read_list(record, fields["tags"], "entities"):
-      begin, end, _ = _read_span(entity, text, record.where)
-      total += 1
-      # A word goes on over a place where one match of its letters covers both sides.
-      cut += any(
-        0 < at < len(text) and re.fullmatch(r"\w\w", text[at - 1 : at + 1]) is not None for at in (begin, end)
-      )
-  return cut, total
+def _is_inside(text: str, place: int) -> bool:
+  """Returns whether a word goes on over a place."""
+  return re.fullmatch(r"\w\w", text[max(place - 1, 0) : place + 1]) is not None
 
 
 def _add(tokens: list[str], tags: list[str], part: str, label: str) -> None:
