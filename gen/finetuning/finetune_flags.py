@@ -56,6 +56,11 @@ _INTEGERS = {
   "rank": (1, 4_096, "LoRA: rank of the updates."),
   "epochs": (0, 1_000_000, "Most times that the examples are read; 0: 3, or as many as 300 steps need."),
   "steps": (0, None, "Most steps, in place of epochs; 0: by epochs."),
+  "min_steps": (
+    0,
+    None,
+    "Steps that few examples take, where the epochs have fewer; 0: 300 without --epochs.",
+  ),
   "batch": (1, 65_536, "Rows of a step."),
   "microbatches": (1, 65_536, "Gradient accumulation: parts of a batch."),
   "max_length": (0, None, "Most tokens of a row; 0: the model's window, at most 512."),

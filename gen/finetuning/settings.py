@@ -56,6 +56,7 @@ class FinetuneSettings:
     learning_rate: peak; 0 is one that suits the method and the model's width.
     epochs: times that the training examples are read at most; 0 is 3, or as many as 300 steps need.
     steps: at most; 0 is by epochs.
+    min_steps: that few examples take, where the epochs have fewer; 0 is none where epochs are given.
     batch: rows of a step, at most the training rows.
     microbatches: parts of a batch whose gradients are added up.
     warmup: fraction of the steps.
@@ -102,6 +103,7 @@ class FinetuneSettings:
   learning_rate: float = 0.0
   epochs: int = 0
   steps: int = 0
+  min_steps: int = 0
   batch: int = 32  # BERT's (arXiv:1810.04805, A.3)
   microbatches: int = 1
   warmup: float = 0.06  # RoBERTa's on GLUE (arXiv:1907.11692, table 10)
@@ -151,9 +153,8 @@ class FinetuneSettings:
 
   def planned_steps(self, steps_per_epoch: int) -> int:
     """Returns the steps of a complete fine-tuning."""
-    return self.steps or (
-      self.epochs * steps_per_epoch if self.epochs else max(EPOCHS * steps_per_epoch, MIN_STEPS)
-    )
+    least = self.min_steps or (0 if self.epochs else MIN_STEPS)
+    return self.steps or max((self.epochs or EPOCHS) * steps_per_epoch, least)
 
   def evaluation_steps(self, steps_per_epoch: int) -> int:
     """Returns the steps between two evaluations."""
@@ -197,6 +198,10 @@ class FinetuneSettings:
       raise UserError(
         f"batch is {self.batch}, which {self.microbatches} microbatches do not divide; choose a multiple"
       )
+    if self.steps and self.min_steps:
+      raise UserError(
+        f"steps is {self.steps:,}, and min_steps {self.min_steps:,} bounds the steps of epochs; leave one of them out"
+      )
     if self.development_share + self.test_share >= 1:
       raise UserError(
         f"development_share and test_share are {self.development_share:g} and {self.test_share:g}; together they must "
@@ -229,6 +234,7 @@ class FinetuneSettings:
       ("quantize_activations", "none"),
       ("optimizer", "adamw"),
       ("beta2", 0.999),
+      ("min_steps", 0),
     ):
       if values[name] == default:
         values.pop(name)
@@ -266,6 +272,7 @@ _RANGES = {
   "learning_rate": (0, 1e3),
   "epochs": (0, 1e6),
   "steps": (0, 2**31 - 1),
+  "min_steps": (0, 2**31 - 1),
   "batch": (1, 65_536),
   "microbatches": (1, 65_536),
   "warmup": (0, 0.99),

@@ -112,6 +112,10 @@ def test_narrow_models_get_larger_learning_rates_unless_one_is_given():
 def test_few_examples_are_read_until_there_are_enough_steps():
   assert [SETTINGS.planned_steps(steps) for steps in (1, 90, 226)] == [300, 300, 678]
   assert dataclasses.replace(SETTINGS, epochs=2).planned_steps(1) == 2
+  bounded = dataclasses.replace(SETTINGS, epochs=2, min_steps=40)
+  assert [bounded.planned_steps(steps) for steps in (1, 19, 21)] == [40, 40, 42]
+  with pytest.raises(UserError, match="leave one of them out"):
+    dataclasses.replace(bounded, steps=7).check()
   assert [SETTINGS.evaluation_steps(steps) for steps in (1, 90, 226)] == [30, 90, 226]
 
 
