@@ -52,6 +52,18 @@ class UnicodeRepair:
   form: str = "NFC"  # Unicode normalization form
 
 
+# Languages of fastText's lid.176: ISO 639-1 codes where a language has one, else codes of three letters.
+_CODES = (
+  "af als am an ar arz as ast av az azb ba bar bcl be bg bh bn bo bpy br bs bxr ca cbk ce ceb ckb co cs cv cy da "
+  "de diq dsb dty dv el eml en eo es et eu fa fi fr frr fy ga gd gl gn gom gu gv he hi hif hr hsb ht hu hy ia id "
+  "ie ilo io is it ja jbo jv ka kk km kn ko krc ku kv kw ky la lb lez li lmo lo lrc lt lv mai mg mhr min mk ml mn "
+  "mr mrj ms mt mwl my myv mzn nah nap nds ne new nl nn no oc or os pa pam pfl pl pms pnb ps pt qu rm ro ru rue "
+  "sa sah sc scn sco sd sh si sk sl so sq sr su sv sw ta te tg th tk tl tr tt tyv ug uk ur uz vec vep vi vls vo "
+  "wa war wuu xal xmf yi yo yue zh"
+)
+LANGUAGES = tuple(_CODES.split())
+
+
 @dataclasses.dataclass
 class Language:
   """Identification by fastText's lid.176 (arXiv:1607.01759)."""
@@ -274,6 +286,11 @@ def check_curation(config: Curation) -> None:
   for path, choices in _CHOICES.items():
     if _field(config, path) not in choices:
       raise UserError(f"{path} is {str(_field(config, path))[:80]!r}; it must be {' or '.join(choices)}")
+  for code in config.language.keep:
+    if code not in LANGUAGES:
+      raise UserError(
+        f"language.keep holds {code[:80]!r}, which is no code of a language; write ISO 639 codes, such as en or ceb"
+      )
   _check_pairs(config)
 
 

@@ -115,7 +115,9 @@ def curate_sources(
     with ShardPool(options.workers or cores.available_cores(), shard_work.start_worker, work) as pool:
       count = _run_passes(work, pool, reader, progress)
     merged = _merged_tallies(work, count)
-    _require_text(merged, reader)
+    if not merged[-1]["out"][0]:
+      _remove_work(folder / WORK)  # an empty result is of no use to a run with other parameters
+      raise _nothing_left(merged, reader)
     result = output.write_output(folder, work, count, merged, identity, reader, found)
     if not options.keep_work:
       shutil.rmtree(folder / WORK, ignore_errors=True)
@@ -321,22 +323,20 @@ def _merged_tallies(work: Work, count: int) -> list[TallyRecord]:
 
 def _no_documents(reader: reading.Reader) -> UserError:
   fault = f": {reader.faults[0].error}" if reader.faults else ""
-  return UserError(f"the sources hold no documents{fault}; name others with --source")
+  return UserError(f"the sources hold no documents with text{fault}; name others with --source")
 
 
-def _require_text(stages: Sequence[TallyRecord], reader: reading.Reader) -> None:
-  """Raises UserError for an empty result; it names the stage that dropped the most, and its main reason."""
-  if stages[-1]["out"][0]:
-    return
+def _nothing_left(stages: Sequence[TallyRecord], reader: reading.Reader) -> UserError:
+  """Returns the error of an empty result; it names the stage that dropped the most, and its main reason."""
   worst = max(stages, key=lambda tally: tally["in"][0] - tally["out"][0])
   if not stages[0]["in"][0]:
-    raise _no_documents(reader)
+    return _no_documents(reader)
   reason, dropped = max(worst["reasons"].items(), key=lambda item: item[1][0])
   last = next(tally for tally in stages if not tally["out"][0])
   ended = "" if last is worst else f", and {last['name']} dropped the last {last['in'][0]:,}"
   name = worst["name"]
   advice = f"relax its parameters, or leave it out with --config.without={name}"
-  raise UserError(
+  return UserError(
     f"nothing is left: stage {name} dropped {worst['in'][0] - worst['out'][0]:,} of {stages[0]['in'][0]:,} documents,"
     f" {dropped[0]:,} of them for {reason}{ended}; {advice if name in STAGES else 'change the function'}"
   )

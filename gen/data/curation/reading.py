@@ -167,13 +167,19 @@ class Reader:
     # A pass that begins anew reads all files again, and finds the same faults.
     self.faults, self._restored = [], []
     chunk: list[Row] = []
-    length = 0
-    for n, (label, document) in enumerate(self._documents()):
-      chunk.append(Row(n, label, document.name, document.text))
+    length, number, blank = 0, 0, 0
+    for label, document in self._documents():
+      if not document.text.strip():  # an empty file, or a page without text
+        blank += 1
+        continue
+      chunk.append(Row(number, label, document.name, document.text))
+      number += 1
       length += len(document.text)
       if length >= CHUNK or len(chunk) == MAX_DOCUMENTS:
         yield chunk
         chunk, length = [], 0
+    if blank:
+      self.source_notes.append(f"documents without text, which are left out: {blank:,}")
     if chunk:
       yield chunk
 

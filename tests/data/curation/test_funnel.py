@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gen.config import Data
-from gen.config.curation import Curation
+from gen.config.curation import Curation, check_curation
 from gen.data import corpus
 from gen.data.curation import funnel, reading
 from gen.data.curation.passes import shard_work
@@ -174,6 +174,22 @@ def test_an_empty_result_names_the_stage_that_ate_it(curate, write_jsonl):
     UserError, match=r"stage gopher_quality dropped 2 of 3 .*, and c4 dropped the last 1; relax"
   ):
     curate(write_jsonl([lists[0], "short", "x"]), ("gopher_quality", "c4"), "other")
+
+
+def test_other_parameters_may_follow_an_empty_result_in_its_folder(curate, write_jsonl):
+  source = write_jsonl(["short", " \n", "x"])
+  with pytest.raises(UserError, match="nothing is left: stage gopher_quality dropped 2 of 2 documents"):
+    curate(source, ("gopher_quality",))
+  report = curate(source, ("documents",))[0].report
+  assert report["out"]["documents"] == 2
+  assert "documents without text, which are left out: 1" in report["notes"]
+
+
+def test_a_language_is_named_by_its_code():
+  config = Curation()
+  config.language.keep = ("de", "english")
+  with pytest.raises(UserError, match="'english', which is no code of a language; write ISO 639 codes"):
+    check_curation(config)
 
 
 def test_the_folder_is_a_corpus_whose_hash_covers_the_manifest(curate, write_jsonl, make_documents, tmp_path):
