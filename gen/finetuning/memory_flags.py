@@ -70,6 +70,10 @@ def print_account(target: Path | None) -> int:
     lines = bits_table.table_lines(values.params, report)
     if values.plot:
       bits_table.write_figure(values.params, report, values.plot)
+  elif values.use == "finetune" and (values.batch or values.length or values.microbatches > 1):
+    raise UserError(
+      "--use=finetune counts the state, which has no rows; leave --batch, --length and --microbatches out"
+    )
   elif not values.preset or values.plot or values.mesh or values.devices > 1:
     raise UserError(
       f"--use={values.use} counts a --preset on one device, without --plot; give --preset=NAME alone"

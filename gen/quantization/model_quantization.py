@@ -91,12 +91,13 @@ def quantize_model(
     raise UserError(
       "the output kernel of this model is its table of embeddings; set --embeddings in place of --head"
     )
+  found_places = [(place, weight_scheme(place, scheme)) for place in kernel_places.find_places(params, model)]
+  places = [(place, weights) for place, weights in found_places if weights is not None]
+  for place, weights in places:
+    weights.group_size(place.input_size, place.name)  # before anything is reported
   # Place by place and not by a map over the tree, so that only one matrix exists in float64 at a time.
   leaves, reports = {}, []
-  for place in kernel_places.find_places(params, model):
-    weights = weight_scheme(place, scheme)
-    if weights is None:
-      continue
+  for place, weights in places:
     array, found = _quantize_place(
       kernel_places.read_leaf(params, place.path), place, weights, scheme, statistics
     )

@@ -1,6 +1,7 @@
 """The report of `experiments/quantize.py`: bytes and error of each kernel, and loss and agreement before and after."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -62,19 +63,26 @@ def build_report(
 def kernel_line(found: KernelReport) -> str:
   """Returns a line of the table of kernels."""
   # Known for GPTQ alone, since other methods do not gather second moments.
-  results = f"{'-':>12}" if found.output_error is None else f"{found.output_error:12.4f}"
+  results = f"{'-':>14}" if found.output_error is None else f"{found.output_error:14.4f}"
   return (
     f"{found.name:48} {found.format:7} {found.weights:>12,} {found.bytes_before:>13,} {found.bytes_after:>12,}"
-    f" {found.error:8.4f}{results}"
+    f" {found.error:13.4f}{results}"
   )
 
 
 def print_kernels(say: Callable[[str], None]) -> Callable[[KernelReport], None]:
-  """Prints the head of the table of kernels; returns what prints a line of it."""
-  say(
-    f"{'parameter':48} {'format':7} {'weights':>12} {'bytes before':>13} {'after':>12} {'error':>8} {'of products':>11}"
-  )
-  return lambda found: say(kernel_line(found))
+  """Returns what prints a line of the table of kernels; the first line is below the head of the table."""
+  lines = itertools.count()
+
+  def print_kernel(found: KernelReport) -> None:
+    if next(lines) == 0:
+      say(
+        f"{'parameter':48} {'format':7} {'weights':>12} {'bytes before':>13} {'after':>12}"
+        f" {'weight error':>13} {'output error':>13}"
+      )
+    say(kernel_line(found))
+
+  return print_kernel
 
 
 def summary_lines(report: QuantizationReport) -> list[str]:

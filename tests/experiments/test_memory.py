@@ -66,6 +66,7 @@ def test_a_chip_is_big_enough_or_not(tmp_path):
     (("--params=1e9", "--chip=b200"), "unknown chip 'b200'; choose one of v4 (32 GiB)"),
     (("--preset=gpt2", "--weights=int8"), "--weights is of --use=decode; give that too"),
     (("--preset=gpt2", "--use=decode", "--rank=4"), "--rank is of --use=finetune"),
+    (("--preset=gpt2", "--use=finetune", "--length=64"), "counts the state, which has no rows; leave"),
     (("--params=1e9", "--mesh=data=4"), "--mesh needs the shapes of a --preset"),
     (("--preset=gpt2", "--devices=3", "--batch=4", "--nocompile"), "data.batch is 4 rows"),
     (

@@ -62,8 +62,9 @@ def test_four_bits_by_gptq_with_text_of_ones_own(run, trained, tmp_path):
   ],
 )
 def test_mistakes_are_one_sentence(run, trained, words, sentence):
-  code, _, err = run(f"--checkpoint={trained}", "--weights=int4", *words)
+  code, out, err = run(f"--checkpoint={trained}", "--weights=int4", *words)
   assert code == 2 and sentence in err, err
+  assert "parameter" not in out  # no part of the table
 
 
 def test_an_empty_calibration_text_is_refused(run, trained, tmp_path):

@@ -134,6 +134,17 @@ def test_switches_leave_embeddings_head_and_norms_as_they_are(toy):
   assert isinstance(made.params["target"]["layers"]["kernel"], QuantizedArray)
 
 
+def test_groups_are_checked_before_the_first_kernel_is_reported(toy):
+  model, _, params = toy("decoder")
+  reported = []
+  # 6 divides the 12 inputs of most kernels, and not the 8 of the second product of a feed-forward.
+  with pytest.raises(UserError, match=r"groups of 6 do not divide the 8 inputs of .*out"):
+    model_quantization.quantize_model(
+      params, model, parse_scheme("int4", "none", "group:6"), report=reported.append
+    )
+  assert reported == []
+
+
 def test_what_cannot_be_quantized_is_one_sentence(toy):
   model, _, params = toy("decoder")
   made = model_quantization.quantize_model(params, model, ModelScheme())
