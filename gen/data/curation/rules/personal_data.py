@@ -1,10 +1,10 @@
 """Personal data in a text, replaced by marks: addresses, numbers and keys that identify a person or open an account."""
 
-import ipaddress
 import re
 from collections.abc import Callable
 
 from gen.config.curation import PersonalData
+from gen.data.curation.rules import personal_checks
 from gen.data.curation.rules.verdicts import Kept, Verdict
 from gen.data.document import Document
 
@@ -76,7 +76,6 @@ _CARD = re.compile(
   rf"(?<![\w.-])(?:\d{{13,19}}|\d{{4}}({_GAP})\d{{4}}\1\d{{4}}\1\d{{1,7}}(?:\1\d{{1,3}})?"
   rf"|3\d{{3}}({_GAP})\d{{6}}\2\d{{4,5}}|\d{{6}}{_GAP}\d{{7,13}})(?![\w]|[.-]\d)"
 )
-_CARD_PREFIX = re.compile(r"4|5[1-5]|2[2-7]|3[47]|36|38|30[0-5]|6(?:011|5|4[4-9])|35(?:2[89]|[3-8])|62")
 # Countries by the characters of their account numbers, from the registry of ISO 13616.
 _IBAN_COUNTRIES = {
   15: "NO", 16: "BE", 18: "DK FI FO GL NL SD", 19: "MK SI", 20: "AT BA EE KZ LT LU MN XK", 21: "CH CR HR LI LV",
@@ -107,7 +106,8 @@ _KEY = re.compile(
   r"|gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{60,255}"  # GitHub
   r"|glpat-[\w-]{20,64}|xox[abeprs]-[A-Za-z0-9-]{10,200}|xapp-\d-[A-Za-z0-9-]{20,200}"  # GitLab, Slack
   # OpenAI, Anthropic, Stripe
-  r"|sk-(?:proj-|ant-[a-z0-9]+-)?[A-Za-z0-9_-]{32,200}|[sr]k_(?:live|test)_[A-Za-z0-9]{16,100}"
+  r"|sk-(?:proj-|ant-[a-z0-9]+-)?(?=[\w-]{0,200}\d)(?=[\w-]{0,200}(?:[A-Z]|[0-9a-f]{32}))[A-Za-z0-9_-]{32,200}"
+  r"|[sr]k_(?:live|test)_[A-Za-z0-9]{16,100}"
   r"|AIza[\w-]{35}|ya29\.[\w-]{20,300}|hf_[A-Za-z0-9]{30,60}|npm_[A-Za-z0-9]{36}|pypi-[\w-]{50,250}"
   r"|SG\.[\w-]{22}\.[\w-]{43}|SK[0-9a-f]{32}|\d{8,10}:AA[\w-]{33}"  # SendGrid, Twilio, Telegram
   r"|(?:dop_v1|shpat|shpss)_[0-9a-f]{32,64}"  # DigitalOcean, Shopify
@@ -120,87 +120,22 @@ _ASSIGNED = re.compile(
   r"|(?i:\bbearer\s)|://[^\s:/@]{1,64}:(?=[^\s/@]{16,200}@))"  # also of a URL: scheme://name:password@host
   r"([A-Za-z0-9+/_=.~-]{16,200})(?![\w(])"
 )
-_DIGITS = re.compile(r"\D")
-
-
-def has_luhn_digit(number: str) -> bool:
-  """Returns whether the last digit of a card number is its check digit (ISO/IEC 7812-1, Luhn).
-
-  >>> has_luhn_digit("4111111111111111"), has_luhn_digit("4111111111111112")
-  (True, False)
-  """
-  digits = [int(digit) for digit in reversed(number)]
-  return (sum(digits[::2]) + sum(sum(divmod(2 * digit, 10)) for digit in digits[1::2])) % 10 == 0
-
-
-def _is_card(match: re.Match[str]) -> bool:
-  number = _DIGITS.sub("", match[0])
-  return (
-    # Lengths of card numbers in use; ISO/IEC 7812 allows at most 19 digits.
-    13 <= len(number) <= 19
-    and bool(_CARD_PREFIX.match(number))
-    and len(set(number)) > 1
-    and has_luhn_digit(number)
-  )
-
-
-def _is_iban(match: re.Match[str]) -> bool:
-  """Returns whether the check digits are right (ISO 13616): the number modulo 97 is 1."""
-  account = re.sub(r"[^A-Z\d]", "", match[0].upper())
-  return int("".join(str(int(sign, 36)) for sign in account[4:] + account[:4])) % 97 == 1
-
-
-def _is_public_address(match: re.Match[str]) -> bool:
-  """Returns whether it is an address on the internet, not of a local network, a version, or the number of an enzyme."""
-  if (
-    match.string[max(0, match.start() - 12) : match.start()]
-    .lower()
-    .endswith(("version ", "release ", "v. ", "ec "))
-  ):
-    return False
-  try:
-    return ipaddress.ip_address(match[0]).is_global
-  except ValueError:
-    return False
-
-
-def _is_phone(match: re.Match[str]) -> bool:
-  """Returns whether it has as many digits as numbers have, and is no part of a longer row of groups."""
-  digits = _DIGITS.sub("", re.split("x|ext", match[0])[0])
-  before = match.string[max(0, match.start() - 2) : match.start()]
-  continues = before[:1].isdigit() and before[1:] == " " and not match[0].startswith("+")
-  # ITU-T E.164 allows at most 15 digits. Shorter ones, and those of few different digits, are other numbers.
-  return 9 <= len(digits) <= 15 and len(set(digits)) > 3 and not continues
-
-
-def _is_labelled_phone(match: re.Match[str]) -> bool:
-  """Returns whether what follows a word such as "phone" has as many digits as a number, in any form."""
-  # 7 digits: local numbers, which the word before them tells.
-  return 7 <= len(_DIGITS.sub("", match[1])) <= 15
-
-
-def _is_secret(match: re.Match[str]) -> bool:
-  """Returns whether an assigned value looks drawn at random: letters in both cases and digits, or long hex."""
-  value = match[1]
-  kinds = (any(map(str.isupper, value)), any(map(str.islower, value)), any(map(str.isdigit, value)))
-  is_hex = re.fullmatch(r"[0-9a-f]{32,128}", value) is not None
-  return len(set(value)) >= 8 and (all(kinds) or is_hex) and not re.search(r"[a-z]+[._-][a-z]+[._-]", value)
-
-
 _Check = Callable[[re.Match[str]], bool]
 # (field of the config, mark, signs of which one must occur, pattern, check); a key comes before what may be part of it.
 _KINDS: tuple[tuple[str, str, str, re.Pattern[str], _Check | None], ...] = (
   ("keys", "<key>", "", _KEY, None),
-  ("keys", "<key>", ":=", _ASSIGNED, _is_secret),
-  ("emails", "<email>", "@＠&", _EMAIL, None),
-  ("emails", "<email>", "@tT", _SPELLED_EMAIL, None),
-  ("cards", "<card>", "0123456789", _CARD, _is_card),
-  ("cards", "<account>", "0123456789", _IBAN, _is_iban),
-  ("internet_addresses", "<ip>", ".:", _INTERNET, _is_public_address),
-  ("addresses", "<address>", "0123456789", _ADDRESS, None),
-  ("phones", "<phone>", "0123456789", _PHONE, _is_phone),
-  ("phones", "<phone>", "0123456789", _LABELLED_PHONE, _is_labelled_phone),
+  ("keys", "<key>", "", _ASSIGNED, personal_checks.is_secret),
+  ("emails", "<email>", "@＠&", _EMAIL, personal_checks.is_email),
+  ("emails", "<email>", "@tT", _SPELLED_EMAIL, personal_checks.is_email),
+  ("cards", "<card>", "0123456789", _CARD, personal_checks.is_card),
+  ("cards", "<account>", "0123456789", _IBAN, personal_checks.is_iban),
+  ("internet_addresses", "<ip>", ".:", _INTERNET, personal_checks.is_public_address),
+  ("addresses", "<address>", "0123456789", _ADDRESS, personal_checks.is_postal_address),
+  ("phones", "<phone>", "0123456789", _PHONE, personal_checks.is_phone),
+  ("phones", "<phone>", "0123456789", _LABELLED_PHONE, personal_checks.is_labelled_phone),
 )
+# Checks of patterns whose first group alone is replaced: a word before it stays.
+_OF_A_GROUP = (personal_checks.is_secret, personal_checks.is_labelled_phone)
 
 
 def replace_personal_data(document: Document, parameters: PersonalData) -> Verdict:
@@ -225,6 +160,6 @@ def _replace(text: str, mark: str, pattern: re.Pattern[str], check: _Check | Non
     if check is not None and not check(match):
       return match[0]
     count += 1
-    return match[0].replace(match[1], mark) if check in (_is_secret, _is_labelled_phone) else mark
+    return match[0].replace(match[1], mark) if check in _OF_A_GROUP else mark
 
   return pattern.sub(mark_of, text), count
