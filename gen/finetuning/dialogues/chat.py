@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 from gen.data.tokenizers.tokenizer import PRETRAINED
 from gen.errors import UserError, summarize_error
 from gen.finetuning.dialogues import chat_renderer
+from gen.finetuning.dialogues.chatml import CHATML
 from gen.interop.runs import CHAT_TEMPLATE, KEPT
 from gen.interop.tokenizers import settings
 from gen.io import checksums, json_reading
@@ -42,21 +43,6 @@ _WALL = 12  # wall-clock limit over that of processor time, for loaded machines
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _REASONING = ("reasoning_content", "thinking", "reasoning")
 ASSISTANT = "assistant"
-# ChatML without a system message of its own.
-CHATML = """\
-{%- for message in messages -%}
-{{ '<|im_start|>' + message['role'] + '\\n' }}
-{%- if message['role'] == 'assistant' -%}
-{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}
-{%- else -%}
-{{ message['content'] + '<|im_end|>' }}
-{%- endif -%}
-{{ '\\n' }}
-{%- endfor -%}
-{%- if add_generation_prompt -%}
-{{ '<|im_start|>assistant\\n' }}
-{%- endif -%}
-"""
 Message = Mapping[str, Any]
 
 
@@ -66,10 +52,12 @@ class RenderedChat(NamedTuple):
   Attributes:
     text: what the model reads.
     answers: begin and end of what the assistant wrote, with the mark of its end, in characters.
+    misplaced: whether the template's marks of answers are not where the answers stand.
   """
 
   text: str
   answers: tuple[tuple[int, int], ...] = ()
+  misplaced: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +107,8 @@ class ChatTemplate:
       "template": self.template, "variables": dict(self.tokens) | values | variables, "now": moment
     }  # fmt: skip
     answer = _renderer().ask(request, self.where)
-    return RenderedChat(answer["text"], tuple((begin, end) for begin, end in answer["spans"]))
+    spans = tuple((begin, end) for begin, end in answer["spans"])
+    return RenderedChat(answer["text"], spans, answer["misplaced"])
 
   def render_with_answers(
     self,
@@ -139,6 +128,11 @@ class ChatTemplate:
     now = now or datetime.datetime.now()
     options: dict[str, Any] = {"tools": tools, "now": now, **variables}
     chat = self.render(messages, **options)
+    if chat.misplaced:
+      raise UserError(
+        f"{self.where} has {{% generation %}} inside {{% set %}} or {{% filter %}}, where an answer has no place; move "
+        "it out of that block"
+      )
     if _GENERATION.search(self.template):
       return chat
     answers = []

@@ -5,8 +5,8 @@ memory, so each rendering has a limit of processor time and of characters, and t
 
     python chat_renderer.py SECONDS BYTES CHARACTERS FOLDER...  <REQUESTS   # one JSON object a line, and so the answers
 
-A request is {"template": text, "variables": {...}}; an answer is {"text": ..., "spans": [[begin, end], ...]} with the
-spans of {% generation %} blocks, or {"error": sentence}.
+A request is {"template": text, "variables": {...}}. An answer is {"error": sentence}, or {"text": ..., "spans": [[begin,
+end], ...], "misplaced": ...} with the spans of {% generation %} blocks, and whether one is not where its text stands.
 """
 
 import functools
@@ -25,6 +25,7 @@ class RenderAnswer(TypedDict, total=False):
 
   text: str
   spans: list[tuple[int, int]]
+  misplaced: bool
   error: str
 
 
@@ -107,7 +108,7 @@ def make_environment() -> Any:
       if marks is not None:
         if len(marks) >= MAX_SPANS:
           raise RenderLimit(f"it marks more than {MAX_SPANS:,} spans as generated")
-        marks.append((environment.written, environment.written + len(content)))
+        marks.append((environment.written, content))
       return content
 
   def raise_exception(message: str) -> None:
@@ -145,7 +146,13 @@ def render_request(request: dict[str, Any], characters: int) -> RenderAnswer:
     environment.written += len(part)
     if environment.written > characters:
       raise RenderLimit(f"it writes more than {characters:,} characters")
-  return {"text": "".join(parts), "spans": environment.marks}
+  text = "".join(parts)
+  return {
+    "text": text,
+    "spans": [(begin, begin + len(content)) for begin, content in environment.marks],
+    # Jinja holds back what stands in {% set %} or {% filter %}, so it is written later than its block was rendered.
+    "misplaced": not all(text.startswith(content, begin) for begin, content in environment.marks),
+  }
 
 
 if __name__ == "__main__":

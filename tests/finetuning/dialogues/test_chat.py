@@ -60,6 +60,16 @@ def test_an_answer_whose_text_depends_on_later_messages_is_one_sentence():
     ChatTemplate(code).render_with_answers(TALK)
 
 
+def test_marks_of_answers_in_a_block_that_is_held_back_are_one_sentence():
+  marked = "{% generation %}{{ message.content }}{% endgeneration %}"
+  held = (
+    f"{{% for message in messages %}}[{{% set text %}}a {marked}{{% endset %}}{{{{ text }}}}]{{% endfor %}}"
+  )
+  with pytest.raises(UserError, match=r"inside \{% set %\} or \{% filter %\}, where an answer has no place"):
+    ChatTemplate(held).render_with_answers(TALK)
+  assert ChatTemplate(held).render(TALK[:1]).text == "[a Hi]"
+
+
 def test_white_space_at_the_end_of_an_answer_without_a_mark_belongs_to_it():
   code = "{% for m in messages %}{{ m.content }}{% endfor %}"
   rendered = ChatTemplate(code).render_with_answers(TALK[:2])
