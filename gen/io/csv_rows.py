@@ -4,6 +4,23 @@ import csv
 from collections.abc import Iterable, Iterator
 
 
+def describe_fault(error: csv.Error, max_field: int) -> str:
+  """Returns what the csv module found wrong with a row, in words of its file.
+
+  Args:
+    error: from a `RowReader`.
+    max_field: its characters of the longest field.
+  """
+  found = str(error)
+  if "new-line character" in found:
+    return "a carriage return stands inside a field without quotes; end each line with a line feed, or quote the field"
+  if "field limit" in found:
+    return f"a field has more than {max_field:,} characters, perhaps of a quote that is never closed"
+  if "end of data" in found:
+    return "a quote is never closed"
+  return "a quote is closed inside a field" if "expected after" in found else found
+
+
 class RowReader:
   """Iterates over the rows of a CSV table.
 

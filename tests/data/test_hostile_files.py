@@ -192,7 +192,7 @@ def test_a_table_that_is_none_is_one_sentence(tmp_path, says):
 def test_a_quote_that_is_never_closed_is_one_sentence(tmp_path, monkeypatch):
   monkeypatch.setattr(kinds, "MAX_RECORD", 1 << 20)
   (tmp_path / "a.csv").write_text('id,text\n1,"' + "word, word\n" * 300_000)
-  refused(tmp_path / "a.csv", "not a table of fields: field larger than field limit")
+  refused(tmp_path / "a.csv", "not a table of fields: a field has more than 1,048,576 characters")
 
 
 def test_bytes_after_the_end_of_gzip_are_left_out_with_a_warning(tmp_path):

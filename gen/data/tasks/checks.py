@@ -40,6 +40,16 @@ def labels_of(item: Placed) -> Sequence[str]:
   return (label,) if label else ()
 
 
+def warn_of_lost_labels(train: Sequence[Placed], labels: Sequence[str]) -> list[str]:
+  """Returns a warning with the labels that no training example has."""
+  known = {label for item in train for label in labels_of(item)}
+  lost = [label for label in labels if label not in known]
+  if not lost:
+    return []
+  shown = ", ".join(map(repr, lost[:_SHOWN])) + (", ..." if len(lost) > _SHOWN else "")
+  return [f"warning: {len(lost)} of {len(labels)} labels have no training example ({shown}); raise the limit"]
+
+
 def warn_of_imbalance(train: Sequence[Placed]) -> list[str]:
   """Returns a warning with the shares of classes if they are very unequal."""
   counts = Counter(label for item in train for label in labels_of(item) if hasattr(item.example, "label"))

@@ -58,6 +58,7 @@ def load_task(
     chosen = sorted(range(len(train)), key=lambda index: splits.draw_position(limit_seed, index))[:limit]
     train = [train[index] for index in sorted(chosen)]
     notes.append(f"{limit:,} of {len(parts['train']):,} training examples are kept")
+    notes += checks.warn_of_lost_labels(train, built.labels)
   parts["train"] = train
   notes += checks.warn_of_imbalance(train)
   counts = ", ".join(f"{len(parts[part]):,} {part}" for part in PARTS)
@@ -88,6 +89,8 @@ def _with_parts(task: str, opened: RecordSet, columns: dict[str, str], source: s
   if any(record.part for record in records):
     return records
   column = columns.pop("split", None) if task in ("instruct",) else columns.get("split")
+  if column and column not in records[0].values:
+    raise UserError(f"{records[0].where}: no column {column!r}, which you named for split")
   if column is None:
     names = [name for name in records[0].values if isinstance(name, str)]
     column = column_names.find_split(names)

@@ -134,9 +134,19 @@ def _make_units(
     for index in range(len(placed)):
       units[index // size].append(index)
     return units, "position", []
+  by_first: dict[Any, list[int]] = defaultdict(list)
   for index, item in enumerate(placed):
     units[text_key(item.example)].append(index)
-  return units, "text", []
+    by_first[_first_text(item.example)].append(index)
+  # A first text that many pairs share, as one question about all texts, cannot keep them together.
+  largest = max(map(len, by_first.values()))
+  return (by_first if largest <= _MAX_JOINED * len(placed) else units), "text", []
+
+
+def _first_text(example: Any) -> Hashable:
+  """Returns the first text of a pair, as the premise of several hypotheses; the key of any other example."""
+  is_pair = isinstance(example, TextExample) and example.second_text
+  return _plain(example.text) if is_pair else text_key(example)
 
 
 def _join_units(placed: Sequence[Placed], units: dict[Any, list[int]]) -> dict[Any, list[int]]:

@@ -7,13 +7,13 @@ question has none if the "no answer" score exceeds its best span by more than a 
 development part (arXiv:1806.03822).
 """
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from gen.config.heads import HeadConfig
+from gen.data.tasks import words
 from gen.data.tasks.examples import QuestionExample
 from gen.data.tokenizers.tokenizer import Tokenizer
 from gen.errors import UserError
@@ -29,7 +29,6 @@ MAX_ANSWER = 30  # tokens of an answer where none is given; max_answer_length of
 BEST = (
   20  # likeliest first tokens that are tried, each with all last ones; n_best_size of BERT's run_squad.py
 )
-_WORD = re.compile(r"[^\W_]+|[^\w\s]|_")
 
 
 class LocatedPieces(NamedTuple):
@@ -192,13 +191,13 @@ def locate_pieces(loaded: LoadedModel, texts: Sequence[str], what: str) -> list[
     texts: the contexts.
     what: part of the data, in errors.
   """
-  found = [list(_WORD.finditer(text)) for text in texts]
-  words = [
+  found = [list(words.NAMED_WORDS.finditer(text)) for text in texts]
+  spaced = [
     (" " if match.start() and text[match.start() - 1].isspace() else "") + match[0]
     for text, matches in zip(texts, found, strict=True)
     for match in matches
   ]
-  pieces = iter(zip(words, model_inputs.encode_texts(loaded, words, f"{what} word"), strict=True))
+  pieces = iter(zip(spaced, model_inputs.encode_texts(loaded, spaced, f"{what} word"), strict=True))
   located = []
   for matches in found:
     whole = LocatedPieces([], [], [])

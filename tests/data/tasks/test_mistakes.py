@@ -32,7 +32,13 @@ LONG = "x" * ((1 << 20) + 1)
   ("content", "says"),
   [
     (table(("no label", "")), r"data.csv:18: the label \(column 'label'\) is missing"),
-    (table(("unlabelled", "-1")), "data.csv:18: the label .* is missing"),
+    (table(("unlabelled", "-1")), "data.csv:18: the label .* is missing: '-1' stands for none"),
+    (
+      table(("old", "pos")).replace("film 3", "film\r3"),
+      "data.csv:5: .* a carriage return stands inside a field",
+    ),
+    (",,\n,,\n", "data.csv: all its fields are empty"),
+    ("text,score\na,1_0\nb,2\n", "data.csv:2: the number .* is '1_0'; give a finite number"),
     (table() + ",pos\n", r"data.csv:18: the text \(column 'text'\) is empty"),
     (table((LONG, "pos")), "data.csv:18: the text has 1,048,580 characters, more than 1,048,576"),
     ("text,label\n" + "".join(f"t{i},pos\n" for i in range(9)), "all labels are 'pos'"),
@@ -70,10 +76,42 @@ def test_a_fault_of_labelled_texts_names_the_row(tmp_path, content, says):
     ({"test": 1.5}, "test is 1.5; it is a share"),
     ({"development": 0.6, "test": 0.5}, "together they must be below 1"),
     ({"limit": -1}, "limit is -1"),
+    ({"columns": {"split": "fold"}}, "no column 'fold', which you named for split"),
   ],
 )
 def test_a_setting_that_cannot_be_is_told(tmp_path, settings, says):
   assert re.search(says, refused(tmp_path, "classify", "data.csv", table(), **settings))
+
+
+@pytest.mark.parametrize(
+  ("task", "record", "says"),
+  [
+    ("classify", {"text": "a", "label": "\ud800"}, "the label has half of a surrogate pair"),
+    (
+      "tag",
+      {"tokens": ["a"], "tags": ["B-\ud800"]},
+      "token 1: the token or its tag has half of a surrogate pair",
+    ),
+    (
+      "instruct",
+      {"prompt": [{"role": "user", "content": "\ud800"}], "completion": "b"},
+      "message 1: the content has",
+    ),
+    ("classify", {"text": "a", "score": 10**400}, "give a finite number"),
+    ("classify", {"text": "a", "score": True}, "give a finite number"),
+    ("tag", {"text": "a b", "entities": []}, "no record has an entity or a tag"),
+  ],
+)
+def test_a_value_of_json_that_cannot_be_stored_is_one_sentence(tmp_path, task, record, says):
+  assert says in refused(tmp_path, task, "data.jsonl", json.dumps(record) + "\n")
+
+
+def test_a_limit_that_leaves_out_a_class_is_a_warning(tmp_path):
+  path = tmp_path / "data.csv"
+  path.write_text("text,label\n" + "".join(f"text {i},{'abc'[i % 3]}\n" for i in range(90)))
+  notes = load_task("classify", str(path), limit=2).notes
+  assert any(note.startswith("warning: 1 of 3 labels have no training example ('") for note in notes)
+  assert not any("no training example" in note for note in load_task("classify", str(path), limit=40).notes)
 
 
 def test_a_label_that_train_lacks_is_told_with_its_row(tmp_path):

@@ -67,6 +67,30 @@ def test_less_usual_tables_of_labels_are_read(tmp_path):
   assert len(data.test) == 20  # a JSON file's own parts are kept
 
 
+def test_lines_that_end_in_carriage_returns_alone_are_lines(tmp_path):
+  conll = "".join(f"Ann{i} B-PER\nsings O\n\n" for i in range(30))
+  for task, name, content in (
+    ("classify", "data.csv", lines("csv")),
+    ("classify", "data.tsv", lines("tsv")),
+    ("classify", "data.jsonl", lines("jsonl")),
+    ("tag", "data.conll", conll),
+    ("translate", "pairs.tsv", "".join(f"one {i}\ttwo {i}\n" for i in range(30))),
+  ):
+    plain = load_task(task, write(tmp_path / name, content))
+    (tmp_path / name).write_bytes(content.replace("\n", "\r").encode())
+    assert load_task(task, str(tmp_path / name)).sha256 == plain.sha256
+
+
+def test_pairs_of_one_first_text_lie_in_one_part_unless_it_is_that_of_most(tmp_path):
+  rows = "premise,hypothesis,label\n" + "".join(f"p{i // 3},h{i},{'abc'[i % 3]}\n" for i in range(120))
+  data = load_task("classify", write(tmp_path / "data.csv", rows), test=0.2)
+  texts = [{example.text for example in part} for part in (data.train, data.development, data.test)]
+  assert not (texts[0] & texts[1] | texts[0] & texts[2] | texts[1] & texts[2])
+  assert len(data.test) == 24
+  rows = "premise,hypothesis,label\n" + "".join(f"what?,h{i},{'abc'[i % 3]}\n" for i in range(120))
+  assert len(load_task("classify", write(tmp_path / "data.csv", rows), test=0.2).test) == 24
+
+
 def test_a_text_with_two_labels_is_told(tmp_path):
   rows = "text,label\n" + "".join(f"text {i % 13},{i % 2}\n" for i in range(40))
   notes = load_task("classify", write(tmp_path / "data.csv", rows)).notes
@@ -248,6 +272,18 @@ def test_both_versions_of_squad_are_read(tmp_path):
     (),
     ("Ann",),
   ]
+
+
+def test_answers_are_read_as_objects_of_squad_in_lines_too(tmp_path):
+  content = "".join(
+    json.dumps(
+      {"question": f"q{i}", "context": f"a red {i}", "answers": [{"text": "red", "answer_start": 2}]}
+    )
+    + "\n"
+    for i in range(20)
+  )
+  data = load_task("answer", write(tmp_path / "data.jsonl", content))
+  assert {(example.answers, example.starts) for example in every(data)} == {(("red",), (2,))}
 
 
 def test_answers_without_starts_are_searched(tmp_path):

@@ -11,7 +11,7 @@ from gen.data.document import Document
 from gen.data.sources.file_formats import encodings, json_stream, kinds
 from gen.errors import UserError
 from gen.io import json_reading
-from gen.io.csv_rows import RowReader
+from gen.io.csv_rows import RowReader, describe_fault
 
 DEFAULT_FIELD = "text"
 _MAX_NAMES = 12  # fields listed in an error; chosen: as many as fit into three lines
@@ -290,7 +290,8 @@ def table_documents(
         )
       yield Document(f"{name}:{rows.line_num}", row[column])
   except csv.Error as error:
-    raise UserError(f"{where}:{rows.line_num}: not a table of fields: {error}") from None
+    fault = describe_fault(error, kinds.MAX_RECORD)
+    raise UserError(f"{where}:{rows.line_num}: not a table of fields: {fault}") from None
 
 
 def _table_lines(stream: IO[bytes], where: str, delimiter: str, finished: list[int]) -> Iterator[str]:

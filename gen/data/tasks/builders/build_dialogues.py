@@ -11,7 +11,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gen.data.tasks.builders.placed import Built, Placed, read_text
+from gen.data.tasks.builders.placed import Built, Placed, read_text, require_encodable
 from gen.data.tasks.examples import DialogueExample, Message
 from gen.data.tasks.records.record import Record
 from gen.errors import UserError
@@ -101,6 +101,7 @@ def _read_message(item: Any, where: str) -> Message:
     raise UserError(f"{where}: the role is {word[:40]!r}; known are system, user and assistant")
   if not isinstance(content, str):
     raise UserError(f"{where}: the content is {describe_kind(content)}; it must be text")
+  require_encodable(content, f"{where}: the content")
   return Message(role, content)
 
 

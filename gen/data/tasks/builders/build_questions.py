@@ -52,6 +52,11 @@ def _read_answers(record: Record, fields: Mapping[str, str]) -> tuple[list[str],
   starts: Any = record.values.get(fields["starts"]) if "starts" in fields else None
   if isinstance(value, dict):  # of Hugging Face and TFDS: {"text": [...], "answer_start": [...]}
     value, starts = value.get("text", []), value.get("answer_start", [])
+  elif (
+    isinstance(value, list) and value and all(isinstance(item, dict) for item in value)
+  ):  # as in SQuAD's files
+    value, starts = ([item.get(name) for item in value] for name in ("text", "answer_start"))
+    starts = [] if all(start is None for start in starts) else starts
   answers = [_read_answer(item, record.where) for item in _as_list(value)]
   numbers = [_read_start(item, record.where) for item in _as_list(starts)]
   if numbers and len(numbers) != len(answers):

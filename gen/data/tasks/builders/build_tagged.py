@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 
 from gen.data.tasks import column_names, tag_schemes
 from gen.data.tasks.builders import marked_spans
-from gen.data.tasks.builders.placed import MAX_LABEL, Built, Placed, read_document, read_list
+from gen.data.tasks.builders.placed import (
+  MAX_LABEL,
+  Built,
+  Placed,
+  read_document,
+  read_list,
+  require_encodable,
+)
 from gen.data.tasks.examples import TaggedExample
 from gen.data.tasks.records.record import Record
 from gen.data.tasks.records.table_records import plain_column
@@ -31,6 +38,7 @@ def build_tagged(records: Sequence[Record], columns: Mapping[str, str], scheme: 
     raise UserError(
       f"tag_scheme is {scheme!r}; use one of {', '.join(tag_schemes.SCHEMES)}, or leave it empty"
     )
+  marked = False
   if set(records[0].values) == {"tokens", "tags"}:
     fields = {"tokens": "tokens", "tags": "tags"}
     notes: list[str] = []
@@ -38,15 +46,20 @@ def build_tagged(records: Sequence[Record], columns: Mapping[str, str], scheme: 
     fields, notes = column_names.find_fields("tag", list(records[0].values), columns, where)
     if marked_spans.has_marks(records, fields):
       read = [marked_spans.as_tokens(record, fields) for record in records]
-      records, scheme = [record for record, _ in read], "IOB2"
+      records, marked = [record for record, _ in read], True
       notes.append("entities with places become tags of words and single marks, in IOB2")
       cut = sum(count for _, count in read)
       if cut:
         notes.append(f"warning: {where}: {cut:,} entities begin or end inside a word; check their places")
+    elif all(record.values.get(fields["tags"]) == [] for record in records):
+      raise UserError(f"{where}: no record has an entity or a tag; there is nothing to learn")
     else:
       records = _group_tokens(records, fields, where)
   sentences = [_read_sentence(record, fields) for record in records]
-  tags, more = _as_iob2(records, [tags for _, tags in sentences], scheme.upper(), where)
+  tags = [tags for _, tags in sentences]
+  if not marked:
+    tags, more = _as_iob2(records, tags, scheme.upper(), where)
+    notes += more
   placed = [
     Placed(TaggedExample(tokens, converted, read_document(record, fields)), record.where, record.part)
     for record, (tokens, _), converted in zip(records, sentences, tags, strict=True)
@@ -54,7 +67,7 @@ def build_tagged(records: Sequence[Record], columns: Mapping[str, str], scheme: 
   labels = tuple(sorted({tag for sequence in tags for tag in sequence}))
   if len(labels) < 2:
     raise UserError(f"{where}: all tags are {labels[0]!r}; there is nothing to learn")
-  return Built(placed, labels, [*notes, *more])
+  return Built(placed, labels, notes)
 
 
 def _group_tokens(records: Sequence[Record], fields: Mapping[str, str], where: str) -> Sequence[Record]:
@@ -106,6 +119,7 @@ def _read_sentence(record: Record, fields: Mapping[str, str]) -> tuple[tuple[str
       raise UserError(f"{record.where_token(index)}: the token is {token!r}; it must be a word")
     if not isinstance(tag, (str, int)) or not str(tag).strip():
       raise UserError(f"{record.where_token(index)}: the tag of {token[:40]!r} is missing")
+    require_encodable(f"{token}{tag}", f"{record.where_token(index)}: the token or its tag")
     if len(str(tag)) > MAX_LABEL:
       raise UserError(f"{record.where_token(index)}: the tag has {len(str(tag)):,} characters")
   return tuple(tokens), tuple(str(tag).strip() for tag in tags)

@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gen.data.tasks import column_names
-from gen.data.tasks.builders.placed import MAX_LABEL, Built, Placed, read_document, read_text, require_column
+from gen.data.tasks.builders.placed import (
+  MAX_LABEL,
+  Built,
+  Placed,
+  read_document,
+  read_text,
+  require_column,
+  require_encodable,
+)
 from gen.data.tasks.examples import TextExample
 from gen.data.tasks.records.record import Record
 from gen.errors import UserError
@@ -72,12 +80,10 @@ def _read_label(record: Record, column: str) -> str:
     value = value.decode("utf-8", "replace")
   if isinstance(value, list) and len(value) == 1:
     value = value[0]
-  if (
-    value is None
-    or (isinstance(value, float) and math.isnan(value))
-    or str(value).strip().lower() in _NO_LABEL
-  ):
-    raise UserError(f"{record.where}: the label (column {column!r}) is missing; fill it or remove the row")
+  word = "" if value is None else str(value).strip()
+  if word.lower() in _NO_LABEL:
+    ways = f": {word!r} stands for none; name the class otherwise" if word else "; fill it"
+    raise UserError(f"{record.where}: the label (column {column!r}) is missing{ways} or remove the row")
   if isinstance(value, (list, dict)):
     kind = json_reading.describe_kind(value)
     raise UserError(f"{record.where}: the label (column {column!r}) is {kind}; give one class a text")
@@ -87,14 +93,16 @@ def _read_label(record: Record, column: str) -> str:
     raise UserError(
       f"{record.where}: the label has {len(label):,} characters, so it is a text; name another column"
     )
+  require_encodable(label, f"{record.where}: the label")
   return label
 
 
 def _read_number(record: Record, column: str) -> float:
-  value = record.values.get(column)
+  value: Any = record.values.get(column)
   try:
-    number = float(value)  # type: ignore[arg-type]
-  except (TypeError, ValueError):
+    # Python reads true as 1, and 1_0 as 10; neither is a number of the data.
+    number = math.nan if isinstance(value, bool) or "_" in str(value) else float(value)
+  except (TypeError, ValueError, OverflowError):
     number = math.nan
   if not math.isfinite(number):
     raise UserError(

@@ -12,11 +12,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gen.data.tasks import words
 from gen.data.tasks.builders.placed import read_list
 from gen.data.tasks.records.record import Record
 from gen.errors import UserError
 
-_TOKEN = re.compile(r"\w+|[^\w\s]")
 _BEGINS = ("start", "start_offset", "begin", "start_char")
 _ENDS = ("end", "end_offset", "end_char")
 _NAMES = ("label", "type", "tag", "entity", "entity_type", "entity_group", "labels")
@@ -71,7 +71,7 @@ def _is_inside(text: str, place: int) -> bool:
 
 
 def _add(tokens: list[str], tags: list[str], part: str, label: str) -> None:
-  found = _TOKEN.findall(part)
+  found = words.WORDS.findall(part)
   tokens += found
   tags += [f"{'I' if number else 'B'}-{label}" if label else "O" for number in range(len(found))]
 

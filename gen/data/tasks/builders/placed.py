@@ -62,7 +62,7 @@ def read_text(record: Record, column: str, what: str, may_be_empty: bool = False
       f"{record.where}: the {what} has {len(value):,} characters, more than {MAX_TEXT:,};"
       " split it, or look for a quotation mark that is never closed"
     )
-  _require_encodable(value, f"{record.where}: the {what}")
+  require_encodable(value, f"{record.where}: the {what}")
   return value
 
 
@@ -79,7 +79,12 @@ def require_column(record: Record, column: str) -> None:
     )
 
 
-def _require_encodable(text: str, where: str) -> None:
+def require_encodable(text: str, where: str) -> None:
+  """Refuses a text that UTF-8 cannot encode.
+
+  Raises:
+    UserError: for half of a surrogate pair, which JSON can hold.
+  """
   try:
     text.encode()
   except UnicodeEncodeError:

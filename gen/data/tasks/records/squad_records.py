@@ -35,10 +35,12 @@ def _record(question: Any, context: str, title: str, spot: str, where: str) -> R
   require_kind(question, dict, spot)
   identifier = str(question.get("id", ""))
   spot += f" ({identifier})" if identifier else ""
-  impossible = question.get("is_impossible", False)
+  impossible = require_kind(question.get("is_impossible", False), bool, f"{spot}: is_impossible")
   answers = question.get("answers")
-  if answers is None or (not answers and not impossible and "is_impossible" not in question):
-    raise UserError(f"{spot}: no answers; a question without an answer needs is_impossible, as in SQuAD v2.0")
+  if answers is None or (not answers and not impossible):
+    raise UserError(
+      f"{spot}: no answers; a question without an answer needs is_impossible: true, as in SQuAD v2.0"
+    )
   listed = [] if impossible else require_kind(answers, list, f"{spot}: answers")
   texts = [require_field(require_kind(each, dict, spot), "text", str, spot) for each in listed]
   starts = [require_field(each, "answer_start", int, spot) for each in listed]

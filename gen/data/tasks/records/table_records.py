@@ -13,7 +13,7 @@ from gen.data.sources.file_formats import kinds
 from gen.data.tasks.records.record import Record
 from gen.data.tasks.records.text_lines import OpenText, read_lines
 from gen.errors import UserError
-from gen.io.csv_rows import RowReader
+from gen.io.csv_rows import RowReader, describe_fault
 
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 # Rows from which delimiter and header are judged; chosen: enough that one odd row does not decide.
@@ -46,6 +46,8 @@ def read_table(
   delimiter = delimiter or find_delimiter(opened.name, [line for _, line in lines[:_SEEN]])
   rows = _split_tabs(lines) if delimiter == "\t" else None
   rows = list(_quoted_rows(lines, delimiter, opened.where)) if rows is None else rows
+  if not rows:
+    raise UserError(f"{opened.where}: all its fields are empty")
   first = rows[0][1]
   # A row of names may be numbers too, such as that of a data frame without names.
   header = set(numbered) <= set(first) if numbered else _has_header(rows, known_names, must_know)
@@ -133,7 +135,8 @@ def _quoted_rows(lines: list[tuple[int, str]], delimiter: str, where: str) -> It
         yield begin, row
       begin = rows.line_num + 1
   except csv.Error as error:
-    raise UserError(f"{where}:{begin}: not a table of fields: {error}") from None
+    fault = describe_fault(error, kinds.MAX_RECORD)
+    raise UserError(f"{where}:{begin}: not a table of fields: {fault}") from None
 
 
 def _has_header(rows: list[Row], known_names: Collection[str], must_know: bool) -> bool:

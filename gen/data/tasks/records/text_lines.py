@@ -1,9 +1,10 @@
 """Lines of a file of labelled data: decompressed, decoded, numbered."""
 
 import contextlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from gen.data.sources.file_formats import compressed, encodings, kinds, records
 from gen.errors import UserError
@@ -36,10 +37,35 @@ def open_text(path: Path) -> Iterator[OpenText]:
   """
   where = str(path)
   with compressed.open_decompressed(path, lambda _: None) as opened:
-    kind, stream = kinds.detect_kind(opened.stream, path.name, where)
+    kind, stream = kinds.detect_kind(_with_line_feeds(opened.stream), path.name, where)
     if kind.format in kinds.NOT_IN_ARCHIVES:
       raise UserError(f"{where}: it is a {kind.format} file; unpack it, or save it as JSON lines, first")
     yield OpenText(stream, kind, plain_name(path.name), where)
+
+
+def _with_line_feeds(stream: IO[bytes]) -> IO[bytes]:
+  """Returns a stream with line feeds where it has carriage returns alone, as spreadsheets of old Macs end lines."""
+  head, stream = compressed.peek_stream(stream, kinds.HEAD)
+  if b"\n" in head or b"\r" not in head:
+    return stream
+  return io.BufferedReader(_LineFeeds(stream), kinds.HEAD)
+
+
+class _LineFeeds(io.RawIOBase):
+  """A stream of bytes in which each carriage return is a line feed."""
+
+  def __init__(self, stream: IO[bytes]) -> None:
+    self._stream = stream
+
+  def readable(self) -> bool:
+    """Returns true."""
+    return True
+
+  def readinto(self, into: Any) -> int:
+    """Fills the buffer; returns the number of bytes, 0 at the end."""
+    chunk = self._stream.read(len(into)).replace(b"\r", b"\n")
+    into[: len(chunk)] = chunk
+    return len(chunk)
 
 
 def plain_name(name: str) -> str:

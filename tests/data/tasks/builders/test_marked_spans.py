@@ -50,6 +50,15 @@ def test_places_split_words_and_count_characters_not_bytes(tmp_path):
   assert load(tmp_path, inside).train[0].tokens[:3] == ("un", "happi", "ly")
 
 
+def test_combining_marks_stay_in_their_words_and_no_scheme_is_claimed(tmp_path):
+  text = "Jose\u0301 हिन्दी ❤\ufe0f, x"
+  records = [{"text": f"{text}{i}", "entities": [{"start": 0, "end": 5, "label": "PER"}]} for i in range(30)]
+  found = load(tmp_path, records)
+  assert found.train[0].tokens[:-1] == ("Jose\u0301", "हिन्दी", "❤\ufe0f", ",")
+  assert found.train[0].tags[:2] == ("B-PER", "O")
+  assert not any("scheme" in note for note in found.notes)
+
+
 def test_a_text_without_entities_has_none(tmp_path):
   found = load(tmp_path, [{"text": "nothing, here", "label": []}, *PLAIN])
   every = (*found.train, *found.development, *found.test)
