@@ -42,7 +42,7 @@ def score_baseline(data: TaskData, name: str = "", part: str = "test") -> Score:
     UserError: for a baseline that the task does not have.
   """
   examples = getattr(data, part)
-  return score_predictions(data.task, predict_baseline(data, examples, name), examples)
+  return score_predictions(data.task, predict_baseline(data, examples, name), examples, labels=data.labels)
 
 
 def predict_baseline(data: TaskData, examples: Sequence[Any], name: str = "") -> list[Any]:

@@ -15,6 +15,7 @@ from gen.evaluation.metrics import (
   tag_scores,
   translation_scores,
 )
+from gen.evaluation.metrics.answer_scores import AnswerPrediction
 from gen.evaluation.metrics.resampling import Evaluator
 
 
@@ -130,8 +131,9 @@ def make_evaluator(
     return _evaluate_labels(predictions, examples, labels)
   if task == "tag":
     _require_tags(predictions, examples)
-    return tag_scores.evaluate_tags(predictions, [example.tags for example in examples])
+    return tag_scores.evaluate_tags(predictions, [example.tags for example in examples], labels=labels)
   if task == "answer":
+    _require_texts([each.text if isinstance(each, AnswerPrediction) else each for each in predictions])
     return answer_scores.evaluate_answers(predictions, examples)
   _require_texts(predictions)
   if task == "translate":
@@ -144,7 +146,7 @@ def make_evaluator(
 
 def find_answer(example: Any) -> str:
   """Returns the last message of the assistant in a dialogue."""
-  return next(message.content for message in reversed(example.messages) if message.role == "assistant")
+  return str(example.messages[example.last_answer].content)
 
 
 def _evaluate_labels(predictions: Sequence[Any], examples: Sequence[Any], labels: Sequence[str]) -> Evaluator:
@@ -163,6 +165,8 @@ def _evaluate_labels(predictions: Sequence[Any], examples: Sequence[Any], labels
 
 def _require_tags(predictions: Sequence[Any], examples: Sequence[Any]) -> None:
   for index, (tags, example) in enumerate(zip(predictions, examples, strict=True)):
+    if not isinstance(tags, (list, tuple)) or not all(isinstance(tag, str) for tag in tags):
+      raise UserError(f"prediction {index + 1} is {repr(tags)[:40]}; it must be a list of tags")
     if len(tags) != len(example.tokens):
       raise UserError(f"prediction {index + 1} has {len(tags)} tags for {len(example.tokens)} tokens")
 

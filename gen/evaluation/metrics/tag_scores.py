@@ -12,7 +12,10 @@ _SPANS = ("B-", "I-", "E-", "S-", "L-", "U-")
 
 
 def evaluate_tags(
-  predictions: Sequence[Sequence[str]], tags: Sequence[Sequence[str]], scheme: str = "IOB2"
+  predictions: Sequence[Sequence[str]],
+  tags: Sequence[Sequence[str]],
+  scheme: str = "IOB2",
+  labels: Sequence[str] = (),
 ) -> Evaluator:
   """Returns entity metrics where tags have prefixes, and class metrics over tokens where they have none.
 
@@ -20,8 +23,10 @@ def evaluate_tags(
     predictions: tags of each sentence, as many as it has tokens.
     tags: the true ones.
     scheme: of both, for the strict mode.
+    labels: all tags of the data: sentences without an entity have the metrics of the others.
   """
-  if not any(tag.startswith(_SPANS) for sequence in tags for tag in sequence):
+  names = {tag for sequence in (*tags, *predictions, labels) for tag in sequence} - {"O"}
+  if not names or not all(name.startswith(_SPANS) for name in names):
     return _evaluate_tokens(predictions, tags)
   true, predicted = ([find_entities(each) for each in sequences] for sequences in (tags, predictions))
   strict_true, strict_predicted = (

@@ -73,6 +73,23 @@ def test_tags_without_prefixes_score_as_classes_of_tokens():
   assert found.name == "accuracy" and found.value == pytest.approx(2 / 3)
 
 
+def test_sentences_without_an_entity_have_the_metric_of_entities_where_the_data_has_some():
+  examples, labels = [TaggedExample(("a", "dog"), ("O", "O"))], ("B-X", "O")
+  for predicted in (("O", "O"), ("B-X", "O")):
+    found = score.score_predictions("tag", [predicted], examples, labels=labels)
+    assert (found.name, found.value) == ("entity_f1", 0.0)
+  assert score.score_predictions("tag", [("O", "O")], examples).name == "accuracy"
+  train = [TaggedExample(("Ann", "sings"), ("B-X", "O"))]
+  assert baselines.score_baseline(data("tag", train, examples, labels)).name == "entity_f1"
+
+
+def test_a_number_that_is_not_finite_has_no_correlation_and_a_large_one_has():
+  examples = [TextExample("t", "", label_value=value) for value in (0.0, 1.0, 2.0, 5.0)]
+  assert np.isnan(score.score_predictions("classify", [np.nan, 1.0, 2.0, 3.0], examples).value)
+  large = score.score_predictions("classify", [1e200 * value for value in (0.0, 1.0, 2.0, 5.0)], examples)
+  assert large.values["pearson"] == pytest.approx(1.0)
+
+
 def test_a_subsequence_is_as_long_as_by_the_table():
   rng = np.random.default_rng(3)
   for _ in range(40):
@@ -120,6 +137,8 @@ def test_baselines_need_no_model():
     ("classify", ["a", "c"], texts(["a", "b"]), "prediction 2 is 'c', which is none of the labels"),
     ("tag", [("O",)], [TaggedExample(("a", "b"), ("O", "B-X"))], "1 tags for 2 tokens"),
     ("translate", [3], [PairExample("a", "b")], "it must be a text"),
+    ("tag", [None], [TaggedExample(("a",), ("O",))], "prediction 1 is None; it must be a list of tags"),
+    ("answer", [None], [QuestionExample("Who?", "Ann.", (), ())], "it must be a text"),
     ("sing", ["a"], texts(["a"]), "there is no task 'sing'"),
   ],
 )
