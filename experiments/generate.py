@@ -56,6 +56,8 @@ def main() -> int:
 
     restored, prompt, marks = chat_form.begin_chat(restored, CHECKPOINT.value, prompt or "")
     limits = dataclasses.replace(limits, stop_strings=(*limits.stop_strings, *marks))
+  if prompt is not None and decoding_flags.max_tokens_are_default():
+    limits = prompt_answers.fit_limits(restored, prompt, limits, BLANK.value)
   sampler.check(restored.model.vocab)
   limits.check(restored.model.vocab)
   if prompt is None and CHAT.value:

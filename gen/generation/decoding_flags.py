@@ -30,7 +30,13 @@ def define_flags() -> None:
   number("repetition_penalty", 1.0, "Above 1: tokens that occurred before become less likely.", lower_bound=0)
   integer("beams", 0, "Beams of a beam search; 0: sampling.", lower_bound=0, upper_bound=4_096)
   number("length_penalty", 1.0, "Beam search: above 0 favours long texts.", -100, 100)
-  integer("max_tokens", 64, "Max new tokens.", lower_bound=0, upper_bound=MILLION)
+  integer(
+    "max_tokens",
+    64,
+    "Max new tokens; by default fewer where the window is short.",
+    lower_bound=0,
+    upper_bound=MILLION,
+  )
   integer("min_tokens", 0, "Min new tokens.", lower_bound=0, upper_bound=MILLION)
   flags.DEFINE_multi_string(
     "stop", [], "Text that ends an answer and is not part of it; may be given several times."
@@ -75,6 +81,11 @@ def limits_from_flags(interactive: bool) -> "DecodeLimits":
   values = flags.FLAGS
   window = values.window or ("slide" if interactive else "error")
   return DecodeLimits(values.max_tokens, values.min_tokens, stop_strings=tuple(values.stop), window=window)
+
+
+def max_tokens_are_default() -> bool:
+  """Returns whether nobody gave a number of new tokens, so that fewer may be generated."""
+  return flags.FLAGS["max_tokens"].using_default_value
 
 
 def special_from_flags() -> list[str] | bool:

@@ -1,5 +1,6 @@
 """Answers to one prompt: sampled, with a single answer streamed to the terminal, or found by beam search."""
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,30 @@ from gen.generation.decoding import beam
 from gen.generation.decoding.decode import DecodeLimits
 from gen.generation.decoding.sampling import Sampler
 from gen.generation.loaded_model import LoadedModel
+
+
+def fit_limits(restored: LoadedModel, prompt: str, limits: DecodeLimits, blank: str) -> DecodeLimits:
+  """Returns limits with as many new tokens as fit into the window, where fewer fit.
+
+  A prompt that fills the window itself changes nothing, so that its error names what does not fit.
+
+  Args:
+    restored: the model.
+    prompt: the text to continue.
+    limits: with a number of new tokens that nobody asked for.
+    blank: what marks a blank in the prompt.
+  """
+  use = text.count_tokens(restored, prompt, 0, blank)
+  # A sliding window takes any number of tokens, and an encoder generates none.
+  if not use.window or limits.window == "slide" or restored.model.family == "encoder":
+    return limits
+  # An encoder-decoder's target has a window of its own, which begins with the start tokens.
+  used = len(restored.reading.start) if restored.model.family == "encoder_decoder" else use.prompt
+  if limits.window == "truncate":
+    # Of a long prompt half a window is kept.
+    used = min(used, use.window // 2)
+  left = use.window - used
+  return dataclasses.replace(limits, max_tokens=left) if 0 < left < limits.max_tokens else limits
 
 
 def sample_answers(

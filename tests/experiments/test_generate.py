@@ -56,7 +56,8 @@ def generate(experiment, folder, capsys, monkeypatch):
 
   def run(stdin=b"", **options):
     monkeypatch.setattr(sys, "stdin", Stdin(io.BytesIO(stdin)))
-    with flagsaver.flagsaver(**({"checkpoint": str(folder), "max_tokens": 6} | options)):
+    values = {"checkpoint": str(folder), "max_tokens": 6} | options
+    with flagsaver.flagsaver(**{name: value for name, value in values.items() if value is not None}):
       assert experiment.main() == 0
     return capsys.readouterr().out
 
@@ -93,6 +94,19 @@ def test_count_only_prints_tokens_used_and_left(generate):
   )
   said = generate(prompt="row 3", count_only=True, max_tokens=LENGTH)
   assert said.endswith(f": {LENGTH + 6} used, 6 more than the context window's {LENGTH}\n")
+
+
+def test_without_a_number_as_many_tokens_as_the_window_holds_are_generated(generate, tmp_path):
+  report = tmp_path / "report.json"
+  generate(prompt="row 3", max_tokens=None, json=str(report))
+  (answer,) = json.loads(report.read_text())["answers"]
+  assert len(answer["tokens"]) <= LENGTH - 6
+  said = generate(prompt="row 3", count_only=True, max_tokens=None)
+  assert said.endswith(f"{LENGTH} used, 0 left of the context window's {LENGTH}\n")
+  with pytest.raises(UserError, match=f"prompt 0 has {LENGTH + 10} tokens"):
+    generate(prompt="r" * (LENGTH + 9), max_tokens=None)
+  with pytest.raises(UserError, match="with 64 new ones needs 70"):
+    generate(prompt="row 3", max_tokens=64)
 
 
 def test_without_a_prompt_it_talks_and_obeys_commands(generate):
