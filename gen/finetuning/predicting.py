@@ -1,7 +1,7 @@
 """The answers of a fine-tuned model to new inputs, from its folder."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,11 @@ _READS = {
   "instruct": "a text, or messages with role and content",
 }
 
+_FIELDS = {
+  "classify": ("text", "second_text"), "tag": ("tokens",), "answer": ("question", "context"), "translate": ("source",),
+  "summarize": ("source",),
+}  # fmt: skip
+
 
 def predict_inputs(folder: str | Path, inputs: Sequence[Any]) -> list[TaskPrediction]:
   """Returns the answer of a fine-tuned model to each input.
@@ -42,9 +47,13 @@ def predict_inputs(folder: str | Path, inputs: Sequence[Any]) -> list[TaskPredic
     UserError: for a folder without a finished fine-tuning, or an input that is none of its task.
   """
   folder = Path(folder)
-  result = results.read_result(folder)
+  # A text is a sequence of letters, and an object one of its keys.
+  if isinstance(inputs, (str, bytes, Mapping)) or not isinstance(inputs, Iterable):
+    raise UserError(f"inputs is {repr(inputs)[:60]}; give a list of inputs, also for a single one")
+  inputs = list(inputs)
   if not inputs:
     raise UserError("there are no inputs to predict for; give at least one")
+  result = results.read_result(folder)
   settings = dataclasses.replace(result.settings, max_answer=result.max_answer)
   task, labels = settings.task, result.labels
   examples = tuple(make_example(task, each, labels, number) for number, each in enumerate(inputs, 1))
@@ -55,7 +64,7 @@ def predict_inputs(folder: str | Path, inputs: Sequence[Any]) -> list[TaskPredic
   loaded = loaded._replace(
     reading=loaded.reading._replace(head=headed.head.kind == "none"), params=headed.params
   )
-  model = task_model.open_tuned(loaded, headed.head, settings, data)
+  model = task_model.open_tuned(loaded, headed.head, settings, data, folder)
   model.threshold = result.threshold
   programs = tuning_step.tuning_programs(model.model, model.head, settings.optimizer_config, None)
   # Lengths are padded to multiples of 8 here: a single input should not be padded to the longest row of training.
@@ -65,33 +74,68 @@ def predict_inputs(folder: str | Path, inputs: Sequence[Any]) -> list[TaskPredic
 def make_example(task: str, given: Any, labels: Sequence[str], number: int) -> Any:
   """Returns an example of a task without its answer.
 
+  Args:
+    task: of the example.
+    given: its texts, or an object of them, as a line of predictions.jsonl has it.
+    labels: of the task; one stands in the example where it needs one, and predictions do not read it.
+    number: of the input, in errors.
+
   Raises:
     UserError: for an input of another form.
   """
   try:
-    if task == "classify":
-      texts = (given,) if isinstance(given, str) else tuple(given)
-      second = _text(texts[1]) if len(texts) > 1 else ""
-      if not labels:
-        return TextExample(_text(texts[0]), "", second, label_value=0.0)
-      return TextExample(_text(texts[0]), labels[0], second)
-    if task == "tag":
-      words = tuple(map(_text, given.split() if isinstance(given, str) else given))
-      # A class has to stand there; predictions do not read it.
-      return TaggedExample(words, (labels[0],) * len(words))
-    if task == "answer":
-      question, context = given
-      return QuestionExample(_text(question), _text(context), (), ())
     if task == "instruct":
       turns = [{"role": "user", "content": given}] if isinstance(given, str) else given
       messages = tuple(Message(_text(turn["role"]), _text(turn["content"])) for turn in turns)
+      if not messages:
+        raise ValueError(given)
       return DialogueExample((*messages, Message("assistant", "")))
-    return PairExample(_text(given), "")
+    fields = _named(task, given) if isinstance(given, Mapping) else _in_order(task, given)
+    if task == "tag":
+      return TaggedExample(fields["tokens"], (labels[0],) * len(fields["tokens"]))
+    if task == "answer":
+      return QuestionExample(fields["question"], fields["context"], (), ())
+    if task == "classify":
+      second = fields.get("second_text", "")
+      return (
+        TextExample(fields["text"], labels[0], second)
+        if labels
+        else TextExample(fields["text"], "", second, "", 0.0)
+      )
+    return PairExample(fields["source"], "")
   except (TypeError, ValueError, KeyError, IndexError):
-    raise UserError(f"input {number:,} is {str(given)[:60]!r}; task {task} reads {_READS[task]}") from None
+    raise UserError(f"input {number:,} is {repr(given)[:60]}; task {task} reads {_READS[task]}") from None
+
+
+def _in_order(task: str, given: Any) -> dict[str, Any]:
+  """Returns the fields of an input that is a text, or several in their order."""
+  names = _FIELDS[task]
+  if task == "tag":
+    return {"tokens": _words(given.split() if isinstance(given, str) else given)}
+  texts = (given,) if isinstance(given, str) else tuple(given)
+  least = len(names) - (task == "classify")
+  if not least <= len(texts) <= len(names):
+    raise ValueError(given)
+  return dict(zip(names, map(_text, texts), strict=False))
+
+
+def _named(task: str, given: Mapping[Any, Any]) -> dict[str, Any]:
+  """Returns the fields of an input that names them."""
+  names = _FIELDS[task]
+  if not given.keys() <= set(names) or len(given) < len(names) - (task == "classify"):
+    raise ValueError(given)
+  # The first field of a classification is needed, the second may be absent: a KeyError, or none.
+  return {name: (_words if name == "tokens" else _text)(given[name]) for name in (names[0], *given)}
+
+
+def _words(value: Any) -> tuple[str, ...]:
+  words = tuple(map(_text, value))
+  if isinstance(value, str) or not words:
+    raise TypeError(value)
+  return words
 
 
 def _text(value: Any) -> str:
-  if not isinstance(value, str) or not value:
+  if not isinstance(value, str) or not value.strip():
     raise TypeError(value)
   return value

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 
 from gen.config import Model
 from gen.config.heads import HeadConfig
-from gen.data.tasks.examples import TaskData
+from gen.data.tasks.examples import EXAMPLES, TaggedExample, TaskData, TextExample
 from gen.errors import UserError
 from gen.finetuning import trained_part
 from gen.finetuning.adapters import lora
@@ -175,9 +176,17 @@ def open_task_model(loaded: LoadedModel, settings: FinetuneSettings, data: TaskD
 
 
 def open_tuned(
-  loaded: LoadedModel, head: HeadConfig, settings: FinetuneSettings, data: TaskData
+  loaded: LoadedModel, head: HeadConfig, settings: FinetuneSettings, data: TaskData, folder: str | Path = ""
 ) -> TaskModel:
-  """Returns a model whose parameters have the head already, with the form of its task."""
+  """Returns a model whose parameters have the head already, with the form of its task.
+
+  Args:
+    loaded: the model.
+    head: its head.
+    settings: of the fine-tuning.
+    data: its examples.
+    folder: with the chat template of dialogues; empty is that of the start.
+  """
   model = (
     loaded.model if loaded.model.recurrent else dataclasses.replace(loaded.model, dropout=settings.dropout)
   )
@@ -191,7 +200,7 @@ def open_tuned(
   if head.kind != "none":
     form = cast(TaskForm, forms.make_head_form(loaded, head, settings, data))
   elif settings.task == "instruct":
-    folder, _ = start_source.split_step(settings.start_from)
+    folder = folder or start_source.split_step(settings.start_from)[0]
     form = ChatForm(loaded, chat.template_or_default(folder), settings)
   else:
     form = forms.make_text_form(loaded, settings, data)
@@ -206,6 +215,32 @@ def _check_regression(settings: FinetuneSettings) -> None:
     raise UserError("class_weights needs classes, and the labels are numbers; leave it out")
 
 
+def _check_examples(data: TaskData, part: str) -> None:
+  """Checks what readers of files guarantee, and examples made in Python may lack."""
+  kind, labels = EXAMPLES[data.task], set(data.labels)
+  numbers = getattr(data.train[0], "label_value", None) is not None
+  for number, example in enumerate(getattr(data, part), 1):
+    where = f"{data.source}, {part} example {number:,}"
+    if not isinstance(example, kind):
+      raise UserError(f"{where} is a {type(example).__name__}; task {data.task} reads {kind.__name__}")
+    if isinstance(example, TaggedExample) and len(example.tags) != len(example.tokens):
+      raise UserError(
+        f"{where} has {len(example.tokens)} tokens and {len(example.tags)} tags; give each token one tag"
+      )
+    if isinstance(example, TextExample) and numbers != (example.label_value is not None):
+      raise UserError(
+        f"{where} has {'no' if numbers else 'a'} number, unlike the first of train; give all of them one"
+      )
+    own = (
+      example.tags if data.task == "tag" else () if data.task != "classify" or numbers else (example.label,)
+    )
+    unknown = [label for label in own if label not in labels]
+    if unknown:
+      raise UserError(
+        f"{where} has the label {unknown[0]!r}, which is none of the data's labels; add it to them"
+      )
+
+
 def check_data(data: TaskData, settings: FinetuneSettings) -> None:
   """Checks that data can be trained on and scored.
 
@@ -217,6 +252,7 @@ def check_data(data: TaskData, settings: FinetuneSettings) -> None:
   for name in ("train", "development", "test"):
     if not getattr(data, name):
       raise UserError(f"{data.source} has no {name} examples; give more data, or a file for that part")
+    _check_examples(data, name)
   if settings.task not in ("classify", "tag"):
     return
   if forms.is_regression(data):

@@ -85,6 +85,18 @@ class DialogueExample:
   messages: tuple[Message, ...]
   document: str = ""
 
+  @property
+  def last_answer(self) -> int:
+    """The index of the assistant's last message, which is predicted; a user's thanks may follow it."""
+    return max(number for number, message in enumerate(self.messages) if message.role == "assistant")
+
+
+# The class of a task's examples.
+EXAMPLES: dict[str, type] = {
+  "classify": TextExample, "tag": TaggedExample, "translate": PairExample, "summarize": PairExample,
+  "answer": QuestionExample, "instruct": DialogueExample,
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class TaskData:

@@ -309,10 +309,8 @@ def read_template(folder: str | Path, name: str = "") -> ChatTemplate | None:
     chosen = next(iter(found))
   if chosen not in found:
     raise UserError(f"{folder} has no chat template {chosen or DEFAULT!r}; it has {', '.join(sorted(found))}")
-  roles = settings.read_settings(folder).roles
-  tokens = {f"{role}_token": token for role, token in roles.items()}
   template, where = found[chosen]
-  return ChatTemplate(template, tokens, where, chosen)
+  return ChatTemplate(template, _tokens_of(folder), where, chosen)
 
 
 def find_template(folder: str | Path, name: str = "") -> ChatTemplate | None:
@@ -323,9 +321,17 @@ def find_template(folder: str | Path, name: str = "") -> ChatTemplate | None:
   Raises:
     UserError: as `read_template`.
   """
-  places = (Path(), Path(KEPT), Path(TOKENIZER) / PRETRAINED)
-  found = (read_template(Path(folder) / place, name) for place in places)
-  return next((template for template in found if template is not None), None)
+  places = [Path(folder) / place for place in (Path(), Path(KEPT), Path(TOKENIZER) / PRETRAINED)]
+  found = next((template for place in places if (template := read_template(place, name)) is not None), None)
+  if found is None or found.tokens:
+    return found
+  # A run's own template stands alone; the tokens that it names are those of its tokenizer.
+  return dataclasses.replace(found, tokens=next(filter(None, map(_tokens_of, places)), {}))
+
+
+def _tokens_of(folder: Path) -> dict[str, str]:
+  """Returns the texts of a folder's special tokens by the names that templates use."""
+  return {f"{role}_token": token for role, token in settings.read_settings(folder).roles.items()}
 
 
 def template_or_default(folder: str | Path) -> ChatTemplate:

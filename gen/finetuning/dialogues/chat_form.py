@@ -81,6 +81,11 @@ class ChatForm:
         [len(row.inputs) for row in read], self._length, f"{what} dialogue", windows=False
       )
     cut = [_cut(row._replace(owner=owner), self._length) for owner, row in enumerate(read)]
+    if not any(any(row.weights) for row in cut):
+      raise UserError(
+        f"no {what} dialogue has an answer within the {self._length} tokens of a row; choose a larger max_length, or "
+        "shorter dialogues"
+      )
     return pack_rows(cut, self._length)
 
   def _encoded(self, example: DialogueExample, where: str) -> EncodedRow:
@@ -129,15 +134,10 @@ class ChatForm:
     del what
     loaded, marks = with_end_marks(self.loaded._replace(params=params), self.template)
     for number, each in enumerate(examples, 1):
-      require_no_marks(each.messages[: _last(each)], loaded, f"dialogue {number:,}")
-    prompts = [chat_prompt(self.template, loaded, each.messages[: _last(each)]) for each in examples]
+      require_no_marks(each.messages[: each.last_answer], loaded, f"dialogue {number:,}")
+    prompts = [chat_prompt(self.template, loaded, each.messages[: each.last_answer]) for each in examples]
     written = text_form.write_answers(loaded, prompts, self.max_new, marks)
     return [TaskPrediction(answer.strip(), score) for answer, score in written]
-
-
-def _last(example: DialogueExample) -> int:
-  """Returns the index of the last answer."""
-  return max(number for number, message in enumerate(example.messages) if message.role == chat.ASSISTANT)
 
 
 def _cut(row: EncodedRow, length: int) -> EncodedRow:

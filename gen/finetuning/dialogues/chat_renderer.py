@@ -5,8 +5,8 @@ memory, so each rendering has a limit of processor time and of characters, and t
 
     python chat_renderer.py SECONDS BYTES CHARACTERS FOLDER...  <REQUESTS   # one JSON object a line, and so the answers
 
-A request is {"template": text, "variables": {...}}. An answer is {"error": sentence}, or {"text": ..., "spans": [[begin,
-end], ...], "misplaced": ...} with the spans of {% generation %} blocks, and whether one is not where its text stands.
+A request is {"template": text, "variables": {...}}. An answer is {"error": sentence}, or {"text": ..., "spans":
+[[begin, end], ...], "misplaced": ...}: the spans of {% generation %} blocks, and whether the text of one is elsewhere.
 """
 
 import functools

@@ -37,7 +37,8 @@ def input_of(task: str, example: Any) -> Any:
   if task == "answer":
     return {"question": example.question, "context": example.context}
   if task == "instruct":
-    return [{"role": each.role, "content": each.content} for each in example.messages[:-1]]
+    before = example.messages[: example.last_answer]
+    return [{"role": each.role, "content": each.content} for each in before]
   return example.source
 
 
@@ -50,7 +51,7 @@ def label_of(task: str, example: Any) -> Any:
   if task == "answer":
     return list(example.answers)
   if task == "instruct":
-    return example.messages[-1].content
+    return example.messages[example.last_answer].content
   return prompt_texts.answer_text(task, example)
 
 

@@ -148,6 +148,14 @@ def test_a_run_has_the_template_of_what_it_came_from_or_its_own(tmp_path):
     assert chat.find_template(tmp_path).template == f"from {place}"
 
 
+def test_a_run_s_own_template_names_the_tokens_of_its_tokenizer(tmp_path):
+  chat.save_template(tmp_path, ChatTemplate("{{ bos_token }}A"))
+  assert chat.find_template(tmp_path).render([]).text == "A"
+  (tmp_path / "huggingface").mkdir()
+  (tmp_path / "huggingface" / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<b>"}))
+  assert chat.find_template(tmp_path).render([]).text == "<b>A"
+
+
 @pytest.mark.parametrize(
   ("config", "sentence"),
   [

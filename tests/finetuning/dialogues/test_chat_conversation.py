@@ -1,14 +1,20 @@
 """A dialogue at the terminal makes the prompts that fine-tuning on dialogues makes, turn by turn."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 
+from gen.config.heads import HeadConfig
+from gen.data.tasks.examples import DialogueExample, Message
 from gen.errors import UserError
+from gen.finetuning import task_model
 from gen.finetuning.dialogues import chat, chat_form
 from gen.finetuning.dialogues.chat_conversation import ChatConversation
 from gen.finetuning.dialogues.chat_form import ChatForm
+from gen.finetuning.reports import predictions_file
 from gen.finetuning.settings import FinetuneSettings
+from gen.finetuning.task_forms.classify_form import TaskPrediction
 from gen.generation import loaded_model
 from gen.generation.decoding.decode import DecodeLimits
 from gen.generation.decoding.sampling import GREEDY
@@ -80,3 +86,26 @@ def test_an_answer_leaves_room_for_the_messages_before_it(run_of):
   assert ChatForm(loaded, template, settings).max_new == 11
   with pytest.raises(UserError, match="max_answer is 22, and a row holds 22 tokens"):
     ChatForm(loaded, template, dataclasses.replace(settings, max_answer=22))
+
+
+def test_new_messages_are_answered_by_the_template_of_the_tuned_folder(run_of, tmp_path):
+  loaded = loaded_model.load_model(run_of("decoder"))
+  settings = FinetuneSettings("instruct", str(tmp_path / "moved since"), "talk", max_length=40)
+  data = SimpleNamespace(train=())
+  chat.save_template(tmp_path, chat.ChatTemplate("mine"))
+  model = task_model.open_tuned(loaded, HeadConfig("none"), settings, data, tmp_path)
+  assert model.form.template.template == "mine"
+
+
+def test_a_dialogue_may_end_with_thanks_and_the_last_answer_is_the_label():
+  talk = DialogueExample((Message("user", "a?"), Message("assistant", "b"), Message("user", "thanks")))
+  (row,) = predictions_file.prediction_rows("instruct", [TaskPrediction("b", 0.0)], [talk])
+  assert (row["label"], [each["content"] for each in row["input"]]) == ("b", ["a?"])
+
+
+def test_dialogues_whose_answers_are_all_cut_off_are_refused(run_of):
+  settings = FinetuneSettings("instruct", "a run", "talk", max_length=30, long="truncate")
+  form = chat_form.ChatForm(loaded_model.load_model(run_of("decoder")), chat.default_template(), settings)
+  talk = DialogueExample((Message("user", "a" * 40), Message("assistant", "b")))
+  with pytest.raises(UserError, match="no training dialogue has an answer within the 30 tokens of a row"):
+    form.rows([talk, talk], "training")
