@@ -133,6 +133,23 @@ def cut_windows(length: int, room: int, stride: int) -> list[tuple[int, int]]:
     begin = end - stride
 
 
+def require_room(room: int, length: int, texts: int = 1) -> None:
+  """Checks that a row holds a token of each text.
+
+  Args:
+    room: tokens of text that a row holds.
+    length: all its tokens.
+    texts: 2 for pairs.
+
+  Raises:
+    UserError: for a row of special tokens alone.
+  """
+  if room < texts:
+    raise UserError(
+      f"a row of {length} tokens has no room for text beside the special tokens; choose a larger max_length"
+    )
+
+
 def require_stride(room: int, stride: int) -> None:
   """Checks that windows advance.
 

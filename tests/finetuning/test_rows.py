@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 
 from gen.config.heads import HeadConfig
+from gen.data.tasks import words as words_of_text
 from gen.data.tasks.examples import Message, QuestionExample, TaggedExample, TextExample
 from gen.errors import UserError
+from gen.evaluation.metrics.answer_scores import AnswerPrediction
 from gen.finetuning import trained_part, tuning_step
 from gen.finetuning.dialogues import chat_form
 from gen.finetuning.settings import FinetuneSettings
 from gen.finetuning.task_forms import classify_form, encoded_rows, span_form, task_loss
+from gen.finetuning.task_forms.classify_form import TaskPrediction
 from gen.finetuning.task_forms.encoded_rows import EncodedRow, PaddedShape
 from gen.finetuning.task_forms.tag_form import TagForm
 from gen.generation import loaded_model, special_tokens
@@ -110,6 +113,45 @@ def test_the_best_span_of_all_windows_answers_unless_none_is_likelier(encoder, a
   for each in logits:
     each[0] = 6.0
   assert form.predictions(rows, logits, [example])[0].value == ("" if answerless else example.answers[0])
+
+
+def test_where_no_answer_at_all_is_best_the_threshold_lets_none_stand(encoder):
+  form = span_form.SpanForm(encoder, HeadConfig("span"), SETTINGS, answerless=True)
+  # Two questions without an answer, and one whose answer was not found: each span would be wrong.
+  examples = [QuestionExample("?", "a b", (), ()), QuestionExample("?", "a b", (), ()), long_question()]
+  found = [TaskPrediction("a", 1.0, AnswerPrediction("b", score)) for score in (-7.0, -2.0, 3.0)]
+  assert [each.value for each in form.choose_threshold(found, examples)] == ["", "", ""]
+  assert form.threshold < -7.0
+  right = [*found[:2], TaskPrediction("a red oak", 1.0, AnswerPrediction("a red oak", -9.0))]
+  assert [each.value for each in form.choose_threshold(right, examples)] == ["", "", "a red oak"]
+
+
+def test_words_keep_their_combining_marks_and_identifiers_are_apart(encoder):
+  text = "Jose\u0301 हिन्दी my_name x2"
+  (located,) = span_form.locate_pieces(encoder, [text], "training")
+  words = {text[begin:end] for begin, end in zip(located.begins, located.ends, strict=True)}
+  assert [match[0] for match in words_of_text.NAMED_WORDS.finditer(text)] == [
+    "Jose\u0301", "हिन्दी", "my", "_", "name", "x2"
+  ]  # fmt: skip
+  assert "_" in words and max(located.ends) == len(text)
+
+
+def test_windows_of_a_pair_go_over_the_longer_text_and_keep_the_shorter(encoder):
+  settings = dataclasses.replace(SETTINGS, max_length=20, stride=3, long="windows")
+  form = classify_form.ClassifyForm(encoder, HeadConfig("classify", LABELS), settings)
+  long, short = "abcdefghijklmnopqrstuvwxyz", "12"
+  for pair in ((long, short), (short, long)):
+    rows = form.rows([TextExample(pair[0], "tree", pair[1])], "training")
+    read = [encoder.tokenizer.decode(row.inputs) for row in rows]
+    begin = 2 if pair[0] == short else 0
+    assert [text.replace("12", "") for text in read] == [long[:15], long[12:27]]
+    assert all(text.find("12") == (0 if begin else len(text) - 2) for text in read)
+    assert max(len(row.inputs) for row in rows) == 20
+  with pytest.raises(UserError, match="windows hold 9 tokens of text and share 9"):
+    wide = dataclasses.replace(settings, stride=9)
+    classify_form.ClassifyForm(encoder, HeadConfig("classify", LABELS), wide).rows(
+      [TextExample(long, "tree", long)], "training"
+    )
 
 
 def test_pieces_of_one_letter_each_stand_for_their_own_characters(encoder):

@@ -77,6 +77,7 @@ class ClassifyForm:
       else [None] * len(examples)
     )
     room = self._frame.room(self._length, has_second)
+    model_inputs.require_room(room, self._length, 1 + has_second)
     if self._long == "windows":
       model_inputs.require_stride(room, self._stride)
     elif self._long == "error":
@@ -114,11 +115,26 @@ class ClassifyForm:
         return [self._frame.join(first[:room].tolist())]
       cuts = model_inputs.cut_windows(len(first), room, self._stride)
       return [self._frame.join(first[begin:end].tolist()) for begin, end in cuts]
+    if len(first) + len(second) > room and self._long == "windows":
+      return self._pair_windows(first, second, room)
     if len(first) + len(second) > room:
       # As transformers' `longest_first`: from the longer text first.
       first = first[: min(len(first), max(room - len(second), room // 2))]
       second = second[: room - len(first)]
     return [self._frame.join(first.tolist(), second.tolist())]
+
+  def _pair_windows(
+    self, first: np.ndarray, second: np.ndarray, room: int
+  ) -> list[tuple[list[int], list[int]]]:
+    """Returns windows of the longer text, each with the shorter one, which may take half of a row."""
+    is_first = len(first) >= len(second)
+    long, kept = (first, second[: room // 2]) if is_first else (second, first[: room // 2])
+    model_inputs.require_stride(room - len(kept), self._stride)
+    parts = [
+      long[begin:end] for begin, end in model_inputs.cut_windows(len(long), room - len(kept), self._stride)
+    ]
+    pairs = [(part, kept) if is_first else (kept, part) for part in parts]
+    return [self._frame.join(one.tolist(), other.tolist()) for one, other in pairs]
 
   def predictions(
     self, rows: Sequence[EncodedRow], logits: Sequence[np.ndarray], examples: Sequence[TextExample]

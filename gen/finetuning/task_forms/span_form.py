@@ -67,9 +67,6 @@ class SpanForm:
     self._long, self._stride = settings.long or "windows", settings.stride
     self._max_answer = settings.max_answer or MAX_ANSWER
     self.threshold = 0.0 if answerless else None
-    self._places: dict[
-      tuple[str, int], tuple[list[LocatedPieces], list[list[tuple[int, int]]], list[int]]
-    ] = {}
     if not self._frame.before:
       # The first token of a row stands for "no answer".
       raise UserError(
@@ -83,6 +80,7 @@ class SpanForm:
       UserError: for a question that leaves no room for its context, or a context that a row does not hold, unless
         settings say what happens to it.
     """
+    model_inputs.require_room(self._frame.room(self._length, pair=True), self._length, 2)
     questions = model_inputs.encode_texts(self.loaded, [e.question for e in examples], f"{what} question")
     contexts = locate_pieces(self.loaded, [e.context for e in examples], what)
     rows = []
@@ -157,7 +155,10 @@ class SpanForm:
     ]
     answerable = [bool(example.answers) for example in examples]
     texts, none = [each.text for each in found], [each.no_answer for each in found]
-    _, self.threshold = answer_scores.find_best_threshold(scores, none, answerable, texts)
+    best, threshold = answer_scores.find_best_threshold(scores, none, answerable, texts)
+    nothing = sum(not has for has in answerable) / len(answerable)
+    # The script's threshold is 0 where no answer at all is best, and 0 would let some answers stand.
+    self.threshold = threshold if best > nothing else min(none) - 1.0
     return [self._decided(prediction) for prediction in predictions]
 
 

@@ -58,6 +58,7 @@ class TagForm:
     """
     sentences = split_words(self.loaded, [example.tokens for example in examples], what)
     room, rows = self._frame.room(self._length), []
+    model_inputs.require_room(room, self._length)
     longest = max(len(sentence.ids) for sentence in sentences)
     if self._long == "error":
       model_inputs.require_fits([len(each.ids) for each in sentences], room, f"{what} sentence")
