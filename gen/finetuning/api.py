@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gen.errors import UserError
 
 if TYPE_CHECKING:  # Imported where they are used, since they import jax.
@@ -38,6 +40,7 @@ def finetune(
     UserError: for settings, data or a model that cannot be, before anything is trained.
     gen.training.hooks.RunStopped: when a hook said so, after saving.
   """
+  from gen.data.tasks.examples import TaskData
   from gen.finetuning import finetune as finetuning
   from gen.finetuning.settings import FinetuneSettings
 
@@ -45,8 +48,22 @@ def finetune(
   for name in settings:
     if name not in known:
       raise UserError(f"there is no setting {name!r} of a fine-tuning; there are {', '.join(sorted(known))}")
-  examples = None if isinstance(data, (str, Path)) else data
+  examples = data if isinstance(data, TaskData) else None
+  if examples is None and not isinstance(data, (str, Path)):
+    raise UserError(f"data is a {type(data).__name__}; give a file, the name of a set, or a TaskData")
+  for name, folder in (("start_from", start_from), ("workdir", workdir)):
+    if not isinstance(folder, (str, Path)):
+      raise UserError(f"{name} is {repr(folder)[:60]}; give a folder")
   source = str(data) if examples is None else examples.source
+  # A list of names, and numbers of numpy, mean what they hold; results are written as JSON.
+  settings = {
+    name: tuple(value)
+    if isinstance(value, list)
+    else value.item()
+    if isinstance(value, np.generic)
+    else value
+    for name, value in settings.items()
+  }
   chosen = FinetuneSettings(task=task, start_from=str(start_from), data=source, **settings)
   return finetuning.finetune_model(chosen, workdir, data=examples, hooks=hooks, report=report)
 

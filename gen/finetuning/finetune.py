@@ -73,7 +73,7 @@ def finetune_model(
   workdir, report = Path(workdir), report or _silent
   with contextlib.ExitStack() as stack:
     stack.enter_context(FolderLock(workdir, wait_seconds=LOCK_SECONDS))
-    finished = finished_result(workdir, settings)
+    finished = finished_result(workdir, settings, data)
     if finished is not None:
       report(f"the fine-tuning in {workdir} is finished already; this is its result")
       return finished
@@ -113,11 +113,18 @@ def read_data(settings: FinetuneSettings, report: Report) -> TaskData:
   return data
 
 
-def finished_result(workdir: Path, settings: FinetuneSettings) -> FinetuneResult | None:
+def finished_result(
+  workdir: Path, settings: FinetuneSettings, data: TaskData | None = None
+) -> FinetuneResult | None:
   """Returns the result in a folder, or None if its fine-tuning is not finished.
 
+  Args:
+    workdir: the folder.
+    settings: that it must have.
+    data: examples that it must have, where they are at hand; a file of examples is not read again.
+
   Raises:
-    UserError: for the result of other settings.
+    UserError: for the result of other settings or examples.
   """
   if not (workdir / results.NAME).is_file():
     return None
@@ -126,6 +133,9 @@ def finished_result(workdir: Path, settings: FinetuneSettings) -> FinetuneResult
     raise UserError(
       f"{workdir} holds another fine-tuning ({_changed(result.settings, settings)}); choose another --workdir"
     )
+  before = json_reading.read_json(workdir / SETTINGS) if (workdir / SETTINGS).is_file() else {}
+  if data is not None and before.get("identity", {}).get("data", data.sha256) != data.sha256:
+    raise UserError(f"{workdir} holds a fine-tuning on other examples; choose another --workdir")
   return result
 
 

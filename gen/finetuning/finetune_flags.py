@@ -139,5 +139,7 @@ def named_columns(entries: list[str]) -> dict[str, str]:
     name, equals, column = entry.partition("=")
     if not (name and equals and column):
       raise UserError(f"--columns={entry}: write NAME=COLUMN, as in text=review")
+    if name in columns:
+      raise UserError(f"--columns names {name} twice, as {columns[name]} and {column}; leave one of them out")
     columns[name] = column
   return columns

@@ -79,7 +79,9 @@ def ask_model(
       before, taken = _solved(form, data.train, count, settings.seed) if count else ("", 0)
       if str(taken) not in scores and (taken or not count):
         scores[str(taken)] = _ask(form, data, asked, before)
-      if taken < count:
+      if taken == len(data.train) < count:
+        notes.append(f"there are {taken} solved examples, and {count} were asked for")
+      elif taken < count:
         few = f"{taken} of {count} solved examples fit" if taken else "no solved example fits"
         notes.append(f"{few} into half of the window")
   except UserError as error:

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from typing import Any
 
 from gen.config import Optimizer
 from gen.config.optimizer import OPTIMIZER_NAMES
@@ -173,6 +174,7 @@ class FinetuneSettings:
     Raises:
       UserError: for a value that cannot be, with what to write instead.
     """
+    self._check_types()
     choices = {
       "task": TASKS, "form": FORMS, "long": LONG_POLICIES, "class_weights": CLASS_WEIGHTS, "select": SELECTIONS,
       "base_format": BASE_FORMATS, "quantize_weights": ROUNDED, "quantize_activations": ROUNDED,
@@ -209,6 +211,22 @@ class FinetuneSettings:
       )
     if self.class_weights != "none" and self.task not in ("classify", "tag"):
       raise UserError(f"class_weights needs classes, which task {self.task} does not have; leave it out")
+
+  def _check_types(self) -> None:
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      kinds, words = _TYPES[field.type]
+      # A text is a sequence of texts too, and a truth value a number; neither is meant.
+      fits = isinstance(value, kinds) and not isinstance(value, bool)
+      inside = (
+        list(value.items())
+        if fits and isinstance(value, dict)
+        else [value]
+        if fits and kinds == _LISTS
+        else []
+      )
+      if not fits or not all(isinstance(part, str) for each in inside for part in each):
+        raise UserError(f"{field.name} is {repr(value)[:60]}; it must be {words}")
 
   def _check_formats(self) -> None:
     if self.base_format and self.method_name != "lora":
@@ -256,6 +274,15 @@ def usual_rate(method: str, width: int) -> float:
   return float(f"{min(MAX_RATE, RATES[method] * RATE_WIDTH / width):.2g}")
 
 
+_LISTS = (list, tuple)
+# What a field of a type may hold: settings may come from Python, where nothing has read them before.
+_TYPES: dict[Any, tuple[Any, str]] = {
+  str: (str, "text"),
+  int: (int, "a whole number"),
+  float: ((int, float), "a number"),
+  dict[str, str]: (dict, "names of columns by field, as {'text': 'review'}"),
+  tuple[str, ...]: (_LISTS, "a list of names"),
+}
 _MISSING = {
   "start_from": "give the folder of a run, or of a Hugging Face checkpoint",
   "data": "give a file, or the name of a set",

@@ -225,7 +225,8 @@ class Tuner:
     begun = time.monotonic()
     score, progress = self._evaluate(self._state.params), self._progress
     self._time.count_evaluation(time.monotonic() - begun)
-    if progress.best is None or score > progress.best:
+    # A score that is not finite is no score: no later one would be above NaN.
+    if math.isfinite(score) and (progress.best is None or score > progress.best):
       # A tie does not count as better: the earlier step stays, which has fit the training text less.
       progress.best, progress.best_step, progress.waited = score, done, 0
     else:
@@ -234,7 +235,7 @@ class Tuner:
       "kind": "evaluation",
       "step": done,
       "score": score,
-      "best": progress.best,
+      "best": math.nan if progress.best is None else progress.best,
       "best_step": progress.best_step,
     }
     journal.append(row)
@@ -276,7 +277,10 @@ class Tuner:
     """Returns the best step, read back from its checkpoint where it is not the last."""
     progress, trained = self._progress, self._state.params
     if progress.best is None:
-      raise UserError("no step was evaluated; train for at least one step")
+      raise UserError(
+        f"no evaluation up to step {done:,} gave a finite score; lower the learning rate "
+        f"({self._settings.optimizer_config.peak_learning_rate:g})"
+      )
     # Early stopping and overfitting end later than the best step.
     if progress.best_step != done:
       trained = checkpoints.restore_parameters(trained, progress.best_step)

@@ -4,14 +4,15 @@ import dataclasses
 
 import pytest
 
-from gen.data.tasks.examples import TextExample
+from gen.data.tasks.examples import TaskData, TextExample
 from gen.errors import UserError
 from gen.evaluation.words import bag_of_words
-from gen.finetuning import sweep_members
+from gen.finetuning import prompted, sweep_members
 from gen.finetuning.settings import FinetuneSettings, usual_rate
 from gen.finetuning.sweep_members import SweepMember
 from gen.finetuning.worth_of_labels import label_curves, label_figure, label_members
 from gen.finetuning.worth_of_labels.label_curves import LabelCurve, LabelPoint, StartPoint
+from gen.generation import loaded_model
 from gen.io import typed_json
 from tests.experiments.test_finetune import write_data
 
@@ -149,3 +150,18 @@ def test_a_prompt_without_room_for_examples_has_no_score_and_says_so(tmp_path, r
   row = label_members.evaluate_untrained(SweepMember(settings, "prompt"))
   assert (row["method"], row["examples"], row["score"]) == ("prompt", 0, None)
   assert "no solved example fits into half of the window" in row["note"]
+
+
+def test_more_solved_examples_than_there_are_is_said_as_it_is(run_of, monkeypatch):
+  loaded = loaded_model.load_model(run_of("decoder"))
+  train = tuple(TextExample(letter, "x") for letter in "abc")
+  data = TaskData("classify", train, train, train, ("x", "y"), "made here", "")
+  monkeypatch.setattr(prompted, "_ask", lambda form, data, asked, before="": before.count("x"))
+  asked = prompted.ask_model(
+    loaded, dataclasses.replace(SETTINGS, prompt="{text}", prompted_examples=2), data, (9,)
+  )
+  assert asked.scores == {"3": 3}
+  assert (
+    "half of the window" not in asked.note
+    and "there are 3 solved examples, and 9 were asked for" in asked.note
+  )
