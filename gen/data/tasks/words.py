@@ -31,7 +31,13 @@ def _mark_ranges() -> str:
 
 
 _MARKS = _mark_ranges()
-# Words and single other characters.
-WORDS = re.compile(rf"[\w{_MARKS}]+|[^\w\s][{_MARKS}]*")
-# The same, and underscores apart, so that the words of an identifier can be answers.
+# Scripts that are written without spaces: Thai and Lao, Burmese, Khmer, kana, and Han.
+_UNSPACED = (
+  "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+  "\U00020000-\U0003ffff"
+)
+# Words, and other characters one by one, also those of scripts without spaces. As one word, a sentence of Chinese would
+# be split at its entities alone, so its tokens would show where they are.
+WORDS = re.compile(rf"[{_UNSPACED}][{_MARKS}]*|(?:[^\W{_UNSPACED}]|[{_MARKS}])+|[^\w\s][{_MARKS}]*")
+# Words of any script, and underscores apart, so that the words of an identifier can be answers.
 NAMED_WORDS = re.compile(rf"(?:[^\W_]|[{_MARKS}])+|[^\w\s][{_MARKS}]*|_")

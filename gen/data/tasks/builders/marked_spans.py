@@ -4,11 +4,10 @@
     {"text": "Anna lives in Bonn", "label": [[0, 4, "PER"], [14, 18, "LOC"]]}
 
 A place is counted in characters from 0, and an end is the place after the last character. Tokens are words and single
-marks; a place inside a word splits it. Tags are IOB2.
+marks; a place inside a word splits it. In scripts without spaces each character is a token. Tags are IOB2.
 """
 
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -67,7 +66,8 @@ def as_tokens(record: Record, fields: Mapping[str, str]) -> tuple[Record, int]:
 
 def _is_inside(text: str, place: int) -> bool:
   """Returns whether a word goes on over a place."""
-  return re.fullmatch(r"\w\w", text[max(place - 1, 0) : place + 1]) is not None
+  pair = text[max(place - 1, 0) : place + 1]
+  return len(pair) == 2 and words.WORDS.fullmatch(pair) is not None
 
 
 def _add(tokens: list[str], tags: list[str], part: str, label: str) -> None:

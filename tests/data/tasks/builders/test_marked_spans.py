@@ -59,6 +59,17 @@ def test_combining_marks_stay_in_their_words_and_no_scheme_is_claimed(tmp_path):
   assert not any("scheme" in note for note in found.notes)
 
 
+def test_scripts_without_spaces_have_a_token_a_character(tmp_path):
+  records = [
+    {"text": f"Zoe\u0308 住在北京{i}", "entities": [{"start": 7, "end": 9, "label": "LOC"}]}
+    for i in range(30)
+  ]
+  found = load(tmp_path, records)
+  assert found.train[0].tokens[:-1] == ("Zoe\u0308", "住", "在", "北", "京")
+  assert found.train[0].tags == ("O", "O", "O", "B-LOC", "I-LOC", "O")
+  assert not [note for note in found.notes if note.startswith("warning")]
+
+
 def test_a_text_without_entities_has_none(tmp_path):
   found = load(tmp_path, [{"text": "nothing, here", "label": []}, *PLAIN])
   every = (*found.train, *found.development, *found.test)
