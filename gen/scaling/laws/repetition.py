@@ -170,15 +170,23 @@ def require_repeats(runs: RepeatedRuns) -> None:
   """Checks that the runs repeat their text in enough ways for a law.
 
   Raises:
-    UserError: for too few numbers of epochs.
+    UserError: for too few numbers of epochs, of all budgets or within them.
   """
-  epochs = np.unique(np.round(runs.tokens / runs.unique, 2))
+  epochs = np.round(runs.tokens / runs.unique, 2)
   # 1.05: a run of whole steps may read its text a few percent more than once, which is no repetition.
-  repeated = epochs[epochs > 1.05]
+  epochs = np.where(epochs > 1.05, epochs, 1.0)
+  repeated = np.unique(epochs[epochs > 1])
   if len(repeated) < MIN_REPEATED:
     raise UserError(
       f"a law of repetition takes runs at {MIN_REPEATED} or more numbers of epochs above 1, and there "
       f"{'is' if len(repeated) == 1 else 'are'} {len(repeated)}; give more config.repetitions"
+    )
+  # Each budget has a constant of its own, so only differences within a budget belong to repetition.
+  kinds = np.unique(np.column_stack([runs.budgets, epochs]), axis=0)
+  if len(kinds) - len(np.unique(runs.budgets)) < MIN_REPEATED:
+    raise UserError(
+      "a law of repetition compares runs of one budget, and too few budgets have runs at two or more numbers of "
+      "epochs; use more text, or higher config.repetitions"
     )
 
 

@@ -34,6 +34,19 @@ def decaying(decay):
   return law.loss
 
 
+def test_budgets_that_read_their_text_equally_often_in_all_runs_have_no_law():
+  each = [make_runs(decaying(9.0), 0.01, (often,), sizes=SIZES[:2]) for often in (3, 6)]
+  runs = RepeatedRuns(
+    *(
+      np.concatenate([getattr(part, name)[part.budgets == number] for number, part in enumerate(each)])
+      for name in ("budgets", "params", "tokens", "unique", "loss")
+    )
+  )
+  for fit in (repetition.fit_decay, repetition_penalty.fit_coefficient, repetition_penalty.fit_exponents):
+    with pytest.raises(UserError, match="compares runs of one budget"):
+      fit(runs, 0.9)
+
+
 def test_text_that_is_read_once_has_the_base_law():
   n, d = np.array([1e8, 3e9]), np.array([4e9, 9e10])
   law = RepetitionLaw(MUENNIGHOFF.base, 15.4)
