@@ -228,3 +228,7 @@ def test_a_memory_budget_is_planned_by_the_published_law_of_precision(run):
   assert sorted(choice["N"] for choice in report["choices"]) == [1e6, 2e6] and report["precision_runs"] == 43
   code, _, err = run("--memory=1MB", "--bits=4,8")
   assert code == 2 and "give either --tokens, or a budget" in err
+  code, _, err = run("--memory=1MB", "--tokens=20M", "--params=1M")
+  assert code == 2 and "--params is of another question than --memory" in err
+  code, _, err = run("--bits=4", "--flops=1e18")
+  assert code == 2 and "--bits is read with --memory=100MB alone" in err

@@ -1,5 +1,6 @@
 """Flags of the question which bits a memory budget should buy, and its answer."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
 
 # The published law, which a checkout has and an installed package has not.
 PUBLISHED = Path(__file__).parents[3] / "results" / "precision" / "law.json"
+
+# Flags of experiments/plan.py that the plan of a memory budget does not read.
+OTHER_QUESTIONS = (
+  "params",
+  "model",
+  "vocab",
+  "family",
+  "inference_tokens",
+  "unique_tokens",
+  "overtrain",
+  "next",
+  "max_run_flops",
+)
 
 flags.disclaim_key_flags()  # absl then lists them under the experiment that defines them, so --help shows them.
 
@@ -36,8 +50,20 @@ def define_flags() -> None:
 
 
 def is_asked() -> bool:
-  """Returns whether the command line asks about memory."""
+  """Returns whether the command line has a memory budget, or a law that only such a budget reads.
+
+  Raises:
+    UserError: for --bits without a budget.
+  """
+  if flags.FLAGS.memory is None:
+    _refuse_present(("bits",), "read with --memory=100MB alone")
   return flags.FLAGS.memory is not None or bool(flags.FLAGS.precision_law)
+
+
+def _refuse_present(names: Sequence[str], why: str) -> None:
+  for name in names:
+    if flags.FLAGS[name].present:
+      raise UserError(f"--{name} is {why}; leave it out, or ask separately")
 
 
 def print_choices(law: "LawSource", flops: float | None, target: Path | None) -> int:
@@ -52,6 +78,7 @@ def print_choices(law: "LawSource", flops: float | None, target: Path | None) ->
     UserError: for a flag that is missing, or a question that the laws do not answer.
   """
   values = flags.FLAGS
+  _refuse_present(OTHER_QUESTIONS, "of another question than --memory")
   if values.memory is None:
     raise UserError(
       "--precision_law says what fewer bits cost in a memory budget; give the budget as --memory=100MB"
