@@ -87,7 +87,7 @@ def _effect(gain: PairedGap | None) -> str:
   return (
     "raises the loss"
     if gain is not None and gain.above_zero
-    else "changes the loss by less than the seeds can tell"
+    else "changes the loss by less than the scatter over seeds"
   )
 
 

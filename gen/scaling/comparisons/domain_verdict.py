@@ -1,4 +1,4 @@
-"""Which way of spending a budget models a domain best, and whether the seeds can tell.
+"""Which way of spending a budget models a domain best, and whether the seeds decide it.
 
 The best arm from scratch meets the best adapted arm, both by their means. One side wins if it is better than every arm
 of the other side, and the interval of each of these differences excludes 0. The winner was picked as the best of
