@@ -22,7 +22,7 @@ def judge_curation(
   """
   costly = [arm.epochs for arm in repeated if arm.cost is not None and arm.cost.above_zero]
   gain = 0.0 if final.over_raw is None else -final.over_raw.mean
-  even = break_even(gain, repeated)
+  even = break_even(gain, repeated, final.epochs)
   share = None
   if even is not None:
     # The bytes that the budget's tokens stand for, over the epochs that still pay.
@@ -34,18 +34,19 @@ def judge_curation(
   )  # fmt: skip
 
 
-def break_even(gain: float, repeated: Sequence[RepeatedArm]) -> float | None:
+def break_even(gain: float, repeated: Sequence[RepeatedArm], whole_epochs: float = 1.0) -> float | None:
   """Returns the epochs at which repetition costs as much as the curation gained; None if no run costs as much.
 
-  The cost is a straight line in ln epochs between runs, from 0 at one epoch.
+  The cost is a straight line in ln epochs between runs, from 0 at the epochs of the runs on the whole text.
 
   Args:
     gain: bits per byte that the curation gained.
     repeated: runs at one budget.
+    whole_epochs: how often the runs on the whole text read it; below 1 they read a part of it once.
   """
   if gain <= 0:
     return None
-  before, cost_before = 0.0, 0.0
+  before, cost_before = math.log(max(1.0, whole_epochs)), 0.0
   for arm in sorted(repeated, key=lambda arm: arm.epochs):
     if arm.cost is None:
       continue

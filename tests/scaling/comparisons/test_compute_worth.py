@@ -51,3 +51,5 @@ def test_repetition_breaks_even_where_its_cost_meets_the_gain():
   assert curation_verdict.break_even(0.03, arms) == pytest.approx(4.0)
   assert curation_verdict.break_even(0.005, arms) == pytest.approx(math.sqrt(2))
   assert curation_verdict.break_even(0.06, arms) is None and curation_verdict.break_even(0.0, arms) is None
+  # A text that was read three times anyway costs nothing at three.
+  assert curation_verdict.break_even(0.005, repeated({6.0: 0.01}), 3.0) == pytest.approx(math.sqrt(18))
