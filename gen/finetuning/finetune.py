@@ -134,7 +134,8 @@ def finished_result(
       f"{workdir} holds another fine-tuning ({_changed(result.settings, settings)}); choose another --workdir"
     )
   before = json_reading.read_json(workdir / SETTINGS) if (workdir / SETTINGS).is_file() else {}
-  if data is not None and before.get("identity", {}).get("data", data.sha256) != data.sha256:
+  identity = before.get("identity")
+  if data is not None and isinstance(identity, dict) and identity.get("data") != data.sha256:
     raise UserError(f"{workdir} holds a fine-tuning on other examples; choose another --workdir")
   return result
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gen.config import Model
 from gen.config.heads import HeadConfig
-from gen.data.tasks.examples import EXAMPLES, TaggedExample, TaskData, TextExample
+from gen.data.tasks.examples import EXAMPLES, DialogueExample, TaggedExample, TaskData, TextExample
 from gen.errors import UserError
 from gen.finetuning import trained_part
 from gen.finetuning.adapters import lora
@@ -223,6 +223,8 @@ def _check_examples(data: TaskData, part: str) -> None:
     where = f"{data.source}, {part} example {number:,}"
     if not isinstance(example, kind):
       raise UserError(f"{where} is a {type(example).__name__}; task {data.task} reads {kind.__name__}")
+    if isinstance(example, DialogueExample) and all(each.role != "assistant" for each in example.messages):
+      raise UserError(f"{where} has no message of the assistant, so there is nothing to learn; leave it out")
     if isinstance(example, TaggedExample) and len(example.tags) != len(example.tokens):
       raise UserError(
         f"{where} has {len(example.tokens)} tokens and {len(example.tags)} tags; give each token one tag"

@@ -97,6 +97,11 @@ ODD = {
     "test example 1 has a number, unlike",
   ),
   "tag": ("tag", {"test": (TaggedExample(("a",), ("B-X",)),)}, "test example 1 has the label 'B-X'"),
+  "silent": (
+    "instruct",
+    {"train": (DialogueExample((Message("user", "a"),)),)},
+    "no message of the assistant",
+  ),
   "tags": ("tag", {"train": (TaggedExample(("a", "b"), ("O",)),)}, "train example 1 has 2 tokens and 1 tags"),
 }
 
@@ -104,7 +109,9 @@ ODD = {
 @pytest.mark.parametrize("case", ODD)
 def test_examples_made_in_python_are_checked_as_those_of_files(run_of, data_of, tmp_path, case):
   task, parts, sentence = ODD[case]
-  assert sentence in check(run_of, dataclasses.replace(data_of(task), **parts), tmp_path)
+  data = task_data(task, dialogue) if task == "instruct" else data_of(task)
+  family = "decoder" if task == "instruct" else "encoder"
+  assert sentence in check(run_of, dataclasses.replace(data, **parts), tmp_path, family)
 
 
 @pytest.mark.parametrize(
