@@ -134,7 +134,7 @@ def named_columns(entries: list[str]) -> dict[str, str]:
   Raises:
     UserError: for an entry that is not NAME=COLUMN.
   """
-  columns = {}
+  columns: dict[str, str] = {}
   for entry in entries:
     name, equals, column = entry.partition("=")
     if not (name and equals and column):

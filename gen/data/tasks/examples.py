@@ -92,7 +92,7 @@ class DialogueExample:
 
 
 # The class of a task's examples.
-EXAMPLES: dict[str, type] = {
+EXAMPLES: dict[str, type[Any]] = {
   "classify": TextExample, "tag": TaggedExample, "translate": PairExample, "summarize": PairExample,
   "answer": QuestionExample, "instruct": DialogueExample,
 }  # fmt: skip
