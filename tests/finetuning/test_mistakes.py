@@ -72,7 +72,11 @@ def test_dialogues_of_an_encoder_decoder_name_the_way_to_train_on_them(run_of, t
 
 def test_one_label_an_empty_part_and_another_task_are_refused(run_of, data_of, tmp_path):
   data = data_of("classify")
-  one = dataclasses.replace(data, labels=("tree",))
+  train, development, test = (
+    tuple(dataclasses.replace(example, label="tree") for example in part)
+    for part in (data.train, data.development, data.test)
+  )
+  one = dataclasses.replace(data, labels=("tree",), train=train, development=development, test=test)
   assert "a single label, 'tree'" in check(run_of, one, tmp_path)
   empty = dataclasses.replace(data, test=())
   assert "has no test examples" in check(run_of, empty, tmp_path)
