@@ -9,6 +9,7 @@ import itertools
 import re
 import unicodedata
 
+# Zero width non-joiner and joiner (Unicode 16, block General Punctuation).
 _JOINERS = (0x200C, 0x200D)
 # Beyond the last of these are ideographs alone, and the variation selectors at the end.
 _RANGES = (range(0x300, 0x20000), range(0xE0100, 0xE01F0))
