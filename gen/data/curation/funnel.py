@@ -22,7 +22,7 @@ from gen.data.curation.rules import words
 from gen.errors import UserError
 from gen.io import cores, json_reading, locks
 
-VERSION = 4  # of the rules of all stages and of the work folder; raise it when a result may change
+VERSION = 5  # of the rules of all stages and of the work folder; raise it when a result may change
 WORK = ".curation"  # folder inside the output until the run is complete
 _REMEDY = "run it with the same sources and config, delete the folder, or name another --output"
 
