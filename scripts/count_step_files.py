@@ -24,9 +24,11 @@ from gen.optimizers import schedule_params
 from gen.training import compiled_step
 
 ROOT = str(Path(gen.__file__).parent) + os.sep
-CACHE = str(
-  Path("io") / "compiled_programs.py"
-)  # stores programs that were long to compile: no part of a step
+NO_PART_OF_A_STEP = {
+  ROOT + str(Path("io") / "compiled_programs.py"),  # stores programs that were long to compile
+  ROOT
+  + str(Path("cli") / "compile_clock.py"),  # listens to jax, once any code of the process has asked it to
+}
 
 
 def functions_by_file(model: Model, rows: int = 2, length: int = 129) -> dict[str, set[str]]:
@@ -49,7 +51,7 @@ def functions_by_file(model: Model, rows: int = 2, length: int = 129) -> dict[st
   def note(frame: types.FrameType, event: str, argument: object) -> None:
     del argument
     file = frame.f_code.co_filename
-    if event == "call" and file.startswith(ROOT) and file != ROOT + CACHE:
+    if event == "call" and file.startswith(ROOT) and file not in NO_PART_OF_A_STEP:
       calls[file.removeprefix(ROOT)].add(frame.f_code.co_qualname)
 
   sys.setprofile(note)
