@@ -18,7 +18,7 @@ import numpy as np
 
 from gen.errors import UserError
 from gen.finetuning import sweep_members
-from gen.finetuning.reports import results
+from gen.finetuning.reports import results, seed_means
 from gen.finetuning.settings import FinetuneSettings, usual_rate
 from gen.finetuning.sweep_members import MemberRow, SweepMember
 from gen.generation import loaded_model
@@ -41,12 +41,14 @@ def sweep_name(rate: float, seed: int) -> str:
 class SweepSummary(TypedDict):
   """What a sweep has, as its JSON has it.
 
-  `rows` has one row a fine-tuning, `best` is the learning rate, `folder` that of its fine-tuning with the best
-  development score, `failed` has reasons by name, and `result` is that of the folder.
+  `rows` has one row a fine-tuning, `best` is the learning rate, `mean` has the test scores of its seeds, `folder` is
+  that of its fine-tuning with the best development score, `failed` has reasons by name, and `result` is that of the
+  folder.
   """
 
   rows: list[MemberRow]
   best: float
+  mean: dict[str, object]
   folder: str
   failed: dict[str, str]
   result: dict[str, object]
@@ -111,7 +113,8 @@ def _summary(workdir: Path, rows: list[MemberRow], failed: dict[str, str]) -> Sw
   }
   # By the mean over seeds: the best single run of many rates and seeds would mostly be luck.
   best = max(by_rate, key=lambda rate: by_rate[rate])
-  chosen = max((row for row in rows if row["learning_rate"] == best), key=lambda row: row["development"])
+  of_best = [row for row in rows if row["learning_rate"] == best]
+  chosen = max(of_best, key=lambda row: row["development"])
   folder = workdir / chosen["name"]
   result = results.read_result(folder)
   # The untrained model is the same for all, and was asked once for each rate.
@@ -119,8 +122,8 @@ def _summary(workdir: Path, rows: list[MemberRow], failed: dict[str, str]) -> Sw
   beside = next((each for each in asked if each.settings.prompted_examples), result)
   result = dataclasses.replace(result, prompted=beside.prompted, prompted_note=beside.prompted_note)
   return {
-    "rows": rows, "best": best, "folder": str(folder), "failed": failed,
-    "result": typed_json.encode_record(result),
+    "rows": rows, "best": best, "mean": dataclasses.asdict(seed_means.mean_over_seeds(of_best)),
+    "folder": str(folder), "failed": failed, "result": typed_json.encode_record(result),
   }  # fmt: skip
 
 

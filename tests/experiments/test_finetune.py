@@ -77,6 +77,9 @@ def test_an_encoder_decoder_writes_and_a_sweep_keeps_what_is_done(tmp_path):
   done = run_finetune(*arguments, f"--json={tmp_path / 'sweep.json'}")
   report = json.loads((tmp_path / "sweep.json").read_text())
   assert [row["name"] for row in report["rows"]] == ["rate_0.001_seed_0", "rate_0.01_seed_0"]
+  assert report["mean"]["by_seed"] == [
+    row["score"] for row in report["rows"] if row["learning_rate"] == report["best"]
+  ]
   assert report["best"] in (1e-3, 1e-2) and "the best rate on the development part" in done.stdout
   assert "2 members of the sweep, 2 of them done" in run_finetune(*arguments).stderr
   run_program(

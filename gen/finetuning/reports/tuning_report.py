@@ -1,11 +1,13 @@
 """What a fine-tuning prints: lines of progress, and the table of its scores."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gen.cli import signals, terminal
 from gen.evaluation.metrics.score import Score
 from gen.finetuning.reports.results import FinetuneResult
+from gen.finetuning.reports.seed_means import mean_over_seeds
 from gen.io.quantities import format_seconds
 from gen.training.run_log.rows import RowValues
 
@@ -117,10 +119,20 @@ def _row(row: tuple[str, Score]) -> str:
 
 
 def sweep_lines(rows: Sequence["MemberRow"]) -> list[str]:
-  """Returns the table of a sweep: the development and the test score of each learning rate and seed."""
+  """Returns the table of a sweep: the scores of each learning rate and seed, and the mean of each rate's seeds."""
   lines = [f"{'rate':>10}  {'seed':>5}  {'development':>11}  {'test':>8}"]
   lines += [
     f"{row['learning_rate']:>10.2e}  {row['seed']:>5}  {row['development']:>11.4f}  {row['score']:>8.4f}"
     for row in rows
   ]
+  by_rate = defaultdict(list)
+  for row in rows:
+    by_rate[row["learning_rate"]].append(row)
+  for rate, of_rate in by_rate.items():
+    if len(of_rate) > 1:
+      mean = mean_over_seeds(of_rate)
+      lines.append(
+        f"rate {rate:.2e}: mean {of_rate[0]['metric']} of {len(of_rate)} seeds {mean.score:.4f} "
+        f"[{mean.low:.4f}, {mean.high:.4f}] on the test part, from {mean.by_seed[0]:.4f} to {mean.by_seed[-1]:.4f}"
+      )
   return lines

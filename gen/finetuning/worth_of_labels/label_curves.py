@@ -9,12 +9,10 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
 
 from gen.errors import UserError
 from gen.evaluation import run_curves
+from gen.finetuning.reports.seed_means import mean_over_seeds
 from gen.finetuning.sweep_members import MemberRow
 from gen.training import start_source
 
@@ -96,14 +94,8 @@ def make_curves(rows: Sequence[MemberRow], methods: Sequence[str]) -> list[Label
 
 def average_rows(examples: int, rows: Sequence[MemberRow]) -> LabelPoint:
   """Returns the mean over seeds."""
-  scores, lows, highs = (_column(rows, "score"), _column(rows, "low"), _column(rows, "high"))
-  # Means of the ends: an interval of the test examples for a usual seed, not of the spread over seeds.
-  score, low, high = (float(np.mean(values)) for values in (scores, lows, highs))
-  return LabelPoint(examples, score, low, high, tuple(sorted(scores)))
-
-
-def _column(rows: Sequence[MemberRow], name: Literal["score", "low", "high"]) -> tuple[float, ...]:
-  return tuple(float(value) for row in rows if (value := row[name]) is not None)
+  mean = mean_over_seeds(rows)
+  return LabelPoint(examples, mean.score, mean.low, mean.high, mean.by_seed)
 
 
 def find_crossings(curves: Sequence[LabelCurve]) -> list[Crossing]:
