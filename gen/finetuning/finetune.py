@@ -23,7 +23,7 @@ import jax
 import numpy as np
 
 from gen import versions
-from gen.data.tasks import reading
+from gen.data.tasks import reading, splits
 from gen.data.tasks.examples import TaskData
 from gen.errors import UserError
 from gen.evaluation.metrics import baselines
@@ -195,7 +195,7 @@ class _Finetuning:
     rows = model.form.rows(data.train, "training")
     self.development = data.development
     if model.form_name == "text" and settings.development_examples:
-      self.development = data.development[: settings.development_examples]
+      self.development = tuple(splits.draw_examples(data.development, settings.development_examples))
     self.development_rows = model.form.rows(self.development, "development")
     # For its errors alone, which must come before the training and not after it.
     model.form.rows(data.test, "test")

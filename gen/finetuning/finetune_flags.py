@@ -69,9 +69,9 @@ _INTEGERS = {
   "max_answer": (0, 65_536, "Most tokens of an answer; 0: 30 for spans, else the longest of training."),
   "evaluate_every": (0, None, "Steps between evaluations; 0: once an epoch, and at most ten times."),
   "patience": (0, None, "Evaluations without a better score before training stops; 0: never."),
-  "development_examples": (0, None, "Form text: most examples of an evaluation; 0: all."),
+  "development_examples": (0, None, "Form text: most examples of an evaluation, drawn at random; 0: all."),
   "few_shot": (0, 1_000, "Solved examples in the untrained model's prompt; 0: none."),
-  "prompted_examples": (0, None, "Most test examples that the untrained model is asked."),
+  "prompted_examples": (0, None, "Most test examples that the untrained model is asked, drawn at random."),
 }
 # As above. The smallest shares are above 0, because 0 would be a part without examples.
 _NUMBERS = {

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gen.data.tasks import splits
 from gen.data.tasks.examples import TaskData
 from gen.errors import UserError
 from gen.evaluation import likelihood
@@ -60,7 +61,7 @@ def ask_model(
     data: of the task.
     counts: numbers of solved examples; as many of each as fit into half of the window are taken.
   """
-  asked = data.test[: settings.prompted_examples]
+  asked = splits.draw_examples(data.test, settings.prompted_examples)
   if not asked:
     return AskedModel({}, "not asked for")
   if settings.task == "instruct":
@@ -72,7 +73,7 @@ def ask_model(
   if not loaded.reading.head:
     return AskedModel({}, "not defined for a model without a language-model head")
   scores: dict[str, Score] = {}
-  notes = [f"on the first {len(asked):,} of {len(data.test):,} test examples"] * (len(asked) < len(data.test))
+  notes = [_sample_note(asked, data)] * (len(asked) < len(data.test))
   try:
     form = forms.make_text_form(loaded, _as_text(settings), data)
     for count in dict.fromkeys(counts):
@@ -87,6 +88,11 @@ def ask_model(
   except UserError as error:
     return AskedModel({}, f"could not be asked: {error}")
   return AskedModel(scores, "; ".join(notes))
+
+
+def _sample_note(asked: Sequence[Any], data: TaskData) -> str:
+  drawn = ", drawn at random" if len(asked) < len(data.test) else ""
+  return f"on {len(asked):,} of {len(data.test):,} test examples{drawn}"
 
 
 def _as_text(settings: FinetuneSettings) -> FinetuneSettings:
@@ -151,5 +157,5 @@ def _ask_encoder(loaded: LoadedModel, data: TaskData, asked: Sequence[Any]) -> t
   # By token, or a class of two tokens would lose to one of a single token by its length.
   means = np.array([answer.log_probability / answer.tokens for answer in found]).reshape(len(asked), -1)
   values = [data.labels[int(row.argmax())] for row in means]
-  note = f"a blank filled, on the first {len(asked):,} of {len(data.test):,} test examples"
+  note = f"a blank filled, {_sample_note(asked, data)}"
   return {"0": score_predictions(data.task, values, asked, labels=data.labels)}, note

@@ -73,9 +73,9 @@ class FinetuneSettings:
     evaluate_every: steps between two evaluations; 0 is once an epoch, and at most ten times.
     patience: evaluations without a better score after which training stops; 0 never stops early.
     select: what the best step is chosen by: score or loss, on the development part.
-    development_examples: most examples that an evaluation generates answers for; 0 is all.
+    development_examples: most examples that an evaluation generates answers for, drawn at random; 0 is all.
     few_shot: examples in the prompt of the untrained model that is set beside; 0 for none.
-    prompted_examples: most test examples that the untrained model is asked.
+    prompted_examples: most test examples that the untrained model is asked, drawn at random.
     checkpoint_seconds: seconds between two checkpoints.
     seed: of the new head, the order of rows, dropout, and the choice of `limit` examples.
   """

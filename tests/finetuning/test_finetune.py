@@ -87,6 +87,23 @@ def test_a_stopped_fine_tuning_resumes_with_the_same_bits(classified, data_of, t
   assert journals[0] == journals[1]
 
 
+def test_an_evaluation_reads_a_sample_of_the_development_part(run_of, data_of, tmp_path, monkeypatch):
+  data, taken = data_of("translate"), []
+
+  def note(self, journal, hooks):
+    taken.extend(self.development)
+    raise RunStopped("enough")
+
+  monkeypatch.setattr(finetune._Finetuning, "run", note)
+  settings = settings_for(run_of, "translate", "encoder_decoder", development_examples=4, max_answer=3)
+  with pytest.raises(RunStopped):
+    finetune.finetune_model(settings, tmp_path / "run", data=data)
+  places = [data.development.index(each) for each in taken]
+  # Neither the first nor the last examples, which a sorted file would make one kind.
+  assert len(places) == 4 and places == sorted(places)
+  assert places not in ([0, 1, 2, 3], list(range(len(data.development)))[-4:])
+
+
 def test_training_stops_when_the_score_no_longer_rises_and_keeps_the_best_step(run_of, data_of, tmp_path):
   # At so small a rate no prediction changes, so the first evaluation stays the best.
   settings = settings_for(run_of, "classify", "encoder", learning_rate=1e-12, patience=2, dropout=0.1)

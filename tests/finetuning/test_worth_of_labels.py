@@ -165,3 +165,14 @@ def test_more_solved_examples_than_there_are_is_said_as_it_is(run_of, monkeypatc
     "half of the window" not in asked.note
     and "there are 3 solved examples, and 9 were asked for" in asked.note
   )
+
+
+def test_a_model_is_asked_a_sample_of_a_sorted_test_part(run_of, monkeypatch):
+  loaded = loaded_model.load_model(run_of("decoder"))
+  test = tuple(TextExample(f"{label}{number}", label) for label in "xy" for number in range(20))
+  data = TaskData("classify", test, test, test, ("x", "y"), "made here", "")
+  monkeypatch.setattr(prompted, "_ask", lambda form, data, asked, before="": {each.label for each in asked})
+  settings = dataclasses.replace(SETTINGS, prompt="{text}", prompted_examples=12)
+  asked = prompted.ask_model(loaded, settings, data, (0,))
+  assert asked.scores == {"0": {"x", "y"}}
+  assert asked.note == "on 12 of 40 test examples, drawn at random"

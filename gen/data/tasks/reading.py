@@ -55,8 +55,7 @@ def load_task(
   checks.require_known_labels(parts)
   train = parts["train"]
   if limit and limit < len(train):
-    chosen = sorted(range(len(train)), key=lambda index: splits.draw_position(limit_seed, index))[:limit]
-    train = [train[index] for index in sorted(chosen)]
+    train = splits.draw_examples(train, limit, limit_seed)
     notes.append(f"{limit:,} of {len(parts['train']):,} training examples are kept")
     notes += checks.warn_of_lost_labels(train, built.labels)
   parts["train"] = train

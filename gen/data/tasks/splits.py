@@ -8,7 +8,7 @@ documents that share a text, unless that joins many. Parts that the data gives a
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from gen.data.tasks.builders.placed import Placed
 from gen.data.tasks.examples import DialogueExample, PairExample, QuestionExample, TaggedExample, TextExample
@@ -22,6 +22,7 @@ _MIN_BLOCK = 5  # examples; chosen: smaller blocks of neighbours would no longer
 _MAX_JOINED = 0.1
 _BY_POSITION = ("tag", "translate")
 Parts = dict[str, list[Placed]]
+T = TypeVar("T")
 
 
 def split_examples(
@@ -85,6 +86,18 @@ def _plain(text: str) -> str:
 def draw_position(seed: int, key: Any) -> str:
   """Returns digits that put keys into an order, which depends on the seed and each key alone."""
   return hashlib.sha256(f"{seed}\0{key!r}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def draw_examples(examples: Sequence[T], count: int, seed: int = 0) -> list[T]:
+  """Returns a number of examples in their order, drawn by a seed; all of them if there are no more.
+
+  The first examples of a sorted file are no sample of it: they may all be of one class.
+
+  >>> draw_examples(range(100), 5)
+  [8, 14, 49, 57, 60]
+  """
+  drawn = sorted(range(len(examples)), key=lambda index: draw_position(seed, index))[:count]
+  return [examples[index] for index in sorted(drawn)]
 
 
 def _split(
