@@ -71,7 +71,7 @@ def main() -> int:
     return launch.INTERRUPTED
   print("\n".join(tuning_report.score_lines(result)))
   print(tuning_report.verdict_line(result))
-  print(f"model, predictions.jsonl and results.json in {workdir}")
+  print(f"model, predictions.jsonl, results.json and finetune.html in {workdir}")
   json_report.write_report(report or typed_json.encode_record(result), target)
   return 0
 

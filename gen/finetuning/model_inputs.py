@@ -88,6 +88,19 @@ def row_length(loaded: LoadedModel, asked: int) -> int:
   return asked or min(window or DEFAULT_LENGTH, DEFAULT_LENGTH)
 
 
+def suggest_longer(loaded: LoadedModel, length: int) -> str:
+  """Returns what an error suggests where rows are too short: longer rows, or a model that has positions for them.
+
+  Args:
+    loaded: the model.
+    length: most tokens of a row.
+  """
+  window = decoders.window_length(loaded.model)
+  if window and length >= window:
+    return f"a model with positions for more than {window} tokens"
+  return f"a larger max_length, at most {window}" if window else "a larger max_length"
+
+
 def encode_texts(loaded: LoadedModel, texts: Sequence[str], what: str) -> list[np.ndarray]:
   """Returns the ids of each text.
 
@@ -162,13 +175,14 @@ def require_stride(room: int, stride: int) -> None:
     )
 
 
-def require_fits(lengths: Sequence[int], room: int, what: str, windows: bool = True) -> None:
+def require_fits(lengths: Sequence[int], room: int, what: str, longer: str, windows: bool = True) -> None:
   """Checks that no text is longer than a row.
 
   Args:
     lengths: tokens of each text.
     room: tokens of text that a row holds.
     what: what the texts are, as "training text".
+    longer: what `suggest_longer` returns.
     windows: whether windows are a way out.
 
   Raises:
@@ -179,5 +193,5 @@ def require_fits(lengths: Sequence[int], room: int, what: str, windows: bool = T
     ways = "long=windows or long=truncate" if windows else "long=truncate"
     raise UserError(
       f"{len(long):,} of {len(lengths):,} {what}s are longer than the {room} tokens that a row holds (number "
-      f"{long[0]:,} has {lengths[long[0] - 1]:,}); choose {ways}, or a larger max_length"
+      f"{long[0]:,} has {lengths[long[0] - 1]:,}); choose {ways}, or {longer}"
     )

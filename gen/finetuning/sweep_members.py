@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypedDict, cast
 from gen.config import Optimizer, Run
 from gen.errors import UserError
 from gen.evaluation.metrics.score import Score
+from gen.finetuning import finetune
 from gen.finetuning.reports.results import FinetuneResult
 from gen.finetuning.settings import FinetuneSettings
 from gen.io import checksums, json_reading, typed_json
@@ -125,6 +126,12 @@ def train_members(
   return SweepRows(rows, {name: why for name, why in failed.items() if name not in rows})
 
 
+def is_begun(workdir: Path) -> bool:
+  """Returns whether a member of the folder has a result, or has begun to train: only then are settings fixed."""
+  rows = read_journal(workdir / JOURNAL)
+  return any(row.get("kind") == "result" for row in rows) or any(workdir.glob(f"*/{finetune.SETTINGS}"))
+
+
 def read_member(folder: Path) -> SweepMember:
   """Returns the member whose folder this is.
 
@@ -176,13 +183,13 @@ def _score_text(row: MemberRow) -> str:
 
 
 def _write_members(workdir: Path, members: Mapping[str, SweepMember]) -> None:
-  """Adds the members to the folder's file, after checking that those it has are the same."""
+  """Adds the members to the folder's file, after checking that those it has are the same, once one is begun."""
   path = workdir / MEMBERS
   before = json_reading.read_json(path) if path.is_file() else {}
   values = {name: json.loads(json.dumps(typed_json.encode_record(each))) for name, each in members.items()}
   for name, mine in values.items():
     theirs = before.get(name, mine)
-    if theirs != mine:
+    if theirs != mine and is_begun(workdir):
       raise UserError(
         f"{workdir} holds another sweep ({_difference(theirs, mine)}); choose another --workdir"
       )
@@ -200,5 +207,5 @@ def _difference(theirs: Any, mine: Mapping[str, object]) -> str:
     if isinstance(old, dict):
       for name in new:
         if old.get(name) != new[name]:
-          return f"{name}: {old.get(name)} -> {new[name]}"
+          return f"{name}: {old.get(name)!r} -> {new[name]!r}"
   return "its file is damaged"

@@ -131,12 +131,12 @@ def _claim(workdir: Path, settings: FinetuneSettings) -> None:
   """Writes what all fine-tunings share into the folder, after checking that it holds no other sweep."""
   path = workdir / SETTINGS
   values = typed_json.encode_record(dataclasses.replace(settings, learning_rate=0.0))
-  if path.is_file():
+  if path.is_file() and sweep_members.is_begun(workdir):
     before = json_reading.read_json(path)
     for name, value in json.loads(json.dumps(values)).items():
       if before.get(name) != value:
         raise UserError(
-          f"{workdir} holds another sweep ({name}: {before.get(name)} -> {value}); choose another --workdir"
+          f"{workdir} holds another sweep ({name}: {before.get(name)!r} -> {value!r}); choose another --workdir"
         )
     return
   if (workdir / "config.json").is_file() or (workdir / results.NAME).is_file():

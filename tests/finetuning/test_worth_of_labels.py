@@ -98,6 +98,8 @@ def test_members_of_a_sweep_may_be_added_and_not_changed(tmp_path):
   sweep_members._write_members(tmp_path, {"b": SweepMember(SETTINGS, "words")})
   assert sweep_members.read_member(tmp_path / "a") == member
   assert sweep_members.read_member(tmp_path / "b").kind == "words"
+  (tmp_path / "a").mkdir()
+  (tmp_path / "a" / "settings.json").write_text("{}")  # it has begun
   other = SweepMember(dataclasses.replace(SETTINGS, rank=3))
   with pytest.raises(UserError, match=r"holds another sweep \(rank: 8 -> 3\)"):
     sweep_members._write_members(tmp_path, {"a": other})

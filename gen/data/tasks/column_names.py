@@ -132,7 +132,7 @@ def _require_fields(
     usual = ", ".join(roles[field].split()[:5])
     raise UserError(
       f"{where}: no column is called {usual} or another usual name of {field}{_describe(field, names)};"
-      f" name it as {field}=COLUMN"
+      f" name it: --columns={field}=COLUMN"
     )
   if task in ("translate", "summarize") and chosen["source"] == chosen["target"]:
     raise UserError(f"{where}: source and target are both the column {chosen['source']!r}")

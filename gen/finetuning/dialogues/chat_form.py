@@ -56,13 +56,14 @@ class ChatForm:
     self.loaded = special_tokens.allow_special(loaded, True)
     self.head, self.template = HeadConfig("none"), template
     self._length = model_inputs.row_length(loaded, settings.max_length)
+    self._longer = model_inputs.suggest_longer(loaded, self._length)
     self._long = settings.long or "error"
     # Where a row is short, half of it stays for the messages before an answer.
     self.max_new = settings.max_answer or min(MAX_NEW, max(1, self._length // 2))
     if self.max_new >= self._length:
       raise UserError(
         f"max_answer is {self.max_new}, and a row holds {self._length} tokens of messages and answer together; "
-        "choose a smaller max_answer, or a larger max_length"
+        f"choose a smaller max_answer, or {self._longer}"
       )
     if self._long == "windows":
       raise UserError("long=windows is not for dialogues; choose truncate, which cuts the end of a dialogue")
@@ -78,7 +79,7 @@ class ChatForm:
     ]
     if self._long == "error":
       model_inputs.require_fits(
-        [len(row.inputs) for row in read], self._length, f"{what} dialogue", windows=False
+        [len(row.inputs) for row in read], self._length, f"{what} dialogue", self._longer, windows=False
       )
     cut = [_cut(row._replace(owner=owner), self._length) for owner, row in enumerate(read)]
     if not any(any(row.weights) for row in cut):

@@ -103,8 +103,11 @@ def verdict_line(result: FinetuneResult) -> str:
   name, best = max(beside.items(), key=lambda item: item[1].value)
   count = result.examples.get("test", FEW_EXAMPLES)
   if count < FEW_EXAMPLES:
+    gain = result.score.value - best.value
+    side = "more than" if gain > 0 else "less than" if gain < 0 else "as much as"
     return (
-      f"{count} test examples are too few to say whether fine-tuning is better than {name} ({best.value:.4f})"
+      f"fine-tuning scores {side} {name} ({best.value:.4f}), but {count} test examples are too few to be sure; "
+      "--test_share sets how many are split off"
     )
   if result.score.low > best.value:
     return f"fine-tuning is better than {name} ({best.value:.4f}), which lies below its interval"

@@ -55,6 +55,7 @@ class ClassifyForm:
     self.loaded, self.head = loaded, head
     self._frame = model_inputs.input_frame(loaded)
     self._length = model_inputs.row_length(loaded, settings.max_length)
+    self._longer = model_inputs.suggest_longer(loaded, self._length)
     self._long, self._stride = settings.long or "error", settings.stride
     self._weights = list(class_weights) or [1.0] * len(head.labels)
     self._number = {label: number for number, label in enumerate(head.labels)}
@@ -85,7 +86,7 @@ class ClassifyForm:
         len(first) + (0 if second is None else len(second))
         for first, second in zip(firsts, seconds, strict=True)
       ]
-      model_inputs.require_fits(lengths, room, f"{what} text")
+      model_inputs.require_fits(lengths, room, f"{what} text", self._longer)
     rows = []
     for owner, (example, first, second) in enumerate(zip(examples, firsts, seconds, strict=True)):
       target, weight = self._target(example)

@@ -64,6 +64,7 @@ class SpanForm:
     self.loaded, self.head = loaded, head
     self._frame = model_inputs.input_frame(loaded)
     self._length = model_inputs.row_length(loaded, settings.max_length)
+    self._longer = model_inputs.suggest_longer(loaded, self._length)
     self._long, self._stride = settings.long or "windows", settings.stride
     self._max_answer = settings.max_answer or MAX_ANSWER
     self.threshold = 0.0 if answerless else None
@@ -106,7 +107,7 @@ class SpanForm:
     if self._long == "error":
       raise UserError(
         f"{what} question {owner + 1:,} has a context of {len(context.ids):,} tokens, and a row holds {room} beside "
-        "the question; choose long=windows or long=truncate, or a larger max_length"
+        f"the question; choose long=windows or long=truncate, or {self._longer}"
       )
     if self._long == "truncate":
       return [(0, room)]

@@ -46,6 +46,7 @@ class TagForm:
     self.loaded, self.head = loaded, head
     self._frame = model_inputs.input_frame(loaded)
     self._length = model_inputs.row_length(loaded, settings.max_length)
+    self._longer = model_inputs.suggest_longer(loaded, self._length)
     self._long, self._stride = settings.long or "windows", settings.stride
     self._weights = list(class_weights) or [1.0] * len(head.labels)
     self._number = {label: number for number, label in enumerate(head.labels)}
@@ -61,7 +62,7 @@ class TagForm:
     model_inputs.require_room(room, self._length)
     longest = max(len(sentence.ids) for sentence in sentences)
     if self._long == "error":
-      model_inputs.require_fits([len(each.ids) for each in sentences], room, f"{what} sentence")
+      model_inputs.require_fits([len(each.ids) for each in sentences], room, f"{what} sentence", self._longer)
     elif longest > room and self._long == "windows":
       model_inputs.require_stride(room, self._stride)
     for owner, (sentence, example) in enumerate(zip(sentences, examples, strict=True)):

@@ -65,6 +65,7 @@ class TextForm:
     pairs = any(getattr(example, "second_text", "") for example in train)
     self.prompt = TaskPrompt(self.task, loaded.model.family, settings.prompt, pairs)
     self._length = model_inputs.row_length(loaded, settings.max_length)
+    self._longer = model_inputs.suggest_longer(loaded, self._length)
     answers = model_inputs.encode_texts(loaded, [self.prompt.answer(e) for e in train], "training answer")
     longest = max(len(ids) for ids in answers) + len(loaded.reading.start)
     self.max_new = settings.max_answer or min(longest, MAX_NEW)
@@ -72,7 +73,7 @@ class TextForm:
     if self.room < 1:
       raise UserError(
         f"a row of {self._length} tokens has no room for a prompt beside answers of {self.max_new}; choose a smaller "
-        "max_answer, or a larger max_length"
+        f"max_answer, or {self._longer}"
       )
 
   @property
@@ -96,7 +97,7 @@ class TextForm:
     texts = [before + self.prompt.fill(example) for example in examples]
     lengths = [len(ids) for ids in model_inputs.encode_texts(self.loaded, texts, f"{what} prompt")]
     if self._long == "error":
-      model_inputs.require_fits(lengths, self.room, f"{what} prompt", windows=False)
+      model_inputs.require_fits(lengths, self.room, f"{what} prompt", self._longer, windows=False)
       return texts
     return [
       self._shortened(example, prompt, length, before)
