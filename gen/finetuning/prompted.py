@@ -157,5 +157,5 @@ def _ask_encoder(loaded: LoadedModel, data: TaskData, asked: Sequence[Any]) -> t
   # By token, or a class of two tokens would lose to one of a single token by its length.
   means = np.array([answer.log_probability / answer.tokens for answer in found]).reshape(len(asked), -1)
   values = [data.labels[int(row.argmax())] for row in means]
-  note = f"a blank filled, {_sample_note(asked, data)}"
+  note = f"a blank filled, without solved examples, {_sample_note(asked, data)}"
   return {"0": score_predictions(data.task, values, asked, labels=data.labels)}, note

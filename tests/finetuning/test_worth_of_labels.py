@@ -67,7 +67,7 @@ def test_curves_are_means_over_seeds_and_keep_the_reason_of_an_absent_score():
   assert full.points[0].score == pytest.approx(0.4) and full.points[0].by_seed == (0.3, 0.5)
   assert (prompt.points, prompt.note, tfidf.note) == ((), "has no head", "not measured")
   lines = label_curves.table_lines([full, prompt], "accuracy")
-  assert lines[2].split() == ["8", "0.4000"] and lines[3] == "prompt: has no head"
+  assert lines[2].split() == ["8", "0.4000", "[0.20,", "0.60]"] and lines[3] == "prompt: has no head"
 
 
 def test_starts_are_ordered_by_loss_and_the_figure_shows_them(tmp_path):

@@ -17,6 +17,9 @@ from gen.finetuning.sweep_members import MemberRow
 from gen.training import start_source
 
 
+CELL = 22  # characters of a score with its interval, such as 14.1234 [11.50, 16.41]
+
+
 @dataclasses.dataclass(frozen=True)
 class LabelPoint:
   """The score of a method with a number of labelled examples.
@@ -138,17 +141,18 @@ def pretraining_loss(start: str) -> float | None:
 
 
 def table_lines(curves: Sequence[LabelCurve], metric: str) -> list[str]:
-  """Returns the table of the curves, a row for each number of examples."""
+  """Returns the table of the curves, a row for each number of examples, with the mean ends of 95 % intervals."""
   counts = sorted({point.examples for curve in curves for point in curve.points})
   lines = [
     f"{metric}, mean over seeds",
-    f"{'examples':>9}" + "".join(f"  {curve.method:>9}" for curve in curves),
+    f"{'examples':>9}" + "".join(f"  {curve.method:>{CELL}}" for curve in curves),
   ]
   for count in counts:
     cells = []
     for curve in curves:
       point = next((each for each in curve.points if each.examples == count), None)
-      cells.append(f"  {point.score:>9.4f}" if point else f"  {'':>9}")
+      cell = f"{point.score:.4f} [{point.low:.2f}, {point.high:.2f}]" if point else ""
+      cells.append(f"  {cell:>{CELL}}")
     lines.append(f"{count:>9,}" + "".join(cells))
   return lines + [f"{curve.method}: {curve.note}" for curve in curves if curve.note]
 
