@@ -16,7 +16,6 @@ from gen.finetuning.reports.seed_means import mean_over_seeds
 from gen.finetuning.sweep_members import MemberRow
 from gen.training import start_source
 
-
 CELL = 22  # characters of a score with its interval, such as 14.1234 [11.50, 16.41]
 
 
