@@ -98,6 +98,7 @@ def test_a_question_is_read_as_the_rows_of_the_training_are(family):
     assert read.source.tolist() == batch.source_bs[row, : 4 * pairs].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", GAPS)
 def test_a_family_that_fills_gaps_is_trained_asked_and_fine_tuned(family):
   run = Run(

@@ -43,6 +43,7 @@ def priced(count=61):
   return TaskData("classify", examples[:40], examples[40:50], examples[50:], (), "made here", "hash")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["encoder", "decoder"])
 def test_a_head_learns_numbers_in_the_unit_of_the_data(run_of, tmp_path, family):
   data = priced()

@@ -133,6 +133,7 @@ def test_kernels_of_another_kind_have_groups_and_those_that_a_form_changes_are_f
   assert "attention/out/kernel" in exported.notes[-1]
 
 
+@pytest.mark.slow
 def test_levels_of_a_t5_have_a_byte_each_because_transformers_reads_its_weights_by_name(tmp_path):
   model = dataclasses.replace(
     presets.get_model("t5-v1.1-small"), vocab=262, width=16, depth=1, heads=2, head_width=8, feed_forward=24,

@@ -127,6 +127,7 @@ def test_queries_share_keys_of_another_text():
 MODEL = Model(vocab=31, width=24, heads=3, head_width=8, depth=2, scan=True, attention="fused")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "fields",
   [
@@ -218,6 +219,7 @@ def test_on_a_mesh_each_device_runs_the_kernel_on_its_rows_and_heads(heads):
   assert results == [("3", str(kept))]
 
 
+@pytest.mark.slow
 def test_on_four_devices_values_and_gradients_are_those_of_one():
   done = programs.run([Path(__file__).with_name("fused_on_four_devices.py")])
   assert done.returncode == 0, done.stderr[-3000:]

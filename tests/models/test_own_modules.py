@@ -136,6 +136,7 @@ def generated(model, params):
   return type(decoder).__name__, np.array(every)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("name", "kind"), [("Block", "RecomputingDecoder"), ("Cached", "TransformerDecoder")]
 )

@@ -47,6 +47,7 @@ def test_the_loss_and_logits_of_every_family_are_those_of_the_numbers_that_fewer
   assert made.bytes_after == sum(leaf.nbytes for leaf in jax.tree.leaves(made.params))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["decoder", "encoder_decoder", "gru"])
 def test_eight_bits_generate_with_a_cache_as_they_read_without_one(family, toy):
   model, module, params = toy(family)
@@ -60,6 +61,7 @@ def test_eight_bits_generate_with_a_cache_as_they_read_without_one(family, toy):
   assert np.argmax(np.asarray(logits)[0, -5:-1], -1).tolist() == found[0].tolist()
 
 
+@pytest.mark.slow
 def test_a_cache_of_int8_changes_little_and_is_counted(toy):
   model, _, params = toy("decoder")
   narrow = dataclasses.replace(model, cache_format="int8")

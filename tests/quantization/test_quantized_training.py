@@ -48,6 +48,7 @@ def texts_by_heart(count, rows=6, length=10):
   return Batch(ids[..., :-1], ids[..., 1:], ones.astype(np.float32), ones, positions)
 
 
+@pytest.mark.slow
 def test_four_bits_cost_less_after_training_that_rounds():
   plain = Model(vocab=23, width=16, depth=2, head_width=8)
   aware = dataclasses.replace(plain, quantize_weights="int4", quantize_group=8)

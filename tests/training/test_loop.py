@@ -49,6 +49,7 @@ def test_a_resumed_journal_holds_each_row_once_with_the_same_losses(run, data, w
   assert losses(journal.read_journal(tmp_path / "journal.jsonl")) == losses(whole[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dispatch", [7, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 64))])
 def test_steps_per_dispatch_do_not_change_a_bit(run, data, whole, tmp_path, dispatch):
   other = dataclasses.replace(run, steps_per_dispatch=dispatch)
@@ -148,6 +149,7 @@ class _Renamed:
     return getattr(self._tokenizer, name)
 
 
+@pytest.mark.slow
 def test_too_many_steps_that_are_not_finite_end_the_run_and_name_the_checkpoint(run, data, tmp_path):
   wild = dataclasses.replace(
     run,
@@ -181,6 +183,7 @@ def recurrent_of(run, family, carry):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("family", "carry"),
   [

@@ -129,6 +129,7 @@ def test_the_state_of_the_optimizer_is_copied_if_asked(base, data, source, tmp_p
     loop.train_run(other, tmp_path / "other", data)
 
 
+@pytest.mark.slow
 def test_rows_of_another_vocabulary_are_matched_by_their_text(base, data, source, tmp_path):
   words = dataclasses.replace(base.data, tokenizer="bpe", vocab=300)
   run = next_run(base, source[0], data=words, keep_checkpoints=9)

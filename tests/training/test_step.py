@@ -112,6 +112,7 @@ def test_a_program_of_single_steps_gives_the_same_bits(run, programs):
   same(run(stack, 2)[0], state)
 
 
+@pytest.mark.slow
 def test_a_step_holds_no_second_copy_of_the_moments():
   sizes = {"vocab": 2048, "width": 32, "depth": 1, "heads": 2, "head_width": 16, "context": 8}
   model = step_benchmark.benchmark_model("decoder", **sizes)  # its parameters outweigh its activations
@@ -123,6 +124,7 @@ def test_a_step_holds_no_second_copy_of_the_moments():
   assert trial.memory() < 4.8 * params
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
   not xla_options.step_options(step_benchmark.benchmark_model("encoder", activation="relu"), "cpu"),
   reason="this XLA cannot be asked to compute relu with its product",

@@ -39,6 +39,7 @@ def own(run, tmp_path):
   return dataclasses.replace(run, name="", optimizer=optimizer, steps=13)
 
 
+@pytest.mark.slow
 def test_a_run_with_an_own_optimizer_resumes_bit_for_bit_and_generates_without_its_file(own, data, tmp_path):
   whole = loop.train_run(own, tmp_path / "whole", data)
   with pytest.raises(RunStopped):

@@ -40,6 +40,7 @@ def one_by_one(module, params, ids, order):
   return ids, logs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["left", "surest"])
 def test_holes_are_filled_one_after_another(encoder, order):
   module, params = encoder

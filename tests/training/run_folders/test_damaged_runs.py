@@ -19,7 +19,8 @@ from gen.training.run_folders import run_folder
 from gen.training.run_log import journal
 from tests import mutations, tiny_run
 
-pytestmark = pytest.mark.optimized  # as test_loop.py, with which it shares the compiled step
+# Optimized as test_loop.py, with which it shares the compiled step.
+pytestmark = [pytest.mark.optimized, pytest.mark.slow]
 FILES = (
   "config.json",
   "journal.jsonl",

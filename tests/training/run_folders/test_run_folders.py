@@ -23,6 +23,7 @@ def short(run):
   return dataclasses.replace(run, steps=13, evaluate_every=4, name="", tensorboard=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_a_run_in_a_folder_of_any_name_goes_on_and_is_read_and_exported(short, data, tmp_path, name):
   folder = tmp_path / os.fsdecode(name) / os.fsdecode(b"run " + name)
