@@ -24,11 +24,9 @@ from gen.optimizers import schedule_params
 from gen.training import compiled_step
 
 ROOT = str(Path(gen.__file__).parent) + os.sep
-NO_PART_OF_A_STEP = {
-  ROOT + str(Path("io") / "compiled_programs.py"),  # stores programs that were long to compile
-  ROOT
-  + str(Path("cli") / "compile_clock.py"),  # listens to jax, once any code of the process has asked it to
-}
+# The first stores programs that were long to compile; the second listens to jax, once any code of the process has
+# asked it to.
+NO_PART_OF_A_STEP = ("io/compiled_programs.py", "cli/compile_clock.py")
 
 
 def functions_by_file(model: Model, rows: int = 2, length: int = 129) -> dict[str, set[str]]:
@@ -51,8 +49,9 @@ def functions_by_file(model: Model, rows: int = 2, length: int = 129) -> dict[st
   def note(frame: types.FrameType, event: str, argument: object) -> None:
     del argument
     file = frame.f_code.co_filename
-    if event == "call" and file.startswith(ROOT) and file not in NO_PART_OF_A_STEP:
-      calls[file.removeprefix(ROOT)].add(frame.f_code.co_qualname)
+    path = file.removeprefix(ROOT)
+    if event == "call" and path != file and path not in NO_PART_OF_A_STEP:
+      calls[path].add(frame.f_code.co_qualname)
 
   sys.setprofile(note)
   try:

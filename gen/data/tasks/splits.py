@@ -22,7 +22,7 @@ _MIN_BLOCK = 5  # examples; chosen: smaller blocks of neighbours would no longer
 _MAX_JOINED = 0.1
 _BY_POSITION = ("tag", "translate")
 Parts = dict[str, list[Placed]]
-T = TypeVar("T")
+Example = TypeVar("Example")
 
 
 def split_examples(
@@ -88,7 +88,7 @@ def draw_position(seed: int, key: Any) -> str:
   return hashlib.sha256(f"{seed}\0{key!r}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def draw_examples(examples: Sequence[T], count: int, seed: int = 0) -> list[T]:
+def draw_examples(examples: Sequence[Example], count: int, seed: int = 0) -> list[Example]:
   """Returns a number of examples in their order, drawn by a seed; all of them if there are no more.
 
   The first examples of a sorted file are no sample of it: they may all be of one class.
